@@ -1,0 +1,80 @@
+package ooo
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"strings"
+)
+
+// ClientStateKeys are the secrets from which clientStates are derived. The first
+// is used for new subscriptions, all are accepted: that is how they are rotated.
+// They print themselves as nothing.
+type ClientStateKeys struct{ keys [][]byte }
+
+// NewClientStateKeys returns keys for the given secrets, the first for new
+// subscriptions.
+func NewClientStateKeys(secrets ...string) ClientStateKeys {
+	var k ClientStateKeys
+	for _, s := range secrets {
+		k.keys = append(k.keys, []byte(s))
+	}
+	return k
+}
+
+// String keeps the secrets out of logs.
+func (ClientStateKeys) String() string { return "[redacted]" }
+
+// GoString keeps the secrets out of logs.
+func (ClientStateKeys) GoString() string { return "[redacted]" }
+
+const (
+	tagLength = 8
+	macLength = 43
+)
+
+// Derive returns the clientState of user's subscription to resource: the user
+// key, a tag of the resource, and an HMAC over both; 69 characters (Graph allows
+// 128). Any replica can check it without a look-up, and nothing has to be stored
+// before the subscription is asked for.
+func (k ClientStateKeys) Derive(user Key, resource string) string {
+	if len(k.keys) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(resource))
+	named := string(user) + "." + base64.RawURLEncoding.EncodeToString(sum[:tagLength*3/4])
+	return named + "." + mac(k.keys[0], named)
+}
+
+// Verify returns the user that clientState was derived for. It compares in
+// constant time, with all keys. A missing clientState is a wrong one.
+func (k ClientStateKeys) Verify(clientState string) (Key, bool) {
+	named, given, ok := cutLast(clientState)
+	if !ok || len(given) != macLength {
+		return "", false
+	}
+	right := 0
+	for _, key := range k.keys {
+		right |= subtle.ConstantTimeCompare([]byte(mac(key, named)), []byte(given))
+	}
+	user, _, _ := strings.Cut(named, ".")
+	if right != 1 || !ValidKey(Key(user)) {
+		return "", false
+	}
+	return Key(user), true
+}
+
+func cutLast(s string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, '.')
+	if i < 0 || len(s) > 128 {
+		return "", "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+func mac(key []byte, text string) string {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}

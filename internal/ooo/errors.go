@@ -1,0 +1,75 @@
+package ooo
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Of a user in the directory or a mailbox. Graph's many answers become these
+// where they enter; the text is what an operator reads as the reason.
+var (
+	ErrNotInDirectory = errors.New("not in the directory")
+	ErrAmbiguous      = errors.New("several directory users have this address: make it unique")
+	ErrNoMailbox      = errors.New("the mailbox is inactive, deleted or on premises")
+	ErrDenied         = errors.New("access denied: grant MailboxSettings.Read to the app registration and look at its mailbox access policy")
+	ErrUserGone       = errors.New("the directory no longer has this object id")
+	ErrBadSetting     = errors.New("the automatic replies setting has a value this version does not know")
+)
+
+// Of Graph as a whole or of one call.
+var (
+	// ErrUnauthorized means that no token could be had or that Graph refused it.
+	ErrUnauthorized = errors.New("login refused: check AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret or certificate")
+	// ErrUnavailable means out of reach, broken or busy: try again.
+	ErrUnavailable = errors.New("Microsoft Graph is out of reach or busy")
+	// ErrRejected means Graph says the request itself is wrong.
+	ErrRejected = errors.New("Microsoft Graph rejected the request")
+	// ErrSubscriptionGone means Graph has no such subscription.
+	ErrSubscriptionGone = errors.New("Graph no longer has this subscription")
+	// ErrSubscriptionDenied means 403: consent, access policy or quota; the text
+	// that is wrapped around it says which, as far as Graph tells.
+	ErrSubscriptionDenied = errors.New("subscription denied: grant Calendars.Read to the app registration, look at its mailbox access policy and at the number of subscriptions")
+	// ErrHandshake means Graph could not validate the notification URL.
+	ErrHandshake = errors.New("Graph could not reach PUBLIC_URL: check that it is this service's public https address")
+)
+
+// Throttled means Graph asked to wait.
+type Throttled struct {
+	After time.Duration // at least this long; above 0
+	Whole bool          // the whole app must wait, not one mailbox
+}
+
+func (t *Throttled) Error() string {
+	return fmt.Sprintf("Microsoft Graph asks to wait %v", t.After)
+}
+
+// Duplicate means Graph already has a subscription for this resource and change
+// type.
+type Duplicate struct {
+	ID SubscriptionID // empty if Graph's text does not tell
+}
+
+func (d *Duplicate) Error() string {
+	return fmt.Sprintf("Graph already has subscription %s for this resource", d.ID)
+}
+
+// TooLong means the life asked for is longer than Graph grants.
+type TooLong struct {
+	Max time.Duration // what Graph grants
+}
+
+func (t *TooLong) Error() string {
+	return fmt.Sprintf("Graph grants this resource at most %v", t.Max)
+}
+
+// Of the store.
+var (
+	// ErrNotMonitored means that the user has no record.
+	ErrNotMonitored = errors.New("not monitored")
+	// ErrStale means that the claim was lost or the record moved on: drop the
+	// work, whoever holds the claim now does it anew.
+	ErrStale = errors.New("the claim is no longer held")
+	// ErrBusy means that someone else holds the lock.
+	ErrBusy = errors.New("someone else is at it")
+)

@@ -1,0 +1,108 @@
+package ooo
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Status is whether automatic replies are sent.
+type Status string
+
+const (
+	Disabled      Status = "disabled"
+	AlwaysEnabled Status = "alwaysEnabled"
+	Scheduled     Status = "scheduled"
+)
+
+// Setting is a mailbox's automaticRepliesSetting, read and understood.
+type Setting struct {
+	Status           Status    `json:"status"`
+	ExternalAudience string    `json:"externalAudience,omitempty"`
+	Start            time.Time `json:"start,omitzero"` // UTC; only while Scheduled
+	End              time.Time `json:"end,omitzero"`   // UTC; only while Scheduled
+	InternalReply    string    `json:"internalReply,omitempty"`
+	ExternalReply    string    `json:"externalReply,omitempty"` // HTML, as Graph has it
+}
+
+// dateTimeZone is Graph's dateTimeTimeZone: a time without offset and a zone.
+type dateTimeZone struct {
+	DateTime string `json:"dateTime"`
+	TimeZone string `json:"timeZone"`
+}
+
+// rawSetting is automaticRepliesSetting as Graph sends it. The SDK's own model
+// is no use here: it drops a status spelled in another letter case.
+type rawSetting struct {
+	Status           string        `json:"status"`
+	ExternalAudience string        `json:"externalAudience"`
+	InternalReply    string        `json:"internalReplyMessage"`
+	ExternalReply    string        `json:"externalReplyMessage"`
+	Start            *dateTimeZone `json:"scheduledStartDateTime"`
+	End              *dateTimeZone `json:"scheduledEndDateTime"`
+}
+
+var statuses = map[string]Status{
+	"disabled":      Disabled,
+	"alwaysenabled": AlwaysEnabled,
+	"scheduled":     Scheduled,
+}
+
+var audiences = map[string]string{"none": "none", "contactsonly": "contactsOnly", "all": "all"}
+
+// ParseSetting reads the JSON body of GET …/automaticRepliesSetting. Letter case
+// does not matter. The dates of a setting that is not scheduled are
+// placeholders that slide with the hour and are left out. An unknown status, or
+// dates of a schedule that can't be understood, are [ErrBadSetting].
+func ParseSetting(body []byte) (Setting, error) {
+	var raw rawSetting
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return Setting{}, fmt.Errorf("%w: no JSON object of the right form", ErrBadSetting)
+	}
+	status, ok := statuses[strings.ToLower(raw.Status)]
+	if !ok {
+		return Setting{}, fmt.Errorf("%w: status %.40q", ErrBadSetting, raw.Status)
+	}
+	audience, ok := audiences[strings.ToLower(raw.ExternalAudience)]
+	if !ok {
+		audience = raw.ExternalAudience // does not decide anything
+	}
+	s := Setting{
+		Status:           status,
+		ExternalAudience: audience,
+		InternalReply:    raw.InternalReply,
+		ExternalReply:    raw.ExternalReply,
+	}
+	if status != Scheduled {
+		return s, nil
+	}
+	var err error
+	if s.Start, err = raw.Start.instant(); err != nil {
+		return Setting{}, fmt.Errorf("scheduledStartDateTime: %w", err)
+	}
+	if s.End, err = raw.End.instant(); err != nil {
+		return Setting{}, fmt.Errorf("scheduledEndDateTime: %w", err)
+	}
+	return s, nil
+}
+
+// Fingerprint is the same for two settings that say the same: 22 characters.
+func (s Setting) Fingerprint() string {
+	h := sha256.New()
+	for _, part := range []string{
+		string(s.Status), s.ExternalAudience, stamp(s.Start), stamp(s.End), s.InternalReply, s.ExternalReply,
+	} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
