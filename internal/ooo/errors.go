@@ -23,6 +23,9 @@ var (
 	ErrUnauthorized = errors.New("login refused: check AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret or certificate")
 	// ErrUnavailable means out of reach, broken or busy: try again.
 	ErrUnavailable = errors.New("Microsoft Graph is out of reach or busy")
+	// ErrNoAnswer comes with [ErrUnavailable] when the call may have been carried
+	// out all the same: its answer was lost.
+	ErrNoAnswer = errors.New("its answer was lost")
 	// ErrRejected means Graph says the request itself is wrong.
 	ErrRejected = errors.New("Microsoft Graph rejected the request")
 	// ErrSubscriptionGone means Graph has no such subscription.

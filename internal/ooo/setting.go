@@ -106,3 +106,10 @@ func stamp(t time.Time) string {
 	}
 	return t.UTC().Format(time.RFC3339Nano)
 }
+
+// Reading is the answer to one mailbox read.
+type Reading struct {
+	ID      ObjectID
+	Setting Setting
+	Err     error // then Setting is empty
+}

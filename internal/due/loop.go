@@ -1,0 +1,310 @@
+// Package due is the loop that every actor runs over its due queue: claim what
+// is due, hand it to the actor's work, keep its leases alive meanwhile, and give
+// it back with the time at which it is due again.
+//
+// # The story
+//
+// Reading, opening windows, delivering and subscribing differ in what they do
+// with a user and in nothing else. So the queue's rules live here once: at most
+// so many pieces of work in hand; a claim whose lease can't be extended stops
+// its work, because someone else may have it by now; marks wake the loop, and a
+// look now and then finds what a lost wake-up missed; while Redis is away
+// nothing is claimed and the waits grow; and when the process stops, what is in
+// hand is finished or given back, so that another takes it at once.
+package due
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// Queue is the durable due queue.
+type Queue interface {
+	// Claim returns up to n of the most overdue users, hidden from others for
+	// the lease.
+	Claim(ctx context.Context, q ooo.Queue, n int, lease time.Duration) (ooo.Batch, error)
+	// Extend renews the leases and returns the claims that are lost.
+	Extend(ctx context.Context, q ooo.Queue, claims []ooo.Claim, lease time.Duration) (lost []ooo.Claim, err error)
+	// Done gives claims back.
+	Done(ctx context.Context, q ooo.Queue, finished []ooo.Finished) error
+	// Wake gets a value when something became due sooner than Claim said.
+	Wake(q ooo.Queue) <-chan struct{}
+}
+
+// Clock tells the time that replicas share: Redis' clock when the claim was
+// made, moved on by this process' own.
+type Clock func() time.Time
+
+// Config says what a [Loop] works on and how.
+type Config struct {
+	Queue Queue
+	Name  ooo.Queue
+	Lease time.Duration // a dead process' users wait at most this long
+
+	// Workers bounds the pieces of work in hand.
+	Workers int
+	Group   int // claims in one piece at most; default 1
+	// Split forms pieces of work out of claims; nil: one piece for each claim.
+	Split func(claims []ooo.Claim) [][]ooo.Claim
+	// Work handles one piece and says when each user is due again. A claim that
+	// it does not mention is no longer ours. Its context ends when a lease is
+	// lost, and Grace after Run's context has.
+	Work func(ctx context.Context, clock Clock, claims []ooo.Claim) []ooo.Finished
+
+	Pace  time.Duration // least time between two looks without a wake-up; default 20 ms
+	Idle  time.Duration // most time between two looks; default 15 s
+	Grace time.Duration // for the work in hand when stopping; default 8 s
+	Log   *slog.Logger
+}
+
+// Loop works off one due queue.
+type Loop struct {
+	cfg     Config
+	results chan result   // capacity Workers: a finished piece never waits
+	pieces  map[int]*hand // in hand, by number; only Run touches it
+	number  int
+
+	finished []ooo.Finished // not yet given back
+	silent   time.Duration  // wait while Redis is away; 0 while it answers
+}
+
+// hand is a piece of work in hand.
+type hand struct {
+	claims []ooo.Claim
+	until  time.Time // the lease, counted from before it was asked for
+	cancel context.CancelCauseFunc
+}
+
+type result struct {
+	number   int
+	finished []ooo.Finished
+}
+
+// maxClaims bounds what one look takes.
+const maxClaims = 500
+
+// wakePace is the least time between two looks when marks come in a storm.
+const wakePace = 2 * time.Millisecond
+
+var errLeaseLost = errors.New("the lease was lost")
+
+// New returns a loop that is ready to Run.
+func New(cfg Config) (*Loop, error) {
+	switch {
+	case cfg.Queue == nil:
+		return nil, errors.New("due: Queue is required")
+	case cfg.Work == nil:
+		return nil, errors.New("due: Work is required")
+	case cfg.Name == "":
+		return nil, errors.New("due: Name is required")
+	case cfg.Lease <= 0:
+		return nil, fmt.Errorf("due: Lease is %v, want more than 0", cfg.Lease)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Split == nil {
+		cfg.Split = singly
+	}
+	cfg.Workers, cfg.Group = max(cfg.Workers, 1), max(cfg.Group, 1)
+	cfg.Pace = orDefault(cfg.Pace, 20*time.Millisecond)
+	cfg.Idle = orDefault(cfg.Idle, 15*time.Second)
+	cfg.Grace = orDefault(cfg.Grace, 8*time.Second)
+	return &Loop{cfg: cfg, results: make(chan result, cfg.Workers), pieces: map[int]*hand{}}, nil
+}
+
+func orDefault(d, standard time.Duration) time.Duration {
+	if d <= 0 {
+		return standard
+	}
+	return d
+}
+
+func singly(claims []ooo.Claim) [][]ooo.Claim {
+	pieces := make([][]ooo.Claim, len(claims))
+	for i := range claims {
+		pieces[i] = claims[i : i+1]
+	}
+	return pieces
+}
+
+// Run works until ctx ends, then finishes or gives back what is in hand.
+func (l *Loop) Run(ctx context.Context) error {
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(context.Canceled)
+	var running sync.WaitGroup
+	defer running.Wait()
+
+	extend := time.NewTicker(l.cfg.Lease / 3)
+	defer extend.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	wake := l.cfg.Queue.Wake(l.cfg.Name)
+	var last time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			l.wind(work, stop)
+			return nil
+		case <-extend.C:
+			l.extend(ctx)
+			continue
+		case r := <-l.results:
+			l.take(r)
+			timer.Reset(max(0, l.cfg.Pace-time.Since(last)))
+			continue
+		case <-wake:
+			timer.Reset(max(0, wakePace-time.Since(last)))
+			continue
+		case <-timer.C:
+		}
+		last = time.Now()
+		timer.Reset(l.look(ctx, work, &running))
+	}
+}
+
+// look gives back what is finished, claims what is due, starts the work on it
+// and returns how long nothing will be due.
+func (l *Loop) look(ctx, work context.Context, running *sync.WaitGroup) time.Duration {
+	l.giveBack(ctx)
+	free := l.cfg.Workers - len(l.pieces)
+	if free <= 0 {
+		return l.cfg.Idle // a result wakes the loop
+	}
+	asked := time.Now()
+	batch, err := l.cfg.Queue.Claim(ctx, l.cfg.Name, min(maxClaims, free*l.cfg.Group), l.cfg.Lease)
+	if err != nil {
+		return l.away(ctx, err)
+	}
+	if l.silent > 0 {
+		l.silent = 0
+		l.cfg.Log.InfoContext(ctx, "the queue answers again", "queue", l.cfg.Name)
+	}
+	clock := func() time.Time { return batch.Now.Add(time.Since(asked)) }
+	for _, claims := range l.cfg.Split(batch.Claims) {
+		l.begin(work, running, claims, asked, clock)
+	}
+	return l.wait(batch)
+}
+
+func (l *Loop) begin(work context.Context, running *sync.WaitGroup, claims []ooo.Claim, asked time.Time, clock Clock) {
+	ctx, cancel := context.WithCancelCause(work)
+	l.number++
+	number := l.number
+	l.pieces[number] = &hand{claims: claims, until: asked.Add(l.cfg.Lease), cancel: cancel}
+	running.Go(func() {
+		l.results <- result{number, l.cfg.Work(ctx, clock, claims)}
+	})
+}
+
+// wait returns how long nothing will be due, by the batch.
+func (l *Loop) wait(batch ooo.Batch) time.Duration {
+	next := batch.Next
+	if batch.Hold.After(next) {
+		next = batch.Hold
+	}
+	if next.IsZero() {
+		return l.cfg.Idle
+	}
+	return min(max(next.Sub(batch.Now), l.cfg.Pace), l.cfg.Idle)
+}
+
+// take notes a finished piece.
+func (l *Loop) take(r result) {
+	h := l.pieces[r.number]
+	delete(l.pieces, r.number)
+	h.cancel(nil)
+	l.finished = append(l.finished, r.finished...)
+}
+
+// giveBack tells the queue what is finished. What Redis doesn't take is offered
+// again, but not for longer than leases last: then it is claimed anew anyway.
+func (l *Loop) giveBack(ctx context.Context) {
+	for len(l.results) > 0 {
+		l.take(<-l.results)
+	}
+	if len(l.finished) == 0 {
+		return
+	}
+	if err := l.cfg.Queue.Done(ctx, l.cfg.Name, l.finished); err != nil {
+		if len(l.finished) < 10*maxClaims {
+			return // the Claim that follows reports it
+		}
+	}
+	l.finished = l.finished[:0]
+}
+
+// away logs the first of a row of failures and returns a wait that grows to 2 s.
+func (l *Loop) away(ctx context.Context, err error) time.Duration {
+	if ctx.Err() != nil {
+		return 0
+	}
+	if l.silent == 0 {
+		l.cfg.Log.WarnContext(ctx, "the queue does not answer, will try on", "queue", l.cfg.Name, "err", err)
+	}
+	l.silent = min(max(2*l.silent, 50*time.Millisecond), 2*time.Second)
+	return l.silent
+}
+
+// extend keeps the leases of what is in hand and stops the work on what is lost.
+func (l *Loop) extend(ctx context.Context) {
+	now := time.Now()
+	var claims []ooo.Claim
+	for _, h := range l.pieces {
+		if h.until.Sub(now) < l.cfg.Lease*2/3 {
+			claims = append(claims, h.claims...)
+		}
+	}
+	if len(claims) == 0 {
+		return
+	}
+	lost, err := l.cfg.Queue.Extend(ctx, l.cfg.Name, claims, l.cfg.Lease)
+	gone := make(map[string]bool, len(lost))
+	for _, c := range lost {
+		gone[c.Token+string(c.Key)] = true
+	}
+	for _, h := range l.pieces {
+		switch {
+		case err != nil && time.Now().After(h.until):
+			h.cancel(errLeaseLost)
+		case err == nil && h.until.Sub(now) < l.cfg.Lease*2/3:
+			h.until = now.Add(l.cfg.Lease)
+			for _, c := range h.claims {
+				if gone[c.Token+string(c.Key)] {
+					h.cancel(errLeaseLost)
+				}
+			}
+		}
+	}
+}
+
+// wind ends the loop: the work in hand gets the grace, and what it did not
+// finish is due at once for others.
+func (l *Loop) wind(work context.Context, stop context.CancelCauseFunc) {
+	grace := time.AfterFunc(l.cfg.Grace, func() { stop(context.Canceled) })
+	defer grace.Stop()
+	extend := time.NewTicker(l.cfg.Lease / 3)
+	defer extend.Stop()
+	ctx := context.WithoutCancel(work)
+	for len(l.pieces) > 0 {
+		select {
+		case r := <-l.results:
+			l.take(r)
+		case <-extend.C:
+			l.extend(ctx)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if len(l.finished) > 0 {
+		if err := l.cfg.Queue.Done(ctx, l.cfg.Name, l.finished); err != nil {
+			l.cfg.Log.WarnContext(ctx, "claims could not be given back, their leases will end", "queue", l.cfg.Name, "err", err)
+		}
+	}
+}

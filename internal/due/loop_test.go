@@ -1,0 +1,322 @@
+package due_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"outlook-monitor/internal/due"
+	"outlook-monitor/internal/ooo"
+)
+
+// queue is a due queue in memory, by the clock of the test's bubble.
+type queue struct {
+	mu       sync.Mutex
+	due      map[ooo.Key]time.Time // guarded by mu, as all below
+	held     map[ooo.Key]string    // token
+	lease    map[ooo.Key]time.Time
+	token    int
+	claims   int
+	err      error
+	wake     chan struct{}
+	finished []ooo.Finished
+}
+
+func newQueue(keys ...ooo.Key) *queue {
+	q := &queue{due: map[ooo.Key]time.Time{}, held: map[ooo.Key]string{}, lease: map[ooo.Key]time.Time{}, wake: make(chan struct{}, 1)}
+	for _, k := range keys {
+		q.due[k] = time.Now()
+	}
+	return q
+}
+
+func (q *queue) Claim(_ context.Context, name ooo.Queue, n int, lease time.Duration) (ooo.Batch, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.claims++
+	now := time.Now()
+	b := ooo.Batch{Now: now}
+	if q.err != nil {
+		return b, q.err
+	}
+	for _, k := range slices.Sorted(keysOf(q.due)) {
+		at := q.due[k]
+		if until, held := q.lease[k]; held && now.Before(until) {
+			at = until
+		}
+		switch {
+		case at.After(now):
+			if b.Next.IsZero() || at.Before(b.Next) {
+				b.Next = at
+			}
+		case len(b.Claims) < n:
+			q.token++
+			q.held[k], q.lease[k] = string(rune('a'+q.token)), now.Add(lease)
+			b.Claims = append(b.Claims, ooo.Claim{Queue: name, Key: k, Token: q.held[k], Due: q.due[k], ObjectID: "id"})
+		}
+	}
+	return b, nil
+}
+
+func keysOf[V any](m map[ooo.Key]V) func(func(ooo.Key) bool) {
+	return func(yield func(ooo.Key) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+func (q *queue) Extend(_ context.Context, _ ooo.Queue, claims []ooo.Claim, lease time.Duration) ([]ooo.Claim, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var lost []ooo.Claim
+	for _, c := range claims {
+		if q.held[c.Key] != c.Token {
+			lost = append(lost, c)
+			continue
+		}
+		if q.err == nil {
+			q.lease[c.Key] = time.Now().Add(lease)
+		}
+	}
+	return lost, q.err
+}
+
+func (q *queue) Done(_ context.Context, _ ooo.Queue, finished []ooo.Finished) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil {
+		return q.err
+	}
+	for _, f := range finished {
+		k := f.Claim.Key
+		if q.held[k] != f.Claim.Token {
+			continue
+		}
+		q.finished = append(q.finished, f)
+		delete(q.held, k)
+		delete(q.lease, k)
+		if q.due[k] = f.Next; f.Next.IsZero() {
+			delete(q.due, k)
+		}
+	}
+	return nil
+}
+
+func (q *queue) Wake(ooo.Queue) <-chan struct{} { return q.wake }
+
+func (q *queue) set(change func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	change()
+}
+
+// start runs a loop until the returned stop, which waits for it.
+func start(t *testing.T, cfg due.Config) (stop func()) {
+	t.Helper()
+	cfg.Name = ooo.ReadQueue
+	loop, err := due.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := loop.Run(ctx); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+	return func() { cancel(); running.Wait() }
+}
+
+func TestCadenceDoesNotDrift(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue("ann", "bob")
+		began := time.Now()
+		reads := 0
+		stop := start(t, due.Config{Queue: q, Lease: 4 * time.Second, Workers: 4,
+			Work: func(_ context.Context, clock due.Clock, claims []ooo.Claim) []ooo.Finished {
+				time.Sleep(700 * time.Millisecond) // a slow mailbox
+				q.set(func() { reads++ })
+				return []ooo.Finished{{Claim: claims[0], Next: due.NextTick(claims[0].Due, clock(), 2*time.Second)}}
+			}})
+		time.Sleep(20*time.Second + 900*time.Millisecond)
+		stop()
+		if reads != 22 {
+			t.Errorf("reads in 20 s = %d, want 22: two users, every 2 s, at 0 s too", reads)
+		}
+		for _, at := range q.due {
+			if at.Sub(began)%(2*time.Second) != 0 {
+				t.Errorf("due %v after the start, want a multiple of 2 s", at.Sub(began))
+			}
+		}
+	})
+}
+
+func TestAWakeUpCutsTheWaitShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		worked := make(chan time.Time, 1)
+		stop := start(t, due.Config{Queue: q, Lease: time.Second,
+			Work: func(_ context.Context, _ due.Clock, claims []ooo.Claim) []ooo.Finished {
+				worked <- time.Now()
+				return []ooo.Finished{{Claim: claims[0]}}
+			}})
+		defer stop()
+		time.Sleep(3 * time.Second)
+		marked := time.Now()
+		q.set(func() { q.due["ann"] = marked })
+		q.wake <- struct{}{}
+		if late := (<-worked).Sub(marked); late > 10*time.Millisecond {
+			t.Errorf("worked %v after the wake-up, want at once", late)
+		}
+	})
+}
+
+func TestLostWakeUpsAreFoundByLookingNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		worked := make(chan time.Time, 1)
+		stop := start(t, due.Config{Queue: q, Lease: time.Second, Idle: 10 * time.Second,
+			Work: func(_ context.Context, _ due.Clock, claims []ooo.Claim) []ooo.Finished {
+				worked <- time.Now()
+				return []ooo.Finished{{Claim: claims[0]}}
+			}})
+		defer stop()
+		time.Sleep(time.Second)
+		marked := time.Now()
+		q.set(func() { q.due["ann"] = marked })
+		if late := (<-worked).Sub(marked); late > 10*time.Second {
+			t.Errorf("worked %v after the mark, want within Idle", late)
+		}
+	})
+}
+
+func TestLeasesAreExtendedWhileTheWorkGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue("ann")
+		var cut error
+		stop := start(t, due.Config{Queue: q, Lease: 3 * time.Second, Workers: 2,
+			Work: func(ctx context.Context, _ due.Clock, claims []ooo.Claim) []ooo.Finished {
+				select {
+				case <-ctx.Done():
+					cut = context.Cause(ctx)
+				case <-time.After(30 * time.Second):
+				}
+				return []ooo.Finished{{Claim: claims[0]}}
+			}})
+		time.Sleep(31 * time.Second)
+		stop()
+		if cut != nil || len(q.finished) != 1 || q.token != 1 {
+			t.Errorf("work cut by %v, finished %d times, claimed %d times; want never, once, once", cut, len(q.finished), q.token)
+		}
+	})
+}
+
+func TestWorkStopsWhenItsLeaseIsLost(t *testing.T) {
+	tests := map[string]func(q *queue){
+		"someone else holds it":      func(q *queue) { q.held["ann"] = "other" },
+		"Redis can't be asked in it": func(q *queue) { q.err = errors.New("away") },
+	}
+	for name, lose := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newQueue("ann")
+				cut := make(chan time.Time, 10)
+				stop := start(t, due.Config{Queue: q, Lease: 3 * time.Second,
+					Work: func(ctx context.Context, _ due.Clock, claims []ooo.Claim) []ooo.Finished {
+						<-ctx.Done()
+						cut <- time.Now()
+						return nil
+					}})
+				time.Sleep(100 * time.Millisecond)
+				lost := time.Now()
+				q.set(func() { lose(q) })
+				if after := (<-cut).Sub(lost); after > 4*time.Second+time.Millisecond {
+					t.Errorf("work went on for %v after its lease was lost, want at most a lease and a third", after)
+				}
+				q.set(func() { q.err = nil; q.due = map[ooo.Key]time.Time{} })
+				stop()
+			})
+		})
+	}
+}
+
+func TestStoppingGivesBackWhatIsNotFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue("ann", "bob")
+		stop := start(t, due.Config{Queue: q, Lease: 3 * time.Second, Workers: 2, Grace: 5 * time.Second,
+			Work: func(ctx context.Context, _ due.Clock, claims []ooo.Claim) []ooo.Finished {
+				f := ooo.Finished{Claim: claims[0], Next: claims[0].Due}
+				if claims[0].Key == "ann" {
+					time.Sleep(2 * time.Second) // ends within the grace
+					f.Next = time.Time{}
+					return []ooo.Finished{f}
+				}
+				<-ctx.Done()
+				return []ooo.Finished{f}
+			}})
+		time.Sleep(100 * time.Millisecond)
+		stopped := time.Now()
+		stop()
+		if took := time.Since(stopped); took != 5*time.Second {
+			t.Errorf("stopping took %v, want the grace of 5 s", took)
+		}
+		if len(q.held) != 0 || len(q.finished) != 2 {
+			t.Errorf("%d claims held after stopping and %d finished, want 0 and 2", len(q.held), len(q.finished))
+		}
+		if _, ok := q.due["bob"]; !ok || len(q.due) != 1 {
+			t.Errorf("due after stopping: %v, want bob alone", q.due)
+		}
+	})
+}
+
+func TestWorkersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := []ooo.Key{"a", "b", "c", "d", "e", "f", "g"}
+		q := newQueue(keys...)
+		now, most := 0, 0
+		stop := start(t, due.Config{Queue: q, Lease: time.Minute, Workers: 3,
+			Work: func(_ context.Context, _ due.Clock, claims []ooo.Claim) []ooo.Finished {
+				q.set(func() { now++; most = max(most, now) })
+				time.Sleep(time.Second)
+				q.set(func() { now-- })
+				return []ooo.Finished{{Claim: claims[0]}}
+			}})
+		time.Sleep(4 * time.Second)
+		stop()
+		if most != 3 || len(q.finished) != len(keys) {
+			t.Errorf("%d in hand at most and %d finished, want 3 and %d", most, len(q.finished), len(keys))
+		}
+	})
+}
+
+func TestRedisAwayIsAskedWithGrowingWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue("ann")
+		q.err = errors.New("connection refused")
+		stop := start(t, due.Config{Queue: q, Lease: 3 * time.Second,
+			Work: func(_ context.Context, clock due.Clock, claims []ooo.Claim) []ooo.Finished {
+				return []ooo.Finished{{Claim: claims[0]}}
+			}})
+		time.Sleep(time.Minute)
+		q.mu.Lock()
+		asked := q.claims
+		q.err = nil
+		q.mu.Unlock()
+		if asked < 10 || asked > 60 {
+			t.Errorf("asked %d times in a minute, want a few dozen", asked)
+		}
+		time.Sleep(3 * time.Second)
+		stop()
+		if len(q.finished) != 1 {
+			t.Errorf("finished %d after Redis came back, want 1", len(q.finished))
+		}
+	})
+}

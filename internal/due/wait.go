@@ -1,0 +1,28 @@
+package due
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Backoff returns the wait after so many failures in a row (1 for the first):
+// from first, doubling up to most, less up to a fifth by chance so that what
+// failed together does not come back together.
+func Backoff(failures int, first, most time.Duration) time.Duration {
+	wait := most
+	if shift := max(failures, 1) - 1; shift < 30 && first<<shift < most {
+		wait = first << shift
+	}
+	return wait - rand.N(wait/5+1)
+}
+
+// NextTick returns the first of due+interval, due+2·interval, … after now. Ticks
+// count from when a user was due, not from when it was read, so that the cadence
+// does not drift; ticks that were missed are left out.
+func NextTick(due, now time.Time, interval time.Duration) time.Time {
+	next := due.Add(interval)
+	if behind := now.Sub(next); behind >= 0 {
+		next = next.Add((behind/interval + 1) * interval)
+	}
+	return next
+}
