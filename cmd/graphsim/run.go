@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"outlook-monitor/internal/graphsim"
+)
+
+// errUsage means that the flags are wrong.
+var errUsage = errors.New("wrong flags")
+
+// flags are the command's flags; each can be given as a variable too.
+type flags struct {
+	Addr        string   `default:"127.0.0.1:9443" env:"GRAPHSIM_ADDR" help:"Address of Graph and its login endpoint (HTTPS)."`
+	ControlAddr string   `default:"127.0.0.1:9480" env:"GRAPHSIM_CONTROL_ADDR" help:"Address of the control API (HTTP). Whoever reaches it controls everything."`
+	Host        []string `env:"GRAPHSIM_HOST" help:"Further names or addresses for the certificate, such as a container's name."`
+	CAFile      string   `name:"ca-file" type:"path" env:"GRAPHSIM_CA_FILE" help:"Write the certificate authority's certificate (PEM) to this file."`
+
+	Users  int    `default:"3" env:"GRAPHSIM_USERS" help:"Users to begin with: user0001@DOMAIN and so on."`
+	Domain string `default:"contoso.example" env:"GRAPHSIM_DOMAIN" help:"Domain of the users to begin with."`
+	Seed   uint64 `default:"1" env:"GRAPHSIM_SEED" help:"The same seed gives the same ids and the same choices."`
+
+	TenantID     string `default:"${tenant}" env:"GRAPHSIM_TENANT_ID" help:"Tenant that is played."`
+	ClientID     string `default:"${client}" env:"GRAPHSIM_CLIENT_ID" help:"Application that may log in."`
+	ClientSecret string `default:"${secret}" env:"GRAPHSIM_CLIENT_SECRET" help:"Its secret."`
+
+	TokenLifetime   time.Duration `default:"1h" env:"GRAPHSIM_TOKEN_LIFETIME" help:"Life of an access token."`
+	MaxSubscription time.Duration `default:"10070m" env:"GRAPHSIM_MAX_SUBSCRIPTION" help:"Longest life of a subscription; more is refused."`
+	MinSubscription time.Duration `default:"45m" env:"GRAPHSIM_MIN_SUBSCRIPTION" help:"Shortest life of a subscription; less is raised to it."`
+}
+
+// parse reads the flags. shown is true if help was asked for and given.
+func parse(args []string, stdout, stderr io.Writer) (f flags, shown bool, err error) {
+	parser, err := kong.New(&f,
+		kong.Name("graphsim"),
+		kong.Description("A local Microsoft Graph with its login endpoint, to develop and test against."),
+		kong.Vars{
+			"tenant": graphsim.DefaultTenantID,
+			"client": graphsim.DefaultClientID,
+			"secret": graphsim.DefaultClientSecret,
+		},
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { shown = true }),
+	)
+	if err != nil {
+		return flags{}, false, err
+	}
+	_, err = parser.Parse(args)
+	switch {
+	case shown: // after help kong goes on as if nothing had happened
+		return flags{}, true, nil
+	case err != nil:
+		return flags{}, false, fmt.Errorf("%w: %w", errUsage, err)
+	case f.Users < 0:
+		return flags{}, false, fmt.Errorf("%w: --users is %d, want 0 or more", errUsage, f.Users)
+	}
+	return f, false, nil
+}
+
+// run is the program: it serves until ctx ends.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, log *slog.Logger) error {
+	f, shown, err := parse(args, stdout, stderr)
+	if shown || err != nil {
+		return err
+	}
+	sim, err := graphsim.New(graphsim.Config{
+		Addr: f.Addr, ControlAddr: f.ControlAddr, Hosts: f.Host,
+		TenantID: f.TenantID, ClientID: f.ClientID, ClientSecret: f.ClientSecret,
+		Seed: f.Seed, TokenLifetime: f.TokenLifetime,
+		MaxSubscription: f.MaxSubscription, MinSubscription: f.MinSubscription,
+		Log: log,
+	})
+	if errors.Is(err, graphsim.ErrInvalid) {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if err != nil {
+		return err
+	}
+	if f.Users > 0 {
+		if _, err := sim.AddUsers(f.Users, f.Domain); err != nil {
+			return fmt.Errorf("%w: %w", errUsage, err)
+		}
+	}
+	if f.CAFile != "" {
+		if err := os.WriteFile(f.CAFile, sim.CAPEM(), 0o644); err != nil {
+			return fmt.Errorf("write certificate authority: %w", err)
+		}
+	}
+	announce(stdout, sim, f)
+	return sim.Run(ctx)
+}
+
+// announce prints what a program that is to use sim has to set.
+func announce(w io.Writer, sim *graphsim.Server, f flags) {
+	fmt.Fprintf(w, "GRAPH_ENDPOINT=%s\n", sim.URL())
+	fmt.Fprintf(w, "AZURE_AUTHORITY_HOST=%s\n", sim.URL())
+	fmt.Fprintf(w, "AZURE_TENANT_ID=%s\n", f.TenantID)
+	fmt.Fprintf(w, "AZURE_CLIENT_ID=%s\n", f.ClientID)
+	fmt.Fprintf(w, "AZURE_CLIENT_SECRET=%s\n", f.ClientSecret)
+	if f.CAFile != "" {
+		fmt.Fprintf(w, "SSL_CERT_FILE=%s\n", f.CAFile)
+	} else {
+		fmt.Fprintln(w, "# SSL_CERT_FILE: start with --ca-file FILE and set it to FILE")
+	}
+	fmt.Fprintf(w, "# control API: %s\n", sim.ControlURL())
+	if f.Users > 0 {
+		fmt.Fprintf(w, "# users: user0001@%s to user%04d@%s\n", f.Domain, f.Users, f.Domain)
+	}
+}

@@ -1,0 +1,218 @@
+package graphsim_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/graphsim"
+)
+
+// inner is one answer of a batch.
+type inner struct {
+	ID      string            `json:"id"`
+	Status  int               `json:"status"`
+	Headers map[string]string `json:"headers"`
+	Body    map[string]any    `json:"body"`
+}
+
+func (i inner) code() string { return answer{body: i.Body}.code() }
+
+// batch sends requests and returns the answers in their order and by id.
+func (w *world) batch(requests ...map[string]any) (order []string, byID map[string]inner) {
+	w.t.Helper()
+	a := w.graph("POST", "/$batch", map[string]any{"requests": requests})
+	var got struct {
+		Responses []inner `json:"responses"`
+	}
+	if err := json.Unmarshal(a.raw, &got); err != nil || a.status != 200 {
+		w.t.Fatalf("batch = %d %s", a.status, a.raw)
+	}
+	byID = make(map[string]inner)
+	for _, r := range got.Responses {
+		order = append(order, r.ID)
+		byID[r.ID] = r
+	}
+	return order, byID
+}
+
+func get(id, url string) map[string]any {
+	return map[string]any{"id": id, "method": "GET", "url": url}
+}
+
+func TestBatchAnswersEachRequestByItself(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	ann, bob := w.user("ann@contoso.example"), w.user("bob@contoso.example")
+	w.setOut(ann)
+	w.fault(graphsim.Fault{Operation: "read", Kind: "throttle", RetryAfter: graphsim.Duration(7 * time.Second), User: bob.ID, Times: 1})
+	_, got := w.batch(
+		get("a", "/users/"+ann.ID+repliesPath),
+		get("b", "users/"+bob.ID+repliesPath),
+		get("c", "/users/nobody@contoso.example"),
+		get("d", "/users/ann@contoso.example?$select=id"),
+		map[string]any{"id": "e", "method": "POST", "url": "/$batch", "headers": map[string]string{"Content-Type": "application/json"}, "body": map[string]any{}},
+	)
+	if r := got["a"]; r.Status != 200 || r.Body["status"] != "alwaysEnabled" || r.Headers["Content-Type"] == "" {
+		t.Errorf("a read = %+v, want the setting", r)
+	}
+	if r := got["b"]; r.Status != 429 || r.Headers["Retry-After"] != "7" {
+		t.Errorf("a throttled read = %+v, want 429 and a wait of 7", r)
+	}
+	if r := got["c"]; r.Status != 404 || r.code() != "Request_ResourceNotFound" {
+		t.Errorf("a stranger = %+v, want 404", r)
+	}
+	if r := got["d"]; r.Status != 200 || r.Body["id"] != ann.ID {
+		t.Errorf("a user = %+v, want ann", r)
+	}
+	if r := got["e"]; r.Status != 400 {
+		t.Errorf("a batch in a batch = %+v, want 400", r)
+	}
+}
+
+func TestBatchIsRefused(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	many := make([]map[string]any, 21)
+	for i := range many {
+		many[i] = get(fmt.Sprint(i), "/users/x")
+	}
+	tests := map[string]any{
+		"with more than 20 requests":          map[string]any{"requests": many},
+		"with none":                           map[string]any{"requests": []any{}},
+		"with an id twice":                    map[string]any{"requests": []any{get("1", "/users/x"), get("1", "/users/y")}},
+		"with no id":                          map[string]any{"requests": []any{get("", "/users/x")}},
+		"with an absolute url":                map[string]any{"requests": []any{get("1", "https://graph.microsoft.com/v1.0/users/x")}},
+		"with no method":                      map[string]any{"requests": []any{map[string]any{"id": "1", "url": "/users/x"}}},
+		"with a body that has no type":        map[string]any{"requests": []any{map[string]any{"id": "1", "method": "POST", "url": "/subscriptions", "body": map[string]any{}}}},
+		"with a dependency that isn't there":  map[string]any{"requests": []any{map[string]any{"id": "1", "method": "GET", "url": "/users/x", "dependsOn": []string{"2"}}}},
+		"that is no JSON":                     "{",
+		"with a number where a string should": `{"requests":[{"id":1,"method":"GET","url":"/users/x"}]}`,
+	}
+	for name, body := range tests {
+		t.Run(name, func(t *testing.T) {
+			if a := w.graph("POST", "/$batch", body); a.status != 400 || a.code() != "BadRequest" {
+				t.Errorf("batch = %d %s, want 400 BadRequest", a.status, a.raw)
+			}
+		})
+	}
+	if a := w.graph("GET", "/$batch", nil); a.status != 405 {
+		t.Errorf("GET = %d, want 405", a.status)
+	}
+}
+
+func TestBatchMayComePacked(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	u := w.user("ann@contoso.example")
+	body := encode(map[string]any{"requests": []any{get("1", "/users/"+u.ID)}})
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(body); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	header := w.header()
+	header.Set("Content-Encoding", "gzip")
+	if a := w.ask("POST", w.URL()+"/v1.0/$batch", header, packed.Bytes()); a.status != 200 || !strings.Contains(string(a.raw), u.ID) {
+		t.Errorf("packed = %d %s, want the user", a.status, a.raw)
+	}
+	if a := w.ask("POST", w.URL()+"/v1.0/$batch", header, body); a.status != 400 {
+		t.Errorf("not packed though it says so = %d, want 400", a.status)
+	}
+	header.Set("Content-Encoding", "br")
+	if a := w.ask("POST", w.URL()+"/v1.0/$batch", header, body); a.status != 415 {
+		t.Errorf("packed otherwise = %d, want 415", a.status)
+	}
+	bomb := bytes.Repeat([]byte(" "), 5<<20)
+	packed.Reset()
+	z = gzip.NewWriter(&packed)
+	if _, err := z.Write(bomb); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	header.Set("Content-Encoding", "gzip")
+	if a := w.ask("POST", w.URL()+"/v1.0/$batch", header, packed.Bytes()); a.status != 413 {
+		t.Errorf("5 MiB unpacked = %d, want 413", a.status)
+	}
+}
+
+func TestBatchRunsFourAtATime(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	u := w.user("ann@contoso.example")
+	w.fault(graphsim.Fault{Operation: "batch-item", Kind: "latency", Delay: graphsim.Duration(10 * time.Millisecond)})
+	var requests []map[string]any
+	for i := range 20 {
+		requests = append(requests, get(fmt.Sprint(i), "/users/"+u.ID+repliesPath))
+	}
+	_, got := w.batch(requests...)
+	for id, r := range got {
+		if r.Status != 200 {
+			t.Errorf("%s = %+v, want 200: a batch alone never has five for a mailbox", id, r)
+		}
+	}
+	if n := w.Stats().MaxConcurrentPerMailbox; n != 4 {
+		t.Errorf("most at once = %d, want 4", n)
+	}
+}
+
+func TestBatchAnswersInAnyOrder(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	var requests []map[string]any
+	var asked []string
+	for i := range 20 {
+		asked = append(asked, fmt.Sprint(i))
+		requests = append(requests, get(asked[i], "/users/x"))
+	}
+	until(t, "the order is another", func() bool {
+		order, _ := w.batch(requests...)
+		return !slices.Equal(order, asked)
+	})
+}
+
+func TestBatchDependencies(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	u := w.user("ann@contoso.example")
+	after := func(id, url, on string) map[string]any {
+		return map[string]any{"id": id, "method": "GET", "url": url, "dependsOn": []string{on}}
+	}
+	_, got := w.batch(
+		get("good", "/users/"+u.ID), after("2", "/users/"+u.ID, "good"),
+		get("bad", "/users/nobody"), after("4", "/users/"+u.ID, "bad"), after("5", "/users/"+u.ID, "4"),
+	)
+	want := map[string]int{"good": 200, "2": 200, "bad": 404, "4": 424, "5": 424}
+	for id, status := range want {
+		if got[id].Status != status {
+			t.Errorf("%s = %+v, want %d", id, got[id], status)
+		}
+	}
+}
+
+func BenchmarkBatchOf20(b *testing.B) {
+	w := start(b, graphsim.Config{})
+	users, err := w.AddUsers(2000, "contoso.example")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var bodies [][]byte
+	for from := 0; from < len(users); from += 20 {
+		var requests []map[string]any
+		for i, u := range users[from : from+20] {
+			requests = append(requests, get(fmt.Sprint(i), "/users/"+u.ID+repliesPath))
+		}
+		bodies = append(bodies, encode(map[string]any{"requests": requests}))
+	}
+	n := 0
+	for b.Loop() {
+		n++
+		if a, err := w.try("POST", w.URL()+"/v1.0/$batch", w.header(), bodies[n%len(bodies)]); err != nil || a.status != 200 {
+			b.Fatalf("batch = %d, %v", a.status, err)
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package graphsim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/graphsim"
+)
+
+func TestRequestFaults(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	ann, bob, h := w.user("ann@contoso.example"), w.user("bob@contoso.example"), newHook(t)
+	id := w.subscribe(bob, h, time.Hour)
+	read := func(u graphsim.User) func() answer {
+		return func() answer { return w.graph("GET", "/users/"+u.ID+repliesPath, nil) }
+	}
+	tests := map[string]struct {
+		fault  graphsim.Fault
+		ask    func() answer
+		status int
+		code   string
+		wait   string
+	}{
+		"a throttled read":          {graphsim.Fault{Operation: "read", Kind: "throttle", RetryAfter: graphsim.Duration(3 * time.Second)}, read(ann), 429, "TooManyRequests", "3"},
+		"a throttled read, no wait": {graphsim.Fault{Operation: "read", Kind: "throttle", RetryAfter: -1}, read(ann), 429, "TooManyRequests", ""},
+		"a read out of service":     {graphsim.Fault{Operation: "read", Kind: "status"}, read(ann), 503, "ServiceUnavailable", ""},
+		"with a wait":               {graphsim.Fault{Operation: "read", Kind: "status", RetryAfter: graphsim.Duration(1500 * time.Millisecond)}, read(ann), 503, "ServiceUnavailable", "2"},
+		"a read that isn't let in":  {graphsim.Fault{Operation: "read", Kind: "status", Status: 401}, read(ann), 401, "InvalidAuthenticationToken", ""},
+		"a read with its own code":  {graphsim.Fault{Operation: "read", Kind: "status", Status: 500, Code: "Oops"}, read(ann), 500, "Oops", ""},
+		"a read of this user":       {graphsim.Fault{Operation: "read", Kind: "status", User: "ann@contoso.example"}, read(ann), 503, "ServiceUnavailable", ""},
+		"a read of another user":    {graphsim.Fault{Operation: "read", Kind: "status", User: "ann@contoso.example"}, read(bob), 200, "", ""},
+		"another operation":         {graphsim.Fault{Operation: "directory", Kind: "status"}, read(ann), 200, "", ""},
+		"everything":                {graphsim.Fault{Operation: "all", Kind: "status", Status: 500}, read(ann), 500, "InternalServerError", ""},
+		"the directory":             {graphsim.Fault{Operation: "directory", Kind: "status", Status: 403}, func() answer { return w.graph("GET", "/users/"+ann.ID, nil) }, 403, "ErrorAccessDenied", ""},
+		"a batch as a whole": {graphsim.Fault{Operation: "batch", Kind: "throttle"}, func() answer {
+			return w.graph("POST", "/$batch", map[string]any{"requests": []any{get("1", "/users/x")}})
+		}, 429, "TooManyRequests", "1"},
+		"the list of subscriptions":  {graphsim.Fault{Operation: "subscription-list", Kind: "status"}, func() answer { return w.graph("GET", "/subscriptions", nil) }, 503, "ServiceUnavailable", ""},
+		"a renewal, for its user":    {graphsim.Fault{Operation: "subscription-renew", Kind: "status", User: bob.ID}, func() answer { return w.graph("PATCH", "/subscriptions/"+id, map[string]any{}) }, 503, "ServiceUnavailable", ""},
+		"a creation, for its user":   {graphsim.Fault{Operation: "subscription-create", Kind: "status", User: ann.ID}, func() answer { return w.graph("POST", "/subscriptions", subscription(ann, h, time.Hour)) }, 503, "ServiceUnavailable", ""},
+		"a deletion, for another":    {graphsim.Fault{Operation: "subscription-delete", Kind: "status", User: ann.ID}, func() answer { return w.graph("DELETE", "/subscriptions/"+id, nil) }, 204, "", ""},
+		"a latency, which isn't all": {graphsim.Fault{Operation: "read", Kind: "latency", Delay: graphsim.Duration(time.Millisecond)}, read(ann), 200, "", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w.fault(tt.fault)
+			defer w.ClearFaults()
+			a := tt.ask()
+			if a.status != tt.status || a.code() != tt.code || a.header.Get("Retry-After") != tt.wait {
+				t.Errorf("answer = %d %s, Retry-After %q, want %d %s %q", a.status, a.raw, a.header.Get("Retry-After"), tt.status, tt.code, tt.wait)
+			}
+		})
+	}
+	if a := read(ann)(); a.status != 200 {
+		t.Errorf("after the faults = %d, want 200", a.status)
+	}
+}
+
+func TestFaultHappensSoManyTimes(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	u := w.user("ann@contoso.example")
+	w.fault(graphsim.Fault{Operation: "read", Kind: "status", Times: 2})
+	var got []int
+	for range 3 {
+		got = append(got, w.graph("GET", "/users/"+u.ID+repliesPath, nil).status)
+	}
+	if want := []int{503, 503, 200}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("statuses = %v, want %v", got, want)
+	}
+	if f := w.Faults(); len(f) != 1 || f[0].Hits != 2 || f[0].ID == "" {
+		t.Errorf("faults = %+v, want the one, hit twice", f)
+	}
+}
+
+func TestSameSeedSameFaults(t *testing.T) {
+	run := func(seed uint64) (statuses string, failed int) {
+		w := start(t, graphsim.Config{Seed: seed})
+		u := w.user("ann@contoso.example")
+		w.fault(graphsim.Fault{Operation: "read", Kind: "status", Probability: 0.5})
+		for range 100 {
+			status := w.graph("GET", "/users/"+u.ID+repliesPath, nil).status
+			statuses += fmt.Sprint(status, " ")
+			if status == 503 {
+				failed++
+			}
+		}
+		return statuses, failed
+	}
+	a, failed := run(3)
+	if b, _ := run(3); a != b {
+		t.Errorf("statuses differ with the same seed:\n%s\n%s", a, b)
+	}
+	if b, _ := run(4); a == b {
+		t.Error("statuses are the same with another seed")
+	}
+	if failed < 25 || failed > 75 {
+		t.Errorf("%d of 100 failed, want about half", failed)
+	}
+}
+
+func TestConnectionFaults(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	u := w.user("ann@contoso.example")
+	path := w.URL() + "/v1.0/users/" + u.ID
+	w.fault(graphsim.Fault{Operation: "directory", Kind: "reset", Times: 1})
+	if a, err := w.try("GET", path, w.header(), nil); err == nil {
+		t.Errorf("reset = %d, want no answer", a.status)
+	}
+	w.fault(graphsim.Fault{Operation: "directory", Kind: "hang", Times: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, "GET", path, nil)
+		if err == nil {
+			req.Header = w.header()
+			_, err = w.client.Do(req)
+		}
+		ended <- err
+	}()
+	until(t, "the fault happens", func() bool { return w.Faults()[1].Hits == 1 })
+	select {
+	case err := <-ended:
+		t.Errorf("hang = %v, want nothing", err)
+	default:
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("hang = %v, want it to last until the client gives up", err)
+	}
+	w.fault(graphsim.Fault{Operation: "token", Kind: "reset", Times: 1})
+	if a, err := w.try("POST", w.tokenURL(), nil, nil); err == nil {
+		t.Errorf("reset of a login = %d, want no answer", a.status)
+	}
+	w.fault(graphsim.Fault{Operation: "token", Kind: "throttle", RetryAfter: graphsim.Duration(time.Second), Times: 1})
+	if a := w.postForm(w.tokenForm()); a.status != 429 || a.header.Get("Retry-After") != "1" || a.body["error_description"] == nil {
+		t.Errorf("throttled login = %d %s, want 429 in the login endpoint's way", a.status, a.raw)
+	}
+	if a := w.ask("GET", path, w.header(), nil); a.status != 200 {
+		t.Errorf("afterwards = %d, want 200", a.status)
+	}
+	until(t, "all is counted", func() bool { c := w.Stats().Calls["directory"]; return c["0"] == 2 && c["200"] == 1 })
+}
+
+func TestStopDoesNotWaitForWhatHangs(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	u := w.user("ann@contoso.example")
+	w.fault(graphsim.Fault{Operation: "directory", Kind: "hang"})
+	go func() { _, _ = w.try("GET", w.URL()+"/v1.0/users/"+u.ID, w.header(), nil) }()
+	until(t, "the fault happens", func() bool { return w.Faults()[0].Hits == 1 })
+	// The cleanup fails if Run doesn't end.
+}
+
+func TestNotificationFaults(t *testing.T) {
+	const other = "the item after it"
+	tests := map[string]struct {
+		fault graphsim.Fault
+		want  []string // clientStates in order of arrival
+	}{
+		"drop":    {graphsim.Fault{Kind: "drop"}, []string{other}},
+		"double":  {graphsim.Fault{Kind: "double"}, []string{"own", "own", other}},
+		"forge":   {graphsim.Fault{Kind: "forge"}, []string{"forged", "own", other}},
+		"reorder": {graphsim.Fault{Kind: "reorder"}, []string{other, "own"}},
+		"delay":   {graphsim.Fault{Kind: "delay", Delay: graphsim.Duration(300 * time.Millisecond)}, []string{other, "own"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, graphsim.Config{NotificationGather: 50 * time.Millisecond})
+			ann, bob, h := w.user("ann@contoso.example"), w.user("bob@contoso.example"), newHook(t)
+			w.subscribe(ann, h, time.Hour)
+			w.subscribe(bob, h, time.Hour)
+			tt.fault.Operation, tt.fault.Times = "notification", 1
+			w.fault(tt.fault)
+			w.setOut(ann)
+			w.setOut(bob)
+			var got []string
+			for _, item := range h.only(t, len(tt.want)) {
+				switch item["clientState"] {
+				case "state of ann@contoso.example":
+					got = append(got, "own")
+				case "state of bob@contoso.example":
+					got = append(got, other)
+				default:
+					got = append(got, "forged")
+				}
+			}
+			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+				t.Errorf("arrived = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestLivesAreCut(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	ann, bob, h := w.user("ann@contoso.example"), w.user("bob@contoso.example"), newHook(t)
+	life := graphsim.Duration(500 * time.Millisecond)
+	w.fault(graphsim.Fault{Operation: "subscription-create", Kind: "short-life", Life: graphsim.Duration(time.Minute), User: ann.ID})
+	w.fault(graphsim.Fault{Operation: "subscription-create", Kind: "early-expiry", Life: life, User: bob.ID})
+	a := w.graph("POST", "/subscriptions", subscription(ann, h, time.Hour))
+	got, err := time.Parse(time.RFC3339Nano, a.body["expirationDateTime"].(string))
+	if err != nil || time.Until(got) > time.Minute {
+		t.Errorf("expiry = %v, want a minute, whatever was asked for", a.body["expirationDateTime"])
+	}
+	b := w.graph("POST", "/subscriptions", subscription(bob, h, time.Hour))
+	got, err = time.Parse(time.RFC3339Nano, b.body["expirationDateTime"].(string))
+	if err != nil || time.Until(got) < 50*time.Minute {
+		t.Errorf("expiry = %v, want the hour that was asked for", b.body["expirationDateTime"])
+	}
+	until(t, "it dies all the same", func() bool {
+		return w.graph("GET", "/subscriptions/"+b.body["id"].(string), nil).status == 404
+	})
+	if subs := w.Subscriptions(); len(subs) != 1 || subs[0].UserID != ann.ID {
+		t.Errorf("subscriptions = %+v, want ann's alone", subs)
+	}
+}
+
+func TestFaultsAreChecked(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	tests := map[string]graphsim.Fault{
+		"an unknown operation":           {Operation: "write", Kind: "status"},
+		"an unknown kind":                {Operation: "read", Kind: "explode"},
+		"a kind of another operation":    {Operation: "read", Kind: "drop"},
+		"a notification that is refused": {Operation: "notification", Kind: "status"},
+		"a probability above one":        {Operation: "read", Kind: "status", Probability: 2},
+		"a status that is no error":      {Operation: "read", Kind: "status", Status: 200},
+		"a latency of nothing":           {Operation: "read", Kind: "latency"},
+		"a life of nothing":              {Operation: "subscription-create", Kind: "short-life"},
+		"times below zero":               {Operation: "read", Kind: "status", Times: -1},
+	}
+	for name, f := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := w.SetFault(f); !errors.Is(err, graphsim.ErrInvalid) {
+				t.Errorf("SetFault = %v, want ErrInvalid", err)
+			}
+		})
+	}
+	if _, err := w.SetFault(graphsim.Fault{Operation: "read", Kind: "status", User: "nobody"}); !errors.Is(err, graphsim.ErrUnknownUser) {
+		t.Errorf("SetFault for a stranger = %v, want ErrUnknownUser", err)
+	}
+}

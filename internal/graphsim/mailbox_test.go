@@ -1,0 +1,221 @@
+package graphsim_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/graphsim"
+)
+
+const repliesPath = "/mailboxSettings/automaticRepliesSetting"
+
+func TestSettingIsShownAsSet(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	u := w.user("ann@contoso.example")
+	windows := graphsim.DateTimeZone{DateTime: "2030-04-17T16:00:00.0000000", TimeZone: "Pacific Standard Time"}
+	iana := graphsim.DateTimeZone{DateTime: "2030-04-18T16:00:00.0000000", TimeZone: "Europe/Vienna"}
+	_, err := w.SetAutomaticReplies(u.ID, graphsim.AutomaticRepliesUpdate{
+		Status: new("Scheduled"), ExternalAudience: new("contactsOnly"),
+		InternalReplyMessage: new("<p>in</p>"), ExternalReplyMessage: new("<p>out</p>"),
+		ScheduledStartDateTime: &windows, ScheduledEndDateTime: &iana,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.SetAutomaticReplies(u.UserPrincipalName, graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("<p>new</p>")}); err != nil {
+		t.Fatal(err)
+	}
+	want := graphsim.AutomaticReplies{
+		Status: "Scheduled", ExternalAudience: "contactsOnly", InternalReplyMessage: "<p>in</p>", ExternalReplyMessage: "<p>new</p>",
+		ScheduledStartDateTime: windows, ScheduledEndDateTime: iana,
+	}
+	for _, key := range []string{u.ID, u.UserPrincipalName} {
+		var got graphsim.AutomaticReplies
+		a := w.graph("GET", "/users/"+key+repliesPath, nil)
+		if err := json.Unmarshal(a.raw, &got); err != nil || got != want {
+			t.Errorf("setting of %s = %d %s, want %+v", key, a.status, a.raw, want)
+		}
+	}
+	var whole struct {
+		Setting graphsim.AutomaticReplies `json:"automaticRepliesSetting"`
+	}
+	a := w.graph("GET", "/users/"+u.ID+"/mailboxSettings", nil)
+	if err := json.Unmarshal(a.raw, &whole); err != nil || whole.Setting != want {
+		t.Errorf("mailboxSettings = %s, want the setting in it", a.raw)
+	}
+}
+
+func TestDatesOfASettingThatIsNotScheduledArePlaceholders(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	u := w.user("ann@contoso.example")
+	past := graphsim.DateTimeZone{DateTime: "2001-01-01T00:00:00.0000000", TimeZone: "UTC"}
+	for _, status := range []string{"disabled", "alwaysEnabled"} {
+		if _, err := w.SetAutomaticReplies(u.ID, graphsim.AutomaticRepliesUpdate{
+			Status: &status, ScheduledStartDateTime: &past, ScheduledEndDateTime: &past,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		before := time.Now().UTC().Truncate(time.Hour)
+		got, err := w.AutomaticReplies(u.ID)
+		after := time.Now().UTC().Truncate(time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := got.ScheduledStartDateTime; s != graphsim.UTC(before) && s != graphsim.UTC(after) {
+			t.Errorf("start while %s = %+v, want the hour that runs, %v", status, s, before)
+		}
+		if e := got.ScheduledEndDateTime; e != graphsim.UTC(before.AddDate(0, 0, 1)) && e != graphsim.UTC(after.AddDate(0, 0, 1)) {
+			t.Errorf("end while %s = %+v, want a day later", status, e)
+		}
+	}
+}
+
+func TestSettingIsChecked(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	w.user("ann@contoso.example")
+	tests := map[string]struct {
+		user   string
+		update graphsim.AutomaticRepliesUpdate
+		want   error
+	}{
+		"a status that doesn't exist":    {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{Status: new("on")}, graphsim.ErrInvalid},
+		"an audience that doesn't exist": {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{ExternalAudience: new("some")}, graphsim.ErrInvalid},
+		"a time without its zone": {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{
+			ScheduledStartDateTime: &graphsim.DateTimeZone{DateTime: "2030-01-01T00:00:00"}}, graphsim.ErrInvalid},
+		"a stranger": {"bob@contoso.example", graphsim.AutomaticRepliesUpdate{}, graphsim.ErrUnknownUser},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := w.SetAutomaticReplies(tt.user, tt.update); !errors.Is(err, tt.want) {
+				t.Errorf("SetAutomaticReplies = %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestMailboxRefuses(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	u, other := w.user("ann@contoso.example"), w.user("bob@contoso.example")
+	tests := map[string]int{
+		"MailboxNotEnabledForRESTAPI": 404, "ResourceNotFound": 404, "ErrorAccessDenied": 403,
+		"ErrorServerBusy": 503, "ErrorMailboxMoveInProgress": 503,
+	}
+	for code, status := range tests {
+		t.Run(code, func(t *testing.T) {
+			if err := w.SetMailbox(u.ID, graphsim.Mailbox{Error: code}); err != nil {
+				t.Fatal(err)
+			}
+			if a := w.graph("GET", "/users/"+u.ID+repliesPath, nil); a.status != status || a.code() != code {
+				t.Errorf("read = %d %s, want %d %s", a.status, a.raw, status, code)
+			}
+			if a := w.graph("GET", "/users/"+other.ID+repliesPath, nil); a.status != 200 {
+				t.Errorf("read of another = %d, want 200", a.status)
+			}
+			if a := w.graph("GET", "/users/"+u.ID, nil); a.status != 200 {
+				t.Errorf("the directory = %d, want 200", a.status)
+			}
+		})
+	}
+	if err := w.SetMailbox(u.ID, graphsim.Mailbox{}); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.graph("GET", "/users/"+u.ID+repliesPath, nil); a.status != 200 {
+		t.Errorf("read after the trouble = %d, want 200", a.status)
+	}
+	if err := w.SetMailbox(u.ID, graphsim.Mailbox{Error: "Nonsense"}); !errors.Is(err, graphsim.ErrInvalid) {
+		t.Errorf("an unknown error = %v, want ErrInvalid", err)
+	}
+	if err := w.SetMailbox(u.ID, graphsim.Mailbox{Body: json.RawMessage(`{"status":"sometimes"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.graph("GET", "/users/"+u.ID+repliesPath, nil); string(a.raw) != `{"status":"sometimes"}` {
+		t.Errorf("read = %s, want the body that was set", a.raw)
+	}
+	t.Run("a user that isn't there", func(t *testing.T) {
+		if a := w.graph("GET", "/users/nobody@contoso.example"+repliesPath, nil); a.status != 404 || a.code() != "ErrorInvalidUser" {
+			t.Errorf("read by UPN = %d %s, want 404 ErrorInvalidUser", a.status, a.raw)
+		}
+		if a := w.graph("GET", "/users/00000000-0000-4000-8000-000000000000"+repliesPath, nil); a.status != 404 || a.code() != "ResourceNotFound" {
+			t.Errorf("read by id = %d %s, want 404 ResourceNotFound", a.status, a.raw)
+		}
+	})
+}
+
+func TestFourAtATimeForOneMailbox(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	u, other := w.user("ann@contoso.example"), w.user("bob@contoso.example")
+	w.fault(graphsim.Fault{Operation: "read", Kind: "latency", Delay: graphsim.Duration(2 * time.Second), User: u.ID, Times: 4})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if a, err := w.try("GET", w.URL()+"/v1.0/users/"+u.ID+repliesPath, w.header(), nil); err != nil || a.status != 200 {
+				t.Errorf("one of four = %d, %v, want 200", a.status, err)
+			}
+		})
+	}
+	until(t, "four are under way", func() bool { return w.Stats().MaxConcurrentPerMailbox == 4 })
+	a := w.graph("GET", "/users/"+u.ID+repliesPath, nil)
+	if a.status != 429 || a.code() != "ApplicationThrottled" || a.header.Get("Retry-After") == "" {
+		t.Errorf("the fifth = %d %s, Retry-After %q, want 429 ApplicationThrottled with a wait", a.status, a.raw, a.header.Get("Retry-After"))
+	}
+	if a := w.graph("GET", "/users/"+other.ID+repliesPath, nil); a.status != 200 {
+		t.Errorf("another mailbox = %d, want 200", a.status)
+	}
+	wg.Wait()
+	if got := w.Stats().MaxConcurrentPerMailbox; got != 5 {
+		t.Errorf("most at once = %d, want 5, the refused one counted", got)
+	}
+	if a := w.graph("GET", "/users/"+u.ID+repliesPath, nil); a.status != 200 {
+		t.Errorf("afterwards = %d, want 200", a.status)
+	}
+}
+
+func TestTenThousandReadsPerMailbox(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	u := w.user("ann@contoso.example")
+	var requests []map[string]any
+	for i := range 20 {
+		requests = append(requests, map[string]any{"id": fmt.Sprint(i), "method": "GET", "url": "/users/" + u.ID + repliesPath})
+	}
+	body := encode(map[string]any{"requests": requests})
+	for range 10_000 / 20 {
+		if a := w.ask("POST", w.URL()+"/v1.0/$batch", w.header(), body); a.status != 200 {
+			t.Fatalf("batch = %d %s", a.status, a.raw)
+		}
+	}
+	if got := w.Stats().Calls["read"]["200"]; got != 10_000 {
+		t.Fatalf("reads answered = %d, want 10000", got)
+	}
+	if a := w.graph("GET", "/users/"+u.ID+repliesPath, nil); a.status != 429 || a.code() != "ApplicationThrottled" {
+		t.Errorf("one more = %d %s, want 429 ApplicationThrottled", a.status, a.raw)
+	}
+}
+
+func TestStatsOfReads(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	ann, bob := w.user("ann@contoso.example"), w.user("bob@contoso.example")
+	for range 3 {
+		w.graph("GET", "/users/"+ann.ID+repliesPath, nil)
+	}
+	w.graph("GET", "/users/"+bob.ID+repliesPath, nil)
+	w.graph("GET", "/users/nobody@contoso.example"+repliesPath, nil)
+	got := w.Stats()
+	if got.Calls["read"]["200"] != 4 || got.Calls["read"]["404"] != 1 || got.Calls["token"]["200"] != 1 {
+		t.Errorf("calls = %v, want 4 reads answered, 1 not, 1 token", got.Calls)
+	}
+	if got.ReadGaps.Count != 2 {
+		t.Errorf("gaps = %+v, want the two of one mailbox", got.ReadGaps)
+	}
+	if got.MaxConcurrentPerMailbox != 1 {
+		t.Errorf("most at once = %d, want 1", got.MaxConcurrentPerMailbox)
+	}
+	w.ResetStats()
+	w.graph("GET", "/users/"+ann.ID+repliesPath, nil)
+	if got := w.Stats(); got.ReadGaps.Count != 0 || got.Calls["read"]["200"] != 1 {
+		t.Errorf("after the reset = %+v, want no gap and one read", got)
+	}
+}

@@ -1,0 +1,144 @@
+package graphsim
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// graphTime is how Exchange spells a time without its zone.
+const graphTime = "2006-01-02T15:04:05.0000000"
+
+// DateTimeZone is Graph's dateTimeTimeZone: a time without offset and a zone,
+// which may be UTC, an IANA or a Windows name. It is passed on as it was set.
+type DateTimeZone struct {
+	DateTime string `json:"dateTime"`
+	TimeZone string `json:"timeZone"`
+}
+
+// UTC returns t as a DateTimeZone.
+func UTC(t time.Time) DateTimeZone {
+	return DateTimeZone{t.UTC().Format(graphTime), "UTC"}
+}
+
+// UnmarshalJSON also takes an RFC 3339 string, as a convenience.
+func (d *DateTimeZone) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) == nil {
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return fmt.Errorf("time %q is not RFC 3339", text)
+		}
+		*d = UTC(t)
+		return nil
+	}
+	type plain DateTimeZone
+	return json.Unmarshal(data, (*plain)(d))
+}
+
+// AutomaticReplies is a mailbox's automaticRepliesSetting.
+type AutomaticReplies struct {
+	Status                 string       `json:"status"`
+	ExternalAudience       string       `json:"externalAudience"`
+	InternalReplyMessage   string       `json:"internalReplyMessage"`
+	ExternalReplyMessage   string       `json:"externalReplyMessage"`
+	ScheduledStartDateTime DateTimeZone `json:"scheduledStartDateTime"`
+	ScheduledEndDateTime   DateTimeZone `json:"scheduledEndDateTime"`
+}
+
+// scheduled says whether the dates count.
+func (r AutomaticReplies) scheduled() bool { return strings.EqualFold(r.Status, "scheduled") }
+
+// shown is the setting as Exchange shows it at now: the dates of one that isn't
+// scheduled are placeholders, the hour that runs and a day later.
+func (r AutomaticReplies) shown(now time.Time) AutomaticReplies {
+	if !r.scheduled() {
+		hour := now.UTC().Truncate(time.Hour)
+		r.ScheduledStartDateTime, r.ScheduledEndDateTime = UTC(hour), UTC(hour.AddDate(0, 0, 1))
+	}
+	return r
+}
+
+// AutomaticRepliesUpdate changes the fields that are set. Letter case is kept
+// as given.
+type AutomaticRepliesUpdate struct {
+	Status                 *string       `json:"status"`
+	ExternalAudience       *string       `json:"externalAudience"`
+	InternalReplyMessage   *string       `json:"internalReplyMessage"`
+	ExternalReplyMessage   *string       `json:"externalReplyMessage"`
+	ScheduledStartDateTime *DateTimeZone `json:"scheduledStartDateTime"`
+	ScheduledEndDateTime   *DateTimeZone `json:"scheduledEndDateTime"`
+
+	// CalendarBlock also makes, changes or (when disabled) takes away the block
+	// in the calendar that Outlook offers with a reply. That is what a
+	// subscription to events notices; without it only a read can see the change.
+	CalendarBlock bool `json:"calendarBlock"`
+}
+
+func (u AutomaticRepliesUpdate) check() error {
+	if u.Status != nil && !oneOf(*u.Status, "disabled", "alwaysEnabled", "scheduled") {
+		return fmt.Errorf("%w: status %q, want disabled, alwaysEnabled or scheduled", ErrInvalid, *u.Status)
+	}
+	if u.ExternalAudience != nil && !oneOf(*u.ExternalAudience, "none", "contactsOnly", "all") {
+		return fmt.Errorf("%w: externalAudience %q, want none, contactsOnly or all", ErrInvalid, *u.ExternalAudience)
+	}
+	for _, d := range []*DateTimeZone{u.ScheduledStartDateTime, u.ScheduledEndDateTime} {
+		if d != nil && (d.DateTime == "" || d.TimeZone == "") {
+			return fmt.Errorf("%w: a scheduled time needs dateTime and timeZone", ErrInvalid)
+		}
+	}
+	return nil
+}
+
+func (u AutomaticRepliesUpdate) apply(r AutomaticReplies) AutomaticReplies {
+	set(&r.Status, u.Status)
+	set(&r.ExternalAudience, u.ExternalAudience)
+	set(&r.InternalReplyMessage, u.InternalReplyMessage)
+	set(&r.ExternalReplyMessage, u.ExternalReplyMessage)
+	set(&r.ScheduledStartDateTime, u.ScheduledStartDateTime)
+	set(&r.ScheduledEndDateTime, u.ScheduledEndDateTime)
+	return r
+}
+
+func set[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+func oneOf(s string, choices ...string) bool {
+	for _, c := range choices {
+		if strings.EqualFold(s, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// SetAutomaticReplies changes the setting of the user x and returns the whole
+// of it, as Graph would show it now.
+func (s *Server) SetAutomaticReplies(x string, u AutomaticRepliesUpdate) (AutomaticReplies, error) {
+	if err := u.check(); err != nil {
+		return AutomaticReplies{}, err
+	}
+	a, err := s.account(x)
+	if err != nil {
+		return AutomaticReplies{}, err
+	}
+	now := time.Now()
+	setting, event := a.mailbox.update(u, now, s.ids)
+	if event.id != "" {
+		s.announce(a, "events", "Events", event.id, event.change)
+	}
+	return setting.shown(now), nil
+}
+
+// AutomaticReplies returns the setting of the user x as Graph would show it.
+func (s *Server) AutomaticReplies(x string) (AutomaticReplies, error) {
+	a, err := s.account(x)
+	if err != nil {
+		return AutomaticReplies{}, err
+	}
+	return a.mailbox.replies().shown(time.Now()), nil
+}

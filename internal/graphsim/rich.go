@@ -1,0 +1,117 @@
+package graphsim
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// publisherID is the application that sends notifications, as validation tokens
+// name it.
+const publisherID = "0bf30f3b-4a52-48df-9a82-234910c4a086"
+
+var errCertificate = errors.New("encryptionCertificate is not a base64 encoded X.509 certificate with an RSA key of 2048 to 4096 bits")
+
+// encryptionKey reads the key of an encryptionCertificate.
+func encryptionKey(certificate string) (*rsa.PublicKey, *x509.Certificate, error) {
+	der, err := base64.StdEncoding.DecodeString(certificate)
+	if err != nil {
+		return nil, nil, errCertificate
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, nil, errCertificate
+	}
+	key, ok := cert.PublicKey.(*rsa.PublicKey)
+	if !ok || key.N.BitLen() < 2048 || key.N.BitLen() > 4096 {
+		return nil, nil, errCertificate
+	}
+	return key, cert, nil
+}
+
+// checkRich says whether resource data can be sent.
+func checkRich(t target, certificate, id string) *reply {
+	switch {
+	case t.collection == "users":
+		return badSubscription("InvalidRequest", "Resource data is not supported for the resource.")
+	case !t.selected:
+		return badSubscription("InvalidRequest", "Subscriptions with resource data must have a $select in the resource.")
+	case id == "":
+		return badSubscription("InvalidRequest", "The property 'encryptionCertificateId' is required.")
+	}
+	if _, _, err := encryptionKey(certificate); err != nil {
+		return badSubscription("InvalidRequest", err.Error())
+	}
+	return nil
+}
+
+// encrypt wraps data for the holder of the subscription's certificate.
+func encrypt(sub Subscription, data []byte) (map[string]any, error) {
+	public, cert, err := encryptionKey(sub.EncryptionCertificate)
+	if err != nil {
+		return nil, err
+	}
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	fill := aes.BlockSize - len(data)%aes.BlockSize
+	padded := append(bytes.Clone(data), bytes.Repeat([]byte{byte(fill)}, fill)...)
+	cipher.NewCBCEncrypter(block, key[:aes.BlockSize]).CryptBlocks(padded, padded)
+	signature := hmac.New(sha256.New, key)
+	signature.Write(padded)
+	wrapped, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, public, key, nil)
+	if err != nil {
+		return nil, fmt.Errorf("wrap key: %w", err)
+	}
+	thumbprint := sha1.Sum(cert.Raw)
+	return map[string]any{
+		"data":                            base64.StdEncoding.EncodeToString(padded),
+		"dataSignature":                   base64.StdEncoding.EncodeToString(signature.Sum(nil)),
+		"dataKey":                         base64.StdEncoding.EncodeToString(wrapped),
+		"encryptionCertificateId":         sub.EncryptionCertificateID,
+		"encryptionCertificateThumbprint": strings.ToUpper(hex.EncodeToString(thumbprint[:])),
+	}, nil
+}
+
+// publisherClaims are the claims of a validation token, version 1.0.
+type publisherClaims struct {
+	jwt.RegisteredClaims
+	AppID    string `json:"appid"`
+	TenantID string `json:"tid"`
+	Version  string `json:"ver"`
+}
+
+// validationToken proves to a receiver that a collection with resource data
+// comes from Graph.
+func (l *login) validationToken(now time.Time) (string, error) {
+	return l.sign(publisherClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer:    l.issuerV1(),
+			Subject:   publisherID,
+			Audience:  jwt.ClaimStrings{l.cfg.ClientID},
+			IssuedAt:  jwt.NewNumericDate(now),
+			NotBefore: jwt.NewNumericDate(now),
+			ExpiresAt: jwt.NewNumericDate(now.Add(time.Hour)),
+		},
+		AppID: publisherID, TenantID: l.cfg.TenantID, Version: "1.0",
+	})
+}

@@ -1,0 +1,257 @@
+package graphsim
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// What a Server uses when its Config doesn't say otherwise.
+const (
+	DefaultTenantID     = "6d1f2c34-90ab-4cde-8f01-23456789abcd"
+	DefaultClientID     = "b2a8f7e6-5d4c-4b3a-9281-706f5e4d3c2b"
+	DefaultClientSecret = "graphsim-secret"
+
+	DefaultTokenLifetime   = time.Hour
+	DefaultMaxSubscription = 10070 * time.Minute
+	DefaultMinSubscription = 45 * time.Minute
+)
+
+// stopGrace is how long requests in hand may take once the server stops.
+const stopGrace = 3 * time.Second
+
+// Config says how a Server behaves. The zero value is a good one.
+type Config struct {
+	Addr        string   // Graph and login, HTTPS; default 127.0.0.1:0
+	ControlAddr string   // control API, plain HTTP; default 127.0.0.1:0
+	Hosts       []string // further names and addresses in the certificate
+
+	TenantID     string
+	ClientID     string
+	ClientSecret string
+	Roles        []string // application permissions granted; nil: all that the simulator knows
+
+	Seed          uint64 // the same seed gives the same ids and the same choices
+	TokenLifetime time.Duration
+
+	MaxSubscription time.Duration // what is asked for beyond it is refused
+	MinSubscription time.Duration // what is asked for below it is raised to it
+	ReauthorizeLeft float64       // share of a life left when reauthorizationRequired is sent; default 0.2
+	ListExpired     time.Duration // how long expired subscriptions stay listed; default 2 min
+
+	NotificationRootCAs  *x509.CertPool // trusted at https notification URLs; nil: the system's and the simulator's own
+	NotificationGather   time.Duration  // how long items wait for others to share their POST; default 5 ms
+	NotificationRetry    time.Duration  // wait before the first retry, doubled for each further one; default 1 s
+	NotificationAttempts int            // tries before a notification is dropped; default 10
+	NotificationTimeout  time.Duration  // for the first try; default 3 s
+	RetryTimeout         time.Duration  // for the further tries and the handshake; default 10 s
+
+	Log *slog.Logger
+}
+
+// withDefaults returns cfg with everything set.
+func (cfg Config) withDefaults() Config {
+	cfg.Addr = cmp.Or(cfg.Addr, "127.0.0.1:0")
+	cfg.ControlAddr = cmp.Or(cfg.ControlAddr, "127.0.0.1:0")
+	cfg.TenantID = cmp.Or(cfg.TenantID, DefaultTenantID)
+	cfg.ClientID = cmp.Or(cfg.ClientID, DefaultClientID)
+	cfg.ClientSecret = cmp.Or(cfg.ClientSecret, DefaultClientSecret)
+	if cfg.Roles == nil {
+		cfg.Roles = allRoles()
+	}
+	cfg.TokenLifetime = cmp.Or(cfg.TokenLifetime, DefaultTokenLifetime)
+	cfg.MaxSubscription = cmp.Or(cfg.MaxSubscription, DefaultMaxSubscription)
+	cfg.MinSubscription = cmp.Or(cfg.MinSubscription, DefaultMinSubscription)
+	cfg.ReauthorizeLeft = cmp.Or(cfg.ReauthorizeLeft, 0.2)
+	cfg.ListExpired = cmp.Or(cfg.ListExpired, 2*time.Minute)
+	cfg.NotificationGather = cmp.Or(cfg.NotificationGather, 5*time.Millisecond)
+	cfg.NotificationRetry = cmp.Or(cfg.NotificationRetry, time.Second)
+	cfg.NotificationAttempts = cmp.Or(cfg.NotificationAttempts, 10)
+	cfg.NotificationTimeout = cmp.Or(cfg.NotificationTimeout, 3*time.Second)
+	cfg.RetryTimeout = cmp.Or(cfg.RetryTimeout, 10*time.Second)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+func (cfg Config) check() error {
+	var errs []error
+	if cfg.TokenLifetime < time.Second {
+		errs = append(errs, fmt.Errorf("token lifetime is %v, want at least 1s", cfg.TokenLifetime))
+	}
+	if cfg.MinSubscription > cfg.MaxSubscription {
+		errs = append(errs, fmt.Errorf("shortest subscription %v is longer than the longest %v", cfg.MinSubscription, cfg.MaxSubscription))
+	}
+	if cfg.ReauthorizeLeft < 0 || cfg.ReauthorizeLeft >= 1 {
+		errs = append(errs, fmt.Errorf("share of life left at reauthorizationRequired is %v, want 0 to 1", cfg.ReauthorizeLeft))
+	}
+	for name, d := range map[string]time.Duration{
+		"notification gather": cfg.NotificationGather, "notification retry": cfg.NotificationRetry,
+		"notification timeout": cfg.NotificationTimeout, "retry timeout": cfg.RetryTimeout,
+	} {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("%s is %v, want more than 0", name, d))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Server is one local Graph: login, directory, mailboxes and subscriptions.
+type Server struct {
+	cfg Config
+	log *slog.Logger
+
+	graphListener   net.Listener
+	controlListener net.Listener
+	identity        *identity
+	login           *login
+	control         http.Handler
+
+	ids       *idSource
+	directory *directory
+	app       *quota // whole app
+	subs      *subscriptionStore
+	faults    *faultBoard
+	stats     *statBoard
+	outbox    *outbox
+	running   atomic.Bool
+}
+
+// New listens at both addresses and returns a Server that answers as soon as
+// [Server.Run] is called; connections made before that wait.
+func New(cfg Config) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("graphsim: %w: %w", ErrInvalid, err)
+	}
+	id, err := newIdentity(cfg.Hosts)
+	if err != nil {
+		return nil, fmt.Errorf("graphsim: make certificates: %w", err)
+	}
+	s := &Server{
+		cfg:       cfg,
+		log:       cfg.Log,
+		identity:  id,
+		ids:       newIDSource(cfg.Seed),
+		directory: newDirectory(),
+		app:       newQuota(appRequests, appWindow),
+		subs:      newSubscriptionStore(),
+		faults:    newFaultBoard(cfg.Seed),
+		stats:     newStatBoard(),
+	}
+	if s.login, err = newLogin(cfg); err != nil {
+		return nil, fmt.Errorf("graphsim: make signing key: %w", err)
+	}
+	s.outbox = newOutbox(cfg, id, s.stats, s.login.validationToken)
+	s.control = s.controlHandler()
+	if s.graphListener, err = net.Listen("tcp", cfg.Addr); err != nil {
+		return nil, fmt.Errorf("graphsim: listen for Graph: %w", err)
+	}
+	if s.controlListener, err = net.Listen("tcp", cfg.ControlAddr); err != nil {
+		return nil, errors.Join(fmt.Errorf("graphsim: listen for control: %w", err), s.graphListener.Close())
+	}
+	s.login.audiences = s.audiences()
+	return s, nil
+}
+
+// Run serves until ctx ends, then stops the listeners, the clock of the
+// subscriptions and the notifications under way, and returns once all are done.
+// It may be called once.
+func (s *Server) Run(ctx context.Context) error {
+	if s.running.Swap(true) {
+		return errors.New("graphsim: already running")
+	}
+	errorLog := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	g, ctx := errgroup.WithContext(ctx)
+	base := func(net.Listener) context.Context { return ctx }
+	g.Go(func() error {
+		srv := &http.Server{
+			Handler:           s.httpHandler(),
+			BaseContext:       base,
+			ErrorLog:          errorLog,
+			ReadHeaderTimeout: 10 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+			TLSConfig:         &tls.Config{Certificates: []tls.Certificate{s.identity.leaf}, MinVersion: tls.VersionTLS12},
+			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
+		}
+		return serve(ctx, srv, func() error { return srv.ServeTLS(s.graphListener, "", "") })
+	})
+	g.Go(func() error {
+		srv := &http.Server{
+			Handler:           s.control,
+			BaseContext:       base,
+			ErrorLog:          errorLog,
+			ReadHeaderTimeout: 10 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+		}
+		return serve(ctx, srv, func() error { return srv.Serve(s.controlListener) })
+	})
+	g.Go(func() error { return s.keepTime(ctx) })
+	g.Go(func() error { return s.outbox.run(ctx) })
+	return g.Wait()
+}
+
+// serve runs start until ctx ends and returns once the last request is
+// answered, or cut off after stopGrace.
+func serve(ctx context.Context, srv *http.Server, start func() error) error {
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+		defer cancel()
+		if srv.Shutdown(grace) != nil {
+			_ = srv.Close() // the last requests would not end
+		}
+	})
+	if err := start(); !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("graphsim: serve: %w", err)
+	}
+	<-drained
+	return nil
+}
+
+// URL is the base URL of Graph and of the login endpoint.
+func (s *Server) URL() string { return "https://" + s.graphListener.Addr().String() }
+
+// ControlURL is the base URL of the control API.
+func (s *Server) ControlURL() string { return "http://" + s.controlListener.Addr().String() }
+
+// CAPEM is the certificate, in PEM, of the authority that signed the server's own.
+func (s *Server) CAPEM() []byte { return s.identity.caPEM }
+
+// Control is the control API as a handler.
+func (s *Server) Control() http.Handler { return s.control }
+
+// TenantID is the tenant that the server plays.
+func (s *Server) TenantID() string { return s.cfg.TenantID }
+
+// audiences are the resources whose tokens Graph takes: itself under each of
+// its names, and the real one's.
+func (s *Server) audiences() map[string]bool {
+	set := map[string]bool{
+		"https://graph.microsoft.com":          true,
+		"00000003-0000-0000-c000-000000000000": true,
+		s.URL():                                true,
+	}
+	_, port, err := net.SplitHostPort(s.graphListener.Addr().String())
+	if err != nil {
+		return set
+	}
+	for _, host := range append([]string{"localhost", "127.0.0.1", "::1"}, s.cfg.Hosts...) {
+		set["https://"+net.JoinHostPort(host, port)] = true
+		set["https://"+host] = true // behind a port mapping
+	}
+	return set
+}
