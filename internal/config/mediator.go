@@ -1,0 +1,106 @@
+package config
+
+import (
+	"encoding/base64"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+)
+
+var errNoURL = errors.New("not a URL")
+
+// base reads a base URL: with a host, without query or fragment. ok says whether
+// it fits, for what else is to be checked.
+func (r *reader) base(s setting, example string) (u *url.URL, ok bool) {
+	u, err := NewURL(s.text).Parse()
+	switch {
+	case err != nil || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port()) ||
+		u.Scheme != "http" && u.Scheme != "https":
+		r.wrong(s.name, "is no base URL: write one such as %s", example)
+		return nil, false
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(s.text, "#"):
+		r.wrong(s.name, "must not have a query or fragment: write one such as %s", example)
+		return nil, false
+	}
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
+	return u, true
+}
+
+func (r *reader) publicURL() URL {
+	s := r.get("PUBLIC_URL")
+	if s.text == "" {
+		return URL{}
+	}
+	u, ok := r.base(s, "https://monitor.example.com")
+	if !ok {
+		return URL{}
+	}
+	if u.Scheme != "https" && !loopback(u.Hostname()) {
+		r.wrong(s.name, "must be https, because Graph calls nothing else (http is for loopback): write one such as https://monitor.example.com")
+	}
+	return NewURL(u.String())
+}
+
+func (r *reader) mediatorURL() URL {
+	const example = "http://mediator.example.com:5000"
+	s := r.get("MEDIATOR_URL")
+	if s.text == "" {
+		ip, port := r.get("MEDIATOR_IP"), r.get("MEDIATOR_PORT")
+		switch {
+		case ip.text == "" && port.text == "":
+			r.wrong(s.name, "is not set: write the base URL of the mediator, such as %s", example)
+			return URL{}
+		case ip.text == "":
+			r.wrong(ip.name, "is not set, but MEDIATOR_PORT is: set MEDIATOR_URL instead of both, such as %s", example)
+			return URL{}
+		case !validPort(port.text):
+			r.wrong(port.name, "is %s, but MEDIATOR_IP needs a port: set MEDIATOR_URL instead of both, such as %s", shown(port.text), example)
+			return URL{}
+		}
+		host := strings.Trim(ip.text, "[]")
+		s = setting{ip.name, "http://" + net.JoinHostPort(host, port.text)}
+	}
+	u, ok := r.base(s, example)
+	if !ok {
+		return URL{}
+	}
+	return NewURL(u.String())
+}
+
+const signingPrefix = "whsec_"
+
+func (r *reader) signingSecrets() []Secret {
+	secrets := r.several("MEDIATOR_SIGNING_SECRET")
+	for _, secret := range secrets {
+		encoded, ok := strings.CutPrefix(secret.Reveal(), signingPrefix)
+		key, err := base64.StdEncoding.DecodeString(encoded)
+		if !ok || err != nil || len(key) == 0 {
+			r.wrong("MEDIATOR_SIGNING_SECRET", "must be %s followed by base64, several separated by spaces: make one with: echo %s$(openssl rand -base64 32)",
+				signingPrefix, signingPrefix)
+			break
+		}
+	}
+	return secrets
+}
+
+// several reads secrets separated by spaces.
+func (r *reader) several(name string) []Secret {
+	var secrets []Secret
+	for text := range strings.FieldsSeq(r.get(name).text) {
+		secrets = append(secrets, NewSecret(text))
+	}
+	return secrets
+}
+
+func (r *reader) redisURL() URL {
+	s := r.get("REDIS_URL")
+	if s.text == "" {
+		return URL{}
+	}
+	u, err := NewURL(s.text).Parse()
+	if err != nil || u.Hostname() == "" || u.Scheme != "redis" && u.Scheme != "rediss" {
+		r.wrong(s.name, "is no Redis URL: write one such as redis://127.0.0.1:6379/0, or rediss://… for TLS")
+	}
+	return NewURL(s.text)
+}

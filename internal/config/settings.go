@@ -1,0 +1,74 @@
+package config
+
+import (
+	"errors"
+	"log/slog"
+	"strconv"
+	"time"
+)
+
+// Settings are all settings, understood and checked.
+type Settings struct {
+	Graph Graph
+
+	PublicURL      URL // without a slash at the end; zero: no subscriptions
+	MediatorURL    URL // without a slash at the end
+	MediatorToken  Secret
+	SigningSecrets []Secret // whsec_…; all sign
+
+	RedisURL URL // zero: Redis inside this process
+
+	Listen
+
+	PollInterval        time.Duration
+	Resources           []string // templates with {id}, each beginning with /users/{id}/
+	Lifetime            time.Duration
+	Scheduled           string   // window or always
+	Message             string   // external or internal
+	ClientStateKeys     []Secret // none: made once and kept in Redis
+	DeliveryConcurrency int
+
+	LogLevel  slog.Level
+	LogFormat string // json, text, or empty: text on a terminal, json elsewhere
+}
+
+// Settings looks up, understands and checks everything: what is not given as a
+// flag comes from getenv, what is not there has its default. The error holds all
+// mistakes, each a line that names the variable and says what to write.
+func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
+	r := newReader(s, getenv)
+	settings := Settings{
+		Graph:               r.graph(),
+		PublicURL:           r.publicURL(),
+		MediatorURL:         r.mediatorURL(),
+		MediatorToken:       r.secret("MEDIATOR_TOKEN"),
+		SigningSecrets:      r.signingSecrets(),
+		RedisURL:            r.redisURL(),
+		Listen:              r.listen(),
+		PollInterval:        r.duration("POLL_INTERVAL", 100*time.Millisecond, 0),
+		Resources:           r.resources(),
+		Lifetime:            r.duration("SUBSCRIPTION_LIFETIME", 45*time.Minute, 10070*time.Minute),
+		Scheduled:           r.one("SCHEDULED", "window", "always"),
+		Message:             r.one("MESSAGE", "external", "internal"),
+		ClientStateKeys:     r.several("CLIENT_STATE_KEY"),
+		DeliveryConcurrency: r.concurrency(),
+		LogLevel:            levels[r.one("LOG_LEVEL", "debug", "info", "warn", "error")],
+		LogFormat:           r.one("LOG_FORMAT", "json", "text"),
+	}
+	return settings, errors.Join(r.errs...)
+}
+
+var levels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+}
+
+const maxConcurrency = 1000
+
+func (r *reader) concurrency() int {
+	s := r.get("DELIVERY_CONCURRENCY")
+	n, err := strconv.Atoi(s.text)
+	if err != nil || n < 1 || n > maxConcurrency {
+		r.wrong(s.name, "is %s: write a number from 1 to %d", shown(s.text), maxConcurrency)
+	}
+	return n
+}

@@ -1,0 +1,167 @@
+package telemetry
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+const namespace = "outlook_monitor"
+
+// Metrics counts what happens. Its methods may be called by several goroutines
+// at once.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	reads          *prometheus.CounterVec
+	readLag        prometheus.Histogram
+	changes        *prometheus.CounterVec
+	detection      *prometheus.HistogramVec
+	notifications  *prometheus.CounterVec
+	graphRequests  *prometheus.CounterVec
+	graphSeconds   *prometheus.HistogramVec
+	steps          *prometheus.CounterVec
+	deliveries     *prometheus.CounterVec
+	attemptSeconds prometheus.Histogram
+	delivery       *prometheus.HistogramVec
+	syncs          *prometheus.CounterVec
+	redisCommands  *prometheus.CounterVec
+	redisSeconds   *prometheus.HistogramVec
+}
+
+// Buckets, in seconds. A read is due every two seconds and may be a tenth of
+// that late; an outage makes lags of minutes.
+var (
+	lagBuckets  = []float64{.005, .01, .025, .05, .1, .2, .5, 1, 2, 5, 15, 60, 300}
+	callBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	wayBuckets  = []float64{.01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10, 30, 120, 600, 3600}
+	fastBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1, 2}
+)
+
+// NewMetrics returns metrics in a registry of their own, with those of the
+// process, of the Go runtime and of the build.
+func NewMetrics(build BuildInfo) *Metrics {
+	r := prometheus.NewRegistry()
+	m := &Metrics{
+		registry: r,
+		reads: counter(r, "reads_total",
+			"Looks at mailboxes, by how they ended.", "outcome"),
+		readLag: histogram(r, "read_lag_seconds",
+			"How long after it was due a read began.", lagBuckets).WithLabelValues().(prometheus.Histogram),
+		changes: counter(r, "changes_total",
+			"Changes of who is out of office or of the text spoken, by what made us look.", "source"),
+		detection: histogram(r, "detection_seconds",
+			"From the mark that made us look to the recorded change.", wayBuckets, "source"),
+		notifications: counter(r, "notifications_total",
+			"Items that arrived from Graph, by what they were found to be.", "verdict"),
+		graphRequests: counter(r, "graph_requests_total",
+			"Requests to Graph and its login endpoint, by HTTP status; none: no answer.", "operation", "status"),
+		graphSeconds: histogram(r, "graph_request_seconds",
+			"How long Graph and its login endpoint took to answer.", callBuckets, "operation"),
+		steps: counter(r, "subscription_steps_total",
+			"Steps taken to keep the subscriptions as they should be.", "action", "reason", "outcome"),
+		deliveries: counter(r, "deliveries_total",
+			"Attempts to tell the mediator a state, by how they ended.", "outcome"),
+		attemptSeconds: histogram(r, "delivery_attempt_seconds",
+			"How long the mediator took to answer.", callBuckets).WithLabelValues().(prometheus.Histogram),
+		delivery: histogram(r, "delivery_seconds",
+			"From the recorded change to the mediator's acknowledgement, by what made us look.", wayBuckets, "source"),
+		syncs: counter(r, "mediator_syncs_total",
+			"Requests to the mediator for all its users.", "outcome"),
+		redisCommands: counter(r, "redis_commands_total",
+			"Commands sent to Redis.", "command", "outcome"),
+		redisSeconds: histogram(r, "redis_command_seconds",
+			"How long Redis took to answer.", fastBuckets, "command"),
+	}
+	stamp := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info",
+		Help: "Which program this is; always 1."}, []string{"version", "revision", "go_version"})
+	stamp.WithLabelValues(build.Version, build.Revision, build.GoVersion).Set(1)
+	r.MustRegister(stamp, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func counter(r *prometheus.Registry, name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	r.MustRegister(c)
+	return c
+}
+
+func histogram(r *prometheus.Registry, name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+	r.MustRegister(h)
+	return h
+}
+
+// Handler answers with all metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+// Read counts a look at a mailbox and how long after it was due it began.
+func (m *Metrics) Read(outcome string, late time.Duration) {
+	m.reads.WithLabelValues(outcome).Inc()
+	m.readLag.Observe(max(late, 0).Seconds())
+}
+
+// Changed counts a recorded change. took is the time since the mark that made us
+// look; 0 if there was none, as with the regular poll.
+func (m *Metrics) Changed(source string, took time.Duration) {
+	m.changes.WithLabelValues(source).Inc()
+	if took > 0 {
+		m.detection.WithLabelValues(source).Observe(took.Seconds())
+	}
+}
+
+// Notified counts n items that arrived from Graph.
+func (m *Metrics) Notified(verdict string, n int) {
+	m.notifications.WithLabelValues(verdict).Add(float64(max(n, 0)))
+}
+
+// GraphAnswered counts an answer of Graph or its login endpoint; status 0 means
+// that there was none.
+func (m *Metrics) GraphAnswered(operation string, status int, took time.Duration) {
+	code := "none"
+	if status > 0 {
+		code = strconv.Itoa(status)
+	}
+	m.graphRequests.WithLabelValues(operation, code).Inc()
+	m.graphSeconds.WithLabelValues(operation).Observe(took.Seconds())
+}
+
+// Stepped counts a step of a subscription; err is nil if it worked.
+func (m *Metrics) Stepped(action, reason string, err error) {
+	m.steps.WithLabelValues(action, reason, outcome(err)).Inc()
+}
+
+// Told counts an attempt to tell the mediator a state. took is the call's time;
+// since, the time from the recorded change, counts if it was acknowledged.
+func (m *Metrics) Told(outcome, source string, acknowledged bool, took, since time.Duration) {
+	m.deliveries.WithLabelValues(outcome).Inc()
+	m.attemptSeconds.Observe(took.Seconds())
+	if acknowledged {
+		m.delivery.WithLabelValues(source).Observe(max(since, 0).Seconds())
+	}
+}
+
+// Synced counts a request to the mediator for all its users.
+func (m *Metrics) Synced(err error) { m.syncs.WithLabelValues(outcome(err)).Inc() }
+
+// RedisAnswered counts a command sent to Redis; a script is one, and so is each
+// command of a pipeline.
+func (m *Metrics) RedisAnswered(command string, took time.Duration, err error) {
+	m.redisCommands.WithLabelValues(command, outcome(err)).Inc()
+	m.redisSeconds.WithLabelValues(command).Observe(took.Seconds())
+}
+
+func outcome(err error) string {
+	if err != nil {
+		return "failed"
+	}
+	return "ok"
+}

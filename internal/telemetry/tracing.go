@@ -1,0 +1,57 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	"go.opentelemetry.io/otel/sdk/trace"
+	oteltrace "go.opentelemetry.io/otel/trace"
+)
+
+// Tracing makes spans and hands their context on to those who are called. It
+// sets nothing global.
+type Tracing struct {
+	provider   *trace.TracerProvider
+	propagator propagation.TextMapPropagator
+}
+
+// NewTracing returns tracing that exports nowhere: it only gives outgoing calls
+// a traceparent, so that the other side's log can be matched with ours.
+func NewTracing(build BuildInfo) *Tracing {
+	return &Tracing{
+		provider: trace.NewTracerProvider(trace.WithResource(resource.NewSchemaless(
+			attribute.String("service.name", "outlook-monitor"),
+			attribute.String("service.version", build.Version)))),
+		// Trace context alone: baggage would carry whatever a caller puts in it.
+		propagator: propagation.TraceContext{},
+	}
+}
+
+// Tracer returns a tracer for the named room.
+func (t *Tracing) Tracer(name string) oteltrace.Tracer { return t.provider.Tracer(name) }
+
+// Transport returns base with a span and a traceparent for each request. Spans
+// are named after method and host, because a path may hold an address.
+func (t *Tracing) Transport(base http.RoundTripper) http.RoundTripper {
+	return otelhttp.NewTransport(base,
+		otelhttp.WithTracerProvider(t.provider),
+		otelhttp.WithPropagators(t.propagator),
+		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
+		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string {
+			return r.Method + " " + r.URL.Hostname()
+		}))
+}
+
+// Close gives back what tracing holds.
+func (t *Tracing) Close(ctx context.Context) error {
+	if err := t.provider.Shutdown(ctx); err != nil {
+		return fmt.Errorf("close tracing: %w", err)
+	}
+	return nil
+}
