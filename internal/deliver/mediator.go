@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -42,6 +43,17 @@ type Mediator struct {
 	token   string
 	signers []*standardwebhooks.Webhook
 	client  *http.Client
+}
+
+// NewTransport returns a pool of connections to the mediator.
+func NewTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 5 * time.Second,
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     30 * time.Second,
+	}
 }
 
 // NewMediator checks cfg and returns the mediator. It makes no call.
@@ -119,11 +131,19 @@ func (m *Mediator) sign(id string, at time.Time, body []byte) (string, error) {
 	return strings.Join(signatures, " "), nil
 }
 
+// Reach says whether the mediator answers.
+func (m *Mediator) Reach(ctx context.Context) error {
+	if a := m.call(ctx, http.MethodGet, "/", nil, nil, reachTimeout); a.err != nil || a.code >= 500 {
+		return fmt.Errorf("the mediator is out of reach: %w", a.problem())
+	}
+	return nil
+}
+
 // Setup asks the mediator to post all its users to /monitor. It returns once the
 // mediator says it has.
 func (m *Mediator) Setup(ctx context.Context) error {
-	if a := m.call(ctx, http.MethodGet, "/", nil, nil, reachTimeout); a.err != nil || a.code >= 500 {
-		return fmt.Errorf("mediator out of reach: %w", a.problem())
+	if err := m.Reach(ctx); err != nil {
+		return err
 	}
 	a := m.call(ctx, http.MethodPost, "/api/setup", nil, nil, setupTimeout)
 	if a.err != nil || a.code/100 != 2 {

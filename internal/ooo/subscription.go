@@ -20,6 +20,7 @@ type Subscription struct {
 	// Resource is the template from the settings, with {id} for the object id:
 	// what the cover is for, and the key within one user.
 	Resource string
+	ObjectID ObjectID       // of the user when it was asked for
 	ID       SubscriptionID // empty while Graph has none that we know of
 	State    SubscriptionState
 	Error    string // why Failed, a sentence

@@ -42,6 +42,7 @@ const (
 	UserLeft        Reason = "monitoring was stopped"
 	NotWanted       Reason = "its resource is no longer asked for"
 	URLChanged      Reason = "PUBLIC_URL changed"
+	ObjectChanged   Reason = "the address belongs to another directory object"
 	NeverMade       Reason = "never made"
 )
 
@@ -68,6 +69,8 @@ func Plan(u ooo.User, want Settings, now time.Time) Step {
 			return part(s, NotWanted, now)
 		case s.ID != "" && s.NotificationURL != want.NotificationURL:
 			return part(s, URLChanged, now)
+		case u.Person.ID != "" && s.ObjectID != u.Person.ID:
+			return part(s, ObjectChanged, now)
 		}
 	}
 	if want.NotificationURL == "" || u.Person.ID == "" {

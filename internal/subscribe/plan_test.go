@@ -20,7 +20,7 @@ var want = subscribe.Settings{Resources: []string{events}, NotificationURL: hook
 // live is a subscription as it is most of the time, changed by the given edits.
 func live(edits ...func(*ooo.Subscription)) ooo.Subscription {
 	s := ooo.Subscription{
-		Resource: events, ID: "sub-1", State: ooo.SubscriptionLive, NotificationURL: hook,
+		Resource: events, ObjectID: "oid", ID: "sub-1", State: ooo.SubscriptionLive, NotificationURL: hook,
 		CreatedAt: now.Add(-time.Hour), ExpiresAt: now.Add(48 * time.Hour), RenewAt: now.Add(24 * time.Hour),
 	}
 	for _, edit := range edits {
@@ -72,6 +72,7 @@ func TestPlan(t *testing.T) {
 		"a failure is tried again":                       {user(failed), want, subscribe.Create, subscribe.RetryDue, time.Time{}},
 		"a failure waits its time":                       {user(waiting), want, subscribe.Nothing, subscribe.Settled, now.Add(time.Minute)},
 		"another public URL needs another one":           {user(live(func(s *ooo.Subscription) { s.NotificationURL = "https://old.example/x" })), want, subscribe.Delete, subscribe.URLChanged, time.Time{}},
+		"another directory object needs another one":     {user(live(func(s *ooo.Subscription) { s.ObjectID = "old" })), want, subscribe.Delete, subscribe.ObjectChanged, time.Time{}},
 		"a resource no longer wanted is deleted":         {user(live(func(s *ooo.Subscription) { s.Resource = "/users/{id}/messages" })), want, subscribe.Delete, subscribe.NotWanted, time.Time{}},
 		"without a public URL nothing stays":             {user(live()), subscribe.Settings{Resources: want.Resources}, subscribe.Delete, subscribe.NotWanted, time.Time{}},
 		"without a public URL nothing is made":           {user(), subscribe.Settings{Resources: want.Resources}, subscribe.Nothing, subscribe.Settled, time.Time{}},

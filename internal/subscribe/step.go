@@ -20,7 +20,7 @@ func (s *Subscriber) do(ctx context.Context, clock due.Clock, c ooo.Claim, user 
 	case Create:
 		err = s.create(ctx, clock, c, user, &sub)
 	case Find:
-		err = s.find(ctx, clock, user, &sub)
+		err = s.find(ctx, clock, &sub)
 	case Renew:
 		err = s.renew(ctx, clock, &sub)
 	case Delete:
@@ -76,7 +76,7 @@ func (s *Subscriber) create(ctx context.Context, clock due.Clock, c ooo.Claim, u
 	}
 	failures := sub.Failures
 	*sub = ooo.Subscription{
-		Resource: sub.Resource, State: ooo.SubscriptionCreating, Failures: failures,
+		Resource: sub.Resource, ObjectID: user.Person.ID, State: ooo.SubscriptionCreating, Failures: failures,
 		NotificationURL: s.cfg.Settings.NotificationURL,
 	}
 	if err := s.cfg.Store.SaveSubscription(ctx, c, *sub); err != nil {
@@ -168,8 +168,8 @@ var errNotFound = errors.New("Graph has no such subscription")
 
 // find looks whether Graph made a subscription whose answer was lost, and takes
 // it over. One that points elsewhere is not ours.
-func (s *Subscriber) find(ctx context.Context, clock due.Clock, user ooo.User, sub *ooo.Subscription) error {
-	path := strings.TrimPrefix(ooo.ResourcePath(sub.Resource, user.Person.ID), "/")
+func (s *Subscriber) find(ctx context.Context, clock due.Clock, sub *ooo.Subscription) error {
+	path := strings.TrimPrefix(ooo.ResourcePath(sub.Resource, sub.ObjectID), "/")
 	for found, err := range s.cfg.Graph.Subscriptions(ctx) {
 		if err != nil {
 			return err

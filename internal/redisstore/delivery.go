@@ -1,0 +1,110 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// begin notes an attempt to deliver the newest state. States between the last
+// one that was tried and this one have been overtaken.
+//
+//	KEYS   as userKeys
+//	ARGV   key, token of the claim in the deliver queue
+//	result -1 if the claim is lost, 0 if the user is not active, 1 if there is
+//	       nothing to send, or address, away, message, sequence, epoch, queued ms,
+//	       attempt, source, marked ms
+var begin = userScript(`
+if not holds('deliver', ARGV[2]) then return -1 end
+if get('active') ~= '1' then return 0 end
+local seq, done = tonumber(get('seq')) or 0, tonumber(get('dseq')) or 0
+if get('away') == '' or seq == done then return 1 end
+local tried = tonumber(get('dtried')) or 0
+if tried ~= seq then
+	for skipped = math.max(done + 1, tried, seq - 20), seq - 1 do
+		tell(ms(now), 'overtaken', 'seq', ms(skipped))
+	end
+	set('dtried', ms(seq), 'dtries', '0')
+end
+local attempt = redis.call('HINCRBY', user, 'dtries', 1)
+return {get('addr'), get('away'), get('msg'), ms(seq), get('epoch'), get('queued'), ms(attempt), get('source'), get('marked')}`)
+
+// Begin returns the newest state and notes the attempt; send is false when the
+// mediator has acknowledged it already. The error is [ooo.ErrStale] when the
+// claim is lost, [ooo.ErrNotMonitored] when the user is no longer monitored.
+func (s *Store) Begin(ctx context.Context, c ooo.Claim) (parcel ooo.Parcel, send bool, err error) {
+	answer, err := s.run(ctx, begin, call{userKeys(c.Key), []any{string(c.Key), c.Token}})
+	if err != nil {
+		return ooo.Parcel{}, false, err
+	}
+	switch answer {
+	case int64(-1):
+		return ooo.Parcel{}, false, ooo.ErrStale
+	case int64(0):
+		return ooo.Parcel{}, false, ooo.ErrNotMonitored
+	case int64(1):
+		return ooo.Parcel{}, false, nil
+	}
+	fields, ok := answer.([]any)
+	if !ok || len(fields) != 9 {
+		return ooo.Parcel{}, false, fmt.Errorf("redis: begin answered %T", answer)
+	}
+	text := func(i int) string { t, _ := fields[i].(string); return t }
+	number := func(i int) int64 { n, _ := strconv.ParseInt(text(i), 10, 64); return n }
+	return ooo.Parcel{
+		Key: c.Key, Address: text(0),
+		State:     ooo.State{Away: text(1) == "1", Message: text(2)},
+		Sequence:  number(3),
+		WebhookID: "msg_" + text(4) + "_" + text(3),
+		ChangedAt: fromMS(number(5)), Attempt: int(number(6)),
+		Source: ooo.Source(text(7)), MarkedAt: fromMS(number(8)),
+	}, true, nil
+}
+
+// finish notes how an attempt ended and gives the claim back. Of a row of
+// failures the history tells the 1st, 2nd, 4th, 8th and so on, or a long outage
+// would push everything else out.
+//
+//	KEYS   as userKeys
+//	ARGV   key, token of the claim in the deliver queue, sequence, state, error,
+//	       next ms, floor ms, attempt, webhook id
+//	result 1, or -1 if the claim is lost
+var finish = userScript(`
+if not holds('deliver', ARGV[2]) then return -1 end
+local seq, newest, next = tonumber(ARGV[3]), tonumber(get('seq')) or 0, tonumber(ARGV[6])
+local active = get('active') == '1'
+if active and ARGV[4] == 'delivered' then
+	set('dseq', ARGV[3], 'dat', ms(now), 'derr', '')
+	tell(ms(now), 'delivered', 'seq', ARGV[3], 'attempt', ARGV[8], 'wid', ARGV[9])
+elseif active then
+	local attempt = tonumber(ARGV[8])
+	while attempt > 1 and attempt % 2 == 0 do attempt = attempt / 2 end
+	local kind = ARGV[4] == 'refused' and 'refused' or 'failed'
+	if attempt == 1 then tell(ms(now), kind, 'seq', ARGV[3], 'attempt', ARGV[8], 'wid', ARGV[9], 'detail', ARGV[5]) end
+	set('derr', ARGV[5])
+end
+if newest > seq then
+	next = now
+elseif active then
+	set('dstate', ARGV[4], 'dnext', ARGV[6])
+end
+release(queues.deliver, key, next, tonumber(ARGV[7]))
+if redis.call('ZSCORE', queues.deliver.due, key) then wake(queues.deliver) end
+return 1`)
+
+// Finish notes how an attempt ended and gives the claim back. The error is
+// [ooo.ErrStale] when the claim is lost.
+func (s *Store) Finish(ctx context.Context, c ooo.Claim, r ooo.Receipt) error {
+	next, floor := toMS(r.Next), int64(0)
+	if r.State == ooo.DeliveryDelivered {
+		next = 0
+	}
+	if r.Floor {
+		floor = next
+	}
+	defer s.nudge(c.Key, ooo.DeliverQueue)
+	return s.write(ctx, finish, c, r.Parcel.Sequence, string(r.State), r.Error, next, floor,
+		r.Parcel.Attempt, r.Parcel.WebhookID)
+}

@@ -1,0 +1,140 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// luaQueue is what scripts on a queue share: the clock, and how a mark moves a
+// due time. q is {due, held, again, floor, why, fails}. Numbers go to Redis as
+// text without exponent.
+const luaQueue = `
+local SHIFT = 8796093022208 -- 2^43 ms: what urgent marks are set back by
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local function ms(x) return string.format('%.0f', x) end
+local function Q(i) return {due=KEYS[i], held=KEYS[i+1], again=KEYS[i+2], floor=KEYS[i+3], why=KEYS[i+4], fails=KEYS[i+5]} end
+local function wake(q) redis.call('PUBLISH', 'om:wake', q.due) end
+local function mark(q, key, at, urgent, why)
+	if at <= 0 then at = now end
+	local score = at
+	if urgent then score = at - SHIFT end
+	local floor = tonumber(redis.call('HGET', q.floor, key) or '0')
+	if floor > now and at < floor then score = floor end
+	if why ~= '' then
+		local old = redis.call('HGET', q.why, key)
+		if not old or (string.sub(why, 1, 6) == 'notifi' and string.sub(old, 1, 6) ~= 'notifi') then
+			redis.call('HSET', q.why, key, why)
+		end
+	end
+	if redis.call('HEXISTS', q.held, key) == 1 then
+		local again = redis.call('HGET', q.again, key)
+		if not again or again == 'x' or score < tonumber(again) then redis.call('HSET', q.again, key, ms(score)) end
+		return
+	end
+	if redis.call('ZADD', q.due, 'LT', 'CH', ms(score), key) == 1 then wake(q) end
+end
+local function leave(q, key)
+	redis.call('ZREM', q.due, key)
+	redis.call('HDEL', q.held, key)
+	redis.call('HDEL', q.again, key)
+	redis.call('HDEL', q.floor, key)
+	redis.call('HDEL', q.why, key)
+	redis.call('HDEL', q.fails, key)
+end
+-- release gives a held key back: due at next (0: leaves), or sooner if marked meanwhile.
+local function release(q, key, next, floor)
+	redis.call('HDEL', q.held, key)
+	local again = redis.call('HGET', q.again, key)
+	if again then redis.call('HDEL', q.again, key) end
+	if again == 'x' then leave(q, key) return end
+	if floor > now then redis.call('HSET', q.floor, key, ms(floor)) end
+	if again then
+		again = tonumber(again)
+		local at = again
+		if at < 0 then at = at + SHIFT end
+		if floor > now and at < floor then again = floor end
+		if next == 0 or again < next then next = again end
+	end
+	if next == 0 then leave(q, key) else redis.call('ZADD', q.due, ms(next), key) end
+end
+local function head(q)
+	local first = redis.call('ZRANGE', q.due, 0, 0, 'WITHSCORES')
+	if #first == 0 then return '' end
+	return first[2]
+end
+`
+
+// luaUser is what scripts on one user share; see userKeys.
+const luaUser = luaQueue + `
+local user, history, brief, checked, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local queues = {read=Q(6), window=Q(12), deliver=Q(18), subscribe=Q(24)}
+local key = ARGV[1]
+local function get(field) return redis.call('HGET', user, field) or '' end
+local function set(...) redis.call('HSET', user, ...) end
+local function tell(at, kind, ...) redis.call('XADD', history, 'MAXLEN', '200', '*', 'at', at, 'kind', kind, ...) end
+local function holds(queue, token) return redis.call('HGET', queues[queue].held, key) == token end
+`
+
+// script is a Lua script that survives a restart of Redis.
+type script struct{ *redis.Script }
+
+func queueScript(body string) script { return script{redis.NewScript(luaQueue + body)} }
+func userScript(body string) script  { return script{redis.NewScript(luaUser + body)} }
+
+// call is one run of a script.
+type call struct {
+	keys []string
+	args []any
+}
+
+// run runs a script once.
+func (s *Store) run(ctx context.Context, sc script, c call) (any, error) {
+	answers, err := s.runAll(ctx, sc, []call{c})
+	if err != nil {
+		return nil, err
+	}
+	return answers[0], nil
+}
+
+// runAll runs a script for all calls in one pipeline. Those that Redis does not
+// know the script for (it was restarted, or is another master) are repeated with
+// its text.
+func (s *Store) runAll(ctx context.Context, sc script, calls []call) ([]any, error) {
+	commands := make([]*redis.Cmd, len(calls))
+	send := func(pick []int, do func(redis.Pipeliner, call) *redis.Cmd) {
+		pipe := s.client.Pipeline()
+		for _, i := range pick {
+			commands[i] = do(pipe, calls[i])
+		}
+		pipe.Exec(ctx) //nolint:errcheck // each command has its own error
+	}
+	all := make([]int, len(calls))
+	for i := range all {
+		all[i] = i
+	}
+	send(all, func(p redis.Pipeliner, c call) *redis.Cmd { return p.EvalSha(ctx, sc.Hash(), c.keys, c.args...) })
+	var unknown []int
+	for i, command := range commands {
+		if err := command.Err(); err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
+			unknown = append(unknown, i)
+		}
+	}
+	if len(unknown) > 0 {
+		send(unknown, func(p redis.Pipeliner, c call) *redis.Cmd { return sc.Eval(ctx, p, c.keys, c.args...) })
+	}
+	answers := make([]any, len(calls))
+	var failed error
+	for i, command := range commands {
+		answer, err := command.Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			failed = fmt.Errorf("redis: %w", err)
+		}
+		answers[i] = answer
+	}
+	return answers, failed
+}

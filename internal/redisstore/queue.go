@@ -1,0 +1,311 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// mark moves due times of active users.
+//
+//	KEYS   as shardKeys
+//	ARGV   key, at ms (0: now), urgent 0|1, why; and so on
+//	result how many were active
+var mark = queueScript(`
+local q, known = Q(1), 0
+for i = 1, #ARGV, 4 do
+	if redis.call('HEXISTS', KEYS[7], ARGV[i]) == 1 then
+		known = known + 1
+		mark(q, ARGV[i], tonumber(ARGV[i+1]), ARGV[i+2] == '1', ARGV[i+3])
+	end
+end
+return known`)
+
+// Mark makes users due in q at the marks' times, or leaves them due earlier.
+// Users that are not monitored are left out; known counts the others.
+func (s *Store) Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error) {
+	now := time.Now().Add(time.Duration(s.offset.Load()) * time.Millisecond)
+	args := map[int][]any{}
+	for _, m := range marks {
+		shard := shardOf(m.Key)
+		args[shard] = append(args[shard], string(m.Key), toMS(m.At), flag(m.Urgent), why(m.Source, now, m.ID))
+	}
+	var calls []call
+	var touched []int
+	for shard, a := range args {
+		calls = append(calls, call{shardKeys(shard, q), a})
+		touched = append(touched, shard)
+	}
+	if len(calls) == 0 {
+		return 0, nil
+	}
+	answers, err := s.runAll(ctx, mark, calls)
+	for i, answer := range answers {
+		n, _ := answer.(int64)
+		if known += int(n); n > 0 {
+			s.boards[q].sooner(touched[i])
+		}
+	}
+	return known, err
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+// why packs what a mark tells; the regular poll tells nothing.
+func why(source ooo.Source, at time.Time, id string) string {
+	if source == "" || source == ooo.SourcePoll {
+		return ""
+	}
+	if len(id) > 200 {
+		id = id[:200]
+	}
+	return fmt.Sprintf("%s|%d|%s", source, at.UnixMilli(), id)
+}
+
+// claim takes up to ARGV[1] due keys.
+//
+//	KEYS   as shardKeys
+//	ARGV   n, lease ms, token, 1 if a hold counts for this queue
+//	result now ms, score of the next ('' if none), hold until ms or 0, then for
+//	       each claim: key, score, why, failures, brief
+var claim = queueScript(`
+local q = Q(1)
+local out = {ms(now), '', '0'}
+if ARGV[4] == '1' then
+	local hold = tonumber(redis.call('GET', KEYS[8]) or '0')
+	if hold > now then
+		out[2], out[3] = head(q), ms(hold)
+		return out
+	end
+end
+local picked = redis.call('ZRANGEBYSCORE', q.due, '-inf', ms(now), 'WITHSCORES', 'LIMIT', 0, ARGV[1])
+for i = 1, #picked, 2 do
+	local key = picked[i]
+	if redis.call('HGET', q.again, key) == 'x' then
+		leave(q, key) -- stopped while held, and the holder died
+	else
+		redis.call('HSET', q.held, key, ARGV[3])
+		redis.call('HDEL', q.again, key)
+		redis.call('HDEL', q.floor, key)
+		redis.call('ZADD', q.due, ms(now + ARGV[2]), key)
+		local why = redis.call('HGET', q.why, key)
+		if why then redis.call('HDEL', q.why, key) end
+		out[#out+1] = key
+		out[#out+1] = picked[i+1]
+		out[#out+1] = why or ''
+		out[#out+1] = redis.call('HGET', q.fails, key) or '0'
+		out[#out+1] = redis.call('HGET', KEYS[7], key) or ''
+	end
+end
+out[2] = head(q)
+return out`)
+
+// Claim takes up to n due users of q, hidden from others for the lease: urgent
+// ones first, then the most overdue of each shard. While Graph wants the whole
+// app to wait, nothing is claimed for reading and subscribing.
+func (s *Store) Claim(ctx context.Context, q ooo.Queue, n int, lease time.Duration) (ooo.Batch, error) {
+	b := s.boards[q]
+	asked := b.asking()
+	picked := b.due(time.Now().UnixMilli()+s.offset.Load(), n)
+	batch := ooo.Batch{Now: s.shared()}
+	if len(picked) > 0 {
+		token := rand.Text()
+		each := n / len(picked)
+		held := flag(q == ooo.ReadQueue || q == ooo.SubscribeQueue)
+		calls := make([]call, len(picked))
+		for i, shard := range picked {
+			calls[i] = call{shardKeys(shard, q), []any{each, lease.Milliseconds(), token, held}}
+		}
+		sent := time.Now()
+		answers, err := s.runAll(ctx, claim, calls)
+		for i, answer := range answers {
+			if answer != nil {
+				s.boards[q].learn(picked[i], s.read(q, answer.([]any), token, sent, &batch), asked)
+			}
+		}
+		if err != nil {
+			b.forget()
+			if len(batch.Claims) == 0 {
+				return batch, err
+			}
+		}
+	}
+	if next := b.soonest(); next < math.MaxInt64 {
+		batch.Next = time.UnixMilli(max(next, 1)).UTC()
+		if sweep := batch.Now.Add(sweepUsed); sweep.Before(batch.Next) {
+			batch.Next = sweep // another replica may have died meanwhile
+		}
+	}
+	return batch, nil
+}
+
+// shared is the clock that replicas share, as far as we know it.
+func (s *Store) shared() time.Time {
+	return time.Now().Add(time.Duration(s.offset.Load()) * time.Millisecond).UTC()
+}
+
+// read takes one shard's answer to claim apart and returns when it next has
+// something due.
+func (s *Store) read(q ooo.Queue, answer []any, token string, sent time.Time, batch *ooo.Batch) int64 {
+	text := func(i int) string { t, _ := answer[i].(string); return t }
+	now, _, _ := parseMS(text(0))
+	s.offset.Store(now - sent.Add(time.Since(sent)/2).UnixMilli())
+	batch.Now = fromMS(now)
+	next := headOf(text(1))
+	if hold, _, _ := parseMS(text(2)); hold > 0 {
+		batch.Hold = fromMS(hold)
+		next = max(next, hold)
+	}
+	for i := 3; i+4 < len(answer); i += 5 {
+		due, _, _ := parseMS(text(i + 1))
+		c := ooo.Claim{Queue: q, Key: ooo.Key(text(i)), Token: token, Due: fromMS(due), Source: ooo.SourcePoll}
+		if parts := strings.SplitN(text(i+2), "|", 3); len(parts) == 3 {
+			at, _ := strconv.ParseInt(parts[1], 10, 64)
+			c.Source, c.MarkedAt, c.SourceID = ooo.Source(parts[0]), fromMS(at), parts[2]
+		}
+		c.Failures, _ = strconv.Atoi(text(i + 3))
+		id, fingerprint, _ := strings.Cut(text(i+4), "\n")
+		c.ObjectID, c.Fingerprint = ooo.ObjectID(id), fingerprint
+		batch.Claims = append(batch.Claims, c)
+	}
+	return next
+}
+
+// headOf reads the score of a queue's head: 0 if it is urgent, math.MaxInt64 if
+// the queue is empty.
+func headOf(score string) int64 {
+	next, urgent, some := parseMS(score)
+	switch {
+	case !some:
+		return math.MaxInt64
+	case urgent:
+		return 0
+	}
+	return next
+}
+
+// extend renews leases.
+//
+//	KEYS   as shardKeys
+//	ARGV   lease ms, then key, token; and so on
+//	result the keys whose token is no longer ours
+var extend = queueScript(`
+local q, lost = Q(1), {}
+for i = 2, #ARGV, 2 do
+	if redis.call('HGET', q.held, ARGV[i]) == ARGV[i+1] then
+		redis.call('ZADD', q.due, ms(now + ARGV[1]), ARGV[i])
+	else
+		lost[#lost+1] = ARGV[i]
+	end
+end
+return lost`)
+
+// Extend renews the leases of claims and returns those that are lost.
+func (s *Store) Extend(ctx context.Context, q ooo.Queue, claims []ooo.Claim, lease time.Duration) ([]ooo.Claim, error) {
+	args := map[int][]any{}
+	byKey := make(map[string]ooo.Claim, len(claims))
+	for _, c := range claims {
+		shard := shardOf(c.Key)
+		if args[shard] == nil {
+			args[shard] = []any{lease.Milliseconds()}
+		}
+		args[shard] = append(args[shard], string(c.Key), c.Token)
+		byKey[string(c.Key)] = c
+	}
+	var calls []call
+	for shard, a := range args {
+		calls = append(calls, call{shardKeys(shard, q), a})
+	}
+	answers, err := s.runAll(ctx, extend, calls)
+	var lost []ooo.Claim
+	for _, answer := range answers {
+		keys, _ := answer.([]any)
+		for _, key := range keys {
+			lost = append(lost, byKey[fmt.Sprint(key)])
+		}
+	}
+	return lost, err
+}
+
+// done gives claims back.
+//
+//	KEYS   as shardKeys
+//	ARGV   key, token, next ms (0: leaves), floor ms, failures +1 | 0 | -1 (reset), read 0|1; and so on
+//	result score of the next ('' if none)
+var done = queueScript(`
+local q = Q(1)
+for i = 1, #ARGV, 6 do
+	local key = ARGV[i]
+	if redis.call('HGET', q.held, key) == ARGV[i+1] then
+		release(q, key, tonumber(ARGV[i+2]), tonumber(ARGV[i+3]))
+		if ARGV[i+4] == '1' then redis.call('HINCRBY', q.fails, key, 1)
+		elseif ARGV[i+4] == '-1' then redis.call('HDEL', q.fails, key) end
+		if ARGV[i+5] == '1' and redis.call('HEXISTS', KEYS[7], key) == 1 then redis.call('HSET', KEYS[9], key, ms(now)) end
+	end
+end
+return head(q)`)
+
+// Done gives claims back. One whose token is no longer ours is left alone.
+func (s *Store) Done(ctx context.Context, q ooo.Queue, finished []ooo.Finished) error {
+	args := map[int][]any{}
+	for _, f := range finished {
+		failures := 0
+		switch {
+		case f.Failed:
+			failures = 1
+		case f.Claim.Failures > 0:
+			failures = -1
+		}
+		shard := shardOf(f.Claim.Key)
+		args[shard] = append(args[shard], string(f.Claim.Key), f.Claim.Token, toMS(f.Next), toMS(f.NotBefore), failures, flag(f.Read))
+	}
+	var calls []call
+	var touched []int
+	for shard, a := range args {
+		calls = append(calls, call{shardKeys(shard, q), a})
+		touched = append(touched, shard)
+	}
+	asked := s.boards[q].asking()
+	answers, err := s.runAll(ctx, done, calls)
+	for i, answer := range answers {
+		if text, ok := answer.(string); ok {
+			s.boards[q].learn(touched[i], headOf(text), asked)
+		}
+	}
+	return err
+}
+
+// hold makes a shard wait, never shorter than it was told to.
+//
+//	KEYS[1] hold   ARGV[1] until ms
+var hold = script{redis.NewScript(`
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local left = tonumber(ARGV[1]) - now
+if left > 0 and tonumber(ARGV[1]) > tonumber(redis.call('GET', KEYS[1]) or '0') then
+	redis.call('SET', KEYS[1], ARGV[1], 'PX', string.format('%.0f', left))
+end
+return 0`)}
+
+// Hold makes all replicas leave Graph alone until then.
+func (s *Store) Hold(ctx context.Context, until time.Time) error {
+	calls := make([]call, shards)
+	for shard := range calls {
+		calls[shard] = call{[]string{holdKey(shard)}, []any{toMS(until)}}
+	}
+	_, err := s.runAll(ctx, hold, calls)
+	return err
+}

@@ -1,0 +1,117 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// identify writes who a user is in the directory.
+//
+//	KEYS   as userKeys
+//	ARGV   key, token of the claim in the read queue, object id, user principal
+//	       name, display name
+//	result 1, or -1 if the claim is lost
+var identify = userScript(`
+if not holds('read', ARGV[2]) or get('active') ~= '1' then return -1 end
+if get('oid') ~= ARGV[3] then
+	set('fp', '')
+	if ARGV[3] ~= '' then mark(queues.subscribe, key, 0, false, '') end
+end
+set('oid', ARGV[3], 'upn', ARGV[4], 'name', ARGV[5])
+redis.call('HSET', brief, key, get('oid') .. '\n' .. get('fp'))
+return 1`)
+
+// Identify notes who a user is in the directory; a zero person has to be looked
+// up again.
+func (s *Store) Identify(ctx context.Context, c ooo.Claim, p ooo.Person) error {
+	defer s.nudge(c.Key, ooo.SubscribeQueue)
+	return s.write(ctx, identify, c, string(p.ID), p.UserPrincipalName, p.DisplayName)
+}
+
+// unknown notes that a mailbox can't be read. Without a fingerprint the next
+// good read is recorded whatever it says.
+//
+//	KEYS   as userKeys
+//	ARGV   key, token of the claim in the read queue, reason, at ms
+//	result 1, or -1 if the claim is lost
+var unknown = userScript(`
+if not holds('read', ARGV[2]) or get('active') ~= '1' then return -1 end
+if get('cond') ~= 'unknown' or get('reason') ~= ARGV[3] then
+	tell(ARGV[4], 'unknown', 'detail', ARGV[3])
+	set('cond', 'unknown', 'reason', ARGV[3])
+end
+if get('fp') ~= '' then
+	set('fp', '')
+	redis.call('HSET', brief, key, get('oid') .. '\n')
+end
+return 1`)
+
+// Unknown notes why a mailbox can't be read. Its last state stands.
+func (s *Store) Unknown(ctx context.Context, c ooo.Claim, reason string, at time.Time) error {
+	return s.write(ctx, unknown, c, reason, toMS(at))
+}
+
+// record writes what a look found. The window queue follows the setting: its
+// due time is set, not merely moved earlier.
+//
+//	KEYS   as userKeys
+//	ARGV   key, token, queue of the claim, revision, setting, fingerprint, at ms,
+//	       edge ms (0: none), changed 0|1, away 0|1, message, source,
+//	       notification id, marked ms
+//	result the sequence number, or -1 if the claim is lost or the record moved on
+var record = userScript(`
+local from, at, edge = ARGV[3], ARGV[7], tonumber(ARGV[8])
+if not holds(from, ARGV[2]) or get('active') ~= '1' or get('rev') ~= ARGV[4] then return -1 end
+if get('cond') == 'unknown' then tell(at, 'known') end
+redis.call('HINCRBY', user, 'rev', 1)
+set('setting', ARGV[5], 'fp', ARGV[6], 'cond', 'watching', 'reason', '')
+redis.call('HSET', brief, key, get('oid') .. '\n' .. ARGV[6])
+if from ~= 'window' then
+	local q = queues.window
+	if redis.call('HEXISTS', q.held, key) == 1 then
+		mark(q, key, edge, false, '') -- whoever holds it finds the record moved on
+	elseif edge == 0 then
+		leave(q, key)
+	else
+		redis.call('ZADD', q.due, ms(edge), key)
+		wake(q)
+	end
+end
+if ARGV[9] == '0' then return tonumber(get('seq')) or 0 end
+local seq = redis.call('HINCRBY', user, 'seq', 1)
+set('away', ARGV[10], 'msg', ARGV[11], 'changed', at, 'queued', at,
+	'source', ARGV[12], 'marked', ARGV[14], 'dstate', 'pending')
+if ARGV[12] == 'notification' then tell(ARGV[14], 'notification', 'source', ARGV[12], 'nid', ARGV[13]) end
+tell(at, 'changed', 'source', ARGV[12], 'seq', ms(seq), 'away', ARGV[10], 'nid', ARGV[13], 'nat', ARGV[14])
+mark(queues.deliver, key, 0, false, '')
+return seq`)
+
+// Record notes what a look found, in one step with the history and the deliver
+// queue, and returns the sequence number of the state. It is [ooo.ErrStale] when
+// the claim is lost or the record is no longer the one that was decided on.
+func (s *Store) Record(ctx context.Context, c ooo.Claim, change ooo.Change) (int64, error) {
+	setting, err := json.Marshal(change.Setting)
+	if err != nil {
+		return 0, fmt.Errorf("encode a setting: %w", err)
+	}
+	d := change.Decision
+	answer, err := s.run(ctx, record, call{userKeys(c.Key), []any{
+		string(c.Key), c.Token, string(c.Queue), change.Revision, setting, change.Fingerprint, toMS(change.At),
+		toMS(d.Edge), flag(d.Changed), flag(d.State.Away), d.State.Message, string(c.Source), c.SourceID, toMS(c.MarkedAt),
+	}})
+	if err != nil {
+		return 0, err
+	}
+	sequence, _ := answer.(int64)
+	if sequence < 0 {
+		return 0, ooo.ErrStale
+	}
+	if s.nudge(c.Key, ooo.WindowQueue); d.Changed {
+		s.nudge(c.Key, ooo.DeliverQueue)
+	}
+	return sequence, nil
+}
