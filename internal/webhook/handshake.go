@@ -1,0 +1,25 @@
+package webhook
+
+import (
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// handshake returns the validation token of a query, decoded once, so that a
+// plus is a space. asked says whether the query has one, ok whether it may be
+// echoed: Graph's is plain text, and what could be markup or a header is not.
+func handshake(query string) (token string, asked, ok bool) {
+	for pair := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(name); err != nil || name != "validationToken" {
+			continue
+		}
+		token, err := url.QueryUnescape(value)
+		ok := err == nil && token != "" && len(token) <= maxToken && utf8.ValidString(token) &&
+			!strings.ContainsAny(token, "<>") && !strings.ContainsFunc(token, unicode.IsControl)
+		return token, true, ok
+	}
+	return "", false, false
+}

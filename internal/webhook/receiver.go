@@ -1,0 +1,158 @@
+// Package webhook takes what Microsoft Graph sends: the handshake of a new
+// subscription, change notifications and lifecycle events.
+//
+// # The story
+//
+// A notification is a hint: it means "look at this user now" and nothing else.
+// So a genuine item becomes a mark in the read queue, and 202 is answered once
+// Redis has all marks of the request; whatever else the item says is not
+// believed. If Redis does not take them, 503 makes Graph send it again.
+//
+// What is genuine is told by the clientState alone, item by item: it is derived
+// from the user, so that no look-up is needed, and a missing one is a wrong one.
+// A forger gets the same 202 and learns nothing, and causes no call. One bad
+// item spoils nothing for the others.
+//
+// Lifecycle events are noted in the user's record for whoever tends the
+// subscriptions. Both paths take both kinds: which one Graph uses is its choice.
+package webhook
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// The paths under PUBLIC_URL.
+const (
+	NotificationPath = "/graph/notifications"
+	LifecyclePath    = "/graph/lifecycle"
+)
+
+// Inbox keeps what notifications ask for until it is done.
+type Inbox interface {
+	// Mark makes users due in q. Users that are not monitored are left out; known
+	// counts the others.
+	Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error)
+	// Heard notes lifecycle events of one user. A user that is not monitored is
+	// left out.
+	Heard(ctx context.Context, key ooo.Key, events ...ooo.Lifecycle) error
+}
+
+// Verdict is what an item was found to be; a metric label.
+type Verdict string
+
+const (
+	Accepted    Verdict = "accepted"    // a change notification of a monitored user
+	Forged      Verdict = "forged"      // its clientState is missing or wrong
+	Ignored     Verdict = "ignored"     // null, no object, or of an unknown kind
+	Unmonitored Verdict = "unmonitored" // genuine, of a user who is no longer monitored
+	Event       Verdict = "lifecycle"   // a lifecycle event
+)
+
+// Config says what a [Receiver] works with.
+type Config struct {
+	Inbox Inbox
+	Keys  func(ctx context.Context) (ooo.ClientStateKeys, error)
+
+	// Counted hears of n items with a verdict; it may be nil.
+	Counted func(verdict string, n int)
+	// InHand bounds the requests that are worked on at once; default 256. Those
+	// beyond it wait for a moment, and are then answered 503.
+	InHand int
+	Log    *slog.Logger
+}
+
+// Receiver answers Graph.
+type Receiver struct {
+	cfg   Config
+	rooms chan struct{} // capacity InHand
+}
+
+// Graph wants an answer within 3 s, and judges by it how fast it sends.
+const (
+	storeTime = 2500 * time.Millisecond
+	queueTime = 2 * time.Second
+	maxBody   = 4 << 20
+	maxToken  = 4 << 10
+)
+
+// New returns a receiver.
+func New(cfg Config) (*Receiver, error) {
+	if cfg.Inbox == nil || cfg.Keys == nil {
+		return nil, errors.New("webhook: Inbox and Keys are required")
+	}
+	if cfg.Counted == nil {
+		cfg.Counted = func(string, int) {}
+	}
+	if cfg.InHand <= 0 {
+		cfg.InHand = 256
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Receiver{cfg: cfg, rooms: make(chan struct{}, cfg.InHand)}, nil
+}
+
+// Register adds both paths. Other methods than POST are answered 405.
+func (r *Receiver) Register(routes gin.IRoutes) {
+	for _, path := range []string{NotificationPath, LifecyclePath} {
+		routes.Any(path, r.handle)
+	}
+}
+
+// outcomes says how each refusal is answered. The first match wins.
+var outcomes = []struct {
+	err    error
+	status int
+}{
+	{errTooLarge, http.StatusRequestEntityTooLarge},
+	{errNoCollection, http.StatusBadRequest},
+	{errNotKept, http.StatusServiceUnavailable}, // Graph will send it again
+}
+
+func statusOf(err error) int {
+	if err == nil {
+		return http.StatusAccepted
+	}
+	for _, o := range outcomes {
+		if errors.Is(err, o.err) {
+			return o.status
+		}
+	}
+	return http.StatusServiceUnavailable
+}
+
+func (r *Receiver) handle(c *gin.Context) {
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Header("Cache-Control", "no-store")
+	if c.Request.Method != http.MethodPost {
+		c.Header("Allow", http.MethodPost)
+		c.AbortWithStatus(http.StatusMethodNotAllowed)
+		return
+	}
+	token, asked, ok := handshake(c.Request.URL.RawQuery)
+	switch {
+	case asked && !ok:
+		c.AbortWithStatus(http.StatusBadRequest)
+		return
+	case asked:
+		c.Data(http.StatusOK, "text/plain; charset=utf-8", []byte(token))
+		return
+	}
+	err := r.receive(c.Request.Context(), http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
+	status := statusOf(err)
+	if status != http.StatusAccepted {
+		r.cfg.Log.WarnContext(c.Request.Context(), "a notification was not taken", "status", status, "err", err)
+	}
+	if status == http.StatusServiceUnavailable {
+		c.Header("Retry-After", "1")
+	}
+	c.AbortWithStatus(status)
+}

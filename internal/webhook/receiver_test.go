@@ -1,0 +1,349 @@
+package webhook_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/webhook"
+)
+
+// inbox remembers what it was asked to keep.
+type inbox struct {
+	mu        sync.Mutex
+	monitored map[ooo.Key]bool // guarded by mu, as all below
+	marks     []ooo.Mark
+	events    map[ooo.Key][]ooo.Lifecycle
+	verdicts  map[string]int
+	err       error
+	calls     int
+}
+
+func newInbox(keys ...ooo.Key) *inbox {
+	b := &inbox{monitored: map[ooo.Key]bool{}, events: map[ooo.Key][]ooo.Lifecycle{}, verdicts: map[string]int{}}
+	for _, key := range keys {
+		b.monitored[key] = true
+	}
+	return b
+}
+
+func (b *inbox) Mark(_ context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls++
+	if q != ooo.ReadQueue || b.err != nil {
+		return 0, b.err
+	}
+	for _, m := range marks {
+		if b.monitored[m.Key] {
+			known++
+			b.marks = append(b.marks, m)
+		}
+	}
+	return known, nil
+}
+
+func (b *inbox) Heard(_ context.Context, key ooo.Key, events ...ooo.Lifecycle) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls++
+	if b.err == nil && b.monitored[key] {
+		b.events[key] = append(b.events[key], events...)
+	}
+	return b.err
+}
+
+var (
+	keys = ooo.NewClientStateKeys("a secret of the test", "an older one")
+	ann  = ooo.KeyOf("ann@contoso.example")
+	bob  = ooo.KeyOf("bob@contoso.example")
+)
+
+const resource = "/users/{id}/events"
+
+// serve runs a receiver over b and returns its base URL.
+func serve(t testing.TB, b *inbox, keysErr error) string {
+	t.Helper()
+	r, err := webhook.New(webhook.Config{
+		Inbox: b,
+		Keys:  func(context.Context) (ooo.ClientStateKeys, error) { return keys, keysErr },
+		Counted: func(verdict string, n int) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.verdicts[verdict] += n
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	r.Register(engine)
+	server := httptest.NewServer(engine)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// send makes one request.
+func send(t testing.TB, method, url, body string) (*http.Response, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, string(text)
+}
+
+// notice is an item as Graph sends it, changed by the edits.
+func notice(key ooo.Key, edits ...func(map[string]any)) map[string]any {
+	it := map[string]any{
+		"subscriptionId": "sub-1", "subscriptionExpirationDateTime": "2026-11-27T09:00:00.0000000Z",
+		"tenantId": "tenant", "clientState": keys.Derive(key, resource), "changeType": "updated",
+		"resource": "Users/x/Events/y", "resourceData": map[string]any{"id": "y"},
+	}
+	for _, edit := range edits {
+		edit(it)
+	}
+	return it
+}
+
+func put(name string, value any) func(map[string]any) {
+	return func(it map[string]any) { it[name] = value }
+}
+
+func without(name string) func(map[string]any) { return func(it map[string]any) { delete(it, name) } }
+
+func lifecycle(key ooo.Key, kind string) map[string]any {
+	return notice(key, without("changeType"), put("lifecycleEvent", kind))
+}
+
+func collection(t testing.TB, items ...any) string {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"value": items, "validationTokens": nil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestHandshake(t *testing.T) {
+	tests := map[string]struct {
+		query  string
+		status int
+		body   string
+	}{
+		"Graph's token, decoded once": {"validationToken=Validation%3a+Testing+client+application+reachability+for+subscription+Request-Id%3a+9b7c", 200,
+			"Validation: Testing client application reachability for subscription Request-Id: 9b7c"},
+		"an encoded plus stays a plus":       {"validationToken=a%2Bb%2520c", 200, "a+b%20c"},
+		"another query beside it":            {"x=1&validationToken=t&y=2", 200, "t"},
+		"markup is refused":                  {"validationToken=%3Cscript%3E", 400, ""},
+		"a line break is refused":            {"validationToken=a%0d%0ab", 400, ""},
+		"an empty token is refused":          {"validationToken=", 400, ""},
+		"a broken escape is refused":         {"validationToken=%zz", 400, ""},
+		"no UTF-8 is refused":                {"validationToken=%ff", 400, ""},
+		"a token of 4 KiB is the longest":    {"validationToken=" + strings.Repeat("a", 4096), 200, strings.Repeat("a", 4096)},
+		"a token over 4 KiB is refused":      {"validationToken=" + strings.Repeat("a", 4097), 400, ""},
+		"another spelling is not the token":  {"validationtoken=t", 400, ""},
+		"a broken pair before it is ignored": {"%zz=1&validationToken=t", 200, "t"},
+	}
+	for name, tt := range tests {
+		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
+			t.Run(name+" at "+path, func(t *testing.T) {
+				b := newInbox(ann)
+				response, body := send(t, http.MethodPost, serve(t, b, errors.New("Redis is away"))+path+"?"+tt.query, "not read")
+				if response.StatusCode != tt.status || body != tt.body {
+					t.Errorf("answer = %d %q, want %d %q", response.StatusCode, body, tt.status, tt.body)
+				}
+				if tt.status == 200 && response.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+					t.Errorf("Content-Type = %q, want plain text", response.Header.Get("Content-Type"))
+				}
+				if response.Header.Get("X-Content-Type-Options") != "nosniff" || response.Header.Get("Cache-Control") != "no-store" {
+					t.Errorf("headers = %v, want nosniff and no-store", response.Header)
+				}
+				if b.calls != 0 {
+					t.Errorf("%d calls of the inbox, want none", b.calls)
+				}
+			})
+		}
+	}
+}
+
+func TestNotifications(t *testing.T) {
+	forged := keys.Derive(ann, resource)
+	forged = forged[:len(forged)-1] + string('A'+(forged[len(forged)-1]-'A'+1)%26)
+	tests := map[string]struct {
+		body     string
+		status   int
+		marks    []ooo.Key
+		events   int
+		verdicts string // of those not 0
+	}{
+		"a genuine item":                  {collection(t, notice(ann)), 202, []ooo.Key{ann}, 0, "map[accepted:1]"},
+		"an older key is accepted":        {collection(t, notice(ann, put("clientState", ooo.NewClientStateKeys("an older one").Derive(ann, resource)))), 202, []ooo.Key{ann}, 0, "map[accepted:1]"},
+		"doubled items are one mark":      {collection(t, notice(ann), notice(ann), notice(bob)), 202, []ooo.Key{ann, bob}, 0, "map[accepted:3]"},
+		"a forged clientState":            {collection(t, notice(ann, put("clientState", forged))), 202, nil, 0, "map[forged:1]"},
+		"a missing clientState":           {collection(t, notice(ann, without("clientState"))), 202, nil, 0, "map[forged:1]"},
+		"a null clientState":              {collection(t, notice(ann, put("clientState", nil))), 202, nil, 0, "map[forged:1]"},
+		"a clientState that is no text":   {collection(t, notice(ann, put("clientState", 7))), 202, nil, 0, "map[forged:1]"},
+		"a forged item after a genuine":   {collection(t, notice(ann), notice(bob, put("clientState", "x"))), 202, []ooo.Key{ann}, 0, "map[accepted:1 forged:1]"},
+		"a genuine item after a forged":   {collection(t, notice(bob, put("clientState", "x")), notice(ann)), 202, []ooo.Key{ann}, 0, "map[accepted:1 forged:1]"},
+		"a user who is not monitored":     {collection(t, notice(ooo.KeyOf("x@contoso.example")), notice(ann)), 202, []ooo.Key{ann}, 0, "map[accepted:1 unmonitored:1]"},
+		"null, foreign and empty items":   {`{"value":[null,1,"x",[],{},{"clientState":"x"}]}`, 202, nil, 0, "map[ignored:6]"},
+		"a null collection":               {`{"value":null}`, 202, nil, 0, "map[]"},
+		"an empty collection":             {`{"value":[]}`, 202, nil, 0, "map[]"},
+		"odd fields do not spoil an item": {collection(t, notice(ann, put("resourceData", 1), put("id", []any{}), put("tenantId", nil), put("subscriptionExpirationDateTime", "soon"))), 202, []ooo.Key{ann}, 0, "map[accepted:1]"},
+		"a removed subscription":          {collection(t, lifecycle(ann, "subscriptionRemoved")), 202, []ooo.Key{ann}, 1, "map[lifecycle:1]"},
+		"a reauthorization":               {collection(t, lifecycle(ann, "reauthorizationRequired")), 202, nil, 1, "map[lifecycle:1]"},
+		"missed notifications":            {collection(t, lifecycle(ann, "missed")), 202, []ooo.Key{ann}, 0, "map[lifecycle:1]"},
+		"a forged lifecycle event":        {collection(t, notice(ann, without("changeType"), put("lifecycleEvent", "subscriptionRemoved"), put("clientState", "x"))), 202, nil, 0, "map[forged:1]"},
+		"an unknown lifecycle event":      {collection(t, lifecycle(ann, "renamed")), 202, nil, 0, "map[ignored:1]"},
+		"encrypted content changes nothing": {collection(t, notice(ann, put("encryptedContent", map[string]any{"data": "eA=="}))), 202, []ooo.Key{ann}, 0,
+			"map[accepted:1]"},
+		"no JSON":                {`{`, 400, nil, 0, "map[]"},
+		"an empty body":          {``, 400, nil, 0, "map[]"},
+		"more after the JSON":    {`{"value":[]} x`, 400, nil, 0, "map[]"},
+		"no collection":          {`{"items":[]}`, 400, nil, 0, "map[]"},
+		"an array":               {`[]`, 400, nil, 0, "map[]"},
+		"null":                   {`null`, 400, nil, 0, "map[]"},
+		"a value that is a text": {`{"value":"x"}`, 400, nil, 0, "map[]"},
+		"a body over 4 MiB":      {`{"value":["` + strings.Repeat("x", 4<<20) + `"]}`, 413, nil, 0, "map[]"},
+	}
+	for name, tt := range tests {
+		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
+			t.Run(name+" at "+path, func(t *testing.T) {
+				b := newInbox(ann, bob)
+				response, body := send(t, http.MethodPost, serve(t, b, nil)+path, tt.body)
+				if response.StatusCode != tt.status || tt.status == 202 && body != "" {
+					t.Errorf("answer = %d %q, want %d and no body", response.StatusCode, body, tt.status)
+				}
+				if len(b.marks) != len(tt.marks) {
+					t.Fatalf("marks = %+v, want %v", b.marks, tt.marks)
+				}
+				for i, m := range b.marks {
+					if m.Key != tt.marks[i] || m.Source != ooo.SourceNotification || !m.Urgent || m.ID == "" {
+						t.Errorf("mark = %+v, want an urgent one of %s by notification", m, tt.marks[i])
+					}
+				}
+				if got := len(b.events[ann]); got != tt.events {
+					t.Errorf("%d events noted, want %d", got, tt.events)
+				}
+				if got := fmt.Sprint(b.verdicts); got != tt.verdicts {
+					t.Errorf("verdicts = %s, want %s", got, tt.verdicts)
+				}
+			})
+		}
+	}
+}
+
+func TestAClientStateInAHeaderIsNone(t *testing.T) {
+	b := newInbox(ann)
+	url := serve(t, b, nil) + webhook.NotificationPath
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(collection(t, notice(ann, without("clientState")))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("clientState", keys.Derive(ann, resource))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusAccepted || b.calls != 0 {
+		t.Errorf("answer = %d with %d calls, want 202 and none", response.StatusCode, b.calls)
+	}
+}
+
+func TestWhatCanNotBeStoredIsSentAgain(t *testing.T) {
+	away := errors.New("Redis is away")
+	tests := map[string]struct {
+		inbox, keys error
+		body        string
+		want        int
+	}{
+		"the inbox fails a change":           {away, nil, collection(t, notice(ann)), 503},
+		"the inbox fails a lifecycle event":  {away, nil, collection(t, lifecycle(ann, "subscriptionRemoved")), 503},
+		"the keys can't be had":              {nil, away, collection(t, notice(ann)), 503},
+		"nothing to check needs no keys":     {nil, away, `{"value":[null]}`, 202},
+		"a forged item needs no inbox":       {away, nil, collection(t, notice(ann, put("clientState", "x"))), 202},
+		"a genuine one beside a forged does": {away, nil, collection(t, notice(bob, put("clientState", "x")), notice(ann)), 503},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := newInbox(ann)
+			b.err = tt.inbox
+			response, body := send(t, http.MethodPost, serve(t, b, tt.keys)+webhook.NotificationPath, tt.body)
+			if response.StatusCode != tt.want || body != "" {
+				t.Errorf("answer = %d %q, want %d and no body", response.StatusCode, body, tt.want)
+			}
+		})
+	}
+}
+
+func TestOtherMethods(t *testing.T) {
+	url := serve(t, newInbox(), nil)
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodHead} {
+		if response, _ := send(t, method, url+webhook.NotificationPath+"?validationToken=x", ""); response.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("%s = %d, want 405", method, response.StatusCode)
+		}
+	}
+}
+
+// blocked is an inbox that takes its time.
+type blocked struct {
+	*inbox
+	entered, leave chan struct{}
+}
+
+func (b *blocked) Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (int, error) {
+	b.entered <- struct{}{}
+	<-b.leave
+	return b.inbox.Mark(ctx, q, marks...)
+}
+
+func TestMoreThanCanBeTakenIsSentAgain(t *testing.T) {
+	b := &blocked{newInbox(ann), make(chan struct{}), make(chan struct{})}
+	r, err := webhook.New(webhook.Config{
+		Inbox: b, InHand: 1, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := gin.New()
+	r.Register(engine)
+	server := httptest.NewServer(engine)
+	defer server.Close()
+	body := collection(t, notice(ann))
+	first := make(chan int)
+	go func() {
+		response, _ := send(t, http.MethodPost, server.URL+webhook.NotificationPath, body)
+		first <- response.StatusCode
+	}()
+	<-b.entered
+	if response, _ := send(t, http.MethodPost, server.URL+webhook.NotificationPath, body); response.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("answer while one is in hand = %d, want 503", response.StatusCode)
+	}
+	close(b.leave)
+	if status := <-first; status != http.StatusAccepted {
+		t.Errorf("answer of the one in hand = %d, want 202", status)
+	}
+}
