@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+
+	"outlook-monitor/internal/config"
+)
+
+// commands is the command line.
+type commands struct {
+	Serve   serveCmd   `cmd:"" default:"withargs" help:"Run the service; what a bare outlook-monitor does too."`
+	Demo    demoCmd    `cmd:"" help:"See it work: a local Graph, a stand-in mediator and the service in one process."`
+	Users   usersCmd   `cmd:"" help:"Look at and change the monitored users of a running service."`
+	Health  healthCmd  `cmd:"" help:"Ask the service on this machine whether it is alive; exit 1 if not."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// errUsage means wrong flags or settings. Its text is complete.
+var errUsage = errors.New("wrong settings")
+
+// usage is an error whose text stands alone and which is errUsage.
+type usage struct{ text string }
+
+func (u usage) Error() string   { return u.text }
+func (u usage) Is(e error) bool { return e == errUsage }
+
+// run is the program.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, errs io.Writer) error {
+	var cli commands
+	shown := false
+	parser, err := kong.New(&cli,
+		kong.Name("outlook-monitor"),
+		kong.Description("Knows within seconds when anyone in a Microsoft 365 tenant turns Out of Office on or off, and tells your systems."),
+		kong.Vars{"default_server": defaultServer},
+		kong.ValueFormatter(config.FlagHelp),
+		kong.Writers(stdout, errs),
+		kong.Exit(func(int) { shown = true }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.BindTo(stdout, (*io.Writer)(nil)),
+		kong.Bind(environment(getenv), stderr{errs}),
+	)
+	if err != nil {
+		return err
+	}
+	chosen, err := parser.Parse(args)
+	switch {
+	case shown: // after help kong goes on as if nothing had happened
+		return nil
+	case err != nil:
+		return usage{fmt.Sprintf("outlook-monitor: %v; see outlook-monitor --help", err)}
+	}
+	return chosen.Run()
+}
+
+// environment looks variables up.
+type environment func(string) string
+
+// stderr is where a command prints what is not its answer.
+type stderr struct{ io.Writer }

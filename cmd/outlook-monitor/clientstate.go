@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"sync"
+	"time"
+
+	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/redisstore"
+)
+
+// clientStates has the secrets from which clientStates are derived: those of the
+// settings, or one that is made once and kept in Redis.
+type clientStates struct {
+	fixed []string // of the settings; then Redis is not asked
+	store *redisstore.Store
+
+	mu     sync.Mutex
+	known  []string  // newest first; guarded by mu
+	looked time.Time // guarded by mu
+}
+
+const (
+	clientStateSecret = "client-state"
+	// clientStateAge is how long a secret is used before Redis is asked again: a
+	// Redis that was emptied may have another one by then.
+	clientStateAge = 30 * time.Second
+)
+
+func newClientStates(settings []config.Secret, store *redisstore.Store) *clientStates {
+	c := &clientStates{store: store}
+	for _, s := range settings {
+		c.fixed = append(c.fixed, s.Reveal())
+	}
+	return c
+}
+
+// keys returns the secrets, the first for new subscriptions.
+func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
+	if len(c.fixed) > 0 {
+		return ooo.NewClientStateKeys(c.fixed...), nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.known) > 0 && time.Since(c.looked) < clientStateAge {
+		return ooo.NewClientStateKeys(c.known...), nil
+	}
+	fresh := rand.Text()
+	if len(c.known) > 0 {
+		fresh = c.known[0]
+	}
+	secret, err := c.store.Secret(ctx, clientStateSecret, fresh)
+	switch {
+	case err == nil:
+		c.looked = time.Now()
+		c.known = append([]string{secret}, slices.DeleteFunc(c.known, func(k string) bool { return k == secret })...)
+	case len(c.known) == 0:
+		return ooo.ClientStateKeys{}, err
+	}
+	return ooo.NewClientStateKeys(c.known...), nil
+}
+
+// restore puts the secret back into a Redis that was emptied, so that the
+// subscriptions that Graph still has are recognised.
+func (c *clientStates) restore(ctx context.Context) error {
+	c.mu.Lock()
+	c.looked = time.Time{}
+	c.mu.Unlock()
+	_, err := c.keys(ctx)
+	return err
+}

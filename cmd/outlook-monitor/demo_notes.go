@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"outlook-monitor/internal/mediatorsim"
+	"outlook-monitor/internal/ooo"
+)
+
+// notes are what the demo prints, and when it changed whose setting.
+type notes struct {
+	mu      sync.Mutex
+	out     io.Writer            // guarded by mu
+	changed map[string]time.Time // by address: the last change on stage; guarded by mu
+}
+
+func (n *notes) say(format string, args ...any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fmt.Fprintf(n.out, format+"\n", args...)
+}
+
+// change notes that the user's setting is changed now.
+func (n *notes) change(email string, at time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.changed == nil {
+		n.changed = map[string]time.Time{}
+	}
+	n.changed[email] = at
+}
+
+// since returns the last change of the user's setting, and forgets it: a later
+// line is about something else.
+func (n *notes) since(email string) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at := n.changed[email]
+	delete(n.changed, email)
+	return at
+}
+
+// narrate prints a line for each state that the mediator acknowledged.
+func (s *stage) narrate(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case call := <-s.calls:
+			if call.Answered == http.StatusOK {
+				s.tell(ctx, call)
+			}
+		}
+	}
+}
+
+// tell prints who, what, what it was seen by, and how long that took.
+func (s *stage) tell(ctx context.Context, call mediatorsim.Call) {
+	what := "is in the office"
+	if call.Status == "True" {
+		what = fmt.Sprintf("is out of office: %q", call.Message)
+	}
+	how := ""
+	if change, ok := s.cause(ctx, call); ok {
+		seen := sources[change.Source]
+		if at := s.notes.since(call.Email); !at.IsZero() && !at.After(change.At) {
+			how = fmt.Sprintf("%s after %s, mediator told after %s", seen, brief(change.At.Sub(at)), brief(call.At.Sub(at)))
+		} else {
+			how = fmt.Sprintf("%s, mediator told %s later", seen, brief(call.At.Sub(change.At)))
+		}
+	}
+	name, _, _ := strings.Cut(call.Email, "@")
+	s.notes.say("  %s  %-6s%-44s %s", call.At.Format("15:04:05.000"), name, what, how)
+}
+
+// sources say what the service saw a change by.
+var sources = map[ooo.Source]string{
+	ooo.SourceNotification: "seen by notification",
+	ooo.SourcePoll:         "seen by the 2 s poll",
+	ooo.SourceWindow:       "by the clock",
+	ooo.SourceRequest:      "first look",
+	ooo.SourceSubscription: "seen by the look after subscribing",
+}
+
+func brief(d time.Duration) string { return max(d, 0).Round(time.Millisecond).String() }
+
+// cause finds in the history what led to an acknowledged call.
+func (s *stage) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, bool) {
+	for range 100 {
+		events, err := s.history(ctx, call.Email)
+		if err != nil {
+			return ooo.Event{}, false
+		}
+		for _, e := range events {
+			if e.Kind != ooo.EventDelivered || e.WebhookID != call.WebhookID {
+				continue
+			}
+			for _, c := range events {
+				if c.Kind == ooo.EventChanged && c.Sequence == e.Sequence {
+					return c, true
+				}
+			}
+		}
+		if !pause(ctx, 10*time.Millisecond) { // the answer may not be recorded yet
+			break
+		}
+	}
+	return ooo.Event{}, false
+}
+
+// history asks the service what it did for a user, newest first.
+func (s *stage) history(ctx context.Context, email string) ([]ooo.Event, error) {
+	var answer struct {
+		Events []ooo.Event `json:"events"`
+	}
+	err := s.get(ctx, "/api/users/"+url.PathEscape(email)+"/history", &answer)
+	return answer.Events, err
+}
+
+// get asks the service.
+func (s *stage) get(ctx context.Context, path string, answer any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+path, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s", path, response.Status)
+	}
+	return json.NewDecoder(response.Body).Decode(answer)
+}
+
+// pause waits and says whether ctx still lives.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// healthCmd asks the service on this machine whether it is alive: the check of a
+// container that has no other program in it.
+type healthCmd struct {
+	ListenAddr  string `name:"listen-addr" placeholder:"HOST:PORT" help:"Where the service listens; default $$PRIVATE_ADDR, $$LISTEN_ADDR, :$$PORT or :8080."`
+	TLSCertFile string `name:"tls-cert-file" hidden:""`
+}
+
+// Run asks once.
+func (c *healthCmd) Run(ctx context.Context, getenv environment) error {
+	address, scheme := c.address(getenv)
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return usage{fmt.Sprintf("outlook-monitor: %q is no address to ask: write it such as 127.0.0.1:8080", address)}
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/healthz", nil)
+	if err != nil {
+		return err
+	}
+	// The certificate names the public host, not this one; nothing secret is sent.
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	response, err := client.Do(request)
+	if err != nil {
+		return errors.New("the service does not answer at " + address)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the service answers %s at %s", response.Status, address)
+	}
+	return nil
+}
+
+// address is where the private listener is, and how it speaks.
+func (c *healthCmd) address(getenv environment) (address, scheme string) {
+	if private := getenv("PRIVATE_ADDR"); private != "" && c.ListenAddr == "" {
+		return private, "http"
+	}
+	address = ":8080"
+	if port := getenv("PORT"); port != "" {
+		address = ":" + port
+	}
+	if scheme = "http"; cmp.Or(c.TLSCertFile, getenv("TLS_CERT_FILE")) != "" {
+		scheme = "https"
+	}
+	return cmp.Or(c.ListenAddr, getenv("LISTEN_ADDR"), address), scheme
+}

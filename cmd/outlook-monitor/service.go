@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/deliver"
+	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/redisstore"
+	"outlook-monitor/internal/subscribe"
+	"outlook-monitor/internal/telemetry"
+	"outlook-monitor/internal/watch"
+	"outlook-monitor/internal/webhook"
+)
+
+// serviceConfig is what a service is made of.
+type serviceConfig struct {
+	settings config.Settings
+	log      *slog.Logger
+
+	listener net.Listener   // public; nil: the settings' address
+	roots    *x509.CertPool // trusted for Graph; nil: the system's
+}
+
+// service is the whole program: the rooms, tied together.
+type service struct {
+	cfg     serviceConfig
+	log     *slog.Logger
+	metrics *telemetry.Metrics
+	tracing *telemetry.Tracing
+
+	embedded *redisstore.Embedded // nil: Redis is elsewhere
+	store    *redisstore.Store
+	graph    *graph.Client
+	states   *clientStates
+
+	listeners  []listener
+	watcher    *watch.Watcher
+	subscriber *subscribe.Subscriber
+	deliverer  *deliver.Deliverer
+	syncer     *deliver.Syncer
+	mediator   *deliver.Mediator
+
+	ready  atomic.Bool // Redis was reached and its schema is ours
+	logged atomic.Bool // a login worked once
+}
+
+// newService makes everything and listens; nothing runs yet and no call is made.
+func newService(cfg serviceConfig) (*service, error) {
+	build := telemetry.Build()
+	s := &service{cfg: cfg, log: cfg.log, metrics: telemetry.NewMetrics(build), tracing: telemetry.NewTracing(build)}
+	for _, make := range []func() error{s.openStore, s.openGraph, s.openMediator, s.openLoops, s.openListeners} {
+		if err := make(); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+	}
+	return s, nil
+}
+
+func (s *service) openStore() (err error) {
+	url := s.cfg.settings.RedisURL.Reveal()
+	if url == "" {
+		if s.embedded, err = redisstore.Embed(); err != nil {
+			return fmt.Errorf("start the embedded Redis: %w", err)
+		}
+		url = s.embedded.URL()
+		s.log.Warn("REDIS_URL is not set: Redis runs inside this process and its state is gone at exit")
+	}
+	s.store, err = redisstore.Open(redisstore.Config{URL: url, Observe: s.metrics.RedisAnswered, Log: s.log})
+	if err != nil {
+		return usage{"outlook-monitor: " + err.Error()}
+	}
+	s.states = newClientStates(s.cfg.settings.ClientStateKeys, s.store)
+	s.metrics.WatchBoard(func(ctx context.Context) (telemetry.Board, error) {
+		monitored, depths, err := s.store.Depths(ctx)
+		board := telemetry.Board{Monitored: monitored}
+		for _, d := range depths {
+			board.Queues = append(board.Queues, telemetry.QueueState{
+				Queue: string(d.Queue), Depth: d.Users, Lag: time.Duration(d.Lag) * time.Millisecond})
+		}
+		return board, err
+	})
+	return nil
+}
+
+func (s *service) openGraph() (err error) {
+	g := s.cfg.settings.Graph
+	s.graph, err = graph.New(graph.Config{
+		Cloud: g.Cloud, Endpoint: g.Endpoint, AuthorityHost: g.AuthorityHost,
+		TenantID: g.TenantID, ClientID: g.ClientID,
+		ClientSecret: g.ClientSecret.Reveal(), CertificatePath: g.CertificatePath,
+		CertificatePassword: g.CertificatePassword.Reveal(), FederatedTokenFile: g.FederatedTokenFile,
+		ManagedIdentity: g.Credential == config.ManagedIdentity, ManagedIdentityClientID: g.ClientID,
+		RootCAs: s.cfg.roots, Observe: s.metrics.GraphAnswered, Log: s.log,
+	})
+	if err != nil {
+		return usage{"outlook-monitor: " + err.Error()}
+	}
+	return nil
+}
+
+func (s *service) openMediator() error {
+	settings := s.cfg.settings
+	base, err := settings.MediatorURL.Parse()
+	if err != nil {
+		return fmt.Errorf("MEDIATOR_URL: %w", err)
+	}
+	cfg := deliver.MediatorConfig{URL: base, Token: settings.MediatorToken.Reveal(), Transport: s.tracing.Transport(deliver.NewTransport())}
+	for _, secret := range settings.SigningSecrets {
+		cfg.SigningSecrets = append(cfg.SigningSecrets, secret.Reveal())
+	}
+	s.mediator, err = deliver.NewMediator(cfg)
+	return err
+}
+
+func (s *service) openLoops() (err error) {
+	settings := s.cfg.settings
+	s.watcher, err = watch.New(watch.Config{
+		Queue: s.store, Store: s.store, Graph: s.graph, Interval: settings.PollInterval, Log: s.log,
+		Policy: ooo.Policy{Scheduled: ooo.ScheduledMode(settings.Scheduled), Message: ooo.MessageSource(settings.Message)},
+		Looked: func(outcome watch.Outcome, late time.Duration) { s.metrics.Read(string(outcome), late) },
+		Noticed: func(n watch.Noticed) {
+			took := time.Duration(0)
+			if !n.Claim.MarkedAt.IsZero() {
+				took = n.At.Sub(n.Claim.MarkedAt)
+			}
+			s.metrics.Changed(string(n.Claim.Source), took)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	want := subscribe.Settings{Resources: settings.Resources}
+	if !settings.PublicURL.IsZero() {
+		public, err := settings.PublicURL.Parse()
+		if err != nil {
+			return fmt.Errorf("PUBLIC_URL: %w", err)
+		}
+		want.NotificationURL = public.JoinPath(webhook.NotificationPath).String()
+		want.LifecycleURL = public.JoinPath(webhook.LifecyclePath).String()
+	} else {
+		s.log.Warn("PUBLIC_URL is not set: no subscriptions, mailboxes are only polled", "interval", settings.PollInterval.String())
+	}
+	s.subscriber, err = subscribe.New(subscribe.Config{
+		Queue: s.store, Store: s.store, Graph: s.graph, Settings: want, Lifetime: settings.Lifetime, Keys: s.states.keys,
+		Stepped: func(step subscribe.Step, err error) {
+			s.metrics.Stepped(string(step.Action), string(step.Reason), err)
+		},
+		Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.deliverer, err = deliver.New(deliver.Config{
+		Queue: s.store, Store: s.store, Mediator: s.mediator, Workers: settings.DeliveryConcurrency, Log: s.log,
+		Told: func(r ooo.Receipt, took, since time.Duration) {
+			s.metrics.Told(string(r.State), string(r.Parcel.Source), r.State == ooo.DeliveryDelivered, took, since)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	s.syncer, err = deliver.NewSyncer(deliver.SyncConfig{
+		Mediator: s.mediator, Store: s.store, Synced: s.metrics.Synced, Restore: s.states.restore, Log: s.log,
+	})
+	return err
+}
+
+// Run serves until ctx ends, and returns once everything in hand is finished or
+// given back. What stops first is what brings work: the listeners and the loops,
+// in any order, because all that passes between them lies in Redis; then the
+// connections that they needed.
+func (s *service) Run(ctx context.Context) error {
+	build := telemetry.Build()
+	s.log.InfoContext(ctx, "started", "version", build.Version, "revision", build.Revision, "go", build.GoVersion,
+		"listen", s.listeners[0].Addr().String(), "graph", s.graph.Endpoint(), "public_url", s.cfg.settings.PublicURL)
+
+	under, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var connections errgroup.Group
+	connections.Go(func() error { return s.store.Run(under) })
+	connections.Go(func() error { return s.graph.Run(under) })
+	if s.embedded != nil {
+		connections.Go(func() error { return s.embedded.Run(under) })
+	}
+
+	work, ctx := errgroup.WithContext(ctx)
+	for _, l := range s.listeners {
+		work.Go(func() error { return serve(ctx, l, s.log) })
+	}
+	work.Go(func() error { return s.loops(ctx) })
+	err := work.Wait()
+	s.log.InfoContext(ctx, "stopping", "cause", context.Cause(ctx))
+
+	stop()
+	return errors.Join(err, connections.Wait(), s.close())
+}
+
+// loops waits for Redis and then runs what works on the queues.
+func (s *service) loops(ctx context.Context) error {
+	if err := s.store.Ready(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	s.ready.Store(true)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.watcher.Run(ctx) })
+	g.Go(func() error { return s.subscriber.Run(ctx) })
+	g.Go(func() error { return s.deliverer.Run(ctx) })
+	g.Go(func() error { return s.syncer.Run(ctx) })
+	return g.Wait()
+}
+
+// close gives back what newService took.
+func (s *service) close() error {
+	var errs []error
+	for _, l := range s.listeners {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.embedded != nil {
+		s.embedded.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return errors.Join(append(errs, s.tracing.Close(ctx))...)
+}
+
+// checks are the dependencies that /readyz tells of. The mediator may be away
+// for hours without harm, and Graph too once a login has worked: then the
+// service still takes requests and notifications, and must be reached.
+func (s *service) checks() []api.Check {
+	return []api.Check{
+		{Name: "redis", Required: true, Probe: func(ctx context.Context) (string, error) {
+			if err := s.store.Ping(ctx); err != nil {
+				return "", err
+			}
+			if !s.ready.Load() {
+				return "", errors.New("its schema is not checked yet")
+			}
+			if s.embedded != nil {
+				return "inside this process: state is gone at exit", nil
+			}
+			return "", nil
+		}},
+		{Name: "graph", Required: true, Probe: func(ctx context.Context) (string, error) {
+			err := s.graph.Token(ctx)
+			if err == nil {
+				s.logged.Store(true)
+			} else if s.logged.Load() {
+				return "a login worked before: " + err.Error(), nil
+			}
+			return "", err
+		}},
+		{Name: "mediator", Probe: func(ctx context.Context) (string, error) { return "", s.mediator.Reach(ctx) }},
+		{Name: "public_url", Probe: func(context.Context) (string, error) {
+			if s.cfg.settings.PublicURL.IsZero() {
+				return "not set: no subscriptions, mailboxes are only polled", nil
+			}
+			return s.cfg.settings.PublicURL.String(), nil
+		}},
+	}
+}

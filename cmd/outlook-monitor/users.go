@@ -1,0 +1,395 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/alecthomas/kong"
+
+	"outlook-monitor/internal/config"
+)
+
+// usersCmd is the private API from a shell.
+type usersCmd struct {
+	Server config.URL    `name:"server" env:"OUTLOOK_MONITOR_URL" placeholder:"URL" help:"Private address of the running service; default ${default_server}."`
+	Token  config.Secret `name:"token" env:"MONITOR_TOKEN" placeholder:"SECRET" help:"The service's MONITOR_TOKEN."`
+	JSON   bool          `name:"json" help:"Print the service's JSON instead of text."`
+
+	List   usersListCmd   `cmd:"" help:"List the monitored users."`
+	Show   usersShowCmd   `cmd:"" help:"Show what is known of a user."`
+	Add    usersAddCmd    `cmd:"" help:"Start to monitor a user."`
+	Remove usersRemoveCmd `cmd:"" help:"Stop to monitor a user."`
+	Check  usersCheckCmd  `cmd:"" help:"Read a user's mailbox now."`
+	Resend usersResendCmd `cmd:"" help:"Tell the mediator a user's present state again."`
+}
+
+const defaultServer = "http://127.0.0.1:8080"
+
+// AfterApply hands the API to the command that was chosen.
+func (c *usersCmd) AfterApply(ctx *kong.Context) error {
+	server := c.Server
+	if server.IsZero() {
+		server = config.NewURL(defaultServer)
+	}
+	base, err := server.Parse()
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return fmt.Errorf("--server is no URL: write one such as %s", defaultServer)
+	}
+	ctx.Bind(&usersAPI{base: base, token: c.Token, json: c.JSON, client: &http.Client{
+		Timeout:       15 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}})
+	return nil
+}
+
+type userArg struct {
+	Email string `arg:"" name:"email" help:"Address of the user, in any letter case."`
+}
+
+type (
+	usersListCmd   struct{}
+	usersShowCmd   struct{ userArg }
+	usersAddCmd    struct{ userArg }
+	usersRemoveCmd struct{ userArg }
+	usersCheckCmd  struct{ userArg }
+	usersResendCmd struct{ userArg }
+)
+
+// Run prints all users, however many pages they fill.
+func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
+	all := []json.RawMessage{}
+	for cursor := ""; ; {
+		var page struct {
+			Users  []json.RawMessage `json:"users"`
+			Cursor string            `json:"cursor"`
+		}
+		query := url.Values{"limit": {"500"}}
+		if cursor != "" {
+			query.Set("cursor", cursor)
+		}
+		_, body, err := api.call(ctx, http.MethodGet, "", "", query)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(body, &page); err != nil {
+			return errNotOurs(api.base)
+		}
+		all = append(all, page.Users...)
+		if page.Cursor == "" || page.Cursor == cursor {
+			break
+		}
+		cursor = page.Cursor
+	}
+	if api.json {
+		return json.NewEncoder(out).Encode(map[string]any{"users": all})
+	}
+	table := newTable(out)
+	table.row("EMAIL", "STATE", "OUT OF OFFICE", "CHECKED", "DELIVERY")
+	for _, raw := range all {
+		var u userView
+		if err := json.Unmarshal(raw, &u); err != nil {
+			return errNotOurs(api.base)
+		}
+		table.row(u.Email, u.State, u.away(), instant(u.CheckedAt), u.Delivery.State)
+	}
+	return table.Flush()
+}
+
+// Run prints one user.
+func (c *usersShowCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
+	_, body, err := api.call(ctx, http.MethodGet, c.Email, "", nil)
+	if err != nil {
+		return err
+	}
+	return api.print(out, body)
+}
+
+// Run starts to monitor one user.
+func (c *usersAddCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
+	status, body, err := api.call(ctx, http.MethodPut, c.Email, "", nil)
+	if _, ok := errors.AsType[*unknownUser](err); ok {
+		return fmt.Errorf("%s is not in the directory: check the spelling", clean(c.Email))
+	}
+	if err != nil || api.json {
+		return cmp.Or(err, api.printJSON(out, body))
+	}
+	if status == http.StatusAccepted {
+		return say(out, "%s is accepted, and looked up as soon as Microsoft Graph answers.", c.Email)
+	}
+	return say(out, "%s is monitored.", c.Email)
+}
+
+// Run stops to monitor one user.
+func (c *usersRemoveCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
+	return api.act(ctx, out, http.MethodDelete, c.Email, "", "%s is no longer monitored.")
+}
+
+// Run has one mailbox read.
+func (c *usersCheckCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
+	return api.act(ctx, out, http.MethodPost, c.Email, "/check", "The mailbox of %s is read now.")
+}
+
+// Run has one state delivered again.
+func (c *usersResendCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
+	return api.act(ctx, out, http.MethodPost, c.Email, "/resend", "The state of %s is delivered again.")
+}
+
+// usersAPI is the private API of a running service.
+type usersAPI struct {
+	base   *url.URL
+	token  config.Secret
+	json   bool
+	client *http.Client
+}
+
+// maxAnswer bounds what is read of an answer: a page of 500 users with long
+// texts stays below it.
+const maxAnswer = 64 << 20
+
+// unknownUser is the service's own 404.
+type unknownUser struct{ email string }
+
+func (e *unknownUser) Error() string {
+	return fmt.Sprintf("%s is not monitored: start it with outlook-monitor users add", clean(e.email))
+}
+
+// errNotOurs means that somebody else answered, or the public listener.
+func errNotOurs(base *url.URL) error {
+	return fmt.Errorf("%s does not answer like outlook-monitor's private address: name that (PRIVATE_ADDR if it is set) with --server or OUTLOOK_MONITOR_URL", base.Redacted())
+}
+
+// call makes one request about email, or about all users if it is empty. Errors
+// say what to do.
+func (a *usersAPI) call(ctx context.Context, method, email, act string, query url.Values) (int, []byte, error) {
+	target := strings.TrimRight(a.base.String(), "/") + "/api/users"
+	if email != "" {
+		target += "/" + url.PathEscape(email) + act
+	}
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, nil)
+	if err != nil {
+		return 0, nil, errors.New("--server is no base URL: write one such as " + defaultServer)
+	}
+	req.Header.Set("Accept", "application/json")
+	if !a.token.IsZero() {
+		req.Header.Set("Authorization", "Bearer "+a.token.Reveal())
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return 0, nil, a.unreached(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return 0, nil, a.unreached(err)
+	}
+	return resp.StatusCode, body, a.refusal(resp.StatusCode, email, body)
+}
+
+func (a *usersAPI) unreached(err error) error {
+	wrapped, ok := errors.AsType[*url.Error](err)
+	timedOut, isNet := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing listens at %s: start outlook-monitor serve there, or name the right address with --server or OUTLOOK_MONITOR_URL", a.base.Redacted())
+	case errors.Is(err, context.Canceled):
+		return err
+	case isNet && timedOut.Timeout():
+		return fmt.Errorf("%s did not answer in time: look at its log, and whether --server is right", a.base.Redacted())
+	case ok:
+		err = wrapped.Err // without the URL, which names the user
+	}
+	return fmt.Errorf("ask %s: %w: check --server or OUTLOOK_MONITOR_URL", a.base.Redacted(), err)
+}
+
+// refusal turns a status into a sentence that says what to do.
+func (a *usersAPI) refusal(status int, email string, body []byte) error {
+	var said struct {
+		Error string `json:"error"`
+	}
+	ours := json.Unmarshal(body, &said) == nil && said.Error != ""
+	switch {
+	case status >= 200 && status < 300:
+		return nil
+	case status == http.StatusUnauthorized && a.token.IsZero():
+		return errors.New("the service wants a token: set MONITOR_TOKEN or --token to the one it was started with")
+	case status == http.StatusUnauthorized:
+		return errors.New("the service has another token: set MONITOR_TOKEN or --token to the one it was started with")
+	case status == http.StatusNotFound && ours && email != "":
+		return &unknownUser{email}
+	case !ours && status < 500:
+		return errNotOurs(a.base)
+	case ours:
+		return fmt.Errorf("the service answers %d: %.300s", status, clean(said.Error))
+	}
+	return fmt.Errorf("the service answers %d: try again, and look at its log if that doesn't help", status)
+}
+
+// act makes a request whose answer has nothing to show, and says done.
+func (a *usersAPI) act(ctx context.Context, out io.Writer, method, email, act, done string) error {
+	_, body, err := a.call(ctx, method, email, act, nil)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(out, body)
+	}
+	return say(out, done, email)
+}
+
+// printJSON prints body; an empty one as an empty object.
+func (a *usersAPI) printJSON(out io.Writer, body []byte) error {
+	body = bytes.TrimSpace(body)
+	if len(body) == 0 {
+		body = []byte("{}")
+	}
+	if !json.Valid(body) {
+		return errNotOurs(a.base)
+	}
+	_, err := fmt.Fprintf(out, "%s\n", body)
+	return err
+}
+
+// userView is what is shown of a user.
+type userView struct {
+	Email             string     `json:"email"`
+	ID                string     `json:"id"`
+	UserPrincipalName string     `json:"userPrincipalName"`
+	DisplayName       string     `json:"displayName"`
+	State             string     `json:"state"`
+	Reason            string     `json:"reason"`
+	OutOfOffice       *bool      `json:"outOfOffice"`
+	CheckedAt         *time.Time `json:"checkedAt"`
+	ChangedAt         *time.Time `json:"changedAt"`
+	Setting           *struct {
+		Status         string     `json:"status"`
+		ScheduledStart *time.Time `json:"scheduledStart"`
+		ScheduledEnd   *time.Time `json:"scheduledEnd"`
+		Message        string     `json:"message"`
+	} `json:"setting"`
+	Delivery struct {
+		State         string     `json:"state"`
+		Attempts      int        `json:"attempts"`
+		DeliveredAt   *time.Time `json:"deliveredAt"`
+		NextAttemptAt *time.Time `json:"nextAttemptAt"`
+		Error         string     `json:"error"`
+	} `json:"delivery"`
+	Subscriptions []struct {
+		Resource  string     `json:"resource"`
+		State     string     `json:"state"`
+		ExpiresAt *time.Time `json:"expiresAt"`
+		Error     string     `json:"error"`
+	} `json:"subscriptions"`
+}
+
+func (u userView) away() string {
+	switch {
+	case u.OutOfOffice == nil:
+		return "unknown"
+	case *u.OutOfOffice:
+		return "yes"
+	}
+	return "no"
+}
+
+func (a *usersAPI) print(out io.Writer, body []byte) error {
+	if a.json {
+		return a.printJSON(out, body)
+	}
+	var u userView
+	if err := json.Unmarshal(body, &u); err != nil {
+		return errNotOurs(a.base)
+	}
+	table := newTable(out)
+	table.known("Email", u.Email)
+	table.known("Name", u.DisplayName)
+	table.known("User principal name", u.UserPrincipalName)
+	table.known("Object id", u.ID)
+	table.known("State", u.State)
+	table.known("Reason", u.Reason)
+	table.known("Out of office", u.away())
+	if s := u.Setting; s != nil {
+		table.known("Setting", s.Status)
+		table.known("From", instant(s.ScheduledStart))
+		table.known("Until", instant(s.ScheduledEnd))
+		table.known("Message", s.Message)
+	}
+	table.known("Checked", instant(u.CheckedAt))
+	table.known("Changed", instant(u.ChangedAt))
+	table.known("Delivery", u.Delivery.State)
+	table.known("Delivered", instant(u.Delivery.DeliveredAt))
+	table.known("Next attempt", instant(u.Delivery.NextAttemptAt))
+	table.known("Delivery error", u.Delivery.Error)
+	for _, s := range u.Subscriptions {
+		line := s.Resource + ", " + s.State
+		if s.ExpiresAt != nil {
+			line += ", until " + instant(s.ExpiresAt)
+		}
+		if s.Error != "" {
+			line += ", " + s.Error
+		}
+		table.known("Subscription", line)
+	}
+	return table.Flush()
+}
+
+// table aligns columns for people.
+type table struct{ *tabwriter.Writer }
+
+func newTable(out io.Writer) table { return table{tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)} }
+
+// row writes cells; Flush tells of errors.
+func (t table) row(cells ...string) {
+	for i, cell := range cells {
+		cells[i] = cmp.Or(clean(cell), "-")
+	}
+	fmt.Fprintln(t, strings.Join(cells, "\t"))
+}
+
+// known writes a line unless there is nothing to tell.
+func (t table) known(name, value string) {
+	if value != "" {
+		t.row(name, value)
+	}
+}
+
+func instant(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// clean takes out what could drive a terminal: names and texts are other
+// people's.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, text)
+}
+
+func say(out io.Writer, format, email string) error {
+	_, err := fmt.Fprintf(out, format+"\n", clean(email))
+	return err
+}

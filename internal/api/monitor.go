@@ -1,0 +1,118 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// Of a body. The first two are answered in the first outlook-monitor's words.
+var (
+	errNotJSON     = errors.New("Not JSON")
+	errInvalidJSON = errors.New("Invalid JSON")
+	errTooLarge    = errors.New("the body is too large")
+)
+
+const maxRequest = 64 << 10
+
+// monitor starts or stops the monitoring of one user, as the mediator asks.
+func (a *API) monitor(c *gin.Context) {
+	address, on, err := monitorRequest(c)
+	if errors.Is(err, errNotJSON) || errors.Is(err, errInvalidJSON) {
+		status, text := outcome(err)
+		c.JSON(status, gin.H{"result": text})
+		return
+	}
+	ctx := c.Request.Context()
+	switch {
+	case err != nil:
+	case on:
+		_, err = a.start(ctx, address)
+	default:
+		if err = a.cfg.Store.Stop(ctx, ooo.KeyOf(address)); errors.Is(err, ooo.ErrNotMonitored) {
+			err = nil
+		}
+	}
+	status, text := outcome(err)
+	switch status {
+	case http.StatusOK, http.StatusAccepted:
+		word := "False"
+		if on {
+			word = "True"
+		}
+		a.say(c, status, fmt.Sprintf("You would like to monitor %s %s", address, word),
+			gin.H{"email": address, "status": word, "result": text})
+	case http.StatusNotFound:
+		text = fmt.Sprintf("User %s not in Active Directory", address)
+		a.say(c, status, text, gin.H{"email": address, "error": text})
+	default:
+		if status == http.StatusServiceUnavailable {
+			a.cfg.Log.WarnContext(ctx, "a monitor request could not be stored", "err", err)
+		}
+		a.say(c, status, text, gin.H{"error": text})
+	}
+}
+
+// say answers in HTML, or in JSON to those who prefer it.
+func (a *API) say(c *gin.Context, status int, text string, body gin.H) {
+	if prefersJSON(c.Request.Header.Values("Accept")) {
+		c.JSON(status, body)
+		return
+	}
+	c.Data(status, "text/html; charset=utf-8", []byte("<h1>"+html.EscapeString(text)+"</h1>"))
+}
+
+// monitorRequest reads the body of a monitor request.
+func monitorRequest(c *gin.Context) (address string, on bool, err error) {
+	var fields map[string]json.RawMessage
+	if err := readJSON(c, maxRequest, &fields); err != nil {
+		return "", false, err
+	}
+	var email string
+	if json.Unmarshal(fields["email"], &email) != nil {
+		return "", false, errInvalidJSON
+	}
+	if address, err = ooo.ParseAddress(email); err != nil {
+		return "", false, errInvalidJSON
+	}
+	var word string
+	switch {
+	case json.Unmarshal(fields["status"], &word) == nil:
+		on = strings.EqualFold(word, "true")
+		if !on && !strings.EqualFold(word, "false") {
+			return "", false, errInvalidJSON
+		}
+	case json.Unmarshal(fields["status"], &on) != nil:
+		return "", false, errInvalidJSON
+	}
+	return address, on, nil
+}
+
+// readJSON reads a body that must be one JSON value of to's form, in any JSON
+// content type.
+func readJSON(c *gin.Context, most int64, to any) error {
+	kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	if err != nil || kind != "application/json" && !(strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")) {
+		return errNotJSON
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, most))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return errTooLarge
+	}
+	if err != nil || !json.Valid(body) {
+		return errNotJSON
+	}
+	if json.Unmarshal(body, to) != nil || string(body) == "null" {
+		return errInvalidJSON
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/errgroup"
+
+	"outlook-monitor/internal/ooo"
+)
+
+const (
+	usersPerPage  = 100
+	mostPerPage   = 500
+	mostEvents    = 200
+	mostAtOnce    = 10_000 // users in one request
+	maxBulk       = 4 << 20
+	storesAtOnce  = 16
+	defaultEvents = 100
+)
+
+// number reads a query parameter between 1 and most.
+func number(c *gin.Context, name string, otherwise, most int) int {
+	n, err := strconv.Atoi(c.Query(name))
+	if err != nil || n < 1 {
+		return otherwise
+	}
+	return min(n, most)
+}
+
+func (a *API) list(c *gin.Context) {
+	users, next, err := a.cfg.Store.Users(c.Request.Context(), number(c, "limit", usersPerPage, mostPerPage), c.Query("cursor"))
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	page := struct {
+		Users  []userView `json:"users"`
+		Cursor string     `json:"cursor,omitempty"`
+	}{make([]userView, 0, len(users)), next}
+	for _, u := range users {
+		if u.Active {
+			page.Users = append(page.Users, viewOf(u))
+		}
+	}
+	c.JSON(http.StatusOK, page)
+}
+
+// fail answers with an error.
+func (a *API) fail(c *gin.Context, err error) {
+	status, text := outcome(err)
+	if status == http.StatusServiceUnavailable {
+		a.cfg.Log.WarnContext(c.Request.Context(), "a request failed", "route", c.FullPath(), "err", err)
+		c.Header("Retry-After", "1")
+	}
+	refuse(c, status, text)
+}
+
+// address is the user a path names.
+func address(c *gin.Context) (string, error) { return ooo.ParseAddress(c.Param("email")) }
+
+func (a *API) show(c *gin.Context) {
+	email, err := address(c)
+	if err != nil { // what is no address can't be monitored
+		err = ooo.ErrNotMonitored
+	}
+	var user ooo.User
+	if err == nil {
+		user, err = a.monitored(c.Request.Context(), ooo.KeyOf(email))
+	}
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, viewOf(user))
+}
+
+func (a *API) put(c *gin.Context) {
+	email, err := address(c)
+	var user ooo.User
+	if err == nil {
+		user, err = a.start(c.Request.Context(), email)
+	}
+	if err != nil && !errors.Is(err, errUnresolved) {
+		a.fail(c, err)
+		return
+	}
+	status, _ := outcome(err)
+	c.JSON(status, viewOf(user))
+}
+
+func (a *API) remove(c *gin.Context) {
+	email, err := address(c)
+	if err == nil {
+		err = a.cfg.Store.Stop(c.Request.Context(), ooo.KeyOf(email))
+	}
+	if err != nil && !errors.Is(err, ooo.ErrNotMonitored) && !errors.Is(err, ooo.ErrBadAddress) {
+		a.fail(c, err)
+		return
+	}
+	c.Status(http.StatusNoContent)
+}
+
+// act does something to a monitored user and answers 202.
+func (a *API) act(c *gin.Context, do func(ctx context.Context, key ooo.Key) error) {
+	ctx := c.Request.Context()
+	email, err := address(c)
+	if err != nil {
+		err = ooo.ErrNotMonitored
+	}
+	var user ooo.User
+	if err == nil {
+		user, err = a.monitored(ctx, ooo.KeyOf(email))
+	}
+	if err == nil {
+		err = do(ctx, user.Key)
+	}
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusAccepted, gin.H{"result": "accepted"})
+}
+
+func (a *API) check(c *gin.Context) { a.act(c, a.look) }
+
+func (a *API) resend(c *gin.Context) { a.act(c, a.cfg.Store.Resend) }
+
+func (a *API) history(c *gin.Context) {
+	ctx := c.Request.Context()
+	email, err := address(c)
+	if err != nil {
+		err = ooo.ErrNotMonitored
+	}
+	var user ooo.User
+	if err == nil {
+		user, err = a.monitored(ctx, ooo.KeyOf(email))
+	}
+	var events []ooo.Event
+	if err == nil {
+		events, err = a.cfg.Store.History(ctx, user.Key, number(c, "limit", defaultEvents, mostEvents))
+	}
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	if events == nil {
+		events = []ooo.Event{}
+	}
+	c.JSON(http.StatusOK, gin.H{"events": events})
+}
+
+// result is what became of one of many.
+type result struct {
+	Email  string `json:"email"`
+	Result string `json:"result"` // accepted or invalid
+	Error  string `json:"error,omitempty"`
+}
+
+// startMany takes many users at once; the directory is asked later.
+func (a *API) startMany(c *gin.Context) {
+	var request struct {
+		Emails *[]any `json:"emails"`
+	}
+	if err := readJSON(c, maxBulk, &request); err != nil {
+		a.fail(c, err)
+		return
+	}
+	if request.Emails == nil || len(*request.Emails) > mostAtOnce {
+		refuse(c, http.StatusBadRequest, `write {"emails":["…"]} with at most `+strconv.Itoa(mostAtOnce)+" addresses")
+		return
+	}
+	results := make([]result, len(*request.Emails))
+	g, ctx := errgroup.WithContext(c.Request.Context())
+	g.SetLimit(storesAtOnce)
+	for i, value := range *request.Emails {
+		text, _ := value.(string)
+		email, err := ooo.ParseAddress(text)
+		if err != nil {
+			results[i] = result{text, "invalid", err.Error()}
+			continue
+		}
+		results[i] = result{Email: email, Result: "accepted"}
+		g.Go(func() error {
+			_, err := a.cfg.Store.Start(ctx, email, ooo.Person{})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		a.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusAccepted, gin.H{"results": results})
+}

@@ -1,0 +1,89 @@
+package api
+
+import (
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// userView is a user as the API tells of it. Times are RFC 3339 in UTC; what is
+// not known is null or left out.
+type userView struct {
+	Email             string             `json:"email"`
+	ID                string             `json:"id"`
+	UserPrincipalName string             `json:"userPrincipalName"`
+	DisplayName       string             `json:"displayName"`
+	State             string             `json:"state"` // pending, watching or unknown
+	Reason            string             `json:"reason,omitempty"`
+	OutOfOffice       *bool              `json:"outOfOffice"`
+	Setting           *settingView       `json:"setting"`
+	CheckedAt         *time.Time         `json:"checkedAt"`
+	ChangedAt         *time.Time         `json:"changedAt"`
+	Delivery          deliveryView       `json:"delivery"`
+	Subscriptions     []subscriptionView `json:"subscriptions"`
+}
+
+type settingView struct {
+	Status           string     `json:"status"`
+	ExternalAudience string     `json:"externalAudience"`
+	ScheduledStart   *time.Time `json:"scheduledStart"`
+	ScheduledEnd     *time.Time `json:"scheduledEnd"`
+	Message          string     `json:"message"` // the text to be spoken
+}
+
+type deliveryView struct {
+	State         string     `json:"state"`
+	Sequence      int64      `json:"sequence"` // of the newest state
+	Attempts      int        `json:"attempts"`
+	DeliveredAt   *time.Time `json:"deliveredAt"`
+	NextAttemptAt *time.Time `json:"nextAttemptAt"`
+	Error         string     `json:"error,omitempty"`
+}
+
+type subscriptionView struct {
+	ID        string     `json:"id"`
+	Resource  string     `json:"resource"`
+	ExpiresAt *time.Time `json:"expiresAt"`
+	State     string     `json:"state"`
+	Error     string     `json:"error,omitempty"`
+}
+
+func viewOf(u ooo.User) userView {
+	v := userView{
+		Email: u.Address, ID: string(u.Person.ID), UserPrincipalName: u.Person.UserPrincipalName,
+		DisplayName: u.Person.DisplayName, State: string(u.Condition), Reason: u.Reason,
+		CheckedAt: known(u.CheckedAt), ChangedAt: known(u.ChangedAt),
+		Delivery: deliveryView{
+			State: string(u.Delivery.State), Sequence: u.Sequence, Attempts: u.Delivery.Attempts,
+			DeliveredAt: known(u.Delivery.DeliveredAt), NextAttemptAt: known(u.Delivery.NextAttemptAt), Error: u.Delivery.Error,
+		},
+		Subscriptions: make([]subscriptionView, 0, len(u.Subscriptions)),
+	}
+	if u.State != nil {
+		v.OutOfOffice = &u.State.Away
+	}
+	if s := u.Setting; s != nil {
+		v.Setting = &settingView{
+			Status: string(s.Status), ExternalAudience: s.ExternalAudience,
+			ScheduledStart: known(s.Start), ScheduledEnd: known(s.End),
+		}
+		if u.State != nil {
+			v.Setting.Message = u.State.Message
+		}
+	}
+	for _, s := range u.Subscriptions {
+		v.Subscriptions = append(v.Subscriptions, subscriptionView{
+			ID: string(s.ID), Resource: ooo.ResourcePath(s.Resource, s.ObjectID),
+			ExpiresAt: known(s.ExpiresAt), State: string(s.State), Error: s.Error,
+		})
+	}
+	return v
+}
+
+// known returns nil for the zero time.
+func known(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.UTC())
+}
