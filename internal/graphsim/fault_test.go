@@ -14,7 +14,7 @@ import (
 func TestRequestFaults(t *testing.T) {
 	w := start(t, graphsim.Config{})
 	ann, bob, h := w.user("ann@contoso.example"), w.user("bob@contoso.example"), newHook(t)
-	id := w.subscribe(bob, h, time.Hour)
+	id, chris := w.subscribe(bob, h, time.Hour), w.user("chris@contoso.example")
 	read := func(u graphsim.User) func() answer {
 		return func() answer { return w.graph("GET", "/users/"+u.ID+repliesPath, nil) }
 	}
@@ -42,7 +42,7 @@ func TestRequestFaults(t *testing.T) {
 		"the list of subscriptions":  {graphsim.Fault{Operation: "subscription-list", Kind: "status"}, func() answer { return w.graph("GET", "/subscriptions", nil) }, 503, "ServiceUnavailable", ""},
 		"a renewal, for its user":    {graphsim.Fault{Operation: "subscription-renew", Kind: "status", User: bob.ID}, func() answer { return w.graph("PATCH", "/subscriptions/"+id, map[string]any{}) }, 503, "ServiceUnavailable", ""},
 		"a creation, for its user":   {graphsim.Fault{Operation: "subscription-create", Kind: "status", User: ann.ID}, func() answer { return w.graph("POST", "/subscriptions", subscription(ann, h, time.Hour)) }, 503, "ServiceUnavailable", ""},
-		"a deletion, for another":    {graphsim.Fault{Operation: "subscription-delete", Kind: "status", User: ann.ID}, func() answer { return w.graph("DELETE", "/subscriptions/"+id, nil) }, 204, "", ""},
+		"a deletion, for another":    {graphsim.Fault{Operation: "subscription-delete", Kind: "status", User: ann.ID}, func() answer { return w.graph("DELETE", "/subscriptions/"+w.subscribe(chris, h, time.Hour), nil) }, 204, "", ""},
 		"a latency, which isn't all": {graphsim.Fault{Operation: "read", Kind: "latency", Delay: graphsim.Duration(time.Millisecond)}, read(ann), 200, "", ""},
 	}
 	for name, tt := range tests {
