@@ -78,11 +78,12 @@ func cadence(b *testing.B, users int, span time.Duration) {
 	w := world(b, server.URL(), graphsim.Config{Seed: 21})
 	c := newCrowd(w, users)
 	w.env["LOG_LEVEL"] = "warn"
+	redisClient := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer redisClient.Close()
+	empty := redisInfo(b, redisClient, "memory", "used_memory")
 	p := w.start("serve")
 	c.settle()
 	c.eventually("each user is covered once", c.coveredOnce)
-	redisClient := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer redisClient.Close()
 	for b.Loop() {
 		time.Sleep(3 * time.Second)
 		w.sim.ResetStats()
@@ -100,6 +101,7 @@ func cadence(b *testing.B, users int, span time.Duration) {
 		b.ReportMetric(1000*(processCPU(b, p.cmd.Process.Pid)-cpu)*1000/reads, "cpu-ms/1000reads")
 		b.ReportMetric(1000*(redisUsed(b, redisClient)-redisCPU)*1000/reads, "redis-cpu-ms/1000reads")
 		b.ReportMetric((w.commands()-commands)*1000/reads, "redis-commands/1000reads")
+		b.ReportMetric((redisInfo(b, redisClient, "memory", "used_memory")-empty)/1024/float64(users), "redis-KiB/user")
 		b.ReportMetric(residentMiB(b, p.cmd.Process.Pid), "rss-MiB")
 		b.ReportMetric(0, "ns/op")
 	}
@@ -133,20 +135,26 @@ func residentMiB(b *testing.B, pid int) float64 {
 }
 
 // redisUsed returns the CPU seconds that Redis has used.
-func redisUsed(b *testing.B, client *redis.Client) (used float64) {
+func redisUsed(b *testing.B, client *redis.Client) float64 {
 	b.Helper()
-	info, err := client.Info(context.Background(), "cpu").Result()
+	return redisInfo(b, client, "cpu", "used_cpu_user", "used_cpu_sys")
+}
+
+// redisInfo returns the sum of some numbers of INFO.
+func redisInfo(b *testing.B, client *redis.Client, section string, names ...string) (sum float64) {
+	b.Helper()
+	info, err := client.Info(context.Background(), section).Result()
 	if err != nil {
 		b.Fatal(err)
 	}
 	for line := range strings.Lines(info) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if name == "used_cpu_user" || name == "used_cpu_sys" {
-			seconds, _ := strconv.ParseFloat(value, 64)
-			used += seconds
+		if slices.Contains(names, name) {
+			number, _ := strconv.ParseFloat(value, 64)
+			sum += number
 		}
 	}
-	return used
+	return sum
 }
 
 // commands returns how many commands the program has sent to Redis; a script

@@ -90,7 +90,7 @@ var sources = map[ooo.Source]string{
 	ooo.SourceSubscription: "seen by the look after subscribing",
 }
 
-func brief(d time.Duration) string { return max(d, 0).Round(time.Millisecond).String() }
+func brief(d time.Duration) string { return max(d, time.Millisecond).Round(time.Millisecond).String() }
 
 // cause finds in the history what led to an acknowledged call.
 func (s *stage) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, bool) {

@@ -9,15 +9,15 @@ import (
 // prefersJSON says whether an Accept header likes JSON better than HTML, which
 // is what the mediator gets without one (RFC 9110, section 12.5.1).
 func prefersJSON(accept []string) bool {
-	json, html := quality(accept, "application/json"), quality(accept, "text/html")
-	return json > html
+	json, named := quality(accept, "application/json")
+	html, alike := quality(accept, "text/html")
+	return json > html || json == html && named > alike
 }
 
 // quality returns how much kind is liked, 0 to 1, by the most precise range that
-// names it.
-func quality(accept []string, kind string) float64 {
+// names it, and how precise that is: 0, nothing does, to 3, itself.
+func quality(accept []string, kind string) (best float64, precision int) {
 	family, _, _ := strings.Cut(kind, "/")
-	best, precision := 0.0, 0
 	for _, header := range accept {
 		for part := range strings.SplitSeq(header, ",") {
 			name, parameters, err := mime.ParseMediaType(part)
@@ -36,5 +36,5 @@ func quality(accept []string, kind string) float64 {
 			}
 		}
 	}
-	return best
+	return best, precision
 }

@@ -20,8 +20,8 @@ func NewEngine(log *slog.Logger) *gin.Engine {
 	e.RedirectTrailingSlash = false
 	e.RedirectFixedPath = false
 	e.HandleMethodNotAllowed = true
-	e.UseRawPath = true // an address may have an escaped slash in it
-	e.UnescapePathValues = true
+	e.UseRawPath = true          // an address may have an escaped slash in it
+	e.UnescapePathValues = false // it would take a plus for a space; see address
 	e.ContextWithFallback = false
 	_ = e.SetTrustedProxies(nil) // of nil it is always nil
 	e.Use(guard(log))

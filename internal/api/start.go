@@ -31,6 +31,7 @@ func (a *API) start(ctx context.Context, address string) (ooo.User, error) {
 	}
 	if err != nil {
 		a.cfg.Log.WarnContext(ctx, "a user could not be looked up, it will be looked up later", "user", ooo.KeyOf(address), "err", err)
+		person = ooo.Person{}
 	}
 	return a.store(ctx, address, person)
 }

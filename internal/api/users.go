@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -60,7 +61,16 @@ func (a *API) fail(c *gin.Context, err error) {
 }
 
 // address is the user a path names.
-func address(c *gin.Context) (string, error) { return ooo.ParseAddress(c.Param("email")) }
+func address(c *gin.Context) (string, error) {
+	text := c.Param("email")
+	if c.Request.URL.RawPath != "" { // then the route was found by that, still escaped
+		var err error
+		if text, err = url.PathUnescape(text); err != nil {
+			return "", ooo.ErrBadAddress
+		}
+	}
+	return ooo.ParseAddress(text)
+}
 
 func (a *API) show(c *gin.Context) {
 	email, err := address(c)

@@ -29,7 +29,7 @@ type SyncConfig struct {
 	Store    SyncStore
 	Synced   func(err error)                 // hears of each sync; may be nil
 	Restore  func(ctx context.Context) error // puts back what only Redis knew, after it was emptied; may be nil
-	Watch    time.Duration                   // how often an emptied Redis is looked for; default 5 s
+	Watch    time.Duration                   // how often an emptied Redis is looked for; default 7 s
 	Log      *slog.Logger
 }
 
@@ -55,7 +55,7 @@ func NewSyncer(cfg SyncConfig) (*Syncer, error) {
 		cfg.Restore = func(context.Context) error { return nil }
 	}
 	if cfg.Watch <= 0 {
-		cfg.Watch = 5 * time.Second
+		cfg.Watch = 7 * time.Second
 	}
 	return &Syncer{cfg: cfg}, nil
 }

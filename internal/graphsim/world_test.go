@@ -159,12 +159,6 @@ func encode(body any) []byte {
 	return raw
 }
 
-// call calls the control API.
-func (w *world) call(method, path string, body any) answer {
-	w.t.Helper()
-	return w.ask(method, w.ControlURL()+path, nil, encode(body))
-}
-
 func (w *world) user(upn string) graphsim.User {
 	w.t.Helper()
 	u, err := w.AddUser(graphsim.User{UserPrincipalName: upn})

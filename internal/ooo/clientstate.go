@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"slices"
 	"strings"
 )
 
@@ -28,6 +29,22 @@ func (ClientStateKeys) String() string { return "[redacted]" }
 
 // GoString keeps the secrets out of logs.
 func (ClientStateKeys) GoString() string { return "[redacted]" }
+
+// Tag names the secret for new subscriptions without telling it: 8 characters;
+// empty if there is none.
+func (k ClientStateKeys) Tag() string {
+	if len(k.keys) == 0 {
+		return ""
+	}
+	return tagOf(k.keys[0])
+}
+
+// Accepts says whether the secret with this tag is accepted.
+func (k ClientStateKeys) Accepts(tag string) bool {
+	return slices.ContainsFunc(k.keys, func(key []byte) bool { return tagOf(key) == tag })
+}
+
+func tagOf(key []byte) string { return mac(key, "tag")[:tagLength] }
 
 const (
 	tagLength = 8

@@ -26,6 +26,7 @@ type Subscription struct {
 	Error    string // why Failed, a sentence
 
 	NotificationURL string
+	KeyTag          string // of the secret that its clientState was derived with
 	CreatedAt       time.Time
 	ExpiresAt       time.Time // as Graph returned it
 	RenewAt         time.Time // chosen once per life, jittered

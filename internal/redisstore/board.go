@@ -28,7 +28,7 @@ type board struct {
 // replica's are found; seldom in an empty queue.
 const (
 	sweepUsed  = time.Second
-	sweepEmpty = 14 * time.Second
+	sweepEmpty = 29 * time.Second
 )
 
 func newBoard() *board { return &board{wake: make(chan struct{}, 1)} }

@@ -13,7 +13,6 @@ const shards = 16
 
 const (
 	schemaKey    = "om:schema" // STRING the schema version
-	markerKey    = "om:marker" // STRING present unless Redis was emptied
 	wakeChannel  = "om:wake"   // Pub/Sub: the due set's key
 	secretPrefix = "om:secret:"
 	lockPrefix   = "om:lock:"  // STRING owner, PX
@@ -34,6 +33,7 @@ func shardKey(shard int, part string) string { return fmt.Sprintf("om:{%02d}:%s"
 func briefKey(shard int) string   { return shardKey(shard, "brief") }   // HASH key -> object id LF fingerprint
 func checkedKey(shard int) string { return shardKey(shard, "checked") } // HASH key -> ms of the last good read
 func namesKey(shard int) string   { return shardKey(shard, "names") }   // ZSET folded addresses, by name
+func markerKey(shard int) string  { return shardKey(shard, "marker") }  // STRING present unless the shard was emptied
 func holdKey(shard int) string    { return shardKey(shard, "hold") }    // STRING ms until which Graph is left alone, PX
 
 func userKey(key ooo.Key) string    { return shardKey(shardOf(key), "u:"+string(key)) } // HASH the record

@@ -31,7 +31,7 @@ if not was then
 	tell(ms(now), 'started', 'source', 'request')
 end
 redis.call('HSET', brief, key, get('oid') .. '\n' .. get('fp'))
-if not was or get('oid') ~= known or get('cond') == 'unknown' then mark(queues.read, key, 0, true, why) end
+if not was or get('oid') ~= known or get('cond') == 'unknown' or not redis.call('ZSCORE', queues.read.due, key) then mark(queues.read, key, 0, true, why) end
 if get('oid') ~= '' and (not was or get('oid') ~= known) then mark(queues.subscribe, key, 0, false, '') end
 if was and get('dstate') == 'refused' then mark(queues.deliver, key, 0, false, '') end
 return was and 1 or 0`)

@@ -139,17 +139,28 @@ func (s *Store) adopt(ctx context.Context) error {
 	if version > schema {
 		return ErrNewerSchema
 	}
-	return s.client.SetNX(ctx, markerKey, 1, 0).Err()
+	_, err = s.Emptied(ctx)
+	return err
 }
 
-// Emptied says whether Redis lost everything since [Store.Ready]. Of several
-// callers only one is told.
+// Emptied says whether Redis, or a master of a Cluster, lost everything since
+// [Store.Ready]. Of several callers only one is told.
 func (s *Store) Emptied(ctx context.Context) (bool, error) {
-	missing, err := s.client.SetNX(ctx, markerKey, 1, 0).Result()
-	if err != nil || !missing {
-		return false, err
+	pipe := s.client.Pipeline()
+	pipe.SetNX(ctx, schemaKey, schema, 0)
+	markers := make([]*redis.BoolCmd, shards)
+	for shard := range markers {
+		markers[shard] = pipe.SetNX(ctx, markerKey(shard), 1, 0)
 	}
-	return true, s.client.SetNX(ctx, schemaKey, schema, 0).Err()
+	_, err := pipe.Exec(ctx)
+	emptied := false
+	for _, m := range markers {
+		emptied = emptied || m.Val() // even if another master did not answer
+	}
+	if emptied {
+		err = nil
+	}
+	return emptied, err
 }
 
 // Secret returns the secret kept under name, and keeps fresh if there is none.

@@ -12,24 +12,26 @@ const slots = 16384
 type Cluster struct{ Masters []*Server }
 
 // StartCluster starts three masters that share the slots, and waits until all of
-// them serve all slots.
-func StartCluster(t testing.TB) *Cluster {
+// them serve all slots. Options are further directives of each.
+func StartCluster(t testing.TB, options ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{}
+	directives := append([]string{"cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 2000"}, options...)
 	for range 3 {
-		c.Masters = append(c.Masters, Start(t, "cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 2000"))
+		c.Masters = append(c.Masters, Start(t, directives...))
 	}
 	for i, m := range c.Masters {
 		m.do("CLUSTER", "ADDSLOTSRANGE", i*slots/3, (i+1)*slots/3-1)
-		if i > 0 {
-			host, port, _ := strings.Cut(m.Addr(), ":")
-			c.Masters[0].do("CLUSTER", "MEET", host, port)
-		}
+		m.do("CLUSTER", "SET-CONFIG-EPOCH", i+1)
 	}
-	until(t, "the cluster is complete", func() bool {
+	host, port, _ := strings.Cut(c.Masters[0].Addr(), ":")
+	for _, m := range c.Masters[1:] {
+		m.do("CLUSTER", "MEET", host, port)
+	}
+	until(t, "all masters know all slots and each other", func() bool {
 		for _, m := range c.Masters {
 			info, _ := m.do("CLUSTER", "INFO").(string)
-			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:3") {
+			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:3\r\n") {
 				return false
 			}
 		}
@@ -40,9 +42,5 @@ func StartCluster(t testing.TB) *Cluster {
 
 // URL is the cluster's in go-redis' form.
 func (c *Cluster) URL() string {
-	url := c.Masters[0].URL()
-	for i, m := range c.Masters[1:] {
-		url += string("?&"[min(i, 1)]) + "addr=" + m.Addr()
-	}
-	return url
+	return c.Masters[0].URL() + "?addr=" + c.Masters[1].Addr() + "&addr=" + c.Masters[2].Addr()
 }

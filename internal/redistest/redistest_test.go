@@ -1,7 +1,16 @@
 package redistest_test
 
 import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,40 +30,158 @@ func eventually(t *testing.T, what string, done func() error) {
 	t.Fatalf("%s: %v", what, err)
 }
 
-func TestDataSurviveARestartAndNotAnEmptyOne(t *testing.T) {
-	s := redistest.Start(t)
-	client := redis.NewClient(&redis.Options{Addr: s.Addr()})
-	defer client.Close()
-	if err := client.Set(t.Context(), "k", "v", 0).Err(); err != nil {
-		t.Fatal(err)
-	}
-	s.Restart()
-	eventually(t, "the value is there", func() error { return client.Get(t.Context(), "k").Err() })
-	s.RestartEmpty()
-	eventually(t, "the value is gone", func() error {
-		n, err := client.DBSize(t.Context()).Result()
-		if err == nil && n != 0 {
-			return fmt.Errorf("%d keys", n)
-		}
-		return err
-	})
-}
-
-func TestAClusterServesAllSlots(t *testing.T) {
-	o, err := redis.ParseClusterURL(redistest.StartCluster(t).URL())
+// dial returns a client that tries each command once.
+func dial(t *testing.T, url string, roots *x509.CertPool) *redis.Client {
+	t.Helper()
+	o, err := redis.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if o.TLSConfig != nil {
+		o.TLSConfig.RootCAs = roots
+	}
+	o.MaxRetries, o.DialerRetries = -1, 1
+	client := redis.NewClient(o)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// set writes a key, through whatever kind of client.
+func set(t *testing.T, client redis.Cmdable, key, value string) {
+	t.Helper()
+	if err := client.Set(t.Context(), key, value, 0).Err(); err != nil {
+		t.Fatalf("SET %s = %v, want no error", key, err)
+	}
+}
+
+// is returns an error unless a key has a value.
+func is(t *testing.T, client redis.Cmdable, key, want string) error {
+	got, err := client.Get(t.Context(), key).Result()
+	if err == nil && got != want {
+		err = fmt.Errorf("%s = %q, want %q", key, got, want)
+	}
+	return err
+}
+
+func TestWhatSurvives(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	address := s.Addr()
+	set(t, dial(t, s.URL(), nil), "k", "v")
+	s.Kill()
+	if _, err := net.Dial("tcp", address); err == nil {
+		t.Error("a killed server takes connections, want none taken")
+	}
+	s.Restart()
+	client := dial(t, s.URL(), nil)
+	if err := is(t, client, "k", "v"); err != nil {
+		t.Errorf("after Restart: %v", err)
+	}
+	s.RestartEmpty()
+	client = dial(t, s.URL(), nil)
+	if n, err := client.DBSize(t.Context()).Result(); n != 0 || err != nil {
+		t.Errorf("keys after RestartEmpty = %d, %v, want none", n, err)
+	}
+	if s.Addr() != address {
+		t.Errorf("Addr = %s after restarts, want %s as before", s.Addr(), address)
+	}
+}
+
+func TestAPausedServerAnswersLater(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	o := &redis.Options{Addr: s.Addr(), MaxRetries: -1, ReadTimeout: 50 * time.Millisecond}
+	client := redis.NewClient(o)
+	defer client.Close()
+	s.Pause()
+	if err := client.Ping(t.Context()).Err(); err == nil {
+		t.Error("a paused server answers, want a timeout")
+	}
+	s.Resume()
+	eventually(t, "the server answers again", func() error { return client.Ping(t.Context()).Err() })
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ option, name, want string }{
+		"an option is set":                    {"maxmemory 10mb", "maxmemory", "10485760"},
+		"an option takes the place of ours":   {"appendfsync everysec", "appendfsync", "everysec"},
+		"a password is needed and in the URL": {"requirepass secret", "requirepass", "secret"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := redistest.Start(t, tt.option)
+			got, err := dial(t, s.URL(), nil).ConfigGet(t.Context(), tt.name).Result()
+			if err != nil || got[tt.name] != tt.want {
+				t.Errorf("%s = %q, %v, want %q", tt.name, got[tt.name], err, tt.want)
+			}
+		})
+	}
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	s, caFile := redistest.StartTLS(t)
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		t.Fatalf("%s has no certificate", caFile)
+	}
+	set(t, dial(t, s.URL(), roots), "k", "v")
+	s.Restart()
+	if err := is(t, dial(t, s.URL(), roots), "k", "v"); err != nil {
+		t.Errorf("after Restart: %v", err)
+	}
+	if err := dial(t, s.URL(), x509.NewCertPool()).Ping(t.Context()).Err(); err == nil {
+		t.Error("PING of a client that doesn't know the authority = nil, want an error")
+	}
+	if err := dial(t, "redis://"+s.Addr(), nil).Ping(t.Context()).Err(); err == nil {
+		t.Error("PING without TLS = nil, want an error")
+	}
+	conn, err := tls.Dial("tcp", s.Addr(), &tls.Config{RootCAs: roots, ServerName: "localhost"})
+	if err != nil {
+		t.Fatalf("TLS to localhost = %v, want its certificate taken", err)
+	}
+	_ = conn.Close()
+}
+
+func TestAClusterServesAllSlots(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t)
+	o, err := redis.ParseClusterURL(c.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(o.Addrs) != 3 {
+		t.Errorf("addresses = %v, want those of three masters", o.Addrs)
+	}
 	client := redis.NewClusterClient(o)
 	defer client.Close()
-	for i := range 100 {
-		if err := client.Set(t.Context(), fmt.Sprint(i), i, 0).Err(); err != nil {
-			t.Fatalf("SET %d: %v", i, err)
+	for i := range 300 {
+		set(t, client, fmt.Sprint(i), "v")
+	}
+	total := int64(0)
+	for i, m := range c.Masters {
+		n, err := dial(t, m.URL(), nil).DBSize(t.Context()).Result()
+		if err != nil || n == 0 {
+			t.Errorf("keys of master %d = %d, %v, want a share", i, n, err)
 		}
+		total += n
+	}
+	if total != 300 {
+		t.Errorf("keys of all masters = %d, want 300", total)
+	}
+	c.Masters[1].Restart()
+	for i := range 300 {
+		eventually(t, "all is there after a restart", func() error { return is(t, client, fmt.Sprint(i), "v") })
 	}
 }
 
 func TestSentinelFailsOver(t *testing.T) {
+	t.Parallel()
 	s := redistest.StartSentinel(t)
 	o, err := redis.ParseFailoverURL(s.URL())
 	if err != nil {
@@ -62,9 +189,103 @@ func TestSentinelFailsOver(t *testing.T) {
 	}
 	client := redis.NewFailoverClient(o)
 	defer client.Close()
-	if err := client.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+	set(t, client, "k", "v")
+	old := s.Master()
+	eventually(t, "the replica has it", func() error {
+		for _, n := range s.Nodes {
+			if err := is(t, dial(t, n.URL(), nil), "k", "v"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if now := s.Failover(); now == old {
+		t.Fatal("Failover left the master as it was")
+	}
+	eventually(t, "the client follows", func() error { return client.Set(t.Context(), "w", "x", 0).Err() })
+	eventually(t, "what was there before is there", func() error { return is(t, client, "k", "v") })
+}
+
+func TestAServerEndsWithItsTest(t *testing.T) {
+	t.Parallel()
+	var address string
+	t.Run("a test that starts one", func(t *testing.T) {
+		address = redistest.Start(t).Addr()
+		if err := dial(t, "redis://"+address, nil).Ping(t.Context()).Err(); err != nil {
+			t.Errorf("PING = %v, want an answer", err)
+		}
+	})
+	if _, err := net.Dial("tcp", address); err == nil {
+		t.Error("the server takes connections after its test, want it ended")
+	}
+}
+
+// asChild is set for a process that starts a server and is then killed.
+const asChild = "REDISTEST_AS_CHILD"
+
+func TestAServerEndsWithItsProcess(t *testing.T) {
+	if os.Getenv(asChild) != "" {
+		fmt.Println("listening on", redistest.Start(t).Addr())
+		select {}
+	}
+	t.Parallel()
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), asChild+"=1", "TMPDIR="+t.TempDir())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	s.Failover()
-	eventually(t, "the client follows", func() error { return client.Set(t.Context(), "k", "w", 0).Err() })
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address := ""
+	for lines := bufio.NewScanner(out); address == "" && lines.Scan(); {
+		_, address, _ = strings.Cut(lines.Text(), "listening on ")
+	}
+	if _, err := net.Dial("tcp", address); err != nil {
+		t.Errorf("connection to the child's server = %v, want one", err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	eventually(t, "the server ends", func() error {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			return fmt.Errorf("%s still takes connections", conn.RemoteAddr())
+		}
+		return nil
+	})
+}
+
+// ended is a test whose end can be looked at.
+type ended struct {
+	testing.TB
+	said string
+}
+
+func (e *ended) Fatal(args ...any) {
+	e.said = fmt.Sprint(args...)
+	runtime.Goexit()
+}
+
+func (e *ended) Fatalf(format string, args ...any) { e.Fatal(fmt.Sprintf(format, args...)) }
+
+func TestAServerThatDoesNotStart(t *testing.T) {
+	tests := map[string]struct{ path, option, want string }{
+		"there is no redis-server": {t.TempDir(), "", "redis-server is not installed: scripts/check installs it"},
+		"an option is wrong":       {os.Getenv("PATH"), "no-such-option yes", "no-such-option"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("PATH", tt.path)
+			test := &ended{TB: t}
+			ctx, done := context.WithCancel(t.Context())
+			go func() {
+				defer done()
+				redistest.Start(test, tt.option)
+			}()
+			<-ctx.Done()
+			if !strings.Contains(test.said, tt.want) {
+				t.Errorf("the test ends with %q, want %q in it", test.said, tt.want)
+			}
+		})
+	}
 }

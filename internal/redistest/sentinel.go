@@ -12,32 +12,32 @@ const masterName = "om"
 // Sentinel is a master and a replica that three Sentinels watch.
 type Sentinel struct {
 	t         testing.TB
-	Nodes     []*Server
+	Nodes     []*Server // the master and the replica, in turns
 	Sentinels []*Server
 }
 
-// StartSentinel starts them and waits until the Sentinels know each other and
-// the replica.
-func StartSentinel(t testing.TB) *Sentinel {
+// StartSentinel starts them and waits until the replica has the master's data
+// and the Sentinels know it and each other. Options are further directives of
+// master and replica.
+func StartSentinel(t testing.TB, options ...string) *Sentinel {
 	t.Helper()
-	master := Start(t)
+	options = append([]string{"repl-diskless-sync-delay 0"}, options...)
+	master := Start(t, options...)
 	host, port, _ := strings.Cut(master.Addr(), ":")
-	s := &Sentinel{t: t, Nodes: []*Server{master, Start(t, "replicaof "+host+" "+port)}}
+	replica := Start(t, append([]string{"replicaof " + host + " " + port}, options...)...)
+	s := &Sentinel{t: t, Nodes: []*Server{master, replica}}
+	until(t, "the replica has the master's data", func() bool {
+		return replica.says("replication", "master_link_status:up")
+	})
 	for range 3 {
-		s.Sentinels = append(s.Sentinels, launch(t, []string{
+		s.Sentinels = append(s.Sentinels, launch(t, Server{sentinel: true}, []string{
 			fmt.Sprintf("sentinel monitor %s %s %s 2", masterName, host, port),
 			"sentinel down-after-milliseconds " + masterName + " 1000",
 			"sentinel failover-timeout " + masterName + " 5000",
-		}, "--sentinel"))
+		}))
 	}
-	until(t, "the Sentinels know each other and the replica", func() bool {
-		for _, one := range s.Sentinels {
-			info, _ := one.do("INFO", "sentinel").(string)
-			if !strings.Contains(info, "slaves=1,sentinels=3") {
-				return false
-			}
-		}
-		return true
+	s.until("the Sentinels know the replica and each other", func(one *Server) bool {
+		return one.says("sentinel", "status=ok", "slaves=1,sentinels=3")
 	})
 	return s
 }
@@ -51,7 +51,24 @@ func (s *Sentinel) URL() string {
 // Master is the node that the first Sentinel takes for the master.
 func (s *Sentinel) Master() *Server {
 	s.t.Helper()
-	answer, _ := s.Sentinels[0].do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName).([]any)
+	return s.named(s.Sentinels[0])
+}
+
+// Failover kills the master and waits until all Sentinels name the other node,
+// which is then returned. The old one may be started again with
+// [Server.Restart]; the Sentinels make it a replica after some seconds.
+func (s *Sentinel) Failover() *Server {
+	s.t.Helper()
+	old := s.Master()
+	old.Kill()
+	s.until("another master is named", func(one *Server) bool { return s.named(one) != old })
+	return s.Master()
+}
+
+// named is the node that a Sentinel takes for the master.
+func (s *Sentinel) named(by *Server) *Server {
+	s.t.Helper()
+	answer, _ := by.do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName).([]any)
 	for _, n := range s.Nodes {
 		if len(answer) == 2 && n.Addr() == fmt.Sprintf("%v:%v", answer[0], answer[1]) {
 			return n
@@ -61,11 +78,15 @@ func (s *Sentinel) Master() *Server {
 	return nil
 }
 
-// Failover kills the master and waits until the Sentinels have made the other
-// node the master.
-func (s *Sentinel) Failover() {
+// until waits until something holds for all Sentinels.
+func (s *Sentinel) until(what string, holds func(*Server) bool) {
 	s.t.Helper()
-	old := s.Master()
-	old.Kill()
-	until(s.t, "another master is named", func() bool { return s.Master() != old })
+	until(s.t, what, func() bool {
+		for _, one := range s.Sentinels {
+			if !holds(one) {
+				return false
+			}
+		}
+		return true
+	})
 }

@@ -1,13 +1,14 @@
 package redistest
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
-	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,104 +17,109 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// patience is how long a server may take to do what it is asked for.
-const patience = 30 * time.Second
+const (
+	// patience is how long servers may take to do what they are asked for.
+	patience = 30 * time.Second
+	// attempts is how often another port is tried.
+	attempts = 5
+	// shown is how many bytes of a log are, the last ones.
+	shown = 4000
+)
 
 // Server is a redis-server, or a Sentinel, as a child process.
 type Server struct {
-	t      testing.TB
-	port   int
-	dir    string
-	args   []string
-	cmd    *exec.Cmd
-	exited chan struct{}
+	t        testing.TB
+	path     string // of redis-server
+	dir      string
+	port     int
+	sentinel bool
+	password string      // of requirepass; empty: none
+	tls      *tls.Config // of its clients; nil: no TLS
+	child    *child
 }
 
 // Start runs a redis-server that writes every command to its append-only file at
-// once. Options are further directives, such as "maxmemory 10mb".
+// once and takes no snapshots. Options are further directives, such as
+// "maxmemory 10mb" or "appendfsync everysec".
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	return launch(t, append([]string{"appendonly yes", "appendfsync always"}, options...))
+	return launch(t, Server{}, append([]string{"appendonly yes", "appendfsync always", `save ""`}, options...))
 }
 
-// launch starts a server on a free port; another program may take it meanwhile.
-func launch(t testing.TB, options []string, kind ...string) *Server {
+// launch starts a server on a free port. Another program may be faster to take
+// the port; then another is tried.
+func launch(t testing.TB, kind Server, directives []string) *Server {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		t.Fatal("redis-server is not installed: scripts/check installs it")
 	}
-	for range 5 {
-		s := &Server{t: t, port: freePort(t), dir: t.TempDir()}
-		conf := filepath.Join(s.dir, "redis.conf")
-		directives := append([]string{
-			"port " + strconv.Itoa(s.port), "bind 127.0.0.1", "dir " + s.dir, "logfile " + filepath.Join(s.dir, "log"),
-		}, options...)
-		if len(kind) == 0 {
-			directives = append(directives, `save ""`)
+	s := &kind
+	s.t, s.path, s.dir = t, path, t.TempDir()
+	for _, d := range directives {
+		if password, ok := strings.CutPrefix(d, "requirepass "); ok {
+			s.password = strings.Trim(password, `"`)
 		}
-		if err := os.WriteFile(conf, []byte(strings.Join(directives, "\n")+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s.args = append([]string{path, conf}, kind...)
-		s.run()
-		if s.answers() {
+	}
+	for range attempts {
+		s.port = freePort(t)
+		s.configure(directives)
+		if s.run() {
 			t.Cleanup(s.end)
 			return s
 		}
 		s.Kill()
 	}
-	t.Fatal("redis-server does not start")
+	t.Fatalf("redis-server does not start: %s", s.log())
 	return nil
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	for {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		// A Cluster node also listens 10,000 above.
-		if port := ln.Addr().(*net.TCPAddr).Port; port < 55000 {
-			return port
-		}
-	}
-}
-
-func (s *Server) run() {
+func (s *Server) configure(directives []string) {
 	s.t.Helper()
-	s.cmd = exec.Command(s.args[0], s.args[1:]...)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
+	listen := fmt.Sprintf("port %d", s.port)
+	if s.tls != nil {
+		listen = fmt.Sprintf("port 0\ntls-port %d", s.port)
+	}
+	lines := append([]string{"bind 127.0.0.1", listen, "dir " + s.dir}, directives...)
+	if err := os.WriteFile(s.file("redis.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	cmd, exited := s.cmd, make(chan struct{})
-	s.exited = exited
-	go func() { _ = cmd.Wait(); close(exited) }()
 }
 
-// answers waits until the server answers PING; false if it ended instead.
-func (s *Server) answers() bool {
+func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
+
+// run starts the process and waits until it is up; false if it ended instead.
+func (s *Server) run() bool {
+	s.t.Helper()
+	args := []string{s.file("redis.conf")}
+	if s.sentinel {
+		args = append(args, "--sentinel")
+	}
+	s.child = spawn(s.t, s.file("log"), s.path, args...)
 	client := s.client()
 	defer client.Close()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		select {
-		case <-s.exited:
-			return false
-		default:
-		}
-		if client.Ping(context.Background()).Err() == nil {
+	for deadline := time.Now().Add(patience); s.child.alive() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if s.up(client) {
 			return true
 		}
 	}
 	return false
 }
 
-// client returns a connection for a few commands.
+// up says whether it is our process that answers, and with its data loaded.
+func (s *Server) up(client *redis.Client) bool {
+	ctx := context.Background()
+	info, err := client.Info(ctx, "server").Result()
+	ours := fmt.Sprintf("process_id:%d\r\n", s.child.process.Pid)
+	return err == nil && strings.Contains(info, ours) && client.Ping(ctx).Err() == nil
+}
+
+// client returns a client for a few commands.
 func (s *Server) client() *redis.Client {
-	return redis.NewClient(&redis.Options{Addr: s.Addr(), MaxRetries: -1, DialTimeout: time.Second})
+	return redis.NewClient(&redis.Options{
+		Addr: s.Addr(), Password: s.password, TLSConfig: s.tls,
+		MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second,
+	})
 }
 
 // do sends one command and stops the test if it fails.
@@ -123,47 +129,74 @@ func (s *Server) do(args ...any) any {
 	defer client.Close()
 	answer, err := client.Do(context.Background(), args...).Result()
 	if err != nil {
-		s.t.Fatalf("redis %v: %v", args, err)
+		s.t.Fatalf("redis %v = %v", args, err)
 	}
 	return answer
+}
+
+// says tells whether INFO has all the given words in a section.
+func (s *Server) says(section string, words ...string) bool {
+	s.t.Helper()
+	info := fmt.Sprint(s.do("INFO", section))
+	for _, word := range words {
+		if !strings.Contains(info, word) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Server) end() {
 	s.Kill()
 	if s.t.Failed() {
-		log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-		s.t.Logf("redis on port %d: %.4000s", s.port, log)
+		s.t.Logf("redis-server on port %d: %s", s.port, s.log())
 	}
+}
+
+// log returns the end of what the server wrote.
+func (s *Server) log() string {
+	text, err := os.ReadFile(s.file("log"))
+	if err != nil {
+		return err.Error()
+	}
+	return cmp.Or(string(text[max(0, len(text)-shown):]), "nothing was written")
 }
 
 // Addr is where the server listens.
-func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+func (s *Server) Addr() string { return address(s.port) }
 
 // URL is the server's in go-redis' form.
-func (s *Server) URL() string { return "redis://" + s.Addr() }
-
-// Kill ends the server at once, as a crash would.
-func (s *Server) Kill() {
-	_ = s.cmd.Process.Kill()
-	<-s.exited
+func (s *Server) URL() string {
+	u := url.URL{Scheme: "redis", Host: s.Addr()}
+	if s.tls != nil {
+		u.Scheme = "rediss"
+	}
+	if s.password != "" {
+		u.User = url.UserPassword("", s.password)
+	}
+	return u.String()
 }
 
-// Restart kills the server and starts it again with its data.
+// Kill ends the server at once, as a crash would.
+func (s *Server) Kill() { s.child.kill() }
+
+// Restart kills the server and starts it again on its port. It returns when the
+// server has loaded its data and answers.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
-	s.run()
-	if !s.answers() {
-		s.t.Fatal("redis-server does not come back")
-	}
+	until(s.t, "redis-server comes back", s.run)
 }
 
-// RestartEmpty kills the server and starts it again without its data.
+// RestartEmpty is Restart, but the data is gone. A Cluster node keeps its slots.
 func (s *Server) RestartEmpty() {
 	s.t.Helper()
 	s.Kill()
-	for _, pattern := range []string{"appendonlydir", "*.aof", "*.rdb"} {
-		found, _ := filepath.Glob(filepath.Join(s.dir, pattern))
+	for _, pattern := range []string{"appendonlydir", "*.rdb"} {
+		found, err := filepath.Glob(s.file(pattern))
+		if err != nil {
+			s.t.Fatal(err)
+		}
 		for _, path := range found {
 			if err := os.RemoveAll(path); err != nil {
 				s.t.Fatal(err)
@@ -173,18 +206,25 @@ func (s *Server) RestartEmpty() {
 	s.Restart()
 }
 
-// Pause stops the server without closing its connections; Resume lets it go on.
-func (s *Server) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
+// Pause stops the server without closing its connections, as a machine that
+// hangs would. [Server.Resume] lets it go on.
+func (s *Server) Pause() {
+	s.t.Helper()
+	s.child.signal(s.t, syscall.SIGSTOP)
+}
 
-// Resume ends a Pause.
-func (s *Server) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
+// Resume ends a [Server.Pause].
+func (s *Server) Resume() {
+	s.t.Helper()
+	s.child.signal(s.t, syscall.SIGCONT)
+}
 
-// until waits for a condition of the servers.
+// until waits for something that the servers do.
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
+			t.Fatalf("this did not happen within %v: %s", patience, what)
 		}
 	}
 }

@@ -12,6 +12,7 @@ type Settings struct {
 	Resources       []string // templates with {id}
 	NotificationURL string   // empty: no subscriptions at all
 	LifecycleURL    string
+	Keys            ooo.ClientStateKeys
 }
 
 // Action is what to do next for one user.
@@ -42,6 +43,8 @@ const (
 	UserLeft        Reason = "monitoring was stopped"
 	NotWanted       Reason = "its resource is no longer asked for"
 	URLChanged      Reason = "PUBLIC_URL changed"
+	KeyDropped      Reason = "its clientState is no longer accepted"
+	KeyRotated      Reason = "its clientState is to be replaced"
 	ObjectChanged   Reason = "the address belongs to another directory object"
 	NeverMade       Reason = "never made"
 )
@@ -71,6 +74,10 @@ func Plan(u ooo.User, want Settings, now time.Time) Step {
 			return part(s, URLChanged, now)
 		case u.Person.ID != "" && s.ObjectID != u.Person.ID:
 			return part(s, ObjectChanged, now)
+		case s.ID != "" && !want.Keys.Accepts(s.KeyTag):
+			return part(s, KeyDropped, now)
+		case s.ID != "" && s.KeyTag != want.Keys.Tag() && !s.RenewAt.After(now):
+			return part(s, KeyRotated, now) // it can't be patched
 		}
 	}
 	if want.NotificationURL == "" || u.Person.ID == "" {

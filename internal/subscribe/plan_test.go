@@ -15,12 +15,21 @@ const (
 	hook   = "https://monitor.example/graph/notifications"
 )
 
-var want = subscribe.Settings{Resources: []string{events}, NotificationURL: hook, LifecycleURL: "https://monitor.example/graph/lifecycle"}
+var want = subscribe.Settings{Resources: []string{events}, NotificationURL: hook, LifecycleURL: "https://monitor.example/graph/lifecycle", Keys: keys}
+
+var keys, rotated = ooo.NewClientStateKeys("secret"), ooo.NewClientStateKeys("newer", "secret")
+
+// with is want with other secrets.
+func with(keys ooo.ClientStateKeys) subscribe.Settings {
+	other := want
+	other.Keys = keys
+	return other
+}
 
 // live is a subscription as it is most of the time, changed by the given edits.
 func live(edits ...func(*ooo.Subscription)) ooo.Subscription {
 	s := ooo.Subscription{
-		Resource: events, ObjectID: "oid", ID: "sub-1", State: ooo.SubscriptionLive, NotificationURL: hook,
+		Resource: events, ObjectID: "oid", ID: "sub-1", State: ooo.SubscriptionLive, NotificationURL: hook, KeyTag: keys.Tag(),
 		CreatedAt: now.Add(-time.Hour), ExpiresAt: now.Add(48 * time.Hour), RenewAt: now.Add(24 * time.Hour),
 	}
 	for _, edit := range edits {
@@ -73,6 +82,9 @@ func TestPlan(t *testing.T) {
 		"a failure waits its time":                       {user(waiting), want, subscribe.Nothing, subscribe.Settled, now.Add(time.Minute)},
 		"another public URL needs another one":           {user(live(func(s *ooo.Subscription) { s.NotificationURL = "https://old.example/x" })), want, subscribe.Delete, subscribe.URLChanged, time.Time{}},
 		"another directory object needs another one":     {user(live(func(s *ooo.Subscription) { s.ObjectID = "old" })), want, subscribe.Delete, subscribe.ObjectChanged, time.Time{}},
+		"a secret that is no longer accepted":            {user(live()), with(ooo.NewClientStateKeys("other")), subscribe.Delete, subscribe.KeyDropped, time.Time{}},
+		"an older secret is kept until renewal":          {user(live()), with(rotated), subscribe.Nothing, subscribe.Settled, now.Add(24 * time.Hour)},
+		"an older secret is replaced at renewal":         {user(live(func(s *ooo.Subscription) { s.RenewAt = now })), with(rotated), subscribe.Delete, subscribe.KeyRotated, time.Time{}},
 		"a resource no longer wanted is deleted":         {user(live(func(s *ooo.Subscription) { s.Resource = "/users/{id}/messages" })), want, subscribe.Delete, subscribe.NotWanted, time.Time{}},
 		"without a public URL nothing stays":             {user(live()), subscribe.Settings{Resources: want.Resources}, subscribe.Delete, subscribe.NotWanted, time.Time{}},
 		"without a public URL nothing is made":           {user(), subscribe.Settings{Resources: want.Resources}, subscribe.Nothing, subscribe.Settled, time.Time{}},

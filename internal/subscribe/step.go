@@ -13,12 +13,12 @@ import (
 
 // do carries out one step and records how it went. Its error is the store's:
 // Graph's become part of the record.
-func (s *Subscriber) do(ctx context.Context, clock due.Clock, c ooo.Claim, user ooo.User, step Step) error {
+func (s *Subscriber) do(ctx context.Context, clock due.Clock, keys ooo.ClientStateKeys, c ooo.Claim, user ooo.User, step Step) error {
 	sub := step.Subscription
 	var err error // Graph's
 	switch step.Action {
 	case Create:
-		err = s.create(ctx, clock, c, user, &sub)
+		err = s.create(ctx, clock, keys, c, user, &sub)
 	case Find:
 		err = s.find(ctx, clock, &sub)
 	case Renew:
@@ -69,15 +69,11 @@ func about(id ooo.SubscriptionID, events []ooo.Lifecycle) []ooo.Lifecycle {
 }
 
 // create asks Graph for sub, having recorded that it does.
-func (s *Subscriber) create(ctx context.Context, clock due.Clock, c ooo.Claim, user ooo.User, sub *ooo.Subscription) error {
-	keys, err := s.cfg.Keys(ctx)
-	if err != nil {
-		return err
-	}
+func (s *Subscriber) create(ctx context.Context, clock due.Clock, keys ooo.ClientStateKeys, c ooo.Claim, user ooo.User, sub *ooo.Subscription) error {
 	failures := sub.Failures
 	*sub = ooo.Subscription{
 		Resource: sub.Resource, ObjectID: user.Person.ID, State: ooo.SubscriptionCreating, Failures: failures,
-		NotificationURL: s.cfg.Settings.NotificationURL,
+		NotificationURL: s.cfg.Settings.NotificationURL, KeyTag: keys.Tag(),
 	}
 	if err := s.cfg.Store.SaveSubscription(ctx, c, *sub); err != nil {
 		return errors.Join(ooo.ErrStale, err) // without the note, no call

@@ -121,7 +121,11 @@ func (s *Subscriber) Run(ctx context.Context) error {
 // review marks the users whose cover no longer fits the settings: their own due
 // time may be days away.
 func (s *Subscriber) review(ctx context.Context) {
-	now, err := s.cfg.Store.Now(ctx)
+	want, err := s.want(ctx)
+	var now time.Time
+	if err == nil {
+		now, err = s.cfg.Store.Now(ctx)
+	}
 	for cursor, more := "", err == nil; more; more = cursor != "" && err == nil {
 		var users []ooo.User
 		if users, cursor, err = s.cfg.Store.Users(ctx, 500, cursor); err != nil {
@@ -129,7 +133,7 @@ func (s *Subscriber) review(ctx context.Context) {
 		}
 		var marks []ooo.Mark
 		for _, u := range users {
-			if Plan(u, s.cfg.Settings, now).Action != Nothing {
+			if Plan(u, want, now).Action != Nothing {
 				marks = append(marks, ooo.Mark{Key: u.Key, Source: ooo.SourcePoll})
 			}
 		}
@@ -154,13 +158,17 @@ func (s *Subscriber) tend(ctx context.Context, clock due.Clock, claims []ooo.Cla
 		if errors.Is(err, ooo.ErrNotMonitored) {
 			return []ooo.Finished{{Claim: c}}
 		}
+		var want Settings
+		if err == nil {
+			want, err = s.want(ctx)
+		}
 		var step Step
 		if err == nil {
-			step = Plan(user, s.cfg.Settings, clock())
+			step = Plan(user, want, clock())
 			if step.Action == Nothing {
 				return s.settle(ctx, c, user, step)
 			}
-			err = s.do(ctx, clock, c, user, step)
+			err = s.do(ctx, clock, want.Keys, c, user, step)
 		}
 		switch {
 		case errors.Is(err, ooo.ErrStale):
@@ -176,6 +184,14 @@ func (s *Subscriber) tend(ctx context.Context, clock due.Clock, claims []ooo.Cla
 	}
 	s.cfg.Log.ErrorContext(ctx, "a user's cover does not settle", "user", c.Key)
 	return []ooo.Finished{{Claim: c, Next: clock().Add(time.Minute), Failed: true}}
+}
+
+// want returns the settings with the secrets that are accepted now.
+func (s *Subscriber) want(ctx context.Context) (Settings, error) {
+	want := s.cfg.Settings
+	var err error
+	want.Keys, err = s.cfg.Keys(ctx)
+	return want, err
 }
 
 // settle clears the lifecycle events that were acted on, or that name no

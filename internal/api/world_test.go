@@ -1,0 +1,176 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/ooo"
+)
+
+// world is the store and the directory in memory.
+type world struct {
+	mu        sync.Mutex
+	users     map[ooo.Key]ooo.User // guarded by mu, as all below
+	directory map[string]ooo.Person
+	finding   error // of every look-up; nil: by directory
+	err       error // of every call of the store
+	lookups   int
+	starts    []string
+	marks     []ooo.Key
+	resent    []ooo.Key
+	events    []ooo.Event
+	syncErr   error
+	checks    []api.Check
+	token     string
+}
+
+func newWorld() *world {
+	return &world{users: map[ooo.Key]ooo.User{}, directory: map[string]ooo.Person{}}
+}
+
+// add monitors an address that is found.
+func (w *world) add(address string) {
+	key := ooo.KeyOf(address)
+	w.users[key] = ooo.User{Key: key, Address: address, Active: true, Condition: ooo.Watching, Person: ooo.Person{ID: "id-" + ooo.ObjectID(key)}}
+}
+
+func (w *world) User(_ context.Context, key ooo.Key) (ooo.User, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u, ok := w.users[key]
+	if w.err == nil && !ok {
+		return u, ooo.ErrNotMonitored
+	}
+	return u, w.err
+}
+
+func (w *world) Users(_ context.Context, limit int, cursor string) ([]ooo.User, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []ooo.User
+	for _, u := range w.users {
+		if u.Address > cursor {
+			all = append(all, u)
+		}
+	}
+	slices.SortFunc(all, func(a, b ooo.User) int { return strings.Compare(a.Address, b.Address) })
+	if len(all) > limit {
+		return all[:limit], all[limit-1].Address, w.err
+	}
+	return all, "", w.err
+}
+
+func (w *world) Start(_ context.Context, address string, person ooo.Person) (ooo.Started, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return ooo.Started{}, w.err
+	}
+	w.starts = append(w.starts, address)
+	key := ooo.KeyOf(address)
+	u, already := w.users[key]
+	u.Key, u.Address, u.Active, u.Condition = key, address, true, ooo.Pending
+	if person.ID != "" {
+		u.Person = person
+	}
+	w.users[key] = u
+	return ooo.Started{Key: key, Already: already, Found: u.Person.ID != "", User: u}, nil
+}
+
+func (w *world) Stop(_ context.Context, key ooo.Key) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.users[key]; w.err == nil && !ok {
+		return ooo.ErrNotMonitored
+	}
+	delete(w.users, key)
+	return w.err
+}
+
+func (w *world) Mark(_ context.Context, _ ooo.Queue, marks ...ooo.Mark) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range marks {
+		w.marks = append(w.marks, m.Key)
+	}
+	return len(marks), w.err
+}
+
+func (w *world) Resend(_ context.Context, key ooo.Key) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resent = append(w.resent, key)
+	return w.err
+}
+
+func (w *world) History(context.Context, ooo.Key, int) ([]ooo.Event, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.events, w.err
+}
+
+func (w *world) Find(_ context.Context, address string) (ooo.Person, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lookups++
+	person, ok := w.directory[strings.ToLower(address)]
+	if w.finding == nil && !ok {
+		return person, ooo.ErrNotInDirectory
+	}
+	return person, w.finding
+}
+
+var errAway = errors.New("redis: connection refused")
+
+// serve runs the API and returns its base URL.
+func serve(t *testing.T, w *world) string {
+	t.Helper()
+	a, err := api.New(api.Config{
+		Store: w, Directory: w, Sync: func(context.Context) error { return w.syncErr }, Checks: w.checks, Token: w.token,
+		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := api.NewEngine(discard)
+	a.Register(engine)
+	server := httptest.NewServer(engine)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// request is one call with what is said in its headers.
+type request struct {
+	method, path, body string
+	header             map[string]string
+}
+
+func (r request) send(t *testing.T, base string) (*http.Response, string) {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), r.method, base+r.path, strings.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range r.header {
+		q.Header.Set(name, value)
+	}
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, string(text)
+}

@@ -1,0 +1,129 @@
+package archtest_test
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// house is the repository as the rules see it.
+type house struct {
+	files []source
+	top   []string // names at the top
+}
+
+// source is one Go file.
+type source struct {
+	path  string
+	room  string // its folder
+	test  bool
+	lines int
+	ast   *ast.File
+}
+
+// root is the top of the repository.
+func root(t *testing.T) fs.FS {
+	t.Helper()
+	return os.DirFS("../..")
+}
+
+// open reads and parses all Go files of a tree.
+func open(t *testing.T, tree fs.FS) house {
+	t.Helper()
+	var h house
+	set := token.NewFileSet()
+	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && name != "." && (strings.HasPrefix(entry.Name(), ".") || name == built):
+			return fs.SkipDir
+		case entry.IsDir() || path.Ext(name) != ".go":
+			return nil
+		}
+		text, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return err
+		}
+		parsed, err := parser.ParseFile(set, name, text, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		h.files = append(h.files, source{
+			path: name, room: path.Dir(name), test: strings.HasSuffix(name, "_test.go"),
+			lines: bytes.Count(text, []byte("\n")), ast: parsed,
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := fs.ReadDir(tree, ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		h.top = append(h.top, entry.Name())
+	}
+	return h
+}
+
+// rooms lists the folders that hold Go files.
+func (h house) rooms() []string {
+	var all []string
+	for _, f := range h.files {
+		all = append(all, f.room)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// imports lists the paths that a file imports.
+func (f source) imports() []string {
+	var all []string
+	for _, spec := range f.ast.Imports {
+		name, err := strconv.Unquote(spec.Path.Value)
+		if err == nil {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// calls says whether the file uses one of the functions of a package of the
+// standard library, under whatever name it imports it.
+func (f source) calls(pkg string, functions ...string) bool {
+	local := ""
+	for _, spec := range f.ast.Imports {
+		if spec.Path.Value != strconv.Quote(pkg) {
+			continue
+		}
+		if local = path.Base(pkg); spec.Name != nil {
+			local = spec.Name.Name
+		}
+	}
+	return local != "" && f.selects([]string{local}, functions)
+}
+
+// selects says whether the file has x.name for one of the xs and names.
+func (f source) selects(xs, names []string) bool {
+	found := false
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		selector, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		x, ok := selector.X.(*ast.Ident)
+		found = found || ok && slices.Contains(xs, x.Name) && slices.Contains(names, selector.Sel.Name)
+		return true
+	})
+	return found
+}

@@ -1,0 +1,225 @@
+package archtest_test
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A workshop is a tree with scripts/run in it, a Go that only pretends to build
+// and a service that only notes how it was started.
+type workshop struct {
+	dir   string
+	tools string // PATH
+}
+
+func openWorkshop(t *testing.T) workshop {
+	t.Helper()
+	w := workshop{dir: t.TempDir()}
+	w.tools = filepath.Join(w.dir, "tools")
+	for _, dir := range []string{"scripts", "tools", "bin"} {
+		if err := os.Mkdir(filepath.Join(w.dir, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.write(t, "scripts/run", read(t, "scripts/run"))
+	w.write(t, "tools/go", "#!/bin/sh\nenv >built.env\n")
+	w.write(t, "bin/outlook-monitor", "#!/bin/sh\nenv >started.env\necho \"$@\" >started.args\n")
+	for _, tool := range []string{"bash", "sh", "env", "dirname"} {
+		path, err := exec.LookPath(tool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(w.tools, tool)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+func (w workshop) write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, file), []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run prepares scripts/run with nothing in its environment but env.
+func (w workshop) run(env map[string]string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(w.dir, "scripts", "run"), args...)
+	cmd.Env = []string{"PATH=" + w.tools}
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	return cmd
+}
+
+// environment reads what env wrote; nil if it did not run.
+func (w workshop) environment(t *testing.T, file string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(w.dir, file))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		env[name] = value
+	}
+	for _, name := range []string{"PATH", "PWD", "OLDPWD", "SHLVL", "_"} {
+		delete(env, name)
+	}
+	return env
+}
+
+func TestRunWithoutTerminal(t *testing.T) {
+	given := map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": "s", "MEDIATOR_URL": "http://m"}
+	with := func(more map[string]string) map[string]string {
+		all := maps.Clone(given)
+		maps.Copy(all, more)
+		return all
+	}
+	tests := map[string]struct {
+		env     map[string]string
+		missing string            // "": it starts
+		want    map[string]string // the service's environment
+	}{
+		"nothing is given": {nil, "AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_SECRET MEDIATOR_URL,", nil},
+		"all that is needed is given": {given, "",
+			with(map[string]string{"PUBLIC_URL": "", "REDIS_URL": "", "LISTEN_ADDR": "127.0.0.1:8080"})},
+		"the first outlook-monitor's names": {
+			map[string]string{"TENANT": "t", "CLIENT_ID": "c", "CLIENT_SECRET": "s", "MEDIATOR_IP": "10.0.0.5", "MEDIATOR_PORT": "5000", "LISTEN_ADDR": "[::1]:1"}, "",
+			map[string]string{"TENANT": "t", "CLIENT_ID": "c", "CLIENT_SECRET": "s", "MEDIATOR_IP": "10.0.0.5", "MEDIATOR_PORT": "5000", "LISTEN_ADDR": "[::1]:1", "PUBLIC_URL": "", "REDIS_URL": ""}},
+		"a certificate instead of the secret": {
+			map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_CERTIFICATE_PATH": "f"}, "MEDIATOR_URL,", nil},
+		"open to other machines without a token":   {with(map[string]string{"LISTEN_ADDR": ":8080"}), "MONITOR_TOKEN,", nil},
+		"a port of the platform without a token":   {with(map[string]string{"PORT": "5000"}), "MONITOR_TOKEN,", nil},
+		"private routes on loopback need no token": {with(map[string]string{"PORT": "5000", "PRIVATE_ADDR": "127.0.0.1:1"}), "", with(map[string]string{"PORT": "5000", "PRIVATE_ADDR": "127.0.0.1:1", "PUBLIC_URL": "", "REDIS_URL": ""})},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := openWorkshop(t)
+			cmd := w.run(tt.env, "--log-level", "debug")
+			output, err := cmd.CombinedOutput()
+			wantCode := 0
+			if tt.missing != "" {
+				wantCode = 2
+			}
+			if got := cmd.ProcessState.ExitCode(); got != wantCode || !strings.Contains(string(output), tt.missing) {
+				t.Fatalf("exit code = %d (%v), output %q, want %d and %q", got, err, output, wantCode, tt.missing)
+			}
+			if got := w.environment(t, "started.env"); !maps.Equal(got, tt.want) {
+				t.Errorf("environment = %q, want %q", got, tt.want)
+			}
+			if tt.missing != "" {
+				return
+			}
+			args, err := os.ReadFile(filepath.Join(w.dir, "started.args"))
+			if got, want := strings.TrimSpace(string(args)), "serve --log-level debug"; err != nil || got != want {
+				t.Errorf("arguments = %q (%v), want %q", got, err, want)
+			}
+		})
+	}
+}
+
+func TestRunAsksForWhatIsMissing(t *testing.T) {
+	w := openWorkshop(t)
+	cmd := w.run(map[string]string{"AZURE_TENANT_ID": "given"})
+	term := onTerminal(t, cmd)
+	term.answer("Application (client) id: ", "client", true)
+	term.answer("Client secret: ", "very-secret", false)
+	term.answer("Mediator (base URL, or its IP address): ", "10.0.0.5", true)
+	term.answer("Mediator's port: ", "5000", true)
+	term.answer("Public https URL", "", true)
+	term.answer("Redis URL", "redis://redis:6379", true)
+	term.answer("[127.0.0.1:8080]: ", ":8080", true)
+	term.answer("Token that the mediator must show", "token-secret", false)
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v, screen %q", err, term.shown())
+	}
+	want := map[string]string{
+		"AZURE_TENANT_ID": "given", "AZURE_CLIENT_ID": "client", "AZURE_CLIENT_SECRET": "very-secret",
+		"MEDIATOR_URL": "http://10.0.0.5:5000", "PUBLIC_URL": "", "REDIS_URL": "redis://redis:6379",
+		"LISTEN_ADDR": ":8080", "MONITOR_TOKEN": "token-secret",
+	}
+	if got := w.environment(t, "started.env"); !maps.Equal(got, want) {
+		t.Errorf("environment = %q, want %q", got, want)
+	}
+	if got, want := w.environment(t, "built.env"), map[string]string{"AZURE_TENANT_ID": "given"}; !maps.Equal(got, want) {
+		t.Errorf("environment of the build = %q, want %q", got, want)
+	}
+	if strings.Contains(term.shown(), "-secret") {
+		t.Errorf("screen = %q, want no secret on it", term.shown())
+	}
+	if got, want := w.holding(t, "-secret"), []string{"started.env"}; !slices.Equal(got, want) {
+		t.Errorf("files with a secret = %q, want %q, where the service wrote it", got, want)
+	}
+}
+
+// holding lists the files that hold a text.
+func (w workshop) holding(t *testing.T, text string) (files []string) {
+	t.Helper()
+	tree := os.DirFS(w.dir)
+	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := fs.ReadFile(tree, name)
+		if strings.Contains(string(content), text) {
+			files = append(files, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestRunEndsWithTheTerminal(t *testing.T) {
+	w := openWorkshop(t)
+	cmd := w.run(nil)
+	term := onTerminal(t, cmd)
+	term.answer("Directory (tenant) id: ", "tenant", true)
+	term.answer("Application (client) id: ", "\x04", true) // end of input
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 2 {
+		t.Errorf("exit code = %d, want 2; screen %q", cmd.ProcessState.ExitCode(), term.shown())
+	}
+	if w.environment(t, "started.env") != nil {
+		t.Error("the service was started without its settings")
+	}
+}
+
+// TestHerokuStart runs deploy/heroku/start up to where it becomes the service.
+func TestHerokuStart(t *testing.T) {
+	const last = "exec /outlook-monitor serve"
+	script, ok := strings.CutSuffix(strings.TrimSpace(read(t, "deploy/heroku/start")), last)
+	if !ok {
+		t.Fatalf("the script does not end with %q", last)
+	}
+	tests := map[string]struct{ given, want string }{
+		"Heroku's URL":                  {"rediss://:pw@host:6380", "rediss://:pw@host:6380?skip_verify=true"},
+		"one that says what is checked": {"rediss://host:6380?skip_verify=false", "rediss://host:6380?skip_verify=false"},
+		"one without TLS":               {"redis://host:6379", "redis://host:6379"},
+		"none":                          {"", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command("sh", "-euc", script+`printf %s "$REDIS_URL"`)
+			cmd.Env = []string{"REDIS_URL=" + tt.given}
+			got, err := cmd.Output()
+			if err != nil || string(got) != tt.want {
+				t.Errorf("REDIS_URL = %q (%v), want %q", got, err, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,101 @@
+package archtest_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// patience bounds each wait on a terminal.
+const patience = 30 * time.Second
+
+// terminal is a pseudo-terminal with a program on it.
+type terminal struct {
+	t    *testing.T
+	side *os.File // ours
+
+	mu     sync.Mutex
+	screen strings.Builder // guarded by mu
+}
+
+// onTerminal starts a command on a new terminal.
+func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
+	t.Helper()
+	side, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = side.Close() })
+	fd := int(side.Fd())
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = other, other, other
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	err = cmd.Start()
+	_ = other.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // where it still runs
+	term := &terminal{t: t, side: side}
+	go term.watch()
+	return term
+}
+
+// watch keeps what is shown until the terminal is closed.
+func (term *terminal) watch() {
+	buffer := make([]byte, 4096)
+	for {
+		n, err := term.side.Read(buffer)
+		term.mu.Lock()
+		term.screen.Write(buffer[:n])
+		term.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// shown is everything that was on the screen.
+func (term *terminal) shown() string {
+	term.mu.Lock()
+	defer term.mu.Unlock()
+	return term.screen.String()
+}
+
+// echoes says whether what is typed is shown.
+func (term *terminal) echoes() bool {
+	settings, err := unix.IoctlGetTermios(int(term.side.Fd()), unix.TCGETS)
+	return err == nil && settings.Lflag&unix.ECHO != 0
+}
+
+// answer types a line once the question is shown and the terminal echoes, or
+// does not, as it should.
+func (term *terminal) answer(question, line string, echoed bool) {
+	term.t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(term.shown(), question) || term.echoes() != echoed; {
+		if time.Now().After(end) {
+			term.t.Fatalf("screen = %q, want the question %q, echo %t", term.shown(), question, echoed)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if _, err := fmt.Fprintln(term.side, line); err != nil {
+		term.t.Fatal(err)
+	}
+}

@@ -1,0 +1,12 @@
+// Package mediatorsim stands in for the mediator, in the demo and in tests. It
+// speaks the old mediator's API, and strictly:
+//
+//	GET  /              200
+//	POST /api/setup     posts every user of its table to the monitor's /monitor,
+//	                    one after the other, and only then answers {"result":"True"}
+//	POST /api/setstatus takes {"email","status","message"}, three strings and no
+//	                    more, of a user that is in its table, spelled as it is there
+//
+// It remembers every state that was brought and how it answered, and misbehaves
+// on request: other answers, silence, cut connections, or being away altogether.
+package mediatorsim

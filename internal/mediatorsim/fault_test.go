@@ -1,0 +1,166 @@
+package mediatorsim_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/mediatorsim"
+)
+
+func TestReactions(t *testing.T) {
+	type reaction = mediatorsim.Reaction
+	tests := map[string]struct {
+		reaction   reaction
+		want       int
+		retryAfter string
+		taken      bool
+	}{
+		"the usual answer":                    {reaction{}, 200, "", true},
+		"another status":                      {reaction{Status: 403}, 403, "", false},
+		"another status with a waiting time":  {reaction{Status: 503, RetryAfter: "2"}, 503, "2", false},
+		"another status that means delivered": {reaction{Status: 204}, 204, "", true},
+		"a cut connection":                    {reaction{Cut: true}, 0, "", false},
+		"a late answer":                       {reaction{Delay: time.Millisecond}, 200, "", true},
+		"a late refusal":                      {reaction{Delay: time.Millisecond, Status: 500}, 500, "", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, mediatorsim.Config{})
+			s.Add(ann)
+			s.Answer(func(c mediatorsim.Call) reaction {
+				if c.Email != ann || c.Status != "True" {
+					t.Errorf("react hears of %+v, want what was brought", c)
+				}
+				return tt.reaction
+			})
+			status, header, _ := send(t, s.URL()+"/api/setstatus", state(ann, "True"))
+			if status != tt.want || header.Get("Retry-After") != tt.retryAfter {
+				t.Errorf("setstatus = %d, Retry-After %q, want %d, %q", status, header.Get("Retry-After"), tt.want, tt.retryAfter)
+			}
+			if calls := s.Calls(); len(calls) != 1 || calls[0].Answered != tt.want {
+				t.Errorf("Calls = %+v, want one answered %d", calls, tt.want)
+			}
+			if _, ok := s.State(ann); ok != tt.taken {
+				t.Errorf("State is known = %t, want %t", ok, tt.taken)
+			}
+			s.Answer(nil)
+			if got := bring(t, s, ann, "False"); got != 200 {
+				t.Errorf("setstatus after the fault = %d, want 200", got)
+			}
+		})
+	}
+}
+
+// abandon brings a state and gives up once it has arrived.
+func abandon(t *testing.T, s *mediatorsim.Server) {
+	t.Helper()
+	ctx, giveUp := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL()+"/api/setstatus", strings.NewReader(state(ann, "True")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	gone := make(chan error)
+	go func() {
+		response, err := client.Do(request)
+		if err == nil {
+			response.Body.Close()
+		}
+		gone <- err
+	}()
+	eventually(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
+	giveUp()
+	if err := <-gone; err == nil {
+		t.Error("the call was answered, want silence")
+	}
+}
+
+func TestWhatTheCallerDidNotHearIsNotAcknowledged(t *testing.T) {
+	for name, reaction := range map[string]mediatorsim.Reaction{
+		"silence":            {Hang: true},
+		"a very late answer": {Delay: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			received := make(chan mediatorsim.Call, 1)
+			s := start(t, mediatorsim.Config{Received: func(c mediatorsim.Call) { received <- c }})
+			s.Add(ann)
+			s.Answer(func(mediatorsim.Call) mediatorsim.Reaction { return reaction })
+			abandon(t, s)
+			if call := <-received; call.Answered != 0 {
+				t.Errorf("Answered = %d, want 0", call.Answered)
+			}
+			if state, ok := s.State(ann); ok {
+				t.Errorf("State = %+v, want none", state)
+			}
+		})
+	}
+}
+
+func TestAway(t *testing.T) {
+	s := start(t, mediatorsim.Config{})
+	s.Add(ann)
+	url := s.URL()
+	for range 3 {
+		s.Away(true)
+		s.Away(true)
+		calls := len(s.Calls())
+		if got := bring(t, s, ann, "True"); got != 0 || len(s.Calls()) != calls {
+			t.Errorf("setstatus while away = %d, want none", got)
+		}
+		s.Away(false)
+		s.Away(false)
+		if got := bring(t, s, ann, "True"); got != 200 || s.URL() != url {
+			t.Errorf("setstatus afterwards = %d at %s, want 200 at %s", got, s.URL(), url)
+		}
+	}
+}
+
+func TestGoingCutsWhatIsInHand(t *testing.T) {
+	s := start(t, mediatorsim.Config{})
+	s.Add(ann)
+	s.Answer(func(mediatorsim.Call) mediatorsim.Reaction { return mediatorsim.Reaction{Hang: true} })
+	got := make(chan int)
+	go func() { got <- bring(t, s, ann, "True") }()
+	eventually(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
+	s.Away(true)
+	if got := <-got; got != 0 {
+		t.Errorf("setstatus = %d, want it cut", got)
+	}
+	s.Answer(nil)
+	s.Away(false)
+	if got := bring(t, s, ann, "False"); got != 200 {
+		t.Errorf("setstatus afterwards = %d, want 200", got)
+	}
+}
+
+func TestRunWaitsForWhatIsInHand(t *testing.T) {
+	received := make(chan mediatorsim.Call, 1)
+	s, err := mediatorsim.New(mediatorsim.Config{Received: func(c mediatorsim.Call) { received <- c }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Answer(func(mediatorsim.Call) mediatorsim.Reaction { return mediatorsim.Reaction{Hang: true} })
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	got := make(chan int)
+	go func() { got <- bring(t, s, ann, "True") }()
+	eventually(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	if len(received) != 1 {
+		t.Error("Run ended before the call in hand, want it to wait")
+	}
+	if got := <-got; got != 0 {
+		t.Errorf("setstatus = %d, want it cut", got)
+	}
+	s.Away(false) // too late to come back
+	if got := bring(t, s, ann, "True"); got != 0 {
+		t.Errorf("setstatus after Run = %d, want none", got)
+	}
+}

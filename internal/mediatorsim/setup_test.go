@@ -1,0 +1,114 @@
+package mediatorsim_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"outlook-monitor/internal/mediatorsim"
+)
+
+func TestSetup(t *testing.T) {
+	tests := map[string]struct {
+		monitor http.HandlerFunc
+		want    string
+		posted  []string
+	}{
+		"every user is posted before the answer": {
+			nil, "True", []string{asked(ann, "True"), asked(bob, "True")},
+		},
+		"a user that the monitor doesn't find is no matter": {
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
+			"True", []string{asked(ann, "True"), asked(bob, "True")},
+		},
+		"a monitor that breaks off is": {
+			func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			"False", []string{asked(ann, "True")},
+		},
+		"a redirect is not followed": {
+			func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/monitor", http.StatusTemporaryRedirect) },
+			"True", []string{asked(ann, "True"), asked(bob, "True")},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := newMonitor(t, tt.monitor)
+			s := start(t, mediatorsim.Config{MonitorURL: m.URL + "/"})
+			s.Add(ann, bob, ann)
+			status, _, text := send(t, s.URL()+"/api/setup", "")
+			if want := `{"result":"` + tt.want + `"}` + "\n"; status != 200 || text != want {
+				t.Errorf("setup = %d %q, want 200 %q", status, text, want)
+			}
+			if got := m.got(); !slices.Equal(got, tt.posted) {
+				t.Errorf("posted = %q, want %q", got, tt.posted)
+			}
+			if got := s.Setups(); got != 1 {
+				t.Errorf("Setups = %d, want 1", got)
+			}
+		})
+	}
+}
+
+func TestStatesAreTakenDuringSetup(t *testing.T) {
+	var s *mediatorsim.Server
+	m := newMonitor(t, func(http.ResponseWriter, *http.Request) {
+		if got := bring(t, s, ann, "True"); got != 200 {
+			t.Errorf("setstatus during setup = %d, want 200", got)
+		}
+	})
+	s = start(t, mediatorsim.Config{})
+	s.SetMonitorURL(m.URL)
+	s.Add(ann)
+	if status, _, _ := send(t, s.URL()+"/api/setup", ""); status != 200 {
+		t.Errorf("setup = %d, want 200", status)
+	}
+	if got := len(s.Calls()); got != 1 {
+		t.Errorf("calls = %d, want 1", got)
+	}
+}
+
+func TestMonitorKeepsTheTableInStep(t *testing.T) {
+	m := newMonitor(t, nil)
+	s := start(t, mediatorsim.Config{MonitorURL: m.URL})
+	for _, tt := range []struct {
+		on         bool
+		word       string
+		acceptance int
+	}{{true, "True", 200}, {false, "False", 404}} {
+		if status, err := s.Monitor(t.Context(), ann, tt.on); status != 200 || err != nil {
+			t.Errorf("Monitor(%t) = %d, %v, want 200", tt.on, status, err)
+		}
+		if got := m.got(); got[len(got)-1] != asked(ann, tt.word) {
+			t.Errorf("posted = %q, want the last to say %s", got, tt.word)
+		}
+		if got := bring(t, s, ann, "True"); got != tt.acceptance {
+			t.Errorf("setstatus after Monitor(%t) = %d, want %d", tt.on, got, tt.acceptance)
+		}
+	}
+	m.Close()
+	if _, err := s.Monitor(t.Context(), ann, true); err == nil {
+		t.Error("Monitor without a monitor = nil, want an error")
+	}
+}
+
+func TestTheMonitorIsShownAToken(t *testing.T) {
+	m := newMonitor(t, nil)
+	withPassword := strings.Replace(m.URL, "://", "://mediator:secret@", 1)
+	tests := map[string]struct{ url, token, want string }{
+		"as a bearer token":             {m.URL, "secret", "Bearer secret"},
+		"as the password of the URL":    {withPassword, "", "Basic bWVkaWF0b3I6c2VjcmV0"},
+		"as a bearer token if it's two": {withPassword, "secret", "Bearer secret"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, mediatorsim.Config{MonitorURL: tt.url, MonitorToken: tt.token})
+			if _, err := s.Monitor(t.Context(), ann, true); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := m.got(), tt.want+" "+asked(ann, "True"); got[len(got)-1] != want {
+				t.Errorf("posted = %q, want %q last", got, want)
+			}
+		})
+	}
+}

@@ -1,0 +1,121 @@
+package mediatorsim_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/mediatorsim"
+)
+
+const (
+	ann = "Ann@contoso.example"
+	bob = "bob@contoso.example"
+)
+
+// client makes a connection for each request, so that none is left over from
+// before the mediator went away.
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+// start runs a mediator until the test ends.
+func start(t *testing.T, cfg mediatorsim.Config) *mediatorsim.Server {
+	t.Helper()
+	s, err := mediatorsim.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.Run(ctx); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+	t.Cleanup(func() { stop(); running.Wait() })
+	return s
+}
+
+// send posts JSON and returns the answer; status 0 if none came.
+func send(t *testing.T, url, body string, header ...string) (status int, answer http.Header, text string) {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	for pair := range slices.Chunk(header, 2) {
+		request.Header.Set(pair[0], pair[1])
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, nil, err.Error()
+	}
+	defer response.Body.Close()
+	read, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, response.Header, string(read)
+}
+
+// bring brings a state with an empty message and returns the status of the answer.
+func bring(t *testing.T, s *mediatorsim.Server, email, status string) int {
+	t.Helper()
+	got, _, _ := send(t, s.URL()+"/api/setstatus", state(email, status))
+	return got
+}
+
+func state(email, status string) string {
+	return `{"email":"` + email + `","status":"` + status + `","message":""}`
+}
+
+// eventually polls until done.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("this did not happen: %s", what)
+		}
+	}
+}
+
+// monitor is what the mediator posts its users to.
+type monitor struct {
+	*httptest.Server
+	mu     sync.Mutex
+	posted []string // Authorization, if any, and the body
+}
+
+// newMonitor answers as then does, 200 if it is nil.
+func newMonitor(t *testing.T, then http.HandlerFunc) *monitor {
+	t.Helper()
+	m := &monitor{}
+	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if r.Method != http.MethodPost || r.URL.Path != "/monitor" || r.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("the monitor got %s %s with %s, want JSON posted to /monitor", r.Method, r.URL, r.Header.Get("Content-Type"))
+		}
+		m.mu.Lock()
+		m.posted = append(m.posted, strings.TrimSpace(r.Header.Get("Authorization")+" "+string(body)))
+		m.mu.Unlock()
+		if then != nil {
+			then(w, r)
+		}
+	}))
+	t.Cleanup(m.Close)
+	return m
+}
+
+func (m *monitor) got() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.posted)
+}
+
+func asked(email, status string) string { return `{"email":"` + email + `","status":"` + status + `"}` }
