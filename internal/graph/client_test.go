@@ -1,0 +1,309 @@
+package graph_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/ooo"
+)
+
+func tlsFor(roots *x509.CertPool) *tls.Config { return &tls.Config{RootCAs: roots} }
+
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		config              graph.Config
+		endpoint, authority string
+	}{
+		"the global cloud":       {graph.Config{}, "https://graph.microsoft.com", "https://login.microsoftonline.com"},
+		"by name":                {graph.Config{Cloud: "Global"}, "https://graph.microsoft.com", "https://login.microsoftonline.com"},
+		"US government":          {graph.Config{Cloud: "usgov"}, "https://graph.microsoft.us", "https://login.microsoftonline.us"},
+		"US defense":             {graph.Config{Cloud: "dod"}, "https://dod-graph.microsoft.us", "https://login.microsoftonline.us"},
+		"China":                  {graph.Config{Cloud: "china"}, "https://microsoftgraph.chinacloudapi.cn", "https://login.chinacloudapi.cn"},
+		"an endpoint of our own": {graph.Config{Endpoint: "https://Graph.Example:9443/"}, "https://graph.example:9443", "https://login.microsoftonline.com"},
+		"both of our own": {graph.Config{Endpoint: "https://127.0.0.1:9443", AuthorityHost: "https://127.0.0.1:9443"},
+			"https://127.0.0.1:9443", "https://127.0.0.1:9443"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			endpoint, authority, err := tt.config.Addresses()
+			if endpoint != tt.endpoint || authority != tt.authority || err != nil {
+				t.Errorf("Addresses = %s, %s, %v, want %s, %s", endpoint, authority, err, tt.endpoint, tt.authority)
+			}
+			tt.config.TenantID, tt.config.ClientID, tt.config.ClientSecret = "tenant", "client", "secret"
+			c, err := graph.New(tt.config)
+			if err != nil || c.Endpoint() != tt.endpoint || c.AuthorityHost() != tt.authority {
+				t.Errorf("New = %v, want a client of %s and %s", err, tt.endpoint, tt.authority)
+			}
+		})
+	}
+}
+
+func TestRefusesWrongConfigs(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		change func(*graph.Config)
+		want   string // what the error names
+	}{
+		"an unknown cloud":        {func(cfg *graph.Config) { cfg.Cloud = "moon" }, "GRAPH_CLOUD"},
+		"Graph without TLS":       {func(cfg *graph.Config) { cfg.Endpoint = "http://127.0.0.1" }, "GRAPH_ENDPOINT"},
+		"Graph with a path":       {func(cfg *graph.Config) { cfg.Endpoint = "https://graph.example/v1.0" }, "GRAPH_ENDPOINT"},
+		"a login without TLS":     {func(cfg *graph.Config) { cfg.AuthorityHost = "http://127.0.0.1" }, "AZURE_AUTHORITY_HOST"},
+		"a login with a password": {func(cfg *graph.Config) { cfg.AuthorityHost = "https://a:b@login.example" }, "AZURE_AUTHORITY_HOST"},
+		"no tenant":               {func(cfg *graph.Config) { cfg.TenantID = "" }, "AZURE_TENANT_ID"},
+		"no client":               {func(cfg *graph.Config) { cfg.ClientID = "" }, "AZURE_CLIENT_ID"},
+		"no credential":           {func(cfg *graph.Config) { cfg.ClientSecret = "" }, "AZURE_CLIENT_SECRET"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			cfg := graph.Config{TenantID: "tenant", ClientID: "client", ClientSecret: "secret"}
+			tt.change(&cfg)
+			if c, err := graph.New(cfg); c != nil || err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("New = %v, %v, want an error that names %s", c, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestEveryRequestIsPlainAndSigned(t *testing.T) {
+	t.Parallel()
+	requests := make(chan *http.Request, 20)
+	s := newStub(t, func(w http.ResponseWriter, r *http.Request) {
+		requests <- r
+		answerJSON(w, http.StatusOK, `{}`)
+	})
+	c := s.client(t)
+	c.Read(t.Context(), []ooo.ObjectID{"a"})
+	c.Read(t.Context(), []ooo.ObjectID{"a", "b"})
+	_, _ = c.Find(t.Context(), "ann@contoso.example") // what comes back is no matter here
+	_, _ = c.CreateSubscription(t.Context(), wanted("8c1d", "https://hook.example", time.Hour))
+	_, _ = c.RenewSubscription(t.Context(), "1", time.Now())
+	_ = c.DeleteSubscription(t.Context(), "1")
+	for range c.Subscriptions(t.Context()) {
+		break
+	}
+	close(requests)
+	ids := make(map[string]bool)
+	uuid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	count := 0
+	for r := range requests {
+		count++
+		h := r.Header
+		if h.Get("Authorization") != "Bearer token-1" || h.Get("User-Agent") != "outlook-monitor" || h.Get("Accept") != "application/json" {
+			t.Errorf("%s %s has Authorization %q, User-Agent %q, Accept %q", r.Method, r.URL.Path,
+				h.Get("Authorization"), h.Get("User-Agent"), h.Get("Accept"))
+		}
+		if h.Get("Content-Encoding") != "" || h.Get("Accept-Encoding") != "" {
+			t.Errorf("%s %s is packed: %q, %q", r.Method, r.URL.Path, h.Get("Content-Encoding"), h.Get("Accept-Encoding"))
+		}
+		if (r.Method == http.MethodPost || r.Method == http.MethodPatch) && (r.ContentLength < 2 || h.Get("Content-Type") != "application/json") {
+			t.Errorf("%s %s has a body of length %d and type %q", r.Method, r.URL.Path, r.ContentLength, h.Get("Content-Type"))
+		}
+		if id := h.Get("Client-Request-Id"); !uuid.MatchString(id) || ids[id] {
+			t.Errorf("%s %s has request id %q, want a UUID of its own", r.Method, r.URL.Path, id)
+		} else {
+			ids[id] = true
+		}
+	}
+	if count != 7 {
+		t.Errorf("%d requests, want 7", count)
+	}
+}
+
+// Whatever goes wrong, there is one request: who waits and who tries again is
+// decided elsewhere.
+func TestNothingIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{429, 500, 502, 503, 504} {
+		var requests atomic.Int32
+		c := newStub(t, func(w http.ResponseWriter, _ *http.Request) {
+			requests.Add(1)
+			w.Header().Set("Retry-After", "1")
+			answerJSON(w, status, graphError("Whatever", ""))
+		}).client(t)
+		acts := map[string]func() error{
+			"a read":     func() error { return c.Read(t.Context(), []ooo.ObjectID{"a"})[0].Err },
+			"a batch":    func() error { return c.Read(t.Context(), []ooo.ObjectID{"a", "b"})[0].Err },
+			"a look-up":  func() error { _, err := c.Find(t.Context(), "ann@contoso.example"); return err },
+			"a deletion": func() error { return c.DeleteSubscription(t.Context(), "1") },
+			"a creation": func() error {
+				_, err := c.CreateSubscription(t.Context(), wanted("8c1d", "https://hook.example", time.Hour))
+				return err
+			},
+		}
+		for name, act := range acts {
+			before := requests.Load()
+			err := act()
+			if got := requests.Load() - before; err == nil || got != 1 {
+				t.Errorf("%s answered %d: %d requests and %v, want 1 and an error", name, status, got, err)
+			}
+		}
+	}
+}
+
+func TestFollowsNoRedirect(t *testing.T) {
+	t.Parallel()
+	var strangers atomic.Int32
+	elsewhere := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { strangers.Add(1) }))
+	c := newStub(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere.URL+r.URL.Path, http.StatusTemporaryRedirect)
+	}).client(t)
+	_, found := c.Find(t.Context(), "ann@contoso.example")
+	_, made := c.CreateSubscription(t.Context(), wanted("8c1d", "https://hook.example", time.Hour))
+	for what, err := range map[string]error{
+		"Read": c.Read(t.Context(), []ooo.ObjectID{"a"})[0].Err, "a batch": c.Read(t.Context(), []ooo.ObjectID{"a", "b"})[0].Err,
+		"Find": found, "CreateSubscription": made,
+	} {
+		if !errors.Is(err, ooo.ErrUnavailable) {
+			t.Errorf("%s = %v, want %v", what, err, ooo.ErrUnavailable)
+		}
+	}
+	if n := strangers.Load(); n != 0 {
+		t.Errorf("the other host was asked %d times, want never", n)
+	}
+}
+
+// Many goroutines share a client.
+func TestIsSharedByManyCallers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	c := w.client()
+	hook := newHook(t)
+	ids := w.users(40)
+	var callers sync.WaitGroup
+	for i := range 20 {
+		callers.Go(func() {
+			for _, r := range c.Read(t.Context(), ids[2*i:2*i+2]) {
+				if r.Err != nil {
+					t.Errorf("Read = %v, want the setting", r.Err)
+				}
+			}
+			if _, err := c.Find(t.Context(), "nobody@contoso.example"); !errors.Is(err, ooo.ErrNotInDirectory) {
+				t.Errorf("Find = %v, want %v", err, ooo.ErrNotInDirectory)
+			}
+			if _, err := c.CreateSubscription(t.Context(), wanted(ids[i], hook.URL, time.Hour)); err != nil {
+				t.Errorf("CreateSubscription = %v, want nil", err)
+			}
+		})
+	}
+	callers.Wait()
+	if got := len(list(t, c)); got != 20 {
+		t.Errorf("%d subscriptions, want 20", got)
+	}
+}
+
+// journal collects log lines of all levels.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+func TestTellsNoSecrets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	var log journal
+	w.config.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	ids := w.users(2)
+	said := func(what string, err error) {
+		for _, secret := range []string{graphsim.DefaultClientSecret, "Bearer", "eyJ", "user0001", "contoso", "I am ", "state-of"} {
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Errorf("%s = %q, want no %q in it", what, err, secret)
+			}
+			if strings.Contains(log.String(), secret) {
+				t.Errorf("after %s the log has %q in it:\n%s", what, secret, log.String())
+			}
+		}
+	}
+	for _, fault := range []graphsim.Fault{
+		{Kind: "status", Status: 400}, {Kind: "status", Status: 401}, {Kind: "status", Status: 403}, {Kind: "status", Status: 404},
+		{Kind: "status", Status: 409}, {Kind: "status", Status: 500}, {Kind: "throttle"}, {Kind: "reset"},
+	} {
+		fault.Operation = "all"
+		c := w.idleClient(w.config)
+		said("Token", c.Token(t.Context()))
+		w.fault(fault)
+		_, err := c.Find(t.Context(), "user0001@contoso.example")
+		said("Find", err)
+		ask := wanted(ids[0], "https://hook.contoso.example", time.Hour)
+		_, err = c.CreateSubscription(t.Context(), ask)
+		said("CreateSubscription", err)
+		said("Read", c.Read(t.Context(), ids[:1])[0].Err)
+		said("a batch", c.Read(t.Context(), ids)[1].Err)
+		w.ClearFaults()
+	}
+	// Graph out of reach: net/http would name the URL.
+	w.config.Endpoint = "https://127.0.0.1:1"
+	c := w.idleClient(w.config)
+	_, err := c.Find(t.Context(), "user0001@contoso.example")
+	said("Find out of reach", err)
+	if !errors.Is(err, ooo.ErrUnavailable) {
+		t.Errorf("Find = %v, want %v", err, ooo.ErrUnavailable)
+	}
+	if !strings.Contains(log.String(), "Graph refused") {
+		t.Errorf("the log is %q, want Graph's refusals in it at debug level", log.String())
+	}
+}
+
+func TestObservesEveryAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	c := w.idleClient(w.config)
+	ids := w.users(2)
+	c.Read(t.Context(), ids)
+	c.Read(t.Context(), ids[:1])
+	w.fault(graphsim.Fault{Operation: "read", Kind: "throttle"})
+	c.Read(t.Context(), ids[:1])
+	w.ClearFaults()
+	w.fault(graphsim.Fault{Operation: "read", Kind: "reset"})
+	c.Read(t.Context(), ids[:1])
+	for _, want := range []struct {
+		operation     string
+		status, count int
+	}{{"batch", 200, 1}, {"read", 200, 1}, {"read", 429, 1}, {"read", 0, 1}} {
+		if got := w.seen.of(want.operation, want.status); got != want.count {
+			t.Errorf("%s answered %d: observed %d times, want %d", want.operation, want.status, got, want.count)
+		}
+	}
+	if w.seen.of("login", 200) == 0 {
+		t.Error("no login was observed")
+	}
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	w.fault(graphsim.Fault{Operation: "token", Kind: "hang"})
+	c := w.idleClient(w.config)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- c.Run(ctx) }()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+}

@@ -1,0 +1,195 @@
+package graph_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/ooo"
+)
+
+func TestFindsPeople(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	c := w.client()
+	ann := w.add(graphsim.User{UserPrincipalName: "ann@contoso.example", DisplayName: "Ann Ångström"})
+	bob := w.add(graphsim.User{UserPrincipalName: "b0042@contoso.example", Mail: "bob.builder@contoso.example",
+		ProxyAddresses: []string{"SMTP:bob.builder@contoso.example", "smtp:bob@fabrikam.example", "X500:/o=contoso/cn=bob"}})
+	conan := w.add(graphsim.User{UserPrincipalName: "o'brien@contoso.example", Mail: "c.o'brien@contoso.example",
+		ProxyAddresses: []string{"SMTP:c.o'brien@contoso.example", "smtp:conan.o'brien@contoso.example"}})
+	renamed := w.add(graphsim.User{UserPrincipalName: "new@contoso.example", Mail: "old@contoso.example",
+		ProxyAddresses: []string{"SMTP:primary@contoso.example"}})
+	plus := w.add(graphsim.User{UserPrincipalName: "p1@contoso.example", Mail: "sales+emea&co/x?y=%20#1@contoso.example"})
+	guest := w.add(graphsim.User{UserPrincipalName: "gus_fabrikam.example#EXT#@contoso.example", Mail: "gus@fabrikam.example"})
+	unicode := w.add(graphsim.User{UserPrincipalName: "u1@contoso.example", Mail: "jürgen@contoso.example"})
+	first := w.add(graphsim.User{UserPrincipalName: "first@contoso.example"})
+	w.add(graphsim.User{UserPrincipalName: "second@contoso.example", Mail: "first@contoso.example"})
+	for _, upn := range []string{"t1@contoso.example", "t2@contoso.example"} {
+		w.add(graphsim.User{UserPrincipalName: upn, Mail: "team@contoso.example", ProxyAddresses: []string{"smtp:all@contoso.example"}})
+	}
+	w.add(graphsim.User{UserPrincipalName: "t3@contoso.example", ProxyAddresses: []string{"SMTP:desk@contoso.example"}})
+	w.add(graphsim.User{UserPrincipalName: "t4@contoso.example", ProxyAddresses: []string{"smtp:desk@contoso.example"}})
+	tests := map[string]struct {
+		address string
+		want    ooo.ObjectID
+		err     error
+		calls   int // to the directory
+	}{
+		"by user principal name":                  {"ann@contoso.example", ann, nil, 1},
+		"in other letter case":                    {"Ann@Contoso.Example", ann, nil, 1},
+		"by mail address":                         {"bob.builder@contoso.example", bob, nil, 2},
+		"by a further address":                    {"bob@fabrikam.example", bob, nil, 3},
+		"by a primary address that mail is not":   {"primary@contoso.example", renamed, nil, 3},
+		"by a name with an apostrophe":            {"o'brien@contoso.example", conan, nil, 1},
+		"by mail with an apostrophe":              {"c.o'brien@contoso.example", conan, nil, 2},
+		"by a further address with an apostrophe": {"conan.o'brien@contoso.example", conan, nil, 3},
+		"by what can't be in a path":              {"sales+emea&co/x?y=%20#1@contoso.example", plus, nil, 1},
+		"by letters beyond ASCII":                 {"jürgen@contoso.example", unicode, nil, 1},
+		"a guest by mail":                         {"gus@fabrikam.example", guest, nil, 2},
+		"a guest by user principal name":          {"gus_fabrikam.example#EXT#@contoso.example", guest, nil, 1},
+		"the name counts before another's mail":   {"first@contoso.example", first, nil, 1},
+		"nobody":                                  {"nobody@contoso.example", "", ooo.ErrNotInDirectory, 3},
+		"nobody, though it looks like a filter":   {"x' or mail eq 'ann@contoso.example", "", ooo.ErrNotInDirectory, 2},
+		"nobody in another folder":                {"../users/ann@contoso.example", "", ooo.ErrNotInDirectory, 2},
+		"two with the same mail":                  {"team@contoso.example", "", ooo.ErrAmbiguous, 2},
+		"two with the same further address":       {"all@contoso.example", "", ooo.ErrAmbiguous, 3},
+		"one's primary is another's further":      {"desk@contoso.example", "", ooo.ErrAmbiguous, 3},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			before := w.seen.all("directory")
+			person, err := c.Find(t.Context(), tt.address)
+			if person.ID != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("Find = %+v, %v, want id %q, %v", person, err, tt.want, tt.err)
+			}
+			if got := w.seen.all("directory") - before; got != tt.calls {
+				t.Errorf("%d calls, want %d", got, tt.calls)
+			}
+		})
+	}
+	t.Run("with all that is known", func(t *testing.T) {
+		want := ooo.Person{ID: ann, UserPrincipalName: "ann@contoso.example", DisplayName: "Ann Ångström"}
+		if got, err := c.Find(t.Context(), "ann@contoso.example"); got != want || err != nil {
+			t.Errorf("Find = %+v, %v, want %+v", got, err, want)
+		}
+	})
+}
+
+func TestFindInTrouble(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	c := w.client()
+	w.user("ann@contoso.example")
+	tests := map[string]struct {
+		fault graphsim.Fault
+		want  error
+		wait  *ooo.Throttled
+	}{
+		"throttled": {graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(2 * time.Second)}, nil, &ooo.Throttled{After: 2 * time.Second, Whole: true}},
+		"down":      {graphsim.Fault{Kind: "status", Status: 503}, ooo.ErrUnavailable, nil},
+		"denied":    {graphsim.Fault{Kind: "status", Status: 403, Code: "Authorization_RequestDenied"}, ooo.ErrDenied, nil},
+		"no token":  {graphsim.Fault{Kind: "status", Status: 401}, ooo.ErrUnauthorized, nil},
+		"cut off":   {graphsim.Fault{Kind: "reset"}, ooo.ErrUnavailable, nil},
+		"not found by something else than the directory": {graphsim.Fault{Kind: "status", Status: 404, Code: "UnknownError"}, ooo.ErrUnavailable, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tt.fault.Operation = "directory"
+			w.fault(tt.fault)
+			defer w.ClearFaults()
+			for _, address := range []string{"ann@contoso.example", "jürgen@contoso.example"} { // by path, by filter
+				person, err := c.Find(t.Context(), address)
+				expect(t, address, err, tt.want, tt.wait)
+				if person != (ooo.Person{}) {
+					t.Errorf("Find = %+v, want nobody", person)
+				}
+			}
+		})
+	}
+}
+
+func TestFindSaysWhichRoleIsMissing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{Roles: []string{"MailboxSettings.Read"}})
+	w.user("ann@contoso.example")
+	_, err := w.client().Find(t.Context(), "ann@contoso.example")
+	if !errors.Is(err, ooo.ErrDenied) || !strings.Contains(err.Error(), "User.Read.All") {
+		t.Errorf("Find = %v, want %v that names User.Read.All", err, ooo.ErrDenied)
+	}
+}
+
+// What Graph says of people that it can't take for names, and what a proxy says.
+func TestFindAgainstOddAnswers(t *testing.T) {
+	t.Parallel()
+	hit := `{"value":[{"id":"8c1d","userPrincipalName":"ann@contoso.example"}]}`
+	tests := map[string]struct {
+		lookUp, search http.HandlerFunc
+		want           ooo.ObjectID
+		err            error
+	}{
+		"a name that can't be one is searched for": {
+			func(w http.ResponseWriter, _ *http.Request) {
+				answerJSON(w, http.StatusBadRequest, graphError("BadRequest", ""))
+			},
+			func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, hit) }, "8c1d", nil},
+		"a proxy's 404 is no answer":      {page(http.StatusNotFound), page(http.StatusOK), "", ooo.ErrUnavailable},
+		"a page is no answer":             {page(http.StatusOK), page(http.StatusOK), "", ooo.ErrUnavailable},
+		"a person without an id is none":  {func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, `{"mail":"x"}`) }, nil, "", ooo.ErrUnavailable},
+		"an empty answer is none":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil, "", ooo.ErrUnavailable},
+		"half an answer is none":          {func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, `{"id":"8c`) }, nil, "", ooo.ErrUnavailable},
+		"a search that says nothing":      {notThere, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "", ooo.ErrUnavailable},
+		"a search that finds a nameless":  {notThere, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, `{"value":[{}]}`) }, "", ooo.ErrUnavailable},
+		"a search whose answer is a page": {notThere, page(http.StatusOK), "", ooo.ErrUnavailable},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newStub(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/v1.0/users" {
+					tt.search(w, r)
+				} else {
+					tt.lookUp(w, r)
+				}
+			})
+			person, err := s.client(t).Find(t.Context(), "ann@contoso.example")
+			if person.ID != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("Find = %+v, %v, want id %q, %v", person, err, tt.want, tt.err)
+			}
+			if err != nil && strings.Contains(err.Error(), "contoso") {
+				t.Errorf("Find = %q, want no address in it", err)
+			}
+		})
+	}
+}
+
+func notThere(w http.ResponseWriter, _ *http.Request) {
+	answerJSON(w, http.StatusNotFound, graphError("Request_ResourceNotFound", "Resource 'ann@contoso.example' does not exist."))
+}
+
+func TestSearchesAsTheIndexWantsIt(t *testing.T) {
+	t.Parallel()
+	type asked struct{ filter, count, level string }
+	searches := make(chan asked, 4)
+	s := newStub(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1.0/users" {
+			notThere(w, r)
+			return
+		}
+		q := r.URL.Query()
+		searches <- asked{q.Get("$filter"), q.Get("$count"), r.Header.Get("ConsistencyLevel")}
+		answerJSON(w, http.StatusOK, `{"value":[]}`)
+	})
+	if _, err := s.client(t).Find(t.Context(), "o'brien@contoso.example"); !errors.Is(err, ooo.ErrNotInDirectory) {
+		t.Errorf("Find = %v, want %v", err, ooo.ErrNotInDirectory)
+	}
+	for _, want := range []asked{
+		{"mail eq 'o''brien@contoso.example'", "", ""},
+		{"proxyAddresses/any(p:p eq 'smtp:o''brien@contoso.example') or proxyAddresses/any(p:p eq 'SMTP:o''brien@contoso.example')", "true", "eventual"},
+	} {
+		if got := <-searches; got != want {
+			t.Errorf("search = %+v, want %+v", got, want)
+		}
+	}
+}

@@ -1,0 +1,31 @@
+package graph
+
+import (
+	"bytes"
+	"net/http"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// subjects of calls, by what they are about.
+var subjects = map[string]subject{
+	"mailbox": aMailbox, "batch": aBatch, "person": aPerson,
+	"creation": aCreation, "subscription": aSubscription, "listing": aListing,
+}
+
+// Meaning is the error that a refusal becomes.
+func Meaning(about string, status int, body, retryAfter string, now time.Time) error {
+	return because(newRefusal(status, []byte(body), retryAfter, now), subjects[about])
+}
+
+// DecodeBatch is what is made of the answer to a $batch.
+func DecodeBatch(answer []byte, readings []ooo.Reading) error {
+	return decodeBatch(bytes.NewBuffer(answer), readings, time.Now())
+}
+
+// Claims is what a challenge demands.
+func Claims(challenges ...string) string { return claimsOf(challenges) }
+
+// OperationOf is the name under which a request is reported.
+func OperationOf(req *http.Request) string { return operationOf(req) }

@@ -1,0 +1,208 @@
+package graph
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"outlook-monitor/internal/ooo"
+)
+
+const (
+	batchPath   = "/$batch"
+	settingPath = "/mailboxSettings/automaticRepliesSetting"
+
+	mostInBatch     = 20 // Graph takes no more
+	batchesInFlight = 4  // of one Read
+)
+
+// Read reads the automatic replies of all ids. The readings come in the order of
+// the ids; each has its own error: [ooo.ErrNoMailbox], [ooo.ErrUserGone],
+// [ooo.ErrDenied], [ooo.ErrBadSetting], [ooo.Throttled], [ooo.ErrUnauthorized],
+// [ooo.ErrRejected] or [ooo.ErrUnavailable].
+func (c *Client) Read(ctx context.Context, ids []ooo.ObjectID) []ooo.Reading {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	readings := make([]ooo.Reading, len(ids))
+	for i, id := range ids {
+		readings[i].ID = id
+	}
+	if len(readings) <= mostInBatch {
+		c.readSome(ctx, readings)
+		return readings
+	}
+	var batches errgroup.Group
+	batches.SetLimit(batchesInFlight)
+	for some := range slices.Chunk(readings, mostInBatch) {
+		batches.Go(func() error {
+			c.readSome(ctx, some)
+			return nil
+		})
+	}
+	_ = batches.Wait() // each reading has its own error
+	return readings
+}
+
+// readSome fills in at most mostInBatch readings.
+func (c *Client) readSome(ctx context.Context, readings []ooo.Reading) {
+	switch len(readings) {
+	case 0:
+	case 1:
+		c.readOne(ctx, &readings[0])
+	default:
+		c.readBatch(ctx, readings)
+	}
+}
+
+func settingOf(id ooo.ObjectID) string { return "/users/" + url.PathEscape(string(id)) + settingPath }
+
+func (c *Client) readOne(ctx context.Context, reading *ooo.Reading) {
+	body, err := c.ask(ctx, http.MethodGet, settingOf(reading.ID), nil)
+	if err != nil {
+		reading.Err = because(err, aMailbox)
+		return
+	}
+	defer c.release(body)
+	reading.Setting, reading.Err = ooo.ParseSetting(body.Bytes())
+}
+
+// batchRequest is the body of POST /$batch. The ids are places in the order of
+// the readings.
+type batchRequest struct {
+	Requests []batchItem `json:"requests"`
+}
+
+type batchItem struct {
+	ID     string `json:"id"`
+	Method string `json:"method"`
+	URL    string `json:"url"`
+}
+
+// batchAnswer is its answer. Names in JSON match in any letter case, which
+// headers need.
+type batchAnswer struct {
+	Responses []struct {
+		ID      string `json:"id"`
+		Status  int    `json:"status"`
+		Headers struct {
+			RetryAfter   string `json:"Retry-After"`
+			Authenticate string `json:"WWW-Authenticate"`
+		} `json:"headers"`
+		Body json.RawMessage `json:"body"`
+	} `json:"responses"`
+}
+
+// readBatch reads with one POST, and with a second one those for which Graph
+// wanted a new token.
+func (c *Client) readBatch(ctx context.Context, readings []ooo.Reading) {
+	held, err := c.door.tokens.get(ctx)
+	if err != nil {
+		failAll(readings, err)
+		return
+	}
+	if err := c.exchange(ctx, readings); err != nil {
+		failAll(readings, err)
+		return
+	}
+	refused := slices.IndexFunc(readings, wantsToken)
+	if refused < 0 {
+		return
+	}
+	claims := ""
+	if r, ok := errors.AsType[*refusal](readings[refused].Err); ok {
+		claims = r.claims
+	}
+	fresh, err := c.door.tokens.replace(ctx, held, claims)
+	if err != nil || fresh == held {
+		return // they keep their error
+	}
+	var again []ooo.Reading
+	for _, r := range readings {
+		if wantsToken(r) {
+			again = append(again, ooo.Reading{ID: r.ID})
+		}
+	}
+	if err := c.exchange(ctx, again); err != nil {
+		failAll(again, err)
+	}
+	for i := range readings {
+		if wantsToken(readings[i]) {
+			readings[i], again = again[0], again[1:]
+		}
+	}
+}
+
+func wantsToken(r ooo.Reading) bool { return errors.Is(r.Err, ooo.ErrUnauthorized) }
+
+func failAll(readings []ooo.Reading, err error) {
+	for i := range readings {
+		readings[i].Err = err
+	}
+}
+
+// exchange sends one $batch and fills in what it answers. The error is that of
+// the batch as a whole.
+func (c *Client) exchange(ctx context.Context, readings []ooo.Reading) error {
+	request := batchRequest{Requests: make([]batchItem, len(readings))}
+	for i := range readings {
+		request.Requests[i] = batchItem{strconv.Itoa(i), http.MethodGet, settingOf(readings[i].ID)}
+	}
+	body, err := json.Marshal(request)
+	if err != nil {
+		return notSent(err)
+	}
+	answer, err := c.ask(ctx, http.MethodPost, batchPath, body)
+	if err != nil {
+		return because(err, aBatch)
+	}
+	defer c.release(answer)
+	return decodeBatch(answer, readings, time.Now())
+}
+
+var (
+	errNoBatch  = fmt.Errorf("%w: the answer to a batch can't be understood", ooo.ErrUnavailable)
+	errLeftOut  = fmt.Errorf("%w: the answer to a batch leaves this read out", ooo.ErrUnavailable)
+	errNoObject = fmt.Errorf("%w: the setting is missing in the answer", ooo.ErrUnavailable)
+)
+
+// decodeBatch fills the answers into the readings that they are for. Answers
+// that are for none are left out; of several for one the first counts.
+func decodeBatch(answer *bytes.Buffer, readings []ooo.Reading, now time.Time) error {
+	var batch batchAnswer
+	err := json.Unmarshal(answer.Bytes(), &batch)
+	// One value of a wrong kind, such as a number in a header, spoils no others.
+	if _, odd := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !odd {
+		return errNoBatch
+	}
+	failAll(readings, errLeftOut)
+	answered := make([]bool, len(readings))
+	for i := range batch.Responses {
+		one := &batch.Responses[i]
+		place, err := strconv.Atoi(one.ID)
+		if err != nil || place < 0 || place >= len(readings) || answered[place] {
+			continue
+		}
+		reading := &readings[place]
+		answered[place], reading.Err = true, nil
+		switch {
+		case one.Status < 200 || one.Status >= 300:
+			r := newRefusal(one.Status, one.Body, one.Headers.RetryAfter, now)
+			r.claims = claimsOf([]string{one.Headers.Authenticate})
+			reading.Err = because(r, aMailbox)
+		case len(one.Body) == 0 || one.Body[0] != '{':
+			reading.Err = errNoObject
+		default:
+			reading.Setting, reading.Err = ooo.ParseSetting(one.Body)
+		}
+	}
+	return nil
+}

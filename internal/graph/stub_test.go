@@ -1,0 +1,102 @@
+package graph_test
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"outlook-monitor/internal/graph"
+)
+
+// stub is a server that logs everybody in and answers as a test wants: for what
+// graphsim is too well-behaved.
+type stub struct {
+	*httptest.Server
+	config graph.Config
+
+	mu     sync.Mutex
+	claims []string // one for each login; guarded by mu
+}
+
+// newStub starts a server that answers requests to Graph with answer. Its tokens
+// are named token-1, token-2 and so on.
+func newStub(t testing.TB, answer http.HandlerFunc) *stub {
+	t.Helper()
+	s := &stub{}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /tenant/v2.0/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
+		base := "https://" + r.Host + "/tenant"
+		answerJSON(w, http.StatusOK, `{"issuer":"`+base+`/v2.0","authorization_endpoint":"`+base+`/authorize","token_endpoint":"`+base+`/token"}`)
+	})
+	mux.HandleFunc("POST /tenant/token", func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.claims = append(s.claims, r.PostFormValue("claims"))
+		answerJSON(w, http.StatusOK, fmt.Sprintf(`{"token_type":"Bearer","expires_in":3600,"access_token":"token-%d"}`, len(s.claims)))
+	})
+	mux.HandleFunc("/v1.0/", answer)
+	s.Server = serveTLS(t, mux)
+	s.config = graph.Config{
+		Endpoint: s.URL, AuthorityHost: s.URL, TenantID: "tenant", ClientID: "client", ClientSecret: "the-secret",
+		RootCAs: x509.NewCertPool(),
+	}
+	s.config.RootCAs.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+	return s
+}
+
+func serveTLS(t testing.TB, handler http.Handler) *httptest.Server {
+	server := httptest.NewUnstartedServer(handler)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
+// client returns a client of the stub.
+func (s *stub) client(t testing.TB) *graph.Client {
+	t.Helper()
+	c, err := graph.New(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// logins returns the claims that each login so far asked for.
+func (s *stub) logins() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.claims...)
+}
+
+// answerJSON answers with a status and a body as Graph does.
+func answerJSON(w http.ResponseWriter, status int, body string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body) // a client that went away is no error here
+}
+
+// graphError is Graph's body of a refusal.
+func graphError(code, message string) string {
+	body, err := json.Marshal(map[string]any{"error": map[string]string{"code": code, "message": message}})
+	if err != nil {
+		panic(err) // two strings
+	}
+	return string(body)
+}
+
+// page is what a proxy says.
+func page(status int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, "<html>"+strings.Repeat("Blocked. ", 10)+"</html>")
+	}
+}

@@ -1,0 +1,225 @@
+package graph_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/ooo"
+)
+
+const existing = "7f105c7d-2dc5-4530-97cd-4e7ae6534c07"
+
+func TestTranslatesRefusals(t *testing.T) {
+	tests := map[string]struct {
+		about         string
+		status        int
+		code, message string
+		want          error
+	}{
+		"a mailbox on premises has none":                {"mailbox", 404, "MailboxNotEnabledForRESTAPI", "", ooo.ErrNoMailbox},
+		"a code counts in any letter case":              {"mailbox", 404, "mailboxnotenabledforrestapi", "", ooo.ErrNoMailbox},
+		"an address without a mailbox has none":         {"mailbox", 404, "ErrorNonExistentMailbox", "", ooo.ErrNoMailbox},
+		"an unknown object id is gone":                  {"mailbox", 404, "ResourceNotFound", "", ooo.ErrUserGone},
+		"an object id the directory lost is gone":       {"mailbox", 404, "Request_ResourceNotFound", "", ooo.ErrUserGone},
+		"a user Exchange does not know is gone":         {"mailbox", 404, "ErrorInvalidUser", "", ooo.ErrUserGone},
+		"a mailbox outside the policy is denied":        {"mailbox", 403, "ErrorAccessDenied", "", ooo.ErrDenied},
+		"missing consent to mailboxes is denied":        {"mailbox", 403, "Authorization_RequestDenied", "", ooo.ErrDenied},
+		"a refused token is unauthorized":               {"mailbox", 401, "InvalidAuthenticationToken", "", ooo.ErrUnauthorized},
+		"a malformed read is rejected":                  {"mailbox", 400, "BadRequest", "", ooo.ErrRejected},
+		"a busy server is unavailable":                  {"mailbox", 503, "ErrorServerBusy", "", ooo.ErrUnavailable},
+		"a moving mailbox is unavailable":               {"mailbox", 503, "ErrorMailboxMoveInProgress", "", ooo.ErrUnavailable},
+		"an unknown 404 is unavailable":                 {"mailbox", 404, "UnknownError", "", ooo.ErrUnavailable},
+		"a 404 without a code is a proxy's":             {"mailbox", 404, "", "", ooo.ErrUnavailable},
+		"a 403 without a code is a proxy's":             {"mailbox", 403, "", "", ooo.ErrUnavailable},
+		"a failed dependency is unavailable":            {"mailbox", 424, "FailedDependency", "", ooo.ErrUnavailable},
+		"a redirect is unavailable":                     {"mailbox", 302, "", "", ooo.ErrUnavailable},
+		"a 404 of a whole batch says nothing of a user": {"batch", 404, "ResourceNotFound", "", ooo.ErrUnavailable},
+		"a batch may be denied":                         {"batch", 403, "Authorization_RequestDenied", "", ooo.ErrDenied},
+		"a batch may be rejected":                       {"batch", 400, "BadRequest", "", ooo.ErrRejected},
+		"a person may be missing":                       {"person", 404, "Request_ResourceNotFound", "", ooo.ErrNotInDirectory},
+		"a proxy's 404 says nothing of a person":        {"person", 404, "", "", ooo.ErrUnavailable},
+		"missing consent to the directory is denied":    {"person", 403, "Authorization_RequestDenied", "", ooo.ErrDenied},
+		"a bad filter is rejected":                      {"person", 400, "Request_UnsupportedQuery", "", ooo.ErrRejected},
+		"a creation finds no user":                      {"creation", 404, "ResourceNotFound", "", ooo.ErrUserGone},
+		"a creation finds no mailbox":                   {"creation", 404, "MailboxNotEnabledForRESTAPI", "", ooo.ErrNoMailbox},
+		"a creation can't reach us":                     {"creation", 400, "ValidationError", "", ooo.ErrHandshake},
+		"a creation times out at our side":              {"creation", 400, "InvalidRequest", "Subscription validation request timed out.", ooo.ErrHandshake},
+		"a creation hears the wrong echo":               {"creation", 400, "InvalidRequest", "Response must exactly match validationToken query parameter.", ooo.ErrHandshake},
+		"a creation is malformed":                       {"creation", 400, "InvalidRequest", "The property 'changeType' is required.", ooo.ErrRejected},
+		"Exchange fails a creation":                     {"creation", 400, "ExtensionError", "Operation: Create; Exception: [Status Code: ServiceUnavailable]", ooo.ErrUnavailable},
+		"a creation is denied":                          {"creation", 403, "ErrorAccessDenied", "", ooo.ErrSubscriptionDenied},
+		"a creation fails inside":                       {"creation", 500, "InternalServerError", "", ooo.ErrUnavailable},
+		"a renewal finds nothing":                       {"subscription", 404, "ResourceNotFound", "", ooo.ErrSubscriptionGone},
+		"a proxy's 404 loses no subscription":           {"subscription", 404, "", "", ooo.ErrUnavailable},
+		"a renewal is rejected":                         {"subscription", 400, "InvalidRequest", "", ooo.ErrRejected},
+		"a listing finds nothing":                       {"listing", 404, "ResourceNotFound", "", ooo.ErrUnavailable},
+		"a listing is denied":                           {"listing", 403, "Forbidden", "", ooo.ErrSubscriptionDenied},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			body := "<html>not found</html>"
+			if tt.code != "" {
+				body = graphError(tt.code, tt.message)
+			}
+			err := graph.Meaning(tt.about, tt.status, body, "", time.Now())
+			if !errors.Is(err, tt.want) {
+				t.Errorf("Meaning = %v, want %v", err, tt.want)
+			}
+			if tt.code != "" && !strings.Contains(err.Error(), tt.code) {
+				t.Errorf("Meaning = %q, want the code %s in it", err, tt.code)
+			}
+			if tt.message != "" && strings.Contains(err.Error(), tt.message) {
+				t.Errorf("Meaning = %q, want Graph's message kept out", err)
+			}
+		})
+	}
+}
+
+func TestTranslatesWhatCarriesData(t *testing.T) {
+	double := graph.Meaning("creation", 409, graphError("Conflict", "Subscription Id <"+existing+"> already exists for the requested combination"), "", time.Now())
+	if d, ok := errors.AsType[*ooo.Duplicate](double); !ok || d.ID != existing {
+		t.Errorf("Meaning of a 409 = %v, want Duplicate of %s", double, existing)
+	}
+	nameless := graph.Meaning("creation", 409, graphError("Conflict", "It exists."), "", time.Now())
+	if d, ok := errors.AsType[*ooo.Duplicate](nameless); !ok || d.ID != "" {
+		t.Errorf("Meaning of a 409 without an id = %v, want Duplicate of none", nameless)
+	}
+	for _, about := range []string{"creation", "subscription"} {
+		long := graph.Meaning(about, 400, graphError("ExtensionError", "Subscription expiration can only be 4230 minutes in the future."), "", time.Now())
+		if l, ok := errors.AsType[*ooo.TooLong](long); !ok || l.Max != 4230*time.Minute {
+			t.Errorf("Meaning of too long a life for a %s = %v, want TooLong of 70h30m", about, long)
+		}
+	}
+	none := graph.Meaning("creation", 400, graphError("ExtensionError", "Subscription expiration can only be 0 minutes in the future."), "", time.Now())
+	if !errors.Is(none, ooo.ErrRejected) {
+		t.Errorf("Meaning of a limit of 0 = %v, want %v", none, ooo.ErrRejected)
+	}
+}
+
+func TestSaysWhyASubscriptionIsDenied(t *testing.T) {
+	tests := map[string]struct{ code, message, want string }{
+		"quota":   {"Forbidden", "The number of subscriptions has exceeded its quota for ann@contoso.example.", "used up"},
+		"consent": {"Authorization_RequestDenied", "Insufficient privileges to complete the operation.", "consent is missing"},
+		"policy":  {"ErrorAccessDenied", "Access is denied.", "access policy leaves"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := graph.Meaning("creation", 403, graphError(tt.code, tt.message), "", time.Now())
+			if !errors.Is(err, ooo.ErrSubscriptionDenied) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Meaning = %v, want %v with %q", err, ooo.ErrSubscriptionDenied, tt.want)
+			}
+			if strings.Contains(err.Error(), "ann@") {
+				t.Errorf("Meaning = %v, want no address in it", err)
+			}
+		})
+	}
+}
+
+func TestTranslatesWaits(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	const concurrency = "Application is over its MailboxConcurrency limit."
+	tests := map[string]struct {
+		about               string
+		status              int
+		code, message, wait string
+		after               time.Duration // 0: no wait
+		whole               bool
+	}{
+		"a mailbox waits alone":                       {"mailbox", 429, "ApplicationThrottled", concurrency, "7", 7 * time.Second, false},
+		"a mailbox waits alone if nothing is said":    {"mailbox", 429, "TooManyRequests", "Too many requests", "2", 2 * time.Second, false},
+		"all wait if the app is over its limit":       {"mailbox", 429, "ApplicationThrottled", "Application is over its Requests limit.", "2", 2 * time.Second, true},
+		"all wait if the tenant is over its limit":    {"mailbox", 429, "TooManyRequests", "The tenant has sent too many requests.", "2", 2 * time.Second, true},
+		"all wait if a batch is refused":              {"batch", 429, "TooManyRequests", "Too many requests", "2", 2 * time.Second, true},
+		"all wait if a batch is refused with 503":     {"batch", 503, "ServiceUnavailable", "", "2", 2 * time.Second, true},
+		"all wait if the directory asks for it":       {"person", 429, "TooManyRequests", "", "2", 2 * time.Second, true},
+		"all wait if a creation is refused":           {"creation", 429, "TooManyRequests", "", "2", 2 * time.Second, true},
+		"a mailbox's limit stops no others' creation": {"creation", 429, "ApplicationThrottled", concurrency, "2", 2 * time.Second, false},
+		"a busy mailbox waits alone":                  {"mailbox", 503, "ErrorServerBusy", "", "3", 3 * time.Second, false},
+		"a timeout at a gateway may ask to wait":      {"mailbox", 504, "GatewayTimeout", "", "3", 3 * time.Second, false},
+		"a proxy may ask to wait":                     {"batch", 429, "", "", "3", 3 * time.Second, true},
+		"no time is named":                            {"mailbox", 429, "TooManyRequests", "", "", 5 * time.Second, false},
+		"nonsense is no time":                         {"mailbox", 429, "TooManyRequests", "", "soon", 5 * time.Second, false},
+		"a date is a time":                            {"mailbox", 429, "TooManyRequests", "", "Tue, 24 Nov 2026 12:01:30 GMT", 90 * time.Second, false},
+		"a date may have passed":                      {"mailbox", 429, "TooManyRequests", "", "Tue, 24 Nov 2026 11:00:00 GMT", time.Second, false},
+		"no wait is still one":                        {"mailbox", 429, "TooManyRequests", "", "0", time.Second, false},
+		"a negative wait is still one":                {"mailbox", 429, "TooManyRequests", "", "-4", time.Second, false},
+		"parts of a second count":                     {"mailbox", 429, "TooManyRequests", "", "1.5", 1500 * time.Millisecond, false},
+		"a wait has an end":                           {"mailbox", 429, "TooManyRequests", "", "1e300", time.Hour, false},
+		"what is no number is no time":                {"mailbox", 429, "TooManyRequests", "", "NaN", 5 * time.Second, false},
+		"a 503 without a time is no wait":             {"mailbox", 503, "ServiceUnavailable", "", "", 0, false},
+		"a 500 with a time is no wait":                {"mailbox", 500, "InternalServerError", "", "3", 0, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			body := "<html>slow down</html>"
+			if tt.code != "" {
+				body = graphError(tt.code, tt.message)
+			}
+			err := graph.Meaning(tt.about, tt.status, body, tt.wait, now)
+			wait, ok := errors.AsType[*ooo.Throttled](err)
+			if tt.after == 0 {
+				if ok || !errors.Is(err, ooo.ErrUnavailable) {
+					t.Errorf("Meaning = %v, want %v and no wait", err, ooo.ErrUnavailable)
+				}
+				return
+			}
+			if !ok || wait.After != tt.after || wait.Whole != tt.whole {
+				t.Errorf("Meaning = %v %+v, want a wait of %v, whole app %v", err, wait, tt.after, tt.whole)
+			}
+		})
+	}
+}
+
+func TestReadsClaimsChallenges(t *testing.T) {
+	const claims = `{"access_token":{"nbf":{"essential":true,"value":"1"}}}`
+	const encoded = "eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxIn19fQ"
+	const rest = `Bearer realm="", client_id="00000003-0000-0000-c000-000000000000", error="insufficient_claims", claims="`
+	tests := map[string]struct {
+		challenges []string
+		want       string
+	}{
+		"padded":                {[]string{rest + encoded + `=="`}, claims},
+		"without padding":       {[]string{rest + encoded + `"`}, claims},
+		"in the second header":  {[]string{`Bearer realm=""`, rest + encoded + `"`}, claims},
+		"in capitals":           {[]string{strings.Replace(rest, "claims=", "Claims=", 1) + encoded + `"`}, claims},
+		"none":                  {[]string{`Bearer realm="", authorization_uri="https://login.example"`}, ""},
+		"no header":             {nil, ""},
+		"not JSON":              {[]string{rest + `aGVsbG8="`}, ""},
+		"not base64":            {[]string{rest + `====a"`}, ""},
+		"not closed":            {[]string{rest + encoded}, ""},
+		"longer than any other": {[]string{rest + strings.Repeat("e", 9000) + `"`}, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := graph.Claims(tt.challenges...); got != tt.want {
+				t.Errorf("Claims = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestNamesOperations(t *testing.T) {
+	tests := map[string]struct{ method, path string }{
+		"batch":               {"POST", "/$batch"},
+		"read":                {"GET", "/users/8c1d/mailboxSettings/automaticRepliesSetting"},
+		"directory":           {"GET", "/users/ann@contoso.example"},
+		"subscription-create": {"POST", "/subscriptions"},
+		"subscription-renew":  {"PATCH", "/subscriptions/1"},
+		"subscription-delete": {"DELETE", "/subscriptions/1"},
+		"subscription-list":   {"GET", "/subscriptions"},
+		"other":               {"GET", "/me"},
+	}
+	for want, tt := range tests {
+		req, err := http.NewRequest(tt.method, "https://graph.example/v1.0"+tt.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := graph.OperationOf(req); got != want {
+			t.Errorf("operation of %s %s = %q, want %q", tt.method, tt.path, got, want)
+		}
+	}
+}
