@@ -27,7 +27,9 @@ func TestSetup(t *testing.T) {
 			"False", []string{asked(ann, "True")},
 		},
 		"a redirect is not followed": {
-			func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/monitor", http.StatusTemporaryRedirect) },
+			func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "/monitor", http.StatusTemporaryRedirect)
+			},
 			"True", []string{asked(ann, "True"), asked(bob, "True")},
 		},
 	}
