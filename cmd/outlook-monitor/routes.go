@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
+	"path"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 
 	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/front"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -32,21 +36,23 @@ func (s *service) openListeners() error {
 
 	public := s.engine()
 	receiver.Register(public)
+	guarded := []string{webhook.NotificationPath, webhook.LifecyclePath}
 	if base, err := settings.PublicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
 		// A proxy may pass the path of PUBLIC_URL on or take it off.
 		receiver.Register(public.Group(base.Path))
+		guarded = append(guarded, path.Join(base.Path, webhook.NotificationPath), path.Join(base.Path, webhook.LifecyclePath))
 	}
-	l := listener{Listener: s.cfg.listener, handler: public}
+	l := front.Listener{Listener: s.cfg.listener, Handler: front.Guard(public, front.GuardConfig{
+		Paths: guarded, Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies, Log: s.log,
+	})}
 	if l.Listener == nil {
 		if l.Listener, err = net.Listen("tcp", settings.ListenAddr); err != nil {
 			return fmt.Errorf("listen: %w: choose another LISTEN_ADDR", err)
 		}
 	}
 	s.listeners = append(s.listeners, l)
-	if settings.TLSCertFile != "" {
-		if s.listeners[0].tls, err = newCertificate(settings.TLSCertFile, settings.TLSKeyFile, s.log); err != nil {
-			return err
-		}
+	if s.listeners[0].TLS, err = s.tls(); err != nil {
+		return err
 	}
 	if settings.PrivateAddr == "" {
 		private.Register(public)
@@ -58,8 +64,35 @@ func (s *service) openListeners() error {
 	if err != nil {
 		return fmt.Errorf("listen: %w: choose another PRIVATE_ADDR", err)
 	}
-	s.listeners = append(s.listeners, listener{Listener: ln, handler: inside})
+	s.listeners = append(s.listeners, front.Listener{Listener: ln, Handler: inside})
 	return nil
+}
+
+// tls returns how the public listener speaks TLS; nil: not at all.
+func (s *service) tls() (*tls.Config, error) {
+	settings := s.cfg.settings
+	switch {
+	case settings.TLSCertFile != "":
+		certificate, err := front.NewCertificate(settings.TLSCertFile, settings.TLSKeyFile, s.log)
+		if err != nil {
+			return nil, err
+		}
+		return certificate.TLS(), nil
+	case len(settings.ACMEDomains) > 0:
+		var err error
+		s.acme, err = front.NewACME(front.ACMEConfig{
+			Domains: settings.ACMEDomains, Email: settings.ACMEEmail, Directory: settings.ACMEDirectory, CAFile: settings.ACMECAFile,
+			Vault: s.store.Vault("acme"), Log: s.log,
+			Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
+				return s.store.Lock(ctx, "acme:"+name, front.LockTime)
+			},
+		})
+		if err != nil {
+			return nil, err
+		}
+		return s.acme.TLS(), nil
+	}
+	return nil, nil
 }
 
 // engine returns an engine that says 503 to whatever needs Redis until its
@@ -70,7 +103,7 @@ func (s *service) engine() *gin.Engine {
 		switch c.Request.URL.Path {
 		case "/healthz", "/readyz", "/metrics":
 		default:
-			if !s.ready.Load() {
+			if !s.ready.Load() && !c.Request.URL.Query().Has("validationToken") {
 				c.Header("Retry-After", "1")
 				c.AbortWithStatusJSON(http.StatusServiceUnavailable, gin.H{"error": "Redis is out of reach: try again"})
 			}

@@ -15,6 +15,7 @@ import (
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/deliver"
+	"outlook-monitor/internal/front"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/redisstore"
@@ -45,7 +46,8 @@ type service struct {
 	graph    *graph.Client
 	states   *clientStates
 
-	listeners  []listener
+	listeners  []front.Listener
+	acme       *front.ACME // nil: certificates come from elsewhere
 	watcher    *watch.Watcher
 	subscriber *subscribe.Subscriber
 	deliverer  *deliver.Deliverer
@@ -153,7 +155,12 @@ func (s *service) openLoops() (err error) {
 		s.log.Warn("PUBLIC_URL is not set: no subscriptions, mailboxes are only polled", "interval", settings.PollInterval.String())
 	}
 	s.subscriber, err = subscribe.New(subscribe.Config{
-		Queue: s.store, Store: s.store, Graph: s.graph, Settings: want, Lifetime: settings.Lifetime, Keys: s.states.keys,
+		Queue: s.store, Store: covers{s.store}, Graph: s.graph, Settings: want, Lifetime: settings.Lifetime, Keys: s.states.keys,
+		Swept: func(f subscribe.Swept) {
+			for kind, n := range map[string]int{"known": f.Known, "lost": f.Lost, "adopted": f.Adopted, "surplus": f.Surplus, "foreign": f.Foreign} {
+				s.metrics.Swept(kind, n)
+			}
+		},
 		Stepped: func(step subscribe.Step, err error) {
 			s.metrics.Stepped(string(step.Action), string(step.Reason), err)
 		},
@@ -177,6 +184,14 @@ func (s *service) openLoops() (err error) {
 	return err
 }
 
+// covers is the store as the subscriber sees it.
+type covers struct{ *redisstore.Store }
+
+// SpendWrite takes one from the budget of subscription writes.
+func (c covers) SpendWrite(ctx context.Context, kept float64) (time.Duration, error) {
+	return c.Spend(ctx, redisstore.Budget{Name: "subscriptions", Rate: subscribe.WriteRate, Burst: subscribe.WriteBurst}, kept)
+}
+
 // Run serves until ctx ends, and returns once everything in hand is finished or
 // given back. What stops first is what brings work: the listeners and the loops,
 // in any order, because all that passes between them lies in Redis; then the
@@ -196,7 +211,7 @@ func (s *service) Run(ctx context.Context) error {
 
 	work, ctx := errgroup.WithContext(ctx)
 	for _, l := range s.listeners {
-		work.Go(func() error { return serve(ctx, l, s.log) })
+		work.Go(func() error { return front.Serve(ctx, l, s.log) })
 	}
 	work.Go(func() error { return s.loops(ctx) })
 	err := work.Wait()
@@ -220,6 +235,9 @@ func (s *service) loops(ctx context.Context) error {
 	g.Go(func() error { return s.subscriber.Run(ctx) })
 	g.Go(func() error { return s.deliverer.Run(ctx) })
 	g.Go(func() error { return s.syncer.Run(ctx) })
+	if s.acme != nil {
+		g.Go(func() error { return s.acme.Run(ctx) })
+	}
 	return g.Wait()
 }
 

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
 
@@ -24,7 +23,7 @@ const mostPages = 2000
 // it answers. What it grants is in the answer, with the expiry that counts.
 //
 // The errors are [ooo.Duplicate], [ooo.TooLong], [ooo.ErrHandshake],
-// [ooo.ErrSubscriptionDenied], [ooo.ErrRejected], those of a user without a
+// [ooo.ErrSubscriptionDenied], [ooo.ErrSubscriptionQuota], [ooo.ErrRejected], those of a user without a
 // mailbox ([ooo.ErrUserGone], [ooo.ErrNoMailbox]), [ooo.Throttled],
 // [ooo.ErrUnauthorized] and [ooo.ErrUnavailable]. With the last comes
 // [ooo.ErrNoAnswer] if the subscription may have been made all the same.
@@ -43,6 +42,10 @@ func (c *Client) CreateSubscription(ctx context.Context, request ooo.Subscriptio
 	}
 	ask.SetExpirationDateTime(new(request.ExpiresAt.UTC()))
 	ask.SetLatestSupportedTlsVersion(new(tlsVersion))
+	if request.Certificate.ID != "" {
+		ask.SetIncludeResourceData(new(true))
+		setCertificate(ask, request.Certificate)
+	}
 	made, err := c.subscriptionBuilder().Post(ctx, ask, nil)
 	if err != nil {
 		err = because(sdkError(err), aCreation)
@@ -69,18 +72,30 @@ func maybeDone(err error) bool {
 	return errors.Is(err, errIncomplete) || errors.Is(err, errUnreadable)
 }
 
-// RenewSubscription asks for a later expiry; the answer has the one that counts.
-// The errors are [ooo.ErrSubscriptionGone], [ooo.TooLong],
-// [ooo.ErrSubscriptionDenied], [ooo.ErrRejected], [ooo.Throttled],
+func setCertificate(ask *models.Subscription, certificate ooo.Certificate) {
+	ask.SetEncryptionCertificate(&certificate.Base64)
+	ask.SetEncryptionCertificateId(&certificate.ID)
+}
+
+// PatchSubscription renews a subscription and changes what can be changed; the
+// answer has the expiry that counts. The errors are [ooo.ErrSubscriptionGone],
+// [ooo.TooLong], [ooo.ErrHandshake], [ooo.ErrSubscriptionDenied],
+// [ooo.ErrSubscriptionQuota], [ooo.ErrRejected], [ooo.Throttled],
 // [ooo.ErrUnauthorized] and [ooo.ErrUnavailable].
-func (c *Client) RenewSubscription(ctx context.Context, id ooo.SubscriptionID, expires time.Time) (ooo.GraphSubscription, error) {
+func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionPatch) (ooo.GraphSubscription, error) {
 	ctx, cancel := context.WithTimeout(ctx, subscriptionTime)
 	defer cancel()
 	if id == "" {
 		return ooo.GraphSubscription{}, ooo.ErrSubscriptionGone
 	}
 	ask := models.NewSubscription()
-	ask.SetExpirationDateTime(new(expires.UTC()))
+	ask.SetExpirationDateTime(new(patch.ExpiresAt.UTC()))
+	if patch.NotificationURL != "" {
+		ask.SetNotificationUrl(&patch.NotificationURL)
+	}
+	if patch.Certificate.ID != "" {
+		setCertificate(ask, patch.Certificate)
+	}
 	renewed, err := c.subscriptionBuilder().BySubscriptionId(string(id)).Patch(ctx, ask, nil)
 	if err != nil {
 		return ooo.GraphSubscription{}, because(sdkError(err), aSubscription)

@@ -57,10 +57,10 @@ func TestTheLifeOfASubscription(t *testing.T) {
 	}
 
 	later := time.Now().Add(3 * time.Hour)
-	renewed, err := c.RenewSubscription(t.Context(), made.ID, later)
+	renewed, err := c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionPatch{ExpiresAt: later})
 	want.ExpiresAt = later.UTC().Truncate(time.Second)
 	if renewed != want || err != nil {
-		t.Errorf("RenewSubscription = %+v, %v, want %+v", renewed, err, want)
+		t.Errorf("PatchSubscription = %+v, %v, want %+v", renewed, err, want)
 	}
 
 	listed := list(t, c)
@@ -77,8 +77,8 @@ func TestTheLifeOfASubscription(t *testing.T) {
 	if err := c.DeleteSubscription(t.Context(), made.ID); !errors.Is(err, ooo.ErrSubscriptionGone) {
 		t.Errorf("a second DeleteSubscription = %v, want %v", err, ooo.ErrSubscriptionGone)
 	}
-	if _, err := c.RenewSubscription(t.Context(), made.ID, later); !errors.Is(err, ooo.ErrSubscriptionGone) {
-		t.Errorf("RenewSubscription of a deleted one = %v, want %v", err, ooo.ErrSubscriptionGone)
+	if _, err := c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionPatch{ExpiresAt: later}); !errors.Is(err, ooo.ErrSubscriptionGone) {
+		t.Errorf("PatchSubscription of a deleted one = %v, want %v", err, ooo.ErrSubscriptionGone)
 	}
 }
 
@@ -89,8 +89,8 @@ func TestASubscriptionWithoutANameIsGone(t *testing.T) {
 	if err := c.DeleteSubscription(t.Context(), ""); !errors.Is(err, ooo.ErrSubscriptionGone) {
 		t.Errorf("DeleteSubscription = %v, want %v", err, ooo.ErrSubscriptionGone)
 	}
-	if _, err := c.RenewSubscription(t.Context(), "", time.Now()); !errors.Is(err, ooo.ErrSubscriptionGone) {
-		t.Errorf("RenewSubscription = %v, want %v", err, ooo.ErrSubscriptionGone)
+	if _, err := c.PatchSubscription(t.Context(), "", ooo.SubscriptionPatch{ExpiresAt: time.Now()}); !errors.Is(err, ooo.ErrSubscriptionGone) {
+		t.Errorf("PatchSubscription = %v, want %v", err, ooo.ErrSubscriptionGone)
 	}
 	if asked {
 		t.Error("Graph was asked, want no call")
@@ -112,9 +112,9 @@ func TestGraphGrantsLess(t *testing.T) {
 	if err != nil || !made.ExpiresAt.Before(time.Now().Add(21*time.Minute)) {
 		t.Errorf("CreateSubscription = %+v, %v, want the expiry that Graph chose", made, err)
 	}
-	_, err = c.RenewSubscription(t.Context(), made.ID, time.Now().Add(10080*time.Minute))
+	_, err = c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionPatch{ExpiresAt: time.Now().Add(10080 * time.Minute)})
 	if long, ok := errors.AsType[*ooo.TooLong](err); !ok || long.Max != 10070*time.Minute {
-		t.Errorf("RenewSubscription = %v, want TooLong of 10070 minutes", err)
+		t.Errorf("PatchSubscription = %v, want TooLong of 10070 minutes", err)
 	}
 }
 
@@ -265,8 +265,8 @@ func TestRenewalsAndDeletionsThatFail(t *testing.T) {
 				w.fault(tt.fault)
 			}
 			defer w.ClearFaults()
-			_, err := c.RenewSubscription(t.Context(), made.ID, time.Now().Add(time.Hour))
-			expect(t, "RenewSubscription", err, tt.want, tt.wait)
+			_, err := c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionPatch{ExpiresAt: time.Now().Add(time.Hour)})
+			expect(t, "PatchSubscription", err, tt.want, tt.wait)
 			expect(t, "DeleteSubscription", c.DeleteSubscription(t.Context(), made.ID), tt.want, tt.wait)
 			want := tt.want
 			if errors.Is(want, ooo.ErrSubscriptionGone) {
@@ -289,8 +289,8 @@ func TestRenewalsAndDeletionsThatFail(t *testing.T) {
 func TestARenewalNeedsAnExpiry(t *testing.T) {
 	t.Parallel()
 	c := newStub(t, func(w http.ResponseWriter, r *http.Request) { answerJSON(w, http.StatusOK, `{"id":"1"}`) }).client(t)
-	if sub, err := c.RenewSubscription(t.Context(), "1", time.Now()); !errors.Is(err, ooo.ErrUnavailable) || sub.ID != "" {
-		t.Errorf("RenewSubscription = %+v, %v, want %v", sub, err, ooo.ErrUnavailable)
+	if sub, err := c.PatchSubscription(t.Context(), "1", ooo.SubscriptionPatch{ExpiresAt: time.Now()}); !errors.Is(err, ooo.ErrUnavailable) || sub.ID != "" {
+		t.Errorf("PatchSubscription = %+v, %v, want %v", sub, err, ooo.ErrUnavailable)
 	}
 }
 
@@ -305,9 +305,9 @@ func TestARenewalChangesOnlyTheExpiry(t *testing.T) {
 		bodies <- body
 		answerJSON(w, http.StatusOK, `{"id":"1","expirationDateTime":"2026-11-25T12:00:00.1234567Z"}`)
 	}).client(t)
-	sub, err := c.RenewSubscription(t.Context(), "1", time.Date(2026, 11, 25, 13, 0, 0, 0, time.FixedZone("", 3600)))
+	sub, err := c.PatchSubscription(t.Context(), "1", ooo.SubscriptionPatch{ExpiresAt: time.Date(2026, 11, 25, 13, 0, 0, 0, time.FixedZone("", 3600))})
 	if want := time.Date(2026, 11, 25, 12, 0, 0, 123456700, time.UTC); err != nil || !sub.ExpiresAt.Equal(want) {
-		t.Errorf("RenewSubscription = %+v, %v, want expiry %v", sub, err, want)
+		t.Errorf("PatchSubscription = %+v, %v, want expiry %v", sub, err, want)
 	}
 	body := <-bodies
 	delete(body, "@odata.type")

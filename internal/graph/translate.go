@@ -164,7 +164,6 @@ func tooLong(r *refusal) error {
 
 // Why a subscription is denied, as far as Graph tells.
 var (
-	errQuota   = errors.New("the number of subscriptions is used up")
 	errConsent = errors.New("consent is missing")
 	errPolicy  = errors.New("the access policy leaves this mailbox out")
 )
@@ -172,7 +171,7 @@ var (
 func deniedSubscription(r *refusal) error {
 	switch {
 	case quotaText.MatchString(r.message):
-		return fmt.Errorf("%w: %w", errQuota, ooo.ErrSubscriptionDenied)
+		return ooo.ErrSubscriptionQuota
 	case r.code == "Authorization_RequestDenied":
 		return fmt.Errorf("%w: %w", errConsent, ooo.ErrSubscriptionDenied)
 	case r.code == "ErrorAccessDenied":

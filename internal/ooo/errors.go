@@ -33,6 +33,8 @@ var (
 	// ErrSubscriptionDenied means 403: consent, access policy or quota; the text
 	// that is wrapped around it says which, as far as Graph tells.
 	ErrSubscriptionDenied = errors.New("subscription denied: grant Calendars.Read to the app registration, look at its mailbox access policy and at the number of subscriptions")
+	// ErrSubscriptionQuota means that the number of subscriptions is used up.
+	ErrSubscriptionQuota = errors.New("the number of subscriptions is used up: Graph takes no more for this mailbox or app")
 	// ErrHandshake means Graph could not validate the notification URL.
 	ErrHandshake = errors.New("Graph could not reach PUBLIC_URL: check that it is this service's public https address")
 )

@@ -26,13 +26,33 @@ type Subscription struct {
 	Error    string // why Failed, a sentence
 
 	NotificationURL string
+	LifecycleURL    string
 	KeyTag          string // of the secret that its clientState was derived with
+	CertificateID   string // of the certificate that resource data is encrypted for; empty: none is sent
 	CreatedAt       time.Time
 	ExpiresAt       time.Time // as Graph returned it
 	RenewAt         time.Time // chosen once per life, jittered
 	RetryAt         time.Time // not before, after a failure
 	Failures        int       // in a row
+	Trouble         Trouble   // why the last step failed; empty: it did not
+
+	// Former is the live one that this one takes the place of: it is deleted once
+	// this one is there.
+	Former SubscriptionID
 }
+
+// Trouble is why a step failed: what Plan needs to know of an error.
+type Trouble string
+
+const (
+	TroubleThrottled   Trouble = "throttled"   // RetryAt is a wait that Graph asked for
+	TroubleQuota       Trouble = "quota"       // the number of subscriptions is used up
+	TroubleDenied      Trouble = "denied"      // consent or access policy
+	TroubleHandshake   Trouble = "handshake"   // Graph could not reach PUBLIC_URL
+	TroubleRejected    Trouble = "rejected"    // such as a resource that Graph doesn't take
+	TroubleMailbox     Trouble = "mailbox"     // there is none, or the user is gone
+	TroubleUnavailable Trouble = "unavailable" // Graph is out of reach, busy, or Exchange failed
+)
 
 // ResourcePath returns the Graph resource for one user.
 func ResourcePath(template string, id ObjectID) string {
@@ -47,6 +67,21 @@ type SubscriptionRequest struct {
 	LifecycleURL    string
 	ClientState     string // at most 128 characters; never logged
 	ExpiresAt       time.Time
+	Certificate     Certificate // zero: no resource data
+}
+
+// Certificate is what resource data is encrypted for.
+type Certificate struct {
+	ID     string // the same on all replicas; at most 128 characters
+	Base64 string // X.509 in DER
+}
+
+// SubscriptionPatch is what can be changed of a living subscription; zero values
+// leave it as it is.
+type SubscriptionPatch struct {
+	ExpiresAt       time.Time
+	NotificationURL string // Graph validates it before it answers
+	Certificate     Certificate
 }
 
 // GraphSubscription is a subscription as Graph returns it. Graph does not tell

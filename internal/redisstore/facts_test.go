@@ -46,6 +46,25 @@ var factSuite = map[string]func(t *testing.T, s store){
 			t.Errorf("Stamp = %v, %v, want it not before %v", at, err, before)
 		}
 	},
+	"a budget gives its burst, then by its rate, and keeps some for others": func(t *testing.T, s store) {
+		b := redisstore.Budget{Name: "test", Rate: 0.01, Burst: 10}
+		take := func(kept float64) (taken int) {
+			for range 20 {
+				wait, err := s.Spend(t.Context(), b, kept)
+				s.must(err)
+				if wait == 0 {
+					taken++
+				} else if wait > 1000*time.Second {
+					t.Errorf("wait = %v, want at most the budget's 1,000 s", wait)
+				}
+			}
+			return taken
+		}
+		humble, bold := take(0.5), take(0)
+		if humble != 5 || bold != 5 {
+			t.Errorf("taken = %d keeping half, then %d, want 5 and 5", humble, bold)
+		}
+	},
 	"an emptied Redis is noticed once": func(t *testing.T, s store) {
 		if emptied, err := s.Emptied(t.Context()); emptied || err != nil {
 			t.Errorf("Emptied = %t, %v, want false", emptied, err)

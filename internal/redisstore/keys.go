@@ -15,8 +15,10 @@ const (
 	schemaKey    = "om:schema" // STRING the schema version
 	wakeChannel  = "om:wake"   // Pub/Sub: the due set's key
 	secretPrefix = "om:secret:"
-	lockPrefix   = "om:lock:"  // STRING owner, PX
-	stampPrefix  = "om:stamp:" // STRING ms
+	lockPrefix   = "om:lock:"   // STRING owner, PX
+	stampPrefix  = "om:stamp:"  // STRING ms
+	budgetPrefix = "om:budget:" // STRING ms at which the budget is whole again, PX
+	vaultPrefix  = "om:vault:"  // STRING what a vault keeps under a name
 )
 
 // shardOf returns the shard that a user lives in.

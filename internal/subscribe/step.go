@@ -3,233 +3,281 @@ package subscribe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"outlook-monitor/internal/due"
 	"outlook-monitor/internal/ooo"
 )
 
-// do carries out one step and records how it went. Its error is the store's:
+// work is one step for one user, while it is carried out.
+type work struct {
+	*Subscriber
+	clock due.Clock
+	claim ooo.Claim
+	user  ooo.User
+	want  Settings
+	step  Step
+}
+
+// do carries out the step and records how it went. Its error is the store's:
 // Graph's become part of the record.
-func (s *Subscriber) do(ctx context.Context, clock due.Clock, keys ooo.ClientStateKeys, c ooo.Claim, user ooo.User, step Step) error {
-	sub := step.Subscription
+func (w work) do(ctx context.Context) error {
+	sub := w.step.Subscription
 	var err error // Graph's
-	switch step.Action {
-	case Create:
-		err = s.create(ctx, clock, keys, c, user, &sub)
+	switch w.step.Action {
+	case Create, Replace:
+		err = w.create(ctx, &sub)
 	case Find:
-		err = s.find(ctx, clock, &sub)
+		err = w.find(ctx, &sub)
 	case Renew:
-		err = s.renew(ctx, clock, &sub)
+		err = w.renew(ctx, &sub)
+	case DeleteFormer:
+		if err = w.remove(ctx, sub.Former); err == nil {
+			sub.Former = ""
+		}
 	case Delete:
-		if err = s.cfg.Graph.DeleteSubscription(ctx, sub.ID); err == nil || errors.Is(err, ooo.ErrSubscriptionGone) {
-			s.log(ctx, c, user, step, nil)
-			return s.cfg.Store.DropSubscription(ctx, c, sub.Resource)
+		if err = w.remove(ctx, sub.ID); err == nil {
+			w.log(ctx, w.step, nil)
+			return w.cfg.Store.DropSubscription(ctx, w.claim, sub.Resource)
 		}
 	case Drop:
-		return s.cfg.Store.DropSubscription(ctx, c, sub.Resource)
+		return w.cfg.Store.DropSubscription(ctx, w.claim, sub.Resource)
 	case Forget:
-		return s.cfg.Store.Forget(ctx, c)
+		return w.cfg.Store.Forget(ctx, w.claim)
 	}
 	if errors.Is(err, ooo.ErrStale) || err != nil && ctx.Err() != nil {
 		return err
 	}
 	if err != nil {
-		s.fail(ctx, clock, &sub, err)
+		if w.step.Action == Replace {
+			sub = w.step.Subscription // still there
+		}
+		w.fail(ctx, &sub, err)
 	}
-	s.log(ctx, c, user, step, err)
-	if errors.Is(err, errNotFound) && !user.Active {
-		return s.cfg.Store.DropSubscription(ctx, c, sub.Resource)
+	w.log(ctx, w.step, err)
+	if errors.Is(err, errNotFound) {
+		return w.cfg.Store.DropSubscription(ctx, w.claim, sub.Resource)
 	}
-	if err := s.cfg.Store.SaveSubscription(ctx, c, sub); err != nil {
+	return w.record(ctx, sub, err == nil)
+}
+
+// record saves sub, forgets the lifecycle events that were acted on, and has the
+// user read after a creation: what happened before was not announced.
+func (w work) record(ctx context.Context, sub ooo.Subscription, well bool) error {
+	if err := w.cfg.Store.SaveSubscription(ctx, w.claim, sub); err != nil || !well {
 		return err
 	}
-	if heard := about(step.Subscription.ID, user.Lifecycle); err == nil && len(heard) > 0 {
-		if err := s.cfg.Store.ClearLifecycle(ctx, c, heard...); err != nil {
+	var acted []ooo.Lifecycle
+	for _, e := range w.user.Lifecycle {
+		if id := w.step.Subscription.ID; id != "" && e.SubscriptionID == id {
+			acted = append(acted, e)
+		}
+	}
+	if len(acted) > 0 && w.step.Action != DeleteFormer {
+		if err := w.cfg.Store.ClearLifecycle(ctx, w.claim, acted...); err != nil {
 			return err
 		}
 	}
-	if err == nil && step.Action != Renew {
-		_, err := s.cfg.Store.Mark(ctx, ooo.ReadQueue, ooo.Mark{Key: c.Key, Source: ooo.SourceSubscription})
-		return err
+	if w.step.Action != Create && w.step.Action != Replace {
+		return nil
 	}
-	return nil
+	_, err := w.cfg.Store.Mark(ctx, ooo.ReadQueue, ooo.Mark{Key: w.claim.Key, Source: ooo.SourceSubscription})
+	return err
 }
 
-func about(id ooo.SubscriptionID, events []ooo.Lifecycle) []ooo.Lifecycle {
-	var heard []ooo.Lifecycle
-	for _, e := range events {
-		if id != "" && e.SubscriptionID == id {
-			heard = append(heard, e)
-		}
-	}
-	return heard
-}
-
-// create asks Graph for sub, having recorded that it does.
-func (s *Subscriber) create(ctx context.Context, clock due.Clock, keys ooo.ClientStateKeys, c ooo.Claim, user ooo.User, sub *ooo.Subscription) error {
-	failures := sub.Failures
+// create asks Graph for a subscription, having recorded that it does. The one
+// that it replaces stays until it is there.
+func (w work) create(ctx context.Context, sub *ooo.Subscription) error {
+	before := *sub
 	*sub = ooo.Subscription{
-		Resource: sub.Resource, ObjectID: user.Person.ID, State: ooo.SubscriptionCreating, Failures: failures,
-		NotificationURL: s.cfg.Settings.NotificationURL, KeyTag: keys.Tag(),
+		Resource: before.Resource, ObjectID: w.user.Person.ID, State: ooo.SubscriptionCreating, Failures: before.Failures,
+		NotificationURL: w.want.NotificationURL, LifecycleURL: w.want.LifecycleURL,
+		KeyTag: w.want.Keys.Tag(), CertificateID: w.want.Certificate.ID, Former: before.Former,
 	}
-	if err := s.cfg.Store.SaveSubscription(ctx, c, *sub); err != nil {
+	if w.step.Action == Replace {
+		sub.Former = before.ID
+	}
+	if err := w.cfg.Store.SaveSubscription(ctx, w.claim, *sub); err != nil {
 		return errors.Join(ooo.ErrStale, err) // without the note, no call
 	}
-	made, err := s.ask(ctx, clock, keys, user, *sub)
+	made, err := w.ask(ctx, *sub)
 	if twin, ok := errors.AsType[*ooo.Duplicate](err); ok && twin.ID != "" {
-		// One that we don't know of has the place. Its clientState can't be
-		// changed, so it makes way; the read that follows covers the gap.
-		if err := s.cfg.Graph.DeleteSubscription(ctx, twin.ID); err != nil && !errors.Is(err, ooo.ErrSubscriptionGone) {
+		if adopted, err := w.adopt(ctx, before, twin.ID, sub); adopted || err != nil {
 			return err
 		}
-		made, err = s.ask(ctx, clock, keys, user, *sub)
+		// Graph takes no second one beside it and it is not as wanted, so it makes
+		// way; the read that follows covers the gap.
+		if err := w.remove(ctx, twin.ID); err != nil {
+			return err
+		}
+		if sub.Former == twin.ID {
+			sub.Former = ""
+		}
+		sub.KeyTag = w.want.Keys.Tag()
+		made, err = w.ask(ctx, *sub)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		w.live(sub, made)
 	}
-	s.live(sub, made, clock())
-	return nil
+	return err
+}
+
+// adopt takes over a subscription whose creation was asked for by a process that
+// did not live to record it: then its clientState is the one that was noted. The
+// renewal tells whether it is what was asked for.
+func (w work) adopt(ctx context.Context, before ooo.Subscription, id ooo.SubscriptionID, sub *ooo.Subscription) (adopted bool, err error) {
+	noted := before.ID == "" && before.State == ooo.SubscriptionCreating && id != before.Former &&
+		before.NotificationURL == sub.NotificationURL && before.LifecycleURL == sub.LifecycleURL &&
+		before.ObjectID == sub.ObjectID && before.CertificateID == sub.CertificateID && w.want.Keys.Accepts(before.KeyTag)
+	if !noted {
+		return false, nil
+	}
+	sub.KeyTag = before.KeyTag
+	found, err := w.patch(ctx, id, ooo.SubscriptionPatch{ExpiresAt: w.clock().Add(w.life(*sub))})
+	switch {
+	case errors.Is(err, ooo.ErrSubscriptionGone):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("%w: %w", ooo.ErrNoAnswer, err) // it is still to be found out
+	case found.NotificationURL != sub.NotificationURL || found.LifecycleURL != sub.LifecycleURL:
+		return false, nil
+	}
+	w.live(sub, found)
+	return true, nil
 }
 
 // ask makes the call, once more with a shorter life if Graph names its limit.
-func (s *Subscriber) ask(ctx context.Context, clock due.Clock, keys ooo.ClientStateKeys, user ooo.User, sub ooo.Subscription) (ooo.GraphSubscription, error) {
+func (w work) ask(ctx context.Context, sub ooo.Subscription) (ooo.GraphSubscription, error) {
 	request := ooo.SubscriptionRequest{
-		Resource:        ooo.ResourcePath(sub.Resource, user.Person.ID),
+		Resource:        w.path(sub),
 		ChangeType:      changes,
-		NotificationURL: s.cfg.Settings.NotificationURL,
-		LifecycleURL:    s.cfg.Settings.LifecycleURL,
-		ClientState:     keys.Derive(user.Key, sub.Resource),
-		ExpiresAt:       clock().Add(s.life(sub.Resource)),
+		NotificationURL: sub.NotificationURL,
+		LifecycleURL:    sub.LifecycleURL,
+		ClientState:     w.want.Keys.Derive(w.user.Key, sub.Resource),
+		Certificate:     w.want.Certificate,
 	}
-	made, err := s.cfg.Graph.CreateSubscription(ctx, request)
-	if s.learn(sub.Resource, err) {
-		request.ExpiresAt = clock().Add(s.life(sub.Resource))
-		made, err = s.cfg.Graph.CreateSubscription(ctx, request)
+	for {
+		request.ExpiresAt = w.clock().Add(w.life(sub))
+		if err := w.spend(ctx); err != nil {
+			return ooo.GraphSubscription{}, err
+		}
+		made, err := w.cfg.Graph.CreateSubscription(ctx, request)
+		if !w.learn(sub, err) {
+			return made, err
+		}
 	}
-	return made, err
 }
 
-// life is how long a subscription to resource is asked for.
-func (s *Subscriber) life(resource string) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if most, ok := s.granted[resource]; ok {
-		return min(most, s.cfg.Lifetime)
+// renew moves the expiry, and the URL and the certificate where they differ.
+func (w work) renew(ctx context.Context, sub *ooo.Subscription) error {
+	patch := ooo.SubscriptionPatch{}
+	if sub.NotificationURL != w.want.NotificationURL {
+		patch.NotificationURL = w.want.NotificationURL
 	}
-	return s.cfg.Lifetime
+	if sub.CertificateID != "" && sub.CertificateID != w.want.Certificate.ID {
+		patch.Certificate = w.want.Certificate
+	}
+	for {
+		patch.ExpiresAt = w.clock().Add(w.life(*sub))
+		made, err := w.patch(ctx, sub.ID, patch)
+		if w.learn(*sub, err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if patch.NotificationURL != "" {
+			sub.NotificationURL = patch.NotificationURL
+		}
+		if patch.Certificate.ID != "" {
+			sub.CertificateID = patch.Certificate.ID
+		}
+		w.live(sub, made)
+		if sub.LifecycleURL != w.want.LifecycleURL { // can't follow: made anew soon, not all at once
+			sub.RenewAt = w.clock().Add(time.Minute + rand.N(moveTime))
+		}
+		return nil
+	}
 }
 
-// learn takes the limit out of Graph's answer and says whether there was a new
-// one.
-func (s *Subscriber) learn(resource string, err error) bool {
-	limit, ok := errors.AsType[*ooo.TooLong](err)
-	if !ok || limit.Max <= margin {
-		return false
+// moveTime spreads the replacement of those whose lifecycle URL can't follow.
+const moveTime = 20 * time.Minute
+
+func (w work) patch(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionPatch) (ooo.GraphSubscription, error) {
+	if err := w.spend(ctx); err != nil {
+		return ooo.GraphSubscription{}, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, known := s.granted[resource]
-	s.granted[resource] = limit.Max - margin
-	return !known || limit.Max-margin < before
+	return w.cfg.Graph.PatchSubscription(ctx, id, patch)
 }
+
+// remove deletes a subscription; that it is gone already is as good.
+func (w work) remove(ctx context.Context, id ooo.SubscriptionID) error {
+	if err := w.spend(ctx); err != nil {
+		return err
+	}
+	if err := w.cfg.Graph.DeleteSubscription(ctx, id); !errors.Is(err, ooo.ErrSubscriptionGone) {
+		return err
+	}
+	return nil
+}
+
+func (w work) path(sub ooo.Subscription) string {
+	path := ooo.ResourcePath(sub.Resource, sub.ObjectID)
+	if w.want.Certificate.ID == "" {
+		return path
+	}
+	return path + richSelect
+}
+
+// richSelect is what Graph wants of a subscription to Outlook items with
+// resource data: that it names the properties. These tell an absence.
+const richSelect = "?$select=id,showAs,isAllDay,start,end"
 
 // live notes what Graph granted. It is renewed at two thirds of that, up to a
 // tenth earlier by chance so that what was made together is not renewed together.
-func (s *Subscriber) live(sub *ooo.Subscription, made ooo.GraphSubscription, now time.Time) {
+func (w work) live(sub *ooo.Subscription, made ooo.GraphSubscription) {
+	now := w.clock()
 	if sub.ID != made.ID {
 		sub.CreatedAt = now
 	}
 	life := max(made.ExpiresAt.Sub(now), 0)
 	sub.ID, sub.ExpiresAt = made.ID, made.ExpiresAt
 	sub.RenewAt = now.Add(life*2/3 - rand.N(life/10+1))
-	sub.State, sub.Error, sub.Failures, sub.RetryAt = ooo.SubscriptionLive, "", 0, time.Time{}
-}
-
-func (s *Subscriber) renew(ctx context.Context, clock due.Clock, sub *ooo.Subscription) error {
-	made, err := s.cfg.Graph.RenewSubscription(ctx, sub.ID, clock().Add(s.life(sub.Resource)))
-	if s.learn(sub.Resource, err) {
-		made, err = s.cfg.Graph.RenewSubscription(ctx, sub.ID, clock().Add(s.life(sub.Resource)))
-	}
-	if err == nil {
-		s.live(sub, made, clock())
-	}
-	return err
+	sub.State, sub.Error, sub.Failures, sub.RetryAt, sub.Trouble = ooo.SubscriptionLive, "", 0, time.Time{}, ""
 }
 
 // errNotFound means Graph never made what it was asked for.
 var errNotFound = errors.New("Graph has no such subscription")
 
-// find looks whether Graph made a subscription whose answer was lost, and takes
-// it over. One that points elsewhere is not ours.
-func (s *Subscriber) find(ctx context.Context, clock due.Clock, sub *ooo.Subscription) error {
-	path := strings.TrimPrefix(ooo.ResourcePath(sub.Resource, sub.ObjectID), "/")
-	for found, err := range s.cfg.Graph.Subscriptions(ctx) {
-		if err != nil {
-			return err
-		}
-		if strings.EqualFold(strings.TrimPrefix(found.Resource, "/"), path) &&
-			found.NotificationURL == sub.NotificationURL && found.ExpiresAt.After(clock()) {
-			s.live(sub, found, clock())
+// find looks whether Graph made a subscription for a user who has left, so that
+// it can be deleted.
+func (w work) find(ctx context.Context, sub *ooo.Subscription) error {
+	listed, err := w.listing(ctx)
+	if err != nil {
+		return err
+	}
+	for _, found := range listed {
+		if samePath(found.Resource, ooo.ResourcePath(sub.Resource, sub.ObjectID)) &&
+			found.NotificationURL == sub.NotificationURL && found.ExpiresAt.After(w.clock()) {
+			w.live(sub, found)
 			return nil
 		}
 	}
 	return errNotFound
 }
 
-// Waits between tries for one subscription.
-const (
-	firstWait  = 3 * time.Second
-	firstGrant = 30 * time.Second // for what an administrator has to change
-	mostWait   = 10 * time.Minute
-)
-
-// fail notes a failure in sub and when to try again.
-func (s *Subscriber) fail(ctx context.Context, clock due.Clock, sub *ooo.Subscription, err error) {
-	now := clock()
-	if errors.Is(err, ooo.ErrSubscriptionGone) {
-		sub.ID, sub.State = "", ooo.SubscriptionRemoved // the next plan makes it anew
-		return
-	}
-	if errors.Is(err, errNotFound) {
-		sub.State = ooo.SubscriptionFailed // the next plan makes it
-		return
-	}
-	sub.Failures++
-	sub.Error = err.Error()
-	wait := due.Backoff(sub.Failures, firstWait, mostWait)
-	throttled, isThrottled := errors.AsType[*ooo.Throttled](err)
-	switch {
-	case isThrottled:
-		wait = throttled.After
-		if throttled.Whole {
-			if err := s.cfg.Store.Hold(ctx, now.Add(wait)); err != nil {
-				s.cfg.Log.WarnContext(ctx, "the wait that Graph asked for could not be shared", "err", err)
-			}
-		}
-	case errors.Is(err, ooo.ErrSubscriptionDenied), errors.Is(err, ooo.ErrRejected):
-		wait = due.Backoff(sub.Failures, firstGrant, mostWait)
-	}
-	sub.RetryAt = now.Add(wait)
-	// A call without an answer may have made it: it is looked for first. A live
-	// one that could not be renewed or deleted stays what it is.
-	if sub.ID == "" && !errors.Is(err, ooo.ErrNoAnswer) {
-		sub.State = ooo.SubscriptionFailed
-	}
-}
-
 // log writes one line for each step that worked and for the first of a row of
 // failures.
-func (s *Subscriber) log(ctx context.Context, c ooo.Claim, user ooo.User, step Step, err error) {
-	s.cfg.Stepped(step, err)
-	attrs := []any{"user", c.Key, "object_id", user.Person.ID, "action", step.Action, "reason", step.Reason,
+func (w work) log(ctx context.Context, step Step, err error) {
+	w.cfg.Stepped(step, err)
+	attrs := []any{"user", w.claim.Key, "object_id", w.user.Person.ID, "action", step.Action, "reason", step.Reason,
 		"resource", step.Subscription.Resource}
 	switch {
 	case err == nil, errors.Is(err, errNotFound), errors.Is(err, ooo.ErrSubscriptionGone):
-		s.cfg.Log.InfoContext(ctx, "subscription", attrs...)
+		w.cfg.Log.InfoContext(ctx, "subscription", attrs...)
 	case step.Subscription.Failures == 0:
-		s.cfg.Log.WarnContext(ctx, "subscription step failed, will try on", append(attrs, "err", err)...)
+		w.cfg.Log.WarnContext(ctx, "subscription step failed, will try on", append(attrs, "err", err)...)
 	}
 }

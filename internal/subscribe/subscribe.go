@@ -10,13 +10,21 @@
 // grow with them, are kept in the record, so that neither a restart nor another
 // replica starts them over.
 //
-// That a subscription is asked for is recorded before the call. A process that
-// dies in between leaves a user whose subscription Graph may have: it is looked
-// for and taken over, not made twice. Its clientState needs no record because it
-// is derived from the user and the resource.
+// That a subscription is asked for is recorded before the call. If the answer is
+// lost, with the process maybe, it is asked for again: Graph then names the one
+// that it has, and that one is taken over. Its clientState needs no record
+// because it is derived from the user and the resource; only the tag of the
+// secret is noted.
 //
-// What happened before a subscription existed is not announced, so after each
-// creation the user is read.
+// What can't be patched is replaced: first the new one is made, then the old one
+// deleted. Where Graph refuses two for the same resource, the old one goes first
+// and the user is read right after. What happened before a subscription existed
+// is not announced, so after each creation the user is read.
+//
+// All writes of all replicas come out of one budget, which keeps a part for those
+// who are not covered. A sweep, on one replica at a time, compares what Graph
+// lists with the records: what vanished without a word is made anew, and what is
+// nobody's is deleted.
 package subscribe
 
 import (
@@ -25,8 +33,11 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"outlook-monitor/internal/due"
 	"outlook-monitor/internal/ooo"
@@ -44,12 +55,19 @@ type Store interface {
 	Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error)
 	Hold(ctx context.Context, until time.Time) error
 	Now(ctx context.Context) (time.Time, error)
+	// SpendWrite takes one from the budget of writes and returns 0, or returns how
+	// long to wait; kept is the share that is left to others.
+	SpendWrite(ctx context.Context, kept float64) (time.Duration, error)
+	Heard(ctx context.Context, key ooo.Key, events ...ooo.Lifecycle) error
+	Lock(ctx context.Context, name string, ttl time.Duration) (unlock func(context.Context) error, err error)
+	Stamp(ctx context.Context, name string) (time.Time, error)
+	SetStamp(ctx context.Context, name string) error
 }
 
 // Graph has the subscriptions.
 type Graph interface {
 	CreateSubscription(ctx context.Context, request ooo.SubscriptionRequest) (ooo.GraphSubscription, error)
-	RenewSubscription(ctx context.Context, id ooo.SubscriptionID, expires time.Time) (ooo.GraphSubscription, error)
+	PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionPatch) (ooo.GraphSubscription, error)
 	DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) error
 	Subscriptions(ctx context.Context) iter.Seq2[ooo.GraphSubscription, error]
 }
@@ -65,23 +83,33 @@ type Config struct {
 	// Keys derives clientStates. It may have to ask Redis.
 	Keys func(ctx context.Context) (ooo.ClientStateKeys, error)
 
-	// Stepped hears of each step; err is nil when it worked. It may be nil.
+	// Certificate is what resource data is encrypted for; nil: none is asked for.
+	Certificate func() (ooo.Certificate, error)
+
+	SweepEvery time.Duration // between two sweeps; default 30 min
+	ListPause  time.Duration // between two pages of the list of subscriptions; default 1 s
+
+	// Stepped hears of each step; err is nil when it worked. Swept hears of each
+	// sweep. Both may be nil.
 	Stepped func(step Step, err error)
+	Swept   func(Swept)
 	Log     *slog.Logger
 }
 
 // Subscriber runs the subscribe queue.
 type Subscriber struct {
-	cfg  Config
-	loop *due.Loop
+	cfg   Config
+	loop  *due.Loop
+	lanes map[bool]chan struct{} // capacity 1 each: who waits for the budget, by whether it keeps a part for others
+	lists chan struct{}          // capacity 1: who lists
 
 	mu      sync.Mutex
-	granted map[string]time.Duration // by resource: the longest life Graph grants, as it said; guarded by mu
+	granted map[string]time.Duration // by what is limited: the longest life Graph grants, as it said; guarded by mu
 }
 
 const (
 	lease   = 10 * time.Second // extended while Graph takes its time
-	workers = 8
+	workers = 48               // Graph takes a second or two for each
 	changes = "created,updated,deleted"
 	// margin keeps a life that Graph named as its limit under that limit, which
 	// it checks to the millisecond.
@@ -102,7 +130,19 @@ func New(cfg Config) (*Subscriber, error) {
 	if cfg.Stepped == nil {
 		cfg.Stepped = func(Step, error) {}
 	}
-	s := &Subscriber{cfg: cfg, granted: map[string]time.Duration{}}
+	if cfg.Swept == nil {
+		cfg.Swept = func(Swept) {}
+	}
+	if cfg.SweepEvery <= 0 {
+		cfg.SweepEvery = 30 * time.Minute
+	}
+	if cfg.ListPause <= 0 {
+		cfg.ListPause = time.Second
+	}
+	s := &Subscriber{
+		cfg: cfg, granted: map[string]time.Duration{}, lists: make(chan struct{}, 1),
+		lanes: map[bool]chan struct{}{false: make(chan struct{}, 1), true: make(chan struct{}, 1)},
+	}
 	var err error
 	s.loop, err = due.New(due.Config{
 		Queue: cfg.Queue, Name: ooo.SubscribeQueue, Lease: lease,
@@ -115,7 +155,12 @@ func New(cfg Config) (*Subscriber, error) {
 // are done.
 func (s *Subscriber) Run(ctx context.Context) error {
 	s.review(ctx)
-	return s.loop.Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.loop.Run(ctx) })
+	if s.cfg.Settings.NotificationURL != "" {
+		g.Go(func() error { return s.sweeps(ctx) })
+	}
+	return g.Wait()
 }
 
 // review marks the users whose cover no longer fits the settings: their own due
@@ -168,7 +213,7 @@ func (s *Subscriber) tend(ctx context.Context, clock due.Clock, claims []ooo.Cla
 			if step.Action == Nothing {
 				return s.settle(ctx, c, user, step)
 			}
-			err = s.do(ctx, clock, want.Keys, c, user, step)
+			err = work{s, clock, c, user, want, step}.do(ctx)
 		}
 		switch {
 		case errors.Is(err, ooo.ErrStale):
@@ -186,19 +231,28 @@ func (s *Subscriber) tend(ctx context.Context, clock due.Clock, claims []ooo.Cla
 	return []ooo.Finished{{Claim: c, Next: clock().Add(time.Minute), Failed: true}}
 }
 
-// want returns the settings with the secrets that are accepted now.
+// want returns the settings with the secrets and the certificate of now.
 func (s *Subscriber) want(ctx context.Context) (Settings, error) {
 	want := s.cfg.Settings
 	var err error
-	want.Keys, err = s.cfg.Keys(ctx)
+	if want.Keys, err = s.cfg.Keys(ctx); err == nil && s.cfg.Certificate != nil {
+		want.Certificate, err = s.cfg.Certificate()
+	}
 	return want, err
 }
 
-// settle clears the lifecycle events that were acted on, or that name no
-// subscription of this user, and says when to plan again.
+// settle clears the lifecycle events that ask for nothing more and says when to
+// plan again. A reauthorization that failed stays noted until it has worked.
 func (s *Subscriber) settle(ctx context.Context, c ooo.Claim, user ooo.User, step Step) []ooo.Finished {
-	if len(user.Lifecycle) > 0 {
-		if err := s.cfg.Store.ClearLifecycle(ctx, c, user.Lifecycle...); err != nil && !errors.Is(err, ooo.ErrStale) {
+	var over []ooo.Lifecycle
+	for _, e := range user.Lifecycle {
+		ours := slices.ContainsFunc(user.Subscriptions, func(s ooo.Subscription) bool { return s.ID == e.SubscriptionID })
+		if e.Kind != ooo.ReauthorizationRequired || !ours {
+			over = append(over, e)
+		}
+	}
+	if len(over) > 0 {
+		if err := s.cfg.Store.ClearLifecycle(ctx, c, over...); err != nil && !errors.Is(err, ooo.ErrStale) {
 			s.cfg.Log.DebugContext(ctx, "lifecycle events stay noted", "user", c.Key, "err", err)
 		}
 	}

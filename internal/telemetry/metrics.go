@@ -25,6 +25,7 @@ type Metrics struct {
 	graphRequests  *prometheus.CounterVec
 	graphSeconds   *prometheus.HistogramVec
 	steps          *prometheus.CounterVec
+	swept          *prometheus.CounterVec
 	deliveries     *prometheus.CounterVec
 	attemptSeconds prometheus.Histogram
 	delivery       *prometheus.HistogramVec
@@ -64,6 +65,8 @@ func NewMetrics(build BuildInfo) *Metrics {
 			"How long Graph and its login endpoint took to answer.", callBuckets, "operation"),
 		steps: counter(r, "subscription_steps_total",
 			"Steps taken to keep the subscriptions as they should be.", "action", "reason", "outcome"),
+		swept: counter(r, "swept_subscriptions_total",
+			"Subscriptions found when Graph's list was compared with the records, by what they were.", "found"),
 		deliveries: counter(r, "deliveries_total",
 			"Attempts to tell the mediator a state, by how they ended.", "outcome"),
 		attemptSeconds: histogram(r, "delivery_attempt_seconds",
@@ -138,6 +141,10 @@ func (m *Metrics) GraphAnswered(operation string, status int, took time.Duration
 func (m *Metrics) Stepped(action, reason string, err error) {
 	m.steps.WithLabelValues(action, reason, outcome(err)).Inc()
 }
+
+// Swept counts the n subscriptions of one kind that a comparison of Graph's list
+// with the records found.
+func (m *Metrics) Swept(found string, n int) { m.swept.WithLabelValues(found).Add(float64(max(n, 0))) }
 
 // Told counts an attempt to tell the mediator a state. took is the call's time;
 // since, the time from the recorded change, counts if it was acknowledged.
