@@ -11,7 +11,7 @@ import (
 func prefersJSON(accept []string) bool {
 	json, named := quality(accept, "application/json")
 	html, alike := quality(accept, "text/html")
-	return json > html || json == html && named > alike
+	return json > html || json == html && json > 0 && named > alike
 }
 
 // quality returns how much kind is liked, 0 to 1, by the most precise range that

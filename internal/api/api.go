@@ -53,7 +53,7 @@ type Check struct {
 	Name     string
 	Required bool // the service is not ready without it
 	// Probe returns what there is to know, and an error if the dependency is not
-	// there.
+	// there. It returns when ctx ends.
 	Probe func(ctx context.Context) (detail string, err error)
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"html"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 
@@ -49,14 +48,15 @@ func (a *API) monitor(c *gin.Context) {
 		if on {
 			word = "True"
 		}
-		a.say(c, status, fmt.Sprintf("You would like to monitor %s %s", address, word),
-			gin.H{"email": address, "status": word, "result": text})
+		text = fmt.Sprintf("You would like to monitor %s %s", address, word)
+		a.say(c, status, text, gin.H{"email": address, "status": word, "result": text})
 	case http.StatusNotFound:
 		text = fmt.Sprintf("User %s not in Active Directory", address)
 		a.say(c, status, text, gin.H{"email": address, "error": text})
 	default:
 		if status == http.StatusServiceUnavailable {
 			a.cfg.Log.WarnContext(ctx, "a monitor request could not be stored", "err", err)
+			c.Header("Retry-After", "1")
 		}
 		a.say(c, status, text, gin.H{"error": text})
 	}
@@ -100,8 +100,7 @@ func monitorRequest(c *gin.Context) (address string, on bool, err error) {
 // readJSON reads a body that must be one JSON value of to's form, in any JSON
 // content type.
 func readJSON(c *gin.Context, most int64, to any) error {
-	kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
-	if err != nil || kind != "application/json" && !(strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")) {
+	if !isJSON(c.GetHeader("Content-Type")) {
 		return errNotJSON
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, most))
@@ -115,4 +114,11 @@ func readJSON(c *gin.Context, most int64, to any) error {
 		return errInvalidJSON
 	}
 	return nil
+}
+
+// isJSON says whether a content type is one of JSON, whatever its parameters.
+func isJSON(kind string) bool {
+	kind, _, _ = strings.Cut(kind, ";")
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	return kind == "application/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")
 }

@@ -2,15 +2,12 @@ package api_test
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 
 	"outlook-monitor/internal/ooo"
 )
-
-var discard = slog.New(slog.DiscardHandler)
 
 func monitorWorld() *world {
 	w := newWorld()
@@ -82,6 +79,7 @@ func TestMonitorContentTypes(t *testing.T) {
 	tests := map[string]int{
 		"application/json": 200, "application/json; charset=utf-8": 200, "APPLICATION/JSON": 200,
 		"application/vnd.api+json": 200, "text/plain": 400, "application/x-www-form-urlencoded": 400, "": 400, "text/json+x": 400,
+		"application/json;": 200, "application/json; charset": 200, "application/json2": 400, "multipart/form-data; boundary=x": 400,
 	}
 	for kind, want := range tests {
 		t.Run(kind, func(t *testing.T) {
@@ -99,6 +97,7 @@ func TestMonitorAnswersInJSONWhenThatIsPreferred(t *testing.T) {
 		"": false, "*/*": false, "text/html": false, "application/json": true, "application/json, */*": true,
 		"text/html, application/json;q=0.9": false, "application/json, text/html;q=0.9": true, "application/*": true,
 		"application/json;q=0.5, text/*;q=0.6": false, "nonsense": false, "application/json;q=x": false,
+		"application/json;q=0": false, "text/html;q=0, */*": true, "*/*;q=0": false, "text/*, application/json;q=1.0": true,
 	}
 	for accept, want := range tests {
 		t.Run(accept, func(t *testing.T) {

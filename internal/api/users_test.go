@@ -209,11 +209,3 @@ func TestReady(t *testing.T) {
 		})
 	}
 }
-
-func TestAFailedSync(t *testing.T) {
-	w := newWorld()
-	w.syncErr = errors.New("the mediator is away")
-	if response, body := (request{method: "GET", path: "/"}).send(t, serve(t, w)); response.StatusCode != 200 || body != "EXCHANGE OOO MAIN PAGE : Unable to sync with Mediator Server." {
-		t.Errorf("answer = %d %q, want 200 and the old text", response.StatusCode, body)
-	}
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -24,16 +25,21 @@ type world struct {
 	err       error // of every call of the store
 	lookups   int
 	starts    []string
-	marks     []ooo.Key
+	marks     []ooo.Mark
 	resent    []ooo.Key
 	events    []ooo.Event
-	syncErr   error
+	asked     int // the limit of the last history
+	sync      func(context.Context) error
+	log       *slog.Logger
 	checks    []api.Check
 	token     string
 }
 
 func newWorld() *world {
-	return &world{users: map[ooo.Key]ooo.User{}, directory: map[string]ooo.Person{}}
+	return &world{
+		users: map[ooo.Key]ooo.User{}, directory: map[string]ooo.Person{}, log: slog.New(slog.DiscardHandler),
+		sync: func(context.Context) error { return nil },
+	}
 }
 
 // add monitors an address that is found.
@@ -95,11 +101,11 @@ func (w *world) Stop(_ context.Context, key ooo.Key) error {
 	return w.err
 }
 
-func (w *world) Mark(_ context.Context, _ ooo.Queue, marks ...ooo.Mark) (int, error) {
+func (w *world) Mark(_ context.Context, q ooo.Queue, marks ...ooo.Mark) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, m := range marks {
-		w.marks = append(w.marks, m.Key)
+	if q == ooo.ReadQueue {
+		w.marks = append(w.marks, marks...)
 	}
 	return len(marks), w.err
 }
@@ -111,9 +117,10 @@ func (w *world) Resend(_ context.Context, key ooo.Key) error {
 	return w.err
 }
 
-func (w *world) History(context.Context, ooo.Key, int) ([]ooo.Event, error) {
+func (w *world) History(_ context.Context, _ ooo.Key, limit int) ([]ooo.Event, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.asked = limit
 	return w.events, w.err
 }
 
@@ -130,19 +137,28 @@ func (w *world) Find(_ context.Context, address string) (ooo.Person, error) {
 
 var errAway = errors.New("redis: connection refused")
 
-// serve runs the API and returns its base URL.
-func serve(t *testing.T, w *world) string {
+// handler is the API over w.
+func handler(t *testing.T, w *world) http.Handler { return over(t, w, w, w) }
+
+// over is the API over a store and a directory that need not be w.
+func over(t *testing.T, w *world, store api.Store, directory api.Directory) http.Handler {
 	t.Helper()
 	a, err := api.New(api.Config{
-		Store: w, Directory: w, Sync: func(context.Context) error { return w.syncErr }, Checks: w.checks, Token: w.token,
+		Store: store, Directory: directory, Sync: w.sync, Checks: w.checks, Token: w.token, Log: w.log,
 		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine := api.NewEngine(discard)
+	engine := api.NewEngine(w.log)
 	a.Register(engine)
-	server := httptest.NewServer(engine)
+	return engine
+}
+
+// serve runs the API and returns its base URL.
+func serve(t *testing.T, w *world) string {
+	t.Helper()
+	server := httptest.NewServer(handler(t, w))
 	t.Cleanup(server.Close)
 	return server.URL
 }

@@ -1,0 +1,205 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/ooo"
+)
+
+func TestTheMainPage(t *testing.T) {
+	const good, bad = "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL.", "EXCHANGE OOO MAIN PAGE : Unable to sync with Mediator Server."
+	tests := map[string]struct {
+		method string
+		err    error
+		body   string
+		syncs  int32
+	}{
+		"a sync that works":            {http.MethodGet, nil, good, 1},
+		"a sync that fails":            {http.MethodGet, errors.New("the mediator is away"), bad, 1},
+		"a look at it syncs nothing":   {http.MethodHead, nil, "", 0},
+		"a look at it can not fail":    {http.MethodHead, errors.New("the mediator is away"), "", 0},
+		"a sync that was not finished": {http.MethodGet, context.DeadlineExceeded, bad, 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			var syncs atomic.Int32
+			w.sync = func(context.Context) error { syncs.Add(1); return tt.err }
+			response, body := request{method: tt.method, path: "/"}.send(t, serve(t, w))
+			if response.StatusCode != 200 || body != tt.body || syncs.Load() != tt.syncs {
+				t.Errorf("answer = %d %q after %d syncs, want 200 %q after %d", response.StatusCode, body, syncs.Load(), tt.body, tt.syncs)
+			}
+			if kind := response.Header.Get("Content-Type"); tt.method == http.MethodGet && !strings.HasPrefix(kind, "text/plain") {
+				t.Errorf("Content-Type = %q, want plain text", kind)
+			}
+		})
+	}
+}
+
+// TestNothingIsLockedDuringASync has several callers wait in one sync, which
+// ends only after /monitor was answered, as the mediator calls back.
+func TestNothingIsLockedDuringASync(t *testing.T) {
+	const callers = 5
+	w := monitorWorld()
+	var inside sync.WaitGroup
+	inside.Add(callers)
+	called := make(chan struct{})
+	w.sync = func(ctx context.Context) error {
+		inside.Done()
+		select {
+		case <-called:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	base := serve(t, w)
+	answers := make(chan string, callers)
+	var callersDone sync.WaitGroup
+	for range callers {
+		callersDone.Go(func() {
+			_, body := request{method: "GET", path: "/"}.send(t, base)
+			answers <- body
+		})
+	}
+	inside.Wait()
+	if response, body := asJSON(`{"email":"bob@contoso.example","status":"True"}`).send(t, base); response.StatusCode != 200 {
+		t.Errorf("monitor during a sync = %d %q, want 200", response.StatusCode, body)
+	}
+	close(called)
+	callersDone.Wait()
+	for range callers {
+		if body := <-answers; !strings.HasSuffix(body, "SUCCESSFUL.") {
+			t.Errorf("answer = %q, want that the sync worked", body)
+		}
+	}
+}
+
+// silent is a store and a directory that answer only when they are given up on.
+type silent struct{ *world }
+
+func (s silent) Find(ctx context.Context, _ string) (ooo.Person, error) {
+	<-ctx.Done()
+	return ooo.Person{}, ctx.Err()
+}
+
+func (s silent) User(ctx context.Context, _ ooo.Key) (ooo.User, error) {
+	<-ctx.Done()
+	return ooo.User{}, ctx.Err()
+}
+
+func (s silent) Stop(ctx context.Context, _ ooo.Key) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestTheMediatorAlwaysGetsAnAnswerInTime(t *testing.T) {
+	tests := map[string]struct {
+		request
+		store, directory bool // that are silent
+		status           int
+	}{
+		"a silent directory: stored all the same": {asJSON(`{"email":"bob@contoso.example","status":"True"}`), false, true, 202},
+		"a silent store at a start":               {asJSON(`{"email":"bob@contoso.example","status":"True"}`), true, false, 503},
+		"a silent store at a stop":                {asJSON(`{"email":"bob@contoso.example","status":"False"}`), true, false, 503},
+		"both silent":                             {asJSON(`{"email":"bob@contoso.example","status":"True"}`), true, true, 503},
+		"a silent directory, asked by PUT":        {request{method: "PUT", path: "/api/users/bob@contoso.example"}, false, true, 202},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := monitorWorld()
+				var store api.Store = w
+				var directory api.Directory = w
+				if tt.store {
+					store = silent{w}
+				}
+				if tt.directory {
+					directory = silent{w}
+				}
+				r := httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, strings.NewReader(tt.body))
+				r.Header.Set("Content-Type", "application/json")
+				began, answer := time.Now(), httptest.NewRecorder()
+				over(t, w, store, directory).ServeHTTP(answer, r)
+				if took := time.Since(began); answer.Code != tt.status || took >= 8*time.Second {
+					t.Errorf("answer = %d after %v, want %d within 8 s", answer.Code, took, tt.status)
+				}
+			})
+		})
+	}
+}
+
+func TestProbesAreAskedAtOnceAndNotForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		hang := func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() }
+		w.checks = []api.Check{{Name: "a", Probe: hang}, {Name: "b", Probe: hang}, {Name: "c", Required: true, Probe: hang}}
+		began, answer := time.Now(), httptest.NewRecorder()
+		handler(t, w).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+		if took := time.Since(began); answer.Code != 503 || took > 2*time.Second {
+			t.Errorf("readyz = %d after %v, want 503 within 2 s", answer.Code, took)
+		}
+	})
+}
+
+func TestAPanicTellsNobody(t *testing.T) {
+	var out bytes.Buffer
+	w := newWorld()
+	w.log = slog.New(slog.NewTextHandler(&out, nil))
+	w.sync = func(context.Context) error { panic("ann@contoso.example has a secret") }
+	answer := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	r.Header.Set("Authorization", "Bearer the-token")
+	handler(t, w).ServeHTTP(answer, r)
+	if answer.Code != 500 || !strings.Contains(answer.Body.String(), `"error"`) {
+		t.Errorf("answer = %d %q, want 500 with an error in JSON", answer.Code, answer.Body)
+	}
+	if log := out.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, "stack=") {
+		t.Errorf("log = %s, want the error and where it happened", log)
+	}
+	for _, secret := range []string{"contoso", "the-token"} {
+		if strings.Contains(out.String()+answer.Body.String(), secret) {
+			t.Errorf("log or answer has %q in it, want it left out", secret)
+		}
+	}
+}
+
+func TestTheLogTellsNoAddresses(t *testing.T) {
+	var out bytes.Buffer
+	w := monitorWorld()
+	w.log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.finding = ooo.ErrUnavailable
+	h := handler(t, w)
+	send := func(r request) {
+		q := httptest.NewRequestWithContext(t.Context(), r.method, r.path, strings.NewReader(r.body))
+		q.Header.Set("Content-Type", "application/json")
+		h.ServeHTTP(httptest.NewRecorder(), q)
+	}
+	all := []request{
+		asJSON(`{"email":"bob@contoso.example","status":"True"}`), asJSON(`{"email":"bob@contoso.example","status":"False"}`),
+		{method: "GET", path: "/api/users/ann@contoso.example"}, {method: "PUT", path: "/api/users/ann@contoso.example"},
+		{method: "POST", path: "/api/users/ann@contoso.example/check"}, {method: "GET", path: "/ann@contoso.example"},
+		{method: "POST", path: "/api/users", body: `{"emails":["bob@contoso.example"]}`},
+	}
+	for _, away := range []error{nil, errAway} {
+		w.err = away
+		for _, r := range all {
+			send(r)
+		}
+	}
+	if !strings.Contains(out.String(), "route=/api/users/:email/check") || strings.Contains(out.String(), "contoso") {
+		t.Errorf("log = %s, want routes and no address", out.String())
+	}
+}

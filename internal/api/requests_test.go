@@ -1,0 +1,166 @@
+package api_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+func TestACheckIsAnUrgentRead(t *testing.T) {
+	absent := ooo.KeyOf("absent@contoso.example")
+	tests := map[string]struct {
+		request
+		want []ooo.Mark
+	}{
+		"a check reads the user now":             {request{method: "POST", path: "/api/users/ann@contoso.example/check"}, []ooo.Mark{{Key: ooo.KeyOf("ann@contoso.example"), Source: ooo.SourceRequest, Urgent: true}}},
+		"a start of one known absent looks anew": {asJSON(`{"email":"absent@contoso.example","status":"True"}`), []ooo.Mark{{Key: absent, Source: ooo.SourceRequest, Urgent: true}}},
+		"a check of nobody reads nobody":         {request{method: "POST", path: "/api/users/no@contoso.example/check"}, nil},
+		"a resend reads nobody":                  {request{method: "POST", path: "/api/users/ann@contoso.example/resend"}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := monitorWorld()
+			w.users[absent] = ooo.User{Key: absent, Active: true, Condition: ooo.Unknown, Reason: ooo.ErrNotInDirectory.Error()}
+			tt.send(t, serve(t, w))
+			if !slices.Equal(w.marks, tt.want) {
+				t.Errorf("marks = %+v, want %+v", w.marks, tt.want)
+			}
+		})
+	}
+}
+
+func TestAResendReachesTheStore(t *testing.T) {
+	w := monitorWorld()
+	response, _ := request{method: "POST", path: "/api/users/ANN@contoso.example/resend"}.send(t, serve(t, w))
+	if want := []ooo.Key{ooo.KeyOf("ann@contoso.example")}; response.StatusCode != 202 || !slices.Equal(w.resent, want) {
+		t.Errorf("answer = %d with %v resent, want 202 with %v", response.StatusCode, w.resent, want)
+	}
+}
+
+func TestTheSpellingIsTheMediators(t *testing.T) {
+	w := monitorWorld()
+	base := serve(t, w)
+	asJSON(`{"email":" BOB@Contoso.example ","status":"True"}`).send(t, base)
+	asJSON(`{"email":"aNN@contoso.example","status":"True"}`).send(t, base)
+	request{method: "PUT", path: "/api/users/O'Hara%2Bx@contoso.example"}.send(t, base)
+	if want := []string{"BOB@Contoso.example", "aNN@contoso.example", "O'Hara+x@contoso.example"}; !slices.Equal(w.starts, want) {
+		t.Errorf("started = %q, want %q", w.starts, want)
+	}
+}
+
+func TestTheLastOfDoubledFieldsCounts(t *testing.T) {
+	w := monitorWorld()
+	response, body := asJSON(`{"status":"False","email":"ann@contoso.example","email":"bob@contoso.example","status":"True"}`).send(t, serve(t, w))
+	if want := []string{"bob@contoso.example"}; response.StatusCode != 200 || !slices.Equal(w.starts, want) {
+		t.Errorf("answer = %d %q with %q started, want 200 with %q", response.StatusCode, body, w.starts, want)
+	}
+}
+
+func TestMonitorInJSON(t *testing.T) {
+	tests := map[string]struct {
+		body   string
+		status int
+		want   string
+	}{
+		"a start":           {`{"email":"bob@contoso.example","status":"true"}`, 200, `{"email":"bob@contoso.example","result":"You would like to monitor bob@contoso.example True","status":"True"}`},
+		"a stop":            {`{"email":"bob@contoso.example","status":false}`, 200, `{"email":"bob@contoso.example","result":"You would like to monitor bob@contoso.example False","status":"False"}`},
+		"a start of nobody": {`{"email":"no@contoso.example","status":"True"}`, 404, `{"email":"no@contoso.example","error":"User no@contoso.example not in Active Directory"}`},
+		"no JSON":           {`x`, 400, `{"result":"Not JSON"}`},
+		"wrong fields":      {`{}`, 400, `{"result":"Invalid JSON"}`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := asJSON(tt.body)
+			r.header["Accept"] = "application/json"
+			if response, body := r.send(t, serve(t, monitorWorld())); response.StatusCode != tt.status || body != tt.want {
+				t.Errorf("answer = %d %s, want %d %s", response.StatusCode, body, tt.status, tt.want)
+			}
+		})
+	}
+}
+
+func TestHistory(t *testing.T) {
+	for query, want := range map[string]int{"": 100, "?limit=5": 5, "?limit=1000": 200, "?limit=0": 100, "?limit=-1": 100, "?limit=x": 100} {
+		w := monitorWorld()
+		w.events = []ooo.Event{
+			{At: time.Date(2026, 11, 24, 9, 0, 1, 0, time.UTC), Kind: ooo.EventDelivered, Sequence: 2, Attempt: 1, WebhookID: "wid"},
+			{At: time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC), Kind: ooo.EventChanged, Source: ooo.SourcePoll, Sequence: 2, Away: new(true)},
+		}
+		_, body := request{method: "GET", path: "/api/users/ann@contoso.example/history" + query}.send(t, serve(t, w))
+		text := `{"events":[{"at":"2026-11-24T09:00:01Z","kind":"delivered","sequence":2,"attempt":1,"webhookId":"wid"},` +
+			`{"at":"2026-11-24T09:00:00Z","kind":"changed","source":"poll","sequence":2,"outOfOffice":true}]}`
+		if body != text || w.asked != want {
+			t.Errorf("history%s = %s, %d asked for, want %s and %d", query, body, w.asked, text, want)
+		}
+	}
+}
+
+func TestMany(t *testing.T) {
+	many := func(n int) string {
+		body, err := json.Marshal(map[string][]string{"emails": slices.Repeat([]string{"bob@contoso.example"}, n)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	tests := map[string]struct {
+		body            string
+		status          int
+		results, starts int
+	}{
+		"none":                          {`{"emails":[]}`, 202, 0, 0},
+		"doubled ones are each told of": {many(3), 202, 3, 3},
+		"as many as may be":             {many(10_000), 202, 10_000, 10_000},
+		"one more":                      {many(10_001), 400, 0, 0},
+		"a body over 4 MiB":             {`{"emails":["` + strings.Repeat("a", 4<<20) + `"]}`, 413, 0, 0},
+		"a null list":                   {`{"emails":null}`, 400, 0, 0},
+		"a list that is a text":         {`{"emails":"bob@contoso.example"}`, 400, 0, 0},
+		"only wrong ones":               {`{"emails":["x",null,{}]}`, 202, 3, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			response, body := request{"POST", "/api/users", tt.body, map[string]string{"Content-Type": "application/json"}}.send(t, serve(t, w))
+			var answer struct {
+				Results []struct{ Email, Result, Error string }
+			}
+			if err := json.Unmarshal([]byte(body), &answer); err != nil {
+				t.Fatal(err)
+			}
+			if response.StatusCode != tt.status || len(answer.Results) != tt.results || len(w.starts) != tt.starts || w.lookups != 0 {
+				t.Errorf("answer = %d with %d results, %d starts and %d look-ups, want %d with %d, %d and none",
+					response.StatusCode, len(answer.Results), len(w.starts), w.lookups, tt.status, tt.results, tt.starts)
+			}
+			for _, r := range answer.Results {
+				if (r.Result == "accepted") == (r.Error != "") {
+					t.Errorf("result = %+v, want an error exactly with invalid ones", r)
+				}
+			}
+		})
+	}
+}
+
+func TestEverythingPrivateNeedsTheToken(t *testing.T) {
+	w := monitorWorld()
+	w.token = "the-token"
+	base := serve(t, w)
+	for _, route := range []string{
+		"GET /", "HEAD /", "POST /monitor", "POST /monitor/", "GET /api/users", "POST /api/users", "GET /api/users/ann@contoso.example",
+		"PUT /api/users/bob@contoso.example", "DELETE /api/users/ann@contoso.example", "POST /api/users/ann@contoso.example/check",
+		"POST /api/users/ann@contoso.example/resend", "GET /api/users/ann@contoso.example/history", "GET /metrics",
+	} {
+		method, path, _ := strings.Cut(route, " ")
+		response, _ := request{method, path, `{"email":"bob@contoso.example","status":"True"}`, map[string]string{"Content-Type": "application/json"}}.send(t, base)
+		if response.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s without a token = %d, want 401", route, response.StatusCode)
+		}
+	}
+	if len(w.starts) != 0 || len(w.marks) != 0 || len(w.resent) != 0 || len(w.users) != 1 {
+		t.Error("a stranger changed something, want nothing changed")
+	}
+}
