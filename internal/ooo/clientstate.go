@@ -5,30 +5,35 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 )
 
 // ClientStateKeys are the secrets from which clientStates are derived. The first
 // is used for new subscriptions, all are accepted: that is how they are rotated.
-// They print themselves as nothing.
-type ClientStateKeys struct{ keys [][]byte }
+// They can't print themselves.
+type ClientStateKeys struct {
+	// Pointers to strings, because fmt prints what is in another struct's
+	// unexported field without asking for methods; of these it prints addresses.
+	keys []*string
+}
 
 // NewClientStateKeys returns keys for the given secrets, the first for new
-// subscriptions.
+// subscriptions. Empty ones are left out: anyone could derive with them.
 func NewClientStateKeys(secrets ...string) ClientStateKeys {
 	var k ClientStateKeys
 	for _, s := range secrets {
-		k.keys = append(k.keys, []byte(s))
+		if s != "" {
+			k.keys = append(k.keys, &s)
+		}
 	}
 	return k
 }
 
-// String keeps the secrets out of logs.
-func (ClientStateKeys) String() string { return "[redacted]" }
-
-// GoString keeps the secrets out of logs.
-func (ClientStateKeys) GoString() string { return "[redacted]" }
+// Format writes a placeholder, whatever the verb.
+func (ClientStateKeys) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "[redacted]") }
 
 // Tag names the secret for new subscriptions without telling it: 8 characters;
 // empty if there is none.
@@ -41,10 +46,10 @@ func (k ClientStateKeys) Tag() string {
 
 // Accepts says whether the secret with this tag is accepted.
 func (k ClientStateKeys) Accepts(tag string) bool {
-	return slices.ContainsFunc(k.keys, func(key []byte) bool { return tagOf(key) == tag })
+	return slices.ContainsFunc(k.keys, func(key *string) bool { return tagOf(key) == tag })
 }
 
-func tagOf(key []byte) string { return mac(key, "tag")[:tagLength] }
+func tagOf(key *string) string { return mac(key, "tag")[:tagLength] }
 
 const (
 	tagLength = 8
@@ -90,8 +95,8 @@ func cutLast(s string) (before, after string, ok bool) {
 	return s[:i], s[i+1:], true
 }
 
-func mac(key []byte, text string) string {
-	h := hmac.New(sha256.New, key)
+func mac(key *string, text string) string {
+	h := hmac.New(sha256.New, []byte(*key))
 	h.Write([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }

@@ -49,6 +49,8 @@ type Claim struct {
 	Source   Source    // of the mark that made it due; SourcePoll if none did
 	SourceID string    // Mark.ID
 	MarkedAt time.Time // when it was marked; zero if it was not
+	// Lead is how much sooner the mark made it due than it was anyway.
+	Lead time.Duration
 	Failures int       // failed tries in a row before this one
 
 	ObjectID    ObjectID // empty until found in the directory

@@ -29,7 +29,11 @@ func Spoken(reply string) string {
 			}
 		case html.StartTagToken, html.SelfClosingTagToken:
 			name, _ := z.TagName()
-			s.open(atom.Lookup(name), token == html.SelfClosingTagToken)
+			empty := token == html.SelfClosingTagToken
+			s.open(atom.Lookup(name), empty)
+			if empty || s.dropped == 0 {
+				z.NextIsNotRawText() // or <title/> would have all tags after it spoken
+			}
 		case html.EndTagToken:
 			name, _ := z.TagName()
 			s.close(atom.Lookup(name))

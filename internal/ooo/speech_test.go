@@ -36,6 +36,10 @@ func TestSpoken(t *testing.T) {
 		"an unclosed tag at the end does no harm":   {"<p>Hi <b", "Hi"},
 		"a lone less-than is text":                  {"1 < 2", "1 < 2"},
 		"other scripts keep their letters":          {"<p>不在です</p><p>Привет</p>", "不在です. Привет"},
+		"an empty title swallows nothing":           {"<head><title/></head><body><p>Hi</p></body>", "Hi"},
+		"an empty style swallows nothing":           {"<style/><p>Hi</p>", "Hi"},
+		"frames that are missing leave no tags":     {"<noframes><p>Hi</p></noframes>", "Hi"},
+		"a form leaves no tags":                     {"<textarea><b>Hi</b></textarea>", "Hi"},
 		"an office paragraph with an empty element": {"<p class=MsoNormal>Hi<o:p></o:p></p>", "Hi"},
 	}
 	for name, tt := range tests {

@@ -62,10 +62,12 @@ func (d *dateTimeZone) instant() (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%w: date %.40q", ErrBadSetting, d.DateTime)
 }
 
-// inRange keeps dates within what milliseconds in a sorted set can order.
+// inRange keeps dates within what milliseconds in a sorted set can order and
+// JSON can write.
 func inRange(t time.Time) (time.Time, error) {
+	t = t.UTC() // first: the zone may move it into another year
 	if t.Year() < 1601 || t.Year() > 9999 {
 		return time.Time{}, fmt.Errorf("%w: year %d", ErrBadSetting, t.Year())
 	}
-	return t.UTC(), nil
+	return t, nil
 }

@@ -50,7 +50,7 @@ func queueKeys(shard int, q ooo.Queue) []string {
 		"held",  // HASH key -> token of the claim
 		"again", // HASH key -> due ms of marks made while held, or "x": stopped
 		"floor", // HASH key -> ms before which marks don't count
-		"why",   // HASH key -> source|ms|id of the mark
+		"why",   // HASH key -> lead ms|source|ms|id of the mark
 		"fails", // HASH key -> failures in a row
 	} {
 		keys = append(keys, shardKey(shard, string(q)+":"+part))

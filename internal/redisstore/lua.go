@@ -28,7 +28,9 @@ local function mark(q, key, at, urgent, why)
 	if why ~= '' then
 		local old = redis.call('HGET', q.why, key)
 		if not old or (string.sub(why, 1, 6) == 'notifi' and string.sub(old, 1, 6) ~= 'notifi') then
-			redis.call('HSET', q.why, key, why)
+			local due, lead = redis.call('ZSCORE', q.due, key), 0
+			if due and tonumber(due) > at and redis.call('HEXISTS', q.held, key) == 0 then lead = tonumber(due) - at end
+			redis.call('HSET', q.why, key, ms(lead) .. '|' .. why)
 		end
 	end
 	if redis.call('HEXISTS', q.held, key) == 1 then

@@ -172,9 +172,11 @@ func (s *Store) read(q ooo.Queue, answer []any, token string, sent time.Time, ba
 	for i := 3; i+4 < len(answer); i += 5 {
 		due, _, _ := parseMS(text(i + 1))
 		c := ooo.Claim{Queue: q, Key: ooo.Key(text(i)), Token: token, Due: fromMS(due), Source: ooo.SourcePoll}
-		if parts := strings.SplitN(text(i+2), "|", 3); len(parts) == 3 {
-			at, _ := strconv.ParseInt(parts[1], 10, 64)
-			c.Source, c.MarkedAt, c.SourceID = ooo.Source(parts[0]), fromMS(at), parts[2]
+		if parts := strings.SplitN(text(i+2), "|", 4); len(parts) == 4 {
+			lead, _ := strconv.ParseInt(parts[0], 10, 64)
+			at, _ := strconv.ParseInt(parts[2], 10, 64)
+			c.Source, c.MarkedAt, c.SourceID = ooo.Source(parts[1]), fromMS(at), parts[3]
+			c.Lead = time.Duration(lead) * time.Millisecond
 		}
 		c.Failures, _ = strconv.Atoi(text(i + 3))
 		id, fingerprint, _ := strings.Cut(text(i+4), "\n")

@@ -47,6 +47,16 @@ var queueSuite = map[string]func(t *testing.T, s store){
 			t.Errorf("Claim = %+v, want the notification's", c)
 		}
 	},
+	"a claim tells how much sooner the mark made it due": func(t *testing.T, s store) {
+		c := s.claim(ooo.ReadQueue, s.start("ann"), long)
+		s.done(c, s.now().Add(time.Hour))
+		_, err := s.Mark(t.Context(), ooo.ReadQueue, ooo.Mark{Key: c.Key, Source: ooo.SourceNotification, ID: "a|b", Urgent: true})
+		s.must(err)
+		c = s.claim(ooo.ReadQueue, c.Key, long)
+		if c.SourceID != "a|b" || c.Lead < 50*time.Minute || c.Lead > 61*time.Minute {
+			t.Errorf("Claim = %+v, want a lead of about an hour", c)
+		}
+	},
 	"a mark moves a due time only earlier": func(t *testing.T, s store) {
 		c := s.claim(ooo.ReadQueue, s.start("ann"), long)
 		s.done(c, s.now())

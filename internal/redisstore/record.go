@@ -83,6 +83,7 @@ if from ~= 'window' then
 end
 if ARGV[9] == '0' then return tonumber(get('seq')) or 0 end
 local seq = redis.call('HINCRBY', user, 'seq', 1)
+if ARGV[12] == 'notification' then set('announced', ms(seq)) end
 set('away', ARGV[10], 'msg', ARGV[11], 'changed', at, 'queued', at,
 	'source', ARGV[12], 'marked', ARGV[14], 'dstate', 'pending')
 if ARGV[12] == 'notification' then tell(ARGV[14], 'notification', 'source', ARGV[12], 'nid', ARGV[13]) end
@@ -114,4 +115,33 @@ func (s *Store) Record(ctx context.Context, c ooo.Claim, change ooo.Change) (int
 		s.nudge(c.Key, ooo.DeliverQueue)
 	}
 	return sequence, nil
+}
+
+// mostLate is how long after a change a notification may still be about it.
+const mostLate = 10 * time.Minute
+
+// announce notes that a change that something else noticed has been announced
+// after all.
+//
+//	KEYS   as userKeys
+//	ARGV   key, token of the claim in the read queue, notification id, marked ms,
+//	       most ms late
+//	result how many ms late, or -1 if there is nothing that it could be about
+var announce = userScript(`
+local changed, marked = tonumber(get('changed')) or 0, tonumber(ARGV[4])
+if not holds('read', ARGV[2]) or get('active') ~= '1' or changed == 0 or get('announced') == get('seq') then return -1 end
+if get('source') ~= 'poll' or marked < changed or marked - changed > tonumber(ARGV[5]) then return -1 end
+set('announced', get('seq'))
+tell(ms(now), 'notification', 'source', 'notification', 'seq', get('seq'), 'nid', ARGV[3], 'nat', ARGV[4])
+return marked - changed`)
+
+// Announced notes a notification that found nothing new. If the poll has seen a
+// change shortly before, it is taken to be about that: late is how long after
+// the change it came. Otherwise known is false.
+func (s *Store) Announced(ctx context.Context, c ooo.Claim) (late time.Duration, known bool, err error) {
+	answer, err := s.run(ctx, announce, call{userKeys(c.Key), []any{
+		string(c.Key), c.Token, c.SourceID, toMS(c.MarkedAt), mostLate.Milliseconds(),
+	}})
+	ms, _ := answer.(int64)
+	return time.Duration(ms) * time.Millisecond, err == nil && ms >= 0, err
 }

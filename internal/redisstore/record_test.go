@@ -107,6 +107,38 @@ var recordSuite = map[string]func(t *testing.T, s store){
 			t.Errorf("Record = %v, want ErrStale", err)
 		}
 	},
+	"a notification after the poll has seen a change is late": func(t *testing.T, s store) {
+		key := s.start("ann")
+		s.read(key, off)
+		look := func(source ooo.Source, setting *ooo.Setting) (time.Duration, bool) {
+			t.Helper()
+			_, err := s.Mark(t.Context(), ooo.ReadQueue, ooo.Mark{Key: key, Source: source, ID: "n1", Urgent: true})
+			s.must(err)
+			c := s.claim(ooo.ReadQueue, key, long)
+			defer func() { s.done(c, s.now().Add(time.Hour)) }()
+			if setting != nil {
+				s.look(c, *setting)
+				return 0, false
+			}
+			late, known, err := s.Announced(t.Context(), c)
+			s.must(err)
+			return late, known
+		}
+		if _, known := look(ooo.SourceNotification, nil); known {
+			t.Error("Announced = true before the poll saw anything, want false")
+		}
+		look("", &on) // the poll sees a change
+		if late, known := look(ooo.SourceNotification, nil); !known || late < 0 || late > time.Minute {
+			t.Errorf("Announced = %v, %t, want it late by a moment", late, known)
+		}
+		if _, known := look(ooo.SourceNotification, nil); known {
+			t.Error("Announced = true a second time, want false")
+		}
+		look(ooo.SourceNotification, &off) // announced first
+		if _, known := look(ooo.SourceNotification, nil); known {
+			t.Error("Announced = true of what a notification had announced, want false")
+		}
+	},
 	"unknown keeps the state and is told once": func(t *testing.T, s store) {
 		key := s.start("ann")
 		s.read(key, on)

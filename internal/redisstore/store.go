@@ -44,6 +44,10 @@ type Store struct {
 
 // Open reads the URL and returns the store. It makes no connection.
 func Open(cfg Config) (*Store, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	redis.SetLogger(chatter{cfg.Log})
 	client, err := dial(cfg.URL)
 	if err != nil {
 		return nil, err
@@ -51,14 +55,20 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Observe != nil {
 		client.AddHook(hook{cfg.Observe})
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
 	s := &Store{client: client, log: cfg.Log, boards: map[ooo.Queue]*board{}}
 	for _, q := range ooo.Queues {
 		s.boards[q] = newBoard()
 	}
 	return s, nil
+}
+
+// chatter takes what go-redis says of its connections, which our own errors and
+// warnings tell better.
+type chatter struct{ log *slog.Logger }
+
+// Printf logs at debug level.
+func (c chatter) Printf(ctx context.Context, format string, args ...any) {
+	c.log.DebugContext(ctx, "go-redis", "says", fmt.Sprintf(format, args...))
 }
 
 const (
@@ -72,14 +82,13 @@ func dial(raw string) (redis.UniversalClient, error) {
 	if err != nil || (u.Scheme != "redis" && u.Scheme != "rediss") {
 		return nil, errors.New("REDIS_URL: write redis://host:6379/0 or rediss://…, with ?addr=host2:6379 for a Cluster or ?master_name=NAME for Sentinel")
 	}
-	wrong := func(err error) error {
-		return fmt.Errorf("REDIS_URL: %s", strings.ReplaceAll(err.Error(), raw, u.Redacted()))
-	}
+	// go-redis' own text may repeat a password.
+	wrong := errors.New("REDIS_URL has a database number or an option that can't be understood: see the README of deploy for its forms")
 	switch query := u.Query(); {
 	case query.Has("master_name"):
 		o, err := redis.ParseFailoverURL(raw)
 		if err != nil {
-			return nil, wrong(err)
+			return nil, wrong
 		}
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = dialTimeout, callTimeout, callTimeout, retries
 		o.ContextTimeoutEnabled = true
@@ -87,7 +96,7 @@ func dial(raw string) (redis.UniversalClient, error) {
 	case query.Has("addr"):
 		o, err := redis.ParseClusterURL(raw)
 		if err != nil {
-			return nil, wrong(err)
+			return nil, wrong
 		}
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
 		o.ContextTimeoutEnabled = true
@@ -95,7 +104,7 @@ func dial(raw string) (redis.UniversalClient, error) {
 	}
 	o, err := redis.ParseURL(raw)
 	if err != nil {
-		return nil, wrong(err)
+		return nil, wrong
 	}
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = dialTimeout, callTimeout, callTimeout, retries
 	o.ContextTimeoutEnabled = true

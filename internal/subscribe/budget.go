@@ -7,10 +7,10 @@ import (
 
 // Graph takes 500 subscription writes per 20 s of one app in a tenant. The
 // budget that all replicas share gives fewer in any 20 s, because Graph counts
-// by its own clock: a burst of 80 and 20 a second, at most 480.
+// by its own clock: a burst of 25 and 23 a second, at most 485.
 const (
-	WriteRate  = 20 // a second
-	WriteBurst = 80
+	WriteRate  = 23 // a second
+	WriteBurst = 25
 )
 
 // spend waits until a write may be made. Of those who wait in this process one

@@ -26,6 +26,10 @@ var troubles = []struct {
 	{nil, ooo.TroubleUnavailable, 3 * time.Second, 10 * time.Minute},
 }
 
+// doublings is after how many failures no wait grows any more; many more would
+// be too long a time to count.
+const doublings = 20
+
 // fail notes a failure in sub and when to try again.
 func (w work) fail(ctx context.Context, sub *ooo.Subscription, err error) {
 	now := w.clock()
@@ -38,9 +42,11 @@ func (w work) fail(ctx context.Context, sub *ooo.Subscription, err error) {
 	}
 	sub.Failures++
 	sub.Error = err.Error()
-	// A call without an answer may have made it. A live one that could not be
-	// renewed, replaced or deleted stays what it is.
-	if sub.ID == "" && !errors.Is(err, ooo.ErrNoAnswer) {
+	// A call without an answer may have made it, and a later one that never got to
+	// Graph says nothing about that. A live one that could not be renewed, replaced
+	// or deleted stays what it is.
+	unsure := errors.Is(err, ooo.ErrNoAnswer) || w.step.Subscription.State == ooo.SubscriptionCreating
+	if sub.ID == "" && !unsure {
 		sub.State = ooo.SubscriptionFailed
 	}
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
@@ -55,7 +61,7 @@ func (w work) fail(ctx context.Context, sub *ooo.Subscription, err error) {
 	for _, t := range troubles {
 		if t.err == nil || errors.Is(err, t.err) {
 			sub.Trouble = t.trouble
-			wait := due.Backoff(sub.Failures, t.first, t.most)
+			wait := due.Backoff(min(sub.Failures, doublings), t.first, t.most)
 			if sub.ID != "" { // it still lives: tried four times before it ends, however long ago it began to fail
 				wait = min(wait, max(sub.ExpiresAt.Sub(now)/4, t.first))
 			}

@@ -319,6 +319,26 @@ func TestUsersWhoDoNotFitTheSettingsAreFoundAtStart(t *testing.T) {
 	}
 }
 
+func TestUsersAreComparedWithTheSettingsOnceRedisAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.add(ann)
+		first := w.start(t)
+		time.Sleep(time.Second)
+		first()
+		w.story()
+		w.set(func() { w.err = errors.New("away") })
+		second := w.start(t, func(cfg *subscribe.Config) { cfg.Settings.NotificationURL = "https://new.example/x" })
+		time.Sleep(10 * time.Minute)
+		w.set(func() { w.err = nil })
+		time.Sleep(2 * time.Minute)
+		second()
+		if got := w.story(); got != "patch sub-1" {
+			t.Errorf("calls = %q, want one patch of the URL", got)
+		}
+	})
+}
+
 func fixed(secrets ...string) func(context.Context) (ooo.ClientStateKeys, error) {
 	return func(context.Context) (ooo.ClientStateKeys, error) { return ooo.NewClientStateKeys(secrets...), nil }
 }

@@ -177,7 +177,7 @@ func cover(s ooo.Subscription, u ooo.User, want Settings, now time.Time) Step {
 		return step(Replace, KeyDropped)
 	case (s.CertificateID == "") != (want.Certificate.ID == ""):
 		return step(Replace, DataChanged)
-	case s.Former != "":
+	case s.Former != "" && s.RenewAt.After(now): // it may refuse to go: renewal comes first
 		return step(DeleteFormer, Superseded)
 	case s.RenewAt.After(now):
 		return Step{Action: Nothing, Reason: Settled, Next: s.RenewAt}

@@ -51,7 +51,7 @@ func (w work) do(ctx context.Context) error {
 		return err
 	}
 	if err != nil {
-		if w.step.Action == Replace {
+		if w.step.Action == Replace && sub.Former == w.step.Subscription.ID {
 			sub = w.step.Subscription // still there
 		}
 		w.fail(ctx, &sub, err)

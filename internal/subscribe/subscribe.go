@@ -154,9 +154,9 @@ func New(cfg Config) (*Subscriber, error) {
 // Run keeps users covered until ctx ends and returns when the calls in flight
 // are done.
 func (s *Subscriber) Run(ctx context.Context) error {
-	s.review(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.loop.Run(ctx) })
+	g.Go(func() error { return s.review(ctx) })
 	if s.cfg.Settings.NotificationURL != "" {
 		g.Go(func() error { return s.sweeps(ctx) })
 	}
@@ -164,17 +164,38 @@ func (s *Subscriber) Run(ctx context.Context) error {
 }
 
 // review marks the users whose cover no longer fits the settings: their own due
-// time may be days away.
-func (s *Subscriber) review(ctx context.Context) {
-	want, err := s.want(ctx)
-	var now time.Time
-	if err == nil {
-		now, err = s.cfg.Store.Now(ctx)
+// time may be days away. It tries, with growing waits, until it has seen all or
+// ctx ends.
+func (s *Subscriber) review(ctx context.Context) error {
+	for failures := 1; ; failures++ {
+		err := s.compare(ctx)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if failures == 1 {
+			s.cfg.Log.WarnContext(ctx, "the cover of some users could not be compared with the settings, will try on", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(due.Backoff(min(failures, doublings), time.Second, time.Minute)):
+		}
 	}
-	for cursor, more := "", err == nil; more; more = cursor != "" && err == nil {
-		var users []ooo.User
-		if users, cursor, err = s.cfg.Store.Users(ctx, 500, cursor); err != nil {
-			break
+}
+
+func (s *Subscriber) compare(ctx context.Context) error {
+	want, err := s.want(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := s.cfg.Store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	for cursor := ""; ; {
+		users, next, err := s.cfg.Store.Users(ctx, 500, cursor)
+		if err != nil {
+			return err
 		}
 		var marks []ooo.Mark
 		for _, u := range users {
@@ -183,11 +204,13 @@ func (s *Subscriber) review(ctx context.Context) {
 			}
 		}
 		if len(marks) > 0 {
-			_, err = s.cfg.Store.Mark(ctx, ooo.SubscribeQueue, marks...)
+			if _, err := s.cfg.Store.Mark(ctx, ooo.SubscribeQueue, marks...); err != nil {
+				return err
+			}
 		}
-	}
-	if err != nil && ctx.Err() == nil {
-		s.cfg.Log.WarnContext(ctx, "the cover of some users could not be compared with the settings", "err", err)
+		if cursor = next; cursor == "" {
+			return nil
+		}
 	}
 }
 

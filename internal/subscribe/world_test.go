@@ -238,6 +238,7 @@ func (w *world) Mark(_ context.Context, q ooo.Queue, marks ...ooo.Mark) (int, er
 	if w.err != nil {
 		return 0, w.err
 	}
+	w.ring()
 	for _, m := range marks {
 		if q == ooo.ReadQueue {
 			w.reads = append(w.reads, m)
@@ -254,6 +255,7 @@ func (w *world) Heard(_ context.Context, key ooo.Key, events ...ooo.Lifecycle) e
 	if u := w.users[key]; u != nil && w.err == nil {
 		u.Lifecycle = append(u.Lifecycle, events...)
 		w.mark(key, time.Now())
+		w.ring()
 	}
 	return w.err
 }

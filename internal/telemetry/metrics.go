@@ -21,6 +21,9 @@ type Metrics struct {
 	readLag        prometheus.Histogram
 	changes        *prometheus.CounterVec
 	detection      *prometheus.HistogramVec
+	pushes         *prometheus.CounterVec
+	pushLead       prometheus.Histogram
+	pushLate       prometheus.Histogram
 	notifications  *prometheus.CounterVec
 	graphRequests  *prometheus.CounterVec
 	graphSeconds   *prometheus.HistogramVec
@@ -57,6 +60,12 @@ func NewMetrics(build BuildInfo) *Metrics {
 			"Changes of who is out of office or of the text spoken, by what made us look.", "source"),
 		detection: histogram(r, "detection_seconds",
 			"From the mark that made us look to the recorded change.", wayBuckets, "source"),
+		pushes: counter(r, "push_changes_total",
+			"Changes that a notification announced: first, or late, after the poll had seen them.", "announced"),
+		pushLead: histogram(r, "push_lead_seconds",
+			"How much sooner than the poll a notification led to a change.", lagBuckets).WithLabelValues().(prometheus.Histogram),
+		pushLate: histogram(r, "push_late_seconds",
+			"How long after the poll had seen a change a notification announced it.", wayBuckets).WithLabelValues().(prometheus.Histogram),
 		notifications: counter(r, "notifications_total",
 			"Items that arrived from Graph, by what they were found to be.", "verdict"),
 		graphRequests: counter(r, "graph_requests_total",
@@ -119,6 +128,20 @@ func (m *Metrics) Changed(source string, took time.Duration) {
 	if took > 0 {
 		m.detection.WithLabelValues(source).Observe(took.Seconds())
 	}
+}
+
+// AnnouncedFirst counts a change that a notification announced, lead sooner than
+// the poll would have seen it.
+func (m *Metrics) AnnouncedFirst(lead time.Duration) {
+	m.pushes.WithLabelValues("first").Inc()
+	m.pushLead.Observe(lead.Seconds())
+}
+
+// AnnouncedLate counts a change that a notification announced after the poll had
+// seen it.
+func (m *Metrics) AnnouncedLate(by time.Duration) {
+	m.pushes.WithLabelValues("late").Inc()
+	m.pushLate.Observe(by.Seconds())
 }
 
 // Notified counts n items that arrived from Graph.

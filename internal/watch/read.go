@@ -86,6 +86,11 @@ func (w *Watcher) conclude(ctx context.Context, clock due.Clock, c ooo.Claim, r 
 			return ooo.Finished{}, Stale
 		}
 	}
+	if outcome == Unchanged && c.Source == ooo.SourceNotification {
+		if late, known, err := w.cfg.Store.Announced(ctx, c); err == nil && known {
+			w.cfg.Late(late)
+		}
+	}
 	f.Next = due.NextTick(c.Due, clock(), w.cfg.Interval)
 	return f, outcome
 }

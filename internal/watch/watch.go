@@ -40,6 +40,9 @@ type Store interface {
 	Unknown(ctx context.Context, claim ooo.Claim, reason string, at time.Time) error
 	Record(ctx context.Context, claim ooo.Claim, change ooo.Change) (sequence int64, err error)
 	Hold(ctx context.Context, until time.Time) error
+	// Announced notes a notification that found nothing new; if it is about a
+	// change that the poll saw before, late is by how much it came later.
+	Announced(ctx context.Context, claim ooo.Claim) (late time.Duration, known bool, err error)
 }
 
 // Graph is the directory and the mailboxes.
@@ -67,9 +70,11 @@ type Config struct {
 	Readers  int           // calls to Graph in flight at most; default 64
 
 	// Looked is told of each read: how it ended and how long after it was due
-	// it began. Noticed is told of each change. Both may be nil.
+	// it began. Noticed is told of each change, Late of each notification that
+	// announced a change after the poll had seen it. All may be nil.
 	Looked  func(outcome Outcome, late time.Duration)
 	Noticed func(Noticed)
+	Late    func(by time.Duration)
 	Log     *slog.Logger
 }
 
@@ -112,6 +117,9 @@ func New(cfg Config) (*Watcher, error) {
 	}
 	if cfg.Noticed == nil {
 		cfg.Noticed = func(Noticed) {}
+	}
+	if cfg.Late == nil {
+		cfg.Late = func(time.Duration) {}
 	}
 	if cfg.Readers <= 0 {
 		cfg.Readers = 64

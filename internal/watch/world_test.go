@@ -12,20 +12,21 @@ import (
 // world is Redis and Graph in memory: one record for each user, one mailbox for
 // each object id.
 type world struct {
-	mu       sync.Mutex
-	users    map[ooo.Key]*ooo.User // guarded by mu, as all below
-	due      map[ooo.Queue]map[ooo.Key]time.Time
-	claims   map[ooo.Key]ooo.Claim // what the next claim of the read queue carries
-	held     map[string]bool       // queue and key
-	hold     time.Time
-	graph    map[ooo.ObjectID]ooo.Reading
-	finding  map[string]error
-	latency  time.Duration
-	reads    map[ooo.ObjectID][]time.Time
-	batches  []int
-	reasons  []string
-	refusals int // Record calls to refuse as stale
-	floors   map[ooo.Key]time.Time
+	mu        sync.Mutex
+	users     map[ooo.Key]*ooo.User // guarded by mu, as all below
+	due       map[ooo.Queue]map[ooo.Key]time.Time
+	claims    map[ooo.Key]ooo.Claim // what the next claim of the read queue carries
+	held      map[string]bool       // queue and key
+	hold      time.Time
+	graph     map[ooo.ObjectID]ooo.Reading
+	finding   map[string]error
+	latency   time.Duration
+	reads     map[ooo.ObjectID][]time.Time
+	batches   []int
+	reasons   []string
+	announced []string // ids of notifications that found nothing new
+	refusals  int      // Record calls to refuse as stale
+	floors    map[ooo.Key]time.Time
 }
 
 func newWorld() *world {
@@ -155,6 +156,13 @@ func (w *world) Record(_ context.Context, c ooo.Claim, change ooo.Change) (int64
 		delete(w.due[ooo.WindowQueue], c.Key)
 	}
 	return u.Sequence, nil
+}
+
+func (w *world) Announced(_ context.Context, c ooo.Claim) (time.Duration, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.announced = append(w.announced, c.SourceID)
+	return time.Second, true, nil
 }
 
 func (w *world) Hold(_ context.Context, until time.Time) error {

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience is how long a condition may take to come true.
+const patience = 30 * time.Second
+
+// screen is what the program prints.
+type screen struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// settings are the lines NAME=value that the program prints, and its comments
+// of the form "# name: value".
+func (s *screen) settings() map[string]string {
+	found := map[string]string{}
+	for line := range strings.Lines(s.String()) {
+		line = strings.TrimSpace(line)
+		if name, value, ok := strings.Cut(strings.TrimPrefix(line, "# "), ": "); ok && strings.HasPrefix(line, "#") {
+			found[name] = value
+		} else if name, value, ok := strings.Cut(line, "="); ok {
+			found[name] = value
+		}
+	}
+	return found
+}
+
+// launch runs the program with args until the test ends, and returns what it
+// printed once it is up.
+func launch(t *testing.T, args ...string) map[string]string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var out screen
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, args, &out, io.Discard, slog.New(slog.DiscardHandler)) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("run = %v, want nil once its context ends", err)
+			}
+		case <-time.After(patience):
+			t.Error("run did not end with its context")
+		}
+	})
+	for deadline := time.Now().Add(patience); out.settings()["control API"] == ""; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("printed %q, want what has to be set", out.String())
+		}
+	}
+	return out.settings()
+}
+
+// ask sends a request and returns status and body.
+func ask(t *testing.T, client *http.Client, method, target string, header http.Header, body string) (int, []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = header
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, answer
+}
+
+// trusting returns a client that trusts the authority in file and nobody else.
+func trusting(t *testing.T, file string) *http.Client {
+	t.Helper()
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		t.Fatalf("the authority's file holds %q, want a certificate", pem)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: patience}
+}
+
+func TestWhatIsPrintedIsEnoughToReadAUser(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	set := launch(t, "--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--ca-file", ca,
+		"--users", "2", "--domain", "fabrikam.example", "--client-secret", "of-this-test")
+	if set["SSL_CERT_FILE"] != ca || set["AZURE_CLIENT_SECRET"] != "of-this-test" ||
+		set["users"] != "user0001@fabrikam.example to user0002@fabrikam.example" {
+		t.Errorf("printed %v, want the flags in it", set)
+	}
+	client := trusting(t, ca)
+	form := url.Values{
+		"grant_type": {"client_credentials"}, "scope": {set["GRAPH_ENDPOINT"] + "/.default"},
+		"client_id": {set["AZURE_CLIENT_ID"]}, "client_secret": {set["AZURE_CLIENT_SECRET"]},
+	}
+	status, body := ask(t, client, "POST", set["AZURE_AUTHORITY_HOST"]+"/"+set["AZURE_TENANT_ID"]+"/oauth2/v2.0/token",
+		http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, form.Encode())
+	var login struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.Unmarshal(body, &login); err != nil || status != http.StatusOK || login.Token == "" {
+		t.Fatalf("login = %d %s, want a token", status, body)
+	}
+	bearer := http.Header{"Authorization": {"Bearer " + login.Token}}
+	tests := map[string]struct {
+		path   string
+		status int
+		part   string // of the answer
+	}{
+		"a user":                     {"/users/user0002@fabrikam.example", 200, `"userPrincipalName":"user0002@fabrikam.example"`},
+		"a user's setting":           {"/users/user0001@fabrikam.example/mailboxSettings/automaticRepliesSetting", 200, `"status":"disabled"`},
+		"a user beyond those wanted": {"/users/user0003@fabrikam.example", 404, `"error"`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			status, body := ask(t, client, "GET", set["GRAPH_ENDPOINT"]+"/v1.0"+tt.path, bearer, "")
+			if status != tt.status || !bytes.Contains(body, []byte(tt.part)) {
+				t.Errorf("GET %s = %d %s, want %d with %s", tt.path, status, body, tt.status, tt.part)
+			}
+		})
+	}
+	t.Run("the control API, without TLS", func(t *testing.T) {
+		status, body := ask(t, client, "GET", set["control API"]+"/users/user0001@fabrikam.example", nil, "")
+		if status != http.StatusOK || !bytes.Contains(body, []byte("user0001@fabrikam.example")) {
+			t.Errorf("GET = %d %s, want the user", status, body)
+		}
+	})
+	if _, err := (&http.Client{Timeout: patience}).Get(set["GRAPH_ENDPOINT"]); err == nil {
+		t.Error("a client that does not trust the authority got an answer, want none")
+	}
+}
+
+func TestTheSameSeedMakesTheSameUsers(t *testing.T) {
+	ids := func(seed string) string {
+		set := launch(t, "--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--seed", seed)
+		_, body := ask(t, &http.Client{Timeout: patience}, "GET", set["control API"]+"/users", nil, "")
+		return string(body)
+	}
+	first := ids("7")
+	if again := ids("7"); again != first {
+		t.Errorf("users = %s, then %s, want the same", first, again)
+	}
+	if other := ids("8"); other == first {
+		t.Errorf("users = %s with both seeds, want others", first)
+	}
+}
+
+func TestWithoutACertificateFileItSaysHowToHaveOne(t *testing.T) {
+	set := launch(t, "--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--users", "0")
+	if hint := set["SSL_CERT_FILE"]; !strings.Contains(hint, "--ca-file") {
+		t.Errorf("hint = %q, want it to name --ca-file", hint)
+	}
+	if users, ok := set["users"]; ok {
+		t.Errorf("users = %q, want none named", users)
+	}
+}
+
+func TestWrongFlagsAreSaid(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		part string // of the error
+	}{
+		"an unknown flag":                     {[]string{"--colour"}, "--colour"},
+		"a number of users below zero":        {[]string{"--users=-1"}, "--users"},
+		"a number that is none":               {[]string{"--users", "many"}, "--users"},
+		"a duration without a unit":           {[]string{"--token-lifetime", "60"}, "--token-lifetime"},
+		"a token that ends at once":           {[]string{"--token-lifetime", "1ms"}, "token lifetime"},
+		"the shortest life above the longest": {[]string{"--min-subscription", "2h", "--max-subscription", "1h"}, "shortest subscription"},
+		"an argument":                         {[]string{"serve"}, "serve"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0"}, tt.args...)
+			err := run(t.Context(), args, io.Discard, io.Discard, slog.New(slog.DiscardHandler))
+			if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), tt.part) {
+				t.Errorf("run(%v) = %v, want wrong flags and %q named", tt.args, err, tt.part)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeDoneIsNoWrongFlag(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "no", "such", "ca.pem")
+	err := run(t.Context(), []string{"--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--ca-file", missing},
+		io.Discard, io.Discard, slog.New(slog.DiscardHandler))
+	if !errors.Is(err, os.ErrNotExist) || errors.Is(err, errUsage) {
+		t.Errorf("run = %v, want that the file can't be written, which is no usage error", err)
+	}
+}
+
+func TestHelpIsGivenAndEnds(t *testing.T) {
+	var out screen
+	if err := run(t.Context(), []string{"--help"}, &out, io.Discard, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatalf("run = %v, want nil", err)
+	}
+	for _, flag := range []string{"--addr", "--control-addr", "--ca-file", "--users", "--seed", "$GRAPHSIM_ADDR"} {
+		if !strings.Contains(out.String(), flag) {
+			t.Errorf("help does not name %s: %s", flag, out.String())
+		}
+	}
+}
