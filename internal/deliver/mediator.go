@@ -3,6 +3,7 @@ package deliver
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,18 +32,18 @@ const (
 
 // MediatorConfig says where the mediator is and how it knows us.
 type MediatorConfig struct {
-	URL            *url.URL // base; a user and password in it become Basic auth
-	Token          string   // bearer token; empty: none
-	SigningSecrets []string // Standard Webhooks secrets, whsec_…; all sign
-	Transport      http.RoundTripper
+	URL            *url.URL          // base; a user and password in it become Basic auth
+	Token          string            // bearer token; empty: none
+	SigningSecrets []string          // Standard Webhooks secrets, whsec_…; all sign
+	Transport      http.RoundTripper // default [NewTransport]
 }
 
 // Mediator is the program that is told.
 type Mediator struct {
-	base    *url.URL
-	token   string
-	signers []*standardwebhooks.Webhook
-	client  *http.Client
+	base          *url.URL // without user and password: no error and no trace may tell them
+	authorization string   // the header's value; empty: none
+	signers       []*standardwebhooks.Webhook
+	wire          http.RoundTripper // not a client: it follows no redirect
 }
 
 // NewTransport returns a pool of connections to the mediator.
@@ -61,7 +62,12 @@ func NewMediator(cfg MediatorConfig) (*Mediator, error) {
 	if cfg.URL == nil || cfg.URL.Host == "" {
 		return nil, errors.New("the mediator's URL is required")
 	}
-	m := &Mediator{base: cfg.URL, token: cfg.Token}
+	base := *cfg.URL
+	base.User = nil
+	m := &Mediator{base: &base, authorization: authorization(cfg), wire: cfg.Transport}
+	if m.wire == nil {
+		m.wire = NewTransport()
+	}
 	for _, secret := range cfg.SigningSecrets {
 		signer, err := standardwebhooks.NewWebhook(secret)
 		if err != nil {
@@ -69,11 +75,20 @@ func NewMediator(cfg MediatorConfig) (*Mediator, error) {
 		}
 		m.signers = append(m.signers, signer)
 	}
-	m.client = &http.Client{
-		Transport:     cfg.Transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 	return m, nil
+}
+
+// authorization returns how the mediator knows us: by the token, or by the user
+// and password of its URL.
+func authorization(cfg MediatorConfig) string {
+	switch user := cfg.URL.User; {
+	case cfg.Token != "":
+		return "Bearer " + cfg.Token
+	case user != nil:
+		password, _ := user.Password()
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))
+	}
+	return ""
 }
 
 // status is the body of /api/setstatus: the first outlook-monitor's, all three
@@ -89,7 +104,7 @@ type answer struct {
 	code  int           // 0: none came
 	after time.Duration // Retry-After; 0: not asked for
 	body  []byte
-	err   error // why none came, without the URL
+	err   error // why none came; never with a secret
 }
 
 // SetStatus tells the mediator one state.
@@ -172,12 +187,12 @@ func (m *Mediator) call(ctx context.Context, method, path string, body []byte, h
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("User-Agent", "outlook-monitor")
-	if m.token != "" {
-		request.Header.Set("Authorization", "Bearer "+m.token)
+	if m.authorization != "" {
+		request.Header.Set("Authorization", m.authorization)
 	}
-	response, err := m.client.Do(request)
+	response, err := m.wire.RoundTrip(request)
 	if err != nil {
-		return answer{err: withoutURL(err)}
+		return answer{err: unanswered(err)}
 	}
 	defer response.Body.Close()
 	a := answer{code: response.StatusCode, after: retryAfter(response.Header.Get("Retry-After"), time.Now())}
@@ -188,13 +203,10 @@ func (m *Mediator) call(ctx context.Context, method, path string, body []byte, h
 	return a
 }
 
-// withoutURL keeps what may be secret in a URL out of error texts.
-func withoutURL(err error) error {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		if wrapped.Timeout() {
-			return errors.New("no answer in time")
-		}
-		return wrapped.Err
+// unanswered says in plain words that a time limit passed.
+func unanswered(err error) error {
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		return errors.New("no answer in time")
 	}
 	return err
 }
@@ -222,7 +234,7 @@ func (a answer) receipt(p ooo.Parcel, now time.Time) ooo.Receipt {
 	wait := due.Backoff(p.Attempt, time.Second, time.Minute)
 	if a.err == nil && refusals[a.code] {
 		r.State = ooo.DeliveryRefused
-		wait = due.Backoff(p.Attempt, 5*time.Second, 15*time.Minute)
+		wait = due.Doubling(p.Attempt, 5*time.Second, 15*time.Minute)
 	}
 	if a.after > 0 {
 		wait, r.Floor = a.after, true
@@ -238,7 +250,8 @@ const mostRetryAfter = time.Hour
 // retryAfter reads a Retry-After header: seconds or an HTTP date.
 func retryAfter(value string, now time.Time) time.Duration {
 	wait := time.Duration(0)
-	if seconds, err := strconv.Atoi(strings.TrimSpace(value)); err == nil {
+	seconds, err := strconv.Atoi(value) // a number too long for it becomes the greatest
+	if err == nil || errors.Is(err, strconv.ErrRange) {
 		wait = time.Duration(min(max(seconds, 0), int(mostRetryAfter/time.Second))) * time.Second
 	} else if at, err := http.ParseTime(value); err == nil {
 		wait = at.Sub(now)

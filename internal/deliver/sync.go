@@ -20,6 +20,7 @@ type SyncStore interface {
 	Lock(ctx context.Context, name string, ttl time.Duration) (unlock func(context.Context) error, err error)
 	Stamp(ctx context.Context, name string) (time.Time, error)
 	SetStamp(ctx context.Context, name string) error
+	ClearStamp(ctx context.Context, name string) error
 	Now(ctx context.Context) (time.Time, error)
 }
 
@@ -107,23 +108,38 @@ func (s *Syncer) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-	for {
-		s.until(ctx, since)
-		for emptied := false; !emptied; {
-			if !sleep(ctx, s.cfg.Watch) {
-				return nil
-			}
-			var err error
-			if emptied, err = s.cfg.Store.Emptied(ctx); err != nil {
-				emptied = false
-			}
+	s.until(ctx, since)
+	for unsynced := 0; sleep(ctx, s.cfg.Watch); {
+		emptied, err := s.cfg.Store.Emptied(ctx)
+		if err != nil {
+			continue
 		}
-		s.cfg.Log.WarnContext(ctx, "Redis was emptied, asking the mediator for its users again")
-		if err := s.cfg.Restore(ctx); err != nil {
-			s.cfg.Log.WarnContext(ctx, "what only Redis knew could not be put back", "err", err)
+		if emptied {
+			s.refill(ctx)
+			continue
 		}
-		since = farFuture
+		// Whoever was told may be gone by now: then another fills it.
+		if stamp, err := s.cfg.Store.Stamp(ctx, syncName); err != nil || !stamp.IsZero() {
+			unsynced = 0
+		} else if unsynced++; unsynced > 1 {
+			s.until(ctx, time.Time{})
+		}
 	}
+	return nil
+}
+
+// refill has the mediator name its users after Redis, or a part of it, was
+// emptied.
+func (s *Syncer) refill(ctx context.Context) {
+	s.cfg.Log.WarnContext(ctx, "Redis was emptied, asking the mediator for its users again")
+	if err := s.cfg.Restore(ctx); err != nil {
+		s.cfg.Log.WarnContext(ctx, "what only Redis knew could not be put back", "err", err)
+	}
+	if err := s.cfg.Store.ClearStamp(ctx, syncName); err != nil {
+		s.cfg.Log.WarnContext(ctx, "that a sync is due could not be noted", "err", err)
+	}
+	s.flight.Forget(syncName) // one in flight may have posted users before
+	s.until(ctx, farFuture)
 }
 
 // until tries, with growing waits, until a sync at or after since has worked.

@@ -320,3 +320,20 @@ func TestRedisAwayIsAskedWithGrowingWaits(t *testing.T) {
 		}
 	})
 }
+
+func TestBackoffGrowsAndStaysInItsBounds(t *testing.T) {
+	for _, first := range []time.Duration{time.Millisecond, time.Second, 30 * time.Second, time.Hour} {
+		before := time.Duration(0)
+		for failures := range 200 {
+			const most = 15 * time.Minute
+			plain := due.Doubling(failures, first, most)
+			if plain < before || plain <= 0 || plain > most {
+				t.Fatalf("Doubling(%d, %v) = %v after %v, want it to grow up to %v", failures, first, plain, before, most)
+			}
+			before = plain
+			if got := due.Backoff(failures, first, most); got > plain || got < plain*4/5-1 {
+				t.Fatalf("Backoff(%d, %v) = %v, want at most a fifth less than %v", failures, first, got, plain)
+			}
+		}
+	}
+}

@@ -105,6 +105,7 @@ func TestBatchIsRefused(t *testing.T) {
 }
 
 func TestBatchMayComePacked(t *testing.T) {
+	t.Parallel()
 	w := start(t, graphsim.Config{})
 	u := w.user("ann@contoso.example")
 	body := encode(map[string]any{"requests": []any{get("1", "/users/"+u.ID)}})

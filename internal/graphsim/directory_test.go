@@ -124,6 +124,7 @@ func TestFilterUsers(t *testing.T) {
 }
 
 func TestUsersComeInPages(t *testing.T) {
+	t.Parallel()
 	w := start(t, graphsim.Config{})
 	if _, err := w.AddUsers(250, "contoso.example"); err != nil {
 		t.Fatal(err)

@@ -155,16 +155,18 @@ func TestStopDoesNotWaitForWhatHangs(t *testing.T) {
 }
 
 func TestNotificationFaults(t *testing.T) {
+	t.Parallel()
 	const other = "the item after it"
 	tests := map[string]struct {
 		fault graphsim.Fault
+		early int      // items that come before the other change is made
 		want  []string // clientStates in order of arrival
 	}{
-		"drop":    {graphsim.Fault{Kind: "drop"}, []string{other}},
-		"double":  {graphsim.Fault{Kind: "double"}, []string{"own", "own", other}},
-		"forge":   {graphsim.Fault{Kind: "forge"}, []string{"forged", "own", other}},
-		"reorder": {graphsim.Fault{Kind: "reorder"}, []string{other, "own"}},
-		"delay":   {graphsim.Fault{Kind: "delay", Delay: graphsim.Duration(300 * time.Millisecond)}, []string{other, "own"}},
+		"drop":    {graphsim.Fault{Kind: "drop"}, 0, []string{other}},
+		"double":  {graphsim.Fault{Kind: "double"}, 2, []string{"own", "own", other}},
+		"forge":   {graphsim.Fault{Kind: "forge"}, 2, []string{"forged", "own", other}},
+		"reorder": {graphsim.Fault{Kind: "reorder"}, 0, []string{other, "own"}},
+		"delay":   {graphsim.Fault{Kind: "delay", Delay: graphsim.Duration(time.Second)}, 0, []string{other, "own"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -175,6 +177,7 @@ func TestNotificationFaults(t *testing.T) {
 			tt.fault.Operation, tt.fault.Times = "notification", 1
 			w.fault(tt.fault)
 			w.setOut(ann)
+			until(t, "the early items come", func() bool { return len(h.items()) >= tt.early })
 			w.setOut(bob)
 			var got []string
 			for _, item := range h.only(t, len(tt.want)) {
@@ -195,6 +198,7 @@ func TestNotificationFaults(t *testing.T) {
 }
 
 func TestLivesAreCut(t *testing.T) {
+	t.Parallel()
 	w := start(t, graphsim.Config{})
 	ann, bob, h := w.user("ann@contoso.example"), w.user("bob@contoso.example"), newHook(t)
 	life := graphsim.Duration(500 * time.Millisecond)

@@ -105,6 +105,7 @@ func TestReauthorizeLeavesTheExpiry(t *testing.T) {
 }
 
 func TestSubscriptionQuotas(t *testing.T) {
+	t.Parallel()
 	w := start(t, graphsim.Config{})
 	u, h := w.user("ann@contoso.example"), newHook(t)
 	id := w.subscribe(u, h, time.Hour) // the first write

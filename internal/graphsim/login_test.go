@@ -142,6 +142,7 @@ func TestClientAssertion(t *testing.T) {
 }
 
 func TestGraphRefusesTokens(t *testing.T) {
+	t.Parallel()
 	w := start(t, graphsim.Config{TokenLifetime: time.Second})
 	u := w.user("ann@contoso.example")
 	path := w.URL() + "/v1.0/users/" + u.ID

@@ -90,6 +90,7 @@ func TestOnlyWhatWasSubscribedToIsNotified(t *testing.T) {
 }
 
 func TestItemsOfSeveralUsersShareAPost(t *testing.T) {
+	t.Parallel()
 	w := start(t, graphsim.Config{NotificationGather: 300 * time.Millisecond})
 	h := newHook(t)
 	users, err := w.AddUsers(120, "contoso.example")
@@ -223,6 +224,7 @@ func TestSubscriptionIsRemoved(t *testing.T) {
 }
 
 func TestReauthorizationIsRequiredAheadOfTheEnd(t *testing.T) {
+	t.Parallel()
 	w := start(t, graphsim.Config{MinSubscription: time.Millisecond, ReauthorizeLeft: 0.5})
 	u, h := w.user("ann@contoso.example"), newHook(t)
 	id := w.subscribe(u, h, 2*time.Second)
@@ -241,6 +243,7 @@ func TestReauthorizationIsRequiredAheadOfTheEnd(t *testing.T) {
 }
 
 func TestRenewalPutsReauthorizationOff(t *testing.T) {
+	t.Parallel()
 	w := start(t, graphsim.Config{MinSubscription: time.Millisecond, ReauthorizeLeft: 0.5})
 	u, h := w.user("ann@contoso.example"), newHook(t)
 	id := w.subscribe(u, h, 4*time.Second)

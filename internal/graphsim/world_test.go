@@ -65,8 +65,8 @@ func start(t testing.TB, cfg graphsim.Config) *world {
 	roots.AppendCertsFromPEM(s.CAPEM())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
 	t.Cleanup(func() {
+		transport.CloseIdleConnections() // or stopping waits a second for each
 		cancel()
-		transport.CloseIdleConnections()
 		select {
 		case err := <-ended:
 			if err != nil {
@@ -76,7 +76,7 @@ func start(t testing.TB, cfg graphsim.Config) *world {
 			t.Error("Run did not end")
 		}
 	})
-	w := &world{Server: s, t: t, client: &http.Client{Transport: transport}}
+	w := &world{Server: s, t: t, client: &http.Client{Transport: transport, Timeout: patience}}
 	w.token = w.login()
 	return w
 }
@@ -288,6 +288,7 @@ func (h *hook) only(t testing.TB, n int) []map[string]any {
 }
 
 func TestConfigIsChecked(t *testing.T) {
+	t.Parallel()
 	tests := map[string]graphsim.Config{
 		"a token that ends at once":              {TokenLifetime: time.Millisecond},
 		"the shortest life above the longest":    {MinSubscription: time.Hour, MaxSubscription: time.Minute},
@@ -329,6 +330,7 @@ func TestSpeaksHTTP2(t *testing.T) {
 }
 
 func TestSameSeedSameIDs(t *testing.T) {
+	t.Parallel()
 	ids := func(seed uint64) string {
 		w := start(t, graphsim.Config{Seed: seed})
 		u := w.user("ann@contoso.example")

@@ -221,6 +221,11 @@ func (s *Store) SetStamp(ctx context.Context, name string) error {
 	return s.client.Set(ctx, stampPrefix+name, now.UnixMilli(), 0).Err()
 }
 
+// ClearStamp makes name look as if it was never stamped.
+func (s *Store) ClearStamp(ctx context.Context, name string) error {
+	return s.client.Del(ctx, stampPrefix+name).Err()
+}
+
 // Now returns Redis' time.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	now, err := s.client.Time(ctx).Result()

@@ -26,10 +26,6 @@ var troubles = []struct {
 	{nil, ooo.TroubleUnavailable, 3 * time.Second, 10 * time.Minute},
 }
 
-// doublings is after how many failures no wait grows any more; many more would
-// be too long a time to count.
-const doublings = 20
-
 // fail notes a failure in sub and when to try again.
 func (w work) fail(ctx context.Context, sub *ooo.Subscription, err error) {
 	now := w.clock()
@@ -61,7 +57,7 @@ func (w work) fail(ctx context.Context, sub *ooo.Subscription, err error) {
 	for _, t := range troubles {
 		if t.err == nil || errors.Is(err, t.err) {
 			sub.Trouble = t.trouble
-			wait := due.Backoff(min(sub.Failures, doublings), t.first, t.most)
+			wait := due.Backoff(sub.Failures, t.first, t.most)
 			if sub.ID != "" { // it still lives: tried four times before it ends, however long ago it began to fail
 				wait = min(wait, max(sub.ExpiresAt.Sub(now)/4, t.first))
 			}

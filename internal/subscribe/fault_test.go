@@ -45,7 +45,7 @@ func TestWaitsGrowAndAreKeptInTheRecord(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			starting(t, func(w *world) { w.fail = func(string) error { return tt.err } }, func(t *testing.T, w *world, key ooo.Key) {
-				time.Sleep(6 * time.Hour)
+				pass(6 * time.Hour)
 				calls, at := w.timed()
 				wait := tt.first
 				for i := 1; i < len(at); i++ {
@@ -62,7 +62,7 @@ func TestWaitsGrowAndAreKeptInTheRecord(t *testing.T) {
 					t.Errorf("waits grew to %v, want %v and no read", wait, tt.most)
 				}
 				w.set(func() { w.fail = func(string) error { return nil } })
-				time.Sleep(tt.most)
+				pass(tt.most)
 				if s := w.sub(key); s.State != ooo.SubscriptionLive || s.Failures != 0 || s.Error != "" || s.Trouble != "" || w.read(key) != 1 {
 					t.Errorf("when it works again: %+v, want it live, without a trace of the failures, and the user read", s)
 				}
@@ -77,16 +77,16 @@ func TestARestartStartsNoWaitsOver(t *testing.T) {
 		w.fail = func(string) error { return ooo.ErrUnavailable }
 		key := w.add(ann)
 		first := w.start(t)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		first()
 		before := w.sub(key)
 		w.story()
 		second := w.start(t)
-		time.Sleep(time.Until(before.RetryAt) - time.Second)
+		pass(time.Until(before.RetryAt) - time.Second)
 		if got := w.story(); got != "" {
 			t.Errorf("calls before it may be tried again = %s, want none", got)
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		second()
 		if after := w.sub(key); after.Failures != before.Failures+1 {
 			t.Errorf("failures = %d, want one more than %d", after.Failures, before.Failures)
@@ -97,7 +97,7 @@ func TestARestartStartsNoWaitsOver(t *testing.T) {
 func TestALiveOneThatCanNotBeRenewedStaysWhatItIs(t *testing.T) {
 	covered(t, func(t *testing.T, w *world, key ooo.Key) {
 		w.set(func() { w.fail = func(string) error { return ooo.ErrSubscriptionDenied } })
-		time.Sleep(71 * time.Hour)
+		pass(71 * time.Hour)
 		if s := w.sub(key); s.ID != "sub-1" || s.State != ooo.SubscriptionLive || s.Failures == 0 || s.Error == "" {
 			t.Errorf("record = %s %s after %d failures, want sub-1 live with the reason", s.ID, s.State, s.Failures)
 		}
@@ -105,7 +105,7 @@ func TestALiveOneThatCanNotBeRenewedStaysWhatItIs(t *testing.T) {
 			t.Errorf("calls = %s, want renewals alone", got)
 		}
 		w.set(func() { w.fail = func(string) error { return nil } })
-		time.Sleep(59 * time.Minute)
+		pass(59 * time.Minute)
 		if s := w.sub(key); s.ID != "sub-1" || !s.ExpiresAt.After(time.Now().Add(60*time.Hour)) {
 			t.Errorf("record = %s until %v, want it renewed before it ended", s.ID, s.ExpiresAt)
 		}
@@ -119,21 +119,21 @@ func TestWaitsThatGraphAsksFor(t *testing.T) {
 				w.failFirst(1, fmt.Errorf("429: %w", &ooo.Throttled{After: 5 * time.Minute, Whole: whole}))
 			}, func(t *testing.T, w *world, key ooo.Key) {
 				began := time.Now()
-				time.Sleep(time.Second)
+				pass(time.Second)
 				w.set(func() {
 					if held := w.hold.Equal(began.Add(5 * time.Minute)); held != whole {
 						t.Errorf("hold until %v, want it for the whole app alone (%t)", w.hold, whole)
 					}
 				})
 				bob := w.add("bob@contoso.example")
-				time.Sleep(4*time.Minute + 58*time.Second)
+				pass(4*time.Minute + 58*time.Second)
 				if s := w.sub(bob); (s.State == ooo.SubscriptionLive) == whole {
 					t.Errorf("another user's cover = %q, want it to wait only with the whole app", s.State)
 				}
 				if got := strings.Count(w.story(), "create"); whole && got != 1 || !whole && got != 2 {
 					t.Errorf("creations within the wait = %d, want none but the first for this user", got)
 				}
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				for _, k := range []ooo.Key{key, bob} {
 					if s := w.sub(k); s.State != ooo.SubscriptionLive || s.Failures != 0 {
 						t.Errorf("record after the wait = %s with %d failures, want live with none", s.State, s.Failures)
@@ -171,7 +171,7 @@ func TestATwinThatWeDoNotKnowMakesWay(t *testing.T) {
 					w.fail = tt.fail
 				}
 			}, func(t *testing.T, w *world, key ooo.Key) {
-				time.Sleep(tt.end)
+				pass(tt.end)
 				s := w.sub(key)
 				if s.State != ooo.SubscriptionLive || s.ID == "twin" || w.read(key) != 1 {
 					t.Errorf("record = %s %s, want one of our own and the user read", s.ID, s.State)
@@ -204,9 +204,9 @@ func TestTheLimitThatGraphNamesIsLearnt(t *testing.T) {
 	t.Run("at the first creation, for all that follow", func(t *testing.T) {
 		starting(t, limit, func(t *testing.T, w *world, key ooo.Key) {
 			w.set(func() { w.most = 24 * time.Hour })
-			time.Sleep(time.Second)
+			pass(time.Second)
 			w.add("bob@contoso.example")
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if got := w.story(); got != "create, create, create" {
 				t.Errorf("calls = %s, want one in vain for two users", got)
 			}
@@ -219,7 +219,7 @@ func TestTheLimitThatGraphNamesIsLearnt(t *testing.T) {
 	t.Run("at a renewal", func(t *testing.T) {
 		covered(t, func(t *testing.T, w *world, key ooo.Key) {
 			w.set(func() { w.most = 24 * time.Hour })
-			time.Sleep(72*time.Hour + 20*time.Hour)
+			pass(72*time.Hour + 20*time.Hour)
 			s := w.sub(key)
 			if got := w.story(); s.ID != "sub-1" || !strings.HasPrefix(got, "patch sub-1, patch sub-1") || strings.Contains(got, "create") {
 				t.Errorf("%s after %s, want sub-1 renewed, at first with one call in vain", s.ID, got)
@@ -256,11 +256,11 @@ func TestALostAnswer(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			starting(t, tt.prepare, func(t *testing.T, w *world, key ooo.Key) {
-				time.Sleep(time.Second)
+				pass(time.Second)
 				if s := w.sub(key); s.State != ooo.SubscriptionCreating || s.Failures != 1 {
 					t.Errorf("record = %s with %d failures, want it still noted as asked for, once", s.State, s.Failures)
 				}
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				s := w.sub(key)
 				if s.State != ooo.SubscriptionLive || s.ID != tt.id || s.Failures != 0 || w.read(key) != 1 {
 					t.Errorf("record = %s %s, want %s live and the user read", s.ID, s.State, tt.id)
@@ -284,9 +284,9 @@ func TestALostAnswerOfAUserWhoLeft(t *testing.T) {
 	for name, prepare := range tests {
 		t.Run(name, func(t *testing.T) {
 			starting(t, prepare, func(t *testing.T, w *world, key ooo.Key) {
-				time.Sleep(time.Second)
+				pass(time.Second)
 				w.change(key, func(u *ooo.User) { u.Active = false })
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				if len(w.graph) != 0 || len(w.users) != 0 || len(w.due) != 0 {
 					t.Errorf("%d in Graph, %d records, %d due, want none; calls %s", len(w.graph), len(w.users), len(w.due), w.story())
 				}
@@ -311,7 +311,7 @@ func TestAnotherDirectoryObject(t *testing.T) {
 					w.set(func() { w.fail = tt.fail })
 				}
 				w.change(key, func(u *ooo.User) { u.Person.ID = "other" })
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				if got := w.story(); got != tt.want {
 					t.Errorf("calls = %s, want %s", got, tt.want)
 				}
@@ -339,7 +339,7 @@ func TestAFormerOneThatStaysHoldsUpNoRenewal(t *testing.T) {
 		})
 		w.change(key, func(u *ooo.User) { u.Person.ID = "other" })
 		for range 100 {
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			if s := w.sub(key); s.ID != "sub-2" || !s.ExpiresAt.After(time.Now()) {
 				t.Fatalf("record = %s %s until %v, want sub-2 alive all the time", s.ID, s.State, s.ExpiresAt)
 			}
@@ -365,12 +365,12 @@ func TestOneThatMadeWayInVainIsNotTakenForLive(t *testing.T) {
 			}
 		})
 		w.change(key, func(u *ooo.User) { u.Subscriptions[0].KeyTag = "withdrawn" })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if s := w.sub(key); len(w.graph) != 0 || s.State == ooo.SubscriptionLive {
 			t.Errorf("record = %s %s with %d in Graph, want it not called live", s.ID, s.State, len(w.graph))
 		}
 		w.set(func() { w.fail = func(string) error { return nil } })
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if s := w.sub(key); s.ID != "sub-2" || s.State != ooo.SubscriptionLive || w.read(key) != 1 {
 			t.Errorf("record = %s %s, want sub-2 live and the user read", s.ID, s.State)
 		}

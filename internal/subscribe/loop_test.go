@@ -23,7 +23,7 @@ func covered(t *testing.T, story func(t *testing.T, w *world, key ooo.Key), edit
 		key := w.add(ann)
 		stop := w.start(t, edits...)
 		defer stop()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if got := w.story(); got != "create" || w.read(key) != 1 {
 			t.Fatalf("calls at first = %s, want create and a read", got)
 		}
@@ -53,7 +53,7 @@ func TestANewUserIsCovered(t *testing.T) {
 		if w.saved[0].State != ooo.SubscriptionCreating || w.saved[0].ID != "" {
 			t.Errorf("first record = %+v, want a note that it is asked for", w.saved[0])
 		}
-		time.Sleep(24 * time.Hour)
+		pass(24 * time.Hour)
 		if got := w.story(); got != "" {
 			t.Errorf("calls of a quiet day = %s, want none", got)
 		}
@@ -68,7 +68,7 @@ func TestItIsRenewedAtAboutTwoThirdsOfWhatGraphReturned(t *testing.T) {
 			key := w.add(ann)
 			stop := w.start(t)
 			defer stop()
-			time.Sleep(10 * life)
+			pass(10 * life)
 			calls, at := w.timed()
 			if len(calls) < 15 || len(calls) > 19 {
 				t.Fatalf("%d calls in ten lives, want one creation and 14 to 18 renewals", len(calls))
@@ -116,7 +116,7 @@ func TestWhatGraphLostIsMadeAnewAndRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			covered(t, func(t *testing.T, w *world, key ooo.Key) {
 				tt.happens(w, key)
-				time.Sleep(tt.wait)
+				pass(tt.wait)
 				if got := w.story(); !strings.HasSuffix(got, tt.want) {
 					t.Errorf("calls = %s, want %s", got, tt.want)
 				}
@@ -136,7 +136,7 @@ func TestReauthorizationIsOneRenewal(t *testing.T) {
 		for range 3 { // Graph repeats itself
 			w.announce(key, ooo.ReauthorizationRequired)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if got := w.story(); got != "patch sub-1" || w.read(key) != 0 || len(w.users[key].Lifecycle) != 0 {
 			t.Errorf("calls = %s, %d events left, want one renewal and none", got, len(w.users[key].Lifecycle))
 		}
@@ -155,7 +155,7 @@ func TestAReauthorizationThatFailedIsNotForgotten(t *testing.T) {
 			}
 		})
 		w.announce(key, ooo.ReauthorizationRequired)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if got := w.story(); got != "patch sub-1, patch sub-1, patch sub-1, patch sub-1" {
 			t.Errorf("calls = %q, want renewals until one works", got)
 		}
@@ -171,7 +171,7 @@ func TestEventsThatNeedNothingAreCleared(t *testing.T) {
 			u.Lifecycle = append(u.Lifecycle, ooo.Lifecycle{SubscriptionID: "sub-99", Kind: ooo.SubscriptionWasRemoved, At: time.Now()},
 				ooo.Lifecycle{SubscriptionID: "sub-1", Kind: ooo.NotificationsMissed, At: time.Now()})
 		})
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if got := w.story(); got != "" || len(w.users[key].Lifecycle) != 0 {
 			t.Errorf("calls = %q, %d events left, want none", got, len(w.users[key].Lifecycle))
 		}
@@ -192,7 +192,7 @@ func TestAUserWhoLeavesIsUncoveredAndForgotten(t *testing.T) {
 			covered(t, func(t *testing.T, w *world, key ooo.Key) {
 				tt.prepare(w)
 				w.change(key, func(u *ooo.User) { u.Active = false })
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				if got := w.story(); got != tt.want || len(w.graph) != 0 {
 					t.Errorf("calls = %s with %d left in Graph, want %s and none", got, len(w.graph), tt.want)
 				}
@@ -220,7 +220,7 @@ func TestEachResourceIsCoveredByItself(t *testing.T) {
 		key := w.add(ann)
 		stop := w.start(t, both)
 		defer stop()
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		subs := w.users[key].Subscriptions
 		if len(subs) != 2 || subs[0].State != ooo.SubscriptionLive || subs[1].State != ooo.SubscriptionFailed || subs[1].Error == "" {
 			t.Errorf("records = %+v, want one live and one failed with the reason", subs)
@@ -235,12 +235,12 @@ func TestRedisAwayOnlyDelays(t *testing.T) {
 	covered(t, func(t *testing.T, w *world, key ooo.Key) {
 		w.forget()
 		w.set(func() { w.err = errors.New("away") })
-		time.Sleep(50 * time.Hour) // renewal is due meanwhile
+		pass(50 * time.Hour) // renewal is due meanwhile
 		if got := w.story(); got != "" {
 			t.Errorf("calls while Redis is away = %q, want none", got)
 		}
 		w.set(func() { w.err = nil })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if got, s := w.story(), w.sub(key); got != "patch sub-1, create" || s.State != ooo.SubscriptionLive {
 			t.Errorf("then: %q, record %s, want it made anew", got, s.State)
 		}
@@ -258,9 +258,9 @@ func TestARecordThatCouldNotBeWrittenIsMadeGood(t *testing.T) {
 		}
 		stop := w.start(t)
 		defer stop()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		w.set(func() { w.err, w.fail = nil, func(string) error { return nil } })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if s := w.sub(key); s.State != ooo.SubscriptionLive || len(w.graph) != 1 || w.graph[s.ID].ID == "" {
 			t.Errorf("record = %s %s, %d in Graph, want the one in Graph live", s.ID, s.State, len(w.graph))
 		}
@@ -272,14 +272,14 @@ func TestStoppingGivesBackAndStartsAgain(t *testing.T) {
 		w := newWorld()
 		key := w.add(ann)
 		first := w.start(t)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		first()
 		if len(w.held) != 0 {
 			t.Errorf("%d claims held after stopping, want none", len(w.held))
 		}
 		w.story()
 		second := w.start(t)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		second()
 		if got := w.story(); got != "" || w.sub(key).ID != "sub-1" {
 			t.Errorf("calls after a restart = %q, want none", got)
@@ -305,11 +305,11 @@ func TestUsersWhoDoNotFitTheSettingsAreFoundAtStart(t *testing.T) {
 				w := newWorld()
 				w.add(ann)
 				first := w.start(t)
-				time.Sleep(time.Second)
+				pass(time.Second)
 				first()
 				w.story()
 				second := w.start(t, tt.edit)
-				time.Sleep(10 * time.Second)
+				pass(10 * time.Second)
 				second()
 				if got := w.story(); got != tt.want {
 					t.Errorf("calls = %q, want %q", got, tt.want)
@@ -324,14 +324,14 @@ func TestUsersAreComparedWithTheSettingsOnceRedisAnswers(t *testing.T) {
 		w := newWorld()
 		w.add(ann)
 		first := w.start(t)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		first()
 		w.story()
 		w.set(func() { w.err = errors.New("away") })
 		second := w.start(t, func(cfg *subscribe.Config) { cfg.Settings.NotificationURL = "https://new.example/x" })
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		w.set(func() { w.err = nil })
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		second()
 		if got := w.story(); got != "patch sub-1" {
 			t.Errorf("calls = %q, want one patch of the URL", got)

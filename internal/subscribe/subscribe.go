@@ -178,7 +178,7 @@ func (s *Subscriber) review(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(due.Backoff(min(failures, doublings), time.Second, time.Minute)):
+		case <-time.After(due.Backoff(failures, time.Second, time.Minute)):
 		}
 	}
 }

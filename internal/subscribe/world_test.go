@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -352,4 +353,11 @@ func (w *world) start(t *testing.T, edits ...func(*subscribe.Config)) (stop func
 		}
 	})
 	return func() { cancel(); running.Wait() }
+}
+
+// pass lets time pass, and what it set off come to rest: what the test reads then
+// nobody changes meanwhile.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
