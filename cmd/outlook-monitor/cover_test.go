@@ -1,0 +1,129 @@
+package main_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/redistest"
+)
+
+// coveredBy says whether each user has one living subscription, all below base.
+func (c *crowd) coveredBy(base string) bool {
+	for _, sub := range c.sim.Subscriptions() {
+		if !strings.HasPrefix(sub.NotificationURL, base+"/") {
+			return false
+		}
+	}
+	return c.coveredOnce()
+}
+
+// fault makes Graph misbehave.
+func (w *surroundings) fault(f graphsim.Fault) {
+	w.t.Helper()
+	if _, err := w.sim.SetFault(f); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestSubscriptionsFollowANewPublicURL(t *testing.T) {
+	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 30})
+	c := newCrowd(w, 10)
+	p := w.start("serve")
+	c.settle()
+	c.eventually("each user is covered once", c.coveredOnce)
+	ids := map[string]bool{}
+	for _, sub := range w.sim.Subscriptions() {
+		ids[sub.ID] = true
+	}
+	p.stop()
+	w.sim.ResetStats()
+	p = w.start("serve")
+	w.answers()
+	c.change()
+	c.settle()
+	if calls := w.sim.Stats().Calls; len(calls["subscription-create"])+len(calls["subscription-renew"])+len(calls["subscription-delete"]) > 0 {
+		t.Errorf("calls after a restart = %v, want no write of subscriptions", calls)
+	}
+	p.stop()
+	moved := strings.Replace(w.base, "127.0.0.1", "localhost", 1)
+	w.env["PUBLIC_URL"] = moved
+	w.start("serve")
+	c.eventually("all subscriptions have followed", func() bool { return c.coveredBy(moved) })
+	for _, sub := range w.sim.Subscriptions() {
+		if !ids[sub.ID] {
+			t.Errorf("subscription %s is new, want the old ones patched", sub.ID)
+		}
+	}
+	c.change()
+	c.settle()
+}
+
+func TestWhatGraphTakesAwayIsMadeAnew(t *testing.T) {
+	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 31})
+	c := newCrowd(w, 4)
+	w.start("serve")
+	c.settle()
+	c.eventually("each user is covered once", c.coveredOnce)
+	for _, sub := range w.sim.Subscriptions() {
+		if err := w.sim.RemoveSubscription(sub.ID, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.eventually("each user is covered once again", c.coveredOnce)
+	for _, event := range []string{graphsim.ReauthorizationRequired, graphsim.Missed} {
+		renewals := w.sim.Stats().Calls["subscription-renew"]["200"]
+		for _, sub := range w.sim.Subscriptions() {
+			if err := w.sim.SendLifecycle(sub.ID, event); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if event == graphsim.ReauthorizationRequired {
+			c.eventually("each is renewed", func() bool { return w.sim.Stats().Calls["subscription-renew"]["200"] >= renewals+4 })
+		}
+	}
+	c.change()
+	c.settle()
+	if !c.coveredOnce() {
+		t.Errorf("covered = %v, want each user once", c.covered())
+	}
+}
+
+func TestShortLivesAreRenewedInTime(t *testing.T) {
+	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 32})
+	for _, operation := range []string{"subscription-create", "subscription-renew"} {
+		w.fault(graphsim.Fault{Operation: operation, Kind: "short-life", Life: graphsim.Duration(6 * time.Second)})
+	}
+	c := newCrowd(w, 5)
+	w.start("serve")
+	c.settle()
+	c.eventually("each user is covered once", c.coveredOnce)
+	c.eventually("each has been renewed three times", func() bool { return w.sim.Stats().Calls["subscription-renew"]["200"] >= 15 })
+	if made := w.sim.Stats().Calls["subscription-create"]["201"]; made != 5 || !c.coveredOnce() {
+		t.Errorf("%d subscriptions made and covered = %v, want the first five to live on", made, c.covered())
+	}
+}
+
+// A process that dies while Graph makes a subscription leaves one behind that
+// nobody has recorded.
+func TestAKillWhileASubscriptionIsMadeLeavesNothingBehind(t *testing.T) {
+	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 33})
+	c := newCrowd(w, 5)
+	// Graph's answers are lost with the process: it dies as soon as the first
+	// subscriptions are there.
+	w.fault(graphsim.Fault{Operation: "notification", Kind: "drop"})
+	p := w.start("serve")
+	w.eventually("the first subscriptions are there", func() bool { return len(w.sim.Subscriptions()) > 0 })
+	p.kill()
+	w.start("serve")
+	c.settle()
+	c.eventually("each user is covered once", c.coveredOnce)
+	if made := w.sim.Stats().Calls["subscription-create"]["201"]; made > 5 {
+		t.Errorf("%d subscriptions were made, want those that were there taken over", made)
+	}
+	if status, err := w.mediator.Monitor(t.Context(), c.users[0].UserPrincipalName, false); status != 200 || err != nil {
+		t.Fatalf("stop = %d, %v, want 200", status, err)
+	}
+	c.eventually("nothing of a stopped user is left", func() bool { return c.covered()[c.users[0].ID] == 0 })
+}
