@@ -132,12 +132,16 @@ func (s *service) openLoops() (err error) {
 		Queue: s.store, Store: s.store, Graph: s.graph, Interval: settings.PollInterval, Log: s.log,
 		Policy: ooo.Policy{Scheduled: ooo.ScheduledMode(settings.Scheduled), Message: ooo.MessageSource(settings.Message)},
 		Looked: func(outcome watch.Outcome, late time.Duration) { s.metrics.Read(string(outcome), late) },
+		Late:   s.metrics.AnnouncedLate,
 		Noticed: func(n watch.Noticed) {
 			took := time.Duration(0)
 			if !n.Claim.MarkedAt.IsZero() {
 				took = n.At.Sub(n.Claim.MarkedAt)
 			}
 			s.metrics.Changed(string(n.Claim.Source), took)
+			if n.Claim.Source == ooo.SourceNotification {
+				s.metrics.AnnouncedFirst(n.Claim.Lead)
+			}
 		},
 	})
 	if err != nil {

@@ -8,7 +8,7 @@ const module = "outlook-monitor/"
 // rooms says what each package may import of ours. Tests may import more.
 var rooms = map[string][]string{
 	"cmd/outlook-monitor": {
-		"internal/api", "internal/config", "internal/deliver", "internal/graph", "internal/graphsim",
+		"internal/api", "internal/config", "internal/deliver", "internal/front", "internal/graph", "internal/graphsim",
 		"internal/mediatorsim", "internal/ooo", "internal/redisstore", "internal/subscribe",
 		"internal/telemetry", "internal/watch", "internal/webhook",
 	},
@@ -30,6 +30,7 @@ var rooms = map[string][]string{
 	"internal/redisstore": {"internal/ooo"},
 
 	"internal/config":    nil,
+	"internal/front":     nil,
 	"internal/telemetry": nil,
 
 	// Stand-ins and test support know nothing of ours.
@@ -56,6 +57,7 @@ var libraries = []struct {
 	{"go.opentelemetry.io/contrib/instrumentation/github.com/gin-gonic", handlers},
 	{"github.com/alecthomas/kong", []string{"internal/config", "cmd/outlook-monitor", "cmd/graphsim"}},
 	{"github.com/prometheus/", []string{"internal/telemetry"}},
+	{"golang.org/x/crypto/acme", []string{"internal/front"}},
 	{"testing", []string{"internal/redistest"}},
 }
 

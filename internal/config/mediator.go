@@ -99,8 +99,11 @@ func (r *reader) redisURL() URL {
 		return URL{}
 	}
 	u, err := NewURL(s.text).Parse()
-	if err != nil || u.Hostname() == "" || u.Scheme != "redis" && u.Scheme != "rediss" {
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "redis" && u.Scheme != "rediss":
 		r.wrong(s.name, "is no Redis URL: write one such as redis://127.0.0.1:6379/0, or rediss://… for TLS")
+	case torn(u):
+		r.wrong(s.name, "has an @ after its host: in a password write %%2F for /, %%3F for ?, %%23 for # and %%40 for @")
 	}
 	return NewURL(s.text)
 }

@@ -139,19 +139,40 @@ func brief(d time.Duration) string {
 // file returns the path of a file after a look whether it can be read.
 func (r *reader) file(name string) string {
 	s := r.get(name)
+	r.readable(s)
+	return s.text
+}
+
+// files is file for several paths separated by commas.
+func (r *reader) files(name string) []string {
+	s := r.get(name)
+	var paths []string
+	for path := range strings.SplitSeq(s.text, ",") {
+		if path = strings.TrimSpace(path); path != "" {
+			r.readable(setting{s.name, path})
+			paths = append(paths, path)
+		}
+	}
+	if len(paths) == 0 && s.text != "" {
+		r.wrong(s.name, "names no file: write paths separated by commas, or leave it out")
+	}
+	return paths
+}
+
+// readable looks whether a file can be read, if one is named.
+func (r *reader) readable(s setting) {
 	if s.text == "" {
-		return ""
+		return
 	}
 	f, err := os.Open(s.text)
 	if err != nil {
 		r.wrong(s.name, "names %s, which can't be read: check the path and its permissions", shown(s.text))
-		return s.text
+		return
 	}
 	defer f.Close()
 	if stat, err := f.Stat(); err == nil && stat.IsDir() {
 		r.wrong(s.name, "names %s, which is a directory: name the file in it", shown(s.text))
 	}
-	return s.text
 }
 
 // loopback says whether host can only be reached from this machine.

@@ -48,6 +48,13 @@ type Serve struct {
 	PrivateAddr    string `name:"private-addr" setting:"PRIVATE_ADDR" placeholder:"HOST:PORT" help:"Listener of everything but Graph's callbacks, which is then found here alone."`
 	TLSCertFile    string `name:"tls-cert-file" setting:"TLS_CERT_FILE" placeholder:"FILE" help:"Certificate chain (PEM) of the public listener; re-read when it changes."`
 	TLSKeyFile     string `name:"tls-key-file" setting:"TLS_KEY_FILE" placeholder:"FILE" help:"Private key (PEM) of that certificate."`
+	ACMEDomains    string `name:"acme-domains" setting:"ACME_DOMAINS" placeholder:"DOMAINS" help:"Domains to get certificates for from an ACME server, instead of TLS_CERT_FILE, separated by commas; port 443 of each must reach the public listener as it is. They are kept in Redis, for all replicas."`
+	ACMEEmail      string `name:"acme-email" setting:"ACME_EMAIL" placeholder:"ADDRESS" help:"Address that the ACME server may write to."`
+	ACMEDirectory  string `name:"acme-directory" setting:"ACME_DIRECTORY" placeholder:"URL" otherwise:"of Let's Encrypt" help:"Directory of the ACME server; to use it is to accept its terms."`
+	ACMECAFile     string `name:"acme-ca-file" setting:"ACME_CA_FILE" placeholder:"FILE" otherwise:"the system's" help:"Authorities (PEM) trusted for the ACME server, if it is a private one."`
+	RateLimit      string `name:"public-rate-limit" setting:"PUBLIC_RATE_LIMIT" placeholder:"N" otherwise:"2000" literal:"" help:"Requests a second that each source (IPv4 address, IPv6 /64) may make on Graph's paths, twice as many at once; beyond it 429; 0: no limit."`
+	PublicAllow    string `name:"public-allow" setting:"PUBLIC_ALLOW" placeholder:"NETWORKS" otherwise:"everyone" help:"Addresses and networks that may call Graph's paths, separated by commas; others get 403. Graph's addresses change without notice."`
+	TrustedProxies string `name:"trusted-proxies" setting:"TRUSTED_PROXIES" placeholder:"NETWORKS" help:"Addresses and networks of proxies whose X-Forwarded-For says where a request to Graph's paths comes from, separated by commas."`
 	MonitorToken   Secret `name:"monitor-token" setting:"MONITOR_TOKEN" placeholder:"SECRET" help:"Token that the mediator and operators must show, as bearer token or as password of basic auth."`
 	AllowAnonymous Switch `name:"allow-anonymous" setting:"ALLOW_ANONYMOUS" otherwise:"false" literal:"" help:"Start without MONITOR_TOKEN on an address that is not loopback."`
 
@@ -57,6 +64,8 @@ type Serve struct {
 	Scheduled    string `name:"scheduled" setting:"SCHEDULED" placeholder:"MODE" otherwise:"window" literal:"" help:"When a scheduled reply counts: window (between its start and its end) or always."`
 	Message      string `name:"message" setting:"MESSAGE" placeholder:"WHICH" otherwise:"external" literal:"" help:"Reply text that is forwarded: external or internal."`
 	ClientStates Secret `name:"client-state-key" setting:"CLIENT_STATE_KEY" placeholder:"SECRET" otherwise:"made once, kept in Redis" help:"Secret from which the clientState of each subscription is derived; several separated by spaces while rotating."`
+	EncryptCert  string `name:"encryption-cert-file" setting:"ENCRYPTION_CERT_FILE" placeholder:"FILES" help:"Certificate (PEM, RSA 2048 to 4096) with which Graph encrypts resource data; setting it asks for resource data. Several separated by commas while rotating, the first is for new subscriptions; re-read when they change."`
+	EncryptKey   string `name:"encryption-key-file" setting:"ENCRYPTION_KEY_FILE" placeholder:"FILES" help:"Private keys (PEM) of those certificates, in the same order."`
 	Concurrency  string `name:"delivery-concurrency" setting:"DELIVERY_CONCURRENCY" placeholder:"N" otherwise:"8" literal:"" help:"How many calls to the mediator may be in flight."`
 	LogLevel     string `name:"log-level" setting:"LOG_LEVEL" placeholder:"LEVEL" otherwise:"info" literal:"" help:"debug, info, warn or error."`
 	LogFormat    string `name:"log-format" setting:"LOG_FORMAT" placeholder:"FORMAT" otherwise:"json, text on a terminal" help:"json or text."`

@@ -19,6 +19,7 @@ type Settings struct {
 	RedisURL URL // zero: Redis inside this process
 
 	Listen
+	Front
 
 	PollInterval        time.Duration
 	Resources           []string // templates with {id}, each beginning with /users/{id}/
@@ -26,6 +27,8 @@ type Settings struct {
 	Scheduled           string   // window or always
 	Message             string   // external or internal
 	ClientStateKeys     []Secret // none: made once and kept in Redis
+	EncryptionCertFiles []string // none: no resource data
+	EncryptionKeyFiles  []string // as many
 	DeliveryConcurrency int
 
 	LogLevel  slog.Level
@@ -45,6 +48,7 @@ func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 		SigningSecrets:      r.signingSecrets(),
 		RedisURL:            r.redisURL(),
 		Listen:              r.listen(),
+		Front:               r.front(),
 		PollInterval:        r.duration("POLL_INTERVAL", 100*time.Millisecond, 0),
 		Resources:           r.resources(),
 		Lifetime:            r.duration("SUBSCRIPTION_LIFETIME", 45*time.Minute, 10070*time.Minute),
@@ -55,6 +59,7 @@ func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 		LogLevel:            levels[r.one("LOG_LEVEL", "debug", "info", "warn", "error")],
 		LogFormat:           r.one("LOG_FORMAT", "json", "text"),
 	}
+	settings.EncryptionCertFiles, settings.EncryptionKeyFiles = r.encryption(settings.Graph)
 	return settings, errors.Join(r.errs...)
 }
 

@@ -30,19 +30,23 @@ func (u URL) Parse() (*url.URL, error) {
 }
 
 // String returns the URL without passwords, and without a user name that stands
-// alone, because that is how some tokens are written.
+// alone, because that is how some tokens are written. It returns a placeholder
+// for a text in which a password may be anywhere.
 func (u URL) String() string {
 	if u.IsZero() {
 		return ""
 	}
 	parsed, err := u.Parse()
-	if err != nil || parsed.Opaque != "" {
+	if err != nil || parsed.Hostname() == "" {
+		return redacted
+	}
+	query, err := url.ParseQuery(parsed.RawQuery)
+	if err != nil || torn(parsed) {
 		return redacted
 	}
 	if _, both := parsed.User.Password(); parsed.User != nil && !both {
 		parsed.User = url.User("xxxxx")
 	}
-	query := parsed.Query()
 	for name := range query {
 		if sensitive(name) {
 			query.Set(name, "xxxxx")
@@ -52,9 +56,15 @@ func (u URL) String() string {
 	return parsed.Redacted()
 }
 
+// torn says whether an @ stands where none belongs: a password with an unescaped
+// slash, question mark or hash is cut there, and what follows looks like a path.
+func torn(u *url.URL) bool {
+	return strings.Contains(u.EscapedPath()+u.RawQuery+u.EscapedFragment(), "@")
+}
+
 func sensitive(parameter string) bool {
 	parameter = strings.ToLower(parameter)
-	for _, word := range []string{"pass", "secret", "token", "key"} {
+	for _, word := range []string{"pass", "pwd", "secret", "token", "key", "sig"} {
 		if strings.Contains(parameter, word) {
 			return true
 		}

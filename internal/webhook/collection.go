@@ -26,6 +26,7 @@ type item struct {
 	ClientState    string
 	ChangeType     string
 	LifecycleEvent string
+	Sealed         *sealed // nil: none
 }
 
 // UnmarshalJSON takes the fields that are strings: one odd field does not spoil
@@ -37,6 +38,7 @@ func (it *item) UnmarshalJSON(data []byte) error {
 		ClientState    any `json:"clientState"`
 		ChangeType     any `json:"changeType"`
 		LifecycleEvent any `json:"lifecycleEvent"`
+		Content        any `json:"encryptedContent"`
 	}
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return err
@@ -46,6 +48,7 @@ func (it *item) UnmarshalJSON(data []byte) error {
 	it.ClientState, _ = raw.ClientState.(string)
 	it.ChangeType, _ = raw.ChangeType.(string)
 	it.LifecycleEvent, _ = raw.LifecycleEvent.(string)
+	it.Sealed = sealedOf(raw.Content)
 	return nil
 }
 
@@ -68,33 +71,59 @@ func (it *item) name() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
-// decode reads a collection and returns its items that are objects with a kind;
-// ignored counts the others.
-func decode(body io.Reader) (items []item, ignored int, err error) {
+// collection is what one request brings.
+type collection struct {
+	items   []item   // that are objects with a kind
+	ignored int      // the others
+	tokens  []string // validation tokens; what is no text is an empty one
+}
+
+// decode reads a collection.
+func decode(body io.Reader) (collection, error) {
 	data, err := io.ReadAll(body)
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return nil, 0, errTooLarge
+		return collection{}, errTooLarge
 	}
 	if err != nil {
-		return nil, 0, errNoCollection
+		return collection{}, errNoCollection
 	}
-	var collection struct {
-		Value json.RawMessage `json:"value"`
+	var raw struct {
+		Value  json.RawMessage `json:"value"`
+		Tokens any             `json:"validationTokens"`
 	}
-	if json.Unmarshal(data, &collection) != nil || collection.Value == nil {
-		return nil, 0, errNoCollection
+	if json.Unmarshal(data, &raw) != nil || raw.Value == nil {
+		return collection{}, errNoCollection
 	}
 	var values []json.RawMessage
-	if json.Unmarshal(collection.Value, &values) != nil {
-		return nil, 0, errNoCollection
+	if json.Unmarshal(raw.Value, &values) != nil {
+		return collection{}, errNoCollection
 	}
+	c := collection{tokens: tokensOf(raw.Tokens)}
 	for _, value := range values {
 		var it item
 		if bytes.Equal(value, []byte("null")) || json.Unmarshal(value, &it) != nil || it.ChangeType == "" && it.LifecycleEvent == "" {
-			ignored++
+			c.ignored++
 			continue
 		}
-		items = append(items, it)
+		c.items = append(c.items, it)
 	}
-	return items, ignored, nil
+	return c, nil
+}
+
+// tokensOf returns the tokens of a request. Something else in their place counts
+// as a token: a bad one.
+func tokensOf(value any) []string {
+	if value == nil {
+		return nil
+	}
+	values, ok := value.([]any)
+	if !ok {
+		return []string{""}
+	}
+	var tokens []string
+	for _, value := range values {
+		token, _ := value.(string)
+		tokens = append(tokens, token)
+	}
+	return tokens
 }

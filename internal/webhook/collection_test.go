@@ -1,28 +1,26 @@
 package webhook
 
 import (
-	"fmt"
 	"strings"
 	"testing"
-	"time"
-
-	"outlook-monitor/internal/ooo"
 )
 
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{"value":[{"id":"1","subscriptionId":"s","clientState":"c","changeType":"updated"}]}`,
 		`{"value":[{"lifecycleEvent":"missed","clientState":null}],"validationTokens":["x"]}`,
+		`{"value":[{"changeType":"updated","encryptedContent":{"data":"eA==","dataKey":"eA==","dataSignature":"eA==","encryptionCertificateId":"c"}}],"validationTokens":["a.b.c",null]}`,
+		`{"value":[{"changeType":"updated","encryptedContent":"x"}],"validationTokens":"x"}`, `{"value":[{"changeType":"updated","encryptedContent":null}],"validationTokens":[]}`,
 		`{"value":null}`, `{"value":[null,1,{}]}`, `{"value":{}}`, `[]`, ``, `{"value":[{"changeType":{}}]}`,
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		items, ignored, err := decode(strings.NewReader(body))
-		if err != nil && (len(items) > 0 || ignored > 0) {
-			t.Errorf("decode = %d items, %d ignored with error %v, want nothing", len(items), ignored, err)
+		c, err := decode(strings.NewReader(body))
+		if err != nil && (len(c.items) > 0 || c.ignored > 0 || len(c.tokens) > 0) {
+			t.Errorf("decode = %+v with error %v, want nothing", c, err)
 		}
-		for _, it := range items {
+		for _, it := range c.items {
 			if it.ChangeType == "" && it.LifecycleEvent == "" {
 				t.Errorf("decode = %+v, want an item of a kind", it)
 			}
@@ -43,26 +41,4 @@ func FuzzHandshake(f *testing.F) {
 			t.Errorf("handshake(%q) = %q, asked %t, want nothing that could be markup or a header", query, token, asked)
 		}
 	})
-}
-
-func BenchmarkDecodeAndSort(b *testing.B) {
-	keys := ooo.NewClientStateKeys("secret")
-	for _, n := range []int{1, 20, 100} {
-		var items []string
-		for i := range n {
-			state := keys.Derive(ooo.KeyOf(fmt.Sprintf("user%d@contoso.example", i)), "/users/{id}/events")
-			items = append(items, fmt.Sprintf(`{"subscriptionId":"s%d","clientState":"%s","changeType":"updated","resource":"Users/x/Events/y","resourceData":{"id":"y"}}`, i, state))
-		}
-		body := `{"value":[` + strings.Join(items, ",") + `]}`
-		r := &Receiver{cfg: Config{Counted: func(string, int) {}}}
-		b.Run(fmt.Sprintf("items=%d", n), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				got, _, err := decode(strings.NewReader(body))
-				if err != nil || len(r.sort(got, keys, time.Time{}).marks) != n {
-					b.Fatal("not all items were taken")
-				}
-			}
-		})
-	}
 }

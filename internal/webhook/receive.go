@@ -20,12 +20,12 @@ func (r *Receiver) receive(ctx context.Context, body io.Reader) error {
 		return err
 	}
 	defer func() { <-r.rooms }()
-	items, ignored, err := decode(body)
+	c, err := decode(body)
 	if err != nil {
 		return err
 	}
-	r.count(Ignored, ignored)
-	if len(items) == 0 {
+	r.count(ctx, Ignored, c.ignored)
+	if len(c.items) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
@@ -34,7 +34,7 @@ func (r *Receiver) receive(ctx context.Context, body io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotKept, err)
 	}
-	return r.keep(ctx, r.sort(items, keys, time.Now()))
+	return r.keep(ctx, r.sort(ctx, r.judge(ctx, c, keys), time.Now()))
 }
 
 // enter waits for its turn, for a moment.
@@ -59,12 +59,12 @@ func (r *Receiver) enter(ctx context.Context) error {
 // sorted is what a request asks for: one mark a user, however many items.
 type sorted struct {
 	marks  []ooo.Mark
-	items  int // that became marks
+	items  int // that became marks and were accepted
 	events map[ooo.Key][]ooo.Lifecycle
 }
 
-// sort tells genuine items from forged ones and what each asks for.
-func (r *Receiver) sort(items []item, keys ooo.ClientStateKeys, now time.Time) sorted {
+// sort finds out what the items that are believed ask for.
+func (r *Receiver) sort(ctx context.Context, items []judged, now time.Time) sorted {
 	var s sorted
 	marked := map[ooo.Key]bool{}
 	mark := func(key ooo.Key, id string) {
@@ -73,34 +73,38 @@ func (r *Receiver) sort(items []item, keys ooo.ClientStateKeys, now time.Time) s
 			s.marks = append(s.marks, ooo.Mark{Key: key, Source: ooo.SourceNotification, ID: id, Urgent: true})
 		}
 	}
-	forged, events, ignored := 0, 0, 0
+	counts := map[Verdict]int{}
 	for _, it := range items {
-		key, genuine := keys.Verify(it.ClientState)
 		switch {
-		case !genuine:
-			forged++
-		case it.ChangeType != "":
-			s.items++
-			mark(key, it.name())
-		case it.event() == "":
-			ignored++
-		default:
-			events++
-			if it.event() != ooo.ReauthorizationRequired { // something may have been missed
-				mark(key, it.name())
+		case !it.verdict.believed():
+			counts[it.verdict]++
+		case it.event() != "":
+			counts[it.verdict.of(Event)]++
+			// A removal too may have missed something.
+			if it.event() != ooo.ReauthorizationRequired || it.ChangeType != "" {
+				mark(it.key, it.name())
 			}
 			if it.event() != ooo.NotificationsMissed {
 				if s.events == nil {
 					s.events = map[ooo.Key][]ooo.Lifecycle{}
 				}
-				s.events[key] = append(s.events[key], ooo.Lifecycle{
+				s.events[it.key] = append(s.events[it.key], ooo.Lifecycle{
 					SubscriptionID: ooo.SubscriptionID(it.SubscriptionID), Kind: it.event(), At: now})
 			}
+		case it.ChangeType != "":
+			if it.verdict == Accepted {
+				s.items++
+			} else {
+				counts[it.verdict]++
+			}
+			mark(it.key, it.name())
+		default:
+			counts[Ignored]++
 		}
 	}
-	r.count(Forged, forged)
-	r.count(Event, events)
-	r.count(Ignored, ignored)
+	for verdict, n := range counts {
+		r.count(ctx, verdict, n)
+	}
 	return s
 }
 
@@ -120,13 +124,15 @@ func (r *Receiver) keep(ctx context.Context, s sorted) error {
 		return fmt.Errorf("%w: %w", errNotKept, err)
 	}
 	gone := min(len(s.marks)-known, s.items)
-	r.count(Unmonitored, gone)
-	r.count(Accepted, s.items-gone)
+	r.count(ctx, Unmonitored, gone)
+	r.count(ctx, Accepted, s.items-gone)
 	return nil
 }
 
-func (r *Receiver) count(v Verdict, n int) {
+// count tells of n items with a verdict.
+func (r *Receiver) count(ctx context.Context, v Verdict, n int) {
 	if n > 0 {
 		r.cfg.Counted(string(v), n)
+		r.cfg.Log.DebugContext(ctx, "items judged", "verdict", v, "items", n)
 	}
 }

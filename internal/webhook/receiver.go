@@ -8,10 +8,24 @@
 // Redis has all marks of the request; whatever else the item says is not
 // believed. If Redis does not take them, 503 makes Graph send it again.
 //
-// What is genuine is told by the clientState alone, item by item: it is derived
+// What is genuine is told by the clientState first, item by item: it is derived
 // from the user, so that no look-up is needed, and a missing one is a wrong one.
 // A forger gets the same 202 and learns nothing, and causes no call. One bad
 // item spoils nothing for the others.
+//
+// Resource data, which Graph encrypts for one of our [Certificates], must prove
+// more: validation tokens must have come with it, all of them good ([Tokens]), and
+// each item must be signed with the key that is in it. Bad tokens spoil the whole
+// request, with resource data or without. What is decrypted is looked at for no
+// more than its form: it may keep us from reading the mailbox, but never tells us
+// what is in there.
+//
+// What can't be proved for want of something is no forgery. While the keys of the
+// login endpoint can't be had, or if the certificate is one that is not here, a
+// right clientState is enough for a read, which is harmless, and is counted. Keys
+// are fetched ahead, and by one goroutine alone that waits between two fetches:
+// no flood of tokens makes it ask more often. Nor are tokens looked at unless
+// there is a right clientState beside them.
 //
 // Lifecycle events are noted in the user's record for whoever tends the
 // subscriptions. Both paths take both kinds: which one Graph uses is its choice.
@@ -54,12 +68,23 @@ const (
 	Ignored     Verdict = "ignored"     // null, no object, or of an unknown kind
 	Unmonitored Verdict = "unmonitored" // genuine, of a user who is no longer monitored
 	Event       Verdict = "lifecycle"   // a lifecycle event
+
+	BadToken      Verdict = "bad_token"     // a validation token is missing or not Graph's
+	BadSignature  Verdict = "bad_signature" // its encrypted content is not Graph's
+	Unverified    Verdict = "unverified"    // believed by its clientState, because its tokens can't be checked now
+	Undecryptable Verdict = "undecryptable" // believed, but encrypted for a certificate that is not here
 )
 
 // Config says what a [Receiver] works with.
 type Config struct {
 	Inbox Inbox
 	Keys  func(ctx context.Context) (ooo.ClientStateKeys, error)
+
+	// Tokens checks validation tokens. If it is nil, items are judged by their
+	// clientState alone.
+	Tokens *Tokens
+	// Certificates open encrypted content; nil: there are none.
+	Certificates *Certificates
 
 	// Counted hears of n items with a verdict; it may be nil.
 	Counted func(verdict string, n int)
@@ -79,6 +104,7 @@ type Receiver struct {
 const (
 	storeTime = 2500 * time.Millisecond
 	queueTime = 2 * time.Second
+	proofTime = 1500 * time.Millisecond // of storeTime, for tokens and content
 	maxBody   = 4 << 20
 	maxToken  = 4 << 10
 )

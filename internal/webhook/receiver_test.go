@@ -215,6 +215,9 @@ func TestNotifications(t *testing.T) {
 		"a removed subscription":          {collection(t, lifecycle(ann, "subscriptionRemoved")), 202, []ooo.Key{ann}, 1, "map[lifecycle:1]"},
 		"a reauthorization":               {collection(t, lifecycle(ann, "reauthorizationRequired")), 202, nil, 1, "map[lifecycle:1]"},
 		"missed notifications":            {collection(t, lifecycle(ann, "missed")), 202, []ooo.Key{ann}, 0, "map[lifecycle:1]"},
+		"a removal that is also a change": {collection(t, notice(ann, put("lifecycleEvent", "subscriptionRemoved"))), 202, []ooo.Key{ann}, 1, "map[lifecycle:1]"},
+		"a change with an unknown event":  {collection(t, notice(ann, put("lifecycleEvent", "renamed"))), 202, []ooo.Key{ann}, 0, "map[accepted:1]"},
+		"a change and a removal of one":   {collection(t, notice(ann), lifecycle(ann, "subscriptionRemoved")), 202, []ooo.Key{ann}, 1, "map[accepted:1 lifecycle:1]"},
 		"a forged lifecycle event":        {collection(t, notice(ann, without("changeType"), put("lifecycleEvent", "subscriptionRemoved"), put("clientState", "x"))), 202, nil, 0, "map[forged:1]"},
 		"an unknown lifecycle event":      {collection(t, lifecycle(ann, "renamed")), 202, nil, 0, "map[ignored:1]"},
 		"encrypted content changes nothing": {collection(t, notice(ann, put("encryptedContent", map[string]any{"data": "eA=="}))), 202, []ooo.Key{ann}, 0,
@@ -294,6 +297,9 @@ func TestWhatCanNotBeStoredIsSentAgain(t *testing.T) {
 			response, body := send(t, http.MethodPost, serve(t, b, tt.keys)+webhook.NotificationPath, tt.body)
 			if response.StatusCode != tt.want || body != "" {
 				t.Errorf("answer = %d %q, want %d and no body", response.StatusCode, body, tt.want)
+			}
+			if later := response.Header.Get("Retry-After") != ""; later != (tt.want == 503) {
+				t.Errorf("Retry-After = %q with %d, want it with 503 only", response.Header.Get("Retry-After"), tt.want)
 			}
 		})
 	}

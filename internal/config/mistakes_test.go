@@ -1,0 +1,177 @@
+package config_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"outlook-monitor/internal/config"
+)
+
+func TestAllMistakesAreReportedAtOnce(t *testing.T) {
+	e := env{
+		"AZURE_TENANT_ID":         "two words",
+		"AZURE_MANAGED_IDENTITY":  "perhaps",
+		"AZURE_AUTHORITY_HOST":    "http://login.example",
+		"GRAPH_CLOUD":             "moon",
+		"GRAPH_ENDPOINT":          "https://graph.example/v1.0",
+		"PUBLIC_URL":              "http://monitor.example",
+		"MEDIATOR_TOKEN":          "one\ntwo",
+		"MEDIATOR_SIGNING_SECRET": "whsec_no-base64!",
+		"REDIS_URL":               "http://redis.example",
+		"LISTEN_ADDR":             "8080",
+		"PRIVATE_ADDR":            "8081",
+		"TLS_CERT_FILE":           "/nowhere/cert.pem",
+		"ALLOW_ANONYMOUS":         "maybe",
+		"POLL_INTERVAL":           "2",
+		"SUBSCRIPTION_RESOURCES":  "/me/events",
+		"SUBSCRIPTION_LIFETIME":   "1m",
+		"SCHEDULED":               "never",
+		"MESSAGE":                 "both",
+		"DELIVERY_CONCURRENCY":    "0",
+		"LOG_LEVEL":               "loud",
+		"LOG_FORMAT":              "xml",
+	}
+	want := slices.Sorted(maps.Keys(e))
+	want = append(want, "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "MEDIATOR_URL", "TLS_KEY_FILE")
+	slices.Sort(want)
+	if got := slices.Sorted(maps.Keys(mistakes(t, e))); !slices.Equal(got, want) {
+		t.Errorf("mistakes name\n%v, want\n%v", got, want)
+	}
+}
+
+func TestNothingSetNamesAllThatIsNeeded(t *testing.T) {
+	want := []string{"AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID", "MEDIATOR_URL", "MONITOR_TOKEN"}
+	if got := slices.Sorted(maps.Keys(mistakes(t, env{}))); !slices.Equal(got, want) {
+		t.Errorf("mistakes of nothing name %v, want %v", got, want)
+	}
+}
+
+func TestMistakesNameTheirVariable(t *testing.T) {
+	certificate, _ := keyPair(t)
+	_, key := keyPair(t)
+	old := env{"MEDIATOR_URL": "", "MEDIATOR_IP": "10.1.2.3", "MEDIATOR_PORT": "5000"}
+	tests := map[string]struct {
+		env  env
+		name string
+		says string
+	}{
+		"a tenant with a slash":                {env{"AZURE_TENANT_ID": "a/b"}, "AZURE_TENANT_ID", `"a/b"`},
+		"an old tenant that is wrong":          {env{"AZURE_TENANT_ID": "", "TENANT": "a b"}, "TENANT", `"a b"`},
+		"an old client that is wrong":          {env{"AZURE_CLIENT_ID": "", "CLIENT_ID": "a b"}, "CLIENT_ID", `"a b"`},
+		"no client":                            {env{"AZURE_CLIENT_ID": ""}, "AZURE_CLIENT_ID", "is not set"},
+		"no credential":                        {env{"AZURE_CLIENT_SECRET": ""}, "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"},
+		"an identity that is refused":          {env{"AZURE_CLIENT_SECRET": "", "IDENTITY_ENDPOINT": "x", "AZURE_MANAGED_IDENTITY": "no"}, "AZURE_CLIENT_SECRET", "is not set"},
+		"a client secret in two lines":         {env{"AZURE_CLIENT_SECRET": "one\ntwo"}, "AZURE_CLIENT_SECRET", "line"},
+		"an old client secret in two lines":    {env{"AZURE_CLIENT_SECRET": "", "CLIENT_SECRET": "one\ntwo"}, "CLIENT_SECRET", "line"},
+		"a certificate that is not there":      {env{"AZURE_CLIENT_CERTIFICATE_PATH": "/nowhere"}, "AZURE_CLIENT_CERTIFICATE_PATH", "/nowhere"},
+		"a token file that is a folder":        {env{"AZURE_FEDERATED_TOKEN_FILE": t.TempDir()}, "AZURE_FEDERATED_TOKEN_FILE", "directory"},
+		"a cloud that is none":                 {env{"GRAPH_CLOUD": "germany"}, "GRAPH_CLOUD", "global, usgov, dod or china"},
+		"Graph without TLS":                    {env{"GRAPH_ENDPOINT": "http://127.0.0.1:9080"}, "GRAPH_ENDPOINT", "https"},
+		"Graph with a password":                {env{"GRAPH_ENDPOINT": "https://u:p@graph.example"}, "GRAPH_ENDPOINT", "base URL"},
+		"a login endpoint with a path":         {env{"AZURE_AUTHORITY_HOST": "https://login.example/tenant"}, "AZURE_AUTHORITY_HOST", "base URL"},
+		"a public URL without TLS":             {env{"PUBLIC_URL": "http://monitor.example"}, "PUBLIC_URL", "https"},
+		"a public URL without TLS, like local": {env{"PUBLIC_URL": "http://localhost.example"}, "PUBLIC_URL", "https"},
+		"a public URL without a scheme":        {env{"PUBLIC_URL": "monitor.example"}, "PUBLIC_URL", "base URL"},
+		"a public URL with a query":            {env{"PUBLIC_URL": "https://monitor.example/?x=1"}, "PUBLIC_URL", "query"},
+		"a public URL with an empty query":     {env{"PUBLIC_URL": "https://monitor.example/?"}, "PUBLIC_URL", "query"},
+		"a public URL with a fragment":         {env{"PUBLIC_URL": "https://monitor.example/#x"}, "PUBLIC_URL", "fragment"},
+		"a public URL with a wrong port":       {env{"PUBLIC_URL": "https://monitor.example:99999"}, "PUBLIC_URL", "base URL"},
+		"a public URL of another kind":         {env{"PUBLIC_URL": "ftp://monitor.example"}, "PUBLIC_URL", "base URL"},
+		"no mediator":                          {env{"MEDIATOR_URL": ""}, "MEDIATOR_URL", "is not set"},
+		"a mediator without a host":            {env{"MEDIATOR_URL": "http://:5000"}, "MEDIATOR_URL", "base URL"},
+		"an old mediator without a port":       {old.with("MEDIATOR_PORT", ""), "MEDIATOR_PORT", "MEDIATOR_URL"},
+		"an old mediator with a wrong port":    {old.with("MEDIATOR_PORT", "http"), "MEDIATOR_PORT", `"http"`},
+		"an old mediator without an address":   {old.with("MEDIATOR_IP", ""), "MEDIATOR_IP", "MEDIATOR_URL"},
+		"an old mediator that is a URL":        {old.with("MEDIATOR_IP", "http://10.1.2.3"), "MEDIATOR_IP", "base URL"},
+		"a signing secret without its prefix":  {env{"MEDIATOR_SIGNING_SECRET": "c2VjcmV0"}, "MEDIATOR_SIGNING_SECRET", "whsec_"},
+		"a signing secret that is empty":       {env{"MEDIATOR_SIGNING_SECRET": "whsec_"}, "MEDIATOR_SIGNING_SECRET", "base64"},
+		"one of two signing secrets is wrong":  {env{"MEDIATOR_SIGNING_SECRET": "whsec_c2VjcmV0 whsec_?"}, "MEDIATOR_SIGNING_SECRET", "base64"},
+		"both signing secrets are wrong":       {env{"MEDIATOR_SIGNING_SECRET": "whsec_! whsec_?"}, "MEDIATOR_SIGNING_SECRET", "base64"},
+		"a Redis of another kind":              {env{"REDIS_URL": "tcp://127.0.0.1:6379"}, "REDIS_URL", "redis://"},
+		"a Redis without a host":               {env{"REDIS_URL": "redis:///0"}, "REDIS_URL", "redis://"},
+		"a Redis password with a slash":        {env{"REDIS_URL": "redis://u:12/34@127.0.0.1"}, "REDIS_URL", "%2F"},
+		"a Redis password with a hash":         {env{"REDIS_URL": "redis://u:12#34@127.0.0.1"}, "REDIS_URL", "%23"},
+		"a PORT that is none":                  {env{"PORT": "eighty"}, "PORT", `"eighty"`},
+		"a PORT too high":                      {env{"PORT": "65536"}, "PORT", "65535"},
+		"an address without a port":            {env{"LISTEN_ADDR": "127.0.0.1"}, "LISTEN_ADDR", "port"},
+		"an address with a wrong port":         {env{"LISTEN_ADDR": "127.0.0.1:http"}, "LISTEN_ADDR", "port"},
+		"both addresses the same":              {env{"PRIVATE_ADDR": ":8080"}, "PRIVATE_ADDR", "LISTEN_ADDR"},
+		"a private address that is PORT's":     {env{"PORT": "10000", "PRIVATE_ADDR": ":10000"}, "PRIVATE_ADDR", "PORT"},
+		"a certificate without its key":        {env{"TLS_CERT_FILE": certificate}, "TLS_KEY_FILE", "TLS_CERT_FILE"},
+		"a key without its certificate":        {env{"TLS_KEY_FILE": key}, "TLS_CERT_FILE", "TLS_KEY_FILE"},
+		"another certificate's key":            {env{"TLS_CERT_FILE": certificate, "TLS_KEY_FILE": key}, "TLS_CERT_FILE", "fit together"},
+		"a key that is not there":              {env{"TLS_CERT_FILE": certificate, "TLS_KEY_FILE": "/nowhere"}, "TLS_KEY_FILE", "/nowhere"},
+		"a switch that is neither":             {env{"ALLOW_ANONYMOUS": "2"}, "ALLOW_ANONYMOUS", "true or false"},
+		"an interval without a unit":           {env{"POLL_INTERVAL": "2"}, "POLL_INTERVAL", "2s"},
+		"an interval too short":                {env{"POLL_INTERVAL": "99ms"}, "POLL_INTERVAL", "100ms"},
+		"an interval below nothing":            {env{"POLL_INTERVAL": "-2s"}, "POLL_INTERVAL", "100ms"},
+		"a life too short":                     {env{"SUBSCRIPTION_LIFETIME": "44m"}, "SUBSCRIPTION_LIFETIME", "45m"},
+		"a life too long":                      {env{"SUBSCRIPTION_LIFETIME": "10071m"}, "SUBSCRIPTION_LIFETIME", "10070m"},
+		"no resource but commas":               {env{"SUBSCRIPTION_RESOURCES": ", ,"}, "SUBSCRIPTION_RESOURCES", "no resource"},
+		"a resource without the id":            {env{"SUBSCRIPTION_RESOURCES": "/users/events"}, "SUBSCRIPTION_RESOURCES", "{id}"},
+		"a resource that is the user":          {env{"SUBSCRIPTION_RESOURCES": "/users/{id}"}, "SUBSCRIPTION_RESOURCES", "/users/{id}/"},
+		"a resource of nothing":                {env{"SUBSCRIPTION_RESOURCES": "/users/{id}/"}, "SUBSCRIPTION_RESOURCES", "/users/{id}/"},
+		"a resource elsewhere":                 {env{"SUBSCRIPTION_RESOURCES": "/groups/{id}/events"}, "SUBSCRIPTION_RESOURCES", "/users/{id}/"},
+		"a resource twice":                     {env{"SUBSCRIPTION_RESOURCES": "/users/{id}/events,/users/{id}/events"}, "SUBSCRIPTION_RESOURCES", "twice"},
+		"mailbox settings as a resource":       {env{"SUBSCRIPTION_RESOURCES": "/users/{id}/mailboxSettings"}, "SUBSCRIPTION_RESOURCES", "polled"},
+		"presence as a resource":               {env{"SUBSCRIPTION_RESOURCES": "communications/presences/{id}"}, "SUBSCRIPTION_RESOURCES", "signed-in"},
+		"too many deliveries at a time":        {env{"DELIVERY_CONCURRENCY": "1001"}, "DELIVERY_CONCURRENCY", "1000"},
+		"deliveries that are no number":        {env{"DELIVERY_CONCURRENCY": "many"}, "DELIVERY_CONCURRENCY", `"many"`},
+		"a mode that is none":                  {env{"SCHEDULED": "windows"}, "SCHEDULED", "window or always"},
+		"a text that is none":                  {env{"MESSAGE": "none"}, "MESSAGE", "external or internal"},
+		"a level that is none":                 {env{"LOG_LEVEL": "trace"}, "LOG_LEVEL", "debug, info, warn or error"},
+		"a format that is none":                {env{"LOG_FORMAT": "logfmt"}, "LOG_FORMAT", "json or text"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			e := needed()
+			for variable, value := range tt.env {
+				e = e.with(variable, value)
+			}
+			found := mistakes(t, e)
+			if line, ok := found[tt.name]; !ok || len(found) != 1 || !strings.Contains(line, tt.says) {
+				t.Errorf("mistakes = %v, want %s alone, saying %q", found, tt.name, tt.says)
+			}
+		})
+	}
+}
+
+func TestHTTPIsForLoopbackOnly(t *testing.T) {
+	for _, url := range []string{"http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080", "http://127.9.9.9"} {
+		if got := settings(t, needed().with("PUBLIC_URL", url)).PublicURL.Reveal(); got != url {
+			t.Errorf("PublicURL = %s, want %s", got, url)
+		}
+	}
+}
+
+func TestMistakesAreLinesOfBoundedLength(t *testing.T) {
+	long := strings.Repeat("x", 10_000) + "\n\x1b[31m"
+	for _, row := range config.Table() {
+		for variable, line := range mistakes(t, needed().with(row.Name, long, "MONITOR_TOKEN", "t")) {
+			if len(line) > 500 || strings.Contains(line, "\x1b") {
+				t.Errorf("the mistake of %s has %d bytes, want a short line without control characters", variable, len(line))
+			}
+		}
+	}
+}
+
+func TestMistakesRepeatNoSecret(t *testing.T) {
+	const secret = "very%zzsecret"
+	for _, row := range config.Table() {
+		switch row.Name {
+		case "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "MEDIATOR_TOKEN", "MONITOR_TOKEN", "MEDIATOR_SIGNING_SECRET",
+			"CLIENT_STATE_KEY", "PUBLIC_URL", "MEDIATOR_URL", "REDIS_URL", "GRAPH_ENDPOINT", "AZURE_AUTHORITY_HOST":
+		default:
+			continue
+		}
+		for _, value := range []string{secret, secret + "\nx", "https://u:" + secret + "@h", "redis://u:1/" + secret + "@h", "http://h:" + secret} {
+			for _, line := range mistakes(t, needed().with(row.Name, value)) {
+				if strings.Contains(line, "secret"+"\n") || strings.Contains(line, "zzsecret") {
+					t.Errorf("the mistake in %s is %q, want it without the value", row.Name, line)
+				}
+			}
+		}
+	}
+}

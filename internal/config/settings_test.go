@@ -1,0 +1,200 @@
+package config_test
+
+import (
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/config"
+)
+
+func TestEverySettingHasItsDefault(t *testing.T) {
+	want := config.Settings{
+		Graph: config.Graph{
+			Cloud:    "global",
+			TenantID: "contoso.example", ClientID: "11111111-2222-3333-4444-555555555555",
+			Credential: config.ClientSecret, ClientSecret: config.NewSecret("client-secret"),
+		},
+		MediatorURL:         config.NewURL("http://mediator.example:5000"),
+		Listen:              config.Listen{ListenAddr: ":8080", MonitorToken: config.NewSecret("monitor-token")},
+		Front:               config.Front{PublicRateLimit: 2000},
+		PollInterval:        2 * time.Second,
+		Resources:           []string{"/users/{id}/events"},
+		Lifetime:            4200 * time.Minute,
+		Scheduled:           "window",
+		Message:             "external",
+		DeliveryConcurrency: 8,
+		LogLevel:            slog.LevelInfo,
+	}
+	if got := settings(t, needed()); !reflect.DeepEqual(got, want) {
+		t.Errorf("Settings = %+v, want %+v", got, want)
+	}
+}
+
+func TestEmptyValuesCountAsNone(t *testing.T) {
+	e := needed()
+	for _, row := range config.Table() {
+		_, set := e[row.Name]
+		if password := row.Name == "AZURE_CLIENT_CERTIFICATE_PASSWORD"; !set && !password { // which may be a space
+			e[row.Name] = " "
+		}
+	}
+	if got, want := settings(t, e), settings(t, needed()); !reflect.DeepEqual(got, want) {
+		t.Errorf("Settings with spaces in all variables = %+v, want the defaults %+v", got, want)
+	}
+}
+
+func TestLiteralDefaultsCanBeWritten(t *testing.T) {
+	e := needed()
+	for _, row := range config.Table() {
+		if row.Literal {
+			e[row.Name] = row.Default
+		}
+	}
+	if got, want := settings(t, e), settings(t, needed()); !reflect.DeepEqual(got, want) {
+		t.Errorf("Settings with all defaults written out = %+v, want %+v", got, want)
+	}
+}
+
+func TestEveryValueIsUnderstood(t *testing.T) {
+	certificate, key := keyPair(t)
+	token := file(t, "token", []byte("token"))
+	tests := map[string]struct {
+		env  env
+		got  func(config.Settings) any
+		want any
+	}{
+		"a cloud in another letter case":        {env{"GRAPH_CLOUD": "USGov"}, func(s config.Settings) any { return s.Graph.Cloud }, "usgov"},
+		"the cloud in China":                    {env{"GRAPH_CLOUD": "china"}, func(s config.Settings) any { return s.Graph.Cloud }, "china"},
+		"a Graph of one's own":                  {env{"GRAPH_ENDPOINT": "https://127.0.0.1:9443/"}, func(s config.Settings) any { return s.Graph.Endpoint }, "https://127.0.0.1:9443"},
+		"a login endpoint of one's own":         {env{"AZURE_AUTHORITY_HOST": "https://127.0.0.1:9443//"}, func(s config.Settings) any { return s.Graph.AuthorityHost }, "https://127.0.0.1:9443"},
+		"spaces around a value":                 {env{"AZURE_TENANT_ID": " fabrikam.example\n"}, func(s config.Settings) any { return s.Graph.TenantID }, "fabrikam.example"},
+		"a certificate's password keeps spaces": {env{"AZURE_CLIENT_CERTIFICATE_PASSWORD": " p "}, func(s config.Settings) any { return s.Graph.CertificatePassword.Reveal() }, " p "},
+		"a public URL loses its slash":          {env{"PUBLIC_URL": "https://monitor.example/base/"}, func(s config.Settings) any { return s.PublicURL.Reveal() }, "https://monitor.example/base"},
+		"a public URL with a port":              {env{"PUBLIC_URL": "https://monitor.example:8443"}, func(s config.Settings) any { return s.PublicURL.Reveal() }, "https://monitor.example:8443"},
+		"a mediator URL loses its slashes":      {env{"MEDIATOR_URL": "https://mediator.example/voice//"}, func(s config.Settings) any { return s.MediatorURL.Reveal() }, "https://mediator.example/voice"},
+		"a mediator URL with a password":        {env{"MEDIATOR_URL": "http://u:p@mediator.example"}, func(s config.Settings) any { return s.MediatorURL.Reveal() }, "http://u:p@mediator.example"},
+		"a mediator's token":                    {env{"MEDIATOR_TOKEN": "t"}, func(s config.Settings) any { return s.MediatorToken.Reveal() }, "t"},
+		"two signing secrets":                   {env{"MEDIATOR_SIGNING_SECRET": "whsec_bmV3ZXI=  whsec_b2xkZXI="}, func(s config.Settings) any { return revealed(s.SigningSecrets) }, "whsec_bmV3ZXI=|whsec_b2xkZXI="},
+		"two secrets for clientState":           {env{"CLIENT_STATE_KEY": "newer older"}, func(s config.Settings) any { return revealed(s.ClientStateKeys) }, "newer|older"},
+		"a Redis":                               {env{"REDIS_URL": "redis://:p@127.0.0.1:6379/2"}, func(s config.Settings) any { return s.RedisURL.Reveal() }, "redis://:p@127.0.0.1:6379/2"},
+		"a Redis Cluster":                       {env{"REDIS_URL": "rediss://h1:6379?addr=h2:6379&addr=h3:6379"}, func(s config.Settings) any { return s.RedisURL.Reveal() }, "rediss://h1:6379?addr=h2:6379&addr=h3:6379"},
+		"a Redis Sentinel":                      {env{"REDIS_URL": "redis://h1:26379?master_name=m&addr=h2:26379"}, func(s config.Settings) any { return s.RedisURL.Reveal() }, "redis://h1:26379?master_name=m&addr=h2:26379"},
+		"an address":                            {env{"LISTEN_ADDR": "127.0.0.1:0"}, func(s config.Settings) any { return s.ListenAddr }, "127.0.0.1:0"},
+		"a platform's port":                     {env{"PORT": "10000"}, func(s config.Settings) any { return s.ListenAddr }, ":10000"},
+		"an address wins over PORT":             {env{"PORT": "10000", "LISTEN_ADDR": "127.0.0.1:1"}, func(s config.Settings) any { return s.ListenAddr }, "127.0.0.1:1"},
+		"an address makes PORT idle":            {env{"PORT": "none", "LISTEN_ADDR": "127.0.0.1:1"}, func(s config.Settings) any { return s.ListenAddr }, "127.0.0.1:1"},
+		"a private address":                     {env{"PRIVATE_ADDR": "[::1]:8081"}, func(s config.Settings) any { return s.PrivateAddr }, "[::1]:8081"},
+		"two free ports":                        {env{"LISTEN_ADDR": "127.0.0.1:0", "PRIVATE_ADDR": "127.0.0.1:0"}, func(s config.Settings) any { return s.PrivateAddr }, "127.0.0.1:0"},
+		"a certificate and its key":             {env{"TLS_CERT_FILE": certificate, "TLS_KEY_FILE": key}, func(s config.Settings) any { return s.TLSCertFile + s.TLSKeyFile }, certificate + key},
+		"anonymous":                             {env{"ALLOW_ANONYMOUS": "YES"}, func(s config.Settings) any { return s.AllowAnonymous }, true},
+		"not anonymous":                         {env{"ALLOW_ANONYMOUS": "0"}, func(s config.Settings) any { return s.AllowAnonymous }, false},
+		"the shortest interval":                 {env{"POLL_INTERVAL": "100ms"}, func(s config.Settings) any { return s.PollInterval }, 100 * time.Millisecond},
+		"a long interval":                       {env{"POLL_INTERVAL": "1h"}, func(s config.Settings) any { return s.PollInterval }, time.Hour},
+		"two resources":                         {env{"SUBSCRIPTION_RESOURCES": " /users/{id}/events , /users/{id}/messages,"}, func(s config.Settings) any { return strings.Join(s.Resources, "|") }, "/users/{id}/events|/users/{id}/messages"},
+		"the shortest life":                     {env{"SUBSCRIPTION_LIFETIME": "45m"}, func(s config.Settings) any { return s.Lifetime }, 45 * time.Minute},
+		"the longest life":                      {env{"SUBSCRIPTION_LIFETIME": "10070m"}, func(s config.Settings) any { return s.Lifetime }, 10070 * time.Minute},
+		"scheduled always":                      {env{"SCHEDULED": "Always"}, func(s config.Settings) any { return s.Scheduled }, "always"},
+		"the internal text":                     {env{"MESSAGE": "internal"}, func(s config.Settings) any { return s.Message }, "internal"},
+		"more deliveries at a time":             {env{"DELIVERY_CONCURRENCY": "1000"}, func(s config.Settings) any { return s.DeliveryConcurrency }, 1000},
+		"a log of everything":                   {env{"LOG_LEVEL": "DEBUG"}, func(s config.Settings) any { return s.LogLevel }, slog.LevelDebug},
+		"a log of errors":                       {env{"LOG_LEVEL": "error"}, func(s config.Settings) any { return s.LogLevel }, slog.LevelError},
+		"a log to read":                         {env{"LOG_FORMAT": "Text"}, func(s config.Settings) any { return s.LogFormat }, "text"},
+		"a secret wins over a certificate":      {env{"AZURE_CLIENT_CERTIFICATE_PATH": certificate}, credential, config.ClientSecret},
+		"a certificate wins over a token file":  {env{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": certificate, "AZURE_FEDERATED_TOKEN_FILE": token}, credential, config.Certificate},
+		"a token file wins over the platform":   {env{"AZURE_CLIENT_SECRET": "", "AZURE_FEDERATED_TOKEN_FILE": token, "IDENTITY_ENDPOINT": "http://127.0.0.1"}, credential, config.WorkloadIdentity},
+		"the platform offers an identity":       {env{"AZURE_CLIENT_SECRET": "", "IDENTITY_ENDPOINT": "http://127.0.0.1"}, credential, config.ManagedIdentity},
+		"an older platform offers one":          {env{"AZURE_CLIENT_SECRET": "", "MSI_ENDPOINT": "http://127.0.0.1"}, credential, config.ManagedIdentity},
+		"an identity is asked for":              {env{"AZURE_CLIENT_SECRET": "", "AZURE_MANAGED_IDENTITY": "on"}, credential, config.ManagedIdentity},
+		"an identity needs no tenant":           {env{"AZURE_CLIENT_SECRET": "", "AZURE_MANAGED_IDENTITY": "true", "AZURE_TENANT_ID": "", "AZURE_CLIENT_ID": ""}, credential, config.ManagedIdentity},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			e := needed()
+			for variable, value := range tt.env {
+				e = e.with(variable, value)
+			}
+			if got := tt.got(settings(t, e)); got != tt.want {
+				t.Errorf("with %v it is %v, want %v", tt.env, got, tt.want)
+			}
+		})
+	}
+}
+
+func credential(s config.Settings) any { return s.Graph.Credential }
+
+func revealed(secrets []config.Secret) string {
+	var all []string
+	for _, s := range secrets {
+		all = append(all, s.Reveal())
+	}
+	return strings.Join(all, "|")
+}
+
+func TestTheFirstVersionsVariablesStillWork(t *testing.T) {
+	old := env{
+		"TENANT": "contoso.example", "CLIENT_ID": "11111111-2222-3333-4444-555555555555", "CLIENT_SECRET": "client-secret",
+		"MEDIATOR_IP": "10.1.2.3", "MEDIATOR_PORT": "5000", "MONITOR_TOKEN": "monitor-token",
+	}
+	if got, want := settings(t, old), settings(t, needed().with("MEDIATOR_URL", "http://10.1.2.3:5000")); !reflect.DeepEqual(got, want) {
+		t.Errorf("Settings of the old variables = %+v, want %+v", got, want)
+	}
+	tests := map[string]struct{ ip, want string }{
+		"a name":                          {"mediator.example", "http://mediator.example:5000"},
+		"an IPv6 address":                 {"fd00::1", "http://[fd00::1]:5000"},
+		"an IPv6 address within brackets": {"[fd00::1]", "http://[fd00::1]:5000"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := settings(t, old.with("MEDIATOR_IP", tt.ip)).MediatorURL.Reveal(); got != tt.want {
+				t.Errorf("MediatorURL = %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestNewVariablesWinOverOldOnes(t *testing.T) {
+	both := needed().with("TENANT", "old.example", "CLIENT_ID", "old", "CLIENT_SECRET", "old", "MEDIATOR_IP", "10.1.2.3", "MEDIATOR_PORT", "1")
+	if got, want := settings(t, both), settings(t, needed()); !reflect.DeepEqual(got, want) {
+		t.Errorf("Settings with both = %+v, want those of the new variables %+v", got, want)
+	}
+}
+
+func TestTheTokenIsNeededWhereOthersCanReach(t *testing.T) {
+	tests := map[string]struct {
+		env    env
+		needed bool
+	}{
+		"all addresses":                        {env{}, true},
+		"a platform's port":                    {env{"PORT": "10000"}, true},
+		"one address of the network":           {env{"LISTEN_ADDR": "10.0.0.5:8080"}, true},
+		"all IPv6 addresses":                   {env{"LISTEN_ADDR": "[::]:8080"}, true},
+		"a name":                               {env{"LISTEN_ADDR": "monitor.example:8080"}, true},
+		"a name that begins like loopback":     {env{"LISTEN_ADDR": "localhost.example:8080"}, true},
+		"loopback":                             {env{"LISTEN_ADDR": "127.0.0.1:8080"}, false},
+		"another address of loopback":          {env{"LISTEN_ADDR": "127.8.9.1:8080"}, false},
+		"loopback of IPv6":                     {env{"LISTEN_ADDR": "[::1]:8080"}, false},
+		"loopback of IPv4 written in IPv6":     {env{"LISTEN_ADDR": "[::ffff:127.0.0.1]:8080"}, false},
+		"localhost":                            {env{"LISTEN_ADDR": "LocalHost:8080"}, false},
+		"private routes on loopback":           {env{"LISTEN_ADDR": ":8080", "PRIVATE_ADDR": "127.0.0.1:8081"}, false},
+		"private routes on all addresses":      {env{"LISTEN_ADDR": "127.0.0.1:8080", "PRIVATE_ADDR": ":8081"}, true},
+		"all addresses, a token":               {env{"MONITOR_TOKEN": "t"}, false},
+		"all addresses, anonymous":             {env{"ALLOW_ANONYMOUS": "true"}, false},
+		"all addresses, expressly not so":      {env{"ALLOW_ANONYMOUS": "false"}, true},
+		"all addresses, a token that is blank": {env{"MONITOR_TOKEN": "  "}, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			e := needed().with("MONITOR_TOKEN", "")
+			for variable, value := range tt.env {
+				e = e.with(variable, value)
+			}
+			found := mistakes(t, e)
+			if _, needed := found["MONITOR_TOKEN"]; needed != tt.needed || len(found) > 1 {
+				t.Errorf("mistakes = %v, want MONITOR_TOKEN named: %t", found, tt.needed)
+			}
+		})
+	}
+}

@@ -1,0 +1,105 @@
+package config_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/config"
+)
+
+// env is what is set, by variable.
+type env map[string]string
+
+func (e env) get(name string) string { return e[name] }
+
+// needed is the least that starts the service.
+func needed() env {
+	return env{
+		"AZURE_TENANT_ID":     "contoso.example",
+		"AZURE_CLIENT_ID":     "11111111-2222-3333-4444-555555555555",
+		"AZURE_CLIENT_SECRET": "client-secret",
+		"MEDIATOR_URL":        "http://mediator.example:5000",
+		"MONITOR_TOKEN":       "monitor-token",
+	}
+}
+
+// with returns e with other variables; an empty value takes one away.
+func (e env) with(pairs ...string) env {
+	other := env{}
+	for name, value := range e {
+		other[name] = value
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if other[pairs[i]] = pairs[i+1]; pairs[i+1] == "" {
+			delete(other, pairs[i])
+		}
+	}
+	return other
+}
+
+// settings understands e, which must be right.
+func settings(t *testing.T, e env) config.Settings {
+	t.Helper()
+	s, err := new(config.Serve).Settings(e.get)
+	if err != nil {
+		t.Fatalf("Settings of %v: %v", e, err)
+	}
+	return s
+}
+
+// mistakes lists what is wrong with e, by the variable that is named first.
+func mistakes(t *testing.T, e env) map[string]string {
+	t.Helper()
+	_, err := new(config.Serve).Settings(e.get)
+	found := map[string]string{}
+	if err == nil {
+		return found
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		name, _, _ := strings.Cut(line, " ")
+		if other, twice := found[name]; twice {
+			t.Errorf("two mistakes name %s: %q and %q", name, other, line)
+		}
+		found[name] = line
+	}
+	return found
+}
+
+// file writes a file and returns its path.
+func file(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// keyPair writes a certificate and its key, and returns their paths.
+func keyPair(t *testing.T) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file(t, "cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		file(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+}

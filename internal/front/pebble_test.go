@@ -1,0 +1,169 @@
+package front_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// acmeServer is a real ACME server on loopback, a child process. It asks the
+// domains' proof of whatever listens on a port of this machine.
+type acmeServer struct {
+	directory string         // URL
+	caFile    string         // authority of its own certificate
+	roots     *x509.CertPool // of those that it gives
+	log       *locked
+}
+
+// orders counts how often a certificate was asked for.
+func (a *acmeServer) orders() int { return strings.Count(a.log.String(), "Added order ") }
+
+func startACMEServer(t *testing.T, port int) *acmeServer {
+	t.Helper()
+	dir := t.TempDir()
+	program, config := filepath.Join(dir, "pebble"), filepath.Join(dir, "config.json")
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	build := exec.CommandContext(t.Context(), "go", "build", "-C", "../../scripts/tools", "-buildvcs=false", "-o", program,
+		"github.com/letsencrypt/pebble/v2/cmd/pebble")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the ACME server: %v\n%s", err, out)
+	}
+	certificate, key := signed(t, template("localhost", time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+	write(t, certFile, certificate)
+	write(t, keyFile, key)
+	address, management := freeAddress(t), freeAddress(t)
+	text, err := json.Marshal(map[string]any{"pebble": map[string]any{
+		"listenAddress": address, "managementListenAddress": management, "certificate": certFile, "privateKey": keyFile,
+		"httpPort": port, "tlsPort": port, "keyAlgorithm": "ecdsa",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, config, text)
+
+	a := &acmeServer{directory: "https://" + address + "/dir", caFile: certFile, roots: x509.NewCertPool(), log: &locked{}}
+	cmd := exec.Command(program, "-strict", "-config", config, "-dnsserver", resolver(t))
+	cmd.Env = []string{"PEBBLE_VA_NOSLEEP=1"}
+	cmd.Stdout, cmd.Stderr = a.log, a.log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(exited) }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-exited
+		if t.Failed() {
+			t.Logf("log of the ACME server:\n%s", a.log)
+		}
+	})
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(certificate)
+	eventually(t, "the ACME server answers", func() bool {
+		select {
+		case <-exited:
+			t.Fatal("the ACME server ended by itself")
+		default:
+		}
+		return answers(trusted, a.directory) != nil
+	})
+	if !a.roots.AppendCertsFromPEM(answers(trusted, "https://"+management+"/roots/0")) {
+		t.Fatal("the ACME server shows no root certificate")
+	}
+	return a
+}
+
+// answers returns what is found at a URL, nil if it can't be had.
+func answers(trusted *x509.CertPool, url string) []byte {
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get(url)
+	if err != nil {
+		return nil
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		return nil
+	}
+	return text
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// resolver runs a DNS server (over TCP) that says of every name that it is this
+// machine.
+func resolver(t *testing.T) (address string) {
+	t.Helper()
+	ln := loopback(t)
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			asked.Go(func() {
+				defer conn.Close()
+				_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+				for resolve(conn) == nil {
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { _ = ln.Close(); asked.Wait() })
+	return ln.Addr().String()
+}
+
+// resolve answers one question. Over TCP a message follows its length.
+func resolve(conn net.Conn) error {
+	var length uint16
+	if err := binary.Read(conn, binary.BigEndian, &length); err != nil {
+		return err
+	}
+	text := make([]byte, length)
+	if _, err := io.ReadFull(conn, text); err != nil {
+		return err
+	}
+	var m dnsmessage.Message
+	if err := m.Unpack(text); err != nil {
+		return err
+	}
+	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
+	for _, q := range m.Questions {
+		if q.Type == dnsmessage.TypeA {
+			m.Answers = append(m.Answers, dnsmessage.Resource{
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1},
+				Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
+			})
+		}
+	}
+	answer, err := m.Pack()
+	if err != nil {
+		return err
+	}
+	_, err = conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))
+	return err
+}
