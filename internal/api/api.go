@@ -36,6 +36,8 @@ type Store interface {
 	Users(ctx context.Context, limit int, cursor string) (users []ooo.User, next string, err error)
 	// Start monitors an address; a zero person is looked up later.
 	Start(ctx context.Context, address string, person ooo.Person) (ooo.Started, error)
+	// StartAll monitors many addresses, which are looked up later.
+	StartAll(ctx context.Context, addresses []string) error
 	// Stop returns [ooo.ErrNotMonitored] if the user was not monitored.
 	Stop(ctx context.Context, key ooo.Key) error
 	Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error)

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/gin-gonic/gin"
-	"golang.org/x/sync/errgroup"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -19,7 +18,6 @@ const (
 	mostEvents    = 200
 	mostAtOnce    = 10_000 // users in one request
 	maxBulk       = 4 << 20
-	storesAtOnce  = 16
 	defaultEvents = 100
 )
 
@@ -184,8 +182,7 @@ func (a *API) startMany(c *gin.Context) {
 		return
 	}
 	results := make([]result, len(*request.Emails))
-	g, ctx := errgroup.WithContext(c.Request.Context())
-	g.SetLimit(storesAtOnce)
+	var addresses []string
 	for i, value := range *request.Emails {
 		text, _ := value.(string)
 		email, err := ooo.ParseAddress(text)
@@ -194,12 +191,9 @@ func (a *API) startMany(c *gin.Context) {
 			continue
 		}
 		results[i] = result{Email: email, Result: "accepted"}
-		g.Go(func() error {
-			_, err := a.cfg.Store.Start(ctx, email, ooo.Person{})
-			return err
-		})
+		addresses = append(addresses, email)
 	}
-	if err := g.Wait(); err != nil {
+	if err := a.cfg.Store.StartAll(c.Request.Context(), addresses); err != nil {
 		a.fail(c, err)
 		return
 	}

@@ -103,7 +103,7 @@ func TestAUserInJSON(t *testing.T) {
 		`"outOfOffice":true,"setting":{"status":"scheduled","externalAudience":"all","scheduledStart":"2026-11-24T09:00:00Z",` +
 		`"scheduledEnd":"2026-11-24T10:00:00Z","message":"Hi"},"checkedAt":"2026-11-24T09:00:00Z","changedAt":"2026-11-24T09:00:00Z",` +
 		`"delivery":{"state":"delivered","sequence":3,"attempts":2,"deliveredAt":"2026-11-24T09:00:00Z","nextAttemptAt":null},` +
-		`"subscriptions":[{"id":"sub","resource":"/users/oid/events","expiresAt":"2026-11-24T09:00:00Z","state":"live"}]}`
+		`"subscriptions":[{"id":"sub","resource":"/users/oid/events","expiresAt":"2026-11-24T09:00:00Z","state":"live","spokeAt":null}]}`
 	if body != want {
 		t.Errorf("user = %s\nwant   %s", body, want)
 	}

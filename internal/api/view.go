@@ -45,6 +45,7 @@ type subscriptionView struct {
 	Resource  string     `json:"resource"`
 	ExpiresAt *time.Time `json:"expiresAt"`
 	State     string     `json:"state"`
+	SpokeAt   *time.Time `json:"spokeAt"` // when a notification came of it last
 	Error     string     `json:"error,omitempty"`
 }
 
@@ -74,7 +75,7 @@ func viewOf(u ooo.User) userView {
 	for _, s := range u.Subscriptions {
 		v.Subscriptions = append(v.Subscriptions, subscriptionView{
 			ID: string(s.ID), Resource: ooo.ResourcePath(s.Resource, s.ObjectID),
-			ExpiresAt: known(s.ExpiresAt), State: string(s.State), Error: s.Error,
+			ExpiresAt: known(s.ExpiresAt), State: string(s.State), SpokeAt: known(s.SpokeAt), Error: s.Error,
 		})
 	}
 	return v

@@ -91,6 +91,15 @@ func (w *world) Start(_ context.Context, address string, person ooo.Person) (ooo
 	return ooo.Started{Key: key, Already: already, Found: u.Person.ID != "", User: u}, nil
 }
 
+func (w *world) StartAll(ctx context.Context, addresses []string) error {
+	for _, address := range addresses {
+		if _, err := w.Start(ctx, address, ooo.Person{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (w *world) Stop(_ context.Context, key ooo.Key) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -171,6 +171,7 @@ func (a *ACME) tend(ctx context.Context, domain string) {
 			return
 		}
 	}
+	a.cfg.Log.InfoContext(ctx, "there is a certificate", "domain", domain)
 	close(a.ready[domain])
 	for pause(ctx, lookTime) {
 		a.look(ctx, domain)

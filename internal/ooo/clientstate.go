@@ -64,9 +64,21 @@ func (k ClientStateKeys) Derive(user Key, resource string) string {
 	if len(k.keys) == 0 {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(resource))
-	named := string(user) + "." + base64.RawURLEncoding.EncodeToString(sum[:tagLength*3/4])
+	named := string(user) + "." + ResourceTag(resource)
 	return named + "." + mac(k.keys[0], named)
+}
+
+// ResourceTag names a resource template inside a clientState: 8 characters.
+func ResourceTag(resource string) string {
+	sum := sha256.Sum256([]byte(resource))
+	return base64.RawURLEncoding.EncodeToString(sum[:tagLength*3/4])
+}
+
+// TagIn returns the resource tag in a clientState that was verified.
+func TagIn(clientState string) string {
+	_, tag, _ := strings.Cut(clientState, ".")
+	tag, _, _ = strings.Cut(tag, ".")
+	return tag
 }
 
 // Verify returns the user that clientState was derived for. It compares in

@@ -35,6 +35,10 @@ type Mark struct {
 	Source Source
 	ID     string // of the notification, for the history; may be empty
 
+	// Spoke is the tag of the resource whose subscription sent the notification
+	// (see [ResourceTag]); empty if none did.
+	Spoke string
+
 	// Urgent claims come before all that are merely overdue.
 	Urgent bool
 }
@@ -50,8 +54,8 @@ type Claim struct {
 	SourceID string    // Mark.ID
 	MarkedAt time.Time // when it was marked; zero if it was not
 	// Lead is how much sooner the mark made it due than it was anyway.
-	Lead time.Duration
-	Failures int       // failed tries in a row before this one
+	Lead     time.Duration
+	Failures int // failed tries in a row before this one
 
 	ObjectID    ObjectID // empty until found in the directory
 	Fingerprint string   // of the last setting read; empty if a look must be recorded

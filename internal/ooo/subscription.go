@@ -32,6 +32,7 @@ type Subscription struct {
 	CreatedAt       time.Time
 	ExpiresAt       time.Time // as Graph returned it
 	RenewAt         time.Time // chosen once per life, jittered
+	SpokeAt         time.Time // when a notification came of it last; kept apart from the rest
 	RetryAt         time.Time // not before, after a failure
 	Failures        int       // in a row
 	Trouble         Trouble   // why the last step failed; empty: it did not

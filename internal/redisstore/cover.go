@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -22,6 +23,7 @@ return 1`)
 // SaveSubscription notes how a subscription stands. The error is [ooo.ErrStale]
 // when the claim is lost.
 func (s *Store) SaveSubscription(ctx context.Context, c ooo.Claim, sub ooo.Subscription) error {
+	sub.SpokeAt = time.Time{}
 	body, err := json.Marshal(sub)
 	if err != nil {
 		return fmt.Errorf("encode a subscription: %w", err)

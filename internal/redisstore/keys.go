@@ -36,6 +36,7 @@ func briefKey(shard int) string   { return shardKey(shard, "brief") }   // HASH 
 func checkedKey(shard int) string { return shardKey(shard, "checked") } // HASH key -> ms of the last good read
 func namesKey(shard int) string   { return shardKey(shard, "names") }   // ZSET folded addresses, by name
 func markerKey(shard int) string  { return shardKey(shard, "marker") }  // STRING present unless the shard was emptied
+func spokeKey(shard int) string   { return shardKey(shard, "spoke") }   // HASH key -> tag=ms; of each subscription that spoke
 func holdKey(shard int) string    { return shardKey(shard, "hold") }    // STRING ms until which Graph is left alone, PX
 
 func userKey(key ooo.Key) string    { return shardKey(shardOf(key), "u:"+string(key)) } // HASH the record
@@ -60,7 +61,7 @@ func queueKeys(shard int, q ooo.Queue) []string {
 
 // shardKeys returns the KEYS of scripts that work on one queue of one shard.
 func shardKeys(shard int, q ooo.Queue) []string {
-	return append(queueKeys(shard, q), briefKey(shard), holdKey(shard), checkedKey(shard))
+	return append(queueKeys(shard, q), briefKey(shard), holdKey(shard), checkedKey(shard), spokeKey(shard))
 }
 
 // userKeys returns the KEYS of scripts that work on one user: the record, its
@@ -71,7 +72,7 @@ func userKeys(key ooo.Key) []string {
 	for _, q := range ooo.Queues {
 		keys = append(keys, queueKeys(shard, q)...)
 	}
-	return keys
+	return append(keys, spokeKey(shard))
 }
 
 // queueOf returns the queue and shard whose due set has the given key.

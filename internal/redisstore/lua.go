@@ -75,6 +75,7 @@ end
 const luaUser = luaQueue + `
 local user, history, brief, checked, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local queues = {read=Q(6), window=Q(12), deliver=Q(18), subscribe=Q(24)}
+local spoke = KEYS[30]
 local key = ARGV[1]
 local function get(field) return redis.call('HGET', user, field) or '' end
 local function set(...) redis.call('HSET', user, ...) end

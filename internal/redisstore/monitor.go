@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"strings"
 
 	"outlook-monitor/internal/ooo"
@@ -54,6 +55,28 @@ func (s *Store) Start(ctx context.Context, address string, person ooo.Person) (o
 	return ooo.Started{Key: key, Already: answer == int64(1), Found: user.Person.ID != "", User: user}, err
 }
 
+// startChunk is how many users are started in one round trip.
+const startChunk = 500
+
+// StartAll is [Store.Start] for many users who are looked up later. It is done
+// once all are stored; after an error some are.
+func (s *Store) StartAll(ctx context.Context, addresses []string) error {
+	for some := range slices.Chunk(addresses, startChunk) {
+		calls := make([]call, len(some))
+		for i, address := range some {
+			key := ooo.KeyOf(address)
+			calls[i] = call{userKeys(key), []any{
+				string(key), strings.TrimSpace(address), ooo.FoldAddress(address), "", "", "", rand.Text()[:16],
+			}}
+		}
+		if _, err := s.runAll(ctx, start, calls); err != nil {
+			return err
+		}
+	}
+	s.boards[ooo.ReadQueue].forget()
+	return nil
+}
+
 // stop makes a user inactive. What is in hand ends without a trace; the
 // subscriptions remain to be deleted.
 //
@@ -65,6 +88,7 @@ if get('active') ~= '1' then return 0 end
 set('active', '0')
 redis.call('HDEL', brief, key)
 redis.call('HDEL', checked, key)
+redis.call('HDEL', spoke, key)
 redis.call('ZREM', names, ARGV[2])
 for _, name in ipairs({'read', 'window', 'deliver'}) do
 	local q = queues[name]

@@ -17,13 +17,19 @@ import (
 // mark moves due times of active users.
 //
 //	KEYS   as shardKeys
-//	ARGV   key, at ms (0: now), urgent 0|1, why; and so on
+//	ARGV   key, at ms (0: now), urgent 0|1, why, tag of the resource whose
+//	       subscription spoke; and so on
 //	result how many were active
 var mark = queueScript(`
 local q, known = Q(1), 0
-for i = 1, #ARGV, 4 do
+for i = 1, #ARGV, 5 do
 	if redis.call('HEXISTS', KEYS[7], ARGV[i]) == 1 then
 		known = known + 1
+		local tag = ARGV[i+4]
+		if tag ~= '' then
+			local others = string.gsub(redis.call('HGET', KEYS[10], ARGV[i]) or '', string.gsub(tag, '%-', '%%-') .. '=%d+;', '')
+			redis.call('HSET', KEYS[10], ARGV[i], others .. tag .. '=' .. ms(now) .. ';')
+		end
 		mark(q, ARGV[i], tonumber(ARGV[i+1]), ARGV[i+2] == '1', ARGV[i+3])
 	end
 end
@@ -36,7 +42,7 @@ func (s *Store) Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known
 	args := map[int][]any{}
 	for _, m := range marks {
 		shard := shardOf(m.Key)
-		args[shard] = append(args[shard], string(m.Key), toMS(m.At), flag(m.Urgent), why(m.Source, now, m.ID))
+		args[shard] = append(args[shard], string(m.Key), toMS(m.At), flag(m.Urgent), why(m.Source, now, m.ID), m.Spoke)
 	}
 	var calls []call
 	var touched []int

@@ -130,10 +130,11 @@ const mostLate = 10 * time.Minute
 var announce = userScript(`
 local changed, marked = tonumber(get('changed')) or 0, tonumber(ARGV[4])
 if not holds('read', ARGV[2]) or get('active') ~= '1' or changed == 0 or get('announced') == get('seq') then return -1 end
-if get('source') ~= 'poll' or marked < changed or marked - changed > tonumber(ARGV[5]) then return -1 end
+-- One that came while the poll was at it was marked a moment before the change.
+if get('source') ~= 'poll' or marked < changed - 10000 or marked - changed > tonumber(ARGV[5]) then return -1 end
 set('announced', get('seq'))
 tell(ms(now), 'notification', 'source', 'notification', 'seq', get('seq'), 'nid', ARGV[3], 'nat', ARGV[4])
-return marked - changed`)
+return math.max(marked - changed, 0)`)
 
 // Announced notes a notification that found nothing new. If the poll has seen a
 // change shortly before, it is taken to be about that: late is how long after

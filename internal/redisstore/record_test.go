@@ -224,9 +224,11 @@ var recordSuite = map[string]func(t *testing.T, s store){
 		s.claim(ooo.SubscribeQueue, key, long)
 	},
 	"users come page by page in the order of addresses": func(t *testing.T, s store) {
+		var addresses []string
 		for i := range 25 {
-			s.start(fmt.Sprintf("user%02d", (i*7)%25))
+			addresses = append(addresses, fmt.Sprintf("user%02d@contoso.example", (i*7)%25))
 		}
+		s.must(s.StartAll(t.Context(), addresses))
 		var got []string
 		for cursor, pages := "", 0; ; pages++ {
 			users, next, err := s.Users(t.Context(), 10, cursor)
@@ -249,6 +251,23 @@ var recordSuite = map[string]func(t *testing.T, s store){
 		monitored, depths, err := s.Depths(t.Context())
 		if len(got) != 25 || monitored != 25 || err != nil || len(depths) != len(ooo.Queues) || depths[0].Users != 25 {
 			t.Errorf("%d users, Depths = %d, %+v, %v, want 25 everywhere", len(got), monitored, depths, err)
+		}
+	},
+	"a subscription shows when it last spoke": func(t *testing.T, s store) {
+		key := s.start("ann")
+		c := s.claim(ooo.SubscribeQueue, key, long)
+		for _, resource := range []string{"/users/{id}/events", "/users/{id}/messages", "/users/{id}/contacts"} {
+			s.must(s.SaveSubscription(t.Context(), c, ooo.Subscription{Resource: resource, ID: ooo.SubscriptionID(resource)}))
+		}
+		began := s.now().Truncate(time.Millisecond)
+		for _, resource := range []string{"/users/{id}/messages", "/users/{id}/events", "/users/{id}/messages", "forged"} {
+			_, err := s.Mark(t.Context(), ooo.ReadQueue, ooo.Mark{Key: key, Source: ooo.SourceNotification, Spoke: ooo.ResourceTag(resource)})
+			s.must(err)
+		}
+		for _, sub := range s.user(key).Subscriptions {
+			if silent := sub.Resource == "/users/{id}/contacts"; silent != sub.SpokeAt.Before(began) {
+				t.Errorf("%s spoke at %v, want it silent: %t", sub.Resource, sub.SpokeAt, silent)
+			}
 		}
 	},
 	"subscriptions and lifecycle events are kept until they are done with": func(t *testing.T, s store) {

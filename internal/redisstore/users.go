@@ -34,9 +34,11 @@ func (s *Store) load(ctx context.Context, keys []ooo.Key) ([]ooo.User, error) {
 	pipe := s.client.Pipeline()
 	records := make([]*redis.MapStringStringCmd, len(keys))
 	reads := make([]*redis.StringCmd, len(keys))
+	spoken := make([]*redis.StringCmd, len(keys))
 	for i, key := range keys {
 		records[i] = pipe.HGetAll(ctx, userKey(key))
 		reads[i] = pipe.HGet(ctx, checkedKey(shardOf(key)), string(key))
+		spoken[i] = pipe.HGet(ctx, spokeKey(shardOf(key)), string(key))
 	}
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("redis: %w", err)
@@ -53,6 +55,7 @@ func (s *Store) load(ctx context.Context, keys []ooo.Key) ([]ooo.User, error) {
 		}
 		checked, _ := reads[i].Int64()
 		user.CheckedAt = fromMS(checked)
+		tellSpoken(user.Subscriptions, spoken[i].Val())
 		users = append(users, user)
 	}
 	return users, nil
@@ -112,6 +115,19 @@ func decodeUser(key ooo.Key, f fields) (ooo.User, error) {
 	slices.SortFunc(u.Subscriptions, func(a, b ooo.Subscription) int { return cmp.Compare(a.Resource, b.Resource) })
 	slices.SortFunc(u.Lifecycle, func(a, b ooo.Lifecycle) int { return a.At.Compare(b.At) })
 	return u, nil
+}
+
+// tellSpoken reads when each subscription spoke last: tag=ms; and so on.
+func tellSpoken(subs []ooo.Subscription, spoken string) {
+	for part := range strings.SplitSeq(spoken, ";") {
+		tag, text, _ := strings.Cut(part, "=")
+		at, err := strconv.ParseInt(text, 10, 64)
+		for i := range subs {
+			if err == nil && ooo.ResourceTag(subs[i].Resource) == tag {
+				subs[i].SpokeAt = fromMS(at)
+			}
+		}
+	}
 }
 
 // Users returns up to limit monitored users by address, from after the cursor

@@ -56,7 +56,8 @@ func (r *Receiver) enter(ctx context.Context) error {
 	}
 }
 
-// sorted is what a request asks for: one mark a user, however many items.
+// sorted is what a request asks for: one mark for each subscription that spoke,
+// however many items.
 type sorted struct {
 	marks  []ooo.Mark
 	items  int // that became marks and were accepted
@@ -66,11 +67,17 @@ type sorted struct {
 // sort finds out what the items that are believed ask for.
 func (r *Receiver) sort(ctx context.Context, items []judged, now time.Time) sorted {
 	var s sorted
-	marked := map[ooo.Key]bool{}
-	mark := func(key ooo.Key, id string) {
-		if !marked[key] {
-			marked[key] = true
-			s.marks = append(s.marks, ooo.Mark{Key: key, Source: ooo.SourceNotification, ID: id, Urgent: true})
+	type spoke struct {
+		key ooo.Key
+		tag string
+	}
+	marked := map[spoke]bool{}
+	mark := func(it judged) {
+		by := spoke{it.key, ooo.TagIn(it.ClientState)}
+		if !marked[by] {
+			marked[by] = true
+			s.marks = append(s.marks, ooo.Mark{
+				Key: it.key, Source: ooo.SourceNotification, ID: it.name(), Urgent: true, Spoke: by.tag})
 		}
 	}
 	counts := map[Verdict]int{}
@@ -82,7 +89,7 @@ func (r *Receiver) sort(ctx context.Context, items []judged, now time.Time) sort
 			counts[it.verdict.of(Event)]++
 			// A removal too may have missed something.
 			if it.event() != ooo.ReauthorizationRequired || it.ChangeType != "" {
-				mark(it.key, it.name())
+				mark(it)
 			}
 			if it.event() != ooo.NotificationsMissed {
 				if s.events == nil {
@@ -97,7 +104,7 @@ func (r *Receiver) sort(ctx context.Context, items []judged, now time.Time) sort
 			} else {
 				counts[it.verdict]++
 			}
-			mark(it.key, it.name())
+			mark(it)
 		default:
 			counts[Ignored]++
 		}

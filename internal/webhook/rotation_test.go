@@ -16,6 +16,7 @@ import (
 func inTime(t *testing.T, before func(*login), test func(t *testing.T, l *login, tokens *webhook.Tokens)) {
 	signer()
 	otherSigner()
+	weakKey()
 	synctest.Test(t, func(t *testing.T) {
 		l := globalLogin()
 		if before != nil {
@@ -130,6 +131,19 @@ func TestTheEndpointIsDownAtStart(t *testing.T) {
 		}
 		if err := tokens.Check(t.Context(), []string{l.token(t, "1.0"), l.token(t, "2.0")}); err != nil {
 			t.Errorf("Check after it came back = %v, want nil", err)
+		}
+	})
+}
+
+func TestAnEndpointThatHangsIsWaitedForOnce(t *testing.T) {
+	inTime(t, func(l *login) { l.delay = time.Hour }, func(t *testing.T, l *login, tokens *webhook.Tokens) {
+		time.Sleep(7 * time.Second) // the first fetch is given up, the second under way
+		began := time.Now()
+		if err := tokens.Check(t.Context(), []string{l.token(t, "1.0")}); !errors.Is(err, webhook.ErrNoMetadata) {
+			t.Errorf("Check = %v, want %v", err, webhook.ErrNoMetadata)
+		}
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("waited %v, want not at all", waited)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func forgeries(version string) map[string]func(*draft) {
 		"signed by someone else":         signedWith(jwt.SigningMethodRS256, otherSigner()),
 		"of a key that is not published": header("kid", "b"),
 		"of a key for something else":    header("kid", "enc"),
-		"of a key that is too short":     header("kid", "weak"),
+		"of a key that is too short":     func(d *draft) { d.header["kid"], d.key = "weak", weakKey() },
 		"without a key id":               header("kid", ""),
 		"with a key id that is no text":  header("kid", 7),
 		"with a demand on who reads it":  header("crit", []string{"exp"}),
@@ -40,13 +41,14 @@ func forgeries(version string) map[string]func(*draft) {
 		"of another tenant and its issue": func(d *draft) {
 			d.claims["tid"], d.claims["iss"] = stranger, strings.ReplaceAll(d.claims["iss"].(string), tenant, stranger)
 		},
-		"of another tenant's issuer":   claim("iss", "https://sts.windows.net/"+stranger+"/"),
-		"of an issuer without a slash": claim("iss", "https://sts.windows.net/"+tenant),
-		"of an issuer elsewhere":       claim("iss", "https://sts.windows.net.example/"+tenant+"/"),
-		"of China's issuer":            claim("iss", "https://sts.chinacloudapi.cn/"+tenant+"/"),
-		"of no issuer":                 unclaimed("iss"),
-		"of another publisher":         claim(callerClaim, stranger),
-		"of no publisher":              unclaimed(callerClaim),
+		"of another tenant's issuer":    claim("iss", "https://sts.windows.net/"+stranger+"/"),
+		"of an issuer without a slash":  claim("iss", "https://sts.windows.net/"+tenant),
+		"of an issuer elsewhere":        claim("iss", "https://sts.windows.net.example/"+tenant+"/"),
+		"of the US government's issuer": claim("iss", "https://login.microsoftonline.us/"+tenant+"/v2.0"),
+		"of China's issuer":             claim("iss", "https://sts.chinacloudapi.cn/"+tenant+"/"),
+		"of no issuer":                  unclaimed("iss"),
+		"of another publisher":          claim(callerClaim, stranger),
+		"of no publisher":               unclaimed(callerClaim),
 		"of a publisher in the wrong place": func(d *draft) {
 			d.claims[callerClaim], d.claims[otherClaim] = stranger, publisher
 		},
@@ -166,6 +168,35 @@ func TestATenantNamedByItsDomain(t *testing.T) {
 		other := l.token(t, version, forgeries(version)["of another tenant and its issue"])
 		if err := tokens.Check(t.Context(), []string{other}); !errors.Is(err, webhook.ErrBadToken) {
 			t.Errorf("Check of another tenant's = %v, want %v", err, webhook.ErrBadToken)
+		}
+	}
+}
+
+func TestATenantThatCanNotBeComparedIsNotOurs(t *testing.T) {
+	l := newLogin("login.example", "https://login.example/adfs", "https://login.example/adfs")
+	cfg := l.config()
+	cfg.TenantID = "contoso.example"
+	if err := check(t, cfg).Check(t.Context(), []string{l.token(t, "1.0")}); !errors.Is(err, webhook.ErrBadToken) {
+		t.Errorf("Check = %v, want %v: nothing tells the tenant's id", err, webhook.ErrBadToken)
+	}
+}
+
+// needKeys are the forgeries that can't be told without keys.
+var needKeys = []string{"signed by someone else", "of a key that is not published", "of a key for something else", "of a key that is too short"}
+
+func TestWhatNeedsNoKeysIsToldWithoutThem(t *testing.T) {
+	l := globalLogin()
+	l.down = true
+	tokens := check(t, l.config())
+	for _, version := range versions {
+		for name, edit := range forgeries(version) {
+			want := webhook.ErrBadToken
+			if slices.Contains(needKeys, name) || version == "2.0" && name == "of the US government's issuer" {
+				want = webhook.ErrNoMetadata
+			}
+			if err := tokens.Check(t.Context(), []string{l.token(t, version, edit)}); !errors.Is(err, want) {
+				t.Errorf("Check of a token %s %s = %v, want %v", name, version, err, want)
+			}
 		}
 	}
 }

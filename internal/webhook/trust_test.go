@@ -124,6 +124,7 @@ func TestHolesOfReceiversAreClosed(t *testing.T) {
 			"only the second token is bad":         {[]any{good[0], bad}, []any{graph.rich(t, ann)}, nothing + "[bad_token:1]"},
 			"only the first token is bad":          {[]any{bad, good[0]}, []any{graph.rich(t, ann)}, nothing + "[bad_token:1]"},
 			"a bad token without resource data":    {[]any{bad}, []any{notice(ann), notice(bob)}, nothing + "[bad_token:2]"},
+			"tokens that are no list, alone":       {good[0], []any{notice(ann)}, nothing + "[bad_token:1]"},
 			"a bad token with a lifecycle event":   {[]any{bad}, []any{removed()}, nothing + "[bad_token:1]"},
 			"a lifecycle event with resource data": {nil, []any{removed(content())}, nothing + "[bad_token:1]"},
 			"no token for a lost certificate":      {nil, []any{gone.rich(t, ann)}, nothing + "[bad_token:1]"},
