@@ -21,7 +21,7 @@ import (
 func (s *service) openListeners() error {
 	settings := s.cfg.settings
 	receiver, err := webhook.New(webhook.Config{
-		Inbox: s.store, Keys: s.states.keys, Counted: s.metrics.Notified, Log: s.log,
+		Inbox: s.store, Keys: s.states.keys, Tokens: s.tokens, Certificates: s.sealed, Counted: s.metrics.Notified, Log: s.log,
 	})
 	if err != nil {
 		return err

@@ -45,6 +45,8 @@ type service struct {
 	store    *redisstore.Store
 	graph    *graph.Client
 	states   *clientStates
+	tokens   *webhook.Tokens       // nil: validation tokens can't be checked
+	sealed   *webhook.Certificates // nil: no resource data is asked for
 
 	listeners  []front.Listener
 	acme       *front.ACME // nil: certificates come from elsewhere
@@ -62,7 +64,7 @@ type service struct {
 func newService(cfg serviceConfig) (*service, error) {
 	build := telemetry.Build()
 	s := &service{cfg: cfg, log: cfg.log, metrics: telemetry.NewMetrics(build), tracing: telemetry.NewTracing(build)}
-	for _, make := range []func() error{s.openStore, s.openGraph, s.openMediator, s.openLoops, s.openListeners} {
+	for _, make := range []func() error{s.openStore, s.openGraph, s.openTrust, s.openMediator, s.openLoops, s.openListeners} {
 		if err := make(); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
@@ -160,6 +162,7 @@ func (s *service) openLoops() (err error) {
 	}
 	s.subscriber, err = subscribe.New(subscribe.Config{
 		Queue: s.store, Store: covers{s.store}, Graph: s.graph, Settings: want, Lifetime: settings.Lifetime, Keys: s.states.keys,
+		Certificate: s.certificate(),
 		Swept: func(f subscribe.Swept) {
 			for kind, n := range map[string]int{"known": f.Known, "lost": f.Lost, "adopted": f.Adopted, "surplus": f.Surplus, "foreign": f.Foreign} {
 				s.metrics.Swept(kind, n)
@@ -209,6 +212,12 @@ func (s *service) Run(ctx context.Context) error {
 	var connections errgroup.Group
 	connections.Go(func() error { return s.store.Run(under) })
 	connections.Go(func() error { return s.graph.Run(under) })
+	if s.tokens != nil {
+		connections.Go(func() error { return s.tokens.Run(under) })
+	}
+	if s.sealed != nil {
+		connections.Go(func() error { return s.sealed.Run(under) })
+	}
 	if s.embedded != nil {
 		connections.Go(func() error { return s.embedded.Run(under) })
 	}

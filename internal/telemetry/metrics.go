@@ -115,6 +115,16 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
+// WatchExpiry adds a gauge of when something expires; it may be called once for
+// each name.
+func (m *Metrics) WatchExpiry(name string, expires func() time.Time) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "certificate_expiry_timestamp_seconds",
+		Help:        "When a certificate expires, in seconds since 1970.",
+		ConstLabels: prometheus.Labels{"certificate": name},
+	}, func() float64 { return float64(expires().Unix()) }))
+}
+
 // Read counts a look at a mailbox and how long after it was due it began.
 func (m *Metrics) Read(outcome string, late time.Duration) {
 	m.reads.WithLabelValues(outcome).Inc()

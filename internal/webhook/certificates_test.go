@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,42 +130,56 @@ func TestFilesThatChange(t *testing.T) {
 	})
 }
 
+// warnings is a log that counts them.
+type warnings struct{ atomic.Int64 }
+
+func (*warnings) Enabled(context.Context, slog.Level) bool { return true }
+
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		w.Add(1)
+	}
+	return nil
+}
+
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
+func (w *warnings) WithGroup(string) slog.Handler      { return w }
+
 func TestAnExpiryIsWarnedOfOnceADay(t *testing.T) {
 	firstKey()
 	secondKey()
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var warned warnings
 		const day = 24 * time.Hour
 		pair := newFiles(t).write(t, firstKey(), 35*day)
 		later := newFiles(t).write(t, secondKey(), day)
-		certificates, err := webhook.NewCertificates([]string{pair.cert, later.cert}, []string{pair.key, later.key}, slog.New(slog.NewTextHandler(&out, nil)))
+		certificates, err := webhook.NewCertificates([]string{pair.cert, later.cert}, []string{pair.key, later.key}, slog.New(&warned))
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- certificates.Run(ctx) }()
-		warnings := func(after time.Duration) int {
-			time.Sleep(after)
+		after := func(d time.Duration) int64 {
+			time.Sleep(d)
 			synctest.Wait()
-			defer out.Reset()
-			return strings.Count(out.String(), "level=WARN")
+			return warned.Swap(0)
 		}
 		for _, tt := range []struct {
 			name       string
 			after      time.Duration
-			from, upTo int
+			from, upTo int64
 		}{
 			{"more than 30 days before the end", 4 * day, 0, 0},
 			{"the last 31 days", 31 * day, 29, 31},
 			{"five days after the end", 5 * day, 4, 6},
 		} {
-			if got := warnings(tt.after); got < tt.from || got > tt.upTo {
+			if got := after(tt.after); got < tt.from || got > tt.upTo {
 				t.Errorf("%d warnings in %s, want %d to %d", got, tt.name, tt.from, tt.upTo)
 			}
 		}
 		pair.write(t, secondKey(), 365*day)
-		if got := warnings(2 * day); got != 0 {
+		if got := after(2 * day); got != 0 {
 			t.Errorf("%d warnings after the pair was replaced, want none", got)
 		}
 		cancel()
