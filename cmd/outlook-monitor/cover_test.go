@@ -127,3 +127,27 @@ func TestAKillWhileASubscriptionIsMadeLeavesNothingBehind(t *testing.T) {
 	}
 	c.eventually("nothing of a stopped user is left", func() bool { return c.covered()[c.users[0].ID] == 0 })
 }
+
+func TestASweepFindsWhatVanishedAndWhatIsNobodys(t *testing.T) {
+	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 34})
+	w.env["SWEEP_INTERVAL"] = "10s"
+	c := newCrowd(w, 3)
+	p := w.start("serve")
+	c.settle()
+	c.eventually("each user is covered once", c.coveredOnce)
+	before := w.sim.Subscriptions()
+	if err := w.sim.RemoveSubscription(before[0].ID, true); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("what vanished without a word is made anew", c.coveredOnce)
+
+	// A record that is lost with its subscription left in Graph.
+	p.stop()
+	w.env["REDIS_URL"] = redistest.Start(t).URL()
+	w.mediator.Remove(c.users[1].UserPrincipalName)
+	w.start("serve")
+	c.eventually("what is nobody's is deleted", func() bool {
+		covered := w.covered()
+		return covered[c.users[1].ID] == 0 && covered[c.users[0].ID] == 1 && covered[c.users[2].ID] == 1
+	})
+}

@@ -162,7 +162,7 @@ func (s *service) openLoops() (err error) {
 	}
 	s.subscriber, err = subscribe.New(subscribe.Config{
 		Queue: s.store, Store: covers{s.store}, Graph: s.graph, Settings: want, Lifetime: settings.Lifetime, Keys: s.states.keys,
-		Certificate: s.certificate(),
+		Certificate: s.certificate(), SweepEvery: settings.SweepInterval,
 		Swept: func(f subscribe.Swept) {
 			for kind, n := range map[string]int{"known": f.Known, "lost": f.Lost, "adopted": f.Adopted, "surplus": f.Surplus, "foreign": f.Foreign} {
 				s.metrics.Swept(kind, n)

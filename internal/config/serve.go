@@ -61,6 +61,7 @@ type Serve struct {
 	PollInterval string `name:"poll-interval" setting:"POLL_INTERVAL" placeholder:"DURATION" otherwise:"2s" literal:"" help:"How often each monitored user is read; at least 100ms."`
 	Resources    string `name:"subscription-resources" setting:"SUBSCRIPTION_RESOURCES" placeholder:"PATHS" otherwise:"/users/{id}/events" literal:"" help:"Resources subscribed to for each user, separated by commas; {id} is the directory object id."`
 	Lifetime     string `name:"subscription-lifetime" setting:"SUBSCRIPTION_LIFETIME" placeholder:"DURATION" otherwise:"4200m" literal:"" help:"Life asked for a subscription, 45m to 10070m; what Graph grants is what counts."`
+	Sweep        string `name:"sweep-interval" setting:"SWEEP_INTERVAL" placeholder:"DURATION" otherwise:"30m" literal:"" help:"How often Graph's list of subscriptions is compared with the records, by one replica; at least 10s."`
 	Scheduled    string `name:"scheduled" setting:"SCHEDULED" placeholder:"MODE" otherwise:"window" literal:"" help:"When a scheduled reply counts: window (between its start and its end) or always."`
 	Message      string `name:"message" setting:"MESSAGE" placeholder:"WHICH" otherwise:"external" literal:"" help:"Reply text that is forwarded: external or internal."`
 	ClientStates Secret `name:"client-state-key" setting:"CLIENT_STATE_KEY" placeholder:"SECRET" otherwise:"made once, kept in Redis" help:"Secret from which the clientState of each subscription is derived; several separated by spaces while rotating."`

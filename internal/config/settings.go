@@ -24,11 +24,12 @@ type Settings struct {
 	PollInterval        time.Duration
 	Resources           []string // templates with {id}, each beginning with /users/{id}/
 	Lifetime            time.Duration
-	Scheduled           string   // window or always
-	Message             string   // external or internal
-	ClientStateKeys     []Secret // none: made once and kept in Redis
-	EncryptionCertFiles []string // none: no resource data
-	EncryptionKeyFiles  []string // as many
+	SweepInterval       time.Duration // between two comparisons of Graph's list with the records
+	Scheduled           string        // window or always
+	Message             string        // external or internal
+	ClientStateKeys     []Secret      // none: made once and kept in Redis
+	EncryptionCertFiles []string      // none: no resource data
+	EncryptionKeyFiles  []string      // as many
 	DeliveryConcurrency int
 
 	LogLevel  slog.Level
@@ -52,6 +53,7 @@ func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 		PollInterval:        r.duration("POLL_INTERVAL", 100*time.Millisecond, 0),
 		Resources:           r.resources(),
 		Lifetime:            r.duration("SUBSCRIPTION_LIFETIME", 45*time.Minute, 10070*time.Minute),
+		SweepInterval:       r.duration("SWEEP_INTERVAL", 10*time.Second, 0),
 		Scheduled:           r.one("SCHEDULED", "window", "always"),
 		Message:             r.one("MESSAGE", "external", "internal"),
 		ClientStateKeys:     r.several("CLIENT_STATE_KEY"),

@@ -23,6 +23,7 @@ func TestEverySettingHasItsDefault(t *testing.T) {
 		PollInterval:        2 * time.Second,
 		Resources:           []string{"/users/{id}/events"},
 		Lifetime:            4200 * time.Minute,
+		SweepInterval:       30 * time.Minute,
 		Scheduled:           "window",
 		Message:             "external",
 		DeliveryConcurrency: 8,

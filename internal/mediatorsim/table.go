@@ -48,12 +48,13 @@ func (s *Server) Monitor(ctx context.Context, email string, on bool) (status int
 	if on {
 		s.Add(email)
 	} else {
-		s.remove(email)
+		s.Remove(email)
 	}
 	return s.post(ctx, email, on)
 }
 
-func (s *Server) remove(email string) {
+// Remove takes a user out of the table without telling the monitor.
+func (s *Server) Remove(email string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.table = slices.DeleteFunc(s.table, func(e string) bool { return e == email })

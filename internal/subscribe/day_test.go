@@ -305,3 +305,52 @@ func TestADayWithoutAGap(t *testing.T) {
 		}
 	})
 }
+
+// Ten thousand users who are covered within minutes must not be renewed within
+// minutes two days later.
+func TestRenewalsNeverBunchUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const users = 10_000
+		d := newDay(users)
+		for id := range d.lives {
+			d.lives[id] = 4200 * time.Minute
+		}
+		s, err := subscribe.New(subscribe.Config{
+			Queue: d, Store: d, Graph: d, Settings: subscribe.Settings{Resources: []string{events}, NotificationURL: hook, LifecycleURL: want.LifecycleURL},
+			Lifetime: 4200 * time.Minute, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() {
+			if err := s.Run(ctx); err != nil {
+				t.Errorf("Run = %v, want nil", err)
+			}
+		})
+		time.Sleep(10 * time.Minute)
+		stop()
+		running.Wait()
+		perMinute := map[int]int{}
+		first, last := time.Time{}, time.Time{}
+		for _, u := range d.users {
+			at := u.Subscriptions[0].RenewAt
+			if first.IsZero() || at.Before(first) {
+				first = at
+			}
+			if at.After(last) {
+				last = at
+			}
+			perMinute[int(at.Unix()/60)]++
+		}
+		most := 0
+		for _, n := range perMinute {
+			most = max(most, n)
+		}
+		t.Logf("%d renewals over %v, at most %d in a minute", users, last.Sub(first).Round(time.Minute), most)
+		if most > 100 || len(d.users) != users {
+			t.Errorf("%d renewals in one minute, want them spread over hours", most)
+		}
+	})
+}

@@ -142,7 +142,7 @@ func (s *Subscriber) match(ctx context.Context, u ooo.User, ours map[ooo.Subscri
 				return err
 			}
 		case sub.State == ooo.SubscriptionLive && sub.NotificationURL == s.cfg.Settings.NotificationURL &&
-			sub.CreatedAt.Before(began.Add(-time.Minute)) && sub.ExpiresAt.After(began):
+			sub.CreatedAt.Before(began.Add(-min(time.Minute, s.cfg.SweepEvery/20))) && sub.ExpiresAt.After(began):
 			found.Lost++
 			event := ooo.Lifecycle{SubscriptionID: sub.ID, Kind: ooo.SubscriptionWasRemoved, At: began}
 			if err := s.cfg.Store.Heard(ctx, u.Key, event); err != nil {
