@@ -101,16 +101,20 @@ func TestTranslatesWhatCarriesData(t *testing.T) {
 }
 
 func TestSaysWhyASubscriptionIsDenied(t *testing.T) {
-	tests := map[string]struct{ code, message, want string }{
-		"quota":   {"Forbidden", "The number of subscriptions has exceeded its quota for ann@contoso.example.", "used up"},
-		"consent": {"Authorization_RequestDenied", "Insufficient privileges to complete the operation.", "consent is missing"},
-		"policy":  {"ErrorAccessDenied", "Access is denied.", "access policy leaves"},
+	tests := map[string]struct {
+		code, message string
+		is            error
+		want          string
+	}{
+		"quota":   {"Forbidden", "The number of subscriptions has exceeded its quota for ann@contoso.example.", ooo.ErrSubscriptionQuota, "used up"},
+		"consent": {"Authorization_RequestDenied", "Insufficient privileges to complete the operation.", ooo.ErrSubscriptionDenied, "consent is missing"},
+		"policy":  {"ErrorAccessDenied", "Access is denied.", ooo.ErrSubscriptionDenied, "access policy leaves"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			err := graph.Meaning("creation", 403, graphError(tt.code, tt.message), "", time.Now())
-			if !errors.Is(err, ooo.ErrSubscriptionDenied) || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("Meaning = %v, want %v with %q", err, ooo.ErrSubscriptionDenied, tt.want)
+			if !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Meaning = %v, want %v with %q", err, tt.is, tt.want)
 			}
 			if strings.Contains(err.Error(), "ann@") {
 				t.Errorf("Meaning = %v, want no address in it", err)
