@@ -43,7 +43,8 @@ func (s *service) openListeners() error {
 		guarded = append(guarded, path.Join(base.Path, webhook.NotificationPath), path.Join(base.Path, webhook.LifecyclePath))
 	}
 	l := front.Listener{Listener: s.cfg.listener, Handler: front.Guard(public, front.GuardConfig{
-		Paths: guarded, Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies, Log: s.log,
+		Paths: guarded, Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies,
+		Refused: s.metrics.Refused, Log: s.log,
 	})}
 	if l.Listener == nil {
 		if l.Listener, err = net.Listen("tcp", settings.ListenAddr); err != nil {

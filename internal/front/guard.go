@@ -11,10 +11,11 @@ import (
 
 // GuardConfig says who may come to which paths.
 type GuardConfig struct {
-	Paths   []string // guarded; all others are open
-	Allow   Allow    // may come; empty: everyone
-	Proxies Allow    // are believed where a request comes from (X-Forwarded-For)
-	Rate    int      // requests a second of each source, twice as many at once; 0: no limit
+	Paths   []string         // guarded; all others are open
+	Allow   Allow            // may come; empty: everyone
+	Proxies Allow            // are believed where a request comes from (X-Forwarded-For)
+	Rate    int              // requests a second of each source, twice as many at once; 0: no limit
+	Refused func(status int) // hears of each refusal; may be nil
 	Log     *slog.Logger
 }
 
@@ -24,6 +25,9 @@ type GuardConfig struct {
 func Guard(next http.Handler, cfg GuardConfig) http.Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Refused == nil {
+		cfg.Refused = func(int) {}
 	}
 	var limit *Limit
 	if cfg.Rate > 0 {
@@ -39,6 +43,7 @@ func Guard(next http.Handler, cfg GuardConfig) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Length", "0")
 		w.WriteHeader(status)
+		cfg.Refused(status)
 		told[status].Do(func() {
 			cfg.Log.WarnContext(r.Context(), "requests are refused on the paths of Graph (told once a minute)", "status", status, "reason", reason)
 		})

@@ -25,6 +25,7 @@ type Metrics struct {
 	pushLead       prometheus.Histogram
 	pushLate       prometheus.Histogram
 	notifications  *prometheus.CounterVec
+	refused        *prometheus.CounterVec
 	graphRequests  *prometheus.CounterVec
 	graphSeconds   *prometheus.HistogramVec
 	steps          *prometheus.CounterVec
@@ -68,6 +69,8 @@ func NewMetrics(build BuildInfo) *Metrics {
 			"How long after the poll had seen a change a notification announced it.", wayBuckets).WithLabelValues().(prometheus.Histogram),
 		notifications: counter(r, "notifications_total",
 			"Items that arrived from Graph, by what they were found to be.", "verdict"),
+		refused: counter(r, "refused_requests_total",
+			"Requests to Graph's paths that were refused for where they came from or how often.", "status"),
 		graphRequests: counter(r, "graph_requests_total",
 			"Requests to Graph and its login endpoint, by HTTP status; none: no answer.", "operation", "status"),
 		graphSeconds: histogram(r, "graph_request_seconds",
@@ -158,6 +161,10 @@ func (m *Metrics) AnnouncedLate(by time.Duration) {
 func (m *Metrics) Notified(verdict string, n int) {
 	m.notifications.WithLabelValues(verdict).Add(float64(max(n, 0)))
 }
+
+// Refused counts a request to Graph's paths that was refused for where it came
+// from or how often.
+func (m *Metrics) Refused(status int) { m.refused.WithLabelValues(strconv.Itoa(status)).Inc() }
 
 // GraphAnswered counts an answer of Graph or its login endpoint; status 0 means
 // that there was none.
