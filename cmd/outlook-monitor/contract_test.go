@@ -1,7 +1,9 @@
 package main_test
 
 import (
+	"bufio"
 	"encoding/json"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -251,4 +253,51 @@ func TestPrivateAddress(t *testing.T) {
 	if code := w.start("health").wait(); code != 1 {
 		t.Errorf("health where nothing listens = exit %d, want 1", code)
 	}
+}
+
+func TestASlowBodyIsAnsweredInTime(t *testing.T) {
+	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 18})
+	w.start("serve")
+	w.answers()
+	tests := map[string]struct{ head, want string }{
+		"a monitor request":             {"POST /monitor HTTP/1.1\r\nContent-Type: application/json\r\n", "408"},
+		"a notification":                {"POST /graph/notifications HTTP/1.1\r\nContent-Type: application/json\r\n", "408"},
+		"a handshake needs no body":     {"POST /graph/notifications?validationToken=x HTTP/1.1\r\n", "200"},
+		"a handshake for lifecycle too": {"POST /graph/lifecycle?validationToken=x HTTP/1.1\r\n", "200"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", strings.TrimPrefix(w.base, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := conn.Write([]byte(tt.head + "Host: monitor\r\nContent-Length: 100\r\n\r\n{\"email\":")); err != nil {
+				t.Fatal(err)
+			}
+			line, err := bufio.NewReader(conn).ReadString('\n') // ends by itself after 60 s at most
+			if err != nil || !strings.Contains(line, tt.want) {
+				t.Errorf("answer = %q, %v, want %s", line, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestReadinessTellsOfGraph(t *testing.T) {
+	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 19})
+	c := newCrowd(w, 2)
+	w.start("serve")
+	c.settle()
+	graph := func(part string) func() bool {
+		return func() bool {
+			status, answer := w.ask(http.MethodGet, "/readyz", "", "")
+			return status == http.StatusOK && strings.Contains(answer, part)
+		}
+	}
+	w.eventually("Graph is well", graph(`"graph":{"ok":true`))
+	w.fault(graphsim.Fault{Operation: "all", Kind: "status", Status: 503})
+	w.eventually("Graph's trouble is told, and the service stays ready", graph(`"graph":{"ok":false`))
+	w.sim.ClearFaults()
+	w.eventually("Graph is well again", graph(`"graph":{"ok":true`))
 }

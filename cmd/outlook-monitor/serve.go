@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
+	stdlog "log"
 	"strings"
 
 	"outlook-monitor/internal/config"
@@ -20,6 +20,8 @@ func (c *serveCmd) Run(ctx context.Context, getenv environment, out io.Writer) e
 		return usage{mistakes(err)}
 	}
 	log := telemetry.NewLogger(out, settings.LogLevel, settings.LogFormat)
+	// net/http tells its own log of odd peers, with what they sent.
+	stdlog.SetOutput(io.Discard)
 	s, err := newService(serviceConfig{settings: settings, log: log})
 	if err != nil {
 		return err
@@ -30,6 +32,5 @@ func (c *serveCmd) Run(ctx context.Context, getenv environment, out io.Writer) e
 // mistakes lists all that is wrong with the settings, a line each.
 func mistakes(err error) string {
 	lines := strings.Split(err.Error(), "\n")
-	return fmt.Sprintf("outlook-monitor: %d of the settings must be mended (outlook-monitor serve --help lists all):\n  %s",
-		len(lines), strings.Join(lines, "\n  "))
+	return "outlook-monitor: these settings must be mended (outlook-monitor serve --help lists all):\n  " + strings.Join(lines, "\n  ")
 }

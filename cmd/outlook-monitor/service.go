@@ -56,8 +56,10 @@ type service struct {
 	syncer     *deliver.Syncer
 	mediator   *deliver.Mediator
 
-	ready  atomic.Bool // Redis was reached and its schema is ours
-	logged atomic.Bool // a login worked once
+	calls      pulse       // of Graph
+	handshakes pulse       // of Graph with PUBLIC_URL
+	ready      atomic.Bool // Redis was reached and its schema is ours
+	logged     atomic.Bool // a login worked once
 }
 
 // newService makes everything and listens; nothing runs yet and no call is made.
@@ -106,7 +108,7 @@ func (s *service) openGraph() (err error) {
 		ClientSecret: g.ClientSecret.Reveal(), CertificatePath: g.CertificatePath,
 		CertificatePassword: g.CertificatePassword.Reveal(), FederatedTokenFile: g.FederatedTokenFile,
 		ManagedIdentity: g.Credential == config.ManagedIdentity, ManagedIdentityClientID: g.ClientID,
-		RootCAs: s.cfg.roots, Observe: s.metrics.GraphAnswered, Log: s.log,
+		RootCAs: s.cfg.roots, Observe: s.graphAnswered, Log: s.log,
 	})
 	if err != nil {
 		return usage{"outlook-monitor: " + err.Error()}
@@ -170,6 +172,12 @@ func (s *service) openLoops() (err error) {
 		},
 		Stepped: func(step subscribe.Step, err error) {
 			s.metrics.Stepped(string(step.Action), string(step.Reason), err)
+			switch {
+			case errors.Is(err, ooo.ErrHandshake):
+				s.handshakes.failed(ooo.ErrHandshake)
+			case err == nil && (step.Action == subscribe.Create || step.Action == subscribe.Replace):
+				s.handshakes.worked()
+			}
 		},
 		Log: s.log,
 	})
@@ -205,8 +213,9 @@ func (c covers) SpendWrite(ctx context.Context, kept float64) (time.Duration, er
 // connections that they needed.
 func (s *service) Run(ctx context.Context) error {
 	build := telemetry.Build()
+	context.AfterFunc(ctx, func() { s.log.InfoContext(ctx, "stopping", "cause", context.Cause(ctx)) })
 	s.log.InfoContext(ctx, "started", "version", build.Version, "revision", build.Revision, "go", build.GoVersion,
-		"listen", s.listeners[0].Addr().String(), "graph", s.graph.Endpoint(), "public_url", s.cfg.settings.PublicURL)
+		"listen", addresses(s.listeners), "graph", s.graph.Endpoint(), "public_url", s.cfg.settings.PublicURL)
 
 	under, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var connections errgroup.Group
@@ -228,10 +237,15 @@ func (s *service) Run(ctx context.Context) error {
 	}
 	work.Go(func() error { return s.loops(ctx) })
 	err := work.Wait()
-	s.log.InfoContext(ctx, "stopping", "cause", context.Cause(ctx))
-
 	stop()
 	return errors.Join(err, connections.Wait(), s.close())
+}
+
+func addresses(listeners []front.Listener) (all []string) {
+	for _, l := range listeners {
+		all = append(all, l.Addr().String())
+	}
+	return all
 }
 
 // loops waits for Redis and then runs what works on the queues.
@@ -240,6 +254,9 @@ func (s *service) loops(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		return err
+	}
+	if err := s.inspect(ctx); err != nil {
 		return err
 	}
 	s.ready.Store(true)
@@ -278,33 +295,20 @@ func (s *service) close() error {
 // service still takes requests and notifications, and must be reached.
 func (s *service) checks() []api.Check {
 	return []api.Check{
-		{Name: "redis", Required: true, Probe: func(ctx context.Context) (string, error) {
-			if err := s.store.Ping(ctx); err != nil {
+		{Name: "redis", Required: true, Probe: s.probeRedis},
+		{Name: "graph", Required: true, Excused: s.logged.Load, Probe: func(ctx context.Context) (string, error) {
+			if err := s.graph.Token(ctx); err != nil {
 				return "", err
 			}
-			if !s.ready.Load() {
-				return "", errors.New("its schema is not checked yet")
-			}
-			if s.embedded != nil {
-				return "inside this process: state is gone at exit", nil
-			}
-			return "", nil
-		}},
-		{Name: "graph", Required: true, Probe: func(ctx context.Context) (string, error) {
-			err := s.graph.Token(ctx)
-			if err == nil {
-				s.logged.Store(true)
-			} else if s.logged.Load() {
-				return "a login worked before: " + err.Error(), nil
-			}
-			return "", err
+			s.logged.Store(true)
+			return "", s.calls.trouble()
 		}},
 		{Name: "mediator", Probe: func(ctx context.Context) (string, error) { return "", s.mediator.Reach(ctx) }},
 		{Name: "public_url", Probe: func(context.Context) (string, error) {
 			if s.cfg.settings.PublicURL.IsZero() {
 				return "not set: no subscriptions, mailboxes are only polled", nil
 			}
-			return s.cfg.settings.PublicURL.String(), nil
+			return s.cfg.settings.PublicURL.String(), s.handshakes.trouble()
 		}},
 	}
 }

@@ -123,8 +123,11 @@ func (c *usersAddCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) err
 	if _, ok := errors.AsType[*unknownUser](err); ok {
 		return fmt.Errorf("%s is not in the directory: check the spelling", clean(c.Email))
 	}
-	if err != nil || api.json {
-		return cmp.Or(err, api.printJSON(out, body))
+	if err != nil {
+		return err
+	}
+	if api.json {
+		return api.printJSON(out, body)
 	}
 	if status == http.StatusAccepted {
 		return say(out, "%s is accepted, and looked up as soon as Microsoft Graph answers.", c.Email)

@@ -41,6 +41,9 @@ type Store interface {
 	// Stop returns [ooo.ErrNotMonitored] if the user was not monitored.
 	Stop(ctx context.Context, key ooo.Key) error
 	Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error)
+	// Pause keeps a wait that Graph asked for; Paused returns until when it lasts.
+	Pause(ctx context.Context, name string, until time.Time) error
+	Paused(ctx context.Context, name string) (time.Time, error)
 	Resend(ctx context.Context, key ooo.Key) error
 	History(ctx context.Context, key ooo.Key, limit int) ([]ooo.Event, error)
 }
@@ -54,6 +57,8 @@ type Directory interface {
 type Check struct {
 	Name     string
 	Required bool // the service is not ready without it
+	// Excused says that the service is ready without it all the same; nil: never.
+	Excused func() bool
 	// Probe returns what there is to know, and an error if the dependency is not
 	// there. It returns when ctx ends.
 	Probe func(ctx context.Context) (detail string, err error)
@@ -80,6 +85,7 @@ type API struct {
 const (
 	answerTime = 7 * time.Second // everything but a sync
 	findTime   = 5 * time.Second
+	bodyTime   = 5 * time.Second
 	syncTime   = 50 * time.Second
 	probeTime  = 2 * time.Second
 )
@@ -131,6 +137,9 @@ func (a *API) Register(to gin.IRoutes) {
 				refuseStranger(c)
 				return
 			}
+			// A body that dribbles must not hold up the answer. Writers that can't
+			// have a deadline are those of tests.
+			_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTime))
 			ctx, cancel := context.WithTimeout(c.Request.Context(), r.limit)
 			defer cancel()
 			c.Request = c.Request.WithContext(ctx)
@@ -152,7 +161,9 @@ func (a *API) nothing(c *gin.Context) { c.Status(http.StatusOK) }
 func (a *API) sync(c *gin.Context) {
 	text := "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL."
 	if err := a.cfg.Sync(c.Request.Context()); err != nil {
-		a.cfg.Log.WarnContext(c.Request.Context(), "a sync was asked for and failed", "err", err)
+		if !errors.Is(err, context.Canceled) { // the caller left, the sync goes on
+			a.cfg.Log.WarnContext(c.Request.Context(), "a sync was asked for and failed", "err", err)
+		}
 		text = "EXCHANGE OOO MAIN PAGE : Unable to sync with Mediator Server."
 	}
 	c.String(http.StatusOK, "%s", text)

@@ -67,6 +67,7 @@ func refuse(c *gin.Context, status int, text string) {
 func refuseStranger(c *gin.Context) {
 	c.Writer.Header().Add("WWW-Authenticate", `Bearer realm="outlook-monitor"`)
 	c.Writer.Header().Add("WWW-Authenticate", `Basic realm="outlook-monitor"`)
+	c.Header("Connection", "close") // or the server would wait for the rest of the body
 	refuse(c, http.StatusUnauthorized, "show MONITOR_TOKEN as a bearer token or as the password of basic auth")
 }
 

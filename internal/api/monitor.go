@@ -7,6 +7,7 @@ import (
 	"html"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -19,6 +20,7 @@ var (
 	errNotJSON     = errors.New("Not JSON")
 	errInvalidJSON = errors.New("Invalid JSON")
 	errTooLarge    = errors.New("the body is too large")
+	errSlow        = errors.New("the body did not come in time")
 )
 
 const maxRequest = 64 << 10
@@ -106,6 +108,9 @@ func readJSON(c *gin.Context, most int64, to any) error {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, most))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return errTooLarge
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errSlow
 	}
 	if err != nil || !json.Valid(body) {
 		return errNotJSON

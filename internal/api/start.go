@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -39,7 +40,17 @@ func (a *API) start(ctx context.Context, address string) (ooo.User, error) {
 func (a *API) find(ctx context.Context, address string) (ooo.Person, error) {
 	ctx, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
-	return a.cfg.Directory.Find(ctx, address)
+	until, err := a.cfg.Store.Paused(ctx, ooo.DirectoryPause)
+	if wait := time.Until(until); err == nil && wait > 0 {
+		return ooo.Person{}, &ooo.Throttled{After: wait}
+	}
+	person, err := a.cfg.Directory.Find(ctx, address)
+	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
+		if err := a.cfg.Store.Pause(ctx, ooo.DirectoryPause, time.Now().Add(throttled.After)); err != nil {
+			a.cfg.Log.WarnContext(ctx, "the wait that Graph asked for could not be shared", "err", err)
+		}
+	}
+	return person, err
 }
 
 func (a *API) store(ctx context.Context, address string, person ooo.Person) (ooo.User, error) {
@@ -75,6 +86,7 @@ var outcomes = []struct {
 	{errNotJSON, http.StatusBadRequest},
 	{errInvalidJSON, http.StatusBadRequest},
 	{errTooLarge, http.StatusRequestEntityTooLarge},
+	{errSlow, http.StatusRequestTimeout},
 	{ooo.ErrBadAddress, http.StatusBadRequest},
 	{ooo.ErrNotInDirectory, http.StatusNotFound},
 	{ooo.ErrNotMonitored, http.StatusNotFound},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/ooo"
@@ -24,6 +25,7 @@ type world struct {
 	finding   error // of every look-up; nil: by directory
 	err       error // of every call of the store
 	lookups   int
+	paused    time.Time
 	starts    []string
 	marks     []ooo.Mark
 	resent    []ooo.Key
@@ -117,6 +119,19 @@ func (w *world) Mark(_ context.Context, q ooo.Queue, marks ...ooo.Mark) (int, er
 		w.marks = append(w.marks, marks...)
 	}
 	return len(marks), w.err
+}
+
+func (w *world) Pause(_ context.Context, _ string, until time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.paused = until
+	return nil
+}
+
+func (w *world) Paused(context.Context, string) (time.Time, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.paused, nil
 }
 
 func (w *world) Resend(_ context.Context, key ooo.Key) error {

@@ -237,7 +237,8 @@ func (a answer) receipt(p ooo.Parcel, now time.Time) ooo.Receipt {
 		wait = due.Doubling(p.Attempt, 5*time.Second, 15*time.Minute)
 	}
 	if a.after > 0 {
-		wait, r.Floor = a.after, true
+		// A refusal is about this state: a newer one need not wait.
+		wait, r.Floor = a.after, r.State != ooo.DeliveryRefused
 	}
 	r.Next = now.Add(wait)
 	return r

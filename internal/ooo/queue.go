@@ -16,6 +16,10 @@ const (
 // Queues lists all queues.
 var Queues = []Queue{ReadQueue, WindowQueue, DeliverQueue, SubscribeQueue}
 
+// DirectoryPause names the wait that Graph asked for when somebody was looked up:
+// it is about the directory alone.
+const DirectoryPause = "directory"
+
 // Source says what made us look at a user. It is a history field and a metric
 // label.
 type Source string

@@ -64,8 +64,8 @@ func (s *Store) Begin(ctx context.Context, c ooo.Claim) (parcel ooo.Parcel, send
 }
 
 // finish notes how an attempt ended and gives the claim back. Of a row of
-// failures the history tells the 1st, 2nd, 4th, 8th and so on, or a long outage
-// would push everything else out.
+// failures that are no refusals the history tells the 1st, 2nd, 4th, 8th and so
+// on, or a long outage would push everything else out.
 //
 //	KEYS   as userKeys
 //	ARGV   key, token of the claim in the deliver queue, sequence, state, error,
@@ -82,7 +82,7 @@ elseif active then
 	local attempt = tonumber(ARGV[8])
 	while attempt > 1 and attempt % 2 == 0 do attempt = attempt / 2 end
 	local kind = ARGV[4] == 'refused' and 'refused' or 'failed'
-	if attempt == 1 then tell(ms(now), kind, 'seq', ARGV[3], 'attempt', ARGV[8], 'wid', ARGV[9], 'detail', ARGV[5]) end
+	if attempt == 1 or kind == 'refused' then tell(ms(now), kind, 'seq', ARGV[3], 'attempt', ARGV[8], 'wid', ARGV[9], 'detail', ARGV[5]) end
 	set('derr', ARGV[5])
 end
 if newest > seq then

@@ -17,6 +17,7 @@ const (
 	secretPrefix = "om:secret:"
 	lockPrefix   = "om:lock:"   // STRING owner, PX
 	stampPrefix  = "om:stamp:"  // STRING ms
+	pausePrefix  = "om:pause:"  // STRING ms until which something is left alone, PX
 	budgetPrefix = "om:budget:" // STRING ms at which the budget is whole again, PX
 	vaultPrefix  = "om:vault:"  // STRING what a vault keeps under a name
 )
@@ -32,12 +33,12 @@ func shardOf(key ooo.Key) int {
 // Cluster slot.
 func shardKey(shard int, part string) string { return fmt.Sprintf("om:{%02d}:%s", shard, part) }
 
-func briefKey(shard int) string   { return shardKey(shard, "brief") }   // HASH key -> object id LF fingerprint
-func checkedKey(shard int) string { return shardKey(shard, "checked") } // HASH key -> ms of the last good read
-func namesKey(shard int) string   { return shardKey(shard, "names") }   // ZSET folded addresses, by name
-func markerKey(shard int) string  { return shardKey(shard, "marker") }  // STRING present unless the shard was emptied
-func spokeKey(shard int) string   { return shardKey(shard, "spoke") }   // HASH key -> tag=ms; of each subscription that spoke
-func holdKey(shard int) string    { return shardKey(shard, "hold") }    // STRING ms until which Graph is left alone, PX
+func briefKey(shard int) string             { return shardKey(shard, "brief") }           // HASH key -> object id LF fingerprint
+func checkedKey(shard int) string           { return shardKey(shard, "checked") }         // HASH key -> ms of the last good read
+func namesKey(shard int) string             { return shardKey(shard, "names") }           // ZSET folded addresses, by name
+func markerKey(shard int) string            { return shardKey(shard, "marker") }          // STRING present unless the shard was emptied
+func spokeKey(shard int) string             { return shardKey(shard, "spoke") }           // HASH key -> tag=ms; of each subscription that spoke
+func holdKey(shard int, q ooo.Queue) string { return shardKey(shard, string(q)+":hold") } // STRING ms until which nothing is claimed, PX
 
 func userKey(key ooo.Key) string    { return shardKey(shardOf(key), "u:"+string(key)) } // HASH the record
 func historyKey(key ooo.Key) string { return shardKey(shardOf(key), "h:"+string(key)) } // STREAM capped
@@ -61,7 +62,7 @@ func queueKeys(shard int, q ooo.Queue) []string {
 
 // shardKeys returns the KEYS of scripts that work on one queue of one shard.
 func shardKeys(shard int, q ooo.Queue) []string {
-	return append(queueKeys(shard, q), briefKey(shard), holdKey(shard), checkedKey(shard), spokeKey(shard))
+	return append(queueKeys(shard, q), briefKey(shard), holdKey(shard, q), checkedKey(shard), spokeKey(shard))
 }
 
 // userKeys returns the KEYS of scripts that work on one user: the record, its

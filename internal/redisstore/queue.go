@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -308,12 +309,29 @@ if left > 0 and tonumber(ARGV[1]) > tonumber(redis.call('GET', KEYS[1]) or '0') 
 end
 return 0`)}
 
-// Hold makes all replicas leave Graph alone until then.
-func (s *Store) Hold(ctx context.Context, until time.Time) error {
-	calls := make([]call, shards)
-	for shard := range calls {
-		calls[shard] = call{[]string{holdKey(shard)}, []any{toMS(until)}}
+// Hold makes all replicas leave the queues alone until then.
+func (s *Store) Hold(ctx context.Context, until time.Time, queues ...ooo.Queue) error {
+	var calls []call
+	for _, q := range queues {
+		for shard := range shards {
+			calls = append(calls, call{[]string{holdKey(shard, q)}, []any{toMS(until)}})
+		}
 	}
 	_, err := s.runAll(ctx, hold, calls)
 	return err
+}
+
+// Pause makes all replicas leave what is called name alone until then.
+func (s *Store) Pause(ctx context.Context, name string, until time.Time) error {
+	_, err := s.run(ctx, hold, call{[]string{pausePrefix + name}, []any{toMS(until)}})
+	return err
+}
+
+// Paused returns until when name is to be left alone; zero if it is not.
+func (s *Store) Paused(ctx context.Context, name string) (time.Time, error) {
+	until, err := s.client.Get(ctx, pausePrefix+name).Int64()
+	if errors.Is(err, redis.Nil) {
+		return time.Time{}, nil
+	}
+	return fromMS(until), err
 }

@@ -162,8 +162,8 @@ var queueSuite = map[string]func(t *testing.T, s store){
 		_, err := s.Mark(t.Context(), ooo.ReadQueue, ooo.Mark{Key: key, Urgent: true})
 		s.must(err)
 		until := s.now().Add(time.Hour)
-		s.must(s.Hold(t.Context(), until))
-		s.must(s.Hold(t.Context(), s.now().Add(time.Second))) // a shorter one changes nothing
+		s.must(s.Hold(t.Context(), until, ooo.ReadQueue, ooo.SubscribeQueue))
+		s.must(s.Hold(t.Context(), s.now().Add(time.Second), ooo.ReadQueue)) // a shorter one changes nothing
 		for q, want := range map[ooo.Queue]int{ooo.ReadQueue: 0, ooo.SubscribeQueue: 0, ooo.DeliverQueue: 1} {
 			b, err := s.Claim(t.Context(), q, 500, long)
 			if err != nil || len(b.Claims) != want {

@@ -39,6 +39,8 @@ type Store struct {
 	log    *slog.Logger
 	boards map[ooo.Queue]*board
 	offset atomic.Int64 // of Redis' clock from ours, in ms
+
+	secretive atomic.Bool // Redis does not tell its settings
 }
 
 // Open reads the URL and returns the store. It makes no connection.
@@ -125,7 +127,7 @@ func (s *Store) Ready(ctx context.Context) error {
 			return err
 		}
 		if wait == 100*time.Millisecond {
-			s.log.WarnContext(ctx, "Redis is out of reach, will try on", "err", err)
+			s.log.WarnContext(ctx, "Redis can't be used yet, will try on", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -137,7 +139,9 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // adopt checks the schema version, or writes it into an empty Redis.
 func (s *Store) adopt(ctx context.Context) error {
-	if err := s.client.SetNX(ctx, schemaKey, schema, 0).Err(); err != nil {
+	if err := s.client.SetNX(ctx, schemaKey, schema, 0).Err(); redis.IsReadOnlyError(err) {
+		return ErrReplica
+	} else if err != nil {
 		return err
 	}
 	version, err := s.client.Get(ctx, schemaKey).Int()

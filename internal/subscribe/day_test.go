@@ -139,7 +139,7 @@ func (d *day) Heard(_ context.Context, key ooo.Key, events ...ooo.Lifecycle) err
 
 func (d *day) Forget(context.Context, ooo.Claim) error                    { return nil }
 func (d *day) Mark(context.Context, ooo.Queue, ...ooo.Mark) (int, error)  { return 0, nil }
-func (d *day) Hold(context.Context, time.Time) error                      { return nil }
+func (d *day) Hold(context.Context, time.Time, ...ooo.Queue) error        { return nil }
 func (d *day) Now(context.Context) (time.Time, error)                     { return time.Now(), nil }
 func (d *day) SpendWrite(context.Context, float64) (time.Duration, error) { return 0, nil }
 func (d *day) Stamp(context.Context, string) (time.Time, error)           { return time.Time{}, nil }

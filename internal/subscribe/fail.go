@@ -48,7 +48,7 @@ func (w work) fail(ctx context.Context, sub *ooo.Subscription, err error) {
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 		sub.Trouble, sub.RetryAt = ooo.TroubleThrottled, now.Add(throttled.After)
 		if throttled.Whole {
-			if err := w.cfg.Store.Hold(ctx, sub.RetryAt); err != nil {
+			if err := w.cfg.Store.Hold(ctx, sub.RetryAt, ooo.SubscribeQueue); err != nil {
 				w.cfg.Log.WarnContext(ctx, "the wait that Graph asked for could not be shared", "err", err)
 			}
 		}

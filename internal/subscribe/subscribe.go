@@ -53,7 +53,8 @@ type Store interface {
 	ClearLifecycle(ctx context.Context, claim ooo.Claim, events ...ooo.Lifecycle) error
 	Forget(ctx context.Context, claim ooo.Claim) error
 	Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error)
-	Hold(ctx context.Context, until time.Time) error
+	// Hold makes all replicas leave the queues alone until then.
+	Hold(ctx context.Context, until time.Time, queues ...ooo.Queue) error
 	Now(ctx context.Context) (time.Time, error)
 	// SpendWrite takes one from the budget of writes and returns 0, or returns how
 	// long to wait; kept is the share that is left to others.

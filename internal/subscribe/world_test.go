@@ -261,7 +261,7 @@ func (w *world) Heard(_ context.Context, key ooo.Key, events ...ooo.Lifecycle) e
 	return w.err
 }
 
-func (w *world) Hold(_ context.Context, until time.Time) error {
+func (w *world) Hold(_ context.Context, until time.Time, _ ...ooo.Queue) error {
 	w.set(func() { w.hold = until })
 	return nil
 }

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"outlook-monitor/internal/due"
@@ -42,7 +43,22 @@ func (w *Watcher) find(ctx context.Context, clock due.Clock, c ooo.Claim) (ooo.C
 	if err != nil {
 		return c, w.unstored(ctx, clock, c, err)
 	}
+	until, err := w.cfg.Store.Paused(ctx, ooo.DirectoryPause)
+	if err != nil {
+		return c, w.unstored(ctx, clock, c, err)
+	}
+	if until.After(clock()) {
+		return c, []ooo.Finished{{Claim: c, Next: until.Add(rand.N(time.Second))}}
+	}
 	person, err := w.cfg.Graph.Find(ctx, user.Address)
+	if wait, ok := errors.AsType[*ooo.Throttled](err); ok {
+		until = clock().Add(wait.After)
+		if err := w.cfg.Store.Pause(ctx, ooo.DirectoryPause, until); err != nil {
+			w.cfg.Log.WarnContext(ctx, "the wait that Graph asked for could not be shared", "err", err)
+		}
+		w.cfg.Looked(Throttled, 0)
+		return c, []ooo.Finished{{Claim: c, Next: until, NotBefore: until, Failed: true}}
+	}
 	if err != nil {
 		f, outcome := w.failed(ctx, clock, c, err)
 		w.cfg.Looked(outcome, 0)
@@ -146,9 +162,12 @@ func (w *Watcher) failed(ctx context.Context, clock due.Clock, c ooo.Claim, err 
 	if wait, ok := errors.AsType[*ooo.Throttled](err); ok {
 		f.Next = now.Add(wait.After)
 		f.NotBefore = f.Next
+		if !wait.Whole && wait.After > 2*w.cfg.Interval {
+			w.unknown(ctx, c, err, now)
+		}
 		if wait.Whole {
 			f.NotBefore = time.Time{} // the hold is enough, and ends for all at once
-			if err := w.cfg.Store.Hold(ctx, f.Next); err != nil {
+			if err := w.cfg.Store.Hold(ctx, f.Next, ooo.ReadQueue, ooo.SubscribeQueue); err != nil {
 				w.cfg.Log.WarnContext(ctx, "the wait that Graph asked for could not be shared", "err", err)
 				f.NotBefore = f.Next
 			}

@@ -39,7 +39,12 @@ type Store interface {
 	Identify(ctx context.Context, claim ooo.Claim, person ooo.Person) error
 	Unknown(ctx context.Context, claim ooo.Claim, reason string, at time.Time) error
 	Record(ctx context.Context, claim ooo.Claim, change ooo.Change) (sequence int64, err error)
-	Hold(ctx context.Context, until time.Time) error
+	// Hold makes all replicas leave the queues alone until then.
+	Hold(ctx context.Context, until time.Time, queues ...ooo.Queue) error
+	// Pause makes all replicas leave what is called name alone until then; Paused
+	// tells until when, zero if it is not.
+	Pause(ctx context.Context, name string, until time.Time) error
+	Paused(ctx context.Context, name string) (time.Time, error)
 	// Announced notes a notification that found nothing new; if it is about a
 	// change that the poll saw before, late is by how much it came later.
 	Announced(ctx context.Context, claim ooo.Claim) (late time.Duration, known bool, err error)

@@ -137,7 +137,7 @@ func TestFailuresOfOneMailbox(t *testing.T) {
 		"denied waits and is unknown":                  {ooo.ErrDenied, true, 2, 6, false},
 		"a value not known is read on and unknown":     {ooo.ErrBadSetting, true, 29, 31, false},
 		"Graph busy keeps the cadence, then unknown":   {ooo.ErrUnavailable, true, 29, 31, false},
-		"a throttled mailbox waits its time":           {&ooo.Throttled{After: 20 * time.Second}, false, 3, 4, false},
+		"a throttled mailbox waits its time":           {&ooo.Throttled{After: 20 * time.Second}, true, 3, 4, false},
 		"a throttled app holds everyone for that time": {&ooo.Throttled{After: 20 * time.Second, Whole: true}, false, 3, 4, true},
 	}
 	for name, tt := range tests {

@@ -27,6 +27,7 @@ type world struct {
 	announced []string // ids of notifications that found nothing new
 	refusals  int      // Record calls to refuse as stale
 	floors    map[ooo.Key]time.Time
+	pauses    map[string]time.Time
 }
 
 func newWorld() *world {
@@ -34,7 +35,7 @@ func newWorld() *world {
 		users: map[ooo.Key]*ooo.User{}, claims: map[ooo.Key]ooo.Claim{}, held: map[string]bool{},
 		due:   map[ooo.Queue]map[ooo.Key]time.Time{ooo.ReadQueue: {}, ooo.WindowQueue: {}},
 		graph: map[ooo.ObjectID]ooo.Reading{}, reads: map[ooo.ObjectID][]time.Time{}, finding: map[string]error{},
-		floors: map[ooo.Key]time.Time{},
+		floors: map[ooo.Key]time.Time{}, pauses: map[string]time.Time{},
 	}
 }
 
@@ -158,6 +159,19 @@ func (w *world) Record(_ context.Context, c ooo.Claim, change ooo.Change) (int64
 	return u.Sequence, nil
 }
 
+func (w *world) Pause(_ context.Context, name string, until time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pauses[name] = until
+	return nil
+}
+
+func (w *world) Paused(_ context.Context, name string) (time.Time, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pauses[name], nil
+}
+
 func (w *world) Announced(_ context.Context, c ooo.Claim) (time.Duration, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -165,7 +179,7 @@ func (w *world) Announced(_ context.Context, c ooo.Claim) (time.Duration, bool, 
 	return time.Second, true, nil
 }
 
-func (w *world) Hold(_ context.Context, until time.Time) error {
+func (w *world) Hold(_ context.Context, until time.Time, _ ...ooo.Queue) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.hold = until

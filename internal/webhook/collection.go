@@ -8,12 +8,14 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 
 	"outlook-monitor/internal/ooo"
 )
 
 // Of a request's body.
 var (
+	errSlow         = errors.New("the body did not come in time")
 	errTooLarge     = errors.New("the body is larger than 4 MiB")
 	errNoCollection = errors.New("the body is not a collection of notifications")
 )
@@ -83,6 +85,9 @@ func decode(body io.Reader) (collection, error) {
 	data, err := io.ReadAll(body)
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return collection{}, errTooLarge
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return collection{}, errSlow
 	}
 	if err != nil {
 		return collection{}, errNoCollection

@@ -103,6 +103,7 @@ type Receiver struct {
 // Graph wants an answer within 3 s, and judges by it how fast it sends.
 const (
 	storeTime = 2500 * time.Millisecond
+	bodyTime  = 8 * time.Second
 	queueTime = 2 * time.Second
 	proofTime = 1500 * time.Millisecond // of storeTime, for tokens and content
 	maxBody   = 4 << 20
@@ -139,6 +140,7 @@ var outcomes = []struct {
 	status int
 }{
 	{errTooLarge, http.StatusRequestEntityTooLarge},
+	{errSlow, http.StatusRequestTimeout},
 	{errNoCollection, http.StatusBadRequest},
 	{errNotKept, http.StatusServiceUnavailable}, // Graph will send it again
 }
@@ -164,6 +166,9 @@ func (r *Receiver) handle(c *gin.Context) {
 		return
 	}
 	token, asked, ok := handshake(c.Request.URL.RawQuery)
+	if asked && c.Request.ContentLength != 0 {
+		c.Header("Connection", "close") // the body is never read, and not waited for
+	}
 	switch {
 	case asked && !ok:
 		c.AbortWithStatus(http.StatusBadRequest)
@@ -172,13 +177,17 @@ func (r *Receiver) handle(c *gin.Context) {
 		c.Data(http.StatusOK, "text/plain; charset=utf-8", []byte(token))
 		return
 	}
+	// Writers that can't have a deadline are those of tests.
+	_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTime))
 	err := r.receive(c.Request.Context(), http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
 	status := statusOf(err)
-	if status != http.StatusAccepted {
+	switch status {
+	case http.StatusAccepted:
+	case http.StatusServiceUnavailable:
 		r.cfg.Log.WarnContext(c.Request.Context(), "a notification was not taken", "status", status, "err", err)
-	}
-	if status == http.StatusServiceUnavailable {
 		c.Header("Retry-After", "1")
+	default: // anyone can send nonsense: not worth a line each
+		r.cfg.Log.DebugContext(c.Request.Context(), "a request to Graph's paths was refused", "status", status, "err", err)
 	}
 	c.AbortWithStatus(status)
 }

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"outlook-monitor/internal/redisstore"
+)
+
+const (
+	// inspectTime bounds the look at how Redis is set up, at the start.
+	inspectTime = 5 * time.Second
+	// glanceTime bounds the same for /readyz, where it only adds to what is told.
+	glanceTime = 500 * time.Millisecond
+)
+
+// inspect logs what may lose the users in Redis. The error is
+// [redisstore.ErrTooOld], which nobody can work with; whatever else is found
+// may be mended while the service runs.
+func (s *service) inspect(ctx context.Context) error {
+	asking, cancel := context.WithTimeout(ctx, inspectTime)
+	defer cancel()
+	findings, err := s.store.Inspect(asking)
+	for _, f := range findings {
+		s.log.WarnContext(ctx, "Redis may lose users", "problem", f.Problem, "remedy", f.Remedy, "servers", f.Servers)
+	}
+	switch {
+	case errors.Is(err, redisstore.ErrTooOld):
+		return err
+	case err != nil && ctx.Err() == nil:
+		s.log.WarnContext(ctx, "Redis can't be inspected", "err", err)
+	}
+	return nil
+}
+
+// probeRedis is the check that /readyz makes of Redis.
+func (s *service) probeRedis(ctx context.Context) (string, error) {
+	if err := s.store.Ping(ctx); err != nil {
+		return "", err
+	}
+	asking, cancel := context.WithTimeout(ctx, glanceTime)
+	defer cancel()
+	findings, err := s.store.Inspect(asking)
+	switch {
+	case errors.Is(err, redisstore.ErrReplica) || errors.Is(err, redisstore.ErrTooOld):
+		return "", err
+	case !s.ready.Load():
+		return "", errors.New("its schema is not checked yet")
+	case s.embedded != nil:
+		return "inside this process: state is gone at exit", nil
+	}
+	return findings.String(), nil
+}
