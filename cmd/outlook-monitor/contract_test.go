@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
@@ -300,4 +301,19 @@ func TestReadinessTellsOfGraph(t *testing.T) {
 	w.eventually("Graph's trouble is told, and the service stays ready", graph(`"graph":{"ok":false`))
 	w.sim.ClearFaults()
 	w.eventually("Graph is well again", graph(`"graph":{"ok":true`))
+}
+
+func TestEveryStartAsksTheMediatorForItsUsers(t *testing.T) {
+	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 35})
+	c := newCrowd(w, 1)
+	for want := range 3 {
+		p := w.start("serve")
+		w.eventually("the mediator is asked", func() bool { return w.mediator.Setups() == want+1 })
+		c.settle()
+		p.stop()
+		time.Sleep(4 * time.Second) // who starts sooner counts as started together
+	}
+	w.start("serve").kill() // maybe while it asks
+	w.start("serve")
+	w.eventually("the mediator is asked after a crash", func() bool { return w.mediator.Setups() >= 4 })
 }

@@ -34,6 +34,8 @@ type usersCmd struct {
 	Remove usersRemoveCmd `cmd:"" help:"Stop to monitor a user."`
 	Check  usersCheckCmd  `cmd:"" help:"Read a user's mailbox now."`
 	Resend usersResendCmd `cmd:"" help:"Tell the mediator a user's present state again."`
+	Export usersExportCmd `cmd:"" help:"Write the monitored users as lines of JSON, to move or keep them."`
+	Import usersImportCmd `cmd:"" help:"Monitor all users of an export."`
 }
 
 const defaultServer = "http://127.0.0.1:8080"
@@ -71,27 +73,9 @@ type (
 // Run prints all users, however many pages they fill.
 func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
 	all := []json.RawMessage{}
-	for cursor := ""; ; {
-		var page struct {
-			Users  []json.RawMessage `json:"users"`
-			Cursor string            `json:"cursor"`
-		}
-		query := url.Values{"limit": {"500"}}
-		if cursor != "" {
-			query.Set("cursor", cursor)
-		}
-		_, body, err := api.call(ctx, http.MethodGet, "", "", query)
-		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal(body, &page); err != nil {
-			return errNotOurs(api.base)
-		}
-		all = append(all, page.Users...)
-		if page.Cursor == "" || page.Cursor == cursor {
-			break
-		}
-		cursor = page.Cursor
+	err := api.pages(ctx, func(users []json.RawMessage) error { all = append(all, users...); return nil })
+	if err != nil {
+		return err
 	}
 	if api.json {
 		return json.NewEncoder(out).Encode(map[string]any{"users": all})
@@ -110,7 +94,7 @@ func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 
 // Run prints one user.
 func (c *usersShowCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
-	_, body, err := api.call(ctx, http.MethodGet, c.Email, "", nil)
+	_, body, err := api.call(ctx, http.MethodGet, c.Email, "", nil, nil)
 	if err != nil {
 		return err
 	}
@@ -119,7 +103,7 @@ func (c *usersShowCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 
 // Run starts to monitor one user.
 func (c *usersAddCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
-	status, body, err := api.call(ctx, http.MethodPut, c.Email, "", nil)
+	status, body, err := api.call(ctx, http.MethodPut, c.Email, "", nil, nil)
 	if _, ok := errors.AsType[*unknownUser](err); ok {
 		return fmt.Errorf("%s is not in the directory: check the spelling", clean(c.Email))
 	}
@@ -174,9 +158,9 @@ func errNotOurs(base *url.URL) error {
 	return fmt.Errorf("%s does not answer like outlook-monitor's private address: name that (PRIVATE_ADDR if it is set) with --server or OUTLOOK_MONITOR_URL", base.Redacted())
 }
 
-// call makes one request about email, or about all users if it is empty. Errors
-// say what to do.
-func (a *usersAPI) call(ctx context.Context, method, email, act string, query url.Values) (int, []byte, error) {
+// call makes one request about email, or about all users if it is empty. What is
+// sent is JSON, nil for nothing. Errors say what to do.
+func (a *usersAPI) call(ctx context.Context, method, email, act string, query url.Values, sent []byte) (int, []byte, error) {
 	target := strings.TrimRight(a.base.String(), "/") + "/api/users"
 	if email != "" {
 		target += "/" + url.PathEscape(email) + act
@@ -184,11 +168,14 @@ func (a *usersAPI) call(ctx context.Context, method, email, act string, query ur
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target, nil)
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(sent))
 	if err != nil {
 		return 0, nil, errors.New("--server is no base URL: write one such as " + defaultServer)
 	}
 	req.Header.Set("Accept", "application/json")
+	if sent != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	if !a.token.IsZero() {
 		req.Header.Set("Authorization", "Bearer "+a.token.Reveal())
 	}
@@ -245,7 +232,7 @@ func (a *usersAPI) refusal(status int, email string, body []byte) error {
 
 // act makes a request whose answer has nothing to show, and says done.
 func (a *usersAPI) act(ctx context.Context, out io.Writer, method, email, act, done string) error {
-	_, body, err := a.call(ctx, method, email, act, nil)
+	_, body, err := a.call(ctx, method, email, act, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -63,8 +63,8 @@ func NewSyncer(cfg SyncConfig) (*Syncer, error) {
 
 const (
 	syncName = "sync"
-	// syncLock outlives the longest sync.
-	syncLock = reachTimeout + setupTimeout + 5*time.Second
+	// syncLock is how long a dead process keeps others from syncing.
+	syncLock = 10 * time.Second
 	// together is how far apart replicas may start and still count as one start.
 	together = 3 * time.Second
 )

@@ -20,7 +20,6 @@ type shared struct {
 	emptied bool
 	owner   int // of the lock; 0: free
 	owners  int
-	until   time.Time
 	stamp   time.Time
 	story   []string
 	synced  []error
@@ -47,18 +46,18 @@ func (s *shared) lose() {
 	s.set(func() { s.emptied, s.owner, s.stamp = true, 0, time.Time{} })
 }
 
-func (s *shared) Lock(_ context.Context, _ string, ttl time.Duration) (func(context.Context) error, error) {
+func (s *shared) Lock(context.Context, string, time.Duration) (func(context.Context) error, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.err != nil:
 		return nil, s.err
-	case s.owner != 0 && time.Now().Before(s.until):
+	case s.owner != 0: // kept until it is freed
 		return nil, ooo.ErrBusy
 	}
 	s.owners++
 	mine := s.owners
-	s.owner, s.until = mine, time.Now().Add(ttl)
+	s.owner = mine
 	return func(context.Context) error {
 		s.set(func() {
 			if s.owner == mine {
@@ -221,7 +220,8 @@ func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
 
 func TestAReplicaThatDiedInASyncHoldsUpNoneForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &shared{owner: 99, owners: 99, until: time.Now().Add(45 * time.Second)}
+		s := &shared{owner: 99, owners: 99}
+		time.AfterFunc(10*time.Second, func() { s.set(func() { s.owner = 0 }) }) // what it held ends
 		stop := running(t, replica(t, s, syncing(s, 0)).Run)
 		time.Sleep(time.Minute)
 		stop()

@@ -36,6 +36,18 @@ var factSuite = map[string]func(t *testing.T, s store){
 			t.Errorf("Lock after the old owner's unlock = %v, want ErrBusy", err)
 		}
 	},
+	"a lock is kept for as long as its owner lives": func(t *testing.T, s store) {
+		unlock, err := s.Lock(t.Context(), "sync", 300*time.Millisecond)
+		s.must(err)
+		time.Sleep(time.Second)
+		if _, err := s.Lock(t.Context(), "sync", long); !errors.Is(err, ooo.ErrBusy) {
+			t.Errorf("Lock after three times its life = %v, want ErrBusy", err)
+		}
+		s.must(unlock(t.Context()))
+		unlock, err = s.Lock(t.Context(), "sync", long)
+		s.must(err)
+		s.must(unlock(t.Context()))
+	},
 	"a stamp is the shared time": func(t *testing.T, s store) {
 		if at, err := s.Stamp(t.Context(), "sync"); !at.IsZero() || err != nil {
 			t.Errorf("Stamp = %v, %v, want none yet", at, err)

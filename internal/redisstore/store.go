@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -181,30 +180,6 @@ func (s *Store) Secret(ctx context.Context, name, fresh string) (string, error) 
 		return "", err
 	}
 	return s.client.Get(ctx, secretPrefix+name).Result()
-}
-
-// unlock frees a lock if the caller still owns it.
-//
-//	KEYS[1] lock   ARGV[1] owner
-var unlock = script{redis.NewScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0`)}
-
-// Lock takes the lock called name for at most ttl. It makes double work rare, it
-// does not exclude it. The error is [ooo.ErrBusy] while another has it.
-func (s *Store) Lock(ctx context.Context, name string, ttl time.Duration) (func(context.Context) error, error) {
-	key, owner := lockPrefix+name, rand.Text()
-	taken, err := s.client.SetNX(ctx, key, owner, ttl).Result()
-	if err != nil {
-		return nil, err
-	}
-	if !taken {
-		return nil, ooo.ErrBusy
-	}
-	return func(ctx context.Context) error {
-		_, err := s.run(ctx, unlock, call{[]string{key}, []any{owner}})
-		return err
-	}, nil
 }
 
 // Stamp returns the time that was stamped under name, zero if never.

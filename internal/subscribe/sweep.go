@@ -21,7 +21,7 @@ type Swept struct {
 
 const (
 	sweepName = "sweep"
-	sweepTime = 20 * time.Minute // a sweep's lock; pages are read slowly
+	sweepTime = 30 * time.Second // how long a dead process' lock keeps others from sweeping
 	sweepPage = 500              // users
 	// listPage is how many subscriptions Graph lists in one call.
 	listPage = 100

@@ -1,0 +1,207 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/redistest"
+)
+
+// pipe runs a command of users with something on its standard input.
+func (w *surroundings) pipe(want int, input string, args ...string) (stdout, stderr string) {
+	w.t.Helper()
+	path, err := binary()
+	if err != nil {
+		w.t.Fatalf("build: %v", err)
+	}
+	cmd := exec.CommandContext(w.t.Context(), path, append([]string{"users"}, args...)...)
+	for name, value := range w.env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	var out, errs bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errs
+	_ = cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != want {
+		w.t.Fatalf("users %v = exit %d, want %d: %s%s", args, code, want, &out, &errs)
+	}
+	return out.String(), errs.String()
+}
+
+func TestUsersMoveToAnotherRedis(t *testing.T) {
+	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 30})
+	w.env["OUTLOOK_MONITOR_URL"] = w.base
+	ann, err := w.sim.AddUser(graphsim.User{UserPrincipalName: "ann@contoso.example", Mail: "ann@contoso.example", DisplayName: "Ann <&> Björk"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.sim.AddUser(graphsim.User{UserPrincipalName: "bob@contoso.example", Mail: "bob@contoso.example"}); err != nil {
+		t.Fatal(err)
+	}
+	p := w.start("serve")
+	w.answers()
+	for _, email := range []string{"Ann@Contoso.example", "bob@contoso.example"} {
+		if status, answer := w.ask(http.MethodPut, "/api/users/"+email, "", ""); status != http.StatusOK {
+			t.Fatalf("PUT = %d %s, want 200", status, answer)
+		}
+	}
+	want := fmt.Sprintf(`{"email":"Ann@Contoso.example","id":%q,"userPrincipalName":"ann@contoso.example","displayName":"Ann <&> Björk"}`, ann.ID)
+	exported, said := w.pipe(0, "", "export")
+	if lines := strings.Split(exported, "\n"); len(lines) != 3 || lines[0] != want || lines[2] != "" {
+		t.Errorf("users export = %s, want two lines, the first %s", exported, want)
+	}
+	if !strings.Contains(said, "2 users exported") {
+		t.Errorf("users export says %q, want the number", said)
+	}
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code = %d, want 0", code)
+	}
+
+	w.env["REDIS_URL"] = redistest.Start(t).URL()
+	w.start("serve")
+	w.answers()
+	if empty, _ := w.pipe(0, "", "export"); empty != "" {
+		t.Fatalf("users export of the other Redis = %s, want nothing", empty)
+	}
+	if said, _ := w.pipe(0, exported, "import"); !strings.Contains(said, "2 users accepted") {
+		t.Errorf("users import says %q, want the number", said)
+	}
+	w.eventually("the other Redis has the same users, looked up", func() bool {
+		again, _ := w.pipe(0, "", "export")
+		return again == exported
+	})
+}
+
+func TestManyLinesAreImportedAndBadOnesNamed(t *testing.T) {
+	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 31})
+	w.env["OUTLOOK_MONITOR_URL"], w.env["PUBLIC_URL"], w.env["POLL_INTERVAL"] = w.base, "", "1m"
+	w.start("serve")
+	w.answers()
+	const users = 1100 // more than one page, and than one request
+	var emails, lines []string
+	for i := range users {
+		emails = append(emails, fmt.Sprintf("User%04d@contoso.example", i))
+		lines = append(lines, fmt.Sprintf(`{"email":%q,"more":1}`, emails[i]))
+	}
+	bad := map[int]string{ // by line, from 1
+		3: "nonsense", 5: `{"email":"nobody"}`, 7: `{"id":"x"}`, 9: `["x@contoso.example"]`,
+		500: `{"email":5}`, 1060: `{"email":"` + strings.Repeat("x", 200_000) + `@contoso.example"}`, 1080: "{",
+	}
+	for i := 1; len(bad) > 0; i++ {
+		if text, ok := bad[i]; ok {
+			lines = slices.Insert(lines, i-1, text)
+			delete(bad, i)
+		}
+	}
+	lines = append(lines, "", strings.Repeat("x", 100_000)) // with no line break
+	file := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(file, []byte("\ufeff"+strings.Join(lines, "\r\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	answer, said := w.pipe(1, "", "--json", "import", "--file", file)
+	var report struct {
+		Accepted int
+		Refused  []struct {
+			Line         int
+			Email, Error string
+		}
+	}
+	if err := json.Unmarshal([]byte(answer), &report); err != nil || report.Accepted != users {
+		t.Fatalf("users import = %.500s, %v, want %d accepted", answer, err, users)
+	}
+	var refused []string
+	for _, r := range report.Refused {
+		why, _, _ := strings.Cut(r.Error, ":")
+		refused = append(refused, strings.TrimSpace(fmt.Sprintln(r.Line, r.Email, why)))
+	}
+	want := []string{
+		"3  not JSON", "5 nobody not an e-mail address", `7  no JSON object with "email"`, `9  no JSON object with "email"`,
+		`500  no JSON object with "email"`, "1060  too long for a user", "1080  not JSON", "1109  too long for a user",
+	}
+	if !slices.Equal(refused, want) {
+		t.Errorf("refused lines = %q, want %q", refused, want)
+	}
+	if !strings.Contains(said, "8 lines were not accepted") {
+		t.Errorf("users import says %q, want 8 lines named", said)
+	}
+	if text, _ := w.pipe(1, lines[2]+"\n"+lines[4], "import"); text != "line 1: not JSON\nline 2 (nobody): not an e-mail address: it must read name@domain, without control characters, in at most 320 bytes\n"+
+		"0 users accepted; they are looked up in the directory next.\n" {
+		t.Errorf("users import of two bad lines = %q, want a line each", text)
+	}
+
+	w.pipe(0, "", "export", "--file", file)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		var user struct{ Email string }
+		if err := json.Unmarshal([]byte(line), &user); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		got = append(got, user.Email)
+	}
+	if !slices.Equal(got, emails) {
+		t.Errorf("users export has %d users, want the %d that were imported, as they were spelled", len(got), users)
+	}
+}
+
+func TestMovesThatFail(t *testing.T) {
+	w := world(t, "", graphsim.Config{Seed: 32})
+	dir := t.TempDir()
+	kept := filepath.Join(dir, "kept")
+	if err := os.WriteFile(kept, []byte("yesterday's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stranger := &http.Server{Addr: freeAddress(t), Handler: http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(out, `{"results":[]}`)
+	})}
+	serving := make(chan error, 1)
+	go func() { serving <- stranger.ListenAndServe() }()
+	t.Cleanup(func() { stranger.Close(); <-serving })
+	foreign := "http://" + stranger.Addr
+	w.eventually("the stranger listens", func() bool {
+		response, err := http.Get(foreign)
+		return err == nil && response.Body.Close() == nil
+	})
+	absent := "http://" + freeAddress(t)
+	const one = `{"email":"ann@contoso.example"}`
+	tests := map[string]struct {
+		server, input string
+		args          []string
+		want          string
+	}{
+		"nobody to export from":        {absent, "", []string{"export", "--file", kept}, "nothing listens"},
+		"a stranger to export from":    {foreign, "", []string{"export", "--file", kept}, "does not answer like outlook-monitor"},
+		"a folder that does not exist": {foreign, "", []string{"export", "--file", filepath.Join(dir, "no", "users")}, "write the users"},
+		"nobody to import to":          {absent, "\n" + one, []string{"import"}, "from line 2 on nothing was imported: nothing listens"},
+		"a stranger to import to":      {foreign, one, []string{"import"}, "does not answer like outlook-monitor"},
+		"a file that does not exist":   {foreign, "", []string{"import", "--file", filepath.Join(dir, "none")}, "read the users"},
+		"a folder instead of a file":   {foreign, "", []string{"import", "--file", dir}, "read line 1"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w.env["OUTLOOK_MONITOR_URL"] = tt.server
+			if _, said := w.pipe(1, tt.input, tt.args...); !strings.Contains(said, tt.want) {
+				t.Errorf("users %v says %q, want %q in it", tt.args, said, tt.want)
+			}
+		})
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("files afterwards = %v, %v, want the one that was there", entries, err)
+	}
+	if text, err := os.ReadFile(kept); err != nil || string(text) != "yesterday's" {
+		t.Errorf("the file afterwards = %q, %v, want what it held", text, err)
+	}
+}

@@ -1,0 +1,85 @@
+package main_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/redistest"
+)
+
+// redisCheck returns what /readyz tells of Redis.
+func (w *surroundings) redisCheck() (status int, detail, trouble string) {
+	w.t.Helper()
+	status, text := w.ask(http.MethodGet, "/readyz", "", "")
+	var answer struct {
+		Checks map[string]struct{ Detail, Error string }
+	}
+	if status != 0 {
+		if err := json.Unmarshal([]byte(text), &answer); err != nil {
+			w.t.Fatalf("/readyz = %s: %v", text, err)
+		}
+	}
+	return status, answer.Checks["redis"].Detail, answer.Checks["redis"].Error
+}
+
+func TestARedisThatMayLoseUsersIsTold(t *testing.T) {
+	server := redistest.Start(t, "appendonly no", "maxmemory 50mb", "maxmemory-policy allkeys-lru")
+	w := world(t, server.URL(), graphsim.Config{Seed: 33})
+	p := w.start("serve")
+	w.answers()
+	_, detail, _ := w.redisCheck()
+	for _, want := range []string{"maxmemory-policy is allkeys-lru", "set it to noeviction", "keeps nothing over a restart", "appendonly"} {
+		if !strings.Contains(detail, want) {
+			t.Errorf("detail of the check = %q, want %q in it", detail, want)
+		}
+		if !strings.Contains(p.log.String(), want) {
+			t.Errorf("the log does not tell %q", want)
+		}
+	}
+	if n := strings.Count(p.log.String(), `"msg":"Redis may lose users"`); n != 2 {
+		t.Errorf("lines in the log = %d, want one for each finding", n)
+	}
+}
+
+func TestARedisThatIsAsItShouldBe(t *testing.T) {
+	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 34})
+	p := w.start("serve")
+	w.answers()
+	if status, detail, trouble := w.redisCheck(); status != http.StatusOK || detail != "" || trouble != "" {
+		t.Errorf("check = %d, %q, %q, want nothing told", status, detail, trouble)
+	}
+	if strings.Contains(p.log.String(), "may lose users") {
+		t.Error("the log warns of Redis, want nothing said")
+	}
+}
+
+func TestARedisThatIsTooOld(t *testing.T) {
+	w := world(t, redistest.Start(t).Disguise("6.0.16"), graphsim.Config{Seed: 35})
+	p := w.start("serve")
+	if code := p.wait(); code != 1 {
+		t.Errorf("exit code = %d, want 1", code)
+	}
+	if want := "outlook-monitor: Redis is version 6.0.16: outlook-monitor needs Redis 6.2 or later, or Valkey"; !strings.Contains(p.log.String(), want) {
+		t.Errorf("output = %s, want %q in it", p.log, want)
+	}
+}
+
+func TestAReplicaInsteadOfItsMaster(t *testing.T) {
+	master := redistest.Start(t)
+	host, port, _ := strings.Cut(master.Addr(), ":")
+	replica := redistest.Start(t, "replicaof "+host+" "+port)
+	w := world(t, replica.URL(), graphsim.Config{Seed: 36})
+	p := w.start("serve")
+	const want = "read-only replica"
+	w.eventually("/readyz says what is wrong", func() bool {
+		status, _, trouble := w.redisCheck()
+		return status == http.StatusServiceUnavailable && strings.Contains(trouble, want)
+	})
+	w.eventually("the log says it too", func() bool { return strings.Contains(p.log.String(), want) })
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code = %d, want 0", code)
+	}
+}

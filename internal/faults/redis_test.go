@@ -1,0 +1,92 @@
+package faults_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outlook-monitor/internal/redistest"
+)
+
+// What befalls Redis.
+
+// order sends one command to a server.
+func order(t testing.TB, s *redistest.Server, args ...any) any {
+	t.Helper()
+	options, err := redis.ParseURL(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.MaxRetries = -1
+	client := redis.NewClient(options)
+	defer client.Close()
+	answer, err := client.Do(context.Background(), args...).Result()
+	if err != nil {
+		t.Fatalf("redis %v = %v", args, err)
+	}
+	return answer
+}
+
+func sentinels(t testing.TB) stores {
+	s := redistest.StartSentinel(t)
+	return stores{url: s.URL(), sentinel: s}
+}
+
+var redisCells = []cell{
+	{name: "Redis killed and restarted with its AOF", short: true, allowed: unanswered, apply: func(w *world) {
+		w.store.server.Kill()
+		last(time.Second, 5*time.Second)
+		w.store.server.Restart()
+	}},
+	{name: "Redis restarted empty", short: true, allowed: allAnew, apply: func(w *world) {
+		w.store.server.RestartEmpty()
+		last(time.Second, 5*time.Second)
+	}},
+	{name: "Redis away", short: true, allowed: unanswered, apply: func(w *world) {
+		w.store.server.Kill()
+		last(10*time.Second, 30*time.Second)
+		w.store.server.Restart()
+	}},
+	{name: "Redis silent", allowed: unanswered, apply: func(w *world) {
+		w.store.server.Pause()
+		last(10*time.Second, 30*time.Second)
+		w.store.server.Resume()
+	}},
+	{name: "Redis 200 ms slow", apply: func(w *world) {
+		w.store.way.delay.Store(int64(200 * time.Millisecond))
+		last(6*time.Second, 20*time.Second)
+		w.store.way.delay.Store(0)
+	}},
+	{name: "Redis at maxmemory with noeviction", allowed: unanswered, apply: func(w *world) {
+		order(w.t, w.store.server, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+		order(w.t, w.store.server, "CONFIG", "SET", "maxmemory", "100kb")
+		last(6*time.Second, 15*time.Second)
+		order(w.t, w.store.server, "CONFIG", "SET", "maxmemory", "0")
+	}},
+	{name: "Redis refuses writes, as with a full disk", allowed: unanswered, apply: func(w *world) {
+		order(w.t, w.store.server, "CONFIG", "SET", "min-replicas-to-write", "1")
+		last(6*time.Second, 15*time.Second)
+		order(w.t, w.store.server, "CONFIG", "SET", "min-replicas-to-write", "0")
+	}},
+	{name: "Sentinel failover", allowed: unanswered, store: sentinels, apply: func(w *world) {
+		old := w.store.sentinel.Master()
+		w.store.sentinel.Failover()
+		last(3*time.Second, 5*time.Second)
+		old.Restart()
+	}},
+	{name: "Cluster master killed, its replica promoted", allowed: unanswered, store: spared, apply: func(w *world) {
+		w.store.cluster.Masters[1].Kill()
+		soon(func() bool { return master(w.t, w.store.spare) })
+		last(3*time.Second, 10*time.Second)
+		w.store.cluster.Masters[1].Restart()
+	}},
+	{name: "Cluster slot migration", store: clustered, apply: func(w *world) {
+		c := w.store.cluster
+		for range 3 {
+			migrate(w.t, c, c.Masters[0], c.Masters[1])
+			migrate(w.t, c, c.Masters[1], c.Masters[0])
+		}
+	}},
+}
