@@ -101,6 +101,11 @@ func (s *service) tls() (*tls.Config, error) {
 func (s *service) engine() *gin.Engine {
 	e := api.NewEngine(s.log)
 	e.Use(func(c *gin.Context) {
+		c.Next()
+		if c.Request.URL.Path == "/monitor" && c.Writer.Status() == http.StatusServiceUnavailable {
+			s.syncer.Owe()
+		}
+	}, func(c *gin.Context) {
 		switch c.Request.URL.Path {
 		case "/healthz", "/readyz", "/metrics":
 		default:

@@ -231,11 +231,11 @@ func (s *service) Run(ctx context.Context) error {
 		connections.Go(func() error { return s.embedded.Run(under) })
 	}
 
-	work, ctx := errgroup.WithContext(ctx)
+	work, working := errgroup.WithContext(ctx)
 	for _, l := range s.listeners {
-		work.Go(func() error { return front.Serve(ctx, l, s.log) })
+		work.Go(func() error { return front.Serve(working, l, s.log) })
 	}
-	work.Go(func() error { return s.loops(ctx) })
+	work.Go(func() error { return s.loops(working) })
 	err := work.Wait()
 	stop()
 	return errors.Join(err, connections.Wait(), s.close())

@@ -164,7 +164,11 @@ func (r *moveReport) print(out io.Writer, asJSON bool) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(out, "%d users accepted; they are looked up in the directory next.\n", r.Accepted)
+	next := "."
+	if r.Accepted > 0 {
+		next = "; they are looked up in the directory next."
+	}
+	_, err := fmt.Fprintf(out, "%d users accepted%s\n", r.Accepted, next)
 	return err
 }
 

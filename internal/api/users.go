@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -184,7 +185,10 @@ func (a *API) startMany(c *gin.Context) {
 	results := make([]result, len(*request.Emails))
 	var addresses []string
 	for i, value := range *request.Emails {
-		text, _ := value.(string)
+		text, ok := value.(string)
+		if !ok { // named all the same, so that it can be found in the request
+			text = fmt.Sprint(value)
+		}
 		email, err := ooo.ParseAddress(text)
 		if err != nil {
 			results[i] = result{text, "invalid", err.Error()}

@@ -37,6 +37,7 @@ var rooms = map[string][]string{
 	"internal/graphsim":    nil,
 	"internal/mediatorsim": nil,
 	"internal/redistest":   nil,
+	"internal/faults":      nil,
 	"internal/archtest":    nil,
 }
 

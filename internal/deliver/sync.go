@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -34,11 +35,12 @@ type SyncConfig struct {
 	Log      *slog.Logger
 }
 
-// Syncer asks the mediator for its users: at start, on request, and when Redis
-// turns out to have been emptied.
+// Syncer asks the mediator for its users: at start, on request, when Redis
+// turns out to have been emptied, and when a user it named could not be stored.
 type Syncer struct {
 	cfg    SyncConfig
 	flight singleflight.Group
+	owed   atomic.Bool
 }
 
 // NewSyncer returns a syncer that is ready to Run.
@@ -96,8 +98,13 @@ func (s *Syncer) Sync(ctx context.Context) error {
 	}
 }
 
+// Owe makes another sync due once Redis answers: a user that the mediator named
+// could not be stored, and the mediator does not look at how that is answered.
+func (s *Syncer) Owe() { s.owed.Store(true) }
+
 // Run syncs until it worked once since this start, by this replica or another,
-// and again whenever Redis was emptied, until ctx ends.
+// and again whenever Redis was emptied or [Syncer.Owe] was called, until ctx
+// ends.
 func (s *Syncer) Run(ctx context.Context) error {
 	since := time.Time{}
 	for since.IsZero() {
@@ -115,7 +122,13 @@ func (s *Syncer) Run(ctx context.Context) error {
 			continue
 		}
 		if emptied {
+			s.owed.Store(false)
 			s.refill(ctx)
+			continue
+		}
+		if s.owed.Swap(false) {
+			s.flight.Forget(syncName) // one in flight may have posted users before
+			s.until(ctx, farFuture)
 			continue
 		}
 		// Whoever was told may be gone by now: then another fills it.

@@ -310,6 +310,27 @@ func TestAnEmptiedRedisIsFilledAgain(t *testing.T) {
 	})
 }
 
+func TestAUserThatCouldNotBeStoredIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shared{}
+		syncer := replica(t, s, syncing(s, time.Second))
+		stop := running(t, syncer.Run)
+		time.Sleep(time.Minute)
+		s.set(func() { s.err = errors.New("away") })
+		syncer.Owe()
+		time.Sleep(time.Minute)
+		if got := s.told(); !slices.Equal(got, []string{"setup"}) {
+			t.Errorf("while Redis is away: %v, want no further setup", got)
+		}
+		s.set(func() { s.err = nil })
+		time.Sleep(time.Minute)
+		stop()
+		if got := s.told(); !slices.Equal(got, []string{"setup", "setup"}) {
+			t.Errorf("then: %v, want one more setup", got)
+		}
+	})
+}
+
 func TestAReplicaThatDiesBeforeItFilledRedisIsStoodInFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shared{}

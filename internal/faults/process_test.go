@@ -111,6 +111,17 @@ var processCells = []cell{
 		last(12*time.Second, 25*time.Second)
 		r.signal(syscall.SIGCONT)
 	}},
+	{name: "SIGSTOP between record and delivery", allowed: unanswered, apply: func(w *world) {
+		for _, r := range w.replicas {
+			// What it asked Redis for is there when it wakes up, and out of date.
+			w.store.way.delay.Store(int64(300 * time.Millisecond))
+			time.Sleep(2*time.Second + w.part(time.Second))
+			r.signal(syscall.SIGSTOP)
+			w.store.way.delay.Store(0)
+			time.Sleep(12 * time.Second)
+			r.signal(syscall.SIGCONT)
+		}
+	}},
 	{name: "SIGSTOP in turns", allowed: unanswered, apply: func(w *world) {
 		for range 2 {
 			for _, r := range w.replicas {

@@ -143,6 +143,12 @@ func TestEveryMasterOfAClusterIsInspected(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("Inspect = %v, which lacks %v", found, want)
 	}
+
+	cluster.Masters[1].Kill()
+	found, err = inspected(t, redisstore.Config{URL: cluster.URL()})
+	if got := problems(found); err == nil || !slices.Equal(got, []string{keepsNone}) || slices.Contains(found[0].Servers, odd) {
+		t.Errorf("Inspect without one master = %v, %v, want an error and what the others tell", found, err)
+	}
 }
 
 func TestSentinelsMasterIsInspected(t *testing.T) {

@@ -255,6 +255,24 @@ func TestAServerEndsWithItsProcess(t *testing.T) {
 	})
 }
 
+func TestADisguisedServer(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	client := dial(t, s.Disguise("5.0.9"), nil)
+	set(t, client, "k", "v")
+	if err := is(t, dial(t, s.URL(), nil), "k", "v"); err != nil {
+		t.Errorf("what was written through the disguise: %v", err)
+	}
+	info, err := client.InfoMap(t.Context(), "server").Result()
+	if got := strings.TrimSpace(info["Server"]["redis_version"]); err != nil || got != "5.0.9" {
+		t.Errorf("version = %q, %v, want the disguise", got, err)
+	}
+	s.Kill()
+	if err := client.Ping(t.Context()).Err(); err == nil {
+		t.Error("PING of a killed server through its disguise = nil, want an error")
+	}
+}
+
 // ended is a test whose end can be looked at.
 type ended struct {
 	testing.TB
