@@ -97,6 +97,8 @@ func (d *Deliverer) deliver(ctx context.Context, clock due.Clock, claims []ooo.C
 		return []ooo.Finished{{Claim: c}}
 	case err != nil:
 		return []ooo.Finished{{Claim: c, Next: clock().Add(time.Second)}}
+	case !due.Held(ctx):
+		return nil // another may have brought a newer state by now
 	}
 	began := clock()
 	answer := d.cfg.Mediator.SetStatus(ctx, parcel)

@@ -18,7 +18,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -77,8 +79,18 @@ type Loop struct {
 // hand is a piece of work in hand.
 type hand struct {
 	claims []ooo.Claim
-	until  time.Time // the lease, counted from before it was asked for
+	until  atomic.Pointer[time.Time] // the lease, counted from before it was asked for
 	cancel context.CancelCauseFunc
+}
+
+type handKey struct{}
+
+// Held says whether the lease of the work that has this context still lasts. A
+// process that was stopped for a while finds that out here first, and should
+// look before it does what can't be undone.
+func Held(ctx context.Context) bool {
+	h, ok := ctx.Value(handKey{}).(*hand)
+	return !ok || time.Now().Before(*h.until.Load())
 }
 
 type result struct {
@@ -197,7 +209,10 @@ func (l *Loop) begin(work context.Context, running *sync.WaitGroup, claims []ooo
 	ctx, cancel := context.WithCancelCause(work)
 	l.number++
 	number := l.number
-	l.pieces[number] = &hand{claims: claims, until: asked.Add(l.cfg.Lease), cancel: cancel}
+	h := &hand{claims: claims, cancel: cancel}
+	h.until.Store(new(asked.Add(l.cfg.Lease)))
+	l.pieces[number] = h
+	ctx = context.WithValue(ctx, handKey{}, h)
 	running.Go(func() {
 		l.results <- result{number, l.cfg.Work(ctx, clock, claims)}
 	})
@@ -257,7 +272,7 @@ func (l *Loop) extend(ctx context.Context) {
 	now := time.Now()
 	var claims []ooo.Claim
 	for _, h := range l.pieces {
-		if h.until.Sub(now) < l.cfg.Lease*2/3 {
+		if h.until.Load().Sub(now) < l.cfg.Lease*2/3 {
 			claims = append(claims, h.claims...)
 		}
 	}
@@ -271,14 +286,13 @@ func (l *Loop) extend(ctx context.Context) {
 	}
 	for _, h := range l.pieces {
 		switch {
-		case err != nil && time.Now().After(h.until):
+		case err != nil && time.Now().After(*h.until.Load()):
 			h.cancel(errLeaseLost)
-		case err == nil && h.until.Sub(now) < l.cfg.Lease*2/3:
-			h.until = now.Add(l.cfg.Lease)
-			for _, c := range h.claims {
-				if gone[c.Token+string(c.Key)] {
-					h.cancel(errLeaseLost)
-				}
+		case err == nil && h.until.Load().Sub(now) < l.cfg.Lease*2/3:
+			if slices.ContainsFunc(h.claims, func(c ooo.Claim) bool { return gone[c.Token+string(c.Key)] }) {
+				h.cancel(errLeaseLost)
+			} else {
+				h.until.Store(new(now.Add(l.cfg.Lease)))
 			}
 		}
 	}

@@ -22,6 +22,7 @@ type queue struct {
 	token    int
 	claims   int
 	err      error
+	slow     time.Duration // of Extend
 	wake     chan struct{}
 	finished []ooo.Finished
 }
@@ -73,6 +74,7 @@ func keysOf[V any](m map[ooo.Key]V) func(func(ooo.Key) bool) {
 }
 
 func (q *queue) Extend(_ context.Context, _ ooo.Queue, claims []ooo.Claim, lease time.Duration) ([]ooo.Claim, error) {
+	time.Sleep(q.slow)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var lost []ooo.Claim
@@ -215,6 +217,27 @@ func TestLeasesAreExtendedWhileTheWorkGoesOn(t *testing.T) {
 		stop()
 		if cut != nil || len(q.finished) != 1 || q.token != 1 {
 			t.Errorf("work cut by %v, finished %d times, claimed %d times; want never, once, once", cut, len(q.finished), q.token)
+		}
+	})
+}
+
+func TestWorkSeesThatItsLeaseHasEndedBeforeTheLoopDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue("ann")
+		q.slow = time.Minute // the loop hears nothing meanwhile
+		var held []bool
+		stop := start(t, due.Config{Queue: q, Lease: 3 * time.Second,
+			Work: func(ctx context.Context, _ due.Clock, claims []ooo.Claim) []ooo.Finished {
+				for range 3 {
+					held = append(held, due.Held(ctx))
+					time.Sleep(2 * time.Second)
+				}
+				return []ooo.Finished{{Claim: claims[0]}}
+			}})
+		time.Sleep(10 * time.Second)
+		stop()
+		if want := []bool{true, true, false}; !slices.Equal(held, want) {
+			t.Errorf("held at 0, 2 and 4 s of 3 = %v, want %v", held, want)
 		}
 	})
 }

@@ -111,7 +111,7 @@ var processCells = []cell{
 		last(12*time.Second, 25*time.Second)
 		r.signal(syscall.SIGCONT)
 	}},
-	{name: "SIGSTOP between record and delivery", allowed: unanswered, apply: func(w *world) {
+	{name: "SIGSTOP between record and delivery", short: true, allowed: unanswered, apply: func(w *world) {
 		for _, r := range w.replicas {
 			// What it asked Redis for is there when it wakes up, and out of date.
 			w.store.way.delay.Store(int64(300 * time.Millisecond))

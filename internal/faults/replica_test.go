@@ -96,16 +96,6 @@ func (r *replica) stop() int {
 
 func (r *replica) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }
 
-// ready says whether the replica takes requests.
-func (r *replica) ready() bool {
-	response, err := client.Get("http://" + r.addr + "/readyz")
-	if err != nil {
-		return false
-	}
-	_ = response.Body.Close()
-	return response.StatusCode == http.StatusOK
-}
-
 // log returns the last lines that the replica wrote.
 func (r *replica) log(lines int) string {
 	text, err := os.ReadFile(r.file)

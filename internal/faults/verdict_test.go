@@ -122,7 +122,7 @@ func (w *world) judge(c cell, r *row) {
 		w.judgeOrder(u.ID, calls[u.UserPrincipalName])
 		told, twice := w.judgeRepeats(c, u.ID, calls[u.UserPrincipalName])
 		r.told, r.twice = r.told+told, r.twice+twice
-		r.overtaken += w.judgeHistory(u.ID, u.UserPrincipalName)
+		r.overtaken += w.judgeHistory(c, u.ID, u.UserPrincipalName, calls[u.UserPrincipalName])
 	}
 }
 
@@ -179,25 +179,26 @@ func (w *world) judgeRepeats(c cell, user string, calls []mediatorsim.Call) (tol
 
 // event is an entry of a history.
 type event struct {
-	Kind     string
-	Sequence int64
+	Kind      string
+	Sequence  int64
+	WebhookID string
 }
 
-// judgeHistory looks whether each state was delivered or overtaken, and returns
-// how many were overtaken.
-func (w *world) judgeHistory(user, email string) (overtaken int) {
+// judgeHistory looks whether each state was delivered or overtaken and each
+// acknowledgement noted, and returns how many were overtaken.
+func (w *world) judgeHistory(c cell, user, email string, calls []mediatorsim.Call) (overtaken int) {
 	w.t.Helper()
 	var history struct{ Events []event }
 	if err := w.get("/api/users/"+email+"/history?limit=200", &history); err != nil {
 		w.t.Errorf("history of user %s: %v", user, err)
 		return 0
 	}
-	ended := map[int64]bool{}
+	ended, noted := map[int64]bool{}, map[string]bool{}
 	var states []int64 // newest first
 	for _, e := range history.Events {
 		switch e.Kind {
 		case "delivered":
-			ended[e.Sequence] = true
+			ended[e.Sequence], noted[e.WebhookID] = true, true
 		case "overtaken":
 			ended[e.Sequence] = true
 			overtaken++
@@ -211,6 +212,11 @@ func (w *world) judgeHistory(user, email string) (overtaken int) {
 		}
 		if i > 0 && states[i-1] != sequence+1 {
 			w.t.Errorf("history of user %s: state %d follows state %d", user, states[i-1], sequence)
+		}
+	}
+	for _, call := range calls {
+		if call.Answered == http.StatusOK && !noted[call.WebhookID] && c.allowed == nothingTwice {
+			w.t.Errorf("history of user %s: the acknowledgement of %s is missing", user, call.WebhookID)
 		}
 	}
 	if len(states) == 0 {
