@@ -52,6 +52,8 @@ func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
 	if len(c.known) > 0 {
 		fresh = c.known[0]
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second) // others wait for the mutex
+	defer cancel()
 	secret, err := c.store.Secret(ctx, clientStateSecret, fresh)
 	switch {
 	case err == nil:
@@ -59,6 +61,8 @@ func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
 		c.known = append([]string{secret}, slices.DeleteFunc(c.known, func(k string) bool { return k == secret })...)
 	case len(c.known) == 0:
 		return ooo.ClientStateKeys{}, err
+	default: // what is known serves on, and Redis is not asked for a moment
+		c.looked = time.Now().Add(time.Second - clientStateAge)
 	}
 	return ooo.NewClientStateKeys(c.known...), nil
 }

@@ -175,7 +175,7 @@ func (s *service) openLoops() (err error) {
 			switch {
 			case errors.Is(err, ooo.ErrHandshake):
 				s.handshakes.failed(ooo.ErrHandshake)
-			case err == nil && (step.Action == subscribe.Create || step.Action == subscribe.Replace):
+			case err == nil && (step.Action == subscribe.Create || step.Action == subscribe.Replace || step.Reason == subscribe.URLChanged):
 				s.handshakes.worked()
 			}
 		},

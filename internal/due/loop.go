@@ -81,6 +81,7 @@ type hand struct {
 	claims []ooo.Claim
 	until  atomic.Pointer[time.Time] // the lease, counted from before it was asked for
 	cancel context.CancelCauseFunc
+	alarm  *time.Timer // cancels at until, even while the loop waits for Redis
 }
 
 type handKey struct{}
@@ -211,6 +212,7 @@ func (l *Loop) begin(work context.Context, running *sync.WaitGroup, claims []ooo
 	number := l.number
 	h := &hand{claims: claims, cancel: cancel}
 	h.until.Store(new(asked.Add(l.cfg.Lease)))
+	h.alarm = time.AfterFunc(time.Until(*h.until.Load()), func() { cancel(errLeaseLost) })
 	l.pieces[number] = h
 	ctx = context.WithValue(ctx, handKey{}, h)
 	running.Go(func() {
@@ -234,6 +236,7 @@ func (l *Loop) wait(batch ooo.Batch) time.Duration {
 func (l *Loop) take(r result) {
 	h := l.pieces[r.number]
 	delete(l.pieces, r.number)
+	h.alarm.Stop()
 	h.cancel(nil)
 	l.finished = append(l.finished, r.finished...)
 }
@@ -272,9 +275,7 @@ func (l *Loop) extend(ctx context.Context) {
 	now := time.Now()
 	var claims []ooo.Claim
 	for _, h := range l.pieces {
-		if h.until.Load().Sub(now) < l.cfg.Lease*2/3 {
-			claims = append(claims, h.claims...)
-		}
+		claims = append(claims, h.claims...)
 	}
 	if len(claims) == 0 {
 		return
@@ -285,14 +286,12 @@ func (l *Loop) extend(ctx context.Context) {
 		gone[c.Token+string(c.Key)] = true
 	}
 	for _, h := range l.pieces {
-		switch {
-		case err != nil && time.Now().After(*h.until.Load()):
-			h.cancel(errLeaseLost)
-		case err == nil && h.until.Load().Sub(now) < l.cfg.Lease*2/3:
+		if err == nil { // otherwise the alarm goes off when the lease ends
 			if slices.ContainsFunc(h.claims, func(c ooo.Claim) bool { return gone[c.Token+string(c.Key)] }) {
 				h.cancel(errLeaseLost)
 			} else {
 				h.until.Store(new(now.Add(l.cfg.Lease)))
+				h.alarm.Reset(time.Until(*h.until.Load()))
 			}
 		}
 	}

@@ -80,6 +80,8 @@ type Finished struct {
 
 	// Failed adds to Claim.Failures of the next claim; otherwise they are reset.
 	Failed bool
+	// Again says that nothing was found out: Claim.Failures stay as they are.
+	Again bool
 	// NotBefore holds marks back too: a wait that the other side asked for.
 	NotBefore time.Time
 	// Read says that the mailbox was read with success; it moves User.CheckedAt.

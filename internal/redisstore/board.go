@@ -67,15 +67,20 @@ func (s *Store) nudge(key ooo.Key, queues ...ooo.Queue) {
 	}
 }
 
-// forget makes the next claim ask all shards.
+// forget makes the next claim ask all shards, and wakes the loop.
 func (b *board) forget() {
+	b.doubt()
+	b.ring()
+}
+
+// doubt makes the next claim ask all shards, whenever that is.
+func (b *board) doubt() {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	for shard := range shards {
 		b.next[shard] = 0
 		b.heard[shard]++
 	}
-	b.mu.Unlock()
-	b.ring()
 }
 
 func (b *board) ring() {

@@ -74,7 +74,9 @@ func (s *Store) Begin(ctx context.Context, c ooo.Claim) (parcel ooo.Parcel, send
 var finish = userScript(`
 if not holds('deliver', ARGV[2]) then return -1 end
 local seq, newest, next = tonumber(ARGV[3]), tonumber(get('seq')) or 0, tonumber(ARGV[6])
-local active = get('active') == '1'
+-- A call that began before the user was stopped and started anew says nothing.
+local ours = ARGV[9] == 'msg_' .. get('epoch') .. '_' .. ARGV[3]
+local active = ours and get('active') == '1'
 if active and ARGV[4] == 'delivered' then
 	set('dseq', ARGV[3], 'dat', ms(now), 'derr', '')
 	tell(ms(now), 'delivered', 'seq', ARGV[3], 'attempt', ARGV[8], 'wid', ARGV[9])
@@ -85,8 +87,8 @@ elseif active then
 	if attempt == 1 or kind == 'refused' then tell(ms(now), kind, 'seq', ARGV[3], 'attempt', ARGV[8], 'wid', ARGV[9], 'detail', ARGV[5]) end
 	set('derr', ARGV[5])
 end
-if newest > seq then
-	next = now
+if newest > seq or not ours then
+	next = math.max(now, tonumber(ARGV[7]))
 elseif active then
 	set('dstate', ARGV[4], 'dnext', ARGV[6])
 end

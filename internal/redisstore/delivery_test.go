@@ -143,6 +143,31 @@ var deliverySuite = map[string]func(t *testing.T, s store){
 			t.Errorf("Begin = %v, want ErrStale", err)
 		}
 	},
+	"a call of an earlier life says nothing of a state that came after": func(t *testing.T, s store) {
+		key := s.start("ann")
+		s.read(key, on)
+		old := s.deliverable(key) // the mediator takes its time
+		s.must(s.Stop(t.Context(), key))
+		cover := s.claim(ooo.SubscribeQueue, key, long)
+		s.must(s.Forget(t.Context(), cover))
+		s.done(cover, time.Time{})
+		s.start("ann")
+		s.read(key, off)
+		s.ends(old, ooo.DeliveryDelivered, 0, false)
+		if p := s.deliverable(key); p.State.Away || p.WebhookID == old.WebhookID {
+			t.Errorf("Parcel = %+v, want the state of the new life", p)
+		}
+	},
+	"a wait the mediator asked for counts although a newer state came": func(t *testing.T, s store) {
+		key := s.start("ann")
+		s.read(key, on)
+		p := s.deliverable(key)
+		s.read(key, off)
+		s.ends(p, ooo.DeliveryPending, time.Hour, true)
+		if got := s.claims(ooo.DeliverQueue, long); len(got) != 0 {
+			t.Errorf("Claim = %+v, want the wait honoured", got)
+		}
+	},
 	"a stop ends what is to be delivered": func(t *testing.T, s store) {
 		key := s.start("ann")
 		s.read(key, on)

@@ -144,7 +144,7 @@ func (s *Store) Claim(ctx context.Context, q ooo.Queue, n int, lease time.Durati
 			}
 		}
 		if err != nil {
-			b.forget()
+			b.doubt()
 			if len(batch.Claims) == 0 {
 				return batch, err
 			}
@@ -259,9 +259,9 @@ local q = Q(1)
 for i = 1, #ARGV, 6 do
 	local key = ARGV[i]
 	if redis.call('HGET', q.held, key) == ARGV[i+1] then
-		release(q, key, tonumber(ARGV[i+2]), tonumber(ARGV[i+3]))
 		if ARGV[i+4] == '1' then redis.call('HINCRBY', q.fails, key, 1)
 		elseif ARGV[i+4] == '-1' then redis.call('HDEL', q.fails, key) end
+		release(q, key, tonumber(ARGV[i+2]), tonumber(ARGV[i+3]))
 		if ARGV[i+5] == '1' and redis.call('HEXISTS', KEYS[7], key) == 1 then redis.call('HSET', KEYS[9], key, ms(now)) end
 	end
 end
@@ -273,6 +273,7 @@ func (s *Store) Done(ctx context.Context, q ooo.Queue, finished []ooo.Finished) 
 	for _, f := range finished {
 		failures := 0
 		switch {
+		case f.Again:
 		case f.Failed:
 			failures = 1
 		case f.Claim.Failures > 0:

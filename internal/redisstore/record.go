@@ -66,11 +66,11 @@ func (s *Store) Unknown(ctx context.Context, c ooo.Claim, reason string, at time
 var record = userScript(`
 local from, at, edge = ARGV[3], ARGV[7], tonumber(ARGV[8])
 if not holds(from, ARGV[2]) or get('active') ~= '1' or get('rev') ~= ARGV[4] then return -1 end
-if get('cond') == 'unknown' then tell(at, 'known') end
 redis.call('HINCRBY', user, 'rev', 1)
-set('setting', ARGV[5], 'fp', ARGV[6], 'cond', 'watching', 'reason', '')
-redis.call('HSET', brief, key, get('oid') .. '\n' .. ARGV[6])
-if from ~= 'window' then
+if from ~= 'window' then -- the edge of a window is no reading
+	if get('cond') == 'unknown' then tell(at, 'known') end
+	set('setting', ARGV[5], 'fp', ARGV[6], 'cond', 'watching', 'reason', '')
+	redis.call('HSET', brief, key, get('oid') .. '\n' .. ARGV[6])
 	local q = queues.window
 	if redis.call('HEXISTS', q.held, key) == 1 then
 		mark(q, key, edge, false, '') -- whoever holds it finds the record moved on

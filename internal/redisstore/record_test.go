@@ -163,6 +163,24 @@ var recordSuite = map[string]func(t *testing.T, s store){
 			t.Errorf("history = %s, want %s", got, want)
 		}
 	},
+	"the edge of a window is no reading of an unreadable mailbox": func(t *testing.T, s store) {
+		key := s.start("ann")
+		soon := s.now().Add(500 * time.Millisecond)
+		window := ooo.Setting{Status: ooo.Scheduled, Start: soon, End: soon.Add(time.Hour), ExternalReply: "Away"}
+		s.read(key, window)
+		_, err := s.Mark(t.Context(), ooo.ReadQueue, ooo.Mark{Key: key})
+		s.must(err)
+		c := s.claim(ooo.ReadQueue, key, long)
+		s.must(s.Unknown(t.Context(), c, "denied", s.now()))
+		s.done(c, s.now().Add(time.Hour))
+		edge := s.claim(ooo.WindowQueue, key, long)
+		if got := s.look(edge, window); got != 2 {
+			t.Errorf("sequence = %d, want the window to open", got)
+		}
+		if u := s.user(key); u.Condition != ooo.Unknown || u.Reason != "denied" || !u.State.Away {
+			t.Errorf("User = %+v, want it away and still unknown", u)
+		}
+	},
 	"a stop takes the user out of everything but the cover": func(t *testing.T, s store) {
 		key := s.start("ann")
 		s.read(key, on)

@@ -200,10 +200,8 @@ func once(what string, err error) func(string) error {
 }
 
 func TestTheLimitThatGraphNamesIsLearnt(t *testing.T) {
-	limit := func(w *world) { w.most = 4230 * time.Minute }
 	t.Run("at the first creation, for all that follow", func(t *testing.T) {
-		starting(t, limit, func(t *testing.T, w *world, key ooo.Key) {
-			w.set(func() { w.most = 24 * time.Hour })
+		starting(t, func(w *world) { w.most = 24 * time.Hour }, func(t *testing.T, w *world, key ooo.Key) {
 			pass(time.Second)
 			w.add("bob@contoso.example")
 			pass(time.Second)

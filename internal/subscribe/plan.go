@@ -151,6 +151,7 @@ func part(s ooo.Subscription, reason Reason, now time.Time) Step {
 // cover says what one wanted resource needs.
 func cover(s ooo.Subscription, u ooo.User, want Settings, now time.Time) Step {
 	removed, reauthorize := heard(s.ID, u.Lifecycle)
+	emergency := !s.RenewAt.After(now) && s.ExpiresAt.Sub(now) < s.ExpiresAt.Sub(s.RenewAt)/2
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
 	switch {
 	case s.ID != "" && removed:
@@ -175,13 +176,13 @@ func cover(s ooo.Subscription, u ooo.User, want Settings, now time.Time) Step {
 		return step(Renew, Reauthorization)
 	case !want.Keys.Accepts(s.KeyTag):
 		return step(Replace, KeyDropped)
-	case (s.CertificateID == "") != (want.Certificate.ID == ""):
+	case (s.CertificateID == "") != (want.Certificate.ID == "") && !emergency:
 		return step(Replace, DataChanged)
 	case s.Former != "" && s.RenewAt.After(now): // it may refuse to go: renewal comes first
 		return step(DeleteFormer, Superseded)
 	case s.RenewAt.After(now):
 		return Step{Action: Nothing, Reason: Settled, Next: s.RenewAt}
-	case s.ExpiresAt.Sub(now) < s.ExpiresAt.Sub(s.RenewAt)/2:
+	case emergency:
 		return step(Renew, Emergency)
 	case s.LifecycleURL != want.LifecycleURL:
 		return step(Replace, LifecycleMoved)

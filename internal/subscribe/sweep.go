@@ -114,7 +114,11 @@ func (s *Subscriber) sweep(ctx context.Context, began time.Time) (Swept, error) 
 	}
 	w := work{Subscriber: s, step: Step{Action: Delete}}
 	for id := range ours {
-		if err := w.remove(ctx, id); err != nil {
+		err := w.remove(ctx, id)
+		if errors.Is(err, ooo.ErrSubscriptionDenied) || errors.Is(err, ooo.ErrRejected) {
+			continue // one that can't be deleted must not keep the others
+		}
+		if err != nil {
 			return found, err
 		}
 		found.Surplus++
@@ -156,7 +160,11 @@ func (s *Subscriber) match(ctx context.Context, u ooo.User, ours map[ooo.Subscri
 // listing returns all subscriptions of this app, read at the pace that Graph
 // allows.
 func (s *Subscriber) listing(ctx context.Context) ([]ooo.GraphSubscription, error) {
-	s.lists <- struct{}{}
+	select {
+	case s.lists <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	defer func() { <-s.lists }()
 	var all []ooo.GraphSubscription
 	for sub, err := range s.cfg.Graph.Subscriptions(ctx) {

@@ -39,6 +39,12 @@ func (w *Watcher) read(ctx context.Context, clock due.Clock, claims []ooo.Claim)
 // find looks a user up in the directory. It returns the claim with the object
 // id, or how the look ended without one.
 func (w *Watcher) find(ctx context.Context, clock due.Clock, c ooo.Claim) (ooo.Claim, []ooo.Finished) {
+	select { // those who are not found yet must not hold up the poll of the others
+	case w.finds <- struct{}{}:
+		defer func() { <-w.finds }()
+	default:
+		return c, []ooo.Finished{{Claim: c, Next: clock().Add(100*time.Millisecond + rand.N(200*time.Millisecond)), Again: true}}
+	}
 	user, err := w.cfg.Store.User(ctx, c.Key)
 	if err != nil {
 		return c, w.unstored(ctx, clock, c, err)
@@ -48,7 +54,7 @@ func (w *Watcher) find(ctx context.Context, clock due.Clock, c ooo.Claim) (ooo.C
 		return c, w.unstored(ctx, clock, c, err)
 	}
 	if until.After(clock()) {
-		return c, []ooo.Finished{{Claim: c, Next: until.Add(rand.N(time.Second))}}
+		return c, []ooo.Finished{{Claim: c, Next: until.Add(rand.N(time.Second)), Again: true}}
 	}
 	person, err := w.cfg.Graph.Find(ctx, user.Address)
 	if wait, ok := errors.AsType[*ooo.Throttled](err); ok {
@@ -157,7 +163,7 @@ func (w *Watcher) failed(ctx context.Context, clock due.Clock, c ooo.Claim, err 
 	now := clock()
 	f := ooo.Finished{Claim: c, Failed: true, Next: due.NextTick(c.Due, now, w.cfg.Interval)}
 	if ctx.Err() != nil { // stopping, or the lease is lost: not Graph's fault
-		return ooo.Finished{Claim: c, Next: c.Due}, Unavailable
+		return ooo.Finished{Claim: c, Next: c.Due, Again: true}, Unavailable
 	}
 	if wait, ok := errors.AsType[*ooo.Throttled](err); ok {
 		f.Next = now.Add(wait.After)

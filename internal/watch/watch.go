@@ -99,6 +99,7 @@ const (
 // Watcher runs the read queue and the window queue.
 type Watcher struct {
 	cfg     Config
+	finds   chan struct{} // capacity: how many may be looked up at once
 	reads   *due.Loop
 	windows *due.Loop
 }
@@ -129,7 +130,7 @@ func New(cfg Config) (*Watcher, error) {
 	if cfg.Readers <= 0 {
 		cfg.Readers = 64
 	}
-	w := &Watcher{cfg: cfg}
+	w := &Watcher{cfg: cfg, finds: make(chan struct{}, max(cfg.Readers/4, 1))}
 	// Read, wait, lease: a dead replica's users wait three intervals at most.
 	lease := max(2*cfg.Interval, 2*time.Second)
 	var err error
