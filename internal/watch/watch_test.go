@@ -208,6 +208,34 @@ func TestAnOvertakenRecordIsDecidedAnew(t *testing.T) {
 	})
 }
 
+func TestLookUpsDoNotHoldUpThePoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.searching = 3 * time.Second
+		for i := range 20 {
+			w.add(fmt.Sprintf("known%02d", i), on)
+		}
+		for i := range 500 {
+			name := fmt.Sprintf("new%03d", i)
+			w.add(name, on)
+			w.users[ooo.Key(name)].Person = ooo.Person{}
+			w.claims[ooo.Key(name)] = ooo.Claim{Source: ooo.SourceRequest}
+		}
+		run(t, w, func(func() []watch.Noticed) { time.Sleep(30 * time.Second) })
+		for i := range 20 {
+			at := w.reads[ooo.ObjectID(fmt.Sprintf("id-known%02d", i))]
+			for j := 1; j < len(at); j++ {
+				if gap := at[j].Sub(at[j-1]); gap > 2500*time.Millisecond {
+					t.Fatalf("known%02d: %v between two reads while others are looked up, want about 2 s", i, gap)
+				}
+			}
+			if len(at) < 14 {
+				t.Errorf("known%02d was read %d times in 30 s, want 14 at least", i, len(at))
+			}
+		}
+	})
+}
+
 func TestAUserNotFoundYetIsLookedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

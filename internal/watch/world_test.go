@@ -21,6 +21,7 @@ type world struct {
 	graph     map[ooo.ObjectID]ooo.Reading
 	finding   map[string]error
 	latency   time.Duration
+	searching time.Duration // what a look-up takes
 	reads     map[ooo.ObjectID][]time.Time
 	batches   []int
 	reasons   []string
@@ -187,6 +188,7 @@ func (w *world) Hold(_ context.Context, until time.Time, _ ...ooo.Queue) error {
 }
 
 func (w *world) Find(_ context.Context, address string) (ooo.Person, error) {
+	time.Sleep(w.searching)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	name, _, _ := strings.Cut(address, "@")
