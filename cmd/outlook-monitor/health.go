@@ -14,8 +14,7 @@ import (
 // healthCmd asks the service on this machine whether it is alive: the check of a
 // container that has no other program in it.
 type healthCmd struct {
-	ListenAddr  string `name:"listen-addr" placeholder:"HOST:PORT" help:"Where the service listens; default $$PRIVATE_ADDR, $$LISTEN_ADDR, :$$PORT or :8080."`
-	TLSCertFile string `name:"tls-cert-file" hidden:""`
+	ListenAddr string `name:"listen-addr" placeholder:"HOST:PORT" help:"Where the service listens; default $$PRIVATE_ADDR, $$LISTEN_ADDR, :$$PORT or :8080."`
 }
 
 // Run asks once.
@@ -56,7 +55,7 @@ func (c *healthCmd) address(getenv environment) (address, scheme string) {
 	if port := getenv("PORT"); port != "" {
 		address = ":" + port
 	}
-	if scheme = "http"; cmp.Or(c.TLSCertFile, getenv("TLS_CERT_FILE")) != "" {
+	if scheme = "http"; getenv("TLS_CERT_FILE") != "" || getenv("ACME_DOMAINS") != "" {
 		scheme = "https"
 	}
 	return cmp.Or(c.ListenAddr, getenv("LISTEN_ADDR"), address), scheme

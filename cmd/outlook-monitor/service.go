@@ -93,7 +93,7 @@ func (s *service) openStore() (err error) {
 		board := telemetry.Board{Monitored: monitored}
 		for _, d := range depths {
 			board.Queues = append(board.Queues, telemetry.QueueState{
-				Queue: string(d.Queue), Depth: d.Users, Lag: time.Duration(d.Lag) * time.Millisecond})
+				Queue: string(d.Queue), Depth: d.Users, Lag: d.Lag})
 		}
 		return board, err
 	})

@@ -281,19 +281,21 @@ func (l *Loop) extend(ctx context.Context) {
 		return
 	}
 	lost, err := l.cfg.Queue.Extend(ctx, l.cfg.Name, claims, l.cfg.Lease)
+	if err != nil {
+		return // the alarms go off when the leases end
+	}
 	gone := make(map[string]bool, len(lost))
 	for _, c := range lost {
 		gone[c.Token+string(c.Key)] = true
 	}
 	for _, h := range l.pieces {
-		if err == nil { // otherwise the alarm goes off when the lease ends
-			if slices.ContainsFunc(h.claims, func(c ooo.Claim) bool { return gone[c.Token+string(c.Key)] }) {
-				h.cancel(errLeaseLost)
-			} else {
-				h.until.Store(new(now.Add(l.cfg.Lease)))
-				h.alarm.Reset(time.Until(*h.until.Load()))
-			}
+		if slices.ContainsFunc(h.claims, func(c ooo.Claim) bool { return gone[c.Token+string(c.Key)] }) {
+			h.cancel(errLeaseLost)
+			continue
 		}
+		until := now.Add(l.cfg.Lease)
+		h.until.Store(&until)
+		h.alarm.Reset(time.Until(until))
 	}
 }
 

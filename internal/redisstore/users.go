@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -173,7 +174,7 @@ type Depth struct {
 	Users int
 	// Lag is how long the most overdue user has been due that nobody works on; 0
 	// if none is.
-	Lag int64 // ms
+	Lag time.Duration
 }
 
 // Depths counts the monitored users and the users in each queue.
@@ -202,7 +203,7 @@ func (s *Store) Depths(ctx context.Context) (monitored int, depths []Depth, err 
 		for shard := range shards {
 			d.Users += int(counts[q][shard].Val())
 			if head := heads[q][shard].Val(); len(head) > 0 {
-				d.Lag = max(d.Lag, now-int64(head[0].Score))
+				d.Lag = max(d.Lag, time.Duration(now-int64(head[0].Score))*time.Millisecond)
 			}
 		}
 		depths = append(depths, d)
