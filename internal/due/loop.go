@@ -59,10 +59,11 @@ type Config struct {
 	// lost, and Grace after Run's context has.
 	Work func(ctx context.Context, clock Clock, claims []ooo.Claim) []ooo.Finished
 
-	Pace  time.Duration // least time between two looks without a wake-up; default 20 ms
-	Idle  time.Duration // most time between two looks; default 15 s
-	Grace time.Duration // for the work in hand when stopping; default 8 s
-	Log   *slog.Logger
+	Pace   time.Duration // least time between two looks without a wake-up; default 20 ms
+	Gather time.Duration // how long finished work may wait for more before it is given back; default: not
+	Idle   time.Duration // most time between two looks; default 15 s
+	Grace  time.Duration // for the work in hand when stopping; default 8 s
+	Log    *slog.Logger
 }
 
 // Loop works off one due queue.
@@ -74,11 +75,18 @@ type Loop struct {
 
 	finished []ooo.Finished // not yet given back
 	silent   time.Duration  // wait while Redis is away; 0 while it answers
+
+	looked time.Time   // when the queue was last looked at
+	next   time.Time   // when it will be
+	timer  *time.Timer // goes off then
+	woken  time.Time   // when something in hand may last have been marked
+	full   bool        // the last look found no worker free
 }
 
 // hand is a piece of work in hand.
 type hand struct {
 	claims []ooo.Claim
+	began  time.Time
 	until  atomic.Pointer[time.Time] // the lease, counted from before it was asked for
 	cancel context.CancelCauseFunc
 	alarm  *time.Timer // cancels at until, even while the loop waits for Redis
@@ -156,10 +164,9 @@ func (l *Loop) Run(ctx context.Context) error {
 
 	extend := time.NewTicker(l.cfg.Lease / 3)
 	defer extend.Stop()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	l.timer = time.NewTimer(0)
+	defer l.timer.Stop()
 	wake := l.cfg.Queue.Wake(l.cfg.Name)
-	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -169,16 +176,25 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.extend(ctx)
 			continue
 		case r := <-l.results:
-			l.take(r)
-			timer.Reset(max(0, l.cfg.Pace-time.Since(last)))
+			l.by(l.take(r))
 			continue
 		case <-wake:
-			timer.Reset(max(0, wakePace-time.Since(last)))
+			l.woken = time.Now()
+			l.by(l.looked.Add(wakePace))
 			continue
-		case <-timer.C:
+		case <-l.timer.C:
 		}
-		last = time.Now()
-		timer.Reset(l.look(ctx, work, &running))
+		l.looked = time.Now()
+		l.next = l.looked.Add(l.look(ctx, work, &running))
+		l.timer.Reset(time.Until(l.next))
+	}
+}
+
+// by makes the loop look at the queue no later than at.
+func (l *Loop) by(at time.Time) {
+	if at.Before(l.next) {
+		l.next = at
+		l.timer.Reset(time.Until(at))
 	}
 }
 
@@ -187,7 +203,7 @@ func (l *Loop) Run(ctx context.Context) error {
 func (l *Loop) look(ctx, work context.Context, running *sync.WaitGroup) time.Duration {
 	l.giveBack(ctx)
 	free := l.cfg.Workers - len(l.pieces)
-	if free <= 0 {
+	if l.full = free <= 0; l.full {
 		return l.cfg.Idle // a result wakes the loop
 	}
 	asked := time.Now()
@@ -210,7 +226,7 @@ func (l *Loop) begin(work context.Context, running *sync.WaitGroup, claims []ooo
 	ctx, cancel := context.WithCancelCause(work)
 	l.number++
 	number := l.number
-	h := &hand{claims: claims, cancel: cancel}
+	h := &hand{claims: claims, began: asked, cancel: cancel}
 	h.until.Store(new(asked.Add(l.cfg.Lease)))
 	h.alarm = time.AfterFunc(time.Until(*h.until.Load()), func() { cancel(errLeaseLost) })
 	l.pieces[number] = h
@@ -232,13 +248,19 @@ func (l *Loop) wait(batch ooo.Batch) time.Duration {
 	return min(max(next.Sub(batch.Now), l.cfg.Pace), l.cfg.Idle)
 }
 
-// take notes a finished piece.
-func (l *Loop) take(r result) {
+// take notes a finished piece and returns when to give it back: soon if somebody
+// waits for it, else when more has come together.
+func (l *Loop) take(r result) time.Time {
 	h := l.pieces[r.number]
 	delete(l.pieces, r.number)
 	h.alarm.Stop()
 	h.cancel(nil)
 	l.finished = append(l.finished, r.finished...)
+	at := l.looked.Add(l.cfg.Pace)
+	if gathered := time.Now().Add(l.cfg.Gather); gathered.After(at) && len(l.pieces) > 0 && !l.full && l.woken.Before(h.began) {
+		at = gathered
+	}
+	return at
 }
 
 // giveBack tells the queue what is finished. What Redis doesn't take is offered

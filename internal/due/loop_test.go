@@ -21,6 +21,7 @@ type queue struct {
 	lease    map[ooo.Key]time.Time
 	token    int
 	claims   int
+	dones    int
 	err      error
 	slow     time.Duration // of Extend
 	wake     chan struct{}
@@ -93,6 +94,7 @@ func (q *queue) Extend(_ context.Context, _ ooo.Queue, claims []ooo.Claim, lease
 func (q *queue) Done(_ context.Context, _ ooo.Queue, finished []ooo.Finished) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.dones++
 	if q.err != nil {
 		return q.err
 	}
@@ -137,27 +139,52 @@ func start(t *testing.T, cfg due.Config) (stop func()) {
 	return func() { cancel(); running.Wait() }
 }
 
-func TestCadenceDoesNotDrift(t *testing.T) {
+func TestFinishedWorkIsGivenBackTogether(t *testing.T) {
+	for name, test := range map[string]struct {
+		gather time.Duration
+		calls  int
+	}{
+		"alone without gathering":                {0, 4},
+		"together with what ends a moment later": {time.Second, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newQueue("ann", "bob", "cat", "dan")
+				stop := start(t, due.Config{Queue: q, Lease: time.Minute, Workers: 4, Gather: test.gather, Pace: time.Millisecond,
+					Work: func(_ context.Context, _ due.Clock, claims []ooo.Claim) []ooo.Finished {
+						time.Sleep(time.Duration(claims[0].Key[0]-'a'+1) * 100 * time.Millisecond)
+						return []ooo.Finished{{Claim: claims[0]}}
+					}})
+				defer stop()
+				time.Sleep(5 * time.Second)
+				if q.dones != test.calls || len(q.finished) != 4 {
+					t.Errorf("%d given back in %d calls, want 4 in %d", len(q.finished), q.dones, test.calls)
+				}
+			})
+		})
+	}
+}
+
+func TestWorkThatSomebodyWaitsForIsNotGathered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue("ann", "bob")
-		began := time.Now()
-		reads := 0
-		stop := start(t, due.Config{Queue: q, Lease: 4 * time.Second, Workers: 4,
-			Work: func(_ context.Context, clock due.Clock, claims []ooo.Claim) []ooo.Finished {
-				time.Sleep(700 * time.Millisecond) // a slow mailbox
-				q.set(func() { reads++ })
-				return []ooo.Finished{{Claim: claims[0], Next: due.NextTick(claims[0].Due, clock(), 2*time.Second)}}
+		stop := start(t, due.Config{Queue: q, Lease: time.Minute, Workers: 4, Gather: 10 * time.Second,
+			Work: func(_ context.Context, _ due.Clock, claims []ooo.Claim) []ooo.Finished {
+				if claims[0].Key == "bob" {
+					time.Sleep(20 * time.Second)
+				}
+				time.Sleep(time.Second)
+				return []ooo.Finished{{Claim: claims[0]}}
 			}})
-		time.Sleep(20*time.Second + 900*time.Millisecond)
-		stop()
-		if reads != 22 {
-			t.Errorf("reads in 20 s = %d, want 22: two users, every 2 s, at 0 s too", reads)
-		}
-		for _, at := range q.due {
-			if at.Sub(began)%(2*time.Second) != 0 {
-				t.Errorf("due %v after the start, want a multiple of 2 s", at.Sub(began))
+		defer stop()
+		time.Sleep(500 * time.Millisecond)
+		q.wake <- struct{}{} // ann was marked while she is worked on
+		time.Sleep(600 * time.Millisecond)
+		q.set(func() {
+			if len(q.finished) != 1 {
+				t.Errorf("given back = %d, want ann at once", len(q.finished))
 			}
-		}
+		})
 	})
 }
 

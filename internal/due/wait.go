@@ -21,14 +21,3 @@ func Backoff(failures int, first, most time.Duration) time.Duration {
 	wait := Doubling(failures, first, most)
 	return wait - rand.N(wait/5+1)
 }
-
-// NextTick returns the first of due+interval, due+2·interval, … after now. Ticks
-// count from when a user was due, not from when it was read, so that the cadence
-// does not drift; ticks that were missed are left out.
-func NextTick(due, now time.Time, interval time.Duration) time.Time {
-	next := due.Add(interval)
-	if behind := now.Sub(next); behind >= 0 {
-		next = next.Add((behind/interval + 1) * interval)
-	}
-	return next
-}

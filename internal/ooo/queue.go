@@ -76,7 +76,13 @@ type Batch struct {
 // Finished says how a claim ended and when its user is due again.
 type Finished struct {
 	Claim Claim
-	Next  time.Time // zero: leaves the queue unless marked meanwhile
+	Next  time.Time // zero: see Every
+
+	// Every says, where Next is zero, that the user is due again at its own place
+	// in each interval of this length: at most that long from now, and just that
+	// long after the last time if nothing came between. If it is zero too, the
+	// user leaves the queue unless marked meanwhile.
+	Every time.Duration
 
 	// Failed adds to Claim.Failures of the next claim; otherwise they are reset.
 	Failed bool

@@ -27,7 +27,7 @@ type board struct {
 // How often all shards are asked: often while there are users, so that a dead
 // replica's are found; seldom in an empty queue.
 const (
-	sweepUsed  = time.Second
+	sweepUsed  = 5 * time.Second
 	sweepEmpty = 29 * time.Second
 )
 

@@ -35,7 +35,10 @@ local function mark(q, key, at, urgent, why)
 	end
 	if redis.call('HEXISTS', q.held, key) == 1 then
 		local again = redis.call('HGET', q.again, key)
-		if not again or again == 'x' or score < tonumber(again) then redis.call('HSET', q.again, key, ms(score)) end
+		if not again or again == 'x' or score < tonumber(again) then
+			redis.call('HSET', q.again, key, ms(score))
+			wake(q) -- whoever holds it should give it back without delay
+		end
 		return
 	end
 	if redis.call('ZADD', q.due, 'LT', 'CH', ms(score), key) == 1 then wake(q) end
@@ -64,6 +67,25 @@ local function release(q, key, next, floor)
 	end
 	if next == 0 then leave(q, key) else redis.call('ZADD', q.due, ms(next), key) end
 end
+-- slots is into how many parts the interval is divided, so that about a batch
+-- of users is due together: few commands for few users, no crowds of many.
+local function slots(q)
+	local n, users = 1, redis.call('ZCARD', q.due)
+	while n < 64 and n * 20 < users do n = n * 2 end
+	return n
+end
+-- tick is the next time after now at which key is due, if it is due at its own
+-- place in each interval. Places follow from the key: they stay whoever reads,
+-- are spread evenly, and of all shards over all of the interval.
+local function tick(key, every, slots, part)
+	local place = 0
+	for i = 1, 3 do
+		local c = string.byte(key, i) or 97
+		place = place * 32 + (c >= 97 and c - 97 or c - 24) % 32
+	end
+	local phase = math.floor((math.floor(place * slots / 32768) + part) * every / slots)
+	return now + every - (now - phase) % every
+end
 local function head(q)
 	local first = redis.call('ZRANGE', q.due, 0, 0, 'WITHSCORES')
 	if #first == 0 then return '' end
@@ -79,7 +101,11 @@ local spoke = KEYS[30]
 local key = ARGV[1]
 local function get(field) return redis.call('HGET', user, field) or '' end
 local function set(...) redis.call('HSET', user, ...) end
-local function tell(at, kind, ...) redis.call('XADD', history, 'MAXLEN', '200', '*', 'at', at, 'kind', kind, ...) end
+local feed = string.sub(history, 1, #history - #key - 2) .. 'feed' -- feedKey
+local function tell(at, kind, ...)
+	redis.call('XADD', history, 'MAXLEN', '200', '*', 'at', at, 'kind', kind, ...)
+	redis.call('XADD', feed, 'MAXLEN', '~', '200', '*', 'key', key, 'at', at, 'kind', kind, ...)
+end
 local function holds(queue, token) return redis.call('HGET', queues[queue].held, key) == token end
 `
 

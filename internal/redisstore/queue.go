@@ -99,22 +99,28 @@ if ARGV[4] == '1' then
 	end
 end
 local picked = redis.call('ZRANGEBYSCORE', q.due, '-inf', ms(now), 'WITHSCORES', 'LIMIT', 0, ARGV[1])
-for i = 1, #picked, 2 do
-	local key = picked[i]
-	if redis.call('HGET', q.again, key) == 'x' then
-		leave(q, key) -- stopped while held, and the holder died
-	else
-		redis.call('HSET', q.held, key, ARGV[3])
-		redis.call('HDEL', q.again, key)
-		redis.call('HDEL', q.floor, key)
-		redis.call('ZADD', q.due, ms(now + ARGV[2]), key)
-		local why = redis.call('HGET', q.why, key)
-		if why then redis.call('HDEL', q.why, key) end
-		out[#out+1] = key
-		out[#out+1] = picked[i+1]
-		out[#out+1] = why or ''
-		out[#out+1] = redis.call('HGET', q.fails, key) or '0'
-		out[#out+1] = redis.call('HGET', KEYS[7], key) or ''
+if #picked > 0 then
+	local keys, lease = {}, ms(now + ARGV[2])
+	for i = 1, #picked, 2 do keys[#keys+1] = picked[i] end
+	local again = redis.call('HMGET', q.again, unpack(keys))
+	local why = redis.call('HMGET', q.why, unpack(keys))
+	local fails = redis.call('HMGET', q.fails, unpack(keys))
+	local brief = redis.call('HMGET', KEYS[7], unpack(keys))
+	local mine, held, due = {}, {}, {}
+	for i, key in ipairs(keys) do
+		if again[i] == 'x' then
+			leave(q, key) -- stopped while held, and the holder died
+		else
+			mine[#mine+1] = key
+			held[#held+1], held[#held+2] = key, ARGV[3]
+			due[#due+1], due[#due+2] = lease, key
+			for _, part in ipairs({key, picked[2*i], why[i] or '', fails[i] or '0', brief[i] or ''}) do out[#out+1] = part end
+		end
+	end
+	if #mine > 0 then
+		redis.call('HSET', q.held, unpack(held))
+		redis.call('ZADD', q.due, unpack(due))
+		for _, hash in ipairs({q.again, q.floor, q.why}) do redis.call('HDEL', hash, unpack(mine)) end
 	end
 end
 out[2] = head(q)
@@ -249,22 +255,43 @@ func (s *Store) Extend(ctx context.Context, q ooo.Queue, claims []ooo.Claim, lea
 	return lost, err
 }
 
-// done gives claims back.
+// done gives claims back. Most are due again after a while and nothing happened
+// meanwhile: they cost a few commands together, not each.
 //
 //	KEYS   as shardKeys
-//	ARGV   key, token, next ms (0: leaves), floor ms, failures +1 | 0 | -1 (reset), read 0|1; and so on
+//	ARGV   shard, of how many; then key, token, next ms (0: by every), every ms
+//	       (0 too: leaves), floor ms, failures +1 | 0 | -1 (reset), read 0|1; and so on
 //	result score of the next ('' if none)
 var done = queueScript(`
-local q = Q(1)
-for i = 1, #ARGV, 6 do
-	local key = ARGV[i]
-	if redis.call('HGET', q.held, key) == ARGV[i+1] then
-		if ARGV[i+4] == '1' then redis.call('HINCRBY', q.fails, key, 1)
-		elseif ARGV[i+4] == '-1' then redis.call('HDEL', q.fails, key) end
-		release(q, key, tonumber(ARGV[i+2]), tonumber(ARGV[i+3]))
-		if ARGV[i+5] == '1' and redis.call('HEXISTS', KEYS[7], key) == 1 then redis.call('HSET', KEYS[9], key, ms(now)) end
+local q, keys = Q(1), {}
+for i = 3, #ARGV, 7 do keys[#keys+1] = ARGV[i] end
+local held = redis.call('HMGET', q.held, unpack(keys))
+local again = redis.call('HMGET', q.again, unpack(keys))
+local places = slots(q)
+local free, due, read = {}, {}, {}
+for n, key in ipairs(keys) do
+	local i = 7*n - 4
+	if held[n] == ARGV[i+1] then
+		local next, every, floor = tonumber(ARGV[i+2]), tonumber(ARGV[i+3]), tonumber(ARGV[i+4])
+		if next == 0 and every > 0 then next = tick(key, every, places, ARGV[1] / ARGV[2]) end
+		if ARGV[i+5] == '1' then redis.call('HINCRBY', q.fails, key, 1)
+		elseif ARGV[i+5] == '-1' then redis.call('HDEL', q.fails, key) end
+		if again[n] or next == 0 or floor > now then
+			release(q, key, next, floor)
+		else
+			free[#free+1] = key
+			due[#due+1], due[#due+2] = ms(next), key
+		end
+		if ARGV[i+6] == '1' and again[n] ~= 'x' then
+			read[#read+1], read[#read+2] = key, ms(now)
+		end
 	end
 end
+if #free > 0 then
+	redis.call('HDEL', q.held, unpack(free))
+	redis.call('ZADD', q.due, unpack(due))
+end
+if #read > 0 then redis.call('HSET', KEYS[9], unpack(read)) end
 return head(q)`)
 
 // Done gives claims back. One whose token is no longer ours is left alone.
@@ -280,7 +307,10 @@ func (s *Store) Done(ctx context.Context, q ooo.Queue, finished []ooo.Finished) 
 			failures = -1
 		}
 		shard := shardOf(f.Claim.Key)
-		args[shard] = append(args[shard], string(f.Claim.Key), f.Claim.Token, toMS(f.Next), toMS(f.NotBefore), failures, flag(f.Read))
+		if args[shard] == nil {
+			args[shard] = []any{shard, shards}
+		}
+		args[shard] = append(args[shard], string(f.Claim.Key), f.Claim.Token, toMS(f.Next), f.Every.Milliseconds(), toMS(f.NotBefore), failures, flag(f.Read))
 	}
 	var calls []call
 	var touched []int

@@ -47,6 +47,37 @@ var queueSuite = map[string]func(t *testing.T, s store){
 			t.Errorf("Claim = %+v, want the notification's", c)
 		}
 	},
+	"each user is due at its own place in the interval, whatever came between": func(t *testing.T, s store) {
+		const every, users = 400 * time.Millisecond, 40
+		for i := range users {
+			s.start(fmt.Sprintf("user%d", i))
+		}
+		first, places := map[ooo.Key]time.Time{}, map[time.Duration]bool{}
+		regular := 0
+		s.eventually("all users come back three times", func() bool {
+			var finished []ooo.Finished
+			for _, c := range s.claims(ooo.ReadQueue, long) {
+				finished = append(finished, ooo.Finished{Claim: c, Every: every})
+				if c.Source != ooo.SourcePoll {
+					continue
+				}
+				at, seen := first[c.Key]
+				if !seen {
+					first[c.Key] = c.Due
+					places[c.Due.Sub(c.Due.Truncate(every))] = true
+					continue
+				}
+				if regular++; c.Due.Sub(at)%every != 0 {
+					t.Errorf("due %v after the first time, want a multiple of %v", c.Due.Sub(at), every)
+				}
+			}
+			s.must(s.Done(t.Context(), ooo.ReadQueue, finished))
+			return regular >= 3*users
+		})
+		if len(places) < 12 {
+			t.Errorf("%d users in %d places, want them spread over the interval", users, len(places))
+		}
+	},
 	"a claim tells how much sooner the mark made it due": func(t *testing.T, s store) {
 		c := s.claim(ooo.ReadQueue, s.start("ann"), long)
 		s.done(c, s.now().Add(time.Hour))

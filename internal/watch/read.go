@@ -88,7 +88,7 @@ func (w *Watcher) unstored(ctx context.Context, clock due.Clock, c ooo.Claim, er
 		return []ooo.Finished{{Claim: c}}
 	}
 	w.cfg.Log.WarnContext(ctx, "a look could not be recorded, will look again", "user", c.Key, "err", err)
-	return []ooo.Finished{{Claim: c, Next: due.NextTick(c.Due, clock(), w.cfg.Interval), Failed: true}}
+	return []ooo.Finished{{Claim: c, Every: w.cfg.Interval, Failed: true}}
 }
 
 // conclude says what one reading means.
@@ -96,7 +96,7 @@ func (w *Watcher) conclude(ctx context.Context, clock due.Clock, c ooo.Claim, r 
 	if r.Err != nil {
 		return w.failed(ctx, clock, c, r.Err)
 	}
-	f := ooo.Finished{Claim: c, Read: true}
+	f := ooo.Finished{Claim: c, Read: true, Every: w.cfg.Interval}
 	outcome := Unchanged
 	if fingerprint := r.Setting.Fingerprint(); fingerprint != c.Fingerprint {
 		var err error
@@ -113,7 +113,6 @@ func (w *Watcher) conclude(ctx context.Context, clock due.Clock, c ooo.Claim, r 
 			w.cfg.Late(late)
 		}
 	}
-	f.Next = due.NextTick(c.Due, clock(), w.cfg.Interval)
 	return f, outcome
 }
 
@@ -161,7 +160,7 @@ const (
 // failed says when to look again at a mailbox that gave no setting.
 func (w *Watcher) failed(ctx context.Context, clock due.Clock, c ooo.Claim, err error) (ooo.Finished, Outcome) {
 	now := clock()
-	f := ooo.Finished{Claim: c, Failed: true, Next: due.NextTick(c.Due, now, w.cfg.Interval)}
+	f := ooo.Finished{Claim: c, Failed: true, Every: w.cfg.Interval}
 	if ctx.Err() != nil { // stopping, or the lease is lost: not Graph's fault
 		return ooo.Finished{Claim: c, Next: c.Due, Again: true}, Unavailable
 	}

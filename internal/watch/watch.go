@@ -104,6 +104,10 @@ type Watcher struct {
 	windows *due.Loop
 }
 
+// gather is how long a read that is done waits for others, so that few calls of
+// Redis take many.
+const gather = 50 * time.Millisecond
+
 // batchSize is the most requests that Graph takes in one $batch.
 const batchSize = 20
 
@@ -137,6 +141,7 @@ func New(cfg Config) (*Watcher, error) {
 	if w.reads, err = due.New(due.Config{
 		Queue: cfg.Queue, Name: ooo.ReadQueue, Lease: lease,
 		Workers: cfg.Readers, Group: batchSize, Split: split, Work: w.read, Log: cfg.Log,
+		Gather: min(gather, cfg.Interval/20),
 	}); err != nil {
 		return nil, err
 	}

@@ -88,7 +88,12 @@ func (w *world) Done(_ context.Context, q ooo.Queue, finished []ooo.Finished) er
 	for _, f := range finished {
 		key := f.Claim.Key
 		delete(w.held, string(q)+string(key))
-		if w.due[q][key] = f.Next; f.Next.IsZero() {
+		switch {
+		case !f.Next.IsZero():
+			w.due[q][key] = f.Next
+		case f.Every > 0:
+			w.due[q][key] = time.Now().Truncate(f.Every).Add(f.Every)
+		default:
 			delete(w.due[q], key)
 		}
 		w.floors[key] = f.NotBefore
