@@ -39,7 +39,7 @@ func BenchmarkRead(b *testing.B) {
 	b.Run("twenty", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			check(b, c.Read(b.Context(), ids))
+			check(b, c.Read(b.Context(), ids, nil))
 		}
 	})
 	b.Run("twenty/floor", func(b *testing.B) {
@@ -55,7 +55,7 @@ func BenchmarkRead(b *testing.B) {
 	b.Run("one", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			check(b, c.Read(b.Context(), ids[:1]))
+			check(b, c.Read(b.Context(), ids[:1], nil))
 		}
 	})
 	b.Run("one/floor", func(b *testing.B) {

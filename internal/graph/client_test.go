@@ -86,8 +86,8 @@ func TestEveryRequestIsPlainAndSigned(t *testing.T) {
 		answerJSON(w, http.StatusOK, `{}`)
 	})
 	c := s.client(t)
-	c.Read(t.Context(), []ooo.ObjectID{"a"})
-	c.Read(t.Context(), []ooo.ObjectID{"a", "b"})
+	c.Read(t.Context(), []ooo.ObjectID{"a"}, nil)
+	c.Read(t.Context(), []ooo.ObjectID{"a", "b"}, nil)
 	_, _ = c.Find(t.Context(), "ann@contoso.example") // what comes back is no matter here
 	_, _ = c.CreateSubscription(t.Context(), wanted("8c1d", "https://hook.example", time.Hour))
 	_, _ = c.PatchSubscription(t.Context(), "1", ooo.SubscriptionPatch{ExpiresAt: time.Now()})
@@ -135,8 +135,8 @@ func TestNothingIsTriedAgain(t *testing.T) {
 			answerJSON(w, status, graphError("Whatever", ""))
 		}).client(t)
 		acts := map[string]func() error{
-			"a read":     func() error { return c.Read(t.Context(), []ooo.ObjectID{"a"})[0].Err },
-			"a batch":    func() error { return c.Read(t.Context(), []ooo.ObjectID{"a", "b"})[0].Err },
+			"a read":     func() error { return c.Read(t.Context(), []ooo.ObjectID{"a"}, nil)[0].Err },
+			"a batch":    func() error { return c.Read(t.Context(), []ooo.ObjectID{"a", "b"}, nil)[0].Err },
 			"a look-up":  func() error { _, err := c.Find(t.Context(), "ann@contoso.example"); return err },
 			"a deletion": func() error { return c.DeleteSubscription(t.Context(), "1") },
 			"a creation": func() error {
@@ -164,7 +164,7 @@ func TestFollowsNoRedirect(t *testing.T) {
 	_, found := c.Find(t.Context(), "ann@contoso.example")
 	_, made := c.CreateSubscription(t.Context(), wanted("8c1d", "https://hook.example", time.Hour))
 	for what, err := range map[string]error{
-		"Read": c.Read(t.Context(), []ooo.ObjectID{"a"})[0].Err, "a batch": c.Read(t.Context(), []ooo.ObjectID{"a", "b"})[0].Err,
+		"Read": c.Read(t.Context(), []ooo.ObjectID{"a"}, nil)[0].Err, "a batch": c.Read(t.Context(), []ooo.ObjectID{"a", "b"}, nil)[0].Err,
 		"Find": found, "CreateSubscription": made,
 	} {
 		if !errors.Is(err, ooo.ErrUnavailable) {
@@ -186,7 +186,7 @@ func TestIsSharedByManyCallers(t *testing.T) {
 	var callers sync.WaitGroup
 	for i := range 20 {
 		callers.Go(func() {
-			for _, r := range c.Read(t.Context(), ids[2*i:2*i+2]) {
+			for _, r := range c.Read(t.Context(), ids[2*i:2*i+2], nil) {
 				if r.Err != nil {
 					t.Errorf("Read = %v, want the setting", r.Err)
 				}
@@ -252,8 +252,8 @@ func TestTellsNoSecrets(t *testing.T) {
 		ask := wanted(ids[0], "https://hook.contoso.example", time.Hour)
 		_, err = c.CreateSubscription(t.Context(), ask)
 		said("CreateSubscription", err)
-		said("Read", c.Read(t.Context(), ids[:1])[0].Err)
-		said("a batch", c.Read(t.Context(), ids)[1].Err)
+		said("Read", c.Read(t.Context(), ids[:1], nil)[0].Err)
+		said("a batch", c.Read(t.Context(), ids, nil)[1].Err)
 		w.ClearFaults()
 	}
 	// Graph out of reach: net/http would name the URL.
@@ -274,13 +274,13 @@ func TestObservesEveryAnswer(t *testing.T) {
 	w := newWorld(t, graphsim.Config{})
 	c := w.idleClient(w.config)
 	ids := w.users(2)
-	c.Read(t.Context(), ids)
-	c.Read(t.Context(), ids[:1])
+	c.Read(t.Context(), ids, nil)
+	c.Read(t.Context(), ids[:1], nil)
 	w.fault(graphsim.Fault{Operation: "read", Kind: "throttle"})
-	c.Read(t.Context(), ids[:1])
+	c.Read(t.Context(), ids[:1], nil)
 	w.ClearFaults()
 	w.fault(graphsim.Fault{Operation: "read", Kind: "reset"})
-	c.Read(t.Context(), ids[:1])
+	c.Read(t.Context(), ids[:1], nil)
 	for _, want := range []struct {
 		operation     string
 		status, count int

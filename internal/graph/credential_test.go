@@ -96,7 +96,7 @@ func TestLogsInWithEachCredential(t *testing.T) {
 			if err := c.Token(t.Context()); err != nil {
 				t.Errorf("Token = %v, want nil", err)
 			}
-			for _, r := range c.Read(t.Context(), ids) {
+			for _, r := range c.Read(t.Context(), ids, nil) {
 				if r.Err != nil {
 					t.Errorf("Read = %v, want the setting", r.Err)
 				}
@@ -145,7 +145,7 @@ func TestLogsInWithAManagedIdentity(t *testing.T) {
 	cfg.ClientSecret, cfg.TenantID, cfg.ClientID = "", "", ""
 	cfg.ManagedIdentity, cfg.ManagedIdentityClientID = true, "the-identity"
 	c := w.idleClient(cfg)
-	if r := c.Read(t.Context(), w.users(1))[0]; r.Err != nil {
+	if r := c.Read(t.Context(), w.users(1), nil)[0]; r.Err != nil {
 		t.Errorf("Read = %v, want the setting", r.Err)
 	}
 }

@@ -24,6 +24,14 @@ func DecodeBatch(answer []byte, readings []ooo.Reading) error {
 	return decodeBatch(bytes.NewBuffer(answer), readings, time.Now())
 }
 
+// DecodePlain is what is made of an answer that is plain, and whether it is.
+func DecodePlain(answer []byte, readings []ooo.Reading) bool { return plainBatch(answer, readings) }
+
+// DecodeAny is what is made of an answer that need not be plain.
+func DecodeAny(answer []byte, readings []ooo.Reading) error {
+	return decodeAny(answer, readings, time.Now())
+}
+
 // Claims is what a challenge demands.
 func Claims(challenges ...string) string { return claimsOf(challenges) }
 

@@ -33,7 +33,7 @@ func TestReadsEachMailbox(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			lone, together := w.seen.of("read", 200), w.seen.of("batch", 200)
-			readings := c.Read(t.Context(), tt.ids)
+			readings := c.Read(t.Context(), tt.ids, nil)
 			if len(readings) != len(tt.ids) {
 				t.Fatalf("Read gave %d readings, want %d", len(readings), len(tt.ids))
 			}
@@ -106,8 +106,8 @@ func TestOneMailboxInTrouble(t *testing.T) {
 				}
 				expect(t, how, r.Err, tt.want, tt.wait)
 			}
-			check("alone", c.Read(t.Context(), ids[1:2])[0])
-			readings := c.Read(t.Context(), ids)
+			check("alone", c.Read(t.Context(), ids[1:2], nil)[0])
+			readings := c.Read(t.Context(), ids, nil)
 			check("in a batch", readings[1])
 			for _, i := range []int{0, 2} {
 				if readings[i].Err != nil || readings[i].Setting.Status != ooo.AlwaysEnabled {
@@ -138,8 +138,8 @@ func TestADeletedUserIsGone(t *testing.T) {
 	if err := w.DeleteUser(string(ids[0])); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "alone", c.Read(t.Context(), ids[:1])[0].Err, ooo.ErrUserGone, nil)
-	readings := c.Read(t.Context(), ids)
+	expect(t, "alone", c.Read(t.Context(), ids[:1], nil)[0].Err, ooo.ErrUserGone, nil)
+	readings := c.Read(t.Context(), ids, nil)
 	expect(t, "in a batch", readings[0].Err, ooo.ErrUserGone, nil)
 	if readings[1].Err != nil {
 		t.Errorf("the other one: error = %v, want none", readings[1].Err)
@@ -172,7 +172,7 @@ func TestABatchRefusedAsAWhole(t *testing.T) {
 			tt.fault.Operation = "batch"
 			w.fault(tt.fault)
 			defer w.ClearFaults()
-			readings := c.Read(t.Context(), ids)
+			readings := c.Read(t.Context(), ids, nil)
 			for i, r := range readings {
 				if r.ID != ids[i] {
 					t.Errorf("reading %d is of %s, want %s", i, r.ID, ids[i])
@@ -192,7 +192,7 @@ func TestAReadEndsWithItsCaller(t *testing.T) {
 	for _, some := range [][]ooo.ObjectID{ids[:1], ids} {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan []ooo.Reading)
-		go func() { done <- c.Read(ctx, some) }()
+		go func() { done <- c.Read(ctx, some, nil) }()
 		cancel()
 		for _, r := range <-done {
 			if !errors.Is(r.Err, ooo.ErrUnavailable) || !errors.Is(r.Err, context.Canceled) {
@@ -235,7 +235,7 @@ func TestUnderstandsAnswersToABatch(t *testing.T) {
 	for name, tt := range batchAnswers {
 		t.Run(name, func(t *testing.T) {
 			c := newStub(t, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, tt.answer) }).client(t)
-			for i, r := range c.Read(t.Context(), []ooo.ObjectID{"a", "b"}) {
+			for i, r := range c.Read(t.Context(), []ooo.ObjectID{"a", "b"}, nil) {
 				switch {
 				case !errors.Is(r.Err, tt.want[i]):
 					t.Errorf("reading %d: error = %v, want %v", i, r.Err, tt.want[i])
@@ -254,7 +254,7 @@ func TestHonoursInnerWaits(t *testing.T) {
 		answerJSON(w, http.StatusOK, `{"responses":[{"id":"1","status":429,"headers":{"retry-after":"11"},"body":`+graphError("ApplicationThrottled", "Application is over its MailboxConcurrency limit.")+
 			`},{"id":"0","status":429,"headers":{"Retry-After":"`+at+`"}},{"id":"2","status":200,"body":`+setting+`}]}`)
 	})
-	readings := s.client(t).Read(t.Context(), []ooo.ObjectID{"a", "b", "c"})
+	readings := s.client(t).Read(t.Context(), []ooo.ObjectID{"a", "b", "c"}, nil)
 	expect(t, "in seconds", readings[1].Err, nil, &ooo.Throttled{After: 11 * time.Second})
 	if wait, ok := errors.AsType[*ooo.Throttled](readings[0].Err); !ok || wait.After < 8*time.Minute || wait.After > 10*time.Minute || wait.Whole {
 		t.Errorf("until a date: error = %v, want a wait of some ten minutes", readings[0].Err)
@@ -291,7 +291,7 @@ func TestWhatIsNotGraphsSaysNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newStub(t, answer).client(t)
 			for _, ids := range [][]ooo.ObjectID{{"a"}, {"a", "b"}} {
-				for _, r := range c.Read(t.Context(), ids) {
+				for _, r := range c.Read(t.Context(), ids, nil) {
 					if !errors.Is(r.Err, ooo.ErrUnavailable) {
 						t.Errorf("of %d: error = %v, want %v", len(ids), r.Err, ooo.ErrUnavailable)
 					}

@@ -29,8 +29,8 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 	ids := w.users(3)
 	hook := newHook(t)
 	acts := map[string]func(*graph.Client) error{
-		"a read":    func(c *graph.Client) error { return c.Read(t.Context(), ids[:1])[0].Err },
-		"a batch":   func(c *graph.Client) error { return c.Read(t.Context(), ids)[2].Err },
+		"a read":    func(c *graph.Client) error { return c.Read(t.Context(), ids[:1], nil)[0].Err },
+		"a batch":   func(c *graph.Client) error { return c.Read(t.Context(), ids, nil)[2].Err },
 		"a look-up": func(c *graph.Client) error { _, err := c.Find(t.Context(), "user0001@contoso.example"); return err },
 		"a creation": func(c *graph.Client) error {
 			_, err := c.CreateSubscription(t.Context(), wanted(ids[0], hook.URL, time.Hour))
@@ -62,7 +62,7 @@ func TestManyCallersShareOneNewToken(t *testing.T) {
 	w := newWorld(t, graphsim.Config{})
 	c := w.client()
 	ids := w.users(32)
-	if r := c.Read(t.Context(), ids[:1])[0]; r.Err != nil {
+	if r := c.Read(t.Context(), ids[:1], nil)[0]; r.Err != nil {
 		t.Fatal(r.Err)
 	}
 	before := w.logins()
@@ -71,7 +71,7 @@ func TestManyCallersShareOneNewToken(t *testing.T) {
 	var callers sync.WaitGroup
 	for _, id := range ids {
 		callers.Go(func() {
-			if r := c.Read(t.Context(), []ooo.ObjectID{id})[0]; r.Err != nil {
+			if r := c.Read(t.Context(), []ooo.ObjectID{id}, nil)[0]; r.Err != nil {
 				failed.Add(1)
 			}
 		})
@@ -88,7 +88,7 @@ func TestATokenRefusedInsideABatchIsReplaced(t *testing.T) {
 	c := w.client()
 	ids := w.users(4)
 	w.fault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 2})
-	for i, r := range c.Read(t.Context(), ids) {
+	for i, r := range c.Read(t.Context(), ids, nil) {
 		if r.ID != ids[i] || r.Err != nil || r.Setting.ExternalReply != "I am "+string(ids[i]) {
 			t.Errorf("reading %d = %+v, want the setting of %s", i, r, ids[i])
 		}
@@ -108,7 +108,7 @@ func TestATokenThatIsNeverGood(t *testing.T) {
 	began := time.Now()
 	for range 50 {
 		for _, some := range [][]ooo.ObjectID{ids[:1], ids} {
-			for _, r := range c.Read(t.Context(), some) {
+			for _, r := range c.Read(t.Context(), some, nil) {
 				if !errors.Is(r.Err, ooo.ErrUnauthorized) {
 					t.Fatalf("error = %v, want %v", r.Err, ooo.ErrUnauthorized)
 				}
@@ -132,7 +132,7 @@ func TestAnswersAClaimsChallenge(t *testing.T) {
 		}
 		answerJSON(w, http.StatusOK, setting)
 	})
-	if r := s.client(t).Read(t.Context(), []ooo.ObjectID{"a"})[0]; r.Err != nil {
+	if r := s.client(t).Read(t.Context(), []ooo.ObjectID{"a"}, nil)[0]; r.Err != nil {
 		t.Errorf("Read = %v, want the setting", r.Err)
 	}
 	asked := s.logins()
@@ -151,7 +151,7 @@ func TestAShortTokenIsReplacedInTime(t *testing.T) {
 	reads := 0
 	for w.logins() < 5 {
 		for _, some := range [][]ooo.ObjectID{ids[:1], ids} {
-			for _, r := range c.Read(t.Context(), some) {
+			for _, r := range c.Read(t.Context(), some, nil) {
 				if reads++; r.Err != nil {
 					t.Fatalf("read %d failed: %v", reads, r.Err)
 				}
@@ -171,7 +171,7 @@ func TestAnIdleClientReplacesItsTokenToo(t *testing.T) {
 	c := w.idleClient(w.config)
 	ids := w.users(1)
 	for w.logins() < 2 {
-		if r := c.Read(t.Context(), ids)[0]; r.Err != nil {
+		if r := c.Read(t.Context(), ids, nil)[0]; r.Err != nil {
 			t.Fatalf("Read = %v, want the setting", r.Err)
 		}
 		time.Sleep(5 * time.Millisecond)
@@ -218,8 +218,8 @@ func TestLoginsThatFail(t *testing.T) {
 			c := w.idleClient(cfg)
 			_, created := c.CreateSubscription(t.Context(), wanted("8c1d", "https://hook.example", time.Hour))
 			for what, err := range map[string]error{
-				"Token": c.Token(t.Context()), "Read": c.Read(t.Context(), []ooo.ObjectID{"8c1d"})[0].Err,
-				"a batch": c.Read(t.Context(), []ooo.ObjectID{"8c1d", "8c1e"})[1].Err, "CreateSubscription": created,
+				"Token": c.Token(t.Context()), "Read": c.Read(t.Context(), []ooo.ObjectID{"8c1d"}, nil)[0].Err,
+				"a batch": c.Read(t.Context(), []ooo.ObjectID{"8c1d", "8c1e"}, nil)[1].Err, "CreateSubscription": created,
 			} {
 				if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.mention) || strings.Contains(err.Error(), cfg.ClientSecret) {
 					t.Errorf("%s = %v, want %v that mentions %s and no secret", what, err, tt.want, tt.mention)
@@ -238,7 +238,7 @@ func TestFailedLoginsAreNotRepeatedForEachCall(t *testing.T) {
 	w.fault(graphsim.Fault{Operation: "token", Kind: "status", Status: 503})
 	began := time.Now()
 	for range 200 {
-		if r := c.Read(t.Context(), ids)[0]; !errors.Is(r.Err, ooo.ErrUnavailable) {
+		if r := c.Read(t.Context(), ids, nil)[0]; !errors.Is(r.Err, ooo.ErrUnavailable) {
 			t.Fatalf("Read = %v, want %v", r.Err, ooo.ErrUnavailable)
 		}
 	}
@@ -246,5 +246,5 @@ func TestFailedLoginsAreNotRepeatedForEachCall(t *testing.T) {
 		t.Errorf("%d logins, want at most %d", w.logins(), most)
 	}
 	w.ClearFaults()
-	until(t, "a read after the login works again", func() bool { return c.Read(t.Context(), ids)[0].Err == nil })
+	until(t, "a read after the login works again", func() bool { return c.Read(t.Context(), ids, nil)[0].Err == nil })
 }

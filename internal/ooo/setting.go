@@ -110,6 +110,8 @@ func stamp(t time.Time) string {
 // Reading is the answer to one mailbox read.
 type Reading struct {
 	ID      ObjectID
+	Digest  Digest // of the answer
+	Same    bool   // the answer is the one that the asker knows; Setting is empty
 	Setting Setting
 	Err     error // then Setting is empty
 }

@@ -20,11 +20,9 @@ func (w *Watcher) read(ctx context.Context, clock due.Clock, claims []ooo.Claim)
 		}
 		claims = []ooo.Claim{found}
 	}
-	ids := make([]ooo.ObjectID, len(claims))
-	for i, c := range claims {
-		ids[i] = c.ObjectID
-	}
-	readings := w.cfg.Graph.Read(ctx, ids)
+	ids, known := make([]ooo.ObjectID, len(claims)), make([]ooo.Digest, len(claims))
+	w.memory.recall(claims, ids, known)
+	readings := w.cfg.Graph.Read(ctx, ids, known)
 	finished := make([]ooo.Finished, 0, len(claims))
 	for i, c := range claims {
 		f, outcome := w.conclude(ctx, clock, c, readings[i])
@@ -98,15 +96,19 @@ func (w *Watcher) conclude(ctx context.Context, clock due.Clock, c ooo.Claim, r 
 	}
 	f := ooo.Finished{Claim: c, Read: true, Every: w.cfg.Interval}
 	outcome := Unchanged
-	if fingerprint := r.Setting.Fingerprint(); fingerprint != c.Fingerprint {
-		var err error
-		outcome, err = w.record(ctx, clock, c, r.Setting, fingerprint)
-		if err != nil {
-			if finished := w.unstored(ctx, clock, c, err); len(finished) == 1 {
-				return finished[0], outcome
+	if !r.Same {
+		fingerprint := r.Setting.Fingerprint()
+		if fingerprint != c.Fingerprint {
+			var err error
+			outcome, err = w.record(ctx, clock, c, r.Setting, fingerprint)
+			if err != nil {
+				if finished := w.unstored(ctx, clock, c, err); len(finished) == 1 {
+					return finished[0], outcome
+				}
+				return ooo.Finished{}, Stale
 			}
-			return ooo.Finished{}, Stale
 		}
+		w.memory.keep(c.Key, fingerprint, r.Digest)
 	}
 	if outcome == Unchanged && c.Source == ooo.SourceNotification {
 		if late, known, err := w.cfg.Store.Announced(ctx, c); err == nil && known {

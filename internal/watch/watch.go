@@ -53,7 +53,8 @@ type Store interface {
 // Graph is the directory and the mailboxes.
 type Graph interface {
 	Find(ctx context.Context, address string) (ooo.Person, error)
-	Read(ctx context.Context, ids []ooo.ObjectID) []ooo.Reading
+	// Read reads mailboxes; a reading whose answer has the known digest is Same.
+	Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.Reading
 }
 
 // Noticed is a change that was recorded.
@@ -100,6 +101,7 @@ const (
 type Watcher struct {
 	cfg     Config
 	finds   chan struct{} // capacity: how many may be looked up at once
+	memory  memory
 	reads   *due.Loop
 	windows *due.Loop
 }

@@ -100,6 +100,49 @@ func TestOnlyChangesAreNoticed(t *testing.T) {
 	})
 }
 
+func TestOnlyAnswersThatDifferAreDecoded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.add("ann", off)
+		run(t, w, func(noticed func() []watch.Noticed) {
+			for _, step := range []struct {
+				what    string
+				change  func()
+				decoded int
+				changes int
+			}{
+				{"monitoring starts", func() {}, 1, 1},
+				{"nothing", func() {}, 0, 1},
+				{"the placeholder dates slide", func() { w.noise++ }, 1, 1},
+				{"another replica records what it read", func() {
+					c := w.claims["ann"]
+					c.Fingerprint = on.Fingerprint()
+					w.claims["ann"] = c
+				}, 1, 1},
+				{"the record has to be written anew", func() {
+					c := w.claims["ann"]
+					c.Fingerprint = ""
+					w.claims["ann"] = c
+				}, 1, 1},
+				{"ann leaves", func() { w.graph["id-ann"] = ooo.Reading{ID: "id-ann", Setting: on} }, 1, 2},
+				{"ann is back, and all is as it once was", func() { w.graph["id-ann"] = ooo.Reading{ID: "id-ann", Setting: off} }, 1, 3},
+			} {
+				var reads, same int
+				w.set(func() { reads, same = len(w.reads["id-ann"]), w.same; step.change() })
+				time.Sleep(20*time.Second + time.Millisecond)
+				w.set(func() {
+					if got := len(w.reads["id-ann"]) - reads - (w.same - same); got != step.decoded {
+						t.Errorf("%s: %d answers decoded, want %d", step.what, got, step.decoded)
+					}
+				})
+				if got := len(noticed()); got != step.changes {
+					t.Errorf("%s: %d changes in all, want %d", step.what, got, step.changes)
+				}
+			}
+		})
+	})
+}
+
 func TestWindowsTurnOnTheSecondWithoutGraph(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

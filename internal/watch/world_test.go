@@ -2,6 +2,7 @@ package watch_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,8 @@ type world struct {
 	searching time.Duration // what a look-up takes
 	reads     map[ooo.ObjectID][]time.Time
 	batches   []int
+	noise     int // what makes two answers differ that mean the same
+	same      int // answers that were not decoded
 	reasons   []string
 	announced []string // ids of notifications that found nothing new
 	refusals  int      // Record calls to refuse as stale
@@ -200,15 +203,24 @@ func (w *world) Find(_ context.Context, address string) (ooo.Person, error) {
 	return ooo.Person{ID: ooo.ObjectID("id-" + name)}, w.finding[address]
 }
 
-func (w *world) Read(_ context.Context, ids []ooo.ObjectID) []ooo.Reading {
+func (w *world) Read(_ context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.Reading {
 	time.Sleep(w.latency)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.batches = append(w.batches, len(ids))
 	var readings []ooo.Reading
-	for _, id := range ids {
+	for i, id := range ids {
 		w.reads[id] = append(w.reads[id], time.Now())
-		readings = append(readings, w.graph[id])
+		reading := w.graph[id]
+		if reading.Err == nil {
+			reading.Digest = ooo.DigestOf(fmt.Append(nil, reading.Setting, w.noise))
+			reading.Same = reading.Digest == known[i]
+		}
+		if reading.Same {
+			w.same++
+			reading.Setting = ooo.Setting{}
+		}
+		readings = append(readings, reading)
 	}
 	return readings
 }
