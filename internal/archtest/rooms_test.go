@@ -8,9 +8,9 @@ const module = "outlook-monitor/"
 // rooms says what each package may import of ours. Tests may import more.
 var rooms = map[string][]string{
 	"cmd/outlook-monitor": {
-		"internal/api", "internal/config", "internal/deliver", "internal/front", "internal/graph", "internal/graphsim",
+		"internal/api", "internal/config", "internal/deliver", "internal/doctor", "internal/front", "internal/graph", "internal/graphsim",
 		"internal/mediatorsim", "internal/ooo", "internal/redisstore", "internal/subscribe",
-		"internal/telemetry", "internal/watch", "internal/webhook",
+		"internal/telemetry", "internal/tunnel", "internal/watch", "internal/ui", "internal/webhook",
 	},
 	"cmd/graphsim": {"internal/graphsim"},
 
@@ -18,27 +18,37 @@ var rooms = map[string][]string{
 	"internal/ooo": nil,
 	"internal/due": {"internal/ooo"},
 
+	// How JSON is walked over on the hot paths.
+	"internal/jsonwalk": nil,
+
 	// Actors.
 	"internal/watch":     actor,
 	"internal/subscribe": actor,
 	"internal/deliver":   actor,
-	"internal/webhook":   actor,
+	"internal/webhook":   {"internal/ooo", "internal/due", "internal/jsonwalk"},
 	"internal/api":       actor,
+	"internal/ui":        {"internal/ooo"},
 
 	// Adapters know no actors and not each other.
-	"internal/graph":      {"internal/ooo"},
+	"internal/graph":      {"internal/ooo", "internal/jsonwalk"},
 	"internal/redisstore": {"internal/ooo"},
 
 	"internal/config":    nil,
+	"internal/doctor":    {"internal/config", "internal/ooo"},
 	"internal/front":     nil,
 	"internal/telemetry": nil,
+	"internal/tunnel":    nil,
 
 	// Stand-ins and test support know nothing of ours.
 	"internal/graphsim":    nil,
 	"internal/mediatorsim": nil,
 	"internal/redistest":   nil,
 	"internal/faults":      nil,
+	"internal/bench":       nil,
 	"internal/archtest":    nil,
+
+	// A module of its own.
+	"scripts/tools/chart": nil,
 }
 
 var actor = []string{"internal/ooo", "internal/due"}
@@ -59,10 +69,11 @@ var libraries = []struct {
 	{"github.com/alecthomas/kong", []string{"internal/config", "cmd/outlook-monitor", "cmd/graphsim"}},
 	{"github.com/prometheus/", []string{"internal/telemetry"}},
 	{"golang.org/x/crypto/acme", []string{"internal/front"}},
+	{"golang.ngrok.com/", []string{"internal/tunnel"}},
 	{"testing", []string{"internal/redistest"}},
 }
 
-var handlers = []string{"internal/api", "internal/webhook", "cmd/outlook-monitor"}
+var handlers = []string{"internal/api", "internal/ui", "internal/webhook", "cmd/outlook-monitor"}
 
 // heavy is never imported: it takes minutes to compile, and its parts do.
 const heavy = "github.com/microsoftgraph/msgraph-sdk-go"

@@ -6,18 +6,40 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // ClientStateKeys are the secrets from which clientStates are derived. The first
 // is used for new subscriptions, all are accepted: that is how they are rotated.
 // They can't print themselves.
 type ClientStateKeys struct {
-	// Pointers to strings, because fmt prints what is in another struct's
-	// unexported field without asking for methods; of these it prints addresses.
-	keys []*string
+	// Pointers, because fmt prints what is in another struct's unexported field
+	// without asking for methods; of these it prints addresses.
+	keys []*stateKey
+}
+
+// stateKey is one secret, with HMACs that are keyed already.
+type stateKey struct{ macs sync.Pool }
+
+func newStateKey(secret string) *stateKey {
+	k := new(stateKey)
+	k.macs.New = func() any { return hmac.New(sha256.New, []byte(secret)) }
+	return k
+}
+
+// mac appends the HMAC of text, as 43 characters.
+func (k *stateKey) mac(to []byte, text string) []byte {
+	h := k.macs.Get().(hash.Hash)
+	defer k.macs.Put(h)
+	h.Reset()
+	var buffer [128]byte
+	var sum [sha256.Size]byte
+	h.Write(append(buffer[:0], text...))
+	return base64.RawURLEncoding.AppendEncode(to, h.Sum(sum[:0]))
 }
 
 // NewClientStateKeys returns keys for the given secrets, the first for new
@@ -26,7 +48,7 @@ func NewClientStateKeys(secrets ...string) ClientStateKeys {
 	var k ClientStateKeys
 	for _, s := range secrets {
 		if s != "" {
-			k.keys = append(k.keys, &s)
+			k.keys = append(k.keys, newStateKey(s))
 		}
 	}
 	return k
@@ -46,10 +68,10 @@ func (k ClientStateKeys) Tag() string {
 
 // Accepts says whether the secret with this tag is accepted.
 func (k ClientStateKeys) Accepts(tag string) bool {
-	return slices.ContainsFunc(k.keys, func(key *string) bool { return tagOf(key) == tag })
+	return slices.ContainsFunc(k.keys, func(key *stateKey) bool { return tagOf(key) == tag })
 }
 
-func tagOf(key *string) string { return mac(key, "tag")[:tagLength] }
+func tagOf(key *stateKey) string { return string(key.mac(nil, "tag")[:tagLength]) }
 
 const (
 	tagLength = 8
@@ -65,7 +87,7 @@ func (k ClientStateKeys) Derive(user Key, resource string) string {
 		return ""
 	}
 	named := string(user) + "." + ResourceTag(resource)
-	return named + "." + mac(k.keys[0], named)
+	return named + "." + string(k.keys[0].mac(nil, named))
 }
 
 // ResourceTag names a resource template inside a clientState: 8 characters.
@@ -89,8 +111,9 @@ func (k ClientStateKeys) Verify(clientState string) (Key, bool) {
 		return "", false
 	}
 	right := 0
+	var buffers [2][macLength]byte
 	for _, key := range k.keys {
-		right |= subtle.ConstantTimeCompare([]byte(mac(key, named)), []byte(given))
+		right |= subtle.ConstantTimeCompare(key.mac(buffers[0][:0], named), append(buffers[1][:0], given...))
 	}
 	user, _, _ := strings.Cut(named, ".")
 	if right != 1 || !ValidKey(Key(user)) {
@@ -105,10 +128,4 @@ func cutLast(s string) (before, after string, ok bool) {
 		return "", "", false
 	}
 	return s[:i], s[i+1:], true
-}
-
-func mac(key *string, text string) string {
-	h := hmac.New(sha256.New, []byte(*key))
-	h.Write([]byte(text))
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }

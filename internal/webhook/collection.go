@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -80,18 +81,39 @@ type collection struct {
 	tokens  []string // validation tokens; what is no text is an empty one
 }
 
+// buffers are for bodies: of *bytes.Buffer.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// mostPooled is the size beyond which a buffer is not kept.
+const mostPooled = 1 << 20
+
 // decode reads a collection.
 func decode(body io.Reader) (collection, error) {
-	data, err := io.ReadAll(body)
+	buffer := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buffer.Cap() <= mostPooled {
+			buffer.Reset()
+			buffers.Put(buffer)
+		}
+	}()
+	_, err := buffer.ReadFrom(body)
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return collection{}, errTooLarge
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return collection{}, errSlow
 	}
-	if err != nil {
+	if err != nil || !json.Valid(buffer.Bytes()) {
 		return collection{}, errNoCollection
 	}
+	if c, ok := decodePlain(buffer.Bytes()); ok {
+		return c, nil
+	}
+	return decodeAny(buffer.Bytes())
+}
+
+// decodeAny takes a collection apart whatever JSON it is.
+func decodeAny(data []byte) (collection, error) {
 	var raw struct {
 		Value  json.RawMessage `json:"value"`
 		Tokens any             `json:"validationTokens"`
@@ -106,13 +128,21 @@ func decode(body io.Reader) (collection, error) {
 	c := collection{tokens: tokensOf(raw.Tokens)}
 	for _, value := range values {
 		var it item
-		if bytes.Equal(value, []byte("null")) || json.Unmarshal(value, &it) != nil || it.ChangeType == "" && it.LifecycleEvent == "" {
-			c.ignored++
-			continue
+		if bytes.Equal(value, []byte("null")) || json.Unmarshal(value, &it) != nil {
+			it = item{}
 		}
-		c.items = append(c.items, it)
+		c.add(it)
 	}
 	return c, nil
+}
+
+// add takes an item in, if it is of a kind.
+func (c *collection) add(it item) {
+	if it.ChangeType == "" && it.LifecycleEvent == "" {
+		c.ignored++
+		return
+	}
+	c.items = append(c.items, it)
 }
 
 // tokensOf returns the tokens of a request. Something else in their place counts
