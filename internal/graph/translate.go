@@ -112,6 +112,11 @@ var (
 		{status: http.StatusForbidden, with: deniedPerson},
 		{status: http.StatusBadRequest, err: ooo.ErrRejected},
 	}}
+	// aPresence is a request for the presence of several.
+	aPresence = subject{outcomes: []outcome{
+		{status: http.StatusForbidden, with: deniedPresence},
+		{status: http.StatusBadRequest, err: ooo.ErrRejected},
+	}}
 	// aCreation is a POST of a subscription, aSubscription a call about one that
 	// exists, aListing one about all. They differ in what a 404 has not found.
 	aCreation     = subject{outcomes: slices.Concat(noMailbox, aboutSubscriptions)}
@@ -148,6 +153,10 @@ var (
 
 func deniedPerson(*refusal) error {
 	return fmt.Errorf("User.Read.All is needed to find people: %w", ooo.ErrDenied)
+}
+
+func deniedPresence(*refusal) error {
+	return fmt.Errorf("Presence.Read.All is needed to sweep presence: %w", ooo.ErrDenied)
 }
 
 func duplicate(r *refusal) error {

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/doctor"
+	"outlook-monitor/internal/front"
+	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/redisstore"
+	"outlook-monitor/internal/webhook"
+)
+
+// examinedGraph is Graph as the doctor asks it.
+type examinedGraph struct {
+	*graph.Client
+	logsInAs graph.Config
+}
+
+// Grant says what the token allows.
+func (g examinedGraph) Grant(ctx context.Context) (doctor.Grant, error) {
+	grant, err := g.Client.Grant(ctx)
+	return doctor.Grant(grant), err
+}
+
+// CredentialExpires says when the certificate that logs in ends.
+func (g examinedGraph) CredentialExpires() (time.Time, error) { return g.logsInAs.CertificateExpires() }
+
+// Read reads one mailbox.
+func (g examinedGraph) Read(ctx context.Context, id ooo.ObjectID) (ooo.Setting, error) {
+	reading := g.Client.Read(ctx, []ooo.ObjectID{id}, nil)[0]
+	return reading.Setting, reading.Err
+}
+
+// examinedRedis is Redis as the doctor asks it.
+type examinedRedis struct{ *redisstore.Store }
+
+// Describe says what Redis is and what is wrong with how it is set up.
+func (r examinedRedis) Describe(ctx context.Context) (doctor.RedisFacts, error) {
+	findings, err := r.Inspect(ctx)
+	switch {
+	case errors.Is(err, redisstore.ErrTooOld), errors.Is(err, redisstore.ErrReplica):
+		return doctor.RedisFacts{}, fmt.Errorf("%w: %w", doctor.ErrRedisUnfit, err)
+	case err != nil:
+		return doctor.RedisFacts{}, err
+	}
+	told, err := r.Store.Describe(ctx)
+	switch {
+	case errors.Is(err, redisstore.ErrNewerSchema), errors.Is(err, redisstore.ErrOneOfACluster):
+		return doctor.RedisFacts{}, fmt.Errorf("%w: %w", doctor.ErrRedisUnfit, err)
+	case err != nil:
+		return doctor.RedisFacts{}, err
+	}
+	facts := doctor.RedisFacts{Server: told.Server, Form: told.Form, Keeping: told.Keeping, Policy: told.Policy, Memory: told.Memory}
+	for _, f := range findings {
+		fault := doctor.Fault{Problem: f.Problem, Remedy: f.Remedy}
+		if len(f.Servers) > 0 {
+			fault.Problem += " (" + strings.Join(f.Servers, ", ") + ")"
+		}
+		if f.Evicts() {
+			facts.Evicted = append(facts.Evicted, fault)
+		} else {
+			facts.Loss = append(facts.Loss, fault)
+		}
+	}
+	return facts, nil
+}
+
+// standIn answers Graph in place of a service that does not run.
+type standIn struct {
+	settings config.Settings
+	log      *slog.Logger
+}
+
+// listen answers until stop is called.
+func (s standIn) listen(ctx context.Context) (stop func(), err error) {
+	l := front.Listener{}
+	if s.settings.TLSCertFile != "" {
+		certificate, err := front.NewCertificate(s.settings.TLSCertFile, s.settings.TLSKeyFile, s.log)
+		if err != nil {
+			return nil, err
+		}
+		l.TLS = certificate.TLS()
+	} else if len(s.settings.ACMEDomains) > 0 {
+		l.TLS = &tls.Config{MinVersion: tls.VersionTLS12} // the service's own come from ACME
+	}
+	receiver, err := webhook.New(webhook.Config{Inbox: nobody{}, Keys: noKeys, Log: s.log})
+	if err != nil {
+		return nil, err
+	}
+	engine := api.NewEngine(s.log)
+	receiver.Register(engine)
+	if base, err := s.settings.PublicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
+		receiver.Register(engine.Group(base.Path)) // as the service does
+	}
+	l.Handler = engine
+	var listening net.ListenConfig
+	if l.Listener, err = listening.Listen(ctx, "tcp", s.settings.ListenAddr); err != nil {
+		return nil, err
+	}
+	under, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = front.Serve(under, l, s.log) // what can't be served is seen from outside
+	}()
+	return func() { cancel(); <-ended }, nil
+}
+
+// nobody keeps nothing: without keys no notification is believed, and Graph sends
+// those that come again when the service runs.
+type nobody struct{ webhook.Inbox }
+
+var errNotServing = errors.New("the service does not run yet")
+
+func noKeys(context.Context) (ooo.ClientStateKeys, error) {
+	return ooo.ClientStateKeys{}, errNotServing
+}

@@ -1,0 +1,48 @@
+package doctor_test
+
+import (
+	"strings"
+	"testing"
+
+	"outlook-monitor/internal/doctor"
+)
+
+func TestPrinter(t *testing.T) {
+	report := doctor.Report{Checks: []doctor.Result{
+		{Name: "settings", Status: doctor.OK, Found: "all understood"},
+		{Name: "login", Status: doctor.Failed, Found: "the client secret has expired", Remedy: "make a new one, put it into AZURE_CLIENT_SECRET and restart"},
+		{Name: "Redis persistence", Status: doctor.Skipped, Found: "because Redis failed"},
+	}}
+	const plain = `  ok       settings           all understood
+  failed   login              the client secret has expired
+                              → make a new one, put it into
+                                AZURE_CLIENT_SECRET and restart
+  skipped  Redis persistence  because Redis failed
+
+1 failed, 1 ok, 1 skipped
+`
+	print := func(p doctor.Printer) string {
+		var out strings.Builder
+		p.Out = &out
+		for _, r := range report.Checks {
+			if err := p.Result(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.Summary(report); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	if got := print(doctor.Printer{Width: 64}); got != plain {
+		t.Errorf("text =\n%s\nwant\n%s", got, plain)
+	}
+	coloured := print(doctor.Printer{Width: 64, Colour: true})
+	if !strings.Contains(coloured, "\x1b[32mok\x1b[0m       settings") || !strings.Contains(coloured, "\x1b[1;31m1 failed, 1 ok, 1 skipped\x1b[0m") {
+		t.Errorf("coloured = %q, want green and red", coloured)
+	}
+	bare := strings.NewReplacer("\x1b[32m", "", "\x1b[1;31m", "", "\x1b[2m", "", "\x1b[36m", "", "\x1b[0m", "").Replace(coloured)
+	if bare != plain {
+		t.Errorf("without its colours it is\n%s\nwant\n%s", bare, plain)
+	}
+}

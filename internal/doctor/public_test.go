@@ -1,0 +1,145 @@
+package doctor_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/doctor"
+)
+
+// answers is a server that always says the same.
+func answers(status int, kind, body string, headers ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		for i := 0; i < len(headers); i += 2 {
+			w.Header().Set(headers[i], headers[i+1])
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// proxy is a proxy in front of the service that changes requests.
+func proxy(change func(*http.Request)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		change(r)
+		serve(w, r)
+	}
+}
+
+func TestWhatIsInTheWayOfPublicURL(t *testing.T) {
+	const page = "<!DOCTYPE html><html><head><title>Sign in to\x1b[31m continue</title></head></html>"
+	tests := map[string]struct {
+		server        http.HandlerFunc
+		status        doctor.Status
+		found, remedy string
+	}{
+		"the service itself":                       {serve, doctor.OK, "the handshake works", ""},
+		"a proxy that drops the query":             {proxy(func(r *http.Request) { r.URL.RawQuery = "" }), doctor.Failed, "the query is lost", "pass the query on"},
+		"a proxy that encodes the query again":     {proxy(func(r *http.Request) { r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "%", "%25") }), doctor.Failed, "encoded twice", "pass the query on"},
+		"a proxy that decodes the query":           {proxy(func(r *http.Request) { r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "%2b", "+") }), doctor.Failed, "encoded twice on its way, or decoded twice", "pass the query on"},
+		"a proxy that cuts the query":              {proxy(func(r *http.Request) { r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "%26", "&") }), doctor.Failed, "encoded twice on its way, or decoded twice", "pass the query on"},
+		"a proxy that adds to the path":            {proxy(func(r *http.Request) { r.URL.Path = "/app" + r.URL.Path }), doctor.Failed, "under another path than /graph/notifications", "prefix"},
+		"a proxy that knows one of two paths":      {proxy(func(r *http.Request) { r.URL.Path = strings.Replace(r.URL.Path, "lifecycle", "x", 1) }), doctor.Failed, "under another path than /graph/lifecycle", "prefix"},
+		"a proxy that changes the type":            {retyped, doctor.Failed, "comes as text/html", "Content-Type"},
+		"a proxy without its service":              {answers(502, "text/html", page), doctor.Failed, "the proxy answers 502", "LISTEN_ADDR"},
+		"a firewall for web applications":          {answers(403, "text/html", page), doctor.Failed, "it answers 403", "/graph/"},
+		"a page to log in":                         {answers(200, "text/html", page), doctor.Failed, `a page of HTML comes back: a login, or a warning page of a tunnel or proxy ("Sign in to[31m continue")`, "/graph/"},
+		"a redirect to a login":                    {answers(302, "text/html", "", "Location", "https://login.example/authorize?state=hidden"), doctor.Failed, "it redirects (302) to https://login.example/authorize", "final address"},
+		"a redirect to nowhere":                    {answers(301, "text/html", ""), doctor.Failed, "it redirects (301)", "final address"},
+		"a tunnel's warning":                       {answers(200, "text/html", page, "Ngrok-Error-Code", "ERR_NGROK_6024"), doctor.Failed, "a page of HTML", "browser warning"},
+		"a tunnel that is offline":                 {answers(404, "text/html", page, "Ngrok-Error-Code", "ERR_NGROK_3200"), doctor.Failed, "this tunnel is offline", "start the tunnel again"},
+		"a tunnel over its limit":                  {answers(429, "text/html", page, "Ngrok-Error-Code", "ERR_NGROK_727"), doctor.Failed, "ngrok itself answers: ERR_NGROK_727", "tunnel"},
+		"another service":                          {answers(404, "text/plain", "nothing"), doctor.Failed, "another server answers 404", "LISTEN_ADDR"},
+		"a site without programs":                  {answers(405, "text/plain", ""), doctor.Failed, "takes no POST", "LISTEN_ADDR"},
+		"a service that says yes to all":           {answers(200, "text/plain", "ok"), doctor.Failed, "something else than the service", "PUBLIC_URL"},
+		"a service that says no, but is not ours":  {answers(400, "text/plain", "ok"), doctor.Failed, "it answers 400 instead of 200", "PUBLIC_URL"},
+		"a service that takes anything for a hook": {answers(202, "text/plain", ""), doctor.Failed, "it answers 202 instead of 200", "PUBLIC_URL"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			server := httptest.NewServer(tt.server)
+			defer server.Close()
+			w.env["PUBLIC_URL"] = server.URL
+			wants(t, w.check("public URL"), tt.status, tt.found, tt.remedy)
+		})
+	}
+}
+
+func retyped(w http.ResponseWriter, r *http.Request) {
+	serve(plainly{w}, r)
+}
+
+// plainly takes every text for HTML.
+type plainly struct{ http.ResponseWriter }
+
+func (p plainly) Write(text []byte) (int, error) {
+	p.Header().Set("Content-Type", "text/html")
+	return p.ResponseWriter.Write(text)
+}
+
+func TestAPrefixThatAProxyTakesOff(t *testing.T) {
+	w := newWorld(t)
+	to, err := url.Parse(w.env["PUBLIC_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.StripPrefix("/app", httputil.NewSingleHostReverseProxy(to)))
+	defer server.Close()
+	w.env["PUBLIC_URL"] = server.URL + "/app/"
+	wants(t, w.check("public URL"), doctor.OK, "the handshake works at "+server.URL+"/app", "")
+}
+
+func TestPublicURLSeenFromOutside(t *testing.T) {
+	t.Run("there is none", func(t *testing.T) {
+		w := newWorld(t)
+		w.env["PUBLIC_URL"] = ""
+		wants(t, w.check("public URL"), doctor.Warning, "each mailbox is read every 2s", "set PUBLIC_URL")
+		wants(t, w.check("subscription"), doctor.Skipped, "--subscribe", "")
+	})
+	t.Run("a tunnel will give it", func(t *testing.T) {
+		w := newWorld(t)
+		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["NGROK_AUTHTOKEN"] = "", "ngrok", secret
+		wants(t, w.check("public URL"), doctor.Skipped, "TUNNEL=ngrok", "")
+	})
+	t.Run("this machine alone can reach it", func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.Endpoint = "https://192.0.2.1:1"
+		w.cfg.AuthorityHost = w.env["PUBLIC_URL"]
+		wants(t, w.check("public URL"), doctor.Failed, "this machine alone", "the internet")
+	})
+	t.Run("it is allowed for others alone", func(t *testing.T) {
+		w := newWorld(t)
+		server := httptest.NewServer(answers(403, "text/plain", ""))
+		defer server.Close()
+		w.env["PUBLIC_URL"], w.env["PUBLIC_ALLOW"] = server.URL, "192.0.2.1"
+		wants(t, w.check("public URL"), doctor.Warning, "PUBLIC_ALLOW leaves this machine out", "--subscribe")
+	})
+	t.Run("ACME has given no certificate yet", func(t *testing.T) {
+		w := newWorld(t)
+		w.env["PUBLIC_URL"], w.env["ACME_DOMAINS"] = "https://monitor.example.com", "monitor.example.com"
+		wants(t, w.check("public URL"), doctor.Skipped, "only the running service has the certificate", "")
+		wants(t, w.check("certificates"), doctor.OK, "ACME", "")
+	})
+}
+
+func TestThatItIsSlowIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "lifecycle") {
+			time.Sleep(3100 * time.Millisecond)
+		}
+		serve(w, r)
+	}))
+	defer server.Close()
+	w.env["PUBLIC_URL"] = server.URL
+	wants(t, w.check("public URL"), doctor.Warning, "the handshake works, but took", "more than 3 s")
+}

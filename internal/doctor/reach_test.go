@@ -1,0 +1,220 @@
+package doctor_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/doctor"
+)
+
+// secure starts a server with a certificate of its own making.
+func secure(t *testing.T, certificate tls.Certificate, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes fail on purpose
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
+// issue makes a certificate that vouches for itself until ends, and its files.
+func issue(t *testing.T, host string, ends time.Time) (pair tls.Certificate, certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "made here"}, DNSNames: []string{host},
+		NotBefore: time.Now().Add(-100 * 24 * time.Hour), NotAfter: ends, IsCA: true, BasicConstraintsValid: true,
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		template.DNSNames, template.IPAddresses = nil, []net.IP{ip}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	if pair, err = tls.X509KeyPair(cert, keyPEM); err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	for file, text := range map[string][]byte{certFile: cert, keyFile: keyPEM} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return pair, certFile, keyFile
+}
+
+// deaf returns an address that takes connections and says nothing.
+func deaf(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln.Addr().String()
+}
+
+func TestWaysToAHost(t *testing.T) {
+	year := time.Now().Add(365 * 24 * time.Hour)
+	good, _, _ := issue(t, "127.0.0.1", year)
+	elsewhere, _, _ := issue(t, "elsewhere.example", year)
+	old, _, _ := issue(t, "127.0.0.1", time.Now().Add(-24*time.Hour))
+	well := secure(t, good, serve)
+	ahead := secure(t, good, answers(200, "text/plain", "", "Date", time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)))
+	gone := httptest.NewTLSServer(nil)
+	gone.Close()
+	cutting := secure(t, good, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	plain := httptest.NewServer(http.HandlerFunc(serve))
+	t.Cleanup(plain.Close)
+	stranger := secure(t, elsewhere, serve)
+	tests := map[string]struct {
+		url           string
+		trust         *httptest.Server
+		status        doctor.Status
+		found, remedy string // of the Graph check
+		public        string // remedy of the public URL check
+	}{
+		"it answers":                   {well.URL, well, doctor.OK, "TLS 1.3, certificate by made here", "", ""},
+		"its clock is another one":     {ahead.URL, ahead, doctor.Warning, "this machine's clock is", "over the network", "look where"},
+		"nothing listens":              {gone.URL, well, doctor.Failed, "refuses the connection", "firewall", "right port"},
+		"the name does not exist":      {"https://nowhere.invalid", well, doctor.Failed, "nowhere.invalid", "DNS", "DNS"},
+		"nobody vouches for it":        {well.URL, stranger, doctor.Failed, `does not trust the certificate of ` + strings.TrimPrefix(well.URL, "https://") + `, issued by "made here"`, "proxy", "public authority"},
+		"its certificate is another's": {stranger.URL, stranger, doctor.Failed, "is for elsewhere.example", "proxy", "certificate for the host"},
+		"its certificate has ended":    {secure(t, old, serve).URL, secure(t, old, serve), doctor.Failed, "is valid from", "clock", "renew"},
+		"it speaks no TLS":             {strings.Replace(plain.URL, "http:", "https:", 1), well, doctor.Failed, "speaks no TLS", "port", "let TLS end"},
+		"it cuts the connection":       {cutting.URL, cutting, doctor.Failed, "cuts the connection", "firewall", "proxy's log"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.cfg.Endpoint, w.cfg.Roots = tt.url, pool(tt.trust)
+			w.env["PUBLIC_URL"] = tt.url
+			report := w.run()
+			for _, r := range report.Checks {
+				switch r.Name {
+				case "Graph":
+					wants(t, r, tt.status, tt.found, tt.remedy)
+				case "public URL":
+					if !strings.Contains(r.Remedy, tt.public) || (tt.public == "") != (r.Status == doctor.OK) {
+						t.Errorf("public URL = %+v, want the remedy %q", r, tt.public)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestAHostThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cfg.Endpoint = "https://" + deaf(t)
+	wants(t, w.check("Graph"), doctor.Failed, "does not answer in time", "firewall")
+}
+
+func TestThePublicCertificateEndsSoon(t *testing.T) {
+	pair, _, _ := issue(t, "127.0.0.1", time.Now().Add(time.Hour))
+	server := secure(t, pair, serve)
+	w := newWorld(t)
+	w.cfg.Roots, w.env["PUBLIC_URL"] = pool(server), server.URL
+	wants(t, w.check("public URL"), doctor.Warning, "the certificate ends", "renew it")
+}
+
+func TestCertificatesThatEnd(t *testing.T) {
+	day := 24 * time.Hour
+	tests := map[string]struct {
+		left          time.Duration
+		status        doctor.Status
+		found, remedy string
+	}{
+		"in a year":   {365*day + time.Hour, doctor.OK, "in 365 days", ""},
+		"in ten days": {10*day + time.Hour, doctor.Warning, "in 10 days", "renew"},
+		"in an hour":  {time.Hour, doctor.Warning, " minutes", "renew"},
+		"yesterday":   {-day, doctor.Failed, "ended", "renew"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			_, w.env["TLS_CERT_FILE"], w.env["TLS_KEY_FILE"] = issue(t, "127.0.0.1", time.Now().Add(tt.left))
+			wants(t, w.check("certificates"), tt.status, tt.found, tt.remedy)
+
+			w.graph.ends = time.Now().Add(tt.left)
+			w.env["AZURE_CLIENT_SECRET"], w.env["AZURE_CLIENT_CERTIFICATE_PATH"] = "", w.env["TLS_CERT_FILE"]
+			got := w.check("credential expiry")
+			wants(t, got, tt.status, tt.found, strings.Replace(tt.remedy, "renew", "upload its public part", 1))
+		})
+	}
+}
+
+func TestMediator(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	year := time.Now().Add(365 * 24 * time.Hour)
+	pair, _, _ := issue(t, "127.0.0.1", year)
+	private := secure(t, pair, mediate)
+	start := func(handler http.HandlerFunc) string {
+		server := httptest.NewServer(handler)
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	here := start(mediate)
+	tests := map[string]struct {
+		url, token    string
+		status        doctor.Status
+		found, remedy string
+	}{
+		"it is well":                {here, secret, doctor.OK, "knows /api/setstatus", ""},
+		"it is well, by its URL":    {strings.Replace(here, "http://", "http://monitor:"+secret+"@", 1), "", doctor.OK, "knows /api/setstatus", ""},
+		"the token is wrong":        {here, "wrong", doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
+		"it is away":                {gone.URL, secret, doctor.Failed, "refuses the connection", "start the mediator"},
+		"its authority is unknown":  {private.URL, secret, doctor.Failed, "does not trust", "SSL_CERT_FILE"},
+		"it redirects":              {start(answers(301, "text/html", "", "Location", "https://vmo.example/")), secret, doctor.Failed, "redirects (301) to https://vmo.example/", "final address"},
+		"it is broken":              {start(answers(500, "text/html", "")), secret, doctor.Failed, "it answers 500", "log"},
+		"another program is there":  {start(serveMain), secret, doctor.Failed, "has no /api/setstatus", "MEDIATOR_URL"},
+		"it is this program itself": {start(answers(200, "text/plain", "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL.")), secret, doctor.Failed, "outlook-monitor itself", "the other way round"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.env["MEDIATOR_URL"], w.env["MEDIATOR_TOKEN"] = tt.url, tt.token
+			wants(t, w.check("mediator"), tt.status, tt.found, tt.remedy)
+		})
+	}
+}
+
+// serveMain is a program with a main page and nothing else.
+func serveMain(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/" {
+		http.NotFound(w, r)
+		return
+	}
+	fmt.Fprint(w, "welcome")
+}

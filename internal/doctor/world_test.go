@@ -1,0 +1,212 @@
+package doctor_test
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/doctor"
+	"outlook-monitor/internal/ooo"
+)
+
+const (
+	ann    = "ann@contoso.example"
+	annID  = "8c1d2f3e-0000-4000-8000-000000000001"
+	secret = "a-secret-nobody-may-see"
+)
+
+// graph is a Graph where everything is well, unless a test says otherwise.
+type graph struct {
+	grant                              doctor.Grant
+	login, found, read, create, remove error
+	ends                               time.Time
+	asked                              ooo.SubscriptionRequest
+	deleted                            ooo.SubscriptionID
+}
+
+func (g *graph) Grant(context.Context) (doctor.Grant, error) { return g.grant, g.login }
+
+func (g *graph) CredentialExpires() (time.Time, error) { return g.ends, g.login }
+
+func (g *graph) Find(_ context.Context, address string) (ooo.Person, error) {
+	if address != ann {
+		return ooo.Person{}, ooo.ErrNotInDirectory
+	}
+	return ooo.Person{ID: annID}, g.found
+}
+
+func (g *graph) Read(context.Context, ooo.ObjectID) (ooo.Setting, error) {
+	if g.read != nil {
+		return ooo.Setting{}, g.read
+	}
+	return ooo.Setting{Status: ooo.AlwaysEnabled}, nil
+}
+
+func (g *graph) CreateSubscription(_ context.Context, r ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
+	g.asked = r
+	return ooo.GraphSubscription{ID: "sub-1", ExpiresAt: r.ExpiresAt}, g.create
+}
+
+func (g *graph) DeleteSubscription(_ context.Context, id ooo.SubscriptionID) error {
+	g.deleted = id
+	return g.remove
+}
+
+// redis is a Redis where everything is well, unless a test says otherwise.
+type redis struct {
+	facts doctor.RedisFacts
+	err   error
+	ping  time.Duration
+	off   time.Duration
+}
+
+func (r *redis) Describe(context.Context) (doctor.RedisFacts, error) { return r.facts, r.err }
+
+func (r *redis) Ping(context.Context) error {
+	time.Sleep(r.ping)
+	return r.err
+}
+
+func (r *redis) Now(context.Context) (time.Time, error) { return time.Now().Add(r.off), r.err }
+
+// world is what the doctor looks at: real servers, and a Graph and a Redis that
+// play along.
+type world struct {
+	t     *testing.T
+	env   map[string]string
+	cfg   doctor.Config
+	graph *graph
+	redis *redis
+}
+
+// newWorld returns a world where everything is well.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	service := httptest.NewServer(http.HandlerFunc(serve))
+	t.Cleanup(service.Close)
+	mediator := httptest.NewServer(http.HandlerFunc(mediate))
+	t.Cleanup(mediator.Close)
+	w := &world{
+		t: t,
+		graph: &graph{grant: doctor.Grant{
+			Expires: time.Now().Add(time.Hour), Readable: true,
+			Roles: []string{"MailboxSettings.Read", "User.Read.All", "Calendars.Read"},
+		}},
+		redis: &redis{facts: doctor.RedisFacts{
+			Server: "Redis 7.2.4", Keeping: "an append-only file", Policy: "noeviction", Memory: "1.5M used",
+		}},
+		env: map[string]string{
+			"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "app", "AZURE_CLIENT_SECRET": secret,
+			"PUBLIC_URL": service.URL, "MEDIATOR_URL": mediator.URL, "MEDIATOR_TOKEN": secret, "LISTEN_ADDR": "127.0.0.1:0",
+			"REDIS_URL": "redis://:" + secret + "@127.0.0.1:6379/0", "CLIENT_STATE_KEY": secret,
+		},
+	}
+	w.cfg = doctor.Config{
+		Endpoint: service.URL, AuthorityHost: service.URL,
+		LoginCode:        func(err error) string { return regexp.MustCompile(`AADSTS\d+`).FindString(err.Error()) },
+		NotificationPath: "/graph/notifications", LifecyclePath: "/graph/lifecycle",
+		Listen: func(context.Context) (func(), error) { return func() {}, nil },
+		Graph:  w.graph, Redis: w.redis,
+	}
+	return w
+}
+
+// serve answers as the service does.
+func serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	token := r.URL.Query().Get("validationToken")
+	switch {
+	case r.URL.Path != "/graph/notifications" && r.URL.Path != "/graph/lifecycle":
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"error":"no such path"}`))
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	case token == "":
+		w.WriteHeader(http.StatusBadRequest)
+	default:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte(token))
+	}
+}
+
+// mediate answers as a mediator does, to who knows its token.
+func mediate(w http.ResponseWriter, r *http.Request) {
+	_, password, _ := r.BasicAuth()
+	switch {
+	case r.Header.Get("Authorization") != "Bearer "+secret && password != secret:
+		w.WriteHeader(http.StatusUnauthorized)
+	case r.URL.Path == "/":
+		_, _ = w.Write([]byte("VMO MEDIATOR"))
+	case r.URL.Path == "/api/setstatus" && r.Method == http.MethodOptions:
+		w.Header().Set("Allow", "POST, OPTIONS")
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+// run examines the world, and makes sure that no secret is told.
+func (w *world) run() doctor.Report {
+	w.t.Helper()
+	w.cfg.Settings, w.cfg.Mistakes = new(config.Serve).Settings(func(name string) string { return w.env[name] })
+	if w.cfg.Settings.RedisURL.IsZero() {
+		w.cfg.Redis = nil
+	}
+	report, err := doctor.Run(w.t.Context(), w.cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	text, err := json.Marshal(report)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, hidden := range []string{secret, ann} {
+		if strings.Contains(string(text), hidden) {
+			w.t.Errorf("the report has %q in it: %s", hidden, text)
+		}
+	}
+	return report
+}
+
+// check returns the result of one check.
+func (w *world) check(name string) doctor.Result {
+	w.t.Helper()
+	report := w.run()
+	for _, r := range report.Checks {
+		if r.Name == name {
+			return r
+		}
+	}
+	w.t.Fatalf("there is no check %q in %+v", name, report)
+	return doctor.Result{}
+}
+
+// wants tells of a result that is another one. What is no OK needs a remedy, if it
+// was checked at all.
+func wants(t *testing.T, got doctor.Result, status doctor.Status, found, remedy string) {
+	t.Helper()
+	if got.Status != status || !strings.Contains(got.Found, found) || !strings.Contains(got.Remedy, remedy) {
+		t.Errorf("%s = %s, %q, remedy %q, want %s, %q, remedy %q", got.Name, got.Status, got.Found, got.Remedy, status, found, remedy)
+	}
+	if (got.Status == doctor.Failed || got.Status == doctor.Warning) != (got.Remedy != "") {
+		t.Errorf("%s is %s with the remedy %q, want one for what is wrong alone", got.Name, got.Status, got.Remedy)
+	}
+}
+
+// pool trusts one server.
+func pool(s *httptest.Server) *x509.CertPool {
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	return roots
+}
+
+var errAny = errors.New("something else")
