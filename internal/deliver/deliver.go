@@ -45,19 +45,27 @@ type Config struct {
 
 	// Told hears of each attempt; took is the call's time, since is the time
 	// from the recorded change to now. It may be nil.
-	Told func(receipt ooo.Receipt, took, since time.Duration)
-	Log  *slog.Logger
+	Told   func(receipt ooo.Receipt, took, since time.Duration)
+	Tracer ooo.Tracer // of attempts; nil: none
+	Log    *slog.Logger
 }
 
 // Deliverer runs the deliver queue.
 type Deliverer struct {
-	cfg  Config
-	loop *due.Loop
+	cfg   Config
+	loop  *due.Loop
+	calls chan struct{} // capacity Workers: those in flight
 }
 
-// lease is how long a dead worker's user waits. It is extended while the
-// mediator takes its time.
-const lease = 6 * time.Second
+const (
+	// lease is how long a dead worker's user waits. It is extended while the
+	// mediator takes its time.
+	lease = 6 * time.Second
+	// ahead is how many users are in hand for each call in flight: what Redis has
+	// to be told of the last call holds up no other.
+	ahead = 3
+	pace  = 5 * time.Millisecond // between two looks while there is much to tell
+)
 
 // New returns a deliverer that is ready to Run.
 func New(cfg Config) (*Deliverer, error) {
@@ -73,11 +81,11 @@ func New(cfg Config) (*Deliverer, error) {
 	if cfg.Workers <= 0 {
 		cfg.Workers = 8
 	}
-	d := &Deliverer{cfg: cfg}
+	d := &Deliverer{cfg: cfg, calls: make(chan struct{}, cfg.Workers)}
 	var err error
 	d.loop, err = due.New(due.Config{
 		Queue: cfg.Queue, Name: ooo.DeliverQueue, Lease: lease,
-		Workers: cfg.Workers, Work: d.deliver, Log: cfg.Log,
+		Workers: ahead * cfg.Workers, Work: d.deliver, Pace: pace, Log: cfg.Log,
 	})
 	return d, err
 }
@@ -89,36 +97,61 @@ func (d *Deliverer) Run(ctx context.Context) error { return d.loop.Run(ctx) }
 // deliver makes one attempt for one user.
 func (d *Deliverer) deliver(ctx context.Context, clock due.Clock, claims []ooo.Claim) []ooo.Finished {
 	c := claims[0]
-	parcel, send, err := d.cfg.Store.Begin(ctx, c)
-	switch {
-	case errors.Is(err, ooo.ErrStale):
-		return nil
-	case errors.Is(err, ooo.ErrNotMonitored), err == nil && !send:
-		return []ooo.Finished{{Claim: c}}
-	case err != nil:
-		return []ooo.Finished{{Claim: c, Next: clock().Add(time.Second)}}
-	case !due.Held(ctx):
-		return nil // another may have brought a newer state by now
+	tried, finished := d.try(ctx, clock, c)
+	if tried == nil {
+		return finished
 	}
-	began := clock()
-	answer := d.cfg.Mediator.SetStatus(ctx, parcel)
-	now := clock()
-	receipt := answer.receipt(parcel, now)
-	if ctx.Err() != nil && receipt.State == ooo.DeliveryPending {
-		receipt.Next = now // stopping: the attempt was cut short by us, not by the mediator
-	}
+	receipt := tried.receipt
 
 	// How it ended is recorded even while stopping, or it would be sent again.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
 	if err := d.cfg.Store.Finish(ctx, c, receipt); err != nil {
 		d.cfg.Log.WarnContext(ctx, "the outcome of a delivery could not be recorded, it will be delivered again",
-			"user", c.Key, "sequence", parcel.Sequence, "err", err)
+			"user", c.Key, "sequence", receipt.Parcel.Sequence, "err", err)
 		return nil
 	}
 	d.log(ctx, receipt)
-	d.cfg.Told(receipt, now.Sub(began), now.Sub(parcel.ChangedAt))
+	d.cfg.Told(receipt, tried.took, tried.since)
 	return nil
+}
+
+// attempt is one call of the mediator.
+type attempt struct {
+	receipt     ooo.Receipt
+	took, since time.Duration // the call; from the recorded change to its end
+}
+
+// try calls the mediator once it is this user's turn, with the state that is the
+// newest then. If no call was made it returns what becomes of the claim.
+func (d *Deliverer) try(ctx context.Context, clock due.Clock, c ooo.Claim) (*attempt, []ooo.Finished) {
+	select {
+	case d.calls <- struct{}{}:
+		defer func() { <-d.calls }()
+	case <-ctx.Done():
+		return nil, []ooo.Finished{{Claim: c, Next: c.Due, Again: true}}
+	}
+	parcel, send, err := d.cfg.Store.Begin(ctx, c)
+	switch {
+	case errors.Is(err, ooo.ErrStale):
+		return nil, nil
+	case errors.Is(err, ooo.ErrNotMonitored), err == nil && !send:
+		return nil, []ooo.Finished{{Claim: c}}
+	case err != nil:
+		return nil, []ooo.Finished{{Claim: c, Next: clock().Add(time.Second)}}
+	case !due.Held(ctx):
+		return nil, nil // another may have brought a newer state by now
+	}
+	began := clock()
+	ctx, ended := d.attempt(ctx, parcel)
+	answer := d.cfg.Mediator.SetStatus(ctx, parcel)
+	now := clock()
+	receipt := answer.receipt(parcel, now)
+	if ctx.Err() != nil && receipt.State == ooo.DeliveryPending {
+		receipt.Next = now // stopping: the attempt was cut short by us, not by the mediator
+	}
+	ended(receipt)
+	return &attempt{receipt, now.Sub(began), now.Sub(parcel.ChangedAt)}, nil
 }
 
 // log writes one line for what was delivered and one for the first of a row of

@@ -51,7 +51,9 @@ type Config struct {
 
 	// Workers bounds the pieces of work in hand.
 	Workers int
-	Group   int // claims in one piece at most; default 1
+	// Room says how many of the Workers may be in use now; nil: all.
+	Room  func() int
+	Group int // claims in one piece at most; default 1
 	// Split forms pieces of work out of claims; nil: one piece for each claim.
 	Split func(claims []ooo.Claim) [][]ooo.Claim
 	// Work handles one piece and says when each user is due again. A claim that
@@ -134,6 +136,9 @@ func New(cfg Config) (*Loop, error) {
 		cfg.Split = singly
 	}
 	cfg.Workers, cfg.Group = max(cfg.Workers, 1), max(cfg.Group, 1)
+	if cfg.Room == nil {
+		cfg.Room = func() int { return cfg.Workers }
+	}
 	cfg.Pace = orDefault(cfg.Pace, 20*time.Millisecond)
 	cfg.Idle = orDefault(cfg.Idle, 15*time.Second)
 	cfg.Grace = orDefault(cfg.Grace, 8*time.Second)
@@ -202,7 +207,7 @@ func (l *Loop) by(at time.Time) {
 // and returns how long nothing will be due.
 func (l *Loop) look(ctx, work context.Context, running *sync.WaitGroup) time.Duration {
 	l.giveBack(ctx)
-	free := l.cfg.Workers - len(l.pieces)
+	free := min(l.cfg.Workers, l.cfg.Room()) - len(l.pieces)
 	if l.full = free <= 0; l.full {
 		return l.cfg.Idle // a result wakes the loop
 	}

@@ -20,6 +20,9 @@ var Queues = []Queue{ReadQueue, WindowQueue, DeliverQueue, SubscribeQueue}
 // it is about the directory alone.
 const DirectoryPause = "directory"
 
+// PresencePause names the wait that Graph asked for when presence was swept.
+const PresencePause = "presence"
+
 // Source says what made us look at a user. It is a history field and a metric
 // label.
 type Source string
@@ -30,6 +33,7 @@ const (
 	SourceWindow       Source = "window"       // the edge of a scheduled window
 	SourceRequest      Source = "request"      // a monitor request or an operator
 	SourceSubscription Source = "subscription" // a subscription was made: what happened before is not announced
+	SourcePresence     Source = "presence"     // the presence of the user turned
 )
 
 // Mark asks for a look at a user.
@@ -38,6 +42,7 @@ type Mark struct {
 	At     time.Time // zero: now
 	Source Source
 	ID     string // of the notification, for the history; may be empty
+	Trace  string // a traceparent: what the look goes on with; empty: nothing
 
 	// Spoke is the tag of the resource whose subscription sent the notification
 	// (see [ResourceTag]); empty if none did.
@@ -56,6 +61,7 @@ type Claim struct {
 
 	Source   Source    // of the mark that made it due; SourcePoll if none did
 	SourceID string    // Mark.ID
+	Trace    string    // Mark.Trace
 	MarkedAt time.Time // when it was marked; zero if it was not
 	// Lead is how much sooner the mark made it due than it was anyway.
 	Lead     time.Duration

@@ -9,6 +9,7 @@ type Change struct {
 	Fingerprint string // of Setting
 	Decision    Decision
 	At          time.Time // by the shared clock
+	Trace       string    // a traceparent: what the delivery of the change goes on with; empty: nothing
 }
 
 // Started says what a start request met.
@@ -30,6 +31,7 @@ type Parcel struct {
 	Attempt   int       // 1 for the first
 	Source    Source    // what the change was noticed by
 	MarkedAt  time.Time // when a notification announced it; zero if none did
+	Trace     string    // of the change; empty if there is none
 }
 
 // Receipt is how an attempt to deliver a [Parcel] ended.

@@ -102,7 +102,14 @@ type User struct {
 
 	Delivery      Delivery
 	Subscriptions []Subscription
-	Lifecycle     []Lifecycle // events not acted on yet
+
+	// Mailbox is the one that the user takes part in: that of Person.ID, once its
+	// cover was looked at. CoveredBy is who covers it, if the same mailbox is
+	// monitored under several addresses and this one does not; see [Mailbox].
+	Mailbox   ObjectID
+	CoveredBy Key
+
+	Lifecycle []Lifecycle // events not acted on yet
 }
 
 // DeliveryState is how far the newest state got.

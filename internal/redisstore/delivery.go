@@ -15,7 +15,7 @@ import (
 //	ARGV   key, token of the claim in the deliver queue
 //	result -1 if the claim is lost, 0 if the user is not active, 1 if there is
 //	       nothing to send, or address, away, message, sequence, epoch, queued ms,
-//	       attempt, source, marked ms
+//	       attempt, source, marked ms, traceparent
 var begin = userScript(`
 if not holds('deliver', ARGV[2]) then return -1 end
 if get('active') ~= '1' then return 0 end
@@ -29,7 +29,7 @@ if tried ~= seq then
 	set('dtried', ms(seq), 'dtries', '0')
 end
 local attempt = redis.call('HINCRBY', user, 'dtries', 1)
-return {get('addr'), get('away'), get('msg'), ms(seq), get('epoch'), get('queued'), ms(attempt), get('source'), get('marked')}`)
+return {get('addr'), get('away'), get('msg'), ms(seq), get('epoch'), get('queued'), ms(attempt), get('source'), get('marked'), get('trace')}`)
 
 // Begin returns the newest state and notes the attempt; send is false when the
 // mediator has acknowledged it already. The error is [ooo.ErrStale] when the
@@ -48,7 +48,7 @@ func (s *Store) Begin(ctx context.Context, c ooo.Claim) (parcel ooo.Parcel, send
 		return ooo.Parcel{}, false, nil
 	}
 	fields, ok := answer.([]any)
-	if !ok || len(fields) != 9 {
+	if !ok || len(fields) != 10 {
 		return ooo.Parcel{}, false, fmt.Errorf("redis: begin answered %T", answer)
 	}
 	text := func(i int) string { t, _ := fields[i].(string); return t }
@@ -59,7 +59,7 @@ func (s *Store) Begin(ctx context.Context, c ooo.Claim) (parcel ooo.Parcel, send
 		Sequence:  number(3),
 		WebhookID: "msg_" + text(4) + "_" + text(3),
 		ChangedAt: fromMS(number(5)), Attempt: int(number(6)),
-		Source: ooo.Source(text(7)), MarkedAt: fromMS(number(8)),
+		Source: ooo.Source(text(7)), MarkedAt: fromMS(number(8)), Trace: text(9),
 	}, true, nil
 }
 

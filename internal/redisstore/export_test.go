@@ -3,6 +3,8 @@ package redisstore
 import (
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"outlook-monitor/internal/ooo"
 )
 
@@ -11,3 +13,23 @@ var ShardOf = shardOf
 
 // Soonest is when the next user of q is due, as far as s knows.
 func (s *Store) Soonest(q ooo.Queue) time.Time { return fromMS(s.boards[q].soonest()) }
+
+// Client is the connection to Redis.
+func (s *Store) Client() redis.UniversalClient { return s.client }
+
+// Hinder keeps marks of q from Redis until they are freed.
+func (s *Store) Hinder(q ooo.Queue) (free func()) {
+	s.gathers[q].turn.Lock()
+	return s.gathers[q].turn.Unlock
+}
+
+// Gathered is how many users' marks of q wait to be taken to Redis together.
+func (s *Store) Gathered(q ooo.Queue) int {
+	g := s.gathers[q]
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.next == nil {
+		return 0
+	}
+	return len(g.next.marks)
+}

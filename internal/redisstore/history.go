@@ -24,22 +24,32 @@ func (s *Store) History(ctx context.Context, key ooo.Key, limit int) ([]ooo.Even
 	}
 	events := make([]ooo.Event, 0, len(entries.Val()))
 	for _, entry := range entries.Val() {
-		f := fields{}
-		for name, value := range entry.Values {
-			f[name] = fmt.Sprint(value)
-		}
-		e := ooo.Event{
-			At: fromMS(f.number("at")), Kind: ooo.EventKind(f["kind"]), Source: ooo.Source(f["source"]),
-			Sequence: f.number("seq"), NotificationID: f["nid"], Attempt: int(f.number("attempt")),
-			WebhookID: f["wid"], Detail: f["detail"],
-		}
-		if f["away"] != "" {
-			e.Away = new(f["away"] == "1")
-		}
-		if e.NotificationID != "" {
-			e.NotifiedAt = fromMS(f.number("nat"))
-		}
-		events = append(events, e)
+		events = append(events, eventOf(fieldsOf(entry.Values)))
 	}
 	return events, nil
+}
+
+// fieldsOf are a stream entry's fields as Redis has them.
+func fieldsOf(values map[string]any) fields {
+	f := make(fields, len(values))
+	for name, value := range values {
+		f[name] = fmt.Sprint(value)
+	}
+	return f
+}
+
+// eventOf reads what tell wrote.
+func eventOf(f fields) ooo.Event {
+	e := ooo.Event{
+		At: fromMS(f.number("at")), Kind: ooo.EventKind(f["kind"]), Source: ooo.Source(f["source"]),
+		Sequence: f.number("seq"), NotificationID: f["nid"], Attempt: int(f.number("attempt")),
+		WebhookID: f["wid"], Detail: f["detail"],
+	}
+	if f["away"] != "" {
+		e.Away = new(f["away"] == "1")
+	}
+	if e.NotificationID != "" {
+		e.NotifiedAt = fromMS(f.number("nat"))
+	}
+	return e
 }

@@ -20,6 +20,9 @@ const (
 	pausePrefix  = "om:pause:"  // STRING ms until which something is left alone, PX
 	budgetPrefix = "om:budget:" // STRING ms at which the budget is whole again, PX
 	vaultPrefix  = "om:vault:"  // STRING what a vault keeps under a name
+
+	replicasKey = "om:{replicas}:alive" // HASH id of a process -> ms of its last beat|JSON, PX
+	loadsKey    = "om:{replicas}:loads" // STREAM capped, what each process did, PX
 )
 
 // shardOf returns the shard that a user lives in.
@@ -38,10 +41,16 @@ func checkedKey(shard int) string           { return shardKey(shard, "checked") 
 func namesKey(shard int) string             { return shardKey(shard, "names") }           // ZSET folded addresses, by name
 func markerKey(shard int) string            { return shardKey(shard, "marker") }          // STRING present unless the shard was emptied
 func spokeKey(shard int) string             { return shardKey(shard, "spoke") }           // HASH key -> tag=ms; of each subscription that spoke
+func feedKey(shard int) string              { return shardKey(shard, "feed") }            // STREAM capped, the histories' newest; luaUser names it too
+func matesKey(shard int) string             { return shardKey(shard, "mates") }           // HASH key -> the other keys of the mailbox that it covers, by spaces
 func holdKey(shard int, q ooo.Queue) string { return shardKey(shard, string(q)+":hold") } // STRING ms until which nothing is claimed, PX
 
 func userKey(key ooo.Key) string    { return shardKey(shardOf(key), "u:"+string(key)) } // HASH the record
 func historyKey(key ooo.Key) string { return shardKey(shardOf(key), "h:"+string(key)) } // STREAM capped
+
+// mailboxKey names who takes part in a mailbox. It has a slot of its own: the
+// users of one mailbox live in different shards.
+func mailboxKey(id ooo.ObjectID) string { return "om:mailbox:{" + string(id) + "}" } // ZSET key -> ms of joining; of leavers more than urgentShift
 
 // queueKeys returns the keys of one queue in one shard, in the order that
 // scripts expect.

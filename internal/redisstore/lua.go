@@ -27,7 +27,7 @@ local function mark(q, key, at, urgent, why)
 	if floor > now and at < floor then score = floor end
 	if why ~= '' then
 		local old = redis.call('HGET', q.why, key)
-		if not old or (string.sub(why, 1, 6) == 'notifi' and string.sub(old, 1, 6) ~= 'notifi') then
+		if not old or (string.sub(why, 1, 6) == 'notifi' and not string.find(old, '^%d+|notifi')) then
 			local due, lead = redis.call('ZSCORE', q.due, key), 0
 			if due and tonumber(due) > at and redis.call('HEXISTS', q.held, key) == 0 then lead = tonumber(due) - at end
 			redis.call('HSET', q.why, key, ms(lead) .. '|' .. why)

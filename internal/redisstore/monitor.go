@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"slices"
 	"strings"
+	"time"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -18,7 +19,7 @@ import (
 var start = userScript(`
 local was = get('active') == '1'
 local known = get('oid')
-set('addr', ARGV[2])
+set('addr', ARGV[2], 'asked', ms(now))
 if ARGV[4] ~= '' then
 	set('oid', ARGV[4], 'upn', ARGV[5], 'name', ARGV[6])
 	if known ~= ARGV[4] then set('fp', '') end
@@ -81,10 +82,11 @@ func (s *Store) StartAll(ctx context.Context, addresses []string) error {
 // subscriptions remain to be deleted.
 //
 //	KEYS   as userKeys
-//	ARGV   key, folded address
-//	result 1 if it was active, 0 if not
+//	ARGV   key, folded address, ms (0: any)
+//	result 1 if it was active and not started at or after that time, 0 if not
 var stop = userScript(`
 if get('active') ~= '1' then return 0 end
+if ARGV[3] ~= '0' and (tonumber(get('asked')) or 0) >= tonumber(ARGV[3]) then return 0 end
 set('active', '0')
 redis.call('HDEL', brief, key)
 redis.call('HDEL', checked, key)
@@ -100,11 +102,19 @@ return 1`)
 // Stop ends the monitoring of a user. The error is [ooo.ErrNotMonitored] if it
 // was not monitored.
 func (s *Store) Stop(ctx context.Context, key ooo.Key) error {
+	return s.StopBefore(ctx, key, time.Time{})
+}
+
+// StopBefore is [Store.Stop] for what was asked for at the given time, by the
+// clock of this process: a user that was started at or after it, by whichever
+// replica, is left alone, and the error is [ooo.ErrNotMonitored] too. The zero time
+// is now.
+func (s *Store) StopBefore(ctx context.Context, key ooo.Key, at time.Time) error {
 	user, err := s.User(ctx, key)
 	if err != nil {
 		return err
 	}
-	answer, err := s.run(ctx, stop, call{userKeys(key), []any{string(key), ooo.FoldAddress(user.Address)}})
+	answer, err := s.run(ctx, stop, call{userKeys(key), []any{string(key), ooo.FoldAddress(user.Address), s.theirs(at)}})
 	if err == nil && answer != int64(1) {
 		return ooo.ErrNotMonitored
 	}
@@ -140,7 +150,7 @@ if get('away') == '' then
 end
 redis.call('HINCRBY', user, 'rev', 1)
 local seq = redis.call('HINCRBY', user, 'seq', 1)
-set('source', 'request', 'marked', '0', 'queued', ms(now), 'dstate', 'pending')
+set('source', 'request', 'marked', '0', 'trace', '', 'queued', ms(now), 'dstate', 'pending')
 tell(ms(now), 'resend', 'source', 'request', 'seq', ms(seq), 'away', get('away'))
 mark(queues.deliver, key, 0, false, '')
 return 1`)

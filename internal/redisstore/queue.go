@@ -15,55 +15,6 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// mark moves due times of active users.
-//
-//	KEYS   as shardKeys
-//	ARGV   key, at ms (0: now), urgent 0|1, why, tag of the resource whose
-//	       subscription spoke; and so on
-//	result how many were active
-var mark = queueScript(`
-local q, known = Q(1), 0
-for i = 1, #ARGV, 5 do
-	if redis.call('HEXISTS', KEYS[7], ARGV[i]) == 1 then
-		known = known + 1
-		local tag = ARGV[i+4]
-		if tag ~= '' then
-			local others = string.gsub(redis.call('HGET', KEYS[10], ARGV[i]) or '', string.gsub(tag, '%-', '%%-') .. '=%d+;', '')
-			redis.call('HSET', KEYS[10], ARGV[i], others .. tag .. '=' .. ms(now) .. ';')
-		end
-		mark(q, ARGV[i], tonumber(ARGV[i+1]), ARGV[i+2] == '1', ARGV[i+3])
-	end
-end
-return known`)
-
-// Mark makes users due in q at the marks' times, or leaves them due earlier.
-// Users that are not monitored are left out; known counts the others.
-func (s *Store) Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error) {
-	now := time.Now().Add(time.Duration(s.offset.Load()) * time.Millisecond)
-	args := map[int][]any{}
-	for _, m := range marks {
-		shard := shardOf(m.Key)
-		args[shard] = append(args[shard], string(m.Key), toMS(m.At), flag(m.Urgent), why(m.Source, now, m.ID), m.Spoke)
-	}
-	var calls []call
-	var touched []int
-	for shard, a := range args {
-		calls = append(calls, call{shardKeys(shard, q), a})
-		touched = append(touched, shard)
-	}
-	if len(calls) == 0 {
-		return 0, nil
-	}
-	answers, err := s.runAll(ctx, mark, calls)
-	for i, answer := range answers {
-		n, _ := answer.(int64)
-		if known += int(n); n > 0 {
-			s.boards[q].sooner(touched[i])
-		}
-	}
-	return known, err
-}
-
 func flag(b bool) string {
 	if b {
 		return "1"
@@ -188,7 +139,8 @@ func (s *Store) read(q ooo.Queue, answer []any, token string, sent time.Time, ba
 		if parts := strings.SplitN(text(i+2), "|", 4); len(parts) == 4 {
 			lead, _ := strconv.ParseInt(parts[0], 10, 64)
 			at, _ := strconv.ParseInt(parts[2], 10, 64)
-			c.Source, c.MarkedAt, c.SourceID = ooo.Source(parts[1]), fromMS(at), parts[3]
+			c.Source, c.MarkedAt = ooo.Source(parts[1]), fromMS(at)
+			c.Trace, c.SourceID = cutTrace(parts[3])
 			c.Lead = time.Duration(lead) * time.Millisecond
 		}
 		c.Failures, _ = strconv.Atoi(text(i + 3))

@@ -61,7 +61,7 @@ func (s *Store) Unknown(ctx context.Context, c ooo.Claim, reason string, at time
 //	KEYS   as userKeys
 //	ARGV   key, token, queue of the claim, revision, setting, fingerprint, at ms,
 //	       edge ms (0: none), changed 0|1, away 0|1, message, source,
-//	       notification id, marked ms
+//	       notification id, marked ms, traceparent
 //	result the sequence number, or -1 if the claim is lost or the record moved on
 var record = userScript(`
 local from, at, edge = ARGV[3], ARGV[7], tonumber(ARGV[8])
@@ -85,7 +85,7 @@ if ARGV[9] == '0' then return tonumber(get('seq')) or 0 end
 local seq = redis.call('HINCRBY', user, 'seq', 1)
 if ARGV[12] == 'notification' then set('announced', ms(seq)) end
 set('away', ARGV[10], 'msg', ARGV[11], 'changed', at, 'queued', at,
-	'source', ARGV[12], 'marked', ARGV[14], 'dstate', 'pending')
+	'source', ARGV[12], 'marked', ARGV[14], 'trace', ARGV[15], 'dstate', 'pending')
 if ARGV[12] == 'notification' then tell(ARGV[14], 'notification', 'source', ARGV[12], 'nid', ARGV[13]) end
 tell(at, 'changed', 'source', ARGV[12], 'seq', ms(seq), 'away', ARGV[10], 'nid', ARGV[13], 'nat', ARGV[14])
 mark(queues.deliver, key, 0, false, '')
@@ -103,6 +103,7 @@ func (s *Store) Record(ctx context.Context, c ooo.Claim, change ooo.Change) (int
 	answer, err := s.run(ctx, record, call{userKeys(c.Key), []any{
 		string(c.Key), c.Token, string(c.Queue), change.Revision, setting, change.Fingerprint, toMS(change.At),
 		toMS(d.Edge), flag(d.Changed), flag(d.State.Away), d.State.Message, string(c.Source), c.SourceID, toMS(c.MarkedAt),
+		change.Trace,
 	}})
 	if err != nil {
 		return 0, err

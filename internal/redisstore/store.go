@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,12 +35,14 @@ type Config struct {
 
 // Store is Redis.
 type Store struct {
-	client redis.UniversalClient
-	log    *slog.Logger
-	boards map[ooo.Queue]*board
-	offset atomic.Int64 // of Redis' clock from ours, in ms
+	client  redis.UniversalClient
+	log     *slog.Logger
+	boards  map[ooo.Queue]*board
+	gathers map[ooo.Queue]*gather
+	offset  atomic.Int64 // of Redis' clock from ours, in ms
 
 	secretive atomic.Bool // Redis does not tell its settings
+	counting  sync.Mutex  // held during a census
 }
 
 // Open reads the URL and returns the store. It makes no connection.
@@ -55,9 +58,9 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Observe != nil {
 		client.AddHook(hook{cfg.Observe})
 	}
-	s := &Store{client: client, log: cfg.Log, boards: map[ooo.Queue]*board{}}
+	s := &Store{client: client, log: cfg.Log, boards: map[ooo.Queue]*board{}, gathers: map[ooo.Queue]*gather{}}
 	for _, q := range ooo.Queues {
-		s.boards[q] = newBoard()
+		s.boards[q], s.gathers[q] = newBoard(), new(gather)
 	}
 	return s, nil
 }
@@ -225,6 +228,15 @@ func toMS(t time.Time) int64 {
 		return 0
 	}
 	return t.Add(time.Millisecond - 1).UnixMilli()
+}
+
+// theirs is a time of this process' clock in ms of Redis', as far as the difference
+// is known; 0 for the zero time.
+func (s *Store) theirs(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
+	return toMS(at) + s.offset.Load()
 }
 
 // parseMS reads a due time as scripts return it; an urgent one is set back.

@@ -78,6 +78,7 @@ func decodeUser(key ooo.Key, f fields) (ooo.User, error) {
 		Key: key, Address: f["addr"], Active: f["active"] == "1",
 		Person:    ooo.Person{ID: ooo.ObjectID(f["oid"]), UserPrincipalName: f["upn"], DisplayName: f["name"]},
 		Condition: ooo.Condition(f["cond"]), Reason: f["reason"],
+		Mailbox: ooo.ObjectID(f["box"]), CoveredBy: ooo.Key(f["cover"]),
 		Sequence: f.number("seq"), Revision: f.number("rev"), ChangedAt: fromMS(f.number("changed")),
 		Delivery: ooo.Delivery{
 			State: ooo.DeliveryState(f["dstate"]), Sequence: f.number("dseq"), Attempts: int(f.number("dtries")),
@@ -132,12 +133,17 @@ func tellSpoken(subs []ooo.Subscription, spoken string) {
 }
 
 // Users returns up to limit monitored users by address, from after the cursor
-// on, and the cursor of the next page; it is empty on the last. A cursor that
-// this service did not return begins at the start.
+// on, and the cursor of the next page; it is empty on the last. The error of a
+// cursor that this service can't have returned is [ooo.ErrBadCursor].
 func (s *Store) Users(ctx context.Context, limit int, cursor string) ([]ooo.User, string, error) {
 	from := "-"
-	if after, err := base64.RawURLEncoding.DecodeString(cursor); err == nil && len(after) > 0 {
-		from = "(" + string(after)
+	if cursor != "" {
+		decoded, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+		after := string(decoded)
+		if _, odd := ooo.ParseAddress(after); err != nil || odd != nil || ooo.FoldAddress(after) != after {
+			return nil, "", ooo.ErrBadCursor
+		}
+		from = "(" + after
 	}
 	pipe := s.client.Pipeline()
 	pages := make([]*redis.StringSliceCmd, shards)

@@ -13,6 +13,7 @@ import (
 // read reads the mailboxes of one piece of work and concludes each.
 func (w *Watcher) read(ctx context.Context, clock due.Clock, claims []ooo.Claim) []ooo.Finished {
 	began := clock()
+	ctx = w.looking(ctx, len(claims))
 	if len(claims) == 1 && claims[0].ObjectID == "" {
 		found, finished := w.find(ctx, clock, claims[0])
 		if finished != nil {
@@ -22,7 +23,7 @@ func (w *Watcher) read(ctx context.Context, clock due.Clock, claims []ooo.Claim)
 	}
 	ids, known := make([]ooo.ObjectID, len(claims)), make([]ooo.Digest, len(claims))
 	w.memory.recall(claims, ids, known)
-	readings := w.cfg.Graph.Read(ctx, ids, known)
+	readings := w.ask(ctx, ids, known)
 	finished := make([]ooo.Finished, 0, len(claims))
 	for i, c := range claims {
 		f, outcome := w.conclude(ctx, clock, c, readings[i])
@@ -32,6 +33,29 @@ func (w *Watcher) read(ctx context.Context, clock due.Clock, claims []ooo.Claim)
 		}
 	}
 	return finished
+}
+
+// call is one call of Graph, which is allowed more at once the better it answers.
+func (w *Watcher) call(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.Reading {
+	began, ended := time.Now(), w.width.begin()
+	readings := w.cfg.Graph.Read(ctx, ids, known)
+	ended(time.Since(began), refused(readings))
+	return readings
+}
+
+// refused says whether Graph was unable to answer, which a few broken mailboxes do
+// not show, or wants the app to wait.
+func refused(readings []ooo.Reading) bool {
+	unable := 0
+	for _, r := range readings {
+		if wait, ok := errors.AsType[*ooo.Throttled](r.Err); ok && wait.Whole {
+			return true
+		}
+		if errors.Is(r.Err, ooo.ErrUnavailable) {
+			unable++
+		}
+	}
+	return unable > len(readings)/2
 }
 
 // find looks a user up in the directory. It returns the claim with the object
@@ -115,6 +139,7 @@ func (w *Watcher) conclude(ctx context.Context, clock due.Clock, c ooo.Claim, r 
 			w.cfg.Late(late)
 		}
 	}
+	w.tellNothing(ctx, c, outcome)
 	return f, outcome
 }
 
@@ -130,7 +155,7 @@ func (w *Watcher) record(ctx context.Context, clock due.Clock, c ooo.Claim, sett
 			Revision: user.Revision, Setting: setting, Fingerprint: fingerprint, At: clock(),
 		}
 		change.Decision = w.cfg.Policy.Decide(user.State, setting, change.At)
-		sequence, err := w.cfg.Store.Record(ctx, c, change)
+		sequence, err := w.put(ctx, c, change)
 		if errors.Is(err, ooo.ErrStale) && try < 3 {
 			continue
 		}

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -73,7 +74,9 @@ type Config struct {
 	Graph    Graph
 	Policy   ooo.Policy
 	Interval time.Duration // between two reads of a user
-	Readers  int           // calls to Graph in flight at most; default 64
+	// Readers bounds the calls to Graph in flight, whose number follows what Graph
+	// can take; default 96.
+	Readers int
 
 	// Looked is told of each read: how it ended and how long after it was due
 	// it began. Noticed is told of each change, Late of each notification that
@@ -81,6 +84,7 @@ type Config struct {
 	Looked  func(outcome Outcome, late time.Duration)
 	Noticed func(Noticed)
 	Late    func(by time.Duration)
+	Tracer  ooo.Tracer // of changes; nil: none
 	Log     *slog.Logger
 }
 
@@ -101,7 +105,9 @@ const (
 type Watcher struct {
 	cfg     Config
 	finds   chan struct{} // capacity: how many may be looked up at once
+	width   *width
 	memory  memory
+	hand    inHand
 	reads   *due.Loop
 	windows *due.Loop
 }
@@ -109,6 +115,9 @@ type Watcher struct {
 // gather is how long a read that is done waits for others, so that few calls of
 // Redis take many.
 const gather = 50 * time.Millisecond
+
+// fewReaders is how many calls may always be in flight.
+const fewReaders = 8
 
 // batchSize is the most requests that Graph takes in one $batch.
 const batchSize = 20
@@ -134,15 +143,15 @@ func New(cfg Config) (*Watcher, error) {
 		cfg.Late = func(time.Duration) {}
 	}
 	if cfg.Readers <= 0 {
-		cfg.Readers = 64
+		cfg.Readers = 96
 	}
-	w := &Watcher{cfg: cfg, finds: make(chan struct{}, max(cfg.Readers/4, 1))}
+	w := &Watcher{cfg: cfg, width: newWidth(fewReaders, cfg.Readers), finds: make(chan struct{}, max(cfg.Readers/4, 1))}
 	// Read, wait, lease: a dead replica's users wait three intervals at most.
 	lease := max(2*cfg.Interval, 2*time.Second)
 	var err error
 	if w.reads, err = due.New(due.Config{
 		Queue: cfg.Queue, Name: ooo.ReadQueue, Lease: lease,
-		Workers: cfg.Readers, Group: batchSize, Split: split, Work: w.read, Log: cfg.Log,
+		Workers: cfg.Readers, Room: w.width.room, Group: batchSize, Split: split, Work: w.read, Log: cfg.Log,
 		Gather: min(gather, cfg.Interval/20),
 	}); err != nil {
 		return nil, err
@@ -163,13 +172,17 @@ func (w *Watcher) Run(ctx context.Context) error {
 }
 
 // split forms batches. A user that was announced, or is not found yet, gets a
-// request of its own: it must not wait for others.
+// request of its own: it must not wait for others. Users of one mailbox share it.
 func split(claims []ooo.Claim) [][]ooo.Claim {
 	var pieces [][]ooo.Claim
 	var several []ooo.Claim
 	alone := 0
 	for _, c := range claims {
 		if c.ObjectID == "" || (c.Source != ooo.SourcePoll && alone < batchSize) {
+			if i := slices.IndexFunc(pieces, func(p []ooo.Claim) bool { return c.ObjectID != "" && p[0].ObjectID == c.ObjectID }); i >= 0 && len(pieces[i]) < batchSize {
+				pieces[i] = append(pieces[i], c)
+				continue
+			}
 			alone++
 			pieces = append(pieces, []ooo.Claim{c})
 			continue

@@ -28,7 +28,7 @@ func (w *Watcher) turn(ctx context.Context, clock due.Clock, claims []ooo.Claim)
 		if !change.Decision.Changed {
 			return []ooo.Finished{{Claim: c, Next: change.Decision.Edge}}
 		}
-		sequence, err := w.cfg.Store.Record(ctx, c, change)
+		sequence, err := w.put(ctx, c, change)
 		switch {
 		case errors.Is(err, ooo.ErrStale): // a read came in between: look again
 			continue

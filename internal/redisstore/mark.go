@@ -1,0 +1,248 @@
+package redisstore
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// mark moves due times of active users, each of whom comes once.
+//
+//	KEYS   as shardKeys, mates
+//	ARGV   key, at ms (0: now), urgent 0|1, why, tags of the resources whose
+//	       subscriptions spoke, each with a space behind; and so on
+//	result 1 for each who is active and 0 for each who is not, as one text; then,
+//	       for each who spoke and has mates, the number of its mark and their keys
+var mark = queueScript(`
+local q, keys, tagged = Q(1), {}, false
+for i = 1, #ARGV, 5 do
+	keys[#keys+1] = ARGV[i]
+	tagged = tagged or ARGV[i+4] ~= ''
+end
+local brief = redis.call('HMGET', KEYS[7], unpack(keys))
+local held = redis.call('HMGET', q.held, unpack(keys))
+local floors = redis.call('HMGET', q.floor, unpack(keys))
+local whys = redis.call('HMGET', q.why, unpack(keys))
+local scores = redis.call('ZMSCORE', q.due, unpack(keys))
+local spoke, mates = {}, {}
+if tagged then
+	spoke = redis.call('HMGET', KEYS[10], unpack(keys))
+	mates = redis.call('HMGET', KEYS[11], unpack(keys))
+end
+local active, along, due, reasons, said, stirred = {}, {}, {}, {}, {}, false
+for n, key in ipairs(keys) do
+	local i = 5*n - 4
+	if ARGV[i+4] ~= '' and mates[n] then along[#along+1], along[#along+2] = n, mates[n] end
+	active[n] = brief[n] and '1' or '0'
+	if brief[n] then
+		local at, why = tonumber(ARGV[i+1]), ARGV[i+3]
+		if at <= 0 then at = now end
+		local score, floor = at, tonumber(floors[n] or '0')
+		if ARGV[i+2] == '1' then score = at - SHIFT end
+		if floor > now and at < floor then score = floor end
+		if why ~= '' and (not whys[n] or (string.sub(why, 1, 6) == 'notifi' and not string.find(whys[n], '^%d+|notifi'))) then
+			local lead = 0
+			if scores[n] and tonumber(scores[n]) > at and not held[n] then lead = tonumber(scores[n]) - at end
+			reasons[#reasons+1], reasons[#reasons+2] = key, ms(lead) .. '|' .. why
+		end
+		if held[n] then
+			local again = redis.call('HGET', q.again, key)
+			if not again or again == 'x' or score < tonumber(again) then
+				redis.call('HSET', q.again, key, ms(score))
+				stirred = true
+			end
+		elseif not scores[n] or score < tonumber(scores[n]) then
+			due[#due+1], due[#due+2] = ms(score), key
+		end
+		if ARGV[i+4] ~= '' then
+			local all = spoke[n] or ''
+			for tag in string.gmatch(ARGV[i+4], '(%S+) ') do
+				all = string.gsub(all, string.gsub(tag, '%-', '%%-') .. '=%d+;', '') .. tag .. '=' .. ms(now) .. ';'
+			end
+			said[#said+1], said[#said+2] = key, all
+		end
+	end
+end
+if #reasons > 0 then redis.call('HSET', q.why, unpack(reasons)) end
+if #said > 0 then redis.call('HSET', KEYS[10], unpack(said)) end
+if #due > 0 then redis.call('ZADD', q.due, unpack(due)) end
+if stirred or #due > 0 then wake(q) end
+return {table.concat(active), unpack(along)}`)
+
+// Mark makes users due in q at the marks' times, or leaves them due earlier.
+// Users that are not monitored are left out; known counts the others. If a user's
+// subscription spoke, those whose mailbox it covers too are made due along with it.
+//
+// Marks that come while Redis takes others are gathered and given to it together,
+// each user once, so that a storm of notifications costs Redis no more than it
+// has to.
+func (s *Store) Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error) {
+	if len(marks) == 0 {
+		return 0, nil
+	}
+	g := s.gathers[q]
+	r, first := g.join(marks)
+	if first { // whoever comes first takes it to Redis, for all
+		g.turn.Lock()
+		g.leave(r)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTime)
+		r.err = s.markAll(ctx, q, r)
+		cancel()
+		g.turn.Unlock()
+		close(r.done)
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	for _, m := range marks {
+		if r.marks[m.Key].known {
+			known++
+		}
+	}
+	return known, r.err
+}
+
+const (
+	markTime  = 2500 * time.Millisecond
+	mostMarks = 2000 // in one round
+	markChunk = 500  // in one call of the script
+)
+
+// gather brings marks of one queue together.
+type gather struct {
+	turn sync.Mutex // who has it talks to Redis
+
+	mu   sync.Mutex
+	next *round // that takes marks still; guarded by mu
+}
+
+// round is marks that go to Redis together.
+type round struct {
+	marks map[ooo.Key]*gathered
+	done  chan struct{} // closed when known and err are final
+	err   error
+}
+
+// gathered is what all marks of one user amount to.
+type gathered struct {
+	ooo.Mark
+	tags  string
+	known bool
+}
+
+// join adds marks to the next round; first says that the caller has to see to it.
+func (g *gather) join(marks []ooo.Mark) (r *round, first bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if first = g.next == nil; first {
+		g.next = &round{marks: map[ooo.Key]*gathered{}, done: make(chan struct{})}
+	}
+	r = g.next
+	for _, m := range marks {
+		r.add(m)
+	}
+	if len(r.marks) >= mostMarks {
+		g.next = nil
+	}
+	return r, first
+}
+
+// leave lets no more marks into r.
+func (g *gather) leave(r *round) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.next == r {
+		g.next = nil
+	}
+}
+
+func (r *round) add(m ooo.Mark) {
+	all, some := r.marks[m.Key]
+	if !some {
+		all = &gathered{Mark: m}
+		r.marks[m.Key] = all
+	}
+	if m.At.IsZero() || !all.At.IsZero() && m.At.Before(all.At) {
+		all.At = m.At
+	}
+	all.Urgent = all.Urgent || m.Urgent
+	if m.Source == ooo.SourceNotification && all.Source != ooo.SourceNotification {
+		all.Source, all.ID, all.Trace = m.Source, m.ID, m.Trace
+	}
+	if m.Spoke != "" && !strings.Contains(all.tags, m.Spoke+" ") {
+		all.tags += m.Spoke + " "
+	}
+}
+
+// markAll gives a round to Redis, and then those who are marked along with it.
+func (s *Store) markAll(ctx context.Context, q ooo.Queue, r *round) error {
+	along, err := s.markSome(ctx, q, r)
+	if err != nil || len(along) == 0 {
+		return err
+	}
+	more := &round{marks: map[ooo.Key]*gathered{}}
+	for _, m := range along {
+		m.Spoke = "" // they have no mates of their own
+		more.add(m)
+	}
+	_, err = s.markSome(ctx, q, more)
+	return err
+}
+
+func (s *Store) markSome(ctx context.Context, q ooo.Queue, r *round) (along []ooo.Mark, err error) {
+	now := s.shared()
+	var calls []call
+	var sent [][]*gathered // by call
+	open := map[int]int{}  // call that takes more, by shard
+	for key, m := range r.marks {
+		shard := shardOf(key)
+		at, some := open[shard]
+		if !some || len(sent[at]) == markChunk {
+			at = len(calls)
+			open[shard] = at
+			calls = append(calls, call{keys: append(shardKeys(shard, q), matesKey(shard))})
+			sent = append(sent, nil)
+		}
+		calls[at].args = append(calls[at].args, string(key), toMS(m.At), flag(m.Urgent), why(m.Source, now, packTrace(m.Trace, m.ID)), m.tags)
+		sent[at] = append(sent[at], m)
+	}
+	answers, err := s.runAll(ctx, mark, calls)
+	for i, answer := range answers {
+		list, _ := answer.([]any)
+		if len(list) == 0 {
+			continue
+		}
+		active, _ := list[0].(string)
+		for n := range min(len(active), len(sent[i])) {
+			sent[i][n].known = active[n] == '1'
+		}
+		if strings.Contains(active, "1") {
+			s.boards[q].sooner(shardOf(sent[i][0].Key))
+		}
+		along = append(along, mates(sent[i], list[1:])...)
+	}
+	return along, err
+}
+
+// mates returns the marks that go along with those that were sent: list is number
+// of the mark from 1, keys; and so on.
+func mates(sent []*gathered, list []any) (along []ooo.Mark) {
+	for i := 0; i+1 < len(list); i += 2 {
+		n, _ := list[i].(int64)
+		keys, _ := list[i+1].(string)
+		if n < 1 || int(n) > len(sent) {
+			continue
+		}
+		for _, key := range strings.Fields(keys) {
+			m := sent[n-1].Mark
+			m.Key = ooo.Key(key)
+			along = append(along, m)
+		}
+	}
+	return along
+}
