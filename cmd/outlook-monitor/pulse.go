@@ -45,6 +45,7 @@ var errNoAnswer = errors.New("Microsoft Graph does not answer")
 // asks, or asked to wait, is an answer.
 func (s *service) graphAnswered(operation string, status int, took time.Duration) {
 	s.metrics.GraphAnswered(operation, status, took)
+	s.operators.meter.Called(status)
 	switch {
 	case status == 0:
 		s.calls.failed(errNoAnswer)

@@ -21,28 +21,30 @@ import (
 func (s *service) openListeners() error {
 	settings := s.cfg.settings
 	receiver, err := webhook.New(webhook.Config{
-		Inbox: s.store, Keys: s.states.keys, Tokens: s.tokens, Certificates: s.sealed, Counted: s.metrics.Notified, Log: s.log,
+		Inbox: s.store, Keys: s.states.keys, Tokens: s.tokens, Certificates: s.sealed, Counted: s.metrics.Notified, Tracer: s.tracer(), Log: s.log,
 	})
 	if err != nil {
 		return err
 	}
 	private, err := api.New(api.Config{
-		Store: s.store, Directory: s.graph, Sync: s.syncer.Sync, Checks: s.checks(),
-		Metrics: s.metrics.Handler(), Token: settings.MonitorToken.Reveal(), Log: s.log,
+		Store: s.store, Directory: s.graph, Sync: s.syncer.Sync, Ready: s.ready.Load, Checks: s.checks(),
+		Metrics: s.metrics.Handler(), Token: settings.MonitorToken.Reveal(), Log: s.log, Level: s.cfg.level,
 	})
 	if err != nil {
 		return err
 	}
 
+	s.private = private
+
 	public := s.engine()
-	receiver.Register(public)
+	receiver.Register(public.Group("/", s.timed))
 	guarded := []string{webhook.NotificationPath, webhook.LifecyclePath}
 	if base, err := settings.PublicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
 		// A proxy may pass the path of PUBLIC_URL on or take it off.
-		receiver.Register(public.Group(base.Path))
+		receiver.Register(public.Group(base.Path, s.timed))
 		guarded = append(guarded, path.Join(base.Path, webhook.NotificationPath), path.Join(base.Path, webhook.LifecyclePath))
 	}
-	l := front.Listener{Listener: s.cfg.listener, Handler: front.Guard(public, front.GuardConfig{
+	l := front.Listener{Listener: s.cfg.listener, Handler: front.Guard(s.boundGraph(s.boundPrivate(public), guarded), front.GuardConfig{
 		Paths: guarded, Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies,
 		Refused: s.metrics.Refused, Log: s.log,
 	})}
@@ -57,15 +59,18 @@ func (s *service) openListeners() error {
 	}
 	if settings.PrivateAddr == "" {
 		private.Register(public)
-		return nil
+		return s.openUI(public)
 	}
 	inside := s.engine()
 	private.Register(inside)
+	if err := s.openUI(inside); err != nil {
+		return err
+	}
 	ln, err := net.Listen("tcp", settings.PrivateAddr)
 	if err != nil {
 		return fmt.Errorf("listen: %w: choose another PRIVATE_ADDR", err)
 	}
-	s.listeners = append(s.listeners, front.Listener{Listener: ln, Handler: inside})
+	s.listeners = append(s.listeners, front.Listener{Listener: ln, Handler: s.boundPrivate(inside)})
 	return nil
 }
 
@@ -78,6 +83,7 @@ func (s *service) tls() (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.metrics.WatchExpiry("tls", expiry(certificate.TLS()))
 		return certificate.TLS(), nil
 	case len(settings.ACMEDomains) > 0:
 		var err error
@@ -108,6 +114,7 @@ func (s *service) engine() *gin.Engine {
 	}, func(c *gin.Context) {
 		switch c.Request.URL.Path {
 		case "/healthz", "/readyz", "/metrics":
+		case "/monitor": // says so itself, and remembers what was asked for
 		default:
 			if !s.ready.Load() && !c.Request.URL.Query().Has("validationToken") {
 				c.Header("Retry-After", "1")

@@ -21,6 +21,7 @@ import (
 	"outlook-monitor/internal/redisstore"
 	"outlook-monitor/internal/subscribe"
 	"outlook-monitor/internal/telemetry"
+	"outlook-monitor/internal/ui"
 	"outlook-monitor/internal/watch"
 	"outlook-monitor/internal/webhook"
 )
@@ -29,6 +30,7 @@ import (
 type serviceConfig struct {
 	settings config.Settings
 	log      *slog.Logger
+	level    *slog.LevelVar // of log; nil: it can't be changed
 
 	listener net.Listener   // public; nil: the settings' address
 	roots    *x509.CertPool // trusted for Graph; nil: the system's
@@ -48,13 +50,19 @@ type service struct {
 	tokens   *webhook.Tokens       // nil: validation tokens can't be checked
 	sealed   *webhook.Certificates // nil: no resource data is asked for
 
-	listeners  []front.Listener
-	acme       *front.ACME // nil: certificates come from elsewhere
-	watcher    *watch.Watcher
-	subscriber *subscribe.Subscriber
-	deliverer  *deliver.Deliverer
-	syncer     *deliver.Syncer
-	mediator   *deliver.Mediator
+	listeners []front.Listener
+	acme      *front.ACME // nil: certificates come from elsewhere
+	tunnel    interface {
+		Run(ctx context.Context) error
+	} // nil: none
+	public    publicAddress
+	watcher   *watch.Watcher
+	presence  *watch.PresenceSweep // nil: none
+	deliverer *deliver.Deliverer
+	syncer    *deliver.Syncer
+	mediator  *deliver.Mediator
+	private   *api.API
+	operators operators
 
 	calls      pulse       // of Graph
 	handshakes pulse       // of Graph with PUBLIC_URL
@@ -65,8 +73,8 @@ type service struct {
 // newService makes everything and listens; nothing runs yet and no call is made.
 func newService(cfg serviceConfig) (*service, error) {
 	build := telemetry.Build()
-	s := &service{cfg: cfg, log: cfg.log, metrics: telemetry.NewMetrics(build), tracing: telemetry.NewTracing(build)}
-	for _, make := range []func() error{s.openStore, s.openGraph, s.openTrust, s.openMediator, s.openLoops, s.openListeners} {
+	s := &service{cfg: cfg, log: cfg.log, metrics: telemetry.NewMetrics(build), tracing: telemetry.NewTracing(build), operators: operators{meter: ui.NewMeter()}}
+	for _, make := range []func() error{s.openTracing, s.openStore, s.openGraph, s.openTrust, s.openMediator, s.openLoops, s.openListeners, s.openTunnel} {
 		if err := make(); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
@@ -88,31 +96,24 @@ func (s *service) openStore() (err error) {
 		return usage{"outlook-monitor: " + err.Error()}
 	}
 	s.states = newClientStates(s.cfg.settings.ClientStateKeys, s.store)
-	s.metrics.WatchBoard(func(ctx context.Context) (telemetry.Board, error) {
-		monitored, depths, err := s.store.Depths(ctx)
-		board := telemetry.Board{Monitored: monitored}
-		for _, d := range depths {
-			board.Queues = append(board.Queues, telemetry.QueueState{
-				Queue: string(d.Queue), Depth: d.Users, Lag: d.Lag})
-		}
-		return board, err
-	})
+	s.watchStore()
 	return nil
 }
 
 func (s *service) openGraph() (err error) {
 	g := s.cfg.settings.Graph
-	s.graph, err = graph.New(graph.Config{
+	cfg := graph.Config{
 		Cloud: g.Cloud, Endpoint: g.Endpoint, AuthorityHost: g.AuthorityHost,
 		TenantID: g.TenantID, ClientID: g.ClientID,
 		ClientSecret: g.ClientSecret.Reveal(), CertificatePath: g.CertificatePath,
 		CertificatePassword: g.CertificatePassword.Reveal(), FederatedTokenFile: g.FederatedTokenFile,
 		ManagedIdentity: g.Credential == config.ManagedIdentity, ManagedIdentityClientID: g.ClientID,
 		RootCAs: s.cfg.roots, Observe: s.graphAnswered, Log: s.log,
-	})
-	if err != nil {
+	}
+	if s.graph, err = graph.New(cfg); err != nil {
 		return usage{"outlook-monitor: " + err.Error()}
 	}
+	s.watchLogin(cfg)
 	return nil
 }
 
@@ -133,10 +134,13 @@ func (s *service) openMediator() error {
 func (s *service) openLoops() (err error) {
 	settings := s.cfg.settings
 	s.watcher, err = watch.New(watch.Config{
-		Queue: s.store, Store: s.store, Graph: s.graph, Interval: settings.PollInterval, Log: s.log,
+		Queue: s.store, Store: s.store, Graph: s.graph, Interval: settings.PollInterval, Tracer: s.tracer(), Log: s.log,
 		Policy: ooo.Policy{Scheduled: ooo.ScheduledMode(settings.Scheduled), Message: ooo.MessageSource(settings.Message)},
-		Looked: func(outcome watch.Outcome, late time.Duration) { s.metrics.Read(string(outcome), late) },
-		Late:   s.metrics.AnnouncedLate,
+		Looked: func(outcome watch.Outcome, late time.Duration) {
+			s.metrics.Read(string(outcome), late)
+			s.operators.meter.Read(late)
+		},
+		Late: s.metrics.AnnouncedLate,
 		Noticed: func(n watch.Noticed) {
 			took := time.Duration(0)
 			if !n.Claim.MarkedAt.IsZero() {
@@ -151,43 +155,19 @@ func (s *service) openLoops() (err error) {
 	if err != nil {
 		return err
 	}
-	want := subscribe.Settings{Resources: settings.Resources}
-	if !settings.PublicURL.IsZero() {
-		public, err := settings.PublicURL.Parse()
+	if settings.PresenceSweep {
+		s.presence, err = watch.NewPresenceSweep(watch.PresenceConfig{
+			Store: s.store, Presences: s.graph.Presences, Swept: s.metrics.PresenceSwept, Log: s.log,
+		})
 		if err != nil {
-			return fmt.Errorf("PUBLIC_URL: %w", err)
+			return err
 		}
-		want.NotificationURL = public.JoinPath(webhook.NotificationPath).String()
-		want.LifecycleURL = public.JoinPath(webhook.LifecyclePath).String()
-	} else {
-		s.log.Warn("PUBLIC_URL is not set: no subscriptions, mailboxes are only polled", "interval", settings.PollInterval.String())
-	}
-	s.subscriber, err = subscribe.New(subscribe.Config{
-		Queue: s.store, Store: covers{s.store}, Graph: s.graph, Settings: want, Lifetime: settings.Lifetime, Keys: s.states.keys,
-		Certificate: s.certificate(), SweepEvery: settings.SweepInterval,
-		Swept: func(f subscribe.Swept) {
-			for kind, n := range map[string]int{"known": f.Known, "lost": f.Lost, "adopted": f.Adopted, "surplus": f.Surplus, "foreign": f.Foreign} {
-				s.metrics.Swept(kind, n)
-			}
-		},
-		Stepped: func(step subscribe.Step, err error) {
-			s.metrics.Stepped(string(step.Action), string(step.Reason), err)
-			switch {
-			case errors.Is(err, ooo.ErrHandshake):
-				s.handshakes.failed(ooo.ErrHandshake)
-			case err == nil && (step.Action == subscribe.Create || step.Action == subscribe.Replace || step.Reason == subscribe.URLChanged):
-				s.handshakes.worked()
-			}
-		},
-		Log: s.log,
-	})
-	if err != nil {
-		return err
 	}
 	s.deliverer, err = deliver.New(deliver.Config{
-		Queue: s.store, Store: s.store, Mediator: s.mediator, Workers: settings.DeliveryConcurrency, Log: s.log,
+		Queue: s.store, Store: s.store, Mediator: s.mediator, Workers: settings.DeliveryConcurrency, Tracer: s.tracer(), Log: s.log,
 		Told: func(r ooo.Receipt, took, since time.Duration) {
 			s.metrics.Told(string(r.State), string(r.Parcel.Source), r.State == ooo.DeliveryDelivered, took, since)
+			s.operators.told(r, since)
 		},
 	})
 	if err != nil {
@@ -235,6 +215,9 @@ func (s *service) Run(ctx context.Context) error {
 	for _, l := range s.listeners {
 		work.Go(func() error { return front.Serve(working, l, s.log) })
 	}
+	if s.tunnel != nil {
+		work.Go(func() error { return s.tunnel.Run(working) })
+	}
 	work.Go(func() error { return s.loops(working) })
 	err := work.Wait()
 	stop()
@@ -262,9 +245,14 @@ func (s *service) loops(ctx context.Context) error {
 	s.ready.Store(true)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.watcher.Run(ctx) })
-	g.Go(func() error { return s.subscriber.Run(ctx) })
+	if s.presence != nil {
+		g.Go(func() error { return s.presence.Run(ctx) })
+	}
+	g.Go(func() error { return s.cover(ctx) })
 	g.Go(func() error { return s.deliverer.Run(ctx) })
 	g.Go(func() error { return s.syncer.Run(ctx) })
+	g.Go(func() error { return s.private.Run(ctx) })
+	g.Go(func() error { return s.operators.Run(ctx) })
 	if s.acme != nil {
 		g.Go(func() error { return s.acme.Run(ctx) })
 	}
@@ -304,11 +292,6 @@ func (s *service) checks() []api.Check {
 			return "", s.calls.trouble()
 		}},
 		{Name: "mediator", Probe: func(ctx context.Context) (string, error) { return "", s.mediator.Reach(ctx) }},
-		{Name: "public_url", Probe: func(context.Context) (string, error) {
-			if s.cfg.settings.PublicURL.IsZero() {
-				return "not set: no subscriptions, mailboxes are only polled", nil
-			}
-			return s.cfg.settings.PublicURL.String(), s.handshakes.trouble()
-		}},
+		{Name: "public_url", Probe: s.probePublic},
 	}
 }

@@ -29,6 +29,9 @@ func TestMarksThatComeTogetherReachRedisTogether(t *testing.T) {
 	for i := range callers {
 		own = append(own, s.start(fmt.Sprintf("user%d", i)))
 	}
+	if _, err := s.Mark(t.Context(), ooo.ReadQueue, ooo.Mark{Key: everyones}); err != nil { // Redis learns the script
+		t.Fatal(err)
+	}
 	var finished []ooo.Finished
 	for _, c := range s.claims(ooo.ReadQueue, long) {
 		finished = append(finished, ooo.Finished{Claim: c, Next: s.now().Add(time.Hour)})

@@ -1,0 +1,185 @@
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// browser is a headless Chromium with one page.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	problems []string // errors on the console, policy violations among them; guarded by mu
+}
+
+// chromium is where the browser is: under one of the names that systems give it.
+func chromium(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatal("there is no Chromium: apt-get install chromium")
+	return ""
+}
+
+// browse opens a browser that sees the page in a window of this width.
+func browse(t *testing.T, width, height int64) *browser {
+	t.Helper()
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-sync", true), chromedp.NoFirstRun, chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.WSURLReadTimeout(60*time.Second))
+	ctx, closeAll := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, closePage := chromedp.NewContext(ctx)
+	b := &browser{t: t, ctx: ctx}
+	messages := chromedp.Console(ctx)
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		for message, err := range messages {
+			if err == nil && (message.IsException() || message.Type == chromedp.ConsoleError) {
+				b.problem(message.String() + " " + message.URL)
+			}
+		}
+	})
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(ctx); err != nil {
+			t.Logf("close the browser: %v", err)
+		}
+		closePage()
+		closeAll()
+		listening.Wait()
+	})
+	b.do(chromedp.EmulateViewport(width, height))
+	return b
+}
+
+func (b *browser) problem(text string) {
+	// The login form asks whether there is a session after all.
+	if strings.Contains(text, "401 (Unauthorized)") {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.problems = append(b.problems, text)
+}
+
+// clean checks that nothing went wrong so far but what was expected: no script
+// failed, no request was refused, nothing broke the page's policy.
+func (b *browser) clean(expected ...string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, problem := range b.problems {
+		if !slices.ContainsFunc(expected, func(text string) bool { return strings.Contains(problem, text) }) {
+			b.t.Errorf("the console tells %q, want nothing", problem)
+		}
+	}
+}
+
+func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		body, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string]("document.body?.innerText ?? ''"))
+		b.t.Fatalf("the browser: %v; the page reads %.600q; the console tells %q", err, body, b.problems)
+	}
+}
+
+// login opens the page and shows the token.
+func (b *browser) login(base, token string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(base+"/ui/"), chromedp.WaitVisible("#token"),
+		chromedp.SendKeys("#token", token+kb.Enter), chromedp.WaitVisible("#search"))
+}
+
+// ask evaluates an expression.
+func ask[T any](b *browser, expression string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		b.t.Fatalf("the browser: %v: %.300s", err, expression)
+	}
+	return value
+}
+
+// until waits until an expression is true.
+func (b *browser) until(what, expression string) {
+	b.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ask[bool](b, expression); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("never: %s; the page reads %.900q", what, ask[string](b, "document.body.innerText"))
+		}
+	}
+}
+
+// reads waits until an element's text has text in it.
+func (b *browser) reads(selector, text string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf("%s reads %q", selector, text),
+		fmt.Sprintf("(document.querySelector(%q)?.innerText ?? '').includes(%q)", selector, text))
+}
+
+// press sends keys to whatever has the focus.
+func (b *browser) press(keys ...string) {
+	b.t.Helper()
+	for _, key := range keys {
+		b.do(chromedp.KeyEvent(key))
+	}
+}
+
+// slash presses that key as a keyboard does: one event, which the page may keep
+// from becoming text.
+func (b *browser) slash() {
+	b.t.Helper()
+	for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeKeyDown, input.DispatchKeyEventTypeKeyUp} {
+		params := input.DispatchKeyEventParams{Type: kind, Key: "/", Code: "Slash"}
+		if kind == input.DispatchKeyEventTypeKeyDown {
+			params.Text = "/"
+		}
+		if _, err := chromedp.Call(b.ctx, input.DispatchKeyEvent, params); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// tabTo presses Tab until the element has the focus.
+func (b *browser) tabTo(selector string) {
+	b.t.Helper()
+	for range 80 {
+		if ask[bool](b, fmt.Sprintf("document.activeElement?.matches(%q) ?? false", selector)) {
+			return
+		}
+		b.press(kb.Tab)
+	}
+	b.t.Fatalf("Tab never reaches %s", selector)
+}
+
+// theme makes the page light or dark.
+func (b *browser) theme(name string) {
+	b.t.Helper()
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}},
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}

@@ -1,0 +1,241 @@
+package archtest_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// openDevWorkshop is a workshop for scripts/dev, whose Go copies programs that
+// only note how they were started, unless there is a file called broken.
+func openDevWorkshop(t *testing.T) workshop {
+	t.Helper()
+	w := openWorkshop(t)
+	for _, dir := range []string{"cmd", "internal", "fake"} {
+		if err := os.Mkdir(filepath.Join(w.dir, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tool := range []string{"touch", "mkdir", "mv", "cp", "mkfifo", "mktemp", "rm", "sleep", "find", "head", "sed", "od", "tr"} {
+		path, err := exec.LookPath(tool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(w.tools, tool)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.write(t, "scripts/dev", read(t, "scripts/dev"))
+	w.write(t, "go.mod", "module x\n")
+	w.write(t, "cmd/x.go", "package x\n")
+	w.write(t, "internal/x.go", "package x\n")
+	w.write(t, "tools/go", "#!/bin/sh\n[ ! -e broken ] || exit 1\nmkdir -p \"$3\"\ncp fake/* \"$3\"\n")
+	w.write(t, "fake/graphsim", "#!/bin/sh\necho GRAPH_ENDPOINT=https://127.0.0.1:9\necho '# control API: http://127.0.0.1:8'\necho '# users: user0001'\n"+
+		"echo graphsim $$ >>started\nexec sleep 1000\n")
+	w.write(t, "fake/outlook-monitor", "#!/bin/sh\nenv >\"$1.env\"\necho \"$@\" >\"$1.args\"\necho \"$1 $$\" >>started\n[ ! -e crashed ] || exit 3\nexec sleep 1000\n")
+	return w
+}
+
+// dev is scripts/dev while it runs.
+type dev struct {
+	workshop
+	t   *testing.T
+	cmd *exec.Cmd
+
+	mu  sync.Mutex
+	out bytes.Buffer // guarded by mu
+}
+
+func (d *dev) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.out.Write(p)
+}
+
+func (d *dev) shown() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.out.String()
+}
+
+func (w workshop) dev(t *testing.T, env map[string]string, args ...string) *dev {
+	t.Helper()
+	d := &dev{workshop: w, t: t, cmd: w.run(env, args...)}
+	d.cmd.Path = filepath.Join(w.dir, "scripts", "dev")
+	d.cmd.Stdout, d.cmd.Stderr, d.cmd.WaitDelay = d, d, 5*time.Second
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if d.cmd.ProcessState == nil {
+			d.interrupt()
+		}
+	})
+	return d
+}
+
+// interrupt is Ctrl-C, and waits.
+func (d *dev) interrupt() {
+	_ = d.cmd.Process.Signal(syscall.SIGINT)
+	_ = d.cmd.Wait()
+}
+
+// started lists the process ids by name, in order.
+func (d *dev) started() map[string][]int {
+	text, _ := os.ReadFile(filepath.Join(d.dir, "started")) // not there yet: none
+	all := map[string][]int{}
+	for line := range strings.Lines(string(text)) {
+		name, id, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if n, err := strconv.Atoi(id); err == nil {
+			all[name] = append(all[name], n)
+		}
+	}
+	return all
+}
+
+func (d *dev) eventually(what string, done func() bool) {
+	d.t.Helper()
+	for end := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			d.t.Fatalf("never: %s; shown: %s", what, d.shown())
+		}
+	}
+}
+
+func alive(process int) bool { return syscall.Kill(process, 0) == nil }
+
+func TestDevStartsTheServiceAnewWhenAFileChanges(t *testing.T) {
+	w := openDevWorkshop(t)
+	d := w.dev(t, nil, "--poll-interval", "1s")
+	d.eventually("all three run", func() bool { return len(d.started()) == 3 })
+	d.eventually("the settings are noted", func() bool { return d.environment(t, "serve.env") != nil })
+	env := d.environment(t, "serve.env")
+	for name, want := range map[string]string{
+		"GRAPH_ENDPOINT": "https://127.0.0.1:9", "LISTEN_ADDR": "127.0.0.1:8080", "PUBLIC_URL": "http://127.0.0.1:8080",
+		"MEDIATOR_URL": "http://127.0.0.1:5000", "TUNNEL": "none",
+	} {
+		if env[name] != want {
+			t.Errorf("%s = %q, want %q", name, env[name], want)
+		}
+	}
+	if args := w.note(t, "serve.args"); args != "serve --poll-interval 1s" {
+		t.Errorf("arguments of the service = %q, want its flags", args)
+	}
+	first := d.started()["serve"][0]
+
+	w.write(t, "broken", "")
+	w.write(t, "cmd/x.go", "package x // wrong\n")
+	d.eventually("a file that is wrong is told of", func() bool { return strings.Contains(d.shown(), "goes on as it was") })
+	if !alive(first) || len(d.started()["serve"]) != 1 {
+		t.Error("the service was stopped for a file that does not compile")
+	}
+	if err := os.Remove(filepath.Join(w.dir, "broken")); err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, "internal/x.go", "package x // right\n")
+	d.eventually("the service is started anew", func() bool { return len(d.started()["serve"]) == 2 })
+	if got := d.started(); alive(first) || len(got["graphsim"]) != 1 || len(got["dev-mediator"]) != 1 {
+		t.Errorf("started = %v, want the first service gone and the others as they were", got)
+	}
+
+	w.write(t, "crashed", "")
+	w.write(t, "internal/x.go", "package x // crashes\n")
+	d.eventually("a crash is told of", func() bool { return strings.Contains(d.shown(), "has ended with 3") })
+	d.interrupt()
+	if code := d.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code after Ctrl-C = %d, want 0: %s", code, d.shown())
+	}
+	for name, ids := range d.started() {
+		for _, id := range ids {
+			if alive(id) {
+				t.Errorf("%s is left over", name)
+			}
+		}
+	}
+}
+
+// TestDevEndsWithCtrlC types it on a real terminal, while the service runs and
+// while it is built.
+func TestDevEndsWithCtrlC(t *testing.T) {
+	for name, slow := range map[string]bool{"while it runs": false, "while it builds": true} {
+		t.Run(name, func(t *testing.T) {
+			w := openDevWorkshop(t)
+			d := &dev{workshop: w, t: t, cmd: w.run(nil)}
+			d.cmd.Path = filepath.Join(w.dir, "scripts", "dev")
+			term := onTerminal(t, d.cmd)
+			d.eventually("all three run", func() bool { return len(d.started()) == 3 })
+			if slow {
+				w.write(t, "tools/go", "#!/bin/sh\necho \"go $$\" >>started\nexec sleep 1000\n")
+				w.write(t, "cmd/x.go", "package x // takes its time\n")
+				d.eventually("it builds", func() bool { return len(d.started()["go"]) == 1 })
+			}
+			if _, err := term.side.WriteString("\x03"); err != nil {
+				t.Fatal(err)
+			}
+			if _ = d.cmd.Wait(); d.cmd.ProcessState.ExitCode() != 0 {
+				t.Errorf("exit code = %d, want 0; screen %q", d.cmd.ProcessState.ExitCode(), term.shown())
+			}
+			for name, ids := range d.started() {
+				for _, id := range ids {
+					if alive(id) {
+						t.Errorf("%s is left over", name)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestDevWithTheRealTenant(t *testing.T) {
+	w := openDevWorkshop(t)
+	d := w.dev(t, map[string]string{"AZURE_TENANT_ID": "t", "PUBLIC_URL": "https://old.example", "MEDIATOR_URL": "http://m.example"}, "--tunnel", "agent", "--real")
+	d.eventually("the service runs", func() bool { return len(d.started()["serve"]) == 1 })
+	env := d.environment(t, "serve.env")
+	d.interrupt()
+	if got := d.started(); len(got) != 1 {
+		t.Errorf("started = %v, want the service alone", got)
+	}
+	if _, ok := env["PUBLIC_URL"]; ok || env["TUNNEL"] != "agent" || env["MEDIATOR_URL"] != "http://m.example" || len(env["MONITOR_TOKEN"]) != 48 {
+		t.Errorf("environment = %v, want the tunnel, no PUBLIC_URL, the mediator and a long token", env)
+	}
+}
+
+func TestDevSaysWhatItNeeds(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"a tunnel that is none":   {[]string{"--tunnel", "tailscale"}, "--tunnel is tailscale: write ngrok or agent"},
+		"a tunnel without a kind": {[]string{"--tunnel"}, "--tunnel needs ngrok or agent"},
+		"no tenant":               {[]string{"--real"}, "AZURE_TENANT_ID"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			d := openDevWorkshop(t).dev(t, nil, tt.args...)
+			_ = d.cmd.Wait()
+			if code := d.cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(d.shown(), tt.want) || !strings.Contains(d.shown(), "usage: scripts/dev [--real]") {
+				t.Errorf("exit code = %d, shown %q, want 2, %q and the usage", code, d.shown(), tt.want)
+			}
+			if len(d.started()) > 0 {
+				t.Errorf("started = %v, want nothing", d.started())
+			}
+		})
+	}
+}
+
+// note returns a file of the workshop without the white space around it.
+func (w workshop) note(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(w.dir, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}

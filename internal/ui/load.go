@@ -1,0 +1,112 @@
+package ui
+
+import (
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"outlook-monitor/internal/ooo"
+)
+
+const (
+	chartSpan = time.Hour
+	chartStep = 10 * time.Second
+)
+
+// chart is the last hour in steps, oldest first, of all replicas together.
+type chart struct {
+	From      time.Time `json:"from"`
+	StepMS    int64     `json:"stepMs"`
+	Reads     []float64 `json:"reads"`     // a second
+	Throttled []float64 `json:"throttled"` // answers of Graph in each step
+	Late      []int64   `json:"late"`      // ms, the latest read
+	Told      []int     `json:"told"`      // states acknowledged in each step
+	Median    []int64   `json:"median"`    // ms from change to mediator; 0: none
+	P95       []int64   `json:"p95"`       // likewise
+}
+
+// load answers with what the charts show.
+func (u *UI) load(c *gin.Context) {
+	loads, now, err := u.cfg.Store.Loads(c.Request.Context(), time.Time{})
+	if err != nil {
+		u.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, chartOf(loads, now))
+}
+
+// chartOf spreads each load over the steps that it was counted in. The last step
+// is one that all replicas have told of.
+func chartOf(loads []ooo.LoadAt, now time.Time) chart {
+	steps := int(chartSpan / chartStep)
+	end := now.Add(-beatEvery).Truncate(chartStep)
+	c := chart{
+		From: end.Add(-chartSpan).UTC(), StepMS: chartStep.Milliseconds(),
+		Reads: make([]float64, steps), Throttled: make([]float64, steps), Late: make([]int64, steps),
+		Told: make([]int, steps), Median: make([]int64, steps), P95: make([]int64, steps),
+	}
+	told := make([]map[int]int, steps)
+	for _, l := range loads {
+		c.spread(l)
+		step := int(l.At.Sub(c.From) / chartStep)
+		if step < 0 || step >= steps || l.At.Before(c.From) {
+			continue
+		}
+		c.Late[step] = max(c.Late[step], l.Late.Milliseconds())
+		for bucket, n := range l.Told {
+			if told[step] == nil {
+				told[step] = map[int]int{}
+			}
+			told[step][bucket] += n
+			c.Told[step] += n
+		}
+	}
+	for step, counted := range told {
+		c.Median[step] = ooo.LoadQuantile(counted, 0.5).Milliseconds()
+		c.P95[step] = ooo.LoadQuantile(counted, 0.95).Milliseconds()
+	}
+	for step := range steps {
+		c.Reads[step] = round(c.Reads[step] / chartStep.Seconds())
+		c.Throttled[step] = round(c.Throttled[step])
+	}
+	return c
+}
+
+// spread adds the counts of a load to the steps that its span touches, each its
+// share.
+func (c *chart) spread(l ooo.LoadAt) {
+	if l.Span <= 0 {
+		return
+	}
+	began := l.At.Add(-l.Span)
+	first := max(0, int(began.Sub(c.From)/chartStep))
+	last := min(len(c.Reads)-1, int(l.At.Sub(c.From)/chartStep))
+	for step := first; step <= last; step++ {
+		from := c.From.Add(time.Duration(step) * chartStep)
+		share := minTime(l.At, from.Add(chartStep)).Sub(maxTime(began, from))
+		if share <= 0 {
+			continue
+		}
+		part := float64(share) / float64(l.Span)
+		c.Reads[step] += part * float64(l.Reads)
+		c.Throttled[step] += part * float64(l.Throttled)
+	}
+}
+
+func minTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func round(x float64) float64 { return math.Round(x*10) / 10 }

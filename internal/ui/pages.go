@@ -1,0 +1,81 @@
+package ui
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"html/template"
+	"mime"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+//go:embed static
+var files embed.FS
+
+var loginForm = template.Must(template.ParseFS(files, "static/login.html"))
+
+// openFiles are what the login form needs: all of them may be had by anyone.
+var openFiles = map[string]bool{"style.css": true, "login.css": true, "login.js": true, "icon.svg": true}
+
+// kinds says what the files are, whatever the system believes.
+var kinds = map[string]string{
+	".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8",
+	".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
+}
+
+func (u *UI) redirect(c *gin.Context) {
+	c.Header("Location", "ui/") // relative: a proxy may have added a prefix
+	c.Status(http.StatusMovedPermanently)
+}
+
+// page answers with one file.
+func page(name string) func(*UI, *gin.Context) {
+	return func(_ *UI, c *gin.Context) { serveFile(c, name) }
+}
+
+// asset answers with what a page refers to: /ui/open/… for everyone, /ui/static/…
+// for operators.
+func (u *UI) asset(c *gin.Context) {
+	name := path.Base(c.Param("file"))
+	if path.Ext(name) == ".html" || path.Base(path.Dir(c.FullPath())) == "open" && !openFiles[name] {
+		refuse(c, http.StatusNotFound, "no such file")
+		return
+	}
+	serveFile(c, name)
+}
+
+// serveFile answers with an embedded file, or that the browser has it already.
+func serveFile(c *gin.Context, name string) {
+	body, err := files.ReadFile("static/" + name)
+	if err != nil {
+		refuse(c, http.StatusNotFound, "no such file")
+		return
+	}
+	sum := sha256.Sum256(body)
+	h := c.Writer.Header()
+	h.Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:12])+`"`)
+	h.Set("Cache-Control", "private, no-cache")
+	kind := kinds[path.Ext(name)]
+	if kind == "" {
+		kind = mime.TypeByExtension(path.Ext(name))
+	}
+	h.Set("Content-Type", kind)
+	http.ServeContent(c.Writer, c.Request, name, time.Time{}, bytes.NewReader(body))
+}
+
+// form answers with the login form.
+func (u *UI) form(c *gin.Context, status int, trouble string) {
+	var body bytes.Buffer
+	if err := loginForm.Execute(&body, trouble); err != nil {
+		u.cfg.Log.ErrorContext(c.Request.Context(), "the login form can't be written", "err", err)
+		refuse(c, http.StatusInternalServerError, "a mistake in the service: look at its log")
+		return
+	}
+	c.Data(status, kinds[".html"], body.Bytes())
+	c.Abort()
+}

@@ -1,0 +1,29 @@
+// Elements without a framework. Text is always text, never markup.
+
+const svgSpace = "http://www.w3.org/2000/svg";
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat(2).filter((c) => c !== undefined && c !== null && c !== false));
+  return element;
+}
+
+// h makes an HTML element: h("a", { href: "#/" }, "Users").
+export const h = (name, attributes, ...children) => fill(document.createElement(name), attributes, children);
+
+// s makes an SVG element.
+export const s = (name, attributes, ...children) => fill(document.createElementNS(svgSpace, name), attributes, children);
+
+// hidden text is for screen readers alone.
+export const heard = (text) => h("span", { class: "heard" }, text);
+
+// toast says shortly what was done, or what went wrong.
+export function toast(text, bad = false) {
+  const message = h("p", { class: bad ? "bad" : "" }, text);
+  document.getElementById("toasts").append(message);
+  setTimeout(() => message.remove(), bad ? 9000 : 4000);
+}

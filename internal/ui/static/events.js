@@ -1,0 +1,42 @@
+// What the history's and the feed's entries mean.
+
+import { span } from "./format.js";
+
+const sources = { poll: "seen by the poll", notification: "announced by Graph", window: "by the schedule", request: "looked at on request", subscription: "seen when a subscription was made" };
+
+// pin is the class of the little mark before an entry.
+export function pin(e) {
+  switch (e.kind) {
+    case "changed": return e.outOfOffice ? "away" : "office";
+    case "delivered": return "told";
+    case "notification": return "hint";
+    case "refused": case "failed": case "unknown": return "bad";
+    default: return "";
+  }
+}
+
+// title says in a few words what happened; detail, what more there is to know.
+export function title(e) {
+  switch (e.kind) {
+    case "changed": return e.outOfOffice ? "out of office" : "in the office";
+    case "delivered": return "mediator told";
+    case "refused": return "refused by the mediator";
+    case "failed": return "mediator not reached";
+    case "notification": return "notification from Graph";
+    case "unknown": return "can’t be read";
+    case "known": return "can be read again";
+    case "started": return "monitoring started";
+    case "resend": return "to be told again";
+    case "overtaken": return "overtaken by a newer state";
+    default: return e.kind;
+  }
+}
+
+export function detail(e, changed) {
+  const parts = [];
+  if (e.kind === "changed" && sources[e.source]) parts.push(sources[e.source]);
+  if (e.kind === "delivered" && changed) parts.push(`${span(Math.max(Date.parse(e.at) - Date.parse(changed), 0))} after the change`);
+  if (e.attempt > 1) parts.push(`attempt ${e.attempt}`);
+  if (e.detail) parts.push(e.detail);
+  return parts.join(", ");
+}

@@ -1,0 +1,90 @@
+// The live feed: one connection for the whole page, none while nobody looks.
+
+import { h } from "./dom.js";
+import { ago } from "./format.js";
+import { userLink } from "./ask.js";
+import { detail, pin, title } from "./events.js";
+
+const most = 120;
+const items = []; // newest first
+const listeners = new Set();
+const lists = new Set();
+let source, place = "", state = "connecting", caughtUp = false, retry, away;
+
+function say(next) {
+  state = next;
+  for (const list of lists) list.status.textContent = { live: "live", connecting: "connecting…", paused: "paused" }[state];
+}
+
+function entry(item, fresh) {
+  const who = item.email ? h("a", { href: userLink(item.email) }, item.name || item.email) : h("b", {}, "a former user");
+  const more = detail(item);
+  return h("li", { class: fresh ? "fresh" : "" },
+    h("span", { class: `pin ${pin(item)}` }), who, ago(item.at),
+    h("span", { class: "what" }, title(item), more && ` · ${more}`));
+}
+
+function take(item) {
+  items.unshift(item);
+  items.length = Math.min(items.length, most);
+  for (const list of lists) {
+    list.shown.prepend(entry(item, caughtUp));
+    while (list.shown.children.length > list.limit) list.shown.lastElementChild.remove();
+    list.empty.hidden = true;
+  }
+  if (caughtUp) for (const listen of listeners) listen(item);
+}
+
+function open() {
+  clearTimeout(retry);
+  source?.close();
+  say("connecting");
+  source = new EventSource(`api/feed${place ? `?after=${encodeURIComponent(place)}` : ""}`);
+  source.addEventListener("news", (e) => take(JSON.parse(e.data)));
+  source.addEventListener("place", (e) => {
+    place = e.lastEventId;
+    caughtUp = true;
+    say("live");
+  });
+  source.addEventListener("error", () => {
+    say("connecting");
+    if (source.readyState === EventSource.CLOSED) retry = setTimeout(open, 5000); // it gave up
+  });
+}
+
+export function startFeed() {
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(away);
+    if (!document.hidden) {
+      if (state === "paused") open();
+      return;
+    }
+    away = setTimeout(() => {
+      clearTimeout(retry);
+      source?.close();
+      say("paused");
+    }, 30_000);
+  });
+  open();
+}
+
+// onNews calls listen for each new entry until the signal is aborted.
+export function onNews(listen, signal) {
+  listeners.add(listen);
+  signal.addEventListener("abort", () => listeners.delete(listen));
+}
+
+// feedList is a list that grows while it is on the page.
+export function feedList(limit, signal) {
+  const list = {
+    limit, status: h("span", { class: "state", id: "feed-state" }),
+    shown: h("ol", { class: "feed", id: "feed" }), empty: h("p", { class: "empty" }, "Nothing has happened yet."),
+  };
+  list.shown.append(...items.slice(0, limit).map((item) => entry(item, false)));
+  list.empty.hidden = items.length > 0;
+  lists.add(list);
+  signal.addEventListener("abort", () => lists.delete(list));
+  say(state);
+  return h("section", { class: "card live", "aria-labelledby": "live-title" },
+    h("h2", { id: "live-title" }, "What happens now", list.status), list.shown, list.empty);
+}

@@ -1,0 +1,77 @@
+// How the service is: its dependencies, its replicas, its last hour.
+
+import { ask, Refused } from "./ask.js";
+import { chart, linear, log } from "./chart.js";
+import { h } from "./dom.js";
+import { ago, number, plural, span } from "./format.js";
+
+const names = { redis: "Redis", graph: "Graph", mediator: "Mediator", public_url: "Public URL" };
+
+function checks(found) {
+  return h("section", { class: "card" }, h("h2", {}, "Dependencies"), h("ul", { class: "checks" }, Object.entries(found).sort().map(([name, c]) => {
+    const warn = c.ok && c.detail && (name === "redis" || c.detail.startsWith("not set"));
+    return h("li", { class: c.ok ? (warn ? "warn" : "good") : "bad" }, h("span", { class: "dot" }), h("b", {}, names[name] ?? name), h("span", {}, c.error || c.detail || "well"));
+  })));
+}
+
+function replicas(summary) {
+  const heads = ["Host", "Reads", "Latest read", "Up since", "Seen"];
+  return h("section", { class: "card" }, h("h2", {}, "Replicas"), h("div", { class: "scroll" }, h("table", { id: "replicas" },
+    h("thead", {}, h("tr", {}, heads.map((t) => h("th", { scope: "col" }, t)))),
+    h("tbody", {}, summary.replicas.map((r) => h("tr", {},
+      h("td", {}, h("b", {}, r.host), r.id === summary.self && h("span", { class: "quiet" }, " (this one)"), r.version !== "unknown" && h("span", { class: "sub" }, r.version)),
+      h("td", {}, `${number(Math.round(r.readsASecond * 10) / 10)}/s`), h("td", {}, r.lateMs ? `${span(r.lateMs)} late` : "in time"),
+      h("td", {}, ago(r.since)), h("td", {}, ago(r.seenAt))))))));
+}
+
+const last = (values) => values.at(-1) ?? 0;
+const sum = (values) => values.reduce((a, b) => a + b, 0);
+
+function charts(load, room) {
+  const from = Date.parse(load.from), step = load.stepMs, told = sum(load.told);
+  const newest = load.told.findLastIndex((n) => n > 0);
+  const width = Math.max(Math.round((room >= 932 ? (room - 12) / 2 : room) - 34), 240);
+  const short = (ms) => (ms >= 3_600_000 ? "1 h" : ms >= 60_000 ? `${ms / 60_000} min` : span(ms));
+  return [
+    chart({
+      name: "Change to mediator", width, from, step, scale: log([...load.p95, ...load.median]), label: short,
+      series: [{ values: load.p95, as: "points", mark: "second" }, { values: load.median, as: "points" }],
+      now: told ? `${plural(told, "change")}, last: median ${span(load.median[newest])}, p95 ${span(load.p95[newest])}` : "no change in this hour",
+      tell: (i) => (load.told[i] ? `${load.told[i]} told, median ${span(load.median[i])}, p95 ${span(load.p95[i])}` : "none"),
+    }),
+    chart({
+      name: "Reads per second", width, from, step, scale: linear(load.reads), label: number, series: [{ values: load.reads, as: "line" }],
+      now: `${number(last(load.reads))}/s now`, tell: (i) => `${number(load.reads[i])}/s`,
+    }),
+    chart({
+      name: "Latest read", width, from, step, scale: log(load.late), label: short, series: [{ values: load.late, as: "line" }],
+      now: `${span(last(load.late))} late now`, tell: (i) => `${span(load.late[i])} late`,
+    }),
+    chart({
+      name: "Throttled by Graph", width, from, step, scale: linear(load.throttled), label: number, series: [{ values: load.throttled, as: "bars" }],
+      now: sum(load.throttled) ? `${number(Math.round(sum(load.throttled)))} answers with 429 in this hour` : "not once in this hour",
+      tell: (i) => `${number(load.throttled[i])} in ${step / 1000} s`,
+    }),
+  ];
+}
+
+export function showSystem(root, signal) {
+  const top = h("div", { class: "grid2" }), hour = h("div", { class: "grid2" }), foot = h("p", { class: "quiet" });
+  root.append(h("h1", { class: "heard" }, "System"), top, hour, foot);
+  async function load() {
+    try {
+      const [state, summary, hourly] = await Promise.all([ask("health", { accept: [503], signal }), ask("summary", { signal }), ask("load", { signal })]);
+      if (hour.contains(document.activeElement)) return; // someone reads a chart
+      top.replaceChildren(checks(state.checks ?? {}), replicas(summary));
+      hour.replaceChildren(...charts(hourly, hour.clientWidth));
+      foot.replaceChildren(summary.version === "unknown" ? "" : `Version ${summary.version} · `, `Each mailbox is read every ${span(summary.intervalMs)} · `, h("a", { href: "api.html" }, "the API described"));
+    } catch (cause) {
+      if (cause.name === "AbortError") return;
+      if (!(cause instanceof Refused)) throw cause;
+      foot.textContent = cause.message;
+    }
+  }
+  const every = setInterval(() => document.hidden || load(), 10_000);
+  signal.addEventListener("abort", () => clearInterval(every));
+  load();
+}

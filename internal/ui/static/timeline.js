@@ -1,0 +1,122 @@
+// A user's history as a picture: when away, when it was noticed, when the mediator
+// was told and how much later.
+
+import { h, s } from "./dom.js";
+import { dateTime, dayOf, minuteOf, now, secondOf, span } from "./format.js";
+import { title } from "./events.js";
+
+const minute = 60_000, hour = 60 * minute, day = 24 * hour;
+const ranges = [["10 min", 10 * minute], ["1 h", hour], ["6 h", 6 * hour], ["24 h", day], ["7 d", 7 * day], ["30 d", 30 * day]];
+const steps = [10_000, 30_000, minute, 2 * minute, 5 * minute, 10 * minute, 30 * minute, hour, 2 * hour, 4 * hour, 6 * hour, 12 * hour, day, 2 * day, 7 * day];
+const lanes = { away: 26, noticed: 66, told: 98, delay: 117, axis: 140, height: 148 };
+
+// fitting is the shortest range with the last three changes in it.
+function fitting(events) {
+  const changes = events.filter((e) => e.kind === "changed").slice(0, 3), oldest = changes.at(-1) ?? events.at(-1);
+  const age = oldest ? now() - Date.parse(oldest.at) : 0;
+  return (ranges.find(([, ms]) => ms * 0.92 > age) ?? ranges.at(-1))[1];
+}
+
+// stretches are when the user was away (true), present (false), as far as the
+// history tells.
+function stretches(events, until) {
+  const found = [];
+  for (const e of events.filter((e) => e.kind === "changed").reverse()) {
+    const at = Date.parse(e.at);
+    if (found.length) found.at(-1).to = at;
+    found.push({ from: at, to: until, away: e.outOfOffice });
+  }
+  return found;
+}
+
+// deliveries pairs each change with what the mediator said to it.
+export function deliveries(events) {
+  const bySequence = new Map();
+  for (const e of [...events].reverse()) {
+    if (e.kind === "changed" || e.kind === "resend") bySequence.set(e.sequence, { changed: e });
+    if (["delivered", "refused", "overtaken"].includes(e.kind) && bySequence.has(e.sequence)) bySequence.get(e.sequence)[e.kind] = e;
+  }
+  return [...bySequence.values()];
+}
+
+function axis(from, to, x, width) {
+  const step = steps.find((ms) => (to - from) / ms <= Math.max(3, width / 95)) ?? 30 * day;
+  const offset = new Date(from).getTimezoneOffset() * minute;
+  const marks = [];
+  for (let at = Math.ceil((from - offset) / step) * step + offset; at < to - step * 0.2; at += step) {
+    const text = step >= day ? dayOf(at) : step < minute ? secondOf(at) : minuteOf(at);
+    marks.push(s("line", { class: "rule", x1: x(at), x2: x(at), y1: 12, y2: lanes.told + 6 }), s("text", { x: x(at), y: lanes.axis, "text-anchor": "middle" }, text));
+  }
+  return marks;
+}
+
+function picture(events, length, width) {
+  const left = width < 520 ? 0 : 92, right = 14, to = now(), from = to - length;
+  const x = (at) => left + ((Math.min(Math.max(at, from), to) - from) / length) * (width - left - right);
+  const within = (e) => Date.parse(e.at) >= from;
+  const tip = (e, more = "") => s("title", {}, `${title(e)}, ${dateTime(new Date(e.at))}${more}`);
+  const label = (y, text) => (left ? s("text", { class: "lane", x: 0, y: y + 4 }, text) : null);
+  const parts = [
+    ...axis(from, to, x, width - left),
+    label(lanes.away, "Out of office"), label(lanes.noticed, "Noticed"), label(lanes.told, "Mediator told"),
+    s("rect", { class: "track", x: left, y: lanes.away - 8, width: width - left - right, height: 16, rx: 3 }),
+    s("line", { class: "rule", x1: left, x2: width - right, y1: lanes.noticed, y2: lanes.noticed }),
+    s("line", { class: "rule", x1: left, x2: width - right, y1: lanes.told, y2: lanes.told }),
+  ];
+  for (const b of stretches(events, to).filter((b) => b.away && b.to > from)) {
+    parts.push(s("rect", { class: "band", x: x(b.from), y: lanes.away - 8, width: Math.max(x(b.to) - x(b.from), 2), height: 16, rx: 3 },
+      s("title", {}, `out of office for ${span(b.to - b.from)} from ${dateTime(b.from)}`)));
+  }
+  let free = -Infinity; // where the next label may begin
+  for (const d of deliveries(events).filter((d) => within(d.changed))) {
+    const at = Date.parse(d.changed.at), end = d.delivered ? Date.parse(d.delivered.at) : to;
+    parts.push(s("line", { class: "rule", x1: x(at), x2: x(at), y1: lanes.away + 8, y2: lanes.noticed }));
+    if (d.overtaken) continue;
+    parts.push(s("path", { class: "wait", d: `M${x(at)} ${lanes.noticed}L${x(end)} ${lanes.told}` }));
+    const text = d.delivered ? span(Math.max(end - at, 0)) : "not yet";
+    const half = text.length * 3 + 3;
+    if (x(end) - half > free && x(end) + half < width) {
+      parts.push(s("text", { class: "delay", x: x(end), y: lanes.delay, "text-anchor": "middle" }, text));
+      free = x(end) + half;
+    }
+  }
+  for (const e of events.filter(within)) {
+    const at = x(Date.parse(e.at));
+    if (e.kind === "notification") parts.push(s("path", { class: "hint", d: `M${at} ${lanes.noticed - 21}l5 5l-5 5l-5-5z` }, tip(e)));
+    if (e.kind === "changed") parts.push(s("circle", { class: "change", cx: at, cy: lanes.noticed, r: 4.5 }, tip(e)));
+    if (e.kind === "delivered") parts.push(s("rect", { class: "told", x: at - 4.5, y: lanes.told - 4.5, width: 9, height: 9, rx: 1.5 }, tip(e)));
+    if (e.kind === "refused" || e.kind === "failed") parts.push(s("path", { class: "refused", d: `M${at} ${lanes.told - 6}l6 11h-12z` }, tip(e, e.detail ? `: ${e.detail}` : "")));
+  }
+  parts.push(s("line", { class: "now", x1: width - right, x2: width - right, y1: 10, y2: lanes.told + 6 }));
+  return s("svg", { viewBox: `0 0 ${width} ${lanes.height}`, height: lanes.height, role: "img", "aria-label": told(events, length) }, parts);
+}
+
+// told is the picture in words.
+function told(events, length) {
+  const changes = deliveries(events).filter((d) => Date.parse(d.changed.at) >= now() - length);
+  const delays = changes.filter((d) => d.delivered).map((d) => Math.max(Date.parse(d.delivered.at) - Date.parse(d.changed.at), 0));
+  if (!changes.length) return `No change in the last ${span(length)}.`;
+  return `${changes.length} changes in the last ${span(length)}; the mediator was told of ${delays.length}${delays.length ? `, at most ${span(Math.max(...delays))} later` : ""}. The table below tells each.`;
+}
+
+// timeline is the picture with its ranges; set gives it newer events.
+export function timeline(signal) {
+  let events = [], chosen, width = 0;
+  const stage = h("div", { id: "timeline" });
+  const buttons = ranges.map(([text, ms]) => h("button", { type: "button", "aria-pressed": "false", onclick: () => { chosen = ms; draw(); } }, text));
+  function draw() {
+    if (!width) return;
+    const length = chosen ?? fitting(events);
+    buttons.forEach((b, i) => b.setAttribute("aria-pressed", String(ranges[i][1] === length)));
+    stage.replaceChildren(picture(events, length, width));
+  }
+  const watch = new ResizeObserver(([box]) => { width = Math.round(box.contentRect.width); draw(); });
+  watch.observe(stage);
+  const every = setInterval(() => document.hidden || draw(), 5000);
+  signal.addEventListener("abort", () => { watch.disconnect(); clearInterval(every); });
+  const key = [["band", "out of office"], ["pin change", "change noticed"], ["pin hint", "notification from Graph"], ["pin told", "mediator told"], ["pin bad", "refused or failed"]];
+  const card = h("section", { class: "card timeline" },
+    h("div", { class: "head" }, h("h2", {}, "When away, when told"), h("div", { class: "seg", role: "group", "aria-label": "Range" }, buttons)), stage,
+    h("ul", { class: "key" }, key.map(([mark, text]) => h("li", {}, h("span", { class: mark }), text))));
+  return { card, set(newer) { events = newer; draw(); } };
+}

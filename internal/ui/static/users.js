@@ -1,0 +1,167 @@
+// The list: search, filters and pages are all the server's.
+
+import { ask, Refused, userLink } from "./ask.js";
+import { h } from "./dom.js";
+import { ago, moment, number } from "./format.js";
+import { feedList, onNews } from "./feed.js";
+import { addDialog } from "./dialogs.js";
+
+const filters = [
+  ["all", "All"], ["away", "Out of office"], ["office", "In the office"], ["unknown", "Can’t be read", true], ["pending", "Not read yet"],
+  ["untold", "Being told"], ["refused", "Refused", true], ["failed", "Subscription failed", true], ["uncovered", "Not covered", true],
+];
+
+// stateOf is how a user stands, in words.
+export function stateOf(u) {
+  const until = u.scheduled && u.outOfOffice && u.end ? `until ${moment(u.end)}` : u.scheduled && !u.outOfOffice && u.start && Date.parse(u.start) > Date.now() ? `from ${moment(u.start)}` : "";
+  if (u.state === "unknown") return ["unknown", "Can’t be read", u.outOfOffice === null ? "" : `last ${u.outOfOffice ? "out of office" : "in the office"}`];
+  if (u.outOfOffice === null) return ["pending", "Not read yet", ""];
+  return u.outOfOffice ? ["away", "Out of office", until] : ["office", "In the office", until];
+}
+
+function told(u) {
+  switch (u.delivery) {
+    case "delivered": return ["Told ", ago(u.deliveredAt), ""];
+    case "pending": return [h("span", { class: "text-warn" }, "Being told"), "", u.trouble];
+    case "refused": return [h("span", { class: "text-bad" }, "Refused"), "", u.trouble];
+    default: return [h("span", { class: "quiet" }, "–"), "", ""];
+  }
+}
+
+function cover(u, wanted) {
+  if (u.failed) return [h("span", { class: "text-bad" }, "Failed"), u.failed];
+  if (!wanted) return [h("span", { class: "quiet" }, "poll only"), ""];
+  if (u.live < wanted && u.shared) return ["Covered", "by another address"];
+  if (u.live < wanted) return [h("span", { class: "text-warn" }, u.live ? `${u.live} of ${wanted}` : "Not yet"), ""];
+  return ["Covered", u.coveredUntil ? ["until ", h("time", { datetime: u.coveredUntil }, moment(u.coveredUntil))] : ""];
+}
+
+function row(u, wanted) {
+  const [kind, text, more] = stateOf(u), [said, when, trouble] = told(u), [covered, until] = cover(u, wanted);
+  return h("tr", { "data-email": u.email },
+    h("td", {}, h("a", { class: "who", href: userLink(u.email) }, h("b", {}, u.name || u.email), h("small", {}, u.name ? u.email : "not looked up yet"))),
+    h("td", { class: "is", title: u.reason }, h("span", { class: `mark ${kind}` }, text), more && h("span", { class: "sub" }, more)),
+    h("td", { class: "read" }, ago(u.checkedAt)),
+    h("td", { class: "told", title: trouble || undefined }, said, when, trouble && h("span", { class: "sub" }, trouble)),
+    h("td", { class: "cover", title: u.failed }, covered, until && !u.failed && h("span", { class: "sub" }, until)));
+}
+
+export function showUsers(root, signal, query) {
+  const state = { q: query.get("q") ?? "", filter: query.get("filter") ?? "all", before: [], cursor: "" };
+  let wanted = 1, asking, known = new Map(), next = "", shown = 0;
+
+  const search = h("input", { type: "search", id: "search", placeholder: "Search by name or address", "aria-label": "Search by name or address", autocomplete: "off", spellcheck: "false", value: state.q });
+  const chips = h("fieldset", { class: "chips" }, h("legend", {}, "Show"), filters.map(([name, text, trouble]) =>
+    h("label", { "data-trouble": trouble ? "1" : undefined, "data-filter": name }, h("input", { type: "radio", name: "filter", value: name, checked: name === state.filter }), text, h("span", { class: "n" }))));
+  const body = h("tbody");
+  const empty = h("div", { class: "empty", hidden: true });
+  const range = h("span", { id: "range", "aria-live": "polite" });
+  const back = h("button", { id: "previous", disabled: true }, "Previous"), on = h("button", { id: "next", disabled: true }, "Next");
+  const table = h("table", { class: "users" },
+    h("thead", {}, h("tr", {}, ["User", "State", "Last read", "Mediator", "Coverage"].map((t, i) => h("th", { scope: "col", class: i === 2 ? "read" : "" }, t)))), body);
+
+  root.append(h("h1", { class: "heard" }, "Users"), h("div", { class: "columns" },
+    h("div", {},
+      h("div", { class: "bar" },
+        h("div", { class: "search" }, search, h("kbd", { "aria-hidden": "true" }, "/")),
+        h("button", { class: "primary", id: "add", onclick: () => addDialog((email) => { location.hash = userLink(email); }, () => load()) }, "Add users")),
+      chips,
+      h("section", { class: "card", "aria-label": "Users" }, h("div", { class: "scroll" }, table), empty, h("div", { class: "pager" }, range, back, on))),
+    feedList(40, signal)));
+
+  function draw(page) {
+    next = page.cursor ?? "";
+    const held = document.activeElement?.closest?.("tr[data-email]")?.dataset.email;
+    const fresh = new Map();
+    const rows = page.users.map((u) => {
+      const made = row(u, wanted), now = `${u.outOfOffice} ${u.delivery} ${u.state}`;
+      if (known.has(u.email) && known.get(u.email) !== now) made.classList.add("moved");
+      fresh.set(u.email, now);
+      return made;
+    });
+    known = fresh;
+    body.replaceChildren(...rows);
+    if (held) [...body.children].find((tr) => tr.dataset.email === held)?.querySelector("a").focus({ preventScroll: true });
+    const from = state.before.reduce((n, b) => n + b.shown, 0);
+    shown = rows.length;
+    range.textContent = shown ? `${number(from + 1)}–${number(from + shown)} of ${number(page.total)}` : "";
+    back.disabled = state.before.length === 0;
+    on.disabled = next === "";
+    empty.hidden = shown > 0;
+    table.hidden = shown === 0;
+    if (!shown) empty.replaceChildren(...nothing());
+    for (const label of chips.querySelectorAll("label")) {
+      const n = page.counts?.[label.dataset.filter] ?? 0;
+      label.querySelector(".n").textContent = number(n);
+      label.classList.toggle("none", n === 0);
+      label.classList.toggle("trouble", Boolean(label.dataset.trouble) && n > 0);
+    }
+  }
+
+  function nothing() {
+    if (state.q || state.filter !== "all") return [h("b", {}, "No user matches"), state.q ? `Nobody’s name or address has “${state.q}” in it here.` : "That is how it should be for most of these."];
+    return [h("b", {}, "Nobody is monitored yet"), "The mediator names its users, or add them here."];
+  }
+
+  async function load() {
+    asking?.abort();
+    asking = new AbortController();
+    const search = new URLSearchParams({ q: state.q, filter: state.filter, cursor: state.cursor });
+    try {
+      draw(await ask(`users?${search}`, { signal: asking.signal }));
+    } catch (cause) {
+      if (cause instanceof Refused) range.textContent = cause.message;
+      else if (cause.name !== "AbortError") throw cause;
+    }
+  }
+
+  // afresh goes to the first page and puts what is searched for into the address.
+  function afresh() {
+    state.before = [];
+    state.cursor = "";
+    known = new Map();
+    const kept = new URLSearchParams();
+    if (state.q) kept.set("q", state.q);
+    if (state.filter !== "all") kept.set("filter", state.filter);
+    history.replaceState(null, "", `#/${kept.size ? `?${kept}` : ""}`);
+    return load();
+  }
+
+  let typing;
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => { state.q = search.value.trim(); afresh(); }, 180);
+  });
+  chips.addEventListener("change", (e) => { state.filter = e.target.value; afresh(); });
+  on.addEventListener("click", () => {
+    state.before.push({ cursor: state.cursor, shown });
+    state.cursor = next;
+    known = new Map();
+    load().then(() => (on.disabled ? back : on).focus());
+  });
+  back.addEventListener("click", () => {
+    state.cursor = state.before.pop().cursor;
+    known = new Map();
+    load().then(() => (back.disabled ? on : back).focus());
+  });
+
+  // What happens moves the list at once; the rest of it is read now and then.
+  // A search costs Redis more than a page of everyone.
+  const searching = () => state.q || state.filter !== "all";
+  let soon, turn = 0;
+  onNews(() => {
+    soon ??= setTimeout(() => { soon = undefined; load(); }, searching() ? 3000 : 300);
+  }, signal);
+  const every = setInterval(() => {
+    turn++;
+    if (!document.hidden && (!searching() || turn % 2 === 0)) load();
+  }, 5000);
+  signal.addEventListener("abort", () => {
+    clearInterval(every);
+    clearTimeout(soon);
+    clearTimeout(typing);
+    asking?.abort();
+  });
+  ask("summary").then((summary) => { wanted = summary.resources; }, () => {}).finally(() => signal.aborted || load());
+}
+

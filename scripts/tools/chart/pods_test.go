@@ -1,0 +1,212 @@
+package chart_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	apps "k8s.io/api/apps/v1"
+	autoscaling "k8s.io/api/autoscaling/v2"
+	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
+	policy "k8s.io/api/policy/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+)
+
+// trees are the objects of each set of values, and the plain manifests.
+func trees(t *testing.T) map[string]objects {
+	t.Helper()
+	all := map[string]objects{"plain manifests": {}}
+	for _, file := range []string{"outlook-monitor.yaml", "redis.yaml"} {
+		if err := all["plain manifests"].decode(read(t, "deploy/kubernetes/"+file)); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+	}
+	for name, release := range releases {
+		all[name], _ = rendered(t, release.values)
+	}
+	return all
+}
+
+// pods lists what makes pods, by the name of the object.
+func (o objects) pods() map[string]core.PodTemplateSpec {
+	all := map[string]core.PodTemplateSpec{}
+	for name, object := range o {
+		switch object := object.(type) {
+		case *apps.Deployment:
+			all[name] = object.Spec.Template
+		case *apps.StatefulSet:
+			all[name] = object.Spec.Template
+		}
+	}
+	return all
+}
+
+// selected returns the only pods that a selector finds.
+func (o objects) selected(t *testing.T, selector meta.LabelSelector) core.PodTemplateSpec {
+	t.Helper()
+	s, err := meta.LabelSelectorAsSelector(&selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []core.PodTemplateSpec
+	for _, pod := range o.pods() {
+		if s.Matches(labels.Set(pod.Labels)) {
+			found = append(found, pod)
+		}
+	}
+	if len(found) != 1 || s.Empty() {
+		t.Fatalf("selector %q finds %d kinds of pods, want 1", s, len(found))
+	}
+	return found[0]
+}
+
+func TestPodsMayDoLittle(t *testing.T) {
+	for tree, all := range trees(t) {
+		for name, pod := range all.pods() {
+			t.Run(tree+": "+name, func(t *testing.T) {
+				spec := pod.Spec
+				if token := spec.AutomountServiceAccountToken; token == nil || *token {
+					t.Error("the pod has a token of the cluster")
+				}
+				security := spec.SecurityContext
+				if security.RunAsNonRoot == nil || !*security.RunAsNonRoot || security.SeccompProfile.Type != core.SeccompProfileTypeRuntimeDefault {
+					t.Errorf("securityContext = %v, want no root and RuntimeDefault", security)
+				}
+				for _, c := range spec.Containers {
+					own := c.SecurityContext
+					if !*own.ReadOnlyRootFilesystem || *own.AllowPrivilegeEscalation || !slices.Equal(own.Capabilities.Drop, []core.Capability{"ALL"}) {
+						t.Errorf("securityContext of %s = %v, want a read-only root and no capability", c.Name, own)
+					}
+					if c.LivenessProbe == nil || c.ReadinessProbe == nil {
+						t.Errorf("%s has not both probes", c.Name)
+					}
+					if _, ok := c.Resources.Limits[core.ResourceMemory]; !ok {
+						t.Errorf("%s has no memory limit", c.Name)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestMountsHaveVolumes: what is mounted is there, what is there is mounted.
+func TestMountsHaveVolumes(t *testing.T) {
+	for tree, all := range trees(t) {
+		t.Run(tree, func(t *testing.T) {
+			for name, pod := range all.pods() {
+				var volumes, mounts []string
+				for _, v := range pod.Spec.Volumes {
+					volumes = append(volumes, v.Name)
+				}
+				if set, ok := all[name].(*apps.StatefulSet); ok {
+					for _, claim := range set.Spec.VolumeClaimTemplates {
+						volumes = append(volumes, claim.Name)
+					}
+				}
+				for _, m := range pod.Spec.Containers[0].VolumeMounts {
+					mounts = append(mounts, m.Name)
+				}
+				slices.Sort(volumes)
+				slices.Sort(mounts)
+				if !slices.Equal(volumes, mounts) {
+					t.Errorf("volumes of %s = %q, mounts = %q", name, volumes, mounts)
+				}
+			}
+		})
+	}
+}
+
+// TestNamesFit looks at names and labels as the cluster will.
+func TestNamesFit(t *testing.T) {
+	for tree, all := range trees(t) {
+		t.Run(tree, func(t *testing.T) {
+			for name, object := range all {
+				wrong := validation.IsDNS1123Label(object.GetName())
+				for key, value := range object.GetLabels() {
+					wrong = slices.Concat(wrong, validation.IsQualifiedName(key), validation.IsValidLabelValue(value))
+				}
+				if len(wrong) > 0 {
+					t.Errorf("%s: %s", name, strings.Join(wrong, ", "))
+				}
+			}
+		})
+	}
+}
+
+// TestObjectsFindEachOther follows each selector and each name of an object.
+func TestObjectsFindEachOther(t *testing.T) {
+	for tree, all := range trees(t) {
+		for name, object := range all {
+			t.Run(tree+": "+name, func(t *testing.T) {
+				switch object := object.(type) {
+				case *apps.Deployment:
+					all.selected(t, *object.Spec.Selector)
+					for _, spread := range object.Spec.Template.Spec.TopologySpreadConstraints {
+						all.selected(t, *spread.LabelSelector)
+					}
+				case *apps.StatefulSet:
+					all.selected(t, *object.Spec.Selector)
+					get[*core.Service](t, all, "Service "+object.Spec.ServiceName)
+				case *core.Service:
+					pod := all.selected(t, meta.LabelSelector{MatchLabels: object.Spec.Selector})
+					for _, port := range object.Spec.Ports {
+						listens(t, pod, port.TargetPort)
+					}
+				case *policy.PodDisruptionBudget:
+					all.selected(t, *object.Spec.Selector)
+				case *networking.NetworkPolicy:
+					pod := all.selected(t, object.Spec.PodSelector)
+					for _, rule := range object.Spec.Ingress {
+						for _, port := range rule.Ports {
+							listens(t, pod, *port.Port)
+						}
+					}
+				case *networking.Ingress:
+					for _, path := range object.Spec.Rules[0].HTTP.Paths {
+						service := get[*core.Service](t, all, "Service "+path.Backend.Service.Name)
+						if got := service.Spec.Ports[0].Name; got != path.Backend.Service.Port.Name {
+							t.Errorf("port of %s = %q, want %q", service.Name, got, path.Backend.Service.Port.Name)
+						}
+					}
+				case *autoscaling.HorizontalPodAutoscaler:
+					get[*apps.Deployment](t, all, object.Spec.ScaleTargetRef.Kind+" "+object.Spec.ScaleTargetRef.Name)
+				case *monitoring.ServiceMonitor:
+					if got := all.services(object.Spec.Selector.MatchLabels, object.Spec.Endpoints[0].Port); got != "ooo-outlook-monitor-private" {
+						t.Errorf("services = %q, want the private one", got)
+					}
+				}
+			})
+		}
+	}
+}
+
+// listens makes sure that a pod has a port.
+func listens(t *testing.T, pod core.PodTemplateSpec, port intstr.IntOrString) {
+	t.Helper()
+	for _, p := range pod.Spec.Containers[0].Ports {
+		if port.StrVal == p.Name || port.StrVal == "" && port.IntVal == p.ContainerPort {
+			return
+		}
+	}
+	t.Errorf("port %s is none of the pod's", port.String())
+}
+
+// services names those that have the labels and the port.
+func (o objects) services(wanted map[string]string, port string) string {
+	var found []string
+	for _, object := range o {
+		service, ok := object.(*core.Service)
+		if ok && labels.SelectorFromSet(wanted).Matches(labels.Set(service.Labels)) &&
+			slices.ContainsFunc(service.Spec.Ports, func(p core.ServicePort) bool { return p.Name == port }) {
+			found = append(found, service.Name)
+		}
+	}
+	return fmt.Sprint(strings.Join(found, " "))
+}
