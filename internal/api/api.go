@@ -21,6 +21,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -40,6 +41,11 @@ type Store interface {
 	StartAll(ctx context.Context, addresses []string) error
 	// Stop returns [ooo.ErrNotMonitored] if the user was not monitored.
 	Stop(ctx context.Context, key ooo.Key) error
+	// StopBefore is Stop for what was asked for at that time: a user that was
+	// started since is left alone, and the error is [ooo.ErrNotMonitored].
+	StopBefore(ctx context.Context, key ooo.Key, at time.Time) error
+	// Named returns the records of keys that there are, in any order.
+	Named(ctx context.Context, keys []ooo.Key) ([]ooo.User, error)
 	Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error)
 	// Pause keeps a wait that Graph asked for; Paused returns until when it lasts.
 	Pause(ctx context.Context, name string, until time.Time) error
@@ -69,9 +75,11 @@ type Config struct {
 	Store     Store
 	Directory Directory
 	Sync      func(ctx context.Context) error // asks the mediator for its users
+	Ready     func() bool                     // whether the store may be written to; nil: always
 	Checks    []Check
 	Metrics   http.Handler
-	Token     string // demanded of callers; empty: none
+	Token     string         // demanded of callers; empty: none
+	Level     *slog.LevelVar // of Log, to be changed on request; nil: one that nobody looks at
 	Log       *slog.Logger
 }
 
@@ -79,6 +87,7 @@ type Config struct {
 type API struct {
 	cfg   Config
 	token [sha256.Size]byte
+	debts *debts
 }
 
 // How long things may take.
@@ -98,7 +107,13 @@ func New(cfg Config) (*API, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &API{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token))}, nil
+	if cfg.Level == nil {
+		cfg.Level = new(slog.LevelVar)
+	}
+	if cfg.Ready == nil {
+		cfg.Ready = func() bool { return true }
+	}
+	return &API{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), debts: newDebts()}, nil
 }
 
 // route is a method and path, who answers, and what it needs.
@@ -109,7 +124,8 @@ type route struct {
 	answer       func(*API, *gin.Context)
 }
 
-// routes is all there is. Each also answers with a slash at the end.
+// routes is all there is. Each also answers with a slash at the end, and HEAD
+// where it answers GET at once.
 var routes = []route{
 	{http.MethodGet, "/", false, syncTime, (*API).sync},
 	{http.MethodHead, "/", false, answerTime, (*API).nothing},
@@ -122,6 +138,11 @@ var routes = []route{
 	{http.MethodPost, "/api/users/:email/check", false, answerTime, (*API).check},
 	{http.MethodPost, "/api/users/:email/resend", false, answerTime, (*API).resend},
 	{http.MethodGet, "/api/users/:email/history", false, answerTime, (*API).history},
+	{http.MethodGet, "/api/openapi.json", false, answerTime, (*API).describe},
+	{http.MethodGet, "/api/loglevel", false, answerTime, (*API).showLevel},
+	{http.MethodPut, "/api/loglevel", false, answerTime, (*API).setLevel},
+	{http.MethodGet, "/debug/pprof", false, answerTime, (*API).profiles},
+	{http.MethodGet, "/debug/pprof/:name", false, profileTime, (*API).profile},
 	{http.MethodGet, "/metrics", false, answerTime, (*API).metrics},
 	{http.MethodGet, "/healthz", true, answerTime, (*API).alive},
 	{http.MethodHead, "/healthz", true, answerTime, (*API).alive},
@@ -137,19 +158,33 @@ func (a *API) Register(to gin.IRoutes) {
 				refuseStranger(c)
 				return
 			}
-			// A body that dribbles must not hold up the answer. Writers that can't
+			// A body that dribbles must not hold up the answer. Without one, net/http
+			// would take the deadline for a caller who has gone. Writers that can't
 			// have a deadline are those of tests.
-			_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTime))
+			if c.Request.ContentLength != 0 {
+				_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTime))
+			}
 			ctx, cancel := context.WithTimeout(c.Request.Context(), r.limit)
 			defer cancel()
 			c.Request = c.Request.WithContext(ctx)
 			r.answer(a, c)
 		}
-		to.Handle(r.method, r.path, handle)
-		if r.path != "/" {
-			to.Handle(r.method, r.path+"/", handle)
+		methods := []string{r.method}
+		if r.method == http.MethodGet && r.limit == answerTime && !a.looked(r.path) {
+			methods = append(methods, http.MethodHead) // net/http leaves the body out
+		}
+		for _, method := range methods {
+			to.Handle(method, r.path, handle)
+			if r.path != "/" {
+				to.Handle(method, r.path+"/", handle)
+			}
 		}
 	}
+}
+
+// looked says whether HEAD has a route of its own.
+func (a *API) looked(path string) bool {
+	return slices.ContainsFunc(routes, func(r route) bool { return r.method == http.MethodHead && r.path == path })
 }
 
 func (a *API) metrics(c *gin.Context) { a.cfg.Metrics.ServeHTTP(c.Writer, c.Request) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -201,5 +202,30 @@ func TestTheLogTellsNoAddresses(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "route=/api/users/:email/check") || strings.Contains(out.String(), "contoso") {
 		t.Errorf("log = %s, want routes and no address", out.String())
+	}
+}
+
+// TestASyncMayTakeLongerThanABody asks a real server: it is net/http that would
+// think the caller had gone.
+func TestASyncMayTakeLongerThanABody(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.sync = func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(6 * time.Second): // a body has 5 s
+			return nil
+		}
+	}
+	server := httptest.NewServer(handler(t, w))
+	defer server.Close()
+	answer, err := http.Get(server.URL + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || !strings.Contains(string(text), "SUCCESSFUL") {
+		t.Errorf("answer = %q, %v, want a sync that worked", text, err)
 	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -34,14 +36,8 @@ func (a *API) monitor(c *gin.Context) {
 		return
 	}
 	ctx := c.Request.Context()
-	switch {
-	case err != nil:
-	case on:
-		_, err = a.start(ctx, address)
-	default:
-		if err = a.cfg.Store.Stop(ctx, ooo.KeyOf(address)); errors.Is(err, ooo.ErrNotMonitored) {
-			err = nil
-		}
+	if err == nil {
+		err = a.switchTo(ctx, address, on)
 	}
 	status, text := outcome(err)
 	switch status {
@@ -62,6 +58,31 @@ func (a *API) monitor(c *gin.Context) {
 		}
 		a.say(c, status, text, gin.H{"error": text})
 	}
+}
+
+// switchTo starts or stops the monitoring of an address. A stop that the store
+// does not take is remembered, and carried out when it does.
+func (a *API) switchTo(ctx context.Context, address string, on bool) error {
+	key, asked := ooo.KeyOf(address), time.Now()
+	a.debts.forgive(ctx, key)
+	if on {
+		if !a.cfg.Ready() {
+			return errNotReady
+		}
+		_, err := a.start(ctx, address)
+		return err
+	}
+	err := errNotReady
+	if a.cfg.Ready() {
+		err = a.cfg.Store.Stop(ctx, key)
+	}
+	if errors.Is(err, ooo.ErrNotMonitored) {
+		return nil
+	}
+	if err != nil {
+		a.debts.owe(key, asked)
+	}
+	return err
 }
 
 // say answers in HTML, or in JSON to those who prefer it.

@@ -13,9 +13,13 @@ import (
 // errUnresolved means that a user is taken, but not found in the directory yet.
 var errUnresolved = errors.New("accepted; looked up as soon as Microsoft Graph answers")
 
+// errNotReady means that Redis was not reached yet.
+var errNotReady = errors.New("Redis was not reached yet")
+
 // start monitors an address. The error is nil, or errUnresolved when the user is
 // stored but not looked up, or says why nothing was stored.
 func (a *API) start(ctx context.Context, address string) (ooo.User, error) {
+	a.debts.forgive(ctx, ooo.KeyOf(address))
 	known, err := a.monitored(ctx, ooo.KeyOf(address))
 	switch {
 	case err == nil && known.Person.ID == "" && strings.Contains(known.Reason, ooo.ErrNotInDirectory.Error()):
@@ -88,6 +92,7 @@ var outcomes = []struct {
 	{errTooLarge, http.StatusRequestEntityTooLarge},
 	{errSlow, http.StatusRequestTimeout},
 	{ooo.ErrBadAddress, http.StatusBadRequest},
+	{ooo.ErrBadCursor, http.StatusBadRequest},
 	{ooo.ErrNotInDirectory, http.StatusNotFound},
 	{ooo.ErrNotMonitored, http.StatusNotFound},
 	{ooo.ErrAmbiguous, http.StatusConflict},

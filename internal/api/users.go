@@ -18,9 +18,12 @@ const (
 	mostPerPage   = 500
 	mostEvents    = 200
 	mostAtOnce    = 10_000 // users in one request
-	maxBulk       = 4 << 20
+	maxBulk       = MaxBody
 	defaultEvents = 100
 )
+
+// MaxBody is the longest body that is read.
+const MaxBody = 4 << 20
 
 // number reads a query parameter between 1 and most.
 func number(c *gin.Context, name string, otherwise, most int) int {
@@ -37,13 +40,18 @@ func (a *API) list(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
+	covers, err := a.covers(c.Request.Context(), users...)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
 	page := struct {
 		Users  []userView `json:"users"`
 		Cursor string     `json:"cursor,omitempty"`
 	}{make([]userView, 0, len(users)), next}
 	for _, u := range users {
 		if u.Active {
-			page.Users = append(page.Users, viewOf(u))
+			page.Users = append(page.Users, viewOf(covered(u, covers)))
 		}
 	}
 	c.JSON(http.StatusOK, page)
@@ -80,11 +88,15 @@ func (a *API) show(c *gin.Context) {
 	if err == nil {
 		user, err = a.monitored(c.Request.Context(), ooo.KeyOf(email))
 	}
+	var covers map[ooo.Key]ooo.User
+	if err == nil {
+		covers, err = a.covers(c.Request.Context(), user)
+	}
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, viewOf(user))
+	c.JSON(http.StatusOK, viewOf(covered(user, covers)))
 }
 
 func (a *API) put(c *gin.Context) {
@@ -196,6 +208,7 @@ func (a *API) startMany(c *gin.Context) {
 		}
 		results[i] = result{Email: email, Result: "accepted"}
 		addresses = append(addresses, email)
+		a.debts.forgive(c.Request.Context(), ooo.KeyOf(email))
 	}
 	if err := a.cfg.Store.StartAll(c.Request.Context(), addresses); err != nil {
 		a.fail(c, err)

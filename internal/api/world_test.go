@@ -29,12 +29,14 @@ type world struct {
 	starts    []string
 	marks     []ooo.Mark
 	resent    []ooo.Key
+	late      []ooo.Key // stops that were carried out late
 	events    []ooo.Event
 	asked     int // the limit of the last history
 	sync      func(context.Context) error
 	log       *slog.Logger
 	checks    []api.Check
 	token     string
+	unready   bool
 }
 
 func newWorld() *world {
@@ -47,7 +49,8 @@ func newWorld() *world {
 // add monitors an address that is found.
 func (w *world) add(address string) {
 	key := ooo.KeyOf(address)
-	w.users[key] = ooo.User{Key: key, Address: address, Active: true, Condition: ooo.Watching, Person: ooo.Person{ID: "id-" + ooo.ObjectID(key)}}
+	w.users[key] = ooo.User{Key: key, Address: address, Active: true, Condition: ooo.Watching, Person: ooo.Person{ID: "id-" + ooo.ObjectID(key)},
+		Delivery: ooo.Delivery{State: ooo.DeliveryNone}}
 }
 
 func (w *world) User(_ context.Context, key ooo.Key) (ooo.User, error) {
@@ -89,6 +92,9 @@ func (w *world) Start(_ context.Context, address string, person ooo.Person) (ooo
 	if person.ID != "" {
 		u.Person = person
 	}
+	if !already {
+		u.Delivery.State = ooo.DeliveryNone
+	}
 	w.users[key] = u
 	return ooo.Started{Key: key, Already: already, Found: u.Person.ID != "", User: u}, nil
 }
@@ -108,8 +114,28 @@ func (w *world) Stop(_ context.Context, key ooo.Key) error {
 	if _, ok := w.users[key]; w.err == nil && !ok {
 		return ooo.ErrNotMonitored
 	}
-	delete(w.users, key)
+	if w.err == nil {
+		delete(w.users, key)
+	}
 	return w.err
+}
+
+func (w *world) StopBefore(ctx context.Context, key ooo.Key, at time.Time) error {
+	w.mu.Lock()
+	w.late = append(w.late, key)
+	w.mu.Unlock()
+	return w.Stop(ctx, key)
+}
+
+func (w *world) Named(_ context.Context, keys []ooo.Key) (users []ooo.User, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range keys {
+		if u, ok := w.users[key]; ok {
+			users = append(users, u)
+		}
+	}
+	return users, w.err
 }
 
 func (w *world) Mark(_ context.Context, q ooo.Queue, marks ...ooo.Mark) (int, error) {

@@ -1,0 +1,258 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"outlook-monitor/internal/api"
+)
+
+// described is the description as a tree, with a compiler of the schemas in it.
+type described struct {
+	tree     map[string]any
+	compiler *jsonschema.Compiler
+}
+
+const here = "https://monitor.example/api/openapi.json"
+
+func description(t *testing.T) described {
+	t.Helper()
+	tree, err := jsonschema.UnmarshalJSON(bytes.NewReader(api.OpenAPI()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := described{tree.(map[string]any), jsonschema.NewCompiler()}
+	d.compiler.AssertFormat()
+	if err := d.compiler.AddResource(here, tree); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// add compiles a schema that is given as text.
+func add(t *testing.T, c *jsonschema.Compiler, id string, text []byte) *jsonschema.Schema {
+	t.Helper()
+	tree, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AddResource(id, tree); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+func (d described) text(name string) string { return fmt.Sprint(d.tree[name]) }
+
+// at returns what a JSON pointer leads to, through references, and where that is.
+func (d described) at(pointer string) (any, string, bool) {
+	var value any = d.tree
+	where := ""
+	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		object, ok := value.(map[string]any)
+		if !ok {
+			return nil, "", false
+		}
+		if value, ok = object[strings.NewReplacer("~1", "/", "~0", "~").Replace(part)]; !ok {
+			return nil, "", false
+		}
+		where += "/" + part
+		if target, ok := value.(map[string]any); ok {
+			if to, ok := target["$ref"].(string); ok {
+				return d.follow(to, pointer, where)
+			}
+		}
+	}
+	return value, where, true
+}
+
+// follow goes on with the rest of a pointer where a reference leads.
+func (d described) follow(to, pointer, where string) (any, string, bool) {
+	return d.at(strings.TrimPrefix(to, "#") + strings.TrimPrefix(pointer, where))
+}
+
+func escaped(part string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(part) }
+
+// fits checks a value against the schema at a pointer.
+func (d described) fits(pointer string, value any) error {
+	_, where, ok := d.at(pointer)
+	if !ok {
+		return fmt.Errorf("there is no schema at %s", pointer)
+	}
+	schema, err := d.compiler.Compile(here + "#" + (&url.URL{Path: where}).EscapedPath())
+	if err != nil {
+		return err
+	}
+	return schema.Validate(value)
+}
+
+// operation is a method of a path.
+type operation struct {
+	method, path string
+	tree         map[string]any
+}
+
+func (o operation) at() string { return "/paths/" + escaped(o.path) + "/" + o.method }
+
+func (d described) operations() iter.Seq[operation] {
+	return func(yield func(operation) bool) {
+		for path, item := range d.tree["paths"].(map[string]any) {
+			for method, tree := range item.(map[string]any) {
+				o, ok := tree.(map[string]any)
+				if ok && !yield(operation{method, path, o}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// operation finds what is called by a method and a path; a path without a
+// variable comes first.
+func (d described) operation(method, path string) (found operation, ok bool) {
+	parts := strings.Split(path, "/")
+	for o := range d.operations() {
+		if o.method != strings.ToLower(method) {
+			continue
+		}
+		if o.path == path {
+			return o, true
+		}
+		if slices.EqualFunc(strings.Split(o.path, "/"), parts, func(a, b string) bool { return a == b || a == "{email}" }) {
+			found, ok = o, true
+		}
+	}
+	return found, ok
+}
+
+// response says where the answer with a status is described; "default" is not
+// enough.
+func (d described) response(o operation, status int) (pointer string, ok bool) {
+	pointer = o.at() + "/responses/" + strconv.Itoa(status)
+	_, _, ok = d.at(pointer)
+	return pointer, ok
+}
+
+// question checks the parameters in the query and the body of a request.
+func (d described) question(o operation, r *http.Request, body string) error {
+	parameters, _ := o.tree["parameters"].([]any)
+	for name, values := range r.URL.Query() {
+		i := slices.IndexFunc(parameters, func(p any) bool { return p.(map[string]any)["name"] == name })
+		if i < 0 {
+			return fmt.Errorf("the parameter %s is not described", name)
+		}
+		schema := parameters[i].(map[string]any)["schema"].(map[string]any)
+		var value any = values[0]
+		if schema["type"] == "integer" {
+			value = json.Number(values[0])
+		}
+		compiler := jsonschema.NewCompiler()
+		if err := compiler.AddResource(here, schema); err != nil {
+			return err
+		}
+		if err := compiler.MustCompile(here).Validate(value); err != nil {
+			return err
+		}
+	}
+	wanted, _, ok := d.at(o.at() + "/requestBody")
+	switch {
+	case body == "" && ok && wanted.(map[string]any)["required"] == true:
+		return fmt.Errorf("a body is required")
+	case body == "":
+		return nil
+	}
+	value, err := jsonschema.UnmarshalJSON(strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	return d.fits(o.at()+"/requestBody/content/application~1json/schema", value)
+}
+
+// answer checks the status, the headers, the content type and the body.
+func (d described) answer(o operation, response *http.Response) error {
+	at, ok := d.response(o, response.StatusCode)
+	if !ok {
+		return fmt.Errorf("the status is not described")
+	}
+	if headers, _, ok := d.at(at + "/headers"); ok {
+		for name := range headers.(map[string]any) {
+			if response.Header.Get(name) == "" {
+				return fmt.Errorf("the header %s is missing", name)
+			}
+		}
+	}
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	content, _, told := d.at(at + "/content")
+	switch {
+	case !told && len(body) > 0:
+		return fmt.Errorf("a body is not described")
+	case !told || o.method == "head":
+		return nil
+	}
+	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	if kind == "" && len(content.(map[string]any)) > 0 {
+		kind = "text/plain" // as net/http would guess of what a test's handler writes
+	}
+	var value any = string(body)
+	if kind == "application/json" {
+		if value, err = jsonschema.UnmarshalJSON(bytes.NewReader(body)); err != nil {
+			return err
+		}
+	}
+	return d.fits(at+"/content/"+escaped(kind)+"/schema", value)
+}
+
+// example is a value, and where the content is that it is an example of.
+type example struct {
+	at    string
+	value any
+}
+
+// examples are those of all requests and responses.
+func (d described) examples() iter.Seq[example] {
+	return func(yield func(example) bool) { d.under("", d.tree, yield) }
+}
+
+// under says whether to go on.
+func (d described) under(at string, value any, yield func(example) bool) bool {
+	object, ok := value.(map[string]any)
+	if !ok {
+		return true
+	}
+	if _, ok := object["schema"]; ok {
+		if value, ok := object["example"]; ok && strings.Contains(at, "/content/") && !yield(example{at, value}) {
+			return false
+		}
+		several, _ := object["examples"].(map[string]any)
+		for _, e := range several {
+			if !yield(example{at, e.(map[string]any)["value"]}) {
+				return false
+			}
+		}
+	}
+	for name, child := range object {
+		if name != "example" && name != "examples" && !d.under(at+"/"+escaped(name), child, yield) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,160 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/ooo"
+)
+
+// paying runs a story with an API that carries out what it owes.
+func paying(t *testing.T, story func(t *testing.T, w *world, ask func(email, status string) int)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := monitorWorld()
+		a, err := api.New(api.Config{Store: w, Directory: w, Sync: w.sync, Metrics: http.NotFoundHandler(), Log: w.log, Ready: func() bool { return !w.unready }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		engine := api.NewEngine(w.log)
+		a.Register(engine)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() {
+			if err := a.Run(ctx); err != nil {
+				t.Errorf("Run = %v, want nil", err)
+			}
+		})
+		defer func() { cancel(); running.Wait() }()
+		story(t, w, func(email, status string) int {
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/monitor", strings.NewReader(fmt.Sprintf(`{"email":%q,"status":%q}`, email, status)))
+			r.Header.Set("Content-Type", "application/json")
+			answer := httptest.NewRecorder()
+			engine.ServeHTTP(answer, r)
+			return answer.Code
+		})
+	})
+}
+
+// set changes what the store says.
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+// has says whether a user is monitored, and how many stops were carried out late.
+func (w *world) has(address string) (monitored bool, late int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, monitored = w.users[ooo.KeyOf(address)]
+	return monitored, len(w.late)
+}
+
+func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
+	const who = "Ann@contoso.example"
+	away := func(w *world) { w.set(func() { w.err = errors.New("redis: connection refused") }) }
+	back := func(w *world) { w.set(func() { w.err = nil }) }
+	tests := map[string]struct {
+		story     func(w *world, ask func(email, status string) int) (statuses []int)
+		monitored bool
+		late      bool // a stop was carried out late
+	}{
+		"Redis is away for a while": {func(w *world, ask func(email, status string) int) []int {
+			away(w)
+			code := ask(who, "False")
+			time.Sleep(time.Minute)
+			back(w)
+			return []int{code}
+		}, false, true},
+		"in another letter case": {func(w *world, ask func(email, status string) int) []int {
+			away(w)
+			code := ask("ANN@contoso.example", "False")
+			back(w)
+			return []int{code}
+		}, false, true},
+		"Redis was not reached yet": {func(w *world, ask func(email, status string) int) []int {
+			w.unready = true
+			away(w)
+			code := ask(who, "False")
+			w.unready = false
+			back(w)
+			return []int{code}
+		}, false, true},
+		"a start that could not be stored either": {func(w *world, ask func(email, status string) int) []int {
+			away(w)
+			codes := []int{ask(who, "False"), ask(who, "True")}
+			time.Sleep(time.Minute)
+			back(w)
+			return codes
+		}, true, false},
+		"a stop after such a start": {func(w *world, ask func(email, status string) int) []int {
+			away(w)
+			codes := []int{ask(who, "False"), ask(who, "True"), ask(who, "False")}
+			time.Sleep(time.Minute)
+			back(w)
+			return codes
+		}, false, true},
+		"a start that was stored": {func(w *world, ask func(email, status string) int) []int {
+			away(w)
+			codes := []int{ask(who, "False")}
+			time.Sleep(10 * time.Millisecond) // it was tried once, and waits
+			back(w)
+			if ask(who, "True") != 200 {
+				return nil
+			}
+			return codes
+		}, true, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			paying(t, func(t *testing.T, w *world, ask func(email, status string) int) {
+				codes := tt.story(w, ask)
+				w.set(func() { w.late = nil })
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				for _, code := range codes {
+					if code != 503 {
+						t.Errorf("answers = %v, want 503 each", codes)
+					}
+				}
+				if monitored, late := w.has(who); len(codes) == 0 || monitored != tt.monitored || late > 0 != tt.late {
+					t.Errorf("monitored = %v after %d late stops (answers %v), want %v and %v", monitored, late, codes, tt.monitored, tt.late)
+				}
+			})
+		})
+	}
+}
+
+func TestStopsThatAreOwedAreBounded(t *testing.T) {
+	const most = 10_000
+	paying(t, func(t *testing.T, w *world, ask func(email, status string) int) {
+		w.set(func() { w.err = errors.New("redis: connection refused") })
+		for i := range most + 100 {
+			if code := ask(fmt.Sprintf("user%d@contoso.example", i), "False"); code != 503 {
+				t.Fatalf("answer = %d, want 503", code)
+			}
+		}
+		w.set(func() { w.err, w.late = nil, nil })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		late := map[ooo.Key]bool{}
+		w.set(func() {
+			for _, key := range w.late {
+				late[key] = true
+			}
+		})
+		if len(late) < most || len(late) > most+1 || !late[ooo.KeyOf(fmt.Sprintf("user%d@contoso.example", most+99))] {
+			t.Errorf("%d stops were carried out late, want the newest %d", len(late), most)
+		}
+	})
+}
