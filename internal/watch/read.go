@@ -37,6 +37,7 @@ func (w *Watcher) read(ctx context.Context, clock due.Clock, claims []ooo.Claim)
 
 // call is one call of Graph, which is allowed more at once the better it answers.
 func (w *Watcher) call(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.Reading {
+	_ = w.rate.WaitN(ctx, len(ids)) // if ctx ends, the call finds out
 	began, ended := time.Now(), w.width.begin()
 	readings := w.cfg.Graph.Read(ctx, ids, known)
 	ended(time.Since(began), refused(readings))
@@ -65,8 +66,10 @@ func (w *Watcher) find(ctx context.Context, clock due.Clock, c ooo.Claim) (ooo.C
 	case w.finds <- struct{}{}:
 		defer func() { <-w.finds }()
 	default:
-		return c, []ooo.Finished{{Claim: c, Next: clock().Add(100*time.Millisecond + rand.N(200*time.Millisecond)), Again: true}}
+		return c, []ooo.Finished{{Claim: c, Next: w.line.place(clock()), Again: true}}
 	}
+	began := time.Now()
+	defer func() { w.line.served(time.Since(began)) }()
 	user, err := w.cfg.Store.User(ctx, c.Key)
 	if err != nil {
 		return c, w.unstored(ctx, clock, c, err)

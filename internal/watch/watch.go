@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"outlook-monitor/internal/due"
 	"outlook-monitor/internal/ooo"
@@ -105,7 +106,9 @@ const (
 type Watcher struct {
 	cfg     Config
 	finds   chan struct{} // capacity: how many may be looked up at once
+	line    line          // of those who wait for that
 	width   *width
+	rate    *rate.Limiter
 	memory  memory
 	hand    inHand
 	reads   *due.Loop
@@ -118,6 +121,13 @@ const gather = 50 * time.Millisecond
 
 // fewReaders is how many calls may always be in flight.
 const fewReaders = 8
+
+// Graph takes 130,000 requests in 10 s from one app. What is overdue must not go
+// beyond that in one rush: everybody would have to wait then.
+const (
+	mostReads = 12_900 // a second
+	readBurst = 500
+)
 
 // batchSize is the most requests that Graph takes in one $batch.
 const batchSize = 20
@@ -145,7 +155,11 @@ func New(cfg Config) (*Watcher, error) {
 	if cfg.Readers <= 0 {
 		cfg.Readers = 96
 	}
-	w := &Watcher{cfg: cfg, width: newWidth(fewReaders, cfg.Readers), finds: make(chan struct{}, max(cfg.Readers/4, 1))}
+	finds := max(cfg.Readers/4, 1)
+	w := &Watcher{
+		cfg: cfg, width: newWidth(fewReaders, cfg.Readers), rate: rate.NewLimiter(mostReads, readBurst),
+		finds: make(chan struct{}, finds), line: line{desks: finds},
+	}
 	// Read, wait, lease: a dead replica's users wait three intervals at most.
 	lease := max(2*cfg.Interval, 2*time.Second)
 	var err error

@@ -276,6 +276,19 @@ func TestLookUpsDoNotHoldUpThePoll(t *testing.T) {
 				t.Errorf("known%02d was read %d times in 30 s, want 14 at least", i, len(at))
 			}
 		}
+		found := 0
+		for i := range 500 {
+			key := ooo.Key(fmt.Sprintf("new%03d", i))
+			if w.users[key].Person.ID != "" {
+				found++
+			}
+			if w.taken[key] > 30 { // half of them as it is read
+				t.Errorf("%s was claimed %d times in 30 s, want it to wait for its turn", key, w.taken[key])
+			}
+		}
+		if found < 160 {
+			t.Errorf("%d of 500 found in 30 s at 24 desks and 3 s each, want 160 at least", found)
+		}
 	})
 }
 

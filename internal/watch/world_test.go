@@ -18,6 +18,7 @@ type world struct {
 	due       map[ooo.Queue]map[ooo.Key]time.Time
 	claims    map[ooo.Key]ooo.Claim // what the next claim of the read queue carries
 	held      map[string]bool       // queue and key
+	taken     map[ooo.Key]int       // how often claimed
 	hold      time.Time
 	graph     map[ooo.ObjectID]ooo.Reading
 	finding   map[string]error
@@ -36,7 +37,7 @@ type world struct {
 
 func newWorld() *world {
 	return &world{
-		users: map[ooo.Key]*ooo.User{}, claims: map[ooo.Key]ooo.Claim{}, held: map[string]bool{},
+		users: map[ooo.Key]*ooo.User{}, claims: map[ooo.Key]ooo.Claim{}, held: map[string]bool{}, taken: map[ooo.Key]int{},
 		due:   map[ooo.Queue]map[ooo.Key]time.Time{ooo.ReadQueue: {}, ooo.WindowQueue: {}},
 		graph: map[ooo.ObjectID]ooo.Reading{}, reads: map[ooo.ObjectID][]time.Time{}, finding: map[string]error{},
 		floors: map[ooo.Key]time.Time{}, pauses: map[string]time.Time{},
@@ -70,6 +71,7 @@ func (w *world) Claim(_ context.Context, q ooo.Queue, n int, _ time.Duration) (o
 			}
 		case len(b.Claims) < n:
 			w.held[slot] = true
+			w.taken[key]++
 			c := ooo.Claim{Source: ooo.SourcePoll}
 			if q == ooo.ReadQueue {
 				c = w.claims[key]
