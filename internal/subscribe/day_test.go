@@ -100,6 +100,13 @@ func (d *day) Done(_ context.Context, _ ooo.Queue, finished []ooo.Finished) erro
 
 func (d *day) Wake(ooo.Queue) <-chan struct{} { return make(chan struct{}) }
 
+func (d *day) JoinMailbox(_ context.Context, _ ooo.Claim, u ooo.User) (ooo.Mailbox, error) {
+	return ooo.Mailbox{Owner: u.Key}, nil
+}
+
+func (d *day) PartMailbox(context.Context, ooo.User) (ooo.Mailbox, error) { return ooo.Mailbox{}, nil }
+func (d *day) LeaveMailbox(context.Context, ooo.User) error               { return nil }
+
 func (d *day) User(_ context.Context, key ooo.Key) (ooo.User, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

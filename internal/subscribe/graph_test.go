@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"time"
@@ -16,6 +17,16 @@ import (
 func (w *world) call(what string) error {
 	w.calls, w.at = append(w.calls, what), append(w.at, time.Now())
 	return w.fail(what)
+}
+
+// travel takes the time that a call takes to Graph.
+func (w *world) travel() {
+	w.mu.Lock()
+	slow := w.slow
+	w.mu.Unlock()
+	if slow > 0 {
+		time.Sleep(rand.N(slow))
+	}
 }
 
 // granted is the expiry that Graph returns.
@@ -47,6 +58,7 @@ func (w *world) answer(what string, s ooo.GraphSubscription) (ooo.GraphSubscript
 }
 
 func (w *world) CreateSubscription(_ context.Context, r ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
+	w.travel()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.requests = append(w.requests, r)
@@ -71,6 +83,7 @@ func (w *world) CreateSubscription(_ context.Context, r ooo.SubscriptionRequest)
 }
 
 func (w *world) PatchSubscription(_ context.Context, id ooo.SubscriptionID, p ooo.SubscriptionPatch) (ooo.GraphSubscription, error) {
+	w.travel()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.call("patch " + string(id)); err != nil {
@@ -92,6 +105,7 @@ func (w *world) PatchSubscription(_ context.Context, id ooo.SubscriptionID, p oo
 }
 
 func (w *world) DeleteSubscription(_ context.Context, id ooo.SubscriptionID) error {
+	w.travel()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.call("delete " + string(id)); err != nil {
@@ -105,6 +119,7 @@ func (w *world) DeleteSubscription(_ context.Context, id ooo.SubscriptionID) err
 }
 
 func (w *world) Subscriptions(context.Context) iter.Seq2[ooo.GraphSubscription, error] {
+	w.travel()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	err := w.call("list")

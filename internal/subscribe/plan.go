@@ -53,6 +53,7 @@ const (
 	Superseded      Reason = "replaced by another"
 	UserLeft        Reason = "monitoring was stopped"
 	NotWanted       Reason = "its resource is no longer asked for"
+	CoveredByOther  Reason = "the mailbox is covered under another address"
 	Successor       Reason = "kept until what is asked for is there"
 	Waiting         Reason = "waits after a failure"
 )
@@ -85,7 +86,10 @@ func (s Step) kept() float64 {
 func Plan(u ooo.User, want Settings, now time.Time) Step {
 	rest := Step{Action: Nothing, Reason: Settled}
 	covered := true
-	if u.Active && want.NotificationURL != "" && u.Person.ID != "" {
+	if u.Active && want.NotificationURL != "" && u.CoveredBy != "" {
+		rest = Step{Action: Nothing, Reason: CoveredByOther, Next: now.Add(lookAgain)}
+	}
+	if u.Active && want.NotificationURL != "" && u.CoveredBy == "" && u.Person.ID != "" {
 		for _, resource := range want.Resources {
 			i := slices.IndexFunc(u.Subscriptions, func(s ooo.Subscription) bool { return s.Resource == resource })
 			s := ooo.Subscription{Resource: resource}
@@ -106,6 +110,8 @@ func Plan(u ooo.User, want Settings, now time.Time) Step {
 		case !u.Active:
 			reason = UserLeft
 		case want.NotificationURL == "":
+		case u.CoveredBy != "":
+			reason = CoveredByOther
 		case slices.Contains(want.Resources, s.Resource):
 			continue
 		case !covered && s.State == ooo.SubscriptionLive && s.ExpiresAt.After(now):

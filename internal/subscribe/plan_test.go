@@ -62,6 +62,12 @@ func left(subs ...ooo.Subscription) ooo.User {
 	return u
 }
 
+func other(subs ...ooo.Subscription) ooo.User {
+	u := user(subs...)
+	u.CoveredBy = "owner"
+	return u
+}
+
 func told(u ooo.User, id ooo.SubscriptionID, kind ooo.LifecycleKind) ooo.User {
 	u.Lifecycle = append(u.Lifecycle, ooo.Lifecycle{SubscriptionID: id, Kind: kind})
 	return u
@@ -129,6 +135,9 @@ func TestPlan(t *testing.T) {
 		"it is deleted once the new one is there":              {user(live(), live(func(s *sub) { s.Resource, s.ID = messages, "sub-2" })), with(resources(messages)), subscribe.Delete, subscribe.NotWanted, never},
 		"without a public URL nothing stays":                   {user(live()), noURL, subscribe.Delete, subscribe.NotWanted, never},
 		"without a public URL nothing is made":                 {user(), noURL, subscribe.Nothing, subscribe.Settled, never},
+		"a user whose mailbox another one covers looks again":  {other(), want, subscribe.Nothing, subscribe.CoveredByOther, now.Add(10 * time.Minute)},
+		"what such a user has is taken away":                   {other(live()), want, subscribe.Delete, subscribe.CoveredByOther, never},
+		"without a URL it does not even look":                  {other(), noURL, subscribe.Nothing, subscribe.Settled, never},
 		"a user who left is uncovered":                         {left(live()), want, subscribe.Delete, subscribe.UserLeft, never},
 		"a user who left and whose subscription replaced one":  {left(live(func(s *sub) { s.Former = "sub-0" })), want, subscribe.DeleteFormer, subscribe.UserLeft, never},
 		"an expired one of a user who left is dropped":         {left(live(func(s *sub) { s.ExpiresAt = now })), want, subscribe.Drop, subscribe.UserLeft, never},

@@ -19,6 +19,7 @@ type work struct {
 	user  ooo.User
 	want  Settings
 	step  Step
+	box   ooo.Mailbox
 }
 
 // do carries out the step and records how it went. Its error is the store's:
@@ -36,6 +37,9 @@ func (w work) do(ctx context.Context) error {
 	case DeleteFormer:
 		if err = w.remove(ctx, sub.Former); err == nil {
 			sub.Former = ""
+			if sub.State == ooo.SubscriptionLive { // what failed was this
+				sub.Error, sub.Failures, sub.RetryAt, sub.Trouble = "", 0, time.Time{}, ""
+			}
 		}
 	case Delete:
 		if err = w.remove(ctx, sub.ID); err == nil {
@@ -45,6 +49,9 @@ func (w work) do(ctx context.Context) error {
 	case Drop:
 		return w.cfg.Store.DropSubscription(ctx, w.claim, sub.Resource)
 	case Forget:
+		if err := w.cfg.Store.LeaveMailbox(ctx, w.user); err != nil {
+			return err
+		}
 		return w.cfg.Store.Forget(ctx, w.claim)
 	}
 	if errors.Is(err, ooo.ErrStale) || err != nil && ctx.Err() != nil {
@@ -83,7 +90,11 @@ func (w work) record(ctx context.Context, sub ooo.Subscription, well bool) error
 	if w.step.Action != Create && w.step.Action != Replace {
 		return nil
 	}
-	_, err := w.cfg.Store.Mark(ctx, ooo.ReadQueue, ooo.Mark{Key: w.claim.Key, Source: ooo.SourceSubscription})
+	marks := []ooo.Mark{{Key: w.claim.Key, Source: ooo.SourceSubscription}}
+	for _, other := range w.box.Others {
+		marks = append(marks, ooo.Mark{Key: other, Source: ooo.SourceSubscription})
+	}
+	_, err := w.cfg.Store.Mark(ctx, ooo.ReadQueue, marks...)
 	return err
 }
 
@@ -109,6 +120,9 @@ func (w work) create(ctx context.Context, sub *ooo.Subscription) error {
 		}
 		// Graph takes no second one beside it and it is not as wanted, so it makes
 		// way; the read that follows covers the gap.
+		if err := w.taken(ctx, twin.ID); err != nil {
+			return errors.Join(ooo.ErrStale, err)
+		}
 		if err := w.remove(ctx, twin.ID); err != nil {
 			return err
 		}
@@ -125,10 +139,10 @@ func (w work) create(ctx context.Context, sub *ooo.Subscription) error {
 }
 
 // adopt takes over a subscription whose creation was asked for by a process that
-// did not live to record it: then its clientState is the one that was noted. The
-// renewal tells whether it is what was asked for.
+// did not live to record it: then its clientState is the one that was noted,
+// unless it may be that of another user of the mailbox. The renewal tells whether it is what was asked for.
 func (w work) adopt(ctx context.Context, before ooo.Subscription, id ooo.SubscriptionID, sub *ooo.Subscription) (adopted bool, err error) {
-	noted := before.ID == "" && before.State == ooo.SubscriptionCreating && id != before.Former &&
+	noted := !w.box.Shared() && before.ID == "" && before.State == ooo.SubscriptionCreating && id != before.Former &&
 		before.NotificationURL == sub.NotificationURL && before.LifecycleURL == sub.LifecycleURL &&
 		before.ObjectID == sub.ObjectID && before.CertificateID == sub.CertificateID && w.want.Keys.Accepts(before.KeyTag)
 	if !noted {
@@ -261,8 +275,14 @@ func (w work) find(ctx context.Context, sub *ooo.Subscription) error {
 	for _, found := range listed {
 		if samePath(found.Resource, ooo.ResourcePath(sub.Resource, sub.ObjectID)) &&
 			found.NotificationURL == sub.NotificationURL && found.ExpiresAt.After(w.clock()) {
-			w.live(sub, found)
-			return nil
+			theirs, err := w.others(ctx, sub.Resource, found.ID)
+			if err != nil {
+				return err
+			}
+			if !theirs {
+				w.live(sub, found)
+				return nil
+			}
 		}
 	}
 	return errNotFound

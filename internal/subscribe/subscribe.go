@@ -21,6 +21,14 @@
 // and the user is read right after. What happened before a subscription existed
 // is not announced, so after each creation the user is read.
 //
+// A mailbox may be monitored under several addresses, but Graph takes only one
+// subscription of each kind for it. One of its users owns the cover, the first
+// that asked for it; the others have none, and are woken by what the owner's
+// notifications say. Users of one mailbox live in different parts of Redis, so
+// who owns it is asked before each plan, is noted in each record, and is asked
+// again now and then. When the owner leaves, the next one makes the cover anew:
+// the clientState names the user, so it can't be handed on.
+//
 // All writes of all replicas come out of one budget, which keeps a part for those
 // who are not covered. A sweep, on one replica at a time, compares what Graph
 // lists with the records: what vanished without a word is made anew, and what is
@@ -52,6 +60,12 @@ type Store interface {
 	DropSubscription(ctx context.Context, claim ooo.Claim, resource string) error
 	ClearLifecycle(ctx context.Context, claim ooo.Claim, events ...ooo.Lifecycle) error
 	Forget(ctx context.Context, claim ooo.Claim) error
+	// JoinMailbox has a monitored user take part in its mailbox and records who
+	// covers it. PartMailbox tells of the mailbox of one that is monitored no
+	// longer, and LeaveMailbox ends its part, when nothing of it is left.
+	JoinMailbox(ctx context.Context, claim ooo.Claim, user ooo.User) (ooo.Mailbox, error)
+	PartMailbox(ctx context.Context, user ooo.User) (ooo.Mailbox, error)
+	LeaveMailbox(ctx context.Context, user ooo.User) error
 	Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error)
 	// Hold makes all replicas leave the queues alone until then.
 	Hold(ctx context.Context, until time.Time, queues ...ooo.Queue) error
@@ -193,6 +207,7 @@ func (s *Subscriber) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	all := newRoll()
 	for cursor := ""; ; {
 		users, next, err := s.cfg.Store.Users(ctx, 500, cursor)
 		if err != nil {
@@ -200,6 +215,7 @@ func (s *Subscriber) compare(ctx context.Context) error {
 		}
 		var marks []ooo.Mark
 		for _, u := range users {
+			all.add(u)
 			if Plan(u, want, now).Action != Nothing {
 				marks = append(marks, ooo.Mark{Key: u.Key, Source: ooo.SourcePoll})
 			}
@@ -210,7 +226,7 @@ func (s *Subscriber) compare(ctx context.Context) error {
 			}
 		}
 		if cursor = next; cursor == "" {
-			return nil
+			return s.wake(ctx, all.disagree()...)
 		}
 	}
 }
@@ -231,13 +247,17 @@ func (s *Subscriber) tend(ctx context.Context, clock due.Clock, claims []ooo.Cla
 		if err == nil {
 			want, err = s.want(ctx)
 		}
+		var box ooo.Mailbox
+		if err == nil {
+			box, err = s.place(ctx, c, &user)
+		}
 		var step Step
 		if err == nil {
 			step = Plan(user, want, clock())
 			if step.Action == Nothing {
 				return s.settle(ctx, c, user, step)
 			}
-			err = work{s, clock, c, user, want, step}.do(ctx)
+			err = work{s, clock, c, user, want, step, box}.do(ctx)
 		}
 		switch {
 		case errors.Is(err, ooo.ErrStale):

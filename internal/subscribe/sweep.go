@@ -98,19 +98,35 @@ func (s *Subscriber) sweep(ctx context.Context, began time.Time) (Swept, error) 
 			ours[sub.ID] = sub
 		}
 	}
+	all := newRoll()
+	var asked []ooo.Subscription
 	for cursor := ""; ; {
 		users, next, err := s.cfg.Store.Users(ctx, sweepPage, cursor)
 		if err != nil {
 			return found, err
 		}
 		for _, u := range users {
-			if err := s.match(ctx, u, ours, began, &found); err != nil {
+			all.add(u)
+			more, err := s.match(ctx, u, ours, began, &found)
+			if err != nil {
 				return found, err
 			}
+			asked = append(asked, more...)
 		}
 		if cursor = next; next == "" {
 			break
 		}
+	}
+	for _, sub := range asked { // not before all that is recorded is known
+		for id, listed := range ours {
+			if samePath(listed.Resource, ooo.ResourcePath(sub.Resource, sub.ObjectID)) {
+				delete(ours, id)
+				found.Adopted++
+			}
+		}
+	}
+	if err := s.wake(ctx, all.disagree()...); err != nil {
+		return found, err
 	}
 	w := work{Subscriber: s, step: Step{Action: Delete}}
 	for id := range ours {
@@ -126,8 +142,9 @@ func (s *Subscriber) sweep(ctx context.Context, began time.Time) (Swept, error) 
 	return found, nil
 }
 
-// match takes a user's subscriptions out of ours and notes what is missing.
-func (s *Subscriber) match(ctx context.Context, u ooo.User, ours map[ooo.SubscriptionID]ooo.GraphSubscription, began time.Time, found *Swept) error {
+// match takes a user's subscriptions out of ours and notes what is missing. It
+// returns those that are asked for and have no id yet.
+func (s *Subscriber) match(ctx context.Context, u ooo.User, ours map[ooo.SubscriptionID]ooo.GraphSubscription, began time.Time, found *Swept) (asked []ooo.Subscription, err error) {
 	for _, sub := range u.Subscriptions {
 		delete(ours, sub.Former)
 		_, there := ours[sub.ID]
@@ -136,25 +153,20 @@ func (s *Subscriber) match(ctx context.Context, u ooo.User, ours map[ooo.Subscri
 		case there:
 			found.Known++
 		case sub.ID == "" && sub.State == ooo.SubscriptionCreating:
-			for id, listed := range ours {
-				if samePath(listed.Resource, ooo.ResourcePath(sub.Resource, sub.ObjectID)) {
-					delete(ours, id)
-					found.Adopted++
-				}
-			}
-			if _, err := s.cfg.Store.Mark(ctx, ooo.SubscribeQueue, ooo.Mark{Key: u.Key}); err != nil {
-				return err
+			asked = append(asked, sub)
+			if err := s.wake(ctx, u.Key); err != nil {
+				return nil, err
 			}
 		case sub.State == ooo.SubscriptionLive && sub.NotificationURL == s.cfg.Settings.NotificationURL &&
 			sub.CreatedAt.Before(began.Add(-min(time.Minute, s.cfg.SweepEvery/20))) && sub.ExpiresAt.After(began):
 			found.Lost++
 			event := ooo.Lifecycle{SubscriptionID: sub.ID, Kind: ooo.SubscriptionWasRemoved, At: began}
 			if err := s.cfg.Store.Heard(ctx, u.Key, event); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return nil
+	return asked, nil
 }
 
 // listing returns all subscriptions of this app, read at the pace that Graph

@@ -30,6 +30,8 @@ type world struct {
 	spent  int
 	err    error // of each call of the store
 	wake   chan struct{}
+	boxes  map[ooo.ObjectID][]ooo.Key // who takes part, in order
+	left   map[ooo.Key]bool           // is on its way out of one
 
 	graph    map[ooo.SubscriptionID]ooo.GraphSubscription
 	states   map[ooo.SubscriptionID]string // clientStates, which Graph doesn't tell
@@ -41,13 +43,14 @@ type world struct {
 	most     time.Duration // the longest life; what asks for more is refused; 0: no limit
 	fail     func(what string) error
 	lost     func(what string) bool // it is carried out, but the answer is lost
+	slow     time.Duration          // how long a call may take to Graph
 	grant    time.Duration          // the longest life; what asks for more gets less; 0: no limit
 }
 
 func newWorld(names ...string) *world {
 	w := &world{
 		users: map[ooo.Key]*ooo.User{}, due: map[ooo.Key]time.Time{}, held: map[ooo.Key]string{}, again: map[ooo.Key]bool{},
-		stamps: map[string]time.Time{}, wake: make(chan struct{}, 1),
+		stamps: map[string]time.Time{}, wake: make(chan struct{}, 1), boxes: map[ooo.ObjectID][]ooo.Key{}, left: map[ooo.Key]bool{},
 		graph: map[ooo.SubscriptionID]ooo.GraphSubscription{}, states: map[ooo.SubscriptionID]string{},
 		fail: func(string) error { return nil }, lost: func(string) bool { return false },
 	}

@@ -105,13 +105,13 @@ func TestOnlyAnswersThatDifferAreDecoded(t *testing.T) {
 		w := newWorld()
 		w.add("ann", off)
 		run(t, w, func(noticed func() []watch.Noticed) {
+			time.Sleep(time.Millisecond) // the first look
 			for _, step := range []struct {
 				what    string
 				change  func()
 				decoded int
 				changes int
 			}{
-				{"monitoring starts", func() {}, 1, 1},
 				{"nothing", func() {}, 0, 1},
 				{"the placeholder dates slide", func() { w.noise++ }, 1, 1},
 				{"another replica records what it read", func() {
