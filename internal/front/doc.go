@@ -15,6 +15,9 @@
 // because a notification that is refused comes late. Both go by the address of
 // the caller, or by what a trusted proxy says it is.
 //
+// [Bound] keeps what is in hand within what can be kept: more than that is refused
+// before memory or Redis suffer, and comes again.
+//
 // A certificate comes from two files ([Certificate]), read again when they
 // change, or from an ACME server ([ACME]). The latter keeps what it obtains, and
 // the answers to the server's challenges, in a [Vault] that all replicas share:

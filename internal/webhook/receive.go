@@ -16,10 +16,7 @@ var errNotKept = errors.New("could not be stored, Graph will send it again")
 // receive takes one request: all of what it asks for is stored when it returns
 // nil.
 func (r *Receiver) receive(ctx context.Context, body io.Reader) error {
-	if err := r.enter(ctx); err != nil {
-		return err
-	}
-	defer func() { <-r.rooms }()
+	began := time.Now()
 	c, err := decode(body)
 	if err != nil {
 		return err
@@ -34,26 +31,7 @@ func (r *Receiver) receive(ctx context.Context, body io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotKept, err)
 	}
-	return r.keep(ctx, r.sort(ctx, r.judge(ctx, c, keys), time.Now()))
-}
-
-// enter waits for its turn, for a moment.
-func (r *Receiver) enter(ctx context.Context) error {
-	select {
-	case r.rooms <- struct{}{}:
-		return nil
-	default:
-	}
-	timer := time.NewTimer(queueTime)
-	defer timer.Stop()
-	select {
-	case r.rooms <- struct{}{}:
-		return nil
-	case <-timer.C:
-		return fmt.Errorf("%w: too many requests at once", errNotKept)
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", errNotKept, ctx.Err())
-	}
+	return r.keepTraced(ctx, began, r.sort(ctx, r.judge(ctx, c, keys), time.Now()))
 }
 
 // sorted is what a request asks for: one mark for each subscription that spoke,

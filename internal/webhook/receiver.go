@@ -49,6 +49,9 @@ const (
 	LifecyclePath    = "/graph/lifecycle"
 )
 
+// MaxBody is the longest body that is read.
+const MaxBody = 4 << 20
+
 // Inbox keeps what notifications ask for until it is done.
 type Inbox interface {
 	// Mark makes users due in q. Users that are not monitored are left out; known
@@ -88,25 +91,21 @@ type Config struct {
 
 	// Counted hears of n items with a verdict; it may be nil.
 	Counted func(verdict string, n int)
-	// InHand bounds the requests that are worked on at once; default 256. Those
-	// beyond it wait for a moment, and are then answered 503.
-	InHand int
-	Log    *slog.Logger
+	Tracer  ooo.Tracer // of requests that ask for looks; nil: none
+	Log     *slog.Logger
 }
 
 // Receiver answers Graph.
 type Receiver struct {
-	cfg   Config
-	rooms chan struct{} // capacity InHand
+	cfg Config
 }
 
 // Graph wants an answer within 3 s, and judges by it how fast it sends.
 const (
 	storeTime = 2500 * time.Millisecond
 	bodyTime  = 8 * time.Second
-	queueTime = 2 * time.Second
 	proofTime = 1500 * time.Millisecond // of storeTime, for tokens and content
-	maxBody   = 4 << 20
+	maxBody   = MaxBody
 	maxToken  = 4 << 10
 )
 
@@ -118,13 +117,10 @@ func New(cfg Config) (*Receiver, error) {
 	if cfg.Counted == nil {
 		cfg.Counted = func(string, int) {}
 	}
-	if cfg.InHand <= 0 {
-		cfg.InHand = 256
-	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Receiver{cfg: cfg, rooms: make(chan struct{}, cfg.InHand)}, nil
+	return &Receiver{cfg: cfg}, nil
 }
 
 // Register adds both paths. Other methods than POST are answered 405.
