@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	stdlog "log"
+	"log/slog"
 	"strings"
 
 	"outlook-monitor/internal/config"
@@ -11,7 +12,11 @@ import (
 )
 
 // serveCmd is the service.
-type serveCmd struct{ config.Serve }
+type serveCmd struct {
+	CheckConfig bool `name:"check-config" help:"Check the settings, print what would be used, and exit: 0, or 2 with all mistakes. Nothing is connected to."`
+
+	config.Serve
+}
 
 // Run serves until ctx ends.
 func (c *serveCmd) Run(ctx context.Context, getenv environment, out io.Writer) error {
@@ -19,10 +24,15 @@ func (c *serveCmd) Run(ctx context.Context, getenv environment, out io.Writer) e
 	if err != nil {
 		return usage{mistakes(err)}
 	}
-	log := telemetry.NewLogger(out, settings.LogLevel, settings.LogFormat)
+	if c.CheckConfig {
+		return c.checkConfig(settings, getenv, out)
+	}
+	level := new(slog.LevelVar)
+	level.Set(settings.LogLevel)
+	log := telemetry.NewLogger(out, level, settings.LogFormat)
 	// net/http tells its own log of odd peers, with what they sent.
 	stdlog.SetOutput(io.Discard)
-	s, err := newService(serviceConfig{settings: settings, log: log})
+	s, err := newService(serviceConfig{settings: settings, log: log, level: level})
 	if err != nil {
 		return err
 	}

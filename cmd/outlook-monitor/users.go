@@ -34,6 +34,7 @@ type usersCmd struct {
 	Remove usersRemoveCmd `cmd:"" help:"Stop to monitor a user."`
 	Check  usersCheckCmd  `cmd:"" help:"Read a user's mailbox now."`
 	Resend usersResendCmd `cmd:"" help:"Tell the mediator a user's present state again."`
+	Watch  usersWatchCmd  `cmd:"" help:"Follow changes of all users, or of one, until Ctrl-C."`
 	Export usersExportCmd `cmd:"" help:"Write the monitored users as lines of JSON, to move or keep them."`
 	Import usersImportCmd `cmd:"" help:"Monitor all users of an export."`
 }

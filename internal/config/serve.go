@@ -37,7 +37,14 @@ type Serve struct {
 	Cloud               string `name:"graph-cloud" setting:"GRAPH_CLOUD" placeholder:"NAME" otherwise:"global" literal:"" help:"Microsoft cloud: global, usgov, dod or china; sets Graph and login endpoint together."`
 	Endpoint            string `name:"graph-endpoint" setting:"GRAPH_ENDPOINT" placeholder:"URL" otherwise:"of the cloud" help:"Graph to use instead of the cloud's, such as https://127.0.0.1:9443; /v1.0 is appended."`
 
-	PublicURL     URL    `name:"public-url" setting:"PUBLIC_URL" placeholder:"URL" help:"https URL under which Graph reaches this service (http for loopback only); empty: no subscriptions, mailboxes are only polled."`
+	PublicURL URL `name:"public-url" setting:"PUBLIC_URL" placeholder:"URL" help:"https URL under which Graph reaches this service (http for loopback only); empty: no subscriptions, mailboxes are only polled."`
+
+	Tunnel       string `name:"tunnel" setting:"TUNNEL" placeholder:"KIND" otherwise:"none" literal:"" help:"Tunnel whose URL is used as PUBLIC_URL, for one replica: ngrok (opened by this process) or agent (of an ngrok agent on this machine that points to LISTEN_ADDR); subscriptions follow when the URL changes."`
+	TunnelExpose string `name:"tunnel-expose" setting:"TUNNEL_EXPOSE" placeholder:"PATHS" otherwise:"graph" literal:"" help:"Paths that callers reach through the tunnel: graph (Graph's callbacks alone) or all, which show MONITOR_TOKEN as elsewhere."`
+	NgrokToken   Secret `name:"ngrok-authtoken" setting:"NGROK_AUTHTOKEN" placeholder:"SECRET" help:"Token of the ngrok account; required with TUNNEL=ngrok."`
+	NgrokURL     string `name:"ngrok-url" setting:"NGROK_URL" placeholder:"URL" otherwise:"chosen by ngrok" help:"https URL of a domain reserved at ngrok, so that a restart keeps it."`
+	NgrokAgent   URL    `name:"ngrok-agent-url" setting:"NGROK_AGENT_URL" placeholder:"URL" otherwise:"http://127.0.0.1:4040" literal:"" help:"Local API of the ngrok agent that TUNNEL=agent asks for the URL."`
+
 	MediatorURL   URL    `name:"mediator-url" setting:"MEDIATOR_URL" placeholder:"URL" help:"Base URL of the mediator; required."`
 	MediatorToken Secret `name:"mediator-token" setting:"MEDIATOR_TOKEN" placeholder:"SECRET" help:"Bearer token sent to the mediator."`
 	SigningSecret Secret `name:"mediator-signing-secret" setting:"MEDIATOR_SIGNING_SECRET" placeholder:"SECRET" help:"Standard Webhooks secret (whsec_…) that signs what the mediator is told; several separated by spaces while rotating."`
@@ -62,6 +69,7 @@ type Serve struct {
 	Resources    string `name:"subscription-resources" setting:"SUBSCRIPTION_RESOURCES" placeholder:"PATHS" otherwise:"/users/{id}/events" literal:"" help:"Resources subscribed to for each user, separated by commas; {id} is the directory object id."`
 	Lifetime     string `name:"subscription-lifetime" setting:"SUBSCRIPTION_LIFETIME" placeholder:"DURATION" otherwise:"4200m" literal:"" help:"Life asked for a subscription, 45m to 10070m; what Graph grants is what counts."`
 	Sweep        string `name:"sweep-interval" setting:"SWEEP_INTERVAL" placeholder:"DURATION" otherwise:"30m" literal:"" help:"How often Graph's list of subscriptions is compared with the records, by one replica; at least 10s."`
+	Presence     Switch `name:"presence-sweep" setting:"PRESENCE_SWEEP" otherwise:"false" literal:"" help:"Also ask for the presence of all users, 650 in one call, and read at once who seems to have turned; needs Presence.Read.All. It pays beyond 26,000 users, with a longer POLL_INTERVAL."`
 	Scheduled    string `name:"scheduled" setting:"SCHEDULED" placeholder:"MODE" otherwise:"window" literal:"" help:"When a scheduled reply counts: window (between its start and its end) or always."`
 	Message      string `name:"message" setting:"MESSAGE" placeholder:"WHICH" otherwise:"external" literal:"" help:"Reply text that is forwarded: external or internal."`
 	ClientStates Secret `name:"client-state-key" setting:"CLIENT_STATE_KEY" placeholder:"SECRET" otherwise:"made once, kept in Redis" help:"Secret from which the clientState of each subscription is derived; several separated by spaces while rotating."`

@@ -11,7 +11,8 @@ import (
 type Settings struct {
 	Graph Graph
 
-	PublicURL      URL // without a slash at the end; zero: no subscriptions
+	PublicURL      URL // without a slash at the end; zero: no subscriptions, or those of the tunnel
+	Tunnel         Tunnel
 	MediatorURL    URL // without a slash at the end
 	MediatorToken  Secret
 	SigningSecrets []Secret // whsec_…; all sign
@@ -24,6 +25,7 @@ type Settings struct {
 	PollInterval        time.Duration
 	Resources           []string // templates with {id}, each beginning with /users/{id}/
 	Lifetime            time.Duration
+	PresenceSweep       bool          // ask for everybody's presence too
 	SweepInterval       time.Duration // between two comparisons of Graph's list with the records
 	Scheduled           string        // window or always
 	Message             string        // external or internal
@@ -53,6 +55,7 @@ func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 		PollInterval:        r.duration("POLL_INTERVAL", 100*time.Millisecond, 0),
 		Resources:           r.resources(),
 		Lifetime:            r.duration("SUBSCRIPTION_LIFETIME", 45*time.Minute, 10070*time.Minute),
+		PresenceSweep:       r.on("PRESENCE_SWEEP"),
 		SweepInterval:       r.duration("SWEEP_INTERVAL", 10*time.Second, 0),
 		Scheduled:           r.one("SCHEDULED", "window", "always"),
 		Message:             r.one("MESSAGE", "external", "internal"),
@@ -61,6 +64,7 @@ func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 		LogLevel:            levels[r.one("LOG_LEVEL", "debug", "info", "warn", "error")],
 		LogFormat:           r.one("LOG_FORMAT", "json", "text"),
 	}
+	settings.Tunnel = r.tunnel(settings.Listen)
 	settings.EncryptionCertFiles, settings.EncryptionKeyFiles = r.encryption(settings.Graph)
 	return settings, errors.Join(r.errs...)
 }

@@ -17,6 +17,7 @@ func TestEverySettingHasItsDefault(t *testing.T) {
 			TenantID: "contoso.example", ClientID: "11111111-2222-3333-4444-555555555555",
 			Credential: config.ClientSecret, ClientSecret: config.NewSecret("client-secret"),
 		},
+		Tunnel:              config.Tunnel{Kind: config.NoTunnel, AgentURL: config.NewURL("http://127.0.0.1:4040")},
 		MediatorURL:         config.NewURL("http://mediator.example:5000"),
 		Listen:              config.Listen{ListenAddr: ":8080", MonitorToken: config.NewSecret("monitor-token")},
 		Front:               config.Front{PublicRateLimit: 2000},

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/mediatorsim"
+	"outlook-monitor/internal/telemetry"
+)
+
+// devMediatorCmd is the stand-in mediator alone, to develop against: see
+// scripts/dev.
+type devMediatorCmd struct {
+	Addr  string        `name:"addr" default:"127.0.0.1:5000" help:"Address to listen on."`
+	Token config.Secret `name:"monitor-token" env:"MONITOR_TOKEN" placeholder:"SECRET" help:"The service's MONITOR_TOKEN."`
+	URL   config.URL    `name:"monitor-url" env:"OUTLOOK_MONITOR_URL" placeholder:"URL" help:"Private address of the service; default ${default_server}."`
+	Users []string      `arg:"" optional:"" name:"email" help:"Users that the service is asked to monitor."`
+}
+
+// Run answers until ctx ends and prints what it is told.
+func (c *devMediatorCmd) Run(ctx context.Context, out io.Writer, errs stderr) error {
+	monitor := c.URL.Reveal()
+	if monitor == "" {
+		monitor = defaultServer
+	}
+	mediator, err := mediatorsim.New(mediatorsim.Config{
+		Addr: c.Addr, MonitorURL: monitor, MonitorToken: c.Token.Reveal(),
+		Log: telemetry.NewLogger(errs, slog.LevelWarn, "text"),
+		Received: func(call mediatorsim.Call) {
+			what := "is in the office"
+			if call.Status == "True" {
+				what = fmt.Sprintf("is out of office: %q", clean(call.Message))
+			}
+			fmt.Fprintf(out, "mediator: %s  %s %s (answered %d %s)\n", call.At.Format("15:04:05.000"),
+				clean(call.Email), what, call.Answered, http.StatusText(call.Answered))
+		},
+	})
+	if err != nil {
+		return err
+	}
+	mediator.Add(c.Users...)
+	if _, err := fmt.Fprintf(out, "mediator: listens at %s with %d users\n", mediator.URL(), len(c.Users)); err != nil {
+		return err
+	}
+	return mediator.Run(ctx)
+}
