@@ -35,18 +35,15 @@ type batchAnswer struct {
 
 // batch is POST /$batch.
 func (s *Server) batch(c *call) reply {
-	var ask struct {
-		Requests []batchItem `json:"requests"`
-	}
-	if err := json.Unmarshal(c.body, &ask); err != nil {
+	left, err := readBatch(c.body)
+	if err != nil {
 		return badRequest("Invalid batch payload format.")
 	}
-	if bad := checkBatch(ask.Requests); bad != "" {
+	if bad := checkBatch(left); bad != "" {
 		return badRequest(bad)
 	}
-	answers := make([]batchAnswer, 0, len(ask.Requests))
+	answers := make([]batchAnswer, 0, len(left))
 	status := make(map[string]int)
-	left := ask.Requests
 	for len(left) > 0 {
 		ready, rest := splitReady(left, status)
 		if len(ready) == 0 {
@@ -63,6 +60,17 @@ func (s *Server) batch(c *call) reply {
 	// The order of the answers promises nothing.
 	rand.Shuffle(len(answers), func(i, j int) { answers[i], answers[j] = answers[j], answers[i] })
 	return reply{status: http.StatusOK, body: writeBatch(answers, c.header("Client-Request-Id"))}
+}
+
+func readBatch(body []byte) ([]batchItem, error) {
+	if items, ok := plainBatch(body); ok {
+		return items, nil
+	}
+	var ask struct {
+		Requests []batchItem `json:"requests"`
+	}
+	err := json.Unmarshal(body, &ask)
+	return ask.Requests, err
 }
 
 // checkBatch returns what is wrong with a batch as a whole.
@@ -123,7 +131,7 @@ func (s *Server) runBatch(c *call, items []batchItem, status map[string]int) []b
 		}
 		answers[i].reply = s.batchItem(c, item)
 	}
-	if s.faults.none() {
+	if s.faults.noneInside() {
 		for i := range items {
 			run(i)
 		}
@@ -146,6 +154,15 @@ func (s *Server) runBatch(c *call, items []batchItem, status map[string]int) []b
 	return answers
 }
 
+func (i *batchItem) header(name string) string {
+	for n, v := range i.Headers {
+		if strings.EqualFold(n, name) {
+			return v
+		}
+	}
+	return ""
+}
+
 // batchItem answers one request of a batch.
 func (s *Server) batchItem(outer *call, item *batchItem) reply {
 	path, query, _ := strings.Cut(item.URL, "?")
@@ -155,15 +172,7 @@ func (s *Server) batchItem(outer *call, item *batchItem) reply {
 	}
 	c := &call{
 		ctx: outer.ctx, method: strings.ToUpper(item.Method), path: segments, query: query,
-		body: item.Body, grant: outer.grant, inner: true,
-		header: func(name string) string {
-			for n, v := range item.Headers {
-				if strings.EqualFold(n, name) {
-					return v
-				}
-			}
-			return ""
-		},
+		body: item.Body, grant: outer.grant, inner: true, header: item.header,
 	}
 	r := routeOf(c)
 	rep, refused := s.overQuota(r, time.Now())
@@ -215,6 +224,9 @@ func writeBatch(answers []batchAnswer, client string) []byte {
 }
 
 func appendJSONString(out []byte, s string) []byte {
+	if !strings.ContainsFunc(s, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }) {
+		return append(append(append(out, '"'), s...), '"')
+	}
 	quoted, err := json.Marshal(s)
 	if err != nil {
 		return append(out, `""`...)

@@ -12,7 +12,7 @@ import (
 // disturbCall lets the faults that are set happen to a call. If hit, the reply
 // takes the place of the call's own.
 func (s *Server) disturbCall(c *call, op operation) (rep reply, hit bool) {
-	if s.faults.none() {
+	if s.faults.none() || c.inner && s.faults.noneInside() {
 		return reply{}, false
 	}
 	scope := allFault

@@ -110,7 +110,9 @@ type liveFault struct {
 
 // faultBoard holds the faults that are set.
 type faultBoard struct {
-	count atomic.Int32 // of faults that can still happen: the read path looks no further at 0
+	// Faults that can still happen, and those of them that can happen to requests
+	// inside a $batch: the read path looks no further at 0.
+	count, inside atomic.Int32
 
 	mu     sync.Mutex
 	seed   uint64
@@ -123,8 +125,19 @@ func newFaultBoard(seed uint64) *faultBoard {
 	return &faultBoard{seed: seed, random: rand.New(rand.NewPCG(seed, 4))}
 }
 
-// none says that nothing can go wrong.
-func (b *faultBoard) none() bool { return b.count.Load() == 0 }
+// none says that nothing can go wrong; noneInside, that nothing can inside a $batch.
+func (b *faultBoard) none() bool       { return b.count.Load() == 0 }
+func (b *faultBoard) noneInside() bool { return b.inside.Load() == 0 }
+
+// counted adds n, 1 or -1, for a fault of an operation.
+func (b *faultBoard) counted(operation string, n int32) {
+	b.count.Add(n)
+	switch operation {
+	case allFault, opBatch.String(), opToken.String(), notificationFault, lifecycleFault:
+	default:
+		b.inside.Add(n)
+	}
+}
 
 // fire returns the faults among kinds that happen now to the user during one of
 // the operations, in the order in which they were set. It ends with the first
@@ -147,7 +160,7 @@ func (b *faultBoard) fire(userID string, kinds []string, operations ...string) [
 		f.Hits++
 		if f.left > 0 {
 			if f.left--; f.left == 0 {
-				b.count.Add(-1)
+				b.counted(f.Operation, -1)
 			}
 		}
 		hits = append(hits, f.Fault)
@@ -178,7 +191,7 @@ func (s *Server) SetFault(f Fault) (Fault, error) {
 	b.made++
 	live.ID = strconv.Itoa(b.made)
 	b.faults = append(b.faults, live)
-	b.count.Add(1)
+	b.counted(live.Operation, 1)
 	return live.Fault, nil
 }
 
@@ -201,6 +214,7 @@ func (s *Server) ClearFaults() {
 	defer b.mu.Unlock()
 	b.faults = nil
 	b.count.Store(0)
+	b.inside.Store(0)
 }
 
 // ClearFault ends one fault; one that isn't there is no error.
@@ -210,7 +224,7 @@ func (s *Server) ClearFault(id string) {
 	defer b.mu.Unlock()
 	b.faults = slices.DeleteFunc(b.faults, func(f *liveFault) bool {
 		if f.ID == id && f.left != 0 {
-			b.count.Add(-1)
+			b.counted(f.Operation, -1)
 		}
 		return f.ID == id
 	})

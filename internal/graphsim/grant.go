@@ -95,7 +95,7 @@ func (l *login) issue(audience string, now time.Time) (string, error) {
 			Audience:  jwt.ClaimStrings{audience},
 			IssuedAt:  jwt.NewNumericDate(now),
 			NotBefore: jwt.NewNumericDate(now),
-			ExpiresAt: jwt.NewNumericDate(now.Add(l.cfg.TokenLifetime)),
+			ExpiresAt: jwt.NewNumericDate(now.Add(l.cfg.TokenLifetime + time.Second - 1)), // in whole seconds, never less
 		},
 		AppID: l.cfg.ClientID, TenantID: l.cfg.TenantID, Object: l.cfg.ClientID, Identity: "app",
 		Roles: l.cfg.Roles, Version: "1.0", TokenID: requestID(), Generation: l.generation.Load(),

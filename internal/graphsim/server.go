@@ -43,6 +43,7 @@ type Config struct {
 
 	Seed          uint64 // the same seed gives the same ids and the same choices
 	TokenLifetime time.Duration
+	AppRequests   int // the whole app's quota in 10 s; default Graph's own, 130,000
 
 	MaxSubscription time.Duration // what is asked for beyond it is refused
 	MinSubscription time.Duration // what is asked for below it is raised to it
@@ -70,6 +71,7 @@ func (cfg Config) withDefaults() Config {
 		cfg.Roles = allRoles()
 	}
 	cfg.TokenLifetime = cmp.Or(cfg.TokenLifetime, DefaultTokenLifetime)
+	cfg.AppRequests = cmp.Or(cfg.AppRequests, appRequests)
 	cfg.MaxSubscription = cmp.Or(cfg.MaxSubscription, DefaultMaxSubscription)
 	cfg.MinSubscription = cmp.Or(cfg.MinSubscription, DefaultMinSubscription)
 	cfg.ReauthorizeLeft = cmp.Or(cfg.ReauthorizeLeft, 0.2)
@@ -145,7 +147,7 @@ func New(cfg Config) (*Server, error) {
 		identity:  id,
 		ids:       newIDSource(cfg.Seed),
 		directory: newDirectory(),
-		app:       newQuota(appRequests, appWindow),
+		app:       newQuota(cfg.AppRequests, appWindow),
 		subs:      newSubscriptionStore(),
 		faults:    newFaultBoard(cfg.Seed),
 		stats:     newStatBoard(),

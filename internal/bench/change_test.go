@@ -1,0 +1,170 @@
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	changeUsers = 1000
+	changeRate  = 500 // a second
+	changeSpan  = 8 * time.Second
+	changesRest = 200 // one after the other
+)
+
+// BenchmarkChange is part c: from a notification of a change until the mediator
+// is told, and beside it the round trips that this needs, one after the other and
+// with nothing between them.
+func BenchmarkChange(b *testing.B) {
+	for b.Loop() {
+		w := newWorld(b, plan{users: changeUsers})
+		chain := w.newChain()
+		heading(b, "c. from the notification of a change to the mediator, %d users polled", changeUsers)
+		restFloor := atRest(chain.once)
+		loadFloor := loaded(chain.once)
+
+		w.start()
+		w.enrol()
+		news := w.newNews()
+		rest := atRest(news.once)
+		load := loaded(news.once)
+
+		row(b, figure{name: "one at a time, p50", value: quantile(rest, 0.5), unit: "ms", floor: quantile(restFloor, 0.5), goal: "≤ floor + 2 ms"})
+		row(b, figure{name: "one at a time, p99", value: quantile(rest, 0.99), unit: "ms", floor: quantile(restFloor, 0.99)})
+		row(b, figure{name: "500 a second, p50", value: quantile(load, 0.5), unit: "ms", floor: quantile(loadFloor, 0.5), goal: "≤ floor + 2 ms"})
+		row(b, figure{name: "500 a second, p99", value: quantile(load, 0.99), unit: "ms", floor: quantile(loadFloor, 0.5), goal: "≤ p50 of floor + 15 ms"})
+		row(b, figure{name: "500 a second, told", value: float64(len(load)), floor: changeRate * changeSpan.Seconds(), goal: "the floor is the changes made"})
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+// atRest does it once and once again, with a pause between.
+func atRest(once func(n int) (float64, error)) (took []float64) {
+	for n := range changesRest {
+		if one, err := once(n); err == nil {
+			took = append(took, one)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return took
+}
+
+// loaded does it 500 times a second, whether the ones before are done or not.
+func loaded(once func(n int) (float64, error)) (took []float64) {
+	var mu sync.Mutex
+	var running sync.WaitGroup
+	began := time.Now()
+	for n := range int(changeRate * changeSpan.Seconds()) {
+		time.Sleep(time.Until(began.Add(time.Duration(n) * time.Second / changeRate)))
+		running.Go(func() {
+			one, err := once(changesRest + n)
+			if err != nil {
+				return // is missing in the count
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, one)
+		})
+	}
+	running.Wait()
+	return took
+}
+
+// chain is the round trips that a change needs and nothing else: notification to
+// 202 with one write to Redis, claim, record read, mailbox read, record written,
+// delivery claimed, mediator told.
+type chain struct {
+	w       *world
+	inbox   inbox
+	bare    *bare
+	store   *redis.Client
+	notices []string
+}
+
+func (w *world) newChain() *chain {
+	w.t.Helper()
+	bare, err := newBare(w.graph.graphPlace, false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &chain{
+		w: w, bare: bare, store: w.redis[0], notices: noticesOf(w.graph.users),
+		inbox: startInbox(w.t, "inbox floor", inboxOrder{RedisURL: w.redisURL}),
+	}
+}
+
+func (c *chain) once(n int) (float64, error) {
+	ctx := context.Background()
+	i := n % len(c.notices)
+	key := fmt.Sprintf("floor:%d", i)
+	write := func() error { return c.store.HSet(ctx, key, "text", n).Err() }
+	began := time.Now()
+	if status := post(c.inbox.url, collection(c.notices[i:i+1])); status != http.StatusAccepted {
+		return 0, fmt.Errorf("status %d", status)
+	}
+	for _, step := range []func() error{
+		write,
+		func() error { return c.bare.one(c.w.graph.users[i].ID) },
+		func() error { return c.store.HGetAll(ctx, key).Err() },
+		write,
+		write,
+	} {
+		if err := step(); err != nil {
+			return 0, err
+		}
+	}
+	if status := post(c.w.mediator.URL+"/api/setstatus", []byte(`{"email":"floor","status":"True","message":"x"}`)); status != http.StatusOK {
+		return 0, fmt.Errorf("status %d", status)
+	}
+	return ms(time.Since(began)), nil
+}
+
+// news makes changes and waits until the mediator knows them.
+type news struct {
+	w       *world
+	notices []string
+
+	mu      sync.Mutex
+	waiting map[string]chan time.Time // by text; guarded by mu
+}
+
+func (w *world) newNews() *news {
+	n := &news{w: w, notices: noticesOf(w.graph.users), waiting: map[string]chan time.Time{}}
+	w.mediator.listen(func(_ string, state told) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if arrived := n.waiting[state.message]; arrived != nil {
+			arrived <- state.at
+			delete(n.waiting, state.message)
+		}
+	})
+	return n
+}
+
+func (n *news) once(number int) (float64, error) {
+	i := number % len(n.notices)
+	text := fmt.Sprintf("Change %d", number)
+	arrived := make(chan time.Time, 1)
+	n.mu.Lock()
+	n.waiting[text] = arrived
+	n.mu.Unlock()
+	if err := n.w.graph.reply(n.w.graph.users[i].ID, text); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if status := n.w.notify(collection(n.notices[i : i+1])); status != http.StatusAccepted {
+		return 0, fmt.Errorf("status %d", status)
+	}
+	select {
+	case at := <-arrived:
+		return max(ms(at.Sub(began)), 0), nil // the poll may have seen it before we said so
+	case <-time.After(20 * time.Second):
+		return 0, fmt.Errorf("%q was not told", text)
+	}
+}

@@ -1,0 +1,227 @@
+package bench_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"outlook-monitor/internal/graphsim"
+)
+
+const (
+	clientID     = graphsim.DefaultClientID
+	clientSecret = graphsim.DefaultClientSecret
+)
+
+// batchSize is the most requests that Graph takes in one $batch.
+const batchSize = 20
+
+// floorOrder is what the floor of reading is to do.
+type floorOrder struct {
+	Graph   graphPlace
+	IDs     []string
+	Rate    float64 // reads a second; 0: as fast as Lanes go
+	Burst   float64 // seconds whose reads are sent together; 0: each batch at its own time
+	Lanes   int     // batches in flight at most
+	HTTP1   bool
+	Seconds float64
+}
+
+// floorResult is what it did.
+type floorResult struct {
+	Reads, Seconds float64
+	CPU            float64 // seconds of its process
+}
+
+// playReadFloor is the least that reading mailboxes can cost: net/http, one typed
+// struct and encoding/json.
+func playReadFloor(order []byte, tell func(any), stopped <-chan struct{}) error {
+	var o floorOrder
+	if err := json.Unmarshal(order, &o); err != nil {
+		return err
+	}
+	f, err := newBare(o.Graph, o.HTTP1)
+	if err != nil {
+		return err
+	}
+	var batches [][]string
+	for ids := o.IDs; len(ids) >= batchSize; ids = ids[batchSize:] {
+		batches = append(batches, ids[:batchSize])
+	}
+	if len(batches) == 0 {
+		return errors.New("too few users for a batch")
+	}
+	var next, failed atomic.Int64
+	var lanes sync.WaitGroup
+	before, began := ownCPU(), time.Now()
+	end := began.Add(time.Duration(o.Seconds * float64(time.Second)))
+	for range o.Lanes {
+		lanes.Go(func() {
+			for {
+				n := next.Add(1) - 1
+				if o.Rate > 0 {
+					at := float64(n) * batchSize / o.Rate
+					if o.Burst > 0 {
+						at = math.Floor(at/o.Burst) * o.Burst
+					}
+					time.Sleep(time.Until(began.Add(time.Duration(at * float64(time.Second)))))
+				}
+				if !time.Now().Before(end) {
+					return
+				}
+				if err := f.batch(batches[n%int64(len(batches))]); err != nil {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	lanes.Wait()
+	took := time.Since(began).Seconds()
+	done := next.Load() - int64(o.Lanes) - failed.Load()
+	if failed.Load() > done/10 {
+		return fmt.Errorf("%d of %d batches failed", failed.Load(), next.Load())
+	}
+	tell(floorResult{Reads: float64(done * batchSize), Seconds: took, CPU: ownCPU() - before})
+	<-stopped
+	return nil
+}
+
+// bare is a client of Graph with nothing to it.
+type bare struct {
+	client   *http.Client
+	base     string
+	bearer   string
+	settings atomic.Int64 // read
+}
+
+func newBare(g graphPlace, http1 bool) (*bare, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(g.CA)) {
+		return nil, errors.New("no authority")
+	}
+	transport := &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: !http1, DisableCompression: true,
+		MaxIdleConnsPerHost: 256,
+	}
+	if http1 {
+		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	}
+	b := &bare{client: &http.Client{Transport: transport}, base: g.URL + "/v1.0"}
+	answer, err := b.client.PostForm(g.URL+"/"+g.Tenant+"/oauth2/v2.0/token", url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {clientID}, "client_secret": {clientSecret}, "scope": {g.URL + "/.default"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	var token struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&token); err != nil || token.AccessToken == "" {
+		return nil, fmt.Errorf("no token: %d, %v", answer.StatusCode, err)
+	}
+	b.bearer = "Bearer " + token.AccessToken
+	return b, nil
+}
+
+type bareItem struct {
+	ID     string `json:"id"`
+	Method string `json:"method"`
+	URL    string `json:"url"`
+}
+
+// bareSetting is what Graph says of one mailbox.
+type bareSetting struct {
+	Status           string `json:"status"`
+	ExternalAudience string `json:"externalAudience"`
+	InternalReply    string `json:"internalReplyMessage"`
+	ExternalReply    string `json:"externalReplyMessage"`
+	Start, End       struct {
+		DateTime string `json:"dateTime"`
+		TimeZone string `json:"timeZone"`
+	}
+}
+
+const settingPath = "/mailboxSettings/automaticRepliesSetting"
+
+func (b *bare) batch(ids []string) error {
+	ask := struct {
+		Requests []bareItem `json:"requests"`
+	}{make([]bareItem, len(ids))}
+	for i, id := range ids {
+		ask.Requests[i] = bareItem{strconv.Itoa(i), http.MethodGet, "/users/" + id + settingPath}
+	}
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Responses []struct {
+			ID     string      `json:"id"`
+			Status int         `json:"status"`
+			Body   bareSetting `json:"body"`
+		} `json:"responses"`
+	}
+	if err := b.do(http.MethodPost, "/$batch", body, &answer); err != nil {
+		return err
+	}
+	read := 0
+	for _, one := range answer.Responses {
+		if one.Status == http.StatusOK && one.Body.Status != "" {
+			read++
+		}
+	}
+	b.settings.Add(int64(read))
+	if read != len(ids) {
+		return fmt.Errorf("%d of %d were read", read, len(ids))
+	}
+	return nil
+}
+
+func (b *bare) one(id string) error {
+	var setting bareSetting
+	return b.do(http.MethodGet, "/users/"+id+settingPath, nil, &setting)
+}
+
+func (b *bare) do(method, path string, body []byte, answer any) error {
+	request, err := http.NewRequestWithContext(context.Background(), method, b.base+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", b.bearer)
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := b.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
+	}
+	return json.NewDecoder(response.Body).Decode(answer)
+}
+
+// ids are the object ids of users.
+func ids(users []graphsim.User) []string {
+	all := make([]string, len(users))
+	for i, u := range users {
+		all[i] = u.ID
+	}
+	return all
+}
+
+var unit = strings.NewReplacer("{", "", "}", "")
