@@ -2,8 +2,6 @@ package faults_test
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,8 +14,11 @@ type cell struct {
 	name    string
 	short   bool // part of the short form
 	allowed twice
+	lossy   bool                    // Redis may lose what it took a moment before the fault
+	polite  int                     // how often Graph may have to answer 429; 0: it does not matter
 	store   func(testing.TB) stores // nil: one redis-server
 	tokens  time.Duration           // life of Graph's tokens; 0: the usual
+	needs   program                 // another build that it starts; nil: none
 
 	// apply breaks something, lets that last, and mends it.
 	apply func(*world)
@@ -42,12 +43,15 @@ func TestMatrix(t *testing.T) {
 	var rows []row
 	t.Run("cells", func(t *testing.T) {
 		for _, c := range cells {
-			if !c.short && !long {
+			if !c.short && form != "long" {
 				continue
 			}
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				r := run(t, c)
+				r := row{name: c.name, seed: seed}
+				for run := range runs {
+					r.add(one(t, c, run))
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				rows = append(rows, r)
@@ -55,41 +59,60 @@ func TestMatrix(t *testing.T) {
 		}
 	})
 	slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.name, b.name) })
-	var table strings.Builder
-	fmt.Fprintln(&table, header)
-	for _, r := range rows {
-		fmt.Fprintln(&table, r)
-	}
-	t.Log("the matrix:\n" + table.String())
-	if path := os.Getenv("FAULTS_TABLE"); path != "" {
-		if err := os.WriteFile(path, []byte(table.String()), 0o644); err != nil {
-			t.Error(err)
-		}
-	}
+	publish(t, table(rows))
 }
 
-// run runs one cell.
-func run(t *testing.T, c cell) row {
-	w := build(t, c)
-	s := newStream(w, c.name)
-	if !w.await("all are told and covered at the start", func() bool { return w.allTold() && w.coveredOnce() && w.recorded() }) {
-		return row{name: c.name}
+// plan is the world of a cell.
+func (c cell) plan(seed uint64) plan {
+	return plan{seed: seed, name: c.name, users: users, crew: crew, store: c.store, tokens: c.tokens}
+}
+
+// one is one run of a cell, in a world that is gone after it.
+func one(t *testing.T, c cell, run int) (r row) {
+	t.Run("", func(t *testing.T) {
+		if c.needs != nil {
+			if _, err := c.needs(); err != nil { // not while the changes go on: it takes time
+				t.Fatal(err)
+			}
+		}
+		w := build(t, c.plan(seed+uint64(run)))
+		r = w.run(c)
+		for _, v := range w.violations[:min(len(w.violations), shown)] {
+			t.Errorf("%s: %s", v.promise, v.what)
+		}
+	})
+	return r
+}
+
+// shown is how many violations of one run are told.
+const shown = 8
+
+// run breaks the world as the cell says and looks what came of it.
+func (w *world) run(c cell) row {
+	r := row{runs: 1}
+	if !w.await("at the start", w.settled) {
+		r.violations = len(w.violations)
+		return r
 	}
+	s := newStream(w, c.name)
 	ctx, stop := context.WithCancel(context.Background())
 	var changing sync.WaitGroup
 	changing.Go(func() { s.run(ctx) })
-	time.Sleep(before + time.Duration(w.random.Int64N(int64(2*time.Second))))
+	time.Sleep(before + w.part(2*time.Second))
+	w.leave()
+	if time.Sleep(w.part(400 * time.Millisecond)); c.lossy {
+		time.Sleep(time.Second)
+	}
 	c.apply(w)
+	w.beyond()
 	time.Sleep(after)
 	stop()
 	changing.Wait()
 
 	mended := time.Now()
-	since, ok := w.quiet()
-	r := row{name: c.name, made: s.made, quiet: max(since.Sub(mended), 0)}
-	if !ok {
-		return r
-	}
+	since := w.quiet()
+	r.made, r.kills, r.hits, r.quiet = s.made, w.kills, w.hits, max(since.Sub(mended), 0)
 	w.judge(c, &r)
+	r.violations = len(w.violations)
 	return r
 }

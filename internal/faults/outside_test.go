@@ -34,7 +34,7 @@ func answers(r mediatorsim.Reaction) func(*world) {
 var graphCells = []cell{
 	{name: "Graph answers 503", apply: graph(6*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "all", Kind: "status", Status: http.StatusServiceUnavailable})},
-	{name: "Graph answers 429", short: true, apply: graph(8*time.Second, 20*time.Second,
+	{name: "Graph answers 429", short: true, polite: 100, apply: graph(8*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "all", Kind: "throttle", RetryAfter: graphsim.Duration(3 * time.Second)})},
 	{name: "Graph answers 429 to parts of batches", apply: graph(6*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "batch-item", Kind: "throttle", RetryAfter: graphsim.Duration(2 * time.Second), Probability: 0.5})},
@@ -47,6 +47,22 @@ var graphCells = []cell{
 		graphsim.Fault{Operation: "read", Kind: "status", Probability: 0.5})},
 	{name: "no login past the token's expiry", tokens: 5 * time.Second, apply: graph(10*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "token", Kind: "status"})},
+}
+
+var coverCells = []cell{
+	{name: "Graph takes all subscriptions away", apply: func(w *world) {
+		w.uncover(false)
+		last(3*time.Second, 6*time.Second)
+	}},
+	{name: "Graph loses all subscriptions without a word", short: true, apply: func(w *world) {
+		w.uncover(true)
+		last(3*time.Second, 6*time.Second)
+	}},
+	{name: "Graph does not get its notifications through", apply: graph(6*time.Second, 20*time.Second,
+		graphsim.Fault{Operation: "notification", Kind: "drop"})},
+	{name: "Graph doubles and reorders notifications", apply: graph(6*time.Second, 20*time.Second,
+		graphsim.Fault{Operation: "notification", Kind: "double", Probability: 0.5},
+		graphsim.Fault{Operation: "notification", Kind: "reorder", Probability: 0.5})},
 }
 
 var mediatorCells = []cell{
@@ -62,4 +78,4 @@ var mediatorCells = []cell{
 	{name: "the mediator redirects", apply: answers(mediatorsim.Reaction{Status: http.StatusFound})},
 }
 
-var cells = slices.Concat(processCells, redisCells, graphCells, mediatorCells)
+var cells = slices.Concat(processCells, redisCells, graphCells, coverCells, mediatorCells)

@@ -34,18 +34,27 @@ func sentinels(t testing.TB) stores {
 	return stores{url: s.URL(), sentinel: s}
 }
 
+func eachSecond(t testing.TB) stores { return behind(t, redistest.Start(t, "appendfsync everysec")) }
+
+// crashRedis ends a server as a crash would.
+func (w *world) crashRedis(s *redistest.Server) {
+	s.Kill()
+	w.kills++
+}
+
 var redisCells = []cell{
 	{name: "Redis killed and restarted with its AOF", short: true, allowed: unanswered, apply: func(w *world) {
-		w.store.server.Kill()
+		w.crashRedis(w.store.server)
 		last(time.Second, 5*time.Second)
 		w.store.server.Restart()
 	}},
 	{name: "Redis restarted empty", short: true, allowed: allAnew, apply: func(w *world) {
+		w.kills++
 		w.store.server.RestartEmpty()
 		last(time.Second, 5*time.Second)
 	}},
 	{name: "Redis away", short: true, allowed: unanswered, apply: func(w *world) {
-		w.store.server.Kill()
+		w.crashRedis(w.store.server)
 		last(10*time.Second, 30*time.Second)
 		w.store.server.Restart()
 	}},
@@ -65,19 +74,31 @@ var redisCells = []cell{
 		last(6*time.Second, 15*time.Second)
 		order(w.t, w.store.server, "CONFIG", "SET", "maxmemory", "0")
 	}},
-	{name: "Redis refuses writes, as with a full disk", allowed: unanswered, apply: func(w *world) {
+	{name: "Redis refuses writes", allowed: unanswered, apply: func(w *world) {
 		order(w.t, w.store.server, "CONFIG", "SET", "min-replicas-to-write", "1")
 		last(6*time.Second, 15*time.Second)
 		order(w.t, w.store.server, "CONFIG", "SET", "min-replicas-to-write", "0")
 	}},
-	{name: "Sentinel failover", allowed: unanswered, store: sentinels, apply: func(w *world) {
+	{name: "the AOF's disk is full, synced each second", allowed: unanswered, store: eachSecond, apply: func(w *world) {
+		w.store.server.Fill()
+		last(6*time.Second, 15*time.Second)
+		w.store.server.Empty()
+	}},
+	{name: "the AOF's disk is full, synced at once", short: true, allowed: unanswered, apply: func(w *world) {
+		w.store.server.Fill() // it ends itself then, rather than lose what it has acknowledged
+		last(6*time.Second, 15*time.Second)
+		w.kills++
+		w.store.server.Restart()
+	}},
+	{name: "Sentinel failover", allowed: unanswered, lossy: true, store: sentinels, apply: func(w *world) {
+		w.kills++
 		old := w.store.sentinel.Master()
 		w.store.sentinel.Failover()
 		last(3*time.Second, 5*time.Second)
 		old.Restart()
 	}},
-	{name: "Cluster master killed, its replica promoted", allowed: unanswered, store: spared, apply: func(w *world) {
-		w.store.cluster.Masters[1].Kill()
+	{name: "Cluster master killed, its replica promoted", allowed: unanswered, lossy: true, store: spared, apply: func(w *world) {
+		w.crashRedis(w.store.cluster.Masters[1])
 		soon(func() bool { return master(w.t, w.store.spare) })
 		last(3*time.Second, 10*time.Second)
 		w.store.cluster.Masters[1].Restart()

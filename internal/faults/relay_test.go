@@ -1,7 +1,7 @@
 package faults_test
 
 import (
-	"io"
+	"bytes"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -16,10 +16,39 @@ type relay struct {
 	targets []string
 	turn    atomic.Uint64
 	delay   atomic.Int64 // ns by which each piece of an answer is late
+	trap    atomic.Pointer[trap]
 	open    sync.WaitGroup
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool // guarded by mu; nil: it has ended
+}
+
+// trap stops a relay at the first piece of a request that bears a word, so that a
+// process can be killed at this very point.
+type trap struct {
+	word   []byte
+	passes bool // the request reaches the target, and its answer gets lost
+
+	once   sync.Once
+	sprung chan struct{} // closed when it has stopped something
+	gone   chan struct{} // closed when it is taken away
+}
+
+// stop holds up what bears the word until the trap is taken away; caught is
+// false if it bears none or the trap has stopped another.
+func (t *trap) stop(piece []byte, pass func()) (caught bool) {
+	if t == nil || !bytes.Contains(piece, t.word) {
+		return false
+	}
+	t.once.Do(func() {
+		caught = true
+		if t.passes {
+			pass()
+		}
+		close(t.sprung)
+		<-t.gone
+	})
+	return caught
 }
 
 func newRelay(t testing.TB, targets ...string) *relay {
@@ -55,11 +84,12 @@ func (r *relay) pass(in net.Conn) {
 	}
 	defer r.drop(in, out)
 	var up sync.WaitGroup
+	var lost atomic.Bool
 	up.Go(func() {
-		_, _ = io.Copy(out, in)
+		r.ask(in, out, &lost)
 		_ = out.Close()
 	})
-	r.answer(in, out)
+	r.answer(in, out, &lost)
 	_ = in.Close()
 	up.Wait()
 }
@@ -76,13 +106,35 @@ func (r *relay) dial() net.Conn {
 	return nil
 }
 
+// ask brings what in says to out, up to a trap. Then lost is set: no answer may
+// come any more.
+func (r *relay) ask(in, out net.Conn, lost *atomic.Bool) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := in.Read(buffer)
+		caught := r.trap.Load().stop(buffer[:n], func() {
+			lost.Store(true)
+			_, _ = out.Write(buffer[:n])
+		})
+		if caught {
+			return
+		}
+		if _, failed := out.Write(buffer[:n]); failed != nil || err != nil {
+			return
+		}
+	}
+}
+
 // answer brings what out says to in, late if it has to be.
-func (r *relay) answer(in, out net.Conn) {
+func (r *relay) answer(in, out net.Conn, lost *atomic.Bool) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := out.Read(buffer)
 		if late := time.Duration(r.delay.Load()); late > 0 && n > 0 {
 			time.Sleep(late)
+		}
+		if lost.Load() {
+			n = 0
 		}
 		if _, failed := in.Write(buffer[:n]); failed != nil || err != nil {
 			return

@@ -1,64 +1,33 @@
 package faults_test
 
 import (
-	"errors"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime/debug"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// binary builds the program once, with the race detector if the tests have it.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "outlook-monitor-faults")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "outlook-monitor")
-	args := []string{"build", "-o", path}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "-race" && s.Value == "true" {
-				args = append(args, "-race")
-			}
-		}
-	}
-	out, err := exec.Command("go", append(args, "../../cmd/outlook-monitor")...).CombinedOutput()
-	if err != nil {
-		return "", errors.New(string(out))
-	}
-	return path, nil
-})
-
-func TestMain(m *testing.M) {
-	m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
-	}
-}
-
 // replica is one of the program's processes; it can be started again and again.
 type replica struct {
-	t    testing.TB
-	env  []string
-	addr string
-	file string // its log, of all its lives
+	t       testing.TB
+	program program
+	env     []string
+	addr    string
+	file    string // its log, of all its lives
 
 	cmd    *exec.Cmd
 	exited chan struct{}
 }
 
-func (r *replica) start() {
+// start runs the process; env are further variables of this life alone.
+func (r *replica) start(env ...string) {
 	r.t.Helper()
-	path, err := binary()
+	path, err := r.program()
 	if err != nil {
-		r.t.Fatalf("build: %v", err)
+		r.t.Fatal(err)
 	}
 	log, err := os.OpenFile(r.file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -66,7 +35,7 @@ func (r *replica) start() {
 	}
 	defer log.Close()
 	cmd, exited := exec.Command(path, "serve"), make(chan struct{})
-	cmd.Env, cmd.Stdout, cmd.Stderr = r.env, log, log
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(env, r.env...), log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		r.t.Fatal(err)
@@ -95,6 +64,16 @@ func (r *replica) stop() int {
 }
 
 func (r *replica) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }
+
+// ready says whether the replica answers that it is.
+func (r *replica) ready() bool {
+	response, err := client.Get("http://" + r.addr + "/readyz")
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
 
 // log returns the last lines that the replica wrote.
 func (r *replica) log(lines int) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"outlook-monitor/internal/graphsim"
@@ -14,12 +15,13 @@ import (
 type stream struct {
 	*world
 	random *rand.Rand
-	number map[string]int // by user id
+	people []graphsim.User // those who stay
+	number map[string]int  // by user id
 	made   int
 }
 
 func newStream(w *world, name string) *stream {
-	return &stream{world: w, random: dice(name, 1), number: map[string]int{}}
+	return &stream{world: w, random: dice(w.seed, name, 1), people: w.people[:len(w.people)-1], number: map[string]int{}}
 }
 
 // run makes changes until ctx ends.
@@ -51,12 +53,35 @@ func (s *stream) change(u graphsim.User) {
 		return // would change nothing
 	}
 	s.number[u.ID]++
-	_, err = s.sim.SetAutomaticReplies(u.ID, graphsim.AutomaticRepliesUpdate{
-		Status: &status, ExternalReplyMessage: new(fmt.Sprintf("<p>Change %d</p>", s.number[u.ID])), CalendarBlock: announced,
-	})
-	if err != nil {
-		s.t.Error(err)
-		return
-	}
+	s.set(u, status, s.number[u.ID], announced)
 	s.made++
 }
+
+// set gives a user a state with a number.
+func (w *world) set(u graphsim.User, status string, number int, announced bool) {
+	_, err := w.sim.SetAutomaticReplies(u.ID, graphsim.AutomaticRepliesUpdate{
+		Status: &status, ExternalReplyMessage: new(fmt.Sprintf("<p>Change %d</p>", number)), CalendarBlock: announced,
+	})
+	if err != nil {
+		w.t.Error(err)
+	}
+}
+
+// leave has the mediator end the monitoring of the last of the people.
+func (w *world) leave() {
+	w.t.Helper()
+	last := len(w.people) - 1
+	leaver := w.people[last]
+	status, err := w.mediator.Monitor(context.Background(), leaver.UserPrincipalName, false)
+	if err != nil || status != http.StatusOK {
+		w.violate(covers, "the stop of a user was answered %d, %v", status, err)
+		return
+	}
+	w.people, w.left = w.people[:last], leaver
+}
+
+// beyond changes the state of the user who has left, which is nobody's business.
+func (w *world) beyond() { w.set(w.left, "alwaysEnabled", secret, true) }
+
+// secret is the number of that change.
+const secret = 1_000_000

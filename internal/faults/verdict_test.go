@@ -7,8 +7,34 @@ import (
 	"slices"
 	"time"
 
+	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/mediatorsim"
 )
+
+// promise is what must hold whatever happens.
+type promise string
+
+const (
+	converges promise = "the mediator's last state is the mailbox's"
+	orders    promise = "no older state after a newer one"
+	covers    promise = "one living subscription for each user, and none left over"
+	remembers promise = "the history is complete"
+	quietly   promise = "no state is told twice"
+	politely  promise = "a wait that Graph asks for is kept"
+	punctual  promise = "every mailbox is read once in each interval"
+)
+
+// violation is a promise that was not kept.
+type violation struct {
+	promise promise
+	what    string
+}
+
+func (w *world) violate(p promise, format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.violations = append(w.violations, violation{p, fmt.Sprintf(format, args...)})
+}
 
 // patience is how long it may take until all is quiet.
 const patience = 90 * time.Second
@@ -16,67 +42,115 @@ const patience = 90 * time.Second
 // calm is how long nothing may happen before all counts as quiet.
 const calm = 5 * time.Second
 
-// await waits until something holds; it says what does not in the end.
-func (w *world) await(what string, holds func() bool) bool {
+// await waits until something holds; otherwise what is not as it should be are
+// violations.
+func (w *world) await(when string, holds func() bool) bool {
 	w.t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(w.patience); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			w.t.Errorf("never within %v: %s", patience, what)
-			w.unsettled()
+			w.unsettled(when)
 			return false
 		}
 	}
 	return true
 }
 
-// unsettled reports what is not as it should be.
-func (w *world) unsettled() {
+// settled says whether everything is as it should be.
+func (w *world) settled() bool { return w.allTold() && len(w.uncovered()) == 0 && w.recorded() == nil }
+
+// unsettled notes what is not.
+func (w *world) unsettled(when string) {
 	w.t.Helper()
+	known := len(w.violations)
 	for _, u := range w.people {
 		if !w.told(u) {
 			mailbox, err := w.sim.AutomaticReplies(u.ID)
 			state, _ := w.mediator.State(u.UserPrincipalName)
-			w.t.Errorf("user %s: mediator was told %+v, mailbox says %s %s, %v", u.ID, state, mailbox.Status, mailbox.ExternalReplyMessage, err)
+			w.violate(converges, "%s: user %s: after %v the mediator was told %+v, the mailbox says %s %s, %v", when, u.ID, w.patience,
+				state, mailbox.Status, mailbox.ExternalReplyMessage, err)
 		}
 	}
-	for _, sub := range w.sim.Subscriptions() {
-		w.t.Logf("subscription %s of user %s until %v", sub.ID, sub.UserID, sub.ExpirationDateTime)
+	for _, problem := range w.uncovered() {
+		w.violate(covers, "%s: after %v %s", when, w.patience, problem)
+	}
+	if problem := w.recorded(); problem != nil {
+		w.violate(problem.promise, "%s: after %v %s", when, w.patience, problem.what)
+	}
+	if len(w.violations) == known {
+		w.violate(quietly, "%s: within %v the calls did not cease", when, w.patience)
 	}
 }
 
+// uncovered tells what is wrong with Graph's subscriptions: each user has one
+// living, and nobody else has.
+func (w *world) uncovered() (problems []string) {
+	n := map[string]int{}
+	for _, sub := range w.sim.Subscriptions() {
+		n[sub.UserID]++
+	}
+	for _, u := range w.people {
+		if n[u.ID] != 1 {
+			problems = append(problems, fmt.Sprintf("user %s has %d subscriptions", u.ID, n[u.ID]))
+		}
+		delete(n, u.ID)
+	}
+	for id, count := range n {
+		problems = append(problems, fmt.Sprintf("%s, who is not monitored, has %d subscriptions", id, count))
+	}
+	return problems
+}
+
 // quiet waits until everything is as it should be and has been for longer than a
-// round of reads.
-// It returns since when that is so.
-func (w *world) quiet() (since time.Time, ok bool) {
+// round of reads. It returns since when that is so.
+func (w *world) quiet() (since time.Time) {
 	w.t.Helper()
-	settled := func() bool { return w.allTold() && w.coveredOnce() && w.recorded() }
 	calls := -1
-	ok = w.await("all are told, covered once and recorded, and nothing goes on", func() bool {
+	w.await("in the end", func() bool {
 		n := len(w.mediator.Calls())
-		if !settled() || n != calls {
+		if !w.settled() || n != calls {
 			calls, since = n, time.Now()
 			return false
 		}
 		return time.Since(since) > calm
 	})
-	return since, ok
+	return since
 }
 
 // userView is what the private API tells of a user.
 type userView struct {
-	Email, State string
-	Delivery     struct{ State string }
+	Email, ID, State string
+	CheckedAt        time.Time
+	Delivery         struct{ State string }
+	Subscriptions    []struct{ ID, State string }
 }
 
-// recorded says whether the program itself takes everything for delivered.
-func (w *world) recorded() bool {
-	var list struct{ Users []userView }
-	if w.get("/api/users?limit=100", &list) != nil || len(list.Users) != len(w.people) {
-		return false
+// list returns the users as the program sees them.
+func (w *world) list() ([]userView, error) {
+	var page struct{ Users []userView }
+	err := w.get("/api/users?limit=1000", &page)
+	return page.Users, err
+}
+
+// recorded returns what the program itself does not take for settled; nil if it
+// takes everything for told and covered, and by the subscriptions that Graph has.
+func (w *world) recorded() *violation {
+	users, err := w.list()
+	if err != nil || len(users) != len(w.people) {
+		return &violation{converges, fmt.Sprintf("the program knows of %d users, want %d: %v", len(users), len(w.people), err)}
 	}
-	return !slices.ContainsFunc(list.Users, func(u userView) bool {
-		return u.State != "watching" || u.Delivery.State != "delivered"
-	})
+	living := map[string]bool{}
+	for _, sub := range w.sim.Subscriptions() {
+		living[sub.ID] = true
+	}
+	for _, u := range users {
+		switch {
+		case u.State != "watching" || u.Delivery.State != "delivered":
+			return &violation{converges, fmt.Sprintf("user %s is %s and its state is %s", u.ID, u.State, u.Delivery.State)}
+		case len(u.Subscriptions) != 1 || u.Subscriptions[0].State != "live" || !living[u.Subscriptions[0].ID]:
+			return &violation{covers, fmt.Sprintf("user %s has by the record %+v", u.ID, u.Subscriptions)}
+		}
+	}
+	return nil
 }
 
 // get asks the first replica that answers.
@@ -98,19 +172,6 @@ func (w *world) get(path string, into any) (err error) {
 	return err
 }
 
-// row is what a cell's run came to.
-type row struct {
-	name                         string
-	made, told, overtaken, twice int
-	quiet                        time.Duration
-}
-
-const header = "cell                                          changes  told  overtaken  twice  quiet after"
-
-func (r row) String() string {
-	return fmt.Sprintf("%-45s %7d %5d %10d %6d %10.1f s", r.name, r.made, r.told, r.overtaken, r.twice, r.quiet.Seconds())
-}
-
 // judge checks what must hold and counts.
 func (w *world) judge(c cell, r *row) {
 	w.t.Helper()
@@ -119,21 +180,31 @@ func (w *world) judge(c cell, r *row) {
 		calls[call.Email] = append(calls[call.Email], call)
 	}
 	for _, u := range w.people {
-		w.judgeOrder(u.ID, calls[u.UserPrincipalName])
-		told, twice := w.judgeRepeats(c, u.ID, calls[u.UserPrincipalName])
+		brought := calls[u.UserPrincipalName]
+		w.judgeOrder(u.ID, brought)
+		told, twice := w.judgeRepeats(c, u.ID, brought)
 		r.told, r.twice = r.told+told, r.twice+twice
-		r.overtaken += w.judgeHistory(c, u.ID, u.UserPrincipalName, calls[u.UserPrincipalName])
+		r.overtaken += w.judgeHistory(c, u, brought)
+	}
+	if slices.ContainsFunc(calls[w.left.UserPrincipalName], func(c mediatorsim.Call) bool {
+		number, ok := numberOf(c)
+		return ok && number == secret
+	}) {
+		w.violate(covers, "the mediator was told of user %s, who has left", w.left.ID)
+	}
+	refused := w.sim.Stats().Throttled
+	if c.polite > 0 && refused > int64(c.polite) {
+		w.violate(politely, "Graph had to answer 429 %d times, at most %d are needed", refused, c.polite)
 	}
 }
 
 // judgeOrder looks at all attempts, whatever the mediator answered.
 func (w *world) judgeOrder(user string, calls []mediatorsim.Call) {
-	w.t.Helper()
 	newest := 0
 	for _, call := range calls {
 		number, ok := numberOf(call)
 		if ok && number < newest {
-			w.t.Errorf("user %s: the mediator was brought change %d after change %d, webhook-id %s", user, number, newest, call.WebhookID)
+			w.violate(orders, "user %s: the mediator was brought change %d after change %d, webhook-id %s", user, number, newest, call.WebhookID)
 		}
 		newest = max(newest, number)
 	}
@@ -152,7 +223,6 @@ func numberOf(call mediatorsim.Call) (number int, ok bool) {
 // judgeRepeats counts the acknowledged states, and among them those that were
 // acknowledged before: under the same webhook-id, or with the same number.
 func (w *world) judgeRepeats(c cell, user string, calls []mediatorsim.Call) (told, twice int) {
-	w.t.Helper()
 	ids, numbers := map[string]int{}, map[int]string{}
 	for _, call := range calls {
 		if call.Answered != http.StatusOK {
@@ -164,14 +234,15 @@ func (w *world) judgeRepeats(c cell, user string, calls []mediatorsim.Call) (tol
 		before, known := numbers[number]
 		numbers[number] = call.WebhookID
 		again := ids[call.WebhookID] > 1
-		if again || ok && known && before != call.WebhookID {
+		anew := ok && known && before != call.WebhookID
+		if again || anew {
 			twice++
 		}
 		switch {
-		case again && (c.allowed == nothingTwice || ids[call.WebhookID] > 2):
-			w.t.Errorf("user %s: webhook-id %s was acknowledged %d times", user, call.WebhookID, ids[call.WebhookID])
-		case ok && known && before != call.WebhookID && c.allowed != allAnew:
-			w.t.Errorf("user %s: change %d was told as %s and as %s", user, number, before, call.WebhookID)
+		case again && (c.allowed == nothingTwice || ids[call.WebhookID] > 1+max(w.kills, 1)):
+			w.violate(quietly, "user %s: webhook-id %s was acknowledged %d times", user, call.WebhookID, ids[call.WebhookID])
+		case anew && c.allowed != allAnew:
+			w.violate(quietly, "user %s: change %d was told as %s and as %s", user, number, before, call.WebhookID)
 		}
 	}
 	return told, twice
@@ -186,11 +257,10 @@ type event struct {
 
 // judgeHistory looks whether each state was delivered or overtaken and each
 // acknowledgement noted, and returns how many were overtaken.
-func (w *world) judgeHistory(c cell, user, email string, calls []mediatorsim.Call) (overtaken int) {
-	w.t.Helper()
+func (w *world) judgeHistory(c cell, u graphsim.User, calls []mediatorsim.Call) (overtaken int) {
 	var history struct{ Events []event }
-	if err := w.get("/api/users/"+email+"/history?limit=200", &history); err != nil {
-		w.t.Errorf("history of user %s: %v", user, err)
+	if err := w.get("/api/users/"+u.UserPrincipalName+"/history?limit=200", &history); err != nil {
+		w.violate(remembers, "user %s: %v", u.ID, err)
 		return 0
 	}
 	ended, noted := map[int64]bool{}, map[string]bool{}
@@ -208,19 +278,19 @@ func (w *world) judgeHistory(c cell, user, email string, calls []mediatorsim.Cal
 	}
 	for i, sequence := range states {
 		if !ended[sequence] {
-			w.t.Errorf("history of user %s: state %d was neither delivered nor overtaken", user, sequence)
+			w.violate(remembers, "user %s: state %d was neither delivered nor overtaken", u.ID, sequence)
 		}
 		if i > 0 && states[i-1] != sequence+1 {
-			w.t.Errorf("history of user %s: state %d follows state %d", user, states[i-1], sequence)
+			w.violate(remembers, "user %s: state %d follows state %d", u.ID, states[i-1], sequence)
 		}
 	}
 	for _, call := range calls {
 		if call.Answered == http.StatusOK && !noted[call.WebhookID] && c.allowed == nothingTwice {
-			w.t.Errorf("history of user %s: the acknowledgement of %s is missing", user, call.WebhookID)
+			w.violate(remembers, "user %s: the acknowledgement of %s is missing", u.ID, call.WebhookID)
 		}
 	}
 	if len(states) == 0 {
-		w.t.Errorf("history of user %s tells of no state", user)
+		w.violate(remembers, "user %s: there is no state", u.ID)
 	}
 	return overtaken
 }

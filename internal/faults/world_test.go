@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"cmp"
 	"context"
 	"hash/fnv"
 	"math/rand/v2"
@@ -18,23 +19,57 @@ import (
 	"outlook-monitor/internal/redistest"
 )
 
-// long says whether the long form was asked for.
-var long = os.Getenv("FAULTS") == "long"
-
-const (
-	users = 12
-	crew  = 2 // replicas
+// What scripts/faults asks for.
+var (
+	form = cmp.Or(os.Getenv("FAULTS"), "short") // short, long, broken or replicas
+	seed = uint64(number("FAULTS_SEED", 1))
+	runs = number("FAULTS_RUNS", 1) // of each cell, each with the next seed
 )
 
-// world is what a cell breaks: two replicas and what they meet.
+func number(variable string, standard int) int {
+	n, err := strconv.Atoi(os.Getenv(variable))
+	if err != nil || n < 0 {
+		return standard
+	}
+	return n
+}
+
+const (
+	users = 12 // and one who leaves
+	crew  = 2  // replicas
+)
+
+// plan is what a world is like.
+type plan struct {
+	seed    uint64
+	name    string
+	users   int // one more is there, who leaves
+	crew    int
+	store   func(testing.TB) stores // nil: one redis-server
+	tokens  time.Duration           // life of Graph's tokens; 0: the usual
+	program program                 // nil: the plain one
+
+	received func(mediatorsim.Call) // hears of each call once it is answered; may be nil
+	patience time.Duration          // how long it may take until all is quiet; 0: the usual
+}
+
+// world is what a cell breaks: replicas of the program and what they meet.
 type world struct {
+	plan
 	t        testing.TB
 	random   *rand.Rand // of the fault alone
 	sim      *graphsim.Server
 	mediator *mediatorsim.Server
 	store    stores
 	replicas []*replica
-	people   []graphsim.User
+	people   []graphsim.User // those who are to be monitored
+	left     graphsim.User   // who is not any more
+
+	kills int // processes that were ended
+	hits  int // moments that were met
+
+	mu         sync.Mutex
+	violations []violation // guarded by mu
 }
 
 // stores is the Redis of a world. Of its fields those are set that its kind has.
@@ -47,33 +82,38 @@ type stores struct {
 	spare    *redistest.Server // replica of the Cluster's second master
 }
 
-func alone(t testing.TB) stores {
-	server := redistest.Start(t)
+func alone(t testing.TB) stores { return behind(t, redistest.Start(t)) }
+
+// behind is a server with a relay in front.
+func behind(t testing.TB, server *redistest.Server) stores {
 	way := newRelay(t, server.Addr())
 	return stores{url: "redis://" + way.addr(), server: server, way: way}
 }
 
-func dice(name string, stream uint64) *rand.Rand {
-	seed, err := strconv.ParseUint(os.Getenv("FAULTS_SEED"), 10, 64)
-	if err != nil {
-		seed = 1
-	}
+func dice(seed uint64, name string, stream uint64) *rand.Rand {
 	sum := fnv.New64a()
 	_, _ = sum.Write([]byte(name))
 	return rand.New(rand.NewPCG(seed, sum.Sum64()+stream))
 }
 
-// build starts a world for a cell.
-func build(t testing.TB, c cell) *world {
+// build starts a world.
+func build(t testing.TB, p plan) *world {
 	t.Helper()
-	w := &world{t: t, random: dice(c.name, 0)}
-	w.surround(c)
+	w := &world{plan: p, t: t, random: dice(p.seed, p.name, 0)}
+	if w.program == nil {
+		w.program = plain
+	}
+	if _, err := w.program(); err != nil {
+		t.Fatal(err)
+	}
+	w.patience = cmp.Or(w.patience, patience)
+	w.surround()
 	open := alone
-	if c.store != nil {
-		open = c.store
+	if p.store != nil {
+		open = p.store
 	}
 	w.store = open(t)
-	addrs := make([]string, crew)
+	addrs := make([]string, p.crew)
 	for i := range addrs {
 		addrs[i] = freeAddress(t)
 	}
@@ -83,28 +123,30 @@ func build(t testing.TB, c cell) *world {
 	if err := os.WriteFile(ca, w.sim.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for i, addr := range addrs {
-		w.replicas = append(w.replicas, &replica{t: t, addr: addr, file: filepath.Join(t.TempDir(), "log"), env: []string{
+	for _, addr := range addrs {
+		w.replicas = append(w.replicas, &replica{t: t, program: w.program, addr: addr, file: filepath.Join(t.TempDir(), "log"), env: []string{
 			"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SSL_CERT_FILE=" + ca,
 			"AZURE_TENANT_ID=" + w.sim.TenantID(), "AZURE_CLIENT_ID=" + graphsim.DefaultClientID,
 			"AZURE_CLIENT_SECRET=" + graphsim.DefaultClientSecret, "AZURE_AUTHORITY_HOST=" + w.sim.URL(),
 			"GRAPH_ENDPOINT=" + w.sim.URL(), "REDIS_URL=" + w.store.url, "MEDIATOR_URL=" + w.mediator.URL(),
 			"LISTEN_ADDR=" + addr, "PUBLIC_URL=http://" + front.addr(), "SWEEP_INTERVAL=10s", "LOG_FORMAT=json",
 		}})
-		w.replicas[i].start()
 	}
 	t.Cleanup(w.end)
+	for _, r := range w.replicas {
+		r.start()
+	}
 	return w
 }
 
 // surround starts the Graph and the mediator with their users.
-func (w *world) surround(c cell) {
+func (w *world) surround() {
 	w.t.Helper()
 	var err error
-	if w.sim, err = graphsim.New(graphsim.Config{Seed: w.random.Uint64(), TokenLifetime: c.tokens}); err != nil {
+	if w.sim, err = graphsim.New(graphsim.Config{Seed: w.random.Uint64(), TokenLifetime: w.tokens}); err != nil {
 		w.t.Fatal(err)
 	}
-	if w.mediator, err = mediatorsim.New(mediatorsim.Config{}); err != nil {
+	if w.mediator, err = mediatorsim.New(mediatorsim.Config{Received: w.received}); err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -117,7 +159,7 @@ func (w *world) surround(c cell) {
 		})
 	}
 	w.t.Cleanup(func() { stop(); running.Wait() })
-	if w.people, err = w.sim.AddUsers(users, "contoso.example"); err != nil {
+	if w.people, err = w.sim.AddUsers(w.users+1, "contoso.example"); err != nil {
 		w.t.Fatal(err)
 	}
 	for _, u := range w.people {
@@ -128,6 +170,9 @@ func (w *world) surround(c cell) {
 // end ends the replicas and shows their logs if something was wrong.
 func (w *world) end() {
 	for i, r := range w.replicas {
+		if r.cmd == nil {
+			continue
+		}
 		r.kill()
 		if w.t.Failed() {
 			w.t.Logf("log of replica %d:\n%s", i, r.log(60))
@@ -158,7 +203,7 @@ func (w *world) fault(f graphsim.Fault) {
 
 // last lets a fault last: for short, in the long form for longer.
 func last(short, longer time.Duration) {
-	if long {
+	if form == "long" {
 		short = longer
 	}
 	time.Sleep(short)
@@ -166,25 +211,13 @@ func last(short, longer time.Duration) {
 
 // soon waits until something is the case, or gives up after some seconds: what
 // is waited for makes a fault sharper and need not be so.
-func soon(is func() bool) {
-	for deadline := time.Now().Add(5 * time.Second); !is() && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
-}
-
-// coveredOnce says whether each user has one living subscription and nobody else
-// has.
-func (w *world) coveredOnce() bool {
-	n := map[string]int{}
-	for _, sub := range w.sim.Subscriptions() {
-		n[sub.UserID]++
-	}
-	for _, u := range w.people {
-		if n[u.ID] != 1 {
-			return false
+func soon(is func() bool) bool {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if is() {
+			return true
 		}
 	}
-	return len(n) == len(w.people)
+	return false
 }
 
 // told says whether the mediator's last state of a user is the mailbox's.

@@ -58,7 +58,7 @@ func (s *Server) setup(w http.ResponseWriter, r *http.Request) {
 	table := slices.Clone(s.table)
 	s.mu.Unlock()
 	for _, email := range table {
-		status, err := s.post(r.Context(), email, true)
+		status, err := s.repost(r.Context(), email)
 		if err != nil {
 			s.cfg.Log.WarnContext(r.Context(), "the monitor could not be told of a user", "err", err)
 			say(w, http.StatusOK, "False")

@@ -36,7 +36,8 @@ type Server struct {
 	client *http.Client // to the monitor
 	inHand sync.WaitGroup
 
-	moving sync.Mutex // held while the mediator goes or comes back
+	moving  sync.Mutex // held while the mediator goes or comes back
+	telling sync.Mutex // held while a setup tells of one user, or a user's stop is told
 
 	mu      sync.Mutex
 	monitor string           // guarded by mu, as all below

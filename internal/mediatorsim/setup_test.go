@@ -70,6 +70,20 @@ func TestStatesAreTakenDuringSetup(t *testing.T) {
 	}
 }
 
+func TestWhoLeavesDuringSetupIsNotPosted(t *testing.T) {
+	var s *mediatorsim.Server
+	m := newMonitor(t, func(http.ResponseWriter, *http.Request) { s.Remove(bob) })
+	s = start(t, mediatorsim.Config{})
+	s.SetMonitorURL(m.URL)
+	s.Add(ann, bob)
+	if status, _, _ := send(t, s.URL()+"/api/setup", ""); status != 200 {
+		t.Errorf("setup = %d, want 200", status)
+	}
+	if got, want := m.got(), []string{asked(ann, "True")}; !slices.Equal(got, want) {
+		t.Errorf("posted = %q, want %q", got, want)
+	}
+}
+
 func TestMonitorKeepsTheTableInStep(t *testing.T) {
 	m := newMonitor(t, nil)
 	s := start(t, mediatorsim.Config{MonitorURL: m.URL})

@@ -43,14 +43,27 @@ func (s *Server) Add(emails ...string) {
 
 // Monitor asks the monitor to start or stop with a user and returns the status of
 // its answer. The user is in the table before a start is asked for, and no longer
-// in it before a stop is, whatever the answer.
+// in it before a stop is, whatever the answer. A setup that is under way does not
+// start it again.
 func (s *Server) Monitor(ctx context.Context, email string, on bool) (status int, err error) {
 	if on {
 		s.Add(email)
-	} else {
-		s.Remove(email)
+		return s.post(ctx, email, true)
 	}
-	return s.post(ctx, email, on)
+	s.Remove(email)
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	return s.post(ctx, email, false)
+}
+
+// repost tells the monitor of a user of the table, unless it has left meanwhile.
+func (s *Server) repost(ctx context.Context, email string) (status int, err error) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	if !s.knows(email) {
+		return http.StatusOK, nil
+	}
+	return s.post(ctx, email, true)
 }
 
 // Remove takes a user out of the table without telling the monitor.

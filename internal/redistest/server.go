@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -91,6 +92,7 @@ func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
 // run starts the process and waits until it is up; false if it ended instead.
 func (s *Server) run() bool {
 	s.t.Helper()
+	signal.Ignore(syscall.SIGXFSZ) // children inherit it: a write beyond the limit of a Fill fails and does not kill
 	args := []string{s.file("redis.conf")}
 	if s.sentinel {
 		args = append(args, "--sentinel")
@@ -217,6 +219,38 @@ func (s *Server) Pause() {
 func (s *Server) Resume() {
 	s.t.Helper()
 	s.child.signal(s.t, syscall.SIGCONT)
+}
+
+// Fill makes the disk look full to the server: its files can't grow beyond what
+// the append-only file has now. [Server.Empty] ends that; a restart too.
+func (s *Server) Fill() {
+	s.t.Helper()
+	files, err := filepath.Glob(s.file("appendonlydir/*.aof"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var size int64
+	for _, path := range files {
+		if info, err := os.Stat(path); err == nil {
+			size = max(size, info.Size())
+		}
+	}
+	s.limit(fmt.Sprint(size))
+}
+
+// Empty ends a [Server.Fill].
+func (s *Server) Empty() {
+	s.t.Helper()
+	s.limit("unlimited")
+}
+
+// limit says how large a file of the server may become.
+func (s *Server) limit(size string) {
+	s.t.Helper()
+	out, err := exec.Command("prlimit", fmt.Sprintf("--pid=%d", s.child.process.Pid), "--fsize="+size+":").CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("prlimit: %v: %s", err, out)
+	}
 }
 
 // until waits for something that the servers do.

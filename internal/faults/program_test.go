@@ -1,0 +1,165 @@
+package faults_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// program says where an executable is, having built it at the first call.
+type program func() (path string, err error)
+
+// works is where executables are built.
+var works = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "outlook-monitor-faults") })
+
+// TestMain has the executables deleted.
+func TestMain(m *testing.M) {
+	m.Run()
+	if dir, err := works(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
+}
+
+// plain is the program as it is.
+var plain = built("plain", func() ([]edit, error) { return nil, nil })
+
+// built is the program with some edits.
+func built(name string, edits func() ([]edit, error)) program {
+	return sync.OnceValues(func() (string, error) {
+		dir, err := works()
+		if err != nil {
+			return "", err
+		}
+		path := filepath.Join(dir, name, "outlook-monitor")
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return "", err
+		}
+		list, err := edits()
+		if err != nil {
+			return "", err
+		}
+		args, err := overlay(filepath.Dir(path), list)
+		if err != nil {
+			return "", err
+		}
+		args = append([]string{"build", "-o", path}, args...)
+		if racing() {
+			args = append(args, "-race")
+		}
+		if out, err := exec.Command("go", append(args, "../../cmd/outlook-monitor")...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build: %w: %s", err, out)
+		}
+		return path, nil
+	})
+}
+
+// racing says whether the tests have the race detector; then the program has it
+// too.
+func racing() bool {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return false
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-race" {
+			return s.Value == "true"
+		}
+	}
+	return false
+}
+
+// edit is another text in the place of each occurrence of one in a file, whose
+// path is absolute or begins at the module.
+type edit struct{ file, old, new string }
+
+var errNoText = errors.New("has no such text any more")
+
+// applied returns the files with their edits, by their absolute paths.
+func applied(edits []edit) (map[string]string, error) {
+	files := map[string]string{}
+	for _, e := range edits {
+		path := e.file
+		if !filepath.IsAbs(path) {
+			var err error
+			if path, err = filepath.Abs(filepath.Join("../..", path)); err != nil {
+				return nil, err
+			}
+		}
+		if _, read := files[path]; !read {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return nil, err
+			}
+			files[path] = string(text)
+		}
+		if !strings.Contains(files[path], e.old) {
+			return nil, fmt.Errorf("%s %w: %q", e.file, errNoText, e.old)
+		}
+		files[path] = strings.ReplaceAll(files[path], e.old, e.new)
+	}
+	return files, nil
+}
+
+// overlay writes the edited files beside the executable and returns the flags
+// with which go build takes them for the true ones.
+func overlay(dir string, edits []edit) ([]string, error) {
+	files, err := applied(edits)
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	replace := map[string]string{}
+	for path, text := range files {
+		replace[path] = filepath.Join(dir, fmt.Sprintf("%d_%s", len(replace), filepath.Base(path)))
+		if err := os.WriteFile(replace[path], []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	body, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return nil, err
+	}
+	list := filepath.Join(dir, "overlay.json")
+	return []string{"-overlay", list}, os.WriteFile(list, body, 0o600)
+}
+
+// skewed is the program with a package time whose clock is CLOCK_SKEW seconds
+// off. All of it is compiled anew, which takes minutes the first time.
+var skewed = built("skewed", func() ([]edit, error) {
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
+	if runtime.GOOS == "windows" {
+		return nil, errors.New("the clock of this system is read elsewhere")
+	}
+	return []edit{
+		{file, "import (\n", "import (\n\t\"syscall\"\n"},
+		{file, "\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += skew\n"},
+		{file, "// Now returns the current local time.\n", skewSource + "\n// Now returns the current local time.\n"},
+	}, nil
+})
+
+// skewSource reads how many seconds the clock is off.
+const skewSource = `
+var skew = func() (seconds int64) {
+	text, _ := syscall.Getenv("CLOCK_SKEW")
+	for _, digit := range []byte(text) {
+		if '0' <= digit && digit <= '9' {
+			seconds = 10*seconds + int64(digit-'0')
+		}
+	}
+	if len(text) > 0 && text[0] == '-' {
+		return -seconds
+	}
+	return seconds
+}()
+`
