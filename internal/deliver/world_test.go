@@ -172,6 +172,17 @@ func (r *record) release(next time.Time) {
 	}
 }
 
+func (w *world) Next(ooo.Queue) (next time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.records {
+		if !r.due.IsZero() && (next.IsZero() || r.due.Before(next)) {
+			next = r.due
+		}
+	}
+	return next
+}
+
 func (w *world) Wake(ooo.Queue) <-chan struct{} { return w.wake }
 
 func (w *world) Begin(_ context.Context, c ooo.Claim) (ooo.Parcel, bool, error) {

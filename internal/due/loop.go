@@ -33,6 +33,9 @@ type Queue interface {
 	Claim(ctx context.Context, q ooo.Queue, n int, lease time.Duration) (ooo.Batch, error)
 	// Extend renews the leases and returns the claims that are lost.
 	Extend(ctx context.Context, q ooo.Queue, claims []ooo.Claim, lease time.Duration) (lost []ooo.Claim, err error)
+	// Next says when the next user is due, as far as is known without asking;
+	// zero: not known.
+	Next(q ooo.Queue) time.Time
 	// Done gives claims back.
 	Done(ctx context.Context, q ooo.Queue, finished []ooo.Finished) error
 	// Wake gets a value when something became due sooner than Claim said.
@@ -83,6 +86,7 @@ type Loop struct {
 	timer  *time.Timer // goes off then
 	woken  time.Time   // when something in hand may last have been marked
 	full   bool        // the last look found no worker free
+	eager  bool        // somebody waits for what is finished
 }
 
 // hand is a piece of work in hand.
@@ -203,17 +207,21 @@ func (l *Loop) by(at time.Time) {
 	}
 }
 
-// look gives back what is finished, claims what is due, starts the work on it
-// and returns how long nothing will be due.
+// look claims what is due, starts the work on it, gives back what is finished,
+// which nobody waits for, and returns how long nothing will be due.
 func (l *Loop) look(ctx, work context.Context, running *sync.WaitGroup) time.Duration {
-	l.giveBack(ctx)
+	for len(l.results) > 0 {
+		l.take(<-l.results)
+	}
 	free := min(l.cfg.Workers, l.cfg.Room()) - len(l.pieces)
 	if l.full = free <= 0; l.full {
+		l.giveBack(ctx)
 		return l.cfg.Idle // a result wakes the loop
 	}
 	asked := time.Now()
 	batch, err := l.cfg.Queue.Claim(ctx, l.cfg.Name, min(maxClaims, free*l.cfg.Group), l.cfg.Lease)
 	if err != nil {
+		l.giveBack(ctx)
 		return l.away(ctx, err)
 	}
 	if l.silent > 0 {
@@ -224,7 +232,18 @@ func (l *Loop) look(ctx, work context.Context, running *sync.WaitGroup) time.Dur
 	for _, claims := range l.cfg.Split(batch.Claims) {
 		l.begin(work, running, claims, asked, clock)
 	}
-	return l.wait(batch)
+	if !l.giveBack(ctx) {
+		return l.wait(batch, batch.Now)
+	}
+	if l.eager {
+		l.eager = false
+		return wakePace
+	}
+	// Some of those may be due before all that the claim knew of.
+	if next := l.cfg.Queue.Next(l.cfg.Name); !next.IsZero() && (batch.Next.IsZero() || next.Before(batch.Next)) {
+		batch.Next = next
+	}
+	return l.wait(batch, clock())
 }
 
 func (l *Loop) begin(work context.Context, running *sync.WaitGroup, claims []ooo.Claim, asked time.Time, clock Clock) {
@@ -242,7 +261,7 @@ func (l *Loop) begin(work context.Context, running *sync.WaitGroup, claims []ooo
 }
 
 // wait returns how long nothing will be due, by the batch.
-func (l *Loop) wait(batch ooo.Batch) time.Duration {
+func (l *Loop) wait(batch ooo.Batch, now time.Time) time.Duration {
 	next := batch.Next
 	if batch.Hold.After(next) {
 		next = batch.Hold
@@ -250,7 +269,7 @@ func (l *Loop) wait(batch ooo.Batch) time.Duration {
 	if next.IsZero() {
 		return l.cfg.Idle
 	}
-	return min(max(next.Sub(batch.Now), l.cfg.Pace), l.cfg.Idle)
+	return min(max(next.Sub(now), l.cfg.Pace), l.cfg.Idle)
 }
 
 // take notes a finished piece and returns when to give it back: soon if somebody
@@ -261,28 +280,30 @@ func (l *Loop) take(r result) time.Time {
 	h.alarm.Stop()
 	h.cancel(nil)
 	l.finished = append(l.finished, r.finished...)
+	if !l.woken.Before(h.began) {
+		l.eager = true
+		return l.looked.Add(wakePace)
+	}
 	at := l.looked.Add(l.cfg.Pace)
-	if gathered := time.Now().Add(l.cfg.Gather); gathered.After(at) && len(l.pieces) > 0 && !l.full && l.woken.Before(h.began) {
+	if gathered := time.Now().Add(l.cfg.Gather); gathered.After(at) && len(l.pieces) > 0 && !l.full {
 		at = gathered
 	}
 	return at
 }
 
-// giveBack tells the queue what is finished. What Redis doesn't take is offered
-// again, but not for longer than leases last: then it is claimed anew anyway.
-func (l *Loop) giveBack(ctx context.Context) {
-	for len(l.results) > 0 {
-		l.take(<-l.results)
-	}
+// giveBack tells the queue what is finished, and says whether it did. What Redis
+// doesn't take is offered again, but not for longer than leases last: then it is
+// claimed anew anyway.
+func (l *Loop) giveBack(ctx context.Context) bool {
 	if len(l.finished) == 0 {
-		return
+		return false
 	}
-	if err := l.cfg.Queue.Done(ctx, l.cfg.Name, l.finished); err != nil {
-		if len(l.finished) < 10*maxClaims {
-			return // the Claim that follows reports it
-		}
+	err := l.cfg.Queue.Done(ctx, l.cfg.Name, l.finished)
+	if err != nil && len(l.finished) < 10*maxClaims {
+		return false // the next Claim reports it
 	}
 	l.finished = l.finished[:0]
+	return err == nil
 }
 
 // away logs the first of a row of failures and returns a wait that grows to 2 s.

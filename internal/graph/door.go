@@ -144,6 +144,9 @@ func (d *door) send(req *http.Request, body []byte, with *token) (*http.Response
 	operation := operationOf(req)
 	began := time.Now()
 	resp, err := d.transport.RoundTrip(out)
+	if calls := ooo.CallsOf(ctx); calls != nil {
+		calls.Add(callOf(operation, id, resp, began))
+	}
 	if err != nil {
 		d.observe(operation, 0, time.Since(began))
 		return nil, fmt.Errorf("%w: %w", ooo.ErrUnavailable, &unanswered{left.Load(), withoutURL(err)})
@@ -157,6 +160,15 @@ func (d *door) send(req *http.Request, body []byte, with *token) (*http.Response
 	d.log.DebugContext(ctx, "Graph refused", "operation", operation, "status", refused.status,
 		"code", refused.code, "client_request_id", id)
 	return nil, refused
+}
+
+// callOf describes a call that was just answered; resp is nil if it was not.
+func callOf(operation, id string, resp *http.Response, began time.Time) ooo.Call {
+	call := ooo.Call{Operation: operation, ClientRequestID: id, Began: began, Ended: time.Now()}
+	if resp != nil {
+		call.Status, call.RequestID = resp.StatusCode, resp.Header.Get("Request-Id")
+	}
+	return call
 }
 
 // refusalOf reads what Graph says in resp, which is no 2xx, and closes it.

@@ -54,4 +54,3 @@ func TestPresenceIsRefused(t *testing.T) {
 		})
 	}
 }
-

@@ -159,7 +159,9 @@ func newsInOrder(t *testing.T, s store) {
 	_, place, err := s.News(t.Context(), "")
 	s.must(err)
 	ann := s.start("ann")
+	time.Sleep(2 * time.Millisecond) // what happens in one moment has no order
 	s.read(ann, off)
+	time.Sleep(2 * time.Millisecond)
 	s.start("bob")
 	news, place, err := s.News(t.Context(), place)
 	s.must(err)

@@ -68,8 +68,12 @@ for n, key in ipairs(keys) do
 end
 if #reasons > 0 then redis.call('HSET', q.why, unpack(reasons)) end
 if #said > 0 then redis.call('HSET', KEYS[10], unpack(said)) end
-if #due > 0 then redis.call('ZADD', q.due, unpack(due)) end
-if stirred or #due > 0 then wake(q) end
+if #due > 0 then
+	local first = tonumber(head(q))
+	if not first or first > now then stirred = true end -- else all are awake
+	redis.call('ZADD', q.due, unpack(due))
+end
+if stirred then wake(q) end
 return {table.concat(active), unpack(along)}`)
 
 // Mark makes users due in q at the marks' times, or leaves them due earlier.

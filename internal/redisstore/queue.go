@@ -107,13 +107,22 @@ func (s *Store) Claim(ctx context.Context, q ooo.Queue, n int, lease time.Durati
 			}
 		}
 	}
-	if next := b.soonest(); next < math.MaxInt64 {
-		batch.Next = time.UnixMilli(max(next, 1)).UTC()
-		if sweep := batch.Now.Add(sweepUsed); sweep.Before(batch.Next) {
-			batch.Next = sweep // another replica may have died meanwhile
-		}
-	}
+	batch.Next = s.Next(q)
 	return batch, nil
+}
+
+// Next says when the next user of q is due as far as this process knows, or when
+// to ask because another replica may have died; zero if the queue is empty.
+func (s *Store) Next(q ooo.Queue) time.Time {
+	next := s.boards[q].soonest()
+	if next == math.MaxInt64 {
+		return time.Time{}
+	}
+	at := time.UnixMilli(max(next, 1)).UTC()
+	if sweep := s.shared().Add(sweepUsed); sweep.Before(at) {
+		return sweep
+	}
+	return at
 }
 
 // shared is the clock that replicas share, as far as we know it.

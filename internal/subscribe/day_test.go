@@ -98,6 +98,17 @@ func (d *day) Done(_ context.Context, _ ooo.Queue, finished []ooo.Finished) erro
 	return nil
 }
 
+func (d *day) Next(ooo.Queue) (next time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for key, at := range d.due {
+		if !d.held[key] && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}
+
 func (d *day) Wake(ooo.Queue) <-chan struct{} { return make(chan struct{}) }
 
 func (d *day) JoinMailbox(_ context.Context, _ ooo.Claim, u ooo.User) (ooo.Mailbox, error) {

@@ -168,6 +168,17 @@ func (w *world) Done(_ context.Context, _ ooo.Queue, finished []ooo.Finished) er
 	return nil
 }
 
+func (w *world) Next(ooo.Queue) (next time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, at := range w.due {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	return next
+}
+
 func (w *world) Wake(ooo.Queue) <-chan struct{} { return w.wake }
 
 func (w *world) User(_ context.Context, key ooo.Key) (ooo.User, error) {

@@ -6,9 +6,10 @@ import (
 	"os"
 )
 
-// NewLogger returns a logger that writes to w. The format is json or text;
-// empty means text if w is a terminal and json otherwise.
-func NewLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+// NewLogger returns a logger that writes to w. The level may be a
+// [slog.LevelVar], which can be changed while the program runs. The format is
+// json or text; empty means text if w is a terminal and json otherwise.
+func NewLogger(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if format == "text" || format == "" && terminal(w) {
 		return slog.New(slog.NewTextHandler(w, options))

@@ -26,6 +26,7 @@ type Metrics struct {
 	pushLate       prometheus.Histogram
 	notifications  *prometheus.CounterVec
 	refused        *prometheus.CounterVec
+	answered       prometheus.Histogram
 	graphRequests  *prometheus.CounterVec
 	graphSeconds   *prometheus.HistogramVec
 	steps          *prometheus.CounterVec
@@ -36,15 +37,19 @@ type Metrics struct {
 	syncs          *prometheus.CounterVec
 	redisCommands  *prometheus.CounterVec
 	redisSeconds   *prometheus.HistogramVec
+	spans          *prometheus.CounterVec
+	presence       presence
 }
 
 // Buckets, in seconds. A read is due every two seconds and may be a tenth of
-// that late; an outage makes lags of minutes.
+// that late; an outage makes lags of minutes. Graph calls an answer slow from 3 s
+// on, and too slow from 10 s on.
 var (
 	lagBuckets  = []float64{.005, .01, .025, .05, .1, .2, .5, 1, 2, 5, 15, 60, 300}
 	callBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	wayBuckets  = []float64{.01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10, 30, 120, 600, 3600}
 	fastBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1, 2}
+	doorBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 3, 10}
 )
 
 // NewMetrics returns metrics in a registry of their own, with those of the
@@ -53,6 +58,7 @@ func NewMetrics(build BuildInfo) *Metrics {
 	r := prometheus.NewRegistry()
 	m := &Metrics{
 		registry: r,
+		presence: newPresence(r),
 		reads: counter(r, "reads_total",
 			"Looks at mailboxes, by how they ended.", "outcome"),
 		readLag: histogram(r, "read_lag_seconds",
@@ -70,7 +76,9 @@ func NewMetrics(build BuildInfo) *Metrics {
 		notifications: counter(r, "notifications_total",
 			"Items that arrived from Graph, by what they were found to be.", "verdict"),
 		refused: counter(r, "refused_requests_total",
-			"Requests to Graph's paths that were refused for where they came from or how often.", "status"),
+			"Requests that were refused at the door: for where they came from, how often, or because more came at once than can be kept.", "status"),
+		answered: histogram(r, "notification_answer_seconds",
+			"How long a request of Graph's took to be answered.", doorBuckets).WithLabelValues().(prometheus.Histogram),
 		graphRequests: counter(r, "graph_requests_total",
 			"Requests to Graph and its login endpoint, by HTTP status; none: no answer.", "operation", "status"),
 		graphSeconds: histogram(r, "graph_request_seconds",
@@ -91,6 +99,8 @@ func NewMetrics(build BuildInfo) *Metrics {
 			"Commands sent to Redis.", "command", "outcome"),
 		redisSeconds: histogram(r, "redis_command_seconds",
 			"How long Redis took to answer.", fastBuckets, "command"),
+		spans: counter(r, "exported_spans_total",
+			"Spans that were sent to the OTLP endpoint, or lost because it did not take them.", "outcome"),
 	}
 	stamp := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info",
 		Help: "Which program this is; always 1."}, []string{"version", "revision", "go_version"})
@@ -118,14 +128,14 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
-// WatchExpiry adds a gauge of when something expires; it may be called once for
-// each name.
+// WatchExpiry adds a gauge of when a certificate expires, absent while that is
+// not known, which a zero time says; it may be called once for each name.
 func (m *Metrics) WatchExpiry(name string, expires func() time.Time) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "certificate_expiry_timestamp_seconds",
-		Help:        "When a certificate expires, in seconds since 1970.",
-		ConstLabels: prometheus.Labels{"certificate": name},
-	}, func() float64 { return float64(expires().Unix()) }))
+	m.registry.MustRegister(sometimes{
+		prometheus.NewDesc(namespace+"_certificate_expiry_timestamp_seconds", "When a certificate expires, in seconds since 1970.",
+			nil, prometheus.Labels{"certificate": name}),
+		func() (float64, bool) { at := expires(); return float64(at.Unix()), !at.IsZero() },
+	})
 }
 
 // Read counts a look at a mailbox and how long after it was due it began.
@@ -162,9 +172,15 @@ func (m *Metrics) Notified(verdict string, n int) {
 	m.notifications.WithLabelValues(verdict).Add(float64(max(n, 0)))
 }
 
-// Refused counts a request to Graph's paths that was refused for where it came
-// from or how often.
+// Refused counts a request that was refused at the door: for where it came from,
+// how often, or because more came at once than can be kept.
 func (m *Metrics) Refused(status int) { m.refused.WithLabelValues(strconv.Itoa(status)).Inc() }
+
+// Answered counts a request of Graph's that was answered.
+func (m *Metrics) Answered(took time.Duration) { m.answered.Observe(took.Seconds()) }
+
+// Exported counts n spans that were sent, or lost if err is not nil.
+func (m *Metrics) Exported(n int, err error) { m.spans.WithLabelValues(outcome(err)).Add(float64(n)) }
 
 // GraphAnswered counts an answer of Graph or its login endpoint; status 0 means
 // that there was none.

@@ -59,6 +59,12 @@ func all(m *telemetry.Metrics, users int) {
 		m.Told("failed", "poll", false, time.Second, time.Hour)
 		m.Synced(trouble)
 		m.RedisAnswered("evalsha", time.Millisecond, nil)
+		m.AnnouncedFirst(time.Second)
+		m.AnnouncedLate(time.Minute)
+		m.Refused(429)
+		m.Answered(4 * time.Second)
+		m.Exported(5, nil)
+		m.Exported(2, trouble)
 	}
 }
 
@@ -99,6 +105,13 @@ func TestEverythingThatHappensIsCounted(t *testing.T) {
 		`outlook_monitor_mediator_syncs_total{outcome="ok"}`:                                                  "",
 		`outlook_monitor_notifications_total{verdict="forged"}`:                                               "",
 		`outlook_monitor_redis_commands_total{command="evalsha",outcome="failed"}`:                            "",
+		`outlook_monitor_push_changes_total{announced="first"}`:                                               "2",
+		`outlook_monitor_push_late_seconds_sum`:                                                               "120",
+		`outlook_monitor_refused_requests_total{status="429"}`:                                                "2",
+		`outlook_monitor_notification_answer_seconds_bucket{le="3"}`:                                          "0",
+		`outlook_monitor_notification_answer_seconds_bucket{le="10"}`:                                         "2",
+		`outlook_monitor_exported_spans_total{outcome="ok"}`:                                                  "10",
+		`outlook_monitor_exported_spans_total{outcome="failed"}`:                                              "4",
 		`outlook_monitor_detection_seconds_sum{source="notification"}`:                                        "2",
 		`outlook_monitor_detection_seconds_bucket{source="notification",le="0.5"}`:                            "0",
 		`outlook_monitor_detection_seconds_bucket{source="notification",le="1"}`:                              "2",
@@ -158,7 +171,7 @@ func TestTheScrapeIsWellFormed(t *testing.T) {
 
 // allowed are the labels of our own series: each of them takes its values from a
 // list that the code fixes.
-var allowed = []string{"action", "command", "found", "go_version", "le", "operation", "outcome", "queue", "reason", "revision",
+var allowed = []string{"action", "announced", "command", "found", "go_version", "le", "operation", "outcome", "queue", "reason", "revision",
 	"source", "status", "verdict", "version"}
 
 func TestTheNumberOfSeriesDoesNotGrowWithTheUsers(t *testing.T) {

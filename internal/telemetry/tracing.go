@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -19,38 +20,56 @@ import (
 type Tracing struct {
 	provider   *trace.TracerProvider
 	propagator propagation.TextMapPropagator
+	exports    bool
 }
 
 // NewTracing returns tracing that exports nowhere: it only gives outgoing calls
 // a traceparent, so that the other side's log can be matched with ours.
 func NewTracing(build BuildInfo) *Tracing {
+	return newTracing(trace.WithResource(resource.NewSchemaless(ourselves(build)...)))
+}
+
+func newTracing(options ...trace.TracerProviderOption) *Tracing {
 	return &Tracing{
-		provider: trace.NewTracerProvider(trace.WithResource(resource.NewSchemaless(
-			attribute.String("service.name", "outlook-monitor"),
-			attribute.String("service.version", build.Version)))),
+		provider: trace.NewTracerProvider(options...),
 		// Trace context alone: baggage would carry whatever a caller puts in it.
 		propagator: propagation.TraceContext{},
 	}
 }
 
+func ourselves(build BuildInfo) []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attribute.String("service.name", "outlook-monitor"),
+		attribute.String("service.version", build.Version),
+	}
+}
+
+// Exports says whether spans go anywhere. If they don't, to make them is a waste.
+func (t *Tracing) Exports() bool { return t.exports }
+
 // Tracer returns a tracer for the named room.
 func (t *Tracing) Tracer(name string) oteltrace.Tracer { return t.provider.Tracer(name) }
 
 // Transport returns base with a span and a traceparent for each request. Spans
-// are named after method and host, because a path may hold an address.
+// are named after method and host, because a path may hold an address. Where
+// spans are exported, requests that belong to none are left alone: a look whether
+// the other side is there tells nobody anything.
 func (t *Tracing) Transport(base http.RoundTripper) http.RoundTripper {
 	return otelhttp.NewTransport(base,
 		otelhttp.WithTracerProvider(t.provider),
 		otelhttp.WithPropagators(t.propagator),
 		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
+		otelhttp.WithFilter(func(r *http.Request) bool {
+			return !t.exports || oteltrace.SpanContextFromContext(r.Context()).IsValid()
+		}),
 		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string {
 			return r.Method + " " + r.URL.Hostname()
 		}))
 }
 
-// Close gives back what tracing holds.
+// Close sends what is left, if ctx allows it, and gives back what tracing holds.
 func (t *Tracing) Close(ctx context.Context) error {
-	if err := t.provider.Shutdown(ctx); err != nil {
+	if err := t.provider.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("close tracing: %w", err)
 	}
 	return nil

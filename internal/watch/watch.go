@@ -161,7 +161,7 @@ func New(cfg Config) (*Watcher, error) {
 		finds: make(chan struct{}, finds), line: line{desks: finds},
 	}
 	// Read, wait, lease: a dead replica's users wait three intervals at most.
-	lease := max(2*cfg.Interval, 2*time.Second)
+	lease := max(3*cfg.Interval/2, 2*time.Second)
 	var err error
 	if w.reads, err = due.New(due.Config{
 		Queue: cfg.Queue, Name: ooo.ReadQueue, Lease: lease,

@@ -114,6 +114,17 @@ func (w *world) Done(_ context.Context, q ooo.Queue, finished []ooo.Finished) er
 	return nil
 }
 
+func (w *world) Next(q ooo.Queue) (next time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, at := range w.due[q] {
+		if !w.held[string(q)+string(key)] && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}
+
 func (w *world) Wake(ooo.Queue) <-chan struct{} { return make(chan struct{}) }
 
 func (w *world) User(_ context.Context, key ooo.Key) (ooo.User, error) {

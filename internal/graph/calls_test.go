@@ -1,0 +1,51 @@
+package graph_test
+
+import (
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/ooo"
+)
+
+func TestCallsAreNotedForWhoWantsThem(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	ids := w.users(2)
+	c := w.idleClient(w.config)
+	if !c.TokenExpires().IsZero() {
+		t.Error("TokenExpires = a time before the first login, want none")
+	}
+	if err := c.Token(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := time.Until(c.TokenExpires()); left <= 0 || left > 25*time.Hour {
+		t.Errorf("TokenExpires = in %v, want within a token's life", left)
+	}
+	ctx, calls := ooo.NoteCalls(t.Context())
+	began := time.Now()
+	c.Read(ctx, ids, nil)
+	c.Read(ctx, ids[:1], nil)
+	c.Read(t.Context(), ids[:1], nil) // nobody wants this one
+	got := calls.All()
+	if len(got) != 2 || got[0].Operation != "batch" || got[1].Operation != "read" {
+		t.Fatalf("calls = %+v, want a batch and a read", got)
+	}
+	for _, call := range got {
+		if len(call.ClientRequestID) != 36 || len(call.RequestID) != 36 || call.ClientRequestID == call.RequestID || call.Status != 200 {
+			t.Errorf("call = %+v, want both ids and 200", call)
+		}
+		if call.Began.Before(began) || call.Ended.Before(call.Began) {
+			t.Errorf("call = %v to %v, want it after %v", call.Began, call.Ended, began)
+		}
+	}
+}
+
+func TestNothingIsNotedOfCallsThatNobodyWants(t *testing.T) {
+	if calls := ooo.CallsOf(t.Context()); calls != nil {
+		t.Errorf("CallsOf = %v, want none", calls)
+	}
+	if n := testing.AllocsPerRun(100, func() { ooo.CallsOf(t.Context()) }); n != 0 {
+		t.Errorf("%v allocations to find that nobody wants them, want 0", n)
+	}
+}

@@ -1,0 +1,85 @@
+package telemetry
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Pool is how the connections to Redis stand.
+type Pool struct {
+	Total, Idle int // connections
+
+	// Since the start: connections taken from the pool, and made because none was
+	// idle; callers who waited for one in vain; connections found dead.
+	Hits, Misses, Timeouts, Stale uint32
+}
+
+// WatchPool adds what read returns at each scrape; it may be called once.
+func (m *Metrics) WatchPool(read func() Pool) {
+	gauge := func(state string, value func(Pool) int) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "redis_pool_connections", Help: "Connections to Redis.",
+			ConstLabels: prometheus.Labels{"state": state},
+		}, func() float64 { return float64(value(read())) }))
+	}
+	gauge("idle", func(p Pool) int { return p.Idle })
+	gauge("used", func(p Pool) int { return p.Total - p.Idle })
+	count := func(event string, value func(Pool) uint32) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: namespace, Name: "redis_pool_events_total", Help: "What became of those who wanted a connection to Redis.",
+			ConstLabels: prometheus.Labels{"event": event},
+		}, func() float64 { return float64(value(read())) }))
+	}
+	count("hit", func(p Pool) uint32 { return p.Hits })
+	count("miss", func(p Pool) uint32 { return p.Misses })
+	count("timeout", func(p Pool) uint32 { return p.Timeouts })
+	count("stale", func(p Pool) uint32 { return p.Stale })
+}
+
+// WatchProblems adds the number of things that are wrong with how Redis is set
+// up, as read counts them at each scrape. Its context ends after a second.
+// Without an answer it is absent. WatchProblems may be called once.
+func (m *Metrics) WatchProblems(read func(context.Context) (int, error)) {
+	m.registry.MustRegister(sometimes{
+		prometheus.NewDesc(namespace+"_redis_problems", "Settings of Redis by which it may lose users: eviction, no persistence.", nil, nil),
+		func() (float64, bool) {
+			ctx, cancel := context.WithTimeout(context.Background(), boardTime)
+			defer cancel()
+			n, err := read(ctx)
+			return float64(n), err == nil
+		},
+	})
+}
+
+// WatchLogin adds when the token of Graph expires, and the credential that it is
+// got with; each is absent while it is not known, which a zero time says.
+// WatchLogin may be called once.
+func (m *Metrics) WatchLogin(token, credential func() time.Time) {
+	stamp := func(name, help string, at func() time.Time) {
+		m.registry.MustRegister(sometimes{prometheus.NewDesc(namespace+"_"+name, help, nil, nil), func() (float64, bool) {
+			t := at()
+			return float64(t.Unix()), !t.IsZero()
+		}})
+	}
+	stamp("graph_token_expiry_timestamp_seconds", "When the token of Graph at hand expires, in seconds since 1970.", token)
+	stamp("credential_expiry_timestamp_seconds",
+		"When the secret or certificate of the app registration expires, in seconds since 1970; absent if that can't be known.", credential)
+}
+
+// sometimes is a gauge that is absent while there is nothing to tell.
+type sometimes struct {
+	desc *prometheus.Desc
+	read func() (value float64, ok bool)
+}
+
+// Describe implements prometheus.Collector.
+func (s sometimes) Describe(out chan<- *prometheus.Desc) { out <- s.desc }
+
+// Collect implements prometheus.Collector.
+func (s sometimes) Collect(out chan<- prometheus.Metric) {
+	if value, ok := s.read(); ok {
+		out <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, value)
+	}
+}
