@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -223,5 +222,3 @@ func ids(users []graphsim.User) []string {
 	}
 	return all
 }
-
-var unit = strings.NewReplacer("{", "", "}", "")
