@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"outlook-monitor/internal/due"
@@ -55,16 +56,20 @@ type Deliverer struct {
 	cfg   Config
 	loop  *due.Loop
 	calls chan struct{} // capacity Workers: those in flight
+	after atomic.Int64  // users in hand whose call has ended
 }
 
 const (
 	// lease is how long a dead worker's user waits. It is extended while the
 	// mediator takes its time.
 	lease = 6 * time.Second
-	// ahead is how many users are in hand for each call in flight: what Redis has
-	// to be told of the last call holds up no other.
-	ahead = 3
-	pace  = 5 * time.Millisecond // between two looks while there is much to tell
+	// ahead is how many users are in hand besides those whose calls are in flight
+	// or have ended: no more, for other replicas may be free.
+	ahead = 2
+	// most bounds those in hand for each call in flight: what Redis has to be told
+	// of the last call holds up no other.
+	most = 3
+	pace = 5 * time.Millisecond // between two looks while there is much to tell
 )
 
 // New returns a deliverer that is ready to Run.
@@ -85,10 +90,13 @@ func New(cfg Config) (*Deliverer, error) {
 	var err error
 	d.loop, err = due.New(due.Config{
 		Queue: cfg.Queue, Name: ooo.DeliverQueue, Lease: lease,
-		Workers: ahead * cfg.Workers, Work: d.deliver, Pace: pace, Log: cfg.Log,
+		Workers: most * cfg.Workers, Room: d.room, Work: d.deliver, Pace: pace, Log: cfg.Log,
 	})
 	return d, err
 }
+
+// room returns how many users may be in hand.
+func (d *Deliverer) room() int { return d.cfg.Workers + ahead + int(d.after.Load()) }
 
 // Run delivers until ctx ends and returns when the calls in flight are done or
 // given up.
@@ -101,6 +109,8 @@ func (d *Deliverer) deliver(ctx context.Context, clock due.Clock, claims []ooo.C
 	if tried == nil {
 		return finished
 	}
+	d.after.Add(1)
+	defer d.after.Add(-1)
 	receipt := tried.receipt
 
 	// How it ended is recorded even while stopping, or it would be sent again.

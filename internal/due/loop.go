@@ -116,6 +116,10 @@ type result struct {
 // maxClaims bounds what one look takes.
 const maxClaims = 500
 
+// patience says what part of a lease Redis may take for an answer: one master of
+// a Cluster that hangs must not let the claims on the others run out.
+const patience = 4
+
 // wakePace is the least time between two looks when marks come in a storm.
 const wakePace = 2 * time.Millisecond
 
@@ -219,8 +223,11 @@ func (l *Loop) look(ctx, work context.Context, running *sync.WaitGroup) time.Dur
 		return l.cfg.Idle // a result wakes the loop
 	}
 	asked := time.Now()
-	batch, err := l.cfg.Queue.Claim(ctx, l.cfg.Name, min(maxClaims, free*l.cfg.Group), l.cfg.Lease)
-	if err != nil {
+	claiming, cancel := context.WithTimeout(ctx, l.cfg.Lease/patience)
+	batch, err := l.cfg.Queue.Claim(claiming, l.cfg.Name, min(maxClaims, free*l.cfg.Group), l.cfg.Lease)
+	cancel()
+	answered := time.Now()
+	if err != nil && len(batch.Claims) == 0 {
 		l.giveBack(ctx)
 		return l.away(ctx, err)
 	}
@@ -228,7 +235,7 @@ func (l *Loop) look(ctx, work context.Context, running *sync.WaitGroup) time.Dur
 		l.silent = 0
 		l.cfg.Log.InfoContext(ctx, "the queue answers again", "queue", l.cfg.Name)
 	}
-	clock := func() time.Time { return batch.Now.Add(time.Since(asked)) }
+	clock := func() time.Time { return batch.Now.Add(time.Since(answered)) } // late rather than early
 	for _, claims := range l.cfg.Split(batch.Claims) {
 		l.begin(work, running, claims, asked, clock)
 	}
@@ -298,7 +305,9 @@ func (l *Loop) giveBack(ctx context.Context) bool {
 	if len(l.finished) == 0 {
 		return false
 	}
-	err := l.cfg.Queue.Done(ctx, l.cfg.Name, l.finished)
+	giving, cancel := context.WithTimeout(ctx, l.cfg.Lease/patience)
+	defer cancel()
+	err := l.cfg.Queue.Done(giving, l.cfg.Name, l.finished)
 	if err != nil && len(l.finished) < 10*maxClaims {
 		return false // the next Claim reports it
 	}
@@ -328,7 +337,9 @@ func (l *Loop) extend(ctx context.Context) {
 	if len(claims) == 0 {
 		return
 	}
-	lost, err := l.cfg.Queue.Extend(ctx, l.cfg.Name, claims, l.cfg.Lease)
+	extending, cancel := context.WithTimeout(ctx, l.cfg.Lease/patience)
+	defer cancel()
+	lost, err := l.cfg.Queue.Extend(extending, l.cfg.Name, claims, l.cfg.Lease)
 	if err != nil {
 		return // the alarms go off when the leases end
 	}

@@ -37,6 +37,18 @@ type Policy struct {
 	Message   MessageSource // default ExternalMessage
 }
 
+// Tag tells policies apart: what was decided under another one has to be decided
+// anew. That of the default is empty.
+func (p Policy) Tag() (tag string) {
+	if p.Scheduled == ScheduledAlways {
+		tag += "~always"
+	}
+	if p.Message == InternalMessage {
+		tag += "~internal"
+	}
+	return tag
+}
+
 // Decision is what a setting means at one instant.
 type Decision struct {
 	State   State

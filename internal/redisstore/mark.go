@@ -89,14 +89,16 @@ func (s *Store) Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known
 	}
 	g := s.gathers[q]
 	r, first := g.join(marks)
-	if first { // whoever comes first takes it to Redis, for all
-		g.turn.Lock()
-		g.leave(r)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTime)
-		r.err = s.markAll(ctx, q, r)
-		cancel()
-		g.turn.Unlock()
-		close(r.done)
+	if first { // for all, so it goes on when this caller has left
+		s.rounds.Go(func() {
+			g.turn.Lock()
+			defer g.turn.Unlock()
+			g.leave(r)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTime)
+			defer cancel()
+			r.err = s.markAll(ctx, q, r)
+			close(r.done)
+		})
 	}
 	select {
 	case <-r.done:

@@ -49,7 +49,13 @@ if ARGV[4] == '1' then
 		return out
 	end
 end
-local picked = redis.call('ZRANGEBYSCORE', q.due, '-inf', ms(now), 'WITHSCORES', 'LIMIT', 0, ARGV[1])
+local most = tonumber(ARGV[1])
+local picked = redis.call('ZRANGEBYSCORE', q.due, '-inf', ms(now), 'WITHSCORES', 'LIMIT', 0, most)
+if most > 1 and #picked == 2*most and tonumber(picked[2*most]) < 0 then
+	-- Urgent ones alone: a storm of them must leave half to those overdue.
+	local overdue = redis.call('ZRANGEBYSCORE', q.due, 0, ms(now), 'WITHSCORES', 'LIMIT', 0, math.floor(most / 2))
+	for i = 1, #overdue do picked[2*most - #overdue + i] = overdue[i] end
+end
 if #picked > 0 then
 	local keys, lease = {}, ms(now + ARGV[2])
 	for i = 1, #picked, 2 do keys[#keys+1] = picked[i] end
@@ -78,7 +84,8 @@ out[2] = head(q)
 return out`)
 
 // Claim takes up to n due users of q, hidden from others for the lease: urgent
-// ones first, then the most overdue of each shard. While Graph wants the whole
+// ones first, then the most overdue of each shard; if there are more of both than
+// that, half and half. While Graph wants the whole
 // app to wait, nothing is claimed for reading and subscribing.
 func (s *Store) Claim(ctx context.Context, q ooo.Queue, n int, lease time.Duration) (ooo.Batch, error) {
 	b := s.boards[q]
@@ -135,7 +142,7 @@ func (s *Store) shared() time.Time {
 func (s *Store) read(q ooo.Queue, answer []any, token string, sent time.Time, batch *ooo.Batch) int64 {
 	text := func(i int) string { t, _ := answer[i].(string); return t }
 	now, _, _ := parseMS(text(0))
-	s.offset.Store(now - sent.Add(time.Since(sent)/2).UnixMilli())
+	s.compare(now, sent)
 	batch.Now = fromMS(now)
 	next := headOf(text(1))
 	if hold, _, _ := parseMS(text(2)); hold > 0 {
@@ -160,6 +167,17 @@ func (s *Store) read(q ooo.Queue, answer []any, token string, sent time.Time, ba
 	return next
 }
 
+// mostRound is the longest round trip whose answer tells how clocks differ.
+const mostRound = 200 * time.Millisecond
+
+// compare learns from an answer how Redis' clock differs from ours.
+func (s *Store) compare(now int64, sent time.Time) {
+	if round := time.Since(sent); round < mostRound || s.compared.CompareAndSwap(false, true) {
+		s.offset.Store(now - sent.Add(round/2).UnixMilli())
+		s.compared.Store(true)
+	}
+}
+
 // headOf reads the score of a queue's head: 0 if it is urgent, math.MaxInt64 if
 // the queue is empty.
 func headOf(score string) int64 {
@@ -177,14 +195,14 @@ func headOf(score string) int64 {
 //
 //	KEYS   as shardKeys
 //	ARGV   lease ms, then key, token; and so on
-//	result the keys whose token is no longer ours
+//	result key, token of those whose token is no longer ours; and so on
 var extend = queueScript(`
 local q, lost = Q(1), {}
 for i = 2, #ARGV, 2 do
 	if redis.call('HGET', q.held, ARGV[i]) == ARGV[i+1] then
 		redis.call('ZADD', q.due, ms(now + ARGV[1]), ARGV[i])
 	else
-		lost[#lost+1] = ARGV[i]
+		lost[#lost+1], lost[#lost+2] = ARGV[i], ARGV[i+1]
 	end
 end
 return lost`)
@@ -192,14 +210,14 @@ return lost`)
 // Extend renews the leases of claims and returns those that are lost.
 func (s *Store) Extend(ctx context.Context, q ooo.Queue, claims []ooo.Claim, lease time.Duration) ([]ooo.Claim, error) {
 	args := map[int][]any{}
-	byKey := make(map[string]ooo.Claim, len(claims))
+	held := make(map[string]ooo.Claim, len(claims))
 	for _, c := range claims {
 		shard := shardOf(c.Key)
 		if args[shard] == nil {
 			args[shard] = []any{lease.Milliseconds()}
 		}
 		args[shard] = append(args[shard], string(c.Key), c.Token)
-		byKey[string(c.Key)] = c
+		held[string(c.Key)+c.Token] = c
 	}
 	var calls []call
 	for shard, a := range args {
@@ -208,9 +226,9 @@ func (s *Store) Extend(ctx context.Context, q ooo.Queue, claims []ooo.Claim, lea
 	answers, err := s.runAll(ctx, extend, calls)
 	var lost []ooo.Claim
 	for _, answer := range answers {
-		keys, _ := answer.([]any)
-		for _, key := range keys {
-			lost = append(lost, byKey[fmt.Sprint(key)])
+		list, _ := answer.([]any)
+		for i := 0; i+1 < len(list); i += 2 {
+			lost = append(lost, held[fmt.Sprint(list[i], list[i+1])])
 		}
 	}
 	return lost, err
@@ -255,9 +273,15 @@ end
 if #read > 0 then redis.call('HSET', KEYS[9], unpack(read)) end
 return head(q)`)
 
+// doneChunk is how many claims one call of done gives back: Lua can't take any
+// number of arguments.
+const doneChunk = 500
+
 // Done gives claims back. One whose token is no longer ours is left alone.
 func (s *Store) Done(ctx context.Context, q ooo.Queue, finished []ooo.Finished) error {
-	args := map[int][]any{}
+	var calls []call
+	var touched []int     // shard of each call
+	open := map[int]int{} // call that takes more, by shard
 	for _, f := range finished {
 		failures := 0
 		switch {
@@ -268,16 +292,14 @@ func (s *Store) Done(ctx context.Context, q ooo.Queue, finished []ooo.Finished) 
 			failures = -1
 		}
 		shard := shardOf(f.Claim.Key)
-		if args[shard] == nil {
-			args[shard] = []any{shard, shards}
+		at, some := open[shard]
+		if !some || len(calls[at].args) >= 2+7*doneChunk {
+			at = len(calls)
+			open[shard] = at
+			calls = append(calls, call{shardKeys(shard, q), []any{shard, shards}})
+			touched = append(touched, shard)
 		}
-		args[shard] = append(args[shard], string(f.Claim.Key), f.Claim.Token, toMS(f.Next), f.Every.Milliseconds(), toMS(f.NotBefore), failures, flag(f.Read))
-	}
-	var calls []call
-	var touched []int
-	for shard, a := range args {
-		calls = append(calls, call{shardKeys(shard, q), a})
-		touched = append(touched, shard)
+		calls[at].args = append(calls[at].args, string(f.Claim.Key), f.Claim.Token, toMS(f.Next), f.Every.Milliseconds(), toMS(f.NotBefore), failures, flag(f.Read))
 	}
 	asked := s.boards[q].asking()
 	answers, err := s.runAll(ctx, done, calls)

@@ -78,6 +78,49 @@ var queueSuite = map[string]func(t *testing.T, s store){
 			t.Errorf("%d users in %d places, want them spread over the interval", users, len(places))
 		}
 	},
+	"a storm of urgent marks leaves half to those who are overdue": func(t *testing.T, s store) {
+		var keys []ooo.Key // of one shard
+		for i := 0; len(keys) < 8; i++ {
+			if name := fmt.Sprintf("user%d", i); redisstore.ShardOf(ooo.KeyOf(name+"@contoso.example")) == 3 {
+				keys = append(keys, s.start(name))
+			}
+		}
+		var taken []ooo.Claim
+		s.eventually("the shard is asked for four", func() bool { // unless others have to be looked at too
+			taken = append(taken, s.claims(ooo.ReadQueue, long)...)
+			for _, c := range taken {
+				s.done(c, s.now())
+			}
+			for _, key := range keys[:6] {
+				_, err := s.Mark(t.Context(), ooo.ReadQueue, ooo.Mark{Key: key, Source: ooo.SourceNotification, Urgent: true})
+				s.must(err)
+			}
+			b, err := s.Claim(t.Context(), ooo.ReadQueue, 4, long)
+			s.must(err)
+			taken = b.Claims
+			return len(taken) == 4
+		})
+		urgent := 0
+		for _, c := range taken {
+			if c.Source == ooo.SourceNotification {
+				urgent++
+			}
+		}
+		if urgent != 2 {
+			t.Errorf("claimed %d urgent ones of four, want two: two others are overdue", urgent)
+		}
+	},
+	"thousands of one shard are given back at once": func(t *testing.T, s store) {
+		var finished []ooo.Finished
+		c := s.claim(ooo.ReadQueue, s.start("ann"), long)
+		for range 5000 { // Redis was away for long
+			finished = append(finished, ooo.Finished{Claim: c, Every: time.Hour})
+		}
+		s.must(s.Done(t.Context(), ooo.ReadQueue, finished))
+		if got := s.claims(ooo.ReadQueue, long); len(got) != 0 {
+			t.Errorf("Claim = %+v, want ann given back until later", got)
+		}
+	},
 	"a claim tells how much sooner the mark made it due": func(t *testing.T, s store) {
 		c := s.claim(ooo.ReadQueue, s.start("ann"), long)
 		s.done(c, s.now().Add(time.Hour))

@@ -41,6 +41,9 @@ type Store struct {
 	gathers map[ooo.Queue]*gather
 	offset  atomic.Int64 // of Redis' clock from ours, in ms
 
+	compared atomic.Bool    // offset is known
+	rounds   sync.WaitGroup // marks on their way to Redis
+
 	secretive atomic.Bool // Redis does not tell its settings
 	counting  sync.Mutex  // held during a census
 }
@@ -115,7 +118,10 @@ func dial(raw string) (redis.UniversalClient, error) {
 }
 
 // Close ends all connections.
-func (s *Store) Close() error { return s.client.Close() }
+func (s *Store) Close() error {
+	s.rounds.Wait()
+	return s.client.Close()
+}
 
 // Ping says whether Redis answers.
 func (s *Store) Ping(ctx context.Context) error { return s.client.Ping(ctx).Err() }

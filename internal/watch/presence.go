@@ -145,11 +145,16 @@ func (p *PresenceSweep) sweep(ctx context.Context) (time.Duration, error) {
 	}
 	found, calls, failed := p.ask(ctx)
 	var marks []ooo.Mark
+	var turned []ooo.Presence
 	for _, one := range found {
 		before, known := p.away[one.ID]
-		if p.away[one.ID] = one.Away; !known || before == one.Away {
+		if !known {
+			p.away[one.ID] = one.Away
+		}
+		if !known || before == one.Away {
 			continue
 		}
+		turned = append(turned, one)
 		for _, key := range p.people[one.ID] {
 			marks = append(marks, ooo.Mark{Key: key, Source: ooo.SourcePresence, Urgent: true})
 		}
@@ -158,6 +163,9 @@ func (p *PresenceSweep) sweep(ctx context.Context) (time.Duration, error) {
 		if _, err := p.cfg.Store.Mark(ctx, ooo.ReadQueue, marks...); err != nil {
 			return 0, err
 		}
+	}
+	for _, one := range turned { // only now: a hint that was not stored is given again
+		p.away[one.ID] = one.Away
 	}
 	p.cfg.Swept(calls, len(marks))
 	return p.after(ctx, failed)

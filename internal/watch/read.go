@@ -40,7 +40,7 @@ func (w *Watcher) call(ctx context.Context, ids []ooo.ObjectID, known []ooo.Dige
 	_ = w.rate.WaitN(ctx, len(ids)) // if ctx ends, the call finds out
 	began, ended := time.Now(), w.width.begin()
 	readings := w.cfg.Graph.Read(ctx, ids, known)
-	ended(time.Since(began), refused(readings))
+	ended(time.Since(began), ctx.Err() == nil && refused(readings)) // what we broke off is not Graph's fault
 	return readings
 }
 
@@ -56,7 +56,7 @@ func refused(readings []ooo.Reading) bool {
 			unable++
 		}
 	}
-	return unable > len(readings)/2
+	return unable > 1 && unable > len(readings)/2
 }
 
 // find looks a user up in the directory. It returns the claim with the object
@@ -124,7 +124,7 @@ func (w *Watcher) conclude(ctx context.Context, clock due.Clock, c ooo.Claim, r 
 	f := ooo.Finished{Claim: c, Read: true, Every: w.cfg.Interval}
 	outcome := Unchanged
 	if !r.Same {
-		fingerprint := r.Setting.Fingerprint()
+		fingerprint := r.Setting.Fingerprint() + w.cfg.Policy.Tag()
 		if fingerprint != c.Fingerprint {
 			var err error
 			outcome, err = w.record(ctx, clock, c, r.Setting, fingerprint)

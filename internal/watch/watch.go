@@ -160,7 +160,8 @@ func New(cfg Config) (*Watcher, error) {
 		cfg: cfg, width: newWidth(fewReaders, cfg.Readers), rate: rate.NewLimiter(mostReads, readBurst),
 		finds: make(chan struct{}, finds), line: line{desks: finds},
 	}
-	// Read, wait, lease: a dead replica's users wait three intervals at most.
+	// A dead replica's users wait for the lease to end: three intervals between two
+	// reads at most.
 	lease := max(3*cfg.Interval/2, 2*time.Second)
 	var err error
 	if w.reads, err = due.New(due.Config{

@@ -328,3 +328,30 @@ func TestAVanishedObjectIDIsLookedUpAgain(t *testing.T) {
 		})
 	})
 }
+
+func TestAnotherPolicyIsAppliedToWhatWasRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		setting := ooo.Setting{Status: ooo.AlwaysEnabled, ExternalReply: "to the world", InternalReply: "to us"}
+		w.add("ann", setting)
+		for _, policy := range []ooo.Policy{{}, {Message: ooo.InternalMessage}, {Message: ooo.InternalMessage, Scheduled: ooo.ScheduledAlways}, {}} {
+			watcher, err := watch.New(watch.Config{Queue: w, Store: w, Graph: w, Interval: 2 * time.Second, Policy: policy})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() { _ = watcher.Run(ctx) })
+			time.Sleep(5 * time.Second)
+			cancel()
+			running.Wait()
+			want := "to the world"
+			if policy.Message == ooo.InternalMessage {
+				want = "to us"
+			}
+			if u := w.user("ann"); u.State == nil || u.State.Message != want {
+				t.Errorf("under %+v: state = %+v, want the message %q", policy, u.State, want)
+			}
+		}
+	})
+}

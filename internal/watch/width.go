@@ -8,8 +8,8 @@ import (
 // width is how many calls to Graph may be in flight. It follows what Graph can
 // take, as TCP follows a network: while all goes well and the width is used, it
 // grows by one for each round of calls; it shrinks by a third when Graph fails or
-// asks the app to wait, and by a tenth when answers take far longer than they
-// did. It shrinks once for what was in flight together, and keeps its bounds.
+// asks the app to wait, and by a tenth when answers in general take far longer than
+// they did. It shrinks once for what was in flight together, and keeps its bounds.
 type width struct {
 	least, most float64
 
@@ -17,6 +17,7 @@ type width struct {
 	now      float64       // guarded by mu, as all below
 	inFlight int           //
 	usual    time.Duration // what an answer takes: falls at once, rises slowly
+	recent   time.Duration // what answers took of late; a few slow mailboxes hardly move it
 	shrunk   time.Time
 }
 
@@ -44,7 +45,8 @@ func (w *width) begin() (ended func(took time.Duration, refused bool)) {
 		defer w.mu.Unlock()
 		used := float64(w.inFlight) >= w.now/2
 		w.inFlight--
-		slow := w.usual > 0 && took > 4*w.usual+slack
+		w.recent += (took - w.recent) / 16
+		slow := w.usual > 0 && w.recent > 4*w.usual+slack
 		switch {
 		case refused || slow:
 			if began.Before(w.shrunk) {
@@ -61,7 +63,7 @@ func (w *width) begin() (ended func(took time.Duration, refused bool)) {
 		if w.usual == 0 || took < w.usual {
 			w.usual = took
 		} else {
-			w.usual += (took - w.usual) / 64
+			w.usual += (took - w.usual) / 512
 		}
 	}
 }
