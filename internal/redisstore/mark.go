@@ -2,79 +2,95 @@ package redisstore
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"outlook-monitor/internal/ooo"
 )
 
-// mark moves due times of active users, each of whom comes once.
+// mark moves due times of active users, each of whom comes once, in one shard or
+// in several.
 //
-//	KEYS   as shardKeys, mates
-//	ARGV   key, at ms (0: now), urgent 0|1, why, tags of the resources whose
-//	       subscriptions spoke, each with a space behind; and so on
-//	result 1 for each who is active and 0 for each who is not, as one text; then,
-//	       for each who spoke and has mates, the number of its mark and their keys
+//	KEYS   as shardKeys, mates; and so on for each shard
+//	ARGV   for each shard how many users, then for each of them: key, at ms (0:
+//	       now), urgent 0|1, why, tags of the resources whose subscriptions spoke,
+//	       each with a space behind
+//	result for each shard: 1 for each who is active and 0 for each who is not, as
+//	       one text, and for each who spoke and has mates, the number of its mark
+//	       and their keys
 var mark = queueScript(`
-local q, keys, tagged = Q(1), {}, false
-for i = 1, #ARGV, 5 do
-	keys[#keys+1] = ARGV[i]
-	tagged = tagged or ARGV[i+4] ~= ''
-end
-local brief = redis.call('HMGET', KEYS[7], unpack(keys))
-local held = redis.call('HMGET', q.held, unpack(keys))
-local floors = redis.call('HMGET', q.floor, unpack(keys))
-local whys = redis.call('HMGET', q.why, unpack(keys))
-local scores = redis.call('ZMSCORE', q.due, unpack(keys))
-local spoke, mates = {}, {}
-if tagged then
-	spoke = redis.call('HMGET', KEYS[10], unpack(keys))
-	mates = redis.call('HMGET', KEYS[11], unpack(keys))
-end
-local active, along, due, reasons, said, stirred = {}, {}, {}, {}, {}, false
-for n, key in ipairs(keys) do
-	local i = 5*n - 4
-	if ARGV[i+4] ~= '' and mates[n] then along[#along+1], along[#along+2] = n, mates[n] end
-	active[n] = brief[n] and '1' or '0'
-	if brief[n] then
-		local at, why = tonumber(ARGV[i+1]), ARGV[i+3]
-		if at <= 0 then at = now end
-		local score, floor = at, tonumber(floors[n] or '0')
-		if ARGV[i+2] == '1' then score = at - SHIFT end
-		if floor > now and at < floor then score = floor end
-		if why ~= '' and (not whys[n] or (string.sub(why, 1, 6) == 'notifi' and not string.find(whys[n], '^%d+|notifi'))) then
-			local lead = 0
-			if scores[n] and tonumber(scores[n]) > at and not held[n] then lead = tonumber(scores[n]) - at end
-			reasons[#reasons+1], reasons[#reasons+2] = key, ms(lead) .. '|' .. why
-		end
-		if held[n] then
-			local again = redis.call('HGET', q.again, key)
-			if not again or again == 'x' or score < tonumber(again) then
-				redis.call('HSET', q.again, key, ms(score))
-				stirred = true
+local function markShard(k, from, count)
+	local q, keys, tagged = Q(k+1), {}, false
+	for i = from, from + 5*count - 1, 5 do
+		keys[#keys+1] = ARGV[i]
+		tagged = tagged or ARGV[i+4] ~= ''
+	end
+	local brief = redis.call('HMGET', KEYS[k+7], unpack(keys))
+	local held = redis.call('HMGET', q.held, unpack(keys))
+	local floors = redis.call('HMGET', q.floor, unpack(keys))
+	local whys = redis.call('HMGET', q.why, unpack(keys))
+	local scores = redis.call('ZMSCORE', q.due, unpack(keys))
+	local spoke, mates = {}, {}
+	if tagged then
+		spoke = redis.call('HMGET', KEYS[k+10], unpack(keys))
+		mates = redis.call('HMGET', KEYS[k+11], unpack(keys))
+	end
+	local active, along, due, reasons, said, stirred = {}, {}, {}, {}, {}, false
+	for n, key in ipairs(keys) do
+		local i = from + 5*(n - 1)
+		if ARGV[i+4] ~= '' and mates[n] then along[#along+1], along[#along+2] = n, mates[n] end
+		active[n] = brief[n] and '1' or '0'
+		if brief[n] then
+			local at, why = tonumber(ARGV[i+1]), ARGV[i+3]
+			if at <= 0 then at = now end
+			local score, floor = at, tonumber(floors[n] or '0')
+			if ARGV[i+2] == '1' then score = at - SHIFT end
+			if floor > now and at < floor then score = floor end
+			if why ~= '' and (not whys[n] or (string.sub(why, 1, 6) == 'notifi' and not string.find(whys[n], '^%d+|notifi'))) then
+				local lead = 0
+				if scores[n] and tonumber(scores[n]) > at and not held[n] then lead = tonumber(scores[n]) - at end
+				reasons[#reasons+1], reasons[#reasons+2] = key, ms(lead) .. '|' .. why
 			end
-		elseif not scores[n] or score < tonumber(scores[n]) then
-			due[#due+1], due[#due+2] = ms(score), key
-		end
-		if ARGV[i+4] ~= '' then
-			local all = spoke[n] or ''
-			for tag in string.gmatch(ARGV[i+4], '(%S+) ') do
-				all = string.gsub(all, string.gsub(tag, '%-', '%%-') .. '=%d+;', '') .. tag .. '=' .. ms(now) .. ';'
+			if held[n] then
+				local again = redis.call('HGET', q.again, key)
+				if not again or again == 'x' or score < tonumber(again) then
+					redis.call('HSET', q.again, key, ms(score))
+					stirred = true
+				end
+			elseif not scores[n] or score < tonumber(scores[n]) then
+				due[#due+1], due[#due+2] = ms(score), key
 			end
-			said[#said+1], said[#said+2] = key, all
+			if ARGV[i+4] ~= '' then
+				local all = spoke[n] or ''
+				for tag in string.gmatch(ARGV[i+4], '(%S+) ') do
+					all = string.gsub(all, string.gsub(tag, '%-', '%%-') .. '=%d+;', '') .. tag .. '=' .. ms(now) .. ';'
+				end
+				said[#said+1], said[#said+2] = key, all
+			end
 		end
 	end
+	if #reasons > 0 then redis.call('HSET', q.why, unpack(reasons)) end
+	if #said > 0 then redis.call('HSET', KEYS[k+10], unpack(said)) end
+	if #due > 0 then
+		local first = tonumber(head(q))
+		if not first or first > now then stirred = true end -- else all are awake
+		redis.call('ZADD', q.due, unpack(due))
+	end
+	if stirred then wake(q) end
+	return {table.concat(active), unpack(along)}
 end
-if #reasons > 0 then redis.call('HSET', q.why, unpack(reasons)) end
-if #said > 0 then redis.call('HSET', KEYS[10], unpack(said)) end
-if #due > 0 then
-	local first = tonumber(head(q))
-	if not first or first > now then stirred = true end -- else all are awake
-	redis.call('ZADD', q.due, unpack(due))
+local out, shards = {}, #KEYS / 11
+local from = shards + 1
+for n = 1, shards do
+	local count = tonumber(ARGV[n])
+	out[n] = markShard(11*(n - 1), from, count)
+	from = from + 5*count
 end
-if stirred then wake(q) end
-return {table.concat(active), unpack(along)}`)
+return out`)
 
 // Mark makes users due in q at the marks' times, or leaves them due earlier.
 // Users that are not monitored are left out; known counts the others. If a user's
@@ -116,7 +132,7 @@ func (s *Store) Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known
 const (
 	markTime  = 2500 * time.Millisecond
 	mostMarks = 2000 // in one round
-	markChunk = 500  // in one call of the script
+	markChunk = 500  // of one shard, in one call of the script
 )
 
 // gather brings marks of one queue together.
@@ -200,39 +216,82 @@ func (s *Store) markAll(ctx context.Context, q ooo.Queue, r *round) error {
 	return err
 }
 
+// share is the marks of one shard that one call of the script takes.
+type share struct {
+	shard int
+	marks []*gathered
+}
+
+// markSome needs one call where there is one Redis, and one for each shard where
+// shards live on different ones.
 func (s *Store) markSome(ctx context.Context, q ooo.Queue, r *round) (along []ooo.Mark, err error) {
+	parts := r.parts()
+	var calls [][]share
+	if _, cluster := s.client.(*redis.ClusterClient); cluster {
+		for i := range parts {
+			calls = append(calls, parts[i:i+1])
+		}
+	} else {
+		calls = slices.Collect(slices.Chunk(parts, shards))
+	}
 	now := s.shared()
-	var calls []call
-	var sent [][]*gathered // by call
-	open := map[int]int{}  // call that takes more, by shard
+	scripts := make([]call, len(calls))
+	for i, parts := range calls {
+		scripts[i] = markCall(q, parts, now)
+	}
+	answers, err := s.runAll(ctx, mark, scripts)
+	for i, answer := range answers {
+		list, _ := answer.([]any)
+		for n := range min(len(list), len(calls[i])) {
+			along = append(along, s.marked(q, calls[i][n], list[n])...)
+		}
+	}
+	return along, err
+}
+
+// parts takes a round apart by shard.
+func (r *round) parts() (parts []share) {
+	open := map[int]int{} // share that takes more, by shard
 	for key, m := range r.marks {
 		shard := shardOf(key)
 		at, some := open[shard]
-		if !some || len(sent[at]) == markChunk {
-			at = len(calls)
+		if !some || len(parts[at].marks) == markChunk {
+			at = len(parts)
 			open[shard] = at
-			calls = append(calls, call{keys: append(shardKeys(shard, q), matesKey(shard))})
-			sent = append(sent, nil)
+			parts = append(parts, share{shard: shard})
 		}
-		calls[at].args = append(calls[at].args, string(key), toMS(m.At), flag(m.Urgent), why(m.Source, now, packTrace(m.Trace, m.ID)), m.tags)
-		sent[at] = append(sent[at], m)
+		parts[at].marks = append(parts[at].marks, m)
 	}
-	answers, err := s.runAll(ctx, mark, calls)
-	for i, answer := range answers {
-		list, _ := answer.([]any)
-		if len(list) == 0 {
-			continue
-		}
-		active, _ := list[0].(string)
-		for n := range min(len(active), len(sent[i])) {
-			sent[i][n].known = active[n] == '1'
-		}
-		if strings.Contains(active, "1") {
-			s.boards[q].sooner(shardOf(sent[i][0].Key))
-		}
-		along = append(along, mates(sent[i], list[1:])...)
+	return parts
+}
+
+func markCall(q ooo.Queue, parts []share, now time.Time) (c call) {
+	for _, p := range parts {
+		c.keys = append(append(c.keys, shardKeys(p.shard, q)...), matesKey(p.shard))
+		c.args = append(c.args, len(p.marks))
 	}
-	return along, err
+	for _, p := range parts {
+		for _, m := range p.marks {
+			c.args = append(c.args, string(m.Key), toMS(m.At), flag(m.Urgent), why(m.Source, now, packTrace(m.Trace, m.ID)), m.tags)
+		}
+	}
+	return c
+}
+
+// marked takes in what the script says of a share, and returns who goes along.
+func (s *Store) marked(q ooo.Queue, p share, answer any) (along []ooo.Mark) {
+	list, _ := answer.([]any)
+	if len(list) == 0 {
+		return nil
+	}
+	active, _ := list[0].(string)
+	for n := range min(len(active), len(p.marks)) {
+		p.marks[n].known = active[n] == '1'
+	}
+	if strings.Contains(active, "1") {
+		s.boards[q].sooner(p.shard)
+	}
+	return mates(p.marks, list[1:])
 }
 
 // mates returns the marks that go along with those that were sent: list is number
