@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"time"
 
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/front"
@@ -10,29 +11,41 @@ import (
 
 // What may be in hand at once. Decoding takes a few times the bytes of a body, so
 // these bound what a flood costs to about 200 MiB.
-const (
-	graphRequests, graphBytes     = 256, 32 << 20
-	privateRequests, privateBytes = 128, 16 << 20
+var (
+	graphBound = front.BoundConfig{
+		Requests: 1024, EachSource: 512, Working: 256, Most: webhook.MaxBody, Bytes: 32 << 20, Open: webhook.IsHandshake,
+	}
+	// The mediator gives up after 10 s, and does not say a second time whom it does
+	// not want any more.
+	monitorBound = front.BoundConfig{
+		Requests: 512, EachSource: 256, Working: 128, Most: 64 << 10, Wait: 5 * time.Second, Within: 7500 * time.Millisecond, Late: true,
+		Paths: []string{"/monitor", "/monitor/"},
+	}
+	bulkBound = front.BoundConfig{
+		Requests: 128, EachSource: 64, Working: 16, Most: api.MaxBody, Bytes: 16 << 20,
+		Paths: []string{"/api/users", "/api/users/"},
+	}
 )
 
 // boundGraph keeps what Graph sends to paths within what this process can keep;
 // what is refused is sent again.
 func (s *service) boundGraph(next http.Handler, paths []string) http.Handler {
-	return front.Bound(next, front.BoundConfig{
-		Paths: paths, Requests: graphRequests, Bytes: graphBytes, Most: webhook.MaxBody, Log: s.log,
-		Refused: func() { s.metrics.Refused(http.StatusServiceUnavailable) },
-	})
+	cfg := graphBound
+	cfg.Paths = paths
+	return s.bound(next, cfg, func() {})
 }
 
 // boundPrivate does so for what the mediator and operators send. As with all that
 // is answered 503 there, the mediator is asked for its users afterwards.
 func (s *service) boundPrivate(next http.Handler) http.Handler {
-	return front.Bound(next, front.BoundConfig{
-		Paths:    []string{"/monitor", "/monitor/", "/api/users", "/api/users/"},
-		Requests: privateRequests, Bytes: privateBytes, Most: api.MaxBody, Log: s.log,
-		Refused: func() {
-			s.metrics.Refused(http.StatusServiceUnavailable)
-			s.syncer.Owe()
-		},
-	})
+	return s.bound(s.bound(next, bulkBound, s.syncer.Owe), monitorBound, s.syncer.Owe)
+}
+
+func (s *service) bound(next http.Handler, cfg front.BoundConfig, refused func()) http.Handler {
+	cfg.Proxies, cfg.Log = s.cfg.settings.TrustedProxies, s.log
+	cfg.Refused = func() {
+		s.metrics.Refused(http.StatusServiceUnavailable)
+		refused()
+	}
+	return front.Bound(next, cfg)
 }

@@ -43,7 +43,7 @@ func (c *devMediatorCmd) Run(ctx context.Context, out io.Writer, errs stderr) er
 		return err
 	}
 	mediator.Add(c.Users...)
-	if _, err := fmt.Fprintf(out, "mediator: listens at %s with %d users\n", mediator.URL(), len(c.Users)); err != nil {
+	if _, err := fmt.Fprintf(out, "mediator: listens at %s with %s\n", mediator.URL(), counted(len(c.Users), "user")); err != nil {
 		return err
 	}
 	return mediator.Run(ctx)

@@ -36,7 +36,11 @@ func (s *service) inspect(ctx context.Context) error {
 
 // probeRedis is the check that /readyz makes of Redis.
 func (s *service) probeRedis(ctx context.Context) (string, error) {
-	if err := s.store.Ping(ctx); err != nil {
+	err := s.store.Ping(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "", errors.New("Redis does not answer")
+	}
+	if err != nil {
 		return "", err
 	}
 	asking, cancel := context.WithTimeout(ctx, glanceTime)

@@ -48,8 +48,16 @@ func (c *usersExportCmd) Run(ctx context.Context, out io.Writer, errs stderr, ap
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(errs, "%d users exported.\n", n)
+	_, err = fmt.Fprintf(errs, "%s exported.\n", counted(n, "user"))
 	return err
+}
+
+// counted is a number of things in words: 1 user, 2 users.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // exportTo leaves what the file held until the export is whole.
@@ -166,9 +174,9 @@ func (r *moveReport) print(out io.Writer, asJSON bool) error {
 	}
 	next := "."
 	if r.Accepted > 0 {
-		next = "; they are looked up in the directory next."
+		next = "; the directory is asked next."
 	}
-	_, err := fmt.Fprintf(out, "%d users accepted%s\n", r.Accepted, next)
+	_, err := fmt.Fprintf(out, "%s accepted%s\n", counted(r.Accepted, "user"), next)
 	return err
 }
 

@@ -54,6 +54,9 @@ func (r *reader) mediatorURL() URL {
 		case ip.text == "":
 			r.wrong(ip.name, "is not set, but MEDIATOR_PORT is: set MEDIATOR_URL instead of both, such as %s", example)
 			return URL{}
+		case port.text == "":
+			r.wrong(port.name, "is not set, but MEDIATOR_IP is: set MEDIATOR_URL instead of both, such as %s", example)
+			return URL{}
 		case !validPort(port.text):
 			r.wrong(port.name, "is %s, but MEDIATOR_IP needs a port: set MEDIATOR_URL instead of both, such as %s", shown(port.text), example)
 			return URL{}

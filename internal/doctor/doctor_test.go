@@ -151,6 +151,7 @@ func TestMailboxAndSubscription(t *testing.T) {
 		found, remedy         string // of the mailbox if that is wrong, otherwise of the subscription
 	}{
 		"not in the directory":   {func(g *graph) { g.found = ooo.ErrNotInDirectory }, doctor.Failed, doctor.Failed, "not in the directory", "--user"},
+		"people are denied":      {func(g *graph) { g.found = ooo.ErrDenied }, doctor.Failed, doctor.Failed, "look-up", "grant User.Read.All"},
 		"the mailbox is denied":  {func(g *graph) { g.read = ooo.ErrDenied }, doctor.Failed, doctor.OK, annID, "admin consent"},
 		"there is no mailbox":    {func(g *graph) { g.read = ooo.ErrNoMailbox }, doctor.Failed, doctor.OK, "inactive", "licence"},
 		"Graph asks to wait":     {func(g *graph) { g.read = &ooo.Throttled{After: 7 * time.Second} }, doctor.Failed, doctor.OK, "wait 7s", "try again in 7s"},
@@ -176,6 +177,12 @@ func TestMailboxAndSubscription(t *testing.T) {
 			wants(t, told, told.Status, tt.found, tt.remedy)
 		})
 	}
+	t.Run("nobody can reach here", func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.User, w.cfg.Subscribe, w.env["PUBLIC_URL"] = ann, true, "http://127.0.0.1:1"
+		w.graph.create = ooo.ErrHandshake
+		wants(t, w.check("subscription"), doctor.Failed, "could not reach PUBLIC_URL", "mend what public URL tells")
+	})
 }
 
 func TestListenAddress(t *testing.T) {

@@ -65,12 +65,21 @@ func mend(err error) string {
 	return "try again in a minute; if it stays, look at https://status.cloud.microsoft"
 }
 
+// mendLookUp says what mends an error of a look-up, which no policy of Exchange
+// concerns.
+func mendLookUp(err error) string {
+	if errors.Is(err, ooo.ErrDenied) {
+		return "grant " + readUsers.name + " with admin consent: " + grantPage
+	}
+	return mend(err)
+}
+
 func (e *examination) mailbox(ctx context.Context) verdict {
 	if e.cfg.User == "" {
 		return skipped("name someone with --user EMAIL to have a mailbox read")
 	}
 	if err := e.lookUp(ctx); err != nil {
-		return failed("look-up of the user: "+err.Error(), mend(err))
+		return failed("look-up of the user: "+err.Error(), mendLookUp(err))
 	}
 	if err := e.read(ctx); err != nil {
 		return failed("read of "+string(e.person.ID)+": "+err.Error(), mend(err))

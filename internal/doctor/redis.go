@@ -25,7 +25,7 @@ var toRedis = remedies{
 	untrusted:  "add the authority of its certificate to the system's, or name it in SSL_CERT_FILE",
 	wrongHost:  "write the name that its certificate is for into REDIS_URL",
 	cut:        "write rediss:// into REDIS_URL if it speaks TLS, and look at its log",
-	other:      "look at host and port in REDIS_URL, at the firewall, and whether it wants TLS (rediss://)",
+	other:      "look at host and port in REDIS_URL, at the firewall, and whether it speaks TLS (rediss://) or not (redis://)",
 }
 
 // refusalsOfRedis are beginnings of what Redis itself answers.

@@ -40,7 +40,7 @@ func (e *examination) subscription(ctx context.Context) verdict {
 		return skipped("PUBLIC_URL must be mended first")
 	}
 	if err := e.lookUp(ctx); err != nil {
-		return failed("look-up of the user: "+err.Error(), mend(err))
+		return failed("look-up of the user: "+err.Error(), mendLookUp(err))
 	}
 	resource := ooo.ResourcePath(s.Resources[0], e.person.ID)
 	asking, cancel := context.WithTimeout(ctx, subscribeTime-tidyTime)
@@ -50,10 +50,13 @@ func (e *examination) subscription(ctx context.Context) verdict {
 		NotificationURL: base.JoinPath(e.cfg.NotificationPath).String(), LifecycleURL: base.JoinPath(e.cfg.LifecyclePath).String(),
 	})
 	if _, there := errors.AsType[*ooo.Duplicate](err); there {
-		return well("Graph already has one for %s: this user is covered", resource)
+		return well("Graph already has one for %s: this user is covered; a user whom nobody monitors yet proves PUBLIC_URL anew", resource)
 	}
 	if errors.Is(err, ooo.ErrNoAnswer) {
 		return failed(err.Error(), "try again; if Graph made it all the same, it ends by itself within the hour")
+	}
+	if before, ok := e.result(publicCheck); ok && before.Status == Failed && errors.Is(err, ooo.ErrHandshake) {
+		return failed(err.Error(), "mend what "+publicCheck+" tells")
 	}
 	if err != nil {
 		return failed(err.Error(), mend(err))
