@@ -60,7 +60,7 @@ var mutants = []mutant{
 		{"cmd/outlook-monitor/service.go", "Graph: s.graph, Interval: settings.PollInterval", "Graph: s.graph, Interval: settings.PollInterval / 2"},
 	}, punctual, ""},
 	{"a dead replica's mailboxes wait long", []edit{
-		{"internal/watch/watch.go", "lease := max(3*cfg.Interval/2, 2*time.Second)", "lease := max(8*cfg.Interval, 2*time.Second)"},
+		{"internal/watch/watch.go", "lease := min(max(3*cfg.Interval/2, 2*time.Second), 6*time.Second)", "lease := 16 * time.Second"},
 	}, punctual, ""},
 }
 

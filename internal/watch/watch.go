@@ -161,8 +161,8 @@ func New(cfg Config) (*Watcher, error) {
 		finds: make(chan struct{}, finds), line: line{desks: finds},
 	}
 	// A dead replica's users wait for the lease to end: three intervals between two
-	// reads at most.
-	lease := max(3*cfg.Interval/2, 2*time.Second)
+	// reads at most, and not long if the interval is.
+	lease := min(max(3*cfg.Interval/2, 2*time.Second), 6*time.Second)
 	var err error
 	if w.reads, err = due.New(due.Config{
 		Queue: cfg.Queue, Name: ooo.ReadQueue, Lease: lease,
