@@ -47,8 +47,9 @@ var rooms = map[string][]string{
 	"internal/bench":       nil,
 	"internal/archtest":    nil,
 
-	// A module of its own.
-	"scripts/tools/chart": nil,
+	// Modules of their own.
+	"scripts/tools/chart":     nil,
+	"scripts/tools/collector": nil,
 }
 
 var actor = []string{"internal/ooo", "internal/due"}

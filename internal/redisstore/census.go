@@ -41,57 +41,66 @@ const (
 	censusLife = 15 * time.Second
 	// censusStep is how many users are counted in one call: Redis does one thing
 	// after the other, and those who are waiting come in between.
-	censusStep = 400
+	censusStep = 1000
 )
 
-// count counts some users of a shard. It writes nothing. A hash that grows or
+// count counts some users of a shard. It writes no user. A hash that grows or
 // shrinks meanwhile may show a user twice; the next census will not.
 //
-//	KEYS[1] brief   KEYS[2] checked   KEYS[3] hold of reading   KEYS[4] of subscribing
-//	ARGV    cursor, how many, now as RFC 3339, resources
-//	result  cursor of the rest (0: none), the two holds in ms, users out of office,
-//	        oldest pending ms, oldest read ms, uncovered users, first expiry; then
-//	        kind (cond, delivery, sub), value, how many; and so on
-var count = script{redis.NewScript(`
-local prefix = string.sub(KEYS[1], 1, #KEYS[1] - 5) .. 'u:'
-local fields = {'active', 'cond', 'away', 'dstate', 'queued', 'oid', 'cover'}
-local first = #fields
-for i = 4, #ARGV do fields[#fields+1] = 'sub:' .. ARGV[i] end
-local function add(counts, name) if name and name ~= '' then counts[name] = (counts[name] or 0) + 1 end end
+//	KEYS   digest, brief, checked, hold of reading, hold of subscribing
+//	ARGV   life of the digest, cursor, how many, now as RFC 3339, resources
+//	result cursor of the rest (0: none), the two holds in ms, users out of office,
+//	       oldest pending ms, oldest read ms, uncovered users, first expiry; then
+//	       kind (cond, delivery, sub), value, how many; and so on; 0: ask again
+var count = digestScript(`
+local wanted = {}
+for i = 5, #ARGV do wanted[#wanted+1] = '\t' .. ARGV[i] .. '\t' end
+local function add(counts, name, n) if name and name ~= '' then counts[name] = (counts[name] or 0) + n end end
 local function least(a, b) if b and b ~= '' and b ~= '0' and (a == '' or b < a) then return b end return a end
-local conds, deliveries, subs = {}, {}, {}
+local conds, deliveries, subs, kinds, watching = {}, {}, {}, {}, {}
 local away, uncovered, pending, read, expiry = 0, 0, '', '', ''
-local scan = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
-for i = 1, #scan[2], 2 do
-	local key = scan[2][i]
-	local f = redis.call('HMGET', prefix .. key, unpack(fields))
-	if f[1] == '1' then
-		add(conds, f[2])
-		add(deliveries, f[4])
-		if f[3] == '1' then away = away + 1 end
-		if f[4] == 'pending' then pending = least(pending, f[5]) end
-		if f[2] == 'watching' then read = least(read, redis.call('HGET', KEYS[2], key)) end
-		local bare = false
-		for j = first + 1, #fields do
-			local sub, state = f[j] or '', nil
-			if sub ~= '' then state = string.match(sub, '"State":"(%a+)"') end
-			if state == 'live' then
-				local ends = string.match(sub, '"ExpiresAt":"([^"]+)"') or ''
-				if ends <= ARGV[3] then state = 'expired' else expiry = least(expiry, ends) end
-			end
-			add(subs, state)
-			bare = bare or state ~= 'live'
-		end
-		if bare and (f[6] or '') ~= '' and (f[7] or '') == '' then uncovered = uncovered + 1 end
+local scan = redis.call('HSCAN', KEYS[1], ARGV[2], 'COUNT', ARGV[3])
+for i = 2, #scan[2], 2 do
+	local line = scan[2][i]
+	local tab = string.find(line, '\t', 1, true)
+	local standing = string.sub(line, 1, tab - 1)
+	local kind = kinds[standing]
+	if not kind then
+		local cond, away, told, own = string.match(standing, '^(.-)|(.-)|(.-)|(.*)$')
+		kind = {n=0, cond=cond, away=away, told=told, own=own}
+		kinds[standing] = kind
 	end
+	kind.n = kind.n + 1
+	if kind.told == 'pending' then pending = least(pending, string.match(line, '^%d+', tab + 1)) end
+	if kind.cond == 'watching' then watching[#watching+1] = scan[2][i-1] end
+	local bare = false
+	for j = 1, #wanted do
+		local _, at = string.find(line, wanted[j], 1, true)
+		local state, ends
+		if at then state, ends = string.match(line, '^(%a+) ([^\t]*)', at + 1) end
+		if state == 'live' then
+			if ends <= ARGV[4] then state = 'expired' else expiry = least(expiry, ends) end
+		end
+		add(subs, state, 1)
+		bare = bare or state ~= 'live'
+	end
+	if bare and kind.own == 'own' then uncovered = uncovered + 1 end
 end
-local out = {scan[1], redis.call('GET', KEYS[3]) or '', redis.call('GET', KEYS[4]) or '', tostring(away), pending, read, tostring(uncovered), expiry}
+for _, kind in pairs(kinds) do
+	add(conds, kind.cond, kind.n)
+	add(deliveries, kind.told, kind.n)
+	if kind.away == '1' then away = away + kind.n end
+end
+if #watching > 0 then
+	for _, at in ipairs(redis.call('HMGET', KEYS[3], unpack(watching))) do read = least(read, at) end
+end
+local out = {scan[1], redis.call('GET', KEYS[4]) or '', redis.call('GET', KEYS[5]) or '', tostring(away), pending, read, tostring(uncovered), expiry}
 for kind, counts in pairs({cond=conds, delivery=deliveries, sub=subs}) do
 	for name, n in pairs(counts) do
 		out[#out+1], out[#out+2], out[#out+3] = kind, name, tostring(n)
 	end
 end
-return out`)}
+return out`)
 
 // Census counts all users, or returns what this or another replica counted in
 // the last 15 s. Resources are what each user should be covered for. It asks one
@@ -131,15 +140,14 @@ func (s *Store) countShard(ctx context.Context, shard int, resources []string, c
 	for _, resource := range resources {
 		args = append(args, resource)
 	}
-	keys := []string{briefKey(shard), checkedKey(shard), holdKey(shard, ooo.ReadQueue), holdKey(shard, ooo.SubscribeQueue)}
+	keys := []string{checkedKey(shard), holdKey(shard, ooo.ReadQueue), holdKey(shard, ooo.SubscribeQueue)}
 	for {
-		answer, err := s.run(ctx, count, call{keys, args})
+		fields, err := s.overlook(ctx, count, shard, keys, args)
 		if err != nil {
 			return err
 		}
-		fields, ok := answer.([]any)
-		if !ok || len(fields) < 8 {
-			return fmt.Errorf("redis: count answered %T", answer)
+		if len(fields) < 8 {
+			return fmt.Errorf("redis: count answered %d fields", len(fields))
 		}
 		text := make([]string, len(fields))
 		for i, f := range fields {

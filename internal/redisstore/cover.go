@@ -17,7 +17,7 @@ import (
 //	result 1, or -1 if the claim is lost
 var saveSubscription = userScript(`
 if not holds('subscribe', ARGV[2]) or redis.call('EXISTS', user) == 0 then return -1 end
-if ARGV[4] == '' then redis.call('HDEL', user, ARGV[3]) else set(ARGV[3], ARGV[4]) end
+if ARGV[4] == '' then drop(ARGV[3]) else set(ARGV[3], ARGV[4]) end
 return 1`)
 
 // SaveSubscription notes how a subscription stands. The error is [ooo.ErrStale]

@@ -20,7 +20,8 @@
 //
 // What a worker needs of a user that did not change (object id, fingerprint)
 // lies in one hash per shard, the brief, so that an unchanged user costs no look
-// at its record. Being in the brief is what makes a user active.
+// at its record. Being in the brief is what makes a user active. What is asked
+// about all users at once lies in another one, the digest.
 //
 // Scripts tell all processes by Pub/Sub when something became due sooner than
 // they know; looking at every shard now and then finds what such a message

@@ -42,6 +42,7 @@ func namesKey(shard int) string             { return shardKey(shard, "names") } 
 func markerKey(shard int) string            { return shardKey(shard, "marker") }          // STRING present unless the shard was emptied
 func spokeKey(shard int) string             { return shardKey(shard, "spoke") }           // HASH key -> tag=ms; of each subscription that spoke
 func feedKey(shard int) string              { return shardKey(shard, "feed") }            // STREAM capped, the histories' newest; luaUser names it too
+func digestKey(shard int) string            { return shardKey(shard, "digest") }          // HASH key -> a line of what is asked about all, PX; luaUser names it too
 func matesKey(shard int) string             { return shardKey(shard, "mates") }           // HASH key -> the other keys of the mailbox that it covers, by spaces
 func holdKey(shard int, q ooo.Queue) string { return shardKey(shard, string(q)+":hold") } // STRING ms until which nothing is claimed, PX
 

@@ -94,14 +94,30 @@ end
 `
 
 // luaUser is what scripts on one user share; see userKeys.
-const luaUser = luaQueue + `
+const luaUser = luaQueue + luaDigest + `
 local user, history, brief, checked, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local queues = {read=Q(6), window=Q(12), deliver=Q(18), subscribe=Q(24)}
 local spoke = KEYS[30]
 local key = ARGV[1]
 local function get(field) return redis.call('HGET', user, field) or '' end
-local function set(...) redis.call('HSET', user, ...) end
 local feed = string.sub(history, 1, #history - #key - 2) .. 'feed' -- feedKey
+local digests = string.sub(history, 1, #history - #key - 2) .. 'digest' -- digestKey
+local digested, stale = {active=1, cond=1, away=1, dstate=1, oid=1, cover=1, queued=1, addr=1, name=1}, false
+local function set(...)
+	redis.call('HSET', user, ...)
+	local named = {...}
+	for i = 1, #named, 2 do
+		if digested[named[i]] or string.sub(named[i], 1, 4) == 'sub:' then stale = true end
+	end
+end
+local function drop(...)
+	redis.call('HDEL', user, ...)
+	stale = true
+end
+local function freshen()
+	if not stale then return end
+	if get('active') == '1' then redis.call('HSET', digests, key, digest(user)) else redis.call('HDEL', digests, key) end
+end
 local function tell(at, kind, ...)
 	redis.call('XADD', history, 'MAXLEN', '200', '*', 'at', at, 'kind', kind, ...)
 	redis.call('XADD', feed, 'MAXLEN', '~', '200', '*', 'key', key, 'at', at, 'kind', kind, ...)
@@ -113,7 +129,11 @@ local function holds(queue, token) return redis.call('HGET', queues[queue].held,
 type script struct{ *redis.Script }
 
 func queueScript(body string) script { return script{redis.NewScript(luaQueue + body)} }
-func userScript(body string) script  { return script{redis.NewScript(luaUser + body)} }
+
+// userScript adds what keeps the digest as the record is.
+func userScript(body string) script {
+	return script{redis.NewScript(luaUser + "local function body()\n" + body + "\nend\nlocal result = body()\nfreshen()\nreturn result")}
+}
 
 // call is one run of a script.
 type call struct {

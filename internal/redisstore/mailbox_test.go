@@ -190,6 +190,7 @@ var mailboxSuite = map[string]func(*testing.T, store){
 		c := s.claim(ooo.ReadQueue, one, long)
 		s.must(s.Identify(t.Context(), c, person("elsewhere")))
 		s.done(c, s.now().Add(time.Hour))
+		s.box("mailbox that it is to leave", s.part(one), two, false, two)
 		s.box("mailbox that it left", s.join(two), two, false)
 		s.box("mailbox that it came to", s.join(one), one, false)
 		s.wakes("of the one that moved", one, one)

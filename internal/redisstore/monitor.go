@@ -26,7 +26,7 @@ if ARGV[4] ~= '' then
 end
 local why = 'request|' .. ms(now) .. '|'
 if not was then
-	redis.call('HDEL', user, 'setting', 'away', 'msg', 'reason', 'changed', 'dat', 'dnext', 'derr')
+	drop('setting', 'away', 'msg', 'reason', 'changed', 'dat', 'dnext', 'derr')
 	set('active', '1', 'cond', 'pending', 'fp', '', 'epoch', ARGV[7], 'dstate', 'none', 'dtries', '0')
 	redis.call('HINCRBY', user, 'rev', 1)
 	redis.call('ZADD', names, 0, ARGV[3])

@@ -11,7 +11,7 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// Counting costs Redis about 120 ms at 26,000 users, so counts may be countsAge
+// Counting costs Redis about 50 ms at 26,000 users, so counts may be countsAge
 // old, or countsCost times as old as they took to make.
 const (
 	countsAge  = 5 * time.Second
