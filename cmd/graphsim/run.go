@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -22,7 +21,7 @@ type flags struct {
 	Addr        string   `default:"127.0.0.1:9443" env:"GRAPHSIM_ADDR" help:"Address of Graph and its login endpoint (HTTPS)."`
 	ControlAddr string   `default:"127.0.0.1:9480" env:"GRAPHSIM_CONTROL_ADDR" help:"Address of the control API (HTTP). Whoever reaches it controls everything."`
 	Host        []string `env:"GRAPHSIM_HOST" help:"Further names or addresses for the certificate, such as a container's name."`
-	CAFile      string   `name:"ca-file" type:"path" env:"GRAPHSIM_CA_FILE" help:"Write the certificate authority's certificate (PEM) to this file."`
+	CAFile      string   `name:"ca-file" type:"path" env:"GRAPHSIM_CA_FILE" help:"Have the certificate authority's certificate (PEM) in this file and its key in FILE.key. What is there is used again, so that a new start is still trusted."`
 
 	Users  int    `default:"3" env:"GRAPHSIM_USERS" help:"Users to begin with: user0001@DOMAIN and so on."`
 	Domain string `default:"contoso.example" env:"GRAPHSIM_DOMAIN" help:"Domain of the users to begin with."`
@@ -31,6 +30,8 @@ type flags struct {
 	TenantID     string `default:"${tenant}" env:"GRAPHSIM_TENANT_ID" help:"Tenant that is played."`
 	ClientID     string `default:"${client}" env:"GRAPHSIM_CLIENT_ID" help:"Application that may log in."`
 	ClientSecret string `default:"${secret}" env:"GRAPHSIM_CLIENT_SECRET" help:"Its secret."`
+
+	Roles []string `env:"GRAPHSIM_ROLES" placeholder:"ROLE,..." help:"Application permissions that are granted, such as MailboxSettings.Read,User.Read.All, or none; default all that are needed somewhere."`
 
 	TokenLifetime   time.Duration `default:"1h" env:"GRAPHSIM_TOKEN_LIFETIME" help:"Life of an access token."`
 	MaxSubscription time.Duration `default:"10070m" env:"GRAPHSIM_MAX_SUBSCRIPTION" help:"Longest life of a subscription; more is refused."`
@@ -65,16 +66,28 @@ func parse(args []string, stdout, stderr io.Writer) (f flags, shown bool, err er
 	return f, false, nil
 }
 
+// granted are the application permissions; nil: all.
+func (f flags) granted() []string {
+	if len(f.Roles) == 1 && f.Roles[0] == "none" {
+		return []string{}
+	}
+	return f.Roles
+}
+
 // run is the program: it serves until ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, log *slog.Logger) error {
 	f, shown, err := parse(args, stdout, stderr)
 	if shown || err != nil {
 		return err
 	}
+	authority, err := f.authority()
+	if err != nil {
+		return err
+	}
 	sim, err := graphsim.New(graphsim.Config{
 		Addr: f.Addr, ControlAddr: f.ControlAddr, Hosts: f.Host,
 		TenantID: f.TenantID, ClientID: f.ClientID, ClientSecret: f.ClientSecret,
-		Seed: f.Seed, TokenLifetime: f.TokenLifetime,
+		Roles: f.granted(), Authority: authority, Seed: f.Seed, TokenLifetime: f.TokenLifetime,
 		MaxSubscription: f.MaxSubscription, MinSubscription: f.MinSubscription,
 		Log: log,
 	})
@@ -87,11 +100,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, log *slog
 	if f.Users > 0 {
 		if _, err := sim.AddUsers(f.Users, f.Domain); err != nil {
 			return fmt.Errorf("%w: %w", errUsage, err)
-		}
-	}
-	if f.CAFile != "" {
-		if err := os.WriteFile(f.CAFile, sim.CAPEM(), 0o644); err != nil {
-			return fmt.Errorf("write certificate authority: %w", err)
 		}
 	}
 	announce(stdout, sim, f)

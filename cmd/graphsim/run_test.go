@@ -118,6 +118,24 @@ func trusting(t *testing.T, file string) *http.Client {
 	return &http.Client{Transport: transport, Timeout: patience}
 }
 
+// login gets a token with what the program printed, and returns it as a header.
+func login(t *testing.T, client *http.Client, set map[string]string) http.Header {
+	t.Helper()
+	form := url.Values{
+		"grant_type": {"client_credentials"}, "scope": {set["GRAPH_ENDPOINT"] + "/.default"},
+		"client_id": {set["AZURE_CLIENT_ID"]}, "client_secret": {set["AZURE_CLIENT_SECRET"]},
+	}
+	status, body := ask(t, client, "POST", set["AZURE_AUTHORITY_HOST"]+"/"+set["AZURE_TENANT_ID"]+"/oauth2/v2.0/token",
+		http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, form.Encode())
+	var answer struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil || status != http.StatusOK || answer.Token == "" {
+		t.Fatalf("login = %d %s, want a token", status, body)
+	}
+	return http.Header{"Authorization": {"Bearer " + answer.Token}}
+}
+
 func TestWhatIsPrintedIsEnoughToReadAUser(t *testing.T) {
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	set := launch(t, "--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--ca-file", ca,
@@ -127,19 +145,7 @@ func TestWhatIsPrintedIsEnoughToReadAUser(t *testing.T) {
 		t.Errorf("printed %v, want the flags in it", set)
 	}
 	client := trusting(t, ca)
-	form := url.Values{
-		"grant_type": {"client_credentials"}, "scope": {set["GRAPH_ENDPOINT"] + "/.default"},
-		"client_id": {set["AZURE_CLIENT_ID"]}, "client_secret": {set["AZURE_CLIENT_SECRET"]},
-	}
-	status, body := ask(t, client, "POST", set["AZURE_AUTHORITY_HOST"]+"/"+set["AZURE_TENANT_ID"]+"/oauth2/v2.0/token",
-		http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, form.Encode())
-	var login struct {
-		Token string `json:"access_token"`
-	}
-	if err := json.Unmarshal(body, &login); err != nil || status != http.StatusOK || login.Token == "" {
-		t.Fatalf("login = %d %s, want a token", status, body)
-	}
-	bearer := http.Header{"Authorization": {"Bearer " + login.Token}}
+	bearer := login(t, client, set)
 	tests := map[string]struct {
 		path   string
 		status int
@@ -165,6 +171,75 @@ func TestWhatIsPrintedIsEnoughToReadAUser(t *testing.T) {
 	})
 	if _, err := (&http.Client{Timeout: patience}).Get(set["GRAPH_ENDPOINT"]); err == nil {
 		t.Error("a client that does not trust the authority got an answer, want none")
+	}
+}
+
+func TestTheAuthorityOutlivesARestart(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	args := []string{"--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--ca-file", ca}
+	launch(t, args...)
+	client := trusting(t, ca) // from before the second start
+	key, err := os.Stat(ca + ".key")
+	if err != nil || key.Mode().Perm() != 0o600 {
+		t.Errorf("the key's file = %v, %v, want one that its owner alone reads", key, err)
+	}
+	metadata := func(set map[string]string) (int, []byte) {
+		return ask(t, client, "GET", set["AZURE_AUTHORITY_HOST"]+"/"+set["AZURE_TENANT_ID"]+"/v2.0/.well-known/openid-configuration", nil, "")
+	}
+	if status, body := metadata(launch(t, args...)); status != http.StatusOK {
+		t.Errorf("GET after a second start = %d %s, want 200", status, body)
+	}
+	if err := os.Remove(ca + ".key"); err != nil {
+		t.Fatal(err)
+	}
+	set := launch(t, args...)
+	client = trusting(t, ca)
+	if status, body := metadata(set); status != http.StatusOK {
+		t.Errorf("GET after a start without the key = %d %s, want 200 with the new certificate", status, body)
+	}
+}
+
+func TestAnAuthorityThatIsNoneIsSaid(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	for _, file := range []string{ca, ca + ".key"} {
+		if err := os.WriteFile(file, []byte("no PEM"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := run(t.Context(), []string{"--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--ca-file", ca},
+		io.Discard, io.Discard, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "delete both") {
+		t.Errorf("run = %v, want it to say what to do", err)
+	}
+	if kept, _ := os.ReadFile(ca); string(kept) != "no PEM" {
+		t.Errorf("the file holds %q, want what was in it", kept)
+	}
+}
+
+func TestOnlyTheRolesWantedAreGranted(t *testing.T) {
+	const person, settings = "/users/user0001@contoso.example", "/users/user0001@contoso.example/mailboxSettings/automaticRepliesSetting"
+	tests := map[string]struct {
+		args             []string
+		person, settings int
+	}{
+		"all":        {nil, 200, 200},
+		"one":        {[]string{"--roles", "User.Read.All"}, 200, 403},
+		"two":        {[]string{"--roles", "Calendars.Read,MailboxSettings.Read"}, 403, 200},
+		"none":       {[]string{"--roles=none"}, 403, 403},
+		"an unknown": {[]string{"--roles=Mail.ReadWrite"}, 403, 403},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			ca := filepath.Join(t.TempDir(), "ca.pem")
+			set := launch(t, append([]string{"--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--ca-file", ca}, tt.args...)...)
+			client := trusting(t, ca)
+			bearer := login(t, client, set)
+			for path, want := range map[string]int{person: tt.person, settings: tt.settings} {
+				if status, body := ask(t, client, "GET", set["GRAPH_ENDPOINT"]+"/v1.0"+path, bearer, ""); status != want {
+					t.Errorf("GET %s = %d %s, want %d", path, status, body, want)
+				}
+			}
+		})
 	}
 }
 
@@ -231,7 +306,7 @@ func TestHelpIsGivenAndEnds(t *testing.T) {
 	if err := run(t.Context(), []string{"--help"}, &out, io.Discard, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatalf("run = %v, want nil", err)
 	}
-	for _, flag := range []string{"--addr", "--control-addr", "--ca-file", "--users", "--seed", "$GRAPHSIM_ADDR"} {
+	for _, flag := range []string{"--addr", "--control-addr", "--ca-file", "--roles", "--users", "--seed", "$GRAPHSIM_ADDR"} {
 		if !strings.Contains(out.String(), flag) {
 			t.Errorf("help does not name %s: %s", flag, out.String())
 		}

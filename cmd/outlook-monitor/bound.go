@@ -13,7 +13,7 @@ import (
 // these bound what a flood costs to about 200 MiB.
 var (
 	graphBound = front.BoundConfig{
-		Requests: 1024, EachSource: 512, Working: 256, Most: webhook.MaxBody, Bytes: 32 << 20, Open: webhook.IsHandshake,
+		Requests: 1024, EachSource: 512, Working: 256, Most: webhook.MaxBody, Bytes: 20 << 20, Open: webhook.IsHandshake,
 	}
 	// The mediator gives up after 10 s, and does not say a second time whom it does
 	// not want any more.

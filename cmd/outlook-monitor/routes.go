@@ -44,7 +44,11 @@ func (s *service) openListeners() error {
 		receiver.Register(public.Group(base.Path, s.timed))
 		guarded = append(guarded, path.Join(base.Path, webhook.NotificationPath), path.Join(base.Path, webhook.LifecyclePath))
 	}
-	l := front.Listener{Listener: s.cfg.listener, Handler: front.Guard(s.boundGraph(s.boundPrivate(public), guarded), front.GuardConfig{
+	open := http.Handler(public)
+	if settings.PrivateAddr == "" {
+		open = s.boundPrivate(public)
+	}
+	l := front.Listener{Listener: s.cfg.listener, Handler: front.Guard(s.boundGraph(open, guarded), front.GuardConfig{
 		Paths: guarded, Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies,
 		Refused: s.metrics.Refused, Log: s.log,
 	})}

@@ -133,6 +133,10 @@ func TestAnOperatorsDay(t *testing.T) {
 	b.do(chromedp.Click("#remove"), chromedp.WaitVisible("#sure"), chromedp.Click("#sure"))
 	b.reads("#range", "of 4")
 	w.eventually("Zoe's subscription is taken away", func() bool { return len(w.covered()) == 4 })
+	b.until("the feed tells who is gone", `[...document.querySelectorAll("#feed li")].some((li) => /Zoe Adams[^]*monitoring stopped/.test(li.innerText))`)
+	b.do(chromedp.Click("#add"), chromedp.WaitVisible("#emails"),
+		chromedp.SetValue("#emails", "absent@contoso.example, away@contoso.example"), chromedp.Click("dialog .primary"))
+	b.reads(`tr[data-email="absent@contoso.example"] .who`, "not in the directory")
 
 	b.do(chromedp.Click(`[data-view="system"]`))
 	b.reads("#replicas", "(this one)")

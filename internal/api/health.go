@@ -14,6 +14,7 @@ func (a *API) alive(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"
 type found struct {
 	OK       bool   `json:"ok"`
 	Required bool   `json:"required"`
+	Excused  bool   `json:"excused,omitempty"` // ready all the same
 	Detail   string `json:"detail,omitempty"`
 	Error    string `json:"error,omitempty"`
 }
@@ -37,10 +38,13 @@ func (a *API) ready(c *gin.Context) {
 	all, status := true, http.StatusOK
 	checks := map[string]found{}
 	for i, check := range a.cfg.Checks {
-		checks[check.Name] = answers[i]
-		if check.Required && !answers[i].OK && (check.Excused == nil || !check.Excused()) {
-			all, status = false, http.StatusServiceUnavailable
+		if check.Required && !answers[i].OK {
+			answers[i].Excused = check.Excused != nil && check.Excused()
+			if !answers[i].Excused {
+				all, status = false, http.StatusServiceUnavailable
+			}
 		}
+		checks[check.Name] = answers[i]
 	}
 	c.JSON(status, gin.H{"ready": all, "checks": checks})
 }

@@ -126,6 +126,10 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	unwell := func(w *world) {
 		w.checks = []api.Check{{Name: "redis", Required: true, Probe: func(context.Context) (string, error) { return "", errAway }}}
 	}
+	excused := func(w *world) {
+		unwell(w)
+		w.checks[0].Excused = func() bool { return true }
+	}
 	const html, form = "text/html", "application/json"
 	start, stop := `{"email":"bob@contoso.example","status":"True"}`, `{"email":"bob@contoso.example","status":false}`
 	nowhere := `{"email":"nobody@contoso.example","status":"TRUE"}`
@@ -152,6 +156,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		"a start while Redis is away, in JSON":  {as(form, asJSON(start)), 503, down, false},
 		"all users":                             {request{method: "GET", path: "/api/users"}, 200, nil, false},
 		"a page of users":                       {request{method: "GET", path: "/api/users?limit=1"}, 200, nil, false},
+		"a page of no users":                    {request{method: "GET", path: "/api/users?limit=0"}, 400, nil, true},
 		"users while Redis is away":             {request{method: "GET", path: "/api/users"}, 503, down, false},
 		"many at once":                          {bulk(`{"emails":["bob@contoso.example","nobody",5,null]}`), 202, nil, false},
 		"many that are no JSON":                 {bulk("x"), 400, nil, true},
@@ -175,6 +180,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		"a resend":                              {request{method: "POST", path: ann + "/resend"}, 202, nil, false},
 		"a resend while Redis is away":          {request{method: "POST", path: ann + "/resend"}, 503, down, false},
 		"a history":                             {request{method: "GET", path: ann + "/history?limit=5"}, 200, nil, false},
+		"a history of a word":                   {request{method: "GET", path: ann + "/history?limit=few"}, 400, nil, true},
 		"a history of nobody":                   {request{method: "GET", path: "/api/users/bob@contoso.example/history"}, 404, nil, false},
 		"this description":                      {request{method: "GET", path: "/api/openapi.json"}, 200, nil, false},
 		"the log level":                         {request{method: "GET", path: "/api/loglevel"}, 200, nil, false},
@@ -184,6 +190,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		"alive":                                 {request{method: "GET", path: "/healthz"}, 200, nil, false},
 		"ready":                                 {request{method: "GET", path: "/readyz"}, 200, nil, false},
 		"not ready":                             {request{method: "GET", path: "/readyz"}, 503, unwell, false},
+		"ready without what is needed":          {request{method: "GET", path: "/readyz"}, 200, excused, false},
 		"a notification":                        {request{"POST", "/graph/notifications", `{"value":[{"subscriptionId":"x"},null]}`, map[string]string{"Content-Type": form}}, 202, nil, false},
 		"a notification of nothing":             {request{"POST", "/graph/lifecycle", `{"value":null}`, map[string]string{"Content-Type": form}}, 202, nil, false},
 		"a handshake":                           {request{method: "POST", path: "/graph/notifications?validationToken=Validation%3a+x", header: map[string]string{"Content-Type": form}, body: `{"value":[]}`}, 200, nil, false},

@@ -25,6 +25,7 @@ type debts struct {
 	order *list.List                // of debt, oldest first
 	hand  ooo.Key                   // whose stop is being carried out
 	done  chan struct{}             // closed when that is over
+	newer bool                      // something newer was asked for since that began
 	wake  chan struct{}             // capacity 1
 }
 
@@ -66,7 +67,7 @@ func (d *debts) forgive(ctx context.Context, key ooo.Key) {
 	d.drop(key)
 	var done chan struct{}
 	if d.hand == key {
-		done = d.done
+		d.newer, done = true, d.done
 	}
 	d.mu.Unlock()
 	if done != nil {
@@ -87,16 +88,16 @@ func (d *debts) next() (stop debt, ok bool) {
 	}
 	stop = e.Value.(debt)
 	d.drop(stop.key)
-	d.hand, d.done = stop.key, make(chan struct{})
+	d.hand, d.done, d.newer = stop.key, make(chan struct{}), false
 	return stop, true
 }
 
 // over ends what next began. What did not work is remembered on, unless something
-// newer came.
+// newer was asked for, even if that could not be stored.
 func (d *debts) over(stop debt, worked bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !worked && d.stops[stop.key] == nil && d.order.Len() < mostOwed {
+	if !worked && !d.newer && d.stops[stop.key] == nil && d.order.Len() < mostOwed {
 		d.stops[stop.key] = d.order.PushFront(stop)
 	}
 	d.hand = ""

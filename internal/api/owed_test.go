@@ -16,12 +16,39 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
+// lateStops is a store that takes a while to say that a late stop can't be carried
+// out.
+type lateStops struct{ *world }
+
+func (s lateStops) StopBefore(ctx context.Context, key ooo.Key, at time.Time) error {
+	err := s.world.StopBefore(ctx, key, at)
+	if err != nil && !errors.Is(err, ooo.ErrNotMonitored) {
+		time.Sleep(time.Second)
+	}
+	return err
+}
+
+func (s lateStops) Stop(ctx context.Context, key ooo.Key) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return s.world.Stop(ctx, key)
+}
+
 // paying runs a story with an API that carries out what it owes.
 func paying(t *testing.T, story func(t *testing.T, w *world, ask func(email, status string) int)) {
 	t.Helper()
+	payingLate(t, func(t *testing.T, w *world, ask func(ctx context.Context, email, status string) int) {
+		story(t, w, func(email, status string) int { return ask(t.Context(), email, status) })
+	})
+}
+
+// payingLate is for requests that come with a context of their own.
+func payingLate(t *testing.T, story func(t *testing.T, w *world, ask func(ctx context.Context, email, status string) int)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := monitorWorld()
-		a, err := api.New(api.Config{Store: w, Directory: w, Sync: w.sync, Metrics: http.NotFoundHandler(), Log: w.log, Ready: func() bool { return !w.unready }})
+		a, err := api.New(api.Config{Store: lateStops{w}, Directory: w, Sync: w.sync, Metrics: http.NotFoundHandler(), Log: w.log, Ready: func() bool { return !w.unready }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +62,7 @@ func paying(t *testing.T, story func(t *testing.T, w *world, ask func(email, sta
 			}
 		})
 		defer func() { cancel(); running.Wait() }()
-		story(t, w, func(email, status string) int {
+		story(t, w, func(ctx context.Context, email, status string) int {
 			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/monitor", strings.NewReader(fmt.Sprintf(`{"email":%q,"status":%q}`, email, status)))
 			r.Header.Set("Content-Type", "application/json")
 			answer := httptest.NewRecorder()
@@ -104,6 +131,24 @@ func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
 			back(w)
 			return codes
 		}, false, true},
+		"a start that comes while the stop is tried, and could not be stored either": {func(w *world, ask func(email, status string) int) []int {
+			away(w)
+			codes := []int{ask(who, "False")}
+			time.Sleep(500 * time.Millisecond)
+			w.unready = true
+			codes = append(codes, ask(who, "True"))
+			w.unready = false
+			back(w)
+			return codes
+		}, true, false},
+		"a stop after a start that came while an older one was tried": {func(w *world, ask func(email, status string) int) []int {
+			away(w)
+			codes := []int{ask(who, "False")}
+			time.Sleep(500 * time.Millisecond)
+			codes = append(codes, ask(who, "True"), ask(who, "False"))
+			back(w)
+			return codes
+		}, false, true},
 		"a start that was stored": {func(w *world, ask func(email, status string) int) []int {
 			away(w)
 			codes := []int{ask(who, "False")}
@@ -133,6 +178,23 @@ func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAStopThatIsPassedOnTooLateIsCarriedOut has no time left for the request.
+func TestAStopThatIsPassedOnTooLateIsCarriedOut(t *testing.T) {
+	const who = "Ann@contoso.example"
+	payingLate(t, func(t *testing.T, w *world, ask func(ctx context.Context, email, status string) int) {
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if code := ask(ended, who, "False"); code != 503 {
+			t.Errorf("answer = %d, want 503", code)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if monitored, late := w.has(who); monitored || late != 1 {
+			t.Errorf("monitored = %v after %d late stops, want false after one", monitored, late)
+		}
+	})
 }
 
 func TestStopsThatAreOwedAreBounded(t *testing.T) {

@@ -25,17 +25,27 @@ const (
 // MaxBody is the longest body that is read.
 const MaxBody = 4 << 20
 
-// number reads a query parameter between 1 and most.
-func number(c *gin.Context, name string, otherwise, most int) int {
-	n, err := strconv.Atoi(c.Query(name))
-	if err != nil || n < 1 {
-		return otherwise
+// limited reads the limit of a query; more than most are never given. Of what is
+// no limit it returns false, and has answered.
+func limited(c *gin.Context, otherwise, most int) (int, bool) {
+	text, given := c.GetQuery("limit")
+	if !given {
+		return otherwise, true
 	}
-	return min(n, most)
+	n, err := strconv.Atoi(text)
+	if err != nil && !errors.Is(err, strconv.ErrRange) || n < 1 {
+		refuse(c, http.StatusBadRequest, fmt.Sprintf("write limit as a number from 1 to %d, or leave it out for %d", most, otherwise))
+		return 0, false
+	}
+	return min(n, most), true
 }
 
 func (a *API) list(c *gin.Context) {
-	users, next, err := a.cfg.Store.Users(c.Request.Context(), number(c, "limit", usersPerPage, mostPerPage), c.Query("cursor"))
+	limit, ok := limited(c, usersPerPage, mostPerPage)
+	if !ok {
+		return
+	}
+	users, next, err := a.cfg.Store.Users(c.Request.Context(), limit, c.Query("cursor"))
 	if err != nil {
 		a.fail(c, err)
 		return
@@ -151,6 +161,10 @@ func (a *API) check(c *gin.Context) { a.act(c, a.look) }
 func (a *API) resend(c *gin.Context) { a.act(c, a.cfg.Store.Resend) }
 
 func (a *API) history(c *gin.Context) {
+	limit, ok := limited(c, defaultEvents, mostEvents)
+	if !ok {
+		return
+	}
 	ctx := c.Request.Context()
 	email, err := address(c)
 	if err != nil {
@@ -162,7 +176,7 @@ func (a *API) history(c *gin.Context) {
 	}
 	var events []ooo.Event
 	if err == nil {
-		events, err = a.cfg.Store.History(ctx, user.Key, number(c, "limit", defaultEvents, mostEvents))
+		events, err = a.cfg.Store.History(ctx, user.Key, limit)
 	}
 	if err != nil {
 		a.fail(c, err)

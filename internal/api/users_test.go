@@ -190,6 +190,7 @@ func TestAuthentication(t *testing.T) {
 func TestReady(t *testing.T) {
 	good := func(context.Context) (string, error) { return "fine", nil }
 	bad := func(context.Context) (string, error) { return "", errors.New("login refused") }
+	excused := func(is bool) func() bool { return func() bool { return is } }
 	tests := map[string]struct {
 		checks []api.Check
 		status int
@@ -197,6 +198,9 @@ func TestReady(t *testing.T) {
 	}{
 		"all is well":               {[]api.Check{{Name: "redis", Required: true, Probe: good}}, 200, `{"checks":{"redis":{"ok":true,"required":true,"detail":"fine"}},"ready":true}`},
 		"what is needed is missing": {[]api.Check{{Name: "graph", Required: true, Probe: bad}}, 503, `{"checks":{"graph":{"ok":false,"required":true,"error":"login refused"}},"ready":false}`},
+		"what is needed is excused": {[]api.Check{{Name: "graph", Required: true, Excused: excused(true), Probe: bad}}, 200, `{"checks":{"graph":{"ok":false,"required":true,"excused":true,"error":"login refused"}},"ready":true}`},
+		"it is excused no longer":   {[]api.Check{{Name: "graph", Required: true, Excused: excused(false), Probe: bad}}, 503, `{"checks":{"graph":{"ok":false,"required":true,"error":"login refused"}},"ready":false}`},
+		"what is well has no need":  {[]api.Check{{Name: "graph", Required: true, Excused: excused(true), Probe: good}}, 200, `{"checks":{"graph":{"ok":true,"required":true,"detail":"fine"}},"ready":true}`},
 		"what is not needed":        {[]api.Check{{Name: "mediator", Probe: bad}}, 200, `{"checks":{"mediator":{"ok":false,"required":false,"error":"login refused"}},"ready":true}`},
 	}
 	for name, tt := range tests {

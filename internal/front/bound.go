@@ -2,34 +2,45 @@ package front
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
-	"strings"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 )
 
 // BoundConfig says how much may be in hand at once.
 type BoundConfig struct {
-	Paths    []string // bounded, for POST; all others are open
-	Requests int      // in hand at once
-	Bytes    int64    // of their bodies together
-	Most     int64    // of one body; counted for one that does not tell its length
-	Refused  func()   // hears of each refusal; may be nil
-	Log      *slog.Logger
+	Paths   []string                // bounded, for POST; all others are open
+	Open    func(query string) bool // requests to them that cost nothing, and are never refused; nil: none
+	Proxies Allow                   // are believed where a request comes from
+
+	Requests   int           // in hand at once, from their first byte to their answer
+	EachSource int           // of them, from one source
+	Working    int           // of them, passed on at once
+	Most       int64         // bytes of one body; beyond it 413
+	Bytes      int64         // of the bodies longer than 64 KiB together
+	Wait       time.Duration // for a turn, from the first byte on; 400 ms at least
+	Within     time.Duration // the time of the whole request; 0: no bound
+	// Late says that a request whose body came, but not its turn, is passed on all
+	// the same, with a context that has ended, so that next may remember it.
+	Late bool
+
+	Refused func() // hears of each refusal for want of room; may be nil
+	Log     *slog.Logger
 }
 
-// boundTime is how long a request waits for its turn: Graph wants an answer within
-// 3 s, the mediator within 10.
+// boundTime is how long a request waits for room: Graph wants an answer within 3 s.
 const boundTime = 400 * time.Millisecond
 
 // Bound returns a handler that keeps the POST requests to the paths within what
-// can be kept in memory and stored in time. Those beyond it wait for a moment, and
-// are then answered 503 without a look at them, so that the caller comes again.
-// The handshake of a new subscription is never refused: it costs nothing.
+// can be kept in memory and stored in time. It reads the body first, and passes a
+// request on when all of it is there. What is beyond the bounds is answered 503, so
+// that the caller comes again; a body that is too long 413, one that is too slow
+// 408.
 func Bound(next http.Handler, cfg BoundConfig) http.Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -37,55 +48,121 @@ func Bound(next http.Handler, cfg BoundConfig) http.Handler {
 	if cfg.Refused == nil {
 		cfg.Refused = func() {}
 	}
-	requests, bytes := semaphore.NewWeighted(int64(cfg.Requests)), semaphore.NewWeighted(cfg.Bytes)
-	told := &rate.Sometimes{Interval: time.Minute}
+	if cfg.Open == nil {
+		cfg.Open = func(string) bool { return false }
+	}
+	cfg.Wait = max(cfg.Wait, boundTime)
+	b := &bound{cfg, next, newHall(cfg), &rate.Sometimes{Interval: time.Minute}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost || !slices.Contains(cfg.Paths, r.URL.Path) || strings.Contains(r.URL.RawQuery, "validationToken=") {
+		if r.Method != http.MethodPost || !slices.Contains(cfg.Paths, r.URL.Path) || cfg.Open(r.URL.RawQuery) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		size := r.ContentLength
-		if size < 0 || size > cfg.Most { // what is too long is refused by who reads it
-			size = cfg.Most
-		}
-		size = min(size, cfg.Bytes)
-		if !enter(r.Context(), requests, bytes, size) {
-			h := w.Header()
-			h.Set("X-Content-Type-Options", "nosniff")
-			h.Set("Cache-Control", "no-store")
-			h.Set("Content-Length", "0")
-			h.Set("Retry-After", "1")
-			h.Set("Connection", "close") // its body is not read
-			w.WriteHeader(http.StatusServiceUnavailable)
-			cfg.Refused()
-			told.Do(func() {
-				cfg.Log.WarnContext(r.Context(), "requests are refused, because more came at once than can be kept (told once a minute)",
-					"paths", cfg.Paths, "requests", cfg.Requests, "bytes", cfg.Bytes)
-			})
-			return
-		}
-		defer requests.Release(1)
-		defer bytes.Release(size)
-		next.ServeHTTP(w, r)
+		b.serve(w, r)
 	})
 }
 
-// enter waits for its turn, for a moment.
-func enter(ctx context.Context, requests, bytes *semaphore.Weighted, size int64) bool {
-	if requests.TryAcquire(1) {
-		if bytes.TryAcquire(size) {
-			return true
+type bound struct {
+	cfg  BoundConfig
+	next http.Handler
+	hall *hall
+	told *rate.Sometimes
+}
+
+func (b *bound) serve(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	if r.ContentLength > b.cfg.Most {
+		hangUp(w, r, http.StatusRequestEntityTooLarge)
+		return
+	}
+	g, ok := b.hall.enter(source(r, b.cfg.Proxies), http.NewResponseController(w))
+	if !ok {
+		b.full(r)
+		hangUp(w, r, http.StatusServiceUnavailable)
+		return
+	}
+	defer b.hall.leave(g)
+	body, err := b.hall.receive(r, g)
+	if err != nil {
+		status := statusOf(err)
+		if status == http.StatusServiceUnavailable {
+			b.full(r)
 		}
-		requests.Release(1)
+		hangUp(w, r, status)
+		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, boundTime)
-	defer cancel()
-	if requests.Acquire(ctx, 1) != nil {
-		return false
+	ctx := r.Context()
+	if b.cfg.Within > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, began.Add(b.cfg.Within))
+		defer cancel()
 	}
-	if bytes.Acquire(ctx, size) != nil {
-		requests.Release(1)
-		return false
+	waiting, ended := context.WithDeadline(ctx, later(began.Add(b.cfg.Wait), time.Now().Add(boundTime)))
+	defer ended()
+	switch err := b.hall.turns.Acquire(waiting, 1); {
+	case err == nil:
+		defer b.hall.turns.Release(1)
+	case b.cfg.Late:
+		b.full(r)
+		ctx = waiting
+	default:
+		b.full(r)
+		refuse(w, http.StatusServiceUnavailable)
+		return
 	}
-	return true
+	r = r.WithContext(ctx)
+	r.Body = body
+	b.next.ServeHTTP(w, r)
+}
+
+// full tells that there was no room for a request.
+func (b *bound) full(r *http.Request) {
+	b.cfg.Refused()
+	b.told.Do(func() {
+		b.cfg.Log.WarnContext(r.Context(), "requests are refused, because more came at once than can be kept (told once a minute)",
+			"paths", b.cfg.Paths, "requests", b.cfg.Requests, "working", b.cfg.Working, "bytes", b.cfg.Bytes)
+	})
+}
+
+// refuse answers with nothing but a status.
+func refuse(w http.ResponseWriter, status int) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", "0")
+	if status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	w.WriteHeader(status)
+}
+
+// byeTime is how long the rest of a body that is refused may take. It is thrown
+// away, so that whoever sends it gets to read the answer.
+const byeTime = 500 * time.Millisecond
+
+// hangUp refuses a request whose body is not read to its end.
+func hangUp(w http.ResponseWriter, r *http.Request, status int) {
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+	refuse(w, status)
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(byeTime)) // writers that can't have one are those of tests
+}
+
+// Why a body was not received.
+var (
+	errFull    = errors.New("there is no room for the body")
+	errTooLong = errors.New("the body is too long")
+)
+
+func statusOf(err error) int {
+	switch {
+	case errors.Is(err, errFull):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, errTooLong):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return http.StatusRequestTimeout
+	}
+	return http.StatusBadRequest // it broke off
 }

@@ -16,7 +16,18 @@
 // the caller, or by what a trusted proxy says it is.
 //
 // [Bound] keeps what is in hand within what can be kept: more than that is refused
-// before memory or Redis suffer, and comes again.
+// before memory or Redis suffer, and comes again. It has to hold against those who
+// send nothing as well as against those who send too much, so nothing is given for a
+// mere promise. A body is read before its request is worked on, and memory is taken
+// as bytes come: each has 64 KiB, which is more than Graph's mostly are, and longer
+// ones share room that short ones never need. A place is only lent to who is still
+// sending: if none is left, the one that has been sending for longest makes way, in
+// its own source first if that has its share. An honest body is here within
+// milliseconds, so that it is never the one, however many dawdle. Who has room for a
+// long body must use it: it makes way too when others wait and it falls behind 512
+// KiB/s. The first 64 KiB have 5 s, each 64 KiB more has one, and all have 8. At most
+// 2,048 connections are open on a listener; beyond that the one that has been quiet
+// for longest is closed.
 //
 // A certificate comes from two files ([Certificate]), read again when they
 // change, or from an ACME server ([ACME]). The latter keeps what it obtains, and

@@ -37,9 +37,7 @@ func NewLimit(perSecond int) *Limit {
 
 // Take says whether a source may come now, and counts it if so.
 func (l *Limit) Take(source netip.Addr, now time.Time) bool {
-	if source.Is6() {
-		source = netip.PrefixFrom(source, 64).Masked().Addr()
-	}
+	source = network(source)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.known[source]
@@ -53,4 +51,12 @@ func (l *Limit) Take(source netip.Addr, now time.Time) bool {
 	}
 	l.recent.MoveToFront(e)
 	return e.Value.(*bucket).tokens.AllowN(now, 1)
+}
+
+// network is what an address is counted as: itself, or IPv6's network of 64 bits.
+func network(source netip.Addr) netip.Addr {
+	if source.Is6() {
+		return netip.PrefixFrom(source, 64).Masked().Addr()
+	}
+	return source
 }

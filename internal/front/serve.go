@@ -19,6 +19,7 @@ const (
 	writeTime  = time.Minute
 	idleTime   = 2 * time.Minute
 	maxHeader  = 32 << 10
+	maxBuffer  = 128 << 10 // of an HTTP/2 connection, for what nobody reads yet
 	// drainTime is for requests in hand when the service stops.
 	drainTime = 9 * time.Second
 )
@@ -37,6 +38,8 @@ func Serve(ctx context.Context, l Listener, log *slog.Logger) error {
 		Handler:           l.Handler,
 		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
 		MaxHeaderBytes: maxHeader,
+		ConnState:      newConns(maxConns).changed,
+		HTTP2:          &http.HTTP2Config{MaxReceiveBufferPerConnection: maxBuffer, MaxReceiveBufferPerStream: maxBuffer},
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	drained := make(chan struct{})

@@ -10,7 +10,7 @@ import (
 
 // subjects of calls, by what they are about.
 var subjects = map[string]subject{
-	"mailbox": aMailbox, "batch": aBatch, "person": aPerson,
+	"mailbox": aMailbox, "batch": aBatch, "person": aPerson, "presence": aPresence,
 	"creation": aCreation, "subscription": aSubscription, "listing": aListing,
 }
 

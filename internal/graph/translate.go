@@ -97,12 +97,12 @@ type outcome struct {
 var (
 	// aMailbox is a read of one mailbox by its object id.
 	aMailbox = subject{mailbox: true, outcomes: slices.Concat(noMailbox, []outcome{
-		{status: http.StatusForbidden, err: ooo.ErrDenied},
+		{status: http.StatusForbidden, with: deniedMailbox},
 		{status: http.StatusBadRequest, err: ooo.ErrRejected},
 	})}
 	// aBatch is a $batch as a whole.
 	aBatch = subject{outcomes: []outcome{
-		{status: http.StatusForbidden, err: ooo.ErrDenied},
+		{status: http.StatusForbidden, with: deniedMailbox},
 		{status: http.StatusBadRequest, err: ooo.ErrRejected},
 	}}
 	// aPerson is a look-up in the directory.
@@ -151,12 +151,16 @@ var (
 	quotaText     = regexp.MustCompile(`(?i)quota|limit|exceed|maximum|too many`)
 )
 
+func deniedMailbox(*refusal) error {
+	return fmt.Errorf("%w: grant MailboxSettings.Read to the app registration and look at its mailbox access policy", ooo.ErrDenied)
+}
+
 func deniedPerson(*refusal) error {
-	return fmt.Errorf("User.Read.All is needed to find people: %w", ooo.ErrDenied)
+	return fmt.Errorf("%w: grant User.Read.All, by which people are found, to the app registration", ooo.ErrDenied)
 }
 
 func deniedPresence(*refusal) error {
-	return fmt.Errorf("Presence.Read.All is needed to sweep presence: %w", ooo.ErrDenied)
+	return fmt.Errorf("%w: grant Presence.Read.All, by which presence is swept, to the app registration", ooo.ErrDenied)
 }
 
 func duplicate(r *refusal) error {

@@ -3,6 +3,8 @@ package graph_test
 import (
 	"errors"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +124,19 @@ func TestSaysWhyASubscriptionIsDenied(t *testing.T) {
 		})
 	}
 }
+
+func TestADenialNamesTheOneRightThatIsMissing(t *testing.T) {
+	for about, want := range map[string]string{
+		"mailbox": "MailboxSettings.Read", "batch": "MailboxSettings.Read", "person": "User.Read.All", "presence": "Presence.Read.All",
+	} {
+		err := graph.Meaning(about, 403, graphError("Authorization_RequestDenied", "Insufficient privileges."), "", time.Now())
+		if rights := anyRight.FindAllString(err.Error(), -1); !errors.Is(err, ooo.ErrDenied) || !slices.Equal(rights, []string{want}) {
+			t.Errorf("Meaning for a %s = %v, want %v that names %s alone", about, err, ooo.ErrDenied, want)
+		}
+	}
+}
+
+var anyRight = regexp.MustCompile(`\w+\.Read\w*(\.All)?`)
 
 func TestTranslatesWaits(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)

@@ -8,22 +8,27 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"time"
 )
 
-// identity is a certificate authority made for one run and the one certificate
-// that it signed.
-type identity struct {
-	ca    *x509.Certificate
-	caPEM []byte
-	leaf  tls.Certificate
+// lifetime is that of authorities and certificates, in years.
+const lifetime = 1
+
+// Authority signs a Server's certificate: whoever trusts its own trusts each
+// Server that has it.
+type Authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
 }
 
-func newIdentity(hosts []string) (*identity, error) {
+// NewAuthority makes an authority that nobody else has.
+func NewAuthority() (*Authority, error) {
 	now := time.Now()
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
@@ -31,29 +36,66 @@ func newIdentity(hosts []string) (*identity, error) {
 		SerialNumber:          big.NewInt(now.UnixNano()),
 		Subject:               pkix.Name{CommonName: "graphsim authority"},
 		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.AddDate(1, 0, 0),
+		NotAfter:              now.AddDate(lifetime, 0, 0),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, caKey.Public(), caKey)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return nil, err
 	}
-	ca, err := x509.ParseCertificate(der)
+	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, err
 	}
+	return &Authority{certificate, key}, nil
+}
 
+// ParseAuthority reads what [Authority.CertificatePEM] and [Authority.KeyPEM]
+// wrote. The error says what is wrong with it.
+func ParseAuthority(certificatePEM, keyPEM []byte) (*Authority, error) {
+	pair, err := tls.X509KeyPair(certificatePEM, keyPEM)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	switch {
+	case !ok || !pair.Leaf.IsCA:
+		return nil, errors.New("it is no authority of graphsim's")
+	case time.Now().After(pair.Leaf.NotAfter):
+		return nil, fmt.Errorf("it has ended on %s", pair.Leaf.NotAfter.Format(time.DateOnly))
+	}
+	return &Authority{pair.Leaf, key}, nil
+}
+
+// CertificatePEM is what clients have to trust.
+func (a *Authority) CertificatePEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
+}
+
+// KeyPEM is the private key: who has it can play any server that is trusted.
+func (a *Authority) KeyPEM() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// sign makes the certificate of a server that answers on this machine and under
+// hosts.
+func (a *Authority) sign(hosts []string) (tls.Certificate, error) {
+	now := time.Now()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(now.UnixNano() + 1),
 		Subject:      pkix.Name{CommonName: "graphsim"},
 		NotBefore:    now.Add(-time.Hour),
-		NotAfter:     now.AddDate(1, 0, 0),
+		NotAfter:     now.AddDate(lifetime, 0, 0),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:     []string{"localhost"},
@@ -66,13 +108,9 @@ func newIdentity(hosts []string) (*identity, error) {
 			leaf.DNSNames = append(leaf.DNSNames, host)
 		}
 	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey)
+	der, err := x509.CreateCertificate(rand.Reader, leaf, a.certificate, key.Public(), a.key)
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
-	return &identity{
-		ca:    ca,
-		caPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		leaf:  tls.Certificate{Certificate: [][]byte{leafDER, der}, PrivateKey: key},
-	}, nil
+	return tls.Certificate{Certificate: [][]byte{der, a.certificate.Raw}, PrivateKey: key}, nil
 }

@@ -48,14 +48,14 @@ type outbox struct {
 // heldItem is an item that waits to be overtaken.
 type heldItem struct{ item map[string]any }
 
-func newOutbox(cfg Config, id *identity, stats *statBoard, token func(time.Time) (string, error)) *outbox {
+func newOutbox(cfg Config, stats *statBoard, token func(time.Time) (string, error)) *outbox {
 	roots := cfg.NotificationRootCAs
 	if roots == nil {
 		var err error
 		if roots, err = x509.SystemCertPool(); err != nil {
 			roots = x509.NewCertPool()
 		}
-		roots.AddCert(id.ca)
+		roots.AddCert(cfg.Authority.certificate)
 	}
 	o := &outbox{
 		cfg: cfg, log: cfg.Log, stats: stats, token: token,

@@ -32,9 +32,10 @@ const stopGrace = 3 * time.Second
 
 // Config says how a Server behaves. The zero value is a good one.
 type Config struct {
-	Addr        string   // Graph and login, HTTPS; default 127.0.0.1:0
-	ControlAddr string   // control API, plain HTTP; default 127.0.0.1:0
-	Hosts       []string // further names and addresses in the certificate
+	Addr        string     // Graph and login, HTTPS; default 127.0.0.1:0
+	ControlAddr string     // control API, plain HTTP; default 127.0.0.1:0
+	Hosts       []string   // further names and addresses in the certificate
+	Authority   *Authority // signs the certificate; nil: a new one
 
 	TenantID     string
 	ClientID     string
@@ -116,7 +117,7 @@ type Server struct {
 
 	graphListener   net.Listener
 	controlListener net.Listener
-	identity        *identity
+	leaf            tls.Certificate // signed by cfg.Authority
 	login           *login
 	control         http.Handler
 
@@ -137,14 +138,21 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("graphsim: %w: %w", ErrInvalid, err)
 	}
-	id, err := newIdentity(cfg.Hosts)
+	var err error
+	if cfg.Authority == nil {
+		cfg.Authority, err = NewAuthority()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("graphsim: make certificates: %w", err)
+		return nil, fmt.Errorf("graphsim: make an authority: %w", err)
+	}
+	leaf, err := cfg.Authority.sign(cfg.Hosts)
+	if err != nil {
+		return nil, fmt.Errorf("graphsim: make a certificate: %w", err)
 	}
 	s := &Server{
 		cfg:       cfg,
 		log:       cfg.Log,
-		identity:  id,
+		leaf:      leaf,
 		ids:       newIDSource(cfg.Seed),
 		directory: newDirectory(),
 		app:       newQuota(cfg.AppRequests, appWindow),
@@ -155,7 +163,7 @@ func New(cfg Config) (*Server, error) {
 	if s.login, err = newLogin(cfg); err != nil {
 		return nil, fmt.Errorf("graphsim: make signing key: %w", err)
 	}
-	s.outbox = newOutbox(cfg, id, s.stats, s.login.validationToken)
+	s.outbox = newOutbox(cfg, s.stats, s.login.validationToken)
 	s.control = s.controlHandler()
 	if s.graphListener, err = net.Listen("tcp", cfg.Addr); err != nil {
 		return nil, fmt.Errorf("graphsim: listen for Graph: %w", err)
@@ -184,7 +192,7 @@ func (s *Server) Run(ctx context.Context) error {
 			ErrorLog:          errorLog,
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
-			TLSConfig:         &tls.Config{Certificates: []tls.Certificate{s.identity.leaf}, MinVersion: tls.VersionTLS12},
+			TLSConfig:         &tls.Config{Certificates: []tls.Certificate{s.leaf}, MinVersion: tls.VersionTLS12},
 			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
 		}
 		return serve(ctx, srv, func() error { return srv.ServeTLS(s.graphListener, "", "") })
@@ -231,7 +239,7 @@ func (s *Server) URL() string { return "https://" + s.graphListener.Addr().Strin
 func (s *Server) ControlURL() string { return "http://" + s.controlListener.Addr().String() }
 
 // CAPEM is the certificate, in PEM, of the authority that signed the server's own.
-func (s *Server) CAPEM() []byte { return s.identity.caPEM }
+func (s *Server) CAPEM() []byte { return s.cfg.Authority.CertificatePEM() }
 
 // Control is the control API as a handler.
 func (s *Server) Control() http.Handler { return s.control }

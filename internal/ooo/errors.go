@@ -12,7 +12,7 @@ var (
 	ErrNotInDirectory = errors.New("not in the directory")
 	ErrAmbiguous      = errors.New("several directory users have this address: make it unique")
 	ErrNoMailbox      = errors.New("the mailbox is inactive, deleted or on premises")
-	ErrDenied         = errors.New("access denied: grant MailboxSettings.Read to the app registration and look at its mailbox access policy")
+	ErrDenied         = errors.New("access denied") // what is wrapped around it says which right is missing
 	ErrUserGone       = errors.New("the directory no longer has this object id")
 	ErrBadSetting     = errors.New("the automatic replies setting has a value this version does not know")
 )

@@ -7,6 +7,7 @@ type EventKind string
 
 const (
 	EventStarted      EventKind = "started"      // monitoring started
+	EventStopped      EventKind = "stopped"      // monitoring stopped: in [News] alone, for the history goes with the user
 	EventChanged      EventKind = "changed"      // a new state, with its sequence number
 	EventNotification EventKind = "notification" // the notification that announced a change
 	EventUnknown      EventKind = "unknown"      // the mailbox can't be read

@@ -36,7 +36,7 @@ func (s *Store) News(ctx context.Context, from string) ([]ooo.News, string, erro
 	for shard, answer := range answers {
 		for _, message := range answer.Val() {
 			f := fieldsOf(message.Values)
-			news = append(news, ooo.News{Event: eventOf(f), Key: ooo.Key(f["key"])})
+			news = append(news, newsOf(f))
 			places[shard] = message.ID
 		}
 	}
@@ -84,7 +84,7 @@ func (s *Store) Recent(ctx context.Context, n int) ([]ooo.News, string, error) {
 	for _, answer := range answers {
 		for _, message := range slices.Backward(answer.Val()) {
 			f := fieldsOf(message.Values)
-			news = append(news, ooo.News{Event: eventOf(f), Key: ooo.Key(f["key"])})
+			news = append(news, newsOf(f))
 		}
 	}
 	slices.SortStableFunc(news, func(a, b ooo.News) int { return a.At.Compare(b.At) })
@@ -92,7 +92,12 @@ func (s *Store) Recent(ctx context.Context, n int) ([]ooo.News, string, error) {
 	return news, place, s.name(ctx, news)
 }
 
-// name says who the news is about: feeds tell keys alone.
+// newsOf reads an entry of a feed. Who it is about is in that of a stop alone.
+func newsOf(f fields) ooo.News {
+	return ooo.News{Event: eventOf(f), Key: ooo.Key(f["key"]), Address: f["addr"], Name: f["name"]}
+}
+
+// name says who the news is about, as far as there are records of them.
 func (s *Store) name(ctx context.Context, news []ooo.News) error {
 	if len(news) == 0 {
 		return nil
@@ -109,10 +114,11 @@ func (s *Store) name(ctx context.Context, news []ooo.News) error {
 	}
 	for i := range news {
 		values := asked[news[i].Key].Val()
-		if len(values) == 2 {
-			news[i].Address, _ = values[0].(string)
-			news[i].Name, _ = values[1].(string)
+		if len(values) != 2 || values[0] == nil {
+			continue
 		}
+		news[i].Address, _ = values[0].(string)
+		news[i].Name, _ = values[1].(string)
 	}
 	return nil
 }

@@ -79,7 +79,8 @@ func (s *Store) StartAll(ctx context.Context, addresses []string) error {
 }
 
 // stop makes a user inactive. What is in hand ends without a trace; the
-// subscriptions remain to be deleted.
+// subscriptions remain to be deleted. The feed alone tells of it, with the name:
+// record and history are soon gone.
 //
 //	KEYS   as userKeys
 //	ARGV   key, folded address, ms (0: any)
@@ -97,6 +98,7 @@ for _, name in ipairs({'read', 'window', 'deliver'}) do
 	if redis.call('HEXISTS', q.held, key) == 1 then redis.call('HSET', q.again, key, 'x') else leave(q, key) end
 end
 mark(queues.subscribe, key, 0, false, '')
+redis.call('XADD', feed, 'MAXLEN', '~', '200', '*', 'key', key, 'at', ms(now), 'kind', 'stopped', 'source', 'request', 'addr', get('addr'), 'name', get('name'))
 return 1`)
 
 // Stop ends the monitoring of a user. The error is [ooo.ErrNotMonitored] if it

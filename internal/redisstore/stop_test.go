@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"encoding/base64"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,6 +22,33 @@ var requestSuite = map[string]func(*testing.T, store){
 		s.must(s.StopBefore(t.Context(), ann, time.Now().Add(time.Minute)))
 		if s.user(ann).Active {
 			t.Error("the user is monitored after a newer stop, want it stopped")
+		}
+	},
+	"a stop is in the feed, and says who it was": func(t *testing.T, s store) {
+		_, place, err := s.News(t.Context(), "")
+		s.must(err)
+		ann, bob := s.start("ann"), s.start("bob")
+		s.stop(ann)
+		s.leave(ann)
+		if err := s.Stop(t.Context(), ann); !errors.Is(err, ooo.ErrNotMonitored) {
+			t.Errorf("second Stop = %v, want %v", err, ooo.ErrNotMonitored)
+		}
+		s.stop(bob)
+		for name, read := range map[string]func() ([]ooo.News, string, error){
+			"News":   func() ([]ooo.News, string, error) { return s.News(t.Context(), place) },
+			"Recent": func() ([]ooo.News, string, error) { return s.Recent(t.Context(), 10) },
+		} {
+			news, _, err := read()
+			s.must(err)
+			var stopped []string
+			for _, n := range news {
+				if n.Kind == ooo.EventStopped {
+					stopped = append(stopped, n.Address)
+				}
+			}
+			if want := []string{"ann@contoso.example", "bob@contoso.example"}; !slices.Equal(stopped, want) {
+				t.Errorf("%s tells of the stops of %q, want %q", name, stopped, want)
+			}
 		}
 	},
 	"a cursor that is none": func(t *testing.T, s store) {

@@ -14,11 +14,17 @@ const lookAgain = 10 * time.Minute
 
 // place finds out who else the mailbox of a claim's user is monitored for, and
 // notes in user who covers it. It is asked before each plan, because the owner may
-// leave at any time. Whoever ought to take over is made due.
+// leave at any time, or have another mailbox by now. Whoever ought to take over is
+// made due.
 func (s *Subscriber) place(ctx context.Context, c ooo.Claim, user *ooo.User) (ooo.Mailbox, error) {
 	if user.Active {
 		if user.Person.ID == "" {
 			return ooo.Mailbox{}, nil
+		}
+		if user.Mailbox != "" && user.Mailbox != user.Person.ID {
+			if _, err := s.part(ctx, user); err != nil {
+				return ooo.Mailbox{}, err
+			}
 		}
 		box, err := s.cfg.Store.JoinMailbox(ctx, c, *user)
 		if user.CoveredBy = box.Owner; box.Owner == user.Key {
@@ -26,6 +32,11 @@ func (s *Subscriber) place(ctx context.Context, c ooo.Claim, user *ooo.User) (oo
 		}
 		return box, err
 	}
+	return s.part(ctx, user)
+}
+
+// part has the others of the mailbox that a user leaves see who covers it now.
+func (s *Subscriber) part(ctx context.Context, user *ooo.User) (ooo.Mailbox, error) {
 	box, err := s.cfg.Store.PartMailbox(ctx, *user)
 	if err == nil && user.CoveredBy == "" && len(box.Others) > 0 {
 		err = s.wake(ctx, box.Others...)
@@ -52,6 +63,29 @@ func (w work) taken(ctx context.Context, id ooo.SubscriptionID) error {
 		event := ooo.Lifecycle{SubscriptionID: id, Kind: ooo.SubscriptionWasRemoved, At: w.clock()}
 		if err := w.cfg.Store.Heard(ctx, other, event); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// yield tells the owner of the cover that it has none. The subscription that was
+// just taken away lived, and Graph takes only one: so what the owner's record says
+// is of the past.
+func (w work) yield(ctx context.Context, resource string) error {
+	owner, err := w.cfg.Store.User(ctx, w.user.CoveredBy)
+	if errors.Is(err, ooo.ErrNotMonitored) {
+		return nil
+	}
+	if err != nil {
+		return errors.Join(ooo.ErrStale, err)
+	}
+	for _, sub := range owner.Subscriptions {
+		if sub.Resource != resource || sub.ID == "" {
+			continue
+		}
+		event := ooo.Lifecycle{SubscriptionID: sub.ID, Kind: ooo.SubscriptionWasRemoved, At: w.clock()}
+		if err := w.cfg.Store.Heard(ctx, owner.Key, event); err != nil {
+			return errors.Join(ooo.ErrStale, err)
 		}
 	}
 	return nil

@@ -169,6 +169,29 @@ func TestTheOtherAddressLooksAfterAnOwnerThatVanished(t *testing.T) {
 	})
 }
 
+func TestTheOtherAddressTakesOverWhenTheOwnerHasAnotherMailbox(t *testing.T) {
+	shared(t, func(t *testing.T, w *world, first, second ooo.Key) {
+		w.set(func() {
+			w.users[first].Person.ID = "oid-elsewhere"
+			w.mark(first, time.Now())
+		})
+		w.ring()
+		pass(time.Minute)
+		covered := map[string]ooo.Key{} // who is named by the subscription of each mailbox
+		w.set(func() {
+			for id, s := range w.graph {
+				covered[s.Resource], _ = keys.Verify(w.states[id])
+			}
+			if len(w.graph) != 2 || w.users[second].CoveredBy != "" {
+				t.Errorf("%d subscriptions, record of the other covered by %q, want one for each mailbox, and itself", len(w.graph), w.users[second].CoveredBy)
+			}
+		})
+		if covered[ooo.ResourcePath(events, box)] != second || covered[ooo.ResourcePath(events, "oid-elsewhere")] != first {
+			t.Errorf("who is named = %v, want the other address in the old mailbox, and the owner in its new one (calls: %s)", covered, w.story())
+		}
+	})
+}
+
 // TestALeaverDoesNotTakeAnothersForItsOwn loses the answer to the creation of a
 // user's subscription. When the user leaves, what Graph lists for the mailbox is
 // the other user's by then.

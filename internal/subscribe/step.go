@@ -42,7 +42,11 @@ func (w work) do(ctx context.Context) error {
 			}
 		}
 	case Delete:
-		if err = w.remove(ctx, sub.ID); err == nil {
+		var there bool
+		if there, err = w.takeAway(ctx, sub.ID); err == nil && there && w.step.Reason == CoveredByOther {
+			err = w.yield(ctx, sub.Resource)
+		}
+		if err == nil {
 			w.log(ctx, w.step, nil)
 			return w.cfg.Store.DropSubscription(ctx, w.claim, sub.Resource)
 		}
@@ -228,13 +232,20 @@ func (w work) patch(ctx context.Context, id ooo.SubscriptionID, patch ooo.Subscr
 
 // remove deletes a subscription; that it is gone already is as good.
 func (w work) remove(ctx context.Context, id ooo.SubscriptionID) error {
+	_, err := w.takeAway(ctx, id)
+	return err
+}
+
+// takeAway is remove that tells whether it was there.
+func (w work) takeAway(ctx context.Context, id ooo.SubscriptionID) (there bool, err error) {
 	if err := w.spend(ctx); err != nil {
-		return err
+		return false, err
 	}
-	if err := w.cfg.Graph.DeleteSubscription(ctx, id); !errors.Is(err, ooo.ErrSubscriptionGone) {
-		return err
+	err = w.cfg.Graph.DeleteSubscription(ctx, id)
+	if errors.Is(err, ooo.ErrSubscriptionGone) {
+		return false, nil
 	}
-	return nil
+	return err == nil, err
 }
 
 func (w work) path(sub ooo.Subscription) string {

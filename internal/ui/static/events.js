@@ -26,6 +26,7 @@ export function title(e) {
     case "unknown": return "can’t be read";
     case "known": return "can be read again";
     case "started": return "monitoring started";
+    case "stopped": return "monitoring stopped";
     case "resend": return "to be told again";
     case "overtaken": return "overtaken by a newer state";
     default: return e.kind;

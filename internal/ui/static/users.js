@@ -39,7 +39,7 @@ function cover(u, wanted) {
 function row(u, wanted) {
   const [kind, text, more] = stateOf(u), [said, when, trouble] = told(u), [covered, until] = cover(u, wanted);
   return h("tr", { "data-email": u.email },
-    h("td", {}, h("a", { class: "who", href: userLink(u.email) }, h("b", {}, u.name || u.email), h("small", {}, u.name ? u.email : "not looked up yet"))),
+    h("td", {}, h("a", { class: "who", href: userLink(u.email) }, h("b", {}, u.name || u.email), h("small", {}, u.name ? u.email : u.reason || (u.checkedAt ? "" : "not looked up yet")))),
     h("td", { class: "is", title: u.reason }, h("span", { class: `mark ${kind}` }, text), more && h("span", { class: "sub" }, more)),
     h("td", { class: "read" }, ago(u.checkedAt)),
     h("td", { class: "told", title: trouble || undefined }, said, when, trouble && h("span", { class: "sub" }, trouble)),
