@@ -45,7 +45,7 @@ var mutants = []mutant{
 		{"internal/deliver/deliver.go", "answer := d.cfg.Mediator.SetStatus(ctx, parcel)", "d.cfg.Mediator.SetStatus(ctx, parcel)\n\tanswer := d.cfg.Mediator.SetStatus(ctx, parcel)"},
 	}, quietly, "SIGTERM"},
 	{"who is monitored already starts anew at each sync", []edit{
-		{"internal/redisstore/monitor.go", "if not was then\n\tredis.call('HDEL'", "if true then\n\tredis.call('HDEL'"},
+		{"internal/redisstore/monitor.go", "if not was then\n\tdrop(", "if true then\n\tdrop("},
 	}, quietly, "SIGTERM"},
 	{"acknowledgements are missing in the history", []edit{
 		{"internal/redisstore/delivery.go", "\ttell(ms(now), 'delivered', 'seq', ARGV[3], 'attempt', ARGV[8], 'wid', ARGV[9])\n", ""},
