@@ -37,6 +37,8 @@ func TestBashCompletes(t *testing.T) {
 		"a command":                       {[]string{"us"}, []string{"users"}},
 		"nothing hidden":                  {[]string{"com"}, []string{"completion"}},
 		"a command's command":             {[]string{"users", "re"}, []string{"remove", "resend"}},
+		"history":                         {[]string{"users", "hi"}, []string{"history"}},
+		"a flag of history":               {[]string{"users", "history", "--li"}, []string{"--limit"}},
 		"after a flag with a value":       {[]string{"users", "--server", "http://x", "sh"}, []string{"show"}},
 		"after a flag with an =":          {[]string{"users", "--server", "=", "http://x", "sh"}, []string{"show"}},
 		"after a switch":                  {[]string{"users", "--json", "sh"}, []string{"show"}},

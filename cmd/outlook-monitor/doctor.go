@@ -126,6 +126,9 @@ func (p *patient) config() doctor.Config {
 		NotificationPath: webhook.NotificationPath, LifecyclePath: webhook.LifecyclePath,
 		Listen: standIn{p.settings, slog.New(slog.DiscardHandler)}.listen,
 	}
+	if p.settings.Tunnel.Kind == config.AgentTunnel {
+		cfg.Agent = p.askAgent
+	}
 	if p.graph != nil {
 		cfg.Graph = examinedGraph{p.graph, p.logsInAs}
 	}

@@ -163,6 +163,29 @@ func TestDoctorFindsEachFault(t *testing.T) {
 	}
 }
 
+func TestDoctorAsksForTheTunnel(t *testing.T) {
+	w := world(t, "", graphsim.Config{Seed: 66})
+	agent := startAgent(t)
+	w.env["PUBLIC_URL"], w.env["MONITOR_TOKEN"] = "", "the-token"
+	listen := w.env["LISTEN_ADDR"]
+	_, port, _ := strings.Cut(listen, ":")
+	ask := func(kind, want string) {
+		t.Helper()
+		w.env["TUNNEL"] = kind
+		report, _ := w.examine()
+		if got := found(report, "public URL"); !strings.Contains(got, want) {
+			t.Errorf("public URL with TUNNEL=%s = %s, want %q", kind, got, want)
+		}
+	}
+	w.env["NGROK_AGENT_URL"] = agent.URL
+	ask("agent", "failed: the agent has no https tunnel to port "+port+" → start one with: ngrok http "+port)
+	agent.leads("http://"+listen, listen)
+	ask("agent", "ok: the handshake works at http://"+listen)
+	delete(w.env, "NGROK_AGENT_URL")
+	w.env["NGROK_AUTHTOKEN"] = "a-token"
+	ask("ngrok", "skipped: with TUNNEL=ngrok there is a URL only while outlook-monitor serve runs")
+}
+
 func TestDoctorIsAskedWrongly(t *testing.T) {
 	w := world(t, "", graphsim.Config{Seed: 63})
 	for name, args := range map[string][]string{

@@ -17,6 +17,7 @@ import (
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/redisstore"
+	"outlook-monitor/internal/tunnel"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -73,6 +74,21 @@ func (r examinedRedis) Describe(ctx context.Context) (doctor.RedisFacts, error) 
 		}
 	}
 	return facts, nil
+}
+
+// askAgent returns the URL of the tunnel that leads to LISTEN_ADDR.
+func (p *patient) askAgent(ctx context.Context) (string, error) {
+	_, port, err := net.SplitHostPort(p.settings.ListenAddr)
+	if err != nil {
+		return "", errors.New("LISTEN_ADDR has no port: write one such as :8080")
+	}
+	agent, err := tunnel.NewAgent(tunnel.AgentConfig{
+		API: p.settings.Tunnel.AgentURL.Reveal(), Port: port, Opened: func(string) {},
+	})
+	if err != nil {
+		return "", err
+	}
+	return agent.URL(ctx)
 }
 
 // standIn answers Graph in place of a service that does not run.

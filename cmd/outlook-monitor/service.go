@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -109,6 +110,7 @@ func (s *service) openGraph() (err error) {
 		CertificatePassword: g.CertificatePassword.Reveal(), FederatedTokenFile: g.FederatedTokenFile,
 		ManagedIdentity: g.Credential == config.ManagedIdentity, ManagedIdentityClientID: g.ClientID,
 		RootCAs: s.cfg.roots, Observe: s.graphAnswered, Log: s.log,
+		LoginFailed: sync.OnceFunc(func() { s.log.Warn("no login to Microsoft Graph works: see outlook-monitor doctor") }),
 	}
 	if s.graph, err = graph.New(cfg); err != nil {
 		return usage{"outlook-monitor: " + err.Error()}

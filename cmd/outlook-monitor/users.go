@@ -28,15 +28,16 @@ type usersCmd struct {
 	Token  config.Secret `name:"token" env:"MONITOR_TOKEN" placeholder:"SECRET" help:"The service's MONITOR_TOKEN."`
 	JSON   bool          `name:"json" help:"Print the service's JSON instead of text."`
 
-	List   usersListCmd   `cmd:"" help:"List the monitored users."`
-	Show   usersShowCmd   `cmd:"" help:"Show what is known of a user."`
-	Add    usersAddCmd    `cmd:"" help:"Start to monitor a user."`
-	Remove usersRemoveCmd `cmd:"" help:"Stop to monitor a user."`
-	Check  usersCheckCmd  `cmd:"" help:"Read a user's mailbox now."`
-	Resend usersResendCmd `cmd:"" help:"Tell the mediator a user's present state again."`
-	Watch  usersWatchCmd  `cmd:"" help:"Follow changes of all users, or of one, until Ctrl-C."`
-	Export usersExportCmd `cmd:"" help:"Write the monitored users as lines of JSON, to move or keep them."`
-	Import usersImportCmd `cmd:"" help:"Monitor all users of an export."`
+	List    usersListCmd    `cmd:"" help:"List the monitored users."`
+	Show    usersShowCmd    `cmd:"" help:"Show what is known of a user."`
+	History usersHistoryCmd `cmd:"" help:"Show what happened to a user, newest first."`
+	Add     usersAddCmd     `cmd:"" help:"Start to monitor a user."`
+	Remove  usersRemoveCmd  `cmd:"" help:"Stop to monitor a user."`
+	Check   usersCheckCmd   `cmd:"" help:"Read a user's mailbox now."`
+	Resend  usersResendCmd  `cmd:"" help:"Tell the mediator a user's present state again."`
+	Watch   usersWatchCmd   `cmd:"" help:"Follow changes of all users, or of one, until Ctrl-C."`
+	Export  usersExportCmd  `cmd:"" help:"Write the monitored users as lines of JSON, to move or keep them."`
+	Import  usersImportCmd  `cmd:"" help:"Monitor all users of an export."`
 }
 
 const defaultServer = "http://127.0.0.1:8080"
@@ -82,13 +83,13 @@ func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 		return json.NewEncoder(out).Encode(map[string]any{"users": all})
 	}
 	table := newTable(out)
-	table.row("EMAIL", "STATE", "OUT OF OFFICE", "CHECKED", "DELIVERY")
+	table.row("EMAIL", "STATE", "OUT OF OFFICE", "CHECKED", "DELIVERY", "REASON")
 	for _, raw := range all {
 		var u userView
 		if err := json.Unmarshal(raw, &u); err != nil {
 			return errNotOurs(api.base)
 		}
-		table.row(u.Email, u.State, u.away(), instant(u.CheckedAt), u.Delivery.State)
+		table.row(u.Email, u.State, u.away(), instant(u.CheckedAt), u.Delivery.State, shortened(u.Reason))
 	}
 	return table.Flush()
 }

@@ -193,6 +193,75 @@ func TestDevEndsWithCtrlC(t *testing.T) {
 	}
 }
 
+// TestDevEndsWithAKill sends it to a script in the background of a terminal's
+// shell, at each thing that it may be about.
+func TestDevEndsWithAKill(t *testing.T) {
+	tests := map[string]struct {
+		tool, text string // what takes its time
+		started    int
+	}{
+		"while it runs":                   {"", "", 3},
+		"while it builds":                 {"tools/go", "#!/bin/sh\n(trap 'echo >compiler.ended; exit' TERM; echo \"go $$\" >>started; sleep 1000 & wait) &\nwait\n", 1},
+		"while the local Graph is silent": {"fake/graphsim", "#!/bin/sh\necho \"graphsim $$\" >>started\nexec sleep 1000\n", 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := openDevWorkshop(t)
+			if tt.tool != "" {
+				w.write(t, tt.tool, tt.text)
+			}
+			d := &dev{workshop: w, t: t, cmd: w.run(nil, "-c", "set -m; scripts/dev & echo $! >dev.id; wait $!; echo $? >code")}
+			shell, err := exec.LookPath("bash")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.cmd.Path, d.cmd.Dir = shell, w.dir
+			term := onTerminal(t, d.cmd)
+			running := func() (n int) {
+				for _, ids := range d.started() {
+					n += len(ids)
+				}
+				return n
+			}
+			d.eventually("it is about it", func() bool { return running() == tt.started })
+			id, err := strconv.Atoi(w.note(t, "dev.id"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(id, syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			_ = d.cmd.Wait()
+			if code := w.note(t, "code"); code != "0" {
+				t.Errorf("exit code = %s, want 0; screen %q", code, term.shown())
+			}
+			if tt.tool == "tools/go" {
+				d.eventually("what go started has ended", func() bool { _, err := os.Stat(filepath.Join(w.dir, "compiler.ended")); return err == nil })
+			}
+			for name, ids := range d.started() {
+				for _, id := range ids {
+					if alive(id) {
+						t.Errorf("%s is left over", name)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestDevHelps(t *testing.T) {
+	for _, flag := range []string{"--help", "-h"} {
+		d := openDevWorkshop(t).dev(t, nil, "--poll-interval", "1s", flag)
+		_ = d.cmd.Wait()
+		if code := d.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(d.shown(), "scripts/dev [--real]") || strings.Contains(d.shown(), "set -euo") {
+			t.Errorf("exit code of %s = %d, shown %q, want 0 and the help alone", flag, code, d.shown())
+		}
+		if len(d.started()) > 0 {
+			t.Errorf("started = %v, want nothing", d.started())
+		}
+	}
+}
+
 func TestDevWithTheRealTenant(t *testing.T) {
 	w := openDevWorkshop(t)
 	d := w.dev(t, map[string]string{"AZURE_TENANT_ID": "t", "PUBLIC_URL": "https://old.example", "MEDIATOR_URL": "http://m.example"}, "--tunnel", "agent", "--real")

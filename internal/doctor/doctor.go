@@ -80,6 +80,11 @@ type Config struct {
 	// error is that of net.Listen.
 	Listen func(ctx context.Context) (stop func(), err error)
 
+	// Agent returns the URL of the tunnel that an agent leads to LISTEN_ADDR. The
+	// error says what is wrong, and after a colon what to do. It is asked with
+	// TUNNEL=agent alone; nil: it can't be asked.
+	Agent func(ctx context.Context) (string, error)
+
 	Roots *x509.CertPool // trusted for all that is asked here; nil: the system's
 	Each  func(Result)   // hears of each result at once; it may be nil
 }
@@ -190,7 +195,7 @@ func (e *examination) checks() []check {
 		{name: mailboxCheck, after: reading, run: e.mailbox},
 		{name: certificatesCheck, settings: certSettings, run: e.certificates},
 		{name: listenCheck, settings: []string{"LISTEN_ADDR", "PORT", "TLS_CERT_FILE", "TLS_KEY_FILE"}, run: e.listen},
-		{name: publicCheck, settings: []string{"PUBLIC_URL"}, run: e.public},
+		{name: publicCheck, settings: []string{"PUBLIC_URL", "TUNNEL", "NGROK_AGENT_URL"}, run: e.public},
 		{name: subscriptionCheck, settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"},
 			after: covering, limit: subscribeTime, run: e.subscription},
 		{name: redisCheck, settings: []string{"REDIS_URL"}, run: e.redis},

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -48,9 +49,12 @@ var waysIn = remedies{
 
 // public makes the handshake that Graph makes before it takes a subscription.
 func (e *examination) public(ctx context.Context) verdict {
+	if v := e.askAgent(ctx); v.status == Failed {
+		return v
+	}
 	s := e.cfg.Settings
 	if s.PublicURL.IsZero() && e.tunnelled() {
-		return skipped("TUNNEL=%s gives the address when the service runs; /readyz then says whether Graph comes through", s.Tunnel.Kind)
+		return skipped("with TUNNEL=%s there is a URL only while outlook-monitor serve runs; /readyz then says whether Graph comes through", s.Tunnel.Kind)
 	}
 	if s.PublicURL.IsZero() {
 		return warning(fmt.Sprintf("not set: no subscriptions, each mailbox is read every %v and nothing is seen sooner", s.PollInterval),
@@ -87,6 +91,21 @@ func (e *examination) public(ctx context.Context) verdict {
 			"if another address is told outside (split DNS), all is well: --subscribe --user EMAIL proves it")
 	}
 	return well("the handshake works at %s in %s, %s", s.PublicURL, took(slowest), secured(last.tls))
+}
+
+// askAgent has the URL of an agent's tunnel looked at from now on. The verdict is
+// Failed if there is none.
+func (e *examination) askAgent(ctx context.Context) verdict {
+	if e.cfg.Settings.Tunnel.Kind != config.AgentTunnel || e.cfg.Agent == nil {
+		return verdict{}
+	}
+	public, err := e.cfg.Agent(ctx)
+	if err != nil {
+		found, remedy := sentence(err.Error())
+		return failed(found, cmp.Or(remedy, "look at the ngrok agent"))
+	}
+	e.cfg.Settings.PublicURL = config.NewURL(public)
+	return verdict{}
 }
 
 // tunnelled says whether the service gets its public URL from a tunnel.

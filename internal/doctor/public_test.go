@@ -1,6 +1,8 @@
 package doctor_test
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -107,7 +109,37 @@ func TestPublicURLSeenFromOutside(t *testing.T) {
 	t.Run("a tunnel will give it", func(t *testing.T) {
 		w := newWorld(t)
 		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["NGROK_AUTHTOKEN"] = "", "ngrok", secret
-		wants(t, w.check("public URL"), doctor.Skipped, "TUNNEL=ngrok", "")
+		wants(t, w.check("public URL"), doctor.Skipped, "TUNNEL=ngrok there is a URL only while outlook-monitor serve runs", "")
+	})
+	t.Run("an agent has a tunnel", func(t *testing.T) {
+		w := newWorld(t)
+		service := w.env["PUBLIC_URL"]
+		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["MONITOR_TOKEN"] = "", "agent", secret
+		w.cfg.Agent = func(context.Context) (string, error) { return service, nil }
+		w.cfg.User, w.cfg.Subscribe = ann, true
+		wants(t, w.check("public URL"), doctor.OK, "the handshake works at "+service, "")
+		wants(t, w.check("subscription"), doctor.OK, "Graph reached PUBLIC_URL", "")
+		if !strings.HasPrefix(w.graph.asked.NotificationURL, service) {
+			t.Errorf("notifications were wanted at %q, want them at %s", w.graph.asked.NotificationURL, service)
+		}
+	})
+	t.Run("an agent has a tunnel to somebody else", func(t *testing.T) {
+		w := newWorld(t)
+		server := httptest.NewServer(answers(404, "text/plain", "nothing"))
+		defer server.Close()
+		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["MONITOR_TOKEN"] = "", "agent", secret
+		w.cfg.Agent = func(context.Context) (string, error) { return server.URL, nil }
+		wants(t, w.check("public URL"), doctor.Failed, "another server answers 404", "LISTEN_ADDR")
+	})
+	t.Run("an agent has none", func(t *testing.T) {
+		w := newWorld(t)
+		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["MONITOR_TOKEN"] = "", "agent", secret
+		w.cfg.Agent = func(context.Context) (string, error) {
+			return "", errors.New("the agent does not answer: start it with: ngrok http 8080")
+		}
+		w.cfg.User, w.cfg.Subscribe = ann, true
+		wants(t, w.check("public URL"), doctor.Failed, "the agent does not answer", "start it with: ngrok http 8080")
+		wants(t, w.check("subscription"), doctor.Skipped, "no URL of the tunnel", "")
 	})
 	t.Run("this machine alone can reach it", func(t *testing.T) {
 		w := newWorld(t)

@@ -26,7 +26,7 @@ func (e *examination) subscription(ctx context.Context) verdict {
 	case !e.cfg.Subscribe:
 		return skipped("prove it with --subscribe --user EMAIL: one is made and deleted")
 	case s.PublicURL.IsZero() && e.tunnelled():
-		return skipped("the tunnel is open only while the service runs")
+		return skipped("there is no URL of the tunnel to prove")
 	case s.PublicURL.IsZero():
 		return skipped("PUBLIC_URL must be set first")
 	case len(s.Resources) == 0:

@@ -40,7 +40,9 @@ type Config struct {
 	// Observe hears of every answer: what was asked, the HTTP status (0: no
 	// answer) and how long it took. It may be nil.
 	Observe func(operation string, status int, took time.Duration)
-	Log     *slog.Logger
+	// LoginFailed is called after each login that failed. It may be nil.
+	LoginFailed func()
+	Log         *slog.Logger
 }
 
 // How long one call may take, with all that it needs: a token, a second try
@@ -74,6 +76,9 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, int, time.Duration) {}
 	}
+	if cfg.LoginFailed == nil {
+		cfg.LoginFailed = func() {}
+	}
 	transport := newTransport(cfg.RootCAs)
 	login, err := newLogin(cfg, endpoint, authority, transport)
 	if err != nil {
@@ -82,7 +87,7 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{endpoint: endpoint, authority: authority}
 	c.door = &door{
 		endpoint: endpoint, transport: transport,
-		tokens:  newTokens(login.fetch, cfg.Log),
+		tokens:  newTokens(login.fetch, cfg.LoginFailed, cfg.Log),
 		observe: cfg.Observe, log: cfg.Log,
 	}
 	// The door authenticates and refuses; the adapter only encodes and decodes.

@@ -33,8 +33,9 @@ func (t *token) life() time.Duration { return t.expires.Sub(t.fetched) }
 
 // tokens keeps one token and replaces it.
 type tokens struct {
-	fetch func(ctx context.Context, claims string) (azcore.AccessToken, error)
-	log   *slog.Logger
+	fetch   func(ctx context.Context, claims string) (azcore.AccessToken, error)
+	failing func() // hears of each failure
+	log     *slog.Logger
 
 	current atomic.Pointer[token]
 	busy    chan struct{} // capacity 1: who holds it may fetch and touch what follows
@@ -45,8 +46,8 @@ type tokens struct {
 	forced   time.Time // when a refused token was replaced last
 }
 
-func newTokens(fetch func(context.Context, string) (azcore.AccessToken, error), log *slog.Logger) *tokens {
-	return &tokens{fetch: fetch, log: log, busy: make(chan struct{}, 1)}
+func newTokens(fetch func(context.Context, string) (azcore.AccessToken, error), failing func(), log *slog.Logger) *tokens {
+	return &tokens{fetch: fetch, failing: failing, log: log, busy: make(chan struct{}, 1)}
 }
 
 // Waits between logins.
@@ -104,6 +105,7 @@ func (t *tokens) login(ctx context.Context, claims string) (*token, error) {
 		t.failed = err
 		t.retry = now.Add(loginWait(t.failures))
 		t.log.WarnContext(ctx, "login failed, will try again", "err", err, "failures", t.failures)
+		t.failing()
 		return nil, err
 	}
 	if t.failures > 0 {

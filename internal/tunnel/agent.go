@@ -83,6 +83,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 }
 
+// URL asks the agent once. The error says what to do.
+func (a *Agent) URL(ctx context.Context) (string, error) {
+	defer a.client.CloseIdleConnections()
+	return a.look(ctx, "")
+}
+
 // look asks the agent once. Of several tunnels the one that was told stays, or
 // else it is the first by name. The error says what to do.
 func (a *Agent) look(ctx context.Context, told string) (string, error) {

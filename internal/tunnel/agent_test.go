@@ -67,6 +67,36 @@ func TestTheAgentsTunnelIsFound(t *testing.T) {
 	}
 }
 
+func TestTheAgentIsAskedOnce(t *testing.T) {
+	const ours = "https://ours.ngrok-free.app"
+	tests := map[string]struct {
+		status int
+		body   string
+		want   string // a URL, or what the error says
+	}{
+		"a tunnel to our port": {http.StatusOK, tunnels("a", ours, "http://localhost:8080"), ours},
+		"none to our port":     {http.StatusOK, tunnels("a", ours, "http://localhost:80"), "start one with: ngrok http 8080"},
+		"what is no agent":     {http.StatusNotFound, "not found", "set NGROK_AGENT_URL"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			agent := newFakeAgent(t)
+			agent.status, agent.body = tt.status, tt.body
+			a, err := tunnel.NewAgent(tunnel.AgentConfig{API: agent.server.URL, Port: "8080", Opened: func(string) {}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := a.URL(t.Context())
+			if err != nil {
+				got = err.Error()
+			}
+			if !strings.Contains(got, tt.want) {
+				t.Errorf("URL = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestEachURLOfTheAgentIsToldOnce(t *testing.T) {
 	agent := newFakeAgent(t)
 	heard, log := follow(t, agent.server.URL)
