@@ -89,6 +89,8 @@ type Finished struct {
 	// long after the last time if nothing came between. If it is zero too, the
 	// user leaves the queue unless marked meanwhile.
 	Every time.Duration
+	// From, with Every, is the earliest time; zero: any.
+	From time.Time
 
 	// Failed adds to Claim.Failures of the next claim; otherwise they are reset.
 	Failed bool

@@ -239,29 +239,29 @@ func (s *Store) Extend(ctx context.Context, q ooo.Queue, claims []ooo.Claim, lea
 //
 //	KEYS   as shardKeys
 //	ARGV   shard, of how many; then key, token, next ms (0: by every), every ms
-//	       (0 too: leaves), floor ms, failures +1 | 0 | -1 (reset), read 0|1; and so on
+//	       (0 too: leaves), from ms (the earliest then), floor ms, failures +1 | 0 | -1 (reset), read 0|1; and so on
 //	result score of the next ('' if none)
 var done = queueScript(`
 local q, keys = Q(1), {}
-for i = 3, #ARGV, 7 do keys[#keys+1] = ARGV[i] end
+for i = 3, #ARGV, 8 do keys[#keys+1] = ARGV[i] end
 local held = redis.call('HMGET', q.held, unpack(keys))
 local again = redis.call('HMGET', q.again, unpack(keys))
 local places = slots(q)
 local free, due, read = {}, {}, {}
 for n, key in ipairs(keys) do
-	local i = 7*n - 4
+	local i = 8*n - 5
 	if held[n] == ARGV[i+1] then
-		local next, every, floor = tonumber(ARGV[i+2]), tonumber(ARGV[i+3]), tonumber(ARGV[i+4])
-		if next == 0 and every > 0 then next = tick(key, every, places, ARGV[1] / ARGV[2]) end
-		if ARGV[i+5] == '1' then redis.call('HINCRBY', q.fails, key, 1)
-		elseif ARGV[i+5] == '-1' then redis.call('HDEL', q.fails, key) end
+		local next, every, floor = tonumber(ARGV[i+2]), tonumber(ARGV[i+3]), tonumber(ARGV[i+5])
+		if next == 0 and every > 0 then next = math.max(tick(key, every, places, ARGV[1] / ARGV[2]), tonumber(ARGV[i+4])) end
+		if ARGV[i+6] == '1' then redis.call('HINCRBY', q.fails, key, 1)
+		elseif ARGV[i+6] == '-1' then redis.call('HDEL', q.fails, key) end
 		if again[n] or next == 0 or floor > now then
 			release(q, key, next, floor)
 		else
 			free[#free+1] = key
 			due[#due+1], due[#due+2] = ms(next), key
 		end
-		if ARGV[i+6] == '1' and again[n] ~= 'x' then
+		if ARGV[i+7] == '1' and again[n] ~= 'x' then
 			read[#read+1], read[#read+2] = key, ms(now)
 		end
 	end
@@ -293,13 +293,13 @@ func (s *Store) Done(ctx context.Context, q ooo.Queue, finished []ooo.Finished) 
 		}
 		shard := shardOf(f.Claim.Key)
 		at, some := open[shard]
-		if !some || len(calls[at].args) >= 2+7*doneChunk {
+		if !some || len(calls[at].args) >= 2+8*doneChunk {
 			at = len(calls)
 			open[shard] = at
 			calls = append(calls, call{shardKeys(shard, q), []any{shard, shards}})
 			touched = append(touched, shard)
 		}
-		calls[at].args = append(calls[at].args, string(f.Claim.Key), f.Claim.Token, toMS(f.Next), f.Every.Milliseconds(), toMS(f.NotBefore), failures, flag(f.Read))
+		calls[at].args = append(calls[at].args, string(f.Claim.Key), f.Claim.Token, toMS(f.Next), f.Every.Milliseconds(), toMS(f.From), toMS(f.NotBefore), failures, flag(f.Read))
 	}
 	asked := s.boards[q].asking()
 	answers, err := s.runAll(ctx, done, calls)

@@ -121,6 +121,16 @@ var queueSuite = map[string]func(t *testing.T, s store){
 			t.Errorf("Claim = %+v, want ann given back until later", got)
 		}
 	},
+	"a user comes back to its place no sooner than it was said": func(t *testing.T, s store) {
+		c := s.claim(ooo.ReadQueue, s.start("ann"), long)
+		from := s.now().Add(50 * time.Minute)
+		s.must(s.Done(t.Context(), ooo.ReadQueue, []ooo.Finished{{Claim: c, Every: time.Minute, From: from}}))
+		_, err := s.Mark(t.Context(), ooo.ReadQueue, ooo.Mark{Key: c.Key, Source: ooo.SourceNotification, Urgent: true})
+		s.must(err)
+		if c = s.claim(ooo.ReadQueue, c.Key, long); c.Lead < 49*time.Minute || c.Lead > 51*time.Minute {
+			t.Errorf("Claim = %+v, want it due in 50 minutes otherwise", c)
+		}
+	},
 	"a claim tells how much sooner the mark made it due": func(t *testing.T, s store) {
 		c := s.claim(ooo.ReadQueue, s.start("ann"), long)
 		s.done(c, s.now().Add(time.Hour))

@@ -26,7 +26,7 @@ func (w *Watcher) read(ctx context.Context, clock due.Clock, claims []ooo.Claim)
 	readings := w.ask(ctx, ids, known)
 	finished := make([]ooo.Finished, 0, len(claims))
 	for i, c := range claims {
-		f, outcome := w.conclude(ctx, clock, c, readings[i])
+		f, outcome := w.conclude(ctx, clock, c, readings[i], began)
 		w.cfg.Looked(outcome, began.Sub(c.Due))
 		if outcome != Stale {
 			finished = append(finished, f)
@@ -116,12 +116,23 @@ func (w *Watcher) unstored(ctx context.Context, clock due.Clock, c ooo.Claim, er
 	return []ooo.Finished{{Claim: c, Every: w.cfg.Interval, Failed: true}}
 }
 
+// again says when a user whose read began then is due again: at its place, to which
+// it comes back by a small part of the interval at a time. If all that are late or
+// new came back at once, they would crowd out others, who would be late then.
+func (w *Watcher) again(c ooo.Claim, began time.Time) ooo.Finished {
+	f := ooo.Finished{Claim: c, Read: true, Every: w.cfg.Interval}
+	if c.Source == ooo.SourcePoll { // a look between keeps nobody from its place
+		f.From = began.Add(w.cfg.Interval - w.cfg.Interval/32)
+	}
+	return f
+}
+
 // conclude says what one reading means.
-func (w *Watcher) conclude(ctx context.Context, clock due.Clock, c ooo.Claim, r ooo.Reading) (ooo.Finished, Outcome) {
+func (w *Watcher) conclude(ctx context.Context, clock due.Clock, c ooo.Claim, r ooo.Reading, began time.Time) (ooo.Finished, Outcome) {
 	if r.Err != nil {
 		return w.failed(ctx, clock, c, r.Err)
 	}
-	f := ooo.Finished{Claim: c, Read: true, Every: w.cfg.Interval}
+	f := w.again(c, began)
 	outcome := Unchanged
 	if !r.Same {
 		fingerprint := r.Setting.Fingerprint() + w.cfg.Policy.Tag()

@@ -98,6 +98,9 @@ func (w *world) Done(_ context.Context, q ooo.Queue, finished []ooo.Finished) er
 			w.due[q][key] = f.Next
 		case f.Every > 0:
 			w.due[q][key] = time.Now().Truncate(f.Every).Add(f.Every)
+			if f.From.After(w.due[q][key]) {
+				w.due[q][key] = f.From
+			}
 		default:
 			delete(w.due[q], key)
 		}
