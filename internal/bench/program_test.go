@@ -1,9 +1,10 @@
 package bench_test
 
 import (
-	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -86,19 +87,22 @@ func restart(w *world, r *replica) {
 	row(w.t, figure{name: "from the start until it is ready", value: ready.Seconds(), unit: "s"})
 	row(w.t, figure{name: "from the start until all have been read", value: time.Since(began).Seconds(), unit: "s"})
 	row(w.t, figure{name: "answers 429 of Graph", value: float64(w.graph.stats().Throttled)})
-	if dir := os.Getenv("BENCH_PROFILE"); dir != "" {
-		saveProfile(w, dir)
-	}
+	w.saveProfile(strconv.Itoa(len(w.graph.users)), 8)
 }
 
-// saveProfile keeps a CPU profile of the program, if it offers one.
-func saveProfile(w *world, dir string) {
+// saveProfile keeps a CPU profile of the program over some seconds, if
+// BENCH_PROFILE asks for it.
+func (w *world) saveProfile(name string, seconds int) {
 	w.t.Helper()
-	status, text := w.call(w.replicas[0], http.MethodGet, "/debug/pprof/profile?seconds=8", nil)
-	if status != http.StatusOK {
+	dir := os.Getenv("BENCH_PROFILE")
+	if dir == "" {
 		return
 	}
-	if err := os.WriteFile(fmt.Sprintf("%s/program-%d.pprof", dir, len(w.graph.users)), []byte(text), 0o600); err != nil {
-		w.t.Error(err)
+	status, text := w.call(w.replicas[0], http.MethodGet, "/debug/pprof/profile?seconds="+strconv.Itoa(seconds), nil)
+	if status != http.StatusOK {
+		w.t.Fatalf("the profile = %d %.200s, want 200", status, text)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "program-"+name+".pprof"), []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
 	}
 }

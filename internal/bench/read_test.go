@@ -40,6 +40,7 @@ func BenchmarkRead(b *testing.B) {
 			speed = append(speed, s.reads/s.span.Seconds())
 			p99 = append(p99, s.gapP99)
 		}
+		w.saveProfile("read", 20)
 		for _, r := range w.replicas {
 			r.end()
 		}
@@ -74,28 +75,33 @@ func (w *world) floors(rate float64, all *[len(floorWays)][]float64) {
 	}
 }
 
-// BenchmarkReadFloor shows what HTTP/1.1 and HTTP/2 cost the floor, at a rate and
-// as fast as it goes.
+// BenchmarkReadFloor shows what HTTP/1.1 and HTTP/2 cost the floor, at a rate of
+// 5,000 reads a second and as fast as it goes.
 func BenchmarkReadFloor(b *testing.B) {
 	w := newWorld(b, plan{users: 2000, quota: 1 << 30})
 	for b.Loop() {
 		heading(b, "the floor of reading: HTTP versions")
-		for _, rate := range []float64{5000, 0} {
+		for _, way := range []struct {
+			name  string
+			order floorOrder
+		}{
+			{"each batch at its own time", floorOrder{Rate: 5000}},
+			{"a sixteenth of a second's together", floorOrder{Rate: 5000, Burst: 1. / 16}},
+			{"as fast as it goes", floorOrder{}},
+		} {
 			for _, http1 := range []bool{false, true} {
+				o := way.order
+				o.Lanes, o.HTTP1 = 16, http1
 				name := "HTTP/2"
 				if http1 {
 					name = "HTTP/1.1"
 				}
-				if rate > 0 {
-					name += " at 5,000 reads a second"
-				} else {
-					name += " as fast as it goes"
-				}
+				name += ", " + way.name
 				graphBefore := cpuOf(b, w.graph.pid())
 				w.graph.resetStats()
-				cpu := w.floor(floorOrder{Rate: rate, Lanes: 16, HTTP1: http1}, 3)
+				cpu := w.floor(o, 3)
 				done := reads(w.graph.stats())
-				row(b, figure{name: name + ": CPU per read, client", value: 1e6 * median(cpu), unit: "µs"})
+				row(b, figure{name: name + ": CPU per read", value: 1e6 * median(cpu), unit: "µs"})
 				row(b, figure{name: name + ": CPU per read, local Graph", value: 1e6 * (cpuOf(b, w.graph.pid()) - graphBefore) / done, unit: "µs"})
 				row(b, figure{name: name + ": reads a second", value: done / (3 * floorSpan.Seconds()), unit: "/s"})
 			}

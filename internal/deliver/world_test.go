@@ -183,7 +183,8 @@ func (w *world) Next(ooo.Queue) (next time.Time) {
 	return next
 }
 
-func (w *world) Wake(ooo.Queue) <-chan struct{} { return w.wake }
+func (w *world) Wake(ooo.Queue) <-chan struct{}   { return w.wake }
+func (w *world) Recall(ooo.Queue) <-chan struct{} { return make(chan struct{}) }
 
 func (w *world) Begin(_ context.Context, c ooo.Claim) (ooo.Parcel, bool, error) {
 	w.mu.Lock()

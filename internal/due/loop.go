@@ -18,9 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -40,6 +38,9 @@ type Queue interface {
 	Done(ctx context.Context, q ooo.Queue, finished []ooo.Finished) error
 	// Wake gets a value when something became due sooner than Claim said.
 	Wake(q ooo.Queue) <-chan struct{}
+	// Recall gets a value when something that is claimed was marked: it is due
+	// again as soon as it is given back.
+	Recall(q ooo.Queue) <-chan struct{}
 }
 
 // Clock tells the time that replicas share: Redis' clock when the claim was
@@ -65,7 +66,7 @@ type Config struct {
 	Work func(ctx context.Context, clock Clock, claims []ooo.Claim) []ooo.Finished
 
 	Pace   time.Duration // least time between two looks without a wake-up; default 20 ms
-	Gather time.Duration // how long finished work may wait for more before it is given back; default: not
+	Gather time.Duration // how long finished work may wait for more before it is given back; default: Pace
 	Idle   time.Duration // most time between two looks; default 15 s
 	Grace  time.Duration // for the work in hand when stopping; default 8 s
 	Log    *slog.Logger
@@ -75,37 +76,20 @@ type Config struct {
 type Loop struct {
 	cfg     Config
 	results chan result   // capacity Workers: a finished piece never waits
-	pieces  map[int]*hand // in hand, by number; only Run touches it
+	pieces  map[int]*hand // in hand, by number; only Run touches it, as all below
 	number  int
+	idle    chan func() // takes a piece of work when a worker waits for one
 
 	finished []ooo.Finished // not yet given back
 	silent   time.Duration  // wait while Redis is away; 0 while it answers
 
-	looked time.Time   // when the queue was last looked at
-	next   time.Time   // when it will be
-	timer  *time.Timer // goes off then
-	woken  time.Time   // when something in hand may last have been marked
-	full   bool        // the last look found no worker free
-	eager  bool        // somebody waits for what is finished
-}
-
-// hand is a piece of work in hand.
-type hand struct {
-	claims []ooo.Claim
-	began  time.Time
-	until  atomic.Pointer[time.Time] // the lease, counted from before it was asked for
-	cancel context.CancelCauseFunc
-	alarm  *time.Timer // cancels at until, even while the loop waits for Redis
-}
-
-type handKey struct{}
-
-// Held says whether the lease of the work that has this context still lasts. A
-// process that was stopped for a while finds that out here first, and should
-// look before it does what can't be undone.
-func Held(ctx context.Context) bool {
-	h, ok := ctx.Value(handKey{}).(*hand)
-	return !ok || time.Now().Before(*h.until.Load())
+	looked   time.Time // when the queue was last looked at
+	clock    Clock     // by what it answered then
+	next     time.Time // when it will be
+	give     time.Time // when what is finished will be given back; zero: nothing is
+	recalled time.Time // when something in hand may last have been marked
+	full     bool      // the last look found no worker free
+	eager    bool      // somebody waits for what is finished
 }
 
 type result struct {
@@ -120,10 +104,11 @@ const maxClaims = 500
 // a Cluster that hangs must not let the claims on the others run out.
 const patience = 4
 
+// firstSilence is the wait after Redis did not answer for the first time.
+const firstSilence = 50 * time.Millisecond
+
 // wakePace is the least time between two looks when marks come in a storm.
 const wakePace = 2 * time.Millisecond
-
-var errLeaseLost = errors.New("the lease was lost")
 
 // New returns a loop that is ready to Run.
 func New(cfg Config) (*Loop, error) {
@@ -150,7 +135,7 @@ func New(cfg Config) (*Loop, error) {
 	cfg.Pace = orDefault(cfg.Pace, 20*time.Millisecond)
 	cfg.Idle = orDefault(cfg.Idle, 15*time.Second)
 	cfg.Grace = orDefault(cfg.Grace, 8*time.Second)
-	return &Loop{cfg: cfg, results: make(chan result, cfg.Workers), pieces: map[int]*hand{}}, nil
+	return &Loop{cfg: cfg, results: make(chan result, cfg.Workers), pieces: map[int]*hand{}, idle: make(chan func())}, nil
 }
 
 func orDefault(d, standard time.Duration) time.Duration {
@@ -172,14 +157,15 @@ func singly(claims []ooo.Claim) [][]ooo.Claim {
 func (l *Loop) Run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(context.Canceled)
-	var running sync.WaitGroup
-	defer running.Wait()
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer close(l.idle)
 
 	extend := time.NewTicker(l.cfg.Lease / 3)
 	defer extend.Stop()
-	l.timer = time.NewTimer(0)
-	defer l.timer.Stop()
-	wake := l.cfg.Queue.Wake(l.cfg.Name)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	wake, recall := l.cfg.Queue.Wake(l.cfg.Name), l.cfg.Queue.Recall(l.cfg.Name)
 	for {
 		select {
 		case <-ctx.Done():
@@ -187,88 +173,66 @@ func (l *Loop) Run(ctx context.Context) error {
 			return nil
 		case <-extend.C:
 			l.extend(ctx)
-			continue
 		case r := <-l.results:
-			l.by(l.take(r))
-			continue
+			l.take(r)
 		case <-wake:
-			l.woken = time.Now()
-			l.by(l.looked.Add(wakePace))
-			continue
-		case <-l.timer.C:
+			l.next = earlier(l.next, l.looked.Add(wakePace))
+		case <-recall:
+			if l.recalled = time.Now(); len(l.finished) > 0 {
+				l.hurry()
+			}
+		case <-timer.C:
 		}
-		l.looked = time.Now()
-		l.next = l.looked.Add(l.look(ctx, work, &running))
-		l.timer.Reset(time.Until(l.next))
+		if !time.Now().Before(l.next) {
+			wait := l.look(ctx, work, &workers)
+			l.next = time.Now().Add(wait)
+		}
+		if !l.give.IsZero() && !time.Now().Before(l.give) {
+			l.giveBack(ctx)
+		}
+		timer.Reset(time.Until(earlier(l.give, l.next)))
 	}
 }
 
-// by makes the loop look at the queue no later than at.
-func (l *Loop) by(at time.Time) {
-	if at.Before(l.next) {
-		l.next = at
-		l.timer.Reset(time.Until(at))
+// earlier returns the first of two times; a zero one is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
+	return a
 }
 
-// look claims what is due, starts the work on it, gives back what is finished,
-// which nobody waits for, and returns how long nothing will be due.
-func (l *Loop) look(ctx, work context.Context, running *sync.WaitGroup) time.Duration {
+// look claims what is due, starts the work on it, and returns how long nothing
+// will be due.
+func (l *Loop) look(ctx, work context.Context, workers *sync.WaitGroup) time.Duration {
 	for len(l.results) > 0 {
 		l.take(<-l.results)
 	}
+	l.looked = time.Now()
 	free := min(l.cfg.Workers, l.cfg.Room()) - len(l.pieces)
 	if l.full = free <= 0; l.full {
-		l.giveBack(ctx)
-		return l.cfg.Idle // a result wakes the loop
+		return l.cfg.Idle // a result ends it
 	}
-	asked := time.Now()
 	claiming, cancel := context.WithTimeout(ctx, l.cfg.Lease/patience)
 	batch, err := l.cfg.Queue.Claim(claiming, l.cfg.Name, min(maxClaims, free*l.cfg.Group), l.cfg.Lease)
 	cancel()
 	answered := time.Now()
 	if err != nil && len(batch.Claims) == 0 {
-		l.giveBack(ctx)
 		return l.away(ctx, err)
 	}
 	if l.silent > 0 {
 		l.silent = 0
 		l.cfg.Log.InfoContext(ctx, "the queue answers again", "queue", l.cfg.Name)
 	}
-	clock := func() time.Time { return batch.Now.Add(time.Since(answered)) } // late rather than early
+	l.clock = func() time.Time { return batch.Now.Add(time.Since(answered)) } // late rather than early
 	for _, claims := range l.cfg.Split(batch.Claims) {
-		l.begin(work, running, claims, asked, clock)
+		l.begin(work, workers, claims)
 	}
-	if !l.giveBack(ctx) {
-		return l.wait(batch, batch.Now)
-	}
-	if l.eager {
-		l.eager = false
-		return wakePace
-	}
-	// Some of those may be due before all that the claim knew of.
-	if next := l.cfg.Queue.Next(l.cfg.Name); !next.IsZero() && (batch.Next.IsZero() || next.Before(batch.Next)) {
-		batch.Next = next
-	}
-	return l.wait(batch, clock())
-}
-
-func (l *Loop) begin(work context.Context, running *sync.WaitGroup, claims []ooo.Claim, asked time.Time, clock Clock) {
-	ctx, cancel := context.WithCancelCause(work)
-	l.number++
-	number := l.number
-	h := &hand{claims: claims, began: asked, cancel: cancel}
-	h.until.Store(new(asked.Add(l.cfg.Lease)))
-	h.alarm = time.AfterFunc(time.Until(*h.until.Load()), func() { cancel(errLeaseLost) })
-	l.pieces[number] = h
-	ctx = context.WithValue(ctx, handKey{}, h)
-	running.Go(func() {
-		l.results <- result{number, l.cfg.Work(ctx, clock, claims)}
-	})
+	return l.wait(batch)
 }
 
 // wait returns how long nothing will be due, by the batch.
-func (l *Loop) wait(batch ooo.Batch, now time.Time) time.Duration {
+func (l *Loop) wait(batch ooo.Batch) time.Duration {
 	next := batch.Next
 	if batch.Hold.After(next) {
 		next = batch.Hold
@@ -276,43 +240,61 @@ func (l *Loop) wait(batch ooo.Batch, now time.Time) time.Duration {
 	if next.IsZero() {
 		return l.cfg.Idle
 	}
-	return min(max(next.Sub(now), l.cfg.Pace), l.cfg.Idle)
+	return min(max(next.Sub(batch.Now), l.cfg.Pace), l.cfg.Idle)
 }
 
-// take notes a finished piece and returns when to give it back: soon if somebody
-// waits for it, else when more has come together.
-func (l *Loop) take(r result) time.Time {
+// take notes a finished piece, to be given back soon if somebody waits for it,
+// else when more has come together.
+func (l *Loop) take(r result) {
 	h := l.pieces[r.number]
 	delete(l.pieces, r.number)
 	h.alarm.Stop()
 	h.cancel(nil)
+	if l.full {
+		l.next = earlier(l.next, l.looked.Add(l.cfg.Pace))
+	}
+	if len(r.finished) == 0 {
+		return
+	}
 	l.finished = append(l.finished, r.finished...)
-	if !l.woken.Before(h.began) {
-		l.eager = true
-		return l.looked.Add(wakePace)
+	if !l.recalled.Before(h.began) {
+		l.hurry()
+		return
 	}
 	at := l.looked.Add(l.cfg.Pace)
-	if gathered := time.Now().Add(l.cfg.Gather); gathered.After(at) && len(l.pieces) > 0 && !l.full {
+	if gathered := time.Now().Add(l.cfg.Gather); gathered.After(at) {
 		at = gathered
 	}
-	return at
+	l.give = earlier(l.give, at)
 }
 
-// giveBack tells the queue what is finished, and says whether it did. What Redis
-// doesn't take is offered again, but not for longer than leases last: then it is
-// claimed anew anyway.
-func (l *Loop) giveBack(ctx context.Context) bool {
-	if len(l.finished) == 0 {
-		return false
-	}
+// hurry gives back soon what is finished, for somebody waits for it.
+func (l *Loop) hurry() {
+	l.eager = true
+	l.give = earlier(l.give, l.looked.Add(wakePace))
+}
+
+// giveBack tells the queue what is finished. What Redis doesn't take is offered
+// again, but not for longer than leases last: then it is claimed anew anyway.
+func (l *Loop) giveBack(ctx context.Context) {
 	giving, cancel := context.WithTimeout(ctx, l.cfg.Lease/patience)
 	defer cancel()
 	err := l.cfg.Queue.Done(giving, l.cfg.Name, l.finished)
-	if err != nil && len(l.finished) < 10*maxClaims {
-		return false // the next Claim reports it
+	now := time.Now()
+	if err != nil && len(l.finished) < 10*maxClaims { // the next Claim reports it
+		l.give = now.Add(max(l.silent, firstSilence))
+		return
 	}
-	l.finished = l.finished[:0]
-	return err == nil
+	l.finished, l.give = l.finished[:0], time.Time{}
+	if l.eager {
+		l.eager = false
+		l.next = earlier(l.next, l.looked.Add(wakePace))
+		return
+	}
+	// Some of those may be due before all that the claim knew of.
+	if next := l.cfg.Queue.Next(l.cfg.Name); !next.IsZero() {
+		l.next = earlier(l.next, now.Add(max(next.Sub(l.clock()), l.cfg.Pace)))
+	}
 }
 
 // away logs the first of a row of failures and returns a wait that grows to 2 s.
@@ -323,39 +305,8 @@ func (l *Loop) away(ctx context.Context, err error) time.Duration {
 	if l.silent == 0 {
 		l.cfg.Log.WarnContext(ctx, "the queue does not answer, will try on", "queue", l.cfg.Name, "err", err)
 	}
-	l.silent = min(max(2*l.silent, 50*time.Millisecond), 2*time.Second)
+	l.silent = min(max(2*l.silent, firstSilence), 2*time.Second)
 	return l.silent
-}
-
-// extend keeps the leases of what is in hand and stops the work on what is lost.
-func (l *Loop) extend(ctx context.Context) {
-	now := time.Now()
-	var claims []ooo.Claim
-	for _, h := range l.pieces {
-		claims = append(claims, h.claims...)
-	}
-	if len(claims) == 0 {
-		return
-	}
-	extending, cancel := context.WithTimeout(ctx, l.cfg.Lease/patience)
-	defer cancel()
-	lost, err := l.cfg.Queue.Extend(extending, l.cfg.Name, claims, l.cfg.Lease)
-	if err != nil {
-		return // the alarms go off when the leases end
-	}
-	gone := make(map[string]bool, len(lost))
-	for _, c := range lost {
-		gone[c.Token+string(c.Key)] = true
-	}
-	for _, h := range l.pieces {
-		if slices.ContainsFunc(h.claims, func(c ooo.Claim) bool { return gone[c.Token+string(c.Key)] }) {
-			h.cancel(errLeaseLost)
-			continue
-		}
-		until := now.Add(l.cfg.Lease)
-		h.until.Store(&until)
-		h.alarm.Reset(time.Until(until))
-	}
 }
 
 // wind ends the loop: the work in hand gets the grace, and what it did not

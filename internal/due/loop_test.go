@@ -72,7 +72,7 @@ func TestWorkThatSomebodyWaitsForIsNotGathered(t *testing.T) {
 			}})
 		defer stop()
 		time.Sleep(500 * time.Millisecond)
-		q.wake <- struct{}{} // ann was marked while she is worked on
+		q.recall <- struct{}{} // ann was marked while she is worked on
 		time.Sleep(600 * time.Millisecond)
 		q.set(func() {
 			if len(q.finished) != 1 {

@@ -21,11 +21,12 @@ type queue struct {
 	err      error
 	slow     time.Duration // of Extend
 	wake     chan struct{}
+	recall   chan struct{}
 	finished []ooo.Finished
 }
 
 func newQueue(keys ...ooo.Key) *queue {
-	q := &queue{due: map[ooo.Key]time.Time{}, held: map[ooo.Key]string{}, lease: map[ooo.Key]time.Time{}, wake: make(chan struct{}, 1)}
+	q := &queue{due: map[ooo.Key]time.Time{}, held: map[ooo.Key]string{}, lease: map[ooo.Key]time.Time{}, wake: make(chan struct{}, 1), recall: make(chan struct{}, 1)}
 	for _, k := range keys {
 		q.due[k] = time.Now()
 	}
@@ -124,6 +125,8 @@ func (q *queue) Next(ooo.Queue) (next time.Time) {
 }
 
 func (q *queue) Wake(ooo.Queue) <-chan struct{} { return q.wake }
+
+func (q *queue) Recall(ooo.Queue) <-chan struct{} { return q.recall }
 
 func (q *queue) set(change func()) {
 	q.mu.Lock()

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 // next has something due. It saves asking shards in vain; it may be wrong when
 // another replica worked on a shard, so all are asked now and then.
 type board struct {
-	wake chan struct{} // capacity 1
+	wake   chan struct{} // capacity 1, as recall
+	recall chan struct{} // what is in hand was marked
 
 	mu    sync.Mutex
 	next  [shards]int64  // ms of Redis' clock, math.MaxInt64: empty; guarded by mu, as all below
@@ -31,7 +33,7 @@ const (
 	sweepEmpty = 29 * time.Second
 )
 
-func newBoard() *board { return &board{wake: make(chan struct{}, 1)} }
+func newBoard() *board { return &board{wake: make(chan struct{}, 1), recall: make(chan struct{}, 1)} }
 
 // asking returns what learn wants to know of the time before Redis was asked.
 func (b *board) asking() [shards]uint64 {
@@ -57,20 +59,22 @@ func (b *board) sooner(shard int) {
 	b.next[shard] = 0
 	b.heard[shard]++
 	b.mu.Unlock()
-	b.ring()
+	ring(b.wake)
 }
 
-// nudge tells this process at once what the script that made key due tells all.
+// nudge tells this process what the script that made key due tells the others.
 func (s *Store) nudge(key ooo.Key, queues ...ooo.Queue) {
 	for _, q := range queues {
 		s.boards[q].sooner(shardOf(key))
+		ring(s.boards[q].recall)
 	}
 }
 
 // forget makes the next claim ask all shards, and wakes the loop.
 func (b *board) forget() {
 	b.doubt()
-	b.ring()
+	ring(b.wake)
+	ring(b.recall)
 }
 
 // doubt makes the next claim ask all shards, whenever that is.
@@ -83,9 +87,9 @@ func (b *board) doubt() {
 	}
 }
 
-func (b *board) ring() {
+func ring(bell chan<- struct{}) {
 	select {
-	case b.wake <- struct{}{}:
+	case bell <- struct{}{}:
 	default: // a wake-up is already waiting
 	}
 }
@@ -138,6 +142,10 @@ func (b *board) soonest() int64 {
 // than Claim said, by this or another replica.
 func (s *Store) Wake(q ooo.Queue) <-chan struct{} { return s.boards[q].wake }
 
+// Recall returns a channel that gets a value when a user of q that is claimed was
+// marked: whoever holds it should give it back without delay.
+func (s *Store) Recall(q ooo.Queue) <-chan struct{} { return s.boards[q].recall }
+
 // Run listens to what other replicas make due, until ctx ends.
 func (s *Store) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
@@ -164,8 +172,14 @@ func (s *Store) listen(ctx context.Context) {
 				b.forget()
 			}
 		case *redis.Message:
-			if q, shard, ok := queueOf(m.Payload); ok && s.boards[q] != nil {
-				s.boards[q].sooner(shard)
+			name, who, _ := strings.Cut(m.Payload, " ")
+			w, known := wakers[name]
+			switch {
+			case !known || who == s.origin:
+			case w.held:
+				ring(s.boards[w.queue].recall)
+			default:
+				s.boards[w.queue].sooner(w.shard)
 			}
 		}
 	}

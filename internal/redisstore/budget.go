@@ -20,7 +20,7 @@ type Budget struct {
 //
 //	KEYS[1] budget   ARGV ms a piece, ms that must stay free for others, burst in ms
 //	result 0, or how many ms until it is worth asking again
-var spend = script{redis.NewScript(`
+var spend = script{Script: redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + t[2] / 1000
 local piece, kept, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])

@@ -12,10 +12,10 @@ import (
 
 // saveSubscription writes one subscription of a user.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, token of the claim in the subscribe queue, field, JSON ('': delete)
 //	result 1, or -1 if the claim is lost
-var saveSubscription = userScript(`
+var saveSubscription = userScript([]ooo.Queue{ooo.SubscribeQueue}, `
 if not holds('subscribe', ARGV[2]) or redis.call('EXISTS', user) == 0 then return -1 end
 if ARGV[4] == '' then drop(ARGV[3]) else set(ARGV[3], ARGV[4]) end
 return 1`)
@@ -43,16 +43,16 @@ const mostLifecycle = 32
 
 // heard notes lifecycle events of an active user.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, how many may be noted, then field, at ms; and so on
 //	result 1 if the user is active, 0 if not
-var heard = userScript(`
+var heard = userScript([]ooo.Queue{ooo.SubscribeQueue}, `
 if get('active') ~= '1' then return 0 end
 local noted = 0
 for _, field in ipairs(redis.call('HKEYS', user)) do
 	if string.sub(field, 1, 5) == 'life:' then noted = noted + 1 end
 end
-for i = 3, #ARGV, 2 do
+for i = 3, #ARGV - 1, 2 do
 	if noted < tonumber(ARGV[2]) or redis.call('HEXISTS', user, ARGV[i]) == 1 then
 		noted = noted + redis.call('HSET', user, ARGV[i], ARGV[i+1])
 	end
@@ -63,13 +63,13 @@ return 1`)
 // Heard notes lifecycle events and makes the user due for its cover. A user that
 // is not monitored is left out.
 func (s *Store) Heard(ctx context.Context, key ooo.Key, events ...ooo.Lifecycle) error {
-	args := []any{string(key), mostLifecycle}
+	args := []any{mostLifecycle}
 	for _, e := range events {
 		if len(e.SubscriptionID) <= 64 && !strings.ContainsAny(string(e.Kind), ": ") {
 			args = append(args, lifecycleField(e), toMS(e.At))
 		}
 	}
-	_, err := s.run(ctx, heard, call{userKeys(key), args})
+	_, err := s.run(ctx, heard, heard.userCall(key, args...))
 	s.nudge(key, ooo.SubscribeQueue)
 	return err
 }
@@ -80,12 +80,12 @@ func lifecycleField(e ooo.Lifecycle) string {
 
 // clearLifecycle deletes events that were acted on, unless they came again.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, token of the claim in the subscribe queue, then field, at ms; and so on
 //	result 1, or -1 if the claim is lost
-var clearLifecycle = userScript(`
+var clearLifecycle = userScript([]ooo.Queue{ooo.SubscribeQueue}, `
 if not holds('subscribe', ARGV[2]) then return -1 end
-for i = 3, #ARGV, 2 do
+for i = 3, #ARGV - 1, 2 do
 	if get(ARGV[i]) == ARGV[i+1] then redis.call('HDEL', user, ARGV[i]) end
 end
 return 1`)

@@ -11,12 +11,12 @@ import (
 // begin notes an attempt to deliver the newest state. States between the last
 // one that was tried and this one have been overtaken.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, token of the claim in the deliver queue
 //	result -1 if the claim is lost, 0 if the user is not active, 1 if there is
 //	       nothing to send, or address, away, message, sequence, epoch, queued ms,
 //	       attempt, source, marked ms, traceparent
-var begin = userScript(`
+var begin = userScript([]ooo.Queue{ooo.DeliverQueue}, `
 if not holds('deliver', ARGV[2]) then return -1 end
 if get('active') ~= '1' then return 0 end
 local seq, done = tonumber(get('seq')) or 0, tonumber(get('dseq')) or 0
@@ -35,7 +35,7 @@ return {get('addr'), get('away'), get('msg'), ms(seq), get('epoch'), get('queued
 // mediator has acknowledged it already. The error is [ooo.ErrStale] when the
 // claim is lost, [ooo.ErrNotMonitored] when the user is no longer monitored.
 func (s *Store) Begin(ctx context.Context, c ooo.Claim) (parcel ooo.Parcel, send bool, err error) {
-	answer, err := s.run(ctx, begin, call{userKeys(c.Key), []any{string(c.Key), c.Token}})
+	answer, err := s.run(ctx, begin, begin.userCall(c.Key, c.Token))
 	if err != nil {
 		return ooo.Parcel{}, false, err
 	}
@@ -67,11 +67,11 @@ func (s *Store) Begin(ctx context.Context, c ooo.Claim) (parcel ooo.Parcel, send
 // failures that are no refusals the history tells the 1st, 2nd, 4th, 8th and so
 // on, or a long outage would push everything else out.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, token of the claim in the deliver queue, sequence, state, error,
 //	       next ms, floor ms, attempt, webhook id
 //	result 1, or -1 if the claim is lost
-var finish = userScript(`
+var finish = userScript([]ooo.Queue{ooo.DeliverQueue}, `
 if not holds('deliver', ARGV[2]) then return -1 end
 local seq, newest, next = tonumber(ARGV[3]), tonumber(get('seq')) or 0, tonumber(ARGV[6])
 -- A call that began before the user was stopped and started anew says nothing.
@@ -93,7 +93,7 @@ elseif active then
 	set('dstate', ARGV[4], 'dnext', ARGV[6])
 end
 release(queues.deliver, key, next, tonumber(ARGV[7]))
-if redis.call('ZSCORE', queues.deliver.due, key) then wake(queues.deliver) end
+if redis.call('ZSCORE', queues.deliver.due, key) then wake(queues.deliver.due) end
 return 1`)
 
 // Finish notes how an attempt ended and gives the claim back. The error is

@@ -55,7 +55,7 @@ end
 
 // digestScript is a script on the lines of a shard; see overlook.
 func digestScript(body string) script {
-	return script{redis.NewScript(luaDigest + "if not complete(KEYS[1], KEYS[2], ARGV[1]) then return 0 end\n" + body)}
+	return script{Script: redis.NewScript(luaDigest + "if not complete(KEYS[1], KEYS[2], ARGV[1]) then return 0 end\n" + body)}
 }
 
 // digestLife is how long lines are believed, up to twice as long: not all shards

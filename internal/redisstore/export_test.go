@@ -33,3 +33,6 @@ func (s *Store) Gathered(q ooo.Queue) int {
 	}
 	return len(g.next.marks)
 }
+
+// Origin is what s says of itself when it wakes others.
+func (s *Store) Origin() string { return s.origin }

@@ -3,7 +3,7 @@ package redisstore
 import (
 	"fmt"
 	"hash/fnv"
-	"strings"
+	"slices"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -13,7 +13,7 @@ const shards = 16
 
 const (
 	schemaKey    = "om:schema" // STRING the schema version
-	wakeChannel  = "om:wake"   // Pub/Sub: the due set's key
+	wakeChannel  = "om:wake"   // Pub/Sub: the key of the due set, or of what is marked again, a space, and who made it so
 	secretPrefix = "om:secret:"
 	lockPrefix   = "om:lock:"   // STRING owner, PX
 	stampPrefix  = "om:stamp:"  // STRING ms
@@ -34,7 +34,14 @@ func shardOf(key ooo.Key) int {
 
 // shardKey returns a key of a shard. The braces make all of them hash to one
 // Cluster slot.
-func shardKey(shard int, part string) string { return fmt.Sprintf("om:{%02d}:%s", shard, part) }
+func shardKey(shard int, part string) string { return prefixes[shard] + part }
+
+var prefixes = func() (all [shards]string) {
+	for shard := range all {
+		all[shard] = fmt.Sprintf("om:{%02d}:", shard)
+	}
+	return all
+}()
 
 func briefKey(shard int) string             { return shardKey(shard, "brief") }           // HASH key -> object id LF fingerprint
 func checkedKey(shard int) string           { return shardKey(shard, "checked") }         // HASH key -> ms of the last good read
@@ -53,48 +60,63 @@ func historyKey(key ooo.Key) string { return shardKey(shardOf(key), "h:"+string(
 // users of one mailbox live in different shards.
 func mailboxKey(id ooo.ObjectID) string { return "om:mailbox:{" + string(id) + "}" } // ZSET key -> ms of joining; of leavers more than urgentShift
 
-// queueKeys returns the keys of one queue in one shard, in the order that
-// scripts expect.
-func queueKeys(shard int, q ooo.Queue) []string {
-	keys := make([]string, 0, 6)
-	for _, part := range []string{
-		"due",   // ZSET key -> due ms; urgent ones less urgentShift
-		"held",  // HASH key -> token of the claim
-		"again", // HASH key -> due ms of marks made while held, or "x": stopped
-		"floor", // HASH key -> ms before which marks don't count
-		"why",   // HASH key -> lead ms|source|ms|id of the mark
-		"fails", // HASH key -> failures in a row
-	} {
-		keys = append(keys, shardKey(shard, string(q)+":"+part))
-	}
-	return keys
+// queueParts are the keys of one queue in one shard, in the order that scripts
+// expect.
+var queueParts = [queueNames]string{
+	"due",   // ZSET key -> due ms; urgent ones less urgentShift
+	"held",  // HASH key -> token of the claim
+	"again", // HASH key -> due ms of marks made while held, or "x": stopped
+	"floor", // HASH key -> ms before which marks don't count
+	"why",   // HASH key -> lead ms|source|ms|id of the mark
+	"fails", // HASH key -> failures in a row
 }
+
+const queueNames = 6
+
+// places are the queues of all shards, spelled once: they are named in every call.
+var places = func() map[ooo.Queue]*[shards]place {
+	all := map[ooo.Queue]*[shards]place{}
+	for _, q := range ooo.Queues {
+		all[q] = new([shards]place)
+		for shard := range shards {
+			var keys []string
+			for _, part := range queueParts {
+				keys = append(keys, shardKey(shard, string(q)+":"+part))
+			}
+			all[q][shard] = place{
+				queue: slices.Clip(keys),
+				shard: slices.Concat(keys, []string{briefKey(shard), holdKey(shard, q), checkedKey(shard), spokeKey(shard)}),
+			}
+		}
+	}
+	return all
+}()
+
+type place struct{ queue, shard []string }
+
+// queueKeys returns the keys of one queue in one shard, as queueParts.
+func queueKeys(shard int, q ooo.Queue) []string { return places[q][shard].queue }
 
 // shardKeys returns the KEYS of scripts that work on one queue of one shard.
-func shardKeys(shard int, q ooo.Queue) []string {
-	return append(queueKeys(shard, q), briefKey(shard), holdKey(shard, q), checkedKey(shard), spokeKey(shard))
-}
+func shardKeys(shard int, q ooo.Queue) []string { return places[q][shard].shard }
 
-// userKeys returns the KEYS of scripts that work on one user: the record, its
-// history, the shard's hashes, and all four queues.
-func userKeys(key ooo.Key) []string {
-	shard := shardOf(key)
-	keys := []string{userKey(key), historyKey(key), briefKey(shard), checkedKey(shard), namesKey(shard)}
+// wakers says what a message of wakeChannel is about, by the name in it.
+var wakers = func() map[string]waker {
+	all := map[string]waker{}
 	for _, q := range ooo.Queues {
-		keys = append(keys, queueKeys(shard, q)...)
+		for shard := range shards {
+			keys := queueKeys(shard, q)
+			all[keys[0]] = waker{q, shard, false}
+			all[keys[2]] = waker{q, shard, true}
+		}
 	}
-	return append(keys, spokeKey(shard))
-}
+	return all
+}()
 
-// queueOf returns the queue and shard whose due set has the given key.
-func queueOf(dueSet string) (ooo.Queue, int, bool) {
-	var shard int
-	if _, err := fmt.Sscanf(dueSet, "om:{%02d}:", &shard); err != nil || shard < 0 || shard >= shards {
-		return "", 0, false
-	}
-	parts := strings.Split(dueSet, ":")
-	if len(parts) != 4 {
-		return "", 0, false
-	}
-	return ooo.Queue(parts[2]), shard, true
+// waker is a queue of a shard where something became due, or where something that
+// is held was marked.
+type waker struct {
+	queue ooo.Queue
+	shard int
+	held  bool
 }

@@ -13,14 +13,14 @@ import (
 // unlock frees a lock if the caller still owns it.
 //
 //	KEYS[1] lock   ARGV[1] owner
-var unlock = script{redis.NewScript(`
+var unlock = script{Script: redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0`)}
 
 // keep moves the end of a lock if the caller still owns it.
 //
 //	KEYS[1] lock   ARGV owner, ms
-var keep = script{redis.NewScript(`
+var keep = script{Script: redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 0`)}
 

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"outlook-monitor/internal/ooo"
 )
 
 // luaQueue is what scripts on a queue share: the clock, and how a mark moves a
@@ -18,30 +21,45 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local function ms(x) return string.format('%.0f', x) end
 local function Q(i) return {due=KEYS[i], held=KEYS[i+1], again=KEYS[i+2], floor=KEYS[i+3], why=KEYS[i+4], fails=KEYS[i+5]} end
-local function wake(q) redis.call('PUBLISH', 'om:wake', q.due) end
-local function mark(q, key, at, urgent, why)
+-- wake tells other replicas that something in q is due sooner than they know, or
+-- that they should give back without delay what they hold. The last of ARGV says
+-- who we are: this replica knows from the answer.
+local function wake(name) redis.call('PUBLISH', 'om:wake', name .. ' ' .. ARGV[#ARGV]) end
+-- aim is the score of a mark, and the time that it means.
+local function aim(at, urgent, floor)
 	if at <= 0 then at = now end
-	local score = at
-	if urgent then score = at - SHIFT end
-	local floor = tonumber(redis.call('HGET', q.floor, key) or '0')
-	if floor > now and at < floor then score = floor end
+	floor = tonumber(floor or '0')
+	if floor > now and at < floor then return floor, at end
+	if urgent then return at - SHIFT, at end
+	return at, at
+end
+-- reason is what to note of why a user is marked; nil: what is noted stays. The
+-- lead is how long before the user was due by itself the mark came.
+local function reason(why, old, at, due, held)
+	if why == '' or (old and (string.sub(why, 1, 6) ~= 'notifi' or string.find(old, '^%d+|notifi'))) then return nil end
+	local lead = 0
+	if due and not held and tonumber(due) > at then lead = tonumber(due) - at end
+	return ms(lead) .. '|' .. why
+end
+-- before says whether a mark comes before what is noted for when a held user is given back.
+local function before(score, again) return not again or again == 'x' or score < tonumber(again) end
+local function mark(q, key, at, urgent, why)
+	local score
+	score, at = aim(at, urgent, redis.call('HGET', q.floor, key))
+	local held, due = redis.call('HEXISTS', q.held, key) == 1, redis.call('ZSCORE', q.due, key)
 	if why ~= '' then
-		local old = redis.call('HGET', q.why, key)
-		if not old or (string.sub(why, 1, 6) == 'notifi' and not string.find(old, '^%d+|notifi')) then
-			local due, lead = redis.call('ZSCORE', q.due, key), 0
-			if due and tonumber(due) > at and redis.call('HEXISTS', q.held, key) == 0 then lead = tonumber(due) - at end
-			redis.call('HSET', q.why, key, ms(lead) .. '|' .. why)
-		end
+		local noted = reason(why, redis.call('HGET', q.why, key), at, due, held)
+		if noted then redis.call('HSET', q.why, key, noted) end
 	end
-	if redis.call('HEXISTS', q.held, key) == 1 then
-		local again = redis.call('HGET', q.again, key)
-		if not again or again == 'x' or score < tonumber(again) then
+	if held then
+		if before(score, redis.call('HGET', q.again, key)) then
 			redis.call('HSET', q.again, key, ms(score))
-			wake(q) -- whoever holds it should give it back without delay
+			wake(q.again)
 		end
-		return
+	elseif not due or score < tonumber(due) then
+		redis.call('ZADD', q.due, ms(score), key)
+		wake(q.due)
 	end
-	if redis.call('ZADD', q.due, 'LT', 'CH', ms(score), key) == 1 then wake(q) end
 end
 local function leave(q, key)
 	redis.call('ZREM', q.due, key)
@@ -67,16 +85,26 @@ local function release(q, key, next, floor)
 	end
 	if next == 0 then leave(q, key) else redis.call('ZADD', q.due, ms(next), key) end
 end
--- slots is into how many parts the interval is divided, so that about a batch
--- of users is due together: few commands for few users, no crowds of many.
-local function slots(q)
-	local n, users = 1, redis.call('ZCARD', q.due)
-	while n < 64 and n * 20 < users do n = n * 2 end
+local function head(q)
+	local first = redis.call('ZRANGE', q.due, 0, 0, 'WITHSCORES')
+	if #first == 0 then return '' end
+	return first[2]
+end
+`
+
+// luaPlaces says when a user is due who has a place of its own in each interval.
+const luaPlaces = `
+-- slots is into how many parts an interval of so many ms is divided: about a batch
+-- of users is due together, or as many more as need it not to be done more than
+-- twenty times a second. To be woken often costs more than the work itself.
+local function slots(users, every)
+	local n = 1
+	while n * 20 < users and n * 100 <= every do n = n * 2 end
 	return n
 end
 -- tick is the next time after now at which key is due, if it is due at its own
--- place in each interval. Places follow from the key: they stay whoever reads,
--- are spread evenly, and of all shards over all of the interval.
+-- place in each interval. Places follow from the key: they stay whoever reads, and
+-- are spread evenly; part moves all of them by a part of a slot.
 local function tick(key, every, slots, part)
 	local place = 0
 	for i = 1, 3 do
@@ -86,22 +114,13 @@ local function tick(key, every, slots, part)
 	local phase = math.floor((math.floor(place * slots / 32768) + part) * every / slots)
 	return now + every - (now - phase) % every
 end
-local function head(q)
-	local first = redis.call('ZRANGE', q.due, 0, 0, 'WITHSCORES')
-	if #first == 0 then return '' end
-	return first[2]
-end
 `
 
-// luaUser is what scripts on one user share; see userKeys.
-const luaUser = luaQueue + luaDigest + `
-local user, history, brief, checked, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local queues = {read=Q(6), window=Q(12), deliver=Q(18), subscribe=Q(24)}
-local spoke = KEYS[30]
+// luaUser is what scripts on one user share; see userCall.
+const luaUser = `
+local user, history, brief, checked, names, spoke, feed, digests = unpack(KEYS, 1, 8)
 local key = ARGV[1]
 local function get(field) return redis.call('HGET', user, field) or '' end
-local feed = string.sub(history, 1, #history - #key - 2) .. 'feed' -- feedKey
-local digests = string.sub(history, 1, #history - #key - 2) .. 'digest' -- digestKey
 local digested, stale = {active=1, cond=1, away=1, dstate=1, oid=1, cover=1, queued=1, addr=1, name=1}, false
 local function set(...)
 	redis.call('HSET', user, ...)
@@ -126,13 +145,63 @@ local function holds(queue, token) return redis.call('HGET', queues[queue].held,
 `
 
 // script is a Lua script that survives a restart of Redis.
-type script struct{ *redis.Script }
+type script struct {
+	*redis.Script
+	wakes  bool        // its last argument is who we are
+	queues []ooo.Queue // of a script on one user, which it works on
+}
 
-func queueScript(body string) script { return script{redis.NewScript(luaQueue + body)} }
+func queueScript(body string) script { return script{Script: redis.NewScript(luaQueue + body)} }
 
-// userScript adds what keeps the digest as the record is.
-func userScript(body string) script {
-	return script{redis.NewScript(luaUser + "local function body()\n" + body + "\nend\nlocal result = body()\nfreshen()\nreturn result")}
+// wakingScript is a queueScript that makes users due.
+func wakingScript(body string) script {
+	s := queueScript(body)
+	s.wakes = true
+	return s
+}
+
+// userScript is a script on one user and its places in some queues. It keeps the
+// digest as the record is.
+func userScript(queues []ooo.Queue, body string) script {
+	var named strings.Builder
+	for i, q := range queues {
+		fmt.Fprintf(&named, "%s=Q(%d),", q, userNames+1+i*queueNames)
+	}
+	return script{
+		Script: redis.NewScript(fmt.Sprintf("%s\nlocal queues = {%s}\n%s", luaQueue+luaDigest, named.String(), luaUser) +
+			"local function body()\n" + body + "\nend\nlocal result = body()\nfreshen()\nreturn result"),
+		wakes: true, queues: queues,
+	}
+}
+
+// userCall is a call of a script on one user: the record, its history, what its
+// shard has of all users, and the queues that the script works on.
+func (sc script) userCall(key ooo.Key, args ...any) call {
+	shard := shardOf(key)
+	keys := make([]string, 0, userNames+len(sc.queues)*queueNames)
+	keys = append(keys, userKey(key), historyKey(key), briefKey(shard), checkedKey(shard), namesKey(shard),
+		spokeKey(shard), feedKey(shard), digestKey(shard))
+	for _, q := range sc.queues {
+		keys = append(keys, queueKeys(shard, q)...)
+	}
+	return call{keys, append([]any{string(key)}, args...)}
+}
+
+// userNames is how many keys come before those of queues.
+const userNames = 8
+
+// together is how many shards one call of a script may work on: all where there is
+// one Redis, and one alone where shards live on different ones.
+func (s *Store) together() int {
+	if _, cluster := s.client.(*redis.ClusterClient); cluster {
+		return 1
+	}
+	return shards
+}
+
+// chunk divides what one script is to do with several shards into calls.
+func chunk[T any](s *Store, parts []T) [][]T {
+	return slices.Collect(slices.Chunk(parts, s.together()))
 }
 
 // call is one run of a script.
@@ -154,6 +223,11 @@ func (s *Store) run(ctx context.Context, sc script, c call) (any, error) {
 // know the script for (it was restarted, or is another master) are repeated with
 // its text.
 func (s *Store) runAll(ctx context.Context, sc script, calls []call) ([]any, error) {
+	if sc.wakes {
+		for i := range calls {
+			calls[i].args = append(calls[i].args, s.origin)
+		}
+	}
 	commands := make([]*redis.Cmd, len(calls))
 	send := func(pick []int, do func(redis.Pipeliner, call) *redis.Cmd) {
 		pipe := s.client.Pipeline()

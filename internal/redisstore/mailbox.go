@@ -39,7 +39,7 @@ return redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')`)
 // befriend notes that a user's notifications wake another one too, or no longer.
 //
 //	KEYS[1] mates   ARGV owner, mate, 1 or 0
-var befriend = script{redis.NewScript(`
+var befriend = script{Script: redis.NewScript(`
 local kept = {}
 for key in string.gmatch(redis.call('HGET', KEYS[1], ARGV[1]) or '', '%S+') do
 	if key ~= ARGV[2] then kept[#kept+1] = key end
@@ -50,10 +50,10 @@ return 1`)}
 
 // belong notes which mailbox a user takes part in and who covers it.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, token of the claim in the subscribe queue, object id, key ('': itself)
 //	result 1, or -1 if the claim is lost
-var belong = userScript(`
+var belong = userScript([]ooo.Queue{ooo.SubscribeQueue}, `
 if not holds('subscribe', ARGV[2]) or redis.call('EXISTS', user) == 0 then return -1 end
 set('box', ARGV[3], 'cover', ARGV[4])
 return 1`)

@@ -2,12 +2,9 @@ package redisstore
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -19,10 +16,22 @@ import (
 //	ARGV   for each shard how many users, then for each of them: key, at ms (0:
 //	       now), urgent 0|1, why, tags of the resources whose subscriptions spoke,
 //	       each with a space behind
-//	result for each shard: 1 for each who is active and 0 for each who is not, as
-//	       one text, and for each who spoke and has mates, the number of its mark
-//	       and their keys
-var mark = queueScript(`
+//	result for each shard: 0 for each who is not active, 1 for each who is, and 2
+//	       if it is held, as one text, and for each who spoke and has mates, the
+//	       number of its mark and their keys
+var mark = wakingScript(`
+-- said puts the time behind the tags of those that spoke: tag=ms; and so on.
+local stamp = ms(now) .. ';'
+local function said(all, tags)
+	for tag in string.gmatch(tags, '%S+') do
+		local from = string.find(all, tag .. '=', 1, true)
+		if from then
+			all = string.sub(all, 1, from - 1) .. string.sub(all, (string.find(all, ';', from, true) or #all) + 1)
+		end
+		all = all .. tag .. '=' .. stamp
+	end
+	return all
+end
 local function markShard(k, from, count)
 	local q, keys, tagged = Q(k+1), {}, false
 	for i = from, from + 5*count - 1, 5 do
@@ -39,48 +48,37 @@ local function markShard(k, from, count)
 		spoke = redis.call('HMGET', KEYS[k+10], unpack(keys))
 		mates = redis.call('HMGET', KEYS[k+11], unpack(keys))
 	end
-	local active, along, due, reasons, said, stirred = {}, {}, {}, {}, {}, false
+	local active, along, due, reasons, spoken, recalled = {}, {}, {}, {}, {}, false
 	for n, key in ipairs(keys) do
 		local i = from + 5*(n - 1)
-		if ARGV[i+4] ~= '' and mates[n] then along[#along+1], along[#along+2] = n, mates[n] end
-		active[n] = brief[n] and '1' or '0'
-		if brief[n] then
-			local at, why = tonumber(ARGV[i+1]), ARGV[i+3]
-			if at <= 0 then at = now end
-			local score, floor = at, tonumber(floors[n] or '0')
-			if ARGV[i+2] == '1' then score = at - SHIFT end
-			if floor > now and at < floor then score = floor end
-			if why ~= '' and (not whys[n] or (string.sub(why, 1, 6) == 'notifi' and not string.find(whys[n], '^%d+|notifi'))) then
-				local lead = 0
-				if scores[n] and tonumber(scores[n]) > at and not held[n] then lead = tonumber(scores[n]) - at end
-				reasons[#reasons+1], reasons[#reasons+2] = key, ms(lead) .. '|' .. why
-			end
+		local tags = ARGV[i+4]
+		if tags ~= '' and mates[n] then along[#along+1], along[#along+2] = n, mates[n] end
+		if not brief[n] then
+			active[n] = '0'
+		else
+			active[n] = held[n] and '2' or '1'
+			local score, at = aim(tonumber(ARGV[i+1]), ARGV[i+2] == '1', floors[n])
+			local noted = reason(ARGV[i+3], whys[n], at, scores[n], held[n])
+			if noted then reasons[#reasons+1], reasons[#reasons+2] = key, noted end
 			if held[n] then
-				local again = redis.call('HGET', q.again, key)
-				if not again or again == 'x' or score < tonumber(again) then
+				if before(score, redis.call('HGET', q.again, key)) then
 					redis.call('HSET', q.again, key, ms(score))
-					stirred = true
+					recalled = true
 				end
 			elseif not scores[n] or score < tonumber(scores[n]) then
 				due[#due+1], due[#due+2] = ms(score), key
 			end
-			if ARGV[i+4] ~= '' then
-				local all = spoke[n] or ''
-				for tag in string.gmatch(ARGV[i+4], '(%S+) ') do
-					all = string.gsub(all, string.gsub(tag, '%-', '%%-') .. '=%d+;', '') .. tag .. '=' .. ms(now) .. ';'
-				end
-				said[#said+1], said[#said+2] = key, all
-			end
+			if tags ~= '' then spoken[#spoken+1], spoken[#spoken+2] = key, said(spoke[n] or '', tags) end
 		end
 	end
 	if #reasons > 0 then redis.call('HSET', q.why, unpack(reasons)) end
-	if #said > 0 then redis.call('HSET', KEYS[k+10], unpack(said)) end
+	if #spoken > 0 then redis.call('HSET', KEYS[k+10], unpack(spoken)) end
 	if #due > 0 then
 		local first = tonumber(head(q))
-		if not first or first > now then stirred = true end -- else all are awake
 		redis.call('ZADD', q.due, unpack(due))
+		if not first or first > now then wake(q.due) end -- else all are awake
 	end
-	if stirred then wake(q) end
+	if recalled then wake(q.again) end
 	return {table.concat(active), unpack(along)}
 end
 local out, shards = {}, #KEYS / 11
@@ -222,18 +220,9 @@ type share struct {
 	marks []*gathered
 }
 
-// markSome needs one call where there is one Redis, and one for each shard where
-// shards live on different ones.
+// markSome gives a round to Redis and returns who is to be marked along with it.
 func (s *Store) markSome(ctx context.Context, q ooo.Queue, r *round) (along []ooo.Mark, err error) {
-	parts := r.parts()
-	var calls [][]share
-	if _, cluster := s.client.(*redis.ClusterClient); cluster {
-		for i := range parts {
-			calls = append(calls, parts[i:i+1])
-		}
-	} else {
-		calls = slices.Collect(slices.Chunk(parts, shards))
-	}
+	calls := chunk(s, r.parts())
 	now := s.shared()
 	scripts := make([]call, len(calls))
 	for i, parts := range calls {
@@ -286,10 +275,13 @@ func (s *Store) marked(q ooo.Queue, p share, answer any) (along []ooo.Mark) {
 	}
 	active, _ := list[0].(string)
 	for n := range min(len(active), len(p.marks)) {
-		p.marks[n].known = active[n] == '1'
+		p.marks[n].known = active[n] != '0'
 	}
 	if strings.Contains(active, "1") {
 		s.boards[q].sooner(p.shard)
+	}
+	if strings.Contains(active, "2") {
+		ring(s.boards[q].recall)
 	}
 	return mates(p.marks, list[1:])
 }

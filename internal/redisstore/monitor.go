@@ -12,11 +12,11 @@ import (
 
 // start makes a user active, or refreshes one that is.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, address, folded address, object id ('': not looked up), user
 //	       principal name, display name, epoch
 //	result 1 if it was active before, 0 if not
-var start = userScript(`
+var start = userScript([]ooo.Queue{ooo.ReadQueue, ooo.SubscribeQueue, ooo.DeliverQueue}, `
 local was = get('active') == '1'
 local known = get('oid')
 set('addr', ARGV[2], 'asked', ms(now))
@@ -44,10 +44,9 @@ return was and 1 or 0`)
 // refusal or an unreadable mailbox is tried at once.
 func (s *Store) Start(ctx context.Context, address string, person ooo.Person) (ooo.Started, error) {
 	key := ooo.KeyOf(address)
-	answer, err := s.run(ctx, start, call{userKeys(key), []any{
-		string(key), strings.TrimSpace(address), ooo.FoldAddress(address),
-		string(person.ID), person.UserPrincipalName, person.DisplayName, rand.Text()[:16],
-	}})
+	answer, err := s.run(ctx, start, start.userCall(key,
+		strings.TrimSpace(address), ooo.FoldAddress(address),
+		string(person.ID), person.UserPrincipalName, person.DisplayName, rand.Text()[:16]))
 	if err != nil {
 		return ooo.Started{}, err
 	}
@@ -66,15 +65,16 @@ func (s *Store) StartAll(ctx context.Context, addresses []string) error {
 		calls := make([]call, len(some))
 		for i, address := range some {
 			key := ooo.KeyOf(address)
-			calls[i] = call{userKeys(key), []any{
-				string(key), strings.TrimSpace(address), ooo.FoldAddress(address), "", "", "", rand.Text()[:16],
-			}}
+			calls[i] = start.userCall(key,
+				strings.TrimSpace(address), ooo.FoldAddress(address), "", "", "", rand.Text()[:16])
 		}
 		if _, err := s.runAll(ctx, start, calls); err != nil {
 			return err
 		}
 	}
-	s.boards[ooo.ReadQueue].forget()
+	for _, q := range start.queues {
+		s.boards[q].forget()
+	}
 	return nil
 }
 
@@ -82,10 +82,10 @@ func (s *Store) StartAll(ctx context.Context, addresses []string) error {
 // subscriptions remain to be deleted. The feed alone tells of it, with the name:
 // record and history are soon gone.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, folded address, ms (0: any)
 //	result 1 if it was active and not started at or after that time, 0 if not
-var stop = userScript(`
+var stop = userScript([]ooo.Queue{ooo.ReadQueue, ooo.WindowQueue, ooo.DeliverQueue, ooo.SubscribeQueue}, `
 if get('active') ~= '1' then return 0 end
 if ARGV[3] ~= '0' and (tonumber(get('asked')) or 0) >= tonumber(ARGV[3]) then return 0 end
 set('active', '0')
@@ -116,7 +116,7 @@ func (s *Store) StopBefore(ctx context.Context, key ooo.Key, at time.Time) error
 	if err != nil {
 		return err
 	}
-	answer, err := s.run(ctx, stop, call{userKeys(key), []any{string(key), ooo.FoldAddress(user.Address), s.theirs(at)}})
+	answer, err := s.run(ctx, stop, stop.userCall(key, ooo.FoldAddress(user.Address), s.theirs(at)))
 	if err == nil && answer != int64(1) {
 		return ooo.ErrNotMonitored
 	}
@@ -126,10 +126,10 @@ func (s *Store) StopBefore(ctx context.Context, key ooo.Key, at time.Time) error
 
 // forget deletes the record of a user who left, unless it was started again.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, token of the claim in the subscribe queue
 //	result 1, or -1 if the claim is lost
-var forget = userScript(`
+var forget = userScript([]ooo.Queue{ooo.SubscribeQueue}, `
 if not holds('subscribe', ARGV[2]) then return -1 end
 if get('active') ~= '1' then redis.call('DEL', user, history) end
 return 1`)
@@ -141,10 +141,10 @@ func (s *Store) Forget(ctx context.Context, c ooo.Claim) error {
 
 // resend gives the state a new sequence number.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key
 //	result 1, or 0 if the user is not active
-var resend = userScript(`
+var resend = userScript([]ooo.Queue{ooo.ReadQueue, ooo.DeliverQueue}, `
 if get('active') ~= '1' then return 0 end
 if get('away') == '' then
 	mark(queues.read, key, 0, true, 'request|' .. ms(now) .. '|')
@@ -161,7 +161,7 @@ return 1`)
 // without a state yet is read instead. The error is [ooo.ErrNotMonitored] if the
 // user is not monitored.
 func (s *Store) Resend(ctx context.Context, key ooo.Key) error {
-	answer, err := s.run(ctx, resend, call{userKeys(key), []any{string(key)}})
+	answer, err := s.run(ctx, resend, resend.userCall(key))
 	if err == nil && answer != int64(1) {
 		return ooo.ErrNotMonitored
 	}
@@ -172,7 +172,7 @@ func (s *Store) Resend(ctx context.Context, key ooo.Key) error {
 // write runs a user script on behalf of a claim, which returns -1 if the claim
 // is lost.
 func (s *Store) write(ctx context.Context, sc script, c ooo.Claim, args ...any) error {
-	answer, err := s.run(ctx, sc, call{userKeys(c.Key), append([]any{string(c.Key), c.Token}, args...)})
+	answer, err := s.run(ctx, sc, sc.userCall(c.Key, append([]any{c.Token}, args...)...))
 	if err == nil && answer == int64(-1) {
 		return ooo.ErrStale
 	}

@@ -11,11 +11,11 @@ import (
 
 // identify writes who a user is in the directory.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, token of the claim in the read queue, object id, user principal
 //	       name, display name
 //	result 1, or -1 if the claim is lost
-var identify = userScript(`
+var identify = userScript([]ooo.Queue{ooo.ReadQueue, ooo.SubscribeQueue}, `
 if not holds('read', ARGV[2]) or get('active') ~= '1' then return -1 end
 if get('oid') ~= ARGV[3] then
 	set('fp', '')
@@ -35,10 +35,10 @@ func (s *Store) Identify(ctx context.Context, c ooo.Claim, p ooo.Person) error {
 // unknown notes that a mailbox can't be read. Without a fingerprint the next
 // good read is recorded whatever it says.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, token of the claim in the read queue, reason, at ms
 //	result 1, or -1 if the claim is lost
-var unknown = userScript(`
+var unknown = userScript([]ooo.Queue{ooo.ReadQueue}, `
 if not holds('read', ARGV[2]) or get('active') ~= '1' then return -1 end
 if get('cond') ~= 'unknown' or get('reason') ~= ARGV[3] then
 	tell(ARGV[4], 'unknown', 'detail', ARGV[3])
@@ -58,12 +58,12 @@ func (s *Store) Unknown(ctx context.Context, c ooo.Claim, reason string, at time
 // record writes what a look found. The window queue follows the setting: its
 // due time is set, not merely moved earlier.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, token, queue of the claim, revision, setting, fingerprint, at ms,
 //	       edge ms (0: none), changed 0|1, away 0|1, message, source,
 //	       notification id, marked ms, traceparent
 //	result the sequence number, or -1 if the claim is lost or the record moved on
-var record = userScript(`
+var record = userScript([]ooo.Queue{ooo.ReadQueue, ooo.WindowQueue, ooo.DeliverQueue}, `
 local from, at, edge = ARGV[3], ARGV[7], tonumber(ARGV[8])
 if not holds(from, ARGV[2]) or get('active') ~= '1' or get('rev') ~= ARGV[4] then return -1 end
 redis.call('HINCRBY', user, 'rev', 1)
@@ -78,7 +78,7 @@ if from ~= 'window' then -- the edge of a window is no reading
 		leave(q, key)
 	else
 		redis.call('ZADD', q.due, ms(edge), key)
-		wake(q)
+		wake(q.due)
 	end
 end
 if ARGV[9] == '0' then return tonumber(get('seq')) or 0 end
@@ -100,11 +100,10 @@ func (s *Store) Record(ctx context.Context, c ooo.Claim, change ooo.Change) (int
 		return 0, fmt.Errorf("encode a setting: %w", err)
 	}
 	d := change.Decision
-	answer, err := s.run(ctx, record, call{userKeys(c.Key), []any{
-		string(c.Key), c.Token, string(c.Queue), change.Revision, setting, change.Fingerprint, toMS(change.At),
+	answer, err := s.run(ctx, record, record.userCall(c.Key,
+		c.Token, string(c.Queue), change.Revision, setting, change.Fingerprint, toMS(change.At),
 		toMS(d.Edge), flag(d.Changed), flag(d.State.Away), d.State.Message, string(c.Source), c.SourceID, toMS(c.MarkedAt),
-		change.Trace,
-	}})
+		change.Trace))
 	if err != nil {
 		return 0, err
 	}
@@ -124,11 +123,11 @@ const mostLate = 10 * time.Minute
 // announce notes that a change that something else noticed has been announced
 // after all.
 //
-//	KEYS   as userKeys
+//	KEYS   as userCall
 //	ARGV   key, token of the claim in the read queue, notification id, marked ms,
 //	       most ms late
 //	result how many ms late, or -1 if there is nothing that it could be about
-var announce = userScript(`
+var announce = userScript([]ooo.Queue{ooo.ReadQueue}, `
 local changed, marked = tonumber(get('changed')) or 0, tonumber(ARGV[4])
 if not holds('read', ARGV[2]) or get('active') ~= '1' or changed == 0 or get('announced') == get('seq') then return -1 end
 -- One that came while the poll was at it was marked a moment before the change.
@@ -141,9 +140,8 @@ return math.max(marked - changed, 0)`)
 // change shortly before, it is taken to be about that: late is how long after
 // the change it came. Otherwise known is false.
 func (s *Store) Announced(ctx context.Context, c ooo.Claim) (late time.Duration, known bool, err error) {
-	answer, err := s.run(ctx, announce, call{userKeys(c.Key), []any{
-		string(c.Key), c.Token, c.SourceID, toMS(c.MarkedAt), mostLate.Milliseconds(),
-	}})
+	answer, err := s.run(ctx, announce, announce.userCall(c.Key,
+		c.Token, c.SourceID, toMS(c.MarkedAt), mostLate.Milliseconds()))
 	ms, _ := answer.(int64)
 	return time.Duration(ms) * time.Millisecond, err == nil && ms >= 0, err
 }

@@ -31,7 +31,7 @@ const (
 //	ARGV    id, JSON of the replica ('': it stops), life ms, JSON of the load, load
 //	        life ms, how many loads are kept
 //	result  0
-var beat = script{redis.NewScript(`
+var beat = script{Script: redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local all = redis.call('HGETALL', KEYS[1])

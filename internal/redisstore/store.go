@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,6 +37,7 @@ type Config struct {
 // Store is Redis.
 type Store struct {
 	client  redis.UniversalClient
+	origin  string // tells our wake-ups from those of others
 	log     *slog.Logger
 	boards  map[ooo.Queue]*board
 	gathers map[ooo.Queue]*gather
@@ -61,7 +63,7 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Observe != nil {
 		client.AddHook(hook{cfg.Observe})
 	}
-	s := &Store{client: client, log: cfg.Log, boards: map[ooo.Queue]*board{}, gathers: map[ooo.Queue]*gather{}}
+	s := &Store{client: client, origin: rand.Text(), log: cfg.Log, boards: map[ooo.Queue]*board{}, gathers: map[ooo.Queue]*gather{}}
 	for _, q := range ooo.Queues {
 		s.boards[q], s.gathers[q] = newBoard(), new(gather)
 	}

@@ -109,7 +109,8 @@ func (d *day) Next(ooo.Queue) (next time.Time) {
 	return next
 }
 
-func (d *day) Wake(ooo.Queue) <-chan struct{} { return make(chan struct{}) }
+func (d *day) Wake(ooo.Queue) <-chan struct{}   { return make(chan struct{}) }
+func (d *day) Recall(ooo.Queue) <-chan struct{} { return make(chan struct{}) }
 
 func (d *day) JoinMailbox(_ context.Context, _ ooo.Claim, u ooo.User) (ooo.Mailbox, error) {
 	return ooo.Mailbox{Owner: u.Key}, nil

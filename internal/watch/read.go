@@ -116,16 +116,20 @@ func (w *Watcher) unstored(ctx context.Context, clock due.Clock, c ooo.Claim, er
 	return []ooo.Finished{{Claim: c, Every: w.cfg.Interval, Failed: true}}
 }
 
-// again says when a user whose read began then is due again: at its place, to which
-// it comes back by a small part of the interval at a time. If all that are late or
-// new came back at once, they would crowd out others, who would be late then.
+// again says when a user whose read began then is due again: at its place. If it was
+// late, it comes back to that by a small part of the interval at a time: if all that
+// are late came back at once, they would crowd out others, who would be late then.
 func (w *Watcher) again(c ooo.Claim, began time.Time) ooo.Finished {
 	f := ooo.Finished{Claim: c, Read: true, Every: w.cfg.Interval}
-	if c.Source == ooo.SourcePoll { // a look between keeps nobody from its place
-		f.From = began.Add(w.cfg.Interval - w.cfg.Interval/32)
+	late := began.Sub(c.Due) > w.cfg.Interval/smallPart
+	if late && c.Source == ooo.SourcePoll { // a look between keeps nobody from its place
+		f.From = began.Add(w.cfg.Interval - w.cfg.Interval/smallPart)
 	}
 	return f
 }
+
+// smallPart is the part of the interval that nobody minds being read late, or early.
+const smallPart = 32
 
 // conclude says what one reading means.
 func (w *Watcher) conclude(ctx context.Context, clock due.Clock, c ooo.Claim, r ooo.Reading, began time.Time) (ooo.Finished, Outcome) {

@@ -3,6 +3,7 @@ package watch_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -354,4 +355,35 @@ func TestAnotherPolicyIsAppliedToWhatWasRead(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestAReadLateComesBackToItsPlaceByASmallStep(t *testing.T) {
+	const ms = time.Millisecond
+	for name, test := range map[string]struct {
+		late time.Duration
+		want []time.Duration // reads; the places are at 2 s, 4 s and so on
+	}{
+		"in time, it comes back at once":       {0, []time.Duration{900 * ms, 2000 * ms, 4000 * ms, 6000 * ms}},
+		"late, it would crowd out others":      {200 * ms, []time.Duration{900 * ms, 2837500 * time.Microsecond, 4000 * ms, 6000 * ms}},
+		"hardly late, it counts as if in time": {60 * ms, []time.Duration{900 * ms, 2000 * ms, 4000 * ms, 6000 * ms}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				began := time.Now()
+				w.add("ann", off)
+				w.claims["ann"] = ooo.Claim{ObjectID: "id-ann", Source: ooo.SourcePoll}
+				w.due[ooo.ReadQueue]["ann"] = began.Add(900*ms - test.late)
+				time.Sleep(900 * ms)
+				run(t, w, func(func() []watch.Noticed) { time.Sleep(5200 * ms) })
+				var got []time.Duration
+				for _, at := range w.reads["id-ann"] {
+					got = append(got, at.Sub(began))
+				}
+				if !slices.Equal(got, test.want) {
+					t.Errorf("read at %v, want %v", got, test.want)
+				}
+			})
+		})
+	}
 }

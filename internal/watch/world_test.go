@@ -128,7 +128,8 @@ func (w *world) Next(q ooo.Queue) (next time.Time) {
 	return next
 }
 
-func (w *world) Wake(ooo.Queue) <-chan struct{} { return make(chan struct{}) }
+func (w *world) Wake(ooo.Queue) <-chan struct{}   { return make(chan struct{}) }
+func (w *world) Recall(ooo.Queue) <-chan struct{} { return make(chan struct{}) }
 
 func (w *world) User(_ context.Context, key ooo.Key) (ooo.User, error) {
 	w.mu.Lock()
