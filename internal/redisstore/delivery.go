@@ -18,10 +18,11 @@ import (
 //	       attempt, source, marked ms, traceparent
 var begin = userScript([]ooo.Queue{ooo.DeliverQueue}, `
 if not holds('deliver', ARGV[2]) then return -1 end
-if get('active') ~= '1' then return 0 end
-local seq, done = tonumber(get('seq')) or 0, tonumber(get('dseq')) or 0
-if get('away') == '' or seq == done then return 1 end
-local tried = tonumber(get('dtried')) or 0
+local active, away, seq, done, tried, addr, msg, epoch, queued, source, marked, trace = several('active', 'away', 'seq',
+	'dseq', 'dtried', 'addr', 'msg', 'epoch', 'queued', 'source', 'marked', 'trace')
+if active ~= '1' then return 0 end
+seq, done, tried = tonumber(seq) or 0, tonumber(done) or 0, tonumber(tried) or 0
+if away == '' or seq == done then return 1 end
 if tried ~= seq then
 	for skipped = math.max(done + 1, tried, seq - 20), seq - 1 do
 		tell(ms(now), 'overtaken', 'seq', ms(skipped))
@@ -29,7 +30,7 @@ if tried ~= seq then
 	set('dtried', ms(seq), 'dtries', '0')
 end
 local attempt = redis.call('HINCRBY', user, 'dtries', 1)
-return {get('addr'), get('away'), get('msg'), ms(seq), get('epoch'), get('queued'), ms(attempt), get('source'), get('marked'), get('trace')}`)
+return {addr, away, msg, ms(seq), epoch, queued, ms(attempt), source, marked, trace}`)
 
 // Begin returns the newest state and notes the attempt; send is false when the
 // mediator has acknowledged it already. The error is [ooo.ErrStale] when the
@@ -73,10 +74,12 @@ func (s *Store) Begin(ctx context.Context, c ooo.Claim) (parcel ooo.Parcel, send
 //	result 1, or -1 if the claim is lost
 var finish = userScript([]ooo.Queue{ooo.DeliverQueue}, `
 if not holds('deliver', ARGV[2]) then return -1 end
-local seq, newest, next = tonumber(ARGV[3]), tonumber(get('seq')) or 0, tonumber(ARGV[6])
+local newest, epoch, active = several('seq', 'epoch', 'active')
+local seq, next = tonumber(ARGV[3]), tonumber(ARGV[6])
+newest = tonumber(newest) or 0
 -- A call that began before the user was stopped and started anew says nothing.
-local ours = ARGV[9] == 'msg_' .. get('epoch') .. '_' .. ARGV[3]
-local active = ours and get('active') == '1'
+local ours = ARGV[9] == 'msg_' .. epoch .. '_' .. ARGV[3]
+active = ours and active == '1'
 if active and ARGV[4] == 'delivered' then
 	set('dseq', ARGV[3], 'dat', ms(now), 'derr', '')
 	tell(ms(now), 'delivered', 'seq', ARGV[3], 'attempt', ARGV[8], 'wid', ARGV[9])

@@ -19,8 +19,15 @@ func (s *Store) Client() redis.UniversalClient { return s.client }
 
 // Hinder keeps marks of q from Redis until they are freed.
 func (s *Store) Hinder(q ooo.Queue) (free func()) {
-	s.gathers[q].turn.Lock()
-	return s.gathers[q].turn.Unlock
+	turns := s.gathers[q].turns
+	for range cap(turns) {
+		turns <- struct{}{}
+	}
+	return func() {
+		for range cap(turns) {
+			<-turns
+		}
+	}
 }
 
 // Gathered is how many users' marks of q wait to be taken to Redis together.

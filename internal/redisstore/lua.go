@@ -121,6 +121,11 @@ const luaUser = `
 local user, history, brief, checked, names, spoke, feed, digests = unpack(KEYS, 1, 8)
 local key = ARGV[1]
 local function get(field) return redis.call('HGET', user, field) or '' end
+local function several(...)
+	local values = redis.call('HMGET', user, ...)
+	for i = 1, #values do values[i] = values[i] or '' end
+	return unpack(values)
+end
 local digested, stale = {active=1, cond=1, away=1, dstate=1, oid=1, cover=1, queued=1, addr=1, name=1}, false
 local function set(...)
 	redis.call('HSET', user, ...)

@@ -105,8 +105,8 @@ func (s *Store) Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known
 	r, first := g.join(marks)
 	if first { // for all, so it goes on when this caller has left
 		s.rounds.Go(func() {
-			g.turn.Lock()
-			defer g.turn.Unlock()
+			g.turns <- struct{}{}
+			defer func() { <-g.turns }()
 			g.leave(r)
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTime)
 			defer cancel()
@@ -131,15 +131,22 @@ const (
 	markTime  = 2500 * time.Millisecond
 	mostMarks = 2000 // in one round
 	markChunk = 500  // of one shard, in one call of the script
+
+	// marksInFlight is how many rounds of a queue Redis has at once. With one alone
+	// each mark would wait for half of the one before, with many nothing would come
+	// together.
+	marksInFlight = 2
 )
 
 // gather brings marks of one queue together.
 type gather struct {
-	turn sync.Mutex // who has it talks to Redis
+	turns chan struct{} // capacity marksInFlight: rounds that talk to Redis
 
 	mu   sync.Mutex
 	next *round // that takes marks still; guarded by mu
 }
+
+func newGather() *gather { return &gather{turns: make(chan struct{}, marksInFlight)} }
 
 // round is marks that go to Redis together.
 type round struct {

@@ -65,12 +65,13 @@ func (s *Store) Unknown(ctx context.Context, c ooo.Claim, reason string, at time
 //	result the sequence number, or -1 if the claim is lost or the record moved on
 var record = userScript([]ooo.Queue{ooo.ReadQueue, ooo.WindowQueue, ooo.DeliverQueue}, `
 local from, at, edge = ARGV[3], ARGV[7], tonumber(ARGV[8])
-if not holds(from, ARGV[2]) or get('active') ~= '1' or get('rev') ~= ARGV[4] then return -1 end
+local active, rev, cond, oid = several('active', 'rev', 'cond', 'oid')
+if not holds(from, ARGV[2]) or active ~= '1' or rev ~= ARGV[4] then return -1 end
 redis.call('HINCRBY', user, 'rev', 1)
 if from ~= 'window' then -- the edge of a window is no reading
-	if get('cond') == 'unknown' then tell(at, 'known') end
+	if cond == 'unknown' then tell(at, 'known') end
 	set('setting', ARGV[5], 'fp', ARGV[6], 'cond', 'watching', 'reason', '')
-	redis.call('HSET', brief, key, get('oid') .. '\n' .. ARGV[6])
+	redis.call('HSET', brief, key, oid .. '\n' .. ARGV[6])
 	local q = queues.window
 	if redis.call('HEXISTS', q.held, key) == 1 then
 		mark(q, key, edge, false, '') -- whoever holds it finds the record moved on

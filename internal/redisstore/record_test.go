@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -36,6 +37,23 @@ var recordSuite = map[string]func(t *testing.T, s store){
 		edge := s.claimAt(ooo.WindowQueue)
 		if !edge.Equal(window.End) {
 			t.Errorf("window queue is due at %v, want %v", edge, window.End)
+		}
+	},
+	"how a user stands is what its record says": func(t *testing.T, s store) {
+		key := s.start("ann")
+		for _, setting := range []ooo.Setting{{}, off, on} {
+			if setting.Status != "" {
+				s.read(key, setting)
+			}
+			u := s.user(key)
+			want := ooo.User{Key: key, Address: u.Address, Active: true, Person: ooo.Person{ID: u.Person.ID},
+				Sequence: u.Sequence, Revision: u.Revision, State: u.State}
+			if got, err := s.Standing(t.Context(), key); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("Standing = %+v, %v, want %+v", got, err, want)
+			}
+		}
+		if _, err := s.Standing(t.Context(), ooo.KeyOf("bob@contoso.example")); !errors.Is(err, ooo.ErrNotMonitored) {
+			t.Errorf("Standing of a stranger = %v, want ErrNotMonitored", err)
 		}
 	},
 	"starting again keeps the state and takes over the spelling": func(t *testing.T, s store) {

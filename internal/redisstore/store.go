@@ -65,7 +65,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{client: client, origin: rand.Text(), log: cfg.Log, boards: map[ooo.Queue]*board{}, gathers: map[ooo.Queue]*gather{}}
 	for _, q := range ooo.Queues {
-		s.boards[q], s.gathers[q] = newBoard(), new(gather)
+		s.boards[q], s.gathers[q] = newBoard(), newGather()
 	}
 	return s, nil
 }

@@ -29,6 +29,28 @@ func (s *Store) User(ctx context.Context, key ooo.Key) (ooo.User, error) {
 	return users[0], nil
 }
 
+// Standing returns of a record who the user is and how it stands: its state,
+// sequence number and revision, and nothing else. That is what a decision needs, and
+// a fraction of what the whole costs. The error is [ooo.ErrNotMonitored] if there is
+// no record.
+func (s *Store) Standing(ctx context.Context, key ooo.Key) (ooo.User, error) {
+	names := []string{"addr", "active", "oid", "seq", "rev", "away", "msg"}
+	values, err := s.client.HMGet(ctx, userKey(key), names...).Result()
+	if err != nil {
+		return ooo.User{}, fmt.Errorf("redis: %w", err)
+	}
+	f := make(fields, len(names))
+	for i, name := range names {
+		if text, some := values[i].(string); some {
+			f[name] = text
+		}
+	}
+	if len(f) == 0 {
+		return ooo.User{}, ooo.ErrNotMonitored
+	}
+	return decodeUser(key, f)
+}
+
 // load returns the records of keys in their order, without those that don't
 // exist, in one round trip.
 func (s *Store) load(ctx context.Context, keys []ooo.Key) ([]ooo.User, error) {

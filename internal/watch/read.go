@@ -70,7 +70,7 @@ func (w *Watcher) find(ctx context.Context, clock due.Clock, c ooo.Claim) (ooo.C
 	}
 	began := time.Now()
 	defer func() { w.line.served(time.Since(began)) }()
-	user, err := w.cfg.Store.User(ctx, c.Key)
+	user, err := w.cfg.Store.Standing(ctx, c.Key)
 	if err != nil {
 		return c, w.unstored(ctx, clock, c, err)
 	}
@@ -165,7 +165,7 @@ func (w *Watcher) conclude(ctx context.Context, clock due.Clock, c ooo.Claim, r 
 // it. The window's edge may move the record meanwhile: then it decides anew.
 func (w *Watcher) record(ctx context.Context, clock due.Clock, c ooo.Claim, setting ooo.Setting, fingerprint string) (Outcome, error) {
 	for try := 1; ; try++ {
-		user, err := w.cfg.Store.User(ctx, c.Key)
+		user, err := w.cfg.Store.Standing(ctx, c.Key)
 		if err != nil {
 			return Stale, err
 		}

@@ -38,6 +38,9 @@ import (
 // still ours; otherwise it is [ooo.ErrStale] and changes nothing.
 type Store interface {
 	User(ctx context.Context, key ooo.Key) (ooo.User, error)
+	// Standing returns of a record who the user is and its state, sequence number
+	// and revision.
+	Standing(ctx context.Context, key ooo.Key) (ooo.User, error)
 	Identify(ctx context.Context, claim ooo.Claim, person ooo.Person) error
 	Unknown(ctx context.Context, claim ooo.Claim, reason string, at time.Time) error
 	Record(ctx context.Context, claim ooo.Claim, change ooo.Change) (sequence int64, err error)

@@ -141,6 +141,12 @@ func (w *world) User(_ context.Context, key ooo.Key) (ooo.User, error) {
 	return *u, nil
 }
 
+func (w *world) Standing(ctx context.Context, key ooo.Key) (ooo.User, error) {
+	u, err := w.User(ctx, key)
+	u.Setting = nil
+	return u, err
+}
+
 func (w *world) Identify(_ context.Context, c ooo.Claim, p ooo.Person) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
