@@ -68,10 +68,11 @@ func (w work) taken(ctx context.Context, id ooo.SubscriptionID) error {
 	return nil
 }
 
-// yield tells the owner of the cover that it has none. The subscription that was
-// just taken away lived, and Graph takes only one: so what the owner's record says
-// is of the past.
-func (w work) yield(ctx context.Context, resource string) error {
+// yield tells the owner of the cover that it has none, where that is sure. Graph
+// takes only one: so if the subscription that was just taken away lived, or if it
+// was the younger of the two, what the owner's record says is of the past. The
+// second holds as well when a process died after the first half of this step.
+func (w work) yield(ctx context.Context, past ooo.Subscription, lived bool) error {
 	owner, err := w.cfg.Store.User(ctx, w.user.CoveredBy)
 	if errors.Is(err, ooo.ErrNotMonitored) {
 		return nil
@@ -80,7 +81,10 @@ func (w work) yield(ctx context.Context, resource string) error {
 		return errors.Join(ooo.ErrStale, err)
 	}
 	for _, sub := range owner.Subscriptions {
-		if sub.Resource != resource || sub.ID == "" {
+		if sub.Resource != past.Resource || sub.ObjectID != past.ObjectID || sub.ID == "" {
+			continue
+		}
+		if !lived && sub.ID != past.ID && sub.CreatedAt.After(past.CreatedAt) {
 			continue
 		}
 		event := ooo.Lifecycle{SubscriptionID: sub.ID, Kind: ooo.SubscriptionWasRemoved, At: w.clock()}

@@ -43,8 +43,8 @@ func (w work) do(ctx context.Context) error {
 		}
 	case Delete:
 		var there bool
-		if there, err = w.takeAway(ctx, sub.ID); err == nil && there && w.step.Reason == CoveredByOther {
-			err = w.yield(ctx, sub.Resource)
+		if there, err = w.takeAway(ctx, sub.ID); err == nil && w.user.CoveredBy != "" {
+			err = w.yield(ctx, sub, there)
 		}
 		if err == nil {
 			w.log(ctx, w.step, nil)
