@@ -23,7 +23,12 @@ var (
 	}
 	bulkBound = front.BoundConfig{
 		Requests: 128, EachSource: 64, Working: 16, Most: api.MaxBody, Bytes: 16 << 20,
-		Paths: []string{"/api/users", "/api/users/"},
+		Paths: []string{"/api/users", "/api/users/", "/ui/api/users"},
+	}
+	// One user at a time; none of these needs a body. A start may wait for Graph.
+	userBound = front.BoundConfig{
+		Requests: 256, EachSource: 128, Working: 64, Most: 64 << 10, Wait: 5 * time.Second, Within: 7500 * time.Millisecond,
+		Below: []string{"/api/users/", "/ui/api/users/"},
 	}
 )
 
@@ -35,9 +40,10 @@ func (s *service) boundGraph(next http.Handler, paths []string) http.Handler {
 	return s.bound(next, cfg, func() {})
 }
 
-// boundPrivate does so for what the mediator and operators send. As with all that
-// is answered 503 there, the mediator is asked for its users afterwards.
+// boundPrivate does so for what the mediator and operators send. Where users of the
+// mediator's may have been refused, it is asked for them afterwards.
 func (s *service) boundPrivate(next http.Handler) http.Handler {
+	next = s.bound(next, userBound, func() {})
 	return s.bound(s.bound(next, bulkBound, s.syncer.Owe), monitorBound, s.syncer.Owe)
 }
 

@@ -61,19 +61,21 @@ func TestWhatIsTooLongIsRefusedUnread(t *testing.T) {
 	w := world(t, "", graphsim.Config{Seed: 63})
 	p := w.start("serve")
 	w.answers()
-	for path, most := range map[string]int{
-		"/monitor": 64 << 10, "/api/users": 4 << 20, "/graph/notifications": 4 << 20,
-		"/graph/notifications?xvalidationToken=1": 4 << 20, // is no handshake
+	for request, most := range map[string]int{
+		"POST /monitor": 64 << 10, "POST /api/users": 4 << 20, "POST /graph/notifications": 4 << 20,
+		"PUT /api/users/ann@contoso.example": 64 << 10, "DELETE /api/users/ann@contoso.example": 64 << 10,
+		"POST /api/users/ann@contoso.example/check": 64 << 10, "PUT /ui/api/users/ann@contoso.example": 64 << 10, "POST /ui/api/users": 4 << 20,
+		"POST /graph/notifications?xvalidationToken=1": 4 << 20, // is no handshake
 	} {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(w.base, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", path, w.env["MONITOR_TOKEN"], most+1)
+		_, _ = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", request, w.env["MONITOR_TOKEN"], most+1)
 		answer := make([]byte, len("HTTP/1.1 413"))
 		if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 413" {
-			t.Errorf("answer to %s = %q, %v, want 413 without a look at its body", path, answer, err)
+			t.Errorf("answer to %s = %q, %v, want 413 without a look at its body", request, answer, err)
 		}
 	}
 	if code := p.stop(); code != 0 {

@@ -45,14 +45,26 @@ func TestARedisThatMayLoseUsersIsTold(t *testing.T) {
 }
 
 func TestARedisThatIsAsItShouldBe(t *testing.T) {
-	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 34})
-	p := w.start("serve")
-	w.answers()
-	if status, detail, trouble := w.redisCheck(); status != http.StatusOK || detail != "" || trouble != "" {
-		t.Errorf("check = %d, %q, %q, want nothing told", status, detail, trouble)
-	}
-	if strings.Contains(p.log.String(), "may lose users") {
-		t.Error("the log warns of Redis, want nothing said")
+	server := redistest.Start(t)
+	for name, tt := range map[string]struct{ url, named string }{
+		"a Redis":  {server.URL(), "Redis "},
+		"a Valkey": {server.Disguise("7.2.4\r\nserver_name:valkey\r\nvalkey_version:10.10.10-rc1"), "Valkey 10.10.10-rc1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := world(t, tt.url, graphsim.Config{Seed: 34})
+			p := w.start("serve")
+			w.answers()
+			if status, detail, trouble := w.redisCheck(); status != http.StatusOK || detail != "" || trouble != "" {
+				t.Errorf("check = %d, %q, %q, want nothing told", status, detail, trouble)
+			}
+			if strings.Contains(p.log.String(), "may lose users") {
+				t.Error("the log warns of Redis, want nothing said")
+			}
+			report, _ := w.examine()
+			if got := found(report, "Redis"); !strings.HasPrefix(got, "ok: ") || !strings.Contains(got, tt.named) {
+				t.Errorf("the doctor says %q, want it to name %s", got, tt.named)
+			}
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -36,13 +37,15 @@ func (s *service) openListeners() error {
 
 	s.private = private
 
-	public := s.engine()
-	receiver.Register(public.Group("/", s.timed))
-	guarded := []string{webhook.NotificationPath, webhook.LifecyclePath}
+	groups, guarded := []string{"/"}, []string{webhook.NotificationPath, webhook.LifecyclePath}
 	if base, err := settings.PublicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
 		// A proxy may pass the path of PUBLIC_URL on or take it off.
-		receiver.Register(public.Group(base.Path, s.timed))
+		groups = append(groups, base.Path)
 		guarded = append(guarded, path.Join(base.Path, webhook.NotificationPath), path.Join(base.Path, webhook.LifecyclePath))
+	}
+	public := s.engine(guarded...)
+	for _, group := range groups {
+		receiver.Register(public.Group(group, s.timed))
 	}
 	open := http.Handler(public)
 	if settings.PrivateAddr == "" {
@@ -107,20 +110,21 @@ func (s *service) tls() (*tls.Config, error) {
 }
 
 // engine returns an engine that says 503 to whatever needs Redis until its
-// schema is known to be ours.
-func (s *service) engine() *gin.Engine {
+// schema is known to be ours. A handshake on Graph's paths does not need it.
+func (s *service) engine(graphs ...string) *gin.Engine {
 	e := api.NewEngine(s.log)
 	e.Use(func(c *gin.Context) {
 		c.Next()
-		if c.Request.URL.Path == "/monitor" && c.Writer.Status() == http.StatusServiceUnavailable {
+		if called(c) == "/monitor" && c.Writer.Status() == http.StatusServiceUnavailable {
 			s.syncer.Owe()
 		}
 	}, func(c *gin.Context) {
-		switch c.Request.URL.Path {
+		switch called(c) {
 		case "/healthz", "/readyz", "/metrics":
 		case "/monitor": // says so itself, and remembers what was asked for
 		default:
-			if !s.ready.Load() && !c.Request.URL.Query().Has("validationToken") {
+			handshake := slices.Contains(graphs, c.Request.URL.Path) && webhook.IsHandshake(c.Request.URL.RawQuery)
+			if !s.ready.Load() && !handshake {
 				c.Header("Retry-After", "1")
 				c.AbortWithStatusJSON(http.StatusServiceUnavailable, gin.H{"error": "Redis is out of reach: try again"})
 			}
@@ -128,3 +132,6 @@ func (s *service) engine() *gin.Engine {
 	})
 	return e
 }
+
+// called is the path of a request without the slash that each may end in.
+func called(c *gin.Context) string { return strings.TrimSuffix(c.Request.URL.Path, "/") }

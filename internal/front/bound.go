@@ -1,12 +1,15 @@
 package front
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -14,7 +17,8 @@ import (
 
 // BoundConfig says how much may be in hand at once.
 type BoundConfig struct {
-	Paths   []string                // bounded, for POST; all others are open
+	Paths   []string                // bounded, for POST
+	Below   []string                // what is below them is bounded, for each method but GET and HEAD
 	Open    func(query string) bool // requests to them that cost nothing, and are never refused; nil: none
 	Proxies Allow                   // are believed where a request comes from
 
@@ -26,7 +30,8 @@ type BoundConfig struct {
 	Wait       time.Duration // for a turn, from the first byte on; 400 ms at least
 	Within     time.Duration // the time of the whole request; 0: no bound
 	// Late says that a request whose body came, but not its turn, is passed on all
-	// the same, with a context that has ended, so that next may remember it.
+	// the same, with a context that has ended, so that next may remember it. So is
+	// one that found no place, if its body is short and here at once.
 	Late bool
 
 	Refused func() // hears of each refusal for want of room; may be nil
@@ -36,8 +41,8 @@ type BoundConfig struct {
 // boundTime is how long a request waits for room: Graph wants an answer within 3 s.
 const boundTime = 400 * time.Millisecond
 
-// Bound returns a handler that keeps the POST requests to the paths within what
-// can be kept in memory and stored in time. It reads the body first, and passes a
+// Bound returns a handler that keeps the requests to the paths within what can be
+// kept in memory and stored in time; all others are open. It reads the body first, and passes a
 // request on when all of it is there. What is beyond the bounds is answered 503, so
 // that the caller comes again; a body that is too long 413, one that is too slow
 // 408.
@@ -54,11 +59,21 @@ func Bound(next http.Handler, cfg BoundConfig) http.Handler {
 	cfg.Wait = max(cfg.Wait, boundTime)
 	b := &bound{cfg, next, newHall(cfg), &rate.Sometimes{Interval: time.Minute}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost || !slices.Contains(cfg.Paths, r.URL.Path) || cfg.Open(r.URL.RawQuery) {
+		if !cfg.covers(r) || cfg.Open(r.URL.RawQuery) {
 			next.ServeHTTP(w, r)
 			return
 		}
 		b.serve(w, r)
+	})
+}
+
+// covers says whether a request is one of those that are bounded.
+func (cfg BoundConfig) covers(r *http.Request) bool {
+	if r.Method == http.MethodPost && slices.Contains(cfg.Paths, r.URL.Path) {
+		return true
+	}
+	return r.Method != http.MethodGet && r.Method != http.MethodHead && slices.ContainsFunc(cfg.Below, func(path string) bool {
+		return len(r.URL.Path) > len(path) && strings.HasPrefix(r.URL.Path, path)
 	})
 }
 
@@ -78,7 +93,9 @@ func (b *bound) serve(w http.ResponseWriter, r *http.Request) {
 	g, ok := b.hall.enter(source(r, b.cfg.Proxies), http.NewResponseController(w))
 	if !ok {
 		b.full(r)
-		hangUp(w, r, http.StatusServiceUnavailable)
+		if !b.cfg.Late || !b.overhear(w, r) {
+			hangUp(w, r, http.StatusServiceUnavailable)
+		}
 		return
 	}
 	defer b.hall.leave(g)
@@ -115,12 +132,34 @@ func (b *bound) serve(w http.ResponseWriter, r *http.Request) {
 	b.next.ServeHTTP(w, r)
 }
 
+// longestNote is the longest body that is read of a request that finds no place: so
+// short that each connection may send one.
+const longestNote = 1 << 10
+
+// overhear passes on a request that finds no place, with a context that has ended.
+// ok is false, and nothing is answered, if its body is long or not here at once.
+func (b *bound) overhear(w http.ResponseWriter, r *http.Request) (ok bool) {
+	reads := http.NewResponseController(w)
+	_ = reads.SetReadDeadline(time.Now().Add(byeTime)) // writers that can't have one are those of tests
+	body, err := io.ReadAll(io.LimitReader(r.Body, longestNote+1))
+	if err != nil || len(body) > longestNote {
+		return false
+	}
+	_ = reads.SetReadDeadline(time.Time{})
+	ctx, end := context.WithCancel(r.Context())
+	end()
+	r = r.WithContext(ctx)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	b.next.ServeHTTP(w, r)
+	return true
+}
+
 // full tells that there was no room for a request.
 func (b *bound) full(r *http.Request) {
 	b.cfg.Refused()
 	b.told.Do(func() {
 		b.cfg.Log.WarnContext(r.Context(), "requests are refused, because more came at once than can be kept (told once a minute)",
-			"paths", b.cfg.Paths, "requests", b.cfg.Requests, "working", b.cfg.Working, "bytes", b.cfg.Bytes)
+			"paths", b.cfg.Paths, "below", b.cfg.Below, "requests", b.cfg.Requests, "working", b.cfg.Working, "bytes", b.cfg.Bytes)
 	})
 }
 

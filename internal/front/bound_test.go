@@ -46,7 +46,7 @@ func bounded(t *testing.T, cfg front.BoundConfig, story func(t *testing.T, w *wa
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &way{pipes: newPipes(), release: make(chan struct{}), bodies: map[string]int{}}
-		cfg.Paths = []string{"/in"}
+		cfg.Paths, cfg.Below = []string{"/in"}, []string{"/under/"}
 		cfg.Refused = func() { w.mu.Lock(); w.refused++; w.mu.Unlock() }
 		stop := serve(w.pipes, front.Bound(http.HandlerFunc(w.answer), cfg).ServeHTTP)
 		story(t, w)
@@ -156,6 +156,14 @@ func TestWhatTheBoundLetsIn(t *testing.T) {
 		"one that turns out to be too long":              {nil, untold, chunked(spaces(256*kib + 1)), 413},
 		"another path":                                   {many(20, told(1)+hold, "1"), "POST /out HTTP/1.1\r\nContent-Length: 1", "1", 200},
 		"another method":                                 {many(20, told(1)+hold, "1"), "GET /in HTTP/1.1", "", 200},
+		"a PUT below":                                    {many(20, told(1)+hold, "1"), "PUT /under/ann HTTP/1.1\r\nContent-Length: 0", "", 503},
+		"a DELETE below":                                 {many(20, told(1)+hold, "1"), "DELETE /under/ann HTTP/1.1", "", 503},
+		"a POST below, further down":                     {many(20, told(1)+hold, "1"), "POST /under/ann/check HTTP/1.1\r\nContent-Length: 0", "", 503},
+		"a PUT below that is too long":                   {nil, "PUT /under/ann HTTP/1.1\r\nContent-Length: 262145", "", 413},
+		"a PUT below, and there is room":                 {many(1, told(1)+hold, "1"), "PUT /under/ann HTTP/1.1\r\nContent-Length: 1", "1", 200},
+		"a look below":                                   {many(20, told(1)+hold, "1"), "GET /under/ann HTTP/1.1", "", 200},
+		"a short look below":                             {many(20, told(1)+hold, "1"), "HEAD /under/ann HTTP/1.1", "", 200},
+		"what is above":                                  {many(20, told(1)+hold, "1"), "PUT /under/ HTTP/1.1\r\nContent-Length: 0", "", 200},
 		"a handshake":                                    {many(20, told(1)+hold, "1"), "POST /in?validationToken=x HTTP/1.1", "", 200},
 		"what only looks like a handshake":               {many(20, told(1)+hold, "1"), "POST /in?xvalidationToken=x HTTP/1.1", "", 503},
 		"what only looks like a handshake, and is large": {nil, "POST /in?xvalidationToken=x HTTP/1.1\r\nContent-Length: 262145", "", 413},

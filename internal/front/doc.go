@@ -23,7 +23,8 @@
 // ones share room that short ones never need. A place is only lent to who is still
 // sending: if none is left, the one that has been sending for longest makes way, in
 // its own source first if that has its share. An honest body is here within
-// milliseconds, so that it is never the one, however many dawdle. Who has room for a
+// milliseconds, so that it is never the one, however many dawdle. Where what is
+// refused would not come again, a short body is heard all the same, to be remembered. Who has room for a
 // long body must use it: it makes way too when others wait and it falls behind 512
 // KiB/s. The first 64 KiB have 5 s, each 64 KiB more has one, and all have 8. At most
 // 2,048 connections are open on a listener; beyond that the one that has been quiet
