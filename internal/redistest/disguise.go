@@ -2,24 +2,19 @@ package redistest
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
-	"strings"
+	"regexp"
+	"strconv"
 	"sync"
 )
 
 // Disguise returns the URL of a proxy in front of the server through which INFO
-// tells another version, no longer than the true one.
+// tells another version, and not whether the server is a Valkey. More lines may
+// follow the version, those of a Valkey for one.
 func (s *Server) Disguise(version string) string {
 	s.t.Helper()
-	const name = "redis_version:"
-	info, _ := s.do("INFO", "server").(string)
-	_, rest, _ := strings.Cut(info, name)
-	truth, _, _ := strings.Cut(rest, "\r\n")
-	if len(version) > len(truth) {
-		s.t.Fatalf("version %s is longer than %s", version, truth)
-	}
-	mask := strings.NewReplacer(name+truth, name+version+strings.Repeat(" ", len(truth)-len(version)))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		s.t.Fatal(err)
@@ -32,7 +27,7 @@ func (s *Server) Disguise(version string) string {
 			if err != nil {
 				return
 			}
-			running.Go(func() { s.relay(ctx, client, mask) })
+			running.Go(func() { s.relay(ctx, client, version) })
 		}
 	})
 	s.t.Cleanup(func() {
@@ -44,7 +39,7 @@ func (s *Server) Disguise(version string) string {
 }
 
 // relay passes on what a client and the server say until one of them ends.
-func (s *Server) relay(ctx context.Context, client net.Conn, mask *strings.Replacer) {
+func (s *Server) relay(ctx context.Context, client net.Conn, version string) {
 	defer client.Close()
 	server, err := net.Dial("tcp", s.Addr())
 	if err != nil {
@@ -58,18 +53,28 @@ func (s *Server) relay(ctx context.Context, client net.Conn, mask *strings.Repla
 		_, _ = io.Copy(server, client)
 		server.Close()
 	})
-	_, _ = io.Copy(masked{client, mask}, server)
+	_, _ = io.Copy(masked{client, version}, server)
 }
 
-// masked writes with one text in place of another. The one that Disguise seeks
-// is near the beginning of an answer, so it comes in one piece.
+// told is the beginning of an answer to INFO, as RESP2 and RESP3 have it: its
+// length, its first line, and those that name the server.
+var told = regexp.MustCompile(`([$=])(\d+)(\r\n(?:txt:)?# Server\r\n)(redis_version:[^\r]*(?:\r\n(?:server_name|valkey_\w+):[^\r]*)*)`)
+
+// masked writes with another version in answers to INFO. It is near the beginning
+// of an answer, so it comes in one piece.
 type masked struct {
-	to   io.Writer
-	mask *strings.Replacer
+	to      io.Writer
+	version string
 }
 
 func (m masked) Write(p []byte) (int, error) {
-	if _, err := m.mask.WriteString(m.to, string(p)); err != nil {
+	out := told.ReplaceAllFunc(p, func(answer []byte) []byte {
+		part := told.FindSubmatch(answer)
+		size, _ := strconv.Atoi(string(part[2])) // of digits
+		lines := "redis_version:" + m.version
+		return fmt.Appendf(nil, "%s%d%s%s", part[1], size+len(lines)-len(part[4]), part[3], lines)
+	})
+	if _, err := m.to.Write(out); err != nil {
 		return 0, err
 	}
 	return len(p), nil

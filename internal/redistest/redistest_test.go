@@ -258,15 +258,28 @@ func TestAServerEndsWithItsProcess(t *testing.T) {
 func TestADisguisedServer(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	client := dial(t, s.Disguise("5.0.9"), nil)
-	set(t, client, "k", "v")
-	if err := is(t, dial(t, s.URL(), nil), "k", "v"); err != nil {
-		t.Errorf("what was written through the disguise: %v", err)
+	tests := map[string]struct{ version, want, valkey string }{
+		"a shorter version": {"5.0", "5.0", ""},
+		"a longer version":  {"255.255.255-rc12", "255.255.255-rc12", ""},
+		"a Valkey":          {"7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1", "7.2.4", "8.0.1"},
 	}
-	info, err := client.InfoMap(t.Context(), "server").Result()
-	if got := strings.TrimSpace(info["Server"]["redis_version"]); err != nil || got != "5.0.9" {
-		t.Errorf("version = %q, %v, want the disguise", got, err)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			url := s.Disguise(tt.version)
+			for _, protocol := range []string{"2", "3"} {
+				client := dial(t, url+"?protocol="+protocol, nil)
+				info, err := client.InfoMap(t.Context(), "server").Result()
+				if got := info["Server"]; err != nil || got["redis_version"] != tt.want || got["valkey_version"] != tt.valkey {
+					t.Errorf("INFO over RESP%s = version %q of Redis, %q of Valkey, %v, want %q and %q", protocol, got["redis_version"], got["valkey_version"], err, tt.want, tt.valkey)
+				}
+				set(t, client, "k", "v")
+				if err := is(t, dial(t, s.URL(), nil), "k", "v"); err != nil {
+					t.Errorf("what was written through the disguise: %v", err)
+				}
+			}
+		})
 	}
+	client := dial(t, s.Disguise("6.2"), nil)
 	s.Kill()
 	if err := client.Ping(t.Context()).Err(); err == nil {
 		t.Error("PING of a killed server through its disguise = nil, want an error")
