@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-
-	"outlook-monitor/internal/ooo"
 )
 
 // ask sends a request of our own and returns the body of the answer in a buffer,
@@ -35,9 +33,9 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte) (*by
 	_, err = buffer.ReadFrom(resp.Body)
 	switch {
 	case err != nil:
-		err = fmt.Errorf("%w: the answer broke off: %w", ooo.ErrUnavailable, err)
+		err = fmt.Errorf("%w: %w", errUnreadable, err)
 	case !strings.Contains(resp.Header.Get("Content-Type"), "json"):
-		err = fmt.Errorf("%w: %w", ooo.ErrUnavailable, errNotGraph)
+		err = fmt.Errorf("%w: %w", errUnreadable, errNotGraph)
 	}
 	if err != nil {
 		c.release(buffer)

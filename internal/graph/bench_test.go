@@ -2,12 +2,17 @@ package graph_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -124,4 +129,67 @@ func floorBatch(client *http.Client, base string, ids []ooo.ObjectID) ([]ooo.Rea
 		readings[place].Setting, readings[place].Err = ooo.ParseSetting(one.Body)
 	}
 	return readings, nil
+}
+
+// BenchmarkSubscriptionWrites renews subscriptions at a server that has its answers
+// ready, each when the one before is done, and 64 at once: these share calls.
+// Beside the time it reports the CPU time of a write, the server's included.
+func BenchmarkSubscriptionWrites(b *testing.B) {
+	s := newStub(b, func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/$batch") {
+			_, _ = io.Copy(io.Discard, r.Body)
+			answerJSON(w, http.StatusOK, subscription)
+			return
+		}
+		answerItems(w, itemsOf(b, r), func(item) (int, string) { return http.StatusOK, subscription })
+	})
+	var calls atomic.Int64
+	s.config.Observe = func(string, int, time.Duration) { calls.Add(1) }
+	c := s.client(b)
+	patch := ooo.SubscriptionPatch{ExpiresAt: time.Now().Add(time.Hour)}
+	renew := func(n int64) {
+		if _, err := c.PatchSubscription(context.Background(), ooo.SubscriptionID(strconv.FormatInt(n, 10)), patch); err != nil {
+			b.Errorf("PatchSubscription = %v, want nil", err)
+		}
+	}
+	for name, callers := range map[string]int{"alone": 1, "together": 64} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			renew(0)
+			calls.Store(0)
+			var next atomic.Int64
+			began := cpuTime(b)
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for range callers {
+				wg.Go(func() {
+					for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
+						renew(n)
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			b.ReportMetric(float64((cpuTime(b)-began).Nanoseconds())/1000/float64(b.N), "cpu-µs/op")
+			b.ReportMetric(float64(calls.Load())/float64(b.N), "calls/op")
+		})
+	}
+}
+
+// subscription is what Graph answers to a renewal.
+const subscription = `{"@odata.context":"https://graph.microsoft.com/v1.0/$metadata#subscriptions/$entity",` +
+	`"id":"7f105c7d-2dc5-4530-97cd-4e7ae6534c07","resource":"/users/6d1f2c34-90ab-4cde-8f01-23456789ab10/events",` +
+	`"applicationId":"24d3b144-21ae-4080-943f-7067b395b913","creatorId":"8ee44408-0679-472c-bc2a-692812af3437",` +
+	`"changeType":"created,updated,deleted","clientState":null,"notificationUrl":"https://hook.example/notify",` +
+	`"lifecycleNotificationUrl":"https://hook.example/lifecycle","notificationQueryOptions":null,` +
+	`"expirationDateTime":"2026-11-25T12:00:00.0000000Z","includeResourceData":false,"latestSupportedTlsVersion":"v1_2",` +
+	`"encryptionCertificate":null,"encryptionCertificateId":null,"notificationUrlAppId":null}`
+
+// cpuTime is what this process has used.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

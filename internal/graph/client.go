@@ -59,6 +59,7 @@ type Client struct {
 	endpoint, authority string
 
 	door    *door
+	lanes   lanes // of subscription writes
 	adapter abstractions.RequestAdapter
 	buffers sync.Pool // of *bytes.Buffer
 }

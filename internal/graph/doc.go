@@ -20,6 +20,24 @@
 // several with one $batch: an eighth of what the SDK's own batch costs. The SDK
 // is no help there anyway, it drops a status spelled in another letter case.
 //
+// # Subscription writes
+//
+// While few creations, renewals and deletions are under way, each goes at once and
+// by itself. Once twelve calls are in flight, the next wait for one of them to end,
+// and those that wait go together in a $batch, spelled and read by the SDK's types.
+// Nobody waits for company. Graph works on four of a batch at a time, so four go
+// together and cost no time, more of them only when hundreds wait; twelve times
+// four are in Graph's hands then, as if each of 48 had gone by itself. A creation
+// makes Graph call us, which may take it twenty seconds, so creations, and renewals
+// that change the URL, go only with their like and never more than four.
+//
+// Each write keeps its own outcome: what Graph says inside a batch becomes the
+// error that it becomes alone, with its own wait. What Graph says of the batch
+// says nothing of the writes in it, so it makes them only wait or try again. A
+// caller that leaves takes along a write that waits; a batch ends with its last
+// caller. Two writes of one subscription never share a batch, because Graph
+// promises no order within.
+//
 // # Tokens
 //
 // [Client.Run] fetches a token when a third of the life of the one at hand is
@@ -44,5 +62,5 @@
 // code or message says which it is.
 //
 // A creation whose answer was lost carries [ooo.ErrNoAnswer], unless it never
-// left.
+// left. In a batch that is so for each creation whose answer is missing.
 package graph

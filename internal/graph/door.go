@@ -202,12 +202,18 @@ func claimsOf(challenges []string) string {
 	return ""
 }
 
+// operationKey is where a context has the name of a $batch that reads nothing.
+type operationKey struct{}
+
 // operationOf names what is asked for reports; there are few names, whatever
 // the ids are.
 func operationOf(req *http.Request) string {
 	path := strings.TrimPrefix(req.URL.Path, version)
 	switch {
 	case path == batchPath:
+		if name, ok := req.Context().Value(operationKey{}).(string); ok {
+			return name
+		}
 		return "batch"
 	case strings.HasSuffix(path, settingPath):
 		return "read"

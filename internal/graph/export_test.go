@@ -11,7 +11,7 @@ import (
 // subjects of calls, by what they are about.
 var subjects = map[string]subject{
 	"mailbox": aMailbox, "batch": aBatch, "person": aPerson, "presence": aPresence,
-	"creation": aCreation, "subscription": aSubscription, "listing": aListing,
+	"creation": aCreation, "subscription": aSubscription, "listing": aListing, "writes": someSubscriptions,
 }
 
 // Meaning is the error that a refusal becomes.
@@ -37,3 +37,13 @@ func Claims(challenges ...string) string { return claimsOf(challenges) }
 
 // OperationOf is the name under which a request is reported.
 func OperationOf(req *http.Request) string { return operationOf(req) }
+
+// LaneCount is how many calls with subscription writes are in flight at most.
+const LaneCount = laneCount
+
+// Waiting is how many subscription writes wait for a lane.
+func (c *Client) Waiting() int {
+	c.lanes.mu.Lock()
+	defer c.lanes.mu.Unlock()
+	return len(c.lanes.waiting)
+}

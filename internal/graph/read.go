@@ -107,15 +107,26 @@ type batchItem struct {
 // batchAnswer is its answer. Names in JSON match in any letter case, which
 // headers need.
 type batchAnswer struct {
-	Responses []struct {
-		ID      string `json:"id"`
-		Status  int    `json:"status"`
-		Headers struct {
-			RetryAfter   string `json:"Retry-After"`
-			Authenticate string `json:"WWW-Authenticate"`
-		} `json:"headers"`
-		Body json.RawMessage `json:"body"`
-	} `json:"responses"`
+	Responses []answered `json:"responses"`
+}
+
+// answered is the answer to one item.
+type answered struct {
+	ID      string `json:"id"`
+	Status  int    `json:"status"`
+	Headers struct {
+		RetryAfter   string `json:"Retry-After"`
+		Authenticate string `json:"WWW-Authenticate"`
+	} `json:"headers"`
+	Body json.RawMessage `json:"body"`
+}
+
+func (a *answered) failed() bool { return a.Status < 200 || a.Status >= 300 }
+
+func (a *answered) refusal(now time.Time) *refusal {
+	r := newRefusal(a.Status, a.Body, a.Headers.RetryAfter, now)
+	r.claims = claimsOf([]string{a.Headers.Authenticate})
+	return r
 }
 
 // readBatch reads with one POST, and with a second one those for which Graph
@@ -191,8 +202,7 @@ var (
 	errNoObject = fmt.Errorf("%w: the setting is missing in the answer", ooo.ErrUnavailable)
 )
 
-// decodeBatch fills the answers into the readings that they are for. Answers
-// that are for none are left out; of several for one the first counts.
+// decodeBatch fills the answers into the readings that they are for.
 func decodeBatch(answer *bytes.Buffer, readings []ooo.Reading, now time.Time) error {
 	if plainBatch(answer.Bytes(), readings) {
 		return nil
@@ -202,32 +212,39 @@ func decodeBatch(answer *bytes.Buffer, readings []ooo.Reading, now time.Time) er
 
 // decodeAny is decodeBatch for whatever Graph may answer.
 func decodeAny(answer []byte, readings []ooo.Reading, now time.Time) error {
+	failAll(readings, errLeftOut)
+	return eachAnswer(answer, len(readings), func(place int, one *answered) {
+		reading := &readings[place]
+		reading.Err = nil
+		switch {
+		case one.failed():
+			reading.Err = because(one.refusal(now), aMailbox)
+		case len(one.Body) == 0 || one.Body[0] != '{':
+			reading.Err = errNoObject
+		default:
+			understand(reading, one.Body)
+		}
+	})
+}
+
+// eachAnswer takes apart the answer to a batch of so many places. Answers that are
+// for none are left out; of several for one the first counts.
+func eachAnswer(answer []byte, places int, take func(place int, one *answered)) error {
 	var batch batchAnswer
 	err := json.Unmarshal(answer, &batch)
 	// One value of a wrong kind, such as a number in a header, spoils no others.
 	if _, odd := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !odd {
 		return errNoBatch
 	}
-	failAll(readings, errLeftOut)
-	answered := make([]bool, len(readings))
+	taken := make([]bool, places)
 	for i := range batch.Responses {
 		one := &batch.Responses[i]
 		place, err := strconv.Atoi(one.ID)
-		if err != nil || place < 0 || place >= len(readings) || answered[place] {
+		if err != nil || place < 0 || place >= places || taken[place] {
 			continue
 		}
-		reading := &readings[place]
-		answered[place], reading.Err = true, nil
-		switch {
-		case one.Status < 200 || one.Status >= 300:
-			r := newRefusal(one.Status, one.Body, one.Headers.RetryAfter, now)
-			r.claims = claimsOf([]string{one.Headers.Authenticate})
-			reading.Err = because(r, aMailbox)
-		case len(one.Body) == 0 || one.Body[0] != '{':
-			reading.Err = errNoObject
-		default:
-			understand(reading, one.Body)
-		}
+		taken[place] = true
+		take(place, one)
 	}
 	return nil
 }

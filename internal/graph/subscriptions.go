@@ -28,8 +28,6 @@ const mostPages = 2000
 // [ooo.ErrUnauthorized] and [ooo.ErrUnavailable]. With the last comes
 // [ooo.ErrNoAnswer] if the subscription may have been made all the same.
 func (c *Client) CreateSubscription(ctx context.Context, request ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
-	ctx, cancel := context.WithTimeout(ctx, subscriptionTime)
-	defer cancel()
 	ask := models.NewSubscription()
 	ask.SetResource(&request.Resource)
 	ask.SetChangeType(&request.ChangeType)
@@ -46,12 +44,11 @@ func (c *Client) CreateSubscription(ctx context.Context, request ooo.Subscriptio
 		ask.SetIncludeResourceData(new(true))
 		setCertificate(ask, request.Certificate)
 	}
-	made, err := c.subscriptionBuilder().Post(ctx, ask, nil)
-	if err != nil {
-		err = because(sdkError(err), aCreation)
-	} else if made := subscriptionOf(made); made.ID != "" && !made.ExpiresAt.IsZero() {
+	made, err := c.write(ctx, &change{method: http.MethodPost, ask: ask, about: aCreation, calls: true})
+	switch {
+	case err == nil && made.ID != "" && !made.ExpiresAt.IsZero():
 		return made, nil
-	} else {
+	case err == nil:
 		err = errIncomplete
 	}
 	if maybeDone(err) {
@@ -83,8 +80,6 @@ func setCertificate(ask *models.Subscription, certificate ooo.Certificate) {
 // [ooo.ErrSubscriptionQuota], [ooo.ErrRejected], [ooo.Throttled],
 // [ooo.ErrUnauthorized] and [ooo.ErrUnavailable].
 func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionPatch) (ooo.GraphSubscription, error) {
-	ctx, cancel := context.WithTimeout(ctx, subscriptionTime)
-	defer cancel()
 	if id == "" {
 		return ooo.GraphSubscription{}, ooo.ErrSubscriptionGone
 	}
@@ -96,30 +91,26 @@ func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, p
 	if patch.Certificate.ID != "" {
 		setCertificate(ask, patch.Certificate)
 	}
-	renewed, err := c.subscriptionBuilder().BySubscriptionId(string(id)).Patch(ctx, ask, nil)
-	if err != nil {
-		return ooo.GraphSubscription{}, because(sdkError(err), aSubscription)
-	}
-	sub := subscriptionOf(renewed)
-	if sub.ID == "" || sub.ExpiresAt.IsZero() {
+	renewed, err := c.write(ctx, &change{
+		method: http.MethodPatch, id: id, ask: ask, about: aSubscription, calls: patch.NotificationURL != ""})
+	switch {
+	case err != nil:
+		return ooo.GraphSubscription{}, err
+	case renewed.ID == "" || renewed.ExpiresAt.IsZero():
 		return ooo.GraphSubscription{}, errIncomplete
 	}
-	return sub, nil
+	return renewed, nil
 }
 
 // DeleteSubscription takes a subscription away. The errors are
 // [ooo.ErrSubscriptionGone], [ooo.ErrSubscriptionDenied], [ooo.ErrRejected],
 // [ooo.Throttled], [ooo.ErrUnauthorized] and [ooo.ErrUnavailable].
 func (c *Client) DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) error {
-	ctx, cancel := context.WithTimeout(ctx, subscriptionTime)
-	defer cancel()
 	if id == "" { // the path would name all of them
 		return ooo.ErrSubscriptionGone
 	}
-	if err := c.subscriptionBuilder().BySubscriptionId(string(id)).Delete(ctx, nil); err != nil {
-		return because(sdkError(err), aSubscription)
-	}
-	return nil
+	_, err := c.write(ctx, &change{method: http.MethodDelete, id: id, about: aSubscription})
+	return err
 }
 
 // Subscriptions yields the subscriptions of this app, in Graph's order. Graph

@@ -124,6 +124,9 @@ var (
 		{status: http.StatusNotFound, err: ooo.ErrSubscriptionGone},
 	}, aboutSubscriptions)}
 	aListing = subject{outcomes: aboutSubscriptions}
+	// someSubscriptions is a $batch of calls about them as a whole, whose refusal
+	// says nothing about any of them.
+	someSubscriptions = subject{}
 
 	noMailbox = []outcome{
 		{code: "MailboxNotEnabledForRESTAPI", err: ooo.ErrNoMailbox},

@@ -42,6 +42,8 @@ func TestTranslatesRefusals(t *testing.T) {
 		"a 404 of a whole batch says nothing of a user": {"batch", 404, "ResourceNotFound", "", ooo.ErrUnavailable},
 		"a batch may be denied":                         {"batch", 403, "Authorization_RequestDenied", "", ooo.ErrDenied},
 		"a batch may be rejected":                       {"batch", 400, "BadRequest", "", ooo.ErrRejected},
+		"a batch of writes that is denied denies none":  {"writes", 403, "Forbidden", "exceeded its quota", ooo.ErrUnavailable},
+		"a 404 of a batch of writes says nothing":       {"writes", 404, "ResourceNotFound", "", ooo.ErrUnavailable},
 		"a person may be missing":                       {"person", 404, "Request_ResourceNotFound", "", ooo.ErrNotInDirectory},
 		"a proxy's 404 says nothing of a person":        {"person", 404, "", "", ooo.ErrUnavailable},
 		"missing consent to the directory is denied":    {"person", 403, "Authorization_RequestDenied", "", ooo.ErrDenied},

@@ -118,8 +118,9 @@ func splitReady(items []batchItem, status map[string]int) (ready, rest []batchIt
 	return ready, rest
 }
 
-// runBatch answers items, batchWorkers at a time. Without faults there is
-// nothing to wait for, and one after the other is the same and cheaper.
+// runBatch answers items, batchWorkers at a time. Where there are no faults, and no
+// writes that call somebody, there is nothing to wait for, and one after the other
+// is the same and cheaper.
 func (s *Server) runBatch(c *call, items []batchItem, status map[string]int) []batchAnswer {
 	answers := make([]batchAnswer, len(items))
 	run := func(i int) {
@@ -131,7 +132,8 @@ func (s *Server) runBatch(c *call, items []batchItem, status map[string]int) []b
 		}
 		answers[i].reply = s.batchItem(c, item)
 	}
-	if s.faults.noneInside() {
+	writes := func(i batchItem) bool { return i.Method != http.MethodGet }
+	if s.faults.noneInside() && !slices.ContainsFunc(items, writes) {
 		for i := range items {
 			run(i)
 		}

@@ -5,8 +5,12 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -215,5 +219,64 @@ func BenchmarkBatchOf20(b *testing.B) {
 		if a, err := w.try("POST", w.URL()+"/v1.0/$batch", w.header(), bodies[n%len(bodies)]); err != nil || a.status != 200 {
 			b.Fatalf("batch = %d, %v", a.status, err)
 		}
+	}
+}
+
+// Creations call their URLs while the batch is open, and may wait for each other's
+// handshakes.
+func TestBatchWritesSubscriptions(t *testing.T) {
+	t.Parallel()
+	w := start(t, graphsim.Config{RetryTimeout: patience})
+	var here sync.WaitGroup
+	here.Add(4)
+	meeting := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		here.Done()
+		here.Wait()
+		out.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(out, r.URL.Query().Get("validationToken"))
+	}))
+	t.Cleanup(meeting.Close)
+	typed := map[string]string{"content-type": "application/json"}
+	var creations []map[string]any
+	for i := range 4 {
+		body := subscription(w.user(fmt.Sprintf("u%d@contoso.example", i)), newHook(t), time.Hour)
+		body["notificationUrl"] = meeting.URL
+		body["lifecycleNotificationUrl"] = meeting.URL
+		creations = append(creations, map[string]any{"id": fmt.Sprint(i), "method": "POST", "url": "/subscriptions", "headers": typed, "body": body})
+	}
+	_, made := w.batch(creations...)
+	ids := make([]string, 4)
+	for i := range ids {
+		r := made[fmt.Sprint(i)]
+		if ids[i], _ = r.Body["id"].(string); r.Status != 201 || ids[i] == "" {
+			t.Fatalf("creation %d = %+v, want 201 and an id", i, r)
+		}
+	}
+	w.fault(graphsim.Fault{Operation: "subscription-renew", Kind: "throttle", RetryAfter: graphsim.Duration(7 * time.Second), User: "u1@contoso.example"})
+	renewal := func(id, of string) map[string]any {
+		return map[string]any{"id": id, "method": "PATCH", "url": "/subscriptions/" + of, "headers": typed,
+			"body": map[string]any{"expirationDateTime": time.Now().Add(50 * time.Minute).UTC().Format(time.RFC3339)}}
+	}
+	_, got := w.batch(renewal("a", ids[0]), renewal("b", ids[1]), renewal("c", "nowhere"),
+		map[string]any{"id": "d", "method": "DELETE", "url": "/subscriptions/" + ids[3]})
+	if r := got["a"]; r.Status != 200 || r.Body["id"] != ids[0] {
+		t.Errorf("a renewal = %+v, want 200", r)
+	}
+	if r := got["b"]; r.Status != 429 || r.Headers["Retry-After"] != "7" {
+		t.Errorf("a throttled renewal = %+v, want 429 and a wait of 7", r)
+	}
+	if r := got["c"]; r.Status != 404 || r.code() != "ResourceNotFound" {
+		t.Errorf("a renewal of nothing = %+v, want 404", r)
+	}
+	if r := got["d"]; r.Status != 204 || r.Body != nil {
+		t.Errorf("a deletion = %+v, want 204 without a body", r)
+	}
+	if left := w.Subscriptions(); len(left) != 3 {
+		t.Errorf("%d subscriptions, want 3", len(left))
+	}
+	calls := w.Stats().Calls
+	if calls["subscription-create"]["201"] != 4 || calls["subscription-renew"]["200"] != 1 || calls["subscription-renew"]["429"] != 1 ||
+		calls["subscription-renew"]["404"] != 1 || calls["subscription-delete"]["204"] != 1 || calls["batch"]["200"] != 2 {
+		t.Errorf("calls = %v, want each as if it were alone", calls)
 	}
 }
