@@ -1,8 +1,8 @@
 // Package jsonwalk goes over JSON without decoding it, for the two hot paths on
 // which most of what comes is not needed: answers that are the same as the last,
 // and notifications that say no more than "look". It finds where values begin and
-// end, checks no more of them than that takes, and allocates nothing. Whatever is
-// not plain makes it balk, and is then a matter for encoding/json.
+// end, and allocates nothing. Whatever is not plain makes it balk, and is then a
+// matter for encoding/json.
 package jsonwalk
 
 import (
@@ -12,13 +12,18 @@ import (
 
 // Cursor walks over one JSON text. Once it has balked it goes no further.
 type Cursor struct {
-	text []byte
-	at   int
-	odd  bool
+	text   []byte
+	at     int
+	odd    bool
+	strict bool
 }
 
-// Over returns a cursor at the beginning of text.
+// Over returns a cursor at the beginning of text, which checks no more of it than it
+// takes to find where values end.
 func Over(text []byte) *Cursor { return &Cursor{text: text} }
+
+// StrictlyOver returns a cursor that balks at whatever is no JSON (RFC 8259).
+func StrictlyOver(text []byte) *Cursor { return &Cursor{text: text, strict: true} }
 
 // Balk makes the whole walk count for nothing.
 func (c *Cursor) Balk() { c.odd = true }
@@ -73,7 +78,12 @@ func (c *Cursor) Array(value func()) {
 func (c *Cursor) Value() []byte {
 	c.space()
 	from := c.at
-	if c.skip(); c.odd || c.at == from {
+	if c.strict {
+		c.value(0)
+	} else {
+		c.skip()
+	}
+	if c.odd || c.at == from {
 		c.odd = true
 		return nil
 	}
@@ -125,6 +135,10 @@ func (c *Cursor) name() []byte {
 func (c *Cursor) quoted() {
 	if c.odd || c.at >= len(c.text) || c.text[c.at] != '"' {
 		c.odd = true
+		return
+	}
+	if c.strict {
+		c.spelled()
 		return
 	}
 	for i := c.at + 1; ; i++ {

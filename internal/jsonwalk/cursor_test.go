@@ -3,6 +3,7 @@ package jsonwalk_test
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"outlook-monitor/internal/jsonwalk"
@@ -89,12 +90,39 @@ func TestABalkEndsTheWalk(t *testing.T) {
 	}
 }
 
+// TestStrictWalksBalkAtWhatIsNoJSON compares with encoding/json.
+func TestStrictWalksBalkAtWhatIsNoJSON(t *testing.T) {
+	for _, text := range []string{
+		`0`, `-0`, `00`, `01`, `-`, `+1`, `1.`, `.5`, `1.5`, `1e`, `1e+`, `1E-2`, `1e5x`, `0x1`, `NaN`,
+		`true`, `tru`, `truex`, `false`, `null`, `nul`, `True`,
+		`"a"`, `"`, `"\`, `"\"`, `"\n"`, `"\x"`, `"\u12aF"`, `"\u12"`, `"\u12g4"`, "\"\x1f\"", "\"\x7f\"", "\"\xff\"", `"\/\b\f\r\t\\"`,
+		`{}`, `{`, `}`, `{"a"}`, `{"a":}`, `{"a":1}`, `{"a":1,}`, `{,}`, `{"a":1 "b":2}`, `{a:1}`, `{"a":{"b":[{}]}}`,
+		`[]`, `[`, `]`, `[1]`, `[1,]`, `[,1]`, `[1 2]`, `[[[]]]`, `[1}`, `{"a":1]`, ``, ` `, "\v1", " \t\r\n1\n", `1 1`, "\ufeff1",
+		strings.Repeat("[", 60) + strings.Repeat("]", 60),
+	} {
+		c := jsonwalk.StrictlyOver([]byte(text))
+		c.Value()
+		if got, want := c.Ended(), json.Valid([]byte(text)); got != want {
+			t.Errorf("strict walk over %q = %v, want %v", text, got, want)
+		}
+	}
+	deep := jsonwalk.StrictlyOver([]byte(strings.Repeat("[", 1_000_000)))
+	if deep.Value(); deep.Ended() {
+		t.Error("the walk went a million deep, want it to balk")
+	}
+}
+
 // FuzzWalk checks that what is JSON is found whole, unless a name has an escape.
 func FuzzWalk(f *testing.F) {
 	for _, text := range []string{`{"a":[1,"x\\",{"b":null}],"c":"\""}`, `[]`, `{`, `"\\"`, ` 1 `} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
+		strict := jsonwalk.StrictlyOver(text)
+		strict.Value()
+		if valid := json.Valid(text); strict.Ended() && !valid || valid && !strict.Ended() && !bytes.ContainsAny(text, `\`) && bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) < 64 {
+			t.Errorf("strict walk over %q = %v, want %v", text, strict.Ended(), valid)
+		}
 		got, ok := walk(text)
 		var want bytes.Buffer
 		if json.Compact(&want, text) != nil || bytes.Contains(text, []byte(`\u`)) || bytes.Contains(text, []byte(`\`)) && !ok {

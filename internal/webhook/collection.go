@@ -103,11 +103,14 @@ func decode(body io.Reader) (collection, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return collection{}, errSlow
 	}
-	if err != nil || !json.Valid(buffer.Bytes()) {
+	if err != nil {
 		return collection{}, errNoCollection
 	}
 	if c, ok := decodePlain(buffer.Bytes()); ok {
 		return c, nil
+	}
+	if !json.Valid(buffer.Bytes()) {
+		return collection{}, errNoCollection
 	}
 	return decodeAny(buffer.Bytes())
 }

@@ -10,10 +10,9 @@ import (
 
 // decodePlain takes a collection apart that is as Graph sends it, without an
 // allocation for each item: what is taken of the items is cut out of one copy of
-// the whole. It returns false for anything else, which is for decodeAny. data is
-// valid JSON.
+// the whole. It returns false for anything else, which is for decodeAny or is no JSON.
 func decodePlain(data []byte) (c collection, ok bool) {
-	p := plain{cursor: jsonwalk.Over(data), text: string(data)}
+	p := plain{cursor: jsonwalk.StrictlyOver(data), text: string(data)}
 	p.cursor.Object(func(name []byte) {
 		switch {
 		case bytes.EqualFold(name, []byte("value")) && !p.seen && p.cursor.Next() == '[':

@@ -62,10 +62,13 @@ func FuzzPlain(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		got, ok := decodePlain(body)
 		if !json.Valid(body) {
+			if ok {
+				t.Errorf("decodePlain = %+v, want it to refuse what is no JSON", got)
+			}
 			return
 		}
-		got, ok := decodePlain(body)
 		if want, err := decodeAny(body); ok && (err != nil || !reflect.DeepEqual(got, want)) {
 			t.Errorf("decodePlain = %+v, want %+v, %v", got, want, err)
 		}
