@@ -6,8 +6,9 @@
 // deliver queue. The queue lets one worker at a time have a user, and a worker
 // always takes the newest state: so states arrive in order, and those that were
 // overtaken while the mediator was away are left out. That an attempt is made is
-// recorded before the call goes out, how it ended right after: a process that
-// dies in between delivers the same state again, under the same webhook-id.
+// recorded before the call goes out, mostly in one step with the state itself,
+// and how it ended right after: a process that dies in between delivers the same
+// state again, under the same webhook-id.
 //
 // What the mediator refuses and what fails are tried again for ever with growing
 // waits. A newer state cuts a wait short, except one the mediator asked for.
@@ -31,7 +32,8 @@ import (
 // the claim that the user is still ours; otherwise they return [ooo.ErrStale].
 type Store interface {
 	// Begin returns the newest state and notes the attempt; send is false when
-	// the mediator knows it already.
+	// the mediator knows it already. An attempt at the claim's own parcel is noted
+	// already.
 	Begin(ctx context.Context, claim ooo.Claim) (parcel ooo.Parcel, send bool, err error)
 	// Finish notes how the attempt ended and gives the claim back.
 	Finish(ctx context.Context, claim ooo.Claim, receipt ooo.Receipt) error
@@ -135,13 +137,17 @@ type attempt struct {
 // try calls the mediator once it is this user's turn, with the state that is the
 // newest then. If no call was made it returns what becomes of the claim.
 func (d *Deliverer) try(ctx context.Context, clock due.Clock, c ooo.Claim) (*attempt, []ooo.Finished) {
-	select {
-	case d.calls <- struct{}{}:
-		defer func() { <-d.calls }()
-	case <-ctx.Done():
+	waited, ok := d.turn(ctx)
+	if !ok {
 		return nil, []ooo.Finished{{Claim: c, Next: c.Due, Again: true}}
 	}
-	parcel, send, err := d.cfg.Store.Begin(ctx, c)
+	defer func() { <-d.calls }()
+	parcel, send, err := ooo.Parcel{}, true, error(nil)
+	if c.Parcel != nil && !waited {
+		parcel = *c.Parcel
+	} else {
+		parcel, send, err = d.cfg.Store.Begin(ctx, c)
+	}
 	switch {
 	case errors.Is(err, ooo.ErrStale):
 		return nil, nil
@@ -162,6 +168,22 @@ func (d *Deliverer) try(ctx context.Context, clock due.Clock, c ooo.Claim) (*att
 	}
 	ended(receipt)
 	return &attempt{receipt, now.Sub(began), now.Sub(parcel.ChangedAt)}, nil
+}
+
+// turn waits until one more call may be in flight, and says whether it had to wait:
+// there may be a newer state by then. ok is false if ctx has ended.
+func (d *Deliverer) turn(ctx context.Context) (waited, ok bool) {
+	select {
+	case d.calls <- struct{}{}:
+		return false, true
+	default:
+	}
+	select {
+	case d.calls <- struct{}{}:
+		return true, true
+	case <-ctx.Done():
+		return true, false
+	}
 }
 
 // log writes one line for what was delivered and one for the first of a row of

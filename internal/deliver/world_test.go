@@ -35,6 +35,9 @@ type world struct {
 	now   int // calls in flight
 	most  int
 	wake  chan struct{} // capacity 1
+
+	begun  int            // calls of Begin
+	handed chan ooo.Claim // capacity 10
 }
 
 // record is what is kept of one user.
@@ -75,7 +78,7 @@ type reply struct {
 
 func newWorld() *world {
 	return &world{
-		records: map[ooo.Key]*record{}, wake: make(chan struct{}, 1),
+		records: map[ooo.Key]*record{}, wake: make(chan struct{}, 1), handed: make(chan ooo.Claim, 10),
 		reply: func(call) reply { return reply{code: http.StatusOK} },
 	}
 }
@@ -183,13 +186,16 @@ func (w *world) Next(ooo.Queue) (next time.Time) {
 	return next
 }
 
-func (w *world) Wake(ooo.Queue) <-chan struct{}   { return w.wake }
-func (w *world) Recall(ooo.Queue) <-chan struct{} { return make(chan struct{}) }
+func (w *world) Wake(ooo.Queue) <-chan struct{}      { return w.wake }
+func (w *world) Recall(ooo.Queue) <-chan struct{}    { return make(chan struct{}) }
+func (w *world) Handed(ooo.Queue) <-chan ooo.Claim   { return w.handed }
+func (w *world) Offer(ooo.Queue, int, time.Duration) {}
 
 func (w *world) Begin(_ context.Context, c ooo.Claim) (ooo.Parcel, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := w.records[c.Key]
+	w.begun++
 	switch {
 	case w.beginErr != nil:
 		return ooo.Parcel{}, false, w.beginErr
@@ -203,11 +209,30 @@ func (w *world) Begin(_ context.Context, c ooo.Claim) (ooo.Parcel, bool, error) 
 	if r.tried != r.sequence {
 		r.tried, r.tries = r.sequence, 0
 	}
-	r.tries++
+	if c.Parcel == nil || c.Parcel.Sequence != r.sequence {
+		r.tries++
+	}
+	return w.parcel(c.Key), true, nil
+}
+
+// parcel is the newest state of a user; the caller holds mu.
+func (w *world) parcel(key ooo.Key) ooo.Parcel {
+	r := w.records[key]
 	return ooo.Parcel{
-		Key: c.Key, Address: r.address, State: r.state, Sequence: r.sequence, ChangedAt: r.changed,
-		WebhookID: "msg_" + string(c.Key) + "_" + strconv.FormatInt(r.sequence, 10), Attempt: r.tries,
-	}, true, nil
+		Key: key, Address: r.address, State: r.state, Sequence: r.sequence, ChangedAt: r.changed,
+		WebhookID: "msg_" + string(key) + "_" + strconv.FormatInt(r.sequence, 10), Attempt: r.tries,
+	}
+}
+
+// hand records a state of a new user and claims it for the deliverer in one step.
+func (w *world) hand(name string, state ooo.State) {
+	w.set(func() {
+		key := ooo.Key(name)
+		w.records[key] = &record{address: name + "@contoso.example", state: state, changed: time.Now(),
+			sequence: 1, tried: 1, tries: 1, held: "handed", due: time.Now().Add(time.Minute)}
+		parcel := w.parcel(key)
+		w.handed <- ooo.Claim{Queue: ooo.DeliverQueue, Key: key, Token: "handed", Due: time.Now(), Asked: time.Now(), Parcel: &parcel}
+	})
 }
 
 func (w *world) Finish(ctx context.Context, c ooo.Claim, receipt ooo.Receipt) error {

@@ -38,7 +38,10 @@ func (l *Loop) begin(work context.Context, workers *sync.WaitGroup, claims []ooo
 	l.number++
 	number, clock := l.number, l.clock
 	h := &hand{claims: claims, began: l.looked, cancel: cancel}
-	h.until.Store(new(l.looked.Add(l.cfg.Lease)))
+	for _, c := range claims {
+		h.began = earlier(h.began, c.Asked)
+	}
+	h.until.Store(new(h.began.Add(l.cfg.Lease)))
 	h.alarm = time.AfterFunc(time.Until(*h.until.Load()), func() { cancel(errLeaseLost) })
 	l.pieces[number] = h
 	ctx = context.WithValue(ctx, handKey{}, h)

@@ -7,10 +7,11 @@
 // Reading, opening windows, delivering and subscribing differ in what they do
 // with a user and in nothing else. So the queue's rules live here once: at most
 // so many pieces of work in hand; a claim whose lease can't be extended stops
-// its work, because someone else may have it by now; marks wake the loop, and a
-// look now and then finds what a lost wake-up missed; while Redis is away
-// nothing is claimed and the waits grow; and when the process stops, what is in
-// hand is finished or given back, so that another takes it at once.
+// its work, because someone else may have it by now; marks wake the loop, or hand
+// it the user at once, and a look now and then finds what a lost wake-up missed;
+// while Redis is away nothing is claimed and the waits grow; and when the process
+// stops, what is in hand is finished or given back, so that another takes it at
+// once.
 package due
 
 import (
@@ -29,6 +30,11 @@ type Queue interface {
 	// Claim returns up to n of the most overdue users, hidden from others for
 	// the lease.
 	Claim(ctx context.Context, q ooo.Queue, n int, lease time.Duration) (ooo.Batch, error)
+	// Offer says how many more users the loop could work on at once, and for what
+	// lease: whatever makes users due may claim so many for it, which come through
+	// Handed. Less than 0 says that the loop has ended.
+	Offer(q ooo.Queue, n int, lease time.Duration)
+	Handed(q ooo.Queue) <-chan ooo.Claim
 	// Extend renews the leases and returns the claims that are lost.
 	Extend(ctx context.Context, q ooo.Queue, claims []ooo.Claim, lease time.Duration) (lost []ooo.Claim, err error)
 	// Next says when the next user is due, as far as is known without asking;
@@ -165,7 +171,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	defer extend.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	wake, recall := l.cfg.Queue.Wake(l.cfg.Name), l.cfg.Queue.Recall(l.cfg.Name)
+	wake, recall, handed := l.cfg.Queue.Wake(l.cfg.Name), l.cfg.Queue.Recall(l.cfg.Name), l.cfg.Queue.Handed(l.cfg.Name)
 	for {
 		select {
 		case <-ctx.Done():
@@ -181,6 +187,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			if l.recalled = time.Now(); len(l.finished) > 0 {
 				l.hurry()
 			}
+		case c := <-handed:
+			l.begin(work, &workers, []ooo.Claim{c})
 		case <-timer.C:
 		}
 		if !time.Now().Before(l.next) {
@@ -190,9 +198,20 @@ func (l *Loop) Run(ctx context.Context) error {
 		if !l.give.IsZero() && !time.Now().Before(l.give) {
 			l.giveBack(ctx)
 		}
+		l.offer()
 		timer.Reset(time.Until(earlier(l.give, l.next)))
 	}
 }
+
+// offer says how much may be handed to the loop. Half of the workers are left to what
+// is due: a storm of marks must not crowd it out.
+func (l *Loop) offer() {
+	if l.clock != nil { // Redis has answered
+		l.cfg.Queue.Offer(l.cfg.Name, max(l.room()/2-len(l.pieces), 0), l.cfg.Lease)
+	}
+}
+
+func (l *Loop) room() int { return min(l.cfg.Workers, l.cfg.Room()) }
 
 // earlier returns the first of two times; a zero one is never.
 func earlier(a, b time.Time) time.Time {
@@ -209,7 +228,7 @@ func (l *Loop) look(ctx, work context.Context, workers *sync.WaitGroup) time.Dur
 		l.take(<-l.results)
 	}
 	l.looked = time.Now()
-	free := min(l.cfg.Workers, l.cfg.Room()) - len(l.pieces)
+	free := l.room() - len(l.pieces)
 	if l.full = free <= 0; l.full {
 		return l.cfg.Idle // a result ends it
 	}
@@ -317,6 +336,11 @@ func (l *Loop) wind(work context.Context, stop context.CancelCauseFunc) {
 	extend := time.NewTicker(l.cfg.Lease / 3)
 	defer extend.Stop()
 	ctx := context.WithoutCancel(work)
+	l.cfg.Queue.Offer(l.cfg.Name, -1, l.cfg.Lease)
+	for handed := l.cfg.Queue.Handed(l.cfg.Name); len(handed) > 0; {
+		c := <-handed
+		l.finished = append(l.finished, ooo.Finished{Claim: c, Next: c.Due, Again: true})
+	}
 	for len(l.pieces) > 0 {
 		select {
 		case r := <-l.results:

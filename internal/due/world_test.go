@@ -22,11 +22,13 @@ type queue struct {
 	slow     time.Duration // of Extend
 	wake     chan struct{}
 	recall   chan struct{}
+	handed   chan ooo.Claim
+	offered  int
 	finished []ooo.Finished
 }
 
 func newQueue(keys ...ooo.Key) *queue {
-	q := &queue{due: map[ooo.Key]time.Time{}, held: map[ooo.Key]string{}, lease: map[ooo.Key]time.Time{}, wake: make(chan struct{}, 1), recall: make(chan struct{}, 1)}
+	q := &queue{due: map[ooo.Key]time.Time{}, held: map[ooo.Key]string{}, lease: map[ooo.Key]time.Time{}, wake: make(chan struct{}, 1), recall: make(chan struct{}, 1), handed: make(chan ooo.Claim, 100)}
 	for _, k := range keys {
 		q.due[k] = time.Now()
 	}
@@ -127,6 +129,14 @@ func (q *queue) Next(ooo.Queue) (next time.Time) {
 func (q *queue) Wake(ooo.Queue) <-chan struct{} { return q.wake }
 
 func (q *queue) Recall(ooo.Queue) <-chan struct{} { return q.recall }
+
+func (q *queue) Handed(ooo.Queue) <-chan ooo.Claim { return q.handed }
+
+func (q *queue) Offer(_ ooo.Queue, n int, _ time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.offered = n
+}
 
 func (q *queue) set(change func()) {
 	q.mu.Lock()

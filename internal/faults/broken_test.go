@@ -20,6 +20,7 @@ type mutant struct {
 var mutants = []mutant{
 	{"a recorded state is not marked for delivery", []edit{
 		{"internal/redisstore/record.go", "mark(queues.deliver, key, 0, false, '')\nreturn seq", "return seq"},
+		{"internal/redisstore/record.go", "if ARGV[16] ~= '' and take(", "if false and take("},
 	}, converges, "SIGTERM"},
 	{"the poll sleeps while notifications come", []edit{
 		{"cmd/outlook-monitor/service.go", "Graph: s.graph, Interval: settings", "Graph: s.graph, Interval: 100 * settings"},

@@ -67,6 +67,12 @@ type Claim struct {
 	Lead     time.Duration
 	Failures int // failed tries in a row before this one
 
+	// Asked is when the lease began to run, by the clock of this process; zero: when
+	// the claim was asked for.
+	Asked time.Time
+	// Parcel is what is to be delivered, where the attempt is noted already.
+	Parcel *Parcel
+
 	ObjectID    ObjectID // empty until found in the directory
 	Fingerprint string   // of the last setting read; empty if a look must be recorded
 }

@@ -66,8 +66,8 @@ return out`)
 
 // Claim takes up to n due users of q, hidden from others for the lease: urgent
 // ones first, then the most overdue of each shard; if there are more of both than
-// that, half and half. While Graph wants the whole
-// app to wait, nothing is claimed for reading and subscribing.
+// that, half and half. While Graph wants the whole app to wait, nothing is claimed
+// for reading and subscribing.
 func (s *Store) Claim(ctx context.Context, q ooo.Queue, n int, lease time.Duration) (ooo.Batch, error) {
 	b := s.boards[q]
 	asked := b.asking()
@@ -141,7 +141,15 @@ func readShard(q ooo.Queue, answer []any, token string, batch *ooo.Batch) int64 
 		batch.Hold = fromMS(hold)
 		next = max(next, hold)
 	}
-	for i := 2; i+4 < len(answer); i += 5 {
+	batch.Claims = append(batch.Claims, claimsOf(q, answer[2:], token)...)
+	return next
+}
+
+// claimsOf reads claims as scripts return them: key, score, why, failures, brief;
+// and so on.
+func claimsOf(q ooo.Queue, answer []any, token string) (claims []ooo.Claim) {
+	text := func(i int) string { t, _ := answer[i].(string); return t }
+	for i := 0; i+4 < len(answer); i += 5 {
 		due, _, _ := parseMS(text(i + 1))
 		c := ooo.Claim{Queue: q, Key: ooo.Key(text(i)), Token: token, Due: fromMS(due), Source: ooo.SourcePoll}
 		if parts := strings.SplitN(text(i+2), "|", 4); len(parts) == 4 {
@@ -154,9 +162,9 @@ func readShard(q ooo.Queue, answer []any, token string, batch *ooo.Batch) int64 
 		c.Failures, _ = strconv.Atoi(text(i + 3))
 		id, fingerprint, _ := strings.Cut(text(i+4), "\n")
 		c.ObjectID, c.Fingerprint = ooo.ObjectID(id), fingerprint
-		batch.Claims = append(batch.Claims, c)
+		claims = append(claims, c)
 	}
-	return next
+	return claims
 }
 
 // mostRound is the longest round trip whose answer tells how clocks differ.

@@ -8,35 +8,57 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// begin notes an attempt to deliver the newest state. States between the last
-// one that was tried and this one have been overtaken.
+// luaAttempt notes an attempt to deliver the newest state, unless it is noted for the
+// given sequence number. States between the last one that was tried and this one
+// have been overtaken. attempt returns address, away, message, sequence, epoch,
+// queued ms, attempt, source, marked ms, traceparent; or 1 if there is nothing to
+// send. take claims a user for delivery, unless somebody has it or the mediator
+// asked for a wait.
+const luaAttempt = `
+local function attempt(noted)
+	local away, seq, done, tried, addr, msg, epoch, queued, source, marked, trace = several('away', 'seq', 'dseq', 'dtried',
+		'addr', 'msg', 'epoch', 'queued', 'source', 'marked', 'trace')
+	seq, done, tried = tonumber(seq) or 0, tonumber(done) or 0, tonumber(tried) or 0
+	if away == '' or seq == done then return 1 end
+	if tried ~= seq then
+		for skipped = math.max(done + 1, tried, seq - 20), seq - 1 do
+			tell(ms(now), 'overtaken', 'seq', ms(skipped))
+		end
+		set('dtried', ms(seq), 'dtries', '0')
+	end
+	local tries = redis.call('HINCRBY', user, 'dtries', ms(seq) == noted and 0 or 1)
+	return {addr, away, msg, ms(seq), epoch, queued, ms(tries), source, marked, trace}
+end
+local function take(q, key, token, lease)
+	local floor = tonumber(redis.call('HGET', q.floor, key) or '0')
+	if floor > now or redis.call('HSETNX', q.held, key, token) == 0 then return false end
+	redis.call('ZADD', q.due, ms(now + lease), key)
+	redis.call('HDEL', q.floor, key)
+	return true
+end
+`
+
+// begin notes an attempt to deliver the newest state.
 //
 //	KEYS   as userCall
-//	ARGV   key, token of the claim in the deliver queue
-//	result -1 if the claim is lost, 0 if the user is not active, 1 if there is
-//	       nothing to send, or address, away, message, sequence, epoch, queued ms,
-//	       attempt, source, marked ms, traceparent
-var begin = userScript([]ooo.Queue{ooo.DeliverQueue}, `
+//	ARGV   key, token of the claim in the deliver queue, sequence number of the
+//	       attempt that is noted already ('': none)
+//	result -1 if the claim is lost, 0 if the user is not active, else as luaAttempt
+var begin = userScript([]ooo.Queue{ooo.DeliverQueue}, luaAttempt+`
 if not holds('deliver', ARGV[2]) then return -1 end
-local active, away, seq, done, tried, addr, msg, epoch, queued, source, marked, trace = several('active', 'away', 'seq',
-	'dseq', 'dtried', 'addr', 'msg', 'epoch', 'queued', 'source', 'marked', 'trace')
-if active ~= '1' then return 0 end
-seq, done, tried = tonumber(seq) or 0, tonumber(done) or 0, tonumber(tried) or 0
-if away == '' or seq == done then return 1 end
-if tried ~= seq then
-	for skipped = math.max(done + 1, tried, seq - 20), seq - 1 do
-		tell(ms(now), 'overtaken', 'seq', ms(skipped))
-	end
-	set('dtried', ms(seq), 'dtries', '0')
-end
-local attempt = redis.call('HINCRBY', user, 'dtries', 1)
-return {addr, away, msg, ms(seq), epoch, queued, ms(attempt), source, marked, trace}`)
+if get('active') ~= '1' then return 0 end
+return attempt(ARGV[3])`)
 
 // Begin returns the newest state and notes the attempt; send is false when the
-// mediator has acknowledged it already. The error is [ooo.ErrStale] when the
+// mediator has acknowledged it already. An attempt at the claim's own parcel, which
+// was not made, is noted already. The error is [ooo.ErrStale] when the
 // claim is lost, [ooo.ErrNotMonitored] when the user is no longer monitored.
 func (s *Store) Begin(ctx context.Context, c ooo.Claim) (parcel ooo.Parcel, send bool, err error) {
-	answer, err := s.run(ctx, begin, begin.userCall(c.Key, c.Token))
+	noted := ""
+	if c.Parcel != nil {
+		noted = strconv.FormatInt(c.Parcel.Sequence, 10)
+	}
+	answer, err := s.run(ctx, begin, begin.userCall(c.Key, c.Token, noted))
 	if err != nil {
 		return ooo.Parcel{}, false, err
 	}
@@ -48,20 +70,29 @@ func (s *Store) Begin(ctx context.Context, c ooo.Claim) (parcel ooo.Parcel, send
 	case int64(1):
 		return ooo.Parcel{}, false, nil
 	}
+	parcel, send = parcelOf(c.Key, answer)
+	if !send {
+		err = fmt.Errorf("redis: begin answered %T", answer)
+	}
+	return parcel, send, err
+}
+
+// parcelOf reads what luaAttempt returns, if answer is that.
+func parcelOf(key ooo.Key, answer any) (ooo.Parcel, bool) {
 	fields, ok := answer.([]any)
 	if !ok || len(fields) != 10 {
-		return ooo.Parcel{}, false, fmt.Errorf("redis: begin answered %T", answer)
+		return ooo.Parcel{}, false
 	}
 	text := func(i int) string { t, _ := fields[i].(string); return t }
 	number := func(i int) int64 { n, _ := strconv.ParseInt(text(i), 10, 64); return n }
 	return ooo.Parcel{
-		Key: c.Key, Address: text(0),
+		Key: key, Address: text(0),
 		State:     ooo.State{Away: text(1) == "1", Message: text(2)},
 		Sequence:  number(3),
 		WebhookID: "msg_" + text(4) + "_" + text(3),
 		ChangedAt: fromMS(number(5)), Attempt: int(number(6)),
 		Source: ooo.Source(text(7)), MarkedAt: fromMS(number(8)), Trace: text(9),
-	}, true, nil
+	}, true
 }
 
 // finish notes how an attempt ended and gives the claim back. Of a row of

@@ -13,16 +13,21 @@ import (
 // in several.
 //
 //	KEYS   as shardKeys, mates; and so on for each shard
-//	ARGV   for each shard how many users, then for each of them: key, at ms (0:
-//	       now), urgent 0|1, why, tags of the resources whose subscriptions spoke,
-//	       each with a space behind
-//	result for each shard: 0 for each who is not active, 1 for each who is, and 2
-//	       if it is held, as one text, and for each who spoke and has mates, the
-//	       number of its mark and their keys
+//	ARGV   for each shard how many users; then the token and lease ms of claims that
+//	       this makes, and how many of these at most; then for each user: key, at ms
+//	       (0: now), urgent 0|1, why, tags of the resources whose subscriptions
+//	       spoke, with spaces between
+//	result for each shard a list: as one text, for each user 0 if it is not active, 1
+//	       if it is due, 2 if it is held, 3 if it was claimed; then a list: for each
+//	       who spoke and has mates, the number of its mark and their keys; then a
+//	       list: for each who was claimed, as claim has it
 var mark = wakingScript(`
 -- said puts the time behind the tags of those that spoke: tag=ms; and so on.
 local stamp = ms(now) .. ';'
 local function said(all, tags)
+	if not string.find(tags, ' ', 1, true) and #all <= #tags + 15 and string.sub(all, 1, #tags) == tags then
+		return tags .. '=' .. stamp -- nobody else spoke so far
+	end
 	for tag in string.gmatch(tags, '%S+') do
 		local from = string.find(all, tag .. '=', 1, true)
 		if from then
@@ -32,35 +37,56 @@ local function said(all, tags)
 	end
 	return all
 end
+local shards = #KEYS / 11
+local token, lease, left = ARGV[shards+1], ARGV[shards+2], tonumber(ARGV[shards+3])
+-- Few users ever have to wait, or have mates: mostly there is nothing to ask for.
+local function any(at)
+	local names = {}
+	for k = 0, #KEYS - 1, 11 do names[#names+1] = KEYS[k+at] end
+	return redis.call('EXISTS', unpack(names)) > 0
+end
+local floored, mated = any(4), any(11)
 local function markShard(k, from, count)
 	local q, keys, tagged = Q(k+1), {}, false
+	local open = left > 0 and tonumber(redis.call('GET', KEYS[k+8]) or '0') <= now
 	for i = from, from + 5*count - 1, 5 do
 		keys[#keys+1] = ARGV[i]
 		tagged = tagged or ARGV[i+4] ~= ''
 	end
 	local brief = redis.call('HMGET', KEYS[k+7], unpack(keys))
 	local held = redis.call('HMGET', q.held, unpack(keys))
-	local floors = redis.call('HMGET', q.floor, unpack(keys))
+	local floors = floored and redis.call('HMGET', q.floor, unpack(keys)) or {}
 	local whys = redis.call('HMGET', q.why, unpack(keys))
 	local scores = redis.call('ZMSCORE', q.due, unpack(keys))
 	local spoke, mates = {}, {}
 	if tagged then
 		spoke = redis.call('HMGET', KEYS[k+10], unpack(keys))
-		mates = redis.call('HMGET', KEYS[k+11], unpack(keys))
+		mates = mated and redis.call('HMGET', KEYS[k+11], unpack(keys)) or {}
 	end
 	local active, along, due, reasons, spoken, recalled = {}, {}, {}, {}, {}, false
+	local mine, taken, told = {}, {}, false
 	for n, key in ipairs(keys) do
 		local i = from + 5*(n - 1)
 		local tags = ARGV[i+4]
 		if tags ~= '' and mates[n] then along[#along+1], along[#along+2] = n, mates[n] end
+		if brief[n] and tags ~= '' then spoken[#spoken+1], spoken[#spoken+2] = key, said(spoke[n] or '', tags) end
 		if not brief[n] then
 			active[n] = '0'
+		elseif not held[n] and string.byte(scores[n] or '0') == 45 and string.find(whys[n] or '', '|notifi', 1, true) then
+			active[n] = '1' -- urgent already (below zero), and known to be
 		else
 			active[n] = held[n] and '2' or '1'
 			local score, at = aim(tonumber(ARGV[i+1]), ARGV[i+2] == '1', floors[n])
 			local noted = reason(ARGV[i+3], whys[n], at, scores[n], held[n])
-			if noted then reasons[#reasons+1], reasons[#reasons+2] = key, noted end
-			if held[n] then
+			if open and left > 0 and not held[n] and score < 0 then
+				active[n], left, told, mine[#mine+1] = '3', left - 1, told or whys[n], key
+				for _, part in ipairs({key, ms(at), noted or whys[n] or '', '0', brief[n]}) do taken[#taken+1] = part end
+			elseif noted then
+				reasons[#reasons+1], reasons[#reasons+2] = key, noted
+			end
+			if active[n] == '3' then
+				due[#due+1], due[#due+2] = ms(now + lease), key
+			elseif held[n] then
 				if before(score, redis.call('HGET', q.again, key)) then
 					redis.call('HSET', q.again, key, ms(score))
 					recalled = true
@@ -68,7 +94,6 @@ local function markShard(k, from, count)
 			elseif not scores[n] or score < tonumber(scores[n]) then
 				due[#due+1], due[#due+2] = ms(score), key
 			end
-			if tags ~= '' then spoken[#spoken+1], spoken[#spoken+2] = key, said(spoke[n] or '', tags) end
 		end
 	end
 	if #reasons > 0 then redis.call('HSET', q.why, unpack(reasons)) end
@@ -76,13 +101,22 @@ local function markShard(k, from, count)
 	if #due > 0 then
 		local first = tonumber(head(q))
 		redis.call('ZADD', q.due, unpack(due))
-		if not first or first > now then wake(q.due) end -- else all are awake
+		if #due > 2*#mine and (not first or first > now) then wake(q.due) end -- else all are awake
+	end
+	if #mine > 0 then
+		local held, fails = {}, redis.call('HMGET', q.fails, unpack(mine))
+		for n, key in ipairs(mine) do
+			held[2*n-1], held[2*n] = key, token
+			taken[5*n-1] = fails[n] or '0'
+		end
+		redis.call('HSET', q.held, unpack(held))
+		redis.call('HDEL', q.floor, unpack(mine))
+		if told then redis.call('HDEL', q.why, unpack(mine)) end
 	end
 	if recalled then wake(q.again) end
-	return {table.concat(active), unpack(along)}
+	return {table.concat(active), along, taken}
 end
-local out, shards = {}, #KEYS / 11
-local from = shards + 1
+local out, from = {}, shards + 4
 for n = 1, shards do
 	local count = tonumber(ARGV[n])
 	out[n] = markShard(11*(n - 1), from, count)
@@ -201,8 +235,8 @@ func (r *round) add(m ooo.Mark) {
 	if m.Source == ooo.SourceNotification && all.Source != ooo.SourceNotification {
 		all.Source, all.ID, all.Trace = m.Source, m.ID, m.Trace
 	}
-	if m.Spoke != "" && !strings.Contains(all.tags, m.Spoke+" ") {
-		all.tags += m.Spoke + " "
+	if m.Spoke != "" && !strings.Contains(all.tags, m.Spoke) {
+		all.tags = strings.TrimPrefix(all.tags+" "+m.Spoke, " ")
 	}
 }
 
@@ -231,16 +265,22 @@ type share struct {
 func (s *Store) markSome(ctx context.Context, q ooo.Queue, r *round) (along []ooo.Mark, err error) {
 	calls := chunk(s, r.parts())
 	now := s.shared()
-	scripts := make([]call, len(calls))
+	scripts, ahead := make([]call, len(calls)), make([]advance, len(calls))
 	for i, parts := range calls {
-		scripts[i] = markCall(q, parts, now)
+		if q == ooo.ReadQueue {
+			ahead[i] = s.desks[q].reserve(urgent(parts))
+		}
+		scripts[i] = markCall(q, parts, now, ahead[i])
 	}
 	answers, err := s.runAll(ctx, mark, scripts)
 	for i, answer := range answers {
 		list, _ := answer.([]any)
+		var claims []ooo.Claim
 		for n := range min(len(list), len(calls[i])) {
-			along = append(along, s.marked(q, calls[i][n], list[n])...)
+			mates, taken := s.marked(q, calls[i][n], list[n])
+			along, claims = append(along, mates...), append(claims, taken...)
 		}
+		s.settle(ctx, ahead[i], claims...)
 	}
 	return along, err
 }
@@ -261,11 +301,24 @@ func (r *round) parts() (parts []share) {
 	return parts
 }
 
-func markCall(q ooo.Queue, parts []share, now time.Time) (c call) {
+// urgent counts the marks that do not wait for others.
+func urgent(parts []share) (n int) {
+	for _, p := range parts {
+		for _, m := range p.marks {
+			if m.Urgent {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func markCall(q ooo.Queue, parts []share, now time.Time, ahead advance) (c call) {
 	for _, p := range parts {
 		c.keys = append(append(c.keys, shardKeys(p.shard, q)...), matesKey(p.shard))
 		c.args = append(c.args, len(p.marks))
 	}
+	c.args = append(c.args, ahead.token, ahead.lease.Milliseconds(), ahead.places)
 	for _, p := range parts {
 		for _, m := range p.marks {
 			c.args = append(c.args, string(m.Key), toMS(m.At), flag(m.Urgent), why(m.Source, now, packTrace(m.Trace, m.ID)), m.tags)
@@ -274,11 +327,12 @@ func markCall(q ooo.Queue, parts []share, now time.Time) (c call) {
 	return c
 }
 
-// marked takes in what the script says of a share, and returns who goes along.
-func (s *Store) marked(q ooo.Queue, p share, answer any) (along []ooo.Mark) {
+// marked takes in what the script says of a share, and returns who goes along and
+// who was claimed.
+func (s *Store) marked(q ooo.Queue, p share, answer any) (along []ooo.Mark, taken []ooo.Claim) {
 	list, _ := answer.([]any)
-	if len(list) == 0 {
-		return nil
+	if len(list) != 3 {
+		return nil, nil
 	}
 	active, _ := list[0].(string)
 	for n := range min(len(active), len(p.marks)) {
@@ -290,7 +344,9 @@ func (s *Store) marked(q ooo.Queue, p share, answer any) (along []ooo.Mark) {
 	if strings.Contains(active, "2") {
 		ring(s.boards[q].recall)
 	}
-	return mates(p.marks, list[1:])
+	friends, _ := list[1].([]any)
+	claims, _ := list[2].([]any)
+	return mates(p.marks, friends), claimsOf(q, claims, "")
 }
 
 // mates returns the marks that go along with those that were sent: list is number

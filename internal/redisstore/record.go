@@ -61,9 +61,11 @@ func (s *Store) Unknown(ctx context.Context, c ooo.Claim, reason string, at time
 //	KEYS   as userCall
 //	ARGV   key, token, queue of the claim, revision, setting, fingerprint, at ms,
 //	       edge ms (0: none), changed 0|1, away 0|1, message, source,
-//	       notification id, marked ms, traceparent
-//	result the sequence number, or -1 if the claim is lost or the record moved on
-var record = userScript([]ooo.Queue{ooo.ReadQueue, ooo.WindowQueue, ooo.DeliverQueue}, `
+//	       notification id, marked ms, traceparent, token ('': none) and lease ms
+//	       of the one who would deliver it
+//	result the sequence number, or -1 if the claim is lost or the record moved on,
+//	       or a parcel as luaAttempt has it if that one is to deliver it
+var record = userScript([]ooo.Queue{ooo.ReadQueue, ooo.WindowQueue, ooo.DeliverQueue}, luaAttempt+`
 local from, at, edge = ARGV[3], ARGV[7], tonumber(ARGV[8])
 local active, rev, cond, oid = several('active', 'rev', 'cond', 'oid')
 if not holds(from, ARGV[2]) or active ~= '1' or rev ~= ARGV[4] then return -1 end
@@ -89,11 +91,13 @@ set('away', ARGV[10], 'msg', ARGV[11], 'changed', at, 'queued', at,
 	'source', ARGV[12], 'marked', ARGV[14], 'trace', ARGV[15], 'dstate', 'pending')
 if ARGV[12] == 'notification' then tell(ARGV[14], 'notification', 'source', ARGV[12], 'nid', ARGV[13]) end
 tell(at, 'changed', 'source', ARGV[12], 'seq', ms(seq), 'away', ARGV[10], 'nid', ARGV[13], 'nat', ARGV[14])
+if ARGV[16] ~= '' and take(queues.deliver, key, ARGV[16], ARGV[17]) then return attempt('') end
 mark(queues.deliver, key, 0, false, '')
 return seq`)
 
 // Record notes what a look found, in one step with the history and the deliver
-// queue, and returns the sequence number of the state. It is [ooo.ErrStale] when
+// queue, and returns the sequence number of the state. If the loop of this process
+// that delivers has room, the step claims the user for it. It is [ooo.ErrStale] when
 // the claim is lost or the record is no longer the one that was decided on.
 func (s *Store) Record(ctx context.Context, c ooo.Claim, change ooo.Change) (int64, error) {
 	setting, err := json.Marshal(change.Setting)
@@ -101,10 +105,22 @@ func (s *Store) Record(ctx context.Context, c ooo.Claim, change ooo.Change) (int
 		return 0, fmt.Errorf("encode a setting: %w", err)
 	}
 	d := change.Decision
+	next := ooo.Claim{Queue: ooo.DeliverQueue, Key: c.Key, Source: ooo.SourcePoll, Due: change.At}
+	var ahead advance
+	if d.Changed {
+		ahead = s.desks[ooo.DeliverQueue].reserve(1)
+	}
 	answer, err := s.run(ctx, record, record.userCall(c.Key,
 		c.Token, string(c.Queue), change.Revision, setting, change.Fingerprint, toMS(change.At),
 		toMS(d.Edge), flag(d.Changed), flag(d.State.Away), d.State.Message, string(c.Source), c.SourceID, toMS(c.MarkedAt),
-		change.Trace))
+		change.Trace, ahead.token, ahead.lease.Milliseconds()))
+	if parcel, ok := parcelOf(c.Key, answer); ok {
+		next.Parcel = &parcel
+		s.settle(ctx, ahead, next)
+		s.nudge(c.Key, ooo.WindowQueue)
+		return parcel.Sequence, nil
+	}
+	s.settle(ctx, ahead)
 	if err != nil {
 		return 0, err
 	}

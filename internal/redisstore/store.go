@@ -41,6 +41,7 @@ type Store struct {
 	log     *slog.Logger
 	boards  map[ooo.Queue]*board
 	gathers map[ooo.Queue]*gather
+	desks   map[ooo.Queue]*desk
 	offset  atomic.Int64 // of Redis' clock from ours, in ms
 
 	compared atomic.Bool    // offset is known
@@ -63,9 +64,10 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Observe != nil {
 		client.AddHook(hook{cfg.Observe})
 	}
-	s := &Store{client: client, origin: rand.Text(), log: cfg.Log, boards: map[ooo.Queue]*board{}, gathers: map[ooo.Queue]*gather{}}
+	s := &Store{client: client, origin: rand.Text(), log: cfg.Log, boards: map[ooo.Queue]*board{}, gathers: map[ooo.Queue]*gather{},
+		desks: map[ooo.Queue]*desk{}}
 	for _, q := range ooo.Queues {
-		s.boards[q], s.gathers[q] = newBoard(), newGather()
+		s.boards[q], s.gathers[q], s.desks[q] = newBoard(), newGather(), newDesk()
 	}
 	return s, nil
 }

@@ -109,8 +109,10 @@ func (d *day) Next(ooo.Queue) (next time.Time) {
 	return next
 }
 
-func (d *day) Wake(ooo.Queue) <-chan struct{}   { return make(chan struct{}) }
-func (d *day) Recall(ooo.Queue) <-chan struct{} { return make(chan struct{}) }
+func (d *day) Wake(ooo.Queue) <-chan struct{}      { return make(chan struct{}) }
+func (d *day) Recall(ooo.Queue) <-chan struct{}    { return make(chan struct{}) }
+func (d *day) Handed(ooo.Queue) <-chan ooo.Claim   { return nil }
+func (d *day) Offer(ooo.Queue, int, time.Duration) {}
 
 func (d *day) JoinMailbox(_ context.Context, _ ooo.Claim, u ooo.User) (ooo.Mailbox, error) {
 	return ooo.Mailbox{Owner: u.Key}, nil

@@ -128,8 +128,10 @@ func (w *world) Next(q ooo.Queue) (next time.Time) {
 	return next
 }
 
-func (w *world) Wake(ooo.Queue) <-chan struct{}   { return make(chan struct{}) }
-func (w *world) Recall(ooo.Queue) <-chan struct{} { return make(chan struct{}) }
+func (w *world) Wake(ooo.Queue) <-chan struct{}      { return make(chan struct{}) }
+func (w *world) Recall(ooo.Queue) <-chan struct{}    { return make(chan struct{}) }
+func (w *world) Handed(ooo.Queue) <-chan ooo.Claim   { return nil }
+func (w *world) Offer(ooo.Queue, int, time.Duration) {}
 
 func (w *world) User(_ context.Context, key ooo.Key) (ooo.User, error) {
 	w.mu.Lock()

@@ -1,0 +1,93 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// A script that makes a user due may claim it in the same step, for the loop of this
+// process. That saves what lies on the way from a notification to the mediator: to
+// tell the loop, and its own call of Redis. Loops say how many they would take; for
+// whatever is beyond that, users are due for whoever comes first, as ever.
+
+// desk is where a loop of this process takes what is claimed for it.
+type desk struct {
+	handed chan ooo.Claim // capacity mostHanded
+
+	mu       sync.Mutex
+	room     int           // how many more the loop would take; guarded by mu, as all below
+	reserved int           // of these, what scripts may fill that are on their way
+	lease    time.Duration // that the loop wants
+	closed   bool          // it has ended
+}
+
+// mostHanded is how many places a loop may offer.
+const mostHanded = 512
+
+func newDesk() *desk { return &desk{handed: make(chan ooo.Claim, mostHanded)} }
+
+// Offer says how many more users of q the loop of this process could work on at
+// once, and for what lease. It takes them from Handed. With less than 0 the loop has
+// ended: what is on its way is given back.
+func (s *Store) Offer(q ooo.Queue, n int, lease time.Duration) {
+	d := s.desks[q]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.room, d.lease, d.closed = min(n, mostHanded)-len(d.handed), lease, n < 0
+}
+
+// Handed returns the channel of what was claimed for the loop of this process.
+func (s *Store) Handed(q ooo.Queue) <-chan ooo.Claim { return s.desks[q].handed }
+
+// advance is the right of a script to claim users for the loop; the zero value is
+// none.
+type advance struct {
+	desk   *desk
+	places int
+	token  string        // of the claims
+	lease  time.Duration // of them
+	asked  time.Time
+}
+
+// reserve asks for up to n places. They are to be settled.
+func (d *desk) reserve(n int) advance {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n = min(n, d.room-d.reserved)
+	if n <= 0 {
+		return advance{}
+	}
+	d.reserved += n
+	return advance{d, n, rand.Text(), d.lease, time.Now()}
+}
+
+// settle hands the loop what the script has claimed.
+func (s *Store) settle(ctx context.Context, a advance, claims ...ooo.Claim) {
+	if a.desk == nil {
+		return
+	}
+	a.desk.mu.Lock()
+	a.desk.reserved -= a.places
+	a.desk.room -= len(claims)
+	closed := a.desk.closed
+	for i := range claims {
+		claims[i].Token, claims[i].Asked = a.token, a.asked
+		if !closed {
+			a.desk.handed <- claims[i] // there is room: it was reserved
+		}
+	}
+	a.desk.mu.Unlock()
+	if closed && len(claims) > 0 {
+		var finished []ooo.Finished
+		for _, c := range claims {
+			finished = append(finished, ooo.Finished{Claim: c, Next: c.Due, Again: true})
+		}
+		if err := s.Done(ctx, claims[0].Queue, finished); err != nil {
+			s.log.DebugContext(ctx, "claims could not be given back, their leases will end", "queue", claims[0].Queue, "err", err)
+		}
+	}
+}
