@@ -116,13 +116,16 @@ func (w *Watcher) unstored(ctx context.Context, clock due.Clock, c ooo.Claim, er
 	return []ooo.Finished{{Claim: c, Every: w.cfg.Interval, Failed: true}}
 }
 
-// again says when a user whose read began then is due again: at its place. If it was
-// late, it comes back to that by a small part of the interval at a time: if all that
-// are late came back at once, they would crowd out others, who would be late then.
+// again says when a user whose read began then is due again: at its place. While some
+// are late, all come back to that by a small part of the interval at a time: to come
+// back at once is an early read more, which would crowd out those who are late.
 func (w *Watcher) again(c ooo.Claim, began time.Time) ooo.Finished {
 	f := ooo.Finished{Claim: c, Read: true, Every: w.cfg.Interval}
-	late := began.Sub(c.Due) > w.cfg.Interval/smallPart
-	if late && c.Source == ooo.SourcePoll { // a look between keeps nobody from its place
+	if began.Sub(c.Due) > w.cfg.Interval/smallPart {
+		w.late.Store(began.UnixNano())
+	}
+	behind := began.Sub(time.Unix(0, w.late.Load())) < w.cfg.Interval
+	if behind && c.Source == ooo.SourcePoll { // a look between keeps nobody from its place
 		f.From = began.Add(w.cfg.Interval - w.cfg.Interval/smallPart)
 	}
 	return f

@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -113,6 +114,7 @@ type Watcher struct {
 	width   *width
 	rate    *rate.Limiter
 	memory  memory
+	late    atomic.Int64 // when a read last began late, in ns since 1970
 	hand    inHand
 	reads   *due.Loop
 	windows *due.Loop
