@@ -38,8 +38,8 @@ func (l *Loop) begin(work context.Context, workers *sync.WaitGroup, claims []ooo
 	l.number++
 	number, clock := l.number, l.clock
 	h := &hand{claims: claims, began: l.looked, cancel: cancel}
-	for _, c := range claims {
-		h.began = earlier(h.began, c.Asked)
+	if asked := claims[0].Asked; !asked.IsZero() { // it was handed to us, since we looked or before
+		h.began = asked
 	}
 	h.until.Store(new(h.began.Add(l.cfg.Lease)))
 	h.alarm = time.AfterFunc(time.Until(*h.until.Load()), func() { cancel(errLeaseLost) })

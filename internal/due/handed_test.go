@@ -100,6 +100,30 @@ func TestWhatIsHandedAtTheEndIsNotLost(t *testing.T) {
 	}
 }
 
+func TestWhatIsHandedAfterAQuietTimeHasItsWholeLease(t *testing.T) {
+	for _, quiet := range []time.Duration{time.Second, 5 * time.Second, 9 * time.Second, 14 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue()
+			ended := make(chan error, 1)
+			stop := start(t, due.Config{Queue: q, Lease: 6 * time.Second, Workers: 4,
+				Work: func(ctx context.Context, _ due.Clock, claims []ooo.Claim) []ooo.Finished {
+					if !due.Held(ctx) {
+						t.Errorf("after %v: the lease is over at the beginning", quiet)
+					}
+					time.Sleep(1500 * time.Millisecond)
+					ended <- context.Cause(ctx)
+					return []ooo.Finished{{Claim: claims[0]}}
+				}})
+			defer stop()
+			time.Sleep(quiet)
+			q.hand("ann", time.Now())
+			if err := <-ended; err != nil {
+				t.Errorf("after %v: the work was cut: %v", quiet, err)
+			}
+		})
+	}
+}
+
 func TestTheLeaseOfWhatIsHandedCountsFromWhenItWasAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue()
