@@ -71,7 +71,9 @@ const (
 	// most bounds those in hand for each call in flight: what Redis has to be told
 	// of the last call holds up no other.
 	most = 3
-	pace = 5 * time.Millisecond // between two looks while there is much to tell
+	// freshTime is how long a parcel that was handed over is taken for the newest.
+	freshTime = 200 * time.Millisecond
+	pace      = 5 * time.Millisecond // between two looks while there is much to tell
 )
 
 // New returns a deliverer that is ready to Run.
@@ -143,7 +145,7 @@ func (d *Deliverer) try(ctx context.Context, clock due.Clock, c ooo.Claim) (*att
 	}
 	defer func() { <-d.calls }()
 	parcel, send, err := ooo.Parcel{}, true, error(nil)
-	if c.Parcel != nil && !waited {
+	if c.Parcel != nil && !waited && time.Since(c.Asked) < freshTime {
 		parcel = *c.Parcel
 	} else {
 		parcel, send, err = d.cfg.Store.Begin(ctx, c)

@@ -228,7 +228,7 @@ func (l *Loop) look(ctx, work context.Context, workers *sync.WaitGroup) time.Dur
 		l.take(<-l.results)
 	}
 	l.looked = time.Now()
-	free := l.room() - len(l.pieces)
+	free := l.room() - len(l.pieces) - len(l.cfg.Queue.Handed(l.cfg.Name))
 	if l.full = free <= 0; l.full {
 		return l.cfg.Idle // a result ends it
 	}

@@ -1,11 +1,16 @@
 package redisstore_test
 
 import (
+	"context"
 	"errors"
+	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -231,5 +236,79 @@ var aheadSuite = map[string]func(*testing.T, store){
 		if want := []string{"changed", "failed", "changed", "overtaken"}; !slices.Equal(kinds[len(kinds)-4:], want) {
 			t.Errorf("history ends %v, want %v", kinds, want)
 		}
+	},
+}
+
+// deaf makes the answers to the next pipeline get lost, after Redis has done its work.
+type deaf struct{ next atomic.Bool }
+
+func (d *deaf) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (d *deaf) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		err := next(ctx, commands)
+		if d.next.CompareAndSwap(true, false) {
+			err = io.ErrUnexpectedEOF
+			for _, c := range commands {
+				c.SetErr(err)
+				if c, ok := c.(*redis.Cmd); ok {
+					c.SetVal(nil)
+				}
+			}
+		}
+		return err
+	}
+}
+
+// lostSuite is the part of the suite about claims made ahead of which nobody hears.
+var lostSuite = map[string]func(*testing.T, store){
+	"what a mark claimed is given back if the answer is lost": func(t *testing.T, s store) {
+		ann := s.rested("ann")[0]
+		s.Offer(ooo.ReadQueue, 1, long)
+		ears := &deaf{}
+		s.Client().AddHook(ears)
+		ears.next.Store(true)
+		if _, err := s.Mark(t.Context(), ooo.ReadQueue, announced(ann, "n")); err == nil {
+			t.Fatal("Mark = nil, want the answer lost")
+		}
+		if c := s.claim(ooo.ReadQueue, ann, long); c.Key != ann {
+			t.Errorf("claim = %+v, want ann", c)
+		}
+	},
+	"what a change claimed is given back if the answer is lost": func(t *testing.T, s store) {
+		ann := s.rested("ann")[0]
+		_, err := s.Mark(t.Context(), ooo.ReadQueue, announced(ann, "n"))
+		s.must(err)
+		c := s.claim(ooo.ReadQueue, ann, long)
+		u, at := s.user(ann), s.now()
+		s.Offer(ooo.DeliverQueue, 1, long)
+		ears := &deaf{}
+		s.Client().AddHook(ears)
+		ears.next.Store(true)
+		_, err = s.Record(t.Context(), c, ooo.Change{Revision: u.Revision, Setting: on, Fingerprint: on.Fingerprint(), Decision: policy.Decide(u.State, on, at), At: at})
+		if err == nil {
+			t.Fatal("Record = nil, want the answer lost")
+		}
+		if parcel, send, err := s.Begin(t.Context(), s.claim(ooo.DeliverQueue, ann, long)); err != nil || !send || !parcel.State.Away {
+			t.Errorf("Begin = %+v, %v, %v, want the change", parcel, send, err)
+		}
+	},
+	"others learn when the lease of what was handed over ends": func(t *testing.T, s store) {
+		ann := s.rested("ann")[0]
+		other := open(t, s.url)
+		other.listening()
+		s.eventually("the other listens", func() bool {
+			s.must(s.Client().Publish(t.Context(), "om:wake", "om:{03}:deliver:due another").Err())
+			return rung(other.Wake(ooo.DeliverQueue))
+		})
+		other.claims(ooo.DeliverQueue, long)
+		s.Offer(ooo.DeliverQueue, 1, 100*time.Millisecond)
+		s.read(ann, on)
+		if got := s.handed(ooo.DeliverQueue); len(got) != 1 {
+			t.Fatalf("handed = %+v, want ann", got)
+		}
+		other.claim(ooo.DeliverQueue, ann, long) // long before it would ask by itself
 	},
 }

@@ -62,6 +62,13 @@ func (b *board) sooner(shard int) {
 	ring(b.wake)
 }
 
+// noLater notes that a shard has something due at a time or before.
+func (b *board) noLater(shard int, at int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.next[shard] = min(b.next[shard], at)
+}
+
 // nudge tells this process what the script that made key due tells the others.
 func (s *Store) nudge(key ooo.Key, queues ...ooo.Queue) {
 	for _, q := range queues {

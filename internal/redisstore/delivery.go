@@ -34,6 +34,7 @@ local function take(q, key, token, lease)
 	if floor > now or redis.call('HSETNX', q.held, key, token) == 0 then return false end
 	redis.call('ZADD', q.due, ms(now + lease), key)
 	redis.call('HDEL', q.floor, key)
+	wake(q.due) -- so that others know when the lease ends
 	return true
 end
 `

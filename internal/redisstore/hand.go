@@ -76,18 +76,44 @@ func (s *Store) settle(ctx context.Context, a advance, claims ...ooo.Claim) {
 	closed := a.desk.closed
 	for i := range claims {
 		claims[i].Token, claims[i].Asked = a.token, a.asked
+		s.boards[claims[i].Queue].noLater(shardOf(claims[i].Key), s.theirs(a.asked.Add(a.lease)))
 		if !closed {
 			a.desk.handed <- claims[i] // there is room: it was reserved
 		}
 	}
 	a.desk.mu.Unlock()
 	if closed && len(claims) > 0 {
-		var finished []ooo.Finished
-		for _, c := range claims {
-			finished = append(finished, ooo.Finished{Claim: c, Next: c.Due, Again: true})
-		}
-		if err := s.Done(ctx, claims[0].Queue, finished); err != nil {
-			s.log.DebugContext(ctx, "claims could not be given back, their leases will end", "queue", claims[0].Queue, "err", err)
-		}
+		s.unclaim(ctx, claims)
+	}
+}
+
+// unsure ends the right of a script of which it is not known whether it has claimed
+// the users: its answer was lost, or was that to a second try. What it has claimed is
+// given back.
+func (s *Store) unsure(ctx context.Context, q ooo.Queue, a advance, keys ...ooo.Key) {
+	s.settle(ctx, a)
+	if a.desk == nil || len(keys) == 0 {
+		return
+	}
+	claims := make([]ooo.Claim, len(keys))
+	for i, key := range keys {
+		claims[i] = ooo.Claim{Queue: q, Key: key, Token: a.token, Due: a.asked}
+	}
+	s.rounds.Go(func() { s.unclaim(ctx, claims) })
+}
+
+// unclaim gives claims back, due at once, whatever becomes of the caller.
+func (s *Store) unclaim(ctx context.Context, claims []ooo.Claim) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTime)
+	defer cancel()
+	finished := make([]ooo.Finished, len(claims))
+	for i, c := range claims {
+		finished[i] = ooo.Finished{Claim: c, Next: c.Due, Again: true}
+	}
+	if err := s.Done(ctx, claims[0].Queue, finished); err != nil {
+		s.log.DebugContext(ctx, "claims could not be given back, their leases will end", "queue", claims[0].Queue, "err", err)
+	}
+	for _, c := range claims {
+		s.nudge(c.Key, c.Queue)
 	}
 }

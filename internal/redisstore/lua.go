@@ -198,7 +198,7 @@ const userNames = 8
 // together is how many shards one call of a script may work on: all where there is
 // one Redis, and one alone where shards live on different ones.
 func (s *Store) together() int {
-	if _, cluster := s.client.(*redis.ClusterClient); cluster {
+	if _, cluster := s.client.(*redis.ClusterClient); cluster || s.apart.Load() {
 		return 1
 	}
 	return shards
@@ -260,6 +260,9 @@ func (s *Store) runAll(ctx context.Context, sc script, calls []call) ([]any, err
 	for i, command := range commands {
 		answer, err := command.Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
+			if strings.HasPrefix(err.Error(), "CROSSSLOT") {
+				s.apart.Store(true) // a Cluster behind one address; the next call is for one shard
+			}
 			failed = fmt.Errorf("redis: %w", err)
 		}
 		answers[i] = answer

@@ -78,7 +78,8 @@ local function markShard(k, from, count)
 			active[n] = held[n] and '2' or '1'
 			local score, at = aim(tonumber(ARGV[i+1]), ARGV[i+2] == '1', floors[n])
 			local noted = reason(ARGV[i+3], whys[n], at, scores[n], held[n])
-			if open and left > 0 and not held[n] and score < 0 then
+			local ours = held[n] and held[n] == token -- the call is made a second time
+			if ours or (open and left > 0 and not held[n] and score < 0) then
 				active[n], left, told, mine[#mine+1] = '3', left - 1, told or whys[n], key
 				for _, part in ipairs({key, ms(at), noted or whys[n] or '', '0', brief[n]}) do taken[#taken+1] = part end
 			elseif noted then
@@ -268,7 +269,7 @@ func (s *Store) markSome(ctx context.Context, q ooo.Queue, r *round) (along []oo
 	scripts, ahead := make([]call, len(calls)), make([]advance, len(calls))
 	for i, parts := range calls {
 		if q == ooo.ReadQueue {
-			ahead[i] = s.desks[q].reserve(urgent(parts))
+			ahead[i] = s.desks[q].reserve(len(urgentKeys(parts)))
 		}
 		scripts[i] = markCall(q, parts, now, ahead[i])
 	}
@@ -279,6 +280,10 @@ func (s *Store) markSome(ctx context.Context, q ooo.Queue, r *round) (along []oo
 		for n := range min(len(list), len(calls[i])) {
 			mates, taken := s.marked(q, calls[i][n], list[n])
 			along, claims = append(along, mates...), append(claims, taken...)
+		}
+		if answer == nil {
+			s.unsure(ctx, q, ahead[i], urgentKeys(calls[i])...)
+			continue
 		}
 		s.settle(ctx, ahead[i], claims...)
 	}
@@ -301,16 +306,16 @@ func (r *round) parts() (parts []share) {
 	return parts
 }
 
-// urgent counts the marks that do not wait for others.
-func urgent(parts []share) (n int) {
+// urgentKeys are the users whose marks do not wait for others.
+func urgentKeys(parts []share) (keys []ooo.Key) {
 	for _, p := range parts {
 		for _, m := range p.marks {
 			if m.Urgent {
-				n++
+				keys = append(keys, m.Key)
 			}
 		}
 	}
-	return n
+	return keys
 }
 
 func markCall(q ooo.Queue, parts []share, now time.Time, ahead advance) (c call) {

@@ -47,10 +47,10 @@ func (s *Store) Start(ctx context.Context, address string, person ooo.Person) (o
 	answer, err := s.run(ctx, start, start.userCall(key,
 		strings.TrimSpace(address), ooo.FoldAddress(address),
 		string(person.ID), person.UserPrincipalName, person.DisplayName, rand.Text()[:16]))
+	s.nudge(key, start.queues...) // after an error too: it may have been carried out
 	if err != nil {
 		return ooo.Started{}, err
 	}
-	s.nudge(key, ooo.ReadQueue, ooo.SubscribeQueue, ooo.DeliverQueue)
 	user, err := s.User(ctx, key)
 	return ooo.Started{Key: key, Already: answer == int64(1), Found: user.Person.ID != "", User: user}, err
 }
@@ -61,6 +61,11 @@ const startChunk = 500
 // StartAll is [Store.Start] for many users who are looked up later. It is done
 // once all are stored; after an error some are.
 func (s *Store) StartAll(ctx context.Context, addresses []string) error {
+	defer func() { // after an error too
+		for _, q := range start.queues {
+			s.boards[q].forget()
+		}
+	}()
 	for some := range slices.Chunk(addresses, startChunk) {
 		calls := make([]call, len(some))
 		for i, address := range some {
@@ -71,9 +76,6 @@ func (s *Store) StartAll(ctx context.Context, addresses []string) error {
 		if _, err := s.runAll(ctx, start, calls); err != nil {
 			return err
 		}
-	}
-	for _, q := range start.queues {
-		s.boards[q].forget()
 	}
 	return nil
 }

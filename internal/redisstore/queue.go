@@ -82,14 +82,14 @@ func (s *Store) Extend(ctx context.Context, q ooo.Queue, claims []ooo.Claim, lea
 //	       token, next ms (0: by every), every ms (0 too: leaves), from ms (the
 //	       earliest then), floor ms, failures +1 | 0 | -1 (reset), read 0|1
 //	result for each shard the score of the next ('' if none)
-var done = queueScript(luaPlaces + `
+var done = wakingScript(luaPlaces + `
 local function doneShard(k, part, from, count)
 	local q, keys = Q(k+1), {}
 	for n = 1, count do keys[n] = ARGV[from + 8*(n - 1)] end
 	local held = redis.call('HMGET', q.held, unpack(keys))
 	local again = redis.call('HMGET', q.again, unpack(keys))
 	local users, cut = redis.call('ZCARD', q.due) * ARGV[1], {}
-	local free, due, read = {}, {}, {}
+	local free, due, read, atOnce = {}, {}, {}, false
 	for n, key in ipairs(keys) do
 		local i = from + 8*(n - 1)
 		if held[n] == ARGV[i+1] then
@@ -106,6 +106,7 @@ local function doneShard(k, part, from, count)
 				free[#free+1] = key
 				due[#due+1], due[#due+2] = ms(next), key
 			end
+			atOnce = atOnce or (next > 0 and next <= now)
 			if ARGV[i+7] == '1' and again[n] ~= 'x' then
 				read[#read+1], read[#read+2] = key, ms(now)
 			end
@@ -116,6 +117,7 @@ local function doneShard(k, part, from, count)
 		redis.call('ZADD', q.due, unpack(due))
 	end
 	if #read > 0 then redis.call('HSET', KEYS[k+9], unpack(read)) end
+	if atOnce then wake(q.due) end -- left to whoever comes first
 	return head(q)
 end
 local out, from = {}, 2

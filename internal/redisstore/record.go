@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -120,14 +121,12 @@ func (s *Store) Record(ctx context.Context, c ooo.Claim, change ooo.Change) (int
 		s.nudge(c.Key, ooo.WindowQueue)
 		return parcel.Sequence, nil
 	}
-	s.settle(ctx, ahead)
-	if err != nil {
-		return 0, err
-	}
 	sequence, _ := answer.(int64)
-	if sequence < 0 {
-		return 0, ooo.ErrStale
+	if err != nil || sequence < 0 {
+		s.unsure(ctx, ooo.DeliverQueue, ahead, c.Key)
+		return 0, cmp.Or(err, ooo.ErrStale)
 	}
+	s.settle(ctx, ahead)
 	if s.nudge(c.Key, ooo.WindowQueue); d.Changed {
 		s.nudge(c.Key, ooo.DeliverQueue)
 	}

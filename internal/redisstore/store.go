@@ -45,6 +45,7 @@ type Store struct {
 	offset  atomic.Int64 // of Redis' clock from ours, in ms
 
 	compared atomic.Bool    // offset is known
+	apart    atomic.Bool    // this Redis takes no call for several shards
 	rounds   sync.WaitGroup // marks on their way to Redis
 
 	secretive atomic.Bool // Redis does not tell its settings
