@@ -43,7 +43,9 @@ local function claimShard(k)
 			if again[i] == 'x' then
 				leave(q, key) -- stopped while held, and the holder died
 			else
-				told, marked, mine[#mine+1] = told or why[i], marked or again[i], key
+				told = told or why[i]
+				marked = marked or again[i]
+				mine[#mine+1] = key
 				held[#held+1], held[#held+2] = key, token
 				due[#due+1], due[#due+2] = lease, key
 				for _, part in ipairs({key, picked[2*i], why[i] or '', fails[i] or '0', brief[i] or ''}) do out[#out+1] = part end

@@ -73,17 +73,19 @@ func (s *Store) settle(ctx context.Context, a advance, claims ...ooo.Claim) {
 	a.desk.mu.Lock()
 	a.desk.reserved -= a.places
 	a.desk.room -= len(claims)
-	closed := a.desk.closed
+	var back []ooo.Claim
 	for i := range claims {
 		claims[i].Token, claims[i].Asked = a.token, a.asked
 		s.boards[claims[i].Queue].noLater(shardOf(claims[i].Key), s.theirs(a.asked.Add(a.lease)))
-		if !closed {
-			a.desk.handed <- claims[i] // there is room: it was reserved
+		if a.desk.closed || len(a.desk.handed) == mostHanded {
+			back = append(back, claims[i])
+			continue
 		}
+		a.desk.handed <- claims[i] // nobody else sends
 	}
 	a.desk.mu.Unlock()
-	if closed && len(claims) > 0 {
-		s.unclaim(ctx, claims)
+	if len(back) > 0 {
+		s.unclaim(ctx, back)
 	}
 }
 

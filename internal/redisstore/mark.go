@@ -80,7 +80,10 @@ local function markShard(k, from, count)
 			local noted = reason(ARGV[i+3], whys[n], at, scores[n], held[n])
 			local ours = held[n] and held[n] == token -- the call is made a second time
 			if ours or (open and left > 0 and not held[n] and score < 0) then
-				active[n], left, told, mine[#mine+1] = '3', left - 1, told or whys[n], key
+				if not ours then left = left - 1 end
+				told = told or whys[n]
+				active[n] = '3'
+				mine[#mine+1] = key
 				for _, part in ipairs({key, ms(at), noted or whys[n] or '', '0', brief[n]}) do taken[#taken+1] = part end
 			elseif noted then
 				reasons[#reasons+1], reasons[#reasons+2] = key, noted

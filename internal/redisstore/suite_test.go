@@ -37,7 +37,7 @@ func TestRedisSentinel(t *testing.T) { conform(t, redistest.StartSentinel(t).URL
 
 // conform runs every part of the suite on an emptied Redis.
 func conform(t *testing.T, url string) {
-	for _, suite := range []map[string]func(*testing.T, store){queueSuite, wakeSuite, aheadSuite, lostSuite, recordSuite, deliverySuite, factSuite, vaultSuite, censusSuite, traceSuite, mailboxSuite, overviewSuite, digestSuite, requestSuite} {
+	for _, suite := range []map[string]func(*testing.T, store){queueSuite, wakeSuite, aheadSuite, handSuite, lostSuite, recordSuite, deliverySuite, factSuite, vaultSuite, censusSuite, traceSuite, mailboxSuite, overviewSuite, digestSuite, requestSuite} {
 		for name, part := range suite {
 			t.Run(name, func(t *testing.T) {
 				flush(t, url)
