@@ -78,15 +78,15 @@ const (
 	macLength = 43
 )
 
-// Derive returns the clientState of user's subscription to resource: the user
-// key, a tag of the resource, and an HMAC over both; 69 characters (Graph allows
-// 128). Any replica can check it without a look-up, and nothing has to be stored
-// before the subscription is asked for.
-func (k ClientStateKeys) Derive(user Key, resource string) string {
+// Derive returns the clientState of a mailbox' subscription to resource: the object
+// id, a tag of the resource, and an HMAC over both; 89 characters for a GUID (Graph
+// allows 128). Any replica can check it without a look-up, and nothing has to be
+// stored before the subscription is asked for.
+func (k ClientStateKeys) Derive(id ObjectID, resource string) string {
 	if len(k.keys) == 0 {
 		return ""
 	}
-	named := string(user) + "." + ResourceTag(resource)
+	named := string(id) + "." + ResourceTag(resource)
 	return named + "." + string(k.keys[0].mac(nil, named))
 }
 
@@ -103,9 +103,9 @@ func TagIn(clientState string) string {
 	return tag
 }
 
-// Verify returns the user that clientState was derived for. It compares in
+// Verify returns the mailbox that clientState was derived for. It compares in
 // constant time, with all keys. A missing clientState is a wrong one.
-func (k ClientStateKeys) Verify(clientState string) (Key, bool) {
+func (k ClientStateKeys) Verify(clientState string) (ObjectID, bool) {
 	named, given, ok := cutLast(clientState)
 	if !ok || len(given) != macLength {
 		return "", false
@@ -115,11 +115,11 @@ func (k ClientStateKeys) Verify(clientState string) (Key, bool) {
 	for _, key := range k.keys {
 		right |= subtle.ConstantTimeCompare(key.mac(buffers[0][:0], named), append(buffers[1][:0], given...))
 	}
-	user, _, _ := strings.Cut(named, ".")
-	if right != 1 || !ValidKey(Key(user)) {
+	id, _, _ := strings.Cut(named, ".")
+	if right != 1 || !ValidObjectID(ObjectID(id)) {
 		return "", false
 	}
-	return Key(user), true
+	return ObjectID(id), true
 }
 
 func cutLast(s string) (before, after string, ok bool) {

@@ -1,6 +1,10 @@
 package ooo
 
-import "time"
+import (
+	"cmp"
+	"strconv"
+	"time"
+)
 
 // ScheduledMode says when a scheduled reply counts as out of office.
 type ScheduledMode string
@@ -18,7 +22,7 @@ const (
 	InternalMessage MessageSource = "internal"
 )
 
-// State is what the mediator is told: whether the user is out of office now and
+// State is what the mediator receives: whether the user is out of office now and
 // the text fit to be spoken.
 type State struct {
 	Away    bool   `json:"away"`
@@ -31,22 +35,31 @@ func (s State) Same(other State) bool {
 	return s.Away == other.Away && (!s.Away || s.Message == other.Message)
 }
 
-// Policy is how settings are read; the same for all users.
+// Policy is how settings are read; the same for all mailboxes.
 type Policy struct {
 	Scheduled ScheduledMode // default ScheduledWindow
 	Message   MessageSource // default ExternalMessage
+	Limit     int           // longest message in characters; 0: none
 }
 
 // Tag tells policies apart: what was decided under another one has to be decided
-// anew. That of the default is empty.
-func (p Policy) Tag() (tag string) {
-	if p.Scheduled == ScheduledAlways {
-		tag += "~always"
-	}
+// again.
+func (p Policy) Tag() string {
+	tag := string(cmp.Or(p.Scheduled, ScheduledWindow)) + "," + string(cmp.Or(p.Message, ExternalMessage))
+	return tag + "," + strconv.Itoa(p.Limit)
+}
+
+// Apply returns the setting with the text to be spoken in place of the two
+// replies: of the one that the policy names or, if nothing in it can be spoken, of
+// the other one.
+func (p Policy) Apply(s Setting) Setting {
+	first, second := s.ExternalReply, s.InternalReply
 	if p.Message == InternalMessage {
-		tag += "~internal"
+		first, second = second, first
 	}
-	return tag
+	s.Message = Shorten(cmp.Or(Spoken(first), Spoken(second)), p.Limit)
+	s.InternalReply, s.ExternalReply = "", ""
+	return s
 }
 
 // Decision is what a setting means at one instant.
@@ -56,11 +69,12 @@ type Decision struct {
 	Edge    time.Time // when the same setting will mean something else; zero if never
 }
 
-// Decide says what setting means at now for a user whose last state is before
-// (nil if there was none). Without a change the state before stands.
+// Decide says what a setting that [Policy.Apply] returned means at now for a mailbox
+// whose last state is before (nil if there was none). Without a change the state
+// before stands.
 func (p Policy) Decide(before *State, setting Setting, now time.Time) Decision {
-	state := State{Away: p.away(setting, now), Message: Spoken(p.reply(setting))}
-	d := Decision{State: state, Changed: true, Edge: p.edge(setting, now)}
+	state := State{Away: p.away(setting, now), Message: setting.Message}
+	d := Decision{State: state, Changed: true, Edge: p.Edge(setting, now)}
 	if before != nil && before.Same(state) {
 		d.State, d.Changed = *before, false
 	}
@@ -77,8 +91,9 @@ func (p Policy) away(s Setting, now time.Time) bool {
 	return false
 }
 
-// edge returns the next instant at which away changes by the clock alone.
-func (p Policy) edge(s Setting, now time.Time) time.Time {
+// Edge returns the next instant at which the setting means something else by the
+// clock alone; zero if there is none.
+func (p Policy) Edge(s Setting, now time.Time) time.Time {
 	switch {
 	case s.Status != Scheduled || p.Scheduled == ScheduledAlways || !s.Start.Before(s.End):
 		return time.Time{}
@@ -88,11 +103,4 @@ func (p Policy) edge(s Setting, now time.Time) time.Time {
 		return s.End
 	}
 	return time.Time{}
-}
-
-func (p Policy) reply(s Setting) string {
-	if p.Message == InternalMessage {
-		return s.InternalReply
-	}
-	return s.ExternalReply
 }

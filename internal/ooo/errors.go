@@ -68,13 +68,13 @@ func (t *TooLong) Error() string {
 	return fmt.Sprintf("Graph grants this resource at most %v", t.Max)
 }
 
-// Of the store.
+// Of records.
 var (
-	// ErrNotMonitored means that the user has no record.
+	// ErrNotMonitored means that there is no such record, or no such address in it.
 	ErrNotMonitored = errors.New("not monitored")
-	// ErrStale means that the claim was lost or the record moved on: drop the
-	// work, whoever holds the claim now does it anew.
-	ErrStale = errors.New("the claim is no longer held")
-	// ErrBusy means that someone else holds the lock.
-	ErrBusy = errors.New("someone else is at it")
+	// ErrNotOwner means that another replica owns the partition, or that this one has
+	// no right to act for it now: drop the work, the owner does it.
+	ErrNotOwner = errors.New("another replica owns this mailbox")
+	// ErrBusy means that another replica holds the lock.
+	ErrBusy = errors.New("another replica holds the lock")
 )

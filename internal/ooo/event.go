@@ -7,7 +7,7 @@ type EventKind string
 
 const (
 	EventStarted      EventKind = "started"      // monitoring started
-	EventStopped      EventKind = "stopped"      // monitoring stopped: in [News] alone, for the history goes with the user
+	EventStopped      EventKind = "stopped"      // monitoring stopped: in the feed alone, for the history goes with the address
 	EventChanged      EventKind = "changed"      // a new state, with its sequence number
 	EventNotification EventKind = "notification" // the notification that announced a change
 	EventUnknown      EventKind = "unknown"      // the mailbox can't be read

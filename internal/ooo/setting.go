@@ -1,8 +1,6 @@
 package ooo
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -26,6 +24,17 @@ type Setting struct {
 	End              time.Time `json:"end,omitzero"`   // UTC; only while Scheduled
 	InternalReply    string    `json:"internalReply,omitempty"`
 	ExternalReply    string    `json:"externalReply,omitempty"` // HTML, as Graph has it
+
+	// Message is the spoken text of the reply that the policy picks. [Policy.Apply]
+	// puts it in the place of the two replies, which are not kept.
+	Message string `json:"message,omitempty"`
+}
+
+// Equal says whether two settings say the same.
+func (s Setting) Equal(o Setting) bool {
+	sameTimes := s.Start.Equal(o.Start) && s.End.Equal(o.End)
+	s.Start, s.End, o.Start, o.End = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	return sameTimes && s == o
 }
 
 // dateTimeZone is Graph's dateTimeTimeZone: a time without offset and a zone.
@@ -87,24 +96,6 @@ func ParseSetting(body []byte) (Setting, error) {
 		return Setting{}, fmt.Errorf("scheduledEndDateTime: %w", err)
 	}
 	return s, nil
-}
-
-// Fingerprint is the same for two settings that say the same: 22 characters.
-func (s Setting) Fingerprint() string {
-	h := sha256.New()
-	for _, part := range []string{
-		string(s.Status), s.ExternalAudience, stamp(s.Start), stamp(s.End), s.InternalReply, s.ExternalReply,
-	} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
-	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
-}
-
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339Nano)
 }
 
 // Reading is the answer to one mailbox read.

@@ -15,31 +15,31 @@ const (
 	SubscriptionRemoved  SubscriptionState = "removed" // Graph said it took it away
 )
 
-// Subscription is one user's cover for one resource.
+// Subscription is a mailbox' subscription to one resource.
 type Subscription struct {
-	// Resource is the template from the settings, with {id} for the object id:
-	// what the cover is for, and the key within one user.
-	Resource string
-	ObjectID ObjectID       // of the user when it was asked for
-	ID       SubscriptionID // empty while Graph has none that we know of
-	State    SubscriptionState
-	Error    string // why Failed, a sentence
+	// Resource is the template from the settings, with {id} for the object id. It is
+	// the key within one mailbox.
+	Resource string            `json:"resource"`
+	ID       SubscriptionID    `json:"id,omitempty"` // empty while Graph has none that we know of
+	State    SubscriptionState `json:"state"`
+	Error    string            `json:"error,omitempty"` // why Failed, a sentence
 
-	NotificationURL string
-	LifecycleURL    string
-	KeyTag          string // of the secret that its clientState was derived with
-	CertificateID   string // of the certificate that resource data is encrypted for; empty: none is sent
-	CreatedAt       time.Time
-	ExpiresAt       time.Time // as Graph returned it
-	RenewAt         time.Time // chosen once per life, jittered
-	SpokeAt         time.Time // when a notification came of it last; kept apart from the rest
-	RetryAt         time.Time // not before, after a failure
-	Failures        int       // in a row
-	Trouble         Trouble   // why the last step failed; empty: it did not
+	NotificationURL string    `json:"notificationUrl,omitempty"`
+	LifecycleURL    string    `json:"lifecycleUrl,omitempty"`
+	KeyTag          string    `json:"keyTag,omitempty"`        // of the secret that its clientState was derived with
+	CertificateID   string    `json:"certificateId,omitempty"` // of the certificate that resource data is encrypted for; empty: none is sent
+	CreatedAt       time.Time `json:"createdAt,omitzero"`
+	RenewedAt       time.Time `json:"renewedAt,omitzero"` // when Graph confirmed it last
+	ExpiresAt       time.Time `json:"expiresAt,omitzero"` // as Graph returned it
+	RenewAt         time.Time `json:"renewAt,omitzero"`   // chosen once per life, jittered
+	SpokeAt         time.Time `json:"spokeAt,omitzero"`   // when a notification came of it last; saved now and then
+	RetryAt         time.Time `json:"retryAt,omitzero"`   // not before, after a failure
+	Failures        int       `json:"failures,omitempty"` // in a row
+	Trouble         Trouble   `json:"trouble,omitempty"`  // why the last step failed; empty: it did not
 
-	// Former is the live one that this one takes the place of: it is deleted once
+	// Replaces is the live one that this one takes the place of: it is deleted once
 	// this one is there.
-	Former SubscriptionID
+	Replaces SubscriptionID `json:"replaces,omitempty"`
 }
 
 // Trouble is why a step failed: what Plan needs to know of an error.
@@ -105,10 +105,3 @@ const (
 	SubscriptionWasRemoved  LifecycleKind = "subscriptionRemoved"
 	NotificationsMissed     LifecycleKind = "missed"
 )
-
-// Lifecycle is a lifecycle event that was received for a user's subscription.
-type Lifecycle struct {
-	SubscriptionID SubscriptionID
-	Kind           LifecycleKind
-	At             time.Time
-}

@@ -1,6 +1,12 @@
 package ooo
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrBadCursor means that a cursor is not one that a page of users came with.
+var ErrBadCursor = errors.New("cursor is not one that a page of users came with: leave it out to begin with the first")
 
 // Filter picks users by how they stand.
 type Filter string
@@ -14,7 +20,7 @@ const (
 	FilterUntold    Filter = "untold"    // the newest state is on its way to the mediator
 	FilterRefused   Filter = "refused"   // the mediator refused the newest state
 	FilterFailed    Filter = "failed"    // a subscription failed
-	FilterUncovered Filter = "uncovered" // a resource has no living subscription, nor does another user cover the mailbox
+	FilterUncovered Filter = "uncovered" // a resource has no living subscription
 )
 
 // Filters lists all filters.
@@ -26,10 +32,10 @@ var Filters = []Filter{
 // Query asks for monitored users by address.
 type Query struct {
 	Text      string // part of the address or the name, in any letter case; empty: any
-	Filter    Filter
-	Resources []string // what each user should be covered for; see [Subscription.Resource]
-	Limit     int      // at most so many users
-	Cursor    string   // of the page before; empty: from the start
+	Filter    Filter // empty: Everyone
+	Resources int    // how many subscriptions each mailbox should have
+	Limit     int    // at most so many users; 0: only count
+	Cursor    string // of the page before; empty: from the start
 }
 
 // Page is the answer to a [Query].
@@ -44,8 +50,7 @@ type Page struct {
 // News is an entry of somebody's history that was written just now.
 type News struct {
 	Event
-	Key     Key
-	Address string // empty if the record is gone
+	Address string
 	Name    string
 }
 
@@ -55,7 +60,7 @@ type Replica struct {
 	Host    string    `json:"host"`
 	Version string    `json:"version"`
 	Since   time.Time `json:"since"`
-	SeenAt  time.Time `json:"seenAt"` // by the shared clock
+	SeenAt  time.Time `json:"seenAt"` // by the clock of Redis
 	Load    Load      `json:"load"`
 }
 
@@ -67,9 +72,9 @@ type Load struct {
 	Late      time.Duration `json:"lag,omitempty"` // how long after it was due the latest read began
 	Calls     int           `json:"c,omitempty"`   // of Graph
 	Throttled int           `json:"t,omitempty"`   // those that Graph answered with 429
-	// Told counts the states that the mediator acknowledged by how long after the
-	// change it did: see [LoadBucket].
-	Told map[int]int `json:"d,omitempty"`
+	// Delivered counts the states that the mediator acknowledged by how long after
+	// the change it did: see [LoadBucket].
+	Delivered map[int]int `json:"d,omitempty"`
 }
 
 // LoadAt is a [Load] of one process at a time.

@@ -1,0 +1,50 @@
+package ooo
+
+import "time"
+
+// HintKind is what a hint asks the owner of a mailbox to do.
+type HintKind string
+
+const (
+	HintRead         HintKind = "read"         // read it now: a notification came, or some were missed
+	HintCheck        HintKind = "check"        // read it now, cutting an error's wait short, but no Retry-After
+	HintSubscription HintKind = "subscription" // ask Graph for each subscription by id, and make again what is gone
+	HintResend       HintKind = "resend"       // deliver the present state again
+	HintWish         HintKind = "wish"         // the wish of an address changed
+	HintStray        HintKind = "stray"        // Graph lists a subscription that no record has: adopt or delete it
+)
+
+// Hint asks the owner of a mailbox for work. Hints of the same mailbox, kind and
+// subject coalesce: the last one stays. Only the owner removes one, by compare,
+// after work that began after it saw the hint.
+type Hint struct {
+	ID      RecordID `json:"-"`
+	Kind    HintKind `json:"-"`
+	Subject string   `json:"-"`     // the folded address of a resend or a wish, the subscription of a stray; else empty
+	Nonce   string   `json:"nonce"` // random; new with every write
+
+	// For the history and the metrics.
+	At             time.Time      `json:"at"` // when it was left
+	Source         Source         `json:"source,omitempty"`
+	Reason         string         `json:"reason,omitempty"` // such as a lifecycle event's name
+	NotificationID string         `json:"notification,omitempty"`
+	SubscriptionID SubscriptionID `json:"subscription,omitempty"`
+	ResourceTag    string         `json:"tag,omitempty"`   // of the subscription that a notification came from, see [ResourceTag]
+	Trace          string         `json:"trace,omitempty"` // a traceparent
+
+	// Carry is the address as it left another record, so that its delivery goes on.
+	Carry *Address `json:"carry,omitempty"`
+}
+
+// Source says what made us read a mailbox. It is a history field and a metric
+// label.
+type Source string
+
+const (
+	SourcePoll         Source = "poll"         // the regular read
+	SourceNotification Source = "notification" // a change notification or lifecycle event
+	SourceWindow       Source = "window"       // the edge of a scheduled window
+	SourceRequest      Source = "request"      // the mediator or an operator
+	SourceSubscription Source = "subscription" // a subscription was made: what happened before is not announced
+	SourcePresence     Source = "presence"     // the presence of the user turned
+)
