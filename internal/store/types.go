@@ -11,6 +11,9 @@ import (
 // follows on: Redis came back with older data.
 var ErrVersion = errors.New("the record in Redis has another version")
 
+// ErrDamaged means that what Redis holds can't be read.
+var ErrDamaged = errors.New("what Redis holds can't be read")
+
 // Lease is the ownership of one partition: a life is random per process, a tenure
 // is one acquisition of it.
 type Lease struct {
@@ -75,17 +78,12 @@ type Event struct {
 	ooo.Event
 }
 
-// WishSwap replaces a wish, or removes it if New is nil, unless it is no longer Old.
+// WishSwap replaces the wish of an address, or removes it if New is nil, unless
+// somebody wrote it since.
 type WishSwap struct {
-	Old StoredWish
-	New *ooo.Wish
-}
-
-// StoredWish is a wish and the exact text that Redis has, for a later compare. The
-// zero StoredWish stands for none.
-type StoredWish struct {
-	ooo.Wish
-	Text string
+	Address string // in any spelling
+	Nonce   string // of the wish that is replaced; empty: there is none
+	New     *ooo.Wish
 }
 
 // Loaded is what Redis has of one partition.
