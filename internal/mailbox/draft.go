@@ -1,41 +1,141 @@
 package mailbox
 
 import (
+	"cmp"
+	"crypto/rand"
+	"slices"
+	"strings"
 	"time"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
 )
 
 // Draft is a record that is being changed, with what is to happen in the same
-// write.
+// write. The record itself may be changed in any way but its id and version.
 type Draft struct {
 	*ooo.Mailbox
+	save store.Save
+	left map[string]time.Time // folded address -> time of the wish by which it leaves
+}
+
+func newDraft(m *ooo.Mailbox) *Draft {
+	d := &Draft{Mailbox: m.Clone()}
+	d.Version++
+	d.save.Record = d.Mailbox
+	return d
 }
 
 // Event adds an entry to the history of an address.
-func (d *Draft) Event(a *ooo.Address, e ooo.Event) { panic("") }
+func (d *Draft) Event(a *ooo.Address, e ooo.Event) {
+	d.save.Events = append(d.save.Events, store.Event{Address: a.Spelling, Name: d.Person.DisplayName, Event: e})
+}
 
 // EventAll adds an entry to the history of each address.
-func (d *Draft) EventAll(e ooo.Event) { panic("") }
+func (d *Draft) EventAll(e ooo.Event) {
+	for i := range d.Addresses {
+		d.Event(&d.Addresses[i], e)
+	}
+}
 
 // QueueState has the state of the mailbox delivered under each of its addresses:
-// each gets a new sequence number and webhook id, and the events "overtaken" where
-// an earlier state was not acknowledged yet, and "changed". Of the hint that
-// announced it, zero if none did, time, notification and trace are noted.
-func (d *Draft) QueueState(source ooo.Source, hint ooo.Hint, now time.Time) { panic("") }
+// each gets a new sequence number and webhook id, and its history tells what
+// announced the change (hint; zero if none did).
+func (d *Draft) QueueState(source ooo.Source, hint ooo.Hint, now time.Time) {
+	for i := range d.Addresses {
+		d.queue(&d.Addresses[i], ooo.EventChanged, source, hint, now)
+	}
+}
 
-// Done removes a hint with this save, unless it was left again meanwhile.
-func (d *Draft) Done(hints ...ooo.Hint) { panic("") }
+// Resend has the present state delivered to one address again.
+func (d *Draft) Resend(a *ooo.Address, now time.Time) {
+	d.queue(a, ooo.EventResend, ooo.SourceRequest, ooo.Hint{}, now)
+}
+
+func (d *Draft) queue(a *ooo.Address, kind ooo.EventKind, source ooo.Source, hint ooo.Hint, now time.Time) {
+	if a.Owed() && a.Sequence > 0 && a.Delivery.BegunAt.IsZero() {
+		d.Event(a, ooo.Event{At: now, Kind: ooo.EventOvertaken, Sequence: a.Sequence})
+	}
+	a.Queue(rand.Text(), source, now)
+	e := ooo.Event{At: now, Kind: kind, Source: source, Sequence: a.Sequence}
+	if d.State != nil {
+		e.Away = new(d.State.Away)
+	}
+	if source == ooo.SourceNotification {
+		a.NotifiedAt, e.NotifiedAt, e.NotificationID = hint.At, hint.At, hint.NotificationID
+		d.Event(a, ooo.Event{At: hint.At, Kind: ooo.EventNotification, Source: source, NotificationID: hint.NotificationID, NotifiedAt: hint.At})
+	}
+	a.Trace = hint.Trace
+	d.Event(a, e)
+}
+
+// Done removes hints with this save, unless they were left again meanwhile.
+func (d *Draft) Done(hints ...ooo.Hint) { d.save.Done = append(d.save.Done, hints...) }
 
 // Leave leaves hints with this save.
-func (d *Draft) Leave(hints ...ooo.Hint) { panic("") }
+func (d *Draft) Leave(hints ...ooo.Hint) {
+	for _, h := range hints {
+		d.save.Leave = append(d.save.Leave, stamped(h))
+	}
+}
 
 // Remove deletes the record.
-func (d *Draft) Remove() { panic("") }
+func (d *Draft) Remove() { d.save.Remove = true }
 
-// DropAddress takes an address out of the record. With forget its history goes too.
-func (d *Draft) DropAddress(a *ooo.Address, forget bool) { panic("") }
+// AddAddress adds an address, in its order, and returns it.
+func (d *Draft) AddAddress(a ooo.Address) *ooo.Address {
+	at, _ := slices.BinarySearchFunc(d.Addresses, a, func(x, y ooo.Address) int { return strings.Compare(x.Folded(), y.Folded()) })
+	d.Addresses = slices.Insert(d.Addresses, at, a)
+	return &d.Addresses[at]
+}
 
-// SwapWish replaces a wish with this save, or removes it if next is nil, unless
-// it was changed meanwhile. (current is the wish as the registry knows it.)
-func (d *Draft) SwapWish(current ooo.Wish, next *ooo.Wish) { panic("") }
+// DropAddress takes an address out of the record; with forget its history goes too.
+// What a is left pointing at must not be used any more. A record without addresses
+// and subscriptions is removed.
+func (d *Draft) DropAddress(a *ooo.Address, forget bool) {
+	folded := a.Folded()
+	d.save.Left = append(d.save.Left, folded)
+	if forget {
+		d.save.Forget = append(d.save.Forget, folded)
+	}
+	d.Addresses = slices.DeleteFunc(d.Addresses, func(x ooo.Address) bool { return x.Folded() == folded })
+	if len(d.Addresses) == 0 && len(d.Subscriptions) == 0 {
+		d.Remove()
+	}
+}
+
+// MoveAddress takes an address out of the record and hands it, with its delivery, to
+// the record that next names. The wish is replaced by next unless somebody wrote it
+// since; then whoever did has left a hint.
+func (d *Draft) MoveAddress(a *ooo.Address, next ooo.Wish) {
+	next.Nonce, next.At = rand.Text(), later(next.At, a.WishedAt)
+	d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: a.Spelling, Nonce: a.Nonce, New: &next})
+	d.carry(a, next.Record())
+}
+
+// carry takes an address out of the record and leaves it to another one.
+func (d *Draft) carry(a *ooo.Address, to ooo.RecordID) {
+	h := ooo.Hint{ID: to, Kind: ooo.HintWish, Subject: a.Folded(), Source: ooo.SourceRequest, Carry: new(*a)}
+	if d.State != nil {
+		h.CarryState = new(*d.State)
+	}
+	d.Leave(h)
+	d.DropAddress(a, false)
+}
+
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// stamped returns a hint with what each one has.
+func stamped(h ooo.Hint) ooo.Hint {
+	h.Nonce = cmp.Or(h.Nonce, rand.Text())
+	if h.At.IsZero() {
+		h.At = time.Now()
+	}
+	return h
+}

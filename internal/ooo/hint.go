@@ -32,8 +32,10 @@ type Hint struct {
 	ResourceTag    string         `json:"tag,omitempty"`   // of the subscription that a notification came from, see [ResourceTag]
 	Trace          string         `json:"trace,omitempty"` // a traceparent
 
-	// Carry is the address as it left another record, so that its delivery goes on.
-	Carry *Address `json:"carry,omitempty"`
+	// Carry is the address as it left another record, and CarryState what that record
+	// said of its mailbox, so that its delivery goes on where it was.
+	Carry      *Address `json:"carry,omitempty"`
+	CarryState *State   `json:"carryState,omitempty"`
 }
 
 // Source says what made us read a mailbox. It is a history field and a metric

@@ -68,9 +68,10 @@ type Mailbox struct {
 // Address is one address under which a mailbox is monitored, and what the mediator
 // knows of it.
 type Address struct {
-	Spelling string `json:"spelling"` // as the mediator spells it
-	Start    string `json:"start"`    // [Wish.Start] of the wish that is carried out
-	Nonce    string `json:"nonce"`    // [Wish.Nonce] of the wish that is carried out
+	Spelling string    `json:"spelling"` // as the mediator spells it
+	Start    string    `json:"start"`    // [Wish.Start] of the wish that is carried out
+	Nonce    string    `json:"nonce"`    // [Wish.Nonce] of the wish that is carried out
+	WishedAt time.Time `json:"wishedAt"` // [Wish.At] of it
 
 	Sequence   int64     `json:"sequence,omitempty"` // of the newest state: one more for each change and resend; 0: none
 	QueuedAt   time.Time `json:"queuedAt,omitzero"`  // when that state was recorded
