@@ -1,0 +1,58 @@
+package schedule
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Doubling returns the wait after so many failures in a row (1 for the first):
+// from first, doubling up to most.
+func Doubling(failures int, first, most time.Duration) time.Duration {
+	wait := most
+	if shift := max(failures, 1) - 1; shift < 30 && first <= most>>shift {
+		wait = first << shift
+	}
+	return wait
+}
+
+// Backoff is Doubling less up to a fifth at random, so that what failed together does
+// not come back together.
+func Backoff(failures int, first, most time.Duration) time.Duration {
+	wait := Doubling(failures, first, most)
+	return wait - rand.N(wait/5+1)
+}
+
+// Sleep waits and says whether ctx still lives.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return ctx.Err() == nil
+	}
+}
+
+// RetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): seconds, also with
+// a fraction, or an HTTP date, which counts from now. The wait is brought within least
+// and most. ok is false if there is none or it can't be read.
+func RetryAfter(header string, now time.Time, least, most time.Duration) (wait time.Duration, ok bool) {
+	header = strings.TrimSpace(header)
+	if seconds, err := strconv.ParseFloat(header, 64); err == nil && !math.IsNaN(seconds) {
+		wait = most
+		if seconds < most.Seconds() {
+			wait = time.Duration(seconds * float64(time.Second))
+		}
+	} else if at, err := http.ParseTime(header); err == nil {
+		wait = at.Sub(now)
+	} else {
+		return 0, false
+	}
+	return min(max(wait, least), most), true
+}
