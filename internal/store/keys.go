@@ -1,0 +1,39 @@
+package store
+
+import (
+	"strconv"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// All keys but that of the schema share one hash tag, so that they live in one slot
+// of a Cluster and a script may touch any of them together.
+const prefix = "om:{om}:"
+
+// Of the service. What is compared by a script is "<tag>:<JSON>": scripts compare
+// tags and read no JSON.
+const (
+	schemaKey = "om:schema"       // STRING the schema version; where the first version had it
+	ownersKey = prefix + "owners" // HASH the table, see [Owners]
+	wantsKey  = prefix + "wants"  // HASH folded address -> "<nonce>:<JSON of an ooo.Wish>"
+	hintsKey  = prefix + "hints"  // HASH see hintField -> "<nonce>:<JSON of an ooo.Hint>"
+	readsKey  = prefix + "reads"  // HASH partition -> JSON of [Reads]
+	feedKey   = prefix + "feed"   // STREAM capped, the histories' newest
+	probeKey  = prefix + "probe"  // HASH for a moment, see [Store.Check]
+
+	replicasKey = prefix + "replicas" // HASH id of a process -> ms of its last beat|JSON, PX
+	loadsKey    = prefix + "loads"    // STREAM capped, what each process did, PX
+
+	secretPrefix = prefix + "secret:" // STRING
+	lockPrefix   = prefix + "lock:"   // STRING owner, PX
+	vaultPrefix  = prefix + "vault:"  // STRING what a vault keeps under a name
+)
+
+// Of a partition or an address.
+func recordsKey(p int) string          { return prefix + "records:" + strconv.Itoa(p) }          // HASH RecordID -> "<version>:<JSON of an ooo.Mailbox>"
+func rowsKey(p int) string             { return prefix + "rows:" + strconv.Itoa(p) }             // HASH folded address -> see encodeSummary
+func historyKey(address string) string { return prefix + "history:" + ooo.FoldAddress(address) } // STREAM capped
+
+// channel is the Pub/Sub channel of one service. Channels are not divided by database
+// numbers, so its name tells services on one Redis apart.
+func channel(fingerprint string) string { return "om:" + fingerprint }

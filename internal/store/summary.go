@@ -1,0 +1,74 @@
+package store
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// summaryFields is how many fields a row has at least; a later version may add some.
+const summaryFields = 10
+
+// oneLine keeps a text that came from outside within its field.
+var oneLine = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
+
+// encodeSummary writes a summary as a row: fields separated by tabs, the record's id
+// first, by which a save knows its own rows.
+func encodeSummary(s ooo.Summary) string {
+	away := "?"
+	if s.Away != nil {
+		away = flag(*s.Away)
+	}
+	return strings.Join([]string{
+		string(s.ID), oneLine.Replace(s.Address), oneLine.Replace(s.Name), string(s.Condition), away, string(s.Delivery),
+		millis(s.PendingSince), strconv.Itoa(s.Live), millis(s.CoveredUntil), flag(s.Failed),
+	}, "\t")
+}
+
+// decodeSummary reads a row. The error is [ErrDamaged].
+func decodeSummary(row string) (ooo.Summary, error) {
+	f := strings.Split(row, "\t")
+	if len(f) < summaryFields {
+		return ooo.Summary{}, fmt.Errorf("a row of %d fields: %w", len(f), ErrDamaged)
+	}
+	pending, err1 := fromMillis(f[6])
+	live, err2 := strconv.Atoi(f[7])
+	covered, err3 := fromMillis(f[8])
+	if err1 != nil || err2 != nil || err3 != nil {
+		return ooo.Summary{}, fmt.Errorf("a row with a wrong number: %w", ErrDamaged)
+	}
+	s := ooo.Summary{
+		ID: ooo.RecordID(f[0]), Address: f[1], Name: f[2], Condition: ooo.Condition(f[3]), Delivery: ooo.DeliveryState(f[5]),
+		PendingSince: pending, Live: live, CoveredUntil: covered, Failed: f[9] == "1",
+	}
+	if f[4] != "?" {
+		s.Away = new(f[4] == "1")
+	}
+	return s, nil
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+// millis writes a time as ms since 1970, 0 for none.
+func millis(t time.Time) string {
+	if t.IsZero() {
+		return "0"
+	}
+	return strconv.FormatInt(t.UnixMilli(), 10)
+}
+
+func fromMillis(text string) (time.Time, error) {
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || ms == 0 {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(ms).UTC(), nil
+}
