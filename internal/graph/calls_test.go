@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/graphsim"
-	"outlook-monitor/internal/ooo"
 )
 
 func TestCallsAreNotedForWhoWantsThem(t *testing.T) {
@@ -22,7 +22,7 @@ func TestCallsAreNotedForWhoWantsThem(t *testing.T) {
 	if left := time.Until(c.TokenExpires()); left <= 0 || left > 25*time.Hour {
 		t.Errorf("TokenExpires = in %v, want within a token's life", left)
 	}
-	ctx, calls := ooo.NoteCalls(t.Context())
+	ctx, calls := graph.NoteCalls(t.Context())
 	began := time.Now()
 	c.Read(ctx, ids, nil)
 	c.Read(ctx, ids[:1], nil)
@@ -42,10 +42,10 @@ func TestCallsAreNotedForWhoWantsThem(t *testing.T) {
 }
 
 func TestNothingIsNotedOfCallsThatNobodyWants(t *testing.T) {
-	if calls := ooo.CallsOf(t.Context()); calls != nil {
-		t.Errorf("CallsOf = %v, want none", calls)
+	if graph.Noted(t.Context()) {
+		t.Error("calls are noted, want none")
 	}
-	if n := testing.AllocsPerRun(100, func() { ooo.CallsOf(t.Context()) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { graph.Noted(t.Context()) }); n != 0 {
 		t.Errorf("%v allocations to find that nobody wants them, want 0", n)
 	}
 }

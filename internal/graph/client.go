@@ -59,7 +59,7 @@ type Client struct {
 	endpoint, authority string
 
 	door    *door
-	lanes   lanes // of subscription writes
+	writes  chan struct{} // capacity writesInFlight: subscription writes
 	adapter abstractions.RequestAdapter
 	buffers sync.Pool // of *bytes.Buffer
 }
@@ -85,7 +85,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{endpoint: endpoint, authority: authority}
+	c := &Client{endpoint: endpoint, authority: authority, writes: make(chan struct{}, writesInFlight)}
 	c.door = &door{
 		endpoint: endpoint, transport: transport,
 		tokens:  newTokens(login.fetch, cfg.LoginFailed, cfg.Log),

@@ -92,7 +92,7 @@ func TestEveryRequestIsPlainAndSigned(t *testing.T) {
 	_, _ = c.CreateSubscription(t.Context(), wanted("8c1d", "https://hook.example", time.Hour))
 	_, _ = c.PatchSubscription(t.Context(), "1", ooo.SubscriptionPatch{ExpiresAt: time.Now()})
 	_ = c.DeleteSubscription(t.Context(), "1")
-	for range c.Subscriptions(t.Context()) {
+	for range c.SubscriptionPages(t.Context()) {
 		break
 	}
 	close(requests)

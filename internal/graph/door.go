@@ -88,7 +88,7 @@ func (d *door) call(req *http.Request, body []byte) (*http.Response, error) {
 	}
 	resp, err := d.send(req, body, held)
 	refused, ok := errors.AsType[*refusal](err)
-	if !ok || refused.status != http.StatusUnauthorized {
+	if !ok || refused.status != http.StatusUnauthorized || refused.exchange() { // Exchange does not mean the token
 		return resp, err
 	}
 	fresh, again := d.tokens.replace(req.Context(), held, refused.claims)
@@ -144,8 +144,8 @@ func (d *door) send(req *http.Request, body []byte, with *token) (*http.Response
 	operation := operationOf(req)
 	began := time.Now()
 	resp, err := d.transport.RoundTrip(out)
-	if calls := ooo.CallsOf(ctx); calls != nil {
-		calls.Add(callOf(operation, id, resp, began))
+	if calls := callsOf(ctx); calls != nil {
+		calls.add(callOf(operation, id, resp, began))
 	}
 	if err != nil {
 		d.observe(operation, 0, time.Since(began))
@@ -163,8 +163,8 @@ func (d *door) send(req *http.Request, body []byte, with *token) (*http.Response
 }
 
 // callOf describes a call that was just answered; resp is nil if it was not.
-func callOf(operation, id string, resp *http.Response, began time.Time) ooo.Call {
-	call := ooo.Call{Operation: operation, ClientRequestID: id, Began: began, Ended: time.Now()}
+func callOf(operation, id string, resp *http.Response, began time.Time) Call {
+	call := Call{Operation: operation, ClientRequestID: id, Began: began, Ended: time.Now()}
 	if resp != nil {
 		call.Status, call.RequestID = resp.StatusCode, resp.Header.Get("Request-Id")
 	}
@@ -202,18 +202,12 @@ func claimsOf(challenges []string) string {
 	return ""
 }
 
-// operationKey is where a context has the name of a $batch that reads nothing.
-type operationKey struct{}
-
 // operationOf names what is asked for reports; there are few names, whatever
 // the ids are.
 func operationOf(req *http.Request) string {
 	path := strings.TrimPrefix(req.URL.Path, version)
 	switch {
 	case path == batchPath:
-		if name, ok := req.Context().Value(operationKey{}).(string); ok {
-			return name
-		}
 		return "batch"
 	case strings.HasSuffix(path, settingPath):
 		return "read"

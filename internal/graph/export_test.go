@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 // subjects of calls, by what they are about.
 var subjects = map[string]subject{
 	"mailbox": aMailbox, "batch": aBatch, "person": aPerson, "presence": aPresence,
-	"creation": aCreation, "subscription": aSubscription, "listing": aListing, "writes": someSubscriptions,
+	"creation": aCreation, "subscription": aSubscription, "listing": aListing,
 }
 
 // Meaning is the error that a refusal becomes.
@@ -38,12 +39,8 @@ func Claims(challenges ...string) string { return claimsOf(challenges) }
 // OperationOf is the name under which a request is reported.
 func OperationOf(req *http.Request) string { return operationOf(req) }
 
-// LaneCount is how many calls with subscription writes are in flight at most.
-const LaneCount = laneCount
+// WritesInFlight is how many subscription writes are in flight at most.
+const WritesInFlight = writesInFlight
 
-// Waiting is how many subscription writes wait for a lane.
-func (c *Client) Waiting() int {
-	c.lanes.mu.Lock()
-	defer c.lanes.mu.Unlock()
-	return len(c.lanes.waiting)
-}
+// Noted says whether the calls of a context are collected.
+func Noted(ctx context.Context) bool { return callsOf(ctx) != nil }

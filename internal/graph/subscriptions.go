@@ -9,6 +9,7 @@ import (
 	"net/url"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
+	"github.com/microsoftgraph/msgraph-sdk-go/subscriptions"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -16,8 +17,34 @@ import (
 // tlsVersion is the least that our listener takes.
 const tlsVersion = "v1_2"
 
-// mostPages ends a listing that goes round in circles. A page has a hundred.
-const mostPages = 2000
+const (
+	// writesInFlight bounds the creations, renewals and deletions that Graph works on
+	// at a time: it takes a second or two for each.
+	writesInFlight = 48
+	// mostPages ends a listing without an end. A page has a hundred.
+	mostPages = 2000
+)
+
+// write is one change of a subscription.
+type write func(context.Context, *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error)
+
+// change makes a write once fewer than writesInFlight others are in flight, and
+// returns the subscription as it is now.
+func (c *Client) change(ctx context.Context, about subject, w write) (ooo.GraphSubscription, error) {
+	select {
+	case c.writes <- struct{}{}:
+		defer func() { <-c.writes }()
+	case <-ctx.Done():
+		return ooo.GraphSubscription{}, notSent(ctx.Err())
+	}
+	ctx, cancel := context.WithTimeout(ctx, subscriptionTime)
+	defer cancel()
+	got, err := w(ctx, c.subscriptionBuilder())
+	if err != nil {
+		return ooo.GraphSubscription{}, because(sdkError(err), about)
+	}
+	return subscriptionOf(got), nil
+}
 
 // CreateSubscription asks Graph for a subscription. Graph calls its URLs before
 // it answers. What it grants is in the answer, with the expiry that counts.
@@ -44,7 +71,9 @@ func (c *Client) CreateSubscription(ctx context.Context, request ooo.Subscriptio
 		ask.SetIncludeResourceData(new(true))
 		setCertificate(ask, request.Certificate)
 	}
-	made, err := c.write(ctx, &change{method: http.MethodPost, ask: ask, about: aCreation, calls: true})
+	made, err := c.change(ctx, aCreation, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
+		return b.Post(ctx, ask, nil)
+	})
 	switch {
 	case err == nil && made.ID != "" && !made.ExpiresAt.IsZero():
 		return made, nil
@@ -91,8 +120,9 @@ func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, p
 	if patch.Certificate.ID != "" {
 		setCertificate(ask, patch.Certificate)
 	}
-	renewed, err := c.write(ctx, &change{
-		method: http.MethodPatch, id: id, ask: ask, about: aSubscription, calls: patch.NotificationURL != ""})
+	renewed, err := c.change(ctx, aSubscription, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
+		return b.BySubscriptionId(string(id)).Patch(ctx, ask, nil)
+	})
 	switch {
 	case err != nil:
 		return ooo.GraphSubscription{}, err
@@ -109,55 +139,80 @@ func (c *Client) DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) 
 	if id == "" { // the path would name all of them
 		return ooo.ErrSubscriptionGone
 	}
-	_, err := c.write(ctx, &change{method: http.MethodDelete, id: id, about: aSubscription})
+	_, err := c.change(ctx, aSubscription, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
+		return nil, b.BySubscriptionId(string(id)).Delete(ctx, nil)
+	})
 	return err
 }
 
-// Subscriptions yields the subscriptions of this app, in Graph's order. Graph
-// may list some that have expired. An error ends it; the errors are
-// [ooo.ErrSubscriptionDenied], [ooo.ErrRejected], [ooo.Throttled],
-// [ooo.ErrUnauthorized] and [ooo.ErrUnavailable].
-func (c *Client) Subscriptions(ctx context.Context) iter.Seq2[ooo.GraphSubscription, error] {
-	return func(yield func(ooo.GraphSubscription, error) bool) {
-		next := ""
+// SubscriptionPages yields the subscriptions of this app page by page, so that the
+// caller sets the pace. Pages may be empty, some of the listed may have expired, and
+// what is not listed may live all the same: Graph has left out nearly everything for
+// hours.
+//
+// After an error the caller may wait and go on with the loop, and the same page is
+// asked for again. The loop ends without the rest if Graph repeats a page, or links
+// to another host. The errors are [ooo.ErrSubscriptionDenied], [ooo.ErrRejected],
+// [ooo.Throttled], [ooo.ErrUnauthorized] and [ooo.ErrUnavailable].
+func (c *Client) SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.GraphSubscription, error] {
+	return func(yield func([]ooo.GraphSubscription, error) bool) {
+		link, asked := "", map[string]bool{}
 		for range mostPages {
-			page, err := c.page(ctx, next)
-			if err != nil {
-				yield(ooo.GraphSubscription{}, err)
-				return
-			}
-			for _, listed := range page.GetValue() {
-				if sub := subscriptionOf(listed); sub.ID != "" && !yield(sub, nil) {
+			listed, next, err := c.page(ctx, link)
+			for ; err != nil; listed, next, err = c.page(ctx, link) {
+				if !yield(nil, err) {
 					return
 				}
 			}
-			if next = text(page.GetOdataNextLink()); next == "" {
+			if !yield(listed, nil) || next == "" {
 				return
 			}
+			if u, err := url.Parse(next); err != nil || !c.door.leadsTo(u) {
+				yield(nil, incomplete(errForeign))
+				return
+			}
+			if asked[next] {
+				yield(nil, incomplete(errRepeated))
+				return
+			}
+			asked[next], link = true, next
 		}
-		yield(ooo.GraphSubscription{}, fmt.Errorf("%w: the list of subscriptions has no end", ooo.ErrUnavailable))
+		yield(nil, incomplete(errEndless))
 	}
 }
 
-// page returns the page at link, or the first one.
-func (c *Client) page(ctx context.Context, link string) (models.SubscriptionCollectionResponseable, error) {
+// Why a list of subscriptions is incomplete.
+var (
+	errRepeated = errors.New("Graph repeats a page")
+	errEndless  = errors.New("it has no end")
+)
+
+func incomplete(why error) error {
+	return fmt.Errorf("%w: the list of subscriptions is incomplete: %w", ooo.ErrUnavailable, why)
+}
+
+// page returns what the page at link lists, or the first page, and the link to the
+// next one.
+func (c *Client) page(ctx context.Context, link string) (listed []ooo.GraphSubscription, next string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, subscriptionTime)
 	defer cancel()
 	builder := c.subscriptionBuilder()
 	if link != "" {
-		if u, err := url.Parse(link); err != nil || !c.door.leadsTo(u) {
-			return nil, fmt.Errorf("%w: %w", ooo.ErrUnavailable, errForeign)
-		}
 		builder = builder.WithUrl(link)
 	}
 	page, err := builder.Get(ctx, nil)
 	switch {
 	case err != nil:
-		return nil, because(sdkError(err), aListing)
+		return nil, "", because(sdkError(err), aListing)
 	case page == nil:
-		return nil, errIncomplete
+		return nil, "", errIncomplete
 	}
-	return page, nil
+	for _, one := range page.GetValue() {
+		if sub := subscriptionOf(one); sub.ID != "" {
+			listed = append(listed, sub)
+		}
+	}
+	return listed, text(page.GetOdataNextLink()), nil
 }
 
 func subscriptionOf(s models.Subscriptionable) ooo.GraphSubscription {

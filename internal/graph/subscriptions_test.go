@@ -8,9 +8,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
 )
@@ -65,14 +68,14 @@ func TestTheLifeOfASubscription(t *testing.T) {
 
 	listed := list(t, c)
 	if len(listed) != 1 || listed[0] != want {
-		t.Errorf("Subscriptions = %+v, want %+v", listed, want)
+		t.Errorf("SubscriptionPages = %+v, want %+v", listed, want)
 	}
 
 	if err := c.DeleteSubscription(t.Context(), made.ID); err != nil {
 		t.Errorf("DeleteSubscription = %v, want nil", err)
 	}
 	if left := list(t, c); len(left) != 0 {
-		t.Errorf("Subscriptions = %+v, want none", left)
+		t.Errorf("SubscriptionPages = %+v, want none", left)
 	}
 	if err := c.DeleteSubscription(t.Context(), made.ID); !errors.Is(err, ooo.ErrSubscriptionGone) {
 		t.Errorf("a second DeleteSubscription = %v, want %v", err, ooo.ErrSubscriptionGone)
@@ -273,14 +276,15 @@ func TestRenewalsAndDeletionsThatFail(t *testing.T) {
 				want = ooo.ErrUnavailable // a list of them can't be gone
 			}
 			count := 0
-			for sub, err := range c.Subscriptions(t.Context()) {
-				expect(t, "Subscriptions", err, want, tt.wait)
-				if count++; sub != (ooo.GraphSubscription{}) || count > 1 {
-					t.Errorf("Subscriptions = %+v as number %d, want an error alone", sub, count)
+			for listed, err := range c.SubscriptionPages(t.Context()) {
+				expect(t, "SubscriptionPages", err, want, tt.wait)
+				if count++; len(listed) > 0 {
+					t.Errorf("SubscriptionPages = %+v, want an error alone", listed)
 				}
+				break
 			}
 			if count != 1 {
-				t.Errorf("Subscriptions yielded %d times, want one error", count)
+				t.Errorf("SubscriptionPages yielded %d times, want one error", count)
 			}
 		})
 	}
@@ -313,5 +317,47 @@ func TestARenewalChangesOnlyTheExpiry(t *testing.T) {
 	delete(body, "@odata.type")
 	if fmt.Sprint(body) != "map[expirationDateTime:2026-11-25T12:00:00Z]" {
 		t.Errorf("PATCH = %v, want the expiry alone, in UTC", body)
+	}
+}
+
+func TestFewWritesAreInFlightAtATime(t *testing.T) {
+	t.Parallel()
+	gate := make(chan struct{})
+	var held atomic.Int32
+	c := newStub(t, func(w http.ResponseWriter, r *http.Request) {
+		held.Add(1)
+		<-gate
+		w.WriteHeader(http.StatusNoContent)
+	}).client(t)
+	var writes sync.WaitGroup
+	for range graph.WritesInFlight {
+		writes.Go(func() {
+			if err := c.DeleteSubscription(context.Background(), "1"); err != nil {
+				t.Errorf("DeleteSubscription = %v, want nil", err)
+			}
+		})
+	}
+	until(t, "that all are in flight", func() bool { return held.Load() == graph.WritesInFlight })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.CreateSubscription(ctx, wanted("8c1d", "https://hook.example", time.Hour)); !errors.Is(err, context.Canceled) || errors.Is(err, ooo.ErrNoAnswer) {
+		t.Errorf("CreateSubscription that gives up waiting = %v, want %v without %v", err, context.Canceled, ooo.ErrNoAnswer)
+	}
+	close(gate)
+	writes.Wait()
+	if got := held.Load(); got != graph.WritesInFlight {
+		t.Errorf("Graph was asked %d times, want %d", got, graph.WritesInFlight)
+	}
+}
+
+// Exchange's 401 is about one mailbox: no login for it.
+func TestExchangesRefusalCausesNoLogin(t *testing.T) {
+	t.Parallel()
+	s := newStub(t, func(w http.ResponseWriter, r *http.Request) {
+		answerJSON(w, http.StatusUnauthorized, graphError("ExtensionError", exchange("Unauthorized", "")))
+	})
+	_, err := s.client(t).CreateSubscription(t.Context(), wanted("8c1d", "https://hook.example", time.Hour))
+	if !errors.Is(err, ooo.ErrSubscriptionDenied) || len(s.logins()) != 1 {
+		t.Errorf("CreateSubscription = %v after %d logins, want %v after 1", err, len(s.logins()), ooo.ErrSubscriptionDenied)
 	}
 }

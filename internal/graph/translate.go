@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -24,11 +25,18 @@ type refusal struct {
 	message string        // never shown
 	after   time.Duration // what Retry-After asks for; 0: nothing
 	claims  string        // what it wants of the next token, as JSON
+
+	// inner is the status that counts when Graph wraps an answer of Exchange in an
+	// ExtensionError; 0: there is none.
+	inner int
 }
 
 func (r *refusal) Error() string {
-	if r.code == "" {
+	switch {
+	case r.code == "":
 		return fmt.Sprintf("Graph answered %d", r.status)
+	case r.inner != 0:
+		return fmt.Sprintf("Graph answered %d %s (%d)", r.status, r.code, r.inner)
 	}
 	return fmt.Sprintf("Graph answered %d %s", r.status, r.code)
 }
@@ -47,8 +55,65 @@ func newRefusal(status int, body []byte, retryAfter string, now time.Time) *refu
 	}
 	if json.Unmarshal(body, &said) == nil && codeForm.MatchString(said.Error.Code) {
 		r.code, r.message = said.Error.Code, said.Error.Message
+		if r.exchange() {
+			r.inner = innerStatus(r.message)
+		}
 	}
 	return r
+}
+
+// extensionError is Graph's code for an answer of Exchange, such as "Operation:
+// Create; Exception: [Status Code: BadRequest; Reason: ...]".
+const extensionError = "ExtensionError"
+
+// exchange says whether it is Exchange that refuses.
+func (r *refusal) exchange() bool { return strings.EqualFold(r.code, extensionError) }
+
+var (
+	innerText  = regexp.MustCompile(`(?i)status code:?\s*(\w+)`)
+	reasonText = regexp.MustCompile(`(?i)reason:\s*([^\]]+)`)
+)
+
+// innerStatuses are .NET's names of the statuses that are told apart.
+var innerStatuses = map[string]int{
+	"badrequest": http.StatusBadRequest, "unauthorized": http.StatusUnauthorized, "forbidden": http.StatusForbidden,
+	"notfound": http.StatusNotFound, "gone": http.StatusNotFound,
+}
+
+// innerStatus returns the status in an ExtensionError; 0 if there is none that is
+// told apart: what is left is mostly transient.
+func innerStatus(message string) int {
+	found := innerText.FindStringSubmatch(message)
+	if found == nil {
+		return 0
+	}
+	if number, err := strconv.Atoi(found[1]); err == nil {
+		return innerStatuses[strings.ToLower(strings.ReplaceAll(http.StatusText(number), " ", ""))]
+	}
+	return innerStatuses[strings.ToLower(found[1])]
+}
+
+// mostReason bounds Exchange's reason where it is shown, in bytes.
+const mostReason = 160
+
+// reason is why Exchange refuses, as far as it may be shown: without anything that
+// may be an address.
+func (r *refusal) reason() string {
+	found := reasonText.FindStringSubmatch(r.message)
+	if found == nil {
+		return ""
+	}
+	var b strings.Builder
+	for word := range strings.FieldsSeq(found[1]) {
+		if strings.ContainsAny(word, "@%") || strings.ContainsFunc(word, unicode.IsControl) || b.Len()+len(word) >= mostReason {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(word)
+	}
+	return b.String()
 }
 
 // Waits that Graph asks for.
@@ -88,6 +153,7 @@ type subject struct {
 // first line that fits counts; without one it is [ooo.ErrUnavailable].
 type outcome struct {
 	status int            // 0: any
+	inner  int            // of Exchange, in an ExtensionError; 0: any
 	code   string         // empty: any
 	says   *regexp.Regexp // what the message must say; nil: anything
 	err    error
@@ -119,14 +185,14 @@ var (
 	}}
 	// aCreation is a POST of a subscription, aSubscription a call about one that
 	// exists, aListing one about all. They differ in what a 404 has not found.
-	aCreation     = subject{outcomes: slices.Concat(noMailbox, aboutSubscriptions)}
+	aCreation = subject{outcomes: slices.Concat(noMailbox, []outcome{
+		{inner: http.StatusNotFound, err: ooo.ErrUserGone},
+	}, aboutSubscriptions)}
 	aSubscription = subject{outcomes: slices.Concat([]outcome{
 		{status: http.StatusNotFound, err: ooo.ErrSubscriptionGone},
+		{inner: http.StatusNotFound, err: ooo.ErrSubscriptionGone},
 	}, aboutSubscriptions)}
 	aListing = subject{outcomes: aboutSubscriptions}
-	// someSubscriptions is a $batch of calls about them as a whole, whose refusal
-	// says nothing about any of them.
-	someSubscriptions = subject{}
 
 	noMailbox = []outcome{
 		{code: "MailboxNotEnabledForRESTAPI", err: ooo.ErrNoMailbox},
@@ -141,8 +207,12 @@ var (
 		{says: tooLongText, with: tooLong},
 		{code: "ValidationError", err: ooo.ErrHandshake},
 		{status: http.StatusBadRequest, says: handshakeText, err: ooo.ErrHandshake},
+		{status: http.StatusBadRequest, code: "InvalidRequest", says: unreachedText, err: ooo.ErrHandshake},
+		{inner: http.StatusBadRequest, with: rejectedSubscription},
+		{inner: http.StatusUnauthorized, with: deniedSubscription},
+		{inner: http.StatusForbidden, with: deniedSubscription},
+		{code: extensionError, err: ooo.ErrUnavailable}, // Exchange's, mostly transient
 		{status: http.StatusForbidden, with: deniedSubscription},
-		{code: "ExtensionError", err: ooo.ErrUnavailable}, // Exchange's, mostly transient
 		{status: http.StatusBadRequest, err: ooo.ErrRejected},
 	}
 )
@@ -150,8 +220,13 @@ var (
 var (
 	tooLongText   = regexp.MustCompile(`(?i)can only be (\d{1,7}) minutes`)
 	handshakeText = regexp.MustCompile(`(?i)validation (request|token)|validationToken`)
-	existingText  = regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
-	quotaText     = regexp.MustCompile(`(?i)quota|limit|exceed|maximum|too many`)
+	// unreachedText is how .NET says that it could not reach a URL.
+	unreachedText = regexp.MustCompile(`(?i)underlying connection was closed|unable to connect to the remote server|` +
+		`remote name could not be resolved|operation (has )?timed out|no such host is known|connection attempt failed|` +
+		`(ssl|tls).{0,40}(could not be established|secure channel)|remote certificate is invalid|remote server returned an error|` +
+		`target machine actively refused|connection was forcibly closed`)
+	existingText = regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
+	quotaText    = regexp.MustCompile(`(?i)quota|limit|exceed|maximum|too many`)
 )
 
 func deniedMailbox(*refusal) error {
@@ -196,6 +271,14 @@ func deniedSubscription(r *refusal) error {
 	return ooo.ErrSubscriptionDenied
 }
 
+// rejectedSubscription shows Exchange's reason: what it asks for is to be changed.
+func rejectedSubscription(r *refusal) error {
+	if reason := r.reason(); reason != "" {
+		return fmt.Errorf("%w (%s)", ooo.ErrRejected, reason)
+	}
+	return ooo.ErrRejected
+}
+
 // because says what err, from the door, means for a call about s. Errors that
 // are no refusals keep their meaning.
 func because(err error, s subject) error {
@@ -216,14 +299,14 @@ func (r *refusal) meaning(s subject) error {
 		return &ooo.Throttled{After: wait, Whole: r.whole(s)}
 	case (r.status == http.StatusServiceUnavailable || r.status == http.StatusGatewayTimeout) && r.after > 0:
 		return &ooo.Throttled{After: r.after, Whole: r.whole(s)}
-	case r.status == http.StatusUnauthorized:
+	case r.status == http.StatusUnauthorized && !r.exchange():
 		return ooo.ErrUnauthorized
 	case r.code == "" || r.status < 400: // not Graph, or no refusal of Graph's
 		return ooo.ErrUnavailable
 	}
 	for _, o := range s.outcomes {
 		switch {
-		case o.status != 0 && o.status != r.status, o.code != "" && !strings.EqualFold(o.code, r.code),
+		case o.status != 0 && o.status != r.status, o.inner != 0 && o.inner != r.inner, o.code != "" && !strings.EqualFold(o.code, r.code),
 			o.says != nil && !o.says.MatchString(r.message):
 		case o.with != nil:
 			return o.with(r)

@@ -42,8 +42,6 @@ func TestTranslatesRefusals(t *testing.T) {
 		"a 404 of a whole batch says nothing of a user": {"batch", 404, "ResourceNotFound", "", ooo.ErrUnavailable},
 		"a batch may be denied":                         {"batch", 403, "Authorization_RequestDenied", "", ooo.ErrDenied},
 		"a batch may be rejected":                       {"batch", 400, "BadRequest", "", ooo.ErrRejected},
-		"a batch of writes that is denied denies none":  {"writes", 403, "Forbidden", "exceeded its quota", ooo.ErrUnavailable},
-		"a 404 of a batch of writes says nothing":       {"writes", 404, "ResourceNotFound", "", ooo.ErrUnavailable},
 		"a person may be missing":                       {"person", 404, "Request_ResourceNotFound", "", ooo.ErrNotInDirectory},
 		"a proxy's 404 says nothing of a person":        {"person", 404, "", "", ooo.ErrUnavailable},
 		"missing consent to the directory is denied":    {"person", 403, "Authorization_RequestDenied", "", ooo.ErrDenied},
@@ -55,6 +53,24 @@ func TestTranslatesRefusals(t *testing.T) {
 		"a creation hears the wrong echo":               {"creation", 400, "InvalidRequest", "Response must exactly match validationToken query parameter.", ooo.ErrHandshake},
 		"a creation is malformed":                       {"creation", 400, "InvalidRequest", "The property 'changeType' is required.", ooo.ErrRejected},
 		"Exchange fails a creation":                     {"creation", 400, "ExtensionError", "Operation: Create; Exception: [Status Code: ServiceUnavailable]", ooo.ErrUnavailable},
+		"Exchange rejects a creation":                   {"creation", 400, "ExtensionError", exchange("BadRequest", ""), ooo.ErrRejected},
+		"Exchange rejects a creation by number":         {"creation", 400, "ExtensionError", exchange("400", ""), ooo.ErrRejected},
+		"Exchange denies a creation":                    {"creation", 400, "ExtensionError", exchange("Forbidden", ""), ooo.ErrSubscriptionDenied},
+		"Exchange denies it with another status":        {"creation", 500, "ExtensionError", exchange("Forbidden", ""), ooo.ErrSubscriptionDenied},
+		"Exchange takes no login for this mailbox":      {"creation", 401, "ExtensionError", exchange("Unauthorized", ""), ooo.ErrSubscriptionDenied},
+		"Exchange has a used up quota":                  {"creation", 400, "ExtensionError", exchange("Forbidden", "Subscription limit reached"), ooo.ErrSubscriptionQuota},
+		"Exchange finds no user":                        {"creation", 400, "ExtensionError", exchange("NotFound", ""), ooo.ErrUserGone},
+		"Exchange finds no subscription":                {"subscription", 400, "ExtensionError", exchange("NotFound", ""), ooo.ErrSubscriptionGone},
+		"Exchange rejects a renewal":                    {"subscription", 400, "ExtensionError", exchange("BadRequest", ""), ooo.ErrRejected},
+		"Exchange is throttled":                         {"creation", 400, "ExtensionError", exchange("TooManyRequests", ""), ooo.ErrUnavailable},
+		"Exchange runs out of time":                     {"creation", 400, "ExtensionError", exchange("GatewayTimeout", "The operation has timed out"), ooo.ErrUnavailable},
+		"Exchange says something else":                  {"creation", 400, "ExtensionError", "The mailbox is being moved.", ooo.ErrUnavailable},
+		"our connection was closed":                     {"creation", 400, "InvalidRequest", "The underlying connection was closed: An unexpected error occurred on a send.", ooo.ErrHandshake},
+		"our server can't be connected to":              {"creation", 400, "InvalidRequest", "Unable to connect to the remote server", ooo.ErrHandshake},
+		"our name is unknown":                           {"creation", 400, "InvalidRequest", "The remote name could not be resolved: 'hook.example'", ooo.ErrHandshake},
+		"our answer takes too long":                     {"creation", 400, "InvalidRequest", "The operation has timed out", ooo.ErrHandshake},
+		"our certificate is not trusted":                {"creation", 400, "InvalidRequest", "The SSL connection could not be established, see inner exception.", ooo.ErrHandshake},
+		"our new URL can't be reached":                  {"subscription", 400, "InvalidRequest", "The operation has timed out", ooo.ErrHandshake},
 		"a creation is denied":                          {"creation", 403, "ErrorAccessDenied", "", ooo.ErrSubscriptionDenied},
 		"a creation fails inside":                       {"creation", 500, "InternalServerError", "", ooo.ErrUnavailable},
 		"a renewal finds nothing":                       {"subscription", 404, "ResourceNotFound", "", ooo.ErrSubscriptionGone},
@@ -83,6 +99,23 @@ func TestTranslatesRefusals(t *testing.T) {
 	}
 }
 
+// exchange is the message of an ExtensionError.
+func exchange(status, reason string) string {
+	return "Operation: Create; Exception: [Status Code: " + status + "; Reason: " + reason + "]"
+}
+
+func TestShowsWhyExchangeRejects(t *testing.T) {
+	reason := "Exchange workload is not enabled for rich notifications of ann@contoso.example."
+	err := graph.Meaning("creation", 400, graphError("ExtensionError", exchange("BadRequest", reason)), "", time.Now())
+	if !errors.Is(err, ooo.ErrRejected) || !strings.Contains(err.Error(), "(Exchange workload is not enabled for rich notifications of)") {
+		t.Errorf("Meaning = %v, want Exchange's reason without the address", err)
+	}
+	long := graph.Meaning("creation", 400, graphError("ExtensionError", exchange("BadRequest", strings.Repeat("reason ", 1000))), "", time.Now())
+	if len(long.Error()) > 300 {
+		t.Errorf("Meaning = %d bytes, want a bounded reason", len(long.Error()))
+	}
+}
+
 func TestTranslatesWhatCarriesData(t *testing.T) {
 	double := graph.Meaning("creation", 409, graphError("Conflict", "Subscription Id <"+existing+"> already exists for the requested combination"), "", time.Now())
 	if d, ok := errors.AsType[*ooo.Duplicate](double); !ok || d.ID != existing {
@@ -93,7 +126,7 @@ func TestTranslatesWhatCarriesData(t *testing.T) {
 		t.Errorf("Meaning of a 409 without an id = %v, want Duplicate of none", nameless)
 	}
 	for _, about := range []string{"creation", "subscription"} {
-		long := graph.Meaning(about, 400, graphError("ExtensionError", "Subscription expiration can only be 4230 minutes in the future."), "", time.Now())
+		long := graph.Meaning(about, 400, graphError("ExtensionError", exchange("BadRequest", "Subscription expiration can only be 4230 minutes in the future.")), "", time.Now())
 		if l, ok := errors.AsType[*ooo.TooLong](long); !ok || l.Max != 4230*time.Minute {
 			t.Errorf("Meaning of too long a life for a %s = %v, want TooLong of 70h30m", about, long)
 		}
