@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// Load returns what Redis has of a partition. Records that can't be read are left out
+// and named.
+func (s *Store) Load(ctx context.Context, p int) (Loaded, error) {
+	pipe := s.client.Pipeline()
+	saves := pipe.HGet(ctx, ownersKey, SavesField(p))
+	records := pipe.HGetAll(ctx, recordsKey(p))
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return Loaded{}, translate(err)
+	}
+	loaded := Loaded{Damaged: map[ooo.RecordID]error{}}
+	loaded.Saves, _ = strconv.ParseInt(saves.Val(), 10, 64) // 0 if there is none
+	for field, value := range records.Val() {
+		id := ooo.RecordID(field)
+		m, err := decodeRecord(id, value)
+		if err != nil {
+			loaded.Damaged[id] = err
+			continue
+		}
+		loaded.Records = append(loaded.Records, m)
+	}
+	return loaded, nil
+}
+
+// decodeRecord reads a record. The error is [ErrDamaged].
+func decodeRecord(id ooo.RecordID, value string) (*ooo.Mailbox, error) {
+	tag, text := untag(value)
+	m := &ooo.Mailbox{}
+	version, err := strconv.ParseInt(tag, 10, 64)
+	if err != nil || json.Unmarshal([]byte(text), m) != nil || m.ID != id {
+		return nil, damaged("record", string(id))
+	}
+	m.Version = version
+	return m, nil
+}
+
+// damaged returns [ErrDamaged] with what is: a kind and the field of its hash, which
+// may hold an address and is not told. What can't be read is not told either.
+func damaged(kind, field string) error {
+	h := fnv.New32a()
+	h.Write([]byte(field))
+	return fmt.Errorf("%s #%08x: %w", kind, h.Sum32(), ErrDamaged)
+}
