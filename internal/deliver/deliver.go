@@ -1,202 +1,293 @@
-// Package deliver brings recorded states to the mediator.
+// Package deliver brings the states of mailboxes to the mediator.
 //
-// # The story
+// It works on the mailboxes that this replica owns. An address with a state that the
+// mediator has not acknowledged is scheduled; a few calls are in flight at a time,
+// taken by whoever has been due longest. One attempt is in flight for an address, and
+// it brings the state that is the newest then: so states arrive in order, and those
+// that were overtaken while the mediator was away are left out. That an attempt
+// begins is saved before the call, mostly in one write with the state itself
+// ([Deliverer.BeginDelivery]), and its result right after it. The webhook id belongs
+// to the state, so a repeated state can be recognized.
 //
-// A user with a state that the mediator hasn't acknowledged is due in the
-// deliver queue. The queue lets one worker at a time have a user, and a worker
-// always takes the newest state: so states arrive in order, and those that were
-// overtaken while the mediator was away are left out. That an attempt is made is
-// recorded before the call goes out, mostly in one step with the state itself,
-// and how it ended right after: a process that dies in between delivers the same
-// state again, under the same webhook-id.
+// Two owners never bring states of one address at the same time. A body refuses to be
+// read once the ownership was not confirmed in time. Once it has been read, nothing
+// cuts the call but its own limit of 30 s, because the mediator would carry it out all
+// the same. If the owner dies in between, the next one sees an attempt without a
+// result, and sends nothing until 12 s after it began: by then the mediator, which
+// waits up to 10 s for speech, has finished.
 //
-// What the mediator refuses and what fails are tried again for ever with growing
-// waits. A newer state cuts a wait short, except one the mediator asked for.
+// What the mediator refuses and what fails is retried for ever with growing waits. A
+// newer state cuts a wait short, except one that the mediator asked for.
 //
-// The same mediator is asked for its users at start, on request and when Redis
-// turns out to have been emptied; see [Syncer].
+// The same mediator is asked for its users at start, on request and when Redis came
+// back with older data; see [Syncer].
 package deliver
 
 import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync/atomic"
+	"sync"
 	"time"
 
-	"outlook-monitor/internal/due"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"golang.org/x/sync/errgroup"
+
+	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/schedule"
 )
 
-// Store keeps what is to be delivered and how that went. Both methods prove with
-// the claim that the user is still ours; otherwise they return [ooo.ErrStale].
-type Store interface {
-	// Begin returns the newest state and notes the attempt; send is false when
-	// the mediator knows it already. An attempt at the claim's own parcel is noted
-	// already.
-	Begin(ctx context.Context, claim ooo.Claim) (parcel ooo.Parcel, send bool, err error)
-	// Finish notes how the attempt ended and gives the claim back.
-	Finish(ctx context.Context, claim ooo.Claim, receipt ooo.Receipt) error
+// Registry has the mailboxes that this replica owns; see [mailbox.Registry].
+type Registry interface {
+	Get(id ooo.RecordID) (*ooo.Mailbox, bool)
+	Hints(id ooo.RecordID, kind ooo.HintKind) []ooo.Hint
+	Begin(id ooo.RecordID, kind mailbox.Kind, subject string) (done func(), ok bool)
+	Update(ctx context.Context, id ooo.RecordID, change func(*mailbox.Draft) error) (*ooo.Mailbox, error)
+	Done(ctx context.Context, hints ...ooo.Hint) error
 }
 
 // Config says what a [Deliverer] works with.
 type Config struct {
-	Queue    due.Queue
-	Store    Store
+	Registry Registry
 	Mediator *Mediator
-	Workers  int // calls in flight at most; default 8
+	// InTime says whether this replica may start something now: its ownership was
+	// confirmed a short while ago.
+	InTime      func() bool
+	Concurrency int // calls in flight at most; default 8
 
-	// Told hears of each attempt; took is the call's time, since is the time
-	// from the recorded change to now. It may be nil.
-	Told   func(receipt ooo.Receipt, took, since time.Duration)
-	Tracer ooo.Tracer // of attempts; nil: none
-	Log    *slog.Logger
+	// Attempted hears of each attempt; took is the call's time, since is the time from
+	// the recorded change to now. It may be nil.
+	Attempted func(r Result, took, since time.Duration)
+	Tracer    trace.Tracer // of attempts; nil: none
+	Log       *slog.Logger
 }
 
-// Deliverer runs the deliver queue.
+// Result is how an attempt ended.
+type Result struct {
+	State    ooo.DeliveryState // delivered, refused or pending: it is retried
+	Source   ooo.Source        // what the state was noticed by
+	Sequence int64
+	Attempt  int
+	Error    string // empty if it was delivered
+}
+
+// Deliverer is the [mailbox.Worker] that brings states to the mediator.
 type Deliverer struct {
-	cfg   Config
-	loop  *due.Loop
-	calls chan struct{} // capacity Workers: those in flight
-	after atomic.Int64  // users in hand whose call has ended
+	cfg     Config
+	queue   *schedule.Queue[key] // addresses with a state to deliver and no attempt in flight
+	resends *schedule.Queue[key] // addresses with a hint to resend
+	slots   chan struct{}        // capacity Concurrency: calls in flight
+	calls   sync.WaitGroup
+
+	mu       sync.Mutex
+	run      context.Context                      // of Run while it takes work, else nil; guarded by mu, as all below
+	owed     map[ooo.RecordID]map[string]dueTimes // by folded address: those with a state to deliver
+	inFlight map[key]struct{}
+}
+
+// key names an address of a mailbox.
+type key struct {
+	id      ooo.RecordID
+	address string // folded
 }
 
 const (
-	// lease is how long a dead worker's user waits. It is extended while the
-	// mediator takes its time.
-	lease = 6 * time.Second
-	// ahead is how many users are in hand besides those whose calls are in flight
-	// or have ended: no more, for other replicas may be free.
-	ahead = 2
-	// most bounds those in hand for each call in flight: what Redis has to be told
-	// of the last call holds up no other.
-	most = 3
-	// freshTime is how long a parcel that was handed over is taken for the newest.
-	freshTime = 200 * time.Millisecond
-	pace      = 5 * time.Millisecond // between two looks while there is much to tell
+	// stopTime is how long results are waited for when the replica stops.
+	stopTime = 10 * time.Second
+	// recheck is the time until a delivery is tried that must not begin now: the
+	// ownership was not confirmed in time, or the partition is being handed over.
+	recheck = 250 * time.Millisecond
 )
 
 // New returns a deliverer that is ready to Run.
 func New(cfg Config) (*Deliverer, error) {
-	if cfg.Queue == nil || cfg.Store == nil || cfg.Mediator == nil {
-		return nil, errors.New("deliver: Queue, Store and Mediator are required")
+	if cfg.Registry == nil || cfg.Mediator == nil || cfg.InTime == nil {
+		return nil, errors.New("deliver: Registry, Mediator and InTime are required")
+	}
+	if cfg.Concurrency <= 0 {
+		cfg.Concurrency = 8
+	}
+	if cfg.Attempted == nil {
+		cfg.Attempted = func(Result, time.Duration, time.Duration) {}
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = noop.Tracer{}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Told == nil {
-		cfg.Told = func(ooo.Receipt, time.Duration, time.Duration) {}
-	}
-	if cfg.Workers <= 0 {
-		cfg.Workers = 8
-	}
-	d := &Deliverer{cfg: cfg, calls: make(chan struct{}, cfg.Workers)}
-	var err error
-	d.loop, err = due.New(due.Config{
-		Queue: cfg.Queue, Name: ooo.DeliverQueue, Lease: lease,
-		Workers: most * cfg.Workers, Room: d.room, Work: d.deliver, Pace: pace, Log: cfg.Log,
-	})
-	return d, err
+	return &Deliverer{
+		cfg: cfg, queue: schedule.New[key](), resends: schedule.New[key](), slots: make(chan struct{}, cfg.Concurrency),
+		owed: map[ooo.RecordID]map[string]dueTimes{}, inFlight: map[key]struct{}{},
+	}, nil
 }
 
-// room returns how many users may be in hand.
-func (d *Deliverer) room() int { return d.cfg.Workers + ahead + int(d.after.Load()) }
+// Changed schedules the deliveries of a mailbox.
+func (d *Deliverer) Changed(m *ooo.Mailbox) { d.refresh(m.ID) }
 
-// Run delivers until ctx ends and returns when the calls in flight are done or
-// given up.
-func (d *Deliverer) Run(ctx context.Context) error { return d.loop.Run(ctx) }
+// Dropped forgets the deliveries of a mailbox.
+func (d *Deliverer) Dropped(id ooo.RecordID) { d.refresh(id) }
 
-// deliver makes one attempt for one user.
-func (d *Deliverer) deliver(ctx context.Context, clock due.Clock, claims []ooo.Claim) []ooo.Finished {
-	c := claims[0]
-	tried, finished := d.try(ctx, clock, c)
-	if tried == nil {
-		return finished
+// Hinted schedules what a hint asks for: to deliver the present state again.
+func (d *Deliverer) Hinted(h ooo.Hint) {
+	if h.Kind == ooo.HintResend {
+		d.resends.Set(key{h.ID, h.Subject}, time.Now())
 	}
-	d.after.Add(1)
-	defer d.after.Add(-1)
-	receipt := tried.receipt
+}
 
-	// How it ended is recorded even while stopping, or it would be sent again.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-	defer cancel()
-	if err := d.cfg.Store.Finish(ctx, c, receipt); err != nil {
-		d.cfg.Log.WarnContext(ctx, "the outcome of a delivery could not be recorded, it will be delivered again",
-			"user", c.Key, "sequence", receipt.Parcel.Sequence, "err", err)
-		return nil
+// refresh schedules the deliveries of a mailbox by its newest record.
+func (d *Deliverer) refresh(id ooo.RecordID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m, ok := d.cfg.Registry.Get(id) // under mu, so that an older record never comes after a newer one
+	before, owed, now := d.owed[id], map[string]dueTimes{}, time.Now()
+	if ok && m.State != nil {
+		for i := range m.Addresses {
+			a := &m.Addresses[i]
+			if !a.Owed() {
+				continue
+			}
+			k := key{id, a.Folded()}
+			due := before[k.address].of(a, now)
+			owed[k.address] = due
+			if _, busy := d.inFlight[k]; !busy {
+				d.queue.Set(k, due.at())
+			}
+		}
 	}
-	d.log(ctx, receipt)
-	d.cfg.Told(receipt, tried.took, tried.since)
+	for address := range before {
+		if _, still := owed[address]; !still {
+			d.queue.Remove(key{id, address})
+		}
+	}
+	delete(d.owed, id)
+	if len(owed) > 0 {
+		d.owed[id] = owed
+	}
+}
+
+// Run delivers until ctx ends. Then it begins nothing more and returns when the calls
+// in flight have ended and their results are saved, or after 10 s.
+func (d *Deliverer) Run(ctx context.Context) error {
+	d.mu.Lock()
+	d.run = ctx
+	d.mu.Unlock()
+	var g errgroup.Group
+	g.Go(func() error { return d.carryOutResends(ctx) })
+	for d.queue.Wait(ctx) == nil {
+		if !d.cfg.InTime() {
+			schedule.Sleep(ctx, recheck)
+			continue
+		}
+		select {
+		case d.slots <- struct{}{}:
+		case <-ctx.Done():
+			continue
+		}
+		if k, ok := d.take(); ok {
+			go d.deliver(ctx, k)
+		} else {
+			<-d.slots
+		}
+	}
+	d.mu.Lock()
+	d.run = nil
+	d.mu.Unlock()
+	_ = g.Wait() // it returns nil
+	ended := make(chan struct{})
+	go func() { d.calls.Wait(); close(ended) }()
+	limit := time.NewTimer(stopTime)
+	defer limit.Stop()
+	select {
+	case <-ended:
+	case <-limit.C:
+	}
 	return nil
 }
 
-// attempt is one call of the mediator.
-type attempt struct {
-	receipt     ooo.Receipt
-	took, since time.Duration // the call; from the recorded change to its end
+// take returns the address that has been due longest, whose attempt is in flight from
+// now on until it has landed.
+func (d *Deliverer) take() (key, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	due := d.queue.Take(time.Now(), 1)
+	if len(due) == 0 {
+		return key{}, false
+	}
+	d.inFlight[due[0]] = struct{}{}
+	d.calls.Add(1)
+	return due[0], true
 }
 
-// try calls the mediator once it is this user's turn, with the state that is the
-// newest then. If no call was made it returns what becomes of the claim.
-func (d *Deliverer) try(ctx context.Context, clock due.Clock, c ooo.Claim) (*attempt, []ooo.Finished) {
-	waited, ok := d.turn(ctx)
-	if !ok {
-		return nil, []ooo.Finished{{Claim: c, Next: c.Due, Again: true}}
-	}
-	defer func() { <-d.calls }()
-	parcel, send, err := ooo.Parcel{}, true, error(nil)
-	if c.Parcel != nil && !waited && time.Since(c.Asked) < freshTime {
-		parcel = *c.Parcel
-	} else {
-		parcel, send, err = d.cfg.Store.Begin(ctx, c)
-	}
-	switch {
-	case errors.Is(err, ooo.ErrStale):
-		return nil, nil
-	case errors.Is(err, ooo.ErrNotMonitored), err == nil && !send:
-		return nil, []ooo.Finished{{Claim: c}}
-	case err != nil:
-		return nil, []ooo.Finished{{Claim: c, Next: clock().Add(time.Second)}}
-	case !due.Held(ctx):
-		return nil, nil // another may have brought a newer state by now
-	}
-	began := clock()
-	ctx, ended := d.attempt(ctx, parcel)
-	answer := d.cfg.Mediator.SetStatus(ctx, parcel)
-	now := clock()
-	receipt := answer.receipt(parcel, now)
-	if ctx.Err() != nil && receipt.State == ooo.DeliveryPending {
-		receipt.Next = now // stopping: the attempt was cut short by us, not by the mediator
-	}
-	ended(receipt)
-	return &attempt{receipt, now.Sub(began), now.Sub(parcel.ChangedAt)}, nil
+// landed notes that an attempt is over, and schedules what is to be delivered next.
+func (d *Deliverer) landed(k key) {
+	d.mu.Lock()
+	delete(d.inFlight, k)
+	d.mu.Unlock()
+	d.refresh(k.id)
+	d.calls.Done()
 }
 
-// turn waits until one more call may be in flight, and says whether it had to wait:
-// there may be a newer state by then. ok is false if ctx has ended.
-func (d *Deliverer) turn(ctx context.Context) (waited, ok bool) {
-	select {
-	case d.calls <- struct{}{}:
-		return false, true
-	default:
-	}
-	select {
-	case d.calls <- struct{}{}:
-		return true, true
-	case <-ctx.Done():
-		return true, false
+// postponed is landed for an attempt that must not begin now.
+func (d *Deliverer) postponed(k key) {
+	d.landed(k)
+	if at, ok := d.queue.At(k); ok && at.Before(time.Now().Add(recheck)) {
+		d.queue.Set(k, time.Now().Add(recheck))
 	}
 }
 
-// log writes one line for what was delivered and one for the first of a row of
-// failures.
-func (d *Deliverer) log(ctx context.Context, r ooo.Receipt) {
-	switch {
-	case r.State == ooo.DeliveryDelivered:
-		d.cfg.Log.InfoContext(ctx, "delivered", "user", r.Parcel.Key, "sequence", r.Parcel.Sequence,
-			"attempt", r.Parcel.Attempt, "source", r.Parcel.Source)
-	case r.Parcel.Attempt == 1:
-		d.cfg.Log.WarnContext(ctx, "not delivered, will be tried again", "user", r.Parcel.Key,
-			"sequence", r.Parcel.Sequence, "state", r.State, "err", r.Error)
+// carryOutResends does what hints ask for until ctx ends.
+func (d *Deliverer) carryOutResends(ctx context.Context) error {
+	var g errgroup.Group
+	g.SetLimit(d.cfg.Concurrency)
+	for d.resends.Wait(ctx) == nil {
+		for _, k := range d.resends.Take(time.Now(), d.cfg.Concurrency) {
+			g.Go(func() error {
+				d.resend(ctx, k)
+				return nil
+			})
+		}
 	}
+	return g.Wait()
+}
+
+// resend gives the state of an address a new sequence number and webhook id, because a
+// hint asks for it. An address without a state yet receives its first one anyway.
+func (d *Deliverer) resend(ctx context.Context, k key) {
+	var hint ooo.Hint
+	resent, after := false, func(bool) {}
+	_, err := d.cfg.Registry.Update(ctx, k.id, func(draft *mailbox.Draft) error {
+		for _, h := range d.cfg.Registry.Hints(k.id, ooo.HintResend) {
+			if h.Subject == k.address {
+				hint = h
+			}
+		}
+		a := draft.Address(k.address)
+		if hint.Nonce == "" || a == nil || a.Sequence == 0 || draft.State == nil {
+			return mailbox.ErrUnchanged
+		}
+		draft.Resend(a, time.Now().UTC())
+		draft.Done(hint)
+		after = d.BeginDelivery(draft)
+		resent = true
+		return nil
+	})
+	after(err == nil)
+	if err == nil && !resent && hint.Nonce != "" {
+		err = d.cfg.Registry.Done(ctx, hint)
+	}
+	if err != nil && !errors.Is(err, ooo.ErrNotOwner) && !errors.Is(err, ooo.ErrNotMonitored) {
+		d.cfg.Log.DebugContext(ctx, "resend not carried out, retrying", "mailbox", shown(k.id), "err", err)
+		d.resends.Set(k, time.Now().Add(time.Second))
+	}
+}
+
+// shown is how a log names a record: addresses are not logged.
+func shown(id ooo.RecordID) string {
+	if id.Unresolved() {
+		return "unresolved"
+	}
+	return string(id)
 }

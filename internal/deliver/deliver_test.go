@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"outlook-monitor/internal/deliver"
@@ -24,7 +23,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 	tests := map[string]struct {
 		reply reply
 		state ooo.DeliveryState
-		first time.Duration // wait after the first try, doubling
+		first time.Duration // wait after the first attempt, doubling
 		most  time.Duration
 	}{
 		"200 is delivered":                      {reply{code: 200}, delivered, 0, 0},
@@ -36,11 +35,11 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		"410 is refused":                        {reply{code: 410}, refused, 5 * time.Second, 15 * time.Minute},
 		"422 is refused":                        {reply{code: 422}, refused, 5 * time.Second, 15 * time.Minute},
 		"403 means its voice mail is away":      {reply{code: 403}, pending, time.Second, time.Minute},
-		"429 without a wait is tried again":     {reply{code: 429}, pending, time.Second, time.Minute},
-		"500 is tried again":                    {reply{code: 500}, pending, time.Second, time.Minute},
-		"503 is tried again":                    {reply{code: 503}, pending, time.Second, time.Minute},
+		"429 without a wait is retried":         {reply{code: 429}, pending, time.Second, time.Minute},
+		"500 is retried":                        {reply{code: 500}, pending, time.Second, time.Minute},
+		"503 is retried":                        {reply{code: 503}, pending, time.Second, time.Minute},
 		"a redirect is not followed":            {reply{code: 302}, pending, time.Second, time.Minute},
-		"no connection is tried again":          {reply{err: errors.New("connection refused")}, pending, time.Second, time.Minute},
+		"no connection is retried":              {reply{err: errors.New("connection refused")}, pending, time.Second, time.Minute},
 		"a wait of no seconds is none":          {reply{code: 503, after: "0"}, pending, time.Second, time.Minute},
 		"a wait that can't be read is none":     {reply{code: 503, after: "soon"}, pending, time.Second, time.Minute},
 		"a date that has passed is no wait":     {reply{code: 503, after: "Mon, 02 Jan 1995 15:04:05 GMT"}, pending, time.Second, time.Minute},
@@ -48,20 +47,19 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
+			inBubble(t, func(t *testing.T, w *world) {
 				w.reply = func(call) reply { return tt.reply }
+				defer w.start(0)()
+				w.monitor("ann")
 				w.change("ann", away)
-				stop := w.start(t, 0)
-				time.Sleep(3 * time.Hour)
-				stop()
-				calls := w.heard("ann")
-				if got := w.receipt("ann").State; got != tt.state {
-					t.Errorf("state = %s, want %s", got, tt.state)
+				time.Sleep(time.Hour)
+				calls, d := w.received("ann"), w.delivery("ann")
+				if d.State != tt.state {
+					t.Errorf("state = %s, want %s", d.State, tt.state)
 				}
 				if tt.state == delivered {
-					if len(calls) != 1 {
-						t.Errorf("told %d times, want once", len(calls))
+					if len(calls) != 1 || d.Sequence != 1 || d.Error != "" {
+						t.Errorf("%d calls, %+v, want one call, sequence 1", len(calls), d)
 					}
 					return
 				}
@@ -72,15 +70,43 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 					}
 					wait = min(2*wait, tt.most)
 				}
-				if wait != tt.most {
-					t.Errorf("waits grew to %v in %d tries, want %v", wait, len(calls), tt.most)
+				if wait != tt.most || d.Attempts != len(calls) {
+					t.Errorf("waits grew to %v in %d attempts of %d calls, want %v", wait, d.Attempts, len(calls), tt.most)
 				}
-				if text := w.receipt("ann").Error; text == "" || strings.Contains(text, "mediator.example") {
-					t.Errorf("error = %q, want a sentence without the URL", text)
+				if d.Error == "" || strings.Contains(d.Error, "mediator.example") {
+					t.Errorf("error = %q, want a sentence without the URL", d.Error)
+				}
+				if got := strings.Count(w.log.String(), "retrying"); got != 1 || strings.Contains(strings.ToLower(w.log.String()), "@") {
+					t.Errorf("log = %s, want one line for all failures, without an address", w.log.String())
+				}
+				failed := len(slices.DeleteFunc(w.told(), func(e string) bool { return e != "failed 1" }))
+				if want := map[ooo.DeliveryState]int{pending: 1}[tt.state]; failed != want {
+					t.Errorf("history has %d failures, want %d", failed, want)
 				}
 			})
 		})
 	}
+}
+
+func TestEachKindOfTroubleStartsWithItsOwnFirstWait(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		codes := []int{503, 503, 503, 503, 404, 404, 503, 200}
+		w.reply = func(c call) reply { return reply{code: codes[c.turn-1]} }
+		defer w.start(0)()
+		w.monitor("ann")
+		w.change("ann", away)
+		time.Sleep(time.Minute)
+		calls := w.received("ann")
+		if len(calls) != len(codes) {
+			t.Fatalf("%d calls, want %d", len(calls), len(codes))
+		}
+		for i, want := range []time.Duration{1, 2, 4, 8, 5, 10, 1} {
+			want *= time.Second
+			if gap := calls[i+1].at.Sub(calls[i].at); gap < want*4/5 || gap > want+50*time.Millisecond {
+				t.Errorf("wait after call %d = %v, want %v or a little less", i+1, gap, want)
+			}
+		}
+	})
 }
 
 func TestRetryAfterIsHonoured(t *testing.T) {
@@ -99,260 +125,245 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
+			inBubble(t, func(t *testing.T, w *world) {
 				w.reply = func(c call) reply {
 					if c.turn == 1 {
 						return reply{code: tt.code, after: tt.after()}
 					}
 					return reply{code: 200}
 				}
+				defer w.start(0)()
+				w.monitor("ann")
 				w.change("ann", away)
-				stop := w.start(t, 0)
 				time.Sleep(100 * time.Millisecond)
 				w.change("ann", back) // a newer state does not cut it short
 				time.Sleep(tt.want / 2)
-				w.mark("ann")
-				time.Sleep(2 * time.Hour)
-				stop()
-				calls := w.heard("ann")
+				w.ask("ann") // nor does a monitor request
+				time.Sleep(time.Hour)
+				calls := w.received("ann")
 				if len(calls) != 2 || calls[1].status != "False" {
 					t.Fatalf("calls = %v, want two, the second with the newer state", calls)
 				}
-				if gap := calls[1].at.Sub(calls[0].at); gap < tt.want || gap > tt.want+time.Second {
-					t.Errorf("tried again after %v, want %v", gap, tt.want)
+				// An HTTP date has whole seconds.
+				if gap := calls[1].at.Sub(calls[0].at); gap < tt.want-time.Second || gap > tt.want+time.Second {
+					t.Errorf("wait = %v, want %v", gap, tt.want)
 				}
 			})
 		})
 	}
 }
 
-func TestATryThatTakesTooLongIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+func TestAnAttemptThatTakesTooLongIsGivenUp(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
 		w.reply = func(c call) reply {
 			if c.turn == 1 {
 				return reply{code: 200, takes: time.Hour}
 			}
 			return reply{code: 200, takes: 29 * time.Second}
 		}
+		defer w.start(0)()
+		w.monitor("ann")
 		w.change("ann", away)
-		stop := w.start(t, 0)
-		time.Sleep(30*time.Second + time.Millisecond)
-		synctest.Wait()
-		if r := w.receipt("ann"); r.State != ooo.DeliveryPending || r.Error != "no answer in time" {
-			t.Errorf("after 30 s: %s %q, want pending and no answer in time", r.State, r.Error)
+		time.Sleep(30*time.Second + 100*time.Millisecond)
+		if d := w.delivery("ann"); d.State != ooo.DeliveryPending || d.Error != "no answer in time" || !d.BegunAt.IsZero() {
+			t.Errorf("after 30 s: %+v, want pending and no answer in time", d)
 		}
 		time.Sleep(time.Minute)
-		stop()
-		if r := w.receipt("ann"); r.State != ooo.DeliveryDelivered || r.Parcel.Attempt != 2 || w.token != 2 {
-			t.Errorf("then: %s at attempt %d of %d claims, want delivered at the second of two", r.State, r.Parcel.Attempt, w.token)
+		if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 2 || len(w.received("ann")) != 2 {
+			t.Errorf("then: %+v, want delivered at the second attempt", d)
 		}
 	})
 }
 
-func TestTheWebhookIDStaysTheSameForOneState(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+func TestTheWebhookIDBelongsToTheState(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
 		w.reply = func(c call) reply {
 			if c.turn < 4 {
 				return reply{code: 503}
 			}
 			return reply{code: 200}
 		}
+		defer w.start(0)()
+		w.monitor("ann")
 		w.change("ann", away)
-		stop := w.start(t, 0)
 		time.Sleep(time.Minute)
 		w.change("ann", back)
 		time.Sleep(time.Minute)
-		stop()
 		ids := map[string]int{}
-		for _, c := range w.heard("ann") {
-			ids[c.status+" "+c.header.Get("Webhook-Id")]++
+		for _, c := range w.received("ann") {
+			ids[c.header.Get("Webhook-Id")]++
 		}
-		if ids["True msg_ann_1"] != 4 || ids["False msg_ann_2"] != 1 || len(ids) != 2 {
-			t.Errorf("ids = %v, want the first four times and a new one for the new state", ids)
+		first, last := w.calls[0].header, w.calls[4].header
+		if ids[first.Get("Webhook-Id")] != 4 || ids[last.Get("Webhook-Id")] != 1 || len(ids) != 2 {
+			t.Errorf("ids = %v, want the first four times and another one for the new state", ids)
 		}
-		if first, last := w.calls[0].header.Get("Webhook-Timestamp"), w.calls[3].header.Get("Webhook-Timestamp"); first == last {
-			t.Errorf("timestamp = %s for the first and the last try, want each its own", first)
+		if first.Get("Webhook-Timestamp") == w.calls[3].header.Get("Webhook-Timestamp") {
+			t.Error("the first and the last attempt have the same timestamp, want each its own")
 		}
 	})
 }
 
-func TestANewerStateCutsAWaitShort(t *testing.T) {
-	for name, code := range map[string]int{"after a refusal": 404, "after a failure": 500} {
+func TestWhatCutsAWaitShort(t *testing.T) {
+	tests := map[string]struct {
+		code  int
+		what  func(w *world)
+		calls int // at once
+	}{
+		"a newer state, after a refusal":    {404, func(w *world) { w.change("ann", back) }, 1},
+		"a newer state, after a failure":    {500, func(w *world) { w.change("ann", back) }, 1},
+		"a monitor request after a refusal": {404, func(w *world) { w.ask("ann") }, 1},
+	}
+	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
-				w.reply = func(c call) reply {
-					if c.status == "True" {
-						return reply{code: code}
-					}
-					return reply{code: 200}
-				}
+			inBubble(t, func(t *testing.T, w *world) {
+				w.reply = func(call) reply { return reply{code: tt.code} }
+				defer w.start(0)()
+				w.monitor("ann")
 				w.change("ann", away)
-				stop := w.start(t, 0)
-				time.Sleep(time.Hour)
-				changed := time.Now()
-				w.change("ann", back)
+				time.Sleep(40 * time.Minute)
+				before := len(w.received("ann"))
+				tt.what(w)
 				time.Sleep(50 * time.Millisecond)
-				stop()
-				calls := w.heard("ann")
-				if last := calls[len(calls)-1]; last.status != "False" || last.at.Before(changed) {
-					t.Errorf("last call %s at %v, want the new state at once", last.status, last.at.Sub(changed))
+				if got := len(w.received("ann")) - before; got != tt.calls {
+					t.Errorf("%d calls at once, want %d", got, tt.calls)
 				}
 			})
 		})
 	}
 }
 
-func TestAMonitorRequestCutsTheWaitAfterARefusalShort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.reply = func(call) reply { return reply{code: 404} }
+// The mediator may have learned of the user while it was refusing the state.
+func TestAMonitorRequestDuringARefusedAttemptIsNotLost(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.reply = func(c call) reply {
+			if c.turn <= 6 {
+				return reply{code: 404, takes: 2 * time.Second}
+			}
+			return reply{code: 200}
+		}
+		defer w.start(0)()
+		w.monitor("ann")
 		w.change("ann", away)
-		stop := w.start(t, 0)
-		time.Sleep(time.Hour)
-		before := len(w.heard("ann"))
-		w.mark("ann")
-		time.Sleep(50 * time.Millisecond)
-		stop()
-		if got := len(w.heard("ann")); got != before+1 {
-			t.Errorf("calls = %d, want %d: one more at once", got, before+1)
+		for len(w.received("ann")) < 6 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.ask("ann")
+		time.Sleep(3 * time.Second)
+		if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered {
+			t.Errorf("delivery = %+v, want delivered right after the refusal", d)
 		}
 	})
 }
 
 func TestOnlyTheNewestStateArrives(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.reply = func(c call) reply { return reply{code: 200, takes: time.Second} }
-		w.change("ann", ooo.State{Away: true, Message: "1"})
-		stop := w.start(t, 0)
-		time.Sleep(500 * time.Millisecond)
-		for i := 2; i < 6; i++ { // while the first is on its way
-			w.change("ann", ooo.State{Away: true, Message: fmt.Sprint(i)})
-		}
-		time.Sleep(10 * time.Second)
-		stop()
-		var got []string
-		for _, c := range w.heard("ann") {
-			got = append(got, c.message)
-		}
-		if !slices.Equal(got, []string{"1", "5"}) || w.most != 1 {
-			t.Errorf("messages = %v with %d in flight, want 1 and 5, one at a time", got, w.most)
-		}
-		if len(w.sinces) != 2 || w.sinces[0] < time.Second || w.sinces[0] > 2*time.Second {
-			t.Errorf("time from change to delivery = %v, want two, the first a second or a little more", w.sinces)
-		}
-	})
+	tests := map[string]struct {
+		code int // of the first
+		want []string
+	}{
+		"the one in flight is acknowledged": {200, []string{
+			"started", "changed 1", "changed 2", "changed 3", "changed 4", "delivered 1", "overtaken 2", "overtaken 3", "delivered 4"}},
+		"the one in flight fails": {500, []string{
+			"started", "changed 1", "changed 2", "changed 3", "changed 4", "failed 1", "overtaken 1", "overtaken 2", "overtaken 3", "delivered 4"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				w.reply = func(c call) reply {
+					if c.turn == 1 {
+						return reply{code: tt.code, takes: time.Second}
+					}
+					return reply{code: 200, takes: time.Second}
+				}
+				defer w.start(0)()
+				w.monitor("ann")
+				w.change("ann", ooo.State{Away: true, Message: "1"})
+				time.Sleep(500 * time.Millisecond)
+				for i := 2; i < 5; i++ { // while the first is on its way
+					w.change("ann", ooo.State{Away: true, Message: fmt.Sprint(i)})
+				}
+				time.Sleep(10 * time.Second)
+				var got []string
+				for _, c := range w.received("ann") {
+					got = append(got, c.message)
+				}
+				if !slices.Equal(got, []string{"1", "4"}) || w.most != 1 {
+					t.Errorf("messages = %v with %d in flight, want 1 and 4, one at a time", got, w.most)
+				}
+				if told := w.told(); !slices.Equal(told, tt.want) {
+					t.Errorf("history = %v, want %v", told, tt.want)
+				}
+				if len(w.sinces) != 2 || w.sinces[0] < time.Second || w.sinces[0] > 2*time.Second {
+					t.Errorf("time from change to delivery = %v, want two, the first a second or a little more", w.sinces)
+				}
+				if d := w.delivery("ann"); d.Sequence != 4 || d.State != ooo.DeliveryDelivered || !d.NextAttemptAt.IsZero() {
+					t.Errorf("delivery = %+v, want 4 delivered", d)
+				}
+			})
+		})
+	}
 }
 
 func TestAtMostSoManyAtATime(t *testing.T) {
-	for workers, want := range map[int]int{0: 8, 3: 3} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld()
+	for concurrency, want := range map[int]int{0: 8, 3: 3} {
+		inBubble(t, func(t *testing.T, w *world) {
 			w.reply = func(call) reply { return reply{code: 200, takes: time.Second} }
-			for i := range 30 {
-				w.change(fmt.Sprintf("user%02d", i), away)
+			defer w.start(concurrency)()
+			users := names("user", 30)
+			w.monitor(users...)
+			for _, name := range users {
+				w.change(name, away)
+				time.Sleep(time.Millisecond)
 			}
-			stop := w.start(t, workers)
 			time.Sleep(time.Minute)
-			stop()
 			if w.most != want || len(w.calls) != 30 {
-				t.Errorf("%d workers: %d calls, %d in flight at most, want 30 and %d", workers, len(w.calls), w.most, want)
+				t.Errorf("concurrency %d: %d calls, %d in flight at most, want 30 and %d", concurrency, len(w.calls), w.most, want)
+			}
+			var order []string
+			for _, c := range w.calls {
+				order = append(order, strings.ToLower(strings.TrimSuffix(c.email, "@Contoso.example")))
+			}
+			for i, name := range order { // those at the same time may change their order
+				if at := slices.Index(users, name); at <= i-want || at >= i+want {
+					t.Errorf("%s was sent as number %d, want %d or nearly so", name, i, at)
+				}
 			}
 		})
 	}
 }
 
+func names(prefix string, n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprintf("%s%02d", prefix, i))
+	}
+	return names
+}
+
 func TestASlowAnswerForOneHoldsUpNoOther(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inBubble(t, func(t *testing.T, w *world) {
 		w.reply = func(c call) reply {
-			if strings.HasPrefix(c.email, "slow") {
+			if strings.HasPrefix(c.email, "Slow") {
 				return reply{code: 200, takes: 25 * time.Second}
 			}
 			return reply{code: 200, takes: 10 * time.Millisecond}
 		}
+		defer w.start(2)()
+		w.monitor(append(names("user", 20), "slow")...)
 		w.change("slow", away)
-		stop := w.start(t, 2)
 		time.Sleep(time.Second)
-		for i := range 20 {
-			w.change(fmt.Sprintf("user%02d", i), away)
+		for _, name := range names("user", 20) {
+			w.change(name, away)
 		}
 		time.Sleep(5 * time.Second)
 		w.set(func() {
-			if len(w.calls) != 21 || len(w.told) != 20 {
-				t.Errorf("while one is slow: %d calls, %d done, want 21 and 20", len(w.calls), len(w.told))
+			if len(w.calls) != 21 || len(w.attempts) != 20 {
+				t.Errorf("while one is slow: %d calls, %d done, want 21 and 20", len(w.calls), len(w.attempts))
 			}
 		})
 		time.Sleep(30 * time.Second)
-		stop()
-		if len(w.heard("slow")) != 1 || len(w.told) != 21 {
-			t.Errorf("slow one told %d times and %d done, want 1 and 21: its lease is extended", len(w.heard("slow")), len(w.told))
+		if len(w.received("slow")) != 1 || len(w.attempts) != 21 {
+			t.Errorf("slow one: %d calls, %d done, want 1 and 21", len(w.received("slow")), len(w.attempts))
 		}
 	})
-}
-
-func TestWhatRedisSaysAndHowItFails(t *testing.T) {
-	tests := map[string]struct {
-		prepare func(w *world)
-		calls   int
-		left    bool // still in the queue
-	}{
-		"a user who left is not told":                    {func(w *world) { w.records["ann"].gone = true }, 0, false},
-		"a state that was acknowledged is not sent":      {func(w *world) { w.records["ann"].done = 1 }, 0, false},
-		"Redis can't be asked: nothing is sent":          {func(w *world) { w.beginErr = errors.New("away") }, 0, true},
-		"another holds the claim: nothing is sent":       {func(w *world) { w.beginErr = ooo.ErrStale }, 0, true},
-		"an outcome that was not recorded is sent again": {func(w *world) { w.saveErr = errors.New("away") }, 2, false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
-				w.change("ann", away)
-				tt.prepare(w)
-				stop := w.start(t, 0)
-				time.Sleep(20 * time.Second)
-				stop()
-				if got := len(w.heard("ann")); got != tt.calls {
-					t.Errorf("told %d times, want %d", got, tt.calls)
-				}
-				if left := !w.records["ann"].due.IsZero(); left != tt.left {
-					t.Errorf("still due = %t, want %t", left, tt.left)
-				}
-			})
-		})
-	}
-}
-
-func TestStopping(t *testing.T) {
-	tests := map[string]struct {
-		takes time.Duration
-		state ooo.DeliveryState
-	}{
-		"what ends in time is recorded":        {5 * time.Second, ooo.DeliveryDelivered},
-		"what doesn't is due at once, not ill": {25 * time.Second, ooo.DeliveryPending},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
-				w.reply = func(call) reply { return reply{code: 200, takes: tt.takes} }
-				w.change("ann", away)
-				stop := w.start(t, 0)
-				time.Sleep(100 * time.Millisecond)
-				stop()
-				if r := w.receipt("ann"); r.State != tt.state {
-					t.Errorf("state = %s, want %s", r.State, tt.state)
-				}
-				if r := w.records["ann"]; r.held != "" || tt.state == ooo.DeliveryPending && r.due.After(time.Now()) {
-					t.Errorf("held by %q, due %v, want it free and due at once", r.held, r.due)
-				}
-			})
-		})
-	}
 }
 
 func TestNewSaysWhatIsMissing(t *testing.T) {

@@ -13,12 +13,13 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"outlook-monitor/internal/due"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/schedule"
 )
 
 // How long the mediator may take. It waits up to 10 s itself for speech to be
@@ -38,12 +39,12 @@ type MediatorConfig struct {
 	Transport      http.RoundTripper // default [NewTransport]
 }
 
-// Mediator is the program that is told.
+// Mediator is the program that receives the states.
 type Mediator struct {
-	base          *url.URL // without user and password: no error and no trace may tell them
+	base          *url.URL // without user and password: no error and no trace may contain them
 	authorization string   // the header's value; empty: none
 	signers       []*standardwebhooks.Webhook
-	wire          http.RoundTripper // not a client: it follows no redirect
+	transport     http.RoundTripper // not a client: it follows no redirect
 }
 
 // NewTransport returns a pool of connections to the mediator.
@@ -64,9 +65,9 @@ func NewMediator(cfg MediatorConfig) (*Mediator, error) {
 	}
 	base := *cfg.URL
 	base.User = nil
-	m := &Mediator{base: &base, authorization: authorization(cfg), wire: cfg.Transport}
-	if m.wire == nil {
-		m.wire = NewTransport()
+	m := &Mediator{base: &base, authorization: authorization(cfg), transport: cfg.Transport}
+	if m.transport == nil {
+		m.transport = NewTransport()
 	}
 	for _, secret := range cfg.SigningSecrets {
 		signer, err := standardwebhooks.NewWebhook(secret)
@@ -91,49 +92,84 @@ func authorization(cfg MediatorConfig) string {
 	return ""
 }
 
-// status is the body of /api/setstatus: the first outlook-monitor's, all three
-// always, all strings.
-type status struct {
-	Email   string `json:"email"`
-	Status  string `json:"status"`
-	Message string `json:"message"`
+// Status is what the mediator receives of one address.
+type Status struct {
+	Address   string // as the mediator spells it
+	State     ooo.State
+	WebhookID string
+	// Ready says whether the body may still be sent; nil: always. It is asked when the
+	// connection is there.
+	Ready func() bool
 }
 
-// answer is what became of one call.
-type answer struct {
-	code  int           // 0: none came
-	after time.Duration // Retry-After; 0: not asked for
-	body  []byte
-	err   error // why none came; never with a secret
+// Answer is what became of a call.
+type Answer struct {
+	code   int           // 0: none came
+	after  time.Duration // Retry-After; 0: not asked for
+	body   []byte
+	unsent bool  // the body was held back: the mediator has received nothing
+	err    error // why no answer came; never with a secret
 }
 
-// SetStatus tells the mediator one state.
-func (m *Mediator) SetStatus(ctx context.Context, p ooo.Parcel) answer {
-	word := "False"
-	if p.State.Away {
-		word = "True"
+// SetStatus sends the mediator one state.
+func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
+	said := "False"
+	if s.State.Away {
+		said = "True"
 	}
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(status{Email: p.Address, Status: word, Message: p.State.Message}); err != nil {
-		return answer{err: fmt.Errorf("encode: %w", err)}
+	// The first outlook-monitor's body: all three always, all strings.
+	if err := encoder.Encode(struct {
+		Email   string `json:"email"`
+		Status  string `json:"status"`
+		Message string `json:"message"`
+	}{s.Address, said, s.State.Message}); err != nil {
+		return Answer{err: fmt.Errorf("encode: %w", err)}
 	}
 	payload := bytes.TrimSuffix(body.Bytes(), []byte("\n"))
 	header := http.Header{}
 	now := time.Now()
-	header.Set("Webhook-Id", p.WebhookID)
+	header.Set("Content-Type", "application/json")
+	header.Set("Webhook-Id", s.WebhookID)
 	header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
-	if signature, err := m.sign(p.WebhookID, now, payload); err != nil {
-		return answer{err: err}
+	if signature, err := m.sign(s.WebhookID, now, payload); err != nil {
+		return Answer{err: err}
 	} else if signature != "" {
 		header.Set("Webhook-Signature", signature)
 	}
-	return m.call(ctx, http.MethodPost, "/api/setstatus", payload, header, statusTimeout)
+	var refused atomic.Bool
+	a := m.call(ctx, http.MethodPost, "/api/setstatus", header, statusTimeout, func() io.ReadCloser {
+		return &heldBody{unread: bytes.NewReader(payload), ready: s.Ready, refused: &refused}
+	}, int64(len(payload)))
+	a.unsent = a.code == 0 && refused.Load()
+	return a
 }
 
+// heldBody is a body that refuses to be read once it may no longer be sent.
+type heldBody struct {
+	unread  *bytes.Reader
+	ready   func() bool  // nil: always
+	refused *atomic.Bool // set then
+}
+
+var errHeldBack = errors.New("too late to send this")
+
+// Read implements [io.Reader].
+func (b *heldBody) Read(p []byte) (int, error) {
+	if b.unread.Len() > 0 && b.ready != nil && !b.ready() {
+		b.refused.Store(true)
+		return 0, errHeldBack
+	}
+	return b.unread.Read(p)
+}
+
+// Close implements [io.Closer].
+func (b *heldBody) Close() error { return nil }
+
 // sign returns the Standard Webhooks signatures, separated by spaces: one for
-// each secret, so that the mediator can change its own at leisure.
+// each secret, so that the mediator can change its own at any time.
 func (m *Mediator) sign(id string, at time.Time, body []byte) (string, error) {
 	var signatures []string
 	for _, signer := range m.signers {
@@ -148,20 +184,27 @@ func (m *Mediator) sign(id string, at time.Time, body []byte) (string, error) {
 
 // Reach says whether the mediator answers.
 func (m *Mediator) Reach(ctx context.Context) error {
-	if a := m.call(ctx, http.MethodGet, "/", nil, nil, reachTimeout); a.err != nil || a.code >= 500 {
+	if a := m.call(ctx, http.MethodGet, "/", nil, reachTimeout, nil, 0); a.err != nil || a.code >= 500 {
 		return fmt.Errorf("the mediator is out of reach: %w", a.problem())
 	}
 	return nil
 }
 
+// ErrStillBusy means that the mediator did not answer a request for its users in
+// time: it may still be posting them.
+var ErrStillBusy = errors.New("mediator setup: no answer in time, it may still be posting its users")
+
 // Setup asks the mediator to post all its users to /monitor. It returns once the
-// mediator says it has.
+// mediator says it has. The error is [ErrStillBusy] if it does not say so in time.
 func (m *Mediator) Setup(ctx context.Context) error {
 	if err := m.Reach(ctx); err != nil {
 		return err
 	}
-	a := m.call(ctx, http.MethodPost, "/api/setup", nil, nil, setupTimeout)
-	if a.err != nil || a.code/100 != 2 {
+	a := m.call(ctx, http.MethodPost, "/api/setup", nil, setupTimeout, nil, 0)
+	switch {
+	case errors.Is(a.err, errNoAnswer):
+		return ErrStillBusy
+	case a.err != nil || a.code/100 != 2:
 		return fmt.Errorf("mediator setup: %w", a.problem())
 	}
 	var said struct {
@@ -173,46 +216,51 @@ func (m *Mediator) Setup(ctx context.Context) error {
 	return nil
 }
 
-func (m *Mediator) call(ctx context.Context, method, path string, body []byte, header http.Header, limit time.Duration) answer {
+// call makes one request. A body can be made more than once, so that the transport
+// can repeat a request that went to a connection which the mediator had closed.
+func (m *Mediator) call(ctx context.Context, method, path string, header http.Header, limit time.Duration, body func() io.ReadCloser, length int64) Answer {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, m.base.JoinPath(path).String(), bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, m.base.JoinPath(path).String(), nil)
 	if err != nil {
-		return answer{err: errors.New("the mediator's URL makes no request")}
+		return Answer{err: errors.New("the mediator's URL makes no request")}
 	}
 	if header != nil {
 		request.Header = header
 	}
 	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
+		request.Body, request.ContentLength = body(), length
+		request.GetBody = func() (io.ReadCloser, error) { return body(), nil }
 	}
 	request.Header.Set("User-Agent", "outlook-monitor")
 	if m.authorization != "" {
 		request.Header.Set("Authorization", m.authorization)
 	}
-	response, err := m.wire.RoundTrip(request)
+	response, err := m.transport.RoundTrip(request)
 	if err != nil {
-		return answer{err: unanswered(err)}
+		return Answer{err: unanswered(err)}
 	}
 	defer response.Body.Close()
-	a := answer{code: response.StatusCode, after: retryAfter(response.Header.Get("Retry-After"), time.Now())}
-	a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil && a.code/100 == 2 && path != "/api/setstatus" {
-		a.err = errors.New("the answer broke off")
+	a := Answer{code: response.StatusCode}
+	a.after, _ = schedule.RetryAfter(response.Header.Get("Retry-After"), time.Now(), 0, retryAfterMost)
+	if a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer)); err != nil && a.code/100 == 2 {
+		a.err = fmt.Errorf("the answer broke off: %w", unanswered(err))
 	}
 	return a
 }
 
+var errNoAnswer = errors.New("no answer in time")
+
 // unanswered says in plain words that a time limit passed.
 func unanswered(err error) error {
 	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
-		return errors.New("no answer in time")
+		return errNoAnswer
 	}
 	return err
 }
 
 // problem says what went wrong in one sentence.
-func (a answer) problem() error {
+func (a Answer) problem() error {
 	if a.err != nil {
 		return a.err
 	}
@@ -220,42 +268,43 @@ func (a answer) problem() error {
 }
 
 // refusals are the answers that mean this state will not be taken, as far as the
-// mediator can tell now (contract: 404, 400, 401, 405, 410, 422).
+// mediator can tell now.
 var refusals = map[int]bool{400: true, 401: true, 404: true, 405: true, 410: true, 422: true}
 
-// receipt says what an answer to an attempt means and when the next one is due.
-func (a answer) receipt(p ooo.Parcel, now time.Time) ooo.Receipt {
-	r := ooo.Receipt{Parcel: p, State: ooo.DeliveryDelivered}
-	if a.err == nil && a.code/100 == 2 {
+// result is what the answer to an attempt means.
+type result struct {
+	Result
+	unsent    bool
+	failures  int           // in a row that ended like this one
+	wait      time.Duration // until the next attempt
+	throttled bool          // the mediator asked for that wait
+}
+
+// result says what an answer means for an address, as it was when the attempt began.
+func (a Answer) result(address *ooo.Address) result {
+	before := address.Delivery
+	r := result{unsent: a.unsent, Result: Result{
+		State: ooo.DeliveryDelivered, Source: address.Source, Sequence: address.Sequence, Attempt: before.Attempts,
+	}}
+	if a.code/100 == 2 || a.unsent {
 		return r
 	}
-	r.Error = a.problem().Error()
-	r.State = ooo.DeliveryPending
-	wait := due.Backoff(p.Attempt, time.Second, time.Minute)
-	if a.err == nil && refusals[a.code] {
+	r.Error, r.State = a.problem().Error(), ooo.DeliveryPending
+	if refusals[a.code] {
 		r.State = ooo.DeliveryRefused
-		wait = due.Doubling(p.Attempt, 5*time.Second, 15*time.Minute)
+	}
+	r.failures = 1 // each kind of trouble starts with its own first wait
+	if (before.State == ooo.DeliveryRefused) == (r.State == ooo.DeliveryRefused) {
+		r.failures += before.Failures
+	}
+	if r.State == ooo.DeliveryRefused {
+		r.wait = schedule.Doubling(r.failures, refusedFirst, refusedMost)
+	} else {
+		r.wait = schedule.Backoff(r.failures, failedFirst, failedMost)
 	}
 	if a.after > 0 {
 		// A refusal is about this state: a newer one need not wait.
-		wait, r.Floor = a.after, r.State != ooo.DeliveryRefused
+		r.wait, r.throttled = a.after, r.State != ooo.DeliveryRefused
 	}
-	r.Next = now.Add(wait)
 	return r
-}
-
-// mostRetryAfter bounds a wait that the mediator asks for: a slip of its clock
-// must not silence a mailbox for a day.
-const mostRetryAfter = time.Hour
-
-// retryAfter reads a Retry-After header: seconds or an HTTP date.
-func retryAfter(value string, now time.Time) time.Duration {
-	wait := time.Duration(0)
-	seconds, err := strconv.Atoi(value) // a number too long for it becomes the greatest
-	if err == nil || errors.Is(err, strconv.ErrRange) {
-		wait = time.Duration(min(max(seconds, 0), int(mostRetryAfter/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(value); err == nil {
-		wait = at.Sub(now)
-	}
-	return min(max(wait, 0), mostRetryAfter)
 }

@@ -62,32 +62,31 @@ func (l *listener) requests() []request {
 
 func fine(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusOK) }
 
-// tell makes the mediator and delivers one parcel.
-func tell(t *testing.T, cfg deliver.MediatorConfig, parcel ooo.Parcel) {
+// send makes the mediator and sends it one state.
+func send(t *testing.T, cfg deliver.MediatorConfig, status deliver.Status) {
 	t.Helper()
 	m, err := deliver.NewMediator(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.SetStatus(t.Context(), parcel)
+	m.SetStatus(t.Context(), status)
 }
 
 func TestTheBodyHasThreeStringsAndNothingElse(t *testing.T) {
 	tests := map[string]struct {
-		parcel ooo.Parcel
+		status deliver.Status
 		want   string
 	}{
-		"away":                        {ooo.Parcel{Address: "Ann@Contoso.example", State: away}, `{"email":"Ann@Contoso.example","status":"True","message":"Back on Monday."}`},
-		"back, with the text kept":    {ooo.Parcel{Address: "a@b", State: back}, `{"email":"a@b","status":"False","message":"old"}`},
-		"without a text":              {ooo.Parcel{Address: "a@b"}, `{"email":"a@b","status":"False","message":""}`},
-		"HTML's characters stay":      {ooo.Parcel{Address: "o'neil&co@b", State: ooo.State{Message: `Tom & "Ann" <3 > 2`}}, `{"email":"o'neil&co@b","status":"False","message":"Tom & \"Ann\" <3 > 2"}`},
-		"other alphabets stay":        {ooo.Parcel{Address: "a@b", State: ooo.State{Message: "Grüße, 日本"}}, `{"email":"a@b","status":"False","message":"Grüße, 日本"}`},
-		"what only we know is no use": {ooo.Parcel{Key: "k", Address: "a@b", Sequence: 7, Attempt: 3, Source: ooo.SourcePoll}, `{"email":"a@b","status":"False","message":""}`},
+		"away":                     {deliver.Status{Address: "Ann@Contoso.example", State: away}, `{"email":"Ann@Contoso.example","status":"True","message":"Back on Monday."}`},
+		"back, with the text kept": {deliver.Status{Address: "a@b", State: back}, `{"email":"a@b","status":"False","message":"old"}`},
+		"without a text":           {deliver.Status{Address: "a@b"}, `{"email":"a@b","status":"False","message":""}`},
+		"HTML's characters stay":   {deliver.Status{Address: "o'neil&co@b", State: ooo.State{Message: `Tom & "Ann" <3 > 2`}}, `{"email":"o'neil&co@b","status":"False","message":"Tom & \"Ann\" <3 > 2"}`},
+		"other alphabets stay":     {deliver.Status{Address: "a@b", State: ooo.State{Message: "Grüße, 日本"}}, `{"email":"a@b","status":"False","message":"Grüße, 日本"}`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			l := listen(t, fine)
-			tell(t, deliver.MediatorConfig{URL: mustURL(t, l.url)}, tt.parcel)
+			send(t, deliver.MediatorConfig{URL: mustURL(t, l.url)}, tt.status)
 			got := l.requests()
 			if len(got) != 1 || got[0].body != tt.want {
 				t.Fatalf("requests = %+v, want one with the body %s", got, tt.want)
@@ -101,7 +100,7 @@ func TestTheBodyHasThreeStringsAndNothingElse(t *testing.T) {
 
 func TestTheBaseURLMayHaveAPath(t *testing.T) {
 	l := listen(t, fine)
-	tell(t, deliver.MediatorConfig{URL: mustURL(t, l.url+"/voice/")}, ooo.Parcel{})
+	send(t, deliver.MediatorConfig{URL: mustURL(t, l.url+"/voice/")}, deliver.Status{})
 	if got := l.requests()[0].path; got != "/voice/api/setstatus" {
 		t.Errorf("path = %s, want /voice/api/setstatus", got)
 	}
@@ -110,7 +109,7 @@ func TestTheBaseURLMayHaveAPath(t *testing.T) {
 func TestEachSecretVerifiesTheSignature(t *testing.T) {
 	l := listen(t, fine)
 	cfg := deliver.MediatorConfig{URL: mustURL(t, l.url), SigningSecrets: []string{firstSecret, secondSecret}}
-	tell(t, cfg, ooo.Parcel{Address: "a@b", State: away, WebhookID: "msg_epoch_1"})
+	send(t, cfg, deliver.Status{Address: "a@b", State: away, WebhookID: "msg_epoch_1"})
 	got := l.requests()[0]
 	for _, secret := range cfg.SigningSecrets {
 		verifier, err := standardwebhooks.NewWebhook(secret)
@@ -125,7 +124,7 @@ func TestEachSecretVerifiesTheSignature(t *testing.T) {
 		}
 	}
 	if id := got.header.Get("Webhook-Id"); id != "msg_epoch_1" {
-		t.Errorf("webhook-id = %q, want the parcel's", id)
+		t.Errorf("webhook-id = %q, want the state's", id)
 	}
 	stranger, err := standardwebhooks.NewWebhook("whsec_c29tZW9uZSBlbHNl")
 	if err != nil {
@@ -138,7 +137,7 @@ func TestEachSecretVerifiesTheSignature(t *testing.T) {
 
 func TestWithoutASecretThereIsNoSignature(t *testing.T) {
 	l := listen(t, fine)
-	tell(t, deliver.MediatorConfig{URL: mustURL(t, l.url)}, ooo.Parcel{WebhookID: "msg_1"})
+	send(t, deliver.MediatorConfig{URL: mustURL(t, l.url)}, deliver.Status{WebhookID: "msg_1"})
 	header := l.requests()[0].header
 	if _, signed := header["Webhook-Signature"]; signed || header.Get("Webhook-Id") != "msg_1" || header.Get("Webhook-Timestamp") == "" {
 		t.Errorf("headers = %v, want id and timestamp alone", header)
@@ -175,7 +174,7 @@ func TestHowTheMediatorKnowsUs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.SetStatus(t.Context(), ooo.Parcel{})
+			m.SetStatus(t.Context(), deliver.Status{})
 			if err := m.Setup(t.Context()); err != nil {
 				t.Errorf("Setup = %v, want nil", err)
 			}
@@ -227,7 +226,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		elsewhere := listen(t, fine)
 		l := listen(t, func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, elsewhere.url, code) })
-		tell(t, deliver.MediatorConfig{URL: mustURL(t, l.url), Token: "tok"}, ooo.Parcel{State: away})
+		send(t, deliver.MediatorConfig{URL: mustURL(t, l.url), Token: "tok"}, deliver.Status{State: away})
 		if here, there := len(l.requests()), len(elsewhere.requests()); here != 1 || there != 0 {
 			t.Errorf("%d: %d calls here and %d there, want 1 and 0", code, here, there)
 		}

@@ -2,51 +2,70 @@ package deliver
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
-	"sync/atomic"
+	"strings"
+	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
+	"golang.org/x/sync/errgroup"
 
-	"outlook-monitor/internal/due"
-	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/schedule"
 )
-
-// SyncStore lets replicas agree on who asks the mediator for its users.
-type SyncStore interface {
-	// Emptied says, to one replica only, that Redis lost everything.
-	Emptied(ctx context.Context) (bool, error)
-	// Lock returns [ooo.ErrBusy] while another replica has it.
-	Lock(ctx context.Context, name string, ttl time.Duration) (unlock func(context.Context) error, err error)
-	Stamp(ctx context.Context, name string) (time.Time, error)
-	SetStamp(ctx context.Context, name string) error
-	ClearStamp(ctx context.Context, name string) error
-	Now(ctx context.Context) (time.Time, error)
-}
 
 // SyncConfig says what a [Syncer] works with.
 type SyncConfig struct {
 	Mediator *Mediator
-	Store    SyncStore
-	Synced   func(err error)                 // hears of each sync; may be nil
-	Restore  func(ctx context.Context) error // puts back what only Redis knew, after it was emptied; may be nil
-	Watch    time.Duration                   // how often an emptied Redis is looked for; default 7 s
-	Log      *slog.Logger
+
+	// Mark writes the mark that asks for a sync into the table of owners. Unless
+	// replace is set, a mark that is there stays. Pending returns the mark as this
+	// replica last saw it, empty if there is none; First says whether it carries marks
+	// out; Clear removes a mark unless it was replaced.
+	Mark    func(ctx context.Context, mark string, replace bool) error
+	Pending func() string
+	First   func() bool
+	Clear   func(ctx context.Context, mark string) error
+
+	Synced func(err error) // hears of each sync; may be nil
+	Log    *slog.Logger
 }
 
-// Syncer asks the mediator for its users: at start, on request, when Redis
-// turns out to have been emptied, and when a user it named could not be stored.
+// Syncer asks the mediator for its users: when a replica starts, on request, when
+// Redis came back with older data, and when a user that the mediator named could not
+// be stored.
 type Syncer struct {
-	cfg    SyncConfig
-	flight singleflight.Group
-	owed   atomic.Bool
+	cfg   SyncConfig
+	owing chan struct{} // capacity 1: a mark is to be left
+
+	mu        sync.Mutex
+	flight    *flight   // guarded by mu, as all below; nil: none
+	busyUntil time.Time // the mediator may still be carrying out a request that it did not answer
 }
+
+// flight is a sync that callers share.
+type flight struct {
+	ended chan struct{} // closed then
+	err   error         // set before
+}
+
+const (
+	syncTick    = 200 * time.Millisecond // between two looks at the mark
+	syncTimeout = 2 * time.Second        // of a write to the table
+	// together is how far apart replicas may start and still count as one start.
+	together = 3 * time.Second
+	// Waits after a failed sync: the first and the longest one.
+	syncFirst, syncMost = time.Second, 30 * time.Second
+	// Waits after one that got no answer in time: the mediator may be busy with it.
+	busyFirst, busyMost = setupTimeout, 5 * time.Minute
+
+	startMark = "start:" // what the mark of a replica that starts begins with
+)
 
 // NewSyncer returns a syncer that is ready to Run.
 func NewSyncer(cfg SyncConfig) (*Syncer, error) {
-	if cfg.Mediator == nil || cfg.Store == nil {
-		return nil, errors.New("deliver: Mediator and Store are required")
+	if cfg.Mediator == nil || cfg.Mark == nil || cfg.Pending == nil || cfg.First == nil || cfg.Clear == nil {
+		return nil, errors.New("deliver: Mediator, Mark, Pending, First and Clear are required")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -54,160 +73,157 @@ func NewSyncer(cfg SyncConfig) (*Syncer, error) {
 	if cfg.Synced == nil {
 		cfg.Synced = func(error) {}
 	}
-	if cfg.Restore == nil {
-		cfg.Restore = func(context.Context) error { return nil }
-	}
-	if cfg.Watch <= 0 {
-		cfg.Watch = 7 * time.Second
-	}
-	return &Syncer{cfg: cfg}, nil
+	return &Syncer{cfg: cfg, owing: make(chan struct{}, 1)}, nil
 }
 
-const (
-	syncName = "sync"
-	// syncLock is how long a dead process keeps others from syncing.
-	syncLock = 10 * time.Second
-	// together is how far apart replicas may start and still count as one start.
-	together = 3 * time.Second
-)
-
-// farFuture makes no earlier sync count.
-var farFuture = time.Unix(1<<40, 0)
-
 // Sync asks the mediator for its users now. Callers at the same time share one
-// call, and a caller that goes away doesn't end it for the others. Nothing is
-// held meanwhile: the mediator posts its users to us before it answers.
-func (s *Syncer) Sync(ctx context.Context) error {
-	shared := context.WithoutCancel(ctx)
-	done := s.flight.DoChan(syncName, func() (any, error) {
-		err := s.cfg.Mediator.Setup(shared)
-		s.cfg.Synced(err)
-		if err == nil {
-			err := s.cfg.Store.SetStamp(shared, syncName)
-			if err != nil {
-				s.cfg.Log.WarnContext(ctx, "a sync could not be noted, it may be done again", "err", err)
-			}
-		}
-		return nil, err
-	})
+// request, and a caller that leaves does not end it for the others. No lock is held
+// meanwhile: the mediator posts its users to us before it answers.
+func (s *Syncer) Sync(ctx context.Context) error { return s.wait(ctx, s.join(ctx)) }
+
+func (s *Syncer) wait(ctx context.Context, f *flight) error {
 	select {
-	case r := <-done:
-		return r.Err
+	case <-f.ended:
+		return f.err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// Owe makes another sync due once Redis answers: a user that the mediator named
-// could not be stored, and the mediator does not look at how that is answered.
-func (s *Syncer) Owe() { s.owed.Store(true) }
-
-// Run syncs until it worked once since this start, by this replica or another,
-// and again whenever Redis was emptied or [Syncer.Owe] was called, until ctx
-// ends.
-func (s *Syncer) Run(ctx context.Context) error {
-	since := time.Time{}
-	for since.IsZero() {
-		now, err := s.cfg.Store.Now(ctx)
-		if err == nil {
-			since = now.Add(-together)
-		} else if !sleep(ctx, time.Second) {
-			return nil
-		}
+// join returns the sync in flight, or begins one. While the mediator may still be busy
+// with the last one it is not asked.
+func (s *Syncer) join(ctx context.Context) *flight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flight != nil {
+		return s.flight
 	}
-	s.until(ctx, since)
-	for unsynced := 0; sleep(ctx, s.cfg.Watch); {
-		emptied, err := s.cfg.Store.Emptied(ctx)
-		if err != nil {
-			continue
-		}
-		if emptied {
-			s.owed.Store(false)
-			s.refill(ctx)
-			continue
-		}
-		if s.owed.Swap(false) {
-			s.flight.Forget(syncName) // one in flight may have posted users before
-			s.until(ctx, farFuture)
-			continue
-		}
-		// Whoever was told may be gone by now: then another fills it.
-		if stamp, err := s.cfg.Store.Stamp(ctx, syncName); err != nil || !stamp.IsZero() {
-			unsynced = 0
-		} else if unsynced++; unsynced > 1 {
-			s.until(ctx, time.Time{})
-		}
+	f := &flight{ended: make(chan struct{})}
+	if time.Now().Before(s.busyUntil) {
+		f.err = ErrStillBusy
+		close(f.ended)
+		return f
 	}
-	return nil
-}
-
-// refill has the mediator name its users after Redis, or a part of it, was
-// emptied.
-func (s *Syncer) refill(ctx context.Context) {
-	s.cfg.Log.WarnContext(ctx, "Redis was emptied, asking the mediator for its users again")
-	if err := s.cfg.Restore(ctx); err != nil {
-		s.cfg.Log.WarnContext(ctx, "what only Redis knew could not be put back", "err", err)
-	}
-	if err := s.cfg.Store.ClearStamp(ctx, syncName); err != nil {
-		s.cfg.Log.WarnContext(ctx, "that a sync is due could not be noted", "err", err)
-	}
-	s.flight.Forget(syncName) // one in flight may have posted users before
-	s.until(ctx, farFuture)
-}
-
-// until tries, with growing waits, until a sync at or after since has worked.
-func (s *Syncer) until(ctx context.Context, since time.Time) {
-	for failures := 0; ctx.Err() == nil; {
-		done, err := s.once(ctx, since)
-		switch {
-		case done:
-			return
-		case errors.Is(err, ooo.ErrBusy): // another replica is at it
-			sleep(ctx, time.Second)
-			continue
-		case err != nil && failures == 0:
-			s.cfg.Log.WarnContext(ctx, "the mediator could not be asked for its users, will try on", "err", err)
+	s.flight = f
+	go func() {
+		err := s.cfg.Mediator.Setup(context.WithoutCancel(ctx))
+		s.cfg.Synced(err)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if errors.Is(err, ErrStillBusy) {
+			s.busyUntil = time.Now().Add(busyFirst)
 		}
-		failures++
-		sleep(ctx, due.Backoff(failures, time.Second, 30*time.Second))
-	}
-}
-
-// once syncs under a lock that replicas share, unless one since then has worked.
-func (s *Syncer) once(ctx context.Context, since time.Time) (bool, error) {
-	unlock, err := s.cfg.Store.Lock(ctx, syncName, syncLock)
-	if err != nil {
-		return false, err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if err := unlock(ctx); err != nil {
-			s.cfg.Log.DebugContext(ctx, "the sync lock will end by itself", "err", err)
-		}
+		s.flight, f.err = nil, err
+		close(f.ended)
 	}()
-	stamp, err := s.cfg.Store.Stamp(ctx, syncName)
-	if err != nil {
-		return false, err
-	}
-	if stamp.After(since) {
-		return true, nil
-	}
-	if err := s.Sync(ctx); err != nil {
-		return false, err
-	}
-	s.cfg.Log.InfoContext(ctx, "the mediator has named its users")
-	return true, nil
+	return f
 }
 
-// sleep waits and says whether ctx still lives.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// Owe has the mediator asked for its users once more, by a sync that begins after
+// this call.
+func (s *Syncer) Owe() {
 	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+	case s.owing <- struct{}{}:
+	default: // a mark is about to be left
+	}
+}
+
+// Run leaves a mark for this start, and carries out marks while this replica is the
+// one to do so, until ctx ends.
+func (s *Syncer) Run(ctx context.Context) error {
+	var g errgroup.Group
+	g.Go(func() error {
+		s.mark(ctx, startMark+rand.Text(), false)
+		for {
+			select {
+			case <-s.owing:
+				s.mark(ctx, rand.Text(), true)
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+	g.Go(func() error {
+		s.carryOut(ctx)
+		return nil
+	})
+	return g.Wait()
+}
+
+// mark leaves a mark, with growing waits until that worked.
+func (s *Syncer) mark(ctx context.Context, mark string, replace bool) {
+	for failures := 1; ctx.Err() == nil; failures++ {
+		writing, cancel := context.WithTimeout(ctx, syncTimeout)
+		err := s.cfg.Mark(writing, mark, replace)
+		cancel()
+		if err == nil {
+			return
+		}
+		if failures == 1 {
+			s.cfg.Log.WarnContext(ctx, "sync mark not saved, retrying", "err", err)
+		}
+		schedule.Sleep(ctx, schedule.Backoff(failures, 500*time.Millisecond, 5*time.Second))
+	}
+}
+
+// carryOut syncs whenever there is a mark, with growing waits until that worked, and
+// clears it.
+func (s *Syncer) carryOut(ctx context.Context) {
+	done, cleared := "", "" // the last mark that was carried out, and that was cleared
+	var worked time.Time    // when the last sync did
+	failures, busy := 0, 0  // syncs in a row that failed, and that got no answer
+	for schedule.Sleep(ctx, syncTick) {
+		mark := s.cfg.Pending()
+		if mark == "" || mark == cleared || !s.cfg.First() {
+			continue
+		}
+		if strings.HasPrefix(mark, startMark) && !worked.IsZero() && time.Since(worked) < together {
+			done = mark // this replica started together with one whose mark was carried out
+		}
+		if mark != done {
+			err := s.fresh(ctx)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case errors.Is(err, ErrStillBusy):
+				busy++
+				s.failed(ctx, failures+busy, err)
+				schedule.Sleep(ctx, schedule.Doubling(busy, busyFirst, busyMost))
+				continue
+			case err != nil:
+				failures++
+				s.failed(ctx, failures+busy, err)
+				schedule.Sleep(ctx, schedule.Backoff(failures, syncFirst, syncMost))
+				continue
+			}
+			s.cfg.Log.InfoContext(ctx, "mediator has posted its users")
+			done, worked, failures, busy = mark, time.Now(), 0, 0
+		}
+		clearing, cancel := context.WithTimeout(ctx, syncTimeout)
+		err := s.cfg.Clear(clearing, mark)
+		cancel()
+		if err == nil {
+			cleared = mark
+		} else {
+			s.cfg.Log.DebugContext(ctx, "sync mark not cleared, retrying", "err", err)
+		}
+	}
+}
+
+// fresh syncs, and not by a sync that had begun before: it may have posted users
+// before whatever the mark is about.
+func (s *Syncer) fresh(ctx context.Context) error {
+	s.mu.Lock()
+	before := s.flight
+	s.mu.Unlock()
+	if before != nil {
+		_ = s.wait(ctx, before) // whatever became of it
+	}
+	return s.Sync(ctx)
+}
+
+func (s *Syncer) failed(ctx context.Context, failures int, err error) {
+	if failures == 1 {
+		s.cfg.Log.WarnContext(ctx, "mediator not asked for its users, retrying", "err", err)
 	}
 }

@@ -1,70 +1,93 @@
 package deliver_test
 
 import (
-	"cmp"
+	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"outlook-monitor/internal/deliver"
+	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
 )
 
-// world is Redis' deliver queue and records in memory, by the clock of the
-// test's bubble, and the mediator at the other end of the wire.
+// inBubble runs test by the clock of a bubble, with a Redis outside it.
+func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	redis, err := store.Embed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer redis.Close()
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, redis.URL())) })
+}
+
+// kept is the store of a registry, which notes what is saved. It hears no messages: a
+// read of the network would hold up the clock.
+type kept struct {
+	*store.Store
+	mu     sync.Mutex
+	saves  int           // guarded by mu, as all below
+	events []store.Event // in the order in which they were saved
+}
+
+func (k *kept) Listen(ctx context.Context, heard func(store.Message)) error {
+	heard(store.Message{})
+	<-ctx.Done()
+	return nil
+}
+
+func (k *kept) Save(ctx context.Context, s store.Save) error {
+	err := k.Store.Save(ctx, s)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err == nil {
+		k.saves++
+		k.events = append(k.events, s.Events...)
+	}
+	return err
+}
+
+// world is a replica with its registry, and the mediator.
 type world struct {
+	t        *testing.T
+	redis    *kept
+	registry *mailbox.Registry
+	deliver  *deliver.Deliverer
+	late     atomic.Bool // the ownership was not confirmed in time
+	log      bytes.Buffer
+	tracer   trace.Tracer
+
 	mu       sync.Mutex
-	records  map[ooo.Key]*record // guarded by mu, as all below
-	token    int
-	beginErr error
-	saveErr  error
-	receipts []ooo.Receipt
-	told     []ooo.Receipt
+	reply    func(call) reply // how the mediator answers; guarded by mu, as all below
+	connects time.Duration    // until a connection is there
+	calls    []call
+	now      int // calls in flight
+	most     int
+	attempts []deliver.Result
 	sinces   []time.Duration
-
-	reply func(call) reply // how the mediator answers
-	calls []call
-	now   int // calls in flight
-	most  int
-	wake  chan struct{} // capacity 1
-
-	begun  int            // calls of Begin
-	handed chan ooo.Claim // capacity 10
 }
 
-// record is what is kept of one user.
-type record struct {
-	address        string
-	state          ooo.State
-	sequence, done int64
-	tried          int64
-	tries          int
-	changed        time.Time
-	gone           bool
-
-	due   time.Time // zero: not in the queue
-	held  string    // token
-	again bool
-	floor time.Time
-}
-
-// call is one request that the mediator got.
+// call is one request that the mediator received.
 type call struct {
-	at      time.Time
-	path    string
-	header  http.Header
-	email   string
-	status  string
-	message string
-	turn    int // 1 for the first of this user
+	at                           time.Time
+	path, email, status, message string
+	header                       http.Header
+	turn                         int // 1 for the first of this user
 }
 
 // reply is what the mediator does with a call; a code of 0 is no answer.
@@ -76,197 +99,185 @@ type reply struct {
 	err   error
 }
 
-func newWorld() *world {
-	return &world{
-		records: map[ooo.Key]*record{}, wake: make(chan struct{}, 1), handed: make(chan ooo.Claim, 10),
-		reply: func(call) reply { return reply{code: http.StatusOK} },
+func newWorld(t *testing.T, redis string) *world {
+	t.Helper()
+	w := &world{t: t, reply: func(call) reply { return reply{code: http.StatusOK} }}
+	if redis == "" {
+		return w
+	}
+	s, err := store.Open(store.Config{URL: redis})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	w.redis = &kept{Store: s}
+	w.registry, err = mailbox.New(mailbox.Config{Store: w.redis, InTime: w.inTime, Interval: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) inTime() bool { return !w.late.Load() }
+
+func (w *world) mediator() *deliver.Mediator {
+	w.t.Helper()
+	m, err := deliver.NewMediator(deliver.MediatorConfig{URL: mustURL(w.t, "http://mediator.example"), Transport: w})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m
+}
+
+// start runs the replica, which owns all partitions, until the returned stop, which
+// ends the deliverer first and waits for it.
+func (w *world) start(concurrency int) (stop func()) {
+	w.t.Helper()
+	var err error
+	w.deliver, err = deliver.New(deliver.Config{
+		Registry: w.registry, Mediator: w.mediator(), InTime: w.inTime, Concurrency: concurrency, Tracer: w.tracer,
+		Attempted: func(r deliver.Result, _, since time.Duration) {
+			w.set(func() { w.attempts = append(w.attempts, r); w.sinces = append(w.sinces, since) })
+		},
+		Log: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	registry := running(w.t, func(ctx context.Context) error { return w.registry.Run(ctx, w.deliver) })
+	w.own(1)
+	stopped := running(w.t, w.deliver.Run)
+	synctest.Wait()
+	return func() { stopped(); registry() }
+}
+
+// own gives this replica all partitions, under a new lease.
+func (w *world) own(tenure int64) {
+	w.t.Helper()
+	for p := range ooo.Partitions {
+		lease := store.Lease{Life: "life", Tenure: tenure}
+		old := store.Lease{Life: "life", Tenure: tenure - 1}.String()
+		if tenure == 1 {
+			old = ""
+		}
+		if ok, err := w.redis.SwapOwners(w.t.Context(), store.Swap{Field: store.LeaseField(p), Old: old, New: lease.String()}); !ok || err != nil {
+			w.t.Fatalf("take partition %d: %t, %v", p, ok, err)
+		}
+		w.registry.Acquire(w.t.Context(), p, lease)
+	}
+	time.Sleep(10 * time.Millisecond)
+}
+
+// stored writes a record as another owner left it.
+func (w *world) stored(m *ooo.Mailbox) {
+	w.t.Helper()
+	lease := store.Lease{Life: "other", Tenure: 1}
+	field := store.LeaseField(m.ID.Partition())
+	swap := func(old, next string) {
+		if ok, err := w.redis.SwapOwners(w.t.Context(), store.Swap{Field: field, Old: old, New: next}); !ok || err != nil {
+			w.t.Fatalf("swap owner: %t, %v", ok, err)
+		}
+	}
+	swap("", lease.String())
+	m.Version = 1
+	if err := w.redis.Store.Save(w.t.Context(), store.Save{Lease: lease, Record: m}); err != nil {
+		w.t.Fatalf("save: %v", err)
+	}
+	swap(lease.String(), "")
+}
+
+// monitor starts to monitor users.
+func (w *world) monitor(names ...string) {
+	w.t.Helper()
+	for _, name := range names {
+		wish := ooo.Wish{
+			Address: address(name), On: true, Person: ooo.Person{ID: ooo.ObjectID(name)},
+			Start: rand.Text(), Nonce: rand.Text(), Source: ooo.Mediator, At: time.Now(),
+		}
+		h := ooo.Hint{ID: ooo.RecordID(name), Kind: ooo.HintWish, Subject: ooo.FoldAddress(wish.Address), Nonce: rand.Text(), At: time.Now()}
+		if ok, err := w.redis.SwapWish(w.t.Context(), ooo.Wish{}, wish, h); !ok || err != nil {
+			w.t.Fatalf("wish: %t, %v", ok, err)
+		}
+		w.hint(h)
+	}
+	time.Sleep(10 * time.Millisecond)
+	for _, name := range names {
+		if _, ok := w.registry.Get(ooo.RecordID(name)); !ok {
+			w.t.Fatalf("%s is not in memory", name)
+		}
 	}
 }
 
-// change records a state of a user, as the watcher does.
+// address is spelled in a way of its own, which must not be lost.
+func address(name string) string {
+	return strings.ToUpper(name[:1]) + name[1:] + "@Contoso.example"
+}
+
+func (w *world) hint(h ooo.Hint) {
+	w.t.Helper()
+	if err := w.registry.Leave(w.t.Context(), h); err != nil {
+		w.t.Fatalf("hint: %v", err)
+	}
+}
+
+// ask does as a monitor request for a user who is monitored already.
+func (w *world) ask(name string) {
+	w.t.Helper()
+	w.hint(ooo.Hint{ID: ooo.RecordID(name), Kind: ooo.HintWish, Subject: ooo.FoldAddress(address(name))})
+}
+
+// change records a state of a user, in an update of its own.
 func (w *world) change(name string, state ooo.State) {
-	w.set(func() {
-		r := w.records[ooo.Key(name)]
-		if r == nil {
-			r = &record{address: name + "@contoso.example"}
-			w.records[ooo.Key(name)] = r
-		}
-		r.state, r.changed = state, time.Now()
-		r.sequence++
-		r.mark()
+	w.t.Helper()
+	w.record(name, state, func(*mailbox.Draft) func(bool) { return func(bool) {} })
+}
+
+// record records a state of a user.
+func (w *world) record(name string, state ooo.State, begin func(*mailbox.Draft) func(bool)) {
+	w.t.Helper()
+	after := func(bool) {}
+	_, err := w.registry.Update(w.t.Context(), ooo.RecordID(name), func(d *mailbox.Draft) error {
+		d.State, d.Condition = &state, ooo.Watching
+		d.QueueState(ooo.SourcePoll, ooo.Hint{}, time.Now())
+		after = begin(d)
+		return nil
 	})
-	w.ring()
-}
-
-// mark makes a user due, as a monitor request does.
-func (w *world) mark(name string) {
-	w.set(func() { w.records[ooo.Key(name)].mark() })
-	w.ring()
-}
-
-func (r *record) mark() {
-	at := time.Now()
-	if at.Before(r.floor) {
-		at = r.floor
-	}
-	if r.held != "" {
-		r.again = true
-	} else if r.due.IsZero() || at.Before(r.due) {
-		r.due = at
+	after(err == nil)
+	if err != nil {
+		w.t.Fatalf("record: %v", err)
 	}
 }
 
-func (w *world) ring() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
+// delivery returns what is recorded of the delivery to a user.
+func (w *world) delivery(name string) ooo.Delivery {
+	w.t.Helper()
+	m, ok := w.registry.Get(ooo.RecordID(name))
+	if !ok {
+		w.t.Fatalf("%s is not in memory", name)
 	}
+	return m.Address(address(name)).Delivery
 }
 
-func (w *world) Claim(_ context.Context, q ooo.Queue, n int, lease time.Duration) (ooo.Batch, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	b := ooo.Batch{Now: time.Now()}
-	for key, r := range w.records {
-		switch {
-		case r.due.IsZero():
-		case r.due.After(b.Now):
-			if b.Next.IsZero() || r.due.Before(b.Next) {
-				b.Next = r.due
-			}
-		case len(b.Claims) < n:
-			w.token++
-			b.Claims = append(b.Claims, ooo.Claim{Queue: q, Key: key, Token: strconv.Itoa(w.token), Due: r.due})
-			r.held, r.due, r.again = strconv.Itoa(w.token), b.Now.Add(lease), false
+// told returns the kinds and sequence numbers of the history, such as "changed 1".
+func (w *world) told() (told []string) {
+	w.redis.mu.Lock()
+	defer w.redis.mu.Unlock()
+	for _, e := range w.redis.events {
+		text := string(e.Kind)
+		if e.Sequence > 0 {
+			text += " " + string(rune('0'+e.Sequence))
 		}
+		told = append(told, text)
 	}
-	return b, nil
+	return told
 }
 
-func (w *world) Extend(_ context.Context, _ ooo.Queue, claims []ooo.Claim, lease time.Duration) (lost []ooo.Claim, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, c := range claims {
-		if r := w.records[c.Key]; r.held == c.Token {
-			r.due = time.Now().Add(lease)
-		} else {
-			lost = append(lost, c)
-		}
-	}
-	return lost, nil
-}
-
-func (w *world) Done(_ context.Context, _ ooo.Queue, finished []ooo.Finished) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, f := range finished {
-		if r := w.records[f.Claim.Key]; r.held == f.Claim.Token {
-			r.release(f.Next)
-		}
-	}
-	return nil
-}
-
-func (r *record) release(next time.Time) {
-	r.held, r.due = "", next
-	if r.again {
-		r.again = false
-		r.mark()
-	}
-}
-
-func (w *world) Next(ooo.Queue) (next time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, r := range w.records {
-		if !r.due.IsZero() && (next.IsZero() || r.due.Before(next)) {
-			next = r.due
-		}
-	}
-	return next
-}
-
-func (w *world) Wake(ooo.Queue) <-chan struct{}      { return w.wake }
-func (w *world) Recall(ooo.Queue) <-chan struct{}    { return make(chan struct{}) }
-func (w *world) Handed(ooo.Queue) <-chan ooo.Claim   { return w.handed }
-func (w *world) Offer(ooo.Queue, int, time.Duration) {}
-
-func (w *world) Begin(_ context.Context, c ooo.Claim) (ooo.Parcel, bool, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	r := w.records[c.Key]
-	w.begun++
-	switch {
-	case w.beginErr != nil:
-		return ooo.Parcel{}, false, w.beginErr
-	case r.held != c.Token:
-		return ooo.Parcel{}, false, ooo.ErrStale
-	case r.gone:
-		return ooo.Parcel{}, false, ooo.ErrNotMonitored
-	case r.sequence == r.done:
-		return ooo.Parcel{}, false, nil
-	}
-	if r.tried != r.sequence {
-		r.tried, r.tries = r.sequence, 0
-	}
-	if c.Parcel == nil || c.Parcel.Sequence != r.sequence {
-		r.tries++
-	}
-	return w.parcel(c.Key), true, nil
-}
-
-// parcel is the newest state of a user; the caller holds mu.
-func (w *world) parcel(key ooo.Key) ooo.Parcel {
-	r := w.records[key]
-	return ooo.Parcel{
-		Key: key, Address: r.address, State: r.state, Sequence: r.sequence, ChangedAt: r.changed,
-		WebhookID: "msg_" + string(key) + "_" + strconv.FormatInt(r.sequence, 10), Attempt: r.tries,
-	}
-}
-
-// hand records a state of a new user and claims it for the deliverer in one step.
-func (w *world) hand(name string, state ooo.State) {
-	w.set(func() {
-		key := ooo.Key(name)
-		w.records[key] = &record{address: name + "@contoso.example", state: state, changed: time.Now(),
-			sequence: 1, tried: 1, tries: 1, held: "handed", due: time.Now().Add(time.Minute)}
-		parcel := w.parcel(key)
-		w.handed <- ooo.Claim{Queue: ooo.DeliverQueue, Key: key, Token: "handed", Due: time.Now(), Asked: time.Now(), Parcel: &parcel}
-	})
-}
-
-func (w *world) Finish(ctx context.Context, c ooo.Claim, receipt ooo.Receipt) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.saveErr; err != nil || ctx.Err() != nil {
-		w.saveErr = nil
-		return cmp.Or(ctx.Err(), err)
-	}
-	r := w.records[c.Key]
-	if r.held != c.Token {
-		return ooo.ErrStale
-	}
-	w.receipts = append(w.receipts, receipt)
-	next := receipt.Next
-	if receipt.State == ooo.DeliveryDelivered {
-		r.done, next = receipt.Parcel.Sequence, time.Time{}
-	}
-	if r.floor = (time.Time{}); receipt.Floor {
-		r.floor = receipt.Next
-	}
-	if r.sequence > receipt.Parcel.Sequence {
-		next = time.Now()
-		if next.Before(r.floor) {
-			next = r.floor
-		}
-	}
-	r.release(next)
-	w.ring()
-	return nil
-}
-
-// RoundTrip is the wire to the mediator.
+// RoundTrip is the way to the mediator.
 func (w *world) RoundTrip(request *http.Request) (*http.Response, error) {
+	var answer reply
+	var connects time.Duration
+	w.set(func() { connects = w.connects })
+	time.Sleep(connects)
 	c := call{at: time.Now(), path: request.URL.Path, header: request.Header.Clone()}
 	if request.Body != nil {
 		text, err := io.ReadAll(request.Body)
@@ -274,14 +285,11 @@ func (w *world) RoundTrip(request *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		var said struct{ Email, Status, Message string }
-		if len(text) > 0 {
-			if err := json.Unmarshal(text, &said); err != nil {
-				return nil, err
-			}
+		if err := json.Unmarshal(text, &said); err != nil {
+			return nil, err
 		}
 		c.email, c.status, c.message = said.Email, said.Status, said.Message
 	}
-	var answer reply
 	w.set(func() {
 		w.now++
 		w.most = max(w.most, w.now)
@@ -304,8 +312,7 @@ func (w *world) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, answer.err
 	}
 	response := &http.Response{
-		StatusCode: answer.code, Header: http.Header{}, Request: request,
-		Body: io.NopCloser(strings.NewReader(answer.body)),
+		StatusCode: answer.code, Header: http.Header{}, Request: request, Body: io.NopCloser(strings.NewReader(answer.body)),
 	}
 	if answer.after != "" {
 		response.Header.Set("Retry-After", answer.after)
@@ -322,34 +329,11 @@ func (w *world) set(change func()) {
 	change()
 }
 
-// heard returns the calls for a user so far.
-func (w *world) heard(name string) []call {
+// received returns the calls for a user so far.
+func (w *world) received(name string) []call {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	all := slices.Clone(w.calls)
-	return slices.DeleteFunc(all, func(c call) bool { return c.email != name+"@contoso.example" })
-}
-
-// receipt returns the last one of a user.
-func (w *world) receipt(name string) ooo.Receipt {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	last := ooo.Receipt{}
-	for _, r := range w.receipts {
-		if r.Parcel.Key == ooo.Key(name) {
-			last = r
-		}
-	}
-	return last
-}
-
-func (w *world) mediator(t *testing.T) *deliver.Mediator {
-	t.Helper()
-	m, err := deliver.NewMediator(deliver.MediatorConfig{URL: mustURL(t, "http://mediator.example"), Transport: w})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return slices.DeleteFunc(slices.Clone(w.calls), func(c call) bool { return c.email != address(name) })
 }
 
 func mustURL(t *testing.T, text string) *url.URL {
@@ -361,25 +345,10 @@ func mustURL(t *testing.T, text string) *url.URL {
 	return u
 }
 
-// start delivers until the returned stop, which waits for it.
-func (w *world) start(t *testing.T, workers int) (stop func()) {
-	t.Helper()
-	d, err := deliver.New(deliver.Config{
-		Queue: w, Store: w, Mediator: w.mediator(t), Workers: workers,
-		Told: func(r ooo.Receipt, _, since time.Duration) {
-			w.set(func() { w.told = append(w.told, r); w.sinces = append(w.sinces, since) })
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return running(t, d.Run)
-}
-
 // running runs until the returned stop, which waits for it.
 func running(t *testing.T, run func(context.Context) error) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() {
 		if err := run(ctx); err != nil {

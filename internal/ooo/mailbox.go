@@ -91,7 +91,7 @@ func (a *Address) Queue(webhookID string, source Source, now time.Time) {
 	a.Sequence++
 	a.QueuedAt, a.Source, a.NotifiedAt, a.Trace = now, source, time.Time{}, ""
 	d := &a.Delivery
-	d.State, d.WebhookID, d.Attempts, d.Error = DeliveryPending, webhookID, 0, ""
+	d.State, d.WebhookID, d.Attempts, d.Failures, d.Error = DeliveryPending, webhookID, 0, 0, ""
 	if !d.Throttled {
 		d.NextAttemptAt = time.Time{}
 	}
@@ -117,9 +117,13 @@ type Delivery struct {
 	Sequence  int64         `json:"sequence,omitempty"` // the last one that the mediator acknowledged
 	WebhookID string        `json:"webhookId,omitempty"`
 	Attempts  int           `json:"attempts,omitempty"` // for the newest state
+	// Failures counts the attempts in a row that ended like the last one: refused, or
+	// failed in another way.
+	Failures int `json:"failures,omitempty"`
 	// BegunAt is when an attempt began whose result is not recorded: it may still
 	// be under way at the mediator. Zero: there is none.
 	BegunAt       time.Time `json:"begunAt,omitzero"`
+	BegunSequence int64     `json:"begunSequence,omitempty"` // what that attempt brings
 	DeliveredAt   time.Time `json:"deliveredAt,omitzero"`
 	NextAttemptAt time.Time `json:"nextAttemptAt,omitzero"` // not before, after a failure
 	Throttled     bool      `json:"throttled,omitempty"`    // NextAttemptAt is a Retry-After: nothing cuts it short
