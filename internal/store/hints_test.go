@@ -97,11 +97,12 @@ var messageSuite = map[string]func(*testing.T, *world){
 		}
 	},
 	"another service on the same Redis hears nothing": func(t *testing.T, w *world) {
-		heard := open(t, w.url, "other").listen()
+		service := t.Name() + "/other"
+		heard := open(t, w.url, service).listen()
 		heard.connected()
 		w.must(w.LeaveHints(t.Context(), true, hint(mailbox("ann"), ooo.HintRead, "1")))
 		mine := hint(mailbox("bob"), ooo.HintRead, "2")
-		w.must(open(t, w.url, "other").LeaveHints(t.Context(), true, mine))
+		w.must(open(t, w.url, service).LeaveHints(t.Context(), true, mine))
 		if got := heard.next(); len(got.Hints) != 1 || got.Hints[0] != mine {
 			t.Errorf("message = %+v, want that of the same service", got)
 		}

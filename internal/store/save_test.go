@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -92,7 +93,7 @@ var saveSuite = map[string]func(*testing.T, *world){
 			"of another life":            {store.Save{Lease: store.Lease{Life: "you", Tenure: 1}, Record: next(second)}, ooo.ErrNotOwner},
 			"of an earlier tenure":       {store.Save{Lease: store.Lease{Life: "me"}, Record: next(second)}, ooo.ErrNotOwner},
 			"of no lease":                {store.Save{Record: next(second)}, ooo.ErrNotOwner},
-			"an owner's in its overwite": {store.Save{Lease: store.Lease{Life: "you", Tenure: 1}, Record: ahead, Overwrite: true}, ooo.ErrNotOwner},
+			"an overwrite of another":    {store.Save{Lease: store.Lease{Life: "you", Tenure: 1}, Record: ahead, Overwrite: true}, ooo.ErrNotOwner},
 			"the first version again":    {store.Save{Lease: lease, Record: m}, store.ErrVersion},
 			"the same version otherwise": {store.Save{Lease: lease, Record: same}, store.ErrVersion},
 			"a version left out":         {store.Save{Lease: lease, Record: ahead}, store.ErrVersion},
@@ -100,17 +101,15 @@ var saveSuite = map[string]func(*testing.T, *world){
 			"an overwrite by an older":   {store.Save{Lease: lease, Record: m, Overwrite: true}, store.ErrVersion},
 			"an overwrite by its like":   {store.Save{Lease: lease, Record: same, Overwrite: true}, nil},
 			"the second again":           {store.Save{Lease: lease, Record: second}, nil},
-			"a second record, missing":   {store.Save{Lease: lease, Record: &ooo.Mailbox{ID: m.ID + "x", Version: 2}}, nil},
+			"one that is missing":        {store.Save{Lease: lease, Record: &ooo.Mailbox{ID: sibling(m, "x"), Version: 2}}, store.ErrVersion},
+			"a removal of what is gone":  {store.Save{Lease: lease, Record: &ooo.Mailbox{ID: sibling(m, "x"), Version: 2}, Remove: true}, nil},
 		}
 		for name, tt := range tests {
-			if tt.save.Record.ID.Partition() != m.ID.Partition() {
-				tt.want = ooo.ErrNotOwner // its partition has no owner
-			}
 			tt.save.Events = []store.Event{event(m, ooo.EventChanged)}
 			tt.save.Leave = []ooo.Hint{hint(m, ooo.HintRead, "1")}
 			err := w.Save(t.Context(), tt.save)
-			if tt.want == nil && err != nil || tt.want != nil {
-				w.is(err, tt.want)
+			if !errors.Is(err, tt.want) {
+				t.Errorf("%s: error = %v, want %v", name, err, tt.want)
 			}
 			if got := w.stored(m.ID); !reflect.DeepEqual(got, second) || w.length("feed") != 0 || len(w.hints()) != 0 || w.load(m.ID.Partition()).Saves != 2 {
 				t.Errorf("%s: something was written: %+v", name, got)
@@ -179,13 +178,15 @@ var saveSuite = map[string]func(*testing.T, *world){
 		w.must(err)
 		m = next(next(m))
 		// Redis comes back with the first version, and with a record that was removed.
-		w.must(w.raw.HSet(t.Context(), key, string(m.ID), older, "gone", `7:{"id":"gone","addresses":[{"spelling":"Gone@x"}]}`, "bad", "x").Err())
-		w.must(w.raw.HSet(t.Context(), fmt.Sprint("om:{om}:rows:", p), "gone@x", "gone\tGone@x").Err())
+		gone, bad := sibling(m, "gone"), sibling(m, "bad")
+		w.must(w.raw.HSet(t.Context(), key, string(m.ID), older, string(bad), "x",
+			string(gone), fmt.Sprintf(`7:{"id":%q,"addresses":[{"spelling":"Gone@x"}]}`, gone)).Err())
+		w.must(w.raw.HSet(t.Context(), fmt.Sprint("om:{om}:rows:", p), "gone@x", string(gone)+"\tGone@x").Err())
 		w.is(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m)}), store.ErrVersion)
 		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: m, Overwrite: true}))
 		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: m, Overwrite: true}))
-		w.is(w.RemoveRecords(t.Context(), store.Lease{Life: "you"}, p, "gone"), ooo.ErrNotOwner)
-		w.must(w.RemoveRecords(t.Context(), lease, p, "gone", "bad", "never"))
+		w.is(w.RemoveRecords(t.Context(), store.Lease{Life: "you"}, p, gone), ooo.ErrNotOwner)
+		w.must(w.RemoveRecords(t.Context(), lease, p, gone, bad, sibling(m, "never")))
 		w.must(w.SetSaves(t.Context(), lease, p, 40))
 		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m)}))
 		loaded := w.load(p)
