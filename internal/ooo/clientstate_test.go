@@ -10,19 +10,22 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-const resource = "/users/00000000-0000-0000-0000-000000000001/events"
+const resource = "/users/{id}/events"
 
-var ann, bob = ooo.KeyOf("ann@contoso.example"), ooo.KeyOf("bob@contoso.example")
+const (
+	ann ooo.ObjectID = "00000000-0000-0000-0000-000000000001"
+	bob ooo.ObjectID = "00000000-0000-0000-0000-000000000002"
+)
 
-func TestClientStateNamesItsUser(t *testing.T) {
+func TestClientStateNamesItsMailbox(t *testing.T) {
 	keys := ooo.NewClientStateKeys("secret")
-	for _, user := range []ooo.Key{ann, bob} {
+	for _, user := range []ooo.ObjectID{ann, bob} {
 		state := keys.Derive(user, resource)
 		if got, ok := keys.Verify(state); !ok || got != user {
 			t.Errorf("Verify(Derive(%s)) = %s, %t, want %s", user, got, ok, user)
 		}
-		if len(state) != 69 {
-			t.Errorf("a clientState has %d characters, want 69", len(state))
+		if len(state) != 89 {
+			t.Errorf("a clientState has %d characters, want 89", len(state))
 		}
 		if again := keys.Derive(user, resource); again != state {
 			t.Error("Derive of the same = another clientState, want the same on every replica")
@@ -30,13 +33,13 @@ func TestClientStateNamesItsUser(t *testing.T) {
 	}
 }
 
-func TestClientStateDiffersByUserResourceAndSecret(t *testing.T) {
+func TestClientStateDiffersByMailboxResourceAndSecret(t *testing.T) {
 	keys, other := ooo.NewClientStateKeys("secret"), ooo.NewClientStateKeys("another")
 	seen := map[string]string{}
 	for name, state := range map[string]string{
 		"ann's events":              keys.Derive(ann, resource),
 		"bob's events":              keys.Derive(bob, resource),
-		"ann's messages":            keys.Derive(ann, "/users/1/messages"),
+		"ann's messages":            keys.Derive(ann, "/users/{id}/messages"),
 		"ann's with another secret": other.Derive(ann, resource),
 	} {
 		if twin, ok := seen[state]; ok {
@@ -53,30 +56,30 @@ func TestVerify(t *testing.T) {
 	end := right[len(right)-1:]
 	tests := map[string]struct {
 		state string
-		want  ooo.Key
+		want  ooo.ObjectID
 	}{
-		"a right one":                              {right, ann},
-		"one of the secret before":                 {ooo.NewClientStateKeys("older").Derive(ann, resource), ann},
-		"one of a secret that was dropped":         {ooo.NewClientStateKeys("oldest").Derive(ann, resource), ""},
-		"none":                                     {"", ""},
-		"a space":                                  {" ", ""},
-		"another user's name on it":                {swapped, ""},
-		"another resource's tag on it":             {string(ann) + ".AAAAAAAA." + right[strings.LastIndexByte(right, '.')+1:], ""},
-		"the last character changed":               {right[:len(right)-1] + otherThan(end), ""},
-		"the last character missing":               {right[:len(right)-1], ""},
-		"a character more":                         {right + "A", ""},
-		"padding after it":                         {right + "=", ""},
-		"a space before it":                        {" " + right, ""},
-		"in capitals":                              {strings.ToUpper(right), ""},
-		"the signature alone":                      {right[strings.LastIndexByte(right, '.'):], ""},
-		"no signature":                             {right[:strings.LastIndexByte(right, '.')], ""},
-		"an empty signature":                       {right[:strings.LastIndexByte(right, '.')+1], ""},
-		"dots alone":                               {strings.Repeat(".", 69), ""},
-		"longer than Graph allows":                 {strings.Repeat("a", 128) + right, ""},
-		"rightly signed, but longer than allowed":  {keys.Derive(ooo.Key(strings.Repeat("a", 100)), resource), ""},
-		"rightly signed, but no user key":          {keys.Derive("ann", resource), ""},
-		"rightly signed, but a key with a dot":     {keys.Derive("aaaaaaaa.aaaaaaa", resource), ""},
-		"rightly signed, but a key of other runes": {keys.Derive("{aaaaaaaaaaaaaa}", resource), ""},
+		"a right one":                             {right, ann},
+		"one of the secret before":                {ooo.NewClientStateKeys("older").Derive(ann, resource), ann},
+		"one of a secret that was dropped":        {ooo.NewClientStateKeys("oldest").Derive(ann, resource), ""},
+		"none":                                    {"", ""},
+		"a space":                                 {" ", ""},
+		"another mailbox on it":                   {swapped, ""},
+		"another resource's tag on it":            {string(ann) + ".AAAAAAAA." + right[strings.LastIndexByte(right, '.')+1:], ""},
+		"the last character changed":              {right[:len(right)-1] + otherThan(end), ""},
+		"the last character missing":              {right[:len(right)-1], ""},
+		"a character more":                        {right + "A", ""},
+		"padding after it":                        {right + "=", ""},
+		"a space before it":                       {" " + right, ""},
+		"in capitals":                             {strings.ToUpper(right), ""},
+		"the signature alone":                     {right[strings.LastIndexByte(right, '.'):], ""},
+		"no signature":                            {right[:strings.LastIndexByte(right, '.')], ""},
+		"an empty signature":                      {right[:strings.LastIndexByte(right, '.')+1], ""},
+		"dots alone":                              {strings.Repeat(".", 89), ""},
+		"longer than Graph allows":                {strings.Repeat("a", 128) + right, ""},
+		"rightly signed, but longer than allowed": {keys.Derive(ooo.ObjectID(strings.Repeat("a", 100)), resource), ""},
+		"rightly signed, but no object id":        {keys.Derive("ann@contoso", resource), ""},
+		"rightly signed, but an empty id":         {keys.Derive("", resource), ""},
+		"rightly signed, but an id with a brace":  {keys.Derive("{aaaaaaaaaaaaaa}", resource), ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -171,7 +174,7 @@ func TestClientStateKeysCanNotPrintThemselves(t *testing.T) {
 
 func FuzzVerify(f *testing.F) {
 	keys := ooo.NewClientStateKeys("newer", "older")
-	genuine := map[string]ooo.Key{
+	genuine := map[string]ooo.ObjectID{
 		keys.Derive(ann, resource):                              ann,
 		keys.Derive(bob, resource):                              bob,
 		ooo.NewClientStateKeys("older").Derive(ann, resource):   ann,

@@ -67,7 +67,7 @@ func TestDecideWhoIsAwayAndUntilWhen(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			d := tt.policy.Decide(nil, tt.setting, tt.now)
+			d := tt.policy.Decide(nil, tt.policy.Apply(tt.setting), tt.now)
 			if d.State.Away != tt.away || !d.Edge.Equal(tt.edge) {
 				t.Errorf("Decide = away %t until %v, want %t until %v", d.State.Away, d.Edge, tt.away, tt.edge)
 			}
@@ -78,22 +78,77 @@ func TestDecideWhoIsAwayAndUntilWhen(t *testing.T) {
 	}
 }
 
-func TestDecideWhichTextIsSpoken(t *testing.T) {
+func TestApplyPicksTheTextThatIsSpoken(t *testing.T) {
+	const mute = "<p> <br/>&nbsp;<style>p{}</style></p>"
 	tests := map[string]struct {
-		source ooo.MessageSource
-		want   string
+		policy             ooo.Policy
+		internal, external string
+		want               string
 	}{
-		"external": {ooo.ExternalMessage, "To others"},
-		"internal": {ooo.InternalMessage, "To colleagues"},
-		"default":  {"", "To others"},
+		"external":                          {ooo.Policy{Message: ooo.ExternalMessage}, "<p>In</p>", "<p>Out</p>", "Out"},
+		"internal":                          {ooo.Policy{Message: ooo.InternalMessage}, "<p>In</p>", "<p>Out</p>", "In"},
+		"default":                           {ooo.Policy{}, "<p>In</p>", "<p>Out</p>", "Out"},
+		"no external one: the internal":     {ooo.Policy{}, "<p>In</p>", "", "In"},
+		"a mute external one: the internal": {ooo.Policy{}, "<p>In</p>", mute, "In"},
+		"a mute internal one: the external": {ooo.Policy{Message: ooo.InternalMessage}, mute, "<p>Out</p>", "Out"},
+		"none":                              {ooo.Policy{}, mute, "", ""},
+		"a limit":                           {ooo.Policy{Limit: 12}, "", "<p>One two.</p><p>Three four.</p>", "One two."},
+		"a limit of the fallback":           {ooo.Policy{Limit: 8}, "<p>One two three</p>", "", "One two"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			for _, status := range []ooo.Status{ooo.AlwaysEnabled, ooo.Disabled} {
-				d := ooo.Policy{Message: tt.source}.Decide(nil, reply(status), opens)
-				if d.State.Message != tt.want {
-					t.Errorf("Message while %s = %q, want %q", status, d.State.Message, tt.want)
-				}
+			setting := ooo.Setting{Status: ooo.AlwaysEnabled, InternalReply: tt.internal, ExternalReply: tt.external}
+			got := tt.policy.Apply(setting)
+			if want := (ooo.Setting{Status: ooo.AlwaysEnabled, Message: tt.want}); got != want {
+				t.Errorf("Apply = %+v, want %+v", got, want)
+			}
+			if d := tt.policy.Decide(nil, got, opens); d.State.Message != tt.want {
+				t.Errorf("Decide = %+v, want the message %q", d.State, tt.want)
+			}
+		})
+	}
+}
+
+func TestPolicyTagsTellPoliciesApart(t *testing.T) {
+	tags := map[string]ooo.Policy{}
+	for _, p := range []ooo.Policy{
+		{}, {Scheduled: ooo.ScheduledAlways}, {Message: ooo.InternalMessage}, {Limit: 1}, {Limit: 11},
+	} {
+		if twin, ok := tags[p.Tag()]; ok {
+			t.Errorf("Tags of %+v and %+v are the same, want different ones", p, twin)
+		}
+		tags[p.Tag()] = p
+	}
+	if zero, defaults := (ooo.Policy{}).Tag(), (ooo.Policy{Scheduled: ooo.ScheduledWindow, Message: ooo.ExternalMessage}).Tag(); zero != defaults {
+		t.Errorf("Tags of the defaults = %q and %q, want the same however they are written", zero, defaults)
+	}
+}
+
+func TestShorten(t *testing.T) {
+	tests := map[string]struct {
+		text  string
+		limit int
+		want  string
+	}{
+		"no limit":                               {"One. Two.", 0, "One. Two."},
+		"short enough":                           {"One. Two.", 9, "One. Two."},
+		"at the end of a sentence":               {"One two. Three four.", 14, "One two."},
+		"the sentence ends at the limit":         {"One two. Three", 8, "One two."},
+		"the last sentence that fits":            {"A b. C d. E f g.", 12, "A b. C d."},
+		"a question":                             {"Who? Nobody knows it", 7, "Who?"},
+		"a Chinese full stop":                    {"我不在。 请稍后再打来", 6, "我不在。"},
+		"a sentence that ends too early":         {"No. One two three four five", 20, "No. One two three"},
+		"at the end of a word":                   {"One two three four", 10, "One two"},
+		"the word ends at the limit":             {"One two three", 7, "One two"},
+		"a dot within a word ends no sentence":   {"See example.com today please", 20, "See example.com"},
+		"one long word":                          {"Donaudampfschiff", 5, "Donau"},
+		"characters are counted, and not bytes":  {"äöü äöü äöü", 8, "äöü äöü"},
+		"characters that are two words in UTF16": {"😀😀 😀😀", 4, "😀😀"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := ooo.Shorten(tt.text, tt.limit); got != tt.want {
+				t.Errorf("Shorten(%q, %d) = %q, want %q", tt.text, tt.limit, got, tt.want)
 			}
 		})
 	}
@@ -143,7 +198,7 @@ func TestDecideWhatIsAChange(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			before := tt.before
-			d := ooo.Policy{}.Decide(&before, tt.setting, tt.now)
+			d := ooo.Policy{}.Decide(&before, ooo.Policy{}.Apply(tt.setting), tt.now)
 			if d.Changed != tt.changed || d.State != tt.want {
 				t.Errorf("Decide = %+v, changed %t, want %+v, changed %t", d.State, d.Changed, tt.want, tt.changed)
 			}

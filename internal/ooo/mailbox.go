@@ -1,6 +1,7 @@
 package ooo
 
 import (
+	"errors"
 	"hash/fnv"
 	"slices"
 	"strings"
@@ -46,12 +47,14 @@ type Mailbox struct {
 	Person  Person   `json:"person"`
 
 	Condition Condition `json:"condition"`
-	Reason    string    `json:"reason,omitempty"`  // why Unknown; a sentence without personal data
-	Setting   *Setting  `json:"setting,omitempty"` // last read, see [Policy.Apply]; nil until then
-	State     *State    `json:"state,omitempty"`   // last decided; nil until then
-	Policy    string    `json:"policy,omitempty"`  // tag of the policy that Setting and State were decided under
-	ChangedAt time.Time `json:"changedAt,omitzero"`
-	CheckedAt time.Time `json:"checkedAt,omitzero"` // when it was last read with success, as of this save
+	Reason    string    `json:"reason,omitempty"` // why Unknown; a sentence without personal data
+	// Trouble is why Unknown, for those who branch on it. Whoever sets Reason sets it.
+	Trouble   ReadTrouble `json:"trouble,omitempty"`
+	Setting   *Setting    `json:"setting,omitempty"` // last read, see [Policy.Apply]; nil until then
+	State     *State      `json:"state,omitempty"`   // last decided; nil until then
+	Policy    string      `json:"policy,omitempty"`  // tag of the policy that Setting and State were decided under
+	ChangedAt time.Time   `json:"changedAt,omitzero"`
+	CheckedAt time.Time   `json:"checkedAt,omitzero"` // when it was last read with success, as of this save
 
 	// ReadFailures counts reads in a row that gave no setting. ReadRetryAt is the
 	// earliest time of the next read: a Retry-After, which nothing cuts short, if
@@ -63,6 +66,39 @@ type Mailbox struct {
 
 	Addresses     []Address      `json:"addresses"`     // by folded spelling
 	Subscriptions []Subscription `json:"subscriptions"` // by resource
+}
+
+// ReadTrouble is why a mailbox can't be read or an address can't be resolved.
+type ReadTrouble string
+
+const (
+	TroubleNotInDirectory ReadTrouble = "not_in_directory" // [ErrNotInDirectory]
+	TroubleAmbiguous      ReadTrouble = "ambiguous"        // [ErrAmbiguous]
+	TroubleUserGone       ReadTrouble = "user_gone"        // [ErrUserGone]
+	TroubleNoMailbox      ReadTrouble = "no_mailbox"       // [ErrNoMailbox]
+	TroubleReadDenied     ReadTrouble = "denied"           // [ErrDenied]
+	TroubleBadSetting     ReadTrouble = "bad_setting"      // [ErrBadSetting]
+	TroubleOther          ReadTrouble = "other"            // Graph is out of reach, busy or refuses the login
+)
+
+// ReadTroubleOf returns the trouble that an error of a read or a look-up stands for;
+// none for nil.
+func ReadTroubleOf(err error) ReadTrouble {
+	if err == nil {
+		return ""
+	}
+	for _, kind := range []struct {
+		err     error
+		trouble ReadTrouble
+	}{
+		{ErrNotInDirectory, TroubleNotInDirectory}, {ErrAmbiguous, TroubleAmbiguous}, {ErrUserGone, TroubleUserGone},
+		{ErrNoMailbox, TroubleNoMailbox}, {ErrDenied, TroubleReadDenied}, {ErrBadSetting, TroubleBadSetting},
+	} {
+		if errors.Is(err, kind.err) {
+			return kind.trouble
+		}
+	}
+	return TroubleOther
 }
 
 // Address is one address under which a mailbox is monitored, and what the mediator
@@ -169,6 +205,7 @@ func (m *Mailbox) User(a *Address) User {
 func (m *Mailbox) Summary(a *Address) Summary {
 	s := Summary{
 		Address: a.Spelling, Name: m.Person.DisplayName, ID: m.ID, Condition: m.Condition, Delivery: a.Delivery.State,
+		NotFound: m.Trouble == TroubleNotInDirectory,
 	}
 	if m.State != nil {
 		s.Away = new(m.State.Away)
@@ -196,6 +233,7 @@ type Summary struct {
 	Name         string
 	ID           RecordID
 	Condition    Condition
+	NotFound     bool  // the directory has no such user
 	Away         *bool // nil: not known
 	Delivery     DeliveryState
 	PendingSince time.Time // when the state was recorded that is still to be delivered; zero: none is

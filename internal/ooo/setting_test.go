@@ -196,7 +196,7 @@ func TestParseSettingReadsTimesThatClockChangesMakeUncertain(t *testing.T) {
 	}
 }
 
-func TestFingerprint(t *testing.T) {
+func TestSettingsAreEqualThatSayTheSame(t *testing.T) {
 	utc := func(hour string) string { return at("2026-04-17T"+hour+":00:00.0000000", "UTC") }
 	scheduled := body("scheduled", utc("16"), utc("18"))
 	tests := map[string]struct {
@@ -223,12 +223,9 @@ func TestFingerprint(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			one, other := read(t, tt.one).Fingerprint(), read(t, tt.other).Fingerprint()
-			if same := one == other; same != tt.same {
-				t.Errorf("Fingerprints are %s and %s, same = %t, want %t", one, other, same, tt.same)
-			}
-			if len(one) != 22 || len(other) != 22 {
-				t.Errorf("Fingerprints have %d and %d characters, want 22", len(one), len(other))
+			one, other := read(t, tt.one), read(t, tt.other)
+			if one.Equal(other) != tt.same || other.Equal(one) != tt.same {
+				t.Errorf("Equal of %+v and %+v = %t, want %t", one, other, one.Equal(other), tt.same)
 			}
 		})
 	}
@@ -248,7 +245,7 @@ func TestSettingSurvivesJSON(t *testing.T) {
 				t.Fatalf("Marshal: %v", err)
 			}
 			var got ooo.Setting
-			if err := json.Unmarshal(stored, &got); err != nil || got.Fingerprint() != want.Fingerprint() {
+			if err := json.Unmarshal(stored, &got); err != nil || !got.Equal(want) {
 				t.Errorf("a stored setting = %+v, %v, want %+v", got, err, want)
 			}
 		})
@@ -280,7 +277,7 @@ func FuzzParseSetting(f *testing.F) {
 			t.Fatalf("Marshal of %+v: %v", s, err)
 		}
 		var back ooo.Setting
-		if err := json.Unmarshal(stored, &back); err != nil || back.Fingerprint() != s.Fingerprint() {
+		if err := json.Unmarshal(stored, &back); err != nil || !back.Equal(s) {
 			t.Errorf("ParseSetting(%q) stored and read again = %+v, %v, want %+v", text, back, err, s)
 		}
 	})

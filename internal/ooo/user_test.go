@@ -8,68 +8,57 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-func TestKeyOfFoldsAddresses(t *testing.T) {
+func TestFoldAddress(t *testing.T) {
 	tests := map[string]struct {
-		one, other string
-		same       bool
+		other string
+		same  bool
 	}{
-		"the same":                     {"ann@contoso.example", "ann@contoso.example", true},
-		"capitals in the name":         {"ann@contoso.example", "Ann@contoso.example", true},
-		"capitals everywhere":          {"ann@contoso.example", "ANN@CONTOSO.EXAMPLE", true},
-		"spaces around it":             {"ann@contoso.example", " ann@contoso.example\n", true},
-		"capitals of other alphabets":  {"müller@contoso.example", "MÜLLER@contoso.example", true},
-		"another name":                 {"ann@contoso.example", "bob@contoso.example", false},
-		"another domain":               {"ann@contoso.example", "ann@fabrikam.example", false},
-		"dots count":                   {"ann.lee@contoso.example", "annlee@contoso.example", false},
-		"a space within counts":        {"ann lee@contoso.example", "annlee@contoso.example", false},
-		"a tag after a plus counts":    {"ann@contoso.example", "ann+x@contoso.example", false},
-		"an accent counts":             {"rene@contoso.example", "rené@contoso.example", false},
-		"a character more at the tail": {"ann@contoso.example", "ann@contoso.example.", false},
+		"the same":                     {"ann.lee@contoso.example", true},
+		"capitals":                     {"ANN.Lee@CONTOSO.example", true},
+		"spaces around it":             {" ann.lee@contoso.example\n", true},
+		"another name":                 {"bob@contoso.example", false},
+		"another domain":               {"ann.lee@fabrikam.example", false},
+		"dots count":                   {"annlee@contoso.example", false},
+		"a space within counts":        {"ann. lee@contoso.example", false},
+		"a tag after a plus counts":    {"ann.lee+x@contoso.example", false},
+		"an accent counts":             {"ann.lée@contoso.example", false},
+		"a character more at the tail": {"ann.lee@contoso.example.", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			one, other := ooo.KeyOf(tt.one), ooo.KeyOf(tt.other)
-			if same := one == other; same != tt.same {
-				t.Errorf("KeyOf = %s and %s, same = %t, want %t", one, other, same, tt.same)
-			}
-			if !ooo.ValidKey(one) || !ooo.ValidKey(other) {
-				t.Errorf("KeyOf = %s and %s, want keys of the right form", one, other)
+			if same := ooo.FoldAddress("ann.lee@contoso.example") == ooo.FoldAddress(tt.other); same != tt.same {
+				t.Errorf("FoldAddress(%q) is the same = %t, want %t", tt.other, same, tt.same)
 			}
 		})
 	}
-}
-
-// Records in Redis and clientStates at Graph outlive the program that made them.
-func TestKeyOfStaysTheSame(t *testing.T) {
-	const want = "2v4ptlth4zgkq5ij"
-	if got := ooo.KeyOf("ann@contoso.example"); got != want {
-		t.Errorf("KeyOf = %s, want %s as in every version", got, want)
+	if ooo.FoldAddress("MÜLLER@contoso.example") != ooo.FoldAddress("müller@contoso.example") {
+		t.Error("FoldAddress of MÜLLER and müller differ, want letters of all alphabets folded")
 	}
 }
 
-func TestValidKey(t *testing.T) {
+func TestValidObjectID(t *testing.T) {
 	tests := map[string]struct {
-		key  ooo.Key
+		id   ooo.ObjectID
 		want bool
 	}{
-		"letters":              {"abcdefghijklmnop", true},
-		"letters and digits":   {"qrstuvwxyz234567", true},
+		"a GUID":               {"00000000-0000-0000-0000-00000000000f", true},
+		"in capitals":          {"ABCDEF00-0000-0000-0000-000000000001", true},
+		"short":                {"a", true},
+		"the longest":          {ooo.ObjectID(strings.Repeat("a", 64)), true},
+		"too long":             {ooo.ObjectID(strings.Repeat("a", 65)), false},
 		"empty":                {"", false},
-		"too short":            {"abcdefghijklmno", false},
-		"too long":             {"abcdefghijklmnopq", false},
-		"capitals":             {"ABCDEFGHIJKLMNOP", false},
-		"a zero":               {"abcdefghijklmno0", false},
-		"a one":                {"abcdefghijklmno1", false},
-		"an eight":             {"abcdefghijklmno8", false},
-		"a colon":              {"abcdefghijklmn:p", false},
-		"braces":               {"{bcdefghijklmno}", false},
-		"a letter of two byte": {"abcdefghijklmnä", false},
-		"a line break":         {"abcdefghijklmno\n", false},
+		"an address":           {"ann@contoso", false},
+		"a slash":              {"a/b", false},
+		"a tab":                {"a\tb", false},
+		"a dot":                {"a.b", false},
+		"braces":               {"{a}", false},
+		"a letter of two byte": {"ä", false},
+		"a line break":         {"a\n", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := ooo.ValidKey(tt.key); got != tt.want {
-				t.Errorf("ValidKey(%q) = %t, want %t", tt.key, got, tt.want)
+			if got := ooo.ValidObjectID(tt.id); got != tt.want {
+				t.Errorf("ValidObjectID(%q) = %t, want %t", tt.id, got, tt.want)
 			}
 		})
 	}

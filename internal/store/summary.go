@@ -10,7 +10,7 @@ import (
 )
 
 // summaryFields is how many fields a row has at least; a later version may add some.
-const summaryFields = 10
+const summaryFields = 11
 
 // oneLine keeps a text that came from outside within its field.
 var oneLine = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
@@ -24,7 +24,7 @@ func encodeSummary(s ooo.Summary) string {
 	}
 	return strings.Join([]string{
 		string(s.ID), oneLine.Replace(s.Address), oneLine.Replace(s.Name), string(s.Condition), away, string(s.Delivery),
-		millis(s.PendingSince), strconv.Itoa(s.Live), millis(s.CoveredUntil), flag(s.Failed),
+		millis(s.PendingSince), strconv.Itoa(s.Live), millis(s.CoveredUntil), flag(s.Failed), flag(s.NotFound),
 	}, "\t")
 }
 
@@ -42,7 +42,7 @@ func decodeSummary(row string) (ooo.Summary, error) {
 	}
 	s := ooo.Summary{
 		ID: ooo.RecordID(f[0]), Address: f[1], Name: f[2], Condition: ooo.Condition(f[3]), Delivery: ooo.DeliveryState(f[5]),
-		PendingSince: pending, Live: live, CoveredUntil: covered, Failed: f[9] == "1",
+		PendingSince: pending, Live: live, CoveredUntil: covered, Failed: f[9] == "1", NotFound: f[10] == "1",
 	}
 	if f[4] != "?" {
 		s.Away = new(f[4] == "1")

@@ -1,0 +1,147 @@
+package ooo_test
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+func TestRecordIDs(t *testing.T) {
+	unresolved := ooo.UnresolvedID(" Ann@Contoso.example")
+	if unresolved != "@ann@contoso.example" || !unresolved.Unresolved() || unresolved.ObjectID() != "" {
+		t.Errorf("UnresolvedID = %q, want @ and the folded address, without an object id", unresolved)
+	}
+	if id := ooo.RecordID(ann); id.Unresolved() || id.ObjectID() != ann {
+		t.Errorf("ObjectID of %q = %q, want %q", id, id.ObjectID(), ann)
+	}
+	for name, tt := range map[string]struct {
+		wish ooo.Wish
+		want ooo.RecordID
+	}{
+		"resolved":   {ooo.Wish{Address: "Ann@contoso.example", Person: ooo.Person{ID: ann}}, ooo.RecordID(ann)},
+		"unresolved": {ooo.Wish{Address: "Ann@contoso.example"}, unresolved},
+	} {
+		if got := tt.wish.Record(); got != tt.want {
+			t.Errorf("Record of a wish that is %s = %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// All replicas of all versions must agree on who owns a record.
+func TestPartitionStaysTheSameAndSpreads(t *testing.T) {
+	for id, want := range map[ooo.RecordID]int{ooo.RecordID(ann): 62, ooo.RecordID(bob): 43, "@ann@contoso.example": 61} {
+		if got := id.Partition(); got != want {
+			t.Errorf("Partition of %s = %d, want %d as in every version", id, got, want)
+		}
+	}
+	const records = 26_000
+	counts := map[int]int{}
+	for i := range records {
+		counts[ooo.RecordID(fmt.Sprintf("%08x-0000-4000-8000-%012x", i*2654435761%(1<<32), i)).Partition()]++
+	}
+	for p := range ooo.Partitions {
+		if share := records / ooo.Partitions; counts[p] < share/2 || counts[p] > 2*share {
+			t.Errorf("partition %d has %d of %d records, want about %d", p, counts[p], records, share)
+		}
+	}
+}
+
+func TestQueueGivesTheStateANewSequenceNumber(t *testing.T) {
+	before, retryAfter := opens.Add(-time.Minute), opens.Add(time.Hour)
+	tests := map[string]struct {
+		delivery ooo.Delivery
+		want     ooo.Delivery
+	}{
+		"the first": {ooo.Delivery{State: ooo.DeliveryNone}, ooo.Delivery{State: ooo.DeliveryPending, WebhookID: "new"}},
+		"after a delivered one": {
+			ooo.Delivery{State: ooo.DeliveryDelivered, Sequence: 3, WebhookID: "old", Attempts: 2, DeliveredAt: before},
+			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 3, WebhookID: "new", DeliveredAt: before},
+		},
+		"a failure's wait ends": {
+			ooo.Delivery{State: ooo.DeliveryRefused, Sequence: 2, Attempts: 9, Failures: 4, NextAttemptAt: retryAfter, Error: "404"},
+			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, WebhookID: "new"},
+		},
+		"a Retry-After does not": {
+			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, NextAttemptAt: retryAfter, Throttled: true},
+			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, WebhookID: "new", NextAttemptAt: retryAfter, Throttled: true},
+		},
+		"an attempt under way stays": {
+			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, BegunAt: before, BegunSequence: 3},
+			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, WebhookID: "new", BegunAt: before, BegunSequence: 3},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			a := ooo.Address{Sequence: 3, Source: ooo.SourceNotification, NotifiedAt: before, Trace: "old", Delivery: tt.delivery}
+			a.Queue("new", ooo.SourcePoll, opens)
+			if want := (ooo.Address{Sequence: 4, QueuedAt: opens, Source: ooo.SourcePoll, Delivery: tt.want}); a != want {
+				t.Errorf("Queue = %+v, want %+v", a, want)
+			}
+			if !a.Owed() {
+				t.Error("Owed = false, want true until the mediator acknowledged it")
+			}
+			if a.Delivery.Sequence = a.Sequence; a.Owed() {
+				t.Error("Owed of what was acknowledged = true, want false")
+			}
+		})
+	}
+}
+
+// box is a mailbox with two addresses and all that can be in one.
+func box() *ooo.Mailbox {
+	return &ooo.Mailbox{
+		ID: ooo.RecordID(ann), Version: 7, Person: ooo.Person{ID: ann, DisplayName: "Ann Lee"},
+		Condition: ooo.Unknown, Reason: "away", Trouble: ooo.TroubleNoMailbox,
+		Setting: &ooo.Setting{Status: ooo.AlwaysEnabled}, State: &ooo.State{Away: true, Message: "Away"},
+		Addresses: []ooo.Address{
+			{Spelling: "Ann@contoso.example", Sequence: 2, QueuedAt: opens, Delivery: ooo.Delivery{State: ooo.DeliveryPending, Sequence: 1}},
+			{Spelling: "lee@contoso.example", Sequence: 1, QueuedAt: opens, Delivery: ooo.Delivery{State: ooo.DeliveryDelivered, Sequence: 1}},
+		},
+		Subscriptions: []ooo.Subscription{
+			{Resource: "a", State: ooo.SubscriptionLive, ExpiresAt: closes}, {Resource: "b", State: ooo.SubscriptionFailed},
+			{Resource: "c", State: ooo.SubscriptionLive, ExpiresAt: opens},
+		},
+	}
+}
+
+func TestMailboxCloneSharesNothing(t *testing.T) {
+	m := box()
+	c := m.Clone()
+	if !reflect.DeepEqual(c, m) {
+		t.Fatalf("Clone = %+v, want %+v", c, m)
+	}
+	c.Addresses[0].Spelling, c.Subscriptions[0].ID, c.State.Away, c.Setting.Status = "x", "x", false, ooo.Disabled
+	if !reflect.DeepEqual(m, box()) {
+		t.Errorf("a changed clone changed the mailbox to %+v", m)
+	}
+}
+
+func TestMailboxSeenFromAnAddress(t *testing.T) {
+	m := box()
+	if a := m.Address("bob@contoso.example"); a != nil {
+		t.Errorf("Address of somebody else = %+v, want none", a)
+	}
+	first, second := m.Address(" ANN@contoso.example"), m.Address("LEE@CONTOSO.example")
+	if first != &m.Addresses[0] || second != &m.Addresses[1] {
+		t.Fatalf("Address = %+v and %+v, want both in any letter case", first, second)
+	}
+	u := m.User(first)
+	if u.Address != "Ann@contoso.example" || u.Person != m.Person || u.Sequence != 2 || u.Delivery != first.Delivery ||
+		u.State != m.State || len(u.Subscriptions) != 3 || !u.Shared || u.Reason != "away" {
+		t.Errorf("User = %+v, want the mailbox under its first address", u)
+	}
+	want := ooo.Summary{
+		Address: "Ann@contoso.example", Name: "Ann Lee", ID: m.ID, Condition: ooo.Unknown, Away: new(true),
+		Delivery: ooo.DeliveryPending, PendingSince: opens, Live: 2, CoveredUntil: opens, Failed: true,
+	}
+	if got := m.Summary(first); !reflect.DeepEqual(got, want) {
+		t.Errorf("Summary = %+v, want %+v", got, want)
+	}
+	m.State, m.Addresses, m.Trouble = nil, m.Addresses[1:], ooo.ReadTroubleOf(fmt.Errorf("look up: %w", ooo.ErrNotInDirectory))
+	if got := m.Summary(&m.Addresses[0]); got.Away != nil || !got.PendingSince.IsZero() || !got.NotFound || m.User(&m.Addresses[0]).Shared {
+		t.Errorf("Summary = %+v, want nothing known and not found, under one address alone", got)
+	}
+}
