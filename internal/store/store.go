@@ -46,6 +46,7 @@ type Store struct {
 	channel string
 	log     *slog.Logger
 	written atomic.Int64 // grows with each own write of a wish or record: what was listed before is out of date
+	reading reading
 }
 
 // Open reads the URL and returns the store. It makes no connection.
