@@ -62,6 +62,8 @@ type Client struct {
 	writes  chan struct{} // capacity writesInFlight: subscription writes
 	adapter abstractions.RequestAdapter
 	buffers sync.Pool // of *bytes.Buffer
+
+	unauthorized sync.Map // mailboxes that answer 401 to a good token: ooo.ObjectID -> time.Time
 }
 
 // New returns a client. It does no I/O: whether the login works is found out by

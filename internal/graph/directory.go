@@ -51,6 +51,23 @@ func (c *Client) Find(ctx context.Context, address string) (ooo.Person, error) {
 	return found, err
 }
 
+// Lookup returns the person with an object id. A mailbox that can't be found says
+// nothing about its user; the directory does. The errors are those of [Client.Find].
+func (c *Client) Lookup(ctx context.Context, id ooo.ObjectID) (ooo.Person, error) {
+	if !ooo.ValidObjectID(id) { // the path would name something else
+		return ooo.Person{}, ooo.ErrNotInDirectory
+	}
+	ctx, cancel := context.WithTimeout(ctx, directoryTime)
+	defer cancel()
+	found, err := c.userBuilder().ByUserId(string(id)).Get(ctx, &users.UserItemRequestBuilderGetRequestConfiguration{
+		QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: person},
+	})
+	if err != nil {
+		return ooo.Person{}, because(sdkError(err), aPerson)
+	}
+	return personOf(found)
+}
+
 // couldBePrincipal has the characters that Entra allows in a user principal
 // name. Some that it does not would change what the path means.
 var couldBePrincipal = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+@[A-Za-z0-9.-]+$`)

@@ -78,6 +78,21 @@ func TestFindsPeople(t *testing.T) {
 	})
 }
 
+func TestLooksPeopleUpByObjectID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	c := w.client()
+	ann := w.user("ann@contoso.example")
+	if got, err := c.Lookup(t.Context(), ann); err != nil || got.ID != ann {
+		t.Errorf("Lookup = %+v, %v, want %s", got, err, ann)
+	}
+	for _, id := range []ooo.ObjectID{"00000000-0000-4000-8000-000000000000", "../me", ""} {
+		if _, err := c.Lookup(t.Context(), id); !errors.Is(err, ooo.ErrNotInDirectory) {
+			t.Errorf("Lookup(%q) = %v, want %v", id, err, ooo.ErrNotInDirectory)
+		}
+	}
+}
+
 func TestFindInTrouble(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, graphsim.Config{})

@@ -88,7 +88,8 @@ func (d *door) call(req *http.Request, body []byte) (*http.Response, error) {
 	}
 	resp, err := d.send(req, body, held)
 	refused, ok := errors.AsType[*refusal](err)
-	if !ok || refused.status != http.StatusUnauthorized || refused.exchange() { // Exchange does not mean the token
+	if !ok || refused.status != http.StatusUnauthorized || refused.exchange() || // Exchange does not mean the token
+		refused.claims == "" && req.Context().Value(keepTokenKey{}) != nil {
 		return resp, err
 	}
 	fresh, again := d.tokens.replace(req.Context(), held, refused.claims)

@@ -72,7 +72,26 @@ func (c *Client) readSome(ctx context.Context, readings []ooo.Reading) {
 
 func settingOf(id ooo.ObjectID) string { return "/users/" + url.PathEscape(string(id)) + settingPath }
 
+// keepToken is how long no login is tried for a mailbox whose reads are refused by
+// 401 although the token is good: some mailboxes always answer so.
+const keepToken = 5 * time.Minute
+
+// keepTokenKey is where a context says that a 401 is not about the token.
+type keepTokenKey struct{}
+
 func (c *Client) readOne(ctx context.Context, reading *ooo.Reading) {
+	if at, noted := c.unauthorized.Load(reading.ID); noted {
+		if since, _ := at.(time.Time); time.Since(since) < keepToken {
+			ctx = context.WithValue(ctx, keepTokenKey{}, true)
+		} else {
+			c.unauthorized.Delete(reading.ID)
+		}
+	}
+	defer func() {
+		if refusedRead(*reading) {
+			c.unauthorized.LoadOrStore(reading.ID, time.Now())
+		}
+	}()
 	body, err := c.ask(ctx, http.MethodGet, settingOf(reading.ID), nil)
 	if err != nil {
 		reading.Err = because(err, aMailbox)
@@ -129,8 +148,15 @@ func (a *answered) refusal(now time.Time) *refusal {
 	return r
 }
 
-// readBatch reads with one POST, and with a second one those for which Graph
-// wanted a new token.
+// refusedRead says whether Graph refused a read by 401, which is about the token or
+// about this mailbox.
+func refusedRead(r ooo.Reading) bool {
+	_, refused := errors.AsType[*refusal](r.Err)
+	return refused && wantsToken(r)
+}
+
+// readBatch reads with one POST, and with a second one if Graph wanted a new token
+// for all of them. If it took the token for others, a 401 is about the mailbox.
 func (c *Client) readBatch(ctx context.Context, readings []ooo.Reading) {
 	held, err := c.door.tokens.get(ctx)
 	if err != nil {
@@ -148,6 +174,14 @@ func (c *Client) readBatch(ctx context.Context, readings []ooo.Reading) {
 	claims := ""
 	if r, ok := errors.AsType[*refusal](readings[refused].Err); ok {
 		claims = r.claims
+	}
+	if claims == "" && slices.ContainsFunc(readings, func(r ooo.Reading) bool { return !wantsToken(r) }) {
+		for _, r := range readings {
+			if refusedRead(r) {
+				c.unauthorized.LoadOrStore(r.ID, time.Now())
+			}
+		}
+		return
 	}
 	fresh, err := c.door.tokens.replace(ctx, held, claims)
 	if err != nil || fresh == held {

@@ -87,7 +87,7 @@ func TestATokenRefusedInsideABatchIsReplaced(t *testing.T) {
 	w := newWorld(t, graphsim.Config{})
 	c := w.client()
 	ids := w.users(4)
-	w.fault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 2})
+	w.fault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 4})
 	for i, r := range c.Read(t.Context(), ids, nil) {
 		if r.ID != ids[i] || r.Err != nil || r.Setting.ExternalReply != "I am "+string(ids[i]) {
 			t.Errorf("reading %d = %+v, want the setting of %s", i, r, ids[i])
@@ -95,6 +95,29 @@ func TestATokenRefusedInsideABatchIsReplaced(t *testing.T) {
 	}
 	if got := w.logins(); got != 2 {
 		t.Errorf("%d logins, want 2", got)
+	}
+}
+
+// Some mailboxes always answer 401. Their reads must not make us log in again.
+func TestAMailboxThatAnswers401CostsNoLogins(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	c := w.client()
+	ids := w.users(4)
+	w.fault(graphsim.Fault{User: string(ids[1]), Operation: "batch-item", Kind: "status", Status: 401})
+	w.fault(graphsim.Fault{User: string(ids[1]), Operation: "read", Kind: "status", Status: 401})
+	for range 3 {
+		for i, r := range c.Read(t.Context(), ids, nil) {
+			if unauthorized := errors.Is(r.Err, ooo.ErrUnauthorized); unauthorized != (i == 1) {
+				t.Errorf("reading %d = %v, want 401 for the second alone", i, r.Err)
+			}
+		}
+		if r := c.Read(t.Context(), ids[1:2], nil)[0]; !errors.Is(r.Err, ooo.ErrUnauthorized) {
+			t.Errorf("alone = %v, want %v", r.Err, ooo.ErrUnauthorized)
+		}
+	}
+	if got := w.logins(); got != 1 {
+		t.Errorf("%d logins, want 1", got)
 	}
 }
 

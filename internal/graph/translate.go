@@ -201,6 +201,7 @@ var (
 		{status: http.StatusNotFound, code: "ResourceNotFound", err: ooo.ErrUserGone},
 		{status: http.StatusNotFound, code: "Request_ResourceNotFound", err: ooo.ErrUserGone},
 		{status: http.StatusNotFound, code: "ErrorInvalidUser", err: ooo.ErrUserGone},
+		{status: http.StatusNotFound, code: "ErrorItemNotFound", err: ooo.ErrUserGone},
 	}
 	aboutSubscriptions = []outcome{
 		{status: http.StatusConflict, with: duplicate},

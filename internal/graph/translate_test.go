@@ -28,6 +28,7 @@ func TestTranslatesRefusals(t *testing.T) {
 		"an unknown object id is gone":                  {"mailbox", 404, "ResourceNotFound", "", ooo.ErrUserGone},
 		"an object id the directory lost is gone":       {"mailbox", 404, "Request_ResourceNotFound", "", ooo.ErrUserGone},
 		"a user Exchange does not know is gone":         {"mailbox", 404, "ErrorInvalidUser", "", ooo.ErrUserGone},
+		"a shared mailbox's item that is not found":     {"mailbox", 404, "ErrorItemNotFound", "", ooo.ErrUserGone},
 		"a mailbox outside the policy is denied":        {"mailbox", 403, "ErrorAccessDenied", "", ooo.ErrDenied},
 		"missing consent to mailboxes is denied":        {"mailbox", 403, "Authorization_RequestDenied", "", ooo.ErrDenied},
 		"a refused token is unauthorized":               {"mailbox", 401, "InvalidAuthenticationToken", "", ooo.ErrUnauthorized},
