@@ -77,19 +77,11 @@ func (s *Store) LeaveHints(ctx context.Context, publish bool, hints ...ooo.Hint)
 		}
 		fields = append(fields, hintField(h), value)
 	}
-	if s.cluster || !publish {
-		if err := s.client.HSet(ctx, hintsKey, fields...).Err(); err != nil {
-			return translate(err)
-		}
-		if publish {
-			s.announce(ctx, hints)
-		}
-		return nil
-	}
-	// One server carries out a pipeline in its order.
 	pipe := s.client.Pipeline()
 	written := pipe.HSet(ctx, hintsKey, fields...)
-	s.publishOn(ctx, pipe, hintWires(hints)...)
+	if publish {
+		s.publishOn(ctx, pipe, hintWires(hints)...)
+	}
 	pipe.Exec(ctx) //nolint:errcheck // the first command has its own error, the others don't matter
 	return translate(written.Err())
 }

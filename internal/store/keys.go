@@ -35,5 +35,6 @@ func rowsKey(p int) string             { return prefix + "rows:" + strconv.Itoa(
 func historyKey(address string) string { return prefix + "history:" + ooo.FoldAddress(address) } // STREAM capped
 
 // channel is the Pub/Sub channel of one service. Channels are not divided by database
-// numbers, so its name tells services on one Redis apart.
-func channel(fingerprint string) string { return "om:" + fingerprint }
+// numbers, so its name tells services on one Redis apart. A Cluster is asked for it
+// where the keys are, so that no other master has to be up.
+func channel(fingerprint string) string { return prefix + fingerprint }

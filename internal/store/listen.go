@@ -64,7 +64,9 @@ func (s *Store) publish(ctx context.Context, wires ...wire) {
 func (s *Store) publishOn(ctx context.Context, pipe redis.Pipeliner, wires ...wire) {
 	for _, w := range wires {
 		if text, err := json.Marshal(w); err == nil { // texts and JSON can be marshalled
-			pipe.Publish(ctx, s.channel, text)
+			publish := redis.NewIntCmd(ctx, "PUBLISH", s.channel, text)
+			publish.SetFirstKeyPos(1) // a Cluster takes it to where the keys are, in the order of the pipeline
+			_ = pipe.Process(ctx, publish)
 		}
 	}
 }

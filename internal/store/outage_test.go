@@ -219,6 +219,7 @@ func TestUserWithoutTheChannelRight(t *testing.T) {
 	admin.must(admin.raw.Do(t.Context(), "ACL", "SETUSER", "half", "on", ">pw", "~om:*", "+@all", "-@scripting").Err())
 	w := open(t, strings.Replace(server.URL(), "://", "://om:p%2Fw@", 1), "")
 	w.must(w.Ready(t.Context()))
+	w.listen() // in vain
 	lease, m := w.saved("ann")
 	stray, read := hint(m, ooo.HintStray, "1"), hint(m, ooo.HintRead, "1")
 	w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m), Leave: []ooo.Hint{stray}}))

@@ -33,14 +33,14 @@ var save = redis.NewScript(`
 local n = 0
 local function arg() n = n + 1 return ARGV[n] end
 local function each(f) for _ = 1, tonumber(arg()) do f() end end
-local function tag(hash, field) return string.match(redis.call('HGET', hash, field) or '', '^[^:]*') end
+local function tag(value) return string.match(value or '', '^[^:]*') end
 local owners, records, rows, wants, hints, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local field, lease, saves = arg(), arg(), arg()
 if redis.call('HGET', owners, field) ~= lease then return 'owner' end
 
 local id, version, record, overwrite = arg(), tonumber(arg()), arg(), arg() == '1'
 local found = redis.call('HGET', records, id)
-local older = tonumber(tag(records, id)) or 0
+local older = tonumber(tag(found)) or 0
 if found == record or (overwrite and older == version) then return 'same' end
 if not found and record == '' and version > 1 then return 'same' end
 if older ~= version - 1 and not (overwrite and older < version) then return 'version' end
@@ -60,12 +60,12 @@ end)
 each(function() redis.call('DEL', KEYS[tonumber(arg())]) end)
 each(function()
 	local hint, nonce = arg(), arg()
-	if tag(hints, hint) == nonce then redis.call('HDEL', hints, hint) end
+	if tag(redis.call('HGET', hints, hint)) == nonce then redis.call('HDEL', hints, hint) end
 end)
 each(function() redis.call('HSET', hints, arg(), arg()) end)
 each(function()
 	local address, nonce, wish = arg(), arg(), arg()
-	if tag(wants, address) ~= nonce then return end
+	if tag(redis.call('HGET', wants, address)) ~= nonce then return end
 	if wish == '' then redis.call('HDEL', wants, address) else redis.call('HSET', wants, address, wish) end
 end)
 redis.call('HINCRBY', owners, saves, 1)

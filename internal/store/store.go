@@ -42,7 +42,6 @@ type Config struct {
 type Store struct {
 	client  redis.UniversalClient
 	rounds  redis.UniversalClient // for [Store.Round] alone: no retries, never queued behind others
-	cluster bool
 	channel string
 	log     *slog.Logger
 	written atomic.Int64 // grows with each own write of a wish or record: what was listed before is out of date
@@ -67,8 +66,7 @@ func Open(cfg Config) (*Store, error) {
 		client.AddHook(hook{cfg.Observe})
 		rounds.AddHook(hook{cfg.Observe})
 	}
-	_, cluster := client.(*redis.ClusterClient)
-	return &Store{client: client, rounds: rounds, cluster: cluster, channel: channel(cfg.Fingerprint), log: cfg.Log}, nil
+	return &Store{client: client, rounds: rounds, channel: channel(cfg.Fingerprint), log: cfg.Log}, nil
 }
 
 // chatter takes what go-redis says of its connections, which our own errors and
