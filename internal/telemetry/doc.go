@@ -1,28 +1,28 @@
-// Package telemetry says how the service is doing: a logger, Prometheus metrics,
-// trace context for outgoing calls, and what was built.
+// Package telemetry provides the logger, the Prometheus metrics, the trace context
+// of outgoing calls and the build information.
 //
-// # The story
+// # Design
 //
-// The rooms know nothing of Prometheus. They take functions ("hears of each
-// read") and the methods of [Metrics] are those functions: words and durations
-// in, no types of other rooms. So this package imports none of ours and can be
-// left out of a test.
+// The other packages know nothing of Prometheus. They take callbacks, and the
+// methods of [Metrics] are those callbacks: words and durations in, no types of
+// other packages. So this package imports none of ours, and a test can leave it
+// out.
 //
 // No metric has a label per user, mailbox or address: labels come from short
 // lists that the code fixes (outcomes, sources, verdicts, operations, status
 // codes), so that the number of series does not grow with the number of users.
 //
-// What is counted elsewhere, in Redis for all replicas (how much is due, how
-// late, how all users stand), is asked for when Prometheus asks, within a second. If the answer
-// doesn't come, outlook_monitor_board_up is 0 and those gauges are absent: an
-// old number would look like a fresh one.
+// Each replica reports what it owns and does, from memory; dashboards and alarms
+// sum over the replicas. So a scrape costs Redis nothing and works while Redis is
+// away, and the sum of the owned partitions shows whether every mailbox has an
+// owner. What can't be known is absent: an old number would look like a fresh one.
 //
-// A trace is one change, from what noticed it to the mediator's answer. It goes
-// through Redis as a traceparent, in the mark and in the recorded change, so that
-// any replica can go on with it. Spans are made after the fact, once a look has
-// turned out to be worth telling: polls that find nothing new leave none, and who
-// exports nowhere pays nothing. That is why there is no instrumentation of gin and
-// go-redis here: it would make spans of every request and command, and tell the
-// paths, in which there are addresses. deploy/METRICS.md has what there is; tests
-// compare it, the alarms and the dashboard with the metrics.
+// A trace is one change, from what caused the read to the mediator's answer. Its
+// traceparent is stored in the hint and in the saved change, so that any replica
+// can continue it. The packages use OpenTelemetry's API with the tracer from here,
+// which is nil unless spans are exported. They make the spans of a read
+// afterwards, once it has found a change: polls that find nothing new leave none.
+// That is why gin and go-redis are not instrumented here: that would make spans of
+// every request and command, with paths that hold addresses. deploy/METRICS.md
+// lists the metrics; tests compare it, the alarms and the dashboard with them.
 package telemetry

@@ -26,10 +26,10 @@ const (
 )
 
 // OpenTracing returns tracing that exports over OTLP if OpenTelemetry's own
-// variables name an endpoint, and nowhere if they don't. It calls nobody yet.
-// What it does not look at itself (headers, certificates, time limits, sampler,
-// resource) the SDK takes from the process' environment. Exported, if it is not
-// nil, hears of each try to send n spans.
+// variables name an endpoint, and nowhere if they don't. It makes no call yet.
+// What it does not read itself (headers, certificates, time limits, sampler,
+// resource) the SDK takes from the process' environment. exported, if it is not
+// nil, is called after each attempt to export n spans.
 func OpenTracing(ctx context.Context, build BuildInfo, getenv func(string) string, exported func(n int, err error), log *slog.Logger) (*Tracing, error) {
 	exporter, err := newExporter(ctx, getenv)
 	if err != nil {
@@ -38,12 +38,12 @@ func OpenTracing(ctx context.Context, build BuildInfo, getenv func(string) strin
 	if exporter == nil {
 		return NewTracing(build), nil
 	}
-	// What the variables say of us wins over what we say of ourselves.
-	said, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithFromEnv())
+	// The variables win over our own description.
+	given, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
-	whole, err := resource.Merge(resource.NewSchemaless(ourselves(build)...), said)
+	whole, err := resource.Merge(resource.NewSchemaless(describe(build)...), given)
 	if err != nil {
 		return nil, fmt.Errorf("describe this process to OpenTelemetry: %w", err)
 	}
@@ -74,7 +74,7 @@ func newExporter(ctx context.Context, getenv func(string) string) (*otlptrace.Ex
 	}
 }
 
-// reporter tells of exports instead of the SDK, which would tell a global
+// reporter logs and counts exports; the SDK alone would report errors to a global
 // handler.
 type reporter struct {
 	trace.SpanExporter
@@ -83,8 +83,8 @@ type reporter struct {
 	failing  atomic.Bool
 }
 
-// ExportSpans sends spans. Those that could not be sent are lost: traces are no
-// reason to keep anything.
+// ExportSpans exports spans. Those that fail are dropped: traces are not worth the
+// memory that a retry takes.
 func (r *reporter) ExportSpans(ctx context.Context, spans []trace.ReadOnlySpan) error {
 	err := r.SpanExporter.ExportSpans(ctx, spans)
 	if r.exported != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	resource "go.opentelemetry.io/proto/otlp/resource/v1"
 	spans "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -120,50 +124,38 @@ func TestSpansAreExported(t *testing.T) {
 			})
 			m := telemetry.NewMetrics(build)
 			tracing, err := telemetry.OpenTracing(t.Context(), build, getenv, m.Exported, slog.New(slog.DiscardHandler))
-			if err != nil || !tracing.Exports() {
-				t.Fatalf("OpenTracing = exports %t, %v, want it to export", tracing.Exports(), err)
+			if err != nil || tracing.Tracer() == nil {
+				t.Fatalf("OpenTracing = %v, %v, want it to export", tracing, err)
 			}
 			began := time.Now().Add(-time.Minute)
-			ctx, outer := tracing.Begin(t.Context(), "notification", "", began)
-			_, inner := tracing.Begin(ctx, "look", "", began.Add(time.Second))
-			inner.Note("user", "key")
-			inner.Note("graph.request_id", "id")
-			inner.End(began.Add(2*time.Second), errors.New("gone"))
-			outer.End(began.Add(3*time.Second), nil)
-			// On another replica, later.
-			_, far := tracing.Begin(t.Context(), "deliver", outer.Traceparent(), time.Now())
-			far.End(time.Now(), nil)
+			ctx, outer := tracing.Tracer().Start(t.Context(), "notification", trace.WithTimestamp(began))
+			_, inner := tracing.Tracer().Start(ctx, "read", trace.WithTimestamp(began.Add(time.Second)))
+			inner.SetAttributes(attribute.String("outlook_monitor.mailbox", "id"))
+			inner.SetStatus(codes.Error, "gone")
+			inner.End(trace.WithTimestamp(began.Add(2 * time.Second)))
+			outer.End(trace.WithTimestamp(began.Add(3 * time.Second)))
 			if err := tracing.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			got := r.all()
-			notification, look, deliver := got["notification"], got["look"], got["deliver"]
-			if notification == nil || look == nil || deliver == nil {
-				t.Fatalf("spans = %v, want all three", got)
+			notification, read := got["notification"], got["read"]
+			if notification == nil || read == nil {
+				t.Fatalf("spans = %v, want both", got)
 			}
-			for name, child := range map[string]*spans.Span{"look": look, "deliver": deliver} {
-				if string(child.GetTraceId()) != string(notification.GetTraceId()) || string(child.GetParentSpanId()) != string(notification.GetSpanId()) {
-					t.Errorf("%s is no child of the notification", name)
-				}
+			if string(read.GetTraceId()) != string(notification.GetTraceId()) || string(read.GetParentSpanId()) != string(notification.GetSpanId()) {
+				t.Error("read is no child of the notification")
 			}
 			if took := time.Duration(notification.GetEndTimeUnixNano() - notification.GetStartTimeUnixNano()); took != 3*time.Second {
-				t.Errorf("notification took %v, want 3s, as it was told afterwards", took)
+				t.Errorf("notification took %v, want the 3s given afterwards", took)
 			}
-			if look.GetStatus().GetCode() != spans.Status_STATUS_CODE_ERROR || look.GetStatus().GetMessage() != "gone" {
-				t.Errorf("status = %v, want the error", look.GetStatus())
-			}
-			notes := map[string]string{}
-			for _, a := range look.GetAttributes() {
-				notes[a.GetKey()] = a.GetValue().GetStringValue()
-			}
-			if notes["outlook_monitor.user"] != "key" || notes["graph.request_id"] != "id" {
-				t.Errorf("attributes = %v, want both", notes)
+			if read.GetStatus().GetMessage() != "gone" || len(read.GetAttributes()) != 1 {
+				t.Errorf("read = %v, want its error and its attribute", read)
 			}
 			if said := attributes(r.resource); !strings.Contains(said, "service.name=my-monitor") || !strings.Contains(said, "service.version=v1.2.0") || !strings.Contains(said, "deployment.environment=test") {
 				t.Errorf("resource = %s, want what the variables and the build say", said)
 			}
-			if n := series(scrape(t, m), `outlook_monitor_exported_spans_total{outcome="ok"}`); n != "3" {
-				t.Errorf("exported spans = %q, want 3", n)
+			if n := series(scrape(t, m), `outlook_monitor_exported_spans_total{outcome="ok"}`); n != "2" {
+				t.Errorf("exported spans = %q, want 2", n)
 			}
 		})
 	}
@@ -193,8 +185,8 @@ func TestTheVariablesDecide(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || tracing.Exports() != tt.exports {
-				t.Fatalf("OpenTracing = exports %t, %v, want %t", tracing.Exports(), err, tt.exports)
+			if err != nil || (tracing.Tracer() != nil) != tt.exports {
+				t.Fatalf("OpenTracing = tracer %v, %v, want one: %t", tracing.Tracer(), err, tt.exports)
 			}
 			if err := tracing.Close(t.Context()); err != nil {
 				t.Errorf("Close = %v, want nil", err)
@@ -203,20 +195,29 @@ func TestTheVariablesDecide(t *testing.T) {
 	}
 }
 
-func TestASamplerKeepsTracesOutWhole(t *testing.T) {
+// exporting returns tracing that exports to a receiver of its own; variables add to
+// the endpoint.
+func exporting(t *testing.T, variables map[string]string) (*receiver, *telemetry.Tracing) {
+	t.Helper()
 	r, url := receive(t, "")
-	getenv := environment(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"})
-	tracing, err := telemetry.OpenTracing(t.Context(), build, getenv, nil, slog.New(slog.DiscardHandler))
+	all := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url}
+	maps.Copy(all, variables)
+	tracing, err := telemetry.OpenTracing(t.Context(), build, environment(t, all), nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, outer := tracing.Begin(t.Context(), "notification", "", time.Now())
-	if parts := traceparent.FindStringSubmatch(outer.Traceparent()); parts == nil || !strings.HasSuffix(outer.Traceparent(), "-00") {
-		t.Errorf("traceparent = %q, want one that is not sampled", outer.Traceparent())
+	return r, tracing
+}
+
+func TestASamplerDropsWholeTraces(t *testing.T) {
+	r, tracing := exporting(t, map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"})
+	ctx, outer := tracing.Tracer().Start(t.Context(), "notification")
+	if c := outer.SpanContext(); !c.IsValid() || c.IsSampled() {
+		t.Errorf("span context = %v, want a valid one that is not sampled", c)
 	}
-	_, far := tracing.Begin(t.Context(), "deliver", outer.Traceparent(), time.Now())
-	far.End(time.Now(), nil)
-	outer.End(time.Now(), nil)
+	_, inner := tracing.Tracer().Start(ctx, "deliver")
+	inner.End()
+	outer.End()
 	if err := tracing.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +226,7 @@ func TestASamplerKeepsTracesOutWhole(t *testing.T) {
 	}
 }
 
-func TestLostSpansAreCountedAndToldOnce(t *testing.T) {
+func TestLostSpansAreCountedAndLoggedOnce(t *testing.T) {
 	r, url := receive(t, "")
 	r.refusing = true
 	getenv := environment(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "10"})
@@ -237,8 +238,8 @@ func TestLostSpansAreCountedAndToldOnce(t *testing.T) {
 	}
 	lost := func() string { return series(scrape(t, m), `outlook_monitor_exported_spans_total{outcome="failed"}`) }
 	for n := 1; n <= 3; n++ {
-		_, span := tracing.Begin(t.Context(), "look", "", time.Now())
-		span.End(time.Now(), nil)
+		_, span := tracing.Tracer().Start(t.Context(), "read")
+		span.End()
 		for deadline := time.Now().Add(30 * time.Second); lost() != string(rune('0'+n)); time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("lost spans = %q, want %d", lost(), n)
@@ -249,7 +250,7 @@ func TestLostSpansAreCountedAndToldOnce(t *testing.T) {
 		t.Errorf("Close = %v, want nil", err)
 	}
 	if n := strings.Count(out.String(), "spans can't be exported"); n != 1 {
-		t.Errorf("told %d times, want once: %s", n, out.String())
+		t.Errorf("logged %d times, want once: %s", n, out.String())
 	}
 }
 
@@ -272,22 +273,17 @@ func (l *lines) String() string {
 }
 
 func TestACallOutsideOfASpanIsLeftAlone(t *testing.T) {
-	r, url := receive(t, "")
-	getenv := environment(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url})
-	tracing, err := telemetry.OpenTracing(t.Context(), build, getenv, nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	r, tracing := exporting(t, nil)
 	there, last := listener(t)
 	get(t, t.Context(), tracing, there+"/", http.Header{})
 	if h := last(); h.Get("Traceparent") != "" {
 		t.Errorf("traceparent = %q, want none", h.Get("Traceparent"))
 	}
-	ctx, span := tracing.Begin(t.Context(), "deliver", "", time.Now())
+	ctx, span := tracing.Tracer().Start(t.Context(), "deliver")
 	get(t, ctx, tracing, there+"/api/setstatus", http.Header{"Authorization": {"Bearer s3cret"}})
-	span.End(time.Now(), nil)
-	if h := last(); !strings.Contains(h.Get("Traceparent"), span.Traceparent()[3:35]) {
-		t.Errorf("traceparent = %q, want one of %s", h.Get("Traceparent"), span.Traceparent())
+	span.End()
+	if h, id := last(), span.SpanContext().TraceID().String(); !strings.Contains(h.Get("Traceparent"), id) {
+		t.Errorf("traceparent = %q, want one of trace %s", h.Get("Traceparent"), id)
 	}
 	if err := tracing.Close(t.Context()); err != nil {
 		t.Fatal(err)

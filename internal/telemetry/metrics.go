@@ -38,18 +38,22 @@ type Metrics struct {
 	redisCommands  *prometheus.CounterVec
 	redisSeconds   *prometheus.HistogramVec
 	spans          *prometheus.CounterVec
-	presence       presence
+	damaged        *prometheus.CounterVec
+	unknownHints   *prometheus.CounterVec
+	partitions     *prometheus.CounterVec
+	presenceCalls  prometheus.Counter
+	presenceHinted prometheus.Counter
 }
 
 // Buckets, in seconds. A read is due every two seconds and may be a tenth of
 // that late; an outage makes lags of minutes. Graph calls an answer slow from 3 s
 // on, and too slow from 10 s on.
 var (
-	lagBuckets  = []float64{.005, .01, .025, .05, .1, .2, .5, 1, 2, 5, 15, 60, 300}
-	callBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
-	wayBuckets  = []float64{.01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10, 30, 120, 600, 3600}
-	fastBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1, 2}
-	doorBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 3, 10}
+	lagBuckets    = []float64{.005, .01, .025, .05, .1, .2, .5, 1, 2, 5, 15, 60, 300}
+	callBuckets   = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	wayBuckets    = []float64{.01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10, 30, 120, 600, 3600}
+	fastBuckets   = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1, 2}
+	answerBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 3, 10}
 )
 
 // NewMetrics returns metrics in a registry of their own, with those of the
@@ -58,52 +62,61 @@ func NewMetrics(build BuildInfo) *Metrics {
 	r := prometheus.NewRegistry()
 	m := &Metrics{
 		registry: r,
-		presence: newPresence(r),
 		reads: counter(r, "reads_total",
-			"Looks at mailboxes, by how they ended.", "outcome"),
+			"Reads of mailboxes, by outcome.", "outcome"),
 		readLag: histogram(r, "read_lag_seconds",
 			"How long after it was due a read began.", lagBuckets).WithLabelValues().(prometheus.Histogram),
 		changes: counter(r, "changes_total",
-			"Changes of who is out of office or of the text spoken, by what made us look.", "source"),
+			"Changes of who is out of office or of the text spoken, by what caused the read.", "source"),
 		detection: histogram(r, "detection_seconds",
-			"From the mark that made us look to the recorded change.", wayBuckets, "source"),
+			"From the hint that caused the read to the saved change.", wayBuckets, "source"),
 		pushes: counter(r, "push_changes_total",
-			"Changes that a notification announced: first, or late, after the poll had seen them.", "announced"),
+			"Changes that a notification announced: first, or late, after the poll had found them.", "announced"),
 		pushLead: histogram(r, "push_lead_seconds",
 			"How much sooner than the poll a notification led to a change.", lagBuckets).WithLabelValues().(prometheus.Histogram),
 		pushLate: histogram(r, "push_late_seconds",
-			"How long after the poll had seen a change a notification announced it.", wayBuckets).WithLabelValues().(prometheus.Histogram),
+			"How long after the poll had found a change a notification announced it.", wayBuckets).WithLabelValues().(prometheus.Histogram),
 		notifications: counter(r, "notifications_total",
-			"Items that arrived from Graph, by what they were found to be.", "verdict"),
+			"Items received from Graph, by verdict.", "verdict"),
 		refused: counter(r, "refused_requests_total",
-			"Requests that were refused at the door: for where they came from, how often, or because more came at once than can be kept.", "status"),
+			"Requests rejected unread: for their source, its rate, or too many at once.", "status"),
 		answered: histogram(r, "notification_answer_seconds",
-			"How long a request of Graph's took to be answered.", doorBuckets).WithLabelValues().(prometheus.Histogram),
+			"How long this service took to answer a request from Graph.", answerBuckets).WithLabelValues().(prometheus.Histogram),
 		graphRequests: counter(r, "graph_requests_total",
 			"Requests to Graph and its login endpoint, by HTTP status; none: no answer.", "operation", "status"),
 		graphSeconds: histogram(r, "graph_request_seconds",
 			"How long Graph and its login endpoint took to answer.", callBuckets, "operation"),
 		steps: counter(r, "subscription_steps_total",
-			"Steps taken to keep the subscriptions as they should be.", "action", "reason", "outcome"),
+			"Steps that reconcile subscriptions, by outcome.", "action", "reason", "outcome"),
 		swept: counter(r, "swept_subscriptions_total",
-			"Subscriptions found when Graph's list was compared with the records, by what they were.", "found"),
+			"Subscriptions compared with Graph's list, by result.", "found"),
 		deliveries: counter(r, "deliveries_total",
-			"Attempts to tell the mediator a state, by how they ended.", "outcome"),
+			"Delivery attempts, by outcome.", "outcome"),
 		attemptSeconds: histogram(r, "delivery_attempt_seconds",
 			"How long the mediator took to answer.", callBuckets).WithLabelValues().(prometheus.Histogram),
 		delivery: histogram(r, "delivery_seconds",
-			"From the recorded change to the mediator's acknowledgement, by what made us look.", wayBuckets, "source"),
+			"From the saved change to the mediator's acknowledgement, by what caused the read.", wayBuckets, "source"),
 		syncs: counter(r, "mediator_syncs_total",
 			"Requests to the mediator for all its users.", "outcome"),
 		redisCommands: counter(r, "redis_commands_total",
-			"Commands sent to Redis.", "command", "outcome"),
+			"Commands sent to Redis, by outcome.", "command", "outcome"),
 		redisSeconds: histogram(r, "redis_command_seconds",
 			"How long Redis took to answer.", fastBuckets, "command"),
 		spans: counter(r, "exported_spans_total",
-			"Spans that were sent to the OTLP endpoint, or lost because it did not take them.", "outcome"),
+			"Spans sent to the OTLP endpoint, or lost because it did not accept them.", "outcome"),
+		damaged: counter(r, "damaged_entries_total",
+			"Entries in Redis that can't be read and were skipped.", "kind"),
+		unknownHints: counter(r, "unknown_hints_total",
+			"Hints removed because their mailbox is not monitored.", "kind"),
+		partitions: counter(r, "partition_changes_total",
+			"Partitions that this replica acquired or lost.", "change"),
+		presenceCalls: counter(r, "presence_calls_total",
+			"Requests for the presence of up to 650 users each.").WithLabelValues(),
+		presenceHinted: counter(r, "presence_hinted_total",
+			"Mailboxes that got a hint because the presence of their user changed.").WithLabelValues(),
 	}
 	stamp := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info",
-		Help: "Which program this is; always 1."}, []string{"version", "revision", "go_version"})
+		Help: "Version of this program; always 1."}, []string{"version", "revision", "go_version"})
 	stamp.WithLabelValues(build.Version, build.Revision, build.GoVersion).Set(1)
 	r.MustRegister(stamp, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -138,14 +151,14 @@ func (m *Metrics) WatchExpiry(name string, expires func() time.Time) {
 	})
 }
 
-// Read counts a look at a mailbox and how long after it was due it began.
+// Read counts a read of a mailbox and how long after it was due it began.
 func (m *Metrics) Read(outcome string, late time.Duration) {
 	m.reads.WithLabelValues(outcome).Inc()
 	m.readLag.Observe(max(late, 0).Seconds())
 }
 
-// Changed counts a recorded change. took is the time since the mark that made us
-// look; 0 if there was none, as with the regular poll.
+// Changed counts a saved change. took is the time since the hint that caused the
+// read; 0 if there was none, as with the regular poll.
 func (m *Metrics) Changed(source string, took time.Duration) {
 	m.changes.WithLabelValues(source).Inc()
 	if took > 0 {
@@ -154,29 +167,29 @@ func (m *Metrics) Changed(source string, took time.Duration) {
 }
 
 // AnnouncedFirst counts a change that a notification announced, lead sooner than
-// the poll would have seen it.
+// the poll would have found it.
 func (m *Metrics) AnnouncedFirst(lead time.Duration) {
 	m.pushes.WithLabelValues("first").Inc()
 	m.pushLead.Observe(lead.Seconds())
 }
 
 // AnnouncedLate counts a change that a notification announced after the poll had
-// seen it.
+// found it.
 func (m *Metrics) AnnouncedLate(by time.Duration) {
 	m.pushes.WithLabelValues("late").Inc()
 	m.pushLate.Observe(by.Seconds())
 }
 
-// Notified counts n items that arrived from Graph.
+// Notified counts n items received from Graph.
 func (m *Metrics) Notified(verdict string, n int) {
 	m.notifications.WithLabelValues(verdict).Add(float64(max(n, 0)))
 }
 
-// Refused counts a request that was refused at the door: for where it came from,
-// how often, or because more came at once than can be kept.
+// Refused counts a request that was rejected unread: for its source, its rate, or
+// because of too many at once.
 func (m *Metrics) Refused(status int) { m.refused.WithLabelValues(strconv.Itoa(status)).Inc() }
 
-// Answered counts a request of Graph's that was answered.
+// Answered counts a request from Graph that was answered.
 func (m *Metrics) Answered(took time.Duration) { m.answered.Observe(took.Seconds()) }
 
 // Exported counts n spans that were sent, or lost if err is not nil.
@@ -198,13 +211,13 @@ func (m *Metrics) Stepped(action, reason string, err error) {
 	m.steps.WithLabelValues(action, reason, outcome(err)).Inc()
 }
 
-// Swept counts the n subscriptions of one kind that a comparison of Graph's list
-// with the records found.
+// Swept counts n subscriptions for which the comparison of Graph's list with the
+// records had one result.
 func (m *Metrics) Swept(found string, n int) { m.swept.WithLabelValues(found).Add(float64(max(n, 0))) }
 
-// Told counts an attempt to tell the mediator a state. took is the call's time;
-// since, the time from the recorded change, counts if it was acknowledged.
-func (m *Metrics) Told(outcome, source string, acknowledged bool, took, since time.Duration) {
+// Delivered counts a delivery attempt. took is the call's time; since, the time from
+// the saved change, counts if it was acknowledged.
+func (m *Metrics) Delivered(outcome, source string, acknowledged bool, took, since time.Duration) {
 	m.deliveries.WithLabelValues(outcome).Inc()
 	m.attemptSeconds.Observe(took.Seconds())
 	if acknowledged {
@@ -220,6 +233,22 @@ func (m *Metrics) Synced(err error) { m.syncs.WithLabelValues(outcome(err)).Inc(
 func (m *Metrics) RedisAnswered(command string, took time.Duration, err error) {
 	m.redisCommands.WithLabelValues(command, outcome(err)).Inc()
 	m.redisSeconds.WithLabelValues(command).Observe(took.Seconds())
+}
+
+// Damaged counts an entry in Redis that can't be read and was skipped.
+func (m *Metrics) Damaged(kind string) { m.damaged.WithLabelValues(kind).Inc() }
+
+// UnknownHint counts a hint that was removed because its mailbox is not monitored.
+func (m *Metrics) UnknownHint(kind string) { m.unknownHints.WithLabelValues(kind).Inc() }
+
+// PartitionChanged counts a partition that this replica acquired or lost.
+func (m *Metrics) PartitionChanged(change string) { m.partitions.WithLabelValues(change).Inc() }
+
+// PresenceSwept counts a presence sweep: its calls, and the mailboxes that got a
+// hint.
+func (m *Metrics) PresenceSwept(calls, hinted int) {
+	m.presenceCalls.Add(float64(calls))
+	m.presenceHinted.Add(float64(hinted))
 }
 
 func outcome(err error) string {

@@ -42,8 +42,8 @@ func file(t *testing.T, name string) string {
 // everything returns metrics of which each has a value.
 func everything() *telemetry.Metrics {
 	m := telemetry.NewMetrics(build)
-	m.WatchBoard(full(board, nil))
-	m.WatchCensus(func(context.Context) (telemetry.Census, error) { return census, nil })
+	m.WatchGauges(func() telemetry.Gauges { return gauges })
+	m.WatchRedis(func() bool { return true })
 	m.WatchPool(func() telemetry.Pool { return telemetry.Pool{Total: 3, Idle: 1, Hits: 5, Misses: 3} })
 	m.WatchProblems(func(context.Context) (int, error) { return 2, nil })
 	m.WatchLogin(func() time.Time { return time.Unix(1800000000, 0) }, func() time.Time { return time.Unix(1900000000, 0) })
@@ -176,7 +176,7 @@ func TestTheDashboardIsWellFormed(t *testing.T) {
 		}
 	}
 	if rows != 8 {
-		t.Errorf("%d rows, want truth, speed, reads, Graph, queues, Redis, mediator, process", rows)
+		t.Errorf("%d rows, want truth, speed, reads, Graph, backlog, Redis, mediator, process", rows)
 	}
 }
 

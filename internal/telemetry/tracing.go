@@ -15,8 +15,10 @@ import (
 	oteltrace "go.opentelemetry.io/otel/trace"
 )
 
-// Tracing makes spans and hands their context on to those who are called. It
-// sets nothing global.
+const serviceName = "outlook-monitor"
+
+// Tracing makes spans and adds their context to outgoing calls. It sets nothing
+// global.
 type Tracing struct {
 	provider   *trace.TracerProvider
 	propagator propagation.TextMapPropagator
@@ -26,7 +28,7 @@ type Tracing struct {
 // NewTracing returns tracing that exports nowhere: it only gives outgoing calls
 // a traceparent, so that the other side's log can be matched with ours.
 func NewTracing(build BuildInfo) *Tracing {
-	return newTracing(trace.WithResource(resource.NewSchemaless(ourselves(build)...)))
+	return newTracing(trace.WithResource(resource.NewSchemaless(describe(build)...)))
 }
 
 func newTracing(options ...trace.TracerProviderOption) *Tracing {
@@ -37,23 +39,26 @@ func newTracing(options ...trace.TracerProviderOption) *Tracing {
 	}
 }
 
-func ourselves(build BuildInfo) []attribute.KeyValue {
+func describe(build BuildInfo) []attribute.KeyValue {
 	return []attribute.KeyValue{
-		attribute.String("service.name", "outlook-monitor"),
+		attribute.String("service.name", serviceName),
 		attribute.String("service.version", build.Version),
 	}
 }
 
-// Exports says whether spans go anywhere. If they don't, to make them is a waste.
-func (t *Tracing) Exports() bool { return t.exports }
-
-// Tracer returns a tracer for the named room.
-func (t *Tracing) Tracer(name string) oteltrace.Tracer { return t.provider.Tracer(name) }
+// Tracer returns what makes spans; nil if they are exported nowhere, so that nobody
+// makes them in vain.
+func (t *Tracing) Tracer() oteltrace.Tracer {
+	if !t.exports {
+		return nil
+	}
+	return t.provider.Tracer(serviceName)
+}
 
 // Transport returns base with a span and a traceparent for each request. Spans
 // are named after method and host, because a path may hold an address. Where
-// spans are exported, requests that belong to none are left alone: a look whether
-// the other side is there tells nobody anything.
+// spans are exported, requests outside of a span get none: a health check would be
+// a trace of its own.
 func (t *Tracing) Transport(base http.RoundTripper) http.RoundTripper {
 	return otelhttp.NewTransport(base,
 		otelhttp.WithTracerProvider(t.provider),
@@ -67,7 +72,7 @@ func (t *Tracing) Transport(base http.RoundTripper) http.RoundTripper {
 		}))
 }
 
-// Close sends what is left, if ctx allows it, and gives back what tracing holds.
+// Close exports what is left, if ctx allows it, and releases what tracing holds.
 func (t *Tracing) Close(ctx context.Context) error {
 	if err := t.provider.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("close tracing: %w", err)

@@ -77,9 +77,9 @@ func TestOutgoingCallsCarryATraceparent(t *testing.T) {
 }
 
 func TestCallsOfOneSpanShareItsTrace(t *testing.T) {
-	tracing := telemetry.NewTracing(build)
+	_, tracing := exporting(t, nil)
 	url, last := listener(t)
-	ctx, span := tracing.Tracer("test").Start(t.Context(), "deliver")
+	ctx, span := tracing.Tracer().Start(t.Context(), "deliver")
 	defer span.End()
 	for range 2 {
 		get(t, ctx, tracing, url, http.Header{})
@@ -91,7 +91,7 @@ func TestCallsOfOneSpanShareItsTrace(t *testing.T) {
 }
 
 func TestTracingSetsNothingGlobal(t *testing.T) {
-	tracing := telemetry.NewTracing(build)
+	_, tracing := exporting(t, nil)
 	_, span := otel.Tracer("elsewhere").Start(t.Context(), "x")
 	defer span.End()
 	if span.SpanContext().IsValid() {
@@ -100,7 +100,7 @@ func TestTracingSetsNothingGlobal(t *testing.T) {
 	if err := tracing.Close(t.Context()); err != nil {
 		t.Errorf("Close = %v, want nil", err)
 	}
-	if _, late := tracing.Tracer("test").Start(t.Context(), "late"); late.SpanContext().IsSampled() {
+	if _, late := tracing.Tracer().Start(t.Context(), "late"); late.SpanContext().IsSampled() {
 		t.Error("a span was made after Close")
 	}
 }
@@ -133,6 +133,6 @@ func TestBuildOfReadsTheStamps(t *testing.T) {
 		})
 	}
 	if got := telemetry.Build(); got.GoVersion == "" || got.Version == "" || got.Revision == "" {
-		t.Errorf("Build = %+v, want every field told, if only as unknown", got)
+		t.Errorf("Build = %+v, want every field set, if only to unknown", got)
 	}
 }

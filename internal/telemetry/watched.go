@@ -7,13 +7,29 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Pool is how the connections to Redis stand.
+// Pool describes the connections to Redis.
 type Pool struct {
 	Total, Idle int // connections
 
-	// Since the start: connections taken from the pool, and made because none was
-	// idle; callers who waited for one in vain; connections found dead.
+	// Since the start: idle connections used, and new ones made because none was
+	// idle; waits that timed out; connections found dead.
 	Hits, Misses, Timeouts, Stale uint32
+}
+
+// scrapeTime is how long a scrape waits for an answer of Redis.
+const scrapeTime = time.Second
+
+// WatchRedis adds whether Redis answered this replica's last round; it may be
+// called once.
+func (m *Metrics) WatchRedis(answered func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "redis_up", Help: "Whether Redis answered this replica's last round.",
+	}, func() float64 {
+		if answered() {
+			return 1
+		}
+		return 0
+	}))
 }
 
 // WatchPool adds what read returns at each scrape; it may be called once.
@@ -28,7 +44,7 @@ func (m *Metrics) WatchPool(read func() Pool) {
 	gauge("used", func(p Pool) int { return p.Total - p.Idle })
 	count := func(event string, value func(Pool) uint32) {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Namespace: namespace, Name: "redis_pool_events_total", Help: "What became of those who wanted a connection to Redis.",
+			Namespace: namespace, Name: "redis_pool_events_total", Help: "Requests to the pool for a connection to Redis, by result.",
 			ConstLabels: prometheus.Labels{"event": event},
 		}, func() float64 { return float64(value(read())) }))
 	}
@@ -38,14 +54,14 @@ func (m *Metrics) WatchPool(read func() Pool) {
 	count("stale", func(p Pool) uint32 { return p.Stale })
 }
 
-// WatchProblems adds the number of things that are wrong with how Redis is set
-// up, as read counts them at each scrape. Its context ends after a second.
+// WatchProblems adds the number of problems in the setup of Redis, as read counts
+// them at each scrape. Its context ends after a second.
 // Without an answer it is absent. WatchProblems may be called once.
 func (m *Metrics) WatchProblems(read func(context.Context) (int, error)) {
 	m.registry.MustRegister(sometimes{
-		prometheus.NewDesc(namespace+"_redis_problems", "Settings of Redis by which it may lose users: eviction, no persistence.", nil, nil),
+		prometheus.NewDesc(namespace+"_redis_problems", "Settings of Redis that may lose data: eviction, no persistence.", nil, nil),
 		func() (float64, bool) {
-			ctx, cancel := context.WithTimeout(context.Background(), boardTime)
+			ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
 			defer cancel()
 			n, err := read(ctx)
 			return float64(n), err == nil
@@ -53,8 +69,8 @@ func (m *Metrics) WatchProblems(read func(context.Context) (int, error)) {
 	})
 }
 
-// WatchLogin adds when the token of Graph expires, and the credential that it is
-// got with; each is absent while it is not known, which a zero time says.
+// WatchLogin adds when the token for Graph expires, and the credential that it is
+// requested with; each is absent while it is not known, which a zero time means.
 // WatchLogin may be called once.
 func (m *Metrics) WatchLogin(token, credential func() time.Time) {
 	stamp := func(name, help string, at func() time.Time) {
@@ -63,12 +79,12 @@ func (m *Metrics) WatchLogin(token, credential func() time.Time) {
 			return float64(t.Unix()), !t.IsZero()
 		}})
 	}
-	stamp("graph_token_expiry_timestamp_seconds", "When the token of Graph at hand expires, in seconds since 1970.", token)
+	stamp("graph_token_expiry_timestamp_seconds", "When the current token for Graph expires, in seconds since 1970.", token)
 	stamp("credential_expiry_timestamp_seconds",
 		"When the secret or certificate of the app registration expires, in seconds since 1970; absent if that can't be known.", credential)
 }
 
-// sometimes is a gauge that is absent while there is nothing to tell.
+// sometimes is a gauge that is absent while its value is not known.
 type sometimes struct {
 	desc *prometheus.Desc
 	read func() (value float64, ok bool)

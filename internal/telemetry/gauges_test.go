@@ -1,0 +1,115 @@
+package telemetry_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/telemetry"
+)
+
+var gauges = telemetry.Gauges{
+	Partitions: 32, Mailboxes: 9, Addresses: 10,
+	States: map[string]int{"pending": 1, "watching": 7, "unknown": 2}, Deliveries: map[string]int{"pending": 3, "refused": 0},
+	Away: 4, Undelivered: 1500 * time.Millisecond, Unread: -time.Second, Covered: true,
+	Subscriptions: map[string]int{"live": 8, "failed": 1}, Uncovered: 2, FirstExpiry: time.Unix(1900000000, 0),
+	Waits: map[string]time.Duration{"read": 20 * time.Second, "subscribe": -time.Second},
+	Backlog: map[string]telemetry.QueueState{
+		"read": {Waiting: 3, Lag: 1500 * time.Millisecond}, "deliver": {Lag: -time.Second},
+	},
+}
+
+// compare checks single series of a scrape; "" means absent.
+func compare(t *testing.T, scrape string, want map[string]string) {
+	t.Helper()
+	for name, value := range want {
+		if got := series(scrape, name); got != value {
+			t.Errorf("%s = %q, want %q", name, got, value)
+		}
+	}
+}
+
+func TestGaugesAreReadAtEachScrape(t *testing.T) {
+	m := telemetry.NewMetrics(build)
+	asked, up := 0, true
+	m.WatchGauges(func() telemetry.Gauges {
+		asked++
+		g := gauges
+		g.Away += asked
+		return g
+	})
+	m.WatchRedis(func() bool { return up })
+	if asked != 0 {
+		t.Errorf("read %d times before the first scrape, want 0", asked)
+	}
+	compare(t, scrape(t, m), map[string]string{"outlook_monitor_redis_up": "1"})
+	up = false
+	compare(t, scrape(t, m), map[string]string{
+		`outlook_monitor_redis_up`:                              "0",
+		`outlook_monitor_owned_partitions`:                      "32",
+		`outlook_monitor_mailboxes`:                             "9",
+		`outlook_monitor_addresses`:                             "10",
+		`outlook_monitor_users{state="watching"}`:               "7",
+		`outlook_monitor_users{state="unknown"}`:                "2",
+		`outlook_monitor_users_away`:                            "6",
+		`outlook_monitor_users_by_delivery{delivery="refused"}`: "0",
+		`outlook_monitor_undelivered_seconds`:                   "1.5",
+		`outlook_monitor_unread_seconds`:                        "0",
+		`outlook_monitor_subscriptions{state="live"}`:           "8",
+		`outlook_monitor_uncovered_users`:                       "2",
+		`outlook_monitor_subscription_expiry_timestamp_seconds`: "1.9e+09",
+		`outlook_monitor_graph_wait_seconds{scope="read"}`:      "20",
+		`outlook_monitor_graph_wait_seconds{scope="subscribe"}`: "0",
+		`outlook_monitor_backlog{work="read"}`:                  "3",
+		`outlook_monitor_backlog{work="deliver"}`:               "0",
+		`outlook_monitor_backlog_lag_seconds{work="read"}`:      "1.5",
+		`outlook_monitor_backlog_lag_seconds{work="deliver"}`:   "0",
+	})
+}
+
+func TestWithoutSubscriptionsCoverageIsAbsent(t *testing.T) {
+	m := telemetry.NewMetrics(build)
+	g := gauges
+	g.Covered = false
+	m.WatchGauges(func() telemetry.Gauges { return g })
+	compare(t, scrape(t, m), map[string]string{
+		`outlook_monitor_uncovered_users`: "", `outlook_monitor_subscriptions{state="live"}`: "",
+		`outlook_monitor_subscription_expiry_timestamp_seconds`: "", `outlook_monitor_users_away`: "4",
+	})
+}
+
+func TestUnknownValuesAreAbsent(t *testing.T) {
+	m := telemetry.NewMetrics(build)
+	trouble := errors.New("redis unreachable")
+	m.WatchProblems(func(ctx context.Context) (int, error) {
+		if until, ok := ctx.Deadline(); !ok || time.Until(until) > time.Second {
+			t.Errorf("deadline = %v %t, want within a second", until, ok)
+		}
+		return 0, trouble
+	})
+	m.WatchLogin(func() time.Time { return time.Time{} }, func() time.Time { return time.Time{} })
+	got := scrape(t, m)
+	for _, name := range []string{"outlook_monitor_redis_problems", "outlook_monitor_graph_token_expiry", "outlook_monitor_credential_expiry", trouble.Error()} {
+		if strings.Contains(got, name) {
+			t.Errorf("the scrape has %s, want it absent", name)
+		}
+	}
+}
+
+func TestThePoolIsReadAtEachScrape(t *testing.T) {
+	m := telemetry.NewMetrics(build)
+	p := telemetry.Pool{Total: 5, Idle: 2, Hits: 10, Misses: 5, Timeouts: 1}
+	m.WatchPool(func() telemetry.Pool { return p })
+	scrape(t, m)
+	p.Idle, p.Hits = 4, 11
+	compare(t, scrape(t, m), map[string]string{
+		`outlook_monitor_redis_pool_connections{state="idle"}`:     "4",
+		`outlook_monitor_redis_pool_connections{state="used"}`:     "1",
+		`outlook_monitor_redis_pool_events_total{event="hit"}`:     "11",
+		`outlook_monitor_redis_pool_events_total{event="miss"}`:    "5",
+		`outlook_monitor_redis_pool_events_total{event="stale"}`:   "0",
+		`outlook_monitor_redis_pool_events_total{event="timeout"}`: "1",
+	})
+}
