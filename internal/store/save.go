@@ -12,15 +12,10 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// How much is kept.
-const (
-	historyLength = 200  // entries of each address, about
-	feedLength    = 3000 // entries of all, about
-)
-
 // save writes a record and all that goes with it, if the lease is ours and the
 // version follows on that of Redis. A removed record leaves nothing to compare: that
-// there is none is then taken for a repetition.
+// there is none is then taken for a repetition. A history keeps about 200 entries, the
+// feed about 3000.
 //
 //	KEYS table, records, rows, wants, hints, feed; then histories
 //	ARGV field and text of the lease, field of the saves, id, version, record ('' to
