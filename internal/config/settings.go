@@ -29,6 +29,7 @@ type Settings struct {
 	SweepInterval       time.Duration // between two comparisons of Graph's list with the records
 	Scheduled           string        // window or always
 	Message             string        // external or internal
+	MessageLimit        int           // longest message in characters; 0: no limit
 	ClientStateKeys     []Secret      // none: made once and kept in Redis
 	EncryptionCertFiles []string      // none: no resource data
 	EncryptionKeyFiles  []string      // as many
@@ -59,8 +60,9 @@ func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 		SweepInterval:       r.duration("SWEEP_INTERVAL", 10*time.Second, 0),
 		Scheduled:           r.one("SCHEDULED", "window", "always"),
 		Message:             r.one("MESSAGE", "external", "internal"),
+		MessageLimit:        r.number("MESSAGE_LIMIT", 0, maxMessage),
 		ClientStateKeys:     r.several("CLIENT_STATE_KEY"),
-		DeliveryConcurrency: r.concurrency(),
+		DeliveryConcurrency: r.number("DELIVERY_CONCURRENCY", 1, maxConcurrency),
 		LogLevel:            levels[r.one("LOG_LEVEL", "debug", "info", "warn", "error")],
 		LogFormat:           r.one("LOG_FORMAT", "json", "text"),
 	}
@@ -73,13 +75,16 @@ var levels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-const maxConcurrency = 1000
+const (
+	maxConcurrency = 1000
+	maxMessage     = 1_000_000
+)
 
-func (r *reader) concurrency() int {
-	s := r.get("DELIVERY_CONCURRENCY")
+func (r *reader) number(name string, least, most int) int {
+	s := r.get(name)
 	n, err := strconv.Atoi(s.text)
-	if err != nil || n < 1 || n > maxConcurrency {
-		r.wrong(s.name, "is %s: write a number from 1 to %d", shown(s.text), maxConcurrency)
+	if err != nil || n < least || n > most {
+		r.wrong(s.name, "is %s: write a number from %d to %d", shown(s.text), least, most)
 	}
 	return n
 }

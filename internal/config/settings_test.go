@@ -27,6 +27,7 @@ func TestEverySettingHasItsDefault(t *testing.T) {
 		SweepInterval:       30 * time.Minute,
 		Scheduled:           "window",
 		Message:             "external",
+		MessageLimit:        3000,
 		DeliveryConcurrency: 8,
 		LogLevel:            slog.LevelInfo,
 	}
@@ -100,6 +101,7 @@ func TestEveryValueIsUnderstood(t *testing.T) {
 		"the longest life":                      {env{"SUBSCRIPTION_LIFETIME": "10070m"}, func(s config.Settings) any { return s.Lifetime }, 10070 * time.Minute},
 		"scheduled always":                      {env{"SCHEDULED": "Always"}, func(s config.Settings) any { return s.Scheduled }, "always"},
 		"the internal text":                     {env{"MESSAGE": "internal"}, func(s config.Settings) any { return s.Message }, "internal"},
+		"no limit of the text":                  {env{"MESSAGE_LIMIT": "0"}, func(s config.Settings) any { return s.MessageLimit }, 0},
 		"more deliveries at a time":             {env{"DELIVERY_CONCURRENCY": "1000"}, func(s config.Settings) any { return s.DeliveryConcurrency }, 1000},
 		"a log of everything":                   {env{"LOG_LEVEL": "DEBUG"}, func(s config.Settings) any { return s.LogLevel }, slog.LevelDebug},
 		"a log of errors":                       {env{"LOG_LEVEL": "error"}, func(s config.Settings) any { return s.LogLevel }, slog.LevelError},

@@ -73,8 +73,8 @@ func TestReplicasAreCountedOrScaled(t *testing.T) {
 	}
 	tests := map[string]struct{ values, want string }{
 		"by CPU alone":         {"autoscaling: { enabled: true }", "cpu 70%"},
-		"by the lag of pods":   {"autoscaling: { enabled: true, cpu: { enabled: false }, queueLag: { enabled: true, target: 500m } }", "Pods outlook_monitor_queue_lag_seconds map[queue:read] 500m on average"},
-		"by the lag elsewhere": {"autoscaling: { enabled: true, cpu: { target: 50 }, queueLag: { enabled: true, type: External } }", "cpu 50%, External outlook_monitor_queue_lag_seconds map[queue:read] 1"},
+		"by the lag of pods":   {"autoscaling: { enabled: true, cpu: { enabled: false }, queueLag: { enabled: true, target: 500m } }", "Pods outlook_monitor_backlog_lag_seconds map[work:read] 500m on average"},
+		"by the lag elsewhere": {"autoscaling: { enabled: true, cpu: { target: 50 }, queueLag: { enabled: true, type: External } }", "cpu 50%, External outlook_monitor_backlog_lag_seconds map[work:read] 1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
