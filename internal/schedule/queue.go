@@ -10,8 +10,8 @@ import (
 )
 
 // Queue is a timed queue: each key is in it once, with the time at which it is due.
-// Times keep their monotonic reading, so a wall clock that jumps moves nothing that
-// was set from time.Now. Its methods may be called by several goroutines at once.
+// Times count by the monotonic clock from when they are set, so a wall clock that jumps
+// moves nothing. Its methods may be called by several goroutines at once, Wait by one.
 type Queue[K comparable] struct {
 	mu      sync.Mutex
 	entries entries[K]
@@ -31,7 +31,10 @@ func New[K comparable]() *Queue[K] {
 }
 
 // Set makes key due at a time, whether that is sooner or later than before.
+// A time without a monotonic reading, such as a stored one, gets one.
 func (q *Queue[K]) Set(key K, at time.Time) {
+	now := time.Now()
+	at = now.Add(at.Sub(now))
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if i := q.byKey[key]; i != nil {

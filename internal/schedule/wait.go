@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -44,11 +45,10 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 // and most. ok is false if there is none or it can't be read.
 func RetryAfter(header string, now time.Time, least, most time.Duration) (wait time.Duration, ok bool) {
 	header = strings.TrimSpace(header)
-	if seconds, err := strconv.ParseFloat(header, 64); err == nil && !math.IsNaN(seconds) {
-		wait = most
-		if seconds < most.Seconds() {
-			wait = time.Duration(seconds * float64(time.Second))
-		}
+	seconds, err := strconv.ParseFloat(header, 64) // a number too long for it is infinite
+	if (err == nil || errors.Is(err, strconv.ErrRange)) && !math.IsNaN(seconds) {
+		seconds = min(max(seconds, least.Seconds()), most.Seconds())
+		wait = time.Duration(seconds * float64(time.Second))
 	} else if at, err := http.ParseTime(header); err == nil {
 		wait = at.Sub(now)
 	} else {

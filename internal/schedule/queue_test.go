@@ -1,0 +1,81 @@
+package schedule_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"outlook-monitor/internal/schedule"
+)
+
+func TestQueueOrdersByTime(t *testing.T) {
+	q, now := schedule.New[string](), time.Now()
+	for i, key := range []string{"d", "b", "a", "c", "gone"} {
+		q.Set(key, now.Add(time.Duration(10-i)*time.Second))
+	}
+	q.Set("a", now.Add(time.Second))    // sooner
+	q.Set("b", now.Add(20*time.Second)) // later
+	q.Remove("gone")
+	q.Remove("never there")
+	if at, ok := q.Next(); !ok || !at.Equal(now.Add(time.Second)) {
+		t.Errorf("Next = %v, %v, want that of a", at, ok)
+	}
+	if at, ok := q.At("b"); !ok || !at.Equal(now.Add(20*time.Second)) {
+		t.Errorf("At b = %v, %v, want 20 s from now", at, ok)
+	}
+	if _, ok := q.At("gone"); ok || q.Len() != 4 {
+		t.Errorf("removed key is there, or Len = %d, want 4", q.Len())
+	}
+	if due := q.Take(now, 9); due != nil {
+		t.Errorf("Take before anything is due = %q, want none", due)
+	}
+	if due := q.Take(now.Add(time.Hour), 3); !slices.Equal(due, []string{"a", "c", "d"}) {
+		t.Errorf("Take = %q, want a c d", due)
+	}
+	if due := q.Take(now.Add(time.Hour), 3); !slices.Equal(due, []string{"b"}) || q.Len() != 0 {
+		t.Errorf("Take = %q, want b, and nothing left", due)
+	}
+	if _, ok := q.Next(); ok {
+		t.Error("Next of an empty queue is ok")
+	}
+}
+
+func TestQueueGivesStoredTimesAMonotonicReading(t *testing.T) {
+	q := schedule.New[int]()
+	stored := time.Now().Add(time.Minute).Round(0)
+	q.Set(1, stored)
+	if at, _ := q.At(1); !at.Round(0).Equal(stored) || at == at.Round(0) {
+		t.Errorf("At = %v, want %v with a monotonic reading", at, stored)
+	}
+}
+
+func TestQueueWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, began := schedule.New[int](), time.Now()
+		woken := make(chan time.Duration)
+		go func() {
+			for q.Wait(t.Context()) == nil {
+				q.Take(time.Now(), 1)
+				woken <- time.Since(began)
+			}
+			close(woken)
+		}()
+		q.Set(1, began.Add(3*time.Hour))
+		synctest.Wait()
+		q.Set(2, began.Add(time.Second)) // sooner than what is waited for
+		q.Set(3, began.Add(-time.Second))
+		for _, want := range []time.Duration{0, time.Second, 3 * time.Hour} {
+			if got := <-woken; got != want {
+				t.Errorf("woken after %v, want %v", got, want)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := q.Wait(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Wait with an ended context = %v, want canceled", err)
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package schedule_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"outlook-monitor/internal/schedule"
+)
+
+func TestDoubling(t *testing.T) {
+	for failures, want := range map[int]time.Duration{-1: 1, 0: 1, 1: 1, 2: 2, 5: 16, 6: 20, 31: 20, 1 << 40: 20} {
+		if got := schedule.Doubling(failures, time.Second, 20*time.Second); got != want*time.Second {
+			t.Errorf("Doubling(%d) = %v, want %v", failures, got, want*time.Second)
+		}
+		for range 50 {
+			if got := schedule.Backoff(failures, time.Second, 20*time.Second); got > want*time.Second || got < want*time.Second*4/5 {
+				t.Fatalf("Backoff(%d) = %v, want %v less up to a fifth", failures, got, want*time.Second)
+			}
+		}
+	}
+}
+
+func TestSleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if !schedule.Sleep(ctx, 2*time.Second) || time.Since(began) != 2*time.Second {
+			t.Errorf("Sleep ended after %v, want true after 2s", time.Since(began))
+		}
+		if schedule.Sleep(ctx, 2*time.Second) || time.Since(began) != 3*time.Second {
+			t.Errorf("Sleep ended after %v, want false after 3s", time.Since(began))
+		}
+		if schedule.Sleep(ctx, 0) {
+			t.Error("Sleep with an ended context = true, want false")
+		}
+	})
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	tests := map[string]struct {
+		header string
+		want   time.Duration
+		ok     bool
+	}{
+		"seconds":                 {"7", 7 * time.Second, true},
+		"a fraction":              {" 1.5 ", 1500 * time.Millisecond, true},
+		"less than the least":     {"0", time.Second, true},
+		"negative":                {"-1e300", time.Second, true},
+		"more than the most":      {"86400", time.Hour, true},
+		"too long for a number":   {strings.Repeat("9", 400), time.Hour, true},
+		"infinite":                {"inf", time.Hour, true},
+		"a date":                  {now.Add(time.Minute).Format(http.TimeFormat), time.Minute, true},
+		"a date in the past":      {now.Add(-time.Minute).Format(http.TimeFormat), time.Second, true},
+		"a date in another zone":  {"Sunday, 01-Nov-26 12:02:00 GMT", 2 * time.Minute, true},
+		"a date a long time away": {now.AddDate(1, 0, 0).Format(http.TimeFormat), time.Hour, true},
+		"none":                    {"", 0, false},
+		"not a number":            {"nan", 0, false},
+		"words":                   {"soon", 0, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got, ok := schedule.RetryAfter(tt.header, now, time.Second, time.Hour); got != tt.want || ok != tt.ok {
+				t.Errorf("RetryAfter = %v, %v, want %v, %v", got, ok, tt.want, tt.ok)
+			}
+		})
+	}
+}
