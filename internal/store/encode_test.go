@@ -41,10 +41,10 @@ func FuzzDecoders(f *testing.F) {
 	f.Add("a@x", `n:{"address":"a@x"}`)
 	f.Add("id", `1:{"id":"id"}`)
 	f.Add("", strings.Repeat("1\t", 12))
-	f.Add("beat:x", "1 2 3 4")
+	f.Add("beat:x", "1 2 3 4 0")
 	f.Add("x", `{"hints":{"read\tid\t":{"nonce":"n"}},"waitName":"x","wait":"1 2"}`)
 	f.Fuzz(func(t *testing.T, field, value string) {
-		parseOwners(map[string]string{field: value})
+		ParseOwners(map[string]string{field: value})
 		decodeMessage(value)
 		_, hint := decodeHint(field, value)
 		_, wish := decodeWish(field, value)
@@ -57,4 +57,35 @@ func FuzzDecoders(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkDecodeSummary measures what a list does for each row.
+func BenchmarkDecodeSummary(b *testing.B) {
+	row := encodeSummary(ooo.Summary{
+		ID: "00000000-0000-0000-0000-000000000000", Address: "user00000@contoso.example", Name: "Person of Contoso",
+		Condition: ooo.Watching, Away: new(true), Delivery: ooo.DeliveryDelivered, Live: 1, CoveredUntil: time.UnixMilli(1700000000123),
+	})
+	for b.Loop() {
+		if _, err := decodeSummary(row); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestAScannedWishIsTheDecodedOne tries texts that look like fields of a wish.
+func TestAScannedWishIsTheDecodedOne(t *testing.T) {
+	for _, address := range []string{"ann@x", `",on":true,@x`, `a","on":false,"b@x`, `a\","on":true,@x`} {
+		for _, person := range []ooo.Person{{}, {ID: "id-1"}, {ID: "id-1", DisplayName: `","person":{"id":"x"`}, {UserPrincipalName: `"id":"x"`}} {
+			for _, on := range []bool{true, false} {
+				want := ooo.Wish{Address: address, On: on, Person: person, Nonce: "n"}
+				text, err := encodeWish(want)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, id, err := scanWish(address, text); got != on || id != want.Record() || err != nil {
+					t.Errorf("scanWish(%s) = %v, %s, %v, want %v, %s", text, got, id, err, on, want.Record())
+				}
+			}
+		}
+	}
 }

@@ -46,8 +46,8 @@ func TestRedisIsPausedAndResumed(t *testing.T) {
 	// What was sent meanwhile may be carried out now; the repetition changes nothing.
 	w.must(w.Save(t.Context(), s))
 	w.must(w.LeaveHints(t.Context(), true, read))
-	if o, err := w.Round(t.Context(), "me", store.Beat{Number: 3}); err != nil || o.Beats["me"].Number != 3 || o.Saves[m.ID.Partition()] != 2 {
-		t.Errorf("round = %v, %v, want beat 3 and 2 saves", o, err)
+	if o, err := w.Round(t.Context(), "me", store.Beat{Number: 3}); err != nil || o.Saves[m.ID.Partition()] != 2 {
+		t.Errorf("round = %v, %v, want 2 saves", o, err)
 	}
 	if w.length("feed") != 1 || w.hints()[ooo.HintRead] != read {
 		t.Error("the event is there not once, or the hint is not")

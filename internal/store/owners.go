@@ -61,17 +61,22 @@ func (b Beat) String() string {
 	if b.Answered >= 0 {
 		answered = b.Answered.Milliseconds()
 	}
-	return fmt.Sprintf("%d %d %d %d", b.Number, b.Mailboxes, b.Settings, answered)
+	leaving := 0
+	if b.Leaving {
+		leaving = 1
+	}
+	return fmt.Sprintf("%d %d %d %d %d", b.Number, b.Mailboxes, b.Settings, answered, leaving)
 }
 
 func parseBeat(text string) (b Beat, ok bool) {
-	var answered int64
-	n, err := fmt.Sscanf(text, "%d %d %d %d", &b.Number, &b.Mailboxes, &b.Settings, &answered)
+	var answered, leaving int64
+	n, err := fmt.Sscanf(text, "%d %d %d %d %d", &b.Number, &b.Mailboxes, &b.Settings, &answered, &leaving)
+	b.Leaving = leaving != 0
 	b.Answered = time.Duration(answered) * time.Millisecond
 	if answered < 0 {
 		b.Answered = -1
 	}
-	return b, n == 4 && err == nil
+	return b, n == 5 && err == nil
 }
 
 // String is the wait as the table has it; empty for none.
@@ -88,15 +93,16 @@ func parseWait(text string) (Wait, bool) {
 	return Wait{time.UnixMilli(until).UTC(), time.Duration(length) * time.Millisecond}, n == 2 && err == nil
 }
 
-// round writes a replica's beat and returns the table.
+// round writes a replica's beat and returns the table as it was before.
 //
 //	KEYS[1] table   ARGV field, beat
 //	returns all fields with their values
 var round = redis.NewScript(roundText)
 
 const roundText = `
+local before = redis.call('HGETALL', KEYS[1])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-return redis.call('HGETALL', KEYS[1])`
+return before`
 
 // once is a command that go-redis never sends twice.
 type once struct{ *redis.Cmd }
@@ -104,8 +110,10 @@ type once struct{ *redis.Cmd }
 // NoRetry says so.
 func (once) NoRetry() bool { return true }
 
-// Round writes the beat of a replica and returns the table as it is then. It is one
-// try on a connection that nothing else uses, and ends with ctx, dialling included.
+// Round writes the beat of a replica and returns the table as it was before, so that
+// the replica finds its last beat there unless Redis came back with older data. It is
+// one try on a connection that nothing else uses, and ends with ctx, dialling
+// included.
 func (s *Store) Round(ctx context.Context, life string, b Beat) (Owners, error) {
 	return s.round(ctx, ownersKey, BeatField(life), b.String())
 }
@@ -130,12 +138,12 @@ func (s *Store) round(ctx context.Context, key, field, value string) (Owners, er
 	if err != nil {
 		return Owners{}, translate(err)
 	}
-	return parseOwners(table), nil
+	return ParseOwners(table), nil
 }
 
-// parseOwners reads the table. What is not understood belongs to another version and
+// ParseOwners reads the fields of the table. What is not understood belongs to another version and
 // is left out.
-func parseOwners(table map[string]string) Owners {
+func ParseOwners(table map[string]string) Owners {
 	o := Owners{
 		Beats: map[string]Beat{}, Waits: map[string]Wait{},
 		Settings: table[FieldSettings], Fingerprint: table[FieldFingerprint], SyncMark: table[FieldSync],

@@ -11,7 +11,7 @@ import (
 
 var ownersSuite = map[string]func(*testing.T, *world){
 	"a round writes the beat and reads the table": func(t *testing.T, w *world) {
-		mine := store.Beat{Number: 7, Mailboxes: 400, Settings: 3, Answered: 1500 * time.Millisecond}
+		mine := store.Beat{Number: 7, Mailboxes: 400, Settings: 3, Answered: 1500 * time.Millisecond, Leaving: true}
 		theirs := store.Beat{Number: 1, Answered: -1}
 		lease := store.Lease{Life: "me", Tenure: 5}
 		if _, err := w.Round(t.Context(), "them", theirs); err != nil {
@@ -26,6 +26,11 @@ var ownersSuite = map[string]func(*testing.T, *world){
 		w.must(w.SetWait(t.Context(), "reads", 10*time.Second))
 		w.must(w.raw.HSet(t.Context(), "om:{om}:owners", "beat:odd", "?", "lease:64", "x:1", "lease:1", "x", "saves:x", "1", "new", "1").Err())
 		o, err := w.Round(t.Context(), "me", mine)
+		w.must(err)
+		if _, there := o.Beats["me"]; there {
+			t.Error("the table is not that from before the round")
+		}
+		o, err = w.Round(t.Context(), "me", mine)
 		w.must(err)
 		if want := map[string]store.Beat{"me": mine, "them": theirs}; !reflect.DeepEqual(o.Beats, want) {
 			t.Errorf("Beats = %v, want %v", o.Beats, want)

@@ -29,6 +29,7 @@ type Beat struct {
 	// Answered is how long ago Graph last answered an accepted token, as of the beat;
 	// negative: never since the start.
 	Answered time.Duration
+	Leaving  bool // it stops: its partitions are for the others
 }
 
 // Wait is a pause that Graph asked of the whole app. Clocks differ, so it is cut at
@@ -38,11 +39,11 @@ type Wait struct {
 	Length time.Duration
 }
 
-// Owners is the table of replicas and partitions, as one round found it.
+// Owners is the table of replicas and partitions as one round found it.
 type Owners struct {
 	Beats       map[string]Beat // by life
 	Leases      [ooo.Partitions]Lease
-	Saves       [ooo.Partitions]int64 // how many saves each partition has seen
+	Saves       [ooo.Partitions]int64 // grows with each acquisition and save of a partition
 	Settings    string                // number and digest of the newest settings, as [Store.SwapOwners] wrote it; empty: none
 	Fingerprint string                // of the tenant, client and Graph endpoint; empty: none
 	SyncMark    string                // random; not empty: the mediator is to be asked for its users
