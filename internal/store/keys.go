@@ -21,8 +21,7 @@ const (
 	feedKey   = prefix + "feed"   // STREAM capped, the histories' newest
 	probeKey  = prefix + "probe"  // HASH for a moment, see [Store.Check]
 
-	replicasKey = prefix + "replicas" // HASH id of a process -> ms of its last beat|JSON, PX
-	loadsKey    = prefix + "loads"    // STREAM capped, what each process did, PX
+	loadsKey = prefix + "loads" // STREAM capped, beats of replicas with what each did, PX
 
 	secretPrefix = prefix + "secret:" // STRING
 	lockPrefix   = prefix + "lock:"   // STRING owner, PX

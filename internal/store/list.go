@@ -58,8 +58,8 @@ func (s *Store) report(ctx context.Context, err error) {
 
 // overview is all monitored addresses as they were in Redis a moment ago.
 type overview struct {
-	entries []entry // by folded address
-	written int64   // [Store.written] before it was read
+	entries []*entry // by folded address
+	written int64    // [Store.written] before it was read
 }
 
 // entry is one monitored address.
@@ -71,7 +71,8 @@ type entry struct {
 }
 
 // overview returns an overview that has all own writes of wishes and is at most a
-// second old. Callers at the same time share one read.
+// second old. Own saves don't drop it: there are hundreds a second, and whoever asked
+// for something wrote a wish. Callers at the same time share one read.
 func (s *Store) overview(ctx context.Context) (*overview, error) {
 	written := s.written.Load()
 	current := func() *overview {
@@ -121,7 +122,8 @@ func (s *Store) readOverview(ctx context.Context) (*overview, error) {
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, translate(err)
 	}
-	o := &overview{entries: make([]entry, 0, len(wishes.Val()))}
+	o := &overview{entries: make([]*entry, 0, len(wishes.Val()))}
+	all := make([]entry, len(wishes.Val())) // one allocation; pointers are quicker to sort
 	for folded, wish := range wishes.Val() {
 		on, id, err := scanWish(folded, wish)
 		if err != nil {
@@ -130,7 +132,8 @@ func (s *Store) readOverview(ctx context.Context) (*overview, error) {
 		if err != nil || !on {
 			continue
 		}
-		e := entry{folded: folded, wish: wish}
+		e := &all[len(o.entries)]
+		*e = entry{folded: folded, wish: wish}
 		var found bool
 		e.Summary, found, err = joinRow(folded, id, rows[id.Partition()].Val()[folded])
 		if err == nil && !found {
@@ -146,7 +149,7 @@ func (s *Store) readOverview(ctx context.Context) (*overview, error) {
 		}
 		o.entries = append(o.entries, e)
 	}
-	slices.SortFunc(o.entries, func(a, b entry) int { return strings.Compare(a.folded, b.folded) })
+	slices.SortFunc(o.entries, func(a, b *entry) int { return strings.Compare(a.folded, b.folded) })
 	return o, nil
 }
 
@@ -229,8 +232,7 @@ func (s *Store) Find(ctx context.Context, q ooo.Query) (ooo.Page, error) {
 	text, now := strings.ToLower(strings.TrimSpace(q.Text)), time.Now()
 	var counts [16]int // by the order of ooo.Filters
 	var hits []*entry
-	for i := range o.entries {
-		e := &o.entries[i]
+	for _, e := range o.entries {
 		if !strings.Contains(e.text, text) {
 			continue
 		}
@@ -269,15 +271,12 @@ func (s *Store) Users(ctx context.Context, limit int, cursor string) ([]ooo.User
 	if err != nil {
 		return nil, "", err
 	}
-	first, found := slices.BinarySearchFunc(o.entries, after, func(e entry, a string) int { return strings.Compare(e.folded, a) })
+	first, found := slices.BinarySearchFunc(o.entries, after, func(e *entry, a string) int { return strings.Compare(e.folded, a) })
 	if found {
 		first++
 	}
-	var hits []*entry
-	for i := first; i < len(o.entries) && len(hits) <= limit; i++ {
-		hits = append(hits, &o.entries[i])
-	}
-	return s.page(ctx, hits, limit)
+	hits := o.entries[first:]
+	return s.page(ctx, hits[:min(len(hits), limit+1)], limit)
 }
 
 // page loads the users of the first limit hits, and returns the cursor of the next page

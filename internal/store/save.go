@@ -88,7 +88,6 @@ func (s *Store) Save(ctx context.Context, sv Save) error {
 	case "version":
 		return ErrVersion
 	}
-	s.written.Add(1)
 	s.announce(ctx, sv.Leave)
 	return nil
 }

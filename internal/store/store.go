@@ -44,7 +44,7 @@ type Store struct {
 	rounds  redis.UniversalClient // for [Store.Round] alone: no retries, never queued behind others
 	channel string
 	log     *slog.Logger
-	written atomic.Int64 // grows with each own write of a wish or record: what was listed before is out of date
+	written atomic.Int64 // grows with each own write of wishes: what was listed before is out of date
 	reading reading
 }
 

@@ -25,7 +25,7 @@ type world struct {
 }
 
 // suites run on every kind of Redis.
-var suites = []map[string]func(*testing.T, *world){ownersSuite, saveSuite, hintSuite, wishSuite, messageSuite}
+var suites = []map[string]func(*testing.T, *world){ownersSuite, saveSuite, hintSuite, wishSuite, messageSuite, listSuite, readSuite}
 
 func TestEmbedded(t *testing.T) {
 	embedded, err := store.Embed()

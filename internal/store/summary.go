@@ -30,9 +30,13 @@ func encodeSummary(s ooo.Summary) string {
 
 // decodeSummary reads a row. The error is [ErrDamaged].
 func decodeSummary(row string) (ooo.Summary, error) {
-	f := strings.Split(row, "\t")
-	if len(f) < summaryFields {
-		return ooo.Summary{}, fmt.Errorf("a row of %d fields: %w", len(f), ErrDamaged)
+	var f [summaryFields]string
+	more := true
+	for i := range f {
+		if !more {
+			return ooo.Summary{}, fmt.Errorf("a row of %d fields: %w", i, ErrDamaged)
+		}
+		f[i], row, more = strings.Cut(row, "\t")
 	}
 	pending, err1 := fromMillis(f[6])
 	live, err2 := strconv.Atoi(f[7])

@@ -1,0 +1,131 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/redistest"
+	"outlook-monitor/internal/store"
+)
+
+// many is how many mailboxes one app can read every 2 s.
+const many = 26_000
+
+// openMany returns a store of many monitored mailboxes: every tenth is out of office,
+// of every hundredth a subscription failed, and every fiftieth delivery is pending.
+func openMany(b *testing.B) *store.Store {
+	b.Helper()
+	s, err := store.Open(store.Config{URL: redistest.Start(b, "appendonly no").URL()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	lease := store.Lease{Life: "me", Tenure: 1}
+	var owning []store.Swap
+	for p := range ooo.Partitions {
+		owning = append(owning, store.Swap{Field: store.LeaseField(p), New: lease.String()})
+	}
+	if ok, err := s.SwapOwners(b.Context(), owning...); !ok || err != nil {
+		b.Fatal(ok, err)
+	}
+	var wishes []store.WishChange
+	var saving errgroup.Group
+	saving.SetLimit(32)
+	for i := range many {
+		person := ooo.Person{
+			ID:                ooo.ObjectID(fmt.Sprintf("00000000-0000-0000-0000-%012d", i)),
+			UserPrincipalName: fmt.Sprintf("user%05d@contoso.example", i), DisplayName: fmt.Sprintf("Person %05d of Contoso", i),
+		}
+		m := &ooo.Mailbox{
+			ID: ooo.RecordID(person.ID), Version: 1, Person: person, Condition: ooo.Watching, State: &ooo.State{Away: i%10 == 0},
+			Addresses:     []ooo.Address{{Spelling: person.UserPrincipalName, Delivery: ooo.Delivery{State: ooo.DeliveryDelivered}}},
+			Subscriptions: subscribed(ooo.SubscriptionLive, time.Hour),
+		}
+		if i%100 == 1 {
+			m.Subscriptions[0].State = ooo.SubscriptionFailed
+		}
+		if i%50 == 2 {
+			m.Addresses[0].Delivery.State = ooo.DeliveryPending
+		}
+		wish := ooo.Wish{Address: person.UserPrincipalName, On: true, Person: person, Start: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Nonce: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Source: ooo.Mediator, At: time.Now()}
+		wishes = append(wishes, store.WishChange{New: wish, Hint: ooo.Hint{ID: m.ID, Kind: ooo.HintWish, Nonce: "1"}})
+		saving.Go(func() error { return s.Save(b.Context(), store.Save{Lease: lease, Record: m}) })
+	}
+	if err := saving.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.SwapWishes(b.Context(), wishes); err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+// worked is how long this process used the processor.
+func worked() time.Duration {
+	var use syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &use) != nil {
+		return 0
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
+}
+
+// redisWorked is how long Redis used it.
+func redisWorked(b *testing.B, s *store.Store) (sum time.Duration) {
+	b.Helper()
+	text, err := store.Client(s).Info(b.Context(), "cpu").Result()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(text) {
+		for _, name := range []string{"used_cpu_sys:", "used_cpu_user:"} {
+			if value, ok := strings.CutPrefix(strings.TrimSpace(line), name); ok {
+				seconds, _ := strconv.ParseFloat(value, 64)
+				sum += time.Duration(seconds * float64(time.Second))
+			}
+		}
+	}
+	return sum
+}
+
+// BenchmarkFind measures lists of 26,000 monitored addresses: read anew, which happens
+// once a second at most, and from memory.
+func BenchmarkFind(b *testing.B) {
+	s := openMany(b)
+	queries := []struct {
+		name  string
+		q     ooo.Query
+		total int
+	}{
+		{"a page of everyone", ooo.Query{Limit: 50}, many},
+		{"a search that few match", ooo.Query{Text: "r0012", Limit: 50}, 10},
+		{"a search that everyone matches", ooo.Query{Text: "contoso", Limit: 50}, many},
+		{"a filter", ooo.Query{Filter: ooo.FilterAway, Limit: 50}, many / 10},
+		{"a search and a filter", ooo.Query{Text: "r0", Filter: ooo.FilterUntold, Limit: 50}, 200},
+	}
+	for _, fresh := range []bool{true, false} {
+		for _, tt := range queries {
+			tt.q.Resources = 1
+			b.Run(fmt.Sprintf("%s, read anew %v", tt.name, fresh), func(b *testing.B) {
+				began, redisBegan := worked(), redisWorked(b, s)
+				for b.Loop() {
+					if fresh {
+						store.Forget(s)
+					}
+					if page, err := s.Find(context.Background(), tt.q); err != nil || page.Total != tt.total {
+						b.Fatalf("Find = %d, %v, want %d", page.Total, err, tt.total)
+					}
+				}
+				b.ReportMetric(float64((worked()-began).Microseconds())/1000/float64(b.N), "cpu-ms/op")
+				b.ReportMetric(float64((redisWorked(b, s)-redisBegan).Microseconds())/1000/float64(b.N), "redis-ms/op")
+			})
+		}
+	}
+}

@@ -1,0 +1,9 @@
+package store
+
+import "github.com/redis/go-redis/v9"
+
+// Client is the client of a store.
+func Client(s *Store) redis.UniversalClient { return s.client }
+
+// Forget drops the overview.
+func Forget(s *Store) { s.reading.overview.Store(nil) }
