@@ -8,10 +8,10 @@ import (
 )
 
 func TestThisRepositoryKeepsTheRules(t *testing.T) {
-	h := open(t, root(t))
+	repo := open(t, root(t))
 	for _, r := range rules {
 		t.Run(r.says, func(t *testing.T) {
-			for _, place := range r.broken(h) {
+			for _, place := range r.broken(repo) {
 				t.Error(place)
 			}
 		})
@@ -25,38 +25,38 @@ func TestRulesNotice(t *testing.T) {
 		tree map[string]string
 		want []string
 	}{
-		"an actor that imports an adapter": {
-			"each room imports only what the table allows",
-			map[string]string{"internal/watch/a.go": `package watch; import _ "outlook-monitor/internal/redisstore"`},
-			[]string{"internal/watch/a.go imports internal/redisstore"},
+		"an adapter that imports an actor": {
+			"each package imports only what the table allows",
+			map[string]string{"internal/store/a.go": `package store; import _ "outlook-monitor/internal/poll"`},
+			[]string{"internal/store/a.go imports internal/poll"},
 		},
-		"an actor that imports the domain and the loop": {
-			"each room imports only what the table allows",
-			map[string]string{"internal/watch/a.go": `package watch; import (_ "outlook-monitor/internal/ooo"; _ "outlook-monitor/internal/due")`},
+		"an actor that imports the domain and the registry": {
+			"each package imports only what the table allows",
+			map[string]string{"internal/poll/a.go": `package poll; import (_ "outlook-monitor/internal/ooo"; _ "outlook-monitor/internal/mailbox")`},
 			nil,
 		},
 		"a test that imports more": {
-			"each room imports only what the table allows",
-			map[string]string{"internal/watch/a_test.go": `package watch_test; import _ "outlook-monitor/internal/redisstore"`},
+			"each package imports only what the table allows",
+			map[string]string{"internal/store/a_test.go": `package store_test; import _ "outlook-monitor/internal/poll"`},
 			nil,
 		},
-		"a room without a row": {
-			"each room imports only what the table allows",
+		"a package without a row": {
+			"each package imports only what the table allows",
 			map[string]string{"internal/cellar/a.go": `package cellar`},
-			[]string{"internal/cellar has no row in the table of rooms"},
+			[]string{"internal/cellar has no row in the table of packages"},
 		},
-		"go-redis outside its room": {
-			"a library is known in its own rooms alone",
+		"go-redis outside its package": {
+			"a library is known in its own packages alone",
 			map[string]string{"internal/api/a.go": `package api; import _ "github.com/redis/go-redis/v9"`},
 			[]string{"internal/api/a.go imports github.com/redis/go-redis/v9"},
 		},
-		"gin in a handler's room": {
-			"a library is known in its own rooms alone",
+		"gin in a handler": {
+			"a library is known in its own packages alone",
 			map[string]string{"internal/api/a.go": `package api; import _ "github.com/gin-gonic/gin"`},
 			nil,
 		},
 		"all of the Graph SDK, even in a test": {
-			"a library is known in its own rooms alone",
+			"a library is known in its own packages alone",
 			map[string]string{"internal/graph/a_test.go": `package graph_test; import _ "github.com/microsoftgraph/msgraph-sdk-go"`},
 			[]string{"internal/graph/a_test.go imports all of github.com/microsoftgraph/msgraph-sdk-go"},
 		},
@@ -66,7 +66,7 @@ func TestRulesNotice(t *testing.T) {
 			[]string{"internal/stringutil/a.go is in a package called stringutil"},
 		},
 		"a comment that is not the package's": {
-			"every package tells its story",
+			"every package has a comment",
 			map[string]string{"internal/ooo/a.go": "// A licence.\npackage ooo", "cmd/graphsim/main.go": "// Command graphsim runs.\npackage main"},
 			[]string{"internal/ooo has no package comment"},
 		},

@@ -12,15 +12,16 @@ import (
 // break it, each a sentence.
 type rule struct {
 	says   string
-	broken func(house) []string
+	broken func(repository) []string
 }
 
 var rules = []rule{
-	{"each room imports only what the table allows", importsOfOurs},
-	{"the table has no room that is gone", goneRooms},
-	{"a library is known in its own rooms alone", importsOfOthers},
+	{"each package imports only what the table allows", importsOfOurs},
+	{"imports go down the table only", importsUpwards},
+	{"the table has no package that is gone", gonePackages},
+	{"a library is known in its own packages alone", importsOfOthers},
 	{"a package's name says what it is", hollowNames},
-	{"every package tells its story", missingStories},
+	{"every package has a comment", missingComments},
 	{"no file is over 400 lines", longFiles},
 	{"only main.go ends the process", exits},
 	{"nothing runs before main", inits},
@@ -28,16 +29,16 @@ var rules = []rule{
 	{"the top holds what was agreed", topEntries},
 }
 
-func importsOfOurs(h house) (broken []string) {
-	for _, room := range h.rooms() {
-		if _, ok := rooms[room]; !ok {
-			broken = append(broken, room+" has no row in the table of rooms")
+func importsOfOurs(r repository) (broken []string) {
+	for _, pkg := range r.packages() {
+		if position(pkg) < 0 {
+			broken = append(broken, pkg+" has no row in the table of packages")
 		}
 	}
-	for _, f := range h.files {
+	for _, f := range r.files {
 		for _, name := range f.imports() {
 			other, ours := strings.CutPrefix(name, module)
-			if ours && !f.test && !mayImport(f.room, other) {
+			if ours && !f.test && !mayImport(f.pkg, other) {
 				broken = append(broken, f.path+" imports "+other)
 			}
 		}
@@ -45,24 +46,34 @@ func importsOfOurs(h house) (broken []string) {
 	return broken
 }
 
-func goneRooms(h house) (broken []string) {
-	for room := range rooms {
-		if !slices.Contains(h.rooms(), room) {
-			broken = append(broken, room+" has a row in the table of rooms, but no code")
+func importsUpwards(repository) (broken []string) {
+	for i, row := range packages {
+		for _, other := range row.imports {
+			if position(other) <= i {
+				broken = append(broken, row.name+" may import "+other+", which is not below it")
+			}
 		}
 	}
-	slices.Sort(broken)
 	return broken
 }
 
-func importsOfOthers(h house) (broken []string) {
-	for _, f := range h.files {
+func gonePackages(r repository) (broken []string) {
+	for _, row := range packages {
+		if !slices.Contains(r.packages(), row.name) {
+			broken = append(broken, row.name+" has a row in the table of packages, but no code")
+		}
+	}
+	return broken
+}
+
+func importsOfOthers(r repository) (broken []string) {
+	for _, f := range r.files {
 		for _, name := range f.imports() {
 			if name == heavy {
 				broken = append(broken, f.path+" imports all of "+name)
 			}
 			for _, l := range libraries {
-				if strings.HasPrefix(name, l.prefix) && !f.test && !slices.Contains(l.rooms, f.room) {
+				if strings.HasPrefix(name, l.prefix) && !f.test && !slices.Contains(l.packages, f.pkg) {
 					broken = append(broken, f.path+" imports "+name)
 				}
 			}
@@ -71,10 +82,10 @@ func importsOfOthers(h house) (broken []string) {
 	return broken
 }
 
-func hollowNames(h house) (broken []string) {
+func hollowNames(r repository) (broken []string) {
 	hollow := []string{"util", "utils", "common", "helper", "helpers", "model", "models", "type", "types"}
-	for _, f := range h.files {
-		for _, name := range []string{path.Base(f.room), strings.TrimSuffix(f.ast.Name.Name, "_test")} {
+	for _, f := range r.files {
+		for _, name := range []string{path.Base(f.pkg), strings.TrimSuffix(f.ast.Name.Name, "_test")} {
 			if slices.Contains(hollow, name) || strings.HasSuffix(name, "util") || strings.HasSuffix(name, "utils") {
 				broken = append(broken, f.path+" is in a package called "+name)
 			}
@@ -83,18 +94,18 @@ func hollowNames(h house) (broken []string) {
 	return slices.Compact(broken)
 }
 
-func missingStories(h house) (broken []string) {
-	told := map[string]bool{}
-	for _, f := range h.files {
+func missingComments(r repository) (broken []string) {
+	commented := map[string]bool{}
+	for _, f := range r.files {
 		first := "Package " + f.ast.Name.Name + " "
 		if f.ast.Name.Name == "main" {
-			first = "Command " + path.Base(f.room) + " "
+			first = "Command " + path.Base(f.pkg) + " "
 		}
-		told[f.room] = told[f.room] || strings.HasPrefix(f.ast.Doc.Text(), first)
+		commented[f.pkg] = commented[f.pkg] || strings.HasPrefix(f.ast.Doc.Text(), first)
 	}
-	for _, room := range h.rooms() {
-		if !told[room] {
-			broken = append(broken, room+" has no package comment")
+	for _, pkg := range r.packages() {
+		if !commented[pkg] {
+			broken = append(broken, pkg+" has no package comment")
 		}
 	}
 	return broken
@@ -102,8 +113,8 @@ func missingStories(h house) (broken []string) {
 
 const longest = 400
 
-func longFiles(h house) (broken []string) {
-	for _, f := range h.files {
+func longFiles(r repository) (broken []string) {
+	for _, f := range r.files {
 		if f.lines > longest {
 			broken = append(broken, fmt.Sprintf("%s has %d lines", f.path, f.lines))
 		}
@@ -111,9 +122,9 @@ func longFiles(h house) (broken []string) {
 	return broken
 }
 
-func exits(h house) (broken []string) {
-	for _, f := range h.files {
-		main := path.Base(f.path) == "main.go" && path.Dir(f.room) == "cmd"
+func exits(r repository) (broken []string) {
+	for _, f := range r.files {
+		main := path.Base(f.path) == "main.go" && path.Dir(f.pkg) == "cmd"
 		if !main && !f.test && (f.calls("os", "Exit") || f.calls("log", "Fatal", "Fatalf", "Fatalln")) {
 			broken = append(broken, f.path+" ends the process")
 		}
@@ -121,8 +132,8 @@ func exits(h house) (broken []string) {
 	return broken
 }
 
-func inits(h house) (broken []string) {
-	for _, f := range h.files {
+func inits(r repository) (broken []string) {
+	for _, f := range r.files {
 		for _, decl := range f.ast.Decls {
 			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
 				broken = append(broken, f.path+" has an init function")
@@ -132,8 +143,8 @@ func inits(h house) (broken []string) {
 	return broken
 }
 
-func skips(h house) (broken []string) {
-	for _, f := range h.files {
+func skips(r repository) (broken []string) {
+	for _, f := range r.files {
 		if f.selects([]string{"t", "b", "f", "tb"}, []string{"Skip", "Skipf", "SkipNow"}) {
 			broken = append(broken, f.path+" skips")
 		}
@@ -141,14 +152,14 @@ func skips(h house) (broken []string) {
 	return broken
 }
 
-func topEntries(h house) (broken []string) {
-	for _, name := range h.top {
+func topEntries(r repository) (broken []string) {
+	for _, name := range r.top {
 		if !strings.HasPrefix(name, ".") && name != built && !slices.Contains(layout, name) {
 			broken = append(broken, name+" does not belong there")
 		}
 	}
 	for _, name := range layout {
-		if !slices.Contains(h.top, name) {
+		if !slices.Contains(r.top, name) {
 			broken = append(broken, name+" is missing")
 		}
 	}

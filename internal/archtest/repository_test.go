@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// house is the repository as the rules see it.
-type house struct {
+// repository is the tree as the rules see it.
+type repository struct {
 	files []source
 	top   []string // names at the top
 }
@@ -23,7 +23,7 @@ type house struct {
 // source is one Go file.
 type source struct {
 	path  string
-	room  string // its folder
+	pkg   string // its folder
 	test  bool
 	lines int
 	ast   *ast.File
@@ -36,9 +36,9 @@ func root(t *testing.T) fs.FS {
 }
 
 // open reads and parses all Go files of a tree.
-func open(t *testing.T, tree fs.FS) house {
+func open(t *testing.T, tree fs.FS) repository {
 	t.Helper()
-	var h house
+	var r repository
 	set := token.NewFileSet()
 	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
@@ -57,8 +57,8 @@ func open(t *testing.T, tree fs.FS) house {
 		if err != nil {
 			return err
 		}
-		h.files = append(h.files, source{
-			path: name, room: path.Dir(name), test: strings.HasSuffix(name, "_test.go"),
+		r.files = append(r.files, source{
+			path: name, pkg: path.Dir(name), test: strings.HasSuffix(name, "_test.go"),
 			lines: bytes.Count(text, []byte("\n")), ast: parsed,
 		})
 		return nil
@@ -71,16 +71,16 @@ func open(t *testing.T, tree fs.FS) house {
 		t.Fatal(err)
 	}
 	for _, entry := range entries {
-		h.top = append(h.top, entry.Name())
+		r.top = append(r.top, entry.Name())
 	}
-	return h
+	return r
 }
 
-// rooms lists the folders that hold Go files.
-func (h house) rooms() []string {
+// packages lists the folders that hold Go files.
+func (r repository) packages() []string {
 	var all []string
-	for _, f := range h.files {
-		all = append(all, f.room)
+	for _, f := range r.files {
+		all = append(all, f.pkg)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

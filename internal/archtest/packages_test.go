@@ -1,0 +1,113 @@
+package archtest_test
+
+import "slices"
+
+// module is the prefix of the imports of ours.
+const module = "outlook-monitor/"
+
+// packages says what each package may import of ours. Imports go down the table
+// only; tests may import more.
+var packages = []struct {
+	name    string
+	imports []string
+}{
+	{"cmd/outlook-monitor", []string{
+		"internal/api", "internal/webhook", "internal/ui", "internal/front", "internal/poll", "internal/subscribe", "internal/deliver",
+		"internal/mailbox", "internal/partition", "internal/schedule", "internal/graph", "internal/store", "internal/doctor",
+		"internal/ooo", "internal/config", "internal/telemetry", "internal/tunnel", "internal/graphsim", "internal/mediatorsim",
+	}},
+	{"cmd/graphsim", []string{"internal/graphsim"}},
+
+	// Handlers: what reaches us over HTTP.
+	{"internal/api", []string{"internal/schedule", "internal/store", "internal/ooo"}},
+	{"internal/webhook", []string{"internal/schedule", "internal/jsonwalk", "internal/ooo"}},
+	{"internal/ui", []string{"internal/ooo"}},
+	{"internal/front", nil},
+
+	// Actors: the kinds of work over the mailboxes that this replica owns.
+	{"internal/poll", actor},
+	{"internal/subscribe", actor},
+	{"internal/deliver", actor},
+
+	// What this replica owns.
+	{"internal/mailbox", []string{"internal/partition", "internal/schedule", "internal/store", "internal/ooo"}},
+	{"internal/partition", []string{"internal/schedule", "internal/store", "internal/ooo"}},
+	{"internal/schedule", nil},
+
+	// Adapters know no actors and not each other.
+	{"internal/graph", []string{"internal/jsonwalk", "internal/ooo"}},
+	{"internal/store", []string{"internal/ooo"}},
+
+	{"internal/doctor", []string{"internal/ooo", "internal/config"}},
+
+	// The domain, and how JSON is read on the hot paths.
+	{"internal/ooo", nil},
+	{"internal/jsonwalk", nil},
+
+	{"internal/config", nil},
+	{"internal/telemetry", nil},
+	{"internal/tunnel", nil},
+
+	// Stand-ins and test support know nothing of ours.
+	{"internal/graphsim", nil},
+	{"internal/mediatorsim", nil},
+	{"internal/redistest", nil},
+	{"internal/faults", nil},
+	{"internal/bench", nil},
+	{"internal/archtest", nil},
+
+	// Modules of their own.
+	{"scripts/tools/chart", nil},
+	{"scripts/tools/collector", nil},
+}
+
+var actor = []string{"internal/mailbox", "internal/partition", "internal/schedule", "internal/graph", "internal/store", "internal/ooo"}
+
+// position returns where a package is in the table; -1 if it is not.
+func position(pkg string) int {
+	for i, row := range packages {
+		if row.name == pkg {
+			return i
+		}
+	}
+	return -1
+}
+
+// libraries says which packages know a library, by the beginning of its path. Tests
+// may know more.
+var libraries = []struct {
+	prefix   string
+	packages []string
+}{
+	{"github.com/microsoftgraph/", []string{"internal/graph"}},
+	{"github.com/microsoft/kiota", []string{"internal/graph"}},
+	{"github.com/Azure", []string{"internal/graph"}},
+	{"github.com/redis/", []string{"internal/store", "internal/redistest"}},
+	{"github.com/alicebob/miniredis", []string{"internal/store", "internal/redistest"}},
+	{"github.com/gin-", handlers},
+	{"go.opentelemetry.io/contrib/instrumentation/github.com/gin-gonic", handlers},
+	{"github.com/alecthomas/kong", []string{"internal/config", "cmd/outlook-monitor", "cmd/graphsim"}},
+	{"github.com/prometheus/", []string{"internal/telemetry"}},
+	{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
+	{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
+	{"golang.org/x/crypto/acme", []string{"internal/front"}},
+	{"golang.ngrok.com/", []string{"internal/tunnel"}},
+	{"testing", []string{"internal/redistest"}},
+}
+
+var handlers = []string{"internal/api", "internal/ui", "internal/webhook", "cmd/outlook-monitor"}
+
+// heavy is never imported: it takes minutes to compile, and its parts do.
+const heavy = "github.com/microsoftgraph/msgraph-sdk-go"
+
+// layout is what lies at the top, besides names that begin with a dot.
+var layout = []string{"Dockerfile", "README.md", "cmd", "deploy", "go.mod", "go.sum", "internal", "scripts"}
+
+// built is what scripts/check and scripts/run leave at the top; git ignores it.
+const built = "bin"
+
+// mayImport says whether a package may import another.
+func mayImport(pkg, other string) bool {
+	i := position(pkg)
+	return i >= 0 && slices.Contains(packages[i].imports, other)
+}
