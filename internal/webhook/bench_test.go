@@ -22,14 +22,14 @@ func BenchmarkJudge(b *testing.B) {
 	certificates := load(b, newFiles(b).write(b, firstKey(), time.Hour))
 	graph := current(b, certificates)
 	token := []any{l.token(b, versions[0])}
-	tests := map[string]func(key ooo.Key) map[string]any{
-		"clientState":   func(key ooo.Key) map[string]any { return notice(key) },
-		"resource data": func(key ooo.Key) map[string]any { return graph.rich(b, key) },
+	tests := map[string]func(id ooo.ObjectID) map[string]any{
+		"clientState":   func(id ooo.ObjectID) map[string]any { return notice(id) },
+		"resource data": func(id ooo.ObjectID) map[string]any { return graph.rich(b, id) },
 	}
 	for name, item := range tests {
 		var all []any
 		for i := range items {
-			all = append(all, item(ooo.KeyOf(fmt.Sprintf("user%d@contoso.example", i))))
+			all = append(all, item(ooo.ObjectID(fmt.Sprintf("%036d", i))))
 		}
 		body, err := json.Marshal(map[string]any{"value": all, "validationTokens": token})
 		if err != nil {

@@ -14,26 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/webhook"
 )
-
-// receive answers requests without a network, logging to log.
-func receive(t testing.TB, b webhook.Inbox, log *slog.Logger) http.Handler {
-	t.Helper()
-	r, err := webhook.New(webhook.Config{
-		Inbox: b, Log: log, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gin.SetMode(gin.ReleaseMode)
-	engine := gin.New()
-	r.Register(engine)
-	return engine
-}
 
 // untouched is a body that nobody may read.
 type untouched struct{ t *testing.T }
@@ -44,7 +27,7 @@ func (u untouched) Read([]byte) (int, error) {
 }
 
 func TestAHandshakeLeavesTheBodyAlone(t *testing.T) {
-	handler := receive(t, newInbox(), nil)
+	handler := receive(t, webhook.Config{Leave: newInbox().leave})
 	for query, want := range map[string]int{"validationToken=t": 200, "validationToken=": 400} {
 		answer := httptest.NewRecorder()
 		handler.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath+"?"+query, untouched{t}))
@@ -81,21 +64,6 @@ func TestABodyOfUntoldLengthIsBounded(t *testing.T) {
 	}
 }
 
-// stuck is an inbox that answers only when it is given up on.
-type stuck struct{ calls int }
-
-func (s *stuck) Mark(ctx context.Context, _ ooo.Queue, _ ...ooo.Mark) (int, error) {
-	s.calls++
-	<-ctx.Done()
-	return 0, ctx.Err()
-}
-
-func (s *stuck) Heard(ctx context.Context, _ ooo.Key, _ ...ooo.Lifecycle) error {
-	s.calls++
-	<-ctx.Done()
-	return ctx.Err()
-}
-
 func TestAStuckInboxIsGivenUpWithinGraphsPatience(t *testing.T) {
 	for name, body := range map[string]string{
 		"a change":              collection(t, notice(ann)),
@@ -104,10 +72,15 @@ func TestAStuckInboxIsGivenUpWithinGraphsPatience(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				inbox, began, answer := &stuck{}, time.Now(), httptest.NewRecorder()
-				receive(t, inbox, nil).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath, strings.NewReader(body)))
-				if took := time.Since(began); answer.Code != 503 || took >= 3*time.Second || inbox.calls != 1 {
-					t.Errorf("answer = %d after %v and %d calls, want 503 within 3 s and 1 call", answer.Code, took, inbox.calls)
+				calls, began, answer := 0, time.Now(), httptest.NewRecorder()
+				stuck := func(ctx context.Context, _ ...ooo.Hint) error {
+					calls++
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				receive(t, webhook.Config{Leave: stuck}).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath, strings.NewReader(body)))
+				if took := time.Since(began); answer.Code != 503 || took >= 3*time.Second || calls != 1 {
+					t.Errorf("answer = %d after %v and %d calls, want 503 within 3 s and 1 call", answer.Code, took, calls)
 				}
 			})
 		})
@@ -117,8 +90,8 @@ func TestAStuckInboxIsGivenUpWithinGraphsPatience(t *testing.T) {
 func TestTheLogTellsNoSecrets(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	b := newInbox(ann)
-	handler := receive(t, b, log)
+	b := newInbox()
+	handler := receive(t, webhook.Config{Leave: b.leave, Log: log})
 	post := func(body string) {
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath+"?hint=in-the-query", strings.NewReader(body)))
 	}
@@ -139,21 +112,12 @@ func TestTheLogTellsNoSecrets(t *testing.T) {
 	}
 }
 
-// accepting is an inbox that takes all and keeps nothing.
-type accepting struct{}
-
-func (accepting) Mark(_ context.Context, _ ooo.Queue, marks ...ooo.Mark) (int, error) {
-	return len(marks), nil
-}
-
-func (accepting) Heard(context.Context, ooo.Key, ...ooo.Lifecycle) error { return nil }
-
 func BenchmarkPost(b *testing.B) {
-	handler := receive(b, accepting{}, nil)
+	handler := receive(b, webhook.Config{Leave: func(context.Context, ...ooo.Hint) error { return nil }})
 	for _, n := range []int{1, 20, 100} {
 		var items []any
 		for i := range n {
-			items = append(items, notice(ooo.KeyOf(fmt.Sprintf("user%d@contoso.example", i))))
+			items = append(items, notice(ooo.ObjectID(fmt.Sprintf("%036d", i))))
 		}
 		body := collection(b, items...)
 		b.Run(fmt.Sprintf("items=%d", n), func(b *testing.B) {

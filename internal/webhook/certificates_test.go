@@ -75,7 +75,7 @@ func TestFilesThatChange(t *testing.T) {
 			t.Fatal(err)
 		}
 		opened := func(s subscriber) string {
-			b := newInbox(ann)
+			b := newInbox()
 			return post(t, trusting(t, b, tokens, certificates), b, webhook.NotificationPath, []any{l.token(t, "1.0")}, s.rich(t, ann))
 		}
 		const yes = "1 reads 0 events [accepted:1]"

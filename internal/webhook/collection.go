@@ -11,48 +11,130 @@ import (
 	"os"
 	"sync"
 
+	"outlook-monitor/internal/jsonwalk"
 	"outlook-monitor/internal/ooo"
 )
 
 // Of a request's body.
 var (
-	errSlow         = errors.New("the body did not come in time")
+	errSlow         = errors.New("the body did not arrive in time")
 	errTooLarge     = errors.New("the body is larger than 4 MiB")
 	errNoCollection = errors.New("the body is not a collection of notifications")
 )
 
+// maxItems is far more than Graph puts into one request.
+const maxItems = 1000
+
+// collection is what one request brings, cut out of its body but not decoded: what a
+// stranger sends must cost little more than its own size.
+type collection struct {
+	items   []json.RawMessage
+	ignored int             // items that are beyond maxItems
+	tokens  json.RawMessage // the validation tokens; nil: none
+}
+
+// span is a part of a body, not a copy. The body must outlive it.
+type span []byte
+
+// UnmarshalJSON keeps data: encoding/json hands out a part of what it was given.
+func (s *span) UnmarshalJSON(data []byte) error {
+	*s = data
+	return nil
+}
+
+// buffers are for bodies: of *bytes.Buffer.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxPooled is the size beyond which a buffer is not kept.
+const maxPooled = 1 << 20
+
+// withBody calls f with a body, which f must not keep.
+func withBody(body io.Reader, f func(data []byte) error) error {
+	buffer := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buffer.Cap() <= maxPooled {
+			buffer.Reset()
+			buffers.Put(buffer)
+		}
+	}()
+	_, err := buffer.ReadFrom(body)
+	switch _, large := errors.AsType[*http.MaxBytesError](err); {
+	case large:
+		return errTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errSlow
+	case err != nil:
+		return errNoCollection
+	}
+	return f(buffer.Bytes())
+}
+
+// decode cuts a collection out of a body.
+func decode(data []byte) (collection, error) {
+	var raw struct {
+		Value  span `json:"value"`
+		Tokens span `json:"validationTokens"`
+	}
+	if json.Unmarshal(data, &raw) != nil || raw.Value == nil {
+		return collection{}, errNoCollection
+	}
+	var c collection
+	if raw.Tokens != nil && string(raw.Tokens) != "null" {
+		c.tokens = json.RawMessage(raw.Tokens)
+	}
+	if string(raw.Value) == "null" {
+		return c, nil
+	}
+	walk := jsonwalk.Over(raw.Value)
+	walk.Array(func() {
+		if item := walk.Value(); len(c.items) < maxItems {
+			c.items = append(c.items, item)
+		} else {
+			c.ignored++
+		}
+	})
+	if !walk.Ended() {
+		return collection{}, errNoCollection
+	}
+	return c, nil
+}
+
+// text is a string of at most maxText bytes. Anything else is taken for an empty one:
+// one odd field does not spoil an item.
+type text string
+
+// maxText bounds encrypted data, which is the longest.
+const maxText = maxData
+
+// UnmarshalJSON takes a string.
+func (t *text) UnmarshalJSON(data []byte) error {
+	*t = ""
+	if len(data) > 0 && data[0] == '"' && len(data) <= maxText {
+		return json.Unmarshal(data, (*string)(t))
+	}
+	return nil
+}
+
+// clientStateOf returns the clientState of an item, all that is decoded of it before
+// it is verified. It returns false for what is no object.
+func clientStateOf(data json.RawMessage) (string, bool) {
+	var it struct {
+		ClientState text `json:"clientState"`
+	}
+	if len(data) == 0 || data[0] != '{' || json.Unmarshal(data, &it) != nil {
+		return "", false
+	}
+	return string(it.ClientState), true
+}
+
 // item is what we read of a change notification or a lifecycle event: it has a
 // changeType or a lifecycleEvent.
 type item struct {
-	ID             string
-	SubscriptionID string
-	ClientState    string
-	ChangeType     string
-	LifecycleEvent string
-	Sealed         *sealed // nil: none
-}
-
-// UnmarshalJSON takes the fields that are strings: one odd field does not spoil
-// an item.
-func (it *item) UnmarshalJSON(data []byte) error {
-	var raw struct {
-		ID             any `json:"id"`
-		SubscriptionID any `json:"subscriptionId"`
-		ClientState    any `json:"clientState"`
-		ChangeType     any `json:"changeType"`
-		LifecycleEvent any `json:"lifecycleEvent"`
-		Content        any `json:"encryptedContent"`
-	}
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return err
-	}
-	it.ID, _ = raw.ID.(string)
-	it.SubscriptionID, _ = raw.SubscriptionID.(string)
-	it.ClientState, _ = raw.ClientState.(string)
-	it.ChangeType, _ = raw.ChangeType.(string)
-	it.LifecycleEvent, _ = raw.LifecycleEvent.(string)
-	it.Sealed = sealedOf(raw.Content)
-	return nil
+	ID             text    `json:"id"`
+	SubscriptionID text    `json:"subscriptionId"`
+	ChangeType     text    `json:"changeType"`
+	LifecycleEvent text    `json:"lifecycleEvent"`
+	Sealed         *sealed `json:"encryptedContent"` // nil: none
 }
 
 // event returns the kind of a lifecycle event, empty if it is none that we know.
@@ -64,104 +146,47 @@ func (it *item) event() ooo.LifecycleKind {
 	return ""
 }
 
+// maxID is the longest id of a notification that is kept: Graph's are GUIDs.
+const maxID = 128
+
 // name identifies the notification in a history: Graph's id, or one made from
 // the subscription.
 func (it *item) name() string {
-	if it.ID != "" {
-		return it.ID
+	if it.ID != "" && len(it.ID) <= maxID {
+		return string(it.ID)
 	}
 	sum := sha256.Sum256([]byte(it.SubscriptionID + " " + it.ChangeType + it.LifecycleEvent))
 	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
-// collection is what one request brings.
-type collection struct {
-	items   []item   // that are objects with a kind
-	ignored int      // the others
-	tokens  []string // validation tokens; what is no text is an empty one
+// subscription returns the id of the subscription, if it can be one.
+func (it *item) subscription() ooo.SubscriptionID {
+	if len(it.SubscriptionID) > maxID {
+		return ""
+	}
+	return ooo.SubscriptionID(it.SubscriptionID)
 }
 
-// buffers are for bodies: of *bytes.Buffer.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// mostPooled is the size beyond which a buffer is not kept.
-const mostPooled = 1 << 20
-
-// decode reads a collection.
-func decode(body io.Reader) (collection, error) {
-	buffer := buffers.Get().(*bytes.Buffer)
-	defer func() {
-		if buffer.Cap() <= mostPooled {
-			buffer.Reset()
-			buffers.Put(buffer)
-		}
-	}()
-	_, err := buffer.ReadFrom(body)
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return collection{}, errTooLarge
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return collection{}, errSlow
-	}
-	if err != nil {
-		return collection{}, errNoCollection
-	}
-	if c, ok := decodePlain(buffer.Bytes()); ok {
-		return c, nil
-	}
-	if !json.Valid(buffer.Bytes()) {
-		return collection{}, errNoCollection
-	}
-	return decodeAny(buffer.Bytes())
-}
-
-// decodeAny takes a collection apart whatever JSON it is.
-func decodeAny(data []byte) (collection, error) {
-	var raw struct {
-		Value  json.RawMessage `json:"value"`
-		Tokens any             `json:"validationTokens"`
-	}
-	if json.Unmarshal(data, &raw) != nil || raw.Value == nil {
-		return collection{}, errNoCollection
-	}
-	var values []json.RawMessage
-	if json.Unmarshal(raw.Value, &values) != nil {
-		return collection{}, errNoCollection
-	}
-	c := collection{tokens: tokensOf(raw.Tokens)}
-	for _, value := range values {
-		var it item
-		if bytes.Equal(value, []byte("null")) || json.Unmarshal(value, &it) != nil {
-			it = item{}
-		}
-		c.add(it)
-	}
-	return c, nil
-}
-
-// add takes an item in, if it is of a kind.
-func (c *collection) add(it item) {
-	if it.ChangeType == "" && it.LifecycleEvent == "" {
-		c.ignored++
-		return
-	}
-	c.items = append(c.items, it)
-}
-
-// tokensOf returns the tokens of a request. Something else in their place counts
-// as a token: a bad one.
-func tokensOf(value any) []string {
-	if value == nil {
+// tokensOf returns the tokens of a request, one more than are checked at most.
+// Something else in their place counts as a token: a bad one.
+func tokensOf(data json.RawMessage) []string {
+	switch {
+	case data == nil:
 		return nil
-	}
-	values, ok := value.([]any)
-	if !ok {
+	case data[0] != '[':
 		return []string{""}
 	}
 	var tokens []string
-	for _, value := range values {
-		token, _ := value.(string)
-		tokens = append(tokens, token)
-	}
+	walk := jsonwalk.Over(data)
+	walk.Array(func() {
+		value := walk.Value()
+		var token text
+		if len(tokens) <= maxTokens && len(value) <= maxToken+2 && json.Unmarshal(value, &token) != nil {
+			token = ""
+		}
+		if len(tokens) <= maxTokens {
+			tokens = append(tokens, string(token))
+		}
+	})
 	return tokens
 }

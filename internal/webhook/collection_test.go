@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -16,16 +17,27 @@ func FuzzDecode(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		c, err := decode(strings.NewReader(body))
-		if err != nil && (len(c.items) > 0 || c.ignored > 0 || len(c.tokens) > 0) {
+		c, err := decode([]byte(body))
+		if err != nil && (len(c.items) > 0 || c.ignored > 0 || c.tokens != nil) {
 			t.Errorf("decode = %+v with error %v, want nothing", c, err)
 		}
-		for _, it := range c.items {
-			if it.ChangeType == "" && it.LifecycleEvent == "" {
-				t.Errorf("decode = %+v, want an item of a kind", it)
+		if tokens := tokensOf(c.tokens); len(tokens) > maxTokens+1 {
+			t.Errorf("tokensOf = %d tokens, want no more than tell that there are too many", len(tokens))
+		}
+		for _, data := range c.items {
+			state, object := clientStateOf(data)
+			var it struct {
+				item
+				ClientState any `json:"clientState"`
 			}
-			if it.name() == "" {
-				t.Errorf("name of %+v is empty", it)
+			if err := json.Unmarshal(data, &it); object && err != nil {
+				t.Errorf("item %s = %v, want odd fields left out", data, err)
+			}
+			if whole, is := it.ClientState.(string); object && state != whole && is {
+				t.Errorf("clientState of %s = %q, want %q", data, state, whole)
+			}
+			if it.name() == "" || len(it.name()) > maxID || len(it.subscription()) > maxID {
+				t.Errorf("name of %s = %q, want a short one", data, it.name())
 			}
 		}
 	})
@@ -37,7 +49,7 @@ func FuzzHandshake(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, query string) {
 		token, asked, ok := handshake(query)
-		if ok && (!asked || token == "" || len(token) > maxToken || strings.ContainsAny(token, "<>\r\n\x00")) {
+		if ok && (!asked || token == "" || len(token) > maxEcho || strings.ContainsAny(token, "<>\r\n\x00")) {
 			t.Errorf("handshake(%q) = %q, asked %t, want nothing that could be markup or a header", query, token, asked)
 		}
 	})

@@ -28,26 +28,20 @@ const (
 
 // sealed is resource data that only the holder of a certificate can read.
 type sealed struct {
-	Data          string
-	DataKey       string
-	DataSignature string
-	CertificateID string
+	Data          text `json:"data"`
+	DataKey       text `json:"dataKey"`
+	DataSignature text `json:"dataSignature"`
+	CertificateID text `json:"encryptionCertificateId"`
 }
 
-// sealedOf takes the fields that are strings; nil if there is no content.
-func sealedOf(value any) *sealed {
-	if value == nil {
+// UnmarshalJSON takes what is no object for content of which nothing fits.
+func (s *sealed) UnmarshalJSON(data []byte) error {
+	type fields sealed
+	*s = sealed{}
+	if data[0] != '{' {
 		return nil
 	}
-	fields, _ := value.(map[string]any)
-	text := func(name string) string {
-		s, _ := fields[name].(string)
-		return s
-	}
-	return &sealed{
-		Data: text("data"), DataKey: text("dataKey"), DataSignature: text("dataSignature"),
-		CertificateID: text("encryptionCertificateId"),
-	}
+	return json.Unmarshal(data, (*fields)(s))
 }
 
 // open checks and decrypts s. The error is errSealed or errCertificate.
@@ -55,14 +49,14 @@ func (c *Certificates) open(s *sealed) ([]byte, error) {
 	if s.CertificateID == "" || len(s.Data) > maxData || len(s.DataKey) > maxWrapped || len(s.DataSignature) > maxSignature {
 		return nil, errSealed
 	}
-	key := c.key(s.CertificateID)
+	key := c.key(string(s.CertificateID))
 	if key == nil {
 		return nil, errCertificate
 	}
 	var parts [3][]byte
-	for i, text := range []string{s.DataKey, s.Data, s.DataSignature} {
+	for i, part := range []text{s.DataKey, s.Data, s.DataSignature} {
 		var err error
-		if parts[i], err = base64.StdEncoding.DecodeString(text); err != nil {
+		if parts[i], err = base64.StdEncoding.DecodeString(string(part)); err != nil {
 			return nil, errSealed
 		}
 	}
@@ -106,11 +100,11 @@ func unpad(plain []byte) ([]byte, bool) {
 	if fill == 0 || fill > aes.BlockSize {
 		return nil, false
 	}
-	text, filling := plain[:len(plain)-fill], plain[len(plain)-fill:]
+	body, filling := plain[:len(plain)-fill], plain[len(plain)-fill:]
 	for _, b := range filling {
 		if int(b) != fill {
 			return nil, false
 		}
 	}
-	return text, true
+	return body, true
 }

@@ -2,7 +2,7 @@ package webhook
 
 // Open opens encrypted content.
 func (c *Certificates) Open(id, dataKey, data, signature string) ([]byte, error) {
-	return c.open(&sealed{Data: data, DataKey: dataKey, DataSignature: signature, CertificateID: id})
+	return c.open(&sealed{Data: text(data), DataKey: text(dataKey), DataSignature: text(signature), CertificateID: text(id)})
 }
 
 // Why Open may fail.

@@ -115,7 +115,7 @@ func TestResourceDataOfTheLocalGraph(t *testing.T) {
 	tokens := check(t, webhook.TokensConfig{
 		AuthorityHost: g.URL(), TenantID: g.TenantID(), ClientID: graphsim.DefaultClientID, Transport: g.client.Transport,
 	})
-	b := newInbox(ann)
+	b := newInbox()
 	service := httptest.NewServer(trusting(t, b, tokens, certificates))
 	t.Cleanup(service.Close)
 

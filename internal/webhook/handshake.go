@@ -24,7 +24,7 @@ func handshake(query string) (token string, asked, ok bool) {
 			continue
 		}
 		token, err := url.QueryUnescape(value)
-		ok := err == nil && token != "" && len(token) <= maxToken && utf8.ValidString(token) &&
+		ok := err == nil && token != "" && len(token) <= maxEcho && utf8.ValidString(token) &&
 			!strings.ContainsAny(token, "<>") && !strings.ContainsFunc(token, unicode.IsControl)
 		return token, true, ok
 	}

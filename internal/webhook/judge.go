@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"outlook-monitor/internal/ooo"
@@ -10,46 +11,47 @@ import (
 // believed says whether an item with this verdict causes something.
 func (v Verdict) believed() bool { return v == Accepted || v == Unverified || v == Undecryptable }
 
-// of names an accepted item by its kind.
-func (v Verdict) of(kind Verdict) Verdict {
-	if v == Accepted {
-		return kind
-	}
-	return v
-}
-
-// judged is an item, the user that its clientState names, and whether to believe
-// it.
+// judged is an item whose clientState is right.
 type judged struct {
 	item
-	key     ooo.Key
+	mailbox ooo.RecordID // that the clientState names
+	tag     string       // of the resource, likewise
 	verdict Verdict
 }
 
-// judge tells genuine items from forged ones. Whether a user is monitored is
-// found out later.
-func (r *Receiver) judge(ctx context.Context, c collection, keys ooo.ClientStateKeys) []judged {
-	items := make([]judged, len(c.items))
-	genuine := false
-	for i, it := range c.items {
-		key, right := keys.Verify(it.ClientState)
-		items[i] = judged{it, key, Forged}
-		if right {
-			items[i].verdict, genuine = Accepted, true
+// judge returns the items that are to be believed, and counts the others.
+func (r *Receiver) judge(ctx context.Context, c collection, keys ooo.ClientStateKeys, counts map[Verdict]int) []judged {
+	var genuine []judged
+	for _, data := range c.items {
+		state, object := clientStateOf(data)
+		id, right := keys.Verify(state)
+		it := judged{mailbox: ooo.RecordID(id), tag: ooo.TagIn(state), verdict: Accepted}
+		switch {
+		case !object:
+			counts[Ignored]++
+		case !right:
+			counts[Forged]++
+		case json.Unmarshal(data, &it.item) != nil || it.ChangeType == "" && it.event() == "":
+			counts[Ignored]++
+		default:
+			genuine = append(genuine, it)
 		}
 	}
-	if !genuine || r.cfg.Tokens == nil {
-		return items
+	if len(genuine) == 0 || r.cfg.Tokens == nil {
+		return genuine
 	}
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
-	tokens := r.checkTokens(ctx, c.tokens)
-	for i := range items {
-		if it := &items[i]; it.verdict == Accepted {
-			it.verdict = r.prove(ctx, it.Sealed, tokens)
+	tokens := r.checkTokens(ctx, tokensOf(c.tokens))
+	believed := genuine[:0]
+	for _, it := range genuine {
+		if it.verdict = r.prove(ctx, it.Sealed, tokens); it.verdict.believed() {
+			believed = append(believed, it)
+		} else {
+			counts[it.verdict]++
 		}
 	}
-	return items
+	return believed
 }
 
 // proof is what the tokens of a request show.

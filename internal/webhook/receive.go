@@ -2,10 +2,18 @@ package webhook
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -13,108 +21,104 @@ import (
 // errNotKept means that Redis, or this process, could not take what came.
 var errNotKept = errors.New("could not be stored, Graph will send it again")
 
-// receive takes one request: all of what it asks for is stored when it returns
+// receive takes one request: all hints that it asks for are stored when it returns
 // nil.
 func (r *Receiver) receive(ctx context.Context, body io.Reader) error {
 	began := time.Now()
-	c, err := decode(body)
-	if err != nil {
-		return err
-	}
-	r.count(ctx, Ignored, c.ignored)
-	if len(c.items) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeTime)
-	defer cancel()
-	keys, err := r.cfg.Keys(ctx)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errNotKept, err)
-	}
-	return r.keepTraced(ctx, began, r.sort(ctx, r.judge(ctx, c, keys), time.Now()))
-}
-
-// sorted is what a request asks for: one mark for each subscription that spoke,
-// however many items.
-type sorted struct {
-	marks  []ooo.Mark
-	items  int // that became marks and were accepted
-	events map[ooo.Key][]ooo.Lifecycle
-}
-
-// sort finds out what the items that are believed ask for.
-func (r *Receiver) sort(ctx context.Context, items []judged, now time.Time) sorted {
-	var s sorted
-	type spoke struct {
-		key ooo.Key
-		tag string
-	}
-	marked := map[spoke]bool{}
-	mark := func(it judged) {
-		by := spoke{it.key, ooo.TagIn(it.ClientState)}
-		if !marked[by] {
-			marked[by] = true
-			s.marks = append(s.marks, ooo.Mark{
-				Key: it.key, Source: ooo.SourceNotification, ID: it.name(), Urgent: true, Spoke: by.tag})
+	return withBody(body, func(data []byte) error {
+		c, err := decode(data)
+		if err != nil {
+			return err
 		}
-	}
-	counts := map[Verdict]int{}
-	for _, it := range items {
-		switch {
-		case !it.verdict.believed():
-			counts[it.verdict]++
-		case it.event() != "":
-			counts[it.verdict.of(Event)]++
-			// A removal too may have missed something.
-			if it.event() != ooo.ReauthorizationRequired || it.ChangeType != "" {
-				mark(it)
+		counts := map[Verdict]int{Ignored: c.ignored}
+		defer func() {
+			for verdict, n := range counts {
+				r.count(ctx, verdict, n)
 			}
-			if it.event() != ooo.NotificationsMissed {
-				if s.events == nil {
-					s.events = map[ooo.Key][]ooo.Lifecycle{}
-				}
-				s.events[it.key] = append(s.events[it.key], ooo.Lifecycle{
-					SubscriptionID: ooo.SubscriptionID(it.SubscriptionID), Kind: it.event(), At: now})
-			}
-		case it.ChangeType != "":
-			if it.verdict == Accepted {
-				s.items++
-			} else {
-				counts[it.verdict]++
-			}
-			mark(it)
-		default:
-			counts[Ignored]++
+		}()
+		if !slices.ContainsFunc(c.items, func(it json.RawMessage) bool { return it[0] == '{' }) {
+			counts[Ignored] += len(c.items)
+			return nil
 		}
-	}
-	for verdict, n := range counts {
-		r.count(ctx, verdict, n)
-	}
-	return s
-}
-
-// keep stores it all. Lifecycle events come first: who tends the subscriptions
-// reads the user anyway, while a read helps a lost subscription nothing.
-func (r *Receiver) keep(ctx context.Context, s sorted) error {
-	for key, events := range s.events {
-		if err := r.cfg.Inbox.Heard(ctx, key, events...); err != nil {
+		ctx, cancel := context.WithTimeout(ctx, storeTime)
+		defer cancel()
+		keys, err := r.cfg.Keys(ctx)
+		if err != nil {
 			return fmt.Errorf("%w: %w", errNotKept, err)
 		}
-	}
-	if len(s.marks) == 0 {
+		items := r.judge(ctx, c, keys, counts)
+		if len(items) == 0 {
+			return nil
+		}
+		if err := r.leave(ctx, began, len(items), hintsOf(items, time.Now())); err != nil {
+			return fmt.Errorf("%w: %w", errNotKept, err)
+		}
+		for _, it := range items {
+			counts[it.kind()]++
+		}
 		return nil
-	}
-	known, err := r.cfg.Inbox.Mark(ctx, ooo.ReadQueue, s.marks...)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errNotKept, err)
-	}
-	gone := min(len(s.marks)-known, s.items)
-	r.count(ctx, Unmonitored, gone)
-	r.count(ctx, Accepted, s.items-gone)
-	return nil
+	})
 }
 
-// count tells of n items with a verdict.
+// kind is the verdict that a believed item is counted under.
+func (it *judged) kind() Verdict {
+	if it.verdict == Accepted && it.event() != "" {
+		return Event
+	}
+	return it.verdict
+}
+
+// hintsOf returns what the items ask for: one hint for each mailbox and kind, however
+// many items there are.
+func hintsOf(items []judged, now time.Time) []ooo.Hint {
+	type subject struct {
+		mailbox ooo.RecordID
+		kind    ooo.HintKind
+	}
+	asked := map[subject]bool{}
+	var hints []ooo.Hint
+	ask := func(it judged, kind ooo.HintKind) {
+		if asked[subject{it.mailbox, kind}] {
+			return
+		}
+		asked[subject{it.mailbox, kind}] = true
+		hints = append(hints, ooo.Hint{
+			ID: it.mailbox, Kind: kind, Nonce: rand.Text(), At: now, Source: ooo.SourceNotification, Reason: string(it.event()),
+			NotificationID: it.name(), SubscriptionID: it.subscription(), ResourceTag: it.tag,
+		})
+	}
+	for _, it := range items {
+		event := it.event()
+		// A removal too may have missed something.
+		if event != ooo.ReauthorizationRequired || it.ChangeType != "" {
+			ask(it, ooo.HintRead)
+		}
+		if event == ooo.ReauthorizationRequired || event == ooo.SubscriptionWasRemoved {
+			ask(it, ooo.HintSubscription)
+		}
+	}
+	return hints
+}
+
+// leave stores the hints, with a span: a forger leaves none. It begins the trace that
+// the reads and the deliveries go on with, whatever the request's own headers say.
+func (r *Receiver) leave(ctx context.Context, began time.Time, items int, hints []ooo.Hint) error {
+	ctx, span := r.cfg.Tracer.Start(ctx, "notification", trace.WithNewRoot(), trace.WithTimestamp(began),
+		trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attribute.Int("items", items), attribute.Int("hints", len(hints))))
+	defer span.End()
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	for i := range hints {
+		hints[i].Trace = carrier["traceparent"]
+	}
+	err := r.cfg.Leave(ctx, hints...)
+	if err != nil {
+		span.SetStatus(codes.Error, "hints not stored")
+	}
+	return err
+}
+
+// count reports n items with a verdict.
 func (r *Receiver) count(ctx context.Context, v Verdict, n int) {
 	if n > 0 {
 		r.cfg.Counted(string(v), n)

@@ -3,15 +3,18 @@
 //
 // # The story
 //
-// A notification is a hint: it means "look at this user now" and nothing else.
-// So a genuine item becomes a mark in the read queue, and 202 is answered once
-// Redis has all marks of the request; whatever else the item says is not
-// believed. If Redis does not take them, 503 makes Graph send it again.
+// A notification is a hint: it means "read this mailbox now" and nothing else.
+// So genuine items become hints for the owners of their mailboxes, one for each
+// mailbox and kind, and 202 is answered once Redis has all hints of the request;
+// whatever else an item says is not believed. If Redis does not take them, 503
+// makes Graph send it again. Whether a mailbox is monitored is found out by its
+// owner.
 //
-// What is genuine is told by the clientState first, item by item: it is derived
-// from the user, so that no look-up is needed, and a missing one is a wrong one.
-// A forger gets the same 202 and learns nothing, and causes no call. One bad
-// item spoils nothing for the others.
+// What is genuine is decided by the clientState first, item by item: it is derived
+// from the object id, so that no look-up is needed, and a missing one is a wrong
+// one. A forger gets the same 202 and learns nothing, and causes no call. One bad
+// item spoils nothing for the others. Before a clientState is verified nothing else
+// of the request is decoded, so that strangers cost little memory.
 //
 // Resource data, which Graph encrypts for one of our [Certificates], must prove
 // more: validation tokens must have come with it, all of them good ([Tokens]), and
@@ -27,8 +30,8 @@
 // no flood of tokens makes it ask more often. Nor are tokens looked at unless
 // there is a right clientState beside them.
 //
-// Lifecycle events are noted in the user's record for whoever tends the
-// subscriptions. Both paths take both kinds: which one Graph uses is its choice.
+// Lifecycle events become hints for whoever keeps the subscriptions. Both paths take
+// both kinds: which one Graph uses is its choice.
 package webhook
 
 import (
@@ -39,6 +42,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -52,25 +57,14 @@ const (
 // MaxBody is the longest body that is read.
 const MaxBody = 4 << 20
 
-// Inbox keeps what notifications ask for until it is done.
-type Inbox interface {
-	// Mark makes users due in q. Users that are not monitored are left out; known
-	// counts the others.
-	Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error)
-	// Heard notes lifecycle events of one user. A user that is not monitored is
-	// left out.
-	Heard(ctx context.Context, key ooo.Key, events ...ooo.Lifecycle) error
-}
-
 // Verdict is what an item was found to be; a metric label.
 type Verdict string
 
 const (
-	Accepted    Verdict = "accepted"    // a change notification of a monitored user
-	Forged      Verdict = "forged"      // its clientState is missing or wrong
-	Ignored     Verdict = "ignored"     // null, no object, or of an unknown kind
-	Unmonitored Verdict = "unmonitored" // genuine, of a user who is no longer monitored
-	Event       Verdict = "lifecycle"   // a lifecycle event
+	Accepted Verdict = "accepted"  // a change notification
+	Forged   Verdict = "forged"    // its clientState is missing or wrong
+	Ignored  Verdict = "ignored"   // null, no object, or of an unknown kind
+	Event    Verdict = "lifecycle" // a lifecycle event
 
 	BadToken      Verdict = "bad_token"     // a validation token is missing or not Graph's
 	BadSignature  Verdict = "bad_signature" // its encrypted content is not Graph's
@@ -80,7 +74,9 @@ const (
 
 // Config says what a [Receiver] works with.
 type Config struct {
-	Inbox Inbox
+	// Leave stores hints for the owners of mailboxes. It returns nil once all are
+	// stored.
+	Leave func(ctx context.Context, hints ...ooo.Hint) error
 	Keys  func(ctx context.Context) (ooo.ClientStateKeys, error)
 
 	// Tokens checks validation tokens. If it is nil, items are judged by their
@@ -89,9 +85,9 @@ type Config struct {
 	// Certificates open encrypted content; nil: there are none.
 	Certificates *Certificates
 
-	// Counted hears of n items with a verdict; it may be nil.
+	// Counted is called for n items with a verdict; it may be nil.
 	Counted func(verdict string, n int)
-	Tracer  ooo.Tracer // of requests that ask for looks; nil: none
+	Tracer  trace.Tracer // of requests that leave hints; nil: none
 	Log     *slog.Logger
 }
 
@@ -106,16 +102,19 @@ const (
 	bodyTime  = 8 * time.Second
 	proofTime = 1500 * time.Millisecond // of storeTime, for tokens and content
 	maxBody   = MaxBody
-	maxToken  = 4 << 10
+	maxEcho   = 4 << 10
 )
 
 // New returns a receiver.
 func New(cfg Config) (*Receiver, error) {
-	if cfg.Inbox == nil || cfg.Keys == nil {
-		return nil, errors.New("webhook: Inbox and Keys are required")
+	if cfg.Leave == nil || cfg.Keys == nil {
+		return nil, errors.New("webhook: Leave and Keys are required")
 	}
 	if cfg.Counted == nil {
 		cfg.Counted = func(string, int) {}
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = noop.Tracer{}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -180,10 +179,10 @@ func (r *Receiver) handle(c *gin.Context) {
 	switch status {
 	case http.StatusAccepted:
 	case http.StatusServiceUnavailable:
-		r.cfg.Log.WarnContext(c.Request.Context(), "a notification was not taken", "status", status, "err", err)
+		r.cfg.Log.WarnContext(c.Request.Context(), "notification not stored, Graph sends it again", "status", status, "err", err)
 		c.Header("Retry-After", "1")
 	default: // anyone can send nonsense: not worth a line each
-		r.cfg.Log.DebugContext(c.Request.Context(), "a request to Graph's paths was refused", "status", status, "err", err)
+		r.cfg.Log.DebugContext(c.Request.Context(), "request to a Graph path refused", "status", status, "err", err)
 	}
 	c.AbortWithStatus(status)
 }

@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,11 +9,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/webhook"
@@ -20,76 +26,75 @@ import (
 
 // inbox remembers what it was asked to keep.
 type inbox struct {
-	mu        sync.Mutex
-	monitored map[ooo.Key]bool // guarded by mu, as all below
-	marks     []ooo.Mark
-	events    map[ooo.Key][]ooo.Lifecycle
-	verdicts  map[string]int
-	err       error
-	calls     int
+	mu       sync.Mutex
+	hints    []ooo.Hint // guarded by mu, as all below
+	verdicts map[string]int
+	err      error
+	calls    int
 }
 
-func newInbox(keys ...ooo.Key) *inbox {
-	b := &inbox{monitored: map[ooo.Key]bool{}, events: map[ooo.Key][]ooo.Lifecycle{}, verdicts: map[string]int{}}
-	for _, key := range keys {
-		b.monitored[key] = true
-	}
-	return b
-}
+func newInbox() *inbox { return &inbox{verdicts: map[string]int{}} }
 
-func (b *inbox) Mark(_ context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error) {
+func (b *inbox) leave(_ context.Context, hints ...ooo.Hint) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls++
-	if q != ooo.ReadQueue || b.err != nil {
-		return 0, b.err
-	}
-	for _, m := range marks {
-		if b.monitored[m.Key] {
-			known++
-			b.marks = append(b.marks, m)
-		}
-	}
-	return known, nil
-}
-
-func (b *inbox) Heard(_ context.Context, key ooo.Key, events ...ooo.Lifecycle) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls++
-	if b.err == nil && b.monitored[key] {
-		b.events[key] = append(b.events[key], events...)
+	if b.err == nil {
+		b.hints = append(b.hints, hints...)
 	}
 	return b.err
 }
 
-var (
-	keys = ooo.NewClientStateKeys("a secret of the test", "an older one")
-	ann  = ooo.KeyOf("ann@contoso.example")
-	bob  = ooo.KeyOf("bob@contoso.example")
+func (b *inbox) counted(verdict string, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.verdicts[verdict] += n
+}
+
+// of returns the mailboxes with hints of a kind.
+func (b *inbox) of(kind ooo.HintKind) (ids []ooo.ObjectID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, h := range b.hints {
+		if h.Kind == kind {
+			ids = append(ids, h.ID.ObjectID())
+		}
+	}
+	return ids
+}
+
+var keys = ooo.NewClientStateKeys("a secret of the test", "an older one")
+
+const (
+	ann ooo.ObjectID = "00000000-0000-0000-0000-000000000001"
+	bob ooo.ObjectID = "00000000-0000-0000-0000-000000000002"
 )
 
 const resource = "/users/{id}/events"
 
-// serve runs a receiver over b and returns its base URL.
-func serve(t testing.TB, b *inbox, keysErr error) string {
+// receive answers requests without a network.
+func receive(t testing.TB, cfg webhook.Config) http.Handler {
 	t.Helper()
-	r, err := webhook.New(webhook.Config{
-		Inbox: b,
-		Keys:  func(context.Context) (ooo.ClientStateKeys, error) { return keys, keysErr },
-		Counted: func(verdict string, n int) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.verdicts[verdict] += n
-		},
-	})
+	if cfg.Keys == nil {
+		cfg.Keys = func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil }
+	}
+	r, err := webhook.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	r.Register(engine)
-	server := httptest.NewServer(engine)
+	return engine
+}
+
+// serve runs a receiver over b and returns its base URL.
+func serve(t testing.TB, b *inbox, keysErr error) string {
+	t.Helper()
+	server := httptest.NewServer(receive(t, webhook.Config{
+		Leave: b.leave, Counted: b.counted,
+		Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, keysErr },
+	}))
 	t.Cleanup(server.Close)
 	return server.URL
 }
@@ -115,10 +120,10 @@ func send(t testing.TB, method, url, body string) (*http.Response, string) {
 }
 
 // notice is an item as Graph sends it, changed by the edits.
-func notice(key ooo.Key, edits ...func(map[string]any)) map[string]any {
+func notice(id ooo.ObjectID, edits ...func(map[string]any)) map[string]any {
 	it := map[string]any{
 		"subscriptionId": "sub-1", "subscriptionExpirationDateTime": "2026-11-27T09:00:00.0000000Z",
-		"tenantId": "tenant", "clientState": keys.Derive(key, resource), "changeType": "updated",
+		"tenantId": "tenant", "clientState": keys.Derive(id, resource), "changeType": "updated",
 		"resource": "Users/x/Events/y", "resourceData": map[string]any{"id": "y"},
 	}
 	for _, edit := range edits {
@@ -133,8 +138,8 @@ func put(name string, value any) func(map[string]any) {
 
 func without(name string) func(map[string]any) { return func(it map[string]any) { delete(it, name) } }
 
-func lifecycle(key ooo.Key, kind string) map[string]any {
-	return notice(key, without("changeType"), put("lifecycleEvent", kind))
+func lifecycle(id ooo.ObjectID, kind string) map[string]any {
+	return notice(id, without("changeType"), put("lifecycleEvent", kind))
 }
 
 func collection(t testing.TB, items ...any) string {
@@ -169,7 +174,7 @@ func TestHandshake(t *testing.T) {
 	for name, tt := range tests {
 		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
 			t.Run(name+" at "+path, func(t *testing.T) {
-				b := newInbox(ann)
+				b := newInbox()
 				response, body := send(t, http.MethodPost, serve(t, b, errors.New("Redis is away"))+path+"?"+tt.query, "not read")
 				if response.StatusCode != tt.status || body != tt.body {
 					t.Errorf("answer = %d %q, want %d %q", response.StatusCode, body, tt.status, tt.body)
@@ -194,33 +199,38 @@ func TestNotifications(t *testing.T) {
 	tests := map[string]struct {
 		body     string
 		status   int
-		marks    []ooo.Key
-		events   int
-		verdicts string // of those not 0
+		reads    []ooo.ObjectID // mailboxes to be read
+		renewals int            // hints for subscriptions
+		verdicts string         // of those not 0
 	}{
-		"a genuine item":                  {collection(t, notice(ann)), 202, []ooo.Key{ann}, 0, "map[accepted:1]"},
-		"an older key is accepted":        {collection(t, notice(ann, put("clientState", ooo.NewClientStateKeys("an older one").Derive(ann, resource)))), 202, []ooo.Key{ann}, 0, "map[accepted:1]"},
-		"doubled items are one mark":      {collection(t, notice(ann), notice(ann), notice(bob)), 202, []ooo.Key{ann, bob}, 0, "map[accepted:3]"},
+		"a genuine item":                  {collection(t, notice(ann)), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
+		"an older key is accepted":        {collection(t, notice(ann, put("clientState", ooo.NewClientStateKeys("an older one").Derive(ann, resource)))), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
+		"doubled items are one hint":      {collection(t, notice(ann), notice(ann), notice(bob)), 202, []ooo.ObjectID{ann, bob}, 0, "map[accepted:3]"},
 		"a forged clientState":            {collection(t, notice(ann, put("clientState", forged))), 202, nil, 0, "map[forged:1]"},
 		"a missing clientState":           {collection(t, notice(ann, without("clientState"))), 202, nil, 0, "map[forged:1]"},
 		"a null clientState":              {collection(t, notice(ann, put("clientState", nil))), 202, nil, 0, "map[forged:1]"},
 		"a clientState that is no text":   {collection(t, notice(ann, put("clientState", 7))), 202, nil, 0, "map[forged:1]"},
-		"a forged item after a genuine":   {collection(t, notice(ann), notice(bob, put("clientState", "x"))), 202, []ooo.Key{ann}, 0, "map[accepted:1 forged:1]"},
-		"a genuine item after a forged":   {collection(t, notice(bob, put("clientState", "x")), notice(ann)), 202, []ooo.Key{ann}, 0, "map[accepted:1 forged:1]"},
-		"a user who is not monitored":     {collection(t, notice(ooo.KeyOf("x@contoso.example")), notice(ann)), 202, []ooo.Key{ann}, 0, "map[accepted:1 unmonitored:1]"},
-		"null, foreign and empty items":   {`{"value":[null,1,"x",[],{},{"clientState":"x"}]}`, 202, nil, 0, "map[ignored:6]"},
+		"a forged item after a genuine":   {collection(t, notice(ann), notice(bob, put("clientState", "x"))), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1 forged:1]"},
+		"a genuine item after a forged":   {collection(t, notice(bob, put("clientState", "x")), notice(ann)), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1 forged:1]"},
+		"null, foreign and empty items":   {`{"value":[null,1,"x",[],{},{"clientState":"x"}]}`, 202, nil, 0, "map[forged:2 ignored:4]"},
 		"a null collection":               {`{"value":null}`, 202, nil, 0, "map[]"},
 		"an empty collection":             {`{"value":[]}`, 202, nil, 0, "map[]"},
-		"odd fields do not spoil an item": {collection(t, notice(ann, put("resourceData", 1), put("id", []any{}), put("tenantId", nil), put("subscriptionExpirationDateTime", "soon"))), 202, []ooo.Key{ann}, 0, "map[accepted:1]"},
-		"a removed subscription":          {collection(t, lifecycle(ann, "subscriptionRemoved")), 202, []ooo.Key{ann}, 1, "map[lifecycle:1]"},
+		"odd fields do not spoil an item": {collection(t, notice(ann, put("resourceData", 1), put("id", []any{}), put("tenantId", nil), put("subscriptionExpirationDateTime", "soon"))), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
+		"a removed subscription":          {collection(t, lifecycle(ann, "subscriptionRemoved")), 202, []ooo.ObjectID{ann}, 1, "map[lifecycle:1]"},
 		"a reauthorization":               {collection(t, lifecycle(ann, "reauthorizationRequired")), 202, nil, 1, "map[lifecycle:1]"},
-		"missed notifications":            {collection(t, lifecycle(ann, "missed")), 202, []ooo.Key{ann}, 0, "map[lifecycle:1]"},
-		"a removal that is also a change": {collection(t, notice(ann, put("lifecycleEvent", "subscriptionRemoved"))), 202, []ooo.Key{ann}, 1, "map[lifecycle:1]"},
-		"a change with an unknown event":  {collection(t, notice(ann, put("lifecycleEvent", "renamed"))), 202, []ooo.Key{ann}, 0, "map[accepted:1]"},
-		"a change and a removal of one":   {collection(t, notice(ann), lifecycle(ann, "subscriptionRemoved")), 202, []ooo.Key{ann}, 1, "map[accepted:1 lifecycle:1]"},
+		"missed notifications":            {collection(t, lifecycle(ann, "missed")), 202, []ooo.ObjectID{ann}, 0, "map[lifecycle:1]"},
+		"a removal that is also a change": {collection(t, notice(ann, put("lifecycleEvent", "subscriptionRemoved"))), 202, []ooo.ObjectID{ann}, 1, "map[lifecycle:1]"},
+		"a change with an unknown event":  {collection(t, notice(ann, put("lifecycleEvent", "renamed"))), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
+		"a change and a removal of one":   {collection(t, notice(ann), lifecycle(ann, "subscriptionRemoved")), 202, []ooo.ObjectID{ann}, 1, "map[accepted:1 lifecycle:1]"},
 		"a forged lifecycle event":        {collection(t, notice(ann, without("changeType"), put("lifecycleEvent", "subscriptionRemoved"), put("clientState", "x"))), 202, nil, 0, "map[forged:1]"},
+		"a removal and a reauthorization": {collection(t, lifecycle(ann, "subscriptionRemoved"), lifecycle(ann, "reauthorizationRequired")), 202, []ooo.ObjectID{ann}, 1, "map[lifecycle:2]"},
+		"five reauthorizations of one":    {collection(t, again(5, lifecycle(ann, "reauthorizationRequired"))...), 202, nil, 1, "map[lifecycle:5]"},
+		"a genuine item of no kind":       {collection(t, notice(ann, without("changeType"))), 202, nil, 0, "map[ignored:1]"},
+		"an escape in a clientState":      {strings.Replace(collection(t, notice(ann)), `"clientState":"0`, `"client\u0053tate":"\u0030`, 1), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
+		"names in another letter case":    {strings.NewReplacer("value", "Value", "clientState", "ClientState").Replace(collection(t, notice(ann))), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
+		"items beyond 1,000 are ignored":  {collection(t, append(again(1000, notice(ann)), notice(bob), nil)...), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1000 ignored:2]"},
 		"an unknown lifecycle event":      {collection(t, lifecycle(ann, "renamed")), 202, nil, 0, "map[ignored:1]"},
-		"encrypted content changes nothing": {collection(t, notice(ann, put("encryptedContent", map[string]any{"data": "eA=="}))), 202, []ooo.Key{ann}, 0,
+		"encrypted content changes nothing": {collection(t, notice(ann, put("encryptedContent", map[string]any{"data": "eA=="}))), 202, []ooo.ObjectID{ann}, 0,
 			"map[accepted:1]"},
 		"no JSON":                {`{`, 400, nil, 0, "map[]"},
 		"an empty body":          {``, 400, nil, 0, "map[]"},
@@ -234,21 +244,19 @@ func TestNotifications(t *testing.T) {
 	for name, tt := range tests {
 		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
 			t.Run(name+" at "+path, func(t *testing.T) {
-				b := newInbox(ann, bob)
+				b := newInbox()
 				response, body := send(t, http.MethodPost, serve(t, b, nil)+path, tt.body)
 				if response.StatusCode != tt.status || tt.status == 202 && body != "" {
 					t.Errorf("answer = %d %q, want %d and no body", response.StatusCode, body, tt.status)
 				}
-				if len(b.marks) != len(tt.marks) {
-					t.Fatalf("marks = %+v, want %v", b.marks, tt.marks)
+				if got := b.of(ooo.HintRead); !slices.Equal(got, tt.reads) {
+					t.Errorf("mailboxes to be read = %v, want %v", got, tt.reads)
 				}
-				for i, m := range b.marks {
-					if m.Key != tt.marks[i] || m.Source != ooo.SourceNotification || !m.Urgent || m.ID == "" {
-						t.Errorf("mark = %+v, want an urgent one of %s by notification", m, tt.marks[i])
-					}
+				if got := b.of(ooo.HintSubscription); len(got) != tt.renewals {
+					t.Errorf("hints for subscriptions = %v, want %d", got, tt.renewals)
 				}
-				if got := len(b.events[ann]); got != tt.events {
-					t.Errorf("%d events noted, want %d", got, tt.events)
+				if b.calls > 1 || len(b.hints) != len(tt.reads)+tt.renewals {
+					t.Errorf("hints = %+v in %d calls, want no others, in one", b.hints, b.calls)
 				}
 				if got := fmt.Sprint(b.verdicts); got != tt.verdicts {
 					t.Errorf("verdicts = %s, want %s", got, tt.verdicts)
@@ -258,8 +266,73 @@ func TestNotifications(t *testing.T) {
 	}
 }
 
+func again(n int, item any) []any { return slices.Repeat([]any{item}, n) }
+
+func TestHintsSayWhatCameAndCarryTheTrace(t *testing.T) {
+	b, spans := newInbox(), tracetest.NewSpanRecorder()
+	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
+	h := receive(t, webhook.Config{Leave: b.leave, Tracer: tracer})
+	body := collection(t, notice(ann, put("id", "n-1")), lifecycle(bob, "subscriptionRemoved"))
+	began, answer := time.Now(), httptest.NewRecorder()
+	h.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.LifecyclePath, strings.NewReader(body)))
+	h.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.LifecyclePath, strings.NewReader(collection(t, notice(ann, without("clientState"))))))
+	ended := spans.Ended()
+	if len(ended) != 1 || len(b.hints) != 3 {
+		t.Fatalf("%d spans and hints %+v, want one span, none of a forged request, and 3 hints", len(ended), b.hints)
+	}
+	parent := ended[0].SpanContext()
+	want := []ooo.Hint{
+		{ID: ooo.RecordID(ann), Kind: ooo.HintRead, NotificationID: "n-1"},
+		{ID: ooo.RecordID(bob), Kind: ooo.HintRead, Reason: "subscriptionRemoved"},
+		{ID: ooo.RecordID(bob), Kind: ooo.HintSubscription, Reason: "subscriptionRemoved"},
+	}
+	for i, got := range b.hints {
+		w := want[i]
+		w.Source, w.SubscriptionID, w.ResourceTag = ooo.SourceNotification, "sub-1", ooo.ResourceTag(resource)
+		w.Trace = fmt.Sprintf("00-%s-%s-01", parent.TraceID(), parent.SpanID())
+		w.NotificationID = cmp.Or(w.NotificationID, got.NotificationID)
+		if got.Nonce == "" || got.NotificationID == "" || got.At.Before(began) {
+			t.Errorf("hint = %+v, want a nonce, a time and a notification", got)
+		}
+		got.Nonce, got.At = "", time.Time{}
+		if got != w {
+			t.Errorf("hint = %+v, want %+v", got, w)
+		}
+	}
+}
+
+// TestStrangersCostLittleMemory sends what took hundreds of MiB to decode as a whole.
+func TestStrangersCostLittleMemory(t *testing.T) {
+	h := receive(t, webhook.Config{Leave: newInbox().leave})
+	fill := func(head, part, tail string) string {
+		return head + strings.Repeat(part+",", (4<<20-len(head)-len(tail))/(len(part)+1)-1) + part + tail
+	}
+	genuine, err := json.Marshal(notice(ann))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string]string{
+		"tokens that are objects":       fill(`{"value":[{"changeType":"x"}],"validationTokens":[`, "{}", "]}"),
+		"items without a clientState":   fill(`{"value":[`, `{"changeType":"x"}`, "]}"),
+		"a clientState of many objects": fill(`{"value":[{"clientState":[`, "{}", "]}]}"),
+		"tokens beside a genuine item":  fill(`{"value":[`+string(genuine)+`],"validationTokens":[`, "{}", "]}"),
+		"content that is a tree":        fill(`{"value":[`+strings.TrimSuffix(string(genuine), "}")+`,"encryptedContent":{"data":[`, "{}", "]}}]}"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			answer := httptest.NewRecorder()
+			h.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath, strings.NewReader(body)))
+			runtime.ReadMemStats(&after)
+			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; answer.Code != 202 || allocated > 40 {
+				t.Errorf("answer = %d after %d MiB were allocated, want 202 and no more than a buffer that grows to 4 MiB", answer.Code, allocated)
+			}
+		})
+	}
+}
+
 func TestAClientStateInAHeaderIsNone(t *testing.T) {
-	b := newInbox(ann)
+	b := newInbox()
 	url := serve(t, b, nil) + webhook.NotificationPath
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(collection(t, notice(ann, without("clientState")))))
 	if err != nil {
@@ -292,7 +365,7 @@ func TestWhatCanNotBeStoredIsSentAgain(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newInbox(ann)
+			b := newInbox()
 			b.err = tt.inbox
 			response, body := send(t, http.MethodPost, serve(t, b, tt.keys)+webhook.NotificationPath, tt.body)
 			if response.StatusCode != tt.want || body != "" {

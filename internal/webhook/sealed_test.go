@@ -167,6 +167,6 @@ func (s subscriber) seal(t testing.TB, text string, before func(*envelope), edit
 const event = `{"id":"y","showAs":"oof","subject":"a secret of the user"}`
 
 // rich is a notification with resource data.
-func (s subscriber) rich(t testing.TB, key ooo.Key, edits ...func(map[string]any)) map[string]any {
-	return notice(key, put("encryptedContent", s.seal(t, event, nil, edits...)))
+func (s subscriber) rich(t testing.TB, id ooo.ObjectID, edits ...func(map[string]any)) map[string]any {
+	return notice(id, put("encryptedContent", s.seal(t, event, nil, edits...)))
 }

@@ -30,9 +30,9 @@ const publisher = "0bf30f3b-4a52-48df-9a82-234910c4a086"
 
 // Bounds of the tokens of a request.
 const (
-	mostTokens   = 100
-	longestToken = 16 << 10
-	clockSkew    = 30 * time.Second // between the login endpoint and us
+	maxTokens = 100
+	maxToken  = 16 << 10
+	clockSkew = 30 * time.Second // between the login endpoint and us
 )
 
 // TokensConfig says whose tokens are good.
@@ -100,7 +100,7 @@ func (t *Tokens) Run(ctx context.Context) error {
 // if any is bad, and [ErrNoMetadata] otherwise. It waits for keys until ctx ends
 // at most.
 func (t *Tokens) Check(ctx context.Context, tokens []string) error {
-	if len(tokens) == 0 || len(tokens) > mostTokens {
+	if len(tokens) == 0 || len(tokens) > maxTokens {
 		return bad("their number")
 	}
 	var claimed []claim
@@ -147,7 +147,7 @@ type claim struct {
 // read checks all of a token for which no keys are needed.
 func (t *Tokens) read(token string) (claim, error) {
 	var c claim
-	if len(token) > longestToken {
+	if len(token) > maxToken {
 		return c, bad("its length")
 	}
 	parsed, parts, err := t.parser.ParseUnverified(token, &c.claims)
