@@ -251,7 +251,7 @@ func (s *Store) Find(ctx context.Context, q ooo.Query) (ooo.Page, error) {
 		page.Counts[f] = counts[i]
 	}
 	page.Total = page.Counts[filter]
-	page.Users, page.Cursor, err = s.page(ctx, hits, q.Limit)
+	page.Users, page.Cursor, err = s.page(ctx, hits, max(q.Limit, 0))
 	return page, err
 }
 
@@ -271,6 +271,7 @@ func (s *Store) Users(ctx context.Context, limit int, cursor string) ([]ooo.User
 	if err != nil {
 		return nil, "", err
 	}
+	limit = max(limit, 1)
 	first, found := slices.BinarySearchFunc(o.entries, after, func(e *entry, a string) int { return strings.Compare(e.folded, a) })
 	if found {
 		first++
