@@ -132,7 +132,7 @@ func TestDevStartsTheServiceAnewWhenAFileChanges(t *testing.T) {
 
 	w.write(t, "broken", "")
 	w.write(t, "cmd/x.go", "package x // wrong\n")
-	d.eventually("a file that is wrong is told of", func() bool { return strings.Contains(d.shown(), "goes on as it was") })
+	d.eventually("a wrong file is reported", func() bool { return strings.Contains(d.shown(), "goes on as it was") })
 	if !alive(first) || len(d.started()["serve"]) != 1 {
 		t.Error("the service was stopped for a file that does not compile")
 	}
@@ -140,14 +140,14 @@ func TestDevStartsTheServiceAnewWhenAFileChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.write(t, "internal/x.go", "package x // right\n")
-	d.eventually("the service is started anew", func() bool { return len(d.started()["serve"]) == 2 })
+	d.eventually("the service is started again", func() bool { return len(d.started()["serve"]) == 2 })
 	if got := d.started(); alive(first) || len(got["graphsim"]) != 1 || len(got["dev-mediator"]) != 1 {
 		t.Errorf("started = %v, want the first service gone and the others as they were", got)
 	}
 
 	w.write(t, "crashed", "")
 	w.write(t, "internal/x.go", "package x // crashes\n")
-	d.eventually("a crash is told of", func() bool { return strings.Contains(d.shown(), "has ended with 3") })
+	d.eventually("a crash is reported", func() bool { return strings.Contains(d.shown(), "has ended with 3") })
 	d.interrupt()
 	if code := d.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code after Ctrl-C = %d, want 0: %s", code, d.shown())

@@ -207,7 +207,7 @@ func TestEachAlarmHasItsParagraphAndItsTest(t *testing.T) {
 	}
 	for _, heading := range regexp.MustCompile(`(?m)^### (OutlookMonitor\w+)$`).FindAllStringSubmatch(book, -1) {
 		if !slices.Contains(names, heading[1]) {
-			t.Errorf("the run book tells of %s, which is no alarm", heading[1])
+			t.Errorf("the run book has %s, which is no alarm", heading[1])
 		}
 	}
 	if len(names) < 15 {
