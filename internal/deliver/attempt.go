@@ -54,7 +54,7 @@ func (d *Deliverer) dueAt(k key, a *ooo.Address, now time.Time) time.Time {
 	return d.owed[k.id][k.address].of(a, now).at()
 }
 
-// overtaken tells in the history of the states from first on that a newer one came
+// overtaken records in the history of the states from first on that a newer one came
 // before they were delivered.
 func overtaken(draft *mailbox.Draft, a *ooo.Address, first int64, now time.Time) {
 	for s := max(first, a.Delivery.Sequence+1, a.Sequence-overtakenMost); s < a.Sequence; s++ {
@@ -174,7 +174,7 @@ func (d *Deliverer) call(ctx context.Context, t *attempt) {
 	_, err := d.cfg.Registry.Update(ctx, t.key.id, func(draft *mailbox.Draft) error {
 		a := draft.Address(t.key.address)
 		if a == nil || !a.Delivery.BegunAt.Equal(t.address.Delivery.BegunAt) || a.Delivery.BegunSequence != t.address.Sequence {
-			return mailbox.ErrUnchanged // monitoring has ended or started anew, or another owner was here
+			return mailbox.ErrUnchanged // monitoring ended or restarted, or another owner was here
 		}
 		t.end(draft, a, r, now)
 		saved = true
@@ -230,7 +230,7 @@ func (t *attempt) end(draft *mailbox.Draft, a *ooo.Address, r result, now time.T
 		if event.Kind = ooo.EventFailed; r.State == ooo.DeliveryRefused {
 			event.Kind = ooo.EventRefused
 		}
-		// Of a row of failures the history tells the first, or a long outage would push
+		// Of a row of failures the history has the first, or a long outage would push
 		// everything else out.
 		if event.Kind == ooo.EventRefused || r.failures == 1 {
 			draft.Event(a, event)

@@ -97,7 +97,7 @@ const (
 	// stopTime is how long results are waited for when the replica stops.
 	stopTime = 10 * time.Second
 	// recheck is the time until a delivery is tried that must not begin now: the
-	// ownership was not confirmed in time, or the partition is being handed over.
+	// ownership was not confirmed in time, or the partition drains.
 	recheck = 250 * time.Millisecond
 )
 

@@ -79,7 +79,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 				if got := strings.Count(w.log.String(), "retrying"); got != 1 || strings.Contains(strings.ToLower(w.log.String()), "@") {
 					t.Errorf("log = %s, want one line for all failures, without an address", w.log.String())
 				}
-				failed := len(slices.DeleteFunc(w.told(), func(e string) bool { return e != "failed 1" }))
+				failed := len(slices.DeleteFunc(w.history(), func(e string) bool { return e != "failed 1" }))
 				if want := map[ooo.DeliveryState]int{pending: 1}[tt.state]; failed != want {
 					t.Errorf("history has %d failures, want %d", failed, want)
 				}
@@ -289,8 +289,8 @@ func TestOnlyTheNewestStateArrives(t *testing.T) {
 				if !slices.Equal(got, []string{"1", "4"}) || w.most != 1 {
 					t.Errorf("messages = %v with %d in flight, want 1 and 4, one at a time", got, w.most)
 				}
-				if told := w.told(); !slices.Equal(told, tt.want) {
-					t.Errorf("history = %v, want %v", told, tt.want)
+				if history := w.history(); !slices.Equal(history, tt.want) {
+					t.Errorf("history = %v, want %v", history, tt.want)
 				}
 				if len(w.sinces) != 2 || w.sinces[0] < time.Second || w.sinces[0] > 2*time.Second {
 					t.Errorf("time from change to delivery = %v, want two, the first a second or a little more", w.sinces)

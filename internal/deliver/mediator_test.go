@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -230,6 +231,23 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		if here, there := len(l.requests()), len(elsewhere.requests()); here != 1 || there != 0 {
 			t.Errorf("%d: %d calls here and %d there, want 1 and 0", code, here, there)
 		}
+	}
+}
+
+func TestABodyThatIsHeldBackIsNotReceived(t *testing.T) {
+	var whole atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err == nil {
+			whole.Add(1)
+		}
+	}))
+	cfg := deliver.MediatorConfig{URL: mustURL(t, server.URL), Transport: deliver.NewTransport()}
+	for _, ready := range []bool{false, true, false, true} { // on new connections and on an idle one
+		send(t, cfg, deliver.Status{State: away, Ready: func() bool { return ready }})
+	}
+	server.Close() // once its requests have ended
+	if got := whole.Load(); got != 2 {
+		t.Errorf("%d bodies received, want the two that were ready", got)
 	}
 }
 

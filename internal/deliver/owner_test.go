@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +24,7 @@ func TestWhatAnotherOwnerLeft(t *testing.T) {
 		next     time.Duration // from now
 		throttle bool
 		want     time.Duration // from loading to the call; -1: none comes
-		told     []string
+		history     []string
 	}{
 		"nothing":                              {ooo.DeliveryPending, 1, 0, 0, false, 0, []string{"delivered 1"}},
 		"an attempt that may be under way":     {ooo.DeliveryPending, 1, -3 * time.Second, 0, false, 9 * time.Second, []string{"delivered 1"}},
@@ -66,8 +67,8 @@ func TestWhatAnotherOwnerLeft(t *testing.T) {
 				if id := calls[0].header.Get("Webhook-Id"); id != "the state's" {
 					t.Errorf("webhook-id = %s, want that of the state", id)
 				}
-				if told := w.told(); !slices.Equal(told, tt.told) {
-					t.Errorf("history = %v, want %v", told, tt.told)
+				if history := w.history(); !slices.Equal(history, tt.history) {
+					t.Errorf("history = %v, want %v", history, tt.history)
 				}
 			})
 		})
@@ -115,22 +116,58 @@ func TestACallOutlastsTheLossOfItsPartition(t *testing.T) {
 	})
 }
 
-func TestNothingIsSentPastTheDeadline(t *testing.T) {
+func TestNothingIsSentPastTheDeadlineOrTheStop(t *testing.T) {
+	for name, stops := range map[string]bool{"deadline": false, "stop": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				w.connects = time.Second
+				stop := sync.OnceFunc(w.start(0))
+				defer stop()
+				w.monitor("ann")
+				w.change("ann", away)
+				time.Sleep(500 * time.Millisecond) // the connection is being made
+				w.late.Store(!stops)
+				if stops {
+					stop()
+				}
+				time.Sleep(time.Minute)
+				loaded, err := w.redis.Load(t.Context(), ooo.RecordID("ann").Partition())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d := loaded.Records[0].Addresses[0].Delivery; len(w.calls) != 0 || d.Attempts != 0 || !d.BegunAt.IsZero() || len(w.attempts) != 0 {
+					t.Errorf("%d calls, delivery %+v, want nothing sent and no attempt", len(w.calls), d)
+				}
+				if stops {
+					return
+				}
+				w.late.Store(false)
+				time.Sleep(2 * time.Second)
+				if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 1 {
+					t.Errorf("in time again: %+v, want delivered at the first attempt", d)
+				}
+			})
+		})
+	}
+}
+
+// The next owner counts 12 s from the saved time.
+func TestABeginningThatTookLongToSaveIsSavedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.connects = time.Second
+		var age time.Duration
+		w.reply = func(c call) reply {
+			age = c.at.Sub(w.delivery("ann").BegunAt)
+			return reply{code: 200}
+		}
 		defer w.start(0)()
 		w.monitor("ann")
 		w.change("ann", away)
-		time.Sleep(500 * time.Millisecond)
-		w.late.Store(true) // while the connection is made
-		time.Sleep(time.Minute)
-		if d := w.delivery("ann"); len(w.calls) != 0 || d.Attempts != 0 || !d.BegunAt.IsZero() || len(w.attempts) != 0 {
-			t.Errorf("%d calls, delivery %+v, want nothing sent and no attempt", len(w.calls), d)
-		}
-		w.late.Store(false)
-		time.Sleep(2 * time.Second)
-		if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 1 {
-			t.Errorf("in time again: %+v, want delivered at the first attempt", d)
+		w.redis.slow.Store(int64(1500 * time.Millisecond))
+		time.Sleep(time.Second)
+		w.redis.slow.Store(0)
+		time.Sleep(10 * time.Second)
+		if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 1 || age > time.Second {
+			t.Errorf("delivery %+v, sent %v after its beginning, want the first attempt within a second", d, age)
 		}
 	})
 }
@@ -147,7 +184,7 @@ func TestNothingCutsACallWhoseBodyWasRead(t *testing.T) {
 		stopped := make(chan struct{})
 		go func() { stop(); close(stopped) }()
 		<-stopped
-		if len(w.attempts) != 1 || w.attempts[0].State != ooo.DeliveryDelivered || !slices.Contains(w.told(), "delivered 1") {
+		if len(w.attempts) != 1 || w.attempts[0].State != ooo.DeliveryDelivered || !slices.Contains(w.history(), "delivered 1") {
 			t.Errorf("results = %+v, want that of the call that was in flight", w.attempts)
 		}
 		if len(w.calls) != 1 {
@@ -254,8 +291,8 @@ func TestResend(t *testing.T) {
 		if hints, _, err := w.redis.Hints(t.Context()); err != nil || len(hints) != 0 {
 			t.Errorf("hints = %v, %v, want none left", hints, err)
 		}
-		if told, want := w.told(), []string{"started", "changed 1", "delivered 1", "resend 2", "delivered 2"}; !slices.Equal(told, want) {
-			t.Errorf("history = %v, want %v", told, want)
+		if history, want := w.history(), []string{"started", "changed 1", "delivered 1", "resend 2", "delivered 2"}; !slices.Equal(history, want) {
+			t.Errorf("history = %v, want %v", history, want)
 		}
 	})
 }

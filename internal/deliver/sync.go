@@ -50,7 +50,7 @@ type flight struct {
 }
 
 const (
-	syncTick    = 200 * time.Millisecond // between two looks at the mark
+	syncTick    = 200 * time.Millisecond // between two checks of the mark
 	syncTimeout = 2 * time.Second        // of a write to the table
 	// together is how far apart replicas may start and still count as one start.
 	together = 3 * time.Second

@@ -143,20 +143,6 @@ func TestAMediatorThatIsBusyIsNotAskedAgainMeanwhile(t *testing.T) {
 	})
 }
 
-func TestRedisAwayAtStartIsWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newTable(t, 0)
-		s.err = errors.New("away")
-		stop := running(t, s.replica(0).Run)
-		time.Sleep(time.Minute)
-		s.expect("while Redis is away", 0, false)
-		s.set(func() { s.err = nil })
-		time.Sleep(time.Minute)
-		stop()
-		s.expect("then", 1, false)
-	})
-}
-
 func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
 	tests := map[string]struct {
 		apart time.Duration // between the starts of two

@@ -40,6 +40,7 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 // read of the network would hold up the clock.
 type kept struct {
 	*store.Store
+	slow   atomic.Int64 // ns that a save takes longer
 	mu     sync.Mutex
 	saves  int           // guarded by mu, as all below
 	events []store.Event // in the order in which they were saved
@@ -52,6 +53,7 @@ func (k *kept) Listen(ctx context.Context, heard func(store.Message)) error {
 }
 
 func (k *kept) Save(ctx context.Context, s store.Save) error {
+	time.Sleep(time.Duration(k.slow.Load()))
 	err := k.Store.Save(ctx, s)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -258,8 +260,8 @@ func (w *world) delivery(name string) ooo.Delivery {
 	return m.Address(address(name)).Delivery
 }
 
-// told returns the kinds and sequence numbers of the history, such as "changed 1".
-func (w *world) told() (told []string) {
+// history returns the kinds and sequence numbers of the history, such as "changed 1".
+func (w *world) history() (history []string) {
 	w.redis.mu.Lock()
 	defer w.redis.mu.Unlock()
 	for _, e := range w.redis.events {
@@ -267,9 +269,9 @@ func (w *world) told() (told []string) {
 		if e.Sequence > 0 {
 			text += " " + string(rune('0'+e.Sequence))
 		}
-		told = append(told, text)
+		history = append(history, text)
 	}
-	return told
+	return history
 }
 
 // RoundTrip is the way to the mediator.
