@@ -156,8 +156,7 @@ func (r *Registry) carryOut(ctx context.Context, p *partition, key wishKey) erro
 	if !waiting {
 		return nil
 	}
-	e := r.entryFor(p, key.id)
-	e.mu.Lock()
+	e := p.lockedEntry(key.id)
 	defer e.mu.Unlock()
 	asking, cancel := context.WithTimeout(p.ctx, saveTime)
 	wish, err := r.cfg.Store.Wish(asking, key.address)
@@ -165,7 +164,7 @@ func (r *Registry) carryOut(ctx context.Context, p *partition, key wishKey) erro
 	switch {
 	case errors.Is(err, store.ErrDamaged):
 		r.report(ctx, "wish", key.address, err)
-		r.tidy(p, key.id, e)
+		p.tidy(key.id, e)
 		return nil
 	case p.ctx.Err() != nil:
 		return ooo.ErrNotOwner
@@ -188,24 +187,34 @@ func (r *Registry) carryOut(ctx context.Context, p *partition, key wishKey) erro
 	if err == nil && !changed {
 		err = r.Done(ctx, h)
 	}
-	r.tidy(p, key.id, e)
+	p.tidy(key.id, e)
 	return err
 }
 
-// entryFor returns the entry of a record, a new one if there is none.
-func (r *Registry) entryFor(p *partition, id ooo.RecordID) *entry {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := p.entries[id]
-	if e == nil {
-		e = &entry{}
-		p.entries[id] = e
+// lockedEntry returns the entry of a record with its mutex held, a new one if there is
+// none.
+func (p *partition) lockedEntry(id ooo.RecordID) *entry {
+	for {
+		p.mu.Lock()
+		e := p.entries[id]
+		if e == nil {
+			e = &entry{}
+			p.entries[id] = e
+		}
+		p.mu.Unlock()
+		e.mu.Lock()
+		p.mu.Lock()
+		current := p.entries[id] == e // the record may have been removed meanwhile
+		p.mu.Unlock()
+		if current {
+			return e
+		}
+		e.mu.Unlock()
 	}
-	return e
 }
 
 // tidy takes an entry out of memory for which no record came about.
-func (r *Registry) tidy(p *partition, id ooo.RecordID, e *entry) {
+func (p *partition) tidy(id ooo.RecordID, e *entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.entries[id] == e && e.record.Load() == nil {
