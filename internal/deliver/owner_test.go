@@ -24,7 +24,7 @@ func TestWhatAnotherOwnerLeft(t *testing.T) {
 		next     time.Duration // from now
 		throttle bool
 		want     time.Duration // from loading to the call; -1: none comes
-		history     []string
+		history  []string
 	}{
 		"nothing":                              {ooo.DeliveryPending, 1, 0, 0, false, 0, []string{"delivered 1"}},
 		"an attempt that may be under way":     {ooo.DeliveryPending, 1, -3 * time.Second, 0, false, 9 * time.Second, []string{"delivered 1"}},
