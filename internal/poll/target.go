@@ -1,0 +1,146 @@
+package poll
+
+import (
+	"hash/fnv"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// target is what the poller knows of an owned mailbox, or of an address that is to be
+// looked up. All of it is guarded by the poller's mu.
+type target struct {
+	id        ooo.RecordID
+	version   int64     // of the record that it goes by
+	monitored bool      // under some address
+	nonce     string    // of an unresolved address' wish
+	place     time.Time // one of its places in the interval
+	due       time.Time // when the next regular read is due
+	began     time.Time // when the last read began
+	inFlight  bool      // a read, its result saved
+	// digest is that of the answer that the setting of the record was decoded from;
+	// zero if that is not known.
+	digest ooo.Digest
+	edge   time.Time // of a scheduled window, by the wall clock; zero: none
+	hints  []ooo.Hint
+	urgent ooo.Source // to be read at once for this reason, without a hint; empty: it is not
+	came   bool       // one of these while a read was in flight
+	polled time.Time  // when the regular read noticed a change that nothing had announced
+	alone  int        // quick answers until it is read together with others again
+
+	// What failed last; the zero value if nothing did.
+	trouble   ooo.ReadTrouble
+	failures  int       // of this kind, in a row
+	failedAt  time.Time // the first of them
+	notBefore time.Time // the next read
+	throttled bool      // notBefore is a Retry-After
+	saved     bool      // the record shows the trouble
+}
+
+// place is where in the interval a mailbox is read: a multiple of 50 ms, or of a
+// fortieth of a short interval.
+func placeOf(id ooo.RecordID, interval time.Duration) time.Duration {
+	step := min(50*time.Millisecond, max(interval/40, 1))
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	// The upper half: the lower one decides the partition.
+	return time.Duration(h.Sum64()>>32%uint64(max(interval/step, 1))) * step
+}
+
+// firstPlace is the first place of a mailbox after now, by the wall clock, so that
+// all replicas mean the same. The time that it returns is monotonic.
+func firstPlace(id ooo.RecordID, interval time.Duration, now time.Time) time.Time {
+	wait := (placeOf(id, interval) - time.Duration(now.UnixNano()%int64(interval))) % interval
+	if wait <= 0 {
+		wait += interval
+	}
+	return now.Add(wait)
+}
+
+// placeAfter returns the first place after now.
+func (t *target) placeAfter(now time.Time, interval time.Duration) time.Time {
+	d := now.Sub(t.place)
+	n := d / interval
+	if d >= 0 || d%interval == 0 {
+		n++
+	}
+	return t.place.Add(n * interval)
+}
+
+// smallPart is the part of the interval that nobody minds being read late, or early.
+const smallPart = 32
+
+// next returns when a mailbox is due again whose regular read began then: at its
+// place. While the process is behind, all come back to their places by a small part
+// of the interval at a time: to come back at once is an early read more, which would
+// crowd out those that are late.
+func (t *target) next(began, now time.Time, interval time.Duration, behind bool) time.Time {
+	at := t.placeAfter(now, interval)
+	if behind {
+		if step := began.Add(interval - interval/smallPart); step.After(at) {
+			return step
+		}
+	}
+	return at
+}
+
+// takeHints takes the hints that wait.
+func (t *target) takeHints() (hints []ooo.Hint) {
+	hints, t.hints = t.hints, nil
+	return hints
+}
+
+// addHint notes a hint; it says whether that is a new one.
+func (t *target) addHint(h ooo.Hint) bool {
+	for i, waiting := range t.hints {
+		if waiting.Kind == h.Kind {
+			t.hints[i] = h
+			return waiting.Nonce != h.Nonce
+		}
+	}
+	t.hints = append(t.hints, h)
+	return true
+}
+
+// putBack puts hints back that a read did not carry out, unless newer ones came.
+func (t *target) putBack(hints []ooo.Hint) {
+	for _, h := range hints {
+		newer := false
+		for _, waiting := range t.hints {
+			newer = newer || waiting.Kind == h.Kind
+		}
+		if !newer {
+			t.hints = append(t.hints, h)
+		}
+	}
+}
+
+// fail notes one more failure and returns how many of this kind there were in a row.
+// A new kind of trouble starts anew, whatever failed before it.
+func (t *target) fail(kind ooo.ReadTrouble, now time.Time) int {
+	if t.trouble != kind {
+		t.trouble, t.failures, t.failedAt, t.saved = kind, 0, now, false
+	}
+	t.failures++
+	return t.failures
+}
+
+// recover notes that nothing is wrong.
+func (t *target) recover() {
+	t.trouble, t.failures, t.failedAt, t.notBefore, t.throttled, t.saved = "", 0, time.Time{}, time.Time{}, false, false
+}
+
+// load takes over what the record says of failures. A stored time is cut at now and
+// its own longest wait: the clock that it was written by may have been wrong.
+func (t *target) load(m *ooo.Mailbox, now time.Time) {
+	t.recover()
+	t.trouble, t.failures, t.saved = m.Trouble, m.ReadFailures, m.Condition == ooo.Unknown
+	if !m.ReadRetryAt.After(now) {
+		return
+	}
+	most := mostWait
+	if m.ReadThrottled {
+		most = mostRetryAfter
+	}
+	t.notBefore, t.throttled = now.Add(min(m.ReadRetryAt.Sub(now), most)), m.ReadThrottled
+}
