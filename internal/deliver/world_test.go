@@ -113,7 +113,7 @@ func newWorld(t *testing.T, redis string) *world {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	w.redis = &kept{Store: s}
-	w.registry, err = mailbox.New(mailbox.Config{Store: w.redis, InTime: w.inTime, Interval: 2 * time.Second})
+	w.registry, err = mailbox.New(mailbox.Config{Store: w.redis, MayStart: func(int) bool { return w.inTime() }, Interval: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,20 @@ func (c *Client) Lookup(ctx context.Context, id ooo.ObjectID) (ooo.Person, error
 	return personOf(found)
 }
 
+// Ping asks the directory a small question, only to learn whether Graph answers with
+// the token. The errors are those of [Client.Find].
+func (c *Client) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, directoryTime)
+	defer cancel()
+	_, err := c.userBuilder().Get(ctx, &users.UsersRequestBuilderGetRequestConfiguration{
+		QueryParameters: &users.UsersRequestBuilderGetQueryParameters{Select: []string{"id"}, Top: new(int32(1))},
+	})
+	if err != nil {
+		return because(sdkError(err), aPerson)
+	}
+	return nil
+}
+
 // couldBePrincipal has the characters that Entra allows in a user principal
 // name. Some that it does not would change what the path means.
 var couldBePrincipal = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+@[A-Za-z0-9.-]+$`)

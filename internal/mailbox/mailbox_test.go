@@ -123,7 +123,7 @@ func (w *world) start() {
 	w.inTime.Store(true)
 	var err error
 	w.Registry, err = mailbox.New(mailbox.Config{
-		Store: w.store, InTime: w.inTime.Load, Interval: 2 * time.Second, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+		Store: w.store, MayStart: func(int) bool { return w.inTime.Load() }, Interval: 2 * time.Second, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 		Damaged: func(string) { w.damaged.Add(1) }, Unknown: func(ooo.HintKind) { w.unknown.Add(1) },
 	})
 	if err != nil {

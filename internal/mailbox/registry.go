@@ -82,9 +82,9 @@ type Rollback interface {
 // Config says what a [Registry] works with.
 type Config struct {
 	Store Store
-	// InTime says whether this replica may start something now: its ownership was
-	// confirmed a short while ago.
-	InTime   func() bool
+	// MayStart says whether this replica may start something in a partition now: it owns
+	// it, which was confirmed a short while ago.
+	MayStart func(partition int) bool
 	Interval time.Duration // between two reads of a mailbox
 	// OnMessage hears of what a message says beside hints; it may be nil.
 	OnMessage func(store.Message)
@@ -147,8 +147,8 @@ type operation struct {
 
 // New returns a registry that owns nothing yet.
 func New(cfg Config) (*Registry, error) {
-	if cfg.Store == nil || cfg.InTime == nil || cfg.Interval <= 0 {
-		return nil, errors.New("mailbox: Store, InTime and Interval are required")
+	if cfg.Store == nil || cfg.MayStart == nil || cfg.Interval <= 0 {
+		return nil, errors.New("mailbox: Store, MayStart and Interval are required")
 	}
 	if cfg.OnMessage == nil {
 		cfg.OnMessage = func(store.Message) {}
@@ -231,7 +231,7 @@ func (r *Registry) Mailboxes() (n int) {
 // its result saved. A subscription step may be about a mailbox that is not known.
 func (r *Registry) Begin(id ooo.RecordID, kind Kind, subject string) (done func(), ok bool) {
 	p := r.parts[id.Partition()].Load()
-	if p == nil || !r.cfg.InTime() {
+	if p == nil || !r.cfg.MayStart(p.number) {
 		return nil, false
 	}
 	op := operation{id, kind, subject}

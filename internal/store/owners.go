@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -227,9 +226,10 @@ func (s *Store) SetSaves(ctx context.Context, lease Lease, p int, n int64) error
 	return err
 }
 
-// SetSync leaves the mark that the mediator is to be asked for its users.
-func (s *Store) SetSync(ctx context.Context) error {
-	return translate(s.client.HSet(ctx, ownersKey, FieldSync, rand.Text()).Err())
+// SetSync leaves the mark that the mediator is to be asked for its users, in place of
+// one that is there.
+func (s *Store) SetSync(ctx context.Context, mark string) error {
+	return translate(s.client.HSet(ctx, ownersKey, FieldSync, mark).Err())
 }
 
 // ClearSync removes the mark unless a new one was left.

@@ -130,6 +130,12 @@ func (s *Store) Close() error { return errors.Join(s.client.Close(), s.rounds.Cl
 // Ping says whether Redis answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.client.Ping(ctx).Err()) }
 
+// Now returns the time of Redis' clock. Nothing is decided by it.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	now, err := s.client.Time(ctx).Result()
+	return now.UTC(), translate(err)
+}
+
 // Pool returns how the connections to Redis stand, those to all servers of a Cluster
 // together.
 func (s *Store) Pool() *redis.PoolStats { return s.client.PoolStats() }

@@ -73,7 +73,7 @@ func inBubble(t *testing.T, story func(t *testing.T, w *world)) {
 func (w *world) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscriber, stop func()) {
 	w.t.Helper()
 	var err error
-	w.registry, err = mailbox.New(mailbox.Config{Store: w.store, InTime: func() bool { return !w.late.Load() }, Interval: time.Hour})
+	w.registry, err = mailbox.New(mailbox.Config{Store: w.store, MayStart: func(int) bool { return !w.late.Load() }, Interval: time.Hour})
 	if err != nil {
 		w.t.Fatal(err)
 	}
