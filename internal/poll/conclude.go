@@ -177,7 +177,7 @@ func (p *Poller) save(ctx context.Context, j *job, setting ooo.Setting, c call) 
 	source, hint := j.source()
 	outcome := Unchanged
 	span := p.newSpan(ctx, j, source, hint, c)
-	var after func()
+	after := func(saved bool) {}
 	m, err := p.update(ctx, j.id, func(d *mailbox.Draft) error {
 		now := time.Now()
 		decision := p.cfg.Policy.Decide(d.State, setting, now)
@@ -201,12 +201,13 @@ func (p *Poller) save(ctx context.Context, j *job, setting ooo.Setting, c call) 
 		return nil
 	})
 	span.end(err)
+	after(err == nil)
 	if err != nil { // not ours, or not monitored any more
 		return nil, Stale
 	}
 	switch outcome {
 	case Changed:
-		p.changed(ctx, m, Change{Source: source, Took: since(hint.At), Lead: j.lead}, after)
+		p.changed(ctx, m, Change{Source: source, Took: since(hint.At), Lead: j.lead})
 		p.mu.Lock()
 		if j.t.polled = (time.Time{}); source == ooo.SourcePoll {
 			j.t.polled = time.Now()
@@ -228,7 +229,7 @@ func (p *Poller) update(ctx context.Context, id ooo.RecordID, change func(d *mai
 }
 
 // queue notes a new state in a draft, with the delivery that begins.
-func (p *Poller) queue(d *mailbox.Draft, state ooo.State, source ooo.Source, hint ooo.Hint, span *changeSpan, now time.Time) (after func()) {
+func (p *Poller) queue(d *mailbox.Draft, state ooo.State, source ooo.Source, hint ooo.Hint, span *changeSpan, now time.Time) (after func(saved bool)) {
 	d.State, d.ChangedAt = &state, now.UTC()
 	hint.Trace = span.begin(d, source)
 	d.QueueState(source, hint, now)
@@ -236,10 +237,7 @@ func (p *Poller) queue(d *mailbox.Draft, state ooo.State, source ooo.Source, hin
 }
 
 // changed tells of a change that was saved. Who it is and what is said stay out.
-func (p *Poller) changed(ctx context.Context, m *ooo.Mailbox, ch Change, after func()) {
-	if after != nil {
-		after()
-	}
+func (p *Poller) changed(ctx context.Context, m *ooo.Mailbox, ch Change) {
 	ch.Mailbox, ch.State = m.Person.ID, *m.State
 	p.cfg.Log.InfoContext(ctx, "out of office changed", "mailbox", ch.Mailbox, "away", ch.State.Away, "source", ch.Source)
 	p.cfg.OnChange(ch)

@@ -93,8 +93,8 @@ type Config struct {
 	Wait    func(name string) time.Duration
 	SetWait func(ctx context.Context, name string, wait time.Duration) error
 	// BeginDelivery notes in a draft that changes the state that its delivery begins;
-	// after is called once that is saved. It may be nil.
-	BeginDelivery func(d *mailbox.Draft) (after func())
+	// after is called once it is known whether that was saved. It may be nil.
+	BeginDelivery func(d *mailbox.Draft) (after func(saved bool))
 
 	// OnRead hears of each read: its outcome and how long after it was due it began.
 	// OnChange hears of each change, OnLateNotification of each notification that came
@@ -197,7 +197,7 @@ func (cfg *Config) fill() {
 		cfg.SetWait = func(context.Context, string, time.Duration) error { return nil }
 	}
 	if cfg.BeginDelivery == nil {
-		cfg.BeginDelivery = func(*mailbox.Draft) func() { return func() {} }
+		cfg.BeginDelivery = func(*mailbox.Draft) func(bool) { return func(bool) {} }
 	}
 	if cfg.OnRead == nil {
 		cfg.OnRead = func(Outcome, time.Duration) {}

@@ -94,7 +94,7 @@ func (p *Poller) sweep(ctx context.Context, away map[ooo.ObjectID]bool) error {
 			for _, one := range found {
 				if before, known := away[one.ID]; known && before != one.Away {
 					turned++
-					p.readNow(ooo.RecordID(one.ID), ooo.SourcePresence)
+					p.ReadNow(ooo.RecordID(one.ID), ooo.SourcePresence)
 				}
 				away[one.ID] = one.Away
 			}
@@ -106,8 +106,8 @@ func (p *Poller) sweep(ctx context.Context, away map[ooo.ObjectID]bool) error {
 	return err
 }
 
-// readNow has a mailbox read beside its regular reads.
-func (p *Poller) readNow(id ooo.RecordID, why ooo.Source) {
+// ReadNow has a mailbox read at once, beside its regular reads.
+func (p *Poller) ReadNow(id ooo.RecordID, why ooo.Source) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t := p.targets[id]; t != nil {

@@ -52,7 +52,7 @@ func (p *Poller) turnWindows(ctx context.Context) error {
 func (p *Poller) turn(ctx context.Context, id ooo.RecordID) {
 	span := p.newSpan(ctx, &job{id: id}, ooo.SourceWindow, ooo.Hint{}, call{began: time.Now()})
 	changed := false
-	var after func()
+	after := func(saved bool) {}
 	m, err := p.update(ctx, id, func(d *mailbox.Draft) error {
 		now := time.Now()
 		if d.Setting == nil || len(d.Addresses) == 0 {
@@ -66,10 +66,11 @@ func (p *Poller) turn(ctx context.Context, id ooo.RecordID) {
 		return nil
 	})
 	span.end(err)
+	after(err == nil)
 	switch {
 	case err != nil: // not ours, or not monitored any more
 	case changed:
-		p.changed(ctx, m, Change{Source: ooo.SourceWindow}, after)
+		p.changed(ctx, m, Change{Source: ooo.SourceWindow})
 	default:
 		p.mu.Lock()
 		defer p.mu.Unlock()

@@ -262,7 +262,7 @@ func (w *world) start(change func(*poll.Config, *faultyGraph), s mailbox.Store, 
 	w.inTime.Store(true)
 	var err error
 	log := slog.New(slog.NewTextHandler(w.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	w.registry, err = mailbox.New(mailbox.Config{Store: s, InTime: w.inTime.Load, Interval: 2 * time.Second, Log: log})
+	w.registry, err = mailbox.New(mailbox.Config{Store: s, MayStart: func(int) bool { return w.inTime.Load() }, Interval: 2 * time.Second, Log: log})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -280,8 +280,8 @@ func (w *world) start(change func(*poll.Config, *faultyGraph), s mailbox.Store, 
 			w.waits[name] = time.Now().Add(wait)
 			return nil
 		},
-		BeginDelivery: func(*mailbox.Draft) func() {
-			return func() { w.mu.Lock(); defer w.mu.Unlock(); w.begun++ }
+		BeginDelivery: func(*mailbox.Draft) func(bool) {
+			return func(bool) { w.mu.Lock(); defer w.mu.Unlock(); w.begun++ }
 		},
 		OnChange:           func(c poll.Change) { w.mu.Lock(); defer w.mu.Unlock(); w.changes = append(w.changes, c) },
 		OnLateNotification: func(by time.Duration) { w.mu.Lock(); defer w.mu.Unlock(); w.late = append(w.late, by) },
