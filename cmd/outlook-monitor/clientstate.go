@@ -9,18 +9,18 @@ import (
 
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/redisstore"
+	"outlook-monitor/internal/store"
 )
 
 // clientStates has the secrets from which clientStates are derived: those of the
 // settings, or one that is made once and kept in Redis.
 type clientStates struct {
 	fixed []string // of the settings; then Redis is not asked
-	store *redisstore.Store
+	store *store.Store
 
-	mu     sync.Mutex
-	known  []string  // newest first; guarded by mu
-	looked time.Time // guarded by mu
+	mu    sync.Mutex
+	known []string  // newest first; guarded by mu
+	asked time.Time // guarded by mu
 }
 
 const (
@@ -30,7 +30,7 @@ const (
 	clientStateAge = 30 * time.Second
 )
 
-func newClientStates(settings []config.Secret, store *redisstore.Store) *clientStates {
+func newClientStates(settings []config.Secret, store *store.Store) *clientStates {
 	c := &clientStates{store: store}
 	for _, s := range settings {
 		c.fixed = append(c.fixed, s.Reveal())
@@ -45,7 +45,7 @@ func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.known) > 0 && time.Since(c.looked) < clientStateAge {
+	if len(c.known) > 0 && time.Since(c.asked) < clientStateAge {
 		return ooo.NewClientStateKeys(c.known...), nil
 	}
 	fresh := rand.Text()
@@ -57,21 +57,21 @@ func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
 	secret, err := c.store.Secret(ctx, clientStateSecret, fresh)
 	switch {
 	case err == nil:
-		c.looked = time.Now()
+		c.asked = time.Now()
 		c.known = append([]string{secret}, slices.DeleteFunc(c.known, func(k string) bool { return k == secret })...)
 	case len(c.known) == 0:
 		return ooo.ClientStateKeys{}, err
-	default: // what is known serves on, and Redis is not asked for a moment
-		c.looked = time.Now().Add(time.Second - clientStateAge)
+	default: // what is known still serves, and Redis is not asked for a moment
+		c.asked = time.Now().Add(time.Second - clientStateAge)
 	}
 	return ooo.NewClientStateKeys(c.known...), nil
 }
 
-// restore puts the secret back into a Redis that was emptied, so that the
-// subscriptions that Graph still has are recognised.
+// restore puts the secret back into a Redis that came back with older data, so that
+// the subscriptions that Graph still has are recognised.
 func (c *clientStates) restore(ctx context.Context) error {
 	c.mu.Lock()
-	c.looked = time.Time{}
+	c.asked = time.Time{}
 	c.mu.Unlock()
 	_, err := c.keys(ctx)
 	return err

@@ -13,7 +13,7 @@ import (
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/doctor"
 	"outlook-monitor/internal/graph"
-	"outlook-monitor/internal/redisstore"
+	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -84,19 +84,12 @@ type patient struct {
 
 	endpoint, authority string // of Graph and its login
 	logsInAs            graph.Config
-	graph               *graph.Client     // nil: the settings don't allow it
-	store               *redisstore.Store // nil: the settings don't allow it, or REDIS_URL is empty
+	graph               *graph.Client // nil: the settings don't allow it
+	store               *store.Store  // nil: the settings don't allow it, or REDIS_URL is empty
 }
 
 func newPatient(settings config.Settings, mistakes error) (*patient, error) {
-	g := settings.Graph
-	p := &patient{settings: settings, logsInAs: graph.Config{
-		Cloud: g.Cloud, Endpoint: g.Endpoint, AuthorityHost: g.AuthorityHost,
-		TenantID: g.TenantID, ClientID: g.ClientID,
-		ClientSecret: g.ClientSecret.Reveal(), CertificatePath: g.CertificatePath,
-		CertificatePassword: g.CertificatePassword.Reveal(), FederatedTokenFile: g.FederatedTokenFile,
-		ManagedIdentity: g.Credential == config.ManagedIdentity, ManagedIdentityClientID: g.ClientID,
-	}}
+	p := &patient{settings: settings, logsInAs: graphConfig(settings.Graph)}
 	var err error
 	if p.endpoint, p.authority, err = p.logsInAs.Addresses(); err != nil {
 		return nil, usage{"outlook-monitor: " + err.Error()}
@@ -105,7 +98,7 @@ func newPatient(settings config.Settings, mistakes error) (*patient, error) {
 		mistakes = err
 	}
 	if url := settings.RedisURL; !url.IsZero() && (mistakes == nil || !strings.Contains(mistakes.Error(), "REDIS_URL")) {
-		if p.store, err = redisstore.Open(redisstore.Config{URL: url.Reveal()}); err != nil {
+		if p.store, err = store.Open(store.Config{URL: url.Reveal()}); err != nil {
 			mistakes = errors.Join(mistakes, err)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"outlook-monitor/internal/front"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/redisstore"
+	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/tunnel"
 	"outlook-monitor/internal/webhook"
 )
@@ -43,20 +43,20 @@ func (g examinedGraph) Read(ctx context.Context, id ooo.ObjectID) (ooo.Setting, 
 }
 
 // examinedRedis is Redis as the doctor asks it.
-type examinedRedis struct{ *redisstore.Store }
+type examinedRedis struct{ *store.Store }
 
 // Describe says what Redis is and what is wrong with how it is set up.
 func (r examinedRedis) Describe(ctx context.Context) (doctor.RedisFacts, error) {
 	findings, err := r.Inspect(ctx)
 	switch {
-	case errors.Is(err, redisstore.ErrTooOld), errors.Is(err, redisstore.ErrReplica):
+	case errors.Is(err, store.ErrTooOld), errors.Is(err, store.ErrReplica):
 		return doctor.RedisFacts{}, fmt.Errorf("%w: %w", doctor.ErrRedisUnfit, err)
 	case err != nil:
 		return doctor.RedisFacts{}, err
 	}
 	told, err := r.Store.Describe(ctx)
 	switch {
-	case errors.Is(err, redisstore.ErrNewerSchema), errors.Is(err, redisstore.ErrOneOfACluster):
+	case errors.Is(err, store.ErrNewerSchema), errors.Is(err, store.ErrOlderSchema), errors.Is(err, store.ErrOneOfACluster):
 		return doctor.RedisFacts{}, fmt.Errorf("%w: %w", doctor.ErrRedisUnfit, err)
 	case err != nil:
 		return doctor.RedisFacts{}, err
@@ -109,7 +109,7 @@ func (s standIn) listen(ctx context.Context) (stop func(), err error) {
 	} else if len(s.settings.ACMEDomains) > 0 {
 		l.TLS = &tls.Config{MinVersion: tls.VersionTLS12} // the service's own come from ACME
 	}
-	receiver, err := webhook.New(webhook.Config{Inbox: nobody{}, Keys: noKeys, Log: s.log})
+	receiver, err := webhook.New(webhook.Config{Leave: leaveNothing, Keys: noKeys, Log: s.log})
 	if err != nil {
 		return nil, err
 	}
@@ -132,9 +132,9 @@ func (s standIn) listen(ctx context.Context) (stop func(), err error) {
 	return func() { cancel(); <-ended }, nil
 }
 
-// nobody keeps nothing: without keys no notification is believed, and Graph sends
-// those that come again when the service runs.
-type nobody struct{ webhook.Inbox }
+// leaveNothing stores no hint: without keys no notification is believed, and Graph
+// sends those that come again when the service runs.
+func leaveNothing(context.Context, ...ooo.Hint) error { return errNotServing }
 
 var errNotServing = errors.New("the service does not run yet")
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"outlook-monitor/internal/redisstore"
+	"outlook-monitor/internal/store"
 )
 
 const (
@@ -15,9 +15,9 @@ const (
 	glanceTime = 500 * time.Millisecond
 )
 
-// inspect logs what may lose the users in Redis. The error is
-// [redisstore.ErrTooOld], which nobody can work with; whatever else is found
-// may be mended while the service runs.
+// inspect logs what may lose the users in Redis, and what it refuses. The error is
+// [store.ErrTooOld], which nobody can work with; whatever else is found may be fixed
+// while the service runs.
 func (s *service) inspect(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(ctx, inspectTime)
 	defer cancel()
@@ -26,10 +26,13 @@ func (s *service) inspect(ctx context.Context) error {
 		s.log.WarnContext(ctx, "Redis may lose users", "problem", f.Problem, "remedy", f.Remedy, "servers", f.Servers)
 	}
 	switch {
-	case errors.Is(err, redisstore.ErrTooOld):
+	case errors.Is(err, store.ErrTooOld):
 		return err
 	case err != nil && ctx.Err() == nil:
-		s.log.WarnContext(ctx, "Redis can't be inspected", "err", err)
+		s.log.WarnContext(ctx, "redis not inspected", "err", err)
+	}
+	if err := s.store.Check(asking); err != nil && ctx.Err() == nil {
+		s.log.WarnContext(ctx, "redis refuses something", "err", err)
 	}
 	return nil
 }
@@ -47,7 +50,7 @@ func (s *service) probeRedis(ctx context.Context) (string, error) {
 	defer cancel()
 	findings, err := s.store.Inspect(asking)
 	switch {
-	case errors.Is(err, redisstore.ErrReplica) || errors.Is(err, redisstore.ErrTooOld):
+	case errors.Is(err, store.ErrReplica) || errors.Is(err, store.ErrTooOld):
 		return "", err
 	case !s.ready.Load():
 		return "", errors.New("its schema is not checked yet")

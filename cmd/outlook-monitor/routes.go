@@ -17,18 +17,19 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-// openListeners makes the two rooms that listen and says who is reached where:
+// openListeners makes the two packages that answer and says which is reached where:
 // with a private address, everything but Graph's callbacks is found there alone.
 func (s *service) openListeners() error {
 	settings := s.cfg.settings
 	receiver, err := webhook.New(webhook.Config{
-		Inbox: s.store, Keys: s.states.keys, Tokens: s.tokens, Certificates: s.sealed, Counted: s.metrics.Notified, Tracer: s.tracer(), Log: s.log,
+		Leave: s.registry.Leave, Keys: s.states.keys, Tokens: s.tokens, Certificates: s.sealed, Counted: s.metrics.Notified, Tracer: s.tracing.Tracer(), Log: s.log,
 	})
 	if err != nil {
 		return err
 	}
 	private, err := api.New(api.Config{
-		Store: s.store, Directory: s.graph, Sync: s.syncer.Sync, Ready: s.ready.Load, Checks: s.checks(),
+		Store: s.store, Leave: s.registry.Leave, Directory: s.graph, Wait: s.owners.Wait, SetWait: s.setWait,
+		Sync: s.syncer.Sync, Ready: s.ready.Load, Checks: s.checks(),
 		Metrics: s.metrics.Handler(), Token: settings.MonitorToken.Reveal(), Log: s.log, Level: s.cfg.level,
 	})
 	if err != nil {
@@ -109,8 +110,8 @@ func (s *service) tls() (*tls.Config, error) {
 	return nil, nil
 }
 
-// engine returns an engine that says 503 to whatever needs Redis until its
-// schema is known to be ours. A handshake on Graph's paths does not need it.
+// engine returns an engine that says 503 to whatever needs Redis until its schema is
+// known to be ours. A handshake on Graph's paths does not need it.
 func (s *service) engine(graphs ...string) *gin.Engine {
 	e := api.NewEngine(s.log)
 	e.Use(func(c *gin.Context) {
@@ -121,7 +122,7 @@ func (s *service) engine(graphs ...string) *gin.Engine {
 	}, func(c *gin.Context) {
 		switch called(c) {
 		case "/healthz", "/readyz", "/metrics":
-		case "/monitor": // says so itself, and remembers what was asked for
+		case "/monitor": // says so itself, and keeps what was asked for
 		default:
 			handshake := slices.Contains(graphs, c.Request.URL.Path) && webhook.IsHandshake(c.Request.URL.RawQuery)
 			if !s.ready.Load() && !handshake {

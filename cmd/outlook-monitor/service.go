@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,12 +16,13 @@ import (
 	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/front"
 	"outlook-monitor/internal/graph"
-	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/redisstore"
+	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/partition"
+	"outlook-monitor/internal/poll"
+	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/subscribe"
 	"outlook-monitor/internal/telemetry"
 	"outlook-monitor/internal/ui"
-	"outlook-monitor/internal/watch"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -37,19 +36,28 @@ type serviceConfig struct {
 	roots    *x509.CertPool // trusted for Graph; nil: the system's
 }
 
-// service is the whole program: the rooms, tied together.
+// service is the whole program: the packages, wired together.
 type service struct {
 	cfg     serviceConfig
 	log     *slog.Logger
 	metrics *telemetry.Metrics
 	tracing *telemetry.Tracing
 
-	embedded *redisstore.Embedded // nil: Redis is elsewhere
-	store    *redisstore.Store
+	embedded *store.Embedded // nil: Redis is elsewhere
+	store    *store.Store
 	graph    *graph.Client
 	states   *clientStates
 	tokens   *webhook.Tokens       // nil: validation tokens can't be checked
 	sealed   *webhook.Certificates // nil: no resource data is asked for
+
+	owners     *partition.Owners
+	table      atomic.Pointer[store.Owners] // as the last round found it; nil: none yet
+	registry   *mailbox.Registry
+	poller     *poll.Poller
+	deliverer  *deliver.Deliverer
+	subscriber *subscribe.Subscriber
+	syncer     *deliver.Syncer
+	mediator   *deliver.Mediator
 
 	listeners []front.Listener
 	acme      *front.ACME // nil: certificates come from elsewhere
@@ -57,142 +65,32 @@ type service struct {
 		Run(ctx context.Context) error
 	} // nil: none
 	public    publicAddress
-	watcher   *watch.Watcher
-	presence  *watch.PresenceSweep // nil: none
-	deliverer *deliver.Deliverer
-	syncer    *deliver.Syncer
-	mediator  *deliver.Mediator
 	private   *api.API
 	operators operators
 
-	calls      pulse       // of Graph
-	handshakes pulse       // of Graph with PUBLIC_URL
+	answers    answers     // of Graph
+	handshakes callStatus  // of Graph with PUBLIC_URL
 	ready      atomic.Bool // Redis was reached and its schema is ours
-	logged     atomic.Bool // a login worked once
+	loggedIn   atomic.Bool // a login worked once
 }
 
 // newService makes everything and listens; nothing runs yet and no call is made.
 func newService(cfg serviceConfig) (*service, error) {
 	build := telemetry.Build()
 	s := &service{cfg: cfg, log: cfg.log, metrics: telemetry.NewMetrics(build), tracing: telemetry.NewTracing(build), operators: operators{meter: ui.NewMeter()}}
-	for _, make := range []func() error{s.openTracing, s.openStore, s.openGraph, s.openTrust, s.openMediator, s.openLoops, s.openListeners, s.openTunnel} {
-		if err := make(); err != nil {
+	for _, open := range []func() error{s.openTracing, s.openStore, s.openGraph, s.openTrust, s.openMediator, s.openCore, s.openListeners, s.openTunnel} {
+		if err := open(); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
 	}
+	s.watchCore()
 	return s, nil
 }
 
-func (s *service) openStore() (err error) {
-	url := s.cfg.settings.RedisURL.Reveal()
-	if url == "" {
-		if s.embedded, err = redisstore.Embed(); err != nil {
-			return fmt.Errorf("start the embedded Redis: %w", err)
-		}
-		url = s.embedded.URL()
-		s.log.Warn("REDIS_URL is not set: Redis runs inside this process and its state is gone at exit")
-	}
-	s.store, err = redisstore.Open(redisstore.Config{URL: url, Observe: s.metrics.RedisAnswered, Log: s.log})
-	if err != nil {
-		return usage{"outlook-monitor: " + err.Error()}
-	}
-	s.states = newClientStates(s.cfg.settings.ClientStateKeys, s.store)
-	s.watchStore()
-	return nil
-}
-
-func (s *service) openGraph() (err error) {
-	g := s.cfg.settings.Graph
-	cfg := graph.Config{
-		Cloud: g.Cloud, Endpoint: g.Endpoint, AuthorityHost: g.AuthorityHost,
-		TenantID: g.TenantID, ClientID: g.ClientID,
-		ClientSecret: g.ClientSecret.Reveal(), CertificatePath: g.CertificatePath,
-		CertificatePassword: g.CertificatePassword.Reveal(), FederatedTokenFile: g.FederatedTokenFile,
-		ManagedIdentity: g.Credential == config.ManagedIdentity, ManagedIdentityClientID: g.ClientID,
-		RootCAs: s.cfg.roots, Observe: s.graphAnswered, Log: s.log,
-		LoginFailed: sync.OnceFunc(func() { s.log.Warn("no login to Microsoft Graph works: see outlook-monitor doctor") }),
-	}
-	if s.graph, err = graph.New(cfg); err != nil {
-		return usage{"outlook-monitor: " + err.Error()}
-	}
-	s.watchLogin(cfg)
-	return nil
-}
-
-func (s *service) openMediator() error {
-	settings := s.cfg.settings
-	base, err := settings.MediatorURL.Parse()
-	if err != nil {
-		return fmt.Errorf("MEDIATOR_URL: %w", err)
-	}
-	cfg := deliver.MediatorConfig{URL: base, Token: settings.MediatorToken.Reveal(), Transport: s.tracing.Transport(deliver.NewTransport())}
-	for _, secret := range settings.SigningSecrets {
-		cfg.SigningSecrets = append(cfg.SigningSecrets, secret.Reveal())
-	}
-	s.mediator, err = deliver.NewMediator(cfg)
-	return err
-}
-
-func (s *service) openLoops() (err error) {
-	settings := s.cfg.settings
-	s.watcher, err = watch.New(watch.Config{
-		Queue: s.store, Store: s.store, Graph: s.graph, Interval: settings.PollInterval, Tracer: s.tracer(), Log: s.log,
-		Policy: ooo.Policy{Scheduled: ooo.ScheduledMode(settings.Scheduled), Message: ooo.MessageSource(settings.Message)},
-		Looked: func(outcome watch.Outcome, late time.Duration) {
-			s.metrics.Read(string(outcome), late)
-			s.operators.meter.Read(late)
-		},
-		Late: s.metrics.AnnouncedLate,
-		Noticed: func(n watch.Noticed) {
-			took := time.Duration(0)
-			if !n.Claim.MarkedAt.IsZero() {
-				took = n.At.Sub(n.Claim.MarkedAt)
-			}
-			s.metrics.Changed(string(n.Claim.Source), took)
-			if n.Claim.Source == ooo.SourceNotification {
-				s.metrics.AnnouncedFirst(n.Claim.Lead)
-			}
-		},
-	})
-	if err != nil {
-		return err
-	}
-	if settings.PresenceSweep {
-		s.presence, err = watch.NewPresenceSweep(watch.PresenceConfig{
-			Store: s.store, Presences: s.graph.Presences, Swept: s.metrics.PresenceSwept, Log: s.log,
-		})
-		if err != nil {
-			return err
-		}
-	}
-	s.deliverer, err = deliver.New(deliver.Config{
-		Queue: s.store, Store: s.store, Mediator: s.mediator, Workers: settings.DeliveryConcurrency, Tracer: s.tracer(), Log: s.log,
-		Told: func(r ooo.Receipt, took, since time.Duration) {
-			s.metrics.Told(string(r.State), string(r.Parcel.Source), r.State == ooo.DeliveryDelivered, took, since)
-			s.operators.told(r, since)
-		},
-	})
-	if err != nil {
-		return err
-	}
-	s.syncer, err = deliver.NewSyncer(deliver.SyncConfig{
-		Mediator: s.mediator, Store: s.store, Synced: s.metrics.Synced, Restore: s.states.restore, Log: s.log,
-	})
-	return err
-}
-
-// covers is the store as the subscriber sees it.
-type covers struct{ *redisstore.Store }
-
-// SpendWrite takes one from the budget of subscription writes.
-func (c covers) SpendWrite(ctx context.Context, kept float64) (time.Duration, error) {
-	return c.Spend(ctx, redisstore.Budget{Name: "subscriptions", Rate: subscribe.WriteRate, Burst: subscribe.WriteBurst}, kept)
-}
-
-// Run serves until ctx ends, and returns once everything in hand is finished or
-// given back. What stops first is what brings work: the listeners and the loops,
-// in any order, because all that passes between them lies in Redis; then the
-// connections that they needed.
+// Run serves until ctx ends, and returns once everything in flight is finished and
+// all partitions are released. What brings work stops first: the listeners. Then the
+// workers stop starting, the partitions are drained and released, and at last the
+// connections and the registry that they needed end.
 func (s *service) Run(ctx context.Context) error {
 	build := telemetry.Build()
 	context.AfterFunc(ctx, func() { s.log.InfoContext(ctx, "stopping", "cause", context.Cause(ctx)) })
@@ -201,8 +99,8 @@ func (s *service) Run(ctx context.Context) error {
 
 	under, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var connections errgroup.Group
-	connections.Go(func() error { return s.store.Run(under) })
 	connections.Go(func() error { return s.graph.Run(under) })
+	connections.Go(func() error { return s.registry.Run(under, s.poller, s.deliverer, s.subscriber) })
 	if s.tokens != nil {
 		connections.Go(func() error { return s.tokens.Run(under) })
 	}
@@ -220,7 +118,7 @@ func (s *service) Run(ctx context.Context) error {
 	if s.tunnel != nil {
 		work.Go(func() error { return s.tunnel.Run(working) })
 	}
-	work.Go(func() error { return s.loops(working) })
+	work.Go(func() error { return s.work(working) })
 	err := work.Wait()
 	stop()
 	return errors.Join(err, connections.Wait(), s.close())
@@ -233,8 +131,9 @@ func addresses(listeners []front.Listener) (all []string) {
 	return all
 }
 
-// loops waits for Redis and then runs what works on the queues.
-func (s *service) loops(ctx context.Context) error {
+// work waits for Redis, then joins the other replicas and works on the mailboxes
+// that this one owns.
+func (s *service) work(ctx context.Context) error {
 	if err := s.store.Ready(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -246,15 +145,15 @@ func (s *service) loops(ctx context.Context) error {
 	}
 	s.ready.Store(true)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.watcher.Run(ctx) })
-	if s.presence != nil {
-		g.Go(func() error { return s.presence.Run(ctx) })
-	}
-	g.Go(func() error { return s.cover(ctx) })
+	g.Go(func() error { return s.owners.Run(ctx, s.registry) })
+	g.Go(func() error { return s.poller.Run(ctx) })
 	g.Go(func() error { return s.deliverer.Run(ctx) })
+	g.Go(func() error { return s.subscriber.Run(ctx) })
+	g.Go(func() error { return s.followPublicURL(ctx) })
 	g.Go(func() error { return s.syncer.Run(ctx) })
 	g.Go(func() error { return s.private.Run(ctx) })
 	g.Go(func() error { return s.operators.Run(ctx) })
+	g.Go(func() error { return s.askGraph(ctx) })
 	if s.acme != nil {
 		g.Go(func() error { return s.acme.Run(ctx) })
 	}
@@ -280,18 +179,18 @@ func (s *service) close() error {
 	return errors.Join(append(errs, s.tracing.Close(ctx))...)
 }
 
-// checks are the dependencies that /readyz tells of. The mediator may be away
-// for hours without harm, and Graph too once a login has worked: then the
-// service still takes requests and notifications, and must be reached.
+// checks are the dependencies that /readyz reports. The mediator may be away for hours
+// without harm, and Graph too once a login has worked: then the service still takes
+// requests and notifications, and must be reached.
 func (s *service) checks() []api.Check {
 	return []api.Check{
 		{Name: "redis", Required: true, Probe: s.probeRedis},
-		{Name: "graph", Required: true, Excused: s.logged.Load, Probe: func(ctx context.Context) (string, error) {
+		{Name: "graph", Required: true, Excused: s.loggedIn.Load, Probe: func(ctx context.Context) (string, error) {
 			if err := s.graph.Token(ctx); err != nil {
 				return "", err
 			}
-			s.logged.Store(true)
-			return "", s.calls.trouble()
+			s.loggedIn.Store(true)
+			return "", s.answers.problem()
 		}},
 		{Name: "mediator", Probe: func(ctx context.Context) (string, error) { return "", s.mediator.Reach(ctx) }},
 		{Name: "public_url", Probe: s.probePublic},

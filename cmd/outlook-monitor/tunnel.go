@@ -86,5 +86,5 @@ func (s *service) probePublic(context.Context) (string, error) {
 	case public == "":
 		return "not set: no subscriptions, mailboxes are only polled", nil
 	}
-	return config.NewURL(public).String(), s.handshakes.trouble()
+	return config.NewURL(public).String(), s.handshakes.problem()
 }

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"time"
-
 	"github.com/gin-gonic/gin"
 
 	"outlook-monitor/internal/config"
-	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/telemetry"
 	"outlook-monitor/internal/ui"
 )
@@ -21,7 +18,7 @@ type operators struct {
 func (s *service) openUI(private *gin.Engine) (err error) {
 	settings := s.cfg.settings
 	s.operators.UI, err = ui.New(ui.Config{
-		Store: s.store, API: private, Token: settings.MonitorToken.Reveal(), Resources: s.covering(),
+		Store: s.store, Leave: s.registry.Leave, API: private, Token: settings.MonitorToken.Reveal(), Resources: len(s.covering()),
 		Interval: settings.PollInterval, Version: telemetry.Build().Version, Meter: s.operators.meter, Log: s.log,
 	})
 	if err == nil {
@@ -37,11 +34,4 @@ func (s *service) covering() []string {
 		return nil
 	}
 	return s.cfg.settings.Resources
-}
-
-// told counts a delivery for the charts.
-func (o operators) told(r ooo.Receipt, since time.Duration) {
-	if r.State == ooo.DeliveryDelivered {
-		o.meter.Told(max(since, 0))
-	}
 }

@@ -55,7 +55,7 @@ func chartOf(loads []ooo.LoadAt, now time.Time) chart {
 			continue
 		}
 		c.Late[step] = max(c.Late[step], l.Late.Milliseconds())
-		for bucket, n := range l.Told {
+		for bucket, n := range l.Delivered {
 			if told[step] == nil {
 				told[step] = map[int]int{}
 			}

@@ -19,7 +19,7 @@ type Meter struct {
 // NewMeter returns a meter.
 func NewMeter() *Meter { return &Meter{since: time.Now()} }
 
-// Read counts a look at a mailbox and how long after it was due it began.
+// Read counts a read of a mailbox and how long after it was due it began.
 func (m *Meter) Read(late time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -37,15 +37,15 @@ func (m *Meter) Called(status int) {
 	}
 }
 
-// Told counts a state that the mediator acknowledged so long after the change was
-// noticed.
-func (m *Meter) Told(since time.Duration) {
+// Delivered counts a state that the mediator acknowledged so long after the change was
+// recorded.
+func (m *Meter) Delivered(since time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.load.Told == nil {
-		m.load.Told = map[int]int{}
+	if m.load.Delivered == nil {
+		m.load.Delivered = map[int]int{}
 	}
-	m.load.Told[ooo.LoadBucket(since)]++
+	m.load.Delivered[ooo.LoadBucket(since)]++
 }
 
 // take returns what was counted since the last time.

@@ -60,7 +60,7 @@ func (u *UI) summary(c *gin.Context) {
 	}
 	c.JSON(http.StatusOK, gin.H{
 		"counts": counted, "replicas": views, "self": u.self.ID, "version": u.cfg.Version,
-		"intervalMs": u.cfg.Interval.Milliseconds(), "resources": len(u.cfg.Resources), "login": u.cfg.Token != "",
+		"intervalMs": u.cfg.Interval.Milliseconds(), "resources": u.cfg.Resources, "login": u.cfg.Token != "",
 	})
 }
 

@@ -16,15 +16,12 @@ import (
 type Store interface {
 	// Find returns a page of the monitored users; with the limit 0 it only counts.
 	Find(ctx context.Context, q ooo.Query) (ooo.Page, error)
-	// Users returns up to limit monitored users by address: Find without a search,
-	// and without its cost.
-	Users(ctx context.Context, limit int, cursor string) (users []ooo.User, next string, err error)
+	// User returns one; the error of who is not monitored is [ooo.ErrNotMonitored].
+	User(ctx context.Context, address string) (ooo.User, error)
 	// Recent returns the newest n entries of all histories and the place after
 	// them; News what came after a place.
 	Recent(ctx context.Context, n int) (news []ooo.News, place string, err error)
 	News(ctx context.Context, place string) (news []ooo.News, next string, err error)
-
-	Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error)
 
 	// Beat notes that this process is alive and what it did; Leave, that it ends.
 	Beat(ctx context.Context, r ooo.Replica) error
@@ -37,11 +34,13 @@ type Store interface {
 // Config says what a [UI] works with.
 type Config struct {
 	Store Store
+	// Leave leaves hints for the owners of mailboxes.
+	Leave func(ctx context.Context, hints ...ooo.Hint) error
 	// API answers what the page asks of /api and /readyz.
 	API   http.Handler
 	Token string // demanded of operators; empty: none
-	// Resources are what each user should be covered for; empty: no subscriptions.
-	Resources []string
+	// Resources is how many subscriptions each mailbox should have; 0: none.
+	Resources int
 	Interval  time.Duration // between two reads of a mailbox
 	Version   string
 	Meter     *Meter // nil: one that nobody tells anything
@@ -65,8 +64,8 @@ const answerTime = 7 * time.Second
 
 // New returns the operator's page.
 func New(cfg Config) (*UI, error) {
-	if cfg.Store == nil || cfg.API == nil {
-		return nil, errors.New("ui: Store and API are required")
+	if cfg.Store == nil || cfg.Leave == nil || cfg.API == nil {
+		return nil, errors.New("ui: Store, Leave and API are required")
 	}
 	if cfg.Meter == nil {
 		cfg.Meter = NewMeter()

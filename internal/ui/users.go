@@ -40,7 +40,7 @@ type row struct {
 	Live         int        `json:"live"`             // subscriptions
 	Failed       string     `json:"failed,omitempty"` // why one failed
 	CoveredUntil *time.Time `json:"coveredUntil,omitempty"`
-	Shared       bool       `json:"shared,omitempty"` // covered along with another address of the mailbox
+	Shared       bool       `json:"shared,omitempty"` // the mailbox is monitored under other addresses too
 }
 
 func rowOf(u ooo.User) row {
@@ -48,7 +48,7 @@ func rowOf(u ooo.User) row {
 		Email: u.Address, Name: u.Person.DisplayName, State: string(u.Condition), Reason: u.Reason,
 		CheckedAt: known(u.CheckedAt), ChangedAt: known(u.ChangedAt),
 		Delivery: string(u.Delivery.State), DeliveredAt: known(u.Delivery.DeliveredAt),
-		NextAttemptAt: known(u.Delivery.NextAttemptAt), Trouble: u.Delivery.Error, Shared: u.CoveredBy != "",
+		NextAttemptAt: known(u.Delivery.NextAttemptAt), Trouble: u.Delivery.Error, Shared: u.Shared,
 	}
 	if u.State != nil {
 		r.OutOfOffice = &u.State.Away
@@ -91,7 +91,7 @@ func (u *UI) list(c *gin.Context) {
 		refuse(c, http.StatusBadRequest, "there is no such filter, or the text is too long")
 		return
 	}
-	page, err := u.find(c, q)
+	page, err := u.cfg.Store.Find(c.Request.Context(), q)
 	switch {
 	case errors.Is(err, ooo.ErrBadCursor):
 		refuse(c, http.StatusBadRequest, err.Error())
@@ -102,45 +102,29 @@ func (u *UI) list(c *gin.Context) {
 	}
 	rows := make([]row, 0, len(page.Users))
 	for _, one := range page.Users {
-		if one.Active {
-			rows = append(rows, rowOf(one))
-		}
+		rows = append(rows, rowOf(one))
 	}
 	c.JSON(http.StatusOK, gin.H{"users": rows, "cursor": page.Cursor, "total": page.Total, "counts": page.Counts})
 }
 
-// find takes the short way where nothing is searched for.
-func (u *UI) find(c *gin.Context, q ooo.Query) (ooo.Page, error) {
-	ctx := c.Request.Context()
-	if q.Text != "" || q.Filter != ooo.Everyone {
-		return u.cfg.Store.Find(ctx, q)
-	}
-	counted, err := u.counted(ctx)
-	if err != nil {
-		return ooo.Page{}, err
-	}
-	users, next, err := u.cfg.Store.Users(ctx, q.Limit, q.Cursor)
-	return ooo.Page{Users: users, Cursor: next, Total: counted[ooo.Everyone], Counts: counted}, err
-}
-
-// cover has the subscriptions of a user looked at now.
+// cover has the subscriptions of a user examined now.
 func (u *UI) cover(c *gin.Context) {
+	ctx := c.Request.Context()
 	text := c.Param("email")
 	if c.Request.URL.RawPath != "" { // then the route was found by that, still escaped
 		text, _ = url.PathUnescape(text)
 	}
-	email, err := ooo.ParseAddress(text)
-	if err != nil {
-		refuse(c, http.StatusNotFound, ooo.ErrNotMonitored.Error())
-		return
+	user, err := u.cfg.Store.User(ctx, text)
+	if err == nil && user.Person.ID != "" {
+		err = u.cfg.Leave(ctx, ooo.Hint{
+			ID: ooo.RecordID(user.Person.ID), Kind: ooo.HintSubscription, Source: ooo.SourceRequest, Reason: "request",
+		})
 	}
-	known, err := u.cfg.Store.Mark(c.Request.Context(), ooo.SubscribeQueue,
-		ooo.Mark{Key: ooo.KeyOf(email), Source: ooo.SourceRequest, Urgent: true})
 	switch {
+	case errors.Is(err, ooo.ErrNotMonitored):
+		refuse(c, http.StatusNotFound, ooo.ErrNotMonitored.Error())
 	case err != nil:
 		u.fail(c, err)
-	case known == 0:
-		refuse(c, http.StatusNotFound, ooo.ErrNotMonitored.Error())
 	default:
 		c.JSON(http.StatusAccepted, gin.H{"result": "accepted"})
 	}
