@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
@@ -17,7 +18,7 @@ import (
 	"outlook-monitor/internal/front"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/redisstore"
+	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -29,7 +30,7 @@ type inboxOrder struct {
 
 type inboxPlace struct{ URL string }
 
-// playInbox is the room that takes notifications, alone, with its Redis: nobody
+// playInbox is the package that takes notifications, alone, with its Redis: nobody
 // reads the mailboxes.
 func playInbox(order []byte, tell func(any), stopped <-chan struct{}) error {
 	var o inboxOrder
@@ -37,20 +38,23 @@ func playInbox(order []byte, tell func(any), stopped <-chan struct{}) error {
 		return err
 	}
 	ctx := context.Background()
-	store, err := redisstore.Open(redisstore.Config{URL: o.RedisURL})
+	hints, err := store.Open(store.Config{URL: o.RedisURL})
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	if err := store.Ready(ctx); err != nil {
-		return err
-	}
-	if err := store.StartAll(ctx, o.Addresses); err != nil {
+	defer hints.Close()
+	if err := hints.Ready(ctx); err != nil {
 		return err
 	}
 	keys := ooo.NewClientStateKeys(clientStateKey)
 	receiver, err := webhook.New(webhook.Config{
-		Inbox: store, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
+		Leave: func(ctx context.Context, left ...ooo.Hint) error {
+			for i := range left {
+				left[i].Nonce = rand.Text() // as the registry does
+			}
+			return hints.LeaveHints(ctx, false, left...)
+		},
+		Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
 	})
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ const eventsResource = "/users/{id}/events"
 
 // notice is one item as Graph writes it, genuine for a user.
 func notice(u graphsim.User) string {
-	state := ooo.NewClientStateKeys(clientStateKey).Derive(ooo.KeyOf(u.UserPrincipalName), eventsResource)
+	state := ooo.NewClientStateKeys(clientStateKey).Derive(ooo.ObjectID(u.ID), eventsResource)
 	event := "AAMkADk0MGFkODE3LWE4MmYtNDRhOS04OGQxLTkyNGRkN2NhMmVlYgBGAAAAAAAB" + u.ID
 	return `{"subscriptionId":"` + u.ID + `","subscriptionExpirationDateTime":"2026-12-01T10:00:00.0000000Z",` +
 		`"changeType":"updated","resource":"Users/` + u.ID + `/Events/` + event + `","clientState":"` + state + `",` +

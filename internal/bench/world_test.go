@@ -238,15 +238,16 @@ func (w *world) watch(span time.Duration) sample {
 		pids = append(pids, r.pid())
 	}
 	redisCPU := func() float64 { return infoOf(w.t, w.redis, "cpu", "used_cpu_user", "used_cpu_sys") }
-	const commands = "outlook_monitor_redis_commands_total"
+	// Redis' own count has the commands inside scripts.
+	commands := func() float64 { return infoOf(w.t, w.redis, "stats", "total_commands_processed") }
 	w.graph.resetStats()
 	began := time.Now()
-	s := sample{cpu: -cpuOf(w.t, pids...), redisCPU: -redisCPU(), graphCPU: -cpuOf(w.t, w.graph.pid()), commands: -w.metric(commands)}
+	s := sample{cpu: -cpuOf(w.t, pids...), redisCPU: -redisCPU(), graphCPU: -cpuOf(w.t, w.graph.pid()), commands: -commands()}
 	time.Sleep(span)
 	s.cpu, s.redisCPU, s.graphCPU = s.cpu+cpuOf(w.t, pids...), s.redisCPU+redisCPU(), s.graphCPU+cpuOf(w.t, w.graph.pid())
 	stats := w.graph.stats()
 	s.span = time.Since(began)
-	s.commands += w.metric(commands)
+	s.commands += commands()
 	s.reads, s.throttled = reads(stats), float64(stats.Throttled)
 	s.gapP50, s.gapP99, s.gapMax = float64(stats.ReadGaps.P50), float64(stats.ReadGaps.P99), float64(stats.ReadGaps.Max)
 	for _, pid := range pids {
