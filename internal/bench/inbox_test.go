@@ -2,7 +2,7 @@ package bench_test
 
 import (
 	"context"
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
@@ -50,7 +50,7 @@ func playInbox(order []byte, tell func(any), stopped <-chan struct{}) error {
 	receiver, err := webhook.New(webhook.Config{
 		Leave: func(ctx context.Context, left ...ooo.Hint) error {
 			for i := range left {
-				left[i].Nonce = rand.Text() // as the registry does
+				left[i].Nonce = cryptorand.Text() // as the registry does
 			}
 			return hints.LeaveHints(ctx, false, left...)
 		},
