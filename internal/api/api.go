@@ -5,14 +5,18 @@
 //
 // The mediator speaks the first outlook-monitor's language: POST /monitor with
 // texts to the letter, and GET / to be asked for its users. Everything else is
-// JSON below /api/users. A request only changes records and marks users; reading
-// and telling is done by others. The one call to Graph is the look-up of a user
-// that is not monitored yet, because the mediator wants to hear at once whether
-// there is such a user. If Graph can't tell, the user is taken all the same and
-// looked up later.
+// JSON below /api/users. A request only writes wishes and leaves hints; the owner of
+// the mailbox carries them out. A start of an address that is monitored already
+// writes nothing. The one call to Graph is the look-up of an address that is not
+// monitored yet, because the mediator wants to hear at once whether there is such a
+// user. If Graph can't tell, the wish is stored all the same and resolved later.
+//
+// Wishes change by compare-and-swap, so of two requests for one address the later one
+// counts, whichever replicas they reach.
 //
 // The mediator gives up after 10 s, so every answer but that of GET / comes
-// within 8.
+// within 8. Whoever has no token is answered only on this machine's own names, and
+// what changes something must not come from a page of another site.
 package api
 
 import (
@@ -27,31 +31,35 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
 )
 
-// Store has the records.
+// Store has the wishes and what is known of the users.
 type Store interface {
-	// User returns [ooo.ErrNotMonitored] if there is no record.
-	User(ctx context.Context, key ooo.Key) (ooo.User, error)
-	// Users returns up to limit monitored users by address.
+	Wishes
+	Views
+}
+
+// Wishes say what is to be monitored.
+type Wishes interface {
+	// Wish returns a zero wish if there is none. One that can't be read is
+	// [store.ErrDamaged] and has its nonce.
+	Wish(ctx context.Context, address string) (ooo.Wish, error)
+	Wishes(ctx context.Context, addresses ...string) ([]ooo.Wish, error)
+	// SwapWish replaces old and leaves the hint, if nobody changed the wish since.
+	SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error)
+	SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error)
+	// Summary returns the row of a wish; false: the owner has not written one.
+	Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error)
+}
+
+// Views are what is known of monitored users. Of others the error is
+// [ooo.ErrNotMonitored].
+type Views interface {
+	User(ctx context.Context, address string) (ooo.User, error)
+	// Users returns up to limit users by address.
 	Users(ctx context.Context, limit int, cursor string) (users []ooo.User, next string, err error)
-	// Start monitors an address; a zero person is looked up later.
-	Start(ctx context.Context, address string, person ooo.Person) (ooo.Started, error)
-	// StartAll monitors many addresses, which are looked up later.
-	StartAll(ctx context.Context, addresses []string) error
-	// Stop returns [ooo.ErrNotMonitored] if the user was not monitored.
-	Stop(ctx context.Context, key ooo.Key) error
-	// StopBefore is Stop for what was asked for at that time: a user that was
-	// started since is left alone, and the error is [ooo.ErrNotMonitored].
-	StopBefore(ctx context.Context, key ooo.Key, at time.Time) error
-	// Named returns the records of keys that there are, in any order.
-	Named(ctx context.Context, keys []ooo.Key) ([]ooo.User, error)
-	Mark(ctx context.Context, q ooo.Queue, marks ...ooo.Mark) (known int, err error)
-	// Pause keeps a wait that Graph asked for; Paused returns until when it lasts.
-	Pause(ctx context.Context, name string, until time.Time) error
-	Paused(ctx context.Context, name string) (time.Time, error)
-	Resend(ctx context.Context, key ooo.Key) error
-	History(ctx context.Context, key ooo.Key, limit int) ([]ooo.Event, error)
+	History(ctx context.Context, address string, limit int) ([]ooo.Event, error)
 }
 
 // Directory finds people. The errors are those of package ooo.
@@ -59,7 +67,7 @@ type Directory interface {
 	Find(ctx context.Context, address string) (ooo.Person, error)
 }
 
-// Check is a dependency that /readyz tells of.
+// Check is a dependency that /readyz shows.
 type Check struct {
 	Name     string
 	Required bool // the service is not ready without it
@@ -73,21 +81,31 @@ type Check struct {
 // Config says what an [API] works with.
 type Config struct {
 	Store     Store
+	Leave     func(ctx context.Context, hints ...ooo.Hint) error // for the owners of mailboxes
 	Directory Directory
-	Sync      func(ctx context.Context) error // asks the mediator for its users
-	Ready     func() bool                     // whether the store may be written to; nil: always
-	Checks    []Check
-	Metrics   http.Handler
-	Token     string         // demanded of callers; empty: none
-	Level     *slog.LevelVar // of Log, to be changed on request; nil: one that nobody looks at
-	Log       *slog.Logger
+	// Wait returns how long Graph's wait of that name lasts, SetWait sets one for all
+	// replicas; nil: there are none.
+	Wait    func(name string) time.Duration
+	SetWait func(ctx context.Context, name string, d time.Duration) error
+	Sync    func(ctx context.Context) error // asks the mediator for its users
+	Ready   func() bool                     // whether the store may be written to; nil: always
+	Checks  []Check
+	Metrics http.Handler
+	Token   string // demanded of callers; empty: none
+	// Hosts says which Host headers are answered; nil: any with a token, [LoopbackHost]
+	// without one.
+	Hosts func(host string) bool
+	Level *slog.LevelVar // of Log, to be changed on request; nil: one that nobody looks at
+	Log   *slog.Logger
 }
 
 // API answers the mediator and the operator.
 type API struct {
-	cfg   Config
-	token [sha256.Size]byte
-	debts *debts
+	cfg    Config
+	token  [sha256.Size]byte
+	cross  *http.CrossOriginProtection
+	stops  *stops
+	health health
 }
 
 // How long things may take.
@@ -97,12 +115,22 @@ const (
 	bodyTime   = 5 * time.Second
 	syncTime   = 50 * time.Second
 	probeTime  = 2 * time.Second
+	lateTime   = 2 * time.Second // a stop that is retried
 )
 
 // New returns an API.
 func New(cfg Config) (*API, error) {
-	if cfg.Store == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Metrics == nil {
-		return nil, errors.New("api: Store, Directory, Sync and Metrics are required")
+	if cfg.Store == nil || cfg.Leave == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Metrics == nil {
+		return nil, errors.New("api: Store, Leave, Directory, Sync and Metrics are required")
+	}
+	if cfg.Wait == nil {
+		cfg.Wait = func(string) time.Duration { return 0 }
+	}
+	if cfg.SetWait == nil {
+		cfg.SetWait = func(context.Context, string, time.Duration) error { return nil }
+	}
+	if cfg.Hosts == nil {
+		cfg.Hosts = func(host string) bool { return cfg.Token != "" || LoopbackHost(host) }
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -113,7 +141,7 @@ func New(cfg Config) (*API, error) {
 	if cfg.Ready == nil {
 		cfg.Ready = func() bool { return true }
 	}
-	return &API{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), debts: newDebts()}, nil
+	return &API{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), cross: http.NewCrossOriginProtection(), stops: newStops()}, nil
 }
 
 // route is a method and path, who answers, and what it needs.
@@ -154,6 +182,14 @@ var routes = []route{
 func (a *API) Register(to gin.IRoutes) {
 	for _, r := range routes {
 		handle := func(c *gin.Context) {
+			if !r.open && !a.cfg.Hosts(c.Request.Host) {
+				refuse(c, http.StatusForbidden, "set MONITOR_TOKEN to be reached by this name; without one only localhost and loopback addresses are")
+				return
+			}
+			if a.crossSite(c.Request) {
+				refuse(c, http.StatusForbidden, "this request comes from a page of another site")
+				return
+			}
 			if !r.open && !a.admitted(c.Request) {
 				refuseStranger(c)
 				return
@@ -197,7 +233,7 @@ func (a *API) sync(c *gin.Context) {
 	text := "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL."
 	if err := a.cfg.Sync(c.Request.Context()); err != nil {
 		if !errors.Is(err, context.Canceled) { // the caller left, the sync goes on
-			a.cfg.Log.WarnContext(c.Request.Context(), "a sync was asked for and failed", "err", err)
+			a.cfg.Log.WarnContext(c.Request.Context(), "requested sync failed", "err", err)
 		}
 		text = "EXCHANGE OOO MAIN PAGE : Unable to sync with Mediator Server."
 	}

@@ -96,14 +96,9 @@ func (s silent) Find(ctx context.Context, _ string) (ooo.Person, error) {
 	return ooo.Person{}, ctx.Err()
 }
 
-func (s silent) User(ctx context.Context, _ ooo.Key) (ooo.User, error) {
+func (s silent) Wish(ctx context.Context, _ string) (ooo.Wish, error) {
 	<-ctx.Done()
-	return ooo.User{}, ctx.Err()
-}
-
-func (s silent) Stop(ctx context.Context, _ ooo.Key) error {
-	<-ctx.Done()
-	return ctx.Err()
+	return ooo.Wish{}, ctx.Err()
 }
 
 func TestTheMediatorAlwaysGetsAnAnswerInTime(t *testing.T) {
@@ -151,6 +146,24 @@ func TestProbesAreAskedAtOnceAndNotForLong(t *testing.T) {
 		handler(t, w).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
 		if took := time.Since(began); answer.Code != 503 || took > 2*time.Second {
 			t.Errorf("readyz = %d after %v, want 503 within 2 s", answer.Code, took)
+		}
+	})
+}
+
+func TestDependenciesAreAskedOnceASecondAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		var asked atomic.Int32
+		w.checks = []api.Check{{Name: "a", Probe: func(context.Context) (string, error) { asked.Add(1); return "", nil }}}
+		handler := handler(t, w)
+		for range 30 {
+			if status, _ := answer(t, handler, http.MethodGet, "/readyz"); status != 200 {
+				t.Fatalf("readyz = %d, want 200", status)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := asked.Load(); n != 3 {
+			t.Errorf("dependency was asked %d times in 3 s, want 3", n)
 		}
 	})
 }

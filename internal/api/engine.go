@@ -46,9 +46,9 @@ func guard(log *slog.Logger) gin.HandlerFunc {
 			case http.ErrAbortHandler:
 				panic(cause)
 			default:
-				log.ErrorContext(ctx, "a request made the program panic", "route", c.FullPath(), "stack", string(debug.Stack()))
+				log.ErrorContext(ctx, "request panicked", "route", c.FullPath(), "stack", string(debug.Stack()))
 				if !c.Writer.Written() {
-					refuse(c, http.StatusInternalServerError, "a mistake in the service: look at its log")
+					refuse(c, http.StatusInternalServerError, "internal error: look at the log of the service")
 				}
 			}
 			log.DebugContext(ctx, "answered", "method", c.Request.Method, "route", c.FullPath(),

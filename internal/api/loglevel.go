@@ -13,7 +13,7 @@ var levels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-// showLevel tells from which level on this process logs.
+// showLevel shows from which level on this process logs.
 func (a *API) showLevel(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"level": strings.ToLower(a.cfg.Level.Level().String())})
 }
@@ -34,6 +34,6 @@ func (a *API) setLevel(c *gin.Context) {
 	}
 	before := a.cfg.Level.Level()
 	a.cfg.Level.Set(level)
-	a.cfg.Log.WarnContext(c.Request.Context(), "the log level was changed on request", "from", before, "to", level)
+	a.cfg.Log.WarnContext(c.Request.Context(), "log level changed on request", "from", before, "to", level)
 	a.showLevel(c)
 }

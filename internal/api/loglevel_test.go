@@ -18,7 +18,7 @@ func TestTheLogLevelIsChangedWhileItRuns(t *testing.T) {
 	var out bytes.Buffer
 	level := new(slog.LevelVar)
 	a, err := api.New(api.Config{
-		Store: w, Directory: w, Sync: w.sync, Token: w.token, Level: level, Metrics: http.NotFoundHandler(),
+		Store: w, Leave: w.leave, Directory: w, Sync: w.sync, Token: w.token, Level: level, Metrics: http.NotFoundHandler(),
 		Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level})),
 	})
 	if err != nil {
@@ -52,7 +52,7 @@ func TestTheLogLevelIsChangedWhileItRuns(t *testing.T) {
 			t.Errorf("%s = %d %s at level %v, want %d %s at %v", step.what, answer.Code, answer.Body, level.Level(), step.status, step.answer, step.level)
 		}
 	}
-	if n := strings.Count(out.String(), "the log level was changed on request"); n != 2 {
+	if n := strings.Count(out.String(), "log level changed on request"); n != 2 {
 		t.Errorf("%d lines tell of 3 changes, want 2, because one was to errors alone: %s", n, out.String())
 	}
 }

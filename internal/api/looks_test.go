@@ -20,7 +20,7 @@ func answer(t *testing.T, handler http.Handler, method, path string) (status int
 
 func TestHEADAnswersAsGETWithoutABody(t *testing.T) {
 	w := newWorld()
-	w.add("ann@contoso.example")
+	w.add(ooo.User{Address: "ann@contoso.example"})
 	base := serve(t, w)
 	for _, path := range []string{"/api/users", "/api/users/ann@contoso.example", "/api/users/ann@contoso.example/", "/api/users/nobody@contoso.example",
 		"/api/users/ann@contoso.example/history", "/metrics", "/healthz"} {
@@ -47,7 +47,7 @@ func (p paging) Users(ctx context.Context, limit int, cursor string) ([]ooo.User
 
 func TestACursorThatIsNoneIsToldSo(t *testing.T) {
 	w := newWorld()
-	w.add("ann@contoso.example")
+	w.add(ooo.User{Address: "ann@contoso.example"})
 	status, body := answer(t, over(t, w, paging{w}, w), http.MethodGet, "/api/users?cursor=garbage")
 	if status != 400 || !strings.Contains(body, "cursor") {
 		t.Errorf("answer to a cursor that is none = %d %s, want 400 that says so", status, body)
@@ -61,11 +61,10 @@ func TestACursorThatIsNoneIsToldSo(t *testing.T) {
 // subscriptions are deleted.
 func TestAUserWhoWasStoppedIsNoLongerKnown(t *testing.T) {
 	w := newWorld()
-	w.add("ann@contoso.example")
-	key := ooo.KeyOf("ann@contoso.example")
-	u := w.users[key]
-	u.Active = false
-	w.users[key] = u
+	w.add(ooo.User{Address: "ann@contoso.example"})
+	wish := w.wishes["ann@contoso.example"]
+	wish.On = false
+	w.wishes["ann@contoso.example"] = wish
 	handler := handler(t, w)
 	for call, want := range map[string]int{
 		"GET /api/users/ann@contoso.example": 404, "GET /api/users/ann@contoso.example/history": 404,
@@ -81,24 +80,5 @@ func TestAUserWhoWasStoppedIsNoLongerKnown(t *testing.T) {
 	}
 	if status, _ := answer(t, handler, http.MethodDelete, "/api/users/ann@contoso.example"); status != 204 {
 		t.Errorf("DELETE = %d, want 204", status)
-	}
-}
-
-func TestAUserCoveredUnderAnotherAddressIsShownWithThatCover(t *testing.T) {
-	w := newWorld()
-	w.add("first@contoso.example")
-	w.add("second@contoso.example")
-	w.add("third@contoso.example")
-	first, second := ooo.KeyOf("first@contoso.example"), ooo.KeyOf("second@contoso.example")
-	owner, other := w.users[first], w.users[second]
-	owner.Subscriptions = []ooo.Subscription{{Resource: "/users/{id}/events", ObjectID: owner.Person.ID, ID: "the-subscription", State: ooo.SubscriptionLive}}
-	other.Person, other.CoveredBy = owner.Person, first
-	w.users[first], w.users[second] = owner, other
-	handler := handler(t, w)
-	if _, body := answer(t, handler, http.MethodGet, "/api/users/second@contoso.example"); strings.Count(body, "the-subscription") != 1 {
-		t.Errorf("the other address = %s, want it shown with the subscription", body)
-	}
-	if _, body := answer(t, handler, http.MethodGet, "/api/users"); strings.Count(body, "the-subscription") != 2 {
-		t.Errorf("list = %s, want both addresses with the subscription, and the third user without", body)
 	}
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -36,8 +34,12 @@ func (a *API) monitor(c *gin.Context) {
 		return
 	}
 	ctx := c.Request.Context()
-	if err == nil {
-		err = a.switchTo(ctx, address, on)
+	switch {
+	case err != nil:
+	case on:
+		err = a.start(ctx, address, ooo.Mediator)
+	default:
+		err = a.stop(ctx, address, ooo.Mediator)
 	}
 	status, text := outcome(err)
 	switch status {
@@ -52,37 +54,9 @@ func (a *API) monitor(c *gin.Context) {
 		text = fmt.Sprintf("User %s not in Active Directory", address)
 		a.say(c, status, text, gin.H{"email": address, "error": text})
 	default:
-		if status == http.StatusServiceUnavailable {
-			a.cfg.Log.WarnContext(ctx, "a monitor request could not be stored", "err", err)
-			c.Header("Retry-After", "1")
-		}
+		a.warn(c, status, err)
 		a.say(c, status, text, gin.H{"error": text})
 	}
-}
-
-// switchTo starts or stops the monitoring of an address. A stop that the store
-// does not take is remembered, and carried out when it does.
-func (a *API) switchTo(ctx context.Context, address string, on bool) error {
-	key, asked := ooo.KeyOf(address), time.Now()
-	a.debts.forgive(ctx, key)
-	if on {
-		if !a.cfg.Ready() {
-			return errNotReady
-		}
-		_, err := a.start(ctx, address)
-		return err
-	}
-	err := errNotReady
-	if a.cfg.Ready() {
-		err = a.cfg.Store.Stop(ctx, key)
-	}
-	if errors.Is(err, ooo.ErrNotMonitored) {
-		return nil
-	}
-	if err != nil {
-		a.debts.owe(key, asked)
-	}
-	return err
 }
 
 // say answers in HTML, or in JSON to those who prefer it.

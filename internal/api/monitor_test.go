@@ -1,17 +1,21 @@
 package api_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
 )
 
 func monitorWorld() *world {
 	w := newWorld()
-	w.add("Ann@contoso.example")
+	w.add(ooo.User{Address: "Ann@contoso.example"})
 	w.directory["bob@contoso.example"] = ooo.Person{ID: "id-bob"}
 	w.directory["o'hara+x@contoso.example"] = ooo.Person{ID: "id-ohara"}
 	return w
@@ -111,10 +115,22 @@ func TestMonitorAnswersInJSONWhenThatIsPreferred(t *testing.T) {
 	}
 }
 
-func TestMonitorAsksGraphOnlyWhenItMust(t *testing.T) {
-	unfound := func(w *world, reason string) {
-		key := ooo.KeyOf("bob@contoso.example")
-		w.users[key] = ooo.User{Key: key, Address: "bob@contoso.example", Active: true, Condition: ooo.Unknown, Reason: reason}
+func TestMonitorAsksAndWritesOnlyWhatItMust(t *testing.T) {
+	const ann, bob, annID = `{"email":"Ann@contoso.example","status":"True"}`, `{"email":"bob@contoso.example","status":"True"}`, "id-ann-at-contoso.example"
+	const wished = "wish @bob@contoso.example bob@contoso.example"
+	nothing := func(*world) {}
+	change := func(change func(row *ooo.Summary)) func(*world) {
+		return func(w *world) {
+			row := w.rows["ann@contoso.example"]
+			change(&row)
+			w.rows["ann@contoso.example"] = row
+		}
+	}
+	unfound := func(notFound bool) func(*world) {
+		return func(w *world) {
+			w.wishes["bob@contoso.example"] = ooo.Wish{Address: "bob@contoso.example", On: true, Nonce: "1"}
+			w.rows["bob@contoso.example"] = ooo.Summary{ID: "@bob@contoso.example", Condition: ooo.Unknown, NotFound: notFound}
+		}
 	}
 	tests := map[string]struct {
 		setUp   func(w *world)
@@ -122,33 +138,123 @@ func TestMonitorAsksGraphOnlyWhenItMust(t *testing.T) {
 		status  int
 		lookups int
 		starts  int
+		hints   string
 	}{
-		"a new user is looked up":                  {func(*world) {}, `{"email":"bob@contoso.example","status":"True"}`, 200, 1, 1},
-		"nobody is looked up and not stored":       {func(*world) {}, `{"email":"no@contoso.example","status":"True"}`, 404, 1, 0},
-		"one already monitored is not looked up":   {func(*world) {}, `{"email":"ann@contoso.example","status":"True"}`, 200, 0, 1},
-		"a stop asks nobody":                       {func(*world) {}, `{"email":"bob@contoso.example","status":"False"}`, 200, 0, 0},
-		"Graph out of reach: stored all the same":  {func(w *world) { w.finding = ooo.ErrUnavailable }, `{"email":"bob@contoso.example","status":"True"}`, 202, 1, 1},
-		"throttled: stored all the same":           {func(w *world) { w.finding = &ooo.Throttled{After: 1} }, `{"email":"bob@contoso.example","status":"True"}`, 202, 1, 1},
-		"a login refused: stored all the same":     {func(w *world) { w.finding = ooo.ErrUnauthorized }, `{"email":"bob@contoso.example","status":"True"}`, 202, 1, 1},
-		"several of that name are an error":        {func(w *world) { w.finding = fmt.Errorf("x: %w", ooo.ErrAmbiguous) }, `{"email":"bob@contoso.example","status":"True"}`, 409, 1, 0},
-		"monitored, not found yet":                 {func(w *world) { unfound(w, "") }, `{"email":"bob@contoso.example","status":"True"}`, 202, 0, 1},
-		"monitored, known not to be there":         {func(w *world) { unfound(w, ooo.ErrNotInDirectory.Error()) }, `{"email":"bob@contoso.example","status":"True"}`, 404, 0, 0},
-		"Redis out of reach for a start":           {func(w *world) { w.err = errAway }, `{"email":"bob@contoso.example","status":"True"}`, 503, 0, 0},
-		"Redis out of reach for a stop":            {func(w *world) { w.err = errAway }, `{"email":"bob@contoso.example","status":"False"}`, 503, 0, 0},
-		"one that was stopped is looked up as new": {func(w *world) { w.users[ooo.KeyOf("bob@contoso.example")] = ooo.User{Person: ooo.Person{ID: "x"}} }, `{"email":"bob@contoso.example","status":"True"}`, 200, 1, 1},
-		"a wrong body reaches neither":             {func(*world) {}, `{}`, 400, 0, 0},
+		"a new user is looked up":                 {nothing, bob, 200, 1, 1, "[wish id-bob bob@contoso.example]"},
+		"nobody is looked up and not stored":      {nothing, `{"email":"no@contoso.example","status":"True"}`, 404, 1, 0, "[]"},
+		"one already monitored costs nothing":     {nothing, ann, 200, 0, 0, "[]"},
+		"one in a new spelling":                   {nothing, `{"email":"ann@contoso.example","status":"True"}`, 200, 0, 1, "[wish " + annID + " ann@contoso.example]"},
+		"one that the mediator refused":           {change(func(r *ooo.Summary) { r.Delivery = ooo.DeliveryRefused }), ann, 200, 0, 0, "[wish " + annID + " ann@contoso.example]"},
+		"one that can't be read":                  {change(func(r *ooo.Summary) { r.Condition = ooo.Unknown }), ann, 200, 0, 0, "[check " + annID + "]"},
+		"one whose owner did nothing yet":         {change(func(r *ooo.Summary) { r.ID = "other" }), ann, 200, 0, 0, "[wish " + annID + " ann@contoso.example]"},
+		"a stop":                                  {nothing, `{"email":"ANN@contoso.example","status":"False"}`, 200, 0, 0, "[wish " + annID + " ann@contoso.example]"},
+		"a stop asks nobody":                      {nothing, `{"email":"bob@contoso.example","status":"False"}`, 200, 0, 0, "[]"},
+		"a stop of a wish that can't be read":     {func(w *world) { w.wishes["bob@contoso.example"] = ooo.Wish{Nonce: "1"} }, `{"email":"bob@contoso.example","status":"False"}`, 200, 0, 0, "[" + wished + "]"},
+		"a start of a wish that can't be read":    {func(w *world) { w.wishes["bob@contoso.example"] = ooo.Wish{Nonce: "1"} }, bob, 200, 1, 1, "[wish id-bob bob@contoso.example]"},
+		"Graph out of reach: stored all the same": {func(w *world) { w.finding = ooo.ErrUnavailable }, bob, 202, 1, 1, "[" + wished + "]"},
+		"throttled: stored all the same":          {func(w *world) { w.finding = &ooo.Throttled{After: time.Minute} }, bob, 202, 1, 1, "[" + wished + "]"},
+		"look-ups wait: stored all the same":      {func(w *world) { w.waits["directory"] = time.Second }, bob, 202, 0, 1, "[" + wished + "]"},
+		"a login refused: stored all the same":    {func(w *world) { w.finding = ooo.ErrUnauthorized }, bob, 202, 1, 1, "[" + wished + "]"},
+		"several of that name are an error":       {func(w *world) { w.finding = fmt.Errorf("x: %w", ooo.ErrAmbiguous) }, bob, 409, 1, 0, "[]"},
+		"monitored, not found yet":                {unfound(false), bob, 202, 0, 0, "[" + wished + " check @bob@contoso.example]"},
+		"monitored, known not to be there":        {unfound(true), bob, 404, 0, 0, "[" + wished + " check @bob@contoso.example]"},
+		"Redis out of reach for a start":          {func(w *world) { w.err = errAway }, bob, 503, 0, 0, "[]"},
+		"Redis out of reach for a stop":           {func(w *world) { w.err = errAway }, `{"email":"bob@contoso.example","status":"False"}`, 503, 0, 0, "[]"},
+		"one that was stopped is looked up again": {func(w *world) {
+			w.wishes["bob@contoso.example"] = ooo.Wish{Address: "bob@contoso.example", Person: ooo.Person{ID: "x"}, Nonce: "1"}
+		}, bob, 200, 1, 1, "[wish id-bob bob@contoso.example]"},
+		"a wrong body reaches neither": {nothing, `{}`, 400, 0, 0, "[]"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := monitorWorld()
 			tt.setUp(w)
 			response, body := asJSON(tt.body).send(t, serve(t, w))
-			if response.StatusCode != tt.status || w.lookups != tt.lookups || len(w.starts) != tt.starts {
-				t.Errorf("answer = %d %q with %d look-ups and %d starts, want %d with %d and %d",
-					response.StatusCode, body, w.lookups, len(w.starts), tt.status, tt.lookups, tt.starts)
+			if hints := fmt.Sprint(w.left()); response.StatusCode != tt.status || w.lookups != tt.lookups || len(w.starts) != tt.starts || hints != tt.hints {
+				t.Errorf("answer = %d %q with %d look-ups, %d starts and hints %s, want %d with %d, %d and %s",
+					response.StatusCode, body, w.lookups, len(w.starts), hints, tt.status, tt.lookups, tt.starts, tt.hints)
 			}
 			if strings.Contains(body, "connection refused") {
 				t.Errorf("answer %q tells of the inside", body)
+			}
+		})
+	}
+}
+
+func TestWishesSayWhoAskedForWhat(t *testing.T) {
+	w := monitorWorld()
+	base := serve(t, w)
+	ask := func(r request) ooo.Wish {
+		t.Helper()
+		if response, body := r.send(t, base); response.StatusCode > 204 {
+			t.Fatalf("%s %s = %d %s, want it done", r.method, r.path, response.StatusCode, body)
+		}
+		return w.wishes["bob@contoso.example"]
+	}
+	bob := request{method: "PUT", path: "/api/users/Bob@contoso.example"}
+	first := ask(bob)
+	second := ask(asJSON(`{"email":"BOB@contoso.example","status":"True"}`))
+	bob.method = "DELETE"
+	off := ask(bob)
+	w.wishes["bob@contoso.example"] = func() ooo.Wish { later := off; later.At = off.At.Add(time.Hour); return later }() // another clock
+	anew := ask(asJSON(`{"email":"bob@contoso.example","status":"True"}`))
+	want := []ooo.Wish{
+		{Address: "Bob@contoso.example", On: true, Source: ooo.Operator}, {Address: "BOB@contoso.example", On: true, Source: ooo.Mediator},
+		{Address: "BOB@contoso.example", Source: ooo.Operator}, {Address: "bob@contoso.example", On: true, Source: ooo.Mediator},
+	}
+	nonces := map[string]bool{}
+	for i, got := range []ooo.Wish{first, second, off, anew} {
+		nonces[got.Nonce] = true
+		if got.Address != want[i].Address || got.On != want[i].On || got.Source != want[i].Source || got.Person.ID != "id-bob" {
+			t.Errorf("wish %d = %+v, want %+v of bob", i, got, want[i])
+		}
+	}
+	if first.Start == "" || second.Start != first.Start || off.Start != first.Start || anew.Start == first.Start || len(nonces) != 4 {
+		t.Errorf("starts = %s, %s, %s, %s, want the same until monitoring starts again, and a new nonce each", first.Start, second.Start, off.Start, anew.Start)
+	}
+	if second.At.Before(first.At) || !anew.At.After(off.At.Add(time.Hour)) {
+		t.Errorf("times = %v, %v, %v, want each after the one before, whatever its clock", first.At, second.At, anew.At)
+	}
+}
+
+// contended is a store whose wishes somebody else changes after they were read.
+type contended struct {
+	*world
+	times int
+}
+
+func (c *contended) SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error) {
+	if c.times--; c.times >= 0 {
+		return make([]bool, len(changes)), nil
+	}
+	return c.world.SwapWishes(ctx, changes)
+}
+
+func (c *contended) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {
+	swapped, err := c.SwapWishes(ctx, []store.WishChange{{Old: old, New: next, Hint: hint}})
+	return swapped[0], err
+}
+
+func TestAWishThatOthersChangeIsReadAgain(t *testing.T) {
+	many := request{"POST", "/api/users", `{"emails":["bob@contoso.example"]}`, map[string]string{"Content-Type": "application/json"}}
+	tests := map[string]struct {
+		request
+		times, status, lookups int
+	}{
+		"a start":              {asJSON(`{"email":"bob@contoso.example","status":"True"}`), 2, 200, 1},
+		"a stop":               {asJSON(`{"email":"ann@contoso.example","status":"False"}`), 2, 200, 0},
+		"many":                 {many, 2, 202, 0},
+		"again and again":      {asJSON(`{"email":"bob@contoso.example","status":"True"}`), 100, 503, 1},
+		"many, without an end": {many, 100, 503, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := monitorWorld()
+			answer, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, strings.NewReader(tt.body))
+			r.Header.Set("Content-Type", "application/json")
+			over(t, w, &contended{w, tt.times}, w).ServeHTTP(answer, r)
+			if answer.Code != tt.status || w.lookups != tt.lookups || (len(w.hints) > 0) != (tt.status < 300) {
+				t.Errorf("answer = %d %s after %d look-ups with hints %v, want %d after %d", answer.Code, answer.Body, w.lookups, w.left(), tt.status, tt.lookups)
 			}
 		})
 	}

@@ -35,21 +35,12 @@ func TestTheDescriptionIsOpenAPI(t *testing.T) {
 	}
 }
 
-// nobody is an inbox that takes everything.
-type nobody struct{}
-
-func (nobody) Mark(_ context.Context, _ ooo.Queue, marks ...ooo.Mark) (int, error) {
-	return len(marks), nil
-}
-
-func (nobody) Heard(context.Context, ooo.Key, ...ooo.Lifecycle) error { return nil }
-
 // whole is an engine with all that the description tells of.
 func whole(t *testing.T, w *world) *gin.Engine {
 	t.Helper()
 	engine := handler(t, w).(*gin.Engine)
 	receiver, err := webhook.New(webhook.Config{
-		Inbox: nobody{}, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return ooo.NewClientStateKeys("key"), nil },
+		Leave: w.leave, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return ooo.NewClientStateKeys("key"), nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -235,18 +226,17 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 func full() *world {
 	w := monitorWorld()
 	w.token, w.log = "the-token", slog.New(slog.DiscardHandler)
-	w.add("ann@contoso.example")
+	w.add(ooo.User{Address: "ann@contoso.example"})
 	at := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
-	key := ooo.KeyOf("full@contoso.example")
-	w.users[key] = ooo.User{
-		Key: key, Address: "full@contoso.example", Active: true, Condition: ooo.Unknown, Reason: "denied", Sequence: 3,
+	w.add(ooo.User{
+		Address: "full@contoso.example", Condition: ooo.Unknown, Reason: "denied", Sequence: 3,
 		Person:  ooo.Person{ID: "oid", UserPrincipalName: "full@contoso.example", DisplayName: "Full"},
-		Setting: &ooo.Setting{Status: ooo.Scheduled, ExternalAudience: "all", Start: at, End: at.Add(time.Hour), ExternalReply: "<p>Hi</p>"},
+		Setting: &ooo.Setting{Status: ooo.Scheduled, ExternalAudience: "all", Start: at, End: at.Add(time.Hour), Message: "Hi"},
 		State:   &ooo.State{Away: true, Message: "Hi"}, CheckedAt: at, ChangedAt: at,
 		Delivery: ooo.Delivery{State: ooo.DeliveryRefused, Sequence: 2, Attempts: 2, DeliveredAt: at, NextAttemptAt: at, Error: "the mediator answered 404"},
-		Subscriptions: []ooo.Subscription{{Resource: "/users/{id}/events", ObjectID: "oid", ID: "sub", State: ooo.SubscriptionFailed,
+		Subscriptions: []ooo.Subscription{{Resource: "/users/{id}/events", ID: "sub", State: ooo.SubscriptionFailed,
 			ExpiresAt: at, SpokeAt: at, Error: "quota"}},
-	}
+	})
 	for _, kind := range []ooo.EventKind{
 		ooo.EventStarted, ooo.EventChanged, ooo.EventNotification, ooo.EventUnknown, ooo.EventKnown, ooo.EventResend,
 		ooo.EventDelivered, ooo.EventRefused, ooo.EventFailed, ooo.EventOvertaken,

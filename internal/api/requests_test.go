@@ -2,7 +2,9 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -11,34 +13,23 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-func TestACheckIsAnUrgentRead(t *testing.T) {
-	absent := ooo.KeyOf("absent@contoso.example")
-	tests := map[string]struct {
-		request
-		want []ooo.Mark
-	}{
-		"a check reads the user now":             {request{method: "POST", path: "/api/users/ann@contoso.example/check"}, []ooo.Mark{{Key: ooo.KeyOf("ann@contoso.example"), Source: ooo.SourceRequest, Urgent: true}}},
-		"a start of one known absent looks anew": {asJSON(`{"email":"absent@contoso.example","status":"True"}`), []ooo.Mark{{Key: absent, Source: ooo.SourceRequest, Urgent: true}}},
-		"a check of nobody reads nobody":         {request{method: "POST", path: "/api/users/no@contoso.example/check"}, nil},
-		"a resend reads nobody":                  {request{method: "POST", path: "/api/users/ann@contoso.example/resend"}, nil},
+func TestWhatIsAskedForIsLeftToTheOwner(t *testing.T) {
+	tests := map[string]string{
+		"/api/users/ANN@contoso.example/check":    "[check id-ann-at-contoso.example]",
+		"/api/users/ANN@contoso.example/resend":   "[resend id-ann-at-contoso.example ann@contoso.example]",
+		"/api/users/nobody@contoso.example/check": "[]",
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			w := monitorWorld()
-			w.users[absent] = ooo.User{Key: absent, Active: true, Condition: ooo.Unknown, Reason: ooo.ErrNotInDirectory.Error()}
-			tt.send(t, serve(t, w))
-			if !slices.Equal(w.marks, tt.want) {
-				t.Errorf("marks = %+v, want %+v", w.marks, tt.want)
+	for path, want := range tests {
+		w := monitorWorld()
+		response, _ := request{method: "POST", path: path}.send(t, serve(t, w))
+		if got := fmt.Sprint(w.left()); got != want || (response.StatusCode == 202) != (want != "[]") {
+			t.Errorf("POST %s = %d with hints %s, want %s", path, response.StatusCode, got, want)
+		}
+		for _, h := range w.hints {
+			if h.Nonce == "" || h.At.IsZero() || h.Source != ooo.SourceRequest {
+				t.Errorf("hint = %+v, want a nonce, a time and a source", h)
 			}
-		})
-	}
-}
-
-func TestAResendReachesTheStore(t *testing.T) {
-	w := monitorWorld()
-	response, _ := request{method: "POST", path: "/api/users/ANN@contoso.example/resend"}.send(t, serve(t, w))
-	if want := []ooo.Key{ooo.KeyOf("ann@contoso.example")}; response.StatusCode != 202 || !slices.Equal(w.resent, want) {
-		t.Errorf("answer = %d with %v resent, want 202 with %v", response.StatusCode, w.resent, want)
+		}
 	}
 }
 
@@ -48,8 +39,14 @@ func TestTheSpellingIsTheMediators(t *testing.T) {
 	asJSON(`{"email":" BOB@Contoso.example ","status":"True"}`).send(t, base)
 	asJSON(`{"email":"aNN@contoso.example","status":"True"}`).send(t, base)
 	request{method: "PUT", path: "/api/users/O'Hara%2Bx@contoso.example"}.send(t, base)
+	for _, operator := range []request{
+		{method: "PUT", path: "/api/users/bob@contoso.example"},
+		{"POST", "/api/users", `{"emails":["ann@contoso.example"]}`, map[string]string{"Content-Type": "application/json"}},
+	} {
+		operator.send(t, base)
+	}
 	if want := []string{"BOB@Contoso.example", "aNN@contoso.example", "O'Hara+x@contoso.example"}; !slices.Equal(w.starts, want) {
-		t.Errorf("started = %q, want %q", w.starts, want)
+		t.Errorf("written = %q, want %q: the operator respells nobody", w.starts, want)
 	}
 }
 
@@ -144,14 +141,14 @@ func TestMany(t *testing.T) {
 		status          int
 		results, starts int
 	}{
-		"none":                          {`{"emails":[]}`, 202, 0, 0},
-		"doubled ones are each told of": {many(3), 202, 3, 3},
-		"as many as may be":             {many(10_000), 202, 10_000, 10_000},
-		"one more":                      {many(10_001), 400, 0, 0},
-		"a body over 4 MiB":             {`{"emails":["` + strings.Repeat("a", 4<<20) + `"]}`, 413, 0, 0},
-		"a null list":                   {`{"emails":null}`, 400, 0, 0},
-		"a list that is a text":         {`{"emails":"bob@contoso.example"}`, 400, 0, 0},
-		"only wrong ones":               {`{"emails":["x",null,{}]}`, 202, 3, 0},
+		"none":                           {`{"emails":[]}`, 202, 0, 0},
+		"doubled ones are each answered": {many(3), 202, 3, 1},
+		"as many as may be":              {many(10_000), 202, 10_000, 1},
+		"one more":                       {many(10_001), 400, 0, 0},
+		"a body over 4 MiB":              {`{"emails":["` + strings.Repeat("a", 4<<20) + `"]}`, 413, 0, 0},
+		"a null list":                    {`{"emails":null}`, 400, 0, 0},
+		"a list that is a text":          {`{"emails":"bob@contoso.example"}`, 400, 0, 0},
+		"only wrong ones":                {`{"emails":["x",null,{}]}`, 202, 3, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -191,7 +188,54 @@ func TestEverythingPrivateNeedsTheToken(t *testing.T) {
 			t.Errorf("%s without a token = %d, want 401", route, response.StatusCode)
 		}
 	}
-	if len(w.starts) != 0 || len(w.marks) != 0 || len(w.resent) != 0 || len(w.users) != 1 {
+	if len(w.starts) != 0 || len(w.hints) != 0 || len(w.wishes) != 1 {
 		t.Error("a stranger changed something, want nothing changed")
+	}
+}
+
+func TestAnotherSiteChangesNothing(t *testing.T) {
+	const site, origin = "Sec-Fetch-Site", "Origin"
+	tests := map[string]struct {
+		request
+		status int
+	}{
+		"a start":                   {request{"POST", "/monitor", `{}`, map[string]string{site: "cross-site"}}, 403},
+		"a start by an old browser": {request{"POST", "/monitor", `{}`, map[string]string{origin: "https://evil.example"}}, 403},
+		"a sync":                    {request{"GET", "/", "", map[string]string{site: "cross-site"}}, 403},
+		"a sync of a sibling":       {request{"GET", "/", "", map[string]string{site: "same-site"}}, 403},
+		"a sync from a bookmark":    {request{"GET", "/", "", map[string]string{site: "none"}}, 200},
+		"a stop":                    {request{"DELETE", "/api/users/ann@contoso.example", "", map[string]string{site: "cross-site"}}, 403},
+		"a log level":               {request{"PUT", "/api/loglevel", `{"level":"debug"}`, map[string]string{origin: "null"}}, 403},
+		"a look":                    {request{"GET", "/api/users", "", map[string]string{site: "cross-site"}}, 200},
+		"the page itself":           {request{"DELETE", "/api/users/ann@contoso.example", "", map[string]string{site: "same-origin"}}, 204},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := monitorWorld()
+			if response, body := tt.send(t, serve(t, w)); response.StatusCode != tt.status || tt.status == 403 && len(w.hints) > 0 {
+				t.Errorf("answer = %d %s with hints %v, want %d", response.StatusCode, body, w.left(), tt.status)
+			}
+		})
+	}
+}
+
+func TestWithoutATokenOnlyLoopbackHostsAreServed(t *testing.T) {
+	for host, loopback := range map[string]bool{
+		"localhost": true, "LOCALHOST:8080": true, "localhost.": true, "127.0.0.1:80": true, "127.9.9.9": true, "[::1]:8080": true, "[::1]": true,
+		"[::ffff:127.0.0.1]:80": true, "evil.example": false, "localhost.evil.example:80": false, "10.0.0.1:8080": false, "": false, "0.0.0.0": false,
+	} {
+		for _, token := range []string{"", "the-token"} {
+			w := monitorWorld()
+			w.hosts, w.token = nil, token
+			for path, open := range map[string]bool{"/api/users": false, "/healthz": true} {
+				answer, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", path, nil)
+				r.Host = host
+				r.Header.Set("Authorization", "Bearer the-token")
+				handler(t, w).ServeHTTP(answer, r)
+				if want := loopback || open || token != ""; (answer.Code == 200) != want {
+					t.Errorf("GET %s of %q with token %q = %d, want it served: %t", path, host, token, answer.Code, want)
+				}
+			}
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,10 +14,8 @@ import (
 
 const (
 	usersPerPage  = 100
-	mostPerPage   = 500
-	mostEvents    = 200
-	mostAtOnce    = 10_000 // users in one request
-	maxBulk       = MaxBody
+	maxPerPage    = 500
+	maxEvents     = 200
 	defaultEvents = 100
 )
 
@@ -41,16 +38,11 @@ func limited(c *gin.Context, otherwise, most int) (int, bool) {
 }
 
 func (a *API) list(c *gin.Context) {
-	limit, ok := limited(c, usersPerPage, mostPerPage)
+	limit, ok := limited(c, usersPerPage, maxPerPage)
 	if !ok {
 		return
 	}
 	users, next, err := a.cfg.Store.Users(c.Request.Context(), limit, c.Query("cursor"))
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
-	covers, err := a.covers(c.Request.Context(), users...)
 	if err != nil {
 		a.fail(c, err)
 		return
@@ -60,9 +52,7 @@ func (a *API) list(c *gin.Context) {
 		Cursor string     `json:"cursor,omitempty"`
 	}{make([]userView, 0, len(users)), next}
 	for _, u := range users {
-		if u.Active {
-			page.Users = append(page.Users, viewOf(covered(u, covers)))
-		}
+		page.Users = append(page.Users, viewOf(u))
 	}
 	c.JSON(http.StatusOK, page)
 }
@@ -70,11 +60,19 @@ func (a *API) list(c *gin.Context) {
 // fail answers with an error.
 func (a *API) fail(c *gin.Context, err error) {
 	status, text := outcome(err)
+	a.warn(c, status, err)
+	refuse(c, status, text)
+}
+
+// warn logs what is not the caller's fault.
+func (a *API) warn(c *gin.Context, status int, err error) {
+	if status < http.StatusInternalServerError {
+		return
+	}
+	a.cfg.Log.WarnContext(c.Request.Context(), "request failed", "route", c.FullPath(), "err", err)
 	if status == http.StatusServiceUnavailable {
-		a.cfg.Log.WarnContext(c.Request.Context(), "a request failed", "route", c.FullPath(), "err", err)
 		c.Header("Retry-After", "1")
 	}
-	refuse(c, status, text)
 }
 
 // address is the user a path names.
@@ -89,65 +87,69 @@ func address(c *gin.Context) (string, error) {
 	return ooo.ParseAddress(text)
 }
 
-func (a *API) show(c *gin.Context) {
+// monitored is the address a path names; what is no address can't be monitored.
+func monitored(c *gin.Context) (string, error) {
 	email, err := address(c)
-	if err != nil { // what is no address can't be monitored
-		err = ooo.ErrNotMonitored
+	if err != nil {
+		return "", ooo.ErrNotMonitored
 	}
+	return email, nil
+}
+
+func (a *API) show(c *gin.Context) {
+	email, err := monitored(c)
 	var user ooo.User
 	if err == nil {
-		user, err = a.monitored(c.Request.Context(), ooo.KeyOf(email))
-	}
-	var covers map[ooo.Key]ooo.User
-	if err == nil {
-		covers, err = a.covers(c.Request.Context(), user)
+		user, err = a.cfg.Store.User(c.Request.Context(), email)
 	}
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, viewOf(covered(user, covers)))
+	c.JSON(http.StatusOK, viewOf(user))
 }
 
 func (a *API) put(c *gin.Context) {
 	email, err := address(c)
-	var user ooo.User
 	if err == nil {
-		user, err = a.start(c.Request.Context(), email)
+		err = a.start(c.Request.Context(), email, ooo.Operator)
 	}
-	if err != nil && !errors.Is(err, errUnresolved) {
+	status, _ := outcome(err)
+	var user ooo.User
+	if err == nil || status == http.StatusAccepted {
+		user, err = a.cfg.Store.User(c.Request.Context(), email)
+	}
+	if err != nil {
 		a.fail(c, err)
 		return
 	}
-	status, _ := outcome(err)
 	c.JSON(status, viewOf(user))
 }
 
 func (a *API) remove(c *gin.Context) {
 	email, err := address(c)
 	if err == nil {
-		err = a.cfg.Store.Stop(c.Request.Context(), ooo.KeyOf(email))
+		err = a.stop(c.Request.Context(), email, ooo.Operator)
 	}
-	if err != nil && !errors.Is(err, ooo.ErrNotMonitored) && !errors.Is(err, ooo.ErrBadAddress) {
+	if err != nil && !errors.Is(err, ooo.ErrBadAddress) {
 		a.fail(c, err)
 		return
 	}
 	c.Status(http.StatusNoContent)
 }
 
-// act does something to a monitored user and answers 202.
-func (a *API) act(c *gin.Context, do func(ctx context.Context, key ooo.Key) error) {
-	ctx := c.Request.Context()
-	email, err := address(c)
-	if err != nil {
+// leave leaves a hint for the owner of a monitored user and answers 202.
+func (a *API) leave(c *gin.Context, kind ooo.HintKind) {
+	email, err := monitored(c)
+	var w ooo.Wish
+	if err == nil {
+		w, err = a.cfg.Store.Wish(c.Request.Context(), email)
+	}
+	if err == nil && !w.On {
 		err = ooo.ErrNotMonitored
 	}
-	var user ooo.User
 	if err == nil {
-		user, err = a.monitored(ctx, ooo.KeyOf(email))
-	}
-	if err == nil {
-		err = do(ctx, user.Key)
+		err = a.cfg.Leave(c.Request.Context(), hint(w, kind))
 	}
 	if err != nil {
 		a.fail(c, err)
@@ -156,27 +158,19 @@ func (a *API) act(c *gin.Context, do func(ctx context.Context, key ooo.Key) erro
 	c.JSON(http.StatusAccepted, gin.H{"result": "accepted"})
 }
 
-func (a *API) check(c *gin.Context) { a.act(c, a.look) }
+func (a *API) check(c *gin.Context) { a.leave(c, ooo.HintCheck) }
 
-func (a *API) resend(c *gin.Context) { a.act(c, a.cfg.Store.Resend) }
+func (a *API) resend(c *gin.Context) { a.leave(c, ooo.HintResend) }
 
 func (a *API) history(c *gin.Context) {
-	limit, ok := limited(c, defaultEvents, mostEvents)
+	limit, ok := limited(c, defaultEvents, maxEvents)
 	if !ok {
 		return
 	}
-	ctx := c.Request.Context()
-	email, err := address(c)
-	if err != nil {
-		err = ooo.ErrNotMonitored
-	}
-	var user ooo.User
-	if err == nil {
-		user, err = a.monitored(ctx, ooo.KeyOf(email))
-	}
+	email, err := monitored(c)
 	var events []ooo.Event
 	if err == nil {
-		events, err = a.cfg.Store.History(ctx, user.Key, limit)
+		events, err = a.cfg.Store.History(c.Request.Context(), email, limit)
 	}
 	if err != nil {
 		a.fail(c, err)
@@ -186,47 +180,4 @@ func (a *API) history(c *gin.Context) {
 		events = []ooo.Event{}
 	}
 	c.JSON(http.StatusOK, gin.H{"events": events})
-}
-
-// result is what became of one of many.
-type result struct {
-	Email  string `json:"email"`
-	Result string `json:"result"` // accepted or invalid
-	Error  string `json:"error,omitempty"`
-}
-
-// startMany takes many users at once; the directory is asked later.
-func (a *API) startMany(c *gin.Context) {
-	var request struct {
-		Emails *[]any `json:"emails"`
-	}
-	if err := readJSON(c, maxBulk, &request); err != nil {
-		a.fail(c, err)
-		return
-	}
-	if request.Emails == nil || len(*request.Emails) > mostAtOnce {
-		refuse(c, http.StatusBadRequest, `write {"emails":["…"]} with at most `+strconv.Itoa(mostAtOnce)+" addresses")
-		return
-	}
-	results := make([]result, len(*request.Emails))
-	var addresses []string
-	for i, value := range *request.Emails {
-		text, ok := value.(string)
-		if !ok { // named all the same, so that it can be found in the request
-			text = fmt.Sprint(value)
-		}
-		email, err := ooo.ParseAddress(text)
-		if err != nil {
-			results[i] = result{text, "invalid", err.Error()}
-			continue
-		}
-		results[i] = result{Email: email, Result: "accepted"}
-		addresses = append(addresses, email)
-		a.debts.forgive(c.Request.Context(), ooo.KeyOf(email))
-	}
-	if err := a.cfg.Store.StartAll(c.Request.Context(), addresses); err != nil {
-		a.fail(c, err)
-		return
-	}
-	c.JSON(http.StatusAccepted, gin.H{"results": results})
 }

@@ -55,8 +55,8 @@ func TestRoutes(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := monitorWorld()
-			w.add("a/b+c@contoso.example")
-			w.users[ooo.KeyOf("gone@contoso.example")] = ooo.User{}
+			w.add(ooo.User{Address: "a/b+c@contoso.example"})
+			w.wishes["gone@contoso.example"] = ooo.Wish{Address: "gone@contoso.example", Nonce: "1"}
 			response, body := tt.send(t, serve(t, w))
 			if response.StatusCode != tt.status || !strings.Contains(body, tt.answer) {
 				t.Errorf("%s %s = %d %q, want %d with %q", tt.method, tt.path, response.StatusCode, body, tt.status, tt.answer)
@@ -89,15 +89,14 @@ func TestRedisOutOfReach(t *testing.T) {
 func TestAUserInJSON(t *testing.T) {
 	w := newWorld()
 	at := time.Date(2026, 11, 24, 10, 0, 0, 0, time.FixedZone("", 3600))
-	key := ooo.KeyOf("ann@contoso.example")
-	w.users[key] = ooo.User{
-		Key: key, Address: "Ann@contoso.example", Active: true, Condition: ooo.Watching, Sequence: 3,
+	w.add(ooo.User{
+		Address: "Ann@contoso.example", Condition: ooo.Watching, Sequence: 3,
 		Person:  ooo.Person{ID: "oid", UserPrincipalName: "ann@contoso.example", DisplayName: "Ann"},
-		Setting: &ooo.Setting{Status: ooo.Scheduled, ExternalAudience: "all", Start: at, End: at.Add(time.Hour), ExternalReply: "<p>Hi</p>"},
+		Setting: &ooo.Setting{Status: ooo.Scheduled, ExternalAudience: "all", Start: at, End: at.Add(time.Hour), Message: "Hi"},
 		State:   &ooo.State{Away: true, Message: "Hi"}, CheckedAt: at, ChangedAt: at,
 		Delivery:      ooo.Delivery{State: ooo.DeliveryDelivered, Sequence: 3, Attempts: 2, DeliveredAt: at},
-		Subscriptions: []ooo.Subscription{{Resource: "/users/{id}/events", ObjectID: "oid", ID: "sub", State: ooo.SubscriptionLive, ExpiresAt: at}},
-	}
+		Subscriptions: []ooo.Subscription{{Resource: "/users/{id}/events", ID: "sub", State: ooo.SubscriptionLive, ExpiresAt: at}},
+	})
 	_, body := request{method: "GET", path: "/api/users/ann@contoso.example"}.send(t, serve(t, w))
 	want := `{"email":"Ann@contoso.example","id":"oid","userPrincipalName":"ann@contoso.example","displayName":"Ann","state":"watching",` +
 		`"outOfOffice":true,"setting":{"status":"scheduled","externalAudience":"all","scheduledStart":"2026-11-24T09:00:00Z",` +
@@ -107,7 +106,7 @@ func TestAUserInJSON(t *testing.T) {
 	if body != want {
 		t.Errorf("user = %s\nwant   %s", body, want)
 	}
-	w.users[key] = ooo.User{Key: key, Address: "ann@contoso.example", Active: true, Condition: ooo.Unknown, Reason: "denied"}
+	w.add(ooo.User{Address: "ann@contoso.example", Condition: ooo.Unknown, Reason: "denied"})
 	_, body = request{method: "GET", path: "/api/users/ann@contoso.example"}.send(t, serve(t, w))
 	for _, part := range []string{`"state":"unknown"`, `"reason":"denied"`, `"outOfOffice":null`, `"setting":null`, `"checkedAt":null`, `"subscriptions":[]`} {
 		if !strings.Contains(body, part) {
@@ -119,7 +118,7 @@ func TestAUserInJSON(t *testing.T) {
 func TestPages(t *testing.T) {
 	w := newWorld()
 	for i := range 7 {
-		w.add(fmt.Sprintf("user%d@contoso.example", i))
+		w.add(ooo.User{Address: fmt.Sprintf("user%d@contoso.example", i)})
 	}
 	base := serve(t, w)
 	seen := 0
@@ -207,8 +206,13 @@ func TestReady(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
 			w.checks = tt.checks
-			if response, body := (request{method: "GET", path: "/readyz"}).send(t, serve(t, w)); response.StatusCode != tt.status || body != tt.answer {
+			base := serve(t, w)
+			if response, body := (request{method: "GET", path: "/readyz"}).send(t, base); response.StatusCode != tt.status || body != tt.answer {
 				t.Errorf("readyz = %d %s, want %d %s", response.StatusCode, body, tt.status, tt.answer)
+			}
+			w.token = "the-token"
+			if response, body := (request{method: "GET", path: "/readyz"}).send(t, serve(t, w)); response.StatusCode != tt.status || strings.Contains(body, "refused") || strings.Contains(body, "fine") {
+				t.Errorf("readyz for strangers = %d %s, want %d without reasons", response.StatusCode, body, tt.status)
 			}
 		})
 	}

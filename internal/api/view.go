@@ -6,7 +6,7 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// userView is a user as the API tells of it. Times are RFC 3339 in UTC; what is
+// userView is a user as the API shows it. Times are RFC 3339 in UTC; what is
 // not known is null or left out.
 type userView struct {
 	Email             string             `json:"email"`
@@ -66,15 +66,12 @@ func viewOf(u ooo.User) userView {
 	if s := u.Setting; s != nil {
 		v.Setting = &settingView{
 			Status: string(s.Status), ExternalAudience: s.ExternalAudience,
-			ScheduledStart: known(s.Start), ScheduledEnd: known(s.End),
-		}
-		if u.State != nil {
-			v.Setting.Message = u.State.Message
+			ScheduledStart: known(s.Start), ScheduledEnd: known(s.End), Message: s.Message,
 		}
 	}
 	for _, s := range u.Subscriptions {
 		v.Subscriptions = append(v.Subscriptions, subscriptionView{
-			ID: string(s.ID), Resource: ooo.ResourcePath(s.Resource, s.ObjectID),
+			ID: string(s.ID), Resource: ooo.ResourcePath(s.Resource, u.Person.ID),
 			ExpiresAt: known(s.ExpiresAt), State: string(s.State), SpokeAt: known(s.SpokeAt), Error: s.Error,
 		})
 	}

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -13,62 +14,139 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
 )
 
 // world is the store and the directory in memory.
 type world struct {
 	mu        sync.Mutex
-	users     map[ooo.Key]ooo.User // guarded by mu, as all below
+	wishes    map[string]ooo.Wish // by folded address; guarded by mu, as all below
+	rows      map[string]ooo.Summary
+	users     map[string]ooo.User // of wishes that say on; others are pending
 	directory map[string]ooo.Person
 	finding   error // of every look-up; nil: by directory
 	err       error // of every call of the store
 	lookups   int
-	paused    time.Time
-	starts    []string
-	marks     []ooo.Mark
-	resent    []ooo.Key
-	late      []ooo.Key // stops that were carried out late
+	waits     map[string]time.Duration
+	starts    []string   // addresses whose wish was written, on
+	hints     []ooo.Hint // that were left, with a wish or alone
+	late      []string   // folded addresses of stops that were retried with success
 	events    []ooo.Event
 	asked     int // the limit of the last history
 	sync      func(context.Context) error
 	log       *slog.Logger
 	checks    []api.Check
 	token     string
+	hosts     func(string) bool
 	unready   bool
 }
 
 func newWorld() *world {
 	return &world{
-		users: map[ooo.Key]ooo.User{}, directory: map[string]ooo.Person{}, log: slog.New(slog.DiscardHandler),
-		sync: func(context.Context) error { return nil },
+		wishes: map[string]ooo.Wish{}, rows: map[string]ooo.Summary{}, users: map[string]ooo.User{}, directory: map[string]ooo.Person{},
+		waits: map[string]time.Duration{}, log: slog.New(slog.DiscardHandler),
+		sync: func(context.Context) error { return nil }, hosts: func(string) bool { return true },
 	}
 }
 
-// add monitors an address that is found.
-func (w *world) add(address string) {
-	key := ooo.KeyOf(address)
-	w.users[key] = ooo.User{Key: key, Address: address, Active: true, Condition: ooo.Watching, Person: ooo.Person{ID: "id-" + ooo.ObjectID(key)},
-		Delivery: ooo.Delivery{State: ooo.DeliveryNone}}
+// add monitors a user; what is not known of it is made up.
+func (w *world) add(u ooo.User) {
+	folded := ooo.FoldAddress(u.Address)
+	if u.Person.ID == "" {
+		u.Person.ID = ooo.ObjectID("id-" + strings.ReplaceAll(folded, "@", "-at-"))
+	}
+	u.Condition, u.Delivery.State = cmp.Or(u.Condition, ooo.Watching), cmp.Or(u.Delivery.State, ooo.DeliveryNone)
+	wish := ooo.Wish{Address: u.Address, On: true, Person: u.Person, Start: "1", Nonce: "1"}
+	w.wishes[folded], w.users[folded] = wish, u
+	w.rows[folded] = ooo.Summary{Address: u.Address, ID: wish.Record(), Condition: u.Condition, Delivery: u.Delivery.State}
 }
 
-func (w *world) User(_ context.Context, key ooo.Key) (ooo.User, error) {
+// late says whether a call is a retry of a stop, which has less time.
+func late(ctx context.Context) bool {
+	deadline, _ := ctx.Deadline()
+	return time.Until(deadline) <= 2*time.Second
+}
+
+func (w *world) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	u, ok := w.users[key]
-	if w.err == nil && !ok {
-		return u, ooo.ErrNotMonitored
+	if late(ctx) && w.err == nil {
+		w.late = append(w.late, ooo.FoldAddress(address))
 	}
-	return u, w.err
+	wish := w.wishes[ooo.FoldAddress(address)]
+	if w.err == nil && wish.Nonce != "" && wish.Address == "" {
+		return wish, store.ErrDamaged
+	}
+	return wish, w.err
+}
+
+func (w *world) Wishes(_ context.Context, addresses ...string) (wishes []ooo.Wish, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, address := range addresses {
+		wishes = append(wishes, w.wishes[ooo.FoldAddress(address)])
+	}
+	return wishes, w.err
+}
+
+func (w *world) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {
+	swapped, err := w.SwapWishes(ctx, []store.WishChange{{Old: old, New: next, Hint: hint}})
+	return err == nil && swapped[0], err
+}
+
+func (w *world) SwapWishes(_ context.Context, changes []store.WishChange) ([]bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	swapped := make([]bool, len(changes))
+	for i, c := range changes {
+		folded := ooo.FoldAddress(c.New.Address)
+		if swapped[i] = w.err == nil && w.wishes[folded].Nonce == c.Old.Nonce; !swapped[i] {
+			continue
+		}
+		w.wishes[folded], w.hints = c.New, append(w.hints, c.Hint)
+		if c.New.On {
+			w.starts = append(w.starts, c.New.Address)
+		}
+	}
+	return swapped, w.err
+}
+
+func (w *world) Summary(_ context.Context, wish ooo.Wish) (ooo.Summary, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	row, ok := w.rows[ooo.FoldAddress(wish.Address)]
+	return row, ok && row.ID == wish.Record(), w.err
+}
+
+func (w *world) User(_ context.Context, address string) (ooo.User, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.user(ooo.FoldAddress(address))
+}
+
+func (w *world) user(folded string) (ooo.User, error) {
+	wish := w.wishes[folded]
+	switch u, known := w.users[folded]; {
+	case w.err != nil:
+		return ooo.User{}, w.err
+	case !wish.On:
+		return ooo.User{}, ooo.ErrNotMonitored
+	case known:
+		return u, nil
+	}
+	return ooo.User{Address: wish.Address, Person: wish.Person, Condition: ooo.Pending, Delivery: ooo.Delivery{State: ooo.DeliveryNone}}, nil
 }
 
 func (w *world) Users(_ context.Context, limit int, cursor string) ([]ooo.User, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var all []ooo.User
-	for _, u := range w.users {
-		if u.Address > cursor {
+	for folded := range w.wishes {
+		if u, err := w.user(folded); err == nil && u.Address > cursor {
 			all = append(all, u)
 		}
 	}
@@ -79,99 +157,42 @@ func (w *world) Users(_ context.Context, limit int, cursor string) ([]ooo.User, 
 	return all, "", w.err
 }
 
-func (w *world) Start(_ context.Context, address string, person ooo.Person) (ooo.Started, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return ooo.Started{}, w.err
-	}
-	w.starts = append(w.starts, address)
-	key := ooo.KeyOf(address)
-	u, already := w.users[key]
-	u.Key, u.Address, u.Active, u.Condition = key, address, true, ooo.Pending
-	if person.ID != "" {
-		u.Person = person
-	}
-	if !already {
-		u.Delivery.State = ooo.DeliveryNone
-	}
-	w.users[key] = u
-	return ooo.Started{Key: key, Already: already, Found: u.Person.ID != "", User: u}, nil
-}
-
-func (w *world) StartAll(ctx context.Context, addresses []string) error {
-	for _, address := range addresses {
-		if _, err := w.Start(ctx, address, ooo.Person{}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *world) Stop(_ context.Context, key ooo.Key) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, ok := w.users[key]; w.err == nil && !ok {
-		return ooo.ErrNotMonitored
-	}
-	if w.err == nil {
-		delete(w.users, key)
-	}
-	return w.err
-}
-
-func (w *world) StopBefore(ctx context.Context, key ooo.Key, at time.Time) error {
-	w.mu.Lock()
-	w.late = append(w.late, key)
-	w.mu.Unlock()
-	return w.Stop(ctx, key)
-}
-
-func (w *world) Named(_ context.Context, keys []ooo.Key) (users []ooo.User, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, key := range keys {
-		if u, ok := w.users[key]; ok {
-			users = append(users, u)
-		}
-	}
-	return users, w.err
-}
-
-func (w *world) Mark(_ context.Context, q ooo.Queue, marks ...ooo.Mark) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if q == ooo.ReadQueue {
-		w.marks = append(w.marks, marks...)
-	}
-	return len(marks), w.err
-}
-
-func (w *world) Pause(_ context.Context, _ string, until time.Time) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.paused = until
-	return nil
-}
-
-func (w *world) Paused(context.Context, string) (time.Time, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.paused, nil
-}
-
-func (w *world) Resend(_ context.Context, key ooo.Key) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.resent = append(w.resent, key)
-	return w.err
-}
-
-func (w *world) History(_ context.Context, _ ooo.Key, limit int) ([]ooo.Event, error) {
+func (w *world) History(_ context.Context, address string, limit int) ([]ooo.Event, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked = limit
-	return w.events, w.err
+	_, err := w.user(ooo.FoldAddress(address))
+	return w.events, err
+}
+
+func (w *world) leave(_ context.Context, hints ...ooo.Hint) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.hints = append(w.hints, hints...)
+	}
+	return w.err
+}
+
+// left returns the hints as "kind id subject", those of wishes that were written too.
+func (w *world) left() (hints []string) {
+	for _, h := range w.hints {
+		hints = append(hints, strings.TrimSpace(string(h.Kind)+" "+string(h.ID)+" "+h.Subject))
+	}
+	return hints
+}
+
+func (w *world) wait(name string) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.waits[name]
+}
+
+func (w *world) setWait(_ context.Context, name string, d time.Duration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waits[name] = d
+	return nil
 }
 
 func (w *world) Find(_ context.Context, address string) (ooo.Person, error) {
@@ -193,8 +214,15 @@ func handler(t *testing.T, w *world) http.Handler { return over(t, w, w, w) }
 // over is the API over a store and a directory that need not be w.
 func over(t *testing.T, w *world, store api.Store, directory api.Directory) http.Handler {
 	t.Helper()
+	_, engine := w.open(t, store, directory)
+	return engine
+}
+
+func (w *world) open(t *testing.T, store api.Store, directory api.Directory) (*api.API, *gin.Engine) {
+	t.Helper()
 	a, err := api.New(api.Config{
-		Store: store, Directory: directory, Sync: w.sync, Checks: w.checks, Token: w.token, Log: w.log,
+		Store: store, Leave: w.leave, Directory: directory, Wait: w.wait, SetWait: w.setWait, Sync: w.sync, Checks: w.checks,
+		Ready: func() bool { return !w.unready }, Token: w.token, Hosts: w.hosts, Log: w.log,
 		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),
 	})
 	if err != nil {
@@ -202,7 +230,7 @@ func over(t *testing.T, w *world, store api.Store, directory api.Directory) http
 	}
 	engine := api.NewEngine(w.log)
 	a.Register(engine)
-	return engine
+	return a, engine
 }
 
 // serve runs the API and returns its base URL.
