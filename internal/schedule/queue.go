@@ -16,13 +16,15 @@ type Queue[K comparable] struct {
 	mu      sync.Mutex
 	entries entries[K]
 	byKey   map[K]*item[K]
+	set     uint64 // how often Set was called
 	sooner  chan struct{} // capacity 1: something is due sooner than before
 }
 
 type item[K comparable] struct {
 	key K
 	at  time.Time
-	pos int // in the heap
+	set uint64 // of what is due at the same time, what was set first comes first
+	pos int    // in the heap
 }
 
 // New returns an empty queue.
@@ -37,11 +39,12 @@ func (q *Queue[K]) Set(key K, at time.Time) {
 	at = now.Add(at.Sub(now))
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.set++
 	if i := q.byKey[key]; i != nil {
-		i.at = at
+		i.at, i.set = at, q.set
 		heap.Fix(&q.entries, i.pos)
 	} else {
-		i = &item[K]{key: key, at: at}
+		i = &item[K]{key: key, at: at, set: q.set}
 		q.byKey[key] = i
 		heap.Push(&q.entries, i)
 	}
@@ -128,8 +131,13 @@ func (q *Queue[K]) Wait(ctx context.Context) error {
 // entries is a heap, the one that is due first at the top.
 type entries[K comparable] []*item[K]
 
-func (e entries[K]) Len() int           { return len(e) }
-func (e entries[K]) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
+func (e entries[K]) Len() int { return len(e) }
+func (e entries[K]) Less(i, j int) bool {
+	if c := e[i].at.Compare(e[j].at); c != 0 {
+		return c < 0
+	}
+	return e[i].set < e[j].set
+}
 func (e entries[K]) Swap(i, j int) {
 	e[i], e[j] = e[j], e[i]
 	e[i].pos, e[j].pos = i, j
