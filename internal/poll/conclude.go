@@ -30,7 +30,7 @@ func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.Rea
 		}
 		p.schedule(j.t, at)
 		if !j.t.edge.IsZero() && !c.ended.Before(j.t.edge) {
-			p.windows.Set(j.id, c.ended.Round(0))
+			p.windows.Set(j.id, c.ended)
 		}
 		if same[i] = r.Err == nil && r.Same && len(j.hints) == 0 && j.urgent == ""; same[i] {
 			j.t.recover()

@@ -147,11 +147,12 @@ type Poller struct {
 	removing                  removals
 	work                      sync.WaitGroup // what loops started
 
-	late     atomic.Int64 // when a regular read last began late, as of start
-	answered atomic.Int64 // when the last call began that got an answer, as of start
-	looking  atomic.Int64 // look-ups in flight
-	start    time.Time
-	holds    sync.Map // waits of the whole app, whether or not Redis knows: name -> time.Time
+	late      atomic.Int64 // when a regular read last began late, as of start
+	answered  atomic.Int64 // when the last call began that got an answer, as of start
+	looking   atomic.Int64 // look-ups in flight
+	start     time.Time
+	fruitless atomic.Int64 // when a batch was taken apart without any answer, as of start
+	holds     sync.Map     // waits of the whole app, whether or not Redis knows: name -> time.Time
 
 	mu      sync.Mutex
 	targets map[ooo.RecordID]*target // guarded by mu
@@ -174,6 +175,7 @@ func New(cfg Config) (*Poller, error) {
 	}
 	p.late.Store(-int64(cfg.Interval))
 	p.answered.Store(-1)
+	p.fruitless.Store(-int64(probeGap))
 	p.regular = &lane{queue: schedule.New[ooo.RecordID](), most: batchSize, acquire: p.calls.lane(regularCalls)}
 	p.hinted = &lane{queue: schedule.New[ooo.RecordID](), most: 1, acquire: p.calls.lane(hintedCalls)}
 	p.isolated = &lane{queue: schedule.New[ooo.RecordID](), most: 1, acquire: slots(make(chan struct{}, isolatedCalls))}

@@ -146,7 +146,8 @@ func (p *Poller) takeApart(ctx context.Context, jobs []job, readings []ooo.Readi
 		select {
 		case p.probe <- struct{}{}:
 			defer func() { <-p.probe }()
-			probing = true
+			last := p.start.Add(time.Duration(p.fruitless.Load()))
+			probing = time.Since(last) >= probeGap || p.answersSince(last)
 		case <-wait.C:
 		case <-ctx.Done():
 		}
@@ -161,8 +162,12 @@ func (p *Poller) takeApart(ctx context.Context, jobs []job, readings []ooo.Readi
 	}
 }
 
-// probeWait is how long a failed batch waits for what another one finds out.
-const probeWait = 300 * time.Millisecond
+const (
+	// probeWait is how long a failed batch waits for what another one finds out.
+	probeWait = 300 * time.Millisecond
+	// probeGap is the least time between two that found out nothing.
+	probeGap = 10 * time.Second
+)
 
 // halve reads failed batches again by halves, until Graph has answered a call that
 // began after then.
@@ -193,6 +198,7 @@ func (p *Poller) halve(ctx context.Context, jobs []job, then time.Time) {
 			return
 		}
 	}
+	p.fruitless.Store(int64(time.Since(p.start)))
 }
 
 // eachAlone reads mailboxes each alone.

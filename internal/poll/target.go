@@ -43,8 +43,9 @@ func placeOf(id ooo.RecordID, interval time.Duration) time.Duration {
 	step := min(50*time.Millisecond, max(interval/40, 1))
 	h := fnv.New64a()
 	h.Write([]byte(id))
-	// The upper half: the lower one decides the partition.
-	return time.Duration(h.Sum64()>>32%uint64(max(interval/step, 1))) * step
+	mixed := h.Sum64() // short ids differ in few of its bits
+	mixed = (mixed ^ mixed>>33) * 0xff51afd7ed558ccd
+	return time.Duration((mixed>>33)%uint64(max(interval/step, 1))) * step
 }
 
 // firstPlace is the first place of a mailbox after now, by the wall clock, so that

@@ -26,14 +26,18 @@ func (p *Poller) scheduleEdge(t *target, m *ooo.Mailbox, now time.Time) {
 		p.windows.Remove(t.id)
 		return
 	}
-	p.windows.Set(t.id, t.edge)
+	at := t.edge
+	if at.Sub(now) > time.Minute { // the queue goes by the monotonic clock: once more before it
+		at = at.Add(-time.Minute / 2)
+	}
+	p.windows.Set(t.id, at)
 }
 
 // turnWindows decides mailboxes at the edges of their windows, until ctx ends.
 func (p *Poller) turnWindows(ctx context.Context) error {
 	begin := slots(make(chan struct{}, windowsAtOnce))
 	for p.windows.Wait(ctx) == nil {
-		for _, id := range p.windows.Take(time.Now().Round(0), windowsAtOnce) {
+		for _, id := range p.windows.Take(time.Now(), windowsAtOnce) {
 			release := begin(ctx)
 			if release == nil {
 				return nil

@@ -1,0 +1,171 @@
+package poll_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/poll"
+)
+
+const (
+	annAddress = "ann@contoso.example"
+	unknownAnn = ooo.RecordID("@ann@contoso.example")
+)
+
+func TestAnAddressIsLookedUpUntilItIsFound(t *testing.T) {
+	run(t, nil, one(unresolved), func(w *world) {
+		time.Sleep(5 * time.Minute)
+		m, ok := w.registry.Get(unknownAnn)
+		if !ok || m.Condition != ooo.Unknown || m.Trouble != ooo.TroubleNotInDirectory || m.Reason == "" {
+			t.Fatalf("record = %+v, want it unknown because of the directory", m)
+		}
+		w.graph.set(func() {
+			if n := len(w.graph.finds); n < 4 || n > 9 {
+				t.Errorf("%d look-ups in five minutes, want growing waits", n)
+			}
+			w.graph.people[annAddress] = ooo.Person{ID: annID, DisplayName: "Ann"}
+			w.graph.settings[annID] = on
+		})
+		w.hint("", ooo.Hint{ID: unknownAnn, Kind: ooo.HintCheck})
+		time.Sleep(3 * time.Second)
+		if _, there := w.registry.Get(unknownAnn); there {
+			t.Error("the unresolved record is still there")
+		}
+		a := w.get("ann")
+		if a.Person.DisplayName != "Ann" || a.State == nil || !a.State.Away || a.Addresses[0].Spelling != annAddress || a.Addresses[0].Start != "s" {
+			t.Errorf("record = %+v, want Ann's, read", a)
+		}
+		wish, err := w.store.Wish(w.Context(), annAddress)
+		if err != nil || wish.Person.ID != annID || wish.Start != "s" || !wish.On {
+			t.Errorf("wish = %+v, %v, want it to have the id", wish, err)
+		}
+		if got := w.noticed(); len(got) != 1 || w.hints() != 0 {
+			t.Errorf("changes = %+v, %d hints left, want one, none", got, w.hints())
+		}
+	})
+}
+
+func TestLookUpsKeepToTheirBudget(t *testing.T) {
+	run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Replicas = func() int { return 3 } }, func() (all []*ooo.Mailbox) {
+		for i := range 200 {
+			all = append(all, unresolved(fmt.Sprintf("new%03d", i)))
+		}
+		return append(all, record("ann", off))
+	}, func(w *world) {
+		time.Sleep(5 * time.Second)
+		w.graph.set(func() {
+			for i := 8; i < len(w.graph.finds); i++ {
+				if gap := w.graph.finds[i].Sub(w.graph.finds[i-8]); gap < 100*time.Millisecond {
+					t.Fatalf("nine look-ups within %v, want eight at a time", gap)
+				}
+			}
+			if n := len(w.graph.finds); n < 200 {
+				t.Errorf("%d look-ups in 5 s, want all", n)
+			}
+		})
+		if at := w.graph.readsOf(annID); longest(at) > 2100*time.Millisecond {
+			t.Errorf("reads %v apart meanwhile", longest(at))
+		}
+	})
+}
+
+func TestAGoneMailboxLosesItsAddress(t *testing.T) {
+	run(t, nil, one(away), func(w *world) {
+		time.Sleep(3 * time.Second)
+		w.graph.set(func() { w.graph.errs[annID], w.graph.gone[annID] = ooo.ErrUserGone, ooo.ErrNotInDirectory })
+		time.Sleep(5 * time.Second)
+		if _, there := w.registry.Get(annID); there {
+			t.Error("the mailbox is still there")
+		}
+		m, there := w.registry.Get(unknownAnn)
+		if !there || m.Trouble != ooo.TroubleNotInDirectory || m.Addresses[0].Sequence != 1 {
+			t.Fatalf("record = %+v, want the address looked up, its delivery kept", m)
+		}
+		w.graph.set(func() {
+			w.graph.people[annAddress], w.graph.settings["id-new"] = ooo.Person{ID: "id-new"}, off
+		})
+		time.Sleep(20 * time.Second)
+		if m := w.get("new"); m.Addresses[0].Sequence != 2 || m.State.Away {
+			t.Errorf("record = %+v, want the new mailbox' state as the next", m)
+		}
+		if got := w.noticed(); len(got) != 1 {
+			t.Errorf("%d changes, want one", len(got))
+		}
+	})
+}
+
+// A directory that can't say whether the user is there lets nobody leave.
+func TestNobodyLeavesWhileTheDirectoryIsAway(t *testing.T) {
+	for name, err := range map[string]error{"away": ooo.ErrUnavailable, "asks to wait": &ooo.Throttled{After: 30 * time.Second, Whole: true}} {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, one(away), func(w *world) {
+				w.graph.set(func() { w.graph.errs[annID], w.graph.gone[annID] = ooo.ErrUserGone, err })
+				time.Sleep(5 * time.Minute)
+				if m := w.get("ann"); m.Condition != ooo.Unknown || !m.State.Away {
+					t.Errorf("record = %+v, want it unknown and kept", m)
+				}
+				w.graph.set(func() {
+					if w.graph.lookups < 2 || w.graph.lookups > 12 {
+						t.Errorf("%d look-ups in five minutes, want a few", w.graph.lookups)
+					}
+				})
+			})
+		})
+	}
+}
+
+func TestWhosePresenceTurnsIsRead(t *testing.T) {
+	var asked []time.Time // by the only sweep
+	away, failed := map[ooo.ObjectID]bool{"id-user03": true}, error(nil)
+	run(t, func(cfg *poll.Config, g *faultyGraph) {
+		cfg.Interval, cfg.Replicas = time.Hour, func() int { return 2 }
+		cfg.Presences = func(_ context.Context, ids []ooo.ObjectID) (all []ooo.Presence, err error) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			asked = append(asked, time.Now())
+			if len(ids) > ooo.MostPresences {
+				t.Errorf("%d ids in one call", len(ids))
+			}
+			for _, id := range ids {
+				all = append(all, ooo.Presence{ID: id, Away: away[id]})
+			}
+			return all, failed
+		}
+	}, crowd(700), func(w *world) {
+		time.Sleep(10 * time.Second)
+		w.graph.set(func() {
+			for i := 1; i < len(asked); i++ {
+				if gap := asked[i].Sub(asked[i-1]); gap < 80*time.Millisecond {
+					t.Errorf("%v between two calls of one of two replicas", gap)
+				}
+			}
+			clear(w.graph.reads)
+			away["id-user07"], w.graph.settings["id-user07"] = true, on
+		})
+		time.Sleep(3 * time.Second)
+		if got := w.noticed(); len(got) != 1 || got[0].Source != ooo.SourcePresence {
+			t.Errorf("changes = %+v, want one by presence", got)
+		}
+		for _, tt := range []struct {
+			err   error
+			least time.Duration
+		}{{&ooo.Throttled{After: 20 * time.Second}, 20 * time.Second}, {ooo.ErrDenied, 5 * time.Minute}, {ooo.ErrUnavailable, 5 * time.Second}} {
+			w.graph.set(func() { failed, asked = tt.err, nil })
+			time.Sleep(15 * time.Minute)
+			w.graph.set(func() {
+				var gaps []time.Duration
+				for i := 1; i < len(asked); i++ {
+					if gap := asked[i].Sub(asked[i-1]); gap > time.Second { // the two of one sweep may fail together
+						gaps = append(gaps, gap)
+					}
+				}
+				if len(gaps) < 1 || gaps[len(gaps)-1] < tt.least {
+					t.Errorf("after %v: sweeps %v apart, want at least %v", tt.err, gaps, tt.least)
+				}
+			})
+		}
+	})
+}
