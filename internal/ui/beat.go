@@ -25,7 +25,7 @@ func thisReplica(version string) ooo.Replica {
 	return ooo.Replica{ID: strings.ToLower(rand.Text()[:10]), Host: host, Version: version, Since: time.Now().UTC().Truncate(time.Second)}
 }
 
-// Run tells the others every 10 s that this process is alive and what it does,
+// Run stores every 10 s that this process is alive and what it does,
 // until ctx ends; then all feeds end too. It may be called once.
 func (u *UI) Run(ctx context.Context) error {
 	defer close(u.stopped)
@@ -38,7 +38,7 @@ func (u *UI) Run(ctx context.Context) error {
 			leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
 			if err := u.cfg.Store.Leave(leaving, u.self.ID); err != nil {
-				u.cfg.Log.DebugContext(ctx, "the others could not be told that this replica ends", "err", err)
+				u.cfg.Log.DebugContext(ctx, "end of this replica not stored", "err", err)
 			}
 			return nil
 		case <-tick.C:
@@ -52,7 +52,7 @@ func (u *UI) beat(ctx context.Context) {
 	self := u.self
 	self.Load = u.cfg.Meter.take(time.Now())
 	if err := u.cfg.Store.Beat(ctx, self); err != nil {
-		// That Redis is away is told by those who need it.
-		u.cfg.Log.DebugContext(ctx, "the others could not be told that this replica is alive", "err", err)
+		// Those who need Redis warn.
+		u.cfg.Log.DebugContext(ctx, "beat of this replica not stored", "err", err)
 	}
 }

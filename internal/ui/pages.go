@@ -72,8 +72,8 @@ func serveFile(c *gin.Context, name string) {
 func (u *UI) form(c *gin.Context, status int, trouble string) {
 	var body bytes.Buffer
 	if err := loginForm.Execute(&body, trouble); err != nil {
-		u.cfg.Log.ErrorContext(c.Request.Context(), "the login form can't be written", "err", err)
-		refuse(c, http.StatusInternalServerError, "a mistake in the service: look at its log")
+		u.cfg.Log.ErrorContext(c.Request.Context(), "login form not written", "err", err)
+		refuse(c, http.StatusInternalServerError, "internal error: look at the log of the service")
 		return
 	}
 	c.Data(status, kinds[".html"], body.Bytes())

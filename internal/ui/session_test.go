@@ -2,6 +2,7 @@ package ui_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -122,6 +123,18 @@ func TestWithoutATokenNobodyIsAsked(t *testing.T) {
 	base := (&world{}).serve(t)
 	if response, body := (request{"GET", "/ui/", "", nil}).send(t, base); response.StatusCode != 200 || !strings.Contains(body, "main.js") {
 		t.Errorf("GET /ui/ = %d, want the page", response.StatusCode)
+	}
+}
+
+func TestOnlyTheHostsThatAreAllowedAreServed(t *testing.T) {
+	w := &world{hosts: func(host string) bool { return host == "localhost" }}
+	_, handler := w.page(t)
+	for host, want := range map[string]int{"localhost": 200, "evil.example": 403} {
+		answer, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/ui/api/users", nil)
+		r.Host = host
+		if handler.ServeHTTP(answer, r); answer.Code != want {
+			t.Errorf("GET of %s = %d, want %d", host, answer.Code, want)
+		}
 	}
 }
 

@@ -39,11 +39,13 @@ type Config struct {
 	// API answers what the page asks of /api and /readyz.
 	API   http.Handler
 	Token string // demanded of operators; empty: none
+	// Hosts says which Host headers are answered; nil: any.
+	Hosts func(host string) bool
 	// Resources is how many subscriptions each mailbox should have; 0: none.
 	Resources int
 	Interval  time.Duration // between two reads of a mailbox
 	Version   string
-	Meter     *Meter // nil: one that nobody tells anything
+	Meter     *Meter // nil: one that counts nothing
 	Log       *slog.Logger
 }
 
@@ -69,6 +71,9 @@ func New(cfg Config) (*UI, error) {
 	}
 	if cfg.Meter == nil {
 		cfg.Meter = NewMeter()
+	}
+	if cfg.Hosts == nil {
+		cfg.Hosts = func(string) bool { return true }
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -122,6 +127,10 @@ func (u *UI) Register(to gin.IRoutes) {
 	for _, r := range routes {
 		to.Handle(r.method, r.path, func(c *gin.Context) {
 			protect(c.Writer.Header())
+			if !u.cfg.Hosts(c.Request.Host) {
+				refuse(c, http.StatusForbidden, "set MONITOR_TOKEN to be reached by this name; without one only localhost and loopback addresses are")
+				return
+			}
 			if err := u.cross.Check(c.Request); err != nil {
 				refuse(c, http.StatusForbidden, "this request does not come from the operator's page")
 				return
@@ -162,7 +171,7 @@ func refuse(c *gin.Context, status int, text string) {
 
 // fail answers a request that the store failed.
 func (u *UI) fail(c *gin.Context, err error) {
-	u.cfg.Log.WarnContext(c.Request.Context(), "a request of the operator's page failed", "route", c.FullPath(), "err", err)
+	u.cfg.Log.WarnContext(c.Request.Context(), "request of the operator's page failed", "route", c.FullPath(), "err", err)
 	c.Header("Retry-After", "1")
 	refuse(c, http.StatusServiceUnavailable, "Redis is out of reach: try again")
 }

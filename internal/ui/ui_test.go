@@ -18,7 +18,7 @@ import (
 )
 
 func TestWhatIsAnswered(t *testing.T) {
-	w := &world{token: token, users: []ooo.User{{Key: ooo.KeyOf("ann@contoso.example"), Address: "ann@contoso.example", Active: true}}}
+	w := &world{token: token, users: []ooo.User{{Address: "ann@contoso.example", Person: ooo.Person{ID: "id-ann"}}}}
 	base := w.serve(t)
 	browser := map[string]string{"Accept": "text/html,*/*"}
 	operator := map[string]string{"Authorization": "Bearer " + token}
@@ -67,8 +67,8 @@ func TestWhatIsAnswered(t *testing.T) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.marks) != 1 || !w.marks[0].Urgent {
-		t.Errorf("marks = %v, want one", w.marks)
+	if len(w.hints) != 1 || w.hints[0].ID != "id-ann" || w.hints[0].Kind != ooo.HintSubscription {
+		t.Errorf("hints = %+v, want one for the subscriptions of ann", w.hints)
 	}
 }
 
@@ -105,16 +105,16 @@ func TestARedisThatIsAwayIsTold(t *testing.T) {
 }
 
 func TestUsersAreCountedOnceForMany(t *testing.T) {
-	w := &world{resource: []string{"/users/{id}/events"}}
+	w := &world{resources: 1}
 	base := w.serve(t)
 	var asking sync.WaitGroup
 	for range 10 {
-		asking.Go(func() { request{"GET", "/ui/api/users", "", nil}.send(t, base) })
+		asking.Go(func() { request{"GET", "/ui/api/summary", "", nil}.send(t, base) })
 	}
 	asking.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.queries) != 1 || w.queries[0].Limit != 0 || len(w.queries[0].Resources) != 1 {
+	if len(w.queries) != 1 || w.queries[0].Limit != 0 || w.queries[0].Resources != 1 {
 		t.Errorf("queries = %v, want one that counts", w.queries)
 	}
 }
@@ -187,7 +187,7 @@ func TestTheChartsAddUpAllReplicas(t *testing.T) {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	beat := func(id string, ago time.Duration, reads int) ooo.LoadAt {
 		return ooo.LoadAt{At: now.Add(-ago), Replica: id, Load: ooo.Load{
-			Span: 10 * time.Second, Reads: reads, Throttled: 1, Late: ago / 1000, Told: map[int]int{ooo.LoadBucket(40 * time.Millisecond): 2},
+			Span: 10 * time.Second, Reads: reads, Throttled: 1, Late: ago / 1000, Delivered: map[int]int{ooo.LoadBucket(40 * time.Millisecond): 2},
 		}}
 	}
 	w := &world{now: now, loads: []ooo.LoadAt{beat("a", 15*time.Second, 100), beat("b", 15*time.Second, 50), beat("old", 2*time.Hour, 1000)}}

@@ -19,19 +19,20 @@ import (
 
 // world is the store and the API in memory.
 type world struct {
-	mu       sync.Mutex
-	users    []ooo.User // guarded by mu, as all below
-	news     []ooo.News
-	queries  []ooo.Query
-	marks    []ooo.Mark
-	beats    []ooo.Replica
-	left     []string
-	loads    []ooo.LoadAt
-	now      time.Time
-	err      error
-	api      []string // requests that the API got, with the token they showed
-	token    string
-	resource []string
+	mu        sync.Mutex
+	users     []ooo.User // guarded by mu, as all below
+	news      []ooo.News
+	queries   []ooo.Query
+	hints     []ooo.Hint
+	beats     []ooo.Replica
+	left      []string
+	loads     []ooo.LoadAt
+	now       time.Time
+	err       error
+	api       []string // requests that the API got, with their token
+	token     string
+	resources int
+	hosts     func(string) bool
 }
 
 func (w *world) Find(_ context.Context, q ooo.Query) (ooo.Page, error) {
@@ -45,10 +46,15 @@ func (w *world) Find(_ context.Context, q ooo.Query) (ooo.Page, error) {
 	return page, w.err
 }
 
-func (w *world) Users(context.Context, int, string) ([]ooo.User, string, error) {
+func (w *world) User(_ context.Context, address string) (ooo.User, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.users, "", w.err
+	for _, u := range w.users {
+		if ooo.FoldAddress(u.Address) == ooo.FoldAddress(address) {
+			return u, w.err
+		}
+	}
+	return ooo.User{}, ooo.ErrNotMonitored
 }
 
 func (w *world) Recent(context.Context, int) ([]ooo.News, string, error) {
@@ -66,18 +72,11 @@ func (w *world) News(_ context.Context, from string) ([]ooo.News, string, error)
 // place is after the first n news.
 func place(n int) string { return strings.Repeat("x", n) }
 
-func (w *world) Mark(_ context.Context, q ooo.Queue, marks ...ooo.Mark) (int, error) {
+func (w *world) leave(_ context.Context, hints ...ooo.Hint) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, m := range marks {
-		for _, u := range w.users {
-			if u.Key == m.Key && q == ooo.SubscribeQueue {
-				w.marks = append(w.marks, m)
-				return 1, w.err
-			}
-		}
-	}
-	return 0, w.err
+	w.hints = append(w.hints, hints...)
+	return w.err
 }
 
 func (w *world) Beat(_ context.Context, r ooo.Replica) error {
@@ -118,13 +117,13 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 func (w *world) tell(kind ooo.EventKind) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.news = append(w.news, ooo.News{Event: ooo.Event{At: time.Now(), Kind: kind}, Key: "k", Address: "ann@contoso.example", Name: "Ann"})
+	w.news = append(w.news, ooo.News{Event: ooo.Event{At: time.Now(), Kind: kind}, Address: "ann@contoso.example", Name: "Ann"})
 }
 
 // page is the page over w.
 func (w *world) page(t *testing.T) (*ui.UI, http.Handler) {
 	t.Helper()
-	u, err := ui.New(ui.Config{Store: w, API: w, Token: w.token, Resources: w.resource, Interval: 2 * time.Second, Version: "v1"})
+	u, err := ui.New(ui.Config{Store: w, Leave: w.leave, API: w, Hosts: w.hosts, Token: w.token, Resources: w.resources, Interval: 2 * time.Second, Version: "v1"})
 	if err != nil {
 		t.Fatal(err)
 	}

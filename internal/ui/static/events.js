@@ -27,7 +27,7 @@ export function title(e) {
     case "known": return "can be read again";
     case "started": return "monitoring started";
     case "stopped": return "monitoring stopped";
-    case "resend": return "to be told again";
+    case "resend": return "resend requested";
     case "overtaken": return "overtaken by a newer state";
     default: return e.kind;
   }

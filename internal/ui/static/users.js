@@ -31,7 +31,6 @@ function told(u) {
 function cover(u, wanted) {
   if (u.failed) return [h("span", { class: "text-bad" }, "Failed"), u.failed];
   if (!wanted) return [h("span", { class: "quiet" }, "poll only"), ""];
-  if (u.live < wanted && u.shared) return ["Covered", "by another address"];
   if (u.live < wanted) return [h("span", { class: "text-warn" }, u.live ? `${u.live} of ${wanted}` : "Not yet"), ""];
   return ["Covered", u.coveredUntil ? ["until ", h("time", { datetime: u.coveredUntil }, moment(u.coveredUntil))] : ""];
 }
