@@ -140,7 +140,7 @@ func (p *Poller) schedule(t *target, at time.Time) {
 // holds mu.
 func (p *Poller) hurry(t *target, now time.Time) {
 	at := now
-	if soonest := t.began.Add(hintGap); soonest.After(at) {
+	if soonest := t.hinted.Add(hintGap); soonest.After(at) {
 		at = soonest
 	}
 	switch {

@@ -77,7 +77,9 @@ func (p *Poller) began(jobs []job, c *call) {
 	p.mu.Lock()
 	for i := range jobs {
 		j := &jobs[i]
-		j.t.began = c.began
+		if j.lead > 0 {
+			j.t.hinted = c.began
+		}
 		if j.lead == 0 && c.began.Sub(j.due) > p.cfg.Interval/smallPart {
 			p.late.Store(now)
 		}

@@ -16,7 +16,7 @@ type target struct {
 	nonce     string    // of an unresolved address' wish
 	place     time.Time // one of its places in the interval
 	due       time.Time // when the next regular read is due
-	began     time.Time // when the last read began
+	hinted    time.Time // when the last read beside the regular ones began
 	inFlight  bool      // a read, its result saved
 	// digest is that of the answer that the setting of the record was decoded from;
 	// zero if that is not known.
