@@ -1,0 +1,226 @@
+package mailbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
+)
+
+const (
+	ann   = "Ann@contoso.example"
+	annID = ooo.ObjectID("8f1c9d2e-0000-4000-8000-000000000001")
+	bobID = ooo.ObjectID("8f1c9d2e-0000-4000-8000-000000000002")
+)
+
+var lease = store.Lease{Life: "me", Tenure: 1}
+
+// faulty is the store with faults of the moment.
+type faulty struct {
+	*store.Store
+	save atomic.Pointer[func(ctx context.Context, s store.Save) error] // instead of Save; nil: no fault
+}
+
+func (f *faulty) Save(ctx context.Context, s store.Save) error {
+	if instead := f.save.Load(); instead != nil {
+		return (*instead)(ctx, s)
+	}
+	return f.Store.Save(ctx, s)
+}
+
+// recorder is a worker that only notes what it hears.
+type recorder struct {
+	mu      sync.Mutex
+	changed map[ooo.RecordID]*ooo.Mailbox
+	hints   []ooo.Hint
+	dropped []ooo.RecordID
+}
+
+func (r *recorder) Changed(m *ooo.Mailbox) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changed[m.ID] = m
+}
+
+func (r *recorder) Hinted(h ooo.Hint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hints = append(r.hints, h)
+}
+
+func (r *recorder) Dropped(id ooo.RecordID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropped = append(r.dropped, id)
+}
+
+func (r *recorder) hinted(kind ooo.HintKind) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.hints, func(h ooo.Hint) bool { return h.Kind == kind })
+}
+
+type world struct {
+	*mailbox.Registry
+	t       *testing.T
+	store   *faulty
+	raw     *redis.Client
+	worker  *recorder
+	inTime  atomic.Bool
+	unknown atomic.Int32
+	damaged atomic.Int32
+}
+
+func newWorld(t *testing.T, before ...func(*world)) *world {
+	t.Helper()
+	embedded, err := store.Embed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(embedded.Close)
+	options, err := redis.ParseURL(embedded.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, raw: redis.NewClient(options), worker: &recorder{changed: map[ooo.RecordID]*ooo.Mailbox{}}}
+	t.Cleanup(func() { _ = w.raw.Close() })
+	opened, err := store.Open(store.Config{URL: embedded.URL(), Fingerprint: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = opened.Close() })
+	w.store = &faulty{Store: opened}
+	w.own(lease)
+	for _, prepare := range before {
+		prepare(w)
+	}
+	w.start()
+	return w
+}
+
+// own has the table name a lease for all partitions.
+func (w *world) own(lease store.Lease) {
+	for p := range ooo.Partitions {
+		if err := w.raw.HSet(w.t.Context(), "om:{om}:owners", store.LeaseField(p), lease.String()).Err(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// start runs a registry that has acquired everything.
+func (w *world) start() {
+	w.inTime.Store(true)
+	var err error
+	w.Registry, err = mailbox.New(mailbox.Config{
+		Store: w.store, MayStart: func(int) bool { return w.inTime.Load() }, Interval: 2 * time.Second, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+		Damaged: func(string) { w.damaged.Add(1) }, Unknown: func(ooo.HintKind) { w.unknown.Add(1) },
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(w.t.Context())
+	var running sync.WaitGroup
+	registry := w.Registry
+	running.Go(func() { _ = registry.Run(ctx, w.worker) })
+	w.t.Cleanup(func() { stop(); running.Wait() })
+	for p := range ooo.Partitions {
+		registry.Acquire(ctx, p, lease)
+	}
+}
+
+// eventually waits until holds; it fails the test after half a minute.
+func (w *world) eventually(what string, holds func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%s: did not come about", what)
+		}
+	}
+}
+
+// wish writes a wish as the API does: by compare, until it is the last.
+func (w *world) wish(change func(*ooo.Wish)) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	for {
+		old, err := w.store.Wish(ctx, ann)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		next := old
+		if old.Nonce == "" {
+			next = ooo.Wish{Address: ann, On: true, Person: ooo.Person{ID: annID, DisplayName: "Ann"}, Start: "first", Source: ooo.Mediator}
+		}
+		if change != nil {
+			change(&next)
+		}
+		next.Nonce, next.At = fmt.Sprint(time.Now().UnixNano()), time.Now()
+		h := ooo.Hint{ID: next.Record(), Kind: ooo.HintWish, Subject: ooo.FoldAddress(ann), Nonce: next.Nonce}
+		if ok, err := w.store.SwapWish(ctx, old, next, h); err != nil {
+			w.t.Fatal(err)
+		} else if ok {
+			return
+		}
+	}
+}
+
+func off(n *ooo.Wish) { n.On = false }
+
+// mailboxOf waits until the record is as wanted.
+func (w *world) mailboxOf(id ooo.ObjectID, what string, wanted func(m *ooo.Mailbox) bool) *ooo.Mailbox {
+	w.t.Helper()
+	var found *ooo.Mailbox
+	w.eventually(what, func() bool {
+		m, ok := w.Get(ooo.RecordID(id))
+		found = m
+		return ok && wanted(m)
+	})
+	return found
+}
+
+func monitored(m *ooo.Mailbox) bool { return len(m.Addresses) == 1 }
+
+// away has the mailbox read as out of office.
+func away(w *world, id ooo.ObjectID) {
+	w.t.Helper()
+	_, err := w.Update(w.t.Context(), ooo.RecordID(id), func(d *mailbox.Draft) error {
+		d.Condition, d.State = ooo.Watching, &ooo.State{Away: true, Message: "Gone"}
+		d.QueueState(ooo.SourcePoll, ooo.Hint{}, time.Now())
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) kinds() (kinds []ooo.EventKind) {
+	w.t.Helper()
+	events, err := w.store.History(w.t.Context(), ann, 100)
+	if err != nil && !errors.Is(err, ooo.ErrNotMonitored) {
+		w.t.Fatal(err)
+	}
+	for _, e := range slices.Backward(events) {
+		kinds = append(kinds, e.Kind)
+	}
+	return kinds
+}
+
+func (w *world) noHints() {
+	w.t.Helper()
+	w.eventually("all hints carried out", func() bool {
+		hints, _, err := w.store.Hints(w.t.Context())
+		return err == nil && len(hints) == 0
+	})
+}
+
