@@ -119,7 +119,7 @@ func TestAnOperatorsDay(t *testing.T) {
 	told := len(w.mediator.Calls())
 	b.do(chromedp.Click("#resend"))
 	w.eventually("the mediator is told again", func() bool { return len(w.mediator.Calls()) > told })
-	b.reads(".history", "to be told again")
+	b.reads(".history", "resend requested")
 	b.do(chromedp.Click("#cover"))
 	b.reads("#toasts", "looked at now")
 
