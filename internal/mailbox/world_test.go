@@ -223,4 +223,3 @@ func (w *world) noHints() {
 		return err == nil && len(hints) == 0
 	})
 }
-
