@@ -30,7 +30,7 @@ func (s *service) openListeners() error {
 	private, err := api.New(api.Config{
 		Store: s.store, Leave: s.registry.Leave, Directory: s.graph, Wait: s.owners.Wait, SetWait: s.setWait,
 		Sync: s.syncer.Sync, Ready: s.ready.Load, Checks: s.checks(),
-		Metrics: s.metrics.Handler(), Token: settings.MonitorToken.Reveal(), Log: s.log, Level: s.cfg.level,
+		Metrics: s.metrics.Handler(), Token: settings.MonitorToken.Reveal(), Hosts: s.hosts(), Log: s.log, Level: s.cfg.level,
 	})
 	if err != nil {
 		return err
@@ -80,6 +80,16 @@ func (s *service) openListeners() error {
 	}
 	s.listeners = append(s.listeners, front.Listener{Listener: ln, Handler: s.boundPrivate(inside)})
 	return nil
+}
+
+// hosts says under which names the private paths answer: without a token only on
+// loopback, or a page on another site could reach them through a name of its own that
+// leads here; nil: any.
+func (s *service) hosts() func(host string) bool {
+	if !s.cfg.settings.MonitorToken.IsZero() || s.cfg.settings.AllowAnonymous {
+		return func(string) bool { return true }
+	}
+	return api.LoopbackHost
 }
 
 // tls returns how the public listener speaks TLS; nil: not at all.

@@ -18,7 +18,7 @@ type operators struct {
 func (s *service) openUI(private *gin.Engine) (err error) {
 	settings := s.cfg.settings
 	s.operators.UI, err = ui.New(ui.Config{
-		Store: s.store, Leave: s.registry.Leave, API: private, Token: settings.MonitorToken.Reveal(), Resources: len(s.covering()),
+		Store: s.store, Leave: s.registry.Leave, API: private, Hosts: s.hosts(), Token: settings.MonitorToken.Reveal(), Resources: len(s.covering()),
 		Interval: settings.PollInterval, Version: telemetry.Build().Version, Meter: s.operators.meter, Log: s.log,
 	})
 	if err == nil {
