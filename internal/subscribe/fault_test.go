@@ -1,7 +1,6 @@
 package subscribe_test
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -283,6 +282,17 @@ func TestAReplacement(t *testing.T) {
 		"Graph refuses the new one at first":            {false, once("create", ooo.ErrUnavailable), "create, create, delete sub-1"},
 		"the old one can't be deleted at first":         {false, once("delete sub-1", ooo.ErrUnavailable), "create, delete sub-1, delete sub-1"},
 		"Graph takes no two":                            {true, nil, "create, delete sub-1, create"},
+		"it makes way in vain": {true, func() func(string) error { // Graph goes away between the two calls
+			made := 0
+			return func(what string) error {
+				if what == "create" {
+					if made++; made == 2 {
+						return ooo.ErrUnavailable
+					}
+				}
+				return nil
+			}
+		}(), "create, delete sub-1, create, create"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -321,29 +331,5 @@ func TestAReplacedOneThatStaysHoldsUpNoRenewal(t *testing.T) {
 			}
 		}
 		w.settled("sub-2", 1) // once Graph has no sub-1
-	})
-}
-
-func TestOneThatMadeWayInVainIsNotTakenForLive(t *testing.T) {
-	covered(t, func(t *testing.T, w *world) {
-		w.set(func() {
-			w.single = true
-			gone := false
-			w.fail = func(what string) error { // Graph goes away between the two calls
-				gone = gone || what == "delete sub-1"
-				if gone && what == "create" {
-					return errors.Join(ooo.ErrUnavailable)
-				}
-				return nil
-			}
-		})
-		w.change(func(s *ooo.Subscription) { s.KeyTag = "withdrawn" })
-		pass(time.Minute)
-		if s := w.sub(annID); len(w.graph) != 0 || s.State == ooo.SubscriptionLive {
-			t.Errorf("record = %s %s with %d in Graph, want it not called live", s.ID, s.State, len(w.graph))
-		}
-		w.set(func() { w.fail = func(string) error { return nil } })
-		pass(10 * time.Minute)
-		w.settled("sub-2", 1)
 	})
 }

@@ -21,7 +21,6 @@ type fakeGraph struct {
 	graph    map[ooo.SubscriptionID]ooo.GraphSubscription // guarded by graphMu, as all below
 	states   map[ooo.SubscriptionID]string                // clientStates, which Graph doesn't tell
 	requests []ooo.SubscriptionRequest
-	patches  []ooo.SubscriptionPatch
 	made     []string      // calls, such as "create", "patch sub-1"
 	at       []time.Time   // of made
 	number   int           // of the last subscription made
@@ -164,7 +163,7 @@ func (g *fakeGraph) PatchSubscription(ctx context.Context, id ooo.SubscriptionID
 		if p.NotificationURL != "" {
 			s.NotificationURL = p.NotificationURL
 		}
-		g.graph[id], g.patches = s, append(g.patches, p)
+		g.graph[id] = s
 		return s, nil
 	})
 }

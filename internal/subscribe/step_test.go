@@ -80,10 +80,14 @@ func TestHintsAreAnsweredByGraph(t *testing.T) {
 			w.hint(string(ooo.ReauthorizationRequired))
 		}, "patch sub-1, patch sub-1, patch sub-1", "sub-1", 0},
 		"it is removed after it was to be reauthorized": {func(w *world) {
+			w.hint("not listed")
+			pass(time.Second)
 			w.forget()
+			w.late.Store(true) // until both are there
 			w.hint(string(ooo.SubscriptionWasRemoved))
 			w.hint(string(ooo.ReauthorizationRequired)) // takes the place of the other
-		}, "patch sub-1, create", "sub-2", 1},
+			w.late.Store(false)
+		}, "patch sub-1, patch sub-1, create", "sub-2", 1},
 		"the clock of who left it is an hour ahead": {func(w *world) {
 			w.leave(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, At: time.Now().Add(time.Hour)})
 		}, "patch sub-1", "sub-1", 0},
@@ -209,26 +213,6 @@ func TestAPublicURLMayMoveAtRunTime(t *testing.T) {
 	})
 }
 
-func TestEachResourceIsCoveredByItself(t *testing.T) {
-	starting(t, func(w *world) {
-		w.fail = func(string) error {
-			if last := w.requests[len(w.requests)-1]; strings.HasSuffix(last.Resource, "/messages") {
-				return fmt.Errorf("%w: no such resource", ooo.ErrRejected)
-			}
-			return nil
-		}
-	}, func(t *testing.T, w *world) {
-		pass(time.Hour)
-		subs := w.record(annID).Subscriptions
-		if len(subs) != 2 || subs[0].State != ooo.SubscriptionLive || subs[1].State != ooo.SubscriptionFailed || subs[1].Error == "" {
-			t.Errorf("records = %+v, want one live and one failed with the reason", subs)
-		}
-		if a, b := w.requests[0].ClientState, w.requests[1].ClientState; a == b {
-			t.Error("clientStates of two resources are the same, want each its own")
-		}
-	}, func(cfg *subscribe.Config) { cfg.Resources = []string{events, messages} })
-}
-
 func TestResourceDataNamesPropertiesOfItsKind(t *testing.T) {
 	all := []string{events, messages, "/users/{id}/contacts", "/users/{id}/messages?$filter=isRead eq false", "/users/{id}/events?$select=id"}
 	starting(t, func(*world) {}, func(t *testing.T, w *world) {
@@ -278,6 +262,21 @@ func TestNothingBeginsOutOfTime(t *testing.T) {
 		if got := w.story(); got != "patch sub-1" {
 			t.Errorf("calls then = %s, want what is waiting", got)
 		}
+		w.set(func() {
+			w.single = true
+			w.fail = func(what string) error {
+				w.late.Store(what == "delete sub-1") // in the middle of a step
+				return nil
+			}
+		})
+		w.change(func(s *ooo.Subscription) { s.KeyTag = "withdrawn" })
+		pass(time.Hour)
+		if got := w.story(); got != "create, delete sub-1" {
+			t.Errorf("calls = %s, want the step to end there", got)
+		}
+		w.late.Store(false)
+		pass(time.Second)
+		w.settled("sub-2", 1)
 	})
 }
 
@@ -310,10 +309,12 @@ func TestTheBudgetKeepsAPartForTheUncovered(t *testing.T) {
 		}
 		pass(2 * time.Second)
 		w.story()
-		w.monitor(annID, true)
-		pass(3 * time.Second)
-		if s := w.sub(annID); s.State != ooo.SubscriptionLive {
-			t.Errorf("a new mailbox is %q after 3 s, want it covered before the others are examined", s.State)
+		for i := range 6 {
+			w.monitor(idOf(fmt.Sprint("new", i)), true)
+		}
+		pass(1100 * time.Millisecond) // a call takes a second
+		if got := strings.Count(w.story(), "create"); got != 6 {
+			t.Errorf("%d of 6 new mailboxes are covered at once, want all before the others are examined", got)
 		}
 		pass(time.Minute)
 		if hints, _, _ := w.store.Hints(t.Context()); len(hints) != 0 {

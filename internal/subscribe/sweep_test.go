@@ -158,8 +158,8 @@ func TestRecordsThatCanNotBeReadLoseNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			covered(t, func(t *testing.T, w *world) {
 				pass(10 * time.Minute)
-				if got := w.story(); got != "list" || len(w.swept) != 1 {
-					t.Errorf("calls = %s, want a list and no deletion", got)
+				if got := w.story(); got != "list" || len(w.swept) != 1 || w.swept[0].Surplus != 0 {
+					t.Errorf("calls = %s, found %+v, want a list and nothing to be deleted", got, w.swept)
 				}
 			}, sweeping, func(cfg *subscribe.Config) {
 				load := cfg.Records

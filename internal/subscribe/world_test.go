@@ -64,7 +64,7 @@ func inBubble(t *testing.T, story func(t *testing.T, w *world)) {
 			t.Fatalf("SwapOwners = %t, %v, want true", ok, err)
 		}
 		story(t, &world{fakeGraph: newGraph(), t: t, store: &faulty{Store: opened}, reads: map[ooo.RecordID]int{},
-			waits: map[string]time.Time{}, steps: map[subscribe.Reason]int{}, urls: &want.URLs})
+			waits: map[string]time.Time{}, urls: &want.URLs})
 	})
 }
 
@@ -98,13 +98,6 @@ func (w *world) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscriber
 			w.reads[id]++
 		},
 		Records: w.store.Load,
-		Stepped: func(step subscribe.Step, err error) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if err == nil {
-				w.steps[step.Reason]++
-			}
-		},
 		Swept: func(f subscribe.Swept) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
