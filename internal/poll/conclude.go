@@ -90,15 +90,15 @@ func (p *Poller) outlier(c call) bool {
 	return took > slowAnswer && (p.answersSince(c.began.Add(took/2)) || p.calls.unusual(took))
 }
 
-// isolate has a mailbox read alone that was slow or gave no answer while others did,
-// and with others again once it has answered quickly a few times. The caller holds mu.
+// isolate has a mailbox read alone that was slow while others were not, or gave no
+// answer alone, and with others again once it has answered quickly a few times. The
+// caller holds mu.
 func (p *Poller) isolate(t *target, r *ooo.Reading, c call, slow bool) {
 	single := c.mailboxes == 1
 	noAnswer := single && r.Err != nil && (c.timedOut || c.suspect) && failedTogether([]ooo.Reading{*r})
 	switch {
-	case noAnswer && (c.suspect || t.alone > 0 || p.answersSince(c.began)), !noAnswer && slow:
+	case noAnswer, slow:
 		t.alone = quickAnswers
-	case noAnswer:
 	case single && t.alone > 0:
 		t.alone--
 	}

@@ -127,7 +127,7 @@ func (c *concurrency) ended(began time.Time, took time.Duration, refused bool) {
 func (c *concurrency) patience() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return min(max(shortTime, 4*c.recent), longTime)
+	return min(max(shortTime, 4*c.recent), longTime/2)
 }
 
 // unusual says whether a call took long while none is in flight to compare it with.

@@ -1,6 +1,7 @@
 package poll
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ const (
 	mostWait       = 5 * time.Minute
 	absentWait     = time.Minute // the first, if each try asks the directory too
 	mostRetryAfter = time.Hour
+	retryHint      = 3 * time.Second // a regular read mostly comes before
+	mostRetryHint  = 30 * time.Second
 	// patience is how many reads may fail for no fault of the mailbox before it is
 	// shown as unknown.
 	patience = 2
@@ -88,8 +91,8 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) Outcome 
 		p.hold(ctx, GraphWait, wait.After)
 		p.mu.Lock()
 		j.t.putBack(j.hints)
-		j.t.urgent = j.urgent
-		j.t.came = len(j.hints) > 0 || j.urgent != "" // read once the wait is over
+		j.t.urgent = cmp.Or(j.t.urgent, j.urgent)
+		j.t.came = j.t.came || len(j.hints) > 0 || j.urgent != "" // read once the wait is over
 		p.mu.Unlock()
 		return Throttled
 	}
@@ -121,8 +124,23 @@ func (p *Poller) note(j *job, err error, c call) (verdict, int) {
 	if j.t.notBefore, j.t.throttled = (time.Time{}), v.throttled; v.wait > 0 {
 		j.t.notBefore = time.Now().Add(v.wait)
 		p.schedule(j.t, j.t.notBefore)
+	} else if len(j.t.hints) > 0 {
+		p.retryHints(j, n, c)
 	}
 	return v, n
+}
+
+// retryHints has a mailbox read again whose hints got no answer: at once, with more
+// time, if it was slow, and otherwise before its regular read if that is far away. The
+// caller holds mu.
+func (p *Poller) retryHints(j *job, n int, c call) {
+	if c.timedOut && c.short && c.mailboxes == 1 {
+		j.t.came = true
+		return
+	}
+	if at := time.Now().Add(schedule.Backoff(n, retryHint, mostRetryHint)); at.Before(j.t.due) {
+		p.hinted.queue.Set(j.id, at)
+	}
 }
 
 // saveFailure records why a mailbox can't be read, and for how long it is left alone.

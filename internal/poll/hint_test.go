@@ -122,6 +122,32 @@ func TestAHintDuringAReadIsReadAfterIt(t *testing.T) {
 	})
 }
 
+// What a hint announced is seen though the first read gave no answer, without waiting
+// for a regular read.
+func TestAHintOutlivesAReadWithoutAnAnswer(t *testing.T) {
+	tests := map[string]struct {
+		begin, end func(g *faultyGraph)
+		least      int // reads
+	}{
+		"a slow mailbox gets more time": {func(g *faultyGraph) { g.slow[annID] = 4 * time.Second }, func(*faultyGraph) {}, 2},
+		"Graph was away":                {func(g *faultyGraph) { g.down = ooo.ErrUnavailable }, func(g *faultyGraph) { g.down = nil }, 2},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Interval = 12 * time.Hour }, one(away), func(w *world) {
+				w.graph.set(func() { tt.begin(w.graph); w.graph.settings[annID] = off })
+				w.hint("ann", notification)
+				time.Sleep(7 * time.Second)
+				w.graph.set(func() { tt.end(w.graph) })
+				time.Sleep(15 * time.Second)
+				if n := len(w.graph.readsOf(annID)); n < tt.least || n > 5 || len(w.noticed()) != 1 || w.hints() != 0 {
+					t.Errorf("%d reads, %d changes, %d hints left, want a few, one, none", n, len(w.noticed()), w.hints())
+				}
+			})
+		})
+	}
+}
+
 func TestLateNotifications(t *testing.T) {
 	tests := map[string]struct {
 		after time.Duration

@@ -2,7 +2,6 @@ package poll
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -202,32 +201,4 @@ func TestHalfOfTheConcurrencyIsKept(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
-}
-
-func TestOnlyCallsThatFailAsOneAreTakenApart(t *testing.T) {
-	lost, other := fmt.Errorf("%w: lost", ooo.ErrUnavailable), fmt.Errorf("%w: lost", ooo.ErrUnavailable)
-	tests := map[string]struct {
-		errs []error
-		want bool
-	}{
-		"lost as a whole":         {[]error{lost, lost}, true},
-		"rejected as a whole":     {[]error{ooo.ErrRejected, ooo.ErrRejected}, true},
-		"one was read":            {[]error{lost, nil}, false},
-		"each for itself":         {[]error{lost, other}, false},
-		"throttled":               {[]error{&ooo.Throttled{After: 1}, &ooo.Throttled{After: 1}}, false},
-		"no login":                {[]error{ooo.ErrUnauthorized, ooo.ErrUnauthorized}, false},
-		"none failed":             {[]error{nil, nil}, false},
-		"something else entirely": {[]error{errors.ErrUnsupported}, false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			var readings []ooo.Reading
-			for _, err := range tt.errs {
-				readings = append(readings, ooo.Reading{Err: err})
-			}
-			if got := failedTogether(readings); got != tt.want {
-				t.Errorf("failedTogether = %t, want %t", got, tt.want)
-			}
-		})
-	}
 }

@@ -28,6 +28,7 @@ type call struct {
 	mailboxes    int
 	graph        *graph.Calls // nil: not traced
 	timedOut     bool
+	short        bool // it had little time
 	suspect      bool // it was read alone because its batch failed while others did not
 	behind       bool // regular reads began late not long before it
 }
@@ -55,7 +56,7 @@ func (p *Poller) ask(ctx context.Context, jobs []job, limit time.Duration) ([]oo
 		ids[i], known[i] = jobs[i].id.ObjectID(), jobs[i].known
 	}
 	_ = p.rate.WaitN(ctx, len(jobs)) // if ctx ends, the call finds out
-	c := call{began: time.Now(), mailboxes: len(jobs)}
+	c := call{began: time.Now(), mailboxes: len(jobs), short: limit < longTime}
 	p.began(jobs, &c)
 	asking, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
