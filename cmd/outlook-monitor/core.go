@@ -136,7 +136,7 @@ func (s *service) openCore() (err error) {
 	s.subscriber, err = subscribe.New(subscribe.Config{
 		Registry: s.registry, Graph: s.graph, Resources: settings.Resources, Lifetime: settings.Lifetime,
 		Keys: s.states.keys, Certificate: s.certificate(),
-		InTime: s.owners.InTime, Share: s.owners.Share, First: s.owners.First, Wait: s.owners.Wait, SetWait: s.setWait,
+		MayStart: s.owners.MayStart, Share: s.owners.Share, First: s.owners.First, Wait: s.owners.Wait, SetWait: s.setWait,
 		ReadNow: s.poller.ReadNow, Records: s.store.Load, SweepEvery: settings.SweepInterval,
 		Stepped: s.stepped, Swept: s.swept, Log: s.log,
 	})

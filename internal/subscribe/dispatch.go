@@ -171,9 +171,6 @@ func (d *dispatcher) start(ctx context.Context) time.Duration {
 		if !ok || full {
 			return idleTime
 		}
-		if !d.cfg.InTime() {
-			return 200 * time.Millisecond
-		}
 		if wait := d.cfg.Wait(WaitName); wait > 0 {
 			return min(wait, 5*time.Second)
 		}
@@ -210,7 +207,7 @@ func (d *dispatcher) begin(ctx context.Context, t task) bool {
 			d.endStray(t, d.strayOf(t).hint)
 			return false
 		}
-		d.queue.Set(t, time.Now().Add(time.Second))
+		d.queue.Set(t, time.Now().Add(500*time.Millisecond))
 		return false
 	}
 	d.row(t.id, 1)

@@ -232,7 +232,7 @@ func (w *work) remove(ctx context.Context, id ooo.SubscriptionID) error {
 }
 
 // spend waits until a write may be made. The first of a step is granted before it
-// begins. No call begins after the time for which this replica owns the mailbox.
+// begins. No call begins unless this replica may act for the mailbox at that moment.
 func (w *work) spend(ctx context.Context) error {
 	for !w.paid {
 		wait := w.cfg.Wait(WaitName)
@@ -247,7 +247,7 @@ func (w *work) spend(ctx context.Context) error {
 		}
 	}
 	w.paid = false
-	if !w.cfg.InTime() {
+	if !w.cfg.MayStart(w.id.Partition()) {
 		return ooo.ErrNotOwner
 	}
 	return nil

@@ -79,11 +79,11 @@ type Config struct {
 	// Certificate is what resource data is encrypted for; nil: none is asked for.
 	Certificate func() (ooo.Certificate, error)
 
-	// Of the partitions that this replica owns: whether it may start something now,
-	// its share of the budget, and whether it owns the first one, and so sweeps.
-	InTime func() bool
-	Share  func() float64
-	First  func() bool
+	// Of the partitions that this replica owns: whether it may start something in one
+	// now, its share of the budget, and whether it owns the first one, and so sweeps.
+	MayStart func(partition int) bool
+	Share    func() float64
+	First    func() bool
 	// Wait says how long Graph has asked all to wait, SetWait that it did, by
 	// [WaitName].
 	Wait    func(name string) time.Duration
@@ -131,9 +131,9 @@ type task struct {
 // [Subscriber.SetURLs].
 func New(cfg Config) (*Subscriber, error) {
 	switch {
-	case cfg.Registry == nil, cfg.Graph == nil, cfg.Keys == nil, cfg.InTime == nil, cfg.Share == nil, cfg.First == nil,
+	case cfg.Registry == nil, cfg.Graph == nil, cfg.Keys == nil, cfg.MayStart == nil, cfg.Share == nil, cfg.First == nil,
 		cfg.Wait == nil, cfg.SetWait == nil, cfg.ReadNow == nil, cfg.Records == nil:
-		return nil, errors.New("subscribe: Registry, Graph, Keys, InTime, Share, First, Wait, SetWait, ReadNow and Records are required")
+		return nil, errors.New("subscribe: Registry, Graph, Keys, MayStart, Share, First, Wait, SetWait, ReadNow and Records are required")
 	case cfg.Lifetime <= 0:
 		return nil, fmt.Errorf("subscribe: Lifetime is %v, want more than 0", cfg.Lifetime)
 	}

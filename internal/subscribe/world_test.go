@@ -79,8 +79,8 @@ func (w *world) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscriber
 	}
 	cfg := subscribe.Config{
 		Registry: w.registry, Graph: w, Resources: []string{events}, Lifetime: life, SweepEvery: 100_000 * time.Hour,
-		Keys:   func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
-		InTime: func() bool { return !w.late.Load() }, Share: func() float64 { return 1 }, First: func() bool { return !w.second.Load() },
+		Keys:     func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
+		MayStart: func(int) bool { return !w.late.Load() }, Share: func() float64 { return 1 }, First: func() bool { return !w.second.Load() },
 		Wait: func(name string) time.Duration {
 			w.mu.Lock()
 			defer w.mu.Unlock()
