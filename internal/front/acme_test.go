@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/front"
-	"outlook-monitor/internal/redisstore"
+	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -46,10 +46,10 @@ type replica struct {
 }
 
 // redis starts a Redis and returns how a replica reaches it.
-func redis(t *testing.T) (open func() *redisstore.Store) {
+func redis(t *testing.T) (open func() *store.Store) {
 	url := redistest.Start(t).URL()
-	return func() *redisstore.Store {
-		store, err := redisstore.Open(redisstore.Config{URL: url})
+	return func() *store.Store {
+		store, err := store.Open(store.Config{URL: url})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func redis(t *testing.T) (open func() *redisstore.Store) {
 }
 
 // newReplica serves; its Run is the test's.
-func newReplica(t *testing.T, ln net.Listener, store *redisstore.Store, server *acmeServer) replica {
+func newReplica(t *testing.T, ln net.Listener, store *store.Store, server *acmeServer) replica {
 	t.Helper()
 	a := newACME(t, front.ACMEConfig{
 		Directory: server.directory, CAFile: server.caFile, Email: "operator@contoso.example", Vault: store.Vault("acme"),
