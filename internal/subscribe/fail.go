@@ -117,15 +117,17 @@ func limited(sub ooo.Subscription) string {
 	return sub.Resource
 }
 
-// learn takes the limit out of Graph's answer and says whether there was a new one.
-func (s *Subscriber) learn(sub ooo.Subscription, err error) bool {
+// learn takes the limit out of Graph's answer to a call that asked for a life, and
+// says whether a shorter one is to be asked for.
+func (s *Subscriber) learn(sub ooo.Subscription, asked time.Duration, err error) bool {
 	limit, ok := errors.AsType[*ooo.TooLong](err)
 	if !ok || limit.Max <= margin {
 		return false
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, known := s.granted[limited(sub)]
-	s.granted[limited(sub)] = limit.Max - margin
-	return !known || limit.Max-margin < before
+	if before, known := s.granted[limited(sub)]; !known || limit.Max-margin < before {
+		s.granted[limited(sub)] = limit.Max - margin
+	}
+	s.mu.Unlock()
+	return s.life(sub) < asked
 }

@@ -179,6 +179,17 @@ func TestTheLimitThatGraphNamesIsLearnt(t *testing.T) {
 			}
 		})
 	})
+	t.Run("by several at once", func(t *testing.T) {
+		starting(t, func(w *world) { w.most, w.took = life/3, time.Second }, func(t *testing.T, w *world) {
+			w.monitor(idOf("bob"), true)
+			pass(4 * time.Second)
+			for _, id := range []ooo.RecordID{annID, idOf("bob")} {
+				if s := w.sub(id); s.State != ooo.SubscriptionLive {
+					t.Errorf("record = %s, %q, want it live without a wait", s.State, s.Error)
+				}
+			}
+		})
+	})
 	t.Run("at a renewal", func(t *testing.T) {
 		covered(t, func(t *testing.T, w *world) {
 			w.set(func() { w.most = life / 3 })

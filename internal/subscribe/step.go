@@ -169,9 +169,10 @@ func (w *work) ask(ctx context.Context, sub ooo.Subscription) (ooo.GraphSubscrip
 		if err := w.spend(ctx); err != nil {
 			return ooo.GraphSubscription{}, err
 		}
-		request.ExpiresAt = time.Now().Add(w.life(sub))
+		life := w.life(sub)
+		request.ExpiresAt = time.Now().Add(life)
 		made, err := w.cfg.Graph.CreateSubscription(ctx, request)
-		if !w.learn(sub, err) {
+		if !w.learn(sub, life, err) {
 			return made, err
 		}
 	}
@@ -190,10 +191,10 @@ func (w *work) renew(ctx context.Context, sub *ooo.Subscription) error {
 		patch.Certificate = w.want.Certificate
 	}
 	for {
-		began := time.Now()
-		patch.ExpiresAt = began.Add(w.life(*sub))
+		began, life := time.Now(), w.life(*sub)
+		patch.ExpiresAt = began.Add(life)
 		made, err := w.patch(ctx, sub.ID, patch)
-		if w.learn(*sub, err) {
+		if w.learn(*sub, life, err) {
 			continue
 		}
 		if err != nil {
