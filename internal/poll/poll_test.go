@@ -43,6 +43,26 @@ func TestEachMailboxIsReadEveryInterval(t *testing.T) {
 	})
 }
 
+// A replica keeps to its share of what Graph allows the app, and nobody is left out.
+func TestReadsKeepToTheShare(t *testing.T) {
+	run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Share = func() float64 { return 0.01 } }, crowd(400), func(w *world) {
+		time.Sleep(10 * time.Second)
+		w.graph.set(func() { clear(w.graph.reads) })
+		time.Sleep(20 * time.Second)
+		total := 0
+		w.graph.set(func() {
+			for id, at := range w.graph.reads {
+				if total += len(at); longest(at) > 3500*time.Millisecond {
+					t.Errorf("%s was read %v apart, want 3.1 s for all", id, longest(at))
+				}
+			}
+		})
+		if total > 20*129+20 || total < 20*120 {
+			t.Errorf("%d reads in 20 s, want 129 a second", total)
+		}
+	})
+}
+
 func TestOnlyChangesAreDelivered(t *testing.T) {
 	run(t, nil, one(pending), func(w *world) {
 		steps := []struct {
@@ -192,6 +212,15 @@ func TestTroublesAreCountedByKind(t *testing.T) {
 		}
 		if got := w.history("ann"); got[ooo.EventUnknown] != 1 {
 			t.Errorf("history = %v, want unknown once", got)
+		}
+		time.Sleep(20 * time.Minute)
+		w.graph.set(func() { delete(w.graph.errs, "id-ann") })
+		w.hint("ann", ooo.Hint{Kind: ooo.HintCheck})
+		time.Sleep(time.Second)
+		w.graph.readsOf("id-ann")
+		time.Sleep(10 * time.Second)
+		if n := len(w.graph.readsOf("id-ann")); n != 5 {
+			t.Errorf("%d reads in 10 s after a check, want it back in its place", n)
 		}
 	})
 }

@@ -39,6 +39,7 @@ type faultyGraph struct {
 	gone     map[ooo.ObjectID]error
 
 	reads   map[ooo.ObjectID][]time.Time // begun
+	answers map[ooo.ObjectID][]time.Time
 	batches []int
 	decoded int
 	finds   []time.Time
@@ -51,7 +52,7 @@ func newGraph() *faultyGraph {
 	return &faultyGraph{
 		settings: map[ooo.ObjectID]ooo.Setting{}, errs: map[ooo.ObjectID]error{}, slow: map[ooo.ObjectID]time.Duration{},
 		hangs: map[ooo.ObjectID]bool{}, cuts: map[ooo.ObjectID]bool{}, people: map[string]ooo.Person{}, gone: map[ooo.ObjectID]error{},
-		reads: map[ooo.ObjectID][]time.Time{}, flying: map[ooo.ObjectID]int{}, latency: 50 * time.Millisecond,
+		reads: map[ooo.ObjectID][]time.Time{}, answers: map[ooo.ObjectID][]time.Time{}, flying: map[ooo.ObjectID]int{}, latency: 50 * time.Millisecond,
 	}
 }
 
@@ -102,6 +103,7 @@ func (g *faultyGraph) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.
 			r.Err = g.errs[id]
 		}
 		if r.Err == nil {
+			g.answers[id] = append(g.answers[id], time.Now())
 			r.Digest = ooo.DigestOf(fmt.Append(nil, g.settings[id], g.noise))
 			if r.Same = r.Digest == known[i]; !r.Same {
 				r.Setting = g.settings[id]
