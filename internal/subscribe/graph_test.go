@@ -136,13 +136,13 @@ func (g *fakeGraph) CreateSubscription(ctx context.Context, r ooo.SubscriptionRe
 	g.set(func() { g.requests = append(g.requests, r) })
 	return g.call(ctx, "create", func() (s ooo.GraphSubscription, err error) {
 		s = ooo.GraphSubscription{Resource: r.Resource, ChangeType: r.ChangeType, NotificationURL: r.NotificationURL, LifecycleURL: r.LifecycleURL}
-		if s.ExpiresAt, err = g.granted(r.ExpiresAt); err != nil {
-			return s, err
-		}
 		for id, other := range g.listed() {
 			if g.single && other.Resource == r.Resource {
 				return s, &ooo.Duplicate{ID: id}
 			}
+		}
+		if s.ExpiresAt, err = g.granted(r.ExpiresAt); err != nil {
+			return s, err
 		}
 		g.number++
 		s.ID = ooo.SubscriptionID("sub-" + strconv.Itoa(g.number))

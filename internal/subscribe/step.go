@@ -135,8 +135,7 @@ func (w *work) adopt(ctx context.Context, before ooo.Subscription, id ooo.Subscr
 		return false, nil
 	}
 	*sub = before
-	began := time.Now()
-	found, err := w.patch(ctx, id, ooo.SubscriptionPatch{ExpiresAt: began.Add(w.life(*sub))})
+	found, began, err := w.patch(ctx, id, *sub, ooo.SubscriptionPatch{})
 	switch {
 	case errors.Is(err, ooo.ErrSubscriptionGone):
 		return false, nil
@@ -190,35 +189,37 @@ func (w *work) renew(ctx context.Context, sub *ooo.Subscription) error {
 	if sub.CertificateID != "" && w.want.Certificate.ID != "" && sub.CertificateID != w.want.Certificate.ID {
 		patch.Certificate = w.want.Certificate
 	}
-	for {
-		began, life := time.Now(), w.life(*sub)
-		patch.ExpiresAt = began.Add(life)
-		made, err := w.patch(ctx, sub.ID, patch)
-		if w.learn(*sub, life, err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if patch.NotificationURL != "" {
-			sub.NotificationURL = patch.NotificationURL
-		}
-		if patch.Certificate.ID != "" {
-			sub.CertificateID = patch.Certificate.ID
-		}
-		live(sub, made, began)
-		if sub.LifecycleURL != w.want.Lifecycle { // can't follow: replaced soon, not all at once
-			sub.RenewAt = began.Add(time.Minute + rand.N(moveTime))
-		}
-		return nil
+	made, began, err := w.patch(ctx, sub.ID, *sub, patch)
+	if err != nil {
+		return err
 	}
+	if patch.NotificationURL != "" {
+		sub.NotificationURL = patch.NotificationURL
+	}
+	if patch.Certificate.ID != "" {
+		sub.CertificateID = patch.Certificate.ID
+	}
+	live(sub, made, began)
+	if sub.LifecycleURL != w.want.Lifecycle { // can't follow: replaced soon, not all at once
+		sub.RenewAt = began.UTC().Round(0).Add(time.Minute + rand.N(moveTime))
+	}
+	return nil
 }
 
-func (w *work) patch(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionPatch) (ooo.GraphSubscription, error) {
-	if err := w.spend(ctx); err != nil {
-		return ooo.GraphSubscription{}, err
+// patch moves the expiry, with what else is to change, once more with a shorter life
+// if Graph names its limit. It returns when the call began that worked.
+func (w *work) patch(ctx context.Context, id ooo.SubscriptionID, sub ooo.Subscription, patch ooo.SubscriptionPatch) (ooo.GraphSubscription, time.Time, error) {
+	for {
+		if err := w.spend(ctx); err != nil {
+			return ooo.GraphSubscription{}, time.Time{}, err
+		}
+		began, life := time.Now(), w.life(sub)
+		patch.ExpiresAt = began.Add(life)
+		made, err := w.cfg.Graph.PatchSubscription(ctx, id, patch)
+		if !w.learn(sub, life, err) {
+			return made, began, err
+		}
 	}
-	return w.cfg.Graph.PatchSubscription(ctx, id, patch)
 }
 
 // remove deletes a subscription; that it is gone already is as good.
