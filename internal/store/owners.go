@@ -140,11 +140,11 @@ func (s *Store) round(ctx context.Context, key, field, value string) (Owners, er
 	return ParseOwners(table), nil
 }
 
-// ParseOwners reads the fields of the table. What is not understood belongs to another version and
-// is left out.
+// ParseOwners reads the fields of the table. What is not understood belongs to another
+// version and is left out.
 func ParseOwners(table map[string]string) Owners {
 	o := Owners{
-		Beats: map[string]Beat{}, Waits: map[string]Wait{},
+		Beats: map[string]Beat{}, Waits: map[string]Wait{}, fields: table,
 		Settings: table[FieldSettings], Fingerprint: table[FieldFingerprint], SyncMark: table[FieldSync],
 	}
 	for field, value := range table {
@@ -153,9 +153,11 @@ func ParseOwners(table map[string]string) Owners {
 		partition := err == nil && p >= 0 && p < ooo.Partitions
 		switch word + ":" {
 		case beatWord:
-			if b, ok := parseBeat(value); ok {
-				o.Beats[name] = b
+			b, ok := parseBeat(value)
+			if !ok {
+				b = Beat{Answered: -1}
 			}
+			o.Beats[name] = b
 		case waitWord:
 			if w, ok := parseWait(value); ok {
 				o.Waits[name] = w

@@ -32,7 +32,7 @@ var ownersSuite = map[string]func(*testing.T, *world){
 		}
 		o, err = w.Round(t.Context(), "me", mine)
 		w.must(err)
-		if want := map[string]store.Beat{"me": mine, "them": theirs}; !reflect.DeepEqual(o.Beats, want) {
+		if want := map[string]store.Beat{"me": mine, "them": theirs, "odd": {Answered: -1}}; !reflect.DeepEqual(o.Beats, want) {
 			t.Errorf("Beats = %v, want %v", o.Beats, want)
 		}
 		if o.Leases[63] != lease || o.Leases[1] != (store.Lease{}) || o.Saves[63] != 12 || o.Settings != "3 abc" || o.Fingerprint != "f" || o.SyncMark == "" {
@@ -40,6 +40,9 @@ var ownersSuite = map[string]func(*testing.T, *world){
 		}
 		if wait := o.Waits["reads"]; wait.Length != 10*time.Second || wait.Until.IsZero() {
 			t.Errorf("wait = %v", wait)
+		}
+		if o.Text("beat:odd") != "?" || o.Text("lease:1") != "x" || o.Text("none") != "" {
+			t.Error("the texts of fields are others")
 		}
 		// What was read compares as it was written.
 		if !w.swap(store.Swap{Field: store.BeatField("them"), Old: o.Beats["them"].String()}, store.Swap{Field: store.BeatField("me"), Old: mine.String()},
@@ -86,7 +89,7 @@ var ownersSuite = map[string]func(*testing.T, *world){
 	"a sync mark is cleared by compare": func(t *testing.T, w *world) {
 		w.must(w.SetSync(t.Context(), "mark"))
 		first := w.table().SyncMark
-		w.must(w.SetSync(t.Context(), "mark"))
+		w.must(w.SetSync(t.Context(), "another"))
 		second := w.table().SyncMark
 		w.must(w.ClearSync(t.Context(), first))
 		if got := w.table().SyncMark; got != second || first == second {

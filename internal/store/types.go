@@ -41,14 +41,19 @@ type Wait struct {
 
 // Owners is the table of replicas and partitions as one round found it.
 type Owners struct {
-	Beats       map[string]Beat // by life
+	Beats       map[string]Beat // by life; what can't be read, such as a later version's, says that Graph never answered
 	Leases      [ooo.Partitions]Lease
 	Saves       [ooo.Partitions]int64 // grows with each acquisition and save of a partition
 	Settings    string                // number and digest of the newest settings, as [Store.SwapOwners] wrote it; empty: none
 	Fingerprint string                // of the tenant, client and Graph endpoint; empty: none
 	SyncMark    string                // random; not empty: the mediator is to be asked for its users
 	Waits       map[string]Wait       // by name
+
+	fields map[string]string
 }
+
+// Text returns a field as the table has it, for a swap; empty if it is not there.
+func (o *Owners) Text(field string) string { return o.fields[field] }
 
 // Swap is a compare-and-set of one field of a hash. An empty text stands for a
 // field that is not there.
