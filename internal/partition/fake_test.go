@@ -1,0 +1,200 @@
+package partition_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
+)
+
+// table is a Redis with nothing but the table of owners. Every link to it has faults of
+// its own.
+type table struct {
+	mu      sync.Mutex
+	fields  map[string]string
+	history []version // what the fields were, oldest first
+	down    bool      // nothing is answered
+}
+
+type version struct {
+	at     time.Time
+	fields map[string]string
+}
+
+func newTable() *table { return &table{fields: map[string]string{}} }
+
+// change carries something out and keeps what was before.
+func (r *table) change(f func(fields map[string]string)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := maps.Clone(r.fields)
+	f(r.fields)
+	if !maps.Equal(before, r.fields) {
+		r.history = append(r.history, version{time.Now(), before})
+		if len(r.history) > 2000 {
+			r.history = r.history[1000:]
+		}
+	}
+}
+
+// stop has nothing answered; start ends that.
+func (r *table) stop()  { r.mu.Lock(); r.down = true; r.mu.Unlock() }
+func (r *table) start() { r.mu.Lock(); r.down = false; r.mu.Unlock() }
+
+// rollBack brings back what was there a while ago.
+func (r *table) rollBack(ago time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	to := time.Now().Add(-ago)
+	for i := len(r.history) - 1; i >= 0 && !r.history[i].at.Before(to); i-- {
+		r.fields = maps.Clone(r.history[i].fields)
+		r.history = r.history[:i]
+	}
+}
+
+func (r *table) empty() { r.change(func(fields map[string]string) { clear(fields) }) }
+
+func (r *table) owners() store.Owners {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return store.ParseOwners(maps.Clone(r.fields))
+}
+
+// link is a replica's connection to the table.
+type link struct {
+	*table
+	mu     sync.Mutex
+	random *rand.Rand    // nil: no faults at random
+	faults float64       // how many of the calls have one
+	cut    bool          // requests are lost
+	deaf   bool          // answers of swaps are lost
+	paused chan struct{} // closed when the process goes on; nil: it runs
+}
+
+var errLost = errors.New("no answer")
+
+func (l *link) set(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+func (l *link) pause() { l.set(func() { l.paused = make(chan struct{}) }) }
+func (l *link) resume() {
+	l.set(func() { close(l.paused); l.paused = nil })
+}
+
+// standStill returns when the process is not paused.
+func (l *link) standStill() {
+	l.mu.Lock()
+	paused := l.paused
+	l.mu.Unlock()
+	if paused != nil {
+		<-paused
+	}
+}
+
+// call carries something out, or not, or late, or twice, as the faults are.
+func (l *link) call(ctx context.Context, swap bool, f func(fields map[string]string)) error {
+	l.standStill()
+	fault, latency := 1.0, time.Millisecond
+	l.mu.Lock()
+	cut, deaf := l.cut, l.deaf && swap
+	if l.random != nil {
+		fault, latency = l.random.Float64()/max(l.faults, 1e-9), time.Duration(l.random.IntN(20))*time.Millisecond
+	}
+	l.mu.Unlock()
+	l.table.mu.Lock()
+	cut = cut || l.down
+	l.table.mu.Unlock()
+	lost := func() error {
+		<-ctx.Done()
+		l.standStill()
+		return errLost
+	}
+	later := func(after time.Duration) { time.AfterFunc(after, func() { l.change(f) }) }
+	time.Sleep(latency)
+	switch {
+	case cut, fault < 0.3: // the request is lost
+		return lost()
+	case deaf, fault < 0.5: // the answer is lost
+		l.change(f)
+		return lost()
+	case fault < 0.7: // carried out after the caller gave up
+		later(latency * 200)
+		return lost()
+	case fault < 0.8: // carried out again later
+		later(latency * 200)
+	case fault < 1: // slow
+		time.Sleep(latency * 30)
+	}
+	if ctx.Err() != nil {
+		return lost()
+	}
+	l.change(f)
+	time.Sleep(latency)
+	l.standStill()
+	return ctx.Err()
+}
+
+func (l *link) Round(ctx context.Context, life string, b store.Beat) (found store.Owners, err error) {
+	var once sync.Once
+	err = l.call(ctx, false, func(fields map[string]string) {
+		once.Do(func() { found = store.ParseOwners(maps.Clone(fields)) })
+		fields[store.BeatField(life)] = b.String()
+	})
+	return found, err
+}
+
+func (l *link) SwapOwners(ctx context.Context, swaps ...store.Swap) (swapped bool, err error) {
+	var once sync.Once
+	err = l.call(ctx, true, func(fields map[string]string) {
+		fits, done := true, true
+		for _, s := range swaps {
+			fits = fits && fields[s.Field] == s.Old
+			done = done && fields[s.Field] == s.New
+		}
+		once.Do(func() { swapped = fits || done })
+		for _, s := range swaps {
+			switch {
+			case !fits:
+			case s.New == "":
+				delete(fields, s.Field)
+			default:
+				fields[s.Field] = s.New
+			}
+		}
+	})
+	return swapped, err
+}
+
+// Load returns how many saves a partition has seen.
+func (l *link) Load(ctx context.Context, p int) (loaded store.Loaded, err error) {
+	var once sync.Once
+	err = l.call(ctx, false, func(fields map[string]string) {
+		once.Do(func() { loaded.Saves, _ = strconv.ParseInt(fields[store.SavesField(p)], 10, 64) })
+	})
+	return loaded, err
+}
+
+func (l *link) SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error {
+	refused := false
+	var once sync.Once
+	err := l.call(ctx, false, func(fields map[string]string) {
+		fits := fields[store.LeaseField(p)] == lease.String()
+		once.Do(func() { refused = !fits })
+		if fits {
+			fields[store.SavesField(p)] = strconv.FormatInt(n, 10)
+		}
+	})
+	if err == nil && refused {
+		return ooo.ErrNotOwner
+	}
+	return err
+}

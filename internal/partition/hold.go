@@ -1,0 +1,233 @@
+package partition
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"outlook-monitor/internal/store"
+)
+
+// hold is a partition that this replica owns.
+type hold struct {
+	lease   store.Lease
+	moment  int64              // of acquisition: tables of rounds sent before don't know of it
+	lost    context.Context    // ends with the hold
+	release context.CancelFunc // of lost
+
+	draining  bool      // it is being released
+	putting   bool      // the name is being put back
+	contested bool      // the table named somebody else
+	restoring bool      // memory is being written back
+	restored  int64     // moment: tables of rounds sent before have the older count
+	unnamed   bool      // the table does not name this replica: it must not act; guarded by mu
+	quiet     time.Time // it must not act before: another owner may; guarded by mu
+}
+
+// set puts a hold, or none, in its place. Readers wait for mu only here.
+func (o *Owners) set(p int, h *hold) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.held[p] = h
+}
+
+// acquire begins a hold and has it loaded. Loads of one partition follow each other,
+// or an earlier one might put back what is lost.
+func (o *Owners) acquire(ctx context.Context, p int, lease store.Lease, moment int64) {
+	h := &hold{lease: lease, moment: moment}
+	h.lost, h.release = context.WithCancel(ctx)
+	before, loaded := o.loading[p], make(chan struct{})
+	o.loading[p] = loaded
+	o.set(p, h)
+	o.tasks.Go(func() {
+		defer close(loaded)
+		if before != nil {
+			<-before
+		}
+		if h.lost.Err() == nil {
+			o.holder.Acquire(h.lost, p, lease)
+		}
+		if h.lost.Err() != nil {
+			o.holder.Drop(p)
+		}
+	})
+}
+
+// drop ends a hold: the lease was lost or is about to be given up.
+func (o *Owners) drop(p int) {
+	h := o.held[p]
+	o.gone[p] = max(o.gone[p], h.lease.Tenure)
+	o.set(p, nil)
+	h.release()
+	o.holder.Drop(p)
+}
+
+// drain has a hold released once nothing is in flight that must end before.
+func (o *Owners) drain(ctx context.Context, p int, stop bool) {
+	h := o.held[p]
+	h.draining = true
+	o.tasks.Go(func() {
+		if err := o.holder.Drain(h.lost, p, stop); err != nil && h.lost.Err() == nil {
+			o.log.DebugContext(ctx, "partition not drained in time", "partition", p, "err", err)
+		}
+		o.post(func() {
+			if o.held[p] == h {
+				o.drop(p)
+				o.disowned[p] = h.lease
+			}
+		})
+	})
+}
+
+// giveUp removes the leases from the table that name this replica and should not. What
+// fails is found by the next round.
+func (o *Owners) giveUp(ctx context.Context) {
+	if len(o.disowned) == 0 {
+		return
+	}
+	var swaps []store.Swap
+	for p, lease := range o.disowned {
+		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String()})
+	}
+	clear(o.disowned)
+	o.swap(ctx, func(bool, error) {}, swaps...)
+}
+
+// putBack puts this replica's name back into a table from before the acquisition.
+// Until that has worked it must not act, and if the table names somebody else not
+// before that one must have noticed.
+func (o *Owners) putBack(ctx context.Context, p int, table *store.Owners) {
+	found := table.Leases[p]
+	h := o.held[p]
+	h.putting, h.contested = true, found != (store.Lease{}) && found.Life != o.cfg.Life
+	o.mu.Lock()
+	h.unnamed = true
+	o.mu.Unlock()
+	o.swap(ctx, func(swapped bool, err error) {
+		h.putting = false
+		if o.held[p] != h {
+			return
+		}
+		if err != nil || !swapped {
+			o.hurry(ctx)
+			return
+		}
+		o.named(h)
+		o.restore(ctx, p)
+	}, replace(table, store.LeaseField(p), h.lease.String()))
+}
+
+// named notes that the table has the lease.
+func (o *Owners) named(h *hold) {
+	o.moment++
+	h.moment = o.moment
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if h.unnamed && h.contested {
+		h.quiet = time.Now().Add(sightTime)
+	}
+	h.unnamed = false
+}
+
+// restore has the memory of a partition written back.
+func (o *Owners) restore(ctx context.Context, p int) {
+	h := o.held[p]
+	if h.restoring {
+		return
+	}
+	h.restoring = true
+	o.tasks.Go(func() {
+		o.holder.Restore(h.lost, p, h.lease)
+		o.post(func() {
+			h.restoring = false
+			o.moment++
+			h.restored = o.moment
+			o.tellOlder(ctx)
+		})
+	})
+}
+
+// tellOlder has the rest done after Redis came back with older data, by the owner of
+// partition 0 alone and after the wishes are back: what the mediator names would
+// look new otherwise.
+func (o *Owners) tellOlder(ctx context.Context) {
+	if !o.older || o.stopping {
+		return
+	}
+	for _, h := range o.held {
+		if h != nil && (h.putting || h.unnamed || h.restoring) {
+			return
+		}
+	}
+	if o.held[0] == nil {
+		// Another living owner does it; this one only if it has to take over.
+		life := o.sight.table.Leases[0].Life
+		if _, there := o.sight.beats[life]; there && !o.sight.dead(life, time.Now()) {
+			o.older = false
+		}
+		return
+	}
+	o.older = false
+	o.tasks.Go(func() { o.cfg.OnOlder(ctx) })
+}
+
+// take takes partitions whose owners are dead, or that have none. A replica that is
+// taken from has its beat removed, which must not have changed.
+func (o *Owners) take(ctx context.Context, partitions []int) {
+	table := &o.sight.table
+	leases := map[int]store.Lease{}
+	var swaps []store.Swap
+	dead := map[string]bool{}
+	for _, p := range partitions {
+		old := table.Leases[p]
+		lease := store.Lease{Life: o.cfg.Life, Tenure: max(old.Tenure, table.Saves[p], o.gone[p]) + 1}
+		leases[p] = lease
+		// The count grows too, so that tenures do even while nobody owns the partition.
+		swaps = append(swaps, replace(table, store.LeaseField(p), lease.String()),
+			replace(table, store.SavesField(p), strconv.FormatInt(lease.Tenure, 10)))
+		if old.Life != "" && !dead[old.Life] {
+			dead[old.Life] = true
+			swaps = append(swaps, replace(table, store.BeatField(old.Life), ""))
+		}
+	}
+	o.taking = true
+	o.swap(ctx, func(swapped bool, err error) {
+		o.taking = false
+		if !swapped || err != nil {
+			o.refused = true // somebody was faster, or the answer was lost: the table says
+			o.hurry(ctx)
+			return
+		}
+		o.moment++
+		for p, lease := range leases {
+			if o.held[p] == nil && lease.Tenure > o.gone[p] {
+				o.acquire(ctx, p, lease, o.moment)
+			}
+		}
+		o.log.InfoContext(ctx, "partitions acquired", "count", len(leases), "from_dead", len(dead))
+	}, swaps...)
+}
+
+// replace changes a field that is still as it was seen.
+func replace(table *store.Owners, field, text string) store.Swap {
+	return store.Swap{Field: field, Old: table.Text(field), New: text}
+}
+
+// swap changes the table and has the outcome handled by Run. It may be carried out
+// though there is an error.
+func (o *Owners) swap(ctx context.Context, then func(swapped bool, err error), swaps ...store.Swap) {
+	o.tasks.Go(func() {
+		trying, cancel := context.WithTimeout(ctx, roundTime)
+		defer cancel()
+		swapped, err := o.cfg.Store.SwapOwners(trying, swaps...)
+		o.post(func() { then(swapped, err) })
+	})
+}
+
+// post has Run carry something out, unless it has ended.
+func (o *Owners) post(event func()) {
+	select {
+	case o.events <- event:
+	case <-o.ended:
+	}
+}

@@ -1,0 +1,300 @@
+// Package partition shares the mailboxes out among the replicas: each of the 64
+// partitions has one owner, which may work on its mailboxes.
+//
+// There is one table in Redis. Every 0.8 s each replica writes its beat into it and
+// reads the rest, which decides who owns what. It promises:
+//
+//   - Two owners never act at once. An owner starts nothing later than graceTime after
+//     it sent its last answered round, by either clock. Another replica takes its
+//     partitions only after it saw the same beat for sightTime, by its own monotonic
+//     clock and without a failed round, and the take compares the beat itself. No clock
+//     of Redis and no expiry decides anything.
+//   - What nobody owns is taken, and the partitions are shared out evenly.
+//   - Redis that comes back with older data is recognised: a replica finds less in the
+//     table than it knows, since beats, tenures and saves only grow. The owner puts its
+//     name back under the same tenure and writes its memory back; the others wait until
+//     it has had the time to.
+//
+// Ownership of a partition is a lease: a life, random per process, and a tenure, which
+// grows with each acquisition. A lease that was given up or lost never comes back,
+// even if an older table says so.
+package partition
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/schedule"
+	"outlook-monitor/internal/store"
+)
+
+const (
+	// roundTime is how often a round is sent, and how long its answer may take.
+	roundTime = 800 * time.Millisecond
+	// graceTime is how long after sending an answered round something may start.
+	graceTime = 2500 * time.Millisecond
+	// stopTime is how long a replica that stops waits for what is in flight.
+	stopTime = 10 * time.Second
+)
+
+// ErrForeign means that other data than this service's is in Redis.
+var ErrForeign = errors.New("this Redis belongs to another tenant, app or Graph: use another Redis or database number")
+
+// Store is the table in Redis.
+type Store interface {
+	Round(ctx context.Context, life string, b store.Beat) (store.Owners, error)
+	SwapOwners(ctx context.Context, swaps ...store.Swap) (bool, error)
+}
+
+// Holder has the mailboxes of the partitions that this replica owns. Acquire, Restore
+// and Drain may take their time; the other methods are part of every round and must
+// return at once.
+type Holder interface {
+	// Acquire loads a partition, until that has worked or ctx ends.
+	Acquire(ctx context.Context, p int, lease store.Lease)
+	// Drop forgets a partition at once.
+	Drop(p int)
+	// Drain starts nothing more in a partition and returns when what is in flight has
+	// ended; calls that take long count only if the replica stops.
+	Drain(ctx context.Context, p int, stop bool) error
+	// Restore writes the memory of a partition back into a Redis with older data, until
+	// that has worked or ctx ends.
+	Restore(ctx context.Context, p int, lease store.Lease)
+	// Busy says whether a call is in flight that another owner would have to wait for.
+	Busy(p int) bool
+	// Saves returns the least number of saves that Redis must have of a partition, if
+	// that is known.
+	Saves(p int) (n int64, known bool)
+	Mailboxes() int
+}
+
+// Config says what [Owners] works with.
+type Config struct {
+	Store Store
+	// Life names this process among the replicas; random if empty. It must not be used
+	// again.
+	Life string
+	// Settings is a digest of the settings that replicas should share, Fingerprint one
+	// of whose data it is.
+	Settings    string
+	Fingerprint string
+	// Answered returns how long ago Graph last answered an accepted token, negative if
+	// it never did. Ask it something every 5 s if nothing else does. Nil: just now.
+	Answered func() time.Duration
+	// OnTable hears of every table that a round returns; it must return at once. It may
+	// be nil.
+	OnTable func(store.Owners)
+	// OnOlder is called on the owner of partition 0 after Redis came back with older
+	// data, once this replica has written its partitions back. It may be nil.
+	OnOlder func(ctx context.Context)
+	Log     *slog.Logger
+}
+
+// Owners is this replica's part in the ownership of the partitions. A single goroutine,
+// that of Run, changes it.
+type Owners struct {
+	cfg    Config
+	log    *slog.Logger
+	wall   func() time.Time // the wall clock; tests move it
+	events chan func()      // carried out by Run; unbuffered
+	ended  chan struct{}    // closed when Run takes no more events
+	tasks  sync.WaitGroup   // what Run started
+	waits  waits
+
+	// Of Run alone.
+	holder   Holder
+	settings int64 // number of the settings
+	sight    sight
+	round    rounds
+	moment   int64 // grows when a lease is acquired or put back
+	gone     [ooo.Partitions]int64
+	loading  [ooo.Partitions]<-chan struct{} // closed when the last Acquire has returned
+	disowned map[int]store.Lease             // leases that name this replica in the table and should not
+	taking   bool                            // a take is in flight
+	refused  bool                            // the last take was not carried out by this table
+	older    bool                            // Redis came back older, OnOlder is due
+	stopping bool
+	stopped  time.Time // draining ends
+
+	mu       sync.Mutex
+	held     [ooo.Partitions]*hold // guarded by mu, as all below; written by Run alone
+	deadline time.Time
+	wallEnd  time.Time // the deadline by the wall clock
+	replicas int
+	share    float64
+}
+
+// rounds is how the rounds went.
+type rounds struct {
+	number     int64 // of the last one sent
+	answered   int64 // of the last one answered
+	unanswered map[int64]struct{}
+	inFlight   bool
+	due        bool // the next one follows as soon as this one ends
+	hurried    bool // one was sent before its time since the last tick
+	foreign    bool // somebody else's data was found, which was reported
+	beat       store.Beat
+}
+
+// New returns a replica that owns nothing yet.
+func New(cfg Config) (*Owners, error) {
+	if cfg.Store == nil || cfg.Fingerprint == "" || cfg.Settings == "" {
+		return nil, errors.New("partition: Store, Fingerprint and Settings are required")
+	}
+	cfg.Life = cmp.Or(cfg.Life, rand.Text())
+	if cfg.Answered == nil {
+		cfg.Answered = func() time.Duration { return 0 }
+	}
+	if cfg.OnTable == nil {
+		cfg.OnTable = func(store.Owners) {}
+	}
+	if cfg.OnOlder == nil {
+		cfg.OnOlder = func(context.Context) {}
+	}
+	return &Owners{
+		cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)), wall: func() time.Time { return time.Now().Round(0) },
+		events: make(chan func()), ended: make(chan struct{}), replicas: 1, share: 1,
+		sight: sight{me: cfg.Life}, round: rounds{unanswered: map[int64]struct{}{}}, disowned: map[int]store.Lease{},
+	}, nil
+}
+
+// Join compares whose data is in Redis, and gets the number of this replica's
+// settings. It tries until Redis answers. The error is [ErrForeign] or ctx's.
+func (o *Owners) Join(ctx context.Context) error {
+	for failures := 1; ; failures++ {
+		joined, err := o.join(ctx)
+		if joined && err == nil || errors.Is(err, ErrForeign) {
+			return err
+		}
+		if failures == 2 {
+			o.log.WarnContext(ctx, "replicas not joined, retrying", "err", err)
+		}
+		if !schedule.Sleep(ctx, schedule.Backoff(failures, 50*time.Millisecond, time.Second)) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (o *Owners) join(ctx context.Context) (joined bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*roundTime)
+	defer cancel()
+	mine, err := o.cfg.Store.SwapOwners(ctx, o.fingerprint())
+	if err != nil {
+		return false, err
+	}
+	if !mine {
+		return false, ErrForeign
+	}
+	o.round.number++
+	table, err := o.cfg.Store.Round(ctx, o.cfg.Life, store.Beat{Number: o.round.number, Answered: -1})
+	if err != nil {
+		o.round.unanswered[o.round.number] = struct{}{}
+		return false, err
+	}
+	number, digest := parseSettings(table.Settings)
+	if digest == o.cfg.Settings {
+		o.settings = number
+		return true, nil
+	}
+	for _, b := range table.Beats {
+		number = max(number, b.Settings)
+	}
+	o.settings = number + 1
+	return o.cfg.Store.SwapOwners(ctx, o.numbered(table.Settings))
+}
+
+func (o *Owners) fingerprint() store.Swap {
+	return store.Swap{Field: store.FieldFingerprint, New: o.cfg.Fingerprint}
+}
+
+// numbered replaces the settings in the table by this replica's.
+func (o *Owners) numbered(old string) store.Swap {
+	return store.Swap{Field: store.FieldSettings, Old: old, New: fmt.Sprintf("%d %s", o.settings, o.cfg.Settings)}
+}
+
+func parseSettings(text string) (number int64, digest string) {
+	fmt.Sscanf(text, "%d %s", &number, &digest) //nolint:errcheck // what can't be read is replaced
+	return number, digest
+}
+
+// Life names this process among the replicas.
+func (o *Owners) Life() string { return o.cfg.Life }
+
+// InTime says whether something may start now. The lease of its partition must be
+// there too, see [Owners.Lease].
+func (o *Owners) InTime() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return time.Now().Before(o.deadline) && o.wall().Before(o.wallEnd)
+}
+
+// Deadline returns until when something may start, if no other round is answered.
+func (o *Owners) Deadline() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.deadline
+}
+
+// Lease returns the lease of a partition that this replica owns, if it may act under it
+// while it is in time.
+func (o *Owners) Lease(p int) (store.Lease, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h := o.held[p]
+	if h == nil || h.unnamed || time.Now().Before(h.quiet) {
+		return store.Lease{}, false
+	}
+	return h.lease, true
+}
+
+// MayStart says whether something may start in a partition now: this replica owns it
+// and is in time.
+func (o *Owners) MayStart(p int) bool {
+	_, ok := o.Lease(p)
+	return ok && o.InTime()
+}
+
+// First says whether this replica does what only one may: it owns partition 0.
+func (o *Owners) First() bool {
+	_, ok := o.Lease(0)
+	return ok
+}
+
+// Owned returns how many partitions this replica owns.
+func (o *Owners) Owned() (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, h := range o.held {
+		if h != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Replicas returns how many replicas share the partitions, at least 1.
+func (o *Owners) Replicas() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.replicas
+}
+
+// Share returns this replica's part of the mailboxes, at least half an even one.
+func (o *Owners) Share() float64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.share
+}
+
+// Wait returns how long a wait of the whole app still is.
+func (o *Owners) Wait(name string) time.Duration { return o.waits.left(name) }
+
+// ApplyWait notes a wait of the whole app that a message tells of.
+func (o *Owners) ApplyWait(name string, w store.Wait) { o.waits.apply(name, w, o.wall()) }
