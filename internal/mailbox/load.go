@@ -82,13 +82,11 @@ func (r *Registry) finishLoading(p *partition) {
 		p.mu.Unlock()
 		return
 	}
-	var wishes, others []ooo.Hint
+	var wishes []ooo.Hint
 	for _, hints := range p.hints {
 		for _, h := range hints {
 			if h.Kind == ooo.HintWish {
 				wishes = append(wishes, h)
-			} else {
-				others = append(others, h)
 			}
 		}
 	}
@@ -103,21 +101,14 @@ func (r *Registry) finishLoading(p *partition) {
 	p.mu.Unlock()
 	for _, e := range p.snapshot() {
 		if m := e.record.Load(); m != nil {
-			for _, w := range r.workers {
-				w.Changed(m)
-			}
+			r.changed(p, m)
 		}
 	}
-	for _, h := range others {
-		r.dispatch(h, r.entry(h.ID) != nil)
-	}
-	// What came while the wishes were carried out waits in the queue of wishes, or is
-	// looked at again.
-	r.lookAgain(p)
+	r.dispatchAll(p)
 }
 
-// lookAgain dispatches the hints of a partition that were noted before it was ready.
-func (r *Registry) lookAgain(p *partition) {
+// dispatchAll dispatches the hints of a partition that were noted before it was ready.
+func (r *Registry) dispatchAll(p *partition) {
 	p.mu.Lock()
 	var waiting []ooo.Hint
 	for _, hints := range p.hints {
@@ -139,7 +130,9 @@ func (r *Registry) Drop(number int) {
 }
 
 func (r *Registry) dropped(p *partition) {
+	p.calling.Lock() // whoever began before it has ended then
 	p.lose()
+	p.calling.Unlock()
 	p.mu.Lock()
 	ready := p.ready
 	p.ready = false

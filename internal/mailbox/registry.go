@@ -112,7 +112,10 @@ type partition struct {
 	lease  store.Lease
 	ctx    context.Context // ends when the partition is lost
 	lose   context.CancelFunc
-	loaded chan struct{} // closed when work may start
+	loaded chan struct{} // closed when the records are in memory
+	// calling is held for reading while workers hear of changes, so that of a partition
+	// that is lost they hear last that it is.
+	calling sync.RWMutex
 
 	mu       sync.Mutex
 	ready    bool // records and hints are loaded; guarded by mu, as all below

@@ -110,9 +110,12 @@ func (r *Registry) watchClock(ctx context.Context) error {
 		}
 		known = apart
 		r.cfg.Log.WarnContext(ctx, "the clock of this machine jumped", "by", apart)
-		for m := range r.All() {
-			for _, w := range r.workers {
-				w.Changed(m)
+		for i := range r.parts {
+			p := r.parts[i].Load()
+			for _, e := range p.snapshot() {
+				if m := e.record.Load(); m != nil {
+					r.changed(p, m)
+				}
 			}
 		}
 	}

@@ -91,7 +91,6 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	p.mu.Lock()
 	if d.save.Remove {
 		e.record.Store(nil)
-		delete(p.entries, d.ID)
 	} else {
 		e.record.Store(d.Mailbox)
 	}
@@ -103,15 +102,38 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	}
 	ready := p.ready
 	p.mu.Unlock()
-	for _, w := range r.workers {
-		switch {
-		case d.save.Remove:
-			w.Dropped(d.ID)
-		case ready:
-			w.Changed(d.Mailbox)
-		}
+	switch {
+	case d.save.Remove:
+		r.removed(p, d.ID)
+	case ready:
+		r.changed(p, d.Mailbox)
 	}
 	r.apply(d.save.Leave...)
+}
+
+// removed lets the workers know that a record is gone. Its entry goes after that: who
+// begins the mailbox again waits for the entry, and must not be heard of before. The
+// caller holds the entry's mu.
+func (r *Registry) removed(p *partition, id ooo.RecordID) {
+	for _, w := range r.workers {
+		w.Dropped(id)
+	}
+	p.mu.Lock()
+	delete(p.entries, id)
+	p.mu.Unlock()
+}
+
+// changed lets the workers know of a mailbox, unless its partition is lost: that
+// they have heard of then, or are about to.
+func (r *Registry) changed(p *partition, m *ooo.Mailbox) {
+	p.calling.RLock()
+	defer p.calling.RUnlock()
+	if p.ctx.Err() != nil {
+		return
+	}
+	for _, w := range r.workers {
+		w.Changed(m)
+	}
 }
 
 // shown is how a log names a record: addresses are not logged.

@@ -41,16 +41,30 @@ func (f *faulty) Save(ctx context.Context, s store.Save) error {
 
 // recorder is a worker that only notes what it hears.
 type recorder struct {
+	hook    atomic.Pointer[func(heard string)] // called before it notes that a mailbox changed or dropped; nil: nothing
 	mu      sync.Mutex
-	changed map[ooo.RecordID]*ooo.Mailbox
+	changed map[ooo.RecordID]*ooo.Mailbox // and not dropped since
 	hints   []ooo.Hint
 	dropped []ooo.RecordID
 }
 
 func (r *recorder) Changed(m *ooo.Mailbox) {
+	r.call("changed")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.changed[m.ID] = m
+}
+
+func (r *recorder) call(heard string) {
+	if hook := r.hook.Load(); hook != nil {
+		(*hook)(heard)
+	}
+}
+
+func (r *recorder) knows(id ooo.ObjectID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed[ooo.RecordID(id)] != nil
 }
 
 func (r *recorder) Hinted(h ooo.Hint) {
@@ -60,8 +74,10 @@ func (r *recorder) Hinted(h ooo.Hint) {
 }
 
 func (r *recorder) Dropped(id ooo.RecordID) {
+	r.call("dropped")
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	delete(r.changed, id)
 	r.dropped = append(r.dropped, id)
 }
 
