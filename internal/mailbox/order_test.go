@@ -58,3 +58,15 @@ func TestWorkersHearInOrder(t *testing.T) {
 		w.eventually("the worker forgets", func() bool { return !w.worker.knows(annID) })
 	})
 }
+
+func TestHintsOfAStoppedMailboxGo(t *testing.T) {
+	w := newWorld(t)
+	w.wish(nil)
+	w.mailboxOf(annID, "the record", monitored)
+	if err := w.Leave(t.Context(), ooo.Hint{ID: ooo.RecordID(annID), Kind: ooo.HintRead}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the worker hears", func() bool { return w.worker.hinted(ooo.HintRead) })
+	w.wish(off)
+	w.noHints()
+}

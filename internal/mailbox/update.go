@@ -3,6 +3,8 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -120,7 +122,14 @@ func (r *Registry) removed(p *partition, id ooo.RecordID) {
 	}
 	p.mu.Lock()
 	delete(p.entries, id)
+	ready := p.ready
+	waiting := slices.Collect(maps.Values(p.hints[id]))
 	p.mu.Unlock()
+	for _, h := range waiting {
+		if ready {
+			r.dispatch(h, false)
+		}
+	}
 }
 
 // changed lets the workers know of a mailbox, unless its partition is lost: that
