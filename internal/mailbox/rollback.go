@@ -88,9 +88,12 @@ func (r *Registry) restore(p *partition) error {
 	return r.cfg.Store.SetSaves(ctx, p.lease, p.number, saves)
 }
 
-// writeBack writes one record if it is newer than that in Redis, and returns it. An
-// update that is repeating its save gets through by itself.
+// writeBack writes one record if it is newer than that in Redis, and returns it. It
+// waits for an update, whose save gets through by itself: if that removes the record, it
+// must not be written after it.
 func (r *Registry) writeBack(ctx context.Context, p *partition, e *entry, version int64) (*ooo.Mailbox, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	m := e.record.Load()
 	if m == nil || m.Version <= version {
 		return m, nil

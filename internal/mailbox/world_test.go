@@ -191,6 +191,8 @@ func (w *world) wish(change func(*ooo.Wish)) {
 	}
 }
 
+func recordsOf(id ooo.RecordID) string { return fmt.Sprintf("om:{om}:records:%d", id.Partition()) }
+
 func off(n *ooo.Wish) { n.On = false }
 
 // mailboxOf waits until the record is as wanted.

@@ -1,0 +1,42 @@
+package mailbox_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
+)
+
+func TestWritingBackLeavesWhatEndsMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	id := ooo.RecordID(annID)
+	w.wish(nil)
+	w.mailboxOf(annID, "the record", monitored)
+	away(w, annID)
+	w.raw.Del(t.Context(), recordsOf(id))
+	removed := make(chan error, 1)
+	fault := func(ctx context.Context, s store.Save) error {
+		w.store.save.Store(nil)
+		go func() {
+			_, err := w.Update(context.Background(), id, func(d *mailbox.Draft) error { d.Remove(); return nil })
+			removed <- err
+		}()
+		select {
+		case err := <-removed:
+			removed <- err
+		case <-time.After(100 * time.Millisecond): // it waits for the record to be written back
+		}
+		return w.store.Store.Save(ctx, s)
+	}
+	w.store.save.Store(&fault)
+	w.Restore(t.Context(), id.Partition(), lease)
+	if err := <-removed; err != nil {
+		t.Fatal(err)
+	}
+	if there, err := w.raw.HExists(t.Context(), recordsOf(id), string(id)).Result(); there || err != nil {
+		t.Errorf("the removed record is back in Redis: %t, %v", there, err)
+	}
+}
