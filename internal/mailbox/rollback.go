@@ -109,12 +109,13 @@ func (r *Registry) restoreWishes(ctx context.Context, p *partition, monitored ma
 		return err
 	}
 	swap := func(old, next ooo.Wish) error {
-		h := stamped(ooo.Hint{ID: old.Record(), Kind: ooo.HintWish, Subject: ooo.FoldAddress(next.Address), Source: ooo.SourceRequest})
-		if next.Person.ID != "" || old.Nonce == "" {
-			h.ID = next.Record()
+		h := stamped(ooo.Hint{ID: next.Record(), Kind: ooo.HintWish, Subject: ooo.FoldAddress(next.Address), Source: ooo.SourceRequest})
+		swapped, err := r.cfg.Store.SwapWish(ctx, old, next, h)
+		if err != nil || !swapped || old.Nonce == "" || old.Record() == next.Record() {
+			return err
 		}
-		_, err := r.cfg.Store.SwapWish(ctx, old, next, h)
-		return err
+		h.ID, h.Nonce = old.Record(), "" // it may have carried the older wish out
+		return r.Leave(ctx, h)
 	}
 	for _, w := range wishes {
 		folded := ooo.FoldAddress(w.Address)

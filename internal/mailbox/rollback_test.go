@@ -40,3 +40,33 @@ func TestWritingBackLeavesWhatEndsMeanwhile(t *testing.T) {
 		t.Errorf("the removed record is back in Redis: %t, %v", there, err)
 	}
 }
+
+func TestAnOlderWishLeavesNoAddressInTwoRecords(t *testing.T) {
+	w := newWorld(t)
+	w.wish(nil)
+	w.mailboxOf(annID, "the record", monitored)
+	folded := ooo.FoldAddress(ann)
+	older, err := w.raw.HGet(t.Context(), "om:{om}:wants", folded).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Update(t.Context(), ooo.RecordID(annID), func(d *mailbox.Draft) error {
+		wish, err := w.store.Wish(t.Context(), ann)
+		wish.Person, wish.At = ooo.Person{ID: bobID}, time.Now()
+		d.MoveAddress(d.Address(ann), wish)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mailboxOf(bobID, "the address in the other record", monitored)
+	w.raw.HSet(t.Context(), "om:{om}:wants", folded, older)
+	if err := w.Leave(t.Context(), ooo.Hint{ID: ooo.RecordID(annID), Kind: ooo.HintWish, Subject: folded}); err != nil {
+		t.Fatal(err)
+	}
+	w.mailboxOf(annID, "the address in both", monitored)
+	w.Restore(t.Context(), ooo.RecordID(bobID).Partition(), lease)
+	w.noHints()
+	w.eventually("the address in one record", func() bool { _, ok := w.Get(ooo.RecordID(annID)); return !ok })
+	w.mailboxOf(bobID, "the address where it moved to", monitored)
+}
