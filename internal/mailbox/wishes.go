@@ -228,6 +228,8 @@ func (d *Draft) fulfil(h ooo.Hint, wish ooo.Wish) bool {
 	now := time.Now()
 	a := d.Address(h.Subject)
 	switch {
+	case a != nil && wish.Nonce != "" && wish.At.Before(a.WishedAt):
+		return false // Redis came back older; [Registry.Restore] puts back what was carried out
 	case !wish.On || wish.Nonce == "":
 		if wish.Nonce != "" {
 			d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: h.Subject, Nonce: wish.Nonce})
