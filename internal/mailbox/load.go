@@ -41,6 +41,7 @@ func (r *Registry) Acquire(ctx context.Context, number int, lease store.Lease) {
 		cancel()
 		if err == nil {
 			r.fill(p, loaded)
+			r.cfg.OnPartition("acquired")
 			r.lookNow()
 			return
 		}
@@ -125,6 +126,7 @@ func (r *Registry) dispatchAll(p *partition) {
 // Drop forgets a partition at once: another replica owns it, or this one gave it up.
 func (r *Registry) Drop(number int) {
 	if p := r.parts[number].Swap(nil); p != nil {
+		r.cfg.OnPartition("lost")
 		r.dropped(p)
 	}
 }

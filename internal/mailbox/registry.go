@@ -86,6 +86,8 @@ type Config struct {
 	// it, which was confirmed a short while ago.
 	MayStart func(partition int) bool
 	Interval time.Duration // between two reads of a mailbox
+	// OnPartition hears of each partition that is acquired or lost; it may be nil.
+	OnPartition func(change string)
 	// OnMessage hears of what a message says beside hints; it may be nil.
 	OnMessage func(store.Message)
 	// Damaged hears of each record, wish and hint that can't be read, Unknown of hints
@@ -152,6 +154,9 @@ type operation struct {
 func New(cfg Config) (*Registry, error) {
 	if cfg.Store == nil || cfg.MayStart == nil || cfg.Interval <= 0 {
 		return nil, errors.New("mailbox: Store, MayStart and Interval are required")
+	}
+	if cfg.OnPartition == nil {
+		cfg.OnPartition = func(string) {}
 	}
 	if cfg.OnMessage == nil {
 		cfg.OnMessage = func(store.Message) {}

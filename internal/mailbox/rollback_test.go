@@ -100,3 +100,47 @@ func TestAnOlderStopEndsNothing(t *testing.T) {
 		t.Errorf("wish = %+v, %v, want the second start", wish, err)
 	}
 }
+
+func TestADamagedRecordIsWrittenAgain(t *testing.T) {
+	id := ooo.RecordID(annID)
+	damage := func(w *world) { w.raw.HSet(w.t.Context(), recordsOf(id), string(id), "9:{") }
+	written := func(w *world) {
+		w.eventually("the record in Redis", func() bool {
+			loaded, err := w.store.Load(w.t.Context(), id.Partition())
+			return err == nil && len(loaded.Damaged) == 0 && len(loaded.Records) == 1
+		})
+	}
+	t.Run("by a start that waited when it was loaded", func(t *testing.T) {
+		w := newWorld(t, damage, func(w *world) { w.wish(nil) })
+		w.mailboxOf(annID, "the record", monitored)
+		w.noHints()
+		written(w)
+	})
+	t.Run("by a stop", func(t *testing.T) {
+		w := newWorld(t, damage, func(w *world) { w.wish(nil); w.wish(off) })
+		w.noHints()
+		if n, err := w.raw.HLen(t.Context(), recordsOf(id)).Result(); n != 0 || err != nil {
+			t.Errorf("records = %d, %v, want none", n, err)
+		}
+	})
+	t.Run("by a save", func(t *testing.T) {
+		w := newWorld(t)
+		w.wish(nil)
+		w.mailboxOf(annID, "the record", monitored)
+		damage(w)
+		away(w, annID)
+		written(w)
+	})
+	t.Run("with the other addresses that it had", func(t *testing.T) {
+		w := newWorld(t, damage, func(w *world) {
+			other := ooo.Wish{Address: "a@contoso.example", On: true, Person: ooo.Person{ID: annID}, Start: "other", Nonce: "other"}
+			_, err := w.store.SwapWish(t.Context(), ooo.Wish{}, other, ooo.Hint{ID: "nobody", Kind: ooo.HintRead, Nonce: "n"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.wish(nil)
+		})
+		w.mailboxOf(annID, "both addresses", func(m *ooo.Mailbox) bool { return len(m.Addresses) == 2 })
+		written(w)
+	})
+}

@@ -81,10 +81,40 @@ func (r *Registry) commit(ctx context.Context, p *partition, s store.Save) error
 		if failures == 3 {
 			r.cfg.Log.WarnContext(ctx, "record not saved, retrying", "mailbox", shown(s.Record.ID), "err", err)
 		}
-		s.Overwrite = s.Overwrite || errors.Is(err, store.ErrVersion)
+		if errors.Is(err, store.ErrVersion) {
+			if s.Overwrite {
+				r.discardDamaged(ctx, p, s.Record)
+			}
+			s.Overwrite = true
+		}
 		if !schedule.Sleep(p.ctx, schedule.Backoff(failures, 50*time.Millisecond, time.Second)) {
 			return ooo.ErrNotOwner
 		}
+	}
+}
+
+// discardDamaged removes what Redis has in place of a record with a version that this
+// owner, who alone writes it, never gave it: it can't be read, or was not written by
+// this program, and would refuse every save. The other addresses that it may have had
+// begin again. What fails is tried again with the save.
+func (r *Registry) discardDamaged(ctx context.Context, p *partition, m *ooo.Mailbox) {
+	trying, cancel := context.WithTimeout(p.ctx, loadTime)
+	defer cancel()
+	wishes, err := r.cfg.Store.AllWishes(trying)
+	if err == nil {
+		var others []ooo.Hint
+		for _, w := range wishes {
+			if w.Record() == m.ID && m.Address(w.Address) == nil {
+				others = append(others, ooo.Hint{ID: m.ID, Kind: ooo.HintWish, Subject: ooo.FoldAddress(w.Address), Source: ooo.SourceRequest})
+			}
+		}
+		err = r.Leave(trying, others...)
+	}
+	if err == nil {
+		err = r.cfg.Store.RemoveRecords(trying, p.lease, p.number, m.ID)
+	}
+	if err == nil {
+		r.cfg.Log.WarnContext(ctx, "damaged record in redis removed, it is written again", "mailbox", shown(m.ID))
 	}
 }
 

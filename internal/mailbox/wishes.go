@@ -272,7 +272,7 @@ func (d *Draft) fulfil(h ooo.Hint, wish ooo.Wish) bool {
 // begin adds an address that is to be monitored.
 func (d *Draft) begin(h ooo.Hint, wish ooo.Wish, now time.Time) {
 	if len(d.Addresses) == 0 { // nobody has read it meanwhile: what is known may be old
-		d.Person, d.Condition, d.Reason, d.Setting, d.State = wish.Person, ooo.Pending, "", nil, nil
+		d.Person, d.Condition, d.Reason, d.Trouble, d.Setting, d.State = wish.Person, ooo.Pending, "", "", nil, nil
 		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = 0, time.Time{}, false
 	}
 	address := ooo.Address{Delivery: ooo.Delivery{State: ooo.DeliveryNone}}
@@ -283,9 +283,14 @@ func (d *Draft) begin(h ooo.Hint, wish ooo.Wish, now time.Time) {
 		}
 	}
 	anew := address.Start != wish.Start
+	// What the mediator knows of an address that came here may be another state.
+	differs := h.Carry != nil && !anew && d.State != nil && (h.CarryState == nil || !h.CarryState.Same(*d.State))
 	address.Spelling, address.Start, address.Nonce, address.WishedAt = wish.Address, wish.Start, wish.Nonce, wish.At
-	if a := d.AddAddress(address); anew {
+	switch a := d.AddAddress(address); {
+	case anew:
 		d.start(a, now)
+	case differs:
+		d.queue(a, ooo.EventChanged, ooo.SourceRequest, ooo.Hint{}, now)
 	}
 }
 
