@@ -118,7 +118,8 @@ func (s *service) openCore() (err error) {
 				s.owners.ApplyWait(m.WaitName, m.Wait)
 			}
 		},
-		Damaged: s.metrics.Damaged, Unknown: func(kind ooo.HintKind) { s.metrics.UnknownHint(string(kind)) }, Log: s.log,
+		OnPartition: s.metrics.PartitionChanged,
+		Damaged:     s.metrics.Damaged, Unknown: func(kind ooo.HintKind) { s.metrics.UnknownHint(string(kind)) }, Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -132,6 +133,9 @@ func (s *service) openCore() (err error) {
 	}
 	if err := s.openPoller(); err != nil {
 		return err
+	}
+	if err := subscribe.CheckResources(settings.Resources, s.sealed != nil); err != nil {
+		return usage{"outlook-monitor: " + err.Error()}
 	}
 	s.subscriber, err = subscribe.New(subscribe.Config{
 		Registry: s.registry, Graph: s.graph, Resources: settings.Resources, Lifetime: settings.Lifetime,

@@ -12,6 +12,7 @@ import (
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/poll"
+	"outlook-monitor/internal/schedule"
 	"outlook-monitor/internal/subscribe"
 	"outlook-monitor/internal/telemetry"
 )
@@ -69,6 +70,13 @@ func (s *service) gauges() telemetry.Gauges {
 	}
 	for _, name := range []string{poll.GraphWait, poll.DirectoryWait, poll.PresenceWait, subscribe.WaitName} {
 		g.Waits[name] = s.owners.Wait(name)
+	}
+	reads, windows, lookups := s.poller.Backlog(now)
+	for work, b := range map[string]schedule.Backlog{
+		"read": reads, "window": windows, "lookup": lookups,
+		"deliver": s.deliverer.Backlog(now), "subscribe": s.subscriber.Backlog(now),
+	} {
+		g.Backlog[work] = telemetry.QueueState{Waiting: b.Waiting, Lag: b.Lag}
 	}
 	for m := range s.registry.All() {
 		s.count(&g, m, resources, now)

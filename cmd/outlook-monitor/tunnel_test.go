@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -104,9 +105,19 @@ func TestNobodyComesInsideThroughATunnel(t *testing.T) {
 	}
 	p := w.start("serve")
 	w.answers()
-	w.eventually("the tunnel is known", func() bool {
-		_, answer := w.ask(http.MethodGet, "/readyz", "", "")
-		return strings.Contains(answer, public)
+	w.eventually("the tunnel is known", func() bool { // that is told only to who shows the token
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.base+"/readyz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.SetBasicAuth("mediator", "the-token")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		answer, err := io.ReadAll(response.Body)
+		return err == nil && strings.Contains(string(answer), public)
 	})
 	for _, path := range []string{"/", "/api/users", "/metrics", "/healthz", "/monitor"} {
 		if status := through(http.MethodGet, path); status != http.StatusNotFound {

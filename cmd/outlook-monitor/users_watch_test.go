@@ -24,7 +24,7 @@ func TestUsersWatch(t *testing.T) {
 	}
 	service := w.start("serve")
 	w.answers()
-	w.eventually("the mediator was asked for its users", func() bool { return strings.Contains(service.log.String(), "has named its users") })
+	w.eventually("the mediator was asked for its users", func() bool { return strings.Contains(service.log.String(), "has posted its users") })
 	w.mediator.Add("ann@contoso.example", "bob@contoso.example")
 	w.pipe(0, "", "add", "ann@contoso.example")
 	w.eventually("Ann's state is delivered", func() bool {

@@ -291,3 +291,6 @@ func shown(id ooo.RecordID) string {
 	}
 	return string(id)
 }
+
+// Backlog returns how full and how late this work is.
+func (d *Deliverer) Backlog(now time.Time) schedule.Backlog { return d.queue.Backlog(now) }

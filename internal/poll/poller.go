@@ -275,3 +275,12 @@ func (p *Poller) hold(ctx context.Context, name string, wait time.Duration) {
 		}
 	})
 }
+
+// Backlog returns how full and how late each kind of this work is.
+func (p *Poller) Backlog(now time.Time) (reads, windows, lookups schedule.Backlog) {
+	for _, l := range []*lane{p.regular, p.hinted, p.isolated} {
+		b := l.queue.Backlog(now)
+		reads.Waiting, reads.Lag = reads.Waiting+b.Waiting, max(reads.Lag, b.Lag)
+	}
+	return reads, p.windows.Backlog(now), p.lookups.Backlog(now)
+}

@@ -107,6 +107,21 @@ func (q *Queue[K]) Len() int {
 	return len(q.entries)
 }
 
+// Backlog is how full and how late a queue is.
+type Backlog struct {
+	Waiting int           // keys, due or not
+	Lag     time.Duration // how long the most overdue one has been due; 0 if none is
+}
+
+// Backlog returns how full and how late the queue is at now.
+func (q *Queue[K]) Backlog(now time.Time) Backlog {
+	b := Backlog{Waiting: q.Len()}
+	if at, ok := q.Next(); ok {
+		b.Lag = max(now.Sub(at), 0)
+	}
+	return b
+}
+
 // Wait returns nil once a key is due, or the error of ctx when that ends.
 func (q *Queue[K]) Wait(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)

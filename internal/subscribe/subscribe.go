@@ -228,3 +228,6 @@ func (s *Subscriber) settings(ctx context.Context) (want Settings, err error) {
 	}
 	return want, err
 }
+
+// Backlog returns how full and how late this work is.
+func (s *Subscriber) Backlog(now time.Time) schedule.Backlog { return s.queue.Backlog(now) }
