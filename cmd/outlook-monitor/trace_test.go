@@ -109,7 +109,7 @@ func TestATraceGoesFromTheNotificationToTheMediator(t *testing.T) {
 	p := w.start("serve")
 	c.settle()
 	c.eventually("each user is covered once", c.coveredOnce)
-	const delivered = "look(deliver(POST 127.0.0.1) graph read record)"
+	const delivered = "read(deliver(POST 127.0.0.1) graph read save)"
 	// One change of each round is announced; now and then the poll is faster.
 	changing := func(what string, done func() bool) {
 		c.eventually(what, func() bool {
@@ -124,7 +124,7 @@ func TestATraceGoesFromTheNotificationToTheMediator(t *testing.T) {
 	changing("an announced change is one trace", func() bool { return book.shapes()["notification("+delivered+")"] > 0 })
 	changing("a polled change is one trace", func() bool {
 		shapes := book.shapes()
-		return slices.Contains(book.ids("look", "outlook_monitor.source"), "poll") &&
+		return slices.Contains(book.ids("read", "outlook_monitor.source"), "poll") &&
 			shapes[delivered]+shapes[strings.Replace(delivered, "graph read", "graph batch", 1)] > 0
 	})
 	for _, id := range append(book.ids("graph read", "graph.client_request_id"), book.ids("graph read", "graph.request_id")...) {
@@ -148,8 +148,8 @@ func TestATraceGoesFromTheNotificationToTheMediator(t *testing.T) {
 	// The program has ended, so all traces are complete. A genuine notification
 	// leaves one even if the poll was first.
 	for shape := range book.shapes() {
-		announced := strings.HasPrefix(shape, "notification(look(")
-		if !announced && !(strings.HasPrefix(shape, "look(") && strings.Contains(shape, "record")) {
+		announced := strings.HasPrefix(shape, "notification(read(")
+		if !announced && !(strings.HasPrefix(shape, "read(") && strings.Contains(shape, "save")) {
 			t.Errorf("a trace of %s, want none but of changes and of genuine notifications", shape)
 		}
 	}

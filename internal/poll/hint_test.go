@@ -212,15 +212,15 @@ func TestWhatIsTraced(t *testing.T) {
 					return
 				}
 				look := got[len(got)-1]
-				if look.Name() != "look" || look.EndTime().Before(look.StartTime()) {
-					t.Errorf("span = %s, want the look", look.Name())
+				if look.Name() != "read" || look.EndTime().Before(look.StartTime()) {
+					t.Errorf("span = %s, want the read", look.Name())
 				}
 				if inParent := look.SpanContext().TraceID().String() == parent[3:35]; inParent != (tt.hint.Trace != "") {
 					t.Errorf("trace = %v, want the notification's: %t", look.SpanContext().TraceID(), !inParent)
 				}
 				if tt.want == 2 {
-					if delivery := w.get("ann").Addresses[0].Trace; got[0].Name() != "record" || len(delivery) != 55 || delivery[3:35] != look.SpanContext().TraceID().String() {
-						t.Errorf("%s, delivery goes on with %q, want the look's", got[0].Name(), delivery)
+					if delivery := w.get("ann").Addresses[0].Trace; got[0].Name() != "save" || len(delivery) != 55 || delivery[3:35] != look.SpanContext().TraceID().String() {
+						t.Errorf("%s, delivery goes on with %q, want the read's", got[0].Name(), delivery)
 					}
 				}
 			})

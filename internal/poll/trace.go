@@ -20,18 +20,18 @@ const traceparent = "traceparent"
 // the notification if one announced it, with the calls of Graph and the save in it. A
 // regular read that finds nothing new leaves none.
 type changeSpan struct {
-	tracer  trace.Tracer // nil: none
-	ctx     context.Context
-	id      ooo.ObjectID
-	began   time.Time
-	call    call
-	look    trace.Span // nil: not begun
-	saving  trace.Span
-	parents string
+	tracer trace.Tracer // nil: none
+	ctx    context.Context
+	id     ooo.ObjectID
+	began  time.Time
+	call   call
+	span   trace.Span // nil: not begun
+	saving trace.Span
+	parent string
 }
 
 func (p *Poller) newSpan(ctx context.Context, j *job, source ooo.Source, hint ooo.Hint, c call) *changeSpan {
-	return &changeSpan{tracer: p.cfg.Tracer, ctx: ctx, id: j.id.ObjectID(), began: c.began, call: c, parents: hint.Trace}
+	return &changeSpan{tracer: p.cfg.Tracer, ctx: ctx, id: j.id.ObjectID(), began: c.began, call: c, parent: hint.Trace}
 }
 
 // begin begins the spans of a change that is about to be saved, and returns the
@@ -41,24 +41,24 @@ func (s *changeSpan) begin(d *mailbox.Draft, source ooo.Source) string {
 		return ""
 	}
 	ctx := s.open(source)
-	s.look.SetAttributes(attribute.Bool("outlook_monitor.away", d.State.Away))
+	s.span.SetAttributes(attribute.Bool("outlook_monitor.away", d.State.Away))
 	if len(d.Addresses) > 0 {
-		s.look.SetAttributes(attribute.Int64("outlook_monitor.sequence", d.Addresses[0].Sequence+1))
+		s.span.SetAttributes(attribute.Int64("outlook_monitor.sequence", d.Addresses[0].Sequence+1))
 	}
-	_, s.saving = s.tracer.Start(ctx, "record")
+	_, s.saving = s.tracer.Start(ctx, "save")
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
 	return carrier.Get(traceparent)
 }
 
-// open begins the span of the look, at its beginning, and tells of its calls.
+// open begins the span of the read, at its beginning, and those of its calls.
 func (s *changeSpan) open(source ooo.Source) context.Context {
-	ctx := propagation.TraceContext{}.Extract(s.ctx, propagation.MapCarrier{traceparent: s.parents})
-	ctx, s.look = s.tracer.Start(ctx, "look", trace.WithTimestamp(s.began), trace.WithAttributes(
+	ctx := propagation.TraceContext{}.Extract(s.ctx, propagation.MapCarrier{traceparent: s.parent})
+	ctx, s.span = s.tracer.Start(ctx, "read", trace.WithTimestamp(s.began), trace.WithAttributes(
 		attribute.String("outlook_monitor.mailbox", string(s.id)),
 		attribute.String("outlook_monitor.source", string(source))))
 	if s.call.graph != nil {
-		s.look.SetAttributes(attribute.Int("outlook_monitor.mailboxes_in_batch", s.call.mailboxes))
+		s.span.SetAttributes(attribute.Int("outlook_monitor.mailboxes_in_batch", s.call.mailboxes))
 		traceCalls(ctx, s.tracer, s.call.graph.All())
 	}
 	return ctx
@@ -76,10 +76,10 @@ func traceCalls(ctx context.Context, tracer trace.Tracer, calls []graph.Call) {
 
 // end ends what was begun.
 func (s *changeSpan) end(err error) {
-	if s.look == nil {
+	if s.span == nil {
 		return
 	}
-	for _, span := range []trace.Span{s.saving, s.look} {
+	for _, span := range []trace.Span{s.saving, s.span} {
 		if span == nil {
 			continue
 		}
@@ -98,6 +98,6 @@ func (p *Poller) traceNothing(ctx context.Context, j *job, hint ooo.Hint, c call
 	source, _ := j.source()
 	s := p.newSpan(ctx, j, source, hint, c)
 	s.open(source)
-	s.look.SetAttributes(attribute.String("outlook_monitor.outcome", string(outcome)))
+	s.span.SetAttributes(attribute.String("outlook_monitor.outcome", string(outcome)))
 	s.end(nil)
 }

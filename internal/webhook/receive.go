@@ -104,7 +104,7 @@ func hintsOf(items []judged, now time.Time) []ooo.Hint {
 // the reads and the deliveries go on with, whatever the request's own headers say.
 func (r *Receiver) leave(ctx context.Context, began time.Time, items int, hints []ooo.Hint) error {
 	ctx, span := r.cfg.Tracer.Start(ctx, "notification", trace.WithNewRoot(), trace.WithTimestamp(began),
-		trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attribute.Int("items", items), attribute.Int("hints", len(hints))))
+		trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attribute.Int("outlook_monitor.items", items), attribute.Int("outlook_monitor.hints", len(hints))))
 	defer span.End()
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)

@@ -74,25 +74,24 @@ const (
 
 // told are all attributes that there may be, and what their values look like.
 var told = map[string]string{
-	"outlook_monitor.user":           `[a-z2-7]{16}`, // the key
-	"outlook_monitor.object_id":      uuid,
-	"outlook_monitor.source":         word,
-	"outlook_monitor.sequence":       number,
-	"outlook_monitor.away":           `true|false`,
-	"outlook_monitor.outcome":        word,
-	"outlook_monitor.attempt":        number,
-	"outlook_monitor.items":          number,
-	"outlook_monitor.marks":          number,
-	"outlook_monitor.users_in_batch": number,
-	"graph.client_request_id":        uuid,
-	"graph.request_id":               uuid,
-	"http.request.method":            `POST`,
-	"http.response.status_code":      `\d{3}`,
-	"network.protocol.version":       `1\.1`,
-	"server.address":                 `127\.0\.0\.1`,
-	"server.port":                    number,
-	"url.full":                       `http://127\.0\.0\.1:\d+/api/setstatus`,
-	"error.type":                     `\*?[a-zA-Z.]+`,
+	"outlook_monitor.mailbox":            uuid, // the object id
+	"outlook_monitor.source":             word,
+	"outlook_monitor.sequence":           number,
+	"outlook_monitor.away":               `true|false`,
+	"outlook_monitor.outcome":            word,
+	"outlook_monitor.attempt":            number,
+	"outlook_monitor.items":              number,
+	"outlook_monitor.hints":              number,
+	"outlook_monitor.mailboxes_in_batch": number,
+	"graph.client_request_id":            uuid,
+	"graph.request_id":                   uuid,
+	"http.request.method":                `POST`,
+	"http.response.status_code":          `\d{3}`,
+	"network.protocol.version":           `1\.1`,
+	"server.address":                     `127\.0\.0\.1`,
+	"server.port":                        number,
+	"url.full":                           `http://127\.0\.0\.1:\d+/api/setstatus`,
+	"error.type":                         `\*?[a-zA-Z.]+`,
 }
 
 // texts are what is spoken in the demo.

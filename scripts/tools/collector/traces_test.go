@@ -127,7 +127,7 @@ func links(t *testing.T, traces map[pcommon.TraceID][]ptrace.Span) {
 		if maps.Equal(got, want) && answered(spans) {
 			whole++
 		}
-		delete(got, link{"", "look"})
+		delete(got, link{"", "read"})
 		for l := range got {
 			if !want[l] {
 				t.Errorf("trace %s: %s is part of %q, which deploy/METRICS.md does not say", id, l.inner, l.outer)
@@ -155,10 +155,10 @@ func changes(t *testing.T, traces map[pcommon.TraceID][]ptrace.Span) {
 		for _, s := range spans {
 			// A look that found nothing has no sequence, and one that another look
 			// was faster than failed.
-			if s.Name() != "look" || note(s, "outlook_monitor.sequence") == "" || s.Status().Code() == ptrace.StatusCodeError {
+			if s.Name() != "read" || note(s, "outlook_monitor.sequence") == "" || s.Status().Code() == ptrace.StatusCodeError {
 				continue
 			}
-			change := note(s, "outlook_monitor.user") + " " + note(s, "outlook_monitor.sequence")
+			change := note(s, "outlook_monitor.mailbox") + " " + note(s, "outlook_monitor.sequence")
 			if other, ok := looks[change]; ok {
 				t.Errorf("change %s has looks in %s and %s, want one", change, other, id)
 			}
@@ -167,7 +167,7 @@ func changes(t *testing.T, traces map[pcommon.TraceID][]ptrace.Span) {
 	}
 	for id, spans := range traces {
 		for _, s := range spans {
-			change := note(s, "outlook_monitor.user") + " " + note(s, "outlook_monitor.sequence")
+			change := note(s, "outlook_monitor.mailbox") + " " + note(s, "outlook_monitor.sequence")
 			if s.Name() == "deliver" && looks[change] != id {
 				t.Errorf("change %s is told in trace %s, want it in that of its look, %s", change, id, looks[change])
 			}
