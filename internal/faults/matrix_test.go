@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -15,10 +16,13 @@ type cell struct {
 	short   bool // part of the short form
 	allowed twice
 	lossy   bool                    // Redis may lose what it took a moment before the fault
+	forgets bool                    // Redis loses the history of before
 	polite  int                     // how often Graph may have to answer 429; 0: it does not matter
 	store   func(testing.TB) stores // nil: one redis-server
 	tokens  time.Duration           // life of Graph's tokens; 0: the usual
 	needs   program                 // another build that it starts; nil: none
+	users   int                     // 0: the usual
+	patient time.Duration           // how long it may take until all is quiet; 0: the usual
 
 	// apply breaks something, lets that last, and mends it.
 	apply func(*world)
@@ -30,7 +34,7 @@ type twice int
 const (
 	nothingTwice twice = iota
 	unanswered         // states whose acknowledgement was lost, under the same webhook-id
-	allAnew            // every state: monitoring starts anew
+	allAnew            // every state: monitoring of somebody starts anew
 )
 
 const (
@@ -64,7 +68,7 @@ func TestMatrix(t *testing.T) {
 
 // plan is the world of a cell.
 func (c cell) plan(seed uint64) plan {
-	return plan{seed: seed, name: c.name, users: users, crew: crew, store: c.store, tokens: c.tokens}
+	return plan{seed: seed, name: c.name, users: cmp.Or(c.users, users), crew: crew, store: c.store, tokens: c.tokens, patience: c.patient}
 }
 
 // one is one run of a cell, in a world that is gone after it.
@@ -104,6 +108,9 @@ func (w *world) run(c cell) row {
 		time.Sleep(time.Second)
 	}
 	c.apply(w)
+	if w.hits < w.aims {
+		w.violate(aimed, "%d of %d moments were met", w.hits, w.aims)
+	}
 	w.beyond()
 	time.Sleep(after)
 	stop()

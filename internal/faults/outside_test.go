@@ -78,4 +78,4 @@ var mediatorCells = []cell{
 	{name: "the mediator redirects", apply: answers(mediatorsim.Reaction{Status: http.StatusFound})},
 }
 
-var cells = slices.Concat(processCells, redisCells, graphCells, coverCells, mediatorCells)
+var cells = slices.Concat(processCells, redisCells, graphCells, coverCells, mediatorCells, singleCells)

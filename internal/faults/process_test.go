@@ -1,7 +1,10 @@
 package faults_test
 
 import (
+	"context"
 	"fmt"
+	"net/http"
+	"regexp"
 	"syscall"
 	"time"
 
@@ -34,6 +37,7 @@ func (w *world) killed(r *replica) {
 
 // met waits for the moment that a cell aims at.
 func (w *world) met(moment func() bool) {
+	w.aims++
 	if soon(moment) {
 		w.hits++
 	}
@@ -47,6 +51,13 @@ func (w *world) slowReads(by time.Duration) {
 	}
 }
 
+// read waits until every mailbox has been read from now on.
+func (w *world) read() {
+	w.t.Helper()
+	now := time.Now()
+	w.await("after a fault", func() bool { return w.allReadSince(now) })
+}
+
 // terminate ends a replica as an operator would.
 func (w *world) terminate(r *replica) {
 	w.t.Helper()
@@ -57,15 +68,11 @@ func (w *world) terminate(r *replica) {
 }
 
 // crashAt kills all replicas at the moment when one of them sends Redis a request
-// that bears word: before it arrives, or, if it passes, before it is answered.
-func (w *world) crashAt(word string, passes bool) {
-	t := &trap{word: []byte(word), passes: passes, sprung: make(chan struct{}), gone: make(chan struct{})}
+// that is aimed at: before it arrives, or, if it passes, before it is answered.
+func (w *world) crashAt(aims aim, passes bool) {
+	t := &trap{aims: aims, passes: passes, sprung: make(chan struct{}), gone: make(chan struct{})}
 	w.store.way.trap.Store(t)
-	select {
-	case <-t.sprung:
-		w.hits++
-	case <-time.After(10 * time.Second):
-	}
+	w.await10(t.sprung)
 	for _, r := range w.replicas {
 		w.crash(r)
 	}
@@ -74,18 +81,46 @@ func (w *world) crashAt(word string, passes bool) {
 	w.revive()
 }
 
-// What only one kind of request to Redis bears.
-const (
-	recordWord    = "Change "           // the setting that a record keeps
-	deliveredWord = "\r\ndelivered\r\n" // how an attempt ended
-	coveredWord   = `"State":"live"`    // a subscription that Graph has made
+// await10 waits for the moment that a cell aims at, if it comes within 10 s.
+func (w *world) await10(moment <-chan struct{}) {
+	w.aims++
+	select {
+	case <-moment:
+		w.hits++
+	case <-time.After(10 * time.Second):
+	}
+}
+
+// What only one kind of request to Redis is.
+var (
+	changeSaved    = bears(`"kind":"changed"`)   // a record with a new state
+	deliverySaved  = bears(`"kind":"delivered"`) // a record, of which an attempt ended well
+	hintLeft       = bears("\r\nread\t")         // a notification
+	stopCarriedOut = bears(`"kind":"stopped"`)   // a record that an address has left
 )
+
+// partitionTaken aims at a take from a dead replica, whose beat is removed.
+func partitionTaken(piece []byte) bool {
+	return bears("\r\nlease:")(piece) && bears("\r\nbeat:")(piece)
+}
+
+var created = regexp.MustCompile(`"createdAt":"([^"]+)"`)
+
+// coverSaved aims at a record with a subscription that Graph has just made.
+func coverSaved(piece []byte) bool {
+	for _, found := range created.FindAllSubmatch(piece, -1) {
+		if at, err := time.Parse(time.RFC3339Nano, string(found[1])); err == nil && time.Since(at) < time.Second {
+			return true
+		}
+	}
+	return false
+}
 
 var processCells = []cell{
 	{name: "kill -9 at any time", short: true, allowed: unanswered, apply: func(w *world) {
 		w.killed(w.one())
 	}},
-	{name: "kill -9 between claim and read", allowed: unanswered, apply: func(w *world) {
+	{name: "kill -9 while mailboxes are read", allowed: unanswered, apply: func(w *world) {
 		w.slowReads(time.Second)
 		w.met(func() bool { return w.sim.Faults()[0].Hits+w.sim.Faults()[1].Hits > 0 })
 		for _, r := range w.replicas {
@@ -95,17 +130,17 @@ var processCells = []cell{
 		last(time.Second, 5*time.Second)
 		w.revive()
 	}},
-	{name: "kill -9 between read and record", short: true, allowed: unanswered, apply: func(w *world) {
-		w.crashAt(recordWord, false)
+	{name: "kill -9 between read and save", short: true, allowed: unanswered, apply: func(w *world) {
+		w.crashAt(changeSaved, false)
 	}},
-	{name: "kill -9 between record and delivery", short: true, allowed: unanswered, apply: func(w *world) {
-		w.crashAt(recordWord, true)
+	{name: "kill -9 between save and delivery", short: true, allowed: unanswered, apply: func(w *world) {
+		w.crashAt(changeSaved, true)
 	}},
-	{name: "kill -9 between delivery and its record", short: true, allowed: unanswered, apply: func(w *world) {
-		w.crashAt(deliveredWord, false)
+	{name: "kill -9 between delivery and its save", short: true, allowed: unanswered, apply: func(w *world) {
+		w.crashAt(deliverySaved, false)
 	}},
-	{name: "kill -9 after a delivery's record", allowed: unanswered, apply: func(w *world) {
-		w.crashAt(deliveredWord, true)
+	{name: "kill -9 after a delivery's save", allowed: unanswered, apply: func(w *world) {
+		w.crashAt(deliverySaved, true)
 	}},
 	{name: "kill -9 before the mediator's answer", allowed: unanswered, apply: func(w *world) {
 		sent := make(chan struct{}, 1)
@@ -116,20 +151,16 @@ var processCells = []cell{
 			}
 			return mediatorsim.Reaction{Delay: 300 * time.Millisecond}
 		})
-		select {
-		case <-sent:
-			w.hits++
-		case <-time.After(10 * time.Second):
-		}
+		w.await10(sent)
 		for _, r := range w.replicas {
 			w.crash(r)
 		}
 		w.mediator.Answer(nil)
 		w.revive()
 	}},
-	{name: "kill -9 between POST subscription and record", short: true, allowed: unanswered, apply: func(w *world) {
+	{name: "kill -9 between POST subscription and save", short: true, allowed: unanswered, apply: func(w *world) {
 		w.uncover(false)
-		w.crashAt(coveredWord, false)
+		w.crashAt(coverSaved, false)
 	}},
 	{name: "kill -9 while POST subscription is open", allowed: unanswered, apply: func(w *world) {
 		w.fault(graphsim.Fault{Operation: "subscription-create", Kind: "latency", Delay: graphsim.Duration(500 * time.Millisecond)})
@@ -138,6 +169,29 @@ var processCells = []cell{
 		time.Sleep(w.part(time.Second)) // some are made by then
 		w.sim.ClearFaults()
 		w.crashAll()
+	}},
+	{name: "kill -9 between hint and 202", allowed: unanswered, apply: func(w *world) { w.crashAt(hintLeft, true) }},
+	{name: "kill -9 while a dead replica's partitions are taken", allowed: unanswered, apply: func(w *world) {
+		for _, passes := range []bool{false, true} {
+			w.crash(w.one())
+			w.crashAt(partitionTaken, passes)
+			w.read()
+		}
+	}},
+	{name: "kill -9 while a stop is carried out", allowed: allAnew, apply: func(w *world) {
+		for _, passes := range []bool{false, true} {
+			w.enter()
+			w.read()
+			w.people = w.people[1:]
+			stopped := make(chan struct{})
+			go func() { w.stop(w.left); close(stopped) }()
+			w.crashAt(stopCarriedOut, passes)
+			<-stopped
+		}
+	}},
+	{name: "starts and stops within milliseconds", allowed: allAnew, apply: func(w *world) {
+		w.flip(w.left, 21) // the last one is a stop
+		w.flip(w.people[0], 20)
 	}},
 	{name: "kill -9 of one replica, then of the other", allowed: unanswered, apply: func(w *world) {
 		for range 3 {
@@ -166,13 +220,13 @@ var processCells = []cell{
 		last(time.Second, 5*time.Second)
 		w.revive()
 	}},
-	{name: "SIGSTOP for longer than every lease", short: true, allowed: unanswered, apply: func(w *world) {
+	{name: "SIGSTOP until its partitions are taken", short: true, allowed: unanswered, apply: func(w *world) {
 		r := w.one()
 		r.signal(syscall.SIGSTOP)
 		last(12*time.Second, 25*time.Second)
 		r.signal(syscall.SIGCONT)
 	}},
-	{name: "SIGSTOP between read and record", short: true, allowed: unanswered, apply: func(w *world) {
+	{name: "SIGSTOP between read and save", short: true, allowed: unanswered, apply: func(w *world) {
 		for _, r := range w.replicas {
 			w.slowReads(500 * time.Millisecond)
 			w.met(func() bool { return w.sim.Faults()[0].Hits+w.sim.Faults()[1].Hits > 3 })
@@ -184,7 +238,7 @@ var processCells = []cell{
 			time.Sleep(time.Second)
 		}
 	}},
-	{name: "SIGSTOP between record and delivery", short: true, allowed: unanswered, apply: func(w *world) {
+	{name: "SIGSTOP between save and delivery", short: true, allowed: unanswered, apply: func(w *world) {
 		for _, r := range w.replicas {
 			// What it asked Redis for is there when it wakes up, and out of date.
 			w.store.way.delay.Store(int64(300 * time.Millisecond))
@@ -204,24 +258,40 @@ var processCells = []cell{
 			}
 		}
 	}},
-	{name: "clock of one replica 5 s ahead", needs: skewed, apply: askew(5)},
-	{name: "clock of one replica 5 s behind", needs: skewed, apply: askew(-5)},
+	{name: "clock of one replica 5 s ahead", needs: skewed, apply: askew(5, 0)},
+	{name: "clock of one replica 5 s behind", needs: skewed, apply: askew(-5, 0)},
+	{name: "clock of one replica leaps 10 min ahead", needs: skewed, allowed: unanswered, apply: askew(600, 7)},
+	{name: "clock of one replica leaps 10 min back", needs: skewed, allowed: unanswered, apply: askew(-600, 7)},
 }
 
-// askew sets a replica's clock seconds off for a while.
-func askew(seconds int) func(*world) {
+// askew sets a replica's clock seconds off for a while, once it has run for some.
+func askew(seconds, after int) func(*world) {
 	return func(w *world) {
 		w.t.Helper()
 		r := w.one()
 		w.terminate(r)
 		usual := r.program
 		r.program = skewed
-		r.start(fmt.Sprintf("CLOCK_SKEW=%d", seconds))
+		r.start(fmt.Sprintf("CLOCK_SKEW=%d", seconds), fmt.Sprintf("CLOCK_SKEW_AFTER=%d", after))
 		time.Sleep(15 * time.Second)
 		w.terminate(r)
 		r.program = usual
 		r.start()
 	}
+}
+
+// flip asks for stops and starts of a user, in turn, each of another replica, as
+// soon as the one before is answered. The last one holds.
+func (w *world) flip(u graphsim.User, times int) {
+	w.t.Helper()
+	for i := range times {
+		on := i%2 == 1
+		w.mediator.SetMonitorURL("http://" + w.replicas[i%len(w.replicas)].addr)
+		if status, err := w.mediator.Monitor(context.Background(), u.UserPrincipalName, on); err != nil || status != http.StatusOK {
+			w.violate(covers, "start or stop of user %s was answered %d, %v", u.ID, status, err)
+		}
+	}
+	w.mediator.SetMonitorURL("http://" + w.front.addr())
 }
 
 // uncover takes all subscriptions away, with or without a word.

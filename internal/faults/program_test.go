@@ -131,7 +131,7 @@ func overlay(dir string, edits []edit) ([]string, error) {
 }
 
 // skewed is the program with a package time whose clock is CLOCK_SKEW seconds
-// off. All of it is compiled anew, which takes minutes the first time.
+// off once the process has run for CLOCK_SKEW_AFTER. All of it is compiled anew, which takes minutes the first time.
 var skewed = built("skewed", func() ([]edit, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -143,15 +143,17 @@ var skewed = built("skewed", func() ([]edit, error) {
 	}
 	return []edit{
 		{file, "import (\n", "import (\n\t\"syscall\"\n"},
-		{file, "\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += skew\n"},
+		{file, "\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tif mono-startNano >= skewAfter*int64(Second) {\n\t\tsec += skew\n\t}\n"},
 		{file, "// Now returns the current local time.\n", skewSource + "\n// Now returns the current local time.\n"},
 	}, nil
 })
 
-// skewSource reads how many seconds the clock is off.
+// skewSource reads how many seconds the clock is off, and after how many.
 const skewSource = `
-var skew = func() (seconds int64) {
-	text, _ := syscall.Getenv("CLOCK_SKEW")
+var skew, skewAfter = skewSetting("CLOCK_SKEW"), skewSetting("CLOCK_SKEW_AFTER")
+
+func skewSetting(name string) (seconds int64) {
+	text, _ := syscall.Getenv(name)
 	for _, digit := range []byte(text) {
 		if '0' <= digit && digit <= '9' {
 			seconds = 10*seconds + int64(digit-'0')
@@ -161,5 +163,5 @@ var skew = func() (seconds int64) {
 		return -seconds
 	}
 	return seconds
-}()
+}
 `

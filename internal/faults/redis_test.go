@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,13 @@ func sentinels(t testing.TB) stores {
 
 func eachSecond(t testing.TB) stores { return behind(t, redistest.Start(t, "appendfsync everysec")) }
 
+// lose has the answers to some requests lost until enough of them were.
+func (w *world) lose(some aim, enough func() bool) {
+	w.store.way.loses.Store(&some)
+	w.met(enough)
+	w.store.way.loses.Store(nil)
+}
+
 // crashRedis ends a server as a crash would.
 func (w *world) crashRedis(s *redistest.Server) {
 	s.Kill()
@@ -48,10 +56,31 @@ var redisCells = []cell{
 		last(time.Second, 5*time.Second)
 		w.store.server.Restart()
 	}},
-	{name: "Redis restarted empty", short: true, allowed: allAnew, apply: func(w *world) {
+	{name: "Redis restarted empty", short: true, allowed: unanswered, forgets: true, apply: func(w *world) {
 		w.kills++
 		w.store.server.RestartEmpty()
+		w.forgot = time.Now()
 		last(time.Second, 5*time.Second)
+	}},
+	{name: "Redis comes back with older data", short: true, allowed: unanswered, forgets: true, apply: func(w *world) {
+		w.store.server.Keep()
+		time.Sleep(time.Second + w.part(2*time.Second))
+		w.enter() // one starts and another one stops, which the older data does not have
+		w.leave()
+		time.Sleep(time.Second + w.part(2*time.Second))
+		w.kills++
+		w.store.server.RestartOlder()
+		w.forgot = time.Now()
+		last(3*time.Second, 6*time.Second)
+	}},
+	{name: "Redis' answers to saves get lost", short: true, allowed: unanswered, apply: func(w *world) {
+		var n atomic.Int64
+		w.lose(func(piece []byte) bool { return changeSaved(piece) && n.Add(1)%2 == 0 }, func() bool { return n.Load() > 3 })
+		w.lose(func(piece []byte) bool { return deliverySaved(piece) && n.Add(1)%2 == 0 }, func() bool { return n.Load() > 8 })
+	}},
+	{name: "Redis' answers to rounds get lost", allowed: unanswered, apply: func(w *world) {
+		var n atomic.Int64
+		w.lose(func(piece []byte) bool { return bears("\r\nbeat:")(piece) && n.Add(1)%3 > 0 }, func() bool { return n.Load() > 12 })
 	}},
 	{name: "Redis away", short: true, allowed: unanswered, apply: func(w *world) {
 		w.crashRedis(w.store.server)

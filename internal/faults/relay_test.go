@@ -17,16 +17,17 @@ type relay struct {
 	turn    atomic.Uint64
 	delay   atomic.Int64 // ns by which each piece of an answer is late
 	trap    atomic.Pointer[trap]
+	loses   atomic.Pointer[aim] // requests whose answers get lost, with their connections
 	open    sync.WaitGroup
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool // guarded by mu; nil: it has ended
 }
 
-// trap stops a relay at the first piece of a request that bears a word, so that a
+// trap stops a relay at the first piece of a request that is aimed at, so that a
 // process can be killed at this very point.
 type trap struct {
-	word   []byte
+	aims   aim
 	passes bool // the request reaches the target, and its answer gets lost
 
 	once   sync.Once
@@ -34,10 +35,18 @@ type trap struct {
 	gone   chan struct{} // closed when it is taken away
 }
 
-// stop holds up what bears the word until the trap is taken away; caught is
-// false if it bears none or the trap has stopped another.
+// aim says whether a piece of a request is what a fault waits for.
+type aim func(piece []byte) bool
+
+// bears aims at what bears a word.
+func bears(word string) aim {
+	return func(piece []byte) bool { return bytes.Contains(piece, []byte(word)) }
+}
+
+// stop holds up what is aimed at until the trap is taken away; caught is false if it
+// is not, or the trap has stopped another.
 func (t *trap) stop(piece []byte, pass func()) (caught bool) {
-	if t == nil || !bytes.Contains(piece, t.word) {
+	if t == nil || !t.aims(piece) {
 		return false
 	}
 	t.once.Do(func() {
@@ -117,6 +126,12 @@ func (r *relay) ask(in, out net.Conn, lost *atomic.Bool) {
 			_, _ = out.Write(buffer[:n])
 		})
 		if caught {
+			return
+		}
+		if aims := r.loses.Load(); aims != nil && (*aims)(buffer[:n]) {
+			lost.Store(true)
+			_, _ = out.Write(buffer[:n])
+			time.Sleep(50 * time.Millisecond) // it is carried out meanwhile
 			return
 		}
 		if _, failed := out.Write(buffer[:n]); failed != nil || err != nil {

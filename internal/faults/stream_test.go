@@ -80,6 +80,18 @@ func (w *world) leave() {
 	w.people, w.left = w.people[:last], leaver
 }
 
+// enter has the mediator start with the user who has left, and who is not judged
+// by number then: the stream does not know of them.
+func (w *world) enter() {
+	w.t.Helper()
+	status, err := w.mediator.Monitor(context.Background(), w.left.UserPrincipalName, true)
+	if err != nil || status != http.StatusOK {
+		w.violate(covers, "the start of a user was answered %d, %v", status, err)
+		return
+	}
+	w.people = append([]graphsim.User{w.left}, w.people...)
+}
+
 // beyond changes the state of the user who has left, which is nobody's business.
 func (w *world) beyond() { w.set(w.left, "alwaysEnabled", secret, true) }
 

@@ -22,6 +22,7 @@ const (
 	quietly   promise = "no state is told twice"
 	politely  promise = "a wait that Graph asks for is kept"
 	punctual  promise = "every mailbox is read once in each interval"
+	aimed     promise = "the suite meets the moments that it waits for"
 )
 
 // violation is a promise that was not kept.
@@ -250,6 +251,7 @@ func (w *world) judgeRepeats(c cell, user string, calls []mediatorsim.Call) (tol
 
 // event is an entry of a history.
 type event struct {
+	At        time.Time
 	Kind      string
 	Sequence  int64
 	WebhookID string
@@ -273,7 +275,9 @@ func (w *world) judgeHistory(c cell, u graphsim.User, calls []mediatorsim.Call) 
 			ended[e.Sequence] = true
 			overtaken++
 		case "changed":
-			states = append(states, e.Sequence)
+			if e.At.After(w.forgot) {
+				states = append(states, e.Sequence)
+			}
 		}
 	}
 	for i, sequence := range states {
@@ -289,7 +293,7 @@ func (w *world) judgeHistory(c cell, u graphsim.User, calls []mediatorsim.Call) 
 			w.violate(remembers, "user %s: the acknowledgement of %s is missing", u.ID, call.WebhookID)
 		}
 	}
-	if len(states) == 0 {
+	if len(states) == 0 && !c.forgets {
 		w.violate(remembers, "user %s: there is no state", u.ID)
 	}
 	return overtaken

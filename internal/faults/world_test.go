@@ -62,11 +62,15 @@ type world struct {
 	mediator *mediatorsim.Server
 	store    stores
 	replicas []*replica
+	front    *relay          // of all replicas
 	people   []graphsim.User // those who are to be monitored
 	left     graphsim.User   // who is not any more
 
 	kills int // processes that were ended
-	hits  int // moments that were met
+	aims  int // moments that were waited for
+	hits  int // those that were met
+
+	forgot time.Time // what the history had before may be lost
 
 	mu         sync.Mutex
 	violations []violation // guarded by mu
@@ -117,8 +121,8 @@ func build(t testing.TB, p plan) *world {
 	for i := range addrs {
 		addrs[i] = freeAddress(t)
 	}
-	front := newRelay(t, addrs...)
-	w.mediator.SetMonitorURL("http://" + front.addr())
+	w.front = newRelay(t, addrs...)
+	w.mediator.SetMonitorURL("http://" + w.front.addr())
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, w.sim.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)
@@ -129,7 +133,7 @@ func build(t testing.TB, p plan) *world {
 			"AZURE_TENANT_ID=" + w.sim.TenantID(), "AZURE_CLIENT_ID=" + graphsim.DefaultClientID,
 			"AZURE_CLIENT_SECRET=" + graphsim.DefaultClientSecret, "AZURE_AUTHORITY_HOST=" + w.sim.URL(),
 			"GRAPH_ENDPOINT=" + w.sim.URL(), "REDIS_URL=" + w.store.url, "MEDIATOR_URL=" + w.mediator.URL(),
-			"LISTEN_ADDR=" + addr, "PUBLIC_URL=http://" + front.addr(), "SWEEP_INTERVAL=10s", "LOG_FORMAT=json",
+			"LISTEN_ADDR=" + addr, "PUBLIC_URL=http://" + w.front.addr(), "SWEEP_INTERVAL=10s", "LOG_FORMAT=json",
 		}})
 	}
 	t.Cleanup(w.end)

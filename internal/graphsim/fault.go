@@ -37,8 +37,8 @@ type Fault struct {
 	// Kind is what happens. To requests: latency (for Delay), throttle (429, with
 	// RetryAfter), status (with Status and Code), reset, hang. To subscriptions as
 	// they are made or renewed: short-life (Graph returns the shorter Life),
-	// early-expiry (they die after Life, whatever Graph returned). To
-	// notifications: drop, double, delay (for Delay), forge (one more item, with a
+	// early-expiry (they die after Life, whatever Graph returned). To the list of
+	// subscriptions: omit (one is missing). To notifications: drop, double, delay (for Delay), forge (one more item, with a
 	// wrong clientState), reorder (the next one overtakes it).
 	Kind string `json:"kind"`
 
@@ -65,6 +65,7 @@ const (
 var (
 	requestKinds      = []string{"latency", "throttle", "status", "reset", "hang"}
 	subscriptionKinds = []string{"short-life", "early-expiry"}
+	listKinds         = []string{"omit"}
 	notificationKinds = []string{"drop", "double", "delay", "forge", "reorder"}
 )
 
@@ -75,6 +76,8 @@ func (f Fault) check() error {
 		kinds = notificationKinds
 	case opSubscriptionCreate.String(), opSubscriptionRenew.String():
 		kinds = slices.Concat(requestKinds, subscriptionKinds)
+	case opSubscriptionList.String():
+		kinds = slices.Concat(requestKinds, listKinds)
 	case batchItemFault, allFault:
 		kinds = requestKinds
 	default:

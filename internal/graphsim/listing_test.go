@@ -9,6 +9,25 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
+func TestListThatOmits(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	h := newHook(t)
+	users, err := w.AddUsers(2, "contoso.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range users {
+		w.subscribe(u, h, time.Hour)
+	}
+	if _, err := w.SetFault(graphsim.Fault{Operation: "subscription-list", Kind: "omit", User: users[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	items, _ := w.listSubscriptions()
+	if len(items) != 1 || len(w.Subscriptions()) != 2 {
+		t.Errorf("listed %v, want one of two", items)
+	}
+}
+
 // listSubscriptions follows all pages of GET /subscriptions.
 func (w *world) listSubscriptions() (items []map[string]any, sizes []int) {
 	w.t.Helper()

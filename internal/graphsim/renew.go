@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -123,7 +124,9 @@ func (s *Server) listSubscriptions(c *call) reply {
 	if bad != nil {
 		return reply{status: http.StatusBadRequest, fail: bad}
 	}
-	all := s.subs.listed(now)
+	all := slices.DeleteFunc(s.subs.listed(now), func(sub Subscription) bool {
+		return len(s.faults.fire(sub.UserID, listKinds, opSubscriptionList.String())) > 0
+	})
 	from = min(from, len(all))
 	page := all[from:min(from+pageSize, len(all))]
 	body := map[string]any{"@odata.context": s.URL() + "/v1.0/$metadata#subscriptions"}

@@ -50,13 +50,21 @@ func (s *Server) Setups() int {
 	return s.setups
 }
 
+// SlowSetup has each POST /api/setup from now on begin only after a time.
+func (s *Server) SlowSetup(by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slow = by
+}
+
 // setup posts all users to the monitor, one after the other, and then answers.
 // What the monitor says of a user doesn't matter, that it answers does.
 func (s *Server) setup(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.setups++
-	table := slices.Clone(s.table)
+	table, slow := slices.Clone(s.table), s.slow
 	s.mu.Unlock()
+	time.Sleep(slow)
 	for _, email := range table {
 		status, err := s.repost(r.Context(), email)
 		if err != nil {

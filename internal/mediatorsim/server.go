@@ -45,6 +45,7 @@ type Server struct {
 	states  map[string]State // by address
 	calls   []Call
 	setups  int
+	slow    time.Duration       // how long each setup takes to begin
 	react   func(Call) Reaction // nil: none
 	ln      net.Listener        // nil while away
 	serving *http.Server        // nil before Run and while away

@@ -208,6 +208,30 @@ func (s *Server) RestartEmpty() {
 	s.Restart()
 }
 
+// Keep puts the data of now aside, for [Server.RestartOlder].
+func (s *Server) Keep() {
+	s.t.Helper()
+	s.copyData("appendonlydir", "kept")
+}
+
+// RestartOlder is Restart with the data of the last [Server.Keep].
+func (s *Server) RestartOlder() {
+	s.t.Helper()
+	s.Kill()
+	s.copyData("kept", "appendonlydir")
+	s.Restart()
+}
+
+func (s *Server) copyData(from, to string) {
+	s.t.Helper()
+	if err := os.RemoveAll(s.file(to)); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.CopyFS(s.file(to), os.DirFS(s.file(from))); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Pause stops the server without closing its connections, as a machine that
 // hangs would. [Server.Resume] lets it go on.
 func (s *Server) Pause() {
