@@ -28,7 +28,7 @@ func TestPresenceMakesUpForASlowPoll(t *testing.T) {
 		t.Errorf("history = %s, want two changes seen by presence, got %d", history, n)
 	}
 	_, metrics := w.ask(http.MethodGet, "/metrics", "", "")
-	for _, want := range []string{`outlook_monitor_changes_total{source="presence"} 2`, "outlook_monitor_presence_marked_total 2"} {
+	for _, want := range []string{`outlook_monitor_changes_total{source="presence"} 2`, "outlook_monitor_presence_hinted_total 2"} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics don't tell %s", want)
 		}

@@ -28,7 +28,7 @@ type examination struct {
 // left it may differ.
 func (s *Subscriber) examine(h ooo.Hint) {
 	since := time.Now().UTC().Round(0)
-	if h.Reason == string(ooo.ReauthorizationRequired) {
+	if h.Reason == string(ooo.ReauthorizationRequired) && s.renewedAfter(h.ID, since.Add(-reauthorizeEvery)) {
 		since = since.Add(-reauthorizeEvery)
 	}
 	s.mu.Lock()
@@ -41,6 +41,15 @@ func (s *Subscriber) examine(h ooo.Hint) {
 		since = before.since
 	}
 	s.hints[h.ID] = examination{h, since}
+}
+
+// renewedAfter says whether a subscription of a mailbox was renewed after then; that it
+// was made answers no demand to renew it.
+func (s *Subscriber) renewedAfter(id ooo.RecordID, then time.Time) bool {
+	m, ok := s.cfg.Registry.Get(id)
+	return ok && slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
+		return sub.RenewedAt.After(sub.CreatedAt) && sub.RenewedAt.After(then)
+	})
 }
 
 // examination returns the hint that waits for a mailbox.
