@@ -92,7 +92,8 @@ func parseWait(text string) (Wait, bool) {
 	return Wait{time.UnixMilli(until).UTC(), time.Duration(length) * time.Millisecond}, n == 2 && err == nil
 }
 
-// round writes a replica's beat and returns the table as it was before.
+// round writes a replica's beat, unless a later one is there, and returns the table as
+// it was before.
 //
 //	KEYS[1] table   ARGV field, beat
 //	returns all fields with their values
@@ -100,7 +101,10 @@ var round = redis.NewScript(roundText)
 
 const roundText = `
 local before = redis.call('HGETALL', KEYS[1])
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+local function number(beat) return tonumber(string.match(beat or '', '^%d*')) or -1 end
+if number(redis.call('HGET', KEYS[1], ARGV[1])) < number(ARGV[2]) then
+	redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+end
 return before`
 
 // once is a command that go-redis never sends twice.
@@ -110,8 +114,9 @@ type once struct{ *redis.Cmd }
 func (once) NoRetry() bool { return true }
 
 // Round writes the beat of a replica and returns the table as it was before, so that
-// the replica finds its last beat there unless Redis came back with older data. It is
-// one try on a connection that nothing else uses, and ends with ctx, dialling
+// the replica finds its last beat there unless Redis came back with older data. A beat
+// that arrives late changes nothing, or a later one would look as if it had never been
+// there. It is one try on a connection that nothing else uses, and ends with ctx, dialling
 // included.
 func (s *Store) Round(ctx context.Context, life string, b Beat) (Owners, error) {
 	return s.round(ctx, ownersKey, BeatField(life), b.String())

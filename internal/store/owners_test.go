@@ -50,6 +50,16 @@ var ownersSuite = map[string]func(*testing.T, *world){
 			t.Error("the table's own texts were refused")
 		}
 	},
+	"a beat that arrives late changes nothing": func(t *testing.T, w *world) {
+		for _, number := range []int64{9, 10, 9} {
+			if _, err := w.Round(t.Context(), "me", store.Beat{Number: number}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := w.table().Beats["me"].Number; got != 10 {
+			t.Errorf("beat = %d, want 10", got)
+		}
+	},
 	"swaps are all or nothing": func(t *testing.T, w *world) {
 		a, b := store.LeaseField(1), store.LeaseField(2)
 		steps := []struct {
