@@ -20,12 +20,13 @@ func TestWorkersHearInOrder(t *testing.T) {
 		return w
 	}
 	// during has something happen while the worker hears of the next change of a kind.
-	during := func(w *world, what string, happen func()) {
+	// wait returns once that has ended.
+	during := func(w *world, what string, happen func()) (wait func()) {
 		var once sync.Once
+		ended := make(chan struct{})
 		hook := func(heard string) {
 			if heard == what {
 				once.Do(func() {
-					ended := make(chan struct{})
 					go func() { happen(); close(ended) }()
 					select {
 					case <-ended:
@@ -35,14 +36,16 @@ func TestWorkersHearInOrder(t *testing.T) {
 			}
 		}
 		w.worker.hook.Store(&hook)
+		return func() { <-ended }
 	}
 	t.Run("a start right after a stop", func(t *testing.T) {
 		w := ready(t)
-		during(w, "dropped", func() {
+		wait := during(w, "dropped", func() {
 			w.wish(func(n *ooo.Wish) { n.On, n.Start = true, "second" })
 			w.mailboxOf(annID, "the second start", monitored)
 		})
 		w.wish(off)
+		wait()
 		w.eventually("the worker hears of the second start", func() bool {
 			m, ok := w.Get(id)
 			return ok && m.Addresses[0].Start == "second" && w.worker.knows(annID)
@@ -50,11 +53,12 @@ func TestWorkersHearInOrder(t *testing.T) {
 	})
 	t.Run("a partition that is lost during a save", func(t *testing.T) {
 		w := ready(t)
-		during(w, "changed", func() { w.Drop(id.Partition()) })
+		wait := during(w, "changed", func() { w.Drop(id.Partition()) })
 		_, err := w.Update(t.Context(), id, func(d *mailbox.Draft) error { d.Person.DisplayName = "Anne"; return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
+		wait()
 		w.eventually("the worker forgets", func() bool { return !w.worker.knows(annID) })
 	})
 }
