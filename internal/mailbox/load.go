@@ -12,8 +12,8 @@ import (
 const (
 	// loadTime bounds one try to load a partition.
 	loadTime = 10 * time.Second
-	// How long a partition that is given away waits for what is in flight: reads
-	// always, deliveries and subscription steps when the replica stops.
+	// How long a partition that is given away waits for what is in flight, and how
+	// long if the replica stops.
 	drainTime = time.Second
 	stopTime  = 10 * time.Second
 )
@@ -162,9 +162,9 @@ func (r *Registry) Busy(number int) bool {
 	return p.calls > 0
 }
 
-// Drain starts nothing more in a partition and returns once the reads in flight have
-// ended, or after a second. When the replica stops it waits for deliveries and
-// subscription steps too, up to 10 s.
+// Drain starts nothing more in a partition and returns once what is in flight has
+// ended, or after a second; when the replica stops, after 10 s. Only what is not Busy
+// is given away while it runs on, but a delivery may have begun since that was asked.
 func (r *Registry) Drain(ctx context.Context, number int, stop bool) error {
 	p := r.parts[number].Load()
 	if p == nil {
@@ -179,7 +179,7 @@ func (r *Registry) Drain(ctx context.Context, number int, stop bool) error {
 	for {
 		p.mu.Lock()
 		p.draining = true
-		over := p.reads == 0 && (p.calls == 0 || !stop)
+		over := len(p.inFlight) == 0
 		p.mu.Unlock()
 		if over {
 			break

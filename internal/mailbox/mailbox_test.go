@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"outlook-monitor/internal/mailbox"
@@ -216,6 +217,34 @@ func TestUpdate(t *testing.T) {
 		drained := make(chan error, 1)
 		go func() { drained <- w.Drain(context.Background(), id.Partition(), false) }()
 		w.eventually("draining", func() bool { return !begin(mailbox.Subscription) })
+		done()
+		if err := <-drained; err != nil {
+			t.Errorf("Drain = %v", err)
+		}
+	})
+	t.Run("what is given away waits for a delivery that has just begun", func(t *testing.T) {
+		w := ready(t)
+		done, ok := w.Begin(id, mailbox.Delivery, "")
+		if !ok {
+			t.Fatal("the delivery does not begin")
+		}
+		var ended atomic.Bool
+		last := func() { // what Drain does when nothing is in flight any more
+			if !ended.Load() {
+				t.Error("drained during a delivery")
+			}
+		}
+		w.store.put.Store(&last)
+		drained := make(chan error, 1)
+		go func() { drained <- w.Drain(context.Background(), id.Partition(), false) }()
+		w.eventually("draining", func() bool {
+			done, ok := w.Begin(id, mailbox.Read, "")
+			if ok {
+				done()
+			}
+			return !ok
+		})
+		ended.Store(true)
 		done()
 		if err := <-drained; err != nil {
 			t.Errorf("Drain = %v", err)

@@ -127,7 +127,6 @@ type partition struct {
 	stopped  map[string]time.Time // folded address -> time of the wish by which it left, for a rollback
 	saves    int64                // in Redis at loading, plus own answered ones
 	inFlight map[operation]struct{}
-	reads    int           // in flight
 	calls    int           // deliveries and subscription steps in flight
 	idle     chan struct{} // capacity 1: something ended
 }
@@ -250,15 +249,15 @@ func (r *Registry) Begin(id ooo.RecordID, kind Kind, subject string) (done func(
 		return nil, false
 	}
 	p.inFlight[op] = struct{}{}
-	count := &p.calls
+	calls := 1
 	if kind == Read {
-		count = &p.reads
+		calls = 0
 	}
-	*count++
+	p.calls += calls
 	return func() {
 		p.mu.Lock()
 		delete(p.inFlight, op)
-		*count--
+		p.calls -= calls
 		p.mu.Unlock()
 		select {
 		case p.idle <- struct{}{}:

@@ -30,6 +30,22 @@ var lease = store.Lease{Life: "me", Tenure: 1}
 type faulty struct {
 	*store.Store
 	save atomic.Pointer[func(ctx context.Context, s store.Save) error] // instead of Save; nil: no fault
+	load atomic.Pointer[func(p int)]                                   // before Load; nil: nothing
+	put  atomic.Pointer[func()]                                        // before PutReads; nil: nothing
+}
+
+func (f *faulty) Load(ctx context.Context, p int) (store.Loaded, error) {
+	if before := f.load.Load(); before != nil {
+		(*before)(p)
+	}
+	return f.Store.Load(ctx, p)
+}
+
+func (f *faulty) PutReads(ctx context.Context, reads map[int]store.Reads) error {
+	if before := f.put.Load(); before != nil {
+		(*before)()
+	}
+	return f.Store.PutReads(ctx, reads)
 }
 
 func (f *faulty) Save(ctx context.Context, s store.Save) error {
