@@ -178,17 +178,8 @@ var processCells = []cell{
 			w.read()
 		}
 	}},
-	{name: "kill -9 while a stop is carried out", allowed: allAnew, apply: func(w *world) {
-		for _, passes := range []bool{false, true} {
-			w.enter()
-			w.read()
-			w.people = w.people[1:]
-			stopped := make(chan struct{})
-			go func() { w.stop(w.left); close(stopped) }()
-			w.crashAt(stopCarriedOut, passes)
-			<-stopped
-		}
-	}},
+	{name: "kill -9 before a stop is carried out", allowed: allAnew, apply: stopped(false)},
+	{name: "kill -9 once a stop is carried out", allowed: allAnew, apply: stopped(true)},
 	{name: "starts and stops within milliseconds", allowed: allAnew, apply: func(w *world) {
 		w.flip(w.left, 21) // the last one is a stop
 		w.flip(w.people[0], 20)
@@ -262,6 +253,19 @@ var processCells = []cell{
 	{name: "clock of one replica 5 s behind", needs: skewed, apply: askew(-5, 0)},
 	{name: "clock of one replica leaps 10 min ahead", needs: skewed, allowed: unanswered, apply: askew(600, 7)},
 	{name: "clock of one replica leaps 10 min back", needs: skewed, allowed: unanswered, apply: askew(-600, 7)},
+}
+
+// stopped crashes all replicas while one of them carries out a stop.
+func stopped(passes bool) func(*world) {
+	return func(w *world) {
+		w.enter()
+		w.read()
+		w.people = w.people[1:]
+		acknowledged := make(chan struct{})
+		go func() { w.stop(w.left); close(acknowledged) }()
+		w.crashAt(stopCarriedOut, passes)
+		<-acknowledged
+	}
 }
 
 // askew sets a replica's clock seconds off for a while, once it has run for some.

@@ -265,6 +265,10 @@ func (w *world) judgeHistory(c cell, u graphsim.User, calls []mediatorsim.Call) 
 		w.violate(remembers, "user %s: %v", u.ID, err)
 		return 0
 	}
+	var kept time.Time // what was before may have made room
+	if n := len(history.Events); n > 190 {
+		kept = history.Events[n-1].At
+	}
 	ended, noted := map[int64]bool{}, map[string]bool{}
 	var states []int64 // newest first
 	for _, e := range history.Events {
@@ -289,7 +293,7 @@ func (w *world) judgeHistory(c cell, u graphsim.User, calls []mediatorsim.Call) 
 		}
 	}
 	for _, call := range calls {
-		if call.Answered == http.StatusOK && !noted[call.WebhookID] && c.allowed == nothingTwice {
+		if call.Answered == http.StatusOK && !noted[call.WebhookID] && c.allowed == nothingTwice && call.At.After(kept) {
 			w.violate(remembers, "user %s: the acknowledgement of %s is missing", u.ID, call.WebhookID)
 		}
 	}
