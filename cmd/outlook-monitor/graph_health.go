@@ -55,7 +55,7 @@ func (a *answers) accepted() {
 	a.last = time.Now()
 }
 
-// since returns how long ago Graph answered an accepted token; negative: never.
+// sinceAccepted returns how long ago Graph answered an accepted token; negative: never.
 func (a *answers) sinceAccepted() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
