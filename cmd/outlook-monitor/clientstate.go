@@ -71,8 +71,10 @@ func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
 // the subscriptions that Graph still has are recognised.
 func (c *clientStates) restore(ctx context.Context) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.fixed) > 0 || len(c.known) == 0 {
+		return nil // nothing was in Redis, or this replica never needed it
+	}
 	c.asked = time.Time{}
-	c.mu.Unlock()
-	_, err := c.keys(ctx)
-	return err
+	return c.store.PutSecret(ctx, clientStateSecret, c.known[0])
 }

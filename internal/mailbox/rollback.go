@@ -19,6 +19,11 @@ func (r *Registry) Restore(ctx context.Context, number int, lease store.Lease) {
 	if p == nil || p.lease != lease {
 		return
 	}
+	select {
+	case <-p.loaded:
+	default:
+		return // it is being loaded, from what Redis has now
+	}
 	for failures := 1; ; failures++ {
 		err := r.restore(p)
 		if err == nil {
@@ -33,11 +38,6 @@ func (r *Registry) Restore(ctx context.Context, number int, lease store.Lease) {
 }
 
 func (r *Registry) restore(p *partition) error {
-	select {
-	case <-p.loaded:
-	default:
-		return nil // it is being loaded, from what Redis has now
-	}
 	ctx, cancel := context.WithTimeout(p.ctx, loadTime)
 	defer cancel()
 	older, err := r.cfg.Store.Load(ctx, p.number)

@@ -132,6 +132,9 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	for folded, at := range d.left {
 		p.stopped[folded] = at
 	}
+	for i := 0; i < len(d.Addresses) && len(p.stopped) > 0; i++ {
+		delete(p.stopped, d.Addresses[i].Folded())
+	}
 	ready := p.ready
 	p.mu.Unlock()
 	switch {

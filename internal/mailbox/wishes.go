@@ -150,6 +150,11 @@ func (r *Registry) carryOutAll(ctx context.Context, hints []ooo.Hint) {
 
 // carryOut does what the wish of an address says now about one record.
 func (r *Registry) carryOut(ctx context.Context, p *partition, key wishKey) error {
+	select {
+	case <-p.loaded:
+	default:
+		return nil // what was asked before it was loaded is carried out with the loading
+	}
 	p.mu.Lock()
 	h, waiting := p.hints[key.id][hintKey{ooo.HintWish, key.address}]
 	p.mu.Unlock()
