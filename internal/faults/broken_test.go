@@ -19,49 +19,75 @@ type mutant struct {
 
 var mutants = []mutant{
 	{"a recorded state is not marked for delivery", []edit{
-		{"internal/redisstore/record.go", "mark(queues.deliver, key, 0, false, '')\nreturn seq", "return seq"},
-		{"internal/redisstore/record.go", "if ARGV[16] ~= '' and take(", "if false and take("},
+		{"internal/mailbox/draft.go", "d.queue(&d.Addresses[i], ooo.EventChanged, source, hint, now)", `a := &d.Addresses[i]
+		d.queue(a, ooo.EventChanged, source, hint, now)
+		a.Delivery.Sequence = a.Sequence`},
 	}, converges, "SIGTERM"},
 	{"the poll sleeps while notifications come", []edit{
-		{"cmd/outlook-monitor/service.go", "Graph: s.graph, Interval: settings", "Graph: s.graph, Interval: 100 * settings"},
+		{"cmd/outlook-monitor/core.go", "Policy: s.policy(), Interval: settings", "Policy: s.policy(), Interval: 100 * settings"},
 	}, converges, "Graph does not get its notifications through"},
+	{"memory is not written back into an older Redis", []edit{
+		{"internal/mailbox/rollback.go", "err := r.restore(p)", "err := ctx.Err()"},
+	}, converges, "Redis comes back with older data"},
 	{"what failed is repeated beside the queue", []edit{
-		{"internal/deliver/deliver.go", "answer := d.cfg.Mediator.SetStatus(ctx, parcel)", `answer := d.cfg.Mediator.SetStatus(ctx, parcel)
-	if answer.code/100 != 2 {
-		time.AfterFunc(8*time.Second, func() { d.cfg.Mediator.SetStatus(context.WithoutCancel(ctx), parcel) })
-	}`},
+		{"internal/deliver/attempt.go", "	<-d.slots\n	now := time.Now().UTC()\n	r := answer", `	if answer.code/100 != 2 {
+		time.AfterFunc(8*time.Second, func() {
+			d.cfg.Mediator.SetStatus(context.Background(), Status{Address: t.address.Spelling, State: t.state, WebhookID: t.address.Delivery.WebhookID})
+		})
+	}
+	<-d.slots
+	now := time.Now().UTC()
+	r := answer`},
 	}, orders, "the mediator answers 500"},
 	{"what a stop leaves with Graph stays there", []edit{
 		{"internal/subscribe/plan.go", "return step(Delete, reason)", "return step(Drop, reason)"},
-		{"internal/subscribe/sweep.go", "err := w.remove(ctx, id)", "_, _ = w, id\n\t\terr := ctx.Err()"},
+		{"internal/subscribe/stray.go", "err := w.remove(ctx, t.stray)", "err := ctx.Err()"},
 	}, covers, "SIGTERM"},
 	{"a subscription that was lost without a word is not made anew", []edit{
-		{"internal/subscribe/sweep.go", "sub.CreatedAt.Before(", "sub.CreatedAt.After("},
+		{"internal/subscribe/sweep.go", "sub.RenewedAt.Before(began", "sub.RenewedAt.After(began"},
 	}, covers, "Graph loses all subscriptions without a word"},
 	{"a subscription that nobody recorded is not taken over", []edit{
 		{"internal/subscribe/step.go", "if !noted {", "if true || !noted {"},
 		{"internal/subscribe/step.go", "if err := w.remove(ctx, twin.ID); err != nil {", "if err := error(twin); err != nil {"},
-	}, covers, "kill -9 between POST subscription and record"},
+		{"internal/subscribe/stray.go", "err := w.remove(ctx, t.stray)", "err := ctx.Err()"},
+	}, covers, "kill -9 between POST subscription and save"},
+	{"what Graph does not list is made anew", []edit{
+		{"internal/subscribe/plan.go", "return step(Renew, Examined)", "return step(Create, Examined)"},
+	}, covers, "Graph lists half of its subscriptions"},
 	{"an acknowledged state is brought once more", []edit{
-		{"internal/deliver/deliver.go", "answer := d.cfg.Mediator.SetStatus(ctx, parcel)", "d.cfg.Mediator.SetStatus(ctx, parcel)\n\tanswer := d.cfg.Mediator.SetStatus(ctx, parcel)"},
+		{"internal/deliver/mediator.go", "func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {", `func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
+	m.setStatus(ctx, s)
+	return m.setStatus(ctx, s)
+}
+
+func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 	}, quietly, "SIGTERM"},
 	{"who is monitored already starts anew at each sync", []edit{
-		{"internal/redisstore/monitor.go", "if not was then\n\tdrop(", "if true then\n\tdrop("},
+		{"internal/api/start.go", "case old.On && (by == ooo.Operator || old.Address == address):", "case false:"},
+		{"internal/api/start.go", "next = old\n", "next = old\n\t\t\tnext.Start = rand.Text()\n"},
 	}, quietly, "SIGTERM"},
 	{"acknowledgements are missing in the history", []edit{
-		{"internal/redisstore/delivery.go", "\ttell(ms(now), 'delivered', 'seq', ARGV[3], 'attempt', ARGV[8], 'wid', ARGV[9])\n", ""},
+		{"internal/deliver/attempt.go", "\t\tdraft.Event(a, event)\n\t\tdelivery.Sequence,", "\t\tdelivery.Sequence,"},
 	}, remembers, "SIGTERM"},
 	{"overtaken states are missing in the history", []edit{
-		{"internal/redisstore/delivery.go", "\t\ttell(ms(now), 'overtaken', 'seq', ms(skipped))\n", "\t\tlocal _ = skipped\n"},
+		{"internal/mailbox/draft.go", "d.Event(a, ooo.Event{At: now, Kind: ooo.EventOvertaken, Sequence: a.Sequence})", "_ = now"},
+		{"internal/deliver/attempt.go", "draft.Event(a, ooo.Event{At: now, Kind: ooo.EventOvertaken, Sequence: s})", "_ = now"},
 	}, remembers, "the mediator is away"},
 	{"Retry-After is not heeded", []edit{
 		{"internal/graph/translate.go", "&ooo.Throttled{After: wait,", "&ooo.Throttled{After: 0 * wait,"},
 	}, politely, "Graph answers 429"},
+	{"one mailbox that hangs is read with others", []edit{
+		{"internal/poll/read.go", "limit = p.calls.patience()", "limit = longTime"},
+		{"internal/poll/conclude.go", "t.alone = quickAnswers", "t.alone = 0"},
+	}, punctual, "one mailbox hangs"},
+	{"who can't log in keeps its mailboxes", []edit{
+		{"internal/partition/shares.go", "unable := !answeredWithin(beats[life], unableTime)", "unable := false && !answeredWithin(beats[life], unableTime)"},
+	}, punctual, "one replica can't log in"},
 	{"mailboxes are read twice in an interval", []edit{
-		{"cmd/outlook-monitor/service.go", "Graph: s.graph, Interval: settings.PollInterval", "Graph: s.graph, Interval: settings.PollInterval / 2"},
+		{"cmd/outlook-monitor/core.go", "Policy: s.policy(), Interval: settings.PollInterval", "Policy: s.policy(), Interval: settings.PollInterval / 2"},
 	}, punctual, ""},
 	{"a dead replica's mailboxes wait long", []edit{
-		{"internal/watch/watch.go", "lease := min(max(3*cfg.Interval/2, 2*time.Second), 6*time.Second)", "lease := 16 * time.Second"},
+		{"internal/partition/shares.go", "sightTime = 3 * time.Second", "sightTime = 16 * time.Second"},
 	}, punctual, ""},
 }
 
