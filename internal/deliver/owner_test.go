@@ -341,7 +341,7 @@ func TestAnAttemptGoesOnWithTheTraceOfTheChange(t *testing.T) {
 		}
 		noted := map[string]string{}
 		for _, a := range ended[0].Attributes() {
-			noted[string(a.Key)] = a.Value.Emit()
+			noted[string(a.Key)] = a.Value.String()
 		}
 		if noted["outlook_monitor.mailbox"] != "ann" || noted["outlook_monitor.outcome"] != "delivered" || noted["outlook_monitor.attempt"] != "1" {
 			t.Errorf("attributes = %v, want mailbox, outcome and attempt", noted)

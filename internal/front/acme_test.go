@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"outlook-monitor/internal/front"
-	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/redistest"
+	"outlook-monitor/internal/store"
 )
 
 const domain = "monitor.contoso.example"

@@ -16,7 +16,7 @@ type Queue[K comparable] struct {
 	mu      sync.Mutex
 	entries entries[K]
 	byKey   map[K]*item[K]
-	set     uint64 // how often Set was called
+	set     uint64        // how often Set was called
 	sooner  chan struct{} // capacity 1: something is due sooner than before
 }
 

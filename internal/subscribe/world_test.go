@@ -36,7 +36,6 @@ type world struct {
 	mu    sync.Mutex
 	reads map[ooo.RecordID]int     // guarded by mu, as all below
 	waits map[string]time.Time     // that Graph asked for
-	steps map[subscribe.Reason]int // that worked
 	swept []subscribe.Swept
 }
 
