@@ -34,8 +34,8 @@ type world struct {
 	second   atomic.Bool     // another replica owns partition 0
 
 	mu    sync.Mutex
-	reads map[ooo.RecordID]int     // guarded by mu, as all below
-	waits map[string]time.Time     // that Graph asked for
+	reads map[ooo.RecordID]int // guarded by mu, as all below
+	waits map[string]time.Time // that Graph asked for
 	swept []subscribe.Swept
 }
 
