@@ -13,6 +13,7 @@ import (
 // Times count by the monotonic clock from when they are set, so a wall clock that jumps
 // moves nothing. Its methods may be called by several goroutines at once, Wait by one.
 type Queue[K comparable] struct {
+	start   time.Time // by the monotonic clock
 	mu      sync.Mutex
 	entries entries[K]
 	byKey   map[K]*item[K]
@@ -22,21 +23,24 @@ type Queue[K comparable] struct {
 
 type item[K comparable] struct {
 	key K
-	at  time.Time
-	set uint64 // of what is due at the same time, what was set first comes first
-	pos int    // in the heap
+	at  time.Duration // since the start of the queue: a third of a time.Time
+	set uint64        // of what is due at the same time, what was set first comes first
+	pos int           // in the heap
 }
 
 // New returns an empty queue.
 func New[K comparable]() *Queue[K] {
-	return &Queue[K]{byKey: map[K]*item[K]{}, sooner: make(chan struct{}, 1)}
+	return &Queue[K]{start: time.Now(), byKey: map[K]*item[K]{}, sooner: make(chan struct{}, 1)}
 }
 
-// Set makes key due at a time, whether that is sooner or later than before.
-// A time without a monotonic reading, such as a stored one, gets one.
-func (q *Queue[K]) Set(key K, at time.Time) {
+// longest bounds how far away a time counts, so that sums of durations hold it.
+const longest = 100 * 365 * 24 * time.Hour
+
+// Set makes key due at a time, whether that is sooner or later than before. How far
+// away a time without a monotonic reading is, such as a stored one, is found out here.
+func (q *Queue[K]) Set(key K, due time.Time) {
 	now := time.Now()
-	at = now.Add(at.Sub(now))
+	at := now.Sub(q.start) + min(due.Sub(now), longest)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.set++
@@ -74,7 +78,7 @@ func (q *Queue[K]) At(key K) (at time.Time, ok bool) {
 	if i == nil {
 		return time.Time{}, false
 	}
-	return i.at, true
+	return q.start.Add(i.at), true
 }
 
 // Take removes and returns up to n keys that are due at now, those that were due
@@ -82,7 +86,7 @@ func (q *Queue[K]) At(key K) (at time.Time, ok bool) {
 func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(due) < n && len(q.entries) > 0 && !q.entries[0].at.After(now) {
+	for len(due) < n && len(q.entries) > 0 && q.entries[0].at <= now.Sub(q.start) {
 		i := heap.Pop(&q.entries).(*item[K])
 		delete(q.byKey, i.key)
 		due = append(due, i.key)
@@ -97,7 +101,7 @@ func (q *Queue[K]) Next() (at time.Time, ok bool) {
 	if len(q.entries) == 0 {
 		return time.Time{}, false
 	}
-	return q.entries[0].at, true
+	return q.start.Add(q.entries[0].at), true
 }
 
 // Len returns how many keys are in the queue.
@@ -148,8 +152,8 @@ type entries[K comparable] []*item[K]
 
 func (e entries[K]) Len() int { return len(e) }
 func (e entries[K]) Less(i, j int) bool {
-	if c := e[i].at.Compare(e[j].at); c != 0 {
-		return c < 0
+	if e[i].at != e[j].at {
+		return e[i].at < e[j].at
 	}
 	return e[i].set < e[j].set
 }
