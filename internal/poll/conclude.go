@@ -18,7 +18,7 @@ func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.Rea
 	p.mu.Lock()
 	for i := range jobs {
 		j, r := &jobs[i], &readings[i]
-		if p.targets[j.id] != j.t { // dropped meanwhile
+		if j.t.dropped {
 			continue
 		}
 		p.isolate(j.t, r, c, slow)
@@ -30,7 +30,7 @@ func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.Rea
 		}
 		p.schedule(j.t, at)
 		if !j.t.edge.IsZero() && !c.ended.Before(j.t.edge) {
-			p.windows.Set(j.id, c.ended)
+			p.windows.Set(j.t, c.ended)
 		}
 		if same[i] = r.Err == nil && r.Same && len(j.hints) == 0 && j.urgent == ""; same[i] {
 			j.t.recover()

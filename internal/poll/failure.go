@@ -115,8 +115,8 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) Outcome 
 func (p *Poller) note(j *job, err error, c call) (verdict, int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := j.t.fail(troubleOf(err), c.began)
-	v := judge(err, n, p.answersSince(j.t.failedAt), p.cfg.Interval)
+	f := j.t.fail(troubleOf(err), c.began)
+	v := judge(err, f.times, p.answersSince(f.since), p.cfg.Interval)
 	if v.outcome != Unreadable { // the hints want a read that says something
 		j.t.putBack(j.hints)
 		j.hints = nil
@@ -125,9 +125,9 @@ func (p *Poller) note(j *job, err error, c call) (verdict, int) {
 		j.t.notBefore = time.Now().Add(v.wait)
 		p.schedule(j.t, j.t.notBefore)
 	} else if len(j.t.hints) > 0 {
-		p.retryHints(j, n, c)
+		p.retryHints(j, f.times, c)
 	}
-	return v, n
+	return v, f.times
 }
 
 // retryHints has a mailbox read again whose hints got no answer: at once, with more
@@ -139,7 +139,7 @@ func (p *Poller) retryHints(j *job, n int, c call) {
 		return
 	}
 	if at := time.Now().Add(schedule.Backoff(n, retryHint, mostRetryHint)); at.Before(j.t.due) {
-		p.hinted.queue.Set(j.id, at)
+		p.hinted.queue.Set(j.t, at)
 	}
 }
 
@@ -147,7 +147,7 @@ func (p *Poller) retryHints(j *job, n int, c call) {
 // Of failures in a row the first is saved, and those with a wait over one interval.
 func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, v verdict, n int) {
 	p.mu.Lock()
-	saved, retryAt := j.t.saved, j.t.notBefore
+	saved, retryAt := j.t.failure != nil && j.t.failure.saved, j.t.notBefore
 	p.mu.Unlock()
 	if saved && v.wait <= p.cfg.Interval {
 		p.removing.add(j.hints...)
@@ -173,7 +173,9 @@ func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, v verdict
 		return
 	}
 	p.mu.Lock()
-	j.t.saved = true
+	if j.t.failure != nil {
+		j.t.failure.saved = true
+	}
 	p.mu.Unlock()
 	if first {
 		p.cfg.Log.WarnContext(ctx, "mailbox not readable, its last state stands", "mailbox", j.id.ObjectID(), "err", cause)

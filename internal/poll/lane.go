@@ -14,7 +14,7 @@ import (
 // batches, mailboxes for which a hint came, and those that are read alone because
 // they were slow.
 type lane struct {
-	queue   *schedule.Queue[ooo.RecordID]
+	queue   *schedule.Queue[*target]
 	most    int // in one call
 	acquire func(ctx context.Context) (release func())
 }
@@ -66,14 +66,13 @@ func (p *Poller) serve(ctx context.Context, l *lane) error {
 
 // begin begins the reads of what is due. What is being read already, or has to wait,
 // is left out; refused says that the registry let something not begin.
-func (p *Poller) begin(l *lane, due []ooo.RecordID) (jobs []job, refused bool) {
+func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 	jobs = make([]job, 0, len(due))
 	now := time.Now()
 	p.mu.Lock()
-	for _, id := range due {
-		t := p.targets[id]
+	for _, t := range due {
 		switch {
-		case t == nil || !t.monitored:
+		case t.dropped || !t.monitored:
 		case t.notBefore.After(now):
 			p.schedule(t, t.notBefore)
 		case t.inFlight:
@@ -83,7 +82,7 @@ func (p *Poller) begin(l *lane, due []ooo.RecordID) (jobs []job, refused bool) {
 		case l == p.hinted && len(t.hints) == 0 && t.urgent == "": // served by a regular read
 		default:
 			t.inFlight = true
-			j := job{t: t, id: id, due: t.due, known: t.digest, hints: t.takeHints(), urgent: t.urgent}
+			j := job{t: t, id: t.id, due: t.due, known: t.digest, hints: t.takeHints(), urgent: t.urgent}
 			if t.due.After(now) {
 				j.lead = t.due.Sub(now)
 			}
@@ -114,13 +113,13 @@ func (p *Poller) refused(l *lane, j job) {
 	defer p.mu.Unlock()
 	j.t.inFlight = false
 	switch {
-	case p.targets[j.id] != j.t:
+	case j.t.dropped:
 	case !owned:
 		p.forget(j.t)
 	default:
 		j.t.putBack(j.hints)
 		j.t.urgent = cmp.Or(j.t.urgent, j.urgent)
-		l.queue.Set(j.id, time.Now().Add(refusedGap))
+		l.queue.Set(j.t, time.Now().Add(refusedGap))
 	}
 }
 
@@ -128,12 +127,12 @@ func (p *Poller) refused(l *lane, j job) {
 func (p *Poller) schedule(t *target, at time.Time) {
 	t.due = at
 	if t.alone > 0 {
-		p.regular.queue.Remove(t.id)
-		p.isolated.queue.Set(t.id, at)
+		p.regular.queue.Remove(t)
+		p.isolated.queue.Set(t, at)
 		return
 	}
-	p.isolated.queue.Remove(t.id)
-	p.regular.queue.Set(t.id, at)
+	p.isolated.queue.Remove(t)
+	p.regular.queue.Set(t, at)
 }
 
 // hurry has a mailbox read as soon as it may be, beside its regular reads. The caller
@@ -148,33 +147,34 @@ func (p *Poller) hurry(t *target, now time.Time) {
 		t.came = true
 	case !t.monitored || t.notBefore.After(at): // a later read sees the hint
 	case t.alone > 0:
-		if due, ok := p.isolated.queue.At(t.id); !ok || at.Before(due) {
-			p.isolated.queue.Set(t.id, at)
+		if due, ok := p.isolated.queue.At(t); !ok || at.Before(due) {
+			p.isolated.queue.Set(t, at)
 		}
 	default:
-		p.hinted.queue.Set(t.id, at)
+		p.hinted.queue.Set(t, at)
 	}
 }
 
 // forget drops a mailbox. The caller holds mu.
 func (p *Poller) forget(t *target) {
+	t.dropped = true
 	delete(p.targets, t.id)
 	p.unschedule(t)
 }
 
 func (p *Poller) unschedule(t *target) {
 	for _, l := range []*lane{p.regular, p.hinted, p.isolated} {
-		l.queue.Remove(t.id)
+		l.queue.Remove(t)
 	}
-	p.windows.Remove(t.id)
-	p.lookups.Remove(t.id)
+	p.windows.Remove(t)
+	p.lookups.Remove(t)
 }
 
 // free lets the next read of a mailbox begin, at once if hints came meanwhile. The
 // caller holds mu.
 func (p *Poller) free(j *job) {
 	j.t.inFlight = false
-	if j.t.came && p.targets[j.id] == j.t {
+	if j.t.came && !j.t.dropped {
 		p.hurry(j.t, time.Now())
 	}
 	j.t.came = false

@@ -27,9 +27,9 @@ func (p *Poller) scheduleLookUp(t *target, m *ooo.Mailbox, begins bool, now time
 	switch {
 	case t.inFlight:
 	case begins && t.notBefore.After(now):
-		p.lookups.Set(t.id, t.notBefore)
+		p.lookups.Set(t, t.notBefore)
 	case begins, asked && !t.throttled:
-		p.lookups.Set(t.id, now)
+		p.lookups.Set(t, now)
 	}
 }
 
@@ -75,19 +75,18 @@ func (p *Poller) lookUpAll(ctx context.Context) error {
 }
 
 // lookUp looks one address up.
-func (p *Poller) lookUp(ctx context.Context, id ooo.RecordID) {
-	m, owned := p.cfg.Registry.Get(id)
+func (p *Poller) lookUp(ctx context.Context, t *target) {
+	m, owned := p.cfg.Registry.Get(t.id)
 	p.mu.Lock()
-	t := p.targets[id]
-	if t == nil || !owned || len(m.Addresses) == 0 || t.inFlight {
+	if t.dropped || !owned || len(m.Addresses) == 0 || t.inFlight {
 		p.mu.Unlock()
 		return
 	}
 	t.inFlight = true
-	j := &job{t: t, id: id, hints: t.takeHints()}
+	j := &job{t: t, id: t.id, hints: t.takeHints()}
 	p.mu.Unlock()
 	var ok bool
-	if j.done, ok = p.cfg.Registry.Begin(id, mailbox.Read, ""); !ok {
+	if j.done, ok = p.cfg.Registry.Begin(t.id, mailbox.Read, ""); !ok {
 		p.lookUpEnded(j, time.Now().Add(refusedGap+rand.N(refusedGap)))
 		return
 	}
@@ -98,7 +97,7 @@ func (p *Poller) lookUp(ctx context.Context, id ooo.RecordID) {
 		return
 	}
 	// A wish that was written meanwhile wins; its hint follows.
-	_, err = p.update(ctx, id, func(d *mailbox.Draft) error {
+	_, err = p.update(ctx, t.id, func(d *mailbox.Draft) error {
 		d.Done(j.hints...)
 		for len(d.Addresses) > 0 {
 			a := d.Addresses[0]
@@ -116,7 +115,7 @@ func (p *Poller) lookUpEnded(j *job, next time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j.t.inFlight = false
-	if p.targets[j.id] != j.t {
+	if j.t.dropped {
 		return
 	}
 	for _, h := range j.t.hints {
@@ -124,7 +123,7 @@ func (p *Poller) lookUpEnded(j *job, next time.Time) {
 			next = time.Now()
 		}
 	}
-	p.lookups.Set(j.id, next)
+	p.lookups.Set(j.t, next)
 }
 
 // notFound says what it means that an address was not found, and when it is looked up
@@ -141,7 +140,7 @@ func (p *Poller) notFound(ctx context.Context, j *job, err error) (next time.Tim
 		return time.Now().Add(wait.After)
 	}
 	p.mu.Lock()
-	n := j.t.fail(troubleOf(err), time.Now())
+	n := j.t.fail(troubleOf(err), time.Now()).times
 	v := judge(err, n, false, p.cfg.Interval)
 	if v.wait == 0 {
 		v.wait = schedule.Backoff(n, awayWait, mostAwayWait)

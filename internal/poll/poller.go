@@ -142,8 +142,8 @@ type Poller struct {
 	suspects                  chan struct{} // capacity: members of failed batches in flight, each alone
 	probe                     chan struct{} // capacity 1: a failed batch is taken apart although Graph may be away
 	saves                     chan struct{} // capacity savesAtOnce
-	windows                   *schedule.Queue[ooo.RecordID]
-	lookups                   *schedule.Queue[ooo.RecordID]
+	windows                   *schedule.Queue[*target]
+	lookups                   *schedule.Queue[*target]
 	removing                  removals
 	work                      sync.WaitGroup // what loops started
 
@@ -170,15 +170,15 @@ func New(cfg Config) (*Poller, error) {
 	p := &Poller{
 		cfg: cfg, tag: cfg.Policy.Tag(), calls: newConcurrency(leastCalls, cfg.Concurrency), rate: rate.NewLimiter(mostReads, readBurst),
 		suspects: make(chan struct{}, isolatedCalls), probe: make(chan struct{}, 1), saves: make(chan struct{}, savesAtOnce),
-		windows: schedule.New[ooo.RecordID](), lookups: schedule.New[ooo.RecordID](),
+		windows: schedule.New[*target](), lookups: schedule.New[*target](),
 		removing: removals{wake: make(chan struct{}, 1)}, start: time.Now(), targets: map[ooo.RecordID]*target{},
 	}
 	p.late.Store(-int64(cfg.Interval))
 	p.answered.Store(-1)
 	p.fruitless.Store(-int64(probeGap))
-	p.regular = &lane{queue: schedule.New[ooo.RecordID](), most: batchSize, acquire: p.calls.lane(regularCalls)}
-	p.hinted = &lane{queue: schedule.New[ooo.RecordID](), most: 1, acquire: p.calls.lane(hintedCalls)}
-	p.isolated = &lane{queue: schedule.New[ooo.RecordID](), most: 1, acquire: slots(make(chan struct{}, isolatedCalls))}
+	p.regular = &lane{queue: schedule.New[*target](), most: batchSize, acquire: p.calls.lane(regularCalls)}
+	p.hinted = &lane{queue: schedule.New[*target](), most: 1, acquire: p.calls.lane(hintedCalls)}
+	p.isolated = &lane{queue: schedule.New[*target](), most: 1, acquire: slots(make(chan struct{}, isolatedCalls))}
 	return p, nil
 }
 

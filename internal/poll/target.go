@@ -10,31 +10,37 @@ import (
 // target is what the poller knows of an owned mailbox, or of an address that is to be
 // looked up. All of it is guarded by the poller's mu.
 type target struct {
-	id        ooo.RecordID
-	version   int64     // of the record that it goes by
-	monitored bool      // under some address
-	nonce     string    // of an unresolved address' wish
-	place     time.Time // one of its places in the interval
-	due       time.Time // when the next regular read is due
-	hinted    time.Time // when the last read beside the regular ones began
-	inFlight  bool      // a read, its result saved
+	id      ooo.RecordID
+	version int64     // of the record that it goes by
+	nonce   string    // of an unresolved address' wish
+	place   time.Time // one of its places in the interval
+	due     time.Time // when the next regular read is due
+	hinted  time.Time // when the last read beside the regular ones began
 	// digest is that of the answer that the setting of the record was decoded from;
 	// zero if that is not known.
-	digest ooo.Digest
-	edge   time.Time // of a scheduled window, by the wall clock; zero: none
-	hints  []ooo.Hint
-	urgent ooo.Source // to be read at once for this reason, without a hint; empty: it is not
-	came   bool       // one of these while a read was in flight
-	polled time.Time  // when the regular read noticed a change that nothing had announced
-	alone  int        // quick answers until it is read together with others again
+	digest    ooo.Digest
+	edge      time.Time // of a scheduled window, by the wall clock; zero: none
+	hints     []ooo.Hint
+	urgent    ooo.Source // to be read at once for this reason, without a hint; empty: it is not
+	polled    time.Time  // when the regular read noticed a change that nothing had announced
+	failure   *failure   // what failed last; nil if nothing did
+	notBefore time.Time  // the next read
 
-	// What failed last; the zero value if nothing did.
-	trouble   ooo.ReadTrouble
-	failures  int       // of this kind, in a row
-	failedAt  time.Time // the first of them
-	notBefore time.Time // the next read
-	throttled bool      // notBefore is a Retry-After
-	saved     bool      // the record shows the trouble
+	// Small ones together: there is a target for each mailbox.
+	monitored bool  // under some address
+	inFlight  bool  // a read, its result saved
+	dropped   bool  // this replica no longer has it
+	came      bool  // a hint, or an urgent read, while a read was in flight
+	throttled bool  // notBefore is a Retry-After
+	alone     uint8 // quick answers until it is read together with others again
+}
+
+// failure is what failed last, several times in a row maybe.
+type failure struct {
+	trouble ooo.ReadTrouble
+	times   int       // of this kind, in a row
+	since   time.Time // the first of them
+	saved   bool      // the record shows the trouble
 }
 
 // place is where in the interval a mailbox is read: a multiple of 50 ms, or of a
@@ -116,26 +122,26 @@ func (t *target) putBack(hints []ooo.Hint) {
 	}
 }
 
-// fail notes one more failure and returns how many of this kind there were in a row.
-// A new kind of trouble starts anew, whatever failed before it.
-func (t *target) fail(kind ooo.ReadTrouble, now time.Time) int {
-	if t.trouble != kind {
-		t.trouble, t.failures, t.failedAt, t.saved = kind, 0, now, false
+// fail notes one more failure. A new kind of trouble starts anew, whatever failed
+// before it.
+func (t *target) fail(kind ooo.ReadTrouble, now time.Time) failure {
+	if t.failure == nil || t.failure.trouble != kind {
+		t.failure = &failure{trouble: kind, since: now}
 	}
-	t.failures++
-	return t.failures
+	t.failure.times++
+	return *t.failure
 }
 
 // recover notes that nothing is wrong.
-func (t *target) recover() {
-	t.trouble, t.failures, t.failedAt, t.notBefore, t.throttled, t.saved = "", 0, time.Time{}, time.Time{}, false, false
-}
+func (t *target) recover() { t.failure, t.notBefore, t.throttled = nil, time.Time{}, false }
 
 // load takes over what the record says of failures. A stored time is cut at now and
 // its own longest wait: the clock that it was written by may have been wrong.
 func (t *target) load(m *ooo.Mailbox, now time.Time) {
 	t.recover()
-	t.trouble, t.failures, t.saved = m.Trouble, m.ReadFailures, m.Condition == ooo.Unknown
+	if saved := m.Condition == ooo.Unknown; saved || m.ReadFailures > 0 {
+		t.failure = &failure{trouble: m.Trouble, times: m.ReadFailures, saved: saved}
+	}
 	if !m.ReadRetryAt.After(now) {
 		return
 	}

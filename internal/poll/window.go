@@ -23,28 +23,28 @@ func (p *Poller) scheduleEdge(t *target, m *ooo.Mailbox, now time.Time) {
 		}
 	}
 	if t.edge.IsZero() {
-		p.windows.Remove(t.id)
+		p.windows.Remove(t)
 		return
 	}
 	at := t.edge
 	if at.Sub(now) > time.Minute { // the queue goes by the monotonic clock: once more before it
 		at = at.Add(-time.Minute / 2)
 	}
-	p.windows.Set(t.id, at)
+	p.windows.Set(t, at)
 }
 
 // turnWindows decides mailboxes at the edges of their windows, until ctx ends.
 func (p *Poller) turnWindows(ctx context.Context) error {
 	begin := slots(make(chan struct{}, windowsAtOnce))
 	for p.windows.Wait(ctx) == nil {
-		for _, id := range p.windows.Take(time.Now(), windowsAtOnce) {
+		for _, t := range p.windows.Take(time.Now(), windowsAtOnce) {
 			release := begin(ctx)
 			if release == nil {
 				return nil
 			}
 			p.work.Go(func() {
 				defer release()
-				p.turn(ctx, id)
+				p.turn(ctx, t)
 			})
 		}
 	}
@@ -53,11 +53,11 @@ func (p *Poller) turnWindows(ctx context.Context) error {
 
 // turn decides by the clock what the last setting read means now. Whatever it finds,
 // the next edge is scheduled.
-func (p *Poller) turn(ctx context.Context, id ooo.RecordID) {
-	span := p.newSpan(ctx, &job{id: id}, ooo.SourceWindow, ooo.Hint{}, call{began: time.Now()})
+func (p *Poller) turn(ctx context.Context, t *target) {
+	span := p.newSpan(ctx, &job{id: t.id}, ooo.SourceWindow, ooo.Hint{}, call{began: time.Now()})
 	changed := false
 	after := func(saved bool) {}
-	m, err := p.update(ctx, id, func(d *mailbox.Draft) error {
+	m, err := p.update(ctx, t.id, func(d *mailbox.Draft) error {
 		now := time.Now()
 		if d.Setting == nil || len(d.Addresses) == 0 {
 			return mailbox.ErrUnchanged
@@ -78,7 +78,7 @@ func (p *Poller) turn(ctx context.Context, id ooo.RecordID) {
 	default:
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if t := p.targets[id]; t != nil && t.monitored {
+		if !t.dropped && t.monitored {
 			p.scheduleEdge(t, m, time.Now())
 		}
 	}

@@ -100,7 +100,7 @@ func (p *Poller) Hinted(h ooo.Hint) {
 	}
 	if t.id.Unresolved() {
 		if h.Kind == ooo.HintCheck && t.monitored && !t.inFlight {
-			p.lookups.Set(t.id, now)
+			p.lookups.Set(t, now)
 		}
 		return
 	}
