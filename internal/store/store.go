@@ -84,6 +84,10 @@ const (
 	callTimeout = 2 * time.Second
 )
 
+// bufferSize is that of a connection, each way. With the default, 32 KiB, the buffers
+// alone take 64 KiB for each of some twenty connections.
+const bufferSize = 4 << 10
+
 // dial returns a client for the URL. Retries of -1 are none.
 func dial(raw string, retries int) (redis.UniversalClient, error) {
 	u, err := url.Parse(raw)
@@ -102,6 +106,7 @@ func dial(raw string, retries int) (redis.UniversalClient, error) {
 			return nil, wrong
 		}
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
+		o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 		o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, retries, 1
 		return redis.NewFailoverClient(o), nil
 	case query.Has("addr"):
@@ -111,6 +116,7 @@ func dial(raw string, retries int) (redis.UniversalClient, error) {
 		}
 		// What is sent again is for MaxRedirects: a slot that moved has to be followed.
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
+		o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 		o.ContextTimeoutEnabled, o.DialerRetries = true, 1
 		o.DisableRoutingPolicies = true
 		return redis.NewClusterClient(o), nil
@@ -120,6 +126,7 @@ func dial(raw string, retries int) (redis.UniversalClient, error) {
 		return nil, wrong
 	}
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
+	o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 	o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, retries, 1
 	return redis.NewClient(o), nil
 }
