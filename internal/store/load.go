@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
+	"unique"
 
 	"github.com/redis/go-redis/v9"
 
@@ -45,8 +46,45 @@ func decodeRecord(id ooo.RecordID, value string) (*ooo.Mailbox, error) {
 		return nil, damaged("record", string(id))
 	}
 	m.Version = version
+	share(m)
 	return m, nil
 }
+
+// share has strings that say the same in a record, or in many, share their memory:
+// decoded, each has its own.
+func share(m *ooo.Mailbox) {
+	if m.Person.ID == m.ID.ObjectID() {
+		m.Person.ID = m.ID.ObjectID()
+	}
+	intern(&m.Condition)
+	intern(&m.Policy)
+	if m.Setting != nil {
+		intern(&m.Setting.Status)
+		intern(&m.Setting.ExternalAudience)
+		if m.State != nil && m.State.Message == m.Setting.Message {
+			m.State.Message = m.Setting.Message
+		}
+	}
+	for i := range m.Addresses {
+		a := &m.Addresses[i]
+		intern(&a.Source)
+		intern(&a.Delivery.State)
+		if a.Spelling == m.Person.UserPrincipalName {
+			a.Spelling = m.Person.UserPrincipalName
+		}
+	}
+	for i := range m.Subscriptions {
+		s := &m.Subscriptions[i]
+		intern(&s.Resource)
+		intern(&s.State)
+		intern(&s.NotificationURL)
+		intern(&s.LifecycleURL)
+		intern(&s.KeyTag)
+		intern(&s.CertificateID)
+	}
+}
+
+func intern[S ~string](s *S) { *s = S(unique.Make(string(*s)).Value()) }
 
 // damaged returns [ErrDamaged] with what is: a kind and the field of its hash, which
 // may hold an address and is not told. What can't be read is not told either.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,6 +34,7 @@ func encodeWish(w ooo.Wish) (string, error) {
 func decodeWish(address, value string) (ooo.Wish, error) {
 	var w ooo.Wish
 	nonce, text := untag(value)
+	nonce = strings.Clone(nonce) // a record keeps it, and would keep the whole value with it
 	if err := json.Unmarshal([]byte(text), &w); err != nil || ooo.FoldAddress(w.Address) != address {
 		return ooo.Wish{Nonce: nonce}, damaged("wish", address)
 	}
