@@ -183,7 +183,7 @@ func (s *Subscriber) planAll() {
 
 // Changed implements [mailbox.Worker].
 func (s *Subscriber) Changed(m *ooo.Mailbox) {
-	if !m.ID.Unresolved() {
+	if !m.ID.Unresolved() && s.urls.Load() != nil { // else SetURLs has all planned
 		s.queue.Set(task{id: m.ID}, time.Now())
 	}
 }
