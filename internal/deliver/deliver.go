@@ -162,7 +162,9 @@ func (d *Deliverer) refresh(id ooo.RecordID) {
 			d.queue.Remove(key{id, address})
 		}
 	}
-	delete(d.owed, id)
+	if delete(d.owed, id); len(d.owed) == 0 { // or the room of the largest burst would stay
+		d.owed = map[ooo.RecordID]map[string]dueTimes{}
+	}
 	if len(owed) > 0 {
 		d.owed[id] = owed
 	}

@@ -66,7 +66,15 @@ func (q *Queue[K]) Remove(key K) {
 	defer q.mu.Unlock()
 	if i := q.byKey[key]; i != nil {
 		heap.Remove(&q.entries, i.pos)
-		delete(q.byKey, key)
+		q.forget(key)
+	}
+}
+
+// forget drops a key that left the heap. A map keeps the room of the most that it ever
+// had, megabytes after a burst, so an empty one is replaced. The caller holds mu.
+func (q *Queue[K]) forget(key K) {
+	if delete(q.byKey, key); len(q.byKey) == 0 {
+		q.byKey, q.entries = map[K]*item[K]{}, nil
 	}
 }
 
@@ -88,7 +96,7 @@ func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 	defer q.mu.Unlock()
 	for len(due) < n && len(q.entries) > 0 && q.entries[0].at <= now.Sub(q.start) {
 		i := heap.Pop(&q.entries).(*item[K])
-		delete(q.byKey, i.key)
+		q.forget(i.key)
 		due = append(due, i.key)
 	}
 	return due
