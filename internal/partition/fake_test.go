@@ -147,7 +147,9 @@ func (l *link) Round(ctx context.Context, life string, b store.Beat) (found stor
 	var once sync.Once
 	err = l.call(ctx, false, func(fields map[string]string) {
 		once.Do(func() { found = store.ParseOwners(maps.Clone(fields)) })
-		fields[store.BeatField(life)] = b.String()
+		if was, there := store.ParseOwners(fields).Beats[life]; !there || was.Number < b.Number {
+			fields[store.BeatField(life)] = b.String()
+		}
 	})
 	return found, err
 }

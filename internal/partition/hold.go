@@ -172,15 +172,17 @@ func (o *Owners) tellOlder(ctx context.Context) {
 }
 
 // take takes partitions whose owners are dead, or that have none. A replica that is
-// taken from has its beat removed, which must not have changed.
+// taken from has its beat removed, which must not have changed. Nor must this one's
+// have, or Redis came back with older data since the table was read.
 func (o *Owners) take(ctx context.Context, partitions []int) {
 	table := &o.sight.table
 	leases := map[int]store.Lease{}
-	var swaps []store.Swap
+	own := o.round.confirmed.String()
+	swaps := []store.Swap{{Field: store.BeatField(o.cfg.Life), Old: own, New: own}}
 	dead := map[string]bool{}
 	for _, p := range partitions {
 		old := table.Leases[p]
-		lease := store.Lease{Life: o.cfg.Life, Tenure: max(old.Tenure, table.Saves[p], o.gone[p]) + 1}
+		lease := store.Lease{Life: o.cfg.Life, Tenure: max(o.sight.tenures[p], o.gone[p]) + 1}
 		leases[p] = lease
 		// The count grows too, so that tenures do even while nobody owns the partition.
 		swaps = append(swaps, replace(table, store.LeaseField(p), lease.String()),

@@ -15,6 +15,13 @@
 //     name back under the same tenure and writes its memory back; the others wait until
 //     it has had the time to.
 //
+// What it does not promise: a replica that alone was cut off for long enough to be taken
+// from, and whose first answer after that is from a Redis that went back to just before
+// the take, acts for up to graceTime beside the one that took. So does a replica that
+// starts on a Redis that came back empty, if it is there before everybody else is back.
+// Writes are fenced even then. To rule it out, everybody would have to pause after every
+// outage of Redis, and at every first start.
+//
 // Ownership of a partition is a lease: a life, random per process, and a tenure, which
 // grows with each acquisition. A lease that was given up or lost never comes back,
 // even if an older table says so.
@@ -133,14 +140,13 @@ type Owners struct {
 
 // rounds is how the rounds went.
 type rounds struct {
-	number     int64 // of the last one sent
-	answered   int64 // of the last one answered
-	unanswered map[int64]struct{}
-	inFlight   bool
-	due        bool // the next one follows as soon as this one ends
-	hurried    bool // one was sent before its time since the last tick
-	foreign    bool // somebody else's data was found, which was reported
-	beat       store.Beat
+	number    int64      // of the last one sent
+	beat      store.Beat // of the last one sent
+	confirmed store.Beat // of the last one answered
+	inFlight  bool
+	due       bool // the next one follows as soon as this one ends
+	hurried   bool // one was sent before its time since the last tick
+	foreign   bool // somebody else's data was found, which was reported
 }
 
 // New returns a replica that owns nothing yet.
@@ -161,7 +167,7 @@ func New(cfg Config) (*Owners, error) {
 	return &Owners{
 		cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)), wall: func() time.Time { return time.Now().Round(0) },
 		events: make(chan func()), ended: make(chan struct{}), replicas: 1, share: 1,
-		sight: sight{me: cfg.Life}, round: rounds{unanswered: map[int64]struct{}{}}, disowned: map[int]store.Lease{},
+		sight: sight{me: cfg.Life}, disowned: map[int]store.Lease{},
 	}, nil
 }
 
@@ -195,7 +201,6 @@ func (o *Owners) join(ctx context.Context) (joined bool, err error) {
 	o.round.number++
 	table, err := o.cfg.Store.Round(ctx, o.cfg.Life, store.Beat{Number: o.round.number, Answered: -1})
 	if err != nil {
-		o.round.unanswered[o.round.number] = struct{}{}
 		return false, err
 	}
 	number, digest := parseSettings(table.Settings)
@@ -227,11 +232,23 @@ func parseSettings(text string) (number int64, digest string) {
 // Life names this process among the replicas.
 func (o *Owners) Life() string { return o.cfg.Life }
 
-// InTime says whether something may start now. The lease of its partition must be
-// there too, see [Owners.Lease].
+// MayStart says whether something may start in a partition now: this replica owns it
+// and is in time. Both are looked at together: a round that is answered in between
+// would take the partition away and prolong the time.
+func (o *Owners) MayStart(p int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.acts(p) && o.inTime()
+}
+
+// InTime says whether the last round was answered a short while ago.
 func (o *Owners) InTime() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.inTime()
+}
+
+func (o *Owners) inTime() bool {
 	return time.Now().Before(o.deadline) && o.wall().Before(o.wallEnd)
 }
 
@@ -247,18 +264,15 @@ func (o *Owners) Deadline() time.Time {
 func (o *Owners) Lease(p int) (store.Lease, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h := o.held[p]
-	if h == nil || h.unnamed || time.Now().Before(h.quiet) {
+	if !o.acts(p) {
 		return store.Lease{}, false
 	}
-	return h.lease, true
+	return o.held[p].lease, true
 }
 
-// MayStart says whether something may start in a partition now: this replica owns it
-// and is in time.
-func (o *Owners) MayStart(p int) bool {
-	_, ok := o.Lease(p)
-	return ok && o.InTime()
+func (o *Owners) acts(p int) bool {
+	h := o.held[p]
+	return h != nil && !h.unnamed && !time.Now().Before(h.quiet)
 }
 
 // First says whether this replica does what only one may: it owns partition 0.

@@ -141,7 +141,7 @@ func (o *Owners) measure(beats map[string]store.Beat) {
 
 // sent is a round in flight.
 type sent struct {
-	number int64
+	beat   store.Beat
 	moment int64                 // what was acquired later, its table may not know
 	saves  [ooo.Partitions]int64 // that Redis must have seen by then
 	at     time.Time
@@ -157,7 +157,7 @@ func (o *Owners) startRound(ctx context.Context) {
 	r.inFlight = true
 	r.number++
 	r.beat = store.Beat{Number: r.number, Mailboxes: o.holder.Mailboxes(), Settings: o.settings, Answered: o.cfg.Answered(), Leaving: o.stopping}
-	beat, s := r.beat, &sent{number: r.number, moment: o.moment}
+	s := &sent{beat: r.beat, moment: o.moment}
 	for p, h := range o.held {
 		if h != nil && !h.restoring {
 			s.saves[p], _ = o.holder.Saves(p)
@@ -167,7 +167,7 @@ func (o *Owners) startRound(ctx context.Context) {
 		s.at, s.wall = time.Now(), o.wall()
 		trying, cancel := context.WithTimeout(ctx, roundTime)
 		defer cancel()
-		table, err := o.cfg.Store.Round(trying, o.cfg.Life, beat)
+		table, err := o.cfg.Store.Round(trying, o.cfg.Life, s.beat)
 		o.post(func() { o.endRound(ctx, s, table, err) })
 	})
 }
@@ -187,8 +187,6 @@ func (o *Owners) endRound(ctx context.Context, s *sent, table store.Owners, err 
 		if !o.sight.unbroken.IsZero() {
 			o.log.WarnContext(ctx, "round of the replicas not answered, retrying", "err", err)
 		}
-		r.unanswered[s.number] = struct{}{}
-		delete(r.unanswered, s.number-100)
 		o.sight.fail()
 	} else {
 		o.apply(ctx, s, table)

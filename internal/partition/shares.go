@@ -151,14 +151,15 @@ const (
 
 // judge says what the lease in the table means for the replica me, which has mine
 // (zero: none) and gave up or lost its leases up to the tenure gone. Tenures of a
-// partition grow with each acquisition.
+// partition grow with each acquisition; only after Redis came back with older data may
+// two have the same, of which one must yield.
 func judge(me string, lease, mine store.Lease, gone int64) verdict {
 	switch {
 	case mine != (store.Lease{}):
 		switch {
 		case lease == mine:
 			return keep
-		case lease.Tenure > mine.Tenure:
+		case lease.Tenure > mine.Tenure, lease.Tenure == mine.Tenure && lease.Life > mine.Life:
 			return lose
 		}
 		return putBack

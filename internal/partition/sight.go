@@ -16,6 +16,7 @@ type sight struct {
 	unbroken time.Time // since when all rounds are answered; zero: the last one was not
 	begun    time.Time // the first answered round; zero: none yet
 	free     [ooo.Partitions]time.Time
+	tenures  [ooo.Partitions]int64 // the latest ones, whatever came back since
 }
 
 // seen is a beat of another replica.
@@ -67,6 +68,9 @@ func (s *sight) note(table store.Owners, older bool, now time.Time) {
 		s.begun, s.unbroken = now.Add(-sightTime), now.Add(-sightTime)
 	}
 	s.beats, s.table = beats, table
+	for p, lease := range table.Leases {
+		s.tenures[p] = max(s.tenures[p], lease.Tenure, table.Saves[p])
+	}
 	s.refresh(again, now)
 }
 

@@ -20,8 +20,7 @@ func (o *Owners) apply(ctx context.Context, s *sent, table store.Owners) {
 	}
 	r.foreign = false
 	own, there := table.Beats[o.cfg.Life]
-	_, late := r.unanswered[own.Number] // it may be carried out at any time
-	older := there && own.Number < r.answered && !late
+	older := there && own.Number < r.confirmed.Number
 	for p := range o.held {
 		older = o.judge(ctx, p, s, &table) || older
 	}
@@ -34,10 +33,20 @@ func (o *Owners) apply(ctx context.Context, s *sent, table store.Owners) {
 	before := o.sight.table
 	// Who finds no beat of its own was taken for dead, or Redis is empty: what was seen
 	// before does not count.
-	doubtful := older || r.answered > 0 && !there || isOlder(table, before)
+	doubtful := older || r.confirmed.Number > 0 && !there || isOlder(table, before)
 	o.sight.note(table, doubtful, time.Now())
-	r.answered, o.refused = s.number, false
+	r.confirmed, o.refused = s.beat, false
+	lapsed := !o.InTime()
 	o.mu.Lock()
+	if lapsed && doubtful && len(o.sight.beats) > 0 {
+		// Somebody may have taken a partition after this replica fell silent, and the
+		// table be from before that: whoever did finds out in time.
+		for _, h := range o.held {
+			if h != nil {
+				h.quiet = time.Now().Add(sightTime)
+			}
+		}
+	}
 	o.deadline, o.wallEnd = s.at.Add(graceTime), s.wall.Add(graceTime)
 	o.mu.Unlock()
 
