@@ -34,7 +34,7 @@ func answers(r mediatorsim.Reaction) func(*world) {
 var graphCells = []cell{
 	{name: "Graph answers 503", apply: graph(6*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "all", Kind: "status", Status: http.StatusServiceUnavailable})},
-	{name: "Graph answers 429", short: true, polite: 100, apply: graph(8*time.Second, 20*time.Second,
+	{name: "Graph answers 429", short: true, polite: 40, apply: graph(8*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "all", Kind: "throttle", RetryAfter: graphsim.Duration(3 * time.Second)})},
 	{name: "Graph answers 429 to parts of batches", apply: graph(6*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "batch-item", Kind: "throttle", RetryAfter: graphsim.Duration(2 * time.Second), Probability: 0.5})},

@@ -193,9 +193,12 @@ func (w *world) judge(c cell, r *row) {
 	}) {
 		w.violate(covers, "the mediator was told of user %s, who has left", w.left.ID)
 	}
-	refused := w.sim.Stats().Throttled
-	if c.polite > 0 && refused > int64(c.polite) {
-		w.violate(politely, "Graph had to answer 429 %d times, at most %d are needed", refused, c.polite)
+	refused, most := w.sim.Stats().Throttled, int64(c.polite)
+	if form == "long" { // it lasts as much longer
+		most = most * 5 / 2
+	}
+	if c.polite > 0 && refused > most {
+		w.violate(politely, "Graph had to answer 429 %d times, at most %d are needed", refused, most)
 	}
 }
 
