@@ -79,18 +79,19 @@ func (o *Owners) drain(ctx context.Context, p int, stop bool) {
 	})
 }
 
-// giveUp removes the leases from the table that name this replica and should not. What
-// fails is found by the next round.
+// giveUp removes the leases from the table that name this replica and should not, those
+// that come meanwhile together. What fails is found by the next round.
 func (o *Owners) giveUp(ctx context.Context) {
-	if len(o.disowned) == 0 {
+	if len(o.disowned) == 0 || o.givingUp {
 		return
 	}
+	o.givingUp = true
 	var swaps []store.Swap
 	for p, lease := range o.disowned {
 		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String()})
 	}
 	clear(o.disowned)
-	o.swap(ctx, func(bool, error) {}, swaps...)
+	o.swap(ctx, func(bool, error) { o.givingUp = false }, swaps...)
 }
 
 // putBack puts this replica's name back into a table from before the acquisition.
@@ -218,11 +219,15 @@ func replace(table *store.Owners, field, text string) store.Swap {
 // swap changes the table and has the outcome handled by Run. It may be carried out
 // though there is an error.
 func (o *Owners) swap(ctx context.Context, then func(swapped bool, err error), swaps ...store.Swap) {
+	o.swapping++
 	o.tasks.Go(func() {
 		trying, cancel := context.WithTimeout(ctx, roundTime)
 		defer cancel()
 		swapped, err := o.cfg.Store.SwapOwners(trying, swaps...)
-		o.post(func() { then(swapped, err) })
+		o.post(func() {
+			o.swapping--
+			then(swapped, err)
+		})
 	})
 }
 

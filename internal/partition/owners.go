@@ -124,7 +124,9 @@ type Owners struct {
 	gone     [ooo.Partitions]int64
 	loading  [ooo.Partitions]<-chan struct{} // closed when the last Acquire has returned
 	disowned map[int]store.Lease             // leases that name this replica in the table and should not
-	taking   bool                            // a take is in flight
+	swapping int                             // swaps in flight
+	taking   bool                            // one of them is a take
+	givingUp bool                            // one of them gives up leases
 	refused  bool                            // the last take was not carried out by this table
 	older    bool                            // Redis came back older, OnOlder is due
 	stopping bool

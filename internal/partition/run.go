@@ -45,7 +45,7 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 		if next := o.act(work); next > 0 {
 			timer.Reset(next)
 		}
-		if o.stopping && o.Owned() == 0 && !o.taking && !o.round.inFlight {
+		if o.stopping && o.Owned() == 0 && o.swapping == 0 && !o.round.inFlight {
 			o.leave(work)
 			return nil
 		}
