@@ -61,7 +61,7 @@ func (r *Registry) fill(p *partition, loaded store.Loaded) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.saves = loaded.Saves
+	p.saves, p.readsAt = loaded.Saves, loaded.ReadsAt
 	for _, m := range loaded.Records {
 		e := &entry{}
 		e.record.Store(m)

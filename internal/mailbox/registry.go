@@ -126,6 +126,7 @@ type partition struct {
 	hints    map[ooo.RecordID]map[hintKey]ooo.Hint
 	stopped  map[string]time.Time // folded address -> time of the wish by which it left, for a rollback
 	saves    int64                // in Redis at loading, plus own answered ones
+	readsAt  time.Time            // until then the owner before read every mailbox in its place; zero: not known
 	inFlight map[operation]struct{}
 	calls    int           // deliveries and subscription steps in flight
 	idle     chan struct{} // capacity 1: something ended
@@ -287,6 +288,18 @@ func (r *Registry) LastRead(id ooo.RecordID) time.Time {
 		return m.CheckedAt
 	}
 	return time.Time{}
+}
+
+// ReadsAt returns until when another owner read the mailboxes of a partition, each in
+// its place, before this replica loaded them; zero if that is not known.
+func (r *Registry) ReadsAt(partition int) time.Time {
+	p := r.parts[partition].Load()
+	if p == nil {
+		return time.Time{}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.readsAt
 }
 
 func (r *Registry) entry(id ooo.RecordID) *entry {

@@ -93,7 +93,7 @@ func (r *Registry) readsOf(entries []*entry) store.Reads {
 		}
 		reads.Except[m.ID] = read
 	}
-	reads.At = time.Unix(0, oldest).UTC()
+	reads.At, reads.Written = time.Unix(0, oldest).UTC(), now.UTC()
 	return reads
 }
 

@@ -51,7 +51,7 @@ func (p *Poller) takeOver(t *target, m *ooo.Mailbox, fresh bool, now time.Time) 
 	if begins {
 		t.place = firstPlace(t.id, p.cfg.Interval, now)
 		at := t.place
-		if m.Condition == ooo.Pending {
+		if m.Condition == ooo.Pending || p.missed(t) {
 			at = now
 		}
 		if t.notBefore.After(at) {
@@ -63,6 +63,13 @@ func (p *Poller) takeOver(t *target, m *ooo.Mailbox, fresh bool, now time.Time) 
 		t.digest = ooo.Digest{}
 	}
 	p.scheduleEdge(t, m, now)
+}
+
+// missed says whether a place of a mailbox fell between the reads of its last owner and
+// its loading here.
+func (p *Poller) missed(t *target) bool {
+	until := p.cfg.Registry.ReadsAt(t.id.Partition())
+	return !until.IsZero() && t.place.Add(-p.cfg.Interval).Round(0).After(until)
 }
 
 // understood says whether the record is what its setting means under the present

@@ -20,11 +20,16 @@ func (s *Store) Load(ctx context.Context, p int) (Loaded, error) {
 	pipe := s.client.Pipeline()
 	saves := pipe.HGet(ctx, ownersKey, SavesField(p))
 	records := pipe.HGetAll(ctx, recordsKey(p))
+	reads := pipe.HGet(ctx, readsKey, strconv.Itoa(p))
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return Loaded{}, translate(err)
 	}
 	loaded := Loaded{Damaged: map[ooo.RecordID]error{}}
 	loaded.Saves, _ = strconv.ParseInt(saves.Val(), 10, 64) // 0 if there is none
+	var read Reads
+	if json.Unmarshal([]byte(reads.Val()), &read) == nil { // without it nothing is known, which does no harm
+		loaded.ReadsAt = read.Written
+	}
 	for field, value := range records.Val() {
 		id := ooo.RecordID(field)
 		m, err := decodeRecord(id, value)

@@ -99,11 +99,15 @@ type Loaded struct {
 	// reported.
 	Damaged map[ooo.RecordID]error
 	Saves   int64
+	// ReadsAt is when the last owner wrote how it reads: until then every
+	// mailbox was read in its place. Zero: not known.
+	ReadsAt time.Time
 }
 
 // Reads says when the mailboxes of a partition were last read with success: all at
 // At, but those in Except. It is saved every few seconds.
 type Reads struct {
-	At     time.Time                  `json:"at"`
-	Except map[ooo.RecordID]time.Time `json:"except,omitempty"`
+	At      time.Time                  `json:"at"`
+	Written time.Time                  `json:"written"`
+	Except  map[ooo.RecordID]time.Time `json:"except,omitempty"`
 }
