@@ -69,12 +69,14 @@ func (r *table) owners() store.Owners {
 // link is a replica's connection to the table.
 type link struct {
 	*table
-	mu     sync.Mutex
-	random *rand.Rand    // nil: no faults at random
-	faults float64       // how many of the calls have one
-	cut    bool          // requests are lost
-	deaf   bool          // answers of swaps are lost
-	paused chan struct{} // closed when the process goes on; nil: it runs
+	mu      sync.Mutex
+	random  *rand.Rand    // nil: no faults at random
+	faults  float64       // how many of the calls have one
+	cut     bool          // requests are lost
+	deaf    bool          // answers of swaps are lost
+	noSwaps bool          // requests of swaps are
+	slow    time.Duration // more latency, each way
+	paused  chan struct{} // closed when the process goes on; nil: it runs
 }
 
 var errLost = errors.New("no answer")
@@ -105,10 +107,11 @@ func (l *link) call(ctx context.Context, swap bool, f func(fields map[string]str
 	l.standStill()
 	fault, latency := 1.0, time.Millisecond
 	l.mu.Lock()
-	cut, deaf := l.cut, l.deaf && swap
+	cut, deaf := l.cut || l.noSwaps && swap, l.deaf && swap
 	if l.random != nil {
 		fault, latency = l.random.Float64()/max(l.faults, 1e-9), time.Duration(l.random.IntN(20))*time.Millisecond
 	}
+	latency += l.slow
 	l.mu.Unlock()
 	l.table.mu.Lock()
 	cut = cut || l.down
@@ -143,26 +146,48 @@ func (l *link) call(ctx context.Context, swap bool, f func(fields map[string]str
 	return ctx.Err()
 }
 
-func (l *link) Round(ctx context.Context, life string, b store.Beat) (found store.Owners, err error) {
-	var once sync.Once
-	err = l.call(ctx, false, func(fields map[string]string) {
-		once.Do(func() { found = store.ParseOwners(maps.Clone(fields)) })
+// answer is what the first carrying out of a call found. A later one may come after the
+// caller gave up.
+type answer[T any] struct {
+	mu    sync.Mutex
+	given bool
+	value T
+}
+
+func (a *answer[T]) give(value T) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.given {
+		a.given, a.value = true, value
+	}
+}
+
+func (a *answer[T]) get() T {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.value
+}
+
+func (l *link) Round(ctx context.Context, life string, b store.Beat) (store.Owners, error) {
+	var found answer[store.Owners]
+	err := l.call(ctx, false, func(fields map[string]string) {
+		found.give(store.ParseOwners(maps.Clone(fields)))
 		if was, there := store.ParseOwners(fields).Beats[life]; !there || was.Number < b.Number {
 			fields[store.BeatField(life)] = b.String()
 		}
 	})
-	return found, err
+	return found.get(), err
 }
 
-func (l *link) SwapOwners(ctx context.Context, swaps ...store.Swap) (swapped bool, err error) {
-	var once sync.Once
-	err = l.call(ctx, true, func(fields map[string]string) {
+func (l *link) SwapOwners(ctx context.Context, swaps ...store.Swap) (bool, error) {
+	var swapped answer[bool]
+	err := l.call(ctx, true, func(fields map[string]string) {
 		fits, done := true, true
 		for _, s := range swaps {
 			fits = fits && fields[s.Field] == s.Old
 			done = done && fields[s.Field] == s.New
 		}
-		once.Do(func() { swapped = fits || done })
+		swapped.give(fits || done)
 		for _, s := range swaps {
 			switch {
 			case !fits:
@@ -173,29 +198,29 @@ func (l *link) SwapOwners(ctx context.Context, swaps ...store.Swap) (swapped boo
 			}
 		}
 	})
-	return swapped, err
+	return swapped.get(), err
 }
 
 // Load returns how many saves a partition has seen.
-func (l *link) Load(ctx context.Context, p int) (loaded store.Loaded, err error) {
-	var once sync.Once
-	err = l.call(ctx, false, func(fields map[string]string) {
-		once.Do(func() { loaded.Saves, _ = strconv.ParseInt(fields[store.SavesField(p)], 10, 64) })
+func (l *link) Load(ctx context.Context, p int) (store.Loaded, error) {
+	var saves answer[int64]
+	err := l.call(ctx, false, func(fields map[string]string) {
+		n, _ := strconv.ParseInt(fields[store.SavesField(p)], 10, 64)
+		saves.give(n)
 	})
-	return loaded, err
+	return store.Loaded{Saves: saves.get()}, err
 }
 
 func (l *link) SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error {
-	refused := false
-	var once sync.Once
+	var refused answer[bool]
 	err := l.call(ctx, false, func(fields map[string]string) {
 		fits := fields[store.LeaseField(p)] == lease.String()
-		once.Do(func() { refused = !fits })
+		refused.give(!fits)
 		if fits {
 			fields[store.SavesField(p)] = strconv.FormatInt(n, 10)
 		}
 	})
-	if err == nil && refused {
+	if err == nil && refused.get() {
 		return ooo.ErrNotOwner
 	}
 	return err

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/partition"
 	"outlook-monitor/internal/store"
 )
@@ -149,13 +149,13 @@ var scenarios = map[string]func(*world){
 	"a pause of 2 s loses nothing": func(w *world) {
 		a, b := w.add("a"), w.add("b")
 		w.even(2)
-		before, loads := a.owns(), a.acquired
+		before, loads := a.owns(), a.loads()
 		a.link.pause()
 		time.Sleep(2 * time.Second)
 		a.link.resume()
 		time.Sleep(5 * time.Second)
-		if !slices.Equal(a.owns(), before) || a.acquired != loads || len(b.owns()) != 32 {
-			w.Errorf("a owns %d after %d more loads, want the same as before", len(a.owns()), a.acquired-loads)
+		if !slices.Equal(a.owns(), before) || a.loads() != loads || len(b.owns()) != 32 {
+			w.Errorf("a owns %d after %d more loads, want the same as before", len(a.owns()), a.loads()-loads)
 		}
 	},
 	"who is resumed keeps what was not taken and nothing else": func(w *world) {
@@ -166,8 +166,8 @@ var scenarios = map[string]func(*world){
 		time.Sleep(20 * time.Second)
 		a.link.resume()
 		w.until("it takes the other's, and keeps its own", 6*time.Second, func() bool { return len(a.owns()) == 64 })
-		if a.acquired > 32+64 {
-			w.Errorf("%d loads: what was not taken was loaded again", a.acquired)
+		if a.loads() > 32+64 {
+			w.Errorf("%d loads: what was not taken was loaded again", a.loads())
 		}
 		b.link.resume()
 		time.Sleep(time.Second)
@@ -175,89 +175,6 @@ var scenarios = map[string]func(*world){
 			w.Errorf("b owns %v right after it was resumed, want none", b.owns())
 		}
 		w.even(2)
-	},
-	"Redis stops for less than the grace time, and for long": func(w *world) {
-		a, b := w.add("a"), w.add("b")
-		w.even(2)
-		before, loads := a.owns(), a.acquired+b.acquired
-		for _, d := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
-			w.stop()
-			time.Sleep(d)
-			if d > 4*time.Second && (a.InTime() || b.InTime()) {
-				w.Error("somebody acts without Redis")
-			}
-			w.start()
-			w.until("both act again", time.Second, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
-		}
-		time.Sleep(10 * time.Second)
-		if !slices.Equal(a.owns(), before) || a.acquired+b.acquired != loads || a.older.Load()+b.older.Load() != 0 {
-			w.Error("partitions moved or were loaded again")
-		}
-	},
-	"Redis comes back empty": func(w *world) {
-		a := w.add("a")
-		w.even(1)
-		b := w.add("b")
-		w.even(2)
-		for p := range 64 {
-			a.save(w.Context(), p)
-			b.save(w.Context(), p)
-		}
-		before := w.table.owners()
-		for _, d := range []time.Duration{0, 500 * time.Millisecond, 8 * time.Second} {
-			older := a.older.Load()
-			w.stop()
-			time.Sleep(d)
-			w.empty()
-			w.start()
-			limit := 2 * time.Second
-			if d > limit { // long enough for another replica to have taken over before
-				limit += 3 * time.Second
-			}
-			w.until("both act again", limit, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
-			time.Sleep(2 * time.Second)
-			after := w.table.owners()
-			if after.Leases != before.Leases || after.Saves != before.Saves || after.Settings != before.Settings || after.Fingerprint != "f" {
-				w.Errorf("table = %+v, want %+v", after, before)
-			}
-			if a.older.Load() != older+1 || b.older.Load() != 0 {
-				w.Errorf("OnOlder was called %d and %d times more, want once on the owner of partition 0", a.older.Load()-older, b.older.Load())
-			}
-			time.Sleep(10 * time.Second)
-		}
-		if a.acquired != 64 || b.acquired != 32 {
-			w.Errorf("%d and %d loads: memory was lost", a.acquired, b.acquired)
-		}
-	},
-	"Redis comes back from before a replica took over": func(w *world) {
-		a, b := w.add("a"), w.add("b")
-		w.even(2)
-		b.crash()
-		w.until("a owns all", 4*time.Second, func() bool { return len(a.owns()) == 64 })
-		before := w.table.owners()
-		w.rollBack(3 * time.Second)
-		if w.table.owners().Leases == before.Leases {
-			w.Fatal("nothing was rolled back")
-		}
-		w.until("a owns all again", 6*time.Second, func() bool { return len(a.owns()) == 64 && w.table.owners().Leases == before.Leases })
-		if a.acquired > 32+64 {
-			w.Errorf("%d loads: memory was lost", a.acquired)
-		}
-	},
-	"Redis loses saves alone": func(w *world) {
-		a := w.add("a")
-		w.even(1)
-		time.Sleep(810 * time.Millisecond) // right after a round
-		a.save(w.Context(), 3)
-		before := w.table.owners()
-		w.rollBack(5 * time.Millisecond)
-		if w.table.owners().Saves == before.Saves {
-			w.Fatal("no save was lost")
-		}
-		time.Sleep(2 * time.Second)
-		if w.table.owners().Saves != before.Saves || a.restored != 1 || a.older.Load() != 1 {
-			w.Errorf("restored %d partitions, told %d times, want one each", a.restored, a.older.Load())
-		}
 	},
 	"a replica that can't read gives everything away, and gets it back": func(w *world) {
 		since := time.Time{}
@@ -315,14 +232,14 @@ var scenarios = map[string]func(*world){
 		}
 	},
 	"a wall clock is stepped": func(w *world) {
-		step := time.Duration(0)
+		var step atomic.Int64
 		a := w.add("a", func(_ *partition.Config, r *replica) {})
-		partition.SetWall(a.Owners, func() time.Time { return time.Now().Round(0).Add(step) })
+		partition.SetWall(a.Owners, func() time.Time { return time.Now().Round(0).Add(time.Duration(step.Load())) })
 		b := w.add("b")
 		w.even(2)
 		before := a.owns()
 		for _, by := range []time.Duration{time.Hour, -2 * time.Hour} {
-			step = by
+			step.Store(int64(by))
 			if by > 0 && a.InTime() {
 				w.Error("in time though the machine may have been suspended for an hour")
 			}
@@ -377,7 +294,9 @@ var scenarios = map[string]func(*world){
 }
 
 func TestScenarios(t *testing.T) {
-	for name, scenario := range scenarios {
+	all := maps.Clone(scenarios)
+	maps.Copy(all, outages)
+	for name, scenario := range all {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
@@ -421,104 +340,5 @@ func TestACrash(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// TestAnything has faults of all kinds in any order, and then none: it must end evenly
-// and, as ever, no two may act at once.
-func TestAnything(t *testing.T) {
-	for seed := range uint64(40) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { anything(t, rand.New(rand.NewPCG(seed, 1))) })
-		})
-	}
-}
-
-func anything(t *testing.T, random *rand.Rand) {
-	w := newWorld(t)
-	w.random, w.faults = random, random.Float64()/4
-	defer w.end()
-	join := func() {
-		w.add(fmt.Sprintf("r%d-%d", random.IntN(100), len(w.replicas)), func(_ *partition.Config, r *replica) {
-			r.loadTime = time.Duration(random.IntN(500)) * time.Millisecond
-			drain := time.Duration(random.IntN(1000)) * time.Millisecond
-			r.drain = func(context.Context, int, bool) { time.Sleep(drain) }
-		})
-	}
-	alive := func() (alive []*replica) {
-		for _, r := range w.replicas {
-			if !r.gone.Load() {
-				alive = append(alive, r)
-			}
-		}
-		return alive
-	}
-	join()
-	for range 60 {
-		time.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
-		living := alive()
-		if len(living) == 0 {
-			join()
-			continue
-		}
-		r, d := living[random.IntN(len(living))], time.Duration(random.IntN(6000))*time.Millisecond
-		switch random.IntN(9) {
-		case 0, 1:
-			if len(living) < 4 {
-				join()
-			}
-		case 2:
-			r.crash()
-		case 3:
-			r.stop()
-		case 4:
-			r.link.set(func() { r.link.cut = true })
-			time.Sleep(d)
-			r.link.set(func() { r.link.cut = r.gone.Load() })
-		case 5:
-			r.link.pause()
-			time.Sleep(d)
-			r.link.resume()
-		case 6:
-			w.stop()
-			time.Sleep(d)
-			w.start()
-		case 7: // a restart, or a failover, which fails rounds
-			// A replica that was cut off long enough to be taken from, and finds a table
-			// from before that, would not notice.
-			if slices.ContainsFunc(living, func(r *replica) bool { return !r.InTime() }) {
-				continue
-			}
-			w.stop()
-			time.Sleep(time.Second)
-			w.rollBack(time.Second + d)
-			w.start()
-			time.Sleep(2 * time.Second) // an empty one looks new to who joins before anybody else comes back
-		case 8:
-			for p := range ooo.Partitions {
-				go r.save(w.Context(), p)
-			}
-		}
-	}
-	for _, r := range w.replicas {
-		r.link.set(func() { r.link.random, r.link.cut = nil, r.gone.Load() })
-	}
-	w.random = nil
-	time.Sleep(15 * time.Second) // those that stop have ended
-	if len(alive()) == 0 {
-		w.add("last")
-	}
-	w.until("all partitions are shared out evenly", 2*time.Minute, func() bool { return w.settled(len(alive())) })
-	time.Sleep(10 * time.Second)
-	o := w.table.owners()
-	for _, r := range alive() {
-		for p := range ooo.Partitions {
-			if n, known := r.Saves(p); known && o.Saves[p] < n {
-				t.Errorf("partition %d has %d saves in Redis, %d in memory", p, o.Saves[p], n)
-			}
-		}
-	}
-	if len(o.Beats) != len(alive()) {
-		t.Errorf("beats = %v, want those of %d replicas", o.Beats, len(alive()))
 	}
 }

@@ -81,7 +81,7 @@ func TestSingle(t *testing.T) {
 	before = w.leases()
 	server.RestartEmpty()
 	w.until("Redis is brought up to date", time.Minute, func() bool { return w.replicas[2].older.Load() > 0 && w.leases() == before })
-	if w.replicas[2].restored == 0 {
+	if w.replicas[2].restores() == 0 {
 		t.Error("nothing was written back")
 	}
 }

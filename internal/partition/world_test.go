@@ -55,6 +55,20 @@ func (h *holder) Acquire(ctx context.Context, p int, lease store.Lease) {
 	}
 }
 
+// loads returns how often a partition was acquired.
+func (h *holder) loads() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.acquired
+}
+
+// restores returns how often a partition was written back.
+func (h *holder) restores() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.restored
+}
+
 func (h *holder) Drop(p int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
