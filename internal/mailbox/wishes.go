@@ -66,8 +66,8 @@ func (q *wishQueue) take() (wishes []wishKey, unknown []ooo.Hint) {
 	return wishes, unknown
 }
 
-// carryOutWishes does what the queue asks for until ctx ends. No wish waits for
-// another one that takes long.
+// carryOutWishes does what the queue asks for until ctx ends. A wish that takes long
+// keeps one of the wishesAtOnce places; if all are taken, the others wait.
 func (r *Registry) carryOutWishes(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(wishesAtOnce)
