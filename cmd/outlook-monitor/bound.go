@@ -5,28 +5,28 @@ import (
 	"time"
 
 	"outlook-monitor/internal/api"
-	"outlook-monitor/internal/front"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/webhook"
 )
 
 // What may be in hand at once. Decoding takes a few times the bytes of a body, so
 // these bound what a flood costs to about 200 MiB.
 var (
-	graphBound = front.BoundConfig{
+	graphBound = server.BoundConfig{
 		Requests: 1024, EachSource: 512, Working: 256, Most: webhook.MaxBody, Bytes: 20 << 20, Open: webhook.IsHandshake,
 	}
 	// The mediator gives up after 10 s, and does not say a second time whom it does
 	// not want any more.
-	monitorBound = front.BoundConfig{
+	monitorBound = server.BoundConfig{
 		Requests: 512, EachSource: 256, Working: 128, Most: 64 << 10, Wait: 5 * time.Second, Within: 7500 * time.Millisecond, Late: true,
 		Paths: []string{"/monitor", "/monitor/"},
 	}
-	bulkBound = front.BoundConfig{
+	bulkBound = server.BoundConfig{
 		Requests: 128, EachSource: 64, Working: 16, Most: api.MaxBody, Bytes: 16 << 20,
 		Paths: []string{"/api/users", "/api/users/", "/ui/api/users"},
 	}
 	// One user at a time; none of these needs a body. A start may wait for Graph.
-	userBound = front.BoundConfig{
+	userBound = server.BoundConfig{
 		Requests: 256, EachSource: 128, Working: 64, Most: 64 << 10, Wait: 5 * time.Second, Within: 7500 * time.Millisecond,
 		Below: []string{"/api/users/", "/ui/api/users/"},
 	}
@@ -47,11 +47,11 @@ func (s *service) boundPrivate(next http.Handler) http.Handler {
 	return s.bound(s.bound(next, bulkBound, s.syncer.Owe), monitorBound, s.syncer.Owe)
 }
 
-func (s *service) bound(next http.Handler, cfg front.BoundConfig, refused func()) http.Handler {
+func (s *service) bound(next http.Handler, cfg server.BoundConfig, refused func()) http.Handler {
 	cfg.Proxies, cfg.Log = s.cfg.settings.TrustedProxies, s.log
 	cfg.Refused = func() {
 		s.metrics.Refused(http.StatusServiceUnavailable)
 		refused()
 	}
-	return front.Bound(next, cfg)
+	return server.Bound(next, cfg)
 }

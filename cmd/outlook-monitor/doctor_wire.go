@@ -13,9 +13,9 @@ import (
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/doctor"
-	"outlook-monitor/internal/front"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/tunnel"
 	"outlook-monitor/internal/webhook"
@@ -99,9 +99,9 @@ type standIn struct {
 
 // listen answers until stop is called.
 func (s standIn) listen(ctx context.Context) (stop func(), err error) {
-	l := front.Listener{}
+	l := server.Listener{}
 	if s.settings.TLSCertFile != "" {
-		certificate, err := front.NewCertificate(s.settings.TLSCertFile, s.settings.TLSKeyFile, s.log)
+		certificate, err := server.NewCertificate(s.settings.TLSCertFile, s.settings.TLSKeyFile, s.log)
 		if err != nil {
 			return nil, err
 		}
@@ -127,7 +127,7 @@ func (s standIn) listen(ctx context.Context) (stop func(), err error) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = front.Serve(under, l, s.log) // what can't be served is seen from outside
+		_ = server.Serve(under, l, s.log) // what can't be served is seen from outside
 	}()
 	return func() { cancel(); <-ended }, nil
 }

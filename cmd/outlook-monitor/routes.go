@@ -13,7 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"outlook-monitor/internal/api"
-	"outlook-monitor/internal/front"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -52,7 +52,7 @@ func (s *service) openListeners() error {
 	if settings.PrivateAddr == "" {
 		open = s.boundPrivate(public)
 	}
-	l := front.Listener{Listener: s.cfg.listener, Handler: front.Guard(s.boundGraph(open, guarded), front.GuardConfig{
+	l := server.Listener{Listener: s.cfg.listener, Handler: server.Guard(s.boundGraph(open, guarded), server.GuardConfig{
 		Paths: guarded, Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies,
 		Refused: s.metrics.Refused, Log: s.log,
 	})}
@@ -78,7 +78,7 @@ func (s *service) openListeners() error {
 	if err != nil {
 		return fmt.Errorf("listen: %w: choose another PRIVATE_ADDR", err)
 	}
-	s.listeners = append(s.listeners, front.Listener{Listener: ln, Handler: s.boundPrivate(inside)})
+	s.listeners = append(s.listeners, server.Listener{Listener: ln, Handler: s.boundPrivate(inside)})
 	return nil
 }
 
@@ -97,7 +97,7 @@ func (s *service) tls() (*tls.Config, error) {
 	settings := s.cfg.settings
 	switch {
 	case settings.TLSCertFile != "":
-		certificate, err := front.NewCertificate(settings.TLSCertFile, settings.TLSKeyFile, s.log)
+		certificate, err := server.NewCertificate(settings.TLSCertFile, settings.TLSKeyFile, s.log)
 		if err != nil {
 			return nil, err
 		}
@@ -105,11 +105,11 @@ func (s *service) tls() (*tls.Config, error) {
 		return certificate.TLS(), nil
 	case len(settings.ACMEDomains) > 0:
 		var err error
-		s.acme, err = front.NewACME(front.ACMEConfig{
+		s.acme, err = server.NewACME(server.ACMEConfig{
 			Domains: settings.ACMEDomains, Email: settings.ACMEEmail, Directory: settings.ACMEDirectory, CAFile: settings.ACMECAFile,
 			Vault: s.store.Vault("acme"), Log: s.log,
 			Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
-				return s.store.Lock(ctx, "acme:"+name, front.LockTime)
+				return s.store.Lock(ctx, "acme:"+name, server.LockTime)
 			},
 		})
 		if err != nil {

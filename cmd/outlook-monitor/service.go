@@ -14,11 +14,11 @@ import (
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/deliver"
-	"outlook-monitor/internal/front"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/partition"
 	"outlook-monitor/internal/poll"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/subscribe"
 	"outlook-monitor/internal/telemetry"
@@ -59,8 +59,8 @@ type service struct {
 	syncer     *deliver.Syncer
 	mediator   *deliver.Mediator
 
-	listeners []front.Listener
-	acme      *front.ACME // nil: certificates come from elsewhere
+	listeners []server.Listener
+	acme      *server.ACME // nil: certificates come from elsewhere
 	tunnel    interface {
 		Run(ctx context.Context) error
 	} // nil: none
@@ -113,7 +113,7 @@ func (s *service) Run(ctx context.Context) error {
 
 	work, working := errgroup.WithContext(ctx)
 	for _, l := range s.listeners {
-		work.Go(func() error { return front.Serve(working, l, s.log) })
+		work.Go(func() error { return server.Serve(working, l, s.log) })
 	}
 	if s.tunnel != nil {
 		work.Go(func() error { return s.tunnel.Run(working) })
@@ -124,7 +124,7 @@ func (s *service) Run(ctx context.Context) error {
 	return errors.Join(err, connections.Wait(), s.close())
 }
 
-func addresses(listeners []front.Listener) (all []string) {
+func addresses(listeners []server.Listener) (all []string) {
 	for _, l := range listeners {
 		all = append(all, l.Addr().String())
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"outlook-monitor/internal/config"
-	"outlook-monitor/internal/front"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/tunnel"
 	"outlook-monitor/internal/webhook"
 )
@@ -60,7 +60,7 @@ func (s *service) openTunnel() (err error) {
 		s.tunnel, err = tunnel.NewNgrok(tunnel.NgrokConfig{
 			Open: tunnel.Account{Token: settings.NgrokToken.Reveal(), URL: settings.NgrokURL}.Open,
 			Serve: func(ctx context.Context, ln net.Listener) error {
-				return front.Serve(ctx, front.Listener{Listener: ln, Handler: handler}, s.log)
+				return server.Serve(ctx, server.Listener{Listener: ln, Handler: handler}, s.log)
 			},
 			Opened: s.public.set, Log: s.log,
 		})

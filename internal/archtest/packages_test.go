@@ -12,7 +12,7 @@ var packages = []struct {
 	imports []string
 }{
 	{"cmd/outlook-monitor", []string{
-		"internal/api", "internal/webhook", "internal/ui", "internal/front", "internal/poll", "internal/subscribe", "internal/deliver",
+		"internal/api", "internal/webhook", "internal/ui", "internal/server", "internal/poll", "internal/subscribe", "internal/deliver",
 		"internal/mailbox", "internal/partition", "internal/schedule", "internal/graph", "internal/store", "internal/doctor",
 		"internal/ooo", "internal/config", "internal/telemetry", "internal/tunnel", "internal/graphsim", "internal/mediatorsim",
 	}},
@@ -22,7 +22,7 @@ var packages = []struct {
 	{"internal/api", []string{"internal/schedule", "internal/store", "internal/ooo"}},
 	{"internal/webhook", []string{"internal/schedule", "internal/jsonwalk", "internal/ooo"}},
 	{"internal/ui", []string{"internal/ooo"}},
-	{"internal/front", nil},
+	{"internal/server", nil},
 
 	// Actors: the kinds of work over the mailboxes that this replica owns.
 	{"internal/poll", actor},
@@ -90,7 +90,7 @@ var libraries = []struct {
 	{"github.com/prometheus/", []string{"internal/telemetry"}},
 	{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
 	{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
-	{"golang.org/x/crypto/acme", []string{"internal/front"}},
+	{"golang.org/x/crypto/acme", []string{"internal/server"}},
 	{"golang.ngrok.com/", []string{"internal/tunnel"}},
 	{"testing", []string{"internal/redistest"}},
 }

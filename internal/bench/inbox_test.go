@@ -15,9 +15,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/api"
-	"outlook-monitor/internal/front"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/webhook"
 )
@@ -61,7 +61,7 @@ func playInbox(order []byte, tell func(any), stopped <-chan struct{}) error {
 	}
 	engine := api.NewEngine(slog.New(slog.DiscardHandler))
 	receiver.Register(engine)
-	return serve(front.Guard(engine, front.GuardConfig{Paths: []string{webhook.NotificationPath}}), tell, stopped)
+	return serve(server.Guard(engine, server.GuardConfig{Paths: []string{webhook.NotificationPath}}), tell, stopped)
 }
 
 // playInboxFloor is the least that taking notifications can cost: it decodes and
@@ -110,7 +110,7 @@ func serve(handler http.Handler, tell func(any), stopped <-chan struct{}) error 
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { <-stopped; stop() }()
 	tell(inboxPlace{"http://" + ln.Addr().String()})
-	return front.Serve(ctx, front.Listener{Listener: ln, Handler: handler}, slog.New(slog.DiscardHandler))
+	return server.Serve(ctx, server.Listener{Listener: ln, Handler: handler}, slog.New(slog.DiscardHandler))
 }
 
 // inbox is one of the two, seen from here.

@@ -1,4 +1,4 @@
-package front_test
+package server_test
 
 import (
 	"crypto/tls"

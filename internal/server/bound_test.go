@@ -1,4 +1,4 @@
-package front_test
+package server_test
 
 import (
 	"bufio"
@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"outlook-monitor/internal/front"
+	"outlook-monitor/internal/server"
 )
 
 // addressed is a connection from somewhere.
@@ -42,13 +42,13 @@ type way struct {
 
 // bounded runs a story with a server that keeps to cfg. It answers 200 when it has
 // the body, to requests that hold not before they are let go.
-func bounded(t *testing.T, cfg front.BoundConfig, story func(t *testing.T, w *way)) {
+func bounded(t *testing.T, cfg server.BoundConfig, story func(t *testing.T, w *way)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &way{pipes: newPipes(), release: make(chan struct{}), bodies: map[string]int{}}
 		cfg.Paths, cfg.Below = []string{"/in"}, []string{"/under/"}
 		cfg.Refused = func() { w.mu.Lock(); w.refused++; w.mu.Unlock() }
-		stop := serve(w.pipes, front.Bound(http.HandlerFunc(w.answer), cfg).ServeHTTP)
+		stop := serve(w.pipes, server.Bound(http.HandlerFunc(w.answer), cfg).ServeHTTP)
 		story(t, w)
 		close(w.release)
 		if err := stop(); err != nil {
@@ -125,7 +125,7 @@ const (
 	kib   = 1 << 10
 )
 
-var narrow = front.BoundConfig{Requests: 8, EachSource: 6, Working: 2, Most: 256 * kib, Bytes: 400 * kib}
+var narrow = server.BoundConfig{Requests: 8, EachSource: 6, Working: 2, Most: 256 * kib, Bytes: 400 * kib}
 
 func TestWhatTheBoundLetsIn(t *testing.T) {
 	many := func(n int, head, body string) func(w *way) {
@@ -333,7 +333,7 @@ func TestARefusalIsConstantAndLoggedOnce(t *testing.T) {
 	log, out := logger()
 	cfg := narrow
 	cfg.Requests, cfg.Paths, cfg.Log = 0, []string{"/in"}, log
-	h := front.Bound(http.HandlerFunc(accepted), cfg)
+	h := server.Bound(http.HandlerFunc(accepted), cfg)
 	for range 3 {
 		got := asks(h, here, "/in?x=<script>")
 		if got.Code != 503 || got.Body.Len() != 0 || got.Header().Get("Retry-After") != "1" ||

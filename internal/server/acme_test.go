@@ -1,4 +1,4 @@
-package front_test
+package server_test
 
 import (
 	"bytes"
@@ -16,21 +16,21 @@ import (
 	"testing/synctest"
 	"time"
 
-	"outlook-monitor/internal/front"
 	"outlook-monitor/internal/redistest"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 )
 
 const domain = "monitor.contoso.example"
 
 // newACME fills in what tests don't care for. Its ACME server is out of reach.
-func newACME(t *testing.T, cfg front.ACMEConfig) *front.ACME {
+func newACME(t *testing.T, cfg server.ACMEConfig) *server.ACME {
 	t.Helper()
 	cfg.Domains = []string{domain}
 	if cfg.Directory == "" {
 		cfg.Directory = "https://" + freeAddress(t) + "/dir"
 	}
-	a, err := front.NewACME(cfg)
+	a, err := server.NewACME(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,10 +39,10 @@ func newACME(t *testing.T, cfg front.ACMEConfig) *front.ACME {
 
 // replica is one of several instances of the service, as far as certificates go.
 type replica struct {
-	*front.ACME
+	*server.ACME
 	t       *testing.T
 	address string
-	server  *acmeServer
+	ca      *acmeServer
 }
 
 // redis starts a Redis and returns how a replica reaches it.
@@ -59,16 +59,16 @@ func redis(t *testing.T) (open func() *store.Store) {
 }
 
 // newReplica serves; its Run is the test's.
-func newReplica(t *testing.T, ln net.Listener, store *store.Store, server *acmeServer) replica {
+func newReplica(t *testing.T, ln net.Listener, store *store.Store, ca *acmeServer) replica {
 	t.Helper()
-	a := newACME(t, front.ACMEConfig{
-		Directory: server.directory, CAFile: server.caFile, Email: "operator@contoso.example", Vault: store.Vault("acme"),
+	a := newACME(t, server.ACMEConfig{
+		Directory: ca.directory, CAFile: ca.caFile, Email: "operator@contoso.example", Vault: store.Vault("acme"),
 		Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
-			return store.Lock(ctx, name, front.LockTime)
+			return store.Lock(ctx, name, server.LockTime)
 		},
 	})
 	serving(t, ln, a.TLS())
-	return replica{a, t, ln.Addr().String(), server}
+	return replica{a, t, ln.Addr().String(), ca}
 }
 
 // serial waits until the replica answers with a certificate of the ACME server's
@@ -76,7 +76,7 @@ func newReplica(t *testing.T, ln net.Listener, store *store.Store, server *acmeS
 func (r replica) serial() string {
 	r.t.Helper()
 	transport := &http.Transport{
-		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: r.server.roots},
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: r.ca.roots},
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, r.address)
 		},
@@ -104,9 +104,9 @@ func (r replica) serial() string {
 func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 	open := redis(t)
 	askedAt := loopback(t)
-	server := startACMEServer(t, askedAt.Addr().(*net.TCPAddr).Port)
-	asked := newReplica(t, askedAt, open(), server)
-	orders := newReplica(t, loopback(t), open(), server)
+	ca := startACMEServer(t, askedAt.Addr().(*net.TCPAddr).Port)
+	asked := newReplica(t, askedAt, open(), ca)
+	orders := newReplica(t, loopback(t), open(), ca)
 	running(t, orders.Run)
 	first := orders.serial()
 
@@ -120,14 +120,14 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 		return err == nil && token == nil
 	})
 
-	late := newReplica(t, loopback(t), open(), server)
+	late := newReplica(t, loopback(t), open(), ca)
 	for name, r := range map[string]replica{"that was asked for the proof": asked, "that starts later": late} {
 		running(t, r.Run)
 		if got := r.serial(); got != first {
 			t.Errorf("the replica %s shows certificate %s, want %s", name, got, first)
 		}
 	}
-	if got := server.orders(); got != 1 {
+	if got := ca.orders(); got != 1 {
 		t.Errorf("%d certificates were ordered, want 1", got)
 	}
 }
@@ -135,10 +135,10 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 func TestReplicasThatStartTogetherOrderOnce(t *testing.T) {
 	open := redis(t)
 	ln := loopback(t)
-	server := startACMEServer(t, ln.Addr().(*net.TCPAddr).Port)
-	replicas := []replica{newReplica(t, ln, open(), server)}
+	ca := startACMEServer(t, ln.Addr().(*net.TCPAddr).Port)
+	replicas := []replica{newReplica(t, ln, open(), ca)}
 	for range 3 {
-		replicas = append(replicas, newReplica(t, loopback(t), open(), server))
+		replicas = append(replicas, newReplica(t, loopback(t), open(), ca))
 	}
 	for _, r := range replicas {
 		running(t, r.Run)
@@ -149,7 +149,7 @@ func TestReplicasThatStartTogetherOrderOnce(t *testing.T) {
 			t.Errorf("a replica shows certificate %s, another %s", got, first)
 		}
 	}
-	if got := server.orders(); got != 1 {
+	if got := ca.orders(); got != 1 {
 		t.Errorf("%d certificates were ordered, want 1", got)
 	}
 }
@@ -207,7 +207,7 @@ func (v *vault) lookups() map[string]int {
 func TestNamesInHandshakes(t *testing.T) {
 	v := newVault()
 	v.keep(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	a := newACME(t, front.ACMEConfig{Vault: v})
+	a := newACME(t, server.ACMEConfig{Vault: v})
 	running(t, a.Run)
 	ln := loopback(t)
 	serving(t, ln, a.TLS())
@@ -247,7 +247,7 @@ func TestNamesInHandshakes(t *testing.T) {
 func TestAnACMEServerThatIsAwayIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, told := logger()
-		a := newACME(t, front.ACMEConfig{Vault: newVault(), Log: log})
+		a := newACME(t, server.ACMEConfig{Vault: newVault(), Log: log})
 		ctx, stop := context.WithCancel(t.Context())
 		var done sync.WaitGroup
 		done.Go(func() {
@@ -293,7 +293,7 @@ func TestACertificateThatWasNotRenewedIsToldOf(t *testing.T) {
 				log, told := logger()
 				v := newVault()
 				v.keep(t, domain, time.Now().Add(-tt.age), time.Now().Add(tt.left))
-				a := newACME(t, front.ACMEConfig{Vault: v, Log: log})
+				a := newACME(t, server.ACMEConfig{Vault: v, Log: log})
 				ctx, stop := context.WithCancel(t.Context())
 				var done sync.WaitGroup
 				done.Go(func() { _ = a.Run(ctx) })
@@ -317,7 +317,7 @@ func TestALockThatIsTakenIsWaitedFor(t *testing.T) {
 		v.keep(t, domain, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
 		began := time.Now()
 		var freed []string
-		a := newACME(t, front.ACMEConfig{Vault: v, Lock: func(_ context.Context, name string) (func(context.Context) error, error) {
+		a := newACME(t, server.ACMEConfig{Vault: v, Lock: func(_ context.Context, name string) (func(context.Context) error, error) {
 			if time.Since(began) < time.Minute {
 				return nil, errors.New("another has it")
 			}
@@ -347,7 +347,7 @@ func TestAVaultThatTakesNothingIsToldOf(t *testing.T) {
 		log, told := logger()
 		v := newVault()
 		v.full = errors.New("redis: out of memory")
-		a := newACME(t, front.ACMEConfig{Vault: v, Log: log})
+		a := newACME(t, server.ACMEConfig{Vault: v, Log: log})
 		ctx, stop := context.WithCancel(t.Context())
 		var done sync.WaitGroup
 		done.Go(func() { _ = a.Run(ctx) })
@@ -364,14 +364,14 @@ func TestAVaultThatTakesNothingIsToldOf(t *testing.T) {
 func TestWrongConfigurations(t *testing.T) {
 	noCertificate := filepath.Join(t.TempDir(), "ca.pem")
 	write(t, noCertificate, []byte("no certificate"))
-	for name, cfg := range map[string]front.ACMEConfig{
+	for name, cfg := range map[string]server.ACMEConfig{
 		"no domains":                {Vault: newVault()},
 		"no vault":                  {Domains: []string{domain}},
 		"no such file":              {Domains: []string{domain}, Vault: newVault(), CAFile: filepath.Join(t.TempDir(), "none.pem")},
 		"a file that holds nothing": {Domains: []string{domain}, Vault: newVault(), CAFile: noCertificate},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := front.NewACME(cfg); err == nil {
+			if _, err := server.NewACME(cfg); err == nil {
 				t.Error("NewACME = nil, want an error")
 			}
 		})

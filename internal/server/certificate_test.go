@@ -1,4 +1,4 @@
-package front_test
+package server_test
 
 import (
 	"crypto/tls"
@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"outlook-monitor/internal/front"
+	"outlook-monitor/internal/server"
 )
 
 // pair writes a fresh certificate and its key and returns its serial number.
@@ -33,7 +33,7 @@ func TestChangedFilesAreReadAgain(t *testing.T) {
 	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	first := pair(t, certFile, keyFile)
 	log, told := logger()
-	c, err := front.NewCertificate(certFile, keyFile, log)
+	c, err := server.NewCertificate(certFile, keyFile, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestFilesThatDoNotFitAreRefused(t *testing.T) {
 		"the wrong way": {keyFile, certFile},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := front.NewCertificate(files[0], files[1], slog.New(slog.DiscardHandler))
+			_, err := server.NewCertificate(files[0], files[1], slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), "TLS_CERT_FILE") {
 				t.Errorf("NewCertificate = %v, want an error that names TLS_CERT_FILE", err)
 			}
@@ -84,13 +84,13 @@ func TestFilesThatDoNotFitAreRefused(t *testing.T) {
 func TestVersionsOfTLS(t *testing.T) {
 	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	pair(t, certFile, keyFile)
-	files, err := front.NewCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+	files, err := server.NewCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	kept := newVault()
 	kept.keep(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	acme := newACME(t, front.ACMEConfig{Vault: kept})
+	acme := newACME(t, server.ACMEConfig{Vault: kept})
 	running(t, acme.Run)
 	for from, cfg := range map[string]*tls.Config{"from files": files.TLS(), "from an ACME server": acme.TLS()} {
 		ln := loopback(t)
@@ -126,7 +126,7 @@ func TestVersionsOfTLS(t *testing.T) {
 func TestHTTP2IsSpoken(t *testing.T) {
 	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	pair(t, certFile, keyFile)
-	c, err := front.NewCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+	c, err := server.NewCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

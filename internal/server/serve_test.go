@@ -1,4 +1,4 @@
-package front_test
+package server_test
 
 import (
 	"bufio"
@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"outlook-monitor/internal/front"
+	"outlook-monitor/internal/server"
 )
 
 // pipes is a listener whose connections are made in memory, where time can be
@@ -61,7 +61,7 @@ func serve(p *pipes, h http.HandlerFunc) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
 	go func() {
-		result <- front.Serve(ctx, front.Listener{Listener: p, Handler: h}, slog.New(slog.DiscardHandler))
+		result <- server.Serve(ctx, server.Listener{Listener: p, Handler: h}, slog.New(slog.DiscardHandler))
 	}()
 	return func() error { cancel(); return <-result }
 }
@@ -167,7 +167,7 @@ func TestWhatDoesNotEndIsCutOff(t *testing.T) {
 func TestAListenerThatBreaksIsAnError(t *testing.T) {
 	p := newPipes()
 	_ = p.Close()
-	err := front.Serve(t.Context(), front.Listener{Listener: p, Handler: http.HandlerFunc(hello)}, slog.New(slog.DiscardHandler))
+	err := server.Serve(t.Context(), server.Listener{Listener: p, Handler: http.HandlerFunc(hello)}, slog.New(slog.DiscardHandler))
 	if !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve = %v, want %v", err, net.ErrClosed)
 	}

@@ -1,4 +1,4 @@
-package front
+package server
 
 import (
 	"cmp"
@@ -61,7 +61,7 @@ type ACME struct {
 // NewACME makes no call: [ACME.Run] does.
 func NewACME(cfg ACMEConfig) (*ACME, error) {
 	if len(cfg.Domains) == 0 || cfg.Vault == nil {
-		return nil, errors.New("front: Domains and Vault are required")
+		return nil, errors.New("server: Domains and Vault are required")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

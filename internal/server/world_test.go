@@ -1,4 +1,4 @@
-package front_test
+package server_test
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"outlook-monitor/internal/front"
+	"outlook-monitor/internal/server"
 )
 
 // locked is a buffer that is written and read at once.
@@ -72,7 +72,7 @@ func loopback(t *testing.T) net.Listener {
 func serving(t *testing.T, ln net.Listener, cfg *tls.Config) {
 	t.Helper()
 	running(t, func(ctx context.Context) error {
-		return front.Serve(ctx, front.Listener{Listener: ln, Handler: http.HandlerFunc(hello), TLS: cfg}, slog.New(slog.DiscardHandler))
+		return server.Serve(ctx, server.Listener{Listener: ln, Handler: http.HandlerFunc(hello), TLS: cfg}, slog.New(slog.DiscardHandler))
 	})
 }
 

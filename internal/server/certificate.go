@@ -1,4 +1,4 @@
-package front
+package server
 
 import (
 	"crypto/tls"

@@ -1,4 +1,4 @@
-package front_test
+package server_test
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"outlook-monitor/internal/front"
+	"outlook-monitor/internal/server"
 )
 
 const notifications = "/graph/notifications"
@@ -29,8 +29,8 @@ func asks(h http.Handler, peer, path string, forwarded ...string) *httptest.Resp
 
 func accepted(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }
 
-func networks(all ...string) front.Allow {
-	var a front.Allow
+func networks(all ...string) server.Allow {
+	var a server.Allow
 	for _, n := range all {
 		a = append(a, netip.MustParsePrefix(n))
 	}
@@ -69,7 +69,7 @@ func TestWhoMayCome(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			h := front.Guard(http.HandlerFunc(accepted), front.GuardConfig{Paths: []string{notifications}, Allow: allow, Proxies: proxies})
+			h := server.Guard(http.HandlerFunc(accepted), server.GuardConfig{Paths: []string{notifications}, Allow: allow, Proxies: proxies})
 			if got := asks(h, tt.peer, tt.path, tt.forwarded...).Code; got != tt.want {
 				t.Errorf("status = %d, want %d", got, tt.want)
 			}
@@ -79,7 +79,7 @@ func TestWhoMayCome(t *testing.T) {
 
 func TestRefusalsAreConstant(t *testing.T) {
 	log, told := logger()
-	h := front.Guard(http.HandlerFunc(accepted), front.GuardConfig{
+	h := server.Guard(http.HandlerFunc(accepted), server.GuardConfig{
 		Paths: []string{notifications}, Allow: networks("20.20.32.0/19"), Rate: 1, Log: log,
 	})
 	for range 2 {
@@ -110,7 +110,7 @@ func TestRefusalsAreConstant(t *testing.T) {
 
 func TestFloodsAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := front.Guard(http.HandlerFunc(accepted), front.GuardConfig{
+		h := server.Guard(http.HandlerFunc(accepted), server.GuardConfig{
 			Paths: []string{notifications}, Proxies: networks("10.0.0.0/8"), Rate: 2000,
 		})
 		passed := func(peer, path string, forwarded ...string) (n int) {
@@ -155,7 +155,7 @@ func TestGraphIsNeverRefused(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			limit, source, now := front.NewLimit(2000), netip.MustParseAddr("20.20.33.1"), time.Now()
+			limit, source, now := server.NewLimit(2000), netip.MustParseAddr("20.20.33.1"), time.Now()
 			for sent := 0; sent < 60_000; now = now.Add(tt.each) {
 				for range tt.burst {
 					if !limit.Take(source, now) {
@@ -171,8 +171,8 @@ func TestGraphIsNeverRefused(t *testing.T) {
 func TestSources(t *testing.T) {
 	now := time.Now()
 	addr := netip.MustParseAddr
-	spent := func() *front.Limit {
-		l := front.NewLimit(1)
+	spent := func() *server.Limit {
+		l := server.NewLimit(1)
 		for _, source := range []string{"192.0.2.1", "2001:db8:0:1::1"} {
 			l.Take(addr(source), now)
 			l.Take(addr(source), now)
@@ -201,7 +201,7 @@ func TestSources(t *testing.T) {
 // TestSourcesAreForgotten sees by what is let through what is remembered.
 func TestSourcesAreForgotten(t *testing.T) {
 	now := time.Now()
-	limit, busy, quiet := front.NewLimit(1), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	limit, busy, quiet := server.NewLimit(1), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	for range 2 {
 		limit.Take(busy, now)
 		limit.Take(quiet, now)

@@ -1,4 +1,4 @@
-package front_test
+package server_test
 
 import (
 	"bufio"
@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"outlook-monitor/internal/front"
+	"outlook-monitor/internal/server"
 )
 
 // flooded is a real server with a bound, and what its handler saw.
@@ -29,13 +29,13 @@ type flooded struct {
 	refused atomic.Int64
 }
 
-func flood(t *testing.T, cfg front.BoundConfig, secured *tls.Config) *flooded {
+func flood(t *testing.T, cfg server.BoundConfig, secured *tls.Config) *flooded {
 	t.Helper()
 	f := &flooded{t: t}
 	cfg.Paths, cfg.Refused = []string{"/in"}, func() { f.refused.Add(1) }
 	ln := loopback(t)
 	f.address = ln.Addr().String()
-	h := front.Bound(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := server.Bound(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := f.working.Add(1)
 		defer f.working.Add(-1)
 		for most := f.most.Load(); n > most && !f.most.CompareAndSwap(most, n); most = f.most.Load() {
@@ -46,7 +46,7 @@ func flood(t *testing.T, cfg front.BoundConfig, secured *tls.Config) *flooded {
 		w.WriteHeader(http.StatusAccepted)
 	}), cfg)
 	running(t, func(ctx context.Context) error {
-		return front.Serve(ctx, front.Listener{Listener: ln, Handler: h, TLS: secured}, slog.New(slog.DiscardHandler))
+		return server.Serve(ctx, server.Listener{Listener: ln, Handler: h, TLS: secured}, slog.New(slog.DiscardHandler))
 	})
 	return f
 }
@@ -88,7 +88,7 @@ func heap() int64 {
 // to an end, by all means at once, and short bodies meanwhile.
 func TestAFloodOfSlowSendersTakesNeitherMemoryNorPlaces(t *testing.T) {
 	const mib = 1 << 20
-	cfg := front.BoundConfig{Requests: 64, EachSource: 64, Working: 4, Most: 4 * mib, Bytes: 8 * mib}
+	cfg := server.BoundConfig{Requests: 64, EachSource: 64, Working: 4, Most: 4 * mib, Bytes: 8 * mib}
 	f := flood(t, cfg, nil)
 	long, short := bytes.Repeat([]byte(" "), 4*mib-1), bytes.Repeat([]byte(" "), 60<<10)
 	kinds := []struct {
@@ -144,7 +144,7 @@ func TestAFloodOfSlowSendersTakesNeitherMemoryNorPlaces(t *testing.T) {
 // for.
 func TestAFloodOfWholeBodiesIsServedInTurns(t *testing.T) {
 	const mib = 1 << 20
-	f := flood(t, front.BoundConfig{Requests: 64, EachSource: 64, Working: 4, Most: 4 * mib, Bytes: 8 * mib}, nil)
+	f := flood(t, server.BoundConfig{Requests: 64, EachSource: 64, Working: 4, Most: 4 * mib, Bytes: 8 * mib}, nil)
 	body := bytes.Repeat([]byte(" "), 3*mib)
 	var over sync.WaitGroup
 	var mu sync.Mutex
@@ -168,12 +168,12 @@ func TestAFloodOfWholeBodiesIsServedInTurns(t *testing.T) {
 // TestSlowStreamsOfOneConnectionMakeWay is the same over HTTP/2, where all requests
 // share a connection.
 func TestSlowStreamsOfOneConnectionMakeWay(t *testing.T) {
-	cert, key := signed(t, template("front.example", time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+	cert, key := signed(t, template("server.example", time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := flood(t, front.BoundConfig{Requests: 8, EachSource: 8, Working: 4, Most: 1 << 20, Bytes: 1 << 20},
+	f := flood(t, server.BoundConfig{Requests: 8, EachSource: 8, Working: 4, Most: 1 << 20, Bytes: 1 << 20},
 		&tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}})
 	client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // its own certificate
 	post := func(body io.Reader) (string, error) {

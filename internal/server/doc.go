@@ -1,4 +1,4 @@
-// Package front is the way in: the listeners, their bounds and certificates, and
+// Package server is the way in: the listeners, their bounds and certificates, and
 // what a stranger must pass before Graph's paths are looked at. It knows net/http
 // and nothing of what is served.
 //
@@ -35,4 +35,4 @@
 // the answers to the server's challenges, in a [Vault] that all replicas share:
 // one of them orders, any may be asked, and all serve the same certificate. Who
 // can read the vault can pretend to be the service.
-package front
+package server
