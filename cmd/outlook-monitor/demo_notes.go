@@ -13,6 +13,7 @@ import (
 
 	"outlook-monitor/internal/mediatorsim"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/schedule"
 )
 
 // notes are what the demo prints, and when it changed whose setting.
@@ -109,7 +110,7 @@ func (s *stage) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, bo
 				}
 			}
 		}
-		if !pause(ctx, 10*time.Millisecond) { // the answer may not be recorded yet
+		if !schedule.Sleep(ctx, 10*time.Millisecond) { // the answer may not be recorded yet
 			break
 		}
 	}
@@ -140,14 +141,4 @@ func (s *stage) get(ctx context.Context, path string, answer any) error {
 		return fmt.Errorf("%s answered %s", path, response.Status)
 	}
 	return json.NewDecoder(response.Body).Decode(answer)
-}
-
-// pause waits and says whether ctx still lives.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }

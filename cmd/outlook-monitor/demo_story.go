@@ -8,6 +8,7 @@ import (
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/mediatorsim"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/schedule"
 )
 
 // story is the scenes in order, each with what must come of it.
@@ -48,7 +49,7 @@ func until(ctx context.Context, what string, done func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for !done() {
-		if !pause(ctx, 5*time.Millisecond) {
+		if !schedule.Sleep(ctx, 5*time.Millisecond) {
 			return fmt.Errorf("%s did not happen within %v", what, patience)
 		}
 	}
@@ -67,7 +68,7 @@ func (s *stage) told(ctx context.Context, email, status, message string) (mediat
 		}
 		return last.Status == status && (status == "False" || last.Message == message)
 	})
-	pause(ctx, 100*time.Millisecond)
+	schedule.Sleep(ctx, 100*time.Millisecond)
 	return last, err
 }
 
@@ -216,7 +217,7 @@ func stopped(ctx context.Context, s *stage) error {
 	if err := s.set(ann, graphsim.AutomaticRepliesUpdate{Status: new("disabled"), CalendarBlock: true}); err != nil {
 		return err
 	}
-	pause(ctx, 2500*time.Millisecond) // more than one interval
+	schedule.Sleep(ctx, 2500*time.Millisecond) // more than one interval
 	for _, call := range s.mediator.Calls()[before:] {
 		if call.Email == ann {
 			return fmt.Errorf("the mediator was told of her all the same")

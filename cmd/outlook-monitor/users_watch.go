@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"outlook-monitor/internal/schedule"
 )
 
 // usersWatchCmd follows what the service knows, until it is stopped.
@@ -42,7 +44,7 @@ func (c *usersWatchCmd) Run(ctx context.Context, out io.Writer, errs stderr, api
 				return err
 			}
 		}
-		if !pause(ctx, max(c.Every, 100*time.Millisecond, time.Since(began))) {
+		if !schedule.Sleep(ctx, max(c.Every, 100*time.Millisecond, time.Since(began))) {
 			return nil
 		}
 	}

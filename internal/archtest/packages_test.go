@@ -22,7 +22,7 @@ var packages = []struct {
 	{"internal/api", []string{"internal/schedule", "internal/store", "internal/ooo"}},
 	{"internal/webhook", []string{"internal/schedule", "internal/jsonwalk", "internal/ooo"}},
 	{"internal/ui", []string{"internal/ooo"}},
-	{"internal/server", nil},
+	{"internal/server", []string{"internal/schedule"}},
 
 	// Actors: the kinds of work over the mailboxes that this replica owns.
 	{"internal/poll", actor},
@@ -32,21 +32,21 @@ var packages = []struct {
 	// What this replica owns.
 	{"internal/mailbox", []string{"internal/partition", "internal/schedule", "internal/store", "internal/ooo"}},
 	{"internal/partition", []string{"internal/schedule", "internal/store", "internal/ooo"}},
-	{"internal/schedule", nil},
 
 	// Adapters know no actors and not each other.
-	{"internal/graph", []string{"internal/jsonwalk", "internal/ooo"}},
-	{"internal/store", []string{"internal/ooo"}},
+	{"internal/graph", []string{"internal/schedule", "internal/jsonwalk", "internal/ooo"}},
+	{"internal/store", []string{"internal/schedule", "internal/ooo"}},
+	{"internal/tunnel", []string{"internal/schedule"}},
 
 	{"internal/doctor", []string{"internal/ooo", "internal/config"}},
 
-	// The domain, and how JSON is read on the hot paths.
+	// The domain, waits and the timed queue, and how JSON is read on the hot paths.
 	{"internal/ooo", nil},
+	{"internal/schedule", nil},
 	{"internal/jsonwalk", nil},
 
 	{"internal/config", nil},
 	{"internal/telemetry", nil},
-	{"internal/tunnel", nil},
 
 	// Stand-ins and test support know nothing of ours.
 	{"internal/graphsim", nil},

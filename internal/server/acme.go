@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
+
+	"outlook-monitor/internal/schedule"
 )
 
 // ACMEConfig says who vouches for which domains.
@@ -157,7 +159,7 @@ func (a *ACME) Run(ctx context.Context) error {
 }
 
 func (a *ACME) tend(ctx context.Context, domain string) {
-	for wait := firstWait; ; wait = min(2*wait, longestWait) {
+	for failures := 1; ; failures++ {
 		err := a.obtain(ctx, domain)
 		if err == nil {
 			break
@@ -165,15 +167,16 @@ func (a *ACME) tend(ctx context.Context, domain string) {
 		if ctx.Err() != nil {
 			return
 		}
+		wait := schedule.Doubling(failures, firstWait, longestWait)
 		a.cfg.Log.WarnContext(ctx, "no certificate yet, will try on: see that port 443 of the domain reaches LISTEN_ADDR as it is",
 			"domain", domain, "wait", wait.String(), "err", err)
-		if !pause(ctx, wait) {
+		if !schedule.Sleep(ctx, wait) {
 			return
 		}
 	}
 	a.cfg.Log.InfoContext(ctx, "there is a certificate", "domain", domain)
 	close(a.ready[domain])
-	for pause(ctx, lookTime) {
+	for schedule.Sleep(ctx, lookTime) {
 		a.look(ctx, domain)
 	}
 }
@@ -184,7 +187,7 @@ func (a *ACME) obtain(ctx context.Context, domain string) error {
 	unlock, err := a.cfg.Lock(ctx, domain)
 	for err != nil {
 		// Another replica is at it, or Redis is away, which others tell of.
-		if !pause(ctx, lockWait) {
+		if !schedule.Sleep(ctx, lockWait) {
 			return ctx.Err()
 		}
 		unlock, err = a.cfg.Lock(ctx, domain)
@@ -219,17 +222,5 @@ func (a *ACME) look(ctx context.Context, domain string) {
 	if left < life/6 {
 		a.cfg.Log.WarnContext(ctx, "the certificate ends soon and could not be renewed: see that port 443 of the domain reaches LISTEN_ADDR as it is",
 			"domain", domain, "ends", cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
-	}
-}
-
-// pause waits, and says whether ctx goes on.
-func pause(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"outlook-monitor/internal/schedule"
 )
 
 // AgentConfig says what an [Agent] works with.
@@ -77,7 +79,7 @@ func (a *Agent) Run(ctx context.Context) error {
 				a.cfg.Opened(public)
 			}
 		}
-		if !pause(ctx, a.cfg.Every) {
+		if !schedule.Sleep(ctx, a.cfg.Every) {
 			return nil
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/url"
 	"time"
+
+	"outlook-monitor/internal/schedule"
 )
 
 // Endpoint is an open way in: connections come out of it that were made to its
@@ -52,16 +54,18 @@ func NewNgrok(cfg NgrokConfig) (*Ngrok, error) {
 // Run keeps an endpoint open until ctx ends. It returns an error only if the
 // first one is refused for good.
 func (n *Ngrok) Run(ctx context.Context) error {
-	opened, wait := false, firstWait
+	opened, failures := false, 0
 	for {
 		endpoint, err := n.cfg.Open(ctx)
 		if err == nil {
-			opened, wait = true, firstWait
+			opened, failures = true, 0
 			err = n.serve(ctx, endpoint)
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
+		failures++
+		wait := schedule.Doubling(failures, firstWait, longestWait)
 		refusal, refused := errors.AsType[*Refusal](err)
 		switch {
 		case refused && refusal.ForGood() && !opened:
@@ -71,10 +75,9 @@ func (n *Ngrok) Run(ctx context.Context) error {
 		default:
 			n.cfg.Log.WarnContext(ctx, "there is no tunnel yet, will try on", "wait", wait.String(), "err", err)
 		}
-		if !pause(ctx, wait) {
+		if !schedule.Sleep(ctx, wait) {
 			return nil
 		}
-		wait = min(2*wait, longestWait)
 	}
 }
 
@@ -88,16 +91,4 @@ func (n *Ngrok) serve(ctx context.Context, endpoint Endpoint) error {
 	n.cfg.Log.InfoContext(ctx, "the tunnel is open", "public_url", public)
 	n.cfg.Opened(public)
 	return n.cfg.Serve(ctx, endpoint)
-}
-
-// pause waits, and says whether ctx goes on.
-func pause(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
