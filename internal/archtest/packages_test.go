@@ -20,7 +20,7 @@ var packages = []struct {
 
 	// Handlers: what reaches us over HTTP.
 	{"internal/api", []string{"internal/schedule", "internal/store", "internal/ooo"}},
-	{"internal/webhook", []string{"internal/schedule", "internal/jsonwalk", "internal/ooo"}},
+	{"internal/webhook", []string{"internal/schedule", "internal/ooo"}},
 	{"internal/ui", []string{"internal/ooo"}},
 	{"internal/server", []string{"internal/schedule"}},
 

@@ -2,191 +2,194 @@ package webhook
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
-	"os"
-	"sync"
 
-	"outlook-monitor/internal/jsonwalk"
-	"outlook-monitor/internal/ooo"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Of a request's body.
-var (
-	errSlow         = errors.New("the body did not arrive in time")
-	errTooLarge     = errors.New("the body is larger than 4 MiB")
-	errNoCollection = errors.New("the body is not a collection of notifications")
-)
+var errNoCollection = errors.New("the body is not a collection of notifications")
 
 // maxItems is far more than Graph puts into one request.
 const maxItems = 1000
 
-// collection is what one request brings, cut out of its body but not decoded: what a
-// stranger sends must cost little more than its own size.
+// collection is what one request brings. Nothing of it is decoded yet, and its fields
+// are parts of the body: what a stranger sends costs little more than its own size.
 type collection struct {
-	items   []json.RawMessage
-	ignored int             // items that are beyond maxItems
-	tokens  json.RawMessage // the validation tokens; nil: none
+	items   []item
+	ignored int   // items that are no objects, or beyond maxItems
+	tokens  field // the validation tokens
 }
 
-// span is a part of a body, not a copy. The body must outlive it.
-type span []byte
-
-// UnmarshalJSON keeps data: encoding/json hands out a part of what it was given.
-func (s *span) UnmarshalJSON(data []byte) error {
-	*s = data
-	return nil
+// item is a change notification, which has a changeType, or a lifecycle event.
+type item struct {
+	clientState, id, subscriptionID, changeType, lifecycleEvent, content field
 }
 
-// buffers are for bodies: of *bytes.Buffer.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// field is the JSON of a value inside a body; nil: there is none.
+type field []byte
 
-// maxPooled is the size beyond which a buffer is not kept.
-const maxPooled = 1 << 20
+// maxText bounds encrypted data, which is the longest.
+const maxText = maxData
 
-// withBody calls f with a body, which f must not keep.
-func withBody(body io.Reader, f func(data []byte) error) error {
-	buffer := buffers.Get().(*bytes.Buffer)
-	defer func() {
-		if buffer.Cap() <= maxPooled {
-			buffer.Reset()
-			buffers.Put(buffer)
-		}
-	}()
-	_, err := buffer.ReadFrom(body)
-	switch _, large := errors.AsType[*http.MaxBytesError](err); {
-	case large:
-		return errTooLarge
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errSlow
-	case err != nil:
-		return errNoCollection
+// text returns a string of at most maxText bytes. Anything else is taken for an empty
+// one: one odd field does not spoil an item.
+func (f field) text() string {
+	if len(f) == 0 || f[0] != '"' || len(f) > maxText {
+		return ""
 	}
-	return f(buffer.Bytes())
+	text, _ := jsontext.AppendUnquote(nil, f) // the error is of broken UTF-8, which it has replaced
+	return string(text)
 }
 
-// decode cuts a collection out of a body.
-func decode(data []byte) (collection, error) {
-	var raw struct {
-		Value  span `json:"value"`
-		Tokens span `json:"validationTokens"`
-	}
-	if json.Unmarshal(data, &raw) != nil || raw.Value == nil {
-		return collection{}, errNoCollection
-	}
+// decode takes a collection apart, going over the body once. It accepts what
+// encoding/json accepts, and finds names in any letter case and the last of equal
+// ones, as that does.
+func decode(body []byte) (collection, error) {
 	var c collection
-	if raw.Tokens != nil && string(raw.Tokens) != "null" {
-		c.tokens = json.RawMessage(raw.Tokens)
-	}
-	if string(raw.Value) == "null" {
-		return c, nil
-	}
-	walk := jsonwalk.Over(raw.Value)
-	walk.Array(func() {
-		if item := walk.Value(); len(c.items) < maxItems {
-			c.items = append(c.items, item)
-		} else {
-			c.ignored++
+	found := false
+	w := walkOver(body)
+	err := w.object(func(name []byte) (err error) {
+		switch {
+		case named(name, "value"):
+			found = true
+			return w.items(&c)
+		case named(name, "validationTokens"):
+			c.tokens, err = w.field()
+			return err
 		}
+		return w.SkipValue()
 	})
-	if !walk.Ended() {
+	if err == nil {
+		_, err = w.ReadToken()
+	}
+	if !found || !errors.Is(err, io.EOF) {
 		return collection{}, errNoCollection
 	}
 	return c, nil
 }
 
-// text is a string of at most maxText bytes. Anything else is taken for an empty one:
-// one odd field does not spoil an item.
-type text string
-
-// maxText bounds encrypted data, which is the longest.
-const maxText = maxData
-
-// UnmarshalJSON takes a string.
-func (t *text) UnmarshalJSON(data []byte) error {
-	*t = ""
-	if len(data) > 0 && data[0] == '"' && len(data) <= maxText {
-		return json.Unmarshal(data, (*string)(t))
-	}
-	return nil
+// walk goes over JSON without decoding it.
+type walk struct {
+	*jsontext.Decoder
+	text []byte
 }
 
-// clientStateOf returns the clientState of an item, all that is decoded of it before
-// it is verified. It returns false for what is no object.
-func clientStateOf(data json.RawMessage) (string, bool) {
-	var it struct {
-		ClientState text `json:"clientState"`
-	}
-	if len(data) == 0 || data[0] != '{' || json.Unmarshal(data, &it) != nil {
-		return "", false
-	}
-	return string(it.ClientState), true
+func walkOver(text []byte) walk {
+	return walk{jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)), text}
 }
 
-// item is what we read of a change notification or a lifecycle event: it has a
-// changeType or a lifecycleEvent.
-type item struct {
-	ID             text    `json:"id"`
-	SubscriptionID text    `json:"subscriptionId"`
-	ChangeType     text    `json:"changeType"`
-	LifecycleEvent text    `json:"lifecycleEvent"`
-	Sealed         *sealed `json:"encryptedContent"` // nil: none
+func named(name []byte, want string) bool { return bytes.EqualFold(name, []byte(want)) }
+
+// object goes over an object and calls member for each name, which has to go over the
+// value.
+func (w walk) object(member func(name []byte) error) error {
+	if w.PeekKind() != '{' {
+		return errNoCollection
+	}
+	_, err := w.ReadToken()
+	for err == nil && w.PeekKind() != '}' {
+		var quoted jsontext.Value
+		if quoted, err = w.ReadValue(); err != nil {
+			return err
+		}
+		name := quoted[1 : len(quoted)-1]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			name, _ = jsontext.AppendUnquote(nil, quoted)
+		}
+		err = member(name)
+	}
+	if err == nil {
+		_, err = w.ReadToken()
+	}
+	return err
 }
 
-// event returns the kind of a lifecycle event, empty if it is none that we know.
-func (it *item) event() ooo.LifecycleKind {
-	switch kind := ooo.LifecycleKind(it.LifecycleEvent); kind {
-	case ooo.ReauthorizationRequired, ooo.SubscriptionWasRemoved, ooo.NotificationsMissed:
-		return kind
+// array goes over an array and calls element for each value, which has to go over it.
+func (w walk) array(element func() error) error {
+	if w.PeekKind() != '[' {
+		return errNoCollection
 	}
-	return ""
+	_, err := w.ReadToken()
+	for err == nil && w.PeekKind() != ']' {
+		err = element()
+	}
+	if err == nil {
+		_, err = w.ReadToken()
+	}
+	return err
 }
 
-// maxID is the longest id of a notification that is kept: Graph's are GUIDs.
-const maxID = 128
-
-// name identifies the notification in a history: Graph's id, or one made from
-// the subscription.
-func (it *item) name() string {
-	if it.ID != "" && len(it.ID) <= maxID {
-		return string(it.ID)
-	}
-	sum := sha256.Sum256([]byte(it.SubscriptionID + " " + it.ChangeType + it.LifecycleEvent))
-	return base64.RawURLEncoding.EncodeToString(sum[:9])
+// field goes over a value.
+func (w walk) field() (field, error) {
+	value, err := w.ReadValue()
+	end := w.InputOffset()
+	return w.text[end-int64(len(value)) : end], err
 }
 
-// subscription returns the id of the subscription, if it can be one.
-func (it *item) subscription() ooo.SubscriptionID {
-	if len(it.SubscriptionID) > maxID {
-		return ""
+// items goes over the items of a collection, or null.
+func (w walk) items(c *collection) error {
+	c.items, c.ignored = nil, 0
+	if w.PeekKind() == 'n' {
+		return w.SkipValue()
 	}
-	return ooo.SubscriptionID(it.SubscriptionID)
+	return w.array(func() error {
+		if len(c.items) == maxItems || w.PeekKind() != '{' {
+			c.ignored++
+			return w.SkipValue()
+		}
+		c.items = append(c.items, item{})
+		it := &c.items[len(c.items)-1]
+		return w.fields(func(name []byte) *field {
+			switch {
+			case named(name, "clientState"):
+				return &it.clientState
+			case named(name, "id"):
+				return &it.id
+			case named(name, "subscriptionId"):
+				return &it.subscriptionID
+			case named(name, "changeType"):
+				return &it.changeType
+			case named(name, "lifecycleEvent"):
+				return &it.lifecycleEvent
+			case named(name, "encryptedContent"):
+				return &it.content
+			}
+			return nil
+		})
+	})
+}
+
+// fields goes over an object and puts its values where place says; nil: it is not
+// needed.
+func (w walk) fields(place func(name []byte) *field) error {
+	return w.object(func(name []byte) (err error) {
+		to := place(name)
+		if to == nil {
+			return w.SkipValue()
+		}
+		*to, err = w.field()
+		return err
+	})
 }
 
 // tokensOf returns the tokens of a request, one more than are checked at most.
 // Something else in their place counts as a token: a bad one.
-func tokensOf(data json.RawMessage) []string {
+func tokensOf(f field) []string {
 	switch {
-	case data == nil:
+	case f == nil || f[0] == 'n':
 		return nil
-	case data[0] != '[':
+	case f[0] != '[':
 		return []string{""}
 	}
 	var tokens []string
-	walk := jsonwalk.Over(data)
-	walk.Array(func() {
-		value := walk.Value()
-		var token text
-		if len(tokens) <= maxTokens && len(value) <= maxToken+2 && json.Unmarshal(value, &token) != nil {
-			token = ""
+	w := walkOver(f)
+	_ = w.array(func() error { // it is JSON
+		token, err := w.field()
+		if tokens = append(tokens, token.text()); len(tokens) > maxTokens {
+			return io.EOF
 		}
-		if len(tokens) <= maxTokens {
-			tokens = append(tokens, string(token))
-		}
+		return err
 	})
 	return tokens
 }

@@ -6,6 +6,13 @@ import (
 	"testing"
 )
 
+// plain is a collection as encoding/json sees it.
+type plain struct {
+	Value  json.RawMessage `json:"value"`
+	Tokens json.RawMessage `json:"validationTokens"`
+}
+
+// FuzzDecode compares with encoding/json what is accepted and what is found.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{"value":[{"id":"1","subscriptionId":"s","clientState":"c","changeType":"updated"}]}`,
@@ -13,34 +20,69 @@ func FuzzDecode(f *testing.F) {
 		`{"value":[{"changeType":"updated","encryptedContent":{"data":"eA==","dataKey":"eA==","dataSignature":"eA==","encryptionCertificateId":"c"}}],"validationTokens":["a.b.c",null]}`,
 		`{"value":[{"changeType":"updated","encryptedContent":"x"}],"validationTokens":"x"}`, `{"value":[{"changeType":"updated","encryptedContent":null}],"validationTokens":[]}`,
 		`{"value":null}`, `{"value":[null,1,{}]}`, `{"value":{}}`, `[]`, ``, `{"value":[{"changeType":{}}]}`,
+		`{"Value":[],"v\u0061lue":[{"CLIENTSTATE":"a\"\ud800\u00e4","clientState":"\\\"b"}]} `, `{"value":[{"id":"` + "\xff" + `"}]}`,
+		`{"value":[}`, `{"value":[]}x`, `{"value":[{"id":"1",}]}`, `{"value":[01]}`, `{"value":["` + "\n" + `"]}`,
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		c, err := decode([]byte(body))
-		if err != nil && (len(c.items) > 0 || c.ignored > 0 || c.tokens != nil) {
-			t.Errorf("decode = %+v with error %v, want nothing", c, err)
+		var want plain
+		var items []json.RawMessage
+		if json.Unmarshal([]byte(body), &want) != nil || want.Value == nil || json.Unmarshal(want.Value, &items) != nil {
+			if err == nil {
+				t.Errorf("decode(%q) = %+v, want an error", body, c)
+			}
+			return
+		}
+		if err != nil || len(c.items)+c.ignored != len(items) {
+			t.Fatalf("decode(%q) = %d items and %d ignored, error %v, want %d", body, len(c.items), c.ignored, err, len(items))
+		}
+		if string(c.tokens) != string(want.Tokens) {
+			t.Errorf("tokens of %q = %s, want %s", body, c.tokens, want.Tokens)
 		}
 		if tokens := tokensOf(c.tokens); len(tokens) > maxTokens+1 {
 			t.Errorf("tokensOf = %d tokens, want no more than tell that there are too many", len(tokens))
 		}
-		for _, data := range c.items {
-			state, object := clientStateOf(data)
-			var it struct {
-				item
-				ClientState any `json:"clientState"`
-			}
-			if err := json.Unmarshal(data, &it); object && err != nil {
-				t.Errorf("item %s = %v, want odd fields left out", data, err)
-			}
-			if whole, is := it.ClientState.(string); object && state != whole && is {
-				t.Errorf("clientState of %s = %q, want %q", data, state, whole)
-			}
-			if it.name() == "" || len(it.name()) > maxID || len(it.subscription()) > maxID {
-				t.Errorf("name of %s = %q, want a short one", data, it.name())
+		for _, raw := range items {
+			if raw[0] == '{' && len(c.items) > 0 {
+				alike(t, c.items[0], raw)
+				c.items = c.items[1:]
 			}
 		}
 	})
+}
+
+// alike compares an item, and what it has of encrypted content, with the same by
+// encoding/json.
+func alike(t *testing.T, it item, raw []byte) {
+	t.Helper()
+	var want struct {
+		ID, SubscriptionID, ClientState, ChangeType, LifecycleEvent any
+		EncryptedContent                                            json.RawMessage
+	}
+	if err := json.Unmarshal(raw, &want); err != nil {
+		t.Fatal(err)
+	}
+	var content struct{ Data, DataKey, DataSignature, EncryptionCertificateID any }
+	_ = json.Unmarshal(want.EncryptedContent, &content) // null and what is no object leave it empty
+	found := sealedIn(it.content)
+	for _, pair := range []struct {
+		got  string
+		want any
+	}{
+		{it.id.text(), want.ID}, {it.subscriptionID.text(), want.SubscriptionID}, {it.clientState.text(), want.ClientState},
+		{it.changeType.text(), want.ChangeType}, {it.lifecycleEvent.text(), want.LifecycleEvent},
+		{found.data, content.Data}, {found.dataKey, content.DataKey}, {found.dataSignature, content.DataSignature},
+		{found.certificateID, content.EncryptionCertificateID},
+	} {
+		if text, _ := pair.want.(string); pair.got != text {
+			t.Errorf("a field of %s = %q, want %q", raw, pair.got, text)
+		}
+	}
+	if it.name() == "" || len(it.name()) > maxID || len(it.subscription()) > maxID {
+		t.Errorf("name of %s = %q, want a short one", raw, it.name())
+	}
 }
 
 func FuzzHandshake(f *testing.F) {

@@ -2,7 +2,7 @@ package webhook
 
 // Open opens encrypted content.
 func (c *Certificates) Open(id, dataKey, data, signature string) ([]byte, error) {
-	return c.open(&sealed{Data: text(data), DataKey: text(dataKey), DataSignature: text(signature), CertificateID: text(id)})
+	return c.open(sealed{data: data, dataKey: dataKey, dataSignature: signature, certificateID: id})
 }
 
 // Why Open may fail.

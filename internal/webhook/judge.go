@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"outlook-monitor/internal/ooo"
@@ -11,47 +10,57 @@ import (
 // believed says whether an item with this verdict causes something.
 func (v Verdict) believed() bool { return v == Accepted || v == Unverified || v == Undecryptable }
 
-// judged is an item whose clientState is right.
-type judged struct {
+// genuine is an item whose clientState is right.
+type genuine struct {
 	item
 	mailbox ooo.RecordID // that the clientState names
 	tag     string       // of the resource, likewise
+	change  bool         // it has a changeType
+	event   ooo.LifecycleKind
 	verdict Verdict
 }
 
 // judge returns the items that are to be believed, and counts the others.
-func (r *Receiver) judge(ctx context.Context, c collection, keys ooo.ClientStateKeys, counts map[Verdict]int) []judged {
-	var genuine []judged
-	for _, data := range c.items {
-		state, object := clientStateOf(data)
-		id, right := keys.Verify(state)
-		it := judged{mailbox: ooo.RecordID(id), tag: ooo.TagIn(state), verdict: Accepted}
-		switch {
-		case !object:
-			counts[Ignored]++
-		case !right:
+func (r *Receiver) judge(ctx context.Context, c collection, keys ooo.ClientStateKeys, counts map[Verdict]int) []genuine {
+	right := make([]genuine, 0, len(c.items))
+	for _, it := range c.items {
+		state := it.clientState.text()
+		id, ok := keys.Verify(state)
+		if !ok {
 			counts[Forged]++
-		case json.Unmarshal(data, &it.item) != nil || it.ChangeType == "" && it.event() == "":
-			counts[Ignored]++
-		default:
-			genuine = append(genuine, it)
+			continue
 		}
+		change, event := it.changeType.text() != "", eventOf(it.lifecycleEvent.text())
+		if !change && event == "" {
+			counts[Ignored]++
+			continue
+		}
+		right = append(right, genuine{it, ooo.RecordID(id), ooo.TagIn(state), change, event, Accepted})
 	}
-	if len(genuine) == 0 || r.cfg.Tokens == nil {
-		return genuine
+	if len(right) == 0 || r.cfg.Tokens == nil {
+		return right
 	}
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
 	tokens := r.checkTokens(ctx, tokensOf(c.tokens))
-	believed := genuine[:0]
-	for _, it := range genuine {
-		if it.verdict = r.prove(ctx, it.Sealed, tokens); it.verdict.believed() {
+	believed := right[:0]
+	for _, it := range right {
+		if it.verdict = r.prove(ctx, it.content, tokens); it.verdict.believed() {
 			believed = append(believed, it)
 		} else {
 			counts[it.verdict]++
 		}
 	}
 	return believed
+}
+
+// eventOf returns the kind of a lifecycle event, empty if it is none that we know.
+func eventOf(text string) ooo.LifecycleKind {
+	switch kind := ooo.LifecycleKind(text); kind {
+	case ooo.ReauthorizationRequired, ooo.SubscriptionWasRemoved, ooo.NotificationsMissed:
+		return kind
+	}
+	return ""
 }
 
 // proof is what the tokens of a request show.
@@ -80,31 +89,32 @@ func (r *Receiver) checkTokens(ctx context.Context, tokens []string) proof {
 	return badTokens
 }
 
-// prove judges an item whose clientState is right.
-func (r *Receiver) prove(ctx context.Context, s *sealed, tokens proof) Verdict {
-	if tokens == badTokens || s != nil && tokens == noTokens {
+// prove judges an item whose clientState is right by its encrypted content, if it has
+// any, and the tokens of its request.
+func (r *Receiver) prove(ctx context.Context, content field, tokens proof) Verdict {
+	encrypted := content != nil && content[0] != 'n' // null
+	switch {
+	case tokens == badTokens || encrypted && tokens == noTokens:
 		return BadToken
+	case encrypted:
+		err := r.open(ctx, sealedIn(content))
+		switch {
+		case errors.Is(err, errSealed):
+			return BadSignature
+		case errors.Is(err, errCertificate) && tokens == goodTokens:
+			return Undecryptable
+		case err != nil:
+			return Unverified
+		}
 	}
-	verdict := Accepted
 	if tokens == uncheckedTokens {
-		verdict = Unverified
-	}
-	if s == nil {
-		return verdict
-	}
-	switch err := r.open(ctx, s); {
-	case errors.Is(err, errSealed):
-		return BadSignature
-	case errors.Is(err, errCertificate) && verdict == Accepted:
-		return Undecryptable
-	case err != nil:
 		return Unverified
 	}
-	return verdict
+	return Accepted
 }
 
 // open looks at encrypted content, while there is time to.
-func (r *Receiver) open(ctx context.Context, s *sealed) error {
+func (r *Receiver) open(ctx context.Context, s sealed) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

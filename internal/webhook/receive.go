@@ -1,13 +1,15 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/json"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
+	"net/http"
+	"os"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -18,93 +20,141 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// errNotKept means that Redis, or this process, could not take what came.
-var errNotKept = errors.New("could not be stored, Graph will send it again")
+// Why a request is refused, beside errNoCollection.
+var (
+	errSlow     = errors.New("the body did not arrive in time")
+	errTooLarge = errors.New("the body is larger than 4 MiB")
+	errNotKept  = errors.New("could not be stored, Graph will send it again")
+)
+
+// buffers are for bodies: of *bytes.Buffer.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxPooled is the size beyond which a buffer is not kept.
+const maxPooled = 1 << 20
 
 // receive takes one request: all hints that it asks for are stored when it returns
 // nil.
-func (r *Receiver) receive(ctx context.Context, body io.Reader) error {
+func (r *Receiver) receive(w http.ResponseWriter, request *http.Request) error {
+	buffer := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buffer.Cap() <= maxPooled {
+			buffer.Reset()
+			buffers.Put(buffer)
+		}
+	}()
 	began := time.Now()
-	return withBody(body, func(data []byte) error {
-		c, err := decode(data)
-		if err != nil {
-			return err
-		}
-		counts := map[Verdict]int{Ignored: c.ignored}
-		defer func() {
-			for verdict, n := range counts {
-				r.count(ctx, verdict, n)
-			}
-		}()
-		if !slices.ContainsFunc(c.items, func(it json.RawMessage) bool { return it[0] == '{' }) {
-			counts[Ignored] += len(c.items)
-			return nil
-		}
-		ctx, cancel := context.WithTimeout(ctx, storeTime)
-		defer cancel()
-		keys, err := r.cfg.Keys(ctx)
-		if err != nil {
-			return fmt.Errorf("%w: %w", errNotKept, err)
-		}
-		items := r.judge(ctx, c, keys, counts)
-		if len(items) == 0 {
-			return nil
-		}
-		if err := r.leave(ctx, began, len(items), hintsOf(items, time.Now())); err != nil {
-			return fmt.Errorf("%w: %w", errNotKept, err)
-		}
-		for _, it := range items {
-			counts[it.kind()]++
-		}
-		return nil
-	})
+	if err := read(buffer, w, request); err != nil {
+		return err
+	}
+	c, err := decode(buffer.Bytes())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(request.Context(), storeTime)
+	defer cancel()
+	return r.take(ctx, began, c)
 }
 
-// kind is the verdict that a believed item is counted under.
-func (it *judged) kind() Verdict {
-	if it.verdict == Accepted && it.event() != "" {
-		return Event
+// read reads a body whole. Graph says how long it is, which saves memory.
+func read(into *bytes.Buffer, w http.ResponseWriter, request *http.Request) error {
+	into.Grow(int(min(max(request.ContentLength, 0), maxBody)) + bytes.MinRead)
+	_, err := into.ReadFrom(http.MaxBytesReader(w, request.Body, maxBody))
+	switch _, large := errors.AsType[*http.MaxBytesError](err); {
+	case large:
+		return errTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errSlow
+	case err != nil:
+		return errNoCollection // it broke off
 	}
-	return it.verdict
+	return nil
+}
+
+// take stores the hints that a collection asks for.
+func (r *Receiver) take(ctx context.Context, began time.Time, c collection) error {
+	counts := map[Verdict]int{Ignored: c.ignored}
+	defer r.count(ctx, counts)
+	if len(c.items) == 0 {
+		return nil
+	}
+	keys, err := r.cfg.Keys(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotKept, err)
+	}
+	items := r.judge(ctx, c, keys, counts)
+	if len(items) == 0 {
+		return nil
+	}
+	if err := r.leave(ctx, began, len(items), hintsOf(items, time.Now())); err != nil {
+		return fmt.Errorf("%w: %w", errNotKept, err)
+	}
+	for _, it := range items {
+		if it.verdict == Accepted && it.event != "" {
+			it.verdict = Event
+		}
+		counts[it.verdict]++
+	}
+	return nil
 }
 
 // hintsOf returns what the items ask for: one hint for each mailbox and kind, however
 // many items there are.
-func hintsOf(items []judged, now time.Time) []ooo.Hint {
+func hintsOf(items []genuine, now time.Time) []ooo.Hint {
 	type subject struct {
 		mailbox ooo.RecordID
 		kind    ooo.HintKind
 	}
-	asked := map[subject]bool{}
-	var hints []ooo.Hint
-	ask := func(it judged, kind ooo.HintKind) {
+	asked := make(map[subject]bool, len(items))
+	hints := make([]ooo.Hint, 0, len(items))
+	ask := func(it genuine, kind ooo.HintKind) {
 		if asked[subject{it.mailbox, kind}] {
 			return
 		}
 		asked[subject{it.mailbox, kind}] = true
 		hints = append(hints, ooo.Hint{
-			ID: it.mailbox, Kind: kind, Nonce: rand.Text(), At: now, Source: ooo.SourceNotification, Reason: string(it.event()),
+			ID: it.mailbox, Kind: kind, At: now, Source: ooo.SourceNotification, Reason: string(it.event),
 			NotificationID: it.name(), SubscriptionID: it.subscription(), ResourceTag: it.tag,
 		})
 	}
 	for _, it := range items {
-		event := it.event()
 		// A removal too may have missed something.
-		if event != ooo.ReauthorizationRequired || it.ChangeType != "" {
+		if it.event != ooo.ReauthorizationRequired || it.change {
 			ask(it, ooo.HintRead)
 		}
-		if event == ooo.ReauthorizationRequired || event == ooo.SubscriptionWasRemoved {
+		if it.event == ooo.ReauthorizationRequired || it.event == ooo.SubscriptionWasRemoved {
 			ask(it, ooo.HintSubscription)
 		}
 	}
 	return hints
 }
 
+// maxID is the longest id that is kept: Graph's are GUIDs.
+const maxID = 128
+
+// name identifies the notification in a history: Graph's id, or one made from
+// the subscription.
+func (it *item) name() string {
+	if id := it.id.text(); id != "" && len(id) <= maxID {
+		return id
+	}
+	sum := sha256.Sum256([]byte(it.subscriptionID.text() + " " + it.changeType.text() + it.lifecycleEvent.text()))
+	return base64.RawURLEncoding.EncodeToString(sum[:9])
+}
+
+// subscription returns the id of the subscription, if it can be one.
+func (it *item) subscription() ooo.SubscriptionID {
+	if id := it.subscriptionID.text(); len(id) <= maxID {
+		return ooo.SubscriptionID(id)
+	}
+	return ""
+}
+
 // leave stores the hints, with a span: a forger leaves none. It begins the trace that
 // the reads and the deliveries go on with, whatever the request's own headers say.
 func (r *Receiver) leave(ctx context.Context, began time.Time, items int, hints []ooo.Hint) error {
-	ctx, span := r.cfg.Tracer.Start(ctx, "notification", trace.WithNewRoot(), trace.WithTimestamp(began),
-		trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attribute.Int("outlook_monitor.items", items), attribute.Int("outlook_monitor.hints", len(hints))))
+	ctx, span := r.cfg.Tracer.Start(ctx, "notification", trace.WithNewRoot(), trace.WithTimestamp(began), trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(attribute.Int("outlook_monitor.items", items), attribute.Int("outlook_monitor.hints", len(hints))))
 	defer span.End()
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
@@ -118,10 +168,12 @@ func (r *Receiver) leave(ctx context.Context, began time.Time, items int, hints 
 	return err
 }
 
-// count reports n items with a verdict.
-func (r *Receiver) count(ctx context.Context, v Verdict, n int) {
-	if n > 0 {
-		r.cfg.Counted(string(v), n)
-		r.cfg.Log.DebugContext(ctx, "items judged", "verdict", v, "items", n)
+// count reports how many items have which verdict.
+func (r *Receiver) count(ctx context.Context, counts map[Verdict]int) {
+	for verdict, n := range counts {
+		if n > 0 {
+			r.cfg.Counted(string(verdict), n)
+			r.cfg.Log.DebugContext(ctx, "items judged", "verdict", verdict, "items", n)
+		}
 	}
 }

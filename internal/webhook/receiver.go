@@ -74,8 +74,8 @@ const (
 
 // Config says what a [Receiver] works with.
 type Config struct {
-	// Leave stores hints for the owners of mailboxes. It returns nil once all are
-	// stored.
+	// Leave stores hints for the owners of mailboxes, each with a nonce of its own. It
+	// returns nil once all are stored.
 	Leave func(ctx context.Context, hints ...ooo.Hint) error
 	Keys  func(ctx context.Context) (ooo.ClientStateKeys, error)
 
@@ -174,7 +174,7 @@ func (r *Receiver) handle(c *gin.Context) {
 	}
 	// Writers that can't have a deadline are those of tests.
 	_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTime))
-	err := r.receive(c.Request.Context(), http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
+	err := r.receive(c.Writer, c.Request)
 	status := statusOf(err)
 	switch status {
 	case http.StatusAccepted:
