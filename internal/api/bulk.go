@@ -78,7 +78,7 @@ func (a *API) startAll(ctx context.Context, addresses []string) error {
 		for i, old := range wishes {
 			if folded := ooo.FoldAddress(addresses[i]); !old.On && !changing[folded] {
 				changing[folded] = true
-				next := stamp(old, ooo.Wish{Address: addresses[i], On: true, Start: rand.Text()}, ooo.Operator)
+				next := stamp(old, ooo.Wish{Address: addresses[i], On: true, Start: rand.Text()})
 				changes = append(changes, store.WishChange{Old: old, New: next, Hint: hint(next, ooo.HintWish)})
 			}
 		}

@@ -39,7 +39,7 @@ func (a *API) monitor(c *gin.Context) {
 	case on:
 		err = a.start(ctx, address, ooo.Mediator)
 	default:
-		err = a.stop(ctx, address, ooo.Mediator)
+		err = a.stop(ctx, address)
 	}
 	status, text := outcome(err)
 	switch status {

@@ -199,13 +199,13 @@ func TestWishesSayWhoAskedForWhat(t *testing.T) {
 	w.wishes["bob@contoso.example"] = func() ooo.Wish { later := off; later.At = off.At.Add(time.Hour); return later }() // another clock
 	anew := ask(asJSON(`{"email":"bob@contoso.example","status":"True"}`))
 	want := []ooo.Wish{
-		{Address: "Bob@contoso.example", On: true, Source: ooo.Operator}, {Address: "BOB@contoso.example", On: true, Source: ooo.Mediator},
-		{Address: "BOB@contoso.example", Source: ooo.Operator}, {Address: "bob@contoso.example", On: true, Source: ooo.Mediator},
+		{Address: "Bob@contoso.example", On: true}, {Address: "BOB@contoso.example", On: true},
+		{Address: "BOB@contoso.example"}, {Address: "bob@contoso.example", On: true},
 	}
 	nonces := map[string]bool{}
 	for i, got := range []ooo.Wish{first, second, off, anew} {
 		nonces[got.Nonce] = true
-		if got.Address != want[i].Address || got.On != want[i].On || got.Source != want[i].Source || got.Person.ID != "id-bob" {
+		if got.Address != want[i].Address || got.On != want[i].On || got.Person.ID != "id-bob" {
 			t.Errorf("wish %d = %+v, want %+v of bob", i, got, want[i])
 		}
 	}

@@ -53,7 +53,7 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 			next = ooo.Wish{On: true, Person: *person, Start: rand.Text()}
 		}
 		next.Address = address
-		switch swapped, err := a.swap(ctx, old, next, by); {
+		switch swapped, err := a.swap(ctx, old, next); {
 		case err != nil:
 			return err
 		case swapped && old.On:
@@ -123,12 +123,12 @@ func (a *API) find(ctx context.Context, address string) (*ooo.Person, error) {
 
 // stop ends the monitoring of an address, monitored or not. One that Redis does not
 // take is remembered.
-func (a *API) stop(ctx context.Context, address string, by ooo.Requester) error {
+func (a *API) stop(ctx context.Context, address string) error {
 	asked := time.Now()
 	a.stops.forget(ctx, address)
 	err := errNotReady
 	if a.cfg.Ready() {
-		err = a.switchOff(ctx, address, by, time.Time{})
+		err = a.switchOff(ctx, address, time.Time{})
 	}
 	if err != nil {
 		a.stops.remember(address, asked)
@@ -138,7 +138,7 @@ func (a *API) stop(ctx context.Context, address string, by ooo.Requester) error 
 
 // switchOff stores that an address is not to be monitored. If asked is not zero, a
 // wish that was written later stays.
-func (a *API) switchOff(ctx context.Context, address string, by ooo.Requester, asked time.Time) error {
+func (a *API) switchOff(ctx context.Context, address string, asked time.Time) error {
 	for range maxSwaps {
 		old, err := a.wish(ctx, address)
 		damaged := old.Nonce != "" && old.Address == ""
@@ -152,7 +152,7 @@ func (a *API) switchOff(ctx context.Context, address string, by ooo.Requester, a
 		}
 		next := old
 		next.On = false
-		if swapped, err := a.swap(ctx, old, next, by); swapped || err != nil {
+		if swapped, err := a.swap(ctx, old, next); swapped || err != nil {
 			return err
 		}
 	}
@@ -170,15 +170,15 @@ func (a *API) wish(ctx context.Context, address string) (ooo.Wish, error) {
 }
 
 // swap replaces a wish, and says whether nobody was faster.
-func (a *API) swap(ctx context.Context, old, next ooo.Wish, by ooo.Requester) (bool, error) {
-	next = stamp(old, next, by)
+func (a *API) swap(ctx context.Context, old, next ooo.Wish) (bool, error) {
+	next = stamp(old, next)
 	return a.cfg.Store.SwapWish(ctx, old, next, hint(next, ooo.HintWish))
 }
 
 // stamp returns next as it is written after old. Its time is the later one whatever
 // the clocks of replicas say.
-func stamp(old, next ooo.Wish, by ooo.Requester) ooo.Wish {
-	next.Nonce, next.Source, next.At = rand.Text(), by, time.Now().UTC()
+func stamp(old, next ooo.Wish) ooo.Wish {
+	next.Nonce, next.At = rand.Text(), time.Now().UTC()
 	if !next.At.After(old.At) {
 		next.At = old.At.Add(time.Millisecond)
 	}

@@ -95,7 +95,7 @@ func (a *API) Run(ctx context.Context) error {
 		found, err := a.stops.next(func(address string, at time.Time) error {
 			ctx, cancel := context.WithTimeout(ctx, lateTime)
 			defer cancel()
-			return a.switchOff(ctx, address, ooo.Mediator, at)
+			return a.switchOff(ctx, address, at)
 		})
 		switch {
 		case ctx.Err() != nil:

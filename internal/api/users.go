@@ -129,7 +129,7 @@ func (a *API) put(c *gin.Context) {
 func (a *API) remove(c *gin.Context) {
 	email, err := address(c)
 	if err == nil {
-		err = a.stop(c.Request.Context(), email, ooo.Operator)
+		err = a.stop(c.Request.Context(), email)
 	}
 	if err != nil && !errors.Is(err, ooo.ErrBadAddress) {
 		a.fail(c, err)

@@ -194,7 +194,7 @@ func (w *world) monitor(names ...string) {
 	for _, name := range names {
 		wish := ooo.Wish{
 			Address: address(name), On: true, Person: ooo.Person{ID: ooo.ObjectID(name)},
-			Start: rand.Text(), Nonce: rand.Text(), Source: ooo.Mediator, At: time.Now(),
+			Start: rand.Text(), Nonce: rand.Text(), At: time.Now(),
 		}
 		h := ooo.Hint{ID: ooo.RecordID(name), Kind: ooo.HintWish, Subject: ooo.FoldAddress(wish.Address), Nonce: rand.Text(), At: time.Now()}
 		if ok, err := w.redis.SwapWish(w.t.Context(), ooo.Wish{}, wish, h); !ok || err != nil {

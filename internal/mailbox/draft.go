@@ -105,10 +105,13 @@ func (d *Draft) DropAddress(a *ooo.Address, forget bool) {
 }
 
 // MoveAddress takes an address out of the record and hands it, with its delivery, to
-// the record that next names. The wish is replaced by next unless somebody wrote it
-// since; then whoever did has left a hint.
-func (d *Draft) MoveAddress(a *ooo.Address, next ooo.Wish) {
-	next.Nonce, next.At = rand.Text(), later(next.At, a.WishedAt)
+// the record of a person, or to that of an unresolved address if the person is zero.
+// The wish says so then, unless somebody wrote it since; whoever did has left a hint.
+func (d *Draft) MoveAddress(a *ooo.Address, to ooo.Person) {
+	next := ooo.Wish{
+		Address: a.Spelling, On: true, Person: to, Start: a.Start, Nonce: rand.Text(),
+		At: later(time.Now().UTC(), a.WishedAt.Add(time.Millisecond)),
+	}
 	d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: a.Spelling, Nonce: a.Nonce, New: &next})
 	d.carry(a, next.Record())
 }

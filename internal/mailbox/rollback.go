@@ -66,7 +66,7 @@ func (r *Registry) restore(p *partition) error {
 		}
 		for _, a := range m.Addresses {
 			monitored[a.Folded()] = ooo.Wish{
-				Address: a.Spelling, On: true, Person: m.Person, Start: a.Start, Nonce: a.Nonce, Source: ooo.Mediator, At: a.WishedAt,
+				Address: a.Spelling, On: true, Person: m.Person, Start: a.Start, Nonce: a.Nonce, At: a.WishedAt,
 			}
 		}
 	}

@@ -192,7 +192,7 @@ func (w *world) wish(change func(*ooo.Wish)) {
 		}
 		next := old
 		if old.Nonce == "" {
-			next = ooo.Wish{Address: ann, On: true, Person: ooo.Person{ID: annID, DisplayName: "Ann"}, Start: "first", Source: ooo.Mediator}
+			next = ooo.Wish{Address: ann, On: true, Person: ooo.Person{ID: annID, DisplayName: "Ann"}, Start: "first"}
 		}
 		if change != nil {
 			change(&next)

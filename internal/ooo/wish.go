@@ -11,8 +11,7 @@ type Wish struct {
 	Person  Person    `json:"person,omitzero"` // zero: unresolved
 	Start   string    `json:"start"`           // random; new whenever monitoring starts anew
 	Nonce   string    `json:"nonce"`           // random; new with every write
-	Source  Requester `json:"source"`
-	At      time.Time `json:"at"` // when it was written; later than that of the wish before it
+	At      time.Time `json:"at"`              // when it was written; later than that of the wish before it
 }
 
 // Requester is who asked for an address to be monitored or not.

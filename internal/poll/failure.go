@@ -209,7 +209,7 @@ func (p *Poller) ofPerson(ctx context.Context, j *job) (left bool, err error) {
 		d.Done(j.hints...)
 		for len(d.Addresses) > 0 {
 			a := d.Addresses[0]
-			d.MoveAddress(&a, ooo.Wish{Address: a.Spelling, On: true, Start: a.Start, Source: ooo.Mediator})
+			d.MoveAddress(&a, ooo.Person{})
 		}
 		return nil
 	})

@@ -101,7 +101,7 @@ func (p *Poller) lookUp(ctx context.Context, t *target) {
 		d.Done(j.hints...)
 		for len(d.Addresses) > 0 {
 			a := d.Addresses[0]
-			d.MoveAddress(&a, ooo.Wish{Address: a.Spelling, On: true, Person: person, Start: a.Start, Source: ooo.Mediator})
+			d.MoveAddress(&a, person)
 		}
 		return nil
 	})

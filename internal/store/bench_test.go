@@ -55,7 +55,7 @@ func openMany(b *testing.B) *store.Store {
 		if i%50 == 2 {
 			m.Addresses[0].Delivery.State = ooo.DeliveryPending
 		}
-		wish := ooo.Wish{Address: person.UserPrincipalName, On: true, Person: person, Start: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Nonce: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Source: ooo.Mediator, At: time.Now()}
+		wish := ooo.Wish{Address: person.UserPrincipalName, On: true, Person: person, Start: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Nonce: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", At: time.Now()}
 		wishes = append(wishes, store.WishChange{New: wish, Hint: ooo.Hint{ID: m.ID, Kind: ooo.HintWish, Nonce: "1"}})
 		saving.Go(func() error { return s.Save(b.Context(), store.Save{Lease: lease, Record: m}) })
 	}

@@ -231,7 +231,7 @@ func (w *world) wish(address string) ooo.Wish {
 
 // on is a wish for name@contoso.example.
 func on(name, nonce string) ooo.Wish {
-	return ooo.Wish{Address: name + "@Contoso.example", On: true, Start: "s", Nonce: nonce, Source: ooo.Mediator, At: time.UnixMilli(1000).UTC()}
+	return ooo.Wish{Address: name + "@Contoso.example", On: true, Start: "s", Nonce: nonce, At: time.UnixMilli(1000).UTC()}
 }
 
 func hint(m *ooo.Mailbox, kind ooo.HintKind, nonce string) ooo.Hint {
