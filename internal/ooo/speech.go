@@ -1,6 +1,7 @@
 package ooo
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,34 +10,34 @@ import (
 	"golang.org/x/net/html/atom"
 )
 
-// maxSpoken bounds a spoken text, in bytes: an hour of speech.
-const maxSpoken = 64 << 10
+const (
+	maxSpoken = 64 << 10 // bytes of a spoken text: an hour of speech
+	maxDepth  = 512      // elements in each other that are told apart
+)
 
-// Spoken returns the text of an HTML reply fit to be spoken: no tags, entities
-// decoded, one space wherever there was any, style and script dropped. Where
-// one paragraph ends without punctuation and the next does not go on in lower
-// case, the sentence ends there. Plain text passes through.
+// Spoken returns what Outlook shows of an HTML reply, as text fit to be spoken: no
+// tags, entities decoded, one space wherever there was any. Style, script and hidden
+// elements are dropped, and so are the signs of symbol fonts and the bullets of Word's
+// lists, but not their numbers. Where one paragraph ends without punctuation and the
+// next does not go on in lower case, the sentence ends there. Plain text passes through.
 func Spoken(reply string) string {
 	var s speech
 	z := html.NewTokenizer(strings.NewReader(reply))
 	for s.out.Len() < maxSpoken {
-		switch token := z.Next(); token {
+		kind := z.Next()
+		switch kind {
 		case html.ErrorToken: // the end: a strings.Reader has no other error
 			return s.text()
 		case html.TextToken:
-			if s.dropped == 0 {
-				s.say(string(z.Text()))
-			}
+			s.say(string(z.Text()))
 		case html.StartTagToken, html.SelfClosingTagToken:
-			name, _ := z.TagName()
-			empty := token == html.SelfClosingTagToken
-			s.open(atom.Lookup(name), empty)
-			if empty || s.dropped == 0 {
+			token := z.Token()
+			e := s.begin(token)
+			if kind == html.SelfClosingTagToken || !e.hidden {
 				z.NextIsNotRawText() // or <title/> would have all tags after it spoken
 			}
 		case html.EndTagToken:
-			name, _ := z.TagName()
-			s.close(atom.Lookup(name))
+			s.end(z.Token())
 		}
 	}
 	return s.text()
@@ -54,58 +55,193 @@ const (
 
 // speech collects the spoken text.
 type speech struct {
-	out     strings.Builder
-	last    rune // last one written
-	pause   pause
-	dropped int // open elements whose text is not spoken
+	out    strings.Builder
+	last   rune // last one written that is no combining mark
+	joiner rune // zero-width, between last and the next one
+	pause  pause
+	open   []element // from the outermost to the innermost
 }
 
-func (s *speech) open(tag atom.Atom, selfClosing bool) {
-	switch {
-	case unspoken(tag):
-		if !selfClosing {
-			s.dropped++
-		}
-	case tag == atom.Br && s.pause >= line:
+// element is an open element: how the text in it is shown.
+type element struct {
+	tag     string
+	hidden  bool // not at all
+	symbols bool // in a font with pictures in place of letters
+	marker  bool // as the bullet or number of an item of a Word list
+}
+
+// inner returns the innermost open element.
+func (s *speech) inner() element {
+	if len(s.open) == 0 {
+		return element{}
+	}
+	return s.open[len(s.open)-1]
+}
+
+// begin opens an element, unless it has no content, and returns it.
+func (s *speech) begin(token html.Token) element {
+	if block(token.DataAtom) {
+		s.close("p")
+	}
+	e := s.inner()
+	e.tag, e.hidden = token.Data, e.hidden || unspoken(token)
+	for _, a := range token.Attr {
+		e.read(a)
+	}
+	if token.Type == html.StartTagToken && !void(token.DataAtom) && len(s.open) < maxDepth {
+		s.open = append(s.open, e)
+	}
+	switch tag := token.DataAtom; {
+	case e.hidden:
+	case block(tag), tag == atom.Br && s.pause >= line:
 		s.pause = paragraph
 	case tag == atom.Br:
 		s.pause = line
-	case block(tag):
-		s.pause = paragraph
 	case tag == atom.Td || tag == atom.Th:
 		s.pause = max(s.pause, space)
 	}
+	return e
 }
 
-func (s *speech) close(tag atom.Atom) {
-	switch {
-	case unspoken(tag):
-		s.dropped = max(0, s.dropped-1)
-	case block(tag):
+// read takes over what an attribute says of how the text is shown.
+func (e *element) read(a html.Attribute) {
+	switch a.Key {
+	case "hidden":
+		e.hidden = true
+	case "face":
+		e.symbols = symbolFont(a.Val)
+	case "style":
+		for declaration := range strings.SplitSeq(strings.ToLower(a.Val), ";") {
+			property, value, _ := strings.Cut(declaration, ":")
+			property = strings.TrimSpace(property)
+			value = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "!important"))
+			switch property + ":" + value {
+			case "display:none", "visibility:hidden", "mso-hide:all":
+				e.hidden = true
+			case "mso-list:ignore":
+				e.marker = true
+			case "mso-char-type:symbol":
+				e.symbols = true
+			}
+			if property == "font-family" {
+				e.symbols = symbolFont(value)
+			}
+		}
+	}
+}
+
+// symbolFont says whether the first of some font families has pictures in place of
+// letters: Word writes a smiley as J in Wingdings.
+func symbolFont(families string) bool {
+	first, _, _ := strings.Cut(families, ",")
+	switch strings.ToLower(strings.Trim(first, ` "'`)) {
+	case "symbol", "wingdings", "wingdings 2", "wingdings 3", "webdings", "marlett", "mt extra":
+		return true
+	}
+	return false
+}
+
+// end ends an element.
+func (s *speech) end(token html.Token) {
+	hidden := s.inner().hidden
+	s.close(token.Data)
+	if !hidden && block(token.DataAtom) {
 		s.pause = paragraph
 	}
 }
 
+// close closes the innermost element with this tag and all within it. Within the cell
+// of a table nothing outside it is closed but the table and its parts.
+func (s *speech) close(tag string) {
+	for i, e := range slices.Backward(s.open) {
+		if e.tag == tag {
+			s.open = s.open[:i]
+			return
+		}
+		if e.tag == "td" || e.tag == "th" {
+			switch tag {
+			case "tr", "tbody", "thead", "tfoot", "table", "body", "html":
+			default:
+				return
+			}
+		}
+	}
+}
+
+const (
+	zeroWidthNonJoiner = '\u200c'
+	zeroWidthJoiner    = '\u200d'
+)
+
 // say adds text, with the pause before its first letter.
 func (s *speech) say(text string) {
+	in := s.inner()
+	if in.hidden {
+		return
+	}
+	if in.marker && !numbering(text) {
+		text = " "
+	}
 	for _, r := range text {
 		switch {
 		case unicode.IsSpace(r):
 			s.pause = max(s.pause, space)
-			continue
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r) && r != '\u200d', r == utf8.RuneError:
-			continue // not spoken: soft hyphens, zero-width spaces, direction marks
+		case r == zeroWidthNonJoiner, r == zeroWidthJoiner:
+			s.joiner = r
+		case in.symbols && r <= unicode.MaxLatin1, !speakable(r):
+		default:
+			s.write(r)
 		}
-		if s.last != 0 {
-			if s.pause == paragraph && (unicode.IsLetter(s.last) || unicode.IsNumber(s.last)) && !unicode.IsLower(r) && !unicode.IsPunct(r) {
-				s.out.WriteByte('.')
-			}
-			if s.pause != none {
-				s.out.WriteByte(' ')
-			}
-		}
-		s.out.WriteRune(r)
-		s.last, s.pause = r, none
+	}
+}
+
+// speakable says whether a character is more than an instruction or a place for
+// something else: a soft hyphen, a mark of direction, padding, a sign of a private font.
+func speakable(r rune) bool {
+	return r != utf8.RuneError && r != '\ufffc' &&
+		!unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// numbering says whether the marker of a list's item is a number, such as 1. or b),
+// and no bullet: Word has the letter o for one.
+func numbering(marker string) bool {
+	marker = strings.TrimSpace(marker)
+	last, _ := utf8.DecodeLastRuneInString(marker)
+	return strings.ContainsFunc(marker, unicode.IsNumber) ||
+		strings.ContainsFunc(marker, unicode.IsLetter) && unicode.IsPunct(last)
+}
+
+func (s *speech) write(r rune) {
+	switch {
+	case s.last == 0:
+	case s.pause == none:
+		s.join(r)
+	case s.pause == paragraph && !unicode.IsPunct(s.last) && begins(r):
+		s.out.WriteString(". ")
+	default:
+		s.out.WriteByte(' ')
+	}
+	s.out.WriteRune(r)
+	if !unicode.IsMark(r) || s.last == 0 {
+		s.last = r
+	}
+	s.joiner, s.pause = 0, none
+}
+
+// begins says whether a sentence can begin with this character.
+func begins(r rune) bool {
+	return !unicode.IsLower(r) && !unicode.IsPunct(r) || unicode.In(r, unicode.Ps, unicode.Pi) || r == '¿' || r == '¡'
+}
+
+// join writes what joins the character before with r or keeps them apart, if speech
+// can need it: in emoji and in scripts such as Persian's, where letters join without
+// it. In Latin script it is typography.
+func (s *speech) join(r rune) {
+	letters := unicode.IsLetter(s.last) && unicode.IsLetter(r)
+	switch {
+	case s.joiner == zeroWidthJoiner && !unicode.IsPunct(s.last) && !unicode.IsPunct(r),
+		s.joiner == zeroWidthNonJoiner && letters && !unicode.Is(unicode.Latin, r):
+		s.out.WriteRune(s.joiner)
 	}
 }
 
@@ -121,9 +257,20 @@ func (s *speech) text() string {
 	return strings.TrimSpace(text[:cut])
 }
 
-func unspoken(tag atom.Atom) bool {
+// unspoken says whether the content of an element is not shown. The reading over a
+// Japanese word would repeat it.
+func unspoken(token html.Token) bool {
+	switch token.DataAtom {
+	case atom.Script, atom.Style, atom.Title, atom.Template, atom.Noscript, atom.Iframe, atom.Object, atom.Rt, atom.Rp:
+		return true
+	}
+	return token.Data == "xml" // Office' settings
+}
+
+func void(tag atom.Atom) bool {
 	switch tag {
-	case atom.Script, atom.Style, atom.Title, atom.Template, atom.Noscript, atom.Iframe, atom.Object:
+	case atom.Area, atom.Base, atom.Br, atom.Col, atom.Embed, atom.Hr, atom.Img, atom.Input, atom.Link, atom.Meta,
+		atom.Param, atom.Source, atom.Track, atom.Wbr:
 		return true
 	}
 	return false
@@ -131,10 +278,49 @@ func unspoken(tag atom.Atom) bool {
 
 func block(tag atom.Atom) bool {
 	switch tag {
-	case atom.Address, atom.Article, atom.Blockquote, atom.Body, atom.Center, atom.Dd, atom.Div, atom.Dl, atom.Dt,
-		atom.Footer, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Header, atom.Hr, atom.Html, atom.Li,
-		atom.Main, atom.Nav, atom.Ol, atom.P, atom.Pre, atom.Section, atom.Table, atom.Tbody, atom.Tr, atom.Ul:
+	case atom.Address, atom.Article, atom.Aside, atom.Blockquote, atom.Body, atom.Caption, atom.Center, atom.Dd, atom.Div,
+		atom.Dl, atom.Dt, atom.Fieldset, atom.Figcaption, atom.Figure, atom.Footer, atom.Form, atom.H1, atom.H2, atom.H3,
+		atom.H4, atom.H5, atom.H6, atom.Header, atom.Hr, atom.Html, atom.Legend, atom.Li, atom.Main, atom.Nav, atom.Ol,
+		atom.P, atom.Pre, atom.Section, atom.Table, atom.Tbody, atom.Tfoot, atom.Thead, atom.Tr, atom.Ul:
 		return true
 	}
 	return false
+}
+
+// Shorten cuts text to at most limit characters: at the end of a sentence, else of a
+// word, if that keeps half of them, else between two characters as a reader sees them.
+// A limit of 0 is none.
+func Shorten(text string, limit int) string {
+	runes := []rune(text)
+	if limit <= 0 || len(runes) <= limit {
+		return text
+	}
+	word := 0
+	for i := limit; i > 0 && i >= limit/2; i-- {
+		between := unicode.IsSpace(runes[i])
+		if between && strings.ContainsRune(".!?…؟۔।", runes[i-1]) || strings.ContainsRune("。！？", runes[i-1]) {
+			return strings.TrimSpace(string(runes[:i]))
+		}
+		if between && word == 0 {
+			word = i
+		}
+	}
+	if word == 0 {
+		word = limit
+		for word > 1 && joined(runes[:word], runes[word]) {
+			word--
+		}
+	}
+	return strings.TrimSpace(string(runes[:word]))
+}
+
+// joined says whether a reader sees next and the last of before as one: a letter and its
+// marks, an emoji of several characters, a flag.
+func joined(before []rune, next rune) bool {
+	letters := 0 // regional indicators at the end: two are a flag
+	for ; letters < len(before) && unicode.Is(unicode.Regional_Indicator, before[len(before)-1-letters]); letters++ {
+	}
+	return unicode.IsMark(next) || next == zeroWidthJoiner || before[len(before)-1] == zeroWidthJoiner ||
+		next >= 0x1f3fb && next <= 0x1f3ff || // skin tones
+		unicode.Is(unicode.Regional_Indicator, next) && letters%2 == 1
 }

@@ -1,6 +1,8 @@
 package ooo_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode"
@@ -40,12 +42,42 @@ func TestSpoken(t *testing.T) {
 		"an empty style swallows nothing":           {"<style/><p>Hi</p>", "Hi"},
 		"frames that are missing leave no tags":     {"<noframes><p>Hi</p></noframes>", "Hi"},
 		"a form leaves no tags":                     {"<textarea><b>Hi</b></textarea>", "Hi"},
+		"what is hidden ends with what it is in":    {"<div><span style='display:none'>x</div>Hi", "Hi"},
+		"a hidden paragraph ends at the next":       {"<p style='display:none'>x<p>Hi", "Hi"},
+		"a stray end in a cell ends nothing around": {"<div hidden><table><tr><td></div>x</td></tr></table></div>Hi", "Hi"},
+		"a space in a style":                        {"<p>Hi<span style=' Display : None '>x</span></p>", "Hi"},
+		"joiners alone are nothing":                 {"<p>&zwj;&zwnj; &zwnj;</p>", ""},
+		"a bullet that is no number is dropped":     {"<p><span style='mso-list:Ignore'>-</span>Hi</p>", "Hi"},
 		"an office paragraph with an empty element": {"<p class=MsoNormal>Hi<o:p></o:p></p>", "Hi"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			if got := ooo.Spoken(tt.reply); got != tt.want {
 				t.Errorf("Spoken(%q) = %q, want %q", tt.reply, got, tt.want)
+			}
+		})
+	}
+}
+
+// The replies are as Outlook, Outlook on the web, Word and others write them; beside
+// each is what is heard.
+func TestSpokenOfRepliesFromTheField(t *testing.T) {
+	replies, err := filepath.Glob("testdata/replies/*.html")
+	if err != nil || len(replies) < 30 {
+		t.Fatalf("%d replies, %v, want 30 at least", len(replies), err)
+	}
+	for _, file := range replies {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".html"), func(t *testing.T) {
+			reply, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			heard, err := os.ReadFile(strings.TrimSuffix(file, ".html") + ".txt")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := ooo.Spoken(string(reply)), strings.TrimSuffix(string(heard), "\n"); got != want {
+				t.Errorf("heard\n%q, want\n%q", got, want)
 			}
 		})
 	}
