@@ -34,7 +34,7 @@ var packages = []struct {
 	{"internal/partition", []string{"internal/schedule", "internal/store", "internal/ooo"}},
 
 	// Adapters know no actors and not each other.
-	{"internal/graph", []string{"internal/schedule", "internal/jsonwalk", "internal/ooo"}},
+	{"internal/graph", []string{"internal/schedule", "internal/ooo"}},
 	{"internal/store", []string{"internal/schedule", "internal/ooo"}},
 	{"internal/tunnel", []string{"internal/schedule"}},
 
@@ -43,7 +43,6 @@ var packages = []struct {
 	// The domain, waits and the timed queue, and how JSON is read on the hot paths.
 	{"internal/ooo", nil},
 	{"internal/schedule", nil},
-	{"internal/jsonwalk", nil},
 
 	{"internal/config", nil},
 	{"internal/telemetry", nil},

@@ -27,9 +27,9 @@ func TestPlainAnswersAreToldFromOthers(t *testing.T) {
 		"one twice":                         {strings.Replace(plainTwo, `"0"`, `"1"`, 1), false},
 		"a place that was not asked for":    {strings.Replace(plainTwo, `"0"`, `"2"`, 1), false},
 		"a number as id":                    {strings.Replace(plainTwo, `"0"`, `000`, 1), false},
-		"names in another letter case":      {strings.Replace(plainTwo, `"status":200`, `"Status":200`, 1), false},
-		"a name that comes twice":           {strings.Replace(plainTwo, `"status":200`, `"status":200,"status":200`, 1), false},
-		"a name with an escape":             {strings.Replace(plainTwo, `"status":200`, `"st\u0061tus":200`, 1), false},
+		"names in another letter case":      {strings.Replace(plainTwo, `"status":200`, `"Status":200`, 1), true},
+		"a name that comes twice":           {strings.Replace(plainTwo, `"status":200`, `"status":200,"status":200`, 1), true},
+		"a name with an escape":             {strings.Replace(plainTwo, `"status":200`, `"st\u0061tus":200`, 1), true},
 		"a body that is no JSON":            {strings.Replace(plainTwo, `{"status":"alwaysEnabled"}`, `{"status":nothing}`, 1), false},
 		"a body that is no object":          {strings.Replace(plainTwo, `{"status":"alwaysEnabled"}`, `"alwaysEnabled"`, 1), false},
 		"cut short":                         {plainTwo[:len(plainTwo)-1], false},
@@ -99,9 +99,8 @@ func FuzzPlainBatch(f *testing.F) {
 		if !graph.DecodePlain(answer, plain) {
 			return
 		}
-		// What encoding/json refuses for something that nobody asks for is let pass.
-		if err := graph.DecodeAny(answer, whole); err == nil && !slices.EqualFunc(plain, whole, alike) {
-			t.Errorf("plain = %+v, want %+v", plain, whole)
+		if err := graph.DecodeAny(answer, whole); err != nil || !slices.EqualFunc(plain, whole, alike) {
+			t.Errorf("plain = %+v, want %+v, error %v", plain, whole, err)
 		}
 	})
 }
