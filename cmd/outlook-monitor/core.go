@@ -113,13 +113,8 @@ func (s *service) openCore() (err error) {
 	}
 	s.registry, err = mailbox.New(mailbox.Config{
 		Store: s.store, MayStart: s.owners.MayStart, Interval: settings.PollInterval,
-		OnMessage: func(m store.Message) {
-			if m.WaitName != "" {
-				s.owners.ApplyWait(m.WaitName, m.Wait)
-			}
-		},
-		OnPartition: s.metrics.PartitionChanged,
-		Damaged:     s.metrics.Damaged, Unknown: func(kind ooo.HintKind) { s.metrics.UnknownHint(string(kind)) }, Log: s.log,
+		OnWait: s.owners.ApplyWait, OnPartition: s.metrics.PartitionChanged, OnDamaged: s.metrics.Damaged,
+		OnUnknownHint: func(kind ooo.HintKind) { s.metrics.UnknownHint(string(kind)) }, Log: s.log,
 	})
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package mailbox
 
 import (
-	"cmp"
 	"crypto/rand"
 	"slices"
 	"strings"
@@ -39,8 +38,8 @@ func (d *Draft) EventAll(e ooo.Event) {
 }
 
 // QueueState has the state of the mailbox delivered under each of its addresses:
-// each gets a new sequence number and webhook id, and its history tells what
-// announced the change (hint; zero if none did).
+// each gets a new sequence number and webhook id, and its history has what announced
+// the change (hint; zero if nothing did).
 func (d *Draft) QueueState(source ooo.Source, hint ooo.Hint, now time.Time) {
 	for i := range d.Addresses {
 		d.queue(&d.Addresses[i], ooo.EventChanged, source, hint, now)
@@ -104,21 +103,27 @@ func (d *Draft) DropAddress(a *ooo.Address, forget bool) {
 	}
 }
 
-// MoveAddress takes an address out of the record and hands it, with its delivery, to
-// the record of a person, or to that of an unresolved address if the person is zero.
-// The wish says so then, unless somebody wrote it since; whoever did has left a hint.
-func (d *Draft) MoveAddress(a *ooo.Address, to ooo.Person) {
-	next := ooo.Wish{
-		Address: a.Spelling, On: true, Person: to, Start: a.Start, Nonce: rand.Text(),
-		At: later(time.Now().UTC(), a.WishedAt.Add(time.Millisecond)),
+// MoveAddresses hands all addresses, with their deliveries, to the record of another
+// person; a zero one is not resolved. A wish that somebody wrote since stays; whoever
+// did has left a hint.
+func (d *Draft) MoveAddresses(to ooo.Person) {
+	for len(d.Addresses) > 0 {
+		a := d.Addresses[0]
+		next := wishFor(&a, to)
+		next.Nonce, next.At = rand.Text(), later(time.Now().UTC(), a.WishedAt.Add(time.Millisecond))
+		d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: a.Spelling, Nonce: a.Nonce, New: &next})
+		d.carry(&a, next.Record())
 	}
-	d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: a.Spelling, Nonce: a.Nonce, New: &next})
-	d.carry(a, next.Record())
+}
+
+// wishFor returns the wish of an address as it was carried out, for a person.
+func wishFor(a *ooo.Address, p ooo.Person) ooo.Wish {
+	return ooo.Wish{Address: a.Spelling, On: true, Person: p, Start: a.Start, Nonce: a.Nonce, At: a.WishedAt}
 }
 
 // carry takes an address out of the record and leaves it to another one.
 func (d *Draft) carry(a *ooo.Address, to ooo.RecordID) {
-	h := ooo.Hint{ID: to, Kind: ooo.HintWish, Subject: a.Folded(), Source: ooo.SourceRequest, Carry: new(*a)}
+	h := ooo.Hint{ID: to, Kind: ooo.HintCarry, Subject: a.Folded(), Source: ooo.SourceRequest, Carry: new(*a)}
 	if d.State != nil {
 		h.CarryState = new(*d.State)
 	}
@@ -132,13 +137,4 @@ func later(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// stamped returns a hint with what each one has.
-func stamped(h ooo.Hint) ooo.Hint {
-	h.Nonce = cmp.Or(h.Nonce, rand.Text())
-	if h.At.IsZero() {
-		h.At = time.Now()
-	}
-	return h
 }

@@ -1,26 +1,49 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"time"
 
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/store"
 )
 
-// lookEvery is how often the hints in Redis are looked at: what a lost message costs.
-const lookEvery = 5 * time.Second
+const (
+	// hintsEvery is how often all hints are read: what a lost message costs.
+	hintsEvery = 5 * time.Second
+	// maxReported bounds what is remembered of damage that was reported.
+	maxReported = 1000
+)
+
+// stamped returns a hint with what each one has.
+func stamped(h ooo.Hint) ooo.Hint {
+	h.Nonce = cmp.Or(h.Nonce, rand.Text())
+	if h.At.IsZero() {
+		h.At = time.Now()
+	}
+	return h
+}
 
 // Hints returns the hints of one kind that wait for a mailbox.
 func (r *Registry) Hints(id ooo.RecordID, kind ooo.HintKind) (hints []ooo.Hint) {
-	p := r.parts[id.Partition()].Load()
-	if p == nil {
-		return nil
-	}
+	r.locked(id.Partition(), func(p *partition) {
+		for key, h := range p.hints[id] {
+			if key.kind == kind {
+				hints = append(hints, h)
+			}
+		}
+	})
+	return hints
+}
+
+// waiting returns the hints for all mailboxes of a partition.
+func (p *partition) waiting() (hints []ooo.Hint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for key, h := range p.hints[id] {
-		if key.kind == kind {
+	for _, of := range p.hints {
+		for _, h := range of {
 			hints = append(hints, h)
 		}
 	}
@@ -56,11 +79,7 @@ func (r *Registry) Done(ctx context.Context, hints ...ooo.Hint) error {
 		return err
 	}
 	for _, h := range hints {
-		if p := r.parts[h.ID.Partition()].Load(); p != nil {
-			p.mu.Lock()
-			p.forget(h)
-			p.mu.Unlock()
-		}
+		r.locked(h.ID.Partition(), func(p *partition) { p.forget(h) })
 	}
 	return nil
 }
@@ -77,58 +96,53 @@ func (p *partition) forget(h ooo.Hint) {
 	}
 }
 
-// apply notes the hints for mailboxes of this replica, and has those that are new
-// carried out.
+// apply notes the hints for mailboxes of this replica, and dispatches those that are
+// new.
 func (r *Registry) apply(hints ...ooo.Hint) {
 	for _, h := range hints {
-		if p := r.parts[h.ID.Partition()].Load(); p != nil {
-			r.applyTo(p, h)
+		isNew := false
+		r.locked(h.ID.Partition(), func(p *partition) {
+			key := hintKey{h.Kind, h.Subject}
+			if waiting, ok := p.hints[h.ID][key]; ok && waiting.Nonce == h.Nonce {
+				return
+			}
+			if p.hints[h.ID] == nil {
+				p.hints[h.ID] = map[hintKey]ooo.Hint{}
+			}
+			p.hints[h.ID][key] = h
+			isNew = p.ready
+		})
+		if isNew {
+			r.dispatch(h)
 		}
 	}
 }
 
-func (r *Registry) applyTo(p *partition, h ooo.Hint) {
-	key := hintKey{h.Kind, h.Subject}
-	p.mu.Lock()
-	if waiting, ok := p.hints[h.ID][key]; ok && waiting.Nonce == h.Nonce {
-		p.mu.Unlock()
+// dispatch has a hint carried out, unless its mailbox is not monitored.
+func (r *Registry) dispatch(h ooo.Hint) {
+	if key, ok := wishOf(h); ok {
+		r.wishes.Set(key, time.Now())
 		return
 	}
-	if p.hints[h.ID] == nil {
-		p.hints[h.ID] = map[hintKey]ooo.Hint{}
+	if r.entry(h.ID) == nil && h.Kind != ooo.HintStray {
+		return
 	}
-	p.hints[h.ID][key] = h
-	ready, known := p.ready, p.entries[h.ID] != nil
-	p.mu.Unlock()
-	if ready {
-		r.dispatch(h, known)
-	}
-}
-
-// dispatch has a hint carried out. One for a mailbox that is not monitored asks for
-// nothing, except that a wish may begin it and a stray subscription must go.
-func (r *Registry) dispatch(h ooo.Hint, known bool) {
-	switch {
-	case h.Kind == ooo.HintWish:
-		r.wishes.add(h.ID, h.Subject)
-	case !known && h.Kind != ooo.HintStray:
-		r.wishes.discard(h)
-	default:
-		for _, w := range r.workers {
-			w.Hinted(h)
-		}
+	for _, w := range r.workers {
+		w.Hinted(h)
 	}
 }
 
 // listen applies what messages say. A message that was lost costs no more than
-// lookEvery.
+// hintsEvery.
 func (r *Registry) listen(ctx context.Context) error {
 	return r.cfg.Store.Listen(ctx, func(m store.Message) {
 		if len(m.Hints) == 0 {
 			r.lookNow() // connected: messages may have been missed
 		}
 		r.apply(m.Hints...)
-		r.cfg.OnMessage(m)
+		if m.WaitName != "" {
+			r.cfg.OnWait(m.WaitName, m.Wait)
+		}
 	})
 }
 
@@ -139,10 +153,9 @@ func (r *Registry) lookNow() {
 	}
 }
 
-// lookAtHints looks at the hints in Redis now and then, and whenever a partition was
-// loaded: that finishes its loading.
-func (r *Registry) lookAtHints(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
+// readHints reads all hints now and then, and whenever a partition was loaded.
+func (r *Registry) readHints(ctx context.Context) error {
+	tick := time.NewTicker(hintsEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -151,21 +164,21 @@ func (r *Registry) lookAtHints(ctx context.Context) error {
 		case <-tick.C:
 		case <-r.look:
 		}
-		if err := r.lookOnce(ctx); err != nil && ctx.Err() == nil {
+		if err := r.readHintsOnce(ctx); err != nil && ctx.Err() == nil {
 			r.cfg.Log.WarnContext(ctx, "hints not readable, retrying", "err", err)
 			time.AfterFunc(time.Second, r.lookNow)
 		}
 	}
 }
 
-func (r *Registry) lookOnce(ctx context.Context) error {
-	owned := make([]*partition, 0, ooo.Partitions)
-	for i := range r.parts { // before asking: what is acquired later needs a later look
-		if p := r.parts[i].Load(); p != nil {
-			owned = append(owned, p)
+func (r *Registry) readHintsOnce(ctx context.Context) error {
+	var loaded []*partition // before reading: what is loaded later needs to read later
+	for p := range r.owned() {
+		if _, known := r.Saves(p.number); known {
+			loaded = append(loaded, p)
 		}
 	}
-	if len(owned) == 0 {
+	if len(loaded) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -178,17 +191,47 @@ func (r *Registry) lookOnce(ctx context.Context) error {
 		r.report(ctx, "hint", err.Error(), err)
 	}
 	r.apply(hints...)
-	for _, p := range owned {
-		r.finishLoading(p)
+	for _, p := range loaded {
+		select {
+		case <-p.hinted:
+		default:
+			close(p.hinted)
+		}
+	}
+	return r.discardUnknown(ctx, hints)
+}
+
+// discardUnknown removes the hints for mailboxes that are not monitored. A wish may
+// begin one, and a stray subscription must be deleted.
+func (r *Registry) discardUnknown(ctx context.Context, hints []ooo.Hint) error {
+	var unknown []ooo.Hint
+	for _, h := range hints {
+		r.locked(h.ID.Partition(), func(p *partition) {
+			if _, wish := wishOf(h); p.ready && !wish && h.Kind != ooo.HintStray && p.entries[h.ID] == nil {
+				unknown = append(unknown, h)
+			}
+		})
+	}
+	if err := r.Done(ctx, unknown...); err != nil {
+		return err
+	}
+	for _, h := range unknown {
+		r.cfg.OnUnknownHint(h.Kind)
 	}
 	return nil
 }
 
-// report tells once of something in Redis that can't be read.
+// report logs and counts once what in Redis can't be read.
 func (r *Registry) report(ctx context.Context, kind, id string, err error) {
-	if _, reported := r.damaged.LoadOrStore(kind+" "+id, struct{}{}); reported {
-		return
+	r.mu.Lock()
+	_, reported := r.damaged[kind+" "+id]
+	if len(r.damaged) >= maxReported {
+		clear(r.damaged)
 	}
-	r.cfg.Damaged(kind)
-	r.cfg.Log.ErrorContext(ctx, "entry in redis is damaged and left alone, all others go on", "kind", kind, "err", err)
+	r.damaged[kind+" "+id] = struct{}{}
+	r.mu.Unlock()
+	if !reported {
+		r.cfg.OnDamaged(kind)
+		r.cfg.Log.ErrorContext(ctx, "entry in redis is damaged and left alone, all others go on", "kind", kind, "err", err)
+	}
 }

@@ -88,7 +88,7 @@ func TestWishes(t *testing.T) {
 		w.mailboxOf(annID, "the record", monitored)
 		away(w, annID)
 		_, err := w.Update(t.Context(), ooo.RecordID(annID), func(d *mailbox.Draft) error {
-			d.MoveAddress(d.Address(ann), ooo.Person{ID: bobID})
+			d.MoveAddresses(ooo.Person{ID: bobID})
 			return nil
 		})
 		if err != nil {
@@ -102,6 +102,37 @@ func TestWishes(t *testing.T) {
 			t.Error("the record that it left is still there")
 		}
 		w.noHints()
+	})
+	t.Run("an address that moves keeps its delivery if it is respelled at the same time", func(t *testing.T) {
+		w := newWorld(t)
+		w.wish(nil)
+		w.mailboxOf(annID, "the record", monitored)
+		away(w, annID)
+		w.Drop(ooo.RecordID(bobID).Partition())
+		_, err := w.Update(t.Context(), ooo.RecordID(annID), func(d *mailbox.Draft) error {
+			d.MoveAddresses(ooo.Person{ID: bobID})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.wish(func(n *ooo.Wish) { n.Address = "ANN@contoso.example" })
+		w.acquire(bobID)
+		m := w.mailboxOf(bobID, "the other record", monitored)
+		if a := m.Addresses[0]; a.Sequence != 1 || a.Spelling != "ANN@contoso.example" {
+			t.Errorf("moved = %+v, want sequence 1 and the new spelling", a)
+		}
+		w.noHints()
+	})
+	t.Run("a stop that another record carried out ends the address here too", func(t *testing.T) {
+		w := newWorld(t)
+		w.wish(nil)
+		w.mailboxOf(annID, "the record", monitored)
+		w.raw.HDel(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann))
+		if err := w.Leave(t.Context(), ooo.Hint{ID: ooo.RecordID(annID), Kind: ooo.HintWish, Subject: ooo.FoldAddress(ann)}); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("the end", func() bool { _, ok := w.Get(ooo.RecordID(annID)); return !ok })
 	})
 	t.Run("a damaged wish and a damaged record leave all others alone", func(t *testing.T) {
 		w := newWorld(t, func(w *world) {
@@ -119,6 +150,32 @@ func TestWishes(t *testing.T) {
 	})
 }
 
+// TestSavesThatNeverEnd has more of them than wishes are carried out at once.
+func TestSavesThatNeverEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	fault := func(ctx context.Context, s store.Save) error {
+		if s.Record.ID == ooo.RecordID(annID) {
+			return w.store.Store.Save(ctx, s)
+		}
+		return errors.New("refused")
+	}
+	w.store.save.Store(&fault)
+	for i := range 40 {
+		stuck := ooo.Wish{Address: fmt.Sprintf("a%d@contoso.example", i), On: true, Person: ooo.Person{ID: ooo.ObjectID(fmt.Sprint("x", i))}, Nonce: "n"}
+		h := ooo.Hint{ID: stuck.Record(), Kind: ooo.HintWish, Subject: stuck.Address, Nonce: "n"}
+		if _, err := w.store.SwapWish(t.Context(), ooo.Wish{}, stuck, h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.eventually("many are in flight", func() bool { return w.store.wishes.Load() >= 32 })
+	w.wish(nil)
+	w.mailboxOf(annID, "the record of another", monitored)
+	w.acquire("x0")
+	w.acquire(annID)
+	w.mailboxOf(annID, "the record in a partition that is loaded now", monitored)
+}
+
 func TestHints(t *testing.T) {
 	w := newWorld(t)
 	w.wish(nil)
@@ -128,6 +185,7 @@ func TestHints(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.eventually("the worker hears", func() bool { return w.worker.hinted(ooo.HintRead) })
+	w.acquire(bobID) // hints are read then
 	w.eventually("the unknown one is counted", func() bool { return w.unknown.Load() == 1 })
 	first := w.Hints(h.ID, ooo.HintRead)
 	if len(first) != 1 {

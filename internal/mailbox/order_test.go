@@ -72,5 +72,7 @@ func TestHintsOfAStoppedMailboxGo(t *testing.T) {
 	}
 	w.eventually("the worker hears", func() bool { return w.worker.hinted(ooo.HintRead) })
 	w.wish(off)
+	w.eventually("the end", func() bool { _, ok := w.Get(ooo.RecordID(annID)); return !ok })
+	w.acquire(bobID) // hints are read then
 	w.noHints()
 }

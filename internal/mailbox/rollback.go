@@ -2,6 +2,9 @@ package mailbox
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
+	"maps"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -16,18 +19,13 @@ import (
 // Lost history stays lost.
 func (r *Registry) Restore(ctx context.Context, number int, lease store.Lease) {
 	p := r.parts[number].Load()
-	if p == nil || p.lease != lease {
-		return
-	}
-	select {
-	case <-p.loaded:
-	default:
+	if _, loaded := r.Saves(number); !loaded || p == nil || p.lease != lease {
 		return // it is being loaded, from what Redis has now
 	}
 	for failures := 1; ; failures++ {
 		err := r.restore(p)
 		if err == nil {
-			r.cfg.Log.WarnContext(ctx, "redis came back with older data, partition written back", "partition", number)
+			r.cfg.Log.WarnContext(ctx, "redis came back with older data, partition restored", "partition", number)
 			r.lookNow()
 			return
 		}
@@ -49,102 +47,111 @@ func (r *Registry) restore(p *partition) error {
 		versions[m.ID] = m.Version
 	}
 	p.mu.Lock()
-	mine := make(map[ooo.RecordID]*entry, len(p.entries))
-	for id, e := range p.entries {
-		mine[id] = e
-	}
+	mine := maps.Clone(p.entries)
 	p.mu.Unlock()
-	monitored := map[string]ooo.Wish{} // by folded address
 	for id, e := range mine {
-		m, err := r.writeBack(ctx, p, e, versions[id])
-		if err != nil {
+		if err := r.restoreRecord(ctx, p, e, versions[id]); err != nil {
 			return err
 		}
 		delete(versions, id)
-		if m == nil {
-			continue
-		}
-		for _, a := range m.Addresses {
-			monitored[a.Folded()] = ooo.Wish{
-				Address: a.Spelling, On: true, Person: m.Person, Start: a.Start, Nonce: a.Nonce, At: a.WishedAt,
-			}
-		}
 	}
-	var gone []ooo.RecordID
 	for id := range versions {
-		gone = append(gone, id)
-	}
-	if len(gone) > 0 {
-		if err := r.cfg.Store.RemoveRecords(ctx, p.lease, p.number, gone...); err != nil {
+		if err := r.cfg.Store.RemoveRecords(ctx, p.lease, p.number, id); err != nil {
 			return err
 		}
 	}
-	if err := r.restoreWishes(ctx, p, monitored); err != nil {
+	if err := r.restoreStops(ctx, p); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	saves := p.saves
-	p.mu.Unlock()
+	p.saving.Lock()
+	defer p.saving.Unlock()
+	saves, _ := r.Saves(p.number)
 	return r.cfg.Store.SetSaves(ctx, p.lease, p.number, saves)
 }
 
-// writeBack writes one record if it is newer than that in Redis, and returns it. It
-// waits for an update, whose save gets through by itself: if that removes the record, it
-// must not be written after it.
-func (r *Registry) writeBack(ctx context.Context, p *partition, e *entry, version int64) (*ooo.Mailbox, error) {
+// restoreRecord writes one record and its wishes if they are newer than those in Redis.
+// It waits for an update, whose save gets through by itself: a record that is removed
+// must not be written after that.
+func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, version int64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	m := e.record.Load()
-	if m == nil || m.Version <= version {
-		return m, nil
+	if m == nil {
+		return nil
 	}
-	return m, r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: m, Overwrite: true})
-}
-
-// restoreWishes puts back the wishes that were carried out here and removes those
-// whose end was. A wish that somebody wrote since is carried out.
-func (r *Registry) restoreWishes(ctx context.Context, p *partition, monitored map[string]ooo.Wish) error {
-	wishes, err := r.cfg.Store.AllWishes(ctx)
-	if err != nil {
+	if err := r.restoreWishes(ctx, m); err != nil || m.Version <= version {
 		return err
 	}
-	swap := func(old, next ooo.Wish) error {
-		h := stamped(ooo.Hint{ID: next.Record(), Kind: ooo.HintWish, Subject: ooo.FoldAddress(next.Address), Source: ooo.SourceRequest})
-		swapped, err := r.cfg.Store.SwapWish(ctx, old, next, h)
-		if err != nil || !swapped || old.Nonce == "" || old.Record() == next.Record() {
-			return err
-		}
-		h.ID, h.Nonce = old.Record(), "" // it may have carried the older wish out
-		return r.Leave(ctx, h)
-	}
-	for _, w := range wishes {
-		folded := ooo.FoldAddress(w.Address)
-		carried, known := monitored[folded]
-		delete(monitored, folded)
-		if !known && w.Record().Partition() != p.number {
-			continue
-		}
-		p.mu.Lock()
-		stopped, left := p.stopped[folded]
-		p.mu.Unlock()
+	return r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: m, Overwrite: true})
+}
+
+// restoreWishes puts back the wishes of a record that were carried out. One that was
+// written later is carried out.
+func (r *Registry) restoreWishes(ctx context.Context, m *ooo.Mailbox) error {
+	for i := range m.Addresses {
+		a := &m.Addresses[i]
+		wish, err := r.cfg.Store.Wish(ctx, a.Spelling)
 		switch {
-		case known && carried.Nonce != w.Nonce && w.At.Before(carried.At):
-			err = swap(w, carried)
-		case !known && w.On && left && !w.At.After(stopped):
-			off := w
-			off.On, off.Nonce, off.At = false, stamped(ooo.Hint{}).Nonce, stopped
-			err = swap(w, off)
-		case !known, carried.Nonce != w.Nonce: // written since: its hint may be lost
-			err = r.Leave(ctx, ooo.Hint{ID: w.Record(), Kind: ooo.HintWish, Subject: folded, Source: ooo.SourceRequest})
+		case errors.Is(err, store.ErrDamaged), err == nil && wish.Nonce == a.Nonce:
+			continue
+		case err != nil:
+		case wish.Nonce == "" || wish.At.Before(a.WishedAt):
+			err = r.replaceWish(ctx, wish, wishFor(a, m.Person))
+		default: // its hint may be lost
+			err = r.Leave(ctx, wishHint(wish))
 		}
 		if err != nil {
-			return err
-		}
-	}
-	for _, w := range monitored {
-		if err := swap(ooo.Wish{}, w); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// restoreStops ends the wishes of a partition whose stop was carried out. Others that
+// no record has are carried out.
+func (r *Registry) restoreStops(ctx context.Context, p *partition) error {
+	wishes, err := r.cfg.Store.AllWishes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range wishes {
+		if w.Record().Partition() != p.number {
+			continue
+		}
+		p.mu.Lock()
+		e := p.entries[w.Record()]
+		stopped, left := p.stopped[ooo.FoldAddress(w.Address)]
+		p.mu.Unlock()
+		if e != nil {
+			if m := e.record.Load(); m != nil && m.Address(w.Address) != nil {
+				continue
+			}
+		}
+		if w.On && left && !w.At.After(stopped) {
+			off := w
+			off.On, off.Nonce, off.At = false, rand.Text(), stopped
+			err = r.replaceWish(ctx, w, off)
+		} else {
+			err = r.Leave(ctx, wishHint(w)) // its hint may be lost
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaceWish replaces a wish unless somebody wrote it since, and leaves hints for the
+// records that both are about: one may have carried out the older wish.
+func (r *Registry) replaceWish(ctx context.Context, old, next ooo.Wish) error {
+	swapped, err := r.cfg.Store.SwapWish(ctx, old, next, wishHint(next))
+	if err != nil || !swapped || old.Nonce == "" || old.Record() == next.Record() {
+		return err
+	}
+	return r.Leave(ctx, wishHint(old))
+}
+
+// wishHint returns a hint for the owner of the record that a wish is about.
+func wishHint(w ooo.Wish) ooo.Hint {
+	return stamped(ooo.Hint{ID: w.Record(), Kind: ooo.HintWish, Subject: ooo.FoldAddress(w.Address), Source: ooo.SourceRequest})
 }

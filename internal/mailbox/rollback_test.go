@@ -52,7 +52,7 @@ func TestAnOlderWishLeavesNoAddressInTwoRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = w.Update(t.Context(), ooo.RecordID(annID), func(d *mailbox.Draft) error {
-		d.MoveAddress(d.Address(ann), ooo.Person{ID: bobID})
+		d.MoveAddresses(ooo.Person{ID: bobID})
 		return nil
 	})
 	if err != nil {
@@ -138,4 +138,64 @@ func TestADamagedRecordIsWrittenAgain(t *testing.T) {
 		w.mailboxOf(annID, "both addresses", func(m *ooo.Mailbox) bool { return len(m.Addresses) == 2 })
 		written(w)
 	})
+}
+
+func TestAMissingWishEndsNothingWhenRedisCameBackEmpty(t *testing.T) {
+	id := ooo.RecordID(annID)
+	tests := map[string]func(w *world){
+		"a hint waits":                  func(*world) {},
+		"and the record is saved first": func(w *world) { away(w, annID) },
+	}
+	for name, first := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.wish(nil)
+			w.mailboxOf(annID, "the record", monitored)
+			away(w, annID)
+			w.noHints()
+			w.raw.FlushAll(t.Context())
+			w.own(lease)
+			first(w)
+			read := w.store.wishes.Load()
+			if err := w.Leave(t.Context(), ooo.Hint{ID: id, Kind: ooo.HintWish, Subject: ooo.FoldAddress(ann)}); err != nil {
+				t.Fatal(err)
+			}
+			w.eventually("the wish is looked for", func() bool { return w.store.wishes.Load() > read })
+			w.Restore(t.Context(), id.Partition(), lease)
+			w.noHints()
+			w.mailboxOf(annID, "the record still", monitored)
+			if wish, err := w.store.Wish(t.Context(), ann); err != nil || !wish.On {
+				t.Errorf("wish = %+v, %v, want on", wish, err)
+			}
+		})
+	}
+}
+
+// A save in between would be missing in the number that is written back.
+func TestWritingBackCountsEverySave(t *testing.T) {
+	w := newWorld(t)
+	id := ooo.RecordID(annID)
+	w.wish(nil)
+	w.mailboxOf(annID, "the record", monitored)
+	ended := make(chan error, 1)
+	before := func() {
+		go func() {
+			_, err := w.Update(context.Background(), id, func(d *mailbox.Draft) error { d.Reason = "changed"; return nil })
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			ended <- err
+		case <-time.After(100 * time.Millisecond): // it waits until the number is written
+		}
+	}
+	w.store.setSaves.Store(&before)
+	w.Restore(t.Context(), id.Partition(), lease)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	saves, _ := w.Saves(id.Partition())
+	if got, err := w.raw.HGet(t.Context(), "om:{om}:owners", store.SavesField(id.Partition())).Int64(); got < saves || err != nil {
+		t.Errorf("Redis counts %d saves (%v), memory %d", got, err, saves)
+	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// readsEvery is how often Redis learns when mailboxes were read last.
+	// readsEvery is how often Redis gets the times of the last reads.
 	readsEvery = 5 * time.Second
 	// jump is by how much the wall clock may differ from what the monotonic one says
 	// before what is scheduled by it is scheduled again.
@@ -26,15 +26,14 @@ func (r *Registry) Run(ctx context.Context, workers ...Worker) error {
 	r.workers = workers
 	close(r.running)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.listen(ctx) })
-	g.Go(func() error { return r.lookAtHints(ctx) })
-	g.Go(func() error { return r.carryOutWishes(ctx) })
-	g.Go(func() error { return r.noteReads(ctx) })
-	g.Go(func() error { return r.watchClock(ctx) })
-	err := g.Wait()
-	for i := range r.parts {
-		r.Drop(i)
+	for _, run := range []func(context.Context) error{r.listen, r.readHints, r.carryOutWishes, r.noteReads, r.watchClock} {
+		g.Go(func() error { return run(ctx) })
 	}
+	err := g.Wait()
+	for p := range r.owned() {
+		r.Drop(p.number)
+	}
+	r.tasks.Wait()
 	return err
 }
 
@@ -43,10 +42,8 @@ func (r *Registry) Run(ctx context.Context, workers ...Worker) error {
 func (r *Registry) noteReads(ctx context.Context) error {
 	for schedule.Sleep(ctx, readsEvery) {
 		var owned []*partition
-		for i := range r.parts {
-			if p := r.parts[i].Load(); p != nil {
-				owned = append(owned, p)
-			}
+		for p := range r.owned() {
+			owned = append(owned, p)
 		}
 		writing, cancel := context.WithTimeout(ctx, saveTime)
 		if err := r.writeReads(writing, owned...); err != nil {
@@ -78,20 +75,11 @@ func (r *Registry) readsOf(entries []*entry) store.Reads {
 	oldest := now.UnixNano()
 	reads := store.Reads{Except: map[ooo.RecordID]time.Time{}}
 	for _, e := range entries {
-		at := e.readAt.Load()
-		if at >= fresh {
+		if at := e.readAt.Load(); at >= fresh {
 			oldest = min(oldest, at)
-			continue
+		} else if m := e.record.Load(); m != nil {
+			reads.Except[m.ID] = e.lastRead(m)
 		}
-		m := e.record.Load()
-		if m == nil {
-			continue
-		}
-		read := m.CheckedAt
-		if at != 0 {
-			read = time.Unix(0, at).UTC()
-		}
-		reads.Except[m.ID] = read
 	}
 	reads.At, reads.Written = time.Unix(0, oldest).UTC(), now.UTC()
 	return reads
@@ -110,13 +98,8 @@ func (r *Registry) watchClock(ctx context.Context) error {
 		}
 		known = apart
 		r.cfg.Log.WarnContext(ctx, "the clock of this machine jumped", "by", apart)
-		for i := range r.parts {
-			p := r.parts[i].Load()
-			for _, e := range p.snapshot() {
-				if m := e.record.Load(); m != nil {
-					r.changed(p, m)
-				}
-			}
+		for p := range r.owned() {
+			r.changedAll(p)
 		}
 	}
 	return nil

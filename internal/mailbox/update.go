@@ -3,8 +3,6 @@ package mailbox
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -15,13 +13,16 @@ import (
 // saveTime bounds one try of a save.
 const saveTime = 2 * time.Second
 
+// ErrUnchanged is what a change returns that turned out to need no save.
+var ErrUnchanged = errors.New("nothing to save")
+
 // Update changes a record: change gets a copy, which is saved and takes the place of
 // the one in memory. It returns what is in memory then. While it runs nothing else
 // changes the record. A save without an answer is repeated until it is answered,
 // whatever ctx says. The error is change's own, nil for [ErrUnchanged],
 // [ooo.ErrNotMonitored] if there is no such record, or [ooo.ErrNotOwner] if the
 // partition is or gets lost.
-func (r *Registry) Update(ctx context.Context, id ooo.RecordID, change func(d *Draft) error) (*ooo.Mailbox, error) {
+func (r *Registry) Update(_ context.Context, id ooo.RecordID, change func(d *Draft) error) (*ooo.Mailbox, error) {
 	p := r.parts[id.Partition()].Load()
 	if p == nil {
 		return nil, ooo.ErrNotOwner
@@ -41,23 +42,21 @@ func (r *Registry) Update(ctx context.Context, id ooo.RecordID, change func(d *D
 	if m == nil {
 		return nil, ooo.ErrNotMonitored
 	}
-	return r.update(ctx, p, e, m, change)
+	return r.update(p, e, m, change)
 }
 
 // update does so with an entry whose mutex the caller holds; m is its record, of
 // version 0 if Redis has none.
-func (r *Registry) update(ctx context.Context, p *partition, e *entry, m *ooo.Mailbox, change func(d *Draft) error) (*ooo.Mailbox, error) {
+func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d *Draft) error) (*ooo.Mailbox, error) {
 	d := newDraft(m)
 	if err := change(d); errors.Is(err, ErrUnchanged) {
 		return m, nil
 	} else if err != nil {
 		return m, err
 	}
-	if at := e.readAt.Load(); at != 0 {
-		d.CheckedAt = time.Unix(0, at).UTC()
-	}
+	d.CheckedAt = e.lastRead(d.Mailbox)
 	d.save.Lease = p.lease
-	if err := r.commit(ctx, p, d.save); err != nil {
+	if err := r.commit(p, d.save); err != nil {
 		return m, err
 	}
 	r.saved(p, e, d)
@@ -66,26 +65,19 @@ func (r *Registry) update(ctx context.Context, p *partition, e *entry, m *ooo.Ma
 
 // commit saves until Redis has answered, or the partition is lost. That it was lost
 // is not for a refused save to say but for the next round: Redis may have come back
-// with an older table, and then the name of this replica is put back.
-func (r *Registry) commit(ctx context.Context, p *partition, s store.Save) error {
+// with an older table, and then this replica's lease is put back.
+func (r *Registry) commit(p *partition, s store.Save) error {
 	for failures := 1; ; failures++ {
-		trying, cancel := context.WithTimeout(p.ctx, saveTime)
-		err := r.cfg.Store.Save(trying, s)
-		cancel()
+		err := r.save(p, s)
 		if err == nil {
-			p.mu.Lock()
-			p.saves++
-			p.mu.Unlock()
 			return nil
 		}
 		if failures == 3 {
-			r.cfg.Log.WarnContext(ctx, "record not saved, retrying", "mailbox", shown(s.Record.ID), "err", err)
+			r.cfg.Log.Warn("record not saved, retrying", "mailbox", shown(s.Record.ID), "err", err)
 		}
 		if errors.Is(err, store.ErrVersion) {
-			if s.Overwrite {
-				r.discardDamaged(ctx, p, s.Record)
-			}
-			s.Overwrite = true
+			err := r.makeWay(p, s)
+			s.Overwrite = s.Overwrite || err == nil
 		}
 		if !schedule.Sleep(p.ctx, schedule.Backoff(failures, 50*time.Millisecond, time.Second)) {
 			return ooo.ErrNotOwner
@@ -93,29 +85,49 @@ func (r *Registry) commit(ctx context.Context, p *partition, s store.Save) error
 	}
 }
 
-// discardDamaged removes what Redis has in place of a record with a version that this
-// owner, who alone writes it, never gave it: it can't be read, or was not written by
-// this program, and would refuse every save. The other addresses that it may have had
-// begin again. What fails is tried again with the save.
-func (r *Registry) discardDamaged(ctx context.Context, p *partition, m *ooo.Mailbox) {
-	trying, cancel := context.WithTimeout(p.ctx, loadTime)
+// save tries a save once.
+func (r *Registry) save(p *partition, s store.Save) error {
+	ctx, cancel := context.WithTimeout(p.ctx, saveTime)
 	defer cancel()
-	wishes, err := r.cfg.Store.AllWishes(trying)
+	p.saving.RLock()
+	defer p.saving.RUnlock()
+	err := r.cfg.Store.Save(ctx, s)
 	if err == nil {
-		var others []ooo.Hint
-		for _, w := range wishes {
-			if w.Record() == m.ID && m.Address(w.Address) == nil {
-				others = append(others, ooo.Hint{ID: m.ID, Kind: ooo.HintWish, Subject: ooo.FoldAddress(w.Address), Source: ooo.SourceRequest})
+		p.mu.Lock()
+		p.saves++
+		p.mu.Unlock()
+	}
+	return err
+}
+
+// makeWay prepares for overwriting a record with a version that this owner, who alone
+// writes it, does not expect. An older one came back with older data: the wishes go
+// first, see [Registry.wish]. One that refuses to be overwritten can't be read or was
+// not written by this program: it is removed, and other addresses that it may have had
+// begin again.
+func (r *Registry) makeWay(p *partition, s store.Save) error {
+	ctx, cancel := context.WithTimeout(p.ctx, loadTime)
+	defer cancel()
+	m := s.Record
+	if !s.Overwrite {
+		return r.restoreWishes(ctx, m)
+	}
+	wishes, err := r.cfg.Store.AllWishes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range wishes {
+		if w.Record() == m.ID && m.Address(w.Address) == nil {
+			if err := r.Leave(ctx, wishHint(w)); err != nil {
+				return err
 			}
 		}
-		err = r.Leave(trying, others...)
 	}
-	if err == nil {
-		err = r.cfg.Store.RemoveRecords(trying, p.lease, p.number, m.ID)
+	if err := r.cfg.Store.RemoveRecords(ctx, p.lease, p.number, m.ID); err != nil {
+		return err
 	}
-	if err == nil {
-		r.cfg.Log.WarnContext(ctx, "damaged record in redis removed, it is written again", "mailbox", shown(m.ID))
-	}
+	r.cfg.Log.Warn("damaged record in redis removed, it is written again", "mailbox", shown(m.ID))
+	return nil
 }
 
 // saved puts a draft that Redis has into memory. The caller holds e.mu.
@@ -139,34 +151,17 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	p.mu.Unlock()
 	switch {
 	case d.save.Remove:
-		r.removed(p, d.ID)
+		// The entry goes last: who begins the mailbox again waits for it, and its call of
+		// Changed must come after this one.
+		r.callDropped(d.ID)
+		p.tidy(d.ID, e)
 	case ready:
 		r.changed(p, d.Mailbox)
 	}
 	r.apply(d.save.Leave...)
 }
 
-// removed lets the workers know that a record is gone. Its entry goes after that: who
-// begins the mailbox again waits for the entry, and must not be heard of before. The
-// caller holds the entry's mu.
-func (r *Registry) removed(p *partition, id ooo.RecordID) {
-	for _, w := range r.workers {
-		w.Dropped(id)
-	}
-	p.mu.Lock()
-	delete(p.entries, id)
-	ready := p.ready
-	waiting := slices.Collect(maps.Values(p.hints[id]))
-	p.mu.Unlock()
-	for _, h := range waiting {
-		if ready {
-			r.dispatch(h, false)
-		}
-	}
-}
-
-// changed lets the workers know of a mailbox, unless its partition is lost: that
-// they have heard of then, or are about to.
+// changed lets the workers know of a mailbox, unless its partition is lost.
 func (r *Registry) changed(p *partition, m *ooo.Mailbox) {
 	p.calling.RLock()
 	defer p.calling.RUnlock()
@@ -175,6 +170,14 @@ func (r *Registry) changed(p *partition, m *ooo.Mailbox) {
 	}
 	for _, w := range r.workers {
 		w.Changed(m)
+	}
+}
+
+func (r *Registry) changedAll(p *partition) {
+	for _, e := range p.snapshot() {
+		if m := e.record.Load(); m != nil {
+			r.changed(p, m)
+		}
 	}
 }
 

@@ -3,241 +3,163 @@ package mailbox
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/schedule"
 	"outlook-monitor/internal/store"
 )
 
-// wishesAtOnce bounds the wishes that are carried out at the same time.
-const wishesAtOnce = 32
+const (
+	// wishesAtOnce bounds the wishes that are carried out at the same time.
+	wishesAtOnce = 32
+	// retryTime is how long a wish waits that was not carried out, busyTime if an older
+	// one of the address is in flight.
+	retryTime = time.Second
+	busyTime  = 50 * time.Millisecond
+)
 
-// wishQueue has the wishes that are to be carried out, and the hints that are to be
-// removed because their mailbox is not monitored.
-type wishQueue struct {
-	mu      sync.Mutex
-	waiting map[wishKey]struct{} // guarded by mu
-	unknown []ooo.Hint           // guarded by mu
-	wake    chan struct{}        // capacity 1
-}
+var (
+	errInFlight = errors.New("the wish is being carried out")
+	errOlder    = errors.New("redis has no wish and an older record: it is being restored")
+)
 
+// wishKey is an address in a record, whose wish is to be carried out.
 type wishKey struct {
 	id      ooo.RecordID
 	address string // folded
 }
 
-func newWishQueue() wishQueue {
-	return wishQueue{waiting: map[wishKey]struct{}{}, wake: make(chan struct{}, 1)}
+// wishOf returns the wish that a hint is about, if it is about one.
+func wishOf(h ooo.Hint) (key wishKey, ok bool) {
+	return wishKey{h.ID, h.Subject}, h.Kind == ooo.HintWish || h.Kind == ooo.HintCarry
 }
 
-func (q *wishQueue) add(id ooo.RecordID, address string) {
-	q.mu.Lock()
-	q.waiting[wishKey{id, address}] = struct{}{}
-	q.mu.Unlock()
-	q.wakeUp()
-}
-
-func (q *wishQueue) discard(h ooo.Hint) {
-	q.mu.Lock()
-	q.unknown = append(q.unknown, h)
-	q.mu.Unlock()
-	q.wakeUp()
-}
-
-func (q *wishQueue) wakeUp() {
-	select {
-	case q.wake <- struct{}{}:
-	default: // a wake-up is already waiting
-	}
-}
-
-func (q *wishQueue) take() (wishes []wishKey, unknown []ooo.Hint) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for key := range q.waiting {
-		wishes = append(wishes, key)
-	}
-	clear(q.waiting)
-	unknown, q.unknown = q.unknown, nil
-	return wishes, unknown
-}
-
-// carryOutWishes does what the queue asks for until ctx ends. A wish that takes long
-// keeps one of the wishesAtOnce places; if all are taken, the others wait.
+// carryOutWishes carries out the wishes that are due, until ctx ends.
 func (r *Registry) carryOutWishes(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(wishesAtOnce)
-	for {
-		select {
-		case <-ctx.Done():
-			return g.Wait()
-		case <-r.wishes.wake:
-		}
-		wishes, unknown := r.wishes.take()
-		for _, key := range wishes {
-			g.Go(func() error {
-				r.carryOutUntilDone(ctx, key)
-				return nil
-			})
-		}
-		if len(unknown) > 0 {
-			g.Go(func() error {
-				r.discard(ctx, unknown)
-				return nil
-			})
+	for r.wishes.Wait(ctx) == nil {
+		for _, key := range r.wishes.Take(time.Now(), wishesAtOnce) {
+			g.Go(func() error { r.try(key); return nil })
 		}
 	}
+	return g.Wait()
 }
 
-// discard removes hints for mailboxes that are not monitored. What can't be removed
-// now is found again by the next look.
-func (r *Registry) discard(ctx context.Context, hints []ooo.Hint) {
-	ctx, cancel := context.WithTimeout(ctx, saveTime)
-	defer cancel()
-	if err := r.Done(ctx, hints...); err != nil {
-		r.cfg.Log.DebugContext(ctx, "hints for unknown mailboxes not removed", "err", err)
-		for _, h := range hints { // so that the next look takes them for new
-			if p := r.parts[h.ID.Partition()].Load(); p != nil {
-				p.mu.Lock()
-				p.forget(h)
-				p.mu.Unlock()
-			}
+// try carries out a wish, and has it retried later if that fails. It returns after
+// saveTime at the latest: a save that does not get through goes on alone, so that it
+// delays no other wish.
+func (r *Registry) try(key wishKey) {
+	ended := make(chan struct{})
+	r.tasks.Go(func() {
+		defer close(ended)
+		switch err := r.carryOut(key); {
+		case err == nil, errors.Is(err, ooo.ErrNotOwner):
+		case errors.Is(err, errInFlight):
+			r.wishes.Set(key, time.Now().Add(busyTime))
+		default:
+			r.cfg.Log.Debug("wish not carried out, retrying", "mailbox", shown(key.id), "err", err)
+			r.wishes.Set(key, time.Now().Add(retryTime))
 		}
-		return
-	}
-	for _, h := range hints {
-		r.cfg.Unknown(h.Kind)
-	}
-}
-
-func (r *Registry) carryOutUntilDone(ctx context.Context, key wishKey) {
-	p := r.parts[key.id.Partition()].Load()
-	for failures := 1; p != nil; failures++ {
-		err := r.carryOut(ctx, p, key)
-		if err == nil || errors.Is(err, ooo.ErrNotOwner) {
-			return
-		}
-		if failures == 1 {
-			r.cfg.Log.WarnContext(ctx, "wish not carried out, retrying", "mailbox", shown(key.id), "err", err)
-		}
-		if ctx.Err() != nil || !schedule.Sleep(p.ctx, schedule.Backoff(failures, 100*time.Millisecond, 5*time.Second)) {
-			return
-		}
-	}
-}
-
-// carryOutAll carries out the wishes that a partition was loaded with. What does not
-// work at once is left to the queue.
-func (r *Registry) carryOutAll(ctx context.Context, hints []ooo.Hint) {
-	var g errgroup.Group
-	g.SetLimit(wishesAtOnce)
-	for _, h := range hints {
-		g.Go(func() error {
-			if p := r.parts[h.ID.Partition()].Load(); p != nil {
-				if err := r.carryOut(ctx, p, wishKey{h.ID, h.Subject}); err != nil {
-					r.wishes.add(h.ID, h.Subject)
-				}
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // each goes on by itself
-}
-
-// carryOut does what the wish of an address says now about one record.
-func (r *Registry) carryOut(ctx context.Context, p *partition, key wishKey) error {
+	})
 	select {
-	case <-p.loaded:
-	default:
-		return nil // what was asked before it was loaded is carried out with the loading
+	case <-ended:
+	case <-time.After(saveTime):
+	}
+}
+
+// carryOut does what the wish of an address says now about one record. Without a hint
+// there is nothing to do.
+func (r *Registry) carryOut(key wishKey) error {
+	p := r.parts[key.id.Partition()].Load()
+	if p == nil {
+		return nil
 	}
 	p.mu.Lock()
-	h, waiting := p.hints[key.id][hintKey{ooo.HintWish, key.address}]
-	p.mu.Unlock()
-	if !waiting {
+	var hints []ooo.Hint
+	carry := p.hints[key.id][hintKey{ooo.HintCarry, key.address}]
+	for _, h := range []ooo.Hint{p.hints[key.id][hintKey{ooo.HintWish, key.address}], carry} {
+		if h.Nonce != "" {
+			hints = append(hints, h)
+		}
+	}
+	if len(hints) == 0 || !p.loaded || p.draining {
+		p.mu.Unlock()
 		return nil
 	}
+	done, ok := p.begin(operation{key.id, wishKind, key.address})
+	p.mu.Unlock()
+	if !ok {
+		return errInFlight
+	}
+	defer done()
 	e := p.lockedEntry(key.id)
 	defer e.mu.Unlock()
-	asking, cancel := context.WithTimeout(p.ctx, saveTime)
-	wish, err := r.cfg.Store.Wish(asking, key.address)
-	cancel()
-	switch {
-	case errors.Is(err, store.ErrDamaged):
-		r.report(ctx, "wish", key.address, err)
-		p.tidy(key.id, e)
-		return nil
-	case p.ctx.Err() != nil:
-		return ooo.ErrNotOwner
-	case err != nil:
-		return err
-	}
+	defer p.tidy(key.id, e)
 	m := e.record.Load()
 	if m == nil {
 		m = &ooo.Mailbox{ID: key.id, Condition: ooo.Pending}
 	}
+	wish, err := r.wish(p, key, m)
+	if errors.Is(err, store.ErrDamaged) {
+		r.report(p.ctx, "wish", key.address, err)
+		return nil
+	} else if err != nil {
+		return err
+	}
 	changed := false
-	_, err = r.update(ctx, p, e, m, func(d *Draft) error {
-		changed = d.fulfil(h, wish)
-		if !changed {
+	_, err = r.update(p, e, m, func(d *Draft) error {
+		if changed = d.fulfil(key.address, wish, carry); !changed {
 			return ErrUnchanged
 		}
-		d.Done(h)
+		d.Done(hints...)
 		return nil
 	})
-	if err == nil && !changed {
-		err = r.Done(ctx, h)
+	if err != nil || changed {
+		return err
 	}
-	p.tidy(key.id, e)
-	return err
+	ctx, cancel := context.WithTimeout(p.ctx, saveTime)
+	defer cancel()
+	return r.Done(ctx, hints...)
 }
 
-// lockedEntry returns the entry of a record with its mutex held, a new one if there is
-// none.
-func (p *partition) lockedEntry(id ooo.RecordID) *entry {
-	for {
-		p.mu.Lock()
-		e := p.entries[id]
-		if e == nil {
-			e = &entry{}
-			p.entries[id] = e
+// wish reads the wish of an address. That there is none ends the monitoring of an
+// address only if Redis has the record as it is in memory: if it came back with older
+// data, the wish is put back before the record is. The caller holds the mutex of the
+// record's entry.
+func (r *Registry) wish(p *partition, key wishKey, m *ooo.Mailbox) (ooo.Wish, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, saveTime)
+	defer cancel()
+	wish, err := r.cfg.Store.Wish(ctx, key.address)
+	if err != nil || wish.Nonce != "" || m.Address(key.address) == nil {
+		return wish, err
+	}
+	loaded, err := r.cfg.Store.Load(ctx, p.number)
+	if err != nil {
+		return wish, err
+	}
+	for _, stored := range loaded.Records {
+		if stored.ID == m.ID && stored.Version == m.Version {
+			return wish, nil
 		}
-		p.mu.Unlock()
-		e.mu.Lock()
-		p.mu.Lock()
-		current := p.entries[id] == e // the record may have been removed meanwhile
-		p.mu.Unlock()
-		if current {
-			return e
-		}
-		e.mu.Unlock()
 	}
+	return wish, errOlder
 }
 
-// tidy takes an entry out of memory for which no record came about.
-func (p *partition) tidy(id ooo.RecordID, e *entry) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.entries[id] == e && e.record.Load() == nil {
-		delete(p.entries, id)
-	}
-}
-
-// fulfil changes the record so that it is as the wish wants it, and says whether
-// anything had to change.
-func (d *Draft) fulfil(h ooo.Hint, wish ooo.Wish) bool {
+// fulfil changes the record so that it is as the wish of an address wants it, and says
+// whether anything had to change. carry is the address as it left another record; zero:
+// it did not. A zero wish wants nothing monitored.
+func (d *Draft) fulfil(address string, wish ooo.Wish, carry ooo.Hint) bool {
 	now := time.Now()
-	a := d.Address(h.Subject)
+	a := d.Address(address)
 	switch {
 	case a != nil && wish.Nonce != "" && wish.At.Before(a.WishedAt):
 		return false // Redis came back older; [Registry.Restore] puts back what was carried out
-	case !wish.On || wish.Nonce == "":
+	case !wish.On:
 		if wish.Nonce != "" {
-			d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: h.Subject, Nonce: wish.Nonce})
+			d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: address, Nonce: wish.Nonce})
 		}
 		if a == nil {
 			if d.Version == 1 { // nothing but the wish goes
@@ -245,18 +167,17 @@ func (d *Draft) fulfil(h ooo.Hint, wish ooo.Wish) bool {
 			}
 			return wish.Nonce != ""
 		}
-		d.left = map[string]time.Time{h.Subject: later(wish.At, a.WishedAt)}
+		d.left = map[string]time.Time{address: later(wish.At, a.WishedAt)}
 		d.Event(a, ooo.Event{At: now, Kind: ooo.EventStopped, Source: ooo.SourceRequest})
 		d.DropAddress(a, true)
 		return true
 	case wish.Record() != d.ID:
-		if a == nil {
-			return false
+		if a != nil {
+			d.carry(a, wish.Record())
 		}
-		d.carry(a, wish.Record())
-		return true
+		return a != nil
 	case a == nil:
-		d.begin(h, wish, now)
+		d.begin(wish, carry, now)
 		return true
 	}
 	refused := a.Delivery.State == ooo.DeliveryRefused
@@ -264,7 +185,7 @@ func (d *Draft) fulfil(h ooo.Hint, wish ooo.Wish) bool {
 		return false
 	}
 	anew := a.Start != wish.Start
-	a.Spelling, a.Start, a.Nonce, a.WishedAt = wish.Address, wish.Start, wish.Nonce, wish.At
+	noteWish(a, wish)
 	if refused && !a.Delivery.Throttled {
 		a.Delivery.NextAttemptAt = time.Time{}
 	}
@@ -274,23 +195,28 @@ func (d *Draft) fulfil(h ooo.Hint, wish ooo.Wish) bool {
 	return true
 }
 
+// noteWish notes that a wish is carried out.
+func noteWish(a *ooo.Address, w ooo.Wish) {
+	a.Spelling, a.Start, a.Nonce, a.WishedAt = w.Address, w.Start, w.Nonce, w.At
+}
+
 // begin adds an address that is to be monitored.
-func (d *Draft) begin(h ooo.Hint, wish ooo.Wish, now time.Time) {
+func (d *Draft) begin(wish ooo.Wish, carry ooo.Hint, now time.Time) {
 	if len(d.Addresses) == 0 { // nobody has read it meanwhile: what is known may be old
 		d.Person, d.Condition, d.Reason, d.Trouble, d.Setting, d.State = wish.Person, ooo.Pending, "", "", nil, nil
 		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = 0, time.Time{}, false
 	}
 	address := ooo.Address{Delivery: ooo.Delivery{State: ooo.DeliveryNone}}
-	if h.Carry != nil {
-		address = *h.Carry
+	if carry.Carry != nil {
+		address = *carry.Carry
 		if d.State == nil && address.Start == wish.Start {
-			d.State = h.CarryState
+			d.State = carry.CarryState
 		}
 	}
 	anew := address.Start != wish.Start
 	// What the mediator knows of an address that came here may be another state.
-	differs := h.Carry != nil && !anew && d.State != nil && (h.CarryState == nil || !h.CarryState.Same(*d.State))
-	address.Spelling, address.Start, address.Nonce, address.WishedAt = wish.Address, wish.Start, wish.Nonce, wish.At
+	differs := carry.Carry != nil && !anew && d.State != nil && (carry.CarryState == nil || !carry.CarryState.Same(*d.State))
+	noteWish(&address, wish)
 	switch a := d.AddAddress(address); {
 	case anew:
 		d.start(a, now)

@@ -29,16 +29,22 @@ var lease = store.Lease{Life: "me", Tenure: 1}
 // faulty is the store with faults of the moment.
 type faulty struct {
 	*store.Store
-	save atomic.Pointer[func(ctx context.Context, s store.Save) error] // instead of Save; nil: no fault
-	load atomic.Pointer[func(p int)]                                   // before Load; nil: nothing
-	put  atomic.Pointer[func()]                                        // before PutReads; nil: nothing
+	save     atomic.Pointer[func(ctx context.Context, s store.Save) error] // instead of Save; nil: no fault
+	put      atomic.Pointer[func()]                                        // before PutReads; nil: nothing
+	setSaves atomic.Pointer[func()]                                        // before SetSaves; nil: nothing
+	wishes   atomic.Int32                                                  // that were read
 }
 
-func (f *faulty) Load(ctx context.Context, p int) (store.Loaded, error) {
-	if before := f.load.Load(); before != nil {
-		(*before)(p)
+func (f *faulty) Wish(ctx context.Context, address string) (ooo.Wish, error) {
+	defer f.wishes.Add(1)
+	return f.Store.Wish(ctx, address)
+}
+
+func (f *faulty) SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error {
+	if before := f.setSaves.Load(); before != nil {
+		(*before)()
 	}
-	return f.Store.Load(ctx, p)
+	return f.Store.SetSaves(ctx, lease, p, n)
 }
 
 func (f *faulty) PutReads(ctx context.Context, reads map[int]store.Reads) error {
@@ -156,7 +162,7 @@ func (w *world) start() {
 	var err error
 	w.Registry, err = mailbox.New(mailbox.Config{
 		Store: w.store, MayStart: func(int) bool { return w.inTime.Load() }, Interval: 2 * time.Second, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
-		Damaged: func(string) { w.damaged.Add(1) }, Unknown: func(ooo.HintKind) { w.unknown.Add(1) },
+		OnDamaged: func(string) { w.damaged.Add(1) }, OnUnknownHint: func(ooo.HintKind) { w.unknown.Add(1) },
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -169,6 +175,12 @@ func (w *world) start() {
 	for p := range ooo.Partitions {
 		registry.Acquire(ctx, p, lease)
 	}
+}
+
+// acquire acquires a partition again.
+func (w *world) acquire(id ooo.ObjectID) {
+	w.Drop(ooo.RecordID(id).Partition())
+	w.Acquire(w.t.Context(), ooo.RecordID(id).Partition(), lease)
 }
 
 // eventually waits until holds; it fails the test after half a minute.

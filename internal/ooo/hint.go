@@ -11,6 +11,7 @@ const (
 	HintSubscription HintKind = "subscription" // ask Graph for each subscription by id, and make again what is gone
 	HintResend       HintKind = "resend"       // deliver the present state again
 	HintWish         HintKind = "wish"         // the wish of an address changed
+	HintCarry        HintKind = "carry"        // an address left another record for this one
 	HintStray        HintKind = "stray"        // Graph lists a subscription that no record has: adopt or delete it
 )
 
@@ -20,7 +21,7 @@ const (
 type Hint struct {
 	ID      RecordID `json:"-"`
 	Kind    HintKind `json:"-"`
-	Subject string   `json:"-"`     // the folded address of a resend or a wish, the subscription of a stray; else empty
+	Subject string   `json:"-"`     // the folded address of a resend, a wish or a carry, the subscription of a stray; else empty
 	Nonce   string   `json:"nonce"` // random; new with every write
 
 	// For the history and the metrics.
@@ -32,8 +33,8 @@ type Hint struct {
 	ResourceTag    string         `json:"tag,omitempty"`   // of the subscription that a notification came from, see [ResourceTag]
 	Trace          string         `json:"trace,omitempty"` // a traceparent
 
-	// Carry is the address as it left another record, and CarryState what that record
-	// said of its mailbox, so that its delivery goes on where it was.
+	// Carry is the address of a HintCarry as it left the other record, and CarryState what
+	// that record said of its mailbox, so that its delivery goes on where it was.
 	Carry      *Address `json:"carry,omitempty"`
 	CarryState *State   `json:"carryState,omitempty"`
 }

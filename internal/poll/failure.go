@@ -207,10 +207,7 @@ func (p *Poller) ofPerson(ctx context.Context, j *job) (left bool, err error) {
 	}
 	_, err = p.update(ctx, j.id, func(d *mailbox.Draft) error {
 		d.Done(j.hints...)
-		for len(d.Addresses) > 0 {
-			a := d.Addresses[0]
-			d.MoveAddress(&a, ooo.Person{})
-		}
+		d.MoveAddresses(ooo.Person{})
 		return nil
 	})
 	if err == nil {

@@ -99,10 +99,7 @@ func (p *Poller) lookUp(ctx context.Context, t *target) {
 	// A wish that was written meanwhile wins; its hint follows.
 	_, err = p.update(ctx, t.id, func(d *mailbox.Draft) error {
 		d.Done(j.hints...)
-		for len(d.Addresses) > 0 {
-			a := d.Addresses[0]
-			d.MoveAddress(&a, person)
-		}
+		d.MoveAddresses(person)
 		return nil
 	})
 	if err == nil {

@@ -1,0 +1,178 @@
+package mailbox
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
+)
+
+// partition is an owned partition. It is first loaded, when its records are in memory,
+// and then ready, when the hints were read too and the wishes among them carried out.
+type partition struct {
+	number int
+	lease  store.Lease
+	ctx    context.Context // ends when the partition is lost
+	lose   context.CancelFunc
+	hinted chan struct{} // closed when the hints were read after it was loaded
+	// calling is held for reading while workers are called, so that the last call about
+	// a partition that is lost is Dropped.
+	calling sync.RWMutex
+	// saving is held for reading during a save, so that the number of saves can be set.
+	saving sync.RWMutex
+
+	mu       sync.Mutex
+	loaded   bool // guarded by mu, as all below
+	ready    bool
+	draining bool
+	entries  map[ooo.RecordID]*entry
+	hints    map[ooo.RecordID]map[hintKey]ooo.Hint
+	stopped  map[string]time.Time // folded address -> time of the wish by which it left, for a rollback
+	saves    int64                // in Redis at loading, plus own answered ones
+	readsAt  time.Time            // until then the owner before read every mailbox in its place; zero: not known
+	inFlight map[operation]struct{}
+	idle     chan struct{} // capacity 1: an operation ended
+}
+
+// entry is a mailbox in memory.
+type entry struct {
+	mu     sync.Mutex                  // held from copy through save to swap
+	record atomic.Pointer[ooo.Mailbox] // nil: not saved yet, or removed
+	readAt atomic.Int64                // last good read, ns since 1970; 0: unknown
+}
+
+type hintKey struct {
+	kind    ooo.HintKind
+	subject string
+}
+
+// Kind is a kind of work on a mailbox. One operation of a kind is in flight for a
+// mailbox at a time; deliveries and wishes, for an address.
+type Kind string
+
+const (
+	Read         Kind = "read"
+	Delivery     Kind = "delivery"
+	Subscription Kind = "subscription"
+	wishKind     Kind = "wish"
+)
+
+type operation struct {
+	id      ooo.RecordID
+	kind    Kind
+	subject string
+}
+
+func newPartition(ctx context.Context, number int, lease store.Lease) *partition {
+	p := &partition{
+		number: number, lease: lease, hinted: make(chan struct{}), idle: make(chan struct{}, 1),
+		entries: map[ooo.RecordID]*entry{}, hints: map[ooo.RecordID]map[hintKey]ooo.Hint{}, stopped: map[string]time.Time{},
+		inFlight: map[operation]struct{}{},
+	}
+	p.ctx, p.lose = context.WithCancel(ctx)
+	return p
+}
+
+// snapshot returns the entries of a partition that is ready.
+func (p *partition) snapshot() []*entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ready {
+		return nil
+	}
+	return slices.Collect(maps.Values(p.entries))
+}
+
+// lastRead returns when a mailbox was last read with success.
+func (e *entry) lastRead(m *ooo.Mailbox) time.Time {
+	if at := e.readAt.Load(); at != 0 {
+		return time.Unix(0, at).UTC()
+	}
+	return m.CheckedAt
+}
+
+// lockedEntry returns the entry of a record with its mutex held, a new one if there is
+// none.
+func (p *partition) lockedEntry(id ooo.RecordID) *entry {
+	for {
+		p.mu.Lock()
+		e := p.entries[id]
+		if e == nil {
+			e = &entry{}
+			p.entries[id] = e
+		}
+		p.mu.Unlock()
+		e.mu.Lock()
+		p.mu.Lock()
+		current := p.entries[id] == e // the record may have been removed meanwhile
+		p.mu.Unlock()
+		if current {
+			return e
+		}
+		e.mu.Unlock()
+	}
+}
+
+// tidy takes an entry out of memory for which no record came about.
+func (p *partition) tidy(id ooo.RecordID, e *entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.entries[id] == e && e.record.Load() == nil {
+		delete(p.entries, id)
+	}
+}
+
+// Begin notes that work on a mailbox begins; subject is the folded address of a
+// delivery and empty otherwise. It returns false if the work must not begin now:
+// the partition is not owned, not ready or drained, the ownership was not confirmed
+// in time, or the same is in flight. done must be called when the work has ended,
+// its result saved. A subscription step may be about a mailbox that is not known.
+func (r *Registry) Begin(id ooo.RecordID, kind Kind, subject string) (done func(), ok bool) {
+	if !r.cfg.MayStart(id.Partition()) {
+		return nil, false
+	}
+	r.locked(id.Partition(), func(p *partition) {
+		if p.ready && !p.draining && p.ctx.Err() == nil && (p.entries[id] != nil || kind == Subscription) {
+			done, ok = p.begin(operation{id, kind, subject})
+		}
+	})
+	return done, ok
+}
+
+// begin notes an operation as in flight, unless it is already. The caller holds mu.
+func (p *partition) begin(op operation) (done func(), ok bool) {
+	if _, busy := p.inFlight[op]; busy {
+		return nil, false
+	}
+	p.inFlight[op] = struct{}{}
+	return func() {
+		p.mu.Lock()
+		delete(p.inFlight, op)
+		p.mu.Unlock()
+		select {
+		case p.idle <- struct{}{}:
+		default: // a wake-up is already waiting
+		}
+	}, true
+}
+
+// Busy says whether a delivery or a subscription step is in flight in a partition.
+func (r *Registry) Busy(number int) (busy bool) {
+	r.locked(number, func(p *partition) {
+		for op := range p.inFlight {
+			busy = busy || op.kind == Delivery || op.kind == Subscription
+		}
+	})
+	return busy
+}
+
+// Saves returns how many saves Redis must have seen of a partition, at least.
+func (r *Registry) Saves(number int) (n int64, known bool) {
+	r.locked(number, func(p *partition) { n, known = p.saves, p.loaded })
+	return n, known
+}
