@@ -45,35 +45,38 @@ func (g examinedGraph) Read(ctx context.Context, id ooo.ObjectID) (ooo.Setting, 
 // examinedRedis is Redis as the doctor asks it.
 type examinedRedis struct{ *store.Store }
 
-// Describe says what Redis is and what is wrong with how it is set up.
+// Describe says what Redis is, what is wrong with how it is set up and what it refuses.
 func (r examinedRedis) Describe(ctx context.Context) (doctor.RedisFacts, error) {
-	findings, err := r.Inspect(ctx)
-	switch {
-	case errors.Is(err, store.ErrTooOld), errors.Is(err, store.ErrReplica):
-		return doctor.RedisFacts{}, fmt.Errorf("%w: %w", doctor.ErrRedisUnfit, err)
-	case err != nil:
-		return doctor.RedisFacts{}, err
+	report, err := r.Inspect(ctx)
+	if err == nil {
+		err = r.Check(ctx)
 	}
-	told, err := r.Store.Describe(ctx)
-	switch {
-	case errors.Is(err, store.ErrNewerSchema), errors.Is(err, store.ErrOlderSchema), errors.Is(err, store.ErrOneOfACluster):
-		return doctor.RedisFacts{}, fmt.Errorf("%w: %w", doctor.ErrRedisUnfit, err)
-	case err != nil:
-		return doctor.RedisFacts{}, err
+	facts := doctor.RedisFacts{
+		Server: report.Server, Form: report.Form, Keeping: report.Persistence, Policy: report.Policy, Memory: report.Memory,
 	}
-	facts := doctor.RedisFacts{Server: told.Server, Form: told.Form, Keeping: told.Keeping, Policy: told.Policy, Memory: told.Memory}
-	for _, f := range findings {
+	if errors.Is(err, store.ErrNoMessages) {
+		facts.Limit, err = err.Error(), nil
+	}
+	for _, unfit := range []error{
+		store.ErrTooOld, store.ErrReplica, store.ErrOneOfACluster, store.ErrNewerSchema, store.ErrOlderSchema, store.ErrRefused,
+	} {
+		if errors.Is(err, unfit) {
+			err = fmt.Errorf("%w: %w", doctor.ErrRedisUnfit, err)
+			break
+		}
+	}
+	for _, f := range report.Findings {
 		fault := doctor.Fault{Problem: f.Problem, Remedy: f.Remedy}
 		if len(f.Servers) > 0 {
 			fault.Problem += " (" + strings.Join(f.Servers, ", ") + ")"
 		}
-		if f.Evicts() {
+		if f.Eviction {
 			facts.Evicted = append(facts.Evicted, fault)
 		} else {
 			facts.Loss = append(facts.Loss, fault)
 		}
 	}
-	return facts, nil
+	return facts, err
 }
 
 // askAgent returns the URL of the tunnel that leads to LISTEN_ADDR.

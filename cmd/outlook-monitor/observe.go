@@ -44,8 +44,8 @@ func (s *service) watchCore() {
 			Hits: p.Hits, Misses: p.Misses, Timeouts: p.Timeouts, Stale: p.StaleConns}
 	})
 	s.metrics.WatchProblems(rarely(time.Minute, func(ctx context.Context) (int, error) {
-		findings, err := s.store.Inspect(ctx)
-		return len(findings), err
+		report, err := s.store.Inspect(ctx)
+		return len(report.Findings), err
 	}))
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"outlook-monitor/internal/store"
@@ -21,8 +22,8 @@ const (
 func (s *service) inspect(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(ctx, inspectTime)
 	defer cancel()
-	findings, err := s.store.Inspect(asking)
-	for _, f := range findings {
+	report, err := s.store.Inspect(asking)
+	for _, f := range report.Findings {
 		s.log.WarnContext(ctx, "Redis may lose users", "problem", f.Problem, "remedy", f.Remedy, "servers", f.Servers)
 	}
 	switch {
@@ -48,14 +49,24 @@ func (s *service) probeRedis(ctx context.Context) (string, error) {
 	}
 	asking, cancel := context.WithTimeout(ctx, glanceTime)
 	defer cancel()
-	findings, err := s.store.Inspect(asking)
+	report, err := s.store.Inspect(asking)
+	refused := s.store.Check(asking)
 	switch {
 	case errors.Is(err, store.ErrReplica) || errors.Is(err, store.ErrTooOld):
 		return "", err
+	case errors.Is(refused, store.ErrRefused):
+		return "", refused
 	case !s.ready.Load():
 		return "", errors.New("its schema is not checked yet")
 	case s.embedded != nil:
 		return "inside this process: state is gone at exit", nil
 	}
-	return findings.String(), nil
+	var details []string
+	for _, f := range report.Findings {
+		details = append(details, f.String())
+	}
+	if errors.Is(refused, store.ErrNoMessages) {
+		details = append(details, refused.Error())
+	}
+	return strings.Join(details, "; "), nil
 }

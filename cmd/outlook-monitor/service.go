@@ -107,9 +107,6 @@ func (s *service) Run(ctx context.Context) error {
 	if s.sealed != nil {
 		connections.Go(func() error { return s.sealed.Run(under) })
 	}
-	if s.embedded != nil {
-		connections.Go(func() error { return s.embedded.Run(under) })
-	}
 
 	work, working := errgroup.WithContext(ctx)
 	for _, l := range s.listeners {

@@ -42,8 +42,8 @@ type kept struct {
 	*store.Store
 	slow   atomic.Int64 // ns that a save takes longer
 	mu     sync.Mutex
-	saves  int           // guarded by mu, as all below
-	events []store.Event // in the order in which they were saved
+	saves  int        // guarded by mu, as all below
+	events []ooo.News // in the order in which they were saved
 }
 
 func (k *kept) Listen(ctx context.Context, heard func(store.Message)) error {

@@ -50,6 +50,7 @@ type RedisFacts struct {
 	Keeping string // how it keeps its data over a restart
 	Policy  string // maxmemory-policy
 	Memory  string // used, and of how much
+	Limit   string // what it refuses so that the service is slower, with the remedy after a colon; empty: nothing
 
 	Loss    []Fault // by which data is lost at a restart
 	Evicted []Fault // by which data is thrown away

@@ -33,7 +33,7 @@ var refusalsOfRedis = []struct{ begins, remedy string }{
 	{"WRONGPASS", "write the right user and password into REDIS_URL: redis://user:password@host:6379/0, special characters percent-encoded"},
 	{"NOAUTH", "write the password into REDIS_URL: redis://:password@host:6379/0"},
 	{"ERR AUTH", "take the password out of REDIS_URL: this Redis has none"},
-	{"NOPERM", "let this user run all commands on keys that begin with om: (ACL SETUSER … ~om:* +@all)"},
+	{"NOPERM", "let this user run all commands on keys and channels that begin with om: (ACL SETUSER … +@all ~om:* &om:*)"},
 	{"LOADING", "wait until it has loaded its data"},
 	{"MASTERDOWN", "look why its master is away"},
 	{"ERR DB index", "write a database number that it has into REDIS_URL"},
@@ -41,6 +41,10 @@ var refusalsOfRedis = []struct{ begins, remedy string }{
 	{"cluster support disabled", "take ?addr=… out of REDIS_URL: this Redis is no Cluster"},
 	{"all sentinels", "look at the addresses of the Sentinels and at master_name in REDIS_URL"},
 }
+
+// sentinelPasswords is the remedy for a wrong password behind Sentinel.
+const sentinelPasswords = "look at both passwords in REDIS_URL: redis://user:password@host:26379 is for the Sentinels, " +
+	"?username=…&password=… for Redis itself, special characters percent-encoded"
 
 func (e *examination) redis(ctx context.Context) verdict {
 	url := e.cfg.Settings.RedisURL
@@ -56,6 +60,9 @@ func (e *examination) redis(ctx context.Context) verdict {
 		return redisTrouble(err, url)
 	}
 	e.facts = facts
+	if facts.Limit != "" {
+		return warning(sentence(facts.Limit))
+	}
 	return well("%s, %s", facts.Server, cmp.Or(facts.Form, "one server"))
 }
 
@@ -66,7 +73,11 @@ func redisTrouble(err error, at config.URL) verdict {
 	}
 	for _, r := range refusalsOfRedis {
 		if strings.Contains(text, r.begins) {
-			return failed("it answers "+printable(text), r.remedy)
+			remedy := r.remedy
+			if u, err := at.Parse(); err == nil && u.Query().Has("master_name") && slices.Contains([]string{"WRONGPASS", "NOAUTH", "ERR AUTH"}, r.begins) {
+				remedy = sentinelPasswords
+			}
+			return failed("it answers "+printable(text), remedy)
 		}
 	}
 	host := "Redis"

@@ -27,7 +27,7 @@ func newDraft(m *ooo.Mailbox) *Draft {
 
 // Event adds an entry to the history of an address.
 func (d *Draft) Event(a *ooo.Address, e ooo.Event) {
-	d.save.Events = append(d.save.Events, store.Event{Address: a.Spelling, Name: d.Person.DisplayName, Event: e})
+	d.save.Events = append(d.save.Events, ooo.News{Address: a.Spelling, Name: d.Person.DisplayName, Event: e})
 }
 
 // EventAll adds an entry to the history of each address.

@@ -6,4 +6,4 @@ import "github.com/redis/go-redis/v9"
 func Client(s *Store) redis.UniversalClient { return s.client }
 
 // Forget drops the overview.
-func Forget(s *Store) { s.reading.overview.Store(nil) }
+func Forget(s *Store) { s.overviews.last.Store(nil) }

@@ -13,97 +13,176 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrTooOld means that this Redis lacks commands that the store uses.
-var ErrTooOld = errors.New("outlook-monitor needs Redis 6.2 or later, or Valkey")
+var (
+	// ErrTooOld means that this Redis lacks commands that the store uses.
+	ErrTooOld = errors.New("outlook-monitor needs Redis 6.2 or later, or Valkey")
+	// ErrOneOfACluster means that the URL names one node of a Cluster as a single server.
+	ErrOneOfACluster = errors.New("this Redis is a node of a Cluster: name another node in REDIS_URL, as in redis://host1:6379?addr=host2:6379")
+)
 
 // oldest is the lowest version of Redis that is supported.
 var oldest = []int{6, 2}
 
+// Report is what Redis says of itself, for people; in a Cluster one master stands for
+// all, but in the findings. What a managed Redis does not show is empty, and taken to be
+// right.
+type Report struct {
+	Server      string // such as "Redis 7.2.4" or "Valkey 8.0.1"
+	Form        string // such as "Cluster of 3 masters"; empty: a single server
+	Persistence string
+	Policy      string // maxmemory-policy
+	Memory      string // used, and the limit
+	Findings    []Finding
+}
+
 // Finding is something about the configuration of Redis by which users may be lost.
 type Finding struct {
-	Problem string
-	Remedy  string
-	Servers []string // the masters of a Cluster that have it; empty without a Cluster
+	Problem  string
+	Remedy   string
+	Eviction bool     // it is about what Redis evicts when memory is full
+	Servers  []string // the masters of a Cluster that have it; empty without a Cluster
 }
 
-// Findings are those of all servers.
-type Findings []Finding
+func (f Finding) String() string {
+	text := f.Problem + ": " + f.Remedy
+	if len(f.Servers) > 0 {
+		text += " (" + strings.Join(f.Servers, ", ") + ")"
+	}
+	return text
+}
 
-// String returns them in one line.
-func (f Findings) String() string {
-	var all []string
-	for _, one := range f {
-		text := one.Problem + ": " + one.Remedy
-		if len(one.Servers) > 0 {
-			text += " (" + strings.Join(one.Servers, ", ") + ")"
+// Inspect asks Redis, every master of a Cluster, what it is and how it is configured.
+// It writes nothing. The error is [ErrTooOld], [ErrReplica] or [ErrOneOfACluster], or
+// says why a server did not answer; the findings of those that answered come with it.
+func (s *Store) Inspect(ctx context.Context) (Report, error) {
+	switch client := s.client.(type) {
+	case *redis.ClusterClient:
+		return s.inspectCluster(ctx, client)
+	case *redis.Client:
+		if err := s.Ping(ctx); err != nil { // INFO may be refused, this may not
+			return Report{}, err
 		}
-		all = append(all, text)
+		r, err := s.inspect(ctx, client, "Redis")
+		if client.Options().Addr == "FailoverClient" { // it dials whoever is master
+			r.Form = "master found by Sentinel"
+		}
+		return r, err
 	}
-	return strings.Join(all, "; ")
+	return Report{}, nil
 }
 
-// Inspect says what is wrong with the configuration of Redis, of every master of a
-// Cluster. What a managed Redis does not show is taken to be right. Findings of the
-// servers that answered come with an error too. The error is [ErrTooOld] or
-// [ErrReplica], or says why a server did not answer.
-func (s *Store) Inspect(ctx context.Context) (Findings, error) {
-	cluster, ok := s.client.(*redis.ClusterClient)
-	if !ok {
-		return judge([]examined{s.examine(ctx, s.client)})
-	}
+// inspectCluster joins what the masters say, each problem once.
+func (s *Store) inspectCluster(ctx context.Context, cluster *redis.ClusterClient) (all Report, worst error) {
 	var mu sync.Mutex
-	var all []examined
+	masters := 0
 	err := cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
-		one := s.examine(ctx, master)
-		one.name = master.Options().Addr
+		addr := master.Options().Addr
+		r, err := s.inspect(ctx, master, "Redis "+addr)
 		mu.Lock()
 		defer mu.Unlock()
-		// A replica was a master when the Cluster was asked.
-		if one.info["role"] != replicaRole {
-			all = append(all, one)
+		switch {
+		case errors.Is(err, ErrReplica): // it was a master when the Cluster was asked
+			return nil
+		case errors.Is(err, ErrOneOfACluster):
+			err = nil
 		}
+		masters++
+		found := all.Findings
+		for _, f := range r.Findings {
+			known := slices.IndexFunc(found, func(known Finding) bool { return known.Problem == f.Problem })
+			if known < 0 {
+				known, found = len(found), append(found, f)
+			}
+			found[known].Servers = append(found[known].Servers, addr)
+			slices.Sort(found[known].Servers)
+		}
+		if all = r; worst == nil || errors.Is(err, ErrTooOld) {
+			worst = err
+		}
+		all.Findings = found
 		return nil
 	})
-	if err != nil {
-		return nil, translate(err)
-	}
-	slices.SortFunc(all, func(a, b examined) int { return cmp.Compare(a.name, b.name) })
-	return judge(all)
+	slices.SortFunc(all.Findings, func(a, b Finding) int { return cmp.Compare(a.Problem, b.Problem) })
+	all.Form = fmt.Sprintf("Cluster of %d masters", masters)
+	return all, cmp.Or(worst, translate(err))
 }
 
-// examined is what one server answered.
-type examined struct {
-	name      string            // empty without a Cluster
-	info      map[string]string // INFO
-	save      string            // the setting; asked for if there is no append-only file
-	saveKnown bool
-	err       error // it did not answer
-}
-
-const replicaRole = "slave" // as INFO spells it
-
-// examine asks one server. What it refuses to show stays unknown.
-func (s *Store) examine(ctx context.Context, server redis.Cmdable) (e examined) {
+// inspect asks one server. What it refuses to show stays unknown.
+func (s *Store) inspect(ctx context.Context, server redis.Cmdable, name string) (Report, error) {
+	r := Report{Server: "Redis, version unknown"}
 	text, err := server.Info(ctx).Result()
-	if e.err = unanswered(err); err != nil {
-		return e
+	if err != nil {
+		return r, unanswered(err)
 	}
-	e.info = map[string]string{}
+	info := map[string]string{}
 	for line := range strings.Lines(text) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			e.info[name] = value
+			info[name] = value
 		}
 	}
-	if e.info["aof_enabled"] != "0" || s.reading.configDenied.Load() {
-		return e
+	if v := info["valkey_version"]; v != "" { // it tells a version of Redis too
+		r.Server = fmt.Sprintf("Valkey %.20s", v)
+	} else if v := info["redis_version"]; v != "" {
+		r.Server = fmt.Sprintf("Redis %.20s", v)
+	}
+	if r.Policy = info["maxmemory_policy"]; r.Policy != "" && r.Policy != "noeviction" {
+		evicts := "users"
+		if strings.HasPrefix(r.Policy, "volatile-") {
+			evicts = "locks" // nothing else expires
+		}
+		r.Findings = append(r.Findings, Finding{
+			Problem:  "maxmemory-policy is " + r.Policy + ", so Redis evicts " + evicts + " when it reaches maxmemory",
+			Remedy:   "set maxmemory-policy to noeviction, and maxmemory high enough",
+			Eviction: true,
+		})
+	}
+	if used := info["used_memory_human"]; used != "" {
+		r.Memory = used + " used"
+		if limit := info["maxmemory"]; limit != "" && limit != "0" {
+			r.Memory += " of " + info["maxmemory_human"]
+		}
+	}
+	switch info["aof_enabled"] {
+	case "1":
+		r.Persistence = "append-only file"
+	case "0":
+		save, known, err := s.snapshots(ctx, server)
+		switch {
+		case err != nil:
+			return r, err
+		case save != "":
+			r.Persistence = "snapshots only, the last minutes before a crash are lost: set appendonly to yes"
+		case known:
+			r.Findings = append(r.Findings, Finding{
+				Problem: "Redis has no persistence, neither append-only file nor snapshots",
+				Remedy:  "set appendonly to yes, or a restart loses histories, and all users if this service restarts too",
+			})
+		}
+	}
+	switch version := info["redis_version"]; {
+	case tooOld(version):
+		return r, fmt.Errorf("%s is version %.20s: %w", name, version, ErrTooOld)
+	case info["role"] == "slave":
+		return r, ErrReplica
+	case info["cluster_enabled"] == "1":
+		return r, ErrOneOfACluster
+	}
+	return r, nil
+}
+
+// snapshots returns the setting save. A server that refuses to show it is not asked again.
+func (s *Store) snapshots(ctx context.Context, server redis.Cmdable) (save string, known bool, err error) {
+	if s.configDenied.Load() {
+		return "", false, nil
 	}
 	settings, err := server.ConfigGet(ctx, "save").Result()
-	if e.err = unanswered(err); err != nil {
-		s.reading.configDenied.Store(e.err == nil) // don't ask again
-		return e
+	if err != nil {
+		err = unanswered(err)
+		s.configDenied.Store(err == nil)
+		return "", false, err
 	}
-	e.save, e.saveKnown = settings["save"]
-	return e
+	save, known = settings["save"]
+	return save, known, nil
 }
 
 // unanswered is nil if Redis refused, which is an answer.
@@ -112,39 +191,6 @@ func unanswered(err error) error {
 		return nil
 	}
 	return translate(err)
-}
-
-// judge turns what servers answered into findings, each problem once.
-func judge(servers []examined) (found Findings, err error) {
-	for _, e := range servers {
-		for _, f := range e.problems() {
-			i := slices.IndexFunc(found, func(known Finding) bool { return known.Problem == f.Problem })
-			if i < 0 {
-				i, found = len(found), append(found, f)
-			}
-			if e.name != "" {
-				found[i].Servers = append(found[i].Servers, e.name)
-			}
-		}
-		if worse := e.unusable(); err == nil || errors.Is(worse, ErrTooOld) {
-			err = worse
-		}
-	}
-	return found, err
-}
-
-// unusable says why a server can't be used.
-func (e examined) unusable() error {
-	version := e.info["redis_version"]
-	switch {
-	case e.err != nil:
-		return e.err
-	case tooOld(version):
-		return fmt.Errorf("%s is version %.20s: %w", strings.TrimSpace("Redis "+e.name), version, ErrTooOld)
-	case e.info["role"] == replicaRole:
-		return ErrReplica
-	}
-	return nil
 }
 
 // tooOld compares a version with the oldest that is supported. One that can't be read
@@ -161,28 +207,54 @@ func tooOld(version string) bool {
 	return slices.Compare(numbers, oldest) < 0
 }
 
-// policyProblem begins the findings about maxmemory-policy.
-const policyProblem = "maxmemory-policy is "
+var (
+	// ErrRefused means that this Redis, or the rights of its user, refuses commands
+	// without which nothing works.
+	ErrRefused = errors.New("refused by Redis: let its user run all commands on om:* (ACL SETUSER … +@all ~om:* &om:*), or use a Redis that has them")
+	// ErrNoMessages means that this Redis user may not publish or subscribe: everything
+	// works, but what is asked of another replica waits up to 5 s.
+	ErrNoMessages = errors.New("messages between replicas are refused by Redis, changes may wait 5 s: allow its user the channel (ACL SETUSER … &om:*)")
+)
 
-// problems lists what is wrong with one server.
-func (e examined) problems() (found []Finding) {
-	evict := func(policy, what string) {
-		found = append(found, Finding{
-			Problem: policyProblem + policy + ", so Redis evicts " + what + " when it reaches maxmemory",
-			Remedy:  "set maxmemory-policy to noeviction, and maxmemory high enough",
-		})
+// Check tries the commands that the service needs, harmlessly, and says which are
+// refused. The error is [ErrRefused], or [ErrNoMessages] if only messages are;
+// [ErrNewerSchema] or [ErrOlderSchema]; or says why Redis did not answer.
+func (s *Store) Check(ctx context.Context) error {
+	if err := s.checkSchema(ctx); err != nil {
+		return err
 	}
-	switch policy := e.info["maxmemory_policy"]; {
-	case strings.HasPrefix(policy, "volatile-"):
-		evict(policy, "locks") // nothing else expires
-	case policy != "" && policy != "noeviction":
-		evict(policy, "users")
+	failed, err := probe.Run(ctx, s.client, []string{probeKey, probeStreamKey, probeTextKey}).StringSlice()
+	if refusal(err) {
+		return fmt.Errorf("scripts (EVAL, EVALSHA) are %w", ErrRefused)
 	}
-	if e.saveKnown && e.save == "" {
-		found = append(found, Finding{
-			Problem: "Redis has no persistence, neither append-only file nor snapshots",
-			Remedy:  "set appendonly to yes, or a restart loses histories, and all users if this service restarts too",
-		})
+	if err != nil {
+		return translate(err)
 	}
-	return found
+	var refused []string
+	for one := range slices.Chunk(failed, 2) {
+		if !slices.ContainsFunc(passing, func(word string) bool { return strings.Contains(one[1], word) }) {
+			refused = append(refused, one[0])
+		}
+	}
+	if len(refused) > 0 {
+		return fmt.Errorf("%s in scripts: %w", strings.Join(refused, ", "), ErrRefused)
+	}
+	if err = s.client.Publish(ctx, s.channel, "{}").Err(); err == nil {
+		sub := s.client.Subscribe(ctx, s.channel)
+		defer sub.Close()
+		_, err = sub.ReceiveTimeout(ctx, callTimeout)
+	}
+	if refusal(err) {
+		return ErrNoMessages
+	}
+	return translate(err)
+}
+
+// passing are words in errors of commands that Redis refuses only as long as it is so.
+var passing = []string{"OOM", "MISCONF", "NOREPLICAS", "READONLY"}
+
+// refusal tells an error about rights or commands from others.
+func refusal(err error) bool {
+	refused, ok := errors.AsType[redis.Error](err)
+	return ok && (strings.HasPrefix(refused.Error(), "NOPERM") || strings.HasPrefix(refused.Error(), "ERR"))
 }

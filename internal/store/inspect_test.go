@@ -12,8 +12,8 @@ import (
 )
 
 // problems are the findings' first words, enough to tell them apart.
-func problems(found store.Findings) (all []string) {
-	for _, f := range found {
+func problems(found store.Report) (all []string) {
+	for _, f := range found.Findings {
 		problem, _, _ := strings.Cut(f.Problem, ",")
 		all = append(all, problem)
 	}
@@ -21,7 +21,7 @@ func problems(found store.Findings) (all []string) {
 }
 
 // inspect asks a Redis, ready or not, what is wrong with it.
-func inspect(t *testing.T, url string) (store.Findings, error) {
+func inspect(t *testing.T, url string) (store.Report, error) {
 	t.Helper()
 	return open(t, url, "").Inspect(t.Context())
 }
@@ -51,20 +51,21 @@ func TestOneRedisIsInspectedAndDescribed(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := open(t, redistest.Start(t, tt.options...).URL(), "")
-			found, err := w.Inspect(t.Context())
-			if got := problems(found); err != nil || !slices.Equal(got, tt.want) {
-				t.Errorf("Inspect = %q, %v, want %q", got, err, tt.want)
+			got, err := w.Inspect(t.Context())
+			if found := problems(got); err != nil || !slices.Equal(found, tt.want) {
+				t.Errorf("Inspect = %q, %v, want %q", found, err, tt.want)
 			}
-			for _, f := range found {
-				if f.Remedy == "" || len(f.Servers) != 0 || f.Evicts() != strings.HasPrefix(f.Problem, "maxmemory") ||
-					!strings.Contains(found.String(), f.Problem+": "+f.Remedy) {
-					t.Errorf("finding = %+v in %q, want a remedy and no server", f, found)
+			for _, f := range got.Findings {
+				if f.Remedy == "" || len(f.Servers) != 0 || f.Eviction != strings.HasPrefix(f.Problem, "maxmemory") || f.String() != f.Problem+": "+f.Remedy {
+					t.Errorf("finding = %+v, want a remedy and no server", f)
 				}
 			}
-			got, err := w.Describe(t.Context())
-			if err != nil || !strings.HasPrefix(got.Server, "Redis ") && !strings.HasPrefix(got.Server, "Valkey ") || got.Form != "" || got.Policy == "" ||
-				!strings.HasPrefix(got.Keeping, tt.persistence) || (tt.persistence == "") != (got.Keeping == "") || !strings.HasSuffix(got.Memory, tt.memory) {
-				t.Errorf("Describe = %+v, %v, want %q and %q", got, err, tt.persistence, tt.memory)
+			if !strings.HasPrefix(got.Server, "Redis ") && !strings.HasPrefix(got.Server, "Valkey ") || got.Form != "" || got.Policy == "" ||
+				!strings.HasPrefix(got.Persistence, tt.persistence) || (tt.persistence == "") != (got.Persistence == "") || !strings.HasSuffix(got.Memory, tt.memory) {
+				t.Errorf("Inspect = %+v, want %q and %q", got, tt.persistence, tt.memory)
+			}
+			if n, err := w.raw.DBSize(t.Context()).Result(); n != 0 || err != nil {
+				t.Errorf("keys = %d, %v, want none", n, err)
 			}
 		})
 	}
@@ -118,73 +119,51 @@ func TestEveryMasterOfAClusterIsInspected(t *testing.T) {
 	odd := cluster.Masters[1].Addr()
 	single := open(t, "redis://"+odd, "")
 	single.must(single.raw.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err())
-	if _, err := single.Describe(t.Context()); !errors.Is(err, store.ErrOneOfACluster) {
-		t.Errorf("Describe of one master = %v, want ErrOneOfACluster", err)
-	}
+	_, err := single.Inspect(t.Context())
+	single.is(err, store.ErrOneOfACluster)
 	w := open(t, cluster.URL(), "")
-	if got, err := w.Describe(t.Context()); err != nil || got.Form != "Cluster of 3 masters" {
-		t.Errorf("Describe = %+v, %v, want three masters", got, err)
+	got, err := w.Inspect(t.Context())
+	if w.must(err); got.Form != "Cluster of 3 masters" {
+		t.Errorf("Form = %q, want three masters", got.Form)
 	}
-	found, err := w.Inspect(t.Context())
-	w.must(err)
 	var all []string
 	for _, m := range cluster.Masters {
 		all = append(all, m.Addr())
 	}
 	slices.Sort(all)
 	want := map[string][]string{evictsUsers: {odd}, noPersistence: all}
-	for i, problem := range problems(found) {
-		if got := found[i].Servers; !slices.Equal(got, want[problem]) {
+	for i, problem := range problems(got) {
+		if got := got.Findings[i].Servers; !slices.Equal(got, want[problem]) {
 			t.Errorf("servers of %q = %v, want %v", problem, got, want[problem])
 		}
 		delete(want, problem)
 	}
 	if len(want) > 0 {
-		t.Errorf("Inspect = %v, which lacks %v", found, want)
+		t.Errorf("Inspect = %v, which lacks %v", got, want)
 	}
 	cluster.Masters[1].Kill()
-	found, err = inspect(t, cluster.URL())
-	if got := problems(found); err == nil || !slices.Equal(got, []string{noPersistence}) || slices.Contains(found[0].Servers, odd) {
-		t.Errorf("Inspect without one master = %v, %v, want an error and the findings of the others", found, err)
+	got, err = inspect(t, cluster.URL())
+	if found := problems(got); err == nil || !slices.Equal(found, []string{noPersistence}) || slices.Contains(got.Findings[0].Servers, odd) {
+		t.Errorf("Inspect without one master = %v, %v, want an error and the findings of the others", got, err)
 	}
 	alone := redistest.Start(t)
-	if _, err := open(t, alone.URL()+"?addr="+alone.Addr(), "").Describe(t.Context()); err == nil || !strings.Contains(err.Error(), "cluster support disabled") {
-		t.Errorf("Describe of no Cluster = %v, want an error that says so", err)
+	if _, err := inspect(t, alone.URL()+"?addr="+alone.Addr()); err == nil || !strings.Contains(err.Error(), "cluster support disabled") {
+		t.Errorf("Inspect of no Cluster = %v, want an error that says so", err)
 	}
 }
 
 func TestTheMasterBehindSentinelIsInspected(t *testing.T) {
 	sentinel := redistest.StartSentinel(t, "maxmemory-policy allkeys-lru")
-	w := open(t, sentinel.URL(), "")
-	found, err := w.Inspect(t.Context())
-	if got := problems(found); err != nil || !slices.Equal(got, []string{evictsUsers}) {
-		t.Errorf("Inspect = %q, %v, want the master's policy", got, err)
+	got, err := inspect(t, sentinel.URL())
+	if found := problems(got); err != nil || !slices.Equal(found, []string{evictsUsers}) || got.Form != "master found by Sentinel" {
+		t.Errorf("Inspect = %+v, %v, want the master's policy", got, err)
 	}
-	if got, err := w.Describe(t.Context()); err != nil || got.Form != "master found by Sentinel" {
-		t.Errorf("Describe = %+v, %v, want the master found by Sentinel", got, err)
-	}
-	other := open(t, strings.Replace(sentinel.URL(), "master_name=", "master_name=other", 1), "")
-	if _, err := other.Describe(t.Context()); err == nil || !strings.Contains(err.Error(), "all sentinels") {
-		t.Errorf("Describe of another master = %v, want an error that names the Sentinels", err)
+	_, err = inspect(t, strings.Replace(sentinel.URL(), "master_name=", "master_name=other", 1))
+	if err == nil || !strings.Contains(err.Error(), "all sentinels") {
+		t.Errorf("Inspect of another master = %v, want an error that names the Sentinels", err)
 	}
 	if _, err := inspect(t, sentinel.Nodes[1].URL()); !errors.Is(err, store.ErrReplica) {
 		t.Errorf("Inspect of the replica = %v, want ErrReplica", err)
-	}
-}
-
-func TestDescribeWritesNothing(t *testing.T) {
-	w := open(t, redistest.Start(t).URL(), "")
-	if _, err := w.Describe(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := w.raw.DBSize(t.Context()).Result(); n != 0 || err != nil {
-		t.Errorf("keys = %d, %v, want none", n, err)
-	}
-	for version, want := range map[int]error{1: store.ErrOlderSchema, 2: nil, 3: store.ErrNewerSchema} {
-		w.must(w.raw.Set(t.Context(), "om:schema", version, 0).Err())
-		if _, err := w.Describe(t.Context()); !errors.Is(err, want) {
-			t.Errorf("Describe of schema %d = %v, want %v", version, err, want)
-		}
 	}
 }
 
@@ -194,7 +173,7 @@ func TestAnEmbeddedRedisHasNoFindings(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer embedded.Close()
-	if found, err := inspect(t, embedded.URL()); len(found) != 0 || err != nil {
-		t.Errorf("Inspect = %v, %v, want nothing", found, err)
+	if got, err := inspect(t, embedded.URL()); len(got.Findings) != 0 || err != nil {
+		t.Errorf("Inspect = %v, %v, want nothing", got, err)
 	}
 }

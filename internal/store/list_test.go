@@ -40,7 +40,7 @@ func (w *world) monitor(name string, change func(m *ooo.Mailbox, a *ooo.Address)
 	wish := w.start(name)
 	m := mailbox(name)
 	change(m, &m.Addresses[0])
-	w.must(w.Save(w.t.Context(), store.Save{Lease: w.lease(m), Record: m, Events: []store.Event{event(m, ooo.EventStarted)}}))
+	w.must(w.Save(w.t.Context(), store.Save{Lease: w.lease(m), Record: m, Events: []ooo.News{event(m, ooo.EventStarted)}}))
 	return wish
 }
 

@@ -29,7 +29,7 @@ func TestRedisIsPausedAndResumed(t *testing.T) {
 	heard.connected()
 	lease, m := w.saved("ann")
 	w.table()
-	s := store.Save{Lease: lease, Record: next(m), Events: []store.Event{event(m, ooo.EventChanged)}}
+	s := store.Save{Lease: lease, Record: next(m), Events: []ooo.News{event(m, ooo.EventChanged)}}
 	read := hint(m, ooo.HintRead, "1")
 
 	server.Pause()
@@ -152,7 +152,7 @@ func TestAnswersAreLost(t *testing.T) {
 	w.table()
 
 	l.lose.Store(1)
-	w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m), Done: []ooo.Hint{h}, Events: []store.Event{event(m, ooo.EventChanged)}}))
+	w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m), Done: []ooo.Hint{h}, Events: []ooo.News{event(m, ooo.EventChanged)}}))
 	if got := w.load(p); got.Records[0].Version != 2 || got.Saves != 2 || w.length("feed") != 1 {
 		t.Errorf("loaded %+v, want the save once", got)
 	}

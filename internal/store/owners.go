@@ -2,8 +2,8 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +12,51 @@ import (
 
 	"outlook-monitor/internal/ooo"
 )
+
+// Lease is the ownership of one partition: a life is random per process, a tenure
+// is one acquisition of it.
+type Lease struct {
+	Life   string
+	Tenure int64
+}
+
+// Beat is what a replica writes about itself in each round.
+type Beat struct {
+	Number    int64 // grows with each round
+	Mailboxes int   // that it has
+	Settings  int64 // number of its settings
+	// Answered is how long ago Graph last answered an accepted token, as of the beat;
+	// negative: never since the start.
+	Answered time.Duration
+	Leaving  bool // it stops: its partitions are for the others
+}
+
+// Wait is a pause that Graph asked of the whole app. Clocks differ, so it is cut at
+// now + Length by whoever reads it.
+type Wait struct {
+	Until  time.Time
+	Length time.Duration
+}
+
+// Owners is the table of replicas and partitions as one round found it.
+type Owners struct {
+	Beats       map[string]Beat // by life; one that can't be read, such as a later version's, says that Graph never answered
+	Leases      [ooo.Partitions]Lease
+	Saves       [ooo.Partitions]int64 // grows with each acquisition and save of a partition
+	Settings    string                // number and digest of the newest settings, as [Store.SwapOwners] wrote it; empty: none
+	Fingerprint string                // of the tenant, client and Graph endpoint; empty: none
+	SyncMark    string                // random; not empty: the mediator is to be asked for its users
+	Waits       map[string]Wait       // by name
+
+	fields map[string]string
+}
+
+// Text returns a field as the table has it, for a swap; empty if it is not there.
+func (o *Owners) Text(field string) string { return o.fields[field] }
+
+// Swap is a compare-and-set of one field of the table. An empty text stands for a
+// field that is not there.
+type Swap struct{ Field, Old, New string }
 
 // Fields of the table of owners that there is one of.
 const (
@@ -56,26 +101,25 @@ func parseLease(text string) (Lease, bool) {
 
 // String is the beat as the table has it.
 func (b Beat) String() string {
-	answered := int64(-1)
-	if b.Answered >= 0 {
-		answered = b.Answered.Milliseconds()
+	answered := b.Answered.Milliseconds()
+	if b.Answered < 0 {
+		answered = -1
 	}
-	leaving := 0
-	if b.Leaving {
-		leaving = 1
-	}
-	return fmt.Sprintf("%d %d %d %d %d", b.Number, b.Mailboxes, b.Settings, answered, leaving)
+	return fmt.Sprintf("%d %d %d %d %s", b.Number, b.Mailboxes, b.Settings, answered, flag(b.Leaving))
 }
 
-func parseBeat(text string) (b Beat, ok bool) {
+func parseBeat(text string) Beat {
+	var b Beat
 	var answered, leaving int64
-	n, err := fmt.Sscanf(text, "%d %d %d %d %d", &b.Number, &b.Mailboxes, &b.Settings, &answered, &leaving)
-	b.Leaving = leaving != 0
-	b.Answered = time.Duration(answered) * time.Millisecond
+	_, err := fmt.Sscanf(text, "%d %d %d %d %d", &b.Number, &b.Mailboxes, &b.Settings, &answered, &leaving)
+	if err != nil {
+		return Beat{Answered: -1}
+	}
+	b.Answered, b.Leaving = time.Duration(answered)*time.Millisecond, leaving != 0
 	if answered < 0 {
 		b.Answered = -1
 	}
-	return b, n == 5 && err == nil
+	return b
 }
 
 // String is the wait as the table has it; empty for none.
@@ -88,24 +132,9 @@ func (w Wait) String() string {
 
 func parseWait(text string) (Wait, bool) {
 	var until, length int64
-	n, err := fmt.Sscanf(text, "%d %d", &until, &length)
-	return Wait{time.UnixMilli(until).UTC(), time.Duration(length) * time.Millisecond}, n == 2 && err == nil
+	_, err := fmt.Sscanf(text, "%d %d", &until, &length)
+	return Wait{time.UnixMilli(until).UTC(), time.Duration(length) * time.Millisecond}, err == nil
 }
-
-// round writes a replica's beat, unless a later one is there, and returns the table as
-// it was before.
-//
-//	KEYS[1] table   ARGV field, beat
-//	returns all fields with their values
-var round = redis.NewScript(roundText)
-
-const roundText = `
-local before = redis.call('HGETALL', KEYS[1])
-local function number(beat) return tonumber(string.match(beat or '', '^%d*')) or -1 end
-if number(redis.call('HGET', KEYS[1], ARGV[1])) < number(ARGV[2]) then
-	redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-end
-return before`
 
 // once is a command that go-redis never sends twice.
 type once struct{ *redis.Cmd }
@@ -119,28 +148,17 @@ func (once) NoRetry() bool { return true }
 // there. It is one try on a connection that nothing else uses, and ends with ctx, dialling
 // included.
 func (s *Store) Round(ctx context.Context, life string, b Beat) (Owners, error) {
-	return s.round(ctx, ownersKey, BeatField(life), b.String())
-}
-
-func (s *Store) round(ctx context.Context, key, field, value string) (Owners, error) {
-	send := func(command string, script string) (map[string]string, error) {
-		c := once{redis.NewCmd(ctx, command, script, 1, key, field, value)}
-		if err := s.rounds.Process(ctx, c); err != nil {
-			return nil, err
-		}
-		flat, err := c.StringSlice()
-		table := make(map[string]string, len(flat)/2)
-		for i := 0; i+1 < len(flat); i += 2 {
-			table[flat[i]] = flat[i+1]
-		}
-		return table, err
+	c := once{redis.NewCmd(ctx, "EVAL", round, 1, ownersKey, BeatField(life), b.String())}
+	if err := s.rounds.Process(ctx, c); err != nil {
+		return Owners{}, translate(err)
 	}
-	table, err := send("EVALSHA", round.Hash())
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		table, err = send("EVAL", roundText)
-	}
+	flat, err := c.StringSlice()
 	if err != nil {
 		return Owners{}, translate(err)
+	}
+	table := make(map[string]string, len(flat)/2)
+	for pair := range slices.Chunk(flat, 2) {
+		table[pair[0]] = pair[1]
 	}
 	return ParseOwners(table), nil
 }
@@ -158,11 +176,7 @@ func ParseOwners(table map[string]string) Owners {
 		partition := err == nil && p >= 0 && p < ooo.Partitions
 		switch word + ":" {
 		case beatWord:
-			b, ok := parseBeat(value)
-			if !ok {
-				b = Beat{Answered: -1}
-			}
-			o.Beats[name] = b
+			o.Beats[name] = parseBeat(value)
 		case waitWord:
 			if w, ok := parseWait(value); ok {
 				o.Waits[name] = w
@@ -180,43 +194,13 @@ func ParseOwners(table map[string]string) Owners {
 	return o
 }
 
-// How a swap compares a field.
-const (
-	whole = "whole" // the value is Old
-	byTag = "tag"   // the value's tag is Old
-	never = "never" // it is set whatever it is
-)
-
-// swap sets fields of a hash if all of them are as expected, and then fields of
-// another hash. If all are as they are to be already it is a repetition.
-//
-//	KEYS[1] hash   KEYS[2] the other
-//	ARGV number of swaps, for each of them how it compares, field, old, new ('' for
-//	none); then field, value for each of the other hash
-//	returns 1 if everything is as it is to be, 0 if nothing was done
-var swap = redis.NewScript(`
-local last, fits, done = tonumber(ARGV[1]) * 4, true, true
-for i = 2, last, 4 do
-	local value = redis.call('HGET', KEYS[1], ARGV[i + 1]) or ''
-	done = done and value == ARGV[i + 3]
-	if ARGV[i] == 'tag' then value = string.match(value, '^[^:]*') end
-	fits = fits and (value == ARGV[i + 2] or ARGV[i] == 'never')
-end
-if not fits then return done and 1 or 0 end
-for i = 2, last, 4 do
-	if ARGV[i + 3] == '' then redis.call('HDEL', KEYS[1], ARGV[i + 1])
-	else redis.call('HSET', KEYS[1], ARGV[i + 1], ARGV[i + 3]) end
-end
-for i = last + 2, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
-return 1`)
-
 // SwapOwners sets fields of the table if each is as its swap says, all or none. It
 // says whether they are as they are to be, which is so too if it was carried out
 // before and its answer was lost.
 func (s *Store) SwapOwners(ctx context.Context, swaps ...Swap) (bool, error) {
-	args := []any{len(swaps)}
+	args := []any{whole, len(swaps)}
 	for _, one := range swaps {
-		args = append(args, whole, one.Field, one.Old, one.New)
+		args = append(args, one.Field, one.Old, one.New)
 	}
 	answer, err := s.run(ctx, swap, []string{ownersKey, ownersKey}, args...)
 	return answer == int64(1), err
@@ -225,8 +209,8 @@ func (s *Store) SwapOwners(ctx context.Context, swaps ...Swap) (bool, error) {
 // SetSaves sets the number of saves that a partition has seen, after Redis came back
 // with older data. The error is [ooo.ErrNotOwner] if the lease is another.
 func (s *Store) SetSaves(ctx context.Context, lease Lease, p int, n int64) error {
-	answer, err := s.run(ctx, swap, []string{ownersKey, ownersKey}, 2,
-		whole, LeaseField(p), lease.String(), lease.String(), never, SavesField(p), "", n)
+	answer, err := s.run(ctx, swap, []string{ownersKey, ownersKey},
+		whole, 1, LeaseField(p), lease.String(), lease.String(), SavesField(p), n)
 	if err == nil && answer != int64(1) {
 		err = ooo.ErrNotOwner
 	}
@@ -248,25 +232,9 @@ func (s *Store) ClearSync(ctx context.Context, mark string) error {
 // SetWait lets all replicas know of a wait that Graph asked of the whole app.
 func (s *Store) SetWait(ctx context.Context, name string, d time.Duration) error {
 	w := Wait{time.Now().Add(d), d}
-	if err := s.client.HSet(ctx, ownersKey, WaitField(name), w.String()).Err(); err != nil {
-		return translate(err)
-	}
-	s.publish(ctx, wire{WaitName: name, Wait: w.String()})
-	return nil
-}
-
-// PutReads says of some partitions when their mailboxes were last read.
-func (s *Store) PutReads(ctx context.Context, reads map[int]Reads) error {
-	var fields []any
-	for p, r := range reads {
-		text, err := json.Marshal(r)
-		if err != nil {
-			return fmt.Errorf("encode reads: %w", err)
-		}
-		fields = append(fields, p, text)
-	}
-	if len(fields) == 0 {
-		return nil
-	}
-	return translate(s.client.HSet(ctx, readsKey, fields...).Err())
+	pipe := s.client.Pipeline()
+	written := pipe.HSet(ctx, ownersKey, WaitField(name), w.String())
+	s.publish(ctx, pipe, wire{WaitName: name, Wait: w.String()})
+	pipe.Exec(ctx) //nolint:errcheck // the first command has its own error, the other doesn't matter
+	return translate(written.Err())
 }

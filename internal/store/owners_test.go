@@ -119,8 +119,12 @@ var ownersSuite = map[string]func(*testing.T, *world){
 	},
 	"the check finds nothing wrong and leaves nothing": func(t *testing.T, w *world) {
 		w.must(w.Check(t.Context()))
-		if n, err := w.raw.Exists(t.Context(), "om:{om}:probe").Result(); n != 0 || err != nil {
-			t.Errorf("the probe is left, %v", err)
+		if n, err := w.raw.Exists(t.Context(), "om:{om}:probe", "om:{om}:probe:stream", "om:{om}:probe:text").Result(); n != 0 || err != nil {
+			t.Errorf("%d keys of the probe are left, %v", n, err)
 		}
+		w.must(w.raw.Set(t.Context(), "om:schema", 1, 0).Err())
+		w.is(w.Check(t.Context()), store.ErrOlderSchema)
+		w.must(w.raw.Set(t.Context(), "om:schema", 3, 0).Err())
+		w.is(w.Check(t.Context()), store.ErrNewerSchema)
 	},
 }

@@ -98,7 +98,7 @@ var readSuite = map[string]func(*testing.T, *world){
 		m := next(mailbox("ann"))
 		away := event(m, ooo.EventChanged)
 		away.Away, away.Sequence = new(true), 3
-		w.must(w.Save(t.Context(), store.Save{Lease: w.lease(m), Record: m, Events: []store.Event{away, event(m, ooo.EventDelivered)}}))
+		w.must(w.Save(t.Context(), store.Save{Lease: w.lease(m), Record: m, Events: []ooo.News{away, event(m, ooo.EventDelivered)}}))
 		events, err := w.History(t.Context(), "ANN@contoso.example", 2)
 		if w.must(err); len(events) != 2 || events[0].Kind != ooo.EventDelivered || events[1].Sequence != 3 || events[1].Away == nil || !*events[1].Away {
 			t.Errorf("History = %+v, want the newest two", events)
@@ -173,11 +173,9 @@ var readSuite = map[string]func(*testing.T, *world){
 		if got := ids(); got != "two" {
 			t.Errorf("Replicas after one left = %q, want two", got)
 		}
-		for since, want := range map[time.Duration]int{-time.Second: 3, -2 * time.Hour: 4} {
-			loads, now, err := w.Loads(t.Context(), time.Now().Add(since))
-			if w.must(err); len(loads) != want || loads[want-1].Replica != "two" || loads[want-1].Delivered[3] != 4 || now.IsZero() || now.Before(loads[want-1].At) {
-				t.Errorf("Loads since %v = %+v at %v, want %d", since, loads, now, want)
-			}
+		loads, now, err := w.Loads(t.Context())
+		if w.must(err); len(loads) != 4 || loads[3].Replica != "two" || loads[3].Delivered[3] != 4 || now.Before(loads[3].At) {
+			t.Errorf("Loads = %+v at %v, want all four", loads, now)
 		}
 	},
 	"a lock is one replica's until it is unlocked or expires": func(t *testing.T, w *world) {
@@ -196,12 +194,14 @@ var readSuite = map[string]func(*testing.T, *world){
 		_, err = w.Lock(t.Context(), "sync", time.Minute)
 		w.is(err, ooo.ErrBusy)
 		w.must(unlock(t.Context()))
-		renewed, err := w.Lock(t.Context(), "renewed", 150*time.Millisecond)
+		_, err = w.Lock(t.Context(), "short", time.Millisecond)
 		w.must(err)
-		key := "om:{om}:lock:renewed"
-		w.must(w.raw.PExpire(t.Context(), key, time.Hour).Err())
-		w.eventually("it is renewed", func() bool { return w.raw.PTTL(t.Context(), key).Val() < time.Minute })
-		w.must(renewed(t.Context()))
+		if !strings.Contains(t.Name(), "Embedded") { // where nothing expires
+			w.eventually("it has expired", func() bool {
+				_, err := w.Lock(t.Context(), "short", time.Minute)
+				return err == nil
+			})
+		}
 	},
 	"secrets are kept once, or put back": func(t *testing.T, w *world) {
 		for _, fresh := range []string{"a", "other"} {

@@ -55,12 +55,8 @@ func (s *Store) addLoad(ctx context.Context, field, value string) error {
 
 // Replicas returns the replicas that are alive, the oldest first.
 func (s *Store) Replicas(ctx context.Context) ([]ooo.Replica, error) {
-	now, err := s.client.Time(ctx).Result()
-	if err != nil {
-		return nil, translate(err)
-	}
 	alive := map[string]ooo.Replica{}
-	err = s.eachLoad(ctx, now.Add(-replicaLife), func(r ooo.Replica, left string) {
+	_, err := s.eachLoad(ctx, replicaLife, func(r ooo.Replica, left string) {
 		delete(alive, left)
 		if left == "" {
 			alive[r.ID] = r
@@ -71,18 +67,10 @@ func (s *Store) Replicas(ctx context.Context) ([]ooo.Replica, error) {
 	}), err
 }
 
-// Loads returns what all replicas did since then, at most in the last hour, oldest
-// first, and the time by the clock of Redis.
-func (s *Store) Loads(ctx context.Context, since time.Time) ([]ooo.LoadAt, time.Time, error) {
-	now, err := s.client.Time(ctx).Result()
-	if err != nil {
-		return nil, now, translate(err)
-	}
-	if oldest := now.Add(-loadLife); since.Before(oldest) {
-		since = oldest
-	}
-	var loads []ooo.LoadAt
-	err = s.eachLoad(ctx, since, func(r ooo.Replica, left string) {
+// Loads returns what all replicas did in the last hour, oldest first, and the time by
+// the clock of Redis.
+func (s *Store) Loads(ctx context.Context) (loads []ooo.LoadAt, now time.Time, err error) {
+	now, err = s.eachLoad(ctx, loadLife, func(r ooo.Replica, left string) {
 		if left == "" {
 			loads = append(loads, ooo.LoadAt{At: r.SeenAt, Replica: r.ID, Load: r.Load})
 		}
@@ -90,12 +78,18 @@ func (s *Store) Loads(ctx context.Context, since time.Time) ([]ooo.LoadAt, time.
 	return loads, now, err
 }
 
-// eachLoad calls f for each entry from since on, oldest first: with a replica, or with
-// the id of one that left. Entries that can't be read are skipped.
-func (s *Store) eachLoad(ctx context.Context, since time.Time, f func(r ooo.Replica, left string)) error {
-	entries, err := s.client.XRangeN(ctx, loadsKey, strconv.FormatInt(since.UnixMilli(), 10), "+", 2*maxLoads).Result()
+// eachLoad calls f for each entry of the last while, oldest first: with a replica, or
+// with the id of one that left. Entries that can't be read are skipped. It returns the
+// time by the clock of Redis.
+func (s *Store) eachLoad(ctx context.Context, last time.Duration, f func(r ooo.Replica, left string)) (time.Time, error) {
+	now, err := s.Now(ctx)
 	if err != nil {
-		return translate(err)
+		return now, err
+	}
+	since := strconv.FormatInt(now.Add(-last).UnixMilli(), 10)
+	entries, err := s.client.XRangeN(ctx, loadsKey, since, "+", 2*maxLoads).Result()
+	if err != nil {
+		return now, translate(err)
 	}
 	for _, entry := range entries {
 		left, _ := entry.Values[leftField].(string)
@@ -109,5 +103,5 @@ func (s *Store) eachLoad(ctx context.Context, since time.Time, f func(r ooo.Repl
 		r.SeenAt, _ = fromMillis(ms)
 		f(r, left)
 	}
-	return nil
+	return now, nil
 }

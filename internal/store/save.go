@@ -2,9 +2,8 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -12,59 +11,34 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// save writes a record and all that goes with it, if the lease is ours and the
-// version follows on that of Redis. A removed record leaves nothing to compare: that
-// there is none is then taken for a repetition. A history keeps about 200 entries, the
-// feed about 3000.
-//
-//	KEYS table, records, rows, wants, hints, feed; then histories
-//	ARGV field and text of the lease, field of the saves, id, version, record ('' to
-//	remove it), 1 to overwrite any older version; then lists, each after its length:
-//	addresses that left · address, row · history (number of its key), event, address,
-//	name · histories that go (numbers) · hint, tag of those carried out · hint, value ·
-//	address, tag of its wish, new one ('' for none)
-//	returns saved, same (nothing was done, Redis has it), owner, version
-var save = redis.NewScript(`
-local n = 0
-local function arg() n = n + 1 return ARGV[n] end
-local function each(f) for _ = 1, tonumber(arg()) do f() end end
-local function tag(value) return string.match(value or '', '^[^:]*') end
-local owners, records, rows, wants, hints, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local field, lease, saves = arg(), arg(), arg()
-if redis.call('HGET', owners, field) ~= lease then return 'owner' end
+// ErrVersion means that the record in Redis has another version than the save
+// follows on: Redis came back with older data.
+var ErrVersion = errors.New("the record in Redis has another version")
 
-local id, version, record, overwrite = arg(), tonumber(arg()), arg(), arg() == '1'
-local found = redis.call('HGET', records, id)
-local older = tonumber(tag(found)) or 0
-if found == record or (overwrite and older == version) then return 'same' end
-if not found and record == '' and version > 1 then return 'same' end
-if older ~= version - 1 and not (overwrite and older < version) then return 'version' end
+// Save is one write of a record by the owner of its partition.
+type Save struct {
+	Lease  Lease
+	Record *ooo.Mailbox // with its new version: one more than in Redis
+	Remove bool         // delete the record; Record still says which and its version
+	// Overwrite writes the record if the version in Redis is any lower one, which
+	// happens after Redis came back with older data.
+	Overwrite bool
 
-if record == '' then redis.call('HDEL', records, id) else redis.call('HSET', records, id, record) end
-each(function()
-	local address = arg()
-	local row = redis.call('HGET', rows, address) or ''
-	if string.sub(row, 1, #id + 1) == id .. '\t' then redis.call('HDEL', rows, address) end
-end)
-each(function() redis.call('HSET', rows, arg(), arg()) end)
-each(function()
-	local history, event, address, name = KEYS[tonumber(arg())], arg(), arg(), arg()
-	redis.call('XADD', history, 'MAXLEN', '~', 200, '*', 'e', event)
-	redis.call('XADD', feed, 'MAXLEN', '~', 3000, '*', 'e', event, 'a', address, 'n', name)
-end)
-each(function() redis.call('DEL', KEYS[tonumber(arg())]) end)
-each(function()
-	local hint, nonce = arg(), arg()
-	if tag(redis.call('HGET', hints, hint)) == nonce then redis.call('HDEL', hints, hint) end
-end)
-each(function() redis.call('HSET', hints, arg(), arg()) end)
-each(function()
-	local address, nonce, wish = arg(), arg(), arg()
-	if tag(redis.call('HGET', wants, address)) ~= nonce then return end
-	if wish == '' then redis.call('HDEL', wants, address) else redis.call('HSET', wants, address, wish) end
-end)
-redis.call('HINCRBY', owners, saves, 1)
-return 'saved'`)
+	Left   []string   // addresses that leave the record: their rows are removed
+	Forget []string   // addresses whose history is removed too
+	Events []ooo.News // to the histories and the feed
+	Done   []ooo.Hint // carried out: each is removed if it is still the same
+	Leave  []ooo.Hint // new hints
+	Wishes []WishSwap // each is swapped if it is still the same
+}
+
+// WishSwap replaces the wish of an address, or removes it if New is nil, unless
+// somebody wrote it since.
+type WishSwap struct {
+	Address string // in any spelling
+	Nonce   string // of the wish that is replaced; empty: there is none
+	New     *ooo.Wish
+}
 
 // Save writes a record with all that goes with it, or nothing. It is nil if that was
 // carried out, now or by a save that was the same. The error is [ooo.ErrNotOwner] if
@@ -96,72 +70,71 @@ func (s *Store) Save(ctx context.Context, sv Save) error {
 func encodeSave(sv Save) (keys []string, args []any, err error) {
 	m := sv.Record
 	p := m.ID.Partition()
-	keys = []string{ownersKey, recordsKey(p), rowsKey(p), wantsKey, hintsKey, feedKey}
-	histories := map[string]int{}
-	history := func(address string) int {
-		key := historyKey(address)
-		if histories[key] == 0 {
-			keys = append(keys, key)
-			histories[key] = len(keys)
-		}
-		return histories[key]
-	}
-
 	record := ""
-	left := sv.Left
-	var rows []any
-	if sv.Remove {
-		for i := range m.Addresses {
-			left = append(left[:len(left):len(left)], m.Addresses[i].Folded())
-		}
-	} else {
-		text, err := json.Marshal(m)
-		if err != nil {
-			return nil, nil, fmt.Errorf("encode record: %w", err)
-		}
-		record = tagged(strconv.FormatInt(m.Version, 10), text)
-		for i := range m.Addresses {
-			rows = append(rows, m.Addresses[i].Folded(), encodeSummary(m.Summary(&m.Addresses[i])))
+	var left, rows, leave, forget, events, wishes, done []any
+	for _, address := range sv.Left {
+		left = append(left, ooo.FoldAddress(address))
+	}
+	for i := range m.Addresses {
+		if a := &m.Addresses[i]; sv.Remove {
+			left = append(left, a.Folded())
+		} else {
+			rows = append(rows, a.Folded(), encodeSummary(m.Summary(a)))
 		}
 	}
-	args = []any{LeaseField(p), sv.Lease.String(), SavesField(p), string(m.ID), m.Version, record, sv.Overwrite, len(left)}
-	for _, address := range left {
-		args = append(args, ooo.FoldAddress(address))
-	}
-	args = append(append(args, len(rows)/2), rows...)
-	args = append(args, len(sv.Events))
-	for _, e := range sv.Events {
-		text, err := encodeEvent(e)
-		if err != nil {
+	if !sv.Remove {
+		if record, err = encode(strconv.FormatInt(m.Version, 10), m); err != nil {
 			return nil, nil, err
 		}
-		args = append(args, history(e.Address), text, e.Address, e.Name)
 	}
-	args = append(args, len(sv.Forget))
-	for _, address := range sv.Forget {
-		args = append(args, history(address))
-	}
-	args = append(args, len(sv.Done))
-	for _, h := range sv.Done {
-		args = append(args, hintField(h), h.Nonce)
-	}
-	args = append(args, len(sv.Leave))
 	for _, h := range sv.Leave {
-		value, err := encodeHint(h)
+		value, err := encode(h.Nonce, h)
 		if err != nil {
 			return nil, nil, err
 		}
-		args = append(args, hintField(h), value)
+		leave = append(leave, hintField(h), value)
 	}
-	args = append(args, len(sv.Wishes))
+	keys = []string{ownersKey, recordsKey(p), rowsKey(p), wantsKey, hintsKey, feedKey}
+	number := func(key string) int { // from 1 on
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+		return slices.Index(keys, key) + 1
+	}
+	var gone []string
+	for _, address := range sv.Forget {
+		gone = append(gone, historyKey(address))
+		forget = append(forget, number(historyKey(address)))
+	}
+	for _, e := range sv.Events {
+		text, err := encodeEvent(e.Event)
+		if err != nil {
+			return nil, nil, err
+		}
+		history := 0 // one that goes gets no entry
+		if key := historyKey(e.Address); !slices.Contains(gone, key) {
+			history = number(key)
+		}
+		events = append(events, history, text, e.Address, e.Name)
+	}
 	for _, w := range sv.Wishes {
 		value := ""
 		if w.New != nil {
-			if value, err = encodeWish(*w.New); err != nil {
+			if value, err = encode(w.New.Nonce, *w.New); err != nil {
 				return nil, nil, err
 			}
 		}
-		args = append(args, ooo.FoldAddress(w.Address), w.Nonce, value)
+		wishes = append(wishes, ooo.FoldAddress(w.Address), w.Nonce, value)
+	}
+	for _, h := range sv.Done {
+		done = append(done, hintField(h), h.Nonce)
+	}
+	args = []any{LeaseField(p), sv.Lease.String(), SavesField(p), string(m.ID), m.Version, record, sv.Overwrite}
+	for _, list := range []struct {
+		items []any
+		width int
+	}{{left, 1}, {rows, 2}, {leave, 2}, {forget, 1}, {events, 4}, {wishes, 3}, {done, 2}} {
+		args = append(append(args, len(list.items)/list.width), list.items...)
 	}
 	return keys, args, nil
 }
@@ -180,7 +153,7 @@ func (s *Store) RemoveRecords(ctx context.Context, lease Lease, p int, ids ...oo
 			return translate(err)
 		}
 		m, err := decodeRecord(id, value)
-		if err != nil { // its rows are of nobody then, and listed no more
+		if err != nil { // its rows belong to no record then and are not listed
 			m = &ooo.Mailbox{ID: id}
 		}
 		m.Version = newest

@@ -39,8 +39,8 @@ func (w *world) row(p int, address string) string {
 	return row
 }
 
-func event(m *ooo.Mailbox, kind ooo.EventKind) store.Event {
-	return store.Event{Address: m.Addresses[0].Spelling, Name: m.Person.DisplayName, Event: ooo.Event{Kind: kind}}
+func event(m *ooo.Mailbox, kind ooo.EventKind) ooo.News {
+	return ooo.News{Address: m.Addresses[0].Spelling, Name: m.Person.DisplayName, Event: ooo.Event{Kind: kind}}
 }
 
 var saveSuite = map[string]func(*testing.T, *world){
@@ -58,7 +58,7 @@ var saveSuite = map[string]func(*testing.T, *world){
 		moved := on("ann", "b")
 		s := store.Save{
 			Lease: lease, Record: m, Done: []ooo.Hint{done, again}, Leave: []ooo.Hint{hint(m, ooo.HintStray, "9")},
-			Events: []store.Event{event(m, ooo.EventStarted), event(m, ooo.EventChanged)},
+			Events: []ooo.News{event(m, ooo.EventStarted), event(m, ooo.EventChanged)},
 			Wishes: []store.WishSwap{{Address: "ANN@contoso.example", Nonce: "a", New: &moved}, {Address: "bob@contoso.example", Nonce: "other"}},
 		}
 		for range 3 {
@@ -105,7 +105,7 @@ var saveSuite = map[string]func(*testing.T, *world){
 			"a removal of what is gone":  {store.Save{Lease: lease, Record: &ooo.Mailbox{ID: sibling(m, "x"), Version: 2}, Remove: true}, nil},
 		}
 		for name, tt := range tests {
-			tt.save.Events = []store.Event{event(m, ooo.EventChanged)}
+			tt.save.Events = []ooo.News{event(m, ooo.EventChanged)}
 			tt.save.Leave = []ooo.Hint{hint(m, ooo.HintRead, "1")}
 			err := w.Save(t.Context(), tt.save)
 			if !errors.Is(err, tt.want) {
@@ -120,7 +120,7 @@ var saveSuite = map[string]func(*testing.T, *world){
 		m := mailbox("ann")
 		m.Addresses = append(m.Addresses, ooo.Address{Spelling: "Second@x"}, ooo.Address{Spelling: "Third@x"})
 		p, lease := m.ID.Partition(), w.own(m)
-		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: m, Events: []store.Event{
+		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: m, Events: []ooo.News{
 			event(m, ooo.EventStarted), {Address: "Second@x", Event: ooo.Event{Kind: ooo.EventStarted}},
 		}}))
 		// Meanwhile the third is of another record in the same partition.
@@ -129,7 +129,7 @@ var saveSuite = map[string]func(*testing.T, *world){
 		m.Addresses = m.Addresses[:1]
 		w.must(w.Save(t.Context(), store.Save{
 			Lease: lease, Record: m, Left: []string{"SECOND@x", "third@x"}, Forget: []string{"SECOND@x"},
-			Events: []store.Event{{Address: "Second@x", Event: ooo.Event{Kind: ooo.EventStopped}}},
+			Events: []ooo.News{{Address: "Second@x", Event: ooo.Event{Kind: ooo.EventStopped}}},
 		}))
 		if w.row(p, "ann@contoso.example") == "" || w.row(p, "second@x") != "" || w.row(p, "third@x") == "" {
 			t.Error("rows are not those of who stays")
@@ -144,7 +144,7 @@ var saveSuite = map[string]func(*testing.T, *world){
 			t.Fatal(ok, err)
 		}
 		remove := store.Save{
-			Lease: lease, Record: next(m), Remove: true, Events: []store.Event{event(m, ooo.EventStopped)},
+			Lease: lease, Record: next(m), Remove: true, Events: []ooo.News{event(m, ooo.EventStopped)},
 			Done: []ooo.Hint{hint(m, ooo.HintWish, "1")}, Wishes: []store.WishSwap{{Address: "ann@contoso.example", Nonce: "off"}},
 		}
 		w.must(w.Save(t.Context(), remove))
@@ -224,7 +224,7 @@ var saveSuite = map[string]func(*testing.T, *world){
 	},
 	"histories and the feed are capped": func(t *testing.T, w *world) {
 		lease, m := w.saved("ann")
-		var events []store.Event
+		var events []ooo.News
 		for range 100 {
 			events = append(events, event(m, ooo.EventFailed))
 		}

@@ -2,45 +2,153 @@ package store
 
 import (
 	"context"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
+
+// Every script may be repeated, and writes what makes a repetition do nothing last. So
+// one that ends midway, because an ACL refuses a command, is done wholly by the
+// repetition.
+
+// round writes the beat of a replica, unless a later one is there, and returns the
+// table as it was before.
+//
+//	KEYS[1] table   ARGV field, beat
+//	returns all fields with their values
+const round = `
+local before = redis.call('HGETALL', KEYS[1])
+local function number(beat) return tonumber(string.match(beat or '', '^%d*')) or -1 end
+if number(redis.call('HGET', KEYS[1], ARGV[1])) < number(ARGV[2]) then
+	redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+end
+return before`
+
+// How swap compares.
+const (
+	whole = "whole" // the value is the old one
+	byTag = "tag"   // the tag of the value is
+)
+
+// swap sets fields of another hash, then fields of a hash, if all of these are as
+// expected. If all are as they are to be already it is a repetition.
+//
+//	KEYS[1] hash   KEYS[2] the other hash, may be the same
+//	ARGV how it compares, number of swaps, for each of them field, old, new ('' for
+//	none); then field, value for each of the other hash
+//	returns 1 if everything is as it is to be, 0 if nothing was done
+var swap = redis.NewScript(`
+local last, fits, done = 2 + 3 * tonumber(ARGV[2]), true, true
+for i = 3, last, 3 do
+	local value = redis.call('HGET', KEYS[1], ARGV[i]) or ''
+	done = done and value == ARGV[i + 2]
+	if ARGV[1] == 'tag' then value = string.match(value, '^[^:]*') end
+	fits = fits and value == ARGV[i + 1]
+end
+if not fits then return done and 1 or 0 end
+for i = last + 1, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+for i = 3, last, 3 do
+	if ARGV[i + 2] == '' then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
+for i = 3, last, 3 do
+	if ARGV[i + 2] ~= '' then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2]) end
+end
+return 1`)
+
+// save writes a record and all that goes with it, if the lease is ours and the
+// version follows on that of Redis. A removed record leaves nothing to compare: that
+// there is none is then taken for a repetition. A history keeps about 200 entries, the
+// feed about 3000.
+//
+//	KEYS table, records, rows, wants, hints, feed; then histories
+//	ARGV field and text of the lease, field of the saves, id, version, record ('' to
+//	remove it), 1 to overwrite any older version; then lists, each after its length:
+//	addresses that left · address, row · hint, value · histories that go (numbers of
+//	their keys) · history (0: none), event, address, name · address, tag of its wish,
+//	new wish ('' for none) · hint, tag of those carried out
+//	returns saved, same (nothing was done, Redis has it), owner, version
+var save = redis.NewScript(`
+local n = 0
+local function arg() n = n + 1 return ARGV[n] end
+local function each(f) for _ = 1, tonumber(arg()) do f() end end
+local function tag(value) return string.match(value or '', '^[^:]*') end
+local owners, records, rows, wants, hints, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local field, lease, saves = arg(), arg(), arg()
+if redis.call('HGET', owners, field) ~= lease then return 'owner' end
+
+local id, version, record, overwrite = arg(), tonumber(arg()), arg(), arg() == '1'
+local found = redis.call('HGET', records, id)
+local older = tonumber(tag(found)) or 0
+if found == record or (overwrite and older == version) then return 'same' end
+if not found and record == '' and version > 1 then return 'same' end
+if older ~= version - 1 and not (overwrite and older < version) then return 'version' end
+
+each(function()
+	local address = arg()
+	local row = redis.call('HGET', rows, address) or ''
+	if string.sub(row, 1, #id + 1) == id .. '\t' then redis.call('HDEL', rows, address) end
+end)
+each(function() redis.call('HSET', rows, arg(), arg()) end)
+each(function() redis.call('HSET', hints, arg(), arg()) end)
+each(function() redis.call('DEL', KEYS[tonumber(arg())]) end)
+each(function()
+	local history, event, address, name = KEYS[tonumber(arg())], arg(), arg(), arg()
+	if history then redis.call('XADD', history, 'MAXLEN', '~', 200, '*', 'e', event) end
+	redis.call('XADD', feed, 'MAXLEN', '~', 3000, '*', 'e', event, 'a', address, 'n', name)
+end)
+each(function()
+	local address, nonce, wish = arg(), arg(), arg()
+	if tag(redis.call('HGET', wants, address)) ~= nonce then return end
+	if wish == '' then redis.call('HDEL', wants, address) else redis.call('HSET', wants, address, wish) end
+end)
+each(function()
+	local hint, nonce = arg(), arg()
+	if tag(redis.call('HGET', hints, hint)) == nonce then redis.call('HDEL', hints, hint) end
+end)
+redis.call('HINCRBY', owners, saves, 1)
+if record == '' then redis.call('HDEL', records, id) else redis.call('HSET', records, id, record) end
+return 'saved'`)
+
+// removeHints removes fields of a hash whose tags are as expected.
+//
+//	KEYS[1] hash   ARGV field, tag of each
+//	returns 1
+var removeHints = redis.NewScript(`
+for i = 1, #ARGV, 2 do
+	local value = redis.call('HGET', KEYS[1], ARGV[i]) or ''
+	if string.match(value, '^[^:]*') == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
+return 1`)
+
+// unlock deletes a lock if it still has the holder.
+//
+//	KEYS[1] lock   ARGV[1] holder
+//	returns 1
+var unlock = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1`)
+
+// probe tries the commands that the store uses, in scripts or by themselves.
+//
+//	KEYS a hash, a stream, a string; all are deleted at the end
+//	returns command, error of each that failed
+var probe = redis.NewScript(`
+local hash, stream, text = KEYS[1], KEYS[2], KEYS[3]
+local failed = {}
+for _, command in ipairs({
+	{'HSET', hash, 'a', '1'}, {'HINCRBY', hash, 'a', 1}, {'HGET', hash, 'a'}, {'HMGET', hash, 'a'}, {'HGETALL', hash}, {'HDEL', hash, 'a'},
+	{'XADD', stream, 'MAXLEN', '~', 1, '*', 'e', '1'}, {'XRANGE', stream, '-', '+'}, {'XREVRANGE', stream, '+', '-'},
+	{'SET', text, '1', 'PX', 1000, 'NX'}, {'GET', text}, {'PEXPIRE', text, 1000}, {'DEL', hash, stream, text},
+}) do
+	local answer = redis.pcall(unpack(command))
+	if type(answer) == 'table' and answer.err then
+		table.insert(failed, command[1])
+		table.insert(failed, answer.err)
+	end
+end
+return failed`)
 
 // run runs a script by its digest, or by its text if Redis does not know it yet.
 func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
 	answer, err := script.Run(ctx, s.client, keys, args...).Result()
 	return answer, translate(err)
-}
-
-// runAll runs a script many times in one pipeline. Calls for which Redis does not
-// know the script are repeated with its text.
-func (s *Store) runAll(ctx context.Context, script *redis.Script, keys []string, calls [][]any) ([]any, error) {
-	commands := make([]*redis.Cmd, len(calls))
-	pipe := s.client.Pipeline()
-	for i, args := range calls {
-		commands[i] = pipe.EvalSha(ctx, script.Hash(), keys, args...)
-	}
-	pipe.Exec(ctx) //nolint:errcheck // each command has its own error
-	answers := make([]any, len(calls))
-	for i, command := range commands {
-		answer, err := command.Result()
-		if err = translate(err); redis.HasErrorPrefix(err, "NOSCRIPT") {
-			answer, err = s.run(ctx, script, keys, calls[i]...)
-		}
-		if err != nil {
-			return nil, err
-		}
-		answers[i] = answer
-	}
-	return answers, nil
-}
-
-// tagged is a value that scripts compare by its tag.
-func tagged(tag string, json []byte) string { return tag + ":" + string(json) }
-
-// untag divides such a value. One without a tag is a tag as a whole, as for scripts.
-func untag(value string) (tag, json string) {
-	tag, json, _ = strings.Cut(value, ":")
-	return tag, json
 }

@@ -1,3 +1,26 @@
+// Package store keeps in Redis what must outlive the owner of a mailbox, and carries
+// what replicas say to each other. It is the only package that knows go-redis, and
+// miniredis for the Redis inside the process.
+//
+// It owns the table of owners, the records of each partition with a short row for each
+// address, wishes, hints, histories and the feed; secrets, certificates and locks that
+// replicas share. All keys are in keys.go and have one hash tag, so that every act is
+// one atomic script on a single Redis, behind Sentinel and in a Cluster. It promises:
+//
+//   - A record is written by the owner of its partition alone: [Store.Save] is one
+//     script that first compares the lease and the version. It is carried out as a
+//     whole or not at all, and may be repeated as it is until it is answered.
+//   - Wishes, leases and hints change by compare-and-set of a random nonce, so of two
+//     writers one wins and both know who. A swap that is repeated after its answer was
+//     lost says that it was carried out.
+//   - Messages are not relied on. What they say is in Redis before they are sent, and
+//     one that can't be sent fails nothing: some users of a managed Redis may write
+//     keys but not publish. That is why no script publishes.
+//   - What can't be read is reported as [ErrDamaged] and never hides the rest.
+//   - No script asks Redis for its time or reads JSON; no expiry decides who owns what.
+//
+// An error that is none of this package's or of ooo means that the outcome is not
+// known: the call may or may not have been carried out.
 package store
 
 import (
@@ -5,12 +28,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // schema is the version of what is stored.
@@ -44,8 +70,12 @@ type Store struct {
 	rounds  redis.UniversalClient // for [Store.Round] alone: no retries, never queued behind others
 	channel string
 	log     *slog.Logger
-	written atomic.Int64 // grows with each own write of wishes: what was listed before is out of date
-	reading reading
+
+	overviews    overviews
+	configDenied atomic.Bool // Redis does not show its configuration
+
+	reportsMu sync.Mutex
+	reports   map[string]bool // damaged values that were logged; guarded by reportsMu
 }
 
 // Open reads the URL and returns the store. It makes no connection.
@@ -53,7 +83,7 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	redis.SetLogger(chatter{cfg.Log})
+	logging.Disable() // our own errors and warnings say it better
 	client, err := dial(cfg.URL, 1)
 	if err != nil {
 		return nil, err
@@ -63,30 +93,23 @@ func Open(cfg Config) (*Store, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	if cfg.Observe != nil {
-		client.AddHook(hook{cfg.Observe})
-		rounds.AddHook(hook{cfg.Observe})
+		client.AddHook(observer(cfg.Observe))
+		rounds.AddHook(observer(cfg.Observe))
 	}
-	return &Store{client: client, rounds: rounds, channel: channel(cfg.Fingerprint), log: cfg.Log}, nil
+	s := &Store{client: client, rounds: rounds, channel: channel(cfg.Fingerprint), log: cfg.Log, reports: map[string]bool{}}
+	s.overviews.reading = make(chan struct{}, 1)
+	return s, nil
 }
 
-// chatter takes what go-redis says of its connections, which our own errors and
-// warnings tell better.
-type chatter struct{ log *slog.Logger }
-
-// Printf logs at debug level.
-func (c chatter) Printf(ctx context.Context, format string, args ...any) {
-	c.log.DebugContext(ctx, "go-redis", "message", fmt.Sprintf(format, args...))
-}
-
-// Of each try, whatever longer the caller's context allows.
 const (
+	// dialTimeout and callTimeout bound each try, whatever longer the caller's context
+	// allows.
 	dialTimeout = 2 * time.Second
 	callTimeout = 2 * time.Second
+	// bufferSize is that of a connection, each way. With the default, 32 KiB, the buffers
+	// alone take 64 KiB for each of some twenty connections.
+	bufferSize = 4 << 10
 )
-
-// bufferSize is that of a connection, each way. With the default, 32 KiB, the buffers
-// alone take 64 KiB for each of some twenty connections.
-const bufferSize = 4 << 10
 
 // dial returns a client for the URL. Retries of -1 are none.
 func dial(raw string, retries int) (redis.UniversalClient, error) {
@@ -131,13 +154,51 @@ func dial(raw string, retries int) (redis.UniversalClient, error) {
 	return redis.NewClient(o), nil
 }
 
+// observer is a hook that reports every command.
+type observer func(command string, took time.Duration, err error)
+
+// DialHook reports nothing: a connection is not a command.
+func (observer) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+// ProcessHook reports one command by its name.
+func (o observer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		began := time.Now()
+		err := next(ctx, cmd)
+		o.report(cmd, began, err)
+		return err
+	}
+}
+
+// ProcessPipelineHook reports each command of a pipeline with the pipeline's time.
+func (o observer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		began := time.Now()
+		err := next(ctx, cmds)
+		for _, cmd := range cmds {
+			o.report(cmd, began, cmd.Err())
+		}
+		return err
+	}
+}
+
+// report takes it for no error that a key does not exist, or a script has to be sent.
+func (o observer) report(cmd redis.Cmder, began time.Time, err error) {
+	if errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "NOSCRIPT") {
+		err = nil
+	}
+	o(cmd.Name(), time.Since(began), err)
+}
+
 // Close ends all connections.
 func (s *Store) Close() error { return errors.Join(s.client.Close(), s.rounds.Close()) }
 
 // Ping says whether Redis answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.client.Ping(ctx).Err()) }
 
-// Now returns the time of Redis' clock. Nothing is decided by it.
+// Now returns the time of Redis' clock. It decides nothing.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	now, err := s.client.Time(ctx).Result()
 	return now.UTC(), translate(err)
@@ -152,7 +213,13 @@ func (s *Store) Pool() *redis.PoolStats { return s.client.PoolStats() }
 func (s *Store) Ready(ctx context.Context) error {
 	const first = 100 * time.Millisecond
 	for wait := first; ; wait = min(2*wait, 3*time.Second) {
-		err := s.adopt(ctx)
+		err := translate(s.client.SetNX(ctx, schemaKey, schema, 0).Err())
+		switch {
+		case err == nil:
+			err = s.checkSchema(ctx)
+		case redis.IsReadOnlyError(err):
+			err = ErrReplica
+		}
 		if err == nil || errors.Is(err, ErrNewerSchema) || errors.Is(err, ErrOlderSchema) {
 			return err
 		}
@@ -165,15 +232,12 @@ func (s *Store) Ready(ctx context.Context) error {
 	}
 }
 
-// adopt checks the schema version, or writes it into an empty Redis.
-func (s *Store) adopt(ctx context.Context) error {
-	if err := s.client.SetNX(ctx, schemaKey, schema, 0).Err(); redis.IsReadOnlyError(err) {
-		return ErrReplica
-	} else if err != nil {
-		return translate(err)
-	}
+// checkSchema returns nil for a Redis that nobody has used.
+func (s *Store) checkSchema(ctx context.Context) error {
 	version, err := s.client.Get(ctx, schemaKey).Int()
 	switch {
+	case errors.Is(err, redis.Nil):
+		return nil
 	case err != nil:
 		return translate(err)
 	case version > schema:

@@ -1,10 +1,13 @@
 package store
 
 import (
-	"fmt"
+	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -28,21 +31,17 @@ func encodeSummary(s ooo.Summary) string {
 	}, "\t")
 }
 
-// decodeSummary reads a row. The error is [ErrDamaged].
-func decodeSummary(row string) (ooo.Summary, error) {
-	var f [summaryFields]string
-	more := true
-	for i := range f {
-		if !more {
-			return ooo.Summary{}, fmt.Errorf("a row of %d fields: %w", i, ErrDamaged)
-		}
-		f[i], row, more = strings.Cut(row, "\t")
+// decodeSummary reads the row of a folded address. The error is [ErrDamaged].
+func decodeSummary(folded, row string) (ooo.Summary, error) {
+	f := strings.SplitN(row, "\t", summaryFields+1)
+	if len(f) < summaryFields {
+		return ooo.Summary{}, damaged("row", folded)
 	}
 	pending, err1 := fromMillis(f[6])
 	live, err2 := strconv.Atoi(f[7])
 	covered, err3 := fromMillis(f[8])
 	if err1 != nil || err2 != nil || err3 != nil {
-		return ooo.Summary{}, fmt.Errorf("a row with a wrong number: %w", ErrDamaged)
+		return ooo.Summary{}, damaged("row", folded)
 	}
 	s := ooo.Summary{
 		ID: ooo.RecordID(f[0]), Address: f[1], Name: f[2], Condition: ooo.Condition(f[3]), Delivery: ooo.DeliveryState(f[5]),
@@ -52,6 +51,30 @@ func decodeSummary(row string) (ooo.Summary, error) {
 		s.Away = new(f[4] == "1")
 	}
 	return s, nil
+}
+
+// Summary returns the row of a wish; a pending one and false if its owner has not
+// written it yet.
+func (s *Store) Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error) {
+	row, err := s.client.HGet(ctx, rowsKey(w.Record().Partition()), ooo.FoldAddress(w.Address)).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return ooo.Summary{}, false, translate(err)
+	}
+	return summarize(w, row)
+}
+
+// summarize reads the row of a wish, empty if there is none. The row of another record,
+// which is there until its owner has removed it, doesn't count.
+func summarize(w ooo.Wish, row string) (summary ooo.Summary, found bool, err error) {
+	if row != "" {
+		summary, err = decodeSummary(ooo.FoldAddress(w.Address), row)
+	}
+	if err != nil || row != "" && summary.ID == w.Record() {
+		return summary, err == nil, err
+	}
+	return ooo.Summary{
+		Address: w.Address, Name: w.Person.DisplayName, ID: w.Record(), Condition: ooo.Pending, Delivery: ooo.DeliveryNone,
+	}, false, nil
 }
 
 func flag(b bool) string {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strconv"
 	"time"
@@ -23,75 +22,58 @@ func (s *Store) User(ctx context.Context, address string) (ooo.User, error) {
 	case !w.On:
 		return ooo.User{}, ooo.ErrNotMonitored
 	}
-	users, err := s.loadUsers(ctx, []ooo.Wish{w})
-	if err != nil {
+	users, err := s.users(ctx, w)
+	switch {
+	case err != nil:
 		return ooo.User{}, err
+	case len(users) == 0:
+		return ooo.User{}, damaged("record", string(w.Record()))
 	}
-	return users[0].User, users[0].err
+	return users[0], nil
 }
 
-// loadedUser is a user, or why its record can't be read.
-type loadedUser struct {
-	ooo.User
-	err error // [ErrDamaged]
-}
-
-// loadUsers returns the users of wishes in their order, in one round trip.
-func (s *Store) loadUsers(ctx context.Context, wishes []ooo.Wish) ([]loadedUser, error) {
-	if len(wishes) == 0 {
-		return nil, nil
-	}
+// users returns the users of wishes that say on, in their order, in one round trip.
+// Those whose records can't be read are left out.
+func (s *Store) users(ctx context.Context, wishes ...ooo.Wish) ([]ooo.User, error) {
 	pipe := s.client.Pipeline()
+	allReads := pipe.HGetAll(ctx, readsKey)
 	records := make([]*redis.StringCmd, len(wishes))
-	var reads [ooo.Partitions]*redis.StringCmd
 	for i, w := range wishes {
-		id := w.Record()
-		p := id.Partition()
-		records[i] = pipe.HGet(ctx, recordsKey(p), string(id))
-		if reads[p] == nil {
-			reads[p] = pipe.HGet(ctx, readsKey, strconv.Itoa(p))
-		}
+		records[i] = pipe.HGet(ctx, recordsKey(w.Record().Partition()), string(w.Record()))
 	}
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, translate(err)
 	}
-	var decoded [ooo.Partitions]Reads
-	for p, read := range reads {
-		if read == nil || read.Val() == "" {
+	users := make([]ooo.User, 0, len(wishes))
+	decoded := map[int]Reads{} // by partition
+	for i, w := range wishes {
+		m := &ooo.Mailbox{}
+		if record := records[i].Val(); record != "" {
+			var err error
+			if m, err = decodeRecord(w.Record(), record); err != nil {
+				s.report(ctx, err)
+				continue
+			}
+		}
+		a := m.Address(w.Address)
+		if a == nil { // its owner has not added it yet
+			users = append(users, ooo.User{
+				Address: w.Address, Person: w.Person, Condition: ooo.Pending, Delivery: ooo.Delivery{State: ooo.DeliveryNone},
+			})
 			continue
 		}
-		if json.Unmarshal([]byte(read.Val()), &decoded[p]) != nil {
-			decoded[p] = Reads{} // what the records say is good enough
-			s.report(ctx, damaged("reads", strconv.Itoa(p)))
+		p := m.ID.Partition()
+		reads, known := decoded[p]
+		if !known {
+			reads = s.decodeReads(ctx, p, allReads.Val()[strconv.Itoa(p)])
+			decoded[p] = reads
 		}
-	}
-	users := make([]loadedUser, len(wishes))
-	for i, w := range wishes {
-		users[i] = view(w, records[i].Val(), &decoded[w.Record().Partition()])
+		u := m.User(a)
+		u.Address = w.Address // as it was spelled last
+		u.CheckedAt = reads.checkedAt(m)
+		users = append(users, u)
 	}
 	return users, nil
-}
-
-// view shows a wish that says on with its record as Redis has it.
-func view(w ooo.Wish, record string, reads *Reads) loadedUser {
-	pending := ooo.User{
-		Address: w.Address, Person: w.Person, Condition: ooo.Pending, Delivery: ooo.Delivery{State: ooo.DeliveryNone},
-	}
-	if record == "" {
-		return loadedUser{User: pending}
-	}
-	m, err := decodeRecord(w.Record(), record)
-	if err != nil {
-		return loadedUser{err: err}
-	}
-	a := m.Address(w.Address)
-	if a == nil {
-		return loadedUser{User: pending}
-	}
-	u := m.User(a)
-	u.Address = w.Address // as it was spelled last
-	u.CheckedAt = reads.checkedAt(m)
-	return loadedUser{User: u}
 }
 
 // checkedAt is when a mailbox was last read with success: what its record says, or the

@@ -2,11 +2,8 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,28 +11,12 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// chunkSize is how much goes into one pipeline or script, so that no one else waits
-// long for Redis.
-const chunkSize = 500
-
-func encodeWish(w ooo.Wish) (string, error) {
-	if w.Nonce == "" {
-		return "", errors.New("encode wish: it has no nonce")
-	}
-	text, err := json.Marshal(w)
-	if err != nil {
-		return "", fmt.Errorf("encode wish: %w", err)
-	}
-	return tagged(w.Nonce, text), nil
-}
-
 // decodeWish reads the wish of a folded address. The error is [ErrDamaged]; then the
 // wish has nothing but its nonce, so that it can be replaced.
 func decodeWish(address, value string) (ooo.Wish, error) {
 	var w ooo.Wish
-	nonce, text := untag(value)
-	nonce = strings.Clone(nonce) // a record keeps it, and would keep the whole value with it
-	if err := json.Unmarshal([]byte(text), &w); err != nil || ooo.FoldAddress(w.Address) != address {
+	nonce, err := decode(value, &w)
+	if err != nil || ooo.FoldAddress(w.Address) != address {
 		return ooo.Wish{Nonce: nonce}, damaged("wish", address)
 	}
 	w.Nonce = nonce
@@ -60,28 +41,26 @@ func (s *Store) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 // Wishes returns the wishes of addresses in their order, as [Store.Wish] does. Those
 // that can't be read have nothing but their nonce.
 func (s *Store) Wishes(ctx context.Context, addresses ...string) ([]ooo.Wish, error) {
-	wishes := make([]ooo.Wish, 0, len(addresses))
-	for chunk := range slices.Chunk(addresses, chunkSize) {
-		folded := make([]string, len(chunk))
-		for i, address := range chunk {
-			folded[i] = ooo.FoldAddress(address)
+	wishes := make([]ooo.Wish, len(addresses))
+	for from := 0; from < len(addresses); from += chunkSize {
+		folded := make([]string, min(chunkSize, len(addresses)-from))
+		for i := range folded {
+			folded[i] = ooo.FoldAddress(addresses[from+i])
 		}
 		values, err := s.client.HMGet(ctx, wantsKey, folded...).Result()
 		if err != nil {
 			return nil, translate(err)
 		}
 		for i, value := range values {
-			w := ooo.Wish{}
 			if text, ok := value.(string); ok {
-				w, _ = decodeWish(folded[i], text) // one that is damaged has its nonce
+				wishes[from+i], _ = decodeWish(folded[i], text)
 			}
-			wishes = append(wishes, w)
 		}
 	}
 	return wishes, nil
 }
 
-// AllWishes returns all wishes that can be read, in no order.
+// AllWishes returns all wishes that can be read, in no order. The others are logged.
 func (s *Store) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
 	values, err := s.client.HGetAll(ctx, wantsKey).Result()
 	if err != nil {
@@ -89,9 +68,12 @@ func (s *Store) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
 	}
 	wishes := make([]ooo.Wish, 0, len(values))
 	for folded, value := range values {
-		if w, err := decodeWish(folded, value); err == nil {
-			wishes = append(wishes, w)
+		w, err := decodeWish(folded, value)
+		if err != nil {
+			s.report(ctx, err)
+			continue
 		}
+		wishes = append(wishes, w)
 	}
 	return wishes, nil
 }
@@ -115,34 +97,50 @@ func (s *Store) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint)
 func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, error) {
 	swapped := make([]bool, 0, len(changes))
 	for chunk := range slices.Chunk(changes, chunkSize) {
-		calls := make([][]any, len(chunk))
-		for i, c := range chunk {
-			if earliest := c.Old.At.Add(time.Millisecond); c.New.At.Before(earliest) {
-				c.New.At = earliest // times of one address' wishes grow, whatever the clocks of replicas say
-			}
-			wish, err := encodeWish(c.New)
-			if err != nil {
-				return nil, err
-			}
-			hint, err := encodeHint(c.Hint)
-			if err != nil {
-				return nil, err
-			}
-			calls[i] = []any{1, byTag, ooo.FoldAddress(c.New.Address), c.Old.Nonce, wish, hintField(c.Hint), hint}
-		}
-		answers, err := s.runAll(ctx, swap, []string{wantsKey, hintsKey}, calls)
+		answers, err := s.swapWishes(ctx, chunk)
 		if err != nil {
 			return nil, err
 		}
 		var left []ooo.Hint
 		for i, answer := range answers {
-			swapped = append(swapped, answer == int64(1))
-			if answer == int64(1) {
+			done, err := answer.Int()
+			if err != nil {
+				return nil, translate(err)
+			}
+			swapped = append(swapped, done == 1)
+			if done == 1 {
 				left = append(left, chunk[i].Hint)
 			}
 		}
-		s.written.Add(1)
+		s.overviews.written.Add(1)
 		s.announce(ctx, left)
 	}
 	return swapped, nil
+}
+
+// swapWishes sends one pipeline.
+func (s *Store) swapWishes(ctx context.Context, changes []WishChange) ([]*redis.Cmd, error) {
+	pipe := s.client.Pipeline()
+	answers := make([]*redis.Cmd, len(changes))
+	for i, c := range changes {
+		if earliest := c.Old.At.Add(time.Millisecond); c.New.At.Before(earliest) {
+			c.New.At = earliest // times of one address' wishes grow, whatever the clocks of replicas say
+		}
+		wish, err := encode(c.New.Nonce, c.New)
+		if err != nil {
+			return nil, err
+		}
+		hint, err := encode(c.Hint.Nonce, c.Hint)
+		if err != nil {
+			return nil, err
+		}
+		send := swap.EvalSha
+		if i == 0 { // Redis knows the script then, for the rest of the pipeline
+			send = swap.Eval
+		}
+		answers[i] = send(ctx, pipe, []string{wantsKey, hintsKey},
+			byTag, 1, ooo.FoldAddress(c.New.Address), c.Old.Nonce, wish, hintField(c.Hint), hint)
+	}
+	pipe.Exec(ctx) //nolint:errcheck // each command has its own error
+	return answers, nil
 }

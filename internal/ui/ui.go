@@ -28,7 +28,7 @@ type Store interface {
 	Leave(ctx context.Context, id string) error
 	Replicas(ctx context.Context) ([]ooo.Replica, error)
 	// Loads returns what all processes did since then, and the shared clock's time.
-	Loads(ctx context.Context, since time.Time) ([]ooo.LoadAt, time.Time, error)
+	Loads(ctx context.Context) ([]ooo.LoadAt, time.Time, error)
 }
 
 // Config says what a [UI] works with.

@@ -99,7 +99,7 @@ func (w *world) Replicas(context.Context) ([]ooo.Replica, error) {
 	return w.beats, w.err
 }
 
-func (w *world) Loads(context.Context, time.Time) ([]ooo.LoadAt, time.Time, error) {
+func (w *world) Loads(context.Context) ([]ooo.LoadAt, time.Time, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.loads, w.now, w.err
