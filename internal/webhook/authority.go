@@ -3,6 +3,7 @@ package webhook
 import (
 	"errors"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -12,6 +13,10 @@ const (
 	version1 = "1.0"
 	version2 = "2.0"
 )
+
+// identifier is a tenant's id. A tenant may also be named by a domain; then the
+// metadata tells its id.
+var identifier = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 
 // cloud says who issues the tokens of a Microsoft cloud: sts those of version
 // 1.0, one of the logins those of version 2.0. All are hosts.
@@ -26,7 +31,7 @@ var clouds = []cloud{
 	{"sts.chinacloudapi.cn", []string{"login.chinacloudapi.cn", "login.partner.microsoftonline.cn"}},
 }
 
-// authority is a login endpoint and whose word it may pass on.
+// authority is a login endpoint and what it may vouch for.
 type authority struct {
 	base   string  // URL, without a slash at the end
 	host   string  // with the port
@@ -36,17 +41,26 @@ type authority struct {
 
 func newAuthority(base string) (authority, error) {
 	base = strings.TrimRight(base, "/")
-	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+	u := httpsURL(base)
+	if u == nil || u.Path != "" || u.RawQuery != "" {
 		return authority{}, errors.New("webhook: AuthorityHost must be an https URL with nothing after the host")
 	}
-	at := authority{base: base, host: strings.ToLower(u.Host), clouds: clouds, custom: true}
 	for i, of := range clouds {
-		if slices.Contains(of.logins, at.host) {
-			at.clouds, at.custom = clouds[i:i+1], false
+		if slices.Contains(of.logins, u.Host) {
+			return authority{base, u.Host, clouds[i : i+1], false}, nil
 		}
 	}
-	return at, nil
+	return authority{base, u.Host, clouds, true}, nil
+}
+
+// httpsURL returns a URL with its host in lower case, nil if it is no https URL.
+func httpsURL(text string) *url.URL {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return nil
+	}
+	u.Host = strings.ToLower(u.Host)
+	return u
 }
 
 // metadata returns where the metadata for tokens of a version is.
@@ -58,10 +72,12 @@ func (at authority) metadata(version, tenant string) string {
 	return at.base + "/" + url.PathEscape(tenant) + middle + ".well-known/openid-configuration"
 }
 
-// tenant returns the tenant that an issuer speaks for. An issuer in a form of its
-// own, which known allows only at a login endpoint of one's own, speaks for none.
+// tenant returns the tenant that an issuer speaks for: https://sts.windows.net/{id}/
+// in version 1.0, {login}/{id}/v2.0 in version 2.0. known is false if the endpoint may
+// not name it. An issuer in a form of its own, which a login endpoint of one's own may
+// have, speaks for no tenant.
 func (at authority) tenant(version, issuer string) (tenant string, known bool) {
-	u, host := at.place(issuer)
+	u := httpsURL(issuer)
 	if u == nil {
 		return "", false
 	}
@@ -71,31 +87,19 @@ func (at authority) tenant(version, issuer string) (tenant string, known bool) {
 	}
 	tenant, formed := strings.CutSuffix(strings.TrimPrefix(u.Path, "/"), tail)
 	formed = formed && tenant != "" && !strings.Contains(tenant, "/")
-	switch {
-	case formed && slices.ContainsFunc(at.clouds, func(of cloud) bool {
-		return version == version1 && host == of.sts || version == version2 && slices.Contains(of.logins, host)
-	}):
-		return tenant, true
-	case !at.custom || host != at.host:
-		return "", false
-	case formed && identifier.MatchString(tenant):
+	microsofts := slices.ContainsFunc(at.clouds, func(of cloud) bool {
+		return version == version1 && u.Host == of.sts || version == version2 && slices.Contains(of.logins, u.Host)
+	})
+	own := at.custom && u.Host == at.host
+	if formed && (microsofts || own && identifier.MatchString(tenant)) {
 		return tenant, true
 	}
-	return "", true
+	return "", own
 }
 
-// serves says whether keys may be fetched from rawURL.
-func (at authority) serves(rawURL string) bool {
-	u, host := at.place(rawURL)
-	return u != nil && (host == at.host ||
-		slices.ContainsFunc(at.clouds, func(of cloud) bool { return slices.Contains(of.logins, host) }))
-}
-
-// place returns an https URL and its host, nil if it is none.
-func (at authority) place(rawURL string) (u *url.URL, host string) {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" || u.Opaque != "" {
-		return nil, ""
-	}
-	return u, strings.ToLower(u.Host)
+// serves says whether keys may be fetched from an address.
+func (at authority) serves(address string) bool {
+	u := httpsURL(address)
+	return u != nil && (u.Host == at.host ||
+		slices.ContainsFunc(at.clouds, func(of cloud) bool { return slices.Contains(of.logins, u.Host) }))
 }

@@ -2,12 +2,10 @@ package webhook
 
 import (
 	"context"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -51,9 +49,10 @@ type TokensConfig struct {
 // Tokens checks the validation tokens that come with resource data.
 type Tokens struct {
 	cfg       TokensConfig
+	at        authority
 	parser    *jwt.Parser
 	validator *jwt.Validator
-	rings     map[string]*keyring // by a token's version
+	sources   map[string]*keySource // by a token's version
 }
 
 // NewTokens returns a checker that has no keys before [Tokens.Run] has fetched
@@ -66,32 +65,28 @@ func NewTokens(cfg TokensConfig) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Transport == nil {
-		cfg.Transport = http.DefaultTransport
-	}
 	if cfg.Refetch <= 0 {
 		cfg.Refetch = time.Minute
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	t := &Tokens{
-		cfg:       cfg,
+	return &Tokens{
+		cfg: cfg, at: at,
 		parser:    jwt.NewParser(jwt.WithStrictDecoding()),
 		validator: jwt.NewValidator(jwt.WithExpirationRequired(), jwt.WithLeeway(clockSkew)),
-		rings:     map[string]*keyring{},
-	}
-	for _, version := range []string{version1, version2} {
-		t.rings[version] = newKeyring(cfg, at, version)
-	}
-	return t, nil
+		sources: map[string]*keySource{
+			version1: newKeySource(cfg, at, version1),
+			version2: newKeySource(cfg, at, version2),
+		},
+	}, nil
 }
 
 // Run fetches the keys ahead and again every hour, until ctx ends.
 func (t *Tokens) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, ring := range t.rings {
-		g.Go(func() error { return ring.run(ctx) })
+	for _, source := range t.sources {
+		g.Go(func() error { return source.run(ctx) })
 	}
 	return g.Wait()
 }
@@ -103,17 +98,9 @@ func (t *Tokens) Check(ctx context.Context, tokens []string) error {
 	if len(tokens) == 0 || len(tokens) > maxTokens {
 		return bad("their number")
 	}
-	var claimed []claim
-	for _, token := range tokens {
-		c, err := t.read(token)
-		if err != nil {
-			return err
-		}
-		claimed = append(claimed, c)
-	}
 	var missing error
-	for _, c := range claimed {
-		switch err := t.verify(ctx, c); {
+	for _, token := range tokens {
+		switch err := t.check(ctx, token); {
 		case errors.Is(err, ErrNoMetadata):
 			missing = err
 		case err != nil:
@@ -135,81 +122,63 @@ type claims struct {
 	AuthorizedParty string `json:"azp"`   // who called, in version 2.0
 }
 
-// claim is a token that is good if its signature is, and if it names issuer and
-// tenant as the login endpoint does.
-type claim struct {
-	claims
-	key       string // its id
-	signed    string
-	signature []byte
+// caller returns for which application the token was issued.
+func (c *claims) caller() string {
+	if c.Version == version2 {
+		return c.AuthorizedParty
+	}
+	return c.AppID
 }
 
-// read checks all of a token for which no keys are needed.
-func (t *Tokens) read(token string) (claim, error) {
-	var c claim
+// check looks at one token. What needs no keys comes first, so that they are not
+// waited for, or missed, in vain.
+func (t *Tokens) check(ctx context.Context, token string) error {
 	if len(token) > maxToken {
-		return c, bad("its length")
+		return bad("its length")
 	}
-	parsed, parts, err := t.parser.ParseUnverified(token, &c.claims)
+	var c claims
+	parsed, parts, err := t.parser.ParseUnverified(token, &c)
 	if err != nil {
-		return c, bad("its form")
+		return bad("its form")
 	}
-	c.key, _ = parsed.Header["kid"].(string)
-	c.signed, c.signature = parts[0]+"."+parts[1], parsed.Signature
+	keyID, _ := parsed.Header["kid"].(string)
 	_, critical := parsed.Header["crit"]
-	ring, caller := t.rings[c.Version], c.AppID
-	if c.Version == version2 {
-		caller = c.AuthorizedParty
-	}
+	tenant, known := t.at.tenant(c.Version, c.Issuer)
+	source := t.sources[c.Version]
 	switch {
 	case parsed.Method != jwt.SigningMethodRS256 || critical:
-		return c, bad("its algorithm")
-	case c.key == "":
-		return c, bad("its key id")
-	case ring == nil:
-		return c, bad("its version")
-	case t.validator.Validate(&c.claims) != nil:
-		return c, bad("its time")
+		return bad("its algorithm")
+	case keyID == "":
+		return bad("its key id")
+	case source == nil:
+		return bad("its version")
+	case t.validator.Validate(&c) != nil:
+		return bad("its time")
 	case len(c.Audience) != 1 || !strings.EqualFold(c.Audience[0], t.cfg.ClientID):
-		return c, bad("its audience")
-	case !strings.EqualFold(caller, publisher):
-		return c, bad("its caller")
-	}
-	tenant, known := ring.at.tenant(c.Version, c.Issuer)
-	switch {
+		return bad("its audience")
+	case !strings.EqualFold(c.caller(), publisher):
+		return bad("its caller")
 	case !known:
-		return c, bad("its issuer")
+		return bad("its issuer")
 	case c.TenantID == "" || !t.ours(c.TenantID) || tenant != "" && !strings.EqualFold(tenant, c.TenantID):
-		return c, bad("its tenant")
+		return bad("its tenant")
 	}
-	return c, nil
-}
-
-// identifier is a tenant's id. A tenant may also be named by a domain; then the
-// metadata tells its id.
-var identifier = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
-
-// ours says whether a tenant's id may be that of the tenant in the settings.
-func (t *Tokens) ours(tenant string) bool {
-	return strings.EqualFold(tenant, t.cfg.TenantID) || !identifier.MatchString(t.cfg.TenantID)
-}
-
-// verify checks what read left open.
-func (t *Tokens) verify(ctx context.Context, c claim) error {
-	key, said, err := t.rings[c.Version].find(ctx, c.key)
+	key, published, err := source.find(ctx, keyID)
 	switch {
 	case err != nil:
 		return err
-	case c.Issuer != said.issuer:
+	case c.Issuer != published.issuer:
 		return bad("its issuer")
-	case !strings.EqualFold(c.TenantID, said.tenant):
+	case !strings.EqualFold(c.TenantID, published.tenant):
 		return bad("its tenant")
-	case !signedBy(key, c):
+	case parsed.Method.Verify(parts[0]+"."+parts[1], parsed.Signature, key) != nil:
 		return bad("its signature")
 	}
 	return nil
 }
 
-func signedBy(key *rsa.PublicKey, c claim) bool {
-	return jwt.SigningMethodRS256.Verify(c.signed, c.signature, key) == nil
+// ours says whether a tenant's id may be that of the tenant in the settings: a domain
+// there is compared by the id that the metadata names.
+func (t *Tokens) ours(tenant string) bool {
+	return strings.EqualFold(tenant, t.cfg.TenantID) || !identifier.MatchString(t.cfg.TenantID)
 }
