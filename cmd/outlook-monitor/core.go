@@ -119,13 +119,10 @@ func (s *service) openCore() (err error) {
 	if err != nil {
 		return err
 	}
-	s.deliverer, err = deliver.New(deliver.Config{
+	s.deliverer = deliver.New(deliver.Config{
 		Registry: s.registry, Mediator: s.mediator, InTime: s.owners.InTime, Concurrency: settings.DeliveryConcurrency,
-		Tracer: s.tracing.Tracer(), Log: s.log, Attempted: s.attempted,
+		Tracer: s.tracing.Tracer(), Log: s.log, OnAttempt: s.attempted,
 	})
-	if err != nil {
-		return err
-	}
 	if err := s.openPoller(); err != nil {
 		return err
 	}
@@ -142,11 +139,11 @@ func (s *service) openCore() (err error) {
 	if err != nil {
 		return err
 	}
-	s.syncer, err = deliver.NewSyncer(deliver.SyncConfig{
+	s.syncer = deliver.NewSyncer(deliver.SyncConfig{
 		Mediator: s.mediator, Mark: s.markSync, Pending: s.syncMark, First: s.owners.First, Clear: s.store.ClearSync,
-		Synced: s.metrics.Synced, Log: s.log,
+		OnSync: s.metrics.Synced, Log: s.log,
 	})
-	return err
+	return nil
 }
 
 func (s *service) openPoller() (err error) {
@@ -178,11 +175,11 @@ func (s *service) changed(c poll.Change) {
 }
 
 // attempted hears of each attempt to deliver a state.
-func (s *service) attempted(r deliver.Result, took, since time.Duration) {
-	delivered := r.State == ooo.DeliveryDelivered
-	s.metrics.Delivered(string(r.State), string(r.Source), delivered, took, since)
+func (s *service) attempted(state ooo.DeliveryState, source ooo.Source, took, since time.Duration) {
+	delivered := state == ooo.DeliveryDelivered
+	s.metrics.Delivered(string(state), string(source), delivered, took, since)
 	if delivered {
-		s.operators.meter.Delivered(max(since, 0))
+		s.operators.meter.Delivered(since)
 	}
 }
 

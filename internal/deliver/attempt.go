@@ -15,12 +15,44 @@ import (
 )
 
 const (
+	// abandonedTime is how long an attempt whose owner was lost may still be in flight at
+	// the mediator.
+	abandonedTime = 12 * time.Second
 	// staleTime is how old a saved beginning may be when its call starts: the next
 	// owner counts from the saved time, should this one die.
 	staleTime = time.Second
 	// overtakenMost bounds the overtaken states that one write adds to the history.
 	overtakenMost = 20
 )
+
+// due is when the newest state of an address may be sent, with what that follows from.
+// A time that another process stored goes by its clock: it is compared with the clock
+// once, when it is first seen, and cut at the longest wait of its kind.
+type due struct {
+	sequence    int64
+	begun, next time.Time // of [ooo.Delivery]: BegunAt and NextAttemptAt
+	at          time.Time
+}
+
+// of returns when an address is due; before is when it was.
+func (before due) of(a *ooo.Address, now time.Time) due {
+	d := &a.Delivery
+	if before.sequence == a.Sequence && before.begun.Equal(d.BegunAt) && before.next.Equal(d.NextAttemptAt) {
+		return before
+	}
+	wait := time.Duration(0)
+	if !d.BegunAt.IsZero() {
+		wait = max(wait, min(d.BegunAt.Add(abandonedTime).Sub(now), abandonedTime))
+	}
+	if !d.NextAttemptAt.IsZero() {
+		longest := failedMost
+		if d.Throttled || d.State == ooo.DeliveryRefused { // a refusal may come with a Retry-After too
+			longest = retryAfterMost
+		}
+		wait = max(wait, min(d.NextAttemptAt.Sub(now), longest))
+	}
+	return due{sequence: a.Sequence, begun: d.BegunAt, next: d.NextAttemptAt, at: now.Add(wait)}
+}
 
 // attempt is one try to bring a state to the mediator.
 type attempt struct {
@@ -38,20 +70,23 @@ func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) *attempt 
 	if a == nil || !a.Owed() || draft.State == nil || d.dueAt(k, a, now).After(now) {
 		return nil
 	}
+	done, ok := d.cfg.Registry.Begin(k.id, mailbox.Delivery, k.address)
+	if !ok {
+		return nil
+	}
 	delivery := &a.Delivery
 	if !delivery.BegunAt.IsZero() { // whether that one arrived is not known
 		overtaken(draft, a, delivery.BegunSequence, now)
 	}
 	delivery.BegunAt, delivery.BegunSequence = now, a.Sequence
 	delivery.Attempts++
-	return &attempt{key: k, address: *a, state: *draft.State, next: delivery.NextAttemptAt}
+	return &attempt{key: k, done: done, address: *a, state: *draft.State, next: delivery.NextAttemptAt}
 }
 
-// dueAt returns when the newest state of an address is due.
 func (d *Deliverer) dueAt(k key, a *ooo.Address, now time.Time) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.owed[k.id][k.address].of(a, now).at()
+	return d.owed[k.id][k.address].of(a, now).at
 }
 
 // overtaken records in the history of the states from first on that a newer one came
@@ -74,80 +109,62 @@ func (d *Deliverer) BeginDelivery(draft *mailbox.Draft) (after func(committed bo
 		if !a.Owed() || !d.reserve(k) {
 			continue
 		}
-		var started *attempt
-		done, ok := d.cfg.Registry.Begin(k.id, mailbox.Delivery, k.address)
-		if ok {
-			if started = d.begin(draft, a, k); started == nil {
-				done()
-			}
+		if t := d.begin(draft, a, k); t != nil {
+			begun = append(begun, t)
+		} else {
+			d.release(k)
 		}
-		if started == nil {
-			<-d.slots
-			d.landed(k)
-			continue
-		}
-		started.done = done
-		begun = append(begun, started)
 	}
 	return func(committed bool) {
 		for _, t := range begun {
 			if committed {
 				go d.call(context.Background(), t)
-				continue
+			} else {
+				t.done()
+				d.release(t.key)
 			}
-			<-d.slots
-			t.done()
-			d.landed(t.key)
 		}
 	}
-}
-
-// reserve takes a slot for an address whose attempt is not in flight, if one is free
-// and nobody waits for it. The attempt is in flight then, until it has landed.
-func (d *Deliverer) reserve(k key) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, busy := d.inFlight[k]; busy || d.run == nil || d.run.Err() != nil {
-		return false
-	}
-	if next, ok := d.queue.Next(); ok && !next.After(time.Now()) {
-		return false
-	}
-	select {
-	case d.slots <- struct{}{}:
-	default:
-		return false
-	}
-	d.queue.Remove(k)
-	d.inFlight[k] = struct{}{}
-	d.calls.Add(1)
-	return true
 }
 
 // deliver makes one attempt for an address that was taken from the queue. The caller
 // holds a slot for it.
 func (d *Deliverer) deliver(ctx context.Context, k key) {
-	done, ok := d.cfg.Registry.Begin(k.id, mailbox.Delivery, k.address)
-	if !ok {
-		<-d.slots
-		d.postponed(k)
-		return
-	}
 	var t *attempt
 	_, err := d.cfg.Registry.Update(ctx, k.id, func(draft *mailbox.Draft) error {
-		if t = d.begin(draft, draft.Address(k.address), k); t == nil {
+		a := draft.Address(k.address)
+		resent := d.resend(draft, a, k)
+		if t = d.begin(draft, a, k); t == nil && !resent {
 			return mailbox.ErrUnchanged
 		}
 		return nil
 	})
-	if err != nil || t == nil {
-		<-d.slots
-		done()
-		d.landed(k)
-		return
+	switch {
+	case t == nil:
+		d.release(k)
+	case err != nil:
+		t.done()
+		d.release(k)
+	default:
+		d.call(ctx, t)
 	}
-	t.done = done
-	d.call(ctx, t)
+}
+
+// resend carries out the hint to deliver the state of an address again, if there is one:
+// the state gets a new sequence number and webhook id. An address without a state yet
+// receives its first one anyway.
+func (d *Deliverer) resend(draft *mailbox.Draft, a *ooo.Address, k key) bool {
+	for _, h := range d.cfg.Registry.Hints(k.id, ooo.HintResend) {
+		if h.Subject != k.address {
+			continue
+		}
+		if a != nil && a.Sequence > 0 && draft.State != nil {
+			draft.Resend(a, time.Now().UTC())
+		}
+		draft.Done(h)
+		return true
+	}
+	return false
 }
 
 // call makes the call of an attempt whose beginning is saved, and saves its result.
@@ -180,54 +197,45 @@ func (d *Deliverer) call(ctx context.Context, t *attempt) {
 		saved = true
 		return nil
 	})
-	if answer.unsent {
+	if r.unsent {
 		span.SetAttributes(attribute.String("outlook_monitor.outcome", "not sent"))
 		return
 	}
-	span.SetAttributes(attribute.String("outlook_monitor.outcome", string(r.State)))
-	if r.Error != "" {
-		span.SetStatus(codes.Error, r.Error)
+	span.SetAttributes(attribute.String("outlook_monitor.outcome", string(r.state)))
+	if r.problem != "" {
+		span.SetStatus(codes.Error, r.problem)
 	}
+	log := d.cfg.Log.With("mailbox", shown(t.key.id), "sequence", t.address.Sequence)
 	switch {
 	case err != nil && !errors.Is(err, ooo.ErrNotMonitored):
-		d.cfg.Log.WarnContext(ctx, "delivery result not saved, the next owner delivers again",
-			"mailbox", shown(t.key.id), "sequence", t.address.Sequence, "err", err)
-	case saved:
-		d.log(ctx, t, r)
+		log.WarnContext(ctx, "delivery result not saved, the next owner delivers again", "err", err)
+	case saved && r.state == ooo.DeliveryDelivered:
+		log.InfoContext(ctx, "delivered", "attempt", t.address.Delivery.Attempts, "source", t.address.Source)
+	case saved && r.failures == 1: // of a row of failures
+		log.WarnContext(ctx, "delivery failed, retrying", "state", r.state, "err", r.problem)
 	}
-	d.cfg.Attempted(r.Result, now.Sub(began), max(now.Sub(t.address.QueuedAt), 0))
-}
-
-// ready says whether a body may still be sent.
-func (d *Deliverer) ready() bool {
-	d.mu.Lock()
-	running := d.run != nil && d.run.Err() == nil
-	d.mu.Unlock()
-	return running && d.cfg.InTime()
+	d.cfg.OnAttempt(r.state, t.address.Source, now.Sub(began), max(now.Sub(t.address.QueuedAt), 0))
 }
 
 // end notes the result of an attempt in a draft.
 func (t *attempt) end(draft *mailbox.Draft, a *ooo.Address, r result, now time.Time) {
-	sequence := t.address.Sequence
+	sequence, before := t.address.Sequence, t.address.Delivery
 	newest, delivery := a.Sequence == sequence, &a.Delivery
 	delivery.BegunAt, delivery.BegunSequence = time.Time{}, 0
 	event := ooo.Event{
-		At: now, Kind: ooo.EventDelivered, Sequence: sequence, Attempt: r.Attempt, WebhookID: t.address.Delivery.WebhookID, Detail: r.Error,
+		At: now, Kind: ooo.EventDelivered, Sequence: sequence, Attempt: before.Attempts, WebhookID: before.WebhookID, Detail: r.problem,
 	}
 	switch {
 	case r.unsent:
 		if newest {
 			delivery.Attempts--
 		}
-	case r.State == ooo.DeliveryDelivered:
+	case r.state == ooo.DeliveryDelivered:
 		draft.Event(a, event)
 		delivery.Sequence, delivery.DeliveredAt = max(delivery.Sequence, sequence), now
 		delivery.NextAttemptAt, delivery.Throttled = time.Time{}, false
-		if newest {
-			delivery.State, delivery.Failures, delivery.Error = r.State, 0, ""
-		}
 	default:
-		if event.Kind = ooo.EventFailed; r.State == ooo.DeliveryRefused {
+		if event.Kind = ooo.EventFailed; r.state == ooo.DeliveryRefused {
 			event.Kind = ooo.EventRefused
 		}
 		// Of a row of failures the history has the first, or a long outage would push
@@ -237,28 +245,15 @@ func (t *attempt) end(draft *mailbox.Draft, a *ooo.Address, r result, now time.T
 		}
 		asked := !delivery.NextAttemptAt.Equal(t.next) // meanwhile a monitor request cut the wait short
 		delivery.NextAttemptAt, delivery.Throttled = time.Time{}, r.throttled
-		if r.throttled || newest && (!asked || r.State != ooo.DeliveryRefused) {
+		if r.throttled || newest && (!asked || r.state != ooo.DeliveryRefused) {
 			delivery.NextAttemptAt = now.Add(r.wait)
 		}
-		if newest {
-			delivery.State, delivery.Failures, delivery.Error = r.State, r.failures, r.Error
-		}
 	}
-	if !newest {
-		overtaken(draft, a, sequence, now)
-	}
-}
-
-// log writes one line for what was delivered and one for the first of a row of
-// failures.
-func (d *Deliverer) log(ctx context.Context, t *attempt, r result) {
 	switch {
-	case r.State == ooo.DeliveryDelivered:
-		d.cfg.Log.InfoContext(ctx, "delivered", "mailbox", shown(t.key.id), "sequence", r.Sequence,
-			"attempt", r.Attempt, "source", r.Source)
-	case r.failures == 1:
-		d.cfg.Log.WarnContext(ctx, "delivery failed, retrying", "mailbox", shown(t.key.id),
-			"sequence", r.Sequence, "state", r.State, "err", r.Error)
+	case !newest:
+		overtaken(draft, a, sequence, now)
+	case !r.unsent:
+		delivery.State, delivery.Failures, delivery.Error = r.state, r.failures, r.problem
 	}
 }
 

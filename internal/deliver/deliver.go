@@ -9,8 +9,8 @@
 // ([Deliverer.BeginDelivery]), and its result right after it. The webhook id belongs
 // to the state, so a repeated state can be recognized.
 //
-// Two owners never bring states of one address at the same time. A body refuses to be
-// read once the ownership was not confirmed in time. Once it has been read, nothing
+// Two owners never bring states of one address at the same time. A request is not
+// written once the ownership was not confirmed in time. Once it is written, nothing
 // cuts the call but its own limit of 30 s, because the mediator would carry it out all
 // the same. If the owner dies in between, the next one sees an attempt without a
 // result, and sends nothing until 12 s after it began: by then the mediator, which
@@ -25,14 +25,11 @@ package deliver
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
-	"golang.org/x/sync/errgroup"
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
@@ -45,7 +42,6 @@ type Registry interface {
 	Hints(id ooo.RecordID, kind ooo.HintKind) []ooo.Hint
 	Begin(id ooo.RecordID, kind mailbox.Kind, subject string) (done func(), ok bool)
 	Update(ctx context.Context, id ooo.RecordID, change func(*mailbox.Draft) error) (*ooo.Mailbox, error)
-	Done(ctx context.Context, hints ...ooo.Hint) error
 }
 
 // Config says what a [Deliverer] works with.
@@ -57,33 +53,24 @@ type Config struct {
 	InTime      func() bool
 	Concurrency int // calls in flight at most; default 8
 
-	// Attempted hears of each attempt; took is the call's time, since is the time from
-	// the recorded change to now. It may be nil.
-	Attempted func(r Result, took, since time.Duration)
-	Tracer    trace.Tracer // of attempts; nil: none
+	// OnAttempt hears of each attempt: how it ended (delivered, refused, or pending: it is
+	// retried), what the state was noticed by, the call's time, and the time from the
+	// recorded change to now.
+	OnAttempt func(state ooo.DeliveryState, source ooo.Source, took, since time.Duration)
+	Tracer    trace.Tracer // of attempts
 	Log       *slog.Logger
-}
-
-// Result is how an attempt ended.
-type Result struct {
-	State    ooo.DeliveryState // delivered, refused or pending: it is retried
-	Source   ooo.Source        // what the state was noticed by
-	Sequence int64
-	Attempt  int
-	Error    string // empty if it was delivered
 }
 
 // Deliverer is the [mailbox.Worker] that brings states to the mediator.
 type Deliverer struct {
-	cfg     Config
-	queue   *schedule.Queue[key] // addresses with a state to deliver and no attempt in flight
-	resends *schedule.Queue[key] // addresses with a hint to resend
-	slots   chan struct{}        // capacity Concurrency: calls in flight
-	calls   sync.WaitGroup
+	cfg   Config
+	queue *schedule.Queue[key] // addresses with a state to deliver or to resend, and no attempt in flight
+	slots chan struct{}        // capacity Concurrency: calls in flight
+	calls sync.WaitGroup
 
 	mu       sync.Mutex
-	run      context.Context                      // of Run while it takes work, else nil; guarded by mu, as all below
-	owed     map[ooo.RecordID]map[string]dueTimes // by folded address: those with a state to deliver
+	run      context.Context                 // of Run while it takes work, else nil; guarded by mu, as all below
+	owed     map[ooo.RecordID]map[string]due // by folded address: those with a state to deliver or to resend
 	inFlight map[key]struct{}
 }
 
@@ -102,26 +89,14 @@ const (
 )
 
 // New returns a deliverer that is ready to Run.
-func New(cfg Config) (*Deliverer, error) {
-	if cfg.Registry == nil || cfg.Mediator == nil || cfg.InTime == nil {
-		return nil, errors.New("deliver: Registry, Mediator and InTime are required")
-	}
+func New(cfg Config) *Deliverer {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = 8
 	}
-	if cfg.Attempted == nil {
-		cfg.Attempted = func(Result, time.Duration, time.Duration) {}
-	}
-	if cfg.Tracer == nil {
-		cfg.Tracer = noop.Tracer{}
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
 	return &Deliverer{
-		cfg: cfg, queue: schedule.New[key](), resends: schedule.New[key](), slots: make(chan struct{}, cfg.Concurrency),
-		owed: map[ooo.RecordID]map[string]dueTimes{}, inFlight: map[key]struct{}{},
-	}, nil
+		cfg: cfg, queue: schedule.New[key](), slots: make(chan struct{}, cfg.Concurrency),
+		owed: map[ooo.RecordID]map[string]due{}, inFlight: map[key]struct{}{},
+	}
 }
 
 // Changed schedules the deliveries of a mailbox.
@@ -133,28 +108,31 @@ func (d *Deliverer) Dropped(id ooo.RecordID) { d.refresh(id) }
 // Hinted schedules what a hint asks for: to deliver the present state again.
 func (d *Deliverer) Hinted(h ooo.Hint) {
 	if h.Kind == ooo.HintResend {
-		d.resends.Set(key{h.ID, h.Subject}, time.Now())
+		d.refresh(h.ID)
 	}
 }
 
-// refresh schedules the deliveries of a mailbox by its newest record.
+// Backlog returns how full and how late this work is.
+func (d *Deliverer) Backlog(now time.Time) schedule.Backlog { return d.queue.Backlog(now) }
+
+// refresh schedules the deliveries of a mailbox by its newest record and its hints.
 func (d *Deliverer) refresh(id ooo.RecordID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m, ok := d.cfg.Registry.Get(id) // under mu, so that an older record never comes after a newer one
-	before, owed, now := d.owed[id], map[string]dueTimes{}, time.Now()
-	if ok && m.State != nil {
+	before, owed, now := d.owed[id], map[string]due{}, time.Now()
+	if m, ok := d.cfg.Registry.Get(id); ok { // under mu, so that an older record never comes after a newer one
 		for i := range m.Addresses {
-			a := &m.Addresses[i]
-			if !a.Owed() {
-				continue
+			if a := &m.Addresses[i]; a.Owed() && m.State != nil {
+				owed[a.Folded()] = before[a.Folded()].of(a, now)
 			}
-			k := key{id, a.Folded()}
-			due := before[k.address].of(a, now)
-			owed[k.address] = due
-			if _, busy := d.inFlight[k]; !busy {
-				d.queue.Set(k, due.at())
-			}
+		}
+		for _, h := range d.cfg.Registry.Hints(id, ooo.HintResend) {
+			owed[h.Subject] = due{at: now}
+		}
+	}
+	for address, due := range owed {
+		if _, busy := d.inFlight[key{id, address}]; !busy {
+			d.queue.Set(key{id, address}, due.at)
 		}
 	}
 	for address := range before {
@@ -162,8 +140,8 @@ func (d *Deliverer) refresh(id ooo.RecordID) {
 			d.queue.Remove(key{id, address})
 		}
 	}
-	if delete(d.owed, id); len(d.owed) == 0 { // or the room of the largest burst would stay
-		d.owed = map[ooo.RecordID]map[string]dueTimes{}
+	if delete(d.owed, id); len(d.owed) == 0 { // or the memory of the largest burst would stay
+		d.owed = map[ooo.RecordID]map[string]due{}
 	}
 	if len(owed) > 0 {
 		d.owed[id] = owed
@@ -173,11 +151,7 @@ func (d *Deliverer) refresh(id ooo.RecordID) {
 // Run delivers until ctx ends. Then it begins nothing more and returns when the calls
 // in flight have ended and their results are saved, or after 10 s.
 func (d *Deliverer) Run(ctx context.Context) error {
-	d.mu.Lock()
-	d.run = ctx
-	d.mu.Unlock()
-	var g errgroup.Group
-	g.Go(func() error { return d.carryOutResends(ctx) })
+	d.setRun(ctx)
 	for d.queue.Wait(ctx) == nil {
 		if !d.cfg.InTime() {
 			schedule.Sleep(ctx, recheck)
@@ -194,23 +168,32 @@ func (d *Deliverer) Run(ctx context.Context) error {
 			<-d.slots
 		}
 	}
-	d.mu.Lock()
-	d.run = nil
-	d.mu.Unlock()
-	_ = g.Wait() // it returns nil
+	d.setRun(nil)
 	ended := make(chan struct{})
 	go func() { d.calls.Wait(); close(ended) }()
-	limit := time.NewTimer(stopTime)
-	defer limit.Stop()
 	select {
 	case <-ended:
-	case <-limit.C:
+	case <-time.After(stopTime):
 	}
 	return nil
 }
 
+func (d *Deliverer) setRun(ctx context.Context) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.run = ctx
+}
+
+// ready says whether a request may still be written.
+func (d *Deliverer) ready() bool {
+	d.mu.Lock()
+	running := d.run != nil && d.run.Err() == nil
+	d.mu.Unlock()
+	return running && d.cfg.InTime()
+}
+
 // take returns the address that has been due longest, whose attempt is in flight from
-// now on until it has landed.
+// now on. The caller holds a slot for it.
 func (d *Deliverer) take() (key, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -223,6 +206,38 @@ func (d *Deliverer) take() (key, bool) {
 	return due[0], true
 }
 
+// reserve takes a slot for an address whose attempt is not in flight, if one is free
+// and nobody waits for it. The attempt is in flight then.
+func (d *Deliverer) reserve(k key) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, busy := d.inFlight[k]; busy || d.run == nil || d.run.Err() != nil {
+		return false
+	}
+	if next, ok := d.queue.Next(); ok && !next.After(time.Now()) {
+		return false
+	}
+	select {
+	case d.slots <- struct{}{}:
+	default:
+		return false
+	}
+	d.queue.Remove(k)
+	d.inFlight[k] = struct{}{}
+	d.calls.Add(1)
+	return true
+}
+
+// release notes that an attempt did not begin after all, and tries later.
+func (d *Deliverer) release(k key) {
+	<-d.slots
+	d.landed(k)
+	later := time.Now().Add(recheck)
+	if at, ok := d.queue.At(k); ok && at.Before(later) {
+		d.queue.Set(k, later)
+	}
+}
+
 // landed notes that an attempt is over, and schedules what is to be delivered next.
 func (d *Deliverer) landed(k key) {
 	d.mu.Lock()
@@ -232,60 +247,6 @@ func (d *Deliverer) landed(k key) {
 	d.calls.Done()
 }
 
-// postponed is landed for an attempt that must not begin now.
-func (d *Deliverer) postponed(k key) {
-	d.landed(k)
-	if at, ok := d.queue.At(k); ok && at.Before(time.Now().Add(recheck)) {
-		d.queue.Set(k, time.Now().Add(recheck))
-	}
-}
-
-// carryOutResends does what hints ask for until ctx ends.
-func (d *Deliverer) carryOutResends(ctx context.Context) error {
-	var g errgroup.Group
-	g.SetLimit(d.cfg.Concurrency)
-	for d.resends.Wait(ctx) == nil {
-		for _, k := range d.resends.Take(time.Now(), d.cfg.Concurrency) {
-			g.Go(func() error {
-				d.resend(ctx, k)
-				return nil
-			})
-		}
-	}
-	return g.Wait()
-}
-
-// resend gives the state of an address a new sequence number and webhook id, because a
-// hint asks for it. An address without a state yet receives its first one anyway.
-func (d *Deliverer) resend(ctx context.Context, k key) {
-	var hint ooo.Hint
-	resent, after := false, func(bool) {}
-	_, err := d.cfg.Registry.Update(ctx, k.id, func(draft *mailbox.Draft) error {
-		for _, h := range d.cfg.Registry.Hints(k.id, ooo.HintResend) {
-			if h.Subject == k.address {
-				hint = h
-			}
-		}
-		a := draft.Address(k.address)
-		if hint.Nonce == "" || a == nil || a.Sequence == 0 || draft.State == nil {
-			return mailbox.ErrUnchanged
-		}
-		draft.Resend(a, time.Now().UTC())
-		draft.Done(hint)
-		after = d.BeginDelivery(draft)
-		resent = true
-		return nil
-	})
-	after(err == nil)
-	if err == nil && !resent && hint.Nonce != "" {
-		err = d.cfg.Registry.Done(ctx, hint)
-	}
-	if err != nil && !errors.Is(err, ooo.ErrNotOwner) && !errors.Is(err, ooo.ErrNotMonitored) {
-		d.cfg.Log.DebugContext(ctx, "resend not carried out, retrying", "mailbox", shown(k.id), "err", err)
-		d.resends.Set(k, time.Now().Add(time.Second))
-	}
-}
-
 // shown is how a log names a record: addresses are not logged.
 func shown(id ooo.RecordID) string {
 	if id.Unresolved() {
@@ -293,6 +254,3 @@ func shown(id ooo.RecordID) string {
 	}
 	return string(id)
 }
-
-// Backlog returns how full and how late this work is.
-func (d *Deliverer) Backlog(now time.Time) schedule.Backlog { return d.queue.Backlog(now) }

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -141,7 +140,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 				w.ask("ann") // nor does a monitor request
 				time.Sleep(time.Hour)
 				calls := w.received("ann")
-				if len(calls) != 2 || calls[1].status != "False" {
+				if len(calls) != 2 || calls[1].Status != "False" {
 					t.Fatalf("calls = %v, want two, the second with the newer state", calls)
 				}
 				// An HTTP date has whole seconds.
@@ -284,7 +283,7 @@ func TestOnlyTheNewestStateArrives(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				var got []string
 				for _, c := range w.received("ann") {
-					got = append(got, c.message)
+					got = append(got, c.Message)
 				}
 				if !slices.Equal(got, []string{"1", "4"}) || w.most != 1 {
 					t.Errorf("messages = %v with %d in flight, want 1 and 4, one at a time", got, w.most)
@@ -320,7 +319,7 @@ func TestAtMostSoManyAtATime(t *testing.T) {
 			}
 			var order []string
 			for _, c := range w.calls {
-				order = append(order, strings.ToLower(strings.TrimSuffix(c.email, "@Contoso.example")))
+				order = append(order, strings.ToLower(strings.TrimSuffix(c.Email, "@Contoso.example")))
 			}
 			for i, name := range order { // those at the same time may change their order
 				if at := slices.Index(users, name); at <= i-want || at >= i+want {
@@ -341,7 +340,7 @@ func names(prefix string, n int) (names []string) {
 func TestASlowAnswerForOneHoldsUpNoOther(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		w.reply = func(c call) reply {
-			if strings.HasPrefix(c.email, "Slow") {
+			if strings.HasPrefix(c.Email, "Slow") {
 				return reply{code: 200, takes: 25 * time.Second}
 			}
 			return reply{code: 200, takes: 10 * time.Millisecond}
@@ -364,13 +363,4 @@ func TestASlowAnswerForOneHoldsUpNoOther(t *testing.T) {
 			t.Errorf("slow one: %d calls, %d done, want 1 and 21", len(w.received("slow")), len(w.attempts))
 		}
 	})
-}
-
-func TestNewSaysWhatIsMissing(t *testing.T) {
-	if _, err := deliver.New(deliver.Config{}); err == nil {
-		t.Error("New without anything = nil, want an error")
-	}
-	if _, err := deliver.NewSyncer(deliver.SyncConfig{}); err == nil {
-		t.Error("NewSyncer without anything = nil, want an error")
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -33,10 +34,10 @@ const (
 
 // MediatorConfig says where the mediator is and how it knows us.
 type MediatorConfig struct {
-	URL            *url.URL          // base; a user and password in it become Basic auth
-	Token          string            // bearer token; empty: none
-	SigningSecrets []string          // Standard Webhooks secrets, whsec_…; all sign
-	Transport      http.RoundTripper // default [NewTransport]
+	URL            *url.URL // base; a user and password in it become Basic auth
+	Token          string   // bearer token; empty: none
+	SigningSecrets []string // Standard Webhooks secrets, whsec_…; all sign
+	Transport      http.RoundTripper
 }
 
 // Mediator is the program that receives the states.
@@ -55,6 +56,7 @@ func NewTransport() *http.Transport {
 		TLSHandshakeTimeout: 5 * time.Second,
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     30 * time.Second,
+		WriteBufferSize:     16 << 10, // the headers stay in it until [holdBack] lets them go
 	}
 }
 
@@ -65,9 +67,12 @@ func NewMediator(cfg MediatorConfig) (*Mediator, error) {
 	}
 	base := *cfg.URL
 	base.User = nil
-	m := &Mediator{base: &base, authorization: authorization(cfg), transport: cfg.Transport}
-	if m.transport == nil {
-		m.transport = NewTransport()
+	m := &Mediator{base: &base, transport: cfg.Transport}
+	if cfg.Token != "" {
+		m.authorization = "Bearer " + cfg.Token
+	} else if user := cfg.URL.User; user != nil {
+		password, _ := user.Password()
+		m.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))
 	}
 	for _, secret := range cfg.SigningSecrets {
 		signer, err := standardwebhooks.NewWebhook(secret)
@@ -79,25 +84,12 @@ func NewMediator(cfg MediatorConfig) (*Mediator, error) {
 	return m, nil
 }
 
-// authorization returns how the mediator knows us: by the token, or by the user
-// and password of its URL.
-func authorization(cfg MediatorConfig) string {
-	switch user := cfg.URL.User; {
-	case cfg.Token != "":
-		return "Bearer " + cfg.Token
-	case user != nil:
-		password, _ := user.Password()
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))
-	}
-	return ""
-}
-
 // Status is what the mediator receives of one address.
 type Status struct {
 	Address   string // as the mediator spells it
 	State     ooo.State
 	WebhookID string
-	// Ready says whether the body may still be sent; nil: always. It is asked when the
+	// Ready says whether the request may still be written. It is asked when the
 	// connection is there.
 	Ready func() bool
 }
@@ -107,15 +99,15 @@ type Answer struct {
 	code   int           // 0: none came
 	after  time.Duration // Retry-After; 0: not asked for
 	body   []byte
-	unsent bool  // the body was held back: the mediator has received nothing
+	unsent bool  // the request was held back: the mediator has received nothing
 	err    error // why no answer came; never with a secret
 }
 
 // SetStatus sends the mediator one state.
 func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
-	said := "False"
+	status := "False"
 	if s.State.Away {
-		said = "True"
+		status = "True"
 	}
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
@@ -125,66 +117,52 @@ func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
 		Email   string `json:"email"`
 		Status  string `json:"status"`
 		Message string `json:"message"`
-	}{s.Address, said, s.State.Message}); err != nil {
+	}{s.Address, status, s.State.Message}); err != nil {
 		return Answer{err: fmt.Errorf("encode: %w", err)}
 	}
 	payload := bytes.TrimSuffix(body.Bytes(), []byte("\n"))
-	header := http.Header{}
 	now := time.Now()
+	header := http.Header{}
 	header.Set("Content-Type", "application/json")
 	header.Set("Webhook-Id", s.WebhookID)
 	header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
-	if signature, err := m.sign(s.WebhookID, now, payload); err != nil {
-		return Answer{err: err}
-	} else if signature != "" {
-		header.Set("Webhook-Signature", signature)
-	}
-	var refused atomic.Bool
-	a := m.call(ctx, http.MethodPost, "/api/setstatus", header, statusTimeout, func() io.ReadCloser {
-		return &heldBody{unread: bytes.NewReader(payload), ready: s.Ready, refused: &refused}
-	}, int64(len(payload)))
-	a.unsent = a.code == 0 && refused.Load()
-	return a
-}
-
-// heldBody is a body that refuses to be read once it may no longer be sent.
-type heldBody struct {
-	unread  *bytes.Reader
-	ready   func() bool  // nil: always
-	refused *atomic.Bool // set then
-}
-
-var errHeldBack = errors.New("too late to send this")
-
-// Read implements [io.Reader].
-func (b *heldBody) Read(p []byte) (int, error) {
-	if b.unread.Len() > 0 && b.ready != nil && !b.ready() {
-		b.refused.Store(true)
-		return 0, errHeldBack
-	}
-	return b.unread.Read(p)
-}
-
-// Close implements [io.Closer].
-func (b *heldBody) Close() error { return nil }
-
-// sign returns the Standard Webhooks signatures, separated by spaces: one for
-// each secret, so that the mediator can change its own at any time.
-func (m *Mediator) sign(id string, at time.Time, body []byte) (string, error) {
-	var signatures []string
+	var signatures []string // one for each secret, so that the mediator can change its own at any time
 	for _, signer := range m.signers {
-		signature, err := signer.Sign(id, at, body)
+		signature, err := signer.Sign(s.WebhookID, now, payload)
 		if err != nil {
-			return "", errors.New("the signature could not be made")
+			return Answer{err: errors.New("the signature could not be made")}
 		}
 		signatures = append(signatures, signature)
 	}
-	return strings.Join(signatures, " "), nil
+	if len(signatures) > 0 {
+		header.Set("Webhook-Signature", strings.Join(signatures, " "))
+	}
+	var held atomic.Bool
+	a := m.call(holdBack(ctx, s.Ready, &held), http.MethodPost, "/api/setstatus", header, statusTimeout, payload)
+	a.unsent = a.code == 0 && held.Load()
+	return a
+}
+
+// holdBack returns a context with which a request is not written, not even its headers,
+// unless ready says so once the connection is there; held is set then. The transport
+// has the headers in its buffer when it says that they are written: closing the
+// connection keeps them there.
+func holdBack(ctx context.Context, ready func() bool, held *atomic.Bool) context.Context {
+	var conn net.Conn
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { conn = info.Conn },
+		WroteHeaders: func() {
+			if !ready() {
+				held.Store(true)
+				_ = conn.Close()
+			}
+		},
+	})
 }
 
 // Reach says whether the mediator answers.
 func (m *Mediator) Reach(ctx context.Context) error {
-	if a := m.call(ctx, http.MethodGet, "/", nil, reachTimeout, nil, 0); a.err != nil || a.code >= 500 {
+	if a := m.call(ctx, http.MethodGet, "/", http.Header{}, reachTimeout, nil); a.err != nil || a.code >= 500 {
 		return fmt.Errorf("the mediator is out of reach: %w", a.problem())
 	}
 	return nil
@@ -200,38 +178,31 @@ func (m *Mediator) Setup(ctx context.Context) error {
 	if err := m.Reach(ctx); err != nil {
 		return err
 	}
-	a := m.call(ctx, http.MethodPost, "/api/setup", nil, setupTimeout, nil, 0)
+	a := m.call(ctx, http.MethodPost, "/api/setup", http.Header{}, setupTimeout, nil)
 	switch {
 	case errors.Is(a.err, errNoAnswer):
 		return ErrStillBusy
 	case a.err != nil || a.code/100 != 2:
 		return fmt.Errorf("mediator setup: %w", a.problem())
 	}
-	var said struct {
+	var answer struct {
 		Result any `json:"result"`
 	}
-	if err := json.Unmarshal(a.body, &said); err != nil || !strings.EqualFold(fmt.Sprint(said.Result), "true") {
+	if err := json.Unmarshal(a.body, &answer); err != nil || !strings.EqualFold(fmt.Sprint(answer.Result), "true") {
 		return errors.New(`mediator setup: its answer is not {"result":"True"}`)
 	}
 	return nil
 }
 
-// call makes one request. A body can be made more than once, so that the transport
-// can repeat a request that went to a connection which the mediator had closed.
-func (m *Mediator) call(ctx context.Context, method, path string, header http.Header, limit time.Duration, body func() io.ReadCloser, length int64) Answer {
+// call makes one request.
+func (m *Mediator) call(ctx context.Context, method, path string, header http.Header, limit time.Duration, body []byte) Answer {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, m.base.JoinPath(path).String(), nil)
+	request, err := http.NewRequestWithContext(ctx, method, m.base.JoinPath(path).String(), bytes.NewReader(body))
 	if err != nil {
 		return Answer{err: errors.New("the mediator's URL makes no request")}
 	}
-	if header != nil {
-		request.Header = header
-	}
-	if body != nil {
-		request.Body, request.ContentLength = body(), length
-		request.GetBody = func() (io.ReadCloser, error) { return body(), nil }
-	}
+	request.Header = header
 	request.Header.Set("User-Agent", "outlook-monitor")
 	if m.authorization != "" {
 		request.Header.Set("Authorization", m.authorization)
@@ -267,14 +238,20 @@ func (a Answer) problem() error {
 	return fmt.Errorf("the mediator answered %d %s", a.code, http.StatusText(a.code))
 }
 
-// refusals are the answers that mean this state will not be taken, as far as the
-// mediator can tell now.
-var refusals = map[int]bool{400: true, 401: true, 404: true, 405: true, 410: true, 422: true}
+const (
+	// Waits after a refusal and after another failure: the first and the longest one.
+	refusedFirst, refusedMost = 5 * time.Second, 15 * time.Minute
+	failedFirst, failedMost   = time.Second, time.Minute
+	// retryAfterMost bounds a wait that the mediator asks for: an error of its clock
+	// must not silence a user for a day.
+	retryAfterMost = time.Hour
+)
 
-// result is what the answer to an attempt means.
+// result is what an answer means for an address.
 type result struct {
-	Result
+	state     ooo.DeliveryState // delivered, refused or pending: it is retried
 	unsent    bool
+	problem   string        // a sentence; empty if it was delivered
 	failures  int           // in a row that ended like this one
 	wait      time.Duration // until the next attempt
 	throttled bool          // the mediator asked for that wait
@@ -282,29 +259,27 @@ type result struct {
 
 // result says what an answer means for an address, as it was when the attempt began.
 func (a Answer) result(address *ooo.Address) result {
-	before := address.Delivery
-	r := result{unsent: a.unsent, Result: Result{
-		State: ooo.DeliveryDelivered, Source: address.Source, Sequence: address.Sequence, Attempt: before.Attempts,
-	}}
 	if a.code/100 == 2 || a.unsent {
-		return r
+		return result{state: ooo.DeliveryDelivered, unsent: a.unsent}
 	}
-	r.Error, r.State = a.problem().Error(), ooo.DeliveryPending
-	if refusals[a.code] {
-		r.State = ooo.DeliveryRefused
+	before := address.Delivery
+	r := result{state: ooo.DeliveryPending, problem: a.problem().Error(), failures: 1}
+	switch a.code {
+	case 400, 401, 404, 405, 410, 422: // this state will not be taken, as far as the mediator can tell now
+		r.state = ooo.DeliveryRefused
 	}
-	r.failures = 1 // each kind of trouble starts with its own first wait
-	if (before.State == ooo.DeliveryRefused) == (r.State == ooo.DeliveryRefused) {
+	// Each kind of trouble starts with its own first wait.
+	if (before.State == ooo.DeliveryRefused) == (r.state == ooo.DeliveryRefused) {
 		r.failures += before.Failures
 	}
-	if r.State == ooo.DeliveryRefused {
+	if r.state == ooo.DeliveryRefused {
 		r.wait = schedule.Doubling(r.failures, refusedFirst, refusedMost)
 	} else {
 		r.wait = schedule.Backoff(r.failures, failedFirst, failedMost)
 	}
 	if a.after > 0 {
 		// A refusal is about this state: a newer one need not wait.
-		r.wait, r.throttled = a.after, r.State != ooo.DeliveryRefused
+		r.wait, r.throttled = a.after, r.state != ooo.DeliveryRefused
 	}
 	return r
 }

@@ -184,7 +184,7 @@ func TestNothingCutsACallWhoseBodyWasRead(t *testing.T) {
 		stopped := make(chan struct{})
 		go func() { stop(); close(stopped) }()
 		<-stopped
-		if len(w.attempts) != 1 || w.attempts[0].State != ooo.DeliveryDelivered || !slices.Contains(w.history(), "delivered 1") {
+		if len(w.attempts) != 1 || w.attempts[0] != ooo.DeliveryDelivered || !slices.Contains(w.history(), "delivered 1") {
 			t.Errorf("results = %+v, want that of the call that was in flight", w.attempts)
 		}
 		if len(w.calls) != 1 {
@@ -285,7 +285,7 @@ func TestResend(t *testing.T) {
 		w.hint(resend)
 		time.Sleep(time.Second)
 		calls := w.received("ann")
-		if len(calls) != 2 || calls[0].message != calls[1].message || calls[0].header.Get("Webhook-Id") == calls[1].header.Get("Webhook-Id") {
+		if len(calls) != 2 || calls[0].Message != calls[1].Message || calls[0].header.Get("Webhook-Id") == calls[1].header.Get("Webhook-Id") {
 			t.Fatalf("calls = %+v, want the same state under another webhook id", calls)
 		}
 		if hints, _, err := w.redis.Hints(t.Context()); err != nil || len(hints) != 0 {
@@ -321,7 +321,7 @@ func TestAStoppedUserIsNotSent(t *testing.T) {
 func TestAnAttemptGoesOnWithTheTraceOfTheChange(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		spans := tracetest.NewSpanRecorder()
-		w.tracer = sdk.NewTracerProvider(sdk.WithSpanProcessor(spans)).Tracer("test")
+		w.spans = sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
 		defer w.start(0)()
 		w.monitor("ann")
 		const trace = "0af7651916cd43dd8448eb211c80319c"

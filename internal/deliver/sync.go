@@ -6,10 +6,10 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 
 	"outlook-monitor/internal/schedule"
 )
@@ -27,7 +27,7 @@ type SyncConfig struct {
 	First   func() bool
 	Clear   func(ctx context.Context, mark string) error
 
-	Synced func(err error) // hears of each sync; may be nil
+	OnSync func(err error) // hears of each sync
 	Log    *slog.Logger
 }
 
@@ -35,18 +35,12 @@ type SyncConfig struct {
 // Redis came back with older data, and when a user that the mediator named could not
 // be stored.
 type Syncer struct {
-	cfg   SyncConfig
-	owing chan struct{} // capacity 1: a mark is to be left
-
-	mu        sync.Mutex
-	flight    *flight   // guarded by mu, as all below; nil: none
-	busyUntil time.Time // the mediator may still be carrying out a request that it did not answer
-}
-
-// flight is a sync that callers share.
-type flight struct {
-	ended chan struct{} // closed then
-	err   error         // set before
+	cfg    SyncConfig
+	owing  chan struct{} // capacity 1: a mark is to be left
+	shared singleflight.Group
+	// busyUntil is how long the mediator may be carrying out a request that it did not
+	// answer. Only the sync in flight uses it.
+	busyUntil time.Time
 }
 
 const (
@@ -63,60 +57,48 @@ const (
 )
 
 // NewSyncer returns a syncer that is ready to Run.
-func NewSyncer(cfg SyncConfig) (*Syncer, error) {
-	if cfg.Mediator == nil || cfg.Mark == nil || cfg.Pending == nil || cfg.First == nil || cfg.Clear == nil {
-		return nil, errors.New("deliver: Mediator, Mark, Pending, First and Clear are required")
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Synced == nil {
-		cfg.Synced = func(error) {}
-	}
-	return &Syncer{cfg: cfg, owing: make(chan struct{}, 1)}, nil
-}
+func NewSyncer(cfg SyncConfig) *Syncer { return &Syncer{cfg: cfg, owing: make(chan struct{}, 1)} }
 
 // Sync asks the mediator for its users now. Callers at the same time share one
 // request, and a caller that leaves does not end it for the others. No lock is held
-// meanwhile: the mediator posts its users to us before it answers.
-func (s *Syncer) Sync(ctx context.Context) error { return s.wait(ctx, s.join(ctx)) }
-
-func (s *Syncer) wait(ctx context.Context, f *flight) error {
-	select {
-	case <-f.ended:
-		return f.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// meanwhile: the mediator posts its users to us before it answers. The error is
+// [ErrStillBusy] while it may be busy with the last request.
+func (s *Syncer) Sync(ctx context.Context) error {
+	_, err := s.sync(ctx)
+	return err
 }
 
-// join returns the sync in flight, or begins one. While the mediator may still be busy
-// with the last one it is not asked.
-func (s *Syncer) join(ctx context.Context) *flight {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.flight != nil {
-		return s.flight
-	}
-	f := &flight{ended: make(chan struct{})}
-	if time.Now().Before(s.busyUntil) {
-		f.err = ErrStillBusy
-		close(f.ended)
-		return f
-	}
-	s.flight = f
-	go func() {
+// sync also returns when the request began: that may have been before this call.
+func (s *Syncer) sync(ctx context.Context) (began time.Time, err error) {
+	answer := s.shared.DoChan("", func() (any, error) {
+		began := time.Now()
+		if began.Before(s.busyUntil) {
+			return began, ErrStillBusy
+		}
 		err := s.cfg.Mediator.Setup(context.WithoutCancel(ctx))
-		s.cfg.Synced(err)
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		if errors.Is(err, ErrStillBusy) {
 			s.busyUntil = time.Now().Add(busyFirst)
 		}
-		s.flight, f.err = nil, err
-		close(f.ended)
-	}()
-	return f
+		s.cfg.OnSync(err)
+		return began, err
+	})
+	select {
+	case a := <-answer:
+		return a.Val.(time.Time), a.Err
+	case <-ctx.Done():
+		return time.Time{}, ctx.Err()
+	}
+}
+
+// fresh syncs, and not by a request that had begun before: the mediator may have posted
+// users before whatever the sync is about.
+func (s *Syncer) fresh(ctx context.Context) error {
+	asked := time.Now()
+	began, err := s.sync(ctx)
+	if ctx.Err() == nil && began.Before(asked) {
+		_, err = s.sync(ctx)
+	}
+	return err
 }
 
 // Owe has the mediator asked for its users once more, by a sync that begins after
@@ -169,61 +151,41 @@ func (s *Syncer) mark(ctx context.Context, mark string, replace bool) {
 // carryOut syncs whenever there is a mark, with growing waits until that worked, and
 // clears it.
 func (s *Syncer) carryOut(ctx context.Context) {
-	done, cleared := "", "" // the last mark that was carried out, and that was cleared
-	var worked time.Time    // when the last sync did
-	failures, busy := 0, 0  // syncs in a row that failed, and that got no answer
+	done, worked := "", time.Time{} // the last mark that was carried out, and when
+	failures := 0                   // in a row
 	for schedule.Sleep(ctx, syncTick) {
 		mark := s.cfg.Pending()
-		if mark == "" || mark == cleared || !s.cfg.First() {
+		if mark == "" || !s.cfg.First() {
 			continue
 		}
 		if strings.HasPrefix(mark, startMark) && !worked.IsZero() && time.Since(worked) < together {
 			done = mark // this replica started together with one whose mark was carried out
 		}
 		if mark != done {
-			err := s.fresh(ctx)
-			switch {
-			case ctx.Err() != nil:
-				return
-			case errors.Is(err, ErrStillBusy):
-				busy++
-				s.failed(ctx, failures+busy, err)
-				schedule.Sleep(ctx, schedule.Doubling(busy, busyFirst, busyMost))
-				continue
-			case err != nil:
+			if err := s.fresh(ctx); err != nil {
 				failures++
-				s.failed(ctx, failures+busy, err)
-				schedule.Sleep(ctx, schedule.Backoff(failures, syncFirst, syncMost))
+				s.wait(ctx, failures, err)
 				continue
 			}
 			s.cfg.Log.InfoContext(ctx, "mediator has posted its users")
-			done, worked, failures, busy = mark, time.Now(), 0, 0
+			done, worked, failures = mark, time.Now(), 0
 		}
 		clearing, cancel := context.WithTimeout(ctx, syncTimeout)
-		err := s.cfg.Clear(clearing, mark)
-		cancel()
-		if err == nil {
-			cleared = mark
-		} else {
+		if err := s.cfg.Clear(clearing, mark); err != nil {
 			s.cfg.Log.DebugContext(ctx, "sync mark not cleared, retrying", "err", err)
 		}
+		cancel()
 	}
 }
 
-// fresh syncs, and not by a sync that had begun before: it may have posted users
-// before whatever the mark is about.
-func (s *Syncer) fresh(ctx context.Context) error {
-	s.mu.Lock()
-	before := s.flight
-	s.mu.Unlock()
-	if before != nil {
-		_ = s.wait(ctx, before) // whatever became of it
-	}
-	return s.Sync(ctx)
-}
-
-func (s *Syncer) failed(ctx context.Context, failures int, err error) {
-	if failures == 1 {
+// wait waits after a failed sync.
+func (s *Syncer) wait(ctx context.Context, failures int, err error) {
+	if failures == 1 && ctx.Err() == nil {
 		s.cfg.Log.WarnContext(ctx, "mediator not asked for its users, retrying", "err", err)
+	}
+	if errors.Is(err, ErrStillBusy) {
+		schedule.Sleep(ctx, schedule.Doubling(failures, busyFirst, busyMost))
+	} else {
+		schedule.Sleep(ctx, schedule.Backoff(failures, syncFirst, syncMost))
 	}
 }

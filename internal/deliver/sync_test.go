@@ -3,6 +3,7 @@ package deliver_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -46,7 +47,7 @@ func (s *table) set(change func()) {
 // replica returns the syncer of one replica.
 func (s *table) replica(number int) *deliver.Syncer {
 	s.t.Helper()
-	syncer, err := deliver.NewSyncer(deliver.SyncConfig{
+	return deliver.NewSyncer(deliver.SyncConfig{
 		Mediator: s.mediator(),
 		Mark: func(_ context.Context, mark string, replace bool) error {
 			s.mu.Lock()
@@ -66,12 +67,9 @@ func (s *table) replica(number int) *deliver.Syncer {
 			}
 			return s.err
 		},
-		Synced: func(err error) { s.set(func() { s.results = append(s.results, err) }) },
+		OnSync: func(err error) { s.set(func() { s.results = append(s.results, err) }) },
+		Log:    slog.New(slog.DiscardHandler),
 	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return syncer
 }
 
 // expect compares the number of requests so far.

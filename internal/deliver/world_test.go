@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/mailbox"
@@ -72,7 +75,7 @@ type world struct {
 	deliver  *deliver.Deliverer
 	late     atomic.Bool // the ownership was not confirmed in time
 	log      bytes.Buffer
-	tracer   trace.Tracer
+	spans    trace.TracerProvider
 
 	mu       sync.Mutex
 	reply    func(call) reply // how the mediator answers; guarded by mu, as all below
@@ -80,17 +83,26 @@ type world struct {
 	calls    []call
 	now      int // calls in flight
 	most     int
-	attempts []deliver.Result
+	attempts []ooo.DeliveryState
 	sinces   []time.Duration
 }
 
 // call is one request that the mediator received.
 type call struct {
-	at                           time.Time
-	path, email, status, message string
-	header                       http.Header
-	turn                         int // 1 for the first of this user
+	at                     time.Time
+	path                   string
+	Email, Status, Message string
+	header                 http.Header
+	turn                   int // 1 for the first of this user
 }
+
+// connection notes that it was closed.
+type connection struct {
+	net.Conn
+	closed bool
+}
+
+func (c *connection) Close() error { c.closed = true; return nil }
 
 // reply is what the mediator does with a call; a code of 0 is no answer.
 type reply struct {
@@ -103,7 +115,7 @@ type reply struct {
 
 func newWorld(t *testing.T, redis string) *world {
 	t.Helper()
-	w := &world{t: t, reply: func(call) reply { return reply{code: http.StatusOK} }}
+	w := &world{t: t, spans: noop.NewTracerProvider(), reply: func(call) reply { return reply{code: http.StatusOK} }}
 	if redis == "" {
 		return w
 	}
@@ -135,17 +147,13 @@ func (w *world) mediator() *deliver.Mediator {
 // ends the deliverer first and waits for it.
 func (w *world) start(concurrency int) (stop func()) {
 	w.t.Helper()
-	var err error
-	w.deliver, err = deliver.New(deliver.Config{
-		Registry: w.registry, Mediator: w.mediator(), InTime: w.inTime, Concurrency: concurrency, Tracer: w.tracer,
-		Attempted: func(r deliver.Result, _, since time.Duration) {
-			w.set(func() { w.attempts = append(w.attempts, r); w.sinces = append(w.sinces, since) })
+	w.deliver = deliver.New(deliver.Config{
+		Registry: w.registry, Mediator: w.mediator(), InTime: w.inTime, Concurrency: concurrency, Tracer: w.spans.Tracer("test"),
+		OnAttempt: func(state ooo.DeliveryState, _ ooo.Source, _, since time.Duration) {
+			w.set(func() { w.attempts = append(w.attempts, state); w.sinces = append(w.sinces, since) })
 		},
 		Log: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	registry := running(w.t, func(ctx context.Context) error { return w.registry.Run(ctx, w.deliver) })
 	w.own(1)
 	stopped := running(w.t, w.deliver.Run)
@@ -281,23 +289,24 @@ func (w *world) RoundTrip(request *http.Request) (*http.Response, error) {
 	w.set(func() { connects = w.connects })
 	time.Sleep(connects)
 	c := call{at: time.Now(), path: request.URL.Path, header: request.Header.Clone()}
-	if request.Body != nil {
-		text, err := io.ReadAll(request.Body)
-		if err != nil {
+	if trace := httptrace.ContextClientTrace(request.Context()); trace != nil {
+		var conn connection
+		trace.GotConn(httptrace.GotConnInfo{Conn: &conn})
+		if trace.WroteHeaders(); conn.closed {
+			return nil, net.ErrClosed
+		}
+	}
+	if request.ContentLength > 0 {
+		if err := json.NewDecoder(request.Body).Decode(&c); err != nil {
 			return nil, err
 		}
-		var said struct{ Email, Status, Message string }
-		if err := json.Unmarshal(text, &said); err != nil {
-			return nil, err
-		}
-		c.email, c.status, c.message = said.Email, said.Status, said.Message
 	}
 	w.set(func() {
 		w.now++
 		w.most = max(w.most, w.now)
 		c.turn = 1
 		for _, before := range w.calls {
-			if before.email == c.email && before.path == c.path {
+			if before.Email == c.Email && before.path == c.path {
 				c.turn++
 			}
 		}
@@ -335,7 +344,7 @@ func (w *world) set(change func()) {
 func (w *world) received(name string) []call {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(w.calls), func(c call) bool { return c.email != address(name) })
+	return slices.DeleteFunc(slices.Clone(w.calls), func(c call) bool { return c.Email != address(name) })
 }
 
 func mustURL(t *testing.T, text string) *url.URL {

@@ -32,7 +32,7 @@ var mutants = []mutant{
 	{"what failed is repeated beside the queue", []edit{
 		{"internal/deliver/attempt.go", "	<-d.slots\n	now := time.Now().UTC()\n	r := answer", `	if answer.code/100 != 2 {
 		time.AfterFunc(8*time.Second, func() {
-			d.cfg.Mediator.SetStatus(context.Background(), Status{Address: t.address.Spelling, State: t.state, WebhookID: t.address.Delivery.WebhookID})
+			d.cfg.Mediator.SetStatus(context.Background(), Status{Address: t.address.Spelling, State: t.state, WebhookID: t.address.Delivery.WebhookID, Ready: d.ready})
 		})
 	}
 	<-d.slots
