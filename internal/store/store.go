@@ -109,6 +109,9 @@ const (
 	// bufferSize is that of a connection, each way. With the default, 32 KiB, the buffers
 	// alone take 64 KiB for each of some twenty connections.
 	bufferSize = 4 << 10
+	// pipelineBufferSize is that of a connection of pipelines, of which the default gives
+	// 256 KiB to each of ten.
+	pipelineBufferSize = 16 << 10
 )
 
 // dial returns a client for the URL. Retries of -1 are none.
@@ -130,6 +133,7 @@ func dial(raw string, retries int) (redis.UniversalClient, error) {
 		}
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
 		o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
+		o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
 		o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, retries, 1
 		return redis.NewFailoverClient(o), nil
 	case query.Has("addr"):
@@ -140,6 +144,7 @@ func dial(raw string, retries int) (redis.UniversalClient, error) {
 		// What is sent again is for MaxRedirects: a slot that moved has to be followed.
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
 		o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
+		o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
 		o.ContextTimeoutEnabled, o.DialerRetries = true, 1
 		o.DisableRoutingPolicies = true
 		return redis.NewClusterClient(o), nil
@@ -150,6 +155,7 @@ func dial(raw string, retries int) (redis.UniversalClient, error) {
 	}
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
 	o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
+	o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
 	o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, retries, 1
 	return redis.NewClient(o), nil
 }
