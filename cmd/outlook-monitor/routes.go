@@ -29,7 +29,7 @@ func (s *service) openListeners() error {
 	}
 	private, err := api.New(api.Config{
 		Store: s.store, Leave: s.registry.Leave, Directory: s.graph, Wait: s.owners.Wait, SetWait: s.setWait,
-		Sync: s.syncer.Sync, Ready: s.ready.Load, Checks: s.checks(),
+		Sync: s.syncer.Sync, Owe: s.syncer.Owe, Ready: s.ready.Load, Checks: s.checks(),
 		Metrics: s.metrics.Handler(), Token: settings.MonitorToken.Reveal(), Hosts: s.hosts(), Log: s.log, Level: s.cfg.level,
 	})
 	if err != nil {

@@ -49,6 +49,8 @@ type Wishes interface {
 	// SwapWish replaces old and leaves the hint, if nobody changed the wish since.
 	SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error)
 	SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error)
+	// RecordOf returns the record that an address was last saved in; empty if there is none.
+	RecordOf(ctx context.Context, address string) (ooo.RecordID, error)
 	// Summary returns the row of a wish; false: the owner has not written one.
 	Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error)
 }
@@ -88,6 +90,7 @@ type Config struct {
 	Wait    func(name string) time.Duration
 	SetWait func(ctx context.Context, name string, d time.Duration) error
 	Sync    func(ctx context.Context) error // asks the mediator for its users
+	Owe     func()                          // has the mediator asked for its users as soon as it answers
 	Ready   func() bool                     // whether the store may be written to; nil: always
 	Checks  []Check
 	Metrics http.Handler
@@ -120,8 +123,8 @@ const (
 
 // New returns an API.
 func New(cfg Config) (*API, error) {
-	if cfg.Store == nil || cfg.Leave == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Metrics == nil {
-		return nil, errors.New("api: Store, Leave, Directory, Sync and Metrics are required")
+	if cfg.Store == nil || cfg.Leave == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Owe == nil || cfg.Metrics == nil {
+		return nil, errors.New("api: Store, Leave, Directory, Sync, Owe and Metrics are required")
 	}
 	if cfg.Wait == nil {
 		cfg.Wait = func(string) time.Duration { return 0 }

@@ -18,7 +18,7 @@ func TestTheLogLevelIsChangedWhileItRuns(t *testing.T) {
 	var out bytes.Buffer
 	level := new(slog.LevelVar)
 	a, err := api.New(api.Config{
-		Store: w, Leave: w.leave, Directory: w, Sync: w.sync, Token: w.token, Level: level, Metrics: http.NotFoundHandler(),
+		Store: w, Leave: w.leave, Directory: w, Sync: w.sync, Owe: func() {}, Token: w.token, Level: level, Metrics: http.NotFoundHandler(),
 		Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level})),
 	})
 	if err != nil {

@@ -128,7 +128,7 @@ func (a *API) stop(ctx context.Context, address string) error {
 	a.stops.forget(ctx, address)
 	err := errNotReady
 	if a.cfg.Ready() {
-		err = a.switchOff(ctx, address, time.Time{})
+		_, err = a.switchOff(ctx, address, time.Time{})
 	}
 	if err != nil {
 		a.stops.remember(address, asked)
@@ -136,27 +136,32 @@ func (a *API) stop(ctx context.Context, address string) error {
 	return err
 }
 
-// switchOff stores that an address is not to be monitored. If asked is not zero, a
-// wish that was written later stays.
-func (a *API) switchOff(ctx context.Context, address string, asked time.Time) error {
+// switchOff stores that an address is not to be monitored, and says whether anything
+// had to change. If asked is not zero, a wish that was written later stays. One that
+// can't be read does not say which mailbox has the address: its row does.
+func (a *API) switchOff(ctx context.Context, address string, asked time.Time) (changed bool, err error) {
 	for range maxSwaps {
-		old, err := a.wish(ctx, address)
-		damaged := old.Nonce != "" && old.Address == ""
+		old, err := a.cfg.Store.Wish(ctx, address)
+		damaged := errors.Is(err, store.ErrDamaged)
 		switch {
-		case err != nil:
-			return err
+		case err != nil && !damaged:
+			return false, err
 		case !old.On && !damaged, !asked.IsZero() && old.At.After(asked):
-			return nil
+			return false, nil
 		case damaged:
-			old.Address = address
+			id, err := a.cfg.Store.RecordOf(ctx, address)
+			if err != nil {
+				return false, err
+			}
+			old.Address, old.Person.ID = address, id.ObjectID()
 		}
 		next := old
 		next.On = false
 		if swapped, err := a.swap(ctx, old, next); swapped || err != nil {
-			return err
+			return swapped, err
 		}
 	}
-	return errContended
+	return false, errContended
 }
 
 // wish reads the wish of an address. One that can't be read has its nonce alone, so

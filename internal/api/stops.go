@@ -89,13 +89,18 @@ func (s *stops) next(carryOut func(address string, at time.Time) error) (found b
 	return true, nil
 }
 
-// Run retries the stops that Redis did not take, until ctx ends.
+// Run retries the stops that Redis did not take, until ctx ends. A start that another
+// replica answered meanwhile wrote nothing if the address was still monitored, so when
+// all are carried out the mediator is asked for its users: it starts that one again.
 func (a *API) Run(ctx context.Context) error {
+	late := false // a stop was carried out
 	for failures := 0; ; {
 		found, err := a.stops.next(func(address string, at time.Time) error {
 			ctx, cancel := context.WithTimeout(ctx, lateTime)
 			defer cancel()
-			return a.switchOff(ctx, address, at)
+			changed, err := a.switchOff(ctx, address, at)
+			late = late || changed
+			return err
 		})
 		switch {
 		case ctx.Err() != nil:
@@ -107,6 +112,10 @@ func (a *API) Run(ctx context.Context) error {
 			failures = 0
 			a.cfg.Log.InfoContext(ctx, "stop stored that was refused before")
 		default:
+			if late {
+				late = false
+				a.cfg.Owe()
+			}
 			select {
 			case <-ctx.Done():
 				return nil

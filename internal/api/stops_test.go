@@ -171,6 +171,9 @@ func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
 						t.Errorf("answers = %v, want 503 each", codes)
 					}
 				}
+				if owed := w.owed > 0; owed != (tt.late && !tt.monitored) {
+					t.Errorf("the mediator is asked for its users: %v, want it after a stop that was carried out", owed)
+				}
 				if monitored, late := w.has(who); len(codes) == 0 || monitored != tt.monitored || late > 0 != tt.late {
 					t.Errorf("monitored = %v after %d late stops (answers %v), want %v and %v", monitored, late, codes, tt.monitored, tt.late)
 				}
@@ -218,4 +221,22 @@ func TestStopsThatAreRememberedAreBounded(t *testing.T) {
 			t.Errorf("%d stops were carried out late, want the newest %d", len(late), most)
 		}
 	})
+}
+
+// TestAStopOverADamagedWish reaches the mailbox that has the address.
+func TestAStopOverADamagedWish(t *testing.T) {
+	for _, nonce := range []string{"damaged", ""} {
+		w := monitorWorld()
+		const folded = "ann@contoso.example"
+		id := w.rows[folded].ID
+		w.damaged, w.wishes[folded] = folded, ooo.Wish{Nonce: nonce}
+		r := httptest.NewRequest(http.MethodPost, "/monitor", strings.NewReader(`{"email":"Ann@contoso.example","status":"False"}`))
+		r.Header.Set("Content-Type", "application/json")
+		answer := httptest.NewRecorder()
+		handler(t, w).ServeHTTP(answer, r)
+		want := ooo.Hint{ID: id, Kind: ooo.HintWish, Subject: folded}
+		if h := w.hints; answer.Code != 200 || len(h) != 1 || h[0].ID != want.ID || h[0].Kind != want.Kind || h[0].Subject != want.Subject {
+			t.Errorf("answer %d, hints %+v, want one for the mailbox %s", answer.Code, h, id)
+		}
+	}
 }

@@ -37,12 +37,14 @@ type world struct {
 	late      []string   // folded addresses of stops that were retried with success
 	events    []ooo.Event
 	asked     int // the limit of the last history
+	owed      int // syncs
 	sync      func(context.Context) error
 	log       *slog.Logger
 	checks    []api.Check
 	token     string
 	hosts     func(string) bool
 	unready   bool
+	damaged   string // folded address of a wish that can't be read
 }
 
 func newWorld() *world {
@@ -78,7 +80,7 @@ func (w *world) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 		w.late = append(w.late, ooo.FoldAddress(address))
 	}
 	wish := w.wishes[ooo.FoldAddress(address)]
-	if w.err == nil && wish.Nonce != "" && wish.Address == "" {
+	if w.err == nil && wish.Address == "" && (wish.Nonce != "" || w.damaged == ooo.FoldAddress(address)) {
 		return wish, store.ErrDamaged
 	}
 	return wish, w.err
@@ -120,6 +122,12 @@ func (w *world) Summary(_ context.Context, wish ooo.Wish) (ooo.Summary, bool, er
 	defer w.mu.Unlock()
 	row, ok := w.rows[ooo.FoldAddress(wish.Address)]
 	return row, ok && row.ID == wish.Record(), w.err
+}
+
+func (w *world) RecordOf(_ context.Context, address string) (ooo.RecordID, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rows[ooo.FoldAddress(address)].ID, w.err
 }
 
 func (w *world) User(_ context.Context, address string) (ooo.User, error) {
@@ -221,7 +229,7 @@ func over(t *testing.T, w *world, store api.Store, directory api.Directory) http
 func (w *world) open(t *testing.T, store api.Store, directory api.Directory) (*api.API, *gin.Engine) {
 	t.Helper()
 	a, err := api.New(api.Config{
-		Store: store, Leave: w.leave, Directory: directory, Wait: w.wait, SetWait: w.setWait, Sync: w.sync, Checks: w.checks,
+		Store: store, Leave: w.leave, Directory: directory, Wait: w.wait, SetWait: w.setWait, Sync: w.sync, Owe: func() { w.set(func() { w.owed++ }) }, Checks: w.checks,
 		Ready: func() bool { return !w.unready }, Token: w.token, Hosts: w.hosts, Log: w.log,
 		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),
 	})

@@ -147,6 +147,9 @@ func TestWishes(t *testing.T) {
 		})
 		w.mailboxOf(annID, "the record", monitored)
 		w.eventually("both reported", func() bool { return w.damaged.Load() == 2 })
+		if id, err := w.store.RecordOf(t.Context(), ann); id != ooo.RecordID(annID) || err != nil {
+			t.Errorf("RecordOf = %q, %v, want the record", id, err)
+		}
 	})
 }
 

@@ -53,6 +53,25 @@ func decodeSummary(folded, row string) (ooo.Summary, error) {
 	return s, nil
 }
 
+// RecordOf returns the record that an address was last saved in, whatever its wish says;
+// empty if there is none.
+func (s *Store) RecordOf(ctx context.Context, address string) (ooo.RecordID, error) {
+	pipe := s.client.Pipeline()
+	var rows [ooo.Partitions]*redis.StringCmd
+	for p := range rows {
+		rows[p] = pipe.HGet(ctx, rowsKey(p), ooo.FoldAddress(address))
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return "", translate(err)
+	}
+	for _, row := range rows {
+		if id, _, found := strings.Cut(row.Val(), "\t"); found {
+			return ooo.RecordID(id), nil
+		}
+	}
+	return "", nil
+}
+
 // Summary returns the row of a wish; a pending one and false if its owner has not
 // written it yet.
 func (s *Store) Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error) {
