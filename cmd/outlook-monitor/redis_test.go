@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
 )
@@ -92,5 +94,62 @@ func TestAReplicaInsteadOfItsMaster(t *testing.T) {
 	w.eventually("the log says it too", func() bool { return strings.Contains(p.log.String(), want) })
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
+	}
+}
+
+func TestARedisThatRefusesSomething(t *testing.T) {
+	tests := map[string]struct {
+		rules  []string
+		status int
+		want   string
+	}{
+		"the channel": {[]string{"+@all", "~om:*"}, http.StatusOK, "messages between replicas are refused by Redis"},
+		"scripts":     {[]string{"+@all", "~om:*", "&om:*", "-eval", "-evalsha"}, http.StatusServiceUnavailable, "scripts (EVAL, EVALSHA) are refused by Redis"},
+		"streams":     {[]string{"+@all", "~om:*", "&om:*", "-xadd"}, http.StatusServiceUnavailable, "XADD in scripts: refused by Redis"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			options, err := redis.ParseURL(server.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			admin := redis.NewClient(options)
+			defer admin.Close()
+			allow := func(rules ...string) {
+				args := []any{"ACL", "SETUSER", "om", "on", ">secret"}
+				for _, rule := range rules {
+					args = append(args, rule)
+				}
+				if err := admin.Do(t.Context(), args...).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			allow(append([]string{"resetchannels"}, tt.rules...)...)
+			w := world(t, strings.Replace(server.URL(), "redis://", "redis://om:secret@", 1), graphsim.Config{Seed: 37})
+			report, _ := w.examine()
+			said := found(report, "Redis")
+			if !strings.Contains(strings.ReplaceAll(said, " → ", ": "), tt.want) {
+				t.Errorf("the doctor says %q, want %q", said, tt.want)
+			}
+			p := w.start("serve")
+			w.eventually("/readyz names it", func() bool {
+				status, detail, trouble := w.redisCheck()
+				return status == tt.status && strings.Contains(detail+trouble, tt.want)
+			})
+			w.eventually("the log names it", func() bool { return strings.Contains(p.log.String(), tt.want) })
+
+			// The doctor's remedy, to the letter.
+			_, rules, _ := strings.Cut(said, "ACL SETUSER … ")
+			rules, _, _ = strings.Cut(rules, ")")
+			allow(strings.Fields(rules)...)
+			w.eventually("/readyz says nothing more", func() bool {
+				status, detail, trouble := w.redisCheck()
+				return status == http.StatusOK && detail+trouble == ""
+			})
+			if report, _ := w.examine(); !strings.HasPrefix(found(report, "Redis"), "ok: ") {
+				t.Errorf("the doctor says after the remedy %q", found(report, "Redis"))
+			}
+		})
 	}
 }

@@ -103,10 +103,18 @@ func (r *reader) redisURL() URL {
 	}
 	u, err := NewURL(s.text).Parse()
 	switch {
+	case strings.Contains(s.text, "@") && (err != nil || torn(u)), err == nil && spoiled(u):
+		r.wrong(s.name, "can't be understood: percent-encode what a URL can't hold in a password: "+
+			"/ as %%2F, ? as %%3F, # as %%23, @ as %%40, %% as %%25, + as %%2B")
 	case err != nil || u.Hostname() == "" || u.Scheme != "redis" && u.Scheme != "rediss":
 		r.wrong(s.name, "is no Redis URL: write one such as redis://127.0.0.1:6379/0, or rediss://… for TLS")
-	case torn(u):
-		r.wrong(s.name, "has an @ after its host: in a password write %%2F for /, %%3F for ?, %%23 for # and %%40 for @")
 	}
 	return NewURL(s.text)
+}
+
+// spoiled says whether a password in the query, which is that of a Redis behind Sentinel,
+// was not escaped. No option of Redis has a + or a fragment.
+func spoiled(u *url.URL) bool {
+	_, err := url.ParseQuery(u.RawQuery)
+	return err != nil || strings.Contains(u.RawQuery, "+") || u.Fragment != ""
 }

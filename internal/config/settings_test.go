@@ -83,6 +83,7 @@ func TestEveryValueIsUnderstood(t *testing.T) {
 		"two signing secrets":                   {env{"MEDIATOR_SIGNING_SECRET": "whsec_bmV3ZXI=  whsec_b2xkZXI="}, func(s config.Settings) any { return revealed(s.SigningSecrets) }, "whsec_bmV3ZXI=|whsec_b2xkZXI="},
 		"two secrets for clientState":           {env{"CLIENT_STATE_KEY": "newer older"}, func(s config.Settings) any { return revealed(s.ClientStateKeys) }, "newer|older"},
 		"a Redis":                               {env{"REDIS_URL": "redis://:p@127.0.0.1:6379/2"}, func(s config.Settings) any { return s.RedisURL.Reveal() }, "redis://:p@127.0.0.1:6379/2"},
+		"a Redis password with a plus sign":     {env{"REDIS_URL": "redis://:p+w@127.0.0.1"}, func(s config.Settings) any { return s.RedisURL.Reveal() }, "redis://:p+w@127.0.0.1"},
 		"a Redis Cluster":                       {env{"REDIS_URL": "rediss://h1:6379?addr=h2:6379&addr=h3:6379"}, func(s config.Settings) any { return s.RedisURL.Reveal() }, "rediss://h1:6379?addr=h2:6379&addr=h3:6379"},
 		"a Redis Sentinel":                      {env{"REDIS_URL": "redis://h1:26379?master_name=m&addr=h2:26379"}, func(s config.Settings) any { return s.RedisURL.Reveal() }, "redis://h1:26379?master_name=m&addr=h2:26379"},
 		"an address":                            {env{"LISTEN_ADDR": "127.0.0.1:0"}, func(s config.Settings) any { return s.ListenAddr }, "127.0.0.1:0"},

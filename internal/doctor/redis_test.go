@@ -20,6 +20,9 @@ func TestRedis(t *testing.T) {
 		"it is a Cluster":             {func(r *redis) { r.facts.Form = "a Cluster of 3 masters" }, "Redis", doctor.OK, "a Cluster of 3 masters", ""},
 		"it wants a password":         {func(r *redis) { r.err = errors.New("NOAUTH Authentication required.") }, "Redis", doctor.Failed, "NOAUTH", "password"},
 		"it wants another password":   {func(r *redis) { r.err = errors.New("WRONGPASS invalid username-password pair") }, "Redis", doctor.Failed, "WRONGPASS", "user and password"},
+		"it wants rights":             {func(r *redis) { r.err = errors.New("NOPERM this user has no permissions") }, "Redis", doctor.Failed, "NOPERM", "+@all ~om:* &om:*"},
+		"it refuses commands":         {func(r *redis) { r.err = fmt.Errorf("%w: XADD: let it", doctor.ErrRedisUnfit) }, "Redis", doctor.Failed, "XADD", "let it"},
+		"it refuses messages":         {func(r *redis) { r.facts.Limit = "no messages: allow the channel" }, "Redis", doctor.Warning, "no messages", "allow the channel"},
 		"it is no Cluster":            {func(r *redis) { r.err = errors.New("ERR This instance has cluster support disabled") }, "Redis", doctor.Failed, "cluster", "addr"},
 		"it is too old":               {func(r *redis) { r.err = fmt.Errorf("%w: Redis is version 5.0.1: needs 6.2", doctor.ErrRedisUnfit) }, "Redis", doctor.Failed, "Redis is version 5.0.1", "needs 6.2"},
 		"what is after it is left":    {func(r *redis) { r.err = errAny }, "Redis clock", doctor.Skipped, "because Redis failed", ""},
@@ -39,6 +42,15 @@ func TestRedis(t *testing.T) {
 			tt.wrong(w.redis)
 			wants(t, w.check(tt.check), tt.status, tt.found, tt.remedy)
 		})
+	}
+}
+
+func TestAPasswordBehindSentinel(t *testing.T) {
+	for _, answer := range []string{"NOAUTH Authentication required.", "WRONGPASS invalid username-password pair"} {
+		w := newWorld(t)
+		w.env["REDIS_URL"] = "redis://sentinel.example:26379?master_name=om"
+		w.redis.err = errors.New(answer)
+		wants(t, w.check("Redis"), doctor.Failed, answer, "?username=…&password=… for Redis itself")
 	}
 }
 

@@ -77,6 +77,7 @@ func TestParseAddress(t *testing.T) {
 		"a domain without a dot":         {"ann@localhost", "ann@localhost"},
 		"the longest":                    {longest, longest},
 		"one byte longer than that":      {"a" + longest, ""},
+		"one that is longer when folded": {strings.Repeat("Ⱥ", 140) + "@contoso.example", ""},
 		"empty":                          {"", ""},
 		"spaces alone":                   {" \t ", ""},
 		"no at sign":                     {"ann.contoso.example", ""},

@@ -18,10 +18,17 @@ type Sentinel struct {
 
 // StartSentinel starts them and waits until the replica has the master's data
 // and the Sentinels know it and each other. Options are further directives of
-// master and replica.
+// master and replica; with requirepass they have a password, the Sentinels don't.
 func StartSentinel(t testing.TB, options ...string) *Sentinel {
 	t.Helper()
 	options = append([]string{"repl-diskless-sync-delay 0"}, options...)
+	watching := []string{"sentinel down-after-milliseconds " + masterName + " 1000", "sentinel failover-timeout " + masterName + " 5000"}
+	for _, option := range options {
+		if password, ok := strings.CutPrefix(option, "requirepass "); ok {
+			options = append(options, "masterauth "+password)
+			watching = append(watching, "sentinel auth-pass "+masterName+" "+password)
+		}
+	}
 	master := Start(t, options...)
 	host, port, _ := strings.Cut(master.Addr(), ":")
 	replica := Start(t, append([]string{"replicaof " + host + " " + port}, options...)...)
@@ -30,11 +37,8 @@ func StartSentinel(t testing.TB, options ...string) *Sentinel {
 		return replica.says("replication", "master_link_status:up")
 	})
 	for range 3 {
-		s.Sentinels = append(s.Sentinels, launch(t, Server{sentinel: true}, []string{
-			fmt.Sprintf("sentinel monitor %s %s %s 2", masterName, host, port),
-			"sentinel down-after-milliseconds " + masterName + " 1000",
-			"sentinel failover-timeout " + masterName + " 5000",
-		}))
+		monitor := fmt.Sprintf("sentinel monitor %s %s %s 2", masterName, host, port)
+		s.Sentinels = append(s.Sentinels, launch(t, Server{sentinel: true}, append([]string{monitor}, watching...)))
 	}
 	s.until("the Sentinels know the replica and each other", func(one *Server) bool {
 		return one.says("sentinel", "status=ok", "slaves=1,sentinels=3")

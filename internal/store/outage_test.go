@@ -212,50 +212,33 @@ func TestRoundsEndWithTheirContext(t *testing.T) {
 	}
 }
 
-func TestUserWithoutTheChannelRight(t *testing.T) {
-	server := redistest.Start(t)
-	admin := open(t, server.URL(), "")
-	admin.must(admin.raw.Do(t.Context(), "ACL", "SETUSER", "om", "on", ">p/w", "~om:*", "+@all", "resetchannels").Err())
-	admin.must(admin.raw.Do(t.Context(), "ACL", "SETUSER", "half", "on", ">pw", "~om:*", "+@all", "-@scripting").Err())
-	w := open(t, strings.Replace(server.URL(), "://", "://om:p%2Fw@", 1), "")
-	w.must(w.Ready(t.Context()))
-	w.listen() // in vain
-	lease, m := w.saved("ann")
-	stray, read := hint(m, ooo.HintStray, "1"), hint(m, ooo.HintRead, "1")
-	w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m), Leave: []ooo.Hint{stray}}))
-	w.must(w.LeaveHints(t.Context(), true, read))
-	if ok, err := w.SwapWish(t.Context(), ooo.Wish{}, on("ann", "a"), hint(m, ooo.HintWish, "1")); !ok || err != nil {
-		t.Error(ok, err)
-	}
-	w.must(w.SetWait(t.Context(), "reads", time.Second))
-	w.table()
-	if len(w.hints()) != 3 || w.stored(m.ID).Version != 2 {
-		t.Error("hints or the record are not written")
-	}
-	w.is(w.Check(t.Context()), store.ErrNoMessages)
-	half := open(t, strings.Replace(server.URL(), "://", "://half:pw@", 1), "")
-	if err := half.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "scripts") {
-		t.Errorf("error = %v, want one that names scripts", err)
+func TestRedisURL(t *testing.T) {
+	for url, taken := range map[string]bool{
+		"redis://h": true, "rediss://:pw@h:1/2": true, "redis://u:p%2F%23w@h": true, "redis://h?addr=i:1": true, "redis://h?master_name=m&addr=i:1": true,
+		"redis://:pa@ss@h": true, "redis://:p+w@h": true, "redis://:secret/w@h": false, "redis://:secret#x@h": false, "redis://u:1?secret@h": false,
+		"redis://:secret%zz@h": false, "redis://:secret b@h": false, "h:6379": false, "": false, "http://h": false, "redis://:secret@h/x": false,
+		"redis://:secret@h?addr=i:1&nonsense=1": false, "redis://h?master_name=m&password=secret&w": false,
+	} {
+		s, err := store.Open(store.Config{URL: url})
+		if err == nil {
+			s.Close()
+		}
+		if (err == nil) != taken {
+			t.Errorf("Open(%s) = %v, want it taken: %t", url, err, taken)
+		}
+		if err != nil && (strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "percent-encode")) {
+			t.Errorf("Open(%s) = %v, want the remedy without the password", url, err)
+		}
 	}
 }
 
-func TestRedisURL(t *testing.T) {
-	const percent, forms, option = "percent-encode", "write redis://", "option"
-	for url, want := range map[string]string{
-		"redis://h": "", "rediss://:pw@h:1/2": "", "redis://u:p%2F%23w@h": "", "redis://h?addr=i:1": "", "redis://h?master_name=m&addr=i:1": "",
-		"redis://:pa@ss@h": "", "redis://:p/w@h": percent, "redis://:secret#x@h": percent, "redis://u:1?2@h": percent, "redis://:%zz@h": percent,
-		"redis://u:se^cret@h": "", "redis://:a b@h": percent, "h:6379": forms, "": forms, "http://h": forms, "redis://:secret@h/x": option,
-		"redis://:secret@h?addr=i:1&nonsense=1": option,
-	} {
-		s, err := store.Open(store.Config{URL: url})
-		switch {
-		case err == nil:
-			s.Close()
-			if want != "" && url != "redis://u:se^cret@h" {
-				t.Errorf("%s was taken", url)
-			}
-		case want == "" && url != "redis://u:se^cret@h", !strings.Contains(err.Error(), want), strings.Contains(err.Error(), "secret"):
-			t.Errorf("%s: error = %v, want %q", url, err, want)
+func TestWhosePasswordIsWhichBehindSentinel(t *testing.T) {
+	url := redistest.StartSentinel(t, "requirepass secret").URL()
+	w := open(t, url+"&password=secret", "")
+	w.must(w.Check(t.Context()))
+	for _, wrong := range []string{url, strings.Replace(url, "redis://", "redis://:secret@", 1)} {
+		if err := open(t, wrong, "").Ping(t.Context()); err == nil {
+			t.Errorf("Ping of %s = nil, want it to miss the password", wrong)
 		}
 	}
 }

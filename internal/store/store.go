@@ -30,7 +30,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,15 +115,13 @@ const (
 
 // dial returns a client for the URL. Retries of -1 are none.
 func dial(raw string, retries int) (redis.UniversalClient, error) {
+	// The errors of go-redis and net/url may repeat a password.
+	wrong := errors.New("REDIS_URL: write redis://user:password@host:6379/0 or rediss://…, with ?addr=host2:6379 for a Cluster or ?master_name=NAME for Sentinel, " +
+		"an option only if go-redis has it, and percent-encode what a URL can't hold in the password (/ as %2F, # as %23, ? as %3F, % as %25)")
 	u, err := url.Parse(raw)
-	if strings.Contains(raw, "@") && (err != nil || u.User == nil) {
-		return nil, errors.New("REDIS_URL can't be understood: percent-encode what a URL can't hold in the password, such as / as %2F, # as %23, ? as %3F, % as %25")
+	if err != nil {
+		return nil, wrong
 	}
-	if err != nil || (u.Scheme != "redis" && u.Scheme != "rediss") {
-		return nil, errors.New("REDIS_URL: write redis://host:6379/0 or rediss://…, with ?addr=host2:6379 for a Cluster or ?master_name=NAME for Sentinel")
-	}
-	// go-redis' own text may repeat a password.
-	wrong := errors.New("REDIS_URL has a database number or an option that can't be understood: see the README of deploy for its forms")
 	switch query := u.Query(); {
 	case query.Has("master_name"):
 		o, err := redis.ParseFailoverURL(raw)
