@@ -129,16 +129,11 @@ func (s *service) openCore() (err error) {
 	if err := subscribe.CheckResources(settings.Resources, s.sealed != nil); err != nil {
 		return usage{"outlook-monitor: " + err.Error()}
 	}
-	s.subscriber, err = subscribe.New(subscribe.Config{
-		Registry: s.registry, Graph: s.graph, Resources: settings.Resources, Lifetime: settings.Lifetime,
-		Keys: s.states.keys, Certificate: s.certificate(),
-		MayStart: s.owners.MayStart, Share: s.owners.Share, First: s.owners.First, Wait: s.owners.Wait, SetWait: s.setWait,
-		ReadNow: s.poller.ReadNow, Records: s.store.Load, SweepEvery: settings.SweepInterval,
-		Stepped: s.stepped, Swept: s.swept, Log: s.log,
+	s.subscriber = subscribe.New(subscribe.Config{
+		Registry: s.registry, Owners: s.owners, Graph: s.graph, Resources: settings.Resources, Lifetime: settings.Lifetime,
+		Keys: s.states.keys, Certificate: s.certificate, SetWait: s.setWait, ReadNow: s.poller.ReadNow, Records: s.store.Load,
+		SweepEvery: settings.SweepInterval, OnStep: s.stepped, OnSweep: s.swept, Log: s.log,
 	})
-	if err != nil {
-		return err
-	}
 	s.syncer = deliver.NewSyncer(deliver.SyncConfig{
 		Mediator: s.mediator, Mark: s.markSync, Pending: s.syncMark, First: s.owners.First, Clear: s.store.ClearSync,
 		OnSync: s.metrics.Synced, Log: s.log,

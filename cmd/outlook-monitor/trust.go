@@ -36,13 +36,11 @@ func (s *service) openTrust() (err error) {
 	return nil
 }
 
-// certificate is what resource data is encrypted for; nil: none is asked for.
-func (s *service) certificate() func() (ooo.Certificate, error) {
+// certificate is what resource data is encrypted for; zero: none is asked for.
+func (s *service) certificate() (ooo.Certificate, error) {
 	if s.sealed == nil {
-		return nil
+		return ooo.Certificate{}, nil
 	}
-	return func() (ooo.Certificate, error) {
-		id, certificate, err := s.sealed.Current()
-		return ooo.Certificate{ID: id, Base64: certificate}, err
-	}
+	id, certificate, err := s.sealed.Current()
+	return ooo.Certificate{ID: id, Base64: certificate}, err
 }

@@ -19,10 +19,12 @@ const (
 // subject coalesce: the last one stays. Only the owner removes one, by compare,
 // after work that began after it saw the hint.
 type Hint struct {
-	ID      RecordID `json:"-"`
-	Kind    HintKind `json:"-"`
-	Subject string   `json:"-"`     // the folded address of a resend, a wish or a carry, the subscription of a stray; else empty
-	Nonce   string   `json:"nonce"` // random; new with every write
+	ID   RecordID `json:"-"`
+	Kind HintKind `json:"-"`
+	// Subject is the folded address of a resend, a wish or a carry, the subscription of a
+	// stray, the lifecycle event that led to a subscription hint; else empty.
+	Subject string `json:"-"`
+	Nonce   string `json:"nonce"` // random; new with every write
 
 	// For the history and the metrics.
 	At             time.Time      `json:"at"` // when it was left

@@ -13,6 +13,33 @@ const (
 	WriteBurst = 25
 )
 
+// priority orders steps: who is not covered comes before who will not be, and both
+// before tidiness.
+type priority int
+
+const (
+	urgent priority = iota
+	normal
+	tidy
+	priorities int = iota
+)
+
+// kept is the part of the burst that a step leaves to more urgent ones.
+var kept = [priorities]float64{urgent: 0, normal: 0.3, tidy: 0.6}
+
+func (s Step) priority() priority {
+	switch {
+	case s.Action == Create || s.Action == Drop || s.Action == Remove || s.Reason == Emergency:
+		return urgent
+	case s.Action == Renew && s.Reason != Examined || s.Reason == KeyDropped: // whose notifications are rejected
+		return normal
+	}
+	return tidy
+}
+
+// calls says whether the step is a call of Graph, and so in the budget.
+func (s Step) calls() bool { return s.Action != Nothing && s.Action != Drop && s.Action != Remove }
+
 // budget is this replica's share of the writes: a bucket that fills at a steady rate.
 type budget struct {
 	share func() float64
@@ -21,13 +48,6 @@ type budget struct {
 	tokens float64   // guarded by mu
 	at     time.Time // when tokens was right; guarded by mu
 }
-
-func newBudget(share func() float64) *budget {
-	return &budget{share: share, tokens: WriteBurst, at: time.Now()}
-}
-
-// kept is the part of the burst that a step leaves to more urgent ones.
-var kept = [priorities]float64{urgent: 0, normal: 0.3, tidy: 0.6}
 
 // take takes one write and returns 0, or returns how long to wait before asking again.
 func (b *budget) take(p priority) time.Duration {
@@ -42,11 +62,4 @@ func (b *budget) take(p priority) time.Duration {
 	}
 	b.tokens--
 	return 0
-}
-
-// giveBack returns a write that was not made.
-func (b *budget) giveBack() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.tokens++
 }

@@ -6,24 +6,14 @@ import (
 	"time"
 
 	"outlook-monitor/internal/mailbox"
-	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
 )
 
 const (
-	workers    = 48 // Graph takes a second or two for each step
-	planAtOnce = 1000
-	// settingsEvery is how often the secrets and the certificate are looked at.
-	settingsEvery = time.Second
-	// tidyAtOnce bounds what is done without a call of Graph.
-	tidyAtOnce = 4 * workers
-	// most bounds the steps in a row of one mailbox: more would mean that plan and
-	// record disagree.
-	most = 16
-	// stopTime is how long steps in flight may take when the replica stops.
-	stopTime = 8 * time.Second
-	// idleTime bounds how long nothing is looked at.
-	idleTime = time.Minute
+	workers       = 48          // Graph takes a second or two for each step
+	settingsEvery = time.Second // how often URLs, secrets and certificate are looked at
+	planAtOnce    = 1000
+	stopTime      = 8 * time.Second // for steps in flight when the replica stops
 )
 
 // dispatcher plans what is due and starts the steps, the urgent ones first, as the
@@ -31,9 +21,9 @@ const (
 type dispatcher struct {
 	*Subscriber
 	want    Settings
-	fresh   time.Time // when want was looked at
-	level   map[task]priority
-	ready   [priorities][]task // in order; those that level does not name there are over
+	fresh   time.Time          // when want was looked at
+	ready   [priorities][]task // in order; a task may be there more than once
+	slots   chan struct{}      // one for each step in flight
 	running sync.WaitGroup
 }
 
@@ -42,14 +32,17 @@ func (s *Subscriber) dispatch(ctx context.Context) error {
 	calls, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	context.AfterFunc(ctx, func() { time.AfterFunc(stopTime, cancel) })
-	d := &dispatcher{Subscriber: s, level: map[task]priority{}}
+	d := &dispatcher{Subscriber: s, slots: make(chan struct{}, workers)}
 	defer d.running.Wait()
 	for ctx.Err() == nil {
 		if !d.refresh(ctx) {
+			schedule.Sleep(ctx, settingsEvery)
 			continue
 		}
 		for _, t := range s.queue.Take(time.Now(), planAtOnce) {
-			d.consider(calls, t)
+			if step, ok := d.next(t); ok {
+				d.ready[step.priority()] = append(d.ready[step.priority()], t)
+			}
 		}
 		idle, stop := context.WithTimeout(ctx, d.start(calls))
 		_ = s.queue.Wait(idle) // whatever ends it, it is time to look
@@ -58,194 +51,101 @@ func (s *Subscriber) dispatch(ctx context.Context) error {
 	return nil
 }
 
-// refresh looks at the settings, and waits if there are none.
+// refresh looks at the settings, and has all mailboxes planned if they changed. It
+// returns false if they are not known.
 func (d *dispatcher) refresh(ctx context.Context) bool {
-	if d.urls.Load() == nil {
-		select {
-		case <-d.known:
-		case <-ctx.Done():
-		}
-		return false
+	if time.Since(d.fresh) < settingsEvery {
+		return true
 	}
-	select {
-	case <-d.known:
-	default:
-		if time.Since(d.fresh) < settingsEvery {
-			return true
-		}
+	if d.urls.Load() == nil {
+		return false
 	}
 	want, err := d.settings(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.cfg.Log.WarnContext(ctx, "settings of subscriptions not readable, retrying", "err", err)
 		}
-		schedule.Sleep(ctx, settingsEvery)
 		return false
 	}
-	changed := !d.fresh.IsZero() && (want.Keys.Tag() != d.want.Keys.Tag() || want.Certificate.ID != d.want.Certificate.ID)
-	d.want, d.fresh = want, time.Now()
-	if changed {
-		d.planAll()
+	if want.URLs != d.want.URLs || want.Keys.Tag() != d.want.Keys.Tag() || want.Certificate.ID != d.want.Certificate.ID {
+		for m := range d.cfg.Registry.All() {
+			d.planNow(task{id: m.ID})
+		}
 	}
+	d.want, d.fresh = want, time.Now()
 	return true
 }
 
-// plan says what a mailbox needs next.
-func (d *dispatcher) plan(m *ooo.Mailbox) Step {
-	_, since, _ := d.examination(m.ID)
-	return Plan(m, d.want, since, time.Now())
-}
-
-// consider plans a task that is due, and makes it ready if there is a step to take.
-func (d *dispatcher) consider(ctx context.Context, t task) {
-	delete(d.level, t)
-	d.mu.Lock()
-	busy, steps, inFlight := d.inFlight[t], d.rows[t.id], len(d.inFlight)
-	_, waiting := d.strays[t]
-	d.mu.Unlock()
-	switch {
-	case busy: // it is set again when that ends
-		return
-	case t.stray != "":
-		if waiting {
-			d.add(t, tidy)
-		}
-		return
+// next says what to do for a task now; Nothing is to save that hints were carried out.
+// If not even that is to be done ok is false, and the task is due when it may be.
+func (d *dispatcher) next(t task) (step Step, ok bool) {
+	if t.stray != "" {
+		_, ok := d.strayHint(t)
+		return Step{Action: Delete, Reason: Unlisted}, ok
 	}
 	m, ok := d.cfg.Registry.Get(t.id)
 	if !ok {
-		return
+		return Step{}, false
 	}
-	step := d.plan(m)
-	if step.Action != Nothing {
-		if steps >= most {
-			d.cfg.Log.ErrorContext(ctx, "subscriptions of a mailbox do not settle", "mailbox", t.id, "action", step.Action, "reason", step.Reason)
-			d.row(t.id, 0)
-			d.queue.Set(t, time.Now().Add(time.Minute))
-			return
-		}
-		d.add(t, step.priority())
-		return
+	hints := d.hintsFor(t.id)
+	step = Plan(m, d.want, hints.since, time.Now())
+	if step.Action != Nothing || hints.carriedOut(m, d.want) {
+		return step, true
 	}
-	d.row(t.id, 0)
-	_, since, hinted := d.examination(t.id)
-	switch {
-	case !(hinted && examined(m, d.want, since) || d.unsaved(m)):
-		if !step.Next.IsZero() {
-			d.queue.Set(t, step.Next)
-		}
-	case inFlight >= tidyAtOnce:
-		d.queue.Set(t, time.Now().Add(time.Second))
-	default:
-		d.run(t, &work{Subscriber: d.Subscriber, id: t.id, want: d.want}, func(w *work) time.Time { return w.tidyUp(ctx, m) })
+	if !step.Next.IsZero() {
+		d.queue.Set(t, step.Next)
 	}
+	// What changed meanwhile may have made it due sooner, just before that.
+	if after, _ := d.cfg.Registry.Get(t.id); after != m || d.hintsFor(t.id) != hints {
+		d.planNow(t)
+	}
+	return step, false
 }
 
-func (d *dispatcher) add(t task, p priority) {
-	d.level[t] = p
-	d.ready[p] = append(d.ready[p], t)
-}
-
-// first returns the task that is to go next.
-func (d *dispatcher) first() (t task, p priority, ok bool) {
+// start starts the steps that may begin now and returns how long to wait before the
+// next one may.
+func (d *dispatcher) start(ctx context.Context) time.Duration {
 	for p := range d.ready {
 		for len(d.ready[p]) > 0 {
-			t := d.ready[p][0]
-			if level, ok := d.level[t]; ok && level == priority(p) {
-				return t, level, true
+			if wait := d.begin(ctx, d.ready[p][0], priority(p)); wait > 0 {
+				return min(wait, settingsEvery)
 			}
 			d.ready[p] = d.ready[p][1:]
 		}
 	}
-	return t, p, false
+	return settingsEvery
 }
 
-// start starts the steps that may begin now and returns how long to wait before the
-// next one may; the end of a step wakes the queue.
-func (d *dispatcher) start(ctx context.Context) time.Duration {
-	for {
-		t, p, ok := d.first()
-		d.mu.Lock()
-		full := len(d.inFlight) >= workers
-		d.mu.Unlock()
-		if !ok || full {
-			return idleTime
-		}
-		if wait := d.cfg.Wait(WaitName); wait > 0 {
-			return min(wait, 5*time.Second)
-		}
-		if wait := d.budget.take(p); wait > 0 {
-			return wait
-		}
-		delete(d.level, t)
-		if !d.begin(ctx, t) {
-			d.budget.giveBack()
-		}
+// begin starts the step of a task, or returns how long to wait before it may start.
+func (d *dispatcher) begin(ctx context.Context, t task, p priority) (wait time.Duration) {
+	if len(d.slots) == cap(d.slots) {
+		return settingsEvery // or less: the end of a step wakes the queue
 	}
-}
-
-// begin starts the step of a task, for which the budget has granted one write.
-func (d *dispatcher) begin(ctx context.Context, t task) bool {
-	w := &work{Subscriber: d.Subscriber, id: t.id, want: d.want, paid: true}
-	do := func(w *work) time.Time { w.do(ctx); return time.Now() }
-	if t.stray == "" {
-		m, ok := d.cfg.Registry.Get(t.id)
-		if !ok {
-			return false
-		}
-		if w.step = d.plan(m); w.step.Action == Nothing {
-			d.queue.Set(t, time.Now())
-			return false
-		}
-	} else {
-		w.step = Step{Action: Delete, Reason: Unlisted}
-		do = func(w *work) time.Time { return w.doStray(ctx, t) }
+	if wait := d.cfg.Owners.Wait(WaitName); wait > 0 {
+		return wait
+	}
+	step, ok := d.next(t) // it may have changed since it became ready
+	if !ok {
+		return 0
 	}
 	done, ok := d.cfg.Registry.Begin(t.id, mailbox.Subscription, "")
-	if !ok {
-		if t.stray != "" && len(d.cfg.Registry.Hints(t.id, ooo.HintStray)) == 0 { // not ours any more
-			d.endStray(t, d.strayOf(t).hint)
-			return false
-		}
+	if !ok { // in flight, or about to be owned by another replica
 		d.queue.Set(t, time.Now().Add(500*time.Millisecond))
-		return false
+		return 0
 	}
-	d.row(t.id, 1)
-	d.run(t, w, func(w *work) time.Time {
-		defer done()
-		again := do(w)
-		if w.paid { // there was no call to make
-			d.budget.giveBack()
+	if step.calls() {
+		if wait := d.budget.take(p); wait > 0 {
+			done()
+			return wait
 		}
-		return again
-	})
-	return true
-}
-
-// run runs work for a task in a goroutine. Nothing else is done for the task
-// meanwhile. What is returned is when to plan again; zero: never.
-func (d *dispatcher) run(t task, w *work, do func(*work) (again time.Time)) {
-	d.mu.Lock()
-	d.inFlight[t] = true
-	d.mu.Unlock()
+	}
+	d.slots <- struct{}{}
+	w := &work{Subscriber: d.Subscriber, task: t, want: d.want, step: step, paid: step.calls()}
 	d.running.Go(func() {
-		again := do(w)
-		d.mu.Lock()
-		delete(d.inFlight, t)
-		d.mu.Unlock()
-		if !again.IsZero() {
-			d.queue.Set(t, again)
-		}
+		again := w.do(ctx)
+		done()
+		<-d.slots
+		d.queue.Set(t, again)
 	})
-}
-
-// row counts the steps in a row of a mailbox: by adds to them, 0 ends it.
-func (d *dispatcher) row(id ooo.RecordID, by int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if by == 0 {
-		delete(d.rows, id)
-	} else {
-		d.rows[id] += by
-	}
+	return 0
 }

@@ -1,7 +1,7 @@
 package subscribe
 
 import (
-	"context"
+	"cmp"
 	"slices"
 	"time"
 
@@ -17,34 +17,47 @@ const (
 	spokenEvery = 10 * time.Minute
 )
 
-// examination is a waiting hint "subscription". Subscriptions that were renewed at
-// since or later are known to live.
-type examination struct {
-	hint  ooo.Hint
-	since time.Time
+// waiting are the hints that wait for a mailbox: those that ask whether its
+// subscriptions live, and notifications whose time is to be saved. It is replaced as a
+// whole and never changed.
+type waiting struct {
+	hints []ooo.Hint
+	since time.Time // a subscription that was renewed at since or later is known to live
 }
 
-// examine notes a hint. What counts is when it was seen here: the clock of whoever
-// left it may differ.
-func (s *Subscriber) examine(h ooo.Hint) {
-	since := time.Now().UTC().Round(0)
-	if h.Reason == string(ooo.ReauthorizationRequired) && s.renewedAfter(h.ID, since.Add(-reauthorizeEvery)) {
-		since = since.Add(-reauthorizeEvery)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, waiting := s.hints[h.ID]
+var none = new(waiting)
+
+// Hinted implements [mailbox.Worker].
+func (s *Subscriber) Hinted(h ooo.Hint) {
 	switch {
-	case waiting && before.hint.Nonce == h.Nonce:
-		return
-	case waiting && before.since.After(since):
-		since = before.since
+	case h.Kind == ooo.HintStray:
+		s.planNow(task{h.ID, h.SubscriptionID})
+	case h.Kind == ooo.HintSubscription:
+		// What counts is when it was seen here: the clock of whoever left it may differ.
+		since := time.Now().UTC().Round(0)
+		if h.Subject == string(ooo.ReauthorizationRequired) && s.renewedAfter(h.ID, since.Add(-reauthorizeEvery)) {
+			since = since.Add(-reauthorizeEvery)
+		}
+		s.note(h, since)
+	case h.Kind == ooo.HintRead && s.spokeLongAgo(h):
+		s.note(h, time.Time{})
 	}
-	s.hints[h.ID] = examination{h, since}
 }
 
-// renewedAfter says whether a subscription of a mailbox was renewed after then; that it
-// was made answers no demand to renew it.
+// note adds a hint to those that wait. None becomes weaker by a later one.
+func (s *Subscriber) note(h ooo.Hint, since time.Time) {
+	s.mu.Lock()
+	before := cmp.Or(s.waiting[h.ID], none)
+	hints := slices.DeleteFunc(slices.Clone(before.hints), func(old ooo.Hint) bool {
+		return old.Kind == h.Kind && old.Subject == h.Subject && old.ResourceTag == h.ResourceTag
+	})
+	s.waiting[h.ID] = &waiting{append(hints, h), later(before.since, since)}
+	s.mu.Unlock()
+	s.planNow(task{id: h.ID})
+}
+
+// renewedAfter says whether a subscription of a mailbox was renewed after then. That
+// it was created answers no demand to renew it.
 func (s *Subscriber) renewedAfter(id ooo.RecordID, then time.Time) bool {
 	m, ok := s.cfg.Registry.Get(id)
 	return ok && slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
@@ -52,89 +65,62 @@ func (s *Subscriber) renewedAfter(id ooo.RecordID, then time.Time) bool {
 	})
 }
 
-// examination returns the hint that waits for a mailbox.
-func (s *Subscriber) examination(id ooo.RecordID) (h ooo.Hint, since time.Time, waiting bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, waiting := s.hints[id]
-	if now := time.Now().UTC().Round(0); e.since.After(now) { // the clock went back
-		e.since = now
-		s.hints[id] = e
-	}
-	return e.hint, e.since, waiting
-}
-
-func (s *Subscriber) endExamination(id ooo.RecordID, h ooo.Hint) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.hints[id].hint.Nonce == h.Nonce {
-		delete(s.hints, id)
-	}
-}
-
-// spoke notes that a notification came of a subscription, and says whether that is
-// to be saved by itself: what is saved is old, and no other save may come soon.
-func (s *Subscriber) spoke(h ooo.Hint) bool {
+// spokeLongAgo says whether what is saved of when the subscription of a notification
+// spoke last is old.
+func (s *Subscriber) spokeLongAgo(h ooo.Hint) bool {
 	m, ok := s.cfg.Registry.Get(h.ID)
-	if !ok {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.spoken[h.ID] == nil {
-		s.spoken[h.ID] = map[string]time.Time{}
-	}
-	for _, sub := range m.Subscriptions {
-		if ooo.ResourceTag(sub.Resource) == h.ResourceTag {
-			s.spoken[h.ID][h.ResourceTag] = h.At
-			return h.At.Sub(sub.SpokeAt) > spokenEvery
-		}
-	}
-	return false
-}
-
-// unsaved says whether the record of a mailbox is old about when it was spoken of.
-func (s *Subscriber) unsaved(m *ooo.Mailbox) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	spoken := s.spoken[m.ID]
-	return len(spoken) > 0 && slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
-		return spoken[ooo.ResourceTag(sub.Resource)].Sub(sub.SpokeAt) > spokenEvery
+	return ok && slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
+		return ooo.ResourceTag(sub.Resource) == h.ResourceTag && h.At.Sub(sub.SpokeAt) > spokenEvery
 	})
 }
 
-// noteSpoken puts the times of notifications into a draft.
-func (s *Subscriber) noteSpoken(d *mailbox.Draft) {
+// hintsFor returns what waits for a mailbox.
+func (s *Subscriber) hintsFor(id ooo.RecordID) *waiting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	spoken := s.spoken[d.ID]
-	if len(spoken) == 0 {
-		return
+	w := cmp.Or(s.waiting[id], none)
+	if now := time.Now().UTC().Round(0); w.since.After(now) { // the clock went back
+		w = &waiting{w.hints, now}
+		s.waiting[id] = w
 	}
-	for i := range d.Subscriptions {
-		sub := &d.Subscriptions[i]
-		if at := spoken[ooo.ResourceTag(sub.Resource)]; at.After(sub.SpokeAt) {
-			sub.SpokeAt = at
-		}
-	}
-	delete(s.spoken, d.ID)
+	return w
 }
 
-// tidyUp does what a mailbox needs without a call of Graph: a hint that asks for
-// nothing more is removed, and what is only in memory is saved.
-func (w *work) tidyUp(ctx context.Context, m *ooo.Mailbox) (again time.Time) {
-	if w.unsaved(m) {
-		_ = w.save(ctx, func(*mailbox.Draft) {}) // it fails when the mailbox is lost
-		return time.Now()
+// carriedOut says whether there are hints, and no call of Graph is needed for them any
+// more.
+func (w *waiting) carriedOut(m *ooo.Mailbox, want Settings) bool {
+	return w != none && !slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
+		return sub.State == ooo.SubscriptionLive && sub.RenewedAt.Before(w.since) && slices.Contains(want.Resources, sub.Resource)
+	})
+}
+
+// save notes in a draft that the hints were carried out.
+func (w *waiting) save(d *mailbox.Draft) {
+	for _, h := range w.hints {
+		if h.Kind == ooo.HintSubscription {
+			d.Done(h)
+			continue
+		}
+		for i := range d.Subscriptions { // the hint itself is the poll's
+			if sub := &d.Subscriptions[i]; ooo.ResourceTag(sub.Resource) == h.ResourceTag {
+				sub.SpokeAt = h.At
+			}
+		}
 	}
-	h, _, waiting := w.examination(w.id)
-	if !waiting {
-		return time.Now()
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	if err := w.cfg.Registry.Done(ctx, h); err != nil {
-		w.cfg.Log.DebugContext(ctx, "hint not removed, retrying", "mailbox", w.id, "err", err)
-		return time.Now().Add(5 * time.Second)
+	return b
+}
+
+// forget drops hints that were saved, unless others came meanwhile.
+func (s *Subscriber) forget(id ooo.RecordID, saved *waiting) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting[id] == saved {
+		delete(s.waiting, id)
 	}
-	w.endExamination(w.id, h)
-	return time.Now()
 }

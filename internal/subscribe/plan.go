@@ -56,7 +56,6 @@ const (
 	Superseded     Reason = "replaced by another"
 	NotMonitored   Reason = "no longer monitored"
 	NotWanted      Reason = "resource no longer wanted"
-	Successor      Reason = "kept until its successor is there"
 	Unlisted       Reason = "in Graph but in no record"
 	Waiting        Reason = "waiting after a failure"
 )
@@ -67,27 +66,6 @@ type Step struct {
 	Reason       Reason
 	Subscription ooo.Subscription // the one it is about; of a new one, Resource and Failures
 	Next         time.Time        // with Nothing: when to plan again; zero: never by itself
-}
-
-// priority orders steps: who is not covered comes before who will not be, and both
-// before tidiness.
-type priority int
-
-const (
-	urgent priority = iota
-	normal
-	tidy
-	priorities int = iota
-)
-
-func (s Step) priority() priority {
-	switch {
-	case s.Action == Create || s.Action == Drop || s.Action == Remove || s.Reason == Emergency:
-		return urgent
-	case s.Action == Renew && s.Reason != Examined || s.Reason == KeyDropped: // whose notifications are rejected
-		return normal
-	}
-	return tidy
 }
 
 // Plan says what to do next for m, by what is recorded of it. It is called again
@@ -122,8 +100,7 @@ func Plan(m *ooo.Mailbox, want Settings, examine, now time.Time) Step {
 		case slices.Contains(want.Resources, s.Resource):
 			continue
 		case !covered && s.State == ooo.SubscriptionLive && s.ExpiresAt.After(now):
-			rest = sooner(rest, Step{Action: Nothing, Reason: Successor, Next: s.ExpiresAt})
-			continue
+			continue // until what takes its place is there
 		}
 		step := end(s, want, reason, now)
 		if step.Action != Nothing {
@@ -167,7 +144,7 @@ func end(s ooo.Subscription, want Settings, reason Reason, now time.Time) Step {
 		return Step{Action: Nothing, Reason: Waiting, Next: s.RetryAt}
 	case s.Replaces != "":
 		return step(DeleteReplaced, reason)
-	case s.ID != "" && s.State != ooo.SubscriptionRemoved && s.ExpiresAt.After(now):
+	case s.ID != "" && (s.State == ooo.SubscriptionCreating || s.ExpiresAt.After(now)):
 		return step(Delete, reason)
 	case s.ID == "" && s.State == ooo.SubscriptionCreating && s.Failures < searches && s.NotificationURL == want.Notification:
 		return step(Create, AnswerLost) // Graph names the one that it has
@@ -190,7 +167,9 @@ func cover(s ooo.Subscription, want Settings, examine, now time.Time) Step {
 		return Step{Action: Nothing, Reason: Waiting, Next: s.RetryAt}
 	case s.State == ooo.SubscriptionRemoved:
 		return step(Create, RemovedByGraph)
-	case s.ID == "" && s.State == ooo.SubscriptionCreating:
+	case s.State == ooo.SubscriptionCreating && s.ID != "": // found since
+		return step(Renew, AnswerLost)
+	case s.State == ooo.SubscriptionCreating:
 		return step(Create, AnswerLost)
 	case s.ID == "":
 		return step(Create, RetryDue)
@@ -216,14 +195,4 @@ func cover(s ooo.Subscription, want Settings, examine, now time.Time) Step {
 		return step(Replace, KeyRotated)
 	}
 	return step(Renew, RenewalDue)
-}
-
-// examined says whether no wanted subscription of m is left that examine asks for.
-func examined(m *ooo.Mailbox, want Settings, examine time.Time) bool {
-	for _, s := range m.Subscriptions {
-		if s.ID != "" && s.State == ooo.SubscriptionLive && s.RenewedAt.Before(examine) && slices.Contains(want.Resources, s.Resource) {
-			return false
-		}
-	}
-	return true
 }

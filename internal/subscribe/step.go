@@ -3,7 +3,6 @@ package subscribe
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -14,82 +13,86 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// work is one step for one mailbox, while it is carried out.
+// work is one step of a task, while it is carried out.
 type work struct {
 	*Subscriber
-	id   ooo.RecordID
+	task
 	want Settings
 	step Step
 	paid bool // the budget has granted the next write already
 }
 
-// do carries out the step and saves how it went. Graph's errors become part of the
-// record; the others mean that the owner has to plan again, whoever that is.
-func (w *work) do(ctx context.Context) {
-	sub := w.step.Subscription
+// do carries out the step, saves how it went, and returns when to plan again. Graph's
+// errors become part of the record; after the others the owner plans again, whoever
+// that is. Saving fails only when the mailbox is lost.
+func (w *work) do(ctx context.Context) (again time.Time) {
+	if w.stray != "" {
+		return w.doStray(ctx)
+	}
+	before := w.step.Subscription
+	sub := before
 	var err error
-	gone := false // from the record
 	switch w.step.Action {
-	case Create, Replace:
-		err = w.create(ctx, &sub)
+	case Nothing, Remove: // saving is all there is to do
+		_ = w.save(ctx, func(*mailbox.Draft) {})
+		return time.Now()
+	case Create:
+		sub, err = w.create(ctx, before)
+	case Replace:
+		if sub, err = w.create(ctx, before); err != nil && sub.Replaces == before.ID {
+			sub = before // still there
+		}
 	case Renew:
-		err = w.renew(ctx, &sub)
+		sub, err = w.renew(ctx, before)
 	case DeleteReplaced:
-		if err = w.remove(ctx, sub.Replaces); err == nil {
+		if err = w.remove(ctx, before.Replaces); err == nil {
 			sub.Replaces = ""
 			if sub.State == ooo.SubscriptionLive { // what failed was this
-				sub.Error, sub.Failures, sub.RetryAt, sub.Trouble = "", 0, time.Time{}, ""
+				recovered(&sub)
 			}
 		}
 	case Delete:
-		err = w.remove(ctx, sub.ID)
-		gone = err == nil
+		if err = w.remove(ctx, before.ID); err == nil {
+			sub.State = ""
+		}
 	case Drop:
-		gone = true
-	case Remove:
-		_ = w.save(ctx, func(*mailbox.Draft) {}) // saving removes it
-		return
+		sub.State = ""
 	}
 	if errors.Is(err, ooo.ErrNotOwner) || errors.Is(err, ooo.ErrNotMonitored) || err != nil && ctx.Err() != nil {
-		return
-	}
-	if err != nil {
-		if w.step.Action == Replace && sub.Replaces == w.step.Subscription.ID {
-			sub = w.step.Subscription // still there
-		}
-		w.fail(ctx, &sub, err)
+		return time.Now()
 	}
 	w.log(ctx, err)
-	saved := w.save(ctx, func(d *mailbox.Draft) {
-		if gone {
-			d.Subscriptions = slices.DeleteFunc(d.Subscriptions, func(s ooo.Subscription) bool { return s.Resource == sub.Resource })
-		} else {
-			put(d, sub)
-		}
-	})
+	if err != nil {
+		sub = w.fail(ctx, sub, err)
+	}
+	saved := w.save(ctx, func(d *mailbox.Draft) { put(d, sub) })
 	// What happened before it existed was not announced.
-	if saved == nil && err == nil && (w.step.Action == Create || w.step.Action == Replace) {
+	if saved == nil && sub.State == ooo.SubscriptionLive && (before.State != ooo.SubscriptionLive || before.ID != sub.ID) {
 		w.cfg.ReadNow(w.id, ooo.SourceSubscription)
 	}
+	return time.Now()
 }
 
-// put puts a subscription into its place in a record.
+// put puts a subscription into a record, sorted by resource. One without a state
+// leaves it.
 func put(d *mailbox.Draft, sub ooo.Subscription) {
 	at, found := slices.BinarySearchFunc(d.Subscriptions, sub.Resource, func(s ooo.Subscription, resource string) int {
 		return strings.Compare(s.Resource, resource)
 	})
-	if found {
+	switch {
+	case found && sub.State == "":
+		d.Subscriptions = slices.Delete(d.Subscriptions, at, at+1)
+	case found:
 		d.Subscriptions[at] = sub
-	} else {
+	default:
 		d.Subscriptions = slices.Insert(d.Subscriptions, at, sub)
 	}
 }
 
 // create asks Graph for a subscription, having saved that it does. The one that it
 // replaces stays until it is there.
-func (w *work) create(ctx context.Context, sub *ooo.Subscription) error {
-	before := *sub
-	*sub = ooo.Subscription{
+func (w *work) create(ctx context.Context, before ooo.Subscription) (ooo.Subscription, error) {
+	sub := ooo.Subscription{
 		Resource: before.Resource, State: ooo.SubscriptionCreating, Failures: before.Failures, Trouble: before.Trouble,
 		NotificationURL: w.want.Notification, LifecycleURL: w.want.Lifecycle, KeyTag: w.want.Keys.Tag(),
 		CertificateID: w.want.Certificate.ID, CreatedAt: before.CreatedAt, Replaces: before.Replaces, SpokeAt: before.SpokeAt,
@@ -97,64 +100,50 @@ func (w *work) create(ctx context.Context, sub *ooo.Subscription) error {
 	if w.step.Action == Replace {
 		sub.Replaces = before.ID
 	}
-	if err := w.save(ctx, func(d *mailbox.Draft) { put(d, *sub) }); err != nil {
-		return err // without the note, no call
+	if err := w.save(ctx, func(d *mailbox.Draft) { put(d, sub) }); err != nil {
+		return sub, err // without the note, no call
 	}
-	began := time.Now()
-	made, err := w.ask(ctx, *sub)
-	if twin, ok := errors.AsType[*ooo.Duplicate](err); ok && twin.ID != "" {
-		if adopted, err := w.adopt(ctx, before, twin.ID, sub); adopted || err != nil {
-			return err
-		}
-		// Graph takes no second one beside it and it is not as wanted, so it makes
-		// way; the read that follows covers the gap.
-		if err := w.remove(ctx, twin.ID); err != nil {
-			return err
-		}
-		if sub.Replaces == twin.ID {
-			sub.Replaces = ""
-		}
-		sub.KeyTag = w.want.Keys.Tag()
-		began = time.Now()
-		made, err = w.ask(ctx, *sub)
+	err := w.ask(ctx, &sub)
+	twin, ok := errors.AsType[*ooo.Duplicate](err)
+	switch {
+	case !ok || twin.ID == "":
+		return sub, err
+	case w.adoptable(before, twin.ID):
+		return adopt(before, twin.ID), nil
 	}
-	if err == nil {
-		live(sub, made, began)
+	// Graph takes no second one beside it and it is not as wanted, so it makes way; the
+	// read that follows covers the gap.
+	if err := w.remove(ctx, twin.ID); err != nil {
+		return sub, err
 	}
-	return err
+	if sub.Replaces == twin.ID {
+		sub.Replaces = ""
+	}
+	err = w.ask(ctx, &sub)
+	return sub, err
 }
 
-// adopt takes over a subscription whose creation was asked for by a process that
-// did not live to save it: then its clientState is the one that was noted. The
-// renewal tells whether it is what was asked for.
-func (w *work) adopt(ctx context.Context, before ooo.Subscription, id ooo.SubscriptionID, sub *ooo.Subscription) (adopted bool, err error) {
-	noted := before.ID == "" && before.State == ooo.SubscriptionCreating && id != before.Replaces &&
-		before.NotificationURL == w.want.Notification && before.LifecycleURL == w.want.Lifecycle &&
-		before.CertificateID == w.want.Certificate.ID && w.want.Keys.Accepts(before.KeyTag)
-	if !noted {
-		return false, nil
-	}
-	*sub = before
-	found, began, err := w.patch(ctx, id, *sub, ooo.SubscriptionPatch{})
-	switch {
-	case errors.Is(err, ooo.ErrSubscriptionGone):
-		return false, nil
-	case errors.Is(err, ooo.ErrNotOwner):
-		return false, err
-	case err != nil:
-		return false, fmt.Errorf("%w: %w", ooo.ErrNoAnswer, err) // it is still to be found out
-	case found.NotificationURL != sub.NotificationURL || found.LifecycleURL != sub.LifecycleURL:
-		return false, nil
-	}
-	live(sub, found, began)
-	return true, nil
+// adoptable says whether the subscription with an id may be the one whose creation was
+// noted, without an answer, as it is wanted now.
+func (w *work) adoptable(noted ooo.Subscription, id ooo.SubscriptionID) bool {
+	return noted.State == ooo.SubscriptionCreating && noted.ID == "" && noted.Replaces != id &&
+		noted.NotificationURL == w.want.Notification && noted.LifecycleURL == w.want.Lifecycle &&
+		noted.CertificateID == w.want.Certificate.ID && w.want.Keys.Accepts(noted.KeyTag)
+}
+
+// adopt gives a noted subscription the id of what Graph has. Its renewal, which is due
+// at once, tells whether it is what was asked for. Its clientState is the noted one.
+func adopt(noted ooo.Subscription, id ooo.SubscriptionID) ooo.Subscription {
+	noted.ID = id
+	recovered(&noted)
+	return noted
 }
 
 // changes are the changes of a resource that Graph is to announce.
 const changes = "created,updated,deleted"
 
-// ask makes the call, once more with a shorter life if Graph names its limit.
-func (w *work) ask(ctx context.Context, sub ooo.Subscription) (ooo.GraphSubscription, error) {
+// ask creates the subscription.
+func (w *work) ask(ctx context.Context, sub *ooo.Subscription) error {
 	id := w.id.ObjectID()
 	request := ooo.SubscriptionRequest{
 		Resource:        requestOf(sub.Resource, id, w.want.Certificate.ID != ""),
@@ -164,61 +153,71 @@ func (w *work) ask(ctx context.Context, sub ooo.Subscription) (ooo.GraphSubscrip
 		ClientState:     w.want.Keys.Derive(id, sub.Resource),
 		Certificate:     w.want.Certificate,
 	}
-	for {
-		if err := w.spend(ctx); err != nil {
-			return ooo.GraphSubscription{}, err
-		}
-		life := w.life(sub)
-		request.ExpiresAt = time.Now().Add(life)
-		made, err := w.cfg.Graph.CreateSubscription(ctx, request)
-		if !w.learn(sub, life, err) {
-			return made, err
-		}
+	made, began, err := w.call(ctx, *sub, func(expires time.Time) (ooo.GraphSubscription, error) {
+		request.ExpiresAt = expires
+		return w.cfg.Graph.CreateSubscription(ctx, request)
+	})
+	if err == nil {
+		live(sub, made, began)
 	}
+	return err
 }
 
-// moveTime spreads the replacement of those whose lifecycle URL can't follow.
+// moveTime spreads the replacement of those whose lifecycle URL can't be patched.
 const moveTime = 5 * time.Minute
 
 // renew moves the expiry, and the URL and the certificate where they differ.
-func (w *work) renew(ctx context.Context, sub *ooo.Subscription) error {
-	patch := ooo.SubscriptionPatch{}
+func (w *work) renew(ctx context.Context, sub ooo.Subscription) (ooo.Subscription, error) {
+	next, patch := sub, ooo.SubscriptionPatch{}
 	if sub.NotificationURL != w.want.Notification {
-		patch.NotificationURL = w.want.Notification
+		patch.NotificationURL, next.NotificationURL = w.want.Notification, w.want.Notification
 	}
 	if sub.CertificateID != "" && w.want.Certificate.ID != "" && sub.CertificateID != w.want.Certificate.ID {
-		patch.Certificate = w.want.Certificate
+		patch.Certificate, next.CertificateID = w.want.Certificate, w.want.Certificate.ID
 	}
-	made, began, err := w.patch(ctx, sub.ID, *sub, patch)
-	if err != nil {
-		return err
+	made, began, err := w.call(ctx, sub, func(expires time.Time) (ooo.GraphSubscription, error) {
+		patch.ExpiresAt = expires
+		return w.cfg.Graph.PatchSubscription(ctx, sub.ID, patch)
+	})
+	switch {
+	case err != nil:
+		return sub, err
+	case sub.State == ooo.SubscriptionCreating && (made.NotificationURL != next.NotificationURL || made.LifecycleURL != next.LifecycleURL):
+		// It is not what was asked for. Without it that is created.
+		if err := w.remove(ctx, sub.ID); err != nil {
+			return sub, err
+		}
+		return sub, ooo.ErrSubscriptionGone
 	}
-	if patch.NotificationURL != "" {
-		sub.NotificationURL = patch.NotificationURL
+	live(&next, made, began)
+	if next.LifecycleURL != w.want.Lifecycle { // replaced soon, not all at once
+		next.RenewAt = began.UTC().Round(0).Add(time.Minute + rand.N(moveTime))
 	}
-	if patch.Certificate.ID != "" {
-		sub.CertificateID = patch.Certificate.ID
-	}
-	live(sub, made, began)
-	if sub.LifecycleURL != w.want.Lifecycle { // can't follow: replaced soon, not all at once
-		sub.RenewAt = began.UTC().Round(0).Add(time.Minute + rand.N(moveTime))
-	}
-	return nil
+	return next, nil
 }
 
-// patch moves the expiry, with what else is to change, once more with a shorter life
-// if Graph names its limit. It returns when the call began that worked.
-func (w *work) patch(ctx context.Context, id ooo.SubscriptionID, sub ooo.Subscription, patch ooo.SubscriptionPatch) (ooo.GraphSubscription, time.Time, error) {
+// errNoLife is a subscription that has expired when Graph returns it.
+var errNoLife = errors.New("Graph returned an expiry that is over")
+
+// call makes a call that asks for an expiry, again with an earlier one if Graph names
+// its limit. It returns when the call began that worked.
+func (w *work) call(
+	ctx context.Context, sub ooo.Subscription, do func(expires time.Time) (ooo.GraphSubscription, error),
+) (made ooo.GraphSubscription, began time.Time, err error) {
 	for {
 		if err := w.spend(ctx); err != nil {
-			return ooo.GraphSubscription{}, time.Time{}, err
-		}
-		began, life := time.Now(), w.life(sub)
-		patch.ExpiresAt = began.Add(life)
-		made, err := w.cfg.Graph.PatchSubscription(ctx, id, patch)
-		if !w.learn(sub, life, err) {
 			return made, began, err
 		}
+		life := w.life(sub)
+		began = time.Now()
+		made, err = do(began.Add(life))
+		if w.learn(sub, life, err) {
+			continue
+		}
+		if err == nil && !made.ExpiresAt.After(time.Now()) {
+			err = errNoLife
+		}
+		return made, began, err
 	}
 }
 
@@ -237,19 +236,17 @@ func (w *work) remove(ctx context.Context, id ooo.SubscriptionID) error {
 // begins. No call begins unless this replica may act for the mailbox at that moment.
 func (w *work) spend(ctx context.Context) error {
 	for !w.paid {
-		wait := w.cfg.Wait(WaitName)
-		if wait > 0 {
+		if wait := w.cfg.Owners.Wait(WaitName); wait > 0 {
 			return &ooo.Throttled{After: wait}
 		}
-		if wait = w.budget.take(urgent); wait == 0 {
-			break
-		}
+		wait := w.budget.take(urgent)
+		w.paid = wait == 0
 		if !schedule.Sleep(ctx, wait) {
 			return ctx.Err()
 		}
 	}
 	w.paid = false
-	if !w.cfg.MayStart(w.id.Partition()) {
+	if !w.cfg.Owners.MayStart(w.id.Partition()) {
 		return ooo.ErrNotOwner
 	}
 	return nil
@@ -260,27 +257,28 @@ func (w *work) spend(ctx context.Context) error {
 // together is not renewed together.
 func live(sub *ooo.Subscription, made ooo.GraphSubscription, began time.Time) {
 	now := time.Now().UTC().Round(0)
-	began = began.UTC().Round(0)
 	if sub.ID != made.ID {
 		sub.CreatedAt = now
 	}
 	life := max(made.ExpiresAt.Sub(now), 0)
-	sub.ID, sub.ExpiresAt, sub.RenewedAt = made.ID, made.ExpiresAt, began
+	sub.ID, sub.State, sub.ExpiresAt, sub.RenewedAt = made.ID, ooo.SubscriptionLive, made.ExpiresAt, began.UTC().Round(0)
 	sub.RenewAt = now.Add(life*2/3 - rand.N(life/10+1))
-	sub.State, sub.Error, sub.Failures, sub.RetryAt, sub.Trouble = ooo.SubscriptionLive, "", 0, time.Time{}, ""
+	recovered(sub)
 }
 
-// save changes the record, with what else there is to note of it: when its
-// subscriptions spoke last, and that a hint has been carried out. A record of which
-// nothing is left is removed.
+// recovered ends a row of failures.
+func recovered(sub *ooo.Subscription) {
+	sub.Error, sub.Failures, sub.RetryAt, sub.Trouble = "", 0, time.Time{}, ""
+}
+
+// save changes the record, and with it ends the hints that ask for nothing more. A
+// record of which nothing is left is removed.
 func (w *work) save(ctx context.Context, change func(d *mailbox.Draft)) error {
-	hint, since, waiting := w.examination(w.id)
-	over := false
+	hints, over := w.hintsFor(w.id), false
 	_, err := w.cfg.Registry.Update(ctx, w.id, func(d *mailbox.Draft) error {
 		change(d)
-		w.noteSpoken(d)
-		if over = waiting && examined(d.Mailbox, w.want, since); over {
-			d.Done(hint)
+		if over = hints.carriedOut(d.Mailbox, w.want); over {
+			hints.save(d)
 		}
 		if len(d.Addresses) == 0 && len(d.Subscriptions) == 0 {
 			d.Remove()
@@ -288,7 +286,7 @@ func (w *work) save(ctx context.Context, change func(d *mailbox.Draft)) error {
 		return nil
 	})
 	if err == nil && over {
-		w.endExamination(w.id, hint)
+		w.forget(w.id, hints)
 	}
 	return err
 }
@@ -297,7 +295,7 @@ func (w *work) save(ctx context.Context, change func(d *mailbox.Draft)) error {
 // failures.
 func (w *work) log(ctx context.Context, err error) {
 	step := w.step
-	w.cfg.Stepped(step, err)
+	w.cfg.OnStep(step, err)
 	attrs := []any{"mailbox", w.id, "action", step.Action, "reason", step.Reason, "resource", step.Subscription.Resource}
 	switch {
 	case err == nil:

@@ -286,7 +286,8 @@ func TestTheBudgetKeepsAPartForTheUncovered(t *testing.T) {
 		for i := range 400 {
 			w.monitor(idOf(fmt.Sprint(i)), true)
 		}
-		_, stop := w.start(func(cfg *subscribe.Config) { cfg.Share = func() float64 { return 0.5 } })
+		w.share = 0.5
+		_, stop := w.start()
 		defer stop()
 		pass(time.Minute)
 		_, at := w.timed()

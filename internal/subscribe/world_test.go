@@ -2,6 +2,7 @@ package subscribe_test
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -32,6 +33,7 @@ type world struct {
 	urls     *subscribe.URLs // nil: not known yet
 	late     atomic.Bool     // the ownership was not confirmed in time
 	second   atomic.Bool     // another replica owns partition 0
+	share    float64         // of the budget
 
 	mu    sync.Mutex
 	reads map[ooo.RecordID]int // guarded by mu, as all below
@@ -63,8 +65,17 @@ func inBubble(t *testing.T, story func(t *testing.T, w *world)) {
 			t.Fatalf("SwapOwners = %t, %v, want true", ok, err)
 		}
 		story(t, &world{fakeGraph: newGraph(), t: t, store: &faulty{Store: opened}, reads: map[ooo.RecordID]int{},
-			waits: map[string]time.Time{}, urls: &want.URLs})
+			waits: map[string]time.Time{}, urls: &want.URLs, share: 1})
 	})
+}
+
+func (w *world) MayStart(int) bool { return !w.late.Load() }
+func (w *world) Share() float64    { return w.share }
+func (w *world) First() bool       { return !w.second.Load() }
+func (w *world) Wait(name string) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(time.Until(w.waits[name]), 0)
 }
 
 // start owns all partitions until the returned stop, which waits for what is in
@@ -72,19 +83,14 @@ func inBubble(t *testing.T, story func(t *testing.T, w *world)) {
 func (w *world) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscriber, stop func()) {
 	w.t.Helper()
 	var err error
-	w.registry, err = mailbox.New(mailbox.Config{Store: w.store, MayStart: func(int) bool { return !w.late.Load() }, Interval: time.Hour})
+	w.registry, err = mailbox.New(mailbox.Config{Store: w.store, MayStart: w.MayStart, Interval: time.Hour})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	cfg := subscribe.Config{
-		Registry: w.registry, Graph: w, Resources: []string{events}, Lifetime: life, SweepEvery: 100_000 * time.Hour,
-		Keys:     func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
-		MayStart: func(int) bool { return !w.late.Load() }, Share: func() float64 { return 1 }, First: func() bool { return !w.second.Load() },
-		Wait: func(name string) time.Duration {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return max(time.Until(w.waits[name]), 0)
-		},
+		Registry: w.registry, Owners: w, Graph: w, Resources: []string{events}, Lifetime: life, SweepEvery: 100_000 * time.Hour,
+		Keys:        func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
+		Certificate: func() (ooo.Certificate, error) { return ooo.Certificate{}, nil },
 		SetWait: func(_ context.Context, name string, wait time.Duration) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -97,18 +103,18 @@ func (w *world) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscriber
 			w.reads[id]++
 		},
 		Records: w.store.Load,
-		Swept: func(f subscribe.Swept) {
+		OnStep:  func(subscribe.Step, error) {},
+		OnSweep: func(f subscribe.Swept) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.swept = append(w.swept, f)
 		},
+		Log: slog.New(slog.DiscardHandler),
 	}
 	for _, edit := range edits {
 		edit(&cfg)
 	}
-	if s, err = subscribe.New(cfg); err != nil {
-		w.t.Fatal(err)
-	}
+	s = subscribe.New(cfg)
 	if w.urls != nil {
 		s.SetURLs(*w.urls)
 	}
@@ -163,7 +169,7 @@ func (w *world) record(id ooo.RecordID) *ooo.Mailbox {
 
 // hint leaves a hint "subscription" for Ann's mailbox.
 func (w *world) hint(reason string) {
-	w.leave(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, Reason: reason})
+	w.leave(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, Subject: reason, Reason: reason})
 }
 
 func (w *world) leave(h ooo.Hint) {

@@ -98,32 +98,33 @@ func (r *Receiver) take(ctx context.Context, began time.Time, c collection) erro
 	return nil
 }
 
-// hintsOf returns what the items ask for: one hint for each mailbox and kind, however
-// many items there are.
+// hintsOf returns what the items ask for: one hint for each mailbox, kind and subject,
+// however many items there are.
 func hintsOf(items []genuine, now time.Time) []ooo.Hint {
-	type subject struct {
+	type field struct {
 		mailbox ooo.RecordID
 		kind    ooo.HintKind
+		subject string
 	}
-	asked := make(map[subject]bool, len(items))
+	asked := make(map[field]bool, len(items))
 	hints := make([]ooo.Hint, 0, len(items))
-	ask := func(it genuine, kind ooo.HintKind) {
-		if asked[subject{it.mailbox, kind}] {
+	ask := func(it genuine, kind ooo.HintKind, subject string) {
+		if asked[field{it.mailbox, kind, subject}] {
 			return
 		}
-		asked[subject{it.mailbox, kind}] = true
+		asked[field{it.mailbox, kind, subject}] = true
 		hints = append(hints, ooo.Hint{
-			ID: it.mailbox, Kind: kind, At: now, Source: ooo.SourceNotification, Reason: string(it.event),
+			ID: it.mailbox, Kind: kind, Subject: subject, At: now, Source: ooo.SourceNotification, Reason: string(it.event),
 			NotificationID: it.name(), SubscriptionID: it.subscription(), ResourceTag: it.tag,
 		})
 	}
 	for _, it := range items {
 		// A removal too may have missed something.
 		if it.event != ooo.ReauthorizationRequired || it.change {
-			ask(it, ooo.HintRead)
+			ask(it, ooo.HintRead, "")
 		}
 		if it.event == ooo.ReauthorizationRequired || it.event == ooo.SubscriptionWasRemoved {
-			ask(it, ooo.HintSubscription)
+			ask(it, ooo.HintSubscription, string(it.event))
 		}
 	}
 	return hints

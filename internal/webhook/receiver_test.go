@@ -223,7 +223,7 @@ func TestNotifications(t *testing.T) {
 		"a change with an unknown event":  {collection(t, notice(ann, put("lifecycleEvent", "renamed"))), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
 		"a change and a removal of one":   {collection(t, notice(ann), lifecycle(ann, "subscriptionRemoved")), 202, []ooo.ObjectID{ann}, 1, "map[accepted:1 lifecycle:1]"},
 		"a forged lifecycle event":        {collection(t, notice(ann, without("changeType"), put("lifecycleEvent", "subscriptionRemoved"), put("clientState", "x"))), 202, nil, 0, "map[forged:1]"},
-		"a removal and a reauthorization": {collection(t, lifecycle(ann, "subscriptionRemoved"), lifecycle(ann, "reauthorizationRequired")), 202, []ooo.ObjectID{ann}, 1, "map[lifecycle:2]"},
+		"a removal and a reauthorization": {collection(t, lifecycle(ann, "subscriptionRemoved"), lifecycle(ann, "reauthorizationRequired")), 202, []ooo.ObjectID{ann}, 2, "map[lifecycle:2]"},
 		"five reauthorizations of one":    {collection(t, again(5, lifecycle(ann, "reauthorizationRequired"))...), 202, nil, 1, "map[lifecycle:5]"},
 		"a genuine item of no kind":       {collection(t, notice(ann, without("changeType"))), 202, nil, 0, "map[ignored:1]"},
 		"an escape in a clientState":      {strings.Replace(collection(t, notice(ann)), `"clientState":"0`, `"client\u0053tate":"\u0030`, 1), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
@@ -284,7 +284,7 @@ func TestHintsSayWhatCameAndCarryTheTrace(t *testing.T) {
 	want := []ooo.Hint{
 		{ID: ooo.RecordID(ann), Kind: ooo.HintRead, NotificationID: "n-1"},
 		{ID: ooo.RecordID(bob), Kind: ooo.HintRead, Reason: "subscriptionRemoved"},
-		{ID: ooo.RecordID(bob), Kind: ooo.HintSubscription, Reason: "subscriptionRemoved"},
+		{ID: ooo.RecordID(bob), Kind: ooo.HintSubscription, Subject: "subscriptionRemoved", Reason: "subscriptionRemoved"},
 	}
 	for i, got := range b.hints {
 		w := want[i]
