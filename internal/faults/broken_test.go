@@ -78,7 +78,7 @@ func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 	}, politely, "Graph answers 429"},
 	{"one mailbox that hangs is read with others", []edit{
 		{"internal/poll/read.go", "limit = p.calls.patience()", "limit = longTime"},
-		{"internal/poll/conclude.go", "t.alone = quickAnswers", "t.alone = 0"},
+		{"internal/poll/concurrency.go", "t.alone = quickAnswers", "t.alone = 0"},
 	}, punctual, "one mailbox hangs"},
 	{"who can't log in keeps its mailboxes", []edit{
 		{"internal/partition/shares.go", "unable := !answeredWithin(beats[life], unableTime)", "unable := false && !answeredWithin(beats[life], unableTime)"},

@@ -3,6 +3,7 @@ package poll
 import (
 	"cmp"
 	"context"
+	"sync"
 	"time"
 
 	"outlook-monitor/internal/mailbox"
@@ -10,17 +11,68 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// lane is a queue of reads with what limits how many are in flight: regular reads in
-// batches, mailboxes for which a hint came, and those that are read alone because
-// they were slow.
+// lane is a queue of mailboxes to be read, with a limit of the calls in flight. There
+// are four: regular reads in batches, mailboxes for which a hint came, those that are
+// read alone because they were slow, and addresses to be looked up.
 type lane struct {
-	queue   *schedule.Queue[*target]
-	most    int // in one call
-	acquire func(ctx context.Context) (release func())
+	queue *schedule.Queue[*target]
+	most  int        // in one call
+	wait  string     // name of the wait that stops it
+	limit func() int // calls in flight, at least 1
+
+	mu       sync.Mutex
+	inFlight int           // guarded by mu
+	freed    chan struct{} // capacity 1
+}
+
+func newLane(most int, wait string, limit func() int) *lane {
+	return &lane{queue: schedule.New[*target](), most: most, wait: wait, limit: limit, freed: make(chan struct{}, 1)}
+}
+
+// acquire waits until a call may begin; it returns false if ctx ends before.
+func (l *lane) acquire(ctx context.Context) bool {
+	for {
+		l.mu.Lock()
+		free := l.inFlight < l.limit()
+		if free {
+			l.inFlight++
+		}
+		l.mu.Unlock()
+		if free {
+			return true
+		}
+		select {
+		case <-l.freed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (l *lane) release() {
+	l.mu.Lock()
+	l.inFlight--
+	l.mu.Unlock()
+	select {
+	case l.freed <- struct{}{}:
+	default: // a wake-up is already waiting
+	}
+}
+
+func (l *lane) busy() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inFlight
+}
+
+// sooner sets when a mailbox is due, unless it is due before that.
+func (l *lane) sooner(t *target, at time.Time) {
+	if due, ok := l.queue.At(t); !ok || at.Before(due) {
+		l.queue.Set(t, at)
+	}
 }
 
 const (
-	isolatedCalls = 64
 	// hintGap is the least time between two reads of a mailbox because of hints.
 	hintGap = 200 * time.Millisecond
 	// refusedGap is when to try again what the registry does not let begin: the
@@ -28,11 +80,11 @@ const (
 	refusedGap = 50 * time.Millisecond
 )
 
-// job is a mailbox that is being read.
+// job is a mailbox that is being read, or an address that is being looked up.
 type job struct {
 	t      *target
 	id     ooo.RecordID
-	due    time.Time     // of a regular read
+	late   time.Duration // after it was due; 0 beside the regular reads
 	lead   time.Duration // until the next regular read; 0: this is it
 	known  ooo.Digest
 	hints  []ooo.Hint // that were there before it began
@@ -40,26 +92,43 @@ type job struct {
 	done   func()     // for the registry
 }
 
-// serve begins the reads of a lane as they are due, until ctx ends.
+// cause is what made us read the mailbox, with the hint that did; zero if none did.
+func (j *job) cause() (ooo.Source, ooo.Hint) {
+	switch {
+	case len(j.hints) == 0:
+		return cmp.Or(j.urgent, ooo.SourcePoll), ooo.Hint{}
+	case j.hints[0].Kind == ooo.HintCheck:
+		return cmp.Or(j.hints[0].Source, ooo.SourceRequest), j.hints[0]
+	}
+	return cmp.Or(j.hints[0].Source, ooo.SourceNotification), j.hints[0]
+}
+
+// serve begins what is due in a lane, until ctx ends.
 func (p *Poller) serve(ctx context.Context, l *lane) error {
 	for l.queue.Wait(ctx) == nil {
-		if wait := p.held(GraphWait); wait > 0 { // in steps: it may get longer
+		if wait := p.cfg.Wait(l.wait); wait > 0 { // in steps: it may get longer
 			schedule.Sleep(ctx, min(wait, 250*time.Millisecond))
 			continue
 		}
-		release := l.acquire(ctx)
-		if release == nil {
+		if !l.acquire(ctx) || l != p.lookups && p.pace(ctx) != nil {
 			break
 		}
 		jobs, refused := p.begin(l, l.queue.Take(time.Now(), l.most))
 		if len(jobs) == 0 {
-			release()
+			l.release()
 			if refused {
 				schedule.Sleep(ctx, refusedGap)
 			}
 			continue
 		}
-		p.work.Go(func() { p.read(ctx, jobs, l, release) })
+		p.work.Go(func() {
+			defer l.release()
+			if l == p.lookups {
+				p.lookUp(ctx, &jobs[0])
+				return
+			}
+			p.read(ctx, l, jobs)
+		})
 	}
 	return nil
 }
@@ -70,112 +139,123 @@ func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 	jobs = make([]job, 0, len(due))
 	now := time.Now()
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, t := range due {
 		switch {
 		case t.dropped || !t.monitored:
-		case t.notBefore.After(now):
+			continue
+		case t.waits(now):
 			p.schedule(t, t.notBefore)
-		case t.inFlight:
-			if l != p.hinted { // what is in flight reads it in its place
-				p.schedule(t, t.placeAfter(now, p.cfg.Interval))
-			}
-		case l == p.hinted && len(t.hints) == 0 && t.urgent == "": // served by a regular read
-		default:
-			t.inFlight = true
-			j := job{t: t, id: t.id, due: t.due, known: t.digest, hints: t.takeHints(), urgent: t.urgent}
-			if t.due.After(now) {
-				j.lead = t.due.Sub(now)
-			}
-			t.urgent, t.came = "", false
-			jobs = append(jobs, j)
-		}
-	}
-	p.mu.Unlock()
-	n := 0
-	for _, j := range jobs {
-		var ok bool
-		if j.done, ok = p.cfg.Registry.Begin(j.id, mailbox.Read, ""); ok {
-			jobs[n] = j
-			n++
+			continue
+		case l == p.hinted && (t.inFlight || !t.asked()): // or a regular read has served it
+			continue
+		case t.inFlight: // it is read in place of this
+			p.schedule(t, t.placeAfter(now, p.cfg.Interval))
 			continue
 		}
-		refused = true
-		p.refused(l, j)
+		done, ok := p.cfg.Registry.Begin(t.id, mailbox.Read, "")
+		if !ok {
+			refused = true
+			l.queue.Set(t, now.Add(refusedGap))
+			continue
+		}
+		jobs = append(jobs, p.job(l, t, done, now))
 	}
-	return jobs[:n], refused
+	if l != p.lookups && len(jobs) > 1 {
+		p.rate.ReserveN(now, len(jobs)-1) // the next one waits for them too
+	}
+	return jobs, refused
 }
 
-// refused schedules again what must not begin now, and forgets what is not owned any
-// more.
-func (p *Poller) refused(l *lane, j job) {
-	_, owned := p.cfg.Registry.Get(j.id)
+// job notes that a read begins, and schedules the next regular one. The caller holds mu.
+func (p *Poller) job(l *lane, t *target, done func(), now time.Time) job {
+	j := job{t: t, id: t.id, known: t.digest, urgent: t.urgent, done: done}
+	if t.wanted {
+		j.hints = p.hints(t.id)
+	}
+	t.inFlight, t.urgent, t.wanted, t.checked = true, "", false, false
+	if l == p.lookups {
+		return j
+	}
+	if j.lead = t.due.Sub(now); j.lead <= 0 {
+		j.lead, j.late = 0, -j.lead
+	} else {
+		t.hinted = now
+	}
+	due := t.due
+	if j.lead == 0 || j.lead > p.cfg.Interval { // it waited after a failure
+		due = t.next(now, p.cfg.Interval)
+	}
+	p.schedule(t, due)
+	return j
+}
+
+// hints returns the hints that ask for a read of a mailbox.
+func (p *Poller) hints(id ooo.RecordID) []ooo.Hint {
+	return append(p.cfg.Registry.Hints(id, ooo.HintRead), p.cfg.Registry.Hints(id, ooo.HintCheck)...)
+}
+
+// end lets the next read of a mailbox begin, at once if it was asked for meanwhile.
+// Again is when to read once more what this read did not carry out; zero: it did.
+func (p *Poller) end(j *job, again time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	j.t.inFlight = false
-	switch {
-	case j.t.dropped:
-	case !owned:
-		p.forget(j.t)
-	default:
-		j.t.putBack(j.hints)
-		j.t.urgent = cmp.Or(j.t.urgent, j.urgent)
-		l.queue.Set(j.t, time.Now().Add(refusedGap))
+	p.free(j, again)
+}
+
+// free is end for who holds mu.
+func (p *Poller) free(j *job, again time.Time) {
+	j.done()
+	t := j.t
+	t.inFlight = false
+	at := again
+	if t.asked() {
+		at = time.Now()
+	}
+	if !again.IsZero() {
+		t.wanted, t.urgent = t.wanted || len(j.hints) > 0, cmp.Or(t.urgent, j.urgent)
+	}
+	if t.asked() {
+		p.hurry(t, at)
 	}
 }
 
-// schedule sets when a mailbox is due for its regular read. The caller holds mu.
+// schedule sets when a mailbox is due for its regular read, or an address for its
+// look-up. The caller holds mu.
 func (p *Poller) schedule(t *target, at time.Time) {
 	t.due = at
-	if t.alone > 0 {
+	switch {
+	case t.id.Unresolved():
+		p.lookups.queue.Set(t, at)
+	case t.alone > 0:
 		p.regular.queue.Remove(t)
 		p.isolated.queue.Set(t, at)
-		return
+	default:
+		p.isolated.queue.Remove(t)
+		p.regular.queue.Set(t, at)
 	}
-	p.isolated.queue.Remove(t)
-	p.regular.queue.Set(t, at)
 }
 
-// hurry has a mailbox read as soon as it may be, beside its regular reads. The caller
-// holds mu.
-func (p *Poller) hurry(t *target, now time.Time) {
-	at := now
+// hurry has a mailbox read beside its regular reads. The caller holds mu.
+func (p *Poller) hurry(t *target, at time.Time) {
 	if soonest := t.hinted.Add(hintGap); soonest.After(at) {
 		at = soonest
 	}
 	switch {
-	case t.inFlight:
-		t.came = true
-	case !t.monitored || t.notBefore.After(at): // a later read sees the hint
+	case t.dropped, !t.monitored, t.inFlight, t.waits(at): // a later read sees what was asked
+	case t.id.Unresolved():
+		p.lookups.sooner(t, at)
 	case t.alone > 0:
-		if due, ok := p.isolated.queue.At(t); !ok || at.Before(due) {
-			p.isolated.queue.Set(t, at)
-		}
+		p.isolated.sooner(t, at)
 	default:
-		p.hinted.queue.Set(t, at)
+		p.hinted.sooner(t, at)
 	}
 }
 
-// forget drops a mailbox. The caller holds mu.
-func (p *Poller) forget(t *target) {
-	t.dropped = true
-	delete(p.targets, t.id)
-	p.unschedule(t)
-}
-
+// unschedule takes a mailbox out of all queues. The caller holds mu.
 func (p *Poller) unschedule(t *target) {
-	for _, l := range []*lane{p.regular, p.hinted, p.isolated} {
+	for _, l := range p.lanes() {
 		l.queue.Remove(t)
 	}
 	p.windows.Remove(t)
-	p.lookups.Remove(t)
-}
-
-// free lets the next read of a mailbox begin, at once if hints came meanwhile. The
-// caller holds mu.
-func (p *Poller) free(j *job) {
-	j.t.inFlight = false
-	if j.t.came && !j.t.dropped {
-		p.hurry(j.t, time.Now())
-	}
-	j.t.came = false
 }

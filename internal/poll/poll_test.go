@@ -120,7 +120,7 @@ func TestWindowsTurnOnTheSecondWithoutGraph(t *testing.T) {
 			}
 			time.Sleep(50 * time.Millisecond)
 			got := w.noticed()
-			if len(got) != i+2 || got[i+1].State.Away != (i == 0) || got[i+1].Source != ooo.SourceWindow {
+			if len(got) != i+2 || w.get("ann").State.Away != (i == 0) || got[i+1].Source != ooo.SourceWindow {
 				t.Fatalf("changes after edge %d = %+v, want one by the window", i, got)
 			}
 		}
@@ -135,7 +135,7 @@ func TestAnEdgeThatWasMissedIsMadeUpFor(t *testing.T) {
 		return []*ooo.Mailbox{m}
 	}, func(w *world) {
 		time.Sleep(10 * time.Millisecond)
-		if got := w.noticed(); len(got) != 1 || got[0].State.Away {
+		if got := w.noticed(); len(got) != 1 || w.get("ann").State.Away {
 			t.Errorf("changes = %+v, want the window closed", got)
 		}
 	})

@@ -11,8 +11,8 @@
 // How many calls are in flight follows what Graph as a whole can take, half of it
 // kept for regular reads and half for mailboxes for which a hint came: those are read
 // alone and at once. One mailbox that hangs or is slow delays nobody else: it is read
-// alone, in a lane of its own, until it has answered quickly a few times, and a batch
-// that got no answer counts against none of its members.
+// alone, in a lane of its own, until it has answered quickly a few times. A batch that
+// got no answer counts against none of its members: each is read alone at once.
 //
 // # What a reading means
 //
@@ -32,10 +32,8 @@ package poll
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -64,14 +62,12 @@ const (
 
 // Change is a change that was saved.
 type Change struct {
-	Mailbox ooo.ObjectID
-	Source  ooo.Source    // what it was noticed by
-	Took    time.Duration // since the hint was left; 0 without one
-	Lead    time.Duration // how much later the next regular read would have been
-	State   ooo.State
+	Source ooo.Source    // what it was noticed by
+	Took   time.Duration // since the hint was left; 0 without one
+	Lead   time.Duration // how much later the next regular read would have been
 }
 
-// Config says what a [Poller] works with.
+// Config says what a [Poller] works with. All but Presences and Tracer is required.
 type Config struct {
 	Registry *mailbox.Registry
 	Graph    Graph
@@ -80,26 +76,23 @@ type Config struct {
 	Presences func(ctx context.Context, ids []ooo.ObjectID) ([]ooo.Presence, error)
 	Policy    ooo.Policy
 	Interval  time.Duration // between two reads of a mailbox
-	// Concurrency bounds the calls in flight, whose number follows what Graph can
-	// take; default 96.
-	Concurrency int
 
-	// Share is this replica's share of what Graph allows the app for mailboxes, above 0
-	// and up to 1; Replicas is how many share the look-ups. Default 1.
+	// Share is this replica's share of what Graph allows the app for mailboxes, up to
+	// 1; Replicas is how many share the look-ups.
 	Share    func() float64
 	Replicas func() int
-	// Wait returns what is left of a wait that Graph asked of the whole app, SetWait
-	// tells all replicas of one. Both may be nil.
+	// Wait returns what is left of a wait that Graph asked of the whole app. SetWait
+	// begins one here, whatever it returns, and for all replicas.
 	Wait    func(name string) time.Duration
 	SetWait func(ctx context.Context, name string, wait time.Duration) error
 	// BeginDelivery notes in a draft that changes the state that its delivery begins;
-	// after is called once it is known whether that was saved. It may be nil.
+	// after is called once it is known whether that was saved.
 	BeginDelivery func(d *mailbox.Draft) (after func(saved bool))
 
 	// OnRead hears of each read: its outcome and how long after it was due it began.
 	// OnChange hears of each change, OnLateNotification of each notification that came
 	// after the regular read had seen what it announces, OnSweep of each sweep of
-	// presence. All may be nil.
+	// presence. They must return quickly.
 	OnRead             func(outcome Outcome, late time.Duration)
 	OnChange           func(Change)
 	OnLateNotification func(by time.Duration)
@@ -122,13 +115,15 @@ const (
 )
 
 const (
-	batchSize   = 20  // Graph takes no more requests in one $batch
-	leastCalls  = 8   // that may always be in flight
-	savesAtOnce = 256 // what reads mean; all others wait for a save
+	batchSize     = 20 // Graph takes no more requests in one $batch
+	isolatedCalls = 64
+	savesAtOnce   = 256
 	// Graph takes 130,000 requests in 10 s from one app. What is overdue must not go
 	// beyond that in one rush: everybody would have to wait then.
 	mostReads = 12_900 // a second
 	readBurst = 500
+	// lookUpsAtOnce is how many look-ups all replicas have in flight together.
+	lookUpsAtOnce = 24
 )
 
 // Poller reads mailboxes. It is a [mailbox.Worker].
@@ -138,142 +133,77 @@ type Poller struct {
 	calls *concurrency
 	rate  *rate.Limiter
 
-	regular, hinted, isolated *lane
-	suspects                  chan struct{} // capacity: members of failed batches in flight, each alone
-	probe                     chan struct{} // capacity 1: a failed batch is taken apart although Graph may be away
-	saves                     chan struct{} // capacity savesAtOnce
-	windows                   *schedule.Queue[*target]
-	lookups                   *schedule.Queue[*target]
-	removing                  removals
-	work                      sync.WaitGroup // what loops started
+	regular, hinted, isolated, lookups *lane
 
-	late      atomic.Int64 // when a regular read last began late, as of start
-	answered  atomic.Int64 // when the last call began that got an answer, as of start
-	looking   atomic.Int64 // look-ups in flight
-	start     time.Time
-	fruitless atomic.Int64 // when a batch was taken apart without any answer, as of start
-	holds     sync.Map     // waits of the whole app, whether or not Redis knows: name -> time.Time
+	windows  *schedule.Queue[*target]
+	saves    chan struct{}   // capacity savesAtOnce: saves in flight
+	removing chan []ooo.Hint // carried out without a save
+	work     sync.WaitGroup  // what the lanes started
 
-	mu      sync.Mutex
-	targets map[ooo.RecordID]*target // guarded by mu
+	mu       sync.Mutex
+	targets  map[ooo.RecordID]*target // guarded by mu, as all below
+	answered time.Time                // when the last call began that got an answer
+	lost     time.Time                // when the last batch began that got none while no later call did
+	probed   time.Time                // when a batch was last split although Graph may be away
 }
 
 // New returns a poller that is ready to Run.
 func New(cfg Config) (*Poller, error) {
-	switch {
-	case cfg.Registry == nil, cfg.Graph == nil:
-		return nil, errors.New("poll: Registry and Graph are required")
-	case cfg.Interval <= 0:
-		return nil, fmt.Errorf("poll: Interval is %v, want more than 0", cfg.Interval)
+	if cfg.Registry == nil || cfg.Graph == nil || cfg.Interval <= 0 || cfg.Log == nil {
+		return nil, errors.New("poll: Registry, Graph, Interval and Log are required")
 	}
-	cfg.fill()
 	p := &Poller{
-		cfg: cfg, tag: cfg.Policy.Tag(), calls: newConcurrency(leastCalls, cfg.Concurrency), rate: rate.NewLimiter(mostReads, readBurst),
-		suspects: make(chan struct{}, isolatedCalls), probe: make(chan struct{}, 1), saves: make(chan struct{}, savesAtOnce),
-		windows: schedule.New[*target](), lookups: schedule.New[*target](),
-		removing: removals{wake: make(chan struct{}, 1)}, start: time.Now(), targets: map[ooo.RecordID]*target{},
+		cfg: cfg, tag: cfg.Policy.Tag(), calls: newConcurrency(), rate: rate.NewLimiter(mostReads, readBurst),
+		windows: schedule.New[*target](), saves: make(chan struct{}, savesAtOnce),
+		removing: make(chan []ooo.Hint, mostRemovals), targets: map[ooo.RecordID]*target{},
 	}
-	p.late.Store(-int64(cfg.Interval))
-	p.answered.Store(-1)
-	p.fruitless.Store(-int64(probeGap))
-	p.regular = &lane{queue: schedule.New[*target](), most: batchSize, acquire: p.calls.lane(regularCalls)}
-	p.hinted = &lane{queue: schedule.New[*target](), most: 1, acquire: p.calls.lane(hintedCalls)}
-	p.isolated = &lane{queue: schedule.New[*target](), most: 1, acquire: slots(make(chan struct{}, isolatedCalls))}
+	p.regular = newLane(batchSize, GraphWait, p.calls.most)
+	p.hinted = newLane(1, GraphWait, p.calls.most)
+	p.isolated = newLane(1, GraphWait, func() int { return isolatedCalls })
+	p.lookups = newLane(1, DirectoryWait, func() int { return max(lookUpsAtOnce/max(cfg.Replicas(), 1), 1) })
 	return p, nil
 }
 
-func (cfg *Config) fill() {
-	if cfg.Concurrency <= 0 {
-		cfg.Concurrency = 96
-	}
-	if cfg.Share == nil {
-		cfg.Share = func() float64 { return 1 }
-	}
-	if cfg.Replicas == nil {
-		cfg.Replicas = func() int { return 1 }
-	}
-	if cfg.Wait == nil {
-		cfg.Wait = func(string) time.Duration { return 0 }
-	}
-	if cfg.SetWait == nil {
-		cfg.SetWait = func(context.Context, string, time.Duration) error { return nil }
-	}
-	if cfg.BeginDelivery == nil {
-		cfg.BeginDelivery = func(*mailbox.Draft) func(bool) { return func(bool) {} }
-	}
-	if cfg.OnRead == nil {
-		cfg.OnRead = func(Outcome, time.Duration) {}
-	}
-	if cfg.OnChange == nil {
-		cfg.OnChange = func(Change) {}
-	}
-	if cfg.OnLateNotification == nil {
-		cfg.OnLateNotification = func(time.Duration) {}
-	}
-	if cfg.OnSweep == nil {
-		cfg.OnSweep = func(int, int) {}
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-}
+func (p *Poller) lanes() []*lane { return []*lane{p.regular, p.hinted, p.isolated, p.lookups} }
 
 // Run reads until ctx ends and returns once what is in flight has ended. What has
 // been read by then is saved.
 func (p *Poller) Run(ctx context.Context) error {
 	var g errgroup.Group
-	for _, l := range []*lane{p.regular, p.hinted, p.isolated} {
+	for _, l := range p.lanes() {
 		g.Go(func() error { return p.serve(ctx, l) })
 	}
-	g.Go(func() error { return p.adjust(ctx) })
 	g.Go(func() error { return p.turnWindows(ctx) })
-	g.Go(func() error { return p.lookUpAll(ctx) })
 	g.Go(func() error { return p.removeHints(ctx) })
 	if p.cfg.Presences != nil {
 		g.Go(func() error { return p.sweepPresence(ctx) })
 	}
 	err := g.Wait()
 	p.work.Wait()
-	p.flushRemovals(context.WithoutCancel(ctx))
+	p.remove(context.WithoutCancel(ctx), nil)
 	return err
 }
 
-// adjust keeps the rate of reads at this replica's share.
-func (p *Poller) adjust(ctx context.Context) error {
-	for share := 1.0; ; {
-		if now := min(max(p.cfg.Share(), 0.001), 1); now != share {
-			share = now
-			p.rate.SetLimit(rate.Limit(mostReads * share))
-			p.rate.SetBurst(max(int(readBurst*share), batchSize))
-		}
-		if !schedule.Sleep(ctx, 500*time.Millisecond) {
-			return nil
-		}
+// pace waits until this replica's share of what Graph allows has one more read in it.
+func (p *Poller) pace(ctx context.Context) error {
+	share := min(max(p.cfg.Share(), 0.001), 1)
+	if limit := rate.Limit(mostReads * share); limit != p.rate.Limit() {
+		p.rate.SetLimit(limit)
+		p.rate.SetBurst(max(int(readBurst*share), batchSize))
 	}
-}
-
-// held returns for how long the whole app is to leave what is called name alone.
-func (p *Poller) held(name string) time.Duration {
-	wait := p.cfg.Wait(name)
-	if until, ok := p.holds.Load(name); ok {
-		wait = max(wait, time.Until(until.(time.Time))) //nolint:forcetypeassert // hold alone writes it
-	}
-	return max(wait, 0)
+	return p.rate.Wait(ctx)
 }
 
 // hold has the whole app wait. Those that ask for it together are one.
 func (p *Poller) hold(ctx context.Context, name string, wait time.Duration) {
-	if p.held(name) > wait-500*time.Millisecond {
+	if p.cfg.Wait(name) > wait-500*time.Millisecond {
 		return
 	}
-	p.holds.Store(name, time.Now().Add(wait))
-	p.work.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		if err := p.cfg.SetWait(ctx, name, wait); err != nil {
-			p.cfg.Log.WarnContext(ctx, "wait that Graph asked for not shared", "name", name, "wait", wait, "err", err)
-		}
-	})
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := p.cfg.SetWait(ctx, name, wait); err != nil {
+		p.cfg.Log.WarnContext(ctx, "wait that Graph asked for not shared", "name", name, "wait", wait, "err", err)
+	}
 }
 
 // Backlog returns how full and how late each kind of this work is.
@@ -282,5 +212,5 @@ func (p *Poller) Backlog(now time.Time) (reads, windows, lookups schedule.Backlo
 		b := l.queue.Backlog(now)
 		reads.Waiting, reads.Lag = reads.Waiting+b.Waiting, max(reads.Lag, b.Lag)
 	}
-	return reads, p.windows.Backlog(now), p.lookups.Backlog(now)
+	return reads, p.windows.Backlog(now), p.lookups.queue.Backlog(now)
 }

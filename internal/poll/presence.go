@@ -4,13 +4,22 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
+)
+
+// presence is what the presence of a user said last.
+type presence uint8
+
+const (
+	presenceUnknown presence = iota
+	presenceHere
+	presenceAway
 )
 
 const (
@@ -28,19 +37,27 @@ const (
 // hint and no more. It pays where reading all mailboxes often enough would take more
 // than Graph allows, with a longer interval.
 func (p *Poller) sweepPresence(ctx context.Context) error {
-	away, denied := map[ooo.ObjectID]bool{}, false
+	denied := false
 	for {
 		began := time.Now()
-		wait := p.held(PresenceWait)
-		if wait == 0 {
-			err := p.sweep(ctx, away)
-			if denied = p.presenceFailed(ctx, err, denied); err != nil {
+		wait := p.cfg.Wait(PresenceWait)
+		if wait <= 0 {
+			err := p.sweep(ctx)
+			throttled, _ := errors.AsType[*ooo.Throttled](err)
+			before := denied
+			denied = errors.Is(err, ooo.ErrDenied)
+			switch {
+			case throttled != nil:
+				p.hold(ctx, PresenceWait, throttled.After)
+				wait = throttled.After
+			case denied:
+				wait = presencePatient
+			case err != nil:
 				wait = presenceRetry
 			}
-			if denied {
-				wait = presencePatient
+			if denied && !before {
+				p.cfg.Log.WarnContext(ctx, "presence not readable, mailboxes are read all the same", "err", err)
 			}
-			wait = max(wait, p.held(PresenceWait))
 		}
 		if !schedule.Sleep(ctx, max(wait, sweepEvery-time.Since(began))) {
 			return nil
@@ -48,38 +65,17 @@ func (p *Poller) sweepPresence(ctx context.Context) error {
 	}
 }
 
-// presenceFailed says whether presence is denied, and logs that once.
-func (p *Poller) presenceFailed(ctx context.Context, err error, before bool) (denied bool) {
-	if wait, ok := errors.AsType[*ooo.Throttled](err); ok {
-		p.hold(ctx, PresenceWait, wait.After)
-		return false
-	}
-	if denied = errors.Is(err, ooo.ErrDenied); denied && !before {
-		p.cfg.Log.WarnContext(ctx, "presence not readable, mailboxes are read all the same", "err", err)
-	}
-	return denied
-}
-
-// sweep asks about everybody once. away is what presence said last; who is new in it
-// was not seen to turn. After a failure no more is asked.
-func (p *Poller) sweep(ctx context.Context, away map[ooo.ObjectID]bool) error {
-	owned := map[ooo.ObjectID]bool{}
-	for m := range p.cfg.Registry.All() {
-		if id := m.ID.ObjectID(); id != "" && len(m.Addresses) > 0 {
-			owned[id] = true
+// sweep asks about everybody once. After a failure no more is asked.
+func (p *Poller) sweep(ctx context.Context) error {
+	var ids []ooo.ObjectID
+	p.mu.Lock()
+	for _, t := range p.targets {
+		if t.monitored && !t.id.Unresolved() {
+			ids = append(ids, t.id.ObjectID())
 		}
 	}
-	ids := make([]ooo.ObjectID, 0, len(owned))
-	for id := range owned {
-		ids = append(ids, id)
-	}
-	for id := range away {
-		if !owned[id] {
-			delete(away, id)
-		}
-	}
-	var mu sync.Mutex
-	calls, turned := 0, 0
+	p.mu.Unlock()
+	calls, turned := 0, atomic.Int64{}
 	asking, asked := errgroup.WithContext(ctx)
 	asking.SetLimit(presenceCalls)
 	for some := range slices.Chunk(ids, ooo.MostPresences) {
@@ -89,29 +85,32 @@ func (p *Poller) sweep(ctx context.Context, away map[ooo.ObjectID]bool) error {
 		calls++
 		asking.Go(func() error {
 			found, err := p.cfg.Presences(asked, some)
-			mu.Lock()
-			defer mu.Unlock()
 			for _, one := range found {
-				if before, known := away[one.ID]; known && before != one.Away {
-					turned++
+				if p.turned(one) {
+					turned.Add(1)
 					p.ReadNow(ooo.RecordID(one.ID), ooo.SourcePresence)
 				}
-				away[one.ID] = one.Away
 			}
 			return err
 		})
 	}
 	err := asking.Wait()
-	p.cfg.OnSweep(calls, turned)
+	p.cfg.OnSweep(calls, int(turned.Load()))
 	return err
 }
 
-// ReadNow has a mailbox read at once, beside its regular reads.
-func (p *Poller) ReadNow(id ooo.RecordID, why ooo.Source) {
+// turned notes what presence says of a user, and says whether that turned. Who was not
+// seen before did not.
+func (p *Poller) turned(one ooo.Presence) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t := p.targets[id]; t != nil {
-		t.urgent = why
-		p.hurry(t, time.Now())
+	t := p.targets[ooo.RecordID(one.ID)]
+	if t == nil {
+		return false
 	}
+	before := t.presence
+	if t.presence = presenceHere; one.Away {
+		t.presence = presenceAway
+	}
+	return before != presenceUnknown && before != t.presence
 }

@@ -1,9 +1,7 @@
 package poll
 
 import (
-	"context"
 	"fmt"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,23 +36,18 @@ func TestPlaces(t *testing.T) {
 func TestALateReadComesBackToItsPlace(t *testing.T) {
 	const ms = time.Millisecond
 	start := time.Unix(1_800_000_000, 0)
-	tests := map[string]struct {
-		place, began, ended time.Duration
-		behind              bool
-		want                time.Duration
-	}{
-		"in time":                     {0, 0, 50 * ms, false, 2000 * ms},
-		"late, with slack: at once":   {0, 900 * ms, 950 * ms, false, 2000 * ms},
-		"behind: by small steps":      {0, 900 * ms, 950 * ms, true, 2837500 * time.Microsecond},
-		"behind, but near its place":  {0, 30 * ms, 80 * ms, true, 2000 * ms},
-		"it took longer than that":    {0, 0, 5100 * ms, false, 6000 * ms},
-		"before its place":            {2000 * ms, 0, 50 * ms, false, 2000 * ms},
-		"before it, by a whole cycle": {4000 * ms, 0, 0, false, 2000 * ms},
+	tests := map[string]struct{ place, due, now, want time.Duration }{
+		"in time":                     {0, 0, 0, 2000 * ms},
+		"late: by small steps":        {0, 0, 900 * ms, 2837500 * time.Microsecond},
+		"the next one in time":        {0, 2837 * ms, 2837 * ms, 4000 * ms},
+		"late, but near its place":    {0, 0, 30 * ms, 2000 * ms},
+		"asked for before its place":  {2000 * ms, 2000 * ms, 50 * ms, 2000 * ms},
+		"before it, by a whole cycle": {4000 * ms, 4000 * ms, 0, 2000 * ms},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			target := target{place: start.Add(tt.place)}
-			if got := target.next(start.Add(tt.began), start.Add(tt.ended), 2*time.Second, tt.behind).Sub(start); got != tt.want {
+			target := target{place: start.Add(tt.place), due: start.Add(tt.due)}
+			if got := target.next(start.Add(tt.now), 2*time.Second).Sub(start); got != tt.want {
 				t.Errorf("next = %v, want %v", got, tt.want)
 			}
 		})
@@ -98,107 +91,39 @@ func TestVerdicts(t *testing.T) {
 
 func TestConcurrencyFollowsWhatGraphCanTake(t *testing.T) {
 	const usual = 50 * time.Millisecond
-	// round has as many calls in flight as there may be.
-	round := func(c *concurrency, took time.Duration, refused bool) {
-		var releases []func()
-		for range int(c.limit) {
-			releases = append(releases, c.lane(regularCalls)(context.Background()))
-		}
-		began := time.Now()
-		time.Sleep(took)
-		for _, release := range releases {
-			c.ended(began, took, refused)
-			release()
-		}
-		time.Sleep(time.Millisecond)
-	}
-	repeat := func(n int, what func()) {
+	// rounds have as many calls in flight as there may be.
+	rounds := func(c *concurrency, n int, refused bool) {
 		for range n {
-			what()
+			began, inFlight := time.Now(), c.most()
+			time.Sleep(usual)
+			for range inFlight {
+				c.ended(began, usual, refused, inFlight)
+			}
+			time.Sleep(time.Millisecond)
 		}
 	}
 	tests := map[string]struct {
 		story func(c *concurrency)
 		want  func(before, after int) bool
 	}{
-		"a good round lets one more in":           {func(c *concurrency) { round(c, usual, false) }, func(b, a int) bool { return a == b || a == b+1 }},
-		"good rounds let in more, up to a bound":  {func(c *concurrency) { repeat(200, func() { round(c, usual, false) }) }, func(_, a int) bool { return a == 64 }},
-		"a bad round takes a third, however many": {func(c *concurrency) { round(c, usual, true) }, func(b, a int) bool { return a == b*2/3 }},
-		"bad rounds take more, down to a bound":   {func(c *concurrency) { repeat(50, func() { round(c, usual, true) }) }, func(_, a int) bool { return a == 8 }},
-		"a slow round takes a tenth":              {func(c *concurrency) { round(c, 2*time.Second, false) }, func(b, a int) bool { return a == b*9/10 }},
-		"slowness that lasts becomes usual":       {func(c *concurrency) { repeat(400, func() { round(c, 600*time.Millisecond, false) }) }, func(_, a int) bool { return a == 64 }},
-		"what is not used does not grow":          {func(c *concurrency) { repeat(1000, func() { c.ended(time.Now(), usual, false) }) }, func(b, a int) bool { return a == b }},
-		"a bad round and good ones find it again": {func(c *concurrency) { round(c, usual, true); repeat(30, func() { round(c, usual, false) }) }, func(b, a int) bool { return a >= b }},
-		"a few slow calls among many change nothing": {func(c *concurrency) {
-			for n := range 2000 {
-				took := usual
-				if n%10 == 0 {
-					took = 30 * usual
-				}
-				c.ended(time.Now(), took, false)
-			}
-		}, func(b, a int) bool { return a == b }},
+		"a good round lets one more in":           {func(c *concurrency) { rounds(c, 1, false) }, func(b, a int) bool { return a == b || a == b+1 }},
+		"good rounds let in more, up to a bound":  {func(c *concurrency) { rounds(c, 200, false) }, func(_, a int) bool { return a == mostCalls }},
+		"a bad round takes a third, however many": {func(c *concurrency) { rounds(c, 1, true) }, func(b, a int) bool { return a == b*2/3 || a == b*2/3+1 }},
+		"bad rounds take more, down to a bound":   {func(c *concurrency) { rounds(c, 50, true) }, func(_, a int) bool { return a == leastCalls }},
+		"what is not used does not grow":          {func(c *concurrency) { c.ended(time.Now(), usual, false, 1) }, func(b, a int) bool { return a == b }},
+		"a bad round and good ones find it again": {func(c *concurrency) { rounds(c, 1, true); rounds(c, 30, false) }, func(b, a int) bool { return a >= b }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newConcurrency(8, 64)
-				round(c, usual, false)
-				before := int(c.limit)
+				c := newConcurrency()
+				rounds(c, 1, false)
+				before := c.most()
 				tt.story(c)
-				if after := int(c.limit); !tt.want(before, after) {
+				if after := c.most(); !tt.want(before, after) {
 					t.Errorf("limit = %d, was %d", after, before)
 				}
 			})
 		})
 	}
-}
-
-// Each kind of calls may have half of the limit, and all of it if nobody else wants any.
-func TestHalfOfTheConcurrencyIsKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newConcurrency(10, 10)
-		ctx, cancel := context.WithCancel(t.Context())
-		var mu sync.Mutex
-		var inFlight [kinds]int // guarded by mu, as below
-		var releases [kinds][]func()
-		begin := func(kind, n int) {
-			for range n {
-				go func() {
-					if release := c.lane(kind)(ctx); release != nil {
-						mu.Lock()
-						defer mu.Unlock()
-						inFlight[kind]++
-						releases[kind] = append(releases[kind], release)
-					}
-				}()
-			}
-			synctest.Wait()
-		}
-		end := func(kind, n int) {
-			mu.Lock()
-			for _, release := range releases[kind][:n] {
-				release()
-				inFlight[kind]--
-			}
-			releases[kind] = releases[kind][n:]
-			mu.Unlock()
-			synctest.Wait()
-		}
-		begin(regularCalls, 30)
-		if inFlight != [kinds]int{10, 0} {
-			t.Errorf("in flight = %v, want all regular", inFlight)
-		}
-		begin(hintedCalls, 30)
-		end(regularCalls, 8)
-		if inFlight[hintedCalls] < 5 || inFlight[0]+inFlight[1] != 10 {
-			t.Errorf("in flight = %v, want half of them hinted at least", inFlight)
-		}
-		end(hintedCalls, inFlight[hintedCalls])
-		if inFlight != [kinds]int{5, 5} {
-			t.Errorf("in flight = %v, want half and half", inFlight)
-		}
-		cancel()
-		synctest.Wait()
-	})
 }

@@ -1,12 +1,13 @@
 package poll
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -21,29 +22,54 @@ const (
 	quickAnswers = 3
 )
 
+// Hinted has a mailbox read because of a hint, which stays until it has been.
+func (p *Poller) Hinted(h ooo.Hint) {
+	if h.Kind != ooo.HintRead && h.Kind != ooo.HintCheck {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.targets[h.ID]; t != nil {
+		t.wanted, t.checked = true, t.checked || h.Kind == ooo.HintCheck
+		p.hurry(t, time.Now())
+	}
+}
+
+// ReadNow has a mailbox read at once, beside its regular reads.
+func (p *Poller) ReadNow(id ooo.RecordID, why ooo.Source) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.targets[id]; t != nil {
+		t.urgent = why
+		p.hurry(t, time.Now())
+	}
+}
+
 // call is one call of Graph, and what is kept of it until it is known whether it is
 // worth a trace.
 type call struct {
 	began, ended time.Time
 	mailboxes    int
 	graph        *graph.Calls // nil: not traced
-	timedOut     bool
-	short        bool // it had little time
-	suspect      bool // it was read alone because its batch failed while others did not
-	behind       bool // regular reads began late not long before it
+	unanswered   bool         // it failed as a whole, by no fault that Graph names
+	cut          bool         // it was given up before longTime
 }
 
-// read reads mailboxes with one call and concludes each. If there was no answer it
-// finds out which of them it was.
-func (p *Poller) read(ctx context.Context, jobs []job, l *lane, release func()) {
+// read reads mailboxes with one call. If that gets no answer, one of them may be the
+// cause: each is read alone.
+func (p *Poller) read(ctx context.Context, l *lane, jobs []job) {
 	limit := longTime
 	if l != p.isolated {
 		limit = p.calls.patience()
 	}
 	readings, c := p.ask(ctx, jobs, limit)
-	release()
-	if len(jobs) > 1 && ctx.Err() == nil && failedTogether(readings) {
-		p.takeApart(ctx, jobs, readings, c)
+	if ctx.Err() == nil {
+		p.learn(readings, c)
+	}
+	if c.unanswered && len(jobs) > 1 && p.worthSplitting() {
+		for i := range jobs {
+			p.endAgain(&jobs[i])
+		}
 		return
 	}
 	p.concludeAll(ctx, jobs, readings, c)
@@ -55,9 +81,7 @@ func (p *Poller) ask(ctx context.Context, jobs []job, limit time.Duration) ([]oo
 	for i := range jobs {
 		ids[i], known[i] = jobs[i].id.ObjectID(), jobs[i].known
 	}
-	_ = p.rate.WaitN(ctx, len(jobs)) // if ctx ends, the call finds out
-	c := call{began: time.Now(), mailboxes: len(jobs), short: limit < longTime}
-	p.began(jobs, &c)
+	c := call{began: time.Now(), mailboxes: len(jobs)}
 	asking, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if p.cfg.Tracer != nil {
@@ -65,65 +89,13 @@ func (p *Poller) ask(ctx context.Context, jobs []job, limit time.Duration) ([]oo
 	}
 	readings := p.cfg.Graph.Read(asking, ids, known)
 	c.ended = time.Now()
-	c.timedOut = asking.Err() != nil && ctx.Err() == nil
-	if ctx.Err() == nil {
-		p.learn(readings, c)
-	}
+	c.unanswered = ctx.Err() == nil && unanswered(readings)
+	c.cut = asking.Err() != nil && limit < longTime
 	return readings, c
 }
 
-// began notes that reads begin, and whether they are late.
-func (p *Poller) began(jobs []job, c *call) {
-	now := int64(c.began.Sub(p.start))
-	p.mu.Lock()
-	for i := range jobs {
-		j := &jobs[i]
-		if j.lead > 0 {
-			j.t.hinted = c.began
-		}
-		if j.lead == 0 && c.began.Sub(j.due) > p.cfg.Interval/smallPart {
-			p.late.Store(now)
-		}
-	}
-	p.mu.Unlock()
-	c.behind = now-p.late.Load() < int64(p.cfg.Interval)
-}
-
-// learn adapts the number of calls in flight to an answer. What one mailbox does says
-// nothing of Graph.
-func (p *Poller) learn(readings []ooo.Reading, c call) {
-	for i := range readings {
-		if readings[i].Err == nil {
-			if began := int64(c.began.Sub(p.start)); began > p.answered.Load() { // a lost race costs little
-				p.answered.Store(began)
-			}
-			break
-		}
-	}
-	refused := asksToWait(readings) || len(readings) > 1 && failedTogether(readings) && !p.answersSince(c.began)
-	if len(readings) > 1 || refused {
-		p.calls.ended(c.began, c.ended.Sub(c.began), refused)
-	}
-}
-
-// answersSince says whether a call that began later than then got an answer.
-func (p *Poller) answersSince(then time.Time) bool {
-	return p.answered.Load() > int64(then.Sub(p.start))
-}
-
-// asksToWait says whether Graph wants the whole app to wait.
-func asksToWait(readings []ooo.Reading) bool {
-	for i := range readings {
-		if wait, ok := errors.AsType[*ooo.Throttled](readings[i].Err); ok && wait.Whole {
-			return true
-		}
-	}
-	return false
-}
-
-// failedTogether says whether a call failed as a whole, by no fault that Graph names:
-// one of its mailboxes may be the cause.
-func failedTogether(readings []ooo.Reading) bool {
+// unanswered says whether a call failed as a whole, by no fault that Graph names.
+func unanswered(readings []ooo.Reading) bool {
 	first := readings[0].Err
 	if !errors.Is(first, ooo.ErrUnavailable) && !errors.Is(first, ooo.ErrRejected) {
 		return false
@@ -136,84 +108,184 @@ func failedTogether(readings []ooo.Reading) bool {
 	return true
 }
 
-// takeApart reads the mailboxes of a failed batch again. While Graph answers others,
-// the cause is among them: each is read alone, at once. Otherwise Graph may be away,
-// and only one batch at a time is taken apart, by halves: that asks for no more
-// mailboxes than the regular reads do. The failure of a batch counts against none of
-// its members, unless there is no telling.
-func (p *Poller) takeApart(ctx context.Context, jobs []job, readings []ooo.Reading, c call) {
-	probing := false
-	if !p.answersSince(c.began) {
-		wait := time.NewTimer(probeWait)
-		defer wait.Stop()
-		select {
-		case p.probe <- struct{}{}:
-			defer func() { <-p.probe }()
-			last := p.start.Add(time.Duration(p.fruitless.Load()))
-			probing = time.Since(last) >= probeGap || p.answersSince(last)
-		case <-wait.C:
-		case <-ctx.Done():
-		}
-	}
-	switch {
-	case p.answersSince(c.began):
-		p.eachAlone(ctx, jobs)
-	case probing:
-		p.halve(ctx, jobs, c.began)
-	default:
-		p.concludeAll(ctx, jobs, readings, c)
-	}
-}
-
-const (
-	// probeWait is how long a failed batch waits for what another one finds out.
-	probeWait = 300 * time.Millisecond
-	// probeGap is the least time between two that found out nothing.
-	probeGap = 10 * time.Second
-)
-
-// halve reads failed batches again by halves, until Graph has answered a call that
-// began after then.
-func (p *Poller) halve(ctx context.Context, jobs []job, then time.Time) {
-	for failed := [][]job{jobs}; len(failed) > 0; {
-		var mu sync.Mutex
-		var again [][]job // guarded by mu
-		var halves sync.WaitGroup
-		for _, some := range failed {
-			for _, half := range [][]job{some[:len(some)/2], some[len(some)/2:]} {
-				halves.Go(func() {
-					readings, c := p.ask(ctx, half, p.calls.patience())
-					if len(half) == 1 || ctx.Err() != nil || !failedTogether(readings) {
-						p.concludeAll(ctx, half, readings, c)
-						return
-					}
-					mu.Lock()
-					defer mu.Unlock()
-					again = append(again, half)
-				})
-			}
-		}
-		halves.Wait()
-		if failed = again; p.answersSince(then) {
-			for _, some := range failed {
-				p.eachAlone(ctx, some)
-			}
-			return
-		}
-	}
-	p.fruitless.Store(int64(time.Since(p.start)))
-}
-
-// eachAlone reads mailboxes each alone.
-func (p *Poller) eachAlone(ctx context.Context, jobs []job) {
+// concludeAll says what the readings of one call mean. Most mean nothing new, and are
+// done with at once. The others are each concluded alone, so that one whose save waits
+// delays no other.
+func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.Reading, c call) {
+	took := c.ended.Sub(c.began)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	slow := took > slowAnswer && p.answered.After(c.began.Add(took/2)) // while others were not
 	for i := range jobs {
-		p.work.Go(func() {
-			if release := slots(p.suspects)(ctx); release != nil {
-				defer release()
-			}
-			readings, c := p.ask(ctx, jobs[i:i+1], p.calls.patience())
-			c.suspect = true
-			p.concludeAll(ctx, jobs[i:i+1], readings, c)
-		})
+		j, r := &jobs[i], &readings[i]
+		p.isolate(j.t, c, slow)
+		if !j.t.edge.IsZero() && !c.ended.Before(j.t.edge) { // the wall clock may have jumped
+			p.windows.Set(j.t, c.ended)
+		}
+		if r.Err == nil {
+			p.cfg.Registry.WasRead(j.id, c.ended)
+		}
+		if r.Err != nil || !r.Same || len(j.hints) > 0 || j.urgent != "" {
+			p.work.Go(func() { p.conclude(ctx, j, *r, c) })
+			continue
+		}
+		j.t.recover()
+		p.free(j, time.Time{})
+		p.cfg.OnRead(Unchanged, j.late)
 	}
+}
+
+// conclude says what one reading means.
+func (p *Poller) conclude(ctx context.Context, j *job, r ooo.Reading, c call) {
+	var outcome Outcome
+	m, owned := p.cfg.Registry.Get(j.id)
+	switch {
+	case r.Err != nil:
+		var again time.Time
+		outcome, again = p.failed(ctx, j, r.Err, c)
+		p.end(j, again)
+	case owned && r.Same && !p.understood(m): // the record changed while it was read
+		outcome = Stale
+		p.endAgain(j)
+	case owned:
+		outcome = p.settle(ctx, j, m, r, c)
+		p.end(j, time.Time{})
+	default:
+		outcome = Stale
+		p.end(j, time.Time{})
+	}
+	p.cfg.OnRead(outcome, j.late)
+}
+
+// endAgain has a mailbox read once more, alone and at once, for the same reasons.
+func (p *Poller) endAgain(j *job) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j.t.digest = ooo.Digest{}
+	j.urgent = cmp.Or(j.urgent, ooo.SourcePoll)
+	p.free(j, time.Now())
+}
+
+// settle carries out what a setting that was read asks for.
+func (p *Poller) settle(ctx context.Context, j *job, m *ooo.Mailbox, r ooo.Reading, c call) Outcome {
+	outcome := Unchanged
+	if setting := p.cfg.Policy.Apply(r.Setting); !r.Same && !(p.understood(m) && m.Setting.Equal(setting)) {
+		if m, outcome = p.decide(ctx, j, &setting, c); m == nil {
+			return Stale
+		}
+	}
+	source, hint := j.cause()
+	var late time.Duration
+	p.mu.Lock()
+	j.t.recover()
+	if j.t.version == m.Version { // else what happened since may have other ideas of it
+		j.t.digest = r.Digest
+	}
+	if outcome == Unchanged && source == ooo.SourceNotification {
+		if !j.t.polled.IsZero() {
+			late = hint.At.Sub(j.t.polled)
+		}
+		j.t.polled = time.Time{}
+	}
+	p.mu.Unlock()
+	if late > 0 && late < announcedWithin {
+		p.cfg.OnLateNotification(late)
+	}
+	if outcome == Unchanged {
+		p.carriedOut(j.hints)
+	}
+	if outcome != Changed && hint.Trace != "" {
+		p.traceNothing(ctx, j, c, outcome)
+	}
+	return outcome
+}
+
+// announcedWithin is how much later than the regular read a notification may come and
+// still be taken for the one that announces its change.
+const announcedWithin = 10 * time.Minute
+
+// decide decides what a setting means for the mailbox as it stands now, and saves it
+// with what it causes: the history, the delivery that begins, the hints that are carried
+// out. A nil setting is the one that was read last: the clock alone may have changed
+// what it means. It returns nil if the mailbox is not ours any more.
+func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c call) (*ooo.Mailbox, Outcome) {
+	source, hint := j.cause()
+	outcome := Unchanged
+	var spans changeSpans
+	after := func(saved bool) {}
+	m, err := p.update(ctx, j.id, func(d *mailbox.Draft) error {
+		now := time.Now()
+		read := cmp.Or(setting, d.Setting)
+		if read == nil || len(d.Addresses) == 0 {
+			return mailbox.ErrUnchanged
+		}
+		decision := p.cfg.Policy.Decide(d.State, *read, now)
+		known := setting == nil || p.understood(d.Mailbox) && d.Setting.Equal(*setting)
+		if known && !decision.Changed {
+			return mailbox.ErrUnchanged
+		}
+		outcome = Updated
+		if setting != nil {
+			p.readable(d, setting, now)
+			d.Done(j.hints...)
+		}
+		if !decision.Changed {
+			return nil
+		}
+		outcome = Changed
+		if d.State == nil && source == ooo.SourcePoll {
+			source = ooo.SourceRequest // the first state
+		}
+		d.State, d.ChangedAt = &decision.State, now.UTC()
+		spans = p.traceChange(ctx, d, source, hint, c)
+		hint.Trace = spans.parent
+		d.QueueState(source, hint, now)
+		after = p.cfg.BeginDelivery(d)
+		return nil
+	})
+	spans.end(err)
+	after(err == nil)
+	if err != nil { // not ours, or not monitored any more
+		return nil, Stale
+	}
+	if outcome == Changed {
+		p.cfg.Log.InfoContext(ctx, "out of office changed", "mailbox", m.Person.ID, "away", m.State.Away, "source", source)
+		p.cfg.OnChange(Change{Source: source, Took: since(hint.At), Lead: j.lead})
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if j.t.polled = (time.Time{}); source == ooo.SourcePoll {
+			j.t.polled = time.Now()
+		}
+	}
+	return m, outcome
+}
+
+// readable notes in a draft that a setting was read.
+func (p *Poller) readable(d *mailbox.Draft, setting *ooo.Setting, now time.Time) {
+	if d.Condition == ooo.Unknown {
+		d.EventAll(ooo.Event{At: now, Kind: ooo.EventKnown})
+	}
+	d.Setting, d.Policy, d.Condition, d.Reason, d.Trouble = setting, p.tag, ooo.Watching, "", ""
+	d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = 0, time.Time{}, false
+}
+
+// understood says whether the record is what its setting means under the present
+// policy, and nothing is wrong with it.
+func (p *Poller) understood(m *ooo.Mailbox) bool {
+	return m.Condition == ooo.Watching && m.Setting != nil && m.State != nil && m.Policy == p.tag &&
+		m.ReadFailures == 0
+}
+
+// update is [mailbox.Registry.Update], bounded.
+func (p *Poller) update(ctx context.Context, id ooo.RecordID, change func(d *mailbox.Draft) error) (*ooo.Mailbox, error) {
+	p.saves <- struct{}{}
+	defer func() { <-p.saves }()
+	return p.cfg.Registry.Update(ctx, id, change)
+}
+
+func since(at time.Time) time.Duration {
+	if at.IsZero() {
+		return 0
+	}
+	return max(time.Since(at), 0)
 }

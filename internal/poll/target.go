@@ -19,20 +19,21 @@ type target struct {
 	// digest is that of the answer that the setting of the record was decoded from;
 	// zero if that is not known.
 	digest    ooo.Digest
-	edge      time.Time // of a scheduled window, by the wall clock; zero: none
-	hints     []ooo.Hint
+	edge      time.Time  // of a scheduled window, by the wall clock; zero: none
 	urgent    ooo.Source // to be read at once for this reason, without a hint; empty: it is not
 	polled    time.Time  // when the regular read noticed a change that nothing had announced
 	failure   *failure   // what failed last; nil if nothing did
 	notBefore time.Time  // the next read
 
 	// Small ones together: there is a target for each mailbox.
-	monitored bool  // under some address
-	inFlight  bool  // a read, its result saved
-	dropped   bool  // this replica no longer has it
-	came      bool  // a hint, or an urgent read, while a read was in flight
-	throttled bool  // notBefore is a Retry-After
-	alone     uint8 // quick answers until it is read together with others again
+	monitored bool     // under some address
+	inFlight  bool     // a read, its result saved
+	dropped   bool     // this replica no longer has it
+	wanted    bool     // the registry has a hint that no read has begun for
+	checked   bool     // one of them cuts the wait after an error short
+	throttled bool     // notBefore is a Retry-After
+	alone     uint8    // quick answers until it is read together with others again
+	presence  presence // what it was last
 }
 
 // failure is what failed last, several times in a row maybe.
@@ -43,7 +44,16 @@ type failure struct {
 	saved   bool      // the record shows the trouble
 }
 
-// place is where in the interval a mailbox is read: a multiple of 50 ms, or of a
+// asked says whether a read is asked for beside the regular ones.
+func (t *target) asked() bool { return t.wanted || t.urgent != "" }
+
+// waits says whether a mailbox must not be read yet at a time. A check cuts the wait
+// after an error short, nothing cuts a Retry-After.
+func (t *target) waits(at time.Time) bool {
+	return t.notBefore.After(at) && (t.throttled || !t.checked)
+}
+
+// placeOf is where in the interval a mailbox is read: a multiple of 50 ms, or of a
 // fortieth of a short interval.
 func placeOf(id ooo.RecordID, interval time.Duration) time.Duration {
 	step := min(50*time.Millisecond, max(interval/40, 1))
@@ -77,59 +87,27 @@ func (t *target) placeAfter(now time.Time, interval time.Duration) time.Time {
 // smallPart is the part of the interval that nobody minds being read late, or early.
 const smallPart = 32
 
-// next returns when a mailbox is due again whose regular read began then: at its
-// place. While the process is behind, all come back to their places by a small part
-// of the interval at a time: to come back at once is an early read more, which would
-// crowd out those that are late.
-func (t *target) next(began, now time.Time, interval time.Duration, behind bool) time.Time {
+// next returns when a mailbox is due again whose regular read begins now: at its place.
+// One that is late comes back to its place by a small part of the interval at a time: to
+// come back at once is an early read more, which would crowd out others that are late.
+func (t *target) next(now time.Time, interval time.Duration) time.Time {
 	at := t.placeAfter(now, interval)
-	if behind {
-		if step := began.Add(interval - interval/smallPart); step.After(at) {
+	if small := interval / smallPart; now.Sub(t.due) > small {
+		if step := now.Add(interval - small); step.After(at) {
 			return step
 		}
 	}
 	return at
 }
 
-// takeHints takes the hints that wait.
-func (t *target) takeHints() (hints []ooo.Hint) {
-	hints, t.hints = t.hints, nil
-	return hints
-}
-
-// addHint notes a hint; it says whether that is a new one.
-func (t *target) addHint(h ooo.Hint) bool {
-	for i, waiting := range t.hints {
-		if waiting.Kind == h.Kind {
-			t.hints[i] = h
-			return waiting.Nonce != h.Nonce
-		}
-	}
-	t.hints = append(t.hints, h)
-	return true
-}
-
-// putBack puts hints back that a read did not carry out, unless newer ones came.
-func (t *target) putBack(hints []ooo.Hint) {
-	for _, h := range hints {
-		newer := false
-		for _, waiting := range t.hints {
-			newer = newer || waiting.Kind == h.Kind
-		}
-		if !newer {
-			t.hints = append(t.hints, h)
-		}
-	}
-}
-
 // fail notes one more failure. A new kind of trouble starts anew, whatever failed
 // before it.
-func (t *target) fail(kind ooo.ReadTrouble, now time.Time) failure {
+func (t *target) fail(kind ooo.ReadTrouble, now time.Time) *failure {
 	if t.failure == nil || t.failure.trouble != kind {
 		t.failure = &failure{trouble: kind, since: now}
 	}
 	t.failure.times++
-	return *t.failure
+	return t.failure
 }
 
 // recover notes that nothing is wrong.

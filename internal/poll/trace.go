@@ -2,87 +2,46 @@ package poll
 
 import (
 	"context"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
-	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 )
 
 const traceparent = "traceparent"
 
-// changeSpan makes the spans of one change: that of the look, as part of the trace of
-// the notification if one announced it, with the calls of Graph and the save in it. A
-// regular read that finds nothing new leaves none.
-type changeSpan struct {
-	tracer trace.Tracer // nil: none
-	ctx    context.Context
-	id     ooo.ObjectID
-	began  time.Time
-	call   call
-	span   trace.Span // nil: not begun
-	saving trace.Span
-	parent string
+// changeSpans are the spans of a change that is being saved. A regular read that finds
+// nothing new has none.
+type changeSpans struct {
+	read, save trace.Span // nil: not traced
+	parent     string     // the traceparent that the delivery goes on with
 }
 
-func (p *Poller) newSpan(ctx context.Context, j *job, source ooo.Source, hint ooo.Hint, c call) *changeSpan {
-	return &changeSpan{tracer: p.cfg.Tracer, ctx: ctx, id: j.id.ObjectID(), began: c.began, call: c, parent: hint.Trace}
-}
-
-// begin begins the spans of a change that is about to be saved, and returns the
-// traceparent that its delivery goes on with.
-func (s *changeSpan) begin(d *mailbox.Draft, source ooo.Source) string {
-	if s.tracer == nil {
-		return ""
+// traceChange begins the spans of a change that is about to be saved.
+func (p *Poller) traceChange(ctx context.Context, d *mailbox.Draft, source ooo.Source, hint ooo.Hint, c call) (s changeSpans) {
+	if p.cfg.Tracer == nil {
+		return s
 	}
-	ctx := s.open(source)
-	s.span.SetAttributes(attribute.Bool("outlook_monitor.away", d.State.Away))
-	if len(d.Addresses) > 0 {
-		s.span.SetAttributes(attribute.Int64("outlook_monitor.sequence", d.Addresses[0].Sequence+1))
-	}
-	_, s.saving = s.tracer.Start(ctx, "save")
+	ctx, s.read = p.traceRead(ctx, d.ID, source, hint, c)
+	s.read.SetAttributes(
+		attribute.Bool("outlook_monitor.away", d.State.Away),
+		attribute.Int64("outlook_monitor.sequence", d.Addresses[0].Sequence+1))
+	_, s.save = p.cfg.Tracer.Start(ctx, "save")
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
-	return carrier.Get(traceparent)
+	s.parent = carrier.Get(traceparent)
+	return s
 }
 
-// open begins the span of the read, at its beginning, and those of its calls.
-func (s *changeSpan) open(source ooo.Source) context.Context {
-	ctx := propagation.TraceContext{}.Extract(s.ctx, propagation.MapCarrier{traceparent: s.parent})
-	ctx, s.span = s.tracer.Start(ctx, "read", trace.WithTimestamp(s.began), trace.WithAttributes(
-		attribute.String("outlook_monitor.mailbox", string(s.id)),
-		attribute.String("outlook_monitor.source", string(source))))
-	if s.call.graph != nil {
-		s.span.SetAttributes(attribute.Int("outlook_monitor.mailboxes_in_batch", s.call.mailboxes))
-		traceCalls(ctx, s.tracer, s.call.graph.All())
-	}
-	return ctx
-}
-
-func traceCalls(ctx context.Context, tracer trace.Tracer, calls []graph.Call) {
-	for _, c := range calls {
-		_, span := tracer.Start(ctx, "graph "+c.Operation, trace.WithTimestamp(c.Began), trace.WithAttributes(
-			attribute.String("graph.client_request_id", c.ClientRequestID),
-			attribute.String("graph.request_id", c.RequestID),
-			attribute.Int("http.response.status_code", c.Status)))
-		span.End(trace.WithTimestamp(c.Ended))
-	}
-}
-
-// end ends what was begun.
-func (s *changeSpan) end(err error) {
-	if s.span == nil {
+func (s changeSpans) end(err error) {
+	if s.read == nil {
 		return
 	}
-	for _, span := range []trace.Span{s.saving, s.span} {
-		if span == nil {
-			continue
-		}
+	for _, span := range []trace.Span{s.save, s.read} {
 		if err != nil {
 			span.SetStatus(codes.Error, err.Error())
 		}
@@ -91,13 +50,33 @@ func (s *changeSpan) end(err error) {
 }
 
 // traceNothing ends the trace of a notification that found nothing to deliver.
-func (p *Poller) traceNothing(ctx context.Context, j *job, hint ooo.Hint, c call, outcome Outcome) {
+func (p *Poller) traceNothing(ctx context.Context, j *job, c call, outcome Outcome) {
 	if p.cfg.Tracer == nil {
 		return
 	}
-	source, _ := j.source()
-	s := p.newSpan(ctx, j, source, hint, c)
-	s.open(source)
-	s.span.SetAttributes(attribute.String("outlook_monitor.outcome", string(outcome)))
-	s.end(nil)
+	source, hint := j.cause()
+	_, span := p.traceRead(ctx, j.id, source, hint, c)
+	span.SetAttributes(attribute.String("outlook_monitor.outcome", string(outcome)))
+	span.End()
+}
+
+// traceRead begins the span of a read, at its beginning, as part of the trace of the
+// notification if one caused it, with the calls of Graph in it.
+func (p *Poller) traceRead(ctx context.Context, id ooo.RecordID, source ooo.Source, hint ooo.Hint, c call) (context.Context, trace.Span) {
+	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{traceparent: hint.Trace})
+	ctx, span := p.cfg.Tracer.Start(ctx, "read", trace.WithTimestamp(c.began), trace.WithAttributes(
+		attribute.String("outlook_monitor.mailbox", string(id.ObjectID())),
+		attribute.String("outlook_monitor.source", string(source))))
+	if c.graph == nil {
+		return ctx, span
+	}
+	span.SetAttributes(attribute.Int("outlook_monitor.mailboxes_in_batch", c.mailboxes))
+	for _, call := range c.graph.All() {
+		_, s := p.cfg.Tracer.Start(ctx, "graph "+call.Operation, trace.WithTimestamp(call.Began), trace.WithAttributes(
+			attribute.String("graph.client_request_id", call.ClientRequestID),
+			attribute.String("graph.request_id", call.RequestID),
+			attribute.Int("http.response.status_code", call.Status)))
+		s.End(trace.WithTimestamp(call.Ended))
+	}
+	return ctx, span
 }

@@ -4,7 +4,8 @@ import (
 	"context"
 	"time"
 
-	"outlook-monitor/internal/mailbox"
+	"golang.org/x/sync/errgroup"
+
 	"outlook-monitor/internal/ooo"
 )
 
@@ -35,51 +36,30 @@ func (p *Poller) scheduleEdge(t *target, m *ooo.Mailbox, now time.Time) {
 
 // turnWindows decides mailboxes at the edges of their windows, until ctx ends.
 func (p *Poller) turnWindows(ctx context.Context) error {
-	begin := slots(make(chan struct{}, windowsAtOnce))
+	var g errgroup.Group
+	g.SetLimit(windowsAtOnce)
 	for p.windows.Wait(ctx) == nil {
 		for _, t := range p.windows.Take(time.Now(), windowsAtOnce) {
-			release := begin(ctx)
-			if release == nil {
-				return nil
-			}
-			p.work.Go(func() {
-				defer release()
+			g.Go(func() error {
 				p.turn(ctx, t)
+				return nil
 			})
 		}
 	}
-	return nil
+	return g.Wait()
 }
 
 // turn decides by the clock what the last setting read means now. Whatever it finds,
 // the next edge is scheduled.
 func (p *Poller) turn(ctx context.Context, t *target) {
-	span := p.newSpan(ctx, &job{id: t.id}, ooo.SourceWindow, ooo.Hint{}, call{began: time.Now()})
-	changed := false
-	after := func(saved bool) {}
-	m, err := p.update(ctx, t.id, func(d *mailbox.Draft) error {
-		now := time.Now()
-		if d.Setting == nil || len(d.Addresses) == 0 {
-			return mailbox.ErrUnchanged
-		}
-		decision := p.cfg.Policy.Decide(d.State, *d.Setting, now)
-		if changed = decision.Changed; !changed {
-			return mailbox.ErrUnchanged
-		}
-		after = p.queue(d, decision.State, ooo.SourceWindow, ooo.Hint{}, span, now)
-		return nil
-	})
-	span.end(err)
-	after(err == nil)
-	switch {
-	case err != nil: // not ours, or not monitored any more
-	case changed:
-		p.changed(ctx, m, Change{Source: ooo.SourceWindow})
-	default:
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if !t.dropped && t.monitored {
-			p.scheduleEdge(t, m, time.Now())
-		}
+	j := &job{t: t, id: t.id, urgent: ooo.SourceWindow}
+	m, outcome := p.decide(ctx, j, nil, call{began: time.Now()})
+	if m == nil || outcome == Changed { // gone, or scheduled with the save
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !t.dropped && t.monitored {
+		p.scheduleEdge(t, m, time.Now())
 	}
 }

@@ -2,7 +2,6 @@ package poll
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -14,27 +13,15 @@ import (
 func (p *Poller) Changed(m *ooo.Mailbox) {
 	now := time.Now()
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	t := p.targets[m.ID]
-	fresh := t == nil
-	if fresh {
-		t = &target{id: m.ID}
+	if t == nil {
+		t = &target{id: m.ID, wanted: len(p.hints(m.ID)) > 0} // they may have come before the record
 		p.targets[m.ID] = t
 	}
-	if m.Version >= t.version { // else a newer one was here first
-		p.takeOver(t, m, fresh, now)
+	if m.Version < t.version { // a newer one was here first
+		return
 	}
-	p.mu.Unlock()
-	if fresh { // a hint may have come before the record was there
-		for _, kind := range []ooo.HintKind{ooo.HintRead, ooo.HintCheck} {
-			for _, h := range p.cfg.Registry.Hints(m.ID, kind) {
-				p.Hinted(h)
-			}
-		}
-	}
-}
-
-// takeOver brings a target in line with the record. The caller holds mu.
-func (p *Poller) takeOver(t *target, m *ooo.Mailbox, fresh bool, now time.Time) {
 	t.version = m.Version
 	begins := len(m.Addresses) > 0 && !t.monitored
 	if t.monitored = len(m.Addresses) > 0; !t.monitored {
@@ -42,27 +29,39 @@ func (p *Poller) takeOver(t *target, m *ooo.Mailbox, fresh bool, now time.Time) 
 		return
 	}
 	if begins {
-		t.load(m, now)
+		p.begins(t, m, now)
 	}
 	if m.ID.Unresolved() {
-		p.scheduleLookUp(t, m, begins, now)
+		if nonce := m.Addresses[0].Nonce; t.nonce != nonce { // asked for again
+			t.nonce, t.checked = nonce, true
+			p.hurry(t, now)
+		}
 		return
-	}
-	if begins {
-		t.place = firstPlace(t.id, p.cfg.Interval, now)
-		at := t.place
-		if m.Condition == ooo.Pending || p.missed(t) {
-			at = now
-		}
-		if t.notBefore.After(at) {
-			at = t.notBefore
-		}
-		p.schedule(t, at)
 	}
 	if !p.understood(m) {
 		t.digest = ooo.Digest{}
 	}
 	p.scheduleEdge(t, m, now)
+}
+
+// begins schedules the first read of a mailbox here, or the first look-up of an address.
+// The caller holds mu.
+func (p *Poller) begins(t *target, m *ooo.Mailbox, now time.Time) {
+	t.load(m, now)
+	t.place = firstPlace(t.id, p.cfg.Interval, now)
+	at := t.place
+	if m.ID.Unresolved() || m.Condition == ooo.Pending || p.missed(t) {
+		at = now
+	}
+	if t.notBefore.After(at) {
+		at = t.notBefore
+	}
+	if p.schedule(t, at); t.wanted {
+		p.hurry(t, now)
+	}
+	if m.ID.Unresolved() {
+		t.nonce = m.Addresses[0].Nonce
+	}
 }
 
 // missed says whether a place of a mailbox fell between the reads of its last owner and
@@ -72,85 +71,35 @@ func (p *Poller) missed(t *target) bool {
 	return !until.IsZero() && t.place.Add(-p.cfg.Interval).Round(0).After(until)
 }
 
-// understood says whether the record is what its setting means under the present
-// policy, and nothing is wrong with it.
-func (p *Poller) understood(m *ooo.Mailbox) bool {
-	return m.Condition == ooo.Watching && m.Setting != nil && m.State != nil && m.Policy == p.tag &&
-		m.ReadFailures == 0
-}
-
 // Dropped forgets a mailbox that this replica no longer has.
 func (p *Poller) Dropped(id ooo.RecordID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t := p.targets[id]; t != nil {
-		p.forget(t)
+		t.dropped = true
+		delete(p.targets, id)
+		p.unschedule(t)
 	}
-}
-
-// Hinted has a mailbox read because of a hint. A check cuts the wait after an error
-// short, nothing cuts a Retry-After; a hint that finds such a wait stays until the
-// next read.
-func (p *Poller) Hinted(h ooo.Hint) {
-	if h.Kind != ooo.HintRead && h.Kind != ooo.HintCheck {
-		return
-	}
-	now := time.Now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t := p.targets[h.ID]
-	if t == nil || !t.addHint(h) {
-		return
-	}
-	if h.Kind == ooo.HintCheck && !t.throttled && t.notBefore.After(now) {
-		t.notBefore = time.Time{}
-	}
-	if t.id.Unresolved() {
-		if h.Kind == ooo.HintCheck && t.monitored && !t.inFlight {
-			p.lookups.Set(t, now)
-		}
-		return
-	}
-	p.hurry(t, now)
-}
-
-// removals are hints that were carried out without a save. They are removed together:
-// a storm of notifications that announce nothing costs Redis little.
-type removals struct {
-	mu    sync.Mutex
-	hints []ooo.Hint    // guarded by mu
-	wake  chan struct{} // capacity 1
 }
 
 const (
-	// removalPause is how long removals wait for company.
+	// removalPause is how long hints that were carried out without a save wait for
+	// company, so that a storm of notifications that announce nothing costs Redis little.
 	removalPause = 20 * time.Millisecond
-	// mostRemovals bounds those that wait for Redis. What is left out is read once more
-	// by the next owner.
-	mostRemovals = 10_000
+	// mostRemovals bounds the reads whose hints wait for Redis. What is left out is read
+	// once more by the next owner.
+	mostRemovals = 4096
 )
 
-func (r *removals) add(hints ...ooo.Hint) {
+// carriedOut has hints removed that were carried out without a save.
+func (p *Poller) carriedOut(hints []ooo.Hint) {
 	if len(hints) == 0 {
 		return
 	}
-	r.mu.Lock()
-	r.hints = append(r.hints, hints...)
-	if over := len(r.hints) - mostRemovals; over > 0 {
-		r.hints = r.hints[over:]
-	}
-	r.mu.Unlock()
 	select {
-	case r.wake <- struct{}{}:
-	default: // a wake-up is already waiting
+	case p.removing <- hints:
+	default: // Redis is away for long
 	}
-}
-
-func (r *removals) take() (hints []ooo.Hint) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	hints, r.hints = r.hints, nil
-	return hints
 }
 
 // removeHints removes hints that were carried out, until ctx ends.
@@ -159,26 +108,26 @@ func (p *Poller) removeHints(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.removing.wake:
-		}
-		if schedule.Sleep(ctx, removalPause) && !p.flushRemovals(ctx) {
-			schedule.Sleep(ctx, time.Second)
+		case hints := <-p.removing:
+			schedule.Sleep(ctx, removalPause)
+			if !p.remove(ctx, hints) {
+				schedule.Sleep(ctx, time.Second)
+			}
 		}
 	}
 }
 
-// flushRemovals says whether it worked.
-func (p *Poller) flushRemovals(ctx context.Context) bool {
-	hints := p.removing.take()
-	if len(hints) == 0 {
-		return true
+// remove removes these hints and those that wait, and says whether it worked.
+func (p *Poller) remove(ctx context.Context, hints []ooo.Hint) bool {
+	for len(p.removing) > 0 {
+		hints = append(hints, <-p.removing...)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if err := p.cfg.Registry.Done(ctx, hints...); err != nil {
+	err := p.cfg.Registry.Done(ctx, hints...)
+	if err != nil {
 		p.cfg.Log.DebugContext(ctx, "hints that were carried out not removed, retrying", "err", err)
-		p.removing.add(hints...)
-		return false
+		p.carriedOut(hints)
 	}
-	return true
+	return err == nil
 }

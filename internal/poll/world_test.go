@@ -270,6 +270,8 @@ func (w *world) start(change func(*poll.Config, *faultyGraph), s mailbox.Store, 
 	}
 	cfg := poll.Config{
 		Registry: w.registry, Graph: w.graph, Interval: 2 * time.Second, Log: log,
+		Share: func() float64 { return 1 }, Replicas: func() int { return 1 },
+		OnRead: func(poll.Outcome, time.Duration) {}, OnSweep: func(int, int) {},
 		Wait: func(name string) time.Duration {
 			w.mu.Lock()
 			defer w.mu.Unlock()
