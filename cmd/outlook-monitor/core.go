@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"outlook-monitor/internal/config"
@@ -79,7 +78,6 @@ func graphConfig(g config.Graph) graph.Config {
 func (s *service) openGraph() (err error) {
 	cfg := graphConfig(s.cfg.settings.Graph)
 	cfg.RootCAs, cfg.Observe, cfg.Log = s.cfg.roots, s.graphAnswered, s.log
-	cfg.LoginFailed = sync.OnceFunc(func() { s.log.Warn("no login to Microsoft Graph works: see outlook-monitor doctor") })
 	if s.graph, err = graph.New(cfg); err != nil {
 		return usage{"outlook-monitor: " + err.Error()}
 	}

@@ -40,12 +40,3 @@ func TestCallsAreNotedForWhoWantsThem(t *testing.T) {
 		}
 	}
 }
-
-func TestNothingIsNotedOfCallsThatNobodyWants(t *testing.T) {
-	if graph.Noted(t.Context()) {
-		t.Error("calls are noted, want none")
-	}
-	if n := testing.AllocsPerRun(100, func() { graph.Noted(t.Context()) }); n != 0 {
-		t.Errorf("%v allocations to find that nobody wants them, want 0", n)
-	}
-}

@@ -1,13 +1,15 @@
 package graph
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,8 +17,8 @@ import (
 	"github.com/microsoft/kiota-abstractions-go/authentication"
 	kiotahttp "github.com/microsoft/kiota-http-go"
 	kiotajson "github.com/microsoft/kiota-serialization-json-go"
-	"github.com/microsoftgraph/msgraph-sdk-go/subscriptions"
-	"github.com/microsoftgraph/msgraph-sdk-go/users"
+
+	"outlook-monitor/internal/ooo"
 )
 
 // Config says which Graph to talk to and as whom.
@@ -30,19 +32,17 @@ type Config struct {
 	// The first of these that is set is used, in this order.
 	ClientSecret            string
 	CertificatePath         string // PEM or PKCS#12, read at each login
-	CertificatePassword     string
+	CertificatePassword     string // of a PKCS#12 file
 	FederatedTokenFile      string // workload identity
 	ManagedIdentity         bool
 	ManagedIdentityClientID string // empty: the system-assigned identity
 
 	RootCAs *x509.CertPool // nil: the system's
 
-	// Observe hears of every answer: what was asked, the HTTP status (0: no
-	// answer) and how long it took. It may be nil.
+	// Observe hears of every answer of Graph and of the login endpoint: what was
+	// asked, the HTTP status (0: no answer) and how long it took. It may be nil.
 	Observe func(operation string, status int, took time.Duration)
-	// LoginFailed is called after each login that failed. It may be nil.
-	LoginFailed func()
-	Log         *slog.Logger
+	Log     *slog.Logger // nil: nothing is logged
 }
 
 // How long one call may take, with all that it needs: a token, a second try
@@ -56,21 +56,21 @@ const (
 
 // Client talks to Graph. It may be used by several goroutines at once.
 type Client struct {
-	endpoint, authority string
-
-	door    *door
-	writes  chan struct{} // capacity writesInFlight: subscription writes
-	adapter abstractions.RequestAdapter
-	buffers sync.Pool // of *bytes.Buffer
-
-	unauthorized sync.Map // mailboxes that answer 401 to a good token: ooo.ObjectID -> time.Time
+	cfg       Config
+	transport *transport
+	adapter   abstractions.RequestAdapter // of the SDK
+	writes    chan struct{}               // capacity writesInFlight: subscription writes
+	buffers   sync.Pool                   // of *bytes.Buffer
 }
 
 // New returns a client. It does no I/O: whether the login works is found out by
 // [Client.Token] or the first call.
 func New(cfg Config) (*Client, error) {
-	endpoint, authority, err := cfg.Addresses()
-	if err != nil {
+	var err error
+	if cfg.Endpoint, cfg.AuthorityHost, err = cfg.Addresses(); err != nil {
+		return nil, err
+	}
+	if err := cfg.checkCredential(); err != nil {
 		return nil, err
 	}
 	if cfg.Log == nil {
@@ -79,50 +79,26 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, int, time.Duration) {}
 	}
-	if cfg.LoginFailed == nil {
-		cfg.LoginFailed = func() {}
-	}
-	transport := newTransport(cfg.RootCAs)
-	login, err := newLogin(cfg, endpoint, authority, transport)
-	if err != nil {
-		return nil, err
-	}
-	c := &Client{endpoint: endpoint, authority: authority, writes: make(chan struct{}, writesInFlight)}
-	c.door = &door{
-		endpoint: endpoint, transport: transport,
-		tokens:  newTokens(login.fetch, cfg.LoginFailed, cfg.Log),
-		observe: cfg.Observe, log: cfg.Log,
-	}
-	// The door authenticates and refuses; the adapter only encodes and decodes.
+	pool := newPool(cfg.RootCAs)
+	t := &transport{cfg: cfg, pool: pool, tokens: newTokens(login{cfg, pool}.fetch, cfg.Log)}
+	// The transport authenticates and refuses; the adapter only encodes and decodes.
 	adapter, err := kiotahttp.NewNetHttpRequestAdapterWithParseNodeFactoryAndSerializationWriterFactoryAndHttpClient(
 		&authentication.AnonymousAuthenticationProvider{},
 		kiotajson.NewJsonParseNodeFactory(), kiotajson.NewJsonSerializationWriterFactory(),
-		&http.Client{Transport: c.door, CheckRedirect: asAnswered})
+		&http.Client{Transport: t, CheckRedirect: noRedirect})
 	if err != nil {
 		return nil, err
 	}
-	adapter.SetBaseUrl(endpoint + version)
-	c.adapter = adapter
-	return c, nil
-}
-
-// userBuilder and subscriptionBuilder return the SDK's builders, new ones for
-// each call: a builder writes to its own path parameters when it is used, so that
-// two goroutines must not share one.
-func (c *Client) userBuilder() *users.UsersRequestBuilder {
-	return users.NewUsersRequestBuilderInternal(nil, c.adapter)
-}
-
-func (c *Client) subscriptionBuilder() *subscriptions.SubscriptionsRequestBuilder {
-	return subscriptions.NewSubscriptionsRequestBuilderInternal(nil, c.adapter)
+	adapter.SetBaseUrl(cfg.Endpoint + version)
+	return &Client{cfg: cfg, transport: t, adapter: adapter, writes: make(chan struct{}, writesInFlight)}, nil
 }
 
 const version = "/v1.0"
 
-// newTransport returns the pool of connections to Graph and its login endpoint.
-// Over HTTP/2 a few connections carry everything; the limits count where a proxy
-// only speaks HTTP/1.1.
-func newTransport(roots *x509.CertPool) *http.Transport {
+// newPool returns the pool of connections to Graph and its login endpoint. Over
+// HTTP/2 a few connections carry everything; the limits count where a proxy only
+// speaks HTTP/1.1.
+func newPool(roots *x509.CertPool) *http.Transport {
 	dialer := net.Dialer{Timeout: 4 * time.Second, KeepAlive: 15 * time.Second}
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -130,8 +106,8 @@ func newTransport(roots *x509.CertPool) *http.Transport {
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout: 5 * time.Second,
 		ForceAttemptHTTP2:   true,
-		// A connection that died without a word is noticed before the callers'
-		// time is up, and its requests go over a new one.
+		// A dead connection is noticed before the callers' time is up, and its
+		// requests go over a new one.
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 3 * time.Second},
 		MaxIdleConns:        256,
 		MaxIdleConnsPerHost: 128,
@@ -142,32 +118,67 @@ func newTransport(roots *x509.CertPool) *http.Transport {
 	}
 }
 
-// asAnswered keeps a client from following redirects: a token or a secret would
+// noRedirect keeps a client from following redirects: a token or a secret would
 // go with the request.
-func asAnswered(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Endpoint returns the base URL of Graph, such as https://graph.microsoft.com.
-func (c *Client) Endpoint() string { return c.endpoint }
+func (c *Client) Endpoint() string { return c.cfg.Endpoint }
 
 // AuthorityHost returns the base URL of the login endpoint, such as
 // https://login.microsoftonline.com.
-func (c *Client) AuthorityHost() string { return c.authority }
+func (c *Client) AuthorityHost() string { return c.cfg.AuthorityHost }
 
-// Run keeps a token at hand that lives long enough, and returns nil when ctx
-// ends.
+// Run fetches each token before the last one ends, and returns nil when ctx ends.
 func (c *Client) Run(ctx context.Context) error {
-	defer c.door.transport.CloseIdleConnections()
-	return c.door.tokens.run(ctx)
+	defer c.transport.pool.CloseIdleConnections()
+	c.transport.tokens.run(ctx)
+	return nil
 }
 
-// Token says whether a token is at hand or can be had. The error is
-// [ooo.ErrUnauthorized] or [ooo.ErrUnavailable].
-func (c *Client) Token(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, loginTime)
-	defer cancel()
-	_, err := c.door.tokens.get(ctx)
-	return err
+// call sends a request of our own, without the SDK, and returns the body of the
+// answer in a buffer, which the caller gives back with [Client.release]. body is not
+// pooled: a transport may still read it after the answer has arrived.
+func (c *Client) call(ctx context.Context, method, path string, body []byte) (*bytes.Buffer, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.cfg.Endpoint+version+path, http.NoBody)
+	if err != nil {
+		return nil, notSent(withoutURL(err))
+	}
+	req.Header["Accept"] = typeJSON
+	if body != nil {
+		req.Header["Content-Type"] = typeJSON
+	}
+	resp, err := c.transport.do(req, body)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if !strings.Contains(resp.Header.Get("Content-Type"), "json") { // a proxy's page
+		return nil, errUnreadable
+	}
+	buffer, ok := c.buffers.Get().(*bytes.Buffer)
+	if !ok {
+		buffer = new(bytes.Buffer)
+	}
+	if _, err = buffer.ReadFrom(resp.Body); err != nil {
+		c.release(buffer)
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	return buffer, nil
 }
 
-// errNoCredential names what could be set.
-var errNoCredential = errors.New("no credential: set AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or AZURE_FEDERATED_TOKEN_FILE, or use a managed identity")
+var typeJSON = []string{"application/json"}
+
+// errUnreadable is an answer that Graph may have meant well.
+var errUnreadable = fmt.Errorf("%w: the answer is incomplete or not Graph's", ooo.ErrUnavailable)
+
+// mostPooled keeps one giant answer from staying in memory for good.
+const mostPooled = 1 << 20
+
+func (c *Client) release(buffer *bytes.Buffer) {
+	if buffer.Cap() > mostPooled {
+		return
+	}
+	buffer.Reset()
+	c.buffers.Put(buffer)
+}

@@ -1,9 +1,9 @@
 package graph
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -26,38 +26,22 @@ var microsoftLogins = []string{
 // Addresses returns the base URLs of Graph and of its login endpoint, without a
 // slash at the end: those of the cloud, or what overrides them.
 func (cfg Config) Addresses() (endpoint, authority string, err error) {
-	name := cfg.Cloud
-	if name == "" {
-		name = "global"
-	}
-	of, ok := clouds[strings.ToLower(name)]
+	of, ok := clouds[strings.ToLower(cmp.Or(cfg.Cloud, "global"))]
 	if !ok {
 		return "", "", fmt.Errorf("GRAPH_CLOUD is %q, want global, usgov, dod or china", cfg.Cloud)
 	}
-	if endpoint, err = base("GRAPH_ENDPOINT", cfg.Endpoint, of.endpoint); err != nil {
-		return "", "", err
+	if endpoint, err = baseURL("GRAPH_ENDPOINT", cmp.Or(cfg.Endpoint, of.endpoint)); err == nil {
+		authority, err = baseURL("AZURE_AUTHORITY_HOST", cmp.Or(cfg.AuthorityHost, of.authority))
 	}
-	if authority, err = base("AZURE_AUTHORITY_HOST", cfg.AuthorityHost, of.authority); err != nil {
-		return "", "", err
-	}
-	return endpoint, authority, nil
+	return endpoint, authority, err
 }
 
-// base checks the base URL in the named variable; tokens and secrets are sent
+// baseURL checks the base URL in the named variable; tokens and secrets are sent
 // there, so it must be https.
-func base(variable, text, otherwise string) (string, error) {
-	if text == "" {
-		return otherwise, nil
-	}
+func baseURL(variable, text string) (string, error) {
 	u, err := url.Parse(strings.TrimRight(text, "/"))
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 		return "", fmt.Errorf("%s must be an https URL with nothing after the host", variable)
 	}
 	return "https://" + strings.ToLower(u.Host), nil
-}
-
-// foreign says whether authority is no Microsoft cloud's login endpoint, so that
-// Microsoft's instance discovery knows nothing of it.
-func foreign(authority string) bool {
-	return !slices.Contains(microsoftLogins, strings.TrimPrefix(authority, "https://"))
 }

@@ -3,7 +3,7 @@ package graph
 import (
 	"context"
 	"errors"
-	"fmt"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -14,8 +14,8 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// person is what is asked of a directory user.
-var person = []string{"id", "userPrincipalName", "displayName"}
+// personFields are what is asked of a directory user.
+var personFields = []string{"id", "userPrincipalName", "displayName"}
 
 // Find returns the one person with the given address: the user principal name,
 // the mail address, or one of the further addresses of a mailbox. The errors are
@@ -26,20 +26,14 @@ var person = []string{"id", "userPrincipalName", "displayName"}
 // Graph takes no address but the user principal name in a path, and lists a
 // hundred users at a time, so the other two are searched for by filter.
 func (c *Client) Find(ctx context.Context, address string) (ooo.Person, error) {
-	ctx, cancel := context.WithTimeout(ctx, directoryTime)
+	ctx, cancel := begin(ctx, opDirectory, directoryTime)
 	defer cancel()
 	if couldBePrincipal.MatchString(address) {
-		found, err := c.userBuilder().ByUserId(address).Get(ctx, &users.UserItemRequestBuilderGetRequestConfiguration{
-			QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: person},
-		})
-		if err == nil {
-			return personOf(found)
-		}
-		// A name that Graph can't take for a user principal name may be an
-		// address all the same.
-		err = because(sdkError(err), aPerson)
+		// A name that Graph can't take for a user principal name may be an address all
+		// the same.
+		found, err := c.person(ctx, address)
 		if !errors.Is(err, ooo.ErrNotInDirectory) && !errors.Is(err, ooo.ErrRejected) {
-			return ooo.Person{}, err
+			return found, err
 		}
 	}
 	quoted := strings.ReplaceAll(address, "'", "''")
@@ -57,29 +51,37 @@ func (c *Client) Lookup(ctx context.Context, id ooo.ObjectID) (ooo.Person, error
 	if !ooo.ValidObjectID(id) { // the path would name something else
 		return ooo.Person{}, ooo.ErrNotInDirectory
 	}
-	ctx, cancel := context.WithTimeout(ctx, directoryTime)
+	ctx, cancel := begin(ctx, opDirectory, directoryTime)
 	defer cancel()
-	found, err := c.userBuilder().ByUserId(string(id)).Get(ctx, &users.UserItemRequestBuilderGetRequestConfiguration{
-		QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: person},
-	})
-	if err != nil {
-		return ooo.Person{}, because(sdkError(err), aPerson)
-	}
-	return personOf(found)
+	return c.person(ctx, string(id))
 }
 
 // Ping asks the directory a small question, only to learn whether Graph answers with
 // the token. The errors are those of [Client.Find].
 func (c *Client) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, directoryTime)
+	ctx, cancel := begin(ctx, opDirectory, directoryTime)
 	defer cancel()
-	_, err := c.userBuilder().Get(ctx, &users.UsersRequestBuilderGetRequestConfiguration{
+	_, err := c.users().Get(ctx, &users.UsersRequestBuilderGetRequestConfiguration{
 		QueryParameters: &users.UsersRequestBuilderGetQueryParameters{Select: []string{"id"}, Top: new(int32(1))},
 	})
+	return fromSDK(err)
+}
+
+// users returns the SDK's builder, a new one for each call: it writes to its own path
+// parameters when it is used, so that two goroutines must not share one.
+func (c *Client) users() *users.UsersRequestBuilder {
+	return users.NewUsersRequestBuilderInternal(nil, c.adapter)
+}
+
+// person returns the person with an object id or a user principal name.
+func (c *Client) person(ctx context.Context, key string) (ooo.Person, error) {
+	found, err := c.users().ByUserId(key).Get(ctx, &users.UserItemRequestBuilderGetRequestConfiguration{
+		QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: personFields},
+	})
 	if err != nil {
-		return because(sdkError(err), aPerson)
+		return ooo.Person{}, fromSDK(err)
 	}
-	return nil
+	return personOf(found)
 }
 
 // couldBePrincipal has the characters that Entra allows in a user principal
@@ -91,7 +93,7 @@ var couldBePrincipal = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+@[A-Za-z0-9.-]+$
 func (c *Client) search(ctx context.Context, filter string, advanced bool) (ooo.Person, error) {
 	ask := &users.UsersRequestBuilderGetRequestConfiguration{
 		QueryParameters: &users.UsersRequestBuilderGetQueryParameters{
-			Filter: &filter, Select: person, Top: new(int32(2)), // two are one too many
+			Filter: &filter, Select: personFields, Top: new(int32(2)), // two are one too many
 		},
 	}
 	if advanced {
@@ -99,12 +101,12 @@ func (c *Client) search(ctx context.Context, filter string, advanced bool) (ooo.
 		ask.Headers.Add("ConsistencyLevel", "eventual")
 		ask.QueryParameters.Count = new(true)
 	}
-	page, err := c.userBuilder().Get(ctx, ask)
+	page, err := c.users().Get(ctx, ask)
 	switch {
 	case err != nil:
-		return ooo.Person{}, because(sdkError(err), aPerson)
+		return ooo.Person{}, fromSDK(err)
 	case page == nil:
-		return ooo.Person{}, errIncomplete
+		return ooo.Person{}, errUnreadable
 	}
 	switch found := page.GetValue(); len(found) {
 	case 0:
@@ -117,7 +119,7 @@ func (c *Client) search(ctx context.Context, filter string, advanced bool) (ooo.
 
 func personOf(user models.Userable) (ooo.Person, error) {
 	if user == nil || text(user.GetId()) == "" {
-		return ooo.Person{}, errIncomplete
+		return ooo.Person{}, errUnreadable
 	}
 	return ooo.Person{
 		ID:                ooo.ObjectID(text(user.GetId())),
@@ -133,18 +135,15 @@ func text(s *string) string {
 	return *s
 }
 
-var (
-	errIncomplete = fmt.Errorf("%w: the answer lacks what was asked for", ooo.ErrUnavailable)
-	errUnreadable = fmt.Errorf("%w: the answer broke off or can't be understood", ooo.ErrUnavailable)
-)
-
-// sdkError takes the door's error out of what the SDK made of it. What the SDK
-// itself complains of is an answer that it can't read; its text may quote it.
-func sdkError(err error) error {
-	err = withoutURL(err)
-	_, refused := errors.AsType[*refusal](err)
-	if refused || errors.Is(err, ooo.ErrUnavailable) || errors.Is(err, ooo.ErrUnauthorized) {
-		return err
+// fromSDK takes the transport's error out of what the SDK made of it. Other errors are
+// the SDK's own, about an answer that it can't read; their text may quote it.
+func fromSDK(err error) error {
+	wrapped, ok := errors.AsType[*url.Error](err)
+	switch {
+	case err == nil:
+		return nil
+	case ok:
+		return wrapped.Err
 	}
 	return errUnreadable
 }

@@ -17,18 +17,16 @@ func TestReadsEachMailbox(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, graphsim.Config{})
 	c := w.client()
-	ids := w.users(45)
+	ids := w.users(20)
 	tests := map[string]struct {
 		ids            []ooo.ObjectID
 		lone, together int // requests
 	}{
-		"nobody":                      {ids[:0], 0, 0},
-		"one goes alone":              {ids[:1], 1, 0},
-		"two go together":             {ids[:2], 0, 1},
-		"twenty go together":          {ids[:20], 0, 1},
-		"the twenty-first goes alone": {ids[:21], 1, 1},
-		"more go in parts":            {ids, 0, 3},
-		"the same one twice":          {[]ooo.ObjectID{ids[3], ids[4], ids[3]}, 0, 1},
+		"nobody":             {ids[:0], 0, 0},
+		"one goes alone":     {ids[:1], 1, 0},
+		"two go together":    {ids[:2], 0, 1},
+		"twenty go together": {ids, 0, 1},
+		"the same one twice": {[]ooo.ObjectID{ids[3], ids[4], ids[3]}, 0, 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
 	"net/url"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
@@ -25,25 +24,33 @@ const (
 	mostPages = 2000
 )
 
-// write is one change of a subscription.
-type write func(context.Context, *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error)
-
-// change makes a write once fewer than writesInFlight others are in flight, and
-// returns the subscription as it is now.
-func (c *Client) change(ctx context.Context, about subject, w write) (ooo.GraphSubscription, error) {
+// write creates, renews or deletes a subscription once fewer than writesInFlight others
+// do, and returns it as it is now.
+func (c *Client) write(ctx context.Context, op operation,
+	call func(context.Context, *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error),
+) (ooo.GraphSubscription, error) {
 	select {
 	case c.writes <- struct{}{}:
 		defer func() { <-c.writes }()
 	case <-ctx.Done():
 		return ooo.GraphSubscription{}, notSent(ctx.Err())
 	}
-	ctx, cancel := context.WithTimeout(ctx, subscriptionTime)
+	ctx, cancel := begin(ctx, op, subscriptionTime)
 	defer cancel()
-	got, err := w(ctx, c.subscriptionBuilder())
-	if err != nil {
-		return ooo.GraphSubscription{}, because(sdkError(err), about)
+	got, err := call(ctx, c.subscriptions())
+	if err != nil || op == opDelete {
+		return ooo.GraphSubscription{}, fromSDK(err)
 	}
-	return subscriptionOf(got), nil
+	sub := subscriptionOf(got)
+	if sub.ID == "" || sub.ExpiresAt.IsZero() {
+		return ooo.GraphSubscription{}, errUnreadable
+	}
+	return sub, nil
+}
+
+// subscriptions returns the SDK's builder, a new one for each call.
+func (c *Client) subscriptions() *subscriptions.SubscriptionsRequestBuilder {
+	return subscriptions.NewSubscriptionsRequestBuilderInternal(nil, c.adapter)
 }
 
 // CreateSubscription asks Graph for a subscription. Graph calls its URLs before
@@ -71,31 +78,14 @@ func (c *Client) CreateSubscription(ctx context.Context, request ooo.Subscriptio
 		ask.SetIncludeResourceData(new(true))
 		setCertificate(ask, request.Certificate)
 	}
-	made, err := c.change(ctx, aCreation, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
+	made, err := c.write(ctx, opCreate, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
 		return b.Post(ctx, ask, nil)
 	})
-	switch {
-	case err == nil && made.ID != "" && !made.ExpiresAt.IsZero():
-		return made, nil
-	case err == nil:
-		err = errIncomplete
-	}
-	if maybeDone(err) {
+	refused, ok := errors.AsType[*apiError](err)
+	if ok && refused.fromGateway() || errors.Is(err, errUnreadable) {
 		err = fmt.Errorf("%w: %w", ooo.ErrNoAnswer, err)
 	}
-	return ooo.GraphSubscription{}, err
-}
-
-// maybeDone says whether a call that ended with err may have been carried out.
-func maybeDone(err error) bool {
-	if lost, ok := errors.AsType[*unanswered](err); ok {
-		return lost.left
-	}
-	if r, ok := errors.AsType[*refusal](err); ok {
-		// A gateway answered for a Graph that it lost sight of.
-		return r.status == http.StatusBadGateway || r.status == http.StatusGatewayTimeout || r.status == http.StatusRequestTimeout
-	}
-	return errors.Is(err, errIncomplete) || errors.Is(err, errUnreadable)
+	return made, err
 }
 
 func setCertificate(ask *models.Subscription, certificate ooo.Certificate) {
@@ -120,16 +110,9 @@ func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, p
 	if patch.Certificate.ID != "" {
 		setCertificate(ask, patch.Certificate)
 	}
-	renewed, err := c.change(ctx, aSubscription, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
+	return c.write(ctx, opRenew, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
 		return b.BySubscriptionId(string(id)).Patch(ctx, ask, nil)
 	})
-	switch {
-	case err != nil:
-		return ooo.GraphSubscription{}, err
-	case renewed.ID == "" || renewed.ExpiresAt.IsZero():
-		return ooo.GraphSubscription{}, errIncomplete
-	}
-	return renewed, nil
 }
 
 // DeleteSubscription takes a subscription away. The errors are
@@ -139,7 +122,7 @@ func (c *Client) DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) 
 	if id == "" { // the path would name all of them
 		return ooo.ErrSubscriptionGone
 	}
-	_, err := c.change(ctx, aSubscription, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
+	_, err := c.write(ctx, opDelete, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
 		return nil, b.BySubscriptionId(string(id)).Delete(ctx, nil)
 	})
 	return err
@@ -157,21 +140,21 @@ func (c *Client) DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) 
 func (c *Client) SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.GraphSubscription, error] {
 	return func(yield func([]ooo.GraphSubscription, error) bool) {
 		link, asked := "", map[string]bool{}
-		for range mostPages {
+		for len(asked) < mostPages {
 			listed, next, err := c.page(ctx, link)
-			for ; err != nil; listed, next, err = c.page(ctx, link) {
-				if !yield(nil, err) {
-					return
-				}
-			}
-			if !yield(listed, nil) || next == "" {
+			if !yield(listed, err) {
 				return
 			}
-			if u, err := url.Parse(next); err != nil || !c.door.leadsTo(u) {
+			u, unclear := url.Parse(next)
+			switch {
+			case err != nil:
+				continue
+			case next == "":
+				return
+			case unclear != nil || !c.transport.leadsTo(u):
 				yield(nil, incomplete(errForeign))
 				return
-			}
-			if asked[next] {
+			case asked[next]:
 				yield(nil, incomplete(errRepeated))
 				return
 			}
@@ -194,18 +177,18 @@ func incomplete(why error) error {
 // page returns what the page at link lists, or the first page, and the link to the
 // next one.
 func (c *Client) page(ctx context.Context, link string) (listed []ooo.GraphSubscription, next string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, subscriptionTime)
+	ctx, cancel := begin(ctx, opList, subscriptionTime)
 	defer cancel()
-	builder := c.subscriptionBuilder()
+	builder := c.subscriptions()
 	if link != "" {
 		builder = builder.WithUrl(link)
 	}
 	page, err := builder.Get(ctx, nil)
 	switch {
 	case err != nil:
-		return nil, "", because(sdkError(err), aListing)
+		return nil, "", fromSDK(err)
 	case page == nil:
-		return nil, "", errIncomplete
+		return nil, "", errUnreadable
 	}
 	for _, one := range page.GetValue() {
 		if sub := subscriptionOf(one); sub.ID != "" {

@@ -2,23 +2,26 @@ package graph
 
 import (
 	"context"
-	"fmt"
+	"encoding/base64"
+	"encoding/json"
 	"log/slog"
-	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
-	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/schedule"
 )
 
-// token is a token at hand, ready to be sent.
+// token is an access token, ready to be sent.
 type token struct {
 	header  string // "Bearer …"
 	fetched time.Time
 	expires time.Time
 }
+
+func (t *token) life() time.Duration { return t.expires.Sub(t.fetched) }
 
 // usable says whether the token will still be good when a request that starts
 // now arrives.
@@ -26,86 +29,92 @@ func (t *token) usable(now time.Time) bool {
 	return t != nil && now.Before(t.expires.Add(-min(t.life()/20, 10*time.Second)))
 }
 
-// ripe is when the token should be replaced: a third of its life is left.
-func (t *token) ripe() time.Time { return t.expires.Add(-t.life() / 3) }
-
-func (t *token) life() time.Duration { return t.expires.Sub(t.fetched) }
+// renewAt is when the token should be replaced: a third of its life is left.
+func (t *token) renewAt() time.Time { return t.expires.Add(-t.life() / 3) }
 
 // tokens keeps one token and replaces it.
 type tokens struct {
-	fetch   func(ctx context.Context, claims string) (azcore.AccessToken, error)
-	failing func() // hears of each failure
-	log     *slog.Logger
+	fetch func(context.Context) (azcore.AccessToken, error)
+	log   *slog.Logger
 
-	current atomic.Pointer[token]
-	busy    chan struct{} // capacity 1: who holds it may fetch and touch what follows
-
-	failures int       // in a row
-	failed   error     // of the last fetch; nil if it worked
-	retry    time.Time // no fetch before
-	forced   time.Time // when a refused token was replaced last
+	current  atomic.Pointer[token]
+	mu       chan struct{} // capacity 1: a lock that a context can stop waiting for
+	failures int           // logins in a row; guarded by mu, as all below
+	failed   error         // of the last login; nil if it worked
+	retryAt  time.Time     // no login before
+	replaced time.Time     // when a refused token was replaced last
 }
 
-func newTokens(fetch func(context.Context, string) (azcore.AccessToken, error), failing func(), log *slog.Logger) *tokens {
-	return &tokens{fetch: fetch, failing: failing, log: log, busy: make(chan struct{}, 1)}
+func newTokens(fetch func(context.Context) (azcore.AccessToken, error), log *slog.Logger) *tokens {
+	return &tokens{fetch: fetch, log: log, mu: make(chan struct{}, 1)}
 }
 
 // Waits between logins.
 const (
 	firstLoginWait = 500 * time.Millisecond
 	mostLoginWait  = 30 * time.Second
-	// forcedPause keeps a Graph that refuses every token from making us log in
-	// for every read.
-	forcedPause = 2 * time.Second
+	// replacePause keeps a Graph that refuses every token from making us log in
+	// for every request.
+	replacePause = 2 * time.Second
 )
+
+func (t *tokens) lock(ctx context.Context) error {
+	select {
+	case t.mu <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return notSent(ctx.Err())
+	}
+}
+
+func (t *tokens) unlock() { <-t.mu }
 
 // get returns a token that is good now.
 func (t *tokens) get(ctx context.Context) (*token, error) {
 	if held := t.current.Load(); held.usable(time.Now()) {
 		return held, nil
 	}
-	return t.replace(ctx, nil, "")
+	return t.replace(ctx, nil)
 }
 
-// replace returns a token other than refused, which Graph did not accept; nil
-// means any that is good. Callers that come together share one login.
-func (t *tokens) replace(ctx context.Context, refused *token, claims string) (*token, error) {
-	select {
-	case t.busy <- struct{}{}:
-		defer func() { <-t.busy }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ooo.ErrUnavailable, ctx.Err())
+// replace returns a token other than refused, which Graph did not accept; nil means
+// any that is good. Callers that come together share one login. If refused is itself
+// a replacement, made a moment ago, it is returned.
+func (t *tokens) replace(ctx context.Context, refused *token) (*token, error) {
+	if err := t.lock(ctx); err != nil {
+		return nil, err
 	}
+	defer t.unlock()
 	now := time.Now()
-	held := t.current.Load()
-	if held != refused && held.usable(now) {
-		return held, nil // somebody else was faster
+	if held := t.current.Load(); held != refused && held.usable(now) {
+		return held, nil // another caller was faster
 	}
 	if refused != nil {
-		if now.Before(t.forced.Add(forcedPause)) {
+		if now.Before(t.replaced.Add(replacePause)) {
 			return refused, nil
 		}
-		t.forced = now
+		t.replaced = now
 	}
-	return t.login(ctx, claims)
+	return t.login(ctx)
 }
 
-// login fetches a token. The caller holds busy.
-func (t *tokens) login(ctx context.Context, claims string) (*token, error) {
-	if t.failed != nil && time.Now().Before(t.retry) {
+// login fetches a token. The caller holds mu.
+func (t *tokens) login(ctx context.Context) (*token, error) {
+	if t.failed != nil && time.Now().Before(t.retryAt) {
 		return nil, t.failed
 	}
-	got, err := t.fetch(ctx, claims)
+	got, err := t.fetch(ctx)
 	now := time.Now()
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, err // the caller's time was up, the next one may have more
+		if ctx.Err() == nil { // otherwise the caller's time was up, and the next one may have more
+			t.failures++
+			t.failed, t.retryAt = err, now.Add(schedule.Backoff(t.failures, firstLoginWait, mostLoginWait))
+			message := "login failed, retrying"
+			if t.failures == 1 {
+				message += ": see outlook-monitor doctor"
+			}
+			t.log.WarnContext(ctx, message, "err", err, "failures", t.failures)
 		}
-		t.failures++
-		t.failed = err
-		t.retry = now.Add(loginWait(t.failures))
-		t.log.WarnContext(ctx, "login failed, will try again", "err", err, "failures", t.failures)
-		t.failing()
 		return nil, err
 	}
 	if t.failures > 0 {
@@ -118,47 +127,74 @@ func (t *tokens) login(ctx context.Context, claims string) (*token, error) {
 	return held, nil
 }
 
-func loginWait(failures int) time.Duration {
-	wait := mostLoginWait
-	if failures < 7 {
-		wait = min(wait, firstLoginWait<<(failures-1))
-	}
-	return wait - rand.N(wait/5)
-}
-
 // run replaces each token before it ends, until ctx ends.
-func (t *tokens) run(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
-		timer.Reset(t.tend(ctx))
+func (t *tokens) run(ctx context.Context) {
+	for wait := time.Duration(0); schedule.Sleep(ctx, wait); {
+		wait = t.renew(ctx)
 	}
 }
 
-// tend logs in if that is due and returns when to look again.
-func (t *tokens) tend(ctx context.Context) time.Duration {
-	select {
-	case t.busy <- struct{}{}:
-		defer func() { <-t.busy }()
-	case <-ctx.Done():
+// renew logs in if that is due and returns when to look again.
+func (t *tokens) renew(ctx context.Context) time.Duration {
+	if t.lock(ctx) != nil {
 		return 0
 	}
+	defer t.unlock()
 	held := t.current.Load()
-	if held == nil || !time.Now().Before(held.ripe()) {
-		fresh, err := t.login(ctx, "")
-		if err != nil {
-			return max(time.Until(t.retry), 10*time.Millisecond)
+	if held == nil || !time.Now().Before(held.renewAt()) {
+		var err error
+		if held, err = t.login(ctx); err != nil {
+			return max(time.Until(t.retryAt), 10*time.Millisecond)
 		}
-		held = fresh
 	}
-	if wait := time.Until(held.ripe()); wait > 0 {
-		return wait
+	// If the endpoint returned the token that it had, it is asked again, but not at once.
+	return max(time.Until(held.renewAt()), min(time.Until(held.expires)/4, time.Minute), 200*time.Millisecond)
+}
+
+// Token says whether there is a token or one can be had. The error is
+// [ooo.ErrUnauthorized] or [ooo.ErrUnavailable].
+func (c *Client) Token(ctx context.Context) error {
+	_, err := c.Grant(ctx)
+	return err
+}
+
+// TokenExpires returns when the current token expires; zero if there is none.
+func (c *Client) TokenExpires() time.Time {
+	if held := c.transport.tokens.current.Load(); held != nil {
+		return held.expires
 	}
-	// The endpoint gave out the token that it had: ask again, but not at once.
-	return min(max(time.Until(held.expires)/4, 200*time.Millisecond), time.Minute)
+	return time.Time{}
+}
+
+// Grant is what the current token allows.
+type Grant struct {
+	Expires  time.Time
+	Roles    []string // application permissions
+	Readable bool     // the token could be looked into; otherwise there are no Roles
+}
+
+// Grant logs in, if that is needed, and looks into the token. Graph's tokens are
+// opaque to their bearers by contract, but have been JWTs ever since: what is read
+// here is for people, and nothing is decided by it. The errors are those of
+// [Client.Token].
+func (c *Client) Grant(ctx context.Context) (Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, loginTime)
+	defer cancel()
+	held, err := c.transport.tokens.get(ctx)
+	if err != nil {
+		return Grant{}, err
+	}
+	g := Grant{Expires: held.expires}
+	parts := strings.Split(held.header, ".")
+	if len(parts) != 3 {
+		return g, nil
+	}
+	var claims struct {
+		Roles []string `json:"roles"`
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err == nil && json.Unmarshal(payload, &claims) == nil {
+		g.Roles, g.Readable = claims.Roles, true
+	}
+	return g, nil
 }

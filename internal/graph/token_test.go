@@ -144,26 +144,6 @@ func TestATokenThatIsNeverGood(t *testing.T) {
 	}
 }
 
-func TestAnswersAClaimsChallenge(t *testing.T) {
-	t.Parallel()
-	const claims = "eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNjA0MTA2NjUxIn19fQ=="
-	s := newStub(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer token-2" {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.example/common/oauth2/authorize", error="insufficient_claims", claims="`+claims+`"`)
-			answerJSON(w, http.StatusUnauthorized, graphError("InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge."))
-			return
-		}
-		answerJSON(w, http.StatusOK, setting)
-	})
-	if r := s.client(t).Read(t.Context(), []ooo.ObjectID{"a"}, nil)[0]; r.Err != nil {
-		t.Errorf("Read = %v, want the setting", r.Err)
-	}
-	asked := s.logins()
-	if len(asked) != 2 || strings.Contains(asked[0], "1604106651") || !strings.Contains(asked[1], "1604106651") {
-		t.Errorf("logins asked for claims %q, want what Graph demanded in the second alone", asked)
-	}
-}
-
 // Over several lives of a token no read fails.
 func TestAShortTokenIsReplacedInTime(t *testing.T) {
 	t.Parallel()

@@ -48,7 +48,13 @@ func (f Fault) throttle() reply {
 func (f Fault) refuse() reply {
 	status := cmp.Or(f.Status, http.StatusServiceUnavailable)
 	code := cmp.Or(f.Code, statusCodes[status], "generalException")
-	rep := fail(status, code, cmp.Or(http.StatusText(status), code))
+	message := cmp.Or(f.Message, http.StatusText(status), code)
+	if status == http.StatusUnauthorized && f.User != "" && f.Code == "" {
+		// The token is as good for this user as for the others: this is how a mailbox
+		// of its own answers in the field.
+		code, message = "UnknownError", ""
+	}
+	rep := fail(status, code, message)
 	rep.retryAfter = time.Duration(f.RetryAfter)
 	return rep
 }

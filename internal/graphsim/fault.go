@@ -47,6 +47,7 @@ type Fault struct {
 	User        string   `json:"user,omitempty"`        // id, UPN or mail; empty: everybody
 	Status      int      `json:"status,omitempty"`      // default 503
 	Code        string   `json:"code,omitempty"`        // Graph's error code; a fitting one by default
+	Message     string   `json:"message,omitempty"`     // status: Graph's message; that of the status by default
 	RetryAfter  Duration `json:"retryAfter,omitzero"`   // throttle: default 1s; negative: none is sent
 	Delay       Duration `json:"delay,omitzero"`
 	Life        Duration `json:"life,omitzero"`

@@ -1,0 +1,102 @@
+package graph
+
+import (
+	stdjson "encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// batchRequest is the body of POST /$batch. The ids are indices of the readings.
+type batchRequest struct {
+	Requests []batchItem `json:"requests"`
+}
+
+type batchItem struct {
+	ID     string `json:"id"`
+	Method string `json:"method"`
+	URL    string `json:"url"`
+}
+
+// newBatch returns the body that reads the mailboxes of readings.
+func newBatch(readings []ooo.Reading) ([]byte, error) {
+	request := batchRequest{Requests: make([]batchItem, len(readings))}
+	for i := range readings {
+		request.Requests[i] = batchItem{strconv.Itoa(i), http.MethodGet, settingPath(readings[i].ID)}
+	}
+	return stdjson.Marshal(request)
+}
+
+// batchAnswer says where the parts of its answer are: most bodies are the same as
+// before and need not be decoded, and a part of a wrong kind spoils no others.
+type batchAnswer struct {
+	Responses []struct {
+		ID      span `json:"id"`
+		Status  span `json:"status"`
+		Headers span `json:"headers"`
+		Body    span `json:"body"`
+	} `json:"responses"`
+}
+
+// span is where a value is in a JSON text: it is neither decoded nor copied.
+type span struct{ from, to int64 }
+
+func (s *span) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	value, err := d.ReadValue()
+	s.to = d.InputOffset()
+	s.from = s.to - int64(len(value))
+	return err
+}
+
+func (s span) of(text []byte) []byte { return text[s.from:s.to] }
+
+// lenient reads JSON as encoding/json does: of equal names, in any letter case, the last
+// counts.
+var lenient = json.JoinOptions(
+	json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
+var (
+	errLeftOut  = fmt.Errorf("%w: the answer to a batch leaves this read out", ooo.ErrUnavailable)
+	errNoObject = fmt.Errorf("%w: the setting is missing in the answer", ooo.ErrUnavailable)
+)
+
+// decodeBatch fills the answer to a batch into the readings that it is for. Items that
+// nobody asked for are left out; of several for one reading the first counts. The error
+// means that the answer as a whole can't be understood.
+func decodeBatch(answer []byte, readings []ooo.Reading, now time.Time) error {
+	var batch batchAnswer
+	if json.Unmarshal(answer, &batch, lenient) != nil {
+		return errUnreadable
+	}
+	failAll(readings, errLeftOut)
+	taken := make([]bool, len(readings))
+	for _, item := range batch.Responses {
+		i, err := strconv.Atoi(strings.Trim(string(item.ID.of(answer)), `"`))
+		if err != nil || i < 0 || i >= len(readings) || taken[i] {
+			continue
+		}
+		taken[i] = true
+		status, _ := strconv.Atoi(string(item.Status.of(answer))) // 0 is no 2xx
+		body := item.Body.of(answer)
+		switch {
+		case status < 200 || status >= 300:
+			var headers struct {
+				RetryAfter string `json:"Retry-After"`
+			}
+			_ = json.Unmarshal(item.Headers.of(answer), &headers, lenient) // none, or of a wrong kind
+			readings[i].Err = newAPIError(status, body, headers.RetryAfter, now).translate(opRead)
+		case len(body) == 0 || body[0] != '{':
+			readings[i].Err = errNoObject
+		default:
+			understand(&readings[i], body)
+		}
+	}
+	return nil
+}
