@@ -1,28 +1,32 @@
 // Package ooo is the domain: who is out of office, since when, until when, and
-// what is said meanwhile. It is pure: no I/O, no clock, no goroutine. Every other
-// package speaks its vocabulary.
-//
-// # The story
-//
-// A [Wish] says that an address is to be monitored. The directory resolves the
-// address to a mailbox, named by its object id. A [Mailbox] is the record of one: it
-// is read, has a setting, a state and subscriptions. An [Address] is what the mediator
-// knows: several may belong to one mailbox, and each has its own delivery. An address
-// that is not resolved yet has a record of its own.
-//
-// Records are spread over [Partitions] by a hash of their id. Each partition has one
-// owner among the replicas, which alone writes its records. Whoever else wants
-// something of a mailbox leaves a [Hint] for the owner.
+// what is said meanwhile. It is pure: no I/O, no clock, no goroutine. Times are
+// parameters; instants are UTC and compared with Equal, never ==.
 //
 // Microsoft Graph can't announce that automatic replies were switched on or off, so
-// whatever happens (a change notification, the regular poll, the edge of a scheduled
-// window, a request) only makes the owner read the mailbox now. A [Setting] is what
-// the mailbox says, a [State] is what it means at one instant; [Policy.Apply] picks
-// the text to be spoken, [Policy.Decide] compares. A change gets a new sequence
-// number in each address ([Address.Queue]) and is delivered.
+// whatever happens (a change notification, the regular poll, the edge of a window, a
+// request) only makes the owner of a mailbox read it now.
 //
-// # Time
+// # Words
 //
-// All functions take the time as a parameter. Instants are UTC and compared
-// with Equal, never ==.
+//   - mailbox: what is read; named by its directory object id ([Mailbox])
+//   - address: what the mediator monitors, in its spelling; several may share a mailbox ([Address])
+//   - unresolved: an address that is not found in the directory yet; its record has no mailbox
+//   - partition: one of 64 parts of all mailboxes, by a hash of the record's id ([RecordID.Partition])
+//   - replica: one process of this service
+//   - owner: the replica that holds the lease of a partition; it alone writes the records in it
+//   - lease, tenure: which replica owns a partition, and the number of that acquisition
+//   - wish: whether an address is to be monitored, as asked for last ([Wish])
+//   - hint: a note for the owner to look at a mailbox; it coalesces with others ([Hint])
+//   - automatic replies setting: what the mailbox says, status, window and texts ([Setting])
+//   - policy: how settings are read, from SCHEDULED, MESSAGE and MESSAGE_LIMIT ([Policy])
+//   - state: what the setting means at one instant, away or not, and the text to be spoken ([State])
+//   - window edge: when a scheduled setting begins or ends to mean away ([Policy.Edge])
+//   - sequence: the number of a state at one address, one more for each change and resend
+//   - delivery: the newest state of an address on its way to the mediator, and its result ([Delivery])
+//   - subscription: what Graph sends change notifications for ([Subscription])
+//   - change notification: Graph's message that something in a mailbox changed; a hint, never the truth
+//   - lifecycle event: Graph's message about a subscription itself ([LifecycleKind])
+//   - clientState: the text in each notification that proves whose it is ([ClientStateKeys])
+//   - sync: asking the mediator to post all its users again
+//   - sweep: comparing Graph's list of subscriptions, or of presences, with the records
 package ooo

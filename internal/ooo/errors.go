@@ -6,16 +6,48 @@ import (
 	"time"
 )
 
-// Of a user in the directory or a mailbox. Graph's many answers become these
-// where they enter; the text is what an operator reads as the reason.
+// MailboxError is why a mailbox can't be read or an address can't be resolved. Graph's
+// many answers become one of these where they enter.
+type MailboxError struct {
+	trouble ReadTrouble
+	reason  string // what an operator reads
+}
+
+func (e *MailboxError) Error() string { return e.reason }
+
 var (
-	ErrNotInDirectory = errors.New("not in the directory")
-	ErrAmbiguous      = errors.New("several directory users have this address: make it unique")
-	ErrNoMailbox      = errors.New("the mailbox is inactive, deleted or on premises")
-	ErrDenied         = errors.New("access denied") // what is wrapped around it says which right is missing
-	ErrUserGone       = errors.New("the directory no longer has this object id")
-	ErrBadSetting     = errors.New("the automatic replies setting has a value this version does not know")
+	ErrNotInDirectory = &MailboxError{TroubleNotInDirectory, "not in the directory"}
+	ErrAmbiguous      = &MailboxError{TroubleAmbiguous, "several directory users have this address: make it unique"}
+	ErrNoMailbox      = &MailboxError{TroubleNoMailbox, "the mailbox is inactive, deleted or on premises"}
+	ErrDenied         = &MailboxError{TroubleReadDenied, "access denied"} // what is wrapped around it says which right is missing
+	ErrUserGone       = &MailboxError{TroubleUserGone, "the directory no longer has this object id"}
+	ErrBadSetting     = &MailboxError{TroubleBadSetting, "the automatic replies setting has a value this version does not know"}
 )
+
+// ReadTrouble names a [MailboxError] in a record.
+type ReadTrouble string
+
+const (
+	TroubleNotInDirectory ReadTrouble = "not_in_directory"
+	TroubleAmbiguous      ReadTrouble = "ambiguous"
+	TroubleUserGone       ReadTrouble = "user_gone"
+	TroubleNoMailbox      ReadTrouble = "no_mailbox"
+	TroubleReadDenied     ReadTrouble = "denied"
+	TroubleBadSetting     ReadTrouble = "bad_setting"
+	TroubleOther          ReadTrouble = "other" // Graph is out of reach, busy or refuses the login
+)
+
+// ReadTroubleOf returns the trouble that an error of a read or a look-up stands for;
+// none for nil.
+func ReadTroubleOf(err error) ReadTrouble {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*MailboxError](err); ok {
+		return e.trouble
+	}
+	return TroubleOther
+}
 
 // Of Graph as a whole or of one call.
 var (

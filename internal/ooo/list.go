@@ -72,8 +72,8 @@ type Load struct {
 	Late      time.Duration `json:"lag,omitempty"` // how long after it was due the latest read began
 	Calls     int           `json:"c,omitempty"`   // of Graph
 	Throttled int           `json:"t,omitempty"`   // those that Graph answered with 429
-	// Delivered counts the states that the mediator acknowledged by how long after
-	// the change it did: see [LoadBucket].
+	// Delivered counts the states that the mediator acknowledged, by buckets of how long
+	// after the change it did.
 	Delivered map[int]int `json:"d,omitempty"`
 }
 
@@ -82,4 +82,38 @@ type LoadAt struct {
 	At      time.Time
 	Replica string
 	Load
+}
+
+// EventKind is what a history entry tells.
+type EventKind string
+
+const (
+	EventStarted      EventKind = "started"      // monitoring started
+	EventStopped      EventKind = "stopped"      // monitoring stopped: in the feed alone, for the history goes with the address
+	EventChanged      EventKind = "changed"      // a new state, with its sequence number
+	EventNotification EventKind = "notification" // the notification that announced a change
+	EventUnknown      EventKind = "unknown"      // the mailbox can't be read
+	EventKnown        EventKind = "known"        // it can be read again
+	EventResend       EventKind = "resend"       // the state gets a new sequence number on request
+	EventDelivered    EventKind = "delivered"    // the mediator acknowledged a sequence number
+	EventRefused      EventKind = "refused"      // the mediator refused it
+	EventFailed       EventKind = "failed"       // an attempt failed and will be repeated
+	EventOvertaken    EventKind = "overtaken"    // a newer state came first, this one is not sent
+)
+
+// Event is an entry of a user's history.
+type Event struct {
+	At       time.Time `json:"at"`
+	Kind     EventKind `json:"kind"`
+	Source   Source    `json:"source,omitempty"`
+	Sequence int64     `json:"sequence,omitempty"`
+	Away     *bool     `json:"outOfOffice,omitempty"`
+
+	// NotificationID and NotifiedAt tell of the notification that announced it.
+	NotificationID string    `json:"notificationId,omitempty"`
+	NotifiedAt     time.Time `json:"notifiedAt,omitzero"`
+
+	Attempt   int    `json:"attempt,omitempty"`
+	WebhookID string `json:"webhookId,omitempty"`
+	Detail    string `json:"detail,omitempty"` // a sentence: an error, a reason
 }

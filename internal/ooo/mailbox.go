@@ -1,7 +1,6 @@
 package ooo
 
 import (
-	"errors"
 	"hash/fnv"
 	"slices"
 	"strings"
@@ -66,39 +65,6 @@ type Mailbox struct {
 
 	Addresses     []Address      `json:"addresses"`     // by folded spelling
 	Subscriptions []Subscription `json:"subscriptions"` // by resource
-}
-
-// ReadTrouble is why a mailbox can't be read or an address can't be resolved.
-type ReadTrouble string
-
-const (
-	TroubleNotInDirectory ReadTrouble = "not_in_directory" // [ErrNotInDirectory]
-	TroubleAmbiguous      ReadTrouble = "ambiguous"        // [ErrAmbiguous]
-	TroubleUserGone       ReadTrouble = "user_gone"        // [ErrUserGone]
-	TroubleNoMailbox      ReadTrouble = "no_mailbox"       // [ErrNoMailbox]
-	TroubleReadDenied     ReadTrouble = "denied"           // [ErrDenied]
-	TroubleBadSetting     ReadTrouble = "bad_setting"      // [ErrBadSetting]
-	TroubleOther          ReadTrouble = "other"            // Graph is out of reach, busy or refuses the login
-)
-
-// ReadTroubleOf returns the trouble that an error of a read or a look-up stands for;
-// none for nil.
-func ReadTroubleOf(err error) ReadTrouble {
-	if err == nil {
-		return ""
-	}
-	for _, kind := range []struct {
-		err     error
-		trouble ReadTrouble
-	}{
-		{ErrNotInDirectory, TroubleNotInDirectory}, {ErrAmbiguous, TroubleAmbiguous}, {ErrUserGone, TroubleUserGone},
-		{ErrNoMailbox, TroubleNoMailbox}, {ErrDenied, TroubleReadDenied}, {ErrBadSetting, TroubleBadSetting},
-	} {
-		if errors.Is(err, kind.err) {
-			return kind.trouble
-		}
-	}
-	return TroubleOther
 }
 
 // Address is one address under which a mailbox is monitored, and what the mediator

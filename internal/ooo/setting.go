@@ -3,6 +3,7 @@ package ooo
 import (
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"strings"
 	"time"
 )
@@ -54,13 +55,11 @@ type rawSetting struct {
 	End              *dateTimeZone `json:"scheduledEndDateTime"`
 }
 
-var statuses = map[string]Status{
-	"disabled":      Disabled,
-	"alwaysenabled": AlwaysEnabled,
-	"scheduled":     Scheduled,
-}
-
-var audiences = map[string]string{"none": "none", "contactsonly": "contactsOnly", "all": "all"}
+// What may be in a setting, by its lower-case form.
+var (
+	statuses  = map[string]Status{"disabled": Disabled, "alwaysenabled": AlwaysEnabled, "scheduled": Scheduled}
+	audiences = map[string]string{"none": "none", "contactsonly": "contactsOnly", "all": "all"}
+)
 
 // ParseSetting reads the JSON body of GET …/automaticRepliesSetting. Letter case
 // does not matter. The dates of a setting that is not scheduled are
@@ -79,12 +78,7 @@ func ParseSetting(body []byte) (Setting, error) {
 	if !ok {
 		audience = raw.ExternalAudience // does not decide anything
 	}
-	s := Setting{
-		Status:           status,
-		ExternalAudience: audience,
-		InternalReply:    raw.InternalReply,
-		ExternalReply:    raw.ExternalReply,
-	}
+	s := Setting{Status: status, ExternalAudience: audience, InternalReply: raw.InternalReply, ExternalReply: raw.ExternalReply}
 	if status != Scheduled {
 		return s, nil
 	}
@@ -106,3 +100,24 @@ type Reading struct {
 	Setting Setting
 	Err     error // then Setting is empty
 }
+
+// Digest tells two answers apart, byte for byte. It means something only in the
+// process that made it, and the zero Digest is that of no answer.
+type Digest [2]uint64
+
+var digestSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+// DigestOf returns the digest of an answer.
+func DigestOf(answer []byte) Digest {
+	return Digest{maphash.Bytes(digestSeeds[0], answer), maphash.Bytes(digestSeeds[1], answer) | 1}
+}
+
+// Presence is what the presence of a user says of its automatic replies. It is
+// a hint as good as a notification: it may be late, and knows no text.
+type Presence struct {
+	ID   ObjectID
+	Away bool
+}
+
+// MostPresences is how many users Graph takes in one request for presence.
+const MostPresences = 650

@@ -23,11 +23,11 @@ const (
 func Spoken(reply string) string {
 	var s speech
 	z := html.NewTokenizer(strings.NewReader(reply))
-	for s.out.Len() < maxSpoken {
+	for {
 		kind := z.Next()
 		switch kind {
 		case html.ErrorToken: // the end: a strings.Reader has no other error
-			return s.text()
+			return s.out.String()
 		case html.TextToken:
 			s.say(string(z.Text()))
 		case html.StartTagToken, html.SelfClosingTagToken:
@@ -40,7 +40,6 @@ func Spoken(reply string) string {
 			s.end(z.Token())
 		}
 	}
-	return s.text()
 }
 
 // pause is how far the text so far is from what comes next.
@@ -80,20 +79,20 @@ func (s *speech) inner() element {
 
 // begin opens an element, unless it has no content, and returns it.
 func (s *speech) begin(token html.Token) element {
-	if block(token.DataAtom) {
+	if block[token.DataAtom] {
 		s.close("p")
 	}
 	e := s.inner()
-	e.tag, e.hidden = token.Data, e.hidden || unspoken(token)
+	e.tag, e.hidden = token.Data, e.hidden || unspoken[token.DataAtom] || token.Data == "xml" // Office' settings
 	for _, a := range token.Attr {
 		e.read(a)
 	}
-	if token.Type == html.StartTagToken && !void(token.DataAtom) && len(s.open) < maxDepth {
+	if token.Type == html.StartTagToken && !void[token.DataAtom] && len(s.open) < maxDepth {
 		s.open = append(s.open, e)
 	}
 	switch tag := token.DataAtom; {
 	case e.hidden:
-	case block(tag), tag == atom.Br && s.pause >= line:
+	case block[tag], tag == atom.Br && s.pause >= line:
 		s.pause = paragraph
 	case tag == atom.Br:
 		s.pause = line
@@ -145,7 +144,7 @@ func symbolFont(families string) bool {
 func (s *speech) end(token html.Token) {
 	hidden := s.inner().hidden
 	s.close(token.Data)
-	if !hidden && block(token.DataAtom) {
+	if !hidden && block[token.DataAtom] {
 		s.pause = paragraph
 	}
 }
@@ -212,6 +211,9 @@ func numbering(marker string) bool {
 }
 
 func (s *speech) write(r rune) {
+	if s.out.Len() > maxSpoken-len(". ")-2*utf8.UTFMax {
+		return
+	}
 	switch {
 	case s.last == 0:
 	case s.pause == none:
@@ -245,47 +247,27 @@ func (s *speech) join(r rune) {
 	}
 }
 
-func (s *speech) text() string {
-	text := s.out.String()
-	if len(text) <= maxSpoken {
-		return text
+func setOf(tags ...atom.Atom) map[atom.Atom]bool {
+	set := map[atom.Atom]bool{}
+	for _, tag := range tags {
+		set[tag] = true
 	}
-	cut := maxSpoken
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return strings.TrimSpace(text[:cut])
+	return set
 }
 
-// unspoken says whether the content of an element is not shown. The reading over a
-// Japanese word would repeat it.
-func unspoken(token html.Token) bool {
-	switch token.DataAtom {
-	case atom.Script, atom.Style, atom.Title, atom.Template, atom.Noscript, atom.Iframe, atom.Object, atom.Rt, atom.Rp:
-		return true
-	}
-	return token.Data == "xml" // Office' settings
-}
-
-func void(tag atom.Atom) bool {
-	switch tag {
-	case atom.Area, atom.Base, atom.Br, atom.Col, atom.Embed, atom.Hr, atom.Img, atom.Input, atom.Link, atom.Meta,
-		atom.Param, atom.Source, atom.Track, atom.Wbr:
-		return true
-	}
-	return false
-}
-
-func block(tag atom.Atom) bool {
-	switch tag {
-	case atom.Address, atom.Article, atom.Aside, atom.Blockquote, atom.Body, atom.Caption, atom.Center, atom.Dd, atom.Div,
+var (
+	// unspoken elements have content that is not shown. The reading over a Japanese word
+	// would repeat it.
+	unspoken = setOf(atom.Script, atom.Style, atom.Title, atom.Template, atom.Noscript, atom.Iframe, atom.Object, atom.Rt, atom.Rp)
+	// void elements have no content and no end tag.
+	void = setOf(atom.Area, atom.Base, atom.Br, atom.Col, atom.Embed, atom.Hr, atom.Img, atom.Input, atom.Link, atom.Meta,
+		atom.Param, atom.Source, atom.Track, atom.Wbr)
+	// block elements are paragraphs of their own.
+	block = setOf(atom.Address, atom.Article, atom.Aside, atom.Blockquote, atom.Body, atom.Caption, atom.Center, atom.Dd, atom.Div,
 		atom.Dl, atom.Dt, atom.Fieldset, atom.Figcaption, atom.Figure, atom.Footer, atom.Form, atom.H1, atom.H2, atom.H3,
 		atom.H4, atom.H5, atom.H6, atom.Header, atom.Hr, atom.Html, atom.Legend, atom.Li, atom.Main, atom.Nav, atom.Ol,
-		atom.P, atom.Pre, atom.Section, atom.Table, atom.Tbody, atom.Tfoot, atom.Thead, atom.Tr, atom.Ul:
-		return true
-	}
-	return false
-}
+		atom.P, atom.Pre, atom.Section, atom.Table, atom.Tbody, atom.Tfoot, atom.Thead, atom.Tr, atom.Ul)
+)
 
 // Shorten cuts text to at most limit characters: at the end of a sentence, else of a
 // word, if that keeps half of them, else between two characters as a reader sees them.
@@ -295,32 +277,34 @@ func Shorten(text string, limit int) string {
 	if limit <= 0 || len(runes) <= limit {
 		return text
 	}
-	word := 0
+	cut := 0
 	for i := limit; i > 0 && i >= limit/2; i-- {
 		between := unicode.IsSpace(runes[i])
-		if between && strings.ContainsRune(".!?…؟۔।", runes[i-1]) || strings.ContainsRune("。！？", runes[i-1]) {
-			return strings.TrimSpace(string(runes[:i]))
+		if strings.ContainsRune("。！？", runes[i-1]) || between && strings.ContainsRune(".!?…؟۔।", runes[i-1]) {
+			cut = i
+			break
 		}
-		if between && word == 0 {
-			word = i
-		}
-	}
-	if word == 0 {
-		word = limit
-		for word > 1 && joined(runes[:word], runes[word]) {
-			word--
+		if between && cut == 0 {
+			cut = i
 		}
 	}
-	return strings.TrimSpace(string(runes[:word]))
+	if cut == 0 {
+		for cut = limit; cut > 1 && joined(runes[:cut], runes[cut]); cut-- {
+		}
+	}
+	return strings.TrimSpace(string(runes[:cut]))
 }
 
 // joined says whether a reader sees next and the last of before as one: a letter and its
 // marks, an emoji of several characters, a flag.
 func joined(before []rune, next rune) bool {
-	letters := 0 // regional indicators at the end: two are a flag
-	for ; letters < len(before) && unicode.Is(unicode.Regional_Indicator, before[len(before)-1-letters]); letters++ {
+	if unicode.Is(unicode.Regional_Indicator, next) { // two are a flag
+		first := len(before)
+		for first > 0 && unicode.Is(unicode.Regional_Indicator, before[first-1]) {
+			first--
+		}
+		return (len(before)-first)%2 == 1
 	}
-	return unicode.IsMark(next) || next == zeroWidthJoiner || before[len(before)-1] == zeroWidthJoiner ||
-		next >= 0x1f3fb && next <= 0x1f3ff || // skin tones
-		unicode.Is(unicode.Regional_Indicator, next) && letters%2 == 1
+	skinTone := next >= 0x1f3fb && next <= 0x1f3ff
+	return unicode.IsMark(next) || skinTone || next == zeroWidthJoiner || before[len(before)-1] == zeroWidthJoiner
 }

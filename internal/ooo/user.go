@@ -2,6 +2,7 @@ package ooo
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -15,20 +16,12 @@ type ObjectID string
 // SubscriptionID is a Graph subscription's id.
 type SubscriptionID string
 
+var objectID = regexp.MustCompile("^[A-Za-z0-9-]{1,64}$")
+
 // ValidObjectID says whether id has the form of an object id: letters, digits and
 // dashes, 64 at most. Ids that come from outside (inside a clientState) must be
 // checked before they name anything.
-func ValidObjectID(id ObjectID) bool {
-	if len(id) == 0 || len(id) > 64 {
-		return false
-	}
-	for _, c := range []byte(id) {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return true
-}
+func ValidObjectID(id ObjectID) bool { return objectID.MatchString(string(id)) }
 
 // FoldAddress returns the form in which addresses are compared.
 func FoldAddress(address string) string { return strings.ToLower(strings.TrimSpace(address)) }

@@ -31,11 +31,8 @@ func Zone(name string) (*time.Location, error) {
 	if iana, ok := windowsZones()[strings.ToLower(name)]; ok {
 		name = iana
 	}
-	if name == "" || strings.EqualFold(name, "local") {
-		return nil, fmt.Errorf("%w: time zone %.60q", ErrBadSetting, name)
-	}
 	zone, err := time.LoadLocation(name)
-	if err != nil {
+	if err != nil || name == "" || strings.EqualFold(name, "local") { // the latter two mean UTC and this machine's zone
 		return nil, fmt.Errorf("%w: time zone %.60q", ErrBadSetting, name)
 	}
 	return zone, nil

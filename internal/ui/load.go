@@ -64,8 +64,8 @@ func chartOf(loads []ooo.LoadAt, now time.Time) chart {
 		}
 	}
 	for step, counted := range told {
-		c.Median[step] = ooo.LoadQuantile(counted, 0.5).Milliseconds()
-		c.P95[step] = ooo.LoadQuantile(counted, 0.95).Milliseconds()
+		c.Median[step] = latencyQuantile(counted, 0.5).Milliseconds()
+		c.P95[step] = latencyQuantile(counted, 0.95).Milliseconds()
 	}
 	for step := range steps {
 		c.Reads[step] = round(c.Reads[step] / chartStep.Seconds())

@@ -45,7 +45,7 @@ func (m *Meter) Delivered(since time.Duration) {
 	if m.load.Delivered == nil {
 		m.load.Delivered = map[int]int{}
 	}
-	m.load.Delivered[ooo.LoadBucket(since)]++
+	m.load.Delivered[latencyBucket(since)]++
 }
 
 // take returns what was counted since the last time.

@@ -185,9 +185,10 @@ func TestFeedsAreBounded(t *testing.T) {
 
 func TestTheChartsAddUpAllReplicas(t *testing.T) {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	// 17 is the bucket of 40 ms.
 	beat := func(id string, ago time.Duration, reads int) ooo.LoadAt {
 		return ooo.LoadAt{At: now.Add(-ago), Replica: id, Load: ooo.Load{
-			Span: 10 * time.Second, Reads: reads, Throttled: 1, Late: ago / 1000, Delivered: map[int]int{ooo.LoadBucket(40 * time.Millisecond): 2},
+			Span: 10 * time.Second, Reads: reads, Throttled: 1, Late: ago / 1000, Delivered: map[int]int{17: 2},
 		}}
 	}
 	w := &world{now: now, loads: []ooo.LoadAt{beat("a", 15*time.Second, 100), beat("b", 15*time.Second, 50), beat("old", 2*time.Hour, 1000)}}

@@ -1,15 +1,13 @@
-package ooo_test
+package ui
 
 import (
 	"testing"
 	"time"
-
-	"outlook-monitor/internal/ooo"
 )
 
 func TestAQuantileIsRightToAQuarter(t *testing.T) {
 	for _, took := range []time.Duration{0, time.Millisecond, 7 * time.Millisecond, 250 * time.Millisecond, 3 * time.Second, time.Hour} {
-		got := ooo.LoadQuantile(map[int]int{ooo.LoadBucket(took): 1}, 0.5)
+		got := latencyQuantile(map[int]int{latencyBucket(took): 1}, 0.5)
 		if least := max(took, time.Millisecond); got < least-time.Microsecond || got > least*5/4+time.Microsecond {
 			t.Errorf("LoadQuantile of one %v = %v, want at most a quarter more", took, got)
 		}
@@ -18,7 +16,7 @@ func TestAQuantileIsRightToAQuarter(t *testing.T) {
 
 func TestQuantilesCountFromBelow(t *testing.T) {
 	counted := map[int]int{0: 90, 10: 9, 20: 1}
-	end := func(bucket int) time.Duration { return ooo.LoadQuantile(map[int]int{bucket: 1}, 1) }
+	end := func(bucket int) time.Duration { return latencyQuantile(map[int]int{bucket: 1}, 1) }
 	tests := map[string]struct {
 		counted map[int]int
 		q       float64
@@ -32,7 +30,7 @@ func TestQuantilesCountFromBelow(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := ooo.LoadQuantile(tt.counted, tt.q); got != tt.want {
+			if got := latencyQuantile(tt.counted, tt.q); got != tt.want {
 				t.Errorf("LoadQuantile(%v) = %v, want %v", tt.q, got, tt.want)
 			}
 		})

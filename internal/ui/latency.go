@@ -1,4 +1,4 @@
-package ooo
+package ui
 
 import (
 	"maps"
@@ -11,9 +11,9 @@ import (
 // quantile is right to an eighth.
 const bucketGrowth = 1.25
 
-// LoadBucket returns the bucket that a duration is counted in: 0 up to a
+// latencyBucket returns the bucket that a duration is counted in: 0 up to a
 // millisecond, and 1.25 times as long for each one more.
-func LoadBucket(d time.Duration) int {
+func latencyBucket(d time.Duration) int {
 	ms := float64(d) / float64(time.Millisecond)
 	if ms <= 1 {
 		return 0
@@ -26,9 +26,9 @@ func bucketEnd(bucket int) time.Duration {
 	return time.Duration(math.Pow(bucketGrowth, float64(bucket)) * float64(time.Millisecond))
 }
 
-// LoadQuantile returns the duration that the share q of what was counted did not
+// latencyQuantile returns the duration that the share q of what was counted did not
 // exceed; 0 if nothing was counted.
-func LoadQuantile(counted map[int]int, q float64) time.Duration {
+func latencyQuantile(counted map[int]int, q float64) time.Duration {
 	total := 0
 	for _, n := range counted {
 		total += n
