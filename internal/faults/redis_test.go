@@ -37,6 +37,8 @@ func sentinels(t testing.TB) stores {
 
 func eachSecond(t testing.TB) stores { return behind(t, redistest.Start(t, "appendfsync everysec")) }
 
+func withClock(t testing.TB) stores { return behind(t, redistest.StartWithClock(t)) }
+
 // lose has the answers to some requests lost until enough of them were.
 func (w *world) lose(some aim, enough func() bool) {
 	w.store.way.loses.Store(&some)
@@ -118,6 +120,12 @@ var redisCells = []cell{
 		last(6*time.Second, 15*time.Second)
 		w.kills++
 		w.store.server.Restart()
+	}},
+	{name: "Redis' clock leaps 10 min ahead and back", short: true, store: withClock, apply: func(w *world) {
+		for _, ahead := range []time.Duration{10 * time.Minute, -10 * time.Minute, 0} {
+			w.store.server.SetClock(ahead)
+			last(2*time.Second, 5*time.Second)
+		}
 	}},
 	{name: "Sentinel failover", allowed: unanswered, lossy: true, store: sentinels, apply: func(w *world) {
 		w.kills++

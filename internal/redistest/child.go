@@ -14,8 +14,9 @@ type child struct {
 	exited  chan struct{} // closed when it has ended
 }
 
-// spawn starts a program whose output is added to the file called output.
-func spawn(t testing.TB, output, path string, args ...string) *child {
+// spawn starts a program with env added to the environment. What it writes is added to
+// the file called output.
+func spawn(t testing.TB, env []string, output, path string, args ...string) *child {
 	t.Helper()
 	file, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -23,6 +24,7 @@ func spawn(t testing.TB, output, path string, args ...string) *child {
 	}
 	defer file.Close()
 	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = file, file, dying()
 	started, exited := make(chan error), make(chan struct{})
 	go func() {

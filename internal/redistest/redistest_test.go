@@ -101,6 +101,19 @@ func TestAPausedServerAnswersLater(t *testing.T) {
 	eventually(t, "the server answers again", func() error { return client.Ping(t.Context()).Err() })
 }
 
+func TestClock(t *testing.T) {
+	t.Parallel()
+	s := redistest.StartWithClock(t)
+	client := dial(t, s.URL(), nil)
+	for _, ahead := range []time.Duration{0, 10 * time.Minute, -10 * time.Minute} {
+		s.SetClock(ahead)
+		now, err := client.Time(t.Context()).Result()
+		if off := now.Sub(time.Now().Add(ahead)); err != nil || off.Abs() > time.Minute {
+			t.Errorf("clock set %v ahead is %v off, %v", ahead, off, err)
+		}
+	}
+}
+
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ option, name, want string }{

@@ -36,6 +36,8 @@ type Server struct {
 	sentinel bool
 	password string      // of requirepass; empty: none
 	tls      *tls.Config // of its clients; nil: no TLS
+	clock    string      // file that says how far its clock is ahead; empty: it can't be set
+	env      []string    // added to that of the test
 	child    *child
 }
 
@@ -44,7 +46,12 @@ type Server struct {
 // "maxmemory 10mb" or "appendfsync everysec".
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	return launch(t, Server{}, append([]string{"appendonly yes", "appendfsync always", `save ""`}, options...))
+	return launch(t, Server{}, ours(options))
+}
+
+// ours puts our own directives before options, which take their place.
+func ours(options []string) []string {
+	return append([]string{"appendonly yes", "appendfsync always", `save ""`}, options...)
 }
 
 // launch starts a server on a free port. Another program may be faster to take
@@ -97,7 +104,7 @@ func (s *Server) run() bool {
 	if s.sentinel {
 		args = append(args, "--sentinel")
 	}
-	s.child = spawn(s.t, s.file("log"), s.path, args...)
+	s.child = spawn(s.t, s.env, s.file("log"), s.path, args...)
 	client := s.client()
 	defer client.Close()
 	for deadline := time.Now().Add(patience); s.child.alive() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {

@@ -1,0 +1,44 @@
+package redistest
+
+import (
+	_ "embed"
+	"encoding/binary"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+//go:embed clock.c.txt
+var clockSource []byte
+
+// StartWithClock is [Start], for a server whose clock can be set by
+// [Server.SetClock]. It needs gcc.
+func StartWithClock(t testing.TB, options ...string) *Server {
+	t.Helper()
+	dir := t.TempDir()
+	source, library, ahead := dir+"/clock.c", dir+"/clock.so", dir+"/ahead"
+	for path, content := range map[string][]byte{source: clockSource, ahead: make([]byte, 8)} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("gcc", "-shared", "-fPIC", "-O1", "-o", library, source).CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v: %s", err, out)
+	}
+	return launch(t, Server{clock: ahead, env: []string{"LD_PRELOAD=" + library, "CLOCK_AHEAD=" + ahead}}, ours(options))
+}
+
+// SetClock sets the wall clock of a server that was started by [StartWithClock] ahead
+// of this machine's, or back if that is negative. Its monotonic clock is not moved.
+func (s *Server) SetClock(ahead time.Duration) {
+	s.t.Helper()
+	file, err := os.OpenFile(s.clock, os.O_WRONLY, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.Write(binary.NativeEndian.AppendUint64(nil, uint64(ahead))); err != nil {
+		s.t.Fatal(err)
+	}
+}
