@@ -124,20 +124,20 @@ func (d *dispatcher) begin(ctx context.Context, t task, p priority) (wait time.D
 	if wait := d.cfg.Owners.Wait(WaitName); wait > 0 {
 		return wait
 	}
-	step, ok := d.next(t) // it may have changed since it became ready
-	if !ok {
-		return 0
-	}
 	done, ok := d.cfg.Registry.Begin(t.id, mailbox.Subscription, "")
-	if !ok { // in flight, or about to be owned by another replica
-		d.queue.Set(t, time.Now().Add(500*time.Millisecond))
+	if !ok { // in flight, or not ours to start now
+		if _, ok := d.next(t); ok {
+			d.queue.Set(t, time.Now().Add(500*time.Millisecond))
+		}
 		return 0
 	}
-	if step.calls() {
-		if wait := d.budget.take(p); wait > 0 {
-			done()
-			return wait
-		}
+	step, ok := d.next(t) // as nothing changes it any more
+	if ok && step.calls() {
+		wait = d.budget.take(p)
+	}
+	if !ok || wait > 0 {
+		done()
+		return wait
 	}
 	d.slots <- struct{}{}
 	w := &work{Subscriber: d.Subscriber, task: t, want: d.want, step: step, paid: step.calls()}
