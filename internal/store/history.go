@@ -4,9 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -72,12 +71,15 @@ func (s *Store) History(ctx context.Context, address string, limit int) ([]ooo.E
 // newsPage is how many entries of the feed are read at a time.
 const newsPage = 1000
 
+// position is the form of a stream id as Redis writes it: ms-sequence.
+var position = regexp.MustCompile(`^(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})$`)
+
 // News returns what was written to the histories after the position from, oldest
 // first, and the position after it. A position is the id of an entry of the feed, safe
 // in a URL. An empty or unknown one is the present: only where it is is returned. The
 // feed keeps about the last 3000 entries.
 func (s *Store) News(ctx context.Context, from string) ([]ooo.News, string, error) {
-	if !validPosition(from) {
+	if !position.MatchString(from) {
 		return s.Recent(ctx, 0)
 	}
 	entries, err := s.client.XRangeN(ctx, feedKey, "("+from, "+", newsPage).Result()
@@ -97,19 +99,11 @@ func (s *Store) Recent(ctx context.Context, n int) ([]ooo.News, string, error) {
 	if err != nil {
 		return nil, "", translate(err)
 	}
-	position := "0-0" // before all entries
+	after := "0-0" // before all entries
 	if len(entries) > 0 {
-		position = entries[0].ID
+		after = entries[0].ID
 	}
 	entries = entries[:min(n, len(entries))]
 	slices.Reverse(entries)
-	return s.decodeEvents(ctx, entries), position, nil
-}
-
-// validPosition says whether a text is a stream id as Redis writes it: ms-sequence.
-func validPosition(text string) bool {
-	ms, sequence, _ := strings.Cut(text, "-")
-	m, err1 := strconv.ParseUint(ms, 10, 64)
-	n, err2 := strconv.ParseUint(sequence, 10, 64)
-	return err1 == nil && err2 == nil && fmt.Sprintf("%d-%d", m, n) == text
+	return s.decodeEvents(ctx, entries), after, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -19,9 +18,6 @@ var (
 	// ErrOneOfACluster means that the URL names one node of a Cluster as a single server.
 	ErrOneOfACluster = errors.New("this Redis is a node of a Cluster: name another node in REDIS_URL, as in redis://host1:6379?addr=host2:6379")
 )
-
-// oldest is the lowest version of Redis that is supported.
-var oldest = []int{6, 2}
 
 // Report is what Redis says of itself, for people; in a Cluster one master stands for
 // all, but in the findings. What a managed Redis does not show is empty, and taken to be
@@ -146,17 +142,17 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable, name string) 
 	case "1":
 		r.Persistence = "append-only file"
 	case "0":
-		save, known, err := s.snapshots(ctx, server)
+		save, err := s.snapshots(ctx, server)
 		switch {
 		case err != nil:
 			return r, err
-		case save != "":
-			r.Persistence = "snapshots only, the last minutes before a crash are lost: set appendonly to yes"
-		case known:
+		case save == "none":
 			r.Findings = append(r.Findings, Finding{
 				Problem: "Redis has no persistence, neither append-only file nor snapshots",
 				Remedy:  "set appendonly to yes, or a restart loses histories, and all users if this service restarts too",
 			})
+		case save != "":
+			r.Persistence = "snapshots only, the last minutes before a crash are lost: set appendonly to yes"
 		}
 	}
 	switch version := info["redis_version"]; {
@@ -170,19 +166,23 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable, name string) 
 	return r, nil
 }
 
-// snapshots returns the setting save. A server that refuses to show it is not asked again.
-func (s *Store) snapshots(ctx context.Context, server redis.Cmdable) (save string, known bool, err error) {
+// snapshots returns the setting save, "none" for an empty one. It is empty if Redis refuses
+// to show it; then it is not asked again.
+func (s *Store) snapshots(ctx context.Context, server redis.Cmdable) (string, error) {
 	if s.configDenied.Load() {
-		return "", false, nil
+		return "", nil
 	}
 	settings, err := server.ConfigGet(ctx, "save").Result()
 	if err != nil {
 		err = unanswered(err)
 		s.configDenied.Store(err == nil)
-		return "", false, err
+		return "", err
 	}
-	save, known = settings["save"]
-	return save, known, nil
+	save, known := settings["save"]
+	if known && save == "" {
+		save = "none"
+	}
+	return save, nil
 }
 
 // unanswered is nil if Redis refused, which is an answer.
@@ -193,18 +193,11 @@ func unanswered(err error) error {
 	return translate(err)
 }
 
-// tooOld compares a version with the oldest that is supported. One that can't be read
-// is taken to be new.
+// tooOld says whether a version is below 6.2. One that can't be read is taken to be new.
 func tooOld(version string) bool {
-	var numbers []int
-	for part := range strings.SplitSeq(version, ".") {
-		n, err := strconv.Atoi(part)
-		if err != nil {
-			return false
-		}
-		numbers = append(numbers, n)
-	}
-	return slices.Compare(numbers, oldest) < 0
+	var major, minor int
+	read, _ := fmt.Sscanf(version, "%d.%d", &major, &minor)
+	return read > 0 && (major < 6 || major == 6 && minor < 2)
 }
 
 var (

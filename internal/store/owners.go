@@ -58,32 +58,18 @@ func (o *Owners) Text(field string) string { return o.fields[field] }
 // field that is not there.
 type Swap struct{ Field, Old, New string }
 
-// Fields of the table of owners that there is one of.
+// Fields of the table that there is one of.
 const (
 	FieldSettings    = "settings"
 	FieldFingerprint = "fingerprint"
 	FieldSync        = "sync"
 )
 
-// First words of the other fields.
-const (
-	beatWord  = "beat:"
-	leaseWord = "lease:"
-	savesWord = "saves:"
-	waitWord  = "wait:"
-)
-
-// BeatField is the field of a replica's beat.
-func BeatField(life string) string { return beatWord + life }
-
-// LeaseField is the field of a partition's lease.
-func LeaseField(p int) string { return leaseWord + strconv.Itoa(p) }
-
-// SavesField is the field of the number of saves that a partition has seen.
-func SavesField(p int) string { return savesWord + strconv.Itoa(p) }
-
-// WaitField is the field of a wait of the whole app.
-func WaitField(name string) string { return waitWord + name }
+// Fields of a replica, a partition and a wait of the whole app.
+func BeatField(life string) string { return "beat:" + life }
+func LeaseField(p int) string      { return "lease:" + strconv.Itoa(p) }
+func SavesField(p int) string      { return "saves:" + strconv.Itoa(p) }
+func WaitField(name string) string { return "wait:" + name }
 
 // String is the lease as the table has it; empty for none.
 func (l Lease) String() string {
@@ -174,18 +160,18 @@ func ParseOwners(table map[string]string) Owners {
 		word, name, _ := strings.Cut(field, ":")
 		p, err := strconv.Atoi(name)
 		partition := err == nil && p >= 0 && p < ooo.Partitions
-		switch word + ":" {
-		case beatWord:
+		switch word {
+		case "beat":
 			o.Beats[name] = parseBeat(value)
-		case waitWord:
+		case "wait":
 			if w, ok := parseWait(value); ok {
 				o.Waits[name] = w
 			}
-		case leaseWord:
+		case "lease":
 			if l, ok := parseLease(value); ok && partition {
 				o.Leases[p] = l
 			}
-		case savesWord:
+		case "saves":
 			if n, err := strconv.ParseInt(value, 10, 64); err == nil && partition {
 				o.Saves[p] = n
 			}
@@ -198,19 +184,18 @@ func ParseOwners(table map[string]string) Owners {
 // says whether they are as they are to be, which is so too if it was carried out
 // before and its answer was lost.
 func (s *Store) SwapOwners(ctx context.Context, swaps ...Swap) (bool, error) {
-	args := []any{whole, len(swaps)}
+	args := []any{len(swaps)}
 	for _, one := range swaps {
 		args = append(args, one.Field, one.Old, one.New)
 	}
-	answer, err := s.run(ctx, swap, []string{ownersKey, ownersKey}, args...)
+	answer, err := s.run(ctx, swap, []string{ownersKey}, args...)
 	return answer == int64(1), err
 }
 
 // SetSaves sets the number of saves that a partition has seen, after Redis came back
 // with older data. The error is [ooo.ErrNotOwner] if the lease is another.
 func (s *Store) SetSaves(ctx context.Context, lease Lease, p int, n int64) error {
-	answer, err := s.run(ctx, swap, []string{ownersKey, ownersKey},
-		whole, 1, LeaseField(p), lease.String(), lease.String(), SavesField(p), n)
+	answer, err := s.run(ctx, swap, []string{ownersKey}, 1, LeaseField(p), lease.String(), lease.String(), SavesField(p), n)
 	if err == nil && answer != int64(1) {
 		err = ooo.ErrNotOwner
 	}

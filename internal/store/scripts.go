@@ -23,36 +23,49 @@ if number(redis.call('HGET', KEYS[1], ARGV[1])) < number(ARGV[2]) then
 end
 return before`
 
-// How swap compares.
-const (
-	whole = "whole" // the value is the old one
-	byTag = "tag"   // the tag of the value is
-)
-
-// swap sets fields of another hash, then fields of a hash, if all of these are as
-// expected. If all are as they are to be already it is a repetition.
+// swap sets fields of a hash if some of them are as expected. If these are all as they
+// are to be already it is a repetition.
 //
-//	KEYS[1] hash   KEYS[2] the other hash, may be the same
-//	ARGV how it compares, number of swaps, for each of them field, old, new ('' for
-//	none); then field, value for each of the other hash
+//	KEYS[1] hash
+//	ARGV number of swaps, for each of them field, old, new ('' for none); then field,
+//	value of each that is set whatever it is
 //	returns 1 if everything is as it is to be, 0 if nothing was done
 var swap = redis.NewScript(`
-local last, fits, done = 2 + 3 * tonumber(ARGV[2]), true, true
-for i = 3, last, 3 do
+local last, fits, done = 1 + 3 * tonumber(ARGV[1]), true, true
+for i = 2, last, 3 do
 	local value = redis.call('HGET', KEYS[1], ARGV[i]) or ''
-	done = done and value == ARGV[i + 2]
-	if ARGV[1] == 'tag' then value = string.match(value, '^[^:]*') end
 	fits = fits and value == ARGV[i + 1]
+	done = done and value == ARGV[i + 2]
 end
 if not fits then return done and 1 or 0 end
-for i = last + 1, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
-for i = 3, last, 3 do
+for i = last + 1, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+for i = 2, last, 3 do
 	if ARGV[i + 2] == '' then redis.call('HDEL', KEYS[1], ARGV[i]) end
 end
-for i = 3, last, 3 do
+for i = 2, last, 3 do
 	if ARGV[i + 2] ~= '' then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2]) end
 end
 return 1`)
+
+// swapTagged sets each field of a hash whose tag is as expected, after a field of
+// another hash. One that is as it is to be already is a repetition.
+//
+//	KEYS hash, the other hash
+//	ARGV for each field, tag ('' for none), new value ('' for none), field of the other
+//	hash ('' for none), its value
+//	returns for each 1 if it is as it is to be, 0 if nothing was done
+var swapTagged = redis.NewScript(`
+local answers = {}
+for i = 1, #ARGV, 5 do
+	local field, tag, new, other = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+	local value = redis.call('HGET', KEYS[1], field) or ''
+	local fits = string.match(value, '^[^:]*') == tag
+	if fits and other ~= '' then redis.call('HSET', KEYS[2], other, ARGV[i + 4]) end
+	if fits and new == '' then redis.call('HDEL', KEYS[1], field) end
+	if fits and new ~= '' then redis.call('HSET', KEYS[1], field, new) end
+	table.insert(answers, (fits or value == new) and 1 or 0)
+end
+return answers`)
 
 // save writes a record and all that goes with it, if the lease is ours and the
 // version follows on that of Redis. A removed record leaves nothing to compare: that
@@ -107,17 +120,6 @@ end)
 redis.call('HINCRBY', owners, saves, 1)
 if record == '' then redis.call('HDEL', records, id) else redis.call('HSET', records, id, record) end
 return 'saved'`)
-
-// removeHints removes fields of a hash whose tags are as expected.
-//
-//	KEYS[1] hash   ARGV field, tag of each
-//	returns 1
-var removeHints = redis.NewScript(`
-for i = 1, #ARGV, 2 do
-	local value = redis.call('HGET', KEYS[1], ARGV[i]) or ''
-	if string.match(value, '^[^:]*') == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
-end
-return 1`)
 
 // unlock deletes a lock if it still has the holder.
 //

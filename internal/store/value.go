@@ -44,14 +44,10 @@ const maxReports = 1000
 
 // report logs a damaged value that is skipped, once.
 func (s *Store) report(ctx context.Context, err error) {
-	text := err.Error()
 	s.reportsMu.Lock()
-	known := s.reports[text] || len(s.reports) >= maxReports
-	if !known {
+	defer s.reportsMu.Unlock()
+	if text := err.Error(); !s.reports[text] && len(s.reports) < maxReports {
 		s.reports[text] = true
-	}
-	s.reportsMu.Unlock()
-	if !known {
 		s.log.WarnContext(ctx, "damaged value in redis skipped", "err", err)
 	}
 }

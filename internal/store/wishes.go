@@ -97,50 +97,34 @@ func (s *Store) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint)
 func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, error) {
 	swapped := make([]bool, 0, len(changes))
 	for chunk := range slices.Chunk(changes, chunkSize) {
-		answers, err := s.swapWishes(ctx, chunk)
+		args := make([]any, 0, 5*len(chunk))
+		for _, c := range chunk {
+			if earliest := c.Old.At.Add(time.Millisecond); c.New.At.Before(earliest) {
+				c.New.At = earliest // times of one address' wishes grow, whatever the clocks of replicas say
+			}
+			wish, err := encode(c.New.Nonce, c.New)
+			if err != nil {
+				return nil, err
+			}
+			hint, err := encode(c.Hint.Nonce, c.Hint)
+			if err != nil {
+				return nil, err
+			}
+			args = append(args, ooo.FoldAddress(c.New.Address), c.Old.Nonce, wish, hintField(c.Hint), hint)
+		}
+		answers, err := swapTagged.Run(ctx, s.client, []string{wantsKey, hintsKey}, args...).BoolSlice()
 		if err != nil {
-			return nil, err
+			return nil, translate(err)
 		}
 		var left []ooo.Hint
-		for i, answer := range answers {
-			done, err := answer.Int()
-			if err != nil {
-				return nil, translate(err)
-			}
-			swapped = append(swapped, done == 1)
-			if done == 1 {
+		for i, done := range answers {
+			if done {
 				left = append(left, chunk[i].Hint)
 			}
 		}
+		swapped = append(swapped, answers...)
 		s.overviews.written.Add(1)
 		s.announce(ctx, left)
 	}
 	return swapped, nil
-}
-
-// swapWishes sends one pipeline.
-func (s *Store) swapWishes(ctx context.Context, changes []WishChange) ([]*redis.Cmd, error) {
-	pipe := s.client.Pipeline()
-	answers := make([]*redis.Cmd, len(changes))
-	for i, c := range changes {
-		if earliest := c.Old.At.Add(time.Millisecond); c.New.At.Before(earliest) {
-			c.New.At = earliest // times of one address' wishes grow, whatever the clocks of replicas say
-		}
-		wish, err := encode(c.New.Nonce, c.New)
-		if err != nil {
-			return nil, err
-		}
-		hint, err := encode(c.Hint.Nonce, c.Hint)
-		if err != nil {
-			return nil, err
-		}
-		send := swap.EvalSha
-		if i == 0 { // Redis knows the script then, for the rest of the pipeline
-			send = swap.Eval
-		}
-		answers[i] = send(ctx, pipe, []string{wantsKey, hintsKey},
-			byTag, 1, ooo.FoldAddress(c.New.Address), c.Old.Nonce, wish, hintField(c.Hint), hint)
-	}
-	pipe.Exec(ctx) //nolint:errcheck // each command has its own error
-	return answers, nil
 }
