@@ -74,7 +74,7 @@ func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 		{"internal/deliver/attempt.go", "draft.Event(a, ooo.Event{At: now, Kind: ooo.EventOvertaken, Sequence: s})", "_ = now"},
 	}, remembers, "the mediator is away"},
 	{"Retry-After is not heeded", []edit{
-		{"internal/graph/translate.go", "&ooo.Throttled{After: wait,", "&ooo.Throttled{After: 0 * wait,"},
+		{"internal/graph/errors.go", "After: cmp.Or(e.retryAfter, unnamedWait)", "After: 0 * cmp.Or(e.retryAfter, unnamedWait)"},
 	}, politely, "Graph answers 429"},
 	{"one mailbox that hangs is read with others", []edit{
 		{"internal/poll/read.go", "limit = p.calls.patience()", "limit = longTime"},
