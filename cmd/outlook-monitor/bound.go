@@ -9,11 +9,12 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-// What may be in hand at once. Decoding takes a few times the bytes of a body, so
-// these bound what a flood costs to about 200 MiB.
+// What may be in hand at once. A long body is in memory twice while it is copied, and
+// the garbage collector lets the heap grow to twice its size: what strangers send costs
+// about 50 MiB, and must not cost more than 64.
 var (
 	graphBound = server.BoundConfig{
-		Requests: 1024, EachSource: 512, Working: 256, Most: webhook.MaxBody, Bytes: 20 << 20, Open: webhook.IsHandshake,
+		Requests: 1024, EachSource: 512, Working: 256, Most: webhook.MaxBody, Bytes: 8 << 20, Open: webhook.IsHandshake,
 	}
 	// The mediator gives up after 10 s, and does not say a second time whom it does
 	// not want any more.

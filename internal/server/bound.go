@@ -128,7 +128,7 @@ func (b *bound) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(ctx)
-	r.Body = body
+	r.Body, r.ContentLength = body, body.size
 	b.next.ServeHTTP(w, r)
 }
 

@@ -25,7 +25,7 @@ func piece(size, n int64) []byte {
 
 // receive reads a body to its end. Memory is taken as bytes come, and beyond 64 KiB
 // only when there is room for all of it.
-func (h *hall) receive(r *http.Request, g *guest) (io.ReadCloser, error) {
+func (h *hall) receive(r *http.Request, g *guest) (*received, error) {
 	body := &received{}
 	whole := r.ContentLength // what it may be at most
 	if whole < 0 {

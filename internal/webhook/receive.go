@@ -30,36 +30,25 @@ var (
 // buffers are for bodies: of *bytes.Buffer.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// maxPooled is the size beyond which a buffer is not kept.
-const maxPooled = 1 << 20
+// bufferFor returns an empty buffer that a body of this length fits into without
+// growing: growing takes twice the memory.
+func bufferFor(length int64) *bytes.Buffer {
+	size := int(min(length, maxBody)) + bytes.MinRead
+	buffer := buffers.Get().(*bytes.Buffer)
+	if buffer.Cap() < size {
+		return bytes.NewBuffer(make([]byte, 0, size))
+	}
+	buffer.Reset()
+	return buffer
+}
 
 // receive takes one request: all hints that it asks for are stored when it returns
 // nil.
 func (r *Receiver) receive(w http.ResponseWriter, request *http.Request) error {
-	buffer := buffers.Get().(*bytes.Buffer)
-	defer func() {
-		if buffer.Cap() <= maxPooled {
-			buffer.Reset()
-			buffers.Put(buffer)
-		}
-	}()
 	began := time.Now()
-	if err := read(buffer, w, request); err != nil {
-		return err
-	}
-	c, err := decode(buffer.Bytes())
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(request.Context(), storeTime)
-	defer cancel()
-	return r.take(ctx, began, c)
-}
-
-// read reads a body whole. Graph says how long it is, which saves memory.
-func read(into *bytes.Buffer, w http.ResponseWriter, request *http.Request) error {
-	into.Grow(int(min(max(request.ContentLength, 0), maxBody)) + bytes.MinRead)
-	_, err := into.ReadFrom(http.MaxBytesReader(w, request.Body, maxBody))
+	buffer := bufferFor(request.ContentLength)
+	defer buffers.Put(buffer)
+	_, err := buffer.ReadFrom(http.MaxBytesReader(w, request.Body, maxBody))
 	switch _, large := errors.AsType[*http.MaxBytesError](err); {
 	case large:
 		return errTooLarge
@@ -68,7 +57,13 @@ func read(into *bytes.Buffer, w http.ResponseWriter, request *http.Request) erro
 	case err != nil:
 		return errNoCollection // it broke off
 	}
-	return nil
+	c, err := decode(buffer.Bytes())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(request.Context(), storeTime)
+	defer cancel()
+	return r.take(ctx, began, c)
 }
 
 // take stores the hints that a collection asks for.
