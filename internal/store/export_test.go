@@ -5,5 +5,5 @@ import "github.com/redis/go-redis/v9"
 // Client is the client of a store.
 func Client(s *Store) redis.UniversalClient { return s.client }
 
-// Forget drops the overview.
-func Forget(s *Store) { s.overviews.last.Store(nil) }
+// Forget makes the overview out of date.
+func Forget(s *Store) { s.overviews.written.Add(1) }

@@ -18,13 +18,15 @@ import (
 const (
 	// overviewLife is how long an overview is good enough for lists and counts.
 	overviewLife = time.Second
+	// overviewKept is how long it is kept, because the next one is read quicker with it.
+	overviewKept = 10 * time.Second
 	// overviewTime bounds reading one.
 	overviewTime = 10 * time.Second
 )
 
 // overviews caches what was read last.
 type overviews struct {
-	last    atomic.Pointer[overview] // nil: none, or too old
+	last    atomic.Pointer[overview] // nil: none
 	reading chan struct{}            // capacity 1: one reads, others wait for it
 	written atomic.Int64             // grows with each own write of wishes, which makes earlier overviews out of date
 }
@@ -33,6 +35,7 @@ type overviews struct {
 type overview struct {
 	entries []*entry // by folded address
 	written int64    // overviews.written before it was read
+	at      time.Time
 }
 
 // entry is one monitored address.
@@ -40,6 +43,7 @@ type entry struct {
 	folded  string
 	text    string // what a search looks into: folded address and name, in lower case
 	wish    ooo.Wish
+	value   string // the wish as Redis has it
 	summary ooo.Summary
 }
 
@@ -54,25 +58,30 @@ func (s *Store) overview(ctx context.Context) ([]*entry, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if o := s.overviews.last.Load(); o != nil && o.written >= asked {
-		return o.entries, nil
+	last := s.overviews.last.Load()
+	if last == nil {
+		last = &overview{}
+	}
+	if last.written >= asked && time.Since(last.at) < overviewLife {
+		return last.entries, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, overviewTime)
 	defer cancel()
-	o, began := &overview{written: s.overviews.written.Load()}, time.Now()
+	o := &overview{written: s.overviews.written.Load(), at: time.Now()}
 	var err error
-	if o.entries, err = s.readEntries(ctx); err != nil {
+	if o.entries, err = s.readEntries(ctx, last.entries); err != nil {
 		return nil, err
 	}
 	s.overviews.last.Store(o)
 	// It is dropped even if nobody asks again: it is large.
-	time.AfterFunc(overviewLife-time.Since(began), func() { s.overviews.last.CompareAndSwap(o, nil) })
+	time.AfterFunc(overviewKept, func() { s.overviews.last.CompareAndSwap(o, nil) })
 	return o.entries, nil
 }
 
 // readEntries reads all wishes and rows in one pipeline, and returns the addresses that
-// are monitored in their order. What can't be read is left out.
-func (s *Store) readEntries(ctx context.Context) ([]*entry, error) {
+// are monitored in their order. What can't be read is left out. Decoding wishes takes
+// most of the time, so those that were decoded before are not again.
+func (s *Store) readEntries(ctx context.Context, before []*entry) ([]*entry, error) {
 	pipe := s.client.Pipeline()
 	wishes := pipe.HGetAll(ctx, wantsKey)
 	var rows [ooo.Partitions]*redis.MapStringStringCmd
@@ -82,9 +91,19 @@ func (s *Store) readEntries(ctx context.Context) ([]*entry, error) {
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, translate(err)
 	}
+	decoded := make(map[string]*entry, len(before)) // by folded address
+	for _, e := range before {
+		decoded[e.folded] = e
+	}
 	entries := make([]*entry, 0, len(wishes.Val()))
 	for folded, value := range wishes.Val() {
-		w, err := decodeWish(folded, value)
+		var w ooo.Wish
+		var err error
+		if e := decoded[folded]; e != nil && e.value == value {
+			w = e.wish
+		} else {
+			w, err = decodeWish(folded, value)
+		}
 		if err == nil && !w.On {
 			continue
 		}
@@ -97,7 +116,7 @@ func (s *Store) readEntries(ctx context.Context) ([]*entry, error) {
 			continue
 		}
 		text := folded + "\n" + strings.ToLower(summary.Name)
-		entries = append(entries, &entry{folded, text, w, summary})
+		entries = append(entries, &entry{folded, text, w, value, summary})
 	}
 	slices.SortFunc(entries, func(a, b *entry) int { return strings.Compare(a.folded, b.folded) })
 	return entries, nil

@@ -112,9 +112,13 @@ func encodeSummary(s ooo.Summary) string {
 
 // decodeSummary reads the row of a folded address. The error is [ErrDamaged].
 func decodeSummary(folded, row string) (ooo.Summary, error) {
-	f := strings.SplitN(row, "\t", summaryFields+1)
-	if len(f) < summaryFields {
-		return ooo.Summary{}, damaged("row", folded)
+	var f [summaryFields]string
+	enough := true
+	for i := range f {
+		if !enough {
+			return ooo.Summary{}, damaged("row", folded)
+		}
+		f[i], row, enough = strings.Cut(row, "\t")
 	}
 	pending, err1 := fromMillis(f[6])
 	live, err2 := strconv.Atoi(f[7])
