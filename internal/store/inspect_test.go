@@ -166,14 +166,3 @@ func TestTheMasterBehindSentinelIsInspected(t *testing.T) {
 		t.Errorf("Inspect of the replica = %v, want ErrReplica", err)
 	}
 }
-
-func TestAnEmbeddedRedisHasNoFindings(t *testing.T) {
-	embedded, err := store.Embed()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer embedded.Close()
-	if got, err := inspect(t, embedded.URL()); len(got.Findings) != 0 || err != nil {
-		t.Errorf("Inspect = %v, %v, want nothing", got, err)
-	}
-}

@@ -266,6 +266,10 @@ func TestListsAreReadOnce(t *testing.T) {
 	w := open(t, server.URL(), "")
 	w.start("ann")
 	w.damage("wants", "bob@contoso.example", "garbage")
+	if all, err := s.AllWishes(t.Context()); len(all) != 1 || err != nil || !strings.Contains(logged.String(), "damaged value") {
+		t.Errorf("AllWishes = %+v, %v, want one, and the damaged one in the log: %s", all, err, logged.String())
+	}
+	pipelines.Store(0)
 	began := time.Now()
 	var asking sync.WaitGroup
 	for range 20 {

@@ -22,40 +22,6 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-func TestRedisIsPausedAndResumed(t *testing.T) {
-	server := redistest.Start(t)
-	w := open(t, server.URL(), "")
-	heard := w.listen()
-	heard.connected()
-	lease, m := w.saved("ann")
-	w.table()
-	s := store.Save{Lease: lease, Record: next(m), Events: []ooo.News{event(m, ooo.EventChanged)}}
-	read := hint(m, ooo.HintRead, "1")
-
-	server.Pause()
-	if _, err := w.Round(within(t, 200*time.Millisecond), "me", store.Beat{Number: 2}); err == nil {
-		t.Error("a round was answered by a Redis that stands still")
-	}
-	if err := w.Save(within(t, 200*time.Millisecond), s); err == nil {
-		t.Error("a save was answered by a Redis that stands still")
-	}
-	if err := w.LeaveHints(within(t, 200*time.Millisecond), true, read); err == nil {
-		t.Error("hints were left in a Redis that stands still")
-	}
-	server.Resume()
-	// What was sent meanwhile may be carried out now; the repetition changes nothing.
-	w.must(w.Save(t.Context(), s))
-	w.must(w.LeaveHints(t.Context(), true, read))
-	if o, err := w.Round(t.Context(), "me", store.Beat{Number: 3}); err != nil || o.Saves[m.ID.Partition()] != 2 {
-		t.Errorf("round = %v, %v, want 2 saves", o, err)
-	}
-	if w.length("feed") != 1 || w.hints()[ooo.HintRead] != read {
-		t.Error("the event is there not once, or the hint is not")
-	}
-	for m := heard.next(); len(m.Hints) == 0; m = heard.next() {
-	}
-}
-
 func TestRedisIsKilledAndRestarted(t *testing.T) {
 	server := redistest.Start(t)
 	w := open(t, server.URL(), "")

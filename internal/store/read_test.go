@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -260,24 +259,5 @@ func TestReadsFailWhileRedisIsAway(t *testing.T) {
 				t.Errorf("%s = %v, want an error of its own", name, err)
 			}
 		}
-	}
-}
-
-// TestABeatIsOnePipeline counts what it costs that the page shows replicas.
-func TestABeatIsOnePipeline(t *testing.T) {
-	var commands atomic.Int64
-	s, err := store.Open(store.Config{URL: redistest.Start(t).URL(), Observe: func(string, time.Duration, error) { commands.Add(1) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	for range 2 { // the first also connects
-		commands.Store(0)
-		if err := s.Beat(t.Context(), ooo.Replica{ID: "one"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := commands.Load(); got != 2 {
-		t.Errorf("commands = %d, want XADD and PEXPIRE", got)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,8 +14,8 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// world is the store under test, and a client of its own that does what the store
-// does not: damage, roll back, look.
+// world is the store under test, and its client, for what the store does not do:
+// damage, roll back, look.
 type world struct {
 	*store.Store
 	t   *testing.T
@@ -34,6 +33,9 @@ func TestEmbedded(t *testing.T) {
 	}
 	t.Cleanup(embedded.Close)
 	conform(t, embedded.URL())
+	if got, err := open(t, embedded.URL(), "").Inspect(t.Context()); len(got.Findings) != 0 || err != nil {
+		t.Errorf("Inspect = %v, %v, want nothing", got, err)
+	}
 }
 
 func TestSingle(t *testing.T)  { conform(t, redistest.Start(t).URL()) }
@@ -85,22 +87,8 @@ func open(t *testing.T, url, fingerprint string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{Store: s, t: t, url: url}
-	if strings.Contains(url, "master_name=") {
-		o, err := redis.ParseFailoverURL(url)
-		w.must(err)
-		w.raw = redis.NewFailoverClient(o)
-	} else if strings.Contains(url, "addr=") {
-		o, err := redis.ParseClusterURL(url)
-		w.must(err)
-		w.raw = redis.NewClusterClient(o)
-	} else {
-		o, err := redis.ParseURL(url)
-		w.must(err)
-		w.raw = redis.NewClient(o)
-	}
-	t.Cleanup(func() { s.Close(); w.raw.Close() })
-	return w
+	t.Cleanup(func() { s.Close() })
+	return &world{Store: s, t: t, url: url, raw: store.Client(s)}
 }
 
 // flush empties every master.
