@@ -2,7 +2,6 @@ package partition
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"outlook-monitor/internal/store"
@@ -11,20 +10,23 @@ import (
 // hold is a partition that this replica owns.
 type hold struct {
 	lease   store.Lease
-	moment  int64              // of acquisition: tables of rounds sent before don't know of it
+	since   int64              // number of the last round whose table may not have the lease yet
 	lost    context.Context    // ends with the hold
 	release context.CancelFunc // of lost
 
 	draining  bool      // it is being released
-	putting   bool      // the name is being put back
+	putting   bool      // the lease is being put back
 	contested bool      // the table named somebody else
 	restoring bool      // memory is being written back
-	restored  int64     // moment: tables of rounds sent before have the older count
-	unnamed   bool      // the table does not name this replica: it must not act; guarded by mu
+	restored  int64     // number of the last round whose table may have the older count of saves
+	unnamed   bool      // the table does not have the lease: this replica must not act; guarded by mu
 	quiet     time.Time // it must not act before: another owner may; guarded by mu
 }
 
-// set puts a hold, or none, in its place. Readers wait for mu only here.
+// acts says whether this replica may act while it is in time. The caller holds mu.
+func (h *hold) acts() bool { return h != nil && !h.unnamed && !time.Now().Before(h.quiet) }
+
+// set puts a hold, or none, in its place.
 func (o *Owners) set(p int, h *hold) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -33,8 +35,8 @@ func (o *Owners) set(p int, h *hold) {
 
 // acquire begins a hold and has it loaded. Loads of one partition follow each other,
 // or an earlier one might put back what is lost.
-func (o *Owners) acquire(ctx context.Context, p int, lease store.Lease, moment int64) {
-	h := &hold{lease: lease, moment: moment}
+func (o *Owners) acquire(ctx context.Context, p int, lease store.Lease, since int64) {
+	h := &hold{lease: lease, since: since}
 	h.lost, h.release = context.WithCancel(ctx)
 	before, loaded := o.loading[p], make(chan struct{})
 	o.loading[p] = loaded
@@ -53,7 +55,7 @@ func (o *Owners) acquire(ctx context.Context, p int, lease store.Lease, moment i
 	})
 }
 
-// drop ends a hold: the lease was lost or is about to be given up.
+// drop ends a hold: the lease was lost or is about to be released.
 func (o *Owners) drop(p int) {
 	h := o.held[p]
 	o.gone[p] = max(o.gone[p], h.lease.Tenure)
@@ -79,22 +81,22 @@ func (o *Owners) drain(ctx context.Context, p int, stop bool) {
 	})
 }
 
-// giveUp removes the leases from the table that name this replica and should not, those
-// that come meanwhile together. What fails is found by the next round.
-func (o *Owners) giveUp(ctx context.Context) {
-	if len(o.disowned) == 0 || o.givingUp {
+// releaseLeases removes the leases from the table that name this replica and should not.
+// What fails is found by the next round.
+func (o *Owners) releaseLeases(ctx context.Context) {
+	if len(o.disowned) == 0 || o.releasing || o.round.failed {
 		return
 	}
-	o.givingUp = true
+	o.releasing = true
 	var swaps []store.Swap
 	for p, lease := range o.disowned {
 		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String()})
 	}
 	clear(o.disowned)
-	o.swap(ctx, func(bool, error) { o.givingUp = false }, swaps...)
+	o.swap(ctx, func(bool, error) { o.releasing = false }, swaps...)
 }
 
-// putBack puts this replica's name back into a table from before the acquisition.
+// putBack puts this replica's lease back into a table from before the acquisition.
 // Until that has worked it must not act, and if the table names somebody else not
 // before that one must have noticed.
 func (o *Owners) putBack(ctx context.Context, p int, table *store.Owners) {
@@ -113,21 +115,21 @@ func (o *Owners) putBack(ctx context.Context, p int, table *store.Owners) {
 			o.hurry(ctx)
 			return
 		}
-		o.named(h)
-		o.restore(ctx, p)
+		o.named(ctx, p)
 	}, replace(table, store.LeaseField(p), h.lease.String()))
 }
 
-// named notes that the table has the lease.
-func (o *Owners) named(h *hold) {
-	o.moment++
-	h.moment = o.moment
+// named notes that the table has the lease again, and has the memory restored.
+func (o *Owners) named(ctx context.Context, p int) {
+	h := o.held[p]
+	h.since = o.round.number
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if h.unnamed && h.contested {
+	if h.contested {
 		h.quiet = time.Now().Add(sightTime)
 	}
 	h.unnamed = false
+	o.mu.Unlock()
+	o.restore(ctx, p)
 }
 
 // restore has the memory of a partition written back.
@@ -141,17 +143,16 @@ func (o *Owners) restore(ctx context.Context, p int) {
 		o.holder.Restore(h.lost, p, h.lease)
 		o.post(func() {
 			h.restoring = false
-			o.moment++
-			h.restored = o.moment
-			o.tellOlder(ctx)
+			h.restored = o.round.number
+			o.endOlder(ctx)
 		})
 	})
 }
 
-// tellOlder has the rest done after Redis came back with older data, by the owner of
-// partition 0 alone and after the wishes are back: what the mediator names would
-// look new otherwise.
-func (o *Owners) tellOlder(ctx context.Context) {
+// endOlder calls OnOlder after Redis came back with older data, on the owner of
+// partition 0 alone and after the wishes are back: what the mediator names would look
+// new otherwise.
+func (o *Owners) endOlder(ctx context.Context) {
 	if !o.older || o.stopping {
 		return
 	}
@@ -160,55 +161,16 @@ func (o *Owners) tellOlder(ctx context.Context) {
 			return
 		}
 	}
-	if o.held[0] == nil {
-		// Another living owner does it; this one only if it has to take over.
-		life := o.sight.table.Leases[0].Life
-		if _, there := o.sight.beats[life]; there && !o.sight.dead(life, time.Now()) {
-			o.older = false
-		}
+	if o.held[0] != nil {
+		o.older = false
+		o.tasks.Go(func() { o.cfg.OnOlder(ctx) })
 		return
 	}
-	o.older = false
-	o.tasks.Go(func() { o.cfg.OnOlder(ctx) })
-}
-
-// take takes partitions whose owners are dead, or that have none. A replica that is
-// taken from has its beat removed, which must not have changed. Nor must this one's
-// have, or Redis came back with older data since the table was read.
-func (o *Owners) take(ctx context.Context, partitions []int) {
-	table := &o.sight.table
-	leases := map[int]store.Lease{}
-	own := o.round.confirmed.String()
-	swaps := []store.Swap{{Field: store.BeatField(o.cfg.Life), Old: own, New: own}}
-	dead := map[string]bool{}
-	for _, p := range partitions {
-		old := table.Leases[p]
-		lease := store.Lease{Life: o.cfg.Life, Tenure: max(o.sight.tenures[p], o.gone[p]) + 1}
-		leases[p] = lease
-		// The count grows too, so that tenures do even while nobody owns the partition.
-		swaps = append(swaps, replace(table, store.LeaseField(p), lease.String()),
-			replace(table, store.SavesField(p), strconv.FormatInt(lease.Tenure, 10)))
-		if old.Life != "" && !dead[old.Life] {
-			dead[old.Life] = true
-			swaps = append(swaps, replace(table, store.BeatField(old.Life), ""))
-		}
+	// Another living owner does it; this one only if it has to take over.
+	life := o.sight.table.Leases[0].Life
+	if _, there := o.sight.beats[life]; there && !o.sight.dead(life, time.Now()) {
+		o.older = false
 	}
-	o.taking = true
-	o.swap(ctx, func(swapped bool, err error) {
-		o.taking = false
-		if !swapped || err != nil {
-			o.refused = true // somebody was faster, or the answer was lost: the table says
-			o.hurry(ctx)
-			return
-		}
-		o.moment++
-		for p, lease := range leases {
-			if o.held[p] == nil && lease.Tenure > o.gone[p] {
-				o.acquire(ctx, p, lease, o.moment)
-			}
-		}
-		o.log.InfoContext(ctx, "partitions acquired", "count", len(leases), "from_dead", len(dead))
-	}, swaps...)
 }
 
 // replace changes a field that is still as it was seen.

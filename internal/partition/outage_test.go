@@ -1,9 +1,11 @@
 package partition_test
 
 import (
+	"context"
 	"slices"
 	"time"
 
+	"outlook-monitor/internal/partition"
 	"outlook-monitor/internal/store"
 )
 
@@ -92,6 +94,16 @@ var outages = map[string]func(*world){
 			w.Errorf("restored %d partitions, told %d times, want one each", a.restores(), a.older.Load())
 		}
 	},
+	"who stops without Redis stops within 10 s": func(w *world) {
+		a := w.add("a", func(_ *partition.Config, r *replica) {
+			r.drain = func(ctx context.Context, _ int, _ bool) { <-ctx.Done() } // a save is repeated
+		})
+		w.even(1)
+		w.stop()
+		time.Sleep(time.Second)
+		a.stop()
+		w.until("it has ended", 10*time.Second+10*time.Millisecond, a.gone.Load)
+	},
 	"a failed round starts the counts again": func(w *world) {
 		a, b := w.add("a"), w.add("b")
 		w.even(2)
@@ -111,7 +123,7 @@ var outages = map[string]func(*world){
 		a.link.set(func() { a.link.slow = slow })
 		time.Sleep(2 * time.Second)
 		for range 300 {
-			if left := time.Until(a.Deadline()); left > 2500*time.Millisecond-2*slow {
+			if left := time.Until(partition.Deadline(a.Owners)); left > 2500*time.Millisecond-2*slow {
 				w.Fatalf("%v are left after an answer that took %v", left, 2*slow)
 			}
 			time.Sleep(10 * time.Millisecond)

@@ -10,20 +10,17 @@
 //     clock and without a failed round, and the take compares the beat itself. No clock
 //     of Redis and no expiry decides anything.
 //   - What nobody owns is taken, and the partitions are shared out evenly.
-//   - Redis that comes back with older data is recognised: a replica finds less in the
-//     table than it knows, since beats, tenures and saves only grow. The owner puts its
-//     name back under the same tenure and writes its memory back; the others wait until
-//     it has had the time to.
+//   - Redis that comes back with older data is recognised, since beats, tenures and saves
+//     only grow. The owner puts its lease back and restores what is in memory; the
+//     others wait until it has had the time to.
 //
-// What it does not promise: a replica that alone was cut off for long enough to be taken
-// from, and whose first answer after that is from a Redis that went back to just before
-// the take, acts for up to graceTime beside the one that took. So does a replica that
-// starts on a Redis that came back empty, if it is there before everybody else is back.
-// Writes are fenced even then. To rule it out, everybody would have to pause after every
-// outage of Redis, and at every first start.
+// One gap is left, because closing it would cost a pause of 3 s at every first start and
+// after every outage: for up to graceTime two owners may act, with fenced writes, when
+// Redis goes back to just before a take while the replica that was taken from is cut
+// off, or when a replica joins a Redis that was emptied before the others are back.
 //
 // Ownership of a partition is a lease: a life, random per process, and a tenure, which
-// grows with each acquisition. A lease that was given up or lost never comes back,
+// grows with each acquisition. A lease that was released or lost never comes back,
 // even if an older table says so.
 package partition
 
@@ -32,13 +29,11 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/schedule"
 	"outlook-monitor/internal/store"
 )
 
@@ -95,11 +90,11 @@ type Config struct {
 	// Answered returns how long ago Graph last answered an accepted token, negative if
 	// it never did. Ask it something every 5 s if nothing else does. Nil: just now.
 	Answered func() time.Duration
-	// OnTable hears of every table that a round returns; it must return at once. It may
-	// be nil.
+	// OnTable is called with every table that a round returns; it must return at once.
+	// It may be nil.
 	OnTable func(store.Owners)
 	// OnOlder is called on the owner of partition 0 after Redis came back with older
-	// data, once this replica has written its partitions back. It may be nil.
+	// data, once this replica has restored its partitions. It may be nil.
 	OnOlder func(ctx context.Context)
 	Log     *slog.Logger
 }
@@ -116,21 +111,20 @@ type Owners struct {
 	waits  waits
 
 	// Of Run alone.
-	holder   Holder
-	settings int64 // number of the settings
-	sight    sight
-	round    rounds
-	moment   int64 // grows when a lease is acquired or put back
-	gone     [ooo.Partitions]int64
-	loading  [ooo.Partitions]<-chan struct{} // closed when the last Acquire has returned
-	disowned map[int]store.Lease             // leases that name this replica in the table and should not
-	swapping int                             // swaps in flight
-	taking   bool                            // one of them is a take
-	givingUp bool                            // one of them gives up leases
-	refused  bool                            // the last take was not carried out by this table
-	older    bool                            // Redis came back older, OnOlder is due
-	stopping bool
-	stopped  time.Time // draining ends
+	holder    Holder
+	settings  int64 // number of the settings
+	sight     sight
+	round     rounds
+	gone      [ooo.Partitions]int64           // tenure of the last lease that was released or lost
+	loading   [ooo.Partitions]<-chan struct{} // closed when the last Acquire has returned
+	disowned  map[int]store.Lease             // leases that name this replica in the table and should not
+	swapping  int                             // swaps in flight
+	taking    bool                            // one of them is a take
+	releasing bool                            // one of them removes leases
+	refused   bool                            // the last take was not carried out by this table
+	older     bool                            // Redis came back older, OnOlder is due
+	stopping  bool
+	stopped   time.Time // draining ends
 
 	mu       sync.Mutex
 	held     [ooo.Partitions]*hold // guarded by mu, as all below; written by Run alone
@@ -138,17 +132,6 @@ type Owners struct {
 	wallEnd  time.Time // the deadline by the wall clock
 	replicas int
 	share    float64
-}
-
-// rounds is how the rounds went.
-type rounds struct {
-	number    int64      // of the last one sent
-	beat      store.Beat // of the last one sent
-	confirmed store.Beat // of the last one answered
-	inFlight  bool
-	due       bool // the next one follows as soon as this one ends
-	hurried   bool // one was sent before its time since the last tick
-	foreign   bool // somebody else's data was found, which was reported
 }
 
 // New returns a replica that owns nothing yet.
@@ -173,74 +156,13 @@ func New(cfg Config) (*Owners, error) {
 	}, nil
 }
 
-// Join compares whose data is in Redis, and gets the number of this replica's
-// settings. It tries until Redis answers. The error is [ErrForeign] or ctx's.
-func (o *Owners) Join(ctx context.Context) error {
-	for failures := 1; ; failures++ {
-		joined, err := o.join(ctx)
-		if joined && err == nil || errors.Is(err, ErrForeign) {
-			return err
-		}
-		if failures == 2 {
-			o.log.WarnContext(ctx, "replicas not joined, retrying", "err", err)
-		}
-		if !schedule.Sleep(ctx, schedule.Backoff(failures, 50*time.Millisecond, time.Second)) {
-			return ctx.Err()
-		}
-	}
-}
-
-func (o *Owners) join(ctx context.Context) (joined bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*roundTime)
-	defer cancel()
-	mine, err := o.cfg.Store.SwapOwners(ctx, o.fingerprint())
-	if err != nil {
-		return false, err
-	}
-	if !mine {
-		return false, ErrForeign
-	}
-	o.round.number++
-	table, err := o.cfg.Store.Round(ctx, o.cfg.Life, store.Beat{Number: o.round.number, Answered: -1})
-	if err != nil {
-		return false, err
-	}
-	number, digest := parseSettings(table.Settings)
-	if digest == o.cfg.Settings {
-		o.settings = number
-		return true, nil
-	}
-	for _, b := range table.Beats {
-		number = max(number, b.Settings)
-	}
-	o.settings = number + 1
-	return o.cfg.Store.SwapOwners(ctx, o.numbered(table.Settings))
-}
-
-func (o *Owners) fingerprint() store.Swap {
-	return store.Swap{Field: store.FieldFingerprint, New: o.cfg.Fingerprint}
-}
-
-// numbered replaces the settings in the table by this replica's.
-func (o *Owners) numbered(old string) store.Swap {
-	return store.Swap{Field: store.FieldSettings, Old: old, New: fmt.Sprintf("%d %s", o.settings, o.cfg.Settings)}
-}
-
-func parseSettings(text string) (number int64, digest string) {
-	fmt.Sscanf(text, "%d %s", &number, &digest) //nolint:errcheck // what can't be read is replaced
-	return number, digest
-}
-
-// Life names this process among the replicas.
-func (o *Owners) Life() string { return o.cfg.Life }
-
 // MayStart says whether something may start in a partition now: this replica owns it
-// and is in time. Both are looked at together: a round that is answered in between
-// would take the partition away and prolong the time.
+// and is in time. Both are read together: a round that is answered in between would
+// take the partition away and prolong the time.
 func (o *Owners) MayStart(p int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.acts(p) && o.inTime()
+	return o.held[p].acts() && o.inTime()
 }
 
 // InTime says whether the last round was answered a short while ago.
@@ -254,33 +176,11 @@ func (o *Owners) inTime() bool {
 	return time.Now().Before(o.deadline) && o.wall().Before(o.wallEnd)
 }
 
-// Deadline returns until when something may start, if no other round is answered.
-func (o *Owners) Deadline() time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.deadline
-}
-
-// Lease returns the lease of a partition that this replica owns, if it may act under it
-// while it is in time.
-func (o *Owners) Lease(p int) (store.Lease, bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.acts(p) {
-		return store.Lease{}, false
-	}
-	return o.held[p].lease, true
-}
-
-func (o *Owners) acts(p int) bool {
-	h := o.held[p]
-	return h != nil && !h.unnamed && !time.Now().Before(h.quiet)
-}
-
 // First says whether this replica does what only one may: it owns partition 0.
 func (o *Owners) First() bool {
-	_, ok := o.Lease(0)
-	return ok
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.held[0].acts()
 }
 
 // Owned returns how many partitions this replica owns.
@@ -312,5 +212,5 @@ func (o *Owners) Share() float64 {
 // Wait returns how long a wait of the whole app still is.
 func (o *Owners) Wait(name string) time.Duration { return o.waits.left(name) }
 
-// ApplyWait notes a wait of the whole app that a message tells of.
+// ApplyWait notes a wait of the whole app that another replica published.
 func (o *Owners) ApplyWait(name string, w store.Wait) { o.waits.apply(name, w, o.wall()) }

@@ -16,8 +16,9 @@ import (
 // TestAnything has faults of all kinds in any order, and then none: it must end evenly
 // and, as ever, no two may act at once.
 func TestAnything(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(40) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { anything(t, rand.New(rand.NewPCG(seed, 1))) })
 		})
 	}

@@ -42,9 +42,11 @@ func (w *world) open(url string) *store.Store {
 
 // leases returns the leases of all living replicas.
 func (w *world) leases() (all [64]store.Lease) {
-	for p := range all {
-		for _, r := range w.owners(p) {
-			all[p], _ = r.Lease(p)
+	for _, r := range w.replicas {
+		for p, lease := range partition.Leases(r.Owners) {
+			if lease.Life != "" && !r.gone.Load() {
+				all[p] = lease
+			}
 		}
 	}
 	return all

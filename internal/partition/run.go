@@ -2,17 +2,17 @@ package partition
 
 import (
 	"context"
+	"strconv"
 	"time"
 
-	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/store"
 )
 
-// Run owns partitions until ctx ends: it joins, and then takes, shares out and gives
-// up. When ctx ends it takes nothing more, has everything drained, releases it and
+// Run owns partitions until ctx ends: it joins, and then takes, shares out and
+// releases. When ctx ends it takes nothing more, has everything drained, releases it and
 // removes its beat, which takes 10 s at most. It must be called once.
 func (o *Owners) Run(ctx context.Context, holder Holder) error {
-	if err := o.Join(ctx); err != nil {
+	if err := o.join(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -45,7 +45,12 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 		if next := o.act(work); next > 0 {
 			timer.Reset(next)
 		}
-		if o.stopping && o.Owned() == 0 && o.swapping == 0 && !o.round.inFlight {
+		switch {
+		case !o.stopping || o.Owned() > 0:
+		case o.round.failed:
+			o.log.WarnContext(ctx, "left without an answer of redis: the other replicas take over in a few seconds")
+			return nil
+		case o.swapping == 0 && !o.round.inFlight:
 			o.leave(work)
 			return nil
 		}
@@ -56,7 +61,7 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 // again if nothing happens; 0: never.
 func (o *Owners) act(ctx context.Context) time.Duration {
 	now := time.Now()
-	defer o.giveUp(ctx)
+	defer o.releaseLeases(ctx)
 	if o.stopping {
 		for p, h := range o.held {
 			switch {
@@ -79,11 +84,7 @@ func (o *Owners) act(ctx context.Context) time.Duration {
 			o.take(ctx, take)
 		}
 	}
-	next, ok := s.next(now)
-	if !ok {
-		return 0
-	}
-	return next.Sub(now)
+	return s.next(now)
 }
 
 func (o *Owners) view(beats map[string]store.Beat, now time.Time) view {
@@ -95,6 +96,43 @@ func (o *Owners) view(beats map[string]store.Beat, now time.Time) view {
 		}
 	}
 	return v
+}
+
+// take takes partitions whose owners are dead, or that have none. A replica that is
+// taken from has its beat removed, which must not have changed. Nor must this one's
+// have, or Redis came back with older data since the table was read.
+func (o *Owners) take(ctx context.Context, partitions []int) {
+	table := &o.sight.table
+	leases := map[int]store.Lease{}
+	own := o.round.confirmed.String()
+	swaps := []store.Swap{{Field: store.BeatField(o.cfg.Life), Old: own, New: own}}
+	dead := map[string]bool{}
+	for _, p := range partitions {
+		lease := store.Lease{Life: o.cfg.Life, Tenure: max(o.sight.tenures[p], o.gone[p]) + 1}
+		leases[p] = lease
+		// The count grows too, so that tenures do even while nobody owns the partition.
+		swaps = append(swaps, replace(table, store.LeaseField(p), lease.String()),
+			replace(table, store.SavesField(p), strconv.FormatInt(lease.Tenure, 10)))
+		if life := table.Leases[p].Life; life != "" && !dead[life] {
+			dead[life] = true
+			swaps = append(swaps, replace(table, store.BeatField(life), ""))
+		}
+	}
+	o.taking = true
+	o.swap(ctx, func(swapped bool, err error) {
+		o.taking = false
+		if !swapped || err != nil {
+			o.refused = true // somebody was faster, or the answer was lost: the table says
+			o.hurry(ctx)
+			return
+		}
+		for p, lease := range leases {
+			if o.held[p] == nil && lease.Tenure > o.gone[p] {
+				o.acquire(ctx, p, lease, o.round.number)
+			}
+		}
+		o.log.InfoContext(ctx, "partitions acquired", "count", len(leases), "from_dead", len(dead))
+	}, swaps...)
 }
 
 // shareOut releases what this replica has over its share, some in each round, and
@@ -122,100 +160,17 @@ func (o *Owners) shareOut(ctx context.Context) {
 
 // measure notes how the work is divided.
 func (o *Owners) measure(beats map[string]store.Beat) {
-	replicas := max(len(able(beats)), 1)
-	all := 0
+	mine, all := o.holder.Mailboxes(), 0
 	for life, b := range beats {
 		if life != o.cfg.Life {
 			all += b.Mailboxes
 		}
 	}
-	mine := o.holder.Mailboxes()
-	share := 1 / float64(replicas)
-	if all += mine; all > 0 {
-		share = max(float64(mine)/float64(all), share/2)
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.replicas, o.share = replicas, share
-}
-
-// sent is a round in flight.
-type sent struct {
-	beat   store.Beat
-	moment int64                 // what was acquired later, its table may not know
-	saves  [ooo.Partitions]int64 // that Redis must have seen by then
-	at     time.Time
-	wall   time.Time
-}
-
-// startRound sends a round; if one is in flight, as soon as that ends.
-func (o *Owners) startRound(ctx context.Context) {
-	r := &o.round
-	if r.due = r.inFlight; r.due || o.stopping && o.Owned() == 0 {
-		return
+	o.replicas = max(len(able(beats)), 1)
+	o.share = 1 / float64(o.replicas)
+	if all += mine; all > 0 {
+		o.share = max(float64(mine)/float64(all), o.share/2)
 	}
-	r.inFlight = true
-	r.number++
-	r.beat = store.Beat{Number: r.number, Mailboxes: o.holder.Mailboxes(), Settings: o.settings, Answered: o.cfg.Answered(), Leaving: o.stopping}
-	s := &sent{beat: r.beat, moment: o.moment}
-	for p, h := range o.held {
-		if h != nil && !h.restoring {
-			s.saves[p], _ = o.holder.Saves(p)
-		}
-	}
-	o.tasks.Go(func() {
-		s.at, s.wall = time.Now(), o.wall()
-		trying, cancel := context.WithTimeout(ctx, roundTime)
-		defer cancel()
-		table, err := o.cfg.Store.Round(trying, o.cfg.Life, s.beat)
-		o.post(func() { o.endRound(ctx, s, table, err) })
-	})
-}
-
-// hurry sends a round before its time, once between two ticks.
-func (o *Owners) hurry(ctx context.Context) {
-	if !o.round.hurried {
-		o.round.hurried = true
-		o.startRound(ctx)
-	}
-}
-
-func (o *Owners) endRound(ctx context.Context, s *sent, table store.Owners, err error) {
-	r := &o.round
-	r.inFlight = false
-	if err != nil {
-		if !o.sight.unbroken.IsZero() {
-			o.log.WarnContext(ctx, "round of the replicas not answered, retrying", "err", err)
-		}
-		o.sight.fail()
-	} else {
-		o.apply(ctx, s, table)
-	}
-	if r.due {
-		o.startRound(ctx)
-	}
-}
-
-// leave removes this replica from the table: its beat, and what is left of its leases.
-func (o *Owners) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 2*roundTime)
-	defer cancel()
-	for range 2 {
-		o.round.number++
-		beat := store.Beat{Number: o.round.number, Answered: -1, Leaving: true}
-		table, err := o.cfg.Store.Round(ctx, o.cfg.Life, beat)
-		if err != nil {
-			continue
-		}
-		swaps := []store.Swap{{Field: store.BeatField(o.cfg.Life), Old: beat.String()}}
-		for p, lease := range table.Leases {
-			if lease.Life == o.cfg.Life {
-				swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String()})
-			}
-		}
-		if left, err := o.cfg.Store.SwapOwners(ctx, swaps...); left && err == nil {
-			return
-		}
-	}
-	o.log.WarnContext(ctx, "left without an answer of redis: the other replicas take over in a few seconds")
 }

@@ -136,37 +136,3 @@ func (v *view) pick(lives []string, lacks map[string]int, newest int64) (take []
 	}
 	return take
 }
-
-// verdict is what the table means for a partition.
-type verdict int
-
-const (
-	nothing verdict = iota
-	keep            // it names the lease that this replica has
-	own             // it names this replica, which does not know yet
-	disown          // it names a lease that this replica gave up or lost
-	lose            // it names a later lease
-	putBack         // it names an earlier lease or none: Redis came back with older data
-)
-
-// judge says what the lease in the table means for the replica me, which has mine
-// (zero: none) and gave up or lost its leases up to the tenure gone. Tenures of a
-// partition grow with each acquisition; only after Redis came back with older data may
-// two have the same, of which one must yield.
-func judge(me string, lease, mine store.Lease, gone int64) verdict {
-	switch {
-	case mine != (store.Lease{}):
-		switch {
-		case lease == mine:
-			return keep
-		case lease.Tenure > mine.Tenure, lease.Tenure == mine.Tenure && lease.Life > mine.Life:
-			return lose
-		}
-		return putBack
-	case lease.Life != me:
-		return nothing
-	case lease.Tenure > gone:
-		return own
-	}
-	return disown
-}

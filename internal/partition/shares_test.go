@@ -89,32 +89,6 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-func TestJudge(t *testing.T) {
-	none, mine := store.Lease{}, store.Lease{Life: "me", Tenure: 5}
-	tests := []struct {
-		lease, mine store.Lease
-		gone        int64
-		want        verdict
-	}{
-		{mine, mine, 0, keep},
-		{none, none, 0, nothing},
-		{store.Lease{Life: "x", Tenure: 5}, none, 0, nothing},
-		{mine, none, 4, own},    // the answer of the take was lost
-		{mine, none, 5, disown}, // that of the release was, or the table is older
-		{store.Lease{Life: "x", Tenure: 6}, mine, 0, lose},
-		{store.Lease{Life: "x", Tenure: 5}, mine, 0, lose}, // one of two has to
-		{store.Lease{Life: "a", Tenure: 5}, mine, 0, putBack},
-		{store.Lease{Life: "x", Tenure: 4}, mine, 0, putBack},
-		{store.Lease{Life: "me", Tenure: 4}, mine, 4, putBack},
-		{none, mine, 4, putBack},
-	}
-	for _, tt := range tests {
-		if got := judge("me", tt.lease, tt.mine, tt.gone); got != tt.want {
-			t.Errorf("judge(%v, mine %v, gone %d) = %d, want %d", tt.lease, tt.mine, tt.gone, got, tt.want)
-		}
-	}
-}
-
 // TestSight tells when another replica is dead, by what was seen of its beat.
 func TestSight(t *testing.T) {
 	began := time.Now()

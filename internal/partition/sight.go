@@ -112,11 +112,11 @@ func (s *sight) counted(mine store.Beat, now time.Time) map[string]store.Beat {
 	return beats
 }
 
-// next returns when one of the counts ends, if none of the rounds before changes it.
-func (s *sight) next(now time.Time) (next time.Time, ok bool) {
+// next returns how long the first of the counts still runs; 0: none does.
+func (s *sight) next(now time.Time) (next time.Duration) {
 	ends := func(since time.Time) {
-		if at := since.Add(sightTime); !since.IsZero() && at.After(now) && (!ok || at.Before(next)) {
-			next, ok = at, true
+		if left := since.Add(sightTime).Sub(now); !since.IsZero() && left > 0 && (next == 0 || left < next) {
+			next = left
 		}
 	}
 	ends(s.unbroken)
@@ -128,7 +128,7 @@ func (s *sight) next(now time.Time) (next time.Time, ok bool) {
 	for _, since := range s.free {
 		ends(since)
 	}
-	return next, ok
+	return next
 }
 
 // isOlder says whether a table is from before another one: a number that only grows is

@@ -7,34 +7,39 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// waits are those that Graph asked of the whole app, as this replica heard of them.
+// waits are those that Graph asked of the whole app, as far as this replica knows.
 type waits struct {
-	mu    sync.Mutex
-	heard map[string]store.Wait // by name, the last one
-	until map[string]time.Time  // by name, by the monotonic clock
+	mu     sync.Mutex
+	byName map[string]wait // guarded by mu
+}
+
+type wait struct {
+	last  store.Wait // that was applied
+	until time.Time  // by the monotonic clock
 }
 
 // apply notes a wait. Clocks differ, so none is longer than its own length from now;
-// one that was heard before is not counted again.
-func (w *waits) apply(name string, wait store.Wait, wall time.Time) {
+// one that was applied before is not counted again.
+func (w *waits) apply(name string, next store.Wait, wall time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.heard[name] == wait {
+	one := w.byName[name]
+	if one.last == next {
 		return
 	}
-	if w.heard == nil {
-		w.heard, w.until = map[string]store.Wait{}, map[string]time.Time{}
+	if w.byName == nil {
+		w.byName = map[string]wait{}
 	}
-	w.heard[name] = wait
-	until := time.Now().Add(min(wait.Until.Sub(wall), wait.Length))
-	if until.After(w.until[name]) {
-		w.until[name] = until
+	if until := time.Now().Add(min(next.Until.Sub(wall), next.Length)); until.After(one.until) {
+		one.until = until
 	}
+	one.last = next
+	w.byName[name] = one
 }
 
 // left returns how long a wait still is.
 func (w *waits) left(name string) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return max(time.Until(w.until[name]), 0)
+	return max(time.Until(w.byName[name].until), 0)
 }

@@ -178,7 +178,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	w := &world{T: t, table: newTable()}
-	w.check(7 * time.Millisecond)
+	w.check(9 * time.Millisecond)
 	return w
 }
 
@@ -186,11 +186,20 @@ func newWorld(t *testing.T) *world {
 func (w *world) check(every time.Duration) {
 	go func() {
 		for schedule.Sleep(w.Context(), every) {
-			for p := range ooo.Partitions {
-				if owners := w.owners(p); len(owners) > 1 {
-					w.Errorf("partition %d has the owners %s and %s at once, at %v", p, owners[0].Life(), owners[1].Life(), time.Now())
+			w.mu.Lock()
+			replicas := w.replicas
+			w.mu.Unlock()
+			acted := uint64(0)
+			for _, r := range replicas {
+				if r.gone.Load() {
+					continue
+				}
+				acts := partition.Acts(r.Owners)
+				if acted&acts != 0 && !r.gone.Load() {
+					w.Errorf("%s acts in partitions %x in which another owner does, at %v", partition.Life(r.Owners), acted&acts, time.Now())
 					return
 				}
+				acted |= acts
 			}
 		}
 	}()
@@ -291,7 +300,7 @@ func (w *world) until(what string, limit time.Duration, holds func() bool) time.
 	for !holds() {
 		if time.Since(began) > limit {
 			for _, r := range w.replicas {
-				w.Logf("%s: gone %v, owns %d of %d, replicas %d", r.Life(), r.gone.Load(), len(r.owns()), r.Owned(), r.Replicas())
+				w.Logf("%s: gone %v, owns %d of %d, replicas %d", partition.Life(r.Owners), r.gone.Load(), len(r.owns()), r.Owned(), r.Replicas())
 			}
 			w.Fatalf("this did not happen within %v: %s", limit, what)
 		}

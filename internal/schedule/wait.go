@@ -40,6 +40,17 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// Retry calls try, with growing waits in between (see [Backoff]), until it returns nil
+// or ctx ends, and says whether it was nil. failures counts from 1, that of this try.
+func Retry(ctx context.Context, first, most time.Duration, try func(failures int) error) bool {
+	for failures := 1; try(failures) != nil; failures++ {
+		if !Sleep(ctx, Backoff(failures, first, most)) {
+			return false
+		}
+	}
+	return true
+}
+
 // RetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): seconds, also with
 // a fraction, or an HTTP date, which counts from now. The wait is brought within least
 // and most. ok is false if there is none or it can't be read.

@@ -2,6 +2,7 @@ package schedule_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -70,4 +71,26 @@ func TestRetryAfter(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, last := time.Now(), 0
+		if !schedule.Retry(t.Context(), time.Second, 2*time.Second, func(failures int) error {
+			if last = failures; failures < 4 {
+				return errors.New("failed")
+			}
+			return nil
+		}) {
+			t.Error("Retry = false, want true")
+		}
+		if took := time.Since(began); last != 4 || took < 4*time.Second || took > 5*time.Second {
+			t.Errorf("%d tries in %v, want 4 in 4 to 5 s", last, took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if schedule.Retry(ctx, time.Hour, time.Hour, func(int) error { return errors.New("failed") }) {
+			t.Error("Retry = true, want false")
+		}
+	})
 }

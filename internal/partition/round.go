@@ -1,0 +1,160 @@
+package partition
+
+import (
+	"context"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
+)
+
+// rounds is how the rounds went.
+type rounds struct {
+	number    int64      // of the last one sent
+	beat      store.Beat // of the last one sent
+	confirmed store.Beat // of the last one answered
+	inFlight  bool
+	failed    bool // the last one
+	due       bool // the next one follows as soon as this one ends
+	hurried   bool // one was sent before its time since the last tick
+}
+
+// sent is a round in flight.
+type sent struct {
+	beat  store.Beat
+	saves [ooo.Partitions]int64 // that Redis must have seen by then
+	at    time.Time
+	wall  time.Time
+}
+
+// startRound sends a round; if one is in flight, as soon as that ends.
+func (o *Owners) startRound(ctx context.Context) {
+	r := &o.round
+	if r.due = r.inFlight; r.due || o.stopping && o.Owned() == 0 {
+		return
+	}
+	r.inFlight = true
+	r.number++
+	r.beat = store.Beat{Number: r.number, Mailboxes: o.holder.Mailboxes(), Settings: o.settings, Answered: o.cfg.Answered(), Leaving: o.stopping}
+	s := &sent{beat: r.beat}
+	for p, h := range o.held {
+		if h != nil && !h.restoring {
+			s.saves[p], _ = o.holder.Saves(p)
+		}
+	}
+	o.tasks.Go(func() {
+		s.at, s.wall = time.Now(), o.wall()
+		trying, cancel := context.WithTimeout(ctx, roundTime)
+		defer cancel()
+		table, err := o.cfg.Store.Round(trying, o.cfg.Life, s.beat)
+		o.post(func() { o.endRound(ctx, s, table, err) })
+	})
+}
+
+// hurry sends a round before its time, once between two ticks.
+func (o *Owners) hurry(ctx context.Context) {
+	if !o.round.hurried {
+		o.round.hurried = true
+		o.startRound(ctx)
+	}
+}
+
+func (o *Owners) endRound(ctx context.Context, s *sent, table store.Owners, err error) {
+	r := &o.round
+	r.inFlight = false
+	if err == nil && table.Fingerprint != "" && table.Fingerprint != o.cfg.Fingerprint {
+		err = ErrForeign
+	}
+	if err == nil {
+		o.apply(ctx, s, table)
+	} else {
+		if !r.failed {
+			o.log.WarnContext(ctx, "round of the replicas not answered, retrying", "err", err)
+		}
+		o.sight.fail()
+	}
+	r.failed = err != nil
+	if r.due {
+		o.startRound(ctx)
+	}
+}
+
+// apply does what the table of an answered round says.
+func (o *Owners) apply(ctx context.Context, s *sent, table store.Owners) {
+	confirmed := o.round.confirmed.Number
+	own, there := table.Beats[o.cfg.Life]
+	older := there && own.Number < confirmed
+	for p := range o.held {
+		older = o.judge(ctx, p, s, &table) || older
+	}
+	if older {
+		if !o.older {
+			o.log.WarnContext(ctx, "redis came back with older data, restoring what is newer here")
+		}
+		o.older = true
+	}
+	// Who finds no beat of its own was taken for dead, or Redis is empty: what was seen
+	// before does not count.
+	doubtful := older || confirmed > 0 && !there || isOlder(table, o.sight.table)
+	o.sight.note(table, doubtful, time.Now())
+	o.round.confirmed, o.refused = s.beat, false
+	o.prolong(s, doubtful)
+
+	for name, wait := range table.Waits {
+		o.waits.apply(name, wait, o.wall())
+	}
+	if number, _ := parseSettings(table.Settings); number < o.settings {
+		o.swap(ctx, func(bool, error) {}, o.numbered(table.Settings))
+	}
+	if table.Fingerprint == "" {
+		o.swap(ctx, func(bool, error) {}, o.fingerprint())
+	}
+	o.shareOut(ctx)
+	o.endOlder(ctx)
+	o.cfg.OnTable(table)
+}
+
+// prolong sets the deadline. If it was over and the table may be older, somebody may
+// have taken a partition after this replica fell silent, and the table be from before
+// that: whoever did finds out in time.
+func (o *Owners) prolong(s *sent, doubtful bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if doubtful && len(o.sight.beats) > 0 && !o.inTime() {
+		for _, h := range o.held {
+			if h != nil {
+				h.quiet = time.Now().Add(sightTime)
+			}
+		}
+	}
+	o.deadline, o.wallEnd = s.at.Add(graceTime), s.wall.Add(graceTime)
+}
+
+// judge does what the table says of a partition. It returns whether Redis came back
+// with older data. Tenures of a partition grow with each acquisition; only after Redis
+// came back with older data may two have the same, of which one must yield.
+func (o *Owners) judge(ctx context.Context, p int, s *sent, table *store.Owners) (older bool) {
+	h, lease := o.held[p], table.Leases[p]
+	switch {
+	case h == nil && lease.Life != o.cfg.Life:
+	case h == nil && lease.Tenure > o.gone[p]: // the answer of the take was lost
+		o.acquire(ctx, p, lease, s.beat.Number-1)
+	case h == nil: // that of the release was, or the table is older
+		o.disowned[p] = lease
+	case lease == h.lease:
+		if h.unnamed { // the answer of putting it back was lost
+			o.named(ctx, p)
+		}
+		if table.Saves[p] < s.saves[p] && h.restored < s.beat.Number {
+			o.restore(ctx, p)
+			return true
+		}
+	case lease.Tenure > h.lease.Tenure, lease.Tenure == h.lease.Tenure && lease.Life > o.cfg.Life:
+		o.log.InfoContext(ctx, "partition lost to another replica", "partition", p)
+		o.drop(p)
+	case h.since < s.beat.Number && !h.putting: // an earlier lease or none: the table is older
+		o.putBack(ctx, p, table)
+		return true
+	}
+	return false
+}
