@@ -46,11 +46,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, w *world) {
-				w.reply = func(call) reply { return tt.reply }
-				defer w.start(0)()
-				w.monitor("ann")
-				w.change("ann", away)
+			delivering(t, func(t *testing.T, w *world) {
 				time.Sleep(time.Hour)
 				calls, d := w.received("ann"), w.delivery("ann")
 				if d.State != tt.state {
@@ -82,22 +78,21 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 				if want := map[ooo.DeliveryState]int{pending: 1}[tt.state]; failed != want {
 					t.Errorf("history has %d failures, want %d", failed, want)
 				}
-			})
+			}, tt.reply)
 		})
 	}
 }
 
 func TestEachKindOfTroubleStartsWithItsOwnFirstWait(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		codes := []int{503, 503, 503, 503, 404, 404, 503, 200}
-		w.reply = func(c call) reply { return reply{code: codes[c.turn-1]} }
-		defer w.start(0)()
-		w.monitor("ann")
-		w.change("ann", away)
+	var replies []reply
+	for _, code := range []int{503, 503, 503, 503, 404, 404, 503, 200} {
+		replies = append(replies, reply{code: code})
+	}
+	delivering(t, func(t *testing.T, w *world) {
 		time.Sleep(time.Minute)
 		calls := w.received("ann")
-		if len(calls) != len(codes) {
-			t.Fatalf("%d calls, want %d", len(calls), len(codes))
+		if len(calls) != len(replies) {
+			t.Fatalf("%d calls, want %d", len(calls), len(replies))
 		}
 		for i, want := range []time.Duration{1, 2, 4, 8, 5, 10, 1} {
 			want *= time.Second
@@ -105,7 +100,7 @@ func TestEachKindOfTroubleStartsWithItsOwnFirstWait(t *testing.T) {
 				t.Errorf("wait after call %d = %v, want %v or a little less", i+1, gap, want)
 			}
 		}
-	})
+	}, replies...)
 }
 
 func TestRetryAfterIsHonoured(t *testing.T) {
@@ -125,12 +120,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
-				w.reply = func(c call) reply {
-					if c.turn == 1 {
-						return reply{code: tt.code, after: tt.after()}
-					}
-					return reply{code: 200}
-				}
+				w.reply = inTurn(reply{code: tt.code, after: tt.after()}, reply{code: 200})
 				defer w.start(0)()
 				w.monitor("ann")
 				w.change("ann", away)
@@ -153,16 +143,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 }
 
 func TestAnAttemptThatTakesTooLongIsGivenUp(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.reply = func(c call) reply {
-			if c.turn == 1 {
-				return reply{code: 200, takes: time.Hour}
-			}
-			return reply{code: 200, takes: 29 * time.Second}
-		}
-		defer w.start(0)()
-		w.monitor("ann")
-		w.change("ann", away)
+	delivering(t, func(t *testing.T, w *world) {
 		time.Sleep(30*time.Second + 100*time.Millisecond)
 		if d := w.delivery("ann"); d.State != ooo.DeliveryPending || d.Error != "no answer in time" || !d.BegunAt.IsZero() {
 			t.Errorf("after 30 s: %+v, want pending and no answer in time", d)
@@ -171,20 +152,11 @@ func TestAnAttemptThatTakesTooLongIsGivenUp(t *testing.T) {
 		if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 2 || len(w.received("ann")) != 2 {
 			t.Errorf("then: %+v, want delivered at the second attempt", d)
 		}
-	})
+	}, reply{code: 200, takes: time.Hour}, reply{code: 200, takes: 29 * time.Second})
 }
 
 func TestTheWebhookIDBelongsToTheState(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.reply = func(c call) reply {
-			if c.turn < 4 {
-				return reply{code: 503}
-			}
-			return reply{code: 200}
-		}
-		defer w.start(0)()
-		w.monitor("ann")
-		w.change("ann", away)
+	delivering(t, func(t *testing.T, w *world) {
 		time.Sleep(time.Minute)
 		w.change("ann", back)
 		time.Sleep(time.Minute)
@@ -199,50 +171,37 @@ func TestTheWebhookIDBelongsToTheState(t *testing.T) {
 		if first.Get("Webhook-Timestamp") == w.calls[3].header.Get("Webhook-Timestamp") {
 			t.Error("the first and the last attempt have the same timestamp, want each its own")
 		}
-	})
+	}, reply{code: 503}, reply{code: 503}, reply{code: 503}, reply{code: 200})
 }
 
 func TestWhatCutsAWaitShort(t *testing.T) {
 	tests := map[string]struct {
-		code  int
-		what  func(w *world)
-		calls int // at once
+		code int
+		what func(w *world)
 	}{
-		"a newer state, after a refusal":    {404, func(w *world) { w.change("ann", back) }, 1},
-		"a newer state, after a failure":    {500, func(w *world) { w.change("ann", back) }, 1},
-		"a monitor request after a refusal": {404, func(w *world) { w.ask("ann") }, 1},
+		"a newer state, after a refusal":    {404, func(w *world) { w.change("ann", back) }},
+		"a newer state, after a failure":    {500, func(w *world) { w.change("ann", back) }},
+		"a monitor request after a refusal": {404, func(w *world) { w.ask("ann") }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, w *world) {
-				w.reply = func(call) reply { return reply{code: tt.code} }
-				defer w.start(0)()
-				w.monitor("ann")
-				w.change("ann", away)
+			delivering(t, func(t *testing.T, w *world) {
 				time.Sleep(40 * time.Minute)
 				before := len(w.received("ann"))
 				tt.what(w)
 				time.Sleep(50 * time.Millisecond)
-				if got := len(w.received("ann")) - before; got != tt.calls {
-					t.Errorf("%d calls at once, want %d", got, tt.calls)
+				if got := len(w.received("ann")) - before; got != 1 {
+					t.Errorf("%d calls at once, want 1", got)
 				}
-			})
+			}, reply{code: tt.code})
 		})
 	}
 }
 
 // The mediator may have learned of the user while it was refusing the state.
 func TestAMonitorRequestDuringARefusedAttemptIsNotLost(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.reply = func(c call) reply {
-			if c.turn <= 6 {
-				return reply{code: 404, takes: 2 * time.Second}
-			}
-			return reply{code: 200}
-		}
-		defer w.start(0)()
-		w.monitor("ann")
-		w.change("ann", away)
+	refusal := reply{code: 404, takes: 2 * time.Second}
+	delivering(t, func(t *testing.T, w *world) {
 		for len(w.received("ann")) < 6 {
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -251,7 +210,7 @@ func TestAMonitorRequestDuringARefusedAttemptIsNotLost(t *testing.T) {
 		if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered {
 			t.Errorf("delivery = %+v, want delivered right after the refusal", d)
 		}
-	})
+	}, refusal, refusal, refusal, refusal, refusal, refusal, reply{code: 200})
 }
 
 func TestOnlyTheNewestStateArrives(t *testing.T) {
@@ -267,12 +226,7 @@ func TestOnlyTheNewestStateArrives(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
-				w.reply = func(c call) reply {
-					if c.turn == 1 {
-						return reply{code: tt.code, takes: time.Second}
-					}
-					return reply{code: 200, takes: time.Second}
-				}
+				w.reply = inTurn(reply{code: tt.code, takes: time.Second}, reply{code: 200, takes: time.Second})
 				defer w.start(0)()
 				w.monitor("ann")
 				w.change("ann", ooo.State{Away: true, Message: "1"})

@@ -76,11 +76,7 @@ func TestWhatAnotherOwnerLeft(t *testing.T) {
 }
 
 func TestAnOwnerThatWasReplacedKeepsItsResultToItself(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.reply = func(c call) reply { return reply{code: 200, takes: 5 * time.Second} }
-		defer w.start(0)()
-		w.monitor("ann")
-		w.change("ann", away)
+	delivering(t, func(t *testing.T, w *world) {
 		time.Sleep(time.Second)
 		begun := w.delivery("ann").BegunAt
 		w.registry.Drop(ooo.RecordID("ann").Partition())
@@ -97,23 +93,19 @@ func TestAnOwnerThatWasReplacedKeepsItsResultToItself(t *testing.T) {
 		if after := calls[1].at.Sub(begun); after < 12*time.Second {
 			t.Errorf("again after %v, want 12 s at least", after)
 		}
-	})
+	}, reply{code: 200, takes: 5 * time.Second})
 }
 
 // The same process has the partition back while its own call is in flight.
 func TestACallOutlastsTheLossOfItsPartition(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.reply = func(c call) reply { return reply{code: 200, takes: 25 * time.Second} }
-		defer w.start(0)()
-		w.monitor("ann")
-		w.change("ann", away)
+	delivering(t, func(t *testing.T, w *world) {
 		time.Sleep(time.Second)
 		w.own(2)
 		time.Sleep(time.Minute)
 		if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered || len(w.received("ann")) != 1 {
 			t.Errorf("%d calls, delivery %+v, want one that is delivered", len(w.received("ann")), d)
 		}
-	})
+	}, reply{code: 200, takes: 25 * time.Second})
 }
 
 func TestNothingIsSentPastTheDeadlineOrTheStop(t *testing.T) {
@@ -298,11 +290,7 @@ func TestResend(t *testing.T) {
 }
 
 func TestAStoppedUserIsNotSent(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.reply = func(call) reply { return reply{code: 503} }
-		defer w.start(0)()
-		w.monitor("ann")
-		w.change("ann", away)
+	delivering(t, func(t *testing.T, w *world) {
 		time.Sleep(10 * time.Second)
 		if _, err := w.registry.Update(t.Context(), "ann", func(d *mailbox.Draft) error {
 			d.DropAddress(d.Address(address("ann")), true)
@@ -315,7 +303,7 @@ func TestAStoppedUserIsNotSent(t *testing.T) {
 		if got := len(w.calls) - before; got != 0 {
 			t.Errorf("%d calls after monitoring ended, want none", got)
 		}
-	})
+	}, reply{code: 503})
 }
 
 func TestAnAttemptGoesOnWithTheTraceOfTheChange(t *testing.T) {

@@ -16,8 +16,7 @@ import (
 // table is the part of the table of owners that syncs go by, and the mediator.
 type table struct {
 	*world
-	mu      sync.Mutex
-	err     error // of Redis; guarded by mu, as all below
+	err     error // of Redis; guarded by the world's mu, as all below
 	mark    string
 	first   int // the replica that carries marks out
 	setups  []time.Time
@@ -28,20 +27,14 @@ type table struct {
 // its users.
 func newTable(t *testing.T, takes time.Duration) *table {
 	s := &table{world: newWorld(t, "")}
-	s.world.reply = func(c call) reply {
+	s.reply = func(c call) reply {
 		if c.path != "/api/setup" {
 			return reply{code: 200}
 		}
-		s.set(func() { s.setups = append(s.setups, time.Now()) })
+		s.setups = append(s.setups, time.Now())
 		return reply{code: 200, body: `{"result":"True"}`, takes: takes}
 	}
 	return s
-}
-
-func (s *table) set(change func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change()
 }
 
 // replica returns the syncer of one replica.
@@ -95,8 +88,8 @@ func TestTheMediatorIsAskedAtStartUntilItWorks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newTable(t, time.Second)
-				good, until := s.world.reply, time.Now().Add(10*time.Minute)
-				s.world.reply = func(c call) reply {
+				good, until := s.reply, time.Now().Add(10*time.Minute)
+				s.reply = func(c call) reply {
 					if time.Now().Before(until) {
 						return bad
 					}

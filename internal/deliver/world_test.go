@@ -39,6 +39,23 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, redis.URL())) })
 }
 
+// delivering runs test for ann, whose state has just been recorded as away. Her calls
+// are answered with the replies in turn, and from then on with the last.
+func delivering(t *testing.T, test func(t *testing.T, w *world), replies ...reply) {
+	t.Helper()
+	inBubble(t, func(t *testing.T, w *world) {
+		w.reply = inTurn(replies...)
+		defer w.start(0)()
+		w.monitor("ann")
+		w.change("ann", away)
+		test(t, w)
+	})
+}
+
+func inTurn(replies ...reply) func(call) reply {
+	return func(c call) reply { return replies[min(c.turn, len(replies))-1] }
+}
+
 // kept is the store of a registry, which notes what is saved. It hears no messages: a
 // read of the network would hold up the clock.
 type kept struct {
@@ -242,7 +259,7 @@ func (w *world) change(name string, state ooo.State) {
 	w.record(name, state, func(*mailbox.Draft) func(bool) { return func(bool) {} })
 }
 
-// record records a state of a user.
+// record records a state of a user, and that its delivery begins.
 func (w *world) record(name string, state ooo.State, begin func(*mailbox.Draft) func(bool)) {
 	w.t.Helper()
 	after := func(bool) {}
