@@ -142,7 +142,7 @@ func (c *Client) Run(ctx context.Context) error {
 func (c *Client) call(ctx context.Context, method, path string, body []byte) (*bytes.Buffer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.cfg.Endpoint+version+path, http.NoBody)
 	if err != nil {
-		return nil, notSent(withoutURL(err))
+		return nil, notSent(err)
 	}
 	req.Header["Accept"] = typeJSON
 	if body != nil {

@@ -19,9 +19,7 @@ var personFields = []string{"id", "userPrincipalName", "displayName"}
 
 // Find returns the one person with the given address: the user principal name,
 // the mail address, or one of the further addresses of a mailbox. The errors are
-// [ooo.ErrNotInDirectory], [ooo.ErrAmbiguous], [ooo.ErrDenied],
-// [ooo.Throttled], [ooo.ErrUnauthorized], [ooo.ErrRejected] and
-// [ooo.ErrUnavailable].
+// [ooo.ErrNotInDirectory], [ooo.ErrAmbiguous] and [ooo.ErrDenied].
 //
 // Graph takes no address but the user principal name in a path, and lists a
 // hundred users at a time, so the other two are searched for by filter.

@@ -43,6 +43,17 @@ func newAPIError(status int, body []byte, retryAfter string, now time.Time) *api
 	return e
 }
 
+// hasCode says whether Graph's code is one of those, which are separated by bars, in any
+// letter case.
+func (e *apiError) hasCode(codes string) bool {
+	for code := range strings.SplitSeq(codes, "|") {
+		if strings.EqualFold(code, e.code) {
+			return true
+		}
+	}
+	return false
+}
+
 var codeForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,80}$`)
 
 func (e *apiError) Error() string {
@@ -69,7 +80,7 @@ var (
 // 400; empty if there is none.
 func (e *apiError) exchange() string {
 	found := exchangeText.FindStringSubmatch(e.message)
-	if !strings.EqualFold(e.code, extensionError) || found == nil {
+	if !e.hasCode(extensionError) || found == nil {
 		return ""
 	}
 	return found[1]
@@ -86,7 +97,7 @@ var exchangeStatuses = map[string]int{
 
 // effective returns the status that counts.
 func (e *apiError) effective() int {
-	if !strings.EqualFold(e.code, extensionError) {
+	if !e.hasCode(extensionError) {
 		return e.status
 	}
 	return cmp.Or(exchangeStatuses[strings.ToLower(e.exchange())], http.StatusServiceUnavailable)
@@ -99,7 +110,7 @@ const unknownError = "UnknownError"
 // refusesToken says whether err is a 401 that is about the token.
 func refusesToken(err error) bool {
 	e, ok := errors.AsType[*apiError](err)
-	return ok && e.effective() == http.StatusUnauthorized && !strings.EqualFold(e.code, unknownError)
+	return ok && e.effective() == http.StatusUnauthorized && !e.hasCode(unknownError)
 }
 
 // fromGateway says whether a gateway answered for a Graph that it lost sight of.
@@ -125,7 +136,7 @@ func (e *apiError) meaning(op operation) error {
 		switch {
 		case m.of != nil && !slices.Contains(m.of, op),
 			m.status != 0 && m.status != e.effective(),
-			m.code != "" && !strings.EqualFold(m.code, e.code),
+			m.code != "" && !e.hasCode(m.code),
 			m.says != nil && !m.says.MatchString(e.message):
 		case m.with != nil:
 			return m.with(e)
@@ -149,22 +160,16 @@ var (
 var meanings = []struct {
 	of     []operation           // nil: any
 	status int                   // the effective one; 0: any
-	code   string                // Graph's; empty: any
+	code   string                // Graph's, or several; empty: any
 	says   *regexp.Regexp        // in Graph's message; nil: anything
 	err    error                 // what it means
 	with   func(*apiError) error // instead of err: what carries something
 }{
-	{of: aMailbox, code: "MailboxNotEnabledForRESTAPI", err: ooo.ErrNoMailbox},
-	{of: aMailbox, code: "MailboxNotSupportedForRESTAPI", err: ooo.ErrNoMailbox},
-	{of: aMailbox, code: "ErrorNonExistentMailbox", err: ooo.ErrNoMailbox},
-	{of: aMailbox, status: http.StatusNotFound, code: "ResourceNotFound", err: ooo.ErrUserGone},
-	{of: aMailbox, status: http.StatusNotFound, code: "Request_ResourceNotFound", err: ooo.ErrUserGone},
-	{of: aMailbox, status: http.StatusNotFound, code: "ErrorInvalidUser", err: ooo.ErrUserGone},
-	{of: aMailbox, status: http.StatusNotFound, code: "ErrorItemNotFound", err: ooo.ErrUserGone},
-	{of: aMailbox, status: http.StatusNotFound, code: extensionError, err: ooo.ErrUserGone},
+	{of: aMailbox, code: `MailboxNotEnabledForRESTAPI|MailboxNotSupportedForRESTAPI|ErrorNonExistentMailbox`, err: ooo.ErrNoMailbox},
+	{of: aMailbox, status: http.StatusNotFound, err: ooo.ErrUserGone,
+		code: `ResourceNotFound|Request_ResourceNotFound|ErrorInvalidUser|ErrorItemNotFound|` + extensionError},
 
-	{of: aPerson, status: http.StatusNotFound, code: "Request_ResourceNotFound", err: ooo.ErrNotInDirectory},
-	{of: aPerson, status: http.StatusNotFound, code: "ResourceNotFound", err: ooo.ErrNotInDirectory},
+	{of: aPerson, status: http.StatusNotFound, code: `Request_ResourceNotFound|ResourceNotFound`, err: ooo.ErrNotInDirectory},
 
 	{of: aSubscription, status: http.StatusNotFound, err: ooo.ErrSubscriptionGone},
 	{of: anySubscription, status: http.StatusConflict, with: duplicate},
@@ -222,7 +227,7 @@ const mostReason = 160
 // rejected shows Exchange's reason, without anything that may be an address.
 func rejected(e *apiError) error {
 	found := reasonText.FindStringSubmatch(e.message)
-	if !strings.EqualFold(e.code, extensionError) || found == nil {
+	if !e.hasCode(extensionError) || found == nil {
 		return ooo.ErrRejected
 	}
 	reason := ""

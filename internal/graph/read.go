@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,9 +15,8 @@ import (
 const mostInBatch = 20
 
 // Read reads the automatic replies of at most 20 mailboxes with one request. The
-// readings come in the order of the ids; each has its own error: [ooo.ErrNoMailbox],
-// [ooo.ErrUserGone], [ooo.ErrDenied], [ooo.ErrBadSetting], [ooo.Throttled],
-// [ooo.ErrUnauthorized], [ooo.ErrRejected] or [ooo.ErrUnavailable].
+// readings come in the order of the ids; each has its own error, such as
+// [ooo.ErrNoMailbox], [ooo.ErrUserGone], [ooo.ErrDenied] or [ooo.ErrBadSetting].
 //
 // known holds for each id the digest of the answer that the caller has understood
 // before, or is nil. Graph's answers hardly ever differ from the last, so most are not
@@ -97,14 +97,45 @@ func failAll(readings []ooo.Reading, err error) {
 // postBatch sends one $batch and fills in what it answers. The error is that of the
 // batch as a whole.
 func (c *Client) postBatch(ctx context.Context, readings []ooo.Reading) error {
-	body, err := newBatch(readings)
-	if err != nil {
-		return notSent(err)
-	}
-	answer, err := c.call(ctx, http.MethodPost, "/$batch", body)
+	answer, err := c.call(ctx, http.MethodPost, "/$batch", newBatch(readings))
 	if err != nil {
 		return err
 	}
 	defer c.release(answer)
 	return decodeBatch(answer.Bytes(), readings, time.Now())
+}
+
+// Presences returns what presence says of ids, of which Graph takes
+// [ooo.MostPresences] at once; it leaves out those it knows nothing of. It needs
+// Presence.Read.All, otherwise it returns [ooo.ErrDenied].
+func (c *Client) Presences(ctx context.Context, ids []ooo.ObjectID) ([]ooo.Presence, error) {
+	ctx, cancel := begin(ctx, opPresence, readTime)
+	defer cancel()
+	body, err := json.Marshal(map[string]any{"ids": ids})
+	if err != nil {
+		return nil, notSent(err)
+	}
+	answer, err := c.call(ctx, http.MethodPost, "/communications/getPresencesByUserId", body)
+	if err != nil {
+		return nil, err
+	}
+	defer c.release(answer)
+	var page struct {
+		Value []struct {
+			ID       ooo.ObjectID `json:"id"`
+			Settings struct {
+				IsOutOfOffice *bool `json:"isOutOfOffice"`
+			} `json:"outOfOfficeSettings"`
+		} `json:"value"`
+	}
+	if json.Unmarshal(answer.Bytes(), &page) != nil {
+		return nil, errUnreadable
+	}
+	var known []ooo.Presence
+	for _, p := range page.Value {
+		if away := p.Settings.IsOutOfOffice; away != nil {
+			known = append(known, ooo.Presence{ID: p.ID, Away: *away})
+		}
+	}
+	return known, nil
 }

@@ -57,10 +57,9 @@ func (c *Client) subscriptions() *subscriptions.SubscriptionsRequestBuilder {
 // it answers. What it grants is in the answer, with the expiry that counts.
 //
 // The errors are [ooo.Duplicate], [ooo.TooLong], [ooo.ErrHandshake],
-// [ooo.ErrSubscriptionDenied], [ooo.ErrSubscriptionQuota], [ooo.ErrRejected], those of a user without a
-// mailbox ([ooo.ErrUserGone], [ooo.ErrNoMailbox]), [ooo.Throttled],
-// [ooo.ErrUnauthorized] and [ooo.ErrUnavailable]. With the last comes
-// [ooo.ErrNoAnswer] if the subscription may have been made all the same.
+// [ooo.ErrSubscriptionDenied], [ooo.ErrSubscriptionQuota], [ooo.ErrUserGone] and
+// [ooo.ErrNoMailbox]. With [ooo.ErrUnavailable] comes [ooo.ErrNoAnswer] if the
+// subscription may have been made all the same.
 func (c *Client) CreateSubscription(ctx context.Context, request ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
 	ask := models.NewSubscription()
 	ask.SetResource(&request.Resource)
@@ -95,9 +94,8 @@ func setCertificate(ask *models.Subscription, certificate ooo.Certificate) {
 
 // PatchSubscription renews a subscription and changes what can be changed; the
 // answer has the expiry that counts. The errors are [ooo.ErrSubscriptionGone],
-// [ooo.TooLong], [ooo.ErrHandshake], [ooo.ErrSubscriptionDenied],
-// [ooo.ErrSubscriptionQuota], [ooo.ErrRejected], [ooo.Throttled],
-// [ooo.ErrUnauthorized] and [ooo.ErrUnavailable].
+// [ooo.TooLong], [ooo.ErrHandshake], [ooo.ErrSubscriptionDenied] and
+// [ooo.ErrSubscriptionQuota].
 func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionPatch) (ooo.GraphSubscription, error) {
 	if id == "" {
 		return ooo.GraphSubscription{}, ooo.ErrSubscriptionGone
@@ -116,8 +114,7 @@ func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, p
 }
 
 // DeleteSubscription takes a subscription away. The errors are
-// [ooo.ErrSubscriptionGone], [ooo.ErrSubscriptionDenied], [ooo.ErrRejected],
-// [ooo.Throttled], [ooo.ErrUnauthorized] and [ooo.ErrUnavailable].
+// [ooo.ErrSubscriptionGone] and [ooo.ErrSubscriptionDenied].
 func (c *Client) DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) error {
 	if id == "" { // the path would name all of them
 		return ooo.ErrSubscriptionGone
@@ -135,8 +132,7 @@ func (c *Client) DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) 
 //
 // After an error the caller may wait and go on with the loop, and the same page is
 // asked for again. The loop ends without the rest if Graph repeats a page, or links
-// to another host. The errors are [ooo.ErrSubscriptionDenied], [ooo.ErrRejected],
-// [ooo.Throttled], [ooo.ErrUnauthorized] and [ooo.ErrUnavailable].
+// to another host. The error may be [ooo.ErrSubscriptionDenied].
 func (c *Client) SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.GraphSubscription, error] {
 	return func(yield func([]ooo.GraphSubscription, error) bool) {
 		link, asked := "", map[string]bool{}

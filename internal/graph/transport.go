@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +26,6 @@ const agent = "outlook-monitor"
 const (
 	mostAnswer  = 16 << 20 // a $batch of twenty settings with long texts
 	mostRefusal = 64 << 10
-	mostRequest = 1 << 20
 )
 
 // operation is a kind of request: its name in reports, and what a refusal is about.
@@ -59,21 +59,10 @@ type transport struct {
 	tokens *tokens
 }
 
-var (
-	errForeign  = errors.New("the link leads to another host")
-	errTooLarge = errors.New("the request is too large")
-)
+var errForeign = errors.New("the link leads to another host")
 
 // notSent is the error of a request that did not leave.
 func notSent(cause error) error { return fmt.Errorf("%w: %w", ooo.ErrUnavailable, cause) }
-
-// withoutURL takes the URL, which may name a user, out of an error of net/http.
-func withoutURL(err error) error {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		return wrapped.Err
-	}
-	return err
-}
 
 // RoundTrip sends a request that the SDK made. It takes the body out first, so that
 // it can be sent twice and has a length: the SDK's bodies do neither.
@@ -82,10 +71,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.do(req, nil)
 	}
 	defer req.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(req.Body, mostRequest+1))
-	if err == nil && len(body) > mostRequest {
-		err = errTooLarge
-	}
+	body, err := io.ReadAll(req.Body)
 	if err != nil {
 		return nil, notSent(err)
 	}
@@ -177,4 +163,44 @@ func readError(resp *http.Response) *apiError {
 		now = sent // the clock that an HTTP date in Retry-After goes by
 	}
 	return newAPIError(resp.StatusCode, body, resp.Header.Get("Retry-After"), now)
+}
+
+// Call is one request to Graph, as Microsoft's support would look it up.
+type Call struct {
+	Operation       string
+	Status          int    // HTTP status; 0: no answer
+	ClientRequestID string // ours
+	RequestID       string // Graph's; empty without an answer
+	Began, Ended    time.Time
+}
+
+// Calls collects the requests that are made with one context. Spans are made of them
+// afterwards, if what they led to is worth a trace.
+type Calls struct {
+	mu  sync.Mutex
+	all []Call // guarded by mu
+}
+
+type callsKey struct{}
+
+// NoteCalls returns a context whose requests to Graph are collected.
+func NoteCalls(ctx context.Context) (context.Context, *Calls) {
+	calls := &Calls{}
+	return context.WithValue(ctx, callsKey{}, calls), calls
+}
+
+// note collects a request, if ctx wants that.
+func note(ctx context.Context, call Call) {
+	if calls, ok := ctx.Value(callsKey{}).(*Calls); ok {
+		calls.mu.Lock()
+		defer calls.mu.Unlock()
+		calls.all = append(calls.all, call)
+	}
+}
+
+// All returns the requests so far, in the order in which they ended.
+func (c *Calls) All() []Call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.all[:len(c.all):len(c.all)]
 }
