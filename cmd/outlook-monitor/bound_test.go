@@ -56,6 +56,37 @@ func many(n int, half func(path, length string), path, length string) {
 	}
 }
 
+// TestStrangersMakeTheServiceOweNothing begins requests by the hundred that only the
+// mediator and operators may make.
+func TestStrangersMakeTheServiceOweNothing(t *testing.T) {
+	w := world(t, "", graphsim.Config{Seed: 66})
+	w.env["MONITOR_TOKEN"] = "0123456789abcdef"
+	p := w.start("serve")
+	w.answers()
+	w.eventually("the start asks for the users", func() bool { return w.mediator.Setups() > 0 })
+	before := w.mediator.Setups()
+	for range 200 {
+		for _, path := range []string{"/api/users", "/monitor", "/ui/api/users", "/api/users/ann@contoso.example/check"} {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(w.base, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{", path)
+			answer := make([]byte, len("HTTP/1.1 401"))
+			if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 401" {
+				t.Fatalf("answer to a stranger's POST %s = %q, %v, want 401 without a look at its body", path, answer, err)
+			}
+		}
+	}
+	if after := w.mediator.Setups(); after != before {
+		t.Errorf("the mediator was asked for its users %d times more, want none", after-before)
+	}
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code = %d, want 0", code)
+	}
+}
+
 // TestWhatIsTooLongIsRefusedUnread declares bodies that never come.
 func TestWhatIsTooLongIsRefusedUnread(t *testing.T) {
 	w := world(t, "", graphsim.Config{Seed: 63})
@@ -72,7 +103,7 @@ func TestWhatIsTooLongIsRefusedUnread(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_, _ = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", request, w.env["MONITOR_TOKEN"], most+1)
+		_, _ = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", request, w.env["MONITOR_TOKEN"], most+1)
 		answer := make([]byte, len("HTTP/1.1 413"))
 		if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 413" {
 			t.Errorf("answer to %s = %q, %v, want 413 without a look at its body", request, answer, err)

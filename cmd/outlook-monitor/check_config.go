@@ -16,7 +16,7 @@ func (c *serveCmd) checkConfig(settings config.Settings, getenv environment, out
 	if settings.PrivateAddr != "" {
 		settings.PrivateAddr = "127.0.0.1:0"
 	}
-	s, err := newService(serviceConfig{settings: settings, log: slog.New(slog.DiscardHandler)})
+	s, err := newService(serviceConfig{settings: settings, log: slog.New(slog.DiscardHandler), level: new(slog.LevelVar)})
 	switch {
 	case errors.Is(err, errUsage):
 		return err

@@ -109,7 +109,7 @@ func newStage(out io.Writer, log *slog.Logger) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.service, err = newService(serviceConfig{settings: settings, log: log, listener: ln, roots: roots})
+	s.service, err = newService(serviceConfig{settings: settings, log: log, level: new(slog.LevelVar), listener: ln, roots: roots})
 	return s, err
 }
 

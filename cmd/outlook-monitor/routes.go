@@ -17,6 +17,9 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
+// notificationsAtOnce limits the requests of Graph's that are worked on.
+const notificationsAtOnce = 256
+
 // openListeners makes the two packages that answer and says which is reached where:
 // with a private address, everything but Graph's callbacks is found there alone.
 func (s *service) openListeners() error {
@@ -27,17 +30,18 @@ func (s *service) openListeners() error {
 	if err != nil {
 		return err
 	}
-	private, err := api.New(api.Config{
+	access := server.NewAccess(server.AccessConfig{
+		Token: settings.MonitorToken.Reveal(), AnyHost: settings.AllowAnonymous, Proxies: settings.TrustedProxies,
+		Wrong: func() { s.metrics.Refused(http.StatusUnauthorized) }, Log: s.log,
+	})
+	s.private, err = api.New(api.Config{
 		Store: s.store, Leave: s.registry.Leave, Directory: s.graph, Wait: s.owners.Wait, SetWait: s.setWait,
 		Sync: s.syncer.Sync, Owe: s.syncer.Owe, Ready: s.ready.Load, Checks: s.checks(),
-		Metrics: s.metrics.Handler(), Token: settings.MonitorToken.Reveal(), Hosts: s.hosts(), Log: s.log, Level: s.cfg.level,
+		Metrics: s.metrics.Handler(), Access: access, Log: s.log, Level: s.cfg.level,
 	})
 	if err != nil {
 		return err
 	}
-
-	s.private = private
-
 	groups, guarded := []string{"/"}, []string{webhook.NotificationPath, webhook.LifecyclePath}
 	if base, err := settings.PublicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
 		// A proxy may pass the path of PUBLIC_URL on or take it off.
@@ -48,12 +52,9 @@ func (s *service) openListeners() error {
 	for _, group := range groups {
 		receiver.Register(public.Group(group, s.timed))
 	}
-	open := http.Handler(public)
-	if settings.PrivateAddr == "" {
-		open = s.boundPrivate(public)
-	}
-	l := server.Listener{Listener: s.cfg.listener, Handler: server.Guard(s.boundGraph(open, guarded), server.GuardConfig{
+	l := server.Listener{Listener: s.cfg.listener, Handler: server.Public(public, server.PublicConfig{
 		Paths: guarded, Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies,
+		Unread: webhook.IsHandshake, MaxBody: webhook.MaxBody, Concurrency: notificationsAtOnce,
 		Refused: s.metrics.Refused, Log: s.log,
 	})}
 	if l.Listener == nil {
@@ -66,30 +67,24 @@ func (s *service) openListeners() error {
 		return err
 	}
 	if settings.PrivateAddr == "" {
-		private.Register(public)
-		return s.openUI(public)
+		return s.openPrivate(public, access)
 	}
 	inside := s.engine()
-	private.Register(inside)
-	if err := s.openUI(inside); err != nil {
+	if err := s.openPrivate(inside, access); err != nil {
 		return err
 	}
 	ln, err := net.Listen("tcp", settings.PrivateAddr)
 	if err != nil {
 		return fmt.Errorf("listen: %w: choose another PRIVATE_ADDR", err)
 	}
-	s.listeners = append(s.listeners, server.Listener{Listener: ln, Handler: s.boundPrivate(inside)})
+	s.listeners = append(s.listeners, server.Listener{Listener: ln, Handler: inside})
 	return nil
 }
 
-// hosts says under which names the private paths answer: without a token only on
-// loopback, or a page on another site could reach them through a name of its own that
-// leads here; nil: any.
-func (s *service) hosts() func(host string) bool {
-	if !s.cfg.settings.MonitorToken.IsZero() || s.cfg.settings.AllowAnonymous {
-		return func(string) bool { return true }
-	}
-	return api.LoopbackHost
+// openPrivate adds what the mediator and operators use to an engine.
+func (s *service) openPrivate(engine *gin.Engine, access *server.Access) error {
+	s.private.Register(engine)
+	return s.openUI(engine, access)
 }
 
 // tls returns how the public listener speaks TLS; nil: not at all.
@@ -125,11 +120,6 @@ func (s *service) tls() (*tls.Config, error) {
 func (s *service) engine(graphs ...string) *gin.Engine {
 	e := api.NewEngine(s.log)
 	e.Use(func(c *gin.Context) {
-		c.Next()
-		if called(c) == "/monitor" && c.Writer.Status() == http.StatusServiceUnavailable {
-			s.syncer.Owe()
-		}
-	}, func(c *gin.Context) {
 		switch called(c) {
 		case "/healthz", "/readyz", "/metrics":
 		case "/monitor": // says so itself, and keeps what was asked for
@@ -137,6 +127,7 @@ func (s *service) engine(graphs ...string) *gin.Engine {
 			handshake := slices.Contains(graphs, c.Request.URL.Path) && webhook.IsHandshake(c.Request.URL.RawQuery)
 			if !s.ready.Load() && !handshake {
 				c.Header("Retry-After", "1")
+				c.Header("Connection", "close") // or the server would wait for the body
 				c.AbortWithStatusJSON(http.StatusServiceUnavailable, gin.H{"error": "Redis is out of reach: try again"})
 			}
 		}

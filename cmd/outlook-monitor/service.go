@@ -30,7 +30,7 @@ import (
 type serviceConfig struct {
 	settings config.Settings
 	log      *slog.Logger
-	level    *slog.LevelVar // of log; nil: it can't be changed
+	level    *slog.LevelVar // of log
 
 	listener net.Listener   // public; nil: the settings' address
 	roots    *x509.CertPool // trusted for Graph; nil: the system's

@@ -55,7 +55,7 @@ func (s *service) openTunnel() (err error) {
 	case config.NgrokTunnel:
 		handler := way.Handler
 		if !settings.ExposeAll {
-			handler = tunnel.Only(handler, paths...)
+			handler = server.Only(handler, paths...)
 		}
 		s.tunnel, err = tunnel.NewNgrok(tunnel.NgrokConfig{
 			Open: tunnel.Account{Token: settings.NgrokToken.Reveal(), URL: settings.NgrokURL}.Open,
@@ -66,7 +66,7 @@ func (s *service) openTunnel() (err error) {
 		})
 	case config.AgentTunnel:
 		if !settings.ExposeAll {
-			way.Handler = tunnel.Fence(way.Handler, s.public.get, paths...)
+			way.Handler = server.Fence(way.Handler, paths...)
 		}
 		_, port, _ := net.SplitHostPort(way.Addr().String())
 		s.tunnel, err = tunnel.NewAgent(tunnel.AgentConfig{

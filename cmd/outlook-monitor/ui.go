@@ -4,6 +4,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/telemetry"
 	"outlook-monitor/internal/ui"
 )
@@ -15,10 +16,10 @@ type operators struct {
 }
 
 // openUI adds the operator's page to the engine that answers the API.
-func (s *service) openUI(private *gin.Engine) (err error) {
+func (s *service) openUI(private *gin.Engine, access *server.Access) (err error) {
 	settings := s.cfg.settings
 	s.operators.UI, err = ui.New(ui.Config{
-		Store: s.store, Leave: s.registry.Leave, API: private, Hosts: s.hosts(), Token: settings.MonitorToken.Reveal(), Resources: len(s.covering()),
+		Store: s.store, Leave: s.registry.Leave, API: private, Access: access, Token: settings.MonitorToken.Reveal(), Resources: len(s.covering()),
 		Interval: settings.PollInterval, Version: telemetry.Build().Version, Meter: s.operators.meter, Log: s.log,
 	})
 	if err == nil {

@@ -1,36 +1,33 @@
 // Package api is what the mediator and the operator ask of the service: whom to
 // monitor, what is known of them, and whether all is well.
 //
-// # The story
-//
-// The mediator speaks the first outlook-monitor's language: POST /monitor with
-// texts to the letter, and GET / to be asked for its users. Everything else is
-// JSON below /api/users. A request only writes wishes and leaves hints; the owner of
-// the mailbox carries them out. A start of an address that is monitored already
-// writes nothing. The one call to Graph is the look-up of an address that is not
+// The mediator speaks the first outlook-monitor's language: POST /monitor with texts to
+// the letter, and GET / to be asked for its users. Everything else is JSON below
+// /api/users. A request only writes wishes and leaves hints; the owner of the mailbox
+// carries them out. The one call to Graph is the look-up of an address that is not
 // monitored yet, because the mediator wants to hear at once whether there is such a
 // user. If Graph can't tell, the wish is stored all the same and resolved later.
 //
-// Wishes change by compare-and-swap, so of two requests for one address the later one
-// counts, whichever replicas they reach.
+// Wishes change by compare-and-swap, and every start and stop writes one, so what was
+// acknowledged last counts, whichever replicas were asked.
 //
-// The mediator gives up after 10 s, so every answer but that of GET / comes
-// within 8. Whoever has no token is answered only on this machine's own names, and
-// what changes something must not come from a page of another site.
+// The mediator gives up after 10 s, so every answer but that of GET / comes within 8.
+// The token comes before everything else ([server.Access]): only callers that show it
+// have their body read.
 package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/semaphore"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 )
 
@@ -46,7 +43,8 @@ type Wishes interface {
 	// [store.ErrDamaged] and has its nonce.
 	Wish(ctx context.Context, address string) (ooo.Wish, error)
 	Wishes(ctx context.Context, addresses ...string) ([]ooo.Wish, error)
-	// SwapWish replaces old and leaves the hint, if nobody changed the wish since.
+	// SwapWish replaces old and leaves the hint, if nobody changed the wish since; a zero
+	// hint is none.
 	SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error)
 	SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error)
 	// RecordOf returns the record that an address was last saved in; empty if there is none.
@@ -69,147 +67,99 @@ type Directory interface {
 	Find(ctx context.Context, address string) (ooo.Person, error)
 }
 
-// Check is a dependency that /readyz shows.
-type Check struct {
-	Name     string
-	Required bool // the service is not ready without it
-	// Excused says that the service is ready without it all the same; nil: never.
-	Excused func() bool
-	// Probe returns what there is to know, and an error if the dependency is not
-	// there. It returns when ctx ends.
-	Probe func(ctx context.Context) (detail string, err error)
-}
-
 // Config says what an [API] works with.
 type Config struct {
 	Store     Store
 	Leave     func(ctx context.Context, hints ...ooo.Hint) error // for the owners of mailboxes
 	Directory Directory
 	// Wait returns how long Graph's wait of that name lasts, SetWait sets one for all
-	// replicas; nil: there are none.
+	// replicas.
 	Wait    func(name string) time.Duration
 	SetWait func(ctx context.Context, name string, d time.Duration) error
 	Sync    func(ctx context.Context) error // asks the mediator for its users
-	Owe     func()                          // has the mediator asked for its users as soon as it answers
-	Ready   func() bool                     // whether the store may be written to; nil: always
+	Owe     func()                          // has Sync called later, by some replica
+	Ready   func() bool                     // whether the store may be written to
 	Checks  []Check
 	Metrics http.Handler
-	Token   string // demanded of callers; empty: none
-	// Hosts says which Host headers are answered; nil: any with a token, [LoopbackHost]
-	// without one.
-	Hosts func(host string) bool
-	Level *slog.LevelVar // of Log, to be changed on request; nil: one that nobody looks at
-	Log   *slog.Logger
+	Access  *server.Access
+	Level   *slog.LevelVar // of Log, changed on request
+	Log     *slog.Logger
 }
 
 // API answers the mediator and the operator.
 type API struct {
 	cfg    Config
-	token  [sha256.Size]byte
-	cross  *http.CrossOriginProtection
+	turns  *semaphore.Weighted // of requests that change one user
+	bulk   *semaphore.Weighted // of requests that start many
 	stops  *stops
 	health health
 }
 
-// How long things may take.
+// Limits of requests. Callers have shown the token: these are for too many at once.
 const (
-	answerTime = 7 * time.Second // everything but a sync
-	findTime   = 5 * time.Second
-	bodyTime   = 5 * time.Second
-	syncTime   = 50 * time.Second
-	probeTime  = 2 * time.Second
-	lateTime   = 2 * time.Second // a stop that is retried
+	changesAtOnce = 128
+	bulkAtOnce    = 4
+	maxRequest    = 64 << 10 // bytes of a body
+	maxBulk       = 4 << 20
+
+	answerTime  = 7 * time.Second // everything but a sync and a profile
+	turnTime    = 5 * time.Second // of it, to wait for a turn
+	findTime    = 5 * time.Second
+	bodyTime    = 5 * time.Second
+	syncTime    = 50 * time.Second
+	profileTime = 55 * time.Second // the server ends answers after a minute
+	retryTime   = 2 * time.Second  // a stop that is retried
 )
 
-// New returns an API.
+// New returns an API. All of cfg but Checks is required.
 func New(cfg Config) (*API, error) {
-	if cfg.Store == nil || cfg.Leave == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Owe == nil || cfg.Metrics == nil {
-		return nil, errors.New("api: Store, Leave, Directory, Sync, Owe and Metrics are required")
+	if cfg.Store == nil || cfg.Leave == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Access == nil {
+		return nil, errors.New("api: Store, Leave, Directory, Sync and Access are required")
 	}
-	if cfg.Wait == nil {
-		cfg.Wait = func(string) time.Duration { return 0 }
-	}
-	if cfg.SetWait == nil {
-		cfg.SetWait = func(context.Context, string, time.Duration) error { return nil }
-	}
-	if cfg.Hosts == nil {
-		cfg.Hosts = func(host string) bool { return cfg.Token != "" || LoopbackHost(host) }
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Level == nil {
-		cfg.Level = new(slog.LevelVar)
-	}
-	if cfg.Ready == nil {
-		cfg.Ready = func() bool { return true }
-	}
-	return &API{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), cross: http.NewCrossOriginProtection(), stops: newStops()}, nil
+	return &API{
+		cfg: cfg, turns: semaphore.NewWeighted(changesAtOnce), bulk: semaphore.NewWeighted(bulkAtOnce), stops: newStops(),
+	}, nil
 }
 
 // route is a method and path, who answers, and what it needs.
 type route struct {
 	method, path string
 	open         bool // no token is needed
+	maxBody      int64
 	limit        time.Duration
 	answer       func(*API, *gin.Context)
 }
 
-// routes is all there is. Each also answers with a slash at the end, and HEAD
-// where it answers GET at once.
+// routes is all there is. Each also answers with a slash at the end, and HEAD where it
+// answers GET; HEAD / alone is something else.
 var routes = []route{
-	{http.MethodGet, "/", false, syncTime, (*API).sync},
-	{http.MethodHead, "/", false, answerTime, (*API).nothing},
-	{http.MethodPost, "/monitor", false, answerTime, (*API).monitor},
-	{http.MethodGet, "/api/users", false, answerTime, (*API).list},
-	{http.MethodPost, "/api/users", false, answerTime, (*API).startMany},
-	{http.MethodGet, "/api/users/:email", false, answerTime, (*API).show},
-	{http.MethodPut, "/api/users/:email", false, answerTime, (*API).put},
-	{http.MethodDelete, "/api/users/:email", false, answerTime, (*API).remove},
-	{http.MethodPost, "/api/users/:email/check", false, answerTime, (*API).check},
-	{http.MethodPost, "/api/users/:email/resend", false, answerTime, (*API).resend},
-	{http.MethodGet, "/api/users/:email/history", false, answerTime, (*API).history},
-	{http.MethodGet, "/api/openapi.json", false, answerTime, (*API).describe},
-	{http.MethodGet, "/api/loglevel", false, answerTime, (*API).showLevel},
-	{http.MethodPut, "/api/loglevel", false, answerTime, (*API).setLevel},
-	{http.MethodGet, "/debug/pprof", false, answerTime, (*API).profiles},
-	{http.MethodGet, "/debug/pprof/:name", false, profileTime, (*API).profile},
-	{http.MethodGet, "/metrics", false, answerTime, (*API).metrics},
-	{http.MethodGet, "/healthz", true, answerTime, (*API).alive},
-	{http.MethodHead, "/healthz", true, answerTime, (*API).alive},
-	{http.MethodGet, "/readyz", true, answerTime, (*API).ready},
-	{http.MethodHead, "/readyz", true, answerTime, (*API).ready},
+	{http.MethodGet, "/", false, maxRequest, syncTime, (*API).sync},
+	{http.MethodHead, "/", false, maxRequest, answerTime, func(*API, *gin.Context) {}},
+	{http.MethodPost, "/monitor", false, maxRequest, answerTime, (*API).monitor},
+	{http.MethodGet, "/api/users", false, maxRequest, answerTime, (*API).list},
+	{http.MethodPost, "/api/users", false, maxBulk, answerTime, (*API).startMany},
+	{http.MethodGet, "/api/users/:email", false, maxRequest, answerTime, (*API).show},
+	{http.MethodPut, "/api/users/:email", false, maxRequest, answerTime, (*API).put},
+	{http.MethodDelete, "/api/users/:email", false, maxRequest, answerTime, (*API).remove},
+	{http.MethodPost, "/api/users/:email/check", false, maxRequest, answerTime, (*API).check},
+	{http.MethodPost, "/api/users/:email/resend", false, maxRequest, answerTime, (*API).resend},
+	{http.MethodGet, "/api/users/:email/history", false, maxRequest, answerTime, (*API).history},
+	{http.MethodGet, "/api/openapi.json", false, maxRequest, answerTime, (*API).describe},
+	{http.MethodGet, "/api/loglevel", false, maxRequest, answerTime, (*API).showLevel},
+	{http.MethodPut, "/api/loglevel", false, maxRequest, answerTime, (*API).setLevel},
+	{http.MethodGet, "/debug/pprof", false, maxRequest, answerTime, (*API).profiles},
+	{http.MethodGet, "/debug/pprof/:name", false, maxRequest, profileTime, (*API).profile},
+	{http.MethodGet, "/metrics", false, maxRequest, answerTime, (*API).metrics},
+	{http.MethodGet, "/healthz", true, maxRequest, answerTime, (*API).alive},
+	{http.MethodGet, "/readyz", true, maxRequest, answerTime, (*API).ready},
 }
 
 // Register adds all routes.
 func (a *API) Register(to gin.IRoutes) {
 	for _, r := range routes {
-		handle := func(c *gin.Context) {
-			if !r.open && !a.cfg.Hosts(c.Request.Host) {
-				refuse(c, http.StatusForbidden, "set MONITOR_TOKEN to be reached by this name; without one only localhost and loopback addresses are")
-				return
-			}
-			if a.crossSite(c.Request) {
-				refuse(c, http.StatusForbidden, "this request comes from a page of another site")
-				return
-			}
-			if !r.open && !a.admitted(c.Request) {
-				refuseStranger(c)
-				return
-			}
-			// A body that dribbles must not hold up the answer. Without one, net/http
-			// would take the deadline for a caller who has gone. Writers that can't
-			// have a deadline are those of tests.
-			if c.Request.ContentLength != 0 {
-				_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTime))
-			}
-			ctx, cancel := context.WithTimeout(c.Request.Context(), r.limit)
-			defer cancel()
-			c.Request = c.Request.WithContext(ctx)
-			r.answer(a, c)
-		}
+		handle := func(c *gin.Context) { a.handle(c, r) }
 		methods := []string{r.method}
-		if r.method == http.MethodGet && r.limit == answerTime && !a.looked(r.path) {
+		if r.method == http.MethodGet && r.path != "/" {
 			methods = append(methods, http.MethodHead) // net/http leaves the body out
 		}
 		for _, method := range methods {
@@ -221,17 +171,35 @@ func (a *API) Register(to gin.IRoutes) {
 	}
 }
 
-// looked says whether HEAD has a route of its own.
-func (a *API) looked(path string) bool {
-	return slices.ContainsFunc(routes, func(r route) bool { return r.method == http.MethodHead && r.path == path })
+// handle answers a request if its caller may make it.
+func (a *API) handle(c *gin.Context, r route) {
+	if !r.open {
+		if reason := a.cfg.Access.Forbidden(c.Request); reason != "" {
+			refuse(c, http.StatusForbidden, reason)
+			return
+		}
+		if !a.cfg.Access.Admits(c.Request) {
+			refuseStranger(c)
+			return
+		}
+	}
+	if c.Request.ContentLength > r.maxBody {
+		refuse(c, http.StatusRequestEntityTooLarge, errTooLarge.Error())
+		return
+	}
+	// A slow body must not hold up the answer. Without a body, net/http would take the
+	// deadline for a caller who has gone. Writers without deadlines are those of tests.
+	if c.Request.ContentLength != 0 {
+		_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTime))
+		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, r.maxBody)
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), r.limit)
+	defer cancel()
+	c.Request = c.Request.WithContext(ctx)
+	r.answer(a, c)
 }
 
-func (a *API) metrics(c *gin.Context) { a.cfg.Metrics.ServeHTTP(c.Writer, c.Request) }
-
-func (a *API) nothing(c *gin.Context) { c.Status(http.StatusOK) }
-
-// sync asks the mediator for its users. The texts are the first
-// outlook-monitor's.
+// sync asks the mediator for its users. The texts are the first outlook-monitor's.
 func (a *API) sync(c *gin.Context) {
 	text := "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL."
 	if err := a.cfg.Sync(c.Request.Context()); err != nil {

@@ -1,12 +1,9 @@
 package api
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -56,32 +53,4 @@ func guard(log *slog.Logger) gin.HandlerFunc {
 		}()
 		c.Next()
 	}
-}
-
-// refuse answers with an error in JSON.
-func refuse(c *gin.Context, status int, text string) {
-	c.AbortWithStatusJSON(status, gin.H{"error": text})
-}
-
-// refuseStranger answers one who did not show the token.
-func refuseStranger(c *gin.Context) {
-	c.Writer.Header().Add("WWW-Authenticate", `Bearer realm="outlook-monitor"`)
-	c.Writer.Header().Add("WWW-Authenticate", `Basic realm="outlook-monitor"`)
-	c.Header("Connection", "close") // or the server would wait for the rest of the body
-	refuse(c, http.StatusUnauthorized, "show MONITOR_TOKEN as a bearer token or as the password of basic auth")
-}
-
-// admitted says whether a request shows the token, compared in constant time.
-func (a *API) admitted(r *http.Request) bool {
-	if a.cfg.Token == "" {
-		return true
-	}
-	scheme, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "Basic") {
-		_, shown, _ = r.BasicAuth()
-	} else if !strings.EqualFold(scheme, "Bearer") {
-		return false
-	}
-	sum := sha256.Sum256([]byte(strings.TrimSpace(shown)))
-	return subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1
 }

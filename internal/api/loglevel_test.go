@@ -8,24 +8,14 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"outlook-monitor/internal/api"
 )
 
 func TestTheLogLevelIsChangedWhileItRuns(t *testing.T) {
 	w := newWorld()
 	w.token = "the-token"
 	var out bytes.Buffer
-	level := new(slog.LevelVar)
-	a, err := api.New(api.Config{
-		Store: w, Leave: w.leave, Directory: w, Sync: w.sync, Owe: func() {}, Token: w.token, Level: level, Metrics: http.NotFoundHandler(),
-		Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	engine := api.NewEngine(slog.New(slog.DiscardHandler))
-	a.Register(engine)
+	w.log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: w.level}))
+	engine := handler(t, w)
 	steps := []struct {
 		what, method, body, token string
 		status                    int
@@ -48,8 +38,8 @@ func TestTheLogLevelIsChangedWhileItRuns(t *testing.T) {
 		r.Header.Set("Authorization", "Bearer "+step.token)
 		answer := httptest.NewRecorder()
 		engine.ServeHTTP(answer, r)
-		if answer.Code != step.status || !strings.Contains(answer.Body.String(), step.answer) || level.Level() != step.level {
-			t.Errorf("%s = %d %s at level %v, want %d %s at %v", step.what, answer.Code, answer.Body, level.Level(), step.status, step.answer, step.level)
+		if answer.Code != step.status || !strings.Contains(answer.Body.String(), step.answer) || w.level.Level() != step.level {
+			t.Errorf("%s = %d %s at level %v, want %d %s at %v", step.what, answer.Code, answer.Body, w.level.Level(), step.status, step.answer, step.level)
 		}
 	}
 	if n := strings.Count(out.String(), "log level changed on request"); n != 2 {

@@ -23,8 +23,6 @@ var (
 	errSlow        = errors.New("the body did not come in time")
 )
 
-const maxRequest = 64 << 10
-
 // monitor starts or stops the monitoring of one user, as the mediator asks.
 func (a *API) monitor(c *gin.Context) {
 	address, on, err := monitorRequest(c)
@@ -33,13 +31,8 @@ func (a *API) monitor(c *gin.Context) {
 		c.JSON(status, gin.H{"result": text})
 		return
 	}
-	ctx := c.Request.Context()
-	switch {
-	case err != nil:
-	case on:
-		err = a.start(ctx, address, ooo.Mediator)
-	default:
-		err = a.stop(ctx, address)
+	if err == nil {
+		err = a.change(c.Request.Context(), address, on, ooo.Mediator)
 	}
 	status, text := outcome(err)
 	switch status {
@@ -71,7 +64,7 @@ func (a *API) say(c *gin.Context, status int, text string, body gin.H) {
 // monitorRequest reads the body of a monitor request.
 func monitorRequest(c *gin.Context) (address string, on bool, err error) {
 	var fields map[string]json.RawMessage
-	if err := readJSON(c, maxRequest, &fields); err != nil {
+	if err := readJSON(c, &fields); err != nil {
 		return "", false, err
 	}
 	var email string
@@ -96,11 +89,11 @@ func monitorRequest(c *gin.Context) (address string, on bool, err error) {
 
 // readJSON reads a body that must be one JSON value of to's form, in any JSON
 // content type.
-func readJSON(c *gin.Context, most int64, to any) error {
+func readJSON(c *gin.Context, to any) error {
 	if !isJSON(c.GetHeader("Content-Type")) {
 		return errNotJSON
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, most))
+	body, err := io.ReadAll(c.Request.Body)
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return errTooLarge
 	}

@@ -259,3 +259,47 @@ func TestAWishThatOthersChangeIsReadAgain(t *testing.T) {
 		})
 	}
 }
+
+// between is a store that has something else happen after a wish was read.
+type between struct {
+	*world
+	happen func()
+}
+
+func (b *between) Wish(ctx context.Context, address string) (ooo.Wish, error) {
+	w, err := b.world.Wish(ctx, address)
+	if happen := b.happen; happen != nil {
+		b.happen = nil
+		happen()
+	}
+	return w, err
+}
+
+// TestWhatWasAcknowledgedLastCounts has one replica answer wholly while the other has
+// read the wish, but not answered.
+func TestWhatWasAcknowledgedLastCounts(t *testing.T) {
+	start, stop := asJSON(`{"email":"Ann@contoso.example","status":"True"}`), asJSON(`{"email":"Ann@contoso.example","status":"False"}`)
+	for name, tt := range map[string]struct {
+		within, last request
+		on           bool
+	}{
+		"a stop within a start": {stop, start, true},
+		"a start within a stop": {start, stop, false},
+		"a bulk start within a stop": {
+			request{"POST", "/api/users", `{"emails":["ann@contoso.example"]}`, map[string]string{"Content-Type": "application/json"}}, stop, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := monitorWorld()
+			w.directory["ann@contoso.example"] = ooo.Person{ID: "id-ann"}
+			store := &between{world: w, happen: func() {
+				if status, body := tt.within.ask(handler(t, w)); status >= 300 {
+					t.Errorf("the first = %d %s, want it done", status, body)
+				}
+			}}
+			status, body := tt.last.ask(over(t, w, store, w))
+			if on := w.wishes["ann@contoso.example"].On; status != 200 || on != tt.on {
+				t.Errorf("answer = %d %s and monitored = %t, want 200 and %t", status, body, on, tt.on)
+			}
+		})
+	}
+}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -32,14 +30,6 @@ func (s slow) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 // retrying runs a story with an API that retries stops.
 func retrying(t *testing.T, story func(t *testing.T, w *world, ask func(email, status string) int)) {
 	t.Helper()
-	retryingLate(t, func(t *testing.T, w *world, ask func(ctx context.Context, email, status string) int) {
-		story(t, w, func(email, status string) int { return ask(t.Context(), email, status) })
-	})
-}
-
-// retryingLate is for requests that come with a context of their own.
-func retryingLate(t *testing.T, story func(t *testing.T, w *world, ask func(ctx context.Context, email, status string) int)) {
-	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := monitorWorld()
 		a, engine := w.open(t, slow{w}, w)
@@ -51,12 +41,9 @@ func retryingLate(t *testing.T, story func(t *testing.T, w *world, ask func(ctx 
 			}
 		})
 		defer func() { cancel(); running.Wait() }()
-		story(t, w, func(ctx context.Context, email, status string) int {
-			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/monitor", strings.NewReader(fmt.Sprintf(`{"email":%q,"status":%q}`, email, status)))
-			r.Header.Set("Content-Type", "application/json")
-			answer := httptest.NewRecorder()
-			engine.ServeHTTP(answer, r)
-			return answer.Code
+		story(t, w, func(email, status string) int {
+			code, _ := asJSON(fmt.Sprintf(`{"email":%q,"status":%q}`, email, status)).ask(engine)
+			return code
 		})
 	})
 }
@@ -148,6 +135,27 @@ func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
 			})
 			return []int{code}
 		}, true, true},
+		"a start of another replica's that finds nothing to do": {func(w *world, ask func(email, status string) int) []int {
+			away(w)
+			code := ask(who, "False")
+			time.Sleep(10 * time.Millisecond) // it was tried once, and waits
+			back(w)
+			if response, _ := asJSON(`{"email":"Ann@contoso.example","status":"True"}`).ask(handler(t, w)); response != 200 {
+				return nil
+			}
+			return []int{code}
+		}, true, true},
+		"many starts of another replica's": {func(w *world, ask func(email, status string) int) []int {
+			away(w)
+			code := ask(who, "False")
+			time.Sleep(10 * time.Millisecond)
+			back(w)
+			many := request{"POST", "/api/users", `{"emails":["ann@contoso.example"]}`, map[string]string{"Content-Type": "application/json"}}
+			if response, _ := many.ask(handler(t, w)); response != 202 {
+				return nil
+			}
+			return []int{code}
+		}, true, true},
 		"a start that was stored": {func(w *world, ask func(email, status string) int) []int {
 			away(w)
 			codes := []int{ask(who, "False")}
@@ -163,7 +171,7 @@ func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			retrying(t, func(t *testing.T, w *world, ask func(email, status string) int) {
 				codes := tt.story(w, ask)
-				w.set(func() { w.late = nil })
+				w.set(func() { w.late, w.owed = nil, 0 })
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				for _, code := range codes {
@@ -182,21 +190,74 @@ func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
 	}
 }
 
-// TestAStopThatIsPassedOnTooLateIsCarriedOut has no time left for the request.
-func TestAStopThatIsPassedOnTooLateIsCarriedOut(t *testing.T) {
+// TestWhatCanNotBeStoredIsNotLost asks for starts and stops that are answered 503.
+func TestWhatCanNotBeStoredIsNotLost(t *testing.T) {
+	put := request{method: http.MethodPut, path: "/api/users/bob@contoso.example"}
+	tests := map[string]struct {
+		request
+		owed int
+	}{
+		"a start": {asJSON(`{"email":"bob@contoso.example","status":"True"}`), 1},
+		"a stop":  {asJSON(`{"email":"bob@contoso.example","status":"False"}`), 0}, // it is retried
+		"a PUT":   {put, 0},                                                        // the mediator does not know of it
+	}
+	for name, tt := range tests {
+		for why, set := range map[string]func(w *world){"Redis is away": func(w *world) { w.err = errAway }, "it was not reached yet": func(w *world) { w.unready = true }} {
+			w := monitorWorld()
+			set(w)
+			if response, body := tt.send(t, serve(t, w)); response.StatusCode != 503 || w.owed != tt.owed {
+				t.Errorf("%s while %s = %d %s and %d syncs, want 503 and %d", name, why, response.StatusCode, body, w.owed, tt.owed)
+			}
+		}
+	}
+}
+
+// TestAStopThatGetsNoTurnIsCarriedOutLater has as many requests as are worked on at once
+// hang in the store.
+func TestAStopThatGetsNoTurnIsCarriedOutLater(t *testing.T) {
 	const who = "Ann@contoso.example"
-	retryingLate(t, func(t *testing.T, w *world, ask func(ctx context.Context, email, status string) int) {
-		ended, end := context.WithCancel(t.Context())
-		end()
-		if code := ask(ended, who, "False"); code != 503 {
-			t.Errorf("answer = %d, want 503", code)
+	synctest.Test(t, func(t *testing.T) {
+		w := monitorWorld()
+		hanging := &hanging{world: w, release: make(chan struct{})}
+		a, engine := w.open(t, hanging, w)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = a.Run(ctx) })
+		stop := func(who string) (status int, took time.Duration) {
+			began := time.Now()
+			status, _ = asJSON(fmt.Sprintf(`{"email":%q,"status":"False"}`, who)).ask(engine)
+			return status, time.Since(began)
 		}
-		time.Sleep(time.Minute)
+		for i := range 128 {
+			running.Go(func() { stop(fmt.Sprintf("nobody%d@contoso.example", i)) })
+		}
 		synctest.Wait()
-		if monitored, late := w.has(who); monitored || late != 1 {
-			t.Errorf("monitored = %v after %d late stops, want false after one", monitored, late)
+		if status, took := stop(who); status != 503 || took != 5*time.Second {
+			t.Errorf("answer = %d after %v, want 503 after 5 s", status, took)
 		}
+		close(hanging.release)
+		time.Sleep(time.Minute)
+		if monitored, _ := w.has(who); monitored {
+			t.Error("the user is monitored, want the stop carried out")
+		}
+		cancel()
+		running.Wait()
 	})
+}
+
+// hanging is a store that does not answer until it is released.
+type hanging struct {
+	*world
+	release chan struct{}
+}
+
+func (h *hanging) Wish(ctx context.Context, address string) (ooo.Wish, error) {
+	select {
+	case <-h.release:
+		return h.world.Wish(ctx, address)
+	case <-ctx.Done():
+		return ooo.Wish{}, ctx.Err()
+	}
 }
 
 func TestStopsThatAreRememberedAreBounded(t *testing.T) {
@@ -230,13 +291,10 @@ func TestAStopOverADamagedWish(t *testing.T) {
 		const folded = "ann@contoso.example"
 		id := w.rows[folded].ID
 		w.damaged, w.wishes[folded] = folded, ooo.Wish{Nonce: nonce}
-		r := httptest.NewRequest(http.MethodPost, "/monitor", strings.NewReader(`{"email":"Ann@contoso.example","status":"False"}`))
-		r.Header.Set("Content-Type", "application/json")
-		answer := httptest.NewRecorder()
-		handler(t, w).ServeHTTP(answer, r)
+		code, _ := asJSON(`{"email":"Ann@contoso.example","status":"False"}`).ask(handler(t, w))
 		want := ooo.Hint{ID: id, Kind: ooo.HintWish, Subject: folded}
-		if h := w.hints; answer.Code != 200 || len(h) != 1 || h[0].ID != want.ID || h[0].Kind != want.Kind || h[0].Subject != want.Subject {
-			t.Errorf("answer %d, hints %+v, want one for the mailbox %s", answer.Code, h, id)
+		if h := w.hints; code != 200 || len(h) != 1 || h[0].ID != want.ID || h[0].Kind != want.Kind || h[0].Subject != want.Subject {
+			t.Errorf("answer %d, hints %+v, want one for the mailbox %s", code, h, id)
 		}
 	}
 }

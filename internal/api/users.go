@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,10 +18,8 @@ const (
 	maxPerPage    = 500
 	maxEvents     = 200
 	defaultEvents = 100
+	maxAddresses  = 10_000 // in one request
 )
-
-// MaxBody is the longest body that is read.
-const MaxBody = 4 << 20
 
 // limited reads the limit of a query; more than most are never given. Of what is
 // no limit it returns false, and has answered.
@@ -55,24 +54,6 @@ func (a *API) list(c *gin.Context) {
 		page.Users = append(page.Users, viewOf(u))
 	}
 	c.JSON(http.StatusOK, page)
-}
-
-// fail answers with an error.
-func (a *API) fail(c *gin.Context, err error) {
-	status, text := outcome(err)
-	a.warn(c, status, err)
-	refuse(c, status, text)
-}
-
-// warn logs what is not the caller's fault.
-func (a *API) warn(c *gin.Context, status int, err error) {
-	if status < http.StatusInternalServerError {
-		return
-	}
-	a.cfg.Log.WarnContext(c.Request.Context(), "request failed", "route", c.FullPath(), "err", err)
-	if status == http.StatusServiceUnavailable {
-		c.Header("Retry-After", "1")
-	}
 }
 
 // address is the user a path names.
@@ -112,7 +93,7 @@ func (a *API) show(c *gin.Context) {
 func (a *API) put(c *gin.Context) {
 	email, err := address(c)
 	if err == nil {
-		err = a.start(c.Request.Context(), email, ooo.Operator)
+		err = a.change(c.Request.Context(), email, true, ooo.Operator)
 	}
 	status, _ := outcome(err)
 	var user ooo.User
@@ -129,13 +110,62 @@ func (a *API) put(c *gin.Context) {
 func (a *API) remove(c *gin.Context) {
 	email, err := address(c)
 	if err == nil {
-		err = a.stop(c.Request.Context(), email)
+		err = a.change(c.Request.Context(), email, false, ooo.Operator)
 	}
 	if err != nil && !errors.Is(err, ooo.ErrBadAddress) {
 		a.fail(c, err)
 		return
 	}
 	c.Status(http.StatusNoContent)
+}
+
+// result is the outcome of one of many addresses.
+type result struct {
+	Email  string `json:"email"`
+	Result string `json:"result"` // accepted or invalid
+	Error  string `json:"error,omitempty"`
+}
+
+// startMany takes many addresses at once; the directory is asked later.
+func (a *API) startMany(c *gin.Context) {
+	waiting, cancel := context.WithTimeout(c.Request.Context(), turnTime)
+	defer cancel()
+	if a.bulk.Acquire(waiting, 1) != nil {
+		a.fail(c, errBusy)
+		return
+	}
+	defer a.bulk.Release(1)
+	var request struct {
+		Emails *[]any `json:"emails"`
+	}
+	if err := readJSON(c, &request); err != nil {
+		a.fail(c, err)
+		return
+	}
+	if request.Emails == nil || len(*request.Emails) > maxAddresses {
+		refuse(c, http.StatusBadRequest, `write {"emails":["…"]} with at most `+strconv.Itoa(maxAddresses)+" addresses")
+		return
+	}
+	results := make([]result, len(*request.Emails))
+	var addresses []string
+	for i, value := range *request.Emails {
+		text, ok := value.(string)
+		if !ok { // named all the same, so that it can be found in the request
+			text = fmt.Sprint(value)
+		}
+		email, err := ooo.ParseAddress(text)
+		if err != nil {
+			results[i] = result{text, "invalid", err.Error()}
+			continue
+		}
+		results[i] = result{Email: email, Result: "accepted"}
+		addresses = append(addresses, email)
+	}
+	if err := a.startAll(c.Request.Context(), addresses); err != nil {
+		a.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusAccepted, gin.H{"results": results})
 }
 
 // leave leaves a hint for the owner of a monitored user and answers 202.

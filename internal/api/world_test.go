@@ -18,6 +18,7 @@ import (
 
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 )
 
@@ -32,26 +33,27 @@ type world struct {
 	err       error // of every call of the store
 	lookups   int
 	waits     map[string]time.Duration
-	starts    []string   // addresses whose wish was written, on
+	starts    []string   // addresses whose wish was written, on, with a hint for its owner
 	hints     []ooo.Hint // that were left, with a wish or alone
 	late      []string   // folded addresses of stops that were retried with success
 	events    []ooo.Event
 	asked     int // the limit of the last history
-	owed      int // syncs
 	sync      func(context.Context) error
 	log       *slog.Logger
+	level     *slog.LevelVar
 	checks    []api.Check
 	token     string
-	hosts     func(string) bool
+	loopback  bool // without a token, only loopback names are answered
 	unready   bool
+	owed      int    // syncs
 	damaged   string // folded address of a wish that can't be read
 }
 
 func newWorld() *world {
 	return &world{
 		wishes: map[string]ooo.Wish{}, rows: map[string]ooo.Summary{}, users: map[string]ooo.User{}, directory: map[string]ooo.Person{},
-		waits: map[string]time.Duration{}, log: slog.New(slog.DiscardHandler),
-		sync: func(context.Context) error { return nil }, hosts: func(string) bool { return true },
+		waits: map[string]time.Duration{}, log: slog.New(slog.DiscardHandler), level: new(slog.LevelVar),
+		sync: func(context.Context) error { return nil },
 	}
 }
 
@@ -109,7 +111,14 @@ func (w *world) SwapWishes(_ context.Context, changes []store.WishChange) ([]boo
 		if swapped[i] = w.err == nil && w.wishes[folded].Nonce == c.Old.Nonce; !swapped[i] {
 			continue
 		}
-		w.wishes[folded], w.hints = c.New, append(w.hints, c.Hint)
+		if earliest := c.Old.At.Add(time.Millisecond); c.New.At.Before(earliest) { // as the store does
+			c.New.At = earliest
+		}
+		w.wishes[folded] = c.New
+		if c.Hint.Kind == "" {
+			continue
+		}
+		w.hints = append(w.hints, c.Hint)
 		if c.New.On {
 			w.starts = append(w.starts, c.New.Address)
 		}
@@ -229,8 +238,9 @@ func over(t *testing.T, w *world, store api.Store, directory api.Directory) http
 func (w *world) open(t *testing.T, store api.Store, directory api.Directory) (*api.API, *gin.Engine) {
 	t.Helper()
 	a, err := api.New(api.Config{
-		Store: store, Leave: w.leave, Directory: directory, Wait: w.wait, SetWait: w.setWait, Sync: w.sync, Owe: func() { w.set(func() { w.owed++ }) }, Checks: w.checks,
-		Ready: func() bool { return !w.unready }, Token: w.token, Hosts: w.hosts, Log: w.log,
+		Store: store, Leave: w.leave, Directory: directory, Wait: w.wait, SetWait: w.setWait, Sync: w.sync, Checks: w.checks,
+		Owe: func() { w.set(func() { w.owed++ }) }, Ready: func() bool { return !w.unready }, Level: w.level, Log: w.log,
+		Access:  server.NewAccess(server.AccessConfig{Token: w.token, AnyHost: !w.loopback, Wrong: func() {}, Log: w.log}),
 		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),
 	})
 	if err != nil {
@@ -244,15 +254,26 @@ func (w *world) open(t *testing.T, store api.Store, directory api.Directory) (*a
 // serve runs the API and returns its base URL.
 func serve(t *testing.T, w *world) string {
 	t.Helper()
-	server := httptest.NewServer(handler(t, w))
-	t.Cleanup(server.Close)
-	return server.URL
+	srv := httptest.NewServer(handler(t, w))
+	t.Cleanup(srv.Close)
+	return srv.URL
 }
 
 // request is one call with what is said in its headers.
 type request struct {
 	method, path, body string
 	header             map[string]string
+}
+
+// ask calls a handler without a network.
+func (r request) ask(handler http.Handler) (status int, body string) {
+	q := httptest.NewRequest(r.method, r.path, strings.NewReader(r.body))
+	for name, value := range r.header {
+		q.Header.Set(name, value)
+	}
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, q)
+	return answer.Code, answer.Body.String()
 }
 
 func (r request) send(t *testing.T, base string) (*http.Response, string) {

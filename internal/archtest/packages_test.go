@@ -19,9 +19,9 @@ var packages = []struct {
 	{"cmd/graphsim", []string{"internal/graphsim"}},
 
 	// Handlers: what reaches us over HTTP.
-	{"internal/api", []string{"internal/schedule", "internal/store", "internal/ooo"}},
+	{"internal/api", []string{"internal/server", "internal/schedule", "internal/store", "internal/ooo"}},
 	{"internal/webhook", []string{"internal/schedule", "internal/ooo"}},
-	{"internal/ui", []string{"internal/ooo"}},
+	{"internal/ui", []string{"internal/server", "internal/ooo"}},
 	{"internal/server", []string{"internal/schedule"}},
 
 	// Actors: the kinds of work over the mailboxes that this replica owns.

@@ -61,7 +61,10 @@ func playInbox(order []byte, tell func(any), stopped <-chan struct{}) error {
 	}
 	engine := api.NewEngine(slog.New(slog.DiscardHandler))
 	receiver.Register(engine)
-	return serve(server.Guard(engine, server.GuardConfig{Paths: []string{webhook.NotificationPath}}), tell, stopped)
+	return serve(server.Public(engine, server.PublicConfig{
+		Paths: []string{webhook.NotificationPath}, Unread: webhook.IsHandshake, MaxBody: webhook.MaxBody, Concurrency: 256,
+		Refused: func(int) {}, Log: slog.New(slog.DiscardHandler),
+	}), tell, stopped)
 }
 
 // playInboxFloor is the least that taking notifications can cost: it decodes and

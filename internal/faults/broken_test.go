@@ -63,8 +63,7 @@ var mutants = []mutant{
 func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 	}, quietly, "SIGTERM"},
 	{"who is monitored already starts anew at each sync", []edit{
-		{"internal/api/start.go", "case old.On && (by == ooo.Operator || old.Address == address):", "case false:"},
-		{"internal/api/start.go", "next = old\n", "next = old\n\t\t\tnext.Start = rand.Text()\n"},
+		{"internal/api/wishes.go", "case by == ooo.Mediator && old.Address != address:", "case by == ooo.Mediator:\n\t\t\tnext.Start = rand.Text()"},
 	}, quietly, "SIGTERM"},
 	{"acknowledgements are missing in the history", []edit{
 		{"internal/deliver/attempt.go", "\t\tdraft.Event(a, event)\n\t\tdelivery.Sequence,", "\t\tdelivery.Sequence,"},

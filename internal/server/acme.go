@@ -20,17 +20,27 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
+// Vault keeps certificates with their private keys, the key of the ACME account and
+// answers to challenges, for all replicas. Whoever can read it can pretend to be the
+// service.
+type Vault interface {
+	// Get returns what is kept under name, nil if nothing is.
+	Get(ctx context.Context, name string) ([]byte, error)
+	Put(ctx context.Context, name string, data []byte) error
+	Delete(ctx context.Context, name string) error
+}
+
 // ACMEConfig says who vouches for which domains.
 type ACMEConfig struct {
-	Domains   []string // in lower case, as in DNS; a certificate for each
-	Email     string   // told to the ACME server; may be empty
+	Domains   []string // in lower case; a certificate for each
+	Email     string   // that the ACME server may write to; may be empty
 	Directory string   // of the ACME server; empty: Let's Encrypt
 	CAFile    string   // authority (PEM) of a private ACME server; empty: the system's
 	Vault     Vault
 
-	// Lock takes a lock of the given name for about LockTime, or says that
-	// another replica has it. It keeps replicas that start together from ordering
-	// a certificate each, and may be nil.
+	// Lock takes a lock of the given name for about LockTime, or fails if another
+	// replica has it. It keeps replicas that start together from ordering a certificate
+	// each.
 	Lock func(ctx context.Context, name string) (unlock func(context.Context) error, err error)
 	Log  *slog.Logger
 }
@@ -38,22 +48,23 @@ type ACMEConfig struct {
 // LockTime is what an order takes at most, usually.
 const LockTime = 2 * time.Minute
 
-// Waits. An ACME server bears five mistakes an hour for a domain.
+// Waits. An ACME server allows five mistakes an hour for a domain.
 const (
 	firstWait   = 2 * time.Minute
 	longestWait = time.Hour
 	lockWait    = time.Second
-	// handshakeTime is how long a caller waits for the first certificate; he is
-	// cut off after headerTime.
+	// handshakeTime is how long a caller waits for the first certificate; headerTime
+	// ends the connection.
 	handshakeTime = 4 * time.Second
-	lookTime      = time.Hour
+	checkInterval = time.Hour
 	requestTime   = 30 * time.Second
 )
 
-// ACME obtains certificates from an ACME server, which asks for proof at the
-// listener itself (TLS-ALPN-01, at port 443 of each domain), and renews them a
-// third of their life before they end. Replicas may do the latter at once: rarely,
-// because each first looks whether another did, at a time of its own.
+// ACME obtains certificates from an ACME server, which asks for proof at the listener
+// itself (TLS-ALPN-01, at port 443 of each domain), and renews them a third of their
+// life before they end. One replica orders, any may be asked for the proof, and all
+// serve the same certificate. Two replicas rarely renew at once, because each looks
+// into the vault first, at a time of its own.
 type ACME struct {
 	cfg     ACMEConfig
 	manager *autocert.Manager
@@ -62,20 +73,20 @@ type ACME struct {
 
 // NewACME makes no call: [ACME.Run] does.
 func NewACME(cfg ACMEConfig) (*ACME, error) {
-	if len(cfg.Domains) == 0 || cfg.Vault == nil {
-		return nil, errors.New("server: Domains and Vault are required")
+	if len(cfg.Domains) == 0 || cfg.Vault == nil || cfg.Lock == nil || cfg.Log == nil {
+		return nil, errors.New("server: Domains, Vault, Lock and Log are required")
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Lock == nil {
-		cfg.Lock = func(context.Context, string) (func(context.Context) error, error) {
-			return func(context.Context) error { return nil }, nil
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if cfg.CAFile != "" {
+		text, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("ACME_CA_FILE: %w", err)
 		}
-	}
-	transport, err := trusting(cfg.CAFile)
-	if err != nil {
-		return nil, err
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(text) {
+			return nil, errors.New("ACME_CA_FILE holds no certificate: write it as PEM")
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
 	a := &ACME{cfg: cfg, ready: map[string]chan struct{}{}, manager: &autocert.Manager{
 		Prompt: autocert.AcceptTOS, Cache: cache{cfg.Vault, cfg.Log}, Email: cfg.Email,
@@ -91,34 +102,16 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 	return a, nil
 }
 
-// trusting returns a transport that trusts the authority in a file.
-func trusting(file string) (*http.Transport, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if file == "" {
-		return transport, nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("ACME_CA_FILE: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, errors.New("ACME_CA_FILE holds no certificate: write it as PEM")
-	}
-	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
-	return transport, nil
-}
-
-// TLS returns what a listener needs to show the certificates and to answer the
-// ACME server.
+// TLS returns what a listener needs to show the certificates and to answer the ACME
+// server.
 func (a *ACME) TLS() *tls.Config {
-	cfg := a.manager.TLSConfig()
-	cfg.MinVersion, cfg.GetCertificate = tls.VersionTLS12, a.certificate
-	return cfg
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: a.certificate, NextProtos: []string{"http/1.1", acme.ALPNProto},
+	}
 }
 
-// certificate answers a handshake. Nobody but Run causes an order: a caller waits
-// for a moment, and a name that is not ours is not looked up.
+// certificate answers a handshake. Only Run causes an order: a caller waits for a
+// moment, and a name that is not ours is not looked up.
 func (a *ACME) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	// A health check calls an address, not a name.
 	domain := cmp.Or(strings.ToLower(strings.TrimSuffix(hello.ServerName, ".")), a.cfg.Domains[0])
@@ -129,37 +122,37 @@ func (a *ACME) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acme.ALPNProto {
 		return a.manager.GetCertificate(hello)
 	}
-	timer := time.NewTimer(handshakeTime)
-	defer timer.Stop()
 	select {
 	case <-ready:
-		return a.ask(domain)
-	case <-timer.C:
+		return a.current(domain)
+	case <-time.After(handshakeTime):
 		return nil, errors.New("there is no certificate yet")
 	}
 }
 
-// ask returns the certificate that autocert holds, finds in the vault or orders.
-// It is an ECDSA one whatever the caller speaks, so that one order is enough.
-func (a *ACME) ask(domain string) (*tls.Certificate, error) {
+// current returns the certificate that autocert has, finds in the vault or orders. It
+// is an ECDSA one whatever the caller supports, so that one order is enough.
+func (a *ACME) current(domain string) (*tls.Certificate, error) {
 	return a.manager.GetCertificate(&tls.ClientHelloInfo{
 		ServerName: domain, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
 	})
 }
 
-// Run obtains what is missing, trying with growing waits until it works, and then
-// warns of certificates that could not be renewed.
+// Run obtains what is missing, with backoff until it works, and then warns of
+// certificates that could not be renewed.
 func (a *ACME) Run(ctx context.Context) error {
 	var domains sync.WaitGroup
 	for _, domain := range a.cfg.Domains {
-		domains.Go(func() { a.tend(ctx, domain) })
+		domains.Go(func() { a.keep(ctx, domain) })
 	}
 	domains.Wait()
 	return nil
 }
 
-func (a *ACME) tend(ctx context.Context, domain string) {
+// keep obtains the certificate of a domain, and then checks it each hour.
+func (a *ACME) keep(ctx context.Context, domain string) {
 	for failures := 1; ; failures++ {
+		wait := schedule.Doubling(failures, firstWait, longestWait)
 		err := a.obtain(ctx, domain)
 		if err == nil {
 			break
@@ -167,17 +160,24 @@ func (a *ACME) tend(ctx context.Context, domain string) {
 		if ctx.Err() != nil {
 			return
 		}
-		wait := schedule.Doubling(failures, firstWait, longestWait)
-		a.cfg.Log.WarnContext(ctx, "no certificate yet, will try on: see that port 443 of the domain reaches LISTEN_ADDR as it is",
+		a.cfg.Log.WarnContext(ctx, "no certificate yet, retrying: check that port 443 of the domain reaches LISTEN_ADDR as it is",
 			"domain", domain, "wait", wait.String(), "err", err)
 		if !schedule.Sleep(ctx, wait) {
 			return
 		}
 	}
-	a.cfg.Log.InfoContext(ctx, "there is a certificate", "domain", domain)
+	a.cfg.Log.InfoContext(ctx, "certificate obtained", "domain", domain)
 	close(a.ready[domain])
-	for schedule.Sleep(ctx, lookTime) {
-		a.look(ctx, domain)
+	for schedule.Sleep(ctx, checkInterval) {
+		cert, err := a.current(domain)
+		if err != nil || cert.Leaf == nil {
+			continue
+		}
+		life, left := cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore), time.Until(cert.Leaf.NotAfter)
+		if left < life/6 {
+			a.cfg.Log.WarnContext(ctx, "certificate expires soon and was not renewed: check that port 443 of the domain reaches LISTEN_ADDR as it is",
+				"domain", domain, "expires", cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
+		}
 	}
 }
 
@@ -185,8 +185,7 @@ func (a *ACME) tend(ctx context.Context, domain string) {
 // nothing, order.
 func (a *ACME) obtain(ctx context.Context, domain string) error {
 	unlock, err := a.cfg.Lock(ctx, domain)
-	for err != nil {
-		// Another replica is at it, or Redis is away, which others tell of.
+	for err != nil { // another replica has it, or Redis is away, which others log
 		if !schedule.Sleep(ctx, lockWait) {
 			return ctx.Err()
 		}
@@ -196,12 +195,12 @@ func (a *ACME) obtain(ctx context.Context, domain string) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if err := unlock(ctx); err != nil {
-			a.cfg.Log.WarnContext(ctx, "a lock was not freed, it ends by itself", "domain", domain, "err", err)
+			a.cfg.Log.WarnContext(ctx, "lock not freed, it expires", "domain", domain, "err", err)
 		}
 	}()
 	answered := make(chan error, 1)
 	go func() {
-		_, err := a.ask(domain)
+		_, err := a.current(domain)
 		answered <- err
 	}()
 	select {
@@ -212,15 +211,26 @@ func (a *ACME) obtain(ctx context.Context, domain string) error {
 	}
 }
 
-// look warns of a certificate that should have been renewed long ago.
-func (a *ACME) look(ctx context.Context, domain string) {
-	cert, err := a.ask(domain)
-	if err != nil || cert.Leaf == nil {
-		return
+// cache is a vault as autocert wants it.
+type cache struct {
+	Vault
+	log *slog.Logger
+}
+
+func (c cache) Get(ctx context.Context, name string) ([]byte, error) {
+	data, err := c.Vault.Get(ctx, name)
+	if err == nil && data == nil {
+		return nil, autocert.ErrCacheMiss
 	}
-	life, left := cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore), time.Until(cert.Leaf.NotAfter)
-	if left < life/6 {
-		a.cfg.Log.WarnContext(ctx, "the certificate ends soon and could not be renewed: see that port 443 of the domain reaches LISTEN_ADDR as it is",
-			"domain", domain, "ends", cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	return data, err
+}
+
+// Put logs an error, because autocert ignores it and goes on with what this process
+// alone then knows.
+func (c cache) Put(ctx context.Context, name string, data []byte) error {
+	err := c.Vault.Put(ctx, name, data)
+	if err != nil {
+		c.log.WarnContext(ctx, "certificate data could not be stored for the other replicas", "name", name, "err", err)
 	}
+	return err
 }

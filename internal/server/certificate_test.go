@@ -123,23 +123,30 @@ func TestVersionsOfTLS(t *testing.T) {
 	}
 }
 
-func TestHTTP2IsSpoken(t *testing.T) {
+// TestTLSIsToBeKept looks at what browsers hear.
+func TestTLSIsToBeKept(t *testing.T) {
 	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	pair(t, certFile, keyFile)
 	c, err := server.NewCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln := loopback(t)
-	serving(t, ln, c.TLS())
-	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
-	response, err := (&http.Client{Transport: transport}).Get("https://" + ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.ProtoMajor != 2 {
-		t.Errorf("protocol = %s, want HTTP/2", response.Proto)
+	for scheme, want := range map[string]bool{"https": true, "http": false} {
+		ln := loopback(t)
+		cfg := c.TLS()
+		if !want {
+			cfg = nil
+		}
+		serving(t, ln, cfg)
+		response, err := (&http.Client{Transport: transport}).Get(scheme + "://" + ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if got := response.Header.Get("Strict-Transport-Security"); (got == "max-age=31536000") != want || !want && got != "" {
+			t.Errorf("Strict-Transport-Security over %s = %q, want it there: %t", scheme, got, want)
+		}
 	}
 }

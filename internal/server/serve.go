@@ -11,16 +11,17 @@ import (
 	"time"
 )
 
-// Bounds of a request. Asking the mediator for its users takes up to 40 s; a
+// Limits of a request. Asking the mediator for its users takes up to 40 s; a
 // notification of 4 MiB needs no 20 s.
 const (
 	headerTime = 5 * time.Second
 	readTime   = 20 * time.Second
 	writeTime  = time.Minute
 	idleTime   = 2 * time.Minute
-	maxHeader  = 32 << 10
-	maxBuffer  = 128 << 10 // of an HTTP/2 connection, for what nobody reads yet
-	// drainTime is for requests in hand when the service stops.
+	maxHeader  = 16 << 10
+	// maxConns limits what connections cost a listener: with TLS about 40 KiB each.
+	maxConns = 1024
+	// drainTime is for requests in flight when the service stops.
 	drainTime = 9 * time.Second
 )
 
@@ -31,17 +32,18 @@ type Listener struct {
 	TLS     *tls.Config // nil: none
 }
 
-// Serve answers requests until ctx ends and returns once the last one is
-// finished, or cut off after a grace of 9 s.
+// Serve answers requests until ctx ends and returns once the last one is finished,
+// or cut off after a grace of 9 s.
 func Serve(ctx context.Context, l Listener, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler:           l.Handler,
 		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
 		MaxHeaderBytes: maxHeader,
+		Protocols:      new(http.Protocols),
 		ConnState:      newConns(maxConns).changed,
-		HTTP2:          &http.HTTP2Config{MaxReceiveBufferPerConnection: maxBuffer, MaxReceiveBufferPerStream: maxBuffer},
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	srv.Protocols.SetHTTP1(true)
 	drained := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(drained)
@@ -54,6 +56,7 @@ func Serve(ctx context.Context, l Listener, log *slog.Logger) error {
 	var err error
 	if l.TLS != nil {
 		srv.TLSConfig = l.TLS
+		srv.Handler = strictTransport(l.Handler)
 		err = srv.ServeTLS(l.Listener, "", "")
 	} else {
 		err = srv.Serve(l.Listener)
@@ -64,4 +67,12 @@ func Serve(ctx context.Context, l Listener, log *slog.Logger) error {
 	}
 	<-drained // Serve returns as soon as Shutdown begins
 	return nil
+}
+
+// strictTransport has browsers use https for this host from now on.
+func strictTransport(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Strict-Transport-Security", "max-age=31536000")
+		next.ServeHTTP(w, r)
+	})
 }

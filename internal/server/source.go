@@ -5,27 +5,30 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/time/rate"
 )
 
-// Allow is a list of networks. Addresses within an IPv6 packet that are IPv4's
-// count as such.
-type Allow []netip.Prefix
+// Networks is a list of networks. IPv4 addresses in IPv6 count as IPv4.
+type Networks []netip.Prefix
 
-// Has says whether the list has the address.
-func (a Allow) Has(addr netip.Addr) bool {
-	return slices.ContainsFunc(a, func(p netip.Prefix) bool { return p.Contains(addr) })
+// Contains says whether the address is in one of the networks.
+func (n Networks) Contains(addr netip.Addr) bool {
+	return slices.ContainsFunc(n, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// source returns the address that a request comes from: the peer's, or, while
-// that is a proxy's, the one that the proxy says it was called from. Proxies add
-// to the right of X-Forwarded-For, so what a stranger wrote there himself is
-// never reached. The zero address is unknown.
-func source(r *http.Request, proxies Allow) netip.Addr {
-	addr, _ := parse(r.RemoteAddr)
+// callerOf returns the address that a request comes from: the peer's, or, while that
+// is a proxy's, the one that the proxy was called from. Proxies append to
+// X-Forwarded-For, so what a stranger wrote there himself is never reached. The zero
+// address is unknown.
+func callerOf(r *http.Request, proxies Networks) netip.Addr {
+	addr, _ := parseAddr(r.RemoteAddr)
 	hops := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
-	for hops != "" && proxies.Has(addr) {
+	for hops != "" && proxies.Contains(addr) {
 		comma := strings.LastIndexByte(hops, ',')
-		hop, ok := parse(hops[comma+1:])
+		hop, ok := parseAddr(hops[comma+1:])
 		if !ok {
 			break // the proxy doesn't say
 		}
@@ -34,12 +37,52 @@ func source(r *http.Request, proxies Allow) netip.Addr {
 	return addr
 }
 
-// parse reads an address, with or without a port or brackets.
-func parse(text string) (netip.Addr, bool) {
+// parseAddr reads an address, with or without a port or brackets.
+func parseAddr(text string) (netip.Addr, bool) {
 	text = strings.TrimSpace(text)
 	if withPort, err := netip.ParseAddrPort(text); err == nil {
 		return withPort.Addr().Unmap().WithZone(""), true
 	}
 	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
 	return addr.Unmap().WithZone(""), err == nil
+}
+
+// sourceOf returns what an address is counted as: itself, or its IPv6 network of 64
+// bits, which one subscriber mostly has for himself.
+func sourceOf(addr netip.Addr) netip.Addr {
+	if addr.Is6() {
+		return netip.PrefixFrom(addr, 64).Masked().Addr()
+	}
+	return addr
+}
+
+// maxSources limits the memory of sourceRates to about half a MiB.
+const maxSources = 4096
+
+// sourceRates has a rate limiter for each of the last 4,096 sources. One that was
+// forgotten starts with a full bucket.
+type sourceRates struct {
+	perSecond rate.Limit
+	burst     int
+
+	mu    sync.Mutex // so that two requests of a new source share a limiter
+	known *lru.Cache[netip.Addr, *rate.Limiter]
+}
+
+func newSourceRates(perSecond, burst int) *sourceRates {
+	known, _ := lru.New[netip.Addr, *rate.Limiter](maxSources) // the error is of a size below 1
+	return &sourceRates{perSecond: rate.Limit(perSecond), burst: burst, known: known}
+}
+
+// of returns the limiter of the source that an address belongs to.
+func (s *sourceRates) of(addr netip.Addr) *rate.Limiter {
+	source := sourceOf(addr)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limiter, ok := s.known.Get(source)
+	if !ok {
+		limiter = rate.NewLimiter(s.perSecond, s.burst)
+		s.known.Add(source, limiter)
+	}
+	return limiter
 }

@@ -82,7 +82,7 @@ func (s *Store) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
 type WishChange struct {
 	Old  ooo.Wish // as it was read; zero for none
 	New  ooo.Wish
-	Hint ooo.Hint
+	Hint ooo.Hint // zero: there is nothing to carry out
 }
 
 // SwapWish replaces the wish of an address, unless somebody wrote it since it was old,
@@ -106,11 +106,14 @@ func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, e
 			if err != nil {
 				return nil, err
 			}
-			hint, err := encode(c.Hint.Nonce, c.Hint)
-			if err != nil {
-				return nil, err
+			field, hint := "", ""
+			if c.Hint.Kind != "" {
+				field = hintField(c.Hint)
+				if hint, err = encode(c.Hint.Nonce, c.Hint); err != nil {
+					return nil, err
+				}
 			}
-			args = append(args, ooo.FoldAddress(c.New.Address), c.Old.Nonce, wish, hintField(c.Hint), hint)
+			args = append(args, ooo.FoldAddress(c.New.Address), c.Old.Nonce, wish, field, hint)
 		}
 		answers, err := swapTagged.Run(ctx, s.client, []string{wantsKey, hintsKey}, args...).BoolSlice()
 		if err != nil {
@@ -118,13 +121,15 @@ func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, e
 		}
 		var left []ooo.Hint
 		for i, done := range answers {
-			if done {
+			if done && chunk[i].Hint.Kind != "" {
 				left = append(left, chunk[i].Hint)
 			}
 		}
 		swapped = append(swapped, answers...)
-		s.overviews.written.Add(1)
-		s.announce(ctx, left)
+		if len(left) > 0 {
+			s.overviews.written.Add(1)
+			s.announce(ctx, left)
+		}
 	}
 	return swapped, nil
 }

@@ -45,6 +45,12 @@ var wishSuite = map[string]func(*testing.T, *world){
 		if got := w.hints()[ooo.HintWish].Nonce; got != "ab" {
 			t.Errorf("hint = %q, want that of the last wish", got)
 		}
+		if got, err := w.SwapWish(t.Context(), want, on("ANN", "e"), ooo.Hint{}); !got || err != nil {
+			t.Errorf("swapped without a hint = %v, %v, want true", got, err)
+		}
+		if got := w.hints(); len(got) != 1 || got[ooo.HintWish].Nonce != "ab" || w.wish("ann@contoso.example").Nonce != "e" {
+			t.Errorf("hints = %v, want the one that was there", got)
+		}
 		if _, err := w.SwapWish(t.Context(), on("ANN", "ab"), on("ann", ""), hint(m, ooo.HintWish, "d")); err == nil {
 			t.Error("a wish without a nonce was taken")
 		}

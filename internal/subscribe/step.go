@@ -208,7 +208,7 @@ func (w *work) call(
 		if err := w.spend(ctx); err != nil {
 			return made, began, err
 		}
-		life := w.lifeOf(sub)
+		life := w.life(sub)
 		began = time.Now()
 		made, err = do(began.Add(life))
 		if w.learn(sub, life, err) {

@@ -79,7 +79,7 @@ func NewMetrics(build BuildInfo) *Metrics {
 		notifications: counter(r, "notifications_total",
 			"Items received from Graph, by verdict.", "verdict"),
 		refused: counter(r, "refused_requests_total",
-			"Requests rejected unread: for their source, its rate, or too many at once.", "status"),
+			"Requests rejected unread: for their source, its rate, a wrong token, or too many at once.", "status"),
 		answered: histogram(r, "notification_answer_seconds",
 			"How long this service took to answer a request from Graph.", answerBuckets).WithLabelValues().(prometheus.Histogram),
 		graphRequests: counter(r, "graph_requests_total",

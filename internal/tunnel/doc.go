@@ -12,9 +12,9 @@
 // token that ngrok refuses at the first try ends [Ngrok.Run], because no waiting
 // mends it.
 //
-// A tunnel leads from the internet into a machine that trusts its own loopback.
-// So a caller who comes through it reaches the paths of Graph alone ([Only],
-// [Fence]), unless the operator wants more.
+// A tunnel leads from the internet into a machine that trusts its own loopback. What
+// callers reach through it is decided in package server ([server.Only],
+// [server.Fence]).
 //
 // ngrok's error texts may repeat the token; only their codes are shown.
 package tunnel

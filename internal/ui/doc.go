@@ -13,9 +13,7 @@
 // Who shows MONITOR_TOKEN in the login form gets a cookie that says until when it
 // holds, signed with a key derived from the token: every replica knows it, none
 // keeps anything, and a new token ends all sessions. The cookie is good for the
-// page alone, not for /api. Requests that change something must come from the
-// page itself (net/http's CrossOriginProtection). Wrong tokens are answered
-// slowly, few at a time.
+// page alone, not for /api.
 //
 // While nobody looks, the page costs one command to Redis every 10 s: the beat by
 // which replicas know of each other, with what the process did meanwhile. The

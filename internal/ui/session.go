@@ -3,7 +3,6 @@ package ui
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"net/http"
@@ -18,12 +17,7 @@ const (
 	// lies beside the login form alone, behind a proxy that adds a prefix too.
 	sessionName = "outlook_monitor_session"
 	sessionLife = 12 * time.Hour
-
-	// guessTime is how long a wrong token waits for its answer, and guessesAtOnce
-	// how many may wait: together they bound the guesses, whoever makes them.
-	guessTime     = time.Second
-	guessesAtOnce = 4
-	maxForm       = 4 << 10
+	maxForm     = 4 << 10
 )
 
 // sessionKey derives what sessions are signed with: knowing a session does not
@@ -58,27 +52,10 @@ func (u *UI) holds(session string, now time.Time) bool {
 
 // admitted says whether a request shows a session or the token.
 func (u *UI) admitted(r *http.Request) bool {
-	if u.cfg.Token == "" {
-		return true
-	}
 	if cookie, err := r.Cookie(sessionName); err == nil && u.holds(cookie.Value, time.Now()) {
 		return true
 	}
-	scheme, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	switch {
-	case strings.EqualFold(scheme, "Basic"):
-		_, shown, _ = r.BasicAuth()
-		return u.knows(shown)
-	case strings.EqualFold(scheme, "Bearer"):
-		return u.knows(shown)
-	}
-	return false
-}
-
-// knows compares a token with ours in constant time.
-func (u *UI) knows(shown string) bool {
-	got, want := sha256.Sum256([]byte(strings.TrimSpace(shown))), sha256.Sum256([]byte(u.cfg.Token))
-	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	return u.cfg.Access.Admits(r)
 }
 
 // refuseStranger answers one without a session: the login form for a browser.
@@ -100,20 +77,7 @@ func (u *UI) login(c *gin.Context) {
 		refuse(c, http.StatusBadRequest, "this is no login form")
 		return
 	}
-	select {
-	case u.guesses <- struct{}{}:
-	default:
-		c.Header("Retry-After", "1")
-		u.form(c, http.StatusTooManyRequests, "Too many tries at once. Wait a moment and try again.")
-		return
-	}
-	defer func() { <-u.guesses }()
-	if u.cfg.Token != "" && !u.knows(c.Request.PostForm.Get("token")) {
-		u.cfg.Log.WarnContext(c.Request.Context(), "a login to the operator's page was refused")
-		select {
-		case <-time.After(guessTime):
-		case <-c.Request.Context().Done():
-		}
+	if !u.cfg.Access.Accepts(c.Request, c.Request.PostForm.Get("token")) {
 		u.form(c, http.StatusUnauthorized, "That is not the token of this service.")
 		return
 	}
@@ -132,8 +96,7 @@ func (u *UI) logout(c *gin.Context) {
 
 // cookie is for https alone if that is how the browser came.
 func (u *UI) cookie(r *http.Request, value string, ends time.Time) *http.Cookie {
-	secure := r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 	return &http.Cookie{
-		Name: sessionName, Value: value, Expires: ends, HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode,
+		Name: sessionName, Value: value, Expires: ends, HttpOnly: true, Secure: u.cfg.Access.Secure(r), SameSite: http.SameSiteStrictMode,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 )
 
 // Store is what the page shows.
@@ -37,24 +38,21 @@ type Config struct {
 	// Leave leaves hints for the owners of mailboxes.
 	Leave func(ctx context.Context, hints ...ooo.Hint) error
 	// API answers what the page asks of /api and /readyz.
-	API   http.Handler
-	Token string // demanded of operators; empty: none
-	// Hosts says which Host headers are answered; nil: any.
-	Hosts func(host string) bool
+	API    http.Handler
+	Access *server.Access
+	Token  string // that Access demands; empty: none
 	// Resources is how many subscriptions each mailbox should have; 0: none.
 	Resources int
 	Interval  time.Duration // between two reads of a mailbox
 	Version   string
-	Meter     *Meter // nil: one that counts nothing
+	Meter     *Meter
 	Log       *slog.Logger
 }
 
 // UI is the operator's page.
 type UI struct {
 	cfg      Config
-	key      []byte // signs sessions
-	cross    *http.CrossOriginProtection
-	guesses  chan struct{} // capacity [guessesAtOnce]; holds a token for each wrong guess
+	key      []byte        // signs sessions
 	watchers chan struct{} // capacity [mostWatchers]; holds a token for each open feed
 	counts   counts
 	self     ooo.Replica
@@ -66,21 +64,11 @@ const answerTime = 7 * time.Second
 
 // New returns the operator's page.
 func New(cfg Config) (*UI, error) {
-	if cfg.Store == nil || cfg.Leave == nil || cfg.API == nil {
-		return nil, errors.New("ui: Store, Leave and API are required")
-	}
-	if cfg.Meter == nil {
-		cfg.Meter = NewMeter()
-	}
-	if cfg.Hosts == nil {
-		cfg.Hosts = func(string) bool { return true }
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
+	if cfg.Store == nil || cfg.Leave == nil || cfg.API == nil || cfg.Access == nil || cfg.Meter == nil || cfg.Log == nil {
+		return nil, errors.New("ui: Store, Leave, API, Access, Meter and Log are required")
 	}
 	return &UI{
-		cfg: cfg, key: sessionKey(cfg.Token), cross: http.NewCrossOriginProtection(),
-		guesses: make(chan struct{}, guessesAtOnce), watchers: make(chan struct{}, mostWatchers),
+		cfg: cfg, key: sessionKey(cfg.Token), watchers: make(chan struct{}, mostWatchers),
 		self: thisReplica(cfg.Version), stopped: make(chan struct{}),
 	}, nil
 }
@@ -127,12 +115,8 @@ func (u *UI) Register(to gin.IRoutes) {
 	for _, r := range routes {
 		to.Handle(r.method, r.path, func(c *gin.Context) {
 			protect(c.Writer.Header())
-			if !u.cfg.Hosts(c.Request.Host) {
-				refuse(c, http.StatusForbidden, "set MONITOR_TOKEN to be reached by this name; without one only localhost and loopback addresses are")
-				return
-			}
-			if err := u.cross.Check(c.Request); err != nil {
-				refuse(c, http.StatusForbidden, "this request does not come from the operator's page")
+			if reason := u.cfg.Access.Forbidden(c.Request); reason != "" {
+				refuse(c, http.StatusForbidden, reason)
 				return
 			}
 			if !r.open && !u.admitted(c.Request) {
@@ -164,8 +148,12 @@ func protect(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// refuse answers with an error in JSON.
+// refuse answers with an error in JSON. A body that may not have been read closes the
+// connection, or the server would wait for the rest of it.
 func refuse(c *gin.Context, status int, text string) {
+	if c.Request.ContentLength != 0 {
+		c.Header("Connection", "close")
+	}
 	c.AbortWithStatusJSON(status, gin.H{"error": text})
 }
 

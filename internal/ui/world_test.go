@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/ui"
 )
 
@@ -32,7 +34,7 @@ type world struct {
 	api       []string // requests that the API got, with their token
 	token     string
 	resources int
-	hosts     func(string) bool
+	loopback  bool // without a token, only loopback names are answered
 }
 
 func (w *world) Find(_ context.Context, q ooo.Query) (ooo.Page, error) {
@@ -123,7 +125,11 @@ func (w *world) tell(kind ooo.EventKind) {
 // page is the page over w.
 func (w *world) page(t *testing.T) (*ui.UI, http.Handler) {
 	t.Helper()
-	u, err := ui.New(ui.Config{Store: w, Leave: w.leave, API: w, Hosts: w.hosts, Token: w.token, Resources: w.resources, Interval: 2 * time.Second, Version: "v1"})
+	log := slog.New(slog.DiscardHandler)
+	u, err := ui.New(ui.Config{
+		Store: w, Leave: w.leave, API: w, Token: w.token, Resources: w.resources, Interval: 2 * time.Second, Version: "v1", Meter: ui.NewMeter(), Log: log,
+		Access: server.NewAccess(server.AccessConfig{Token: w.token, AnyHost: !w.loopback, Wrong: func() {}, Log: log}),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,9 +144,9 @@ func (w *world) page(t *testing.T) (*ui.UI, http.Handler) {
 func (w *world) serve(t *testing.T) string {
 	t.Helper()
 	_, handler := w.page(t)
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return server.URL
+	srv := httptest.NewServer(handler)
+	t.Cleanup(srv.Close)
+	return srv.URL
 }
 
 // request is one call with what is said in its headers.

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
+)
+
+// outcomes says how each end of a request is answered. The first match wins; what
+// matches none is the store's: 503.
+var outcomes = []struct {
+	err    error
+	status int
+}{
+	{errNotJSON, http.StatusBadRequest},
+	{errInvalidJSON, http.StatusBadRequest},
+	{errTooLarge, http.StatusRequestEntityTooLarge},
+	{errSlow, http.StatusRequestTimeout},
+	{ooo.ErrBadAddress, http.StatusBadRequest},
+	{ooo.ErrBadCursor, http.StatusBadRequest},
+	{ooo.ErrNotInDirectory, http.StatusNotFound},
+	{ooo.ErrNotMonitored, http.StatusNotFound},
+	{ooo.ErrAmbiguous, http.StatusConflict},
+	{errUnresolved, http.StatusAccepted},
+	{errBusy, http.StatusServiceUnavailable},
+	{store.ErrDamaged, http.StatusInternalServerError},
+}
+
+// outcome returns the status of an answer and what to say with it.
+func outcome(err error) (status int, text string) {
+	if err == nil {
+		return http.StatusOK, ""
+	}
+	for _, o := range outcomes {
+		if errors.Is(err, o.err) {
+			return o.status, o.err.Error()
+		}
+	}
+	return http.StatusServiceUnavailable, "Redis is out of reach: try again"
+}
+
+// fail answers with an error.
+func (a *API) fail(c *gin.Context, err error) {
+	status, text := outcome(err)
+	a.warn(c, status, err)
+	refuse(c, status, text)
+}
+
+// warn logs what is not the caller's fault.
+func (a *API) warn(c *gin.Context, status int, err error) {
+	if status < http.StatusInternalServerError {
+		return
+	}
+	a.cfg.Log.WarnContext(c.Request.Context(), "request failed", "route", c.FullPath(), "err", err)
+	if status == http.StatusServiceUnavailable {
+		c.Header("Retry-After", "1")
+	}
+}
+
+// refuse answers with an error in JSON. A body that may not have been read closes the
+// connection, or the server would wait for the rest of it.
+func refuse(c *gin.Context, status int, text string) {
+	if c.Request.ContentLength != 0 {
+		c.Header("Connection", "close")
+	}
+	c.AbortWithStatusJSON(status, gin.H{"error": text})
+}
+
+// refuseStranger answers a caller that did not show the token.
+func refuseStranger(c *gin.Context) {
+	c.Writer.Header().Add("WWW-Authenticate", `Bearer realm="outlook-monitor"`)
+	c.Writer.Header().Add("WWW-Authenticate", `Basic realm="outlook-monitor"`)
+	refuse(c, http.StatusUnauthorized, "show MONITOR_TOKEN as a bearer token or as the password of basic auth")
+}

@@ -1,0 +1,158 @@
+package api
+
+import (
+	"context"
+	_ "embed" // of openapi.json
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// Check is a dependency that /readyz shows.
+type Check struct {
+	Name     string
+	Required bool // the service is not ready without it
+	// Excused says that the service is ready without it all the same; nil: never.
+	Excused func() bool
+	// Probe returns what there is to know, and an error if the dependency is not
+	// there. It returns when ctx ends.
+	Probe func(ctx context.Context) (detail string, err error)
+}
+
+func (a *API) alive(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) }
+
+// checked is the result of a check.
+type checked struct {
+	OK       bool   `json:"ok"`
+	Required bool   `json:"required"`
+	Excused  bool   `json:"excused,omitempty"` // ready all the same
+	Detail   string `json:"detail,omitempty"`
+	Error    string `json:"error,omitempty"`
+}
+
+const (
+	probeEvery = time.Second // at most, whoever asks
+	probeTime  = 2 * time.Second
+)
+
+// health is what the last probes found.
+type health struct {
+	mu      sync.Mutex // held while probing, so that one request asks for all
+	at      time.Time  // when the last probes ended
+	results []checked
+}
+
+// probe asks all dependencies at once, unless that was done a moment ago.
+func (h *health) probe(ctx context.Context, checks []Check) []checked {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.results != nil && time.Since(h.at) < probeEvery {
+		return h.results
+	}
+	// Others rely on the results, so the caller's leaving does not count.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
+	defer cancel()
+	results := make([]checked, len(checks))
+	var asking sync.WaitGroup
+	for i, check := range checks {
+		asking.Go(func() {
+			detail, err := check.Probe(ctx)
+			results[i] = checked{OK: err == nil, Required: check.Required, Detail: detail}
+			if err != nil {
+				results[i].Error = err.Error()
+				results[i].Excused = check.Required && check.Excused != nil && check.Excused()
+			}
+		})
+	}
+	asking.Wait()
+	h.at, h.results = time.Now(), results
+	return results
+}
+
+// ready answers with each dependency, with reasons for callers that show the token.
+func (a *API) ready(c *gin.Context) {
+	reasons := a.cfg.Access.Forbidden(c.Request) == "" && a.cfg.Access.Admits(c.Request)
+	results := a.health.probe(c.Request.Context(), a.cfg.Checks)
+	all, status := true, http.StatusOK
+	checks := map[string]checked{}
+	for i, check := range a.cfg.Checks {
+		result := results[i]
+		if check.Required && !result.OK && !result.Excused {
+			all, status = false, http.StatusServiceUnavailable
+		}
+		if !reasons {
+			result.Detail, result.Error = "", ""
+		}
+		checks[check.Name] = result
+	}
+	c.JSON(status, gin.H{"ready": all, "checks": checks})
+}
+
+func (a *API) metrics(c *gin.Context) { a.cfg.Metrics.ServeHTTP(c.Writer, c.Request) }
+
+// levels are the words for LOG_LEVEL and here.
+var levels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+}
+
+// showLevel shows from which level on this process logs.
+func (a *API) showLevel(c *gin.Context) {
+	c.JSON(http.StatusOK, gin.H{"level": strings.ToLower(a.cfg.Level.Level().String())})
+}
+
+// setLevel changes it, for this process and until it ends.
+func (a *API) setLevel(c *gin.Context) {
+	var request struct {
+		Level string `json:"level"`
+	}
+	if err := readJSON(c, &request); err != nil {
+		a.fail(c, err)
+		return
+	}
+	level, ok := levels[strings.ToLower(request.Level)]
+	if !ok {
+		refuse(c, http.StatusBadRequest, `write {"level":"…"} with debug, info, warn or error`)
+		return
+	}
+	before := a.cfg.Level.Level()
+	a.cfg.Level.Set(level)
+	a.cfg.Log.WarnContext(c.Request.Context(), "log level changed on request", "from", before, "to", level)
+	a.showLevel(c)
+}
+
+// profiles lists the profiles of this process.
+func (a *API) profiles(c *gin.Context) { pprof.Index(c.Writer, c.Request) }
+
+// profile answers go tool pprof.
+func (a *API) profile(c *gin.Context) {
+	switch name := c.Param("name"); name {
+	case "cmdline": // flags may hold secrets
+		refuse(c, http.StatusNotFound, "no such profile")
+	case "profile":
+		pprof.Profile(c.Writer, c.Request)
+	case "symbol":
+		pprof.Symbol(c.Writer, c.Request)
+	case "trace":
+		pprof.Trace(c.Writer, c.Request)
+	default:
+		pprof.Handler(name).ServeHTTP(c.Writer, c.Request)
+	}
+}
+
+//go:embed openapi.json
+var openapi []byte
+
+// OpenAPI returns the description of this API, of Graph's callbacks and of what the
+// mediator receives, as an OpenAPI 3.1 document in JSON. Tests compare it with the
+// routes and with their answers.
+func OpenAPI() []byte { return slices.Clone(openapi) }
+
+func (a *API) describe(c *gin.Context) {
+	c.Data(http.StatusOK, "application/json; charset=utf-8", openapi)
+}

@@ -1,0 +1,137 @@
+package server
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// AccessConfig says who may use the paths of the mediator and of operators.
+type AccessConfig struct {
+	Token   string   // that callers must show; empty: none
+	AnyHost bool     // answer under any name even without a token
+	Proxies Networks // whose X-Forwarded-For and X-Forwarded-Proto are believed
+	Wrong   func()   // called for each wrong token
+	Log     *slog.Logger
+}
+
+// Access decides who may use the paths of the mediator and of operators. It looks at
+// headers only.
+type Access struct {
+	cfg    AccessConfig
+	token  [sha256.Size]byte
+	cross  *http.CrossOriginProtection
+	rates  *sourceRates // of wrong tokens
+	wrong  atomic.Int64 // wrong tokens since the last line in the log
+	logged rate.Sometimes
+}
+
+const (
+	// A source may show this many wrong tokens at once, and one a second. The answers to
+	// more wait for their turn, but not longer than maxDelay.
+	wrongAtOnce    = 4
+	wrongPerSecond = 1
+	maxDelay       = 5 * time.Second
+)
+
+// NewAccess returns an Access.
+func NewAccess(cfg AccessConfig) *Access {
+	return &Access{
+		cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), cross: http.NewCrossOriginProtection(),
+		rates: newSourceRates(wrongPerSecond, wrongAtOnce), logged: rate.Sometimes{Interval: time.Minute},
+	}
+}
+
+// Forbidden says why a request is refused whoever makes it; "" if it is not. Without a
+// token only names of this machine are answered: a page of another site may have a name
+// that was made to lead here. A page of another site may not change anything, and
+// GET / does: it starts a sync.
+func (a *Access) Forbidden(r *http.Request) (reason string) {
+	if a.cfg.Token == "" && !a.cfg.AnyHost && !isLoopback(hostname(r.Host)) {
+		return "set MONITOR_TOKEN to use this name; without a token only localhost and loopback addresses are answered"
+	}
+	if r.Method == http.MethodGet && r.URL.Path == "/" {
+		changing := *r
+		changing.Method = http.MethodPost
+		r = &changing
+	}
+	if a.cross.Check(r) != nil {
+		return "this request comes from a page of another site"
+	}
+	return ""
+}
+
+// Admits says whether a request shows the token, as bearer token or as the password of
+// basic auth.
+func (a *Access) Admits(r *http.Request) bool {
+	if a.cfg.Token == "" {
+		return true
+	}
+	scheme, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	switch {
+	case strings.EqualFold(scheme, "Basic"):
+		_, shown, _ = r.BasicAuth()
+	case !strings.EqualFold(scheme, "Bearer"):
+		return false
+	}
+	return a.Accepts(r, shown)
+}
+
+// Accepts says whether what a caller shows is the token. The right one is answered at
+// once; a wrong one is counted, and answered late to a source that shows many.
+func (a *Access) Accepts(r *http.Request, shown string) bool {
+	sum := sha256.Sum256([]byte(strings.TrimSpace(shown)))
+	if a.cfg.Token == "" || subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1 {
+		return true
+	}
+	a.cfg.Wrong()
+	a.wrong.Add(1)
+	caller := callerOf(r, a.cfg.Proxies)
+	a.logged.Do(func() {
+		a.cfg.Log.WarnContext(r.Context(), "wrong tokens were shown (logged once a minute)", "count", a.wrong.Swap(0), "last_source", caller)
+	})
+	turn := a.rates.of(caller).Reserve()
+	delay := turn.Delay()
+	if delay > maxDelay {
+		turn.Cancel() // so that the waits of a flood end with it
+		delay = maxDelay
+	}
+	select {
+	case <-time.After(delay):
+	case <-r.Context().Done():
+	}
+	return false
+}
+
+// Secure says whether the caller's connection is encrypted, by us or by a proxy.
+func (a *Access) Secure(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	scheme, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	peer, _ := parseAddr(r.RemoteAddr)
+	return strings.EqualFold(strings.TrimSpace(scheme), "https") && (len(a.cfg.Proxies) == 0 || a.cfg.Proxies.Contains(peer))
+}
+
+// hostname returns the name of a Host header in lower case, without port, brackets and
+// final dot.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+}
+
+// isLoopback says whether a hostname is one of this machine itself.
+func isLoopback(name string) bool {
+	ip, err := netip.ParseAddr(name)
+	return name == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}

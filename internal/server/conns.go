@@ -1,0 +1,59 @@
+package server
+
+import (
+	"container/list"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// conns closes a connection when there are more than limit: the one that has been idle
+// for longest, or else the one whose request began first.
+type conns struct {
+	limit int
+
+	mu   sync.Mutex
+	open map[net.Conn]*list.Element // guarded by mu, as below; each is in one of the lists
+	idle *list.List                 // of net.Conn, waiting for a request, the longest first
+	busy *list.List                 // of net.Conn, with a request, the oldest first
+}
+
+func newConns(limit int) *conns {
+	return &conns{limit: limit, open: map[net.Conn]*list.Element{}, idle: list.New(), busy: list.New()}
+}
+
+// changed is called for each change of a connection ([http.Server.ConnState]).
+func (c *conns) changed(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remove(conn)
+	switch state {
+	case http.StateNew, http.StateIdle:
+		c.open[conn] = c.idle.PushBack(conn)
+	case http.StateActive:
+		c.open[conn] = c.busy.PushBack(conn)
+	}
+	if len(c.open) <= c.limit {
+		return
+	}
+	oldest := c.idle.Front()
+	if oldest == nil || oldest.Value == conn {
+		oldest = c.busy.Front()
+	}
+	if oldest != nil {
+		victim := oldest.Value.(net.Conn)
+		c.remove(victim)
+		if secured, ok := victim.(interface{ NetConn() net.Conn }); ok {
+			victim = secured.NetConn() // closing TLS may take its time
+		}
+		_ = victim.Close()
+	}
+}
+
+func (c *conns) remove(conn net.Conn) {
+	if e := c.open[conn]; e != nil {
+		c.idle.Remove(e) // a list ignores elements that are not its own
+		c.busy.Remove(e)
+		delete(c.open, conn)
+	}
+}

@@ -1,0 +1,138 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"outlook-monitor/internal/server"
+)
+
+func TestConnectionsAreLimited(t *testing.T) {
+	const limit = 1024
+	synctest.Test(t, func(t *testing.T) {
+		p, free := newPipes(), make(chan struct{})
+		stop := serve(p, func(http.ResponseWriter, *http.Request) { <-free })
+		busy := p.dial()
+		send(t, busy, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		synctest.Wait()
+		var idle []net.Conn
+		for range limit + 9 {
+			idle = append(idle, p.dial())
+		}
+		synctest.Wait()
+		closed := 0
+		for i, conn := range idle {
+			_ = conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+			if _, err := conn.Read(make([]byte, 1)); err == io.EOF {
+				if closed++; i >= 10 {
+					t.Errorf("connection %d is closed, want the oldest", i)
+				}
+			}
+		}
+		if closed != 10 {
+			t.Errorf("%d connections are closed, want 10", closed)
+		}
+		close(free)
+		if answer, err := http.ReadResponse(bufio.NewReader(busy), nil); err != nil || answer.StatusCode != 200 {
+			t.Errorf("answer to who was busy = %v, %v, want 200", answer, err)
+		}
+		for _, conn := range append(idle, busy) {
+			_ = conn.Close()
+		}
+		if err := stop(); err != nil {
+			t.Errorf("Serve = %v, want nil", err)
+		}
+	})
+}
+
+// heap is what is in use once all that is not has been collected.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
+}
+
+// TestStrangersCostLittleAndKeepNobodyOut has all do at once what they can over the
+// network: thousands of connections that say nothing, slow senders of all kinds, long
+// bodies and gzip bombs.
+func TestStrangersCostLittleAndKeepNobodyOut(t *testing.T) {
+	var working, most atomic.Int64
+	h := public(func(w http.ResponseWriter, r *http.Request) {
+		n := working.Add(1)
+		defer working.Add(-1)
+		for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusAccepted)
+	}, server.PublicConfig{Concurrency: 16})
+	ln := loopback(t)
+	running(t, func(ctx context.Context) error {
+		return server.Serve(ctx, server.Listener{Listener: ln, Handler: h}, slog.New(slog.DiscardHandler))
+	})
+	var bomb bytes.Buffer
+	zip := gzip.NewWriter(&bomb)
+	_, _ = zip.Write(make([]byte, 100*mib))
+	_ = zip.Close()
+	whole := spaces(4 * mib)
+	before := heap()
+	var strangers sync.WaitGroup
+	var conns []net.Conn
+	open := func(n int, text string) {
+		for range n {
+			conn, err := net.Dial("tcp", ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, conn)
+			strangers.Go(func() { _, _ = io.WriteString(conn, text) })
+		}
+	}
+	end := "\r\nHost: a\r\n\r\n"
+	open(2048, "")
+	open(256, declared(4*mib)+end+"{")
+	open(256, declared(16*kib)+end+spaces(15*kib))
+	open(256, undeclared+end+chunked(spaces(15*kib)))
+	open(256, declared(4*mib)+end+spaces(200*kib))
+	open(20, declared(4*mib)+end+whole)
+	open(20, "POST "+notifications+" HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: "+
+		"4000000"+end+bomb.String())
+
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 3 * time.Second}
+	grown := int64(0)
+	for range 20 {
+		answer, err := client.Post("http://"+ln.Addr().String()+notifications, "application/json", strings.NewReader(`{"value":[]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusAccepted {
+			t.Errorf("answer to a notification = %d, want 202", answer.StatusCode)
+		}
+		grown = max(grown, heap()-before)
+	}
+	if grown > 64*mib {
+		t.Errorf("memory in use grew by %d MiB, want at most 64", grown/mib)
+	}
+	t.Logf("memory in use grew by %d MiB", grown/mib)
+	if most.Load() > 16 {
+		t.Errorf("%d worked at once, want at most 16", most.Load())
+	}
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	strangers.Wait()
+}

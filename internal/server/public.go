@@ -1,0 +1,251 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+)
+
+// PublicConfig says who may call Graph's paths, and how much at once.
+type PublicConfig struct {
+	Paths   []string // guarded; requests to others are passed on as they are
+	Allow   Networks // may call; empty: everyone
+	Proxies Networks // whose X-Forwarded-For is believed
+	Rate    int      // requests a second of each source, twice as many at once; 0: no limit
+
+	// Unread says of a query that the body of such a request is never read.
+	Unread      func(query string) bool
+	MaxBody     int64 // bytes of one body; beyond it 413
+	Concurrency int64 // requests passed on at once
+
+	Refused func(status int) // called for each request that is refused
+	Log     *slog.Logger
+}
+
+// Graph wants an answer within 3 s.
+const (
+	shortBody  = 16 << 10 // bytes for which there is always room
+	longBodies = 8 << 20  // bytes of the longer bodies together
+
+	shortTime = 5 * time.Second // for the first 16 KiB
+	pieceTime = time.Second     // for each 64 KiB more
+	pieceSize = 64 << 10
+	bodyTime  = 8 * time.Second // for all of it
+
+	roomTime = 1500 * time.Millisecond // to wait for room: longer than a sender that stopped keeps it
+	turnTime = 400 * time.Millisecond  // to wait for a turn
+)
+
+// Public returns a handler that passes requests to the guarded paths on to next once
+// their bodies are here. It answers 403 and 429 to a source that may not call, or not so
+// often, 413 and 408 to a body that is too long or too slow, and 503 if more is in
+// flight than fits in memory or can be stored in time.
+func Public(next http.Handler, cfg PublicConfig) http.Handler {
+	p := &public{
+		cfg: cfg, next: next, turns: semaphore.NewWeighted(cfg.Concurrency), room: newRoom(longBodies), logged: map[error]*rate.Sometimes{},
+	}
+	if cfg.Rate > 0 {
+		p.rates = newSourceRates(cfg.Rate, 2*cfg.Rate)
+	}
+	for refusal := range statuses {
+		p.logged[refusal] = &rate.Sometimes{Interval: time.Minute}
+	}
+	return p
+}
+
+type public struct {
+	cfg    PublicConfig
+	next   http.Handler
+	rates  *sourceRates // nil: no limit
+	turns  *semaphore.Weighted
+	room   *room
+	logged map[error]*rate.Sometimes
+}
+
+// Why a request is refused.
+var (
+	errNotAllowed = errors.New("the source is not in PUBLIC_ALLOW")
+	errTooOften   = errors.New("the source is over PUBLIC_RATE_LIMIT")
+	errFull       = errors.New("more came at once than can be kept")
+	errTooLong    = errors.New("the body is too long")
+	errTooSlow    = errors.New("the body came too slowly")
+	errBrokenOff  = errors.New("the body broke off")
+)
+
+var statuses = map[error]int{
+	errNotAllowed: http.StatusForbidden, errTooOften: http.StatusTooManyRequests, errFull: http.StatusServiceUnavailable,
+	errTooLong: http.StatusRequestEntityTooLarge, errTooSlow: http.StatusRequestTimeout, errBrokenOff: http.StatusBadRequest,
+}
+
+func (p *public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !slices.Contains(p.cfg.Paths, r.URL.Path) {
+		p.next.ServeHTTP(w, r)
+		return
+	}
+	caller := callerOf(r, p.cfg.Proxies)
+	switch {
+	case len(p.cfg.Allow) > 0 && !p.cfg.Allow.Contains(caller):
+		p.refuse(w, r, errNotAllowed)
+	case p.rates != nil && !p.rates.of(caller).Allow():
+		p.refuse(w, r, errTooOften)
+	case r.Method != http.MethodPost || p.cfg.Unread(r.URL.RawQuery):
+		p.next.ServeHTTP(w, r)
+	default:
+		p.receive(w, r, sourceOf(caller))
+	}
+}
+
+// receive reads the body of a request and passes it on when it is its turn.
+func (p *public) receive(w http.ResponseWriter, r *http.Request, source netip.Addr) {
+	body, release, err := p.read(w, r, source)
+	defer release()
+	if err != nil {
+		p.refuse(w, r, err)
+		return
+	}
+	waiting, cancel := context.WithTimeout(r.Context(), turnTime)
+	defer cancel()
+	if p.turns.Acquire(waiting, 1) != nil {
+		p.refuse(w, r, errFull)
+		return
+	}
+	defer p.turns.Release(1)
+	r.Body, r.ContentLength = io.NopCloser(body), int64(body.Len())
+	p.next.ServeHTTP(w, r)
+}
+
+// read reads a body to its end; release gives the room for a long one back.
+func (p *public) read(w http.ResponseWriter, r *http.Request, source netip.Addr) (body *bytes.Buffer, release func(), err error) {
+	size, release := r.ContentLength, func() {}
+	if size < 0 {
+		size = p.cfg.MaxBody
+	}
+	if size > p.cfg.MaxBody {
+		return nil, release, errTooLong
+	}
+	began, control := time.Now(), http.NewResponseController(w)
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }() // only tests have writers without deadlines
+	_ = control.SetReadDeadline(began.Add(shortTime))
+	limited := http.MaxBytesReader(w, r.Body, p.cfg.MaxBody)
+	body = bytes.NewBuffer(make([]byte, 0, min(size, shortBody)+bytes.MinRead))
+	if _, err := body.ReadFrom(io.LimitReader(limited, shortBody)); err != nil {
+		return nil, release, refusalOf(err)
+	}
+	if body.Len() < shortBody || size == shortBody {
+		return body, release, nil
+	}
+	waiting, cancel := context.WithTimeout(r.Context(), roomTime)
+	defer cancel()
+	if release, err = p.room.acquire(waiting, source, size); err != nil {
+		return nil, release, errFull
+	}
+	body.Grow(int(size) - shortBody + bytes.MinRead)
+	for received := int64(pieceSize); received == pieceSize; {
+		_ = control.SetReadDeadline(earlier(time.Now().Add(pieceTime), began.Add(bodyTime)))
+		if received, err = body.ReadFrom(io.LimitReader(limited, pieceSize)); err != nil {
+			return nil, release, refusalOf(err)
+		}
+	}
+	return body, release, nil
+}
+
+// refusalOf translates an error of reading a body.
+func refusalOf(err error) error {
+	if _, long := errors.AsType[*http.MaxBytesError](err); long {
+		return errTooLong
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errTooSlow
+	}
+	return errBrokenOff
+}
+
+// refuse answers with nothing but a status, and closes the connection, or the server
+// would read the rest of the body.
+func (p *public) refuse(w http.ResponseWriter, r *http.Request, refusal error) {
+	status := statuses[refusal]
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", "0")
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		h.Set("Retry-After", "1")
+	}
+	if r.Body != http.NoBody {
+		h.Set("Connection", "close")
+	}
+	w.WriteHeader(status)
+	p.cfg.Refused(status)
+	p.logged[refusal].Do(func() {
+		p.cfg.Log.WarnContext(r.Context(), "requests to Graph's paths are refused (logged once a minute)", "status", status, "reason", refusal)
+	})
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// room is the memory that long bodies share. One source gets half of it at most.
+type room struct {
+	size int64
+	all  *semaphore.Weighted
+
+	mu      sync.Mutex
+	sources map[netip.Addr]*share // guarded by mu; of the requests in flight
+}
+
+// share is what one source may have.
+type share struct {
+	*semaphore.Weighted
+	users int // guarded by room.mu
+}
+
+func newRoom(size int64) *room {
+	return &room{size: size, all: semaphore.NewWeighted(size), sources: map[netip.Addr]*share{}}
+}
+
+// acquire waits for room for n bytes until ctx ends. release is never nil.
+func (r *room) acquire(ctx context.Context, source netip.Addr, n int64) (release func(), err error) {
+	n = min(n, r.size/2)
+	r.mu.Lock()
+	s := r.sources[source]
+	if s == nil {
+		s = &share{Weighted: semaphore.NewWeighted(r.size / 2)}
+		r.sources[source] = s
+	}
+	s.users++
+	r.mu.Unlock()
+	leave := func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if s.users--; s.users == 0 {
+			delete(r.sources, source)
+		}
+	}
+	if err := s.Acquire(ctx, n); err != nil {
+		return leave, err
+	}
+	if err := r.all.Acquire(ctx, n); err != nil {
+		s.Release(n)
+		return leave, err
+	}
+	return func() {
+		r.all.Release(n)
+		s.Release(n)
+		leave()
+	}, nil
+}
