@@ -54,10 +54,9 @@ func troubleOf(err error) ooo.ReadTrouble {
 
 // verdict is what a failure means for the mailbox.
 type verdict struct {
-	outcome   Outcome
-	wait      time.Duration // until the next read; 0: it keeps its place
-	throttled bool          // nothing cuts the wait short
-	unknown   bool          // it is shown as unknown
+	outcome Outcome
+	wait    time.Duration // until the next read; 0: it keeps its place
+	unknown bool          // it is shown as unknown
 }
 
 // judge says what the failure of a read means that is the n-th of its kind in a row.
@@ -67,18 +66,18 @@ func judge(err error, n int, othersRead bool, interval time.Duration) verdict {
 	switch {
 	case trouble == troubleThrottled:
 		throttled, _ := errors.AsType[*ooo.Throttled](err)
-		return verdict{Throttled, throttled.After, true, throttled.After > 2*interval}
+		return verdict{Throttled, throttled.After, throttled.After > 2*interval}
 	case trouble == troubleAbsent:
-		return verdict{Unreadable, schedule.Backoff(n, absentWait, mostWait), false, true}
+		return verdict{Unreadable, schedule.Backoff(n, absentWait, mostWait), true}
 	case trouble == troubleNotAsked:
-		return verdict{Unavailable, wait, false, n > patience}
+		return verdict{Unavailable, wait, n > patience}
 	case trouble == ooo.TroubleBadSetting: // read as usual: its owner may change it any time
-		return verdict{Unreadable, 0, false, true}
+		return verdict{Unreadable, 0, true}
 	case trouble == ooo.TroubleOther, trouble == troubleUnauthorized && !othersRead:
 		// Graph is away or busy, and names no wait: reads keep their cadence.
-		return verdict{Unavailable, 0, false, n > patience}
+		return verdict{Unavailable, 0, n > patience}
 	}
-	return verdict{Unreadable, wait, false, true} // a 401 too, if others are read with the same token
+	return verdict{Unreadable, wait, true} // a 401 too, if others are read with the same token
 }
 
 // failed says what it means that a mailbox gave no setting, or an address no person. Again
@@ -99,13 +98,10 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 			return Unreadable, time.Time{}
 		}
 	}
-	v, f, more := p.note(j, err, c)
+	v, f, again := p.note(j, err, c)
 	hints := j.hints
-	if v.outcome != Unreadable { // they want a read that says something
-		hints, again = nil, time.Now()
-		if !more {
-			again = again.Add(max(v.wait, schedule.Backoff(f.times, retryHint, mostRetryHint)))
-		}
+	if !again.IsZero() { // they want a read that says something
+		hints = nil
 	}
 	if v.wait > p.cfg.Interval || v.unknown && !f.saved {
 		p.saveFailure(ctx, j, err, v, f, hints)
@@ -115,25 +111,33 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	return v.outcome, again
 }
 
-// note notes a failure in memory and schedules the next read after it. More says that
-// it gets more time, alone.
-func (p *Poller) note(j *job, err error, c call) (v verdict, f failure, more bool) {
+// note notes a failure in memory and schedules the next read after it. Again is as of
+// failed; f is what it was before it is saved.
+func (p *Poller) note(j *job, err error, c call) (v verdict, f failure, again time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	failing := j.t.fail(troubleOf(err), c.began)
+	now, t := time.Now(), j.t
+	failing := t.fail(troubleOf(err), c.began)
 	f = *failing
 	v = judge(err, f.times, p.answered.After(f.since), p.cfg.Interval)
 	if v.wait == 0 && j.id.Unresolved() {
 		v.wait = schedule.Backoff(f.times, awayWait, mostAwayWait)
 	}
-	failing.saved = f.saved || v.unknown // by who called
-	if j.t.notBefore, j.t.throttled = (time.Time{}), v.throttled; v.wait > 0 {
-		j.t.notBefore = time.Now().Add(v.wait)
-		if !j.t.dropped && j.t.monitored {
-			p.schedule(j.t, j.t.notBefore)
+	failing.saved = f.saved || v.unknown
+	if t.notBefore, t.throttled = (time.Time{}), v.outcome == Throttled; v.wait > 0 {
+		t.notBefore = now.Add(v.wait)
+		if !t.dropped && t.monitored {
+			p.schedule(t, t.notBefore)
 		}
 	}
-	return v, f, c.cut && j.t.alone > 0
+	switch {
+	case v.outcome == Unreadable:
+	case c.cut && t.alone > 0:
+		again = now // with more time
+	default:
+		again = now.Add(max(v.wait, schedule.Backoff(f.times, retryHint, mostRetryHint)))
+	}
+	return v, f, again
 }
 
 // saveFailure records why a mailbox can't be read, and for how long it is left alone.
@@ -143,7 +147,7 @@ func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, v verdict
 	_, err := p.update(ctx, j.id, func(d *mailbox.Draft) error {
 		now := time.Now()
 		d.Done(done...)
-		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = f.times, time.Time{}, v.throttled
+		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = f.times, time.Time{}, v.outcome == Throttled
 		if v.wait > p.cfg.Interval {
 			d.ReadRetryAt = now.Add(v.wait).UTC()
 		}

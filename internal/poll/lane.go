@@ -59,12 +59,6 @@ func (l *lane) release() {
 	}
 }
 
-func (l *lane) busy() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.inFlight
-}
-
 // sooner sets when a mailbox is due, unless it is due before that.
 func (l *lane) sooner(t *target, at time.Time) {
 	if due, ok := l.queue.At(t); !ok || at.Before(due) {
@@ -196,19 +190,12 @@ func (p *Poller) hints(id ooo.RecordID) []ooo.Hint {
 }
 
 // end lets the next read of a mailbox begin, at once if it was asked for meanwhile.
-// Again is when to read once more what this read did not carry out; zero: it did.
+// Again is when to read once more what this read did not carry out; zero: it did. The
+// caller holds mu.
 func (p *Poller) end(j *job, again time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.free(j, again)
-}
-
-// free is end for who holds mu.
-func (p *Poller) free(j *job, again time.Time) {
 	j.done()
-	t := j.t
+	t, at := j.t, again
 	t.inFlight = false
-	at := again
 	if t.asked() {
 		at = time.Now()
 	}

@@ -13,22 +13,19 @@ import (
 // lookUp looks an address up. If it is found it moves to its mailbox, unless somebody
 // wrote another wish meanwhile, whose hint follows.
 func (p *Poller) lookUp(ctx context.Context, j *job) {
-	m, owned := p.cfg.Registry.Get(j.id)
-	if !owned || len(m.Addresses) == 0 {
-		p.end(j, time.Time{})
-		return
+	var again time.Time
+	if m, owned := p.cfg.Registry.Get(j.id); owned && len(m.Addresses) > 0 {
+		c := call{began: time.Now(), mailboxes: 1}
+		person, err := p.cfg.Graph.Find(ctx, m.Addresses[0].Spelling)
+		if err != nil {
+			_, again = p.failed(ctx, j, err, c)
+		} else if p.move(ctx, j, person) == nil {
+			p.cfg.Log.InfoContext(ctx, "found in the directory", "mailbox", person.ID)
+		}
 	}
-	c := call{began: time.Now(), mailboxes: 1}
-	person, err := p.cfg.Graph.Find(ctx, m.Addresses[0].Spelling)
-	if err != nil {
-		_, again := p.failed(ctx, j, err, c)
-		p.end(j, again)
-		return
-	}
-	if p.move(ctx, j, person) == nil {
-		p.cfg.Log.InfoContext(ctx, "found in the directory", "mailbox", person.ID)
-	}
-	p.end(j, time.Time{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end(j, again)
 }
 
 // move hands the addresses of a record, with their deliveries, to the mailbox of a

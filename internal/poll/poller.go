@@ -128,10 +128,9 @@ const (
 
 // Poller reads mailboxes. It is a [mailbox.Worker].
 type Poller struct {
-	cfg   Config
-	tag   string // of the policy
-	calls *concurrency
-	rate  *rate.Limiter
+	cfg  Config
+	tag  string // of the policy
+	rate *rate.Limiter
 
 	regular, hinted, isolated, lookups *lane
 
@@ -142,9 +141,10 @@ type Poller struct {
 
 	mu       sync.Mutex
 	targets  map[ooo.RecordID]*target // guarded by mu, as all below
-	answered time.Time                // when the last call began that got an answer
-	lost     time.Time                // when the last batch began that got none while no later call did
-	probed   time.Time                // when a batch was last split although Graph may be away
+	calls    concurrency
+	answered time.Time // when the last call began that got an answer
+	lost     time.Time // when the last batch began that got none while no later call did
+	probed   time.Time // when a batch was last split although Graph may be away
 }
 
 // New returns a poller that is ready to Run.
@@ -153,12 +153,17 @@ func New(cfg Config) (*Poller, error) {
 		return nil, errors.New("poll: Registry, Graph, Interval and Log are required")
 	}
 	p := &Poller{
-		cfg: cfg, tag: cfg.Policy.Tag(), calls: newConcurrency(), rate: rate.NewLimiter(mostReads, readBurst),
+		cfg: cfg, tag: cfg.Policy.Tag(), calls: concurrency{limit: (leastCalls + mostCalls) / 2}, rate: rate.NewLimiter(mostReads, readBurst),
 		windows: schedule.New[*target](), saves: make(chan struct{}, savesAtOnce),
 		removing: make(chan []ooo.Hint, mostRemovals), targets: map[ooo.RecordID]*target{},
 	}
-	p.regular = newLane(batchSize, GraphWait, p.calls.most)
-	p.hinted = newLane(1, GraphWait, p.calls.most)
+	adapting := func() int {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return int(p.calls.limit)
+	}
+	p.regular = newLane(batchSize, GraphWait, adapting)
+	p.hinted = newLane(1, GraphWait, adapting)
 	p.isolated = newLane(1, GraphWait, func() int { return isolatedCalls })
 	p.lookups = newLane(1, DirectoryWait, func() int { return max(lookUpsAtOnce/max(cfg.Replicas(), 1), 1) })
 	return p, nil

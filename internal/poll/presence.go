@@ -13,15 +13,6 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// presence is what the presence of a user said last.
-type presence uint8
-
-const (
-	presenceUnknown presence = iota
-	presenceHere
-	presenceAway
-)
-
 const (
 	sweepEvery = 2 * time.Second // between the beginnings of two sweeps, if the budget allows
 	// presencePace is the least time between two calls of all replicas: 25 a second,
@@ -39,8 +30,7 @@ const (
 func (p *Poller) sweepPresence(ctx context.Context) error {
 	denied := false
 	for {
-		began := time.Now()
-		wait := p.cfg.Wait(PresenceWait)
+		began, wait := time.Now(), p.cfg.Wait(PresenceWait)
 		if wait <= 0 {
 			err := p.sweep(ctx)
 			throttled, _ := errors.AsType[*ooo.Throttled](err)
@@ -49,7 +39,6 @@ func (p *Poller) sweepPresence(ctx context.Context) error {
 			switch {
 			case throttled != nil:
 				p.hold(ctx, PresenceWait, throttled.After)
-				wait = throttled.After
 			case denied:
 				wait = presencePatient
 			case err != nil:
@@ -88,7 +77,6 @@ func (p *Poller) sweep(ctx context.Context) error {
 			for _, one := range found {
 				if p.turned(one) {
 					turned.Add(1)
-					p.ReadNow(ooo.RecordID(one.ID), ooo.SourcePresence)
 				}
 			}
 			return err
@@ -99,18 +87,19 @@ func (p *Poller) sweep(ctx context.Context) error {
 	return err
 }
 
-// turned notes what presence says of a user, and says whether that turned. Who was not
-// seen before did not.
-func (p *Poller) turned(one ooo.Presence) bool {
+// turned notes what presence says of a user, and has the mailbox read if that turned.
+// Who was not seen before did not.
+func (p *Poller) turned(one ooo.Presence) (turned bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.targets[ooo.RecordID(one.ID)]
 	if t == nil {
 		return false
 	}
-	before := t.presence
-	if t.presence = presenceHere; one.Away {
-		t.presence = presenceAway
+	turned = t.seen && t.away != one.Away
+	if t.seen, t.away = true, one.Away; turned {
+		t.urgent = ooo.SourcePresence
+		p.hurry(t, time.Now())
 	}
-	return before != presenceUnknown && before != t.presence
+	return turned
 }

@@ -60,15 +60,20 @@ type call struct {
 func (p *Poller) read(ctx context.Context, l *lane, jobs []job) {
 	limit := longTime
 	if l != p.isolated {
+		p.mu.Lock()
 		limit = p.calls.patience()
+		p.mu.Unlock()
 	}
 	readings, c := p.ask(ctx, jobs, limit)
 	if ctx.Err() == nil {
 		p.learn(readings, c)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if c.unanswered && len(jobs) > 1 && p.worthSplitting() {
 		for i := range jobs {
-			p.endAgain(&jobs[i])
+			jobs[i].urgent = cmp.Or(jobs[i].urgent, ooo.SourcePoll)
+			p.end(&jobs[i], time.Now())
 		}
 		return
 	}
@@ -110,11 +115,9 @@ func unanswered(readings []ooo.Reading) bool {
 
 // concludeAll says what the readings of one call mean. Most mean nothing new, and are
 // done with at once. The others are each concluded alone, so that one whose save waits
-// delays no other.
+// delays no other. The caller holds mu.
 func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.Reading, c call) {
 	took := c.ended.Sub(c.began)
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	slow := took > slowAnswer && p.answered.After(c.began.Add(took/2)) // while others were not
 	for i := range jobs {
 		j, r := &jobs[i], &readings[i]
@@ -130,40 +133,27 @@ func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.Rea
 			continue
 		}
 		j.t.recover()
-		p.free(j, time.Time{})
+		p.end(j, time.Time{})
 		p.cfg.OnRead(Unchanged, j.late)
 	}
 }
 
 // conclude says what one reading means.
 func (p *Poller) conclude(ctx context.Context, j *job, r ooo.Reading, c call) {
-	var outcome Outcome
+	outcome, again := Stale, time.Time{}
 	m, owned := p.cfg.Registry.Get(j.id)
 	switch {
 	case r.Err != nil:
-		var again time.Time
 		outcome, again = p.failed(ctx, j, r.Err, c)
-		p.end(j, again)
 	case owned && r.Same && !p.understood(m): // the record changed while it was read
-		outcome = Stale
-		p.endAgain(j)
+		j.urgent, again = cmp.Or(j.urgent, ooo.SourcePoll), time.Now()
 	case owned:
 		outcome = p.settle(ctx, j, m, r, c)
-		p.end(j, time.Time{})
-	default:
-		outcome = Stale
-		p.end(j, time.Time{})
 	}
-	p.cfg.OnRead(outcome, j.late)
-}
-
-// endAgain has a mailbox read once more, alone and at once, for the same reasons.
-func (p *Poller) endAgain(j *job) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	j.t.digest = ooo.Digest{}
-	j.urgent = cmp.Or(j.urgent, ooo.SourcePoll)
-	p.free(j, time.Now())
+	p.end(j, again)
+	p.mu.Unlock()
+	p.cfg.OnRead(outcome, j.late)
 }
 
 // settle carries out what a setting that was read asks for.
@@ -175,22 +165,18 @@ func (p *Poller) settle(ctx context.Context, j *job, m *ooo.Mailbox, r ooo.Readi
 		}
 	}
 	source, hint := j.cause()
-	var late time.Duration
 	p.mu.Lock()
 	j.t.recover()
 	if j.t.version == m.Version { // else what happened since may have other ideas of it
 		j.t.digest = r.Digest
 	}
 	if outcome == Unchanged && source == ooo.SourceNotification {
-		if !j.t.polled.IsZero() {
-			late = hint.At.Sub(j.t.polled)
+		if late := hint.At.Sub(j.t.polled); late > 0 && late < announcedWithin {
+			p.cfg.OnLateNotification(late)
 		}
 		j.t.polled = time.Time{}
 	}
 	p.mu.Unlock()
-	if late > 0 && late < announcedWithin {
-		p.cfg.OnLateNotification(late)
-	}
 	if outcome == Unchanged {
 		p.carriedOut(j.hints)
 	}

@@ -12,7 +12,6 @@ import (
 type target struct {
 	id      ooo.RecordID
 	version int64     // of the record that it goes by
-	nonce   string    // of an unresolved address' wish
 	place   time.Time // one of its places in the interval
 	due     time.Time // when the next regular read is due
 	hinted  time.Time // when the last read beside the regular ones began
@@ -26,14 +25,15 @@ type target struct {
 	notBefore time.Time  // the next read
 
 	// Small ones together: there is a target for each mailbox.
-	monitored bool     // under some address
-	inFlight  bool     // a read, its result saved
-	dropped   bool     // this replica no longer has it
-	wanted    bool     // the registry has a hint that no read has begun for
-	checked   bool     // one of them cuts the wait after an error short
-	throttled bool     // notBefore is a Retry-After
-	alone     uint8    // quick answers until it is read together with others again
-	presence  presence // what it was last
+	monitored bool  // under some address
+	inFlight  bool  // a read, its result saved
+	dropped   bool  // this replica no longer has it
+	wanted    bool  // the registry has a hint that no read has begun for
+	checked   bool  // one of them cuts the wait after an error short
+	throttled bool  // notBefore is a Retry-After
+	alone     uint8 // quick answers until it is read together with others again
+	seen      bool  // presence has said something
+	away      bool  // and what it said last
 }
 
 // failure is what failed last, several times in a row maybe.
@@ -76,12 +76,10 @@ func firstPlace(id ooo.RecordID, interval time.Duration, now time.Time) time.Tim
 
 // placeAfter returns the first place after now.
 func (t *target) placeAfter(now time.Time, interval time.Duration) time.Time {
-	d := now.Sub(t.place)
-	n := d / interval
-	if d >= 0 || d%interval == 0 {
-		n++
+	if now.Before(t.place) {
+		return t.place
 	}
-	return t.place.Add(n * interval)
+	return t.place.Add((now.Sub(t.place)/interval + 1) * interval)
 }
 
 // smallPart is the part of the interval that nobody minds being read late, or early.

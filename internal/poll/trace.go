@@ -38,14 +38,13 @@ func (p *Poller) traceChange(ctx context.Context, d *mailbox.Draft, source ooo.S
 }
 
 func (s changeSpans) end(err error) {
-	if s.read == nil {
-		return
-	}
 	for _, span := range []trace.Span{s.save, s.read} {
-		if err != nil {
+		if span != nil && err != nil {
 			span.SetStatus(codes.Error, err.Error())
 		}
-		span.End()
+		if span != nil {
+			span.End()
+		}
 	}
 }
 

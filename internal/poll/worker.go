@@ -22,21 +22,14 @@ func (p *Poller) Changed(m *ooo.Mailbox) {
 	if m.Version < t.version { // a newer one was here first
 		return
 	}
-	t.version = m.Version
 	begins := len(m.Addresses) > 0 && !t.monitored
-	if t.monitored = len(m.Addresses) > 0; !t.monitored {
+	t.version, t.monitored = m.Version, len(m.Addresses) > 0
+	switch {
+	case !t.monitored:
 		p.unschedule(t)
 		return
-	}
-	if begins {
+	case begins:
 		p.begins(t, m, now)
-	}
-	if m.ID.Unresolved() {
-		if nonce := m.Addresses[0].Nonce; t.nonce != nonce { // asked for again
-			t.nonce, t.checked = nonce, true
-			p.hurry(t, now)
-		}
-		return
 	}
 	if !p.understood(m) {
 		t.digest = ooo.Digest{}
@@ -50,18 +43,13 @@ func (p *Poller) begins(t *target, m *ooo.Mailbox, now time.Time) {
 	t.load(m, now)
 	t.place = firstPlace(t.id, p.cfg.Interval, now)
 	at := t.place
-	if m.ID.Unresolved() || m.Condition == ooo.Pending || p.missed(t) {
+	if t.wanted || m.Condition == ooo.Pending || p.missed(t) || m.ID.Unresolved() {
 		at = now
 	}
 	if t.notBefore.After(at) {
 		at = t.notBefore
 	}
-	if p.schedule(t, at); t.wanted {
-		p.hurry(t, now)
-	}
-	if m.ID.Unresolved() {
-		t.nonce = m.Addresses[0].Nonce
-	}
+	p.schedule(t, at)
 }
 
 // missed says whether a place of a mailbox fell between the reads of its last owner and
@@ -110,24 +98,20 @@ func (p *Poller) removeHints(ctx context.Context) error {
 			return nil
 		case hints := <-p.removing:
 			schedule.Sleep(ctx, removalPause)
-			if !p.remove(ctx, hints) {
-				schedule.Sleep(ctx, time.Second)
-			}
+			p.remove(ctx, hints)
 		}
 	}
 }
 
-// remove removes these hints and those that wait, and says whether it worked.
-func (p *Poller) remove(ctx context.Context, hints []ooo.Hint) bool {
+// remove removes these hints and those that wait. What fails is tried again later.
+func (p *Poller) remove(ctx context.Context, hints []ooo.Hint) {
 	for len(p.removing) > 0 {
 		hints = append(hints, <-p.removing...)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	err := p.cfg.Registry.Done(ctx, hints...)
-	if err != nil {
+	if err := p.cfg.Registry.Done(ctx, hints...); err != nil {
 		p.cfg.Log.DebugContext(ctx, "hints that were carried out not removed, retrying", "err", err)
-		p.carriedOut(hints)
+		time.AfterFunc(time.Second, func() { p.carriedOut(hints) })
 	}
-	return err == nil
 }

@@ -13,18 +13,16 @@ import (
 // Times count by the monotonic clock from when they are set, so a wall clock that jumps
 // moves nothing. Its methods may be called by several goroutines at once, Wait by one.
 type Queue[K comparable] struct {
-	start   time.Time // by the monotonic clock
-	mu      sync.Mutex
-	entries entries[K]
-	byKey   map[K]*item[K]
-	set     uint64        // how often Set was called
-	sooner  chan struct{} // capacity 1: something is due sooner than before
+	start  time.Time // by the monotonic clock
+	mu     sync.Mutex
+	items  items[K]
+	byKey  map[K]*item[K]
+	sooner chan struct{} // capacity 1: something is due sooner than before
 }
 
 type item[K comparable] struct {
 	key K
 	at  time.Duration // since the start of the queue: a third of a time.Time
-	set uint64        // of what is due at the same time, what was set first comes first
 	pos int           // in the heap
 }
 
@@ -43,16 +41,14 @@ func (q *Queue[K]) Set(key K, due time.Time) {
 	at := now.Sub(q.start) + min(due.Sub(now), longest)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.set++
 	if i := q.byKey[key]; i != nil {
-		i.at, i.set = at, q.set
-		heap.Fix(&q.entries, i.pos)
+		i.at = at
+		heap.Fix(&q.items, i.pos)
 	} else {
-		i = &item[K]{key: key, at: at, set: q.set}
-		q.byKey[key] = i
-		heap.Push(&q.entries, i)
+		q.byKey[key] = &item[K]{key: key, at: at}
+		heap.Push(&q.items, q.byKey[key])
 	}
-	if q.entries[0].key == key {
+	if q.items[0].key == key {
 		select {
 		case q.sooner <- struct{}{}:
 		default: // a wake-up is already waiting
@@ -65,16 +61,16 @@ func (q *Queue[K]) Remove(key K) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if i := q.byKey[key]; i != nil {
-		heap.Remove(&q.entries, i.pos)
-		q.forget(key)
+		q.remove(i)
 	}
 }
 
-// forget drops a key that left the heap. A map keeps the room of the most that it ever
-// had, megabytes after a burst, so an empty one is replaced. The caller holds mu.
-func (q *Queue[K]) forget(key K) {
-	if delete(q.byKey, key); len(q.byKey) == 0 {
-		q.byKey, q.entries = map[K]*item[K]{}, nil
+// remove also replaces an empty map: one keeps the room of the most that it ever had,
+// megabytes after a burst. The caller holds mu.
+func (q *Queue[K]) remove(i *item[K]) {
+	heap.Remove(&q.items, i.pos)
+	if delete(q.byKey, i.key); len(q.byKey) == 0 {
+		q.byKey, q.items = map[K]*item[K]{}, nil
 	}
 }
 
@@ -82,11 +78,10 @@ func (q *Queue[K]) forget(key K) {
 func (q *Queue[K]) At(key K) (at time.Time, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i := q.byKey[key]
-	if i == nil {
-		return time.Time{}, false
+	if i := q.byKey[key]; i != nil {
+		return q.start.Add(i.at), true
 	}
-	return q.start.Add(i.at), true
+	return time.Time{}, false
 }
 
 // Take removes and returns up to n keys that are due at now, those that were due
@@ -94,10 +89,9 @@ func (q *Queue[K]) At(key K) (at time.Time, ok bool) {
 func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(due) < n && len(q.entries) > 0 && q.entries[0].at <= now.Sub(q.start) {
-		i := heap.Pop(&q.entries).(*item[K])
-		q.forget(i.key)
-		due = append(due, i.key)
+	for len(due) < n && len(q.items) > 0 && q.items[0].at <= now.Sub(q.start) {
+		due = append(due, q.items[0].key)
+		q.remove(q.items[0])
 	}
 	return due
 }
@@ -106,17 +100,10 @@ func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 func (q *Queue[K]) Next() (at time.Time, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.entries) == 0 {
+	if len(q.items) == 0 {
 		return time.Time{}, false
 	}
-	return q.start.Add(q.entries[0].at), true
-}
-
-// Len returns how many keys are in the queue.
-func (q *Queue[K]) Len() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.entries)
+	return q.start.Add(q.items[0].at), true
 }
 
 // Backlog is how full and how late a queue is.
@@ -126,10 +113,11 @@ type Backlog struct {
 }
 
 // Backlog returns how full and how late the queue is at now.
-func (q *Queue[K]) Backlog(now time.Time) Backlog {
-	b := Backlog{Waiting: q.Len()}
-	if at, ok := q.Next(); ok {
-		b.Lag = max(now.Sub(at), 0)
+func (q *Queue[K]) Backlog(now time.Time) (b Backlog) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if b.Waiting = len(q.items); b.Waiting > 0 {
+		b.Lag = max(now.Sub(q.start)-q.items[0].at, 0)
 	}
 	return b
 }
@@ -155,33 +143,26 @@ func (q *Queue[K]) Wait(ctx context.Context) error {
 	}
 }
 
-// entries is a heap, the one that is due first at the top.
-type entries[K comparable] []*item[K]
+// items implements [heap.Interface]: the one that is due first is at the top.
+type items[K comparable] []*item[K]
 
-func (e entries[K]) Len() int { return len(e) }
-func (e entries[K]) Less(i, j int) bool {
-	if e[i].at != e[j].at {
-		return e[i].at < e[j].at
-	}
-	return e[i].set < e[j].set
-}
-func (e entries[K]) Swap(i, j int) {
-	e[i], e[j] = e[j], e[i]
-	e[i].pos, e[j].pos = i, j
+func (q items[K]) Len() int           { return len(q) }
+func (q items[K]) Less(i, j int) bool { return q[i].at < q[j].at }
+func (q items[K]) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].pos, q[j].pos = i, j
 }
 
-// Push implements heap.Interface.
-func (e *entries[K]) Push(x any) {
+func (q *items[K]) Push(x any) {
 	i := x.(*item[K])
-	i.pos = len(*e)
-	*e = append(*e, i)
+	i.pos = len(*q)
+	*q = append(*q, i)
 }
 
-// Pop implements heap.Interface.
-func (e *entries[K]) Pop() any {
-	last := len(*e) - 1
-	i := (*e)[last]
-	(*e)[last] = nil
-	*e = (*e)[:last]
+func (q *items[K]) Pop() any {
+	last := len(*q) - 1
+	i := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
 	return i
 }

@@ -26,8 +26,8 @@ func TestQueueOrdersByTime(t *testing.T) {
 	if at, ok := q.At("b"); !ok || !at.Equal(now.Add(20*time.Second)) {
 		t.Errorf("At b = %v, %v, want 20 s from now", at, ok)
 	}
-	if _, ok := q.At("gone"); ok || q.Len() != 4 {
-		t.Errorf("removed key is there, or Len = %d, want 4", q.Len())
+	if _, ok := q.At("gone"); ok || q.Backlog(now).Waiting != 4 {
+		t.Errorf("removed key is there, or Backlog = %+v, want 4", q.Backlog(now))
 	}
 	if due := q.Take(now, 9); due != nil {
 		t.Errorf("Take before anything is due = %q, want none", due)
@@ -35,7 +35,7 @@ func TestQueueOrdersByTime(t *testing.T) {
 	if due := q.Take(now.Add(time.Hour), 3); !slices.Equal(due, []string{"a", "c", "d"}) {
 		t.Errorf("Take = %q, want a c d", due)
 	}
-	if due := q.Take(now.Add(time.Hour), 3); !slices.Equal(due, []string{"b"}) || q.Len() != 0 {
+	if due := q.Take(now.Add(time.Hour), 3); !slices.Equal(due, []string{"b"}) || q.Backlog(now).Waiting != 0 {
 		t.Errorf("Take = %q, want b, and nothing left", due)
 	}
 	if _, ok := q.Next(); ok {

@@ -14,11 +14,10 @@ import (
 // Doubling returns the wait after so many failures in a row (1 for the first):
 // from first, doubling up to most.
 func Doubling(failures int, first, most time.Duration) time.Duration {
-	wait := most
 	if shift := max(failures, 1) - 1; shift < 30 && first <= most>>shift {
-		wait = first << shift
+		return first << shift
 	}
-	return wait
+	return most
 }
 
 // Backoff is Doubling less up to a fifth at random, so that what failed together does
