@@ -147,27 +147,23 @@ func TestPlan(t *testing.T) {
 }
 
 func TestPlanExaminesWhatGraphHasNotConfirmedSince(t *testing.T) {
-	type sub = ooo.Subscription
-	waits := func(s *sub) { s.RetryAt = now.Add(time.Second) }
-	failed := live(func(s *sub) { s.ID, s.State, s.RetryAt = "", ooo.SubscriptionFailed, now.Add(time.Minute) })
 	tests := map[string]struct {
-		sub    sub
-		since  time.Duration // of its last renewal
-		action subscribe.Action
-		reason subscribe.Reason
+		sub   ooo.Subscription
+		since time.Duration // of its last renewal
+		want  subscribe.Reason
 	}{
-		"renewed before":         {live(), time.Second, subscribe.Renew, subscribe.Examined},
-		"renewed at that moment": {live(), 0, subscribe.Nothing, subscribe.Settled},
-		"renewed after":          {live(), -time.Second, subscribe.Nothing, subscribe.Settled},
-		"a failure waits":        {live(waits), time.Second, subscribe.Nothing, subscribe.Waiting},
-		"one that is not there":  {failed, time.Second, subscribe.Nothing, subscribe.Waiting},
-		"an expired one":         {live(func(s *sub) { s.ExpiresAt = now }), time.Second, subscribe.Create, subscribe.Expired},
+		"renewed before":         {live(), time.Second, subscribe.Examined},
+		"renewed at that moment": {live(), 0, subscribe.Settled},
+		"renewed after":          {live(), -time.Second, subscribe.Settled},
+		"a failure waits":        {live(func(s *ooo.Subscription) { s.RetryAt = now.Add(time.Second) }), time.Second, subscribe.Waiting},
+		"an expired one":         {live(func(s *ooo.Subscription) { s.ExpiresAt = now }), time.Second, subscribe.Expired},
+		"one that may be the answer that was lost": {live(func(s *ooo.Subscription) { s.State = ooo.SubscriptionCreating }), time.Second,
+			subscribe.AnswerLost},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := subscribe.Plan(monitored(tt.sub), want, tt.sub.RenewedAt.Add(tt.since), now)
-			if got.Action != tt.action || got.Reason != tt.reason {
-				t.Errorf("Plan = %s (%s), want %s (%s)", got.Action, got.Reason, tt.action, tt.reason)
+			if got := subscribe.Plan(monitored(tt.sub), want, tt.sub.RenewedAt.Add(tt.since), now); got.Reason != tt.want {
+				t.Errorf("Plan = %s (%s), want it %s", got.Action, got.Reason, tt.want)
 			}
 		})
 	}

@@ -146,12 +146,9 @@ const changes = "created,updated,deleted"
 func (w *work) ask(ctx context.Context, sub *ooo.Subscription) error {
 	id := w.id.ObjectID()
 	request := ooo.SubscriptionRequest{
-		Resource:        requestOf(sub.Resource, id, w.want.Certificate.ID != ""),
-		ChangeType:      changes,
-		NotificationURL: sub.NotificationURL,
-		LifecycleURL:    sub.LifecycleURL,
-		ClientState:     w.want.Keys.Derive(id, sub.Resource),
-		Certificate:     w.want.Certificate,
+		Resource: requestOf(sub.Resource, id, w.want.Certificate.ID != ""), ChangeType: changes,
+		NotificationURL: sub.NotificationURL, LifecycleURL: sub.LifecycleURL,
+		ClientState: w.want.Keys.Derive(id, sub.Resource), Certificate: w.want.Certificate,
 	}
 	made, began, err := w.call(ctx, *sub, func(expires time.Time) (ooo.GraphSubscription, error) {
 		request.ExpiresAt = expires
@@ -196,9 +193,6 @@ func (w *work) renew(ctx context.Context, sub ooo.Subscription) (ooo.Subscriptio
 	return next, nil
 }
 
-// errNoLife is a subscription that has expired when Graph returns it.
-var errNoLife = errors.New("Graph returned an expiry that is over")
-
 // call makes a call that asks for an expiry, again with an earlier one if Graph names
 // its limit. It returns when the call began that worked.
 func (w *work) call(
@@ -215,7 +209,7 @@ func (w *work) call(
 			continue
 		}
 		if err == nil && !made.ExpiresAt.After(time.Now()) {
-			err = errNoLife
+			err = errors.New("graph returned an expiry that is over")
 		}
 		return made, began, err
 	}

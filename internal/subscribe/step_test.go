@@ -185,12 +185,6 @@ func TestMailboxesFollowTheSettings(t *testing.T) {
 }
 
 func TestAPublicURLMayMoveAtRunTime(t *testing.T) {
-	starting(t, func(w *world) { w.urls = nil }, func(t *testing.T, w *world) {
-		pass(time.Hour)
-		if got := w.story(); got != "" {
-			t.Errorf("calls before the URL is known = %s, want none", got)
-		}
-	})
 	inBubble(t, func(t *testing.T, w *world) {
 		w.urls = nil
 		for i := range 300 {

@@ -29,11 +29,10 @@ func (w *work) doStray(ctx context.Context) (again time.Time) {
 	if err == nil {
 		err = w.cfg.Registry.Done(ctx, h)
 	}
-	if err != nil && ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return time.Now()
 	}
-	w.log(ctx, err)
-	if err == nil {
+	if w.log(ctx, err); err == nil {
 		return time.Now()
 	}
 	return later(w.fail(ctx, ooo.Subscription{}, err).RetryAt, time.Now().Add(w.cfg.SweepEvery/10))
