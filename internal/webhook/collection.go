@@ -1,10 +1,9 @@
 package webhook
 
 import (
-	"bytes"
 	"errors"
-	"io"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -13,183 +12,138 @@ var errNoCollection = errors.New("the body is not a collection of notifications"
 // maxItems is far more than Graph puts into one request.
 const maxItems = 1000
 
-// collection is what one request brings. Nothing of it is decoded yet, and its fields
-// are parts of the body: what a stranger sends costs little more than its own size.
+// collection is what one request brings: spans of its body, nothing of which is decoded
+// yet. What a stranger sends costs little more than its own size.
 type collection struct {
-	items   []item
-	ignored int   // items that are no objects, or beyond maxItems
-	tokens  field // the validation tokens
+	Items  items `json:"value"`
+	Tokens span  `json:"validationTokens"`
+}
+
+// items are the items of a collection that are objects, up to maxItems.
+type items struct {
+	list    []item
+	ignored int  // all others
+	found   bool // there is such a list, or null
 }
 
 // item is a change notification, which has a changeType, or a lifecycle event.
 type item struct {
-	clientState, id, subscriptionID, changeType, lifecycleEvent, content field
+	ClientState    span `json:"clientState"`
+	ID             span `json:"id"`
+	SubscriptionID span `json:"subscriptionId"`
+	ChangeType     span `json:"changeType"`
+	LifecycleEvent span `json:"lifecycleEvent"`
+	Content        span `json:"encryptedContent"`
 }
 
-// field is the JSON of a value inside a body; nil: there is none.
-type field []byte
+// span is where a value is in a body.
+type span struct{ from, to int64 }
 
-// maxText bounds encrypted data, which is the longest.
-const maxText = maxData
+func (s *span) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	value, err := d.ReadValue()
+	s.to = d.InputOffset()
+	s.from = s.to - int64(len(value))
+	return err
+}
 
-// text returns a string of at most maxText bytes. Anything else is taken for an empty
-// one: one odd field does not spoil an item.
-func (f field) text() string {
-	if len(f) == 0 || f[0] != '"' || len(f) > maxText {
-		return ""
+// in returns the JSON of the value, nil if there is none or null.
+func (s span) in(body []byte) []byte {
+	if s.from == s.to || body[s.from] == 'n' {
+		return nil
 	}
-	text, _ := jsontext.AppendUnquote(nil, f) // the error is of broken UTF-8, which it has replaced
-	return string(text)
+	return body[s.from:s.to]
 }
 
-// decode takes a collection apart, going over the body once. It accepts what
-// encoding/json accepts, and finds names in any letter case and the last of equal
-// ones, as that does.
+// text returns the value if it is a string that is not too long, else an empty one.
+func (s span) text(body []byte) string { return textOf(s.in(body)) }
+
+// asStandard reads JSON as encoding/json does: of equal names, in any letter case, the
+// last counts.
+var asStandard = json.JoinOptions(
+	json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
+// decode takes a collection apart, going over the body once.
 func decode(body []byte) (collection, error) {
 	var c collection
-	found := false
-	w := walkOver(body)
-	err := w.object(func(name []byte) (err error) {
-		switch {
-		case named(name, "value"):
-			found = true
-			return w.items(&c)
-		case named(name, "validationTokens"):
-			c.tokens, err = w.field()
-			return err
-		}
-		return w.SkipValue()
-	})
-	if err == nil {
-		_, err = w.ReadToken()
-	}
-	if !found || !errors.Is(err, io.EOF) {
+	if json.Unmarshal(body, &c, asStandard) != nil || !c.Items.found {
 		return collection{}, errNoCollection
 	}
 	return c, nil
 }
 
-// walk goes over JSON without decoding it.
-type walk struct {
-	*jsontext.Decoder
-	text []byte
+func (s *items) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	*s = items{found: true}
+	if d.PeekKind() == 'n' {
+		return d.SkipValue()
+	}
+	return eachOf(d, func() error {
+		if d.PeekKind() != '{' || len(s.list) == maxItems {
+			s.ignored++
+			return d.SkipValue()
+		}
+		s.list = append(s.list, item{})
+		return json.UnmarshalDecode(d, &s.list[len(s.list)-1])
+	})
 }
 
-func walkOver(text []byte) walk {
-	return walk{jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)), text}
-}
-
-func named(name []byte, want string) bool { return bytes.EqualFold(name, []byte(want)) }
-
-// object goes over an object and calls member for each name, which has to go over the
-// value.
-func (w walk) object(member func(name []byte) error) error {
-	if w.PeekKind() != '{' {
+// eachOf goes over an array and calls element for each value, which has to read it.
+func eachOf(d *jsontext.Decoder, element func() error) error {
+	if d.PeekKind() != '[' {
 		return errNoCollection
 	}
-	_, err := w.ReadToken()
-	for err == nil && w.PeekKind() != '}' {
-		var quoted jsontext.Value
-		if quoted, err = w.ReadValue(); err != nil {
-			return err
-		}
-		name := quoted[1 : len(quoted)-1]
-		if bytes.IndexByte(name, '\\') >= 0 {
-			name, _ = jsontext.AppendUnquote(nil, quoted)
-		}
-		err = member(name)
-	}
-	if err == nil {
-		_, err = w.ReadToken()
-	}
-	return err
-}
-
-// array goes over an array and calls element for each value, which has to go over it.
-func (w walk) array(element func() error) error {
-	if w.PeekKind() != '[' {
-		return errNoCollection
-	}
-	_, err := w.ReadToken()
-	for err == nil && w.PeekKind() != ']' {
+	_, err := d.ReadToken()
+	for err == nil && d.PeekKind() != ']' {
 		err = element()
 	}
 	if err == nil {
-		_, err = w.ReadToken()
+		_, err = d.ReadToken()
 	}
 	return err
 }
 
-// field goes over a value.
-func (w walk) field() (field, error) {
-	value, err := w.ReadValue()
-	end := w.InputOffset()
-	return w.text[end-int64(len(value)) : end], err
+// text is a string. Anything else, or one longer than maxText, is taken for an empty
+// one: one odd field does not spoil an item.
+type text string
+
+// maxText bounds encrypted data, which is the longest.
+const maxText = maxData
+
+func (t *text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	value, err := d.ReadValue()
+	*t = text(textOf(value))
+	return err
 }
 
-// items goes over the items of a collection, or null.
-func (w walk) items(c *collection) error {
-	c.items, c.ignored = nil, 0
-	if w.PeekKind() == 'n' {
-		return w.SkipValue()
+func textOf(value []byte) string {
+	if len(value) == 0 || value[0] != '"' || len(value) > maxText {
+		return ""
 	}
-	return w.array(func() error {
-		if len(c.items) == maxItems || w.PeekKind() != '{' {
-			c.ignored++
-			return w.SkipValue()
-		}
-		c.items = append(c.items, item{})
-		it := &c.items[len(c.items)-1]
-		return w.fields(func(name []byte) *field {
-			switch {
-			case named(name, "clientState"):
-				return &it.clientState
-			case named(name, "id"):
-				return &it.id
-			case named(name, "subscriptionId"):
-				return &it.subscriptionID
-			case named(name, "changeType"):
-				return &it.changeType
-			case named(name, "lifecycleEvent"):
-				return &it.lifecycleEvent
-			case named(name, "encryptedContent"):
-				return &it.content
-			}
-			return nil
-		})
-	})
+	plain, _ := jsontext.AppendUnquote(nil, value) // the error is of broken UTF-8, which it has replaced
+	return string(plain)
 }
 
-// fields goes over an object and puts its values where place says; nil: it is not
-// needed.
-func (w walk) fields(place func(name []byte) *field) error {
-	return w.object(func(name []byte) (err error) {
-		to := place(name)
-		if to == nil {
-			return w.SkipValue()
-		}
-		*to, err = w.field()
-		return err
-	})
-}
-
-// tokensOf returns the tokens of a request, one more than are checked at most.
+// tokens are the validation tokens of a request, one more than are checked at most.
 // Something else in their place counts as a token: a bad one.
-func tokensOf(f field) []string {
-	switch {
-	case f == nil || f[0] == 'n':
-		return nil
-	case f[0] != '[':
-		return []string{""}
+type tokens []string
+
+func (t *tokens) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() != '[' {
+		*t = tokens{""}
+		return d.SkipValue()
 	}
-	var tokens []string
-	w := walkOver(f)
-	_ = w.array(func() error { // it is JSON
-		token, err := w.field()
-		if tokens = append(tokens, token.text()); len(tokens) > maxTokens {
-			return io.EOF
+	return eachOf(d, func() error {
+		value, err := d.ReadValue()
+		if len(*t) <= maxTokens {
+			*t = append(*t, textOf(value))
 		}
 		return err
 	})
-	return tokens
+}
+
+// tokensIn decodes the tokens of a request; nil: there are none.
+func tokensIn(value []byte) (t tokens) {
+	if value != nil {
+		_ = json.Unmarshal(value, &t, asStandard) // it is JSON
+	}
+	return t
 }

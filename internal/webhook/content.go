@@ -27,40 +27,26 @@ const (
 )
 
 // sealed is resource data that only the holder of a certificate can read, as base64.
-type sealed struct{ data, dataKey, dataSignature, certificateID string }
-
-// sealedIn returns encrypted content. Nothing fits of what is no object.
-func sealedIn(content field) sealed {
-	var data, key, signature, id field
-	_ = walkOver(content).fields(func(name []byte) *field { // it is JSON
-		switch {
-		case named(name, "data"):
-			return &data
-		case named(name, "dataKey"):
-			return &key
-		case named(name, "dataSignature"):
-			return &signature
-		case named(name, "encryptionCertificateId"):
-			return &id
-		}
-		return nil
-	})
-	return sealed{data.text(), key.text(), signature.text(), id.text()}
+type sealed struct {
+	Data          text `json:"data"`
+	DataKey       text `json:"dataKey"`
+	DataSignature text `json:"dataSignature"`
+	CertificateID text `json:"encryptionCertificateId"`
 }
 
 // open checks and decrypts s. The error is errSealed or errCertificate.
 func (c *Certificates) open(s sealed) ([]byte, error) {
-	if s.certificateID == "" || len(s.data) > maxData || len(s.dataKey) > maxWrapped || len(s.dataSignature) > maxSignature {
+	if s.CertificateID == "" || len(s.Data) > maxData || len(s.DataKey) > maxWrapped || len(s.DataSignature) > maxSignature {
 		return nil, errSealed
 	}
-	key := c.key(s.certificateID)
+	key := c.key(string(s.CertificateID))
 	if key == nil {
 		return nil, errCertificate
 	}
 	var parts [3][]byte
-	for i, part := range []string{s.dataKey, s.data, s.dataSignature} {
+	for i, part := range []text{s.DataKey, s.Data, s.DataSignature} {
 		var err error
-		if parts[i], err = base64.StdEncoding.DecodeString(part); err != nil {
+		if parts[i], err = base64.StdEncoding.DecodeString(string(part)); err != nil {
 			return nil, errSealed
 		}
 	}

@@ -3,8 +3,6 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -57,27 +55,27 @@ func (r *Receiver) receive(w http.ResponseWriter, request *http.Request) error {
 	case err != nil:
 		return errNoCollection // it broke off
 	}
-	c, err := decode(buffer.Bytes())
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(request.Context(), storeTime)
 	defer cancel()
-	return r.take(ctx, began, c)
+	return r.take(ctx, began, buffer.Bytes())
 }
 
 // take stores the hints that a collection asks for.
-func (r *Receiver) take(ctx context.Context, began time.Time, c collection) error {
-	counts := map[Verdict]int{Ignored: c.ignored}
+func (r *Receiver) take(ctx context.Context, began time.Time, body []byte) error {
+	c, err := decode(body)
+	if err != nil {
+		return err
+	}
+	counts := map[Verdict]int{Ignored: c.Items.ignored}
 	defer r.count(ctx, counts)
-	if len(c.items) == 0 {
+	if len(c.Items.list) == 0 {
 		return nil
 	}
 	keys, err := r.cfg.Keys(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotKept, err)
 	}
-	items := r.judge(ctx, c, keys, counts)
+	items := r.judge(ctx, body, c, keys, counts)
 	if len(items) == 0 {
 		return nil
 	}
@@ -110,7 +108,7 @@ func hintsOf(items []genuine, now time.Time) []ooo.Hint {
 		asked[field{it.mailbox, kind, subject}] = true
 		hints = append(hints, ooo.Hint{
 			ID: it.mailbox, Kind: kind, Subject: subject, At: now, Source: ooo.SourceNotification, Reason: string(it.event),
-			NotificationID: it.name(), SubscriptionID: it.subscription(), ResourceTag: it.tag,
+			NotificationID: it.notification, SubscriptionID: it.subscription, ResourceTag: it.tag,
 		})
 	}
 	for _, it := range items {
@@ -123,27 +121,6 @@ func hintsOf(items []genuine, now time.Time) []ooo.Hint {
 		}
 	}
 	return hints
-}
-
-// maxID is the longest id that is kept: Graph's are GUIDs.
-const maxID = 128
-
-// name identifies the notification in a history: Graph's id, or one made from
-// the subscription.
-func (it *item) name() string {
-	if id := it.id.text(); id != "" && len(id) <= maxID {
-		return id
-	}
-	sum := sha256.Sum256([]byte(it.subscriptionID.text() + " " + it.changeType.text() + it.lifecycleEvent.text()))
-	return base64.RawURLEncoding.EncodeToString(sum[:9])
-}
-
-// subscription returns the id of the subscription, if it can be one.
-func (it *item) subscription() ooo.SubscriptionID {
-	if id := it.subscriptionID.text(); len(id) <= maxID {
-		return ooo.SubscriptionID(id)
-	}
-	return ""
 }
 
 // leave stores the hints, with a span: a forger leaves none. It begins the trace that

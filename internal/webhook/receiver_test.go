@@ -324,8 +324,8 @@ func TestStrangersCostLittleMemory(t *testing.T) {
 			answer := httptest.NewRecorder()
 			h.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath, strings.NewReader(body)))
 			runtime.ReadMemStats(&after)
-			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; answer.Code != 202 || allocated > 40 {
-				t.Errorf("answer = %d after %d MiB were allocated, want 202 and no more than a buffer that grows to 4 MiB", answer.Code, allocated)
+			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; answer.Code != 202 || allocated > 16 {
+				t.Errorf("answer = %d after %d MiB were allocated, want 202 and at most 16", answer.Code, allocated)
 			}
 		})
 	}
