@@ -63,11 +63,21 @@ func fine(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, `
 
 func ready() bool { return true }
 
+// traced wraps a body as the transport that traces does: then net/http sends the headers
+// before it reads the body.
+type traced struct{ http.RoundTripper }
+
+func (t traced) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Body = struct{ io.ReadCloser }{r.Body}
+	return t.RoundTripper.RoundTrip(r)
+}
+
 // newMediator returns the mediator with a base URL and a token, if there is one.
 func newMediator(t *testing.T, base, token string, secrets ...string) *deliver.Mediator {
 	t.Helper()
 	m, err := deliver.NewMediator(deliver.MediatorConfig{
-		URL: mustURL(t, base), Token: token, SigningSecrets: secrets, Transport: deliver.NewTransport()})
+		URL: mustURL(t, base), Token: token, SigningSecrets: secrets, Transport: traced{deliver.NewTransport()}})
 	if err != nil {
 		t.Fatal(err)
 	}
