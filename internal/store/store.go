@@ -28,7 +28,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -115,13 +114,14 @@ const (
 
 // dial returns a client for the URL. Retries of -1 are none.
 func dial(raw string, retries int) (redis.UniversalClient, error) {
-	// The errors of go-redis and net/url may repeat a password.
-	wrong := errors.New("REDIS_URL: write redis://user:password@host:6379/0 or rediss://…, with ?addr=host2:6379 for a Cluster or ?master_name=NAME for Sentinel, " +
-		"an option only if go-redis has it, and percent-encode what a URL can't hold in the password (/ as %2F, # as %23, ? as %3F, % as %25)")
+	// The errors of net/url and go-redis may repeat a password.
 	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, wrong
+	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" {
+		return nil, errors.New("REDIS_URL can't be understood: write redis://user:password@host:6379/0 or rediss://…, " +
+			"and percent-encode what a URL can't hold in a password, such as / as %2F, # as %23, ? as %3F, % as %25")
 	}
+	wrong := errors.New("REDIS_URL has a database number or an option that can't be understood: " +
+		"see the README of deploy for its forms, and percent-encode what a URL can't hold in a password")
 	switch query := u.Query(); {
 	case query.Has("master_name"):
 		o, err := redis.ParseFailoverURL(raw)
@@ -161,9 +161,7 @@ func dial(raw string, retries int) (redis.UniversalClient, error) {
 type observer func(command string, took time.Duration, err error)
 
 // DialHook reports nothing: a connection is not a command.
-func (observer) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
-}
+func (observer) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 // ProcessHook reports one command by its name.
 func (o observer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
