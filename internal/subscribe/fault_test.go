@@ -240,6 +240,24 @@ func TestALostAnswer(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotTheLostAnswerMakesWay(t *testing.T) {
+	starting(t, func(w *world) {
+		w.lost, w.single = func(what string) bool { return what == "create" && w.number == 1 }, true
+	}, func(t *testing.T, w *world) {
+		pass(time.Second)
+		w.set(func() {
+			other := w.graph["sub-1"]
+			other.LifecycleURL = "https://other.example/y"
+			w.graph["sub-1"] = other
+		})
+		pass(time.Minute)
+		if got, want := w.story(), "create, create, patch sub-1, delete sub-1, create"; got != want {
+			t.Errorf("calls = %s, want %s", got, want)
+		}
+		w.settled("sub-2", 1)
+	})
+}
+
 func TestALostAnswerOfAMailboxThatIsStopped(t *testing.T) {
 	for name, prepare := range map[string]func(w *world){
 		"Graph made it":       func(w *world) { w.lost, w.single = func(what string) bool { return what == "create" }, true },
