@@ -51,13 +51,15 @@ func CheckResources(resources []string, withData bool) error {
 		given := options(query)
 		for _, name := range given {
 			if name != "$select" && name != "$filter" {
-				errs = append(errs, fmt.Errorf("%s has %q: Graph takes only $select and $filter in a subscription, leave it out", resource, name))
+				errs = append(errs, fmt.Errorf(
+					"%s has %q: Graph takes only $select and $filter in a subscription, leave it out", resource, name))
 			}
 		}
 		switch {
 		case !withData || properties[kindOf(path)] != "":
 		case strings.Contains(strings.ToLower(path), "/todo/"):
-			errs = append(errs, fmt.Errorf("%s: Graph sends no resource data of tasks, leave it out or do without ENCRYPTION_CERT_FILE", resource))
+			errs = append(errs, fmt.Errorf(
+				"%s: Graph sends no resource data of tasks, leave it out or do without ENCRYPTION_CERT_FILE", resource))
 		case !slices.Contains(given, "$select"):
 			errs = append(errs, fmt.Errorf(
 				"%s: which properties to send is only known of events, messages and contacts, add ?$select=... or do without ENCRYPTION_CERT_FILE", resource))
