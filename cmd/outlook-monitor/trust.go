@@ -41,6 +41,6 @@ func (s *service) certificate() (ooo.Certificate, error) {
 	if s.sealed == nil {
 		return ooo.Certificate{}, nil
 	}
-	id, certificate, err := s.sealed.Current()
-	return ooo.Certificate{ID: id, Base64: certificate}, err
+	id, certificate := s.sealed.Current()
+	return ooo.Certificate{ID: id, Base64: certificate}, nil
 }

@@ -12,6 +12,10 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
+
+	"outlook-monitor/internal/schedule"
 )
 
 // Times of the files.
@@ -62,65 +66,50 @@ func NewCertificates(certFiles, keyFiles []string, log *slog.Logger) (*Certifica
 	var errs []error
 	for i := range certFiles {
 		p := &pair{certFile: certFiles[i], keyFile: keyFiles[i]}
-		if err := p.read(); err != nil {
-			errs = append(errs, err)
-			continue
-		}
+		errs = append(errs, p.read())
 		c.pairs = append(c.pairs, p)
 		c.keys[p.id] = p.key
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
 
 // Current returns the id and the certificate, base64 of its DER form, that new
 // and renewed subscriptions name.
-func (c *Certificates) Current() (id, certificate string, err error) {
-	p, err := c.first()
-	return p.id, p.certificate, err
+func (c *Certificates) Current() (id, certificate string) {
+	p := c.first()
+	return p.id, p.certificate
 }
 
 // Expires returns when the certificate of new subscriptions does.
-func (c *Certificates) Expires() time.Time {
-	p, _ := c.first()
-	return p.expires
-}
+func (c *Certificates) Expires() time.Time { return c.first().expires }
 
 // Run looks at the files every minute, and warns once a day of a certificate that
 // expires within 30 days, until ctx ends.
 func (c *Certificates) Run(ctx context.Context) error {
-	ticker := time.NewTicker(patrolTime)
-	defer ticker.Stop()
-	var warned struct {
-		id string
-		at time.Time
-	}
+	remind := rate.Sometimes{Interval: remindTime}
 	for {
-		p, err := c.first()
-		left := time.Until(p.expires)
-		if err == nil && left < noticeTime && (p.id != warned.id || time.Since(warned.at) >= remindTime) {
-			warned.id, warned.at = p.id, time.Now()
-			c.log.WarnContext(ctx, "the certificate of ENCRYPTION_CERT_FILE must be replaced: put a new pair before it",
-				"file", p.certFile, "expires", p.expires.UTC(), "expired", left <= 0)
+		p := c.first()
+		if left := time.Until(p.expires); left < noticeTime {
+			remind.Do(func() {
+				c.log.WarnContext(ctx, "the certificate of ENCRYPTION_CERT_FILE must be replaced: put a new pair before it",
+					"file", p.certFile, "expires", p.expires.UTC(), "expired", left <= 0)
+			})
 		}
-		select {
-		case <-ctx.Done():
+		if !schedule.Sleep(ctx, patrolTime) {
 			return nil
-		case <-ticker.C:
 		}
 	}
 }
 
-func (c *Certificates) first() (pair, error) {
+// first returns the pair of new subscriptions.
+func (c *Certificates) first() pair {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.pairs) == 0 {
-		return pair{}, errors.New("ENCRYPTION_CERT_FILE is not set: name a certificate")
-	}
 	c.look()
-	return *c.pairs[0], nil
+	return *c.pairs[0]
 }
 
 // key returns the private key by the id of its certificate, nil if it is unknown.

@@ -134,6 +134,7 @@ var outcomes = []struct {
 	err    error
 	status int
 }{
+	{nil, http.StatusAccepted},
 	{errTooLarge, http.StatusRequestEntityTooLarge},
 	{errSlow, http.StatusRequestTimeout},
 	{errNoCollection, http.StatusBadRequest},
@@ -141,9 +142,6 @@ var outcomes = []struct {
 }
 
 func statusOf(err error) int {
-	if err == nil {
-		return http.StatusAccepted
-	}
 	for _, o := range outcomes {
 		if errors.Is(err, o.err) {
 			return o.status
