@@ -27,7 +27,7 @@ var mutants = []mutant{
 		{"cmd/outlook-monitor/core.go", "Policy: s.policy(), Interval: settings", "Policy: s.policy(), Interval: 100 * settings"},
 	}, converges, "Graph does not get its notifications through"},
 	{"memory is not written back into an older Redis", []edit{
-		{"internal/mailbox/rollback.go", "err := r.restore(p)", "err := ctx.Err()"},
+		{"internal/mailbox/rollback.go", "{ return r.restore(p) }", "{ return ctx.Err() }"},
 	}, converges, "Redis comes back with older data"},
 	{"what failed is repeated beside the queue", []edit{
 		{"internal/deliver/attempt.go", "	<-d.slots\n	now := time.Now().UTC()\n	r := answer", `	if answer.code/100 != 2 {

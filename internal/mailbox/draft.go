@@ -103,7 +103,7 @@ func (d *Draft) DropAddress(a *ooo.Address, forget bool) {
 	}
 }
 
-// MoveAddresses hands all addresses, with their deliveries, to the record of another
+// MoveAddresses moves all addresses, with their deliveries, to the record of another
 // person; a zero one is not resolved. A wish that somebody wrote since stays; whoever
 // did has left a hint.
 func (d *Draft) MoveAddresses(to ooo.Person) {

@@ -137,7 +137,7 @@ func (r *Registry) dispatch(h ooo.Hint) {
 func (r *Registry) listen(ctx context.Context) error {
 	return r.cfg.Store.Listen(ctx, func(m store.Message) {
 		if len(m.Hints) == 0 {
-			r.lookNow() // connected: messages may have been missed
+			r.readHintsNow() // connected: messages may have been missed
 		}
 		r.apply(m.Hints...)
 		if m.WaitName != "" {
@@ -146,10 +146,10 @@ func (r *Registry) listen(ctx context.Context) error {
 	})
 }
 
-func (r *Registry) lookNow() {
+func (r *Registry) readHintsNow() {
 	select {
-	case r.look <- struct{}{}:
-	default: // a look is due already
+	case r.reread <- struct{}{}:
+	default: // they are due already
 	}
 }
 
@@ -162,11 +162,11 @@ func (r *Registry) readHints(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-r.look:
+		case <-r.reread:
 		}
 		if err := r.readHintsOnce(ctx); err != nil && ctx.Err() == nil {
 			r.cfg.Log.WarnContext(ctx, "hints not readable, retrying", "err", err)
-			time.AfterFunc(time.Second, r.lookNow)
+			time.AfterFunc(time.Second, r.readHintsNow)
 		}
 	}
 }
@@ -207,7 +207,7 @@ func (r *Registry) discardUnknown(ctx context.Context, hints []ooo.Hint) error {
 	var unknown []ooo.Hint
 	for _, h := range hints {
 		r.locked(h.ID.Partition(), func(p *partition) {
-			if _, wish := wishOf(h); p.ready && !wish && h.Kind != ooo.HintStray && p.entries[h.ID] == nil {
+			if _, wish := wishOf(h); p.ready && !wish && h.Kind != ooo.HintStray && !p.known(h.ID) {
 				unknown = append(unknown, h)
 			}
 		})

@@ -37,7 +37,7 @@ func (r *Registry) Acquire(ctx context.Context, number int, lease store.Lease) {
 		return
 	}
 	r.cfg.OnPartition("acquired")
-	r.lookNow()
+	r.readHintsNow()
 	select {
 	case <-p.hinted:
 	case <-p.ctx.Done():
@@ -63,21 +63,17 @@ func (r *Registry) Acquire(ctx context.Context, number int, lease store.Lease) {
 // load reads the records of a partition into memory. It returns false if the partition
 // was lost before that worked.
 func (r *Registry) load(p *partition) bool {
-	for failures := 1; ; failures++ {
-		trying, cancel := context.WithTimeout(p.ctx, loadTime)
-		loaded, err := r.cfg.Store.Load(trying, p.number)
-		cancel()
+	return schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(failures int) error {
+		ctx, cancel := context.WithTimeout(p.ctx, loadTime)
+		defer cancel()
+		loaded, err := r.cfg.Store.Load(ctx, p.number)
 		if err == nil {
 			r.fill(p, loaded)
-			return true
+		} else if failures == 1 && p.ctx.Err() == nil {
+			r.cfg.Log.WarnContext(ctx, "partition not loaded, retrying", "partition", p.number, "err", err)
 		}
-		if failures == 1 && p.ctx.Err() == nil {
-			r.cfg.Log.WarnContext(p.ctx, "partition not loaded, retrying", "partition", p.number, "err", err)
-		}
-		if !schedule.Sleep(p.ctx, schedule.Backoff(failures, 50*time.Millisecond, time.Second)) {
-			return false
-		}
-	}
+		return err
+	})
 }
 
 func (r *Registry) fill(p *partition, loaded store.Loaded) {
@@ -88,9 +84,8 @@ func (r *Registry) fill(p *partition, loaded store.Loaded) {
 	defer p.mu.Unlock()
 	p.loaded, p.saves, p.readsAt = true, loaded.Saves, loaded.ReadsAt
 	for _, m := range loaded.Records {
-		e := &entry{}
-		e.record.Store(m)
-		p.entries[m.ID] = e
+		p.entries[m.ID] = &entry{}
+		p.put(p.entries[m.ID], m)
 	}
 }
 
@@ -111,6 +106,7 @@ func (r *Registry) dropped(p *partition) {
 	p.ready = false
 	ids := maps.Clone(p.entries)
 	clear(p.entries)
+	p.records = 0
 	p.mu.Unlock()
 	if ready {
 		for id := range ids {

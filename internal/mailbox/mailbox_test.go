@@ -187,7 +187,7 @@ func TestHints(t *testing.T) {
 	if err := w.Leave(t.Context(), h, ooo.Hint{ID: "nobody", Kind: ooo.HintRead}); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the worker hears", func() bool { return w.worker.hinted(ooo.HintRead) })
+	w.eventually("the worker is called", func() bool { return w.worker.hinted(ooo.HintRead) })
 	w.acquire(bobID) // hints are read then
 	w.eventually("the unknown one is counted", func() bool { return w.unknown.Load() == 1 })
 	first := w.Hints(h.ID, ooo.HintRead)

@@ -9,23 +9,23 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// What workers hear last of a mailbox is what holds.
-func TestWorkersHearInOrder(t *testing.T) {
+// The last call of a worker about a mailbox is what holds.
+func TestWorkersAreCalledInOrder(t *testing.T) {
 	id := ooo.RecordID(annID)
 	ready := func(t *testing.T) *world {
 		w := newWorld(t)
 		w.wish(nil)
 		w.mailboxOf(annID, "the record", monitored)
-		w.eventually("the worker hears", func() bool { return w.worker.knows(annID) })
+		w.eventually("the worker is called", func() bool { return w.worker.knows(annID) })
 		return w
 	}
-	// during has something happen while the worker hears of the next change of a kind.
+	// during has something happen during the next call of a worker of a kind.
 	// wait returns once that has ended.
 	during := func(w *world, what string, happen func()) (wait func()) {
 		var once sync.Once
 		ended := make(chan struct{})
-		hook := func(heard string) {
-			if heard == what {
+		hook := func(call string) {
+			if call == what {
 				once.Do(func() {
 					go func() { happen(); close(ended) }()
 					select {
@@ -46,7 +46,7 @@ func TestWorkersHearInOrder(t *testing.T) {
 		})
 		w.wish(off)
 		wait()
-		w.eventually("the worker hears of the second start", func() bool {
+		w.eventually("the worker is called for the second start", func() bool {
 			m, ok := w.Get(id)
 			return ok && m.Addresses[0].Start == "second" && w.worker.knows(annID)
 		})
@@ -70,7 +70,7 @@ func TestHintsOfAStoppedMailboxGo(t *testing.T) {
 	if err := w.Leave(t.Context(), ooo.Hint{ID: ooo.RecordID(annID), Kind: ooo.HintRead}); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the worker hears", func() bool { return w.worker.hinted(ooo.HintRead) })
+	w.eventually("the worker is called", func() bool { return w.worker.hinted(ooo.HintRead) })
 	w.wish(off)
 	w.eventually("the end", func() bool { _, ok := w.Get(ooo.RecordID(annID)); return !ok })
 	w.acquire(bobID) // hints are read then

@@ -30,7 +30,8 @@ type partition struct {
 	loaded   bool // guarded by mu, as all below
 	ready    bool
 	draining bool
-	entries  map[ooo.RecordID]*entry
+	entries  map[ooo.RecordID]*entry // also of records that were removed, so that who begins one again waits
+	records  int
 	hints    map[ooo.RecordID]map[hintKey]ooo.Hint
 	stopped  map[string]time.Time // folded address -> time of the wish by which it left, for a rollback
 	saves    int64                // in Redis at loading, plus own answered ones
@@ -96,35 +97,20 @@ func (e *entry) lastRead(m *ooo.Mailbox) time.Time {
 	return m.CheckedAt
 }
 
-// lockedEntry returns the entry of a record with its mutex held, a new one if there is
-// none.
-func (p *partition) lockedEntry(id ooo.RecordID) *entry {
-	for {
-		p.mu.Lock()
-		e := p.entries[id]
-		if e == nil {
-			e = &entry{}
-			p.entries[id] = e
-		}
-		p.mu.Unlock()
-		e.mu.Lock()
-		p.mu.Lock()
-		current := p.entries[id] == e // the record may have been removed meanwhile
-		p.mu.Unlock()
-		if current {
-			return e
-		}
-		e.mu.Unlock()
+// put puts a record, or none, into its entry. The caller holds mu.
+func (p *partition) put(e *entry, m *ooo.Mailbox) {
+	if e.record.Swap(m) != nil {
+		p.records--
+	}
+	if m != nil {
+		p.records++
 	}
 }
 
-// tidy takes an entry out of memory for which no record came about.
-func (p *partition) tidy(id ooo.RecordID, e *entry) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.entries[id] == e && e.record.Load() == nil {
-		delete(p.entries, id)
-	}
+// known says whether there is a record. The caller holds mu.
+func (p *partition) known(id ooo.RecordID) bool {
+	e := p.entries[id]
+	return e != nil && e.record.Load() != nil
 }
 
 // Begin notes that work on a mailbox begins; subject is the folded address of a
@@ -137,7 +123,7 @@ func (r *Registry) Begin(id ooo.RecordID, kind Kind, subject string) (done func(
 		return nil, false
 	}
 	r.locked(id.Partition(), func(p *partition) {
-		if p.ready && !p.draining && p.ctx.Err() == nil && (p.entries[id] != nil || kind == Subscription) {
+		if p.ready && !p.draining && p.ctx.Err() == nil && (p.known(id) || kind == Subscription) {
 			done, ok = p.begin(operation{id, kind, subject})
 		}
 	})

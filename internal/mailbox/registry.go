@@ -88,7 +88,7 @@ type Registry struct {
 	parts   [ooo.Partitions]atomic.Pointer[partition]
 	wishes  *schedule.Queue[wishKey] // to be carried out
 	tasks   sync.WaitGroup           // wishes in flight
-	look    chan struct{}            // capacity 1: read all hints now
+	reread  chan struct{}            // capacity 1: read all hints now
 
 	mu      sync.Mutex
 	damaged map[string]struct{} // what was reported; guarded by mu
@@ -115,7 +115,7 @@ func New(cfg Config) (*Registry, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Registry{
-		cfg: cfg, running: make(chan struct{}), look: make(chan struct{}, 1), wishes: schedule.New[wishKey](), damaged: map[string]struct{}{},
+		cfg: cfg, running: make(chan struct{}), reread: make(chan struct{}, 1), wishes: schedule.New[wishKey](), damaged: map[string]struct{}{},
 	}, nil
 }
 
@@ -141,18 +141,16 @@ func (r *Registry) locked(number int, do func(p *partition)) {
 
 // Get returns a mailbox as it was saved last; it must not be changed. It is there
 // once its partition is loaded.
-func (r *Registry) Get(id ooo.RecordID) (*ooo.Mailbox, bool) {
-	e := r.entry(id)
-	if e == nil {
-		return nil, false
+func (r *Registry) Get(id ooo.RecordID) (m *ooo.Mailbox, ok bool) {
+	if e := r.entry(id); e != nil {
+		m = e.record.Load()
 	}
-	m := e.record.Load()
 	return m, m != nil
 }
 
 func (r *Registry) entry(id ooo.RecordID) (e *entry) {
 	r.locked(id.Partition(), func(p *partition) {
-		if p.ready {
+		if p.ready && p.known(id) {
 			e = p.entries[id]
 		}
 	})
@@ -176,7 +174,7 @@ func (r *Registry) All() iter.Seq[*ooo.Mailbox] {
 func (r *Registry) Mailboxes() (n int) {
 	for p := range r.owned() {
 		p.mu.Lock()
-		n += len(p.entries)
+		n += p.records
 		p.mu.Unlock()
 	}
 	return n

@@ -22,16 +22,9 @@ func (r *Registry) Restore(ctx context.Context, number int, lease store.Lease) {
 	if _, loaded := r.Saves(number); !loaded || p == nil || p.lease != lease {
 		return // it is being loaded, from what Redis has now
 	}
-	for failures := 1; ; failures++ {
-		err := r.restore(p)
-		if err == nil {
-			r.cfg.Log.WarnContext(ctx, "redis came back with older data, partition restored", "partition", number)
-			r.lookNow()
-			return
-		}
-		if !schedule.Sleep(p.ctx, schedule.Backoff(failures, 100*time.Millisecond, 2*time.Second)) {
-			return
-		}
+	if schedule.Retry(p.ctx, 100*time.Millisecond, 2*time.Second, func(int) error { return r.restore(p) }) {
+		r.cfg.Log.WarnContext(ctx, "redis came back with older data, partition restored", "partition", number)
+		r.readHintsNow()
 	}
 }
 
@@ -85,7 +78,7 @@ func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, ve
 	return r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: m, Overwrite: true})
 }
 
-// restoreWishes puts back the wishes of a record that were carried out. One that was
+// restoreWishes writes the wishes of a record again that were carried out. One that was
 // written later is carried out.
 func (r *Registry) restoreWishes(ctx context.Context, m *ooo.Mailbox) error {
 	for i := range m.Addresses {

@@ -65,24 +65,22 @@ func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d 
 
 // commit saves until Redis has answered, or the partition is lost. That it was lost
 // is not for a refused save to say but for the next round: Redis may have come back
-// with an older table, and then this replica's lease is put back.
+// with an older table, and then this replica's lease is restored.
 func (r *Registry) commit(p *partition, s store.Save) error {
-	for failures := 1; ; failures++ {
+	saved := schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(failures int) error {
 		err := r.save(p, s)
-		if err == nil {
-			return nil
-		}
-		if failures == 3 {
+		if failures == 3 && err != nil {
 			r.cfg.Log.Warn("record not saved, retrying", "mailbox", shown(s.Record.ID), "err", err)
 		}
-		if errors.Is(err, store.ErrVersion) {
-			err := r.makeWay(p, s)
-			s.Overwrite = s.Overwrite || err == nil
+		if errors.Is(err, store.ErrVersion) && r.makeWay(p, s) == nil {
+			s.Overwrite = true
 		}
-		if !schedule.Sleep(p.ctx, schedule.Backoff(failures, 50*time.Millisecond, time.Second)) {
-			return ooo.ErrNotOwner
-		}
+		return err
+	})
+	if !saved {
+		return ooo.ErrNotOwner
 	}
+	return nil
 }
 
 // save tries a save once.
@@ -108,36 +106,24 @@ func (r *Registry) save(p *partition, s store.Save) error {
 func (r *Registry) makeWay(p *partition, s store.Save) error {
 	ctx, cancel := context.WithTimeout(p.ctx, loadTime)
 	defer cancel()
-	m := s.Record
 	if !s.Overwrite {
-		return r.restoreWishes(ctx, m)
+		return r.restoreWishes(ctx, s.Record)
 	}
-	wishes, err := r.cfg.Store.AllWishes(ctx)
-	if err != nil {
+	if err := r.restoreStops(ctx, p); err != nil {
 		return err
 	}
-	for _, w := range wishes {
-		if w.Record() == m.ID && m.Address(w.Address) == nil {
-			if err := r.Leave(ctx, wishHint(w)); err != nil {
-				return err
-			}
-		}
-	}
-	if err := r.cfg.Store.RemoveRecords(ctx, p.lease, p.number, m.ID); err != nil {
-		return err
-	}
-	r.cfg.Log.Warn("damaged record in redis removed, it is written again", "mailbox", shown(m.ID))
-	return nil
+	r.cfg.Log.Warn("damaged record in redis is removed and written again", "mailbox", shown(s.Record.ID))
+	return r.cfg.Store.RemoveRecords(ctx, p.lease, p.number, s.Record.ID)
 }
 
 // saved puts a draft that Redis has into memory. The caller holds e.mu.
 func (r *Registry) saved(p *partition, e *entry, d *Draft) {
-	p.mu.Lock()
+	m := d.Mailbox
 	if d.save.Remove {
-		e.record.Store(nil)
-	} else {
-		e.record.Store(d.Mailbox)
+		m = nil
 	}
+	p.mu.Lock()
+	p.put(e, m)
 	for _, h := range d.save.Done {
 		p.forget(h)
 	}
@@ -151,10 +137,7 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	p.mu.Unlock()
 	switch {
 	case d.save.Remove:
-		// The entry goes last: who begins the mailbox again waits for it, and its call of
-		// Changed must come after this one.
 		r.callDropped(d.ID)
-		p.tidy(d.ID, e)
 	case ready:
 		r.changed(p, d.Mailbox)
 	}

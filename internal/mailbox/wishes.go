@@ -90,14 +90,18 @@ func (r *Registry) carryOut(key wishKey) error {
 		return nil
 	}
 	done, ok := p.begin(operation{key.id, wishKind, key.address})
+	e := p.entries[key.id]
+	if e == nil {
+		e = &entry{}
+		p.entries[key.id] = e
+	}
 	p.mu.Unlock()
 	if !ok {
 		return errInFlight
 	}
 	defer done()
-	e := p.lockedEntry(key.id)
+	e.mu.Lock()
 	defer e.mu.Unlock()
-	defer p.tidy(key.id, e)
 	m := e.record.Load()
 	if m == nil {
 		m = &ooo.Mailbox{ID: key.id, Condition: ooo.Pending}
@@ -127,7 +131,7 @@ func (r *Registry) carryOut(key wishKey) error {
 
 // wish reads the wish of an address. That there is none ends the monitoring of an
 // address only if Redis has the record as it is in memory: if it came back with older
-// data, the wish is put back before the record is. The caller holds the mutex of the
+// data, the wish is restored before the record is. The caller holds the mutex of the
 // record's entry.
 func (r *Registry) wish(p *partition, key wishKey, m *ooo.Mailbox) (ooo.Wish, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, saveTime)
@@ -156,7 +160,7 @@ func (d *Draft) fulfil(address string, wish ooo.Wish, carry ooo.Hint) bool {
 	a := d.Address(address)
 	switch {
 	case a != nil && wish.Nonce != "" && wish.At.Before(a.WishedAt):
-		return false // Redis came back older; [Registry.Restore] puts back what was carried out
+		return false // Redis came back older; [Registry.Restore] restores what was carried out
 	case !wish.On:
 		if wish.Nonce != "" {
 			d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: address, Nonce: wish.Nonce})

@@ -61,9 +61,9 @@ func (f *faulty) Save(ctx context.Context, s store.Save) error {
 	return f.Store.Save(ctx, s)
 }
 
-// recorder is a worker that only notes what it hears.
+// recorder is a worker that only notes its calls.
 type recorder struct {
-	hook    atomic.Pointer[func(heard string)] // called before it notes that a mailbox changed or dropped; nil: nothing
+	hook    atomic.Pointer[func(call string)] // called before it notes that a mailbox changed or dropped; nil: nothing
 	mu      sync.Mutex
 	changed map[ooo.RecordID]*ooo.Mailbox // and not dropped since
 	hints   []ooo.Hint
@@ -77,9 +77,9 @@ func (r *recorder) Changed(m *ooo.Mailbox) {
 	r.changed[m.ID] = m
 }
 
-func (r *recorder) call(heard string) {
+func (r *recorder) call(name string) {
 	if hook := r.hook.Load(); hook != nil {
-		(*hook)(heard)
+		(*hook)(name)
 	}
 }
 

@@ -14,13 +14,13 @@ type hold struct {
 	lost    context.Context    // ends with the hold
 	release context.CancelFunc // of lost
 
-	draining  bool      // it is being released
-	putting   bool      // the lease is being put back
-	contested bool      // the table named somebody else
-	restoring bool      // memory is being written back
-	restored  int64     // number of the last round whose table may have the older count of saves
-	unnamed   bool      // the table does not have the lease: this replica must not act; guarded by mu
-	quiet     time.Time // it must not act before: another owner may; guarded by mu
+	draining   bool      // it is being released
+	reclaiming bool      // the lease is being written into the table again
+	contested  bool      // the table named somebody else
+	restoring  bool      // memory is being written back
+	restored   int64     // number of the last round whose table may have the older count of saves
+	unnamed    bool      // the table does not have the lease: this replica must not act; guarded by mu
+	quiet      time.Time // it must not act before: another owner may; guarded by mu
 }
 
 // acts says whether this replica may act while it is in time. The caller holds mu.
@@ -34,7 +34,7 @@ func (o *Owners) set(p int, h *hold) {
 }
 
 // acquire begins a hold and has it loaded. Loads of one partition follow each other,
-// or an earlier one might put back what is lost.
+// or an earlier one might restore what is lost.
 func (o *Owners) acquire(ctx context.Context, p int, lease store.Lease, since int64) {
 	h := &hold{lease: lease, since: since}
 	h.lost, h.release = context.WithCancel(ctx)
@@ -96,18 +96,18 @@ func (o *Owners) releaseLeases(ctx context.Context) {
 	o.swap(ctx, func(bool, error) { o.releasing = false }, swaps...)
 }
 
-// putBack puts this replica's lease back into a table from before the acquisition.
+// reclaim writes this replica's lease again into a table from before the acquisition.
 // Until that has worked it must not act, and if the table names somebody else not
 // before that one must have noticed.
-func (o *Owners) putBack(ctx context.Context, p int, table *store.Owners) {
+func (o *Owners) reclaim(ctx context.Context, p int, table *store.Owners) {
 	found := table.Leases[p]
 	h := o.held[p]
-	h.putting, h.contested = true, found != (store.Lease{}) && found.Life != o.cfg.Life
+	h.reclaiming, h.contested = true, found != (store.Lease{}) && found.Life != o.cfg.Life
 	o.mu.Lock()
 	h.unnamed = true
 	o.mu.Unlock()
 	o.swap(ctx, func(swapped bool, err error) {
-		h.putting = false
+		h.reclaiming = false
 		if o.held[p] != h {
 			return
 		}
@@ -157,7 +157,7 @@ func (o *Owners) endOlder(ctx context.Context) {
 		return
 	}
 	for _, h := range o.held {
-		if h != nil && (h.putting || h.unnamed || h.restoring) {
+		if h != nil && (h.reclaiming || h.unnamed || h.restoring) {
 			return
 		}
 	}

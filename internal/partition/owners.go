@@ -11,7 +11,7 @@
 //     of Redis and no expiry decides anything.
 //   - What nobody owns is taken, and the partitions are shared out evenly.
 //   - Redis that comes back with older data is recognised, since beats, tenures and saves
-//     only grow. The owner puts its lease back and restores what is in memory; the
+//     only grow. The owner reclaims it and restores what is in memory; the
 //     others wait until it has had the time to.
 //
 // One gap is left, because closing it would cost a pause of 3 s at every first start and

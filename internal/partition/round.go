@@ -142,7 +142,7 @@ func (o *Owners) judge(ctx context.Context, p int, s *sent, table *store.Owners)
 	case h == nil: // that of the release was, or the table is older
 		o.disowned[p] = lease
 	case lease == h.lease:
-		if h.unnamed { // the answer of putting it back was lost
+		if h.unnamed { // the answer of reclaiming it was lost
 			o.named(ctx, p)
 		}
 		if table.Saves[p] < s.saves[p] && h.restored < s.beat.Number {
@@ -152,8 +152,8 @@ func (o *Owners) judge(ctx context.Context, p int, s *sent, table *store.Owners)
 	case lease.Tenure > h.lease.Tenure, lease.Tenure == h.lease.Tenure && lease.Life > o.cfg.Life:
 		o.log.InfoContext(ctx, "partition lost to another replica", "partition", p)
 		o.drop(p)
-	case h.since < s.beat.Number && !h.putting: // an earlier lease or none: the table is older
-		o.putBack(ctx, p, table)
+	case h.since < s.beat.Number && !h.reclaiming: // an earlier lease or none: the table is older
+		o.reclaim(ctx, p, table)
 		return true
 	}
 	return false
