@@ -31,14 +31,9 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Store has the wishes and what is known of the users.
+// Store has the wishes, which say what is to be monitored, and what is known of the
+// users. The error of one who is not monitored is [ooo.ErrNotMonitored].
 type Store interface {
-	Wishes
-	Views
-}
-
-// Wishes say what is to be monitored.
-type Wishes interface {
 	// Wish returns a zero wish if there is none. One that can't be read is
 	// [store.ErrDamaged] and has its nonce.
 	Wish(ctx context.Context, address string) (ooo.Wish, error)
@@ -51,11 +46,7 @@ type Wishes interface {
 	RecordOf(ctx context.Context, address string) (ooo.RecordID, error)
 	// Summary returns the row of a wish; false: the owner has not written one.
 	Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error)
-}
 
-// Views are what is known of monitored users. Of others the error is
-// [ooo.ErrNotMonitored].
-type Views interface {
 	User(ctx context.Context, address string) (ooo.User, error)
 	// Users returns up to limit users by address.
 	Users(ctx context.Context, limit int, cursor string) (users []ooo.User, next string, err error)

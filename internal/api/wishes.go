@@ -203,11 +203,11 @@ func (a *API) startAll(ctx context.Context, addresses []string) error {
 		var changes []store.WishChange
 		seen := map[string]bool{} // by folded address: one may be named twice
 		for i, old := range wishes {
-			if folded := ooo.FoldAddress(addresses[i]); seen[folded] {
+			folded := ooo.FoldAddress(addresses[i])
+			if seen[folded] {
 				continue
-			} else {
-				seen[folded] = true
 			}
+			seen[folded] = true
 			next, needed := old, ooo.Hint{}
 			if !old.On {
 				next = ooo.Wish{Address: addresses[i], On: true, Start: rand.Text()}

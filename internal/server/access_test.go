@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,8 +57,8 @@ func TestWhoIsAdmitted(t *testing.T) {
 func TestWrongTokensAreSlowedDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, told := logger()
-		counted := 0
-		a := access(server.AccessConfig{Token: token, Wrong: func() { counted++ }, Log: log, Proxies: networks("10.0.0.0/8")})
+		var counted atomic.Int32
+		a := access(server.AccessConfig{Token: token, Wrong: func() { counted.Add(1) }, Log: log, Proxies: networks("10.0.0.0/8")})
 		try := func(peer, forwarded, shown string) time.Duration {
 			t.Helper()
 			r := showing("Bearer " + shown)
@@ -94,8 +95,8 @@ func TestWrongTokensAreSlowedDown(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		try(here, "", "wrong")
-		if lines := strings.Split(strings.TrimSpace(told.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[1], "count=1008") || counted != 1009 {
-			t.Errorf("log = %q after %d, want a second line a minute later that counts 1,008", lines, counted)
+		if lines := strings.Split(strings.TrimSpace(told.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[1], "count=1008") || counted.Load() != 1009 {
+			t.Errorf("log = %q after %d, want a second line a minute later that counts 1,008", lines, counted.Load())
 		}
 	})
 }

@@ -152,7 +152,7 @@ func (p *public) read(w http.ResponseWriter, r *http.Request, source netip.Addr)
 	}
 	body.Grow(int(size) - shortBody + bytes.MinRead)
 	for received := int64(pieceSize); received == pieceSize; {
-		_ = control.SetReadDeadline(earlier(time.Now().Add(pieceTime), began.Add(bodyTime)))
+		_ = control.SetReadDeadline(time.Now().Add(min(pieceTime, time.Until(began.Add(bodyTime)))))
 		if received, err = body.ReadFrom(io.LimitReader(limited, pieceSize)); err != nil {
 			return nil, release, refusalOf(err)
 		}
@@ -190,13 +190,6 @@ func (p *public) refuse(w http.ResponseWriter, r *http.Request, refusal error) {
 	p.logged[refusal].Do(func() {
 		p.cfg.Log.WarnContext(r.Context(), "requests to Graph's paths are refused (logged once a minute)", "status", status, "reason", refusal)
 	})
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // room is the memory that long bodies share. One source gets half of it at most.

@@ -80,12 +80,11 @@ func (c *chart) spread(l ooo.LoadAt) {
 	if l.Span <= 0 {
 		return
 	}
-	began := l.At.Add(-l.Span)
-	first := max(0, int(began.Sub(c.From)/chartStep))
-	last := min(len(c.Reads)-1, int(l.At.Sub(c.From)/chartStep))
-	for step := first; step <= last; step++ {
-		from := c.From.Add(time.Duration(step) * chartStep)
-		share := minTime(l.At, from.Add(chartStep)).Sub(maxTime(began, from))
+	ended := l.At.Sub(c.From)
+	began := ended - l.Span
+	for step := max(0, int(began/chartStep)); step <= min(len(c.Reads)-1, int(ended/chartStep)); step++ {
+		from := time.Duration(step) * chartStep
+		share := min(ended, from+chartStep) - max(began, from)
 		if share <= 0 {
 			continue
 		}
@@ -93,20 +92,6 @@ func (c *chart) spread(l ooo.LoadAt) {
 		c.Reads[step] += part * float64(l.Reads)
 		c.Throttled[step] += part * float64(l.Throttled)
 	}
-}
-
-func minTime(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-func maxTime(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 func round(x float64) float64 { return math.Round(x*10) / 10 }
