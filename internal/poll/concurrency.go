@@ -1,6 +1,7 @@
 package poll
 
 import (
+	"errors"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -44,8 +45,9 @@ func (c *concurrency) patience() time.Duration {
 func (p *Poller) learn(readings []ooo.Reading, c call) {
 	answered, whole := false, false
 	for i := range readings {
+		throttled, _ := errors.AsType[*ooo.Throttled](readings[i].Err)
 		answered = answered || readings[i].Err == nil
-		whole = whole || holdsAll(readings[i].Err)
+		whole = whole || throttled != nil && throttled.Whole
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

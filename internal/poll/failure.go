@@ -16,12 +16,10 @@ const (
 	mostWait       = 5 * time.Minute
 	absentWait     = time.Minute // the first, if each try asks the directory too
 	mostRetryAfter = time.Hour
-	// Between look-ups while the directory is out of reach.
-	awayWait     = 2 * time.Second
+	// While Graph is out of reach, between look-ups and between reads that hints ask for;
+	// a regular read mostly comes before.
+	awayWait     = 3 * time.Second
 	mostAwayWait = 30 * time.Second
-	// Between reads that hints asked for while Graph is; a regular one mostly comes before.
-	retryHint     = 3 * time.Second
-	mostRetryHint = 30 * time.Second
 	// patience is how many reads may fail for no fault of the mailbox before it is
 	// shown as unknown.
 	patience = 2
@@ -120,8 +118,9 @@ func (p *Poller) note(j *job, err error, c call) (v verdict, f failure, again ti
 	failing := t.fail(troubleOf(err), c.began)
 	f = *failing
 	v = judge(err, f.times, p.answered.After(f.since), p.cfg.Interval)
+	away := schedule.Backoff(f.times, awayWait, mostAwayWait)
 	if v.wait == 0 && j.id.Unresolved() {
-		v.wait = schedule.Backoff(f.times, awayWait, mostAwayWait)
+		v.wait = away
 	}
 	failing.saved = f.saved || v.unknown
 	if t.notBefore, t.throttled = (time.Time{}), v.outcome == Throttled; v.wait > 0 {
@@ -135,7 +134,7 @@ func (p *Poller) note(j *job, err error, c call) (v verdict, f failure, again ti
 	case c.cut && t.alone > 0:
 		again = now // with more time
 	default:
-		again = now.Add(max(v.wait, schedule.Backoff(f.times, retryHint, mostRetryHint)))
+		again = now.Add(max(v.wait, away))
 	}
 	return v, f, again
 }
@@ -163,10 +162,4 @@ func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, v verdict
 	if err == nil && first {
 		p.cfg.Log.WarnContext(ctx, "mailbox not readable, its last state stands", "mailbox", j.id.ObjectID(), "err", cause)
 	}
-}
-
-// holdsAll says whether Graph wants the whole app to wait.
-func holdsAll(err error) bool {
-	wait, ok := errors.AsType[*ooo.Throttled](err)
-	return ok && wait.Whole
 }

@@ -109,17 +109,38 @@ func TestHintsAndWaits(t *testing.T) {
 	}
 }
 
-// A hint that came while its mailbox was being read leads to one more read.
-func TestAHintDuringAReadIsReadAfterIt(t *testing.T) {
-	run(t, func(cfg *poll.Config, g *faultyGraph) { cfg.Interval, g.latency = time.Hour, time.Second }, one(away), func(w *world) {
-		w.hint("ann", notification)
-		time.Sleep(500 * time.Millisecond)
-		w.hint("ann", notification)
-		time.Sleep(5 * time.Second)
-		if n := len(w.graph.readsOf(annID)); n != 2 || w.hints() != 0 {
-			t.Errorf("%d reads, %d hints left, want 2 and none", n, w.hints())
-		}
-	})
+// What asks for a mailbox while a batch with it is in flight waits for that one call, and
+// has the mailbox read at once after it.
+func TestAHintDuringAReadIsReadRightAfterIt(t *testing.T) {
+	tests := map[string]struct {
+		begin func(g *faultyGraph)
+		kind  ooo.HintKind
+		after time.Duration // the batch began
+	}{
+		"the batch is answered":                {func(g *faultyGraph) { g.latency = time.Second }, ooo.HintRead, time.Second},
+		"another mailbox of the batch hangs":   {func(g *faultyGraph) { g.hangs["id-bob"] = true }, ooo.HintRead, 1500 * time.Millisecond},
+		"a check of a mailbox that is refused": {func(g *faultyGraph) { g.latency, g.errs[annID] = time.Second, ooo.ErrDenied }, ooo.HintCheck, time.Second},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(_ *poll.Config, g *faultyGraph) { tt.begin(g) }, func() (both []*ooo.Mailbox) {
+				for _, name := range []string{"ann", "bob"} { // due together
+					m := away(name)
+					m.ReadFailures, m.ReadRetryAt = 1, time.Now().Add(3*time.Second)
+					both = append(both, m)
+				}
+				return both
+			}, func(w *world) {
+				time.Sleep(3500 * time.Millisecond)
+				w.hint("ann", ooo.Hint{Kind: tt.kind})
+				time.Sleep(1300 * time.Millisecond)
+				at := w.graph.readsOf(annID)
+				if w.graph.batches[0] != 2 || len(at) < 2 || at[1].Sub(at[0]) > tt.after+10*time.Millisecond {
+					t.Errorf("reads = %v by calls for %v, want the second %v after that of both", at, w.graph.batches, tt.after)
+				}
+			})
+		})
+	}
 }
 
 // What a hint announced is seen though the first read gave no answer, without waiting

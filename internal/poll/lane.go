@@ -137,23 +137,19 @@ func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 	for _, t := range due {
 		switch {
 		case t.dropped || !t.monitored:
-			continue
 		case t.waits(now):
 			p.schedule(t, t.notBefore)
-			continue
 		case l == p.hinted && (t.inFlight || !t.asked()): // or a regular read has served it
-			continue
 		case t.inFlight: // it is read in place of this
 			p.schedule(t, t.placeAfter(now, p.cfg.Interval))
-			continue
-		}
-		done, ok := p.cfg.Registry.Begin(t.id, mailbox.Read, "")
-		if !ok {
+		default:
+			if done, ok := p.cfg.Registry.Begin(t.id, mailbox.Read, ""); ok {
+				jobs = append(jobs, p.job(l, t, done, now))
+				continue
+			}
 			refused = true
 			l.queue.Set(t, now.Add(refusedGap))
-			continue
 		}
-		jobs = append(jobs, p.job(l, t, done, now))
 	}
 	if l != p.lookups && len(jobs) > 1 {
 		p.rate.ReserveN(now, len(jobs)-1) // the next one waits for them too

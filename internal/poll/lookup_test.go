@@ -48,6 +48,20 @@ func TestAnAddressIsLookedUpUntilItIsFound(t *testing.T) {
 	})
 }
 
+// A new kind of trouble starts with its own first wait.
+func TestAnAddressIsLookedUpSoonWhenTheTroubleChanges(t *testing.T) {
+	run(t, func(_ *poll.Config, g *faultyGraph) { g.down = ooo.ErrUnavailable }, one(unresolved), func(w *world) {
+		time.Sleep(20 * time.Minute)
+		w.graph.set(func() { w.graph.down, w.graph.finds = nil, nil })
+		time.Sleep(time.Minute)
+		w.graph.set(func() {
+			if at := w.graph.finds; len(at) < 3 || at[1].Sub(at[0]) > 11*time.Second {
+				t.Errorf("look-ups = %v, want the second 10 s after the first", at)
+			}
+		})
+	})
+}
+
 func TestLookUpsKeepToTheirBudget(t *testing.T) {
 	run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Replicas = func() int { return 3 } }, func() (all []*ooo.Mailbox) {
 		for i := range 200 {

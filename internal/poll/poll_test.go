@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/poll"
 )
@@ -199,28 +200,63 @@ func TestFailuresOfOneMailbox(t *testing.T) {
 
 // A new kind of trouble starts with its own first wait, whatever failed before it.
 func TestTroublesAreCountedByKind(t *testing.T) {
-	run(t, nil, one(away), func(w *world) {
-		w.graph.set(func() { w.graph.errs["id-ann"] = ooo.ErrNoMailbox })
-		time.Sleep(20 * time.Minute)
-		if n := w.get("ann").ReadFailures; n < 6 {
-			t.Errorf("%d failures, want some", n)
+	for name, before := range map[string]error{"no mailbox": ooo.ErrNoMailbox, "Graph is busy": ooo.ErrUnavailable, "throttled": &ooo.Throttled{After: time.Minute}} {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, one(away), func(w *world) {
+				w.graph.set(func() { w.graph.errs["id-ann"] = before })
+				time.Sleep(20 * time.Minute)
+				w.graph.set(func() { w.graph.errs["id-ann"] = ooo.ErrDenied; clear(w.graph.reads) })
+				time.Sleep(5 * time.Minute)
+				at := w.graph.readsOf("id-ann")
+				if len(at) < 2 || at[1].Sub(at[0]) > 10*time.Second {
+					t.Errorf("reads = %v, want the second 10 s after the first", at)
+				}
+				if m := w.get("ann"); m.Trouble != ooo.TroubleReadDenied || m.ReadFailures > 6 {
+					t.Errorf("record = %s, %d failures, want few of the new kind", m.Trouble, m.ReadFailures)
+				}
+				if got := w.history("ann"); got[ooo.EventUnknown] != 1 {
+					t.Errorf("history = %v, want unknown once", got)
+				}
+				time.Sleep(20 * time.Minute)
+				w.graph.set(func() { delete(w.graph.errs, "id-ann") })
+				w.hint("ann", ooo.Hint{Kind: ooo.HintCheck})
+				time.Sleep(time.Second)
+				w.graph.readsOf("id-ann")
+				time.Sleep(10 * time.Second)
+				if n := len(w.graph.readsOf("id-ann")); n != 5 {
+					t.Errorf("%d reads in 10 s after a check, want it back in its place", n)
+				}
+			})
+		})
+	}
+}
+
+// An address that moves to another mailbox while its old one is being read takes its
+// delivery along, and what that read finds is not delivered.
+func TestAnAddressMovesWhileItsMailboxIsRead(t *testing.T) {
+	run(t, func(_ *poll.Config, g *faultyGraph) { g.latency = time.Second }, one(away), func(w *world) {
+		for begun := 0; begun == 0; time.Sleep(10 * time.Millisecond) {
+			w.graph.set(func() { begun = len(w.graph.reads["id-ann"]) })
 		}
-		w.graph.set(func() { w.graph.errs["id-ann"] = ooo.ErrDenied })
-		time.Sleep(5*time.Minute + time.Second)
-		if m := w.get("ann"); m.Trouble != ooo.TroubleReadDenied || m.ReadFailures > 5 || m.ReadFailures < 1 {
-			t.Errorf("record = %s, %d failures, want few of the new kind", m.Trouble, m.ReadFailures)
+		w.graph.set(func() { w.graph.settings["id-ann"], w.graph.settings["id-new"] = off, on })
+		_, err := w.registry.Update(t.Context(), "id-ann", func(d *mailbox.Draft) error {
+			d.MoveAddresses(ooo.Person{ID: "id-new"})
+			return nil
+		})
+		time.Sleep(5 * time.Second)
+		if _, there := w.registry.Get("id-ann"); there || err != nil {
+			t.Errorf("the mailbox that it left is there: %t, %v", there, err)
 		}
-		if got := w.history("ann"); got[ooo.EventUnknown] != 1 {
-			t.Errorf("history = %v, want unknown once", got)
+		if m := w.get("new"); m.Addresses[0].Sequence != 1 || !m.State.Away || len(w.noticed()) != 0 {
+			t.Errorf("record = %+v after %d changes, want the state that was delivered already", m, len(w.noticed()))
 		}
-		time.Sleep(20 * time.Minute)
-		w.graph.set(func() { delete(w.graph.errs, "id-ann") })
-		w.hint("ann", ooo.Hint{Kind: ooo.HintCheck})
-		time.Sleep(time.Second)
-		w.graph.readsOf("id-ann")
-		time.Sleep(10 * time.Second)
-		if n := len(w.graph.readsOf("id-ann")); n != 5 {
-			t.Errorf("%d reads in 10 s after a check, want it back in its place", n)
+		w.graph.set(func() { w.graph.settings["id-new"] = off })
+		time.Sleep(4 * time.Second)
+		if m := w.get("new"); m.Addresses[0].Sequence != 2 || m.State.Away || len(w.noticed()) != 1 {
+			t.Errorf("record = %+v after %d changes, want the next state", m, len(w.noticed()))
+		}
+		if n := len(w.graph.readsOf("id-ann")); n != 1 {
+			t.Errorf("the mailbox that it left was read %d times, want no more", n)
 		}
 	})
 }

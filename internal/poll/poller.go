@@ -1,32 +1,22 @@
 // Package poll reads the mailboxes of this replica and notices who turned out of
 // office.
 //
-// # Regular reads
-//
 // Each mailbox is read every interval, whatever the subscriptions do. It has a place
 // in the interval, by a hash of its id, so that batches fill and a hand-over keeps
 // the cadence. What is due is read in batches of up to 20; nothing waits for company.
 // An answer whose digest is known costs no decoding, no Redis and hardly any memory.
 //
-// How many calls are in flight follows what Graph as a whole can take, half of it
-// kept for regular reads and half for mailboxes for which a hint came: those are read
-// alone and at once. One mailbox that hangs or is slow delays nobody else: it is read
-// alone, in a lane of its own, until it has answered quickly a few times. A batch that
-// got no answer counts against none of its members: each is read alone at once.
+// Four lanes (see lane) begin reads: regular ones, mailboxes for which a hint came,
+// which are read alone and at once, mailboxes that hang or are slow, so that they delay
+// nobody else, and addresses that are looked up. From there on read.go goes the way of
+// one change: read, decide, save.
 //
-// # What a reading means
-//
-// A setting that differs is decided by the domain and saved together with what it
-// causes: the events of the history, the delivery that begins, the hint that it
-// carried out. The edges of scheduled windows are decided by the wall clock from the
-// setting that was read last, so that a window opens and closes on the second even
-// while Graph is away. What Graph answers instead of a setting moves only the next
-// read of that mailbox: the state stays, the mailbox is shown as unknown with the
-// reason. Only the first failure of a kind and waits over one interval are saved, or
-// an outage would cost a save a read.
-//
-// Addresses that have no mailbox yet are looked up here too, within the budget of the
-// directory.
+// The edges of scheduled windows are decided by the wall clock from the setting that
+// was read last, so that a window opens and closes on the second even while Graph is
+// away. What Graph answers instead of a setting moves only the next read of that
+// mailbox: the state stays, the mailbox is shown as unknown with the reason. Only the
+// first failure of a kind and waits over one interval are saved, or an outage would
+// cost a save a read.
 package poll
 
 import (
