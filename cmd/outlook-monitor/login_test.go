@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -15,5 +16,43 @@ func TestAFailingLoginLeadsToTheDoctorOnce(t *testing.T) {
 	p.stop()
 	if n := strings.Count(p.log.String(), "see outlook-monitor doctor"); n != 1 {
 		t.Errorf("the log leads to the doctor %d times, want once: %s", n, p.log)
+	}
+}
+
+// Mailboxes that Graph refuses in ways that look like a bad token or a user who is gone:
+// each is unknown, keeps its id, and costs the others nothing.
+func TestMailboxesThatAreRefusedAlone(t *testing.T) {
+	w := world(t, "", graphsim.Config{Seed: 68})
+	codes := []string{"", "UnknownError", "ResourceNotFound", "ErrorInvalidUser", "ErrorItemNotFound"}
+	users, err := w.sim.AddUsers(len(codes), "contoso.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, code := range codes {
+		if err := w.sim.SetMailbox(users[i].ID, graphsim.Mailbox{Error: code}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.start("serve")
+	w.answers()
+	monitor := func() {
+		for _, u := range users {
+			body := `{"email":"` + u.UserPrincipalName + `","status":"True"}`
+			if status, answer := w.ask(http.MethodPost, "/monitor", "application/json", body); status != http.StatusOK {
+				t.Errorf("POST /monitor = %d %s, want 200", status, answer)
+			}
+		}
+	}
+	monitor()
+	for i, u := range users {
+		w.eventually("the state of the one with "+codes[i], func() bool {
+			_, answer := w.ask(http.MethodGet, "/api/users/"+u.UserPrincipalName, "", "")
+			unknown := strings.Contains(answer, `"state":"unknown"`)
+			return unknown == (codes[i] != "") && strings.Contains(answer, u.ID) && !strings.Contains(answer, `"pending"`)
+		})
+	}
+	monitor()
+	if logins := w.sim.Stats().Calls["token"]["200"]; logins != 1 {
+		t.Errorf("%d logins, want 1", logins)
 	}
 }

@@ -1,20 +1,14 @@
 package graph_test
 
 import (
-	"bytes"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,32 +30,6 @@ func write(t *testing.T, name string, data []byte) string {
 	return path
 }
 
-// newCertificate returns a certificate and its key in PEM.
-func newCertificate(t *testing.T) []byte {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "outlook-monitor"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	for _, block := range []*pem.Block{{Type: "PRIVATE KEY", Bytes: pkcs8}, {Type: "CERTIFICATE", Bytes: der}} {
-		if err := pem.Encode(&out, block); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out.Bytes()
-}
-
 // federatedToken is what a cluster gives to a workload.
 func federatedToken(t *testing.T) []byte {
 	t.Helper()
@@ -81,7 +49,7 @@ func TestLogsInWithEachCredential(t *testing.T) {
 	ids := w.users(2)
 	tests := map[string]func(*graph.Config){
 		"a secret":            func(cfg *graph.Config) { cfg.ClientSecret = graphsim.DefaultClientSecret },
-		"a certificate":       func(cfg *graph.Config) { cfg.CertificatePath = write(t, "app.pem", newCertificate(t)) },
+		"a certificate":       func(cfg *graph.Config) { cfg.CertificatePath = "testdata/plain.pem" },
 		"a workload identity": func(cfg *graph.Config) { cfg.FederatedTokenFile = write(t, "token", federatedToken(t)) },
 		"the secret before it": func(cfg *graph.Config) {
 			cfg.ClientSecret, cfg.CertificatePath = graphsim.DefaultClientSecret, "nowhere"
@@ -153,38 +121,94 @@ func TestLogsInWithAManagedIdentity(t *testing.T) {
 func TestReadsTheCertificateAtEachLogin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, graphsim.Config{})
-	path := write(t, "app.pem", []byte("to come"))
 	cfg := w.config
-	cfg.ClientSecret, cfg.CertificatePath = "", path
+	cfg.ClientSecret, cfg.CertificatePath = "", write(t, "app.pem", []byte("to come"))
 	c := w.idleClient(cfg)
-	if err := c.Token(t.Context()); !errors.Is(err, ooo.ErrUnauthorized) || !strings.Contains(err.Error(), "AZURE_CLIENT_CERTIFICATE_PATH") {
-		t.Errorf("Token = %v, want %v that names AZURE_CLIENT_CERTIFICATE_PATH", err, ooo.ErrUnauthorized)
+	if err := c.Token(t.Context()); !errors.Is(err, ooo.ErrUnauthorized) {
+		t.Errorf("Token = %v, want %v", err, ooo.ErrUnauthorized)
 	}
-	if err := os.WriteFile(path, newCertificate(t), 0o600); err != nil {
+	pair, err := os.ReadFile("testdata/plain.pem")
+	if err == nil {
+		err = os.WriteFile(cfg.CertificatePath, pair, 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	until(t, "a login with the new file", func() bool { return c.Token(t.Context()) == nil })
 }
 
-func TestCredentialsThatCannotWork(t *testing.T) {
+// The files in testdata end in 2126, and their password is open-sesame. They were made
+// by OpenSSL 3 and keytool: those of PKCS#12 with AES-256 and SHA-256, as Windows too
+// writes them, but for older.p12, with 3DES and SHA-1.
+func TestCertificateFiles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, graphsim.Config{})
-	certificate, _ := pem.Decode(newCertificate(t))
-	tests := map[string]func(*graph.Config){ // what is wrong is in a file
-		"no such certificate":        func(cfg *graph.Config) { cfg.CertificatePath = "/nowhere/app.pem" },
-		"a key without certificate":  func(cfg *graph.Config) { cfg.CertificatePath = write(t, "app.pem", pem.EncodeToMemory(certificate)) },
-		"no such federated token":    func(cfg *graph.Config) { cfg.FederatedTokenFile = "/nowhere/token" },
-		"a federated token of noise": func(cfg *graph.Config) { cfg.FederatedTokenFile = write(t, "token", []byte("n01se")) },
+	tests := map[string]struct {
+		file, password string
+		want           string // what the error says; empty: it works
+	}{
+		"PEM":                         {"testdata/plain.pem", "", ""},
+		"PEM beside a password":       {"testdata/plain.pem", "open-sesame", ""},
+		"PKCS#12 of OpenSSL 3":        {"testdata/openssl3.p12", "open-sesame", ""},
+		"PKCS#12 of keytool":          {"testdata/keytool.p12", "open-sesame", ""},
+		"PKCS#12 of older programs":   {"testdata/older.p12", "open-sesame", ""},
+		"a wrong password":            {"testdata/openssl3.p12", "sesame", "AZURE_CLIENT_CERTIFICATE_PASSWORD does not open"},
+		"no password":                 {"testdata/openssl3.p12", "", "AZURE_CLIENT_CERTIFICATE_PASSWORD does not open"},
+		"an encrypted key":            {"testdata/encrypted.pem", "open-sesame", "is encrypted: decrypt it with openssl pkey"},
+		"an encrypted key, old style": {"testdata/encrypted-rsa.pem", "", "is encrypted: decrypt it with openssl pkey"},
+		"neither PEM nor PKCS#12":     {write(t, "app.pem", []byte("n01se")), "", "neither PEM nor PKCS#12"},
+		"no key":                      {write(t, "app.pem", w.CAPEM()), "", "a certificate and its RSA private key"},
+		"no file":                     {"testdata/none.pem", "", "AZURE_CLIENT_CERTIFICATE_PATH can't be read"},
 	}
-	for name, set := range tests {
+	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			cfg := w.config
-			cfg.ClientSecret = ""
-			set(&cfg)
-			err := w.idleClient(cfg).Token(t.Context())
-			if !errors.Is(err, ooo.ErrUnauthorized) || strings.Contains(err.Error(), "n01se") {
-				t.Errorf("Token = %v, want %v without what the file holds", err, ooo.ErrUnauthorized)
+			cfg.ClientSecret, cfg.CertificatePath, cfg.CertificatePassword = "", tt.file, tt.password
+			ends, unread := cfg.CertificateExpires()
+			for what, err := range map[string]error{"Token": w.idleClient(cfg).Token(t.Context()), "CertificateExpires": unread} {
+				switch {
+				case tt.want == "" && err != nil:
+					t.Errorf("%s = %v, want nil", what, err)
+				case tt.want != "" && (!errors.Is(err, ooo.ErrUnauthorized) || !strings.Contains(err.Error(), tt.want)):
+					t.Errorf("%s = %v, want %v with %q", what, err, ooo.ErrUnauthorized, tt.want)
+				case err != nil && strings.Contains(err.Error(), "sesame"), err != nil && strings.Contains(err.Error(), "n01se"):
+					t.Errorf("%s = %v, want no password and nothing of the file", what, err)
+				}
+			}
+			if tt.want == "" && ends.Year() != 2126 {
+				t.Errorf("CertificateExpires = %v, want 2126", ends)
 			}
 		})
+	}
+}
+
+func TestFederatedTokensThatCannotWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	for name, file := range map[string]string{"no such file": "/nowhere/token", "noise": write(t, "token", []byte("n01se"))} {
+		cfg := w.config
+		cfg.ClientSecret, cfg.FederatedTokenFile = "", file
+		err := w.idleClient(cfg).Token(t.Context())
+		if !errors.Is(err, ooo.ErrUnauthorized) || strings.Contains(err.Error(), "n01se") {
+			t.Errorf("%s: Token = %v, want %v without what the file holds", name, err, ooo.ErrUnauthorized)
+		}
+	}
+}
+
+func TestGrantSaysWhatTheTokenAllows(t *testing.T) {
+	t.Parallel()
+	roles := []string{"MailboxSettings.Read", "User.Read.All"}
+	w := newWorld(t, graphsim.Config{Roles: roles, TokenLifetime: 20 * time.Minute})
+	c := w.idleClient(w.config)
+	if !c.TokenExpires().IsZero() {
+		t.Error("TokenExpires = a time before the first login, want none")
+	}
+	got, err := c.Grant(t.Context())
+	left := time.Until(got.Expires)
+	if err != nil || !got.Readable || !slices.Equal(got.Roles, roles) || left < 10*time.Minute || left > 21*time.Minute {
+		t.Errorf("Grant = %+v, %v, want %v for 20 minutes", got, err, roles)
+	}
+	if !c.TokenExpires().Equal(got.Expires) {
+		t.Errorf("TokenExpires = %v, want %v", c.TokenExpires(), got.Expires)
 	}
 }

@@ -58,6 +58,9 @@ var troubles = map[string]struct {
 	wait    *ooo.Throttled
 }{
 	"on premises":               {mailbox: graphsim.Mailbox{Error: "MailboxNotEnabledForRESTAPI"}, want: ooo.ErrNoMailbox},
+	"of its own":                {mailbox: graphsim.Mailbox{Error: "UnknownError"}, want: ooo.ErrUnauthorized},
+	"of an invalid user":        {mailbox: graphsim.Mailbox{Error: "ErrorInvalidUser"}, want: ooo.ErrUserGone},
+	"shared":                    {mailbox: graphsim.Mailbox{Error: "ErrorItemNotFound"}, want: ooo.ErrUserGone},
 	"gone":                      {mailbox: graphsim.Mailbox{Error: "ResourceNotFound"}, want: ooo.ErrUserGone},
 	"outside the policy":        {mailbox: graphsim.Mailbox{Error: "ErrorAccessDenied"}, want: ooo.ErrDenied},
 	"busy":                      {mailbox: graphsim.Mailbox{Error: "ErrorServerBusy"}, want: ooo.ErrUnavailable},

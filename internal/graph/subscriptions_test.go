@@ -156,6 +156,10 @@ func TestCreationsThatFail(t *testing.T) {
 		"a long life has no lifecycle URL": {ask: with(func(r *ooo.SubscriptionRequest) {
 			r.LifecycleURL, r.ExpiresAt = "", time.Now().Add(2*time.Hour)
 		}), want: ooo.ErrRejected},
+		"Exchange rejects it": {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 400, Code: "ExtensionError",
+			Message: exchange("BadRequest", "Exchange workload is not enabled for rich notifications")}, want: ooo.ErrRejected},
+		"our connection is closed": {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 400, Code: "InvalidRequest",
+			Message: "The underlying connection was closed: An unexpected error occurred on a send."}, want: ooo.ErrHandshake},
 		"Exchange has a bad moment": {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 400, Code: "ExtensionError"}, want: ooo.ErrUnavailable},
 		"Graph is down":             {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 503}, want: ooo.ErrUnavailable},
 		"a gateway gives up":        {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 504}, want: ooo.ErrUnavailable, lost: true},

@@ -107,13 +107,13 @@ func TestAMailboxThatAnswers401CostsNoLogins(t *testing.T) {
 	w.fault(graphsim.Fault{User: string(ids[1]), Operation: "batch-item", Kind: "status", Status: 401})
 	w.fault(graphsim.Fault{User: string(ids[1]), Operation: "read", Kind: "status", Status: 401})
 	for range 3 {
+		if r := c.Read(t.Context(), ids[1:2], nil)[0]; !errors.Is(r.Err, ooo.ErrUnauthorized) {
+			t.Errorf("alone = %v, want %v", r.Err, ooo.ErrUnauthorized)
+		}
 		for i, r := range c.Read(t.Context(), ids, nil) {
 			if unauthorized := errors.Is(r.Err, ooo.ErrUnauthorized); unauthorized != (i == 1) {
 				t.Errorf("reading %d = %v, want 401 for the second alone", i, r.Err)
 			}
-		}
-		if r := c.Read(t.Context(), ids[1:2], nil)[0]; !errors.Is(r.Err, ooo.ErrUnauthorized) {
-			t.Errorf("alone = %v, want %v", r.Err, ooo.ErrUnauthorized)
 		}
 	}
 	if got := w.logins(); got != 1 {
@@ -226,6 +226,9 @@ func TestLoginsThatFail(t *testing.T) {
 			} {
 				if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.mention) || strings.Contains(err.Error(), cfg.ClientSecret) {
 					t.Errorf("%s = %v, want %v that mentions %s and no secret", what, err, tt.want, tt.mention)
+				}
+				if code := graph.LoginCode(err); strings.HasPrefix(tt.mention, "AADSTS") && code != tt.mention {
+					t.Errorf("LoginCode(%v) = %q, want %s", err, code, tt.mention)
 				}
 			}
 		})

@@ -146,18 +146,22 @@ func (m *mailbox) forgetReads() {
 
 // Mailbox makes a mailbox answer otherwise than with its setting.
 type Mailbox struct {
-	// Error is the code with which everything about the mailbox is refused: one of
-	// MailboxNotEnabledForRESTAPI, ResourceNotFound, ErrorAccessDenied,
-	// ErrorServerBusy, ErrorMailboxMoveInProgress, or empty for none.
+	// Error is the code with which everything about the mailbox is refused, one of
+	// mailboxErrors, or empty for none.
 	Error string `json:"error"`
 	// Body is sent instead of the setting, such as one with an unknown status.
 	Body json.RawMessage `json:"body,omitempty"`
 }
 
+// mailboxErrors are what Graph answers about mailboxes whose users exist. UnknownError
+// comes in the field with every token and says nothing more.
 var mailboxErrors = map[string]reply{
 	"MailboxNotEnabledForRESTAPI": fail(404, "MailboxNotEnabledForRESTAPI",
 		"The mailbox is either inactive, soft-deleted, or is hosted on-premise."),
 	"ResourceNotFound":           fail(404, "ResourceNotFound", "Resource could not be discovered."),
+	"ErrorInvalidUser":           fail(404, "ErrorInvalidUser", "The requested user is invalid."),
+	"ErrorItemNotFound":          fail(404, "ErrorItemNotFound", "The specified object was not found in the store."),
+	"UnknownError":               fail(401, "UnknownError", ""),
 	"ErrorAccessDenied":          fail(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again."),
 	"ErrorServerBusy":            fail(503, "ErrorServerBusy", "The server is busy."),
 	"ErrorMailboxMoveInProgress": fail(503, "ErrorMailboxMoveInProgress", "Mailbox move in progress."),

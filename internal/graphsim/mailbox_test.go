@@ -104,7 +104,7 @@ func TestMailboxRefuses(t *testing.T) {
 	u, other := w.user("ann@contoso.example"), w.user("bob@contoso.example")
 	tests := map[string]int{
 		"MailboxNotEnabledForRESTAPI": 404, "ResourceNotFound": 404, "ErrorAccessDenied": 403,
-		"ErrorServerBusy": 503, "ErrorMailboxMoveInProgress": 503,
+		"ErrorServerBusy": 503, "ErrorMailboxMoveInProgress": 503, "ErrorInvalidUser": 404, "ErrorItemNotFound": 404, "UnknownError": 401,
 	}
 	for code, status := range tests {
 		t.Run(code, func(t *testing.T) {
