@@ -5,6 +5,9 @@ import (
 	"crypto/tls"
 )
 
+// plainPEM says how a certificate and its private key have to be written.
+const plainPEM = "write both as PEM, the key unencrypted: openssl pkey decrypts one, openssl pkcs12 -nodes takes a PKCS#12 file apart"
+
 // Bits of an RSA key that Graph takes for resource data.
 const leastKey, mostKey = 2048, 4096
 
@@ -37,8 +40,8 @@ func (r *reader) encryption(g Graph) (certs, keys []string) {
 func (r *reader) encryptionPair(cert, key string) {
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
-		r.wrong("ENCRYPTION_CERT_FILE", "and ENCRYPTION_KEY_FILE hold in %s and %s no certificate and private key that fit together: write both as PEM",
-			shown(cert), shown(key))
+		r.wrong("ENCRYPTION_CERT_FILE", "and ENCRYPTION_KEY_FILE hold in %s and %s no certificate and private key that fit together: "+
+			plainPEM, shown(cert), shown(key))
 		return
 	}
 	private, ok := pair.PrivateKey.(*rsa.PrivateKey)

@@ -58,6 +58,8 @@ func TestEncryptionPairs(t *testing.T) {
 		"a certificate without a key":       {both(cert, ""), []string{"ENCRYPTION_KEY_FILE"}, "set both or none"},
 		"a key without a certificate":       {both("", key), []string{"ENCRYPTION_CERT_FILE"}, "set both or none"},
 		"lists of different length":         {both(cert+","+otherCert, key), []string{"ENCRYPTION_KEY_FILE"}, "name as many"},
+		"an encrypted key":                  {both(cert, "../graph/testdata/encrypted.pem"), []string{"ENCRYPTION_CERT_FILE"}, "openssl pkey"},
+		"PKCS#12":                           {both(cert, "../graph/testdata/openssl3.p12"), []string{"ENCRYPTION_CERT_FILE"}, "openssl pkcs12"},
 		"keys in another order":             {both(cert+","+otherCert, otherKey+","+key), []string{"ENCRYPTION_CERT_FILE", "ENCRYPTION_CERT_FILE"}, "fit together"},
 		"a file that is not there":          {both(cert, folder+"/none.pem"), []string{"ENCRYPTION_KEY_FILE"}, "can't be read"},
 		"the second one a directory":        {both(cert+","+folder, key+","+otherKey), []string{"ENCRYPTION_CERT_FILE"}, "is a directory"},

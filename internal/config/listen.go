@@ -69,7 +69,7 @@ func (r *reader) certificate(l Listen) {
 	case r.mistaken("TLS_CERT_FILE", "TLS_KEY_FILE"):
 	default:
 		if _, err := tls.LoadX509KeyPair(l.TLSCertFile, l.TLSKeyFile); err != nil {
-			r.wrong("TLS_CERT_FILE", "and TLS_KEY_FILE hold no certificate and private key that fit together: write both as PEM")
+			r.wrong("TLS_CERT_FILE", "and TLS_KEY_FILE hold no certificate and private key that fit together: "+plainPEM)
 		}
 	}
 }
