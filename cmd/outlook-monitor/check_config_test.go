@@ -25,6 +25,7 @@ func TestCheckConfig(t *testing.T) {
 	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	cert, key := encryptionPair(t)
 	tests := map[string]struct {
 		env  map[string]string
 		args []string
@@ -41,7 +42,11 @@ func TestCheckConfig(t *testing.T) {
 			"POLL_INTERVAL is", "fit together", "PUBLIC_URL is no base URL",
 		}},
 		"what only Redis' library knows": {map[string]string{"REDIS_URL": "redis://127.0.0.1:1/0?no_such_option=1"}, nil, 2, []string{"REDIS_URL has a database number or an option"}},
-		"a certificate that is none":     {map[string]string{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": filepath.Join(t.TempDir(), "none")}, nil, 2, []string{"AZURE_CLIENT_CERTIFICATE_PATH names"}},
+		"resource data of what has none": {map[string]string{"ENCRYPTION_CERT_FILE": cert, "ENCRYPTION_KEY_FILE": key,
+			"SUBSCRIPTION_RESOURCES": "/users/{id}/events,/users/{id}/todo/lists/x/tasks,/users/{id}/messages?$top=5"}, nil, 2, []string{
+			"tasks: Graph sends no resource data of tasks, leave it out", `\$top.*leave it out`,
+		}},
+		"a certificate that is none": {map[string]string{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": filepath.Join(t.TempDir(), "none")}, nil, 2, []string{"AZURE_CLIENT_CERTIFICATE_PATH names"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

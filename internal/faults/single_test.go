@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"outlook-monitor/internal/graphsim"
@@ -101,8 +102,10 @@ var singleCells = []cell{
 		r.env = usual
 		r.start()
 	}},
-	{name: "Graph lists no subscriptions", apply: unlisted(1)},
-	{name: "Graph lists half of its subscriptions", short: true, apply: unlisted(0.5)},
+	{name: "Graph lists no subscriptions", apply: unlisted(graphsim.Fault{Kind: "omit"})},
+	{name: "Graph lists half of its subscriptions", short: true, apply: unlisted(graphsim.Fault{Kind: "omit", Probability: 0.5})},
+	{name: "Graph lists sixty empty pages first", apply: unlisted(graphsim.Fault{Kind: "empty", Times: 60})},
+	{name: "Graph's list links to the same page again", apply: unlisted(graphsim.Fault{Kind: "repeat"})},
 	{name: "the mediator takes 40 s to name its users", apply: func(w *world) {
 		r, other := w.replicas[0], w.replicas[1]
 		if w.random.IntN(2) == 0 {
@@ -123,7 +126,15 @@ var singleCells = []cell{
 		}
 		w.mediator.SlowSetup(0)
 	}},
-	{name: "rolling upgrade to another PUBLIC_URL", users: 300, allowed: unanswered, patient: 10 * time.Minute, apply: func(w *world) {
+	{name: "rolling upgrade to another PUBLIC_URL", users: 300, allowed: unanswered, patient: 10 * time.Minute, apply: upgrade()},
+	{name: "rolling upgrade to other resources too", users: 300, allowed: unanswered, patient: 10 * time.Minute,
+		apply: upgrade("SUBSCRIPTION_RESOURCES=/users/{id}/messages")},
+}
+
+// upgrade gives one replica after the other another PUBLIC_URL, and other settings. No
+// user may be without a subscription until all have one as it is wanted now.
+func upgrade(env ...string) func(*world) {
+	return func(w *world) {
 		var addrs []string
 		for _, r := range w.replicas {
 			addrs = append(addrs, r.addr)
@@ -131,29 +142,32 @@ var singleCells = []cell{
 		elsewhere := "http://" + newRelay(w.t, addrs...).addr()
 		for _, r := range w.replicas {
 			w.terminate(r)
-			r.env = append(slices.Clone(r.env), "PUBLIC_URL="+elsewhere)
+			r.env = append(slices.Clone(r.env), append(env, "PUBLIC_URL="+elsewhere)...)
 			r.start()
 			w.await("after a restart", r.ready)
 		}
 		w.await("after the upgrade", func() bool {
 			moved := map[string]bool{}
 			for _, sub := range w.sim.Subscriptions() {
-				moved[sub.UserID] = moved[sub.UserID] || len(sub.NotificationURL) > len(elsewhere) && sub.NotificationURL[:len(elsewhere)] == elsewhere
+				follows := strings.HasPrefix(sub.NotificationURL, elsewhere) && (len(env) == 0 || strings.HasSuffix(sub.Resource, "/messages"))
+				moved[sub.UserID] = moved[sub.UserID] || follows
 			}
 			if uncovered := len(w.people) - len(moved); uncovered > 0 {
 				w.violate(covers, "%d users have no subscription during the upgrade", uncovered)
 			}
 			return !slices.ContainsFunc(w.people, func(u graphsim.User) bool { return !moved[u.ID] })
 		})
-	}},
+	}
 }
 
-// unlisted has Graph's list lack some subscriptions for a while, all of which live on.
-func unlisted(part float64) func(*world) {
+// unlisted has Graph's list lack some subscriptions for a while, or not end, while all
+// of them live on.
+func unlisted(f graphsim.Fault) func(*world) {
 	return func(w *world) {
 		time.Sleep(2 * time.Second) // the one who left has none any more
 		had, written := w.sim.Subscriptions(), w.sim.Stats().Calls
-		w.fault(graphsim.Fault{Operation: "subscription-list", Kind: "omit", Probability: part})
+		f.Operation = "subscription-list"
+		w.fault(f)
 		w.met(func() bool { return w.sim.Faults()[0].Hits > 0 })
 		last(15*time.Second, 40*time.Second)
 		w.sim.ClearFaults()

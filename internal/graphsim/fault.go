@@ -38,7 +38,8 @@ type Fault struct {
 	// RetryAfter), status (with Status and Code), reset, hang. To subscriptions as
 	// they are made or renewed: short-life (Graph returns the shorter Life),
 	// early-expiry (they die after Life, whatever Graph returned). To the list of
-	// subscriptions: omit (one is missing). To notifications: drop, double, delay (for Delay), forge (one more item, with a
+	// subscriptions: omit (one is missing), empty (a page is, with a link to the rest),
+	// repeat (the link of a page leads to that page). To notifications: drop, double, delay (for Delay), forge (one more item, with a
 	// wrong clientState), reorder (the next one overtakes it).
 	Kind string `json:"kind"`
 
@@ -66,7 +67,8 @@ const (
 var (
 	requestKinds      = []string{"latency", "throttle", "status", "reset", "hang"}
 	subscriptionKinds = []string{"short-life", "early-expiry"}
-	listKinds         = []string{"omit"}
+	omitKinds         = []string{"omit"}
+	pageKinds         = []string{"empty", "repeat"}
 	notificationKinds = []string{"drop", "double", "delay", "forge", "reorder"}
 )
 
@@ -78,7 +80,7 @@ func (f Fault) check() error {
 	case opSubscriptionCreate.String(), opSubscriptionRenew.String():
 		kinds = slices.Concat(requestKinds, subscriptionKinds)
 	case opSubscriptionList.String():
-		kinds = slices.Concat(requestKinds, listKinds)
+		kinds = slices.Concat(requestKinds, omitKinds, pageKinds)
 	case batchItemFault, allFault:
 		kinds = requestKinds
 	default:

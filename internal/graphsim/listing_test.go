@@ -28,6 +28,27 @@ func TestListThatOmits(t *testing.T) {
 	}
 }
 
+func TestListsThatGoOn(t *testing.T) {
+	w := start(t, graphsim.Config{})
+	h := newHook(t)
+	w.subscribe(w.user("ann@contoso.example"), h, time.Hour)
+	fault := func(f graphsim.Fault) {
+		t.Helper()
+		f.Operation = "subscription-list"
+		if _, err := w.SetFault(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fault(graphsim.Fault{Kind: "empty", Times: 3})
+	if items, sizes := w.listSubscriptions(); len(items) != 1 || !slices.Equal(sizes, []int{0, 0, 0, 1}) {
+		t.Errorf("pages = %v, want three empty ones before the one that lists", sizes)
+	}
+	fault(graphsim.Fault{Kind: "repeat", Times: 2})
+	if items, sizes := w.listSubscriptions(); len(items) != 3 || items[0]["id"] != items[2]["id"] {
+		t.Errorf("pages = %v, want the same one three times", sizes)
+	}
+}
+
 // listSubscriptions follows all pages of GET /subscriptions.
 func (w *world) listSubscriptions() (items []map[string]any, sizes []int) {
 	w.t.Helper()

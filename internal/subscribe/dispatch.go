@@ -20,8 +20,7 @@ const (
 // budget allows. Only its own goroutine uses it.
 type dispatcher struct {
 	*Subscriber
-	want    Settings
-	fresh   time.Time          // when want was looked at
+	fresh   time.Time          // when the settings were looked at
 	ready   [priorities][]task // in order; a task may be there more than once
 	slots   chan struct{}      // one for each step in flight
 	running sync.WaitGroup
@@ -52,27 +51,30 @@ func (s *Subscriber) dispatch(ctx context.Context) error {
 }
 
 // refresh looks at the settings, and has all mailboxes planned if they changed. It
-// returns false if they are not known.
+// returns false if they can't be known.
 func (d *dispatcher) refresh(ctx context.Context) bool {
-	if time.Since(d.fresh) < settingsEvery {
-		return true
+	urls := d.urls.Load()
+	if urls == nil || time.Since(d.fresh) < settingsEvery {
+		return urls != nil
 	}
-	if d.urls.Load() == nil {
-		return false
+	want := Settings{URLs: *urls, Resources: d.cfg.Resources}
+	var err error
+	if want.Keys, err = d.cfg.Keys(ctx); err == nil {
+		want.Certificate, err = d.cfg.Certificate()
 	}
-	want, err := d.settings(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.cfg.Log.WarnContext(ctx, "settings of subscriptions not readable, retrying", "err", err)
 		}
 		return false
 	}
-	if want.URLs != d.want.URLs || want.Keys.Tag() != d.want.Keys.Tag() || want.Certificate.ID != d.want.Certificate.ID {
+	d.fresh = time.Now()
+	before := d.want.Swap(&want)
+	if before == nil || want.URLs != before.URLs || want.Keys.Tag() != before.Keys.Tag() || want.Certificate.ID != before.Certificate.ID {
 		for m := range d.cfg.Registry.All() {
 			d.planNow(task{id: m.ID})
 		}
 	}
-	d.want, d.fresh = want, time.Now()
 	return true
 }
 
@@ -87,9 +89,9 @@ func (d *dispatcher) next(t task) (step Step, ok bool) {
 	if !ok {
 		return Step{}, false
 	}
-	hints := d.hintsFor(t.id)
-	step = Plan(m, d.want, hints.since, time.Now())
-	if step.Action != Nothing || hints.carriedOut(m, d.want) {
+	hints, want := d.hintsFor(t.id), *d.want.Load()
+	step = Plan(m, want, hints.since, time.Now())
+	if step.Action != Nothing || hints.carriedOut(m, want) {
 		return step, true
 	}
 	if !step.Next.IsZero() {
@@ -140,7 +142,7 @@ func (d *dispatcher) begin(ctx context.Context, t task, p priority) (wait time.D
 		return wait
 	}
 	d.slots <- struct{}{}
-	w := &work{Subscriber: d.Subscriber, task: t, want: d.want, step: step, paid: step.calls()}
+	w := &work{Subscriber: d.Subscriber, task: t, want: *d.want.Load(), step: step, paid: step.calls()}
 	d.running.Go(func() {
 		again := w.do(ctx)
 		done()

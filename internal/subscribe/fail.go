@@ -91,9 +91,9 @@ const (
 	richLife = 1440 * time.Minute
 )
 
-// life is how long a subscription like sub is asked for.
-func (s *Subscriber) life(sub ooo.Subscription) time.Duration {
-	life := time.Duration(s.longest.Load())
+// lifeOf is how long a subscription like sub is asked for.
+func (s *Subscriber) lifeOf(sub ooo.Subscription) time.Duration {
+	life := time.Duration(s.life.Load())
 	if sub.CertificateID != "" {
 		life = min(life, richLife-margin)
 	}
@@ -101,14 +101,14 @@ func (s *Subscriber) life(sub ooo.Subscription) time.Duration {
 }
 
 // learn takes the limit out of Graph's answer to a call that asked for a life, for all
-// resources, and says whether a shorter one is to be asked for.
+// subscriptions, and says whether a shorter one is to be asked for.
 func (s *Subscriber) learn(sub ooo.Subscription, asked time.Duration, err error) bool {
 	limit, ok := errors.AsType[*ooo.TooLong](err)
 	if !ok || limit.Max <= margin {
 		return false
 	}
-	for known := s.longest.Load(); int64(limit.Max-margin) < known; known = s.longest.Load() {
-		s.longest.CompareAndSwap(known, int64(limit.Max-margin))
+	for known := s.life.Load(); int64(limit.Max-margin) < known; known = s.life.Load() {
+		s.life.CompareAndSwap(known, int64(limit.Max-margin))
 	}
-	return s.life(sub) < asked
+	return s.lifeOf(sub) < asked
 }

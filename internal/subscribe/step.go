@@ -202,7 +202,7 @@ func (w *work) call(
 		if err := w.spend(ctx); err != nil {
 			return made, began, err
 		}
-		life := w.life(sub)
+		life := w.lifeOf(sub)
 		began = time.Now()
 		made, err = do(began.Add(life))
 		if w.learn(sub, life, err) {

@@ -79,14 +79,16 @@ func TestHintsAreAnsweredByGraph(t *testing.T) {
 			w.failFirst(2, ooo.ErrUnavailable)
 			w.hint(string(ooo.ReauthorizationRequired))
 		}, "patch sub-1, patch sub-1, patch sub-1", "sub-1", 0},
-		"it is removed after it was to be reauthorized": {func(w *world) {
+		"it is removed, which other replicas hear of, and then that it is to be reauthorized": {func(w *world) {
 			w.hint("not listed")
 			pass(time.Second)
 			w.forget()
-			w.late.Store(true) // until both are there
-			w.hint(string(ooo.SubscriptionWasRemoved))
-			w.hint(string(ooo.ReauthorizationRequired)) // takes the place of the other
-			w.late.Store(false)
+			for _, event := range []ooo.LifecycleKind{ooo.SubscriptionWasRemoved, ooo.ReauthorizationRequired} {
+				h := ooo.Hint{ID: annID, Kind: ooo.HintSubscription, Subject: string(event), Nonce: string(event)}
+				if err := w.store.LeaveHints(w.t.Context(), false, h); err != nil {
+					w.t.Fatal(err)
+				}
+			}
 		}, "patch sub-1, patch sub-1, create", "sub-2", 1},
 		"the clock of who left it is an hour ahead": {func(w *world) {
 			w.leave(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, At: time.Now().Add(time.Hour)})

@@ -86,11 +86,9 @@ type Subscriber struct {
 	cfg    Config
 	queue  *schedule.Queue[task]
 	budget *budget
-	urls   atomic.Pointer[URLs] // nil: not known yet, nothing is touched
-
-	// longest is the longest life to ask for, in ns: Lifetime, or less once Graph has
-	// named its limit.
-	longest atomic.Int64
+	urls   atomic.Pointer[URLs]     // nil: not known yet, nothing is touched
+	want   atomic.Pointer[Settings] // as they were looked at last; nil: not known yet
+	life   atomic.Int64             // to ask for, in ns: Lifetime, or less once Graph has named its limit
 
 	mu      sync.Mutex
 	waiting map[ooo.RecordID]*waiting // guarded by mu
@@ -109,7 +107,7 @@ func New(cfg Config) *Subscriber {
 		cfg: cfg, queue: schedule.New[task](), waiting: map[ooo.RecordID]*waiting{},
 		budget: &budget{share: cfg.Owners.Share, tokens: WriteBurst, at: time.Now()},
 	}
-	s.longest.Store(int64(cfg.Lifetime))
+	s.life.Store(int64(cfg.Lifetime))
 	return s
 }
 
@@ -125,15 +123,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 // SetURLs says where Graph sends notifications from now on. All subscriptions follow.
 func (s *Subscriber) SetURLs(urls URLs) { s.urls.Store(&urls) }
 
-// settings returns what subscriptions should look like now, with the secrets and the
-// certificate of the moment. The URLs must be known.
-func (s *Subscriber) settings(ctx context.Context) (want Settings, err error) {
-	want = Settings{URLs: *s.urls.Load(), Resources: s.cfg.Resources}
-	if want.Keys, err = s.cfg.Keys(ctx); err == nil {
-		want.Certificate, err = s.cfg.Certificate()
-	}
-	return want, err
-}
+func (s *Subscriber) planNow(t task) { s.queue.Set(t, time.Now()) }
 
 // Changed implements [mailbox.Worker].
 func (s *Subscriber) Changed(m *ooo.Mailbox) { s.planNow(task{id: m.ID}) }
@@ -145,8 +135,6 @@ func (s *Subscriber) Dropped(id ooo.RecordID) {
 	defer s.mu.Unlock()
 	delete(s.waiting, id)
 }
-
-func (s *Subscriber) planNow(t task) { s.queue.Set(t, time.Now()) }
 
 // Backlog returns how full and how late this work is.
 func (s *Subscriber) Backlog(now time.Time) schedule.Backlog { return s.queue.Backlog(now) }

@@ -36,15 +36,15 @@ const (
 func (s *Subscriber) sweeps(ctx context.Context) error {
 	every, next := s.cfg.SweepEvery, time.Time{} // zero: not ours
 	for schedule.Sleep(ctx, min(every/40, 5*time.Second)) {
-		urls := s.urls.Load()
+		want := s.want.Load()
 		switch {
-		case urls == nil || urls.Notification == "" || !s.cfg.Owners.First():
+		case want == nil || want.Notification == "" || !s.cfg.Owners.First():
 			next = time.Time{}
 		case next.IsZero():
 			next = time.Now().Add(every/20 + rand.N(every/20+1))
 		case !time.Now().Before(next):
 			next = time.Now().Add(every - rand.N(every/5+1))
-			found, err := s.sweep(ctx)
+			found, err := s.sweep(ctx, *want)
 			if err == nil {
 				s.cfg.OnSweep(found)
 				s.cfg.Log.InfoContext(ctx, "subscriptions compared with the records", "known", found.Known, "lost", found.Lost,
@@ -76,11 +76,8 @@ type resource struct {
 
 // sweep lists first and reads the records after that: whoever created a listed
 // subscription has saved by then that it was asked for.
-func (s *Subscriber) sweep(ctx context.Context) (found Swept, err error) {
-	c := &comparison{began: time.Now(), creating: map[resource]bool{}}
-	if c.want, err = s.settings(ctx); err != nil {
-		return found, err
-	}
+func (s *Subscriber) sweep(ctx context.Context, want Settings) (found Swept, err error) {
+	c := &comparison{want: want, began: time.Now(), creating: map[resource]bool{}}
 	if c.listed, c.found.Incomplete, err = s.list(ctx); err != nil {
 		return found, err
 	}
