@@ -53,10 +53,7 @@ func (s span) of(text []byte) []byte { return text[s.from:s.to] }
 var lenient = json.JoinOptions(
 	json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-var (
-	errLeftOut  = fmt.Errorf("%w: the answer to a batch leaves this read out", ooo.ErrUnavailable)
-	errNoObject = fmt.Errorf("%w: the setting is missing in the answer", ooo.ErrUnavailable)
-)
+var errNoSetting = fmt.Errorf("%w: the answer to a batch lacks this setting", ooo.ErrUnavailable)
 
 // decodeBatch fills the answer to a batch into the readings that it is for. Items that
 // nobody asked for are left out; of several for one reading the first counts. The error
@@ -66,7 +63,7 @@ func decodeBatch(answer []byte, readings []ooo.Reading, now time.Time) error {
 	if json.Unmarshal(answer, &batch, lenient) != nil {
 		return errUnreadable
 	}
-	failAll(readings, errLeftOut)
+	failAll(readings, errNoSetting)
 	taken := make([]bool, len(readings))
 	for _, item := range batch.Responses {
 		i, err := strconv.Atoi(strings.Trim(string(item.ID.of(answer)), `"`))
@@ -84,7 +81,7 @@ func decodeBatch(answer []byte, readings []ooo.Reading, now time.Time) error {
 			_ = json.Unmarshal(item.Headers.of(answer), &headers, lenient) // none, or of a wrong kind
 			readings[i].Err = newAPIError(status, body, headers.RetryAfter, now).translate(opRead)
 		case len(body) == 0 || body[0] != '{':
-			readings[i].Err = errNoObject
+			readings[i].Err = errNoSetting
 		default:
 			understand(&readings[i], body)
 		}

@@ -205,28 +205,10 @@ func TestIsSharedByManyCallers(t *testing.T) {
 	}
 }
 
-// journal collects log lines of all levels.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
 func TestTellsNoSecrets(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, graphsim.Config{})
-	var log journal
+	var log bytes.Buffer
 	w.config.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	ids := w.users(2)
 	said := func(what string, err error) {
@@ -269,28 +251,37 @@ func TestTellsNoSecrets(t *testing.T) {
 	}
 }
 
-func TestObservesEveryAnswer(t *testing.T) {
+func TestReportsEveryRequest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, graphsim.Config{})
 	c := w.idleClient(w.config)
 	ids := w.users(2)
-	c.Read(t.Context(), ids, nil)
-	c.Read(t.Context(), ids[:1], nil)
-	w.fault(graphsim.Fault{Operation: "read", Kind: "throttle"})
-	c.Read(t.Context(), ids[:1], nil)
-	w.ClearFaults()
-	w.fault(graphsim.Fault{Operation: "read", Kind: "reset"})
-	c.Read(t.Context(), ids[:1], nil)
+	ctx, noted := graph.NoteCalls(t.Context())
+	began := time.Now()
+	c.Read(ctx, ids, nil)
+	c.Read(ctx, ids[:1], nil)
+	for _, fault := range []string{"throttle", "reset"} {
+		w.fault(graphsim.Fault{Operation: "read", Kind: fault})
+		c.Read(t.Context(), ids[:1], nil) // with another context
+		w.ClearFaults()
+	}
 	for _, want := range []struct {
 		operation     string
 		status, count int
-	}{{"batch", 200, 1}, {"read", 200, 1}, {"read", 429, 1}, {"read", 0, 1}} {
-		if got := w.seen.of(want.operation, want.status); got != want.count {
+	}{{"batch", 200, 1}, {"read", 200, 1}, {"read", 429, 1}, {"read", 0, 1}, {"login", 200, 1}} {
+		if got := w.seen.of(want.operation, want.status); got < 1 || want.operation != "login" && got != want.count {
 			t.Errorf("%s answered %d: observed %d times, want %d", want.operation, want.status, got, want.count)
 		}
 	}
-	if w.seen.of("login", 200) == 0 {
-		t.Error("no login was observed")
+	calls := noted.All()
+	if len(calls) != 2 || calls[0].Operation != "batch" || calls[1].Operation != "read" {
+		t.Fatalf("calls = %+v, want a batch and a read", calls)
+	}
+	for _, call := range calls {
+		if len(call.ClientRequestID) != 36 || len(call.RequestID) != 36 || call.ClientRequestID == call.RequestID || call.Status != 200 ||
+			call.Began.Before(began) || call.Ended.Before(call.Began) {
+			t.Errorf("call = %+v, want both ids, 200, and its times", call)
+		}
 	}
 }
 

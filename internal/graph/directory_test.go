@@ -126,16 +126,6 @@ func TestFindInTrouble(t *testing.T) {
 	}
 }
 
-func TestFindSaysWhichRoleIsMissing(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, graphsim.Config{Roles: []string{"MailboxSettings.Read"}})
-	w.user("ann@contoso.example")
-	_, err := w.client().Find(t.Context(), "ann@contoso.example")
-	if !errors.Is(err, ooo.ErrDenied) || !strings.Contains(err.Error(), "User.Read.All") {
-		t.Errorf("Find = %v, want %v that names User.Read.All", err, ooo.ErrDenied)
-	}
-}
-
 // What Graph says of people that it can't take for names, and what a proxy says.
 func TestFindAgainstOddAnswers(t *testing.T) {
 	t.Parallel()

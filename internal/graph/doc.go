@@ -33,6 +33,6 @@
 // What Graph answers becomes one of the errors of package ooo, wrapped around status
 // and code, never around bodies, addresses or tokens. The table in errors.go says
 // which. Every method may return [ooo.Throttled], [ooo.ErrUnauthorized],
-// [ooo.ErrRejected] and [ooo.ErrUnavailable]; its comment names the others. A 404 counts only with Graph's code in it: a proxy's page says nothing about
-// a mailbox.
+// [ooo.ErrRejected] and [ooo.ErrUnavailable]; its comment names the others. A 404
+// counts only with Graph's code in it: a proxy's page says nothing about a mailbox.
 package graph

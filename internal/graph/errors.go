@@ -190,7 +190,8 @@ var meanings = []struct {
 
 // What is missing, as far as Graph tells.
 var (
-	errMailboxDenied  = fmt.Errorf("%w: grant MailboxSettings.Read to the app registration and look at its mailbox access policy", ooo.ErrDenied)
+	errMailboxDenied = fmt.Errorf(
+		"%w: grant MailboxSettings.Read to the app registration and look at its mailbox access policy", ooo.ErrDenied)
 	errPersonDenied   = fmt.Errorf("%w: grant User.Read.All, by which people are found, to the app registration", ooo.ErrDenied)
 	errPresenceDenied = fmt.Errorf("%w: grant Presence.Read.All, by which presence is swept, to the app registration", ooo.ErrDenied)
 	errConsent        = fmt.Errorf("consent is missing: %w", ooo.ErrSubscriptionDenied)

@@ -131,22 +131,6 @@ func expect(t *testing.T, what string, err, want error, wait *ooo.Throttled) {
 	}
 }
 
-func TestADeletedUserIsGone(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
-	ids := w.users(2)
-	if err := w.DeleteUser(string(ids[0])); err != nil {
-		t.Fatal(err)
-	}
-	expect(t, "alone", c.Read(t.Context(), ids[:1], nil)[0].Err, ooo.ErrUserGone, nil)
-	readings := c.Read(t.Context(), ids, nil)
-	expect(t, "in a batch", readings[0].Err, ooo.ErrUserGone, nil)
-	if readings[1].Err != nil {
-		t.Errorf("the other one: error = %v, want none", readings[1].Err)
-	}
-}
-
 func TestABatchRefusedAsAWhole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, graphsim.Config{})
@@ -299,6 +283,34 @@ func TestWhatIsNotGraphsSaysNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAKnownAnswerIsNotDecodedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	c, all := w.client(), w.users(4)
+	for name, ids := range map[string][]ooo.ObjectID{"alone": all[:1], "together": all[1:]} {
+		known := make([]ooo.Digest, len(ids))
+		for i, r := range c.Read(t.Context(), ids, known) {
+			if r.Same || r.Setting.Status == "" {
+				t.Fatalf("%s: first reading = %+v, want the setting", name, r)
+			}
+			known[i] = r.Digest
+		}
+		for _, r := range c.Read(t.Context(), ids, known) {
+			if r.Err != nil || !r.Same || r.Setting != (ooo.Setting{}) {
+				t.Errorf("%s: second reading = %+v, want it to be the same", name, r)
+			}
+		}
+		if _, err := w.SetAutomaticReplies(string(ids[0]), graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("News from " + name)}); err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range c.Read(t.Context(), ids, known) {
+			if r.Err != nil || r.Same != (i > 0) || (i == 0) != (r.Setting.ExternalReply == "News from "+name) {
+				t.Errorf("%s: reading %d after a change = %+v, want only the first to differ", name, i, r)
+			}
+		}
 	}
 }
 

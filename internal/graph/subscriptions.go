@@ -27,7 +27,7 @@ const (
 // write creates, renews or deletes a subscription once fewer than writesInFlight others
 // do, and returns it as it is now.
 func (c *Client) write(ctx context.Context, op operation,
-	call func(context.Context, *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error),
+	call func(context.Context, *builder) (models.Subscriptionable, error),
 ) (ooo.GraphSubscription, error) {
 	select {
 	case c.writes <- struct{}{}:
@@ -48,8 +48,11 @@ func (c *Client) write(ctx context.Context, op operation,
 	return sub, nil
 }
 
-// subscriptions returns the SDK's builder, a new one for each call.
-func (c *Client) subscriptions() *subscriptions.SubscriptionsRequestBuilder {
+// builder is the SDK's builder of requests about subscriptions.
+type builder = subscriptions.SubscriptionsRequestBuilder
+
+// subscriptions returns a new builder, which each call needs.
+func (c *Client) subscriptions() *builder {
 	return subscriptions.NewSubscriptionsRequestBuilderInternal(nil, c.adapter)
 }
 
@@ -77,7 +80,7 @@ func (c *Client) CreateSubscription(ctx context.Context, request ooo.Subscriptio
 		ask.SetIncludeResourceData(new(true))
 		setCertificate(ask, request.Certificate)
 	}
-	made, err := c.write(ctx, opCreate, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
+	made, err := c.write(ctx, opCreate, func(ctx context.Context, b *builder) (models.Subscriptionable, error) {
 		return b.Post(ctx, ask, nil)
 	})
 	refused, ok := errors.AsType[*apiError](err)
@@ -108,7 +111,7 @@ func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, p
 	if patch.Certificate.ID != "" {
 		setCertificate(ask, patch.Certificate)
 	}
-	return c.write(ctx, opRenew, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
+	return c.write(ctx, opRenew, func(ctx context.Context, b *builder) (models.Subscriptionable, error) {
 		return b.BySubscriptionId(string(id)).Patch(ctx, ask, nil)
 	})
 }
@@ -119,7 +122,7 @@ func (c *Client) DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) 
 	if id == "" { // the path would name all of them
 		return ooo.ErrSubscriptionGone
 	}
-	_, err := c.write(ctx, opDelete, func(ctx context.Context, b *subscriptions.SubscriptionsRequestBuilder) (models.Subscriptionable, error) {
+	_, err := c.write(ctx, opDelete, func(ctx context.Context, b *builder) (models.Subscriptionable, error) {
 		return nil, b.BySubscriptionId(string(id)).Delete(ctx, nil)
 	})
 	return err
@@ -175,11 +178,11 @@ func incomplete(why error) error {
 func (c *Client) page(ctx context.Context, link string) (listed []ooo.GraphSubscription, next string, err error) {
 	ctx, cancel := begin(ctx, opList, subscriptionTime)
 	defer cancel()
-	builder := c.subscriptions()
+	ask := c.subscriptions()
 	if link != "" {
-		builder = builder.WithUrl(link)
+		ask = ask.WithUrl(link)
 	}
-	page, err := builder.Get(ctx, nil)
+	page, err := ask.Get(ctx, nil)
 	switch {
 	case err != nil:
 		return nil, "", fromSDK(err)
