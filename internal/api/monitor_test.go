@@ -303,3 +303,16 @@ func TestWhatWasAcknowledgedLastCounts(t *testing.T) {
 		})
 	}
 }
+
+// TestASyncOfKnownUsersWritesNothing counts by the number that every write changes.
+func TestASyncOfKnownUsersWritesNothing(t *testing.T) {
+	w := monitorWorld()
+	w.directory["ann@contoso.example"] = ooo.Person{ID: "id-ann"}
+	h, start := handler(t, w), asJSON(`{"email":"Ann@contoso.example","status":"True"}`)
+	start.ask(h)
+	w.hints = nil
+	before := w.wishes["ann@contoso.example"]
+	if status, _ := start.ask(h); status != 200 || w.wishes["ann@contoso.example"] != before || len(w.hints) != 0 {
+		t.Errorf("a second start = %d, wish %+v and hints %v, want 200 and nothing written", status, w.wishes["ann@contoso.example"], w.left())
+	}
+}

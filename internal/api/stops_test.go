@@ -144,6 +144,17 @@ func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
 				return nil
 			}
 			return []int{code}
+		}, false, true}, // the mediator, which is asked for its users, names it again
+		"an operator's start at another replica that finds nothing to do": {func(w *world, ask func(email, status string) int) []int {
+			away(w)
+			code := ask(who, "False")
+			time.Sleep(10 * time.Millisecond)
+			back(w)
+			put := request{method: http.MethodPut, path: "/api/users/ann@contoso.example"}
+			if response, _ := put.ask(handler(t, w)); response != 200 {
+				return nil
+			}
+			return []int{code}
 		}, true, true},
 		"many starts of another replica's": {func(w *world, ask func(email, status string) int) []int {
 			away(w)

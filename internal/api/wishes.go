@@ -66,8 +66,10 @@ func (a *API) inTurn(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// start has an address monitored. A wish that says so already is written again: whoever
-// retries an older stop sees by it that the start came later.
+// start has an address monitored. A wish that says so already is written again for an
+// operator: whoever retries an older stop sees by it that the start came later. For the
+// mediator it is not, because each sync names all users; after a stop that was retried,
+// the mediator is asked for them.
 func (a *API) start(ctx context.Context, address string, by ooo.Requester) error {
 	var person *ooo.Person // nil: not looked up
 	for range maxSwaps {
@@ -88,6 +90,12 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 		case by == ooo.Mediator && old.Address != address: // it decides how it is spelled
 			next.Address = address
 			needed = hint(next, ooo.HintWish)
+		case by == ooo.Mediator:
+			err := a.nudge(ctx, old)
+			if now, failed := a.cfg.Store.Wish(ctx, address); failed == nil && now.Nonce != old.Nonce {
+				continue // a stop was answered meanwhile, and this start is answered after it
+			}
+			return err
 		}
 		switch swapped, err := a.cfg.Store.SwapWish(ctx, old, stamp(next), needed); {
 		case err != nil:
