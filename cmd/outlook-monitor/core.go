@@ -47,6 +47,9 @@ func (s *service) policy() ooo.Policy {
 	}
 }
 
+// redisScope is what a token for Azure Managed Redis is asked for, in every cloud.
+const redisScope = "https://redis.azure.com/.default"
+
 func (s *service) openStore() (err error) {
 	url := s.cfg.settings.RedisURL.Reveal()
 	if url == "" {
@@ -56,8 +59,17 @@ func (s *service) openStore() (err error) {
 		url = s.embedded.URL()
 		s.log.Warn("REDIS_URL is not set: Redis runs inside this process and its state is gone at exit")
 	}
-	s.store, err = store.Open(store.Config{URL: url, Fingerprint: s.fingerprint(), Observe: s.metrics.RedisAnswered, Log: s.log})
-	if err != nil {
+	cfg := store.Config{URL: url, Fingerprint: s.fingerprint(), Observe: s.metrics.RedisAnswered, Log: s.log}
+	if s.cfg.settings.RedisEntra {
+		login := graphConfig(s.cfg.settings.Graph)
+		login.RootCAs, login.Observe, login.Log = s.cfg.roots, s.metrics.GraphAnswered, s.log.With("for", "redis")
+		renewed := func(user, token string) { s.store.LogInAgain(user, token) }
+		if s.redisLogin, err = graph.NewTokenSource(login, redisScope, renewed); err != nil {
+			return usage{"outlook-monitor: " + err.Error()}
+		}
+		cfg.Token = s.redisLogin.Token
+	}
+	if s.store, err = store.Open(cfg); err != nil {
 		return usage{"outlook-monitor: " + err.Error()}
 	}
 	s.states = newClientStates(s.cfg.settings.ClientStateKeys, s.store)

@@ -97,8 +97,8 @@ func newPatient(settings config.Settings, mistakes error) (*patient, error) {
 	if p.graph, err = graph.New(p.logsInAs); err != nil && mistakes == nil {
 		mistakes = err
 	}
-	if url := settings.RedisURL; !url.IsZero() && (mistakes == nil || !strings.Contains(mistakes.Error(), "REDIS_URL")) {
-		if p.store, err = store.Open(store.Config{URL: url.Reveal()}); err != nil {
+	if url := settings.RedisURL; !url.IsZero() && (mistakes == nil || !strings.Contains(mistakes.Error(), "REDIS_")) {
+		if p.store, err = openExaminedStore(settings, p.logsInAs); err != nil {
 			mistakes = errors.Join(mistakes, err)
 		}
 	}
@@ -106,9 +106,21 @@ func newPatient(settings config.Settings, mistakes error) (*patient, error) {
 	return p, nil
 }
 
+func openExaminedStore(settings config.Settings, logsInAs graph.Config) (*store.Store, error) {
+	cfg := store.Config{URL: settings.RedisURL.Reveal()}
+	if settings.RedisEntra {
+		login, err := graph.NewTokenSource(logsInAs, redisScope, func(string, string) {})
+		if err != nil {
+			return nil, err
+		}
+		cfg.Token = login.Token
+	}
+	return store.Open(cfg)
+}
+
 func (p *patient) close() {
 	if p.store != nil {
-		_ = p.store.Close() // nothing was written
+		p.store.Close()
 	}
 }
 

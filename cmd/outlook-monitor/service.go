@@ -47,8 +47,10 @@ type service struct {
 	store    *store.Store
 	graph    *graph.Client
 	states   *clientStates
-	tokens   *webhook.Tokens       // nil: validation tokens can't be checked
-	sealed   *webhook.Certificates // nil: no resource data is asked for
+
+	redisLogin *graph.TokenSource    // nil: REDIS_URL has the password
+	tokens     *webhook.Tokens       // nil: validation tokens can't be checked
+	sealed     *webhook.Certificates // nil: no resource data is asked for
 
 	owners     *partition.Owners
 	table      atomic.Pointer[store.Owners] // as the last round found it; nil: none yet
@@ -101,6 +103,9 @@ func (s *service) Run(ctx context.Context) error {
 	var connections errgroup.Group
 	connections.Go(func() error { return s.graph.Run(under) })
 	connections.Go(func() error { return s.registry.Run(under, s.poller, s.deliverer, s.subscriber) })
+	if s.redisLogin != nil {
+		connections.Go(func() error { return s.redisLogin.Run(under) })
+	}
 	if s.tokens != nil {
 		connections.Go(func() error { return s.tokens.Run(under) })
 	}
@@ -166,7 +171,7 @@ func (s *service) close() error {
 		}
 	}
 	if s.store != nil {
-		errs = append(errs, s.store.Close())
+		s.store.Close()
 	}
 	if s.embedded != nil {
 		s.embedded.Close()

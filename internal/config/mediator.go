@@ -112,6 +112,27 @@ func (r *reader) redisURL() URL {
 	return NewURL(s.text)
 }
 
+// redisEntra says whether the service logs in to Redis with its Entra credential.
+func (r *reader) redisEntra(at URL) bool {
+	if r.one("REDIS_AUTH", "url", "entra") != "entra" {
+		return false
+	}
+	u, err := at.Parse()
+	if r.mistaken("REDIS_URL") || err != nil {
+		return true
+	}
+	query := u.Query()
+	switch {
+	case u.Scheme != "rediss":
+		r.wrong("REDIS_AUTH", "is entra, which needs TLS: write REDIS_URL as rediss://NAME.REGION.redis.azure.net:10000")
+	case query.Has("master_name"):
+		r.wrong("REDIS_AUTH", "is entra, which does not work with Sentinel: take master_name out of REDIS_URL, or set REDIS_AUTH=url")
+	case u.User != nil || query.Has("username") || query.Has("password"):
+		r.wrong("REDIS_AUTH", "is entra, but REDIS_URL has a user or password too: take them out of REDIS_URL, or set REDIS_AUTH=url")
+	}
+	return true
+}
+
 // spoiled says whether a password in the query, which is that of a Redis behind Sentinel,
 // was not escaped. No option of Redis has a + or a fragment.
 func spoiled(u *url.URL) bool {

@@ -49,7 +49,8 @@ type Serve struct {
 	MediatorToken Secret `name:"mediator-token" setting:"MEDIATOR_TOKEN" placeholder:"SECRET" help:"Bearer token sent to the mediator."`
 	SigningSecret Secret `name:"mediator-signing-secret" setting:"MEDIATOR_SIGNING_SECRET" placeholder:"SECRET" help:"Standard Webhooks secret (whsec_…) that signs what the mediator is told; several separated by spaces while rotating."`
 
-	RedisURL URL `name:"redis-url" setting:"REDIS_URL" placeholder:"URL" help:"redis:// or rediss://, also of a Cluster (?addr=…) or Sentinel (?master_name=…); empty: Redis inside this process, its state is gone at exit."`
+	RedisURL  URL    `name:"redis-url" setting:"REDIS_URL" placeholder:"URL" help:"redis:// or rediss://, also of a Cluster (?addr=…) or Sentinel (?master_name=…); empty: Redis inside this process, its state is gone at exit."`
+	RedisAuth string `name:"redis-auth" setting:"REDIS_AUTH" placeholder:"HOW" otherwise:"url" literal:"" help:"How to log in to Redis: url (user and password in REDIS_URL) or entra (to Azure Managed Redis with the credential that logs in to Graph; needs rediss://, not behind Sentinel)."`
 
 	ListenAddr     string `name:"listen-addr" setting:"LISTEN_ADDR" placeholder:"HOST:PORT" otherwise:":8080, or :$PORT" help:"Public listener."`
 	PrivateAddr    string `name:"private-addr" setting:"PRIVATE_ADDR" placeholder:"HOST:PORT" help:"Listener of everything but Graph's callbacks, which is then found here alone."`

@@ -17,7 +17,8 @@ type Settings struct {
 	MediatorToken  Secret
 	SigningSecrets []Secret // whsec_…; all sign
 
-	RedisURL URL // zero: Redis inside this process
+	RedisURL   URL  // zero: Redis inside this process
+	RedisEntra bool // log in to Redis as to Graph, not with the URL's user and password
 
 	Listen
 	Front
@@ -66,6 +67,7 @@ func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 		LogLevel:            levels[r.one("LOG_LEVEL", "debug", "info", "warn", "error")],
 		LogFormat:           r.one("LOG_FORMAT", "json", "text"),
 	}
+	settings.RedisEntra = r.redisEntra(settings.RedisURL)
 	settings.Tunnel = r.tunnel(settings.Listen)
 	settings.EncryptionCertFiles, settings.EncryptionKeyFiles = r.encryption(settings.Graph)
 	return settings, errors.Join(r.errs...)

@@ -140,7 +140,7 @@ func newWorld(t *testing.T, redis string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
+	t.Cleanup(s.Close)
 	w.redis = &kept{Store: s}
 	w.registry, err = mailbox.New(mailbox.Config{Store: w.redis, MayStart: func(int) bool { return w.inTime() }, Interval: 2 * time.Second})
 	if err != nil {

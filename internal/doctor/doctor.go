@@ -199,7 +199,7 @@ func (e *examination) checks() []check {
 		{name: publicCheck, settings: []string{"PUBLIC_URL", "TUNNEL", "NGROK_AGENT_URL"}, run: e.public},
 		{name: subscriptionCheck, settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"},
 			after: covering, limit: subscribeTime, run: e.subscription},
-		{name: redisCheck, settings: []string{"REDIS_URL"}, run: e.redis},
+		{name: redisCheck, settings: []string{"REDIS_URL", "REDIS_AUTH"}, run: e.redis},
 		{name: keepingCheck, after: []string{redisCheck}, run: e.keeping},
 		{name: evictionCheck, after: []string{redisCheck}, run: e.eviction},
 		{name: latencyCheck, after: []string{redisCheck}, run: e.latency},

@@ -63,6 +63,11 @@ func (e *examination) token(ctx context.Context) verdict {
 		e.grant = grant
 		return well("with a %s; the token lives for %d minutes", e.cfg.Settings.Graph.Credential, int(time.Until(grant.Expires).Minutes()))
 	}
+	return e.loginTrouble(err)
+}
+
+// loginTrouble says why a login failed.
+func (e *examination) loginTrouble(err error) verdict {
 	code := e.cfg.LoginCode(err)
 	for _, r := range refusals {
 		if r.code == code {
@@ -84,7 +89,9 @@ func (e *examination) token(ctx context.Context) verdict {
 func plain(err error) string {
 	text := err.Error()
 	for _, kind := range []error{ooo.ErrUnauthorized, ooo.ErrUnavailable, ooo.ErrRejected, ooo.ErrDenied} {
-		text = strings.TrimPrefix(text, kind.Error()+": ")
+		if _, cause, ok := strings.Cut(text, kind.Error()+": "); ok {
+			text = cause
+		}
 	}
 	return text
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/ooo"
 )
 
 // ErrRedisUnfit marks an error of [Redis.Describe] that says what is wrong with a
@@ -46,6 +46,15 @@ var refusalsOfRedis = []struct{ begins, remedy string }{
 const sentinelPasswords = "look at both passwords in REDIS_URL: redis://user:password@host:26379 is for the Sentinels, " +
 	"?username=…&password=… for Redis itself, special characters percent-encoded"
 
+// loginRefusals are those of refusalsOfRedis that depend on how the service logs in.
+var loginRefusals = []string{"WRONGPASS", "NOAUTH", "ERR AUTH"}
+
+const (
+	redisAccess = "give the identity that logs in access to the data: " +
+		"Azure portal > your Azure Managed Redis > Authentication > Microsoft Entra Authentication > Select member"
+	redisKeysOff = "if this is Azure Managed Redis, whose access keys are off by default, take them out and set REDIS_AUTH=entra"
+)
+
 func (e *examination) redis(ctx context.Context) verdict {
 	url := e.cfg.Settings.RedisURL
 	switch {
@@ -57,7 +66,7 @@ func (e *examination) redis(ctx context.Context) verdict {
 	}
 	facts, err := e.cfg.Redis.Describe(ctx)
 	if err != nil {
-		return redisTrouble(err, url)
+		return e.redisTrouble(err)
 	}
 	e.facts = facts
 	if facts.Limit != "" {
@@ -66,16 +75,19 @@ func (e *examination) redis(ctx context.Context) verdict {
 	return well("%s, %s", facts.Server, cmp.Or(facts.Form, "one server"))
 }
 
-func redisTrouble(err error, at config.URL) verdict {
-	text := err.Error()
+func (e *examination) redisTrouble(err error) verdict {
+	text, at := err.Error(), e.cfg.Settings.RedisURL
+	if errors.Is(err, ooo.ErrUnauthorized) || errors.Is(err, ooo.ErrUnavailable) {
+		return e.loginTrouble(err) // with REDIS_AUTH=entra
+	}
 	if errors.Is(err, ErrRedisUnfit) {
 		return failed(sentence(strings.TrimPrefix(text, ErrRedisUnfit.Error()+": ")))
 	}
 	for _, r := range refusalsOfRedis {
 		if strings.Contains(text, r.begins) {
 			remedy := r.remedy
-			if u, err := at.Parse(); err == nil && u.Query().Has("master_name") && slices.Contains([]string{"WRONGPASS", "NOAUTH", "ERR AUTH"}, r.begins) {
-				remedy = sentinelPasswords
+			if slices.Contains(loginRefusals, r.begins) {
+				remedy = e.redisLoginRemedy(remedy)
 			}
 			return failed("it answers "+printable(text), remedy)
 		}
@@ -86,6 +98,20 @@ func redisTrouble(err error, at config.URL) verdict {
 	}
 	why, found := causeOf(err, host)
 	return failed(printable(found), toRedis.of(why))
+}
+
+// redisLoginRemedy is what to do about one of loginRefusals.
+func (e *examination) redisLoginRemedy(usual string) string {
+	u, err := e.cfg.Settings.RedisURL.Parse()
+	switch {
+	case e.cfg.Settings.RedisEntra:
+		return redisAccess
+	case err == nil && u.Query().Has("master_name"):
+		return sentinelPasswords
+	case err == nil && u.Scheme == "rediss":
+		return usual + "; " + redisKeysOff
+	}
+	return usual
 }
 
 // inside says whether Redis is inside the process, where most is as it is.
@@ -132,7 +158,7 @@ func (e *examination) latency(ctx context.Context) verdict {
 	for range pings {
 		began := time.Now()
 		if err := e.cfg.Redis.Ping(ctx); err != nil {
-			return redisTrouble(err, e.cfg.Settings.RedisURL)
+			return e.redisTrouble(err)
 		}
 		times = append(times, time.Since(began))
 	}
@@ -152,7 +178,7 @@ func (e *examination) clock(ctx context.Context) verdict {
 	before := time.Now()
 	now, err := e.cfg.Redis.Now(ctx)
 	if err != nil {
-		return redisTrouble(err, e.cfg.Settings.RedisURL)
+		return e.redisTrouble(err)
 	}
 	after := time.Now()
 	off := now.Sub(before.Add(after.Sub(before) / 2))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/doctor"
+	"outlook-monitor/internal/ooo"
 )
 
 func TestRedis(t *testing.T) {
@@ -51,6 +52,28 @@ func TestAPasswordBehindSentinel(t *testing.T) {
 		w.env["REDIS_URL"] = "redis://sentinel.example:26379?master_name=om"
 		w.redis.err = errors.New(answer)
 		wants(t, w.check("Redis"), doctor.Failed, answer, "?username=…&password=… for Redis itself")
+	}
+}
+
+func TestRedisLogins(t *testing.T) {
+	tests := map[string]struct {
+		auth          string
+		err           error
+		found, remedy string
+	}{
+		"no access policy":            {auth: "entra", err: errors.New("WRONGPASS invalid username-password pair"), found: "WRONGPASS", remedy: "Microsoft Entra Authentication"},
+		"no access policy, HELLO too": {auth: "entra", err: errors.New("NOAUTH Authentication required."), found: "NOAUTH", remedy: "Microsoft Entra Authentication"},
+		"an expired identity":         {auth: "entra", err: fmt.Errorf("%w: AADSTS7000222", ooo.ErrUnauthorized), found: "the client secret has expired", remedy: "New client secret"},
+		"the login endpoint is away":  {auth: "entra", err: fmt.Errorf("%w: the login endpoint: EOF", ooo.ErrUnavailable), found: "the login endpoint: EOF", remedy: "try again in a minute"},
+		"keys that are disabled":      {auth: "url", err: errors.New("WRONGPASS invalid username-password pair"), found: "WRONGPASS", remedy: "REDIS_AUTH=entra"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.env["REDIS_URL"], w.env["REDIS_AUTH"] = "rediss://name.redis.azure.net:10000", tt.auth
+			w.redis.err = fmt.Errorf("redis: %w", tt.err)
+			wants(t, w.check("Redis"), doctor.Failed, tt.found, tt.remedy)
+		})
 	}
 }
 

@@ -66,21 +66,12 @@ type Client struct {
 // New returns a client. It does no I/O: whether the login works is found out by
 // [Client.Token] or the first call.
 func New(cfg Config) (*Client, error) {
-	var err error
-	if cfg.Endpoint, cfg.AuthorityHost, err = cfg.Addresses(); err != nil {
+	cfg, err := cfg.complete()
+	if err != nil {
 		return nil, err
-	}
-	if err := cfg.checkCredential(); err != nil {
-		return nil, err
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Observe == nil {
-		cfg.Observe = func(string, int, time.Duration) {}
 	}
 	pool := newPool(cfg.RootCAs)
-	t := &transport{cfg: cfg, pool: pool, tokens: newTokens(login{cfg, pool}.fetch, cfg.Log)}
+	t := &transport{cfg: cfg, pool: pool, tokens: newTokens(login{cfg, cfg.Endpoint + "/.default", pool}.fetch, cfg.Log)}
 	// The transport authenticates and refuses; the adapter only encodes and decodes.
 	adapter, err := kiotahttp.NewNetHttpRequestAdapterWithParseNodeFactoryAndSerializationWriterFactoryAndHttpClient(
 		&authentication.AnonymousAuthenticationProvider{},
@@ -91,6 +82,21 @@ func New(cfg Config) (*Client, error) {
 	}
 	adapter.SetBaseUrl(cfg.Endpoint + version)
 	return &Client{cfg: cfg, transport: t, adapter: adapter, writes: make(chan struct{}, writesInFlight)}, nil
+}
+
+// complete checks cfg and fills in what may be left out.
+func (cfg Config) complete() (Config, error) {
+	var err error
+	if cfg.Endpoint, cfg.AuthorityHost, err = cfg.Addresses(); err != nil {
+		return cfg, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(string, int, time.Duration) {}
+	}
+	return cfg, cfg.checkCredential()
 }
 
 const version = "/v1.0"

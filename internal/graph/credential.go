@@ -69,8 +69,9 @@ func (cfg Config) credential(options azcore.ClientOptions) (azcore.TokenCredenti
 
 // login gets tokens from the login endpoint.
 type login struct {
-	cfg  Config
-	pool *http.Transport
+	cfg   Config
+	scope string
+	pool  *http.Transport
 }
 
 // fetch logs in. The waits between logins are the caller's.
@@ -88,7 +89,7 @@ func (l login) fetch(ctx context.Context) (azcore.AccessToken, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, loginTime)
 	defer cancel()
-	token, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{l.cfg.Endpoint + "/.default"}})
+	token, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{l.scope}})
 	if err == nil && token.Token == "" {
 		err = errors.New("no token")
 	}

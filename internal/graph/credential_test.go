@@ -69,7 +69,22 @@ func TestLogsInWithEachCredential(t *testing.T) {
 					t.Errorf("Read = %v, want the setting", r.Err)
 				}
 			}
+			w.logsInToRedis(cfg)
 		})
+	}
+}
+
+// logsInToRedis checks that the same credential gets a token for another service.
+func (w *world) logsInToRedis(cfg graph.Config) {
+	w.t.Helper()
+	var heard string
+	source, err := graph.NewTokenSource(cfg, "https://redis.azure.com/.default", func(object, token string) { heard = object + token })
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	object, token, err := source.Token(w.t.Context())
+	if err != nil || object != graphsim.DefaultClientID || token == "" || heard != object+token {
+		w.t.Errorf("Token = %q, %d bytes, %v, want one for %s that was heard of", object, len(token), err, graphsim.DefaultClientID)
 	}
 }
 
@@ -116,6 +131,7 @@ func TestLogsInWithAManagedIdentity(t *testing.T) {
 	if r := c.Read(t.Context(), w.users(1), nil)[0]; r.Err != nil {
 		t.Errorf("Read = %v, want the setting", r.Err)
 	}
+	w.logsInToRedis(cfg)
 }
 
 func TestReadsTheCertificateAtEachLogin(t *testing.T) {

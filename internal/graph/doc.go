@@ -26,7 +26,7 @@
 // managed identities caches for the whole process: it is asked again until it returns
 // a new token, shortly before the old one ends. Without Run a token is fetched when
 // the current one has run out. After a failed login all callers get its error until
-// the next try is due.
+// the next try is due. [TokenSource] does the same for a service that is not Graph.
 //
 // # Errors
 //

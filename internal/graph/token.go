@@ -34,8 +34,9 @@ func (t *token) renewAt() time.Time { return t.expires.Add(-t.life() / 3) }
 
 // tokens keeps one token and replaces it.
 type tokens struct {
-	fetch func(context.Context) (azcore.AccessToken, error)
-	log   *slog.Logger
+	fetch   func(context.Context) (azcore.AccessToken, error)
+	renewed func(*token) // called for each new token, with mu held; nil: nobody asks
+	log     *slog.Logger
 
 	current  atomic.Pointer[token]
 	mu       chan struct{} // capacity 1: a lock that a context can stop waiting for
@@ -122,7 +123,10 @@ func (t *tokens) login(ctx context.Context) (*token, error) {
 	}
 	t.failures, t.failed = 0, nil
 	held := &token{header: "Bearer " + got.Token, fetched: now, expires: now.Add(got.ExpiresOn.Sub(now))}
-	t.current.Store(held)
+	before := t.current.Swap(held)
+	if t.renewed != nil && (before == nil || before.header != held.header) {
+		t.renewed(held)
+	}
 	t.log.DebugContext(ctx, "logged in", "token_life", held.life().Round(time.Second))
 	return held, nil
 }
@@ -185,16 +189,23 @@ func (c *Client) Grant(ctx context.Context) (Grant, error) {
 		return Grant{}, err
 	}
 	g := Grant{Expires: held.expires}
-	parts := strings.Split(held.header, ".")
+	claims, ok := held.claims()
+	g.Roles, g.Readable = claims.Roles, ok
+	return g, nil
+}
+
+// claims are what this program looks for in a token.
+type claims struct {
+	Object string   `json:"oid"`
+	Roles  []string `json:"roles"`
+}
+
+// claims looks into the token. What is not a JWT is not ok.
+func (t *token) claims() (c claims, ok bool) {
+	parts := strings.Split(t.header, ".")
 	if len(parts) != 3 {
-		return g, nil
-	}
-	var claims struct {
-		Roles []string `json:"roles"`
+		return claims{}, false
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err == nil && json.Unmarshal(payload, &claims) == nil {
-		g.Roles, g.Readable = claims.Roles, true
-	}
-	return g, nil
+	return c, err == nil && json.Unmarshal(payload, &c) == nil
 }

@@ -118,6 +118,9 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		s.loginError(w, http.StatusInternalServerError, "server_error", 50000, "There was an error issuing a token.")
 		return
 	}
+	if s.cfg.OnToken != nil && !s.login.audiences[strings.TrimRight(audience, "/")] {
+		s.cfg.OnToken(audience, s.cfg.ClientID, token, s.cfg.TokenLifetime)
+	}
 	life := int(s.cfg.TokenLifetime / time.Second)
 	w.Header().Set("Cache-Control", "no-store, no-cache")
 	writeJSON(w, http.StatusOK, map[string]any{

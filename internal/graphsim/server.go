@@ -44,7 +44,10 @@ type Config struct {
 
 	Seed          uint64 // the same seed gives the same ids and the same choices
 	TokenLifetime time.Duration
-	AppRequests   int // the whole app's quota in 10 s; default Graph's own, 130,000
+	// OnToken is called before a token for another audience than Graph is answered, so
+	// that a stand-in for that service knows it. It may be nil.
+	OnToken     func(audience, object, token string, life time.Duration)
+	AppRequests int // the whole app's quota in 10 s; default Graph's own, 130,000
 
 	MaxSubscription time.Duration // what is asked for beyond it is refused
 	MinSubscription time.Duration // what is asked for below it is raised to it

@@ -137,7 +137,7 @@ func newWorld(t *testing.T, before ...func(*world)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = opened.Close() })
+	t.Cleanup(opened.Close)
 	w.store = &faulty{Store: opened}
 	w.own(lease)
 	for _, prepare := range before {

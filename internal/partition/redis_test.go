@@ -36,7 +36,7 @@ func (w *world) open(url string) *store.Store {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.Cleanup(func() { _ = s.Close() })
+	w.Cleanup(s.Close)
 	return s
 }
 

@@ -3,6 +3,7 @@ package redistest
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // slots is how many a Redis Cluster has.
@@ -38,6 +39,17 @@ func StartCluster(t testing.TB, options ...string) *Cluster {
 		return true
 	})
 	return c
+}
+
+// Admit lets user log in with a token until it expires. Open connections stay.
+func (c *Cluster) Admit(user, token string, life time.Duration) error {
+	for _, m := range c.Masters {
+		if err := m.acl(user, "on", ">"+token, "+@all", "~om:*", "&om:*"); err != nil {
+			return err
+		}
+		time.AfterFunc(life, func() { _ = m.acl(user, "<"+token) }) // an error says that the test has ended
+	}
+	return nil
 }
 
 // URL is the cluster's in go-redis' form.

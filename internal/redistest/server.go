@@ -143,6 +143,17 @@ func (s *Server) do(args ...any) any {
 	return answer
 }
 
+// acl changes the rules of a user. Unlike do it may run outside of the test's goroutine.
+func (s *Server) acl(user string, rules ...string) error {
+	client := s.client()
+	defer client.Close()
+	args := []any{"ACL", "SETUSER", user}
+	for _, rule := range rules {
+		args = append(args, rule)
+	}
+	return client.Do(context.Background(), args...).Err()
+}
+
 // says tells whether INFO has all the given words in a section.
 func (s *Server) says(section string, words ...string) bool {
 	s.t.Helper()

@@ -173,10 +173,16 @@ func (s *Store) Listen(ctx context.Context, heard func(Message)) error {
 	const first = 100 * time.Millisecond
 	wait := first
 	for ctx.Err() == nil {
-		err := s.listen(ctx, func(m Message) {
+		connection, stop := s.login.untilRenewed(ctx)
+		err := s.listen(connection, func(m Message) {
 			wait = first
 			heard(m)
 		})
+		renewed := connection.Err() != nil
+		stop()
+		if renewed {
+			continue // with the new token
+		}
 		if wait == first && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "redis messages interrupted, reconnecting", "err", err)
 		}
@@ -190,7 +196,7 @@ func (s *Store) Listen(ctx context.Context, heard func(Message)) error {
 
 // listen listens on one connection until it breaks.
 func (s *Store) listen(ctx context.Context, heard func(Message)) error {
-	sub := s.client.Subscribe(ctx)
+	sub := s.messages.Subscribe(ctx)
 	defer sub.Close()
 	defer context.AfterFunc(ctx, func() { sub.Close() })()
 	if err := sub.Subscribe(ctx, s.channel); err != nil {

@@ -233,7 +233,7 @@ func (s *Store) Check(ctx context.Context) error {
 		return fmt.Errorf("%s in scripts: %w", strings.Join(refused, ", "), ErrRefused)
 	}
 	if err = s.client.Publish(ctx, s.channel, "{}").Err(); err == nil {
-		sub := s.client.Subscribe(ctx, s.channel)
+		sub := s.messages.Subscribe(ctx, s.channel)
 		defer sub.Close()
 		_, err = sub.ReceiveTimeout(ctx, callTimeout)
 	}

@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
 	"github.com/redis/go-redis/v9/logging"
 )
 
@@ -54,6 +55,10 @@ type Config struct {
 	// URL is redis:// or rediss://, with ?addr=… for a Cluster, or with
 	// ?master_name=… and ?addr=… for Sentinel (go-redis' own forms).
 	URL string
+	// Token returns what logs in to Redis in place of the user and password of the URL
+	// (not behind Sentinel): a valid token and the name of its user. If it was renewed,
+	// call [Store.LogInAgain]. nil: the URL's.
+	Token func(ctx context.Context) (user, token string, err error)
 	// Fingerprint tells this service's messages from those of others.
 	Fingerprint string
 	// Observe hears of every command or pipeline and how long Redis took; it may
@@ -64,10 +69,13 @@ type Config struct {
 
 // Store is Redis.
 type Store struct {
-	client  redis.UniversalClient
-	rounds  redis.UniversalClient // for [Store.Round] alone: no retries, never queued behind others
-	channel string
-	log     *slog.Logger
+	client redis.UniversalClient
+	rounds redis.UniversalClient // for [Store.Round] alone: no retries, never queued behind others
+	// messages listens. It is client, unless connections log in with tokens.
+	messages redis.UniversalClient
+	login    *login // nil: with the URL's user and password
+	channel  string
+	log      *slog.Logger
 
 	overviews    overviews
 	configDenied atomic.Bool // Redis does not show its configuration
@@ -82,19 +90,29 @@ func Open(cfg Config) (*Store, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	logging.Disable() // our own errors and warnings say it better
-	client, err := dial(cfg.URL, 1)
-	if err != nil {
+	s := &Store{channel: channel(cfg.Fingerprint), log: cfg.Log, reports: map[string]bool{}}
+	if cfg.Token != nil {
+		s.login = newLogin(cfg.Token)
+	}
+	var err error
+	if s.client, err = dial(cfg, s.login, 1); err != nil {
 		return nil, err
 	}
-	rounds, err := dial(cfg.URL, -1)
-	if err != nil {
-		return nil, errors.Join(err, client.Close())
+	if s.rounds, err = dial(cfg, s.login, -1); err != nil {
+		return nil, errors.Join(err, s.client.Close())
+	}
+	s.messages = s.client
+	if s.login != nil {
+		// go-redis never forgets the listener of a connection that subscribes, so these
+		// have none.
+		if s.messages, err = dial(cfg, nil, 1); err != nil {
+			return nil, errors.Join(err, s.client.Close(), s.rounds.Close())
+		}
 	}
 	if cfg.Observe != nil {
-		client.AddHook(observer(cfg.Observe))
-		rounds.AddHook(observer(cfg.Observe))
+		s.client.AddHook(observer(cfg.Observe))
+		s.rounds.AddHook(observer(cfg.Observe))
 	}
-	s := &Store{client: client, rounds: rounds, channel: channel(cfg.Fingerprint), log: cfg.Log, reports: map[string]bool{}}
 	s.overviews.reading = make(chan struct{}, 1)
 	return s, nil
 }
@@ -112,8 +130,14 @@ const (
 	pipelineBufferSize = 16 << 10
 )
 
-// dial returns a client for the URL. Retries of -1 are none.
-func dial(raw string, retries int) (redis.UniversalClient, error) {
+// dial returns a client for the URL. Its open connections are logged in again by login;
+// nil: they stay logged in as they were. Retries of -1 are none.
+func dial(cfg Config, login *login, retries int) (redis.UniversalClient, error) {
+	raw, token := cfg.URL, cfg.Token
+	var renewing auth.StreamingCredentialsProvider
+	if login != nil {
+		renewing, token = login, nil
+	}
 	// The errors of net/url and go-redis may repeat a password.
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" {
@@ -144,6 +168,7 @@ func dial(raw string, retries int) (redis.UniversalClient, error) {
 		o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
 		o.ContextTimeoutEnabled, o.DialerRetries = true, 1
 		o.DisableRoutingPolicies = true
+		o.StreamingCredentialsProvider, o.CredentialsProviderContext = renewing, token
 		return redis.NewClusterClient(o), nil
 	}
 	o, err := redis.ParseURL(raw)
@@ -154,6 +179,7 @@ func dial(raw string, retries int) (redis.UniversalClient, error) {
 	o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 	o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
 	o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, retries, 1
+	o.StreamingCredentialsProvider, o.CredentialsProviderContext = renewing, token
 	return redis.NewClient(o), nil
 }
 
@@ -193,8 +219,19 @@ func (o observer) report(cmd redis.Cmder, began time.Time, err error) {
 	o(cmd.Name(), time.Since(began), err)
 }
 
-// Close ends all connections.
-func (s *Store) Close() error { return errors.Join(s.client.Close(), s.rounds.Close()) }
+// LogInAgain logs open connections in with a token that was renewed. It does not block.
+func (s *Store) LogInAgain(user, token string) {
+	if s.login != nil {
+		s.login.renew(user, token)
+	}
+}
+
+// Close ends all connections. An error would only say that Redis was first.
+func (s *Store) Close() {
+	for _, client := range []redis.UniversalClient{s.client, s.rounds, s.messages} {
+		_ = client.Close() // messages may be client, which can be closed again
+	}
+}
 
 // Ping says whether Redis answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.client.Ping(ctx).Err()) }

@@ -87,7 +87,7 @@ func open(t *testing.T, url, fingerprint string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(s.Close)
 	return &world{Store: s, t: t, url: url, raw: store.Client(s)}
 }
 

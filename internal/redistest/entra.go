@@ -1,0 +1,184 @@
+package redistest
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Entra is a redis-server behind TLS that plays Azure Managed Redis with Microsoft Entra
+// authentication: a token is the password of its user until it expires, which also ends
+// the connections that logged in with it last.
+type Entra struct {
+	server   *Server
+	listener net.Listener
+	caFile   string
+	closed   atomic.Bool // no token is let in
+
+	mu    sync.Mutex
+	conns map[net.Conn]string // by the token that logged each in last; guarded by mu
+}
+
+// StartEntra starts one that knows no token yet. Its certificate is of an authority
+// made for this test, see [Entra.CAFile].
+func StartEntra(t testing.TB) *Entra {
+	t.Helper()
+	authority := newAuthority(t)
+	certificate, key := authority.issue(t)
+	pair, err := tls.X509KeyPair(encode("CERTIFICATE", certificate), encode("PRIVATE KEY", key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Entra{
+		server: Start(t, "requirepass an-access-key"), caFile: filepath.Join(t.TempDir(), "ca.pem"), conns: map[net.Conn]string{},
+	}
+	if err := os.WriteFile(e.caFile, encode("CERTIFICATE", authority.cert.Raw), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e.listener, err = tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}}); err != nil {
+		t.Fatal(err)
+	}
+	var carriers sync.WaitGroup
+	carriers.Go(func() {
+		for {
+			client, err := e.listener.Accept()
+			if err != nil {
+				return
+			}
+			carriers.Go(func() { e.carry(client) })
+		}
+	})
+	t.Cleanup(func() {
+		e.listener.Close()
+		e.close(func(string) bool { return true })
+		carriers.Wait()
+	})
+	return e
+}
+
+// URL is its address in go-redis' form, without credentials.
+func (e *Entra) URL() string { return "rediss://" + e.listener.Addr().String() }
+
+// CAFile is a PEM file with the authority of its certificate.
+func (e *Entra) CAFile() string { return e.caFile }
+
+// Admit lets user log in with a token until it expires.
+func (e *Entra) Admit(user, token string, life time.Duration) error {
+	if e.closed.Load() {
+		return nil
+	}
+	if err := e.server.acl(user, "on", ">"+token, "+@all", "~om:*", "&om:*"); err != nil {
+		return err
+	}
+	time.AfterFunc(life, func() {
+		_ = e.server.acl(user, "<"+token) // an error says that the test has ended
+		e.close(func(last string) bool { return last == token })
+	})
+	return nil
+}
+
+// Closed keeps everybody out, as if all access policies were removed.
+func (e *Entra) Closed(closed bool) { e.closed.Store(closed) }
+
+// close ends the connections that were logged in last with such a token.
+func (e *Entra) close(such func(token string) bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for conn, token := range e.conns {
+		if such(token) {
+			conn.Close()
+		}
+	}
+}
+
+// carry takes what a client sends to Redis and the answers back.
+func (e *Entra) carry(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", e.server.Addr())
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	e.loggedIn(client, "")
+	defer func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.conns, client)
+	}()
+	go func() {
+		_, _ = io.Copy(client, server)
+		client.Close()
+	}()
+	in := bufio.NewReader(client)
+	for {
+		command, args, err := readCommand(in)
+		if err != nil {
+			return
+		}
+		if token := password(args); token != "" {
+			e.loggedIn(client, token)
+		}
+		if _, err := server.Write(command); err != nil {
+			return
+		}
+	}
+}
+
+func (e *Entra) loggedIn(client net.Conn, token string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.conns[client] = token
+}
+
+// password is that of AUTH user password, or HELLO 3 AUTH user password; empty in other
+// commands.
+func password(args []string) string {
+	switch {
+	case len(args) == 3 && strings.EqualFold(args[0], "AUTH"):
+		return args[2]
+	case len(args) >= 5 && strings.EqualFold(args[0], "HELLO") && strings.EqualFold(args[2], "AUTH"):
+		return args[4]
+	}
+	return ""
+}
+
+// readCommand returns a command as it was sent, an array of bulk strings, and its words.
+func readCommand(in *bufio.Reader) (raw []byte, args []string, err error) {
+	count, line, err := readLength(in, '*')
+	raw = append(raw, line...)
+	for range count {
+		length, line, err := readLength(in, '$')
+		if err != nil {
+			return nil, nil, err
+		}
+		text := make([]byte, length+len("\r\n"))
+		if _, err := io.ReadFull(in, text); err != nil {
+			return nil, nil, err
+		}
+		raw = append(append(raw, line...), text...)
+		args = append(args, string(text[:length]))
+	}
+	return raw, args, err
+}
+
+func readLength(in *bufio.Reader, kind byte) (length int, line []byte, err error) {
+	line, err = in.ReadBytes('\n')
+	if err != nil {
+		return 0, nil, err
+	}
+	if line[0] != kind {
+		return 0, nil, fmt.Errorf("%q does not begin with %c", line, kind)
+	}
+	length, err = strconv.Atoi(strings.TrimSpace(string(line[1:])))
+	return length, line, err
+}
