@@ -6,15 +6,14 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
-	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
-	batchRequests = 20 // in one $batch
-	batchWorkers  = 4  // of one batch run at a time
+	batchRequests    = 20 // in one $batch
+	batchConcurrency = 4  // requests of one batch in flight
 )
 
 // batchItem is one request of a $batch.
@@ -27,50 +26,66 @@ type batchItem struct {
 	DependsOn []string          `json:"dependsOn"`
 }
 
+func (i batchItem) header(name string) string {
+	for n, v := range i.Headers {
+		if strings.EqualFold(n, name) {
+			return v
+		}
+	}
+	return ""
+}
+
 // batchAnswer is the answer to one of them.
 type batchAnswer struct {
-	id    string
-	reply reply
+	ID      string       `json:"id"`
+	Status  int          `json:"status"`
+	Headers batchHeaders `json:"headers"`
+	Body    any          `json:"body,omitempty"`
 }
 
-// batch is POST /$batch.
-func (s *Server) batch(c *call) reply {
-	left, err := readBatch(c.body)
-	if err != nil {
-		return badRequest("Invalid batch payload format.")
-	}
-	if bad := checkBatch(left); bad != "" {
-		return badRequest(bad)
-	}
-	answers := make([]batchAnswer, 0, len(left))
-	status := make(map[string]int)
-	for len(left) > 0 {
-		ready, rest := splitReady(left, status)
-		if len(ready) == 0 {
-			return badRequest("dependsOn names a request that doesn't exist, or depends on itself.")
-		}
-		done := s.runBatch(c, ready, status)
-		if len(rest) > 0 || len(status) > 0 {
-			for _, a := range done {
-				status[a.id] = a.reply.status
-			}
-		}
-		answers, left = append(answers, done...), rest
-	}
-	// The order of the answers promises nothing.
-	rand.Shuffle(len(answers), func(i, j int) { answers[i], answers[j] = answers[j], answers[i] })
-	return reply{status: http.StatusOK, body: writeBatch(answers, c.header("Client-Request-Id"))}
+type batchHeaders struct {
+	ContentType string `json:"Content-Type"`
+	RetryAfter  string `json:"Retry-After,omitempty"`
 }
 
-func readBatch(body []byte) ([]batchItem, error) {
-	if items, ok := plainBatch(body); ok {
-		return items, nil
+// batch is POST /$batch. A request runs once those that it depends on are
+// answered.
+func (s *Server) batch(c *call) *reply {
+	if c.inner {
+		return badRequest("A batch can't be nested in a batch.")
 	}
 	var ask struct {
 		Requests []batchItem `json:"requests"`
 	}
-	err := json.Unmarshal(body, &ask)
-	return ask.Requests, err
+	if json.Unmarshal(c.body, &ask) != nil {
+		return badRequest("Invalid batch payload format.")
+	}
+	if bad := checkBatch(ask.Requests); bad != "" {
+		return badRequest(bad)
+	}
+	answers := make([]batchAnswer, 0, len(ask.Requests))
+	statuses := make(map[string]int, len(ask.Requests))
+	for left := ask.Requests; len(left) > 0; {
+		var ready, waiting []batchItem
+		for _, item := range left {
+			if slices.ContainsFunc(item.DependsOn, func(id string) bool { return statuses[id] == 0 }) {
+				waiting = append(waiting, item)
+			} else {
+				ready = append(ready, item)
+			}
+		}
+		if len(ready) == 0 {
+			return badRequest("dependsOn names a request that doesn't exist, or depends on itself.")
+		}
+		done := s.runBatch(c, ready, statuses)
+		for _, a := range done {
+			statuses[a.ID] = a.Status
+		}
+		answers, left = append(answers, done...), waiting
+	}
+	// The order of the answers promises nothing.
+	rand.Shuffle(len(answers), func(i, j int) { answers[i], answers[j] = answers[j], answers[i] })
+	return respond(http.StatusOK, map[string]any{"responses": answers})
 }
 
 // checkBatch returns what is wrong with a batch as a whole.
@@ -91,147 +106,50 @@ func checkBatch(items []batchItem) string {
 			return "Every request in a batch must have a method and a url."
 		case strings.Contains(item.URL, "://"):
 			return "The url of a request in a batch must be relative."
-		}
-		hasType := false
-		for name := range item.Headers {
-			hasType = hasType || strings.EqualFold(name, "Content-Type")
-		}
-		if len(item.Body) > 0 && !hasType {
+		case len(item.Body) > 0 && item.header("Content-Type") == "":
 			return "A request in a batch that has a body must have a Content-Type header."
 		}
 	}
 	return ""
 }
 
-// splitReady parts the items whose dependencies are answered from the others.
-func splitReady(items []batchItem, status map[string]int) (ready, rest []batchItem) {
-	if !slices.ContainsFunc(items, func(i batchItem) bool { return len(i.DependsOn) > 0 }) {
-		return items, nil
-	}
-	for _, item := range items {
-		if slices.ContainsFunc(item.DependsOn, func(id string) bool { return status[id] == 0 }) {
-			rest = append(rest, item)
-		} else {
-			ready = append(ready, item)
-		}
-	}
-	return ready, rest
-}
-
-// runBatch answers items, batchWorkers at a time. Where there are no faults, and no
-// writes that call somebody, there is nothing to wait for, and one after the other
-// is the same and cheaper.
-func (s *Server) runBatch(c *call, items []batchItem, status map[string]int) []batchAnswer {
+// runBatch answers items; statuses are those of the requests before them.
+func (s *Server) runBatch(c *call, items []batchItem, statuses map[string]int) []batchAnswer {
 	answers := make([]batchAnswer, len(items))
-	run := func(i int) {
-		item := &items[i]
-		answers[i].id = item.ID
-		if slices.ContainsFunc(item.DependsOn, func(id string) bool { return status[id] >= 300 }) {
-			answers[i].reply = fail(http.StatusFailedDependency, "FailedDependency", "Failed dependency")
-			return
-		}
-		answers[i].reply = s.batchItem(c, item)
+	var g errgroup.Group
+	g.SetLimit(batchConcurrency)
+	run := g.Go
+	if s.faults.none() && !slices.ContainsFunc(items, func(i batchItem) bool { return i.Method != http.MethodGet }) {
+		// Nothing waits for anything then, and what is measured needs the cores.
+		run = func(f func() error) { _ = f() }
 	}
-	writes := func(i batchItem) bool { return i.Method != http.MethodGet }
-	if s.faults.noneInside() && !slices.ContainsFunc(items, writes) {
-		for i := range items {
-			run(i)
-		}
-		return answers
-	}
-	var wg sync.WaitGroup
-	next := make(chan int)
-	for range min(batchWorkers, len(items)) {
-		wg.Go(func() {
-			for i := range next {
-				run(i)
+	for i, item := range items {
+		run(func() error {
+			rep := fail(http.StatusFailedDependency, "FailedDependency", "Failed dependency")
+			if !slices.ContainsFunc(item.DependsOn, func(id string) bool { return statuses[id] >= 300 }) {
+				rep = s.doItem(c, item)
 			}
+			headers := batchHeaders{ContentType: "application/json"}
+			if rep.retryAfter > 0 {
+				headers.RetryAfter = seconds(rep.retryAfter)
+			}
+			answers[i] = batchAnswer{item.ID, rep.status, headers, rep.content(requestID(), c.header("Client-Request-Id"))}
+			return nil
 		})
 	}
-	for i := range items {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
+	_ = g.Wait() // they return none
 	return answers
 }
 
-func (i *batchItem) header(name string) string {
-	for n, v := range i.Headers {
-		if strings.EqualFold(n, name) {
-			return v
-		}
-	}
-	return ""
-}
-
-// batchItem answers one request of a batch.
-func (s *Server) batchItem(outer *call, item *batchItem) reply {
-	path, query, _ := strings.Cut(item.URL, "?")
-	segments, ok := splitPath(path)
-	if !ok {
-		return badRequest("The request URI is malformed.")
-	}
+// doItem answers one request of a batch.
+func (s *Server) doItem(outer *call, item batchItem) *reply {
 	c := &call{
-		ctx: outer.ctx, method: strings.ToUpper(item.Method), path: segments, query: query,
-		body: item.Body, grant: outer.grant, inner: true, header: item.header,
+		ctx: outer.ctx, method: strings.ToUpper(item.Method), header: item.header,
+		body: item.Body, grant: outer.grant, inner: true,
 	}
-	r := routeOf(c)
-	rep, refused := s.overQuota(r, time.Now())
-	if !refused {
-		rep = s.answer(c, r)
-	}
+	rep := s.do(c, c.readTarget(item.URL))
 	if rep.reset { // an inner request has no connection of its own to lose
-		rep = fail(http.StatusBadGateway, "BadGateway", "The connection was lost.")
+		return fail(http.StatusBadGateway, "BadGateway", "The connection was lost.")
 	}
-	s.stats.call(r.op, rep)
 	return rep
-}
-
-// writeBatch spells the answers. It is written by hand because most of it is
-// ready JSON.
-func writeBatch(answers []batchAnswer, client string) []byte {
-	size := 32
-	for _, a := range answers {
-		size += len(a.reply.body) + 160
-	}
-	out := make([]byte, 0, size)
-	out = append(out, `{"responses":[`...)
-	for i, a := range answers {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(out, `{"id":`...)
-		out = appendJSONString(out, a.id)
-		out = append(out, `,"status":`...)
-		out = strconv.AppendInt(out, int64(a.reply.status), 10)
-		out = append(out, `,"headers":{"Content-Type":"application/json"`...)
-		if a.reply.retryAfter > 0 {
-			out = append(out, `,"Retry-After":"`...)
-			out = append(out, seconds(a.reply.retryAfter)...)
-			out = append(out, '"')
-		}
-		out = append(out, '}')
-		body := a.reply.body
-		if a.reply.fail != nil {
-			body = a.reply.content(requestID(), client)
-		}
-		if len(body) > 0 {
-			out = append(out, `,"body":`...)
-			out = append(out, body...)
-		}
-		out = append(out, '}')
-	}
-	return append(out, "]}"...)
-}
-
-func appendJSONString(out []byte, s string) []byte {
-	if !strings.ContainsFunc(s, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }) {
-		return append(append(append(out, '"'), s...), '"')
-	}
-	quoted, err := json.Marshal(s)
-	if err != nil {
-		return append(out, `""`...)
-	}
-	return append(out, quoted...)
 }

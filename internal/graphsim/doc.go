@@ -3,12 +3,12 @@
 // What the real Graph refuses, it refuses, with Graph's own error bodies.
 // Everything about it can be driven from outside, and it misbehaves on request.
 //
-// # What it plays
+// # What it simulates
 //
 // Login: OpenID metadata and keys of both versions, and
 // /{tenant}/oauth2/v2.0/token for client credentials (a secret, or an assertion,
-// whose signature is not checked). Tokens are signed; Graph checks signature,
-// expiry, audience and roles.
+// whose signature is not checked). Tokens are signed; Graph takes only those that
+// were issued here, and checks expiry, audience and roles.
 //
 // Graph, below /v1.0: users by id, UPN and $filter; mailbox settings; $batch;
 // subscriptions with the handshake while the POST is open, lifecycle, quotas and
@@ -16,39 +16,37 @@
 // notifications come from the calendar block that Outlook offers with a reply;
 // the setting itself announces nothing, as in the real Graph.
 //
-// Subscriptions expire silently. Those that did are listed for a while yet.
-// clientState is told only in answer to the POST that brought it.
+// Subscriptions expire silently, and stay listed for 2 minutes. clientState is
+// shown only in answer to the POST that brought it.
 //
 // # Control API
 //
 // Plain HTTP, JSON both ways, on a port of its own. {x} is an object id, a UPN
-// or a mail address. Answers are 200 or 201 with JSON, or 204; refusals are
-// {"error":"…"} with 400, 404, 409 or 502. Unknown fields are refused. Each
-// route is a method of [Server] too.
+// or a mail address. Answers are 200 with JSON, or 204; refusals are
+// {"error":"…"} with 400, 404 or 409. Unknown fields are refused. Each route is a
+// method of [Server] too.
 //
 //	GET    /users                           {"users":[…]}
 //	POST   /users                           {"userPrincipalName","mail","displayName","proxyAddresses","id"}; only the first is needed
-//	POST   /users/bulk                      {"count":50,"domain":"contoso.example"} makes user0001@… and so on
 //	GET    /users/{x}
 //	DELETE /users/{x}                       subscriptions go with it, announced
 //	GET    /users/{x}/automaticReplies
 //	PUT    /users/{x}/automaticReplies      the fields to change of {"status","externalAudience","internalReplyMessage",
 //	                                        "externalReplyMessage","scheduledStartDateTime","scheduledEndDateTime"};
-//	                                        "calendarBlock":true also touches the calendar, which subscriptions notice
-//	PUT    /users/{x}/mailbox               {"error":"ErrorAccessDenied"} refuses, {"body":{…}} is sent instead of the setting, {} ends both
+//	                                        "calendarBlock":true also changes the calendar, which subscriptions notice
+//	PUT    /users/{x}/mailbox               {"error":"ErrorAccessDenied"} refuses, {"body":{…}} is sent instead of the
+//	                                        setting, {} ends both
 //	POST   /users/{x}/changes               {"collection":"events","changeType":"updated"}: a notification for no change of the setting
 //	GET    /subscriptions                   {"subscriptions":[…]}, living ones, with clientState
 //	POST   /subscriptions/{id}/lifecycle    {"event":"reauthorizationRequired|subscriptionRemoved|missed"}
-//	POST   /subscriptions/{id}/remove       {"silent":true} without a lifecycle notification
-//	POST   /subscriptions/{id}/expire       its time has come
+//	POST   /subscriptions/{id}/remove       {"silent":true} without a lifecycle notification, {} with one
 //	GET    /faults                          {"faults":[…]}
-//	POST   /faults                          a [Fault]: {"operation","kind","probability","times","user","status","code","retryAfter","delay","life"}
-//	DELETE /faults                          and DELETE /faults/{id}
+//	POST   /faults                          a [Fault]: {"operation","kind","probability","times","user","status","code",
+//	                                        "retryAfter","delay","life"}
+//	DELETE /faults                          ends all
 //	POST   /tokens/revoke                   tokens issued so far are refused
-//	POST   /notify                          {"url":"…","body":…}: a forged notification; a body that is a string is sent as text
 //	GET    /stats                           [Stats]
 //	POST   /stats/reset
-//	POST   /reset                           users, subscriptions, faults and counts are gone
 //
 // Out of office, with the calendar block that leads to a notification:
 //

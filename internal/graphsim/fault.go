@@ -2,13 +2,14 @@ package graphsim
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -36,11 +37,10 @@ type Fault struct {
 
 	// Kind is what happens. To requests: latency (for Delay), throttle (429, with
 	// RetryAfter), status (with Status and Code), reset, hang. To subscriptions as
-	// they are made or renewed: short-life (Graph returns the shorter Life),
-	// early-expiry (they die after Life, whatever Graph returned). To the list of
-	// subscriptions: omit (one is missing), empty (a page is, with a link to the rest),
-	// repeat (the link of a page leads to that page). To notifications: drop, double, delay (for Delay), forge (one more item, with a
-	// wrong clientState), reorder (the next one overtakes it).
+	// they are made or renewed: short-life (Graph returns the shorter Life). To the
+	// list of subscriptions: omit (one is missing), empty (a page is, with a link to
+	// the rest), repeat (the link of a page leads to that page). To notifications:
+	// drop, double, delay (for Delay, so that later ones overtake it).
 	Kind string `json:"kind"`
 
 	Probability float64  `json:"probability,omitempty"` // 0 to 1; 0 stands for 1
@@ -56,7 +56,7 @@ type Fault struct {
 	Hits int `json:"hits"` // how often it has happened
 }
 
-// operation names beyond those of requests.
+// What a fault may disturb beyond the operations of requests.
 const (
 	batchItemFault    = "batch-item"
 	notificationFault = "notification"
@@ -66,31 +66,28 @@ const (
 
 var (
 	requestKinds      = []string{"latency", "throttle", "status", "reset", "hang"}
-	subscriptionKinds = []string{"short-life", "early-expiry"}
+	subscriptionKinds = []string{"short-life"}
 	omitKinds         = []string{"omit"}
 	pageKinds         = []string{"empty", "repeat"}
-	notificationKinds = []string{"drop", "double", "delay", "forge", "reorder"}
+	notificationKinds = []string{"drop", "double", "delay"}
 )
 
+// faultKinds are the kinds that each operation knows.
+var faultKinds = map[string][]string{
+	opOther: requestKinds, opToken: requestKinds, opRead: requestKinds, opBatch: requestKinds,
+	opDirectory: requestKinds, opPresence: requestKinds,
+	opSubscriptionCreate: slices.Concat(requestKinds, subscriptionKinds),
+	opSubscriptionRenew:  slices.Concat(requestKinds, subscriptionKinds),
+	opSubscriptionDelete: requestKinds, opSubscriptionGet: requestKinds, opSubscriptionReauthorize: requestKinds,
+	opSubscriptionList: slices.Concat(requestKinds, omitKinds, pageKinds),
+	batchItemFault:     requestKinds, allFault: requestKinds,
+	notificationFault: notificationKinds, lifecycleFault: notificationKinds,
+}
+
 func (f Fault) check() error {
-	var kinds []string
-	switch f.Operation {
-	case notificationFault, lifecycleFault:
-		kinds = notificationKinds
-	case opSubscriptionCreate.String(), opSubscriptionRenew.String():
-		kinds = slices.Concat(requestKinds, subscriptionKinds)
-	case opSubscriptionList.String():
-		kinds = slices.Concat(requestKinds, omitKinds, pageKinds)
-	case batchItemFault, allFault:
-		kinds = requestKinds
-	default:
-		if !slices.Contains(operationNames[:], f.Operation) {
-			return fmt.Errorf("%w: operation %q, want one of %s, %s, %s, %s, %s", ErrInvalid, f.Operation,
-				strings.Join(operationNames[:], ", "), batchItemFault, notificationFault, lifecycleFault, allFault)
-		}
-		kinds = requestKinds
-	}
-	switch {
+	switch kinds := faultKinds[f.Operation]; {
+	case kinds == nil:
+		return fmt.Errorf("%w: operation %q is not known", ErrInvalid, f.Operation)
 	case !slices.Contains(kinds, f.Kind):
 		return fmt.Errorf("%w: kind %q of %s, want one of %s", ErrInvalid, f.Kind, f.Operation, strings.Join(kinds, ", "))
 	case f.Probability < 0 || f.Probability > 1:
@@ -99,7 +96,7 @@ func (f Fault) check() error {
 		return fmt.Errorf("%w: times is %d, want 0 or more", ErrInvalid, f.Times)
 	case f.Status != 0 && (f.Status < 400 || f.Status > 599):
 		return fmt.Errorf("%w: status is %d, want 400 to 599", ErrInvalid, f.Status)
-	case f.Delay < 0 || (f.Kind == "latency" || f.Kind == "delay") && f.Delay == 0:
+	case (f.Kind == "latency" || f.Kind == "delay") && f.Delay <= 0:
 		return fmt.Errorf("%w: %s needs a delay above 0", ErrInvalid, f.Kind)
 	case slices.Contains(subscriptionKinds, f.Kind) && f.Life <= 0:
 		return fmt.Errorf("%w: %s needs a life above 0", ErrInvalid, f.Kind)
@@ -107,56 +104,41 @@ func (f Fault) check() error {
 	return nil
 }
 
-// liveFault is a fault that is set, with its user looked up.
-type liveFault struct {
+// setFault is a fault that is set, with its user looked up.
+type setFault struct {
 	Fault
 	userID string
-	left   int // how often it may still happen; -1: without end
 }
 
-// faultBoard holds the faults that are set.
-type faultBoard struct {
-	// Faults that can still happen, and those of them that can happen to requests
-	// inside a $batch: the read path looks no further at 0.
-	count, inside atomic.Int32
+func (f *setFault) over() bool { return f.Times > 0 && f.Hits >= f.Times }
 
+// faultSet holds the faults that are set.
+type faultSet struct {
 	mu     sync.Mutex
-	seed   uint64
-	random *rand.Rand   // guarded by mu
-	faults []*liveFault // guarded by mu
-	made   int          // guarded by mu
+	random *rand.Rand  // guarded by mu
+	faults []*setFault // guarded by mu
+	made   int         // guarded by mu
 }
 
-func newFaultBoard(seed uint64) *faultBoard {
-	return &faultBoard{seed: seed, random: rand.New(rand.NewPCG(seed, 4))}
+func newFaultSet(seed uint64) *faultSet {
+	return &faultSet{random: rand.New(rand.NewPCG(seed, 4))}
 }
 
-// none says that nothing can go wrong; noneInside, that nothing can inside a $batch.
-func (b *faultBoard) none() bool       { return b.count.Load() == 0 }
-func (b *faultBoard) noneInside() bool { return b.inside.Load() == 0 }
-
-// counted adds n, 1 or -1, for a fault of an operation.
-func (b *faultBoard) counted(operation string, n int32) {
-	b.count.Add(n)
-	switch operation {
-	case allFault, opBatch.String(), opToken.String(), notificationFault, lifecycleFault:
-	default:
-		b.inside.Add(n)
-	}
+func (b *faultSet) none() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.faults) == 0
 }
 
 // fire returns the faults among kinds that happen now to the user during one of
 // the operations, in the order in which they were set. It ends with the first
 // that isn't mere latency.
-func (b *faultBoard) fire(userID string, kinds []string, operations ...string) []Fault {
-	if b.none() {
-		return nil
-	}
+func (b *faultSet) fire(userID string, kinds []string, operations ...string) []Fault {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var hits []Fault
 	for _, f := range b.faults {
-		if f.left == 0 || !slices.Contains(kinds, f.Kind) || !slices.Contains(operations, f.Operation) ||
+		if f.over() || !slices.Contains(kinds, f.Kind) || !slices.Contains(operations, f.Operation) ||
 			f.userID != "" && f.userID != userID {
 			continue
 		}
@@ -164,11 +146,6 @@ func (b *faultBoard) fire(userID string, kinds []string, operations ...string) [
 			continue
 		}
 		f.Hits++
-		if f.left > 0 {
-			if f.left--; f.left == 0 {
-				b.counted(f.Operation, -1)
-			}
-		}
 		hits = append(hits, f.Fault)
 		if f.Kind != "latency" {
 			break
@@ -182,23 +159,22 @@ func (s *Server) SetFault(f Fault) (Fault, error) {
 	if err := f.check(); err != nil {
 		return Fault{}, err
 	}
-	live := &liveFault{Fault: f, left: cmp.Or(f.Times, -1)}
-	live.Hits = 0
+	f.Hits = 0
+	set := &setFault{Fault: f}
 	if f.User != "" {
 		a, err := s.account(f.User)
 		if err != nil {
 			return Fault{}, err
 		}
-		live.userID = a.ID
+		set.userID = a.ID
 	}
 	b := s.faults
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.made++
-	live.ID = strconv.Itoa(b.made)
-	b.faults = append(b.faults, live)
-	b.counted(live.Operation, 1)
-	return live.Fault, nil
+	set.ID = strconv.Itoa(b.made)
+	b.faults = append(b.faults, set)
+	return set.Fault, nil
 }
 
 // Faults lists the faults that were set, those that are over too.
@@ -215,23 +191,94 @@ func (s *Server) Faults() []Fault {
 
 // ClearFaults ends all faults.
 func (s *Server) ClearFaults() {
-	b := s.faults
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.faults = nil
-	b.count.Store(0)
-	b.inside.Store(0)
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.faults = nil
 }
 
-// ClearFault ends one fault; one that isn't there is no error.
-func (s *Server) ClearFault(id string) {
-	b := s.faults
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.faults = slices.DeleteFunc(b.faults, func(f *liveFault) bool {
-		if f.ID == id && f.left != 0 {
-			b.counted(f.Operation, -1)
+// disturb lets the faults that are set happen to a call. A reply takes the place
+// of the call's own.
+func (s *Server) disturb(c *call, op string) *reply {
+	if s.faults.none() {
+		return nil
+	}
+	scope := allFault
+	if c.inner {
+		scope = batchItemFault
+	}
+	for _, f := range s.faults.fire(s.userOf(c, op), requestKinds, op, scope) {
+		switch f.Kind {
+		case "latency":
+			if !sleep(c.ctx, time.Duration(f.Delay)) {
+				return &reply{reset: true}
+			}
+		case "hang":
+			<-c.ctx.Done()
+			return &reply{reset: true}
+		case "reset":
+			return &reply{reset: true}
+		case "throttle":
+			f.Status, f.RetryAfter = http.StatusTooManyRequests, cmp.Or(f.RetryAfter, Duration(time.Second))
+			f.Message = "Too many requests"
+			return f.refusal()
+		case "status":
+			return f.refusal()
 		}
-		return f.ID == id
-	})
+	}
+	return nil
+}
+
+// refusal is the reply of throttle and status.
+func (f Fault) refusal() *reply {
+	status := cmp.Or(f.Status, http.StatusServiceUnavailable)
+	code := cmp.Or(f.Code, statusCodes[status], "generalException")
+	message := cmp.Or(f.Message, http.StatusText(status), code)
+	if status == http.StatusUnauthorized && f.User != "" && f.Code == "" {
+		// The token is as good for this user as for the others: this is how a mailbox
+		// of its own answers in the field.
+		code, message = "UnknownError", ""
+	}
+	rep := fail(status, code, message)
+	rep.retryAfter = time.Duration(f.RetryAfter)
+	return rep
+}
+
+// statusCodes are the error codes that Graph mostly has with a status.
+var statusCodes = map[int]string{
+	http.StatusBadRequest:          "BadRequest",
+	http.StatusUnauthorized:        invalidToken,
+	http.StatusForbidden:           "ErrorAccessDenied",
+	http.StatusNotFound:            "ResourceNotFound",
+	http.StatusTooManyRequests:     "TooManyRequests",
+	http.StatusInternalServerError: "InternalServerError",
+	http.StatusBadGateway:          "BadGateway",
+	http.StatusServiceUnavailable:  "ServiceUnavailable",
+	http.StatusGatewayTimeout:      "GatewayTimeout",
+}
+
+// userOf finds the id of the user that a call is about, "" if it isn't about
+// one.
+func (s *Server) userOf(c *call, op string) string {
+	key := ""
+	switch op {
+	case opRead, opDirectory:
+		if len(c.path) > 1 {
+			key = c.path[1]
+		}
+	case opSubscriptionCreate:
+		var ask struct {
+			Resource string `json:"resource"`
+		}
+		if json.Unmarshal(c.body, &ask) == nil {
+			t, _ := parseResource(ask.Resource)
+			key = t.user
+		}
+	case opSubscriptionGet, opSubscriptionRenew, opSubscriptionDelete, opSubscriptionReauthorize:
+		sub, _ := s.subs.get(c.path[1])
+		return sub.UserID
+	}
+	if a := s.directory.find(key); a != nil {
+		return a.ID
+	}
+	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -156,21 +157,19 @@ func TestStopDoesNotWaitForWhatHangs(t *testing.T) {
 
 func TestNotificationFaults(t *testing.T) {
 	t.Parallel()
-	const other = "the item after it"
+	const own, other = "state of ann@contoso.example", "state of bob@contoso.example"
 	tests := map[string]struct {
 		fault graphsim.Fault
-		early int      // items that come before the other change is made
-		want  []string // clientStates in order of arrival
+		early int   // items that come before the other change is made
+		want  []any // clientStates in order of arrival
 	}{
-		"drop":    {graphsim.Fault{Kind: "drop"}, 0, []string{other}},
-		"double":  {graphsim.Fault{Kind: "double"}, 2, []string{"own", "own", other}},
-		"forge":   {graphsim.Fault{Kind: "forge"}, 2, []string{"forged", "own", other}},
-		"reorder": {graphsim.Fault{Kind: "reorder"}, 0, []string{other, "own"}},
-		"delay":   {graphsim.Fault{Kind: "delay", Delay: graphsim.Duration(time.Second)}, 0, []string{other, "own"}},
+		"drop":   {graphsim.Fault{Kind: "drop"}, 0, []any{other}},
+		"double": {graphsim.Fault{Kind: "double"}, 2, []any{own, own, other}},
+		"delay":  {graphsim.Fault{Kind: "delay", Delay: graphsim.Duration(time.Second)}, 0, []any{other, own}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := start(t, graphsim.Config{NotificationGather: 50 * time.Millisecond})
+			w := start(t, graphsim.Config{})
 			ann, bob, h := w.user("ann@contoso.example"), w.user("bob@contoso.example"), newHook(t)
 			w.subscribe(ann, h, time.Hour)
 			w.subscribe(bob, h, time.Hour)
@@ -179,18 +178,11 @@ func TestNotificationFaults(t *testing.T) {
 			w.setOut(ann)
 			until(t, "the early items come", func() bool { return len(h.items()) >= tt.early })
 			w.setOut(bob)
-			var got []string
+			var got []any
 			for _, item := range h.only(t, len(tt.want)) {
-				switch item["clientState"] {
-				case "state of ann@contoso.example":
-					got = append(got, "own")
-				case "state of bob@contoso.example":
-					got = append(got, other)
-				default:
-					got = append(got, "forged")
-				}
+				got = append(got, item["clientState"])
 			}
-			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+			if !slices.Equal(got, tt.want) {
 				t.Errorf("arrived = %v, want %v", got, tt.want)
 			}
 		})
@@ -198,28 +190,15 @@ func TestNotificationFaults(t *testing.T) {
 }
 
 func TestLivesAreCut(t *testing.T) {
-	t.Parallel()
 	w := start(t, graphsim.Config{})
-	ann, bob, h := w.user("ann@contoso.example"), w.user("bob@contoso.example"), newHook(t)
-	life := graphsim.Duration(500 * time.Millisecond)
-	w.fault(graphsim.Fault{Operation: "subscription-create", Kind: "short-life", Life: graphsim.Duration(time.Minute), User: ann.ID})
-	w.fault(graphsim.Fault{Operation: "subscription-create", Kind: "early-expiry", Life: life, User: bob.ID})
+	ann, h := w.user("ann@contoso.example"), newHook(t)
+	w.fault(graphsim.Fault{Operation: "subscription-create", Kind: "short-life", Life: graphsim.Duration(time.Second), User: ann.ID})
 	a := w.graph("POST", "/subscriptions", subscription(ann, h, time.Hour))
 	got, err := time.Parse(time.RFC3339Nano, a.body["expirationDateTime"].(string))
-	if err != nil || time.Until(got) > time.Minute {
-		t.Errorf("expiry = %v, want a minute, whatever was asked for", a.body["expirationDateTime"])
+	if err != nil || time.Until(got) > time.Second {
+		t.Errorf("expiry = %v, want a second, whatever was asked for", a.body["expirationDateTime"])
 	}
-	b := w.graph("POST", "/subscriptions", subscription(bob, h, time.Hour))
-	got, err = time.Parse(time.RFC3339Nano, b.body["expirationDateTime"].(string))
-	if err != nil || time.Until(got) < 50*time.Minute {
-		t.Errorf("expiry = %v, want the hour that was asked for", b.body["expirationDateTime"])
-	}
-	until(t, "it dies all the same", func() bool {
-		return w.graph("GET", "/subscriptions/"+b.body["id"].(string), nil).status == 404
-	})
-	if subs := w.Subscriptions(); len(subs) != 1 || subs[0].UserID != ann.ID {
-		t.Errorf("subscriptions = %+v, want ann's alone", subs)
-	}
+	until(t, "it expires", func() bool { return w.graph("GET", "/subscriptions/"+a.body["id"].(string), nil).status == 404 })
 }
 
 func TestFaultsAreChecked(t *testing.T) {

@@ -1,148 +1,56 @@
 package graphsim
 
 import (
-	"errors"
+	"regexp"
 	"slices"
 	"strings"
 )
 
 // term is one comparison of a $filter; terms are joined by or.
-type term struct {
-	property string // id, mail, userPrincipalName, displayName, proxyAddresses
-	value    string
-}
+type term struct{ property, value string }
 
-var errFilter = errors.New("Unsupported or invalid query filter clause specified for property of resource 'User'.")
-
-// filterTerms bounds one $filter, as Graph does.
+// filterTerms is Graph's limit for one $filter.
 const filterTerms = 15
 
-// parseFilter reads the filters that are supported: `property eq 'value'` and
-// `proxyAddresses/any(p:p eq 'value')`, joined by `or`.
-func parseFilter(text string) ([]term, error) {
-	var terms []term
-	p := filterText{rest: text}
-	for {
-		t, ok := p.term()
-		if !ok || len(terms) == filterTerms {
-			return nil, errFilter
+// filterTerm is property eq 'value' or proxyAddresses/any(p:p eq 'value'), and the
+// or after it, if there is one. An apostrophe in a value is doubled.
+var filterTerm = regexp.MustCompile(
+	`^ *(?:(id|mail|userPrincipalName|displayName) +eq +'((?:[^']|'')*)'` +
+		`|proxyAddresses/any\( *([A-Za-z]+) *: *([A-Za-z]+) +eq +'((?:[^']|'')*)' *\)) *(or +|$)`)
+
+// parseFilter reads the filters that are supported; false if it is another.
+func parseFilter(text string) (terms []term, ok bool) {
+	for more := true; more; {
+		m := filterTerm.FindStringSubmatch(text)
+		if m == nil || m[3] != m[4] || len(terms) == filterTerms {
+			return nil, false
 		}
-		terms = append(terms, t)
-		if strings.TrimSpace(p.rest) == "" {
-			return terms, nil
+		property, value := m[1], m[2]
+		if property == "" {
+			property, value = "proxyAddresses", m[5]
 		}
-		if !p.word("or") {
-			return nil, errFilter
-		}
+		terms = append(terms, term{property, strings.ReplaceAll(value, "''", "'")})
+		text, more = text[len(m[0]):], m[6] != ""
 	}
+	return terms, true
 }
 
-// filterText is what is left to be read.
-type filterText struct{ rest string }
-
-func (p *filterText) space() { p.rest = strings.TrimLeft(p.rest, " ") }
-
-// symbol reads exactly text, which needs no space after it.
-func (p *filterText) symbol(text string) bool {
-	p.space()
-	rest, ok := strings.CutPrefix(p.rest, text)
-	if ok {
-		p.rest = rest
+// matches compares without regard to letter case, but for the prefix of a proxy
+// address: Graph tells smtp: from SMTP:.
+func (t term) matches(u User) bool {
+	switch t.property {
+	case "id":
+		return strings.EqualFold(u.ID, t.value)
+	case "mail":
+		return strings.EqualFold(u.Mail, t.value)
+	case "userPrincipalName":
+		return strings.EqualFold(u.UserPrincipalName, t.value)
+	case "displayName":
+		return strings.EqualFold(u.DisplayName, t.value)
 	}
-	return ok
-}
-
-// word reads text with a space after it.
-func (p *filterText) word(text string) bool {
-	return p.symbol(text + " ")
-}
-
-// name reads an identifier.
-func (p *filterText) name() string {
-	p.space()
-	end := strings.IndexFunc(p.rest, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	prefix, address, _ := strings.Cut(t.value, ":")
+	return slices.ContainsFunc(u.ProxyAddresses, func(proxy string) bool {
+		p, a, _ := strings.Cut(proxy, ":")
+		return p == prefix && strings.EqualFold(a, address)
 	})
-	if end < 0 {
-		end = len(p.rest)
-	}
-	name := p.rest[:end]
-	p.rest = p.rest[end:]
-	return name
-}
-
-// quoted reads a string in apostrophes, in which an apostrophe is doubled.
-func (p *filterText) quoted() (string, bool) {
-	if !p.symbol("'") {
-		return "", false
-	}
-	var out strings.Builder
-	for {
-		before, after, ok := strings.Cut(p.rest, "'")
-		if !ok {
-			return "", false
-		}
-		out.WriteString(before)
-		p.rest = after
-		if !strings.HasPrefix(after, "'") {
-			return out.String(), true
-		}
-		out.WriteByte('\'')
-		p.rest = after[1:]
-	}
-}
-
-func (p *filterText) term() (term, bool) {
-	property := p.name()
-	if property == "proxyAddresses" {
-		return p.anyTerm()
-	}
-	if !slices.Contains([]string{"id", "mail", "userPrincipalName", "displayName"}, property) || !p.word("eq") {
-		return term{}, false
-	}
-	value, ok := p.quoted()
-	return term{property, value}, ok
-}
-
-// anyTerm reads the rest of proxyAddresses/any(p:p eq 'value').
-func (p *filterText) anyTerm() (term, bool) {
-	if !p.symbol("/any(") {
-		return term{}, false
-	}
-	variable := p.name()
-	if variable == "" || !p.symbol(":") || p.name() != variable || !p.word("eq") {
-		return term{}, false
-	}
-	value, ok := p.quoted()
-	return term{"proxyAddresses", value}, ok && p.symbol(")")
-}
-
-// match returns the accounts that fit any of the terms, each once.
-func (d *directory) match(terms []term) []*account {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	var hits []*account
-	add := func(found ...*account) {
-		for _, a := range found {
-			if a != nil && !slices.Contains(hits, a) {
-				hits = append(hits, a)
-			}
-		}
-	}
-	for _, t := range terms {
-		value := strings.ToLower(t.value)
-		switch t.property {
-		case "id":
-			add(d.byID[value])
-		case "userPrincipalName":
-			add(d.byUPN[value])
-		case "mail":
-			add(d.byMail[value]...)
-		case "displayName":
-			add(d.byName[value]...)
-		case "proxyAddresses":
-			add(d.byProxy[proxyKey(t.value)]...)
-		}
-	}
-	return hits
 }

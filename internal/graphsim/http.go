@@ -2,7 +2,9 @@ package graphsim
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -14,9 +16,9 @@ import (
 // maxBody bounds a request to Graph, unpacked.
 const maxBody = 4 << 20
 
-// httpHandler answers on the HTTPS listener: Graph below /v1.0, the login
+// graphHandler answers on the HTTPS listener: Graph below /v1.0, the login
 // endpoint elsewhere.
-func (s *Server) httpHandler() http.Handler {
+func (s *Server) graphHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1.0/")
 		switch {
@@ -24,117 +26,118 @@ func (s *Server) httpHandler() http.Handler {
 			s.serveGraph(w, r, path)
 		case s.serveLogin(w, r):
 		default:
-			s.write(w, r, requestID(), fail(http.StatusNotFound, "ResourceNotFound", "Resource not found."))
+			write(w, r, fail(http.StatusNotFound, "ResourceNotFound", "Resource not found."))
 		}
 	})
 }
 
 // serveGraph turns an HTTP request into a call and its reply into the answer.
 func (s *Server) serveGraph(w http.ResponseWriter, r *http.Request, path string) {
-	id := requestID()
-	now := time.Now()
-	segments, ok := splitPath(path)
-	if !ok {
-		s.write(w, r, id, badRequest("The request URI is malformed."))
-		return
+	c := &call{ctx: r.Context(), method: r.Method, header: r.Header.Get}
+	refusal := c.readTarget(path + "?" + r.URL.RawQuery)
+	if refusal == nil {
+		c.grant, refusal = s.login.check(r.Header.Get("Authorization"), time.Now())
 	}
-	c := &call{
-		ctx: r.Context(), method: r.Method, path: segments, query: r.URL.RawQuery,
-		header: r.Header.Get,
+	if refusal == nil {
+		c.body, refusal = readBody(w, r)
 	}
-	route := routeOf(c)
-	var rep reply
-	if refusal, ok := s.overQuota(route, now); ok {
-		rep = refusal
-	} else if grant, err := s.login.check(r.Header.Get("Authorization"), now); err != nil {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://`+r.Host+`/common/oauth2/authorize", client_id="00000003-0000-0000-c000-000000000000"`)
-		rep = fail(http.StatusUnauthorized, "InvalidAuthenticationToken", err.Error())
-	} else if c.body, err = readBody(w, r); err != nil {
-		rep = bodyError(err)
-	} else {
-		c.grant = grant
-		rep = s.answer(c, route)
-	}
-	s.stats.call(route.op, rep)
+	rep := s.do(c, refusal)
 	if rep.reset {
 		panic(http.ErrAbortHandler) // cuts the connection, or the HTTP/2 stream
 	}
-	s.write(w, r, id, rep)
+	write(w, r, rep)
 }
 
-// overQuota counts a request against the whole app's quota. A $batch counts as
-// the requests in it.
-func (s *Server) overQuota(r route, now time.Time) (reply, bool) {
-	if r.op == opBatch {
-		return reply{}, false
+// do answers a call and counts it; refusal is not nil if something is wrong with
+// it already.
+func (s *Server) do(c *call, refusal *reply) *reply {
+	r, rep := s.routeOf(c), refusal
+	if rep == nil && r.op != opBatch { // a $batch counts as the requests in it
+		if wait := s.app.take(time.Now()); wait > 0 {
+			rep = throttled(wait, "TooManyRequests", "Too many requests")
+		}
 	}
-	wait := s.app.take(now)
-	if wait == 0 {
-		return reply{}, false
+	switch {
+	case rep != nil:
+	case r.op == opRead:
+		rep = s.inMailbox(c, r.handle)
+	default:
+		if rep = s.disturb(c, r.op); rep == nil {
+			rep = r.handle(s, c)
+		}
 	}
-	return throttled(wait, "TooManyRequests", "Too many requests"), true
+	s.stats.call(r.op, rep)
+	return rep
 }
 
-// write sends rep.
-func (s *Server) write(w http.ResponseWriter, r *http.Request, id string, rep reply) {
-	client := r.Header.Get("Client-Request-Id")
-	if client == "" {
-		client = id
-	}
+// write sends a reply of Graph's.
+func write(w http.ResponseWriter, r *http.Request, rep *reply) {
+	id := requestID()
+	client := cmp.Or(r.Header.Get("Client-Request-Id"), id)
 	h := w.Header()
-	h["Request-Id"] = []string{id}
-	h["Client-Request-Id"] = []string{client}
-	if rep.retryAfter > 0 {
-		h.Set("Retry-After", seconds(rep.retryAfter))
+	h.Set("Request-Id", id)
+	h.Set("Client-Request-Id", client)
+	if rep.code == invalidToken {
+		h.Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://`+r.Host+
+			`/common/oauth2/authorize", client_id="00000003-0000-0000-c000-000000000000"`)
 	}
-	body := rep.content(id, client)
-	if body != nil {
-		h["Content-Type"] = contentTypeJSON
-		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	if rep.body != nil || rep.code != "" {
+		h.Set("Content-Type", "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8")
 	}
-	w.WriteHeader(rep.status)
-	_, _ = w.Write(body) // a client that went away is no error here
+	writeJSON(w, rep.status, rep.retryAfter, rep.content(id, client))
 }
 
-var contentTypeJSON = []string{"application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"}
+// writeJSON sends v, or the status alone if v is nil, with a Retry-After above 0.
+// A client that went away is no error here.
+func writeJSON(w http.ResponseWriter, status int, retryAfter time.Duration, v any) {
+	h := w.Header()
+	if retryAfter > 0 {
+		h.Set("Retry-After", seconds(retryAfter))
+	}
+	if v == nil {
+		w.WriteHeader(status)
+		return
+	}
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // as Graph sends it
+	if err := encoder.Encode(v); err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "application/json; charset=utf-8")
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(bytes.TrimSuffix(body.Bytes(), []byte("\n")))
+}
 
-var (
-	errEncoding = errors.New("content encoding is not gzip")
-	errTooLarge = errors.New("body is too large")
-)
+// seconds spells a Retry-After, rounded up.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}
 
 // readBody returns the request's body, unpacked.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength == 0 {
-		return nil, nil
-	}
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *reply) {
 	var from io.Reader = http.MaxBytesReader(w, r.Body, maxBody)
 	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
 	case "", "identity":
 	case "gzip":
 		unpacked, err := gzip.NewReader(from)
 		if err != nil {
-			return nil, err
+			return nil, badRequest("Unable to read the request body.")
 		}
 		from = unpacked
 	default:
-		return nil, errEncoding
+		return nil, fail(http.StatusUnsupportedMediaType, "UnsupportedMediaType", "The content encoding is not supported.")
 	}
-	var body bytes.Buffer
-	body.Grow(int(min(max(r.ContentLength, 0), 64<<10)) + bytes.MinRead)
-	_, err := body.ReadFrom(io.LimitReader(from, maxBody+1))
-	if err == nil && body.Len() > maxBody {
-		err = errTooLarge
+	body, err := io.ReadAll(io.LimitReader(from, maxBody+1))
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case tooLarge, len(body) > maxBody:
+		return nil, fail(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The request is too large.")
+	case err != nil:
+		return nil, badRequest("Unable to read the request body.")
 	}
-	return body.Bytes(), err
-}
-
-func bodyError(err error) reply {
-	switch _, tooLarge := errors.AsType[*http.MaxBytesError](err); {
-	case tooLarge, errors.Is(err, errTooLarge):
-		return fail(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The request is too large.")
-	case errors.Is(err, errEncoding):
-		return fail(http.StatusUnsupportedMediaType, "UnsupportedMediaType", "The content encoding is not supported.")
-	}
-	return badRequest("Unable to read the request body.")
+	return body, nil
 }

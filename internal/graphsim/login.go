@@ -1,9 +1,9 @@
 package graphsim
 
 import (
-	"crypto/subtle"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,42 +20,53 @@ const federatedAudience = "api://AzureADTokenExchange"
 // serveLogin answers what lies under /{tenant}/ and belongs to the login
 // endpoint. It says whether the path was one of those.
 func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) bool {
-	tenant, rest, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	if !ok {
-		return false
-	}
+	tenant, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	base := "https://" + r.Host + "/" + tenant
-	issuer := base + "/v2.0"
-	var answer func()
-	switch rest {
-	case "v2.0/.well-known/openid-configuration":
-		answer = func() { writeJSON(w, http.StatusOK, s.metadata(base, issuer, "/discovery/v2.0/keys", "/oauth2/v2.0")) }
-	case ".well-known/openid-configuration":
-		issuer = s.login.issuerV1()
-		answer = func() { writeJSON(w, http.StatusOK, s.metadata(base, issuer, "/discovery/keys", "/oauth2")) }
-	case "discovery/v2.0/keys", "discovery/keys":
-		answer = func() { writeJSON(w, http.StatusOK, s.login.keys(issuer)) }
-	case "oauth2/v2.0/token":
-		answer = func() { s.serveToken(w, r) }
-	default:
+	issuerV2 := base + "/v2.0"
+	var rep *reply
+	switch {
+	case !slices.Contains(loginPaths, rest):
 		return false
-	}
-	if !strings.EqualFold(tenant, s.cfg.TenantID) {
-		s.loginError(w, http.StatusBadRequest, "invalid_tenant", 90002, fmt.Sprintf(
+	case !strings.EqualFold(tenant, s.cfg.TenantID):
+		rep = loginError(http.StatusBadRequest, "invalid_tenant", 90002, fmt.Sprintf(
 			"Tenant '%s' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.", tenant))
-		return true
+	case rest == metadataV1:
+		rep = respond(http.StatusOK, metadata(base, s.login.issuerV1(), keysV1, "oauth2"))
+	case rest == metadataV2:
+		rep = respond(http.StatusOK, metadata(base, issuerV2, keysV2, "oauth2/v2.0"))
+	case rest == keysV1:
+		rep = respond(http.StatusOK, s.login.keys(s.login.issuerV1()))
+	case rest == keysV2:
+		rep = respond(http.StatusOK, s.login.keys(issuerV2))
+	default:
+		rep = s.token(w, r)
+		s.stats.call(opToken, rep)
 	}
-	answer()
+	if rep.reset {
+		panic(http.ErrAbortHandler)
+	}
+	writeJSON(w, rep.status, rep.retryAfter, rep.body)
 	return true
 }
 
-func (s *Server) metadata(base, issuer, keys, oauth string) map[string]any {
+// What the login endpoint answers, below the tenant.
+const (
+	metadataV1 = ".well-known/openid-configuration"
+	metadataV2 = "v2.0/.well-known/openid-configuration"
+	keysV1     = "discovery/keys"
+	keysV2     = "discovery/v2.0/keys"
+	tokenPath  = "oauth2/v2.0/token"
+)
+
+var loginPaths = []string{metadataV1, metadataV2, keysV1, keysV2, tokenPath}
+
+func metadata(base, issuer, keys, oauth string) map[string]any {
 	return map[string]any{
 		"issuer":                                issuer,
-		"authorization_endpoint":                base + oauth + "/authorize",
-		"token_endpoint":                        base + oauth + "/token",
+		"authorization_endpoint":                base + "/" + oauth + "/authorize",
+		"token_endpoint":                        base + "/" + oauth + "/token",
 		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt"},
-		"jwks_uri":                              base + keys,
+		"jwks_uri":                              base + "/" + keys,
 		"response_types_supported":              []string{"code", "id_token"},
 		"subject_types_supported":               []string{"pairwise"},
 		"id_token_signing_alg_values_supported": []string{"RS256"},
@@ -64,68 +75,71 @@ func (s *Server) metadata(base, issuer, keys, oauth string) map[string]any {
 	}
 }
 
-// serveToken is POST /{tenant}/oauth2/v2.0/token for client credentials.
-func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	w = s.stats.watch(w, opToken)
-	if !s.disturb(w, r, opToken) {
-		return
+// token is POST /{tenant}/oauth2/v2.0/token for client credentials.
+func (s *Server) token(w http.ResponseWriter, r *http.Request) *reply {
+	if rep := s.disturb(&call{ctx: r.Context()}, opToken); rep != nil {
+		transient := loginError(rep.status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again.")
+		transient.retryAfter, transient.reset = rep.retryAfter, rep.reset
+		return transient
 	}
 	if r.Method != http.MethodPost {
-		s.loginError(w, http.StatusBadRequest, "invalid_request", 900561,
+		return loginError(http.StatusBadRequest, "invalid_request", 900561,
 			"The endpoint only accepts POST requests. Received a "+r.Method+" request.")
-		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, loginBody)
 	if err := r.ParseForm(); err != nil {
-		s.loginError(w, http.StatusBadRequest, "invalid_request", 9000410, "Malformed request body.")
-		return
+		return loginError(http.StatusBadRequest, "invalid_request", 9000410, "Malformed request body.")
 	}
 	form := r.PostForm
 	if got := form.Get("grant_type"); got != "client_credentials" {
-		s.loginError(w, http.StatusBadRequest, "unsupported_grant_type", 70003,
+		return loginError(http.StatusBadRequest, "unsupported_grant_type", 70003,
 			fmt.Sprintf("The app requested an unsupported grant type '%s'.", got))
-		return
 	}
 	if got := form.Get("client_id"); !strings.EqualFold(got, s.cfg.ClientID) {
-		s.loginError(w, http.StatusBadRequest, "unauthorized_client", 700016,
+		return loginError(http.StatusBadRequest, "unauthorized_client", 700016,
 			fmt.Sprintf("Application with identifier '%s' was not found in the directory.", got))
-		return
 	}
-	switch secret, assertion := form.Get("client_secret"), form.Get("client_assertion"); {
-	case assertion != "":
-		if form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" || !s.assertionFits(r, assertion) {
-			s.loginError(w, http.StatusUnauthorized, "invalid_client", 700021,
-				"Client assertion application identifier doesn't match 'client_id' parameter, or its audience or times are wrong.")
-			return
-		}
-	case secret == "":
-		s.loginError(w, http.StatusUnauthorized, "invalid_client", 7000218,
-			"The request body must contain the following parameter: 'client_assertion' or 'client_secret'.")
-		return
-	case subtle.ConstantTimeCompare([]byte(secret), []byte(s.cfg.ClientSecret)) != 1:
-		s.loginError(w, http.StatusUnauthorized, "invalid_client", 7000215,
-			"Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID.")
-		return
+	if rep := s.checkCredential(r, form); rep != nil {
+		return rep
 	}
 	audience := audienceOf(form.Get("scope"))
 	if audience == "" {
-		s.loginError(w, http.StatusBadRequest, "invalid_scope", 1002012,
-			"The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).")
-		return
+		return loginError(http.StatusBadRequest, "invalid_scope", 1002012,
+			"The provided value for scope is not valid. Client credential flows must have a scope value with /.default "+
+				"suffixed to the resource identifier (application ID URI).")
 	}
 	token, err := s.login.issue(audience, time.Now())
 	if err != nil {
-		s.loginError(w, http.StatusInternalServerError, "server_error", 50000, "There was an error issuing a token.")
-		return
+		return loginError(http.StatusInternalServerError, "server_error", 50000, "There was an error issuing a token.")
 	}
 	if s.cfg.OnToken != nil && !s.login.audiences[strings.TrimRight(audience, "/")] {
 		s.cfg.OnToken(audience, s.cfg.ClientID, token, s.cfg.TokenLifetime)
 	}
 	life := int(s.cfg.TokenLifetime / time.Second)
 	w.Header().Set("Cache-Control", "no-store, no-cache")
-	writeJSON(w, http.StatusOK, map[string]any{
+	return respond(http.StatusOK, map[string]any{
 		"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token,
 	})
+}
+
+// checkCredential checks the secret or the assertion in form.
+func (s *Server) checkCredential(r *http.Request, form url.Values) *reply {
+	refuse := func(number int, text string) *reply {
+		return loginError(http.StatusUnauthorized, "invalid_client", number, text)
+	}
+	secret, assertion := form.Get("client_secret"), form.Get("client_assertion")
+	switch {
+	case assertion != "":
+		if form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" || !s.assertionFits(r, assertion) {
+			return refuse(700021, "Client assertion application identifier doesn't match 'client_id' parameter, or its audience or times are wrong.")
+		}
+	case secret == "":
+		return refuse(7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.")
+	case secret != s.cfg.ClientSecret:
+		return refuse(7000215, "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, "+
+			"not the client secret ID.")
+	}
+	return nil
 }
 
 // audienceOf finds the resource in a space separated scope, "" if there isn't
@@ -167,16 +181,16 @@ func (s *Server) assertionFits(r *http.Request, assertion string) bool {
 		})
 }
 
-// loginError answers in the login endpoint's own way.
-func (s *Server) loginError(w http.ResponseWriter, status int, code string, number int, text string) {
-	now := time.Now().UTC()
+// loginError is a reply in the login endpoint's own way.
+func loginError(status int, code string, number int, text string) *reply {
+	now := time.Now().UTC().Format("2006-01-02 15:04:05Z")
 	trace, correlation := requestID(), requestID()
-	writeJSON(w, status, map[string]any{
+	return respond(status, map[string]any{
 		"error": code,
 		"error_description": fmt.Sprintf("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s",
-			number, text, trace, correlation, now.Format("2006-01-02 15:04:05Z")),
+			number, text, trace, correlation, now),
 		"error_codes":    []int{number},
-		"timestamp":      now.Format("2006-01-02 15:04:05Z"),
+		"timestamp":      now,
 		"trace_id":       trace,
 		"correlation_id": correlation,
 	})

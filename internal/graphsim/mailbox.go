@@ -4,34 +4,29 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-// mailbox is one user's mailbox as far as it is simulated. The answer to the
-// usual read is kept ready.
+// mailbox is one user's mailbox as far as it is simulated.
 type mailbox struct {
 	context string // @odata.context of the setting
 	quota   *quota
 
 	mu       sync.Mutex
 	setting  AutomaticReplies // guarded by mu
-	trouble  Mailbox          // guarded by mu
+	behavior Mailbox          // guarded by mu
 	block    string           // id of the calendar block, "" if there is none; guarded by mu
-	body     []byte           // the setting, ready to send; guarded by mu
-	bodyHour int64            // hour for which body holds; 0: always; -1: never; guarded by mu
 	inFlight int              // guarded by mu
-	lastRead time.Time        // guarded by mu
 }
 
-func (m *mailbox) init(s *Server, id string) {
-	m.context = s.URL() + "/v1.0/$metadata#users('" + id + "')/mailboxSettings/automaticRepliesSetting"
+func (m *mailbox) init(base, id string) {
+	m.context = base + "/v1.0/$metadata#users('" + id + "')/mailboxSettings/automaticRepliesSetting"
 	m.quota = newQuota(mailboxRequests, mailboxWindow)
-	now := time.Now()
-	m.setting = AutomaticReplies{Status: "disabled", ExternalAudience: "all"}.shown(now)
-	m.bodyHour = -1
+	m.setting = AutomaticReplies{Status: "disabled", ExternalAudience: "all"}
 }
 
 // event is what happened in a calendar; the id is empty if nothing did.
@@ -43,13 +38,12 @@ func (m *mailbox) update(u AutomaticRepliesUpdate, now time.Time, ids *idSource)
 	// What was a placeholder until now becomes the schedule unless the update
 	// brings its own.
 	m.setting = u.apply(m.setting.shown(now))
-	m.bodyHour = -1
 	if !u.CalendarBlock {
 		return m.setting, event{}
 	}
 	e := event{id: m.block, change: "updated"}
 	if e.id == "" {
-		e = event{id: ids.event(), change: "created"}
+		e = event{id: ids.next(), change: "created"}
 	}
 	m.block = e.id
 	if strings.EqualFold(m.setting.Status, "disabled") {
@@ -78,34 +72,43 @@ func (m *mailbox) outOfOffice() (out bool, message string) {
 	return out, r.InternalReplyMessage
 }
 
-// render returns the ready answer to a read of the setting.
-func (m *mailbox) render(now time.Time) ([]byte, error) {
-	hour := now.Unix() / 3600
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.trouble.Body != nil {
-		return m.trouble.Body, nil
+// inMailbox lets a call into the mailbox that its path names, within the
+// mailbox's limits, and has it handled there. What a fault delays stays inside
+// and so counts as concurrent.
+func (s *Server) inMailbox(c *call, handle func(*Server, *call) *reply) *reply {
+	if !c.grant.may(roleMailboxSettings) {
+		return forbidden()
 	}
-	if m.bodyHour == 0 || m.bodyHour == hour {
-		return m.body, nil
+	c.account = s.directory.find(c.path[1])
+	if c.account == nil {
+		if rep := s.disturb(c, opRead); rep != nil {
+			return rep
+		}
+		return noMailbox(c.path[1])
 	}
-	body, err := spell(struct {
-		Context string `json:"@odata.context"`
-		AutomaticReplies
-	}{m.context, m.setting.shown(now)})
-	if err != nil {
-		return nil, err
+	m := &c.account.mailbox
+	concurrent, refusal := m.enter(time.Now())
+	s.stats.concurrent(concurrent)
+	if refusal != nil {
+		return refusal
 	}
-	m.body, m.bodyHour = body, hour
-	if m.setting.scheduled() {
-		m.bodyHour = 0
+	defer m.leave()
+	if rep := s.disturb(c, opRead); rep != nil {
+		return rep
 	}
-	return body, nil
+	if rep := m.refusal(); rep != nil {
+		return rep
+	}
+	rep := handle(s, c)
+	if rep.status == http.StatusOK {
+		s.stats.read(c.account.ID, time.Now())
+	}
+	return rep
 }
 
 // enter counts a request that comes in. If it is over a limit, the reply says
 // so and the request must not go on; otherwise leave ends it.
-func (m *mailbox) enter(now time.Time) (concurrent int, refusal reply) {
+func (m *mailbox) enter(now time.Time) (concurrent int, refusal *reply) {
 	wait := m.quota.take(now)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -116,7 +119,7 @@ func (m *mailbox) enter(now time.Time) (concurrent int, refusal reply) {
 		return m.inFlight + 1, throttled(wait, "ApplicationThrottled", "Application is over its MailboxRequests limit.")
 	}
 	m.inFlight++
-	return m.inFlight, reply{}
+	return m.inFlight, nil
 }
 
 func (m *mailbox) leave() {
@@ -125,23 +128,44 @@ func (m *mailbox) leave() {
 	m.inFlight--
 }
 
-// read notes a read that was answered and returns the time since the one
-// before, 0 for the first.
-func (m *mailbox) read(now time.Time) time.Duration {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	last := m.lastRead
-	m.lastRead = now
-	if last.IsZero() {
-		return 0
+// noMailbox is how Exchange answers for a user that isn't there.
+func noMailbox(key string) *reply {
+	if strings.Contains(key, "@") {
+		return fail(http.StatusNotFound, "ErrorInvalidUser", fmt.Sprintf("The requested user '%s' is invalid.", key))
 	}
-	return now.Sub(last)
+	return fail(http.StatusNotFound, "ResourceNotFound", "Resource could not be discovered.")
 }
 
-func (m *mailbox) forgetReads() {
+// body is the answer to a read of the setting.
+func (m *mailbox) body() any {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.lastRead = time.Time{}
+	if m.behavior.Body != nil {
+		return m.behavior.Body
+	}
+	return struct {
+		Context string `json:"@odata.context"`
+		AutomaticReplies
+	}{m.context, m.setting.shown(time.Now())}
+}
+
+// readAutomaticReplies is GET /users/{x}/mailboxSettings/automaticRepliesSetting.
+func (s *Server) readAutomaticReplies(c *call) *reply {
+	return respond(http.StatusOK, c.account.mailbox.body())
+}
+
+// readMailboxSettings is GET /users/{x}/mailboxSettings.
+func (s *Server) readMailboxSettings(c *call) *reply {
+	return respond(http.StatusOK, map[string]any{
+		"@odata.context":                        s.URL() + "/v1.0/$metadata#users('" + c.path[1] + "')/mailboxSettings",
+		"archiveFolder":                         nil,
+		"timeZone":                              "UTC",
+		"dateFormat":                            "yyyy-MM-dd",
+		"timeFormat":                            "HH:mm",
+		"delegateMeetingMessageDeliveryOptions": "sendToDelegateOnly",
+		"language":                              map[string]string{"locale": "en-US", "displayName": "English (United States)"},
+		"automaticRepliesSetting":               c.account.mailbox.body(),
+	})
 }
 
 // Mailbox makes a mailbox answer otherwise than with its setting.
@@ -155,42 +179,38 @@ type Mailbox struct {
 
 // mailboxErrors are what Graph answers about mailboxes whose users exist. UnknownError
 // comes in the field with every token and says nothing more.
-var mailboxErrors = map[string]reply{
-	"MailboxNotEnabledForRESTAPI": fail(404, "MailboxNotEnabledForRESTAPI",
+var mailboxErrors = map[string]*reply{
+	"MailboxNotEnabledForRESTAPI": fail(http.StatusNotFound, "MailboxNotEnabledForRESTAPI",
 		"The mailbox is either inactive, soft-deleted, or is hosted on-premise."),
-	"ResourceNotFound":           fail(404, "ResourceNotFound", "Resource could not be discovered."),
-	"ErrorInvalidUser":           fail(404, "ErrorInvalidUser", "The requested user is invalid."),
-	"ErrorItemNotFound":          fail(404, "ErrorItemNotFound", "The specified object was not found in the store."),
-	"UnknownError":               fail(401, "UnknownError", ""),
-	"ErrorAccessDenied":          fail(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again."),
-	"ErrorServerBusy":            fail(503, "ErrorServerBusy", "The server is busy."),
-	"ErrorMailboxMoveInProgress": fail(503, "ErrorMailboxMoveInProgress", "Mailbox move in progress."),
+	"ResourceNotFound":           fail(http.StatusNotFound, "ResourceNotFound", "Resource could not be discovered."),
+	"ErrorInvalidUser":           fail(http.StatusNotFound, "ErrorInvalidUser", "The requested user is invalid."),
+	"ErrorItemNotFound":          fail(http.StatusNotFound, "ErrorItemNotFound", "The specified object was not found in the store."),
+	"UnknownError":               fail(http.StatusUnauthorized, "UnknownError", ""),
+	"ErrorAccessDenied":          fail(http.StatusForbidden, "ErrorAccessDenied", "Access is denied. Check credentials and try again."),
+	"ErrorServerBusy":            fail(http.StatusServiceUnavailable, "ErrorServerBusy", "The server is busy."),
+	"ErrorMailboxMoveInProgress": fail(http.StatusServiceUnavailable, "ErrorMailboxMoveInProgress", "Mailbox move in progress."),
 }
 
 // SetMailbox makes the mailbox of the user x refuse, or answer with another
 // body; the zero Mailbox ends that.
-func (s *Server) SetMailbox(x string, t Mailbox) error {
-	if _, ok := mailboxErrors[t.Error]; !ok && t.Error != "" {
-		return fmt.Errorf("%w: error %q, want one of %s", ErrInvalid, t.Error,
+func (s *Server) SetMailbox(x string, behavior Mailbox) error {
+	if behavior.Error != "" && mailboxErrors[behavior.Error] == nil {
+		return fmt.Errorf("%w: error %q, want one of %s", ErrInvalid, behavior.Error,
 			strings.Join(slices.Sorted(maps.Keys(mailboxErrors)), ", "))
 	}
 	a, err := s.account(x)
 	if err != nil {
 		return err
 	}
-	if string(t.Body) == "null" {
-		t.Body = nil
-	}
 	a.mailbox.mu.Lock()
 	defer a.mailbox.mu.Unlock()
-	a.mailbox.trouble = t
+	a.mailbox.behavior = behavior
 	return nil
 }
 
-// refusal is the reply of a mailbox in trouble; ok says whether it is.
-func (m *mailbox) refusal() (rep reply, ok bool) {
+// refusal is how the mailbox refuses everything, nil if it doesn't.
+func (m *mailbox) refusal() *reply {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	rep, ok = mailboxErrors[m.trouble.Error]
-	return rep, ok
+	return mailboxErrors[m.behavior.Error]
 }

@@ -51,9 +51,3 @@ func (q *quota) take(now time.Time) time.Duration {
 	}
 	return q.from.Add(q.window).Sub(now)
 }
-
-func (q *quota) reset() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.from, q.used = time.Time{}, 0
-}

@@ -1,8 +1,8 @@
 package graphsim
 
 import (
-	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,21 +20,6 @@ type DateTimeZone struct {
 // UTC returns t as a DateTimeZone.
 func UTC(t time.Time) DateTimeZone {
 	return DateTimeZone{t.UTC().Format(graphTime), "UTC"}
-}
-
-// UnmarshalJSON also takes an RFC 3339 string, as a convenience.
-func (d *DateTimeZone) UnmarshalJSON(data []byte) error {
-	var text string
-	if json.Unmarshal(data, &text) == nil {
-		t, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			return fmt.Errorf("time %q is not RFC 3339", text)
-		}
-		*d = UTC(t)
-		return nil
-	}
-	type plain DateTimeZone
-	return json.Unmarshal(data, (*plain)(d))
 }
 
 // AutomaticReplies is a mailbox's automaticRepliesSetting.
@@ -108,12 +93,7 @@ func set[T any](to *T, from *T) {
 }
 
 func oneOf(s string, choices ...string) bool {
-	for _, c := range choices {
-		if strings.EqualFold(s, c) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(choices, func(c string) bool { return strings.EqualFold(c, s) })
 }
 
 // SetAutomaticReplies changes the setting of the user x and returns the whole
@@ -127,9 +107,9 @@ func (s *Server) SetAutomaticReplies(x string, u AutomaticRepliesUpdate) (Automa
 		return AutomaticReplies{}, err
 	}
 	now := time.Now()
-	setting, event := a.mailbox.update(u, now, s.ids)
+	setting, event := a.mailbox.update(u, now, s.eventIDs)
 	if event.id != "" {
-		s.announce(a, "events", "Events", event.id, event.change)
+		s.announce(a, "events", event.id, event.change)
 	}
 	return setting.shown(now), nil
 }

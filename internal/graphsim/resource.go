@@ -9,79 +9,88 @@ import (
 	"time"
 )
 
+// collectionUsers is the directory as something to subscribe to.
+const collectionUsers = "users"
+
+// mailboxRoles are the collections of a mailbox, each with the permission that it
+// needs.
+var mailboxRoles = map[string]string{"events": roleCalendars, "messages": roleMail, "contacts": roleContacts}
+
 // target is what a subscription watches.
 type target struct {
-	collection string // events, messages, contacts; users for the directory
+	collection string // one of mailboxRoles, or collectionUsers
 	user       string // id or UPN as given; empty for all users
 	role       string // needed
 	changes    []string
-	life       time.Duration // longest; 0: as configured
-	selected   bool          // has a $select
-}
-
-var allChanges = []string{"created", "updated", "deleted"}
-
-// userLife is how long a subscription to the directory may live.
-const userLife = 41760 * time.Minute
-
-var mailboxRoles = map[string]string{"events": roleCalendars, "messages": roleMail, "contacts": roleContacts}
-
-func unsupported(resource string) *apiError {
-	return &apiError{"InvalidRequest", fmt.Sprintf("The resource '%s' is not supported for subscriptions.", resource)}
+	selected   bool // has a $select
 }
 
 // parseResource reads the resource of a subscription.
 func parseResource(resource string) (target, *reply) {
-	refuse := func(status int, e *apiError) (target, *reply) { return target{}, &reply{status: status, fail: e} }
+	unsupported := invalidRequest(fmt.Sprintf("The resource '%s' is not supported for subscriptions.", resource))
 	path, query, _ := strings.Cut(resource, "?")
 	options, err := url.ParseQuery(query)
-	segments, ok := splitPath(strings.ReplaceAll(path, "+", "%2B"))
-	if err != nil || !ok || slices.Contains(segments, "") {
-		return refuse(http.StatusBadRequest, unsupported(resource))
+	if err != nil {
+		return target{}, unsupported
 	}
-	head := strings.ToLower(segments[0])
-	switch {
+	segments, err := splitPath(path)
+	if err != nil || slices.Contains(segments, "") {
+		return target{}, unsupported
+	}
+	directory := target{collection: collectionUsers, role: roleUsers, changes: []string{"updated", "deleted"}}
+	switch head := strings.ToLower(segments[0]); {
 	case head == "communications":
-		return refuse(http.StatusForbidden, &apiError{"Forbidden", "Application-only authorization is not supported for presence subscriptions."})
+		return target{}, fail(http.StatusForbidden, "Forbidden", "Application-only authorization is not supported for presence subscriptions.")
 	case head == "me":
-		return refuse(http.StatusBadRequest, &apiError{"BadRequest", "/me request is only valid with delegated authentication flow."})
+		return target{}, badRequest("/me request is only valid with delegated authentication flow.")
 	case head != "users":
-		return refuse(http.StatusBadRequest, unsupported(resource))
+		return target{}, unsupported
 	case len(segments) == 1:
-		return target{collection: "users", role: roleUsers, changes: []string{"updated", "deleted"}, life: userLife}, nil
+		return directory, nil
 	case strings.Contains(segments[1], "'"):
-		return refuse(http.StatusBadRequest, &apiError{"ExtensionError", "Operation: Create; Exception: the resource path is malformed."})
+		return target{}, fail(http.StatusBadRequest, "ExtensionError", "Operation: Create; Exception: the resource path is malformed.")
 	case len(segments) == 2:
-		return target{collection: "users", user: segments[1], role: roleUsers, changes: []string{"updated", "deleted"}, life: userLife}, nil
+		directory.user = segments[1]
+		return directory, nil
 	}
-	t := target{user: segments[1], changes: allChanges, selected: options.Get("$select") != ""}
-	rest := strings.ToLower(strings.Join(segments[2:], "/"))
-	switch {
-	case rest == "events", rest == "messages", rest == "contacts":
-		t.collection = rest
-	case strings.HasPrefix(rest, "mailfolders") && strings.HasSuffix(rest, "/messages"):
-		t.collection = "messages"
-	default:
-		return refuse(http.StatusBadRequest, unsupported(resource))
+	collection := strings.ToLower(strings.Join(segments[2:], "/"))
+	if strings.HasPrefix(collection, "mailfolders") && strings.HasSuffix(collection, "/messages") {
+		collection = "messages"
 	}
-	t.role = mailboxRoles[t.collection]
-	return t, nil
+	role, ok := mailboxRoles[collection]
+	if !ok {
+		return target{}, unsupported
+	}
+	return target{
+		collection: collection, user: segments[1], role: role,
+		changes: []string{"created", "updated", "deleted"}, selected: options.Get("$select") != "",
+	}, nil
 }
 
 // checkChanges reads a changeType, such as "created,updated".
-func (t target) checkChanges(changeType string) *apiError {
+func (t target) checkChanges(changeType string) *reply {
 	parts := strings.Split(changeType, ",")
 	for i, p := range parts {
 		if !slices.Contains(t.changes, p) || slices.Contains(parts[:i], p) {
-			return &apiError{"InvalidRequest", fmt.Sprintf("The value '%s' of property 'changeType' is not valid for the resource.", changeType)}
+			return invalidRequest(fmt.Sprintf("The value '%s' of property 'changeType' is not valid for the resource.", changeType))
 		}
 	}
 	return nil
 }
 
-// combination identifies what may be subscribed to once only.
-func combination(changeType, resource string) string {
-	parts := strings.Split(changeType, ",")
-	slices.Sort(parts)
-	return strings.Join(parts, ",") + " " + strings.ToLower(strings.Trim(resource, "/"))
+// Longest lives of subscriptions of which Config doesn't say it.
+const (
+	userLife = 41760 * time.Minute
+	richLife = 24 * time.Hour // with resource data
+)
+
+// longest is the longest life of a subscription.
+func (s *Server) longest(t target, rich bool) time.Duration {
+	switch {
+	case rich:
+		return min(richLife, s.cfg.MaxSubscription)
+	case t.collection == collectionUsers:
+		return userLife
+	}
+	return s.cfg.MaxSubscription
 }

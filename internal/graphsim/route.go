@@ -2,129 +2,74 @@ package graphsim
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
-// operation is what a call is about: the name under which it is counted and
+// Operations: what a call is about, the name under which it is counted and
 // disturbed.
-type operation int
-
 const (
-	opOther operation = iota
-	opToken
-	opRead // of a mailbox
-	opBatch
-	opDirectory
-	opPresence
-	opSubscriptionCreate
-	opSubscriptionRenew
-	opSubscriptionDelete
-	opSubscriptionList
-	opSubscriptionGet
-	opSubscriptionReauthorize
-	operations // how many there are
+	opOther                   = "other"
+	opToken                   = "token"
+	opRead                    = "read" // of a mailbox
+	opBatch                   = "batch"
+	opDirectory               = "directory"
+	opPresence                = "presence"
+	opSubscriptionCreate      = "subscription-create"
+	opSubscriptionRenew       = "subscription-renew"
+	opSubscriptionDelete      = "subscription-delete"
+	opSubscriptionList        = "subscription-list"
+	opSubscriptionGet         = "subscription-get"
+	opSubscriptionReauthorize = "subscription-reauthorize"
 )
 
-var operationNames = [operations]string{
-	"other", "token", "read", "batch", "directory", "presence",
-	"subscription-create", "subscription-renew", "subscription-delete",
-	"subscription-list", "subscription-get", "subscription-reauthorize",
-}
-
-func (o operation) String() string { return operationNames[o] }
-
-// route is an operation and who answers it.
+// route is a method and path, its operation and who answers it.
 type route struct {
-	op     operation
-	handle func(*Server, *call) reply
+	method string
+	path   []string // * is any segment
+	op     string
+	handle func(*Server, *call) *reply
 }
 
-// routeOf finds who answers a call. Fixed segments match in any letter case, as
-// they do in Graph.
-func routeOf(c *call) route {
-	switch first := c.path[0]; {
-	case strings.EqualFold(first, "users"):
-		return userRoute(c)
-	case strings.EqualFold(first, "subscriptions"):
-		return subscriptionRoute(c)
-	case first == "$batch" && len(c.path) == 1:
-		if c.method != http.MethodPost {
-			return route{opBatch, (*Server).notAllowed}
+// graphRoutes are all that Graph answers here.
+func graphRoutes() []route {
+	path := func(p string) []string { return strings.Split(p, "/") }
+	return []route{
+		{http.MethodGet, path("users/*/mailboxSettings/automaticRepliesSetting"), opRead, (*Server).readAutomaticReplies},
+		{http.MethodGet, path("users/*/mailboxSettings"), opRead, (*Server).readMailboxSettings},
+		{http.MethodGet, path("users/*"), opDirectory, (*Server).getUser},
+		{http.MethodGet, path("users"), opDirectory, (*Server).listUsers},
+		{http.MethodPost, path("$batch"), opBatch, (*Server).batch},
+		{http.MethodPost, path("communications/getPresencesByUserId"), opPresence, (*Server).presences},
+		{http.MethodGet, path("subscriptions"), opSubscriptionList, (*Server).listSubscriptions},
+		{http.MethodPost, path("subscriptions"), opSubscriptionCreate, (*Server).createSubscription},
+		{http.MethodGet, path("subscriptions/*"), opSubscriptionGet, (*Server).getSubscription},
+		{http.MethodPatch, path("subscriptions/*"), opSubscriptionRenew, (*Server).renewSubscription},
+		{http.MethodDelete, path("subscriptions/*"), opSubscriptionDelete, (*Server).deleteSubscription},
+		{http.MethodPost, path("subscriptions/*/reauthorize"), opSubscriptionReauthorize, (*Server).reauthorizeSubscription},
+	}
+}
+
+// routeOf finds who answers a call. Segments match in any letter case, as they do
+// in Graph.
+func (s *Server) routeOf(c *call) route {
+	found := route{op: opOther, handle: (*Server).notFound}
+	for _, r := range s.routes {
+		if !slices.EqualFunc(r.path, c.path, func(want, got string) bool { return want == "*" || strings.EqualFold(want, got) }) {
+			continue
 		}
-		if c.inner {
-			return route{opBatch, (*Server).nestedBatch}
+		if r.method == c.method {
+			return r
 		}
-		return route{opBatch, (*Server).batch}
-	case strings.EqualFold(first, "communications") && len(c.path) == 2 && strings.EqualFold(c.path[1], "getPresencesByUserId"):
-		if c.method != http.MethodPost {
-			return route{opPresence, (*Server).notAllowed}
-		}
-		return route{opPresence, (*Server).presences}
+		found = route{op: opOther, handle: (*Server).notAllowed}
 	}
-	return route{opOther, (*Server).notFound}
+	return found
 }
 
-func userRoute(c *call) route {
-	r := route{opDirectory, (*Server).notFound}
-	switch {
-	case len(c.path) == 1:
-		r.handle = (*Server).listUsers
-	case len(c.path) == 2:
-		r.handle = (*Server).getUser
-	case strings.EqualFold(c.path[2], "mailboxSettings"):
-		r.op = opRead
-		switch {
-		case len(c.path) == 3:
-			r.handle = (*Server).readMailboxSettings
-		case len(c.path) == 4 && strings.EqualFold(c.path[3], "automaticRepliesSetting"):
-			r.handle = (*Server).readAutomaticReplies
-		}
-	}
-	if c.method != http.MethodGet {
-		r.handle = (*Server).notAllowed
-	}
-	return r
-}
-
-func subscriptionRoute(c *call) route {
-	switch {
-	case len(c.path) == 1 && c.method == http.MethodGet:
-		return route{opSubscriptionList, (*Server).listSubscriptions}
-	case len(c.path) == 1 && c.method == http.MethodPost:
-		return route{opSubscriptionCreate, (*Server).createSubscription}
-	case len(c.path) == 2 && c.method == http.MethodGet:
-		return route{opSubscriptionGet, (*Server).getSubscription}
-	case len(c.path) == 2 && c.method == http.MethodPatch:
-		return route{opSubscriptionRenew, (*Server).renewSubscription}
-	case len(c.path) == 2 && c.method == http.MethodDelete:
-		return route{opSubscriptionDelete, (*Server).deleteSubscription}
-	case len(c.path) == 3 && c.method == http.MethodPost && strings.EqualFold(c.path[2], "reauthorize"):
-		return route{opSubscriptionReauthorize, (*Server).reauthorizeSubscription}
-	case len(c.path) <= 2:
-		return route{opOther, (*Server).notAllowed}
-	}
-	return route{opOther, (*Server).notFound}
-}
-
-// answer disturbs the call if a fault says so, and otherwise has it handled.
-func (s *Server) answer(c *call, r route) reply {
-	if r.op == opRead && len(c.path) > 2 {
-		return s.inMailbox(c, r.handle)
-	}
-	if rep, hit := s.disturbCall(c, r.op); hit {
-		return rep
-	}
-	return r.handle(s, c)
-}
-
-func (s *Server) notFound(*call) reply {
+func (s *Server) notFound(*call) *reply {
 	return badRequest("Resource not found for the segment.")
 }
 
-func (s *Server) notAllowed(*call) reply {
+func (s *Server) notAllowed(*call) *reply {
 	return fail(http.StatusMethodNotAllowed, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
-}
-
-func (s *Server) nestedBatch(*call) reply {
-	return badRequest("A batch can't be nested in a batch.")
 }

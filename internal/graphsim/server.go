@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,13 +19,9 @@ const (
 	DefaultTenantID     = "6d1f2c34-90ab-4cde-8f01-23456789abcd"
 	DefaultClientID     = "b2a8f7e6-5d4c-4b3a-9281-706f5e4d3c2b"
 	DefaultClientSecret = "graphsim-secret"
-
-	DefaultTokenLifetime   = time.Hour
-	DefaultMaxSubscription = 10070 * time.Minute
-	DefaultMinSubscription = 45 * time.Minute
 )
 
-// stopGrace is how long requests in hand may take once the server stops.
+// stopGrace is how long requests in flight may take once the server stops.
 const stopGrace = 3 * time.Second
 
 // Config says how a Server behaves. The zero value is a good one.
@@ -42,24 +36,20 @@ type Config struct {
 	ClientSecret string
 	Roles        []string // application permissions granted; nil: all that the simulator knows
 
-	Seed          uint64 // the same seed gives the same ids and the same choices
-	TokenLifetime time.Duration
+	Seed          uint64        // the same seed gives the same ids and the same choices
+	TokenLifetime time.Duration // default 1 h
 	// OnToken is called before a token for another audience than Graph is answered, so
 	// that a stand-in for that service knows it. It may be nil.
 	OnToken     func(audience, object, token string, life time.Duration)
 	AppRequests int // the whole app's quota in 10 s; default Graph's own, 130,000
 
-	MaxSubscription time.Duration // what is asked for beyond it is refused
-	MinSubscription time.Duration // what is asked for below it is raised to it
+	MaxSubscription time.Duration // what is asked for beyond it is refused; default 10,070 min
+	MinSubscription time.Duration // what is asked for below it is raised to it; default 45 min
 	ReauthorizeLeft float64       // share of a life left when reauthorizationRequired is sent; default 0.2
-	ListExpired     time.Duration // how long expired subscriptions stay listed; default 2 min
 
-	NotificationRootCAs  *x509.CertPool // trusted at https notification URLs; nil: the system's and the simulator's own
-	NotificationGather   time.Duration  // how long items wait for others to share their POST; default 5 ms
-	NotificationRetry    time.Duration  // wait before the first retry, doubled for each further one; default 1 s
-	NotificationAttempts int            // tries before a notification is dropped; default 10
-	NotificationTimeout  time.Duration  // for the first try; default 3 s
-	RetryTimeout         time.Duration  // for the further tries and the handshake; default 10 s
+	NotificationRetry   time.Duration // wait before the first retry, doubled for each further one; default 1 s
+	NotificationTimeout time.Duration // for the first try; default 3 s
+	RetryTimeout        time.Duration // for the further tries and the handshake; default 10 s
 
 	Log *slog.Logger
 }
@@ -72,17 +62,14 @@ func (cfg Config) withDefaults() Config {
 	cfg.ClientID = cmp.Or(cfg.ClientID, DefaultClientID)
 	cfg.ClientSecret = cmp.Or(cfg.ClientSecret, DefaultClientSecret)
 	if cfg.Roles == nil {
-		cfg.Roles = allRoles()
+		cfg.Roles = []string{roleMailboxSettings, roleUsers, roleCalendars, roleMail, roleContacts, rolePresence}
 	}
-	cfg.TokenLifetime = cmp.Or(cfg.TokenLifetime, DefaultTokenLifetime)
+	cfg.TokenLifetime = cmp.Or(cfg.TokenLifetime, time.Hour)
 	cfg.AppRequests = cmp.Or(cfg.AppRequests, appRequests)
-	cfg.MaxSubscription = cmp.Or(cfg.MaxSubscription, DefaultMaxSubscription)
-	cfg.MinSubscription = cmp.Or(cfg.MinSubscription, DefaultMinSubscription)
+	cfg.MaxSubscription = cmp.Or(cfg.MaxSubscription, 10070*time.Minute)
+	cfg.MinSubscription = cmp.Or(cfg.MinSubscription, 45*time.Minute)
 	cfg.ReauthorizeLeft = cmp.Or(cfg.ReauthorizeLeft, 0.2)
-	cfg.ListExpired = cmp.Or(cfg.ListExpired, 2*time.Minute)
-	cfg.NotificationGather = cmp.Or(cfg.NotificationGather, 5*time.Millisecond)
 	cfg.NotificationRetry = cmp.Or(cfg.NotificationRetry, time.Second)
-	cfg.NotificationAttempts = cmp.Or(cfg.NotificationAttempts, 10)
 	cfg.NotificationTimeout = cmp.Or(cfg.NotificationTimeout, 3*time.Second)
 	cfg.RetryTimeout = cmp.Or(cfg.RetryTimeout, 10*time.Second)
 	if cfg.Log == nil {
@@ -99,39 +86,28 @@ func (cfg Config) check() error {
 	if cfg.MinSubscription > cfg.MaxSubscription {
 		errs = append(errs, fmt.Errorf("shortest subscription %v is longer than the longest %v", cfg.MinSubscription, cfg.MaxSubscription))
 	}
-	if cfg.ReauthorizeLeft < 0 || cfg.ReauthorizeLeft >= 1 {
-		errs = append(errs, fmt.Errorf("share of life left at reauthorizationRequired is %v, want 0 to 1", cfg.ReauthorizeLeft))
-	}
-	for name, d := range map[string]time.Duration{
-		"notification gather": cfg.NotificationGather, "notification retry": cfg.NotificationRetry,
-		"notification timeout": cfg.NotificationTimeout, "retry timeout": cfg.RetryTimeout,
-	} {
-		if d < 0 {
-			errs = append(errs, fmt.Errorf("%s is %v, want more than 0", name, d))
-		}
-	}
 	return errors.Join(errs...)
 }
 
 // Server is one local Graph: login, directory, mailboxes and subscriptions.
 type Server struct {
 	cfg Config
-	log *slog.Logger
 
 	graphListener   net.Listener
 	controlListener net.Listener
 	leaf            tls.Certificate // signed by cfg.Authority
 	login           *login
-	control         http.Handler
+	routes          []route
 
-	ids       *idSource
-	directory *directory
-	app       *quota // whole app
-	subs      *subscriptionStore
-	faults    *faultBoard
-	stats     *statBoard
-	outbox    *outbox
-	running   atomic.Bool
+	subscriptionIDs *idSource
+	userIDs         *idSource
+	eventIDs        *idSource
+	directory       *directory
+	app             *quota // whole app
+	subs            *subscriptionStore
+	faults          *faultSet
+	stats           *statistics
+	outbox          *outbox
 }
 
 // New listens at both addresses and returns a Server that answers as soon as
@@ -153,64 +129,55 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("graphsim: make a certificate: %w", err)
 	}
 	s := &Server{
-		cfg:       cfg,
-		log:       cfg.Log,
-		leaf:      leaf,
-		ids:       newIDSource(cfg.Seed),
-		directory: newDirectory(),
-		app:       newQuota(cfg.AppRequests, appWindow),
-		subs:      newSubscriptionStore(),
-		faults:    newFaultBoard(cfg.Seed),
-		stats:     newStatBoard(),
+		cfg:             cfg,
+		leaf:            leaf,
+		routes:          graphRoutes(),
+		userIDs:         newIDSource(cfg.Seed, 1),
+		subscriptionIDs: newIDSource(cfg.Seed, 2),
+		eventIDs:        newIDSource(cfg.Seed, 3),
+		directory:       newDirectory(),
+		app:             newQuota(cfg.AppRequests, appWindow),
+		subs:            newSubscriptionStore(),
+		faults:          newFaultSet(cfg.Seed),
+		stats:           newStatistics(),
 	}
-	if s.login, err = newLogin(cfg); err != nil {
-		return nil, fmt.Errorf("graphsim: make signing key: %w", err)
-	}
-	s.outbox = newOutbox(cfg, s.stats, s.login.validationToken)
-	s.control = s.controlHandler()
 	if s.graphListener, err = net.Listen("tcp", cfg.Addr); err != nil {
 		return nil, fmt.Errorf("graphsim: listen for Graph: %w", err)
 	}
 	if s.controlListener, err = net.Listen("tcp", cfg.ControlAddr); err != nil {
 		return nil, errors.Join(fmt.Errorf("graphsim: listen for control: %w", err), s.graphListener.Close())
 	}
-	s.login.audiences = s.audiences()
+	if s.login, err = newLogin(cfg, s.audiences()); err != nil {
+		return nil, fmt.Errorf("graphsim: make signing key: %w", err)
+	}
+	s.outbox = newOutbox(cfg, s.stats, s.login.validationToken)
 	return s, nil
 }
 
 // Run serves until ctx ends, then stops the listeners, the clock of the
-// subscriptions and the notifications under way, and returns once all are done.
+// subscriptions and the notifications in flight, and returns once all are done.
 // It may be called once.
 func (s *Server) Run(ctx context.Context) error {
-	if s.running.Swap(true) {
-		return errors.New("graphsim: already running")
-	}
-	errorLog := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	g, ctx := errgroup.WithContext(ctx)
-	base := func(net.Listener) context.Context { return ctx }
-	g.Go(func() error {
-		srv := &http.Server{
-			Handler:           s.httpHandler(),
-			BaseContext:       base,
-			ErrorLog:          errorLog,
+	server := func(handler http.Handler) *http.Server {
+		return &http.Server{
+			Handler:           handler,
+			BaseContext:       func(net.Listener) context.Context { return ctx },
+			ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 			TLSConfig:         &tls.Config{Certificates: []tls.Certificate{s.leaf}, MinVersion: tls.VersionTLS12},
 			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
 		}
-		return serve(ctx, srv, func() error { return srv.ServeTLS(s.graphListener, "", "") })
+	}
+	graph, control := server(s.graphHandler()), server(s.controlHandler())
+	g.Go(func() error {
+		return serve(ctx, graph, func() error { return graph.ServeTLS(s.graphListener, "", "") })
 	})
 	g.Go(func() error {
-		srv := &http.Server{
-			Handler:           s.control,
-			BaseContext:       base,
-			ErrorLog:          errorLog,
-			ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout:       2 * time.Minute,
-		}
-		return serve(ctx, srv, func() error { return srv.Serve(s.controlListener) })
+		return serve(ctx, control, func() error { return control.Serve(s.controlListener) })
 	})
-	g.Go(func() error { return s.keepTime(ctx) })
+	g.Go(func() error { return s.runClock(ctx) })
 	g.Go(func() error { return s.outbox.run(ctx) })
 	return g.Wait()
 }
@@ -244,10 +211,7 @@ func (s *Server) ControlURL() string { return "http://" + s.controlListener.Addr
 // CAPEM is the certificate, in PEM, of the authority that signed the server's own.
 func (s *Server) CAPEM() []byte { return s.cfg.Authority.CertificatePEM() }
 
-// Control is the control API as a handler.
-func (s *Server) Control() http.Handler { return s.control }
-
-// TenantID is the tenant that the server plays.
+// TenantID is the tenant of the server.
 func (s *Server) TenantID() string { return s.cfg.TenantID }
 
 // audiences are the resources whose tokens Graph takes: itself under each of

@@ -1,9 +1,10 @@
 package graphsim
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -23,8 +24,6 @@ type Stats struct {
 	ReadGaps Distribution `json:"readGaps"`
 
 	Notifications NotificationStats `json:"notifications"`
-	// NotificationAnswers are the times that answers to notifications took.
-	NotificationAnswers Distribution `json:"notificationAnswers"`
 }
 
 // NotificationStats counts POSTs to notification URLs, and the items in them.
@@ -44,150 +43,93 @@ type Distribution struct {
 	Max   int64 `json:"max"`
 }
 
-// histogramLimit is the longest time told apart, in milliseconds.
-const histogramLimit = 1 << 16
+// gapLimit is the longest time between reads that is told apart, in milliseconds.
+const gapLimit = 1 << 16
 
-// histogram counts times by the millisecond.
-type histogram struct {
-	counts [histogramLimit]atomic.Int64
-	max    atomic.Int64
+// statistics collects a Stats.
+type statistics struct {
+	mu       sync.Mutex
+	stats    Stats                // ReadGaps: Count and Max alone; guarded by mu
+	gaps     [gapLimit]int64      // gaps by the millisecond; guarded by mu
+	lastRead map[string]time.Time // by user id; guarded by mu
 }
 
-func (h *histogram) add(d time.Duration) {
-	ms := max(d.Milliseconds(), 0)
-	h.counts[min(ms, histogramLimit-1)].Add(1)
-	raise(&h.max, ms)
+func newStatistics() *statistics {
+	s := &statistics{}
+	s.reset()
+	return s
 }
 
-func raise(to *atomic.Int64, v int64) {
-	for {
-		old := to.Load()
-		if v <= old || to.CompareAndSwap(old, v) {
-			return
-		}
+func (s *statistics) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats = Stats{Calls: make(map[string]map[string]int64)}
+	s.gaps = [gapLimit]int64{}
+	s.lastRead = make(map[string]time.Time)
+}
+
+// call counts a reply to a call.
+func (s *statistics) call(op string, rep *reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stats.Calls[op] == nil {
+		s.stats.Calls[op] = make(map[string]int64)
+	}
+	s.stats.Calls[op][strconv.Itoa(rep.status)]++
+	if rep.status == http.StatusTooManyRequests {
+		s.stats.Throttled++
 	}
 }
 
-func (h *histogram) reset() {
-	for i := range h.counts {
-		h.counts[i].Store(0)
-	}
-	h.max.Store(0)
+func (s *statistics) concurrent(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.MaxConcurrentPerMailbox = max(s.stats.MaxConcurrentPerMailbox, int64(n))
 }
 
-func (h *histogram) sum() Distribution {
-	d := Distribution{Max: h.max.Load()}
-	for i := range h.counts {
-		d.Count += h.counts[i].Load()
+// read notes an answered read of a user's mailbox.
+func (s *statistics) read(userID string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last, ok := s.lastRead[userID]; ok {
+		gap := now.Sub(last).Milliseconds()
+		s.gaps[min(max(gap, 0), gapLimit-1)]++
+		s.stats.ReadGaps.Count++
+		s.stats.ReadGaps.Max = max(s.stats.ReadGaps.Max, gap)
 	}
-	d.P50, d.P99 = h.quantile(d.Count, 50), h.quantile(d.Count, 99)
-	return d
+	s.lastRead[userID] = now
 }
 
-// quantile is the time that percent of the count times don't exceed.
-func (h *histogram) quantile(count, percent int64) int64 {
-	need := (count*percent + 99) / 100
-	if need == 0 {
-		return 0
-	}
+func (s *statistics) notifications(count func(*NotificationStats)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	count(&s.stats.Notifications)
+}
+
+// quantile is the gap that percent of all don't exceed. The caller holds mu.
+func (s *statistics) quantile(percent int64) int64 {
+	need := (s.stats.ReadGaps.Count*percent + 99) / 100
 	var seen int64
-	for ms := range h.counts {
-		if seen += h.counts[ms].Load(); seen >= need {
+	for ms := range s.gaps {
+		if seen += s.gaps[ms]; seen >= need {
 			return int64(ms)
 		}
 	}
-	return histogramLimit
-}
-
-// statBoard counts without locks: everything passes by here.
-type statBoard struct {
-	calls         [operations][600]atomic.Int64
-	maxConcurrent atomic.Int64
-	gaps          histogram
-	answers       histogram
-
-	items, sent, acknowledged, failed, dropped atomic.Int64
-}
-
-func newStatBoard() *statBoard { return &statBoard{} }
-
-func (b *statBoard) call(op operation, rep reply) {
-	status := rep.status
-	if rep.reset || status < 0 || status >= 600 {
-		status = 0
-	}
-	b.calls[op][status].Add(1)
-}
-
-func (b *statBoard) concurrent(n int) { raise(&b.maxConcurrent, int64(n)) }
-
-// gap notes the time since the read before; 0 stands for the first one.
-func (b *statBoard) gap(d time.Duration) {
-	if d > 0 {
-		b.gaps.add(d)
-	}
-}
-
-// watch returns a writer that counts the status that is written to it.
-func (b *statBoard) watch(w http.ResponseWriter, op operation) http.ResponseWriter {
-	return &watchedWriter{w, b, op}
-}
-
-type watchedWriter struct {
-	http.ResponseWriter
-	stats *statBoard
-	op    operation
-}
-
-func (w *watchedWriter) WriteHeader(status int) {
-	w.stats.call(w.op, reply{status: status})
-	w.ResponseWriter.WriteHeader(status)
+	return gapLimit
 }
 
 // Stats returns what has happened since the start or the last reset.
 func (s *Server) Stats() Stats {
-	b := s.stats
-	out := Stats{
-		Calls:                   make(map[string]map[string]int64),
-		MaxConcurrentPerMailbox: b.maxConcurrent.Load(),
-		ReadGaps:                b.gaps.sum(),
-		NotificationAnswers:     b.answers.sum(),
-		Notifications: NotificationStats{
-			Items: b.items.Load(), Sent: b.sent.Load(), Acknowledged: b.acknowledged.Load(),
-			Failed: b.failed.Load(), Dropped: b.dropped.Load(),
-		},
-	}
-	for op := range b.calls {
-		for status := range b.calls[op] {
-			n := b.calls[op][status].Load()
-			if n == 0 {
-				continue
-			}
-			name := operation(op).String()
-			if out.Calls[name] == nil {
-				out.Calls[name] = make(map[string]int64)
-			}
-			out.Calls[name][strconv.Itoa(status)] = n
-		}
-		out.Throttled += b.calls[op][http.StatusTooManyRequests].Load()
+	s.stats.mu.Lock()
+	defer s.stats.mu.Unlock()
+	out := s.stats.stats
+	out.ReadGaps.P50, out.ReadGaps.P99 = s.stats.quantile(50), s.stats.quantile(99)
+	out.Calls = make(map[string]map[string]int64)
+	for op, statuses := range s.stats.stats.Calls {
+		out.Calls[op] = maps.Clone(statuses)
 	}
 	return out
 }
 
-// ResetStats starts counting anew.
-func (s *Server) ResetStats() {
-	b := s.stats
-	for op := range b.calls {
-		for status := range b.calls[op] {
-			b.calls[op][status].Store(0)
-		}
-	}
-	for _, n := range []*atomic.Int64{&b.maxConcurrent, &b.items, &b.sent, &b.acknowledged, &b.failed, &b.dropped} {
-		n.Store(0)
-	}
-	b.gaps.reset()
-	b.answers.reset()
-	for _, a := range s.directory.list() {
-		a.mailbox.forgetReads()
-	}
-}
+// ResetStats starts to count from 0 again.
+func (s *Server) ResetStats() { s.stats.reset() }

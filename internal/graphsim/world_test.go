@@ -292,8 +292,6 @@ func TestConfigIsChecked(t *testing.T) {
 	tests := map[string]graphsim.Config{
 		"a token that ends at once":              {TokenLifetime: time.Millisecond},
 		"the shortest life above the longest":    {MinSubscription: time.Hour, MaxSubscription: time.Minute},
-		"a share of life above one":              {ReauthorizeLeft: 1.5},
-		"a wait below zero":                      {NotificationRetry: -time.Second},
 		"an address that can't be listened on":   {Addr: "256.0.0.1:1"},
 		"a control address that can't be either": {ControlAddr: "256.0.0.1:1"},
 	}
@@ -307,13 +305,6 @@ func TestConfigIsChecked(t *testing.T) {
 				t.Errorf("New = %v, ErrInvalid only for what can be told without trying", err)
 			}
 		})
-	}
-}
-
-func TestRunOnlyOnce(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	if err := w.Run(t.Context()); err == nil {
-		t.Error("a second Run = nil, want an error")
 	}
 }
 

@@ -74,7 +74,7 @@ func (a *Authority) CertificatePEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
 }
 
-// KeyPEM is the private key: who has it can play any server that is trusted.
+// KeyPEM is the private key: whoever has it can sign certificates that are trusted.
 func (a *Authority) KeyPEM() ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(a.key)
 	if err != nil {

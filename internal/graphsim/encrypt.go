@@ -15,14 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 )
-
-// publisherID is the application that sends notifications, as validation tokens
-// name it.
-const publisherID = "0bf30f3b-4a52-48df-9a82-234910c4a086"
 
 var errCertificate = errors.New("encryptionCertificate is not a base64 encoded X.509 certificate with an RSA key of 2048 to 4096 bits")
 
@@ -46,15 +39,15 @@ func encryptionKey(certificate string) (*rsa.PublicKey, *x509.Certificate, error
 // checkRich says whether resource data can be sent.
 func checkRich(t target, certificate, id string) *reply {
 	switch {
-	case t.collection == "users":
-		return badSubscription("InvalidRequest", "Resource data is not supported for the resource.")
+	case t.collection == collectionUsers:
+		return invalidRequest("Resource data is not supported for the resource.")
 	case !t.selected:
-		return badSubscription("InvalidRequest", "Subscriptions with resource data must have a $select in the resource.")
+		return invalidRequest("Subscriptions with resource data must have a $select in the resource.")
 	case id == "":
-		return badSubscription("InvalidRequest", "The property 'encryptionCertificateId' is required.")
+		return invalidRequest("The property 'encryptionCertificateId' is required.")
 	}
 	if _, _, err := encryptionKey(certificate); err != nil {
-		return badSubscription("InvalidRequest", err.Error())
+		return invalidRequest(err.Error())
 	}
 	return nil
 }
@@ -90,28 +83,4 @@ func encrypt(sub Subscription, data []byte) (map[string]any, error) {
 		"encryptionCertificateId":         sub.EncryptionCertificateID,
 		"encryptionCertificateThumbprint": strings.ToUpper(hex.EncodeToString(thumbprint[:])),
 	}, nil
-}
-
-// publisherClaims are the claims of a validation token, version 1.0.
-type publisherClaims struct {
-	jwt.RegisteredClaims
-	AppID    string `json:"appid"`
-	TenantID string `json:"tid"`
-	Version  string `json:"ver"`
-}
-
-// validationToken proves to a receiver that a collection with resource data
-// comes from Graph.
-func (l *login) validationToken(now time.Time) (string, error) {
-	return l.sign(publisherClaims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer:    l.issuerV1(),
-			Subject:   publisherID,
-			Audience:  jwt.ClaimStrings{l.cfg.ClientID},
-			IssuedAt:  jwt.NewNumericDate(now),
-			NotBefore: jwt.NewNumericDate(now),
-			ExpiresAt: jwt.NewNumericDate(now.Add(time.Hour)),
-		},
-		AppID: publisherID, TenantID: l.cfg.TenantID, Version: "1.0",
-	})
 }

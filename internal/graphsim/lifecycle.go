@@ -1,0 +1,94 @@
+package graphsim
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Lifecycle events of a subscription.
+const (
+	ReauthorizationRequired = "reauthorizationRequired"
+	SubscriptionRemoved     = "subscriptionRemoved"
+	Missed                  = "missed"
+)
+
+// clockInterval is how often the subscriptions are looked at.
+const clockInterval = 100 * time.Millisecond
+
+// runClock sends reauthorizationRequired ahead of an expiry. The expiry itself is
+// silent, as in Graph.
+func (s *Server) runClock(ctx context.Context) error {
+	ticker := time.NewTicker(clockInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-ticker.C:
+			for _, sub := range s.subs.tick(now) {
+				s.sendLifecycle(sub, ReauthorizationRequired)
+			}
+		}
+	}
+}
+
+// tick forgets what has expired long ago, and returns what has to be reauthorized.
+func (s *subscriptionStore) tick(now time.Time) (required []Subscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.byID {
+		switch {
+		case now.Sub(sub.ExpirationDateTime) >= listExpired:
+			s.drop(sub)
+		case !sub.reauthorize.IsZero() && !now.Before(sub.reauthorize) && now.Before(sub.ExpirationDateTime):
+			sub.reauthorize = time.Time{}
+			required = append(required, *sub)
+		}
+	}
+	return required
+}
+
+// sendLifecycle sends a lifecycle notification of the kind event.
+func (s *Server) sendLifecycle(sub Subscription, event string) {
+	if sub.LifecycleNotificationURL == "" {
+		return
+	}
+	to := destination{url: sub.LifecycleNotificationURL, kind: lifecycleFault, rich: sub.IncludeResourceData}
+	s.send(sub.UserID, to, map[string]any{
+		"subscriptionId":                 sub.ID,
+		"subscriptionExpirationDateTime": sub.ExpirationDateTime.UTC().Format(graphTime + "Z"),
+		"organizationId":                 s.cfg.TenantID,
+		"clientState":                    orNull(sub.ClientState),
+		"lifecycleEvent":                 event,
+		"resource":                       sub.Resource,
+	})
+}
+
+// SendLifecycle sends a lifecycle notification of the kind event for the
+// subscription id, without anything happening to it.
+func (s *Server) SendLifecycle(id, event string) error {
+	if !slices.Contains([]string{ReauthorizationRequired, SubscriptionRemoved, Missed}, event) {
+		return fmt.Errorf("%w: event %q, want %s, %s or %s", ErrInvalid, event, ReauthorizationRequired, SubscriptionRemoved, Missed)
+	}
+	sub, ok := s.subs.get(id)
+	if !ok {
+		return unknownSubscription(id)
+	}
+	s.sendLifecycle(sub, event)
+	return nil
+}
+
+// RemoveSubscription takes a subscription away, as Graph may at any time:
+// with a subscriptionRemoved notification, or silently.
+func (s *Server) RemoveSubscription(id string, silent bool) error {
+	sub, ok := s.subs.remove(id)
+	if !ok {
+		return unknownSubscription(id)
+	}
+	if !silent {
+		s.sendLifecycle(sub, SubscriptionRemoved)
+	}
+	return nil
+}
