@@ -34,6 +34,9 @@ type usage struct{ text string }
 func (u usage) Error() string   { return u.text }
 func (u usage) Is(e error) bool { return e == errUsage }
 
+// wrongSetting says that a setting is wrong, as err does.
+func wrongSetting(err error) error { return usage{"outlook-monitor: " + err.Error()} }
+
 // run is the program.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, errs io.Writer) error {
 	var cli commands

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -67,14 +68,16 @@ func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
 	return ooo.NewClientStateKeys(c.known...), nil
 }
 
-// restore puts the secret back into a Redis that came back with older data, so that
+// restore stores the secret again in a Redis that came back with older data, so that
 // the subscriptions that Graph still has are recognised.
-func (c *clientStates) restore(ctx context.Context) error {
+func (c *clientStates) restore(ctx context.Context, log *slog.Logger) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.fixed) > 0 || len(c.known) == 0 {
-		return nil // nothing was in Redis, or this replica never needed it
+		return // nothing was in Redis, or this replica never needed it
 	}
 	c.asked = time.Time{}
-	return c.store.PutSecret(ctx, clientStateSecret, c.known[0])
+	if err := c.store.PutSecret(ctx, clientStateSecret, c.known[0]); err != nil {
+		log.WarnContext(ctx, "clientState secret not restored in redis, retrying later", "err", err)
+	}
 }

@@ -2,65 +2,107 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
 
 	"outlook-monitor/internal/config"
-	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/subscribe"
+	"outlook-monitor/internal/tunnel"
 	"outlook-monitor/internal/webhook"
 )
 
-// followPublicURL has the subscriptions follow the public address of the moment until
-// ctx ends. While a tunnel is not open yet nothing is touched: what is subscribed to
-// may fit again.
-func (s *service) followPublicURL(ctx context.Context) error {
+// publicURL is where Graph reaches the service now. With a tunnel it is known late, and
+// may change.
+type publicURL struct {
+	tunnel bool
+
+	mu      sync.Mutex
+	url     string        // empty: none; guarded by mu
+	changed chan struct{} // closed when url changes; guarded by mu
+}
+
+func newPublicURL(settings config.Settings) *publicURL {
+	return &publicURL{
+		tunnel: settings.Tunnel.Kind != config.NoTunnel, url: settings.PublicURL.Reveal(), changed: make(chan struct{}),
+	}
+}
+
+func (p *publicURL) set(url string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if url != p.url {
+		close(p.changed)
+		p.url, p.changed = url, make(chan struct{})
+	}
+}
+
+// get returns the URL, and what is closed when it changes.
+func (p *publicURL) get() (url string, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.url, p.changed
+}
+
+// follow calls set with the URLs to subscribe with, now and after each change, until ctx
+// ends. Until a tunnel is open it does not: what is subscribed to may still fit.
+func (p *publicURL) follow(ctx context.Context, set func(subscribe.URLs), interval time.Duration, log *slog.Logger) error {
 	for {
-		public, moved := s.public.now()
-		if public != "" || s.tunnel == nil {
-			want, err := s.subscriptionURLs(public)
+		public, changed := p.get()
+		if public != "" {
+			base, err := config.NewURL(public).Parse()
 			if err != nil {
-				return err
+				return fmt.Errorf("PUBLIC_URL: %w", err)
 			}
-			s.subscriber.SetURLs(want)
+			set(subscribe.URLs{
+				Notification: base.JoinPath(webhook.NotificationPath).String(), Lifecycle: base.JoinPath(webhook.LifecyclePath).String(),
+			})
+		} else if !p.tunnel {
+			log.WarnContext(ctx, "PUBLIC_URL is not set: no subscriptions, mailboxes are only polled", "interval", interval.String())
+			set(subscribe.URLs{})
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-moved:
+		case <-changed:
 		}
 	}
 }
 
-// subscriptionURLs returns where Graph sends notifications under a public address; of
-// an empty one, that there are no subscriptions.
-func (s *service) subscriptionURLs(public string) (urls subscribe.URLs, err error) {
-	if public == "" {
-		s.log.Warn("PUBLIC_URL is not set: no subscriptions, mailboxes are only polled", "interval", s.cfg.settings.PollInterval.String())
-		return urls, nil
+// newTunnel returns what keeps the tunnel to a listener open, nil if there is none, and
+// restricts what is reached through it.
+func newTunnel(settings config.Settings, l *server.Listener, public *publicURL, log *slog.Logger) (task, error) {
+	t, paths := settings.Tunnel, []string{webhook.NotificationPath, webhook.LifecyclePath}
+	switch t.Kind {
+	case config.NgrokTunnel:
+		handler := l.Handler
+		if !t.ExposeAll {
+			handler = server.Only(handler, paths...)
+		}
+		ngrok, err := tunnel.NewNgrok(tunnel.NgrokConfig{
+			Open: tunnel.Account{Token: t.NgrokToken.Reveal(), URL: t.NgrokURL}.Open,
+			Serve: func(ctx context.Context, ln net.Listener) error {
+				return server.Serve(ctx, server.Listener{Listener: ln, Handler: handler}, log)
+			},
+			Opened: public.set, Log: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return ngrok.Run, nil
+	case config.AgentTunnel:
+		if !t.ExposeAll {
+			l.Handler = server.Fence(l.Handler, paths...)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		agent, err := tunnel.NewAgent(tunnel.AgentConfig{API: t.AgentURL.Reveal(), Port: port, Opened: public.set, Log: log})
+		if err != nil {
+			return nil, err
+		}
+		return agent.Run, nil
 	}
-	base, err := config.NewURL(public).Parse()
-	if err != nil {
-		return urls, fmt.Errorf("PUBLIC_URL: %w", err)
-	}
-	urls.Notification = base.JoinPath(webhook.NotificationPath).String()
-	urls.Lifecycle = base.JoinPath(webhook.LifecyclePath).String()
-	return urls, nil
-}
-
-// stepped hears of each step of a subscription.
-func (s *service) stepped(step subscribe.Step, err error) {
-	s.metrics.Stepped(string(step.Action), string(step.Reason), err)
-	switch {
-	case errors.Is(err, ooo.ErrHandshake):
-		s.handshakes.failed(ooo.ErrHandshake)
-	case err == nil && (step.Action == subscribe.Create || step.Action == subscribe.Replace || step.Reason == subscribe.URLChanged):
-		s.handshakes.worked()
-	}
-}
-
-func (s *service) swept(f subscribe.Swept) {
-	for kind, n := range map[string]int{"known": f.Known, "lost": f.Lost, "adopted": f.Adopted, "surplus": f.Surplus, "foreign": f.Foreign} {
-		s.metrics.Swept(kind, n)
-	}
+	return nil, nil
 }

@@ -31,6 +31,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -90,9 +91,6 @@ type Config struct {
 	// Answered returns how long ago Graph last answered an accepted token, negative if
 	// it never did. Ask it something every 5 s if nothing else does. Nil: just now.
 	Answered func() time.Duration
-	// OnTable is called with every table that a round returns; it must return at once.
-	// It may be nil.
-	OnTable func(store.Owners)
 	// OnOlder is called on the owner of partition 0 after Redis came back with older
 	// data, once this replica has restored its partitions. It may be nil.
 	OnOlder func(ctx context.Context)
@@ -109,6 +107,7 @@ type Owners struct {
 	ended  chan struct{}    // closed when Run takes no more events
 	tasks  sync.WaitGroup   // what Run started
 	waits  waits
+	table  atomic.Pointer[store.Owners] // as the last round found it; nil: none was answered yet
 
 	// Of Run alone.
 	holder    Holder
@@ -142,9 +141,6 @@ func New(cfg Config) (*Owners, error) {
 	cfg.Life = cmp.Or(cfg.Life, rand.Text())
 	if cfg.Answered == nil {
 		cfg.Answered = func() time.Duration { return 0 }
-	}
-	if cfg.OnTable == nil {
-		cfg.OnTable = func(store.Owners) {}
 	}
 	if cfg.OnOlder == nil {
 		cfg.OnOlder = func(context.Context) {}
@@ -193,6 +189,15 @@ func (o *Owners) Owned() (n int) {
 		}
 	}
 	return n
+}
+
+// Table returns the table as the last answered round found it; it must not be changed.
+// Before the first one it is empty.
+func (o *Owners) Table() store.Owners {
+	if t := o.table.Load(); t != nil {
+		return *t
+	}
+	return store.Owners{}
 }
 
 // Replicas returns how many replicas share the partitions, at least 1.

@@ -111,7 +111,7 @@ func (o *Owners) apply(ctx context.Context, s *sent, table store.Owners) {
 	}
 	o.shareOut(ctx)
 	o.endOlder(ctx)
-	o.cfg.OnTable(table)
+	o.table.Store(&table)
 }
 
 // prolong sets the deadline. If it was over and the table may be older, somebody may

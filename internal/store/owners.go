@@ -62,7 +62,7 @@ type Swap struct{ Field, Old, New string }
 const (
 	FieldSettings    = "settings"
 	FieldFingerprint = "fingerprint"
-	FieldSync        = "sync"
+	fieldSync        = "sync"
 )
 
 // Fields of a replica, a partition and a wait of the whole app.
@@ -154,7 +154,7 @@ func (s *Store) Round(ctx context.Context, life string, b Beat) (Owners, error) 
 func ParseOwners(table map[string]string) Owners {
 	o := Owners{
 		Beats: map[string]Beat{}, Waits: map[string]Wait{}, fields: table,
-		Settings: table[FieldSettings], Fingerprint: table[FieldFingerprint], SyncMark: table[FieldSync],
+		Settings: table[FieldSettings], Fingerprint: table[FieldFingerprint], SyncMark: table[fieldSync],
 	}
 	for field, value := range table {
 		word, name, _ := strings.Cut(field, ":")
@@ -202,15 +202,19 @@ func (s *Store) SetSaves(ctx context.Context, lease Lease, p int, n int64) error
 	return err
 }
 
-// SetSync leaves the mark that the mediator is to be asked for its users, in place of
-// one that is there.
-func (s *Store) SetSync(ctx context.Context, mark string) error {
-	return translate(s.client.HSet(ctx, ownersKey, FieldSync, mark).Err())
+// SetSync leaves the mark that the mediator is to be asked for its users. Unless
+// replace is set, a mark that is there stays.
+func (s *Store) SetSync(ctx context.Context, mark string, replace bool) error {
+	if !replace {
+		_, err := s.SwapOwners(ctx, Swap{fieldSync, "", mark})
+		return err
+	}
+	return translate(s.client.HSet(ctx, ownersKey, fieldSync, mark).Err())
 }
 
 // ClearSync removes the mark unless a new one was left.
 func (s *Store) ClearSync(ctx context.Context, mark string) error {
-	_, err := s.SwapOwners(ctx, Swap{FieldSync, mark, ""})
+	_, err := s.SwapOwners(ctx, Swap{fieldSync, mark, ""})
 	return err
 }
 

@@ -22,7 +22,7 @@ var ownersSuite = map[string]func(*testing.T, *world){
 			t.Fatal("the swap was refused")
 		}
 		w.must(w.SetSaves(t.Context(), lease, 63, 12))
-		w.must(w.SetSync(t.Context(), "mark"))
+		w.must(w.SetSync(t.Context(), "mark", false))
 		w.must(w.SetWait(t.Context(), "reads", 10*time.Second))
 		w.must(w.raw.HSet(t.Context(), "om:{om}:owners", "beat:odd", "?", "lease:64", "x:1", "lease:1", "x", "saves:x", "1", "new", "1").Err())
 		o, err := w.Round(t.Context(), "me", mine)
@@ -97,10 +97,11 @@ var ownersSuite = map[string]func(*testing.T, *world){
 		}
 	},
 	"a sync mark is cleared by compare": func(t *testing.T, w *world) {
-		w.must(w.SetSync(t.Context(), "mark"))
+		w.must(w.SetSync(t.Context(), "mark", false))
 		first := w.table().SyncMark
-		w.must(w.SetSync(t.Context(), "another"))
+		w.must(w.SetSync(t.Context(), "another", true))
 		second := w.table().SyncMark
+		w.must(w.SetSync(t.Context(), "a third", false)) // leaves what is there
 		w.must(w.ClearSync(t.Context(), first))
 		if got := w.table().SyncMark; got != second || first == second {
 			t.Errorf("mark = %q, want the second one %q", got, second)

@@ -2,60 +2,37 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"os"
 	"sync"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
+	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/partition"
 	"outlook-monitor/internal/poll"
 	"outlook-monitor/internal/schedule"
+	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/subscribe"
 	"outlook-monitor/internal/telemetry"
 )
 
-// openTracing decides where spans go, by OpenTelemetry's own variables.
-func (s *service) openTracing() error {
-	tracing, err := telemetry.OpenTracing(context.Background(), telemetry.Build(), os.Getenv, s.metrics.Exported, s.log)
-	if err != nil {
-		return usage{"outlook-monitor: " + err.Error()}
-	}
-	s.tracing = tracing
-	return nil
+// gauges describes what this replica owns, when Prometheus asks.
+type gauges struct {
+	owners     *partition.Owners
+	registry   *mailbox.Registry
+	poller     *poll.Poller
+	deliverer  *deliver.Deliverer
+	subscriber *subscribe.Subscriber
+	resources  int // that each mailbox is to be subscribed to
 }
 
-// timed measures how fast Graph is answered: it judges by that how fast to send.
-func (s *service) timed(c *gin.Context) {
-	began := time.Now()
-	c.Next()
-	s.metrics.Answered(time.Since(began))
-}
-
-// watchCore adds the metrics that are read when Prometheus asks.
-func (s *service) watchCore() {
-	s.metrics.WatchGauges(s.gauges)
-	s.metrics.WatchRedis(s.owners.InTime)
-	s.metrics.WatchPool(func() telemetry.Pool {
-		p := s.store.Pool()
-		return telemetry.Pool{Total: int(p.TotalConns), Idle: int(p.IdleConns),
-			Hits: p.Hits, Misses: p.Misses, Timeouts: p.Timeouts, Stale: p.StaleConns}
-	})
-	s.metrics.WatchProblems(rarely(time.Minute, func(ctx context.Context) (int, error) {
-		report, err := s.store.Inspect(ctx)
-		return len(report.Findings), err
-	}))
-}
-
-// gauges describes what this replica owns. Every state that there may be is there, so
-// that none disappears with its last user.
-func (s *service) gauges() telemetry.Gauges {
+// read returns every state that there may be, so that none disappears with its last
+// user.
+func (s gauges) read() telemetry.Gauges {
 	now := time.Now()
-	resources := len(s.covering())
 	g := telemetry.Gauges{
-		Partitions: s.owners.Owned(), Covered: resources > 0, Waits: map[string]time.Duration{},
+		Partitions: s.owners.Owned(), Covered: s.resources > 0, Waits: map[string]time.Duration{},
 		States: map[string]int{}, Deliveries: map[string]int{}, Subscriptions: map[string]int{}, Backlog: map[string]telemetry.QueueState{},
 	}
 	for _, state := range []ooo.Condition{ooo.Pending, ooo.Watching, ooo.Unknown} {
@@ -79,7 +56,7 @@ func (s *service) gauges() telemetry.Gauges {
 		g.Backlog[work] = telemetry.QueueState{Waiting: b.Waiting, Lag: b.Lag}
 	}
 	for m := range s.registry.All() {
-		s.count(&g, m, resources, now)
+		s.count(&g, m, now)
 	}
 	return g
 }
@@ -89,7 +66,7 @@ func (s *service) gauges() telemetry.Gauges {
 const expiredSubscription ooo.SubscriptionState = "expired"
 
 // count adds one mailbox.
-func (s *service) count(g *telemetry.Gauges, m *ooo.Mailbox, resources int, now time.Time) {
+func (s gauges) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
 	if !m.ID.Unresolved() {
 		g.Mailboxes++
 	}
@@ -123,32 +100,35 @@ func (s *service) count(g *telemetry.Gauges, m *ooo.Mailbox, resources int, now 
 			g.FirstExpiry = sub.ExpiresAt
 		}
 	}
-	if len(m.Addresses) > 0 && !m.ID.Unresolved() && live < resources {
+	if len(m.Addresses) > 0 && !m.ID.Unresolved() && live < s.resources {
 		g.Uncovered++
 	}
 }
 
-// watchLogin adds the metrics of what expires if nobody renews it.
-func (s *service) watchLogin(cfg graph.Config) {
+// watchStore adds the metrics of Redis that are read when Prometheus asks.
+func watchStore(metrics *telemetry.Metrics, s *store.Store, inTime func() bool) {
+	metrics.WatchRedis(inTime)
+	metrics.WatchPool(func() telemetry.Pool {
+		p := s.Pool()
+		return telemetry.Pool{Total: int(p.TotalConns), Idle: int(p.IdleConns),
+			Hits: p.Hits, Misses: p.Misses, Timeouts: p.Timeouts, Stale: p.StaleConns}
+	})
+	metrics.WatchProblems(rarely(time.Minute, func(ctx context.Context) (int, error) {
+		report, err := s.Inspect(ctx)
+		return len(report.Findings), err
+	}))
+}
+
+// watchLogin adds the metrics of what expires unless somebody renews it.
+func watchLogin(metrics *telemetry.Metrics, client *graph.Client, cfg graph.Config) {
 	credential := rarely(time.Minute, func(context.Context) (time.Time, error) { return cfg.CertificateExpires() })
-	s.metrics.WatchLogin(s.graph.TokenExpires, func() time.Time {
+	metrics.WatchLogin(client.TokenExpires, func() time.Time {
 		expires, err := credential(context.Background())
 		if err != nil { // none, or the login says so
 			return time.Time{}
 		}
 		return expires
 	})
-}
-
-// expiry returns when the certificate that a listener shows ends.
-func expiry(listener *tls.Config) func() time.Time {
-	return func() time.Time {
-		shown, err := listener.GetCertificate(&tls.ClientHelloInfo{})
-		if err != nil || shown.Leaf == nil {
-			return time.Time{}
-		}
-		return shown.Leaf.NotAfter
-	}
 }
 
 // rarely returns ask such that it is asked at most once in each interval; in

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/deliver"
+	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
+	"outlook-monitor/internal/store"
+	"outlook-monitor/internal/telemetry"
+	"outlook-monitor/internal/webhook"
+)
+
+// fingerprint identifies whose data is in Redis: services of another tenant, app or
+// Graph must not share it.
+func fingerprint(settings config.Settings) string {
+	endpoint, _, _ := graphConfig(settings.Graph).Addresses() // graph.New reports wrong settings
+	return digest(settings.Graph.TenantID, settings.Graph.ClientID, endpoint)
+}
+
+// settingsDigest is the same for replicas whose settings have the same effect on
+// mailboxes: during a rolling upgrade the newer ones win.
+func settingsDigest(settings config.Settings) string {
+	return digest(settings.PublicURL.Reveal(), strings.Join(settings.Resources, ","), settings.Lifetime.String(),
+		policy(settings).Tag(), strings.Join(settings.EncryptionCertFiles, ","))
+}
+
+func digest(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:8])
+}
+
+func policy(settings config.Settings) ooo.Policy {
+	return ooo.Policy{
+		Scheduled: ooo.ScheduledMode(settings.Scheduled), Message: ooo.MessageSource(settings.Message), Limit: settings.MessageLimit,
+	}
+}
+
+// resources returns what is subscribed to for each mailbox: nothing without a public URL.
+func resources(settings config.Settings) []string {
+	if settings.PublicURL.IsZero() && settings.Tunnel.Kind == config.NoTunnel {
+		return nil
+	}
+	return settings.Resources
+}
+
+func graphConfig(g config.Graph) graph.Config {
+	return graph.Config{
+		Cloud: g.Cloud, Endpoint: g.Endpoint, AuthorityHost: g.AuthorityHost,
+		TenantID: g.TenantID, ClientID: g.ClientID,
+		ClientSecret: g.ClientSecret.Reveal(), CertificatePath: g.CertificatePath,
+		CertificatePassword: g.CertificatePassword.Reveal(), FederatedTokenFile: g.FederatedTokenFile,
+		ManagedIdentity: g.Credential == config.ManagedIdentity, ManagedIdentityClientID: g.ClientID,
+	}
+}
+
+// redisScope is what a token for Azure Managed Redis is asked for, in every cloud.
+const redisScope = "https://redis.azure.com/.default"
+
+// openStore connects to Redis, or starts one inside this process.
+func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error {
+	opening := store.Config{
+		URL: cfg.settings.RedisURL.Reveal(), Fingerprint: fingerprint(cfg.settings), Observe: metrics.RedisAnswered, Log: s.log,
+	}
+	if opening.URL == "" {
+		embedded, err := store.Embed()
+		if err != nil {
+			return fmt.Errorf("start the embedded Redis: %w", err)
+		}
+		s.closers = append(s.closers, func() error { embedded.Close(); return nil })
+		opening.URL = embedded.URL()
+		s.log.Warn("REDIS_URL is not set: Redis runs inside this process and its state is gone at exit")
+	}
+	if cfg.settings.RedisEntra {
+		credential := graphConfig(cfg.settings.Graph)
+		credential.RootCAs, credential.Observe, credential.Log = cfg.roots, metrics.GraphAnswered, s.log.With("for", "redis")
+		renewed := func(user, token string) { s.store.LogInAgain(user, token) }
+		login, err := graph.NewTokenSource(credential, redisScope, renewed)
+		if err != nil {
+			return wrongSetting(err)
+		}
+		opening.Token = login.Token
+		s.base = append(s.base, login.Run)
+	}
+	opened, err := store.Open(opening)
+	if err != nil {
+		return wrongSetting(err)
+	}
+	s.store = opened
+	s.closers = append(s.closers, func() error { opened.Close(); return nil })
+	return nil
+}
+
+func newMediator(settings config.Settings, tracing *telemetry.Tracing) (*deliver.Mediator, error) {
+	base, err := settings.MediatorURL.Parse()
+	if err != nil {
+		return nil, fmt.Errorf("MEDIATOR_URL: %w", err)
+	}
+	cfg := deliver.MediatorConfig{URL: base, Token: settings.MediatorToken.Reveal(), Transport: tracing.Transport(deliver.NewTransport())}
+	for _, secret := range settings.SigningSecrets {
+		cfg.SigningSecrets = append(cfg.SigningSecrets, secret.Reveal())
+	}
+	return deliver.NewMediator(cfg)
+}
+
+// newTokens returns what checks validation tokens; nil without an app registration.
+func newTokens(g config.Graph, authority string, roots *x509.CertPool, log *slog.Logger) (*webhook.Tokens, error) {
+	if g.TenantID == "" || g.ClientID == "" {
+		return nil, nil
+	}
+	return webhook.NewTokens(webhook.TokensConfig{
+		AuthorityHost: authority, TenantID: g.TenantID, ClientID: g.ClientID, Log: log,
+		Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+			TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: 5 * time.Second, IdleConnTimeout: time.Minute,
+		},
+	})
+}
+
+// newCertificates returns what opens encrypted content; nil if none is asked for.
+func newCertificates(settings config.Settings, metrics *telemetry.Metrics, log *slog.Logger) (*webhook.Certificates, error) {
+	if len(settings.EncryptionCertFiles) == 0 {
+		return nil, nil
+	}
+	certificates, err := webhook.NewCertificates(settings.EncryptionCertFiles, settings.EncryptionKeyFiles, log)
+	if err != nil {
+		return nil, wrongSetting(err)
+	}
+	metrics.WatchExpiry("encryption", certificates.Expires)
+	return certificates, nil
+}
+
+// currentCertificate returns the function that says what resource data is encrypted for;
+// a zero certificate: none is asked for.
+func currentCertificate(certificates *webhook.Certificates) func() (ooo.Certificate, error) {
+	return func() (ooo.Certificate, error) {
+		if certificates == nil {
+			return ooo.Certificate{}, nil
+		}
+		id, certificate := certificates.Current()
+		return ooo.Certificate{ID: id, Base64: certificate}, nil
+	}
+}
+
+func newAccess(settings config.Settings, metrics *telemetry.Metrics, log *slog.Logger) *server.Access {
+	return server.NewAccess(server.AccessConfig{
+		Token: settings.MonitorToken.Reveal(), AnyHost: settings.AllowAnonymous, Proxies: settings.TrustedProxies,
+		Wrong: func() { metrics.Refused(http.StatusUnauthorized) }, Log: log,
+	})
+}
+
+// newTLS returns how the public listener speaks TLS; nil: not at all. The second result
+// is nil unless certificates come from ACME.
+func newTLS(settings config.Settings, s *store.Store, metrics *telemetry.Metrics, log *slog.Logger) (*tls.Config, *server.ACME, error) {
+	switch {
+	case settings.TLSCertFile != "":
+		certificate, err := server.NewCertificate(settings.TLSCertFile, settings.TLSKeyFile, log)
+		if err != nil {
+			return nil, nil, err
+		}
+		shown := certificate.TLS()
+		metrics.WatchExpiry("tls", func() time.Time {
+			c, err := shown.GetCertificate(&tls.ClientHelloInfo{})
+			if err != nil || c.Leaf == nil {
+				return time.Time{}
+			}
+			return c.Leaf.NotAfter
+		})
+		return shown, nil, nil
+	case len(settings.ACMEDomains) > 0:
+		acme, err := server.NewACME(server.ACMEConfig{
+			Domains: settings.ACMEDomains, Email: settings.ACMEEmail, Directory: settings.ACMEDirectory, CAFile: settings.ACMECAFile,
+			Vault: s.Vault("acme"), Log: log,
+			Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
+				return s.Lock(ctx, "acme:"+name, server.LockTime)
+			},
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		return acme.TLS(), acme, nil
+	}
+	return nil, nil, nil
+}

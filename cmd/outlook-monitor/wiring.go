@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/deliver"
+	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/partition"
+	"outlook-monitor/internal/poll"
+	"outlook-monitor/internal/store"
+	"outlook-monitor/internal/subscribe"
+	"outlook-monitor/internal/telemetry"
+	"outlook-monitor/internal/ui"
+	"outlook-monitor/internal/webhook"
+)
+
+// newService makes all parts, each from those above it, and listens. It makes no call,
+// and nothing runs yet.
+func newService(cfg serviceConfig) (_ *service, err error) {
+	settings, log, build := cfg.settings, cfg.log, telemetry.Build()
+	s := &service{log: log, ready: new(atomic.Bool)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+
+	// What observes the rest.
+	metrics := telemetry.NewMetrics(build)
+	seen := &observer{metrics: metrics, meter: ui.NewMeter()}
+	tracing, err := telemetry.OpenTracing(context.Background(), build, os.Getenv, metrics.Exported, log)
+	if err != nil {
+		return nil, wrongSetting(err)
+	}
+	s.closers = append(s.closers, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return tracing.Close(ctx)
+	})
+
+	// What the rest calls: Redis, Graph and the mediator.
+	if err := s.openStore(cfg, metrics); err != nil {
+		return nil, err
+	}
+	keys := newClientStates(settings.ClientStateKeys, s.store)
+	login := graphConfig(settings.Graph)
+	login.RootCAs, login.Observe, login.Log = cfg.roots, seen.graphAnswered, log
+	graphClient, err := graph.New(login)
+	if err != nil {
+		return nil, wrongSetting(err)
+	}
+	tokens, err := newTokens(settings.Graph, graphClient.AuthorityHost(), cfg.roots, log)
+	if err != nil {
+		return nil, err
+	}
+	certificates, err := newCertificates(settings, metrics, log)
+	if err != nil {
+		return nil, err
+	}
+	mediator, err := newMediator(settings, tracing)
+	if err != nil {
+		return nil, err
+	}
+
+	// Who owns which mailboxes, and the work on those of this replica.
+	var syncer *deliver.Syncer // made below, because it asks owners
+	owners, err := partition.New(partition.Config{
+		Store: s.store, Settings: settingsDigest(settings), Fingerprint: fingerprint(settings), Answered: seen.sinceAccepted,
+		OnOlder: func(ctx context.Context) {
+			// Some users may have been added or removed since the older data was stored.
+			keys.restore(ctx, log)
+			syncer.Owe()
+		},
+		Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	setWait := func(ctx context.Context, name string, d time.Duration) error {
+		owners.ApplyWait(name, store.Wait{Until: time.Now().Add(d), Length: d})
+		return s.store.SetWait(ctx, name, d)
+	}
+	registry, err := mailbox.New(mailbox.Config{
+		Store: s.store, MayStart: owners.MayStart, Interval: settings.PollInterval,
+		OnWait: owners.ApplyWait, OnPartition: metrics.PartitionChanged, OnDamaged: metrics.Damaged,
+		OnUnknownHint: func(kind ooo.HintKind) { metrics.UnknownHint(string(kind)) }, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	deliverer := deliver.New(deliver.Config{
+		Registry: registry, Mediator: mediator, InTime: owners.InTime, Concurrency: settings.DeliveryConcurrency,
+		OnAttempt: seen.attempted, Tracer: tracing.Tracer(), Log: log,
+	})
+	polling := poll.Config{
+		Registry: registry, Graph: graphClient, Policy: policy(settings), Interval: settings.PollInterval,
+		Share: owners.Share, Replicas: owners.Replicas, Wait: owners.Wait, SetWait: setWait, BeginDelivery: deliverer.BeginDelivery,
+		OnRead: seen.read, OnChange: seen.changed, OnLateNotification: metrics.AnnouncedLate, OnSweep: metrics.PresenceSwept,
+		Tracer: tracing.Tracer(), Log: log,
+	}
+	if settings.PresenceSweep {
+		polling.Presences = graphClient.Presences
+	}
+	poller, err := poll.New(polling)
+	if err != nil {
+		return nil, err
+	}
+	if err := subscribe.CheckResources(settings.Resources, certificates != nil); err != nil {
+		return nil, wrongSetting(err)
+	}
+	subscriber := subscribe.New(subscribe.Config{
+		Registry: registry, Owners: owners, Graph: graphClient, Resources: settings.Resources, Lifetime: settings.Lifetime,
+		Keys: keys.keys, Certificate: currentCertificate(certificates), SetWait: setWait, ReadNow: poller.ReadNow,
+		Records: s.store.Load, SweepEvery: settings.SweepInterval, OnStep: seen.stepped, OnSweep: seen.swept, Log: log,
+	})
+	syncer = deliver.NewSyncer(deliver.SyncConfig{
+		Mediator: mediator, Mark: s.store.SetSync, Pending: func() string { return owners.Table().SyncMark },
+		First: owners.First, Clear: s.store.ClearSync, OnSync: metrics.Synced, Log: log,
+	})
+
+	// Who reaches us: Graph, the mediator and operators.
+	receiver, err := webhook.New(webhook.Config{
+		Leave: registry.Leave, Keys: keys.keys, Tokens: tokens, Certificates: certificates,
+		Counted: metrics.Notified, Tracer: tracing.Tracer(), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	access := newAccess(settings, metrics, log)
+	public := newPublicURL(settings)
+	checks := (&dependencies{
+		store: s.store, embedded: settings.RedisURL.IsZero(), ready: s.ready, graph: graphClient, mediator: mediator, public: public, seen: seen,
+	}).checks()
+	private, err := api.New(api.Config{
+		Store: s.store, Leave: registry.Leave, Directory: graphClient, Wait: owners.Wait, SetWait: setWait,
+		Sync: syncer.Sync, Owe: syncer.Owe, Ready: s.ready.Load, Checks: checks,
+		Metrics: metrics.Handler(), Access: access, Log: log, Level: cfg.level,
+	})
+	if err != nil {
+		return nil, err
+	}
+	engines := newEngines(settings, s.ready, log)
+	page, err := ui.New(ui.Config{
+		Store: s.store, Leave: registry.Leave, API: engines.private, Access: access, Token: settings.MonitorToken.Reveal(),
+		Resources: len(resources(settings)), Interval: settings.PollInterval, Version: build.Version, Meter: seen.meter, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	engines.register(receiver, private, page, metrics)
+	tlsConfig, acme, err := newTLS(settings, s.store, metrics, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.listen(cfg, engines, tlsConfig, metrics); err != nil {
+		return nil, err
+	}
+	tunnel, err := newTunnel(settings, &s.listeners[0], public, log)
+	if err != nil {
+		return nil, err
+	}
+
+	metrics.WatchGauges(gauges{owners, registry, poller, deliverer, subscriber, len(resources(settings))}.read)
+	watchStore(metrics, s.store, owners.InTime)
+	watchLogin(metrics, graphClient, login)
+
+	s.started = []any{"version", build.Version, "revision", build.Revision, "go", build.GoVersion,
+		"listen", addresses(s.listeners), "graph", graphClient.Endpoint(), "public_url", settings.PublicURL}
+	s.base = append(s.base, graphClient.Run,
+		func(ctx context.Context) error { return registry.Run(ctx, poller, deliverer, subscriber) })
+	if tokens != nil {
+		s.base = append(s.base, tokens.Run)
+	}
+	if certificates != nil {
+		s.base = append(s.base, certificates.Run)
+	}
+	if tunnel != nil {
+		s.incoming = append(s.incoming, tunnel)
+	}
+	s.workers = []task{
+		func(ctx context.Context) error { return owners.Run(ctx, registry) },
+		poller.Run, deliverer.Run, subscriber.Run, syncer.Run, private.Run, page.Run,
+		func(ctx context.Context) error {
+			return public.follow(ctx, subscriber.SetURLs, settings.PollInterval, log)
+		},
+		func(ctx context.Context) error { return askGraph(ctx, graphClient, owners, seen) },
+	}
+	if acme != nil {
+		s.workers = append(s.workers, acme.Run)
+	}
+	return s, nil
+}
