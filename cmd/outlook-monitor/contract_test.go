@@ -274,7 +274,7 @@ func TestASlowBodyIsAnsweredInTime(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if _, err := conn.Write([]byte(tt.head + "Host: monitor\r\nContent-Length: 100\r\n\r\n{\"email\":")); err != nil {
+			if _, err := conn.Write([]byte(tt.head + "Host: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{\"email\":")); err != nil {
 				t.Fatal(err)
 			}
 			line, err := bufio.NewReader(conn).ReadString('\n') // ends by itself after 60 s at most

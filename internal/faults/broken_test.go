@@ -24,7 +24,7 @@ var mutants = []mutant{
 		a.Delivery.Sequence = a.Sequence`},
 	}, converges, "SIGTERM"},
 	{"the poll sleeps while notifications come", []edit{
-		{"cmd/outlook-monitor/core.go", "Policy: s.policy(), Interval: settings", "Policy: s.policy(), Interval: 100 * settings"},
+		{"cmd/outlook-monitor/wiring.go", "Policy: policy(settings), Interval: settings", "Policy: policy(settings), Interval: 100 * settings"},
 	}, converges, "Graph does not get its notifications through"},
 	{"memory is not written back into an older Redis", []edit{
 		{"internal/mailbox/rollback.go", "{ return r.restore(p) }", "{ return ctx.Err() }"},
@@ -83,7 +83,7 @@ func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 		{"internal/partition/shares.go", "unable := !answeredWithin(beats[life], unableTime)", "unable := false && !answeredWithin(beats[life], unableTime)"},
 	}, punctual, "one replica can't log in"},
 	{"mailboxes are read twice in an interval", []edit{
-		{"cmd/outlook-monitor/core.go", "Policy: s.policy(), Interval: settings.PollInterval", "Policy: s.policy(), Interval: settings.PollInterval / 2"},
+		{"cmd/outlook-monitor/wiring.go", "Policy: policy(settings), Interval: settings.PollInterval", "Policy: policy(settings), Interval: settings.PollInterval / 2"},
 	}, punctual, ""},
 	{"a dead replica's mailboxes wait long", []edit{
 		{"internal/partition/shares.go", "sightTime = 3 * time.Second", "sightTime = 16 * time.Second"},
