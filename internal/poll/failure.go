@@ -53,7 +53,7 @@ func troubleOf(err error) ooo.ReadTrouble {
 // verdict is what a failure means for the mailbox.
 type verdict struct {
 	outcome Outcome
-	wait    time.Duration // until the next read; 0: it keeps its place
+	wait    time.Duration // until the next read; 0: it keeps its phase
 	unknown bool          // it is shown as unknown
 }
 

@@ -140,8 +140,8 @@ func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 		case t.waits(now):
 			p.schedule(t, t.notBefore)
 		case l == p.hinted && (t.inFlight || !t.asked()): // or a regular read has served it
-		case t.inFlight: // it is read in place of this
-			p.schedule(t, t.placeAfter(now, p.cfg.Interval))
+		case t.inFlight: // that read serves
+			p.schedule(t, t.inPhaseAfter(now, p.cfg.Interval))
 		default:
 			if done, ok := p.cfg.Registry.Begin(t.id, mailbox.Read, ""); ok {
 				jobs = append(jobs, p.job(l, t, done, now))

@@ -191,7 +191,7 @@ func TestFailuresOfOneMailbox(t *testing.T) {
 					t.Errorf("history = %v, want unknown and known once: %t", got, tt.reason != "")
 				}
 				if got := len(w.graph.readsOf("id-ann")); got < 20 {
-					t.Errorf("%d reads in five minutes after, want it back in its place", got)
+					t.Errorf("%d reads in five minutes after, want it back in its phase", got)
 				}
 			})
 		})
@@ -224,7 +224,7 @@ func TestTroublesAreCountedByKind(t *testing.T) {
 				w.graph.readsOf("id-ann")
 				time.Sleep(10 * time.Second)
 				if n := len(w.graph.readsOf("id-ann")); n != 5 {
-					t.Errorf("%d reads in 10 s after a check, want it back in its place", n)
+					t.Errorf("%d reads in 10 s after a check, want it back in its phase", n)
 				}
 			})
 		})

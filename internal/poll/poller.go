@@ -1,7 +1,7 @@
 // Package poll reads the mailboxes of this replica and notices who turned out of
 // office.
 //
-// Each mailbox is read every interval, whatever the subscriptions do. It has a place
+// Each mailbox is read every interval, whatever the subscriptions do. It has a phase
 // in the interval, by a hash of its id, so that batches fill and a hand-over keeps
 // the cadence. What is due is read in batches of up to 20; nothing waits for company.
 // An answer whose digest is known costs no decoding, no Redis and hardly any memory.

@@ -9,43 +9,50 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-func TestPlaces(t *testing.T) {
-	for _, interval := range []time.Duration{2 * time.Second, 200 * time.Millisecond, time.Minute, 3 * time.Nanosecond} {
-		step, taken := min(50*time.Millisecond, max(interval/40, 1)), map[time.Duration]int{}
+func TestPhases(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		interval  time.Duration
+		mailboxes int
+		step      time.Duration
+	}{
+		{2 * time.Second, 4000, 50 * ms}, {2 * time.Second, 1000, 100 * ms}, {2 * time.Second, 100, 200 * ms},
+		{200 * ms, 4000, 5 * ms}, {time.Minute, 4000, 50 * ms}, {3, 4000, 1},
+	} {
+		taken := map[time.Duration]int{}
 		for i := range 4000 {
-			id := ooo.RecordID(fmt.Sprintf("user%d", i))
-			place := placeOf(id, interval)
-			if place < 0 || place >= interval || place%step != 0 {
-				t.Fatalf("placeOf(%v) = %v, want a multiple of %v", interval, place, step)
+			phase := phaseOf(ooo.RecordID(fmt.Sprintf("user%d", i)), tt.interval, tt.mailboxes)
+			if phase < 0 || phase >= tt.interval || phase%tt.step != 0 {
+				t.Fatalf("phaseOf(%v) = %v, want a multiple of %v", tt.interval, phase, tt.step)
 			}
-			taken[place]++
+			taken[phase]++
 			now := time.Unix(1_800_000_000, int64(i)*7_919_000)
-			first := firstPlace(id, interval, now)
-			if wait := first.Sub(now); wait <= 0 || wait > interval || first.UnixNano()%int64(interval) != int64(place) {
-				t.Fatalf("firstPlace = %v after now, at %v, want the next %v", wait, first.UnixNano()%int64(interval), place)
+			first := firstRead(phase, tt.interval, now)
+			if wait := first.Sub(now); wait <= 0 || wait > tt.interval || first.UnixNano()%int64(tt.interval) != int64(phase) {
+				t.Fatalf("firstRead = %v after now, at %v, want the next %v", wait, first.UnixNano()%int64(tt.interval), phase)
 			}
 		}
-		for place, n := range taken {
+		for phase, n := range taken {
 			if fair := 4000 / len(taken); n > 2*fair+10 {
-				t.Errorf("%d mailboxes at %v of %v, want about %d", n, place, interval, fair)
+				t.Errorf("%d mailboxes at %v of %v, want about %d", n, phase, tt.interval, fair)
 			}
 		}
 	}
 }
 
-func TestALateReadComesBackToItsPlace(t *testing.T) {
+func TestALateReadComesBackToItsPhase(t *testing.T) {
 	const ms = time.Millisecond
 	start := time.Unix(1_800_000_000, 0)
-	tests := map[string]struct{ place, due, now, want time.Duration }{
+	tests := map[string]struct{ phase, due, now, want time.Duration }{
 		"in time":                    {0, 0, 0, 2000 * ms},
 		"late: by small steps":       {0, 0, 900 * ms, 2837500 * time.Microsecond},
 		"the next one in time":       {0, 2837 * ms, 2837 * ms, 4000 * ms},
-		"late, but near its place":   {0, 0, 30 * ms, 2000 * ms},
-		"asked for before its place": {2000 * ms, 2000 * ms, 50 * ms, 2000 * ms},
+		"late, but near its phase":   {0, 0, 30 * ms, 2000 * ms},
+		"asked for before its phase": {2000 * ms, 2000 * ms, 50 * ms, 2000 * ms},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			target := target{place: start.Add(tt.place), due: start.Add(tt.due)}
+			target := target{phase: start.Add(tt.phase), due: start.Add(tt.due)}
 			if got := target.next(start.Add(tt.now), 2*time.Second).Sub(start); got != tt.want {
 				t.Errorf("next = %v, want %v", got, tt.want)
 			}

@@ -12,7 +12,7 @@ import (
 type target struct {
 	id      ooo.RecordID
 	version int64     // of the record that it goes by
-	place   time.Time // one of its places in the interval
+	phase   time.Time // one of the times at which it is in its phase
 	due     time.Time // when the next regular read is due
 	hinted  time.Time // when the last read beside the regular ones began
 	// digest is that of the answer that the setting of the record was decoded from;
@@ -53,43 +53,52 @@ func (t *target) waits(at time.Time) bool {
 	return t.notBefore.After(at) && (t.throttled || !t.checked)
 }
 
-// placeOf is where in the interval a mailbox is read: a multiple of 50 ms, or of a
-// fortieth of a short interval.
-func placeOf(id ooo.RecordID, interval time.Duration) time.Duration {
+// phaseOf is when in the interval a mailbox is read: a multiple of 50 ms, or of a
+// fortieth of a short interval; of 100 or 200 ms where few are read. So what is read at
+// one time fills batches, which is what reads cost: 100 mailboxes, each at a time of its
+// own, would take ten times the calls.
+func phaseOf(id ooo.RecordID, interval time.Duration, mailboxes int) time.Duration {
 	step := min(50*time.Millisecond, max(interval/40, 1))
 	h := fnv.New64a()
 	h.Write([]byte(id))
 	mixed := h.Sum64() // short ids differ in few of its bits
 	mixed = (mixed ^ mixed>>33) * 0xff51afd7ed558ccd
-	return time.Duration((mixed>>33)%uint64(max(interval/step, 1))) * step
+	phase := time.Duration((mixed>>33)%uint64(max(interval/step, 1))) * step
+	switch {
+	case mailboxes < 500:
+		step *= 4
+	case mailboxes < 2000:
+		step *= 2
+	}
+	return phase - phase%step
 }
 
-// firstPlace is the first place of a mailbox after now, by the wall clock, so that
-// all replicas mean the same. The time that it returns is monotonic.
-func firstPlace(id ooo.RecordID, interval time.Duration, now time.Time) time.Time {
-	wait := (placeOf(id, interval) - time.Duration(now.UnixNano()%int64(interval))) % interval
+// firstRead is the first time after now at which a mailbox is in its phase, by the wall
+// clock, so that all replicas mean the same. The time that it returns is monotonic.
+func firstRead(phase, interval time.Duration, now time.Time) time.Time {
+	wait := (phase - time.Duration(now.UnixNano()%int64(interval))) % interval
 	if wait <= 0 {
 		wait += interval
 	}
 	return now.Add(wait)
 }
 
-// placeAfter returns the first place after now.
-func (t *target) placeAfter(now time.Time, interval time.Duration) time.Time {
-	if now.Before(t.place) {
-		return t.place
+// inPhaseAfter returns when it is next in its phase after now.
+func (t *target) inPhaseAfter(now time.Time, interval time.Duration) time.Time {
+	if now.Before(t.phase) {
+		return t.phase
 	}
-	return t.place.Add((now.Sub(t.place)/interval + 1) * interval)
+	return t.phase.Add((now.Sub(t.phase)/interval + 1) * interval)
 }
 
 // smallPart is the part of the interval that nobody minds being read late, or early.
 const smallPart = 32
 
-// next returns when a mailbox is due again whose regular read begins now: at its place.
-// One that is late comes back to its place by a small part of the interval at a time: to
+// next returns when a mailbox is due again whose regular read begins now: in its phase.
+// One that is late comes back to its phase by a small part of the interval at a time: to
 // come back at once is an early read more, which would crowd out others that are late.
 func (t *target) next(now time.Time, interval time.Duration) time.Time {
-	at := t.placeAfter(now, interval)
+	at := t.inPhaseAfter(now, interval)
 	if small := interval / smallPart; now.Sub(t.due) > small {
 		if step := now.Add(interval - small); step.After(at) {
 			return step

@@ -41,8 +41,8 @@ func (p *Poller) Changed(m *ooo.Mailbox) {
 // The caller holds mu.
 func (p *Poller) begins(t *target, m *ooo.Mailbox, now time.Time) {
 	t.load(m, now)
-	t.place = firstPlace(t.id, p.cfg.Interval, now)
-	at := t.place
+	t.phase = firstRead(phaseOf(t.id, p.cfg.Interval, len(p.targets)), p.cfg.Interval, now)
+	at := t.phase
 	if t.wanted || m.Condition == ooo.Pending || p.missed(t) || m.ID.Unresolved() {
 		at = now
 	}
@@ -52,11 +52,11 @@ func (p *Poller) begins(t *target, m *ooo.Mailbox, now time.Time) {
 	p.schedule(t, at)
 }
 
-// missed says whether a place of a mailbox fell between the reads of its last owner and
+// missed says whether the phase of a mailbox fell between the reads of its last owner and
 // its loading here.
 func (p *Poller) missed(t *target) bool {
 	until := p.cfg.Registry.ReadsAt(t.id.Partition())
-	return !until.IsZero() && t.place.Add(-p.cfg.Interval).Round(0).After(until)
+	return !until.IsZero() && t.phase.Add(-p.cfg.Interval).Round(0).After(until)
 }
 
 // Dropped forgets a mailbox that this replica no longer has.
