@@ -109,6 +109,7 @@ func (r *Registry) apply(hints ...ooo.Hint) {
 			if p.hints[h.ID] == nil {
 				p.hints[h.ID] = map[hintKey]ooo.Hint{}
 			}
+			h.SeenAt = time.Now()
 			p.hints[h.ID][key] = h
 			isNew = p.ready
 		})

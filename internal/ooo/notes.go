@@ -51,11 +51,12 @@ type Hint struct {
 	Kind HintKind `json:"-"`
 	// Subject is the folded address of a resend, a wish or a carry, the subscription of a
 	// stray, the lifecycle event that led to a subscription hint; else empty.
-	Subject string `json:"-"`
-	Nonce   string `json:"nonce"` // random; new with every write
+	Subject string    `json:"-"`
+	SeenAt  time.Time `json:"-"`     // when its owner saw it, by the owner's clock
+	Nonce   string    `json:"nonce"` // random; new with every write
 
 	// For the history and the metrics.
-	At             time.Time      `json:"at"` // when it was left
+	At             time.Time      `json:"at"` // when it was left, by the clock of whoever did
 	Source         Source         `json:"source,omitempty"`
 	Reason         string         `json:"reason,omitempty"` // such as a lifecycle event's name
 	NotificationID string         `json:"notification,omitempty"`

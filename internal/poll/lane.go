@@ -59,13 +59,6 @@ func (l *lane) release() {
 	}
 }
 
-// sooner sets when a mailbox is due, unless it is due before that.
-func (l *lane) sooner(t *target, at time.Time) {
-	if due, ok := l.queue.At(t); !ok || at.Before(due) {
-		l.queue.Set(t, at)
-	}
-}
-
 const (
 	// hintGap is the least time between two reads of a mailbox because of hints.
 	hintGap = 200 * time.Millisecond
@@ -227,11 +220,11 @@ func (p *Poller) hurry(t *target, at time.Time) {
 	switch {
 	case t.dropped, !t.monitored, t.inFlight, t.waits(at): // a later read sees what was asked
 	case t.id.Unresolved():
-		p.lookups.sooner(t, at)
+		p.lookups.queue.Sooner(t, at)
 	case t.alone > 0:
-		p.isolated.sooner(t, at)
+		p.isolated.queue.Sooner(t, at)
 	default:
-		p.hinted.sooner(t, at)
+		p.hinted.queue.Sooner(t, at)
 	}
 }
 

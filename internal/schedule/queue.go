@@ -36,17 +36,22 @@ const longest = 100 * 365 * 24 * time.Hour
 
 // Set makes key due at a time, whether that is sooner or later than before. How far
 // away a time without a monotonic reading is, such as a stored one, is found out here.
-func (q *Queue[K]) Set(key K, due time.Time) {
+func (q *Queue[K]) Set(key K, due time.Time) { q.set(key, due, true) }
+
+// Sooner makes key due at a time, unless it is due sooner.
+func (q *Queue[K]) Sooner(key K, due time.Time) { q.set(key, due, false) }
+
+func (q *Queue[K]) set(key K, due time.Time, later bool) {
 	now := time.Now()
 	at := now.Sub(q.start) + min(due.Sub(now), longest)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if i := q.byKey[key]; i != nil {
-		i.at = at
-		heap.Fix(&q.items, i.pos)
-	} else {
+	if i := q.byKey[key]; i == nil {
 		q.byKey[key] = &item[K]{key: key, at: at}
 		heap.Push(&q.items, q.byKey[key])
+	} else if later || at < i.at {
+		i.at = at
+		heap.Fix(&q.items, i.pos)
 	}
 	if q.items[0].key == key {
 		select {

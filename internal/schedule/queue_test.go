@@ -18,6 +18,8 @@ func TestQueueOrdersByTime(t *testing.T) {
 	}
 	q.Set("a", now.Add(time.Second))    // sooner
 	q.Set("b", now.Add(20*time.Second)) // later
+	q.Sooner("c", now.Add(time.Hour))   // no: it is due sooner
+	q.Sooner("d", now.Add(5*time.Second))
 	q.Remove("gone")
 	q.Remove("never there")
 	if at, ok := q.Next(); !ok || !at.Equal(now.Add(time.Second)) {
@@ -32,8 +34,8 @@ func TestQueueOrdersByTime(t *testing.T) {
 	if due := q.Take(now, 9); due != nil {
 		t.Errorf("Take before anything is due = %q, want none", due)
 	}
-	if due := q.Take(now.Add(time.Hour), 3); !slices.Equal(due, []string{"a", "c", "d"}) {
-		t.Errorf("Take = %q, want a c d", due)
+	if due := q.Take(now.Add(time.Hour), 3); !slices.Equal(due, []string{"a", "d", "c"}) {
+		t.Errorf("Take = %q, want a d c", due)
 	}
 	if due := q.Take(now.Add(time.Hour), 3); !slices.Equal(due, []string{"b"}) || q.Backlog(now).Waiting != 0 {
 		t.Errorf("Take = %q, want b, and nothing left", due)

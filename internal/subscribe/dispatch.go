@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
 )
 
@@ -78,28 +79,34 @@ func (d *dispatcher) refresh(ctx context.Context) bool {
 	return true
 }
 
-// next says what to do for a task now; Nothing is to save that hints were carried out.
-// If not even that is to be done ok is false, and the task is due when it may be.
+// next says what to do for a task now; Nothing is to save that hints were carried out
+// or that a subscription spoke. If not even that is to be done ok is false, and the task
+// is due when it may be.
 func (d *dispatcher) next(t task) (step Step, ok bool) {
+	now := time.Now()
 	if t.stray != "" {
-		_, ok := d.strayHint(t)
-		return Step{Action: Delete, Reason: Unlisted}, ok
+		sub, listed := d.strayOf(t)
+		if !listed {
+			return Step{}, false
+		}
+		step = end(sub, *d.want.Load(), Unlisted, now)
+	} else {
+		m, owned := d.cfg.Registry.Get(t.id)
+		if !owned {
+			return Step{}, false
+		}
+		hints := d.cfg.Registry.Hints(t.id, ooo.HintSubscription)
+		step = Plan(m, *d.want.Load(), hints, now)
+		d.mu.Lock()
+		spoke := d.spoke[t.id] != nil
+		d.mu.Unlock()
+		ok = spoke || carriedOut(hints, m, *d.want.Load(), now)
 	}
-	m, ok := d.cfg.Registry.Get(t.id)
-	if !ok {
-		return Step{}, false
-	}
-	hints, want := d.hintsFor(t.id), *d.want.Load()
-	step = Plan(m, want, hints.since, time.Now())
-	if step.Action != Nothing || hints.carriedOut(m, want) {
+	if step.Action != Nothing || ok {
 		return step, true
 	}
 	if !step.Next.IsZero() {
-		d.queue.Set(t, step.Next)
-	}
-	// What changed meanwhile may have made it due sooner, just before that.
-	if after, _ := d.cfg.Registry.Get(t.id); after != m || d.hintsFor(t.id) != hints {
-		d.planNow(t)
+		d.queue.Sooner(t, step.Next) // what changed meanwhile may have made it due before
 	}
 	return step, false
 }
@@ -144,10 +151,10 @@ func (d *dispatcher) begin(ctx context.Context, t task, p priority) (wait time.D
 	d.slots <- struct{}{}
 	w := &work{Subscriber: d.Subscriber, task: t, want: *d.want.Load(), step: step, paid: step.calls()}
 	d.running.Go(func() {
-		again := w.do(ctx)
+		w.do(ctx)
 		done()
 		<-d.slots
-		d.queue.Set(t, again)
+		d.planNow(t)
 	})
 	return 0
 }

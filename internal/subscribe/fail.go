@@ -93,7 +93,9 @@ const (
 
 // lifeOf is how long a subscription like sub is asked for.
 func (s *Subscriber) lifeOf(sub ooo.Subscription) time.Duration {
-	life := time.Duration(s.life.Load())
+	s.mu.Lock()
+	life := s.life
+	s.mu.Unlock()
 	if sub.CertificateID != "" {
 		life = min(life, richLife-margin)
 	}
@@ -107,8 +109,8 @@ func (s *Subscriber) learn(sub ooo.Subscription, asked time.Duration, err error)
 	if !ok || limit.Max <= margin {
 		return false
 	}
-	for known := s.life.Load(); int64(limit.Max-margin) < known; known = s.life.Load() {
-		s.life.CompareAndSwap(known, int64(limit.Max-margin))
-	}
+	s.mu.Lock()
+	s.life = min(s.life, limit.Max-margin)
+	s.mu.Unlock()
 	return s.lifeOf(sub) < asked
 }

@@ -2,6 +2,7 @@ package subscribe_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,25 +32,38 @@ func TestWaitsGrowAndAreKeptInTheRecord(t *testing.T) {
 			starting(t, func(w *world) { w.fail = func(string) error { return tt.err } }, func(t *testing.T, w *world) {
 				pass(6 * time.Hour)
 				made, at := w.timed()
-				wait := tt.first
-				for i := 1; i < len(at); i++ {
-					if gap := at[i].Sub(at[i-1]); made[i] != "create" || gap < wait*4/5 || gap > wait+time.Second {
-						t.Fatalf("%s after %v in try %d, want a creation after %v or a fifth less", made[i], gap, i, wait)
-					}
-					wait = min(2*wait, tt.most)
+				wantGrowing(t, at, tt.first, tt.most)
+				if slices.ContainsFunc(made, func(call string) bool { return call != "create" }) {
+					t.Errorf("calls = %v, want creations alone", made)
 				}
 				s := w.sub(annID)
 				if s.Failures != len(at) || s.Error == "" || s.Trouble != tt.trouble || !s.RetryAt.After(time.Now()) || s.ID != "" {
 					t.Errorf("record = %d failures, %q, %s, next %v, want all %d kept with %s", s.Failures, s.Error, s.Trouble, s.RetryAt, len(at), tt.trouble)
 				}
-				if wait != tt.most || w.wasRead(annID) != 0 {
-					t.Errorf("waits grew to %v, want %v and no read", wait, tt.most)
+				if got := w.wasRead(annID); got != 0 {
+					t.Errorf("read %d times, want never", got)
 				}
 				w.set(func() { w.fail = func(string) error { return nil } })
 				pass(tt.most)
 				w.settled("sub-1", 1)
 			})
 		})
+	}
+}
+
+// wantGrowing fails the test unless the waits between calls double from first to most,
+// each up to a fifth less.
+func wantGrowing(t *testing.T, at []time.Time, first, most time.Duration) {
+	t.Helper()
+	wait := first
+	for i := 1; i < len(at); i++ {
+		if gap := at[i].Sub(at[i-1]); gap < wait*4/5 || gap > wait+time.Second {
+			t.Fatalf("wait %d = %v, want %v or up to a fifth less", i, gap, wait)
+		}
+		wait = min(2*wait, most)
+	}
+	if wait != most {
+		t.Errorf("waits grew to %v in %d calls, want %v", wait, len(at), most)
 	}
 }
 

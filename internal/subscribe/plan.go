@@ -69,12 +69,12 @@ type Step struct {
 }
 
 // Plan says what to do next for m, by what is recorded of it. It is called again
-// after each step, until there is nothing to do. Live subscriptions that Graph has
-// not confirmed since examine are asked for by id; if that is zero, none is.
+// after each step, until there is nothing to do. hints ask whether live subscriptions
+// live: those that Graph has not confirmed since are asked for by id.
 //
 // What is wanted is made first and what is not wanted goes last, so that a mailbox
 // that could be covered always is.
-func Plan(m *ooo.Mailbox, want Settings, examine, now time.Time) Step {
+func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
 	rest := Step{Action: Nothing, Reason: Settled}
 	if m.ID.Unresolved() {
 		return rest
@@ -83,7 +83,7 @@ func Plan(m *ooo.Mailbox, want Settings, examine, now time.Time) Step {
 	if monitored && want.Notification != "" {
 		for _, resource := range want.Resources {
 			s := find(m, resource)
-			step := cover(s, want, examine, now)
+			step := cover(s, want, hints, now)
 			if step.Action != Nothing {
 				return step
 			}
@@ -153,7 +153,7 @@ func end(s ooo.Subscription, want Settings, reason Reason, now time.Time) Step {
 }
 
 // cover says what one wanted resource needs.
-func cover(s ooo.Subscription, want Settings, examine, now time.Time) Step {
+func cover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Time) Step {
 	emergency := !s.RenewAt.After(now) && s.ExpiresAt.Sub(now) < s.ExpiresAt.Sub(s.RenewAt)/2
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
 	waits := s.RetryAt.After(now)
@@ -177,7 +177,7 @@ func cover(s ooo.Subscription, want Settings, examine, now time.Time) Step {
 		return step(Create, Expired)
 	case s.NotificationURL != want.Notification:
 		return step(Renew, URLChanged)
-	case s.RenewedAt.Before(examine):
+	case asked(s, hints, now):
 		return step(Renew, Examined)
 	case !want.Keys.Accepts(s.KeyTag):
 		return step(Replace, KeyDropped)

@@ -138,7 +138,7 @@ func TestPlan(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := subscribe.Plan(tt.mailbox, tt.want, time.Time{}, now)
+			got := subscribe.Plan(tt.mailbox, tt.want, nil, now)
 			if got.Action != tt.action || got.Reason != tt.reason || !got.Next.Equal(tt.next) {
 				t.Errorf("Plan = %s (%s) next %v, want %s (%s) next %v", got.Action, got.Reason, got.Next, tt.action, tt.reason, tt.next)
 			}
@@ -162,7 +162,8 @@ func TestPlanExaminesWhatGraphHasNotConfirmedSince(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := subscribe.Plan(monitored(tt.sub), want, tt.sub.RenewedAt.Add(tt.since), now); got.Reason != tt.want {
+			hint := ooo.Hint{SeenAt: tt.sub.RenewedAt.Add(tt.since)}
+			if got := subscribe.Plan(monitored(tt.sub), want, []ooo.Hint{hint}, now); got.Reason != tt.want {
 				t.Errorf("Plan = %s (%s), want it %s", got.Action, got.Reason, tt.want)
 			}
 		})

@@ -22,12 +22,13 @@ type work struct {
 	paid bool // the budget has granted the next write already
 }
 
-// do carries out the step, saves how it went, and returns when to plan again. Graph's
-// errors become part of the record; after the others the owner plans again, whoever
-// that is. Saving fails only when the mailbox is lost.
-func (w *work) do(ctx context.Context) (again time.Time) {
+// do carries out the step and saves how it went. Graph's errors become part of the
+// record; after the others the owner plans again, whoever that is. Saving fails only
+// when the mailbox is lost.
+func (w *work) do(ctx context.Context) {
 	if w.stray != "" {
-		return w.doStray(ctx)
+		w.doStray(ctx)
+		return
 	}
 	before := w.step.Subscription
 	sub := before
@@ -35,7 +36,7 @@ func (w *work) do(ctx context.Context) (again time.Time) {
 	switch w.step.Action {
 	case Nothing, Remove: // saving is all there is to do
 		_ = w.save(ctx, func(*mailbox.Draft) {})
-		return time.Now()
+		return
 	case Create:
 		sub, err = w.create(ctx, before)
 	case Replace:
@@ -58,19 +59,15 @@ func (w *work) do(ctx context.Context) (again time.Time) {
 	case Drop:
 		sub.State = ""
 	}
-	if errors.Is(err, ooo.ErrNotOwner) || errors.Is(err, ooo.ErrNotMonitored) || err != nil && ctx.Err() != nil {
-		return time.Now()
-	}
-	w.log(ctx, err)
-	if err != nil {
-		sub = w.fail(ctx, sub, err)
+	sub, ok := w.outcome(ctx, sub, err)
+	if !ok {
+		return
 	}
 	saved := w.save(ctx, func(d *mailbox.Draft) { put(d, sub) })
 	// What happened before it existed was not announced.
 	if saved == nil && sub.State == ooo.SubscriptionLive && (before.State != ooo.SubscriptionLive || before.ID != sub.ID) {
 		w.cfg.ReadNow(w.id, ooo.SourceSubscription)
 	}
-	return time.Now()
 }
 
 // put puts a subscription into a record, sorted by resource. One without a state
@@ -265,38 +262,24 @@ func recovered(sub *ooo.Subscription) {
 	sub.Error, sub.Failures, sub.RetryAt, sub.Trouble = "", 0, time.Time{}, ""
 }
 
-// save changes the record, and with it ends the hints that ask for nothing more. A
-// record of which nothing is left is removed.
-func (w *work) save(ctx context.Context, change func(d *mailbox.Draft)) error {
-	hints, over := w.hintsFor(w.id), false
-	_, err := w.cfg.Registry.Update(ctx, w.id, func(d *mailbox.Draft) error {
-		change(d)
-		if over = hints.carriedOut(d.Mailbox, w.want); over {
-			hints.save(d)
-		}
-		if len(d.Addresses) == 0 && len(d.Subscriptions) == 0 {
-			d.Remove()
-		}
-		return nil
-	})
-	if err == nil && over {
-		w.forget(w.id, hints)
+// outcome logs how the step ended and returns sub with a failure noted: one line for each
+// step that worked and for the first of a row of failures. ok is false if the step is to
+// be planned again as if it had not begun.
+func (w *work) outcome(ctx context.Context, sub ooo.Subscription, err error) (_ ooo.Subscription, ok bool) {
+	if errors.Is(err, ooo.ErrNotOwner) || errors.Is(err, ooo.ErrNotMonitored) || err != nil && ctx.Err() != nil {
+		return sub, false
 	}
-	return err
-}
-
-// log writes one line for each step that worked and for the first of a row of
-// failures.
-func (w *work) log(ctx context.Context, err error) {
 	step := w.step
 	w.cfg.OnStep(step, err)
 	attrs := []any{"mailbox", w.id, "action", step.Action, "reason", step.Reason, "resource", step.Subscription.Resource}
 	switch {
 	case err == nil:
 		w.cfg.Log.InfoContext(ctx, "subscription", attrs...)
+		return sub, true
 	case errors.Is(err, ooo.ErrSubscriptionGone):
 		w.cfg.Log.InfoContext(ctx, "subscription gone", attrs...)
 	case step.Subscription.Failures == 0 || step.Subscription.Trouble != troubleOf(err).trouble:
 		w.cfg.Log.WarnContext(ctx, "subscription step failed, retrying", append(attrs, "err", err)...)
 	}
+	return w.fail(ctx, sub, err), true
 }

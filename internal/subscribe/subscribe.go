@@ -88,10 +88,11 @@ type Subscriber struct {
 	budget *budget
 	urls   atomic.Pointer[URLs]     // nil: not known yet, nothing is touched
 	want   atomic.Pointer[Settings] // as they were looked at last; nil: not known yet
-	life   atomic.Int64             // to ask for, in ns: Lifetime, or less once Graph has named its limit
 
-	mu      sync.Mutex
-	waiting map[ooo.RecordID]*waiting // guarded by mu
+	mu     sync.Mutex
+	life   time.Duration                         // to ask for: Lifetime, or less once Graph has named its limit; guarded by mu, as all below
+	spoke  map[ooo.RecordID]map[string]time.Time // by resource tag: when a notification came last, if that is to be saved
+	strays map[task]ooo.Subscription             // those about which something failed
 }
 
 // task is a mailbox to be planned, or a stray subscription of it.
@@ -103,12 +104,10 @@ type task struct {
 // New returns a subscriber that is ready to Run. It touches nothing before
 // [Subscriber.SetURLs].
 func New(cfg Config) *Subscriber {
-	s := &Subscriber{
-		cfg: cfg, queue: schedule.New[task](), waiting: map[ooo.RecordID]*waiting{},
-		budget: &budget{share: cfg.Owners.Share, tokens: WriteBurst, at: time.Now()},
+	return &Subscriber{
+		cfg: cfg, queue: schedule.New[task](), budget: &budget{share: cfg.Owners.Share, tokens: WriteBurst, at: time.Now()},
+		life: cfg.Lifetime, spoke: map[ooo.RecordID]map[string]time.Time{}, strays: map[task]ooo.Subscription{},
 	}
-	s.life.Store(int64(cfg.Lifetime))
-	return s
 }
 
 // Run keeps mailboxes covered until ctx ends, and returns once the steps in flight
@@ -133,7 +132,7 @@ func (s *Subscriber) Dropped(id ooo.RecordID) {
 	s.queue.Remove(task{id: id})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.waiting, id)
+	delete(s.spoke, id)
 }
 
 // Backlog returns how full and how late this work is.

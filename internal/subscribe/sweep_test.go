@@ -85,6 +85,24 @@ func TestASweepComparesGraphWithTheRecords(t *testing.T) {
 	}
 }
 
+func TestAStrayThatCanNotBeDeletedIsTriedAgainWithGrowingWaits(t *testing.T) {
+	covered(t, func(t *testing.T, w *world) {
+		w.set(func() { w.fail = func(string) error { return ooo.ErrUnavailable } })
+		for range 12 { // as each sweep does
+			w.leave(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray", SubscriptionID: "stray"})
+			pass(30 * time.Minute)
+		}
+		made, at := w.timed()
+		wantGrowing(t, at, 3*time.Second, 10*time.Minute)
+		w.failFirst(0, nil)
+		pass(10 * time.Minute)
+		if got := w.story(); got != "delete stray" || made[0] != got {
+			t.Errorf("calls = %v, then %s, want it deleted in the end", made, got)
+		}
+		w.settled("sub-1", 0)
+	})
+}
+
 func TestASweepFindsTheAnswerThatWasLost(t *testing.T) {
 	starting(t, func(w *world) {
 		w.lost = func(what string) bool { return what == "create" }
