@@ -71,7 +71,7 @@ var mediatorCells = []cell{
 		last(8*time.Second, 30*time.Second)
 		w.mediator.Away(false)
 	}},
-	{name: "the mediator hangs", apply: answers(mediatorsim.Reaction{Hang: true})},
+	{name: "the mediator hangs", apply: answers(mediatorsim.Reaction{Delay: time.Hour})},
 	{name: "the mediator answers 403", apply: answers(mediatorsim.Reaction{Status: http.StatusForbidden})},
 	{name: "the mediator answers 404", apply: answers(mediatorsim.Reaction{Status: http.StatusNotFound})},
 	{name: "the mediator answers 500", apply: answers(mediatorsim.Reaction{Status: http.StatusInternalServerError})},

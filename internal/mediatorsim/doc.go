@@ -7,6 +7,6 @@
 //	POST /api/setstatus takes {"email","status","message"}, three strings and no
 //	                    more, of a user that is in its table, spelled as it is there
 //
-// It remembers every state that was brought and how it answered, and misbehaves
-// on request: other answers, silence, cut connections, or being away altogether.
+// It records each setstatus and its answer, and misbehaves on request: other or
+// late answers, none, or no listener at all.
 package mediatorsim

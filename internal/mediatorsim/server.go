@@ -5,25 +5,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
-
-	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
 // Config says how a [Server] behaves. The zero value is a good one.
 type Config struct {
-	Addr          string // default 127.0.0.1:0
-	MonitorURL    string // base URL of the monitor; may be set later
-	MonitorToken  string // bearer token shown to the monitor; empty: none
-	Token         string // bearer token demanded of callers; empty: none
-	SigningSecret string // whsec_…: what is not signed with it is answered 401
+	Addr         string // default 127.0.0.1:0
+	MonitorURL   string // base URL of the monitor; may be set later
+	MonitorToken string // bearer token shown to the monitor; empty: none
 
-	// Received hears of each call once its answer is decided, just before that
-	// leaves. It may be nil.
+	// Received is called for each setstatus once its answer is decided, just before
+	// that leaves. It may be nil.
 	Received func(Call)
 	Log      *slog.Logger
 }
@@ -31,13 +28,19 @@ type Config struct {
 // Server is one mediator.
 type Server struct {
 	cfg    Config
-	signer *standardwebhooks.Webhook // nil: signatures don't matter
 	addr   string
 	client *http.Client // to the monitor
-	inHand sync.WaitGroup
+	failed chan error   // capacity 1: why it can't listen again
 
-	moving  sync.Mutex // held while the mediator goes or comes back
-	telling sync.Mutex // held while a setup tells of one user, or a user's stop is told
+	ln      net.Listener  // for Run
+	started chan struct{} // closed by Run
+
+	switching sync.Mutex // held while the mediator goes away or comes back
+	stop      func()     // nil while away; guarded by switching
+	ended     bool       // guarded by switching
+
+	requests sync.RWMutex // held for reading by each request
+	posting  sync.Mutex   // held while a setup posts one user, or a stop is posted
 
 	mu      sync.Mutex
 	monitor string           // guarded by mu, as all below
@@ -47,11 +50,6 @@ type Server struct {
 	setups  int
 	slow    time.Duration       // how long each setup takes to begin
 	react   func(Call) Reaction // nil: none
-	ln      net.Listener        // nil while away
-	serving *http.Server        // nil before Run and while away
-	back    chan struct{}       // closed when it comes back
-	lost    error               // why it can't come back
-	ended   bool
 }
 
 // New listens and returns a server that answers once [Server.Run] is called.
@@ -62,132 +60,99 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Received == nil {
 		cfg.Received = func(Call) {}
 	}
-	s := &Server{cfg: cfg, monitor: cfg.MonitorURL, states: map[string]State{}, client: newClient()}
-	if cfg.SigningSecret != "" {
-		signer, err := standardwebhooks.NewWebhook(cfg.SigningSecret)
-		if err != nil {
-			return nil, errors.New("mediatorsim: the signing secret is not whsec_ and base64")
-		}
-		s.signer = signer
-	}
 	ln, err := net.Listen("tcp", cmp.Or(cfg.Addr, "127.0.0.1:0"))
 	if err != nil {
 		return nil, fmt.Errorf("mediatorsim: %w", err)
 	}
-	s.ln, s.addr = ln, ln.Addr().String()
-	return s, nil
+	return &Server{
+		cfg: cfg, ln: ln, addr: ln.Addr().String(), started: make(chan struct{}), failed: make(chan error, 1),
+		monitor: cfg.MonitorURL, states: map[string]State{},
+		client: &http.Client{
+			Timeout:       10 * time.Second,
+			Transport:     &http.Transport{},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
 }
 
 // URL is the mediator's base URL.
 func (s *Server) URL() string { return "http://" + s.addr }
 
-// Run answers until ctx ends. What is in hand then is cut, and has ended when
+// Run answers until ctx ends. Requests in flight are cut then, and have ended when
 // Run returns.
 func (s *Server) Run(ctx context.Context) error {
-	defer s.end()
-	stop := context.AfterFunc(ctx, func() { s.Away(true) })
-	defer stop()
-	for {
-		ln, srv, back, err := s.here(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return fmt.Errorf("mediatorsim: come back: %w", err)
-		case ln == nil:
-			select {
-			case <-ctx.Done():
-			case <-back:
-			}
-			continue
-		}
-		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("mediatorsim: %w", err)
+	s.switching.Lock()
+	s.start(s.ln)
+	s.switching.Unlock()
+	close(s.started)
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-s.failed:
+	}
+	s.switching.Lock()
+	defer s.switching.Unlock()
+	if s.stop != nil {
+		s.stop()
+	}
+	s.ended = true
+	s.requests.Lock() // held once the last one has ended
+	defer s.requests.Unlock()
+	s.client.CloseIdleConnections()
+	return err
+}
+
+// Away makes the mediator refuse connections and cut those it has, or come back
+// at the same address. It waits for [Server.Run] and returns when that is so. If
+// the address stays taken, Run ends with an error.
+func (s *Server) Away(away bool) {
+	<-s.started
+	s.switching.Lock()
+	defer s.switching.Unlock()
+	switch {
+	case away == (s.stop == nil) || s.ended:
+	case away:
+		s.stop()
+		s.stop = nil
+	default:
+		if ln, err := listenAgain(s.addr); err != nil {
+			s.fail(err)
+		} else {
+			s.start(ln)
 		}
 	}
 }
 
-// here returns what to serve, or, while away, what to wait for.
-func (s *Server) here(ctx context.Context) (net.Listener, *http.Server, <-chan struct{}, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ln == nil {
-		return nil, nil, s.back, s.lost
+// fail ends Run.
+func (s *Server) fail(err error) {
+	select {
+	case s.failed <- fmt.Errorf("mediatorsim: %w", err):
+	default: // there is a reason already
 	}
-	s.serving = &http.Server{
+}
+
+// start serves at ln until stop is called. The caller holds switching.
+func (s *Server) start(ln net.Listener) {
+	ctx, cancel := context.WithCancel(context.Background())
+	server := &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
 	}
-	return s.ln, s.serving, nil, nil
-}
-
-// end closes everything and waits for what is in hand.
-func (s *Server) end() {
-	s.moving.Lock()
-	s.leave()
-	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
-	s.moving.Unlock()
-	s.inHand.Wait()
-	s.client.CloseIdleConnections()
-}
-
-// enter says whether one more request may be taken in hand.
-func (s *Server) enter() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended {
-		return false
-	}
-	s.inHand.Add(1)
-	return true
-}
-
-// Away makes the mediator refuse connections and cut those it has, or come back
-// at the same address. It returns when that is so. If the address stays taken,
-// [Server.Run] ends with an error.
-func (s *Server) Away(away bool) {
-	s.moving.Lock()
-	defer s.moving.Unlock()
-	if away {
-		s.leave()
-	} else {
-		s.comeBack()
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			s.fail(err)
+		}
+	})
+	s.stop = func() {
+		cancel()
+		_ = server.Close() // cuts the connections
+		serving.Wait()
 	}
 }
 
-// leave is called with moving held.
-func (s *Server) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ln == nil {
-		return
-	}
-	_ = s.ln.Close()
-	if s.serving != nil {
-		_ = s.serving.Close()
-	}
-	s.ln, s.serving, s.back = nil, nil, make(chan struct{})
-}
-
-// comeBack is called with moving held.
-func (s *Server) comeBack() {
-	s.mu.Lock()
-	settled := s.ln != nil || s.lost != nil || s.ended
-	s.mu.Unlock()
-	if settled {
-		return
-	}
-	ln, err := listenAgain(s.addr)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ln, s.lost = ln, err
-	close(s.back)
-}
-
-// listenAgain listens at an address that somebody may have taken for a moment.
+// listenAgain listens at an address that another process may have for a moment.
 func listenAgain(addr string) (net.Listener, error) {
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		ln, err := net.Listen("tcp", addr)
@@ -195,4 +160,20 @@ func listenAgain(addr string) (net.Listener, error) {
 			return ln, err
 		}
 	}
+}
+
+// handler is the old mediator's API.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "VMO MEDIATOR") })
+	mux.HandleFunc("POST /api/setup", s.setup)
+	mux.HandleFunc("POST /api/setstatus", s.setStatus)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.RLock()
+		defer s.requests.RUnlock()
+		if r.Context().Err() != nil { // it arrived while the server stopped
+			panic(http.ErrAbortHandler)
+		}
+		mux.ServeHTTP(w, r)
+	})
 }

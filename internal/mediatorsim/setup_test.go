@@ -38,7 +38,7 @@ func TestSetup(t *testing.T) {
 			m := newMonitor(t, tt.monitor)
 			s := start(t, mediatorsim.Config{MonitorURL: m.URL + "/"})
 			s.Add(ann, bob, ann)
-			status, _, text := send(t, s.URL()+"/api/setup", "")
+			status, text := send(t, s.URL()+"/api/setup", "")
 			if want := `{"result":"` + tt.want + `"}` + "\n"; status != 200 || text != want {
 				t.Errorf("setup = %d %q, want 200 %q", status, text, want)
 			}
@@ -52,35 +52,21 @@ func TestSetup(t *testing.T) {
 	}
 }
 
-func TestStatesAreTakenDuringSetup(t *testing.T) {
+func TestDuringSetup(t *testing.T) {
 	var s *mediatorsim.Server
 	m := newMonitor(t, func(http.ResponseWriter, *http.Request) {
 		if got := bring(t, s, ann, "True"); got != 200 {
 			t.Errorf("setstatus during setup = %d, want 200", got)
 		}
+		s.Remove(bob)
 	})
-	s = start(t, mediatorsim.Config{})
-	s.SetMonitorURL(m.URL)
-	s.Add(ann)
-	if status, _, _ := send(t, s.URL()+"/api/setup", ""); status != 200 {
-		t.Errorf("setup = %d, want 200", status)
-	}
-	if got := len(s.Calls()); got != 1 {
-		t.Errorf("calls = %d, want 1", got)
-	}
-}
-
-func TestWhoLeavesDuringSetupIsNotPosted(t *testing.T) {
-	var s *mediatorsim.Server
-	m := newMonitor(t, func(http.ResponseWriter, *http.Request) { s.Remove(bob) })
-	s = start(t, mediatorsim.Config{})
-	s.SetMonitorURL(m.URL)
+	s = start(t, mediatorsim.Config{MonitorURL: m.URL})
 	s.Add(ann, bob)
-	if status, _, _ := send(t, s.URL()+"/api/setup", ""); status != 200 {
-		t.Errorf("setup = %d, want 200", status)
+	if status, _ := send(t, s.URL()+"/api/setup", ""); status != 200 || len(s.Calls()) != 1 {
+		t.Errorf("setup = %d with %d calls, want 200 with 1", status, len(s.Calls()))
 	}
 	if got, want := m.got(), []string{asked(ann, "True")}; !slices.Equal(got, want) {
-		t.Errorf("posted = %q, want %q", got, want)
+		t.Errorf("posted = %q, want %q: the other has left", got, want)
 	}
 }
 

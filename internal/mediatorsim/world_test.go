@@ -42,7 +42,7 @@ func start(t *testing.T, cfg mediatorsim.Config) *mediatorsim.Server {
 }
 
 // send posts JSON and returns the answer; status 0 if none came.
-func send(t *testing.T, url, body string, header ...string) (status int, answer http.Header, text string) {
+func send(t *testing.T, url, body string, header ...string) (status int, text string) {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
@@ -54,20 +54,20 @@ func send(t *testing.T, url, body string, header ...string) (status int, answer 
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return 0, nil, err.Error()
+		return 0, err.Error()
 	}
 	defer response.Body.Close()
 	read, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response.StatusCode, response.Header, string(read)
+	return response.StatusCode, string(read)
 }
 
 // bring brings a state with an empty message and returns the status of the answer.
 func bring(t *testing.T, s *mediatorsim.Server, email, status string) int {
 	t.Helper()
-	got, _, _ := send(t, s.URL()+"/api/setstatus", state(email, status))
+	got, _ := send(t, s.URL()+"/api/setstatus", state(email, status))
 	return got
 }
 

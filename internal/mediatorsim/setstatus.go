@@ -1,0 +1,133 @@
+package mediatorsim
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"time"
+)
+
+const maxBody = 1 << 20 // bytes
+
+// Call is an attempt at POST /api/setstatus. Of one with a malformed body, what
+// could be read is there.
+type Call struct {
+	At        time.Time // of arrival
+	Email     string
+	Status    string // True or False
+	Message   string
+	WebhookID string
+	Answered  int // HTTP status; 0: not yet, or the caller never got one
+}
+
+// State is what the mediator acknowledged last for a user.
+type State struct{ Status, Message string }
+
+// Reaction replaces the usual answer to a call.
+type Reaction struct {
+	Status int           // 0: the usual
+	Delay  time.Duration // before the answer, unless the caller gives up
+}
+
+// Answer has well-formed calls answered as react says; nil ends that, but not the
+// delay of calls that have arrived.
+func (s *Server) Answer(react func(Call) Reaction) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.react = react
+}
+
+// Calls returns every attempt, in the order of arrival.
+func (s *Server) Calls() []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
+}
+
+// State returns what was acknowledged last for a user.
+func (s *Server) State(email string) (State, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state, ok := s.states[email]
+	return state, ok
+}
+
+// setStatus is POST /api/setstatus.
+func (s *Server) setStatus(w http.ResponseWriter, r *http.Request) {
+	call := Call{At: time.Now(), WebhookID: r.Header.Get("Webhook-Id")}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	formed := call.read(r.Header, body) && err == nil
+	s.mu.Lock()
+	number, react := len(s.calls), s.react
+	s.calls = append(s.calls, call)
+	s.mu.Unlock()
+
+	status := http.StatusBadRequest
+	if formed {
+		var reaction Reaction
+		if react != nil {
+			reaction = react(call)
+		}
+		status = s.reactTo(r.Context(), call, reaction)
+	}
+	call.Answered = status
+	s.mu.Lock()
+	s.calls[number] = call
+	if status/100 == 2 {
+		s.states[call.Email] = State{call.Status, call.Message}
+	}
+	s.mu.Unlock()
+	s.cfg.Received(call)
+	if status == 0 {
+		panic(http.ErrAbortHandler)
+	}
+	answer(w, status, status/100 == 2)
+}
+
+// read fills in what the body has and says whether it is well-formed: three
+// strings, the second of them True or False.
+func (c *Call) read(header http.Header, body []byte) bool {
+	var fields map[string]any
+	if json.Unmarshal(body, &fields) != nil {
+		return false
+	}
+	c.Email, _ = fields["email"].(string)
+	c.Status, _ = fields["status"].(string)
+	message, ok := fields["message"].(string)
+	c.Message = message
+	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	return kind == "application/json" && ok && len(fields) == 3 &&
+		c.Email != "" && (c.Status == "True" || c.Status == "False")
+}
+
+// reactTo carries out a reaction and returns the status to answer with; 0: none,
+// because the caller is gone.
+func (s *Server) reactTo(ctx context.Context, call Call, reaction Reaction) int {
+	sleep(ctx, reaction.Delay)
+	switch {
+	case ctx.Err() != nil:
+		return 0
+	case reaction.Status != 0:
+		return reaction.Status
+	case !s.knows(call.Email):
+		return http.StatusNotFound
+	}
+	return http.StatusOK
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+func answer(w http.ResponseWriter, status int, result bool) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"result": word(result)})
+}
