@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/doctor"
@@ -112,7 +114,7 @@ func (s standIn) listen(ctx context.Context) (stop func(), err error) {
 	} else if len(s.settings.ACMEDomains) > 0 {
 		l.TLS = &tls.Config{MinVersion: tls.VersionTLS12} // the service's own come from ACME
 	}
-	receiver, err := webhook.New(webhook.Config{Leave: leaveNothing, Keys: noKeys, Log: s.log})
+	receiver, err := webhook.New(webhook.Config{Leave: leaveNothing, Keys: noKeys, Tracer: noop.Tracer{}, Log: s.log})
 	if err != nil {
 		return nil, err
 	}

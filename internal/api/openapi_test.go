@@ -16,6 +16,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/webhook"
@@ -40,7 +42,7 @@ func whole(t *testing.T, w *world) *gin.Engine {
 	t.Helper()
 	engine := handler(t, w).(*gin.Engine)
 	receiver, err := webhook.New(webhook.Config{
-		Leave: w.leave, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return ooo.NewClientStateKeys("key"), nil },
+		Leave: w.leave, Tracer: noop.Tracer{}, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return ooo.NewClientStateKeys("key"), nil },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
@@ -48,6 +50,7 @@ func playInbox(order []byte, tell func(any), stopped <-chan struct{}) error {
 	}
 	keys := ooo.NewClientStateKeys(clientStateKey)
 	receiver, err := webhook.New(webhook.Config{
+		Tracer: noop.Tracer{},
 		Leave: func(ctx context.Context, left ...ooo.Hint) error {
 			for i := range left {
 				left[i].Nonce = cryptorand.Text() // as the registry does

@@ -30,7 +30,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
@@ -58,7 +57,7 @@ type Config struct {
 	// retried), what the state was noticed by, the call's time, and the time from the
 	// recorded change to now.
 	OnAttempt func(state ooo.DeliveryState, source ooo.Source, took, since time.Duration)
-	Tracer    trace.Tracer // of attempts; nil: none
+	Tracer    trace.Tracer // of attempts
 	Log       *slog.Logger
 }
 
@@ -93,9 +92,6 @@ const (
 func New(cfg Config) *Deliverer {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = 8
-	}
-	if cfg.Tracer == nil {
-		cfg.Tracer = noop.Tracer{}
 	}
 	return &Deliverer{
 		cfg: cfg, queue: schedule.New[key](), slots: make(chan struct{}, cfg.Concurrency),

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
@@ -57,7 +58,7 @@ type Change struct {
 	Lead   time.Duration // how much later the next regular read would have been
 }
 
-// Config says what a [Poller] works with. All but Presences and Tracer is required.
+// Config says what a [Poller] works with. All but Presences is required.
 type Config struct {
 	Registry *mailbox.Registry
 	Graph    Graph
@@ -87,7 +88,7 @@ type Config struct {
 	OnChange           func(Change)
 	OnLateNotification func(by time.Duration)
 	OnSweep            func(calls, turned int)
-	Tracer             trace.Tracer // of changes and of what notifications caused; nil: none
+	Tracer             trace.Tracer // of changes and of what notifications caused
 	Log                *slog.Logger
 }
 
@@ -121,6 +122,8 @@ type Poller struct {
 	cfg  Config
 	tag  string // of the policy
 	rate *rate.Limiter
+	// traced says that spans are exported, so that reads note their calls of Graph.
+	traced bool
 
 	regular, hinted, isolated, lookups *lane
 
@@ -139,11 +142,11 @@ type Poller struct {
 
 // New returns a poller that is ready to Run.
 func New(cfg Config) (*Poller, error) {
-	if cfg.Registry == nil || cfg.Graph == nil || cfg.Interval <= 0 || cfg.Log == nil {
-		return nil, errors.New("poll: Registry, Graph, Interval and Log are required")
+	if cfg.Registry == nil || cfg.Graph == nil || cfg.Interval <= 0 || cfg.Tracer == nil || cfg.Log == nil {
+		return nil, errors.New("poll: Registry, Graph, Interval, Tracer and Log are required")
 	}
 	p := &Poller{
-		cfg: cfg, tag: cfg.Policy.Tag(), calls: concurrency{limit: (leastCalls + mostCalls) / 2}, rate: rate.NewLimiter(mostReads, readBurst),
+		cfg: cfg, traced: cfg.Tracer != noop.Tracer{}, tag: cfg.Policy.Tag(), calls: concurrency{limit: (leastCalls + mostCalls) / 2}, rate: rate.NewLimiter(mostReads, readBurst),
 		windows: schedule.New[*target](), saves: make(chan struct{}, savesAtOnce),
 		removing: make(chan []ooo.Hint, mostRemovals), targets: map[ooo.RecordID]*target{},
 	}

@@ -89,7 +89,7 @@ func (p *Poller) ask(ctx context.Context, jobs []job, limit time.Duration) ([]oo
 	c := call{began: time.Now(), mailboxes: len(jobs)}
 	asking, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if p.cfg.Tracer != nil {
+	if p.traced {
 		asking, c.graph = graph.NoteCalls(asking)
 	}
 	readings := p.cfg.Graph.Read(asking, ids, known)

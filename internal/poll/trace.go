@@ -17,15 +17,12 @@ const traceparent = "traceparent"
 // changeSpans are the spans of a change that is being saved. A regular read that finds
 // nothing new has none.
 type changeSpans struct {
-	read, save trace.Span // nil: not traced
+	read, save trace.Span // nil: nothing changed
 	parent     string     // the traceparent that the delivery goes on with
 }
 
 // traceChange begins the spans of a change that is about to be saved.
 func (p *Poller) traceChange(ctx context.Context, d *mailbox.Draft, source ooo.Source, hint ooo.Hint, c call) (s changeSpans) {
-	if p.cfg.Tracer == nil {
-		return s
-	}
 	ctx, s.read = p.traceRead(ctx, d.ID, source, hint, c)
 	s.read.SetAttributes(
 		attribute.Bool("outlook_monitor.away", d.State.Away),
@@ -50,9 +47,6 @@ func (s changeSpans) end(err error) {
 
 // traceNothing ends the trace of a notification that found nothing to deliver.
 func (p *Poller) traceNothing(ctx context.Context, j *job, c call, outcome Outcome) {
-	if p.cfg.Tracer == nil {
-		return
-	}
 	source, hint := j.cause()
 	_, span := p.traceRead(ctx, j.id, source, hint, c)
 	span.SetAttributes(attribute.String("outlook_monitor.outcome", string(outcome)))

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/poll"
@@ -269,7 +271,7 @@ func (w *world) start(change func(*poll.Config, *faultyGraph), s mailbox.Store, 
 		w.Fatal(err)
 	}
 	cfg := poll.Config{
-		Registry: w.registry, Graph: w.graph, Interval: 2 * time.Second, Log: log,
+		Registry: w.registry, Graph: w.graph, Interval: 2 * time.Second, Tracer: noop.Tracer{}, Log: log,
 		Share: func() float64 { return 1 }, Replicas: func() int { return 1 },
 		OnRead: func(poll.Outcome, time.Duration) {}, OnSweep: func(int, int) {},
 		Wait: func(name string) time.Duration {

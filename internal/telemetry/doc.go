@@ -20,7 +20,7 @@
 // A trace is one change, from what caused the read to the mediator's answer. Its
 // traceparent is stored in the hint and in the saved change, so that any replica
 // can continue it. The packages use OpenTelemetry's API with the tracer from here,
-// which is nil unless spans are exported. They make the spans of a read
+// which is a no-op unless spans are exported. They make the spans of a read
 // afterwards, once it has found a change: polls that find nothing new leave none.
 // That is why gin and go-redis are not instrumented here: that would make spans of
 // every request and command, with paths that hold addresses. deploy/METRICS.md

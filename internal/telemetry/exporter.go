@@ -11,7 +11,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/sdk/trace"
 )
 
@@ -24,33 +23,6 @@ const (
 	protocol       = "OTEL_EXPORTER_OTLP_PROTOCOL"
 	tracesProtocol = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
 )
-
-// OpenTracing returns tracing that exports over OTLP if OpenTelemetry's own
-// variables name an endpoint, and nowhere if they don't. It makes no call yet.
-// What it does not read itself (headers, certificates, time limits, sampler,
-// resource) the SDK takes from the process' environment. exported, if it is not
-// nil, is called after each attempt to export n spans.
-func OpenTracing(ctx context.Context, build BuildInfo, getenv func(string) string, exported func(n int, err error), log *slog.Logger) (*Tracing, error) {
-	exporter, err := newExporter(ctx, getenv)
-	if err != nil {
-		return nil, err
-	}
-	if exporter == nil {
-		return NewTracing(build), nil
-	}
-	// The variables win over our own description.
-	given, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithFromEnv())
-	if err != nil {
-		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
-	}
-	whole, err := resource.Merge(resource.NewSchemaless(describe(build)...), given)
-	if err != nil {
-		return nil, fmt.Errorf("describe this process to OpenTelemetry: %w", err)
-	}
-	t := newTracing(trace.WithResource(whole), trace.WithBatcher(&reporter{SpanExporter: exporter, exported: exported, log: log}))
-	t.exports = true
-	return t, nil
-}
 
 // newExporter returns nil if none is wanted.
 func newExporter(ctx context.Context, getenv func(string) string) (*otlptrace.Exporter, error) {
@@ -87,9 +59,7 @@ type reporter struct {
 // memory that a retry takes.
 func (r *reporter) ExportSpans(ctx context.Context, spans []trace.ReadOnlySpan) error {
 	err := r.SpanExporter.ExportSpans(ctx, spans)
-	if r.exported != nil {
-		r.exported(len(spans), err)
-	}
+	r.exported(len(spans), err)
 	was := r.failing.Swap(err != nil)
 	switch {
 	case err != nil && !was:

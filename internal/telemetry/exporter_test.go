@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	resource "go.opentelemetry.io/proto/otlp/resource/v1"
 	spans "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -118,15 +119,11 @@ func TestSpansAreExported(t *testing.T) {
 	for _, protocol := range []string{"", "http/protobuf", "grpc"} {
 		t.Run("over "+protocol, func(t *testing.T) {
 			r, url := receive(t, protocol)
-			getenv := environment(t, map[string]string{
+			m := telemetry.NewMetrics(build)
+			tracing := open(t, map[string]string{
 				"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
 				"OTEL_SERVICE_NAME": "my-monitor", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
-			})
-			m := telemetry.NewMetrics(build)
-			tracing, err := telemetry.OpenTracing(t.Context(), build, getenv, m.Exported, slog.New(slog.DiscardHandler))
-			if err != nil || tracing.Tracer() == nil {
-				t.Fatalf("OpenTracing = %v, %v, want it to export", tracing, err)
-			}
+			}, m.Exported)
 			began := time.Now().Add(-time.Minute)
 			ctx, outer := tracing.Tracer().Start(t.Context(), "notification", trace.WithTimestamp(began))
 			_, inner := tracing.Tracer().Start(ctx, "read", trace.WithTimestamp(began.Add(time.Second)))
@@ -178,15 +175,15 @@ func TestTheVariablesDecide(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			tracing, err := telemetry.OpenTracing(t.Context(), build, environment(t, tt.variables), nil, slog.New(slog.DiscardHandler))
+			tracing, err := telemetry.OpenTracing(t.Context(), build, environment(t, tt.variables), func(int, error) {}, slog.New(slog.DiscardHandler))
 			if tt.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.fails) {
 					t.Errorf("OpenTracing = %v, want %q", err, tt.fails)
 				}
 				return
 			}
-			if err != nil || (tracing.Tracer() != nil) != tt.exports {
-				t.Fatalf("OpenTracing = tracer %v, %v, want one: %t", tracing.Tracer(), err, tt.exports)
+			if err != nil || (tracing.Tracer() != noop.Tracer{}) != tt.exports {
+				t.Fatalf("OpenTracing = tracer %v, %v, want one that makes spans: %t", tracing.Tracer(), err, tt.exports)
 			}
 			if err := tracing.Close(t.Context()); err != nil {
 				t.Errorf("Close = %v, want nil", err)
@@ -202,11 +199,17 @@ func exporting(t *testing.T, variables map[string]string) (*receiver, *telemetry
 	r, url := receive(t, "")
 	all := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url}
 	maps.Copy(all, variables)
-	tracing, err := telemetry.OpenTracing(t.Context(), build, environment(t, all), nil, slog.New(slog.DiscardHandler))
+	return r, open(t, all, func(int, error) {})
+}
+
+// open returns tracing by variables that are right.
+func open(t *testing.T, variables map[string]string, exported func(int, error)) *telemetry.Tracing {
+	t.Helper()
+	tracing, err := telemetry.OpenTracing(t.Context(), build, environment(t, variables), exported, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, tracing
+	return tracing
 }
 
 func TestASamplerDropsWholeTraces(t *testing.T) {

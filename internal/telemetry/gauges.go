@@ -39,77 +39,63 @@ type QueueState struct {
 
 // WatchGauges adds the gauges that read returns at each scrape; read answers from
 // memory. WatchGauges may be called once.
-func (m *Metrics) WatchGauges(read func() Gauges) {
-	c := &gaugesCollector{read: read}
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		d := prometheus.NewDesc(namespace+"_"+name, help, labels, nil)
-		c.all = append(c.all, d)
-		return d
-	}
-	c.partitions = desc("owned_partitions", "Partitions that this replica owns; 64 over all replicas.")
-	c.mailboxes = desc("mailboxes", "Mailboxes that this replica owns.")
-	c.addresses = desc("addresses", "Monitored addresses that this replica owns.")
-	c.users = desc("users", "Monitored users that this replica owns, by state.", "state")
-	c.away = desc("users_away", "Monitored users that this replica owns who are out of office.")
-	c.deliveries = desc("users_by_delivery", "Monitored users that this replica owns, by the delivery of their newest state.", "delivery")
-	c.undelivered = desc("undelivered_seconds", "How long the oldest undelivered state has been waiting.")
-	c.unread = desc("unread_seconds", "Time since the oldest last read, of the mailboxes that can be read.")
-	c.subscriptions = desc("subscriptions", "Subscriptions of the mailboxes that this replica owns, by state.", "state")
-	c.uncovered = desc("uncovered_users", "Mailboxes that this replica owns and that lack a live subscription.")
-	c.expiry = desc("subscription_expiry_timestamp_seconds", "When the first live subscription expires, in seconds since 1970.")
-	c.waits = desc("graph_wait_seconds", "How much longer Graph wants the whole app to pause, by what has to pause.", "scope")
-	c.backlog = desc("backlog", "Work that this replica has scheduled, due or not.", "work")
-	c.lag = desc("backlog_lag_seconds", "How long the most overdue work of this replica has been due.", "work")
-	m.registry.MustRegister(c)
-}
+func (m *Metrics) WatchGauges(read func() Gauges) { m.registry.MustRegister(gaugesCollector{read}) }
 
-type gaugesCollector struct {
-	read func() Gauges
-	all  []*prometheus.Desc
+type gaugesCollector struct{ read func() Gauges }
 
-	partitions, mailboxes, addresses, users, away, deliveries, undelivered, unread *prometheus.Desc
-	subscriptions, uncovered, expiry, waits, backlog, lag                          *prometheus.Desc
-}
-
-// Describe implements prometheus.Collector.
-func (c *gaugesCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range c.all {
-		out <- d
-	}
-}
+// Describe implements prometheus.Collector. It describes nothing: Prometheus checks
+// what Collect sends.
+func (gaugesCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
-func (c *gaugesCollector) Collect(out chan<- prometheus.Metric) {
+func (c gaugesCollector) Collect(out chan<- prometheus.Metric) {
 	g := c.read()
-	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
-	}
-	each := func(desc *prometheus.Desc, counts map[string]int) {
-		for label, n := range counts {
-			gauge(desc, float64(n), label)
+	labelled := func(name, help, label string, values map[string]float64) {
+		desc := prometheus.NewDesc(namespace+"_"+name, help, []string{label}, nil)
+		for of, value := range values {
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, of)
 		}
 	}
-	gauge(c.partitions, float64(g.Partitions))
-	gauge(c.mailboxes, float64(g.Mailboxes))
-	gauge(c.addresses, float64(g.Addresses))
-	each(c.users, g.States)
-	gauge(c.away, float64(g.Away))
-	each(c.deliveries, g.Deliveries)
-	gauge(c.undelivered, max(g.Undelivered, 0).Seconds())
-	gauge(c.unread, max(g.Unread, 0).Seconds())
+	gauge := func(name, help string, value float64) {
+		desc := prometheus.NewDesc(namespace+"_"+name, help, nil, nil)
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
+	}
+	gauge("owned_partitions", "Partitions that this replica owns; 64 over all replicas.", float64(g.Partitions))
+	gauge("mailboxes", "Mailboxes that this replica owns.", float64(g.Mailboxes))
+	gauge("addresses", "Monitored addresses that this replica owns.", float64(g.Addresses))
+	labelled("users", "Monitored users that this replica owns, by state.", "state", numbers(g.States))
+	gauge("users_away", "Monitored users that this replica owns who are out of office.", float64(g.Away))
+	labelled("users_by_delivery", "Monitored users that this replica owns, by the delivery of their newest state.", "delivery",
+		numbers(g.Deliveries))
+	gauge("undelivered_seconds", "How long the oldest undelivered state has been waiting.", seconds(g.Undelivered))
+	gauge("unread_seconds", "Time since the oldest last read, of the mailboxes that can be read.", seconds(g.Unread))
+	waits, waiting, lags := map[string]float64{}, map[string]float64{}, map[string]float64{}
 	for scope, left := range g.Waits {
-		gauge(c.waits, max(left, 0).Seconds(), scope)
+		waits[scope] = seconds(left)
 	}
 	for work, q := range g.Backlog {
-		gauge(c.backlog, float64(q.Waiting), work)
-		gauge(c.lag, max(q.Lag, 0).Seconds(), work)
+		waiting[work], lags[work] = float64(q.Waiting), seconds(q.Lag)
 	}
+	labelled("graph_wait_seconds", "How much longer Graph wants the whole app to pause, by what has to pause.", "scope", waits)
+	labelled("backlog", "Work that this replica has scheduled, due or not.", "work", waiting)
+	labelled("backlog_lag_seconds", "How long the most overdue work of this replica has been due.", "work", lags)
 	if !g.Covered {
 		return
 	}
-	each(c.subscriptions, g.Subscriptions)
-	gauge(c.uncovered, float64(g.Uncovered))
+	labelled("subscriptions", "Subscriptions of the mailboxes that this replica owns, by state.", "state", numbers(g.Subscriptions))
+	gauge("uncovered_users", "Mailboxes that this replica owns and that lack a live subscription.", float64(g.Uncovered))
 	if !g.FirstExpiry.IsZero() {
-		gauge(c.expiry, float64(g.FirstExpiry.Unix()))
+		gauge("subscription_expiry_timestamp_seconds", "When the first live subscription expires, in seconds since 1970.",
+			float64(g.FirstExpiry.Unix()))
 	}
+}
+
+func seconds(d time.Duration) float64 { return max(d, 0).Seconds() }
+
+func numbers(counts map[string]int) map[string]float64 {
+	all := map[string]float64{}
+	for label, n := range counts {
+		all[label] = float64(n)
+	}
+	return all
 }

@@ -17,32 +17,11 @@ const namespace = "outlook_monitor"
 type Metrics struct {
 	registry *prometheus.Registry
 
-	reads          *prometheus.CounterVec
-	readLag        prometheus.Histogram
-	changes        *prometheus.CounterVec
-	detection      *prometheus.HistogramVec
-	pushes         *prometheus.CounterVec
-	pushLead       prometheus.Histogram
-	pushLate       prometheus.Histogram
-	notifications  *prometheus.CounterVec
-	refused        *prometheus.CounterVec
-	answered       prometheus.Histogram
-	graphRequests  *prometheus.CounterVec
-	graphSeconds   *prometheus.HistogramVec
-	steps          *prometheus.CounterVec
-	swept          *prometheus.CounterVec
-	deliveries     *prometheus.CounterVec
-	attemptSeconds prometheus.Histogram
-	delivery       *prometheus.HistogramVec
-	syncs          *prometheus.CounterVec
-	redisCommands  *prometheus.CounterVec
-	redisSeconds   *prometheus.HistogramVec
-	spans          *prometheus.CounterVec
-	damaged        *prometheus.CounterVec
-	unknownHints   *prometheus.CounterVec
-	partitions     *prometheus.CounterVec
-	presenceCalls  prometheus.Counter
-	presenceHinted prometheus.Counter
+	reads, changes, pushes, notifications, refused, graphRequests, steps, swept, deliveries, syncs *prometheus.CounterVec
+	redisCommands, spans, damaged, unknownHints, partitions                                        *prometheus.CounterVec
+	presenceCalls, presenceHinted                                                                  prometheus.Counter
+	readLag, pushLead, pushLate, answered, attemptSeconds                                          prometheus.Observer
+	detection, graphSeconds, delivery, redisSeconds                                                *prometheus.HistogramVec
 }
 
 // Buckets, in seconds. A read is due every two seconds and may be a tenth of
@@ -51,8 +30,8 @@ type Metrics struct {
 var (
 	lagBuckets    = []float64{.005, .01, .025, .05, .1, .2, .5, 1, 2, 5, 15, 60, 300}
 	callBuckets   = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
-	wayBuckets    = []float64{.01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10, 30, 120, 600, 3600}
-	fastBuckets   = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1, 2}
+	changeBuckets = []float64{.01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10, 30, 120, 600, 3600}
+	redisBuckets  = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1, 2}
 	answerBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 3, 10}
 )
 
@@ -60,95 +39,63 @@ var (
 // process, of the Go runtime and of the build.
 func NewMetrics(build BuildInfo) *Metrics {
 	r := prometheus.NewRegistry()
-	m := &Metrics{
-		registry: r,
-		reads: counter(r, "reads_total",
-			"Reads of mailboxes, by outcome.", "outcome"),
-		readLag: histogram(r, "read_lag_seconds",
-			"How long after it was due a read began.", lagBuckets).WithLabelValues().(prometheus.Histogram),
-		changes: counter(r, "changes_total",
-			"Changes of who is out of office or of the text spoken, by what caused the read.", "source"),
-		detection: histogram(r, "detection_seconds",
-			"From the hint that caused the read to the saved change.", wayBuckets, "source"),
-		pushes: counter(r, "push_changes_total",
-			"Changes that a notification announced: first, or late, after the poll had found them.", "announced"),
-		pushLead: histogram(r, "push_lead_seconds",
-			"How much sooner than the poll a notification led to a change.", lagBuckets).WithLabelValues().(prometheus.Histogram),
-		pushLate: histogram(r, "push_late_seconds",
-			"How long after the poll had found a change a notification announced it.", wayBuckets).WithLabelValues().(prometheus.Histogram),
-		notifications: counter(r, "notifications_total",
-			"Items received from Graph, by verdict.", "verdict"),
-		refused: counter(r, "refused_requests_total",
-			"Requests rejected unread: for their source, its rate, a wrong token, or too many at once.", "status"),
-		answered: histogram(r, "notification_answer_seconds",
-			"How long this service took to answer a request from Graph.", answerBuckets).WithLabelValues().(prometheus.Histogram),
-		graphRequests: counter(r, "graph_requests_total",
-			"Requests to Graph and its login endpoint, by HTTP status; none: no answer.", "operation", "status"),
-		graphSeconds: histogram(r, "graph_request_seconds",
-			"How long Graph and its login endpoint took to answer.", callBuckets, "operation"),
-		steps: counter(r, "subscription_steps_total",
-			"Steps that reconcile subscriptions, by outcome.", "action", "reason", "outcome"),
-		swept: counter(r, "swept_subscriptions_total",
-			"Subscriptions compared with Graph's list, by result.", "found"),
-		deliveries: counter(r, "deliveries_total",
-			"Delivery attempts, by outcome.", "outcome"),
-		attemptSeconds: histogram(r, "delivery_attempt_seconds",
-			"How long the mediator took to answer.", callBuckets).WithLabelValues().(prometheus.Histogram),
-		delivery: histogram(r, "delivery_seconds",
-			"From the saved change to the mediator's acknowledgement, by what caused the read.", wayBuckets, "source"),
-		syncs: counter(r, "mediator_syncs_total",
-			"Requests to the mediator for all its users.", "outcome"),
-		redisCommands: counter(r, "redis_commands_total",
-			"Commands sent to Redis, by outcome.", "command", "outcome"),
-		redisSeconds: histogram(r, "redis_command_seconds",
-			"How long Redis took to answer.", fastBuckets, "command"),
-		spans: counter(r, "exported_spans_total",
-			"Spans sent to the OTLP endpoint, or lost because it did not accept them.", "outcome"),
-		damaged: counter(r, "damaged_entries_total",
-			"Entries in Redis that can't be read and were skipped.", "kind"),
-		unknownHints: counter(r, "unknown_hints_total",
-			"Hints removed because their mailbox is not monitored.", "kind"),
-		partitions: counter(r, "partition_changes_total",
-			"Partitions that this replica acquired or lost.", "change"),
-		presenceCalls: counter(r, "presence_calls_total",
-			"Requests for the presence of up to 650 users each.").WithLabelValues(),
-		presenceHinted: counter(r, "presence_hinted_total",
-			"Mailboxes that got a hint because the presence of their user changed.").WithLabelValues(),
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+		r.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+		r.MustRegister(h)
+		return h
 	}
 	stamp := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info",
 		Help: "Version of this program; always 1."}, []string{"version", "revision", "go_version"})
 	stamp.WithLabelValues(build.Version, build.Revision, build.GoVersion).Set(1)
-	r.MustRegister(stamp, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
-}
-
-func counter(r *prometheus.Registry, name, help string, labels ...string) *prometheus.CounterVec {
-	c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
-	r.MustRegister(c)
-	return c
-}
-
-func histogram(r *prometheus.Registry, name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
-	r.MustRegister(h)
-	return h
+	r.MustRegister(stamp, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &Metrics{
+		registry:  r,
+		reads:     counter("reads_total", "Reads of mailboxes, by outcome.", "outcome"),
+		readLag:   histogram("read_lag_seconds", "How long after it was due a read began.", lagBuckets).WithLabelValues(),
+		changes:   counter("changes_total", "Changes of who is out of office or of the text spoken, by what caused the read.", "source"),
+		detection: histogram("detection_seconds", "From the hint that caused the read to the saved change.", changeBuckets, "source"),
+		pushes: counter("push_changes_total",
+			"Changes that a notification announced: first, or late, after the poll had found them.", "announced"),
+		pushLead: histogram("push_lead_seconds",
+			"How much sooner than the poll a notification led to a change.", lagBuckets).WithLabelValues(),
+		pushLate: histogram("push_late_seconds",
+			"How long after the poll had found a change a notification announced it.", changeBuckets).WithLabelValues(),
+		notifications: counter("notifications_total", "Items received from Graph, by verdict.", "verdict"),
+		refused: counter("refused_requests_total",
+			"Requests rejected unread: for their source, its rate, a wrong token, or too many at once.", "status"),
+		answered: histogram("notification_answer_seconds",
+			"How long this service took to answer a request from Graph.", answerBuckets).WithLabelValues(),
+		graphRequests: counter("graph_requests_total",
+			"Requests to Graph and its login endpoint, by HTTP status; none: no answer.", "operation", "status"),
+		graphSeconds: histogram("graph_request_seconds",
+			"How long Graph and its login endpoint took to answer.", callBuckets, "operation"),
+		steps:          counter("subscription_steps_total", "Steps that reconcile subscriptions, by outcome.", "action", "reason", "outcome"),
+		swept:          counter("swept_subscriptions_total", "Subscriptions compared with Graph's list, by result.", "found"),
+		deliveries:     counter("deliveries_total", "Delivery attempts, by outcome.", "outcome"),
+		attemptSeconds: histogram("delivery_attempt_seconds", "How long the mediator took to answer.", callBuckets).WithLabelValues(),
+		delivery: histogram("delivery_seconds",
+			"From the saved change to the mediator's acknowledgement, by what caused the read.", changeBuckets, "source"),
+		syncs:         counter("mediator_syncs_total", "Requests to the mediator for all its users.", "outcome"),
+		redisCommands: counter("redis_commands_total", "Commands sent to Redis, by outcome.", "command", "outcome"),
+		redisSeconds:  histogram("redis_command_seconds", "How long Redis took to answer.", redisBuckets, "command"),
+		spans:         counter("exported_spans_total", "Spans sent to the OTLP endpoint, or lost because it did not accept them.", "outcome"),
+		damaged:       counter("damaged_entries_total", "Entries in Redis that can't be read and were skipped.", "kind"),
+		unknownHints:  counter("unknown_hints_total", "Hints removed because their mailbox is not monitored.", "kind"),
+		partitions:    counter("partition_changes_total", "Partitions that this replica acquired or lost.", "change"),
+		presenceCalls: counter("presence_calls_total", "Requests for the presence of up to 650 users each.").WithLabelValues(),
+		presenceHinted: counter("presence_hinted_total",
+			"Mailboxes that got a hint because the presence of their user changed.").WithLabelValues(),
+	}
 }
 
 // Handler answers with all metrics.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
-}
-
-// WatchExpiry adds a gauge of when a certificate expires, absent while that is
-// not known, which a zero time says; it may be called once for each name.
-func (m *Metrics) WatchExpiry(name string, expires func() time.Time) {
-	m.registry.MustRegister(sometimes{
-		prometheus.NewDesc(namespace+"_certificate_expiry_timestamp_seconds", "When a certificate expires, in seconds since 1970.",
-			nil, prometheus.Labels{"certificate": name}),
-		func() (float64, bool) { at := expires(); return float64(at.Unix()), !at.IsZero() },
-	})
 }
 
 // Read counts a read of a mailbox and how long after it was due it began.

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric/noop"
+	nometrics "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/sdk/trace"
 	oteltrace "go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 const serviceName = "outlook-monitor"
@@ -20,37 +22,42 @@ const serviceName = "outlook-monitor"
 // Tracing makes spans and adds their context to outgoing calls. It sets nothing
 // global.
 type Tracing struct {
-	provider   *trace.TracerProvider
-	propagator propagation.TextMapPropagator
-	exports    bool
+	provider *trace.TracerProvider
+	exports  bool
 }
 
-// NewTracing returns tracing that exports nowhere: it only gives outgoing calls
-// a traceparent, so that the other side's log can be matched with ours.
-func NewTracing(build BuildInfo) *Tracing {
-	return newTracing(trace.WithResource(resource.NewSchemaless(describe(build)...)))
-}
-
-func newTracing(options ...trace.TracerProviderOption) *Tracing {
-	return &Tracing{
-		provider: trace.NewTracerProvider(options...),
-		// Trace context alone: baggage would carry whatever a caller puts in it.
-		propagator: propagation.TraceContext{},
+// OpenTracing returns tracing that exports over OTLP if OpenTelemetry's own
+// variables name an endpoint. If they don't it only gives outgoing calls a traceparent,
+// so that the other side's log can be matched with ours. It makes no call yet.
+// What it does not read itself (headers, certificates, time limits, sampler,
+// resource) the SDK takes from the process' environment. exported is called after each
+// attempt to export n spans.
+func OpenTracing(ctx context.Context, build BuildInfo, getenv func(string) string, exported func(n int, err error), log *slog.Logger) (*Tracing, error) {
+	exporter, err := newExporter(ctx, getenv)
+	if err != nil {
+		return nil, err
 	}
-}
-
-func describe(build BuildInfo) []attribute.KeyValue {
-	return []attribute.KeyValue{
-		attribute.String("service.name", serviceName),
-		attribute.String("service.version", build.Version),
+	if exporter == nil {
+		return &Tracing{provider: trace.NewTracerProvider()}, nil
 	}
+	given, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithFromEnv())
+	if err != nil {
+		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
+	}
+	ours := resource.NewSchemaless(attribute.String("service.name", serviceName), attribute.String("service.version", build.Version))
+	whole, err := resource.Merge(ours, given) // the variables win
+	if err != nil {
+		return nil, fmt.Errorf("describe this process to OpenTelemetry: %w", err)
+	}
+	batches := trace.WithBatcher(&reporter{SpanExporter: exporter, exported: exported, log: log})
+	return &Tracing{provider: trace.NewTracerProvider(trace.WithResource(whole), batches), exports: true}, nil
 }
 
-// Tracer returns what makes spans; nil if they are exported nowhere, so that nobody
-// makes them in vain.
+// Tracer returns what makes spans: noop.Tracer if they are exported nowhere, so that
+// nobody pays for them.
 func (t *Tracing) Tracer() oteltrace.Tracer {
 	if !t.exports {
-		return nil
+		return noop.Tracer{}
 	}
 	return t.provider.Tracer(serviceName)
 }
@@ -62,8 +69,8 @@ func (t *Tracing) Tracer() oteltrace.Tracer {
 func (t *Tracing) Transport(base http.RoundTripper) http.RoundTripper {
 	return otelhttp.NewTransport(base,
 		otelhttp.WithTracerProvider(t.provider),
-		otelhttp.WithPropagators(t.propagator),
-		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
+		otelhttp.WithPropagators(propagation.TraceContext{}), // no baggage: it would carry whatever a caller puts in it
+		otelhttp.WithMeterProvider(nometrics.NewMeterProvider()),
 		otelhttp.WithFilter(func(r *http.Request) bool {
 			return !t.exports || oteltrace.SpanContextFromContext(r.Context()).IsValid()
 		}),

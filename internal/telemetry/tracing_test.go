@@ -53,7 +53,7 @@ func get(t *testing.T, ctx context.Context, tracing *telemetry.Tracing, url stri
 var traceparent = regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-0[01]$`)
 
 func TestOutgoingCallsCarryATraceparent(t *testing.T) {
-	tracing := telemetry.NewTracing(build)
+	tracing := open(t, nil, func(int, error) {})
 	url, last := listener(t)
 	seen := map[string]bool{}
 	for range 3 {

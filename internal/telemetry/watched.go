@@ -55,8 +55,8 @@ func (m *Metrics) WatchPool(read func() Pool) {
 }
 
 // WatchProblems adds the number of problems in the setup of Redis, as read counts
-// them at each scrape. Its context ends after a second.
-// Without an answer it is absent. WatchProblems may be called once.
+// them at each scrape, within a second. Without an answer it is absent. WatchProblems
+// may be called once.
 func (m *Metrics) WatchProblems(read func(context.Context) (int, error)) {
 	m.registry.MustRegister(sometimes{
 		prometheus.NewDesc(namespace+"_redis_problems", "Settings of Redis that may lose data: eviction, no persistence.", nil, nil),
@@ -73,15 +73,23 @@ func (m *Metrics) WatchProblems(read func(context.Context) (int, error)) {
 // requested with; each is absent while it is not known, which a zero time means.
 // WatchLogin may be called once.
 func (m *Metrics) WatchLogin(token, credential func() time.Time) {
-	stamp := func(name, help string, at func() time.Time) {
-		m.registry.MustRegister(sometimes{prometheus.NewDesc(namespace+"_"+name, help, nil, nil), func() (float64, bool) {
-			t := at()
-			return float64(t.Unix()), !t.IsZero()
-		}})
-	}
-	stamp("graph_token_expiry_timestamp_seconds", "When the current token for Graph expires, in seconds since 1970.", token)
-	stamp("credential_expiry_timestamp_seconds",
-		"When the secret or certificate of the app registration expires, in seconds since 1970; absent if that can't be known.", credential)
+	m.watchTime("graph_token_expiry_timestamp_seconds", "When the current token for Graph expires, in seconds since 1970.", nil, token)
+	m.watchTime("credential_expiry_timestamp_seconds",
+		"When the secret or certificate of the app registration expires, in seconds since 1970; absent if that can't be known.", nil, credential)
+}
+
+// WatchExpiry adds when a certificate expires, absent while that is not known, which a
+// zero time means. It may be called once for each name.
+func (m *Metrics) WatchExpiry(name string, expires func() time.Time) {
+	m.watchTime("certificate_expiry_timestamp_seconds", "When a certificate expires, in seconds since 1970.",
+		prometheus.Labels{"certificate": name}, expires)
+}
+
+func (m *Metrics) watchTime(name, help string, labels prometheus.Labels, at func() time.Time) {
+	m.registry.MustRegister(sometimes{prometheus.NewDesc(namespace+"_"+name, help, nil, labels), func() (float64, bool) {
+		t := at()
+		return float64(t.Unix()), !t.IsZero()
+	}})
 }
 
 // sometimes is a gauge that is absent while its value is not known.

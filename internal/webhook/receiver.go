@@ -43,7 +43,6 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -87,7 +86,7 @@ type Config struct {
 
 	// Counted is called for n items with a verdict; it may be nil.
 	Counted func(verdict string, n int)
-	Tracer  trace.Tracer // of requests that leave hints; nil: none
+	Tracer  trace.Tracer // of requests that leave hints
 	Log     *slog.Logger
 }
 
@@ -107,14 +106,11 @@ const (
 
 // New returns a receiver.
 func New(cfg Config) (*Receiver, error) {
-	if cfg.Leave == nil || cfg.Keys == nil {
-		return nil, errors.New("webhook: Leave and Keys are required")
+	if cfg.Leave == nil || cfg.Keys == nil || cfg.Tracer == nil {
+		return nil, errors.New("webhook: Leave, Keys and Tracer are required")
 	}
 	if cfg.Counted == nil {
 		cfg.Counted = func(string, int) {}
-	}
-	if cfg.Tracer == nil {
-		cfg.Tracer = noop.Tracer{}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -20,6 +20,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/webhook"
 )
@@ -77,6 +79,9 @@ func receive(t testing.TB, cfg webhook.Config) http.Handler {
 	t.Helper()
 	if cfg.Keys == nil {
 		cfg.Keys = func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil }
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = noop.Tracer{}
 	}
 	r, err := webhook.New(cfg)
 	if err != nil {
