@@ -59,6 +59,39 @@ func TestRedisIsKilledAndRestarted(t *testing.T) {
 	}
 }
 
+// TestRedisIsPausedAndResumed sends what a Redis that hangs may carry out later.
+func TestRedisIsPausedAndResumed(t *testing.T) {
+	server := redistest.Start(t)
+	w := open(t, server.URL(), "")
+	heard := w.listen()
+	heard.connected()
+	lease, m := w.saved("ann")
+	w.table()
+	s := store.Save{Lease: lease, Record: next(m), Events: []ooo.News{event(m, ooo.EventChanged)}}
+	read := hint(m, ooo.HintRead, "1")
+	server.Pause()
+	for name, try := range map[string]func(context.Context) error{
+		"Round":      func(ctx context.Context) error { _, err := w.Round(ctx, "me", store.Beat{Number: 2}); return err },
+		"Save":       func(ctx context.Context) error { return w.Save(ctx, s) },
+		"LeaveHints": func(ctx context.Context) error { return w.LeaveHints(ctx, true, read) },
+	} {
+		if err := try(within(t, 200*time.Millisecond)); err == nil {
+			t.Errorf("%s = nil from a Redis that hangs", name)
+		}
+	}
+	server.Resume()
+	w.must(w.Save(t.Context(), s))
+	w.must(w.LeaveHints(t.Context(), true, read))
+	if o, err := w.Round(t.Context(), "me", store.Beat{Number: 3}); err != nil || o.Saves[m.ID.Partition()] != 2 {
+		t.Errorf("Round = %v saves, %v, want 2", o.Saves[m.ID.Partition()], err)
+	}
+	if got := w.stored(m.ID); got == nil || got.Version != 2 || w.length("feed") != 1 || w.hints()[ooo.HintRead] != read {
+		t.Errorf("stored %+v with %d events, want the save once, and the hint", got, w.length("feed"))
+	}
+	for m := heard.next(); len(m.Hints) == 0; m = heard.next() {
+	}
+}
+
 // lossy passes on what a client and a server say, but for answers that it is to lose:
 // then it closes the connection after the server has answered.
 type lossy struct {
