@@ -71,7 +71,8 @@ const redisScope = "https://redis.azure.com/.default"
 // openStore connects to Redis, or starts one inside this process.
 func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error {
 	opening := store.Config{
-		URL: cfg.settings.RedisURL.Reveal(), Fingerprint: fingerprint(cfg.settings), Observe: metrics.RedisAnswered, Log: s.log,
+		URL: cfg.settings.RedisURL.Reveal(), Fingerprint: fingerprint(cfg.settings), Observe: metrics.RedisAnswered,
+		OnDamaged: metrics.Damaged, Log: s.log,
 	}
 	if opening.URL == "" {
 		embedded, err := store.Embed()

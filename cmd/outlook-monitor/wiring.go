@@ -89,7 +89,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	registry, err := mailbox.New(mailbox.Config{
 		Store: s.store, MayStart: owners.MayStart, Interval: settings.PollInterval,
-		OnWait: owners.ApplyWait, OnPartition: metrics.PartitionChanged, OnDamaged: metrics.Damaged,
+		OnWait: owners.ApplyWait, OnPartition: metrics.PartitionChanged,
 		OnUnknownHint: func(kind ooo.HintKind) { metrics.UnknownHint(string(kind)) }, Log: log,
 	})
 	if err != nil {

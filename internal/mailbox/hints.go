@@ -10,12 +10,8 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-const (
-	// hintsEvery is how often all hints are read: what a lost message costs.
-	hintsEvery = 5 * time.Second
-	// maxReported bounds what is remembered of damage that was reported.
-	maxReported = 1000
-)
+// hintsEvery is how often all hints are read: what a lost message costs.
+const hintsEvery = 5 * time.Second
 
 // stamped returns a hint with what each one has.
 func stamped(h ooo.Hint) ooo.Hint {
@@ -184,12 +180,9 @@ func (r *Registry) readHintsOnce(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	hints, damaged, err := r.cfg.Store.Hints(ctx)
+	hints, err := r.cfg.Store.Hints(ctx)
 	if err != nil {
 		return err
-	}
-	for _, err := range damaged {
-		r.report(ctx, "hint", err.Error(), err)
 	}
 	r.apply(hints...)
 	for _, p := range loaded {
@@ -220,19 +213,4 @@ func (r *Registry) discardUnknown(ctx context.Context, hints []ooo.Hint) error {
 		r.cfg.OnUnknownHint(h.Kind)
 	}
 	return nil
-}
-
-// report logs and counts once what in Redis can't be read.
-func (r *Registry) report(ctx context.Context, kind, id string, err error) {
-	r.mu.Lock()
-	_, reported := r.damaged[kind+" "+id]
-	if len(r.damaged) >= maxReported {
-		clear(r.damaged)
-	}
-	r.damaged[kind+" "+id] = struct{}{}
-	r.mu.Unlock()
-	if !reported {
-		r.cfg.OnDamaged(kind)
-		r.cfg.Log.ErrorContext(ctx, "entry in redis is damaged and left alone, all others go on", "kind", kind, "err", err)
-	}
 }

@@ -77,15 +77,11 @@ func (r *Registry) load(p *partition) bool {
 }
 
 func (r *Registry) fill(p *partition, loaded store.Loaded) {
-	for id, err := range loaded.Damaged {
-		r.report(p.ctx, "record", string(id), err)
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.loaded, p.saves, p.readsAt = true, loaded.Saves, loaded.ReadsAt
 	for _, m := range loaded.Records {
-		p.entries[m.ID] = &entry{}
-		p.put(p.entries[m.ID], m)
+		p.put(p.entry(m.ID), m)
 	}
 }
 

@@ -350,7 +350,7 @@ func TestRedisComesBackOlder(t *testing.T) {
 		w.own(lease)
 		restored(t)
 	})
-	t.Run("with a wish whose end was carried out", func(t *testing.T) {
+	t.Run("with a wish whose end was carried out, and a record that was removed here", func(t *testing.T) {
 		wish, _ := w.raw.HGet(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann)).Result()
 		w.wish(off)
 		w.eventually("the end", func() bool { _, ok := w.Get(id); return !ok })
@@ -360,5 +360,11 @@ func TestRedisComesBackOlder(t *testing.T) {
 			wish, err := w.store.Wish(t.Context(), ann)
 			return err == nil && wish.Nonce == ""
 		})
+		w.noHints()
+		w.raw.HSet(t.Context(), key, string(id), older)
+		w.Restore(t.Context(), id.Partition(), lease)
+		if there, err := w.raw.HExists(t.Context(), key, string(id)).Result(); there || err != nil {
+			t.Errorf("the removed record is in Redis: %v, %v", there, err)
+		}
 	})
 }

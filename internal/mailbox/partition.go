@@ -107,6 +107,17 @@ func (p *partition) put(e *entry, m *ooo.Mailbox) {
 	}
 }
 
+// entry returns the entry of a record, an empty one if there was none. The caller holds
+// mu.
+func (p *partition) entry(id ooo.RecordID) *entry {
+	e := p.entries[id]
+	if e == nil {
+		e = &entry{}
+		p.entries[id] = e
+	}
+	return e
+}
+
 // known says whether there is a record. The caller holds mu.
 func (p *partition) known(id ooo.RecordID) bool {
 	e := p.entries[id]

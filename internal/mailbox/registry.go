@@ -49,7 +49,7 @@ type Store interface {
 
 // Hints are the hints of all mailboxes.
 type Hints interface {
-	Hints(ctx context.Context) (hints []ooo.Hint, damaged []error, err error)
+	Hints(ctx context.Context) ([]ooo.Hint, error)
 	LeaveHints(ctx context.Context, publish bool, hints ...ooo.Hint) error
 	RemoveHints(ctx context.Context, hints ...ooo.Hint) error
 	// Listen calls receive for each message, and with a zero one after each connect.
@@ -59,7 +59,6 @@ type Hints interface {
 
 // Rollback is what it takes to restore Redis after it came back with older data.
 type Rollback interface {
-	RemoveRecords(ctx context.Context, lease store.Lease, p int, ids ...ooo.RecordID) error
 	SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error
 	AllWishes(ctx context.Context) ([]ooo.Wish, error)
 	SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error)
@@ -75,7 +74,6 @@ type Config struct {
 
 	OnPartition   func(change string)                // a partition was "acquired" or "lost"
 	OnWait        func(name string, wait store.Wait) // another replica published a wait of the whole app
-	OnDamaged     func(kind string)                  // a record, wish or hint can't be read
 	OnUnknownHint func(kind ooo.HintKind)            // a hint for a mailbox that is not monitored
 	Log           *slog.Logger
 }
@@ -89,9 +87,6 @@ type Registry struct {
 	wishes  *schedule.Queue[wishKey] // to be carried out
 	tasks   sync.WaitGroup           // wishes in flight
 	reread  chan struct{}            // capacity 1: read all hints now
-
-	mu      sync.Mutex
-	damaged map[string]struct{} // what was reported; guarded by mu
 }
 
 // New returns a registry that owns nothing yet.
@@ -105,18 +100,13 @@ func New(cfg Config) (*Registry, error) {
 	if cfg.OnWait == nil {
 		cfg.OnWait = func(string, store.Wait) {}
 	}
-	if cfg.OnDamaged == nil {
-		cfg.OnDamaged = func(string) {}
-	}
 	if cfg.OnUnknownHint == nil {
 		cfg.OnUnknownHint = func(ooo.HintKind) {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Registry{
-		cfg: cfg, running: make(chan struct{}), reread: make(chan struct{}, 1), wishes: schedule.New[wishKey](), damaged: map[string]struct{}{},
-	}, nil
+	return &Registry{cfg: cfg, running: make(chan struct{}), reread: make(chan struct{}, 1), wishes: schedule.New[wishKey]()}, nil
 }
 
 // owned yields the partitions that this replica has, loaded or not.

@@ -35,21 +35,16 @@ func (r *Registry) restore(p *partition) error {
 	if err != nil {
 		return err
 	}
-	versions := map[ooo.RecordID]int64{}
-	for _, m := range older.Records {
-		versions[m.ID] = m.Version
-	}
+	stored := map[ooo.RecordID]*ooo.Mailbox{}
 	p.mu.Lock()
+	for _, m := range older.Records {
+		stored[m.ID] = m
+		p.entry(m.ID) // removed if it stays empty
+	}
 	mine := maps.Clone(p.entries)
 	p.mu.Unlock()
 	for id, e := range mine {
-		if err := r.restoreRecord(ctx, p, e, versions[id]); err != nil {
-			return err
-		}
-		delete(versions, id)
-	}
-	for id := range versions {
-		if err := r.cfg.Store.RemoveRecords(ctx, p.lease, p.number, id); err != nil {
+		if err := r.restoreRecord(ctx, p, e, stored[id]); err != nil {
 			return err
 		}
 	}
@@ -62,17 +57,22 @@ func (r *Registry) restore(p *partition) error {
 	return r.cfg.Store.SetSaves(ctx, p.lease, p.number, saves)
 }
 
-// restoreRecord writes one record and its wishes if they are newer than those in Redis.
-// It waits for an update, whose save gets through by itself: a record that is removed
-// must not be written after that.
-func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, version int64) error {
+// restoreRecord writes one record and its wishes if they are newer than those in Redis,
+// or removes what Redis has of one that was removed; stored is nil if it has none. It
+// waits for an update, whose save gets through by itself: a record that is removed must
+// not be written after that.
+func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, stored *ooo.Mailbox) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	m := e.record.Load()
-	if m == nil {
+	switch {
+	case m == nil && stored == nil:
 		return nil
+	case m == nil:
+		stored.Version++
+		return r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: stored, Remove: true})
 	}
-	if err := r.restoreWishes(ctx, m); err != nil || m.Version <= version {
+	if err := r.restoreWishes(ctx, m); err != nil || stored != nil && m.Version <= stored.Version {
 		return err
 	}
 	return r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: m, Overwrite: true})

@@ -113,7 +113,8 @@ func (r *Registry) makeWay(p *partition, s store.Save) error {
 		return err
 	}
 	r.cfg.Log.Warn("damaged record in redis is removed and written again", "mailbox", shown(s.Record.ID))
-	return r.cfg.Store.RemoveRecords(ctx, p.lease, p.number, s.Record.ID)
+	gone := &ooo.Mailbox{ID: s.Record.ID, Version: 1 << 52} // more than any that can be there
+	return r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: gone, Remove: true, Overwrite: true})
 }
 
 // saved puts a draft that Redis has into memory. The caller holds e.mu.

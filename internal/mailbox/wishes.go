@@ -90,11 +90,7 @@ func (r *Registry) carryOut(key wishKey) error {
 		return nil
 	}
 	done, ok := p.begin(operation{key.id, wishKind, key.address})
-	e := p.entries[key.id]
-	if e == nil {
-		e = &entry{}
-		p.entries[key.id] = e
-	}
+	e := p.entry(key.id)
 	p.mu.Unlock()
 	if !ok {
 		return errInFlight
@@ -108,7 +104,6 @@ func (r *Registry) carryOut(key wishKey) error {
 	}
 	wish, err := r.wish(p, key, m)
 	if errors.Is(err, store.ErrDamaged) {
-		r.report(p.ctx, "wish", key.address, err)
 		return nil
 	} else if err != nil {
 		return err

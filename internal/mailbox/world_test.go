@@ -133,7 +133,7 @@ func newWorld(t *testing.T, before ...func(*world)) *world {
 	}
 	w := &world{t: t, raw: redis.NewClient(options), worker: &recorder{changed: map[ooo.RecordID]*ooo.Mailbox{}}}
 	t.Cleanup(func() { _ = w.raw.Close() })
-	opened, err := store.Open(store.Config{URL: embedded.URL(), Fingerprint: t.Name()})
+	opened, err := store.Open(store.Config{URL: embedded.URL(), Fingerprint: t.Name(), OnDamaged: func(string) { w.damaged.Add(1) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func (w *world) start() {
 	var err error
 	w.Registry, err = mailbox.New(mailbox.Config{
 		Store: w.store, MayStart: func(int) bool { return w.inTime.Load() }, Interval: 2 * time.Second, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
-		OnDamaged: func(string) { w.damaged.Add(1) }, OnUnknownHint: func(ooo.HintKind) { w.unknown.Add(1) },
+		OnUnknownHint: func(ooo.HintKind) { w.unknown.Add(1) },
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -265,7 +265,7 @@ func (w *world) kinds() (kinds []ooo.EventKind) {
 func (w *world) noHints() {
 	w.t.Helper()
 	w.eventually("all hints carried out", func() bool {
-		hints, _, err := w.store.Hints(w.t.Context())
+		hints, err := w.store.Hints(w.t.Context())
 		return err == nil && len(hints) == 0
 	})
 }

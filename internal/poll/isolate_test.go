@@ -196,7 +196,7 @@ func (m *many) Load(_ context.Context, p int) (store.Loaded, error) {
 	return store.Loaded{Records: m.records[p]}, nil
 }
 
-func (m *many) Hints(context.Context) ([]ooo.Hint, []error, error)          { return nil, nil, nil }
+func (m *many) Hints(context.Context) ([]ooo.Hint, error)                   { return nil, nil }
 func (m *many) PutReads(context.Context, map[int]store.Reads) error         { return nil }
 func (m *many) Listen(ctx context.Context, heard func(store.Message)) error { <-ctx.Done(); return nil }
 

@@ -348,7 +348,7 @@ func (w *world) hint(name string, h ooo.Hint) {
 // hints counts those in Redis that the poller carries out.
 func (w *world) hints() (n int) {
 	w.Helper()
-	all, _, err := w.store.Hints(w.Context())
+	all, err := w.store.Hints(w.Context())
 	if err != nil {
 		w.Fatal(err)
 	}

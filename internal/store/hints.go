@@ -40,21 +40,22 @@ func decodeHint(field, value string) (h ooo.Hint, err error) {
 	return h, nil
 }
 
-// Hints returns the hints for all mailboxes, in no order, and an [ErrDamaged] for each
-// that can't be read.
-func (s *Store) Hints(ctx context.Context) (hints []ooo.Hint, damaged []error, err error) {
+// Hints returns the hints for all mailboxes that can be read, in no order.
+func (s *Store) Hints(ctx context.Context) ([]ooo.Hint, error) {
 	all, err := s.client.HGetAll(ctx, hintsKey).Result()
 	if err != nil {
-		return nil, nil, translate(err)
+		return nil, translate(err)
 	}
+	hints := make([]ooo.Hint, 0, len(all))
 	for field, value := range all {
-		if h, err := decodeHint(field, value); err != nil {
-			damaged = append(damaged, err)
-		} else {
-			hints = append(hints, h)
+		h, err := decodeHint(field, value)
+		if err != nil {
+			s.report(ctx, err)
+			continue
 		}
+		hints = append(hints, h)
 	}
-	return hints, damaged, nil
+	return hints, nil
 }
 
 // LeaveHints leaves hints for the owners of their mailboxes, all or none, and lets

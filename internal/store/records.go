@@ -18,7 +18,7 @@ import (
 // Loaded is what Redis has of one partition.
 type Loaded struct {
 	Records []*ooo.Mailbox
-	Damaged map[ooo.RecordID]error // records that can't be read; they are left alone
+	Damaged map[ooo.RecordID]error // records that can't be read
 	Saves   int64
 	// ReadsAt is when the last owner wrote how it reads: until then every mailbox was
 	// read every interval. Zero: not known.
@@ -49,6 +49,7 @@ func (s *Store) Load(ctx context.Context, p int) (Loaded, error) {
 		id := ooo.RecordID(field)
 		m, err := decodeRecord(id, value)
 		if err != nil {
+			s.report(ctx, err)
 			loaded.Damaged[id] = err
 			continue
 		}
@@ -141,8 +142,8 @@ type Save struct {
 	Lease  Lease
 	Record *ooo.Mailbox // with its new version: one more than in Redis
 	Remove bool         // delete the record; Record still says which and its version
-	// Overwrite writes the record if the version in Redis is any lower one, which
-	// happens after Redis came back with older data.
+	// Overwrite writes or removes the record if the version in Redis is any lower one,
+	// which happens after Redis came back with older data.
 	Overwrite bool
 
 	Left   []string   // addresses that leave the record: their rows are removed
@@ -258,29 +259,4 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 		args = append(append(args, len(list.items)/list.width), list.items...)
 	}
 	return keys, args, nil
-}
-
-// newest is above every version that a record gets.
-const newest = 1 << 52
-
-// RemoveRecords removes records of a partition whatever their versions, after Redis
-// came back with some that were removed before.
-func (s *Store) RemoveRecords(ctx context.Context, lease Lease, p int, ids ...ooo.RecordID) error {
-	for _, id := range ids {
-		value, err := s.client.HGet(ctx, recordsKey(p), string(id)).Result()
-		if errors.Is(err, redis.Nil) {
-			continue
-		} else if err != nil {
-			return translate(err)
-		}
-		m, err := decodeRecord(id, value)
-		if err != nil { // its rows belong to no record then and are not listed
-			m = &ooo.Mailbox{ID: id}
-		}
-		m.Version = newest
-		if err := s.Save(ctx, Save{Lease: lease, Record: m, Remove: true, Overwrite: true}); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -178,15 +178,15 @@ var saveSuite = map[string]func(*testing.T, *world){
 		w.must(err)
 		m = next(next(m))
 		// Redis comes back with the first version, and with a record that was removed.
-		gone, bad := sibling(m, "gone"), sibling(m, "bad")
-		w.must(w.raw.HSet(t.Context(), key, string(m.ID), older, string(bad), "x",
-			string(gone), fmt.Sprintf(`7:{"id":%q,"addresses":[{"spelling":"Gone@x"}]}`, gone)).Err())
-		w.must(w.raw.HSet(t.Context(), fmt.Sprint("om:{om}:rows:", p), "gone@x", string(gone)+"\tGone@x").Err())
+		gone, bad := &ooo.Mailbox{ID: sibling(m, "gone"), Version: 8, Addresses: []ooo.Address{{Spelling: "Gone@x"}}}, sibling(m, "bad")
+		w.must(w.raw.HSet(t.Context(), key, string(m.ID), older, string(bad), "9:x",
+			string(gone.ID), fmt.Sprintf(`7:{"id":%q,"addresses":[{"spelling":"Gone@x"}]}`, gone.ID)).Err())
+		w.must(w.raw.HSet(t.Context(), fmt.Sprint("om:{om}:rows:", p), "gone@x", string(gone.ID)+"\tGone@x").Err())
 		w.is(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m)}), store.ErrVersion)
 		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: m, Overwrite: true}))
 		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: m, Overwrite: true}))
-		w.is(w.RemoveRecords(t.Context(), store.Lease{Life: "you"}, p, gone), ooo.ErrNotOwner)
-		w.must(w.RemoveRecords(t.Context(), lease, p, gone, bad, sibling(m, "never")))
+		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: gone, Remove: true}))
+		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: &ooo.Mailbox{ID: bad, Version: 1 << 52}, Remove: true, Overwrite: true}))
 		w.must(w.SetSaves(t.Context(), lease, p, 40))
 		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m)}))
 		loaded := w.load(p)

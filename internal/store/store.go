@@ -16,7 +16,7 @@
 //   - Messages are not relied on. What they say is in Redis before they are sent, and
 //     one that can't be sent fails nothing: some users of a managed Redis may write
 //     keys but not publish. That is why no script publishes.
-//   - What can't be read is reported as [ErrDamaged] and never hides the rest.
+//   - What can't be read is logged and counted once, and never hides the rest.
 //   - No script asks Redis for its time or reads JSON; no expiry decides who owns what.
 //
 // An error that is none of this package's or of ooo means that the outcome is not
@@ -64,7 +64,10 @@ type Config struct {
 	// Observe hears of every command or pipeline and how long Redis took; it may
 	// be nil.
 	Observe func(command string, took time.Duration, err error)
-	Log     *slog.Logger
+	// OnDamaged hears once of each entry that can't be read, such as a "record"; it may
+	// be nil. The entry is logged too.
+	OnDamaged func(kind string)
+	Log       *slog.Logger
 }
 
 // Store is Redis.
@@ -80,8 +83,9 @@ type Store struct {
 	overviews    overviews
 	configDenied atomic.Bool // Redis does not show its configuration
 
+	onDamaged func(kind string)
 	reportsMu sync.Mutex
-	reports   map[string]bool // damaged values that were logged; guarded by reportsMu
+	reports   map[damagedError]bool // that were reported; guarded by reportsMu
 }
 
 // Open reads the URL and returns the store. It makes no connection.
@@ -89,8 +93,11 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.OnDamaged == nil {
+		cfg.OnDamaged = func(string) {}
+	}
 	logging.Disable() // our own errors and warnings say it better
-	s := &Store{channel: channel(cfg.Fingerprint), log: cfg.Log, reports: map[string]bool{}}
+	s := &Store{channel: channel(cfg.Fingerprint), log: cfg.Log, onDamaged: cfg.OnDamaged, reports: map[damagedError]bool{}}
 	if cfg.Token != nil {
 		s.login = newLogin(cfg.Token)
 	}

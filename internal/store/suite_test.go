@@ -200,8 +200,8 @@ func (w *world) stored(id ooo.RecordID) *ooo.Mailbox {
 // hints are the hints in Redis, by kind.
 func (w *world) hints() map[ooo.HintKind]ooo.Hint {
 	w.t.Helper()
-	all, damaged, err := w.Hints(w.t.Context())
-	w.must(errors.Join(append(damaged, err)...))
+	all, err := w.Hints(w.t.Context())
+	w.must(err)
 	hints := map[ooo.HintKind]ooo.Hint{}
 	for _, h := range all {
 		hints[h.Kind] = h

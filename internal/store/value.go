@@ -31,23 +31,36 @@ func decode(value string, v any) (tag string, err error) {
 	return strings.Clone(tag), json.Unmarshal([]byte(text), v) // a part of value would keep all of it in memory
 }
 
-// damaged returns [ErrDamaged] for a value. Neither the value nor its field is in the
+// damagedError is [ErrDamaged] of one value. Neither the value nor its field is in the
 // text: they may hold an address.
+type damagedError struct {
+	kind string // such as record
+	hash uint32 // of the field
+}
+
+func (e damagedError) Error() string { return fmt.Sprintf("%s #%08x: %v", e.kind, e.hash, ErrDamaged) }
+func (e damagedError) Unwrap() error { return ErrDamaged }
+
 func damaged(kind, field string) error {
 	h := fnv.New32a()
 	h.Write([]byte(field))
-	return fmt.Errorf("%s #%08x: %w", kind, h.Sum32(), ErrDamaged)
+	return damagedError{kind, h.Sum32()}
 }
 
-// maxReports bounds the damaged values that are remembered as logged.
+// maxReports bounds the damaged values that are remembered as reported.
 const maxReports = 1000
 
-// report logs a damaged value that is skipped, once.
+// report logs and counts a damaged value, once.
 func (s *Store) report(ctx context.Context, err error) {
+	d, ok := errors.AsType[damagedError](err)
 	s.reportsMu.Lock()
-	defer s.reportsMu.Unlock()
-	if text := err.Error(); !s.reports[text] && len(s.reports) < maxReports {
-		s.reports[text] = true
-		s.log.WarnContext(ctx, "damaged value in redis skipped", "err", err)
+	known := !ok || s.reports[d] || len(s.reports) >= maxReports
+	if !known {
+		s.reports[d] = true
+	}
+	s.reportsMu.Unlock()
+	if !known {
+		s.onDamaged(d.kind)
+		s.log.ErrorContext(ctx, "entry in redis is damaged and left alone, all others go on", "kind", d.kind, "err", err)
 	}
 }

@@ -35,7 +35,11 @@ func (s *Store) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 	case err != nil:
 		return ooo.Wish{}, translate(err)
 	}
-	return decodeWish(folded, value)
+	w, err := decodeWish(folded, value)
+	if err != nil {
+		s.report(ctx, err)
+	}
+	return w, err
 }
 
 // Wishes returns the wishes of addresses in their order, as [Store.Wish] does. Those
@@ -60,7 +64,7 @@ func (s *Store) Wishes(ctx context.Context, addresses ...string) ([]ooo.Wish, er
 	return wishes, nil
 }
 
-// AllWishes returns all wishes that can be read, in no order. The others are logged.
+// AllWishes returns all wishes that can be read, in no order.
 func (s *Store) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
 	values, err := s.client.HGetAll(ctx, wantsKey).Result()
 	if err != nil {

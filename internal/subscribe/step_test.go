@@ -314,7 +314,7 @@ func TestTheBudgetKeepsAPartForTheUncovered(t *testing.T) {
 			t.Errorf("%d of 6 new mailboxes are covered at once, want all before the others are examined", got)
 		}
 		pass(time.Minute)
-		if hints, _, _ := w.store.Hints(t.Context()); len(hints) != 0 {
+		if hints, _ := w.store.Hints(t.Context()); len(hints) != 0 {
 			t.Errorf("%d hints left, want none", len(hints))
 		}
 	})

@@ -77,7 +77,7 @@ func TestASweepComparesGraphWithTheRecords(t *testing.T) {
 				if s := w.sub(annID); s.State != ooo.SubscriptionLive || s.ID != tt.id || w.graph[s.ID].ID == "" {
 					t.Errorf("record = %s %s, want %s live", s.ID, s.State, tt.id)
 				}
-				if hints, _, _ := w.store.Hints(t.Context()); len(hints) != 0 {
+				if hints, _ := w.store.Hints(t.Context()); len(hints) != 0 {
 					t.Errorf("hints = %+v, want none left", hints)
 				}
 			}, sweeping)

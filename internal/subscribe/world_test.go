@@ -259,7 +259,7 @@ func (w *world) settled(id ooo.SubscriptionID, reads int) {
 			w.t.Errorf("%d subscriptions in Graph, want 1", len(w.listed()))
 		}
 	})
-	if hints, _, _ := w.store.Hints(w.t.Context()); len(hints) != 0 {
+	if hints, _ := w.store.Hints(w.t.Context()); len(hints) != 0 {
 		w.t.Errorf("hints = %+v, want none left", hints)
 	}
 }
