@@ -20,15 +20,19 @@ func readme(t *testing.T) string {
 	return string(text)
 }
 
-func TestTheREADMEHasEverySetting(t *testing.T) {
-	_, rest, _ := strings.Cut(readme(t), "| setting | default | meaning |\n| --- | --- | --- |\n")
+func TestTheGuideHasEverySetting(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/SETTINGS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "| setting | default | meaning |\n| --- | --- | --- |\n")
 	table, _, _ := strings.Cut(rest, "\n\n")
 	var want []string
 	for _, row := range config.Table() {
 		want = append(want, row.Markdown())
 	}
 	if got := strings.Split(table, "\n"); !slices.Equal(got, want) {
-		t.Errorf("the README's settings are\n%s\nwant\n%s", table, strings.Join(want, "\n"))
+		t.Errorf("the settings in SETTINGS.md are\n%s\nwant\n%s", table, strings.Join(want, "\n"))
 	}
 }
 

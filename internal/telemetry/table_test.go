@@ -27,7 +27,7 @@ const (
 	alarms       = "../../deploy/prometheus/rules.yaml"
 	alarmTests   = "../../deploy/prometheus/rules_test.yaml"
 	dashboard    = "../../deploy/grafana/outlook-monitor.json"
-	runBook      = "../../deploy/README.md"
+	runBook      = "../../deploy/RUNBOOK.md"
 )
 
 func file(t *testing.T, name string) string {
@@ -196,7 +196,7 @@ func TestEachAlarmHasItsParagraphAndItsTest(t *testing.T) {
 		if text, _, _ := strings.Cut(paragraph, "\n### "); !ok || len(strings.TrimSpace(text)) < 80 {
 			t.Errorf("the run book says nothing of %s", name)
 		}
-		for _, part := range []string{"severity: ", "summary: ", "runbook_url: deploy/README.md#" + strings.ToLower(name) + "\n"} {
+		for _, part := range []string{"severity: ", "summary: ", "runbook_url: deploy/RUNBOOK.md#" + strings.ToLower(name) + "\n"} {
 			if !strings.Contains(rest, part) {
 				t.Errorf("%s lacks %q", name, part)
 			}

@@ -119,9 +119,9 @@ func deployment(t *testing.T, o objects) (*apps.Deployment, core.Container) {
 	return d, d.Spec.Template.Spec.Containers[0]
 }
 
-// TestTheGuidesValuesWork renders the values that deploy/README.md shows.
+// TestTheGuidesValuesWork renders the values that deploy/INSTALL.md shows.
 func TestTheGuidesValuesWork(t *testing.T) {
-	_, rest, _ := strings.Cut(read(t, "deploy/README.md"), "in `my-values.yaml`:\n")
+	_, rest, _ := strings.Cut(read(t, "deploy/INSTALL.md"), "in `my-values.yaml`:\n")
 	block, _, ok := strings.Cut(strings.TrimLeft(rest, "\n"), "\n\n")
 	if !ok {
 		t.Fatal("the guide shows no values")

@@ -35,16 +35,16 @@ var others = []string{"GOMEMLIMIT", "REDIS_PASSWORD"}
 
 var row = regexp.MustCompile("(?m)^\\| `([A-Z][A-Z0-9_]+)` \\|.*\\|.*\\|$")
 
-// settings lists the program's settings: those in the README, which a test of the
+// settings lists the program's settings: those in SETTINGS.md, which a test of the
 // program's compares with what there is.
 func settings(t *testing.T) (names []string) {
 	t.Helper()
-	_, table, _ := strings.Cut(read(t, "README.md"), "| setting | default | meaning |")
+	_, table, _ := strings.Cut(read(t, "deploy/SETTINGS.md"), "| setting | default | meaning |")
 	for _, found := range row.FindAllStringSubmatch(table, -1) {
 		names = append(names, found[1])
 	}
 	if len(names) < 30 {
-		t.Fatalf("%d settings found in the README, want at least 30", len(names))
+		t.Fatalf("%d settings found in SETTINGS.md, want at least 30", len(names))
 	}
 	return names
 }
