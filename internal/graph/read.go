@@ -105,10 +105,10 @@ func (c *Client) postBatch(ctx context.Context, readings []ooo.Reading) error {
 	return decodeBatch(answer.Bytes(), readings, time.Now())
 }
 
-// Presences returns what presence says of ids, of which Graph takes
-// [ooo.MostPresences] at once; it leaves out those it knows nothing of. It needs
-// Presence.Read.All, otherwise it returns [ooo.ErrDenied].
-func (c *Client) Presences(ctx context.Context, ids []ooo.ObjectID) ([]ooo.Presence, error) {
+// Presences returns who of ids is out of office as far as presence says, which may lag
+// behind; it leaves out those it knows nothing of. Graph takes [ooo.MostPresences] at
+// once. It needs Presence.Read.All, otherwise it returns [ooo.ErrDenied].
+func (c *Client) Presences(ctx context.Context, ids []ooo.ObjectID) (map[ooo.ObjectID]bool, error) {
 	ctx, cancel := begin(ctx, opPresence, readTime)
 	defer cancel()
 	body, err := json.Marshal(map[string]any{"ids": ids})
@@ -131,10 +131,10 @@ func (c *Client) Presences(ctx context.Context, ids []ooo.ObjectID) ([]ooo.Prese
 	if json.Unmarshal(answer.Bytes(), &page) != nil {
 		return nil, errUnreadable
 	}
-	var known []ooo.Presence
+	known := map[ooo.ObjectID]bool{}
 	for _, p := range page.Value {
 		if away := p.Settings.IsOutOfOffice; away != nil {
-			known = append(known, ooo.Presence{ID: p.ID, Away: *away})
+			known[p.ID] = *away
 		}
 	}
 	return known, nil

@@ -136,15 +136,16 @@ func TestWhosePresenceTurnsIsRead(t *testing.T) {
 	away, failed := map[ooo.ObjectID]bool{"id-user03": true}, error(nil)
 	run(t, func(cfg *poll.Config, g *faultyGraph) {
 		cfg.Interval, cfg.Replicas = time.Hour, func() int { return 2 }
-		cfg.Presences = func(_ context.Context, ids []ooo.ObjectID) (all []ooo.Presence, err error) {
+		cfg.Presences = func(_ context.Context, ids []ooo.ObjectID) (map[ooo.ObjectID]bool, error) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			asked = append(asked, time.Now())
 			if len(ids) > ooo.MostPresences {
 				t.Errorf("%d ids in one call", len(ids))
 			}
+			all := map[ooo.ObjectID]bool{}
 			for _, id := range ids {
-				all = append(all, ooo.Presence{ID: id, Away: away[id]})
+				all[id] = away[id]
 			}
 			return all, failed
 		}

@@ -64,7 +64,7 @@ type Config struct {
 	Graph    Graph
 	// Presences asks Graph about at most [ooo.MostPresences] users; nil: presence is
 	// not swept.
-	Presences func(ctx context.Context, ids []ooo.ObjectID) ([]ooo.Presence, error)
+	Presences func(ctx context.Context, ids []ooo.ObjectID) (map[ooo.ObjectID]bool, error)
 	Policy    ooo.Policy
 	Interval  time.Duration // between two reads of a mailbox
 

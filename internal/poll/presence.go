@@ -74,8 +74,8 @@ func (p *Poller) sweep(ctx context.Context) error {
 		calls++
 		asking.Go(func() error {
 			found, err := p.cfg.Presences(asked, some)
-			for _, one := range found {
-				if p.turned(one) {
+			for id, away := range found {
+				if p.turned(id, away) {
 					turned.Add(1)
 				}
 			}
@@ -89,15 +89,15 @@ func (p *Poller) sweep(ctx context.Context) error {
 
 // turned notes what presence says of a user, and has the mailbox read if that turned.
 // Who was not seen before did not.
-func (p *Poller) turned(one ooo.Presence) (turned bool) {
+func (p *Poller) turned(id ooo.ObjectID, away bool) (turned bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.targets[ooo.RecordID(one.ID)]
+	t := p.targets[ooo.RecordID(id)]
 	if t == nil {
 		return false
 	}
-	turned = t.seen && t.away != one.Away
-	if t.seen, t.away = true, one.Away; turned {
+	turned = t.seen && t.away != away
+	if t.seen, t.away = true, away; turned {
 		t.urgent = ooo.SourcePresence
 		p.hurry(t, time.Now())
 	}
