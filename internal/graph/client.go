@@ -59,7 +59,6 @@ type Client struct {
 	cfg       Config
 	transport *transport
 	adapter   abstractions.RequestAdapter // of the SDK
-	writes    chan struct{}               // capacity writesInFlight: subscription writes
 	buffers   sync.Pool                   // of *bytes.Buffer
 }
 
@@ -81,7 +80,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	adapter.SetBaseUrl(cfg.Endpoint + version)
-	return &Client{cfg: cfg, transport: t, adapter: adapter, writes: make(chan struct{}, writesInFlight)}, nil
+	return &Client{cfg: cfg, transport: t, adapter: adapter}, nil
 }
 
 // complete checks cfg and fills in what may be left out.

@@ -90,7 +90,7 @@ func TestEveryRequestIsPlainAndSigned(t *testing.T) {
 	c.Read(t.Context(), []ooo.ObjectID{"a", "b"}, nil)
 	_, _ = c.Find(t.Context(), "ann@contoso.example") // what comes back is no matter here
 	_, _ = c.CreateSubscription(t.Context(), wanted("8c1d", "https://hook.example", time.Hour))
-	_, _ = c.PatchSubscription(t.Context(), "1", ooo.SubscriptionPatch{ExpiresAt: time.Now()})
+	_, _ = c.PatchSubscription(t.Context(), "1", ooo.SubscriptionRequest{ExpiresAt: time.Now()})
 	_ = c.DeleteSubscription(t.Context(), "1")
 	for range c.SubscriptionPages(t.Context()) {
 		break

@@ -15,6 +15,3 @@ func Meaning(name string, status int, body, retryAfter string, now time.Time) er
 func DecodeBatch(answer []byte, readings []ooo.Reading) error {
 	return decodeBatch(answer, readings, time.Now())
 }
-
-// WritesInFlight is how many subscription writes are in flight at most.
-const WritesInFlight = writesInFlight

@@ -16,25 +16,13 @@ import (
 // tlsVersion is the least that our listener takes.
 const tlsVersion = "v1_2"
 
-const (
-	// writesInFlight bounds the creations, renewals and deletions that Graph works on
-	// at a time: it takes a second or two for each.
-	writesInFlight = 48
-	// mostPages ends a listing without an end. A page has a hundred.
-	mostPages = 2000
-)
+// mostPages ends a listing without an end. A page has a hundred.
+const mostPages = 2000
 
-// write creates, renews or deletes a subscription once fewer than writesInFlight others
-// do, and returns it as it is now.
+// write creates, renews or deletes a subscription and returns it as it is now.
 func (c *Client) write(ctx context.Context, op operation,
 	call func(context.Context, *builder) (models.Subscriptionable, error),
 ) (ooo.GraphSubscription, error) {
-	select {
-	case c.writes <- struct{}{}:
-		defer func() { <-c.writes }()
-	case <-ctx.Done():
-		return ooo.GraphSubscription{}, notSent(ctx.Err())
-	}
 	ctx, cancel := begin(ctx, op, subscriptionTime)
 	defer cancel()
 	got, err := call(ctx, c.subscriptions())
@@ -64,21 +52,10 @@ func (c *Client) subscriptions() *builder {
 // [ooo.ErrNoMailbox]. With [ooo.ErrUnavailable] comes [ooo.ErrNoAnswer] if the
 // subscription may have been made all the same.
 func (c *Client) CreateSubscription(ctx context.Context, request ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
-	ask := models.NewSubscription()
-	ask.SetResource(&request.Resource)
-	ask.SetChangeType(&request.ChangeType)
-	ask.SetNotificationUrl(&request.NotificationURL)
-	if request.LifecycleURL != "" {
-		ask.SetLifecycleNotificationUrl(&request.LifecycleURL)
-	}
-	if request.ClientState != "" {
-		ask.SetClientState(&request.ClientState)
-	}
-	ask.SetExpirationDateTime(new(request.ExpiresAt.UTC()))
+	ask := bodyOf(request)
 	ask.SetLatestSupportedTlsVersion(new(tlsVersion))
 	if request.Certificate.ID != "" {
 		ask.SetIncludeResourceData(new(true))
-		setCertificate(ask, request.Certificate)
 	}
 	made, err := c.write(ctx, opCreate, func(ctx context.Context, b *builder) (models.Subscriptionable, error) {
 		return b.Post(ctx, ask, nil)
@@ -90,29 +67,39 @@ func (c *Client) CreateSubscription(ctx context.Context, request ooo.Subscriptio
 	return made, err
 }
 
-func setCertificate(ask *models.Subscription, certificate ooo.Certificate) {
-	ask.SetEncryptionCertificate(&certificate.Base64)
-	ask.SetEncryptionCertificateId(&certificate.ID)
+// bodyOf returns the fields of a request that have a value.
+func bodyOf(request ooo.SubscriptionRequest) *models.Subscription {
+	body := models.NewSubscription()
+	body.SetExpirationDateTime(new(request.ExpiresAt.UTC()))
+	for _, field := range []struct {
+		set   func(*string)
+		value string
+	}{
+		{body.SetResource, request.Resource},
+		{body.SetChangeType, request.ChangeType},
+		{body.SetNotificationUrl, request.NotificationURL},
+		{body.SetLifecycleNotificationUrl, request.LifecycleURL},
+		{body.SetClientState, request.ClientState},
+		{body.SetEncryptionCertificate, request.Certificate.Base64},
+		{body.SetEncryptionCertificateId, request.Certificate.ID},
+	} {
+		if field.value != "" {
+			field.set(&field.value)
+		}
+	}
+	return body
 }
 
 // PatchSubscription renews a subscription and changes what can be changed; the
 // answer has the expiry that counts. The errors are [ooo.ErrSubscriptionGone],
 // [ooo.TooLong], [ooo.ErrHandshake], [ooo.ErrSubscriptionDenied] and
 // [ooo.ErrSubscriptionQuota].
-func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionPatch) (ooo.GraphSubscription, error) {
+func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
 	if id == "" {
 		return ooo.GraphSubscription{}, ooo.ErrSubscriptionGone
 	}
-	ask := models.NewSubscription()
-	ask.SetExpirationDateTime(new(patch.ExpiresAt.UTC()))
-	if patch.NotificationURL != "" {
-		ask.SetNotificationUrl(&patch.NotificationURL)
-	}
-	if patch.Certificate.ID != "" {
-		setCertificate(ask, patch.Certificate)
-	}
 	return c.write(ctx, opRenew, func(ctx context.Context, b *builder) (models.Subscriptionable, error) {
-		return b.BySubscriptionId(string(id)).Patch(ctx, ask, nil)
+		return b.BySubscriptionId(string(id)).Patch(ctx, bodyOf(patch), nil)
 	})
 }
 
@@ -204,10 +191,8 @@ func subscriptionOf(s models.Subscriptionable) ooo.GraphSubscription {
 	sub := ooo.GraphSubscription{
 		ID:              ooo.SubscriptionID(text(s.GetId())),
 		Resource:        text(s.GetResource()),
-		ChangeType:      text(s.GetChangeType()),
 		NotificationURL: text(s.GetNotificationUrl()),
 		LifecycleURL:    text(s.GetLifecycleNotificationUrl()),
-		ApplicationID:   text(s.GetApplicationId()),
 	}
 	if at := s.GetExpirationDateTime(); at != nil {
 		sub.ExpiresAt = at.UTC()

@@ -8,12 +8,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
 )
@@ -45,13 +42,13 @@ func TestTheLifeOfASubscription(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := ooo.GraphSubscription{ID: made.ID, Resource: ask.Resource, ChangeType: ask.ChangeType, NotificationURL: ask.NotificationURL,
-		LifecycleURL: ask.LifecycleURL, ApplicationID: graphsim.DefaultClientID, ExpiresAt: ask.ExpiresAt.UTC().Truncate(time.Second)}
+	want := ooo.GraphSubscription{ID: made.ID, Resource: ask.Resource, NotificationURL: ask.NotificationURL,
+		LifecycleURL: ask.LifecycleURL, ExpiresAt: ask.ExpiresAt.UTC().Truncate(time.Second)}
 	if made != want || made.ID == "" {
 		t.Errorf("CreateSubscription = %+v, want %+v", made, want)
 	}
-	if there := w.Subscriptions(); len(there) != 1 || there[0].ClientState != ask.ClientState || there[0].TLSVersion != "v1_2" {
-		t.Errorf("Graph has %+v, want one with the clientState and TLS version asked for", there)
+	if there := w.Subscriptions(); len(there) != 1 || there[0].ClientState != ask.ClientState || there[0].TLSVersion != "v1_2" || there[0].ChangeType != ask.ChangeType {
+		t.Errorf("Graph has %+v, want one with the clientState, TLS version and changes asked for", there)
 	}
 
 	_, err = c.CreateSubscription(t.Context(), ask)
@@ -60,7 +57,7 @@ func TestTheLifeOfASubscription(t *testing.T) {
 	}
 
 	later := time.Now().Add(3 * time.Hour)
-	renewed, err := c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionPatch{ExpiresAt: later})
+	renewed, err := c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionRequest{ExpiresAt: later})
 	want.ExpiresAt = later.UTC().Truncate(time.Second)
 	if renewed != want || err != nil {
 		t.Errorf("PatchSubscription = %+v, %v, want %+v", renewed, err, want)
@@ -80,7 +77,7 @@ func TestTheLifeOfASubscription(t *testing.T) {
 	if err := c.DeleteSubscription(t.Context(), made.ID); !errors.Is(err, ooo.ErrSubscriptionGone) {
 		t.Errorf("a second DeleteSubscription = %v, want %v", err, ooo.ErrSubscriptionGone)
 	}
-	if _, err := c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionPatch{ExpiresAt: later}); !errors.Is(err, ooo.ErrSubscriptionGone) {
+	if _, err := c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionRequest{ExpiresAt: later}); !errors.Is(err, ooo.ErrSubscriptionGone) {
 		t.Errorf("PatchSubscription of a deleted one = %v, want %v", err, ooo.ErrSubscriptionGone)
 	}
 }
@@ -92,7 +89,7 @@ func TestASubscriptionWithoutANameIsGone(t *testing.T) {
 	if err := c.DeleteSubscription(t.Context(), ""); !errors.Is(err, ooo.ErrSubscriptionGone) {
 		t.Errorf("DeleteSubscription = %v, want %v", err, ooo.ErrSubscriptionGone)
 	}
-	if _, err := c.PatchSubscription(t.Context(), "", ooo.SubscriptionPatch{ExpiresAt: time.Now()}); !errors.Is(err, ooo.ErrSubscriptionGone) {
+	if _, err := c.PatchSubscription(t.Context(), "", ooo.SubscriptionRequest{ExpiresAt: time.Now()}); !errors.Is(err, ooo.ErrSubscriptionGone) {
 		t.Errorf("PatchSubscription = %v, want %v", err, ooo.ErrSubscriptionGone)
 	}
 	if asked {
@@ -115,7 +112,7 @@ func TestGraphGrantsLess(t *testing.T) {
 	if err != nil || !made.ExpiresAt.Before(time.Now().Add(21*time.Minute)) {
 		t.Errorf("CreateSubscription = %+v, %v, want the expiry that Graph chose", made, err)
 	}
-	_, err = c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionPatch{ExpiresAt: time.Now().Add(10080 * time.Minute)})
+	_, err = c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionRequest{ExpiresAt: time.Now().Add(10080 * time.Minute)})
 	if long, ok := errors.AsType[*ooo.TooLong](err); !ok || long.Max != 10070*time.Minute {
 		t.Errorf("PatchSubscription = %v, want TooLong of 10070 minutes", err)
 	}
@@ -272,7 +269,7 @@ func TestRenewalsAndDeletionsThatFail(t *testing.T) {
 				w.fault(tt.fault)
 			}
 			defer w.ClearFaults()
-			_, err := c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionPatch{ExpiresAt: time.Now().Add(time.Hour)})
+			_, err := c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionRequest{ExpiresAt: time.Now().Add(time.Hour)})
 			expect(t, "PatchSubscription", err, tt.want, tt.wait)
 			expect(t, "DeleteSubscription", c.DeleteSubscription(t.Context(), made.ID), tt.want, tt.wait)
 			want := tt.want
@@ -297,7 +294,7 @@ func TestRenewalsAndDeletionsThatFail(t *testing.T) {
 func TestARenewalNeedsAnExpiry(t *testing.T) {
 	t.Parallel()
 	c := newStub(t, func(w http.ResponseWriter, r *http.Request) { answerJSON(w, http.StatusOK, `{"id":"1"}`) }).client(t)
-	if sub, err := c.PatchSubscription(t.Context(), "1", ooo.SubscriptionPatch{ExpiresAt: time.Now()}); !errors.Is(err, ooo.ErrUnavailable) || sub.ID != "" {
+	if sub, err := c.PatchSubscription(t.Context(), "1", ooo.SubscriptionRequest{ExpiresAt: time.Now()}); !errors.Is(err, ooo.ErrUnavailable) || sub.ID != "" {
 		t.Errorf("PatchSubscription = %+v, %v, want %v", sub, err, ooo.ErrUnavailable)
 	}
 }
@@ -313,7 +310,7 @@ func TestARenewalChangesOnlyTheExpiry(t *testing.T) {
 		bodies <- body
 		answerJSON(w, http.StatusOK, `{"id":"1","expirationDateTime":"2026-11-25T12:00:00.1234567Z"}`)
 	}).client(t)
-	sub, err := c.PatchSubscription(t.Context(), "1", ooo.SubscriptionPatch{ExpiresAt: time.Date(2026, 11, 25, 13, 0, 0, 0, time.FixedZone("", 3600))})
+	sub, err := c.PatchSubscription(t.Context(), "1", ooo.SubscriptionRequest{ExpiresAt: time.Date(2026, 11, 25, 13, 0, 0, 0, time.FixedZone("", 3600))})
 	if want := time.Date(2026, 11, 25, 12, 0, 0, 123456700, time.UTC); err != nil || !sub.ExpiresAt.Equal(want) {
 		t.Errorf("PatchSubscription = %+v, %v, want expiry %v", sub, err, want)
 	}
@@ -321,36 +318,6 @@ func TestARenewalChangesOnlyTheExpiry(t *testing.T) {
 	delete(body, "@odata.type")
 	if fmt.Sprint(body) != "map[expirationDateTime:2026-11-25T12:00:00Z]" {
 		t.Errorf("PATCH = %v, want the expiry alone, in UTC", body)
-	}
-}
-
-func TestFewWritesAreInFlightAtATime(t *testing.T) {
-	t.Parallel()
-	gate := make(chan struct{})
-	var held atomic.Int32
-	c := newStub(t, func(w http.ResponseWriter, r *http.Request) {
-		held.Add(1)
-		<-gate
-		w.WriteHeader(http.StatusNoContent)
-	}).client(t)
-	var writes sync.WaitGroup
-	for range graph.WritesInFlight {
-		writes.Go(func() {
-			if err := c.DeleteSubscription(context.Background(), "1"); err != nil {
-				t.Errorf("DeleteSubscription = %v, want nil", err)
-			}
-		})
-	}
-	until(t, "that all are in flight", func() bool { return held.Load() == graph.WritesInFlight })
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := c.CreateSubscription(ctx, wanted("8c1d", "https://hook.example", time.Hour)); !errors.Is(err, context.Canceled) || errors.Is(err, ooo.ErrNoAnswer) {
-		t.Errorf("CreateSubscription that gives up waiting = %v, want %v without %v", err, context.Canceled, ooo.ErrNoAnswer)
-	}
-	close(gate)
-	writes.Wait()
-	if got := held.Load(); got != graph.WritesInFlight {
-		t.Errorf("Graph was asked %d times, want %d", got, graph.WritesInFlight)
 	}
 }
 

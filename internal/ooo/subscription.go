@@ -60,11 +60,13 @@ func ResourcePath(template string, id ObjectID) string {
 	return strings.ReplaceAll(template, "{id}", string(id))
 }
 
-// SubscriptionRequest is what a new subscription asks of Graph.
+// SubscriptionRequest is what a new subscription asks of Graph, or the change of a
+// living one: of that ExpiresAt, NotificationURL and Certificate. Zero values leave it
+// as it is.
 type SubscriptionRequest struct {
 	Resource        string // a path, with the object id in it
 	ChangeType      string // such as "created,updated,deleted"
-	NotificationURL string
+	NotificationURL string // Graph validates it before it answers
 	LifecycleURL    string
 	ClientState     string // at most 128 characters; never logged
 	ExpiresAt       time.Time
@@ -77,23 +79,13 @@ type Certificate struct {
 	Base64 string // X.509 in DER
 }
 
-// SubscriptionPatch is what can be changed of a living subscription; zero values
-// leave it as it is.
-type SubscriptionPatch struct {
-	ExpiresAt       time.Time
-	NotificationURL string // Graph validates it before it answers
-	Certificate     Certificate
-}
-
 // GraphSubscription is a subscription as Graph returns it. Graph does not tell
 // the clientState.
 type GraphSubscription struct {
 	ID              SubscriptionID
 	Resource        string
-	ChangeType      string
 	NotificationURL string
 	LifecycleURL    string
-	ApplicationID   string
 	ExpiresAt       time.Time
 }
 

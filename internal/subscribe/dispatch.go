@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	workers       = 48          // Graph takes a second or two for each step
+	workers       = 48          // steps in flight: Graph takes a second or two for each
 	settingsEvery = time.Second // how often URLs, secrets and certificate are looked at
 	planAtOnce    = 1000
 	stopTime      = 8 * time.Second // for steps in flight when the replica stops

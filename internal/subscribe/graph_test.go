@@ -28,6 +28,8 @@ type fakeGraph struct {
 	most     time.Duration // the longest life; what asks for more is refused; 0: no limit
 	grant    time.Duration // the longest life; what asks for more gets less; 0: no limit
 	took     time.Duration // of each call
+	inFlight int
+	peak     int // of inFlight
 	fail     func(what string) error
 	lost     func(what string) bool // it is carried out, but the answer is lost
 	pages    []page                 // instead of the true list
@@ -104,12 +106,14 @@ func (g *fakeGraph) listed() map[ooo.SubscriptionID]ooo.GraphSubscription {
 // call carries out a call, which takes its time first. Whoever gives up meanwhile gets
 // no answer.
 func (g *fakeGraph) call(ctx context.Context, what string, do func() (ooo.GraphSubscription, error)) (ooo.GraphSubscription, error) {
+	g.set(func() { g.inFlight++; g.peak = max(g.peak, g.inFlight) })
 	select {
 	case <-time.After(g.took):
 	case <-ctx.Done():
 	}
 	g.graphMu.Lock()
 	defer g.graphMu.Unlock()
+	g.inFlight--
 	g.made, g.at = append(g.made, what), append(g.at, time.Now())
 	if err := g.fail(what); err != nil {
 		return ooo.GraphSubscription{}, err
@@ -135,7 +139,7 @@ func (g *fakeGraph) granted(asked time.Time) (time.Time, error) {
 func (g *fakeGraph) CreateSubscription(ctx context.Context, r ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
 	g.set(func() { g.requests = append(g.requests, r) })
 	return g.call(ctx, "create", func() (s ooo.GraphSubscription, err error) {
-		s = ooo.GraphSubscription{Resource: r.Resource, ChangeType: r.ChangeType, NotificationURL: r.NotificationURL, LifecycleURL: r.LifecycleURL}
+		s = ooo.GraphSubscription{Resource: r.Resource, NotificationURL: r.NotificationURL, LifecycleURL: r.LifecycleURL}
 		for id, other := range g.listed() {
 			if g.single && other.Resource == r.Resource {
 				return s, &ooo.Duplicate{ID: id}
@@ -151,7 +155,7 @@ func (g *fakeGraph) CreateSubscription(ctx context.Context, r ooo.SubscriptionRe
 	})
 }
 
-func (g *fakeGraph) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, p ooo.SubscriptionPatch) (ooo.GraphSubscription, error) {
+func (g *fakeGraph) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, p ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
 	return g.call(ctx, "patch "+string(id), func() (s ooo.GraphSubscription, err error) {
 		s, ok := g.listed()[id]
 		if !ok {

@@ -162,7 +162,7 @@ const moveTime = 5 * time.Minute
 
 // renew moves the expiry, and the URL and the certificate where they differ.
 func (w *work) renew(ctx context.Context, sub ooo.Subscription) (ooo.Subscription, error) {
-	next, patch := sub, ooo.SubscriptionPatch{}
+	next, patch := sub, ooo.SubscriptionRequest{}
 	if sub.NotificationURL != w.want.Notification {
 		patch.NotificationURL, next.NotificationURL = w.want.Notification, w.want.Notification
 	}

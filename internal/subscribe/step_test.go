@@ -320,6 +320,21 @@ func TestTheBudgetKeepsAPartForTheUncovered(t *testing.T) {
 	})
 }
 
+func TestFewWritesAreInFlightAtATime(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.took = 5 * time.Second
+		for i := range 200 {
+			w.monitor(idOf(fmt.Sprint(i)), true)
+		}
+		_, stop := w.start()
+		defer stop()
+		pass(time.Minute)
+		if made := len(w.made); w.peak != 48 || made != 200 {
+			t.Errorf("%d writes with %d in flight, want 200 with 48 at most", made, w.peak)
+		}
+	})
+}
+
 func TestNotificationsAreNotedNowAndThen(t *testing.T) {
 	covered(t, func(t *testing.T, w *world) {
 		saves := len(w.store.saves)

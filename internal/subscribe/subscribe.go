@@ -42,7 +42,7 @@ import (
 // Graph has the subscriptions.
 type Graph interface {
 	CreateSubscription(ctx context.Context, request ooo.SubscriptionRequest) (ooo.GraphSubscription, error)
-	PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionPatch) (ooo.GraphSubscription, error)
+	PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionRequest) (ooo.GraphSubscription, error)
 	DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) error
 	SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.GraphSubscription, error]
 }
