@@ -15,9 +15,6 @@ import (
 	"time"
 )
 
-// lifetime is that of authorities and certificates, in years.
-const lifetime = 1
-
 // Authority signs a Server's certificate: whoever trusts its own trusts each
 // Server that has it.
 type Authority struct {
@@ -27,29 +24,34 @@ type Authority struct {
 
 // NewAuthority makes an authority that nobody else has.
 func NewAuthority() (*Authority, error) {
-	now := time.Now()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(now.UnixNano()),
+	certificate, key, err := issue(&x509.Certificate{
 		Subject:               pkix.Name{CommonName: "graphsim authority"},
-		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.AddDate(lifetime, 0, 0),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	}, nil)
+	return &Authority{certificate, key}, err
+}
+
+// issue makes a key and a certificate that lasts a year, signed by parent; nil: by
+// itself.
+func issue(template *x509.Certificate, parent *Authority) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	now := time.Now()
+	template.SerialNumber = big.NewInt(now.UnixNano())
+	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.AddDate(1, 0, 0)
+	if parent == nil {
+		parent = &Authority{template, key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent.certificate, key.Public(), parent.key)
+	if err != nil {
+		return nil, nil, err
 	}
 	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
-	}
-	return &Authority{certificate, key}, nil
+	return certificate, key, err
 }
 
 // ParseAuthority reads what [Authority.CertificatePEM] and [Authority.KeyPEM]
@@ -86,31 +88,23 @@ func (a *Authority) KeyPEM() ([]byte, error) {
 // sign makes the certificate of a server that answers on this machine and under
 // hosts.
 func (a *Authority) sign(hosts []string) (tls.Certificate, error) {
-	now := time.Now()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(now.UnixNano() + 1),
-		Subject:      pkix.Name{CommonName: "graphsim"},
-		NotBefore:    now.Add(-time.Hour),
-		NotAfter:     now.AddDate(lifetime, 0, 0),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:     []string{"localhost"},
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: "graphsim"},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:    []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
-			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+			template.IPAddresses = append(template.IPAddresses, ip)
 		} else {
-			leaf.DNSNames = append(leaf.DNSNames, host)
+			template.DNSNames = append(template.DNSNames, host)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, a.certificate, key.Public(), a.key)
+	leaf, key, err := issue(template, a)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	return tls.Certificate{Certificate: [][]byte{der, a.certificate.Raw}, PrivateKey: key}, nil
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw, a.certificate.Raw}, PrivateKey: key}, nil
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -112,73 +111,61 @@ func TestBatchMayComePacked(t *testing.T) {
 	t.Parallel()
 	w := start(t, graphsim.Config{})
 	u := w.user("ann@contoso.example")
+	pack := func(body []byte) []byte {
+		var packed bytes.Buffer
+		z := gzip.NewWriter(&packed)
+		if _, err := z.Write(body); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return packed.Bytes()
+	}
 	body := encode(map[string]any{"requests": []any{get("1", "/users/"+u.ID)}})
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	if _, err := z.Write(body); err != nil {
-		t.Fatal(err)
+	tests := map[string]struct {
+		encoding string
+		body     []byte
+		status   int
+	}{
+		"packed":                         {"gzip", pack(body), 200},
+		"not packed though it says so":   {"gzip", body, 400},
+		"packed otherwise":               {"br", body, 415},
+		"small, but 5 MiB once it isn't": {"gzip", pack(make([]byte, 5<<20)), 413},
 	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	header := w.header()
-	header.Set("Content-Encoding", "gzip")
-	if a := w.ask("POST", w.URL()+"/v1.0/$batch", header, packed.Bytes()); a.status != 200 || !strings.Contains(string(a.raw), u.ID) {
-		t.Errorf("packed = %d %s, want the user", a.status, a.raw)
-	}
-	if a := w.ask("POST", w.URL()+"/v1.0/$batch", header, body); a.status != 400 {
-		t.Errorf("not packed though it says so = %d, want 400", a.status)
-	}
-	header.Set("Content-Encoding", "br")
-	if a := w.ask("POST", w.URL()+"/v1.0/$batch", header, body); a.status != 415 {
-		t.Errorf("packed otherwise = %d, want 415", a.status)
-	}
-	bomb := bytes.Repeat([]byte(" "), 5<<20)
-	packed.Reset()
-	z = gzip.NewWriter(&packed)
-	if _, err := z.Write(bomb); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	header.Set("Content-Encoding", "gzip")
-	if a := w.ask("POST", w.URL()+"/v1.0/$batch", header, packed.Bytes()); a.status != 413 {
-		t.Errorf("5 MiB unpacked = %d, want 413", a.status)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			header := w.header()
+			header.Set("Content-Encoding", tt.encoding)
+			if a := w.ask("POST", w.URL()+"/v1.0/$batch", header, tt.body); a.status != tt.status {
+				t.Errorf("answer = %d %s, want %d", a.status, a.raw, tt.status)
+			}
+		})
 	}
 }
 
-func TestBatchRunsFourAtATime(t *testing.T) {
+func TestBatchRunsFourAtATimeAndAnswersInAnyOrder(t *testing.T) {
 	w := start(t, graphsim.Config{})
 	u := w.user("ann@contoso.example")
 	w.fault(graphsim.Fault{Operation: "batch-item", Kind: "latency", Delay: graphsim.Duration(10 * time.Millisecond)})
 	var requests []map[string]any
-	for i := range 20 {
-		requests = append(requests, get(fmt.Sprint(i), "/users/"+u.ID+repliesPath))
-	}
-	_, got := w.batch(requests...)
-	for id, r := range got {
-		if r.Status != 200 {
-			t.Errorf("%s = %+v, want 200: a batch alone never has five for a mailbox", id, r)
-		}
-	}
-	if n := w.Stats().MaxConcurrentPerMailbox; n != 4 {
-		t.Errorf("most at once = %d, want 4", n)
-	}
-}
-
-func TestBatchAnswersInAnyOrder(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	var requests []map[string]any
 	var asked []string
 	for i := range 20 {
 		asked = append(asked, fmt.Sprint(i))
-		requests = append(requests, get(asked[i], "/users/x"))
+		requests = append(requests, get(asked[i], "/users/"+u.ID+repliesPath))
 	}
 	until(t, "the order is another", func() bool {
-		order, _ := w.batch(requests...)
+		order, got := w.batch(requests...)
+		for id, r := range got {
+			if r.Status != 200 {
+				t.Errorf("%s = %+v, want 200: a batch alone never has five for a mailbox", id, r)
+			}
+		}
 		return !slices.Equal(order, asked)
 	})
+	if n := w.Stats().MaxConcurrentPerMailbox; n != 4 {
+		t.Errorf("most at once = %d, want 4", n)
+	}
 }
 
 func TestBatchDependencies(t *testing.T) {
@@ -226,50 +213,36 @@ func BenchmarkBatchOf20(b *testing.B) {
 // handshakes.
 func TestBatchWritesSubscriptions(t *testing.T) {
 	t.Parallel()
-	w := start(t, graphsim.Config{RetryTimeout: patience})
-	var here sync.WaitGroup
-	here.Add(4)
+	w := start(t, graphsim.Config{})
+	var together sync.WaitGroup
+	together.Add(4)
 	meeting := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		here.Done()
-		here.Wait()
+		together.Done()
+		together.Wait()
 		out.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(out, r.URL.Query().Get("validationToken"))
 	}))
 	t.Cleanup(meeting.Close)
-	typed := map[string]string{"content-type": "application/json"}
+	write := func(id, method, path string, body map[string]any) map[string]any {
+		typed := map[string]string{"content-type": "application/json"}
+		return map[string]any{"id": id, "method": method, "url": "/subscriptions" + path, "headers": typed, "body": body}
+	}
 	var creations []map[string]any
 	for i := range 4 {
 		body := subscription(w.user(fmt.Sprintf("u%d@contoso.example", i)), newHook(t), time.Hour)
-		body["notificationUrl"] = meeting.URL
-		body["lifecycleNotificationUrl"] = meeting.URL
-		creations = append(creations, map[string]any{"id": fmt.Sprint(i), "method": "POST", "url": "/subscriptions", "headers": typed, "body": body})
+		body["notificationUrl"], body["lifecycleNotificationUrl"] = meeting.URL, meeting.URL
+		creations = append(creations, write(fmt.Sprint(i), "POST", "", body))
 	}
 	_, made := w.batch(creations...)
-	ids := make([]string, 4)
-	for i := range ids {
-		r := made[fmt.Sprint(i)]
-		if ids[i], _ = r.Body["id"].(string); r.Status != 201 || ids[i] == "" {
-			t.Fatalf("creation %d = %+v, want 201 and an id", i, r)
-		}
-	}
+	path := func(i int) string { return fmt.Sprint("/", made[fmt.Sprint(i)].Body["id"]) }
 	w.fault(graphsim.Fault{Operation: "subscription-renew", Kind: "throttle", RetryAfter: graphsim.Duration(7 * time.Second), User: "u1@contoso.example"})
-	renewal := func(id, of string) map[string]any {
-		return map[string]any{"id": id, "method": "PATCH", "url": "/subscriptions/" + of, "headers": typed,
-			"body": map[string]any{"expirationDateTime": time.Now().Add(50 * time.Minute).UTC().Format(time.RFC3339)}}
-	}
-	_, got := w.batch(renewal("a", ids[0]), renewal("b", ids[1]), renewal("c", "nowhere"),
-		map[string]any{"id": "d", "method": "DELETE", "url": "/subscriptions/" + ids[3]})
-	if r := got["a"]; r.Status != 200 || r.Body["id"] != ids[0] {
-		t.Errorf("a renewal = %+v, want 200", r)
-	}
-	if r := got["b"]; r.Status != 429 || r.Headers["Retry-After"] != "7" {
-		t.Errorf("a throttled renewal = %+v, want 429 and a wait of 7", r)
-	}
-	if r := got["c"]; r.Status != 404 || r.code() != "ResourceNotFound" {
-		t.Errorf("a renewal of nothing = %+v, want 404", r)
-	}
-	if r := got["d"]; r.Status != 204 || r.Body != nil {
-		t.Errorf("a deletion = %+v, want 204 without a body", r)
+	later := map[string]any{"expirationDateTime": time.Now().Add(50 * time.Minute).UTC()}
+	_, got := w.batch(write("renewed", "PATCH", path(0), later), write("throttled", "PATCH", path(1), later),
+		write("unknown", "PATCH", "/nowhere", later), write("deleted", "DELETE", path(3), map[string]any{}))
+	for id, want := range map[string]int{"renewed": 200, "throttled": 429, "unknown": 404, "deleted": 204} {
+		if got[id].Status != want || (got[id].Body == nil) != (want == 204) {
+			t.Errorf("%s = %+v, want %d", id, got[id], want)
+		}
 	}
 	if left := w.Subscriptions(); len(left) != 3 {
 		t.Errorf("%d subscriptions, want 3", len(left))

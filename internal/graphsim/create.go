@@ -48,8 +48,8 @@ func value[T any](p *T) (v T) {
 // createSubscription is POST /subscriptions.
 func (s *Server) createSubscription(c *call) *reply {
 	now := time.Now()
-	if wait := s.subs.writes.take(now); wait > 0 {
-		return throttled(wait, "TooManyRequests", "Too many subscription requests.")
+	if refusal := s.subs.writes.take(now); refusal != nil {
+		return refusal
 	}
 	ask, bad := parseSubscription(c.body)
 	if bad != nil {
@@ -82,11 +82,11 @@ func (s *Server) createSubscription(c *call) *reply {
 	if refusal := s.subs.check(&sub); refusal != nil {
 		return refusal
 	}
-	if bad := s.outbox.validate(c.ctx, sub.NotificationURL); bad != nil {
+	if bad := s.outbox.handshake(c.ctx, sub.NotificationURL); bad != nil {
 		return bad
 	}
 	if u := sub.LifecycleNotificationURL; u != "" && u != sub.NotificationURL {
-		if bad := s.outbox.validate(c.ctx, u); bad != nil {
+		if bad := s.outbox.handshake(c.ctx, u); bad != nil {
 			return bad
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -28,8 +27,6 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // Fault is something that goes wrong on purpose.
 type Fault struct {
-	ID string `json:"id"` // given by SetFault
-
 	// Operation is what is disturbed: one of the operations that Stats counts,
 	// batch-item (any request inside a $batch), notification, lifecycle, or all
 	// (every request, those inside a $batch not).
@@ -58,10 +55,10 @@ type Fault struct {
 
 // What a fault may disturb beyond the operations of requests.
 const (
-	batchItemFault    = "batch-item"
-	notificationFault = "notification"
-	lifecycleFault    = "lifecycle"
-	allFault          = "all"
+	opBatchItem    = "batch-item"
+	opNotification = "notification"
+	opLifecycle    = "lifecycle"
+	opAll          = "all"
 )
 
 var (
@@ -80,8 +77,8 @@ var faultKinds = map[string][]string{
 	opSubscriptionRenew:  slices.Concat(requestKinds, subscriptionKinds),
 	opSubscriptionDelete: requestKinds, opSubscriptionGet: requestKinds, opSubscriptionReauthorize: requestKinds,
 	opSubscriptionList: slices.Concat(requestKinds, omitKinds, pageKinds),
-	batchItemFault:     requestKinds, allFault: requestKinds,
-	notificationFault: notificationKinds, lifecycleFault: notificationKinds,
+	opBatchItem:        requestKinds, opAll: requestKinds,
+	opNotification: notificationKinds, opLifecycle: notificationKinds,
 }
 
 func (f Fault) check() error {
@@ -104,45 +101,44 @@ func (f Fault) check() error {
 	return nil
 }
 
-// setFault is a fault that is set, with its user looked up.
-type setFault struct {
+// activeFault is a fault that was set, with its user looked up.
+type activeFault struct {
 	Fault
 	userID string
 }
 
-func (f *setFault) over() bool { return f.Times > 0 && f.Hits >= f.Times }
+func (f *activeFault) over() bool { return f.Times > 0 && f.Hits >= f.Times }
 
 // faultSet holds the faults that are set.
 type faultSet struct {
 	mu     sync.Mutex
-	random *rand.Rand  // guarded by mu
-	faults []*setFault // guarded by mu
-	made   int         // guarded by mu
+	random *rand.Rand     // guarded by mu
+	faults []*activeFault // guarded by mu
 }
 
 func newFaultSet(seed uint64) *faultSet {
 	return &faultSet{random: rand.New(rand.NewPCG(seed, 4))}
 }
 
-func (b *faultSet) none() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.faults) == 0
+func (s *faultSet) none() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.faults) == 0
 }
 
 // fire returns the faults among kinds that happen now to the user during one of
 // the operations, in the order in which they were set. It ends with the first
 // that isn't mere latency.
-func (b *faultSet) fire(userID string, kinds []string, operations ...string) []Fault {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (s *faultSet) fire(userID string, kinds []string, operations ...string) []Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var hits []Fault
-	for _, f := range b.faults {
+	for _, f := range s.faults {
 		if f.over() || !slices.Contains(kinds, f.Kind) || !slices.Contains(operations, f.Operation) ||
 			f.userID != "" && f.userID != userID {
 			continue
 		}
-		if f.Probability > 0 && b.random.Float64() >= f.Probability {
+		if f.Probability > 0 && s.random.Float64() >= f.Probability {
 			continue
 		}
 		f.Hits++
@@ -154,36 +150,32 @@ func (b *faultSet) fire(userID string, kinds []string, operations ...string) []F
 	return hits
 }
 
-// SetFault makes something go wrong from now on, and returns it with its id.
+// SetFault makes something go wrong from now on, and returns it.
 func (s *Server) SetFault(f Fault) (Fault, error) {
 	if err := f.check(); err != nil {
 		return Fault{}, err
 	}
 	f.Hits = 0
-	set := &setFault{Fault: f}
+	active := &activeFault{Fault: f}
 	if f.User != "" {
 		a, err := s.account(f.User)
 		if err != nil {
 			return Fault{}, err
 		}
-		set.userID = a.ID
+		active.userID = a.ID
 	}
-	b := s.faults
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.made++
-	set.ID = strconv.Itoa(b.made)
-	b.faults = append(b.faults, set)
-	return set.Fault, nil
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.faults = append(s.faults.faults, active)
+	return f, nil
 }
 
 // Faults lists the faults that were set, those that are over too.
 func (s *Server) Faults() []Fault {
-	b := s.faults
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	faults := make([]Fault, len(b.faults))
-	for i, f := range b.faults {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	faults := make([]Fault, len(s.faults.faults))
+	for i, f := range s.faults.faults {
 		faults[i] = f.Fault
 	}
 	return faults
@@ -202,9 +194,9 @@ func (s *Server) disturb(c *call, op string) *reply {
 	if s.faults.none() {
 		return nil
 	}
-	scope := allFault
+	scope := opAll
 	if c.inner {
-		scope = batchItemFault
+		scope = opBatchItem
 	}
 	for _, f := range s.faults.fire(s.userOf(c, op), requestKinds, op, scope) {
 		switch f.Kind {

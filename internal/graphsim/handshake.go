@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -30,16 +29,12 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// validate asks rawURL to prove that it wants notifications.
-func (o *outbox) validate(ctx context.Context, rawURL string) *reply {
-	if err := o.handshake(ctx, rawURL); err != nil {
-		return fail(http.StatusBadRequest, "ValidationError", fmt.Sprintf("Subscription validation request failed. %s", err))
+// handshake POSTs a validation token to rawURL, and refuses a URL that does not
+// answer with it.
+func (o *outbox) handshake(ctx context.Context, rawURL string) *reply {
+	refuse := func(why string) *reply {
+		return fail(http.StatusBadRequest, "ValidationError", "Subscription validation request failed. "+why)
 	}
-	return nil
-}
-
-// handshake POSTs a validation token to rawURL and checks its echo.
-func (o *outbox) handshake(ctx context.Context, rawURL string) error {
 	token := "Validation: Testing client application reachability for subscription Request-Id: " + requestID()
 	separator := "?"
 	if strings.Contains(rawURL, "?") {
@@ -47,32 +42,21 @@ func (o *outbox) handshake(ctx context.Context, rawURL string) error {
 	}
 	// Lower-case escapes and + for the space: the way Graph spells it.
 	target := rawURL + separator + "validationToken=" + strings.ReplaceAll(url.QueryEscape(token), "%3A", "%3a")
-	ctx, cancel := context.WithTimeout(ctx, o.cfg.RetryTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, http.NoBody)
+	resp, body, err := o.post(ctx, target, "text/plain; charset=utf-8", nil, o.cfg.RetryTimeout)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return refuse("The operation has timed out.")
+	}
 	if err != nil {
-		return errors.New("the URL is malformed")
+		return refuse("The notification endpoint can't be reached.")
 	}
-	req.Header.Set("Content-Type", "text/plain; charset=utf-8")
-	resp, err := o.client.Do(req)
-	switch {
-	case ctx.Err() != nil:
-		return errors.New("the operation has timed out")
-	case err != nil:
-		return errors.New("the notification endpoint can't be reached")
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
-	case err != nil:
-		return errors.New("the answer could not be read")
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("notification endpoint must respond with 200 OK to validation request, it was %d", resp.StatusCode)
+		return refuse(fmt.Sprintf("Notification endpoint must respond with 200 OK to validation request, it was %d.", resp.StatusCode))
 	case kind != "text/plain":
-		return errors.New("notification endpoint must respond with text/plain")
+		return refuse("Notification endpoint must respond with text/plain.")
 	case string(body) != token:
-		return errors.New("validation token mismatch: the decoded token must be the whole answer")
+		return refuse("Validation token mismatch: the decoded token must be the whole answer.")
 	}
 	return nil
 }

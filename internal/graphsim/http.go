@@ -53,9 +53,7 @@ func (s *Server) serveGraph(w http.ResponseWriter, r *http.Request, path string)
 func (s *Server) do(c *call, refusal *reply) *reply {
 	r, rep := s.routeOf(c), refusal
 	if rep == nil && r.op != opBatch { // a $batch counts as the requests in it
-		if wait := s.app.take(time.Now()); wait > 0 {
-			rep = throttled(wait, "TooManyRequests", "Too many requests")
-		}
+		rep = s.app.take(time.Now())
 	}
 	switch {
 	case rep != nil:

@@ -55,7 +55,7 @@ func (s *Server) sendLifecycle(sub Subscription, event string) {
 	if sub.LifecycleNotificationURL == "" {
 		return
 	}
-	to := destination{url: sub.LifecycleNotificationURL, kind: lifecycleFault, rich: sub.IncludeResourceData}
+	to := destination{url: sub.LifecycleNotificationURL, kind: opLifecycle, rich: sub.IncludeResourceData}
 	s.send(sub.UserID, to, map[string]any{
 		"subscriptionId":                 sub.ID,
 		"subscriptionExpirationDateTime": sub.ExpirationDateTime.UTC().Format(graphTime + "Z"),

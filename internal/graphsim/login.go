@@ -20,27 +20,29 @@ const federatedAudience = "api://AzureADTokenExchange"
 // serveLogin answers what lies under /{tenant}/ and belongs to the login
 // endpoint. It says whether the path was one of those.
 func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) bool {
-	tenant, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	tenant, rest, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	base := "https://" + r.Host + "/" + tenant
 	issuerV2 := base + "/v2.0"
 	var rep *reply
 	switch {
-	case !slices.Contains(loginPaths, rest):
+	case !ok:
 		return false
 	case !strings.EqualFold(tenant, s.cfg.TenantID):
 		rep = loginError(http.StatusBadRequest, "invalid_tenant", 90002, fmt.Sprintf(
 			"Tenant '%s' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.", tenant))
-	case rest == metadataV1:
-		rep = respond(http.StatusOK, metadata(base, s.login.issuerV1(), keysV1, "oauth2"))
-	case rest == metadataV2:
-		rep = respond(http.StatusOK, metadata(base, issuerV2, keysV2, "oauth2/v2.0"))
-	case rest == keysV1:
+	case rest == ".well-known/openid-configuration":
+		rep = respond(http.StatusOK, metadata(base, s.login.issuerV1(), "discovery/keys", "oauth2"))
+	case rest == "v2.0/.well-known/openid-configuration":
+		rep = respond(http.StatusOK, metadata(base, issuerV2, "discovery/v2.0/keys", "oauth2/v2.0"))
+	case rest == "discovery/keys":
 		rep = respond(http.StatusOK, s.login.keys(s.login.issuerV1()))
-	case rest == keysV2:
+	case rest == "discovery/v2.0/keys":
 		rep = respond(http.StatusOK, s.login.keys(issuerV2))
-	default:
+	case rest == "oauth2/v2.0/token":
 		rep = s.token(w, r)
 		s.stats.call(opToken, rep)
+	default:
+		return false
 	}
 	if rep.reset {
 		panic(http.ErrAbortHandler)
@@ -48,17 +50,6 @@ func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) bool {
 	writeJSON(w, rep.status, rep.retryAfter, rep.body)
 	return true
 }
-
-// What the login endpoint answers, below the tenant.
-const (
-	metadataV1 = ".well-known/openid-configuration"
-	metadataV2 = "v2.0/.well-known/openid-configuration"
-	keysV1     = "discovery/keys"
-	keysV2     = "discovery/v2.0/keys"
-	tokenPath  = "oauth2/v2.0/token"
-)
-
-var loginPaths = []string{metadataV1, metadataV2, keysV1, keysV2, tokenPath}
 
 func metadata(base, issuer, keys, oauth string) map[string]any {
 	return map[string]any{

@@ -25,7 +25,7 @@ type mailbox struct {
 
 func (m *mailbox) init(base, id string) {
 	m.context = base + "/v1.0/$metadata#users('" + id + "')/mailboxSettings/automaticRepliesSetting"
-	m.quota = newQuota(mailboxRequests, mailboxWindow)
+	m.quota = newQuota(mailboxRequests, mailboxWindow, "ApplicationThrottled", "Application is over its MailboxRequests limit.")
 	m.setting = AutomaticReplies{Status: "disabled", ExternalAudience: "all"}
 }
 
@@ -109,14 +109,14 @@ func (s *Server) inMailbox(c *call, handle func(*Server, *call) *reply) *reply {
 // enter counts a request that comes in. If it is over a limit, the reply says
 // so and the request must not go on; otherwise leave ends it.
 func (m *mailbox) enter(now time.Time) (concurrent int, refusal *reply) {
-	wait := m.quota.take(now)
+	refusal = m.quota.take(now)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch {
-	case m.inFlight >= mailboxConcurrent:
-		return m.inFlight + 1, throttled(time.Second, "ApplicationThrottled", "Application is over its MailboxConcurrency limit.")
-	case wait > 0:
-		return m.inFlight + 1, throttled(wait, "ApplicationThrottled", "Application is over its MailboxRequests limit.")
+	if m.inFlight >= mailboxConcurrent {
+		refusal = throttled(time.Second, "ApplicationThrottled", "Application is over its MailboxConcurrency limit.")
+	}
+	if refusal != nil {
+		return m.inFlight + 1, refusal
 	}
 	m.inFlight++
 	return m.inFlight, nil

@@ -12,7 +12,7 @@ import (
 func (s *Server) announce(a *account, collection, thing, change string) {
 	for _, sub := range s.subs.ofUser(a.ID) {
 		if sub.collection == collection && sub.changes(change) {
-			to := destination{url: sub.NotificationURL, kind: notificationFault, rich: sub.IncludeResourceData}
+			to := destination{url: sub.NotificationURL, kind: opNotification, rich: sub.IncludeResourceData}
 			s.send(a.ID, to, s.changeItem(sub, thing, change))
 		}
 	}

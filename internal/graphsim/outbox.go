@@ -153,8 +153,8 @@ func (o *outbox) attempt(ctx context.Context, url string, body []byte, timeout t
 		return false
 	}
 	defer func() { <-o.posts }()
-	status, err := o.post(ctx, url, body, timeout)
-	acknowledged := err == nil && status/100 == 2
+	resp, _, err := o.post(ctx, url, "application/json; charset=utf-8", body, timeout)
+	acknowledged := err == nil && resp.StatusCode/100 == 2
 	o.stats.notifications(func(n *NotificationStats) {
 		n.Sent++
 		if acknowledged {
@@ -166,21 +166,22 @@ func (o *outbox) attempt(ctx context.Context, url string, body []byte, timeout t
 	return acknowledged
 }
 
-func (o *outbox) post(ctx context.Context, url string, body []byte, timeout time.Duration) (status int, err error) {
+// post POSTs body and returns the answer, read.
+func (o *outbox) post(ctx context.Context, url, contentType string, body []byte, timeout time.Duration) (*http.Response, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	req.Header.Set("Content-Type", contentType)
 	resp, err := o.client.Do(req)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxBody)) // so that the connection is kept
-	return resp.StatusCode, nil
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	return resp, answer, err
 }
 
 // sleep waits for d and says whether ctx lasted as long.

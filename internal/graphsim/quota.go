@@ -25,21 +25,21 @@ const (
 
 // quota allows limit requests in each window; windows follow one another.
 type quota struct {
-	limit  int
-	window time.Duration
+	limit         int
+	window        time.Duration
+	code, message string // of the refusal
 
 	mu   sync.Mutex
 	from time.Time // guarded by mu
 	used int       // guarded by mu
 }
 
-func newQuota(limit int, window time.Duration) *quota {
-	return &quota{limit: limit, window: window}
+func newQuota(limit int, window time.Duration, code, message string) *quota {
+	return &quota{limit: limit, window: window, code: code, message: message}
 }
 
-// take counts one request. It returns 0 if the request is within the quota,
-// otherwise how long to wait.
-func (q *quota) take(now time.Time) time.Duration {
+// take counts one request and refuses it if it is over the quota.
+func (q *quota) take(now time.Time) *reply {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if now.Sub(q.from) >= q.window {
@@ -47,7 +47,7 @@ func (q *quota) take(now time.Time) time.Duration {
 	}
 	q.used++
 	if q.used <= q.limit {
-		return 0
+		return nil
 	}
-	return q.from.Add(q.window).Sub(now)
+	return throttled(q.from.Add(q.window).Sub(now), q.code, q.message)
 }

@@ -15,8 +15,8 @@ func noSubscription() *reply {
 // notification URL and the encryption certificate can be changed.
 func (s *Server) renewSubscription(c *call) *reply {
 	now := time.Now()
-	if wait := s.subs.writes.take(now); wait > 0 {
-		return throttled(wait, "TooManyRequests", "Too many subscription requests.")
+	if refusal := s.subs.writes.take(now); refusal != nil {
+		return refusal
 	}
 	sub, ok := s.subs.get(c.path[1])
 	if !ok {
@@ -51,7 +51,7 @@ func (s *Server) renewSubscription(c *call) *reply {
 		if bad := checkURL("notificationUrl", url); bad != nil {
 			return bad
 		}
-		if bad := s.outbox.validate(c.ctx, url); bad != nil {
+		if bad := s.outbox.handshake(c.ctx, url); bad != nil {
 			return bad
 		}
 	}
@@ -74,8 +74,8 @@ func (s *Server) renewSubscription(c *call) *reply {
 
 // deleteSubscription is DELETE /subscriptions/{id}.
 func (s *Server) deleteSubscription(c *call) *reply {
-	if wait := s.subs.writes.take(time.Now()); wait > 0 {
-		return throttled(wait, "TooManyRequests", "Too many subscription requests.")
+	if refusal := s.subs.writes.take(time.Now()); refusal != nil {
+		return refusal
 	}
 	if _, ok := s.subs.remove(c.path[1]); !ok {
 		return noSubscription()
@@ -86,8 +86,8 @@ func (s *Server) deleteSubscription(c *call) *reply {
 // reauthorizeSubscription is POST /subscriptions/{id}/reauthorize: it answers a
 // reauthorizationRequired and leaves the expiry as it is.
 func (s *Server) reauthorizeSubscription(c *call) *reply {
-	if wait := s.subs.reauthorizations.take(time.Now()); wait > 0 {
-		return throttled(wait, "TooManyRequests", "Too many reauthorize requests.")
+	if refusal := s.subs.reauthorizations.take(time.Now()); refusal != nil {
+		return refusal
 	}
 	if _, ok := s.subs.get(c.path[1]); !ok {
 		return noSubscription()
@@ -106,8 +106,8 @@ func (s *Server) getSubscription(c *call) *reply {
 
 // listSubscriptions is GET /subscriptions.
 func (s *Server) listSubscriptions(c *call) *reply {
-	if wait := s.subs.lists.take(time.Now()); wait > 0 {
-		return throttled(wait, "TooManyRequests", "Too many subscription requests.")
+	if refusal := s.subs.lists.take(time.Now()); refusal != nil {
+		return refusal
 	}
 	listed := slices.DeleteFunc(s.subs.listed(), func(sub Subscription) bool {
 		return len(s.faults.fire(sub.UserID, omitKinds, opSubscriptionList)) > 0

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -136,7 +137,7 @@ func New(cfg Config) (*Server, error) {
 		subscriptionIDs: newIDSource(cfg.Seed, 2),
 		eventIDs:        newIDSource(cfg.Seed, 3),
 		directory:       newDirectory(),
-		app:             newQuota(cfg.AppRequests, appWindow),
+		app:             newQuota(cfg.AppRequests, appWindow, "TooManyRequests", "Too many requests"),
 		subs:            newSubscriptionStore(),
 		faults:          newFaultSet(cfg.Seed),
 		stats:           newStatistics(),
@@ -222,10 +223,7 @@ func (s *Server) audiences() map[string]bool {
 		"00000003-0000-0000-c000-000000000000": true,
 		s.URL():                                true,
 	}
-	_, port, err := net.SplitHostPort(s.graphListener.Addr().String())
-	if err != nil {
-		return set
-	}
+	port := strconv.Itoa(s.graphListener.Addr().(*net.TCPAddr).Port)
 	for _, host := range append([]string{"localhost", "127.0.0.1", "::1"}, s.cfg.Hosts...) {
 		set["https://"+net.JoinHostPort(host, port)] = true
 		set["https://"+host] = true // behind a port mapping

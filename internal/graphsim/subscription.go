@@ -65,10 +65,13 @@ type subscriptionStore struct {
 }
 
 func newSubscriptionStore() *subscriptionStore {
+	limit := func(requests int) *quota {
+		return newQuota(requests, subscriptionWindow, "TooManyRequests", "Too many subscription requests.")
+	}
 	return &subscriptionStore{
-		writes:           newQuota(subscriptionWrites, subscriptionWindow),
-		lists:            newQuota(subscriptionLists, subscriptionWindow),
-		reauthorizations: newQuota(subscriptionReauthorize, subscriptionWindow),
+		writes:           limit(subscriptionWrites),
+		lists:            limit(subscriptionLists),
+		reauthorizations: limit(subscriptionReauthorize),
 		byID:             make(map[string]*Subscription),
 		byUser:           make(map[string]map[string]*Subscription),
 	}
