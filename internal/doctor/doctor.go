@@ -4,68 +4,42 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
 )
 
-// Graph is what is asked of Microsoft Graph.
+// Graph is what is asked of Microsoft Graph; a [graph.Client] is one.
 type Graph interface {
-	// Grant logs in and says what the token allows.
-	Grant(ctx context.Context) (Grant, error)
-	// CredentialExpires says when the certificate that logs in ends.
-	CredentialExpires() (time.Time, error)
+	Grant(ctx context.Context) (graph.Grant, error)
 	Find(ctx context.Context, address string) (ooo.Person, error)
-	// Read reads the automatic replies of one mailbox.
-	Read(ctx context.Context, id ooo.ObjectID) (ooo.Setting, error)
+	Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.Reading
 	CreateSubscription(ctx context.Context, request ooo.SubscriptionRequest) (ooo.GraphSubscription, error)
 	DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) error
 }
 
-// Grant is what a token allows.
-type Grant struct {
-	Expires  time.Time
-	Roles    []string // application permissions
-	Readable bool     // the token could be looked into; otherwise there are no Roles
-}
-
-// Redis is what is asked of Redis.
+// Redis is what is asked of Redis; a [store.Store] is one.
 type Redis interface {
 	Ping(ctx context.Context) error
 	Now(ctx context.Context) (time.Time, error)
-	// Describe says what Redis is, as far as it tells. The error says why it did
-	// not answer, or why it can't be used.
-	Describe(ctx context.Context) (RedisFacts, error)
+	Inspect(ctx context.Context) (store.Report, error)
+	Check(ctx context.Context) error
 }
 
-// RedisFacts are what Redis tells of itself. What it keeps to itself is empty.
-type RedisFacts struct {
-	Server  string // such as "Redis 7.2.4"
-	Form    string // such as "Cluster of 3 masters"; empty: a single one
-	Keeping string // how it keeps its data over a restart
-	Policy  string // maxmemory-policy
-	Memory  string // used, and of how much
-	Limit   string // what it refuses so that the service is slower, with the remedy after a colon; empty: nothing
-
-	Loss    []Fault // by which data is lost at a restart
-	Evicted []Fault // by which data is thrown away
-}
-
-// Fault is a thing that is wrong and what mends it.
-type Fault struct{ Problem, Remedy string }
-
-// Config says what is checked and by whom.
+// Config says what is checked.
 type Config struct {
 	Settings config.Settings // as far as they could be understood
-	Mistakes error           // of the settings, a line each that begins with the variable; nil: none
+	Mistakes error           // in the settings, a line each that begins with the variable; nil: none
 
 	User      string // whose mailbox is read; empty: nobody's
-	Subscribe bool   // make a subscription for User, and delete it
+	Subscribe bool   // create a subscription for User, and delete it
 
 	Endpoint      string // of Graph, such as https://graph.microsoft.com
 	AuthorityHost string // such as https://login.microsoftonline.com
@@ -74,57 +48,104 @@ type Config struct {
 	Redis Redis // nil: the settings don't allow it, or REDIS_URL is empty
 	// LoginCode returns the code, such as AADSTS7000215, in an error of a login.
 	LoginCode func(error) string
-
-	// NotificationPath and LifecyclePath are where Graph calls, under PUBLIC_URL.
-	NotificationPath, LifecyclePath string
+	// CertificateExpires says when the certificate that logs in ends.
+	CertificateExpires func() (time.Time, error)
 	// Listen answers at LISTEN_ADDR as the service does, until stop is called. The
 	// error is that of net.Listen.
 	Listen func(ctx context.Context) (stop func(), err error)
 
-	// Agent returns the URL of the tunnel that an agent leads to LISTEN_ADDR. The
-	// error says what is wrong, and after a colon what to do. It is asked with
-	// TUNNEL=agent alone; nil: it can't be asked.
-	Agent func(ctx context.Context) (string, error)
-
-	Roots *x509.CertPool // trusted for all that is asked here; nil: the system's
-	Each  func(Result)   // hears of each result at once; it may be nil
+	Roots *x509.CertPool // trusted for all HTTP calls made here; nil: the system's
+	Each  func(Result)   // receives each result at once; it may be nil
 }
 
-// Bounds of the checks.
+// Limits of the checks.
 const (
 	checkTime     = 10 * time.Second
 	subscribeTime = 35 * time.Second // Graph calls PUBLIC_URL meanwhile, 10 s for each path
-	wholeTime     = 90 * time.Second
+	totalTime     = 90 * time.Second
 )
 
-// check is one question.
+// check is one row of the table.
 type check struct {
 	name     string
-	settings []string // variables that must not be mistaken
-	after    []string // checks that must have ended well
-	limit    time.Duration
-	run      func(ctx context.Context) verdict
+	settings []string                  // variables that must be right
+	unless   func(*examination) string // why it is not made; empty, or no function: it is made
+	after    []string                  // checks without which it makes no sense
+	run      func(*examination, context.Context) Result
+	limit    time.Duration // 0: checkTime
 }
 
-// examination is one run.
+// Names of the checks.
+const (
+	settingsCheck     = "settings"
+	loginHostCheck    = "login endpoint"
+	graphHostCheck    = "Graph"
+	credentialCheck   = "credential expiry"
+	tokenCheck        = "login"
+	permissionsCheck  = "permissions"
+	mailboxCheck      = "mailbox"
+	certificatesCheck = "certificates"
+	listenCheck       = "listen address"
+	publicCheck       = "public URL"
+	subscriptionCheck = "subscription"
+	redisCheck        = "Redis"
+	persistenceCheck  = "Redis persistence"
+	evictionCheck     = "Redis eviction"
+	latencyCheck      = "Redis latency"
+	clockCheck        = "Redis clock"
+	mediatorCheck     = "mediator"
+
+	longestName = len(persistenceCheck)
+)
+
+var (
+	hostSettings  = []string{"GRAPH_CLOUD", "GRAPH_ENDPOINT", "AZURE_AUTHORITY_HOST"}
+	loginSettings = slices.Concat(hostSettings, []string{
+		"AZURE_TENANT_ID", "TENANT", "AZURE_CLIENT_ID", "CLIENT_ID", "AZURE_CLIENT_SECRET", "CLIENT_SECRET",
+		"AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_MANAGED_IDENTITY",
+	})
+	certificateSettings = []string{"TLS_CERT_FILE", "TLS_KEY_FILE", "ENCRYPTION_CERT_FILE", "ENCRYPTION_KEY_FILE"}
+)
+
+var checks = []check{
+	{name: loginHostCheck, settings: hostSettings, run: (*examination).loginHost},
+	{name: graphHostCheck, settings: hostSettings, run: (*examination).graphHost},
+	{name: credentialCheck, settings: loginSettings, run: (*examination).credential},
+	{name: tokenCheck, settings: loginSettings, unless: (*examination).withoutGraph, after: []string{loginHostCheck}, run: (*examination).token},
+	{name: permissionsCheck, settings: []string{"SUBSCRIPTION_RESOURCES"}, after: []string{tokenCheck}, run: (*examination).permissions},
+	{name: mailboxCheck, unless: (*examination).withoutUser, after: []string{graphHostCheck, tokenCheck}, run: (*examination).mailbox},
+	{name: certificatesCheck, settings: certificateSettings, run: (*examination).certificates},
+	{name: listenCheck, settings: []string{"LISTEN_ADDR", "PORT", "TLS_CERT_FILE", "TLS_KEY_FILE"}, run: (*examination).listen},
+	{name: publicCheck, settings: []string{"PUBLIC_URL", "TUNNEL", "NGROK_AGENT_URL"}, run: (*examination).public},
+	{name: subscriptionCheck, settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"}, unless: (*examination).withoutSubscription,
+		after: []string{graphHostCheck, tokenCheck}, run: (*examination).subscription, limit: subscribeTime},
+	{name: redisCheck, settings: []string{"REDIS_URL", "REDIS_AUTH"}, run: (*examination).redis},
+	{name: persistenceCheck, unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).persistence},
+	{name: evictionCheck, unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).eviction},
+	{name: latencyCheck, unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).latency},
+	{name: clockCheck, unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).clock},
+	{name: mediatorCheck, settings: []string{"MEDIATOR_URL", "MEDIATOR_IP", "MEDIATOR_PORT", "MEDIATOR_TOKEN"}, run: (*examination).mediator},
+}
+
+// examination is one run, with what earlier checks found out for later ones.
 type examination struct {
 	cfg      Config
 	client   *http.Client
 	mistaken []string // variables
 	report   Report
-	grant    Grant
-	person   ooo.Person
-	status   ooo.Status // of person's automatic replies; empty: not read yet
-	facts    RedisFacts
-	stop     func() // ends the stand-in for the service; nil: there is none
-	absent   string // why nothing can answer at PUBLIC_URL; empty: something can
+
+	grant       graph.Grant
+	person      ooo.Person
+	status      ooo.Status // of person's automatic replies; empty: not read yet
+	redisReport store.Report
+	stop        func() // ends what answers at LISTEN_ADDR instead of the service; nil: nothing does
 }
 
-// Run checks everything. The error says that ctx ended before that; the report
+// Run makes all checks. The error says that ctx ended before that; the report
 // then has what was found so far.
 func Run(ctx context.Context, cfg Config) (Report, error) {
-	if cfg.Listen == nil || cfg.LoginCode == nil {
-		return Report{}, errors.New("doctor: Listen and LoginCode are required")
+	if cfg.Each == nil {
+		cfg.Each = func(Result) {}
 	}
 	e := &examination{cfg: cfg, client: newClient(cfg.Roots)}
 	defer e.client.CloseIdleConnections()
@@ -133,172 +154,112 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 			e.stop()
 		}
 	}()
-	whole, cancel := context.WithTimeout(ctx, wholeTime)
+	limited, cancel := context.WithTimeout(ctx, totalTime)
 	defer cancel()
 	e.settings()
-	for _, c := range e.checks() {
+	for _, c := range checks {
 		if err := ctx.Err(); err != nil {
 			return e.report, err
 		}
-		e.add(c.name, e.examine(whole, c))
+		e.add(c.name, e.examine(limited, c))
 	}
 	e.report.OK = e.report.Count(Failed) == 0
 	return e.report, nil
 }
 
-// Names of the checks.
-const (
-	settingsCheck     = "settings"
-	loginHostCheck    = "login endpoint"
-	graphHostCheck    = "Graph"
-	tokenCheck        = "login"
-	credentialCheck   = "credential expiry"
-	permissionsCheck  = "permissions"
-	mailboxCheck      = "mailbox"
-	certificatesCheck = "certificates"
-	listenCheck       = "listen address"
-	publicCheck       = "public URL"
-	subscriptionCheck = "subscription"
-	redisCheck        = "Redis"
-	keepingCheck      = "Redis persistence"
-	evictionCheck     = "Redis eviction"
-	latencyCheck      = "Redis latency"
-	clockCheck        = "Redis clock"
-	mediatorCheck     = "mediator"
-)
-
-// widest is the length of the longest name.
-const widest = len(keepingCheck)
-
-var (
-	hostSettings  = []string{"GRAPH_CLOUD", "GRAPH_ENDPOINT", "AZURE_AUTHORITY_HOST"}
-	loginSettings = slices.Concat(hostSettings, []string{
-		"AZURE_TENANT_ID", "TENANT", "AZURE_CLIENT_ID", "CLIENT_ID", "AZURE_CLIENT_SECRET", "CLIENT_SECRET",
-		"AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_MANAGED_IDENTITY",
-	})
-	certSettings = []string{"TLS_CERT_FILE", "TLS_KEY_FILE", "ENCRYPTION_CERT_FILE", "ENCRYPTION_KEY_FILE"}
-)
-
-func (e *examination) checks() []check {
-	reading, covering := []string{graphHostCheck, tokenCheck}, []string{graphHostCheck, tokenCheck}
-	if e.cfg.User == "" {
-		reading = nil // nobody asked
-	}
-	if !e.cfg.Subscribe {
-		covering = nil
-	}
-	return []check{
-		{name: loginHostCheck, settings: hostSettings, run: e.loginHost},
-		{name: graphHostCheck, settings: hostSettings, run: e.graphHost},
-		{name: credentialCheck, settings: loginSettings, run: e.credential},
-		{name: tokenCheck, settings: loginSettings, after: []string{loginHostCheck}, run: e.token},
-		{name: permissionsCheck, settings: []string{"SUBSCRIPTION_RESOURCES"}, after: []string{tokenCheck}, run: e.permissions},
-		{name: mailboxCheck, after: reading, run: e.mailbox},
-		{name: certificatesCheck, settings: certSettings, run: e.certificates},
-		{name: listenCheck, settings: []string{"LISTEN_ADDR", "PORT", "TLS_CERT_FILE", "TLS_KEY_FILE"}, run: e.listen},
-		{name: publicCheck, settings: []string{"PUBLIC_URL", "TUNNEL", "NGROK_AGENT_URL"}, run: e.public},
-		{name: subscriptionCheck, settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"},
-			after: covering, limit: subscribeTime, run: e.subscription},
-		{name: redisCheck, settings: []string{"REDIS_URL", "REDIS_AUTH"}, run: e.redis},
-		{name: keepingCheck, after: []string{redisCheck}, run: e.keeping},
-		{name: evictionCheck, after: []string{redisCheck}, run: e.eviction},
-		{name: latencyCheck, after: []string{redisCheck}, run: e.latency},
-		{name: clockCheck, after: []string{redisCheck}, run: e.clock},
-		{name: mediatorCheck, settings: []string{"MEDIATOR_URL", "MEDIATOR_IP", "MEDIATOR_PORT", "MEDIATOR_TOKEN"}, run: e.mediator},
-	}
-}
-
 // examine makes one check, unless it can't be made.
-func (e *examination) examine(ctx context.Context, c check) verdict {
+func (e *examination) examine(ctx context.Context, c check) Result {
 	for _, name := range c.settings {
 		if slices.Contains(e.mistaken, name) {
-			return skipped("%s must be mended first", name)
+			return skipped("fix %s first", name)
 		}
 	}
-	for _, name := range c.after {
-		switch before, _ := e.result(name); before.Status {
-		case Failed:
-			return skipped("because %s failed", name)
-		case Skipped:
-			return skipped("because %s was skipped", name)
+	if c.unless != nil {
+		if reason := c.unless(e); reason != "" {
+			return skipped("%s", reason)
 		}
+	}
+	if reason := e.blocked(c.after...); reason != "" {
+		return skipped("%s", reason)
 	}
 	if ctx.Err() != nil {
-		return skipped("the %v for all checks are over", wholeTime)
+		return skipped("the %v for all checks are over", totalTime)
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(c.limit, checkTime))
 	defer cancel()
-	return c.run(ctx)
+	return c.run(e, ctx)
 }
 
-func (e *examination) result(name string) (Result, bool) {
+// blocked says which of the named checks was not passed; empty: all were.
+func (e *examination) blocked(names ...string) string {
+	for _, name := range names {
+		switch e.statusOf(name) {
+		case Failed:
+			return "because " + name + " failed"
+		case Skipped:
+			return "because " + name + " was skipped"
+		}
+	}
+	return ""
+}
+
+func (e *examination) statusOf(name string) Status {
 	i := slices.IndexFunc(e.report.Checks, func(r Result) bool { return r.Name == name })
 	if i < 0 {
-		return Result{}, false
+		return ""
 	}
-	return e.report.Checks[i], true
+	return e.report.Checks[i].Status
 }
 
-func (e *examination) add(name string, v verdict) {
-	r := Result{Name: name, Status: v.status, Found: v.found, Remedy: v.remedy}
+func (e *examination) add(name string, r Result) {
+	r.Name = name
 	e.report.Checks = append(e.report.Checks, r)
-	if e.cfg.Each != nil {
-		e.cfg.Each(r)
-	}
+	e.cfg.Each(r)
 }
 
-// settings tells of every mistake.
+// settings reports each mistake in a line of its own.
 func (e *examination) settings() {
 	if e.cfg.Mistakes == nil {
-		e.add(settingsCheck, well("all understood"))
+		e.add(settingsCheck, ok("no mistakes"))
 		return
 	}
 	for line := range strings.SplitSeq(e.cfg.Mistakes.Error(), "\n") {
 		name, _, _ := strings.Cut(line, " ")
 		e.mistaken = append(e.mistaken, name)
-		found, remedy := sentence(line)
-		e.add(settingsCheck, failed(found, remedy))
+		e.add(settingsCheck, failed(split(line)))
 	}
 }
 
-// sentence cuts "NAME is wrong: do this" at its colon, not at one in quotes.
-func sentence(line string) (found, remedy string) {
-	quoted, escaped := false, false
-	for i, r := range line {
-		switch {
-		case escaped:
-			escaped = false
-		case r == '\\':
-			escaped = quoted
-		case r == '"':
-			quoted = !quoted
-		case r == ':' && !quoted && strings.HasPrefix(line[i:], ": "):
-			return line[:i], line[i+2:]
+func (e *examination) withoutGraph() string {
+	if e.cfg.Graph == nil {
+		return "fix the settings first"
+	}
+	return ""
+}
+
+// problem is a text such as "NAME is wrong: do this", whose colon is not in quotes.
+var problem = regexp.MustCompile(`^((?:"(?:\\.|[^"\\])*"|[^":]|:[^\s"])*): (.+)$`)
+
+// split takes the remedy off a message of another package.
+func split(text string) (found, remedy string) {
+	if parts := problem.FindStringSubmatch(text); parts != nil {
+		return parts[1], parts[2]
+	}
+	return text, ""
+}
+
+// plain is the text of an error without what its kind repeats.
+func plain(err error) string {
+	text := err.Error()
+	for _, kind := range []error{ooo.ErrUnauthorized, ooo.ErrUnavailable, ooo.ErrRejected, ooo.ErrDenied} {
+		if _, cause, found := strings.Cut(text, kind.Error()+": "); found {
+			text = cause
 		}
 	}
-	return line, ""
+	return text
 }
 
-// until writes when something ends, and how long that is, coarsely.
-func until(at time.Time) string {
-	switch left := time.Until(at); {
-	case left >= 48*time.Hour:
-		return fmt.Sprintf("%s, in %d days", at.UTC().Format(time.DateOnly), int(left.Hours()/24))
-	case left > 0:
-		return fmt.Sprintf("%s, in %d minutes", at.UTC().Format(minutely), int(left.Minutes()))
-	}
-	return at.UTC().Format(minutely)
-}
-
-const minutely = "2006-01-02 15:04 UTC"
-
-// took writes how long an answer took.
-func took(d time.Duration) string {
-	switch {
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%.2g ms", max(d.Seconds()*1000, 0.01))
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
+// either reports whether err is one of all.
+func either(err error, all ...error) bool {
+	return slices.ContainsFunc(all, func(one error) bool { return errors.Is(err, one) })
 }

@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,118 +13,137 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// refusal is a code of the login endpoint that people meet.
-type refusal struct{ code, found, remedy string }
-
+// Pages of the Entra admin center.
 const (
-	registration = "Entra admin center > App registrations > your app"
-	secretsPage  = registration + " > Certificates & secrets"
-	grantPage    = registration + " > API permissions"
+	registrationPage = "Entra admin center > App registrations > your app"
+	secretsPage      = registrationPage + " > Certificates & secrets"
+	permissionsPage  = registrationPage + " > API permissions"
 )
 
-// refusals of the login endpoint. The texts of their AADSTS codes speak to
-// developers; these speak to who runs this.
-var refusals = []refusal{
+const (
+	compareFederated = "compare issuer, subject and audience: " + secretsPage + " > Federated credentials"
+	unknownGraph     = "the tenant does not know the Graph that is asked for"
+	compareClouds    = "check GRAPH_CLOUD and GRAPH_ENDPOINT: both must be of the tenant's cloud"
+)
+
+// loginRefusals are codes of the login endpoint, which describes them for developers;
+// here they are for operators.
+var loginRefusals = []struct{ code, found, remedy string }{
 	{"AADSTS7000215", "the client secret is wrong",
-		"put the secret's Value into AZURE_CLIENT_SECRET, not its Secret ID; a Value that is no longer shown must be replaced: " + secretsPage + " > New client secret"},
-	{"AADSTS7000222", "the client secret has expired",
-		"make a new one, put it into AZURE_CLIENT_SECRET and restart: " + secretsPage + " > New client secret"},
-	{"AADSTS7000218", "no client secret was sent", "set AZURE_CLIENT_SECRET, or a certificate"},
+		"set AZURE_CLIENT_SECRET to the secret's Value, not its Secret ID; if it is no longer shown: " + secretsPage + " > New client secret"},
+	{"AADSTS7000222", "the client secret has expired", "create one, set AZURE_CLIENT_SECRET and restart: " + secretsPage + " > New client secret"},
+	{"AADSTS7000218", "no client secret was sent", "set AZURE_CLIENT_SECRET, or use a certificate"},
 	{"AADSTS7000216", "this app may not log in with a secret", "use a certificate: " + secretsPage + " > Certificates"},
-	{"AADSTS700016", "the app is not in this tenant",
-		"compare AZURE_CLIENT_ID and AZURE_TENANT_ID with the overview page of the app registration"},
-	{"AADSTS7000229", "the app has no service principal in this tenant", "grant admin consent once: " + grantPage + " > Grant admin consent"},
+	{"AADSTS700016", "the app is not in this tenant", "compare AZURE_CLIENT_ID and AZURE_TENANT_ID with: " + registrationPage + " > Overview"},
+	{"AADSTS7000229", "the app has no service principal in this tenant", "grant admin consent once: " + permissionsPage + " > Grant admin consent"},
 	{"AADSTS7000112", "the app is disabled in this tenant",
-		"Entra admin center > Enterprise applications > your app > Properties > Enabled for users to sign-in"},
-	{"AADSTS90002", "there is no such tenant", "put Directory (tenant) ID into AZURE_TENANT_ID, and look at GRAPH_CLOUD: " + registration + " > Overview"},
-	{"AADSTS900023", "AZURE_TENANT_ID is no tenant's id", "put Directory (tenant) ID into AZURE_TENANT_ID: " + registration + " > Overview"},
-	{"AADSTS900382", "the tenant is in another cloud", "set GRAPH_CLOUD to the cloud of the tenant"},
+		"enable it: Entra admin center > Enterprise applications > your app > Properties > Enabled for users to sign-in"},
+	{"AADSTS90002", "there is no such tenant", "set AZURE_TENANT_ID to the Directory (tenant) ID, and check GRAPH_CLOUD: " + registrationPage + " > Overview"},
+	{"AADSTS900023", "AZURE_TENANT_ID is no tenant's id", "set it to the Directory (tenant) ID: " + registrationPage + " > Overview"},
+	{"AADSTS900382", "the tenant is in another cloud", "set GRAPH_CLOUD to the tenant's cloud"},
 	{"AADSTS700027", "the certificate is not registered for the app, or not its newest one",
 		"upload its public part: " + secretsPage + " > Certificates > Upload certificate"},
 	{"AADSTS700021", "the app in the assertion is another one", "compare AZURE_CLIENT_ID with the certificate or the federated credential"},
-	{"AADSTS700023", "the audience of the assertion is wrong", "look at AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"},
-	{"AADSTS700024", "the assertion is outside its time", "set this machine's clock over the network"},
-	{"AADSTS700213", "no federated credential fits this workload's subject",
-		"compare the namespace and service account with the federated credential: " + secretsPage + " > Federated credentials"},
-	{"AADSTS700211", "no federated credential fits this workload's issuer",
-		"put the cluster's OIDC issuer into the federated credential: " + secretsPage + " > Federated credentials"},
-	{"AADSTS70021", "no federated credential fits this workload", "compare issuer, subject and audience: " + secretsPage + " > Federated credentials"},
-	{"AADSTS500011", "the tenant does not know the Graph that is asked for", "look at GRAPH_CLOUD and GRAPH_ENDPOINT: both must be of the tenant's cloud"},
-	{"AADSTS70011", "the tenant does not know the Graph that is asked for", "look at GRAPH_CLOUD and GRAPH_ENDPOINT: both must be of the tenant's cloud"},
-	{"AADSTS1002012", "the tenant does not know the Graph that is asked for", "look at GRAPH_CLOUD and GRAPH_ENDPOINT: both must be of the tenant's cloud"},
-	{"AADSTS53003", "a Conditional Access policy for workload identities blocks this login", "let this machine's address in: Entra admin center > Conditional Access"},
-	{"AADSTS65001", "no admin has consented", "grant admin consent: " + grantPage + " > Grant admin consent"},
+	{"AADSTS700023", "the audience of the assertion is wrong", "check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"},
+	{"AADSTS700024", "the assertion is not valid now", syncClock},
+	{"AADSTS700213", "no federated credential has this workload's subject", compareFederated},
+	{"AADSTS700211", "no federated credential has this workload's issuer", compareFederated},
+	{"AADSTS70021", "no federated credential fits this workload", compareFederated},
+	{"AADSTS500011", unknownGraph, compareClouds},
+	{"AADSTS70011", unknownGraph, compareClouds},
+	{"AADSTS1002012", unknownGraph, compareClouds},
+	{"AADSTS53003", "a Conditional Access policy for workload identities blocks this login",
+		"allow this machine's address: Entra admin center > Conditional Access"},
+	{"AADSTS65001", "no admin has consented", "grant admin consent: " + permissionsPage + " > Grant admin consent"},
 }
 
-func (e *examination) token(ctx context.Context) verdict {
-	if e.cfg.Graph == nil {
-		return skipped("the settings must be mended first")
+func (e *examination) token(ctx context.Context) Result {
+	if e.statusOf(credentialCheck) == Failed {
+		return skipped("%s", e.blocked(credentialCheck))
 	}
 	grant, err := e.cfg.Graph.Grant(ctx)
-	if err == nil {
-		e.grant = grant
-		return well("with a %s; the token lives for %d minutes", e.cfg.Settings.Graph.Credential, int(time.Until(grant.Expires).Minutes()))
+	if err != nil {
+		return e.loginTrouble(err)
 	}
-	return e.loginTrouble(err)
+	e.grant = grant
+	return ok("with a %s; the token is valid for %d minutes", e.cfg.Settings.Graph.Credential, int(time.Until(grant.Expires).Minutes()))
 }
 
 // loginTrouble says why a login failed.
-func (e *examination) loginTrouble(err error) verdict {
+func (e *examination) loginTrouble(err error) Result {
 	code := e.cfg.LoginCode(err)
-	for _, r := range refusals {
+	for _, r := range loginRefusals {
 		if r.code == code {
 			return failed(r.found+" ("+code+")", r.remedy)
 		}
 	}
 	switch {
 	case errors.Is(err, ooo.ErrUnavailable):
-		return failed(plain(err), "try again in a minute; if it stays, look at https://status.cloud.microsoft and at proxies in between")
+		return failed(plain(err), "try again in a minute; if it stays, check https://status.cloud.microsoft and proxies in between")
 	case code != "":
 		return failed("the login is refused: "+code, "see https://login.microsoftonline.com/error?code="+strings.TrimPrefix(code, "AADSTS"))
 	case e.cfg.Settings.Graph.Credential == config.ManagedIdentity:
-		return failed(plain(err), "give this machine or workload an identity, and look at AZURE_CLIENT_ID if it is a user-assigned one")
+		return failed(plain(err), "give this machine or workload an identity; check AZURE_CLIENT_ID if it is a user-assigned one")
 	}
-	return failed(plain(err), "look at the credential and at AZURE_AUTHORITY_HOST, if it is set")
+	return failed(plain(err), "check the credential, and AZURE_AUTHORITY_HOST if it is set")
 }
 
-// plain is the text of an error without what its kind repeats.
-func plain(err error) string {
-	text := err.Error()
-	for _, kind := range []error{ooo.ErrUnauthorized, ooo.ErrUnavailable, ooo.ErrRejected, ooo.ErrDenied} {
-		if _, cause, ok := strings.Cut(text, kind.Error()+": "); ok {
-			text = cause
+// credential says whether the credential can be read, and when it ends.
+func (e *examination) credential(context.Context) Result {
+	switch kind := e.cfg.Settings.Graph.Credential; kind {
+	case config.ClientSecret:
+		return skipped("Graph does not tell when a client secret ends: note the date at %s", secretsPage)
+	case config.WorkloadIdentity, config.ManagedIdentity:
+		return ok("a %s has no secret that ends", kind)
+	}
+	ends, err := e.cfg.CertificateExpires()
+	if err != nil {
+		found, remedy := split(plain(err))
+		return failed(found, cmp.Or(remedy, "check AZURE_CLIENT_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PASSWORD"))
+	}
+	return life("the certificate in AZURE_CLIENT_CERTIFICATE_PATH", ends, "create a new one, upload its public part, then replace the file: "+secretsPage)
+}
+
+// certificates says when the first of the certificates in our files ends.
+func (e *examination) certificates(context.Context) Result {
+	type pair struct{ setting, cert, key, remedy string }
+	s := e.cfg.Settings
+	var pairs []pair
+	if s.TLSCertFile != "" {
+		pairs = append(pairs, pair{"TLS_CERT_FILE", s.TLSCertFile, s.TLSKeyFile, "renew it; the service reads the new file by itself"})
+	}
+	for i, cert := range s.EncryptionCertFiles {
+		pairs = append(pairs, pair{"ENCRYPTION_CERT_FILE", cert, s.EncryptionKeyFiles[i], "renew it: name a new pair before it, and remove this one a day later"})
+	}
+	first, ends := pair{}, time.Time{}
+	for _, p := range pairs {
+		loaded, err := tls.LoadX509KeyPair(p.cert, p.key)
+		if err != nil { // it could be read when the settings were
+			return failed(p.setting+" can't be read", "check the file and its permissions")
+		}
+		if ends.IsZero() || loaded.Leaf.NotAfter.Before(ends) {
+			first, ends = p, loaded.Leaf.NotAfter
 		}
 	}
-	return text
+	switch {
+	case !ends.IsZero():
+		return life("the certificate in "+first.setting, ends, first.remedy)
+	case len(s.ACMEDomains) > 0:
+		return ok("renewed by ACME")
+	}
+	return ok("no certificate files: TLS ends elsewhere")
 }
 
-// soon is when something that ends must be looked after.
+// soon is when something that ends must be renewed.
 const soon = 30 * 24 * time.Hour
 
-func (e *examination) credential(context.Context) verdict {
-	switch e.cfg.Settings.Graph.Credential {
-	case config.ClientSecret:
-		return skipped("Graph does not tell when the client secret ends: see Certificates & secrets, and note the day")
-	case config.WorkloadIdentity, config.ManagedIdentity:
-		return well("a %s has no secret that ends", e.cfg.Settings.Graph.Credential)
-	}
-	if e.cfg.Graph == nil {
-		return skipped("the settings must be mended first")
-	}
-	ends, err := e.cfg.Graph.CredentialExpires()
-	if err != nil {
-		return failed(plain(err), "write certificate and private key into AZURE_CLIENT_CERTIFICATE_PATH, as PEM or PKCS#12")
-	}
-	return lifeOf("the certificate in AZURE_CLIENT_CERTIFICATE_PATH", ends, "make a new one, upload its public part, then exchange the file: "+secretsPage)
-}
-
-// lifeOf judges when something ends.
-func lifeOf(what string, ends time.Time, remedy string) verdict {
+// life judges when something ends.
+func life(what string, ends time.Time, remedy string) Result {
 	switch left := time.Until(ends); {
 	case left <= 0:
 		return failed(fmt.Sprintf("%s ended %s", what, until(ends)), remedy)
 	case left < soon:
 		return warning(fmt.Sprintf("%s ends %s", what, until(ends)), remedy)
 	}
-	return well("%s ends %s", what, until(ends))
+	return ok("%s ends %s", what, until(ends))
 }

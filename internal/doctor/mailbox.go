@@ -8,19 +8,17 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// proven says whether the user's mailbox can be read, whatever the token tells.
-func (e *examination) proven(ctx context.Context) bool {
-	return e.cfg.User != "" && e.lookUp(ctx) == nil && e.read(ctx) == nil
+func (e *examination) withoutUser() string {
+	if e.cfg.User == "" {
+		return "name someone with --user EMAIL to read a mailbox"
+	}
+	return ""
 }
 
-// lookUp finds the user, once.
-func (e *examination) lookUp(ctx context.Context) error {
-	if e.person.ID != "" {
-		return nil
-	}
-	found, err := e.cfg.Graph.Find(ctx, e.cfg.User)
-	if err == nil {
-		e.person = found
+// find looks the user up, once.
+func (e *examination) find(ctx context.Context) (err error) {
+	if e.person.ID == "" {
+		e.person, err = e.cfg.Graph.Find(ctx, e.cfg.User)
 	}
 	return err
 }
@@ -30,59 +28,65 @@ func (e *examination) read(ctx context.Context) error {
 	if e.status != "" {
 		return nil
 	}
-	setting, err := e.cfg.Graph.Read(ctx, e.person.ID)
-	if err == nil {
-		e.status = setting.Status
-	}
-	return err
+	reading := e.cfg.Graph.Read(ctx, []ooo.ObjectID{e.person.ID}, nil)[0]
+	e.status = reading.Setting.Status
+	return reading.Err
 }
 
-// mend says what mends an error of a call to Graph.
-func mend(err error) string {
-	for _, m := range []struct {
-		kind   error
-		remedy string
-	}{
-		{ooo.ErrNotInDirectory, "check the spelling of --user, and that the tenant is the right one"},
-		{ooo.ErrAmbiguous, "let only one of them have this address"},
-		{ooo.ErrNoMailbox, "give the user an Exchange Online licence, or name another user"},
-		{ooo.ErrUserGone, "try again: it was there a moment ago"},
-		{ooo.ErrBadSetting, "report it, with the value that Graph's explorer shows"},
-		{ooo.ErrHandshake, "Graph can't reach what this machine can: open PUBLIC_URL to the internet (firewall, allow-list, split DNS) and show it the whole certificate chain"},
-		{ooo.ErrSubscriptionQuota, "delete subscriptions of apps that are no longer used, or wait for them to end"},
-		{ooo.ErrSubscriptionDenied, "grant the right for the resource, with admin consent, and let the access policy have this mailbox: " + grantPage},
-		{ooo.ErrDenied, "grant the right with admin consent (" + grantPage + "), and let the access policy, or RBAC for Applications, have this mailbox; Exchange takes up to 2 hours to follow"},
-		{ooo.ErrUnauthorized, "log in anew; if it stays, GRAPH_ENDPOINT is not of the cloud that the token is for"},
-		{ooo.ErrRejected, "look at GRAPH_ENDPOINT and SUBSCRIPTION_RESOURCES"},
-	} {
-		if errors.Is(err, m.kind) {
-			return m.remedy
-		}
-	}
-	if wait, ok := errors.AsType[*ooo.Throttled](err); ok {
-		return fmt.Sprintf("try again in %v; if it stays, another program with this app registration asks too much", wait.After)
-	}
-	return "try again in a minute; if it stays, look at https://status.cloud.microsoft"
+// canRead says whether the user's mailbox can be read, whatever the token says.
+func (e *examination) canRead(ctx context.Context) bool {
+	return e.cfg.User != "" && e.find(ctx) == nil && e.read(ctx) == nil
 }
 
-// mendLookUp says what mends an error of a look-up, which no policy of Exchange
-// concerns.
-func mendLookUp(err error) string {
-	if errors.Is(err, ooo.ErrDenied) {
-		return "grant " + readUsers.name + " with admin consent: " + grantPage
-	}
-	return mend(err)
-}
-
-func (e *examination) mailbox(ctx context.Context) verdict {
-	if e.cfg.User == "" {
-		return skipped("name someone with --user EMAIL to have a mailbox read")
-	}
-	if err := e.lookUp(ctx); err != nil {
-		return failed("look-up of the user: "+err.Error(), mendLookUp(err))
+func (e *examination) mailbox(ctx context.Context) Result {
+	if err := e.find(ctx); err != nil {
+		return notFound(err)
 	}
 	if err := e.read(ctx); err != nil {
-		return failed("read of "+string(e.person.ID)+": "+err.Error(), mend(err))
+		return failed("read of "+string(e.person.ID)+": "+err.Error(), remedyFor(err))
 	}
-	return well("%s is found, and its automatic replies are %s", e.person.ID, e.status)
+	return ok("%s is found, and its automatic replies are %s", e.person.ID, e.status)
+}
+
+// notFound is the result of a look-up, to which no policy of Exchange applies.
+func notFound(err error) Result {
+	remedy := remedyFor(err)
+	if errors.Is(err, ooo.ErrDenied) {
+		remedy = "grant " + readUsers.name + " with admin consent: " + permissionsPage
+	}
+	return failed("look-up of the user: "+err.Error(), remedy)
+}
+
+// tryAgain is the remedy for an outage of Microsoft's.
+const tryAgain = "try again in a minute; if it stays, check https://status.cloud.microsoft"
+
+var callRemedies = []struct {
+	err    error
+	remedy string
+}{
+	{ooo.ErrNotInDirectory, "check the spelling of --user, and whether the tenant is the right one"},
+	{ooo.ErrAmbiguous, "let only one of them have this address"},
+	{ooo.ErrNoMailbox, "give the user an Exchange Online licence, or name another user"},
+	{ooo.ErrUserGone, "try again: it was there a moment ago"},
+	{ooo.ErrBadSetting, "report it, with the value that Graph Explorer shows"},
+	{ooo.ErrHandshake, "open PUBLIC_URL to the internet (firewall, allow-list, split DNS) and send the whole certificate chain; this machine can reach it"},
+	{ooo.ErrSubscriptionQuota, "delete subscriptions of apps that are no longer used, or wait until they end"},
+	{ooo.ErrSubscriptionDenied, "grant the permission for the resource with admin consent, and let the access policy include this mailbox: " + permissionsPage},
+	{ooo.ErrDenied, "grant the permission with admin consent (" + permissionsPage + "), and let the access policy, or RBAC for Applications, " +
+		"include this mailbox; Exchange takes up to 2 hours to follow"},
+	{ooo.ErrUnauthorized, "check that GRAPH_ENDPOINT is of the cloud that the login endpoint is of"},
+	{ooo.ErrRejected, "check GRAPH_ENDPOINT and SUBSCRIPTION_RESOURCES"},
+}
+
+// remedyFor says what to do about an error of a call to Graph.
+func remedyFor(err error) string {
+	for _, r := range callRemedies {
+		if errors.Is(err, r.err) {
+			return r.remedy
+		}
+	}
+	if wait, is := errors.AsType[*ooo.Throttled](err); is {
+		return fmt.Sprintf("try again in %v; if it stays, another program with this app registration asks too much", wait.After)
+	}
+	return tryAgain
 }

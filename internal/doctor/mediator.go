@@ -4,71 +4,73 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 )
 
-// toMediator mends calls to the mediator.
+// toMediator has remedies for calls to the mediator.
 var toMediator = remedies{
-	noName:     "look at the host in MEDIATOR_URL, and at this machine's DNS",
-	noResolver: "look at this machine's DNS",
-	refused:    "start the mediator, or look at host and port in MEDIATOR_URL",
-	noTLS:      "write http:// into MEDIATOR_URL, or the port at which the mediator speaks TLS",
-	untrusted:  "add the authority of its certificate to the system's, or name it in SSL_CERT_FILE",
-	wrongHost:  "write the name that its certificate is for into MEDIATOR_URL",
-	expired:    "renew the mediator's certificate",
-	proxyAway:  "mend HTTP_PROXY and HTTPS_PROXY, or name the mediator in NO_PROXY",
-	cut:        "write https:// into MEDIATOR_URL if the mediator speaks TLS, and look at its log",
-	other:      "let this machine reach it: firewall, route, host and port in MEDIATOR_URL",
+	noName:    "check the host in MEDIATOR_URL, and this machine's DNS",
+	refused:   "start the mediator, or correct host and port in MEDIATOR_URL",
+	noTLS:     "use http:// in MEDIATOR_URL, or the port at which the mediator speaks TLS",
+	wrongHost: "use the name that its certificate is for in MEDIATOR_URL",
+	cut:       "use https:// in MEDIATOR_URL if the mediator speaks TLS, and check its log",
+	other:     "let this machine reach it: check firewall, route, and host and port in MEDIATOR_URL",
 }
 
-// ownPage begins what this program answers to GET /.
-const ownPage = "EXCHANGE OOO MAIN PAGE"
+const (
+	// ownPage is how this program's answer to GET / begins.
+	ownPage  = "EXCHANGE OOO MAIN PAGE"
+	setToken = "set MEDIATOR_TOKEN to the token that the mediator wants"
+)
 
-// mediator asks for what has no effect: whether it answers, and whether it knows
-// where states are sent to.
-func (e *examination) mediator(ctx context.Context) verdict {
+// mediator asks for what has no effect: whether it answers, and whether it has the
+// path to which states are sent.
+func (e *examination) mediator(ctx context.Context) Result {
 	base, err := e.cfg.Settings.MediatorURL.Parse()
 	if err != nil || base.Host == "" {
-		return skipped("MEDIATOR_URL must be set first")
+		return skipped("set MEDIATOR_URL first")
 	}
-	a, err := e.askMediator(ctx, base, http.MethodGet, "/")
+	root, err := e.askMediator(ctx, base, http.MethodGet, "/")
 	if err != nil {
-		why, text := causeOf(err, base.Host)
-		return failed(text, toMediator.of(why))
+		return toMediator.trouble(err, base.Host)
 	}
+	says := fmt.Sprintf("it answers %d", root.status)
 	switch {
-	case strings.HasPrefix(a.body, ownPage):
-		return failed("MEDIATOR_URL leads to outlook-monitor itself", "write the mediator's address into MEDIATOR_URL; it is the other way round that the mediator must know this one")
-	case a.status/100 == 3:
-		return failed(fmt.Sprintf("it redirects (%d) to %s", a.status, shaken{answer: a, address: base}.target()), "redirects are not followed: write the final address into MEDIATOR_URL")
-	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
-		return failed(fmt.Sprintf("it answers %d", a.status), "write the token that the mediator wants into MEDIATOR_TOKEN")
-	case a.status >= 500:
-		return failed(fmt.Sprintf("it answers %d", a.status), "look at the mediator's log, or at the proxy in front of it")
+	case strings.HasPrefix(root.body, ownPage):
+		return failed("MEDIATOR_URL leads to outlook-monitor itself", "set MEDIATOR_URL to the mediator's address; the mediator needs this one's")
+	case root.status/100 == 3:
+		return failed(fmt.Sprintf("it redirects (%d) to %s", root.status, root.target(base)), "set MEDIATOR_URL to the final address: redirects are not followed")
+	case root.status == http.StatusUnauthorized, root.status == http.StatusForbidden:
+		return failed(says, setToken)
+	case root.status >= 500:
+		return failed(says, "check the mediator's log, or the proxy in front of it")
 	}
-	told, err := e.askMediator(ctx, base, http.MethodOptions, "/api/setstatus")
-	switch {
-	case err != nil:
+	states, err := e.askMediator(ctx, base, http.MethodOptions, "/api/setstatus")
+	if err != nil {
 		_, text := causeOf(err, base.Host)
-		return failed("its /api/setstatus does not answer: "+text, "look at the mediator's log")
-	case told.status == http.StatusNotFound:
-		return failed("it answers, but has no /api/setstatus", "look at host, port and path in MEDIATOR_URL: another program may be there")
-	case told.status == http.StatusUnauthorized, told.status == http.StatusForbidden:
-		return warning(fmt.Sprintf("/api/setstatus answers %d", told.status), "write the token that the mediator wants into MEDIATOR_TOKEN")
+		return failed("its /api/setstatus does not answer: "+printable(text), "check the mediator's log")
 	}
-	if e.exposed(ctx, base) {
-		return warning("it answers, but token and texts go there without TLS, over a public address", "write https:// into MEDIATOR_URL, if the mediator can")
+	switch _, local := internal(ctx, base.Hostname()); {
+	case states.status == http.StatusNotFound && root.status == http.StatusNotFound:
+		// Express answers so to all methods that a path has no handler for.
+		return warning("it answers 404 to anything but POST: can't tell whether it has /api/setstatus",
+			"check host, port and path in MEDIATOR_URL, and after the start the first delivery: outlook-monitor users show EMAIL")
+	case states.status == http.StatusNotFound:
+		return failed("it answers, but has no /api/setstatus", "check host, port and path in MEDIATOR_URL: another program may be there")
+	case states.status == http.StatusUnauthorized, states.status == http.StatusForbidden:
+		return warning(fmt.Sprintf("/api/setstatus answers %d", states.status), setToken)
+	case base.Scheme == "http" && !local:
+		return warning("it answers, but token and texts go there without TLS, over a public address", "use https:// in MEDIATOR_URL, if the mediator can")
 	}
-	return well("answers in %s, knows /api/setstatus, %s", took(a.took), secured(a.tls))
+	return ok("answers in %s, has /api/setstatus, %s", short(root.took), root.security())
 }
 
-// askMediator asks as the service does.
+// askMediator calls it with the credentials of the service.
 func (e *examination) askMediator(ctx context.Context, base *url.URL, method, path string) (answer, error) {
-	bare := *base
-	bare.User = nil
-	request, err := http.NewRequestWithContext(ctx, method, bare.JoinPath(path).String(), http.NoBody)
+	address := base.JoinPath(path)
+	address.User = nil
+	request, err := http.NewRequestWithContext(ctx, method, address.String(), http.NoBody)
 	if err != nil {
 		return answer{}, err
 	}
@@ -78,17 +80,5 @@ func (e *examination) askMediator(ctx context.Context, base *url.URL, method, pa
 		password, _ := base.User.Password()
 		request.SetBasicAuth(base.User.Username(), password)
 	}
-	return e.ask(request)
-}
-
-// exposed says whether what the mediator is told can be read on the way.
-func (e *examination) exposed(ctx context.Context, base *url.URL) bool {
-	if base.Scheme == "https" {
-		return false
-	}
-	if ip, err := netip.ParseAddr(base.Hostname()); err == nil {
-		return !inner(ip)
-	}
-	found := addresses(ctx, base.Hostname())
-	return len(found) > 0 && !allInner(found)
+	return ask(e.client, request)
 }

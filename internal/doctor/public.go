@@ -9,103 +9,90 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
+	"regexp"
 	"strings"
 	"time"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/tunnel"
+	"outlook-monitor/internal/webhook"
 )
 
-// renewal is when a certificate should have been renewed, even one that lives for
-// days alone.
-const renewal = 48 * time.Hour
+const (
+	// renewal is when a certificate should have been renewed, even one that is valid
+	// for a few days only.
+	renewal = 48 * time.Hour
+	// maxAnswerTime is how fast Graph wants notifications answered.
+	maxAnswerTime = 3 * time.Second
+)
 
-// ends is when the certificate that was shown ends; zero: none was.
-func (a answer) ends() time.Time {
-	if a.tls == nil || len(a.tls.PeerCertificates) == 0 {
-		return time.Time{}
-	}
-	return a.tls.PeerCertificates[0].NotAfter
+// proveIt is what to do where this machine can't tell what Graph sees.
+const proveIt = "prove it with --subscribe --user EMAIL"
+
+// toPublicURL has remedies for calls to PUBLIC_URL.
+var toPublicURL = remedies{
+	noName:     "create a DNS record for it, or correct PUBLIC_URL; a tunnel gets a new name when it restarts",
+	noResolver: "check this machine's DNS; Graph may still resolve it: " + proveIt,
+	refused:    "let the proxy or tunnel listen at this port, or set the right port in PUBLIC_URL; without one it is 443",
+	timedOut:   "open the port in the firewall and forward it; if only this machine can't reach its own public name, " + proveIt,
+	cut:        "check the proxy's log: it closes the connection during the TLS handshake or the request",
+	noTLS:      "let TLS end in the proxy, or here by TLS_CERT_FILE or ACME_DOMAINS: Graph calls https only",
+	untrusted:  "use a certificate of a public authority with its whole chain in the file: Graph trusts no private one",
+	wrongHost:  "get a certificate for the host in PUBLIC_URL, or correct PUBLIC_URL",
+	other:      "call it from outside: curl -i -X POST 'PUBLIC_URL/graph/notifications?validationToken=x'",
 }
 
-// promptly is how fast Graph wants notifications answered.
-const promptly = 3 * time.Second
-
-// waysIn mends calls to PUBLIC_URL.
-var waysIn = remedies{
-	noName:     "make a DNS record for it, or mend the name in PUBLIC_URL; a tunnel's name may have changed at its last start",
-	noResolver: "look at this machine's DNS; Graph may fare better, --subscribe --user EMAIL tells",
-	refused:    "let the proxy or tunnel listen at this port, or write the right port into PUBLIC_URL; Graph comes to 443 unless it names another",
-	silent:     "open the port in the firewall and forward it to the proxy or the service; if only this machine can't reach its own public name, --subscribe --user EMAIL tells",
-	noRoute:    "look at the address that the name has in DNS",
-	cut:        "look at the proxy's log: it closes the connection during the TLS handshake or the request",
-	noTLS:      "let TLS end in the proxy, or here by TLS_CERT_FILE or ACME_DOMAINS: Graph speaks nothing else",
-	untrusted:  "use a certificate of a public authority, with its whole chain in the file: Graph trusts no private one",
-	wrongHost:  "get a certificate for the host in PUBLIC_URL, or mend PUBLIC_URL",
-	expired:    "renew the certificate",
-	proxyAway:  "mend HTTPS_PROXY, or name the host in NO_PROXY",
-	other:      "ask the address from outside with: curl -i -X POST 'PUBLIC_URL/graph/notifications?validationToken=x'",
-}
-
-// public makes the handshake that Graph makes before it takes a subscription.
-func (e *examination) public(ctx context.Context) verdict {
-	if v := e.askAgent(ctx); v.status == Failed {
-		return v
+// public makes the handshake that Graph makes before it accepts a subscription.
+func (e *examination) public(ctx context.Context) Result {
+	if e.cfg.Settings.Tunnel.Kind == config.AgentTunnel {
+		_, port, _ := net.SplitHostPort(e.cfg.Settings.ListenAddr) // config has checked it
+		found, err := tunnel.AgentURL(ctx, e.cfg.Settings.Tunnel.AgentURL.Reveal(), port)
+		if err != nil {
+			found, remedy := split(err.Error())
+			return failed(found, cmp.Or(remedy, "check the ngrok agent"))
+		}
+		e.cfg.Settings.PublicURL = config.NewURL(found)
 	}
 	s := e.cfg.Settings
-	if s.PublicURL.IsZero() && e.tunnelled() {
-		return skipped("with TUNNEL=%s there is a URL only while outlook-monitor serve runs; /readyz then says whether Graph comes through", s.Tunnel.Kind)
-	}
-	if s.PublicURL.IsZero() {
+	switch {
+	case s.PublicURL.IsZero() && e.tunnelled():
+		return skipped("with TUNNEL=%s there is a URL only while outlook-monitor serve runs; /readyz then says whether Graph reaches it", s.Tunnel.Kind)
+	case s.PublicURL.IsZero():
 		return warning(fmt.Sprintf("not set: no subscriptions, each mailbox is read every %v and nothing is seen sooner", s.PollInterval),
 			"set PUBLIC_URL to an https address that leads here from the internet")
-	}
-	if e.absent != "" {
-		return skipped("%s", e.absent)
+	case e.blocked(listenCheck) != "":
+		return skipped("%s", e.blocked(listenCheck))
+	case e.stop != nil && len(s.ACMEDomains) > 0:
+		return skipped("only the running service has the certificate from ACME: start it, then run this again")
 	}
 	base, err := s.PublicURL.Parse()
 	if err != nil {
-		return failed("it is no URL", "write one such as https://monitor.example.com")
+		return failed("it is no URL", "set PUBLIC_URL such as https://monitor.example.com")
 	}
-	private, of := e.private(ctx, base.Hostname())
-	if private && of.IsLoopback() {
-		return failed(fmt.Sprintf("%s is %s, this machine alone: Graph can't reach it", base.Host, of), "set PUBLIC_URL to the address under which the internet reaches this service")
+	ip, private := e.unreachable(ctx, base.Hostname())
+	if private && ip.IsLoopback() {
+		return failed(fmt.Sprintf("%s is %s, this machine only: Graph can't reach it", base.Host, ip),
+			"set PUBLIC_URL to the address under which the internet reaches this service")
 	}
 	var slowest time.Duration
 	var last answer
-	for _, path := range []string{e.cfg.NotificationPath, e.cfg.LifecyclePath} {
-		a, v := e.shake(ctx, base.JoinPath(path))
-		if v.status != OK {
-			return v
+	for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
+		a, result := e.handshake(ctx, base.JoinPath(path))
+		if result.Status != OK {
+			return result
 		}
 		slowest, last = max(slowest, a.took), a
 	}
-	switch ends := last.ends(); {
-	case !ends.IsZero() && time.Until(ends) < renewal:
-		return warning("the handshake works, but the certificate ends "+until(ends), "renew it: Graph comes no more when it has ended")
-	case slowest > promptly:
-		return warning(fmt.Sprintf("the handshake works, but took %s", took(slowest)),
-			"find out what is slow in between: Graph holds notifications back from who takes more than 3 s")
+	switch shown := last.certificate(); {
+	case shown != nil && time.Until(shown.NotAfter) < renewal:
+		return warning("the handshake works, but the certificate ends "+until(shown.NotAfter), "renew it: Graph does not call without a valid one")
+	case slowest > maxAnswerTime:
+		return warning("the handshake works, but took "+short(slowest), "find out what is slow: Graph delays notifications to servers that take more than 3 s")
 	case private:
-		return warning(fmt.Sprintf("the handshake works, but %s is %s here, which the internet can't reach", base.Hostname(), of),
-			"if another address is told outside (split DNS), all is well: --subscribe --user EMAIL proves it")
+		return warning(fmt.Sprintf("the handshake works, but %s is %s here, which the internet can't reach", base.Hostname(), ip),
+			"with another address outside (split DNS) this is right: "+proveIt)
 	}
-	return well("the handshake works at %s in %s, %s", s.PublicURL, took(slowest), secured(last.tls))
-}
-
-// askAgent has the URL of an agent's tunnel looked at from now on. The verdict is
-// Failed if there is none.
-func (e *examination) askAgent(ctx context.Context) verdict {
-	if e.cfg.Settings.Tunnel.Kind != config.AgentTunnel || e.cfg.Agent == nil {
-		return verdict{}
-	}
-	public, err := e.cfg.Agent(ctx)
-	if err != nil {
-		found, remedy := sentence(err.Error())
-		return failed(found, cmp.Or(remedy, "look at the ngrok agent"))
-	}
-	e.cfg.Settings.PublicURL = config.NewURL(public)
-	return verdict{}
+	return ok("the handshake works at %s in %s, %s", s.PublicURL, short(slowest), last.security())
 }
 
 // tunnelled says whether the service gets its public URL from a tunnel.
@@ -114,69 +101,33 @@ func (e *examination) tunnelled() bool {
 	return kind == config.NgrokTunnel || kind == config.AgentTunnel
 }
 
-// private says whether the host has inner addresses alone, and one of them. For a
-// Graph that is an inner one itself, that is well.
-func (e *examination) private(ctx context.Context, host string) (bool, netip.Addr) {
-	graph, err := url.Parse(e.cfg.Endpoint)
-	if err == nil && allInner(addresses(ctx, graph.Hostname())) {
-		return false, netip.Addr{}
-	}
-	found := addresses(ctx, host)
-	if !allInner(found) {
-		return false, netip.Addr{}
-	}
-	return true, found[0].Unmap()
-}
-
-// addresses looks a host up; none is found for a name that does not exist.
-func addresses(ctx context.Context, host string) []netip.Addr {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil
-	}
-	return found
-}
-
-func allInner(all []netip.Addr) bool {
-	return len(all) > 0 && !slices.ContainsFunc(all, func(ip netip.Addr) bool { return !inner(ip) })
-}
-
-// newValidationToken returns a token with all that proxies are known to spoil.
-func newValidationToken() string {
-	return "Validation: outlook-monitor doctor a+b 100% c&d=e f/g \"h\" é " + rand.Text()
-}
-
-// escape spells a token as Graph does: + for a space, escapes in lower case.
-func escape(token string) string {
-	var spelled strings.Builder
-	text := url.QueryEscape(token)
-	for i := 0; i < len(text); i++ {
-		if text[i] == '%' {
-			spelled.WriteString(strings.ToLower(text[i : i+3]))
-			i += 2
-			continue
+// unreachable says whether the host has internal addresses only, and one of them. A
+// Graph that is internal itself reaches it.
+func (e *examination) unreachable(ctx context.Context, host string) (netip.Addr, bool) {
+	if graph, err := url.Parse(e.cfg.Endpoint); err == nil {
+		if _, local := internal(ctx, graph.Hostname()); local {
+			return netip.Addr{}, false
 		}
-		spelled.WriteByte(text[i])
 	}
-	return spelled.String()
+	return internal(ctx, host)
 }
 
-// shake makes one handshake. The verdict is OK, or says what is in the way.
-func (e *examination) shake(ctx context.Context, address *url.URL) (answer, verdict) {
-	token := newValidationToken()
+// escapes are what Graph writes in lower case.
+var escapes = regexp.MustCompile(`%..`)
+
+// handshake makes one handshake. The result is OK, or says what is in the way.
+func (e *examination) handshake(ctx context.Context, address *url.URL) (answer, Result) {
+	token := tokenBegin + ` a+b 100% c&d=e f/g "h" é ` + rand.Text() // with all that proxies are known to spoil
 	asked := *address
-	asked.RawQuery = "validationToken=" + escape(token)
+	asked.RawQuery = "validationToken=" + escapes.ReplaceAllStringFunc(url.QueryEscape(token), strings.ToLower)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, asked.String(), http.NoBody)
 	if err != nil {
-		return answer{}, failed("it makes no request", "write PUBLIC_URL such as https://monitor.example.com")
+		return answer{}, failed("it is no URL", "set PUBLIC_URL such as https://monitor.example.com")
 	}
 	request.Header.Set("Content-Type", "text/plain; charset=utf-8")
-	a, err := e.ask(request)
+	a, err := ask(e.client, request)
 	if err != nil {
-		why, text := causeOf(err, address.Host)
-		return a, failed(text, waysIn.of(why))
+		return a, toPublicURL.trouble(err, address.Host)
 	}
-	return a, e.judge(ctx, shaken{answer: a, token: token, address: address})
+	return a, e.judge(a, token, address)
 }

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Status is how a check ended.
@@ -23,6 +24,21 @@ type Result struct {
 	Remedy string `json:"remedy,omitempty"` // what to do about it
 }
 
+// Checks return one of these; the name is added later.
+func ok(format string, args ...any) Result {
+	return Result{Status: OK, Found: fmt.Sprintf(format, args...)}
+}
+
+func skipped(format string, args ...any) Result {
+	return Result{Status: Skipped, Found: fmt.Sprintf(format, args...)}
+}
+
+func failed(found, remedy string) Result { return Result{Status: Failed, Found: found, Remedy: remedy} }
+
+func warning(found, remedy string) Result {
+	return Result{Status: Warning, Found: found, Remedy: remedy}
+}
+
 // Report is all that was found, in the order of the checks.
 type Report struct {
 	OK     bool     `json:"ok"` // nothing failed
@@ -40,38 +56,62 @@ func (r Report) Count(status Status) int {
 	return n
 }
 
-// Summary is the whole in one sentence.
+// Summary counts the results, such as "1 failed, 2 warnings, 14 ok".
 func (r Report) Summary() string {
 	var parts []string
-	add := func(n int, one, more string) {
-		switch {
-		case n == 1:
-			parts = append(parts, "1 "+one)
-		case n > 1:
-			parts = append(parts, fmt.Sprintf("%d %s", n, more))
+	for _, status := range []Status{Failed, Warning, OK, Skipped} {
+		n := r.Count(status)
+		if n == 0 {
+			continue
 		}
+		part := fmt.Sprintf("%d %s", n, status)
+		if status == Warning && n > 1 {
+			part += "s"
+		}
+		parts = append(parts, part)
 	}
-	add(r.Count(Failed), "failed", "failed")
-	add(r.Count(Warning), "warning", "warnings")
-	add(r.Count(OK), "ok", "ok")
-	add(r.Count(Skipped), "skipped", "skipped")
 	return strings.Join(parts, ", ")
 }
 
-// verdict is a result without the name of its check.
-type verdict struct {
-	status        Status
-	found, remedy string
+// printable makes what others sent short and harmless to a terminal.
+func printable(text string) string {
+	clean := strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return -1
+		}
+		return r
+	}, text)
+	return fmt.Sprintf("%.120s", clean)
 }
 
-func well(format string, args ...any) verdict {
-	return verdict{status: OK, found: fmt.Sprintf(format, args...)}
+// until writes when something ends, and how long that is from now.
+func until(at time.Time) string {
+	const minutely = "2006-01-02 15:04 UTC"
+	switch left := time.Until(at); {
+	case left >= 48*time.Hour:
+		return fmt.Sprintf("%s, in %d days", at.UTC().Format(time.DateOnly), int(left.Hours()/24))
+	case left > 0:
+		return fmt.Sprintf("%s, in %d minutes", at.UTC().Format(minutely), int(left.Minutes()))
+	}
+	return at.UTC().Format(minutely)
 }
 
-func skipped(format string, args ...any) verdict {
-	return verdict{status: Skipped, found: fmt.Sprintf(format, args...)}
+// short writes a duration with two or three digits.
+func short(d time.Duration) string {
+	switch {
+	case d < 10*time.Millisecond:
+		return d.Round(10 * time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(100 * time.Millisecond).String()
 }
 
-func failed(found, remedy string) verdict { return verdict{Failed, found, remedy} }
-
-func warning(found, remedy string) verdict { return verdict{Warning, found, remedy} }
+// drift writes how far this machine's clock is off, where the true time is ahead
+// of it by off.
+func drift(off time.Duration) string {
+	if off < 0 {
+		return short(-off) + " fast"
+	}
+	return short(off) + " slow"
+}

@@ -8,63 +8,63 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/webhook"
 )
 
 const (
 	changes = "created,updated,deleted"
-	// trialLife is what is asked for: the least that Graph grants.
+	// trialLife is the shortest life that Graph grants.
 	trialLife = 45 * time.Minute
-	// tidyTime is kept back for the deletion.
-	tidyTime = 5 * time.Second
+	// cleanupTime is reserved for the deletion.
+	cleanupTime = 5 * time.Second
 )
 
-// subscription makes a real one and deletes it: nothing else proves that Graph
-// comes through.
-func (e *examination) subscription(ctx context.Context) verdict {
-	s := e.cfg.Settings
+func (e *examination) withoutSubscription() string {
 	switch {
 	case !e.cfg.Subscribe:
-		return skipped("prove it with --subscribe --user EMAIL: one is made and deleted")
-	case s.PublicURL.IsZero() && e.tunnelled():
-		return skipped("there is no URL of the tunnel to prove")
-	case s.PublicURL.IsZero():
-		return skipped("PUBLIC_URL must be set first")
-	case len(s.Resources) == 0:
-		return skipped("SUBSCRIPTION_RESOURCES must be mended first")
+		return "prove it with --subscribe --user EMAIL: one is created and deleted"
+	case e.cfg.Settings.PublicURL.IsZero() && e.tunnelled():
+		return "the tunnel has no URL now"
+	case e.cfg.Settings.PublicURL.IsZero():
+		return "set PUBLIC_URL first"
+	case e.statusOf(publicCheck) == Skipped:
+		return e.blocked(publicCheck)
 	}
-	if before, ok := e.result(publicCheck); ok && before.Status == Skipped {
-		return skipped("%q must be looked at first", publicCheck)
-	}
-	base, err := s.PublicURL.Parse()
+	return ""
+}
+
+// subscription creates a real one and deletes it: only that proves that Graph
+// reaches PUBLIC_URL.
+func (e *examination) subscription(ctx context.Context) Result {
+	base, err := e.cfg.Settings.PublicURL.Parse()
 	if err != nil {
-		return skipped("PUBLIC_URL must be mended first")
+		return skipped("fix PUBLIC_URL first")
 	}
-	if err := e.lookUp(ctx); err != nil {
-		return failed("look-up of the user: "+err.Error(), mendLookUp(err))
+	if err := e.find(ctx); err != nil {
+		return notFound(err)
 	}
-	resource := ooo.ResourcePath(s.Resources[0], e.person.ID)
-	asking, cancel := context.WithTimeout(ctx, subscribeTime-tidyTime)
+	resource := ooo.ResourcePath(e.cfg.Settings.Resources[0], e.person.ID)
+	creating, cancel := context.WithTimeout(ctx, subscribeTime-cleanupTime)
 	defer cancel()
-	made, err := e.cfg.Graph.CreateSubscription(asking, ooo.SubscriptionRequest{
+	created, err := e.cfg.Graph.CreateSubscription(creating, ooo.SubscriptionRequest{
 		Resource: resource, ChangeType: changes, ClientState: rand.Text(), ExpiresAt: time.Now().Add(trialLife),
-		NotificationURL: base.JoinPath(e.cfg.NotificationPath).String(), LifecycleURL: base.JoinPath(e.cfg.LifecyclePath).String(),
+		NotificationURL: base.JoinPath(webhook.NotificationPath).String(), LifecycleURL: base.JoinPath(webhook.LifecyclePath).String(),
 	})
-	if _, there := errors.AsType[*ooo.Duplicate](err); there {
-		return well("Graph already has one for %s: this user is covered; a user whom nobody monitors yet proves PUBLIC_URL anew", resource)
+	_, duplicate := errors.AsType[*ooo.Duplicate](err)
+	switch {
+	case duplicate:
+		return ok("Graph already has one for %s; name a user who is not monitored to prove PUBLIC_URL again", resource)
+	case errors.Is(err, ooo.ErrNoAnswer):
+		return failed(err.Error(), "try again; if Graph created it all the same, it ends by itself within the hour")
+	case errors.Is(err, ooo.ErrHandshake) && e.statusOf(publicCheck) == Failed:
+		return failed(err.Error(), "fix "+publicCheck+" first")
+	case err != nil:
+		return failed(err.Error(), remedyFor(err))
 	}
-	if errors.Is(err, ooo.ErrNoAnswer) {
-		return failed(err.Error(), "try again; if Graph made it all the same, it ends by itself within the hour")
-	}
-	if before, ok := e.result(publicCheck); ok && before.Status == Failed && errors.Is(err, ooo.ErrHandshake) {
-		return failed(err.Error(), "mend what "+publicCheck+" tells")
-	}
-	if err != nil {
-		return failed(err.Error(), mend(err))
-	}
-	tidying, done := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
+	deleting, done := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer done()
-	if err := e.cfg.Graph.DeleteSubscription(tidying, made.ID); err != nil && !errors.Is(err, ooo.ErrSubscriptionGone) {
-		return warning(fmt.Sprintf("%s was made, but not deleted: %v", made.ID, err), "nothing: it ends by itself, "+until(made.ExpiresAt))
+	if err := e.cfg.Graph.DeleteSubscription(deleting, created.ID); err != nil && !errors.Is(err, ooo.ErrSubscriptionGone) {
+		return warning(fmt.Sprintf("%s was created, but not deleted: %v", created.ID, err), "do nothing: it ends by itself, "+until(created.ExpiresAt))
 	}
-	return well("Graph reached PUBLIC_URL, made one for %s, and deleted it", resource)
+	return ok("Graph reached PUBLIC_URL, created one for %s, and deleted it", resource)
 }

@@ -14,16 +14,16 @@ import (
 // Account is who opens an endpoint at ngrok.
 type Account struct {
 	Token  string
-	URL    string // a domain reserved for the account; empty: ngrok chooses one
+	URL    string // of a domain reserved for the account; empty: ngrok chooses one
 	Server string // host:port to connect to; empty: ngrok's own
 }
 
-// openTime is how long opening may take: ngrok's SDK itself tries without end.
+// openTime is how long opening may take: ngrok's SDK itself retries without end.
 const openTime = 20 * time.Second
 
 var errSlow = errors.New("ngrok did not answer in time")
 
-// Open opens an endpoint. The SDK mends a broken session by itself, under the
+// Open opens an endpoint. The SDK restores a broken session by itself, under the
 // same URL; the endpoint fails only if it can't.
 func (a Account) Open(ctx context.Context) (Endpoint, error) {
 	// The session lives as long as the context that it was opened with.
@@ -72,7 +72,7 @@ type session struct {
 	end   context.CancelCauseFunc
 }
 
-// Close ends the session first, so that it waits for nothing ngrok must answer.
+// Close ends the session first, so that it does not wait for ngrok to answer.
 func (s *session) Close() error {
 	s.end(nil)
 	err := s.agent.Disconnect()
@@ -81,45 +81,48 @@ func (s *session) Close() error {
 	return errors.Join(err, s.CloseWithContext(ctx))
 }
 
-// Refusal is ngrok's no, by its code, such as ERR_NGROK_105.
+// Refusal is ngrok's error code, such as ERR_NGROK_105.
 type Refusal struct{ Code string }
 
 // Error says what to do.
 func (r *Refusal) Error() string {
-	advice, ok := advices[r.Code]
+	remedy, ok := remedies[r.Code]
 	if !ok {
-		advice = "see https://ngrok.com/docs/errors/" + strings.ToLower(r.Code)
+		remedy = "see https://ngrok.com/docs/errors/" + strings.ToLower(r.Code)
 	}
-	return fmt.Sprintf("ngrok refuses with %s: %s", r.Code, advice)
+	return fmt.Sprintf("ngrok refuses with %s: %s", r.Code, remedy)
 }
 
 // ForGood says whether only another token helps.
-func (r *Refusal) ForGood() bool { return advices[r.Code] == badToken }
+func (r *Refusal) ForGood() bool { return remedies[r.Code] == badToken }
 
 const badToken = "NGROK_AUTHTOKEN is not valid: copy it from https://dashboard.ngrok.com/get-started/your-authtoken"
 
-var advices = map[string]string{
+var remedies = map[string]string{
 	"ERR_NGROK_105":  badToken,
 	"ERR_NGROK_106":  badToken,
 	"ERR_NGROK_107":  badToken,
 	"ERR_NGROK_4018": badToken,
-	"ERR_NGROK_108":  "the account has as many sessions open as its plan allows: end another one",
+	"ERR_NGROK_108":  "the account has as many sessions as its plan allows: end another one",
 	"ERR_NGROK_319":  "NGROK_URL is not reserved for this account: reserve it at https://dashboard.ngrok.com/domains",
 	"ERR_NGROK_320":  "NGROK_URL is reserved for another account: choose another",
 	"ERR_NGROK_334":  "NGROK_URL is in use by another tunnel: end that one",
 }
 
+// coded is an error with one of ngrok's codes; those of the SDK have either method.
+type coded interface {
+	error
+	ErrorCode() string
+}
+
 // refusal turns an error of the SDK into ours: a [Refusal], or a sentence
 // without what ngrok said.
 func refusal(err error) error {
-	var code string
-	if coded, ok := errors.AsType[ngrok.Error](err); ok {
-		code = coded.Code()
-	} else if coded, ok := errors.AsType[interface {
-		error
-		ErrorCode() string
-	}](err); ok {
-		code = coded.ErrorCode()
+	code := ""
+	if known, ok := errors.AsType[ngrok.Error](err); ok {
+		code = known.Code()
+	} else if known, ok := errors.AsType[coded](err); ok {
+		code = known.ErrorCode()
 	}
 	switch {
 	case code != "":
@@ -127,5 +130,5 @@ func refusal(err error) error {
 	case errors.Is(err, errSlow):
 		return err
 	}
-	return fmt.Errorf("ngrok can't be reached: see that this machine has a network and may connect to connect.ngrok-agent.com:443: %w", network(err))
+	return fmt.Errorf("ngrok can't be reached: let this machine connect to connect.ngrok-agent.com:443: %w", network(err))
 }

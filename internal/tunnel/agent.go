@@ -19,89 +19,67 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// AgentConfig says what an [Agent] works with.
-type AgentConfig struct {
-	API    string           // base URL of the ngrok agent's local API
-	Port   string           // that the tunnel must lead to
-	Every  time.Duration    // between two looks; default 1 s
-	Opened func(url string) // hears of each new URL
-	Log    *slog.Logger
-}
-
-// Agent follows the tunnel that an ngrok agent leads to our port.
+// Agent follows the tunnel of an ngrok agent on this machine that leads to our port.
 type Agent struct {
-	cfg    AgentConfig
-	client *http.Client
+	API    string           // base URL of the agent's local API
+	Port   string           // that the tunnel must lead to
+	Opened func(url string) // receives each new URL
+	Log    *slog.Logger
+
+	every time.Duration // between two requests; 0: a second
 }
 
-const (
-	askTime = 3 * time.Second
-	maxList = 1 << 20
-)
-
-// NewAgent asks nothing: [Agent.Run] does.
-func NewAgent(cfg AgentConfig) (*Agent, error) {
-	if cfg.API == "" || cfg.Port == "" || cfg.Opened == nil {
-		return nil, errors.New("tunnel: API, Port and Opened are required")
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Every <= 0 {
-		cfg.Every = time.Second
-	}
-	return &Agent{cfg, &http.Client{
-		Timeout:       askTime,
-		Transport:     &http.Transport{IdleConnTimeout: time.Minute}, // no proxy: the agent is on this machine
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
-}
-
-// Run tells of the tunnel's URL and of each one that follows, until ctx ends.
-// While there is none, the last one stands.
+// Run reports the tunnel's URL and each one that follows, until ctx ends. While
+// there is none, the last one stays valid.
 func (a *Agent) Run(ctx context.Context) error {
-	defer a.client.CloseIdleConnections()
-	told, trouble := "", ""
+	public, trouble := "", ""
 	for {
-		public, err := a.look(ctx, told)
+		found, err := agentURL(ctx, a.API, a.Port, public)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && err.Error() != trouble:
 			trouble = err.Error()
-			a.cfg.Log.WarnContext(ctx, "waiting for the tunnel of the ngrok agent", "agent", a.cfg.API, "err", err)
-		case err != nil:
-		case public != told || trouble != "":
-			a.cfg.Log.InfoContext(ctx, "the ngrok agent has a tunnel for us", "public_url", public)
+			a.Log.WarnContext(ctx, "no tunnel of the ngrok agent, retrying", "agent", a.API, "err", err)
+		case err == nil && (found != public || trouble != ""):
+			a.Log.InfoContext(ctx, "the ngrok agent has a tunnel", "public_url", found)
 			trouble = ""
-			if public != told {
-				told = public
-				a.cfg.Opened(public)
+			if found != public {
+				public = found
+				a.Opened(found)
 			}
 		}
-		if !schedule.Sleep(ctx, a.cfg.Every) {
+		if !schedule.Sleep(ctx, cmp.Or(a.every, time.Second)) {
 			return nil
 		}
 	}
 }
 
-// URL asks the agent once. The error says what to do.
-func (a *Agent) URL(ctx context.Context) (string, error) {
-	defer a.client.CloseIdleConnections()
-	return a.look(ctx, "")
+// AgentURL asks an ngrok agent, by the base URL of its API, for the URL of the tunnel
+// that leads to a port. The error says what is wrong, and after a colon what to do.
+func AgentURL(ctx context.Context, api, port string) (string, error) {
+	return agentURL(ctx, api, port, "")
 }
 
-// look asks the agent once. Of several tunnels the one that was told stays, or
-// else it is the first by name. The error says what to do.
-func (a *Agent) look(ctx context.Context, told string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(a.cfg.API, "/")+"/api/tunnels", nil)
+// agent asks without a proxy: the agent is on this machine.
+var agent = http.Client{
+	Timeout:       3 * time.Second,
+	Transport:     &http.Transport{IdleConnTimeout: 10 * time.Second},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+const maxList = 1 << 20 // bytes of the agent's answer that are read
+
+// agentURL prefers, of several tunnels, the one with the URL of before, then the first by
+// name.
+func agentURL(ctx context.Context, api, port, before string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(api, "/")+"/api/tunnels", nil)
 	if err != nil {
 		return "", errors.New("NGROK_AGENT_URL is no base URL")
 	}
-	request.Header.Set("Accept", "application/json")
-	response, err := a.client.Do(request)
+	response, err := agent.Do(request)
 	if err != nil {
-		return "", fmt.Errorf("the agent does not answer: start it with: ngrok http %s: %w", a.cfg.Port, network(err))
+		return "", fmt.Errorf("the agent does not answer: start it with: ngrok http %s: %w", port, network(err))
 	}
 	defer response.Body.Close()
 	var list struct {
@@ -111,15 +89,14 @@ func (a *Agent) look(ctx context.Context, told string) (string, error) {
 	if response.StatusCode != http.StatusOK || err != nil || list.Tunnels == nil {
 		return "", fmt.Errorf("what answers there (status %d) is no ngrok agent: set NGROK_AGENT_URL to its web interface", response.StatusCode)
 	}
-	ours := slices.DeleteFunc(*list.Tunnels, func(l listed) bool { return l.port() != a.cfg.Port || !l.usable() })
+	ours := slices.DeleteFunc(*list.Tunnels, func(l listed) bool { return l.port() != port || !l.usable() })
 	if len(ours) == 0 {
-		return "", fmt.Errorf("the agent has no https tunnel to port %s: start one with: ngrok http %s", a.cfg.Port, a.cfg.Port)
+		return "", fmt.Errorf("the agent has no https tunnel to port %s: start one with: ngrok http %s", port, port)
 	}
-	slices.SortStableFunc(ours, func(x, y listed) int { return cmp.Compare(x.Name, y.Name) })
-	if i := slices.IndexFunc(ours, func(l listed) bool { return l.base() == told }); i >= 0 {
-		return told, nil
+	if slices.ContainsFunc(ours, func(l listed) bool { return l.base() == before }) {
+		return before, nil
 	}
-	return ours[0].base(), nil
+	return slices.MinFunc(ours, func(x, y listed) int { return cmp.Compare(x.Name, y.Name) }).base(), nil
 }
 
 // listed is a tunnel as the agent lists it.
@@ -127,7 +104,7 @@ type listed struct {
 	Name      string `json:"name"`
 	PublicURL string `json:"public_url"`
 	Config    struct {
-		Addr string `json:"addr"` // such as http://localhost:8080
+		Addr string `json:"addr"` // such as http://localhost:8080, localhost:8080 or 8080
 	} `json:"config"`
 }
 
@@ -135,15 +112,12 @@ func (l listed) base() string { return strings.TrimRight(l.PublicURL, "/") }
 
 // port is where the tunnel ends on this machine.
 func (l listed) port() string {
-	addr := l.Config.Addr
-	if _, rest, ok := strings.Cut(addr, "://"); ok {
-		addr = rest
+	_, addr, found := strings.Cut(l.Config.Addr, "://")
+	if !found {
+		addr = l.Config.Addr
 	}
 	addr, _, _ = strings.Cut(addr, "/")
-	if _, port, err := net.SplitHostPort(addr); err == nil {
-		return port
-	}
-	return addr
+	return addr[strings.LastIndex(addr, ":")+1:]
 }
 
 // usable says whether Graph calls such a URL, or, on loopback, a local Graph.
