@@ -14,7 +14,6 @@ import (
 	"outlook-monitor/internal/doctor"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/store"
-	"outlook-monitor/internal/webhook"
 )
 
 // doctorCmd checks every setting against the real world.
@@ -128,17 +127,14 @@ func (p *patient) config() doctor.Config {
 	cfg := doctor.Config{
 		Settings: p.settings, Mistakes: p.mistakes,
 		Endpoint: p.endpoint, AuthorityHost: p.authority, LoginCode: graph.LoginCode,
-		NotificationPath: webhook.NotificationPath, LifecyclePath: webhook.LifecyclePath,
-		Listen: standIn{p.settings, slog.New(slog.DiscardHandler)}.listen,
-	}
-	if p.settings.Tunnel.Kind == config.AgentTunnel {
-		cfg.Agent = p.askAgent
+		CertificateExpires: p.logsInAs.CertificateExpires,
+		Listen:             standIn{p.settings, slog.New(slog.DiscardHandler)}.listen,
 	}
 	if p.graph != nil {
-		cfg.Graph = examinedGraph{p.graph, p.logsInAs}
+		cfg.Graph = p.graph
 	}
 	if p.store != nil {
-		cfg.Redis = examinedRedis{p.store}
+		cfg.Redis = p.store
 	}
 	return cfg
 }

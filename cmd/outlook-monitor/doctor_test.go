@@ -107,6 +107,12 @@ func TestDoctorFindsEachFault(t *testing.T) {
 	if err := w.sim.SetMailbox(users[1].ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}); err != nil {
 		t.Fatal(err)
 	}
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			http.NotFound(w, r)
+		}
+	}))
+	defer site.Close()
 	stranger := httptest.NewTLSServer(http.NotFoundHandler())
 	defer stranger.Close()
 	encrypted, _ := redistest.StartTLS(t)
@@ -118,16 +124,21 @@ func TestDoctorFindsEachFault(t *testing.T) {
 		check string
 		want  string
 	}{
-		"a wrong secret":              {env: map[string]string{"AZURE_CLIENT_SECRET": "wrong"}, check: "login", want: "the client secret is wrong (AADSTS7000215)"},
-		"another app":                 {env: map[string]string{"AZURE_CLIENT_ID": "other"}, check: "login", want: "the app is not in this tenant"},
-		"another tenant":              {env: map[string]string{"AZURE_TENANT_ID": "other"}, check: "login", want: "there is no such tenant"},
-		"an authority that is busy":   {fault: graphsim.Fault{Operation: "token", Kind: "status", Status: 503}, check: "login", want: "answered 503"},
-		"a login host that is away":   {env: map[string]string{"AZURE_AUTHORITY_HOST": "https://127.0.0.1:1"}, check: "login endpoint", want: "refuses the connection"},
-		"a Graph that nobody trusts":  {env: map[string]string{"GRAPH_ENDPOINT": stranger.URL}, check: "Graph", want: "does not trust the certificate"},
-		"a user who does not exist":   {args: []string{"--user", "nobody@contoso.example"}, check: "mailbox", want: "not in the directory"},
-		"a mailbox that is closed":    {args: []string{"--user", users[1].UserPrincipalName}, check: "mailbox", want: "access denied"},
-		"a busy mailbox":              {args: []string{"--user", users[0].UserPrincipalName}, fault: graphsim.Fault{Operation: "read", Kind: "throttle", RetryAfter: graphsim.Duration(9e9)}, check: "mailbox", want: "try again in 9s"},
-		"subscriptions are refused":   {args: []string{"--user", users[0].UserPrincipalName, "--subscribe"}, fault: graphsim.Fault{Operation: "subscription-create", Kind: "status", Status: 403}, check: "subscription", want: "subscription denied"},
+		"a wrong secret":             {env: map[string]string{"AZURE_CLIENT_SECRET": "wrong"}, check: "login", want: "the client secret is wrong (AADSTS7000215)"},
+		"another app":                {env: map[string]string{"AZURE_CLIENT_ID": "other"}, check: "login", want: "the app is not in this tenant"},
+		"another tenant":             {env: map[string]string{"AZURE_TENANT_ID": "other"}, check: "login", want: "there is no such tenant"},
+		"an authority that is busy":  {fault: graphsim.Fault{Operation: "token", Kind: "status", Status: 503}, check: "login", want: "answered 503"},
+		"a login host that is away":  {env: map[string]string{"AZURE_AUTHORITY_HOST": "https://127.0.0.1:1"}, check: "login endpoint", want: "refuses the connection"},
+		"a Graph that nobody trusts": {env: map[string]string{"GRAPH_ENDPOINT": stranger.URL}, check: "Graph", want: "does not trust the certificate"},
+		"a user who does not exist":  {args: []string{"--user", "nobody@contoso.example"}, check: "mailbox", want: "not in the directory"},
+		"a mailbox that is closed":   {args: []string{"--user", users[1].UserPrincipalName}, check: "mailbox", want: "access denied"},
+		"a busy mailbox":             {args: []string{"--user", users[0].UserPrincipalName}, fault: graphsim.Fault{Operation: "read", Kind: "throttle", RetryAfter: graphsim.Duration(9e9)}, check: "mailbox", want: "try again in 9s"},
+		"subscriptions are refused":  {args: []string{"--user", users[0].UserPrincipalName, "--subscribe"}, fault: graphsim.Fault{Operation: "subscription-create", Kind: "status", Status: 403}, check: "subscription", want: "subscription denied"},
+		"Graph says in .NET's words": {args: []string{"--user", users[0].UserPrincipalName, "--subscribe"}, fault: graphsim.Fault{Operation: "subscription-create",
+			Kind: "status", Status: 400, Code: "InvalidRequest", Message: "The underlying connection was closed: An unexpected error occurred on a send."},
+			check: "subscription", want: "open PUBLIC_URL to the internet"},
+		"an encrypted private key": {env: map[string]string{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": "../../internal/graph/testdata/encrypted.pem"},
+			check: "credential expiry", want: "is encrypted: decrypt it with openssl pkey"},
 		"a port where nobody is":      {env: map[string]string{"PUBLIC_URL": "http://127.0.0.1:1"}, check: "public URL", want: "refuses the connection"},
 		"another service":             {env: map[string]string{"PUBLIC_URL": w.mediator.URL()}, check: "public URL", want: "another server answers 404"},
 		"a listen address of another": {env: map[string]string{"LISTEN_ADDR": strings.TrimPrefix(w.mediator.URL(), "http://")}, check: "listen address", want: "another program listens"},
@@ -139,7 +150,7 @@ func TestDoctorFindsEachFault(t *testing.T) {
 		"a Redis that is too old":     {env: map[string]string{"REDIS_URL": server.Disguise("6.0.9")}, check: "Redis", want: "Redis is version 6.0.9 → outlook-monitor needs Redis 6.2"},
 		"an option that Redis lacks":  {env: map[string]string{"REDIS_URL": server.URL() + "/x"}, check: "settings", want: "REDIS_URL has a database number or an option"},
 		"a mediator that is away":     {env: map[string]string{"MEDIATOR_URL": "http://127.0.0.1:1"}, check: "mediator", want: "start the mediator"},
-		"a mediator that is another":  {env: map[string]string{"MEDIATOR_URL": w.sim.ControlURL()}, check: "mediator", want: "has no /api/setstatus"},
+		"a mediator that is another":  {env: map[string]string{"MEDIATOR_URL": site.URL}, check: "mediator", want: "has no /api/setstatus"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

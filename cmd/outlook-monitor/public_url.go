@@ -74,7 +74,7 @@ func (p *publicURL) follow(ctx context.Context, set func(subscribe.URLs), interv
 
 // newTunnel returns what keeps the tunnel to a listener open, nil if there is none, and
 // restricts what is reached through it.
-func newTunnel(settings config.Settings, l *server.Listener, public *publicURL, log *slog.Logger) (task, error) {
+func newTunnel(settings config.Settings, l *server.Listener, public *publicURL, log *slog.Logger) task {
 	t, paths := settings.Tunnel, []string{webhook.NotificationPath, webhook.LifecyclePath}
 	switch t.Kind {
 	case config.NgrokTunnel:
@@ -82,27 +82,21 @@ func newTunnel(settings config.Settings, l *server.Listener, public *publicURL, 
 		if !t.ExposeAll {
 			handler = server.Only(handler, paths...)
 		}
-		ngrok, err := tunnel.NewNgrok(tunnel.NgrokConfig{
+		ngrok := &tunnel.Ngrok{
 			Open: tunnel.Account{Token: t.NgrokToken.Reveal(), URL: t.NgrokURL}.Open,
 			Serve: func(ctx context.Context, ln net.Listener) error {
 				return server.Serve(ctx, server.Listener{Listener: ln, Handler: handler}, log)
 			},
 			Opened: public.set, Log: log,
-		})
-		if err != nil {
-			return nil, err
 		}
-		return ngrok.Run, nil
+		return ngrok.Run
 	case config.AgentTunnel:
 		if !t.ExposeAll {
 			l.Handler = server.Fence(l.Handler, paths...)
 		}
 		_, port, _ := net.SplitHostPort(l.Addr().String())
-		agent, err := tunnel.NewAgent(tunnel.AgentConfig{API: t.AgentURL.Reveal(), Port: port, Opened: public.set, Log: log})
-		if err != nil {
-			return nil, err
-		}
-		return agent.Run, nil
+		agent := &tunnel.Agent{API: t.AgentURL.Reveal(), Port: port, Opened: public.set, Log: log}
+		return agent.Run
 	}
-	return nil, nil
+	return nil
 }

@@ -162,10 +162,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if err := s.listen(cfg, engines, tlsConfig, metrics); err != nil {
 		return nil, err
 	}
-	tunnel, err := newTunnel(settings, &s.listeners[0], public, log)
-	if err != nil {
-		return nil, err
-	}
+	tunnel := newTunnel(settings, &s.listeners[0], public, log)
 
 	metrics.WatchGauges(gauges{owners, registry, poller, deliverer, subscriber, len(resources(settings))}.read)
 	watchStore(metrics, s.store, owners.InTime)

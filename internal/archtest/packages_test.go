@@ -18,6 +18,11 @@ var packages = []struct {
 	}},
 	{"cmd/graphsim", []string{"internal/graphsim"}},
 
+	// Checks what the others need.
+	{"internal/doctor", []string{
+		"internal/webhook", "internal/graph", "internal/store", "internal/tunnel", "internal/ooo", "internal/config",
+	}},
+
 	// Handlers: what reaches us over HTTP.
 	{"internal/api", []string{"internal/server", "internal/schedule", "internal/store", "internal/ooo"}},
 	{"internal/webhook", []string{"internal/schedule", "internal/ooo"}},
@@ -37,8 +42,6 @@ var packages = []struct {
 	{"internal/graph", []string{"internal/schedule", "internal/ooo"}},
 	{"internal/store", []string{"internal/schedule", "internal/ooo"}},
 	{"internal/tunnel", []string{"internal/schedule"}},
-
-	{"internal/doctor", []string{"internal/ooo", "internal/config"}},
 
 	// The domain, waits and the timed queue, and how JSON is read on the hot paths.
 	{"internal/ooo", nil},

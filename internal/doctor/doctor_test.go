@@ -85,7 +85,7 @@ func TestAnEndBeforeTheEnd(t *testing.T) {
 
 func TestLogin(t *testing.T) {
 	for code, want := range map[string]struct{ found, remedy string }{
-		"AADSTS7000215":  {"the client secret is wrong (AADSTS7000215)", "Value into AZURE_CLIENT_SECRET"},
+		"AADSTS7000215":  {"the client secret is wrong (AADSTS7000215)", "AZURE_CLIENT_SECRET to the secret's Value"},
 		"AADSTS7000222":  {"the client secret has expired", "New client secret"},
 		"AADSTS700016":   {"the app is not in this tenant", "AZURE_CLIENT_ID"},
 		"AADSTS90002":    {"there is no such tenant", "AZURE_TENANT_ID"},
@@ -121,9 +121,9 @@ func TestPermissions(t *testing.T) {
 		"one is missing":                     {roles: []string{"User.Read.All", "Calendars.Read"}, status: doctor.Failed, found: "missing: MailboxSettings.Read (to read automatic replies)", remedy: "API permissions"},
 		"no calendar, and none is asked":     {roles: []string{"MailboxSettings.Read", "User.Read.All"}, poll: true, status: doctor.OK, found: "MailboxSettings.Read, User.Read.All"},
 		"messages are asked for":             {roles: []string{"MailboxSettings.Read", "User.Read.All"}, resources: "/users/{id}/mailFolders('inbox')/messages", status: doctor.Failed, found: "missing: Mail.Read (to subscribe"},
-		"a wider one instead":                {roles: []string{"MailboxSettings.ReadWrite", "User.Read.All", "Calendars.Read"}, status: doctor.Warning, found: "MailboxSettings.Read would do instead of MailboxSettings.ReadWrite", remedy: "take out"},
-		"a wide one that nobody needs":       {roles: []string{"MailboxSettings.Read", "User.Read.All", "Calendars.Read", "Mail.Send"}, status: doctor.Warning, found: "Mail.Send is not needed", remedy: "take out"},
-		"only basic profiles":                {roles: []string{"MailboxSettings.Read", "User.ReadBasic.All", "Calendars.Read"}, status: doctor.Warning, found: "User.ReadBasic.All instead of User.Read.All", remedy: "add"},
+		"a wider one instead":                {roles: []string{"MailboxSettings.ReadWrite", "User.Read.All", "Calendars.Read"}, status: doctor.Warning, found: "MailboxSettings.Read is enough instead of MailboxSettings.ReadWrite", remedy: "remove what is too wide"},
+		"a wide one that nobody needs":       {roles: []string{"MailboxSettings.Read", "User.Read.All", "Calendars.Read", "Mail.Send"}, status: doctor.Warning, found: "Mail.Send is not needed", remedy: "remove what is too wide"},
+		"only basic profiles":                {roles: []string{"MailboxSettings.Read", "User.ReadBasic.All", "Calendars.Read"}, status: doctor.Warning, found: "User.ReadBasic.All instead of User.Read.All", remedy: "add the wider permission"},
 		"mailboxes are given in Exchange":    {roles: []string{"User.Read.All"}, user: ann, status: doctor.OK, found: "RBAC for Applications"},
 		"nobody whose mailbox can be proven": {roles: []string{"User.Read.All", "Calendars.Read"}, user: "bob@contoso.example", status: doctor.Failed, found: "missing: MailboxSettings.Read"},
 	}
@@ -140,26 +140,26 @@ func TestPermissions(t *testing.T) {
 	t.Run("a token that can't be looked into", func(t *testing.T) {
 		w := newWorld(t)
 		w.graph.grant.Readable = false
-		wants(t, w.check("permissions"), doctor.Skipped, "can't be looked into", "")
+		wants(t, w.check("permissions"), doctor.Skipped, "can't be read", "")
 	})
 }
 
 func TestMailboxAndSubscription(t *testing.T) {
 	tests := map[string]struct {
-		wrong                 func(*graph)
+		wrong                 func(*fakeGraph)
 		mailbox, subscription doctor.Status
 		found, remedy         string // of the mailbox if that is wrong, otherwise of the subscription
 	}{
-		"not in the directory":   {func(g *graph) { g.found = ooo.ErrNotInDirectory }, doctor.Failed, doctor.Failed, "not in the directory", "--user"},
-		"people are denied":      {func(g *graph) { g.found = ooo.ErrDenied }, doctor.Failed, doctor.Failed, "look-up", "grant User.Read.All"},
-		"the mailbox is denied":  {func(g *graph) { g.read = ooo.ErrDenied }, doctor.Failed, doctor.OK, annID, "admin consent"},
-		"there is no mailbox":    {func(g *graph) { g.read = ooo.ErrNoMailbox }, doctor.Failed, doctor.OK, "inactive", "licence"},
-		"Graph asks to wait":     {func(g *graph) { g.read = &ooo.Throttled{After: 7 * time.Second} }, doctor.Failed, doctor.OK, "wait 7s", "try again in 7s"},
-		"Graph can't reach here": {func(g *graph) { g.create = ooo.ErrHandshake }, doctor.OK, doctor.Failed, "could not reach PUBLIC_URL", "firewall"},
-		"one is there already":   {func(g *graph) { g.create = &ooo.Duplicate{ID: "other"} }, doctor.OK, doctor.OK, "already has one", ""},
-		"the answer was lost":    {func(g *graph) { g.create = fmt.Errorf("%w: %w", ooo.ErrNoAnswer, ooo.ErrUnavailable) }, doctor.OK, doctor.Failed, "lost", "ends by itself"},
-		"it can't be deleted":    {func(g *graph) { g.remove = errAny }, doctor.OK, doctor.Warning, "not deleted", "ends by itself"},
-		"Graph has deleted it":   {func(g *graph) { g.remove = ooo.ErrSubscriptionGone }, doctor.OK, doctor.OK, "made one", ""},
+		"not in the directory":   {func(g *fakeGraph) { g.found = ooo.ErrNotInDirectory }, doctor.Failed, doctor.Failed, "not in the directory", "--user"},
+		"people are denied":      {func(g *fakeGraph) { g.found = ooo.ErrDenied }, doctor.Failed, doctor.Failed, "look-up", "grant User.Read.All"},
+		"the mailbox is denied":  {func(g *fakeGraph) { g.read = ooo.ErrDenied }, doctor.Failed, doctor.OK, annID, "admin consent"},
+		"there is no mailbox":    {func(g *fakeGraph) { g.read = ooo.ErrNoMailbox }, doctor.Failed, doctor.OK, "inactive", "licence"},
+		"Graph asks to wait":     {func(g *fakeGraph) { g.read = &ooo.Throttled{After: 7 * time.Second} }, doctor.Failed, doctor.OK, "wait 7s", "try again in 7s"},
+		"Graph can't reach here": {func(g *fakeGraph) { g.create = ooo.ErrHandshake }, doctor.OK, doctor.Failed, "could not reach PUBLIC_URL", "firewall"},
+		"one is there already":   {func(g *fakeGraph) { g.create = &ooo.Duplicate{ID: "other"} }, doctor.OK, doctor.OK, "already has one", ""},
+		"the answer was lost":    {func(g *fakeGraph) { g.create = fmt.Errorf("%w: %w", ooo.ErrNoAnswer, ooo.ErrUnavailable) }, doctor.OK, doctor.Failed, "lost", "ends by itself"},
+		"it can't be deleted":    {func(g *fakeGraph) { g.remove = errAny }, doctor.OK, doctor.Warning, "not deleted", "ends by itself"},
+		"Graph has deleted it":   {func(g *fakeGraph) { g.remove = ooo.ErrSubscriptionGone }, doctor.OK, doctor.OK, "created one", ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -177,11 +177,11 @@ func TestMailboxAndSubscription(t *testing.T) {
 			wants(t, told, told.Status, tt.found, tt.remedy)
 		})
 	}
-	t.Run("nobody can reach here", func(t *testing.T) {
+	t.Run("Graph and this machine can't reach here", func(t *testing.T) {
 		w := newWorld(t)
 		w.cfg.User, w.cfg.Subscribe, w.env["PUBLIC_URL"] = ann, true, "http://127.0.0.1:1"
 		w.graph.create = ooo.ErrHandshake
-		wants(t, w.check("subscription"), doctor.Failed, "could not reach PUBLIC_URL", "mend what public URL tells")
+		wants(t, w.check("subscription"), doctor.Failed, "could not reach PUBLIC_URL", "fix public URL first")
 	})
 }
 

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -98,8 +97,7 @@ func (e *examination) credential(context.Context) Result {
 	}
 	ends, err := e.cfg.CertificateExpires()
 	if err != nil {
-		found, remedy := split(plain(err))
-		return failed(found, cmp.Or(remedy, "check AZURE_CLIENT_CERTIFICATE_PATH and AZURE_CLIENT_CERTIFICATE_PASSWORD"))
+		return failed(plain(err), "put certificate and key there as PEM with the key unencrypted, or as PKCS#12 with AZURE_CLIENT_CERTIFICATE_PASSWORD")
 	}
 	return life("the certificate in AZURE_CLIENT_CERTIFICATE_PATH", ends, "create a new one, upload its public part, then replace the file: "+secretsPage)
 }

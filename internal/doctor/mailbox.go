@@ -16,9 +16,13 @@ func (e *examination) withoutUser() string {
 }
 
 // find looks the user up, once.
-func (e *examination) find(ctx context.Context) (err error) {
-	if e.person.ID == "" {
-		e.person, err = e.cfg.Graph.Find(ctx, e.cfg.User)
+func (e *examination) find(ctx context.Context) error {
+	if e.person.ID != "" {
+		return nil
+	}
+	found, err := e.cfg.Graph.Find(ctx, e.cfg.User)
+	if err == nil {
+		e.person = found
 	}
 	return err
 }

@@ -15,8 +15,7 @@ func TestPrinter(t *testing.T) {
 	}}
 	const plain = `  ok       settings           all understood
   failed   login              the client secret has expired
-                              → make a new one, put it into
-                                AZURE_CLIENT_SECRET and restart
+           → make a new one, put it into AZURE_CLIENT_SECRET and restart
   skipped  Redis persistence  because Redis failed
 
 1 failed, 1 ok, 1 skipped
@@ -34,10 +33,10 @@ func TestPrinter(t *testing.T) {
 		}
 		return out.String()
 	}
-	if got := print(doctor.Printer{Width: 64}); got != plain {
+	if got := print(doctor.Printer{}); got != plain {
 		t.Errorf("text =\n%s\nwant\n%s", got, plain)
 	}
-	coloured := print(doctor.Printer{Width: 64, Colour: true})
+	coloured := print(doctor.Printer{Colour: true})
 	if !strings.Contains(coloured, "\x1b[32mok\x1b[0m       settings") || !strings.Contains(coloured, "\x1b[1;31m1 failed, 1 ok, 1 skipped\x1b[0m") {
 		t.Errorf("coloured = %q, want green and red", coloured)
 	}

@@ -1,8 +1,6 @@
 package doctor_test
 
 import (
-	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -52,15 +50,15 @@ func TestWhatIsInTheWayOfPublicURL(t *testing.T) {
 		"a proxy that changes the type":            {retyped, doctor.Failed, "comes as text/html", "Content-Type"},
 		"a proxy without its service":              {answers(502, "text/html", page), doctor.Failed, "the proxy answers 502", "LISTEN_ADDR"},
 		"a firewall for web applications":          {answers(403, "text/html", page), doctor.Failed, "it answers 403", "/graph/"},
-		"a page to log in":                         {answers(200, "text/html", page), doctor.Failed, `a page of HTML comes back: a login, or a warning page of a tunnel or proxy ("Sign in to[31m continue")`, "/graph/"},
+		"a page to log in":                         {answers(200, "text/html", page), doctor.Failed, `an HTML page comes back: a login, or a warning page of a tunnel or proxy ("Sign in to[31m continue")`, "/graph/"},
 		"a redirect to a login":                    {answers(302, "text/html", "", "Location", "https://login.example/authorize?state=hidden"), doctor.Failed, "it redirects (302) to https://login.example/authorize", "final address"},
 		"a redirect to nowhere":                    {answers(301, "text/html", ""), doctor.Failed, "it redirects (301)", "final address"},
-		"a tunnel's warning":                       {answers(200, "text/html", page, "Ngrok-Error-Code", "ERR_NGROK_6024"), doctor.Failed, "a page of HTML", "browser warning"},
-		"a tunnel that is offline":                 {answers(404, "text/html", page, "Ngrok-Error-Code", "ERR_NGROK_3200"), doctor.Failed, "this tunnel is offline", "start the tunnel again"},
+		"a tunnel's warning":                       {answers(200, "text/html", page, "Ngrok-Error-Code", "ERR_NGROK_6024"), doctor.Failed, "an HTML page", "browser warning"},
+		"a tunnel that is offline":                 {answers(404, "text/html", page, "Ngrok-Error-Code", "ERR_NGROK_3200"), doctor.Failed, "this tunnel is offline", "restart the tunnel"},
 		"a tunnel over its limit":                  {answers(429, "text/html", page, "Ngrok-Error-Code", "ERR_NGROK_727"), doctor.Failed, "ngrok itself answers: ERR_NGROK_727", "tunnel"},
 		"another service":                          {answers(404, "text/plain", "nothing"), doctor.Failed, "another server answers 404", "LISTEN_ADDR"},
 		"a site without programs":                  {answers(405, "text/plain", ""), doctor.Failed, "takes no POST", "LISTEN_ADDR"},
-		"a service that says yes to all":           {answers(200, "text/plain", "ok"), doctor.Failed, "something else than the service", "PUBLIC_URL"},
+		"a service that says yes to all":           {answers(200, "text/plain", "ok"), doctor.Failed, "something other than the service", "PUBLIC_URL"},
 		"a service that says no, but is not ours":  {answers(400, "text/plain", "ok"), doctor.Failed, "it answers 400 instead of 200", "PUBLIC_URL"},
 		"a service that takes anything for a hook": {answers(202, "text/plain", ""), doctor.Failed, "it answers 202 instead of 200", "PUBLIC_URL"},
 	}
@@ -82,9 +80,9 @@ func retyped(w http.ResponseWriter, r *http.Request) {
 // plainly takes every text for HTML.
 type plainly struct{ http.ResponseWriter }
 
-func (p plainly) Write(text []byte) (int, error) {
+func (p plainly) WriteHeader(status int) {
 	p.Header().Set("Content-Type", "text/html")
-	return p.ResponseWriter.Write(text)
+	p.ResponseWriter.WriteHeader(status)
 }
 
 func TestAPrefixThatAProxyTakesOff(t *testing.T) {
@@ -97,6 +95,15 @@ func TestAPrefixThatAProxyTakesOff(t *testing.T) {
 	defer server.Close()
 	w.env["PUBLIC_URL"] = server.URL + "/app/"
 	wants(t, w.check("public URL"), doctor.OK, "the handshake works at "+server.URL+"/app", "")
+}
+
+// agentOf returns the address of an ngrok agent with a tunnel to the listen address.
+func agentOf(t *testing.T, tunnel string) string {
+	t.Helper()
+	list := `{"tunnels":[{"public_url":"` + tunnel + `","config":{"addr":"127.0.0.1:0"}}]}`
+	server := httptest.NewServer(answers(200, "application/json", list))
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 func TestPublicURLSeenFromOutside(t *testing.T) {
@@ -115,7 +122,7 @@ func TestPublicURLSeenFromOutside(t *testing.T) {
 		w := newWorld(t)
 		service := w.env["PUBLIC_URL"]
 		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["MONITOR_TOKEN"] = "", "agent", secret
-		w.cfg.Agent = func(context.Context) (string, error) { return service, nil }
+		w.env["NGROK_AGENT_URL"] = agentOf(t, service)
 		w.cfg.User, w.cfg.Subscribe = ann, true
 		wants(t, w.check("public URL"), doctor.OK, "the handshake works at "+service, "")
 		wants(t, w.check("subscription"), doctor.OK, "Graph reached PUBLIC_URL", "")
@@ -128,31 +135,29 @@ func TestPublicURLSeenFromOutside(t *testing.T) {
 		server := httptest.NewServer(answers(404, "text/plain", "nothing"))
 		defer server.Close()
 		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["MONITOR_TOKEN"] = "", "agent", secret
-		w.cfg.Agent = func(context.Context) (string, error) { return server.URL, nil }
+		w.env["NGROK_AGENT_URL"] = agentOf(t, server.URL)
 		wants(t, w.check("public URL"), doctor.Failed, "another server answers 404", "LISTEN_ADDR")
 	})
 	t.Run("an agent has none", func(t *testing.T) {
 		w := newWorld(t)
 		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["MONITOR_TOKEN"] = "", "agent", secret
-		w.cfg.Agent = func(context.Context) (string, error) {
-			return "", errors.New("the agent does not answer: start it with: ngrok http 8080")
-		}
+		w.env["NGROK_AGENT_URL"] = "http://127.0.0.1:1"
 		w.cfg.User, w.cfg.Subscribe = ann, true
-		wants(t, w.check("public URL"), doctor.Failed, "the agent does not answer", "start it with: ngrok http 8080")
-		wants(t, w.check("subscription"), doctor.Skipped, "no URL of the tunnel", "")
+		wants(t, w.check("public URL"), doctor.Failed, "the agent does not answer", "start it with: ngrok http 0")
+		wants(t, w.check("subscription"), doctor.Skipped, "the tunnel has no URL now", "")
 	})
-	t.Run("this machine alone can reach it", func(t *testing.T) {
+	t.Run("this machine only can reach it", func(t *testing.T) {
 		w := newWorld(t)
 		w.cfg.Endpoint = "https://192.0.2.1:1"
 		w.cfg.AuthorityHost = w.env["PUBLIC_URL"]
-		wants(t, w.check("public URL"), doctor.Failed, "this machine alone", "the internet")
+		wants(t, w.check("public URL"), doctor.Failed, "this machine only", "the internet")
 	})
 	t.Run("it is allowed for others alone", func(t *testing.T) {
 		w := newWorld(t)
 		server := httptest.NewServer(answers(403, "text/plain", ""))
 		defer server.Close()
 		w.env["PUBLIC_URL"], w.env["PUBLIC_ALLOW"] = server.URL, "192.0.2.1"
-		wants(t, w.check("public URL"), doctor.Warning, "PUBLIC_ALLOW leaves this machine out", "--subscribe")
+		wants(t, w.check("public URL"), doctor.Warning, "PUBLIC_ALLOW excludes this machine", "--subscribe")
 	})
 	t.Run("ACME has given no certificate yet", func(t *testing.T) {
 		w := newWorld(t)

@@ -103,7 +103,7 @@ func TestWaysToAHost(t *testing.T) {
 		public        string // remedy of the public URL check
 	}{
 		"it answers":                   {well.URL, well, doctor.OK, "TLS 1.3, certificate by made here", "", ""},
-		"its clock is another one":     {ahead.URL, ahead, doctor.Warning, "this machine's clock is", "over the network", "look where"},
+		"its clock is another one":     {ahead.URL, ahead, doctor.Warning, "this machine's clock is", "over the network", "check where"},
 		"nothing listens":              {gone.URL, well, doctor.Failed, "refuses the connection", "firewall", "right port"},
 		"the name does not exist":      {"https://nowhere.invalid", well, doctor.Failed, "nowhere.invalid", "DNS", "DNS"},
 		"nobody vouches for it":        {well.URL, stranger, doctor.Failed, `does not trust the certificate of ` + strings.TrimPrefix(well.URL, "https://") + `, issued by "made here"`, "proxy", "public authority"},
@@ -165,11 +165,37 @@ func TestCertificatesThatEnd(t *testing.T) {
 			w := newWorld(t)
 			_, w.env["TLS_CERT_FILE"], w.env["TLS_KEY_FILE"] = issue(t, "127.0.0.1", time.Now().Add(tt.left))
 			wants(t, w.check("certificates"), tt.status, tt.found, tt.remedy)
+		})
+	}
+}
 
-			w.graph.ends = time.Now().Add(tt.left)
-			w.env["AZURE_CLIENT_SECRET"], w.env["AZURE_CLIENT_CERTIFICATE_PATH"] = "", w.env["TLS_CERT_FILE"]
-			got := w.check("credential expiry")
-			wants(t, got, tt.status, tt.found, strings.Replace(tt.remedy, "renew", "upload its public part", 1))
+// TestLoginCertificates uses the files that package graph is tested with. They end in
+// 2126, and their password is open-sesame.
+func TestLoginCertificates(t *testing.T) {
+	tests := map[string]struct {
+		file, password string
+		status         doctor.Status
+		found, remedy  string
+	}{
+		"PEM":                       {"plain.pem", "", doctor.OK, "ends 2126", ""},
+		"PEM beside a password":     {"plain.pem", "open-sesame", doctor.OK, "ends 2126", ""},
+		"PKCS#12 of OpenSSL 3":      {"openssl3.p12", "open-sesame", doctor.OK, "ends 2126", ""},
+		"PKCS#12 of keytool":        {"keytool.p12", "open-sesame", doctor.OK, "ends 2126", ""},
+		"PKCS#12 of older programs": {"older.p12", "open-sesame", doctor.OK, "ends 2126", ""},
+		"a wrong password":          {"openssl3.p12", "sesame", doctor.Failed, "does not open", "AZURE_CLIENT_CERTIFICATE_PASSWORD"},
+		"an encrypted key":          {"encrypted.pem", "open-sesame", doctor.Failed, "is encrypted: decrypt it with openssl pkey", "as PEM with the key unencrypted"},
+		"an older encrypted key":    {"encrypted-rsa.pem", "", doctor.Failed, "PKCS#12 with openssl pkcs12 -export", "as PKCS#12"},
+		"no certificate":            {"../certificate.go", "", doctor.Failed, "neither PEM nor PKCS#12", "as PEM"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.env["AZURE_CLIENT_SECRET"] = ""
+			w.env["AZURE_CLIENT_CERTIFICATE_PATH"], w.env["AZURE_CLIENT_CERTIFICATE_PASSWORD"] = "../graph/testdata/"+tt.file, tt.password
+			wants(t, w.check("credential expiry"), tt.status, tt.found, tt.remedy)
+			if tt.status == doctor.Failed {
+				wants(t, w.check("login"), doctor.Skipped, "because credential expiry failed", "")
+			}
 		})
 	}
 }
@@ -191,15 +217,16 @@ func TestMediator(t *testing.T) {
 		status        doctor.Status
 		found, remedy string
 	}{
-		"it is well":                {here, secret, doctor.OK, "knows /api/setstatus", ""},
-		"it is well, by its URL":    {strings.Replace(here, "http://", "http://monitor:"+secret+"@", 1), "", doctor.OK, "knows /api/setstatus", ""},
+		"it is well":                {here, secret, doctor.OK, "has /api/setstatus", ""},
+		"it is well, by its URL":    {strings.Replace(here, "http://", "http://monitor:"+secret+"@", 1), "", doctor.OK, "has /api/setstatus", ""},
 		"the token is wrong":        {here, "wrong", doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
 		"it is away":                {gone.URL, secret, doctor.Failed, "refuses the connection", "start the mediator"},
 		"its authority is unknown":  {private.URL, secret, doctor.Failed, "does not trust", "SSL_CERT_FILE"},
 		"it redirects":              {start(answers(301, "text/html", "", "Location", "https://vmo.example/")), secret, doctor.Failed, "redirects (301) to https://vmo.example/", "final address"},
 		"it is broken":              {start(answers(500, "text/html", "")), secret, doctor.Failed, "it answers 500", "log"},
 		"another program is there":  {start(serveMain), secret, doctor.Failed, "has no /api/setstatus", "MEDIATOR_URL"},
-		"it is this program itself": {start(answers(200, "text/plain", "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL.")), secret, doctor.Failed, "outlook-monitor itself", "the other way round"},
+		"it answers POST alone":     {start(answers(404, "text/html", "Cannot GET /")), secret, doctor.Warning, "can't tell whether it has /api/setstatus", "MEDIATOR_URL"},
+		"it is this program itself": {start(answers(200, "text/plain", "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL.")), secret, doctor.Failed, "outlook-monitor itself", "the mediator needs this one"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -8,34 +8,39 @@ import (
 
 	"outlook-monitor/internal/doctor"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
 )
 
 func TestRedis(t *testing.T) {
 	tests := map[string]struct {
-		wrong         func(*redis)
+		wrong         func(*fakeRedis)
 		check         string
 		status        doctor.Status
 		found, remedy string
 	}{
-		"it answers":                  {func(*redis) {}, "Redis", doctor.OK, "Redis 7.2.4, one server", ""},
-		"it is a Cluster":             {func(r *redis) { r.facts.Form = "a Cluster of 3 masters" }, "Redis", doctor.OK, "a Cluster of 3 masters", ""},
-		"it wants a password":         {func(r *redis) { r.err = errors.New("NOAUTH Authentication required.") }, "Redis", doctor.Failed, "NOAUTH", "password"},
-		"it wants another password":   {func(r *redis) { r.err = errors.New("WRONGPASS invalid username-password pair") }, "Redis", doctor.Failed, "WRONGPASS", "user and password"},
-		"it wants rights":             {func(r *redis) { r.err = errors.New("NOPERM this user has no permissions") }, "Redis", doctor.Failed, "NOPERM", "+@all ~om:* &om:*"},
-		"it refuses commands":         {func(r *redis) { r.err = fmt.Errorf("%w: XADD: let it", doctor.ErrRedisUnfit) }, "Redis", doctor.Failed, "XADD", "let it"},
-		"it refuses messages":         {func(r *redis) { r.facts.Limit = "no messages: allow the channel" }, "Redis", doctor.Warning, "no messages", "allow the channel"},
-		"it is no Cluster":            {func(r *redis) { r.err = errors.New("ERR This instance has cluster support disabled") }, "Redis", doctor.Failed, "cluster", "addr"},
-		"it is too old":               {func(r *redis) { r.err = fmt.Errorf("%w: Redis is version 5.0.1: needs 6.2", doctor.ErrRedisUnfit) }, "Redis", doctor.Failed, "Redis is version 5.0.1", "needs 6.2"},
-		"what is after it is left":    {func(r *redis) { r.err = errAny }, "Redis clock", doctor.Skipped, "because Redis failed", ""},
-		"it keeps its data":           {func(*redis) {}, "Redis persistence", doctor.OK, "an append-only file", ""},
-		"it may lose its data":        {func(r *redis) { r.facts.Loss = []doctor.Fault{{"keeps nothing", "set appendonly"}} }, "Redis persistence", doctor.Warning, "keeps nothing", "set appendonly"},
-		"it does not tell how":        {func(r *redis) { r.facts.Keeping = "" }, "Redis persistence", doctor.Skipped, "does not tell", ""},
-		"it throws nothing away":      {func(*redis) {}, "Redis eviction", doctor.OK, "noeviction, 1.5M used", ""},
-		"it throws users away":        {func(r *redis) { r.facts.Evicted = []doctor.Fault{{"policy is allkeys-lru", "set it"}} }, "Redis eviction", doctor.Warning, "allkeys-lru", "set it"},
-		"it does not tell its policy": {func(r *redis) { r.facts.Policy = "" }, "Redis eviction", doctor.Skipped, "does not tell", ""},
-		"it is far away":              {func(r *redis) { r.ping = 21 * time.Millisecond }, "Redis latency", doctor.Warning, "the median of 11 pings", "same network"},
-		"its clock is ahead":          {func(r *redis) { r.off = time.Hour }, "Redis clock", doctor.Warning, "this machine is 1h0m0s slow", "over the network"},
-		"its clock is behind":         {func(r *redis) { r.off = -time.Hour }, "Redis clock", doctor.Warning, "this machine is 1h0m0s fast", "over the network"},
+		"it answers":                {func(*fakeRedis) {}, "Redis", doctor.OK, "Redis 7.2.4, one server", ""},
+		"it is a Cluster":           {func(r *fakeRedis) { r.report.Form = "a Cluster of 3 masters" }, "Redis", doctor.OK, "a Cluster of 3 masters", ""},
+		"it wants a password":       {func(r *fakeRedis) { r.err = errors.New("NOAUTH Authentication required.") }, "Redis", doctor.Failed, "NOAUTH", "password"},
+		"it wants another password": {func(r *fakeRedis) { r.err = errors.New("WRONGPASS invalid username-password pair") }, "Redis", doctor.Failed, "WRONGPASS", "user and password"},
+		"it wants rights":           {func(r *fakeRedis) { r.err = errors.New("NOPERM this user has no permissions") }, "Redis", doctor.Failed, "NOPERM", "+@all ~om:* &om:*"},
+		"it refuses commands":       {func(r *fakeRedis) { r.refused = fmt.Errorf("XADD in scripts: %w", store.ErrRefused) }, "Redis", doctor.Failed, "XADD", "let its user run all commands"},
+		"it refuses messages":       {func(r *fakeRedis) { r.refused = store.ErrNoMessages }, "Redis", doctor.Warning, "messages between replicas are refused", "&om:*"},
+		"it is no Cluster":          {func(r *fakeRedis) { r.err = errors.New("ERR This instance has cluster support disabled") }, "Redis", doctor.Failed, "cluster", "addr"},
+		"it is too old":             {func(r *fakeRedis) { r.err = fmt.Errorf("Redis is version 5.0.1: %w", store.ErrTooOld) }, "Redis", doctor.Failed, "Redis is version 5.0.1", "needs Redis 6.2"},
+		"what is after it is left":  {func(r *fakeRedis) { r.err = errAny }, "Redis clock", doctor.Skipped, "because Redis failed", ""},
+		"it keeps its data":         {func(*fakeRedis) {}, "Redis persistence", doctor.OK, "append-only file", ""},
+		"it may lose its data": {func(r *fakeRedis) {
+			r.report.Findings = []store.Finding{{Problem: "keeps nothing", Remedy: "set appendonly"}}
+		}, "Redis persistence", doctor.Warning, "keeps nothing", "set appendonly"},
+		"it does not tell how":   {func(r *fakeRedis) { r.report.Persistence = "" }, "Redis persistence", doctor.Skipped, "does not tell", ""},
+		"it throws nothing away": {func(*fakeRedis) {}, "Redis eviction", doctor.OK, "noeviction, 1.5M used", ""},
+		"it throws users away": {func(r *fakeRedis) {
+			r.report.Findings = []store.Finding{{Problem: "policy is allkeys-lru", Remedy: "set it", Eviction: true, Servers: []string{"a:1", "b:1"}}}
+		}, "Redis eviction", doctor.Warning, "allkeys-lru (a:1, b:1)", "set it"},
+		"it does not tell its policy": {func(r *fakeRedis) { r.report.Policy = "" }, "Redis eviction", doctor.Skipped, "does not tell", ""},
+		"it is far away":              {func(r *fakeRedis) { r.ping = 21 * time.Millisecond }, "Redis latency", doctor.Warning, "the median of 11 pings", "same network"},
+		"its clock is ahead":          {func(r *fakeRedis) { r.off = time.Hour }, "Redis clock", doctor.Warning, "this machine is 1h0m0s slow", "over the network"},
+		"its clock is behind":         {func(r *fakeRedis) { r.off = -time.Hour }, "Redis clock", doctor.Warning, "this machine is 1h0m0s fast", "over the network"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

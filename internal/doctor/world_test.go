@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -12,9 +13,15 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/doctor"
+	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
+	"outlook-monitor/internal/webhook"
 )
 
 const (
@@ -23,59 +30,59 @@ const (
 	secret = "a-secret-nobody-may-see"
 )
 
-// graph is a Graph where everything is well, unless a test says otherwise.
-type graph struct {
-	grant                              doctor.Grant
+// fakeGraph is a Graph where nothing is wrong, unless a test says otherwise.
+type fakeGraph struct {
+	grant                              graph.Grant
 	login, found, read, create, remove error
 	ends                               time.Time
 	asked                              ooo.SubscriptionRequest
 	deleted                            ooo.SubscriptionID
 }
 
-func (g *graph) Grant(context.Context) (doctor.Grant, error) { return g.grant, g.login }
+func (g *fakeGraph) Grant(context.Context) (graph.Grant, error) { return g.grant, g.login }
 
-func (g *graph) CredentialExpires() (time.Time, error) { return g.ends, g.login }
-
-func (g *graph) Find(_ context.Context, address string) (ooo.Person, error) {
+func (g *fakeGraph) Find(_ context.Context, address string) (ooo.Person, error) {
 	if address != ann {
 		return ooo.Person{}, ooo.ErrNotInDirectory
 	}
 	return ooo.Person{ID: annID}, g.found
 }
 
-func (g *graph) Read(context.Context, ooo.ObjectID) (ooo.Setting, error) {
+func (g *fakeGraph) Read(context.Context, []ooo.ObjectID, []ooo.Digest) []ooo.Reading {
 	if g.read != nil {
-		return ooo.Setting{}, g.read
+		return []ooo.Reading{{Err: g.read}}
 	}
-	return ooo.Setting{Status: ooo.AlwaysEnabled}, nil
+	return []ooo.Reading{{Setting: ooo.Setting{Status: ooo.AlwaysEnabled}}}
 }
 
-func (g *graph) CreateSubscription(_ context.Context, r ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
+func (g *fakeGraph) CreateSubscription(_ context.Context, r ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
 	g.asked = r
 	return ooo.GraphSubscription{ID: "sub-1", ExpiresAt: r.ExpiresAt}, g.create
 }
 
-func (g *graph) DeleteSubscription(_ context.Context, id ooo.SubscriptionID) error {
+func (g *fakeGraph) DeleteSubscription(_ context.Context, id ooo.SubscriptionID) error {
 	g.deleted = id
 	return g.remove
 }
 
-// redis is a Redis where everything is well, unless a test says otherwise.
-type redis struct {
-	facts doctor.RedisFacts
-	err   error
-	ping  time.Duration
-	off   time.Duration
+// fakeRedis is a Redis where nothing is wrong, unless a test says otherwise.
+type fakeRedis struct {
+	report       store.Report
+	err, refused error
+	ping         time.Duration
+	off          time.Duration
 }
 
-func (r *redis) Describe(context.Context) (doctor.RedisFacts, error) { return r.facts, r.err }
+func (r *fakeRedis) Inspect(context.Context) (store.Report, error) { return r.report, r.err }
 
-func (r *redis) Ping(context.Context) error {
+func (r *fakeRedis) Check(context.Context) error { return r.refused }
+
+func (r *fakeRedis) Ping(context.Context) error {
 	time.Sleep(r.ping)
 	return r.err
 }
 
-func (r *redis) Now(context.Context) (time.Time, error) { return time.Now().Add(r.off), r.err }
+func (r *fakeRedis) Now(context.Context) (time.Time, error) { return time.Now().Add(r.off), r.err }
 
 // world is what the doctor looks at: real servers, and a Graph and a Redis that
 // play along.
@@ -83,8 +90,8 @@ type world struct {
 	t     *testing.T
 	env   map[string]string
 	cfg   doctor.Config
-	graph *graph
-	redis *redis
+	graph *fakeGraph
+	redis *fakeRedis
 }
 
 // newWorld returns a world where everything is well.
@@ -96,12 +103,12 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(mediator.Close)
 	w := &world{
 		t: t,
-		graph: &graph{grant: doctor.Grant{
+		graph: &fakeGraph{grant: graph.Grant{
 			Expires: time.Now().Add(time.Hour), Readable: true,
 			Roles: []string{"MailboxSettings.Read", "User.Read.All", "Calendars.Read"},
 		}},
-		redis: &redis{facts: doctor.RedisFacts{
-			Server: "Redis 7.2.4", Keeping: "an append-only file", Policy: "noeviction", Memory: "1.5M used",
+		redis: &fakeRedis{report: store.Report{
+			Server: "Redis 7.2.4", Persistence: "append-only file", Policy: "noeviction", Memory: "1.5M used",
 		}},
 		env: map[string]string{
 			"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "app", "AZURE_CLIENT_SECRET": secret,
@@ -111,32 +118,32 @@ func newWorld(t *testing.T) *world {
 	}
 	w.cfg = doctor.Config{
 		Endpoint: service.URL, AuthorityHost: service.URL,
-		LoginCode:        func(err error) string { return regexp.MustCompile(`AADSTS\d+`).FindString(err.Error()) },
-		NotificationPath: "/graph/notifications", LifecyclePath: "/graph/lifecycle",
-		Listen: func(context.Context) (func(), error) { return func() {}, nil },
-		Graph:  w.graph, Redis: w.redis,
+		LoginCode: func(err error) string { return regexp.MustCompile(`AADSTS\d+`).FindString(err.Error()) },
+		Listen:    func(context.Context) (func(), error) { return func() {}, nil },
+		Graph:     w.graph, Redis: w.redis,
+	}
+	w.cfg.CertificateExpires = func() (time.Time, error) {
+		path, password := w.env["AZURE_CLIENT_CERTIFICATE_PATH"], w.env["AZURE_CLIENT_CERTIFICATE_PASSWORD"]
+		return graph.Config{CertificatePath: path, CertificatePassword: password}.CertificateExpires()
 	}
 	return w
 }
 
 // serve answers as the service does.
-func serve(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-store")
-	token := r.URL.Query().Get("validationToken")
-	switch {
-	case r.URL.Path != "/graph/notifications" && r.URL.Path != "/graph/lifecycle":
-		w.WriteHeader(http.StatusNotFound)
-		_, _ = w.Write([]byte(`{"error":"no such path"}`))
-	case r.Method != http.MethodPost:
-		w.Header().Set("Allow", http.MethodPost)
-		w.WriteHeader(http.StatusMethodNotAllowed)
-	case token == "":
-		w.WriteHeader(http.StatusBadRequest)
-	default:
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte(token))
+var serve = newService()
+
+func newService() http.HandlerFunc {
+	receiver, err := webhook.New(webhook.Config{
+		Leave:  func(context.Context, ...ooo.Hint) error { return errAny },
+		Keys:   func(context.Context) (ooo.ClientStateKeys, error) { return ooo.ClientStateKeys{}, errAny },
+		Tracer: noop.Tracer{}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		panic(err)
 	}
+	engine := api.NewEngine(slog.New(slog.DiscardHandler))
+	receiver.Register(engine)
+	return engine.ServeHTTP
 }
 
 // mediate answers as a mediator does, to who knows its token.
