@@ -10,17 +10,15 @@ import (
 // hold is a partition that this replica owns.
 type hold struct {
 	lease   store.Lease
-	since   int64              // number of the last round whose table may not have the lease yet
+	since   int64              // number of the last round whose table may not have what was written of it
 	lost    context.Context    // ends with the hold
 	release context.CancelFunc // of lost
 
-	draining   bool      // it is being released
-	reclaiming bool      // the lease is being written into the table again
-	contested  bool      // the table named somebody else
-	restoring  bool      // memory is being written back
-	restored   int64     // number of the last round whose table may have the older count of saves
-	unnamed    bool      // the table does not have the lease: this replica must not act; guarded by mu
-	quiet      time.Time // it must not act before: another owner may; guarded by mu
+	draining  bool      // it is being released
+	contested bool      // the table named somebody else
+	restoring bool      // memory is being written back
+	unnamed   bool      // the table does not have the lease: this replica must not act; guarded by mu
+	quiet     time.Time // it must not act before: another owner may; guarded by mu
 }
 
 // acts says whether this replica may act while it is in time. The caller holds mu.
@@ -33,23 +31,18 @@ func (o *Owners) set(p int, h *hold) {
 	o.held[p] = h
 }
 
-// acquire begins a hold and has it loaded. Loads of one partition follow each other,
-// or an earlier one might restore what is lost.
+// acquire begins a hold and has it loaded, after an earlier hold that still is.
 func (o *Owners) acquire(ctx context.Context, p int, lease store.Lease, since int64) {
 	h := &hold{lease: lease, since: since}
 	h.lost, h.release = context.WithCancel(ctx)
-	before, loaded := o.loading[p], make(chan struct{})
-	o.loading[p] = loaded
 	o.set(p, h)
 	o.tasks.Go(func() {
-		defer close(loaded)
-		if before != nil {
-			<-before
-		}
-		if h.lost.Err() == nil {
-			o.holder.Acquire(h.lost, p, lease)
-		}
+		o.loading[p].Lock()
+		defer o.loading[p].Unlock()
 		if h.lost.Err() != nil {
+			return
+		}
+		if o.holder.Acquire(h.lost, p, lease); h.lost.Err() != nil {
 			o.holder.Drop(p)
 		}
 	})
@@ -102,20 +95,18 @@ func (o *Owners) releaseLeases(ctx context.Context) {
 func (o *Owners) reclaim(ctx context.Context, p int, table *store.Owners) {
 	found := table.Leases[p]
 	h := o.held[p]
-	h.reclaiming, h.contested = true, found != (store.Lease{}) && found.Life != o.cfg.Life
+	h.contested = found != (store.Lease{}) && found.Life != o.cfg.Life
 	o.mu.Lock()
 	h.unnamed = true
 	o.mu.Unlock()
 	o.swap(ctx, func(swapped bool, err error) {
-		h.reclaiming = false
-		if o.held[p] != h {
-			return
-		}
-		if err != nil || !swapped {
+		switch {
+		case o.held[p] != h || !h.unnamed: // lost, or a round was faster
+		case err != nil || !swapped:
 			o.hurry(ctx)
-			return
+		default:
+			o.named(ctx, p)
 		}
-		o.named(ctx, p)
 	}, replace(table, store.LeaseField(p), h.lease.String()))
 }
 
@@ -143,7 +134,7 @@ func (o *Owners) restore(ctx context.Context, p int) {
 		o.holder.Restore(h.lost, p, h.lease)
 		o.post(func() {
 			h.restoring = false
-			h.restored = o.round.number
+			h.since = o.round.number
 			o.endOlder(ctx)
 		})
 	})
@@ -157,7 +148,7 @@ func (o *Owners) endOlder(ctx context.Context) {
 		return
 	}
 	for _, h := range o.held {
-		if h != nil && (h.reclaiming || h.unnamed || h.restoring) {
+		if h != nil && (h.unnamed || h.restoring) {
 			return
 		}
 	}

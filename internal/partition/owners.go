@@ -114,14 +114,14 @@ type Owners struct {
 	settings  int64 // number of the settings
 	sight     sight
 	round     rounds
-	gone      [ooo.Partitions]int64           // tenure of the last lease that was released or lost
-	loading   [ooo.Partitions]<-chan struct{} // closed when the last Acquire has returned
-	disowned  map[int]store.Lease             // leases that name this replica in the table and should not
-	swapping  int                             // swaps in flight
-	taking    bool                            // one of them is a take
-	releasing bool                            // one of them removes leases
-	refused   bool                            // the last take was not carried out by this table
-	older     bool                            // Redis came back older, OnOlder is due
+	gone      [ooo.Partitions]int64      // tenure of the last lease that was released or lost
+	loading   [ooo.Partitions]sync.Mutex // held during an Acquire
+	disowned  map[int]store.Lease        // leases that name this replica in the table and should not
+	swapping  int                        // swaps in flight
+	taking    bool                       // one of them is a take
+	releasing bool                       // one of them removes leases
+	refused   bool                       // the last take was not carried out by this table
+	older     bool                       // Redis came back older, OnOlder is due
 	stopping  bool
 	stopped   time.Time // draining ends
 

@@ -145,14 +145,14 @@ func (o *Owners) judge(ctx context.Context, p int, s *sent, table *store.Owners)
 		if h.unnamed { // the answer of reclaiming it was lost
 			o.named(ctx, p)
 		}
-		if table.Saves[p] < s.saves[p] && h.restored < s.beat.Number {
+		if table.Saves[p] < s.saves[p] && h.since < s.beat.Number {
 			o.restore(ctx, p)
 			return true
 		}
 	case lease.Tenure > h.lease.Tenure, lease.Tenure == h.lease.Tenure && lease.Life > o.cfg.Life:
 		o.log.InfoContext(ctx, "partition lost to another replica", "partition", p)
 		o.drop(p)
-	case h.since < s.beat.Number && !h.reclaiming: // an earlier lease or none: the table is older
+	case h.since < s.beat.Number: // an earlier lease or none: the table is older
 		o.reclaim(ctx, p, table)
 		return true
 	}

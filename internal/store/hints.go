@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/schedule"
 )
 
 // chunkSize is how much goes into one pipeline or script, so that no one else waits
@@ -171,12 +172,10 @@ const (
 // Listen calls heard for each message until ctx ends, and with a zero Message after
 // each connect: what was sent before is missed, so look at everything.
 func (s *Store) Listen(ctx context.Context, heard func(Message)) error {
-	const first = 100 * time.Millisecond
-	wait := first
-	for ctx.Err() == nil {
+	for failures := 0; ctx.Err() == nil; {
 		connection, stop := s.login.untilRenewed(ctx)
 		err := s.listen(connection, func(m Message) {
-			wait = first
+			failures = 0
 			heard(m)
 		})
 		renewed := connection.Err() != nil
@@ -184,13 +183,10 @@ func (s *Store) Listen(ctx context.Context, heard func(Message)) error {
 		if renewed {
 			continue // with the new token
 		}
-		if wait == first && ctx.Err() == nil {
+		if failures++; failures == 1 && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "redis messages interrupted, reconnecting", "err", err)
 		}
-		if sleep(ctx, wait) != nil {
-			break
-		}
-		wait = min(2*wait, listenAgain)
+		schedule.Sleep(ctx, schedule.Backoff(failures, 100*time.Millisecond, listenAgain))
 	}
 	return nil
 }

@@ -36,6 +36,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/auth"
 	"github.com/redis/go-redis/v9/logging"
+
+	"outlook-monitor/internal/schedule"
 )
 
 // schema is the version of what is stored.
@@ -255,26 +257,27 @@ func (s *Store) Pool() *redis.PoolStats { return s.client.PoolStats() }
 
 // Ready tries, with growing waits, until Redis answers and its schema is ours. The
 // error is [ErrNewerSchema], [ErrOlderSchema] or ctx's.
-func (s *Store) Ready(ctx context.Context) error {
-	const first = 100 * time.Millisecond
-	for wait := first; ; wait = min(2*wait, 3*time.Second) {
-		err := translate(s.client.SetNX(ctx, schemaKey, schema, 0).Err())
+func (s *Store) Ready(ctx context.Context) (err error) {
+	answered := schedule.Retry(ctx, 100*time.Millisecond, 3*time.Second, func(failures int) error {
+		err = translate(s.client.SetNX(ctx, schemaKey, schema, 0).Err())
 		switch {
 		case err == nil:
 			err = s.checkSchema(ctx)
 		case redis.IsReadOnlyError(err):
 			err = ErrReplica
 		}
-		if err == nil || errors.Is(err, ErrNewerSchema) || errors.Is(err, ErrOlderSchema) {
-			return err
+		if errors.Is(err, ErrNewerSchema) || errors.Is(err, ErrOlderSchema) {
+			return nil // it stays so
 		}
-		if wait == first {
+		if err != nil && failures == 1 {
 			s.log.WarnContext(ctx, "redis not usable, retrying", "err", err)
 		}
-		if err := sleep(ctx, wait); err != nil {
-			return err
-		}
+		return err
+	})
+	if !answered {
+		return ctx.Err()
 	}
+	return err
 }
 
 // checkSchema returns nil for a Redis that nobody has used.
@@ -299,16 +302,4 @@ func translate(err error) error {
 		return nil
 	}
 	return fmt.Errorf("redis: %w", err)
-}
-
-// sleep waits, or returns ctx's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
