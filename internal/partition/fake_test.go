@@ -102,8 +102,9 @@ func (l *link) standStill() {
 	}
 }
 
-// call carries something out, or not, or late, or twice, as the faults are.
-func (l *link) call(ctx context.Context, swap bool, f func(fields map[string]string)) error {
+// call carries something out, or not, or late, or twice, as the faults are. The value is
+// what the first carrying out found, unless that came after the caller gave up.
+func call[T any](ctx context.Context, l *link, swap bool, f func(fields map[string]string) T) (value T, err error) {
 	l.standStill()
 	fault, latency := 1.0, time.Millisecond
 	l.mu.Lock()
@@ -116,78 +117,56 @@ func (l *link) call(ctx context.Context, swap bool, f func(fields map[string]str
 	l.table.mu.Lock()
 	cut = cut || l.down
 	l.table.mu.Unlock()
-	lost := func() error {
+	lost := func() (T, error) {
 		<-ctx.Done()
 		l.standStill()
-		return errLost
+		return value, errLost
 	}
-	later := func(after time.Duration) { time.AfterFunc(after, func() { l.change(f) }) }
+	carryOut := func() { l.change(func(fields map[string]string) { value = f(fields) }) }
+	later := func() {
+		time.AfterFunc(200*latency, func() { l.change(func(fields map[string]string) { f(fields) }) })
+	}
 	time.Sleep(latency)
 	switch {
 	case cut, fault < 0.3: // the request is lost
 		return lost()
 	case deaf, fault < 0.5: // the answer is lost
-		l.change(f)
+		carryOut()
 		return lost()
 	case fault < 0.7: // carried out after the caller gave up
-		later(latency * 200)
+		later()
 		return lost()
 	case fault < 0.8: // carried out again later
-		later(latency * 200)
+		later()
 	case fault < 1: // slow
 		time.Sleep(latency * 30)
 	}
 	if ctx.Err() != nil {
 		return lost()
 	}
-	l.change(f)
+	carryOut()
 	time.Sleep(latency)
 	l.standStill()
-	return ctx.Err()
-}
-
-// answer is what the first carrying out of a call found. A later one may come after the
-// caller gave up.
-type answer[T any] struct {
-	mu    sync.Mutex
-	given bool
-	value T
-}
-
-func (a *answer[T]) give(value T) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.given {
-		a.given, a.value = true, value
-	}
-}
-
-func (a *answer[T]) get() T {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.value
+	return value, ctx.Err()
 }
 
 func (l *link) Round(ctx context.Context, life string, b store.Beat) (store.Owners, error) {
-	var found answer[store.Owners]
-	err := l.call(ctx, false, func(fields map[string]string) {
-		found.give(store.ParseOwners(maps.Clone(fields)))
-		if was, there := store.ParseOwners(fields).Beats[life]; !there || was.Number < b.Number {
+	return call(ctx, l, false, func(fields map[string]string) store.Owners {
+		before := store.ParseOwners(maps.Clone(fields))
+		if was, there := before.Beats[life]; !there || was.Number < b.Number {
 			fields[store.BeatField(life)] = b.String()
 		}
+		return before
 	})
-	return found.get(), err
 }
 
 func (l *link) SwapOwners(ctx context.Context, swaps ...store.Swap) (bool, error) {
-	var swapped answer[bool]
-	err := l.call(ctx, true, func(fields map[string]string) {
+	return call(ctx, l, true, func(fields map[string]string) bool {
 		fits, done := true, true
 		for _, s := range swaps {
 			fits = fits && fields[s.Field] == s.Old
 			done = done && fields[s.Field] == s.New
 		}
-		swapped.give(fits || done)
 		for _, s := range swaps {
 			switch {
 			case !fits:
@@ -197,30 +176,26 @@ func (l *link) SwapOwners(ctx context.Context, swaps ...store.Swap) (bool, error
 				fields[s.Field] = s.New
 			}
 		}
+		return fits || done
 	})
-	return swapped.get(), err
 }
 
 // Load returns how many saves a partition has seen.
 func (l *link) Load(ctx context.Context, p int) (store.Loaded, error) {
-	var saves answer[int64]
-	err := l.call(ctx, false, func(fields map[string]string) {
-		n, _ := strconv.ParseInt(fields[store.SavesField(p)], 10, 64)
-		saves.give(n)
+	return call(ctx, l, false, func(fields map[string]string) store.Loaded {
+		return store.Loaded{Saves: store.ParseOwners(fields).Saves[p]}
 	})
-	return store.Loaded{Saves: saves.get()}, err
 }
 
 func (l *link) SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error {
-	var refused answer[bool]
-	err := l.call(ctx, false, func(fields map[string]string) {
+	fits, err := call(ctx, l, false, func(fields map[string]string) bool {
 		fits := fields[store.LeaseField(p)] == lease.String()
-		refused.give(!fits)
 		if fits {
 			fields[store.SavesField(p)] = strconv.FormatInt(n, 10)
 		}
+		return fits
 	})
-	if err == nil && refused.get() {
+	if err == nil && !fits {
 		return ooo.ErrNotOwner
 	}
 	return err
