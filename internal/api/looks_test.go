@@ -20,7 +20,7 @@ func answer(t *testing.T, handler http.Handler, method, path string) (status int
 
 func TestHEADAnswersAsGETWithoutABody(t *testing.T) {
 	w := newWorld()
-	w.add(ooo.User{Address: "ann@contoso.example"})
+	w.add(named("ann@contoso.example"))
 	base := serve(t, w)
 	for _, path := range []string{"/api/users", "/api/users/ann@contoso.example", "/api/users/ann@contoso.example/", "/api/users/nobody@contoso.example",
 		"/api/users/ann@contoso.example/history", "/metrics", "/healthz"} {
@@ -47,7 +47,7 @@ func (p paging) Users(ctx context.Context, limit int, cursor string) ([]ooo.User
 
 func TestACursorThatIsNoneIsToldSo(t *testing.T) {
 	w := newWorld()
-	w.add(ooo.User{Address: "ann@contoso.example"})
+	w.add(named("ann@contoso.example"))
 	status, body := answer(t, over(t, w, paging{w}, w), http.MethodGet, "/api/users?cursor=garbage")
 	if status != 400 || !strings.Contains(body, "cursor") {
 		t.Errorf("answer to a cursor that is none = %d %s, want 400 that says so", status, body)
@@ -61,7 +61,7 @@ func TestACursorThatIsNoneIsToldSo(t *testing.T) {
 // subscriptions are deleted.
 func TestAUserWhoWasStoppedIsNoLongerKnown(t *testing.T) {
 	w := newWorld()
-	w.add(ooo.User{Address: "ann@contoso.example"})
+	w.add(named("ann@contoso.example"))
 	wish := w.wishes["ann@contoso.example"]
 	wish.On = false
 	w.wishes["ann@contoso.example"] = wish

@@ -15,7 +15,7 @@ import (
 
 func monitorWorld() *world {
 	w := newWorld()
-	w.add(ooo.User{Address: "Ann@contoso.example"})
+	w.add(named("Ann@contoso.example"))
 	w.directory["bob@contoso.example"] = ooo.Person{ID: "id-bob"}
 	w.directory["o'hara+x@contoso.example"] = ooo.Person{ID: "id-ohara"}
 	return w

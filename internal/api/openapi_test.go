@@ -228,17 +228,19 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 func full() *world {
 	w := monitorWorld()
 	w.token, w.log = "the-token", slog.New(slog.DiscardHandler)
-	w.add(ooo.User{Address: "ann@contoso.example"})
+	w.add(named("ann@contoso.example"))
 	at := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
-	w.add(ooo.User{
-		Address: "full@contoso.example", Condition: ooo.Unknown, Reason: "denied", Sequence: 3,
+	w.add(ooo.User{Mailbox: ooo.Mailbox{
+		Condition: ooo.Unknown, Reason: "denied",
 		Person:  ooo.Person{ID: "oid", UserPrincipalName: "full@contoso.example", DisplayName: "Full"},
 		Setting: &ooo.Setting{Status: ooo.Scheduled, ExternalAudience: "all", Start: at, End: at.Add(time.Hour), Message: "Hi"},
 		State:   &ooo.State{Away: true, Message: "Hi"}, CheckedAt: at, ChangedAt: at,
-		Delivery: ooo.Delivery{State: ooo.DeliveryRefused, Sequence: 2, Attempts: 2, DeliveredAt: at, NextAttemptAt: at, Error: "the mediator answered 404"},
 		Subscriptions: []ooo.Subscription{{Resource: "/users/{id}/events", ID: "sub", State: ooo.SubscriptionFailed,
 			ExpiresAt: at, SpokeAt: at, Error: "quota"}},
-	})
+	}, Address: ooo.Address{
+		Spelling: "full@contoso.example", Sequence: 3,
+		Delivery: ooo.Delivery{State: ooo.DeliveryRefused, Sequence: 2, Attempts: 2, DeliveredAt: at, NextAttemptAt: at, Error: "the mediator answered 404"},
+	}})
 	for _, kind := range []ooo.EventKind{
 		ooo.EventStarted, ooo.EventChanged, ooo.EventNotification, ooo.EventUnknown, ooo.EventKnown, ooo.EventResend,
 		ooo.EventDelivered, ooo.EventRefused, ooo.EventFailed, ooo.EventOvertaken,

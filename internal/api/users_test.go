@@ -54,7 +54,7 @@ func TestRoutes(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := monitorWorld()
-			w.add(ooo.User{Address: "a/b+c@contoso.example"})
+			w.add(named("a/b+c@contoso.example"))
 			w.wishes["gone@contoso.example"] = ooo.Wish{Address: "gone@contoso.example", Nonce: "1"}
 			response, body := tt.send(t, serve(t, w))
 			if response.StatusCode != tt.status || !strings.Contains(body, tt.answer) {
@@ -88,14 +88,16 @@ func TestRedisOutOfReach(t *testing.T) {
 func TestAUserInJSON(t *testing.T) {
 	w := newWorld()
 	at := time.Date(2026, 11, 24, 10, 0, 0, 0, time.FixedZone("", 3600))
-	w.add(ooo.User{
-		Address: "Ann@contoso.example", Condition: ooo.Watching, Sequence: 3,
-		Person:  ooo.Person{ID: "oid", UserPrincipalName: "ann@contoso.example", DisplayName: "Ann"},
-		Setting: &ooo.Setting{Status: ooo.Scheduled, ExternalAudience: "all", Start: at, End: at.Add(time.Hour), Message: "Hi"},
-		State:   &ooo.State{Away: true, Message: "Hi"}, CheckedAt: at, ChangedAt: at,
-		Delivery:      ooo.Delivery{State: ooo.DeliveryDelivered, Sequence: 3, Attempts: 2, DeliveredAt: at},
+	w.add(ooo.User{Mailbox: ooo.Mailbox{
+		Condition: ooo.Watching,
+		Person:    ooo.Person{ID: "oid", UserPrincipalName: "ann@contoso.example", DisplayName: "Ann"},
+		Setting:   &ooo.Setting{Status: ooo.Scheduled, ExternalAudience: "all", Start: at, End: at.Add(time.Hour), Message: "Hi"},
+		State:     &ooo.State{Away: true, Message: "Hi"}, CheckedAt: at, ChangedAt: at,
 		Subscriptions: []ooo.Subscription{{Resource: "/users/{id}/events", ID: "sub", State: ooo.SubscriptionLive, ExpiresAt: at}},
-	})
+	}, Address: ooo.Address{
+		Spelling: "Ann@contoso.example", Sequence: 3,
+		Delivery: ooo.Delivery{State: ooo.DeliveryDelivered, Sequence: 3, Attempts: 2, DeliveredAt: at},
+	}})
 	_, body := request{method: "GET", path: "/api/users/ann@contoso.example"}.send(t, serve(t, w))
 	want := `{"email":"Ann@contoso.example","id":"oid","userPrincipalName":"ann@contoso.example","displayName":"Ann","state":"watching",` +
 		`"outOfOffice":true,"setting":{"status":"scheduled","externalAudience":"all","scheduledStart":"2026-11-24T09:00:00Z",` +
@@ -105,7 +107,7 @@ func TestAUserInJSON(t *testing.T) {
 	if body != want {
 		t.Errorf("user = %s\nwant   %s", body, want)
 	}
-	w.add(ooo.User{Address: "ann@contoso.example", Condition: ooo.Unknown, Reason: "denied"})
+	w.add(ooo.User{Mailbox: ooo.Mailbox{Condition: ooo.Unknown, Reason: "denied"}, Address: ooo.Address{Spelling: "ann@contoso.example"}})
 	_, body = request{method: "GET", path: "/api/users/ann@contoso.example"}.send(t, serve(t, w))
 	for _, part := range []string{`"state":"unknown"`, `"reason":"denied"`, `"outOfOffice":null`, `"setting":null`, `"checkedAt":null`, `"subscriptions":[]`} {
 		if !strings.Contains(body, part) {
@@ -117,7 +119,7 @@ func TestAUserInJSON(t *testing.T) {
 func TestPages(t *testing.T) {
 	w := newWorld()
 	for i := range 7 {
-		w.add(ooo.User{Address: fmt.Sprintf("user%d@contoso.example", i)})
+		w.add(named(fmt.Sprintf("user%d@contoso.example", i)))
 	}
 	base := serve(t, w)
 	seen := 0

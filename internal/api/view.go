@@ -51,7 +51,7 @@ type subscriptionView struct {
 
 func viewOf(u ooo.User) userView {
 	v := userView{
-		Email: u.Address, ID: string(u.Person.ID), UserPrincipalName: u.Person.UserPrincipalName,
+		Email: u.Spelling, ID: string(u.Person.ID), UserPrincipalName: u.Person.UserPrincipalName,
 		DisplayName: u.Person.DisplayName, State: string(u.Condition), Reason: u.Reason,
 		CheckedAt: known(u.CheckedAt), ChangedAt: known(u.ChangedAt),
 		Delivery: deliveryView{

@@ -57,16 +57,18 @@ func newWorld() *world {
 	}
 }
 
+func named(address string) ooo.User { return ooo.User{Address: ooo.Address{Spelling: address}} }
+
 // add monitors a user; what is not known of it is made up.
 func (w *world) add(u ooo.User) {
-	folded := ooo.FoldAddress(u.Address)
+	folded := u.Folded()
 	if u.Person.ID == "" {
 		u.Person.ID = ooo.ObjectID("id-" + strings.ReplaceAll(folded, "@", "-at-"))
 	}
 	u.Condition, u.Delivery.State = cmp.Or(u.Condition, ooo.Watching), cmp.Or(u.Delivery.State, ooo.DeliveryNone)
-	wish := ooo.Wish{Address: u.Address, On: true, Person: u.Person, Start: "1", Nonce: "1"}
+	wish := ooo.Wish{Address: u.Spelling, On: true, Person: u.Person, Start: "1", Nonce: "1"}
 	w.wishes[folded], w.users[folded] = wish, u
-	w.rows[folded] = ooo.Summary{Address: u.Address, ID: wish.Record(), Condition: u.Condition, Delivery: u.Delivery.State}
+	w.rows[folded] = ooo.Summary{Address: u.Spelling, ID: wish.Record(), Condition: u.Condition, Delivery: u.Delivery.State}
 }
 
 // late says whether a call is a retry of a stop, which has less time.
@@ -155,7 +157,7 @@ func (w *world) user(folded string) (ooo.User, error) {
 	case known:
 		return u, nil
 	}
-	return ooo.User{Address: wish.Address, Person: wish.Person, Condition: ooo.Pending, Delivery: ooo.Delivery{State: ooo.DeliveryNone}}, nil
+	return ooo.PendingUser(wish.Address, wish.Person), nil
 }
 
 func (w *world) Users(_ context.Context, limit int, cursor string) ([]ooo.User, string, error) {
@@ -163,13 +165,13 @@ func (w *world) Users(_ context.Context, limit int, cursor string) ([]ooo.User, 
 	defer w.mu.Unlock()
 	var all []ooo.User
 	for folded := range w.wishes {
-		if u, err := w.user(folded); err == nil && u.Address > cursor {
+		if u, err := w.user(folded); err == nil && u.Spelling > cursor {
 			all = append(all, u)
 		}
 	}
-	slices.SortFunc(all, func(a, b ooo.User) int { return strings.Compare(a.Address, b.Address) })
+	slices.SortFunc(all, func(a, b ooo.User) int { return strings.Compare(a.Spelling, b.Spelling) })
 	if len(all) > limit {
-		return all[:limit], all[limit-1].Address, w.err
+		return all[:limit], all[limit-1].Spelling, w.err
 	}
 	return all, "", w.err
 }

@@ -158,15 +158,6 @@ func (m *Mailbox) Address(address string) *Address {
 	return nil
 }
 
-// User returns what the API shows of the mailbox under one of its addresses.
-func (m *Mailbox) User(a *Address) User {
-	return User{
-		Address: a.Spelling, Person: m.Person, Condition: m.Condition, Reason: m.Reason,
-		Setting: m.Setting, State: m.State, Sequence: a.Sequence, ChangedAt: m.ChangedAt, CheckedAt: m.CheckedAt,
-		Delivery: a.Delivery, Subscriptions: m.Subscriptions, Shared: len(m.Addresses) > 1,
-	}
-}
-
 // Summary returns the short row that lists, searches and counts go by.
 func (m *Mailbox) Summary(a *Address) Summary {
 	s := Summary{

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"regexp"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -61,19 +60,17 @@ const (
 	Unknown  Condition = "unknown"  // can't be read; the last state is kept
 )
 
-// User is one monitored address with what is known of its mailbox: what the API
-// and the page show.
+// User is one monitored address with its mailbox: what the API and the page show.
 type User struct {
-	Address       string // spelled as the mediator spells it
-	Person        Person // zero until found in the directory
-	Condition     Condition
-	Reason        string // why Unknown
-	Setting       *Setting
-	State         *State
-	Sequence      int64
-	ChangedAt     time.Time
-	CheckedAt     time.Time
-	Delivery      Delivery
-	Subscriptions []Subscription
-	Shared        bool // the mailbox is monitored under other addresses too
+	Mailbox
+	Address
+}
+
+// PendingUser returns what is known of a monitored address whose mailbox was not read
+// yet.
+func PendingUser(address string, person Person) User {
+	return User{
+		Mailbox{Person: person, Condition: Pending},
+		Address{Spelling: address, Delivery: Delivery{State: DeliveryNone}},
+	}
 }

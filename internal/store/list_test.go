@@ -66,7 +66,7 @@ func (w *world) damage(key, field, value string) {
 func names(users []ooo.User) string {
 	var all []string
 	for _, u := range users {
-		name, _, _ := strings.Cut(u.Address, "@")
+		name, _, _ := strings.Cut(u.Spelling, "@")
 		all = append(all, name)
 	}
 	return strings.Join(all, " ")

@@ -58,9 +58,7 @@ func (s *Store) users(ctx context.Context, wishes ...ooo.Wish) ([]ooo.User, erro
 		}
 		a := m.Address(w.Address)
 		if a == nil { // its owner has not added it yet
-			users = append(users, ooo.User{
-				Address: w.Address, Person: w.Person, Condition: ooo.Pending, Delivery: ooo.Delivery{State: ooo.DeliveryNone},
-			})
+			users = append(users, ooo.PendingUser(w.Address, w.Person))
 			continue
 		}
 		p := m.ID.Partition()
@@ -69,10 +67,9 @@ func (s *Store) users(ctx context.Context, wishes ...ooo.Wish) ([]ooo.User, erro
 			reads = s.decodeReads(ctx, p, allReads.Val()[strconv.Itoa(p)])
 			decoded[p] = reads
 		}
-		u := m.User(a)
-		u.Address = w.Address // as it was spelled last
-		u.CheckedAt = reads.checkedAt(m)
-		users = append(users, u)
+		a.Spelling = w.Address // as it was written last
+		m.CheckedAt = reads.checkedAt(m)
+		users = append(users, ooo.User{Mailbox: *m, Address: *a})
 	}
 	return users, nil
 }

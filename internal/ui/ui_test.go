@@ -18,7 +18,7 @@ import (
 )
 
 func TestWhatIsAnswered(t *testing.T) {
-	w := &world{token: token, users: []ooo.User{{Address: "ann@contoso.example", Person: ooo.Person{ID: "id-ann"}}}}
+	w := &world{token: token, users: []ooo.User{ooo.PendingUser("ann@contoso.example", ooo.Person{ID: "id-ann"})}}
 	base := w.serve(t)
 	browser := map[string]string{"Accept": "text/html,*/*"}
 	operator := map[string]string{"Authorization": "Bearer " + token}

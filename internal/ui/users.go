@@ -45,10 +45,10 @@ type row struct {
 
 func rowOf(u ooo.User) row {
 	r := row{
-		Email: u.Address, Name: u.Person.DisplayName, State: string(u.Condition), Reason: u.Reason,
+		Email: u.Spelling, Name: u.Person.DisplayName, State: string(u.Condition), Reason: u.Reason,
 		CheckedAt: known(u.CheckedAt), ChangedAt: known(u.ChangedAt),
 		Delivery: string(u.Delivery.State), DeliveredAt: known(u.Delivery.DeliveredAt),
-		NextAttemptAt: known(u.Delivery.NextAttemptAt), Trouble: u.Delivery.Error, Shared: u.Shared,
+		NextAttemptAt: known(u.Delivery.NextAttemptAt), Trouble: u.Delivery.Error, Shared: len(u.Addresses) > 1,
 	}
 	if u.State != nil {
 		r.OutOfOffice = &u.State.Away

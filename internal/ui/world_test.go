@@ -52,7 +52,7 @@ func (w *world) User(_ context.Context, address string) (ooo.User, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, u := range w.users {
-		if ooo.FoldAddress(u.Address) == ooo.FoldAddress(address) {
+		if u.Folded() == ooo.FoldAddress(address) {
 			return u, w.err
 		}
 	}
