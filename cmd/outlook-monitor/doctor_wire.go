@@ -3,16 +3,12 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"strings"
 
-	"go.opentelemetry.io/otel/trace/noop"
-
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
-	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/webhook"
 )
@@ -35,10 +31,10 @@ func (s standIn) listen(ctx context.Context) (stop func(), err error) {
 	} else if len(s.settings.ACMEDomains) > 0 {
 		l.TLS = &tls.Config{MinVersion: tls.VersionTLS12} // the service's own come from ACME
 	}
-	receiver, err := webhook.New(webhook.Config{Leave: leaveNothing, Keys: noKeys, Tracer: noop.Tracer{}, Log: s.log})
-	if err != nil {
-		return nil, err
-	}
+	receiver := webhook.New(webhook.Config{
+		Ready:  func() bool { return false }, // Graph sends again what comes now
+		Public: server.NewPublic(server.PublicConfig{Refused: func(int) {}, Log: s.log}),
+	})
 	engine := api.NewEngine(s.log)
 	receiver.Register(engine)
 	if base, err := s.settings.PublicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
@@ -56,14 +52,4 @@ func (s standIn) listen(ctx context.Context) (stop func(), err error) {
 		_ = server.Serve(under, l, s.log) // what can't be served is seen from outside
 	}()
 	return func() { cancel(); <-ended }, nil
-}
-
-// leaveNothing stores no hint: without keys no notification is believed, and Graph
-// sends those that come again when the service runs.
-func leaveNothing(context.Context, ...ooo.Hint) error { return errNotServing }
-
-var errNotServing = errors.New("the service does not run yet")
-
-func noKeys(context.Context) (ooo.ClientStateKeys, error) {
-	return ooo.ClientStateKeys{}, errNotServing
 }

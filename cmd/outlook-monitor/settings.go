@@ -155,6 +155,16 @@ func currentCertificate(certificates *webhook.Certificates) func() (ooo.Certific
 	}
 }
 
+// notificationsAtOnce limits the requests of Graph's that are worked on.
+const notificationsAtOnce = 256
+
+func newPublic(settings config.Settings, metrics *telemetry.Metrics, log *slog.Logger) *server.Public {
+	return server.NewPublic(server.PublicConfig{
+		Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies, Concurrency: notificationsAtOnce,
+		Refused: metrics.Refused, Log: log,
+	})
+}
+
 func newAccess(settings config.Settings, metrics *telemetry.Metrics, log *slog.Logger) *server.Access {
 	return server.NewAccess(server.AccessConfig{
 		Token: settings.MonitorToken.Reveal(), AnyHost: settings.AllowAnonymous, Proxies: settings.TrustedProxies,

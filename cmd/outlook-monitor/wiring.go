@@ -126,13 +126,11 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	})
 
 	// Who reaches us: Graph, the mediator and operators.
-	receiver, err := webhook.New(webhook.Config{
-		Leave: registry.Leave, Keys: keys.keys, Tokens: tokens, Certificates: certificates,
-		Counted: metrics.Notified, Tracer: tracing.Tracer(), Log: log,
+	receiver := webhook.New(webhook.Config{
+		Ready: s.ready.Load, Leave: registry.Leave, Keys: keys.keys, Tokens: tokens, Certificates: certificates,
+		Public:  newPublic(settings, metrics, log),
+		Counted: metrics.Notified, Answered: metrics.Answered, Tracer: tracing.Tracer(), Log: log,
 	})
-	if err != nil {
-		return nil, err
-	}
 	access := newAccess(settings, metrics, log)
 	public := newPublicURL(settings)
 	checks := (&dependencies{
@@ -146,7 +144,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	engines := newEngines(settings, s.ready, log)
+	engines := newEngines(settings, log)
 	page, err := ui.New(ui.Config{
 		Store: s.store, Leave: registry.Leave, API: engines.private, Access: access, Token: settings.MonitorToken.Reveal(),
 		Resources: len(resources(settings)), Interval: settings.PollInterval, Version: build.Version, Meter: seen.meter, Log: log,
@@ -154,12 +152,13 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	engines.register(receiver, private, page, metrics)
+	engines.registerReceiver(receiver, settings.PublicURL)
+	engines.registerPrivate(private, page, s.ready)
 	tlsConfig, acme, err := newTLS(settings, s.store, metrics, log)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.listen(cfg, engines, tlsConfig, metrics); err != nil {
+	if err := s.listen(cfg, engines, tlsConfig); err != nil {
 		return nil, err
 	}
 	tunnel := newTunnel(settings, &s.listeners[0], public, log)

@@ -15,11 +15,11 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -41,13 +41,13 @@ func TestTheDescriptionIsOpenAPI(t *testing.T) {
 func whole(t *testing.T, w *world) *gin.Engine {
 	t.Helper()
 	engine := handler(t, w).(*gin.Engine)
-	receiver, err := webhook.New(webhook.Config{
-		Leave: w.leave, Tracer: noop.Tracer{}, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return ooo.NewClientStateKeys("key"), nil },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	receiver.Register(engine)
+	webhook.New(webhook.Config{
+		Ready: func() bool { return true }, Leave: w.leave, Log: w.log, Tracer: noop.Tracer{},
+		Keys:     func(context.Context) (ooo.ClientStateKeys, error) { return ooo.NewClientStateKeys("key"), nil },
+		Public:   server.NewPublic(server.PublicConfig{Concurrency: 1, Refused: func(int) {}, Log: w.log}),
+		Counted:  func(string, int) {},
+		Answered: func(time.Duration) {},
+	}).Register(engine)
 	return engine
 }
 

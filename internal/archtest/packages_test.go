@@ -25,7 +25,7 @@ var packages = []struct {
 
 	// Handlers: what reaches us over HTTP.
 	{"internal/api", []string{"internal/server", "internal/schedule", "internal/store", "internal/ooo"}},
-	{"internal/webhook", []string{"internal/schedule", "internal/ooo"}},
+	{"internal/webhook", []string{"internal/server", "internal/schedule", "internal/ooo"}},
 	{"internal/ui", []string{"internal/server", "internal/ooo"}},
 	{"internal/server", []string{"internal/schedule"}},
 

@@ -49,25 +49,21 @@ func playInbox(order []byte, tell func(any), stopped <-chan struct{}) error {
 		return err
 	}
 	keys := ooo.NewClientStateKeys(clientStateKey)
-	receiver, err := webhook.New(webhook.Config{
-		Tracer: noop.Tracer{},
+	log := slog.New(slog.DiscardHandler)
+	engine := api.NewEngine(log)
+	webhook.New(webhook.Config{
+		Ready: func() bool { return true },
 		Leave: func(ctx context.Context, left ...ooo.Hint) error {
 			for i := range left {
 				left[i].Nonce = cryptorand.Text() // as the registry does
 			}
 			return hints.LeaveHints(ctx, false, left...)
 		},
-		Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
-	})
-	if err != nil {
-		return err
-	}
-	engine := api.NewEngine(slog.New(slog.DiscardHandler))
-	receiver.Register(engine)
-	return serve(server.Public(engine, server.PublicConfig{
-		Paths: []string{webhook.NotificationPath}, Unread: webhook.IsHandshake, MaxBody: webhook.MaxBody, Concurrency: 256,
-		Refused: func(int) {}, Log: slog.New(slog.DiscardHandler),
-	}), tell, stopped)
+		Keys:    func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
+		Public:  server.NewPublic(server.PublicConfig{Concurrency: 256, Refused: func(int) {}, Log: log}),
+		Counted: func(string, int) {}, Answered: func(time.Duration) {}, Tracer: noop.Tracer{}, Log: log,
+	}).Register(engine)
+	return serve(engine, tell, stopped)
 }
 
 // playInboxFloor is the least that taking notifications can cost: it decodes and

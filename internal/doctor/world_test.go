@@ -13,13 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/otel/trace/noop"
-
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/doctor"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/webhook"
 )
@@ -133,16 +132,12 @@ func newWorld(t *testing.T) *world {
 var serve = newService()
 
 func newService() http.HandlerFunc {
-	receiver, err := webhook.New(webhook.Config{
-		Leave:  func(context.Context, ...ooo.Hint) error { return errAny },
-		Keys:   func(context.Context) (ooo.ClientStateKeys, error) { return ooo.ClientStateKeys{}, errAny },
-		Tracer: noop.Tracer{}, Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		panic(err)
-	}
-	engine := api.NewEngine(slog.New(slog.DiscardHandler))
-	receiver.Register(engine)
+	log := slog.New(slog.DiscardHandler)
+	engine := api.NewEngine(log)
+	webhook.New(webhook.Config{
+		Ready:  func() bool { return false },
+		Public: server.NewPublic(server.PublicConfig{Refused: func(int) {}, Log: log}),
+	}).Register(engine)
 	return engine.ServeHTTP
 }
 

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -19,15 +18,10 @@ import (
 
 // PublicConfig says who may call Graph's paths, and how much at once.
 type PublicConfig struct {
-	Paths   []string // guarded; requests to others are passed on as they are
-	Allow   Networks // may call; empty: everyone
-	Proxies Networks // whose X-Forwarded-For is believed
-	Rate    int      // requests a second of each source, twice as many at once; 0: no limit
-
-	// Unread says of a query that the body of such a request is never read.
-	Unread      func(query string) bool
-	MaxBody     int64 // bytes of one body; beyond it 413
-	Concurrency int64 // requests passed on at once
+	Allow       Networks // may call; empty: everyone
+	Proxies     Networks // whose X-Forwarded-For is believed
+	Rate        int      // requests a second of each source, twice as many at once; 0: no limit
+	Concurrency int64    // requests passed on at once
 
 	Refused func(status int) // called for each request that is refused
 	Log     *slog.Logger
@@ -35,6 +29,7 @@ type PublicConfig struct {
 
 // Graph wants an answer within 3 s.
 const (
+	maxBody    = 4 << 20  // bytes of one body
 	shortBody  = 16 << 10 // bytes for which there is always room
 	longBodies = 8 << 20  // bytes of the longer bodies together
 
@@ -47,14 +42,21 @@ const (
 	turnTime = 400 * time.Millisecond  // to wait for a turn
 )
 
-// Public returns a handler that passes requests to the guarded paths on to next once
-// their bodies are here. It answers 403 and 429 to a source that may not call, or not so
-// often, 413 and 408 to a body that is too long or too slow, and 503 if more is in
-// flight than fits in memory or can be stored in time.
-func Public(next http.Handler, cfg PublicConfig) http.Handler {
-	p := &public{
-		cfg: cfg, next: next, turns: semaphore.NewWeighted(cfg.Concurrency), room: newRoom(longBodies), logged: map[error]*rate.Sometimes{},
-	}
+// Public guards Graph's paths, which take no token. What it refuses is answered with a
+// status alone: 403 and 429 to a source that may not call, or not so often, 413 and 408
+// to a body that is too long or too slow, 400 to one that breaks off, and 503 if more is
+// in flight than fits in memory or can be stored in time.
+type Public struct {
+	cfg    PublicConfig
+	rates  *sourceRates // nil: no limit
+	turns  *semaphore.Weighted
+	room   *room
+	logged map[error]*rate.Sometimes
+}
+
+// NewPublic returns a Public.
+func NewPublic(cfg PublicConfig) *Public {
+	p := &Public{cfg: cfg, turns: semaphore.NewWeighted(cfg.Concurrency), room: newRoom(longBodies), logged: map[error]*rate.Sometimes{}}
 	if cfg.Rate > 0 {
 		p.rates = newSourceRates(cfg.Rate, 2*cfg.Rate)
 	}
@@ -62,15 +64,6 @@ func Public(next http.Handler, cfg PublicConfig) http.Handler {
 		p.logged[refusal] = &rate.Sometimes{Interval: time.Minute}
 	}
 	return p
-}
-
-type public struct {
-	cfg    PublicConfig
-	next   http.Handler
-	rates  *sourceRates // nil: no limit
-	turns  *semaphore.Weighted
-	room   *room
-	logged map[error]*rate.Sometimes
 }
 
 // Why a request is refused.
@@ -88,27 +81,24 @@ var statuses = map[error]int{
 	errTooLong: http.StatusRequestEntityTooLarge, errTooSlow: http.StatusRequestTimeout, errBrokenOff: http.StatusBadRequest,
 }
 
-func (p *public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !slices.Contains(p.cfg.Paths, r.URL.Path) {
-		p.next.ServeHTTP(w, r)
-		return
-	}
+// Admits says whether the source of a request may call now. If not, it has answered.
+func (p *Public) Admits(w http.ResponseWriter, r *http.Request) bool {
 	caller := callerOf(r, p.cfg.Proxies)
 	switch {
 	case len(p.cfg.Allow) > 0 && !p.cfg.Allow.Contains(caller):
 		p.refuse(w, r, errNotAllowed)
 	case p.rates != nil && !p.rates.of(caller).Allow():
 		p.refuse(w, r, errTooOften)
-	case r.Method != http.MethodPost || p.cfg.Unread(r.URL.RawQuery):
-		p.next.ServeHTTP(w, r)
 	default:
-		p.receive(w, r, sourceOf(caller))
+		return true
 	}
+	return false
 }
 
-// receive reads the body of a request and passes it on when it is its turn.
-func (p *public) receive(w http.ResponseWriter, r *http.Request, source netip.Addr) {
-	body, release, err := p.read(w, r, source)
+// Receive reads the body of a request to its end, and has next answer when it is the
+// request's turn. The body is next's until it returns.
+func (p *Public) Receive(w http.ResponseWriter, r *http.Request, next func(body []byte)) {
+	body, release, err := p.read(w, r, sourceOf(callerOf(r, p.cfg.Proxies)))
 	defer release()
 	if err != nil {
 		p.refuse(w, r, err)
@@ -121,23 +111,23 @@ func (p *public) receive(w http.ResponseWriter, r *http.Request, source netip.Ad
 		return
 	}
 	defer p.turns.Release(1)
-	r.Body, r.ContentLength = io.NopCloser(body), int64(body.Len())
-	p.next.ServeHTTP(w, r)
+	r.Body = http.NoBody
+	next(body.Bytes())
 }
 
 // read reads a body to its end; release gives the room for a long one back.
-func (p *public) read(w http.ResponseWriter, r *http.Request, source netip.Addr) (body *bytes.Buffer, release func(), err error) {
+func (p *Public) read(w http.ResponseWriter, r *http.Request, source netip.Addr) (body *bytes.Buffer, release func(), err error) {
 	size, release := r.ContentLength, func() {}
 	if size < 0 {
-		size = p.cfg.MaxBody
+		size = maxBody
 	}
-	if size > p.cfg.MaxBody {
+	if size > maxBody {
 		return nil, release, errTooLong
 	}
 	began, control := time.Now(), http.NewResponseController(w)
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }() // only tests have writers without deadlines
 	_ = control.SetReadDeadline(began.Add(shortTime))
-	limited := http.MaxBytesReader(w, r.Body, p.cfg.MaxBody)
+	limited := http.MaxBytesReader(w, r.Body, maxBody)
 	body = bytes.NewBuffer(make([]byte, 0, min(size, shortBody)+bytes.MinRead))
 	if _, err := body.ReadFrom(io.LimitReader(limited, shortBody)); err != nil {
 		return nil, release, refusalOf(err)
@@ -171,13 +161,20 @@ func refusalOf(err error) error {
 	return errBrokenOff
 }
 
-// refuse answers with nothing but a status, and closes the connection, or the server
-// would read the rest of the body.
-func (p *public) refuse(w http.ResponseWriter, r *http.Request, refusal error) {
+// refuse answers and counts a request that is not passed on.
+func (p *Public) refuse(w http.ResponseWriter, r *http.Request, refusal error) {
 	status := statuses[refusal]
+	Refuse(w, r, status)
+	p.cfg.Refused(status)
+	p.logged[refusal].Do(func() {
+		p.cfg.Log.WarnContext(r.Context(), "requests to Graph's paths are refused (logged once a minute)", "status", status, "reason", refusal)
+	})
+}
+
+// Refuse answers with a status alone. It closes the connection of a request whose body
+// was not read, or the server would read the rest of it.
+func Refuse(w http.ResponseWriter, r *http.Request, status int) {
 	h := w.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", "0")
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		h.Set("Retry-After", "1")
@@ -186,10 +183,6 @@ func (p *public) refuse(w http.ResponseWriter, r *http.Request, refusal error) {
 		h.Set("Connection", "close")
 	}
 	w.WriteHeader(status)
-	p.cfg.Refused(status)
-	p.logged[refusal].Do(func() {
-		p.cfg.Log.WarnContext(r.Context(), "requests to Graph's paths are refused (logged once a minute)", "status", status, "reason", refusal)
-	})
 }
 
 // room is the memory that long bodies share. One source gets half of it at most.

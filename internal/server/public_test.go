@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,25 +28,29 @@ const (
 	mib           = 1 << 20
 )
 
-// public is a guard with what tests don't care for filled in.
+// public is a guard of next with what tests don't care for filled in.
 func public(next http.HandlerFunc, cfg server.PublicConfig) http.Handler {
-	cfg.Paths, cfg.MaxBody = []string{notifications}, 4*mib
-	cfg.Unread = func(query string) bool { return query == "validationToken=x" }
-	if cfg.Concurrency == 0 {
-		cfg.Concurrency = 2
-	}
+	cfg.Concurrency = cmp.Or(cfg.Concurrency, 2)
 	if cfg.Refused == nil {
 		cfg.Refused = func(int) {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return server.Public(next, cfg)
+	p := server.NewPublic(cfg)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.Admits(w, r) {
+			p.Receive(w, r, func(body []byte) {
+				r.Body = io.NopCloser(bytes.NewReader(body))
+				next(w, r)
+			})
+		}
+	})
 }
 
-// post makes a POST of a path from a peer.
-func post(h http.Handler, peer, path string, forwarded ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}"))
+// post makes a POST from a peer.
+func post(h http.Handler, peer string, forwarded ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, notifications, strings.NewReader("{}"))
 	r.RemoteAddr = peer
 	for _, value := range forwarded {
 		r.Header.Add("X-Forwarded-For", value)
@@ -69,35 +75,31 @@ func TestWhoMayCall(t *testing.T) {
 	})
 	tests := map[string]struct {
 		peer      string
-		path      string
 		forwarded []string
 		want      int
 	}{
-		"an address of the list":                       {"20.20.33.1:1234", notifications, nil, 202},
-		"an IPv6 address of the list":                  {"[2603:1000::7]:1234", notifications, nil, 202},
-		"an IPv4 address in IPv6":                      {"[::ffff:20.20.33.1]:1234", notifications, nil, 202},
-		"a stranger":                                   {here, notifications, nil, 403},
-		"a stranger on another path":                   {here, "/monitor", nil, 202},
-		"a stranger with a query":                      {here, notifications + "?validationToken=a", nil, 403},
-		"a stranger who escapes the path":              {here, "/graph/notification%73", nil, 403},
-		"a stranger who pretends":                      {here, notifications, []string{"20.20.33.1"}, 403},
-		"an unknown peer":                              {"@", notifications, nil, 403},
-		"Graph through a proxy":                        {"10.0.0.1:1234", notifications, []string{"20.20.33.1"}, 202},
-		"Graph through a proxy that adds ports":        {"10.0.0.1:1234", notifications, []string{"20.20.33.1:5678"}, 202},
-		"Graph over IPv6 through a proxy":              {"[fd00::1]:1234", notifications, []string{"[2603:1000::7]:5678"}, 202},
-		"Graph through two proxies":                    {"10.0.0.1:1234", notifications, []string{"20.20.33.1, 10.9.9.9"}, 202},
-		"Graph through two proxies, a header each":     {"10.0.0.1:1234", notifications, []string{"20.20.33.1", "10.9.9.9"}, 202},
-		"a stranger through a proxy":                   {"10.0.0.1:1234", notifications, []string{"192.0.2.1"}, 403},
-		"a stranger who pretends, through a proxy":     {"10.0.0.1:1234", notifications, []string{"20.20.33.1, 192.0.2.1"}, 403},
-		"a stranger with a header of his own":          {"10.0.0.1:1234", notifications, []string{"20.20.33.1", "192.0.2.1"}, 403},
-		"a proxy that doesn't say":                     {"10.0.0.1:1234", notifications, nil, 403},
-		"a proxy that says nonsense":                   {"10.0.0.1:1234", notifications, []string{"20.20.33.1, unknown"}, 403},
-		"a proxy that says nothing behind a comma":     {"10.0.0.1:1234", notifications, []string{"20.20.33.1,"}, 403},
-		"proxies all the way, of which the first asks": {"10.0.0.1:1234", notifications, []string{"10.0.0.3, 10.0.0.2"}, 403},
+		"an address of the list":                       {"20.20.33.1:1234", nil, 202},
+		"an IPv6 address of the list":                  {"[2603:1000::7]:1234", nil, 202},
+		"an IPv4 address in IPv6":                      {"[::ffff:20.20.33.1]:1234", nil, 202},
+		"a stranger":                                   {here, nil, 403},
+		"a stranger who pretends":                      {here, []string{"20.20.33.1"}, 403},
+		"an unknown peer":                              {"@", nil, 403},
+		"Graph through a proxy":                        {"10.0.0.1:1234", []string{"20.20.33.1"}, 202},
+		"Graph through a proxy that adds ports":        {"10.0.0.1:1234", []string{"20.20.33.1:5678"}, 202},
+		"Graph over IPv6 through a proxy":              {"[fd00::1]:1234", []string{"[2603:1000::7]:5678"}, 202},
+		"Graph through two proxies":                    {"10.0.0.1:1234", []string{"20.20.33.1, 10.9.9.9"}, 202},
+		"Graph through two proxies, a header each":     {"10.0.0.1:1234", []string{"20.20.33.1", "10.9.9.9"}, 202},
+		"a stranger through a proxy":                   {"10.0.0.1:1234", []string{"192.0.2.1"}, 403},
+		"a stranger who pretends, through a proxy":     {"10.0.0.1:1234", []string{"20.20.33.1, 192.0.2.1"}, 403},
+		"a stranger with a header of his own":          {"10.0.0.1:1234", []string{"20.20.33.1", "192.0.2.1"}, 403},
+		"a proxy that doesn't say":                     {"10.0.0.1:1234", nil, 403},
+		"a proxy that says nonsense":                   {"10.0.0.1:1234", []string{"20.20.33.1, unknown"}, 403},
+		"a proxy that says nothing behind a comma":     {"10.0.0.1:1234", []string{"20.20.33.1,"}, 403},
+		"proxies all the way, of which the first asks": {"10.0.0.1:1234", []string{"10.0.0.3, 10.0.0.2"}, 403},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := post(h, tt.peer, tt.path, tt.forwarded...).Code; got != tt.want {
+			if got := post(h, tt.peer, tt.forwarded...).Code; got != tt.want {
 				t.Errorf("status = %d, want %d", got, tt.want)
 			}
 		})
@@ -107,49 +109,48 @@ func TestWhoMayCall(t *testing.T) {
 func TestRatesOfSources(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := public(accepted, server.PublicConfig{Proxies: networks("10.0.0.0/8"), Rate: 2000})
-		passed := func(n int, peer, path string, forwarded ...string) (passed int) {
+		passed := func(n int, peer string, forwarded ...string) (passed int) {
 			for range n {
-				if post(h, peer, path, forwarded...).Code == http.StatusAccepted {
+				if post(h, peer, forwarded...).Code == http.StatusAccepted {
 					passed++
 				}
 			}
 			return passed
 		}
 		for _, tt := range []struct {
-			name, peer, path string
-			forwarded        []string
-			want             int
+			name, peer string
+			forwarded  []string
+			want       int
 		}{
-			{"5,000 at once from one address", here, notifications, nil, 4000},
-			{"the same on a path not guarded", here, "/monitor", nil, 5000},
-			{"another address", there, notifications, nil, 4000},
-			{"an address behind a proxy", "10.0.0.1:1", notifications, []string{"198.51.100.1"}, 4000},
-			{"another one behind it", "10.0.0.1:1", notifications, []string{"198.51.100.2"}, 4000},
-			{"one who names another each time", "192.0.2.3:1", notifications, []string{"198.51.100.3"}, 4000},
-			{"an IPv6 address", "[2001:db8:0:1::1]:1", notifications, nil, 4000},
-			{"another of the same /64", "[2001:db8:0:1:ffff::2]:1", notifications, nil, 0},
-			{"one of the neighbouring /64", "[2001:db8:0:2::1]:1", notifications, nil, 4000},
+			{"5,000 at once from one address", here, nil, 4000},
+			{"another address", there, nil, 4000},
+			{"an address behind a proxy", "10.0.0.1:1", []string{"198.51.100.1"}, 4000},
+			{"another one behind it", "10.0.0.1:1", []string{"198.51.100.2"}, 4000},
+			{"one who names another each time", "192.0.2.3:1", []string{"198.51.100.3"}, 4000},
+			{"an IPv6 address", "[2001:db8:0:1::1]:1", nil, 4000},
+			{"another of the same /64", "[2001:db8:0:1:ffff::2]:1", nil, 0},
+			{"one of the neighbouring /64", "[2001:db8:0:2::1]:1", nil, 4000},
 		} {
-			if got := passed(5000, tt.peer, tt.path, tt.forwarded...); got != tt.want {
+			if got := passed(5000, tt.peer, tt.forwarded...); got != tt.want {
 				t.Errorf("%s: %d pass, want %d", tt.name, got, tt.want)
 			}
 		}
 		time.Sleep(time.Second)
-		if got := passed(5000, "192.0.2.1:2", notifications); got != 2000 {
+		if got := passed(5000, "192.0.2.1:2"); got != 2000 {
 			t.Errorf("a second later %d pass, want 2000", got)
 		}
 		for i := range 4096 { // as many sources as are remembered
-			passed(1, fmt.Sprintf("10.1.%d.%d:1", i>>8, i&255), notifications)
-			if i%100 == 0 && passed(1, here, notifications) != 0 {
+			passed(1, fmt.Sprintf("10.1.%d.%d:1", i>>8, i&255))
+			if i%100 == 0 && passed(1, here) != 0 {
 				t.Fatalf("a source that comes all the time was forgotten after %d others", i)
 			}
 		}
-		if passed(1, there, notifications) != 1 {
+		if passed(1, there) != 1 {
 			t.Error("a source that was idle for 4,096 others is refused, want it forgotten")
 		}
 		for sent := 0; sent < 60_000; sent += 3000 { // the worst of Graph
 			time.Sleep(3 * time.Second)
-			if got := passed(3000, "20.20.33.1:1", notifications); got != 3000 {
+			if got := passed(3000, "20.20.33.1:1"); got != 3000 {
 				t.Fatalf("%d of 3,000 requests that were held up for 3 s pass, want all", got)
 			}
 		}
@@ -163,7 +164,7 @@ func TestRefusalsAreConstant(t *testing.T) {
 		Allow: networks("20.20.32.0/19"), Rate: 1, Log: log, Refused: func(status int) { counted[status]++ },
 	})
 	for range 2 {
-		post(h, "20.20.33.1:1", notifications) // the whole bucket
+		post(h, "20.20.33.1:1") // the whole bucket
 	}
 	for name, tt := range map[string]struct {
 		peer       string
@@ -174,9 +175,8 @@ func TestRefusalsAreConstant(t *testing.T) {
 		"too often":   {"20.20.33.1:2", http.StatusTooManyRequests, "1"},
 	} {
 		for range 5 {
-			got := post(h, tt.peer, notifications+"?validationToken=<script>")
-			if got.Code != tt.status || got.Body.Len() != 0 || got.Header().Get("Retry-After") != tt.retryAfter ||
-				got.Header().Get("X-Content-Type-Options") != "nosniff" || got.Header().Get("Cache-Control") != "no-store" {
+			got := post(h, tt.peer)
+			if got.Code != tt.status || got.Body.Len() != 0 || got.Header().Get("Retry-After") != tt.retryAfter {
 				t.Errorf("%s: answer = %d %v %q, want %d, no body, Retry-After %q", name, got.Code, got.Header(), got.Body, tt.status, tt.retryAfter)
 			}
 		}
@@ -311,10 +311,6 @@ func TestWhatIsPassedOn(t *testing.T) {
 		"long ones in flight take all: a short one":   {before(1, here, declared(4*mib)+hold, spaces(4*mib)), declared(16 * kib), spaces(16 * kib), 200, 0},
 		"long ones in flight take all: a long one":    {before(1, here, declared(4*mib)+hold, spaces(4*mib)), declared(mib), spaces(mib), 503, 1500 * time.Millisecond},
 		"as many as may work":                         {working, declared(1), "1", 503, 400 * time.Millisecond},
-		"as many as may work, and a handshake":        {working, "POST " + notifications + "?validationToken=x HTTP/1.1", "", 200, 0},
-		"what only looks like a handshake":            {working, "POST " + notifications + "?xvalidationToken=x HTTP/1.1", "", 503, 400 * time.Millisecond},
-		"as many as may work, and another path":       {working, "POST /out HTTP/1.1\r\nContent-Length: 1", "1", 200, 0},
-		"as many as may work, and another method":     {working, "GET " + notifications + " HTTP/1.1", "", 200, 0},
 		"a length that is too long":                   {nil, declared(4*mib + 1), "", 413, 0},
 		"one that turns out to be too long":           {nil, undeclared, chunked(spaces(4*mib + 1)), 413, 0},
 		"a body that breaks off":                      {nil, undeclared, "zz\r\n", 400, 0},

@@ -3,18 +3,22 @@ package webhook_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -26,39 +30,74 @@ func (u untouched) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-func TestAHandshakeLeavesTheBodyAlone(t *testing.T) {
-	handler := receive(t, webhook.Config{Leave: newInbox().leave})
-	for query, want := range map[string]int{"validationToken=t": 200, "validationToken=": 400} {
-		answer := httptest.NewRecorder()
-		handler.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath+"?"+query, untouched{t}))
-		if answer.Code != want {
-			t.Errorf("answer to %s = %d, want %d", query, answer.Code, want)
-		}
-	}
-}
-
-func TestABodyOfUntoldLengthIsBounded(t *testing.T) {
+// TestWhatIsAnsweredWithoutABody sends bodies that nobody may read.
+func TestWhatIsAnsweredWithoutABody(t *testing.T) {
+	full := public(server.PublicConfig{}) // none is worked on
+	unready := func() bool { return false }
+	stranger := public(server.PublicConfig{Allow: server.Networks{netip.MustParsePrefix("198.51.100.0/24")}, Concurrency: 4})
+	const query = webhook.NotificationPath + "?validationToken="
 	tests := map[string]struct {
-		spaces, want int
+		cfg          webhook.Config
+		method, path string
+		status       int
 	}{
-		"within 4 MiB": {4<<20 - 100, 202},
-		"over 4 MiB":   {4 << 20, 413},
+		"a handshake":                            {webhook.Config{}, "POST", query + "t", 200},
+		"a handshake that is none of Graph's":    {webhook.Config{}, "POST", query, 400},
+		"a handshake while all are worked on":    {webhook.Config{Public: full}, "POST", query + "t", 200},
+		"a handshake before Redis was reached":   {webhook.Config{Ready: unready}, "POST", query + "t", 200},
+		"one that only looks like it":            {webhook.Config{Ready: unready}, "POST", webhook.LifecyclePath + "?xvalidationToken=t", 503},
+		"notifications before Redis was reached": {webhook.Config{Ready: unready}, "POST", webhook.LifecyclePath, 503},
+		"a stranger's handshake":                 {webhook.Config{Public: stranger}, "POST", query + "t", 403},
+		"a stranger's other method":              {webhook.Config{Public: stranger}, "GET", query + "t", 403},
+		"GET":                                    {webhook.Config{Public: full}, "GET", query + "t", 405},
+		"HEAD":                                   {webhook.Config{}, "HEAD", query + "t", 405},
+		"PUT":                                    {webhook.Config{}, "PUT", webhook.NotificationPath, 405},
+		"DELETE":                                 {webhook.Config{}, "DELETE", webhook.NotificationPath, 405},
+		"PATCH":                                  {webhook.Config{}, "PATCH", webhook.LifecyclePath, 405},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			url := serve(t, newInbox(), nil) + webhook.NotificationPath
-			body := io.MultiReader(strings.NewReader(`{"value":[`), strings.NewReader(strings.Repeat(" ", tt.spaces)), strings.NewReader(`]}`))
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, body)
-			if err != nil {
-				t.Fatal(err)
+			answer := httptest.NewRecorder()
+			receive(tt.cfg).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, untouched{t}))
+			h := answer.Header()
+			if answer.Code != tt.status || h.Get("Connection") != "close" || tt.status != 200 && answer.Body.Len() > 0 {
+				t.Errorf("answer = %d %v %q, want %d, no body and the connection closed", answer.Code, h, answer.Body, tt.status)
 			}
-			response, err := http.DefaultClient.Do(request)
-			if err != nil {
-				t.Fatal(err)
+			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" {
+				t.Errorf("headers = %v, want nosniff and no-store", h)
 			}
-			defer response.Body.Close()
-			if response.StatusCode != tt.want {
-				t.Errorf("answer = %d, want %d", response.StatusCode, tt.want)
+			if (h.Get("Allow") == "POST") != (tt.status == 405) || (h.Get("Retry-After") != "") != (tt.status == 503) {
+				t.Errorf("headers = %v with %d, want Allow with 405 and Retry-After with 503 only", h, tt.status)
+			}
+		})
+	}
+}
+
+// TestStrangersCostLittleMemory sends what took hundreds of MiB to decode as a whole.
+func TestStrangersCostLittleMemory(t *testing.T) {
+	h := receive(webhook.Config{Leave: newInbox().leave})
+	fill := func(head, part, tail string) string {
+		return head + strings.Repeat(part+",", (4<<20-len(head)-len(tail))/(len(part)+1)-1) + part + tail
+	}
+	genuine, err := json.Marshal(notice(ann))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string]string{
+		"tokens that are objects":       fill(`{"value":[{"changeType":"x"}],"validationTokens":[`, "{}", "]}"),
+		"items without a clientState":   fill(`{"value":[`, `{"changeType":"x"}`, "]}"),
+		"a clientState of many objects": fill(`{"value":[{"clientState":[`, "{}", "]}]}"),
+		"tokens beside a genuine item":  fill(`{"value":[`+string(genuine)+`],"validationTokens":[`, "{}", "]}"),
+		"content that is a tree":        fill(`{"value":[`+strings.TrimSuffix(string(genuine), "}")+`,"encryptedContent":{"data":[`, "{}", "]}}]}"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			answer := httptest.NewRecorder()
+			h.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath, strings.NewReader(body)))
+			runtime.ReadMemStats(&after)
+			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; answer.Code != 202 || allocated > 16 {
+				t.Errorf("answer = %d after %d MiB were allocated, want 202 and at most 16", answer.Code, allocated)
 			}
 		})
 	}
@@ -78,7 +117,7 @@ func TestAStuckInboxIsGivenUpWithinGraphsPatience(t *testing.T) {
 					<-ctx.Done()
 					return ctx.Err()
 				}
-				receive(t, webhook.Config{Leave: stuck}).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath, strings.NewReader(body)))
+				receive(webhook.Config{Leave: stuck}).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath, strings.NewReader(body)))
 				if took := time.Since(began); answer.Code != 503 || took >= 3*time.Second || calls != 1 {
 					t.Errorf("answer = %d after %v and %d calls, want 503 within 3 s and 1 call", answer.Code, took, calls)
 				}
@@ -91,7 +130,7 @@ func TestTheLogTellsNoSecrets(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	b := newInbox()
-	handler := receive(t, webhook.Config{Leave: b.leave, Log: log})
+	handler := receive(webhook.Config{Leave: b.leave, Log: log})
 	post := func(body string) {
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath+"?hint=in-the-query", strings.NewReader(body)))
 	}
@@ -113,7 +152,7 @@ func TestTheLogTellsNoSecrets(t *testing.T) {
 }
 
 func BenchmarkPost(b *testing.B) {
-	handler := receive(b, webhook.Config{Leave: func(context.Context, ...ooo.Hint) error { return nil }})
+	handler := receive(webhook.Config{Leave: func(context.Context, ...ooo.Hint) error { return nil }})
 	for _, n := range []int{1, 20, 100} {
 		var items []any
 		for i := range n {

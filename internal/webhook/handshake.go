@@ -7,13 +7,6 @@ import (
 	"unicode/utf8"
 )
 
-// IsHandshake says whether a request with this query asks for its validation
-// token back. The body of such a request is never read.
-func IsHandshake(query string) bool {
-	_, asked, _ := handshake(query)
-	return asked
-}
-
 // handshake returns the validation token of a query, decoded once, so that a
 // plus is a space. asked says whether the query has one, ok whether it may be
 // echoed: Graph's is plain text, and what could be markup or a header is not.

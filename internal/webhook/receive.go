@@ -1,13 +1,8 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
-	"os"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -17,48 +12,6 @@ import (
 
 	"outlook-monitor/internal/ooo"
 )
-
-// Why a request is refused, beside errNoCollection.
-var (
-	errSlow     = errors.New("the body did not arrive in time")
-	errTooLarge = errors.New("the body is larger than 4 MiB")
-	errNotKept  = errors.New("could not be stored, Graph will send it again")
-)
-
-// buffers are for bodies: of *bytes.Buffer.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// bufferFor returns an empty buffer that a body of this length fits into without
-// growing: growing takes twice the memory.
-func bufferFor(length int64) *bytes.Buffer {
-	size := int(min(length, maxBody)) + bytes.MinRead
-	buffer := buffers.Get().(*bytes.Buffer)
-	if buffer.Cap() < size {
-		return bytes.NewBuffer(make([]byte, 0, size))
-	}
-	buffer.Reset()
-	return buffer
-}
-
-// receive takes one request: all hints that it asks for are stored when it returns
-// nil.
-func (r *Receiver) receive(w http.ResponseWriter, request *http.Request) error {
-	began := time.Now()
-	buffer := bufferFor(request.ContentLength)
-	defer buffers.Put(buffer)
-	_, err := buffer.ReadFrom(http.MaxBytesReader(w, request.Body, maxBody))
-	switch _, large := errors.AsType[*http.MaxBytesError](err); {
-	case large:
-		return errTooLarge
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errSlow
-	case err != nil:
-		return errNoCollection // it broke off
-	}
-	ctx, cancel := context.WithTimeout(request.Context(), storeTime)
-	defer cancel()
-	return r.take(ctx, began, buffer.Bytes())
-}
 
 // take stores the hints that a collection asks for.
 func (r *Receiver) take(ctx context.Context, began time.Time, body []byte) error {
@@ -73,14 +26,14 @@ func (r *Receiver) take(ctx context.Context, began time.Time, body []byte) error
 	}
 	keys, err := r.cfg.Keys(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNotKept, err)
+		return fmt.Errorf("keys of clientStates: %w", err)
 	}
 	items := r.judge(ctx, body, c, keys, counts)
 	if len(items) == 0 {
 		return nil
 	}
 	if err := r.leave(ctx, began, len(items), hintsOf(items, time.Now())); err != nil {
-		return fmt.Errorf("%w: %w", errNotKept, err)
+		return fmt.Errorf("hints: %w", err)
 	}
 	for _, it := range items {
 		if it.verdict == Accepted && it.event != "" {

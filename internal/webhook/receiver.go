@@ -45,6 +45,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 )
 
 // The paths under PUBLIC_URL.
@@ -52,9 +53,6 @@ const (
 	NotificationPath = "/graph/notifications"
 	LifecyclePath    = "/graph/lifecycle"
 )
-
-// MaxBody is the longest body that is read.
-const MaxBody = 4 << 20
 
 // Verdict is what an item was found to be; a metric label.
 type Verdict string
@@ -71,23 +69,24 @@ const (
 	Undecryptable Verdict = "undecryptable" // believed, but encrypted for a certificate that is not here
 )
 
-// Config says what a [Receiver] works with.
+// Config says what a [Receiver] works with. While Ready says no, nothing else but Public
+// is used.
 type Config struct {
+	Ready  func() bool    // whether the store may be written to
+	Public *server.Public // who may call, and the limits of bodies
+
 	// Leave stores hints for the owners of mailboxes, each with a nonce of its own. It
 	// returns nil once all are stored.
 	Leave func(ctx context.Context, hints ...ooo.Hint) error
 	Keys  func(ctx context.Context) (ooo.ClientStateKeys, error)
 
-	// Tokens checks validation tokens. If it is nil, items are judged by their
-	// clientState alone.
-	Tokens *Tokens
-	// Certificates open encrypted content; nil: there are none.
-	Certificates *Certificates
+	Tokens       *Tokens       // checks validation tokens; nil: items are judged by their clientState alone
+	Certificates *Certificates // open encrypted content; nil: there are none
 
-	// Counted is called for n items with a verdict; it may be nil.
-	Counted func(verdict string, n int)
-	Tracer  trace.Tracer // of requests that leave hints
-	Log     *slog.Logger
+	Counted  func(verdict string, n int) // called for n items with a verdict
+	Answered func(took time.Duration)    // called for each body that was answered
+	Tracer   trace.Tracer                // of requests that leave hints
+	Log      *slog.Logger
 }
 
 // Receiver answers Graph.
@@ -98,85 +97,59 @@ type Receiver struct {
 // Graph wants an answer within 3 s, and judges by it how fast it sends.
 const (
 	storeTime = 2500 * time.Millisecond
-	bodyTime  = 8 * time.Second
 	proofTime = 1500 * time.Millisecond // of storeTime, for tokens and content
-	maxBody   = MaxBody
 	maxEcho   = 4 << 10
 )
 
 // New returns a receiver.
-func New(cfg Config) (*Receiver, error) {
-	if cfg.Leave == nil || cfg.Keys == nil || cfg.Tracer == nil {
-		return nil, errors.New("webhook: Leave, Keys and Tracer are required")
-	}
-	if cfg.Counted == nil {
-		cfg.Counted = func(string, int) {}
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	return &Receiver{cfg: cfg}, nil
-}
+func New(cfg Config) *Receiver { return &Receiver{cfg} }
 
-// Register adds both paths. Other methods than POST are answered 405.
+// Register adds both paths to an engine that sets the headers of every answer. Other
+// methods than POST are answered 405.
 func (r *Receiver) Register(routes gin.IRoutes) {
 	for _, path := range []string{NotificationPath, LifecyclePath} {
 		routes.Any(path, r.handle)
 	}
 }
 
-// outcomes says how each refusal is answered. The first match wins.
-var outcomes = []struct {
-	err    error
-	status int
-}{
-	{nil, http.StatusAccepted},
-	{errTooLarge, http.StatusRequestEntityTooLarge},
-	{errSlow, http.StatusRequestTimeout},
-	{errNoCollection, http.StatusBadRequest},
-	{errNotKept, http.StatusServiceUnavailable}, // Graph will send it again
-}
-
-func statusOf(err error) int {
-	for _, o := range outcomes {
-		if errors.Is(err, o.err) {
-			return o.status
-		}
-	}
-	return http.StatusServiceUnavailable
-}
-
 func (r *Receiver) handle(c *gin.Context) {
-	c.Header("X-Content-Type-Options", "nosniff")
-	c.Header("Cache-Control", "no-store")
-	if c.Request.Method != http.MethodPost {
-		c.Header("Allow", http.MethodPost)
-		c.AbortWithStatus(http.StatusMethodNotAllowed)
+	w, request := c.Writer, c.Request
+	if !r.cfg.Public.Admits(w, request) {
 		return
 	}
-	token, asked, ok := handshake(c.Request.URL.RawQuery)
-	if asked && c.Request.ContentLength != 0 {
-		c.Header("Connection", "close") // the body is never read, and not waited for
-	}
+	token, asked, ok := handshake(request.URL.RawQuery)
 	switch {
+	case request.Method != http.MethodPost:
+		c.Header("Allow", http.MethodPost)
+		server.Refuse(w, request, http.StatusMethodNotAllowed)
 	case asked && !ok:
-		c.AbortWithStatus(http.StatusBadRequest)
-		return
+		server.Refuse(w, request, http.StatusBadRequest)
 	case asked:
+		if request.ContentLength != 0 {
+			c.Header("Connection", "close") // the body is never read, and not waited for
+		}
 		c.Data(http.StatusOK, "text/plain; charset=utf-8", []byte(token))
-		return
+	case !r.cfg.Ready():
+		server.Refuse(w, request, http.StatusServiceUnavailable)
+	default:
+		r.cfg.Public.Receive(w, request, func(body []byte) { r.answer(c, body) })
 	}
-	// Writers that can't have a deadline are those of tests.
-	_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTime))
-	err := r.receive(c.Writer, c.Request)
-	status := statusOf(err)
-	switch status {
-	case http.StatusAccepted:
-	case http.StatusServiceUnavailable:
-		r.cfg.Log.WarnContext(c.Request.Context(), "notification not stored, Graph sends it again", "status", status, "err", err)
-		c.Header("Retry-After", "1")
-	default: // anyone can send nonsense: not worth a line each
-		r.cfg.Log.DebugContext(c.Request.Context(), "request to a Graph path refused", "status", status, "err", err)
+}
+
+// answer takes a collection. 503 makes Graph send it again.
+func (r *Receiver) answer(c *gin.Context, body []byte) {
+	began := time.Now()
+	defer func() { r.cfg.Answered(time.Since(began)) }()
+	ctx, cancel := context.WithTimeout(c.Request.Context(), storeTime)
+	defer cancel()
+	switch err := r.take(ctx, began, body); {
+	case err == nil:
+		c.Status(http.StatusAccepted)
+	case errors.Is(err, errNoCollection): // anyone can send nonsense: not worth a line each
+		r.cfg.Log.DebugContext(ctx, "request to a Graph path refused", "err", err)
+		server.Refuse(c.Writer, c.Request, http.StatusBadRequest)
+	default:
+		r.cfg.Log.WarnContext(ctx, "notification not stored, Graph sends it again", "err", err)
+		server.Refuse(c.Writer, c.Request, http.StatusServiceUnavailable)
 	}
-	c.AbortWithStatus(status)
 }

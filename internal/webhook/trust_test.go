@@ -18,7 +18,7 @@ import (
 // trusting serves a receiver over b that checks tokens and opens content.
 func trusting(t testing.TB, b *inbox, tokens *webhook.Tokens, certificates *webhook.Certificates) http.Handler {
 	t.Helper()
-	return receive(t, webhook.Config{Leave: b.leave, Counted: b.counted, Tokens: tokens, Certificates: certificates})
+	return receive(webhook.Config{Leave: b.leave, Counted: b.counted, Tokens: tokens, Certificates: certificates})
 }
 
 // post sends a collection, which is to be answered 202 without a word, and says
