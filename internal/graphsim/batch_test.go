@@ -188,10 +188,7 @@ func TestBatchDependencies(t *testing.T) {
 
 func BenchmarkBatchOf20(b *testing.B) {
 	w := start(b, graphsim.Config{})
-	users, err := w.AddUsers(2000, "contoso.example")
-	if err != nil {
-		b.Fatal(err)
-	}
+	users := w.users(2000)
 	var bodies [][]byte
 	for from := 0; from < len(users); from += 20 {
 		var requests []map[string]any

@@ -50,10 +50,7 @@ func (w *world) listSubscriptions() (items []map[string]any, sizes []int) {
 func TestListSubscriptions(t *testing.T) {
 	w := start(t, graphsim.Config{})
 	h := newHook(t)
-	users, err := w.AddUsers(130, "contoso.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	users := w.users(130)
 	ids := make(map[any]bool)
 	for _, u := range users {
 		ids[w.subscribe(u, h, time.Hour)] = true
@@ -109,63 +106,47 @@ func TestExpiredSubscriptionsAreGoneButListedForAWhile(t *testing.T) {
 	}
 }
 
-func TestReauthorizeLeavesTheExpiry(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u, h := w.user("ann@contoso.example"), newHook(t)
-	id := w.subscribe(u, h, time.Hour)
-	before := w.Subscriptions()[0].ExpirationDateTime
-	if a := w.graph("POST", "/subscriptions/"+id+"/reauthorize", nil); a.status != 204 {
-		t.Errorf("reauthorize = %d %s, want 204", a.status, a.raw)
-	}
-	if after := w.Subscriptions()[0].ExpirationDateTime; !after.Equal(before) {
-		t.Errorf("expiry = %v, want %v still", after, before)
-	}
-}
-
 func TestSubscriptionQuotas(t *testing.T) {
 	t.Parallel()
 	w := start(t, graphsim.Config{})
-	u, h := w.user("ann@contoso.example"), newHook(t)
-	id := w.subscribe(u, h, time.Hour) // the first write
-	patch := func() answer { return w.graph("PATCH", "/subscriptions/"+id, map[string]any{}) }
+	path := "/subscriptions/" + w.subscribe(w.user("ann@contoso.example"), newHook(t), time.Hour) // the first write
+	before := w.Subscriptions()
 	tests := map[string]struct {
-		allowed int
-		ask     func() answer
-		good    int
+		method, path string
+		allowed      int
+		good         int
 	}{
-		"writes": {499, patch, 200},
-		"lists":  {25, func() answer { return w.graph("GET", "/subscriptions", nil) }, 200},
-		"reauthorizations": {1000, func() answer {
-			return w.graph("POST", "/subscriptions/"+id+"/reauthorize", nil)
-		}, 204},
+		"writes":           {"PATCH", path, 499, 200},
+		"lists":            {"GET", "/subscriptions", 25, 200},
+		"reauthorizations": {"POST", path + "/reauthorize", 1000, 204},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			for i := range tt.allowed {
-				if a := tt.ask(); a.status != tt.good {
+				if a := w.graph(tt.method, tt.path, "{}"); a.status != tt.good {
 					t.Fatalf("request %d = %d %s, want %d", i+1, a.status, a.raw, tt.good)
 				}
 			}
-			if a := tt.ask(); a.status != 429 || a.header.Get("Retry-After") == "" {
+			if a := w.graph(tt.method, tt.path, "{}"); a.status != 429 || a.header.Get("Retry-After") == "" {
 				t.Errorf("one more = %d %s, Retry-After %q, want 429 and a wait", a.status, a.raw, a.header.Get("Retry-After"))
 			}
 		})
 	}
-	if a := w.graph("GET", "/subscriptions/"+id, nil); a.status != 200 {
+	if a := w.graph("GET", path, nil); a.status != 200 {
 		t.Errorf("GET of one = %d, want 200: it has no such quota", a.status)
 	}
 	if got := w.Stats().Throttled; got != 3 {
 		t.Errorf("throttled = %d, want 3", got)
+	}
+	if after := w.Subscriptions(); !slices.Equal(after, before) {
+		t.Errorf("subscriptions = %+v, want %+v still: to reauthorize leaves the expiry", after, before)
 	}
 }
 
 func TestSubscriptionsToUsersAreFew(t *testing.T) {
 	w := start(t, graphsim.Config{})
 	h := newHook(t)
-	users, err := w.AddUsers(101, "contoso.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	users := w.users(101)
 	for i, u := range users {
 		body := subscription(u, h, time.Hour)
 		body["resource"], body["changeType"] = "users/"+u.ID, "updated"

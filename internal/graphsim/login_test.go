@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"math/big"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -103,10 +102,6 @@ func TestClientAssertion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := jwt.MapClaims{
-		"iss": graphsim.DefaultClientID, "sub": graphsim.DefaultClientID, "aud": w.tokenURL(),
-		"exp": time.Now().Add(time.Minute).Unix(), "nbf": time.Now().Unix(),
-	}
 	tests := map[string]struct {
 		claim  string
 		value  any
@@ -121,20 +116,21 @@ func TestClientAssertion(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			claims := jwt.MapClaims{}
-			for k, v := range good {
-				claims[k] = v
+			claims := jwt.MapClaims{
+				"iss": graphsim.DefaultClientID, "sub": graphsim.DefaultClientID, "aud": w.tokenURL(),
+				"exp": time.Now().Add(time.Minute).Unix(), "nbf": time.Now().Unix(),
 			}
 			claims[tt.claim] = tt.value
 			assertion, err := jwt.NewWithClaims(jwt.SigningMethodRS256, claims).SignedString(key)
 			if err != nil {
 				t.Fatal(err)
 			}
-			a := w.postForm(url.Values{
-				"grant_type": {"client_credentials"}, "client_id": {graphsim.DefaultClientID}, "scope": {w.URL() + "/.default openid offline_access profile"},
-				"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {assertion},
-			})
-			if a.status != tt.status {
+			form := w.tokenForm()
+			form.Del("client_secret")
+			form.Set("scope", w.URL()+"/.default openid offline_access profile")
+			form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+			form.Set("client_assertion", assertion)
+			if a := w.postForm(form); a.status != tt.status {
 				t.Errorf("answer = %d %s, want %d", a.status, a.raw, tt.status)
 			}
 		})

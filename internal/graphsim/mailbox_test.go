@@ -13,24 +13,17 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
-const repliesPath = "/mailboxSettings/automaticRepliesSetting"
-
 func TestSettingIsShownAsSet(t *testing.T) {
 	w := start(t, graphsim.Config{})
 	u := w.user("ann@contoso.example")
 	windows := graphsim.DateTimeZone{DateTime: "2030-04-17T16:00:00.0000000", TimeZone: "Pacific Standard Time"}
 	iana := graphsim.DateTimeZone{DateTime: "2030-04-18T16:00:00.0000000", TimeZone: "Europe/Vienna"}
-	_, err := w.SetAutomaticReplies(u.ID, graphsim.AutomaticRepliesUpdate{
+	w.set(u, graphsim.AutomaticRepliesUpdate{
 		Status: new("Scheduled"), ExternalAudience: new("contactsOnly"),
 		InternalReplyMessage: new("<p>in</p>"), ExternalReplyMessage: new("<p>out</p>"),
 		ScheduledStartDateTime: &windows, ScheduledEndDateTime: &iana,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.SetAutomaticReplies(u.UserPrincipalName, graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("<p>new</p>")}); err != nil {
-		t.Fatal(err)
-	}
+	w.set(u, graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("<p>new</p>")})
 	want := graphsim.AutomaticReplies{
 		Status: "Scheduled", ExternalAudience: "contactsOnly", InternalReplyMessage: "<p>in</p>", ExternalReplyMessage: "<p>new</p>",
 		ScheduledStartDateTime: windows, ScheduledEndDateTime: iana,
@@ -56,11 +49,7 @@ func TestDatesOfASettingThatIsNotScheduledArePlaceholders(t *testing.T) {
 	u := w.user("ann@contoso.example")
 	past := graphsim.DateTimeZone{DateTime: "2001-01-01T00:00:00.0000000", TimeZone: "UTC"}
 	for _, status := range []string{"disabled", "alwaysEnabled"} {
-		if _, err := w.SetAutomaticReplies(u.ID, graphsim.AutomaticRepliesUpdate{
-			Status: &status, ScheduledStartDateTime: &past, ScheduledEndDateTime: &past,
-		}); err != nil {
-			t.Fatal(err)
-		}
+		w.set(u, graphsim.AutomaticRepliesUpdate{Status: &status, ScheduledStartDateTime: &past, ScheduledEndDateTime: &past})
 		before := time.Now().UTC().Truncate(time.Hour)
 		got, err := w.AutomaticReplies(u.ID)
 		after := time.Now().UTC().Truncate(time.Hour)
@@ -108,13 +97,11 @@ func TestMailboxRefuses(t *testing.T) {
 	}
 	for code, status := range tests {
 		t.Run(code, func(t *testing.T) {
-			if err := w.SetMailbox(u.ID, graphsim.Mailbox{Error: code}); err != nil {
-				t.Fatal(err)
-			}
-			if a := w.graph("GET", "/users/"+u.ID+repliesPath, nil); a.status != status || a.code() != code {
+			w.mailbox(u, graphsim.Mailbox{Error: code})
+			if a := w.read(u); a.status != status || a.code() != code {
 				t.Errorf("read = %d %s, want %d %s", a.status, a.raw, status, code)
 			}
-			if a := w.graph("GET", "/users/"+other.ID+repliesPath, nil); a.status != 200 {
+			if a := w.read(other); a.status != 200 {
 				t.Errorf("read of another = %d, want 200", a.status)
 			}
 			if a := w.graph("GET", "/users/"+u.ID, nil); a.status != 200 {
@@ -122,19 +109,15 @@ func TestMailboxRefuses(t *testing.T) {
 			}
 		})
 	}
-	if err := w.SetMailbox(u.ID, graphsim.Mailbox{}); err != nil {
-		t.Fatal(err)
-	}
-	if a := w.graph("GET", "/users/"+u.ID+repliesPath, nil); a.status != 200 {
+	w.mailbox(u, graphsim.Mailbox{})
+	if a := w.read(u); a.status != 200 {
 		t.Errorf("read after the trouble = %d, want 200", a.status)
 	}
 	if err := w.SetMailbox(u.ID, graphsim.Mailbox{Error: "Nonsense"}); !errors.Is(err, graphsim.ErrInvalid) {
 		t.Errorf("an unknown error = %v, want ErrInvalid", err)
 	}
-	if err := w.SetMailbox(u.ID, graphsim.Mailbox{Body: json.RawMessage(`{"status":"sometimes"}`)}); err != nil {
-		t.Fatal(err)
-	}
-	if a := w.graph("GET", "/users/"+u.ID+repliesPath, nil); string(a.raw) != `{"status":"sometimes"}` {
+	w.mailbox(u, graphsim.Mailbox{Body: json.RawMessage(`{"status":"sometimes"}`)})
+	if a := w.read(u); string(a.raw) != `{"status":"sometimes"}` {
 		t.Errorf("read = %s, want the body that was set", a.raw)
 	}
 	t.Run("a user that isn't there", func(t *testing.T) {
@@ -162,16 +145,15 @@ func TestFourAtATimeForOneMailbox(t *testing.T) {
 				_, err = w.client.Do(req)
 			}
 			if !errors.Is(err, context.Canceled) {
-				t.Errorf("one of four = %v, want it to be under way until it is given up", err)
+				t.Errorf("one of four = %v, want it to be in flight until it is given up", err)
 			}
 		})
 	}
-	until(t, "four are under way", func() bool { return w.Stats().MaxConcurrentPerMailbox == 4 })
-	a := w.graph("GET", "/users/"+u.ID+repliesPath, nil)
-	if a.status != 429 || a.code() != "ApplicationThrottled" || a.header.Get("Retry-After") == "" {
+	until(t, "four are in flight", func() bool { return w.Stats().MaxConcurrentPerMailbox == 4 })
+	if a := w.read(u); a.status != 429 || a.code() != "ApplicationThrottled" || a.header.Get("Retry-After") == "" {
 		t.Errorf("the fifth = %d %s, Retry-After %q, want 429 ApplicationThrottled with a wait", a.status, a.raw, a.header.Get("Retry-After"))
 	}
-	if a := w.graph("GET", "/users/"+other.ID+repliesPath, nil); a.status != 200 {
+	if a := w.read(other); a.status != 200 {
 		t.Errorf("another mailbox = %d, want 200", a.status)
 	}
 	release()
@@ -179,27 +161,24 @@ func TestFourAtATimeForOneMailbox(t *testing.T) {
 	if got := w.Stats().MaxConcurrentPerMailbox; got != 5 {
 		t.Errorf("most at once = %d, want 5, the refused one counted", got)
 	}
-	until(t, "there is room again", func() bool { return w.graph("GET", "/users/"+u.ID+repliesPath, nil).status == 200 })
+	until(t, "the mailbox answers again", func() bool { return w.read(u).status == 200 })
 }
 
 func TestTenThousandReadsPerMailbox(t *testing.T) {
 	t.Parallel()
 	w := start(t, graphsim.Config{})
 	u := w.user("ann@contoso.example")
-	var requests []map[string]any
+	var requests []any
 	for i := range 20 {
-		requests = append(requests, map[string]any{"id": fmt.Sprint(i), "method": "GET", "url": "/users/" + u.ID + repliesPath})
+		requests = append(requests, get(fmt.Sprint(i), "/users/"+u.ID+repliesPath))
 	}
-	body := encode(map[string]any{"requests": requests})
 	for range 10_000 / 20 {
-		if a := w.ask("POST", w.URL()+"/v1.0/$batch", w.header(), body); a.status != 200 {
-			t.Fatalf("batch = %d %s", a.status, a.raw)
-		}
+		w.graph("POST", "/$batch", map[string]any{"requests": requests})
 	}
 	if got := w.Stats().Calls["read"]["200"]; got != 10_000 {
 		t.Fatalf("reads answered = %d, want 10000", got)
 	}
-	if a := w.graph("GET", "/users/"+u.ID+repliesPath, nil); a.status != 429 || a.code() != "ApplicationThrottled" {
+	if a := w.read(u); a.status != 429 || a.code() != "ApplicationThrottled" {
 		t.Errorf("one more = %d %s, want 429 ApplicationThrottled", a.status, a.raw)
 	}
 }
@@ -208,9 +187,9 @@ func TestStatsOfReads(t *testing.T) {
 	w := start(t, graphsim.Config{})
 	ann, bob := w.user("ann@contoso.example"), w.user("bob@contoso.example")
 	for range 3 {
-		w.graph("GET", "/users/"+ann.ID+repliesPath, nil)
+		w.read(ann)
 	}
-	w.graph("GET", "/users/"+bob.ID+repliesPath, nil)
+	w.read(bob)
 	w.graph("GET", "/users/nobody@contoso.example"+repliesPath, nil)
 	got := w.Stats()
 	if got.Calls["read"]["200"] != 4 || got.Calls["read"]["404"] != 1 || got.Calls["token"]["200"] != 1 {
@@ -223,7 +202,7 @@ func TestStatsOfReads(t *testing.T) {
 		t.Errorf("most at once = %d, want 1", got.MaxConcurrentPerMailbox)
 	}
 	w.ResetStats()
-	w.graph("GET", "/users/"+ann.ID+repliesPath, nil)
+	w.read(ann)
 	if got := w.Stats(); got.ReadGaps.Count != 0 || got.Calls["read"]["200"] != 1 {
 		t.Errorf("after the reset = %+v, want no gap and one read", got)
 	}

@@ -55,9 +55,7 @@ func TestCreateSubscriptionIsRefused(t *testing.T) {
 	w := start(t, graphsim.Config{})
 	u, h := w.user("ann@contoso.example"), newHook(t)
 	denied := w.user("denied@contoso.example")
-	if err := w.SetMailbox(denied.ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}); err != nil {
-		t.Fatal(err)
-	}
+	w.mailbox(denied, graphsim.Mailbox{Error: "ErrorAccessDenied"})
 	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339Nano) }
 	tests := map[string]struct {
 		field  string
@@ -116,52 +114,33 @@ func TestCreateSubscriptionIsRefused(t *testing.T) {
 func TestHandshakeIsJudged(t *testing.T) {
 	w := start(t, graphsim.Config{RetryTimeout: 300 * time.Millisecond})
 	good := newHook(t)
-	release := make(chan struct{})
+	decoded := func(r *http.Request) string { return r.URL.Query().Get("validationToken") }
+	raw := func(r *http.Request) string { return strings.TrimPrefix(r.URL.RawQuery, "validationToken=") }
+	unescaped := func(r *http.Request) string { token, _ := url.PathUnescape(raw(r)); return token }
+	echo := func(status int, contentType string, token func(*http.Request) string) http.HandlerFunc {
+		return func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Content-Type", contentType)
+			rw.WriteHeader(status)
+			fmt.Fprint(rw, token(r))
+		}
+	}
 	tests := map[string]struct {
-		serve func(http.ResponseWriter, *http.Request)
+		serve http.HandlerFunc
 		want  int
 	}{
-		"the decoded token is right": {func(rw http.ResponseWriter, r *http.Request) {
-			rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			fmt.Fprint(rw, r.URL.Query().Get("validationToken"))
-		}, 201},
-		"the token as it came is wrong": {func(rw http.ResponseWriter, r *http.Request) {
-			rw.Header().Set("Content-Type", "text/plain")
-			fmt.Fprint(rw, strings.TrimPrefix(r.URL.RawQuery, "validationToken="))
-		}, 400},
-		"a path's unescaping leaves the + and is wrong": {func(rw http.ResponseWriter, r *http.Request) {
-			rw.Header().Set("Content-Type", "text/plain")
-			token, _ := url.PathUnescape(strings.TrimPrefix(r.URL.RawQuery, "validationToken="))
-			fmt.Fprint(rw, token)
-		}, 400},
-		"202 is wrong": {func(rw http.ResponseWriter, r *http.Request) {
-			rw.Header().Set("Content-Type", "text/plain")
-			rw.WriteHeader(202)
-			fmt.Fprint(rw, r.URL.Query().Get("validationToken"))
-		}, 400},
-		"html is wrong": {func(rw http.ResponseWriter, r *http.Request) {
-			rw.Header().Set("Content-Type", "text/html")
-			fmt.Fprint(rw, r.URL.Query().Get("validationToken"))
-		}, 400},
-		"a redirect is wrong": {func(rw http.ResponseWriter, r *http.Request) {
-			http.Redirect(rw, r, good.URL+"/?"+r.URL.RawQuery, http.StatusTemporaryRedirect)
-		}, 400},
-		"no answer in time is wrong": {func(_ http.ResponseWriter, r *http.Request) {
-			select {
-			case <-release:
-			case <-r.Context().Done():
-			}
-		}, 400},
+		"the decoded token is right":                    {echo(200, "text/plain; charset=utf-8", decoded), 201},
+		"the token as it came is wrong":                 {echo(200, "text/plain", raw), 400},
+		"a path's unescaping leaves the + and is wrong": {echo(200, "text/plain", unescaped), 400},
+		"202 is wrong":                                  {echo(202, "text/plain", decoded), 400},
+		"html is wrong":                                 {echo(200, "text/html", decoded), 400},
+		"a redirect is wrong":                           {http.RedirectHandler(good.URL, http.StatusTemporaryRedirect).ServeHTTP, 400},
+		"no answer in time is wrong":                    {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 400},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(tt.serve))
+			server := httptest.NewServer(tt.serve)
 			defer server.Close()
-			u, err := w.AddUser(graphsim.User{UserPrincipalName: strings.ReplaceAll(name, " ", ".") + "@contoso.example"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			body := subscription(u, good, time.Hour)
+			body := subscription(w.user(strings.ReplaceAll(name, " ", ".")+"@contoso.example"), good, time.Hour)
 			body["notificationUrl"] = server.URL
 			a := w.graph("POST", "/subscriptions", body)
 			if a.status != tt.want || tt.want == 400 && a.code() != "ValidationError" {
@@ -169,7 +148,6 @@ func TestHandshakeIsJudged(t *testing.T) {
 			}
 		})
 	}
-	close(release)
 }
 
 func TestTheSameAgainIsAConflict(t *testing.T) {
