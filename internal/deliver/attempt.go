@@ -205,7 +205,7 @@ func (d *Deliverer) call(ctx context.Context, t *attempt) {
 	if r.problem != "" {
 		span.SetStatus(codes.Error, r.problem)
 	}
-	log := d.cfg.Log.With("mailbox", shown(t.key.id), "sequence", t.address.Sequence)
+	log := d.cfg.Log.With("mailbox", t.key.id, "sequence", t.address.Sequence)
 	switch {
 	case err != nil && !errors.Is(err, ooo.ErrNotMonitored):
 		log.WarnContext(ctx, "delivery result not saved, the next owner delivers again", "err", err)
@@ -261,7 +261,7 @@ func (t *attempt) end(draft *mailbox.Draft, a *ooo.Address, r result, now time.T
 func (d *Deliverer) span(ctx context.Context, t *attempt) (context.Context, trace.Span) {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": t.address.Trace})
 	return d.cfg.Tracer.Start(ctx, "deliver", trace.WithAttributes(
-		attribute.String("outlook_monitor.mailbox", shown(t.key.id)),
+		attribute.String("outlook_monitor.mailbox", t.key.id.LogValue().String()),
 		attribute.Int64("outlook_monitor.sequence", t.address.Sequence),
 		attribute.Int("outlook_monitor.attempt", t.address.Delivery.Attempts),
 		attribute.String("outlook_monitor.source", string(t.address.Source)),

@@ -246,11 +246,3 @@ func (d *Deliverer) landed(k key) {
 	d.refresh(k.id)
 	d.calls.Done()
 }
-
-// shown is how a log names a record: addresses are not logged.
-func shown(id ooo.RecordID) string {
-	if id.Unresolved() {
-		return "unresolved"
-	}
-	return string(id)
-}

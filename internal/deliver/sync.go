@@ -134,18 +134,15 @@ func (s *Syncer) Run(ctx context.Context) error {
 
 // mark leaves a mark, with growing waits until that worked.
 func (s *Syncer) mark(ctx context.Context, mark string, replace bool) {
-	for failures := 1; ctx.Err() == nil; failures++ {
+	schedule.Retry(ctx, 500*time.Millisecond, 5*time.Second, func(failures int) error {
 		writing, cancel := context.WithTimeout(ctx, syncTimeout)
+		defer cancel()
 		err := s.cfg.Mark(writing, mark, replace)
-		cancel()
-		if err == nil {
-			return
-		}
-		if failures == 1 {
+		if err != nil && failures == 1 && ctx.Err() == nil {
 			s.cfg.Log.WarnContext(ctx, "sync mark not saved, retrying", "err", err)
 		}
-		schedule.Sleep(ctx, schedule.Backoff(failures, 500*time.Millisecond, 5*time.Second))
-	}
+		return err
+	})
 }
 
 // carryOut syncs whenever there is a mark, with growing waits until that worked, and

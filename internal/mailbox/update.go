@@ -70,7 +70,7 @@ func (r *Registry) commit(p *partition, s store.Save) error {
 	saved := schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(failures int) error {
 		err := r.save(p, s)
 		if failures == 3 && err != nil {
-			r.cfg.Log.Warn("record not saved, retrying", "mailbox", shown(s.Record.ID), "err", err)
+			r.cfg.Log.Warn("record not saved, retrying", "mailbox", s.Record.ID, "err", err)
 		}
 		if errors.Is(err, store.ErrVersion) && r.makeWay(p, s) == nil {
 			s.Overwrite = true
@@ -112,7 +112,7 @@ func (r *Registry) makeWay(p *partition, s store.Save) error {
 	if err := r.restoreStops(ctx, p); err != nil {
 		return err
 	}
-	r.cfg.Log.Warn("damaged record in redis is removed and written again", "mailbox", shown(s.Record.ID))
+	r.cfg.Log.Warn("damaged record in redis is removed and written again", "mailbox", s.Record.ID)
 	gone := &ooo.Mailbox{ID: s.Record.ID, Version: 1 << 52} // more than any that can be there
 	return r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: gone, Remove: true, Overwrite: true})
 }
@@ -163,12 +163,4 @@ func (r *Registry) changedAll(p *partition) {
 			r.changed(p, m)
 		}
 	}
-}
-
-// shown is how a log names a record: addresses are not logged.
-func shown(id ooo.RecordID) string {
-	if id.Unresolved() {
-		return "unresolved"
-	}
-	return string(id)
 }

@@ -60,7 +60,7 @@ func (r *Registry) try(key wishKey) {
 		case errors.Is(err, errInFlight):
 			r.wishes.Set(key, time.Now().Add(busyTime))
 		default:
-			r.cfg.Log.Debug("wish not carried out, retrying", "mailbox", shown(key.id), "err", err)
+			r.cfg.Log.Debug("wish not carried out, retrying", "mailbox", key.id, "err", err)
 			r.wishes.Set(key, time.Now().Add(retryTime))
 		}
 	})

@@ -2,6 +2,7 @@ package ooo
 
 import (
 	"hash/fnv"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,14 @@ func UnresolvedID(address string) RecordID { return RecordID("@" + FoldAddress(a
 
 // Unresolved says whether the record is that of an address without a mailbox.
 func (id RecordID) Unresolved() bool { return strings.HasPrefix(string(id), "@") }
+
+// LogValue implements [slog.LogValuer]: a log names mailboxes, and never an address.
+func (id RecordID) LogValue() slog.Value {
+	if id.Unresolved() {
+		return slog.StringValue("unresolved")
+	}
+	return slog.StringValue(string(id))
+}
 
 // ObjectID returns the mailbox' object id; empty if the record is unresolved.
 func (id RecordID) ObjectID() ObjectID {

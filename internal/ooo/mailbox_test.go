@@ -2,7 +2,9 @@ package ooo_test
 
 import (
 	"fmt"
+	"log/slog"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +18,11 @@ func TestRecordIDs(t *testing.T) {
 	}
 	if id := ooo.RecordID(ann); id.Unresolved() || id.ObjectID() != ann {
 		t.Errorf("ObjectID of %q = %q, want %q", id, id.ObjectID(), ann)
+	}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("", "mailbox", unresolved, "other", ooo.RecordID(ann))
+	if got := log.String(); strings.Contains(got, "contoso") || !strings.Contains(got, string(ann)) {
+		t.Errorf("log = %s, want the mailbox named and no address", got)
 	}
 	for name, tt := range map[string]struct {
 		wish ooo.Wish
