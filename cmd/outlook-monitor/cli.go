@@ -39,13 +39,12 @@ func wrongSetting(err error) error { return usage{"outlook-monitor: " + err.Erro
 
 // run is the program.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, errs io.Writer) error {
-	var cli commands
+	cli := commands{Serve: serveCmd{Serve: config.NewServe()}, Doctor: doctorCmd{Serve: config.NewServe()}}
 	shown := false
 	parser, err := kong.New(&cli,
 		kong.Name("outlook-monitor"),
 		kong.Description("Knows within seconds when anyone in a Microsoft 365 tenant turns Out of Office on or off, and tells your systems."),
 		kong.Vars{"default_server": defaultServer},
-		kong.ValueFormatter(config.FlagHelp),
 		kong.Writers(stdout, errs),
 		kong.Exit(func(int) { shown = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),

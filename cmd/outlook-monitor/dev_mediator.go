@@ -17,7 +17,7 @@ import (
 type devMediatorCmd struct {
 	Addr  string        `name:"addr" default:"127.0.0.1:5000" help:"Address to listen on."`
 	Token config.Secret `name:"monitor-token" env:"MONITOR_TOKEN" placeholder:"SECRET" help:"The service's MONITOR_TOKEN."`
-	URL   config.URL    `name:"monitor-url" env:"OUTLOOK_MONITOR_URL" placeholder:"URL" help:"Private address of the service; default ${default_server}."`
+	URL   config.Secret `name:"monitor-url" env:"OUTLOOK_MONITOR_URL" placeholder:"URL" help:"Private address of the service; default ${default_server}."`
 	Users []string      `arg:"" optional:"" name:"email" help:"Users that the service is asked to monitor."`
 }
 

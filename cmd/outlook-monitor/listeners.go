@@ -32,7 +32,7 @@ func newEngines(settings config.Settings, log *slog.Logger) engines {
 
 // registerReceiver adds who answers Graph's requests: below the path of PUBLIC_URL too, because
 // a proxy may pass it on, or remove it.
-func (e engines) registerReceiver(receiver *webhook.Receiver, publicURL config.URL) {
+func (e engines) registerReceiver(receiver *webhook.Receiver, publicURL config.Secret) {
 	receiver.Register(e.public)
 	if base, err := publicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
 		receiver.Register(e.public.Group(base.Path))

@@ -42,5 +42,5 @@ func (c *serveCmd) Run(ctx context.Context, getenv environment, out io.Writer) e
 // mistakes lists all that is wrong with the settings, a line each.
 func mistakes(err error) string {
 	lines := strings.Split(err.Error(), "\n")
-	return "outlook-monitor: these settings must be mended (outlook-monitor serve --help lists all):\n  " + strings.Join(lines, "\n  ")
+	return "outlook-monitor: fix these settings (outlook-monitor serve --help lists all):\n  " + strings.Join(lines, "\n  ")
 }

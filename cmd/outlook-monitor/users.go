@@ -24,7 +24,7 @@ import (
 
 // usersCmd is the private API from a shell.
 type usersCmd struct {
-	Server config.URL    `name:"server" env:"OUTLOOK_MONITOR_URL" placeholder:"URL" help:"Private address of the running service; default ${default_server}."`
+	Server config.Secret `name:"server" env:"OUTLOOK_MONITOR_URL" placeholder:"URL" help:"Private address of the running service; default ${default_server}."`
 	Token  config.Secret `name:"token" env:"MONITOR_TOKEN" placeholder:"SECRET" help:"The service's MONITOR_TOKEN."`
 	JSON   bool          `name:"json" help:"Print the service's JSON instead of text."`
 

@@ -206,7 +206,7 @@ func TestFilledInExampleStarts(t *testing.T) {
 			env := example(t)
 			maps.Copy(env, map[string]string{
 				"AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "client", "AZURE_CLIENT_SECRET": "secret",
-				"PUBLIC_URL": "https://monitor.example.com", "MEDIATOR_URL": "http://mediator:5000", "MONITOR_TOKEN": "token",
+				"PUBLIC_URL": "https://monitor.example.com", "MEDIATOR_URL": "http://mediator:5000", "MONITOR_TOKEN": "a-long-random-token",
 			})
 			maps.Copy(env, more)
 			for variable := range env {

@@ -3,13 +3,9 @@ package config_test
 import (
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"outlook-monitor/internal/config"
 )
@@ -21,17 +17,7 @@ func rsaPair(t *testing.T, bits int) (cert, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file(t, "cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		file(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
+	return certify(t, private)
 }
 
 func TestEncryptionPairs(t *testing.T) {
@@ -74,8 +60,7 @@ func TestEncryptionPairs(t *testing.T) {
 			var blamed []string
 			if err != nil {
 				for line := range strings.SplitSeq(err.Error(), "\n") {
-					variable, _, _ := strings.Cut(line, " ")
-					blamed = append(blamed, variable)
+					blamed = append(blamed, strings.Fields(line)[0])
 				}
 			}
 			if !slices.Equal(blamed, tt.want) || err != nil && !strings.Contains(err.Error(), tt.says) {

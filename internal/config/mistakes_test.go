@@ -50,8 +50,9 @@ func TestNothingSetNamesAllThatIsNeeded(t *testing.T) {
 }
 
 func TestMistakesNameTheirVariable(t *testing.T) {
-	certificate, _ := keyPair(t)
+	certificate, itsKey := keyPair(t)
 	_, key := keyPair(t)
+	junk := file(t, "ca.pem", []byte("no certificate"))
 	old := env{"MEDIATOR_URL": "", "MEDIATOR_IP": "10.1.2.3", "MEDIATOR_PORT": "5000"}
 	tests := map[string]struct {
 		env  env
@@ -107,6 +108,7 @@ func TestMistakesNameTheirVariable(t *testing.T) {
 		"Entra beside a password in the query": {env{"REDIS_AUTH": "entra", "REDIS_URL": "rediss://h?password=p"}, "REDIS_AUTH", "user or password"},
 		"Entra behind Sentinel":                {env{"REDIS_AUTH": "entra", "REDIS_URL": "rediss://h?master_name=m"}, "REDIS_AUTH", "Sentinel"},
 		"Entra with a Redis URL that is none":  {env{"REDIS_AUTH": "entra", "REDIS_URL": "tcp://h"}, "REDIS_URL", "redis://"},
+		"a token that can be guessed":          {env{"MONITOR_TOKEN": "fifteen-letters"}, "MONITOR_TOKEN", "at least 16"},
 		"a PORT that is none":                  {env{"PORT": "eighty"}, "PORT", `"eighty"`},
 		"a PORT too high":                      {env{"PORT": "65536"}, "PORT", "65535"},
 		"an address without a port":            {env{"LISTEN_ADDR": "127.0.0.1"}, "LISTEN_ADDR", "port"},
@@ -138,53 +140,63 @@ func TestMistakesNameTheirVariable(t *testing.T) {
 		"a text that is none":                  {env{"MESSAGE": "none"}, "MESSAGE", "external or internal"},
 		"a level that is none":                 {env{"LOG_LEVEL": "trace"}, "LOG_LEVEL", "debug, info, warn or error"},
 		"a format that is none":                {env{"LOG_FORMAT": "logfmt"}, "LOG_FORMAT", "json or text"},
+		"a rate that is no number":             {env{"PUBLIC_RATE_LIMIT": "many"}, "PUBLIC_RATE_LIMIT", `"many"`},
+		"a negative limit":                     {env{"PUBLIC_RATE_LIMIT": "-1"}, "PUBLIC_RATE_LIMIT", "from 0"},
+		"an enormous limit":                    {env{"PUBLIC_RATE_LIMIT": "1000001"}, "PUBLIC_RATE_LIMIT", "to 1000000"},
+		"a name where an address belongs":      {env{"PUBLIC_ALLOW": "192.0.2.7,graph.microsoft.com"}, "PUBLIC_ALLOW", `"graph.microsoft.com"`},
+		"a network that is too narrow":         {env{"PUBLIC_ALLOW": "192.0.2.7/33"}, "PUBLIC_ALLOW", `"192.0.2.7/33"`},
+		"a network of IPv4 in IPv6":            {env{"PUBLIC_ALLOW": "::ffff:192.0.2.0/120"}, "PUBLIC_ALLOW", "/120"},
+		"an address with a port":               {env{"TRUSTED_PROXIES": "10.0.0.1:80"}, "TRUSTED_PROXIES", ":80"},
+		"everyone is a trusted proxy":          {env{"TRUSTED_PROXIES": "10.0.0.1,0.0.0.0/0"}, "TRUSTED_PROXIES", "0.0.0.0/0"},
+		"a domain of one label":                {env{"ACME_DOMAINS": "localhost"}, "ACME_DOMAINS", `"localhost"`},
+		"a domain with a port":                 {env{"ACME_DOMAINS": "a.example,b.example:443"}, "ACME_DOMAINS", `"b.example:443"`},
+		"a URL where a domain belongs":         {env{"ACME_DOMAINS": "https://a.example"}, "ACME_DOMAINS", "https"},
+		"a wildcard":                           {env{"ACME_DOMAINS": "*.example.com"}, "ACME_DOMAINS", "wildcard"},
+		"an address where a domain belongs":    {env{"ACME_DOMAINS": "192.0.2.7"}, "ACME_DOMAINS", "192.0.2.7"},
+		"a domain that is too long":            {env{"ACME_DOMAINS": strings.Repeat("a.", 130) + "example"}, "ACME_DOMAINS", "a.a.a."},
+		"two sources of the certificate":       {env{"ACME_DOMAINS": "a.example", "TLS_CERT_FILE": certificate, "TLS_KEY_FILE": itsKey}, "ACME_DOMAINS", "TLS_CERT_FILE"},
+		"a PUBLIC_URL elsewhere":               {env{"ACME_DOMAINS": "a.example", "PUBLIC_URL": "https://b.example"}, "ACME_DOMAINS", `"b.example"`},
+		"a directory without TLS":              {env{"ACME_DIRECTORY": "http://acme.example/dir"}, "ACME_DIRECTORY", "https"},
+		"a directory without a host":           {env{"ACME_DIRECTORY": "https:///dir"}, "ACME_DIRECTORY", "https"},
+		"an authority that is not there":       {env{"ACME_CA_FILE": junk + ".none"}, "ACME_CA_FILE", "can't be read"},
+		"an authority that is none":            {env{"ACME_CA_FILE": junk}, "ACME_CA_FILE", "PEM"},
+		"an address without an at":             {env{"ACME_EMAIL": "operator"}, "ACME_EMAIL", "operator@example.com"},
+		"an address with a name":               {env{"ACME_EMAIL": "Ann <ann@contoso.example>"}, "ACME_EMAIL", "operator@example.com"},
+		"a kind that is none":                  {env{"TUNNEL": "tailscale"}, "TUNNEL", "none, ngrok or agent"},
+		"a tunnel and a public URL":            {env{"TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "very-secret-token", "PUBLIC_URL": "https://monitor.example"}, "TUNNEL", "set either"},
+		"no token of ngrok's":                  {env{"TUNNEL": "ngrok"}, "NGROK_AUTHTOKEN", "dashboard.ngrok.com"},
+		"a token in two lines":                 {env{"TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "very-secret\ntoken"}, "NGROK_AUTHTOKEN", "one line"},
+		"a domain without https":               {env{"TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "very-secret-token", "NGROK_URL": "monitor.ngrok.app"}, "NGROK_URL", "https://"},
+		"an agent that is no URL":              {env{"TUNNEL": "agent", "NGROK_AGENT_URL": "4040"}, "NGROK_AGENT_URL", "http://127.0.0.1:4040"},
+		"paths that are none":                  {env{"TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "very-secret-token", "TUNNEL_EXPOSE": "some"}, "TUNNEL_EXPOSE", "graph or all"},
+		"an agent that leads inside":           {env{"MONITOR_TOKEN": "", "LISTEN_ADDR": "127.0.0.1:8080", "TUNNEL": "agent"}, "MONITOR_TOKEN", "from the internet to 127.0.0.1:8080"},
+		"all paths open to the world":          {env{"MONITOR_TOKEN": "", "LISTEN_ADDR": "127.0.0.1:8080", "TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "very-secret-token", "TUNNEL_EXPOSE": "all"}, "MONITOR_TOKEN", "PRIVATE_ADDR"},
+		"open to all machines already":         {env{"MONITOR_TOKEN": "", "TUNNEL": "agent"}, "MONITOR_TOKEN", "can be reached from other machines"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			e := needed()
-			for variable, value := range tt.env {
-				e = e.with(variable, value)
-			}
-			found := mistakes(t, e)
-			if line, ok := found[tt.name]; !ok || len(found) != 1 || !strings.Contains(line, tt.says) {
-				t.Errorf("mistakes = %v, want %s alone, saying %q", found, tt.name, tt.says)
+			found := mistakes(t, needed().and(tt.env))
+			line, ok := found[tt.name]
+			if !ok || len(found) != 1 || !strings.Contains(line, tt.says) || strings.Contains(line, "very-secret") || strings.Contains(line, "ann@") {
+				t.Errorf("mistakes = %v, want %s alone, saying %q and no secret or address", found, tt.name, tt.says)
 			}
 		})
 	}
 }
 
-func TestHTTPIsForLoopbackOnly(t *testing.T) {
-	for _, url := range []string{"http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080", "http://127.9.9.9"} {
-		if got := settings(t, needed().with("PUBLIC_URL", url)).PublicURL.Reveal(); got != url {
-			t.Errorf("PublicURL = %s, want %s", got, url)
-		}
-	}
-}
-
-func TestMistakesAreLinesOfBoundedLength(t *testing.T) {
-	long := strings.Repeat("x", 10_000) + "\n\x1b[31m"
-	for _, row := range config.Table() {
-		for variable, line := range mistakes(t, needed().with(row.Name, long, "MONITOR_TOKEN", "t")) {
-			if len(line) > 500 || strings.Contains(line, "\x1b") {
-				t.Errorf("the mistake of %s has %d bytes, want a short line without control characters", variable, len(line))
-			}
-		}
-	}
-}
-
-func TestMistakesRepeatNoSecret(t *testing.T) {
+func TestMistakesAreShortAndRepeatNoSecret(t *testing.T) {
 	const secret = "very%zzsecret"
+	long := strings.Repeat("x", 10_000) + "\n\x1b[31m"
+	values := []string{long, secret, secret + "\nx", "https://u:" + secret + "@h", "redis://u:1/" + secret + "@h", "http://h:" + secret}
 	for _, row := range config.Table() {
-		switch row.Name {
-		case "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "MEDIATOR_TOKEN", "MONITOR_TOKEN", "MEDIATOR_SIGNING_SECRET",
-			"CLIENT_STATE_KEY", "PUBLIC_URL", "MEDIATOR_URL", "REDIS_URL", "GRAPH_ENDPOINT", "AZURE_AUTHORITY_HOST":
-		default:
-			continue
-		}
-		for _, value := range []string{secret, secret + "\nx", "https://u:" + secret + "@h", "redis://u:1/" + secret + "@h", "http://h:" + secret} {
-			for _, line := range mistakes(t, needed().with(row.Name, value)) {
-				if strings.Contains(line, "secret"+"\n") || strings.Contains(line, "zzsecret") {
-					t.Errorf("the mistake in %s is %q, want it without the value", row.Name, line)
+		hidden := slices.Contains([]string{
+			"AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "MEDIATOR_TOKEN", "MONITOR_TOKEN", "MEDIATOR_SIGNING_SECRET",
+			"CLIENT_STATE_KEY", "PUBLIC_URL", "MEDIATOR_URL", "REDIS_URL", "GRAPH_ENDPOINT", "AZURE_AUTHORITY_HOST",
+		}, row.Name)
+		for _, value := range values {
+			for variable, line := range mistakes(t, needed().with(row.Name, value)) {
+				if len(line) > 500 || strings.Contains(line, "\x1b") || hidden && strings.Contains(line, "zzsecret") {
+					t.Errorf("the mistake of %s is %.600q, want a short line without control characters and secrets", variable, line)
 				}
 			}
 		}

@@ -2,68 +2,117 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
 )
 
-// reader looks settings up and collects mistakes.
+// Settings looks up, understands and checks everything: what is not given as a flag
+// comes from getenv, what is not there has its default. The error holds all mistakes,
+// each a line that names the variable and says what to write.
+func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
+	r := &reader{flags: s.flags(), getenv: getenv}
+	for _, row := range rowsOf(reflect.ValueOf(&r.settings).Elem()) {
+		r.understand(r.get(row))
+	}
+	r.checkGraph()
+	r.checkMediator()
+	r.checkRedis()
+	r.checkListen()
+	r.checkFront()
+	r.checkTunnel()
+	r.checkEncryption()
+	return r.settings, errors.Join(r.errs...)
+}
+
+// Used is a setting as it would be used, fit to be shown: secrets are redacted.
+type Used struct {
+	Name  string `json:"name"`
+	Value string `json:"value"` // empty: none
+	From  string `json:"from"`  // flag, default, or the variable that it was read from
+}
+
+// Used lists all settings in the order of [Table], right or wrong.
+func (s *Serve) Used(getenv func(string) string) (all []Used) {
+	r := &reader{flags: s.flags(), getenv: getenv}
+	for _, row := range Table() {
+		g := r.get(row)
+		switch _, several := row.value.Interface().([]Secret); {
+		case g.from == "default":
+			g.text = cmp.Or(g.text, row.Default)
+		case several, row.value.Type() == reflect.TypeFor[Secret]():
+			g.text = g.secret(g.text).String()
+		}
+		all = append(all, Used{row.Name, g.text, g.from})
+	}
+	return all
+}
+
+// reader understands settings and collects mistakes.
 type reader struct {
+	settings Settings
 	flags    map[string]string // by variable
-	defaults map[string]string // by variable; only what can be understood
 	getenv   func(string) string
 	errs     []error
 	blamed   []string // the variables of errs
 }
 
-func newReader(s *Serve, getenv func(string) string) *reader {
-	r := &reader{flags: map[string]string{}, defaults: map[string]string{}, getenv: getenv}
-	given := reflect.ValueOf(s).Elem()
-	for field := range given.Type().Fields() {
-		name := field.Tag.Get("setting")
-		switch value := given.FieldByIndex(field.Index).Interface().(type) {
-		case Secret:
-			r.flags[name] = value.Reveal()
-		case URL:
-			r.flags[name] = value.Reveal()
-		case Switch:
-			r.flags[name] = string(value)
-		case string:
-			r.flags[name] = value
-		}
-		if _, literal := field.Tag.Lookup("literal"); literal {
-			r.defaults[name] = field.Tag.Get("otherwise")
-		}
-	}
-	return r
+// given is the text of a setting.
+type given struct {
+	Row
+	name string // the variable to blame for a mistake
+	text string
+	from string // flag, default, or the variable
 }
 
-// setting is a value together with the variable that a mistake in it is to be
-// blamed on.
-type setting struct{ name, text string }
-
-// get looks a setting up: flag, variable, old names, default.
-func (r *reader) get(name string, old ...string) setting {
-	if text := strings.TrimSpace(r.flags[name]); text != "" {
-		return setting{name, text}
+// get looks a setting up: flag, variable, old name, default.
+func (r *reader) get(row Row) given {
+	if text := strings.TrimSpace(r.flags[row.Name]); text != "" {
+		return given{row, row.Name, text, "flag"}
 	}
-	for _, variable := range append([]string{name}, old...) {
-		if text := strings.TrimSpace(r.getenv(variable)); text != "" {
-			return setting{variable, text}
+	for _, variable := range []string{row.Name, row.tag.Get("was")} {
+		if text := r.env(variable); text != "" {
+			return given{row, variable, text, variable}
 		}
 	}
-	return setting{name, r.defaults[name]}
+	return given{row, row.Name, row.tag.Get("default"), "default"}
 }
 
+// secret returns text as the secret or URL that the setting is.
+func (g given) secret(text string) Secret {
+	if form := g.tag.Get("form"); form == "base" || form == "redis" {
+		return NewURL(text)
+	}
+	return NewSecret(text)
+}
+
+// env is a variable. PORT and MEDIATOR_IP hold a part of what they stand for.
+func (r *reader) env(variable string) string {
+	text := strings.TrimSpace(r.getenv(variable))
+	switch port := strings.TrimSpace(r.getenv("MEDIATOR_PORT")); {
+	case text == "":
+	case variable == "PORT":
+		return ":" + text
+	case variable == "MEDIATOR_IP" && validPort(port):
+		return "http://" + net.JoinHostPort(strings.Trim(text, "[]"), port)
+	}
+	return text
+}
+
+// wrong collects a mistake; the same one counts once.
 func (r *reader) wrong(name, format string, args ...any) {
-	r.errs = append(r.errs, fmt.Errorf("%s "+format, append([]any{name}, args...)...))
-	r.blamed = append(r.blamed, name)
+	err := fmt.Errorf("%s "+format, append([]any{name}, args...)...)
+	if !slices.ContainsFunc(r.errs, func(e error) bool { return e.Error() == err.Error() }) {
+		r.errs, r.blamed = append(r.errs, err), append(r.blamed, name)
+	}
 }
 
 // mistaken says whether a mistake was found in any of the variables.
@@ -74,127 +123,134 @@ func (r *reader) mistaken(names ...string) bool {
 // shown quotes a value that is no secret, in one line of bounded length.
 func shown(text string) string { return fmt.Sprintf("%.80q", text) }
 
-func (r *reader) secret(name string, old ...string) Secret {
-	s := r.get(name, old...)
-	if strings.ContainsFunc(s.text, unicode.IsControl) {
-		r.wrong(s.name, "contains a control character, perhaps a line break: write it in one line")
+// understand sets the field of the setting from its text.
+func (r *reader) understand(g given) {
+	if g.tag.Get("form") == "verbatim" { // it may begin or end with a space
+		g.text = cmp.Or(r.flags[g.Name], r.getenv(g.Name))
 	}
-	return NewSecret(s.text)
+	if g.text == "" {
+		return
+	}
+	if enum := g.tag.Get("enum"); enum != "" {
+		r.choose(g, strings.Split(enum, ","))
+		return
+	}
+	switch v := g.value.Addr().Interface().(type) {
+	case *string:
+		*v = r.formed(g)
+	case *bool:
+		*v = r.on(g)
+	case *int:
+		*v = bounded(r, g, strconv.Atoi)
+	case *time.Duration:
+		*v = bounded(r, g, time.ParseDuration)
+	case *Secret:
+		*v = g.secret(r.formed(g))
+		if strings.ContainsFunc(g.text, unicode.IsControl) && g.tag.Get("form") == "" {
+			r.wrong(g.name, "contains a control character, perhaps a line break: write it in one line")
+		}
+	case *[]Secret:
+		for text := range strings.FieldsSeq(g.text) {
+			*v = append(*v, NewSecret(r.formed(given{g.Row, g.name, text, g.from})))
+		}
+	case *[]string:
+		*v = r.list(g)
+	case *[]netip.Prefix:
+		*v = r.networks(g)
+	default:
+		panic("config: no reader for " + g.Name)
+	}
 }
 
-// verbatim is secret for what may begin or end with a space.
-func (r *reader) verbatim(name string) Secret {
-	return NewSecret(cmp.Or(r.flags[name], r.getenv(name)))
+// choose takes one of the choices, in their letter case.
+func (r *reader) choose(g given, choices []string) {
+	i := slices.IndexFunc(choices, func(c string) bool { return strings.EqualFold(c, g.text) })
+	if i < 0 {
+		last := len(choices) - 1
+		r.wrong(g.name, "is %s: write %s or %s", shown(g.text), strings.Join(choices[:last], ", "), choices[last])
+		return
+	}
+	switch v := g.value.Addr().Interface().(type) {
+	case *bool:
+		*v = i == 1
+	case *slog.Level:
+		_ = v.UnmarshalText([]byte(choices[i])) // the choices are its names
+	default:
+		g.value.Set(reflect.ValueOf(choices[i]).Convert(g.value.Type()))
+	}
 }
 
-func (r *reader) on(name string) bool {
-	s := r.get(name)
-	if s.text == "" {
-		return false
-	}
-	on, ok := Switch(s.text).parse()
+var toggles = map[string]bool{
+	"true": true, "1": true, "yes": true, "on": true,
+	"false": false, "0": false, "no": false, "off": false,
+}
+
+func (r *reader) on(g given) bool {
+	on, ok := toggles[strings.ToLower(g.text)]
 	if !ok {
-		r.wrong(s.name, "is %s: write true or false", shown(s.text))
+		r.wrong(g.name, "is %s: write true or false", shown(g.text))
 	}
 	return on
 }
 
-// one returns which of the choices was made, in the letter case of choices.
-func (r *reader) one(name string, choices ...string) string {
-	s := r.get(name)
-	i := slices.IndexFunc(choices, func(c string) bool { return strings.EqualFold(c, s.text) })
-	switch {
-	case i >= 0:
-		return choices[i]
-	case s.text != "":
-		last := len(choices) - 1
-		r.wrong(s.name, "is %s: write %s or %s", shown(s.text), strings.Join(choices[:last], ", "), choices[last])
-	}
-	return ""
-}
-
-// duration reads a duration between least and most; most 0 is no limit.
-func (r *reader) duration(name string, least, most time.Duration) time.Duration {
-	s := r.get(name)
-	d, err := time.ParseDuration(s.text)
+// bounded reads a value between the bounds of the setting, which need not have a max.
+func bounded[T cmp.Ordered](r *reader, g given, parse func(string) (T, error)) T {
+	value, err := parse(g.text)
+	least, _ := parse(g.tag.Get("min"))
+	most, unlimited := parse(g.tag.Get("max"))
 	switch {
 	case err != nil:
-		r.wrong(s.name, "is %s: write a number with a unit, such as %s", shown(s.text), r.defaults[name])
-	case d < least:
-		r.wrong(s.name, "is %s: write at least %s", d, brief(least))
-	case most > 0 && d > most:
-		r.wrong(s.name, "is %s: write at most %s", d, brief(most))
+		r.wrong(g.name, "is %s: write one such as %s", shown(g.text), g.Default)
+	case unlimited != nil && value < least:
+		r.wrong(g.name, "is %v: write at least %s", value, g.tag.Get("min"))
+	case unlimited == nil && (value < least || value > most):
+		r.wrong(g.name, "is %v: write one from %s to %s", value, g.tag.Get("min"), g.tag.Get("max"))
 	}
-	return d
+	return value
 }
 
-// brief writes whole minutes as minutes: Microsoft's limits are told in them.
-func brief(d time.Duration) string {
-	if d > 0 && d%time.Minute == 0 {
-		return fmt.Sprintf("%dm", d/time.Minute)
-	}
-	return d.String()
-}
-
-// file returns the path of a file after a look whether it can be read.
-func (r *reader) file(name string) string {
-	s := r.get(name)
-	r.readable(s)
-	return s.text
-}
-
-// files is file for several paths separated by commas.
-func (r *reader) files(name string) []string {
-	s := r.get(name)
-	var paths []string
-	for path := range strings.SplitSeq(s.text, ",") {
-		if path = strings.TrimSpace(path); path != "" {
-			r.readable(setting{s.name, path})
-			paths = append(paths, path)
+// items returns what is separated by commas.
+func items(text string) (all []string) {
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			all = append(all, item)
 		}
 	}
-	if len(paths) == 0 && s.text != "" {
-		r.wrong(s.name, "names no file: write paths separated by commas, or leave it out")
-	}
-	return paths
+	return all
 }
 
-// readable looks whether a file can be read, if one is named.
-func (r *reader) readable(s setting) {
-	if s.text == "" {
-		return
+// list reads texts separated by commas, each of the form of the field. Files belong to
+// those of another setting; of all else a second one adds nothing.
+func (r *reader) list(g given) (list []string) {
+	form := g.tag.Get("form")
+	for _, item := range items(g.text) {
+		item = r.formed(given{g.Row, g.name, item, g.from})
+		switch twice := slices.Contains(list, item); {
+		case form == "file" || !twice:
+			list = append(list, item)
+		case form == "resource":
+			r.wrong(g.name, "has %s twice: Graph takes it once", shown(item))
+		}
 	}
-	f, err := os.Open(s.text)
-	if err != nil {
-		r.wrong(s.name, "names %s, which can't be read: check the path and its permissions", shown(s.text))
-		return
+	if len(list) == 0 {
+		r.wrong(g.name, "names no %s: leave it out, or write several separated by commas", form)
 	}
-	defer f.Close()
-	if stat, err := f.Stat(); err == nil && stat.IsDir() {
-		r.wrong(s.name, "names %s, which is a directory: name the file in it", shown(s.text))
-	}
+	return list
 }
 
-// loopback says whether host can only be reached from this machine.
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
+// networks reads addresses and CIDRs separated by commas.
+func (r *reader) networks(g given) (all []netip.Prefix) {
+	for _, item := range items(g.text) {
+		prefix, err := netip.ParsePrefix(item)
+		if addr, notAddr := netip.ParseAddr(item); notAddr == nil {
+			addr = addr.Unmap()
+			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil || prefix.Addr().Is4In6() {
+			r.wrong(g.name, "has %s: write addresses and networks such as 192.0.2.7 or 2001:db8::/32, separated by commas", shown(item))
+			continue
+		}
+		all = append(all, prefix.Masked())
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
-}
-
-// address returns a host:port to listen on.
-func (r *reader) address(s setting) string {
-	_, port, err := net.SplitHostPort(s.text)
-	if err != nil || !validPort(port) {
-		r.wrong(s.name, "is %s: write an address and a port, such as 127.0.0.1:8080, or :8080 for all addresses", shown(s.text))
-		return ""
-	}
-	return s.text
-}
-
-func validPort(text string) bool {
-	_, err := netip.ParseAddrPort("0.0.0.0:" + text)
-	return err == nil
+	return all
 }

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -19,8 +20,9 @@ func TestEverySettingHasItsDefault(t *testing.T) {
 		},
 		Tunnel:              config.Tunnel{Kind: config.NoTunnel, AgentURL: config.NewURL("http://127.0.0.1:4040")},
 		MediatorURL:         config.NewURL("http://mediator.example:5000"),
-		Listen:              config.Listen{ListenAddr: ":8080", MonitorToken: config.NewSecret("monitor-token")},
-		Front:               config.Front{PublicRateLimit: 2000},
+		ListenAddr:          ":8080",
+		MonitorToken:        config.NewSecret("a-monitor-token-0123"),
+		PublicRateLimit:     2000,
 		PollInterval:        2 * time.Second,
 		Resources:           []string{"/users/{id}/events"},
 		Lifetime:            4200 * time.Minute,
@@ -64,6 +66,12 @@ func TestLiteralDefaultsCanBeWritten(t *testing.T) {
 func TestEveryValueIsUnderstood(t *testing.T) {
 	certificate, key := keyPair(t)
 	token := file(t, "token", []byte("token"))
+	ngrok := env{"TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "ngrok-token"}
+	acme := env{
+		"ACME_DOMAINS": "Monitor.Example.com, b.xn--bcher-kva.example,monitor.example.com", "ACME_EMAIL": "operator@example.com",
+		"ACME_DIRECTORY": "https://acme.example.com:14000/dir?a=b", "ACME_CA_FILE": certificate,
+		"PUBLIC_URL": "https://MONITOR.example.com:8443/base",
+	}
 	tests := map[string]struct {
 		env  env
 		got  func(config.Settings) any
@@ -77,8 +85,15 @@ func TestEveryValueIsUnderstood(t *testing.T) {
 		"a certificate's password keeps spaces": {env{"AZURE_CLIENT_CERTIFICATE_PASSWORD": " p "}, func(s config.Settings) any { return s.Graph.CertificatePassword.Reveal() }, " p "},
 		"a public URL loses its slash":          {env{"PUBLIC_URL": "https://monitor.example/base/"}, func(s config.Settings) any { return s.PublicURL.Reveal() }, "https://monitor.example/base"},
 		"a public URL with a port":              {env{"PUBLIC_URL": "https://monitor.example:8443"}, func(s config.Settings) any { return s.PublicURL.Reveal() }, "https://monitor.example:8443"},
-		"a mediator URL loses its slashes":      {env{"MEDIATOR_URL": "https://mediator.example/voice//"}, func(s config.Settings) any { return s.MediatorURL.Reveal() }, "https://mediator.example/voice"},
-		"a mediator URL with a password":        {env{"MEDIATOR_URL": "http://u:p@mediator.example"}, func(s config.Settings) any { return s.MediatorURL.Reveal() }, "http://u:p@mediator.example"},
+		"http on loopback":                      {env{"PUBLIC_URL": "http://127.0.0.1:8080"}, func(s config.Settings) any { return s.PublicURL.Reveal() }, "http://127.0.0.1:8080"},
+		"http on localhost":                     {env{"PUBLIC_URL": "http://localhost:8080"}, func(s config.Settings) any { return s.PublicURL.Reveal() }, "http://localhost:8080"},
+		"http on loopback of IPv6":              {env{"PUBLIC_URL": "http://[::1]:8080"}, func(s config.Settings) any { return s.PublicURL.Reveal() }, "http://[::1]:8080"},
+		"http elsewhere on loopback":            {env{"PUBLIC_URL": "http://127.9.9.9"}, func(s config.Settings) any { return s.PublicURL.Reveal() }, "http://127.9.9.9"},
+		"an old mediator's name":                {env{"MEDIATOR_URL": "", "MEDIATOR_IP": "mediator.example", "MEDIATOR_PORT": "5000"}, mediator, "http://mediator.example:5000"},
+		"an old mediator's IPv6 address":        {env{"MEDIATOR_URL": "", "MEDIATOR_IP": "fd00::1", "MEDIATOR_PORT": "5000"}, mediator, "http://[fd00::1]:5000"},
+		"the same within brackets":              {env{"MEDIATOR_URL": "", "MEDIATOR_IP": "[fd00::1]", "MEDIATOR_PORT": "5000"}, mediator, "http://[fd00::1]:5000"},
+		"a mediator URL loses its slashes":      {env{"MEDIATOR_URL": "https://mediator.example/voice//"}, mediator, "https://mediator.example/voice"},
+		"a mediator URL with a password":        {env{"MEDIATOR_URL": "http://u:p@mediator.example"}, mediator, "http://u:p@mediator.example"},
 		"a mediator's token":                    {env{"MEDIATOR_TOKEN": "t"}, func(s config.Settings) any { return s.MediatorToken.Reveal() }, "t"},
 		"two signing secrets":                   {env{"MEDIATOR_SIGNING_SECRET": "whsec_bmV3ZXI=  whsec_b2xkZXI="}, func(s config.Settings) any { return revealed(s.SigningSecrets) }, "whsec_bmV3ZXI=|whsec_b2xkZXI="},
 		"two secrets for clientState":           {env{"CLIENT_STATE_KEY": "newer older"}, func(s config.Settings) any { return revealed(s.ClientStateKeys) }, "newer|older"},
@@ -107,25 +122,48 @@ func TestEveryValueIsUnderstood(t *testing.T) {
 		"a log of everything":                   {env{"LOG_LEVEL": "DEBUG"}, func(s config.Settings) any { return s.LogLevel }, slog.LevelDebug},
 		"a log of errors":                       {env{"LOG_LEVEL": "error"}, func(s config.Settings) any { return s.LogLevel }, slog.LevelError},
 		"a log to read":                         {env{"LOG_FORMAT": "Text"}, func(s config.Settings) any { return s.LogFormat }, "text"},
-		"a secret wins over a certificate":      {env{"AZURE_CLIENT_CERTIFICATE_PATH": certificate}, credential, config.ClientSecret},
-		"a certificate wins over a token file":  {env{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": certificate, "AZURE_FEDERATED_TOKEN_FILE": token}, credential, config.Certificate},
-		"a token file wins over the platform":   {env{"AZURE_CLIENT_SECRET": "", "AZURE_FEDERATED_TOKEN_FILE": token, "IDENTITY_ENDPOINT": "http://127.0.0.1"}, credential, config.WorkloadIdentity},
-		"the platform offers an identity":       {env{"AZURE_CLIENT_SECRET": "", "IDENTITY_ENDPOINT": "http://127.0.0.1"}, credential, config.ManagedIdentity},
-		"an older platform offers one":          {env{"AZURE_CLIENT_SECRET": "", "MSI_ENDPOINT": "http://127.0.0.1"}, credential, config.ManagedIdentity},
-		"an identity is asked for":              {env{"AZURE_CLIENT_SECRET": "", "AZURE_MANAGED_IDENTITY": "on"}, credential, config.ManagedIdentity},
-		"an identity needs no tenant":           {env{"AZURE_CLIENT_SECRET": "", "AZURE_MANAGED_IDENTITY": "true", "AZURE_TENANT_ID": "", "AZURE_CLIENT_ID": ""}, credential, config.ManagedIdentity},
+		"a login to Azure Managed Redis":        {env{"REDIS_URL": "rediss://h:10000", "REDIS_AUTH": "Entra"}, func(s config.Settings) any { return s.RedisEntra }, true},
+		"a login as in the URL":                 {env{"REDIS_URL": "rediss://h:10000"}, func(s config.Settings) any { return s.RedisEntra }, false},
+		"no rate limit":                         {env{"PUBLIC_RATE_LIMIT": "0"}, func(s config.Settings) any { return s.PublicRateLimit }, 0},
+		"addresses and networks":                {env{"PUBLIC_ALLOW": "192.0.2.7, 20.20.32.0/19,2603:1000::1/24 ,::ffff:198.51.100.1"}, allowed, "[192.0.2.7/32 20.20.32.0/19 2603:1000::/24 198.51.100.1/32]"},
+		"a network with bits of a host":         {env{"PUBLIC_ALLOW": "10.1.2.3/8"}, allowed, "[10.0.0.0/8]"},
+		"everyone, written out":                 {env{"PUBLIC_ALLOW": "0.0.0.0/0,::/0"}, allowed, "[0.0.0.0/0 ::/0]"},
+		"trusted proxies":                       {env{"TRUSTED_PROXIES": "10.0.0.0/8,fd00::1,"}, func(s config.Settings) any { return fmt.Sprint(s.TrustedProxies) }, "[10.0.0.0/8 fd00::1/128]"},
+		"domains, one of them twice":            {acme, func(s config.Settings) any { return strings.Join(s.ACMEDomains, "|") }, "monitor.example.com|b.xn--bcher-kva.example"},
+		"a domain without PUBLIC_URL":           {env{"ACME_DOMAINS": "a.example"}, func(s config.Settings) any { return strings.Join(s.ACMEDomains, "|") }, "a.example"},
+		"an ACME server of one's own":           {acme, func(s config.Settings) any { return s.ACMEDirectory + s.ACMEEmail + s.ACMECAFile }, "https://acme.example.com:14000/dir?a=boperator@example.com" + certificate},
+		"a tunnel of this process":              {ngrok, tunnel, "ngrok ngrok-token http://127.0.0.1:4040"},
+		"ours needs no token on loopback":       {env{"TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "ngrok-token", "MONITOR_TOKEN": "", "LISTEN_ADDR": "127.0.0.1:8080"}, tunnel, "ngrok ngrok-token http://127.0.0.1:4040"},
+		"a domain of one's own at ngrok":        {ngrok.and(env{"NGROK_URL": "https://monitor.ngrok.app/"}), func(s config.Settings) any { return s.Tunnel.NgrokURL }, "https://monitor.ngrok.app"},
+		"a tunnel to all paths":                 {ngrok.and(env{"TUNNEL_EXPOSE": "all"}), func(s config.Settings) any { return s.Tunnel.ExposeAll }, true},
+		"a tunnel to Graph's paths":             {ngrok, func(s config.Settings) any { return s.Tunnel.ExposeAll }, false},
+		"a tunnel of an agent":                  {env{"TUNNEL": "agent", "NGROK_AGENT_URL": "http://localhost:4041/"}, tunnel, "agent  http://localhost:4041"},
+		"an agent, private routes elsewhere": {env{"TUNNEL": "agent", "MONITOR_TOKEN": "", "LISTEN_ADDR": "127.0.0.1:8080", "PRIVATE_ADDR": "127.0.0.1:8081"},
+			tunnel, "agent  http://127.0.0.1:4040"},
+		"an agent, open on purpose":            {env{"TUNNEL": "agent", "MONITOR_TOKEN": "", "ALLOW_ANONYMOUS": "true"}, tunnel, "agent  http://127.0.0.1:4040"},
+		"a secret wins over a certificate":     {env{"AZURE_CLIENT_CERTIFICATE_PATH": certificate}, credential, config.ClientSecret},
+		"a certificate wins over a token file": {env{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": certificate, "AZURE_FEDERATED_TOKEN_FILE": token}, credential, config.Certificate},
+		"a token file wins over the platform":  {env{"AZURE_CLIENT_SECRET": "", "AZURE_FEDERATED_TOKEN_FILE": token, "IDENTITY_ENDPOINT": "http://127.0.0.1"}, credential, config.WorkloadIdentity},
+		"the platform offers an identity":      {env{"AZURE_CLIENT_SECRET": "", "IDENTITY_ENDPOINT": "http://127.0.0.1"}, credential, config.ManagedIdentity},
+		"an older platform offers one":         {env{"AZURE_CLIENT_SECRET": "", "MSI_ENDPOINT": "http://127.0.0.1"}, credential, config.ManagedIdentity},
+		"an identity is asked for":             {env{"AZURE_CLIENT_SECRET": "", "AZURE_MANAGED_IDENTITY": "on"}, credential, config.ManagedIdentity},
+		"an identity needs no tenant":          {env{"AZURE_CLIENT_SECRET": "", "AZURE_MANAGED_IDENTITY": "true", "AZURE_TENANT_ID": "", "AZURE_CLIENT_ID": ""}, credential, config.ManagedIdentity},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			e := needed()
-			for variable, value := range tt.env {
-				e = e.with(variable, value)
-			}
-			if got := tt.got(settings(t, e)); got != tt.want {
+			if got := tt.got(settings(t, needed().and(tt.env))); got != tt.want {
 				t.Errorf("with %v it is %v, want %v", tt.env, got, tt.want)
 			}
 		})
 	}
+}
+
+func mediator(s config.Settings) any { return s.MediatorURL.Reveal() }
+
+func allowed(s config.Settings) any { return fmt.Sprint(s.PublicAllow) }
+
+func tunnel(s config.Settings) any {
+	return string(s.Tunnel.Kind) + " " + s.Tunnel.NgrokToken.Reveal() + " " + s.Tunnel.AgentURL.Reveal()
 }
 
 func credential(s config.Settings) any { return s.Graph.Credential }
@@ -141,22 +179,10 @@ func revealed(secrets []config.Secret) string {
 func TestTheFirstVersionsVariablesStillWork(t *testing.T) {
 	old := env{
 		"TENANT": "contoso.example", "CLIENT_ID": "11111111-2222-3333-4444-555555555555", "CLIENT_SECRET": "client-secret",
-		"MEDIATOR_IP": "10.1.2.3", "MEDIATOR_PORT": "5000", "MONITOR_TOKEN": "monitor-token",
+		"MEDIATOR_IP": "10.1.2.3", "MEDIATOR_PORT": "5000", "MONITOR_TOKEN": "a-monitor-token-0123",
 	}
 	if got, want := settings(t, old), settings(t, needed().with("MEDIATOR_URL", "http://10.1.2.3:5000")); !reflect.DeepEqual(got, want) {
 		t.Errorf("Settings of the old variables = %+v, want %+v", got, want)
-	}
-	tests := map[string]struct{ ip, want string }{
-		"a name":                          {"mediator.example", "http://mediator.example:5000"},
-		"an IPv6 address":                 {"fd00::1", "http://[fd00::1]:5000"},
-		"an IPv6 address within brackets": {"[fd00::1]", "http://[fd00::1]:5000"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := settings(t, old.with("MEDIATOR_IP", tt.ip)).MediatorURL.Reveal(); got != tt.want {
-				t.Errorf("MediatorURL = %s, want %s", got, tt.want)
-			}
-		})
 	}
 }
 
@@ -185,18 +211,15 @@ func TestTheTokenIsNeededWhereOthersCanReach(t *testing.T) {
 		"localhost":                            {env{"LISTEN_ADDR": "LocalHost:8080"}, false},
 		"private routes on loopback":           {env{"LISTEN_ADDR": ":8080", "PRIVATE_ADDR": "127.0.0.1:8081"}, false},
 		"private routes on all addresses":      {env{"LISTEN_ADDR": "127.0.0.1:8080", "PRIVATE_ADDR": ":8081"}, true},
-		"all addresses, a token":               {env{"MONITOR_TOKEN": "t"}, false},
+		"all addresses, a token":               {env{"MONITOR_TOKEN": "sixteen-letters-"}, false},
+		"loopback, a short token":              {env{"LISTEN_ADDR": "127.0.0.1:8080", "MONITOR_TOKEN": "t"}, false},
 		"all addresses, anonymous":             {env{"ALLOW_ANONYMOUS": "true"}, false},
 		"all addresses, expressly not so":      {env{"ALLOW_ANONYMOUS": "false"}, true},
 		"all addresses, a token that is blank": {env{"MONITOR_TOKEN": "  "}, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			e := needed().with("MONITOR_TOKEN", "")
-			for variable, value := range tt.env {
-				e = e.with(variable, value)
-			}
-			found := mistakes(t, e)
+			found := mistakes(t, needed().with("MONITOR_TOKEN", "").and(tt.env))
 			if _, needed := found["MONITOR_TOKEN"]; needed != tt.needed || len(found) > 1 {
 				t.Errorf("mistakes = %v, want MONITOR_TOKEN named: %t", found, tt.needed)
 			}

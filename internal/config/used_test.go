@@ -24,7 +24,6 @@ func TestUsedSaysWhereEachSettingComesFrom(t *testing.T) {
 		"AZURE_CLIENT_ID":     {From: "default"},
 		"AZURE_CLIENT_SECRET": {Value: "[redacted]", From: "AZURE_CLIENT_SECRET"},
 		"MONITOR_TOKEN":       {Value: "[redacted]", From: "flag"},
-		"MEDIATOR_TOKEN":      {From: "default"},
 		"LISTEN_ADDR":         {Value: ":5000", From: "PORT"},
 		"POLL_INTERVAL":       {Value: "5s", From: "flag"},
 		"MEDIATOR_URL":        {Value: "http://[fd00::1]:5001", From: "MEDIATOR_IP"},

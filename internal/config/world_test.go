@@ -1,11 +1,13 @@
 package config_test
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -28,22 +30,27 @@ func needed() env {
 		"AZURE_CLIENT_ID":     "11111111-2222-3333-4444-555555555555",
 		"AZURE_CLIENT_SECRET": "client-secret",
 		"MEDIATOR_URL":        "http://mediator.example:5000",
-		"MONITOR_TOKEN":       "monitor-token",
+		"MONITOR_TOKEN":       "a-monitor-token-0123",
 	}
 }
 
 // with returns e with other variables; an empty value takes one away.
 func (e env) with(pairs ...string) env {
-	other := env{}
-	for name, value := range e {
-		other[name] = value
-	}
+	other := maps.Clone(e)
 	for i := 0; i < len(pairs); i += 2 {
 		if other[pairs[i]] = pairs[i+1]; pairs[i+1] == "" {
 			delete(other, pairs[i])
 		}
 	}
 	return other
+}
+
+// and returns e with other variables.
+func (e env) and(other env) env {
+	for name, value := range other {
+		e = e.with(name, value)
+	}
+	return e
 }
 
 // settings understands e, which must be right.
@@ -91,8 +98,14 @@ func keyPair(t *testing.T) (certificate, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return certify(t, private)
+}
+
+// certify writes a key and a certificate of it.
+func certify(t *testing.T, private crypto.Signer) (certificate, key string) {
+	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {
 		t.Fatal(err)
 	}
