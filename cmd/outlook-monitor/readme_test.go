@@ -48,7 +48,7 @@ func TestTheREADMEsCommandsExist(t *testing.T) {
 	text := readme(t)
 	seen := 0
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(text, -1) {
-		for _, found := range regexp.MustCompile(`(?:outlook-monitor|\./cmd/outlook-monitor) ((?:users )?[a-z]+)`).FindAllStringSubmatch(block[1], -1) {
+		for _, found := range regexp.MustCompile(`(?:outlook-monitor|\./cmd/outlook-monitor) ((?:users )?[a-z-]+)`).FindAllStringSubmatch(block[1], -1) {
 			seen++
 			p := w.start(append(strings.Fields(found[1]), "--help")...)
 			if code := p.wait(); code != 0 {
