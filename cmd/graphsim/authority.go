@@ -27,7 +27,7 @@ func (f flags) authority() (*graphsim.Authority, error) {
 	}
 	authority, err := graphsim.ParseAuthority(certificate, key)
 	if err != nil {
-		return nil, fmt.Errorf("%s and %s can't be used as a certificate authority: delete both and a new one is made: %w", f.CAFile, keyFile, err)
+		return nil, fmt.Errorf("%s and %s are no certificate authority, delete both to have one made: %w", f.CAFile, keyFile, err)
 	}
 	return authority, nil
 }

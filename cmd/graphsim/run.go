@@ -19,19 +19,19 @@ var errUsage = errors.New("wrong flags")
 // flags are the command's flags; each can be given as a variable too.
 type flags struct {
 	Addr        string   `default:"127.0.0.1:9443" env:"GRAPHSIM_ADDR" help:"Address of Graph and its login endpoint (HTTPS)."`
-	ControlAddr string   `default:"127.0.0.1:9480" env:"GRAPHSIM_CONTROL_ADDR" help:"Address of the control API (HTTP). Whoever reaches it controls everything."`
+	ControlAddr string   `default:"127.0.0.1:9480" env:"GRAPHSIM_CONTROL_ADDR" help:"Address of the control API (HTTP), which needs no token."`
 	Host        []string `env:"GRAPHSIM_HOST" help:"Further names or addresses for the certificate, such as a container's name."`
-	CAFile      string   `name:"ca-file" type:"path" env:"GRAPHSIM_CA_FILE" help:"Have the certificate authority's certificate (PEM) in this file and its key in FILE.key. What is there is used again, so that a new start is still trusted."`
+	CAFile      string   `name:"ca-file" type:"path" env:"GRAPHSIM_CA_FILE" help:"File of the certificate authority's certificate (PEM), and FILE.key of its key; made if missing, used again otherwise."`
 
 	Users  int    `default:"3" env:"GRAPHSIM_USERS" help:"Users to begin with: user0001@DOMAIN and so on."`
 	Domain string `default:"contoso.example" env:"GRAPHSIM_DOMAIN" help:"Domain of the users to begin with."`
 	Seed   uint64 `default:"1" env:"GRAPHSIM_SEED" help:"The same seed gives the same ids and the same choices."`
 
-	TenantID     string `default:"${tenant}" env:"GRAPHSIM_TENANT_ID" help:"Tenant that is played."`
-	ClientID     string `default:"${client}" env:"GRAPHSIM_CLIENT_ID" help:"Application that may log in."`
-	ClientSecret string `default:"${secret}" env:"GRAPHSIM_CLIENT_SECRET" help:"Its secret."`
+	TenantID     string `default:"${tenant}" env:"GRAPHSIM_TENANT_ID" help:"Tenant id."`
+	ClientID     string `default:"${client}" env:"GRAPHSIM_CLIENT_ID" help:"Application (client) id."`
+	ClientSecret string `default:"${secret}" env:"GRAPHSIM_CLIENT_SECRET" help:"Client secret."`
 
-	Roles []string `env:"GRAPHSIM_ROLES" placeholder:"ROLE,..." help:"Application permissions that are granted, such as MailboxSettings.Read,User.Read.All, or none; default all that are needed somewhere."`
+	Roles []string `env:"GRAPHSIM_ROLES" placeholder:"ROLE,..." help:"Application permissions granted, such as MailboxSettings.Read,User.Read.All, or none; default all that are known."`
 
 	TokenLifetime   time.Duration `default:"1h" env:"GRAPHSIM_TOKEN_LIFETIME" help:"Life of an access token."`
 	MaxSubscription time.Duration `default:"10070m" env:"GRAPHSIM_MAX_SUBSCRIPTION" help:"Longest life of a subscription; more is refused."`

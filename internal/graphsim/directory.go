@@ -61,7 +61,7 @@ func (d *directory) remove(a *account) {
 	d.all = slices.DeleteFunc(d.all, func(b *account) bool { return b == a })
 }
 
-// find looks up what Graph takes as a key in a path: an object id or a UPN,
+// find finds what Graph takes as a key in a path: an object id or a UPN,
 // nothing else. It returns nil if there is none.
 func (d *directory) find(key string) *account {
 	d.mu.RLock()

@@ -36,7 +36,7 @@ func parseFilter(text string) (terms []term, ok bool) {
 }
 
 // matches compares without regard to letter case, but for the prefix of a proxy
-// address: Graph tells smtp: from SMTP:.
+// address: to Graph, smtp: and SMTP: differ.
 func (t term) matches(u User) bool {
 	switch t.property {
 	case "id":

@@ -102,7 +102,7 @@ func TestExpiredSubscriptionsAreGoneButListedForAWhile(t *testing.T) {
 	w.setOut(u)
 	items := h.only(t, 1)
 	if items[0]["subscriptionId"] != again {
-		t.Errorf("item = %v, want one of the new subscription: the old one tells nothing, not even its end", items[0])
+		t.Errorf("item = %v, want one of the new subscription: the old one notifies of nothing, not even its end", items[0])
 	}
 }
 

@@ -43,7 +43,7 @@ type Distribution struct {
 	Max   int64 `json:"max"`
 }
 
-// gapLimit is the longest time between reads that is told apart, in milliseconds.
+// gapLimit bounds the times between reads that are counted apart, in milliseconds.
 const gapLimit = 1 << 16
 
 // statistics collects a Stats.
