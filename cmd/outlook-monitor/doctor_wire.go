@@ -3,15 +3,20 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
+	"time"
 
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/webhook"
 )
+
+var errNotServing = errors.New("the service does not run yet")
 
 // standIn answers Graph in place of a service that does not run.
 type standIn struct {
@@ -32,8 +37,12 @@ func (s standIn) listen(ctx context.Context) (stop func(), err error) {
 		l.TLS = &tls.Config{MinVersion: tls.VersionTLS12} // the service's own come from ACME
 	}
 	receiver := webhook.New(webhook.Config{
-		Ready:  func() bool { return false }, // Graph sends again what comes now
-		Public: server.NewPublic(server.PublicConfig{Refused: func(int) {}, Log: s.log}),
+		Ready:  func() bool { return true },
+		Public: server.NewPublic(server.PublicConfig{Concurrency: 16, Refused: func(int) {}, Log: s.log}),
+		// Without keys no notification is believed, and Graph sends those that come again
+		// when the service runs.
+		Keys:    func(context.Context) (ooo.ClientStateKeys, error) { return ooo.ClientStateKeys{}, errNotServing },
+		Counted: func(string, int) {}, Answered: func(time.Duration) {}, Log: s.log,
 	})
 	engine := api.NewEngine(s.log)
 	receiver.Register(engine)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -166,6 +167,19 @@ func TestDependenciesAreAskedOnceASecondAtMost(t *testing.T) {
 			t.Errorf("dependency was asked %d times in 3 s, want 3", n)
 		}
 	})
+}
+
+// TestManyTakeLittleMemory posts a list that took 138 MiB to decode as a whole.
+func TestManyTakeLittleMemory(t *testing.T) {
+	h := handler(t, newWorld())
+	many := request{"POST", "/api/users", `{"emails":[` + strings.Repeat("{},", 1<<20) + `0]}`, map[string]string{"Content-Type": "application/json"}}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	status, _ := many.ask(h)
+	runtime.ReadMemStats(&after)
+	if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; status != 400 || allocated > 24 {
+		t.Errorf("answer = %d after %d MiB were allocated, want 400 and at most 24", status, allocated)
+	}
 }
 
 func TestAPanicTellsNobody(t *testing.T) {

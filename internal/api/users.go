@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -126,6 +128,29 @@ type result struct {
 	Error  string `json:"error,omitempty"`
 }
 
+// emails are the values of a list. They are read one by one, and no more than tell that
+// there are too many: decoded as a whole, a list takes many times its own size.
+type emails []string
+
+func (e *emails) UnmarshalJSON(list []byte) error {
+	values := json.NewDecoder(bytes.NewReader(list))
+	if begin, err := values.Token(); err != nil || begin != json.Delim('[') {
+		return errInvalidJSON
+	}
+	for values.More() && len(*e) <= maxAddresses {
+		var value json.RawMessage
+		if err := values.Decode(&value); err != nil {
+			return err
+		}
+		var text string
+		if value[0] != '"' || json.Unmarshal(value, &text) != nil {
+			text = string(value) // named all the same, so that it can be found in the request
+		}
+		*e = append(*e, text)
+	}
+	return nil
+}
+
 // startMany takes many addresses at once; the directory is asked later.
 func (a *API) startMany(c *gin.Context) {
 	waiting, cancel := context.WithTimeout(c.Request.Context(), turnTime)
@@ -136,7 +161,7 @@ func (a *API) startMany(c *gin.Context) {
 	}
 	defer a.bulk.Release(1)
 	var request struct {
-		Emails *[]any `json:"emails"`
+		Emails *emails `json:"emails"`
 	}
 	if err := readJSON(c, &request); err != nil {
 		a.fail(c, err)
@@ -148,11 +173,7 @@ func (a *API) startMany(c *gin.Context) {
 	}
 	results := make([]result, len(*request.Emails))
 	var addresses []string
-	for i, value := range *request.Emails {
-		text, ok := value.(string)
-		if !ok { // named all the same, so that it can be found in the request
-			text = fmt.Sprint(value)
-		}
+	for i, text := range *request.Emails {
 		email, err := ooo.ParseAddress(text)
 		if err != nil {
 			results[i] = result{text, "invalid", err.Error()}

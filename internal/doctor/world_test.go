@@ -135,8 +135,10 @@ func newService() http.HandlerFunc {
 	log := slog.New(slog.DiscardHandler)
 	engine := api.NewEngine(log)
 	webhook.New(webhook.Config{
-		Ready:  func() bool { return false },
-		Public: server.NewPublic(server.PublicConfig{Refused: func(int) {}, Log: log}),
+		Ready:   func() bool { return true },
+		Public:  server.NewPublic(server.PublicConfig{Concurrency: 1, Refused: func(int) {}, Log: log}),
+		Keys:    func(context.Context) (ooo.ClientStateKeys, error) { return ooo.ClientStateKeys{}, errAny },
+		Counted: func(string, int) {}, Answered: func(time.Duration) {}, Log: log,
 	}).Register(engine)
 	return engine.ServeHTTP
 }
