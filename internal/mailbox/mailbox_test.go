@@ -26,39 +26,28 @@ func TestWishes(t *testing.T) {
 		}
 	})
 	t.Run("a stop removes record, wish and history", func(t *testing.T) {
-		w := newWorld(t)
-		w.wish(nil)
-		w.mailboxOf(annID, "the record", monitored)
+		w := monitoring(t)
 		w.wish(off)
-		w.eventually("the end", func() bool { _, ok := w.Get(ooo.RecordID(annID)); return !ok })
+		w.gone()
 		w.noHints()
-		wish, err := w.store.Wish(t.Context(), ann)
-		if err != nil || wish.Nonce != "" {
-			t.Errorf("wish = %+v, %v, want none", wish, err)
+		if wish := w.stored(); wish.Nonce != "" {
+			t.Errorf("wish = %+v, want none", wish)
 		}
 		if n, _ := w.raw.Exists(t.Context(), "om:{om}:history:"+ooo.FoldAddress(ann)).Result(); n != 0 {
 			t.Error("the history is still there")
 		}
 	})
 	t.Run("a stop waits for the subscriptions", func(t *testing.T) {
-		w := newWorld(t)
-		w.wish(nil)
-		w.mailboxOf(annID, "the record", monitored)
-		_, err := w.Update(t.Context(), ooo.RecordID(annID), func(d *mailbox.Draft) error {
+		w := monitoring(t)
+		w.update(func(d *mailbox.Draft) {
 			d.Subscriptions = []ooo.Subscription{{Resource: "r", ID: "s", State: ooo.SubscriptionLive}}
-			return nil
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		w.wish(off)
 		w.mailboxOf(annID, "no address", func(m *ooo.Mailbox) bool { return len(m.Addresses) == 0 })
 	})
 	t.Run("a start anew delivers the state again, a repeated one does not", func(t *testing.T) {
-		w := newWorld(t)
-		w.wish(nil)
-		w.mailboxOf(annID, "the record", monitored)
-		away(w, annID)
+		w := monitoring(t)
+		w.update(away)
 		w.wish(func(n *ooo.Wish) { n.Address = "ANN@contoso.example" })
 		m := w.mailboxOf(annID, "the spelling", func(m *ooo.Mailbox) bool { return m.Addresses[0].Spelling == "ANN@contoso.example" })
 		if m.Addresses[0].Sequence != 1 {
@@ -83,17 +72,9 @@ func TestWishes(t *testing.T) {
 		w.noHints()
 	})
 	t.Run("an address moves to another mailbox with its delivery", func(t *testing.T) {
-		w := newWorld(t)
-		w.wish(nil)
-		w.mailboxOf(annID, "the record", monitored)
-		away(w, annID)
-		_, err := w.Update(t.Context(), ooo.RecordID(annID), func(d *mailbox.Draft) error {
-			d.MoveAddresses(ooo.Person{ID: bobID})
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		w := monitoring(t)
+		w.update(away)
+		w.update(move)
 		m := w.mailboxOf(bobID, "the other record", monitored)
 		if m.Addresses[0].Sequence != 1 || m.State == nil || !m.State.Away {
 			t.Errorf("moved = %+v %+v, want sequence 1 and the state", m.Addresses[0], m.State)
@@ -104,18 +85,10 @@ func TestWishes(t *testing.T) {
 		w.noHints()
 	})
 	t.Run("an address that moves keeps its delivery if it is respelled at the same time", func(t *testing.T) {
-		w := newWorld(t)
-		w.wish(nil)
-		w.mailboxOf(annID, "the record", monitored)
-		away(w, annID)
+		w := monitoring(t)
+		w.update(away)
 		w.Drop(ooo.RecordID(bobID).Partition())
-		_, err := w.Update(t.Context(), ooo.RecordID(annID), func(d *mailbox.Draft) error {
-			d.MoveAddresses(ooo.Person{ID: bobID})
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		w.update(move)
 		w.wish(func(n *ooo.Wish) { n.Address = "ANN@contoso.example" })
 		w.acquire(bobID)
 		m := w.mailboxOf(bobID, "the other record", monitored)
@@ -125,14 +98,10 @@ func TestWishes(t *testing.T) {
 		w.noHints()
 	})
 	t.Run("a stop that another record carried out ends the address here too", func(t *testing.T) {
-		w := newWorld(t)
-		w.wish(nil)
-		w.mailboxOf(annID, "the record", monitored)
+		w := monitoring(t)
 		w.raw.HDel(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann))
-		if err := w.Leave(t.Context(), ooo.Hint{ID: ooo.RecordID(annID), Kind: ooo.HintWish, Subject: ooo.FoldAddress(ann)}); err != nil {
-			t.Fatal(err)
-		}
-		w.eventually("the end", func() bool { _, ok := w.Get(ooo.RecordID(annID)); return !ok })
+		w.hint(ooo.HintWish)
+		w.gone()
 	})
 	t.Run("a damaged wish and a damaged record leave all others alone", func(t *testing.T) {
 		w := newWorld(t, func(w *world) {
@@ -180,9 +149,7 @@ func TestSavesThatNeverEnd(t *testing.T) {
 }
 
 func TestHints(t *testing.T) {
-	w := newWorld(t)
-	w.wish(nil)
-	w.mailboxOf(annID, "the record", monitored)
+	w := monitoring(t)
 	h := ooo.Hint{ID: ooo.RecordID(annID), Kind: ooo.HintRead}
 	if err := w.Leave(t.Context(), h, ooo.Hint{ID: "nobody", Kind: ooo.HintRead}); err != nil {
 		t.Fatal(err)
@@ -204,24 +171,33 @@ func TestHints(t *testing.T) {
 	if len(second) != 1 || second[0].Nonce == first[0].Nonce {
 		t.Fatalf("waiting = %v, want the second", second)
 	}
-	_, err := w.Update(t.Context(), h.ID, func(d *mailbox.Draft) error { d.Done(second...); return nil })
-	if err != nil || len(w.Hints(h.ID, ooo.HintRead)) != 0 {
-		t.Errorf("after the save: %v, %v, want no hint", err, w.Hints(h.ID, ooo.HintRead))
+	w.update(func(d *mailbox.Draft) { d.Done(second...) })
+	if left := w.Hints(h.ID, ooo.HintRead); len(left) != 0 {
+		t.Errorf("after the save: %v, want no hint", left)
 	}
 	w.noHints()
 }
 
 func TestUpdate(t *testing.T) {
-	ready := func(t *testing.T) *world {
-		w := newWorld(t)
-		w.wish(nil)
-		w.mailboxOf(annID, "the record", monitored)
-		return w
-	}
 	id := ooo.RecordID(annID)
-	rename := func(d *mailbox.Draft) error { d.Person.DisplayName += "!"; return nil }
+	rename := func(d *mailbox.Draft) { d.Person.DisplayName += "!" }
+	// begins says whether work begins, and ends it at once.
+	begins := func(w *world, kind mailbox.Kind) bool {
+		done, ok := w.Begin(id, kind, "")
+		if ok {
+			done()
+		}
+		return ok
+	}
+	// drain returns once Drain has begun, and what it returns when it ends.
+	drain := func(w *world) (ended chan error) {
+		ended = make(chan error, 1)
+		go func() { ended <- w.Drain(context.Background(), id.Partition(), false) }()
+		w.eventually("draining", func() bool { return !begins(w, mailbox.Subscription) })
+		return ended
+	}
 	t.Run("answers that are lost are asked for until one comes, and the save is done once", func(t *testing.T) {
-		w := ready(t)
+		w := monitoring(t)
 		lost := 0
 		fault := func(ctx context.Context, s store.Save) error {
 			if err := w.store.Store.Save(ctx, s); err != nil {
@@ -233,9 +209,8 @@ func TestUpdate(t *testing.T) {
 			return nil
 		}
 		w.store.save.Store(&fault)
-		m, err := w.Update(t.Context(), id, rename)
-		if err != nil || m.Person.DisplayName != "Ann!" || m.Version != 2 {
-			t.Errorf("Update = %+v, %v, want version 2", m, err)
+		if m := w.update(rename); m.Person.DisplayName != "Ann!" || m.Version != 2 {
+			t.Errorf("Update = %+v, want version 2", m)
 		}
 		saves, _ := w.Saves(id.Partition())
 		if got, _ := w.raw.HGet(t.Context(), "om:{om}:owners", store.SavesField(id.Partition())).Int64(); got != saves {
@@ -243,11 +218,11 @@ func TestUpdate(t *testing.T) {
 		}
 	})
 	t.Run("a refused save waits for what the table says", func(t *testing.T) {
-		w := ready(t)
+		w := monitoring(t)
 		w.own(store.Lease{Life: "other", Tenure: 7})
 		ended := make(chan error, 1)
 		go func() {
-			_, err := w.Update(context.Background(), id, rename)
+			_, err := w.Update(context.Background(), id, func(d *mailbox.Draft) error { rename(d); return nil })
 			ended <- err
 		}()
 		w.Drop(id.Partition())
@@ -256,33 +231,24 @@ func TestUpdate(t *testing.T) {
 		}
 	})
 	t.Run("nothing begins that must not", func(t *testing.T) {
-		w := ready(t)
-		begin := func(kind mailbox.Kind) bool {
-			done, ok := w.Begin(id, kind, "")
-			if ok {
-				done()
-			}
-			return ok
-		}
+		w := monitoring(t)
 		done, ok := w.Begin(id, mailbox.Read, "")
-		if !ok || begin(mailbox.Read) || !begin(mailbox.Subscription) {
+		if !ok || begins(w, mailbox.Read) || !begins(w, mailbox.Subscription) {
 			t.Error("want one read and one step at a time")
 		}
 		w.inTime.Store(false)
-		if begin(mailbox.Subscription) {
+		if begins(w, mailbox.Subscription) {
 			t.Error("begins past the deadline")
 		}
 		w.inTime.Store(true)
-		drained := make(chan error, 1)
-		go func() { drained <- w.Drain(context.Background(), id.Partition(), false) }()
-		w.eventually("draining", func() bool { return !begin(mailbox.Subscription) })
+		drained := drain(w)
 		done()
 		if err := <-drained; err != nil {
 			t.Errorf("Drain = %v", err)
 		}
 	})
 	t.Run("what is given away waits for a delivery that has just begun", func(t *testing.T) {
-		w := ready(t)
+		w := monitoring(t)
 		done, ok := w.Begin(id, mailbox.Delivery, "")
 		if !ok {
 			t.Fatal("the delivery does not begin")
@@ -294,15 +260,7 @@ func TestUpdate(t *testing.T) {
 			}
 		}
 		w.store.put.Store(&last)
-		drained := make(chan error, 1)
-		go func() { drained <- w.Drain(context.Background(), id.Partition(), false) }()
-		w.eventually("draining", func() bool {
-			done, ok := w.Begin(id, mailbox.Read, "")
-			if ok {
-				done()
-			}
-			return !ok
-		})
+		drained := drain(w)
 		ended.Store(true)
 		done()
 		if err := <-drained; err != nil {
@@ -312,16 +270,11 @@ func TestUpdate(t *testing.T) {
 }
 
 func TestRedisComesBackOlder(t *testing.T) {
-	w := newWorld(t)
+	w := monitoring(t)
 	id := ooo.RecordID(annID)
-	w.wish(nil)
-	w.mailboxOf(annID, "the record", monitored)
 	key := fmt.Sprintf("om:{om}:records:%d", id.Partition())
-	older, err := w.raw.HGet(t.Context(), key, string(id)).Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	away(w, annID)
+	older := w.field(key, string(id))
+	w.update(away)
 	saves, _ := w.Saves(id.Partition())
 	restored := func(t *testing.T) {
 		w.Restore(t.Context(), id.Partition(), lease)
@@ -332,8 +285,8 @@ func TestRedisComesBackOlder(t *testing.T) {
 		if loaded.Saves < saves {
 			t.Errorf("saves = %d, want %d at least", loaded.Saves, saves)
 		}
-		if wish, err := w.store.Wish(t.Context(), ann); err != nil || !wish.On {
-			t.Errorf("wish = %+v, %v, want on", wish, err)
+		if wish := w.stored(); !wish.On {
+			t.Errorf("wish = %+v, want on", wish)
 		}
 	}
 	t.Run("with an older record, and one that was removed since", func(t *testing.T) {
@@ -353,13 +306,10 @@ func TestRedisComesBackOlder(t *testing.T) {
 	t.Run("with a wish whose end was carried out, and a record that was removed here", func(t *testing.T) {
 		wish, _ := w.raw.HGet(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann)).Result()
 		w.wish(off)
-		w.eventually("the end", func() bool { _, ok := w.Get(id); return !ok })
+		w.gone()
 		w.raw.HSet(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann), wish)
 		w.Restore(t.Context(), id.Partition(), lease)
-		w.eventually("the wish is gone", func() bool {
-			wish, err := w.store.Wish(t.Context(), ann)
-			return err == nil && wish.Nonce == ""
-		})
+		w.eventually("the wish is gone", func() bool { return w.stored().Nonce == "" })
 		w.noHints()
 		w.raw.HSet(t.Context(), key, string(id), older)
 		w.Restore(t.Context(), id.Partition(), lease)

@@ -3,7 +3,6 @@ package mailbox_test
 import (
 	"sync"
 	"testing"
-	"time"
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
@@ -12,34 +11,22 @@ import (
 // The last call of a worker about a mailbox is what holds.
 func TestWorkersAreCalledInOrder(t *testing.T) {
 	id := ooo.RecordID(annID)
-	ready := func(t *testing.T) *world {
-		w := newWorld(t)
-		w.wish(nil)
-		w.mailboxOf(annID, "the record", monitored)
-		w.eventually("the worker is called", func() bool { return w.worker.knows(annID) })
-		return w
-	}
 	// during has something happen during the next call of a worker of a kind.
 	// wait returns once that has ended.
 	during := func(w *world, what string, happen func()) (wait func()) {
+		w.eventually("the worker is called", func() bool { return w.worker.knows(annID) })
 		var once sync.Once
-		ended := make(chan struct{})
+		begun := make(chan func(), 1)
 		hook := func(call string) {
 			if call == what {
-				once.Do(func() {
-					go func() { happen(); close(ended) }()
-					select {
-					case <-ended:
-					case <-time.After(100 * time.Millisecond): // it waits for the worker
-					}
-				})
+				once.Do(func() { begun <- meanwhile(happen) })
 			}
 		}
 		w.worker.hook.Store(&hook)
-		return func() { <-ended }
+		return func() { (<-begun)() }
 	}
 	t.Run("a start right after a stop", func(t *testing.T) {
-		w := ready(t)
+		w := monitoring(t)
 		wait := during(w, "dropped", func() {
 			w.wish(func(n *ooo.Wish) { n.On, n.Start = true, "second" })
 			w.mailboxOf(annID, "the second start", monitored)
@@ -52,27 +39,20 @@ func TestWorkersAreCalledInOrder(t *testing.T) {
 		})
 	})
 	t.Run("a partition that is lost during a save", func(t *testing.T) {
-		w := ready(t)
+		w := monitoring(t)
 		wait := during(w, "changed", func() { w.Drop(id.Partition()) })
-		_, err := w.Update(t.Context(), id, func(d *mailbox.Draft) error { d.Person.DisplayName = "Anne"; return nil })
-		if err != nil {
-			t.Fatal(err)
-		}
+		w.update(func(d *mailbox.Draft) { d.Person.DisplayName = "Anne" })
 		wait()
 		w.eventually("the worker forgets", func() bool { return !w.worker.knows(annID) })
 	})
 }
 
 func TestHintsOfAStoppedMailboxGo(t *testing.T) {
-	w := newWorld(t)
-	w.wish(nil)
-	w.mailboxOf(annID, "the record", monitored)
-	if err := w.Leave(t.Context(), ooo.Hint{ID: ooo.RecordID(annID), Kind: ooo.HintRead}); err != nil {
-		t.Fatal(err)
-	}
+	w := monitoring(t)
+	w.hint(ooo.HintRead)
 	w.eventually("the worker is called", func() bool { return w.worker.hinted(ooo.HintRead) })
 	w.wish(off)
-	w.eventually("the end", func() bool { _, ok := w.Get(ooo.RecordID(annID)); return !ok })
+	w.gone()
 	w.acquire(bobID) // hints are read then
 	w.noHints()
 }

@@ -147,6 +147,15 @@ func newWorld(t *testing.T, before ...func(*world)) *world {
 	return w
 }
 
+// monitoring is a world in which Ann is monitored.
+func monitoring(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.wish(nil)
+	w.mailboxOf(annID, "the record", monitored)
+	return w
+}
+
 // own has the table name a lease for all partitions.
 func (w *world) own(lease store.Lease) {
 	for p := range ooo.Partitions {
@@ -183,6 +192,69 @@ func (w *world) acquire(id ooo.ObjectID) {
 	w.Acquire(w.t.Context(), ooo.RecordID(id).Partition(), lease)
 }
 
+// update changes Ann's record.
+func (w *world) update(change func(d *mailbox.Draft)) *ooo.Mailbox {
+	w.t.Helper()
+	m, err := w.Update(w.t.Context(), ooo.RecordID(annID), func(d *mailbox.Draft) error { change(d); return nil })
+	if err != nil {
+		w.t.Error(err)
+	}
+	return m
+}
+
+// hint leaves a hint for Ann's mailbox; one about a wish is about her address.
+func (w *world) hint(kind ooo.HintKind) {
+	w.t.Helper()
+	h := ooo.Hint{ID: ooo.RecordID(annID), Kind: kind}
+	if kind == ooo.HintWish {
+		h.Subject = ooo.FoldAddress(ann)
+	}
+	if err := w.Leave(w.t.Context(), h); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// field returns a field of a hash of the store; empty if there is none.
+func (w *world) field(key, field string) string {
+	w.t.Helper()
+	value, err := w.raw.HGet(w.t.Context(), key, field).Result()
+	if err != nil && err != redis.Nil {
+		w.t.Fatal(err)
+	}
+	return value
+}
+
+// meanwhile does what may have to wait for the caller, and gives it a while. wait
+// returns once it has ended.
+func meanwhile(do func()) (wait func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		do()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(100 * time.Millisecond):
+	}
+	return func() { <-ended }
+}
+
+// gone waits until Ann has no record.
+func (w *world) gone() {
+	w.t.Helper()
+	w.eventually("the end", func() bool { _, ok := w.Get(ooo.RecordID(annID)); return !ok })
+}
+
+// stored is the wish for Ann as Redis has it.
+func (w *world) stored() ooo.Wish {
+	w.t.Helper()
+	wish, err := w.store.Wish(w.t.Context(), ann)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return wish
+}
+
 // eventually waits until holds; it fails the test after half a minute.
 func (w *world) eventually(what string, holds func() bool) {
 	w.t.Helper()
@@ -198,10 +270,7 @@ func (w *world) wish(change func(*ooo.Wish)) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	for {
-		old, err := w.store.Wish(ctx, ann)
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		old := w.stored()
 		next := old
 		if old.Nonce == "" {
 			next = ooo.Wish{Address: ann, On: true, Person: ooo.Person{ID: annID, DisplayName: "Ann"}, Start: "first"}
@@ -238,17 +307,13 @@ func (w *world) mailboxOf(id ooo.ObjectID, what string, wanted func(m *ooo.Mailb
 func monitored(m *ooo.Mailbox) bool { return len(m.Addresses) == 1 }
 
 // away has the mailbox read as out of office.
-func away(w *world, id ooo.ObjectID) {
-	w.t.Helper()
-	_, err := w.Update(w.t.Context(), ooo.RecordID(id), func(d *mailbox.Draft) error {
-		d.Condition, d.State = ooo.Watching, &ooo.State{Away: true, Message: "Gone"}
-		d.QueueState(ooo.SourcePoll, ooo.Hint{}, time.Now())
-		return nil
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+func away(d *mailbox.Draft) {
+	d.Condition, d.State = ooo.Watching, &ooo.State{Away: true, Message: "Gone"}
+	d.QueueState(ooo.SourcePoll, ooo.Hint{}, time.Now())
 }
+
+// move moves the address to Bob's mailbox.
+func move(d *mailbox.Draft) { d.MoveAddresses(ooo.Person{ID: bobID}) }
 
 func (w *world) kinds() (kinds []ooo.EventKind) {
 	w.t.Helper()
