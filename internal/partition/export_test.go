@@ -33,13 +33,8 @@ func Leases(o *Owners) (leases [64]store.Lease) {
 
 // Acts returns the partitions in which something may start now, one bit each.
 func Acts(o *Owners) (acts uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.inTime() {
-		return 0
-	}
-	for p, h := range o.held {
-		if h.acts() {
+	for p, lease := range Leases(o) {
+		if lease.Life != "" {
 			acts |= 1 << p
 		}
 	}

@@ -172,12 +172,8 @@ func (o *Owners) inTime() bool {
 	return time.Now().Before(o.deadline) && o.wall().Before(o.wallEnd)
 }
 
-// First says whether this replica does what only one may: it owns partition 0.
-func (o *Owners) First() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.held[0].acts()
-}
+// First says whether this replica may start now what only one may: it owns partition 0.
+func (o *Owners) First() bool { return o.MayStart(0) }
 
 // Owned returns how many partitions this replica owns.
 func (o *Owners) Owned() (n int) {

@@ -3,9 +3,6 @@ package store_test
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -68,33 +65,6 @@ func openMany(b *testing.B) *store.Store {
 	return s
 }
 
-// worked is how long this process used the processor.
-func worked() time.Duration {
-	var use syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &use) != nil {
-		return 0
-	}
-	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
-}
-
-// redisWorked is how long Redis used it.
-func redisWorked(b *testing.B, s *store.Store) (sum time.Duration) {
-	b.Helper()
-	text, err := store.Client(s).Info(b.Context(), "cpu").Result()
-	if err != nil {
-		b.Fatal(err)
-	}
-	for line := range strings.Lines(text) {
-		for _, name := range []string{"used_cpu_sys:", "used_cpu_user:"} {
-			if value, ok := strings.CutPrefix(strings.TrimSpace(line), name); ok {
-				seconds, _ := strconv.ParseFloat(value, 64)
-				sum += time.Duration(seconds * float64(time.Second))
-			}
-		}
-	}
-	return sum
-}
-
 // BenchmarkFind measures lists of 26,000 monitored addresses: read anew, which happens
 // once a second at most, and from memory.
 func BenchmarkFind(b *testing.B) {
@@ -114,7 +84,6 @@ func BenchmarkFind(b *testing.B) {
 		for _, tt := range queries {
 			tt.q.Resources = 1
 			b.Run(fmt.Sprintf("%s, read anew %v", tt.name, fresh), func(b *testing.B) {
-				began, redisBegan := worked(), redisWorked(b, s)
 				for b.Loop() {
 					if fresh {
 						store.Forget(s)
@@ -123,8 +92,6 @@ func BenchmarkFind(b *testing.B) {
 						b.Fatalf("Find = %d, %v, want %d", page.Total, err, tt.total)
 					}
 				}
-				b.ReportMetric(float64((worked()-began).Microseconds())/1000/float64(b.N), "cpu-ms/op")
-				b.ReportMetric(float64((redisWorked(b, s)-redisBegan).Microseconds())/1000/float64(b.N), "redis-ms/op")
 			})
 		}
 	}

@@ -21,17 +21,8 @@ func (w *world) start(name string) ooo.Wish {
 	w.t.Helper()
 	wish := on(name, name)
 	wish.Person = mailbox(name).Person
-	w.wants(ooo.Wish{}, wish)
+	w.wants(ooo.Wish{}, wish, wishHint(wish))
 	return wish
-}
-
-// wants replaces a wish.
-func (w *world) wants(old, next ooo.Wish) {
-	w.t.Helper()
-	ok, err := w.SwapWish(w.t.Context(), old, next, ooo.Hint{ID: next.Record(), Kind: ooo.HintWish, Nonce: next.Nonce})
-	if w.must(err); !ok {
-		w.t.Fatalf("the wish for %s was not swapped", next.Address)
-	}
 }
 
 // monitor starts an address and carries it out with what change makes of its record.
@@ -113,7 +104,7 @@ var listSuite = map[string]func(*testing.T, *world){
 			m.Condition, m.Subscriptions = ooo.Unknown, subscribed(ooo.SubscriptionLive, -time.Second)
 		})
 		w.start("pending")
-		w.wants(ooo.Wish{}, on("unresolved", "u"))
+		w.wants(ooo.Wish{}, on("unresolved", "u"), wishHint(on("unresolved", "u")))
 		tests := map[ooo.Filter]string{
 			ooo.Everyone: "away pending present unread unresolved", ooo.FilterAway: "away unread", ooo.FilterPresent: "present",
 			ooo.FilterUnknown: "unread", ooo.FilterPending: "pending unresolved", ooo.FilterUntold: "present",
@@ -197,9 +188,7 @@ var listSuite = map[string]func(*testing.T, *world){
 		if got := w.found(ooo.Query{}); got != "ann bob" {
 			t.Errorf("Find after a start = %q, want both", got)
 		}
-		stopped := ann
-		stopped.On, stopped.Nonce = false, "off"
-		w.wants(ann, stopped)
+		w.stop(ann)
 		if users, _, err := w.Users(t.Context(), 10, ""); names(users) != "bob" || err != nil {
 			t.Errorf("Users after a stop = %q, %v, want bob", names(users), err)
 		}
@@ -211,7 +200,7 @@ var listSuite = map[string]func(*testing.T, *world){
 		}
 		moved := ann
 		moved.Nonce, moved.Person = "moved", ooo.Person{ID: "id-new", DisplayName: "New"}
-		w.wants(ann, moved)
+		w.wants(ann, moved, wishHint(moved))
 		page, err := w.Find(t.Context(), ooo.Query{Text: "new", Limit: 1})
 		if w.must(err); page.Counts[ooo.FilterPending] != 1 || page.Users[0].Person.ID != "id-new" || page.Users[0].Condition != ooo.Pending {
 			t.Errorf("page = %+v, want the new mailbox, pending", page)

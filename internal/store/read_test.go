@@ -45,19 +45,17 @@ var readSuite = map[string]func(*testing.T, *world){
 		w.must(w.Save(t.Context(), store.Save{Lease: w.lease(m), Record: m}))
 		spelled := ann
 		spelled.Address, spelled.Nonce = "Ann@contoso.example", "spelled"
-		w.wants(ann, spelled)
+		w.wants(ann, spelled, wishHint(spelled))
 		if got := user("ann@contoso.example"); got.Spelling != spelled.Address || got.Condition != ooo.Watching || len(got.Addresses) != 2 || got.State == nil || !got.State.Away {
 			t.Errorf("user = %+v, want the record under its last spelling", got)
 		}
 		other := on("other", "o")
 		other.Person = ann.Person
-		w.wants(ooo.Wish{}, other) // the owner has yet to add the address
+		w.wants(ooo.Wish{}, other, wishHint(other)) // the owner has yet to add the address
 		if got := user("other@contoso.example"); got.Condition != ooo.Pending {
 			t.Errorf("user = %+v, want it pending", got)
 		}
-		stopped := spelled
-		stopped.On, stopped.Nonce = false, "off"
-		w.wants(spelled, stopped)
+		w.stop(spelled)
 		_, err = w.User(t.Context(), "ann@contoso.example")
 		w.is(err, ooo.ErrNotMonitored)
 	},
@@ -102,9 +100,7 @@ var readSuite = map[string]func(*testing.T, *world){
 		if w.must(err); len(events) != 2 || events[0].Kind != ooo.EventDelivered || events[1].Sequence != 3 || events[1].Away == nil || !*events[1].Away {
 			t.Errorf("History = %+v, want the newest two", events)
 		}
-		stopped := ann
-		stopped.On, stopped.Nonce = false, "off"
-		w.wants(ann, stopped)
+		w.stop(ann)
 		_, err = w.History(t.Context(), "ann@contoso.example", 10)
 		w.is(err, ooo.ErrNotMonitored)
 	},

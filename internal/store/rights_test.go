@@ -35,7 +35,7 @@ func TestASaveThatEndedMidwayIsRepeatedWholly(t *testing.T) {
 			p := m.ID.Partition()
 			done, stray := hint(m, ooo.HintRead, "1"), hint(m, ooo.HintStray, "2")
 			w.must(w.LeaveHints(t.Context(), false, done))
-			w.wants(ooo.Wish{}, on("ann", "a"))
+			w.wants(ooo.Wish{}, on("ann", "a"), wishHint(on("ann", "a")))
 			before := w.stored(m.ID)
 			moved := on("ann", "b")
 			m = next(m)
@@ -141,7 +141,7 @@ func TestAUserWithoutTheChannelWorks(t *testing.T) {
 	lease, m := w.saved("ann")
 	w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m), Leave: []ooo.Hint{hint(m, ooo.HintStray, "1")}}))
 	w.must(w.LeaveHints(t.Context(), true, hint(m, ooo.HintRead, "1")))
-	w.wants(ooo.Wish{}, on("ann", "a"))
+	w.wants(ooo.Wish{}, on("ann", "a"), wishHint(on("ann", "a")))
 	w.must(w.SetWait(t.Context(), "reads", 1))
 	w.table()
 	if len(w.hints()) != 3 || w.stored(m.ID).Version != 2 {

@@ -51,9 +51,7 @@ var saveSuite = map[string]func(*testing.T, *world){
 		done, again, other := hint(m, ooo.HintRead, "1"), hint(m, ooo.HintCheck, "1"), hint(m, ooo.HintResend, "1")
 		w.must(w.LeaveHints(t.Context(), false, done, hint(m, ooo.HintCheck, "2"), other))
 		for _, name := range []string{"ann", "bob"} {
-			if ok, err := w.SwapWish(t.Context(), ooo.Wish{}, on(name, "a"), other); !ok || err != nil {
-				t.Fatal(ok, err)
-			}
+			w.wants(ooo.Wish{}, on(name, "a"), other)
 		}
 		moved := on("ann", "b")
 		s := store.Save{
@@ -138,36 +136,30 @@ var saveSuite = map[string]func(*testing.T, *world){
 			t.Error("the history stays, or the feed does not")
 		}
 	},
-	"a record is removed once, with its rows and wish": func(t *testing.T, w *world) {
+	"a record is removed once, with its rows, wish and hint": func(t *testing.T, w *world) {
 		lease, m := w.saved("ann")
-		if ok, err := w.SwapWish(t.Context(), ooo.Wish{}, on("ann", "off"), hint(m, ooo.HintWish, "1")); !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		remove := store.Save{
-			Lease: lease, Record: next(m), Remove: true, Events: []ooo.News{event(m, ooo.EventStopped)},
-			Done: []ooo.Hint{hint(m, ooo.HintWish, "1")}, Wishes: []store.WishSwap{{Address: "ann@contoso.example", Nonce: "off"}},
-		}
-		w.must(w.Save(t.Context(), remove))
-		w.must(w.Save(t.Context(), remove))
-		loaded := w.load(m.ID.Partition())
-		if len(loaded.Records) != 0 || loaded.Saves != 2 || w.row(m.ID.Partition(), "ann@contoso.example") != "" || w.length("feed") != 1 {
-			t.Errorf("left: %+v", loaded)
-		}
-		if w.wish("ann@contoso.example") != (ooo.Wish{}) || len(w.hints()) != 0 {
-			t.Error("the wish or its hint is left")
-		}
-	},
-	"a wish without a record goes with a first version that is removed": func(t *testing.T, w *world) {
-		m := mailbox("ann")
-		h := hint(m, ooo.HintWish, "1")
-		if ok, err := w.SwapWish(t.Context(), ooo.Wish{}, on("ann", "off"), h); !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		w.must(w.Save(t.Context(), store.Save{
-			Lease: w.own(m), Record: m, Remove: true, Done: []ooo.Hint{h}, Wishes: []store.WishSwap{{Address: "ann@contoso.example", Nonce: "off"}},
-		}))
-		if w.wish("ann@contoso.example") != (ooo.Wish{}) || len(w.hints()) != 0 || w.stored(m.ID) != nil {
-			t.Error("the wish, its hint or a record is left")
+		fresh := &ooo.Mailbox{ID: sibling(m, "bob"), Version: 1} // a wish that had no record
+		for _, tt := range []struct {
+			record *ooo.Mailbox
+			name   string
+			saves  int64
+		}{{next(m), "ann", 2}, {fresh, "bob", 3}} {
+			h := hint(tt.record, ooo.HintWish, "1")
+			w.wants(ooo.Wish{}, on(tt.name, "off"), h)
+			remove := store.Save{
+				Lease: lease, Record: tt.record, Remove: true, Events: []ooo.News{event(m, ooo.EventStopped)},
+				Done: []ooo.Hint{h}, Wishes: []store.WishSwap{{Address: tt.name + "@contoso.example", Nonce: "off"}},
+			}
+			w.must(w.Save(t.Context(), remove))
+			if tt.record.Version > 1 { // nothing tells a repetition of a first version
+				w.must(w.Save(t.Context(), remove))
+			}
+			if loaded := w.load(m.ID.Partition()); len(loaded.Records) != 0 || loaded.Saves != tt.saves || w.length("feed") != tt.saves-1 {
+				t.Errorf("%s: left: %+v", tt.name, loaded)
+			}
+			if w.row(m.ID.Partition(), "ann@contoso.example") != "" || w.wish(tt.name+"@contoso.example") != (ooo.Wish{}) || len(w.hints()) != 0 {
+				t.Errorf("%s: the row, the wish or its hint is left", tt.name)
+			}
 		}
 	},
 	"memory is written back after a rollback": func(t *testing.T, w *world) {

@@ -217,6 +217,28 @@ func (w *world) wish(address string) ooo.Wish {
 	return wish
 }
 
+// wants replaces a wish, and leaves a hint.
+func (w *world) wants(old, next ooo.Wish, h ooo.Hint) {
+	w.t.Helper()
+	ok, err := w.SwapWish(w.t.Context(), old, next, h)
+	if w.must(err); !ok {
+		w.t.Fatalf("the wish for %s was not swapped", next.Address)
+	}
+}
+
+// stop ends the monitoring of an address whose wish says on.
+func (w *world) stop(old ooo.Wish) {
+	w.t.Helper()
+	next := old
+	next.On, next.Nonce = false, "off"
+	w.wants(old, next, wishHint(next))
+}
+
+// wishHint is the hint that an owner needs of a wish.
+func wishHint(wish ooo.Wish) ooo.Hint {
+	return ooo.Hint{ID: wish.Record(), Kind: ooo.HintWish, Nonce: wish.Nonce}
+}
+
 // on is a wish for name@contoso.example.
 func on(name, nonce string) ooo.Wish {
 	return ooo.Wish{Address: name + "@Contoso.example", On: true, Start: "s", Nonce: nonce, At: time.UnixMilli(1000).UTC()}

@@ -121,9 +121,7 @@ var wishSuite = map[string]func(*testing.T, *world){
 			w.must(w.raw.HSet(t.Context(), "om:{om}:wants", address, value).Err())
 			addresses = append(addresses, address)
 		}
-		if ok, err := w.SwapWish(t.Context(), ooo.Wish{}, on("ann", "1"), hint(mailbox("ann"), ooo.HintWish, "1")); !ok || err != nil {
-			t.Fatal(ok, err)
-		}
+		w.wants(ooo.Wish{}, on("ann", "1"), hint(mailbox("ann"), ooo.HintWish, "1"))
 		wishes, err := w.Wishes(t.Context(), addresses...)
 		w.must(err)
 		all, err := w.AllWishes(t.Context())
