@@ -7,7 +7,6 @@ import (
 	"net"
 	"regexp"
 	"strconv"
-	"sync"
 )
 
 // Disguise returns the URL of a proxy in front of the server through which INFO
@@ -20,45 +19,41 @@ func (s *Server) Disguise(version string) string {
 		s.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
+	s.t.Cleanup(func() {
+		stop()
+		ln.Close()
+	})
+	go func() {
 		for {
 			client, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			running.Go(func() { s.relay(ctx, client, version) })
+			go s.relay(ctx, client, version)
 		}
-	})
-	s.t.Cleanup(func() {
-		stop()
-		ln.Close()
-		running.Wait()
-	})
+	}()
 	return "redis://" + ln.Addr().String()
 }
 
-// relay passes on what a client and the server say until one of them ends.
+// relay copies in both directions until a side or ctx ends.
 func (s *Server) relay(ctx context.Context, client net.Conn, version string) {
 	defer client.Close()
 	server, err := net.Dial("tcp", s.Addr())
 	if err != nil {
 		return
 	}
+	defer server.Close()
 	defer context.AfterFunc(ctx, func() { server.Close() })()
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	defer client.Close()
-	asking.Go(func() {
+	go func() {
 		_, _ = io.Copy(server, client)
 		server.Close()
-	})
+	}()
 	_, _ = io.Copy(masked{client, version}, server)
 }
 
-// told is the beginning of an answer to INFO, as RESP2 and RESP3 have it: its
+// serverInfo is the beginning of an answer to INFO, as RESP2 and RESP3 have it: its
 // length, its first line, and those that name the server.
-var told = regexp.MustCompile(`([$=])(\d+)(\r\n(?:txt:)?# Server\r\n)(redis_version:[^\r]*(?:\r\n(?:server_name|valkey_\w+):[^\r]*)*)`)
+var serverInfo = regexp.MustCompile(`([$=])(\d+)(\r\n(?:txt:)?# Server\r\n)(redis_version:[^\r]*(?:\r\n(?:server_name|valkey_\w+):[^\r]*)*)`)
 
 // masked writes with another version in answers to INFO. It is near the beginning
 // of an answer, so it comes in one piece.
@@ -68,8 +63,8 @@ type masked struct {
 }
 
 func (m masked) Write(p []byte) (int, error) {
-	out := told.ReplaceAllFunc(p, func(answer []byte) []byte {
-		part := told.FindSubmatch(answer)
+	out := serverInfo.ReplaceAllFunc(p, func(answer []byte) []byte {
+		part := serverInfo.FindSubmatch(answer)
 		size, _ := strconv.Atoi(string(part[2])) // of digits
 		lines := "redis_version:" + m.version
 		return fmt.Appendf(nil, "%s%d%s%s", part[1], size+len(lines)-len(part[4]), part[3], lines)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,22 +27,12 @@ type Entra struct {
 	conns map[net.Conn]string // by the token that logged each in last; guarded by mu
 }
 
-// StartEntra starts one that knows no token yet. Its certificate is of an authority
-// made for this test, see [Entra.CAFile].
+// StartEntra starts one that knows no token yet.
 func StartEntra(t testing.TB) *Entra {
 	t.Helper()
-	authority := newAuthority(t)
-	certificate, key := authority.issue(t)
-	pair, err := tls.X509KeyPair(encode("CERTIFICATE", certificate), encode("PRIVATE KEY", key))
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := &Entra{
-		server: Start(t, "requirepass an-access-key"), caFile: filepath.Join(t.TempDir(), "ca.pem"), conns: map[net.Conn]string{},
-	}
-	if err := os.WriteFile(e.caFile, encode("CERTIFICATE", authority.cert.Raw), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	pair, certFile, _ := certificate(t)
+	e := &Entra{server: Start(t, "requirepass an-access-key"), caFile: certFile, conns: map[net.Conn]string{}}
+	var err error
 	if e.listener, err = tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}}); err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +57,7 @@ func StartEntra(t testing.TB) *Entra {
 // URL is its address in go-redis' form, without credentials.
 func (e *Entra) URL() string { return "rediss://" + e.listener.Addr().String() }
 
-// CAFile is a PEM file with the authority of its certificate.
+// CAFile is a PEM file with its certificate, which is its own authority.
 func (e *Entra) CAFile() string { return e.caFile }
 
 // Admit lets user log in with a token until it expires.

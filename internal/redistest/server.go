@@ -19,6 +19,7 @@ import (
 )
 
 const (
+	program = "redis-server"
 	// patience is how long servers may take to do what they are asked for.
 	patience = 30 * time.Second
 	// attempts is how often another port is tried.
@@ -30,7 +31,6 @@ const (
 // Server is a redis-server, or a Sentinel, as a child process.
 type Server struct {
 	t        testing.TB
-	path     string // of redis-server
 	dir      string
 	port     int
 	sentinel bool
@@ -58,12 +58,11 @@ func ours(options []string) []string {
 // the port; then another is tried.
 func launch(t testing.TB, kind Server, directives []string) *Server {
 	t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
+	if _, err := exec.LookPath(program); err != nil {
 		t.Fatal("redis-server is not installed: scripts/check installs it")
 	}
 	s := &kind
-	s.t, s.path, s.dir = t, path, t.TempDir()
+	s.t, s.dir = t, t.TempDir()
 	for _, d := range directives {
 		if password, ok := strings.CutPrefix(d, "requirepass "); ok {
 			s.password = strings.Trim(password, `"`)
@@ -104,7 +103,7 @@ func (s *Server) run() bool {
 	if s.sentinel {
 		args = append(args, "--sentinel")
 	}
-	s.child = spawn(s.t, s.env, s.file("log"), s.path, args...)
+	s.child = spawn(s.t, s.env, s.file("log"), program, args...)
 	client := s.client()
 	defer client.Close()
 	for deadline := time.Now().Add(patience); s.child.alive() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -212,15 +211,9 @@ func (s *Server) Restart() {
 func (s *Server) RestartEmpty() {
 	s.t.Helper()
 	s.Kill()
-	for _, pattern := range []string{"appendonlydir", "*.rdb"} {
-		found, err := filepath.Glob(s.file(pattern))
-		if err != nil {
+	for _, data := range []string{"appendonlydir", "dump.rdb"} {
+		if err := os.RemoveAll(s.file(data)); err != nil {
 			s.t.Fatal(err)
-		}
-		for _, path := range found {
-			if err := os.RemoveAll(path); err != nil {
-				s.t.Fatal(err)
-			}
 		}
 	}
 	s.Restart()
