@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -46,8 +47,13 @@ type answer struct {
 	took   time.Duration
 }
 
-// ask makes one request.
-func ask(client *http.Client, request *http.Request) (answer, error) {
+// ask makes one request without a body.
+func ask(ctx context.Context, client *http.Client, method string, address *url.URL, header http.Header) (answer, error) {
+	request, err := http.NewRequestWithContext(ctx, method, address.String(), http.NoBody)
+	if err != nil {
+		return answer{}, err
+	}
+	maps.Copy(request.Header, header)
 	request.Header.Set("User-Agent", "outlook-monitor doctor")
 	began := time.Now()
 	response, err := client.Do(request)
@@ -116,66 +122,53 @@ func (r remedies) trouble(err error, host string) Result {
 
 // causeOf says why a call to host got no answer, as a kind and in words.
 func causeOf(err error, host string) (cause, string) {
-	if op, is := errors.AsType[*net.OpError](err); is && op.Op == "proxyconnect" {
-		return noProxy, "the proxy in HTTPS_PROXY does not answer"
-	}
-	if dns, is := errors.AsType[*net.DNSError](err); is {
-		if dns.IsNotFound {
-			return noName, "the name " + host + " is not found in DNS"
-		}
-		return noResolver, "no DNS server answers for " + host
-	}
-	if why, text := certificateCause(err, host); why != other {
-		return why, text
-	}
-	late, slow := errors.AsType[net.Error](err)
-	_, plaintext := errors.AsType[tls.RecordHeaderError](err)
-	_, alert := errors.AsType[tls.AlertError](err)
+	var (
+		op          *net.OpError
+		dns         *net.DNSError
+		wrong       x509.HostnameError
+		invalid     x509.CertificateInvalidError
+		unverified  *tls.CertificateVerificationError
+		plaintext   tls.RecordHeaderError
+		alert       tls.AlertError
+		late        net.Error
+		withAddress *url.Error
+	)
 	switch {
-	case plaintext, errors.Is(err, http.ErrSchemeMismatch):
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		return noProxy, "the proxy in HTTPS_PROXY does not answer"
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return noName, "the name " + host + " is not found in DNS"
+	case dns != nil:
+		return noResolver, "no DNS server answers for " + host
+	case errors.As(err, &wrong):
+		return wrongHost, host + ": " + wrong.Error()
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return expired, host + ": " + invalid.Error()
+	case errors.As(err, &unverified):
+		shown := unverified.UnverifiedCertificates[0]
+		return untrusted, fmt.Sprintf("this machine does not trust the certificate of %s, issued by %q", host, issuer(shown))
+	case errors.As(err, &plaintext), errors.Is(err, http.ErrSchemeMismatch):
 		return noTLS, host + " speaks no TLS at this port"
-	case alert:
+	case errors.As(err, &alert):
 		return cut, host + " refuses the TLS handshake"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return refused, host + " refuses the connection: nothing listens at this port"
 	case either(err, syscall.EHOSTUNREACH, syscall.ENETUNREACH):
 		return other, "there is no route to " + host
-	case slow && late.Timeout(), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &late) && late.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return timedOut, host + " does not answer in time"
 	case either(err, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE):
 		return cut, host + " cuts the connection"
-	}
-	if wrapped, is := errors.AsType[*url.Error](err); is {
-		err = wrapped.Err // the URL may hold a secret
+	case errors.As(err, &withAddress): // which may hold a secret
+		err = withAddress.Err
 	}
 	return other, host + ": " + err.Error()
-}
-
-func certificateCause(err error, host string) (cause, string) {
-	if unknown, is := errors.AsType[x509.UnknownAuthorityError](err); is && unknown.Cert != nil {
-		return untrusted, fmt.Sprintf("this machine does not trust the certificate of %s, issued by %q", host, issuer(unknown.Cert))
-	}
-	if wrong, is := errors.AsType[x509.HostnameError](err); is {
-		names := wrong.Certificate.DNSNames
-		for _, ip := range wrong.Certificate.IPAddresses {
-			names = append(names, ip.String())
-		}
-		return wrongHost, fmt.Sprintf("the certificate of %s is for %s", host, strings.Join(names[:min(len(names), 4)], ", "))
-	}
-	if invalid, is := errors.AsType[x509.CertificateInvalidError](err); is && invalid.Reason == x509.Expired {
-		return expired, fmt.Sprintf("the certificate of %s is valid from %s to %s only", host,
-			invalid.Cert.NotBefore.UTC().Format(time.DateOnly), invalid.Cert.NotAfter.UTC().Format(time.DateOnly))
-	}
-	if _, is := errors.AsType[*tls.CertificateVerificationError](err); is {
-		return untrusted, "the certificate of " + host + " can't be verified"
-	}
-	return other, ""
 }
 
 // toMicrosoft has remedies for calls to Graph and its login endpoint.
 var toMicrosoft = remedies{
 	noName:    "check GRAPH_CLOUD, GRAPH_ENDPOINT, AZURE_AUTHORITY_HOST and this machine's DNS",
-	refused:   "let this machine reach port 443 there (firewall) or set HTTPS_PROXY; check GRAPH_ENDPOINT and AZURE_AUTHORITY_HOST if they are set",
+	refused:   "let this machine reach it (firewall), set HTTPS_PROXY, or correct GRAPH_ENDPOINT and AZURE_AUTHORITY_HOST",
 	untrusted: "if a proxy intercepts TLS, add its authority to the system's certificates or name it in SSL_CERT_FILE",
 	wrongHost: "check GRAPH_ENDPOINT and AZURE_AUTHORITY_HOST, and whether a proxy intercepts TLS",
 	expired:   "check this machine's clock first, then whether a proxy intercepts TLS",
@@ -200,27 +193,25 @@ const syncClock = "synchronize this machine's clock over the network (chrony, sy
 
 // host calls a host; any answer is good.
 func (e *examination) host(ctx context.Context, base string) Result {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/", http.NoBody)
+	address, err := url.Parse(base + "/")
 	if err != nil {
 		return failed("its address is no URL", toMicrosoft[noName])
 	}
-	a, err := ask(e.client, request)
+	a, err := ask(ctx, e.client, http.MethodGet, address, nil)
 	if err != nil {
-		return toMicrosoft.trouble(err, request.URL.Host)
+		return toMicrosoft.trouble(err, address.Host)
 	}
 	if sent, err := http.ParseTime(a.header.Get("Date")); err == nil {
 		if off := time.Until(sent) + a.took/2; off.Abs() > maxDrift {
-			return warning(fmt.Sprintf("%s answers, but this machine's clock is %s", request.URL.Host, drift(off)), syncClock)
+			return warning(fmt.Sprintf("%s answers, but this machine's clock is %s", address.Host, drift(off)), syncClock)
 		}
 	}
-	return ok("%s answers in %s, %s", request.URL.Host, short(a.took), a.security())
+	return ok("%s answers in %s, %s", address.Host, short(a.took), a.security())
 }
 
 // internal says whether the host has only addresses that are of no use from outside,
 // and names one of them.
 func internal(ctx context.Context, host string) (netip.Addr, bool) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
 	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil || len(found) == 0 || slices.ContainsFunc(found, func(ip netip.Addr) bool { return !isInternal(ip.Unmap()) }) {
 		return netip.Addr{}, false

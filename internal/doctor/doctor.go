@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -62,7 +63,6 @@ type Config struct {
 const (
 	checkTime     = 10 * time.Second
 	subscribeTime = 35 * time.Second // Graph calls PUBLIC_URL meanwhile, 10 s for each path
-	totalTime     = 90 * time.Second
 )
 
 // check is one row of the table.
@@ -75,27 +75,18 @@ type check struct {
 	limit    time.Duration // 0: checkTime
 }
 
-// Names of the checks.
+// Names of checks that others refer to.
 const (
-	settingsCheck     = "settings"
-	loginHostCheck    = "login endpoint"
-	graphHostCheck    = "Graph"
-	credentialCheck   = "credential expiry"
-	tokenCheck        = "login"
-	permissionsCheck  = "permissions"
-	mailboxCheck      = "mailbox"
-	certificatesCheck = "certificates"
-	listenCheck       = "listen address"
-	publicCheck       = "public URL"
-	subscriptionCheck = "subscription"
-	redisCheck        = "Redis"
-	persistenceCheck  = "Redis persistence"
-	evictionCheck     = "Redis eviction"
-	latencyCheck      = "Redis latency"
-	clockCheck        = "Redis clock"
-	mediatorCheck     = "mediator"
+	settingsCheck   = "settings"
+	loginHostCheck  = "login endpoint"
+	graphHostCheck  = "Graph"
+	credentialCheck = "credential expiry"
+	tokenCheck      = "login"
+	listenCheck     = "listen address"
+	publicCheck     = "public URL"
+	redisCheck      = "Redis"
 
-	longestName = len(persistenceCheck)
+	longestName = len("Redis persistence")
 )
 
 var (
@@ -111,20 +102,21 @@ var checks = []check{
 	{name: loginHostCheck, settings: hostSettings, run: (*examination).loginHost},
 	{name: graphHostCheck, settings: hostSettings, run: (*examination).graphHost},
 	{name: credentialCheck, settings: loginSettings, run: (*examination).credential},
-	{name: tokenCheck, settings: loginSettings, unless: (*examination).withoutGraph, after: []string{loginHostCheck}, run: (*examination).token},
-	{name: permissionsCheck, settings: []string{"SUBSCRIPTION_RESOURCES"}, after: []string{tokenCheck}, run: (*examination).permissions},
-	{name: mailboxCheck, unless: (*examination).withoutUser, after: []string{graphHostCheck, tokenCheck}, run: (*examination).mailbox},
-	{name: certificatesCheck, settings: certificateSettings, run: (*examination).certificates},
+	{name: tokenCheck, settings: loginSettings, unless: (*examination).withoutGraph, after: []string{loginHostCheck},
+		run: (*examination).token},
+	{name: "permissions", settings: []string{"SUBSCRIPTION_RESOURCES"}, after: []string{tokenCheck}, run: (*examination).permissions},
+	{name: "mailbox", unless: (*examination).withoutUser, after: []string{graphHostCheck, tokenCheck}, run: (*examination).mailbox},
+	{name: "certificates", settings: certificateSettings, run: (*examination).certificates},
 	{name: listenCheck, settings: []string{"LISTEN_ADDR", "PORT", "TLS_CERT_FILE", "TLS_KEY_FILE"}, run: (*examination).listen},
 	{name: publicCheck, settings: []string{"PUBLIC_URL", "TUNNEL", "NGROK_AGENT_URL"}, run: (*examination).public},
-	{name: subscriptionCheck, settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"}, unless: (*examination).withoutSubscription,
+	{name: "subscription", settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"}, unless: (*examination).withoutSubscription,
 		after: []string{graphHostCheck, tokenCheck}, run: (*examination).subscription, limit: subscribeTime},
 	{name: redisCheck, settings: []string{"REDIS_URL", "REDIS_AUTH"}, run: (*examination).redis},
-	{name: persistenceCheck, unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).persistence},
-	{name: evictionCheck, unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).eviction},
-	{name: latencyCheck, unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).latency},
-	{name: clockCheck, unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).clock},
-	{name: mediatorCheck, settings: []string{"MEDIATOR_URL", "MEDIATOR_IP", "MEDIATOR_PORT", "MEDIATOR_TOKEN"}, run: (*examination).mediator},
+	{name: "Redis persistence", unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).persistence},
+	{name: "Redis eviction", unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).eviction},
+	{name: "Redis latency", unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).latency},
+	{name: "Redis clock", unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).clock},
+	{name: "mediator", settings: []string{"MEDIATOR_URL", "MEDIATOR_IP", "MEDIATOR_PORT", "MEDIATOR_TOKEN"}, run: (*examination).mediator},
 }
 
 // examination is one run, with what earlier checks found out for later ones.
@@ -154,14 +146,12 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 			e.stop()
 		}
 	}()
-	limited, cancel := context.WithTimeout(ctx, totalTime)
-	defer cancel()
 	e.settings()
 	for _, c := range checks {
 		if err := ctx.Err(); err != nil {
 			return e.report, err
 		}
-		e.add(c.name, e.examine(limited, c))
+		e.add(c.name, e.examine(ctx, c))
 	}
 	e.report.OK = e.report.Count(Failed) == 0
 	return e.report, nil
@@ -174,16 +164,12 @@ func (e *examination) examine(ctx context.Context, c check) Result {
 			return skipped("fix %s first", name)
 		}
 	}
+	reason := ""
 	if c.unless != nil {
-		if reason := c.unless(e); reason != "" {
-			return skipped("%s", reason)
-		}
+		reason = c.unless(e)
 	}
-	if reason := e.blocked(c.after...); reason != "" {
+	if reason = cmp.Or(reason, e.blocked(c.after...)); reason != "" {
 		return skipped("%s", reason)
-	}
-	if ctx.Err() != nil {
-		return skipped("the %v for all checks are over", totalTime)
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(c.limit, checkTime))
 	defer cancel()
@@ -203,12 +189,14 @@ func (e *examination) blocked(names ...string) string {
 	return ""
 }
 
-func (e *examination) statusOf(name string) Status {
-	i := slices.IndexFunc(e.report.Checks, func(r Result) bool { return r.Name == name })
-	if i < 0 {
-		return ""
+// statusOf returns how a check ended; empty: it was not made yet.
+func (e *examination) statusOf(name string) (status Status) {
+	for _, r := range e.report.Checks {
+		if r.Name == name {
+			status = r.Status
+		}
 	}
-	return e.report.Checks[i].Status
+	return status
 }
 
 func (e *examination) add(name string, r Result) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -26,7 +27,7 @@ func (e *examination) listen(ctx context.Context) Result {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return failed("another program listens at "+address, "stop it, or choose another LISTEN_ADDR")
 	case errors.Is(err, syscall.EACCES):
-		return failed("this user may not listen at "+address, "choose a LISTEN_ADDR with a port from 1024 on, or give the program CAP_NET_BIND_SERVICE")
+		return failed("this user may not listen at "+address, "choose a port from 1024 on, or give the program CAP_NET_BIND_SERVICE")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return failed(address+" is no address of this machine", "choose a LISTEN_ADDR such as :8080")
 	}
@@ -44,18 +45,14 @@ func (e *examination) serviceAt(ctx context.Context, address string) bool {
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	scheme := "http://"
+	path := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/no-such-path"}
 	if e.cfg.Settings.TLSCertFile != "" || len(e.cfg.Settings.ACMEDomains) > 0 {
-		scheme = "https://"
+		path.Scheme = "https"
 	}
 	// The certificate names the public host, not this one; nothing secret is sent.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+net.JoinHostPort(host, port)+"/no-such-path", http.NoBody)
-	if err != nil {
-		return false
-	}
-	a, err := ask(&http.Client{Transport: transport, Timeout: 3 * time.Second}, request)
+	a, err := ask(ctx, &http.Client{Transport: transport, Timeout: 3 * time.Second}, http.MethodGet, &path, nil)
 	return err == nil && a.unknownPath()
 }
 

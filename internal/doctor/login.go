@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,41 +20,32 @@ const (
 	permissionsPage  = registrationPage + " > API permissions"
 )
 
-const (
-	compareFederated = "compare issuer, subject and audience: " + secretsPage + " > Federated credentials"
-	unknownGraph     = "the tenant does not know the Graph that is asked for"
-	compareClouds    = "check GRAPH_CLOUD and GRAPH_ENDPOINT: both must be of the tenant's cloud"
-)
-
 // loginRefusals are codes of the login endpoint, which describes them for developers;
-// here they are for operators.
-var loginRefusals = []struct{ code, found, remedy string }{
+// here they are for operators. The first row that has the code counts.
+var loginRefusals = []struct{ codes, found, remedy string }{
 	{"AADSTS7000215", "the client secret is wrong",
 		"set AZURE_CLIENT_SECRET to the secret's Value, not its Secret ID; if it is no longer shown: " + secretsPage + " > New client secret"},
-	{"AADSTS7000222", "the client secret has expired", "create one, set AZURE_CLIENT_SECRET and restart: " + secretsPage + " > New client secret"},
-	{"AADSTS7000218", "no client secret was sent", "set AZURE_CLIENT_SECRET, or use a certificate"},
-	{"AADSTS7000216", "this app may not log in with a secret", "use a certificate: " + secretsPage + " > Certificates"},
-	{"AADSTS700016", "the app is not in this tenant", "compare AZURE_CLIENT_ID and AZURE_TENANT_ID with: " + registrationPage + " > Overview"},
-	{"AADSTS7000229", "the app has no service principal in this tenant", "grant admin consent once: " + permissionsPage + " > Grant admin consent"},
+	{"AADSTS7000222", "the client secret has expired",
+		"create one, set AZURE_CLIENT_SECRET and restart: " + secretsPage + " > New client secret"},
+	{"AADSTS7000216 AADSTS7000218", "this app may not log in with a secret", "use a certificate: " + secretsPage + " > Certificates"},
+	{"AADSTS700016", "the app is not in this tenant", "correct AZURE_CLIENT_ID or AZURE_TENANT_ID: " + registrationPage + " > Overview"},
+	{"AADSTS7000229 AADSTS65001", "no admin has consented to the app in this tenant",
+		"grant admin consent: " + permissionsPage + " > Grant admin consent"},
 	{"AADSTS7000112", "the app is disabled in this tenant",
 		"enable it: Entra admin center > Enterprise applications > your app > Properties > Enabled for users to sign-in"},
-	{"AADSTS90002", "there is no such tenant", "set AZURE_TENANT_ID to the Directory (tenant) ID, and check GRAPH_CLOUD: " + registrationPage + " > Overview"},
-	{"AADSTS900023", "AZURE_TENANT_ID is no tenant's id", "set it to the Directory (tenant) ID: " + registrationPage + " > Overview"},
+	{"AADSTS90002 AADSTS900023", "there is no such tenant",
+		"set AZURE_TENANT_ID to the Directory (tenant) ID, and check GRAPH_CLOUD: " + registrationPage + " > Overview"},
 	{"AADSTS900382", "the tenant is in another cloud", "set GRAPH_CLOUD to the tenant's cloud"},
 	{"AADSTS700027", "the certificate is not registered for the app, or not its newest one",
 		"upload its public part: " + secretsPage + " > Certificates > Upload certificate"},
-	{"AADSTS700021", "the app in the assertion is another one", "compare AZURE_CLIENT_ID with the certificate or the federated credential"},
-	{"AADSTS700023", "the audience of the assertion is wrong", "check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"},
+	{"AADSTS700021 AADSTS700023", "app or audience of the assertion is another one", "check AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"},
 	{"AADSTS700024", "the assertion is not valid now", syncClock},
-	{"AADSTS700213", "no federated credential has this workload's subject", compareFederated},
-	{"AADSTS700211", "no federated credential has this workload's issuer", compareFederated},
-	{"AADSTS70021", "no federated credential fits this workload", compareFederated},
-	{"AADSTS500011", unknownGraph, compareClouds},
-	{"AADSTS70011", unknownGraph, compareClouds},
-	{"AADSTS1002012", unknownGraph, compareClouds},
+	{"AADSTS700213 AADSTS700211 AADSTS70021", "no federated credential fits this workload",
+		"compare issuer, subject and audience: " + secretsPage + " > Federated credentials"},
+	{"AADSTS500011 AADSTS70011 AADSTS1002012", "the tenant does not know the Graph that is asked for",
+		"check GRAPH_CLOUD and GRAPH_ENDPOINT: both must be of the tenant's cloud"},
 	{"AADSTS53003", "a Conditional Access policy for workload identities blocks this login",
 		"allow this machine's address: Entra admin center > Conditional Access"},
-	{"AADSTS65001", "no admin has consented", "grant admin consent: " + permissionsPage + " > Grant admin consent"},
 }
 
 func (e *examination) token(ctx context.Context) Result {
@@ -72,13 +64,13 @@ func (e *examination) token(ctx context.Context) Result {
 func (e *examination) loginTrouble(err error) Result {
 	code := e.cfg.LoginCode(err)
 	for _, r := range loginRefusals {
-		if r.code == code {
+		if slices.Contains(strings.Fields(r.codes), code) {
 			return failed(r.found+" ("+code+")", r.remedy)
 		}
 	}
 	switch {
 	case errors.Is(err, ooo.ErrUnavailable):
-		return failed(plain(err), "try again in a minute; if it stays, check https://status.cloud.microsoft and proxies in between")
+		return failed(plain(err), tryAgain)
 	case code != "":
 		return failed("the login is refused: "+code, "see https://login.microsoftonline.com/error?code="+strings.TrimPrefix(code, "AADSTS"))
 	case e.cfg.Settings.Graph.Credential == config.ManagedIdentity:
@@ -97,9 +89,9 @@ func (e *examination) credential(context.Context) Result {
 	}
 	ends, err := e.cfg.CertificateExpires()
 	if err != nil {
-		return failed(plain(err), "put certificate and key there as PEM with the key unencrypted, or as PKCS#12 with AZURE_CLIENT_CERTIFICATE_PASSWORD")
+		return failed(plain(err), "use PEM with an unencrypted key, or PKCS#12 with AZURE_CLIENT_CERTIFICATE_PASSWORD")
 	}
-	return life("the certificate in AZURE_CLIENT_CERTIFICATE_PATH", ends, "create a new one, upload its public part, then replace the file: "+secretsPage)
+	return life("the certificate in AZURE_CLIENT_CERTIFICATE_PATH", ends, "upload the public part of a new one, then replace the file: "+secretsPage)
 }
 
 // certificates says when the first of the certificates in our files ends.
@@ -111,7 +103,7 @@ func (e *examination) certificates(context.Context) Result {
 		pairs = append(pairs, pair{"TLS_CERT_FILE", s.TLSCertFile, s.TLSKeyFile, "renew it; the service reads the new file by itself"})
 	}
 	for i, cert := range s.EncryptionCertFiles {
-		pairs = append(pairs, pair{"ENCRYPTION_CERT_FILE", cert, s.EncryptionKeyFiles[i], "renew it: name a new pair before it, and remove this one a day later"})
+		pairs = append(pairs, pair{"ENCRYPTION_CERT_FILE", cert, s.EncryptionKeyFiles[i], "name a renewed pair before it, remove this one a day later"})
 	}
 	first, ends := pair{}, time.Time{}
 	for _, p := range pairs {

@@ -73,10 +73,10 @@ var callRemedies = []struct {
 	{ooo.ErrNoMailbox, "give the user an Exchange Online licence, or name another user"},
 	{ooo.ErrUserGone, "try again: it was there a moment ago"},
 	{ooo.ErrBadSetting, "report it, with the value that Graph Explorer shows"},
-	{ooo.ErrHandshake, "open PUBLIC_URL to the internet (firewall, allow-list, split DNS) and send the whole certificate chain; this machine can reach it"},
+	{ooo.ErrHandshake, "open PUBLIC_URL to the internet (firewall, allow-list, split DNS) and send the whole certificate chain"},
 	{ooo.ErrSubscriptionQuota, "delete subscriptions of apps that are no longer used, or wait until they end"},
-	{ooo.ErrSubscriptionDenied, "grant the permission for the resource with admin consent, and let the access policy include this mailbox: " + permissionsPage},
-	{ooo.ErrDenied, "grant the permission with admin consent (" + permissionsPage + "), and let the access policy, or RBAC for Applications, " +
+	{ooo.ErrSubscriptionDenied, "grant it with admin consent, and let the access policy include this mailbox: " + permissionsPage},
+	{ooo.ErrDenied, "grant it with admin consent (" + permissionsPage + "), and let the access policy, or RBAC for Applications, " +
 		"include this mailbox; Exchange takes up to 2 hours to follow"},
 	{ooo.ErrUnauthorized, "check that GRAPH_ENDPOINT is of the cloud that the login endpoint is of"},
 	{ooo.ErrRejected, "check GRAPH_ENDPOINT and SUBSCRIPTION_RESOURCES"},

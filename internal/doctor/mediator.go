@@ -38,9 +38,9 @@ func (e *examination) mediator(ctx context.Context) Result {
 	says := fmt.Sprintf("it answers %d", root.status)
 	switch {
 	case strings.HasPrefix(root.body, ownPage):
-		return failed("MEDIATOR_URL leads to outlook-monitor itself", "set MEDIATOR_URL to the mediator's address; the mediator needs this one's")
+		return failed("MEDIATOR_URL leads to outlook-monitor itself", "set it to the mediator's address; the mediator needs this one's")
 	case root.status/100 == 3:
-		return failed(fmt.Sprintf("it redirects (%d) to %s", root.status, root.target(base)), "set MEDIATOR_URL to the final address: redirects are not followed")
+		return failed(says+", a redirect to "+root.target(base), "set MEDIATOR_URL to the final address: redirects are not followed")
 	case root.status == http.StatusUnauthorized, root.status == http.StatusForbidden:
 		return failed(says, setToken)
 	case root.status >= 500:
@@ -61,24 +61,17 @@ func (e *examination) mediator(ctx context.Context) Result {
 	case states.status == http.StatusUnauthorized, states.status == http.StatusForbidden:
 		return warning(fmt.Sprintf("/api/setstatus answers %d", states.status), setToken)
 	case base.Scheme == "http" && !local:
-		return warning("it answers, but token and texts go there without TLS, over a public address", "use https:// in MEDIATOR_URL, if the mediator can")
+		return warning("token and texts go there without TLS, over a public address", "use https:// in MEDIATOR_URL, if the mediator can")
 	}
 	return ok("answers in %s, has /api/setstatus, %s", short(root.took), root.security())
 }
 
 // askMediator calls it with the credentials of the service.
 func (e *examination) askMediator(ctx context.Context, base *url.URL, method, path string) (answer, error) {
-	address := base.JoinPath(path)
-	address.User = nil
-	request, err := http.NewRequestWithContext(ctx, method, address.String(), http.NoBody)
-	if err != nil {
-		return answer{}, err
-	}
+	address, header := base.JoinPath(path), http.Header{}
 	if token := e.cfg.Settings.MediatorToken; !token.IsZero() {
-		request.Header.Set("Authorization", "Bearer "+token.Reveal())
-	} else if base.User != nil {
-		password, _ := base.User.Password()
-		request.SetBasicAuth(base.User.Username(), password)
+		address.User = nil // what it says is sent as basic auth otherwise
+		header.Set("Authorization", "Bearer "+token.Reveal())
 	}
-	return ask(e.client, request)
+	return ask(ctx, e.client, method, address, header)
 }

@@ -18,8 +18,9 @@ type permission struct {
 }
 
 var (
-	readSettings = permission{name: "MailboxSettings.Read", why: "to read automatic replies", wider: []string{"MailboxSettings.ReadWrite"}, exchange: true}
-	readUsers    = permission{name: "User.Read.All", why: "to find users",
+	readSettings = permission{name: "MailboxSettings.Read", why: "to read automatic replies",
+		wider: []string{"MailboxSettings.ReadWrite"}, exchange: true}
+	readUsers = permission{name: "User.Read.All", why: "to find users",
 		wider:    []string{"User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
 		narrower: "User.ReadBasic.All", lacking: "users are found by user principal name and mail address only, not by further addresses"}
 	readPresence  = permission{name: "Presence.Read.All", why: "for PRESENCE_SWEEP", wider: []string{"Presence.ReadWrite.All"}}
@@ -64,7 +65,7 @@ func (e *examination) needed() []permission {
 }
 
 const grantMissing = permissionsPage + " > Add a permission > Microsoft Graph > Application permissions, select what is missing, " +
-	"then Grant admin consent and restart the service; what Exchange grants (RBAC for Applications) is not in the token: prove it with --user EMAIL"
+	"then Grant admin consent and restart; what Exchange grants (RBAC for Applications) is not in the token: prove it with --user EMAIL"
 
 func (e *examination) permissions(ctx context.Context) Result {
 	if !e.grant.Readable {

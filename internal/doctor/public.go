@@ -56,7 +56,7 @@ func (e *examination) public(ctx context.Context) Result {
 	s := e.cfg.Settings
 	switch {
 	case s.PublicURL.IsZero() && e.tunnelled():
-		return skipped("with TUNNEL=%s there is a URL only while outlook-monitor serve runs; /readyz then says whether Graph reaches it", s.Tunnel.Kind)
+		return skipped("with TUNNEL=%s there is a URL only while outlook-monitor serve runs; see its /readyz", s.Tunnel.Kind)
 	case s.PublicURL.IsZero():
 		return warning(fmt.Sprintf("not set: no subscriptions, each mailbox is read every %v and nothing is seen sooner", s.PollInterval),
 			"set PUBLIC_URL to an https address that leads here from the internet")
@@ -85,9 +85,9 @@ func (e *examination) public(ctx context.Context) Result {
 	}
 	switch shown := last.certificate(); {
 	case shown != nil && time.Until(shown.NotAfter) < renewal:
-		return warning("the handshake works, but the certificate ends "+until(shown.NotAfter), "renew it: Graph does not call without a valid one")
+		return warning("the handshake works, but the certificate ends "+until(shown.NotAfter), "renew it: Graph calls no expired one")
 	case slowest > maxAnswerTime:
-		return warning("the handshake works, but took "+short(slowest), "find out what is slow: Graph delays notifications to servers that take more than 3 s")
+		return warning("the handshake works, but took "+short(slowest), "find out why: Graph delays notifications if it takes more than 3 s")
 	case private:
 		return warning(fmt.Sprintf("the handshake works, but %s is %s here, which the internet can't reach", base.Hostname(), ip),
 			"with another address outside (split DNS) this is right: "+proveIt)
@@ -120,12 +120,7 @@ func (e *examination) handshake(ctx context.Context, address *url.URL) (answer, 
 	token := tokenBegin + ` a+b 100% c&d=e f/g "h" é ` + rand.Text() // with all that proxies are known to spoil
 	asked := *address
 	asked.RawQuery = "validationToken=" + escapes.ReplaceAllStringFunc(url.QueryEscape(token), strings.ToLower)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, asked.String(), http.NoBody)
-	if err != nil {
-		return answer{}, failed("it is no URL", "set PUBLIC_URL such as https://monitor.example.com")
-	}
-	request.Header.Set("Content-Type", "text/plain; charset=utf-8")
-	a, err := ask(e.client, request)
+	a, err := ask(ctx, e.client, http.MethodPost, &asked, http.Header{"Content-Type": {"text/plain; charset=utf-8"}})
 	if err != nil {
 		return a, toPublicURL.trouble(err, address.Host)
 	}

@@ -130,14 +130,6 @@ func TestPublicURLSeenFromOutside(t *testing.T) {
 			t.Errorf("notifications were wanted at %q, want them at %s", w.graph.asked.NotificationURL, service)
 		}
 	})
-	t.Run("an agent has a tunnel to somebody else", func(t *testing.T) {
-		w := newWorld(t)
-		server := httptest.NewServer(answers(404, "text/plain", "nothing"))
-		defer server.Close()
-		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["MONITOR_TOKEN"] = "", "agent", secret
-		w.env["NGROK_AGENT_URL"] = agentOf(t, server.URL)
-		wants(t, w.check("public URL"), doctor.Failed, "another server answers 404", "LISTEN_ADDR")
-	})
 	t.Run("an agent has none", func(t *testing.T) {
 		w := newWorld(t)
 		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["MONITOR_TOKEN"] = "", "agent", secret

@@ -107,8 +107,8 @@ func TestWaysToAHost(t *testing.T) {
 		"nothing listens":              {gone.URL, well, doctor.Failed, "refuses the connection", "firewall", "right port"},
 		"the name does not exist":      {"https://nowhere.invalid", well, doctor.Failed, "nowhere.invalid", "DNS", "DNS"},
 		"nobody vouches for it":        {well.URL, stranger, doctor.Failed, `does not trust the certificate of ` + strings.TrimPrefix(well.URL, "https://") + `, issued by "made here"`, "proxy", "public authority"},
-		"its certificate is another's": {stranger.URL, stranger, doctor.Failed, "is for elsewhere.example", "proxy", "certificate for the host"},
-		"its certificate has ended":    {secure(t, old, serve).URL, secure(t, old, serve), doctor.Failed, "is valid from", "clock", "renew"},
+		"its certificate is another's": {stranger.URL, stranger, doctor.Failed, "IP SANs", "proxy", "certificate for the host"},
+		"its certificate has ended":    {secure(t, old, serve).URL, secure(t, old, serve), doctor.Failed, "certificate has expired", "clock", "renew"},
 		"it speaks no TLS":             {strings.Replace(plain.URL, "http:", "https:", 1), well, doctor.Failed, "speaks no TLS", "port", "let TLS end"},
 		"it cuts the connection":       {cutting.URL, cutting, doctor.Failed, "cuts the connection", "firewall", "proxy's log"},
 	}
@@ -183,9 +183,9 @@ func TestLoginCertificates(t *testing.T) {
 		"PKCS#12 of keytool":        {"keytool.p12", "open-sesame", doctor.OK, "ends 2126", ""},
 		"PKCS#12 of older programs": {"older.p12", "open-sesame", doctor.OK, "ends 2126", ""},
 		"a wrong password":          {"openssl3.p12", "sesame", doctor.Failed, "does not open", "AZURE_CLIENT_CERTIFICATE_PASSWORD"},
-		"an encrypted key":          {"encrypted.pem", "open-sesame", doctor.Failed, "is encrypted: decrypt it with openssl pkey", "as PEM with the key unencrypted"},
-		"an older encrypted key":    {"encrypted-rsa.pem", "", doctor.Failed, "PKCS#12 with openssl pkcs12 -export", "as PKCS#12"},
-		"no certificate":            {"../certificate.go", "", doctor.Failed, "neither PEM nor PKCS#12", "as PEM"},
+		"an encrypted key":          {"encrypted.pem", "open-sesame", doctor.Failed, "is encrypted: decrypt it with openssl pkey", "PEM with an unencrypted key"},
+		"an older encrypted key":    {"encrypted-rsa.pem", "", doctor.Failed, "PKCS#12 with openssl pkcs12 -export", "or PKCS#12"},
+		"no certificate":            {"../certificate.go", "", doctor.Failed, "neither PEM nor PKCS#12", "PEM with an unencrypted key"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -222,7 +222,7 @@ func TestMediator(t *testing.T) {
 		"the token is wrong":        {here, "wrong", doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
 		"it is away":                {gone.URL, secret, doctor.Failed, "refuses the connection", "start the mediator"},
 		"its authority is unknown":  {private.URL, secret, doctor.Failed, "does not trust", "SSL_CERT_FILE"},
-		"it redirects":              {start(answers(301, "text/html", "", "Location", "https://vmo.example/")), secret, doctor.Failed, "redirects (301) to https://vmo.example/", "final address"},
+		"it redirects":              {start(answers(301, "text/html", "", "Location", "https://vmo.example/")), secret, doctor.Failed, "it answers 301, a redirect to https://vmo.example/", "final address"},
 		"it is broken":              {start(answers(500, "text/html", "")), secret, doctor.Failed, "it answers 500", "log"},
 		"another program is there":  {start(serveMain), secret, doctor.Failed, "has no /api/setstatus", "MEDIATOR_URL"},
 		"it answers POST alone":     {start(answers(404, "text/html", "Cannot GET /")), secret, doctor.Warning, "can't tell whether it has /api/setstatus", "MEDIATOR_URL"},

@@ -28,21 +28,16 @@ var redisRefusals = []struct {
 	says, remedy string
 	login        bool // it is about user and password
 }{
-	{"WRONGPASS", "set the right user and password in REDIS_URL: redis://user:password@host:6379/0, special characters percent-encoded", true},
+	{"WRONGPASS", "correct user and password in REDIS_URL: redis://user:password@host:6379/0, special characters percent-encoded", true},
 	{"NOAUTH", "set the password in REDIS_URL: redis://:password@host:6379/0, special characters percent-encoded", true},
 	{"ERR AUTH", "remove the password from REDIS_URL: this Redis has none", true},
-	{"NOPERM", remedyOf(store.ErrRefused), false},
+	{"NOPERM", problem.ReplaceAllString(store.ErrRefused.Error(), "$2"), false},
 	{"LOADING", "wait until it has loaded its data", false},
 	{"MASTERDOWN", "find out why its master is down", false},
 	{"ERR DB index", "use a database number in REDIS_URL that it has", false},
 	{"ERR max number of clients", "raise maxclients, or end other clients", false},
 	{"cluster support disabled", "remove ?addr=… from REDIS_URL: this Redis is no Cluster", false},
 	{"all sentinels", "check the addresses of the Sentinels and master_name in REDIS_URL", false},
-}
-
-func remedyOf(err error) string {
-	_, remedy := split(err.Error())
-	return remedy
 }
 
 // Remedies for a refused login that depend on what REDIS_URL and REDIS_AUTH are.
@@ -179,7 +174,7 @@ func (e *examination) clock(ctx context.Context) Result {
 	took := time.Since(before)
 	off := now.Sub(before.Add(took / 2))
 	if off.Abs() > maxRedisDrift+took {
-		return warning("by the clock of Redis this machine is "+drift(off), "synchronize both machines' clocks over the network (chrony, systemd-timesyncd)")
+		return warning("by the clock of Redis this machine is "+drift(off), "synchronize the clocks of both over the network")
 	}
 	return ok("within %s of this machine's", short(off.Abs()+took))
 }

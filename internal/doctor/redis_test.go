@@ -3,11 +3,15 @@ package doctor_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"outlook-monitor/internal/doctor"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
 )
 
@@ -78,6 +82,63 @@ func TestRedisLogins(t *testing.T) {
 			w.env["REDIS_URL"], w.env["REDIS_AUTH"] = "rediss://name.redis.azure.net:10000", tt.auth
 			w.redis.err = fmt.Errorf("redis: %w", tt.err)
 			wants(t, w.check("Redis"), doctor.Failed, tt.found, tt.remedy)
+		})
+	}
+}
+
+// TestRemediesForRedisWork follows the remedies for a real Redis to the letter.
+func TestRemediesForRedisWork(t *testing.T) {
+	const password = "p/w@:1"
+	server := redistest.Start(t, `requirepass "`+password+`"`)
+	options, err := goredis.ParseURL(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := goredis.NewClient(options)
+	defer admin.Close()
+	allow := func(rules ...any) {
+		if err := admin.Do(t.Context(), append([]any{"ACL", "SETUSER", "om"}, rules...)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(t *testing.T, url string) doctor.Result {
+		redis, err := store.Open(store.Config{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer redis.Close()
+		w := newWorld(t)
+		w.env["REDIS_URL"], w.cfg.Redis = url, redis
+		return w.check("Redis")
+	}
+	for name, rules := range map[string][]any{
+		"no command":  {"-@all"},
+		"no keys":     {"+@all", "&om:*"},
+		"no scripts":  {"+@all", "~om:*", "&om:*", "-evalsha"},
+		"no messages": {"+@all", "~om:*"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			allow(append([]any{"reset", "on", ">right"}, rules...)...)
+			url := "redis://om:right@" + server.Addr()
+			got := check(t, url)
+			_, remedy, _ := strings.Cut(got.Remedy, "ACL SETUSER … ")
+			remedy, _, _ = strings.Cut(remedy, ")")
+			for rule := range strings.FieldsSeq(remedy) {
+				allow(rule)
+			}
+			if again := check(t, url); got.Status == doctor.OK || again.Status != doctor.OK {
+				t.Errorf("Redis = %+v, then %+v, want the remedy to work", got, again)
+			}
+		})
+	}
+	for name, login := range map[string]string{"no password": "", "a wrong password": "default:wrong@"} {
+		t.Run(name, func(t *testing.T) {
+			got := check(t, "redis://"+login+server.Addr())
+			form := strings.TrimSuffix(got.Remedy[strings.Index(got.Remedy, "redis://"):], ", special characters percent-encoded")
+			url := strings.NewReplacer("user", "default", "password", "p%2Fw%40%3A1", "host:6379", server.Addr()).Replace(form)
+			if again := check(t, url); got.Status != doctor.Failed || again.Status != doctor.OK {
+				t.Errorf("Redis = %+v, with %s %+v, want the remedy to work", got, url, again)
+			}
 		})
 	}
 }

@@ -60,15 +60,12 @@ func (r Report) Count(status Status) int {
 func (r Report) Summary() string {
 	var parts []string
 	for _, status := range []Status{Failed, Warning, OK, Skipped} {
-		n := r.Count(status)
-		if n == 0 {
-			continue
+		switch n := r.Count(status); {
+		case n > 1 && status == Warning:
+			parts = append(parts, fmt.Sprintf("%d warnings", n))
+		case n > 0:
+			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}
-		part := fmt.Sprintf("%d %s", n, status)
-		if status == Warning && n > 1 {
-			part += "s"
-		}
-		parts = append(parts, part)
 	}
 	return strings.Join(parts, ", ")
 }
@@ -86,14 +83,14 @@ func printable(text string) string {
 
 // until writes when something ends, and how long that is from now.
 func until(at time.Time) string {
-	const minutely = "2006-01-02 15:04 UTC"
-	switch left := time.Until(at); {
+	text, left := at.UTC().Format("2006-01-02 15:04 UTC"), time.Until(at)
+	switch {
 	case left >= 48*time.Hour:
-		return fmt.Sprintf("%s, in %d days", at.UTC().Format(time.DateOnly), int(left.Hours()/24))
+		text += fmt.Sprintf(", in %d days", int(left.Hours()/24))
 	case left > 0:
-		return fmt.Sprintf("%s, in %d minutes", at.UTC().Format(minutely), int(left.Minutes()))
+		text += fmt.Sprintf(", in %d minutes", int(left.Minutes()))
 	}
-	return at.UTC().Format(minutely)
+	return text
 }
 
 // short writes a duration with two or three digits.

@@ -64,7 +64,7 @@ func (e *examination) subscription(ctx context.Context) Result {
 	deleting, done := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer done()
 	if err := e.cfg.Graph.DeleteSubscription(deleting, created.ID); err != nil && !errors.Is(err, ooo.ErrSubscriptionGone) {
-		return warning(fmt.Sprintf("%s was created, but not deleted: %v", created.ID, err), "do nothing: it ends by itself, "+until(created.ExpiresAt))
+		return warning(fmt.Sprintf("%s was created, but not deleted: %v", created.ID, err), "wait: it ends by itself, "+until(created.ExpiresAt))
 	}
 	return ok("Graph reached PUBLIC_URL, created one for %s, and deleted it", resource)
 }
