@@ -36,12 +36,7 @@ func TestPrinter(t *testing.T) {
 	if got := print(doctor.Printer{}); got != plain {
 		t.Errorf("text =\n%s\nwant\n%s", got, plain)
 	}
-	coloured := print(doctor.Printer{Colour: true})
-	if !strings.Contains(coloured, "\x1b[32mok\x1b[0m       settings") || !strings.Contains(coloured, "\x1b[1;31m1 failed, 1 ok, 1 skipped\x1b[0m") {
-		t.Errorf("coloured = %q, want green and red", coloured)
-	}
-	bare := strings.NewReplacer("\x1b[32m", "", "\x1b[1;31m", "", "\x1b[2m", "", "\x1b[36m", "", "\x1b[0m", "").Replace(coloured)
-	if bare != plain {
-		t.Errorf("without its colours it is\n%s\nwant\n%s", bare, plain)
+	if got := print(doctor.Printer{Colour: true}); !strings.Contains(got, "\x1b[32mok\x1b[0m       settings") || !strings.Contains(got, "\x1b[1;31m1 failed, 1 ok, 1 skipped\x1b[0m") {
+		t.Errorf("coloured = %q, want green and red", got)
 	}
 }

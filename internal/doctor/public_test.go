@@ -1,11 +1,11 @@
 package doctor_test
 
 import (
+	"cmp"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +47,7 @@ func TestWhatIsInTheWayOfPublicURL(t *testing.T) {
 		"a proxy that cuts the query":              {proxy(func(r *http.Request) { r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "%26", "&") }), doctor.Failed, "encoded twice on its way, or decoded twice", "pass the query on"},
 		"a proxy that adds to the path":            {proxy(func(r *http.Request) { r.URL.Path = "/app" + r.URL.Path }), doctor.Failed, "under another path than /graph/notifications", "prefix"},
 		"a proxy that knows one of two paths":      {proxy(func(r *http.Request) { r.URL.Path = strings.Replace(r.URL.Path, "lifecycle", "x", 1) }), doctor.Failed, "under another path than /graph/lifecycle", "prefix"},
-		"a proxy that changes the type":            {retyped, doctor.Failed, "comes as text/html", "Content-Type"},
+		"a proxy that changes the type":            {func(w http.ResponseWriter, r *http.Request) { serve(retyped{w}, r) }, doctor.Failed, "comes as text/html", "Content-Type"},
 		"a proxy without its service":              {answers(502, "text/html", page), doctor.Failed, "the proxy answers 502", "LISTEN_ADDR"},
 		"a firewall for web applications":          {answers(403, "text/html", page), doctor.Failed, "it answers 403", "/graph/"},
 		"a page to log in":                         {answers(200, "text/html", page), doctor.Failed, `an HTML page comes back: a login, or a warning page of a tunnel or proxy ("Sign in to[31m continue")`, "/graph/"},
@@ -73,89 +73,63 @@ func TestWhatIsInTheWayOfPublicURL(t *testing.T) {
 	}
 }
 
-func retyped(w http.ResponseWriter, r *http.Request) {
-	serve(plainly{w}, r)
-}
+// retyped takes every text for HTML.
+type retyped struct{ http.ResponseWriter }
 
-// plainly takes every text for HTML.
-type plainly struct{ http.ResponseWriter }
-
-func (p plainly) WriteHeader(status int) {
-	p.Header().Set("Content-Type", "text/html")
-	p.ResponseWriter.WriteHeader(status)
+func (r retyped) WriteHeader(status int) {
+	r.Header().Set("Content-Type", "text/html")
+	r.ResponseWriter.WriteHeader(status)
 }
 
 func TestAPrefixThatAProxyTakesOff(t *testing.T) {
 	w := newWorld(t)
-	to, err := url.Parse(w.env["PUBLIC_URL"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(http.StripPrefix("/app", httputil.NewSingleHostReverseProxy(to)))
+	server := httptest.NewServer(http.StripPrefix("/app", serve))
 	defer server.Close()
 	w.env["PUBLIC_URL"] = server.URL + "/app/"
 	wants(t, w.check("public URL"), doctor.OK, "the handshake works at "+server.URL+"/app", "")
 }
 
-// agentOf returns the address of an ngrok agent with a tunnel to the listen address.
-func agentOf(t *testing.T, tunnel string) string {
-	t.Helper()
-	list := `{"tunnels":[{"public_url":"` + tunnel + `","config":{"addr":"127.0.0.1:0"}}]}`
-	server := httptest.NewServer(answers(200, "application/json", list))
-	t.Cleanup(server.Close)
-	return server.URL
-}
-
-func TestPublicURLSeenFromOutside(t *testing.T) {
-	t.Run("there is none", func(t *testing.T) {
-		w := newWorld(t)
-		w.env["PUBLIC_URL"] = ""
-		wants(t, w.check("public URL"), doctor.Warning, "each mailbox is read every 2s", "set PUBLIC_URL")
-		wants(t, w.check("subscription"), doctor.Skipped, "--subscribe", "")
-	})
-	t.Run("a tunnel will give it", func(t *testing.T) {
-		w := newWorld(t)
-		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["NGROK_AUTHTOKEN"] = "", "ngrok", secret
-		wants(t, w.check("public URL"), doctor.Skipped, "TUNNEL=ngrok there is a URL only while outlook-monitor serve runs", "")
-	})
-	t.Run("an agent has a tunnel", func(t *testing.T) {
-		w := newWorld(t)
-		service := w.env["PUBLIC_URL"]
-		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["MONITOR_TOKEN"] = "", "agent", secret
-		w.env["NGROK_AGENT_URL"] = agentOf(t, service)
-		w.cfg.User, w.cfg.Subscribe = ann, true
-		wants(t, w.check("public URL"), doctor.OK, "the handshake works at "+service, "")
-		wants(t, w.check("subscription"), doctor.OK, "Graph reached PUBLIC_URL", "")
-		if !strings.HasPrefix(w.graph.asked.NotificationURL, service) {
-			t.Errorf("notifications were wanted at %q, want them at %s", w.graph.asked.NotificationURL, service)
-		}
-	})
-	t.Run("an agent has none", func(t *testing.T) {
-		w := newWorld(t)
-		w.env["PUBLIC_URL"], w.env["TUNNEL"], w.env["MONITOR_TOKEN"] = "", "agent", secret
-		w.env["NGROK_AGENT_URL"] = "http://127.0.0.1:1"
-		w.cfg.User, w.cfg.Subscribe = ann, true
-		wants(t, w.check("public URL"), doctor.Failed, "the agent does not answer", "start it with: ngrok http 0")
-		wants(t, w.check("subscription"), doctor.Skipped, "the tunnel has no URL now", "")
-	})
-	t.Run("this machine only can reach it", func(t *testing.T) {
+func TestPublicURLBySettings(t *testing.T) {
+	service := newWorld(t).env["PUBLIC_URL"]
+	agent := httptest.NewServer(answers(200, "application/json", `{"tunnels":[{"public_url":"`+service+`","config":{"addr":"127.0.0.1:0"}}]}`))
+	defer agent.Close()
+	forbidden := httptest.NewServer(answers(403, "text/plain", ""))
+	defer forbidden.Close()
+	tests := map[string]struct {
+		env           map[string]string
+		status        doctor.Status
+		found, remedy string
+		subscription  doctor.Status
+	}{
+		"there is none": {map[string]string{"PUBLIC_URL": ""},
+			doctor.Warning, "each mailbox is read every 2s", "set PUBLIC_URL", doctor.Skipped},
+		"a tunnel will give it": {map[string]string{"PUBLIC_URL": "", "TUNNEL": "ngrok", "NGROK_AUTHTOKEN": secret},
+			doctor.Skipped, "TUNNEL=ngrok there is a URL only while outlook-monitor serve runs", "", doctor.Skipped},
+		"an agent has a tunnel": {map[string]string{"PUBLIC_URL": "", "TUNNEL": "agent", "MONITOR_TOKEN": secret, "NGROK_AGENT_URL": agent.URL},
+			doctor.OK, "the handshake works at " + service, "", doctor.OK},
+		"an agent has none": {map[string]string{"PUBLIC_URL": "", "TUNNEL": "agent", "MONITOR_TOKEN": secret, "NGROK_AGENT_URL": "http://127.0.0.1:1"},
+			doctor.Failed, "the agent does not answer", "start it with: ngrok http 0", doctor.Skipped},
+		"it is allowed for others alone": {map[string]string{"PUBLIC_URL": forbidden.URL, "PUBLIC_ALLOW": "192.0.2.1"},
+			doctor.Warning, "PUBLIC_ALLOW excludes this machine", "--subscribe", doctor.OK},
+		"ACME has given no certificate yet": {map[string]string{"PUBLIC_URL": "https://monitor.example.com", "ACME_DOMAINS": "monitor.example.com"},
+			doctor.Skipped, "only the running service has the certificate", "", doctor.Skipped},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.cfg.User, w.cfg.Subscribe = ann, true
+			maps.Copy(w.env, tt.env)
+			wants(t, w.check("public URL"), tt.status, tt.found, tt.remedy)
+			wants(t, w.check("subscription"), tt.subscription, "", "")
+			if tt.subscription == doctor.OK && !strings.HasPrefix(w.graph.asked.NotificationURL, cmp.Or(tt.env["PUBLIC_URL"], service)) {
+				t.Errorf("notifications were wanted at %q", w.graph.asked.NotificationURL)
+			}
+		})
+	}
+	t.Run("this machine alone can reach it", func(t *testing.T) {
 		w := newWorld(t)
 		w.cfg.Endpoint = "https://192.0.2.1:1"
-		w.cfg.AuthorityHost = w.env["PUBLIC_URL"]
 		wants(t, w.check("public URL"), doctor.Failed, "this machine only", "the internet")
-	})
-	t.Run("it is allowed for others alone", func(t *testing.T) {
-		w := newWorld(t)
-		server := httptest.NewServer(answers(403, "text/plain", ""))
-		defer server.Close()
-		w.env["PUBLIC_URL"], w.env["PUBLIC_ALLOW"] = server.URL, "192.0.2.1"
-		wants(t, w.check("public URL"), doctor.Warning, "PUBLIC_ALLOW excludes this machine", "--subscribe")
-	})
-	t.Run("ACME has given no certificate yet", func(t *testing.T) {
-		w := newWorld(t)
-		w.env["PUBLIC_URL"], w.env["ACME_DOMAINS"] = "https://monitor.example.com", "monitor.example.com"
-		wants(t, w.check("public URL"), doctor.Skipped, "only the running service has the certificate", "")
-		wants(t, w.check("certificates"), doctor.OK, "ACME", "")
 	})
 }
 

@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"log"
 	"math/big"
@@ -35,7 +34,8 @@ func secure(t *testing.T, certificate tls.Certificate, handler http.HandlerFunc)
 	return server
 }
 
-// issue makes a certificate that vouches for itself until ends, and its files.
+// issue makes a certificate for 127.0.0.1, or a host, that is its own authority and
+// ends then, and its files.
 func issue(t *testing.T, host string, ends time.Time) (pair tls.Certificate, certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -43,11 +43,11 @@ func issue(t *testing.T, host string, ends time.Time) (pair tls.Certificate, cer
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "made here"}, DNSNames: []string{host},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "made here"}, DNSNames: []string{host}, IPAddresses: []net.IP{net.ParseIP(host)},
 		NotBefore: time.Now().Add(-100 * 24 * time.Hour), NotAfter: ends, IsCA: true, BasicConstraintsValid: true,
 	}
-	if ip := net.ParseIP(host); ip != nil {
-		template.DNSNames, template.IPAddresses = nil, []net.IP{ip}
+	if template.IPAddresses[0] == nil {
+		template.IPAddresses = nil
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -57,16 +57,14 @@ func issue(t *testing.T, host string, ends time.Time) (pair tls.Certificate, cer
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
-	if pair, err = tls.X509KeyPair(cert, keyPEM); err != nil {
-		t.Fatal(err)
-	}
 	certFile, keyFile = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
-	for file, text := range map[string][]byte{certFile: cert, keyFile: keyPEM} {
-		if err := os.WriteFile(file, text, 0o600); err != nil {
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if pair, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+		t.Fatal(err)
 	}
 	return pair, certFile, keyFile
 }
@@ -177,15 +175,13 @@ func TestLoginCertificates(t *testing.T) {
 		status         doctor.Status
 		found, remedy  string
 	}{
-		"PEM":                       {"plain.pem", "", doctor.OK, "ends 2126", ""},
-		"PEM beside a password":     {"plain.pem", "open-sesame", doctor.OK, "ends 2126", ""},
-		"PKCS#12 of OpenSSL 3":      {"openssl3.p12", "open-sesame", doctor.OK, "ends 2126", ""},
-		"PKCS#12 of keytool":        {"keytool.p12", "open-sesame", doctor.OK, "ends 2126", ""},
-		"PKCS#12 of older programs": {"older.p12", "open-sesame", doctor.OK, "ends 2126", ""},
-		"a wrong password":          {"openssl3.p12", "sesame", doctor.Failed, "does not open", "AZURE_CLIENT_CERTIFICATE_PASSWORD"},
-		"an encrypted key":          {"encrypted.pem", "open-sesame", doctor.Failed, "is encrypted: decrypt it with openssl pkey", "PEM with an unencrypted key"},
-		"an older encrypted key":    {"encrypted-rsa.pem", "", doctor.Failed, "PKCS#12 with openssl pkcs12 -export", "or PKCS#12"},
-		"no certificate":            {"../certificate.go", "", doctor.Failed, "neither PEM nor PKCS#12", "PEM with an unencrypted key"},
+		"PEM beside a password":  {"plain.pem", "open-sesame", doctor.OK, "ends 2126", ""},
+		"PKCS#12 of OpenSSL 3":   {"openssl3.p12", "open-sesame", doctor.OK, "ends 2126", ""},
+		"PKCS#12 of keytool":     {"keytool.p12", "open-sesame", doctor.OK, "ends 2126", ""},
+		"a wrong password":       {"openssl3.p12", "sesame", doctor.Failed, "does not open", "AZURE_CLIENT_CERTIFICATE_PASSWORD"},
+		"an encrypted key":       {"encrypted.pem", "open-sesame", doctor.Failed, "is encrypted: decrypt it with openssl pkey", "PEM with an unencrypted key"},
+		"an older encrypted key": {"encrypted-rsa.pem", "", doctor.Failed, "PKCS#12 with openssl pkcs12 -export", "or PKCS#12"},
+		"no certificate":         {"../certificate.go", "", doctor.Failed, "neither PEM nor PKCS#12", "PEM with an unencrypted key"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -212,6 +208,11 @@ func TestMediator(t *testing.T) {
 		return server.URL
 	}
 	here := start(mediate)
+	onlyMain := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			http.NotFound(w, r)
+		}
+	}
 	tests := map[string]struct {
 		url, token    string
 		status        doctor.Status
@@ -224,7 +225,7 @@ func TestMediator(t *testing.T) {
 		"its authority is unknown":  {private.URL, secret, doctor.Failed, "does not trust", "SSL_CERT_FILE"},
 		"it redirects":              {start(answers(301, "text/html", "", "Location", "https://vmo.example/")), secret, doctor.Failed, "it answers 301, a redirect to https://vmo.example/", "final address"},
 		"it is broken":              {start(answers(500, "text/html", "")), secret, doctor.Failed, "it answers 500", "log"},
-		"another program is there":  {start(serveMain), secret, doctor.Failed, "has no /api/setstatus", "MEDIATOR_URL"},
+		"another program is there":  {start(onlyMain), secret, doctor.Failed, "has no /api/setstatus", "MEDIATOR_URL"},
 		"it answers POST alone":     {start(answers(404, "text/html", "Cannot GET /")), secret, doctor.Warning, "can't tell whether it has /api/setstatus", "MEDIATOR_URL"},
 		"it is this program itself": {start(answers(200, "text/plain", "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL.")), secret, doctor.Failed, "outlook-monitor itself", "the mediator needs this one"},
 	}
@@ -235,13 +236,4 @@ func TestMediator(t *testing.T) {
 			wants(t, w.check("mediator"), tt.status, tt.found, tt.remedy)
 		})
 	}
-}
-
-// serveMain is a program with a main page and nothing else.
-func serveMain(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/" {
-		http.NotFound(w, r)
-		return
-	}
-	fmt.Fprint(w, "welcome")
 }

@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -55,18 +56,9 @@ func TestRedis(t *testing.T) {
 	}
 }
 
-func TestAPasswordBehindSentinel(t *testing.T) {
-	for _, answer := range []string{"NOAUTH Authentication required.", "WRONGPASS invalid username-password pair"} {
-		w := newWorld(t)
-		w.env["REDIS_URL"] = "redis://sentinel.example:26379?master_name=om"
-		w.redis.err = errors.New(answer)
-		wants(t, w.check("Redis"), doctor.Failed, answer, "?username=…&password=… for Redis itself")
-	}
-}
-
 func TestRedisLogins(t *testing.T) {
 	tests := map[string]struct {
-		auth          string
+		auth, url     string // url empty: of Azure Managed Redis
 		err           error
 		found, remedy string
 	}{
@@ -75,11 +67,12 @@ func TestRedisLogins(t *testing.T) {
 		"an expired identity":         {auth: "entra", err: fmt.Errorf("%w: AADSTS7000222", ooo.ErrUnauthorized), found: "the client secret has expired", remedy: "New client secret"},
 		"the login endpoint is away":  {auth: "entra", err: fmt.Errorf("%w: the login endpoint: EOF", ooo.ErrUnavailable), found: "the login endpoint: EOF", remedy: "try again in a minute"},
 		"keys that are disabled":      {auth: "url", err: errors.New("WRONGPASS invalid username-password pair"), found: "WRONGPASS", remedy: "REDIS_AUTH=entra"},
+		"no password behind Sentinel": {auth: "url", url: "redis://sentinel.example:26379?master_name=om", err: errors.New("NOAUTH Authentication required."), found: "NOAUTH", remedy: "?username=…&password=… for Redis itself"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.env["REDIS_URL"], w.env["REDIS_AUTH"] = "rediss://name.redis.azure.net:10000", tt.auth
+			w.env["REDIS_URL"], w.env["REDIS_AUTH"] = cmp.Or(tt.url, "rediss://name.redis.azure.net:10000"), tt.auth
 			w.redis.err = fmt.Errorf("redis: %w", tt.err)
 			wants(t, w.check("Redis"), doctor.Failed, tt.found, tt.remedy)
 		})
