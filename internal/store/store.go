@@ -154,7 +154,7 @@ func dial(cfg Config, login *login, retries int) (redis.UniversalClient, error) 
 			"and percent-encode what a URL can't hold in a password, such as / as %2F, # as %23, ? as %3F, % as %25")
 	}
 	wrong := errors.New("REDIS_URL has a database number or an option that can't be understood: " +
-		"see the README of deploy for its forms, and percent-encode what a URL can't hold in a password")
+		"see deploy/SIZING.md for its forms, and percent-encode what a URL can't hold in a password")
 	switch query := u.Query(); {
 	case query.Has("master_name"):
 		o, err := redis.ParseFailoverURL(raw)
