@@ -39,6 +39,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a share of no request":            {"autoscaling: { enabled: true }\nresources: { requests: { cpu: null } }", "autoscaling.cpu.target is a percentage of it"},
 		"a lag that is a word":             {"autoscaling: { queueLag: { target: soon } }", "at '/autoscaling/queueLag/target'"},
 		"a budget of nobody":               {"podDisruptionBudget: { maxUnavailable: 0 }", "at '/podDisruptionBudget/maxUnavailable': minimum: got 0, want 1"},
+		"an Entra login to our own Redis":  {"settings: { REDIS_AUTH: entra }", "settings.REDIS_AUTH is entra, but redis.bundled is true"},
 		"Redis without a limit":            {"redis: { resources: { limits: null } }", "at '/redis/resources'"},
 		"a Redis that may forget":          {`redis: { appendfsync: "no" }`, "at '/redis/appendfsync': value must be one of 'everysec', 'always'"},
 	}

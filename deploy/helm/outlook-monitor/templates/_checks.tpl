@@ -46,6 +46,9 @@ wrong with a value alone is told by values.schema.json. */}}
 {{- if and .autoscaling.enabled .autoscaling.cpu.enabled (not (dig "requests" "cpu" "" .resources)) }}
 {{- $wrong = append $wrong "resources.requests.cpu is not set, but autoscaling.cpu.target is a percentage of it: set it" }}
 {{- end }}
+{{- if and .redis.bundled (eq (dig "REDIS_AUTH" "url" .settings | toString | lower) "entra") }}
+{{- $wrong = append $wrong "settings.REDIS_AUTH is entra, but redis.bundled is true: set redis.bundled: false and REDIS_URL in the Secret" }}
+{{- end }}
 {{- range .extraEnv }}
 {{- if has .name (list "MONITOR_TOKEN" "MEDIATOR_TOKEN" "MEDIATOR_SIGNING_SECRET" "CLIENT_STATE_KEY" "AZURE_CLIENT_SECRET" "AZURE_CLIENT_CERTIFICATE_PASSWORD" "REDIS_URL") }}
 {{- $wrong = append $wrong (printf "extraEnv names %s: put it into the Secret that secret.name names" .name) }}
