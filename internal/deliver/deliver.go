@@ -36,17 +36,9 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Registry has the mailboxes that this replica owns; see [mailbox.Registry].
-type Registry interface {
-	Get(id ooo.RecordID) (*ooo.Mailbox, bool)
-	Hints(id ooo.RecordID, kind ooo.HintKind) []ooo.Hint
-	Begin(id ooo.RecordID, kind mailbox.Kind, subject string) (done func(), ok bool)
-	Update(ctx context.Context, id ooo.RecordID, change func(*mailbox.Draft) error) (*ooo.Mailbox, error)
-}
-
 // Config says what a [Deliverer] works with.
 type Config struct {
-	Registry Registry
+	Registry *mailbox.Registry
 	Mediator *Mediator
 	// InTime says whether this replica may start something now: its ownership was
 	// confirmed a short while ago.

@@ -251,13 +251,14 @@ func TestSetup(t *testing.T) {
 		body string
 		fine bool
 	}{
-		"the mediator's own answer":   {200, `{"result":"True"}`, true},
-		"a bool and another code":     {201, `{"result":true}`, true},
-		"it could not":                {200, `{"result":"False"}`, false},
-		"another answer":              {200, `{"status":"True"}`, false},
-		"no JSON":                     {200, `True`, false},
-		"an error":                    {500, `{"result":"True"}`, false},
-		"a page that was never asked": {302, ``, false},
+		"the mediator's own answer":    {200, `{"result":"True"}`, true},
+		"a bool and another code":      {201, `{"result":true}`, true},
+		"it could not":                 {200, `{"result":"False"}`, false},
+		"another answer":               {200, `{"status":"True"}`, false},
+		"no JSON":                      {200, `True`, false},
+		"an error":                     {500, `{"result":"True"}`, false},
+		"a page that was never asked":  {302, ``, false},
+		"it does not know the request": {404, ``, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 
 	"outlook-monitor/internal/schedule"
@@ -113,23 +113,21 @@ func (s *Syncer) Owe() {
 // Run leaves a mark for this start, and carries out marks while this replica is the
 // one to do so, until ctx ends.
 func (s *Syncer) Run(ctx context.Context) error {
-	var g errgroup.Group
-	g.Go(func() error {
+	var marking sync.WaitGroup
+	marking.Go(func() {
 		s.mark(ctx, startMark+rand.Text(), false)
 		for {
 			select {
 			case <-s.owing:
 				s.mark(ctx, rand.Text(), true)
 			case <-ctx.Done():
-				return nil
+				return
 			}
 		}
 	})
-	g.Go(func() error {
-		s.carryOut(ctx)
-		return nil
-	})
-	return g.Wait()
+	s.carryOut(ctx)
+	marking.Wait()
+	return nil
 }
 
 // mark leaves a mark, with growing waits until that worked.

@@ -5,7 +5,8 @@
 // The step is carried out and saved. Each save leads to a new plan, until nothing is
 // left to do. A timed queue knows when a mailbox is planned next: at two thirds of a
 // subscription's life, or when a failed call may be repeated. Failures are kept in the
-// record, so neither a restart nor another owner starts the backoff over.
+// record, so neither a restart nor another owner starts the backoff over; those of a
+// stray, which is in no record, in memory.
 //
 // That a subscription is being created is saved before the call. If the answer is
 // lost, the next attempt is refused with the id of the one that Graph has, which is
@@ -92,7 +93,7 @@ type Subscriber struct {
 	mu     sync.Mutex
 	life   time.Duration                         // to ask for: Lifetime, or less once Graph has named its limit; guarded by mu, as all below
 	spoke  map[ooo.RecordID]map[string]time.Time // by resource tag: when a notification came last, if that is to be saved
-	strays map[task]ooo.Subscription             // those about which something failed
+	strays map[task]ooo.Subscription             // those that could not be settled, with what failed
 }
 
 // task is a mailbox to be planned, or a stray subscription of it.
