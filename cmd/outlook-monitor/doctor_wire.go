@@ -28,7 +28,9 @@ type standIn struct {
 func (s standIn) listen(ctx context.Context) (stop func(), err error) {
 	l := server.Listener{}
 	if s.settings.TLSCertFile != "" {
-		certificate, err := server.NewCertificate(s.settings.TLSCertFile, s.settings.TLSKeyFile, s.log)
+		certificate, err := server.NewCertificate(server.CertificateConfig{
+			Setting: "TLS", CertFile: s.settings.TLSCertFile, KeyFile: s.settings.TLSKeyFile, Log: s.log,
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -2,65 +2,102 @@ package server
 
 import (
 	"crypto/tls"
-	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
 )
 
-// Certificate is a key pair in two files, read again when they change.
+// Certificate is a certificate and its private key in two files, read again when they
+// change.
 type Certificate struct {
-	certFile, keyFile string
-	log               *slog.Logger
+	cfg CertificateConfig
 
-	mu      sync.Mutex
-	pair    *tls.Certificate // guarded by mu, as all below
-	looked  time.Time        // when the files were last looked at
-	changed [2]time.Time     // of pair's files
+	mu     sync.Mutex
+	pair   *tls.Certificate // guarded by mu, as all below
+	looked time.Time        // when the files were last looked at
+	stamps [2]stamp         // of the files when they were last read, well or not
+}
+
+// CertificateConfig says where a certificate is.
+type CertificateConfig struct {
+	Setting           string                       // that names the files: TLS for TLS_CERT_FILE and TLS_KEY_FILE
+	CertFile, KeyFile string                       // PEM
+	Check             func(*tls.Certificate) error // what else it must be; nil: nothing
+	Log               *slog.Logger
 }
 
 // NewCertificate reads the files for the first time.
-func NewCertificate(certFile, keyFile string, log *slog.Logger) (*Certificate, error) {
-	c := &Certificate{certFile: certFile, keyFile: keyFile, log: log}
-	_, err := c.get(nil)
-	return c, err
+func NewCertificate(cfg CertificateConfig) (*Certificate, error) {
+	c := &Certificate{cfg: cfg, looked: time.Now()}
+	return c, c.read()
 }
 
 // TLS returns what a listener needs to show the certificate.
 func (c *Certificate) TLS() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.Pair(), nil },
+	}
 }
 
-// get returns the certificate. Files are looked at once a second at most; what
-// can't be read or doesn't fit together leaves the old pair in use.
-func (c *Certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// Pair returns the certificate, with its Leaf. Files are looked at once a second at most;
+// what can't be used leaves the old pair in use.
+func (c *Certificate) Pair() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pair != nil && time.Since(c.looked) < time.Second {
-		return c.pair, nil
+	if time.Since(c.looked) < time.Second {
+		return c.pair
 	}
 	c.looked = time.Now()
-	changed := [2]time.Time{modified(c.certFile), modified(c.keyFile)}
-	if c.pair != nil && changed == c.changed {
-		return c.pair, nil
+	if c.stamps == c.stamp() {
+		return c.pair
 	}
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	switch {
-	case err == nil:
-		c.pair, c.changed = &pair, changed
-	case c.pair == nil:
-		return nil, errors.New("TLS_CERT_FILE and TLS_KEY_FILE hold no certificate and private key that fit together")
-	default:
-		c.log.Warn("the changed certificate can't be used, the old one stays", "file", c.certFile)
+	if err := c.read(); err != nil {
+		c.cfg.Log.Warn("a changed certificate can't be used, the old one stays", "err", err)
+	} else {
+		c.cfg.Log.Info("certificate read again", "file", c.cfg.CertFile, "expires", c.pair.Leaf.NotAfter.UTC())
 	}
-	return c.pair, nil
+	return c.pair
 }
 
-func modified(file string) time.Time {
-	stat, err := os.Stat(file)
+// read takes what the files hold, or leaves the pair as it is.
+func (c *Certificate) read() error {
+	c.stamps = c.stamp() // before: what is written later differs
+	certPEM, err := os.ReadFile(c.cfg.CertFile)
 	if err != nil {
-		return time.Time{}
+		return fmt.Errorf("%s_CERT_FILE can't be read: %w", c.cfg.Setting, err)
 	}
-	return stat.ModTime()
+	keyPEM, err := os.ReadFile(c.cfg.KeyFile)
+	if err != nil {
+		return fmt.Errorf("%s_KEY_FILE, which belongs to %[1]s_CERT_FILE, can't be read: %[2]w", c.cfg.Setting, err)
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return fmt.Errorf("%s_CERT_FILE %s and %[1]s_KEY_FILE %[3]s hold no certificate and private key that fit together: write both as PEM",
+			c.cfg.Setting, c.cfg.CertFile, c.cfg.KeyFile)
+	}
+	if c.cfg.Check != nil {
+		if err := c.cfg.Check(&pair); err != nil {
+			return fmt.Errorf("%s_KEY_FILE %s: %w", c.cfg.Setting, c.cfg.KeyFile, err)
+		}
+	}
+	c.pair = &pair
+	return nil
+}
+
+// stamp tells files that changed from those that did not.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+func (c *Certificate) stamp() (stamps [2]stamp) {
+	for i, file := range []string{c.cfg.CertFile, c.cfg.KeyFile} {
+		if stat, err := os.Stat(file); err == nil {
+			stamps[i] = stamp{stat.ModTime().UTC(), stat.Size()}
+		}
+	}
+	return stamps
 }

@@ -33,7 +33,7 @@ func TestChangedFilesAreReadAgain(t *testing.T) {
 	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	first := pair(t, certFile, keyFile)
 	log, told := logger()
-	c, err := server.NewCertificate(certFile, keyFile, log)
+	c, err := server.NewCertificate(server.CertificateConfig{Setting: "TLS", CertFile: certFile, KeyFile: keyFile, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestFilesThatDoNotFitAreRefused(t *testing.T) {
 		"the wrong way": {keyFile, certFile},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := server.NewCertificate(files[0], files[1], slog.New(slog.DiscardHandler))
+			_, err := server.NewCertificate(server.CertificateConfig{Setting: "TLS", CertFile: files[0], KeyFile: files[1], Log: slog.New(slog.DiscardHandler)})
 			if err == nil || !strings.Contains(err.Error(), "TLS_CERT_FILE") {
 				t.Errorf("NewCertificate = %v, want an error that names TLS_CERT_FILE", err)
 			}
@@ -84,7 +84,7 @@ func TestFilesThatDoNotFitAreRefused(t *testing.T) {
 func TestVersionsOfTLS(t *testing.T) {
 	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	pair(t, certFile, keyFile)
-	files, err := server.NewCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+	files, err := server.NewCertificate(server.CertificateConfig{Setting: "TLS", CertFile: certFile, KeyFile: keyFile, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestVersionsOfTLS(t *testing.T) {
 func TestTLSIsToBeKept(t *testing.T) {
 	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	pair(t, certFile, keyFile)
-	c, err := server.NewCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+	c, err := server.NewCertificate(server.CertificateConfig{Setting: "TLS", CertFile: certFile, KeyFile: keyFile, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func TestPairsThatCanNotBeUsed(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := webhook.NewCertificates(tt.certs, tt.keys, nil)
+			_, err := webhook.NewCertificates(tt.certs, tt.keys, slog.New(slog.DiscardHandler))
 			for _, words := range tt.says {
 				if err == nil || !strings.Contains(err.Error(), words) {
 					t.Errorf("NewCertificates = %v, want %q in it", err, words)

@@ -15,6 +15,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -92,7 +93,7 @@ func load(t testing.TB, pairs ...files) *webhook.Certificates {
 	for _, f := range pairs {
 		certs, keys = append(certs, f.cert), append(keys, f.key)
 	}
-	c, err := webhook.NewCertificates(certs, keys, nil)
+	c, err := webhook.NewCertificates(certs, keys, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
