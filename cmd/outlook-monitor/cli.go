@@ -21,7 +21,6 @@ type commands struct {
 	Version versionCmd `cmd:"" help:"Print the version."`
 
 	Completion  completionCmd  `cmd:"" help:"Print a script with which a shell completes outlook-monitor's commands and flags."`
-	Complete    completeCmd    `cmd:"" hidden:"" help:"Say what a command line may go on with."`
 	DevMediator devMediatorCmd `cmd:"" hidden:"" help:"Run the stand-in mediator alone."`
 }
 
@@ -52,6 +51,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		kong.Bind(environment(getenv), stderr{errs}),
 	)
 	if err != nil {
+		return err
+	}
+	if done, err := completes(parser, stdout); done || err != nil {
 		return err
 	}
 	chosen, err := parser.Parse(args)
