@@ -34,6 +34,6 @@ func (c *serveCmd) checkConfig(settings config.Settings, getenv environment, out
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(out, "\nThe settings are right. Whether Graph, Redis and the mediator agree, outlook-monitor doctor finds out.")
+	_, err = fmt.Fprintln(out, "\nThe settings are valid. outlook-monitor doctor checks them against Graph, Redis and the mediator.")
 	return err
 }

@@ -13,14 +13,14 @@ import (
 
 // commands is the command line.
 type commands struct {
-	Serve   serveCmd   `cmd:"" default:"withargs" help:"Run the service; what a bare outlook-monitor does too."`
-	Demo    demoCmd    `cmd:"" help:"See it work: a local Graph, a stand-in mediator and the service in one process."`
-	Doctor  doctorCmd  `cmd:"" help:"Check every setting against the real world, with a remedy for all that is wrong."`
-	Users   usersCmd   `cmd:"" help:"Look at and change the monitored users of a running service."`
-	Health  healthCmd  `cmd:"" help:"Ask the service on this machine whether it is alive; exit 1 if not."`
+	Serve   serveCmd   `cmd:"" default:"withargs" help:"Run the service (default)."`
+	Demo    demoCmd    `cmd:"" help:"See it work with a local Graph and a stand-in mediator, all in one process."`
+	Doctor  doctorCmd  `cmd:"" help:"Check every setting against the real Graph, Redis and mediator, with a remedy for each problem."`
+	Users   usersCmd   `cmd:"" help:"Show and change the monitored users of a running service."`
+	Health  healthCmd  `cmd:"" help:"Exit 0 if the service on this machine is alive, 1 if not."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
-	Completion  completionCmd  `cmd:"" help:"Print a script with which a shell completes outlook-monitor's commands and flags."`
+	Completion  completionCmd  `cmd:"" help:"Print a shell completion script."`
 	DevMediator devMediatorCmd `cmd:"" hidden:"" help:"Run the stand-in mediator alone."`
 }
 

@@ -133,7 +133,7 @@ func (s *stage) introduce() {
 	s.notes.say(`outlook-monitor demo: everything runs in this process, nothing is registered anywhere.
   Graph     %s (a local one), driven through %s
   service   %s, polling every 2 s, with a subscription for each user
-  mediator  %s (a stand-in), which is told who is out of office
+  mediator  %s (a stand-in), which receives who is out of office
 `, s.sim.URL(), s.sim.ControlURL(), s.base, s.mediator.URL())
 }
 

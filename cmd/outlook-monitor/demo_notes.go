@@ -73,9 +73,9 @@ func (s *stage) tell(ctx context.Context, call mediatorsim.Call) {
 	if change, ok := s.cause(ctx, call); ok {
 		seen := sources[change.Source]
 		if at := s.notes.since(call.Email); !at.IsZero() && !at.After(change.At) {
-			how = fmt.Sprintf("%s after %s, mediator told after %s", seen, brief(change.At.Sub(at)), brief(call.At.Sub(at)))
+			how = fmt.Sprintf("%s after %s, delivered after %s", seen, brief(change.At.Sub(at)), brief(call.At.Sub(at)))
 		} else {
-			how = fmt.Sprintf("%s, mediator told %s later", seen, brief(call.At.Sub(change.At)))
+			how = fmt.Sprintf("%s, delivered %s later", seen, brief(call.At.Sub(change.At)))
 		}
 	}
 	name, _, _ := strings.Cut(call.Email, "@")
@@ -87,8 +87,8 @@ var sources = map[ooo.Source]string{
 	ooo.SourceNotification: "seen by notification",
 	ooo.SourcePoll:         "seen by the 2 s poll",
 	ooo.SourceWindow:       "by the clock",
-	ooo.SourceRequest:      "first look",
-	ooo.SourceSubscription: "seen by the look after subscribing",
+	ooo.SourceRequest:      "on request",
+	ooo.SourceSubscription: "seen by the read after subscribing",
 }
 
 func brief(d time.Duration) string { return max(d, time.Millisecond).Round(time.Millisecond).String() }

@@ -22,7 +22,7 @@ var story = []struct {
 	{"Ann edits her text.", edited},
 	{"Chris scheduled his absence: it begins and ends by the clock, on the second.", scheduled},
 	{"The mediator goes away, Bob changes his mind twice, the mediator comes back.", mediatorAway},
-	{"The mediator stops monitoring Ann: her subscription goes, nothing more is told.", stopped},
+	{"The mediator stops monitoring Ann: her subscription is deleted, and nothing more is delivered.", stopped},
 }
 
 // play plays all scenes and returns what was missing in them.
@@ -60,7 +60,7 @@ func until(ctx context.Context, what string, done func() bool) error {
 // it. The narrator gets a moment to print its line.
 func (s *stage) told(ctx context.Context, email, status, message string) (mediatorsim.Call, error) {
 	var last mediatorsim.Call
-	err := until(ctx, fmt.Sprintf("the mediator being told %s for %s", status, email), func() bool {
+	err := until(ctx, fmt.Sprintf("delivery of %s for %s", status, email), func() bool {
 		for _, call := range s.mediator.Calls() {
 			if call.Email == email && call.Answered == 200 {
 				last = call
@@ -201,7 +201,7 @@ func mediatorAway(ctx context.Context, s *stage) error {
 		return err
 	}
 	if told := len(s.mediator.Calls()) - before; told != 1 {
-		return fmt.Errorf("the mediator was told %d states, not the newest alone", told)
+		return fmt.Errorf("the mediator received %d states, not the newest alone", told)
 	}
 	return nil
 }
@@ -220,7 +220,7 @@ func stopped(ctx context.Context, s *stage) error {
 	schedule.Sleep(ctx, 2500*time.Millisecond) // more than one interval
 	for _, call := range s.mediator.Calls()[before:] {
 		if call.Email == ann {
-			return fmt.Errorf("the mediator was told of her all the same")
+			return fmt.Errorf("the mediator still received her state")
 		}
 	}
 	if n := s.covered(ann); n != 0 {

@@ -258,10 +258,10 @@ func TestFiveMistakes(t *testing.T) {
 		for name := range m.wrong {
 			w.env[name] = right[name]
 		}
-		t.Logf("That was %s: mended.", m.what)
+		t.Logf("That was %s: fixed.", m.what)
 	}
 	if report, code := w.examine(); code != 0 {
-		t.Errorf("after all was mended: exit %d, failed %q", code, ended(report, doctor.Failed))
+		t.Errorf("after all was fixed: exit %d, failed %q", code, ended(report, doctor.Failed))
 	}
 	t.Logf("$ outlook-monitor doctor\n%s", w.seen())
 }

@@ -22,7 +22,7 @@ func (c *healthCmd) Run(ctx context.Context, getenv environment) error {
 	address, scheme := c.address(getenv)
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return usage{fmt.Sprintf("outlook-monitor: %q is no address to ask: write it such as 127.0.0.1:8080", address)}
+		return usage{fmt.Sprintf("outlook-monitor: %q is not an address: use one such as 127.0.0.1:8080", address)}
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"

@@ -182,10 +182,10 @@ func TestMovesThatFail(t *testing.T) {
 		want          string
 	}{
 		"nobody to export from":        {absent, "", []string{"export", "--file", kept}, "nothing listens"},
-		"a stranger to export from":    {foreign, "", []string{"export", "--file", kept}, "does not answer like outlook-monitor"},
+		"a stranger to export from":    {foreign, "", []string{"export", "--file", kept}, "is not outlook-monitor's private address"},
 		"a folder that does not exist": {foreign, "", []string{"export", "--file", filepath.Join(dir, "no", "users")}, "write the users"},
-		"nobody to import to":          {absent, "\n" + one, []string{"import"}, "from line 2 on nothing was imported: nothing listens"},
-		"a stranger to import to":      {foreign, one, []string{"import"}, "does not answer like outlook-monitor"},
+		"nobody to import to":          {absent, "\n" + one, []string{"import"}, "nothing was imported from line 2 on: nothing listens"},
+		"a stranger to import to":      {foreign, one, []string{"import"}, "is not outlook-monitor's private address"},
 		"a file that does not exist":   {foreign, "", []string{"import", "--file", filepath.Join(dir, "none")}, "read the users"},
 		"a folder instead of a file":   {foreign, "", []string{"import", "--file", dir}, "read line 1"},
 	}

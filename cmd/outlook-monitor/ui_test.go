@@ -112,7 +112,7 @@ func TestAnOperatorsDay(t *testing.T) {
 	b.do(chromedp.Click(`tr[data-email="bob.carter@contoso.example"] a`), chromedp.WaitVisible("#timeline svg"))
 	b.reads("h1", "Bob Carter")
 	b.reads(".said", "Please call Bob Carter.")
-	b.reads(".history", "mediator told")
+	b.reads(".history", "delivered to the mediator")
 	b.until("the picture shows when Bob was away", `document.querySelectorAll("#timeline .band").length === 1`)
 	b.do(chromedp.Click("#check"))
 	b.reads("#toasts", "read now")

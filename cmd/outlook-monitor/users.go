@@ -29,15 +29,15 @@ type usersCmd struct {
 	JSON   bool          `name:"json" help:"Print the service's JSON instead of text."`
 
 	List    usersListCmd    `cmd:"" help:"List the monitored users."`
-	Show    usersShowCmd    `cmd:"" help:"Show what is known of a user."`
-	History usersHistoryCmd `cmd:"" help:"Show what happened to a user, newest first."`
-	Add     usersAddCmd     `cmd:"" help:"Start to monitor a user."`
-	Remove  usersRemoveCmd  `cmd:"" help:"Stop to monitor a user."`
+	Show    usersShowCmd    `cmd:"" help:"Show a user."`
+	History usersHistoryCmd `cmd:"" help:"Show a user's history, newest first."`
+	Add     usersAddCmd     `cmd:"" help:"Start monitoring a user."`
+	Remove  usersRemoveCmd  `cmd:"" help:"Stop monitoring a user."`
 	Check   usersCheckCmd   `cmd:"" help:"Read a user's mailbox now."`
-	Resend  usersResendCmd  `cmd:"" help:"Tell the mediator a user's present state again."`
-	Watch   usersWatchCmd   `cmd:"" help:"Follow changes of all users, or of one, until Ctrl-C."`
-	Export  usersExportCmd  `cmd:"" help:"Write the monitored users as lines of JSON, to move or keep them."`
-	Import  usersImportCmd  `cmd:"" help:"Monitor all users of an export."`
+	Resend  usersResendCmd  `cmd:"" help:"Deliver a user's current state to the mediator again."`
+	Watch   usersWatchCmd   `cmd:"" help:"Follow the changes of all users, or of one, until Ctrl-C."`
+	Export  usersExportCmd  `cmd:"" help:"Export the monitored users as lines of JSON."`
+	Import  usersImportCmd  `cmd:"" help:"Import an export."`
 }
 
 const defaultServer = "http://127.0.0.1:8080"
@@ -50,7 +50,7 @@ func (c *usersCmd) AfterApply(ctx *kong.Context) error {
 	}
 	base, err := server.Parse()
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
-		return fmt.Errorf("--server is no URL: write one such as %s", defaultServer)
+		return fmt.Errorf("--server is not a URL: use one such as %s", defaultServer)
 	}
 	ctx.Bind(&usersAPI{base: base, token: c.Token, json: c.JSON, client: &http.Client{
 		Timeout:       15 * time.Second,
@@ -116,7 +116,7 @@ func (c *usersAddCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) err
 		return api.printJSON(out, body)
 	}
 	if status == http.StatusAccepted {
-		return say(out, "%s is accepted, and looked up as soon as Microsoft Graph answers.", c.Email)
+		return say(out, "%s is accepted, and is looked up as soon as Microsoft Graph answers.", c.Email)
 	}
 	return say(out, "%s is monitored.", c.Email)
 }
@@ -157,7 +157,7 @@ func (e *unknownUser) Error() string {
 
 // errNotOurs means that somebody else answered, or the public listener.
 func errNotOurs(base *url.URL) error {
-	return fmt.Errorf("%s does not answer like outlook-monitor's private address: name that (PRIVATE_ADDR if it is set) with --server or OUTLOOK_MONITOR_URL", base.Redacted())
+	return fmt.Errorf("%s is not outlook-monitor's private address: set --server or OUTLOOK_MONITOR_URL to it (PRIVATE_ADDR if that is set)", base.Redacted())
 }
 
 // call makes one request about email, or about all users if it is empty. What is
@@ -172,7 +172,7 @@ func (a *usersAPI) call(ctx context.Context, method, email, act string, query ur
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(sent))
 	if err != nil {
-		return 0, nil, errors.New("--server is no base URL: write one such as " + defaultServer)
+		return 0, nil, errors.New("--server is not a base URL: use one such as " + defaultServer)
 	}
 	req.Header.Set("Accept", "application/json")
 	if sent != nil {
@@ -202,7 +202,7 @@ func (a *usersAPI) unreached(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case isNet && timedOut.Timeout():
-		return fmt.Errorf("%s did not answer in time: look at its log, and whether --server is right", a.base.Redacted())
+		return fmt.Errorf("%s did not answer in time: check its log, and --server", a.base.Redacted())
 	case ok:
 		err = wrapped.Err // without the URL, which names the user
 	}
@@ -219,7 +219,7 @@ func (a *usersAPI) refusal(status int, email string, body []byte) error {
 	case status >= 200 && status < 300:
 		return nil
 	case status == http.StatusUnauthorized && a.token.IsZero():
-		return errors.New("the service wants a token: set MONITOR_TOKEN or --token to the one it was started with")
+		return errors.New("the service requires a token: set MONITOR_TOKEN or --token to the one it was started with")
 	case status == http.StatusUnauthorized:
 		return errors.New("the service has another token: set MONITOR_TOKEN or --token to the one it was started with")
 	case status == http.StatusNotFound && ours && email != "":
@@ -229,7 +229,7 @@ func (a *usersAPI) refusal(status int, email string, body []byte) error {
 	case ours:
 		return fmt.Errorf("the service answers %d: %.300s", status, clean(said.Error))
 	}
-	return fmt.Errorf("the service answers %d: try again, and look at its log if that doesn't help", status)
+	return fmt.Errorf("the service answers %d: try again, or see its log", status)
 }
 
 // act makes a request whose answer has nothing to show, and says done.

@@ -14,7 +14,7 @@ import (
 
 type usersHistoryCmd struct {
 	userArg
-	Limit int `name:"limit" default:"20" help:"Most entries that are shown; the service gives 200 at most."`
+	Limit int `name:"limit" default:"20" help:"Maximum number of entries, up to 200."`
 }
 
 // happening is an entry of a user's history.

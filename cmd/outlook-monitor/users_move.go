@@ -21,7 +21,7 @@ import (
 // names move: what is known of them is read anew from mailboxes and Graph.
 
 type usersExportCmd struct {
-	File string `name:"file" placeholder:"PATH" help:"Write to this file, once all is well, instead of standard output."`
+	File string `name:"file" placeholder:"PATH" help:"Write to this file instead of standard output, once the export is complete."`
 }
 
 type usersImportCmd struct {
@@ -184,7 +184,7 @@ func (r *moveReport) err() error {
 	if len(r.Refused) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d lines were not accepted: mend and import them again", len(r.Refused))
+	return fmt.Errorf("%d lines were not accepted: fix and import them again", len(r.Refused))
 }
 
 const (
@@ -221,7 +221,7 @@ func (a *usersAPI) take(ctx context.Context, from io.Reader) (*moveReport, error
 		}
 		if len(chunk) == importChunk || end && len(chunk) > 0 {
 			if err := a.post(ctx, chunk, report); err != nil {
-				return report, fmt.Errorf("from line %d on nothing was imported: %w; once that is mended, import all again", chunk[0].number, err)
+				return report, fmt.Errorf("nothing was imported from line %d on: %w; fix that and import all again", chunk[0].number, err)
 			}
 			chunk = chunk[:0]
 		}

@@ -17,8 +17,8 @@ import (
 
 // usersWatchCmd follows what the service knows, until it is stopped.
 type usersWatchCmd struct {
-	Email string        `arg:"" optional:"" name:"email" help:"Follow this user alone."`
-	Every time.Duration `name:"every" default:"1s" help:"How often the service is asked; at least 100ms. A long list is asked for no more than half of the time."`
+	Email string        `arg:"" optional:"" name:"email" help:"Follow this user only."`
+	Every time.Duration `name:"every" default:"1s" help:"How often to ask the service; at least 100ms. A list that takes long is requested less often."`
 }
 
 // Run prints everybody once, and then each change, a line each. What stops it is
@@ -35,7 +35,7 @@ func (c *usersWatchCmd) Run(ctx context.Context, out io.Writer, errs stderr, api
 			return err
 		case err != nil && !away:
 			away = true
-			if _, err := fmt.Fprintf(errs, "outlook-monitor: %v; will try on\n", err); err != nil {
+			if _, err := fmt.Fprintf(errs, "outlook-monitor: %v; retrying\n", err); err != nil {
 				return err
 			}
 		case err == nil:

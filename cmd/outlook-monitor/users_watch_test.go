@@ -66,7 +66,7 @@ func TestUsersWatch(t *testing.T) {
 	}
 
 	service.stop()
-	w.eventually("that the service went is told", has(people, `nothing listens at .*; will try on$`))
+	w.eventually("that the service went is told", has(people, `nothing listens at .*; retrying$`))
 	for _, p := range []*program{people, lines, alone} {
 		_ = p.cmd.Process.Signal(syscall.SIGINT)
 		if code := p.wait(); code != 0 {
@@ -86,7 +86,7 @@ func TestUsersWatchSaysWhatIsWrong(t *testing.T) {
 		want          string
 	}{
 		"no service":      {"http://" + freeAddress(t), "the-token", nil, "start outlook-monitor serve there"},
-		"no token":        {w.base, "", nil, "the service wants a token: set MONITOR_TOKEN"},
+		"no token":        {w.base, "", nil, "the service requires a token: set MONITOR_TOKEN"},
 		"a wrong token":   {w.base, "another", nil, "the service has another token"},
 		"an unknown user": {w.base, "the-token", []string{"nobody@contoso.example"}, "start it with outlook-monitor users add"},
 	}

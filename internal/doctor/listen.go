@@ -29,7 +29,7 @@ func (e *examination) listen(ctx context.Context) Result {
 	case errors.Is(err, syscall.EACCES):
 		return failed("this user may not listen at "+address, "choose a port from 1024 on, or give the program CAP_NET_BIND_SERVICE")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return failed(address+" is no address of this machine", "choose a LISTEN_ADDR such as :8080")
+		return failed(address+" is not an address of this machine", "choose a LISTEN_ADDR such as :8080")
 	}
 	return failed(err.Error(), "choose another LISTEN_ADDR, and check the certificate files")
 }

@@ -36,7 +36,7 @@ var redisRefusals = []struct {
 	{"MASTERDOWN", "find out why its master is down", false},
 	{"ERR DB index", "use a database number in REDIS_URL that it has", false},
 	{"ERR max number of clients", "raise maxclients, or end other clients", false},
-	{"cluster support disabled", "remove ?addr=… from REDIS_URL: this Redis is no Cluster", false},
+	{"cluster support disabled", "remove ?addr=… from REDIS_URL: this Redis is not a Cluster", false},
 	{"all sentinels", "check the addresses of the Sentinels and master_name in REDIS_URL", false},
 }
 
@@ -103,7 +103,7 @@ func (e *examination) redisTrouble(err error) Result {
 // withoutRedis says why there is nothing to ask of Redis.
 func (e *examination) withoutRedis() string {
 	if e.cfg.Settings.RedisURL.IsZero() {
-		return "there is no Redis to ask"
+		return "there is no Redis to check"
 	}
 	return ""
 }

@@ -144,5 +144,5 @@ func TestNoRedis(t *testing.T) {
 		t.Errorf("report = %+v, want nothing failed", report)
 	}
 	wants(t, w.check("Redis"), doctor.Warning, "REDIS_URL is not set", "set REDIS_URL")
-	wants(t, w.check("Redis latency"), doctor.Skipped, "there is no Redis to ask", "")
+	wants(t, w.check("Redis latency"), doctor.Skipped, "there is no Redis to check", "")
 }

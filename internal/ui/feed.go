@@ -42,7 +42,7 @@ func (u *UI) feed(c *gin.Context) {
 		defer func() { <-u.watchers }()
 	default:
 		c.Header("Retry-After", "10")
-		refuse(c, http.StatusServiceUnavailable, "too many are watching: try again")
+		refuse(c, http.StatusServiceUnavailable, "too many pages are open: try again")
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), feedLife)

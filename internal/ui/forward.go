@@ -22,7 +22,7 @@ func (u *UI) pass(c *gin.Context, escaped string) {
 	r := c.Request.Clone(c.Request.Context())
 	target, err := url.Parse(escaped)
 	if err != nil {
-		refuse(c, http.StatusBadRequest, "this is no path")
+		refuse(c, http.StatusBadRequest, "not a valid path")
 		return
 	}
 	r.URL.Path, r.URL.RawPath = target.Path, target.RawPath

@@ -22,7 +22,7 @@ type chart struct {
 	Reads     []float64 `json:"reads"`     // a second
 	Throttled []float64 `json:"throttled"` // answers of Graph in each step
 	Late      []int64   `json:"late"`      // ms, the latest read
-	Told      []int     `json:"told"`      // states acknowledged in each step
+	Delivered []int     `json:"delivered"` // states acknowledged in each step
 	Median    []int64   `json:"median"`    // ms from change to mediator; 0: none
 	P95       []int64   `json:"p95"`       // likewise
 }
@@ -38,16 +38,16 @@ func (u *UI) load(c *gin.Context) {
 }
 
 // chartOf spreads each load over the steps that it was counted in. The last step
-// is one that all replicas have told of.
+// is one that all replicas have reported.
 func chartOf(loads []ooo.LoadAt, now time.Time) chart {
 	steps := int(chartSpan / chartStep)
 	end := now.Add(-beatEvery).Truncate(chartStep)
 	c := chart{
 		From: end.Add(-chartSpan).UTC(), StepMS: chartStep.Milliseconds(),
 		Reads: make([]float64, steps), Throttled: make([]float64, steps), Late: make([]int64, steps),
-		Told: make([]int, steps), Median: make([]int64, steps), P95: make([]int64, steps),
+		Delivered: make([]int, steps), Median: make([]int64, steps), P95: make([]int64, steps),
 	}
-	told := make([]map[int]int, steps)
+	latencies := make([]map[int]int, steps)
 	for _, l := range loads {
 		c.spread(l)
 		step := int(l.At.Sub(c.From) / chartStep)
@@ -56,14 +56,14 @@ func chartOf(loads []ooo.LoadAt, now time.Time) chart {
 		}
 		c.Late[step] = max(c.Late[step], l.Late.Milliseconds())
 		for bucket, n := range l.Delivered {
-			if told[step] == nil {
-				told[step] = map[int]int{}
+			if latencies[step] == nil {
+				latencies[step] = map[int]int{}
 			}
-			told[step][bucket] += n
-			c.Told[step] += n
+			latencies[step][bucket] += n
+			c.Delivered[step] += n
 		}
 	}
-	for step, counted := range told {
+	for step, counted := range latencies {
 		c.Median[step] = latencyQuantile(counted, 0.5).Milliseconds()
 		c.P95[step] = latencyQuantile(counted, 0.95).Milliseconds()
 	}

@@ -73,7 +73,7 @@ func (u *UI) form(c *gin.Context, status int, trouble string) {
 	var body bytes.Buffer
 	if err := loginForm.Execute(&body, trouble); err != nil {
 		u.cfg.Log.ErrorContext(c.Request.Context(), "login form not written", "err", err)
-		refuse(c, http.StatusInternalServerError, "internal error: look at the log of the service")
+		refuse(c, http.StatusInternalServerError, "internal error: see the log of the service")
 		return
 	}
 	c.Data(status, kinds[".html"], body.Bytes())

@@ -74,7 +74,7 @@ func (u *UI) refuseStranger(c *gin.Context) {
 func (u *UI) login(c *gin.Context) {
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxForm)
 	if err := c.Request.ParseForm(); err != nil {
-		refuse(c, http.StatusBadRequest, "this is no login form")
+		refuse(c, http.StatusBadRequest, "not a login form")
 		return
 	}
 	if !u.cfg.Access.Accepts(c.Request, c.Request.PostForm.Get("token")) {

@@ -94,7 +94,7 @@ func TestTheAPIIsAskedOnBehalfOfTheOperator(t *testing.T) {
 	}
 }
 
-func TestARedisThatIsAwayIsTold(t *testing.T) {
+func TestARedisThatIsAwayIsReported(t *testing.T) {
 	base := (&world{err: errors.New("redis: connection refused")}).serve(t)
 	for _, target := range []string{"/ui/api/users", "/ui/api/users?q=a", "/ui/api/summary", "/ui/api/load"} {
 		response, body := request{"GET", target, "", nil}.send(t, base)
@@ -196,7 +196,7 @@ func TestTheChartsAddUpAllReplicas(t *testing.T) {
 	var got struct {
 		From        time.Time
 		Reads       []float64
-		Told        []int
+		Delivered   []int
 		Median, P95 []int64
 		Throttled   []float64
 		Late        []int64
@@ -212,8 +212,8 @@ func TestTheChartsAddUpAllReplicas(t *testing.T) {
 	if got.Reads[359] != 7.5 || got.Reads[358] != 7.5 || got.Throttled[359] != 1 {
 		t.Errorf("reads = %v, throttled = %v, want 7.5 a second and 1", got.Reads[357:], got.Throttled[357:])
 	}
-	if got.Told[359] != 4 || got.Median[359] < 40 || got.Median[359] > 50 || got.Late[359] != 15 {
-		t.Errorf("told = %d, median = %d ms, late = %d ms, want 4, about 40, 15", got.Told[359], got.Median[359], got.Late[359])
+	if got.Delivered[359] != 4 || got.Median[359] < 40 || got.Median[359] > 50 || got.Late[359] != 15 {
+		t.Errorf("delivered = %d, median = %d ms, late = %d ms, want 4, about 40, 15", got.Delivered[359], got.Median[359], got.Late[359])
 	}
 }
 

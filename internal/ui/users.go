@@ -88,7 +88,7 @@ func (u *UI) list(c *gin.Context) {
 		q.Limit = min(n, mostPerPage)
 	}
 	if !slices.Contains(ooo.Filters, q.Filter) || len(q.Text) > longestText {
-		refuse(c, http.StatusBadRequest, "there is no such filter, or the text is too long")
+		refuse(c, http.StatusBadRequest, "unknown filter, or the text is too long")
 		return
 	}
 	page, err := u.cfg.Store.Find(c.Request.Context(), q)

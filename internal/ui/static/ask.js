@@ -1,4 +1,4 @@
-// Requests to the service. Without a session the page starts anew, with the
+// Requests to the service. Without a session the page starts again, with the
 // login form.
 
 import { learnClock } from "./format.js";

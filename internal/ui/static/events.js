@@ -8,7 +8,7 @@ const sources = { poll: "seen by the poll", notification: "announced by Graph", 
 export function pin(e) {
   switch (e.kind) {
     case "changed": return e.outOfOffice ? "away" : "office";
-    case "delivered": return "told";
+    case "delivered": return "delivered";
     case "notification": return "hint";
     case "refused": case "failed": case "unknown": return "bad";
     default: return "";
@@ -19,7 +19,7 @@ export function pin(e) {
 export function title(e) {
   switch (e.kind) {
     case "changed": return e.outOfOffice ? "out of office" : "in the office";
-    case "delivered": return "mediator told";
+    case "delivered": return "delivered to the mediator";
     case "refused": return "refused by the mediator";
     case "failed": return "mediator not reached";
     case "notification": return "notification from Graph";

@@ -1,4 +1,4 @@
-// The live feed: one connection for the whole page, none while nobody looks.
+// The live feed: one connection for the whole page, none while the page is hidden.
 
 import { h } from "./dom.js";
 import { ago } from "./format.js";

@@ -4,10 +4,10 @@ import { h } from "./dom.js";
 
 let skew = 0; // of the server's clock from this one, in ms
 
-// learnClock takes the server's time from an answer; it is told to the second.
+// learnClock takes the server's time from an answer; it has whole seconds.
 export function learnClock(response) {
-  const told = Date.parse(response.headers.get("Date") ?? "");
-  if (!Number.isNaN(told)) skew = Math.abs(told - Date.now()) > 2500 ? told - Date.now() : 0;
+  const sent = Date.parse(response.headers.get("Date") ?? "");
+  if (!Number.isNaN(sent)) skew = Math.abs(sent - Date.now()) > 2500 ? sent - Date.now() : 0;
 }
 
 export const now = () => Date.now() + skew;

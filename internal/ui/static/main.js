@@ -52,9 +52,9 @@ export function judge(name, check) {
 function health(checks, replicas) {
   const order = ["graph", "redis", "mediator", "public_url", ...Object.keys(checks)];
   const rows = [...new Set(order)].filter((name) => checks[name]).map((name) => {
-    const standing = judge(name, checks[name]), why = checks[name].error || checks[name].detail || "well";
+    const standing = judge(name, checks[name]), why = checks[name].error || checks[name].detail || "ok";
     return h("li", {}, h("a", { href: "#/system", class: standing, title: why },
-      h("span", { class: "dot" }), names[name] ?? name, h("span", { class: "heard" }, `: ${standing === "good" ? "well" : why}`)));
+      h("span", { class: "dot" }), names[name] ?? name, h("span", { class: "heard" }, `: ${standing === "good" ? "ok" : why}`)));
   });
   if (replicas) {
     rows.push(h("li", {}, h("a", { href: "#/system", class: replicas.length ? "good" : "warn" },

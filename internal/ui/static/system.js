@@ -28,16 +28,16 @@ const last = (values) => values.at(-1) ?? 0;
 const sum = (values) => values.reduce((a, b) => a + b, 0);
 
 function charts(load, room) {
-  const from = Date.parse(load.from), step = load.stepMs, told = sum(load.told);
-  const newest = load.told.findLastIndex((n) => n > 0);
+  const from = Date.parse(load.from), step = load.stepMs, delivered = sum(load.delivered);
+  const newest = load.delivered.findLastIndex((n) => n > 0);
   const width = Math.max(Math.round((room >= 932 ? (room - 12) / 2 : room) - 34), 240);
   const short = (ms) => (ms >= 3_600_000 ? "1 h" : ms >= 60_000 ? `${ms / 60_000} min` : span(ms));
   return [
     chart({
       name: "Change to mediator", width, from, step, scale: log([...load.p95, ...load.median]), label: short,
       series: [{ values: load.p95, as: "points", mark: "second" }, { values: load.median, as: "points" }],
-      now: told ? `${plural(told, "change")}, last: median ${span(load.median[newest])}, p95 ${span(load.p95[newest])}` : "no change in this hour",
-      tell: (i) => (load.told[i] ? `${load.told[i]} told, median ${span(load.median[i])}, p95 ${span(load.p95[i])}` : "none"),
+      now: delivered ? `${plural(delivered, "change")}, last: median ${span(load.median[newest])}, p95 ${span(load.p95[newest])}` : "no change in this hour",
+      tell: (i) => (load.delivered[i] ? `${load.delivered[i]} delivered, median ${span(load.median[i])}, p95 ${span(load.p95[i])}` : "none"),
     }),
     chart({
       name: "Reads per second", width, from, step, scale: linear(load.reads), label: number, series: [{ values: load.reads, as: "line" }],

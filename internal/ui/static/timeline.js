@@ -1,5 +1,5 @@
 // A user's history as a picture: when away, when it was noticed, when the mediator
-// was told and how much later.
+// received it and how much later.
 
 import { h, s } from "./dom.js";
 import { dateTime, dayOf, minuteOf, now, secondOf, span } from "./format.js";
@@ -8,7 +8,7 @@ import { title } from "./events.js";
 const minute = 60_000, hour = 60 * minute, day = 24 * hour;
 const ranges = [["10 min", 10 * minute], ["1 h", hour], ["6 h", 6 * hour], ["24 h", day], ["7 d", 7 * day], ["30 d", 30 * day]];
 const steps = [10_000, 30_000, minute, 2 * minute, 5 * minute, 10 * minute, 30 * minute, hour, 2 * hour, 4 * hour, 6 * hour, 12 * hour, day, 2 * day, 7 * day];
-const lanes = { away: 26, noticed: 66, told: 98, delay: 117, axis: 140, height: 148 };
+const lanes = { away: 26, noticed: 66, delivered: 98, delay: 117, axis: 140, height: 148 };
 
 // fitting is the shortest range with the last three changes in it.
 function fitting(events) {
@@ -45,7 +45,7 @@ function axis(from, to, x, width) {
   const marks = [];
   for (let at = Math.ceil((from - offset) / step) * step + offset; at < to - step * 0.2; at += step) {
     const text = step >= day ? dayOf(at) : step < minute ? secondOf(at) : minuteOf(at);
-    marks.push(s("line", { class: "rule", x1: x(at), x2: x(at), y1: 12, y2: lanes.told + 6 }), s("text", { x: x(at), y: lanes.axis, "text-anchor": "middle" }, text));
+    marks.push(s("line", { class: "rule", x1: x(at), x2: x(at), y1: 12, y2: lanes.delivered + 6 }), s("text", { x: x(at), y: lanes.axis, "text-anchor": "middle" }, text));
   }
   return marks;
 }
@@ -58,10 +58,10 @@ function picture(events, length, width) {
   const label = (y, text) => (left ? s("text", { class: "lane", x: 0, y: y + 4 }, text) : null);
   const parts = [
     ...axis(from, to, x, width - left),
-    label(lanes.away, "Out of office"), label(lanes.noticed, "Noticed"), label(lanes.told, "Mediator told"),
+    label(lanes.away, "Out of office"), label(lanes.noticed, "Noticed"), label(lanes.delivered, "Delivered"),
     s("rect", { class: "track", x: left, y: lanes.away - 8, width: width - left - right, height: 16, rx: 3 }),
     s("line", { class: "rule", x1: left, x2: width - right, y1: lanes.noticed, y2: lanes.noticed }),
-    s("line", { class: "rule", x1: left, x2: width - right, y1: lanes.told, y2: lanes.told }),
+    s("line", { class: "rule", x1: left, x2: width - right, y1: lanes.delivered, y2: lanes.delivered }),
   ];
   for (const b of stretches(events, to).filter((b) => b.away && b.to > from)) {
     parts.push(s("rect", { class: "band", x: x(b.from), y: lanes.away - 8, width: Math.max(x(b.to) - x(b.from), 2), height: 16, rx: 3 },
@@ -72,7 +72,7 @@ function picture(events, length, width) {
     const at = Date.parse(d.changed.at), end = d.delivered ? Date.parse(d.delivered.at) : to;
     parts.push(s("line", { class: "rule", x1: x(at), x2: x(at), y1: lanes.away + 8, y2: lanes.noticed }));
     if (d.overtaken) continue;
-    parts.push(s("path", { class: "wait", d: `M${x(at)} ${lanes.noticed}L${x(end)} ${lanes.told}` }));
+    parts.push(s("path", { class: "wait", d: `M${x(at)} ${lanes.noticed}L${x(end)} ${lanes.delivered}` }));
     const text = d.delivered ? span(Math.max(end - at, 0)) : "not yet";
     const half = text.length * 3 + 3;
     if (x(end) - half > free && x(end) + half < width) {
@@ -84,19 +84,19 @@ function picture(events, length, width) {
     const at = x(Date.parse(e.at));
     if (e.kind === "notification") parts.push(s("path", { class: "hint", d: `M${at} ${lanes.noticed - 21}l5 5l-5 5l-5-5z` }, tip(e)));
     if (e.kind === "changed") parts.push(s("circle", { class: "change", cx: at, cy: lanes.noticed, r: 4.5 }, tip(e)));
-    if (e.kind === "delivered") parts.push(s("rect", { class: "told", x: at - 4.5, y: lanes.told - 4.5, width: 9, height: 9, rx: 1.5 }, tip(e)));
-    if (e.kind === "refused" || e.kind === "failed") parts.push(s("path", { class: "refused", d: `M${at} ${lanes.told - 6}l6 11h-12z` }, tip(e, e.detail ? `: ${e.detail}` : "")));
+    if (e.kind === "delivered") parts.push(s("rect", { class: "delivered", x: at - 4.5, y: lanes.delivered - 4.5, width: 9, height: 9, rx: 1.5 }, tip(e)));
+    if (e.kind === "refused" || e.kind === "failed") parts.push(s("path", { class: "refused", d: `M${at} ${lanes.delivered - 6}l6 11h-12z` }, tip(e, e.detail ? `: ${e.detail}` : "")));
   }
-  parts.push(s("line", { class: "now", x1: width - right, x2: width - right, y1: 10, y2: lanes.told + 6 }));
-  return s("svg", { viewBox: `0 0 ${width} ${lanes.height}`, height: lanes.height, role: "img", "aria-label": told(events, length) }, parts);
+  parts.push(s("line", { class: "now", x1: width - right, x2: width - right, y1: 10, y2: lanes.delivered + 6 }));
+  return s("svg", { viewBox: `0 0 ${width} ${lanes.height}`, height: lanes.height, role: "img", "aria-label": description(events, length) }, parts);
 }
 
-// told is the picture in words.
-function told(events, length) {
+// description is the picture in words.
+function description(events, length) {
   const changes = deliveries(events).filter((d) => Date.parse(d.changed.at) >= now() - length);
   const delays = changes.filter((d) => d.delivered).map((d) => Math.max(Date.parse(d.delivered.at) - Date.parse(d.changed.at), 0));
   if (!changes.length) return `No change in the last ${span(length)}.`;
-  return `${changes.length} changes in the last ${span(length)}; the mediator was told of ${delays.length}${delays.length ? `, at most ${span(Math.max(...delays))} later` : ""}. The table below tells each.`;
+  return `${changes.length} changes in the last ${span(length)}; ${delays.length} delivered to the mediator${delays.length ? `, at most ${span(Math.max(...delays))} later` : ""}. The table below tells each.`;
 }
 
 // timeline is the picture with its ranges; set gives it newer events.
@@ -114,9 +114,9 @@ export function timeline(signal) {
   watch.observe(stage);
   const every = setInterval(() => document.hidden || draw(), 5000);
   signal.addEventListener("abort", () => { watch.disconnect(); clearInterval(every); });
-  const key = [["band", "out of office"], ["pin change", "change noticed"], ["pin hint", "notification from Graph"], ["pin told", "mediator told"], ["pin bad", "refused or failed"]];
+  const key = [["band", "out of office"], ["pin change", "change noticed"], ["pin hint", "notification from Graph"], ["pin delivered", "delivered to the mediator"], ["pin bad", "refused or failed"]];
   const card = h("section", { class: "card timeline" },
-    h("div", { class: "head" }, h("h2", {}, "When away, when told"), h("div", { class: "seg", role: "group", "aria-label": "Range" }, buttons)), stage,
+    h("div", { class: "head" }, h("h2", {}, "Out of office and delivery"), h("div", { class: "seg", role: "group", "aria-label": "Range" }, buttons)), stage,
     h("ul", { class: "key" }, key.map(([mark, text]) => h("li", {}, h("span", { class: mark }), text))));
   return { card, set(newer) { events = newer; draw(); } };
 }

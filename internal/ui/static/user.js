@@ -27,10 +27,10 @@ function setting(u) {
 }
 
 function mediator(u) {
-  const d = u.delivery, words = { none: "nothing to tell yet", pending: "on its way", delivered: "told", refused: "refused" };
+  const d = u.delivery, words = { none: "nothing to deliver yet", pending: "pending", delivered: "delivered", refused: "refused" };
   const kind = { pending: "text-warn", refused: "text-bad", delivered: "text-good" }[d.state] ?? "";
   return card("Mediator", list(
-    ["Newest state", h("span", { class: kind }, words[d.state] ?? d.state)], ["Told", ago(d.deliveredAt)],
+    ["Newest state", h("span", { class: kind }, words[d.state] ?? d.state)], ["Delivered", ago(d.deliveredAt)],
     d.attempts > 1 && ["Attempts", String(d.attempts)], d.nextAttemptAt && ["Next try", ago(d.nextAttemptAt)], ["Said", d.error]));
 }
 
@@ -67,7 +67,7 @@ export function showUser(root, signal, email) {
   const head = h("div", { class: "person" }), facts = h("div", { class: "facts" }), past = h("div", { class: "scroll" });
   const drawing = timeline(signal);
   const buttons = h("div", { class: "buttons" },
-    act("check", "Check now", "The mailbox is read now."), act("resend", "Resend", "The mediator is told again."),
+    act("check", "Check now", "The mailbox is read now."), act("resend", "Resend", "The state is delivered again."),
     act("cover", "Re-cover", "The subscriptions are looked at now."),
     h("button", { class: "danger", id: "remove", onclick: remove }, "Remove"));
   root.append(h("a", { class: "back", href: "#/" }, "← Users"), head, drawing.card, facts, card("History", past));
@@ -88,7 +88,7 @@ export function showUser(root, signal, email) {
   }
 
   function remove() {
-    confirmDialog("Stop watching?", `${email} is no longer read, the subscriptions are taken away, and the history is deleted. The mediator keeps the last state it was told.`, "Remove", async () => {
+    confirmDialog("Stop monitoring?", `${email} is no longer read, its subscriptions and its history are deleted. The mediator keeps the last delivered state.`, "Remove", async () => {
       try {
         await ask(userPath(email), { method: "DELETE" });
         toast(`${email} is no longer monitored.`);

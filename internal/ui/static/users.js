@@ -8,7 +8,7 @@ import { addDialog } from "./dialogs.js";
 
 const filters = [
   ["all", "All"], ["away", "Out of office"], ["office", "In the office"], ["unknown", "Can’t be read", true], ["pending", "Not read yet"],
-  ["untold", "Being told"], ["refused", "Refused", true], ["failed", "Subscription failed", true], ["uncovered", "Not covered", true],
+  ["untold", "Delivery pending"], ["refused", "Refused", true], ["failed", "Subscription failed", true], ["uncovered", "Not covered", true],
 ];
 
 // stateOf is how a user stands, in words.
@@ -19,10 +19,10 @@ export function stateOf(u) {
   return u.outOfOffice ? ["away", "Out of office", until] : ["office", "In the office", until];
 }
 
-function told(u) {
+function delivery(u) {
   switch (u.delivery) {
-    case "delivered": return ["Told ", ago(u.deliveredAt), ""];
-    case "pending": return [h("span", { class: "text-warn" }, "Being told"), "", u.trouble];
+    case "delivered": return ["Delivered ", ago(u.deliveredAt), ""];
+    case "pending": return [h("span", { class: "text-warn" }, "Pending"), "", u.trouble];
     case "refused": return [h("span", { class: "text-bad" }, "Refused"), "", u.trouble];
     default: return [h("span", { class: "quiet" }, "–"), "", ""];
   }
@@ -36,12 +36,12 @@ function cover(u, wanted) {
 }
 
 function row(u, wanted) {
-  const [kind, text, more] = stateOf(u), [said, when, trouble] = told(u), [covered, until] = cover(u, wanted);
+  const [kind, text, more] = stateOf(u), [said, when, trouble] = delivery(u), [covered, until] = cover(u, wanted);
   return h("tr", { "data-email": u.email },
     h("td", {}, h("a", { class: "who", href: userLink(u.email) }, h("b", {}, u.name || u.email), h("small", {}, u.name ? u.email : u.reason || (u.checkedAt ? "" : "not looked up yet")))),
     h("td", { class: "is", title: u.reason }, h("span", { class: `mark ${kind}` }, text), more && h("span", { class: "sub" }, more)),
     h("td", { class: "read" }, ago(u.checkedAt)),
-    h("td", { class: "told", title: trouble || undefined }, said, when, trouble && h("span", { class: "sub" }, trouble)),
+    h("td", { class: "delivered", title: trouble || undefined }, said, when, trouble && h("span", { class: "sub" }, trouble)),
     h("td", { class: "cover", title: u.failed }, covered, until && !u.failed && h("span", { class: "sub" }, until)));
 }
 
