@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"strings"
 	"time"
 
 	"outlook-monitor/internal/api"
@@ -47,10 +46,7 @@ func (s standIn) listen(ctx context.Context) (stop func(), err error) {
 		Counted: func(string, int) {}, Answered: func(time.Duration) {}, Log: s.log,
 	})
 	engine := api.NewEngine(s.log)
-	receiver.Register(engine)
-	if base, err := s.settings.PublicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
-		receiver.Register(engine.Group(base.Path)) // as the service does
-	}
+	registerReceiver(receiver, engine, s.settings.PublicURL)
 	l.Handler = engine
 	var listening net.ListenConfig
 	if l.Listener, err = listening.Listen(ctx, "tcp", s.settings.ListenAddr); err != nil {

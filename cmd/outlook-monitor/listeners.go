@@ -30,12 +30,12 @@ func newEngines(settings config.Settings, log *slog.Logger) engines {
 	return e
 }
 
-// registerReceiver adds who answers Graph's requests: below the path of PUBLIC_URL too, because
-// a proxy may pass it on, or remove it.
-func (e engines) registerReceiver(receiver *webhook.Receiver, publicURL config.Secret) {
-	receiver.Register(e.public)
+// registerReceiver adds what answers Graph's requests, below the path of PUBLIC_URL too: a
+// proxy may pass it on, or remove it.
+func registerReceiver(receiver *webhook.Receiver, engine *gin.Engine, publicURL config.Secret) {
+	receiver.Register(engine)
 	if base, err := publicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
-		receiver.Register(e.public.Group(base.Path))
+		receiver.Register(engine.Group(base.Path))
 	}
 }
 

@@ -152,7 +152,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	engines.registerReceiver(receiver, settings.PublicURL)
+	registerReceiver(receiver, engines.public, settings.PublicURL)
 	engines.registerPrivate(private, page, s.ready)
 	tlsConfig, acme, err := newTLS(settings, s.store, metrics, log)
 	if err != nil {
