@@ -73,9 +73,9 @@ func (s *stage) tell(ctx context.Context, call mediatorsim.Call) {
 	if change, ok := s.cause(ctx, call); ok {
 		seen := sources[change.Source]
 		if at := s.notes.since(call.Email); !at.IsZero() && !at.After(change.At) {
-			how = fmt.Sprintf("%s after %s, delivered after %s", seen, brief(change.At.Sub(at)), brief(call.At.Sub(at)))
+			how = fmt.Sprintf("%s after %s, delivered after %s", seen, rounded(change.At.Sub(at)), rounded(call.At.Sub(at)))
 		} else {
-			how = fmt.Sprintf("%s, delivered %s later", seen, brief(call.At.Sub(change.At)))
+			how = fmt.Sprintf("%s, delivered %s later", seen, rounded(call.At.Sub(change.At)))
 		}
 	}
 	name, _, _ := strings.Cut(call.Email, "@")
@@ -91,7 +91,9 @@ var sources = map[ooo.Source]string{
 	ooo.SourceSubscription: "seen by the read after subscribing",
 }
 
-func brief(d time.Duration) string { return max(d, time.Millisecond).Round(time.Millisecond).String() }
+func rounded(d time.Duration) string {
+	return max(d, time.Millisecond).Round(time.Millisecond).String()
+}
 
 // cause finds in the history what led to an acknowledged call.
 func (s *stage) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, bool) {

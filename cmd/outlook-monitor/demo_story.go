@@ -56,9 +56,9 @@ func until(ctx context.Context, what string, done func() bool) error {
 	return nil
 }
 
-// told waits until the mediator knows a state and returns the call that brought
+// delivered waits until the mediator knows a state and returns the call that brought
 // it. The narrator gets a moment to print its line.
-func (s *stage) told(ctx context.Context, email, status, message string) (mediatorsim.Call, error) {
+func (s *stage) delivered(ctx context.Context, email, status, message string) (mediatorsim.Call, error) {
 	var last mediatorsim.Call
 	err := until(ctx, fmt.Sprintf("delivery of %s for %s", status, email), func() bool {
 		for _, call := range s.mediator.Calls() {
@@ -72,9 +72,9 @@ func (s *stage) told(ctx context.Context, email, status, message string) (mediat
 	return last, err
 }
 
-// toldBy is told, and checks what the change was seen by.
-func (s *stage) toldBy(ctx context.Context, source ooo.Source, email, status, message string) error {
-	call, err := s.told(ctx, email, status, message)
+// deliveredBy is told, and checks what the change was seen by.
+func (s *stage) deliveredBy(ctx context.Context, source ooo.Source, email, status, message string) error {
+	call, err := s.delivered(ctx, email, status, message)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *stage) covered(email string) (n int) {
 
 func begin(ctx context.Context, s *stage) error {
 	for _, email := range cast {
-		if _, err := s.told(ctx, email, "False", ""); err != nil {
+		if _, err := s.delivered(ctx, email, "False", ""); err != nil {
 			return err
 		}
 		if err := until(ctx, "a subscription for "+email, func() bool { return s.covered(email) == 1 }); err != nil {
@@ -125,21 +125,21 @@ func notified(ctx context.Context, s *stage) error {
 	if err := s.set(ann, replies("I am back on Monday", true)); err != nil {
 		return err
 	}
-	return s.toldBy(ctx, ooo.SourceNotification, ann, "True", "I am back on Monday")
+	return s.deliveredBy(ctx, ooo.SourceNotification, ann, "True", "I am back on Monday")
 }
 
 func polled(ctx context.Context, s *stage) error {
 	if err := s.set(bob, replies("Gone fishing", false)); err != nil {
 		return err
 	}
-	return s.toldBy(ctx, ooo.SourcePoll, bob, "True", "Gone fishing")
+	return s.deliveredBy(ctx, ooo.SourcePoll, bob, "True", "Gone fishing")
 }
 
 func edited(ctx context.Context, s *stage) error {
 	if err := s.set(ann, replies("Call Bob &amp; Chris", false)); err != nil {
 		return err
 	}
-	_, err := s.told(ctx, ann, "True", "Call Bob & Chris")
+	_, err := s.delivered(ctx, ann, "True", "Call Bob & Chris")
 	return err
 }
 
@@ -159,7 +159,7 @@ func scheduled(ctx context.Context, s *stage) error {
 		status string
 	}{{opens, "True"}, {closes, "False"}} {
 		s.notes.change(chris, edge.at)
-		call, err := s.told(ctx, chris, edge.status, "At the dentist")
+		call, err := s.delivered(ctx, chris, edge.status, "At the dentist")
 		if err != nil {
 			return err
 		}
@@ -197,7 +197,7 @@ func mediatorAway(ctx context.Context, s *stage) error {
 		}
 	}
 	s.mediator.Away(false)
-	if _, err := s.told(ctx, bob, "True", "Gone sailing"); err != nil {
+	if _, err := s.delivered(ctx, bob, "True", "Gone sailing"); err != nil {
 		return err
 	}
 	if told := len(s.mediator.Calls()) - before; told != 1 {

@@ -96,7 +96,7 @@ func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, 
 	}
 	disconnect = func() {}
 	if !settings.RedisURL.IsZero() && (mistakes == nil || !strings.Contains(mistakes.Error(), "REDIS_")) {
-		opened, err := openExaminedStore(settings, login)
+		opened, err := connectRedis(settings, login)
 		if err != nil {
 			mistakes = errors.Join(mistakes, err)
 		} else {
@@ -107,7 +107,7 @@ func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, 
 	return cfg, disconnect, nil
 }
 
-func openExaminedStore(settings config.Settings, login graph.Config) (*store.Store, error) {
+func connectRedis(settings config.Settings, login graph.Config) (*store.Store, error) {
 	cfg := store.Config{URL: settings.RedisURL.Reveal()}
 	if settings.RedisEntra {
 		tokens, err := graph.NewTokenSource(login, redisScope, func(string, string) {})

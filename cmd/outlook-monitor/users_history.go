@@ -9,23 +9,13 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
+
+	"outlook-monitor/internal/ooo"
 )
 
 type usersHistoryCmd struct {
 	userArg
 	Limit int `name:"limit" default:"20" help:"Maximum number of entries, up to 200."`
-}
-
-// happening is an entry of a user's history.
-type happening struct {
-	At       *time.Time `json:"at"`
-	Kind     string     `json:"kind"`
-	Source   string     `json:"source"`
-	Sequence int64      `json:"sequence"`
-	Away     *bool      `json:"outOfOffice"`
-	Attempt  int        `json:"attempt"`
-	Detail   string     `json:"detail"`
 }
 
 // Run prints what happened to one user, newest first.
@@ -38,7 +28,7 @@ func (c *usersHistoryCmd) Run(ctx context.Context, out io.Writer, api *usersAPI)
 		return api.printJSON(out, body)
 	}
 	var history struct {
-		Events *[]happening `json:"events"`
+		Events *[]ooo.Event `json:"events"`
 	}
 	if json.Unmarshal(body, &history) != nil || history.Events == nil {
 		return errNotOurs(api.base)
@@ -46,13 +36,13 @@ func (c *usersHistoryCmd) Run(ctx context.Context, out io.Writer, api *usersAPI)
 	table := newTable(out)
 	table.row("WHEN", "WHAT", "SOURCE", "DETAIL")
 	for _, h := range *history.Events {
-		table.row(instant(h.At), h.Kind, h.Source, h.more())
+		table.row(instant(&h.At), string(h.Kind), string(h.Source), more(h))
 	}
 	return table.Flush()
 }
 
 // more is all else that is known of it.
-func (h happening) more() string {
+func more(h ooo.Event) string {
 	var parts []string
 	if h.Away != nil {
 		parts = append(parts, map[bool]string{true: "out of office", false: "in the office"}[*h.Away])

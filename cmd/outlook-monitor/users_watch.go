@@ -24,10 +24,10 @@ type usersWatchCmd struct {
 // Run prints everybody once, and then each change, a line each. What stops it is
 // Ctrl-C; a service that goes away later is waited for.
 func (c *usersWatchCmd) Run(ctx context.Context, out io.Writer, errs stderr, api *usersAPI) error {
-	w := watching{api: api, email: c.Email, out: out, known: map[string]glimpse{}, width: len("EMAIL")}
+	w := watching{api: api, email: c.Email, out: out, known: map[string]summary{}, width: len("EMAIL")}
 	for away, first := false, true; ; first = false {
 		began := time.Now()
-		seen, err := w.look(ctx)
+		seen, err := w.read(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -40,7 +40,7 @@ func (c *usersWatchCmd) Run(ctx context.Context, out io.Writer, errs stderr, api
 			}
 		case err == nil:
 			away = false
-			if err := w.tell(seen, first); err != nil {
+			if err := w.report(seen, first); err != nil {
 				return err
 			}
 		}
@@ -55,12 +55,12 @@ type watching struct {
 	api   *usersAPI
 	email string // empty: everybody
 	out   io.Writer
-	known map[string]glimpse // by address
+	known map[string]summary // by address
 	width int                // of the column of addresses
 }
 
-// glimpse is what of a user is worth a line when it changes.
-type glimpse struct {
+// summary is what of a user is worth a line when it changes.
+type summary struct {
 	Email, State, Reason, Away, Delivery, Error string
 	Sequence                                    int64
 	Message                                     string
@@ -70,14 +70,14 @@ type glimpse struct {
 }
 
 // what is all but the text it was read from.
-func (g glimpse) what() string { g.raw = nil; return fmt.Sprintf("%q", fmt.Sprint(g)) }
+func (g summary) what() string { g.raw = nil; return fmt.Sprintf("%q", fmt.Sprint(g)) }
 
-// look asks for everybody, by address.
-func (w *watching) look(ctx context.Context) (map[string]glimpse, error) {
-	seen := map[string]glimpse{}
+// read asks for everybody, by address.
+func (w *watching) read(ctx context.Context) (map[string]summary, error) {
+	seen := map[string]summary{}
 	take := func(users []json.RawMessage) error {
 		for _, raw := range users {
-			g, err := glimpseOf(raw)
+			g, err := summaryOf(raw)
 			if err != nil {
 				return errNotOurs(w.api.base)
 			}
@@ -98,7 +98,7 @@ func (w *watching) look(ctx context.Context) (map[string]glimpse, error) {
 	return seen, take([]json.RawMessage{body})
 }
 
-func glimpseOf(raw json.RawMessage) (glimpse, error) {
+func summaryOf(raw json.RawMessage) (summary, error) {
 	var u struct {
 		userView
 		Delivery struct {
@@ -108,9 +108,9 @@ func glimpseOf(raw json.RawMessage) (glimpse, error) {
 		} `json:"delivery"`
 	}
 	if err := json.Unmarshal(raw, &u); err != nil || u.Email == "" {
-		return glimpse{}, errors.New("no user")
+		return summary{}, errors.New("no user")
 	}
-	g := glimpse{
+	g := summary{
 		Email: u.Email, State: u.State, Reason: u.Reason, Away: u.away(),
 		Delivery: u.Delivery.State, Error: u.Delivery.Error, Sequence: u.Delivery.Sequence, raw: raw,
 	}
@@ -125,8 +125,8 @@ func glimpseOf(raw json.RawMessage) (glimpse, error) {
 	return g, nil
 }
 
-// tell prints what is new since the last time; first means everybody.
-func (w *watching) tell(seen map[string]glimpse, first bool) error {
+// report prints what is new since the last time; first means everybody.
+func (w *watching) report(seen map[string]summary, first bool) error {
 	var lines []change
 	for key, g := range seen {
 		before, known := w.known[key]
@@ -163,7 +163,7 @@ func (w *watching) tell(seen map[string]glimpse, first bool) error {
 // change is a line.
 type change struct {
 	event string // monitored, added, changed or removed
-	user  glimpse
+	user  summary
 }
 
 func (w *watching) print(c change) error {

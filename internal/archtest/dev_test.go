@@ -201,7 +201,7 @@ func TestDevEndsWithAKill(t *testing.T) {
 		started    int
 	}{
 		"while it runs":                   {"", "", 3},
-		"while it builds":                 {"tools/go", "#!/bin/sh\n(trap 'echo >compiler.ended; exit' TERM; echo \"go $$\" >>started; sleep 1000 & wait) &\nwait\n", 1},
+		"while it builds":                 {"tools/go", "#!/bin/sh\n(trap 'kill $!; echo >compiler.ended; exit' TERM; echo \"go $$\" >>started; sleep 1000 & wait) &\nwait\n", 1},
 		"while the local Graph is silent": {"fake/graphsim", "#!/bin/sh\necho \"graphsim $$\" >>started\nexec sleep 1000\n", 1},
 	}
 	for name, tt := range tests {
