@@ -38,6 +38,22 @@ type flags struct {
 	MinSubscription time.Duration `default:"45m" env:"GRAPHSIM_MIN_SUBSCRIPTION" help:"Shortest life of a subscription; less is raised to it."`
 }
 
+// Help is what --help shows below the description.
+func (flags) Help() string {
+	return `Control API (plain HTTP; go doc ./internal/graphsim describes it):
+
+	/users  /users/bulk  /users/{x}  /users/{x}/automaticReplies|mailbox|changes
+	/subscriptions  /subscriptions/{id}/lifecycle|remove|expire
+	/faults  /faults/{id}  /notify  /tokens/revoke  /stats  /stats/reset  /reset
+
+Faults:
+
+	requests:           latency, throttle, status, reset, hang
+	subscriptions made: short-life, early-expiry
+	subscription lists: omit, empty, repeat
+	notifications:      drop, double, delay, reorder, forge`
+}
+
 // parse reads the flags. shown is true if help was asked for and given.
 func parse(args []string, stdout, stderr io.Writer) (f flags, shown bool, err error) {
 	parser, err := kong.New(&f,

@@ -306,7 +306,7 @@ func TestHelpIsGivenAndEnds(t *testing.T) {
 	if err := run(t.Context(), []string{"--help"}, &out, io.Discard, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatalf("run = %v, want nil", err)
 	}
-	for _, flag := range []string{"--addr", "--control-addr", "--ca-file", "--roles", "--users", "--seed", "$GRAPHSIM_ADDR"} {
+	for _, flag := range []string{"--addr", "--control-addr", "--ca-file", "--roles", "--users", "--seed", "$GRAPHSIM_ADDR", "/faults/{id}", "forge"} {
 		if !strings.Contains(out.String(), flag) {
 			t.Errorf("help does not name %s: %s", flag, out.String())
 		}

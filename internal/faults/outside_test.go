@@ -62,7 +62,7 @@ var coverCells = []cell{
 		graphsim.Fault{Operation: "notification", Kind: "drop"})},
 	{name: "Graph doubles and reorders notifications", apply: graph(6*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "notification", Kind: "double", Probability: 0.5},
-		graphsim.Fault{Operation: "notification", Kind: "delay", Delay: graphsim.Duration(500 * time.Millisecond), Probability: 0.5})},
+		graphsim.Fault{Operation: "notification", Kind: "reorder", Probability: 0.5})},
 }
 
 var mediatorCells = []cell{

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 )
 
@@ -21,13 +22,20 @@ func (s *Server) controlHandler() http.Handler {
 	get("DELETE /users/{x}", func(r *http.Request) (any, error) { return nil, s.DeleteUser(r.PathValue("x")) })
 	get("GET /users/{x}/automaticReplies", func(r *http.Request) (any, error) { return s.AutomaticReplies(r.PathValue("x")) })
 	get("GET /subscriptions", func(*http.Request) (any, error) { return map[string]any{"subscriptions": s.Subscriptions()}, nil })
+	get("POST /subscriptions/{id}/expire", func(r *http.Request) (any, error) { return nil, s.ExpireSubscription(r.PathValue("id")) })
 	get("GET /faults", func(*http.Request) (any, error) { return map[string]any{"faults": s.Faults()}, nil })
 	get("DELETE /faults", func(*http.Request) (any, error) { s.ClearFaults(); return nil, nil })
+	get("DELETE /faults/{id}", func(r *http.Request) (any, error) { s.ClearFault(r.PathValue("id")); return nil, nil })
 	get("POST /tokens/revoke", func(*http.Request) (any, error) { s.RevokeTokens(); return nil, nil })
 	get("GET /stats", func(*http.Request) (any, error) { return s.Stats(), nil })
 	get("POST /stats/reset", func(*http.Request) (any, error) { s.ResetStats(); return nil, nil })
+	get("POST /reset", func(*http.Request) (any, error) { s.Reset(); return nil, nil })
 
 	put(mux, "POST /users", func(_ *http.Request, u User) (any, error) { return s.AddUser(u) })
+	put(mux, "POST /users/bulk", func(_ *http.Request, ask usersRequest) (any, error) {
+		made, err := s.AddUsers(ask.Count, ask.Domain)
+		return map[string]any{"users": made}, err
+	})
 	put(mux, "PUT /users/{x}/automaticReplies", func(r *http.Request, u AutomaticRepliesUpdate) (any, error) {
 		return s.SetAutomaticReplies(r.PathValue("x"), u)
 	})
@@ -44,6 +52,14 @@ func (s *Server) controlHandler() http.Handler {
 		return nil, s.RemoveSubscription(r.PathValue("id"), ask.Silent)
 	})
 	put(mux, "POST /faults", func(_ *http.Request, f Fault) (any, error) { return s.SetFault(f) })
+	put(mux, "POST /notify", func(r *http.Request, ask notifyRequest) (any, error) {
+		body, text := []byte(ask.Body), ""
+		if json.Unmarshal(body, &text) == nil {
+			body = []byte(text) // which need not be JSON
+		}
+		status, err := s.Notify(r.Context(), ask.URL, body)
+		return map[string]int{"status": status}, err
+	})
 
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeControl(w, nil, fmt.Errorf("%w: %s %s", errNoRoute, r.Method, r.URL.Path))
@@ -51,13 +67,24 @@ func (s *Server) controlHandler() http.Handler {
 	return mux
 }
 
-// put adds a route with a JSON body, in which unknown fields are refused.
+type usersRequest struct {
+	Count  int
+	Domain string
+}
+
+type notifyRequest struct {
+	URL  string
+	Body json.RawMessage
+}
+
+// put adds a route with a JSON body, in which unknown fields are refused. No body
+// stands for an empty object.
 func put[T any](mux *http.ServeMux, pattern string, act func(r *http.Request, body T) (any, error)) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		var body T
 		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&body); err != nil {
+		if err := decoder.Decode(&body); err != nil && !errors.Is(err, io.EOF) {
 			writeControl(w, nil, fmt.Errorf("%w: body: %w", ErrInvalid, err))
 			return
 		}
@@ -66,7 +93,10 @@ func put[T any](mux *http.ServeMux, pattern string, act func(r *http.Request, bo
 	})
 }
 
-var errNoRoute = errors.New("no such path or method")
+var (
+	errNoRoute     = errors.New("no such path or method")
+	errUnreachable = errors.New("no answer from the notification URL")
+)
 
 // controlStatuses says how each refusal is answered. The first match wins.
 var controlStatuses = []struct {
@@ -78,6 +108,7 @@ var controlStatuses = []struct {
 	{ErrUnknownSubscription, http.StatusNotFound},
 	{ErrExists, http.StatusConflict},
 	{ErrInvalid, http.StatusBadRequest},
+	{errUnreachable, http.StatusBadGateway},
 }
 
 func writeControl(w http.ResponseWriter, answer any, err error) {

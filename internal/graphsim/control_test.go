@@ -11,7 +11,9 @@ import (
 
 func TestControlAPI(t *testing.T) {
 	w := start(t, graphsim.Config{})
-	id := w.subscribe(w.user("ann@contoso.example"), newHook(t), time.Hour)
+	ann, h := w.user("ann@contoso.example"), newHook(t)
+	id, other := w.subscribe(ann, h, time.Hour), w.subscribe(w.user("dan@contoso.example"), h, time.Hour)
+	third := w.subscribe(w.user("kim@contoso.example"), h, time.Hour)
 	steps := []struct {
 		route, body string
 		status      int
@@ -20,24 +22,44 @@ func TestControlAPI(t *testing.T) {
 		{"POST /users", `{"userPrincipalName":"bob@contoso.example"}`, 200, `"displayName":"bob"`},
 		{"POST /users", `{"userPrincipalName":"bob@contoso.example"}`, 409, `"error":"exists already: bob@contoso.example"`},
 		{"POST /users", `{"userPrincipalName":"eve@contoso.example","shoeSize":40}`, 400, `shoeSize`},
+		{"POST /users/bulk", `{"count":2,"domain":"many.example"}`, 200, `"userPrincipalName":"user0002@many.example"`},
+		{"POST /users/bulk", `{"count":0,"domain":"many.example"}`, 400, "count is 0"},
 		{"GET /users", "", 200, `"mail":"bob@contoso.example"`},
 		{"PUT /users/bob@contoso.example/automaticReplies", `{"status":"alwaysEnabled","externalReplyMessage":"<p>Hi</p>"}`, 200, `<p>Hi</p>`},
 		{"GET /users/bob@contoso.example/automaticReplies", "", 200, `"status":"alwaysEnabled"`},
+		{"PUT /users/bob@contoso.example/automaticReplies", `{"status":"scheduled","scheduledEndDateTime":"2030-01-02T03:04:05+01:00"}`,
+			200, `{"dateTime":"2030-01-02T02:04:05.0000000","timeZone":"UTC"}`},
+		{"PUT /users/bob@contoso.example/automaticReplies", `{"scheduledEndDateTime":"tomorrow"}`, 400, "tomorrow"},
+		{"PUT /users/bob@contoso.example/automaticReplies", `{"scheduledEndDateTime":{"zone":"UTC"}}`, 400, "zone"},
 		{"PUT /users/bob@contoso.example/mailbox", `{"error":"ErrorAccessDenied"}`, 204, ""},
 		{"POST /users/ann@contoso.example/changes", `{"collection":"events","changeType":"updated"}`, 204, ""},
 		{"GET /subscriptions", "", 200, `"clientState":"state of ann@contoso.example"`},
 		{"POST /subscriptions/" + id + "/lifecycle", `{"event":"missed"}`, 204, ""},
 		{"POST /subscriptions/" + id + "/remove", `{"silent":true}`, 204, ""},
 		{"POST /subscriptions/" + id + "/remove", `{}`, 404, "no such subscription"},
+		{"POST /subscriptions/" + other + "/expire", "", 204, ""},
+		{"POST /subscriptions/" + other + "/expire", "", 404, "no such subscription"},
+		{"POST /subscriptions/" + third + "/remove", "", 204, ""},
 		{"POST /faults", `{"operation":"read","kind":"throttle","retryAfter":"2s","times":3}`, 200, `"retryAfter":"2s"`},
 		{"GET /faults", "", 200, `"hits":0`},
+		{"POST /faults", `{"operation":"read","kind":"reset"}`, 200, `"id":"2"`},
+		{"DELETE /faults/1", "", 204, ""},
+		{"GET /faults", "", 200, `[{"id":"2"`},
 		{"DELETE /faults", "", 204, ""},
 		{"POST /tokens/revoke", "", 204, ""},
-		{"GET /stats", "", 200, `"items":2`},
+		{"POST /notify", `{"url":"` + h.URL + `","body":{"value":[{"clientState":"mine"}]}}`, 200, `{"status":202}`},
+		{"POST /notify", `{"url":"` + h.URL + `","body":"no JSON"}`, 200, `{"status":400}`},
+		{"POST /notify", `{"url":"ftp://x"}`, 400, "url"},
+		{"POST /notify", `{"url":"http://127.0.0.1:1"}`, 502, "no answer"},
+		{"GET /stats", "", 200, `"items":3`},
 		{"POST /stats/reset", "", 204, ""},
 		{"DELETE /users/bob@contoso.example", "", 204, ""},
 		{"GET /users/bob@contoso.example", "", 404, "no such user"},
 		{"GET /nowhere", "", 404, "no such path"},
+		{"POST /reset", "", 204, ""},
+		{"GET /users", "", 200, `{"users":[]}`},
+		{"GET /subscriptions", "", 200, `{"subscriptions":[]}`},
+		{"GET /stats", "", 200, `"items":0`},
 	}
 	for _, step := range steps {
 		method, path, _ := strings.Cut(step.route, " ")
@@ -45,5 +67,8 @@ func TestControlAPI(t *testing.T) {
 		if a.status != step.status || !strings.Contains(string(a.raw), step.part) {
 			t.Errorf("%s %s = %d %s, want %d with %s", step.route, step.body, a.status, a.raw, step.status, step.part)
 		}
+	}
+	if again := w.user("ann@contoso.example"); again.ID != ann.ID {
+		t.Errorf("first id after the reset = %s, want %s as at the start", again.ID, ann.ID)
 	}
 }

@@ -162,7 +162,10 @@ func (s *Server) setLife(sub *Subscription, t target, asked, now time.Time) *rep
 func (s *Server) shorten(sub *Subscription, op string) {
 	for _, f := range s.faults.fire(sub.UserID, subscriptionKinds, op) {
 		now := time.Now()
-		sub.setExpiry(now, now.Add(time.Duration(f.Life)).UTC(), s.cfg.ReauthorizeLeft)
+		sub.ends = now.Add(time.Duration(f.Life)).UTC()
+		if f.Kind == "short-life" {
+			sub.setExpiry(now, sub.ends, s.cfg.ReauthorizeLeft)
+		}
 	}
 }
 

@@ -61,6 +61,13 @@ func (d *directory) remove(a *account) {
 	d.all = slices.DeleteFunc(d.all, func(b *account) bool { return b == a })
 }
 
+func (d *directory) clear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.byKey)
+	d.all = nil
+}
+
 // find finds what Graph takes as a key in a path: an object id or a UPN,
 // nothing else. It returns nil if there is none.
 func (d *directory) find(key string) *account {
@@ -122,8 +129,14 @@ func (s *Server) AddUser(u User) (User, error) {
 	return u, nil
 }
 
+// usersLimit bounds the users made by one call.
+const usersLimit = 200_000
+
 // AddUsers makes count users named user0001@domain and so on.
 func (s *Server) AddUsers(count int, domain string) ([]User, error) {
+	if count < 1 || count > usersLimit {
+		return nil, fmt.Errorf("%w: count is %d, want 1 to %d", ErrInvalid, count, usersLimit)
+	}
 	users := make([]User, 0, count)
 	for n := 1; n <= count; n++ {
 		u, err := s.AddUser(User{

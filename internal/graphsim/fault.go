@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,8 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // Fault is something that goes wrong on purpose.
 type Fault struct {
+	ID string `json:"id"` // given by SetFault
+
 	// Operation is what is disturbed: one of the operations that Stats counts,
 	// batch-item (any request inside a $batch), notification, lifecycle, or all
 	// (every request, those inside a $batch not).
@@ -34,10 +37,13 @@ type Fault struct {
 
 	// Kind is what happens. To requests: latency (for Delay), throttle (429, with
 	// RetryAfter), status (with Status and Code), reset, hang. To subscriptions as
-	// they are made or renewed: short-life (Graph returns the shorter Life). To the
-	// list of subscriptions: omit (one is missing), empty (a page is, with a link to
-	// the rest), repeat (the link of a page leads to that page). To notifications:
-	// drop, double, delay (for Delay, so that later ones overtake it).
+	// they are made or renewed: short-life (Graph returns the shorter Life),
+	// early-expiry (they end after Life, whatever expiry Graph returned). To the list
+	// of subscriptions: omit (one is missing), empty (a page is, with a link to the
+	// rest), repeat (the link of a page leads to that page). To notifications: drop,
+	// double, delay (for Delay, so that later ones overtake it), reorder (the next one
+	// to its URL overtakes it, unless none comes within 500 ms), forge (one with a
+	// wrong clientState comes before it).
 	Kind string `json:"kind"`
 
 	Probability float64  `json:"probability,omitempty"` // 0 to 1; 0 stands for 1
@@ -63,10 +69,10 @@ const (
 
 var (
 	requestKinds      = []string{"latency", "throttle", "status", "reset", "hang"}
-	subscriptionKinds = []string{"short-life"}
+	subscriptionKinds = []string{"short-life", "early-expiry"}
 	omitKinds         = []string{"omit"}
 	pageKinds         = []string{"empty", "repeat"}
-	notificationKinds = []string{"drop", "double", "delay"}
+	notificationKinds = []string{"drop", "double", "delay", "reorder", "forge"}
 )
 
 // faultKinds are the kinds that each operation knows.
@@ -114,6 +120,7 @@ type faultSet struct {
 	mu     sync.Mutex
 	random *rand.Rand     // guarded by mu
 	faults []*activeFault // guarded by mu
+	lastID int            // guarded by mu
 }
 
 func newFaultSet(seed uint64) *faultSet {
@@ -150,7 +157,7 @@ func (s *faultSet) fire(userID string, kinds []string, operations ...string) []F
 	return hits
 }
 
-// SetFault makes something go wrong from now on, and returns it.
+// SetFault makes something go wrong from now on, and returns it with its id.
 func (s *Server) SetFault(f Fault) (Fault, error) {
 	if err := f.check(); err != nil {
 		return Fault{}, err
@@ -166,8 +173,10 @@ func (s *Server) SetFault(f Fault) (Fault, error) {
 	}
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
+	s.faults.lastID++
+	active.ID = strconv.Itoa(s.faults.lastID)
 	s.faults.faults = append(s.faults.faults, active)
-	return f, nil
+	return active.Fault, nil
 }
 
 // Faults lists the faults that were set, those that are over too.
@@ -186,6 +195,13 @@ func (s *Server) ClearFaults() {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.faults.faults = nil
+}
+
+// ClearFault ends one fault; an unknown id is no error.
+func (s *Server) ClearFault(id string) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.faults = slices.DeleteFunc(s.faults.faults, func(f *activeFault) bool { return f.ID == id })
 }
 
 // disturb lets the faults that are set happen to a call. A reply takes the place

@@ -132,15 +132,17 @@ func TestStopDoesNotWaitForWhatHangs(t *testing.T) {
 
 func TestNotificationFaults(t *testing.T) {
 	t.Parallel()
-	const own, other = "state of ann@contoso.example", "state of bob@contoso.example"
+	const own, other, forged = "state of ann@contoso.example", "state of bob@contoso.example", "forged"
 	tests := map[string]struct {
 		fault graphsim.Fault
 		early int   // items that come before the other change is made
 		want  []any // clientStates in order of arrival
 	}{
-		"drop":   {graphsim.Fault{Kind: "drop"}, 0, []any{other}},
-		"double": {graphsim.Fault{Kind: "double"}, 2, []any{own, own, other}},
-		"delay":  {graphsim.Fault{Kind: "delay", Delay: graphsim.Duration(time.Second)}, 0, []any{other, own}},
+		"drop":    {graphsim.Fault{Kind: "drop"}, 0, []any{other}},
+		"double":  {graphsim.Fault{Kind: "double"}, 2, []any{own, own, other}},
+		"forge":   {graphsim.Fault{Kind: "forge"}, 2, []any{forged, own, other}},
+		"reorder": {graphsim.Fault{Kind: "reorder"}, 0, []any{other, own}},
+		"delay":   {graphsim.Fault{Kind: "delay", Delay: graphsim.Duration(time.Second)}, 0, []any{other, own}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -155,7 +157,8 @@ func TestNotificationFaults(t *testing.T) {
 			w.setOut(bob)
 			var got []any
 			for _, item := range h.only(t, len(tt.want)) {
-				got = append(got, item["clientState"])
+				state, _, _ := strings.Cut(item["clientState"].(string), "-")
+				got = append(got, state)
 			}
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("arrived = %v, want %v", got, tt.want)
@@ -166,14 +169,19 @@ func TestNotificationFaults(t *testing.T) {
 
 func TestLivesAreCut(t *testing.T) {
 	w := start(t, graphsim.Config{})
-	ann, h := w.user("ann@contoso.example"), newHook(t)
-	w.fault(graphsim.Fault{Operation: "subscription-create", Kind: "short-life", Life: graphsim.Duration(time.Second), User: ann.ID})
-	a := w.graph("POST", "/subscriptions", subscription(ann, h, time.Hour))
-	got, err := time.Parse(time.RFC3339Nano, a.body["expirationDateTime"].(string))
-	if err != nil || time.Until(got) > time.Second {
-		t.Errorf("expiry = %v, want a second, whatever was asked for", a.body["expirationDateTime"])
+	h := newHook(t)
+	for kind, shown := range map[string]time.Duration{"short-life": time.Second, "early-expiry": time.Hour} {
+		t.Run(kind, func(t *testing.T) {
+			u := w.user(kind + "@contoso.example")
+			w.fault(graphsim.Fault{Operation: "subscription-create", Kind: kind, Life: graphsim.Duration(time.Second), User: u.ID})
+			a := w.graph("POST", "/subscriptions", subscription(u, h, time.Hour))
+			got, err := time.Parse(time.RFC3339Nano, a.body["expirationDateTime"].(string))
+			if left := time.Until(got); err != nil || left > shown || left < shown-time.Minute {
+				t.Errorf("expiry = %v, want %v from now, an hour was asked for", a.body["expirationDateTime"], shown)
+			}
+			until(t, "it expires", func() bool { return w.graph("GET", "/subscriptions/"+a.body["id"].(string), nil).status == 404 })
+		})
 	}
-	until(t, "it expires", func() bool { return w.graph("GET", "/subscriptions/"+a.body["id"].(string), nil).status == 404 })
 }
 
 func TestFaultsAreChecked(t *testing.T) {

@@ -11,12 +11,23 @@ import (
 // idSource makes the ids of one kind of things that last. The same seed and the
 // same order of calls give the same ids.
 type idSource struct {
+	seed, kind uint64
+
 	mu     sync.Mutex
 	random *rand.Rand // guarded by mu
 }
 
 func newIDSource(seed, kind uint64) *idSource {
-	return &idSource{random: rand.New(rand.NewPCG(seed, kind))}
+	s := &idSource{seed: seed, kind: kind}
+	s.reset()
+	return s
+}
+
+// reset starts with the first id again.
+func (s *idSource) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.random = rand.New(rand.NewPCG(s.seed, s.kind))
 }
 
 func (s *idSource) next() string {

@@ -40,9 +40,9 @@ func (s *subscriptionStore) tick(now time.Time) (required []Subscription) {
 	defer s.mu.Unlock()
 	for _, sub := range s.byID {
 		switch {
-		case now.Sub(sub.ExpirationDateTime) >= listExpired:
+		case now.Sub(sub.ends) >= listExpired:
 			s.drop(sub)
-		case !sub.reauthorize.IsZero() && !now.Before(sub.reauthorize) && now.Before(sub.ExpirationDateTime):
+		case !sub.reauthorize.IsZero() && !now.Before(sub.reauthorize) && !sub.ended(now):
 			sub.reauthorize = time.Time{}
 			required = append(required, *sub)
 		}
@@ -89,6 +89,15 @@ func (s *Server) RemoveSubscription(id string, silent bool) error {
 	}
 	if !silent {
 		s.sendLifecycle(sub, SubscriptionRemoved)
+	}
+	return nil
+}
+
+// ExpireSubscription makes a subscription expire now, silently.
+func (s *Server) ExpireSubscription(id string) error {
+	now := time.Now().UTC()
+	if _, ok := s.subs.change(id, func(sub *Subscription) { sub.ExpirationDateTime, sub.ends = now, now }); !ok {
+		return unknownSubscription(id)
 	}
 	return nil
 }

@@ -1,8 +1,10 @@
 package graphsim
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 )
@@ -33,6 +35,19 @@ func (s *Server) Touch(x, collection, change string) error {
 	}
 	s.announce(a, collection, s.eventIDs.next(), change)
 	return nil
+}
+
+// Notify POSTs body to url like a notification, whatever it contains, and returns
+// the status of the answer.
+func (s *Server) Notify(ctx context.Context, url string, body []byte) (status int, err error) {
+	if bad := checkURL("url", url); bad != nil {
+		return 0, fmt.Errorf("%w: %s", ErrInvalid, bad.message)
+	}
+	resp, _, err := s.outbox.post(ctx, url, notificationType, body, s.cfg.RetryTimeout)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	return resp.StatusCode, nil
 }
 
 // changeItem is one item of a change notification.
@@ -80,8 +95,15 @@ func (s *Server) send(userID string, to destination, item map[string]any) {
 		case "double":
 			s.outbox.put(to, item)
 		case "delay":
-			time.AfterFunc(time.Duration(f.Delay), func() { s.outbox.put(to, item) })
+			s.outbox.hold(to, item, time.Duration(f.Delay), false)
 			return
+		case "reorder":
+			s.outbox.hold(to, item, reorderWait, true)
+			return
+		case "forge":
+			forged := maps.Clone(item)
+			forged["clientState"] = "forged-" + requestID()
+			s.outbox.put(to, forged)
 		}
 	}
 	s.outbox.put(to, item)

@@ -18,10 +18,14 @@ const (
 	outboxLimit     = 100_000 // items waiting; further ones are dropped
 	outboxPosts     = 64      // POSTs in flight
 
-	gatherWait       = 5 * time.Millisecond // how long items wait for others to share their POST
-	deliveryAttempts = 10                   // then a collection is dropped
-	retryLimit       = time.Minute          // longest wait before a retry
+	gatherWait       = 5 * time.Millisecond   // how long items wait for others to share their POST
+	reorderWait      = 500 * time.Millisecond // how long an item waits for another to overtake it
+	deliveryAttempts = 10                     // then a collection is dropped
+	retryLimit       = time.Minute            // longest wait before a retry
 )
+
+// notificationType is the content type of notifications.
+const notificationType = "application/json; charset=utf-8"
 
 // destination is where an item goes and what it may share a POST with.
 type destination struct {
@@ -42,6 +46,14 @@ type outbox struct {
 	mu      sync.Mutex
 	waiting map[destination][]map[string]any // guarded by mu
 	count   int                              // of all waiting; guarded by mu
+	held    []*heldItem                      // not among waiting yet; guarded by mu
+}
+
+// heldItem is an item that hold keeps.
+type heldItem struct {
+	to       destination
+	item     map[string]any
+	overtake bool
 }
 
 func newOutbox(cfg Config, stats *statistics, token func(time.Time) (string, error)) *outbox {
@@ -68,10 +80,49 @@ func newOutbox(cfg Config, stats *statistics, token func(time.Time) (string, err
 	}
 }
 
-// put adds an item to those that wait for run.
+// clear forgets all items that are not in flight.
+func (o *outbox) clear() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.waiting)
+	o.count, o.held = 0, nil
+}
+
+// put adds an item to those that wait for run, and after it those it overtakes.
 func (o *outbox) put(to destination, item map[string]any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.add(to, item)
+	o.release(func(h *heldItem) bool { return h.overtake && h.to == to })
+}
+
+// hold puts an item after d. If overtake is true, the next one to its destination
+// ends the wait.
+func (o *outbox) hold(to destination, item map[string]any, d time.Duration, overtake bool) {
+	h := &heldItem{to, item, overtake}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.held = append(o.held, h)
+	time.AfterFunc(d, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.release(func(other *heldItem) bool { return other == h })
+	})
+}
+
+// release adds the held items that are due. The caller holds mu.
+func (o *outbox) release(due func(*heldItem) bool) {
+	o.held = slices.DeleteFunc(o.held, func(h *heldItem) bool {
+		if !due(h) {
+			return false
+		}
+		o.add(h.to, h.item)
+		return true
+	})
+}
+
+// add is put for one item. The caller holds mu.
+func (o *outbox) add(to destination, item map[string]any) {
 	if o.count >= outboxLimit {
 		o.stats.notifications(func(n *NotificationStats) { n.Dropped++ })
 		return
@@ -153,7 +204,7 @@ func (o *outbox) attempt(ctx context.Context, url string, body []byte, timeout t
 		return false
 	}
 	defer func() { <-o.posts }()
-	resp, _, err := o.post(ctx, url, "application/json; charset=utf-8", body, timeout)
+	resp, _, err := o.post(ctx, url, notificationType, body, timeout)
 	acknowledged := err == nil && resp.StatusCode/100 == 2
 	o.stats.notifications(func(n *NotificationStats) {
 		n.Sent++

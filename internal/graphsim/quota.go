@@ -38,6 +38,13 @@ func newQuota(limit int, window time.Duration, code, message string) *quota {
 	return &quota{limit: limit, window: window, code: code, message: message}
 }
 
+// reset forgets what was counted.
+func (q *quota) reset() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.from = time.Time{}
+}
+
 // take counts one request and refuses it if it is over the quota.
 func (q *quota) take(now time.Time) *reply {
 	q.mu.Lock()

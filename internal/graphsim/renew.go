@@ -63,7 +63,7 @@ func (s *Server) renewSubscription(c *call) *reply {
 		set(&stored.EncryptionCertificate, ask.EncryptionCertificate)
 		set(&stored.EncryptionCertificateID, ask.EncryptionCertificateID)
 		if ask.ExpirationDateTime != nil {
-			stored.ExpirationDateTime, stored.reauthorize = sub.ExpirationDateTime, sub.reauthorize
+			stored.ExpirationDateTime, stored.ends, stored.reauthorize = sub.ExpirationDateTime, sub.ends, sub.reauthorize
 		}
 	})
 	if !ok {

@@ -1,6 +1,8 @@
 package graphsim
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +22,22 @@ type DateTimeZone struct {
 // UTC returns t as a DateTimeZone.
 func UTC(t time.Time) DateTimeZone {
 	return DateTimeZone{t.UTC().Format(graphTime), "UTC"}
+}
+
+// UnmarshalJSON also takes an RFC 3339 string.
+func (d *DateTimeZone) UnmarshalJSON(data []byte) error {
+	if data[0] == '"' {
+		var t time.Time
+		if err := json.Unmarshal(data, &t); err != nil {
+			return err
+		}
+		*d = UTC(t)
+		return nil
+	}
+	type plain DateTimeZone // without this method
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode((*plain)(d))
 }
 
 // AutomaticReplies is a mailbox's automaticRepliesSetting.

@@ -203,6 +203,22 @@ func serve(ctx context.Context, srv *http.Server, start func() error) error {
 	return nil
 }
 
+// Reset forgets users, subscriptions, faults, quotas, counts and waiting
+// notifications, and starts with the first ids again. Tokens stay valid.
+func (s *Server) Reset() {
+	s.directory.clear()
+	s.subs.clear()
+	s.ClearFaults()
+	s.outbox.clear()
+	for _, q := range []*quota{s.app, s.subs.writes, s.subs.lists, s.subs.reauthorizations} {
+		q.reset()
+	}
+	for _, ids := range []*idSource{s.userIDs, s.subscriptionIDs, s.eventIDs} {
+		ids.reset()
+	}
+	s.ResetStats()
+}
+
 // URL is the base URL of Graph and of the login endpoint.
 func (s *Server) URL() string { return "https://" + s.graphListener.Addr().String() }
 

@@ -29,6 +29,7 @@ type Subscription struct {
 	TLSVersion              string `json:"latestSupportedTlsVersion,omitempty"`
 
 	collection  string
+	ends        time.Time // the expiry, or earlier if a fault says so
 	reauthorize time.Time // when reauthorizationRequired is due; zero: not any more
 }
 
@@ -47,9 +48,12 @@ func (s *Subscription) combination() string {
 // setExpiry sets the times that follow from an expiry: left is the share of life
 // that remains when reauthorizationRequired is due.
 func (s *Subscription) setExpiry(now, expires time.Time, left float64) {
-	s.ExpirationDateTime = expires
+	s.ExpirationDateTime, s.ends = expires, expires
 	s.reauthorize = expires.Add(-time.Duration(float64(expires.Sub(now)) * left))
 }
+
+// ended says whether the subscription has ended by now.
+func (s *Subscription) ended(now time.Time) bool { return !now.Before(s.ends) }
 
 // listExpired is how long expired subscriptions stay listed.
 const listExpired = 2 * time.Minute
@@ -77,12 +81,19 @@ func newSubscriptionStore() *subscriptionStore {
 	}
 }
 
+func (s *subscriptionStore) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.byID)
+	clear(s.byUser)
+}
+
 // change applies edit to the living subscription id and returns the result.
 func (s *subscriptionStore) change(id string, edit func(*Subscription)) (Subscription, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sub := s.byID[strings.ToLower(id)]
-	if sub == nil || !time.Now().Before(sub.ExpirationDateTime) {
+	if sub == nil || sub.ended(time.Now()) {
 		return Subscription{}, false
 	}
 	edit(sub)
@@ -131,7 +142,7 @@ func (s *subscriptionStore) check(sub *Subscription) *reply {
 func (s *subscriptionStore) refusal(sub *Subscription) *reply {
 	now := time.Now()
 	for _, other := range s.byUser[sub.UserID] {
-		if other.combination() == sub.combination() && now.Before(other.ExpirationDateTime) {
+		if other.combination() == sub.combination() && !other.ended(now) {
 			return fail(http.StatusConflict, "Conflict",
 				fmt.Sprintf("Subscription Id <%s> already exists for the requested combination", other.ID))
 		}
@@ -142,7 +153,7 @@ func (s *subscriptionStore) refusal(sub *Subscription) *reply {
 	}
 	count := 0
 	for _, other := range among {
-		if (other.collection == collectionUsers) == (sub.collection == collectionUsers) && now.Before(other.ExpirationDateTime) {
+		if (other.collection == collectionUsers) == (sub.collection == collectionUsers) && !other.ended(now) {
 			count++
 		}
 	}
@@ -155,7 +166,7 @@ func (s *subscriptionStore) refusal(sub *Subscription) *reply {
 // living copies those of among that have not expired, oldest first.
 func (s *subscriptionStore) living(among map[string]*Subscription) []Subscription {
 	now := time.Now()
-	return slices.DeleteFunc(copies(among), func(sub Subscription) bool { return !now.Before(sub.ExpirationDateTime) })
+	return slices.DeleteFunc(copies(among), func(sub Subscription) bool { return sub.ended(now) })
 }
 
 func copies(subs map[string]*Subscription) []Subscription {
