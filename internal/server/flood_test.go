@@ -21,7 +21,7 @@ import (
 )
 
 func TestConnectionsAreLimited(t *testing.T) {
-	const limit = 1024
+	const limit = 640
 	synctest.Test(t, func(t *testing.T) {
 		p, free := newPipes(), make(chan struct{})
 		stop := serve(p, func(http.ResponseWriter, *http.Request) { <-free })
