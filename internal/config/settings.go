@@ -1,8 +1,8 @@
 // Package config is the settings of the service: which there are, what they mean, and
 // whether what was given makes sense.
 //
-// [Settings] is the one table of settings: flags, help, the rows of the README and the
-// checks of single values come from its tags. What has to fit together is in checks.go.
+// [Settings] is the one table of settings: flags, help, the rows of deploy/SETTINGS.md
+// and the checks of single values come from its tags. What has to fit together is in checks.go.
 //
 // [Serve] has the flags as texts: kong would stop at the first mistake. [Serve.Settings]
 // adds the environment, understands everything, and returns all mistakes at once. A flag
@@ -24,9 +24,14 @@ import (
 //	default    what is used if it is not set, or with otherwise, a description of that
 //	enum       the values that it may have; a bool is true for the second one
 //	min, max   bounds of a number or a duration
-//	form       one of forms, which checks each value and brings it into shape
+//	form       one of forms, which checks each value and brings it into shape; or verbatim
+//	placeholder what help shows for the value
 //	example    what a mistake recommends
 //	help       its meaning, a sentence
+//
+// A setting that changes what happens to mailboxes also belongs into settingsDigest in
+// cmd/outlook-monitor; each belongs into the values of the Helm chart, which has tests of
+// its own.
 type Settings struct {
 	Graph Graph
 

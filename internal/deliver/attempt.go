@@ -18,14 +18,15 @@ const (
 	// abandonedTime is how long an attempt whose owner was lost may still be in flight at
 	// the mediator.
 	abandonedTime = 12 * time.Second
-	// staleTime is how old a saved beginning may be when its call starts: the next
-	// owner counts from the saved time, should this one die.
+	// staleTime is how long after BegunAt the call may start. If this owner died, the next
+	// one would count abandonedTime from BegunAt, and could call too early.
 	staleTime = time.Second
 	// overtakenMost bounds the overtaken states that one write adds to the history.
 	overtakenMost = 20
 )
 
-// due is when the newest state of an address may be sent, with what that follows from.
+// due is when the newest state of an address may be sent, with the fields of the record
+// that it was computed from.
 // A time that another process stored goes by its clock: it is compared with the clock
 // once, when it is first seen, and cut at the longest wait of its kind.
 type due struct {

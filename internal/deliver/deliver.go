@@ -17,7 +17,8 @@
 // waits up to 10 s for speech, has finished.
 //
 // What the mediator refuses and what fails is retried for ever with growing waits. A
-// newer state cuts a wait short, except one that the mediator asked for.
+// newer state cuts a wait short, except one that the mediator asked for by a Retry-After
+// with anything but a refusal.
 //
 // The same mediator is asked for its users at start, on request and when Redis came
 // back with older data; see [Syncer].

@@ -239,7 +239,8 @@ func (a Answer) problem() error {
 }
 
 const (
-	// Waits after a refusal and after another failure: the first and the longest one.
+	// Waits after a refusal and after another failure: the first and the longest one. Stored
+	// ones are cut at the longest when they are loaded (due.of).
 	refusedFirst, refusedMost = 5 * time.Second, 15 * time.Minute
 	failedFirst, failedMost   = time.Second, time.Minute
 	// retryAfterMost bounds a wait that the mediator asks for: an error of its clock
@@ -265,7 +266,9 @@ func (a Answer) result(address *ooo.Address) result {
 	before := address.Delivery
 	r := result{state: ooo.DeliveryPending, problem: a.problem().Error(), failures: 1}
 	switch a.code {
-	case 400, 401, 404, 405, 410, 422: // this state will not be taken, as far as the mediator can tell now
+	case 400, 401, 404, 405, 410, 422:
+		// The mediator does not accept this state. 403 is not among them: it answers so while
+		// its voice mail server is down.
 		r.state = ooo.DeliveryRefused
 	}
 	// Each kind of trouble starts with its own first wait.

@@ -13,8 +13,8 @@
 //
 // People and subscriptions go through the SDK's request builders and types, from its
 // narrow packages: importing its root package doubles the time of a build. Mailboxes
-// are read every two seconds, so they are read with a typed struct and encoding/json,
-// a single one with a GET, several with one $batch: an eighth of what the SDK's own
+// are read every two seconds, so they are read without the SDK, a single one with a
+// GET, several with one $batch: an eighth of what the SDK's own
 // batch costs. The SDK also drops a status that is spelled in another letter case.
 //
 // # Tokens

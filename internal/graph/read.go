@@ -11,10 +11,8 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// mostInBatch is how many requests Graph takes in one $batch.
-const mostInBatch = 20
-
-// Read reads the automatic replies of at most 20 mailboxes with one request. The
+// Read reads the automatic replies of at most 20 mailboxes, which is what Graph takes in a
+// $batch, with one request. The
 // readings come in the order of the ids; each has its own error, such as
 // [ooo.ErrNoMailbox], [ooo.ErrUserGone], [ooo.ErrDenied] or [ooo.ErrBadSetting].
 //

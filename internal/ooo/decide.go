@@ -43,7 +43,7 @@ type Policy struct {
 }
 
 // Tag tells policies apart: what was decided under another one has to be decided
-// again.
+// again. Whoever changes the rule itself must change the tag too.
 func (p Policy) Tag() string {
 	tag := string(cmp.Or(p.Scheduled, ScheduledWindow)) + "," + string(cmp.Or(p.Message, ExternalMessage))
 	return tag + "," + strconv.Itoa(p.Limit)

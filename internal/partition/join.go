@@ -88,6 +88,6 @@ func (o *Owners) leave(ctx context.Context) {
 		_, err = o.cfg.Store.SwapOwners(ctx, swaps...)
 	}
 	if err != nil {
-		o.log.WarnContext(ctx, "left without an answer of redis: the other replicas take over in a few seconds", "err", err)
+		o.log.WarnContext(ctx, "no answer from redis while leaving, other replicas take over in a few seconds", "err", err)
 	}
 }

@@ -69,7 +69,7 @@ func (o *Owners) endRound(ctx context.Context, s *sent, table store.Owners, err 
 		o.apply(ctx, s, table)
 	} else {
 		if !r.failed {
-			o.log.WarnContext(ctx, "round of the replicas not answered, retrying", "err", err)
+			o.log.WarnContext(ctx, "redis did not answer the ownership update, retrying", "err", err)
 		}
 		o.sight.fail()
 	}
@@ -93,7 +93,7 @@ func (o *Owners) apply(ctx context.Context, s *sent, table store.Owners) {
 		}
 		o.older = true
 	}
-	// Who finds no beat of its own was taken for dead, or Redis is empty: what was seen
+	// A replica that finds its own beat missing was declared dead, or Redis is empty: what was seen
 	// before does not count.
 	doubtful := older || confirmed > 0 && !there || isOlder(table, o.sight.table)
 	o.sight.note(table, doubtful, time.Now())

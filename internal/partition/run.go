@@ -48,7 +48,7 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 		switch {
 		case !o.stopping || o.Owned() > 0:
 		case o.round.failed:
-			o.log.WarnContext(ctx, "left without an answer of redis: the other replicas take over in a few seconds")
+			o.log.WarnContext(ctx, "no answer from redis while leaving, other replicas take over in a few seconds")
 			return nil
 		case o.swapping == 0 && !o.round.inFlight:
 			o.leave(work)

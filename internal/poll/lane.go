@@ -179,8 +179,7 @@ func (p *Poller) hints(id ooo.RecordID) []ooo.Hint {
 }
 
 // end lets the next read of a mailbox begin, at once if it was asked for meanwhile.
-// Again is when to read once more what this read did not carry out; zero: it did. The
-// caller holds mu.
+// again is when to retry if this read failed; zero if it succeeded. The caller holds mu.
 func (p *Poller) end(j *job, again time.Time) {
 	j.done()
 	t, at := j.t, again

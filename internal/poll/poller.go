@@ -1,9 +1,9 @@
-// Package poll reads the mailboxes of this replica and notices who turned out of
-// office.
+// Package poll reads the mailboxes of this replica and notices who went out of
+// office or came back.
 //
 // Each mailbox is read every interval, whatever the subscriptions do. It has a phase
 // in the interval, by a hash of its id, so that batches fill and a hand-over keeps
-// the cadence. What is due is read in batches of up to 20; nothing waits for company.
+// the cadence. What is due is read in batches of up to 20; no read waits for a batch to fill.
 // An answer whose digest is known costs no decoding, no Redis and hardly any memory.
 //
 // Four lanes (see lane) begin reads: regular ones, mailboxes for which a hint came,

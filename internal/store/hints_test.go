@@ -65,7 +65,7 @@ var hintSuite = map[string]func(*testing.T, *world){
 				t.Fatalf("%d hints, %d damaged, %v, want 1 and 6", len(hints), damaged, err)
 			}
 		}
-		if text := logged.String(); strings.Contains(text, "secret") || strings.Count(text, "damaged and left alone") != 6 {
+		if text := logged.String(); strings.Contains(text, "secret") || strings.Count(text, "damaged entry") != 6 {
 			t.Errorf("log = %s, want each once, without its address", text)
 		}
 	},

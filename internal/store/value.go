@@ -61,6 +61,6 @@ func (s *Store) report(ctx context.Context, err error) {
 	s.reportsMu.Unlock()
 	if !known {
 		s.onDamaged(d.kind)
-		s.log.ErrorContext(ctx, "entry in redis is damaged and left alone, all others go on", "kind", d.kind, "err", err)
+		s.log.ErrorContext(ctx, "damaged entry in redis skipped, the rest are unaffected", "kind", d.kind, "err", err)
 	}
 }
