@@ -62,7 +62,7 @@ type Deliverer struct {
 	calls sync.WaitGroup
 
 	mu       sync.Mutex
-	run      context.Context                 // of Run while it takes work, else nil; guarded by mu, as all below
+	run      context.Context                 // of Run; nil before; guarded by mu, as all below
 	owed     map[ooo.RecordID]map[string]due // by folded address: those with a state to deliver or to resend
 	inFlight map[key]struct{}
 }
@@ -144,7 +144,9 @@ func (d *Deliverer) refresh(id ooo.RecordID) {
 // Run delivers until ctx ends. Then it begins nothing more and returns when the calls
 // in flight have ended and their results are saved, or after 10 s.
 func (d *Deliverer) Run(ctx context.Context) error {
-	d.setRun(ctx)
+	d.mu.Lock()
+	d.run = ctx
+	d.mu.Unlock()
 	for d.queue.Wait(ctx) == nil {
 		if !d.cfg.InTime() {
 			schedule.Sleep(ctx, recheck)
@@ -161,7 +163,6 @@ func (d *Deliverer) Run(ctx context.Context) error {
 			<-d.slots
 		}
 	}
-	d.setRun(nil)
 	ended := make(chan struct{})
 	go func() { d.calls.Wait(); close(ended) }()
 	select {
@@ -169,12 +170,6 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	case <-time.After(stopTime):
 	}
 	return nil
-}
-
-func (d *Deliverer) setRun(ctx context.Context) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.run = ctx
 }
 
 // ready says whether a request may still be written.

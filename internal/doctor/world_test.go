@@ -33,7 +33,6 @@ const (
 type fakeGraph struct {
 	grant                              graph.Grant
 	login, found, read, create, remove error
-	ends                               time.Time
 	asked                              ooo.SubscriptionRequest
 	deleted                            ooo.SubscriptionID
 }
