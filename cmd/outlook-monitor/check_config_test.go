@@ -34,7 +34,7 @@ func TestCheckConfig(t *testing.T) {
 	}{
 		"all is right": {nil, []string{"--poll-interval=5s"}, 0, []string{
 			`(?m)^SETTING +VALUE +FROM$`, `(?m)^POLL_INTERVAL +5s +flag$`, `(?m)^MESSAGE +external +default$`,
-			`(?m)^MONITOR_TOKEN +\[redacted\] +MONITOR_TOKEN$`, `(?m)^REDIS_URL +redis://:xxxxx@127\.0\.0\.1:1/0 +REDIS_URL$`, `The settings are right`,
+			`(?m)^MONITOR_TOKEN +\[redacted\] +MONITOR_TOKEN$`, `(?m)^REDIS_URL +redis://:xxxxx@127\.0\.0\.1:1/0 +REDIS_URL$`, `The settings are valid`,
 		}},
 		"a private address too": {map[string]string{"PRIVATE_ADDR": "127.0.0.1:1"}, nil, 0, []string{`(?m)^PRIVATE_ADDR +127\.0\.0\.1:1 `}},
 		"a tunnel":              {map[string]string{"PUBLIC_URL": "", "TUNNEL": "agent"}, nil, 0, []string{`(?m)^TUNNEL +agent +TUNNEL$`}},

@@ -117,6 +117,7 @@ func TestAKillWhileASubscriptionIsMadeLeavesNothingBehind(t *testing.T) {
 	w.eventually("the first subscriptions are there", func() bool { return len(w.sim.Subscriptions()) > 0 })
 	p.kill()
 	w.start("serve")
+	w.answers()
 	c.settle()
 	c.eventually("each user is covered once", c.coveredOnce)
 	if made := w.sim.Stats().Calls["subscription-create"]["201"]; made > 5 {

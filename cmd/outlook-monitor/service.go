@@ -57,12 +57,12 @@ func (s *service) Run(ctx context.Context) error {
 	for _, run := range s.base {
 		base.Go(func() error { return run(baseCtx) })
 	}
-	work, ctx := errgroup.WithContext(ctx)
+	work, working := errgroup.WithContext(ctx)
 	for _, l := range s.listeners {
-		work.Go(func() error { return server.Serve(ctx, l, s.log) })
+		work.Go(func() error { return server.Serve(working, l, s.log) })
 	}
 	for _, run := range append(s.incoming, s.work) {
-		work.Go(func() error { return run(ctx) })
+		work.Go(func() error { return run(working) })
 	}
 	err := work.Wait()
 	stop()

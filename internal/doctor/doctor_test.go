@@ -206,7 +206,7 @@ func TestListenAddress(t *testing.T) {
 	}{
 		"it is free":                    {nil, "", doctor.OK, "the doctor answers there meanwhile", "", doctor.OK},
 		"it needs more rights":          {syscall.EACCES, "", doctor.Failed, "may not listen", "CAP_NET_BIND_SERVICE", doctor.Skipped},
-		"it is not of this machine":     {syscall.EADDRNOTAVAIL, "", doctor.Failed, "no address of this machine", "LISTEN_ADDR", doctor.Skipped},
+		"it is not of this machine":     {syscall.EADDRNOTAVAIL, "", doctor.Failed, "not an address of this machine", "LISTEN_ADDR", doctor.Skipped},
 		"something else is wrong":       {errAny, "", doctor.Failed, "something else", "LISTEN_ADDR", doctor.Skipped},
 		"the service is there":          {syscall.EADDRINUSE, "", doctor.OK, "the service runs at", "", doctor.OK},
 		"another program is there":      {syscall.EADDRINUSE, other.URL, doctor.Failed, "another program", "stop it", doctor.Skipped},
