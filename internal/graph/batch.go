@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -51,7 +52,8 @@ func (s span) of(text []byte) []byte { return text[s.from:s.to] }
 // lenient reads JSON as encoding/json does: of equal names, in any letter case, the last
 // counts.
 var lenient = json.JoinOptions(
-	json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	json.MatchCaseInsensitiveNames(true), jsonv1.MatchCaseSensitiveDelimiter(true),
+	jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 var errNoSetting = fmt.Errorf("%w: the answer to a batch lacks this setting", ooo.ErrUnavailable)
 

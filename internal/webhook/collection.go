@@ -5,6 +5,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 var errNoCollection = errors.New("the body is not a collection of notifications")
@@ -60,7 +61,8 @@ func (s span) text(body []byte) string { return textOf(s.in(body)) }
 // asStandard reads JSON as encoding/json does: of equal names, in any letter case, the
 // last counts.
 var asStandard = json.JoinOptions(
-	json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	json.MatchCaseInsensitiveNames(true), jsonv1.MatchCaseSensitiveDelimiter(true),
+	jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 // decode takes a collection apart, going over the body once.
 func decode(body []byte) (collection, error) {
