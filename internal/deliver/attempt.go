@@ -132,7 +132,7 @@ func (d *Deliverer) BeginDelivery(draft *mailbox.Draft) (after func(committed bo
 // holds a slot for it.
 func (d *Deliverer) deliver(ctx context.Context, k key) {
 	var t *attempt
-	_, err := d.cfg.Registry.Update(ctx, k.id, func(draft *mailbox.Draft) error {
+	_, err := d.cfg.Registry.Update(k.id, func(draft *mailbox.Draft) error {
 		a := draft.Address(k.address)
 		resent := d.resend(draft, a, k)
 		if t = d.begin(draft, a, k); t == nil && !resent {
@@ -189,7 +189,7 @@ func (d *Deliverer) call(ctx context.Context, t *attempt) {
 	now := time.Now().UTC()
 	r := answer.result(&t.address)
 	saved := false
-	_, err := d.cfg.Registry.Update(ctx, t.key.id, func(draft *mailbox.Draft) error {
+	_, err := d.cfg.Registry.Update(t.key.id, func(draft *mailbox.Draft) error {
 		a := draft.Address(t.key.address)
 		if a == nil || !a.Delivery.BegunAt.Equal(t.address.Delivery.BegunAt) || a.Delivery.BegunSequence != t.address.Sequence {
 			return mailbox.ErrUnchanged // monitoring ended or restarted, or another owner was here

@@ -239,7 +239,7 @@ func TestADeliveryThatDidNotBeginAfterAllLeavesNothingBehind(t *testing.T) {
 		w.monitor("ann")
 		for range 3 {
 			var after func(bool)
-			_, err := w.registry.Update(t.Context(), "ann", func(d *mailbox.Draft) error {
+			_, err := w.registry.Update("ann", func(d *mailbox.Draft) error {
 				d.State = &away
 				d.QueueState(ooo.SourcePoll, ooo.Hint{}, time.Now())
 				after = w.deliver.BeginDelivery(d)
@@ -292,7 +292,7 @@ func TestResend(t *testing.T) {
 func TestAStoppedUserIsNotSent(t *testing.T) {
 	delivering(t, func(t *testing.T, w *world) {
 		time.Sleep(10 * time.Second)
-		if _, err := w.registry.Update(t.Context(), "ann", func(d *mailbox.Draft) error {
+		if _, err := w.registry.Update("ann", func(d *mailbox.Draft) error {
 			d.DropAddress(d.Address(address("ann")), true)
 			return nil
 		}); err != nil {
@@ -313,7 +313,7 @@ func TestAnAttemptGoesOnWithTheTraceOfTheChange(t *testing.T) {
 		defer w.start(0)()
 		w.monitor("ann")
 		const trace = "0af7651916cd43dd8448eb211c80319c"
-		_, err := w.registry.Update(t.Context(), "ann", func(d *mailbox.Draft) error {
+		_, err := w.registry.Update("ann", func(d *mailbox.Draft) error {
 			d.State = &away
 			d.QueueState(ooo.SourcePoll, ooo.Hint{Trace: "00-" + trace + "-b7ad6b7169203331-01"}, time.Now())
 			return nil

@@ -263,7 +263,7 @@ func (w *world) change(name string, state ooo.State) {
 func (w *world) record(name string, state ooo.State, begin func(*mailbox.Draft) func(bool)) {
 	w.t.Helper()
 	after := func(bool) {}
-	_, err := w.registry.Update(w.t.Context(), ooo.RecordID(name), func(d *mailbox.Draft) error {
+	_, err := w.registry.Update(ooo.RecordID(name), func(d *mailbox.Draft) error {
 		d.State, d.Condition = &state, ooo.Watching
 		d.QueueState(ooo.SourcePoll, ooo.Hint{}, time.Now())
 		after = begin(d)

@@ -222,7 +222,7 @@ func TestUpdate(t *testing.T) {
 		w.own(store.Lease{Life: "other", Tenure: 7})
 		ended := make(chan error, 1)
 		go func() {
-			_, err := w.Update(context.Background(), id, func(d *mailbox.Draft) error { rename(d); return nil })
+			_, err := w.Update(id, func(d *mailbox.Draft) error { rename(d); return nil })
 			ended <- err
 		}()
 		w.Drop(id.Partition())

@@ -19,10 +19,10 @@ var ErrUnchanged = errors.New("nothing to save")
 // Update changes a record: change gets a copy, which is saved and takes the place of
 // the one in memory. It returns what is in memory then. While it runs nothing else
 // changes the record. A save without an answer is repeated until it is answered,
-// whatever ctx says. The error is change's own, nil for [ErrUnchanged],
+// or the partition is lost. The error is change's own, nil for [ErrUnchanged],
 // [ooo.ErrNotMonitored] if there is no such record, or [ooo.ErrNotOwner] if the
 // partition is or gets lost.
-func (r *Registry) Update(_ context.Context, id ooo.RecordID, change func(d *Draft) error) (*ooo.Mailbox, error) {
+func (r *Registry) Update(id ooo.RecordID, change func(d *Draft) error) (*ooo.Mailbox, error) {
 	p := r.parts[id.Partition()].Load()
 	if p == nil {
 		return nil, ooo.ErrNotOwner

@@ -195,7 +195,7 @@ func (w *world) acquire(id ooo.ObjectID) {
 // update changes Ann's record.
 func (w *world) update(change func(d *mailbox.Draft)) *ooo.Mailbox {
 	w.t.Helper()
-	m, err := w.Update(w.t.Context(), ooo.RecordID(annID), func(d *mailbox.Draft) error { change(d); return nil })
+	m, err := w.Update(ooo.RecordID(annID), func(d *mailbox.Draft) error { change(d); return nil })
 	if err != nil {
 		w.t.Error(err)
 	}

@@ -63,20 +63,20 @@ func (p *Poller) learn(readings []ooo.Reading, c call) {
 	}
 }
 
-// away says whether Graph seems to be away: of the batches that began last none was
+// unreachable says whether Graph seems to be: of the batches that began last none was
 // answered. The caller holds mu.
-func (p *Poller) away() bool { return p.lost.After(p.answered) }
+func (p *Poller) unreachable() bool { return p.lost.After(p.answered) }
 
 // probeGap is the least time between two batches that are split while Graph seems to be
-// away.
+// unreachable.
 const probeGap = 10 * time.Second
 
 // worthSplitting says whether one of its mailboxes may be why a batch got no answer. While
-// Graph seems to be away a batch is split only now and then to find out, so that no more
+// Graph seems to be unreachable a batch is split only now and then to find out, so that no more
 // is asked than usual. The caller holds mu.
 func (p *Poller) worthSplitting() bool {
 	switch {
-	case !p.away():
+	case !p.unreachable():
 		return true
 	case !p.answered.After(p.probed) && time.Since(p.probed) < probeGap:
 		return false
@@ -91,7 +91,7 @@ func (p *Poller) worthSplitting() bool {
 func (p *Poller) isolate(t *target, c call, slow bool) {
 	before, single := t.alone, c.mailboxes == 1
 	switch {
-	case slow, single && c.unanswered && !p.away():
+	case slow, single && c.unanswered && !p.unreachable():
 		t.alone = quickAnswers
 	case single && t.alone > 0:
 		t.alone--

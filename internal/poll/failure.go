@@ -143,7 +143,7 @@ func (p *Poller) note(j *job, err error, c call) (v verdict, f failure, again ti
 // Of failures in a row the first is saved, and those with a wait over one interval.
 func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, v verdict, f failure, done []ooo.Hint) {
 	first := false
-	_, err := p.update(ctx, j.id, func(d *mailbox.Draft) error {
+	_, err := p.update(j.id, func(d *mailbox.Draft) error {
 		now := time.Now()
 		d.Done(done...)
 		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = f.times, time.Time{}, v.outcome == Throttled

@@ -31,7 +31,7 @@ func (p *Poller) lookUp(ctx context.Context, j *job) {
 // move hands the addresses of a record, with their deliveries, to the mailbox of a
 // person, or has them looked up again if the person is a zero one.
 func (p *Poller) move(ctx context.Context, j *job, to ooo.Person) error {
-	_, err := p.update(ctx, j.id, func(d *mailbox.Draft) error {
+	_, err := p.update(j.id, func(d *mailbox.Draft) error {
 		d.Done(j.hints...)
 		d.MoveAddresses(to)
 		return nil

@@ -239,7 +239,7 @@ func TestAnAddressMovesWhileItsMailboxIsRead(t *testing.T) {
 			w.graph.set(func() { begun = len(w.graph.reads["id-ann"]) })
 		}
 		w.graph.set(func() { w.graph.settings["id-ann"], w.graph.settings["id-new"] = off, on })
-		_, err := w.registry.Update(t.Context(), "id-ann", func(d *mailbox.Draft) error {
+		_, err := w.registry.Update("id-ann", func(d *mailbox.Draft) error {
 			d.MoveAddresses(ooo.Person{ID: "id-new"})
 			return nil
 		})

@@ -199,7 +199,7 @@ func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c cal
 	outcome := Unchanged
 	var spans changeSpans
 	after := func(saved bool) {}
-	m, err := p.update(ctx, j.id, func(d *mailbox.Draft) error {
+	m, err := p.update(j.id, func(d *mailbox.Draft) error {
 		now := time.Now()
 		read := cmp.Or(setting, d.Setting)
 		if read == nil || len(d.Addresses) == 0 {
@@ -263,10 +263,10 @@ func (p *Poller) understood(m *ooo.Mailbox) bool {
 }
 
 // update is [mailbox.Registry.Update], bounded.
-func (p *Poller) update(ctx context.Context, id ooo.RecordID, change func(d *mailbox.Draft) error) (*ooo.Mailbox, error) {
+func (p *Poller) update(id ooo.RecordID, change func(d *mailbox.Draft) error) (*ooo.Mailbox, error) {
 	p.saves <- struct{}{}
 	defer func() { <-p.saves }()
-	return p.cfg.Registry.Update(ctx, id, change)
+	return p.cfg.Registry.Update(id, change)
 }
 
 func since(at time.Time) time.Duration {

@@ -1,7 +1,6 @@
 package subscribe
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -66,13 +65,13 @@ func carriedOut(hints []ooo.Hint, m *ooo.Mailbox, want Settings, now time.Time) 
 
 // save changes the record, and with it removes the hints that ask for nothing more. A
 // record of which nothing is left is removed.
-func (w *work) save(ctx context.Context, change func(d *mailbox.Draft)) error {
+func (w *work) save(change func(d *mailbox.Draft)) error {
 	hints := w.cfg.Registry.Hints(w.id, ooo.HintSubscription)
 	w.mu.Lock()
 	spoke := w.spoke[w.id]
 	delete(w.spoke, w.id)
 	w.mu.Unlock()
-	_, err := w.cfg.Registry.Update(ctx, w.id, func(d *mailbox.Draft) error {
+	_, err := w.cfg.Registry.Update(w.id, func(d *mailbox.Draft) error {
 		change(d)
 		for i := range d.Subscriptions {
 			if at, ok := spoke[ooo.ResourceTag(d.Subscriptions[i].Resource)]; ok {

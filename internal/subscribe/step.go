@@ -35,7 +35,7 @@ func (w *work) do(ctx context.Context) {
 	var err error
 	switch w.step.Action {
 	case Nothing, Remove: // saving is all there is to do
-		_ = w.save(ctx, func(*mailbox.Draft) {})
+		_ = w.save(func(*mailbox.Draft) {})
 		return
 	case Create:
 		sub, err = w.create(ctx, before)
@@ -63,7 +63,7 @@ func (w *work) do(ctx context.Context) {
 	if !ok {
 		return
 	}
-	saved := w.save(ctx, func(d *mailbox.Draft) { put(d, sub) })
+	saved := w.save(func(d *mailbox.Draft) { put(d, sub) })
 	// What happened before it existed was not announced.
 	if saved == nil && sub.State == ooo.SubscriptionLive && (before.State != ooo.SubscriptionLive || before.ID != sub.ID) {
 		w.cfg.ReadNow(w.id, ooo.SourceSubscription)
@@ -97,7 +97,7 @@ func (w *work) create(ctx context.Context, before ooo.Subscription) (ooo.Subscri
 	if w.step.Action == Replace {
 		sub.Replaces = before.ID
 	}
-	if err := w.save(ctx, func(d *mailbox.Draft) { put(d, sub) }); err != nil {
+	if err := w.save(func(d *mailbox.Draft) { put(d, sub) }); err != nil {
 		return sub, err // without the note, no call
 	}
 	err := w.ask(ctx, &sub)

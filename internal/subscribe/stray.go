@@ -58,7 +58,7 @@ func (w *work) settle(ctx context.Context, h ooo.Hint) error {
 			case sub.ID == w.stray || sub.Replaces == w.stray:
 				return nil
 			case ooo.ResourceTag(sub.Resource) == h.ResourceTag && w.adoptable(sub, w.stray):
-				return w.save(ctx, func(d *mailbox.Draft) { put(d, adopt(sub, w.stray)) })
+				return w.save(func(d *mailbox.Draft) { put(d, adopt(sub, w.stray)) })
 			}
 		}
 	}

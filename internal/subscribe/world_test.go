@@ -182,7 +182,7 @@ func (w *world) leave(h ooo.Hint) {
 // change edits Ann's first subscription as it is saved.
 func (w *world) change(edit func(s *ooo.Subscription)) {
 	w.t.Helper()
-	_, err := w.registry.Update(w.t.Context(), annID, func(d *mailbox.Draft) error {
+	_, err := w.registry.Update(annID, func(d *mailbox.Draft) error {
 		edit(&d.Subscriptions[0])
 		return nil
 	})
