@@ -133,6 +133,8 @@ func (p *Poller) note(j *job, err error, c call) (v verdict, f failure, again ti
 	case v.outcome == Unreadable:
 	case c.cut && t.alone > 0:
 		again = now // with more time
+	case len(j.hints) == 0 && j.urgent == ooo.SourcePoll:
+		// Nobody asked: its batch was split, or its record changed. Its regular read is next.
 	default:
 		again = now.Add(max(v.wait, away))
 	}

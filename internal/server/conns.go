@@ -13,7 +13,7 @@ type conns struct {
 	limit int
 
 	mu   sync.Mutex
-	open map[net.Conn]*list.Element // guarded by mu, as below; each is in one of the lists
+	open map[net.Conn]*list.Element // guarded by mu, as below; nil: closed here, otherwise in one of the lists
 	idle *list.List                 // of net.Conn, waiting for a request, the longest first
 	busy *list.List                 // of net.Conn, with a request, the oldest first
 }
@@ -22,38 +22,48 @@ func newConns(limit int) *conns {
 	return &conns{limit: limit, open: map[net.Conn]*list.Element{}, idle: list.New(), busy: list.New()}
 }
 
-// changed is called for each change of a connection ([http.Server.ConnState]).
+// changed is called for each change of a connection ([http.Server.ConnState]). The server
+// may still find a request in one that was closed here: it must not count again, or it
+// would push out somebody who just came.
 func (c *conns) changed(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.remove(conn)
+	e, known := c.open[conn]
+	ended := state == http.StateClosed || state == http.StateHijacked
+	if known && e == nil && !ended {
+		return
+	}
+	c.remove(e)
 	switch state {
 	case http.StateNew, http.StateIdle:
 		c.open[conn] = c.idle.PushBack(conn)
 	case http.StateActive:
 		c.open[conn] = c.busy.PushBack(conn)
+	default:
+		delete(c.open, conn)
 	}
-	if len(c.open) <= c.limit {
+	if c.idle.Len()+c.busy.Len() <= c.limit {
 		return
 	}
 	oldest := c.idle.Front()
 	if oldest == nil || oldest.Value == conn {
 		oldest = c.busy.Front()
 	}
-	if oldest != nil {
-		victim := oldest.Value.(net.Conn)
-		c.remove(victim)
-		if secured, ok := victim.(interface{ NetConn() net.Conn }); ok {
-			victim = secured.NetConn() // closing TLS may take its time
-		}
-		_ = victim.Close()
+	if oldest == nil {
+		return
 	}
+	victim := oldest.Value.(net.Conn)
+	c.remove(oldest)
+	c.open[victim] = nil
+	if secured, ok := victim.(interface{ NetConn() net.Conn }); ok {
+		victim = secured.NetConn() // closing TLS may take its time
+	}
+	_ = victim.Close()
 }
 
-func (c *conns) remove(conn net.Conn) {
-	if e := c.open[conn]; e != nil {
+func (c *conns) remove(e *list.Element) {
+	if e != nil {
 		c.idle.Remove(e) // a list ignores elements that are not its own
 		c.busy.Remove(e)
-		delete(c.open, conn)
 	}
 }
