@@ -13,8 +13,7 @@ import (
 const maxStops = 10_000
 
 // stops are the stops that were answered 503. They are retried until Redis answers,
-// unless a later start comes, here or at another replica. They do not survive this
-// process.
+// unless a later start comes; see [API.Run]. They do not survive this process.
 type stops struct {
 	mu    sync.Mutex
 	asked map[string]time.Time // by folded address: when; guarded by mu
@@ -72,9 +71,10 @@ func (s *stops) oldest() (address string, at time.Time) {
 	return address, at
 }
 
-// Run retries stops until ctx ends. A start that another replica acknowledged since is
-// told by the time of its wish. In case the replicas' clocks differ, the mediator is
-// asked for its users afterwards, and names whom it wants.
+// Run retries stops until ctx ends. A later start at another replica that wrote its wish
+// is recognized by the time of it. One of the mediator's for who was monitored wrote
+// none: that is why the mediator is asked for its users afterwards, and names whom it
+// wants.
 func (a *API) Run(ctx context.Context) error {
 	carriedOut := false
 	for failures := 0; ctx.Err() == nil; {
