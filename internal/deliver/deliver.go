@@ -62,7 +62,7 @@ type Deliverer struct {
 	calls sync.WaitGroup
 
 	mu       sync.Mutex
-	run      context.Context                 // of Run; nil before; guarded by mu, as all below
+	run      context.Context                 // of Run; nil before and after; guarded by mu, as all below
 	owed     map[ooo.RecordID]map[string]due // by folded address: those with a state to deliver or to resend
 	inFlight map[key]struct{}
 }
@@ -163,6 +163,9 @@ func (d *Deliverer) Run(ctx context.Context) error {
 			<-d.slots
 		}
 	}
+	d.mu.Lock()
+	d.run = nil // from here on nobody adds to calls
+	d.mu.Unlock()
 	ended := make(chan struct{})
 	go func() { d.calls.Wait(); close(ended) }()
 	select {

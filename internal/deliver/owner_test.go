@@ -2,6 +2,7 @@ package deliver_test
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 )
@@ -201,6 +203,29 @@ func TestAStopWaitsTenSeconds(t *testing.T) {
 			t.Errorf("record = %+v, %v, want an attempt without a result", loaded, err)
 		}
 		time.Sleep(time.Minute)
+	})
+}
+
+// The race detector is what fails here, at some of the stops.
+func TestAChangeMayBeRecordedWhileTheDelivererStops(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		defer w.start(0)()
+		w.monitor("ann")
+		for range 100 {
+			d := deliver.New(deliver.Config{
+				Registry: w.registry, Mediator: w.mediator(), InTime: w.inTime, Tracer: w.spans.Tracer("test"),
+				OnAttempt: func(ooo.DeliveryState, ooo.Source, time.Duration, time.Duration) {}, Log: slog.New(slog.DiscardHandler),
+			})
+			stop := running(t, d.Run)
+			synctest.Wait()
+			var recording sync.WaitGroup
+			recording.Go(func() { w.record("ann", away, d.BeginDelivery) })
+			stop()
+			recording.Wait()
+		}
+		if got := len(w.received("ann")); got > 200 {
+			t.Errorf("%d calls for 100 changes", got)
+		}
 	})
 }
 
