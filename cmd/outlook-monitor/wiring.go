@@ -14,7 +14,6 @@ import (
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/partition"
 	"outlook-monitor/internal/poll"
-	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/subscribe"
 	"outlook-monitor/internal/telemetry"
 	"outlook-monitor/internal/ui"
@@ -83,13 +82,9 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	setWait := func(ctx context.Context, name string, d time.Duration) error {
-		owners.ApplyWait(name, store.Wait{Until: time.Now().Add(d), Length: d})
-		return s.store.SetWait(ctx, name, d)
-	}
 	registry, err := mailbox.New(mailbox.Config{
 		Store: s.store, MayStart: owners.MayStart, Interval: settings.PollInterval,
-		OnWait: owners.ApplyWait, OnPartition: metrics.PartitionChanged,
+		OnTable: owners.Refresh, OnPartition: metrics.PartitionChanged,
 		OnUnknownHint: func(kind ooo.HintKind) { metrics.UnknownHint(string(kind)) }, Log: log,
 	})
 	if err != nil {
@@ -101,7 +96,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	})
 	polling := poll.Config{
 		Registry: registry, Graph: graphClient, Policy: policy(settings), Interval: settings.PollInterval,
-		Share: owners.Share, Replicas: owners.Replicas, Wait: owners.Wait, SetWait: setWait, BeginDelivery: deliverer.BeginDelivery,
+		Share: owners.Share, Replicas: owners.Replicas, Wait: owners.Wait, SetWait: owners.SetWait, BeginDelivery: deliverer.BeginDelivery,
 		OnRead: seen.read, OnChange: seen.changed, OnLateNotification: metrics.AnnouncedLate, OnSweep: metrics.PresenceSwept,
 		Tracer: tracing.Tracer(), Log: log,
 	}
@@ -117,7 +112,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	subscriber := subscribe.New(subscribe.Config{
 		Registry: registry, Owners: owners, Graph: graphClient, Resources: settings.Resources, Lifetime: settings.Lifetime,
-		Keys: keys.keys, Certificate: currentCertificate(certificates), SetWait: setWait, ReadNow: poller.ReadNow,
+		Keys: keys.keys, Certificate: currentCertificate(certificates), SetWait: owners.SetWait, ReadNow: poller.ReadNow,
 		Records: s.store.Load, SweepEvery: settings.SweepInterval, OnStep: seen.stepped, OnSweep: seen.swept, Log: log,
 	})
 	syncer = deliver.NewSyncer(deliver.SyncConfig{
@@ -137,7 +132,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		store: s.store, embedded: settings.RedisURL.IsZero(), ready: s.ready, graph: graphClient, mediator: mediator, public: public, seen: seen,
 	}).checks()
 	private, err := api.New(api.Config{
-		Store: s.store, Leave: registry.Leave, Directory: graphClient, Wait: owners.Wait, SetWait: setWait,
+		Store: s.store, Leave: registry.Leave, Directory: graphClient, Wait: owners.Wait, SetWait: owners.SetWait,
 		Sync: syncer.Sync, Owe: syncer.Owe, Ready: s.ready.Load, Checks: checks,
 		Metrics: metrics.Handler(), Access: access, Log: log, Level: cfg.level,
 	})

@@ -133,13 +133,13 @@ func (r *Registry) dispatch(h ooo.Hint) {
 // hintsEvery.
 func (r *Registry) listen(ctx context.Context) error {
 	return r.cfg.Store.Listen(ctx, func(m store.Message) {
-		if len(m.Hints) == 0 {
+		switch {
+		case m.Table:
+			r.cfg.OnTable()
+		case len(m.Hints) == 0:
 			r.readHintsNow() // connected: messages may have been missed
 		}
 		r.apply(m.Hints...)
-		if m.WaitName != "" {
-			r.cfg.OnWait(m.WaitName, m.Wait)
-		}
 	})
 }
 

@@ -72,9 +72,9 @@ type Config struct {
 	MayStart func(partition int) bool
 	Interval time.Duration // between two reads of a mailbox
 
-	OnPartition   func(change string)                // a partition was "acquired" or "lost"
-	OnWait        func(name string, wait store.Wait) // another replica published a wait of the whole app
-	OnUnknownHint func(kind ooo.HintKind)            // a hint for a mailbox that is not monitored
+	OnPartition   func(change string)     // a partition was "acquired" or "lost"
+	OnTable       func()                  // a replica changed the table of owners
+	OnUnknownHint func(kind ooo.HintKind) // a hint for a mailbox that is not monitored
 	Log           *slog.Logger
 }
 
@@ -97,8 +97,8 @@ func New(cfg Config) (*Registry, error) {
 	if cfg.OnPartition == nil {
 		cfg.OnPartition = func(string) {}
 	}
-	if cfg.OnWait == nil {
-		cfg.OnWait = func(string, store.Wait) {}
+	if cfg.OnTable == nil {
+		cfg.OnTable = func() {}
 	}
 	if cfg.OnUnknownHint == nil {
 		cfg.OnUnknownHint = func(ooo.HintKind) {}

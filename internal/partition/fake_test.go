@@ -20,6 +20,7 @@ type table struct {
 	fields  map[string]string
 	history []version // what the fields were, oldest first
 	down    bool      // nothing is answered
+	hears   []func()  // called for each message
 }
 
 type version struct {
@@ -40,6 +41,17 @@ func (r *table) change(f func(fields map[string]string)) {
 		if len(r.history) > 2000 {
 			r.history = r.history[1000:]
 		}
+	}
+}
+
+// hear has a function called for each message.
+func (r *table) hear(f func()) { r.mu.Lock(); r.hears = append(r.hears, f); r.mu.Unlock() }
+
+func (r *table) announced() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.hears {
+		f()
 	}
 }
 
@@ -178,6 +190,24 @@ func (l *link) SwapOwners(ctx context.Context, swaps ...store.Swap) (bool, error
 		}
 		return fits || done
 	})
+}
+
+// AnnounceTable has all replicas refresh, unless the message is lost.
+func (l *link) AnnounceTable(ctx context.Context) {
+	if _, err := call(ctx, l, false, func(map[string]string) bool { return true }); err == nil {
+		l.announced()
+	}
+}
+
+func (l *link) SetWait(ctx context.Context, name string, d time.Duration) error {
+	_, err := call(ctx, l, false, func(fields map[string]string) bool {
+		fields[store.WaitField(name)] = store.Wait{Until: time.Now().Add(d), Length: d}.String()
+		return true
+	})
+	if err == nil {
+		l.announced()
+	}
+	return err
 }
 
 // Load returns how many saves a partition has seen.

@@ -86,7 +86,11 @@ func (o *Owners) releaseLeases(ctx context.Context) {
 		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String()})
 	}
 	clear(o.disowned)
-	o.swap(ctx, func(bool, error) { o.releasing = false }, swaps...)
+	o.swap(ctx, func(swapped bool, _ error) {
+		if o.releasing = false; swapped {
+			o.tasks.Go(func() { o.cfg.Store.AnnounceTable(ctx) })
+		}
+	}, swaps...)
 }
 
 // reclaim writes this replica's lease again into a table from before the acquisition.
@@ -103,7 +107,7 @@ func (o *Owners) reclaim(ctx context.Context, p int, table *store.Owners) {
 		switch {
 		case o.held[p] != h || !h.unnamed: // lost, or a round was faster
 		case err != nil || !swapped:
-			o.hurry(ctx)
+			o.hurry()
 		default:
 			o.named(ctx, p)
 		}

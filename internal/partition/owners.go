@@ -1,8 +1,9 @@
 // Package partition shares the mailboxes out among the replicas: each of the 64
 // partitions has one owner, which may work on its mailboxes.
 //
-// There is one table in Redis. Every 0.8 s each replica writes its beat into it and
-// reads the rest, which decides who owns what. It promises:
+// There is one table in Redis. Every 0.8 s, and when another replica has released
+// something, each replica writes its beat into it and reads the rest, which decides who
+// owns what. It promises:
 //
 //   - Two owners never act at once. An owner starts nothing later than graceTime after
 //     it sent its last answered round, by either clock. Another replica takes its
@@ -54,6 +55,10 @@ var ErrForeign = errors.New("this Redis belongs to another tenant, app or Graph:
 type Store interface {
 	Round(ctx context.Context, life string, b store.Beat) (store.Owners, error)
 	SwapOwners(ctx context.Context, swaps ...store.Swap) (bool, error)
+	// AnnounceTable has the other replicas [Owners.Refresh].
+	AnnounceTable(ctx context.Context)
+	// SetWait writes a wait into the table and announces it.
+	SetWait(ctx context.Context, name string, d time.Duration) error
 }
 
 // Holder has the mailboxes of the partitions that this replica owns. Acquire, Restore
@@ -100,14 +105,15 @@ type Config struct {
 // Owners is this replica's part in the ownership of the partitions. A single goroutine,
 // that of Run, changes it.
 type Owners struct {
-	cfg    Config
-	log    *slog.Logger
-	wall   func() time.Time // the wall clock; tests move it
-	events chan func()      // carried out by Run; unbuffered
-	ended  chan struct{}    // closed when Run takes no more events
-	tasks  sync.WaitGroup   // what Run started
-	waits  waits
-	table  atomic.Pointer[store.Owners] // as the last round found it; nil: none was answered yet
+	cfg     Config
+	log     *slog.Logger
+	wall    func() time.Time // the wall clock; tests move it
+	events  chan func()      // carried out by Run; unbuffered
+	ended   chan struct{}    // closed when Run takes no more events
+	refresh chan struct{}    // capacity 1: a round is to be sent soon
+	tasks   sync.WaitGroup   // what Run started
+	waits   waits
+	table   atomic.Pointer[store.Owners] // as the last round found it; nil: none was answered yet
 
 	// Of Run alone.
 	holder    Holder
@@ -147,7 +153,7 @@ func New(cfg Config) (*Owners, error) {
 	}
 	return &Owners{
 		cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)), wall: func() time.Time { return time.Now().Round(0) },
-		events: make(chan func()), ended: make(chan struct{}), replicas: 1, share: 1,
+		events: make(chan func()), ended: make(chan struct{}), refresh: make(chan struct{}, 1), replicas: 1, share: 1,
 		sight: sight{me: cfg.Life}, disowned: map[int]store.Lease{},
 	}, nil
 }
@@ -213,5 +219,9 @@ func (o *Owners) Share() float64 {
 // Wait returns how long a wait of the whole app still is.
 func (o *Owners) Wait(name string) time.Duration { return o.waits.left(name) }
 
-// ApplyWait notes a wait of the whole app that another replica published.
-func (o *Owners) ApplyWait(name string, w store.Wait) { o.waits.apply(name, w, o.wall()) }
+// SetWait has the whole app wait.
+func (o *Owners) SetWait(ctx context.Context, name string, d time.Duration) error {
+	wall := o.wall()
+	o.waits.apply(name, store.Wait{Until: wall.Add(d), Length: d}, wall)
+	return o.cfg.Store.SetWait(ctx, name, d)
+}

@@ -118,13 +118,13 @@ var scenarios = map[string]func(*world){
 		b := w.add("b")
 		w.even(2)
 		a.stop()
-		w.until("the rest is taken", 2*time.Second, func() bool { return len(b.owns()) == 63 })
+		w.until("the rest is taken", 300*time.Millisecond, func() bool { return len(b.owns()) == 63 })
 		time.Sleep(5 * time.Second)
 		if !a.acts(0) || len(b.owns()) != 63 {
 			w.Error("what is in flight was given up")
 		}
 		close(ended)
-		w.until("the last one is taken", time.Second, func() bool { return len(b.owns()) == 64 })
+		w.until("the last one is taken", 300*time.Millisecond, func() bool { return len(b.owns()) == 64 })
 	},
 	"who can't drain stops within 10 s": func(w *world) {
 		a := w.add("a", func(_ *partition.Config, r *replica) {
@@ -282,10 +282,13 @@ var scenarios = map[string]func(*world){
 		near(10 * time.Second)
 		time.Sleep(5 * time.Second)
 		near(5 * time.Second) // seen again in each round, and not longer for that
-		a.ApplyWait("reads", store.Wait{Until: time.Now().Add(time.Minute), Length: time.Minute})
+		if err := w.add("b").SetWait(w.Context(), "reads", time.Minute); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(200 * time.Millisecond) // no round is due
 		near(time.Minute)
 		set(time.Second, time.Second) // a shorter one ends no longer one
-		near(time.Minute)
+		near(59 * time.Second)
 		time.Sleep(time.Minute)
 		if a.Wait("reads") != 0 || a.Wait("other") != 0 {
 			w.Error("a wait does not end")

@@ -11,18 +11,20 @@ import (
 // rounds is how the rounds went.
 type rounds struct {
 	number    int64      // of the last one sent
+	sent      time.Time  // it
 	beat      store.Beat // of the last one sent
 	confirmed store.Beat // of the last one answered
 	inFlight  bool
-	failed    bool // the last one
-	due       bool // the next one follows as soon as this one ends
-	hurried   bool // one was sent before its time since the last tick
+	failed    bool      // the last one
+	due       bool      // the next one follows as soon as this one ends
+	early     time.Time // when one is sent before its time; zero: none is
 }
 
 // sent is a round in flight.
 type sent struct {
 	beat  store.Beat
 	saves [ooo.Partitions]int64 // that Redis must have seen by then
+	early bool
 	at    time.Time
 	wall  time.Time
 }
@@ -33,10 +35,11 @@ func (o *Owners) startRound(ctx context.Context) {
 	if r.due = r.inFlight; r.due || o.stopping && o.Owned() == 0 {
 		return
 	}
-	r.inFlight = true
+	early := !r.early.IsZero()
+	r.inFlight, r.early, r.sent = true, time.Time{}, time.Now()
 	r.number++
 	r.beat = store.Beat{Number: r.number, Mailboxes: o.holder.Mailboxes(), Settings: o.settings, Answered: o.cfg.Answered(), Leaving: o.stopping}
-	s := &sent{beat: r.beat}
+	s := &sent{beat: r.beat, early: early}
 	for p, h := range o.held {
 		if h != nil && !h.restoring {
 			s.saves[p], _ = o.holder.Saves(p)
@@ -51,11 +54,22 @@ func (o *Owners) startRound(ctx context.Context) {
 	})
 }
 
-// hurry sends a round before its time, once between two ticks.
-func (o *Owners) hurry(ctx context.Context) {
-	if !o.round.hurried {
-		o.round.hurried = true
-		o.startRound(ctx)
+// earlyGap is the least time from one round to one that is sent before its time.
+const earlyGap = 100 * time.Millisecond
+
+// hurry has a round sent before its time.
+func (o *Owners) hurry() {
+	if r := &o.round; r.early.IsZero() {
+		r.early = r.sent.Add(earlyGap)
+	}
+}
+
+// Refresh has a round sent soon: another replica released something, or Graph asked it
+// to wait.
+func (o *Owners) Refresh() {
+	select {
+	case o.refresh <- struct{}{}:
+	default: // it is due already
 	}
 }
 
@@ -109,7 +123,9 @@ func (o *Owners) apply(ctx context.Context, s *sent, table store.Owners) {
 	if table.Fingerprint == "" {
 		o.swap(ctx, func(bool, error) {}, o.fingerprint())
 	}
-	o.shareOut(ctx)
+	if !s.early { // partitions move by the clock
+		o.shareOut(ctx)
+	}
 	o.endOlder(ctx)
 	o.table.Store(&table)
 }

@@ -36,13 +36,23 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 			stop, o.stopping, o.stopped = nil, true, time.Now().Add(stopTime)
 			o.startRound(work)
 		case <-tick.C:
-			o.round.hurried = false
+			o.round.early = time.Time{}
 			o.startRound(work)
+		case <-o.refresh:
+			o.hurry()
 		case event := <-o.events:
 			event()
 		case <-timer.C:
 		}
-		if next := o.act(work); next > 0 {
+		next := o.act(work)
+		if early := o.round.early; !early.IsZero() {
+			if wait := time.Until(early); wait <= 0 {
+				o.startRound(work)
+			} else if next == 0 || wait < next {
+				next = wait
+			}
+		}
+		if next > 0 {
 			timer.Reset(next)
 		}
 		switch {
@@ -123,7 +133,7 @@ func (o *Owners) take(ctx context.Context, partitions []int) {
 		o.taking = false
 		if !swapped || err != nil {
 			o.refused = true // somebody was faster, or the answer was lost: the table says
-			o.hurry(ctx)
+			o.hurry()
 			return
 		}
 		for p, lease := range leases {

@@ -241,6 +241,9 @@ func (w *world) run(life string, b backing, change ...func(*partition.Config, *r
 	w.mu.Lock()
 	w.replicas = append(w.replicas, r)
 	w.mu.Unlock()
+	if r.link != nil {
+		w.table.hear(r.Refresh)
+	}
 	go func() {
 		r.done <- r.Run(ctx, r.holder)
 		r.gone.Store(true)

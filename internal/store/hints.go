@@ -100,16 +100,14 @@ func (s *Store) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
 // Message is what one replica lets all others know. It is in Redis too, so a message
 // that is lost costs time and nothing else.
 type Message struct {
-	Hints    []ooo.Hint
-	WaitName string // of a wait of the whole app; empty: there is none
-	Wait     Wait
+	Hints []ooo.Hint
+	Table bool // the table of owners changed in a way that is worth a round
 }
 
 // wire is a message as it is sent.
 type wire struct {
-	Hints    map[string]ooo.Hint `json:"hints,omitempty"` // by hintField
-	WaitName string              `json:"waitName,omitempty"`
-	Wait     string              `json:"wait,omitempty"` // as in the table
+	Hints map[string]ooo.Hint `json:"hints,omitempty"` // by hintField
+	Table bool                `json:"table,omitempty"`
 }
 
 // hintsPerMessage keeps messages short.
@@ -138,10 +136,8 @@ func decodeMessage(text string) (m Message, ok bool) {
 			m.Hints = append(m.Hints, h)
 		}
 	}
-	if wait, ok := parseWait(w.Wait); ok {
-		m.WaitName, m.Wait = w.WaitName, wait
-	}
-	return m, len(m.Hints) > 0 || m.WaitName != ""
+	m.Table = w.Table
+	return m, len(m.Hints) > 0 || m.Table
 }
 
 // publish adds messages to a pipeline.
@@ -157,8 +153,16 @@ func (s *Store) publish(ctx context.Context, pipe redis.Pipeliner, messages ...w
 
 // announce lets the owners know of hints that were left.
 func (s *Store) announce(ctx context.Context, hints []ooo.Hint) {
+	s.send(ctx, hintMessages(hints)...)
+}
+
+// AnnounceTable has the other replicas look at the table of owners now, and not only in
+// their next rounds.
+func (s *Store) AnnounceTable(ctx context.Context) { s.send(ctx, wire{Table: true}) }
+
+func (s *Store) send(ctx context.Context, messages ...wire) {
 	pipe := s.client.Pipeline()
-	s.publish(ctx, pipe, hintMessages(hints)...)
+	s.publish(ctx, pipe, messages...)
 	if _, err := pipe.Exec(ctx); err != nil {
 		s.log.DebugContext(ctx, "message not sent", "err", err)
 	}

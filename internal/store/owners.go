@@ -223,7 +223,7 @@ func (s *Store) SetWait(ctx context.Context, name string, d time.Duration) error
 	w := Wait{time.Now().Add(d), d}
 	pipe := s.client.Pipeline()
 	written := pipe.HSet(ctx, ownersKey, WaitField(name), w.String())
-	s.publish(ctx, pipe, wire{WaitName: name, Wait: w.String()})
+	s.publish(ctx, pipe, wire{Table: true})
 	pipe.Exec(ctx) //nolint:errcheck // the first command has its own error, the other doesn't matter
 	return translate(written.Err())
 }

@@ -283,6 +283,6 @@ func (e ear) next() store.Message {
 // connected waits for the message that says to look at everything.
 func (e ear) connected() {
 	e.w.t.Helper()
-	for m := e.next(); len(m.Hints) > 0 || m.WaitName != ""; m = e.next() {
+	for m := e.next(); len(m.Hints) > 0 || m.Table; m = e.next() {
 	}
 }
