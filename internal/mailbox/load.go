@@ -134,7 +134,7 @@ func (r *Registry) Drain(ctx context.Context, number int, stop bool) error {
 	for {
 		p.mu.Lock()
 		p.draining = true
-		over := len(p.inFlight) == 0
+		over := len(p.inFlight) == 0 && p.reads == 0
 		p.mu.Unlock()
 		if over {
 			writing, cancel := context.WithTimeout(ctx, 500*time.Millisecond)

@@ -232,17 +232,33 @@ func TestUpdate(t *testing.T) {
 	})
 	t.Run("nothing begins that must not", func(t *testing.T) {
 		w := monitoring(t)
-		done, ok := w.Begin(id, mailbox.Read, "")
-		if !ok || begins(w, mailbox.Read) || !begins(w, mailbox.Subscription) {
-			t.Error("want one read and one step at a time")
+		done, ok := w.Begin(id, mailbox.Delivery, "")
+		if !ok || begins(w, mailbox.Delivery) || !begins(w, mailbox.Subscription) {
+			t.Error("want one delivery and one step at a time")
+		}
+		read, ok := w.BeginRead(id)
+		if !ok {
+			t.Error("the read does not begin")
 		}
 		w.inTime.Store(false)
-		if begins(w, mailbox.Subscription) {
+		if _, ok := w.BeginRead(id); ok || begins(w, mailbox.Subscription) {
 			t.Error("begins past the deadline")
 		}
 		w.inTime.Store(true)
+		var ended atomic.Bool
+		last := func() {
+			if !ended.Load() {
+				t.Error("drained during a read")
+			}
+		}
+		w.store.put.Store(&last)
 		drained := drain(w)
+		if _, ok := w.BeginRead(id); ok {
+			t.Error("a read begins in what is drained")
+		}
 		done()
+		ended.Store(true)
+		read.End()
 		if err := <-drained; err != nil {
 			t.Errorf("Drain = %v", err)
 		}

@@ -37,7 +37,8 @@ type partition struct {
 	saves    int64                // in Redis at loading, plus own answered ones
 	readsAt  time.Time            // until then the owner before read every mailbox in its place; zero: not known
 	inFlight map[operation]struct{}
-	idle     chan struct{} // capacity 1: an operation ended
+	reads    int           // in flight
+	idle     chan struct{} // capacity 1: a read or an operation ended
 }
 
 // entry is a mailbox in memory.
@@ -52,12 +53,11 @@ type hintKey struct {
 	subject string
 }
 
-// Kind is a kind of work on a mailbox. One operation of a kind is in flight for a
-// mailbox at a time; deliveries and wishes, for an address.
+// Kind is a kind of work on a mailbox beside its reads. One operation of a kind is in
+// flight for a mailbox at a time; deliveries and wishes, for an address.
 type Kind string
 
 const (
-	Read         Kind = "read"
 	Delivery     Kind = "delivery"
 	Subscription Kind = "subscription"
 	wishKind     Kind = "wish"
@@ -134,12 +134,15 @@ func (r *Registry) Begin(id ooo.RecordID, kind Kind, subject string) (done func(
 		return nil, false
 	}
 	r.locked(id.Partition(), func(p *partition) {
-		if p.ready && !p.draining && p.ctx.Err() == nil && (p.known(id) || kind == Subscription) {
+		if p.open() && (p.known(id) || kind == Subscription) {
 			done, ok = p.begin(operation{id, kind, subject})
 		}
 	})
 	return done, ok
 }
+
+// open says whether work may begin, as far as the partition goes. The caller holds mu.
+func (p *partition) open() bool { return p.ready && !p.draining && p.ctx.Err() == nil }
 
 // begin notes an operation as in flight, unless it is already. The caller holds mu.
 func (p *partition) begin(op operation) (done func(), ok bool) {
@@ -151,11 +154,49 @@ func (p *partition) begin(op operation) (done func(), ok bool) {
 		p.mu.Lock()
 		delete(p.inFlight, op)
 		p.mu.Unlock()
-		select {
-		case p.idle <- struct{}{}:
-		default: // a wake-up is already waiting
-		}
+		p.ended()
 	}, true
+}
+
+// ended wakes Drain.
+func (p *partition) ended() {
+	select {
+	case p.idle <- struct{}{}:
+	default: // a wake-up is already waiting
+	}
+}
+
+// Read is a read of a mailbox that is in flight.
+type Read struct {
+	partition *partition
+	entry     *entry
+}
+
+// BeginRead notes that a read of a mailbox begins, under the conditions of
+// [Registry.Begin]; whether another one is in flight is the caller's business. End must
+// be called when its result is saved.
+func (r *Registry) BeginRead(id ooo.RecordID) (read Read, ok bool) {
+	if !r.cfg.MayStart(id.Partition()) {
+		return Read{}, false
+	}
+	r.locked(id.Partition(), func(p *partition) {
+		if e := p.entries[id]; p.open() && e != nil && e.record.Load() != nil {
+			p.reads++
+			read, ok = Read{p, e}, true
+		}
+	})
+	return read, ok
+}
+
+// Succeeded notes when Graph answered.
+func (r Read) Succeeded(at time.Time) { r.entry.readAt.Store(at.UnixNano()) }
+
+// End notes that the read has ended.
+func (r Read) End() {
+	r.partition.mu.Lock()
+	r.partition.reads--
+	r.partition.mu.Unlock()
+	r.partition.ended()
 }
 
 // Busy says whether a delivery or a subscription step is in flight in a partition.

@@ -170,13 +170,6 @@ func (r *Registry) Mailboxes() (n int) {
 	return n
 }
 
-// WasRead notes that a mailbox was read with success.
-func (r *Registry) WasRead(id ooo.RecordID, at time.Time) {
-	if e := r.entry(id); e != nil {
-		e.readAt.Store(at.UnixNano())
-	}
-}
-
 // LastRead returns when a mailbox was last read with success, as far as is known
 // here; zero: never.
 func (r *Registry) LastRead(id ooo.RecordID) time.Time {

@@ -76,7 +76,7 @@ type job struct {
 	known  ooo.Digest
 	hints  []ooo.Hint // that were there before it began
 	urgent ooo.Source // why, if not for a hint or because it is due
-	done   func()     // for the registry
+	read   mailbox.Read
 }
 
 // cause is what made us read the mailbox, with the hint that did; zero if none did.
@@ -136,8 +136,8 @@ func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 		case t.inFlight: // that read serves
 			p.schedule(t, t.inPhaseAfter(now, p.cfg.Interval))
 		default:
-			if done, ok := p.cfg.Registry.Begin(t.id, mailbox.Read, ""); ok {
-				jobs = append(jobs, p.job(l, t, done, now))
+			if read, ok := p.cfg.Registry.BeginRead(t.id); ok {
+				jobs = append(jobs, p.job(l, t, read, now))
 				continue
 			}
 			refused = true
@@ -151,8 +151,8 @@ func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 }
 
 // job notes that a read begins, and schedules the next regular one. The caller holds mu.
-func (p *Poller) job(l *lane, t *target, done func(), now time.Time) job {
-	j := job{t: t, id: t.id, known: t.digest, urgent: t.urgent, done: done}
+func (p *Poller) job(l *lane, t *target, read mailbox.Read, now time.Time) job {
+	j := job{t: t, id: t.id, known: t.digest, urgent: t.urgent, read: read}
 	if t.wanted {
 		j.hints = p.hints(t.id)
 	}
@@ -181,7 +181,7 @@ func (p *Poller) hints(id ooo.RecordID) []ooo.Hint {
 // end lets the next read of a mailbox begin, at once if it was asked for meanwhile.
 // again is when to retry if this read failed; zero if it succeeded. The caller holds mu.
 func (p *Poller) end(j *job, again time.Time) {
-	j.done()
+	j.read.End()
 	t, at := j.t, again
 	t.inFlight = false
 	if t.asked() {
