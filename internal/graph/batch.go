@@ -16,7 +16,7 @@ import (
 // newBatch returns the body of a POST /$batch that reads the mailboxes of readings. The
 // ids are their indices.
 func newBatch(readings []ooo.Reading) []byte {
-	body := []byte(`{"requests":[`)
+	body := append(make([]byte, 0, 32+160*len(readings)), `{"requests":[`...)
 	for i := range readings {
 		if i > 0 {
 			body = append(body, ',')
@@ -29,12 +29,14 @@ func newBatch(readings []ooo.Reading) []byte {
 // batchAnswer says where the parts of the answer are: most bodies are the same as
 // before and need not be decoded, and a part of a wrong kind spoils no others.
 type batchAnswer struct {
-	Responses []struct {
-		ID      span `json:"id"`
-		Status  span `json:"status"`
-		Headers span `json:"headers"`
-		Body    span `json:"body"`
-	} `json:"responses"`
+	Responses []batchItem `json:"responses"`
+}
+
+type batchItem struct {
+	ID      span `json:"id"`
+	Status  span `json:"status"`
+	Headers span `json:"headers"`
+	Body    span `json:"body"`
 }
 
 // span is where a value is in a JSON text: it is neither decoded nor copied.
@@ -61,7 +63,7 @@ var errNoSetting = fmt.Errorf("%w: the answer to a batch lacks this setting", oo
 // nobody asked for are left out; of several for one reading the first counts. The error
 // means that the answer as a whole can't be understood.
 func decodeBatch(answer []byte, readings []ooo.Reading, now time.Time) error {
-	var batch batchAnswer
+	batch := batchAnswer{make([]batchItem, 0, len(readings))}
 	if json.Unmarshal(answer, &batch, lenient) != nil {
 		return errUnreadable
 	}

@@ -29,7 +29,7 @@ func (r *Registry) Acquire(ctx context.Context, number int, lease store.Lease) {
 	case <-ctx.Done():
 		return
 	}
-	p := newPartition(ctx, number, lease)
+	p := r.newPartition(ctx, number, lease)
 	if before := r.parts[number].Swap(p); before != nil {
 		r.dropped(before)
 	}

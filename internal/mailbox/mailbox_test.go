@@ -236,12 +236,12 @@ func TestUpdate(t *testing.T) {
 		if !ok || begins(w, mailbox.Delivery) || !begins(w, mailbox.Subscription) {
 			t.Error("want one delivery and one step at a time")
 		}
-		read, ok := w.BeginRead(id)
-		if !ok {
+		reads := w.Reads(id)
+		if !reads.Begin() {
 			t.Error("the read does not begin")
 		}
 		w.inTime.Store(false)
-		if _, ok := w.BeginRead(id); ok || begins(w, mailbox.Subscription) {
+		if reads.Begin() || begins(w, mailbox.Subscription) {
 			t.Error("begins past the deadline")
 		}
 		w.inTime.Store(true)
@@ -253,12 +253,12 @@ func TestUpdate(t *testing.T) {
 		}
 		w.store.put.Store(&last)
 		drained := drain(w)
-		if _, ok := w.BeginRead(id); ok {
+		if reads.Begin() {
 			t.Error("a read begins in what is drained")
 		}
 		done()
 		ended.Store(true)
-		read.End()
+		reads.End()
 		if err := <-drained; err != nil {
 			t.Errorf("Drain = %v", err)
 		}

@@ -15,11 +15,12 @@ import (
 // partition is an owned partition. It is first loaded, when its records are in memory,
 // and then ready, when the hints were read too and the wishes among them carried out.
 type partition struct {
-	number int
-	lease  store.Lease
-	ctx    context.Context // ends when the partition is lost
-	lose   context.CancelFunc
-	hinted chan struct{} // closed when the hints were read after it was loaded
+	number   int
+	lease    store.Lease
+	mayStart func(number int) bool // of the registry's configuration
+	ctx      context.Context       // ends when the partition is lost
+	lose     context.CancelFunc
+	hinted   chan struct{} // closed when the hints were read after it was loaded
 	// calling is held for reading while workers are called, so that the last call about
 	// a partition that is lost is Dropped.
 	calling sync.RWMutex
@@ -69,9 +70,9 @@ type operation struct {
 	subject string
 }
 
-func newPartition(ctx context.Context, number int, lease store.Lease) *partition {
+func (r *Registry) newPartition(ctx context.Context, number int, lease store.Lease) *partition {
 	p := &partition{
-		number: number, lease: lease, hinted: make(chan struct{}), idle: make(chan struct{}, 1),
+		number: number, lease: lease, mayStart: r.cfg.MayStart, hinted: make(chan struct{}), idle: make(chan struct{}, 1),
 		entries: map[ooo.RecordID]*entry{}, hints: map[ooo.RecordID]map[hintKey]ooo.Hint{}, stopped: map[string]time.Time{},
 		inFlight: map[operation]struct{}{},
 	}
@@ -166,37 +167,50 @@ func (p *partition) ended() {
 	}
 }
 
-// Read is a read of a mailbox that is in flight.
-type Read struct {
-	partition *partition
+// Reads begins the reads of one mailbox. It looks nothing up: that would cost most of
+// what a read costs beside its call, and the bar of 10,000 mailboxes.
+type Reads struct {
+	partition *partition // nil: this replica does not have the mailbox
 	entry     *entry
 }
 
-// BeginRead notes that a read of a mailbox begins, under the conditions of
-// [Registry.Begin]; whether another one is in flight is the caller's business. End must
-// be called when its result is saved.
-func (r *Registry) BeginRead(id ooo.RecordID) (read Read, ok bool) {
-	if !r.cfg.MayStart(id.Partition()) {
-		return Read{}, false
-	}
+// Reads returns what begins the reads of a mailbox as long as this replica has it.
+func (r *Registry) Reads(id ooo.RecordID) (reads Reads) {
 	r.locked(id.Partition(), func(p *partition) {
-		if e := p.entries[id]; p.open() && e != nil && e.record.Load() != nil {
-			p.reads++
-			read, ok = Read{p, e}, true
+		if e := p.entries[id]; e != nil {
+			reads = Reads{p, e}
 		}
 	})
-	return read, ok
+	return reads
+}
+
+// Begin notes that a read begins, under the conditions of [Registry.Begin]; that no
+// other one is in flight is for the caller to see to. End must be called when its result
+// is saved.
+func (r Reads) Begin() bool {
+	p := r.partition
+	if p == nil || !p.mayStart(p.number) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.open() {
+		return false
+	}
+	p.reads++
+	return true
 }
 
 // Succeeded notes when Graph answered.
-func (r Read) Succeeded(at time.Time) { r.entry.readAt.Store(at.UnixNano()) }
+func (r Reads) Succeeded(at time.Time) { r.entry.readAt.Store(at.UnixNano()) }
 
-// End notes that the read has ended.
-func (r Read) End() {
-	r.partition.mu.Lock()
-	r.partition.reads--
-	r.partition.mu.Unlock()
-	r.partition.ended()
+// End notes that a read has ended.
+func (r Reads) End() {
+	p := r.partition
+	p.mu.Lock()
+	p.reads--
+	p.mu.Unlock()
+	p.ended()
 }
 
 // Busy says whether a delivery or a subscription step is in flight in a partition.

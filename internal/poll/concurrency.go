@@ -96,7 +96,12 @@ func (p *Poller) isolate(t *target, c call, slow bool) {
 	case single && t.alone > 0:
 		t.alone--
 	}
-	if (before > 0) != (t.alone > 0) && t.monitored && !t.dropped {
+	if (before > 0) == (t.alone > 0) {
+		return
+	}
+	p.regular.queue.Remove(t)
+	p.isolated.queue.Remove(t)
+	if t.monitored && !t.dropped {
 		p.schedule(t, t.due)
 	}
 }

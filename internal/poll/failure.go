@@ -86,7 +86,7 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	}
 	throttled, _ := errors.AsType[*ooo.Throttled](err)
 	switch {
-	case throttled != nil && j.id.Unresolved():
+	case throttled != nil && j.t.unresolved:
 		p.hold(ctx, DirectoryWait, throttled.After)
 	case throttled != nil && throttled.Whole:
 		p.hold(ctx, GraphWait, throttled.After)
@@ -119,7 +119,7 @@ func (p *Poller) note(j *job, err error, c call) (v verdict, f failure, again ti
 	f = *failing
 	v = judge(err, f.times, p.answered.After(f.since), p.cfg.Interval)
 	away := schedule.Backoff(f.times, awayWait, mostAwayWait)
-	if v.wait == 0 && j.id.Unresolved() {
+	if v.wait == 0 && j.t.unresolved {
 		v.wait = away
 	}
 	failing.saved = f.saved || v.unknown

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
 )
@@ -76,7 +75,6 @@ type job struct {
 	known  ooo.Digest
 	hints  []ooo.Hint // that were there before it began
 	urgent ooo.Source // why, if not for a hint or because it is due
-	read   mailbox.Read
 }
 
 // cause is what made us read the mailbox, with the hint that did; zero if none did.
@@ -136,8 +134,8 @@ func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 		case t.inFlight: // that read serves
 			p.schedule(t, t.inPhaseAfter(now, p.cfg.Interval))
 		default:
-			if read, ok := p.cfg.Registry.BeginRead(t.id); ok {
-				jobs = append(jobs, p.job(l, t, read, now))
+			if t.reads.Begin() {
+				jobs = append(jobs, p.job(l, t, now))
 				continue
 			}
 			refused = true
@@ -151,8 +149,8 @@ func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 }
 
 // job notes that a read begins, and schedules the next regular one. The caller holds mu.
-func (p *Poller) job(l *lane, t *target, read mailbox.Read, now time.Time) job {
-	j := job{t: t, id: t.id, known: t.digest, urgent: t.urgent, read: read}
+func (p *Poller) job(l *lane, t *target, now time.Time) job {
+	j := job{t: t, id: t.id, known: t.digest, urgent: t.urgent}
 	if t.wanted {
 		j.hints = p.hints(t.id)
 	}
@@ -181,8 +179,8 @@ func (p *Poller) hints(id ooo.RecordID) []ooo.Hint {
 // end lets the next read of a mailbox begin, at once if it was asked for meanwhile.
 // again is when to retry if this read failed; zero if it succeeded. The caller holds mu.
 func (p *Poller) end(j *job, again time.Time) {
-	j.read.End()
 	t, at := j.t, again
+	t.reads.End()
 	t.inFlight = false
 	if t.asked() {
 		at = time.Now()
@@ -200,13 +198,11 @@ func (p *Poller) end(j *job, again time.Time) {
 func (p *Poller) schedule(t *target, at time.Time) {
 	t.due = at
 	switch {
-	case t.id.Unresolved():
+	case t.unresolved:
 		p.lookups.queue.Set(t, at)
 	case t.alone > 0:
-		p.regular.queue.Remove(t)
 		p.isolated.queue.Set(t, at)
 	default:
-		p.isolated.queue.Remove(t)
 		p.regular.queue.Set(t, at)
 	}
 }
@@ -218,7 +214,7 @@ func (p *Poller) hurry(t *target, at time.Time) {
 	}
 	switch {
 	case t.dropped, !t.monitored, t.inFlight, t.waits(at): // a later read sees what was asked
-	case t.id.Unresolved():
+	case t.unresolved:
 		p.lookups.queue.Sooner(t, at)
 	case t.alone > 0:
 		p.isolated.queue.Sooner(t, at)

@@ -59,7 +59,7 @@ func (p *Poller) sweep(ctx context.Context) error {
 	var ids []ooo.ObjectID
 	p.mu.Lock()
 	for _, t := range p.targets {
-		if t.monitored && !t.id.Unresolved() {
+		if t.monitored && !t.unresolved {
 			ids = append(ids, t.id.ObjectID())
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"hash/fnv"
 	"time"
 
+	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -11,6 +12,7 @@ import (
 // looked up. All of it is guarded by the poller's mu.
 type target struct {
 	id      ooo.RecordID
+	reads   mailbox.Reads
 	version int64     // of the record that it goes by
 	phase   time.Time // one of the times at which it is in its phase
 	due     time.Time // when the next regular read is due
@@ -25,15 +27,16 @@ type target struct {
 	notBefore time.Time  // the next read
 
 	// Small ones together: there is a target for each mailbox.
-	monitored bool  // under some address
-	inFlight  bool  // a read, its result saved
-	dropped   bool  // this replica no longer has it
-	wanted    bool  // the registry has a hint that no read has begun for
-	checked   bool  // one of them cuts the wait after an error short
-	throttled bool  // notBefore is a Retry-After
-	alone     uint8 // quick answers until it is read together with others again
-	seen      bool  // presence has said something
-	away      bool  // and what it said last
+	unresolved bool  // an address to be looked up
+	monitored  bool  // under some address
+	inFlight   bool  // a read, its result saved
+	dropped    bool  // this replica no longer has it
+	wanted     bool  // the registry has a hint that no read has begun for
+	checked    bool  // one of them cuts the wait after an error short
+	throttled  bool  // notBefore is a Retry-After
+	alone      uint8 // quick answers until it is read together with others again
+	seen       bool  // presence has said something
+	away       bool  // and what it said last
 }
 
 // failure is what failed last, several times in a row maybe.
@@ -67,7 +70,7 @@ func phaseOf(id ooo.RecordID, interval time.Duration, mailboxes int) time.Durati
 	switch {
 	case mailboxes < 500:
 		step *= 4
-	case mailboxes < 2000:
+	case mailboxes < 20000:
 		step *= 2
 	}
 	return phase - phase%step

@@ -16,7 +16,10 @@ func (p *Poller) Changed(m *ooo.Mailbox) {
 	defer p.mu.Unlock()
 	t := p.targets[m.ID]
 	if t == nil {
-		t = &target{id: m.ID, wanted: len(p.hints(m.ID)) > 0} // they may have come before the record
+		t = &target{
+			id: m.ID, unresolved: m.ID.Unresolved(), reads: p.cfg.Registry.Reads(m.ID),
+			wanted: len(p.hints(m.ID)) > 0, // they may have come before the record
+		}
 		p.targets[m.ID] = t
 	}
 	if m.Version < t.version { // a newer one was here first
@@ -43,7 +46,7 @@ func (p *Poller) begins(t *target, m *ooo.Mailbox, now time.Time) {
 	t.load(m, now)
 	t.phase = firstRead(phaseOf(t.id, p.cfg.Interval, len(p.targets)), p.cfg.Interval, now)
 	at := t.phase
-	if t.wanted || m.Condition == ooo.Pending || p.missed(t) || m.ID.Unresolved() {
+	if t.wanted || m.Condition == ooo.Pending || p.missed(t) || t.unresolved {
 		at = now
 	}
 	if t.notBefore.After(at) {

@@ -3,7 +3,6 @@
 package schedule
 
 import (
-	"container/heap"
 	"context"
 	"sync"
 	"time"
@@ -15,20 +14,19 @@ import (
 type Queue[K comparable] struct {
 	start  time.Time // by the monotonic clock
 	mu     sync.Mutex
-	items  items[K]
-	byKey  map[K]*item[K]
-	sooner chan struct{} // capacity 1: something is due sooner than before
+	due    map[K]time.Duration // since start
+	heap   []entry[K]          // the earliest first; those that due contradicts don't count any more
+	sooner chan struct{}       // capacity 1: something is due sooner than before
 }
 
-type item[K comparable] struct {
-	key K
+type entry[K comparable] struct {
 	at  time.Duration // since the start of the queue: a third of a time.Time
-	pos int           // in the heap
+	key K
 }
 
 // New returns an empty queue.
 func New[K comparable]() *Queue[K] {
-	return &Queue[K]{start: time.Now(), byKey: map[K]*item[K]{}, sooner: make(chan struct{}, 1)}
+	return &Queue[K]{start: time.Now(), due: map[K]time.Duration{}, sooner: make(chan struct{}, 1)}
 }
 
 // longest bounds how far away a time counts, so that sums of durations hold it.
@@ -46,47 +44,37 @@ func (q *Queue[K]) set(key K, due time.Time, later bool) {
 	at := now.Sub(q.start) + min(due.Sub(now), longest)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if i := q.byKey[key]; i == nil {
-		q.byKey[key] = &item[K]{key: key, at: at}
-		heap.Push(&q.items, q.byKey[key])
-	} else if later || at < i.at {
-		i.at = at
-		heap.Fix(&q.items, i.pos)
+	if before, there := q.due[key]; there && (at == before || at > before && !later) {
+		return
 	}
-	if q.items[0].key == key {
+	q.due[key] = at
+	q.heap = append(q.heap, entry[K]{at, key})
+	if q.up(len(q.heap)-1) == 0 {
 		select {
 		case q.sooner <- struct{}{}:
 		default: // a wake-up is already waiting
 		}
 	}
+	q.tidy()
 }
 
 // Remove takes key out of the queue.
 func (q *Queue[K]) Remove(key K) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if i := q.byKey[key]; i != nil {
-		q.remove(i)
-	}
-}
-
-// remove also replaces an empty map: one keeps the room of the most that it ever had,
-// megabytes after a burst. The caller holds mu.
-func (q *Queue[K]) remove(i *item[K]) {
-	heap.Remove(&q.items, i.pos)
-	if delete(q.byKey, i.key); len(q.byKey) == 0 {
-		q.byKey, q.items = map[K]*item[K]{}, nil
-	}
+	delete(q.due, key)
+	q.tidy()
 }
 
 // At returns when key is due; ok is false if it is not in the queue.
 func (q *Queue[K]) At(key K) (at time.Time, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if i := q.byKey[key]; i != nil {
-		return q.start.Add(i.at), true
+	since, ok := q.due[key]
+	if !ok {
+		return time.Time{}, false
 	}
-	return time.Time{}, false
+	return q.start.Add(since), true
 }
 
 // Take removes and returns up to n keys that are due at now, those that were due
@@ -94,10 +82,15 @@ func (q *Queue[K]) At(key K) (at time.Time, ok bool) {
 func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(due) < n && len(q.items) > 0 && q.items[0].at <= now.Sub(q.start) {
-		due = append(due, q.items[0].key)
-		q.remove(q.items[0])
+	for len(due) < n && q.first() && q.heap[0].at <= now.Sub(q.start) {
+		if due == nil {
+			due = make([]K, 0, min(n, len(q.due)))
+		}
+		due = append(due, q.heap[0].key)
+		delete(q.due, q.heap[0].key)
+		q.pop()
 	}
+	q.tidy()
 	return due
 }
 
@@ -105,10 +98,10 @@ func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 func (q *Queue[K]) Next() (at time.Time, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.items) == 0 {
+	if !q.first() {
 		return time.Time{}, false
 	}
-	return q.start.Add(q.items[0].at), true
+	return q.start.Add(q.heap[0].at), true
 }
 
 // Backlog is how full and how late a queue is.
@@ -121,8 +114,8 @@ type Backlog struct {
 func (q *Queue[K]) Backlog(now time.Time) (b Backlog) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if b.Waiting = len(q.items); b.Waiting > 0 {
-		b.Lag = max(now.Sub(q.start)-q.items[0].at, 0)
+	if b.Waiting = len(q.due); q.first() {
+		b.Lag = max(now.Sub(q.start)-q.heap[0].at, 0)
 	}
 	return b
 }
@@ -148,26 +141,63 @@ func (q *Queue[K]) Wait(ctx context.Context) error {
 	}
 }
 
-// items implements [heap.Interface]: the one that is due first is at the top.
-type items[K comparable] []*item[K]
-
-func (q items[K]) Len() int           { return len(q) }
-func (q items[K]) Less(i, j int) bool { return q[i].at < q[j].at }
-func (q items[K]) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].pos, q[j].pos = i, j
+// first brings the entry that is due first to the top, and says whether there is one.
+// The caller holds mu, as for all below.
+func (q *Queue[K]) first() bool {
+	for len(q.heap) > 0 {
+		if at, there := q.due[q.heap[0].key]; there && at == q.heap[0].at {
+			return true
+		}
+		q.pop()
+	}
+	return false
 }
 
-func (q *items[K]) Push(x any) {
-	i := x.(*item[K])
-	i.pos = len(*q)
-	*q = append(*q, i)
+// tidy drops the entries that don't count when they outnumber the others. An empty map
+// is replaced: it keeps the room of the most that it ever had, megabytes after a burst.
+func (q *Queue[K]) tidy() {
+	switch {
+	case len(q.due) == 0:
+		q.due, q.heap = map[K]time.Duration{}, nil
+		return
+	case len(q.heap) <= 2*len(q.due)+8:
+		return
+	}
+	q.heap = make([]entry[K], 0, len(q.due))
+	for key, at := range q.due {
+		q.heap = append(q.heap, entry[K]{at, key})
+		q.up(len(q.heap) - 1)
+	}
 }
 
-func (q *items[K]) Pop() any {
-	last := len(*q) - 1
-	i := (*q)[last]
-	(*q)[last] = nil
-	*q = (*q)[:last]
+// pop removes the top of the heap.
+func (q *Queue[K]) pop() {
+	last := len(q.heap) - 1
+	q.heap[0] = q.heap[last]
+	q.heap[last] = entry[K]{}
+	q.heap = q.heap[:last]
+	for i := 0; ; {
+		child := 2*i + 1
+		if child+1 < last && q.heap[child+1].at < q.heap[child].at {
+			child++
+		}
+		if child >= last || q.heap[i].at <= q.heap[child].at {
+			return
+		}
+		q.heap[i], q.heap[child] = q.heap[child], q.heap[i]
+		i = child
+	}
+}
+
+// up moves an entry up to its place, which it returns.
+func (q *Queue[K]) up(i int) int {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if q.heap[parent].at <= q.heap[i].at {
+			break
+		}
+		q.heap[i], q.heap[parent] = q.heap[parent], q.heap[i]
+		i = parent
+	}
 	return i
 }

@@ -3,6 +3,8 @@ package schedule_test
 import (
 	"context"
 	"errors"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -42,6 +44,48 @@ func TestQueueOrdersByTime(t *testing.T) {
 	}
 	if _, ok := q.Next(); ok {
 		t.Error("Next of an empty queue is ok")
+	}
+}
+
+// A map and a search through it are the model.
+func TestQueueDoesWhatAMapWould(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		q, model, start := schedule.New[int](), map[int]time.Time{}, time.Now()
+		for range 3000 {
+			key, at := random.IntN(40), start.Add(time.Duration(random.IntN(1000))*time.Second)
+			switch random.IntN(8) {
+			case 0, 1, 2:
+				q.Set(key, at)
+				model[key] = at
+			case 3, 4:
+				q.Sooner(key, at)
+				if before, there := model[key]; !there || at.Before(before) {
+					model[key] = at
+				}
+			case 5:
+				q.Remove(key)
+				delete(model, key)
+			default:
+				for _, key := range q.Take(at, random.IntN(4)) {
+					for other, due := range model {
+						if due.Before(model[key]) {
+							t.Fatalf("seed %d: %d taken, %d is due sooner", seed, key, other)
+						}
+					}
+					if due, there := model[key]; !there || due.After(at) {
+						t.Fatalf("seed %d: %d taken at %v, due at %v, %v", seed, key, at, due, there)
+					}
+					delete(model, key)
+				}
+			}
+			if next, ok := q.Next(); ok != (len(model) > 0) || ok && !next.Equal(slices.MinFunc(slices.Collect(maps.Values(model)), time.Time.Compare)) {
+				t.Fatalf("seed %d: Next = %v, %v with %v", seed, next, ok, model)
+			}
+			if waiting := q.Backlog(at).Waiting; waiting != len(model) {
+				t.Fatalf("seed %d: %d waiting, want %d", seed, waiting, len(model))
+			}
+		}
 	}
 }
 
