@@ -16,8 +16,8 @@ func TestPhases(t *testing.T) {
 		mailboxes int
 		step      time.Duration
 	}{
-		{2 * time.Second, 4000, 50 * ms}, {2 * time.Second, 1000, 100 * ms}, {2 * time.Second, 100, 200 * ms},
-		{200 * ms, 4000, 5 * ms}, {time.Minute, 4000, 50 * ms}, {3, 4000, 1},
+		{2 * time.Second, 4000, 100 * ms}, {2 * time.Second, 100, 200 * ms},
+		{200 * ms, 4000, 10 * ms}, {time.Minute, 4000, 100 * ms}, {3, 4000, 1},
 	} {
 		taken := map[time.Duration]int{}
 		for i := range 4000 {
