@@ -40,8 +40,8 @@ func threeReplicas() plan {
 // Longest times that a mailbox may go unread. They are measured on machines that
 // do other things too, so the short form only shows them.
 const (
-	mostWhileRolling = 2 * interval
-	mostAfterKill    = 3 * interval
+	mostWhileRolling = interval + 300*time.Millisecond
+	mostAfterKill    = 3*interval + 500*time.Millisecond
 	slack            = interval / 4 // of Graph's clock, of ours, of the machine
 )
 
@@ -54,7 +54,7 @@ func (w *world) shareWork() (figures string) {
 	w.leave()
 	var b strings.Builder
 	fmt.Fprintf(&b, "three replicas, %d users, read every %v, by Graph's own count\n", w.users, interval)
-	b.WriteString("scene                                      reads  a user and interval  gap p50   gap p99  longest gap  each replica's reads\n")
+	b.WriteString("scene                            reads  announced  others: a user and interval  gap p50   gap p99  longest gap  each replica's reads\n")
 	w.scene(&b, "at rest", 0, func() { w.rounds(3, 15) })
 	w.evenly()
 
@@ -119,7 +119,8 @@ func (w *world) scene(b *strings.Builder, name string, most time.Duration, play 
 		}
 	}
 	ms := func(n int64) string { return fmt.Sprintf("%.3f s", float64(n)/1000) }
-	fmt.Fprintf(b, "%-40s %7d %20.2f %8s %9s %12s  %v\n", name, reads, float64(reads)/float64(w.users)/rounds,
+	announced := stats.Notifications.Items // each causes a read beside the regular ones
+	fmt.Fprintf(b, "%-30s %7d %10d %28.2f %8s %9s %12s  %v\n", name, reads, announced, float64(reads-announced)/float64(w.users)/rounds,
 		ms(stats.ReadGaps.P50), ms(stats.ReadGaps.P99), ms(stats.ReadGaps.Max), each)
 	if longest := time.Duration(stats.ReadGaps.Max) * time.Millisecond; form != "short" && most > 0 && longest > most+slack {
 		w.violate(punctual, "%s: a mailbox was not read for %v, at most %v is promised", name, longest, most)
