@@ -3,13 +3,19 @@ package bench_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
 )
 
 const (
@@ -54,7 +60,47 @@ func BenchmarkChange(b *testing.B) {
 		}
 		row(b, figure{name: "500 a second, cores busy with all of these", value: all, floor: float64(runtime.NumCPU()), goal: "the floor is the cores there are"})
 		b.ReportMetric(0, "ns/op")
+		w.throughAnother(b, news)
 	}
+}
+
+// throughAnother has a second replica, and sends it notifications about mailboxes of the
+// first one.
+func (w *world) throughAnother(b *testing.B, news *news) {
+	first := maps.Keys(w.table().Beats)
+	second := w.start()
+	owners := func() (owned map[string]int) {
+		owned = map[string]int{}
+		for _, lease := range w.table().Leases {
+			owned[lease.Life]++
+		}
+		return owned
+	}
+	w.eventually("the replicas share the partitions", func() bool {
+		shares := slices.Collect(maps.Values(owners()))
+		return len(shares) == 2 && shares[0] == shares[1]
+	})
+	time.Sleep(restTime)
+	table := w.table()
+	for life := range first {
+		news.only(func(u graphsim.User) bool { return table.Leases[ooo.RecordID(u.ID).Partition()].Life == life })
+	}
+	through := func(r *replica) []float64 {
+		news.to = r.base
+		return atRest(news.once)
+	}
+	owner, another := through(w.replicas[0]), through(second)
+	row(b, figure{name: "one at a time, through another replica, p50", value: quantile(another, 0.5), unit: "ms", floor: quantile(owner, 0.5), goal: "≤ 1 ms more than through the owner"})
+}
+
+// table returns the table of owners.
+func (w *world) table() store.Owners {
+	w.t.Helper()
+	fields, err := w.redis[0].HGetAll(context.Background(), "om:{om}:owners").Result()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return store.ParseOwners(fields)
 }
 
 // spenders are the processes that share the machine.
@@ -153,14 +199,17 @@ func (c *chain) once(n int) (float64, error) {
 // news makes changes and waits until the mediator knows them.
 type news struct {
 	w       *world
+	to      string // base URL of the replica that is notified
+	users   []graphsim.User
 	notices []string
 
 	mu      sync.Mutex
-	waiting map[string]chan time.Time // by text; guarded by mu
+	made    int                       // changes; guarded by mu, as all below
+	waiting map[string]chan time.Time // by text
 }
 
 func (w *world) newNews() *news {
-	n := &news{w: w, notices: noticesOf(w.graph.users), waiting: map[string]chan time.Time{}}
+	n := &news{w: w, to: w.replicas[0].base, users: w.graph.users, notices: noticesOf(w.graph.users), waiting: map[string]chan time.Time{}}
 	w.mediator.listen(func(_ string, state told) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -172,18 +221,28 @@ func (w *world) newNews() *news {
 	return n
 }
 
-func (n *news) once(number int) (float64, error) {
+// only leaves the users that are wanted.
+func (n *news) only(wanted func(u graphsim.User) bool) {
+	n.users = slices.DeleteFunc(slices.Clone(n.users), func(u graphsim.User) bool { return !wanted(u) })
+	n.notices = noticesOf(n.users)
+}
+
+func (n *news) once(int) (float64, error) {
+	n.mu.Lock()
+	number := n.made
+	n.made++
+	n.mu.Unlock()
 	i := number % len(n.notices)
 	text := fmt.Sprintf("Change %d", number)
 	arrived := make(chan time.Time, 1)
 	n.mu.Lock()
 	n.waiting[text] = arrived
 	n.mu.Unlock()
-	if err := n.w.graph.reply(n.w.graph.users[i].ID, text); err != nil {
+	if err := n.w.graph.reply(n.users[i].ID, text); err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	if status := n.w.notify(collection(n.notices[i : i+1])); status != http.StatusAccepted {
+	if status := post(n.to+notificationPath, collection(n.notices[i:i+1])); status != http.StatusAccepted {
 		return 0, fmt.Errorf("status %d", status)
 	}
 	select {

@@ -42,6 +42,7 @@ func BenchmarkProgram(b *testing.B) {
 func atSize(b *testing.B, users int) (still sample) {
 	w := newWorld(b, plan{users: users})
 	r := w.start()
+	idle := w.commandsAtRest()
 	began := time.Now()
 	w.enrol()
 	enrolled := time.Since(began) - restTime
@@ -66,9 +67,21 @@ func atSize(b *testing.B, users int) (still sample) {
 		row(b, figure{name: "answers 429 of Graph", value: s.throttled})
 	}
 	w.graph.delay(0)
+	row(b, figure{name: "Redis commands a second without a user", value: idle, goal: "≤ 5"})
 	row(b, figure{name: "from the first POST /monitor until the mediator knows all", value: enrolled.Seconds(), unit: "s"})
 	restart(w, r)
 	return still
+}
+
+// commandsAtRest returns how many commands a second Redis carries out for a program that
+// has no user.
+func (w *world) commandsAtRest() float64 {
+	w.t.Helper()
+	commands := func() float64 { return infoOf(w.t, w.redis, "stats", "total_commands_processed") }
+	time.Sleep(restTime)
+	before, began := commands(), time.Now()
+	time.Sleep(programSpan)
+	return (commands() - before) / time.Since(began).Seconds()
 }
 
 // restart is part e: the program is killed, and started again with its users in

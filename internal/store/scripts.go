@@ -17,10 +17,12 @@ import (
 //	returns all fields with their values
 const round = `
 local before = redis.call('HGETALL', KEYS[1])
-local function number(beat) return tonumber(string.match(beat or '', '^%d*')) or -1 end
-if number(redis.call('HGET', KEYS[1], ARGV[1])) < number(ARGV[2]) then
-	redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+local function number(beat) return tonumber(string.match(beat, '^%d*')) or -1 end
+local last = -1
+for i = 1, #before, 2 do
+	if before[i] == ARGV[1] then last = number(before[i + 1]) end
 end
+if last < number(ARGV[2]) then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
 return before`
 
 // swap sets fields of a hash if some of them are as expected. If these are all as they
