@@ -84,6 +84,22 @@ func (w *world) shareWork() (figures string) {
 		w.await("after its return", w.replicas[1].ready)
 		w.rounds(1, 10)
 	})
+	others := w.replicas[1:]
+	w.scene(&b, "three become one", mostWhileRolling, func() {
+		for _, r := range others {
+			w.terminate(r)
+		}
+		w.rounds(1, 6)
+	})
+	w.scene(&b, "one becomes three", mostWhileRolling, func() {
+		for _, r := range others {
+			r.start()
+		}
+		for _, r := range others {
+			w.await("after a start", r.ready)
+		}
+		w.rounds(1, 12)
+	})
 	stop()
 	changing.Wait()
 	w.quiet()
