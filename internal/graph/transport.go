@@ -42,10 +42,6 @@ const (
 	opList      operation = "subscription-list"
 )
 
-// A client-request-id is no secret: random numbers may be fetched for many at a time,
-// which the CPU bar of a read counts.
-func init() { uuid.EnableRandPool() }
-
 type operationKey struct{}
 
 // begin returns the context of an operation, which ends after limit.
