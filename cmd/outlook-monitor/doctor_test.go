@@ -107,11 +107,7 @@ func TestDoctorFindsEachFault(t *testing.T) {
 	if err := w.sim.SetMailbox(users[1].ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}); err != nil {
 		t.Fatal(err)
 	}
-	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/" {
-			http.NotFound(w, r)
-		}
-	}))
+	site := httptest.NewServer(http.RedirectHandler("https://mediator.example", http.StatusMovedPermanently))
 	defer site.Close()
 	stranger := httptest.NewTLSServer(http.NotFoundHandler())
 	defer stranger.Close()
@@ -150,7 +146,7 @@ func TestDoctorFindsEachFault(t *testing.T) {
 		"a Redis that is too old":     {env: map[string]string{"REDIS_URL": server.Disguise("6.0.9")}, check: "Redis", want: "Redis is version 6.0.9 → outlook-monitor needs Redis 6.2"},
 		"an option that Redis lacks":  {env: map[string]string{"REDIS_URL": server.URL() + "/x"}, check: "settings", want: "REDIS_URL has a database number or an option"},
 		"a mediator that is away":     {env: map[string]string{"MEDIATOR_URL": "http://127.0.0.1:1"}, check: "mediator", want: "start the mediator"},
-		"a mediator that is another":  {env: map[string]string{"MEDIATOR_URL": site.URL}, check: "mediator", want: "has no /api/setstatus"},
+		"a mediator that moved":       {env: map[string]string{"MEDIATOR_URL": site.URL}, check: "mediator", want: "a redirect to https://mediator.example"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

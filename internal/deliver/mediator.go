@@ -160,9 +160,10 @@ func holdBack(ctx context.Context, ready func() bool, held *atomic.Bool) context
 	})
 }
 
-// Reach says whether the mediator answers.
+// Reach says whether the mediator answers. A mediator that takes POST alone may say 501.
 func (m *Mediator) Reach(ctx context.Context) error {
-	if a := m.call(ctx, http.MethodGet, "/", http.Header{}, reachTimeout, nil); a.err != nil || a.code >= 500 {
+	a := m.call(ctx, http.MethodGet, "/", http.Header{}, reachTimeout, nil)
+	if a.err != nil || a.code >= 500 && a.code != http.StatusNotImplemented {
 		return fmt.Errorf("the mediator is out of reach: %w", a.problem())
 	}
 	return nil

@@ -234,7 +234,7 @@ func TestWhatIsHeldBackIsNotReceived(t *testing.T) {
 }
 
 func TestReach(t *testing.T) {
-	for code, reached := range map[int]bool{200: true, 302: true, 401: true, 404: true, 500: false, 503: false} {
+	for code, reached := range map[int]bool{200: true, 302: true, 401: true, 404: true, 405: true, 500: false, 501: true, 503: false} {
 		l := listen(t, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(code) })
 		if err := newMediator(t, l.url, "").Reach(t.Context()); (err == nil) != reached {
 			t.Errorf("Reach at %d = %v, want reached %t", code, err, reached)

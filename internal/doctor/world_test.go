@@ -147,6 +147,7 @@ func mediate(w http.ResponseWriter, r *http.Request) {
 	_, password, _ := r.BasicAuth()
 	switch {
 	case r.Header.Get("Authorization") != "Bearer "+secret && password != secret:
+		w.Header().Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
 	case r.URL.Path == "/":
 		_, _ = w.Write([]byte("VMO MEDIATOR"))
