@@ -1,0 +1,174 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func text(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// rows returns the rows of the guide's table whose head begins with a cell, as cells.
+func rows(t *testing.T, head string) [][]string {
+	t.Helper()
+	_, after, ok := strings.Cut(text(t, "README.md"), "\n| "+head+" |")
+	if !ok {
+		t.Fatalf("the guide has no table %q", head)
+	}
+	var all [][]string
+	for i, line := range strings.Split(after, "\n") {
+		switch {
+		case i < 2: // rest of the head, and the line below it
+			continue
+		case !strings.HasPrefix(line, "| "):
+			return all
+		}
+		cells := strings.Split(strings.TrimSuffix(strings.TrimPrefix(line, "|"), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		all = append(all, cells)
+	}
+	return all
+}
+
+var quoted = regexp.MustCompile("`([^`]+)`")
+
+// codes returns what a cell has in backquotes.
+func codes(cell string) (all []string) {
+	for _, found := range quoted.FindAllStringSubmatch(cell, -1) {
+		all = append(all, found[1])
+	}
+	return all
+}
+
+// TestGuideHasTheFlags compares names, variables and defaults.
+func TestGuideHasTheFlags(t *testing.T) {
+	guide := map[string][2]string{}
+	for _, row := range rows(t, "flag") {
+		guide[strings.Trim(row[0], "`")] = [2]string{strings.Trim(row[1], "`"), strings.Trim(row[2], "`")}
+	}
+	inWords := []string{"--tenant-id", "--client-id", "--client-secret", "--roles"}
+	for field := range reflect.TypeFor[flags]().Fields() {
+		tag := field.Tag
+		name := "--" + strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(tag.Get("env"), "GRAPHSIM_"), "_", "-"))
+		row, ok := guide[name]
+		switch {
+		case !ok:
+			t.Errorf("the guide lacks %s", name)
+		case row[0] != tag.Get("env"), row[1] != tag.Get("default") && !slices.Contains(inWords, name):
+			t.Errorf("%s = %q in the guide, want %q and %q", name, row, tag.Get("env"), tag.Get("default"))
+		}
+		delete(guide, name)
+	}
+	for name := range guide {
+		t.Errorf("the guide has %s, which is no flag", name)
+	}
+}
+
+// TestGuideHasTheControlAPI compares the routes with those that the code registers.
+func TestGuideHasTheControlAPI(t *testing.T) {
+	var got, want []string
+	for _, row := range rows(t, "call of the control API") {
+		got = append(got, codes(row[0])...)
+	}
+	for _, found := range regexp.MustCompile(`"((?:GET|POST|PUT|DELETE) /[^"]+)"`).FindAllStringSubmatch(text(t, "../../internal/graphsim/control.go"), -1) {
+		want = append(want, found[1])
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("routes = %q, want %q", got, want)
+	}
+}
+
+// TestGuideHasTheFaults sets each fault of the guide, and asks for those it might lack.
+func TestGuideHasTheFaults(t *testing.T) {
+	control := launch(t, "--addr=127.0.0.1:0", "--control-addr=127.0.0.1:0")["control API"]
+	set := func(fault map[string]any) (int, string) {
+		body, err := json.Marshal(fault)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, answer := ask(t, http.DefaultClient, http.MethodPost, control+"/faults", nil, string(body))
+		return status, string(answer)
+	}
+	requests := codes(rows(t, "kind")[0][2])
+	kinds := map[string][]string{} // by operation
+	for _, row := range rows(t, "kind") {
+		operations := codes(row[2])
+		if row[2] == "all requests" {
+			operations = requests
+		}
+		operations = slices.DeleteFunc(slices.Clone(operations), func(name string) bool { return strings.HasPrefix(name, "$") })
+		for _, operation := range operations {
+			kind := strings.Trim(row[0], "`")
+			kinds[operation] = append(kinds[operation], kind)
+			if status, answer := set(map[string]any{"operation": operation, "kind": kind, "delay": "1ms", "life": "1s"}); status != http.StatusOK {
+				t.Errorf("%s of %s = %d %s, want 200", kind, operation, status, answer)
+			}
+		}
+	}
+	for operation, guided := range kinds {
+		_, answer := set(map[string]any{"operation": operation, "kind": "none"})
+		_, known, _ := strings.Cut(answer, "want one of ")
+		for kind := range strings.SplitSeq(strings.TrimRight(known, "\"}\n"), ", ") {
+			if !slices.Contains(guided, kind) {
+				t.Errorf("the guide lacks %s of %s", kind, operation)
+			}
+		}
+	}
+	operation := regexp.MustCompile(`\bop[A-Z]\w+\s+= "([a-z-]+)"`)
+	for _, file := range []string{"route.go", "fault.go"} {
+		for _, found := range operation.FindAllStringSubmatch(text(t, "../../internal/graphsim/"+file), -1) {
+			if kinds[found[1]] == nil {
+				t.Errorf("the guide lacks the operation %s", found[1])
+			}
+		}
+	}
+}
+
+// TestGuideHasTheFaultsFields compares them with what a fault may have.
+func TestGuideHasTheFaultsFields(t *testing.T) {
+	var got, want []string
+	for _, row := range rows(t, "field") {
+		got = append(got, codes(row[0])...)
+	}
+	for _, found := range regexp.MustCompile("`json:\"(\\w+)[^`]*`").FindAllStringSubmatch(text(t, "../../internal/graphsim/fault.go"), -1) {
+		want = append(want, found[1])
+	}
+	want = slices.DeleteFunc(want, func(name string) bool { return name == "id" || name == "hits" || name == "resource" })
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("fields = %q, want %q", got, want)
+	}
+}
+
+// TestGuidesExampleRuns runs the example against a graphsim built for it.
+func TestGuidesExampleRuns(t *testing.T) {
+	dir := t.TempDir()
+	if output, err := exec.Command("go", "build", "-o", filepath.Join(dir, "graphsim"), ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	cmd := exec.CommandContext(t.Context(), "python3", "example.py")
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "TMPDIR="+dir)
+	output, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(output), "Ran 2 tests") {
+		t.Errorf("%v: %s", err, output)
+	}
+}
