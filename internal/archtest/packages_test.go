@@ -34,6 +34,9 @@ var packages = []struct {
 	{"internal/subscribe", actor},
 	{"internal/deliver", actor},
 
+	// The owner of all partitions, for tests of the actors.
+	{"internal/ownertest", []string{"internal/mailbox", "internal/store", "internal/ooo", "internal/await"}},
+
 	// What this replica owns.
 	{"internal/mailbox", []string{"internal/partition", "internal/schedule", "internal/store", "internal/ooo"}},
 	{"internal/partition", []string{"internal/schedule", "internal/store", "internal/ooo"}},
@@ -51,6 +54,7 @@ var packages = []struct {
 	{"internal/telemetry", nil},
 
 	// Stand-ins and test support know nothing of ours.
+	{"internal/await", nil},
 	{"internal/graphsim", nil},
 	{"internal/mediatorsim", nil},
 	{"internal/redistest", nil},
@@ -94,7 +98,7 @@ var libraries = []struct {
 	{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
 	{"golang.org/x/crypto/acme", []string{"internal/server"}},
 	{"golang.ngrok.com/", []string{"internal/tunnel"}},
-	{"testing", []string{"internal/redistest"}},
+	{"testing", []string{"internal/redistest", "internal/await", "internal/ownertest"}},
 }
 
 var handlers = []string{"internal/api", "internal/ui", "internal/webhook", "cmd/outlook-monitor"}

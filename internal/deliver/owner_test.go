@@ -13,9 +13,11 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
 )
 
 func TestWhatAnotherOwnerLeft(t *testing.T) {
@@ -53,7 +55,7 @@ func TestWhatAnotherOwnerLeft(t *testing.T) {
 				if tt.next != 0 {
 					a.Delivery.NextAttemptAt = now.Add(tt.next)
 				}
-				w.stored(&ooo.Mailbox{ID: "ann", State: &away, Addresses: []ooo.Address{a}})
+				w.redis.Put(t, &ooo.Mailbox{ID: "ann", State: &away, Addresses: []ooo.Address{a}})
 				defer w.start(0)()
 				time.Sleep(2 * time.Hour)
 				calls := w.received("ann")
@@ -86,7 +88,7 @@ func TestAnOwnerThatWasReplacedKeepsItsResultToItself(t *testing.T) {
 		if len(w.received("ann")) != 1 || !strings.Contains(w.log.String(), "delivery result not saved") {
 			t.Fatalf("%d calls, log %s; want one and a line", len(w.received("ann")), w.log.String())
 		}
-		w.own(2) // and has it back
+		w.ownAgain() // and has it back
 		time.Sleep(10 * time.Second)
 		calls := w.received("ann")
 		if len(calls) != 2 || calls[0].header.Get("Webhook-Id") != calls[1].header.Get("Webhook-Id") {
@@ -102,7 +104,7 @@ func TestAnOwnerThatWasReplacedKeepsItsResultToItself(t *testing.T) {
 func TestACallOutlastsTheLossOfItsPartition(t *testing.T) {
 	delivering(t, func(t *testing.T, w *world) {
 		time.Sleep(time.Second)
-		w.own(2)
+		w.ownAgain()
 		time.Sleep(time.Minute)
 		if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered || len(w.received("ann")) != 1 {
 			t.Errorf("%d calls, delivery %+v, want one that is delivered", len(w.received("ann")), d)
@@ -115,27 +117,23 @@ func TestNothingIsSentPastTheDeadlineOrTheStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
 				w.connects = time.Second
-				stop := sync.OnceFunc(w.start(0))
+				stop := w.start(0)
 				defer stop()
 				w.monitor("ann")
 				w.change("ann", away)
 				time.Sleep(500 * time.Millisecond) // the connection is being made
-				w.late.Store(!stops)
+				w.registry.SetLate(!stops)
 				if stops {
 					stop()
 				}
 				time.Sleep(time.Minute)
-				loaded, err := w.redis.Load(t.Context(), ooo.RecordID("ann").Partition())
-				if err != nil {
-					t.Fatal(err)
-				}
-				if d := loaded.Records[0].Addresses[0].Delivery; len(w.calls) != 0 || d.Attempts != 0 || !d.BegunAt.IsZero() || len(w.attempts) != 0 {
+				if d := w.redis.Record(t, "ann").Addresses[0].Delivery; len(w.calls) != 0 || d.Attempts != 0 || !d.BegunAt.IsZero() || len(w.attempts) != 0 {
 					t.Errorf("%d calls, delivery %+v, want nothing sent and no attempt", len(w.calls), d)
 				}
 				if stops {
 					return
 				}
-				w.late.Store(false)
+				w.registry.SetLate(false)
 				time.Sleep(2 * time.Second)
 				if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 1 {
 					t.Errorf("in time again: %+v, want delivered at the first attempt", d)
@@ -156,9 +154,9 @@ func TestABeginningThatTookLongToSaveIsSavedAgain(t *testing.T) {
 		defer w.start(0)()
 		w.monitor("ann")
 		w.change("ann", away)
-		w.redis.slow.Store(int64(1500 * time.Millisecond))
+		w.redis.BeforeSaves(func(store.Save) error { time.Sleep(1500 * time.Millisecond); return nil })
 		time.Sleep(time.Second)
-		w.redis.slow.Store(0)
+		w.redis.BeforeSaves(nil)
 		time.Sleep(10 * time.Second)
 		if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 1 || age > time.Second {
 			t.Errorf("delivery %+v, sent %v after its beginning, want the first attempt within a second", d, age)
@@ -173,8 +171,8 @@ func TestNothingCutsACallWhoseBodyWasRead(t *testing.T) {
 		w.monitor("ann", "bob")
 		w.change("ann", away)
 		time.Sleep(time.Second)
-		w.late.Store(true)
-		time.AfterFunc(time.Second, func() { w.late.Store(false); w.change("bob", away) })
+		w.registry.SetLate(true)
+		time.AfterFunc(time.Second, func() { w.registry.SetLate(false); w.change("bob", away) })
 		stopped := make(chan struct{})
 		go func() { stop(); close(stopped) }()
 		<-stopped
@@ -199,8 +197,8 @@ func TestAStopWaitsTenSeconds(t *testing.T) {
 		if took := time.Since(began); took < 10*time.Second || took > 11*time.Second {
 			t.Errorf("stopped after %v, want 10 s", took)
 		}
-		if loaded, err := w.redis.Load(t.Context(), ooo.RecordID("ann").Partition()); err != nil || loaded.Records[0].Addresses[0].Delivery.BegunAt.IsZero() {
-			t.Errorf("record = %+v, %v, want an attempt without a result", loaded, err)
+		if m := w.redis.Record(t, "ann"); m.Addresses[0].Delivery.BegunAt.IsZero() {
+			t.Errorf("record = %+v, want an attempt without a result", m)
 		}
 		time.Sleep(time.Minute)
 	})
@@ -213,10 +211,10 @@ func TestAChangeMayBeRecordedWhileTheDelivererStops(t *testing.T) {
 		w.monitor("ann")
 		for range 100 {
 			d := deliver.New(deliver.Config{
-				Registry: w.registry, Mediator: w.mediator(), InTime: w.inTime, Tracer: w.spans.Tracer("test"),
+				Registry: w.registry.Registry, Mediator: w.mediator(), InTime: w.registry.InTime, Tracer: w.spans.Tracer("test"),
 				OnAttempt: func(ooo.DeliveryState, ooo.Source, time.Duration, time.Duration) {}, Log: slog.New(slog.DiscardHandler),
 			})
-			stop := running(t, d.Run)
+			stop := await.Run(t, d.Run)
 			synctest.Wait()
 			var recording sync.WaitGroup
 			recording.Go(func() { w.record("ann", away, d.BeginDelivery) })
@@ -234,12 +232,12 @@ func TestOneWriteRecordsAStateAndThatItsDeliveryBegins(t *testing.T) {
 		w.reply = func(call) reply { return reply{code: 200, takes: time.Second} }
 		defer w.start(2)()
 		w.monitor("ann", "bob", "eve")
-		before := w.redis.saves
+		before := len(w.redis.Saves())
 		begin := w.deliver.BeginDelivery
 		w.record("ann", away, begin)
 		w.record("bob", away, begin)
-		if d := w.delivery("bob"); w.redis.saves != before+2 || d.Attempts != 1 || d.BegunAt.IsZero() {
-			t.Errorf("%d saves, delivery %+v, want two saves and an attempt that has begun", w.redis.saves-before, d)
+		if d, saves := w.delivery("bob"), len(w.redis.Saves())-before; saves != 2 || d.Attempts != 1 || d.BegunAt.IsZero() {
+			t.Errorf("%d saves, delivery %+v, want two saves and an attempt that has begun", saves, d)
 		}
 		w.record("eve", away, begin) // no call is free
 		if d := w.delivery("eve"); d.Attempts != 0 {
@@ -292,14 +290,14 @@ func TestResend(t *testing.T) {
 		defer w.start(0)()
 		resend := ooo.Hint{ID: "ann", Kind: ooo.HintResend, Subject: ooo.FoldAddress(address("ann"))}
 		w.monitor("ann")
-		w.hint(resend) // there is nothing to send yet
+		w.registry.Hint(resend) // there is nothing to send yet
 		time.Sleep(time.Second)
 		if left := w.registry.Hints("ann", ooo.HintResend); len(w.calls) != 0 || len(left) != 0 {
 			t.Errorf("without a state: %d calls, hints %v, want neither", len(w.calls), left)
 		}
 		w.change("ann", away)
 		time.Sleep(time.Second)
-		w.hint(resend)
+		w.registry.Hint(resend)
 		time.Sleep(time.Second)
 		calls := w.received("ann")
 		if len(calls) != 2 || calls[0].Message != calls[1].Message || calls[0].header.Get("Webhook-Id") == calls[1].header.Get("Webhook-Id") {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/deliver"
 )
 
@@ -26,7 +27,7 @@ type table struct {
 // newTable returns a table, and a mediator that takes its time over each request for
 // its users.
 func newTable(t *testing.T, takes time.Duration) *table {
-	s := &table{world: newWorld(t, "")}
+	s := &table{world: newWorld(t)}
 	s.reply = func(c call) reply {
 		if c.path != "/api/setup" {
 			return reply{code: 200}
@@ -92,7 +93,7 @@ func TestTheMediatorIsAskedAtStartUntilItWorks(t *testing.T) {
 					}
 					return good(c)
 				}
-				stop := running(t, s.replica(0).Run)
+				stop := await.Run(t, s.replica(0).Run)
 				time.Sleep(9 * time.Minute)
 				s.set(func() {
 					if failed := len(s.results); failed < 8 || failed > 40 || s.mark == "" {
@@ -111,7 +112,7 @@ func TestAMediatorThatIsBusyIsNotAskedAgainMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable(t, 40*time.Second)
 		syncer := s.replica(0)
-		stop := running(t, syncer.Run)
+		stop := await.Run(t, syncer.Run)
 		time.Sleep(38 * time.Second)
 		if err := syncer.Sync(t.Context()); !errors.Is(err, deliver.ErrStillBusy) {
 			t.Errorf("Sync while it is busy = %v, want ErrStillBusy", err)
@@ -146,9 +147,9 @@ func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newTable(t, tt.takes)
-				first := running(t, s.replica(0).Run)
+				first := await.Run(t, s.replica(0).Run)
 				time.Sleep(tt.apart)
-				second := running(t, s.replica(1).Run)
+				second := await.Run(t, s.replica(1).Run)
 				time.Sleep(5 * time.Minute)
 				first()
 				second()
@@ -162,7 +163,7 @@ func TestAnotherReplicaCarriesOutTheMarkOfOneThatDied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable(t, time.Second)
 		s.first = 9
-		stop := running(t, s.replica(0).Run)
+		stop := await.Run(t, s.replica(0).Run)
 		time.Sleep(time.Minute)
 		s.expect("while another one is to do it", 0, true)
 		s.set(func() { s.first = 0 })
@@ -209,7 +210,7 @@ func TestAUserThatCouldNotBeStoredIsAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable(t, time.Second)
 		syncer := s.replica(0)
-		stop := running(t, syncer.Run)
+		stop := await.Run(t, syncer.Run)
 		time.Sleep(time.Minute)
 		s.set(func() { s.err = errors.New("away") })
 		syncer.Owe()
@@ -231,7 +232,7 @@ func TestASyncThatHadBegunDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable(t, 30*time.Second)
 		syncer := s.replica(0)
-		stop := running(t, syncer.Run)
+		stop := await.Run(t, syncer.Run)
 		time.Sleep(time.Minute)
 		var group sync.WaitGroup
 		group.Go(func() {

@@ -2,8 +2,6 @@ package deliver_test
 
 import (
 	"bytes"
-	"context"
-	"crypto/rand"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -14,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,21 +19,22 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/store"
 )
 
-// inBubble runs test by the clock of a bubble, with a Redis outside it.
+// inBubble runs test by the clock of a bubble.
 func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
-	redis, err := store.Embed()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer redis.Close()
-	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, redis.URL())) })
+	ownertest.InBubble(t, func(t *testing.T, s *ownertest.Store) {
+		w := newWorld(t)
+		w.redis, w.registry = s, ownertest.NewOwner(t, mailbox.Config{Store: s})
+		test(t, w)
+	})
 }
 
 // delivering runs test for ann, whose state has just been recorded as away. Her calls
@@ -56,41 +54,12 @@ func inTurn(replies ...reply) func(call) reply {
 	return func(c call) reply { return replies[min(c.turn, len(replies))-1] }
 }
 
-// kept is the store of a registry, which notes what is saved. It hears no messages: a
-// read of the network would hold up the clock.
-type kept struct {
-	*store.Store
-	slow   atomic.Int64 // ns that a save takes longer
-	mu     sync.Mutex
-	saves  int        // guarded by mu, as all below
-	events []ooo.News // in the order in which they were saved
-}
-
-func (k *kept) Listen(ctx context.Context, heard func(store.Message)) error {
-	heard(store.Message{})
-	<-ctx.Done()
-	return nil
-}
-
-func (k *kept) Save(ctx context.Context, s store.Save) error {
-	time.Sleep(time.Duration(k.slow.Load()))
-	err := k.Store.Save(ctx, s)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if err == nil {
-		k.saves++
-		k.events = append(k.events, s.Events...)
-	}
-	return err
-}
-
 // world is a replica with its registry, and the mediator.
 type world struct {
 	t        *testing.T
-	redis    *kept
-	registry *mailbox.Registry
+	redis    *ownertest.Store
+	registry *ownertest.Owner
 	deliver  *deliver.Deliverer
-	late     atomic.Bool // the ownership was not confirmed in time
 	log      bytes.Buffer
 	spans    trace.TracerProvider
 
@@ -130,26 +99,9 @@ type reply struct {
 	err   error
 }
 
-func newWorld(t *testing.T, redis string) *world {
-	t.Helper()
-	w := &world{t: t, spans: noop.NewTracerProvider(), reply: func(call) reply { return reply{code: http.StatusOK} }}
-	if redis == "" {
-		return w
-	}
-	s, err := store.Open(store.Config{URL: redis})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	w.redis = &kept{Store: s}
-	w.registry, err = mailbox.New(mailbox.Config{Store: w.redis, MayStart: func(int) bool { return w.inTime() }, Interval: 2 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w
+func newWorld(t *testing.T) *world {
+	return &world{t: t, spans: noop.NewTracerProvider(), reply: func(call) reply { return reply{code: http.StatusOK} }}
 }
-
-func (w *world) inTime() bool { return !w.late.Load() }
 
 func (w *world) mediator() *deliver.Mediator {
 	w.t.Helper()
@@ -165,67 +117,34 @@ func (w *world) mediator() *deliver.Mediator {
 func (w *world) start(concurrency int) (stop func()) {
 	w.t.Helper()
 	w.deliver = deliver.New(deliver.Config{
-		Registry: w.registry, Mediator: w.mediator(), InTime: w.inTime, Concurrency: concurrency, Tracer: w.spans.Tracer("test"),
+		Registry: w.registry.Registry, Mediator: w.mediator(), InTime: w.registry.InTime, Concurrency: concurrency, Tracer: w.spans.Tracer("test"),
 		OnAttempt: func(state ooo.DeliveryState, _ ooo.Source, _, since time.Duration) {
 			w.set(func() { w.attempts = append(w.attempts, state); w.sinces = append(w.sinces, since) })
 		},
 		Log: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
-	registry := running(w.t, func(ctx context.Context) error { return w.registry.Run(ctx, w.deliver) })
-	w.own(1)
-	stopped := running(w.t, w.deliver.Run)
+	registry := w.registry.Run(w.deliver)
+	stopped := await.Run(w.t, w.deliver.Run)
 	synctest.Wait()
 	return func() { stopped(); registry() }
 }
 
-// own gives this replica all partitions, under a new lease.
-func (w *world) own(tenure int64) {
+// ownAgain gives this replica all partitions under a new lease.
+func (w *world) ownAgain() {
 	w.t.Helper()
-	for p := range ooo.Partitions {
-		lease := store.Lease{Life: "life", Tenure: tenure}
-		old := store.Lease{Life: "life", Tenure: tenure - 1}.String()
-		if tenure == 1 {
-			old = ""
-		}
-		if ok, err := w.redis.SwapOwners(w.t.Context(), store.Swap{Field: store.LeaseField(p), Old: old, New: lease.String()}); !ok || err != nil {
-			w.t.Fatalf("take partition %d: %t, %v", p, ok, err)
-		}
-		w.registry.Acquire(w.t.Context(), p, lease)
-	}
+	lease := store.Lease{Life: ownertest.Lease.Life, Tenure: ownertest.Lease.Tenure + 1}
+	w.redis.Own(w.t, lease)
+	w.registry.AcquireAll(lease)
 	time.Sleep(10 * time.Millisecond)
-}
-
-// stored writes a record as another owner left it.
-func (w *world) stored(m *ooo.Mailbox) {
-	w.t.Helper()
-	lease := store.Lease{Life: "other", Tenure: 1}
-	field := store.LeaseField(m.ID.Partition())
-	swap := func(old, next string) {
-		if ok, err := w.redis.SwapOwners(w.t.Context(), store.Swap{Field: field, Old: old, New: next}); !ok || err != nil {
-			w.t.Fatalf("swap owner: %t, %v", ok, err)
-		}
-	}
-	swap("", lease.String())
-	m.Version = 1
-	if err := w.redis.Store.Save(w.t.Context(), store.Save{Lease: lease, Record: m}); err != nil {
-		w.t.Fatalf("save: %v", err)
-	}
-	swap(lease.String(), "")
 }
 
 // monitor starts to monitor users.
 func (w *world) monitor(names ...string) {
 	w.t.Helper()
 	for _, name := range names {
-		wish := ooo.Wish{
-			Address: address(name), On: true, Person: ooo.Person{ID: ooo.ObjectID(name)},
-			Start: rand.Text(), Nonce: rand.Text(), At: time.Now(),
-		}
-		h := ooo.Hint{ID: ooo.RecordID(name), Kind: ooo.HintWish, Subject: ooo.FoldAddress(wish.Address), Nonce: rand.Text(), At: time.Now()}
-		if ok, err := w.redis.SwapWish(w.t.Context(), ooo.Wish{}, wish, h); !ok || err != nil {
-			w.t.Fatalf("wish: %t, %v", ok, err)
-		}
-		w.hint(h)
+		w.registry.Hint(w.redis.ChangeWish(w.t, address(name), func(wish *ooo.Wish) {
+			wish.On, wish.Person, wish.Start = true, ooo.Person{ID: ooo.ObjectID(name)}, name
+		}))
 	}
 	time.Sleep(10 * time.Millisecond)
 	for _, name := range names {
@@ -240,17 +159,10 @@ func address(name string) string {
 	return strings.ToUpper(name[:1]) + name[1:] + "@Contoso.example"
 }
 
-func (w *world) hint(h ooo.Hint) {
-	w.t.Helper()
-	if err := w.registry.Leave(w.t.Context(), h); err != nil {
-		w.t.Fatalf("hint: %v", err)
-	}
-}
-
 // ask does as a monitor request for a user who is monitored already.
 func (w *world) ask(name string) {
 	w.t.Helper()
-	w.hint(ooo.Hint{ID: ooo.RecordID(name), Kind: ooo.HintWish, Subject: ooo.FoldAddress(address(name))})
+	w.registry.Hint(ooo.Hint{ID: ooo.RecordID(name), Kind: ooo.HintWish, Subject: ooo.FoldAddress(address(name))})
 }
 
 // change records a state of a user, in an update of its own.
@@ -287,14 +199,14 @@ func (w *world) delivery(name string) ooo.Delivery {
 
 // history returns the kinds and sequence numbers of the history, such as "changed 1".
 func (w *world) history() (history []string) {
-	w.redis.mu.Lock()
-	defer w.redis.mu.Unlock()
-	for _, e := range w.redis.events {
-		text := string(e.Kind)
-		if e.Sequence > 0 {
-			text += " " + string(rune('0'+e.Sequence))
+	for _, save := range w.redis.Saves() {
+		for _, e := range save.Events {
+			text := string(e.Kind)
+			if e.Sequence > 0 {
+				text += " " + string(rune('0'+e.Sequence))
+			}
+			history = append(history, text)
 		}
-		history = append(history, text)
 	}
 	return history
 }
@@ -371,17 +283,4 @@ func mustURL(t *testing.T, text string) *url.URL {
 		t.Fatal(err)
 	}
 	return u
-}
-
-// running runs until the returned stop, which waits for it.
-func running(t *testing.T, run func(context.Context) error) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	var group sync.WaitGroup
-	group.Go(func() {
-		if err := run(ctx); err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
-	})
-	return func() { cancel(); group.Wait() }
 }

@@ -10,6 +10,7 @@ import (
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/store"
 )
 
@@ -126,19 +127,16 @@ func TestWishes(t *testing.T) {
 func TestSavesThatNeverEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	fault := func(ctx context.Context, s store.Save) error {
+	w.store.BeforeSaves(func(s store.Save) error {
 		if s.Record.ID == ooo.RecordID(annID) {
-			return w.store.Store.Save(ctx, s)
+			return nil
 		}
 		return errors.New("refused")
-	}
-	w.store.save.Store(&fault)
+	})
 	for i := range 40 {
-		stuck := ooo.Wish{Address: fmt.Sprintf("a%d@contoso.example", i), On: true, Person: ooo.Person{ID: ooo.ObjectID(fmt.Sprint("x", i))}, Nonce: "n"}
-		h := ooo.Hint{ID: stuck.Record(), Kind: ooo.HintWish, Subject: stuck.Address, Nonce: "n"}
-		if _, err := w.store.SwapWish(t.Context(), ooo.Wish{}, stuck, h); err != nil {
-			t.Fatal(err)
-		}
+		w.store.ChangeWish(t, fmt.Sprintf("a%d@contoso.example", i), func(n *ooo.Wish) {
+			n.On, n.Person.ID = true, ooo.ObjectID(fmt.Sprint("x", i))
+		})
 	}
 	w.eventually("many are in flight", func() bool { return w.store.wishes.Load() >= 32 })
 	w.wish(nil)
@@ -199,16 +197,12 @@ func TestUpdate(t *testing.T) {
 	t.Run("answers that are lost are asked for until one comes, and the save is done once", func(t *testing.T) {
 		w := monitoring(t)
 		lost := 0
-		fault := func(ctx context.Context, s store.Save) error {
-			if err := w.store.Store.Save(ctx, s); err != nil {
-				return err
+		w.store.BeforeSaves(func(s store.Save) error {
+			if lost++; lost > 2 {
+				return nil
 			}
-			if lost++; lost < 3 {
-				return context.DeadlineExceeded
-			}
-			return nil
-		}
-		w.store.save.Store(&fault)
+			return errors.Join(w.store.Store.Store.Save(t.Context(), s), context.DeadlineExceeded)
+		})
 		if m := w.update(rename); m.Person.DisplayName != "Ann!" || m.Version != 2 {
 			t.Errorf("Update = %+v, want version 2", m)
 		}
@@ -240,11 +234,11 @@ func TestUpdate(t *testing.T) {
 		if !reads.Begin() {
 			t.Error("the read does not begin")
 		}
-		w.inTime.Store(false)
+		w.SetLate(true)
 		if reads.Begin() || begins(w, mailbox.Subscription) {
 			t.Error("begins past the deadline")
 		}
-		w.inTime.Store(true)
+		w.SetLate(false)
 		var ended atomic.Bool
 		last := func() {
 			if !ended.Load() {
@@ -293,7 +287,7 @@ func TestRedisComesBackOlder(t *testing.T) {
 	w.update(away)
 	saves, _ := w.Saves(id.Partition())
 	restored := func(t *testing.T) {
-		w.Restore(t.Context(), id.Partition(), lease)
+		w.Restore(t.Context(), id.Partition(), ownertest.Lease)
 		loaded, err := w.store.Load(t.Context(), id.Partition())
 		if err != nil || len(loaded.Records) != 1 || loaded.Records[0].State == nil || loaded.Records[0].Version != 2 {
 			t.Fatalf("in Redis = %+v, %v, want version 2 with its state", loaded, err)
@@ -316,7 +310,7 @@ func TestRedisComesBackOlder(t *testing.T) {
 	})
 	t.Run("empty", func(t *testing.T) {
 		w.raw.FlushAll(t.Context())
-		w.own(lease)
+		w.own(ownertest.Lease)
 		restored(t)
 	})
 	t.Run("with a wish whose end was carried out, and a record that was removed here", func(t *testing.T) {
@@ -324,11 +318,11 @@ func TestRedisComesBackOlder(t *testing.T) {
 		w.wish(off)
 		w.gone()
 		w.raw.HSet(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann), wish)
-		w.Restore(t.Context(), id.Partition(), lease)
+		w.Restore(t.Context(), id.Partition(), ownertest.Lease)
 		w.eventually("the wish is gone", func() bool { return w.stored().Nonce == "" })
 		w.noHints()
 		w.raw.HSet(t.Context(), key, string(id), older)
-		w.Restore(t.Context(), id.Partition(), lease)
+		w.Restore(t.Context(), id.Partition(), ownertest.Lease)
 		if there, err := w.raw.HExists(t.Context(), key, string(id)).Result(); there || err != nil {
 			t.Errorf("the removed record is in Redis: %v, %v", there, err)
 		}

@@ -1,12 +1,12 @@
 package mailbox_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/store"
 )
 
@@ -16,16 +16,15 @@ func TestWritingBackLeavesWhatEndsMeanwhile(t *testing.T) {
 	w.update(away)
 	w.raw.Del(t.Context(), recordsOf(id))
 	var removed func()
-	fault := func(ctx context.Context, s store.Save) error {
-		w.store.save.Store(nil)
+	w.store.BeforeSaves(func(store.Save) error {
+		w.store.BeforeSaves(nil)
 		removed = meanwhile(func() { w.update(func(d *mailbox.Draft) { d.Remove() }) })
-		return w.store.Store.Save(ctx, s)
-	}
-	w.store.save.Store(&fault)
-	w.Restore(t.Context(), id.Partition(), lease)
+		return nil
+	})
+	w.Restore(t.Context(), id.Partition(), ownertest.Lease)
 	removed()
-	if w.field(recordsOf(id), string(id)) != "" {
-		t.Error("the removed record is back in Redis")
+	if record := w.field(recordsOf(id), string(id)); strings.HasPrefix(record, "2:") { // the wish may start a first version
+		t.Errorf("the removed record is back in Redis: %s", record)
 	}
 }
 
@@ -38,7 +37,7 @@ func TestAnOlderWishLeavesNoAddressInTwoRecords(t *testing.T) {
 	w.raw.HSet(t.Context(), "om:{om}:wants", folded, older)
 	w.hint(ooo.HintWish)
 	w.mailboxOf(annID, "the address in both", monitored)
-	w.Restore(t.Context(), ooo.RecordID(bobID).Partition(), lease)
+	w.Restore(t.Context(), ooo.RecordID(bobID).Partition(), ownertest.Lease)
 	w.noHints()
 	w.eventually("the address in one record", func() bool { _, ok := w.Get(ooo.RecordID(annID)); return !ok })
 	w.mailboxOf(bobID, "the address where it moved to", monitored)
@@ -57,7 +56,7 @@ func TestAnOlderStopEndsNothing(t *testing.T) {
 	w.raw.HSet(t.Context(), "om:{om}:wants", folded, "stop"+stop[strings.Index(stop, ":"):])
 	w.hint(ooo.HintWish)
 	w.noHints()
-	w.Restore(t.Context(), ooo.RecordID(annID).Partition(), lease)
+	w.Restore(t.Context(), ooo.RecordID(annID).Partition(), ownertest.Lease)
 	w.noHints()
 	w.mailboxOf(annID, "the second start still", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].Start == "second" })
 	if wish := w.stored(); !wish.On || wish.Start != "second" {
@@ -119,12 +118,12 @@ func TestAMissingWishEndsNothingWhenRedisCameBackEmpty(t *testing.T) {
 			w.update(away)
 			w.noHints()
 			w.raw.FlushAll(t.Context())
-			w.own(lease)
+			w.own(ownertest.Lease)
 			first(w)
 			read := w.store.wishes.Load()
 			w.hint(ooo.HintWish)
 			w.eventually("the wish is looked for", func() bool { return w.store.wishes.Load() > read })
-			w.Restore(t.Context(), id.Partition(), lease)
+			w.Restore(t.Context(), id.Partition(), ownertest.Lease)
 			w.noHints()
 			w.mailboxOf(annID, "the record still", monitored)
 			if wish := w.stored(); !wish.On {
@@ -141,7 +140,7 @@ func TestWritingBackCountsEverySave(t *testing.T) {
 	var saved func()
 	before := func() { saved = meanwhile(func() { w.update(func(d *mailbox.Draft) { d.Reason = "changed" }) }) }
 	w.store.setSaves.Store(&before)
-	w.Restore(t.Context(), id.Partition(), lease)
+	w.Restore(t.Context(), id.Partition(), ownertest.Lease)
 	saved()
 	saves, _ := w.Saves(id.Partition())
 	if got, err := w.raw.HGet(t.Context(), "om:{om}:owners", store.SavesField(id.Partition())).Int64(); got < saves || err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,8 +12,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/store"
 )
 
@@ -24,15 +25,12 @@ const (
 	bobID = ooo.ObjectID("8f1c9d2e-0000-4000-8000-000000000002")
 )
 
-var lease = store.Lease{Life: "me", Tenure: 1}
-
 // faulty is the store with faults of the moment.
 type faulty struct {
-	*store.Store
-	save     atomic.Pointer[func(ctx context.Context, s store.Save) error] // instead of Save; nil: no fault
-	put      atomic.Pointer[func()]                                        // before PutReads; nil: nothing
-	setSaves atomic.Pointer[func()]                                        // before SetSaves; nil: nothing
-	wishes   atomic.Int32                                                  // that were read
+	*ownertest.Store
+	put      atomic.Pointer[func()] // before PutReads; nil: nothing
+	setSaves atomic.Pointer[func()] // before SetSaves; nil: nothing
+	wishes   atomic.Int32           // that were read
 }
 
 func (f *faulty) Wish(ctx context.Context, address string) (ooo.Wish, error) {
@@ -52,13 +50,6 @@ func (f *faulty) PutReads(ctx context.Context, reads map[int]store.Reads) error 
 		(*before)()
 	}
 	return f.Store.PutReads(ctx, reads)
-}
-
-func (f *faulty) Save(ctx context.Context, s store.Save) error {
-	if instead := f.save.Load(); instead != nil {
-		return (*instead)(ctx, s)
-	}
-	return f.Store.Save(ctx, s)
 }
 
 // recorder is a worker that only notes its calls.
@@ -110,40 +101,30 @@ func (r *recorder) hinted(kind ooo.HintKind) bool {
 }
 
 type world struct {
-	*mailbox.Registry
+	*ownertest.Owner
 	t       *testing.T
 	store   *faulty
 	raw     *redis.Client
 	worker  *recorder
-	inTime  atomic.Bool
 	unknown atomic.Int32
 	damaged atomic.Int32
 }
 
 func newWorld(t *testing.T, before ...func(*world)) *world {
 	t.Helper()
-	embedded, err := store.Embed()
+	w := &world{t: t, worker: &recorder{changed: map[ooo.RecordID]*ooo.Mailbox{}}}
+	opened, url := ownertest.Open(t, store.Config{Fingerprint: t.Name(), OnDamaged: func(string) { w.damaged.Add(1) }})
+	options, err := redis.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(embedded.Close)
-	options, err := redis.ParseURL(embedded.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, raw: redis.NewClient(options), worker: &recorder{changed: map[ooo.RecordID]*ooo.Mailbox{}}}
+	w.store, w.raw = &faulty{Store: opened}, redis.NewClient(options)
 	t.Cleanup(func() { _ = w.raw.Close() })
-	opened, err := store.Open(store.Config{URL: embedded.URL(), Fingerprint: t.Name(), OnDamaged: func(string) { w.damaged.Add(1) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(opened.Close)
-	w.store = &faulty{Store: opened}
-	w.own(lease)
 	for _, prepare := range before {
 		prepare(w)
 	}
-	w.start()
+	w.Owner = ownertest.NewOwner(t, mailbox.Config{Store: w.store, OnUnknownHint: func(ooo.HintKind) { w.unknown.Add(1) }})
+	w.Run(w.worker)
 	return w
 }
 
@@ -165,31 +146,10 @@ func (w *world) own(lease store.Lease) {
 	}
 }
 
-// start runs a registry that has acquired everything.
-func (w *world) start() {
-	w.inTime.Store(true)
-	var err error
-	w.Registry, err = mailbox.New(mailbox.Config{
-		Store: w.store, MayStart: func(int) bool { return w.inTime.Load() }, Interval: 2 * time.Second, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
-		OnUnknownHint: func(ooo.HintKind) { w.unknown.Add(1) },
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(w.t.Context())
-	var running sync.WaitGroup
-	registry := w.Registry
-	running.Go(func() { _ = registry.Run(ctx, w.worker) })
-	w.t.Cleanup(func() { stop(); running.Wait() })
-	for p := range ooo.Partitions {
-		registry.Acquire(ctx, p, lease)
-	}
-}
-
 // acquire acquires a partition again.
 func (w *world) acquire(id ooo.ObjectID) {
 	w.Drop(ooo.RecordID(id).Partition())
-	w.Acquire(w.t.Context(), ooo.RecordID(id).Partition(), lease)
+	w.Acquire(w.t.Context(), ooo.RecordID(id).Partition(), ownertest.Lease)
 }
 
 // update changes Ann's record.
@@ -209,9 +169,7 @@ func (w *world) hint(kind ooo.HintKind) {
 	if kind == ooo.HintWish {
 		h.Subject = ooo.FoldAddress(ann)
 	}
-	if err := w.Leave(w.t.Context(), h); err != nil {
-		w.t.Fatal(err)
-	}
+	w.Hint(h)
 }
 
 // field returns a field of a hash of the store; empty if there is none.
@@ -255,37 +213,22 @@ func (w *world) stored() ooo.Wish {
 	return wish
 }
 
-// eventually waits until holds; it fails the test after half a minute.
 func (w *world) eventually(what string, holds func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("%s: did not come about", what)
-		}
-	}
+	await.True(w.t, what, holds)
 }
 
-// wish writes a wish as the API does: by compare, until it is the last.
+// wish changes the wish for Ann, or starts to monitor her.
 func (w *world) wish(change func(*ooo.Wish)) {
 	w.t.Helper()
-	ctx := w.t.Context()
-	for {
-		old := w.stored()
-		next := old
-		if old.Nonce == "" {
-			next = ooo.Wish{Address: ann, On: true, Person: ooo.Person{ID: annID, DisplayName: "Ann"}, Start: "first"}
+	w.store.ChangeWish(w.t, ann, func(n *ooo.Wish) {
+		if n.Start == "" {
+			n.On, n.Person, n.Start = true, ooo.Person{ID: annID, DisplayName: "Ann"}, "first"
 		}
 		if change != nil {
-			change(&next)
+			change(n)
 		}
-		next.Nonce, next.At = fmt.Sprint(time.Now().UnixNano()), time.Now()
-		h := ooo.Hint{ID: next.Record(), Kind: ooo.HintWish, Subject: ooo.FoldAddress(ann), Nonce: next.Nonce}
-		if ok, err := w.store.SwapWish(ctx, old, next, h); err != nil {
-			w.t.Fatal(err)
-		} else if ok {
-			return
-		}
-	}
+	})
 }
 
 func recordsOf(id ooo.RecordID) string { return fmt.Sprintf("om:{om}:records:%d", id.Partition()) }

@@ -2,12 +2,14 @@ package poll_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/poll"
 	"outlook-monitor/internal/store"
@@ -126,13 +128,12 @@ func TestAnOutageCausesNoStorm(t *testing.T) {
 func TestASaveThatWaitsDelaysNobody(t *testing.T) {
 	run(t, nil, crowd(40), func(w *world) {
 		time.Sleep(5 * time.Second)
-		stuck := func(s store.Save) error {
+		w.store.BeforeSaves(func(s store.Save) error {
 			if s.Record.ID == "id-user05" {
-				return errBroken
+				return errors.New("no answer from Redis")
 			}
 			return nil
-		}
-		w.store.fail.Store(&stuck)
+		})
 		w.graph.set(func() {
 			for i := range 40 {
 				w.graph.settings[nameID(fmt.Sprintf("user%02d", i))] = on
@@ -149,7 +150,7 @@ func TestASaveThatWaitsDelaysNobody(t *testing.T) {
 				t.Errorf("user%02d: %d reads, %v apart", i, len(at), longest(at))
 			}
 		}
-		w.store.fail.Store(nil)
+		w.store.BeforeSaves(nil)
 		time.Sleep(3 * time.Second)
 		if got := len(w.noticed()); got != 40 || !w.get("user05").State.Away {
 			t.Errorf("%d changes, want the last one too", got)
@@ -161,7 +162,7 @@ func TestASaveThatWaitsDelaysNobody(t *testing.T) {
 func TestReadsStopWhileTheReplicaMayNotAct(t *testing.T) {
 	run(t, nil, crowd(100), func(w *world) {
 		time.Sleep(5 * time.Second)
-		w.inTime.Store(false)
+		w.registry.SetLate(true)
 		time.Sleep(time.Second)
 		w.graph.set(func() { clear(w.graph.reads) })
 		time.Sleep(10 * time.Second)
@@ -170,7 +171,7 @@ func TestReadsStopWhileTheReplicaMayNotAct(t *testing.T) {
 				t.Errorf("%d mailboxes read, want none", n)
 			}
 		})
-		w.inTime.Store(true)
+		w.registry.SetLate(false)
 		time.Sleep(2200 * time.Millisecond)
 		w.graph.set(func() {
 			if n := len(w.graph.reads); n != 100 {
@@ -188,7 +189,7 @@ func TestReadsStopWhileTheReplicaMayNotAct(t *testing.T) {
 
 // many is a store of a crowd that is never saved, so that there can be many.
 type many struct {
-	*quiet
+	mailbox.Store
 	records [ooo.Partitions][]*ooo.Mailbox
 }
 
@@ -204,8 +205,8 @@ func (m *many) Listen(ctx context.Context, heard func(store.Message)) error { <-
 func TestAFullAppKeepsItsCadence(t *testing.T) {
 	const size = 25_600
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, graph: newGraph(), store: &quiet{}, waits: map[string]time.Time{}}
-		all := &many{quiet: w.store}
+		w := &world{T: t, graph: newGraph(), waits: map[string]time.Time{}}
+		all := &many{}
 		for i := range size {
 			m := record(fmt.Sprintf("u%05d", i), off)
 			all.records[m.ID.Partition()] = append(all.records[m.ID.Partition()], m)

@@ -2,28 +2,25 @@ package poll_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/poll"
-	"outlook-monitor/internal/store"
 )
 
 var (
-	off   = ooo.Setting{Status: ooo.Disabled, ExternalReply: "<p>old</p>"}
-	on    = ooo.Setting{Status: ooo.AlwaysEnabled, ExternalReply: "<p>Away</p>"}
-	lease = store.Lease{Life: "me", Tenure: 1}
+	off = ooo.Setting{Status: ooo.Disabled, ExternalReply: "<p>old</p>"}
+	on  = ooo.Setting{Status: ooo.AlwaysEnabled, ExternalReply: "<p>Away</p>"}
 )
 
 // faultyGraph is Graph in memory.
@@ -140,43 +137,19 @@ func (g *faultyGraph) Lookup(_ context.Context, id ooo.ObjectID) (ooo.Person, er
 	return ooo.Person{ID: id}, g.gone[id]
 }
 
-// quiet is the store without its subscription, which would keep time from passing,
-// and with saves that can fail.
-type quiet struct {
-	*store.Store
-	fail atomic.Pointer[func(s store.Save) error]
-}
-
-func (q *quiet) Listen(ctx context.Context, heard func(store.Message)) error {
-	heard(store.Message{})
-	<-ctx.Done()
-	return nil
-}
-
-func (q *quiet) Save(ctx context.Context, s store.Save) error {
-	if fail := q.fail.Load(); fail != nil {
-		if err := (*fail)(s); err != nil {
-			return err
-		}
-	}
-	return q.Store.Save(ctx, s)
-}
-
 // world is a replica that owns everything, in a bubble of its own time.
 type world struct {
 	*testing.T
 	graph    *faultyGraph
-	store    *quiet
-	registry *mailbox.Registry
+	store    *ownertest.Store
+	registry *ownertest.Owner
 	poller   *poll.Poller
-	inTime   atomic.Bool
 
 	mu      sync.Mutex
 	changes []poll.Change // guarded by mu, as all below
 	late    []time.Duration
 	begun   int // deliveries
 	waits   map[string]time.Time
-	asked   []string // names of waits that were set
 }
 
 func nameID(name string) ooo.ObjectID { return ooo.ObjectID("id-" + name) }
@@ -212,50 +185,28 @@ func unresolved(name string) *ooo.Mailbox {
 // mailbox that the story does not set is that its setting is off.
 func run(t *testing.T, change func(cfg *poll.Config, g *faultyGraph), records func() []*ooo.Mailbox, story func(w *world)) {
 	t.Helper()
-	embedded, err := store.Embed() // outside the bubble: it waits for the network
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer embedded.Close()
-	synctest.Test(t, func(t *testing.T) {
-		opened, err := store.Open(store.Config{URL: embedded.URL(), Fingerprint: t.Name()})
-		if err != nil {
-			t.Fatal(err)
+	ownertest.InBubble(t, func(t *testing.T, s *ownertest.Store) {
+		w := &world{T: t, graph: newGraph(), store: s, waits: map[string]time.Time{}}
+		for _, m := range records() {
+			w.seed(m)
 		}
-		defer opened.Close() //nolint:errcheck // a test ends
-		w := &world{T: t, graph: newGraph(), store: &quiet{Store: opened}, waits: map[string]time.Time{}}
-		w.seed(records())
-		w.start(change, w.store, story)
+		w.start(change, s, story)
 	})
 }
 
-// seed stores records, with their wishes.
-func (w *world) seed(records []*ooo.Mailbox) {
+// seed stores a record, with its wishes.
+func (w *world) seed(m *ooo.Mailbox) {
 	w.Helper()
-	ctx := w.Context()
-	var swaps []store.Swap
-	for p := range ooo.Partitions {
-		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), New: lease.String()})
+	w.store.Put(w.T, m)
+	for _, a := range m.Addresses {
+		w.store.ChangeWish(w.T, a.Spelling, func(wish *ooo.Wish) {
+			wish.On, wish.Person, wish.Start, wish.Nonce = true, m.Person, a.Start, a.Nonce
+		})
 	}
-	if ok, err := w.store.SwapOwners(ctx, swaps...); !ok || err != nil {
-		w.Fatalf("SwapOwners = %t, %v", ok, err)
-	}
-	for _, m := range records {
-		if err := w.store.Save(ctx, store.Save{Lease: lease, Record: m}); err != nil {
-			w.Fatal(err)
-		}
-		for _, a := range m.Addresses {
-			wish := ooo.Wish{Address: a.Spelling, On: true, Person: m.Person, Start: a.Start, Nonce: a.Nonce}
-			h := ooo.Hint{ID: m.ID, Kind: ooo.HintWish, Subject: a.Folded(), Nonce: "h"}
-			if _, err := w.store.SwapWish(ctx, ooo.Wish{}, wish, h); err != nil {
-				w.Fatal(err)
-			}
-		}
-		if id := m.ID.ObjectID(); id != "" {
-			w.graph.settings[id] = off
-			if m.State != nil && m.State.Away {
-				w.graph.settings[id] = on
-			}
+	if id := m.ID.ObjectID(); id != "" {
+		w.graph.settings[id] = off
+		if m.State != nil && m.State.Away {
+			w.graph.settings[id] = on
 		}
 	}
 }
@@ -263,15 +214,10 @@ func (w *world) seed(records []*ooo.Mailbox) {
 // start runs the replica until the story ends.
 func (w *world) start(change func(*poll.Config, *faultyGraph), s mailbox.Store, story func(w *world)) {
 	w.Helper()
-	w.inTime.Store(true)
-	var err error
-	log := slog.New(slog.NewTextHandler(w.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	w.registry, err = mailbox.New(mailbox.Config{Store: s, MayStart: func(int) bool { return w.inTime.Load() }, Interval: 2 * time.Second, Log: log})
-	if err != nil {
-		w.Fatal(err)
-	}
+	w.registry = ownertest.NewOwner(w.T, mailbox.Config{Store: s})
 	cfg := poll.Config{
-		Registry: w.registry, Graph: w.graph, Interval: 2 * time.Second, Tracer: noop.Tracer{}, Log: log,
+		Registry: w.registry.Registry, Graph: w.graph, Interval: 2 * time.Second, Tracer: noop.Tracer{},
+		Log:   slog.New(slog.NewTextHandler(w.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Share: func() float64 { return 1 }, Replicas: func() int { return 1 },
 		OnRead: func(poll.Outcome, time.Duration) {}, OnSweep: func(int, int) {},
 		Wait: func(name string) time.Duration {
@@ -282,7 +228,6 @@ func (w *world) start(change func(*poll.Config, *faultyGraph), s mailbox.Store, 
 		SetWait: func(_ context.Context, name string, wait time.Duration) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.asked = append(w.asked, name)
 			w.waits[name] = time.Now().Add(wait)
 			return nil
 		},
@@ -295,23 +240,15 @@ func (w *world) start(change func(*poll.Config, *faultyGraph), s mailbox.Store, 
 	if change != nil {
 		change(&cfg, w.graph)
 	}
+	var err error
 	if w.poller, err = poll.New(cfg); err != nil {
 		w.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(w.Context())
-	var running sync.WaitGroup
-	running.Go(func() { _ = w.registry.Run(ctx, w.poller) })
-	running.Go(func() {
-		if err := w.poller.Run(ctx); err != nil {
-			w.Errorf("Run = %v, want nil", err)
-		}
-	})
-	for p := range ooo.Partitions {
-		w.registry.Acquire(ctx, p, lease)
-	}
+	polled := await.Run(w.T, w.poller.Run)
+	stop := w.registry.Run(w.poller)
 	story(w)
+	polled()
 	stop()
-	running.Wait()
 	w.graph.set(func() {
 		if w.graph.twice > 0 {
 			w.Errorf("%d reads of a mailbox that was being read, want none", w.graph.twice)
@@ -340,9 +277,7 @@ func (w *world) hint(name string, h ooo.Hint) {
 	if h.ID == "" {
 		h.ID = ooo.RecordID(nameID(name))
 	}
-	if err := w.registry.Leave(w.Context(), h); err != nil {
-		w.Fatal(err)
-	}
+	w.registry.Hint(h)
 }
 
 // hints counts those in Redis that the poller carries out.
@@ -381,5 +316,3 @@ func longest(at []time.Time) (gap time.Duration) {
 	}
 	return gap
 }
-
-var errBroken = errors.New("no answer from Redis")

@@ -283,8 +283,8 @@ func TestALostAnswerOfAMailboxThatIsStopped(t *testing.T) {
 				pass(time.Second)
 				w.monitor(annID, false)
 				pass(5 * time.Minute)
-				if len(w.graph) != 0 || w.record(annID) != nil {
-					t.Errorf("%d in Graph, record %+v, want none; calls %s", len(w.graph), w.record(annID), w.story())
+				if len(w.graph) != 0 || w.store.Record(t, annID) != nil {
+					t.Errorf("%d in Graph, record %+v, want none; calls %s", len(w.graph), w.store.Record(t, annID), w.story())
 				}
 			})
 		})

@@ -2,7 +2,6 @@ package subscribe_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -28,7 +27,7 @@ func TestANewMailboxIsCovered(t *testing.T) {
 		if s.KeyTag != keys.Tag() || !s.ExpiresAt.Equal(r.ExpiresAt) || s.RenewedAt.IsZero() {
 			t.Errorf("record = %+v, want it as Graph returned it", s)
 		}
-		if first := w.store.saves[1].Subscriptions[0]; first.State != ooo.SubscriptionCreating || first.ID != "" {
+		if first := w.store.Saves()[1].Record.Subscriptions[0]; first.State != ooo.SubscriptionCreating || first.ID != "" {
 			t.Errorf("first record = %+v, want a note that it is asked for", first)
 		}
 		w.settled("sub-1", 0)
@@ -91,11 +90,11 @@ func TestHintsAreAnsweredByGraph(t *testing.T) {
 			}
 		}, "patch sub-1, patch sub-1, create", "sub-2", 1},
 		"the clock of who left it is an hour ahead": {func(w *world) {
-			w.leave(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, At: time.Now().Add(time.Hour)})
+			w.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, At: time.Now().Add(time.Hour)})
 		}, "patch sub-1", "sub-1", 0},
 		"the clock of who left it is an hour behind": {func(w *world) {
 			w.forget()
-			w.leave(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, At: time.Now().Add(-time.Hour)})
+			w.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, At: time.Now().Add(-time.Hour)})
 		}, "patch sub-1, create", "sub-2", 1},
 	}
 	for name, tt := range tests {
@@ -131,8 +130,8 @@ func TestAStoppedMailboxIsUncoveredAndRemoved(t *testing.T) {
 				if got := w.story(); got != tt.want || len(w.graph) != 0 {
 					t.Errorf("calls = %s with %d left in Graph, want %s and none", got, len(w.graph), tt.want)
 				}
-				if w.record(annID) != nil {
-					t.Errorf("record = %+v, want none", w.record(annID))
+				if w.store.Record(t, annID) != nil {
+					t.Errorf("record = %+v, want none", w.store.Record(t, annID))
 				}
 			})
 		})
@@ -230,12 +229,12 @@ func TestRedisAwayOnlyDelays(t *testing.T) {
 	starting(t, func(w *world) {
 		w.single = true
 		w.fail = func(string) error { // Redis goes away while Graph makes it
-			w.store.fail(errors.New("away"))
+			w.store.SetAway(true)
 			return nil
 		}
 	}, func(t *testing.T, w *world) {
 		pass(time.Minute)
-		w.store.fail(nil)
+		w.store.SetAway(false)
 		w.set(func() { w.fail = func(string) error { return nil } })
 		pass(time.Minute)
 		if got := w.story(); got != "create" {
@@ -247,13 +246,13 @@ func TestRedisAwayOnlyDelays(t *testing.T) {
 
 func TestNothingBeginsOutOfTime(t *testing.T) {
 	covered(t, func(t *testing.T, w *world) {
-		w.late.Store(true)
+		w.registry.SetLate(true)
 		w.hint("")
 		pass(time.Hour)
 		if got := w.story(); got != "" {
 			t.Errorf("calls while the ownership is not confirmed = %s, want none", got)
 		}
-		w.late.Store(false)
+		w.registry.SetLate(false)
 		pass(time.Second)
 		if got := w.story(); got != "patch sub-1" {
 			t.Errorf("calls then = %s, want what is waiting", got)
@@ -261,7 +260,7 @@ func TestNothingBeginsOutOfTime(t *testing.T) {
 		w.set(func() {
 			w.single = true
 			w.fail = func(what string) error {
-				w.late.Store(what == "delete sub-1") // in the middle of a step
+				w.registry.SetLate(what == "delete sub-1") // in the middle of a step
 				return nil
 			}
 		})
@@ -270,7 +269,7 @@ func TestNothingBeginsOutOfTime(t *testing.T) {
 		if got := w.story(); got != "create, delete sub-1" {
 			t.Errorf("calls = %s, want the step to end there", got)
 		}
-		w.late.Store(false)
+		w.registry.SetLate(false)
 		pass(time.Second)
 		w.settled("sub-2", 1)
 	})
@@ -302,7 +301,7 @@ func TestTheBudgetKeepsAPartForTheUncovered(t *testing.T) {
 			t.Errorf("%d creations in a minute, want 400", len(at))
 		}
 		for i := range 400 { // all at once
-			w.leave(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription, Reason: "not listed"})
+			w.registry.Hint(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription, Reason: "not listed"})
 		}
 		pass(2 * time.Second)
 		w.story()
@@ -337,13 +336,13 @@ func TestFewWritesAreInFlightAtATime(t *testing.T) {
 
 func TestNotificationsAreNotedNowAndThen(t *testing.T) {
 	covered(t, func(t *testing.T, w *world) {
-		saves := len(w.store.saves)
+		saves := len(w.store.Saves())
 		began := time.Now()
 		for range 40 { // of 30 s
-			w.leave(ooo.Hint{ID: annID, Kind: ooo.HintRead, ResourceTag: ooo.ResourceTag(events)})
+			w.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintRead, ResourceTag: ooo.ResourceTag(events)})
 			pass(30 * time.Second)
 		}
-		if got := len(w.store.saves) - saves; got != 2 {
+		if got := len(w.store.Saves()) - saves; got != 2 {
 			t.Errorf("%d saves in 20 minutes of notifications, want 2", got)
 		}
 		if at := w.sub(annID).SpokeAt; at.Before(began.Add(10 * time.Minute)) {

@@ -89,7 +89,7 @@ func TestAStrayThatCanNotBeDeletedIsTriedAgainWithGrowingWaits(t *testing.T) {
 	covered(t, func(t *testing.T, w *world) {
 		w.set(func() { w.fail = func(string) error { return ooo.ErrUnavailable } })
 		for range 12 { // as each sweep does
-			w.leave(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray", SubscriptionID: "stray"})
+			w.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray", SubscriptionID: "stray"})
 			pass(30 * time.Minute)
 		}
 		made, at := w.timed()

@@ -9,9 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/store"
+	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/subscribe"
 )
 
@@ -28,10 +29,9 @@ func idOf(name string) ooo.RecordID { return ooo.RecordID("id-" + name) }
 type world struct {
 	*fakeGraph
 	t        *testing.T
-	store    *faulty
-	registry *mailbox.Registry
+	store    *ownertest.Store
+	registry *ownertest.Owner
 	urls     *subscribe.URLs // nil: not known yet
-	late     atomic.Bool     // the ownership was not confirmed in time
 	second   atomic.Bool     // another replica owns partition 0
 	share    float64         // of the budget
 
@@ -41,35 +41,16 @@ type world struct {
 	swept []subscribe.Swept
 }
 
-var lease = store.Lease{Life: "me", Tenure: 1}
-
 // inBubble runs a story in a bubble; Redis is outside of it.
 func inBubble(t *testing.T, story func(t *testing.T, w *world)) {
 	t.Helper()
-	embedded, err := store.Embed()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer embedded.Close()
-	synctest.Test(t, func(t *testing.T) {
-		opened, err := store.Open(store.Config{URL: embedded.URL()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer opened.Close()
-		var swaps []store.Swap
-		for p := range ooo.Partitions {
-			swaps = append(swaps, store.Swap{Field: store.LeaseField(p), New: lease.String()})
-		}
-		if ok, err := opened.SwapOwners(t.Context(), swaps...); err != nil || !ok {
-			t.Fatalf("SwapOwners = %t, %v, want true", ok, err)
-		}
-		story(t, &world{fakeGraph: newGraph(), t: t, store: &faulty{Store: opened}, reads: map[ooo.RecordID]int{},
+	ownertest.InBubble(t, func(t *testing.T, s *ownertest.Store) {
+		story(t, &world{fakeGraph: newGraph(), t: t, store: s, reads: map[ooo.RecordID]int{},
 			waits: map[string]time.Time{}, urls: &want.URLs, share: 1})
 	})
 }
 
-func (w *world) MayStart(int) bool { return !w.late.Load() }
+func (w *world) MayStart(int) bool { return w.registry.InTime() }
 func (w *world) Share() float64    { return w.share }
 func (w *world) First() bool       { return !w.second.Load() }
 func (w *world) Wait(name string) time.Duration {
@@ -82,13 +63,9 @@ func (w *world) Wait(name string) time.Duration {
 // flight as the replica does.
 func (w *world) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscriber, stop func()) {
 	w.t.Helper()
-	var err error
-	w.registry, err = mailbox.New(mailbox.Config{Store: w.store, MayStart: w.MayStart, Interval: time.Hour})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	w.registry = ownertest.NewOwner(w.t, mailbox.Config{Store: w.store, Interval: time.Hour})
 	cfg := subscribe.Config{
-		Registry: w.registry, Owners: w, Graph: w, Resources: []string{events}, Lifetime: life, SweepEvery: 100_000 * time.Hour,
+		Registry: w.registry.Registry, Owners: w, Graph: w, Resources: []string{events}, Lifetime: life, SweepEvery: 100_000 * time.Hour,
 		Keys:        func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
 		Certificate: func() (ooo.Certificate, error) { return ooo.Certificate{}, nil },
 		SetWait: func(_ context.Context, name string, wait time.Duration) error {
@@ -118,65 +95,25 @@ func (w *world) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscriber
 	if w.urls != nil {
 		s.SetURLs(*w.urls)
 	}
-	registering, end := context.WithCancel(w.t.Context())
-	ctx, cancel := context.WithCancel(registering)
-	var running, work sync.WaitGroup
-	registry := w.registry
-	running.Go(func() { _ = registry.Run(registering, s) })
-	for p := range ooo.Partitions {
-		registry.Acquire(ctx, p, lease)
-	}
-	work.Go(func() {
-		if err := s.Run(ctx); err != nil {
-			w.t.Errorf("Run = %v, want nil", err)
-		}
-	})
-	return s, sync.OnceFunc(func() { cancel(); work.Wait(); end(); running.Wait() })
+	registry := w.registry.Run(s)
+	work := await.Run(w.t, s.Run)
+	return s, func() { work(); registry() }
 }
 
 // monitor has a mailbox monitored, or not any more.
 func (w *world) monitor(id ooo.RecordID, on bool) {
 	w.t.Helper()
-	address := string(id) + "@contoso.example"
-	old, err := w.store.Store.Wish(w.t.Context(), address)
-	next := ooo.Wish{Address: address, On: on, Person: ooo.Person{ID: ooo.ObjectID(id)}, Start: "start", Nonce: old.Nonce + "+"}
-	h := ooo.Hint{ID: id, Kind: ooo.HintWish, Subject: address, Nonce: next.Nonce}
-	if err == nil {
-		_, err = w.store.SwapWish(w.t.Context(), old, next, h)
+	h := w.store.ChangeWish(w.t, string(id)+"@contoso.example", func(wish *ooo.Wish) {
+		wish.On, wish.Person, wish.Start = on, ooo.Person{ID: ooo.ObjectID(id)}, "start"
+	})
+	if w.registry != nil {
+		w.registry.Hint(h)
 	}
-	if err == nil && w.registry != nil {
-		err = w.registry.Leave(w.t.Context(), h)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// record returns what Redis has of a mailbox; nil: nothing.
-func (w *world) record(id ooo.RecordID) *ooo.Mailbox {
-	w.t.Helper()
-	loaded, err := w.store.Load(w.t.Context(), id.Partition())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, m := range loaded.Records {
-		if m.ID == id {
-			return m
-		}
-	}
-	return nil
 }
 
 // hint leaves a hint "subscription" for Ann's mailbox.
 func (w *world) hint(reason string) {
-	w.leave(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, Subject: reason, Reason: reason})
-}
-
-func (w *world) leave(h ooo.Hint) {
-	w.t.Helper()
-	if err := w.registry.Leave(w.t.Context(), h); err != nil {
-		w.t.Fatal(err)
-	}
+	w.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, Subject: reason, Reason: reason})
 }
 
 // change edits Ann's first subscription as it is saved.
@@ -193,7 +130,7 @@ func (w *world) change(edit func(s *ooo.Subscription)) {
 
 // sub returns the first subscription of a mailbox as it is saved.
 func (w *world) sub(id ooo.RecordID) ooo.Subscription {
-	if m := w.record(id); m != nil && len(m.Subscriptions) > 0 {
+	if m := w.store.Record(w.t, id); m != nil && len(m.Subscriptions) > 0 {
 		return m.Subscriptions[0]
 	}
 	return ooo.Subscription{}
@@ -262,48 +199,4 @@ func (w *world) settled(id ooo.SubscriptionID, reads int) {
 	if hints, _ := w.store.Hints(w.t.Context()); len(hints) != 0 {
 		w.t.Errorf("hints = %+v, want none left", hints)
 	}
-}
-
-// faulty is the real store, over a Redis in this process, with faults of the moment.
-type faulty struct {
-	*store.Store
-	mu    sync.Mutex
-	saves []*ooo.Mailbox // guarded by mu, as err
-	err   error          // of each write
-}
-
-func (f *faulty) fail(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.err = err
-}
-
-func (f *faulty) failing() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.err
-}
-
-func (f *faulty) Save(ctx context.Context, s store.Save) error {
-	if err := f.failing(); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	f.saves = append(f.saves, s.Record)
-	f.mu.Unlock()
-	return f.Store.Save(ctx, s)
-}
-
-func (f *faulty) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
-	if err := f.failing(); err != nil {
-		return err
-	}
-	return f.Store.RemoveHints(ctx, hints...)
-}
-
-// Listen hears nothing: a goroutine that reads a socket would stop the bubble's clock.
-func (f *faulty) Listen(ctx context.Context, heard func(store.Message)) error {
-	heard(store.Message{})
-	<-ctx.Done()
-	return nil
 }

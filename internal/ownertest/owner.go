@@ -1,0 +1,70 @@
+package ownertest
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
+)
+
+// Owner is the registry of a replica that owns all partitions.
+type Owner struct {
+	*mailbox.Registry
+	t    *testing.T
+	ctx  context.Context // of what it acquired
+	late atomic.Bool
+}
+
+// NewOwner returns an owner that acquires nothing before [Owner.Run]. What cfg leaves out
+// is filled in.
+func NewOwner(t *testing.T, cfg mailbox.Config) *Owner {
+	t.Helper()
+	o := &Owner{t: t}
+	cfg.MayStart = func(int) bool { return o.InTime() }
+	cfg.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if cfg.Interval == 0 {
+		cfg.Interval = 2 * time.Second
+	}
+	var err error
+	if o.Registry, err = mailbox.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// Run runs the registry for a worker until the test ends or calls stop.
+func (o *Owner) Run(worker mailbox.Worker) (stop func()) {
+	o.t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(o.t.Context()))
+	ended := await.Run(o.t, func(ctx context.Context) error { return o.Registry.Run(ctx, worker) })
+	o.ctx = ctx
+	o.AcquireAll(Lease)
+	return func() { cancel(); ended() }
+}
+
+// AcquireAll acquires each partition.
+func (o *Owner) AcquireAll(lease store.Lease) {
+	for p := range ooo.Partitions {
+		o.Acquire(o.ctx, p, lease)
+	}
+}
+
+// SetLate says whether the ownership was not confirmed in time.
+func (o *Owner) SetLate(late bool) { o.late.Store(late) }
+
+// InTime says whether it was.
+func (o *Owner) InTime() bool { return !o.late.Load() }
+
+// Hint leaves a hint.
+func (o *Owner) Hint(h ooo.Hint) {
+	o.t.Helper()
+	if err := o.Leave(o.t.Context(), h); err != nil {
+		o.t.Fatal(err)
+	}
+}

@@ -1,0 +1,198 @@
+// Package ownertest has the owner of all partitions for the tests of its loops: the
+// registry of package mailbox over the real store, with a Redis in this process.
+package ownertest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/store"
+)
+
+// Lease is that of the owner, in each partition.
+var Lease = store.Lease{Life: "me", Tenure: 1}
+
+// Store is the real store with faults, in which all partitions have one owner.
+type Store struct {
+	*store.Store
+	deaf bool
+
+	mu     sync.Mutex
+	owner  store.Lease              // guarded by mu, as all below
+	before func(s store.Save) error // nil: nothing
+	away   bool
+	saves  []store.Save
+}
+
+// Open opens a Redis of its own in this process for the test.
+func Open(t *testing.T, cfg store.Config) (s *Store, url string) {
+	t.Helper()
+	embedded, err := store.Embed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(embedded.Close)
+	cfg.URL = embedded.URL()
+	return open(t, cfg), cfg.URL
+}
+
+// InBubble runs a test by the clock of a bubble. The Redis is outside of it, and the store
+// hears no messages: a goroutine that reads the network would stop the clock.
+func InBubble(t *testing.T, test func(t *testing.T, s *Store)) {
+	t.Helper()
+	embedded, err := store.Embed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer embedded.Close()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, store.Config{URL: embedded.URL()})
+		s.deaf = true
+		test(t, s)
+	})
+}
+
+func open(t *testing.T, cfg store.Config) *Store {
+	t.Helper()
+	opened, err := store.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(opened.Close)
+	s := &Store{Store: opened}
+	s.Own(t, Lease)
+	return s
+}
+
+// Own has the table name another lease for each partition.
+func (s *Store) Own(t *testing.T, lease store.Lease) {
+	t.Helper()
+	old := ""
+	if s.owner != (store.Lease{}) {
+		old = s.owner.String()
+	}
+	var swaps []store.Swap
+	for p := range ooo.Partitions {
+		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: old, New: lease.String()})
+	}
+	if ok, err := s.SwapOwners(t.Context(), swaps...); !ok || err != nil {
+		t.Fatalf("SwapOwners = %t, %v, want true", ok, err)
+	}
+	s.owner = lease
+}
+
+// Put stores a record as an earlier owner left it.
+func (s *Store) Put(t *testing.T, m *ooo.Mailbox) {
+	t.Helper()
+	m.Version = 1
+	if err := s.Store.Save(t.Context(), store.Save{Lease: s.owner, Record: m}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ChangeWish writes a wish as the API does, by compare, and returns the hint that it left.
+func (s *Store) ChangeWish(t *testing.T, address string, change func(w *ooo.Wish)) ooo.Hint {
+	t.Helper()
+	for {
+		old, err := s.Store.Wish(t.Context(), address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := old
+		next.Address, next.Nonce, next.At = address, rand.Text(), time.Now()
+		change(&next)
+		h := ooo.Hint{ID: next.Record(), Kind: ooo.HintWish, Subject: ooo.FoldAddress(address), Nonce: next.Nonce, At: next.At}
+		if ok, err := s.SwapWish(t.Context(), old, next, h); err != nil {
+			t.Fatal(err)
+		} else if ok {
+			return h
+		}
+	}
+}
+
+// Record returns what Redis has of a mailbox; nil: nothing.
+func (s *Store) Record(t *testing.T, id ooo.RecordID) *ooo.Mailbox {
+	t.Helper()
+	loaded, err := s.Load(t.Context(), id.Partition())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.IndexFunc(loaded.Records, func(m *ooo.Mailbox) bool { return m.ID == id }); i >= 0 {
+		return loaded.Records[i]
+	}
+	return nil
+}
+
+// BeforeSaves has something happen before each save, which is not written if that fails.
+// nil ends it.
+func (s *Store) BeforeSaves(before func(s store.Save) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = before
+}
+
+// SetAway says whether nothing is written.
+func (s *Store) SetAway(away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = away
+}
+
+// Saves returns all saves that were answered.
+func (s *Store) Saves() []store.Save {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.saves)
+}
+
+func (s *Store) fault(save *store.Save) error {
+	s.mu.Lock()
+	before, away := s.before, s.away
+	s.mu.Unlock()
+	switch {
+	case away:
+		return errors.New("Redis is away")
+	case before == nil || save == nil:
+		return nil
+	}
+	return before(*save)
+}
+
+// Save saves, unless there is a fault.
+func (s *Store) Save(ctx context.Context, save store.Save) error {
+	if err := s.fault(&save); err != nil {
+		return err
+	}
+	err := s.Store.Save(ctx, save)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.saves = append(s.saves, save)
+	}
+	return err
+}
+
+// RemoveHints removes hints, unless there is a fault.
+func (s *Store) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
+	if err := s.fault(nil); err != nil {
+		return err
+	}
+	return s.Store.RemoveHints(ctx, hints...)
+}
+
+// Listen listens; in a bubble nothing is heard.
+func (s *Store) Listen(ctx context.Context, heard func(store.Message)) error {
+	if !s.deaf {
+		return s.Store.Listen(ctx, heard)
+	}
+	heard(store.Message{})
+	<-ctx.Done()
+	return nil
+}
