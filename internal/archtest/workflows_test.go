@@ -1,0 +1,120 @@
+package archtest_test
+
+import (
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+)
+
+// workflow is what these tests read of a workflow of GitHub Actions; actionlint, which
+// scripts/check runs, reads the rest.
+type workflow struct {
+	Permissions map[string]string `yaml:"permissions"`
+	Jobs        map[string]struct {
+		Uses        string            `yaml:"uses"`
+		Needs       string            `yaml:"needs"`
+		Permissions map[string]string `yaml:"permissions"`
+		Container   struct {
+			Image string `yaml:"image"`
+		} `yaml:"container"`
+		Steps []struct {
+			Uses string            `yaml:"uses"`
+			Run  string            `yaml:"run"`
+			With map[string]string `yaml:"with"`
+		} `yaml:"steps"`
+	} `yaml:"jobs"`
+}
+
+func workflows(t *testing.T) map[string]workflow {
+	t.Helper()
+	files, err := fs.Glob(root(t), ".github/workflows/*.yml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("workflows = %q, %v", files, err)
+	}
+	all := map[string]workflow{}
+	for _, file := range files {
+		var w workflow
+		if err := yaml.Unmarshal([]byte(read(t, file)), &w); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all[path.Base(file)] = w
+	}
+	return all
+}
+
+var (
+	ownScript    = regexp.MustCompile(`\b(?:scripts|deploy)/[\w/.-]+`)
+	pinnedAction = regexp.MustCompile(`^[\w.-]+/[\w./-]+@(v\d+(\.\d+\.\d+)?|[0-9a-f]{40})$`)
+)
+
+// TestWorkflowsCallWhatExists follows each script, file and workflow that a step names.
+func TestWorkflowsCallWhatExists(t *testing.T) {
+	for name, w := range workflows(t) {
+		exists := func(file string) fs.FileMode {
+			t.Helper()
+			info, err := fs.Stat(root(t), file)
+			if err != nil {
+				t.Errorf("%s calls %s, which does not exist", name, file)
+				return 0
+			}
+			return info.Mode()
+		}
+		for _, job := range w.Jobs {
+			if job.Uses != "" {
+				exists(strings.TrimPrefix(job.Uses, "./"))
+			}
+			for _, step := range job.Steps {
+				if step.Uses != "" && !pinnedAction.MatchString(step.Uses) {
+					t.Errorf("%s uses %s, which is not pinned to a version or a commit", name, step.Uses)
+				}
+				for _, script := range ownScript.FindAllString(step.Run, -1) {
+					if exists(script)&0o111 == 0 {
+						t.Errorf("%s runs %s, which can't be run", name, script)
+					}
+				}
+				if file := step.With["go-version-file"]; file != "" {
+					exists(file)
+				}
+				if step.With["context"] != "" {
+					exists("Dockerfile")
+				}
+			}
+		}
+	}
+}
+
+// TestWorkflowsMayDoLittle: what a job may write is given to that job alone.
+func TestWorkflowsMayDoLittle(t *testing.T) {
+	want := map[string][]string{}
+	for name, w := range workflows(t) {
+		if len(w.Permissions) != 1 || w.Permissions["contents"] != "read" {
+			t.Errorf("permissions of %s = %v, want contents: read", name, w.Permissions)
+		}
+		for job, j := range w.Jobs {
+			var writes []string
+			for what, access := range j.Permissions {
+				if access != "read" {
+					writes = append(writes, what)
+				}
+			}
+			slices.Sort(writes)
+			if !slices.Equal(writes, want[name+" "+job]) {
+				t.Errorf("%s: %s may write %q, want %q", name, job, writes, want[name+" "+job])
+			}
+		}
+	}
+}
+
+// TestWorkflowsCheckWithTheBuildsGo: checked is what the Dockerfile builds with.
+func TestWorkflowsCheckWithTheBuildsGo(t *testing.T) {
+	from := strings.Fields(stages(t, "Dockerfile")[0][0].args)
+	image := workflows(t)["check.yml"].Jobs["check"].Container.Image
+	if !slices.Contains(from, image) {
+		t.Errorf("image of check.yml = %s, want the Dockerfile's: %s", image, from)
+	}
+}
