@@ -12,6 +12,7 @@ import (
 // TestAMailboxUnderSeveralAddresses monitors one mailbox under its principal name
 // and under two other addresses.
 func TestAMailboxUnderSeveralAddresses(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 60})
 	w.env["POLL_INTERVAL"] = "10m" // so that only notifications are quick
 	ann, err := w.sim.AddUser(graphsim.User{
@@ -43,7 +44,7 @@ func TestAMailboxUnderSeveralAddresses(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, sub := range w.sim.Subscriptions() {
-			status, answer := w.ask(http.MethodPost, "/graph/notifications", "application/json",
+			status, answer := w.post("/graph/notifications",
 				`{"value":[{"subscriptionId":"`+sub.ID+`","clientState":"`+sub.ClientState+`","changeType":"updated"}]}`)
 			if status != http.StatusAccepted {
 				t.Fatalf("notification = %d %s, want 202", status, answer)
@@ -55,7 +56,7 @@ func TestAMailboxUnderSeveralAddresses(t *testing.T) {
 	w.eventually("all three are told", told3)
 	w.eventually("the mailbox is covered once", once)
 	w.eventually("each address is shown with the cover", func() bool {
-		_, page := w.ask(http.MethodGet, "/api/users", "", "")
+		_, page := w.get("/api/users")
 		return strings.Count(page, `"`+w.sim.Subscriptions()[0].ID+`"`) == len(addresses)
 	})
 	away("First")
@@ -67,25 +68,21 @@ func TestAMailboxUnderSeveralAddresses(t *testing.T) {
 
 	for i, address := range addresses[:2] {
 		w.mediator.Remove(address)
-		if status, err := w.mediator.Monitor(t.Context(), address, false); status != http.StatusOK || err != nil {
-			t.Fatalf("stop = %d, %v, want 200", status, err)
-		}
+		w.monitor(address, false)
 		if i == 1 { // whatever it was about to do
-			p.kill()
+			p.Kill()
 			w.start("serve")
 			w.answers()
 		}
 		rest := addresses[i+1:]
 		w.eventually("the mailbox is covered once for those who are left", func() bool {
-			_, page := w.ask(http.MethodGet, "/api/users", "", "")
+			_, page := w.get("/api/users")
 			return once() && strings.Count(page, `"`+w.sim.Subscriptions()[0].ID+`"`) == len(rest)
 		})
 		away("Second")
 		w.eventually("a notification wakes who is left", told("Second", rest...))
 	}
 	w.mediator.Remove(addresses[2])
-	if status, err := w.mediator.Monitor(t.Context(), addresses[2], false); status != http.StatusOK || err != nil {
-		t.Fatalf("stop = %d, %v, want 200", status, err)
-	}
+	w.monitor(addresses[2], false)
 	w.eventually("nothing is left over", func() bool { return len(w.sim.Subscriptions()) == 0 })
 }

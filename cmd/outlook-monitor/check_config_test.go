@@ -58,7 +58,7 @@ func TestCheckConfig(t *testing.T) {
 				}
 			}
 			p := mine.start(append([]string{"serve", "--check-config"}, tt.args...)...)
-			if code := p.wait(); code != tt.code {
+			if code := p.Wait(); code != tt.code {
 				t.Errorf("exit code = %d, want %d: %s", code, tt.code, p.log)
 			}
 			for _, want := range tt.want {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -80,12 +81,11 @@ func TestBadInputIsAnsweredAsPromised(t *testing.T) {
 }
 
 func TestRedisAway(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	w := world(t, server.URL(), graphsim.Config{Seed: 12})
 	c := newCrowd(w, 3)
-	w.start("serve")
-	c.settle()
-	c.eventually("each user is covered once", c.coveredOnce)
+	c.begin()
 	sub := w.sim.Subscriptions()[0]
 	genuine := `{"value":[{"subscriptionId":"` + sub.ID + `","clientState":"` + sub.ClientState + `","changeType":"updated"}]}`
 	server.Kill()
@@ -116,69 +116,65 @@ func TestRedisAway(t *testing.T) {
 	w.eventually("the mediator is asked for its users", func() bool { return w.mediator.Setups() > setups })
 	c.change()
 	c.settle()
-	c.eventually("each user is covered once", c.coveredOnce)
+	c.cover()
 }
 
 func TestStopAndStart(t *testing.T) {
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 13})
 	c := newCrowd(w, 2)
-	w.start("serve")
-	c.settle()
-	c.eventually("each user is covered once", c.coveredOnce)
+	c.begin()
 	user := c.users[0]
 	for range 2 {
-		if status, err := w.mediator.Monitor(t.Context(), user.UserPrincipalName, false); status != 200 || err != nil {
-			t.Fatalf("stop = %d, %v, want 200", status, err)
-		}
+		w.monitor(user.UserPrincipalName, false)
 		w.eventually("no subscription is left", func() bool { return w.covered()[user.ID] == 0 })
-		if status, _ := w.ask(http.MethodGet, "/api/users/"+user.UserPrincipalName, "", ""); status != http.StatusNotFound {
+		if status, _ := w.get("/api/users/" + user.UserPrincipalName); status != http.StatusNotFound {
 			t.Errorf("status of a stopped user = %d, want 404", status)
 		}
 		told := len(c.acknowledged()[user.UserPrincipalName])
-		if status, err := w.mediator.Monitor(t.Context(), user.UserPrincipalName, true); status != 200 || err != nil {
-			t.Fatalf("start = %d, %v, want 200", status, err)
-		}
+		w.monitor(user.UserPrincipalName, true)
 		w.eventually("one subscription is there again", func() bool { return w.covered()[user.ID] == 1 })
 		w.eventually("the state is told anew", func() bool { return len(c.acknowledged()[user.UserPrincipalName]) == told+1 })
 	}
 }
 
-func TestGraphAwayAtTheStart(t *testing.T) {
+func TestGraphAway(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 14})
 	users, err := w.sim.AddUsers(1, "contoso.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.start("serve")
-	w.answers()
-	if _, err := w.sim.SetFault(graphsim.Fault{Operation: "all", Kind: "status", Status: 503}); err != nil {
-		t.Fatal(err)
-	}
 	email := users[0].UserPrincipalName
+	graph := func(ok string) func() bool {
+		return func() bool {
+			status, answer := w.get("/readyz")
+			return status == http.StatusOK && strings.Contains(answer, `"graph":{"ok":`+ok)
+		}
+	}
+	w.start("serve")
+	w.eventually("Graph is well", graph("true"))
+	w.fault(graphsim.Fault{Operation: "all", Kind: "status", Status: 503})
 	body := `{"email":"` + email + `","status":"True"}`
-	if status, answer := w.ask(http.MethodPost, "/monitor", "application/json", body); status != http.StatusAccepted {
+	if status, answer := w.post("/monitor", body); status != http.StatusAccepted {
 		t.Fatalf("POST /monitor = %d %s, want 202", status, answer)
 	}
 	w.mediator.Add(email)
+	w.eventually("Graph's trouble is told, and the service stays ready", graph("false"))
 	w.sim.ClearFaults()
 	w.eventually("the user is resolved later and told of", func() bool { _, ok := w.mediator.State(email); return ok })
+	w.eventually("Graph is well again", graph("true"))
 }
 
 func TestSettingsThatAreWrong(t *testing.T) {
 	w := world(t, "", graphsim.Config{Seed: 15})
-	w.env["POLL_INTERVAL"], w.env["GRAPH_CLOUD"], w.env["PUBLIC_URL"] = "fast", "moon", "http://monitor.example.com"
-	p := w.start("serve")
-	if code := p.wait(); code != 2 {
-		t.Errorf("exit code = %d, want 2", code)
-	}
-	for _, name := range []string{"POLL_INTERVAL", "GRAPH_CLOUD", "PUBLIC_URL"} {
-		if !strings.Contains(p.log.String(), name) {
-			t.Errorf("output %q does not name %s", p.log.String(), name)
+	w.env["POLL_INTERVAL"], w.env["GRAPH_CLOUD"], w.env["TUNNEL"] = "fast", "moon", "ngrok" // with PUBLIC_URL and without a token
+	_, output := w.run(2, "", "serve")
+	for _, want := range []string{"POLL_INTERVAL", "GRAPH_CLOUD", "NGROK_AUTHTOKEN is not set", "TUNNEL is ngrok and PUBLIC_URL is set too"} {
+		if !strings.Contains(output, want) {
+			t.Errorf("output = %q, want %q in it", output, want)
 		}
 	}
-	if code := w.start("serve", "--no-such-flag").wait(); code != 2 {
-		t.Errorf("exit code of a wrong flag = %d, want 2", code)
-	}
+	w.run(2, "", "serve", "--no-such-flag")
 }
 
 func TestUsersFromAShell(t *testing.T) {
@@ -190,18 +186,15 @@ func TestUsersFromAShell(t *testing.T) {
 	}
 	w.start("serve")
 	w.answers()
-	if status, _ := w.ask(http.MethodGet, "/api/users", "", ""); status != http.StatusUnauthorized {
+	if status, _ := w.get("/api/users"); status != http.StatusUnauthorized {
 		t.Errorf("status without the token = %d, want 401", status)
 	}
 	w.env["OUTLOOK_MONITOR_URL"] = w.base
 	email := users[0].UserPrincipalName
-	shell := func(want int, args ...string) string {
+	shell := func(code int, args ...string) string {
 		t.Helper()
-		p := w.start(append([]string{"users"}, args...)...)
-		if code := p.wait(); code != want {
-			t.Errorf("users %v = exit %d: %s, want %d", args, code, p.log, want)
-		}
-		return p.log.String()
+		out, errs := w.users(code, "", args...)
+		return out + errs
 	}
 	shell(1, "show", email)
 	shell(1, "add", "nobody@contoso.example")
@@ -230,7 +223,7 @@ func TestUsersFromAShell(t *testing.T) {
 func TestPrivateAddress(t *testing.T) {
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 17})
 	public := w.base
-	private := freeAddress(t)
+	private := programtest.FreeAddress(t)
 	w.env["PRIVATE_ADDR"] = private
 	w.start("serve")
 	w.base = "http://" + private
@@ -240,23 +233,20 @@ func TestPrivateAddress(t *testing.T) {
 	}
 	w.base = public
 	for path, want := range map[string]int{"/healthz": 404, "/metrics": 404, "/api/users": 404, "/": 404} {
-		if status, _ := w.ask(http.MethodGet, path, "", ""); status != want {
+		if status, _ := w.get(path); status != want {
 			t.Errorf("GET %s on the public address = %d, want %d", path, status, want)
 		}
 	}
 	if status, _ := w.ask(http.MethodPost, "/graph/notifications?validationToken=x", "", ""); status != http.StatusOK {
 		t.Errorf("handshake on the public address = %d, want 200", status)
 	}
-	if code := w.start("health").wait(); code != 0 {
-		t.Errorf("health = exit %d, want 0", code)
-	}
-	w.env["PRIVATE_ADDR"] = freeAddress(t)
-	if code := w.start("health").wait(); code != 1 {
-		t.Errorf("health where nothing listens = exit %d, want 1", code)
-	}
+	w.run(0, "", "health")
+	w.env["PRIVATE_ADDR"] = programtest.FreeAddress(t)
+	w.run(1, "", "health") // nothing listens there
 }
 
 func TestASlowBodyIsAnsweredInTime(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 18})
 	w.start("serve")
 	w.answers()
@@ -285,35 +275,18 @@ func TestASlowBodyIsAnsweredInTime(t *testing.T) {
 	}
 }
 
-func TestReadinessTellsOfGraph(t *testing.T) {
-	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 19})
-	c := newCrowd(w, 2)
-	w.start("serve")
-	c.settle()
-	graph := func(part string) func() bool {
-		return func() bool {
-			status, answer := w.ask(http.MethodGet, "/readyz", "", "")
-			return status == http.StatusOK && strings.Contains(answer, part)
-		}
-	}
-	w.eventually("Graph is well", graph(`"graph":{"ok":true`))
-	w.fault(graphsim.Fault{Operation: "all", Kind: "status", Status: 503})
-	w.eventually("Graph's trouble is told, and the service stays ready", graph(`"graph":{"ok":false`))
-	w.sim.ClearFaults()
-	w.eventually("Graph is well again", graph(`"graph":{"ok":true`))
-}
-
 func TestEveryStartAsksTheMediatorForItsUsers(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 35})
 	c := newCrowd(w, 1)
-	for want := range 3 {
+	for want := range 2 {
 		p := w.start("serve")
 		w.eventually("the mediator is asked", func() bool { return w.mediator.Setups() == want+1 })
 		c.settle()
 		p.stop()
 		time.Sleep(4 * time.Second) // who starts sooner counts as started together
 	}
-	w.start("serve").kill() // maybe while it asks
+	w.start("serve").Kill() // maybe while it asks
 	w.start("serve")
-	w.eventually("the mediator is asked after a crash", func() bool { return w.mediator.Setups() >= 4 })
+	w.eventually("the mediator is asked after a crash", func() bool { return w.mediator.Setups() >= 3 })
 }

@@ -75,7 +75,7 @@ func BenchmarkCover(b *testing.B) {
 	}
 	for b.Loop() {
 		w.sim.ResetStats()
-		if status, answer := w.ask(http.MethodPost, "/api/users", "application/json", string(body)); status != http.StatusAccepted {
+		if status, answer := w.post("/api/users", string(body)); status != http.StatusAccepted {
 			b.Fatalf("POST /api/users = %d %s, want 202", status, answer)
 		}
 		phase("cover", covered)

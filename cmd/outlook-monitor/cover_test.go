@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,15 @@ func (c *crowd) coveredBy(base string) bool {
 	return c.coveredOnce()
 }
 
+// subscriptions lists the living subscriptions.
+func (w *surroundings) subscriptions() (ids []string) {
+	for _, sub := range w.sim.Subscriptions() {
+		ids = append(ids, sub.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // fault makes Graph misbehave.
 func (w *surroundings) fault(f graphsim.Fault) {
 	w.t.Helper()
@@ -28,15 +38,11 @@ func (w *surroundings) fault(f graphsim.Fault) {
 }
 
 func TestSubscriptionsFollowANewPublicURL(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 30})
 	c := newCrowd(w, 10)
-	p := w.start("serve")
-	c.settle()
-	c.eventually("each user is covered once", c.coveredOnce)
-	ids := map[string]bool{}
-	for _, sub := range w.sim.Subscriptions() {
-		ids[sub.ID] = true
-	}
+	p := c.begin()
+	ids := w.subscriptions()
 	p.stop()
 	w.sim.ResetStats()
 	p = w.start("serve")
@@ -51,10 +57,8 @@ func TestSubscriptionsFollowANewPublicURL(t *testing.T) {
 	w.env["PUBLIC_URL"] = moved
 	w.start("serve")
 	c.eventually("all subscriptions have followed", func() bool { return c.coveredBy(moved) })
-	for _, sub := range w.sim.Subscriptions() {
-		if !ids[sub.ID] {
-			t.Errorf("subscription %s is new, want the old ones patched", sub.ID)
-		}
+	if got := w.subscriptions(); !slices.Equal(got, ids) {
+		t.Errorf("subscriptions = %q, want the old ones patched: %q", got, ids)
 	}
 	c.change()
 	c.settle()
@@ -63,9 +67,7 @@ func TestSubscriptionsFollowANewPublicURL(t *testing.T) {
 func TestWhatGraphTakesAwayIsMadeAnew(t *testing.T) {
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 31})
 	c := newCrowd(w, 4)
-	w.start("serve")
-	c.settle()
-	c.eventually("each user is covered once", c.coveredOnce)
+	c.begin()
 	for _, sub := range w.sim.Subscriptions() {
 		if err := w.sim.RemoveSubscription(sub.ID, false); err != nil {
 			t.Fatal(err)
@@ -91,14 +93,13 @@ func TestWhatGraphTakesAwayIsMadeAnew(t *testing.T) {
 }
 
 func TestShortLivesAreRenewedInTime(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 32})
 	for _, operation := range []string{"subscription-create", "subscription-renew"} {
 		w.fault(graphsim.Fault{Operation: operation, Kind: "short-life", Life: graphsim.Duration(6 * time.Second)})
 	}
 	c := newCrowd(w, 5)
-	w.start("serve")
-	c.settle()
-	c.eventually("each user is covered once", c.coveredOnce)
+	c.begin()
 	c.eventually("each has been renewed three times", func() bool { return w.sim.Stats().Calls["subscription-renew"]["200"] >= 15 })
 	if made := w.sim.Stats().Calls["subscription-create"]["201"]; made != 5 || !c.coveredOnce() {
 		t.Errorf("%d subscriptions made and covered = %v, want the first five to live on", made, c.covered())
@@ -108,6 +109,7 @@ func TestShortLivesAreRenewedInTime(t *testing.T) {
 // A process that dies while Graph makes a subscription leaves one behind that
 // nobody has recorded.
 func TestAKillWhileASubscriptionIsMadeLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 33})
 	c := newCrowd(w, 5)
 	// Graph's answers are lost with the process: it dies as soon as the first
@@ -115,27 +117,24 @@ func TestAKillWhileASubscriptionIsMadeLeavesNothingBehind(t *testing.T) {
 	w.fault(graphsim.Fault{Operation: "notification", Kind: "drop"})
 	p := w.start("serve")
 	w.eventually("the first subscriptions are there", func() bool { return len(w.sim.Subscriptions()) > 0 })
-	p.kill()
+	p.Kill()
 	w.start("serve")
 	w.answers()
 	c.settle()
-	c.eventually("each user is covered once", c.coveredOnce)
+	c.cover()
 	if made := w.sim.Stats().Calls["subscription-create"]["201"]; made > 5 {
 		t.Errorf("%d subscriptions were made, want those that were there taken over", made)
 	}
-	if status, err := w.mediator.Monitor(t.Context(), c.users[0].UserPrincipalName, false); status != 200 || err != nil {
-		t.Fatalf("stop = %d, %v, want 200", status, err)
-	}
+	w.monitor(c.users[0].UserPrincipalName, false)
 	c.eventually("nothing of a stopped user is left", func() bool { return c.covered()[c.users[0].ID] == 0 })
 }
 
 func TestASweepFindsWhatVanishedAndWhatIsNobodys(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 34})
 	w.env["SWEEP_INTERVAL"] = "10s"
 	c := newCrowd(w, 3)
-	p := w.start("serve")
-	c.settle()
-	c.eventually("each user is covered once", c.coveredOnce)
+	p := c.begin()
 	before := w.sim.Subscriptions()
 	if err := w.sim.RemoveSubscription(before[0].ID, true); err != nil {
 		t.Fatal(err)

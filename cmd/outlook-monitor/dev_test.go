@@ -8,58 +8,42 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"outlook-monitor/internal/programtest"
 )
 
 // TestScriptsDev starts all that scripts/dev starts, changes a setting as its
 // control API allows, and ends it as Ctrl-C does.
 func TestScriptsDev(t *testing.T) {
 	w := &surroundings{t: t}
-	service, mediator, graph, control := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	p := &program{t: t, cmd: exec.Command("../../scripts/dev", "--log-level", "warn"), log: &locked{}, exited: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), "LISTEN_ADDR="+service, "DEV_MEDIATOR_ADDR="+mediator, "GRAPHSIM_ADDR="+graph, "GRAPHSIM_CONTROL_ADDR="+control)
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+
+	address := map[string]string{}
+	cmd := exec.Command("../../scripts/dev", "--log-level", "warn")
+	cmd.Env = os.Environ()
+	for _, name := range []string{"LISTEN_ADDR", "DEV_MEDIATOR_ADDR", "GRAPHSIM_ADDR", "GRAPHSIM_CONTROL_ADDR"} {
+		address[name] = programtest.FreeAddress(t)
+		cmd.Env = append(cmd.Env, name+"="+address[name])
 	}
-	go func() { p.err = p.cmd.Wait(); close(p.exited) }()
-	t.Cleanup(func() {
-		select {
-		case <-p.exited:
-		default:
-			p.stop()
-		}
-		if t.Failed() {
-			t.Logf("shown:\n%s", tail(p.log.String(), 40))
-		}
-	})
+	p := started(t, cmd)
+	t.Cleanup(func() { p.Stop() }) // which ends its children too
 	shows := func(text string) func() bool { return func() bool { return strings.Contains(p.log.String(), text) } }
 	w.eventually("it builds and starts", func() bool {
-		select {
-		case <-p.exited:
+		if !p.Alive() {
 			t.Fatal("scripts/dev has ended")
-		default:
 		}
 		return shows("user0003@contoso.example is in the office (answered 200 OK)")()
 	})
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut,
-		"http://"+control+"/users/user0001@contoso.example/automaticReplies", strings.NewReader(`{"status":"alwaysEnabled","externalReplyMessage":"<p>Gone fishing</p>"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response.Body.Close()
+	w.base = "http://" + address["GRAPHSIM_CONTROL_ADDR"]
+	w.ask(http.MethodPut, "/users/user0001@contoso.example/automaticReplies", "", `{"status":"alwaysEnabled","externalReplyMessage":"<p>Gone fishing</p>"}`)
 	w.eventually("the mediator is told", shows(`user0001@contoso.example is out of office: "Gone fishing" (answered 200 OK)`))
-	_ = p.cmd.Process.Signal(syscall.SIGINT)
-	if code := p.wait(); code != 0 {
+	_ = p.Signal(syscall.SIGINT)
+	if code := p.Wait(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
 	}
-	for _, address := range []string{service, mediator, graph, control} {
-		if conn, err := net.Dial("tcp", address); err == nil {
+	for name, at := range address {
+		if conn, err := net.Dial("tcp", at); err == nil {
 			conn.Close()
-			t.Errorf("something still listens at %s", address)
+			t.Errorf("something still listens at %s, %s", name, at)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"outlook-monitor/internal/doctor"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -22,7 +23,7 @@ import (
 func (w *surroundings) examine(args ...string) (doctor.Report, int) {
 	w.t.Helper()
 	p := w.start(append([]string{"doctor", "--json"}, args...)...)
-	code := p.wait()
+	code := p.Wait()
 	var report doctor.Report
 	if err := json.NewDecoder(strings.NewReader(p.log.String())).Decode(&report); err != nil {
 		w.t.Fatalf("doctor --json = %s: %v", p.log, err)
@@ -200,7 +201,7 @@ func TestDoctorIsAskedWrongly(t *testing.T) {
 		"an unknown flag":           {"doctor", "--everything"},
 	} {
 		p := w.start(args...)
-		if code := p.wait(); code != 2 {
+		if code := p.Wait(); code != 2 {
 			t.Errorf("%s: exit code = %d, want 2: %s", name, code, p.log)
 		}
 	}
@@ -237,7 +238,7 @@ func TestFiveMistakes(t *testing.T) {
 		{"a secret's id instead of the secret", map[string]string{"AZURE_CLIENT_SECRET": "0f2e-id"}, "login", "the client secret is wrong", "the secret's Value"},
 		{"an app without its rights", map[string]string{"AZURE_AUTHORITY_HOST": poor.sim.URL(), "GRAPH_ENDPOINT": poor.sim.URL()}, "permissions", "missing: MailboxSettings.Read", "Grant admin consent"},
 		{"a proxy that drops the query", map[string]string{"PUBLIC_URL": forgetful.URL}, "public URL", "the query is lost", "pass the query on"},
-		{"a Redis that does not run", map[string]string{"REDIS_URL": "redis://" + freeAddress(t)}, "Redis", "refuses the connection", "start Redis"},
+		{"a Redis that does not run", map[string]string{"REDIS_URL": "redis://" + programtest.FreeAddress(t)}, "Redis", "refuses the connection", "start Redis"},
 	}
 	for _, m := range mistakes {
 		maps.Copy(w.env, m.wrong)
@@ -266,7 +267,7 @@ func TestFiveMistakes(t *testing.T) {
 func (w *surroundings) seen() string {
 	w.t.Helper()
 	p := w.start("doctor")
-	p.wait()
+	p.Wait()
 	if strings.Contains(p.log.String(), "\x1b") {
 		w.t.Error("there are colours though nobody looks at a terminal")
 	}

@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 
@@ -9,6 +8,7 @@ import (
 )
 
 func TestAFailingLoginLeadsToTheDoctorOnce(t *testing.T) {
+	t.Parallel()
 	w := world(t, "", graphsim.Config{Seed: 67})
 	w.env["AZURE_CLIENT_SECRET"] = "wrong"
 	p := w.start("serve")
@@ -22,6 +22,7 @@ func TestAFailingLoginLeadsToTheDoctorOnce(t *testing.T) {
 // Mailboxes that Graph refuses in ways that look like a bad token or a user who is gone:
 // each is unknown, keeps its id, and costs the others nothing.
 func TestMailboxesThatAreRefusedAlone(t *testing.T) {
+	t.Parallel()
 	w := world(t, "", graphsim.Config{Seed: 68})
 	codes := []string{"", "UnknownError", "ResourceNotFound", "ErrorInvalidUser", "ErrorItemNotFound"}
 	users, err := w.sim.AddUsers(len(codes), "contoso.example")
@@ -37,16 +38,13 @@ func TestMailboxesThatAreRefusedAlone(t *testing.T) {
 	w.answers()
 	monitor := func() {
 		for _, u := range users {
-			body := `{"email":"` + u.UserPrincipalName + `","status":"True"}`
-			if status, answer := w.ask(http.MethodPost, "/monitor", "application/json", body); status != http.StatusOK {
-				t.Errorf("POST /monitor = %d %s, want 200", status, answer)
-			}
+			w.monitor(u.UserPrincipalName, true)
 		}
 	}
 	monitor()
 	for i, u := range users {
 		w.eventually("the state of the one with "+codes[i], func() bool {
-			_, answer := w.ask(http.MethodGet, "/api/users/"+u.UserPrincipalName, "", "")
+			_, answer := w.get("/api/users/" + u.UserPrincipalName)
 			unknown := strings.Contains(answer, `"state":"unknown"`)
 			return unknown == (codes[i] != "") && strings.Contains(answer, u.ID) && !strings.Contains(answer, `"pending"`)
 		})

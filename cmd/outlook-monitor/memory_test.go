@@ -43,7 +43,7 @@ func TestStrangersCostLittleMemory(t *testing.T) {
 	w := world(t, "", graphsim.Config{Seed: 64})
 	p := w.start("serve")
 	w.answers()
-	rest := peakOf(t, p.cmd.Process.Pid)
+	rest := peakOf(t, p.PID())
 	for range 3 {
 		var all sync.WaitGroup
 		for name, body := range attacks {
@@ -68,12 +68,12 @@ func TestStrangersCostLittleMemory(t *testing.T) {
 		}
 		all.Wait()
 	}
-	if cost := peakOf(t, p.cmd.Process.Pid) - rest; cost > most {
+	if cost := peakOf(t, p.PID()) - rest; cost > most {
 		t.Errorf("the program's peak = %d MiB over the rest, want at most %d", cost, most)
 	} else {
 		t.Logf("peak: %d MiB over the rest of %d", cost, rest)
 	}
-	if status, answer := w.ask(http.MethodPost, "/graph/notifications", "application/json", `{"value":[]}`); status != http.StatusAccepted {
+	if status, answer := w.post("/graph/notifications", `{"value":[]}`); status != http.StatusAccepted {
 		t.Errorf("a notification afterwards = %d %q, want 202", status, answer)
 	}
 }

@@ -1,42 +1,23 @@
 package main_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
 
-// pipe runs a command of users with something on its standard input.
-func (w *surroundings) pipe(want int, input string, args ...string) (stdout, stderr string) {
-	w.t.Helper()
-	path, err := binary()
-	if err != nil {
-		w.t.Fatalf("build: %v", err)
-	}
-	cmd := exec.CommandContext(w.t.Context(), path, append([]string{"users"}, args...)...)
-	for name, value := range w.env {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errs
-	_ = cmd.Run()
-	if code := cmd.ProcessState.ExitCode(); code != want {
-		w.t.Fatalf("users %v = exit %d, want %d: %s%s", args, code, want, &out, &errs)
-	}
-	return out.String(), errs.String()
-}
-
 func TestUsersMoveToAnotherRedis(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 30})
 	w.env["OUTLOOK_MONITOR_URL"] = w.base
 	ann, err := w.sim.AddUser(graphsim.User{UserPrincipalName: "ann@contoso.example", Mail: "ann@contoso.example", DisplayName: "Ann <&> Björk"})
@@ -54,28 +35,26 @@ func TestUsersMoveToAnotherRedis(t *testing.T) {
 		}
 	}
 	want := fmt.Sprintf(`{"email":"Ann@Contoso.example","id":%q,"userPrincipalName":"ann@contoso.example","displayName":"Ann <&> Björk"}`, ann.ID)
-	exported, said := w.pipe(0, "", "export")
+	exported, said := w.users(0, "", "export")
 	if lines := strings.Split(exported, "\n"); len(lines) != 3 || lines[0] != want || lines[2] != "" {
 		t.Errorf("users export = %s, want two lines, the first %s", exported, want)
 	}
 	if !strings.Contains(said, "2 users exported") {
 		t.Errorf("users export says %q, want the number", said)
 	}
-	if code := p.stop(); code != 0 {
-		t.Errorf("exit code = %d, want 0", code)
-	}
+	p.stop()
 
 	w.env["REDIS_URL"] = redistest.Start(t).URL()
 	w.start("serve")
 	w.answers()
-	if empty, _ := w.pipe(0, "", "export"); empty != "" {
+	if empty, _ := w.users(0, "", "export"); empty != "" {
 		t.Fatalf("users export of the other Redis = %s, want nothing", empty)
 	}
-	if said, _ := w.pipe(0, exported, "import"); !strings.Contains(said, "2 users accepted") {
+	if said, _ := w.users(0, exported, "import"); !strings.Contains(said, "2 users accepted") {
 		t.Errorf("users import says %q, want the number", said)
 	}
 	w.eventually("the other Redis has the same users, looked up", func() bool {
-		again, _ := w.pipe(0, "", "export")
+		again, _ := w.users(0, "", "export")
 		return again == exported
 	})
 }
@@ -107,7 +86,7 @@ func TestManyLinesAreImportedAndBadOnesNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	answer, said := w.pipe(1, "", "--json", "import", "--file", file)
+	answer, said := w.users(1, "", "--json", "import", "--file", file)
 	var report struct {
 		Accepted int
 		Refused  []struct {
@@ -133,12 +112,12 @@ func TestManyLinesAreImportedAndBadOnesNamed(t *testing.T) {
 	if !strings.Contains(said, "8 lines were not accepted") {
 		t.Errorf("users import says %q, want 8 lines named", said)
 	}
-	if text, _ := w.pipe(1, lines[2]+"\n"+lines[4], "import"); text != "line 1: not JSON\nline 2 (nobody): not an e-mail address: it must read name@domain, without control characters, in at most 320 bytes\n"+
+	if text, _ := w.users(1, lines[2]+"\n"+lines[4], "import"); text != "line 1: not JSON\nline 2 (nobody): not an e-mail address: it must read name@domain, without control characters, in at most 320 bytes\n"+
 		"0 users accepted.\n" {
 		t.Errorf("users import of two bad lines = %q, want a line each", text)
 	}
 
-	w.pipe(0, "", "export", "--file", file)
+	w.users(0, "", "export", "--file", file)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -163,18 +142,10 @@ func TestMovesThatFail(t *testing.T) {
 	if err := os.WriteFile(kept, []byte("yesterday's"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stranger := &http.Server{Addr: freeAddress(t), Handler: http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(out, `{"results":[]}`)
-	})}
-	serving := make(chan error, 1)
-	go func() { serving <- stranger.ListenAndServe() }()
-	t.Cleanup(func() { stranger.Close(); <-serving })
-	foreign := "http://" + stranger.Addr
-	w.eventually("the stranger listens", func() bool {
-		response, err := http.Get(foreign)
-		return err == nil && response.Body.Close() == nil
-	})
-	absent := "http://" + freeAddress(t)
+	stranger := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { fmt.Fprint(out, `{"results":[]}`) }))
+	defer stranger.Close()
+	foreign := stranger.URL
+	absent := "http://" + programtest.FreeAddress(t)
 	const one = `{"email":"ann@contoso.example"}`
 	tests := map[string]struct {
 		server, input string
@@ -192,7 +163,7 @@ func TestMovesThatFail(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w.env["OUTLOOK_MONITOR_URL"] = tt.server
-			if _, said := w.pipe(1, tt.input, tt.args...); !strings.Contains(said, tt.want) {
+			if _, said := w.users(1, tt.input, tt.args...); !strings.Contains(said, tt.want) {
 				t.Errorf("users %v says %q, want %q in it", tt.args, said, tt.want)
 			}
 		})

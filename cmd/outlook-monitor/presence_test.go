@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 
@@ -11,6 +10,7 @@ import (
 
 // TestPresenceMakesUpForASlowPoll has no subscriptions and hardly a poll.
 func TestPresenceMakesUpForASlowPoll(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 71})
 	w.env["POLL_INTERVAL"], w.env["PRESENCE_SWEEP"] = "1h", "true"
 	delete(w.env, "PUBLIC_URL")
@@ -23,11 +23,11 @@ func TestPresenceMakesUpForASlowPoll(t *testing.T) {
 	w.tells("ann", true)
 	w.leave("ann", false)
 	w.tells("ann", false)
-	_, history := w.ask(http.MethodGet, "/api/users/"+addressOf("ann")+"/history", "", "")
+	_, history := w.get("/api/users/" + addressOf("ann") + "/history")
 	if n := strings.Count(history, `"source":"presence"`); n < 2 {
 		t.Errorf("history = %s, want two changes seen by presence, got %d", history, n)
 	}
-	_, metrics := w.ask(http.MethodGet, "/metrics", "", "")
+	_, metrics := w.get("/metrics")
 	for _, want := range []string{`outlook_monitor_changes_total{source="presence"} 2`, "outlook_monitor_presence_hinted_total 2"} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics don't tell %s", want)

@@ -1,23 +1,21 @@
 package main_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
+	"flag"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/mediatorsim"
+	"outlook-monitor/internal/programtest"
 )
 
 // binary builds the program once.
@@ -26,16 +24,12 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "outlook-monitor")
-	args := append([]string{"build", "-o", path}, raceFlags...)
-	out, err := exec.Command("go", append(args, ".")...).CombinedOutput()
-	if err != nil {
-		return "", errors.New(string(out))
-	}
-	return path, nil
+	return programtest.Build(dir)
 })
 
 func TestMain(m *testing.M) {
+	// What is parallel mostly waits, whatever the number of cores.
+	_ = flag.Set("test.parallel", "4") // the command line may say otherwise
 	m.Run()
 	if path, err := binary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path))
@@ -76,7 +70,7 @@ func world(t testing.TB, redisURL string, cfg graphsim.Config) *surroundings {
 	if err := os.WriteFile(ca, sim.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
+	address := programtest.FreeAddress(t)
 	w := &surroundings{t: t, sim: sim, mediator: mediator, base: "http://" + address, env: map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": t.TempDir(), "SSL_CERT_FILE": ca,
 		"AZURE_TENANT_ID": sim.TenantID(), "AZURE_CLIENT_ID": graphsim.DefaultClientID,
@@ -88,97 +82,72 @@ func world(t testing.TB, redisURL string, cfg graphsim.Config) *surroundings {
 	return w
 }
 
-// freeAddress returns a loopback address on which nothing listens.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 // program is the built binary as a child process.
 type program struct {
-	t      testing.TB
-	cmd    *exec.Cmd
-	log    *locked
-	exited chan struct{}
-	err    error // of Wait; read after exited
+	*programtest.Process
+	t   testing.TB
+	log *programtest.Output
 }
 
-// locked is a buffer that is written and read at once.
-type locked struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *locked) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-// start runs the program with the surroundings' environment and more.
-func (w *surroundings) start(args ...string) *program {
+// command returns a command line of the program, with the surroundings' environment.
+func (w *surroundings) command(args ...string) *exec.Cmd {
 	w.t.Helper()
 	path, err := binary()
 	if err != nil {
-		w.t.Fatalf("build: %v", err)
-	}
-	p := &program{t: w.t, cmd: exec.Command(path, args...), log: &locked{}, exited: make(chan struct{})}
-	for name, value := range w.env {
-		p.cmd.Env = append(p.cmd.Env, name+"="+value)
-	}
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	go func() { p.err = p.cmd.Wait(); close(p.exited) }()
-	w.t.Cleanup(func() {
-		p.kill()
-		if w.t.Failed() {
-			w.t.Logf("log of %v:\n%s", args, tail(p.log.String(), 40))
+	cmd := exec.Command(path, args...)
+	for name, value := range w.env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	return cmd
+}
+
+// start runs the program.
+func (w *surroundings) start(args ...string) *program {
+	w.t.Helper()
+	return started(w.t, w.command(args...))
+}
+
+func started(t testing.TB, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := &program{t: t, log: &programtest.Output{}}
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	p.Process = programtest.Start(t, cmd)
+	t.Cleanup(func() {
+		if t.Failed() {
+			lines := strings.Split(p.log.String(), "\n")
+			t.Logf("log of %v:\n%s", cmd.Args[1:], strings.Join(lines[max(0, len(lines)-40):], "\n"))
 		}
 	})
 	return p
 }
 
-func tail(text string, lines int) string {
-	all := strings.Split(text, "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-// kill ends the program at once, as a crash would.
-func (p *program) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.exited
-}
-
-// stop asks the program to end and returns its exit code.
-func (p *program) stop() int {
+// stop ends the program as an operator would, which is no error.
+func (p *program) stop() {
 	p.t.Helper()
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	return p.wait()
-}
-
-// wait returns the exit code of a program that ends by itself.
-func (p *program) wait() int {
-	p.t.Helper()
-	select {
-	case <-p.exited:
-	case <-time.After(30 * time.Second):
-		p.t.Fatal("the program does not end")
+	if code := p.Stop(); code != 0 {
+		p.t.Errorf("exit code = %d, want 0", code)
 	}
-	return p.cmd.ProcessState.ExitCode()
+}
+
+// run runs the program to its end, with input on its standard input. It must end with
+// code.
+func (w *surroundings) run(code int, input string, args ...string) (stdout, stderr string) {
+	w.t.Helper()
+	var out, errs programtest.Output
+	cmd := w.command(args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errs
+	if got := programtest.Start(w.t, cmd).Wait(); got != code {
+		w.t.Fatalf("%v = exit %d, want %d: %s%s", args, got, code, &out, &errs)
+	}
+	return out.String(), errs.String()
+}
+
+// users runs a command of users.
+func (w *surroundings) users(code int, input string, args ...string) (stdout, stderr string) {
+	w.t.Helper()
+	return w.run(code, input, append([]string{"users"}, args...)...)
 }
 
 // eventually waits until done.
@@ -201,6 +170,11 @@ func (w *surroundings) ask(method, path, contentType, body string) (status int, 
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
+	return send(request)
+}
+
+// send returns status 0 and the error if there is no answer.
+func send(request *http.Request) (status int, answer string) {
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0, err.Error()
@@ -213,11 +187,22 @@ func (w *surroundings) ask(method, path, contentType, body string) (status int, 
 	return response.StatusCode, string(text)
 }
 
+func (w *surroundings) get(path string) (status int, answer string) {
+	w.t.Helper()
+	return w.ask(http.MethodGet, path, "", "")
+}
+
+// post makes a request with a body in JSON.
+func (w *surroundings) post(path, body string) (status int, answer string) {
+	w.t.Helper()
+	return w.ask(http.MethodPost, path, "application/json", body)
+}
+
 // answers waits until the program is ready.
 func (w *surroundings) answers() {
 	w.t.Helper()
 	w.eventually("the program is ready", func() bool {
-		status, _ := w.ask(http.MethodGet, "/readyz", "", "")
+		status, _ := w.get("/readyz")
 		return status == http.StatusOK
 	})
 }
@@ -229,4 +214,12 @@ func (w *surroundings) covered() map[string]int {
 		n[sub.UserID]++
 	}
 	return n
+}
+
+// monitor has the mediator start or stop the monitoring of an address.
+func (w *surroundings) monitor(address string, on bool) {
+	w.t.Helper()
+	if status, err := w.mediator.Monitor(w.t.Context(), address, on); status != http.StatusOK || err != nil {
+		w.t.Fatalf("POST /monitor for %s, %t = %d, %v, want 200", address, on, status, err)
+	}
 }

@@ -51,7 +51,7 @@ func TestTheREADMEsCommandsExist(t *testing.T) {
 		for _, found := range regexp.MustCompile(`(?:outlook-monitor|\./cmd/outlook-monitor) ((?:users )?[a-z-]+)`).FindAllStringSubmatch(block[1], -1) {
 			seen++
 			p := w.start(append(strings.Fields(found[1]), "--help")...)
-			if code := p.wait(); code != 0 {
+			if code := p.Wait(); code != 0 {
 				t.Errorf("%s --help = exit %d, want 0: %s", found[1], code, p.log)
 			}
 		}

@@ -1,8 +1,6 @@
 package main_test
 
 import (
-	"fmt"
-	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -47,39 +45,19 @@ func newManagedRedis(t *testing.T, life time.Duration) *managedRedis {
 var failedCommand = regexp.MustCompile(`(?m)^outlook_monitor_redis_commands_total\{command="(.*)",outcome="failed"`)
 
 func TestPollingGoesOnWhileTokensForRedisAreRenewed(t *testing.T) {
+	t.Parallel()
 	w := newManagedRedis(t, 4*time.Second)
-	users, err := w.sim.AddUsers(3, "contoso.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newCrowd(w.surroundings, 3)
 	p := w.start("serve")
-	w.answers()
-	for _, u := range users {
-		if status, err := w.mediator.Monitor(t.Context(), u.UserPrincipalName, true); status != http.StatusOK || err != nil {
-			t.Fatalf("POST /monitor = %d, %v, want 200", status, err)
-		}
+	c.settle()
+	for last := w.tokens.Load() + 5; w.tokens.Load() < last; {
+		c.change()
+		c.settle()
 	}
-	status := map[bool]string{true: "alwaysEnabled", false: "disabled"}
-	changes := 0
-	for last := w.tokens.Load() + 5; w.tokens.Load() < last; changes++ {
-		away := changes%2 == 0
-		text := fmt.Sprintf("Text %d", changes)
-		for _, u := range users {
-			if _, err := w.sim.SetAutomaticReplies(u.ID, graphsim.AutomaticRepliesUpdate{Status: new(status[away]), ExternalReplyMessage: new(text)}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, u := range users {
-			w.eventually("the mediator knows", func() bool {
-				state, ok := w.mediator.State(u.UserPrincipalName)
-				return ok && (state.Status == "True") == away && (!away || strings.Contains(state.Message, text))
-			})
-		}
+	if c.round < 5 {
+		t.Errorf("%d changes over 5 renewals, want more than that to say anything", c.round)
 	}
-	if changes < 5 {
-		t.Errorf("%d changes over 5 renewals, want more than that to say anything", changes)
-	}
-	_, metrics := w.ask(http.MethodGet, "/metrics", "", "")
+	_, metrics := w.get("/metrics")
 	for _, failed := range failedCommand.FindAllStringSubmatch(metrics, -1) {
 		// go-redis asks for features that this Redis lacks (CLIENT), and renews the login of
 		// idle connections that ended with their token (AUTH).
@@ -90,9 +68,7 @@ func TestPollingGoesOnWhileTokensForRedisAreRenewed(t *testing.T) {
 	if !strings.Contains(metrics, `outlook_monitor_redis_commands_total{command="auth"`) {
 		t.Error("no open connection was logged in again")
 	}
-	if code := p.stop(); code != 0 {
-		t.Errorf("exit code = %d, want 0", code)
-	}
+	p.stop()
 	for line := range strings.SplitSeq(p.log.String(), "\n") {
 		if strings.Contains(line, "redis") && strings.Contains(line, `"WARN"`) {
 			t.Errorf("the log warns: %s", line)

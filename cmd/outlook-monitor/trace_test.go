@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -99,6 +100,7 @@ func (b *tracebook) ids(name, attribute string) (values []string) {
 // TestATraceGoesFromTheNotificationToTheMediator follows changes through the
 // built binary, Redis and both other sides.
 func TestATraceGoesFromTheNotificationToTheMediator(t *testing.T) {
+	t.Parallel()
 	book := &tracebook{traces: map[string][]*spans.Span{}}
 	endpoint := httptest.NewServer(book)
 	t.Cleanup(endpoint.Close)
@@ -106,9 +108,7 @@ func TestATraceGoesFromTheNotificationToTheMediator(t *testing.T) {
 	w.env["OTEL_EXPORTER_OTLP_ENDPOINT"], w.env["OTEL_BSP_SCHEDULE_DELAY"] = endpoint.URL, "50"
 	w.env["MEDIATOR_TOKEN"] = "mediators-token"
 	c := newCrowd(w, 2)
-	p := w.start("serve")
-	c.settle()
-	c.eventually("each user is covered once", c.coveredOnce)
+	p := c.begin()
 	const delivered = "read(deliver(POST 127.0.0.1) graph read save)"
 	// One change of each round is announced; now and then the poll is faster.
 	changing := func(what string, done func() bool) {
@@ -138,13 +138,11 @@ func TestATraceGoesFromTheNotificationToTheMediator(t *testing.T) {
 
 	// What is forged, and polls that find nothing new, leave no trace.
 	sub := w.sim.Subscriptions()[0]
-	status, _ := w.ask("POST", "/graph/notifications", "application/json", fmt.Sprintf(`{"value":[{"subscriptionId":%q,"clientState":"x","changeType":"updated"}]}`, sub.ID))
+	status, _ := w.post("/graph/notifications", fmt.Sprintf(`{"value":[{"subscriptionId":%q,"clientState":"x","changeType":"updated"}]}`, sub.ID))
 	if status != http.StatusAccepted {
 		t.Errorf("a forged notification = %d, want 202", status)
 	}
-	if code := p.stop(); code != 0 {
-		t.Errorf("exit = %d, want 0: %s", code, p.log)
-	}
+	p.stop()
 	// The program has ended, so all traces are complete. A genuine notification
 	// leaves one even if the poll was first.
 	for shape := range book.shapes() {
@@ -167,7 +165,7 @@ func TestATraceGoesFromTheNotificationToTheMediator(t *testing.T) {
 
 func TestProfilesAreWhereTheAPIIs(t *testing.T) {
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 22})
-	private := freeAddress(t)
+	private := programtest.FreeAddress(t)
 	w.env["PRIVATE_ADDR"], w.env["MONITOR_TOKEN"] = private, "the-token"
 	public := w.base
 	w.start("serve")
@@ -177,12 +175,8 @@ func TestProfilesAreWhereTheAPIIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		request.Header.Set("Authorization", "Bearer "+token)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return 0
-		}
-		defer response.Body.Close()
-		return response.StatusCode
+		status, _ := send(request)
+		return status
 	}
 	w.eventually("the private listener gives profiles", func() bool { return ask("http://"+private, "the-token") == http.StatusOK })
 	if got := ask("http://"+private, ""); got != http.StatusUnauthorized {

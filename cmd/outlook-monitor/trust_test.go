@@ -7,10 +7,10 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
@@ -46,23 +46,37 @@ func encryptionPair(t *testing.T) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// accepted returns how many notifications were judged with a verdict.
-func (w *surroundings) verdicts(verdict string) string {
-	_, text := w.ask(http.MethodGet, "/metrics", "", "")
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name == `outlook_monitor_notifications_total{verdict="`+verdict+`"}` {
-			return value
+var verdict = regexp.MustCompile(`(?m)^outlook_monitor_notifications_total\{verdict="(.*)"\} (\d+)$`)
+
+// verdicts counts the notifications by how they were judged.
+func (w *surroundings) verdicts() map[string]int {
+	w.t.Helper()
+	all := map[string]int{}
+	_, metrics := w.get("/metrics")
+	for _, found := range verdict.FindAllStringSubmatch(metrics, -1) {
+		n, err := strconv.Atoi(found[2])
+		if err != nil {
+			w.t.Fatal(err)
 		}
+		all[found[1]] = n
 	}
-	return "0"
+	return all
 }
 
 func TestResourceData(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 40})
 	c := newCrowd(w, 4)
-	p := w.start("serve")
-	c.settle()
-	c.eventually("each user is covered once", c.coveredOnce)
+	p := c.begin()
+
+	noneIs := func(verdicts ...string) {
+		t.Helper()
+		for _, verdict := range verdicts {
+			if n := w.verdicts()[verdict]; n != 0 {
+				t.Errorf("%d notifications are %s, want none", n, verdict)
+			}
+		}
+	}
 
 	// Switched on: every subscription is replaced by one with resource data.
 	p.stop()
@@ -84,12 +98,8 @@ func TestResourceData(t *testing.T) {
 	w.answers()
 	c.change()
 	c.settle()
-	c.eventually("encrypted notifications are believed", func() bool { return w.verdicts("accepted") >= "2" })
-	for _, verdict := range []string{"forged", "bad_token", "bad_signature"} {
-		if n := w.verdicts(verdict); n != "0" {
-			t.Errorf("%s notifications are %s, want none", n, verdict)
-		}
-	}
+	c.eventually("encrypted notifications are believed", func() bool { return w.verdicts()["accepted"] >= 2 })
+	noneIs("forged", "bad_token", "bad_signature")
 
 	// Another pair comes first: what was encrypted for the old one still opens.
 	p.stop()
@@ -106,10 +116,6 @@ func TestResourceData(t *testing.T) {
 	c.eventually("the one that was renewed has the new certificate", rich(2))
 	c.change()
 	c.settle()
-	c.eventually("notifications for both are believed", func() bool { return w.verdicts("accepted") >= "2" })
-	for _, verdict := range []string{"forged", "bad_token", "bad_signature", "undecryptable"} {
-		if n := w.verdicts(verdict); n != "0" {
-			t.Errorf("%s notifications are %s, want none", n, verdict)
-		}
-	}
+	c.eventually("notifications for both are believed", func() bool { return w.verdicts()["accepted"] >= 2 })
+	noneIs("forged", "bad_token", "bad_signature", "undecryptable")
 }

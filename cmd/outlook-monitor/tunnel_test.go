@@ -2,14 +2,15 @@ package main_test
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -37,8 +38,9 @@ func (a *ngrokAgent) leads(public, address string) {
 }
 
 func TestSubscriptionsFollowTheTunnelOfAnAgent(t *testing.T) {
+	t.Parallel()
 	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 40})
-	agent, listen, private := startAgent(t), w.env["LISTEN_ADDR"], freeAddress(t)
+	agent, listen, private := startAgent(t), w.env["LISTEN_ADDR"], programtest.FreeAddress(t)
 	w.base = "http://" + private
 	w.mediator.SetMonitorURL(w.base)
 	w.env["TUNNEL"], w.env["NGROK_AGENT_URL"], w.env["PUBLIC_URL"], w.env["PRIVATE_ADDR"] = "agent", agent.URL, "", private
@@ -48,7 +50,7 @@ func TestSubscriptionsFollowTheTunnelOfAnAgent(t *testing.T) {
 	if got := w.sim.Subscriptions(); len(got) > 0 {
 		t.Fatalf("%d subscriptions while there is no tunnel, want none", len(got))
 	}
-	if _, answer := w.ask(http.MethodGet, "/readyz", "", ""); !strings.Contains(answer, "the tunnel is not open yet") {
+	if _, answer := w.get("/readyz"); !strings.Contains(answer, "the tunnel is not open yet") {
 		t.Errorf("readyz = %s, want the tunnel named", answer)
 	}
 	_, port, _ := strings.Cut(listen, ":")
@@ -58,29 +60,22 @@ func TestSubscriptionsFollowTheTunnelOfAnAgent(t *testing.T) {
 
 	agent.leads("http://"+listen, listen)
 	c.eventually("all are covered under the tunnel's URL", func() bool { return c.coveredBy("http://" + listen) })
-	ids := map[string]bool{}
-	for _, sub := range w.sim.Subscriptions() {
-		ids[sub.ID] = true
-	}
+	ids := w.subscriptions()
 	c.change()
 	c.settle()
 
 	moved := "http://localhost:" + port
 	agent.leads(moved, listen)
 	c.eventually("all subscriptions have followed", func() bool { return c.coveredBy(moved) })
-	for _, sub := range w.sim.Subscriptions() {
-		if !ids[sub.ID] {
-			t.Errorf("subscription %s is new, want the old ones patched", sub.ID)
-		}
+	if got := w.subscriptions(); !slices.Equal(got, ids) {
+		t.Errorf("subscriptions = %q, want the old ones patched: %q", got, ids)
 	}
 	c.change()
 	c.settle()
-	if _, answer := w.ask(http.MethodGet, "/readyz", "", ""); !strings.Contains(answer, moved) {
+	if _, answer := w.get("/readyz"); !strings.Contains(answer, moved) {
 		t.Errorf("readyz = %s, want the new URL", answer)
 	}
-	if code := p.stop(); code != 0 {
-		t.Errorf("exit code = %d, want 0", code)
-	}
+	p.stop()
 }
 
 func TestNobodyComesInsideThroughATunnel(t *testing.T) {
@@ -89,35 +84,24 @@ func TestNobodyComesInsideThroughATunnel(t *testing.T) {
 	const public = "https://ours.ngrok.example"
 	agent.leads(public, w.env["LISTEN_ADDR"])
 	w.env["TUNNEL"], w.env["NGROK_AGENT_URL"], w.env["PUBLIC_URL"], w.env["MONITOR_TOKEN"] = "agent", agent.URL, "", "the-token"
-	through := func(method, path string) int {
+	ask := func(host, method, path string) (status int, answer string) {
 		request, err := http.NewRequestWithContext(t.Context(), method, w.base+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		request.Host = "ours.ngrok.example"
+		request.Host = host
 		request.SetBasicAuth("mediator", "the-token")
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return 0
-		}
-		defer response.Body.Close()
-		return response.StatusCode
+		return send(request)
+	}
+	through := func(method, path string) int {
+		status, _ := ask("ours.ngrok.example", method, path)
+		return status
 	}
 	p := w.start("serve")
 	w.answers()
 	w.eventually("the tunnel is known", func() bool { // that is told only to who shows the token
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.base+"/readyz", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.SetBasicAuth("mediator", "the-token")
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return false
-		}
-		defer response.Body.Close()
-		answer, err := io.ReadAll(response.Body)
-		return err == nil && strings.Contains(string(answer), public)
+		_, answer := ask("", http.MethodGet, "/readyz")
+		return strings.Contains(answer, public)
 	})
 	for _, path := range []string{"/", "/api/users", "/metrics", "/healthz", "/monitor"} {
 		if status := through(http.MethodGet, path); status != http.StatusNotFound {
@@ -133,18 +117,4 @@ func TestNobodyComesInsideThroughATunnel(t *testing.T) {
 	w.start("serve")
 	w.answers()
 	w.eventually("the users are reached through the tunnel", func() bool { return through(http.MethodGet, "/api/users") == http.StatusOK })
-}
-
-func TestATunnelThatCannotBeIsAWrongSetting(t *testing.T) {
-	w := world(t, "", graphsim.Config{Seed: 42})
-	w.env["TUNNEL"] = "ngrok" // with PUBLIC_URL and without a token
-	p := w.start("serve")
-	if code := p.wait(); code != 2 {
-		t.Errorf("exit code = %d, want 2", code)
-	}
-	for _, want := range []string{"NGROK_AUTHTOKEN is not set", "TUNNEL is ngrok and PUBLIC_URL is set too"} {
-		if !strings.Contains(p.log.String(), want) {
-			t.Errorf("output = %s, want %q in it", p.log, want)
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 )
 
 func TestUsersWatch(t *testing.T) {
@@ -26,9 +27,9 @@ func TestUsersWatch(t *testing.T) {
 	w.answers()
 	w.eventually("the mediator was asked for its users", func() bool { return strings.Contains(service.log.String(), "has posted its users") })
 	w.mediator.Add("ann@contoso.example", "bob@contoso.example")
-	w.pipe(0, "", "add", "ann@contoso.example")
+	w.users(0, "", "add", "ann@contoso.example")
 	w.eventually("Ann's state is delivered", func() bool {
-		text, _ := w.pipe(0, "", "list")
+		text, _ := w.users(0, "", "list")
 		return strings.Contains(text, "delivered")
 	})
 
@@ -46,10 +47,10 @@ func TestUsersWatch(t *testing.T) {
 	for _, p := range []*program{people, alone} {
 		w.eventually("a change is told", has(p, `  changed    ann@contoso\.example  watching  yes            delivered  Gone fishing$`))
 	}
-	w.pipe(0, "", "add", "bob@contoso.example")
+	w.users(0, "", "add", "bob@contoso.example")
 	w.eventually("who comes is told", has(people, `  added      bob@contoso\.example`))
 	w.eventually("who comes is told in lines", has(lines, `"event":"added"`))
-	w.pipe(0, "", "remove", "bob@contoso.example")
+	w.users(0, "", "remove", "bob@contoso.example")
 	w.eventually("who goes is told", has(people, `  removed    bob@contoso\.example`))
 	w.eventually("who goes is told in lines", has(lines, `"event":"removed"`))
 	if text := alone.log.String(); strings.Contains(text, "bob@") {
@@ -68,8 +69,8 @@ func TestUsersWatch(t *testing.T) {
 	service.stop()
 	w.eventually("that the service went is told", has(people, `nothing listens at .*; retrying$`))
 	for _, p := range []*program{people, lines, alone} {
-		_ = p.cmd.Process.Signal(syscall.SIGINT)
-		if code := p.wait(); code != 0 {
+		_ = p.Signal(syscall.SIGINT)
+		if code := p.Wait(); code != 0 {
 			t.Errorf("exit code after Ctrl-C = %d, want 0", code)
 		}
 	}
@@ -85,7 +86,7 @@ func TestUsersWatchSaysWhatIsWrong(t *testing.T) {
 		args          []string
 		want          string
 	}{
-		"no service":      {"http://" + freeAddress(t), "the-token", nil, "start outlook-monitor serve there"},
+		"no service":      {"http://" + programtest.FreeAddress(t), "the-token", nil, "start outlook-monitor serve there"},
 		"no token":        {w.base, "", nil, "the service requires a token: set MONITOR_TOKEN"},
 		"a wrong token":   {w.base, "another", nil, "the service has another token"},
 		"an unknown user": {w.base, "the-token", []string{"nobody@contoso.example"}, "start it with outlook-monitor users add"},
@@ -95,7 +96,7 @@ func TestUsersWatchSaysWhatIsWrong(t *testing.T) {
 			mine := *w
 			mine.t = t
 			mine.env = map[string]string{"OUTLOOK_MONITOR_URL": tt.server, "MONITOR_TOKEN": tt.token}
-			if _, said := mine.pipe(1, "", append([]string{"watch"}, tt.args...)...); !strings.Contains(said, tt.want) {
+			if _, said := mine.users(1, "", append([]string{"watch"}, tt.args...)...); !strings.Contains(said, tt.want) {
 				t.Errorf("users watch says %q, want %q", said, tt.want)
 			}
 		})

@@ -57,10 +57,11 @@ var packages = []struct {
 	{"internal/await", nil},
 	{"internal/graphsim", nil},
 	{"internal/mediatorsim", nil},
-	{"internal/redistest", nil},
+	{"internal/redistest", []string{"internal/programtest"}},
 	{"internal/faults", nil},
 	{"internal/bench", nil},
 	{"internal/archtest", nil},
+	{"internal/programtest", nil},
 
 	// Modules of their own.
 	{"scripts/tools/chart", nil},
@@ -98,7 +99,7 @@ var libraries = []struct {
 	{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
 	{"golang.org/x/crypto/acme", []string{"internal/server"}},
 	{"golang.ngrok.com/", []string{"internal/tunnel"}},
-	{"testing", []string{"internal/redistest", "internal/await", "internal/ownertest"}},
+	{"testing", []string{"internal/redistest", "internal/programtest", "internal/await", "internal/ownertest"}},
 }
 
 var handlers = []string{"internal/api", "internal/ui", "internal/webhook", "cmd/outlook-monitor"}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"outlook-monitor/internal/programtest"
 )
 
 const (
@@ -38,7 +40,7 @@ type Server struct {
 	tls      *tls.Config // of its clients; nil: no TLS
 	clock    string      // file that says how far its clock is ahead; empty: it can't be set
 	env      []string    // added to that of the test
-	child    *child
+	process  *programtest.Process
 }
 
 // Start runs a redis-server that writes every command to its append-only file at
@@ -103,10 +105,17 @@ func (s *Server) run() bool {
 	if s.sentinel {
 		args = append(args, "--sentinel")
 	}
-	s.child = spawn(s.t, s.env, s.file("log"), program, args...)
+	log, err := os.OpenFile(s.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(program, args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), s.env...), log, log
+	s.process = programtest.Start(s.t, cmd)
 	client := s.client()
 	defer client.Close()
-	for deadline := time.Now().Add(patience); s.child.alive() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); s.process.Alive() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if s.up(client) {
 			return true
 		}
@@ -118,7 +127,7 @@ func (s *Server) run() bool {
 func (s *Server) up(client *redis.Client) bool {
 	ctx := context.Background()
 	info, err := client.Info(ctx, "server").Result()
-	ours := fmt.Sprintf("process_id:%d\r\n", s.child.process.Pid)
+	ours := fmt.Sprintf("process_id:%d\r\n", s.process.PID())
 	return err == nil && strings.Contains(info, ours) && client.Ping(ctx).Err() == nil
 }
 
@@ -197,7 +206,7 @@ func (s *Server) URL() string {
 }
 
 // Kill ends the server at once, as a crash would.
-func (s *Server) Kill() { s.child.kill() }
+func (s *Server) Kill() { s.process.Kill() }
 
 // Restart kills the server and starts it again on its port. It returns when the
 // server has loaded its data and answers.
@@ -247,13 +256,20 @@ func (s *Server) copyData(from, to string) {
 // hangs would. [Server.Resume] lets it go on.
 func (s *Server) Pause() {
 	s.t.Helper()
-	s.child.signal(s.t, syscall.SIGSTOP)
+	s.signal(syscall.SIGSTOP)
 }
 
 // Resume ends a [Server.Pause].
 func (s *Server) Resume() {
 	s.t.Helper()
-	s.child.signal(s.t, syscall.SIGCONT)
+	s.signal(syscall.SIGCONT)
+}
+
+func (s *Server) signal(signal syscall.Signal) {
+	s.t.Helper()
+	if err := s.process.Signal(signal); err != nil {
+		s.t.Fatalf("%v to redis-server: %v", signal, err)
+	}
 }
 
 // Fill makes the disk look full to the server: its files can't grow beyond what
@@ -282,7 +298,7 @@ func (s *Server) Empty() {
 // limit says how large a file of the server may become.
 func (s *Server) limit(size string) {
 	s.t.Helper()
-	out, err := exec.Command("prlimit", fmt.Sprintf("--pid=%d", s.child.process.Pid), "--fsize="+size+":").CombinedOutput()
+	out, err := exec.Command("prlimit", fmt.Sprintf("--pid=%d", s.process.PID()), "--fsize="+size+":").CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("prlimit: %v: %s", err, out)
 	}
