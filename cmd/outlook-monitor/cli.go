@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	shown := false
 	parser, err := kong.New(&cli,
 		kong.Name("outlook-monitor"),
-		kong.Description("Knows within seconds when anyone in a Microsoft 365 tenant turns Out of Office on or off, and tells your systems."),
+		kong.Description("Detects within seconds when anyone in a Microsoft 365 tenant turns Out of Office on or off, and reports it to the mediator."),
 		kong.Vars{"default_server": defaultServer},
 		kong.Writers(stdout, errs),
 		kong.Exit(func(int) { shown = true }),

@@ -20,7 +20,7 @@ import (
 // demoCmd is the whole story in one process: a local Graph, a stand-in mediator,
 // and between them the service as serve runs it.
 type demoCmd struct {
-	Once    bool `name:"once" help:"Play the story once, check it, and exit: 0, or 1 with what was missing."`
+	Once    bool `name:"once" help:"Run the demo once, check the results, and exit: 0, or 1 with what was missing."`
 	Verbose bool `name:"verbose" short:"v" help:"Print the service's log too, on standard error."`
 }
 

@@ -110,7 +110,7 @@ func inspect(ctx context.Context, s *store.Store, log *slog.Logger) error {
 		log.WarnContext(ctx, "redis not inspected", "err", err)
 	}
 	if err := s.Check(asking); err != nil && ctx.Err() == nil {
-		log.WarnContext(ctx, "redis refuses something", "err", err)
+		log.WarnContext(ctx, "redis refused a command", "err", err)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func TestDoctorOfAHealthyWorld(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := *w
 			w.t = t
-			want := "the doctor answers there meanwhile"
+			want := "the doctor listens there during the checks"
 			if running {
 				p := w.start("serve")
 				w.answers()

@@ -25,7 +25,7 @@ func TestUsersWatch(t *testing.T) {
 	}
 	service := w.start("serve")
 	w.answers()
-	w.eventually("the mediator was asked for its users", func() bool { return strings.Contains(service.log.String(), "has posted its users") })
+	w.eventually("the mediator was asked for its users", func() bool { return strings.Contains(service.log.String(), "sync with the mediator finished") })
 	w.mediator.Add("ann@contoso.example", "bob@contoso.example")
 	w.users(0, "", "add", "ann@contoso.example")
 	w.eventually("Ann's state is delivered", func() bool {

@@ -100,7 +100,7 @@ func (a *API) Run(ctx context.Context) error {
 		}
 		failures, carriedOut = 0, carriedOut || changed
 		a.stops.done(address, at)
-		a.cfg.Log.InfoContext(ctx, "stop stored that was refused before")
+		a.cfg.Log.InfoContext(ctx, "stop stored that had been refused")
 	}
 	return nil
 }

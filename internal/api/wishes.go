@@ -152,7 +152,7 @@ func (a *API) find(ctx context.Context, address string) (*ooo.Person, error) {
 	person, err := a.cfg.Directory.Find(ctx, address)
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 		if err := a.cfg.SetWait(ctx, directoryWait, throttled.After); err != nil {
-			a.cfg.Log.WarnContext(ctx, "wait of the directory not shared", "err", err)
+			a.cfg.Log.WarnContext(ctx, "graph's wait not shared with the other replicas", "err", err)
 		}
 	}
 	switch {

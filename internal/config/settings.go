@@ -41,31 +41,31 @@ type Settings struct {
 
 	MediatorURL    Secret   `setting:"MEDIATOR_URL" was:"MEDIATOR_IP" placeholder:"URL" form:"base" example:"http://mediator.example.com:5000" help:"Base URL of the mediator; required."`
 	MediatorToken  Secret   `setting:"MEDIATOR_TOKEN" placeholder:"SECRET" help:"Bearer token sent to the mediator."`
-	SigningSecrets []Secret `setting:"MEDIATOR_SIGNING_SECRET" placeholder:"SECRET" form:"signing" help:"Standard Webhooks secret (whsec_…) that signs what the mediator is told; several separated by spaces while rotating."`
+	SigningSecrets []Secret `setting:"MEDIATOR_SIGNING_SECRET" placeholder:"SECRET" form:"signing" help:"Standard Webhooks secret (whsec_…) that signs deliveries to the mediator; several separated by spaces while rotating."`
 
-	RedisURL   Secret `setting:"REDIS_URL" placeholder:"URL" form:"redis" help:"redis:// or rediss://, also of a Cluster (?addr=…) or Sentinel (?master_name=…); empty: Redis inside this process, its state is gone at exit."`
+	RedisURL   Secret `setting:"REDIS_URL" placeholder:"URL" form:"redis" help:"redis:// or rediss://, also of a Cluster (?addr=…) or Sentinel (?master_name=…); empty: Redis inside this process, whose state is lost at exit."`
 	RedisEntra bool   `setting:"REDIS_AUTH" placeholder:"HOW" default:"url" enum:"url,entra" help:"How to log in to Redis: url (user and password in REDIS_URL) or entra (to Azure Managed Redis with the credential that logs in to Graph; needs rediss://, not behind Sentinel)."`
 
-	ListenAddr     string `setting:"LISTEN_ADDR" placeholder:"HOST:PORT" was:"PORT" form:"address" default:":8080" help:"Public listener; if it is not set, all addresses at $PORT where the platform sets that."`
-	PrivateAddr    string `setting:"PRIVATE_ADDR" placeholder:"HOST:PORT" form:"address" help:"Listener of everything but Graph's callbacks, which is then found here alone."`
+	ListenAddr     string `setting:"LISTEN_ADDR" placeholder:"HOST:PORT" was:"PORT" form:"address" default:":8080" help:"Public listener; if not set, port $PORT on all addresses where the platform sets PORT."`
+	PrivateAddr    string `setting:"PRIVATE_ADDR" placeholder:"HOST:PORT" form:"address" help:"Listener for everything but Graph's callbacks, which is then served only here."`
 	TLSCertFile    string `setting:"TLS_CERT_FILE" placeholder:"FILE" form:"file" help:"Certificate chain (PEM) of the public listener; re-read when it changes."`
 	TLSKeyFile     string `setting:"TLS_KEY_FILE" placeholder:"FILE" form:"file" help:"Private key (PEM) of that certificate."`
-	MonitorToken   Secret `setting:"MONITOR_TOKEN" placeholder:"SECRET" help:"Token that the mediator and operators must show, as bearer token or as password of basic auth; 16 characters at least if other machines reach the listener."`
+	MonitorToken   Secret `setting:"MONITOR_TOKEN" placeholder:"SECRET" help:"Token that the mediator and operators must send, as bearer token or as password of basic auth; at least 16 characters if other machines reach the listener."`
 	AllowAnonymous bool   `setting:"ALLOW_ANONYMOUS" default:"false" help:"Start without MONITOR_TOKEN on an address that is not loopback."`
 
 	ACMEDomains     []string       `setting:"ACME_DOMAINS" placeholder:"DOMAINS" form:"domain" help:"Domains to get certificates for from an ACME server, instead of TLS_CERT_FILE, separated by commas; port 443 of each must reach the public listener as it is. They are kept in Redis, for all replicas."`
 	ACMEEmail       string         `setting:"ACME_EMAIL" placeholder:"ADDRESS" form:"email" help:"Address that the ACME server may write to."`
-	ACMEDirectory   string         `setting:"ACME_DIRECTORY" placeholder:"URL" otherwise:"of Let's Encrypt" form:"directory" help:"Directory of the ACME server; to use it is to accept its terms."`
+	ACMEDirectory   string         `setting:"ACME_DIRECTORY" placeholder:"URL" otherwise:"of Let's Encrypt" form:"directory" help:"Directory of the ACME server; using it accepts its terms."`
 	ACMECAFile      string         `setting:"ACME_CA_FILE" placeholder:"FILE" otherwise:"the system's" form:"file" help:"Authorities (PEM) trusted for the ACME server, if it is a private one."`
-	PublicRateLimit int            `setting:"PUBLIC_RATE_LIMIT" placeholder:"N" default:"2000" min:"0" max:"1000000" help:"Requests a second that each source (IPv4 address, IPv6 /64) may make on Graph's paths, twice as many at once; beyond it 429; 0: no limit."`
+	PublicRateLimit int            `setting:"PUBLIC_RATE_LIMIT" placeholder:"N" default:"2000" min:"0" max:"1000000" help:"Requests a second that each source (IPv4 address, IPv6 /64) may make on Graph's paths, with bursts of twice as many; beyond that 429; 0: no limit."`
 	PublicAllow     []netip.Prefix `setting:"PUBLIC_ALLOW" placeholder:"NETWORKS" otherwise:"everyone" help:"Addresses and networks that may call Graph's paths, separated by commas; others get 403. Graph's addresses change without notice."`
 	TrustedProxies  []netip.Prefix `setting:"TRUSTED_PROXIES" placeholder:"NETWORKS" help:"Addresses and networks of proxies whose X-Forwarded-For says where a request to Graph's paths comes from, separated by commas."`
 
 	PollInterval        time.Duration `setting:"POLL_INTERVAL" placeholder:"DURATION" default:"2s" min:"100ms" help:"How often each monitored user is read; at least 100ms."`
 	Resources           []string      `setting:"SUBSCRIPTION_RESOURCES" placeholder:"PATHS" default:"/users/{id}/events" form:"resource" help:"Resources subscribed to for each user, separated by commas; {id} is the directory object id."`
-	Lifetime            time.Duration `setting:"SUBSCRIPTION_LIFETIME" placeholder:"DURATION" default:"4200m" min:"45m" max:"10070m" help:"Life asked for a subscription, 45m to 10070m; what Graph grants is what counts."`
+	Lifetime            time.Duration `setting:"SUBSCRIPTION_LIFETIME" placeholder:"DURATION" default:"4200m" min:"45m" max:"10070m" help:"Lifetime requested for a subscription, 45m to 10070m; what Graph grants is what counts."`
 	SweepInterval       time.Duration `setting:"SWEEP_INTERVAL" placeholder:"DURATION" default:"30m" min:"10s" help:"How often Graph's list of subscriptions is compared with the records, by one replica; at least 10s."`
-	PresenceSweep       bool          `setting:"PRESENCE_SWEEP" default:"false" help:"Also ask for the presence of all users, 650 in one call, and read at once who seems to have turned; needs Presence.Read.All. It pays beyond 26,000 users, with a longer POLL_INTERVAL."`
+	PresenceSweep       bool          `setting:"PRESENCE_SWEEP" default:"false" help:"Also ask for the presence of all users, 650 in one call, and read at once the mailboxes whose state seems to have changed; needs Presence.Read.All. It pays beyond 26,000 users, with a longer POLL_INTERVAL."`
 	Scheduled           string        `setting:"SCHEDULED" placeholder:"MODE" default:"window" enum:"window,always" help:"When a scheduled reply counts: window (between its start and its end) or always."`
 	Message             string        `setting:"MESSAGE" placeholder:"WHICH" default:"external" enum:"external,internal" help:"Reply text that is forwarded: external or internal."`
 	MessageLimit        int           `setting:"MESSAGE_LIMIT" placeholder:"N" default:"3000" min:"0" max:"1000000" help:"Longest message in characters, because speech services refuse more; longer ones are cut at the end of a sentence, else of a word; 0: no limit."`
@@ -87,7 +87,7 @@ type Graph struct {
 	CertificatePassword Secret `setting:"AZURE_CLIENT_CERTIFICATE_PASSWORD" placeholder:"SECRET" form:"verbatim" help:"Password of the certificate file, if it has one."`
 	FederatedTokenFile  string `setting:"AZURE_FEDERATED_TOKEN_FILE" placeholder:"FILE" form:"file" help:"Token file of workload identity, instead of a secret or certificate."`
 	ManagedIdentity     bool   `setting:"AZURE_MANAGED_IDENTITY" otherwise:"where the platform offers one" help:"Log in as the platform's managed identity when no secret, certificate or token file is set."`
-	AuthorityHost       string `setting:"AZURE_AUTHORITY_HOST" placeholder:"URL" otherwise:"of the cloud" form:"host" help:"Login endpoint; one that is not a Microsoft cloud's turns instance discovery off."`
+	AuthorityHost       string `setting:"AZURE_AUTHORITY_HOST" placeholder:"URL" otherwise:"of the cloud" form:"host" help:"Login endpoint; one that is not a Microsoft cloud's turns off instance discovery."`
 	Cloud               string `setting:"GRAPH_CLOUD" placeholder:"NAME" default:"global" enum:"global,usgov,dod,china" help:"Microsoft cloud: global, usgov, dod or china; sets Graph and login endpoint together."`
 	Endpoint            string `setting:"GRAPH_ENDPOINT" placeholder:"URL" otherwise:"of the cloud" form:"host" help:"Graph to use instead of the cloud's, such as https://127.0.0.1:9443; /v1.0 is appended."`
 
@@ -107,7 +107,7 @@ const (
 // Tunnel says how a service gets a public URL that has none of its own.
 type Tunnel struct {
 	Kind       TunnelKind `setting:"TUNNEL" placeholder:"KIND" default:"none" enum:"none,ngrok,agent" help:"Tunnel whose URL is used as PUBLIC_URL, for one replica: ngrok (opened by this process) or agent (of an ngrok agent on this machine that points to LISTEN_ADDR); subscriptions follow when the URL changes."`
-	ExposeAll  bool       `setting:"TUNNEL_EXPOSE" placeholder:"PATHS" default:"graph" enum:"graph,all" help:"Paths that callers reach through the tunnel: graph (Graph's callbacks alone) or all, which show MONITOR_TOKEN as elsewhere."`
+	ExposeAll  bool       `setting:"TUNNEL_EXPOSE" placeholder:"PATHS" default:"graph" enum:"graph,all" help:"Paths that callers reach through the tunnel: graph (Graph's callbacks alone) or all, with MONITOR_TOKEN as elsewhere."`
 	NgrokToken Secret     `setting:"NGROK_AUTHTOKEN" placeholder:"SECRET" help:"Token of the ngrok account; required with TUNNEL=ngrok."`
 	NgrokURL   string     `setting:"NGROK_URL" placeholder:"URL" otherwise:"chosen by ngrok" form:"host" help:"https URL of a domain reserved at ngrok, so that a restart keeps it."`
 	AgentURL   Secret     `setting:"NGROK_AGENT_URL" placeholder:"URL" default:"http://127.0.0.1:4040" form:"base" example:"http://127.0.0.1:4040" help:"Local API of the ngrok agent that TUNNEL=agent asks for the URL."`

@@ -162,7 +162,7 @@ func (s *Syncer) carryOut(ctx context.Context) {
 				s.wait(ctx, failures, err)
 				continue
 			}
-			s.cfg.Log.InfoContext(ctx, "mediator has posted its users")
+			s.cfg.Log.InfoContext(ctx, "sync with the mediator finished")
 			done, worked, failures = mark, time.Now(), 0
 		}
 		clearing, cancel := context.WithTimeout(ctx, syncTimeout)
@@ -176,7 +176,7 @@ func (s *Syncer) carryOut(ctx context.Context) {
 // wait waits after a failed sync.
 func (s *Syncer) wait(ctx context.Context, failures int, err error) {
 	if failures == 1 && ctx.Err() == nil {
-		s.cfg.Log.WarnContext(ctx, "mediator not asked for its users, retrying", "err", err)
+		s.cfg.Log.WarnContext(ctx, "sync with the mediator failed, retrying", "err", err)
 	}
 	if errors.Is(err, ErrStillBusy) {
 		schedule.Sleep(ctx, schedule.Doubling(failures, busyFirst, busyMost))

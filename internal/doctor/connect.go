@@ -148,17 +148,17 @@ func causeOf(err error, host string) (cause, string) {
 		shown := unverified.UnverifiedCertificates[0]
 		return untrusted, fmt.Sprintf("this machine does not trust the certificate of %s, issued by %q", host, issuer(shown))
 	case errors.As(err, &plaintext), errors.Is(err, http.ErrSchemeMismatch):
-		return noTLS, host + " speaks no TLS at this port"
+		return noTLS, host + " does not speak TLS on this port"
 	case errors.As(err, &alert):
 		return cut, host + " refuses the TLS handshake"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return refused, host + " refuses the connection: nothing listens at this port"
+		return refused, host + " refuses the connection: nothing listens on this port"
 	case either(err, syscall.EHOSTUNREACH, syscall.ENETUNREACH):
 		return other, "there is no route to " + host
 	case errors.As(err, &late) && late.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return timedOut, host + " does not answer in time"
 	case either(err, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE):
-		return cut, host + " cuts the connection"
+		return cut, host + " closes the connection"
 	case errors.As(err, &withAddress): // which may hold a secret
 		err = withAddress.Err
 	}
@@ -195,7 +195,7 @@ const syncClock = "synchronize this machine's clock over the network (chrony, sy
 func (e *examination) host(ctx context.Context, base string) Result {
 	address, err := url.Parse(base + "/")
 	if err != nil {
-		return failed("its address is no URL", toMicrosoft[noName])
+		return failed("its address is not a URL", toMicrosoft[noName])
 	}
 	a, err := ask(ctx, e.client, http.MethodGet, address, nil)
 	if err != nil {

@@ -157,8 +157,8 @@ func TestMailboxAndSubscription(t *testing.T) {
 		"Graph asks to wait":     {func(g *fakeGraph) { g.read = &ooo.Throttled{After: 7 * time.Second} }, doctor.Failed, doctor.OK, "wait 7s", "try again in 7s"},
 		"Graph can't reach here": {func(g *fakeGraph) { g.create = ooo.ErrHandshake }, doctor.OK, doctor.Failed, "could not reach PUBLIC_URL", "firewall"},
 		"one is there already":   {func(g *fakeGraph) { g.create = &ooo.Duplicate{ID: "other"} }, doctor.OK, doctor.OK, "already has one", ""},
-		"the answer was lost":    {func(g *fakeGraph) { g.create = fmt.Errorf("%w: %w", ooo.ErrNoAnswer, ooo.ErrUnavailable) }, doctor.OK, doctor.Failed, "lost", "ends by itself"},
-		"it can't be deleted":    {func(g *fakeGraph) { g.remove = errAny }, doctor.OK, doctor.Warning, "not deleted", "ends by itself"},
+		"the answer was lost":    {func(g *fakeGraph) { g.create = fmt.Errorf("%w: %w", ooo.ErrNoAnswer, ooo.ErrUnavailable) }, doctor.OK, doctor.Failed, "lost", "expires by itself"},
+		"it can't be deleted":    {func(g *fakeGraph) { g.remove = errAny }, doctor.OK, doctor.Warning, "not deleted", "expires by itself"},
 		"Graph has deleted it":   {func(g *fakeGraph) { g.remove = ooo.ErrSubscriptionGone }, doctor.OK, doctor.OK, "created one", ""},
 	}
 	for name, tt := range tests {
@@ -204,7 +204,7 @@ func TestListenAddress(t *testing.T) {
 		found, remedy string
 		public        doctor.Status
 	}{
-		"it is free":                    {nil, "", doctor.OK, "the doctor answers there meanwhile", "", doctor.OK},
+		"it is free":                    {nil, "", doctor.OK, "the doctor listens there during the checks", "", doctor.OK},
 		"it needs more rights":          {syscall.EACCES, "", doctor.Failed, "may not listen", "CAP_NET_BIND_SERVICE", doctor.Skipped},
 		"it is not of this machine":     {syscall.EADDRNOTAVAIL, "", doctor.Failed, "not an address of this machine", "LISTEN_ADDR", doctor.Skipped},
 		"something else is wrong":       {errAny, "", doctor.Failed, "something else", "LISTEN_ADDR", doctor.Skipped},

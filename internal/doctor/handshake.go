@@ -19,7 +19,7 @@ const (
 	passQuery  = "let the proxy pass the query on unchanged, with +, % and & in it (nginx: proxy_pass without a path, no rewriting)"
 	passPaths  = "let the proxy pass " + graphPaths + " on to LISTEN_ADDR, or correct PUBLIC_URL"
 	whereTo    = "check where the proxy, or PUBLIC_URL, leads to"
-	freePaths  = "keep the paths under " + graphPaths + " free of it"
+	freePaths  = "exempt the paths under " + graphPaths + " from it"
 	pagesOnWay = freePaths + "; with ngrok, use a plan or a domain without its browser warning"
 )
 
@@ -31,14 +31,14 @@ func (e *examination) judge(a answer, token string, address *url.URL) Result {
 	case a.status == http.StatusOK && a.body == token && strings.HasPrefix(kind, "text/plain"):
 		return ok("")
 	case a.status == http.StatusOK && a.body == token:
-		return failed("the answer comes as "+printable(kind)+" instead of text/plain", "let the proxy leave Content-Type as it is")
+		return failed("the answer is "+printable(kind)+" instead of text/plain", "let the proxy leave Content-Type as it is")
 	case ngrok != "":
 		return failed(ngrok, "restart the tunnel, and set PUBLIC_URL to its https address")
 	case a.status/100 == 3:
 		return failed(fmt.Sprintf("it redirects (%d) to %s", a.status, a.target(address)),
-			"set PUBLIC_URL to the final address, because Graph follows no redirect; a login must not cover "+graphPaths)
+			"set PUBLIC_URL to the final address, because Graph does not follow redirects; a login must not cover "+graphPaths)
 	case a.status == http.StatusOK && a.page():
-		return failed("an HTML page comes back: a login, or a warning page of a tunnel or proxy"+a.title(), pagesOnWay)
+		return failed("the answer is an HTML page: a login, or a warning page of a tunnel or proxy"+a.title(), pagesOnWay)
 	case a.status == http.StatusOK && misspelled(token, a.body):
 		return failed("the query is encoded twice on its way, or decoded twice", passQuery)
 	case a.status == http.StatusOK:
@@ -46,7 +46,7 @@ func (e *examination) judge(a answer, token string, address *url.URL) Result {
 	case a.status == http.StatusBadRequest && a.header.Get("Cache-Control") == "no-store": // as package webhook answers
 		return failed("the service is reached, but the query is lost or changed on its way", passQuery)
 	case a.unknownPath():
-		return failed("the service is reached, but under another path than "+path,
+		return failed("the service is reached, but under a path other than "+path,
 			"let the proxy pass the path on unchanged, or put the prefix that it strips into PUBLIC_URL")
 	case a.status == http.StatusNotFound:
 		return failed("another server answers 404 to "+path, passPaths)
@@ -55,7 +55,7 @@ func (e *examination) judge(a answer, token string, address *url.URL) Result {
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden, a.status == http.StatusProxyAuthRequired:
 		return failed(fmt.Sprintf("it answers %d: a login or a web application firewall is in front", a.status), freePaths)
 	case a.status == http.StatusMethodNotAllowed:
-		return failed("another server is there, which takes no POST", passPaths)
+		return failed("another server is there, which does not accept POST", passPaths)
 	case a.status == http.StatusBadGateway, a.status == http.StatusServiceUnavailable, a.status == http.StatusGatewayTimeout, a.status >= 520:
 		return failed(fmt.Sprintf("the proxy answers %d: it does not reach the service behind it", a.status),
 			"let it pass requests on to LISTEN_ADDR ("+e.cfg.Settings.ListenAddr+"), with http or https as the service speaks it")

@@ -21,13 +21,13 @@ func (e *examination) listen(ctx context.Context) Result {
 	switch {
 	case err == nil:
 		e.stop = stop
-		return ok("%s is free; the doctor answers there meanwhile", address)
+		return ok("%s is free; the doctor listens there during the checks", address)
 	case errors.Is(err, syscall.EADDRINUSE) && e.serviceAt(ctx, address):
 		return ok("the service runs at %s", address)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return failed("another program listens at "+address, "stop it, or choose another LISTEN_ADDR")
+		return failed("another program listens on "+address, "stop it, or choose another LISTEN_ADDR")
 	case errors.Is(err, syscall.EACCES):
-		return failed("this user may not listen at "+address, "choose a port from 1024 on, or give the program CAP_NET_BIND_SERVICE")
+		return failed("this user may not listen on "+address, "choose a port from 1024 on, or give the program CAP_NET_BIND_SERVICE")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return failed(address+" is not an address of this machine", "choose a LISTEN_ADDR such as :8080")
 	}

@@ -38,11 +38,11 @@ var loginRefusals = []struct{ codes, found, remedy string }{
 	{"AADSTS900382", "the tenant is in another cloud", "set GRAPH_CLOUD to the tenant's cloud"},
 	{"AADSTS700027", "the certificate is not registered for the app, or not its newest one",
 		"upload its public part: " + secretsPage + " > Certificates > Upload certificate"},
-	{"AADSTS700021 AADSTS700023", "app or audience of the assertion is another one", "check AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"},
+	{"AADSTS700021 AADSTS700023", "the assertion is for another app or audience", "check AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"},
 	{"AADSTS700024", "the assertion is not valid now", syncClock},
 	{"AADSTS700213 AADSTS700211 AADSTS70021", "no federated credential fits this workload",
 		"compare issuer, subject and audience: " + secretsPage + " > Federated credentials"},
-	{"AADSTS500011 AADSTS70011 AADSTS1002012", "the tenant does not know the Graph that is asked for",
+	{"AADSTS500011 AADSTS70011 AADSTS1002012", "the tenant does not know the requested Graph endpoint",
 		"check GRAPH_CLOUD and GRAPH_ENDPOINT: both must be of the tenant's cloud"},
 	{"AADSTS53003", "a Conditional Access policy for workload identities blocks this login",
 		"allow this machine's address: Entra admin center > Conditional Access"},
@@ -83,9 +83,9 @@ func (e *examination) loginTrouble(err error) Result {
 func (e *examination) credential(context.Context) Result {
 	switch kind := e.cfg.Settings.Graph.Credential; kind {
 	case config.ClientSecret:
-		return skipped("Graph does not tell when a client secret ends: note the date at %s", secretsPage)
+		return skipped("Graph does not report when a client secret expires: note the date at %s", secretsPage)
 	case config.WorkloadIdentity, config.ManagedIdentity:
-		return ok("a %s has no secret that ends", kind)
+		return ok("a %s has no secret that expires", kind)
 	}
 	ends, err := e.cfg.CertificateExpires()
 	if err != nil {
@@ -121,7 +121,7 @@ func (e *examination) certificates(context.Context) Result {
 	case len(s.ACMEDomains) > 0:
 		return ok("renewed by ACME")
 	}
-	return ok("no certificate files: TLS ends elsewhere")
+	return ok("no certificate files: TLS is terminated elsewhere")
 }
 
 // soon is when something that ends must be renewed.
@@ -131,9 +131,9 @@ const soon = 30 * 24 * time.Hour
 func life(what string, ends time.Time, remedy string) Result {
 	switch left := time.Until(ends); {
 	case left <= 0:
-		return failed(fmt.Sprintf("%s ended %s", what, until(ends)), remedy)
+		return failed(fmt.Sprintf("%s expired %s", what, until(ends)), remedy)
 	case left < soon:
-		return warning(fmt.Sprintf("%s ends %s", what, until(ends)), remedy)
+		return warning(fmt.Sprintf("%s expires %s", what, until(ends)), remedy)
 	}
-	return ok("%s ends %s", what, until(ends))
+	return ok("%s expires %s", what, until(ends))
 }

@@ -62,14 +62,14 @@ func notFound(err error) Result {
 }
 
 // tryAgain is the remedy for an outage of Microsoft's.
-const tryAgain = "try again in a minute; if it stays, check https://status.cloud.microsoft"
+const tryAgain = "try again in a minute; if it persists, check https://status.cloud.microsoft"
 
 var callRemedies = []struct {
 	err    error
 	remedy string
 }{
 	{ooo.ErrNotInDirectory, "check the spelling of --user, and whether the tenant is the right one"},
-	{ooo.ErrAmbiguous, "let only one of them have this address"},
+	{ooo.ErrAmbiguous, "remove this address from all but one of them"},
 	{ooo.ErrNoMailbox, "give the user an Exchange Online licence, or name another user"},
 	{ooo.ErrUserGone, "try again: it was there a moment ago"},
 	{ooo.ErrBadSetting, "report it, with the value that Graph Explorer shows"},
@@ -77,7 +77,7 @@ var callRemedies = []struct {
 	{ooo.ErrSubscriptionQuota, "delete subscriptions of apps that are no longer used, or wait until they end"},
 	{ooo.ErrSubscriptionDenied, "grant it with admin consent, and let the access policy include this mailbox: " + permissionsPage},
 	{ooo.ErrDenied, "grant it with admin consent (" + permissionsPage + "), and let the access policy, or RBAC for Applications, " +
-		"include this mailbox; Exchange takes up to 2 hours to follow"},
+		"include this mailbox; Exchange takes up to 2 hours to apply it"},
 	{ooo.ErrUnauthorized, "check that GRAPH_ENDPOINT is of the cloud that the login endpoint is of"},
 	{ooo.ErrRejected, "check GRAPH_ENDPOINT and SUBSCRIPTION_RESOURCES"},
 }
@@ -90,7 +90,7 @@ func remedyFor(err error) string {
 		}
 	}
 	if wait, is := errors.AsType[*ooo.Throttled](err); is {
-		return fmt.Sprintf("try again in %v; if it stays, another program with this app registration asks too much", wait.After)
+		return fmt.Sprintf("try again in %v; if it persists, another program with this app registration makes too many requests", wait.After)
 	}
 	return tryAgain
 }

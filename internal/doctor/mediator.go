@@ -13,7 +13,7 @@ import (
 var toMediator = remedies{
 	noName:    "check the host in MEDIATOR_URL, and this machine's DNS",
 	refused:   "start the mediator, or correct host and port in MEDIATOR_URL",
-	noTLS:     "use http:// in MEDIATOR_URL, or the port at which the mediator speaks TLS",
+	noTLS:     "use http:// in MEDIATOR_URL, or the port on which the mediator speaks TLS",
 	wrongHost: "use the name that its certificate is for in MEDIATOR_URL",
 	cut:       "use https:// in MEDIATOR_URL if the mediator speaks TLS, and check its log",
 	other:     "let this machine reach it: check firewall, route, and host and port in MEDIATOR_URL",
@@ -68,7 +68,7 @@ func (e *examination) mediator(ctx context.Context) Result {
 		return warning(fmt.Sprintf("it answers %d to OPTIONS %s: %s", states.status, statePath, cannotTell), checkDelivery)
 	}
 	if _, local := internal(ctx, base.Hostname()); base.Scheme == "http" && !local {
-		return warning("token and texts go there without TLS, over a public address", "use https:// in MEDIATOR_URL, if the mediator can")
+		return warning("token and texts are sent to a public address without TLS", "use https:// in MEDIATOR_URL, if the mediator can")
 	}
 	return ok("answers in %s, has %s, %s", short(root.took), statePath, root.security())
 }

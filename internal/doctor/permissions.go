@@ -103,7 +103,7 @@ func (e *examination) permissions(ctx context.Context) Result {
 	case len(wide) > 0:
 		return warning(found, "remove what is too wide: "+permissionsPage)
 	case exchange:
-		return ok("those of mailboxes are granted in Exchange (RBAC for Applications), as the mailbox read proves")
+		return ok("mailbox permissions are granted in Exchange (RBAC for Applications), as the mailbox read proves")
 	}
 	return ok("%s", strings.Join(names, ", "))
 }

@@ -33,11 +33,11 @@ const proveIt = "prove it with --subscribe --user EMAIL"
 var toPublicURL = remedies{
 	noName:     "create a DNS record for it, or correct PUBLIC_URL; a tunnel gets a new name when it restarts",
 	noResolver: "check this machine's DNS; Graph may still resolve it: " + proveIt,
-	refused:    "let the proxy or tunnel listen at this port, or set the right port in PUBLIC_URL; without one it is 443",
+	refused:    "let the proxy or tunnel listen on this port, or set the right port in PUBLIC_URL; without one it is 443",
 	timedOut:   "open the port in the firewall and forward it; if only this machine can't reach its own public name, " + proveIt,
 	cut:        "check the proxy's log: it closes the connection during the TLS handshake or the request",
-	noTLS:      "let TLS end in the proxy, or here by TLS_CERT_FILE or ACME_DOMAINS: Graph calls https only",
-	untrusted:  "use a certificate of a public authority with its whole chain in the file: Graph trusts no private one",
+	noTLS:      "terminate TLS in the proxy, or here with TLS_CERT_FILE or ACME_DOMAINS: Graph calls https only",
+	untrusted:  "use a certificate of a public authority with its whole chain in the file: Graph does not trust a private one",
 	wrongHost:  "get a certificate for the host in PUBLIC_URL, or correct PUBLIC_URL",
 	other:      "call it from outside: curl -i -X POST 'PUBLIC_URL/graph/notifications?validationToken=x'",
 }
@@ -58,7 +58,7 @@ func (e *examination) public(ctx context.Context) Result {
 	case s.PublicURL.IsZero() && e.tunnelled():
 		return skipped("with TUNNEL=%s there is a URL only while outlook-monitor serve runs; see its /readyz", s.Tunnel.Kind)
 	case s.PublicURL.IsZero():
-		return warning(fmt.Sprintf("not set: no subscriptions, each mailbox is read every %v and nothing is seen sooner", s.PollInterval),
+		return warning(fmt.Sprintf("not set: no subscriptions, changes are only detected by the poll, every %v", s.PollInterval),
 			"set PUBLIC_URL to an https address that leads here from the internet")
 	case e.blocked(listenCheck) != "":
 		return skipped("%s", e.blocked(listenCheck))
@@ -67,7 +67,7 @@ func (e *examination) public(ctx context.Context) Result {
 	}
 	base, err := s.PublicURL.Parse()
 	if err != nil {
-		return failed("it is no URL", "set PUBLIC_URL such as https://monitor.example.com")
+		return failed("it is not a URL", "set PUBLIC_URL such as https://monitor.example.com")
 	}
 	ip, private := e.unreachable(ctx, base.Hostname())
 	if private && ip.IsLoopback() {
@@ -85,7 +85,7 @@ func (e *examination) public(ctx context.Context) Result {
 	}
 	switch shown := last.certificate(); {
 	case shown != nil && time.Until(shown.NotAfter) < renewal:
-		return warning("the handshake works, but the certificate ends "+until(shown.NotAfter), "renew it: Graph calls no expired one")
+		return warning("the handshake works, but the certificate expires "+until(shown.NotAfter), "renew it: Graph does not accept an expired one")
 	case slowest > maxAnswerTime:
 		return warning("the handshake works, but took "+short(slowest), "find out why: Graph delays notifications if it takes more than 3 s")
 	case private:

@@ -107,8 +107,8 @@ func TestWaysToAHost(t *testing.T) {
 		"nobody vouches for it":        {well.URL, stranger, doctor.Failed, `does not trust the certificate of ` + strings.TrimPrefix(well.URL, "https://") + `, issued by "made here"`, "proxy", "public authority"},
 		"its certificate is another's": {stranger.URL, stranger, doctor.Failed, "IP SANs", "proxy", "certificate for the host"},
 		"its certificate has ended":    {secure(t, old, serve).URL, secure(t, old, serve), doctor.Failed, "certificate has expired", "clock", "renew"},
-		"it speaks no TLS":             {strings.Replace(plain.URL, "http:", "https:", 1), well, doctor.Failed, "speaks no TLS", "port", "let TLS end"},
-		"it cuts the connection":       {cutting.URL, cutting, doctor.Failed, "cuts the connection", "firewall", "proxy's log"},
+		"it speaks no TLS":             {strings.Replace(plain.URL, "http:", "https:", 1), well, doctor.Failed, "does not speak TLS", "port", "terminate TLS"},
+		"it closes the connection":     {cutting.URL, cutting, doctor.Failed, "closes the connection", "firewall", "proxy's log"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestThePublicCertificateEndsSoon(t *testing.T) {
 	server := secure(t, pair, serve)
 	w := newWorld(t)
 	w.cfg.Roots, w.env["PUBLIC_URL"] = pool(server), server.URL
-	wants(t, w.check("public URL"), doctor.Warning, "the certificate ends", "renew it")
+	wants(t, w.check("public URL"), doctor.Warning, "the certificate expires", "renew it")
 }
 
 func TestCertificatesThatEnd(t *testing.T) {
@@ -156,7 +156,7 @@ func TestCertificatesThatEnd(t *testing.T) {
 		"in a year":   {365*day + time.Hour, doctor.OK, "in 365 days", ""},
 		"in ten days": {10*day + time.Hour, doctor.Warning, "in 10 days", "renew"},
 		"in an hour":  {time.Hour, doctor.Warning, " minutes", "renew"},
-		"yesterday":   {-day, doctor.Failed, "ended", "renew"},
+		"yesterday":   {-day, doctor.Failed, "expired", "renew"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -175,9 +175,9 @@ func TestLoginCertificates(t *testing.T) {
 		status         doctor.Status
 		found, remedy  string
 	}{
-		"PEM beside a password":  {"plain.pem", "open-sesame", doctor.OK, "ends 2126", ""},
-		"PKCS#12 of OpenSSL 3":   {"openssl3.p12", "open-sesame", doctor.OK, "ends 2126", ""},
-		"PKCS#12 of keytool":     {"keytool.p12", "open-sesame", doctor.OK, "ends 2126", ""},
+		"PEM beside a password":  {"plain.pem", "open-sesame", doctor.OK, "expires 2126", ""},
+		"PKCS#12 of OpenSSL 3":   {"openssl3.p12", "open-sesame", doctor.OK, "expires 2126", ""},
+		"PKCS#12 of keytool":     {"keytool.p12", "open-sesame", doctor.OK, "expires 2126", ""},
 		"a wrong password":       {"openssl3.p12", "sesame", doctor.Failed, "does not open", "AZURE_CLIENT_CERTIFICATE_PASSWORD"},
 		"an encrypted key":       {"encrypted.pem", "open-sesame", doctor.Failed, "is encrypted: decrypt it with openssl pkey", "PEM with an unencrypted key"},
 		"an older encrypted key": {"encrypted-rsa.pem", "", doctor.Failed, "PKCS#12 with openssl pkcs12 -export", "or PKCS#12"},

@@ -17,7 +17,7 @@ import (
 var toRedis = remedies{
 	noName:    "check the host in REDIS_URL, and this machine's DNS",
 	refused:   "start Redis, or correct host and port in REDIS_URL; a Redis that binds to 127.0.0.1 is not reachable from elsewhere",
-	noTLS:     "use redis:// instead of rediss:// in REDIS_URL, or the port at which it speaks TLS",
+	noTLS:     "use redis:// instead of rediss:// in REDIS_URL, or the port on which it speaks TLS",
 	wrongHost: "use the name that its certificate is for in REDIS_URL",
 	cut:       "use rediss:// in REDIS_URL if it speaks TLS, and check its log",
 	other:     "check host and port in REDIS_URL, the firewall, and whether it speaks TLS (rediss://) or not (redis://)",
@@ -34,7 +34,7 @@ var redisRefusals = []struct {
 	{"NOPERM", problem.ReplaceAllString(store.ErrRefused.Error(), "$2"), false},
 	{"LOADING", "wait until it has loaded its data", false},
 	{"MASTERDOWN", "find out why its master is down", false},
-	{"ERR DB index", "use a database number in REDIS_URL that it has", false},
+	{"ERR DB index", "use an existing database number in REDIS_URL", false},
 	{"ERR max number of clients", "raise maxclients, or end other clients", false},
 	{"cluster support disabled", "remove ?addr=… from REDIS_URL: this Redis is not a Cluster", false},
 	{"all sentinels", "check the addresses of the Sentinels and master_name in REDIS_URL", false},
@@ -82,7 +82,7 @@ func (e *examination) redisTrouble(err error) Result {
 	}
 	url, parseErr := e.cfg.Settings.RedisURL.Parse()
 	if parseErr != nil {
-		return failed("REDIS_URL is no URL", toRedis[other])
+		return failed("REDIS_URL is not a URL", toRedis[other])
 	}
 	for _, r := range redisRefusals {
 		switch found := "it answers " + printable(text); {
@@ -133,7 +133,7 @@ func (e *examination) configured(eviction bool, found string) Result {
 		return warning(problem, f.Remedy)
 	}
 	if found == "" {
-		return skipped("this Redis does not tell")
+		return skipped("this Redis does not report it")
 	}
 	return ok("%s", found)
 }
@@ -174,7 +174,7 @@ func (e *examination) clock(ctx context.Context) Result {
 	took := time.Since(before)
 	off := now.Sub(before.Add(took / 2))
 	if off.Abs() > maxRedisDrift+took {
-		return warning("by the clock of Redis this machine is "+drift(off), "synchronize the clocks of both over the network")
+		return warning("compared with Redis, this machine's clock is "+drift(off), "synchronize the clocks of both over the network")
 	}
 	return ok("within %s of this machine's", short(off.Abs()+took))
 }

@@ -37,15 +37,15 @@ func TestRedis(t *testing.T) {
 		"it may lose its data": {func(r *fakeRedis) {
 			r.report.Findings = []store.Finding{{Problem: "keeps nothing", Remedy: "set appendonly"}}
 		}, "Redis persistence", doctor.Warning, "keeps nothing", "set appendonly"},
-		"it does not tell how":   {func(r *fakeRedis) { r.report.Persistence = "" }, "Redis persistence", doctor.Skipped, "does not tell", ""},
+		"it does not tell how":   {func(r *fakeRedis) { r.report.Persistence = "" }, "Redis persistence", doctor.Skipped, "does not report it", ""},
 		"it throws nothing away": {func(*fakeRedis) {}, "Redis eviction", doctor.OK, "noeviction, 1.5M used", ""},
 		"it throws users away": {func(r *fakeRedis) {
 			r.report.Findings = []store.Finding{{Problem: "policy is allkeys-lru", Remedy: "set it", Eviction: true, Servers: []string{"a:1", "b:1"}}}
 		}, "Redis eviction", doctor.Warning, "allkeys-lru (a:1, b:1)", "set it"},
-		"it does not tell its policy": {func(r *fakeRedis) { r.report.Policy = "" }, "Redis eviction", doctor.Skipped, "does not tell", ""},
+		"it does not tell its policy": {func(r *fakeRedis) { r.report.Policy = "" }, "Redis eviction", doctor.Skipped, "does not report it", ""},
 		"it is far away":              {func(r *fakeRedis) { r.ping = 21 * time.Millisecond }, "Redis latency", doctor.Warning, "the median of 11 pings", "same network"},
-		"its clock is ahead":          {func(r *fakeRedis) { r.off = time.Hour }, "Redis clock", doctor.Warning, "this machine is 1h0m0s slow", "over the network"},
-		"its clock is behind":         {func(r *fakeRedis) { r.off = -time.Hour }, "Redis clock", doctor.Warning, "this machine is 1h0m0s fast", "over the network"},
+		"its clock is ahead":          {func(r *fakeRedis) { r.off = time.Hour }, "Redis clock", doctor.Warning, "this machine's clock is 1h0m0s slow", "over the network"},
+		"its clock is behind":         {func(r *fakeRedis) { r.off = -time.Hour }, "Redis clock", doctor.Warning, "this machine's clock is 1h0m0s fast", "over the network"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -55,7 +55,7 @@ func (e *examination) subscription(ctx context.Context) Result {
 	case duplicate:
 		return ok("Graph already has one for %s; name a user who is not monitored to prove PUBLIC_URL again", resource)
 	case errors.Is(err, ooo.ErrNoAnswer):
-		return failed(err.Error(), "try again; if Graph created it all the same, it ends by itself within the hour")
+		return failed(err.Error(), "try again; if Graph created it all the same, it expires by itself within the hour")
 	case errors.Is(err, ooo.ErrHandshake) && e.statusOf(publicCheck) == Failed:
 		return failed(err.Error(), "fix "+publicCheck+" first")
 	case err != nil:
@@ -64,7 +64,7 @@ func (e *examination) subscription(ctx context.Context) Result {
 	deleting, done := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer done()
 	if err := e.cfg.Graph.DeleteSubscription(deleting, created.ID); err != nil && !errors.Is(err, ooo.ErrSubscriptionGone) {
-		return warning(fmt.Sprintf("%s was created, but not deleted: %v", created.ID, err), "wait: it ends by itself, "+until(created.ExpiresAt))
+		return warning(fmt.Sprintf("%s was created, but not deleted: %v", created.ID, err), "wait: it expires by itself, "+until(created.ExpiresAt))
 	}
 	return ok("Graph reached PUBLIC_URL, created one for %s, and deleted it", resource)
 }

@@ -186,7 +186,7 @@ func (o *outbox) deliver(ctx context.Context, to destination, items []map[string
 		}
 		if attempt == deliveryAttempts {
 			o.stats.notifications(func(n *NotificationStats) { n.Dropped += int64(len(items)) })
-			o.cfg.Log.Warn("notification given up", "items", len(items), "attempts", attempt)
+			o.cfg.Log.Warn("notification dropped", "items", len(items), "attempts", attempt)
 			return
 		}
 		if !sleep(ctx, wait) {

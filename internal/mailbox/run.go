@@ -47,7 +47,7 @@ func (r *Registry) noteReads(ctx context.Context) error {
 		}
 		writing, cancel := context.WithTimeout(ctx, saveTime)
 		if err := r.writeReads(writing, owned...); err != nil {
-			r.cfg.Log.DebugContext(ctx, "times of reads not written", "err", err)
+			r.cfg.Log.DebugContext(ctx, "read times not written", "err", err)
 		}
 		cancel()
 	}
@@ -97,7 +97,7 @@ func (r *Registry) watchClock(ctx context.Context) error {
 			continue
 		}
 		known = apart
-		r.cfg.Log.WarnContext(ctx, "the clock of this machine jumped", "by", apart)
+		r.cfg.Log.WarnContext(ctx, "this machine's clock jumped", "by", apart)
 		for p := range r.owned() {
 			r.changedAll(p)
 		}

@@ -18,7 +18,7 @@ func (o *Owners) join(ctx context.Context) (err error) {
 			return nil
 		}
 		if failures == 2 && err != nil {
-			o.log.WarnContext(ctx, "replicas not joined, retrying", "err", err)
+			o.log.WarnContext(ctx, "can't join the other replicas, retrying", "err", err)
 		}
 		return err
 	})

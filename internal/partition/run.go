@@ -19,7 +19,7 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 		return err
 	}
 	o.holder = holder
-	o.log.InfoContext(ctx, "joined replicas", "life", o.cfg.Life, "settings", o.settings)
+	o.log.InfoContext(ctx, "joined the other replicas", "life", o.cfg.Life, "settings", o.settings)
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	tick, timer, stop := time.NewTicker(roundTime), time.NewTimer(roundTime), ctx.Done()
 	defer func() {

@@ -200,7 +200,7 @@ func (p *Poller) hold(ctx context.Context, name string, wait time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := p.cfg.SetWait(ctx, name, wait); err != nil {
-		p.cfg.Log.WarnContext(ctx, "wait that Graph asked for not shared", "name", name, "wait", wait, "err", err)
+		p.cfg.Log.WarnContext(ctx, "graph's wait not shared with the other replicas", "name", name, "wait", wait, "err", err)
 	}
 }
 

@@ -45,7 +45,7 @@ func (p *Poller) sweepPresence(ctx context.Context) error {
 				wait = presenceRetry
 			}
 			if denied && !before {
-				p.cfg.Log.WarnContext(ctx, "presence not readable, mailboxes are read all the same", "err", err)
+				p.cfg.Log.WarnContext(ctx, "presence not readable, polling continues", "err", err)
 			}
 		}
 		if !schedule.Sleep(ctx, max(wait, sweepEvery-time.Since(began))) {

@@ -114,7 +114,7 @@ func (p *Poller) remove(ctx context.Context, hints []ooo.Hint) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := p.cfg.Registry.Done(ctx, hints...); err != nil {
-		p.cfg.Log.DebugContext(ctx, "hints that were carried out not removed, retrying", "err", err)
+		p.cfg.Log.DebugContext(ctx, "completed hints not removed, retrying", "err", err)
 		time.AfterFunc(time.Second, func() { p.carriedOut(hints) })
 	}
 }

@@ -96,7 +96,7 @@ func (a *Access) Accepts(r *http.Request, shown string) bool {
 	a.wrong.Add(1)
 	caller := callerOf(r, a.cfg.Proxies)
 	a.logged.Do(func() {
-		a.cfg.Log.WarnContext(r.Context(), "wrong tokens were shown (logged once a minute)", "count", a.wrong.Swap(0), "last_source", caller)
+		a.cfg.Log.WarnContext(r.Context(), "requests with a wrong token (logged once a minute)", "count", a.wrong.Swap(0), "last_source", caller)
 	})
 	turn := a.rates.of(caller).Reserve()
 	delay := turn.Delay()

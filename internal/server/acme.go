@@ -195,7 +195,7 @@ func (a *ACME) obtain(ctx context.Context, domain string) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if err := unlock(ctx); err != nil {
-			a.cfg.Log.WarnContext(ctx, "lock not freed, it expires", "domain", domain, "err", err)
+			a.cfg.Log.WarnContext(ctx, "lock not released, it expires", "domain", domain, "err", err)
 		}
 	}()
 	answered := make(chan error, 1)

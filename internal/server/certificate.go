@@ -55,9 +55,9 @@ func (c *Certificate) Pair() *tls.Certificate {
 		return c.pair
 	}
 	if err := c.read(); err != nil {
-		c.cfg.Log.Warn("a changed certificate can't be used, the old one stays", "err", err)
+		c.cfg.Log.Warn("changed certificate not usable, the old one stays in use", "err", err)
 	} else {
-		c.cfg.Log.Info("certificate read again", "file", c.cfg.CertFile, "expires", c.pair.Leaf.NotAfter.UTC())
+		c.cfg.Log.Info("certificate reloaded", "file", c.cfg.CertFile, "expires", c.pair.Leaf.NotAfter.UTC())
 	}
 	return c.pair
 }

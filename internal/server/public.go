@@ -167,7 +167,7 @@ func (p *Public) refuse(w http.ResponseWriter, r *http.Request, refusal error) {
 	Refuse(w, r, status)
 	p.cfg.Refused(status)
 	p.logged[refusal].Do(func() {
-		p.cfg.Log.WarnContext(r.Context(), "requests to Graph's paths are refused (logged once a minute)", "status", status, "reason", refusal)
+		p.cfg.Log.WarnContext(r.Context(), "requests to Graph's paths refused (logged once a minute)", "status", status, "reason", refusal)
 	})
 }
 

@@ -65,7 +65,7 @@ func (d *dispatcher) refresh(ctx context.Context) bool {
 	}
 	if err != nil {
 		if ctx.Err() == nil {
-			d.cfg.Log.WarnContext(ctx, "settings of subscriptions not readable, retrying", "err", err)
+			d.cfg.Log.WarnContext(ctx, "subscription settings not readable, retrying", "err", err)
 		}
 		return false
 	}

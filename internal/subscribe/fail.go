@@ -75,7 +75,7 @@ func (w *work) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Su
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 		if wait = throttled.After; throttled.Whole {
 			if err := w.cfg.SetWait(ctx, WaitName, wait); err != nil {
-				w.cfg.Log.WarnContext(ctx, "the wait that graph asked for was not shared", "err", err)
+				w.cfg.Log.WarnContext(ctx, "graph's wait not shared with the other replicas", "err", err)
 			}
 		}
 	}

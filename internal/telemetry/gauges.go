@@ -76,7 +76,7 @@ func (c gaugesCollector) Collect(out chan<- prometheus.Metric) {
 	for work, q := range g.Backlog {
 		waiting[work], lags[work] = float64(q.Waiting), seconds(q.Lag)
 	}
-	labelled("graph_wait_seconds", "Remaining time that Graph asked the whole app to pause for, by what pauses.", "scope", waits)
+	labelled("graph_wait_seconds", "How much longer Graph wants the whole app to pause, by scope.", "scope", waits)
 	labelled("backlog", "Work that this replica has scheduled, due or not.", "work", waiting)
 	labelled("backlog_lag_seconds", "How long the most overdue work of this replica has been due.", "work", lags)
 	if !g.Covered {

@@ -23,7 +23,7 @@ const scrapeTime = time.Second
 // called once.
 func (m *Metrics) WatchRedis(answered func() bool) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "redis_up", Help: "Whether Redis answered this replica's last round.",
+		Namespace: namespace, Name: "redis_up", Help: "Whether Redis answered this replica's last ownership update.",
 	}, func() float64 {
 		if answered() {
 			return 1
@@ -75,7 +75,7 @@ func (m *Metrics) WatchProblems(read func(context.Context) (int, error)) {
 func (m *Metrics) WatchLogin(token, credential func() time.Time) {
 	m.watchTime("graph_token_expiry_timestamp_seconds", "When the current token for Graph expires, in seconds since 1970.", nil, token)
 	m.watchTime("credential_expiry_timestamp_seconds",
-		"When the secret or certificate of the app registration expires, in seconds since 1970; absent if that can't be known.", nil, credential)
+		"When the secret or certificate of the app registration expires, in seconds since 1970; absent if unknown.", nil, credential)
 }
 
 // WatchExpiry adds when a certificate expires, absent while that is not known, which a

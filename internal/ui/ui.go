@@ -159,7 +159,7 @@ func refuse(c *gin.Context, status int, text string) {
 
 // fail answers a request that the store failed.
 func (u *UI) fail(c *gin.Context, err error) {
-	u.cfg.Log.WarnContext(c.Request.Context(), "request of the operator's page failed", "route", c.FullPath(), "err", err)
+	u.cfg.Log.WarnContext(c.Request.Context(), "request from the operator's page failed", "route", c.FullPath(), "err", err)
 	c.Header("Retry-After", "1")
 	refuse(c, http.StatusServiceUnavailable, "Redis is out of reach: try again")
 }

@@ -87,7 +87,7 @@ func (c *Certificates) Run(ctx context.Context) error {
 		expires := c.Expires()
 		if left := time.Until(expires); left < noticeTime {
 			remind.Do(func() {
-				c.log.WarnContext(ctx, "the first certificate of ENCRYPTION_CERT_FILE must be replaced: put a new pair before it",
+				c.log.WarnContext(ctx, "the first certificate of ENCRYPTION_CERT_FILE must be replaced: add a new pair before it",
 					"expires", expires.UTC(), "expired", left <= 0)
 			})
 		}

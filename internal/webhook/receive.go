@@ -99,7 +99,7 @@ func (r *Receiver) count(ctx context.Context, counts map[Verdict]int) {
 	for verdict, n := range counts {
 		if n > 0 {
 			r.cfg.Counted(string(verdict), n)
-			r.cfg.Log.DebugContext(ctx, "items judged", "verdict", verdict, "items", n)
+			r.cfg.Log.DebugContext(ctx, "items verified", "verdict", verdict, "items", n)
 		}
 	}
 }
