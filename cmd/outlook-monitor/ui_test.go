@@ -121,7 +121,7 @@ func TestAnOperatorsDay(t *testing.T) {
 	w.eventually("the mediator is told again", func() bool { return len(w.mediator.Calls()) > told })
 	b.reads(".history", "resend requested")
 	b.do(chromedp.Click("#cover"))
-	b.reads("#toasts", "looked at now")
+	b.reads("#toasts", "checked now")
 
 	// Come and go.
 	b.do(chromedp.Click(".back"), chromedp.WaitVisible("#add"), chromedp.Click("#add"), chromedp.WaitVisible("#emails"),

@@ -38,7 +38,7 @@ func TestWhatIsAnswered(t *testing.T) {
 		"a file that is not there":      {request{"GET", "/ui/static/nothing.js", "", operator}, 404, ""},
 		"a way out of the files":        {request{"GET", "/ui/static/..%2f..%2fui.go", "", operator}, 404, ""},
 		"a template":                    {request{"GET", "/ui/static/login.html", "", operator}, 404, ""},
-		"the API described":             {request{"GET", "/ui/api.html", "", operator}, 200, "openapi.js"},
+		"API description":               {request{"GET", "/ui/api.html", "", operator}, 200, "openapi.js"},
 		"users":                         {request{"GET", "/ui/api/users", "", operator}, 200, `"email":"ann@contoso.example"`},
 		"a search":                      {request{"GET", "/ui/api/users?q=ann&filter=away", "", operator}, 200, `"total":1`},
 		"an unknown filter":             {request{"GET", "/ui/api/users?filter=nonsense", "", operator}, 400, ""},

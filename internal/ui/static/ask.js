@@ -20,7 +20,7 @@ export async function ask(path, { method = "GET", body, accept = [], signal } = 
     });
   } catch (cause) {
     if (cause.name === "AbortError") throw cause;
-    throw new Refused(0, "The service does not answer.");
+    throw new Refused(0, "The service does not respond.");
   }
   learnClock(response);
   if (response.status === 401) {

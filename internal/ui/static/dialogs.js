@@ -25,7 +25,7 @@ export function addDialog(one, done) {
   const add = h("button", { class: "primary" }, "Add");
   const dialog = h("dialog", { "aria-labelledby": "add-title" }, h("form", { method: "dialog", onsubmit: submit },
     h("h2", { id: "add-title" }, "Add users"),
-    h("p", {}, "One address, or many: one a line, or separated by commas."),
+    h("p", {}, "One or more addresses, one per line or separated by commas."),
     h("label", { for: "emails" }, "Addresses"), text, wrong,
     h("div", { class: "end" }, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), add)));
 
@@ -33,7 +33,7 @@ export function addDialog(one, done) {
     e.preventDefault();
     const emails = text.value.split(/[\s,;]+/).filter(Boolean);
     if (!emails.length) {
-      wrong.textContent = "Write an address.";
+      wrong.textContent = "Enter an address.";
       return;
     }
     add.disabled = true;
@@ -51,7 +51,7 @@ export function addDialog(one, done) {
       done();
       if (!bad.length) dialog.close();
       text.value = bad.map((r) => r.email).join("\n");
-      wrong.textContent = bad.length ? "These are no addresses." : "";
+      wrong.textContent = bad.length ? "These are not valid addresses." : "";
     } catch (cause) {
       wrong.textContent = cause.message;
     } finally {

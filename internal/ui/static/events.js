@@ -2,7 +2,7 @@
 
 import { span } from "./format.js";
 
-const sources = { poll: "seen by the poll", notification: "announced by Graph", window: "by the schedule", request: "looked at on request", subscription: "seen when a subscription was made" };
+const sources = { poll: "detected by the poll", notification: "announced by Graph", window: "by schedule", request: "read on request", subscription: "detected when a subscription was created" };
 
 // pin is the class of the little mark before an entry.
 export function pin(e) {
@@ -21,10 +21,10 @@ export function title(e) {
     case "changed": return e.outOfOffice ? "out of office" : "in the office";
     case "delivered": return "delivered to the mediator";
     case "refused": return "refused by the mediator";
-    case "failed": return "mediator not reached";
+    case "failed": return "delivery failed";
     case "notification": return "notification from Graph";
     case "unknown": return "can’t be read";
-    case "known": return "can be read again";
+    case "known": return "readable again";
     case "started": return "monitoring started";
     case "stopped": return "monitoring stopped";
     case "resend": return "resend requested";

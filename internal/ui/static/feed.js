@@ -78,7 +78,7 @@ export function onNews(listen, signal) {
 export function feedList(limit, signal) {
   const list = {
     limit, status: h("span", { class: "state", id: "feed-state" }),
-    shown: h("ol", { class: "feed", id: "feed" }), empty: h("p", { class: "empty" }, "Nothing has happened yet."),
+    shown: h("ol", { class: "feed", id: "feed" }), empty: h("p", { class: "empty" }, "No events yet."),
   };
   list.shown.append(...items.slice(0, limit).map((item) => entry(item, false)));
   list.empty.hidden = items.length > 0;
@@ -86,5 +86,5 @@ export function feedList(limit, signal) {
   signal.addEventListener("abort", () => lists.delete(list));
   say(state);
   return h("section", { class: "card live", "aria-labelledby": "live-title" },
-    h("h2", { id: "live-title" }, "What happens now", list.status), list.shown, list.empty);
+    h("h2", { id: "live-title" }, "Live events", list.status), list.shown, list.empty);
 }

@@ -30,5 +30,5 @@ try {
   const paths = Object.entries(doc.paths ?? {}).flatMap(([path, item]) => verbs.filter((v) => item[v]).map((v) => operation(doc, path, v, item[v], item.parameters)));
   main.replaceChildren(h("h1", {}, doc.info?.title ?? "API"), h("p", {}, doc.info?.description ?? ""), h("p", { class: "quiet" }, `Version ${doc.info?.version ?? "?"} · `, h("a", { href: "api/openapi.json" }, "openapi.json")), paths);
 } catch (cause) {
-  main.replaceChildren(h("div", { class: "empty" }, h("b", {}, "There is no description"), cause.message));
+  main.replaceChildren(h("div", { class: "empty" }, h("b", {}, "No API description"), cause.message));
 }

@@ -15,12 +15,12 @@ function checks(found) {
 }
 
 function replicas(summary) {
-  const heads = ["Host", "Reads", "Latest read", "Up since", "Seen"];
+  const heads = ["Host", "Reads", "Most overdue read", "Up since", "Last seen"];
   return h("section", { class: "card" }, h("h2", {}, "Replicas"), h("div", { class: "scroll" }, h("table", { id: "replicas" },
     h("thead", {}, h("tr", {}, heads.map((t) => h("th", { scope: "col" }, t)))),
     h("tbody", {}, summary.replicas.map((r) => h("tr", {},
       h("td", {}, h("b", {}, r.host), r.id === summary.self && h("span", { class: "quiet" }, " (this one)"), r.version !== "unknown" && h("span", { class: "sub" }, r.version)),
-      h("td", {}, `${number(Math.round(r.readsASecond * 10) / 10)}/s`), h("td", {}, r.lateMs ? `${span(r.lateMs)} late` : "in time"),
+      h("td", {}, `${number(Math.round(r.readsASecond * 10) / 10)}/s`), h("td", {}, r.lateMs ? `${span(r.lateMs)} late` : "on time"),
       h("td", {}, ago(r.since)), h("td", {}, ago(r.seenAt))))))));
 }
 
@@ -44,12 +44,12 @@ function charts(load, room) {
       now: `${number(last(load.reads))}/s now`, tell: (i) => `${number(load.reads[i])}/s`,
     }),
     chart({
-      name: "Latest read", width, from, step, scale: log(load.late), label: short, series: [{ values: load.late, as: "line" }],
+      name: "Most overdue read", width, from, step, scale: log(load.late), label: short, series: [{ values: load.late, as: "line" }],
       now: `${span(last(load.late))} late now`, tell: (i) => `${span(load.late[i])} late`,
     }),
     chart({
       name: "Throttled by Graph", width, from, step, scale: linear(load.throttled), label: number, series: [{ values: load.throttled, as: "bars" }],
-      now: sum(load.throttled) ? `${number(Math.round(sum(load.throttled)))} answers with 429 in this hour` : "not once in this hour",
+      now: sum(load.throttled) ? `${number(Math.round(sum(load.throttled)))} answers with 429 in this hour` : "none in this hour",
       tell: (i) => `${number(load.throttled[i])} in ${step / 1000} s`,
     }),
   ];
@@ -64,7 +64,7 @@ export function showSystem(root, signal) {
       if (hour.contains(document.activeElement)) return; // someone reads a chart
       top.replaceChildren(checks(state.checks ?? {}), replicas(summary));
       hour.replaceChildren(...charts(hourly, hour.clientWidth));
-      foot.replaceChildren(summary.version === "unknown" ? "" : `Version ${summary.version} · `, `Each mailbox is read every ${span(summary.intervalMs)} · `, h("a", { href: "api.html" }, "the API described"));
+      foot.replaceChildren(summary.version === "unknown" ? "" : `Version ${summary.version} · `, `Each mailbox is read every ${span(summary.intervalMs)} · `, h("a", { href: "api.html" }, "API description"));
     } catch (cause) {
       if (cause.name === "AbortError") return;
       if (!(cause instanceof Refused)) throw cause;

@@ -58,7 +58,7 @@ function picture(events, length, width) {
   const label = (y, text) => (left ? s("text", { class: "lane", x: 0, y: y + 4 }, text) : null);
   const parts = [
     ...axis(from, to, x, width - left),
-    label(lanes.away, "Out of office"), label(lanes.noticed, "Noticed"), label(lanes.delivered, "Delivered"),
+    label(lanes.away, "Out of office"), label(lanes.noticed, "Detected"), label(lanes.delivered, "Delivered"),
     s("rect", { class: "track", x: left, y: lanes.away - 8, width: width - left - right, height: 16, rx: 3 }),
     s("line", { class: "rule", x1: left, x2: width - right, y1: lanes.noticed, y2: lanes.noticed }),
     s("line", { class: "rule", x1: left, x2: width - right, y1: lanes.delivered, y2: lanes.delivered }),
@@ -114,7 +114,7 @@ export function timeline(signal) {
   watch.observe(stage);
   const every = setInterval(() => document.hidden || draw(), 5000);
   signal.addEventListener("abort", () => { watch.disconnect(); clearInterval(every); });
-  const key = [["band", "out of office"], ["pin change", "change noticed"], ["pin hint", "notification from Graph"], ["pin delivered", "delivered to the mediator"], ["pin bad", "refused or failed"]];
+  const key = [["band", "out of office"], ["pin change", "change detected"], ["pin hint", "notification from Graph"], ["pin delivered", "delivered to the mediator"], ["pin bad", "refused or failed"]];
   const card = h("section", { class: "card timeline" },
     h("div", { class: "head" }, h("h2", {}, "Out of office and delivery"), h("div", { class: "seg", role: "group", "aria-label": "Range" }, buttons)), stage,
     h("ul", { class: "key" }, key.map(([mark, text]) => h("li", {}, h("span", { class: mark }), text))));

@@ -13,7 +13,7 @@ const list = (...pairs) => h("dl", {}, pairs.filter((pair) => pair?.[1]).map(([n
 const card = (name, ...inside) => h("section", { class: "card" }, h("h2", {}, name), inside);
 
 const statuses = { disabled: "off", alwaysenabled: "on", scheduled: "scheduled" };
-const audiences = { none: "nobody outside", contactsonly: "contacts outside", all: "everyone outside" };
+const audiences = { none: "no one outside", contactsonly: "contacts outside", all: "everyone outside" };
 
 function setting(u) {
   const s = u.setting;
@@ -22,8 +22,8 @@ function setting(u) {
     list(["Setting", statuses[s.status.toLowerCase()] ?? s.status],
       s.status.toLowerCase() === "scheduled" && ["Window", `${s.scheduledStart ? moment(s.scheduledStart) : "?"} to ${s.scheduledEnd ? moment(s.scheduledEnd) : "?"}`],
       ["Answers", audiences[s.externalAudience.toLowerCase()] ?? s.externalAudience],
-      ["Changed", ago(u.changedAt)], ["Last read", ago(u.checkedAt)], ["Trouble", u.reason]),
-    u.outOfOffice && s.message && h("p", { class: "said", title: "What is spoken" }, s.message));
+      ["Changed", ago(u.changedAt)], ["Last read", ago(u.checkedAt)], ["Problem", u.reason]),
+    u.outOfOffice && s.message && h("p", { class: "said", title: "Spoken text" }, s.message));
 }
 
 function mediator(u) {
@@ -31,16 +31,16 @@ function mediator(u) {
   const kind = { pending: "text-warn", refused: "text-bad", delivered: "text-good" }[d.state] ?? "";
   return card("Mediator", list(
     ["Newest state", h("span", { class: kind }, words[d.state] ?? d.state)], ["Delivered", ago(d.deliveredAt)],
-    d.attempts > 1 && ["Attempts", String(d.attempts)], d.nextAttemptAt && ["Next try", ago(d.nextAttemptAt)], ["Said", d.error]));
+    d.attempts > 1 && ["Attempts", String(d.attempts)], d.nextAttemptAt && ["Next attempt", ago(d.nextAttemptAt)], ["Error", d.error]));
 }
 
 function coverage(u) {
-  if (!u.subscriptions.length) return card("Coverage", h("p", { class: "empty" }, "No subscription: the poll alone watches."));
+  if (!u.subscriptions.length) return card("Coverage", h("p", { class: "empty" }, "No subscription: changes are only detected by the poll."));
   return card("Coverage", u.subscriptions.map((s) => list(
     ["Resource", h("code", {}, s.resource.replace(u.id, "{id}"))],
     ["State", h("span", { class: { live: "text-good", failed: "text-bad" }[s.state] ?? "text-warn" }, s.state)],
     s.expiresAt && ["Until", h("time", { datetime: s.expiresAt, title: dateTime(new Date(s.expiresAt)) }, moment(s.expiresAt))],
-    s.spokeAt && ["Last spoke", ago(s.spokeAt)], ["Trouble", s.error])));
+    s.spokeAt && ["Last notification", ago(s.spokeAt)], ["Error", s.error])));
 }
 
 function directory(u) {
@@ -67,8 +67,8 @@ export function showUser(root, signal, email) {
   const head = h("div", { class: "person" }), facts = h("div", { class: "facts" }), past = h("div", { class: "scroll" });
   const drawing = timeline(signal);
   const buttons = h("div", { class: "buttons" },
-    act("check", "Check now", "The mailbox is read now."), act("resend", "Resend", "The state is delivered again."),
-    act("cover", "Re-cover", "The subscriptions are looked at now."),
+    act("check", "Check now", "The mailbox will be read now."), act("resend", "Resend", "The state will be delivered again."),
+    act("cover", "Re-cover", "The subscriptions will be checked now."),
     h("button", { class: "danger", id: "remove", onclick: remove }, "Remove"));
   root.append(h("a", { class: "back", href: "#/" }, "← Users"), head, drawing.card, facts, card("History", past));
 
@@ -88,7 +88,7 @@ export function showUser(root, signal, email) {
   }
 
   function remove() {
-    confirmDialog("Stop monitoring?", `${email} is no longer read, its subscriptions and its history are deleted. The mediator keeps the last delivered state.`, "Remove", async () => {
+    confirmDialog("Stop monitoring?", `${email} will no longer be read; its subscriptions and its history will be deleted. The mediator keeps the last delivered state.`, "Remove", async () => {
       try {
         await ask(userPath(email), { method: "DELETE" });
         toast(`${email} is no longer monitored.`);

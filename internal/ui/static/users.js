@@ -98,8 +98,8 @@ export function showUsers(root, signal, query) {
   }
 
   function nothing() {
-    if (state.q || state.filter !== "all") return [h("b", {}, "No user matches"), state.q ? `Nobody’s name or address has “${state.q}” in it here.` : "That is how it should be for most of these."];
-    return [h("b", {}, "Nobody is monitored yet"), "The mediator names its users, or add them here."];
+    if (state.q || state.filter !== "all") return [h("b", {}, "No user matches"), state.q ? `No name or address here contains “${state.q}”.` : "No user has this status."];
+    return [h("b", {}, "No users are monitored yet"), "The mediator sends its users, or you can add them here."];
   }
 
   async function load() {
