@@ -1,7 +1,7 @@
 // Command graphsim runs the local Microsoft Graph alone: HTTPS for Graph and
 // its login endpoint, and a control API on a port of its own. It prints what a
 // program has to set to use it. --help lists the control API's routes and the
-// faults; internal/graphsim describes them.
+// faults; README.md describes them.
 package main
 
 import (

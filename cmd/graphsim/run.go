@@ -40,7 +40,7 @@ type flags struct {
 
 // Help is what --help shows below the description.
 func (flags) Help() string {
-	return `Control API (plain HTTP; go doc ./internal/graphsim describes it):
+	return `Control API (plain HTTP; cmd/graphsim/README.md describes it):
 
 	/users  /users/bulk  /users/{x}  /users/{x}/automaticReplies|mailbox|changes
 	/subscriptions  /subscriptions/{id}/lifecycle|remove|expire
