@@ -23,6 +23,11 @@
 // counts. TestReturn shows the rate of calls once Graph, or the mediator, is back
 // after an outage.
 //
+// BenchmarkSoak, which scripts/soak runs, is one world for minutes or hours: three
+// replicas, thousands of users, and the faults of the matrix one after the other, in
+// random order, each once all is quiet after the one before. In the end the same must
+// hold, and what the replicas use may not have grown.
+//
 // TestBroken proves the suite itself: each promise is broken in a build of its
 // own, in which go build takes an edited copy of a file for the true one, and the
 // suite must say that this very promise is not kept. In the same way the clock of

@@ -34,7 +34,7 @@ type twice int
 const (
 	nothingTwice twice = iota
 	unanswered         // states whose acknowledgement was lost, under the same webhook-id
-	allAnew            // every state: monitoring of somebody starts anew
+	restarted          // every state; only of a user whose monitoring was stopped and started again
 )
 
 const (
@@ -99,27 +99,34 @@ func (w *world) run(c cell) row {
 		return r
 	}
 	s := newStream(w, c.name)
-	ctx, stop := context.WithCancel(context.Background())
-	var changing sync.WaitGroup
-	changing.Go(func() { s.run(ctx) })
-	time.Sleep(before + w.part(2*time.Second))
-	w.leave()
-	if time.Sleep(w.part(400 * time.Millisecond)); c.lossy {
-		time.Sleep(time.Second)
-	}
-	c.apply(w)
-	if w.hits < w.aims {
-		w.violate(aimed, "%d of %d moments were met", w.hits, w.aims)
-	}
-	w.beyond()
-	time.Sleep(after)
-	stop()
-	changing.Wait()
-
-	mended := time.Now()
-	since := w.quiet()
-	r.made, r.kills, r.hits, r.quiet = s.made, w.kills, w.hits, max(since.Sub(mended), 0)
+	r.quiet = s.during(func() {
+		w.leave()
+		if time.Sleep(w.part(400 * time.Millisecond)); c.lossy {
+			time.Sleep(time.Second)
+		}
+		c.apply(w)
+		if w.hits < w.aims {
+			w.violate(aimed, "%d of %d moments were met", w.hits, w.aims)
+		}
+		w.beyond()
+	})
+	r.made, r.kills, r.hits = s.made, w.kills, w.hits
 	w.judge(c, &r)
 	r.violations = len(w.violations)
 	return r
+}
+
+// during makes changes before, during and after a fault, and then none until all is
+// quiet. It returns how long that took.
+func (s *stream) during(fault func()) (quiet time.Duration) {
+	ctx, stop := context.WithCancel(context.Background())
+	var changing sync.WaitGroup
+	changing.Go(func() { s.run(ctx) })
+	time.Sleep(before + s.part(2*time.Second))
+	fault()
+	time.Sleep(after)
+	stop()
+	changing.Wait()
+	mended := time.Now()
+	return max(s.quiet().Sub(mended), 0)
 }

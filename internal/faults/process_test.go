@@ -178,9 +178,9 @@ var processCells = []cell{
 			w.read()
 		}
 	}},
-	{name: "kill -9 before a stop is carried out", allowed: allAnew, apply: stopped(false)},
-	{name: "kill -9 once a stop is carried out", allowed: allAnew, apply: stopped(true)},
-	{name: "starts and stops within milliseconds", allowed: allAnew, apply: func(w *world) {
+	{name: "kill -9 before a stop is carried out", allowed: unanswered, apply: stopped(false)},
+	{name: "kill -9 once a stop is carried out", allowed: unanswered, apply: stopped(true)},
+	{name: "starts and stops within milliseconds", apply: func(w *world) {
 		w.flip(w.left, 21) // the last one is a stop
 		w.flip(w.people[0], 20)
 	}},
@@ -288,6 +288,7 @@ func askew(seconds, after int) func(*world) {
 // soon as the one before is answered. The last one holds.
 func (w *world) flip(u graphsim.User, times int) {
 	w.t.Helper()
+	w.started[u.ID] = true
 	for i := range times {
 		on := i%2 == 1
 		w.mediator.SetMonitorURL("http://" + w.replicas[i%len(w.replicas)].addr)

@@ -90,6 +90,7 @@ func (w *world) enter() {
 		return
 	}
 	w.people = append([]graphsim.User{w.left}, w.people...)
+	w.started[w.left.ID] = true
 }
 
 // beyond changes the state of the user who has left, which is nobody's business.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -108,7 +109,7 @@ func (w *world) quiet() (since time.Time) {
 	calls := -1
 	w.await("in the end", func() bool {
 		n := len(w.mediator.Calls())
-		if !w.settled() || n != calls {
+		if n != calls || !w.settled() {
 			calls, since = n, time.Now()
 			return false
 		}
@@ -127,9 +128,20 @@ type userView struct {
 
 // list returns the users as the program sees them.
 func (w *world) list() ([]userView, error) {
-	var page struct{ Users []userView }
-	err := w.get("/api/users?limit=1000", &page)
-	return page.Users, err
+	var all []userView
+	for cursor := ""; ; {
+		var page struct {
+			Users  []userView
+			Cursor string
+		}
+		if err := w.get("/api/users?limit=500&cursor="+url.QueryEscape(cursor), &page); err != nil {
+			return nil, err
+		}
+		if all = append(all, page.Users...); page.Cursor == "" {
+			return all, nil
+		}
+		cursor = page.Cursor
+	}
 }
 
 // recorded returns what the program itself does not take for settled; nil if it
@@ -183,6 +195,10 @@ func (w *world) judge(c cell, r *row) {
 	for _, u := range w.people {
 		brought := calls[u.UserPrincipalName]
 		w.judgeOrder(u.ID, brought)
+		c := c
+		if w.started[u.ID] {
+			c.allowed = restarted
+		}
 		told, twice := w.judgeRepeats(c, u.ID, brought)
 		r.told, r.twice = r.told+told, r.twice+twice
 		r.overtaken += w.judgeHistory(c, u, brought)
@@ -245,7 +261,7 @@ func (w *world) judgeRepeats(c cell, user string, calls []mediatorsim.Call) (tol
 		switch {
 		case again && (c.allowed == nothingTwice || ids[call.WebhookID] > 1+max(w.kills, 1)):
 			w.violate(quietly, "user %s: webhook-id %s was acknowledged %d times", user, call.WebhookID, ids[call.WebhookID])
-		case anew && c.allowed != allAnew:
+		case anew && c.allowed != restarted:
 			w.violate(quietly, "user %s: change %d was told as %s and as %s", user, number, before, call.WebhookID)
 		}
 	}

@@ -70,7 +70,8 @@ type world struct {
 	aims  int // moments that were waited for
 	hits  int // those that were met
 
-	forgot time.Time // what the history had before may be lost
+	forgot  time.Time       // what the history had before may be lost
+	started map[string]bool // ids of users whose monitoring was stopped and started again
 
 	mu         sync.Mutex
 	violations []violation // guarded by mu
@@ -103,7 +104,7 @@ func dice(seed uint64, name string, stream uint64) *rand.Rand {
 // build starts a world.
 func build(t testing.TB, p plan) *world {
 	t.Helper()
-	w := &world{plan: p, t: t, random: dice(p.seed, p.name, 0)}
+	w := &world{plan: p, t: t, random: dice(p.seed, p.name, 0), started: map[string]bool{}}
 	if w.program == nil {
 		w.program = plain
 	}
