@@ -209,4 +209,16 @@ func TestPresenceInBulk(t *testing.T) {
 	if a := w.graph("POST", "/communications/getPresencesByUserId", map[string]any{"ids": many}); a.status != 400 {
 		t.Errorf("651 ids = %d, want 400", a.status)
 	}
+	for i := range 1498 { // two were before
+		if a := w.graph("POST", "/communications/getPresencesByUserId", map[string]any{"ids": []string{ann.ID}}); a.status != 200 {
+			t.Fatalf("request %d = %d %s, want 200", i+3, a.status, a.raw)
+		}
+	}
+	a = w.graph("POST", "/communications/getPresencesByUserId", map[string]any{"ids": []string{ann.ID}})
+	if a.status != 429 || a.header.Get("Retry-After") == "" {
+		t.Errorf("one more in 30 s = %d %s, Retry-After %q, want 429 and a wait", a.status, a.raw, a.header.Get("Retry-After"))
+	}
+	if a := w.read(ann); a.status != 200 {
+		t.Errorf("a read meanwhile = %d, want 200: presence has a quota of its own", a.status)
+	}
 }

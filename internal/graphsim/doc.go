@@ -12,7 +12,8 @@
 //
 // Graph, below /v1.0: users by id, UPN and $filter; mailbox settings; $batch;
 // subscriptions with the handshake while the POST is open, lifecycle, quotas and
-// limits; presence in bulk. A mailbox takes 4 requests at a time. Change
+// limits; presence in bulk with its quota, which follows the mailbox at once, as that
+// of the real Graph does not. A mailbox takes 4 requests at a time. Change
 // notifications come from the calendar block that Outlook offers with a reply;
 // the setting itself announces nothing, as in the real Graph.
 //

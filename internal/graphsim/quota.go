@@ -19,6 +19,9 @@ const (
 	subscriptionLists       = 25
 	subscriptionWindow      = 20 * time.Second
 
+	presenceRequests = 1500
+	presenceWindow   = 30 * time.Second
+
 	subscriptionsPerMailbox = 1000
 	subscriptionsToUsers    = 100
 )

@@ -105,6 +105,7 @@ type Server struct {
 	eventIDs        *idSource
 	directory       *directory
 	app             *quota // whole app
+	presence        *quota
 	subs            *subscriptionStore
 	faults          *faultSet
 	stats           *statistics
@@ -138,6 +139,7 @@ func New(cfg Config) (*Server, error) {
 		eventIDs:        newIDSource(cfg.Seed, 3),
 		directory:       newDirectory(),
 		app:             newQuota(cfg.AppRequests, appWindow, "TooManyRequests", "Too many requests"),
+		presence:        newQuota(presenceRequests, presenceWindow, "TooManyRequests", "Too many presence requests."),
 		subs:            newSubscriptionStore(),
 		faults:          newFaultSet(cfg.Seed),
 		stats:           newStatistics(),
@@ -210,7 +212,7 @@ func (s *Server) Reset() {
 	s.subs.clear()
 	s.ClearFaults()
 	s.outbox.clear()
-	for _, q := range []*quota{s.app, s.subs.writes, s.subs.lists, s.subs.reauthorizations} {
+	for _, q := range []*quota{s.app, s.presence, s.subs.writes, s.subs.lists, s.subs.reauthorizations} {
 		q.reset()
 	}
 	for _, ids := range []*idSource{s.userIDs, s.subscriptionIDs, s.eventIDs} {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // defaultProperties of a user come without a $select.
@@ -145,6 +146,9 @@ const presenceIDs = 650
 func (s *Server) presences(c *call) *reply {
 	if !c.grant.may(rolePresence) {
 		return forbidden()
+	}
+	if refusal := s.presence.take(time.Now()); refusal != nil {
+		return refusal
 	}
 	var ask struct {
 		IDs []string `json:"ids"`

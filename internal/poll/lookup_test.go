@@ -1,7 +1,6 @@
 package poll_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -129,58 +128,4 @@ func TestNobodyLeavesWhileTheDirectoryIsAway(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestWhosePresenceTurnsIsRead(t *testing.T) {
-	var asked []time.Time // by the only sweep
-	away, failed := map[ooo.ObjectID]bool{"id-user03": true}, error(nil)
-	run(t, func(cfg *poll.Config, g *faultyGraph) {
-		cfg.Interval, cfg.Replicas = time.Hour, func() int { return 2 }
-		cfg.Presences = func(_ context.Context, ids []ooo.ObjectID) (map[ooo.ObjectID]bool, error) {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			asked = append(asked, time.Now())
-			if len(ids) > ooo.MostPresences {
-				t.Errorf("%d ids in one call", len(ids))
-			}
-			all := map[ooo.ObjectID]bool{}
-			for _, id := range ids {
-				all[id] = away[id]
-			}
-			return all, failed
-		}
-	}, crowd(700), func(w *world) {
-		time.Sleep(10 * time.Second)
-		w.graph.set(func() {
-			for i := 1; i < len(asked); i++ {
-				if gap := asked[i].Sub(asked[i-1]); gap < 80*time.Millisecond {
-					t.Errorf("%v between two calls of one of two replicas", gap)
-				}
-			}
-			clear(w.graph.reads)
-			away["id-user07"], w.graph.settings["id-user07"] = true, on
-		})
-		time.Sleep(3 * time.Second)
-		if got := w.noticed(); len(got) != 1 || got[0].Source != ooo.SourcePresence {
-			t.Errorf("changes = %+v, want one by presence", got)
-		}
-		for _, tt := range []struct {
-			err   error
-			least time.Duration
-		}{{&ooo.Throttled{After: 20 * time.Second}, 20 * time.Second}, {ooo.ErrDenied, 5 * time.Minute}, {ooo.ErrUnavailable, 5 * time.Second}} {
-			w.graph.set(func() { failed, asked = tt.err, nil })
-			time.Sleep(15 * time.Minute)
-			w.graph.set(func() {
-				var gaps []time.Duration
-				for i := 1; i < len(asked); i++ {
-					if gap := asked[i].Sub(asked[i-1]); gap > time.Second { // the two of one sweep may fail together
-						gaps = append(gaps, gap)
-					}
-				}
-				if len(gaps) < 1 || gaps[len(gaps)-1] < tt.least {
-					t.Errorf("after %v: sweeps %v apart, want at least %v", tt.err, gaps, tt.least)
-				}
-			})
-		}
-	})
 }
