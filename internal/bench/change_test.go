@@ -34,7 +34,7 @@ func BenchmarkChange(b *testing.B) {
 		chain := w.newChain()
 		heading(b, "c. from the notification of a change to the mediator, %d users polled", changeUsers)
 		restFloor := atRest(chain.once)
-		loadFloor := loaded(chain.once)
+		loadFloor := loaded(changeRate, changeSpan, chain.once)
 
 		w.start()
 		w.enrol()
@@ -43,7 +43,7 @@ func BenchmarkChange(b *testing.B) {
 		var profiled sync.WaitGroup
 		profiled.Go(func() { w.saveProfile("change", 7) })
 		before := w.spent()
-		load := loaded(news.once)
+		load := loaded(changeRate, changeSpan, news.once)
 		after := w.spent()
 		profiled.Wait()
 
@@ -126,13 +126,13 @@ func atRest(once func(n int) (float64, error)) (took []float64) {
 	return took
 }
 
-// loaded does it 500 times a second, whether the ones before are done or not.
-func loaded(once func(n int) (float64, error)) (took []float64) {
+// loaded does it so many times a second, whether the ones before are done or not.
+func loaded(perSecond int, span time.Duration, once func(n int) (float64, error)) (took []float64) {
 	var mu sync.Mutex
 	var running sync.WaitGroup
 	began := time.Now()
-	for n := range int(changeRate * changeSpan.Seconds()) {
-		time.Sleep(time.Until(began.Add(time.Duration(n) * time.Second / changeRate)))
+	for n := range int(float64(perSecond) * span.Seconds()) {
+		time.Sleep(time.Until(began.Add(time.Duration(n) * time.Second / time.Duration(perSecond))))
 		running.Go(func() {
 			one, err := once(changesRest + n)
 			if err != nil {
@@ -227,23 +227,34 @@ func (n *news) only(wanted func(u graphsim.User) bool) {
 	n.notices = noticesOf(n.users)
 }
 
+// once makes a change of another user each time, and announces it.
 func (n *news) once(int) (float64, error) {
-	n.mu.Lock()
-	number := n.made
-	n.made++
-	n.mu.Unlock()
-	i := number % len(n.notices)
-	text := fmt.Sprintf("Change %d", number)
+	return n.change(func(user int) error {
+		if status := post(n.to+notificationPath, collection(n.notices[user:user+1])); status != http.StatusAccepted {
+			return fmt.Errorf("status %d", status)
+		}
+		return nil
+	})
+}
+
+// unannounced is once without a notification.
+func (n *news) unannounced(int) (float64, error) {
+	return n.change(func(int) error { return nil })
+}
+
+func (n *news) change(announce func(user int) error) (float64, error) {
 	arrived := make(chan time.Time, 1)
 	n.mu.Lock()
+	user, text := n.made%len(n.users), fmt.Sprintf("Change %d", n.made)
+	n.made++
 	n.waiting[text] = arrived
 	n.mu.Unlock()
-	if err := n.w.graph.reply(n.users[i].ID, text); err != nil {
+	if err := n.w.graph.reply(n.users[user].ID, text); err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	if status := post(n.to+notificationPath, collection(n.notices[i:i+1])); status != http.StatusAccepted {
-		return 0, fmt.Errorf("status %d", status)
+	if err := announce(user); err != nil {
+		return 0, err
 	}
 	select {
 	case at := <-arrived:

@@ -191,12 +191,16 @@ func (w *world) call(r *replica, method, path string, body any) (status int, ans
 	return response.StatusCode, string(text)
 }
 
-// patience is how long the program may take for anything.
-const patience = 3 * time.Minute
+// patience is how long the program may take for anything, and patienceEach how much
+// longer for each user.
+const (
+	patience     = 3 * time.Minute
+	patienceEach = 3 * time.Millisecond
+)
 
 func (w *world) eventually(what string, done func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience + time.Duration(len(w.graph.users))*patienceEach); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("never: %s", what)
 		}
