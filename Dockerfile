@@ -1,5 +1,7 @@
 # One static binary and the certificate authorities that Graph and the mediator
 # are checked against. Needs BuildKit (Docker 23 or later, or buildx).
+# A tag, whose version of Go a test compares with go.mod's; a digest would hold back the
+# patches of Debian, whose authorities go into the image.
 FROM --platform=$BUILDPLATFORM golang:1.26.8-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -119,6 +120,7 @@ func TestRedisKeepsWhatItIsGiven(t *testing.T) {
 	want := map[string]string{
 		"--appendonly": "yes", "--appendfsync": "everysec", "--save": "", "--maxmemory": "200mb", "--maxmemory-policy": "noeviction",
 	}
+	password := map[string]string{"compose": "${REDIS_PASSWORD}", "Kubernetes": "$(REDISCLI_AUTH)"}
 	for name, command := range commands {
 		t.Run(name, func(t *testing.T) {
 			if len(command) == 0 || command[0] != "redis-server" {
@@ -128,6 +130,8 @@ func TestRedisKeepsWhatItIsGiven(t *testing.T) {
 			for pair := range slices.Chunk(command[1:], 2) {
 				got[pair[0]] = pair[len(pair)-1]
 			}
+			want := maps.Clone(want)
+			want["--requirepass"] = password[name]
 			if !maps.Equal(got, want) {
 				t.Errorf("options = %v, want %v", got, want)
 			}
@@ -135,10 +139,61 @@ func TestRedisKeepsWhatItIsGiven(t *testing.T) {
 	}
 }
 
+// TestRedisHasOnePassword compares what Redis wants with what the service logs in with.
+func TestRedisHasOnePassword(t *testing.T) {
+	const secret = "map[secretKeyRef:map[key:REDIS_PASSWORD name:outlook-monitor]]"
+	server := environment(t, manifest(t, storage, "StatefulSet"))
+	replica := environment(t, manifest(t, service, "Deployment"))
+	composed := manifest(t, compose, "")
+	tests := map[string]struct{ got, want string }{
+		"Redis in Kubernetes":       {server["REDISCLI_AUTH"], secret},
+		"the service in Kubernetes": {replica["REDIS_PASSWORD"], secret},
+		"its URL in Kubernetes":     {replica["REDIS_URL"], "redis://:$(REDIS_PASSWORD)@outlook-monitor-redis:6379/0"},
+		"compose's health check":    {at[string](t, composed, "$.services.redis.environment.REDISCLI_AUTH"), "${REDIS_PASSWORD}"},
+		"the service in compose": {at[string](t, composed, "$.services.outlook-monitor.environment.REDIS_URL"),
+			"redis://:${REDIS_PASSWORD:?write it into deploy/.env}@redis:6379/0"},
+	}
+	for name, tt := range tests {
+		if tt.got != tt.want {
+			t.Errorf("%s = %s, want %s", name, tt.got, tt.want)
+		}
+	}
+}
+
+var (
+	image    = regexp.MustCompile(`^\s*(?:image:|FROM(?: --platform=\S+)?) ([a-z]\S*)`)
+	ourImage = regexp.MustCompile(`^(scratch|(registry\.example\.com/)?outlook-monitor(:\S+)?)$`)
+)
+
+// TestImagesOfOthersSayWhyATag: an image that isn't ours has a digest, or a comment above
+// it that says why not.
+func TestImagesOfOthersSayWhyATag(t *testing.T) {
+	seen := 0
+	for _, file := range []string{"Dockerfile", "deploy/heroku/Dockerfile", compose, service, storage, "deploy/helm/outlook-monitor/values.yaml"} {
+		comment := ""
+		for line := range strings.Lines(read(t, file)) {
+			if strings.HasPrefix(strings.TrimSpace(line), "#") {
+				comment += line
+				continue
+			}
+			if found := image.FindStringSubmatch(line); found != nil && !ourImage.MatchString(found[1]) {
+				seen++
+				if !strings.Contains(found[1], "@sha256:") && (!strings.Contains(comment, "tag, ") || !strings.Contains(comment, "digest")) {
+					t.Errorf("%s: %s has no digest, and no comment says why", file, found[1])
+				}
+			}
+			comment = ""
+		}
+	}
+	if seen != 5 {
+		t.Errorf("images of others = %d, want 5", seen)
+	}
+}
+
 // TestMemoryLimitLeavesRoom compares GOMEMLIMIT with the container's limit.
 func TestMemoryLimitLeavesRoom(t *testing.T) {
 	deployment := manifest(t, service, "Deployment")
-	kubernetes := pairs(at[[]map[string]string](t, deployment, "$.spec.template.spec.containers[0].env"))
+	kubernetes := environment(t, deployment)
 	limits := map[string][2]string{
 		"compose": {
 			at[string](t, manifest(t, compose, ""), "$.services.outlook-monitor.environment.GOMEMLIMIT"),
@@ -167,11 +222,19 @@ func mebibytes(t *testing.T, text string) (n int) {
 	return n
 }
 
-// pairs turns a container's env into a map.
-func pairs(env []map[string]string) map[string]string {
+// environment is the env of a document's first container. What comes from elsewhere is
+// written as Go writes it.
+func environment(t *testing.T, document string) map[string]string {
+	t.Helper()
 	all := map[string]string{}
-	for _, e := range env {
-		all[e["name"]] = e["value"]
+	for _, e := range at[[]struct {
+		Name, Value string
+		ValueFrom   map[string]any `yaml:"valueFrom"`
+	}](t, document, "$.spec.template.spec.containers[0].env") {
+		all[e.Name] = e.Value
+		if e.ValueFrom != nil {
+			all[e.Name] = fmt.Sprint(e.ValueFrom)
+		}
 	}
 	return all
 }
@@ -194,13 +257,13 @@ func example(t *testing.T) map[string]string {
 func TestFilledInExampleStarts(t *testing.T) {
 	added := map[string]map[string]string{
 		"compose":    at[map[string]string](t, manifest(t, compose, ""), "$.services.outlook-monitor.environment"),
-		"Kubernetes": pairs(at[[]map[string]string](t, manifest(t, service, "Deployment"), "$.spec.template.spec.containers[0].env")),
+		"Kubernetes": environment(t, manifest(t, service, "Deployment")),
 	}
 	var known []string
 	for _, row := range config.Table() {
 		known = append(known, row.Name)
 	}
-	known = append(known, "GOMEMLIMIT")
+	known = append(known, "GOMEMLIMIT", "REDIS_PASSWORD")
 	for name, more := range added {
 		t.Run(name, func(t *testing.T) {
 			env := example(t)
@@ -209,6 +272,8 @@ func TestFilledInExampleStarts(t *testing.T) {
 				"PUBLIC_URL": "https://monitor.example.com", "MEDIATOR_URL": "http://mediator:5000", "MONITOR_TOKEN": "a-long-random-token",
 			})
 			maps.Copy(env, more)
+			env["REDIS_URL"] = strings.NewReplacer( // as compose and Kubernetes do
+				"${REDIS_PASSWORD:?write it into deploy/.env}", "letters", "$(REDIS_PASSWORD)", "letters").Replace(env["REDIS_URL"])
 			for variable := range env {
 				if !slices.Contains(known, variable) {
 					t.Errorf("%s is no setting", variable)

@@ -137,10 +137,13 @@ func TestOnlyGraphsPathsArePublic(t *testing.T) {
 func TestRedisKeepsWhatItIsGiven(t *testing.T) {
 	tests := map[string]struct {
 		values string
+		secret string // and key of the password
 		want   map[string]string
 	}{
-		"by itself": {app, map[string]string{"--maxmemory": "214748364", "--appendfsync": "everysec"}},
-		"with more": {everything, map[string]string{"--maxmemory": "429496729", "--appendfsync": "always", "--requirepass": "$(REDISCLI_AUTH)"}},
+		"by itself": {app, "outlook-monitor REDIS_PASSWORD", map[string]string{"--maxmemory": "214748364", "--appendfsync": "everysec"}},
+		"with more": {everything, "redis password", map[string]string{"--maxmemory": "429496729", "--appendfsync": "always"}},
+		"a key of another name": {app + "secret: { keys: { REDIS_PASSWORD: redis } }", "outlook-monitor redis",
+			map[string]string{"--maxmemory": "214748364", "--appendfsync": "everysec"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -151,10 +154,19 @@ func TestRedisKeepsWhatItIsGiven(t *testing.T) {
 			for pair := range slices.Chunk(container.Args, 2) {
 				got[pair[0]] = pair[len(pair)-1]
 			}
-			want := map[string]string{"--appendonly": "yes", "--save": "", "--maxmemory-policy": "noeviction"}
+			want := map[string]string{"--appendonly": "yes", "--save": "", "--maxmemory-policy": "noeviction", "--requirepass": "$(REDISCLI_AUTH)"}
 			maps.Copy(want, tt.want)
 			if !maps.Equal(got, want) {
 				t.Errorf("options = %q, want %q", got, want)
+			}
+			_, replica := deployment(t, found)
+			for name, env := range map[string][]core.EnvVar{"REDISCLI_AUTH": container.Env, "REDIS_PASSWORD": replica.Env} {
+				i := slices.IndexFunc(env, func(e core.EnvVar) bool { return e.Name == name })
+				if i < 0 || env[i].ValueFrom == nil {
+					t.Errorf("%s comes from no Secret", name)
+				} else if ref := env[i].ValueFrom.SecretKeyRef; ref.Name+" "+ref.Key != tt.secret {
+					t.Errorf("%s = key %s of %s, want %s", name, ref.Key, ref.Name, tt.secret)
+				}
 			}
 			if got := container.VolumeMounts[0].MountPath; got != "/data" || container.WorkingDir != got {
 				t.Errorf("Redis works in %s and its volume is at %s, want /data for both", container.WorkingDir, got)
@@ -216,13 +228,13 @@ func TestNotesSayTheNextStep(t *testing.T) {
 		"what the chart has by itself": {app, []string{
 			"kubectl create secret generic outlook-monitor --namespace voice",
 			"--from-literal=AZURE_CLIENT_SECRET=…", `--from-literal=MONITOR_TOKEN="$(openssl rand -hex 32)"`,
+			`--from-literal=REDIS_PASSWORD="$(openssl rand -hex 32)"`,
 			"kubectl rollout status deployment/ooo-outlook-monitor --namespace voice",
 			"http://mediator:MONITOR_TOKEN@ooo-outlook-monitor-private.voice.svc:8081",
 			"publicUrl is not set: there are no subscriptions, mailboxes are read every 2s",
 			"data-ooo-outlook-monitor-redis-0", "look at networkPolicy first",
 		}},
-		"an ingress whose address is not known": {app + "publicUrl: https://a.example.com\ningress: { enabled: true }", []string{"Set settings.TRUSTED_PROXIES"}},
-		"no ingress":                            {app + "publicUrl: https://a.example.com", []string{"Lead https://a.example.com to the Service ooo-outlook-monitor-public, port 8080"}},
+		"no ingress": {app + "publicUrl: https://a.example.com", []string{"Lead https://a.example.com to the Service ooo-outlook-monitor-public, port 8080"}},
 		"a policy that lets nobody in": {app + "publicUrl: https://a.example.com\nnetworkPolicy: { ingressController: [] }", []string{
 			"networkPolicy.ingressController is empty: nobody can reach the public port"}},
 		"everything on":        {everything, []string{"kubectl create secret generic secrets", "--from-literal=azure=…", "--from-literal=token="}},

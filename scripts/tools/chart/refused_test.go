@@ -33,6 +33,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"an ingress without a name":        {"ingress: { enabled: true }", "publicUrl is not set, but ingress.enabled is"},
 		"an ingress with a path":           {"ingress: { enabled: true }\npublicUrl: https://example.com/ooo", "the ingress leads /graph/ without a path before it"},
 		"TLS ended twice":                  {"ingress: { enabled: true }\npublicUrl: https://a.example.com\ntls: { secretName: x }", "end TLS at one of them"},
+		"an ingress that isn't trusted":    {"ingress: { enabled: true }\npublicUrl: https://a.example.com", "settings.TRUSTED_PROXIES is not set, but ingress.enabled is"},
+		"Redis' password in extraEnv":      {"extraEnv: [{ name: REDIS_PASSWORD, value: x }]", "extraEnv names REDIS_PASSWORD: put it into the Secret"},
 		"two sources of certificates":      {"settings: { ACME_DOMAINS: a.example.com }\ntls: { secretName: x }", "tls.secretName and settings.ACME_DOMAINS are both set"},
 		"more replicas at least than most": {"autoscaling: { enabled: true, minReplicas: 7 }", "autoscaling.minReplicas is 7 and maxReplicas 6"},
 		"nothing to scale by":              {"autoscaling: { enabled: true, cpu: { enabled: false } }", "choose what to scale by"},

@@ -123,7 +123,8 @@ func TestTheEnvironmentSays(t *testing.T) {
 			"AZURE_TENANT_ID": "the-tenant", "AZURE_CLIENT_ID": "the-client", "PUBLIC_URL": none,
 			"AZURE_CLIENT_SECRET": "AZURE_CLIENT_SECRET of outlook-monitor", "MONITOR_TOKEN": "MONITOR_TOKEN of outlook-monitor",
 			"MEDIATOR_TOKEN": "MEDIATOR_TOKEN of outlook-monitor, if there is one", "AZURE_CLIENT_CERTIFICATE_PASSWORD": none,
-			"REDIS_URL": "redis://ooo-outlook-monitor-redis:6379/0", "LISTEN_ADDR": ":8080", "PRIVATE_ADDR": ":8081", "GOMEMLIMIT": "230MiB",
+			"REDIS_PASSWORD": "REDIS_PASSWORD of outlook-monitor",
+			"REDIS_URL":      "redis://:$(REDIS_PASSWORD)@ooo-outlook-monitor-redis:6379/0", "LISTEN_ADDR": ":8080", "PRIVATE_ADDR": ":8081", "GOMEMLIMIT": "230MiB",
 		},
 		"everything on": {
 			"AZURE_CLIENT_SECRET": "azure of secrets", "MONITOR_TOKEN": "token of secrets", "POLL_INTERVAL": "5s", "PUBLIC_RATE_LIMIT": "5000000",

@@ -31,6 +31,9 @@ wrong with a value alone is told by values.schema.json. */}}
 {{- if and .ingress.enabled (regexMatch "^https://[^/]+/." .publicUrl) }}
 {{- $wrong = append $wrong (printf "publicUrl is %s, but the ingress leads /graph/ without a path before it: write https:// and a host, or make an ingress of your own that takes the path away" .publicUrl) }}
 {{- end }}
+{{- if and .ingress.enabled (not .settings.TRUSTED_PROXIES) }}
+{{- $wrong = append $wrong "settings.TRUSTED_PROXIES is not set, but ingress.enabled is: write the networks of the ingress controller's pods, or all callers share one rate limit" }}
+{{- end }}
 {{- if and .ingress.enabled .tls.secretName }}
 {{- $wrong = append $wrong "tls.secretName and ingress.enabled are both set: end TLS at one of them (the ingress' certificate is ingress.tls.secretName)" }}
 {{- end }}
@@ -50,7 +53,7 @@ wrong with a value alone is told by values.schema.json. */}}
 {{- $wrong = append $wrong "settings.REDIS_AUTH is entra, but redis.bundled is true: set redis.bundled: false and REDIS_URL in the Secret" }}
 {{- end }}
 {{- range .extraEnv }}
-{{- if has .name (list "MONITOR_TOKEN" "MEDIATOR_TOKEN" "MEDIATOR_SIGNING_SECRET" "CLIENT_STATE_KEY" "AZURE_CLIENT_SECRET" "AZURE_CLIENT_CERTIFICATE_PASSWORD" "REDIS_URL") }}
+{{- if has .name (list "MONITOR_TOKEN" "MEDIATOR_TOKEN" "MEDIATOR_SIGNING_SECRET" "CLIENT_STATE_KEY" "AZURE_CLIENT_SECRET" "AZURE_CLIENT_CERTIFICATE_PASSWORD" "REDIS_URL" "REDIS_PASSWORD") }}
 {{- $wrong = append $wrong (printf "extraEnv names %s: put it into the Secret that secret.name names" .name) }}
 {{- end }}
 {{- end }}

@@ -12,7 +12,20 @@ AZURE_CLIENT_CERTIFICATE_PASSWORD: false
 {{- end }}
 {{- if not .Values.redis.bundled }}
 REDIS_URL: true
+{{- else if not .Values.redis.password.secretName }}
+REDIS_PASSWORD: true
 {{- end }}
+{{- end }}
+
+{{- /* redisPassword is where the bundled Redis' password comes from. */}}
+{{- define "outlook-monitor.redisPassword" -}}
+{{- with .Values.redis.password -}}
+{{- if .secretName -}}
+{ secretKeyRef: { name: {{ .secretName }}, key: {{ .key }} } }
+{{- else -}}
+{ secretKeyRef: { name: {{ $.Values.secret.name }}, key: {{ get $.Values.secret.keys "REDIS_PASSWORD" | default "REDIS_PASSWORD" }} } }
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{- /* environment is the container's env. */}}
@@ -61,17 +74,11 @@ REDIS_URL: true
     secretKeyRef: { name: {{ $.Values.secret.name }}, key: {{ get $.Values.secret.keys $name | default $name }}{{ if not $needed }}, optional: true{{ end }} }
 {{- end }}
 {{- if .Values.redis.bundled }}
-{{- $host := printf "%s:6379/0" (include "outlook-monitor.redisName" .) }}
-{{- with .Values.redis.password }}
-{{- if .secretName }}
+{{- if .Values.redis.password.secretName }}
 - name: REDIS_PASSWORD
-  valueFrom:
-    secretKeyRef: { name: {{ .secretName }}, key: {{ .key }} }
-- { name: REDIS_URL, value: "redis://:$(REDIS_PASSWORD)@{{ $host }}" }
-{{- else }}
-- { name: REDIS_URL, value: "redis://{{ $host }}" }
+  valueFrom: {{ include "outlook-monitor.redisPassword" . }}
 {{- end }}
-{{- end }}
+- { name: REDIS_URL, value: "redis://:$(REDIS_PASSWORD)@{{ include "outlook-monitor.redisName" . }}:6379/0" }
 {{- end }}
 {{- range $name, $value := .Values.settings }}
 - { name: {{ $name }}, value: {{ ternary (toJson $value) (toString $value) (kindIs "float64" $value) | quote }} }
