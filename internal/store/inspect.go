@@ -216,7 +216,11 @@ func (s *Store) Check(ctx context.Context) error {
 	if err := s.checkSchema(ctx); err != nil {
 		return err
 	}
-	failed, err := probe.Run(ctx, s.client, []string{probeKey, probeStreamKey, probeTextKey}).StringSlice()
+	keys := []string{probeKey, probeStreamKey, probeTextKey}
+	failed, err := probe.Eval(ctx, s.client, keys).StringSlice() // Run leaves out EVAL if Redis knows the script
+	if err == nil {
+		err = probe.EvalSha(ctx, s.client, keys).Err()
+	}
 	if refusal(err) {
 		return fmt.Errorf("scripts (EVAL, EVALSHA) are %w", ErrRefused)
 	}

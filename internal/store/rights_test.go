@@ -148,3 +148,15 @@ func TestAUserWithoutTheChannelWorks(t *testing.T) {
 		t.Error("hints or the record are not written")
 	}
 }
+
+func TestADeniedEVALIsNamedThoughRedisKnowsTheScript(t *testing.T) {
+	w, allow := restricted(t, "+@all", "~om:*", "&om:*")
+	w.must(w.Ready(t.Context()))
+	w.must(w.Check(t.Context()))
+	for _, command := range []string{"eval", "evalsha"} {
+		allow("-" + command)
+		w.is(w.Check(t.Context()), store.ErrRefused)
+		allow("+" + command)
+	}
+	w.must(w.Check(t.Context()))
+}
