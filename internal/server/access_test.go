@@ -84,8 +84,13 @@ func TestWrongTokensAreSlowedDown(t *testing.T) {
 				t.Errorf("the right token took %v among 1,000 wrong ones, want no time", took)
 			}
 		}
-		if took := try("10.0.0.1:1", "198.51.100.1", "wrong"); took != 0 {
-			t.Errorf("a wrong token of another source took %v, want no time", took)
+		for range 4 {
+			if took := try("10.0.0.1:1", "198.51.100.1", "wrong"); took != 0 {
+				t.Errorf("a wrong token of another source took %v, want no time", took)
+			}
+		}
+		if took := try("10.0.0.1:1", "198.51.100.3", "wrong"); took != 0 {
+			t.Errorf("a wrong token of another source behind the same proxy took %v, want no time", took)
 		}
 		if took := try(here, "198.51.100.2", "wrong"); took == 0 || took > 5*time.Second {
 			t.Errorf("a wrong token of a source that pretends took %v, want it to wait, but not for long", took)
@@ -95,8 +100,8 @@ func TestWrongTokensAreSlowedDown(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		try(here, "", "wrong")
-		if lines := strings.Split(strings.TrimSpace(told.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[1], "count=1008") || counted.Load() != 1009 {
-			t.Errorf("log = %q after %d, want a second line a minute later that counts 1,008", lines, counted.Load())
+		if lines := strings.Split(strings.TrimSpace(told.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[1], "count=1012") || counted.Load() != 1013 {
+			t.Errorf("log = %q after %d, want a second line a minute later that counts 1,012", lines, counted.Load())
 		}
 	})
 }

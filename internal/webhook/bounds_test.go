@@ -74,8 +74,11 @@ func TestWhatIsAnsweredWithoutABody(t *testing.T) {
 }
 
 // TestStrangersCostLittleMemory sends what took hundreds of MiB to decode as a whole.
+// TestStrangersCostLittleMemory has the receiver check tokens and open content, which is
+// all that a known clientState may cause.
 func TestStrangersCostLittleMemory(t *testing.T) {
-	h := receive(webhook.Config{Leave: newInbox().leave})
+	l := globalLogin()
+	h := trusting(t, newInbox(), check(t, l.config()), load(t, newFiles(t).write(t, firstKey(), time.Hour)))
 	fill := func(head, part, tail string) string {
 		return head + strings.Repeat(part+",", (4<<20-len(head)-len(tail))/(len(part)+1)-1) + part + tail
 	}
@@ -88,7 +91,9 @@ func TestStrangersCostLittleMemory(t *testing.T) {
 		"items without a clientState":   fill(`{"value":[`, `{"changeType":"x"}`, "]}"),
 		"a clientState of many objects": fill(`{"value":[{"clientState":[`, "{}", "]}]}"),
 		"tokens beside a genuine item":  fill(`{"value":[`+string(genuine)+`],"validationTokens":[`, "{}", "]}"),
-		"content that is a tree":        fill(`{"value":[`+strings.TrimSuffix(string(genuine), "}")+`,"encryptedContent":{"data":[`, "{}", "]}}]}"),
+		"texts beside a genuine item":   fill(`{"value":[`+string(genuine)+`],"validationTokens":[`, `"a"`, "]}"),
+		"content that is a tree": fill(`{"validationTokens":["`+l.token(t, "2.0")+`"],"value":[`+
+			strings.TrimSuffix(string(genuine), "}")+`,"encryptedContent":{"data":[`, "{}", "]}}]}"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
