@@ -21,7 +21,7 @@ const (
 // lists, but not their numbers. Where one paragraph ends without punctuation and the
 // next does not go on in lower case, the sentence ends there. Plain text passes through.
 func Spoken(reply string) string {
-	var s speech
+	s := speech{hidden: hiddenClasses{}}
 	z := html.NewTokenizer(strings.NewReader(reply))
 	for {
 		kind := z.Next()
@@ -29,7 +29,11 @@ func Spoken(reply string) string {
 		case html.ErrorToken: // the end: a strings.Reader has no other error
 			return s.out.String()
 		case html.TextToken:
-			s.say(string(z.Text()))
+			if text := string(z.Text()); s.inner().tag == "style" {
+				s.hidden.read(text)
+			} else {
+				s.say(text)
+			}
 		case html.StartTagToken, html.SelfClosingTagToken:
 			token := z.Token()
 			e := s.begin(token)
@@ -59,6 +63,7 @@ type speech struct {
 	joiner rune // zero-width, between last and the next one
 	pause  pause
 	open   []element // from the outermost to the innermost
+	hidden hiddenClasses
 }
 
 // element is an open element: how the text in it is shown.
@@ -83,7 +88,8 @@ func (s *speech) begin(token html.Token) element {
 		s.close("p")
 	}
 	e := s.inner()
-	e.tag, e.hidden = token.Data, e.hidden || unspoken[token.DataAtom] || token.Data == "xml" // Office' settings
+	e.tag = token.Data
+	e.hidden = e.hidden || unspoken[token.DataAtom] || token.Data == "xml" || s.hidden.of(token) // xml has Office' settings
 	for _, a := range token.Attr {
 		e.read(a)
 	}
@@ -110,19 +116,15 @@ func (e *element) read(a html.Attribute) {
 	case "face":
 		e.symbols = symbolFont(a.Val)
 	case "style":
-		for declaration := range strings.SplitSeq(strings.ToLower(a.Val), ";") {
-			property, value, _ := strings.Cut(declaration, ":")
-			property = strings.TrimSpace(property)
-			value = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "!important"))
-			switch property + ":" + value {
-			case "display:none", "visibility:hidden", "mso-hide:all":
+		for property, value := range declarations(a.Val) {
+			switch {
+			case hides(property, value):
 				e.hidden = true
-			case "mso-list:ignore":
+			case property == "mso-list" && value == "ignore":
 				e.marker = true
-			case "mso-char-type:symbol":
+			case property == "mso-char-type" && value == "symbol":
 				e.symbols = true
-			}
-			if property == "font-family" {
+			case property == "font-family":
 				e.symbols = symbolFont(value)
 			}
 		}

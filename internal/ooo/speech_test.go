@@ -48,6 +48,9 @@ func TestSpoken(t *testing.T) {
 		"a space in a style":                        {"<p>Hi<span style=' Display : None '>x</span></p>", "Hi"},
 		"joiners alone are nothing":                 {"<p>&zwj;&zwnj; &zwnj;</p>", ""},
 		"a bullet that is no number is dropped":     {"<p><span style='mso-list:Ignore'>-</span>Hi</p>", "Hi"},
+		"a class that is hidden":                    {"<style>.x, p.y { display:none }</style><p class='a X'>no</p><p class=y>no</p><div class=y>Hi</div>", "Hi"},
+		"what only paper or a phone hides is shown": {"<style>@media print { .x { display:none } } @page {margin:1in}</style><p class=x>Hi</p>", "Hi"},
+		"a rule in a comment hides nothing":         {"<style><!-- /* .x { display:none } */ .y { display:none } --></style><p class=x>Hi<b class=y>no</b></p>", "Hi"},
 		"an office paragraph with an empty element": {"<p class=MsoNormal>Hi<o:p></o:p></p>", "Hi"},
 	}
 	for name, tt := range tests {
