@@ -15,6 +15,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
@@ -150,7 +151,7 @@ func TestReadsTheCertificateAtEachLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, "a login with the new file", func() bool { return c.Token(t.Context()) == nil })
+	await.True(t, "a login with the new file", func() bool { return c.Token(t.Context()) == nil })
 }
 
 // The files in testdata end in 2126, and their password is open-sesame. They were made

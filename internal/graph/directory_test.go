@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
@@ -90,39 +89,6 @@ func TestLooksPeopleUpByObjectID(t *testing.T) {
 		if _, err := c.Lookup(t.Context(), id); !errors.Is(err, ooo.ErrNotInDirectory) {
 			t.Errorf("Lookup(%q) = %v, want %v", id, err, ooo.ErrNotInDirectory)
 		}
-	}
-}
-
-func TestFindInTrouble(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
-	w.user("ann@contoso.example")
-	tests := map[string]struct {
-		fault graphsim.Fault
-		want  error
-		wait  *ooo.Throttled
-	}{
-		"throttled": {graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(2 * time.Second)}, nil, &ooo.Throttled{After: 2 * time.Second, Whole: true}},
-		"down":      {graphsim.Fault{Kind: "status", Status: 503}, ooo.ErrUnavailable, nil},
-		"denied":    {graphsim.Fault{Kind: "status", Status: 403, Code: "Authorization_RequestDenied"}, ooo.ErrDenied, nil},
-		"no token":  {graphsim.Fault{Kind: "status", Status: 401}, ooo.ErrUnauthorized, nil},
-		"cut off":   {graphsim.Fault{Kind: "reset"}, ooo.ErrUnavailable, nil},
-		"not found by something else than the directory": {graphsim.Fault{Kind: "status", Status: 404, Code: "UnknownError"}, ooo.ErrUnavailable, nil},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			tt.fault.Operation = "directory"
-			w.fault(tt.fault)
-			defer w.ClearFaults()
-			for _, address := range []string{"ann@contoso.example", "jürgen@contoso.example"} { // by path, by filter
-				person, err := c.Find(t.Context(), address)
-				expect(t, address, err, tt.want, tt.wait)
-				if person != (ooo.Person{}) {
-					t.Errorf("Find = %+v, want nobody", person)
-				}
-			}
-		})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -219,6 +220,87 @@ func TestTranslatesWaits(t *testing.T) {
 			}
 			if !ok || wait.After != tt.after || wait.Whole != tt.whole {
 				t.Errorf("Meaning = %v %+v, want a wait of %v, whole app %v", err, wait, tt.after, tt.whole)
+			}
+		})
+	}
+}
+
+// TestEachCallRefused has Graph refuse all calls but lone reads, creations and deletions
+// in a way of their own, which are tested with them.
+func TestEachCallRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphsim.Config{})
+	c := w.client()
+	ids := w.users(5)
+	made, err := c.CreateSubscription(t.Context(), wanted(ids[0], newHook(t).URL, time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := acts(t.Context(), c, ids, "user0001@contoso.example", "", made.ID)
+	delete(calls, "Read of one")
+	delete(calls, "CreateSubscription")
+	calls["Read"] = func() error {
+		readings := c.Read(t.Context(), ids, nil)
+		for i, r := range readings {
+			if r.ID != ids[i] || r.Err == nil || r.Err != readings[0].Err {
+				t.Errorf("reading %d = %+v, want the error of all for %s", i, r, ids[i])
+			}
+		}
+		return readings[0].Err
+	}
+	for call, address := range map[string]string{"Find": "user0001@contoso.example", "Find by filter": "jürgen@contoso.example"} {
+		calls[call] = func() error {
+			person, err := c.Find(t.Context(), address)
+			if person != (ooo.Person{}) {
+				t.Errorf("%s = %+v, want nobody", call, person)
+			}
+			return err
+		}
+	}
+	calls["SubscriptionPages"] = func() error {
+		for listed, err := range c.SubscriptionPages(t.Context()) {
+			if len(listed) > 0 {
+				t.Errorf("SubscriptionPages = %+v, want an error alone", listed)
+			}
+			return err
+		}
+		return errors.New("no page and no error")
+	}
+	calls["Presences"] = func() error { _, err := c.Presences(t.Context(), ids); return err }
+	denied, gone := ooo.ErrSubscriptionDenied, ooo.ErrSubscriptionGone
+	tests := map[string]struct {
+		fault graphsim.Fault
+		want  error // nil: wait
+		wait  *ooo.Throttled
+		but   map[string]error // what it is for other calls
+	}{
+		"throttled":           {fault: graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(9 * time.Second)}, wait: &ooo.Throttled{After: 9 * time.Second, Whole: true}},
+		"throttled, no time":  {fault: graphsim.Fault{Kind: "throttle", RetryAfter: -1}, wait: &ooo.Throttled{After: 5 * time.Second, Whole: true}},
+		"overloaded":          {fault: graphsim.Fault{Kind: "status", Status: 503, RetryAfter: graphsim.Duration(6 * time.Second)}, wait: &ooo.Throttled{After: 6 * time.Second, Whole: true}},
+		"down":                {fault: graphsim.Fault{Kind: "status", Status: 503}, want: ooo.ErrUnavailable},
+		"broken":              {fault: graphsim.Fault{Kind: "status", Status: 500}, want: ooo.ErrUnavailable},
+		"the connection dies": {fault: graphsim.Fault{Kind: "reset"}, want: ooo.ErrUnavailable},
+		"token never good":    {fault: graphsim.Fault{Kind: "status", Status: 401}, want: ooo.ErrUnauthorized},
+		"rejected":            {fault: graphsim.Fault{Kind: "status", Status: 400}, want: ooo.ErrRejected},
+		"denied": {fault: graphsim.Fault{Kind: "status", Status: 403, Code: "Authorization_RequestDenied"}, want: ooo.ErrDenied,
+			but: map[string]error{"PatchSubscription": denied, "DeleteSubscription": denied, "SubscriptionPages": denied}},
+		"not found": {fault: graphsim.Fault{Kind: "status", Status: 404, Code: "UnknownError"}, want: ooo.ErrUnavailable,
+			but: map[string]error{"PatchSubscription": gone, "DeleteSubscription": gone}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			for _, tt.fault.Operation = range []string{
+				"batch", "directory", "presence", "subscription-renew", "subscription-delete", "subscription-list",
+			} {
+				w.fault(tt.fault)
+			}
+			defer w.ClearFaults()
+			for call, act := range calls {
+				want := tt.want
+				if other, ok := tt.but[call]; ok {
+					want = other
+				}
+				expect(t, call, act(), want, tt.wait)
 			}
 		})
 	}

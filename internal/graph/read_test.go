@@ -131,43 +131,6 @@ func expect(t *testing.T, what string, err, want error, wait *ooo.Throttled) {
 	}
 }
 
-func TestABatchRefusedAsAWhole(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
-	ids := w.users(5)
-	tests := map[string]struct {
-		fault graphsim.Fault
-		want  error
-		wait  *ooo.Throttled
-	}{
-		"throttled":           {graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(9 * time.Second)}, nil, &ooo.Throttled{After: 9 * time.Second, Whole: true}},
-		"throttled, no time":  {graphsim.Fault{Kind: "throttle", RetryAfter: -1}, nil, &ooo.Throttled{After: 5 * time.Second, Whole: true}},
-		"overloaded":          {graphsim.Fault{Kind: "status", Status: 503, RetryAfter: graphsim.Duration(6 * time.Second)}, nil, &ooo.Throttled{After: 6 * time.Second, Whole: true}},
-		"down":                {graphsim.Fault{Kind: "status", Status: 503}, ooo.ErrUnavailable, nil},
-		"broken":              {graphsim.Fault{Kind: "status", Status: 500}, ooo.ErrUnavailable, nil},
-		"not found":           {graphsim.Fault{Kind: "status", Status: 404}, ooo.ErrUnavailable, nil},
-		"denied":              {graphsim.Fault{Kind: "status", Status: 403}, ooo.ErrDenied, nil},
-		"rejected":            {graphsim.Fault{Kind: "status", Status: 400}, ooo.ErrRejected, nil},
-		"token never good":    {graphsim.Fault{Kind: "status", Status: 401}, ooo.ErrUnauthorized, nil},
-		"the connection dies": {graphsim.Fault{Kind: "reset"}, ooo.ErrUnavailable, nil},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			tt.fault.Operation = "batch"
-			w.fault(tt.fault)
-			defer w.ClearFaults()
-			readings := c.Read(t.Context(), ids, nil)
-			for i, r := range readings {
-				if r.ID != ids[i] {
-					t.Errorf("reading %d is of %s, want %s", i, r.ID, ids[i])
-				}
-				expect(t, fmt.Sprintf("reading %d", i), r.Err, tt.want, tt.wait)
-			}
-		})
-	}
-}
-
 func TestAReadEndsWithItsCaller(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, graphsim.Config{})
@@ -303,9 +266,7 @@ func TestAKnownAnswerIsNotDecodedAgain(t *testing.T) {
 				t.Errorf("%s: second reading = %+v, want it to be the same", name, r)
 			}
 		}
-		if _, err := w.SetAutomaticReplies(string(ids[0]), graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("News from " + name)}); err != nil {
-			t.Fatal(err)
-		}
+		w.change(ids[0], graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("News from " + name)})
 		for i, r := range c.Read(t.Context(), ids, known) {
 			if r.Err != nil || r.Same != (i > 0) || (i == 0) != (r.Setting.ExternalReply == "News from "+name) {
 				t.Errorf("%s: reading %d after a change = %+v, want only the first to differ", name, i, r)

@@ -242,55 +242,6 @@ func TestACreationThatIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestRenewalsAndDeletionsThatFail(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
-	made, err := c.CreateSubscription(t.Context(), wanted(w.user("ann@contoso.example"), newHook(t).URL, time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests := map[string]struct {
-		fault graphsim.Fault
-		want  error
-		wait  *ooo.Throttled
-	}{
-		"gone":      {graphsim.Fault{Kind: "status", Status: 404}, ooo.ErrSubscriptionGone, nil},
-		"denied":    {graphsim.Fault{Kind: "status", Status: 403}, ooo.ErrSubscriptionDenied, nil},
-		"rejected":  {graphsim.Fault{Kind: "status", Status: 400}, ooo.ErrRejected, nil},
-		"down":      {graphsim.Fault{Kind: "status", Status: 500}, ooo.ErrUnavailable, nil},
-		"cut off":   {graphsim.Fault{Kind: "reset"}, ooo.ErrUnavailable, nil},
-		"throttled": {graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(2 * time.Second)}, nil, &ooo.Throttled{After: 2 * time.Second, Whole: true}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			for _, operation := range []string{"subscription-renew", "subscription-delete", "subscription-list"} {
-				tt.fault.Operation = operation
-				w.fault(tt.fault)
-			}
-			defer w.ClearFaults()
-			_, err := c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionRequest{ExpiresAt: time.Now().Add(time.Hour)})
-			expect(t, "PatchSubscription", err, tt.want, tt.wait)
-			expect(t, "DeleteSubscription", c.DeleteSubscription(t.Context(), made.ID), tt.want, tt.wait)
-			want := tt.want
-			if errors.Is(want, ooo.ErrSubscriptionGone) {
-				want = ooo.ErrUnavailable // a list of them can't be gone
-			}
-			count := 0
-			for listed, err := range c.SubscriptionPages(t.Context()) {
-				expect(t, "SubscriptionPages", err, want, tt.wait)
-				if count++; len(listed) > 0 {
-					t.Errorf("SubscriptionPages = %+v, want an error alone", listed)
-				}
-				break
-			}
-			if count != 1 {
-				t.Errorf("SubscriptionPages yielded %d times, want one error", count)
-			}
-		})
-	}
-}
-
 func TestARenewalNeedsAnExpiry(t *testing.T) {
 	t.Parallel()
 	c := newStub(t, func(w http.ResponseWriter, r *http.Request) { answerJSON(w, http.StatusOK, `{"id":"1"}`) }).client(t)

@@ -7,13 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
 )
-
-// patience is how long a condition may take to come true.
-const patience = 30 * time.Second
 
 // world is a local Graph and what is needed to log in to it.
 type world struct {
@@ -30,7 +28,7 @@ func newWorld(t testing.TB, cfg graphsim.Config) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, "graphsim", s.Run)
+	await.Run(t, s.Run)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.CAPEM())
 	w := &world{Server: s, t: t, seen: &calls{count: make(map[string]map[int]int)}}
@@ -41,29 +39,11 @@ func newWorld(t testing.TB, cfg graphsim.Config) *world {
 	return w
 }
 
-// run runs something until the test ends and expects it to end well.
-func run(t testing.TB, name string, what func(context.Context) error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- what(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("%s: Run = %v, want nil", name, err)
-			}
-		case <-time.After(patience):
-			t.Errorf("%s: Run did not end", name)
-		}
-	})
-}
-
 // client returns a client with a token keeper, as the service runs it.
 func (w *world) client() *graph.Client {
 	w.t.Helper()
 	c := w.idleClient(w.config)
-	run(w.t, "graph", c.Run)
+	await.Run(w.t, c.Run)
 	return c
 }
 
@@ -101,15 +81,20 @@ func (w *world) users(count int) []ooo.ObjectID {
 	ids := make([]ooo.ObjectID, count)
 	for i, u := range made {
 		ids[i] = ooo.ObjectID(u.ID)
-		w.reply(u.ID, "I am "+u.ID)
+		w.reply(ids[i], "I am "+u.ID)
 	}
 	return ids
 }
 
-func (w *world) reply(id, text string) {
+// reply turns a user's replies on, with a text.
+func (w *world) reply(id ooo.ObjectID, text string) {
 	w.t.Helper()
-	if _, err := w.SetAutomaticReplies(id, graphsim.AutomaticRepliesUpdate{
-		Status: new("alwaysEnabled"), ExternalReplyMessage: &text}); err != nil {
+	w.change(id, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: &text})
+}
+
+func (w *world) change(id ooo.ObjectID, u graphsim.AutomaticRepliesUpdate) {
+	w.t.Helper()
+	if _, err := w.SetAutomaticReplies(string(id), u); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -158,12 +143,32 @@ func (c *calls) all(operation string) (sum int) {
 	return sum
 }
 
-// until waits for something to come true.
-func until(t testing.TB, what string, true func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !true(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s did not come true", what)
-		}
+// acts has a call of each kind, about two mailboxes or more, the user of the first, and a
+// subscription.
+func acts(ctx context.Context, c *graph.Client, ids []ooo.ObjectID, user, hook string, id ooo.SubscriptionID) map[string]func() error {
+	return map[string]func() error{
+		"Read of one": func() error { return c.Read(ctx, ids[:1], nil)[0].Err },
+		"Read":        func() error { return c.Read(ctx, ids, nil)[len(ids)-1].Err },
+		"Find":        func() error { _, err := c.Find(ctx, user); return err },
+		"CreateSubscription": func() error {
+			_, err := c.CreateSubscription(ctx, wanted(ids[0], hook, time.Hour))
+			return err
+		},
+		"PatchSubscription": func() error {
+			_, err := c.PatchSubscription(ctx, id, ooo.SubscriptionRequest{ExpiresAt: time.Now().Add(time.Hour)})
+			return err
+		},
+		"DeleteSubscription": func() error { return c.DeleteSubscription(ctx, id) },
+		"SubscriptionPages": func() error {
+			for _, err := range c.SubscriptionPages(ctx) {
+				return err // of the first page
+			}
+			return nil
+		},
 	}
+}
+
+// stubActs are acts for a stub.
+func stubActs(t *testing.T, c *graph.Client) map[string]func() error {
+	return acts(t.Context(), c, []ooo.ObjectID{"8c1d", "8c1e"}, "user0001@contoso.example", "https://hook.example", "1")
 }
