@@ -39,11 +39,11 @@ func TestTheMainPage(t *testing.T) {
 			w := newWorld()
 			var syncs atomic.Int32
 			w.sync = func(context.Context) error { syncs.Add(1); return tt.err }
-			response, body := request{method: tt.method, path: "/"}.send(t, serve(t, w))
-			if response.StatusCode != 200 || body != tt.body || syncs.Load() != tt.syncs {
-				t.Errorf("answer = %d %q after %d syncs, want 200 %q after %d", response.StatusCode, body, syncs.Load(), tt.body, tt.syncs)
+			response, body := request{method: tt.method, path: "/"}.ask(handler(t, w))
+			if response.Code != 200 || body != tt.body || syncs.Load() != tt.syncs {
+				t.Errorf("answer = %d %q after %d syncs, want 200 %q after %d", response.Code, body, syncs.Load(), tt.body, tt.syncs)
 			}
-			if kind := response.Header.Get("Content-Type"); tt.method == http.MethodGet && !strings.HasPrefix(kind, "text/plain") {
+			if kind := response.Header().Get("Content-Type"); tt.method == http.MethodGet && !strings.HasPrefix(kind, "text/plain") {
 				t.Errorf("Content-Type = %q, want plain text", kind)
 			}
 		})
@@ -67,18 +67,18 @@ func TestNothingIsLockedDuringASync(t *testing.T) {
 			return ctx.Err()
 		}
 	}
-	base := serve(t, w)
+	h := handler(t, w)
 	answers := make(chan string, callers)
 	var callersDone sync.WaitGroup
 	for range callers {
 		callersDone.Go(func() {
-			_, body := request{method: "GET", path: "/"}.send(t, base)
+			_, body := get("/").ask(h)
 			answers <- body
 		})
 	}
 	inside.Wait()
-	if response, body := asJSON(`{"email":"bob@contoso.example","status":"True"}`).send(t, base); response.StatusCode != 200 {
-		t.Errorf("monitor during a sync = %d %q, want 200", response.StatusCode, body)
+	if response, body := asJSON(`{"email":"bob@contoso.example","status":"True"}`).ask(h); response.Code != 200 {
+		t.Errorf("monitor during a sync = %d %q, want 200", response.Code, body)
 	}
 	close(called)
 	callersDone.Wait()
@@ -112,7 +112,7 @@ func TestTheMediatorAlwaysGetsAnAnswerInTime(t *testing.T) {
 		"a silent store at a start":               {asJSON(`{"email":"bob@contoso.example","status":"True"}`), true, false, 503},
 		"a silent store at a stop":                {asJSON(`{"email":"bob@contoso.example","status":"False"}`), true, false, 503},
 		"both silent":                             {asJSON(`{"email":"bob@contoso.example","status":"True"}`), true, true, 503},
-		"a silent directory, asked by PUT":        {request{method: "PUT", path: "/api/users/bob@contoso.example"}, false, true, 202},
+		"a silent directory, asked by PUT":        {put("/api/users/bob@contoso.example"), false, true, 202},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -126,10 +126,8 @@ func TestTheMediatorAlwaysGetsAnAnswerInTime(t *testing.T) {
 				if tt.directory {
 					directory = silent{w}
 				}
-				r := httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, strings.NewReader(tt.body))
-				r.Header.Set("Content-Type", "application/json")
-				began, answer := time.Now(), httptest.NewRecorder()
-				over(t, w, store, directory).ServeHTTP(answer, r)
+				began := time.Now()
+				answer, _ := tt.ask(over(t, w, store, directory))
 				if took := time.Since(began); answer.Code != tt.status || took >= 8*time.Second {
 					t.Errorf("answer = %d after %v, want %d within 8 s", answer.Code, took, tt.status)
 				}
@@ -143,8 +141,8 @@ func TestProbesAreAskedAtOnceAndNotForLong(t *testing.T) {
 		w := newWorld()
 		hang := func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() }
 		w.checks = []api.Check{{Name: "a", Probe: hang}, {Name: "b", Probe: hang}, {Name: "c", Required: true, Probe: hang}}
-		began, answer := time.Now(), httptest.NewRecorder()
-		handler(t, w).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+		began := time.Now()
+		answer, _ := get("/readyz").ask(handler(t, w))
 		if took := time.Since(began); answer.Code != 503 || took > 2*time.Second {
 			t.Errorf("readyz = %d after %v, want 503 within 2 s", answer.Code, took)
 		}
@@ -158,8 +156,8 @@ func TestDependenciesAreAskedOnceASecondAtMost(t *testing.T) {
 		w.checks = []api.Check{{Name: "a", Probe: func(context.Context) (string, error) { asked.Add(1); return "", nil }}}
 		handler := handler(t, w)
 		for range 30 {
-			if status, _ := answer(t, handler, http.MethodGet, "/readyz"); status != 200 {
-				t.Fatalf("readyz = %d, want 200", status)
+			if answer, _ := get("/readyz").ask(handler); answer.Code != 200 {
+				t.Fatalf("readyz = %d, want 200", answer.Code)
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -172,13 +170,13 @@ func TestDependenciesAreAskedOnceASecondAtMost(t *testing.T) {
 // TestManyTakeLittleMemory posts a list that took 138 MiB to decode as a whole.
 func TestManyTakeLittleMemory(t *testing.T) {
 	h := handler(t, newWorld())
-	many := request{"POST", "/api/users", `{"emails":[` + strings.Repeat("{},", 1<<20) + `0]}`, map[string]string{"Content-Type": "application/json"}}
+	many := postJSON("/api/users", `{"emails":[`+strings.Repeat("{},", 1<<20)+`0]}`)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	status, _ := many.ask(h)
+	answer, _ := many.ask(h)
 	runtime.ReadMemStats(&after)
-	if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; status != 400 || allocated > 24 {
-		t.Errorf("answer = %d after %d MiB were allocated, want 400 and at most 24", status, allocated)
+	if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; answer.Code != 400 || allocated > 24 {
+		t.Errorf("answer = %d after %d MiB were allocated, want 400 and at most 24", answer.Code, allocated)
 	}
 }
 
@@ -187,10 +185,7 @@ func TestAPanicTellsNobody(t *testing.T) {
 	w := newWorld()
 	w.log = slog.New(slog.NewTextHandler(&out, nil))
 	w.sync = func(context.Context) error { panic("ann@contoso.example has a secret") }
-	answer := httptest.NewRecorder()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-	r.Header.Set("Authorization", "Bearer the-token")
-	handler(t, w).ServeHTTP(answer, r)
+	answer, _ := request{http.MethodGet, "/", "", map[string]string{"Authorization": "Bearer the-token"}}.ask(handler(t, w))
 	if answer.Code != 500 || !strings.Contains(answer.Body.String(), `"error"`) {
 		t.Errorf("answer = %d %q, want 500 with an error in JSON", answer.Code, answer.Body)
 	}
@@ -210,21 +205,16 @@ func TestTheLogTellsNoAddresses(t *testing.T) {
 	w.log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.finding = ooo.ErrUnavailable
 	h := handler(t, w)
-	send := func(r request) {
-		q := httptest.NewRequestWithContext(t.Context(), r.method, r.path, strings.NewReader(r.body))
-		q.Header.Set("Content-Type", "application/json")
-		h.ServeHTTP(httptest.NewRecorder(), q)
-	}
 	all := []request{
 		asJSON(`{"email":"bob@contoso.example","status":"True"}`), asJSON(`{"email":"bob@contoso.example","status":"False"}`),
-		{method: "GET", path: "/api/users/ann@contoso.example"}, {method: "PUT", path: "/api/users/ann@contoso.example"},
-		{method: "POST", path: "/api/users/ann@contoso.example/check"}, {method: "GET", path: "/ann@contoso.example"},
-		{method: "POST", path: "/api/users", body: `{"emails":["bob@contoso.example"]}`},
+		get("/api/users/ann@contoso.example"), put("/api/users/ann@contoso.example"),
+		post("/api/users/ann@contoso.example/check"), get("/ann@contoso.example"),
+		postJSON("/api/users", `{"emails":["bob@contoso.example"]}`),
 	}
 	for _, away := range []error{nil, errAway} {
 		w.err = away
 		for _, r := range all {
-			send(r)
+			r.ask(h)
 		}
 	}
 	if !strings.Contains(out.String(), "route=/api/users/:email/check") || strings.Contains(out.String(), "contoso") {

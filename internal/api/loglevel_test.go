@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -33,13 +32,10 @@ func TestTheLogLevelIsChangedWhileItRuns(t *testing.T) {
 		{"back again", "PUT", `{"level":"info"}`, "the-token", 200, `{"level":"info"}`, slog.LevelInfo},
 	}
 	for _, step := range steps {
-		r := httptest.NewRequestWithContext(t.Context(), step.method, "/api/loglevel", strings.NewReader(step.body))
-		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("Authorization", "Bearer "+step.token)
-		answer := httptest.NewRecorder()
-		engine.ServeHTTP(answer, r)
-		if answer.Code != step.status || !strings.Contains(answer.Body.String(), step.answer) || w.level.Level() != step.level {
-			t.Errorf("%s = %d %s at level %v, want %d %s at %v", step.what, answer.Code, answer.Body, w.level.Level(), step.status, step.answer, step.level)
+		r := request{step.method, "/api/loglevel", step.body, map[string]string{"Content-Type": "application/json", "Authorization": "Bearer " + step.token}}
+		answer, body := r.ask(engine)
+		if answer.Code != step.status || !strings.Contains(body, step.answer) || w.level.Level() != step.level {
+			t.Errorf("%s = %d %s at level %v, want %d %s at %v", step.what, answer.Code, body, w.level.Level(), step.status, step.answer, step.level)
 		}
 	}
 	if n := strings.Count(out.String(), "log level changed on request"); n != 2 {

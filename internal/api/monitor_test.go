@@ -3,8 +3,6 @@ package api_test
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +20,7 @@ func monitorWorld() *world {
 }
 
 func asJSON(body string) request {
-	return request{http.MethodPost, "/monitor", body, map[string]string{"Content-Type": "application/json"}}
+	return postJSON("/monitor", body)
 }
 
 func TestMonitorBodies(t *testing.T) {
@@ -68,11 +66,11 @@ func TestMonitorBodies(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			response, body := asJSON(tt.body).send(t, serve(t, monitorWorld()))
-			if response.StatusCode != tt.status || tt.answer != "" && body != tt.answer {
-				t.Errorf("answer = %d %q, want %d %q", response.StatusCode, body, tt.status, tt.answer)
+			response, body := asJSON(tt.body).ask(handler(t, monitorWorld()))
+			if response.Code != tt.status || tt.answer != "" && body != tt.answer {
+				t.Errorf("answer = %d %q, want %d %q", response.Code, body, tt.status, tt.answer)
 			}
-			if kind := response.Header.Get("Content-Type"); strings.HasPrefix(body, "<h1>") != strings.HasPrefix(kind, "text/html") {
+			if kind := response.Header().Get("Content-Type"); strings.HasPrefix(body, "<h1>") != strings.HasPrefix(kind, "text/html") {
 				t.Errorf("Content-Type = %q of %q, want what it is", kind, body)
 			}
 		})
@@ -89,8 +87,8 @@ func TestMonitorContentTypes(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			r := asJSON(`{"email":"bob@contoso.example","status":"True"}`)
 			r.header["Content-Type"] = kind
-			if response, body := r.send(t, serve(t, monitorWorld())); response.StatusCode != want {
-				t.Errorf("answer = %d %q, want %d", response.StatusCode, body, want)
+			if response, body := r.ask(handler(t, monitorWorld())); response.Code != want {
+				t.Errorf("answer = %d %q, want %d", response.Code, body, want)
 			}
 		})
 	}
@@ -107,9 +105,9 @@ func TestMonitorAnswersInJSONWhenThatIsPreferred(t *testing.T) {
 		t.Run(accept, func(t *testing.T) {
 			r := asJSON(`{"email":"bob@contoso.example","status":"True"}`)
 			r.header["Accept"] = accept
-			response, body := r.send(t, serve(t, monitorWorld()))
-			if got := strings.HasPrefix(response.Header.Get("Content-Type"), "application/json"); got != want || response.StatusCode != 200 {
-				t.Errorf("answer = %d %q, want JSON: %t", response.StatusCode, body, want)
+			response, body := r.ask(handler(t, monitorWorld()))
+			if got := strings.HasPrefix(response.Header().Get("Content-Type"), "application/json"); got != want || response.Code != 200 {
+				t.Errorf("answer = %d %q, want JSON: %t", response.Code, body, want)
 			}
 		})
 	}
@@ -169,10 +167,10 @@ func TestMonitorAsksAndWritesOnlyWhatItMust(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := monitorWorld()
 			tt.setUp(w)
-			response, body := asJSON(tt.body).send(t, serve(t, w))
-			if hints := fmt.Sprint(w.left()); response.StatusCode != tt.status || w.lookups != tt.lookups || len(w.starts) != tt.starts || hints != tt.hints {
+			response, body := asJSON(tt.body).ask(handler(t, w))
+			if hints := fmt.Sprint(w.left()); response.Code != tt.status || w.lookups != tt.lookups || len(w.starts) != tt.starts || hints != tt.hints {
 				t.Errorf("answer = %d %q with %d look-ups, %d starts and hints %s, want %d with %d, %d and %s",
-					response.StatusCode, body, w.lookups, len(w.starts), hints, tt.status, tt.lookups, tt.starts, tt.hints)
+					response.Code, body, w.lookups, len(w.starts), hints, tt.status, tt.lookups, tt.starts, tt.hints)
 			}
 			if strings.Contains(body, "connection refused") {
 				t.Errorf("answer %q tells of the inside", body)
@@ -183,15 +181,15 @@ func TestMonitorAsksAndWritesOnlyWhatItMust(t *testing.T) {
 
 func TestWishesSayWhoAskedForWhat(t *testing.T) {
 	w := monitorWorld()
-	base := serve(t, w)
+	h := handler(t, w)
 	ask := func(r request) ooo.Wish {
 		t.Helper()
-		if response, body := r.send(t, base); response.StatusCode > 204 {
-			t.Fatalf("%s %s = %d %s, want it done", r.method, r.path, response.StatusCode, body)
+		if response, body := r.ask(h); response.Code > 204 {
+			t.Fatalf("%s %s = %d %s, want it done", r.method, r.path, response.Code, body)
 		}
 		return w.wishes["bob@contoso.example"]
 	}
-	bob := request{method: "PUT", path: "/api/users/Bob@contoso.example"}
+	bob := put("/api/users/Bob@contoso.example")
 	first := ask(bob)
 	second := ask(asJSON(`{"email":"BOB@contoso.example","status":"True"}`))
 	bob.method = "DELETE"
@@ -236,7 +234,7 @@ func (c *contended) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.H
 }
 
 func TestAWishThatOthersChangeIsReadAgain(t *testing.T) {
-	many := request{"POST", "/api/users", `{"emails":["bob@contoso.example"]}`, map[string]string{"Content-Type": "application/json"}}
+	many := postJSON("/api/users", `{"emails":["bob@contoso.example"]}`)
 	tests := map[string]struct {
 		request
 		times, status, lookups int
@@ -250,9 +248,7 @@ func TestAWishThatOthersChangeIsReadAgain(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := monitorWorld()
-			answer, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, strings.NewReader(tt.body))
-			r.Header.Set("Content-Type", "application/json")
-			over(t, w, &contended{w, tt.times}, w).ServeHTTP(answer, r)
+			answer, _ := tt.ask(over(t, w, &contended{w, tt.times}, w))
 			if answer.Code != tt.status || w.lookups != tt.lookups || (len(w.hints) > 0) != (tt.status < 300) {
 				t.Errorf("answer = %d %s after %d look-ups with hints %v, want %d after %d", answer.Code, answer.Body, w.lookups, w.left(), tt.status, tt.lookups)
 			}
@@ -286,19 +282,19 @@ func TestWhatWasAcknowledgedLastCounts(t *testing.T) {
 		"a stop within a start": {stop, start, true},
 		"a start within a stop": {start, stop, false},
 		"a bulk start within a stop": {
-			request{"POST", "/api/users", `{"emails":["ann@contoso.example"]}`, map[string]string{"Content-Type": "application/json"}}, stop, false},
+			postJSON("/api/users", `{"emails":["ann@contoso.example"]}`), stop, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := monitorWorld()
 			w.directory["ann@contoso.example"] = ooo.Person{ID: "id-ann"}
 			store := &between{world: w, happen: func() {
-				if status, body := tt.within.ask(handler(t, w)); status >= 300 {
-					t.Errorf("the first = %d %s, want it done", status, body)
+				if first, body := tt.within.ask(handler(t, w)); first.Code >= 300 {
+					t.Errorf("the first = %d %s, want it done", first.Code, body)
 				}
 			}}
-			status, body := tt.last.ask(over(t, w, store, w))
-			if on := w.wishes["ann@contoso.example"].On; status != 200 || on != tt.on {
-				t.Errorf("answer = %d %s and monitored = %t, want 200 and %t", status, body, on, tt.on)
+			answer, body := tt.last.ask(over(t, w, store, w))
+			if on := w.wishes["ann@contoso.example"].On; answer.Code != 200 || on != tt.on {
+				t.Errorf("answer = %d %s and monitored = %t, want 200 and %t", answer.Code, body, on, tt.on)
 			}
 		})
 	}
@@ -312,7 +308,7 @@ func TestASyncOfKnownUsersWritesNothing(t *testing.T) {
 	start.ask(h)
 	w.hints = nil
 	before := w.wishes["ann@contoso.example"]
-	if status, _ := start.ask(h); status != 200 || w.wishes["ann@contoso.example"] != before || len(w.hints) != 0 {
-		t.Errorf("a second start = %d, wish %+v and hints %v, want 200 and nothing written", status, w.wishes["ann@contoso.example"], w.left())
+	if answer, _ := start.ask(h); answer.Code != 200 || w.wishes["ann@contoso.example"] != before || len(w.hints) != 0 {
+		t.Errorf("a second start = %d, wish %+v and hints %v, want 200 and nothing written", answer.Code, w.wishes["ann@contoso.example"], w.left())
 	}
 }

@@ -102,6 +102,7 @@ func TestSecurityIsDescribed(t *testing.T) {
 type told struct {
 	request
 	status int
+	says   string         // a part of the answer
 	world  func(w *world) // changes it before; may be nil
 	bad    bool           // the question itself is not as described
 }
@@ -126,71 +127,75 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	const html, form = "text/html", "application/json"
 	start, stop := `{"email":"bob@contoso.example","status":"True"}`, `{"email":"bob@contoso.example","status":false}`
 	nowhere := `{"email":"nobody@contoso.example","status":"TRUE"}`
-	many := request{"POST", "/api/users", "", map[string]string{"Content-Type": form}}
-	bulk := func(body string) request { many.body = body; return many }
+	bulk := func(body string) request { return postJSON("/api/users", body) }
 	tests := map[string]told{
-		"the main page":                         {request{method: "GET", path: "/"}, 200, nil, false},
-		"the main page, a sync that fails":      {request{method: "GET", path: "/"}, 200, failing, false},
-		"a look at the main page":               {request{method: "HEAD", path: "/"}, 200, nil, false},
-		"a start":                               {asJSON(start), 200, nil, false},
-		"a start, answered in HTML":             {as(html, asJSON(start)), 200, nil, false},
-		"a start, answered in JSON":             {as(form, asJSON(start)), 200, nil, false},
-		"a start while Graph is away":           {asJSON(start), 202, unresolved, false},
-		"a start while Graph is away, in JSON":  {as(form, asJSON(start)), 202, unresolved, false},
-		"a stop":                                {asJSON(stop), 200, nil, false},
-		"no JSON":                               {asJSON("x"), 400, nil, true},
-		"wrong fields":                          {asJSON(`{"email":"bob@contoso.example","status":"yes"}`), 400, nil, true},
-		"nobody":                                {asJSON(nowhere), 404, nil, false},
-		"nobody, in JSON":                       {as(form, asJSON(nowhere)), 404, nil, false},
-		"an address of several":                 {asJSON(start), 409, several, false},
-		"an address of several, in JSON":        {as(form, asJSON(start)), 409, several, false},
-		"a start that is too long":              {as(form, asJSON(`{"email":"`+strings.Repeat("x", 70_000)+`","status":"True"}`)), 413, nil, false},
-		"a start while Redis is away":           {asJSON(start), 503, down, false},
-		"a start while Redis is away, in JSON":  {as(form, asJSON(start)), 503, down, false},
-		"all users":                             {request{method: "GET", path: "/api/users"}, 200, nil, false},
-		"a page of users":                       {request{method: "GET", path: "/api/users?limit=1"}, 200, nil, false},
-		"a page of no users":                    {request{method: "GET", path: "/api/users?limit=0"}, 400, nil, true},
-		"users while Redis is away":             {request{method: "GET", path: "/api/users"}, 503, down, false},
-		"many at once":                          {bulk(`{"emails":["bob@contoso.example","nobody",5,null]}`), 202, nil, false},
-		"many that are no JSON":                 {bulk("x"), 400, nil, true},
-		"many without names":                    {bulk(`{}`), 400, nil, true},
-		"many in too many bytes":                {bulk(`{"emails":["` + strings.Repeat("x", 5<<20) + `"]}`), 413, nil, false},
-		"many while Redis is away":              {bulk(`{"emails":["bob@contoso.example"]}`), 503, down, false},
-		"a user":                                {request{method: "GET", path: ann}, 200, nil, false},
-		"a user with everything":                {request{method: "GET", path: "/api/users/full@contoso.example"}, 200, nil, false},
-		"a user who is not monitored":           {request{method: "GET", path: "/api/users/bob@contoso.example"}, 404, nil, false},
-		"a user while Redis is away":            {request{method: "GET", path: ann}, 503, down, false},
-		"a start by PUT":                        {request{method: "PUT", path: "/api/users/bob@contoso.example"}, 200, nil, false},
-		"a start by PUT while Graph is away":    {request{method: "PUT", path: "/api/users/bob@contoso.example"}, 202, unresolved, false},
-		"a start of what is no address":         {request{method: "PUT", path: "/api/users/bob"}, 400, nil, false},
-		"a start of nobody by PUT":              {request{method: "PUT", path: "/api/users/nobody@contoso.example"}, 404, nil, false},
-		"a start of several by PUT":             {request{method: "PUT", path: "/api/users/bob@contoso.example"}, 409, several, false},
-		"a start by PUT while Redis is away":    {request{method: "PUT", path: ann}, 503, down, false},
-		"a stop by DELETE":                      {request{method: "DELETE", path: ann}, 204, nil, false},
-		"a stop by DELETE while Redis is away":  {request{method: "DELETE", path: ann}, 503, down, false},
-		"a check":                               {request{method: "POST", path: ann + "/check"}, 202, nil, false},
-		"a check of nobody":                     {request{method: "POST", path: "/api/users/bob@contoso.example/check"}, 404, nil, false},
-		"a resend":                              {request{method: "POST", path: ann + "/resend"}, 202, nil, false},
-		"a resend while Redis is away":          {request{method: "POST", path: ann + "/resend"}, 503, down, false},
-		"a history":                             {request{method: "GET", path: ann + "/history?limit=5"}, 200, nil, false},
-		"a history of a word":                   {request{method: "GET", path: ann + "/history?limit=few"}, 400, nil, true},
-		"a history of nobody":                   {request{method: "GET", path: "/api/users/bob@contoso.example/history"}, 404, nil, false},
-		"this description":                      {request{method: "GET", path: "/api/openapi.json"}, 200, nil, false},
-		"the log level":                         {request{method: "GET", path: "/api/loglevel"}, 200, nil, false},
-		"another log level":                     {request{"PUT", "/api/loglevel", `{"level":"Debug"}`, map[string]string{"Content-Type": form}}, 200, nil, false},
-		"a log level that is none":              {request{"PUT", "/api/loglevel", `{"level":"loud"}`, map[string]string{"Content-Type": form}}, 400, nil, false},
-		"metrics":                               {request{method: "GET", path: "/metrics"}, 200, nil, false},
-		"alive":                                 {request{method: "GET", path: "/healthz"}, 200, nil, false},
-		"ready":                                 {request{method: "GET", path: "/readyz"}, 200, nil, false},
-		"not ready":                             {request{method: "GET", path: "/readyz"}, 503, unwell, false},
-		"ready without what is needed":          {request{method: "GET", path: "/readyz"}, 200, excused, false},
-		"a notification":                        {request{"POST", "/graph/notifications", `{"value":[{"subscriptionId":"x"},null]}`, map[string]string{"Content-Type": form}}, 202, nil, false},
-		"a notification of nothing":             {request{"POST", "/graph/lifecycle", `{"value":null}`, map[string]string{"Content-Type": form}}, 202, nil, false},
-		"a handshake":                           {request{method: "POST", path: "/graph/notifications?validationToken=Validation%3a+x", header: map[string]string{"Content-Type": form}, body: `{"value":[]}`}, 200, nil, false},
-		"a notification that is none":           {request{"POST", "/graph/notifications", `{}`, map[string]string{"Content-Type": form}}, 400, nil, true},
-		"a handshake that is markup":            {request{method: "POST", path: "/graph/lifecycle?validationToken=%3Cb%3E"}, 400, nil, true},
-		"a notification that is far too long":   {request{"POST", "/graph/notifications", `{"value":["` + strings.Repeat("x", 5<<20) + `"]}`, map[string]string{"Content-Type": form}}, 413, nil, false},
-		"a user in another spelling of the URL": {request{method: "GET", path: "/api/users/ann%40contoso.example"}, 200, nil, false},
+		"the main page":                         {get("/"), 200, "", nil, false},
+		"the main page, a sync that fails":      {get("/"), 200, "", failing, false},
+		"a look at the main page":               {head("/"), 200, "", nil, false},
+		"a start":                               {asJSON(start), 200, "", nil, false},
+		"a start, answered in HTML":             {as(html, asJSON(start)), 200, `<h1>You would like to monitor bob@contoso.example True</h1>`, nil, false},
+		"a start, answered in JSON":             {as(form, asJSON(start)), 200, `{"email":"bob@contoso.example","result":"You would like to monitor bob@contoso.example True","status":"True"}`, nil, false},
+		"a start while Graph is away":           {asJSON(start), 202, "", unresolved, false},
+		"a start while Graph is away, in JSON":  {as(form, asJSON(start)), 202, "", unresolved, false},
+		"a stop":                                {asJSON(stop), 200, "", nil, false},
+		"no JSON":                               {as(form, asJSON("x")), 400, `{"result":"Not JSON"}`, nil, true},
+		"wrong fields":                          {as(form, asJSON(`{"email":"bob@contoso.example","status":"yes"}`)), 400, `{"result":"Invalid JSON"}`, nil, true},
+		"nobody":                                {asJSON(nowhere), 404, "", nil, false},
+		"nobody, in JSON":                       {as(form, asJSON(nowhere)), 404, `{"email":"nobody@contoso.example","error":"User nobody@contoso.example not in Active Directory"}`, nil, false},
+		"an address of several":                 {asJSON(start), 409, "", several, false},
+		"an address of several, in JSON":        {as(form, asJSON(start)), 409, "", several, false},
+		"a start that is too long":              {as(form, asJSON(`{"email":"`+strings.Repeat("x", 70_000)+`","status":"True"}`)), 413, "", nil, false},
+		"a start while Redis is away":           {asJSON(start), 503, "", down, false},
+		"a start while Redis is away, in JSON":  {as(form, asJSON(start)), 503, "", down, false},
+		"all users":                             {get("/api/users"), 200, "", nil, false},
+		"a page of users":                       {get("/api/users?limit=1"), 200, "", nil, false},
+		"a page of no users":                    {get("/api/users?limit=0"), 400, "", nil, true},
+		"users while Redis is away":             {get("/api/users"), 503, "", down, false},
+		"many at once":                          {bulk(`{"emails":["bob@contoso.example","nobody",5,null]}`), 202, `{"results":[{"email":"bob@contoso.example","result":"accepted"},{"email":"nobody","result":"invalid","error":`, nil, false},
+		"many that are no JSON":                 {bulk("x"), 400, `error`, nil, true},
+		"many without names":                    {bulk(`{}`), 400, `emails`, nil, true},
+		"many in too many bytes":                {bulk(`{"emails":["` + strings.Repeat("x", 5<<20) + `"]}`), 413, "", nil, false},
+		"many while Redis is away":              {bulk(`{"emails":["bob@contoso.example"]}`), 503, "", down, false},
+		"a user":                                {get(ann), 200, `"email":"ann@contoso.example"`, nil, false},
+		"a user with everything":                {get("/api/users/full@contoso.example"), 200, "", nil, false},
+		"a user who is not monitored":           {get("/api/users/bob@contoso.example"), 404, `"error":"not monitored"`, nil, false},
+		"a user while Redis is away":            {get(ann), 503, "", down, false},
+		"a start by PUT":                        {put("/api/users/bob@contoso.example"), 200, `"id":"id-bob"`, nil, false},
+		"a start by PUT while Graph is away":    {put("/api/users/bob@contoso.example"), 202, "", unresolved, false},
+		"a start of what is no address":         {put("/api/users/bob"), 400, `e-mail address`, nil, false},
+		"a start of nobody by PUT":              {put("/api/users/nobody@contoso.example"), 404, `not in the directory`, nil, false},
+		"a start of several by PUT":             {put("/api/users/bob@contoso.example"), 409, "", several, false},
+		"a start by PUT while Redis is away":    {put(ann), 503, "", down, false},
+		"a stop by DELETE":                      {remove(ann), 204, "", nil, false},
+		"a stop by DELETE while Redis is away":  {remove(ann), 503, "", down, false},
+		"a check":                               {post(ann + "/check"), 202, "", nil, false},
+		"a check of nobody":                     {post("/api/users/bob@contoso.example/check"), 404, "", nil, false},
+		"a resend":                              {post(ann + "/resend"), 202, "", nil, false},
+		"a resend while Redis is away":          {post(ann + "/resend"), 503, "", down, false},
+		"a history":                             {get(ann + "/history?limit=5"), 200, "", nil, false},
+		"a history of a word":                   {get(ann + "/history?limit=few"), 400, "", nil, true},
+		"a history of nobody":                   {get("/api/users/bob@contoso.example/history"), 404, "", nil, false},
+		"this description":                      {get("/api/openapi.json"), 200, "", nil, false},
+		"the log level":                         {get("/api/loglevel"), 200, "", nil, false},
+		"another log level":                     {putJSON("/api/loglevel", `{"level":"Debug"}`), 200, "", nil, false},
+		"a log level that is none":              {putJSON("/api/loglevel", `{"level":"loud"}`), 400, "", nil, false},
+		"metrics":                               {get("/metrics"), 200, `metrics`, nil, false},
+		"alive":                                 {get("/healthz"), 200, `ok`, nil, false},
+		"ready":                                 {get("/readyz"), 200, "", nil, false},
+		"not ready":                             {get("/readyz"), 503, "", unwell, false},
+		"ready without what is needed":          {get("/readyz"), 200, "", excused, false},
+		"a notification":                        {postJSON("/graph/notifications", `{"value":[{"subscriptionId":"x"},null]}`), 202, "", nil, false},
+		"a notification of nothing":             {postJSON("/graph/lifecycle", `{"value":null}`), 202, "", nil, false},
+		"a handshake":                           {request{method: "POST", path: "/graph/notifications?validationToken=Validation%3a+x", header: map[string]string{"Content-Type": form}, body: `{"value":[]}`}, 200, "", nil, false},
+		"a notification that is none":           {postJSON("/graph/notifications", `{}`), 400, "", nil, true},
+		"a handshake that is markup":            {post("/graph/lifecycle?validationToken=%3Cb%3E"), 400, "", nil, true},
+		"a notification that is far too long":   {postJSON("/graph/notifications", `{"value":["`+strings.Repeat("x", 5<<20)+`"]}`), 413, "", nil, false},
+		"a user in another spelling of the URL": {get("/api/users/ANN%40contoso.example"), 200, `"state":"watching"`, nil, false},
+		"a stop, in JSON":                       {as(form, asJSON(stop)), 200, `{"email":"bob@contoso.example","result":"You would like to monitor bob@contoso.example False","status":"False"}`, nil, false},
+		"a stop of nobody by DELETE":            {remove("/api/users/nobody@contoso.example"), 204, "", nil, false},
+		"what is no address":                    {get("/api/users/nobody"), 404, `"error"`, nil, false},
+		"a check while Redis is away":           {post(ann + "/check"), 503, "", down, false},
+		"a history while Redis is away":         {get(ann + "/history"), 503, "", down, false},
 	}
 	d := description(t)
 	for name, tt := range tests {
@@ -200,14 +205,19 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 				tt.world(w)
 			}
 			r := httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, strings.NewReader(tt.body))
-			for name, value := range tt.header {
-				r.Header.Set(name, value)
+			if tt.header == nil {
+				tt.header = map[string]string{}
 			}
-			r.Header.Set("Authorization", "Bearer the-token")
-			answer := httptest.NewRecorder()
-			whole(t, w).ServeHTTP(answer, r)
-			if answer.Code != tt.status {
-				t.Fatalf("%s %s = %d %.200s, want %d", tt.method, tt.path, answer.Code, answer.Body, tt.status)
+			tt.header["Authorization"] = "Bearer the-token"
+			answer, body := tt.ask(whole(t, w))
+			if answer.Code != tt.status || !strings.Contains(body, tt.says) {
+				t.Fatalf("%s %s = %d %.200s, want %d with %q", tt.method, tt.path, answer.Code, body, tt.status, tt.says)
+			}
+			if w.err != nil && strings.Contains(body, "refused") {
+				t.Errorf("answer = %s, want nothing of the inside", body)
+			}
+			if h := answer.Header(); h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || h.Get("Server") != "" {
+				t.Errorf("headers = %v, want nosniff, no-store and no banner", h)
 			}
 			o, ok := d.operation(tt.method, r.URL.Path)
 			if !ok {

@@ -24,9 +24,9 @@ func TestWhatIsAskedForIsLeftToTheOwner(t *testing.T) {
 	}
 	for path, want := range tests {
 		w := monitorWorld()
-		response, _ := request{method: "POST", path: path}.send(t, serve(t, w))
-		if got := fmt.Sprint(w.left()); got != want || (response.StatusCode == 202) != (want != "[]") {
-			t.Errorf("POST %s = %d with hints %s, want %s", path, response.StatusCode, got, want)
+		response, _ := post(path).ask(handler(t, w))
+		if got := fmt.Sprint(w.left()); got != want || (response.Code == 202) != (want != "[]") {
+			t.Errorf("POST %s = %d with hints %s, want %s", path, response.Code, got, want)
 		}
 		for _, h := range w.hints {
 			if h.Nonce == "" || h.At.IsZero() || h.Source != ooo.SourceRequest {
@@ -38,15 +38,15 @@ func TestWhatIsAskedForIsLeftToTheOwner(t *testing.T) {
 
 func TestTheSpellingIsTheMediators(t *testing.T) {
 	w := monitorWorld()
-	base := serve(t, w)
-	asJSON(`{"email":" BOB@Contoso.example ","status":"True"}`).send(t, base)
-	asJSON(`{"email":"aNN@contoso.example","status":"True"}`).send(t, base)
-	request{method: "PUT", path: "/api/users/O'Hara%2Bx@contoso.example"}.send(t, base)
+	h := handler(t, w)
+	asJSON(`{"email":" BOB@Contoso.example ","status":"True"}`).ask(h)
+	asJSON(`{"email":"aNN@contoso.example","status":"True"}`).ask(h)
+	put("/api/users/O'Hara%2Bx@contoso.example").ask(h)
 	for _, operator := range []request{
-		{method: "PUT", path: "/api/users/bob@contoso.example"},
+		put("/api/users/bob@contoso.example"),
 		{"POST", "/api/users", `{"emails":["ann@contoso.example"]}`, map[string]string{"Content-Type": "application/json"}},
 	} {
-		operator.send(t, base)
+		operator.ask(h)
 	}
 	if want := []string{"BOB@Contoso.example", "aNN@contoso.example", "O'Hara+x@contoso.example"}; !slices.Equal(w.starts, want) {
 		t.Errorf("written = %q, want %q: the operator respells nobody", w.starts, want)
@@ -55,32 +55,9 @@ func TestTheSpellingIsTheMediators(t *testing.T) {
 
 func TestTheLastOfDoubledFieldsCounts(t *testing.T) {
 	w := monitorWorld()
-	response, body := asJSON(`{"status":"False","email":"ann@contoso.example","email":"bob@contoso.example","status":"True"}`).send(t, serve(t, w))
-	if want := []string{"bob@contoso.example"}; response.StatusCode != 200 || !slices.Equal(w.starts, want) {
-		t.Errorf("answer = %d %q with %q started, want 200 with %q", response.StatusCode, body, w.starts, want)
-	}
-}
-
-func TestMonitorInJSON(t *testing.T) {
-	tests := map[string]struct {
-		body   string
-		status int
-		want   string
-	}{
-		"a start":           {`{"email":"bob@contoso.example","status":"true"}`, 200, `{"email":"bob@contoso.example","result":"You would like to monitor bob@contoso.example True","status":"True"}`},
-		"a stop":            {`{"email":"bob@contoso.example","status":false}`, 200, `{"email":"bob@contoso.example","result":"You would like to monitor bob@contoso.example False","status":"False"}`},
-		"a start of nobody": {`{"email":"no@contoso.example","status":"True"}`, 404, `{"email":"no@contoso.example","error":"User no@contoso.example not in Active Directory"}`},
-		"no JSON":           {`x`, 400, `{"result":"Not JSON"}`},
-		"wrong fields":      {`{}`, 400, `{"result":"Invalid JSON"}`},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			r := asJSON(tt.body)
-			r.header["Accept"] = "application/json"
-			if response, body := r.send(t, serve(t, monitorWorld())); response.StatusCode != tt.status || body != tt.want {
-				t.Errorf("answer = %d %s, want %d %s", response.StatusCode, body, tt.status, tt.want)
-			}
-		})
+	response, body := asJSON(`{"status":"False","email":"ann@contoso.example","email":"bob@contoso.example","status":"True"}`).ask(handler(t, w))
+	if want := []string{"bob@contoso.example"}; response.Code != 200 || !slices.Equal(w.starts, want) {
+		t.Errorf("answer = %d %q with %q started, want 200 with %q", response.Code, body, w.starts, want)
 	}
 }
 
@@ -91,7 +68,7 @@ func TestHistory(t *testing.T) {
 			{At: time.Date(2026, 11, 24, 9, 0, 1, 0, time.UTC), Kind: ooo.EventDelivered, Sequence: 2, Attempt: 1, WebhookID: "wid"},
 			{At: time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC), Kind: ooo.EventChanged, Source: ooo.SourcePoll, Sequence: 2, Away: new(true)},
 		}
-		_, body := request{method: "GET", path: "/api/users/ann@contoso.example/history" + query}.send(t, serve(t, w))
+		_, body := get("/api/users/ann@contoso.example/history" + query).ask(handler(t, w))
 		text := `{"events":[{"at":"2026-11-24T09:00:01Z","kind":"delivered","sequence":2,"attempt":1,"webhookId":"wid"},` +
 			`{"at":"2026-11-24T09:00:00Z","kind":"changed","source":"poll","sequence":2,"outOfOffice":true}]}`
 		if body != text || w.asked != want {
@@ -115,13 +92,13 @@ func TestALimitIsANumber(t *testing.T) {
 		"nothing":                 {"", 400},
 		"a part of one":           {"1.5", 400},
 	}
-	base := serve(t, monitorWorld())
+	h := handler(t, monitorWorld())
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			for path, most := range map[string]string{"/api/users": "500", "/api/users/ann@contoso.example/history": "200"} {
-				response, body := request{method: "GET", path: path + "?limit=" + tt.limit}.send(t, base)
-				if response.StatusCode != tt.status {
-					t.Errorf("GET %s?limit=%s = %d %s, want %d", path, tt.limit, response.StatusCode, body, tt.status)
+				response, body := get(path + "?limit=" + tt.limit).ask(h)
+				if response.Code != tt.status {
+					t.Errorf("GET %s?limit=%s = %d %s, want %d", path, tt.limit, response.Code, body, tt.status)
 				}
 				if tt.status == 400 && !strings.Contains(body, "write limit as a number from 1 to "+most) {
 					t.Errorf("GET %s?limit=%s = %s, want it to say what to write", path, tt.limit, body)
@@ -156,16 +133,16 @@ func TestMany(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
-			response, body := request{"POST", "/api/users", tt.body, map[string]string{"Content-Type": "application/json"}}.send(t, serve(t, w))
+			response, body := postJSON("/api/users", tt.body).ask(handler(t, w))
 			var answer struct {
 				Results []struct{ Email, Result, Error string }
 			}
 			if err := json.Unmarshal([]byte(body), &answer); err != nil {
 				t.Fatal(err)
 			}
-			if response.StatusCode != tt.status || len(answer.Results) != tt.results || len(w.starts) != tt.starts || w.lookups != 0 {
+			if response.Code != tt.status || len(answer.Results) != tt.results || len(w.starts) != tt.starts || w.lookups != 0 {
 				t.Errorf("answer = %d with %d results, %d starts and %d look-ups, want %d with %d, %d and none",
-					response.StatusCode, len(answer.Results), len(w.starts), w.lookups, tt.status, tt.results, tt.starts)
+					response.Code, len(answer.Results), len(w.starts), w.lookups, tt.status, tt.results, tt.starts)
 			}
 			for _, r := range answer.Results {
 				if (r.Result == "accepted") == (r.Error != "") {
@@ -227,8 +204,8 @@ func TestAnotherSiteChangesNothing(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := monitorWorld()
-			if response, body := tt.send(t, serve(t, w)); response.StatusCode != tt.status || tt.status == 403 && len(w.hints) > 0 {
-				t.Errorf("answer = %d %s with hints %v, want %d", response.StatusCode, body, w.left(), tt.status)
+			if response, body := tt.ask(handler(t, w)); response.Code != tt.status || tt.status == 403 && len(w.hints) > 0 {
+				t.Errorf("answer = %d %s with hints %v, want %d", response.Code, body, w.left(), tt.status)
 			}
 		})
 	}
@@ -242,9 +219,9 @@ func TestWithoutATokenOnlyLoopbackHostsAreServed(t *testing.T) {
 	for path, want := range map[string]int{
 		"//localhost:8080/api/users": 200, "//evil.example/api/users": 403, "//evil.example/healthz": 200, "//evil.example/readyz": 200,
 	} {
-		status, body := answer(t, handler, http.MethodGet, "http:"+path)
-		if status != want || strings.Contains(body, "10.0.0.7") {
-			t.Errorf("GET %s = %d %s, want %d and no inside address", path, status, body, want)
+		answer, body := get("http:" + path).ask(handler)
+		if answer.Code != want || strings.Contains(body, "10.0.0.7") {
+			t.Errorf("GET %s = %d %s, want %d and no inside address", path, answer.Code, body, want)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -42,8 +41,8 @@ func retrying(t *testing.T, story func(t *testing.T, w *world, ask func(email, s
 		})
 		defer func() { cancel(); running.Wait() }()
 		story(t, w, func(email, status string) int {
-			code, _ := asJSON(fmt.Sprintf(`{"email":%q,"status":%q}`, email, status)).ask(engine)
-			return code
+			answer, _ := asJSON(fmt.Sprintf(`{"email":%q,"status":%q}`, email, status)).ask(engine)
+			return answer.Code
 		})
 	})
 }
@@ -140,7 +139,7 @@ func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
 			code := ask(who, "False")
 			time.Sleep(10 * time.Millisecond) // it was tried once, and waits
 			back(w)
-			if response, _ := asJSON(`{"email":"Ann@contoso.example","status":"True"}`).ask(handler(t, w)); response != 200 {
+			if response, _ := asJSON(`{"email":"Ann@contoso.example","status":"True"}`).ask(handler(t, w)); response.Code != 200 {
 				return nil
 			}
 			return []int{code}
@@ -150,8 +149,8 @@ func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
 			code := ask(who, "False")
 			time.Sleep(10 * time.Millisecond)
 			back(w)
-			put := request{method: http.MethodPut, path: "/api/users/ann@contoso.example"}
-			if response, _ := put.ask(handler(t, w)); response != 200 {
+			put := put("/api/users/ann@contoso.example")
+			if response, _ := put.ask(handler(t, w)); response.Code != 200 {
 				return nil
 			}
 			return []int{code}
@@ -161,8 +160,8 @@ func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
 			code := ask(who, "False")
 			time.Sleep(10 * time.Millisecond)
 			back(w)
-			many := request{"POST", "/api/users", `{"emails":["ann@contoso.example"]}`, map[string]string{"Content-Type": "application/json"}}
-			if response, _ := many.ask(handler(t, w)); response != 202 {
+			many := postJSON("/api/users", `{"emails":["ann@contoso.example"]}`)
+			if response, _ := many.ask(handler(t, w)); response.Code != 202 {
 				return nil
 			}
 			return []int{code}
@@ -203,7 +202,7 @@ func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
 
 // TestWhatCanNotBeStoredIsNotLost asks for starts and stops that are answered 503.
 func TestWhatCanNotBeStoredIsNotLost(t *testing.T) {
-	put := request{method: http.MethodPut, path: "/api/users/bob@contoso.example"}
+	put := put("/api/users/bob@contoso.example")
 	tests := map[string]struct {
 		request
 		owed int
@@ -216,8 +215,8 @@ func TestWhatCanNotBeStoredIsNotLost(t *testing.T) {
 		for why, set := range map[string]func(w *world){"Redis is away": func(w *world) { w.err = errAway }, "it was not reached yet": func(w *world) { w.unready = true }} {
 			w := monitorWorld()
 			set(w)
-			if response, body := tt.send(t, serve(t, w)); response.StatusCode != 503 || w.owed != tt.owed {
-				t.Errorf("%s while %s = %d %s and %d syncs, want 503 and %d", name, why, response.StatusCode, body, w.owed, tt.owed)
+			if response, body := tt.ask(handler(t, w)); response.Code != 503 || w.owed != tt.owed {
+				t.Errorf("%s while %s = %d %s and %d syncs, want 503 and %d", name, why, response.Code, body, w.owed, tt.owed)
 			}
 		}
 	}
@@ -236,8 +235,8 @@ func TestAStopThatGetsNoTurnIsCarriedOutLater(t *testing.T) {
 		running.Go(func() { _ = a.Run(ctx) })
 		stop := func(who string) (status int, took time.Duration) {
 			began := time.Now()
-			status, _ = asJSON(fmt.Sprintf(`{"email":%q,"status":"False"}`, who)).ask(engine)
-			return status, time.Since(began)
+			answer, _ := asJSON(fmt.Sprintf(`{"email":%q,"status":"False"}`, who)).ask(engine)
+			return answer.Code, time.Since(began)
 		}
 		for i := range 128 {
 			running.Go(func() { stop(fmt.Sprintf("nobody%d@contoso.example", i)) })
@@ -302,10 +301,10 @@ func TestAStopOverADamagedWish(t *testing.T) {
 		const folded = "ann@contoso.example"
 		id := w.rows[folded].ID
 		w.damaged, w.wishes[folded] = folded, ooo.Wish{Nonce: nonce}
-		code, _ := asJSON(`{"email":"Ann@contoso.example","status":"False"}`).ask(handler(t, w))
+		answer, _ := asJSON(`{"email":"Ann@contoso.example","status":"False"}`).ask(handler(t, w))
 		want := ooo.Hint{ID: id, Kind: ooo.HintWish, Subject: folded}
-		if h := w.hints; code != 200 || len(h) != 1 || h[0].ID != want.ID || h[0].Kind != want.Kind || h[0].Subject != want.Subject {
-			t.Errorf("answer %d, hints %+v, want one for the mailbox %s", code, h, id)
+		if h := w.hints; answer.Code != 200 || len(h) != 1 || h[0].ID != want.ID || h[0].Kind != want.Kind || h[0].Subject != want.Subject {
+			t.Errorf("answer %d, hints %+v, want one for the mailbox %s", answer.Code, h, id)
 		}
 	}
 }

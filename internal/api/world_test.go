@@ -267,15 +267,31 @@ type request struct {
 	header             map[string]string
 }
 
+func get(path string) request    { return request{method: http.MethodGet, path: path} }
+func head(path string) request   { return request{method: http.MethodHead, path: path} }
+func put(path string) request    { return request{method: http.MethodPut, path: path} }
+func post(path string) request   { return request{method: http.MethodPost, path: path} }
+func remove(path string) request { return request{method: http.MethodDelete, path: path} }
+
+func postJSON(path, body string) request {
+	return request{http.MethodPost, path, body, map[string]string{"Content-Type": "application/json"}}
+}
+
+func putJSON(path, body string) request {
+	r := postJSON(path, body)
+	r.method = http.MethodPut
+	return r
+}
+
 // ask calls a handler without a network.
-func (r request) ask(handler http.Handler) (status int, body string) {
+func (r request) ask(handler http.Handler) (answer *httptest.ResponseRecorder, body string) {
 	q := httptest.NewRequest(r.method, r.path, strings.NewReader(r.body))
 	for name, value := range r.header {
 		q.Header.Set(name, value)
 	}
-	answer := httptest.NewRecorder()
+	answer = httptest.NewRecorder()
 	handler.ServeHTTP(answer, q)
-	return answer.Code, answer.Body.String()
+	return answer, answer.Body.String()
 }
 
 func (r request) send(t *testing.T, base string) (*http.Response, string) {
