@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"runtime"
@@ -98,8 +96,7 @@ func TestStrangersCostLittleMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			answer := httptest.NewRecorder()
-			h.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath, strings.NewReader(body)))
+			answer := send(h, webhook.NotificationPath, body)
 			runtime.ReadMemStats(&after)
 			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; answer.Code != 202 || allocated > 16 {
 				t.Errorf("answer = %d after %d MiB were allocated, want 202 and at most 16", answer.Code, allocated)
@@ -116,13 +113,13 @@ func TestAStuckInboxIsGivenUpWithinGraphsPatience(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				calls, began, answer := 0, time.Now(), httptest.NewRecorder()
+				calls, began := 0, time.Now()
 				stuck := func(ctx context.Context, _ ...ooo.Hint) error {
 					calls++
 					<-ctx.Done()
 					return ctx.Err()
 				}
-				receive(webhook.Config{Leave: stuck}).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath, strings.NewReader(body)))
+				answer := send(receive(webhook.Config{Leave: stuck}), webhook.NotificationPath, body)
 				if took := time.Since(began); answer.Code != 503 || took >= 3*time.Second || calls != 1 {
 					t.Errorf("answer = %d after %v and %d calls, want 503 within 3 s and 1 call", answer.Code, took, calls)
 				}
@@ -136,9 +133,7 @@ func TestTheLogTellsNoSecrets(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	b := newInbox()
 	handler := receive(webhook.Config{Leave: b.leave, Log: log})
-	post := func(body string) {
-		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.NotificationPath+"?hint=in-the-query", strings.NewReader(body)))
-	}
+	post := func(body string) { send(handler, webhook.NotificationPath+"?hint=in-the-query", body) }
 	post(collection(t, notice(ann), notice(bob, put("clientState", "a-forged-state")), lifecycle(ann, "missed")))
 	if strings.Contains(out.String(), "level=WARN") || !strings.Contains(out.String(), "verdict=forged") {
 		t.Errorf("log = %s, want verdicts and no warning", out.String())
@@ -153,27 +148,5 @@ func TestTheLogTellsNoSecrets(t *testing.T) {
 		if strings.Contains(out.String(), secret) {
 			t.Errorf("log has %q in it: %s", secret, out.String())
 		}
-	}
-}
-
-func BenchmarkPost(b *testing.B) {
-	handler := receive(webhook.Config{Leave: func(context.Context, ...ooo.Hint) error { return nil }})
-	for _, n := range []int{1, 20, 100} {
-		var items []any
-		for i := range n {
-			items = append(items, notice(ooo.ObjectID(fmt.Sprintf("%036d", i))))
-		}
-		body := collection(b, items...)
-		b.Run(fmt.Sprintf("items=%d", n), func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetBytes(int64(len(body)))
-			for b.Loop() {
-				answer := httptest.NewRecorder()
-				handler.ServeHTTP(answer, httptest.NewRequest(http.MethodPost, webhook.NotificationPath, strings.NewReader(body)))
-				if answer.Code != http.StatusAccepted {
-					b.Fatalf("answer = %d, want 202", answer.Code)
-				}
-			}
-		})
 	}
 }

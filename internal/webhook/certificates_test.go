@@ -2,18 +2,17 @@ package webhook_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/pem"
 	"log/slog"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -130,45 +129,29 @@ func TestFilesThatChange(t *testing.T) {
 	})
 }
 
-// warnings is a log that counts them.
-type warnings struct{ atomic.Int64 }
-
-func (*warnings) Enabled(context.Context, slog.Level) bool { return true }
-
-func (w *warnings) Handle(_ context.Context, r slog.Record) error {
-	if r.Level >= slog.LevelWarn {
-		w.Add(1)
-	}
-	return nil
-}
-
-func (w *warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
-func (w *warnings) WithGroup(string) slog.Handler      { return w }
-
 func TestAnExpiryIsWarnedOfOnceADay(t *testing.T) {
 	firstKey()
 	secondKey()
 	synctest.Test(t, func(t *testing.T) {
-		var warned warnings
+		var log bytes.Buffer
 		const day = 24 * time.Hour
 		pair := newFiles(t).write(t, firstKey(), 35*day)
 		later := newFiles(t).write(t, secondKey(), day)
-		certificates, err := webhook.NewCertificates([]string{pair.cert, later.cert}, []string{pair.key, later.key}, slog.New(&warned))
+		certificates, err := webhook.NewCertificates([]string{pair.cert, later.cert}, []string{pair.key, later.key}, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- certificates.Run(ctx) }()
-		after := func(d time.Duration) int64 {
+		stop := await.Run(t, certificates.Run)
+		after := func(d time.Duration) int {
 			time.Sleep(d)
 			synctest.Wait()
-			return warned.Swap(0)
+			defer log.Reset()
+			return strings.Count(log.String(), "level=WARN")
 		}
 		for _, tt := range []struct {
 			name       string
 			after      time.Duration
-			from, upTo int64
+			from, upTo int
 		}{
 			{"more than 30 days before the end", 4 * day, 0, 0},
 			{"the last 31 days", 31 * day, 29, 31},
@@ -182,9 +165,6 @@ func TestAnExpiryIsWarnedOfOnceADay(t *testing.T) {
 		if got := after(2 * day); got != 0 {
 			t.Errorf("%d warnings after the pair was replaced, want none", got)
 		}
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
+		stop()
 	})
 }

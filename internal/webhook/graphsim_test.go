@@ -2,12 +2,12 @@ package webhook_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,11 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/webhook"
 )
-
-const patience = 30 * time.Second
 
 // graph is a running local Graph and somebody who has logged in there.
 type graph struct {
@@ -34,20 +33,12 @@ func startGraph(t *testing.T) *graph {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- sim.Run(ctx) }()
+	await.Run(t, sim.Run)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(sim.CAPEM())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
-	})
-	g := &graph{Server: sim, client: &http.Client{Transport: transport, Timeout: patience}}
+	t.Cleanup(transport.CloseIdleConnections)
+	g := &graph{Server: sim, client: &http.Client{Transport: transport, Timeout: await.Patience}}
 	form := url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {graphsim.DefaultClientID},
 		"client_secret": {graphsim.DefaultClientSecret}, "scope": {sim.URL() + "/.default"},
@@ -92,20 +83,6 @@ func (g *graph) send(t *testing.T, method, target string, body map[string]any) m
 	return g.ask(t, method, target, "application/json", text.String())
 }
 
-// eventually asks until what it is told is right.
-func eventually(t *testing.T, ask func() (what string, right bool)) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		what, right := ask()
-		if right {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(what)
-		}
-	}
-}
-
 // TestResourceDataOfTheLocalGraph goes the whole way: Graph encrypts, signs and
 // delivers, the pair is rotated by PATCH, and no notification is lost.
 func TestResourceDataOfTheLocalGraph(t *testing.T) {
@@ -131,41 +108,37 @@ func TestResourceDataOfTheLocalGraph(t *testing.T) {
 		"includeResourceData": true, "encryptionCertificate": certificate, "encryptionCertificateId": id,
 	})["id"].(string)
 	// until waits for verdicts, which are to be the only ones.
-	until := func(want string) {
+	until := func(want tally) {
 		t.Helper()
-		eventually(t, func() (string, bool) {
+		await.True(t, fmt.Sprintf("verdicts %v", want), func() bool {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			got := fmt.Sprint(b.verdicts)
-			return "verdicts = " + got + ", want " + want, got == want
+			return maps.Equal(b.verdicts, want)
 		})
 	}
 
 	change := map[string]any{"collection": "events", "changeType": "updated"}
 	control(http.MethodPost, "/users/"+user+"/changes", change)
-	until("map[accepted:1]")
+	until(tally{"accepted": 1})
 
 	old := id
 	pair.write(t, secondKey(), time.Hour)
-	eventually(t, func() (string, bool) {
+	await.True(t, "the new pair", func() bool {
 		id, certificate = certificates.Current()
-		return "Current = " + id + ", want the new pair", id != old
+		return id != old
 	})
 	g.send(t, http.MethodPatch, g.URL()+"/v1.0/subscriptions/"+subscription, map[string]any{
 		"expirationDateTime":    time.Now().Add(21 * time.Hour).UTC().Format(time.RFC3339),
 		"encryptionCertificate": certificate, "encryptionCertificateId": id,
 	})
 	control(http.MethodPost, "/users/"+user+"/changes", change)
-	until("map[accepted:2]")
+	until(tally{"accepted": 2})
 
 	pair.write(t, thirdKey(), time.Hour) // not yet patched: the replaced key still opens
-	eventually(t, func() (string, bool) {
-		newest, _ := certificates.Current()
-		return "Current = " + newest + ", want the newest pair", newest != id
-	})
+	await.True(t, "the newest pair", func() bool { newest, _ := certificates.Current(); return newest != id })
 	control(http.MethodPost, "/users/"+user+"/changes", change)
-	until("map[accepted:3]")
+	until(tally{"accepted": 3})
 
 	control(http.MethodPost, "/subscriptions/"+subscription+"/lifecycle", map[string]any{"event": "missed"})
-	until("map[accepted:3 lifecycle:1]")
+	until(tally{"accepted": 3, "lifecycle": 1})
 }

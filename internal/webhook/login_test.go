@@ -2,7 +2,6 @@ package webhook_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -191,14 +191,6 @@ func check(t testing.TB, cfg webhook.TokensConfig) *webhook.Tokens {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- tokens.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
-	})
+	await.Run(t, tokens.Run)
 	return tokens
 }

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -26,16 +26,19 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
+// tally counts verdicts.
+type tally = map[string]int
+
 // inbox remembers what it was asked to keep.
 type inbox struct {
 	mu       sync.Mutex
 	hints    []ooo.Hint // guarded by mu, as all below
-	verdicts map[string]int
+	verdicts tally
 	err      error
 	calls    int
 }
 
-func newInbox() *inbox { return &inbox{verdicts: map[string]int{}} }
+func newInbox() *inbox { return &inbox{verdicts: tally{}} }
 
 func (b *inbox) leave(_ context.Context, hints ...ooo.Hint) error {
 	b.mu.Lock()
@@ -101,42 +104,27 @@ func receive(cfg webhook.Config) http.Handler {
 	return engine
 }
 
+// over is a receiver over b, whose keys may not be had.
+func over(b *inbox, keysErr error) http.Handler {
+	return receive(webhook.Config{
+		Leave: b.leave, Counted: b.counted, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, keysErr },
+	})
+}
+
 func public(cfg server.PublicConfig) *server.Public {
 	cfg.Refused, cfg.Log = func(int) {}, slog.New(slog.DiscardHandler)
 	return server.NewPublic(cfg)
 }
 
-// serve runs a receiver over b and returns its base URL.
-func serve(t testing.TB, b *inbox, keysErr error) string {
-	t.Helper()
-	server := httptest.NewServer(receive(webhook.Config{
-		Leave: b.leave, Counted: b.counted,
-		Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, keysErr },
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
-}
-
-// send makes one request. A clientState in a header, which Graph never sends, proves
-// nothing.
-func send(t testing.TB, method, url, body string) (*http.Response, string) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+// send makes one request without a network. A clientState in a header, which Graph never
+// sends, proves nothing.
+func send(h http.Handler, path, body string) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("clientState", keys.Derive(ann, resource))
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, string(text)
+	answer := httptest.NewRecorder()
+	h.ServeHTTP(answer, request)
+	return answer
 }
 
 // notice is an item as Graph sends it, changed by the edits.
@@ -197,15 +185,16 @@ func TestHandshake(t *testing.T) {
 		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
 			t.Run(name+" at "+path, func(t *testing.T) {
 				b := newInbox()
-				response, body := send(t, http.MethodPost, serve(t, b, errors.New("Redis is away"))+path+"?"+tt.query, "not read")
-				if response.StatusCode != tt.status || body != tt.body {
-					t.Errorf("answer = %d %q, want %d %q", response.StatusCode, body, tt.status, tt.body)
+				answer := send(over(b, errors.New("Redis is away")), path+"?"+tt.query, "not read")
+				if body := answer.Body.String(); answer.Code != tt.status || body != tt.body {
+					t.Errorf("answer = %d %q, want %d %q", answer.Code, body, tt.status, tt.body)
 				}
-				if tt.status == 200 && response.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
-					t.Errorf("Content-Type = %q, want plain text", response.Header.Get("Content-Type"))
+				h := answer.Header()
+				if tt.status == 200 && h.Get("Content-Type") != "text/plain; charset=utf-8" {
+					t.Errorf("Content-Type = %q, want plain text", h.Get("Content-Type"))
 				}
-				if response.Header.Get("X-Content-Type-Options") != "nosniff" || response.Header.Get("Cache-Control") != "no-store" {
-					t.Errorf("headers = %v, want nosniff and no-store", response.Header)
+				if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" {
+					t.Errorf("headers = %v, want nosniff and no-store", h)
 				}
 				if b.calls != 0 {
 					t.Errorf("%d calls of the inbox, want none", b.calls)
@@ -223,53 +212,53 @@ func TestNotifications(t *testing.T) {
 		status   int
 		reads    []ooo.ObjectID // mailboxes to be read
 		renewals int            // hints for subscriptions
-		verdicts string         // of those not 0
+		verdicts tally
 	}{
-		"a genuine item":                  {collection(t, notice(ann)), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
-		"an older key is accepted":        {collection(t, notice(ann, put("clientState", ooo.NewClientStateKeys("an older one").Derive(ann, resource)))), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
-		"doubled items are one hint":      {collection(t, notice(ann), notice(ann), notice(bob)), 202, []ooo.ObjectID{ann, bob}, 0, "map[accepted:3]"},
-		"a forged clientState":            {collection(t, notice(ann, put("clientState", forged))), 202, nil, 0, "map[forged:1]"},
-		"a missing clientState":           {collection(t, notice(ann, without("clientState"))), 202, nil, 0, "map[forged:1]"},
-		"a null clientState":              {collection(t, notice(ann, put("clientState", nil))), 202, nil, 0, "map[forged:1]"},
-		"a clientState that is no text":   {collection(t, notice(ann, put("clientState", 7))), 202, nil, 0, "map[forged:1]"},
-		"a forged item after a genuine":   {collection(t, notice(ann), notice(bob, put("clientState", "x"))), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1 forged:1]"},
-		"a genuine item after a forged":   {collection(t, notice(bob, put("clientState", "x")), notice(ann)), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1 forged:1]"},
-		"null, foreign and empty items":   {`{"value":[null,1,"x",[],{},{"clientState":"x"}]}`, 202, nil, 0, "map[forged:2 ignored:4]"},
-		"a null collection":               {`{"value":null}`, 202, nil, 0, "map[]"},
-		"an empty collection":             {`{"value":[]}`, 202, nil, 0, "map[]"},
-		"odd fields do not spoil an item": {collection(t, notice(ann, put("resourceData", 1), put("id", []any{}), put("tenantId", nil), put("subscriptionExpirationDateTime", "soon"))), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
-		"a removed subscription":          {collection(t, lifecycle(ann, "subscriptionRemoved")), 202, []ooo.ObjectID{ann}, 1, "map[lifecycle:1]"},
-		"a reauthorization":               {collection(t, lifecycle(ann, "reauthorizationRequired")), 202, nil, 1, "map[lifecycle:1]"},
-		"missed notifications":            {collection(t, lifecycle(ann, "missed")), 202, []ooo.ObjectID{ann}, 0, "map[lifecycle:1]"},
-		"a removal that is also a change": {collection(t, notice(ann, put("lifecycleEvent", "subscriptionRemoved"))), 202, []ooo.ObjectID{ann}, 1, "map[lifecycle:1]"},
-		"a change with an unknown event":  {collection(t, notice(ann, put("lifecycleEvent", "renamed"))), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
-		"a change and a removal of one":   {collection(t, notice(ann), lifecycle(ann, "subscriptionRemoved")), 202, []ooo.ObjectID{ann}, 1, "map[accepted:1 lifecycle:1]"},
-		"a forged lifecycle event":        {collection(t, notice(ann, without("changeType"), put("lifecycleEvent", "subscriptionRemoved"), put("clientState", "x"))), 202, nil, 0, "map[forged:1]"},
-		"a removal and a reauthorization": {collection(t, lifecycle(ann, "subscriptionRemoved"), lifecycle(ann, "reauthorizationRequired")), 202, []ooo.ObjectID{ann}, 2, "map[lifecycle:2]"},
-		"five reauthorizations of one":    {collection(t, again(5, lifecycle(ann, "reauthorizationRequired"))...), 202, nil, 1, "map[lifecycle:5]"},
-		"a genuine item of no kind":       {collection(t, notice(ann, without("changeType"))), 202, nil, 0, "map[ignored:1]"},
-		"an escape in a clientState":      {strings.Replace(collection(t, notice(ann)), `"clientState":"0`, `"client\u0053tate":"\u0030`, 1), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
-		"names in another letter case":    {strings.NewReplacer("value", "Value", "clientState", "ClientState").Replace(collection(t, notice(ann))), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1]"},
-		"items beyond 1,000 are ignored":  {collection(t, append(again(1000, notice(ann)), notice(bob), nil)...), 202, []ooo.ObjectID{ann}, 0, "map[accepted:1000 ignored:2]"},
-		"an unknown lifecycle event":      {collection(t, lifecycle(ann, "renamed")), 202, nil, 0, "map[ignored:1]"},
+		"a genuine item":                  {collection(t, notice(ann)), 202, []ooo.ObjectID{ann}, 0, tally{"accepted": 1}},
+		"an older key is accepted":        {collection(t, notice(ann, put("clientState", ooo.NewClientStateKeys("an older one").Derive(ann, resource)))), 202, []ooo.ObjectID{ann}, 0, tally{"accepted": 1}},
+		"doubled items are one hint":      {collection(t, notice(ann), notice(ann), notice(bob)), 202, []ooo.ObjectID{ann, bob}, 0, tally{"accepted": 3}},
+		"a forged clientState":            {collection(t, notice(ann, put("clientState", forged))), 202, nil, 0, tally{"forged": 1}},
+		"a missing clientState":           {collection(t, notice(ann, without("clientState"))), 202, nil, 0, tally{"forged": 1}},
+		"a null clientState":              {collection(t, notice(ann, put("clientState", nil))), 202, nil, 0, tally{"forged": 1}},
+		"a clientState that is no text":   {collection(t, notice(ann, put("clientState", 7))), 202, nil, 0, tally{"forged": 1}},
+		"a forged item after a genuine":   {collection(t, notice(ann), notice(bob, put("clientState", "x"))), 202, []ooo.ObjectID{ann}, 0, tally{"accepted": 1, "forged": 1}},
+		"a genuine item after a forged":   {collection(t, notice(bob, put("clientState", "x")), notice(ann)), 202, []ooo.ObjectID{ann}, 0, tally{"accepted": 1, "forged": 1}},
+		"null, foreign and empty items":   {`{"value":[null,1,"x",[],{},{"clientState":"x"}]}`, 202, nil, 0, tally{"forged": 2, "ignored": 4}},
+		"a null collection":               {`{"value":null}`, 202, nil, 0, nil},
+		"an empty collection":             {`{"value":[]}`, 202, nil, 0, nil},
+		"odd fields do not spoil an item": {collection(t, notice(ann, put("resourceData", 1), put("id", []any{}), put("tenantId", nil), put("subscriptionExpirationDateTime", "soon"))), 202, []ooo.ObjectID{ann}, 0, tally{"accepted": 1}},
+		"a removed subscription":          {collection(t, lifecycle(ann, "subscriptionRemoved")), 202, []ooo.ObjectID{ann}, 1, tally{"lifecycle": 1}},
+		"a reauthorization":               {collection(t, lifecycle(ann, "reauthorizationRequired")), 202, nil, 1, tally{"lifecycle": 1}},
+		"missed notifications":            {collection(t, lifecycle(ann, "missed")), 202, []ooo.ObjectID{ann}, 0, tally{"lifecycle": 1}},
+		"a removal that is also a change": {collection(t, notice(ann, put("lifecycleEvent", "subscriptionRemoved"))), 202, []ooo.ObjectID{ann}, 1, tally{"lifecycle": 1}},
+		"a change with an unknown event":  {collection(t, notice(ann, put("lifecycleEvent", "renamed"))), 202, []ooo.ObjectID{ann}, 0, tally{"accepted": 1}},
+		"a change and a removal of one":   {collection(t, notice(ann), lifecycle(ann, "subscriptionRemoved")), 202, []ooo.ObjectID{ann}, 1, tally{"accepted": 1, "lifecycle": 1}},
+		"a forged lifecycle event":        {collection(t, notice(ann, without("changeType"), put("lifecycleEvent", "subscriptionRemoved"), put("clientState", "x"))), 202, nil, 0, tally{"forged": 1}},
+		"a removal and a reauthorization": {collection(t, lifecycle(ann, "subscriptionRemoved"), lifecycle(ann, "reauthorizationRequired")), 202, []ooo.ObjectID{ann}, 2, tally{"lifecycle": 2}},
+		"five reauthorizations of one":    {collection(t, again(5, lifecycle(ann, "reauthorizationRequired"))...), 202, nil, 1, tally{"lifecycle": 5}},
+		"a genuine item of no kind":       {collection(t, notice(ann, without("changeType"))), 202, nil, 0, tally{"ignored": 1}},
+		"an escape in a clientState":      {strings.Replace(collection(t, notice(ann)), `"clientState":"0`, `"client\u0053tate":"\u0030`, 1), 202, []ooo.ObjectID{ann}, 0, tally{"accepted": 1}},
+		"names in another letter case":    {strings.NewReplacer("value", "Value", "clientState", "ClientState").Replace(collection(t, notice(ann))), 202, []ooo.ObjectID{ann}, 0, tally{"accepted": 1}},
+		"items beyond 1,000 are ignored":  {collection(t, append(again(1000, notice(ann)), notice(bob), nil)...), 202, []ooo.ObjectID{ann}, 0, tally{"accepted": 1000, "ignored": 2}},
+		"an unknown lifecycle event":      {collection(t, lifecycle(ann, "renamed")), 202, nil, 0, tally{"ignored": 1}},
 		"encrypted content changes nothing": {collection(t, notice(ann, put("encryptedContent", map[string]any{"data": "eA=="}))), 202, []ooo.ObjectID{ann}, 0,
-			"map[accepted:1]"},
-		"no JSON":                {`{`, 400, nil, 0, "map[]"},
-		"an empty body":          {``, 400, nil, 0, "map[]"},
-		"more after the JSON":    {`{"value":[]} x`, 400, nil, 0, "map[]"},
-		"no collection":          {`{"items":[]}`, 400, nil, 0, "map[]"},
-		"an array":               {`[]`, 400, nil, 0, "map[]"},
-		"null":                   {`null`, 400, nil, 0, "map[]"},
-		"a value that is a text": {`{"value":"x"}`, 400, nil, 0, "map[]"},
-		"a body over 4 MiB":      {`{"value":["` + strings.Repeat("x", 4<<20) + `"]}`, 413, nil, 0, "map[]"},
+			tally{"accepted": 1}},
+		"no JSON":                {`{`, 400, nil, 0, nil},
+		"an empty body":          {``, 400, nil, 0, nil},
+		"more after the JSON":    {`{"value":[]} x`, 400, nil, 0, nil},
+		"no collection":          {`{"items":[]}`, 400, nil, 0, nil},
+		"an array":               {`[]`, 400, nil, 0, nil},
+		"null":                   {`null`, 400, nil, 0, nil},
+		"a value that is a text": {`{"value":"x"}`, 400, nil, 0, nil},
+		"a body over 4 MiB":      {`{"value":["` + strings.Repeat("x", 4<<20) + `"]}`, 413, nil, 0, nil},
 	}
 	for name, tt := range tests {
 		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
 			t.Run(name+" at "+path, func(t *testing.T) {
 				b := newInbox()
-				response, body := send(t, http.MethodPost, serve(t, b, nil)+path, tt.body)
-				if response.StatusCode != tt.status || tt.status == 202 && body != "" {
-					t.Errorf("answer = %d %q, want %d and no body", response.StatusCode, body, tt.status)
+				answer := send(over(b, nil), path, tt.body)
+				if answer.Code != tt.status || tt.status == 202 && answer.Body.Len() > 0 {
+					t.Errorf("answer = %d %q, want %d and no body", answer.Code, answer.Body, tt.status)
 				}
 				if got := b.of(ooo.HintRead); !slices.Equal(got, tt.reads) {
 					t.Errorf("mailboxes to be read = %v, want %v", got, tt.reads)
@@ -280,8 +269,8 @@ func TestNotifications(t *testing.T) {
 				if b.calls > 1 || len(b.hints) != len(tt.reads)+tt.renewals {
 					t.Errorf("hints = %+v in %d calls, want no others, in one", b.hints, b.calls)
 				}
-				if got := fmt.Sprint(b.verdicts); got != tt.verdicts {
-					t.Errorf("verdicts = %s, want %s", got, tt.verdicts)
+				if !maps.Equal(b.verdicts, tt.verdicts) {
+					t.Errorf("verdicts = %v, want %v", b.verdicts, tt.verdicts)
 				}
 			})
 		}
@@ -295,9 +284,9 @@ func TestHintsSayWhatCameAndCarryTheTrace(t *testing.T) {
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
 	h := receive(webhook.Config{Leave: b.leave, Tracer: tracer})
 	body := collection(t, notice(ann, put("id", "n-1")), lifecycle(bob, "subscriptionRemoved"))
-	began, answer := time.Now(), httptest.NewRecorder()
-	h.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.LifecyclePath, strings.NewReader(body)))
-	h.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.LifecyclePath, strings.NewReader(collection(t, notice(ann, without("clientState"))))))
+	began := time.Now()
+	send(h, webhook.LifecyclePath, body)
+	send(h, webhook.LifecyclePath, collection(t, notice(ann, without("clientState"))))
 	ended := spans.Ended()
 	if len(ended) != 1 || len(b.hints) != 3 {
 		t.Fatalf("%d spans and hints %+v, want one span, none of a forged request, and 3 hints", len(ended), b.hints)
@@ -341,12 +330,12 @@ func TestWhatCanNotBeStoredIsSentAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newInbox()
 			b.err = tt.inbox
-			response, body := send(t, http.MethodPost, serve(t, b, tt.keys)+webhook.NotificationPath, tt.body)
-			if response.StatusCode != tt.want || body != "" {
-				t.Errorf("answer = %d %q, want %d and no body", response.StatusCode, body, tt.want)
+			answer := send(over(b, tt.keys), webhook.NotificationPath, tt.body)
+			if answer.Code != tt.want || answer.Body.Len() > 0 {
+				t.Errorf("answer = %d %q, want %d and no body", answer.Code, answer.Body, tt.want)
 			}
-			if later := response.Header.Get("Retry-After") != ""; later != (tt.want == 503) {
-				t.Errorf("Retry-After = %q with %d, want it with 503 only", response.Header.Get("Retry-After"), tt.want)
+			if later := answer.Header().Get("Retry-After"); (later != "") != (tt.want == 503) {
+				t.Errorf("Retry-After = %q with %d, want it with 503 only", later, tt.want)
 			}
 		})
 	}

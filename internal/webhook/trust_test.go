@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,9 +29,7 @@ func post(t testing.TB, h http.Handler, b *inbox, path string, tokens any, items
 	if err != nil {
 		t.Fatal(err)
 	}
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(string(body)))
-	answer := httptest.NewRecorder()
-	h.ServeHTTP(answer, request)
+	answer := send(h, path, string(body))
 	if answer.Code != http.StatusAccepted || answer.Body.Len() != 0 {
 		t.Errorf("answer = %d %q, want 202 and no body", answer.Code, answer.Body)
 	}
