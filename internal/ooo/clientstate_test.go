@@ -53,7 +53,6 @@ func TestVerify(t *testing.T) {
 	keys := ooo.NewClientStateKeys("newer", "older")
 	right := keys.Derive(ann, resource)
 	swapped := string(bob) + strings.TrimPrefix(right, string(ann))
-	end := right[len(right)-1:]
 	tests := map[string]struct {
 		state string
 		want  ooo.ObjectID
@@ -65,7 +64,6 @@ func TestVerify(t *testing.T) {
 		"a space":                                 {" ", ""},
 		"another mailbox on it":                   {swapped, ""},
 		"another resource's tag on it":            {string(ann) + ".AAAAAAAA." + right[strings.LastIndexByte(right, '.')+1:], ""},
-		"the last character changed":              {right[:len(right)-1] + otherThan(end), ""},
 		"the last character missing":              {right[:len(right)-1], ""},
 		"a character more":                        {right + "A", ""},
 		"padding after it":                        {right + "=", ""},
@@ -80,6 +78,12 @@ func TestVerify(t *testing.T) {
 		"rightly signed, but no object id":        {keys.Derive("ann@contoso", resource), ""},
 		"rightly signed, but an empty id":         {keys.Derive("", resource), ""},
 		"rightly signed, but an id with a brace":  {keys.Derive("{aaaaaaaaaaaaaa}", resource), ""},
+	}
+	for i := range len(right) {
+		tests[fmt.Sprintf("character %d changed", i)] = struct {
+			state string
+			want  ooo.ObjectID
+		}{right[:i] + otherThan(right[i:i+1]) + right[i+1:], ""}
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -97,17 +101,6 @@ func otherThan(c string) string {
 		return "B"
 	}
 	return "A"
-}
-
-func TestEveryCharacterOfAClientStateCounts(t *testing.T) {
-	keys := ooo.NewClientStateKeys("secret")
-	right := keys.Derive(ann, resource)
-	for i := range len(right) {
-		wrong := right[:i] + otherThan(right[i:i+1]) + right[i+1:]
-		if user, ok := keys.Verify(wrong); ok {
-			t.Errorf("Verify with character %d changed = %s, want a refusal", i, user)
-		}
-	}
 }
 
 func TestWithoutSecretsNothingIsVerified(t *testing.T) {

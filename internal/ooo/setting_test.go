@@ -42,44 +42,30 @@ func instant(t *testing.T, text string) time.Time {
 	return i
 }
 
-func TestParseSettingReadsEveryStatusInAnyLetterCase(t *testing.T) {
+func TestParseSettingReadsStatusAndAudienceInAnyLetterCase(t *testing.T) {
 	tests := map[string]struct {
-		status string
-		want   ooo.Status
+		status   string
+		want     ooo.Status
+		audience string
+		known    string
 	}{
-		"disabled as documented":          {"disabled", ooo.Disabled},
-		"disabled with a capital":         {"Disabled", ooo.Disabled},
-		"disabled in capitals":            {"DISABLED", ooo.Disabled},
-		"always enabled as documented":    {"alwaysEnabled", ooo.AlwaysEnabled},
-		"always enabled with a capital":   {"AlwaysEnabled", ooo.AlwaysEnabled},
-		"always enabled in small letters": {"alwaysenabled", ooo.AlwaysEnabled},
-		"scheduled as documented":         {"scheduled", ooo.Scheduled},
-		"scheduled with a capital":        {"Scheduled", ooo.Scheduled},
+		"as documented":                  {"disabled", ooo.Disabled, "none", "none"},
+		"with a capital":                 {"Disabled", ooo.Disabled, "ContactsOnly", "contactsOnly"},
+		"in capitals":                    {"DISABLED", ooo.Disabled, "ALL", "all"},
+		"always enabled as documented":   {"alwaysEnabled", ooo.AlwaysEnabled, "contactsOnly", "contactsOnly"},
+		"always enabled with a capital":  {"AlwaysEnabled", ooo.AlwaysEnabled, "all", "all"},
+		"always enabled in small":        {"alwaysenabled", ooo.AlwaysEnabled, "none", "none"},
+		"scheduled as documented":        {"scheduled", ooo.Scheduled, "all", "all"},
+		"scheduled with a capital":       {"Scheduled", ooo.Scheduled, "all", "all"},
+		"a new audience is kept":         {"disabled", ooo.Disabled, "partnersOnly", "partnersOnly"},
+		"an audience may be missing too": {"disabled", ooo.Disabled, "", ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := read(t, body(tt.status, at("2026-04-17T16:00:00.0000000", "UTC"), at("2026-04-18T16:00:00.0000000", "UTC")))
-			if s.Status != tt.want || s.ExternalReply != "<p>out</p>" || s.InternalReply != "<p>in</p>" {
-				t.Errorf("ParseSetting = %+v, want status %s and both texts", s, tt.want)
-			}
-		})
-	}
-}
-
-func TestParseSettingReadsTheAudience(t *testing.T) {
-	tests := map[string]struct{ audience, want string }{
-		"none":                        {"none", "none"},
-		"contacts only":               {"contactsOnly", "contactsOnly"},
-		"contacts only, other case":   {"ContactsOnly", "contactsOnly"},
-		"all in capitals":             {"ALL", "all"},
-		"one that is new is kept":     {"partnersOnly", "partnersOnly"},
-		"an audience that is missing": {"", ""},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			s := read(t, `{"status":"disabled","externalAudience":"`+tt.audience+`"}`)
-			if s.ExternalAudience != tt.want {
-				t.Errorf("ExternalAudience = %q, want %q", s.ExternalAudience, tt.want)
+			day := at("2026-04-17T16:00:00.0000000", "UTC")
+			s := read(t, strings.Replace(body(tt.status, day, day), `"all"`, `"`+tt.audience+`"`, 1))
+			if s.Status != tt.want || s.ExternalAudience != tt.known || s.ExternalReply != "<p>out</p>" || s.InternalReply != "<p>in</p>" {
+				t.Errorf("ParseSetting = %+v, want status %s, audience %q and both texts", s, tt.want, tt.known)
 			}
 		})
 	}
@@ -162,6 +148,8 @@ func TestParseSettingReadsWindows(t *testing.T) {
 		"the second before clocks go back":         {"2026-10-25T01:59:59", "W. Europe Standard Time", "2026-10-24T23:59:59Z"},
 		"the hour after clocks went back":          {"2026-10-25T03:00:00", "W. Europe Standard Time", "2026-10-25T02:00:00Z"},
 		"clocks go forward in the south":           {"2026-10-04T03:00:00", "AUS Eastern Standard Time", "2026-10-03T16:00:00Z"},
+		"the last second that JSON has":            {"9999-12-31T23:59:59", "UTC", "9999-12-31T23:59:59Z"},
+		"a day of the year 1601":                   {"1601-01-01T00:00:00", "UTC", "1601-01-01T00:00:00Z"},
 		"half an hour of summer time on Lord Howe": {"2026-01-15T09:00:00", "Lord Howe Standard Time", "2026-01-14T22:00:00Z"},
 	}
 	for name, tt := range tests {
@@ -231,32 +219,12 @@ func TestSettingsAreEqualThatSayTheSame(t *testing.T) {
 	}
 }
 
-func TestSettingSurvivesJSON(t *testing.T) {
-	for name, text := range map[string]string{
-		"disabled":       body("disabled", "null", "null"),
-		"scheduled":      body("scheduled", at("2026-04-17T16:00:00.1234567", "Pacific Standard Time"), at("2026-05-17T16:00:00", "UTC")),
-		"the last day":   body("scheduled", at("1601-01-01T00:00:00", "UTC"), at("9999-12-31T23:59:59", "UTC")),
-		"always enabled": body("alwaysEnabled", "null", "null"),
-	} {
-		t.Run(name, func(t *testing.T) {
-			want := read(t, text)
-			stored, err := json.Marshal(want)
-			if err != nil {
-				t.Fatalf("Marshal: %v", err)
-			}
-			var got ooo.Setting
-			if err := json.Unmarshal(stored, &got); err != nil || !got.Equal(want) {
-				t.Errorf("a stored setting = %+v, %v, want %+v", got, err, want)
-			}
-		})
-	}
-}
-
 func FuzzParseSetting(f *testing.F) {
 	for _, seed := range []string{
 		body("disabled", at("2026-04-17T16:00:00.0000000", "UTC"), at("2026-04-17T17:00:00.0000000", "UTC")),
 		body("Scheduled", at("2026-04-17T16:00:00.0000000", "Pacific Standard Time"), at("2026-04-18T16:00:00", "Europe/Berlin")),
 		body("scheduled", at("9999-12-31T23:00:00-12:00", ""), at("1601-01-01T00:00:00+14:00", "")),
+		body("disabled", "null", "null"), body("scheduled", at("1601-01-01T00:00:00", "UTC"), at("9999-12-31T23:59:59", "UTC")),
 		body("alwaysEnabled", "null", "null"), `{"STATUS":"disabled"}`, `null`, `[]`, `{"status":"scheduled"}`,
 	} {
 		f.Add([]byte(seed))

@@ -97,17 +97,10 @@ func TestParseAddress(t *testing.T) {
 			if got != tt.want || (err == nil) != (tt.want != "") {
 				t.Errorf("ParseAddress(%q) = %q, %v, want %q", tt.text, got, err, tt.want)
 			}
-			if err != nil && !errors.Is(err, ooo.ErrBadAddress) {
-				t.Errorf("ParseAddress(%q) = %v, want ErrBadAddress", tt.text, err)
+			if err != nil && (!errors.Is(err, ooo.ErrBadAddress) || strings.Contains(err.Error(), "contoso")) {
+				t.Errorf("ParseAddress(%q) = %v, want ErrBadAddress without the address", tt.text, err)
 			}
 		})
-	}
-}
-
-func TestParseAddressErrorsRepeatNoAddress(t *testing.T) {
-	_, err := ooo.ParseAddress("ann\x00@contoso.example")
-	if err == nil || strings.Contains(err.Error(), "contoso") {
-		t.Errorf("ParseAddress = %v, want an error without the address", err)
 	}
 }
 

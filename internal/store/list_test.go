@@ -31,18 +31,8 @@ func (w *world) monitor(name string, change func(m *ooo.Mailbox, a *ooo.Address)
 	wish := w.start(name)
 	m := mailbox(name)
 	change(m, &m.Addresses[0])
-	w.must(w.Save(w.t.Context(), store.Save{Lease: w.lease(m), Record: m, Events: []ooo.News{event(m, ooo.EventStarted)}}))
+	w.must(w.Save(w.t.Context(), store.Save{Lease: w.own(m), Record: m, Events: []ooo.News{event(m, ooo.EventStarted)}}))
 	return wish
-}
-
-// lease is that of the partition of a mailbox, whoever else is in it.
-func (w *world) lease(m *ooo.Mailbox) store.Lease {
-	w.t.Helper()
-	lease := store.Lease{Life: "me", Tenure: 1}
-	if !w.swap(store.Swap{Field: store.LeaseField(m.ID.Partition()), New: lease.String()}) {
-		w.t.Fatal("the partition is another's")
-	}
-	return lease
 }
 
 func asIs(*ooo.Mailbox, *ooo.Address) {}

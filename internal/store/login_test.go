@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
@@ -54,11 +55,9 @@ func newLoginWorld(t *testing.T, url string, life time.Duration, admit func(user
 	if w.store, err = store.Open(store.Config{URL: url, Token: w.source.Token}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { _ = w.Server.Run(ctx) })
-	running.Go(func() { _ = w.source.Run(ctx) })
-	t.Cleanup(func() { stop(); running.Wait(); w.store.Close() })
+	t.Cleanup(w.store.Close)
+	await.Run(t, w.Server.Run)
+	await.Run(t, w.source.Run)
 	return w
 }
 

@@ -42,7 +42,7 @@ var readSuite = map[string]func(*testing.T, *world){
 		}
 		m := mailbox("ann")
 		m.Addresses = append(m.Addresses, ooo.Address{Spelling: "alias@contoso.example"})
-		w.must(w.Save(t.Context(), store.Save{Lease: w.lease(m), Record: m}))
+		w.must(w.Save(t.Context(), store.Save{Lease: w.own(m), Record: m}))
 		spelled := ann
 		spelled.Address, spelled.Nonce = "Ann@contoso.example", "spelled"
 		w.wants(ann, spelled, wishHint(spelled))
@@ -95,7 +95,7 @@ var readSuite = map[string]func(*testing.T, *world){
 		m := next(mailbox("ann"))
 		away := event(m, ooo.EventChanged)
 		away.Away, away.Sequence = new(true), 3
-		w.must(w.Save(t.Context(), store.Save{Lease: w.lease(m), Record: m, Events: []ooo.News{away, event(m, ooo.EventDelivered)}}))
+		w.must(w.Save(t.Context(), store.Save{Lease: w.own(m), Record: m, Events: []ooo.News{away, event(m, ooo.EventDelivered)}}))
 		events, err := w.History(t.Context(), "ANN@contoso.example", 2)
 		if w.must(err); len(events) != 2 || events[0].Kind != ooo.EventDelivered || events[1].Sequence != 3 || events[1].Away == nil || !*events[1].Away {
 			t.Errorf("History = %+v, want the newest two", events)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
@@ -119,11 +120,7 @@ func (w *world) is(err, want error) {
 
 func (w *world) eventually(what string, done func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("never: %s", what)
-		}
-	}
+	await.True(w.t, what, done)
 }
 
 // swap swaps a field of the table and says whether that worked.
@@ -141,12 +138,12 @@ func (w *world) table() store.Owners {
 	return o
 }
 
-// own takes the partition of a mailbox.
+// own takes the partition of a mailbox; it may have it already.
 func (w *world) own(m *ooo.Mailbox) store.Lease {
 	w.t.Helper()
 	lease := store.Lease{Life: "me", Tenure: 1}
 	if p := m.ID.Partition(); !w.swap(store.Swap{Field: store.LeaseField(p), New: lease.String()}) {
-		w.t.Fatal("the partition has an owner already")
+		w.t.Fatal("the partition is another's")
 	}
 	return lease
 }
@@ -257,14 +254,8 @@ type ear struct {
 // listen starts a listener that ends with the test.
 func (w *world) listen() ear {
 	e := ear{w, make(chan store.Message, 100)}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- w.Listen(ctx, func(m store.Message) { e.messages <- m }) }()
-	w.t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			w.t.Error(err)
-		}
+	await.Run(w.t, func(ctx context.Context) error {
+		return w.Listen(ctx, func(m store.Message) { e.messages <- m })
 	})
 	return e
 }
@@ -274,7 +265,7 @@ func (e ear) next() store.Message {
 	select {
 	case m := <-e.messages:
 		return m
-	case <-time.After(30 * time.Second):
+	case <-time.After(await.Patience):
 		e.w.t.Fatal("no message")
 		return store.Message{}
 	}
