@@ -14,31 +14,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
+
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/programtest"
 )
 
-// patience is how long a condition may take to come true.
-const patience = 30 * time.Second
-
 // screen is what the program prints.
-type screen struct {
-	mu   sync.Mutex
-	text strings.Builder // guarded by mu
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
+type screen struct{ programtest.Output }
 
 // settings are the lines NAME=value that the program prints, and its comments
 // of the form "# name: value".
@@ -59,26 +42,11 @@ func (s *screen) settings() map[string]string {
 // printed once it is up.
 func launch(t *testing.T, args ...string) map[string]string {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
 	var out screen
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, args, &out, io.Discard, slog.New(slog.DiscardHandler)) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("run = %v, want nil once its context ends", err)
-			}
-		case <-time.After(patience):
-			t.Error("run did not end with its context")
-		}
+	await.Run(t, func(ctx context.Context) error {
+		return run(ctx, args, &out, io.Discard, slog.New(slog.DiscardHandler))
 	})
-	for deadline := time.Now().Add(patience); out.settings()["control API"] == ""; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("printed %q, want what has to be set", out.String())
-		}
-	}
+	await.True(t, "it prints what has to be set", func() bool { return out.settings()["control API"] != "" })
 	return out.settings()
 }
 
@@ -115,7 +83,7 @@ func trusting(t *testing.T, file string) *http.Client {
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: patience}
+	return &http.Client{Transport: transport, Timeout: await.Patience}
 }
 
 // login gets a token with what the program printed, and returns it as a header.
@@ -169,7 +137,7 @@ func TestWhatIsPrintedIsEnoughToReadAUser(t *testing.T) {
 			t.Errorf("GET = %d %s, want the user", status, body)
 		}
 	})
-	if _, err := (&http.Client{Timeout: patience}).Get(set["GRAPH_ENDPOINT"]); err == nil {
+	if _, err := (&http.Client{Timeout: await.Patience}).Get(set["GRAPH_ENDPOINT"]); err == nil {
 		t.Error("a client that does not trust the authority got an answer, want none")
 	}
 }
@@ -246,7 +214,7 @@ func TestOnlyTheRolesWantedAreGranted(t *testing.T) {
 func TestTheSameSeedMakesTheSameUsers(t *testing.T) {
 	ids := func(seed string) string {
 		set := launch(t, "--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--seed", seed)
-		_, body := ask(t, &http.Client{Timeout: patience}, "GET", set["control API"]+"/users", nil, "")
+		_, body := ask(t, &http.Client{Timeout: await.Patience}, "GET", set["control API"]+"/users", nil, "")
 		return string(body)
 	}
 	first := ids("7")

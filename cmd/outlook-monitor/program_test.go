@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"context"
 	"flag"
 	"io"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/mediatorsim"
 	"outlook-monitor/internal/programtest"
@@ -56,16 +56,8 @@ func world(t testing.TB, redisURL string, cfg graphsim.Config) *surroundings {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	for _, run := range []func(context.Context) error{sim.Run, mediator.Run} {
-		running.Go(func() {
-			if err := run(ctx); err != nil {
-				t.Errorf("Run = %v, want nil", err)
-			}
-		})
-	}
-	t.Cleanup(func() { stop(); running.Wait() })
+	await.Run(t, sim.Run)
+	await.Run(t, mediator.Run)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, sim.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)

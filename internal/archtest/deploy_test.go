@@ -59,58 +59,6 @@ func at[T any](t *testing.T, document, path string) (value T) {
 	return value
 }
 
-func TestManifestsSay(t *testing.T) {
-	const pod, probe = "$.spec.template.spec", "$.spec.template.spec.containers[0]"
-	tests := []struct{ file, kind, path, want string }{
-		{compose, "", "$.services.outlook-monitor.stop_grace_period", "15s"},
-		{compose, "", "$.services.outlook-monitor.read_only", "true"},
-		{compose, "", "$.services.outlook-monitor.cap_drop", "[ALL]"},
-		{compose, "", "$.services.outlook-monitor.security_opt", "[no-new-privileges:true]"},
-		{compose, "", "$.services.outlook-monitor.build", ".."},
-		{compose, "", "$.services.outlook-monitor.ports", "[8080:8080 127.0.0.1:8081:8081]"},
-		{compose, "", "$.services.outlook-monitor.environment.LISTEN_ADDR", ":8080"},
-		{compose, "", "$.services.outlook-monitor.environment.PRIVATE_ADDR", ":8081"},
-		{compose, "", "$.services.redis.read_only", "true"},
-		{compose, "", "$.services.redis.cap_drop", "[ALL]"},
-		{compose, "", "$.services.redis.security_opt", "[no-new-privileges:true]"},
-		{compose, "", "$.services.redis.volumes", "[redis:/data]"},
-		{compose, "", "$.services.redis.image", "redis:7"},
-
-		{service, "Deployment", "$.spec.replicas", "2"},
-		{service, "Deployment", pod + ".terminationGracePeriodSeconds", "15"},
-		{service, "Deployment", pod + ".securityContext.runAsNonRoot", "true"},
-		{service, "Deployment", probe + ".securityContext.readOnlyRootFilesystem", "true"},
-		{service, "Deployment", probe + ".securityContext.allowPrivilegeEscalation", "false"},
-		{service, "Deployment", probe + ".securityContext.capabilities.drop", "[ALL]"},
-		{service, "Deployment", probe + ".livenessProbe.httpGet.path", "/healthz"},
-		{service, "Deployment", probe + ".livenessProbe.httpGet.port", "private"},
-		{service, "Deployment", probe + ".readinessProbe.httpGet.path", "/readyz"},
-		{service, "Deployment", probe + ".readinessProbe.httpGet.port", "private"},
-		{service, "Deployment", probe + ".envFrom[0].secretRef.name", "outlook-monitor"},
-		{service, "Deployment", "$.spec.selector.matchLabels", "map[app.kubernetes.io/name:outlook-monitor]"},
-		{service, "Deployment", "$.spec.template.metadata.labels", "map[app.kubernetes.io/name:outlook-monitor]"},
-		{service, "Service", "$.spec.selector", "map[app.kubernetes.io/name:outlook-monitor]"},
-		{service, "PodDisruptionBudget", "$.spec.selector.matchLabels", "map[app.kubernetes.io/name:outlook-monitor]"},
-		{service, "PodDisruptionBudget", "$.spec.minAvailable", "1"},
-
-		{storage, "StatefulSet", pod + ".securityContext.runAsNonRoot", "true"},
-		{storage, "StatefulSet", probe + ".volumeMounts[0].mountPath", "/data"},
-		{storage, "StatefulSet", probe + ".workingDir", "/data"},
-		{storage, "StatefulSet", "$.spec.volumeClaimTemplates[0].metadata.name", "data"},
-		{storage, "StatefulSet", "$.spec.template.metadata.labels", "map[app.kubernetes.io/name:outlook-monitor-redis]"},
-		{storage, "Service", "$.metadata.name", "outlook-monitor-redis"},
-		{storage, "Service", "$.spec.selector", "map[app.kubernetes.io/name:outlook-monitor-redis]"},
-		{storage, "NetworkPolicy", "$.spec.podSelector.matchLabels", "map[app.kubernetes.io/name:outlook-monitor-redis]"},
-	}
-	for _, tt := range tests {
-		t.Run(strings.TrimSpace(tt.file+" "+tt.kind+" "+tt.path), func(t *testing.T) {
-			if got := fmt.Sprint(at[any](t, manifest(t, tt.file, tt.kind), tt.path)); got != tt.want {
-				t.Errorf("value = %s, want %s", got, tt.want)
-			}
-		})
-	}
-}
-
 // TestRedisKeepsWhatItIsGiven looks at what the manifests start Redis with.
 func TestRedisKeepsWhatItIsGiven(t *testing.T) {
 	commands := map[string][]string{
@@ -287,6 +235,13 @@ func TestFilledInExampleStarts(t *testing.T) {
 				t.Errorf("RedisURL = %v, PrivateAddr = %q, want the manifest's", settings.RedisURL, settings.PrivateAddr)
 			}
 		})
+	}
+}
+
+func TestTheGuideCreatesTheSecretOfTheManifest(t *testing.T) {
+	secret := at[string](t, manifest(t, service, "Deployment"), "$.spec.template.spec.containers[0].envFrom[0].secretRef.name")
+	if want := "kubectl create secret generic " + secret + " --from-env-file"; !strings.Contains(read(t, "deploy/INSTALL.md"), want) {
+		t.Errorf("INSTALL.md lacks %q", want)
 	}
 }
 

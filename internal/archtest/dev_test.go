@@ -1,16 +1,18 @@
 package archtest_test
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/programtest"
 )
 
 // openDevWorkshop is a workshop for scripts/dev, whose Go copies programs that
@@ -48,28 +50,14 @@ type dev struct {
 	workshop
 	t   *testing.T
 	cmd *exec.Cmd
-
-	mu  sync.Mutex
-	out bytes.Buffer // guarded by mu
-}
-
-func (d *dev) Write(p []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.out.Write(p)
-}
-
-func (d *dev) shown() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.out.String()
+	out programtest.Output
 }
 
 func (w workshop) dev(t *testing.T, env map[string]string, args ...string) *dev {
 	t.Helper()
 	d := &dev{workshop: w, t: t, cmd: w.run(env, args...)}
 	d.cmd.Path = filepath.Join(w.dir, "scripts", "dev")
-	d.cmd.Stdout, d.cmd.Stderr, d.cmd.WaitDelay = d, d, 5*time.Second
+	d.cmd.Stdout, d.cmd.Stderr, d.cmd.WaitDelay = &d.out, &d.out, 5*time.Second
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -100,11 +88,20 @@ func (d *dev) started() map[string][]int {
 	return all
 }
 
-func (d *dev) eventually(what string, done func() bool) {
+// running counts what was started.
+func (d *dev) running() (n int) {
+	for _, ids := range d.started() {
+		n += len(ids)
+	}
+	return n
+}
+
+// nothingIsLeft checks that all that was started has ended.
+func (d *dev) nothingIsLeft() {
 	d.t.Helper()
-	for end := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			d.t.Fatalf("never: %s; shown: %s", what, d.shown())
+	for name, ids := range d.started() {
+		if slices.ContainsFunc(ids, alive) {
+			d.t.Errorf("%s is left over", name)
 		}
 	}
 }
@@ -114,8 +111,8 @@ func alive(process int) bool { return syscall.Kill(process, 0) == nil }
 func TestDevStartsTheServiceAnewWhenAFileChanges(t *testing.T) {
 	w := openDevWorkshop(t)
 	d := w.dev(t, nil, "--poll-interval", "1s")
-	d.eventually("all three run", func() bool { return len(d.started()) == 3 })
-	d.eventually("the settings are noted", func() bool { return d.environment(t, "serve.env") != nil })
+	await.True(t, "all three run", func() bool { return d.running() == 3 })
+	await.True(t, "the settings are noted", func() bool { return d.environment(t, "serve.env") != nil })
 	env := d.environment(t, "serve.env")
 	for name, want := range map[string]string{
 		"GRAPH_ENDPOINT": "https://127.0.0.1:9", "LISTEN_ADDR": "127.0.0.1:8080", "PUBLIC_URL": "http://127.0.0.1:8080",
@@ -132,7 +129,7 @@ func TestDevStartsTheServiceAnewWhenAFileChanges(t *testing.T) {
 
 	w.write(t, "broken", "")
 	w.write(t, "cmd/x.go", "package x // wrong\n")
-	d.eventually("a wrong file is reported", func() bool { return strings.Contains(d.shown(), "goes on as it was") })
+	await.True(t, "a wrong file is reported", func() bool { return strings.Contains(d.out.String(), "goes on as it was") })
 	if !alive(first) || len(d.started()["serve"]) != 1 {
 		t.Error("the service was stopped for a file that does not compile")
 	}
@@ -140,25 +137,19 @@ func TestDevStartsTheServiceAnewWhenAFileChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.write(t, "internal/x.go", "package x // right\n")
-	d.eventually("the service is started again", func() bool { return len(d.started()["serve"]) == 2 })
+	await.True(t, "the service is started again", func() bool { return len(d.started()["serve"]) == 2 })
 	if got := d.started(); alive(first) || len(got["graphsim"]) != 1 || len(got["dev-mediator"]) != 1 {
 		t.Errorf("started = %v, want the first service gone and the others as they were", got)
 	}
 
 	w.write(t, "crashed", "")
 	w.write(t, "internal/x.go", "package x // crashes\n")
-	d.eventually("a crash is reported", func() bool { return strings.Contains(d.shown(), "has ended with 3") })
+	await.True(t, "a crash is reported", func() bool { return strings.Contains(d.out.String(), "has ended with 3") })
 	d.interrupt()
 	if code := d.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("exit code after Ctrl-C = %d, want 0: %s", code, d.shown())
+		t.Errorf("exit code after Ctrl-C = %d, want 0: %s", code, d.out.String())
 	}
-	for name, ids := range d.started() {
-		for _, id := range ids {
-			if alive(id) {
-				t.Errorf("%s is left over", name)
-			}
-		}
-	}
+	d.nothingIsLeft()
 }
 
 // TestDevEndsWithCtrlC types it on a real terminal, while the service runs and
@@ -170,11 +161,11 @@ func TestDevEndsWithCtrlC(t *testing.T) {
 			d := &dev{workshop: w, t: t, cmd: w.run(nil)}
 			d.cmd.Path = filepath.Join(w.dir, "scripts", "dev")
 			term := onTerminal(t, d.cmd)
-			d.eventually("all three run", func() bool { return len(d.started()) == 3 })
+			await.True(t, "all three run", func() bool { return d.running() == 3 })
 			if slow {
 				w.write(t, "tools/go", "#!/bin/sh\necho \"go $$\" >>started\nexec sleep 1000\n")
 				w.write(t, "cmd/x.go", "package x // takes its time\n")
-				d.eventually("it builds", func() bool { return len(d.started()["go"]) == 1 })
+				await.True(t, "it builds", func() bool { return len(d.started()["go"]) == 1 })
 			}
 			if _, err := term.side.WriteString("\x03"); err != nil {
 				t.Fatal(err)
@@ -182,13 +173,7 @@ func TestDevEndsWithCtrlC(t *testing.T) {
 			if _ = d.cmd.Wait(); d.cmd.ProcessState.ExitCode() != 0 {
 				t.Errorf("exit code = %d, want 0; screen %q", d.cmd.ProcessState.ExitCode(), term.shown())
 			}
-			for name, ids := range d.started() {
-				for _, id := range ids {
-					if alive(id) {
-						t.Errorf("%s is left over", name)
-					}
-				}
-			}
+			d.nothingIsLeft()
 		})
 	}
 }
@@ -217,13 +202,7 @@ func TestDevEndsWithAKill(t *testing.T) {
 			}
 			d.cmd.Path, d.cmd.Dir = shell, w.dir
 			term := onTerminal(t, d.cmd)
-			running := func() (n int) {
-				for _, ids := range d.started() {
-					n += len(ids)
-				}
-				return n
-			}
-			d.eventually("it is about it", func() bool { return running() == tt.started })
+			await.True(t, "it is about it", func() bool { return d.running() == tt.started })
 			id, err := strconv.Atoi(w.note(t, "dev.id"))
 			if err != nil {
 				t.Fatal(err)
@@ -236,15 +215,9 @@ func TestDevEndsWithAKill(t *testing.T) {
 				t.Errorf("exit code = %s, want 0; screen %q", code, term.shown())
 			}
 			if tt.tool == "tools/go" {
-				d.eventually("what go started has ended", func() bool { _, err := os.Stat(filepath.Join(w.dir, "compiler.ended")); return err == nil })
+				await.True(t, "what go started has ended", func() bool { _, err := os.Stat(filepath.Join(w.dir, "compiler.ended")); return err == nil })
 			}
-			for name, ids := range d.started() {
-				for _, id := range ids {
-					if alive(id) {
-						t.Errorf("%s is left over", name)
-					}
-				}
-			}
+			d.nothingIsLeft()
 		})
 	}
 }
@@ -253,8 +226,8 @@ func TestDevHelps(t *testing.T) {
 	for _, flag := range []string{"--help", "-h"} {
 		d := openDevWorkshop(t).dev(t, nil, "--poll-interval", "1s", flag)
 		_ = d.cmd.Wait()
-		if code := d.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(d.shown(), "scripts/dev [--real]") || strings.Contains(d.shown(), "set -euo") {
-			t.Errorf("exit code of %s = %d, shown %q, want 0 and the help alone", flag, code, d.shown())
+		if code := d.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(d.out.String(), "scripts/dev [--real]") || strings.Contains(d.out.String(), "set -euo") {
+			t.Errorf("exit code of %s = %d, shown %q, want 0 and the help alone", flag, code, d.out.String())
 		}
 		if len(d.started()) > 0 {
 			t.Errorf("started = %v, want nothing", d.started())
@@ -265,7 +238,7 @@ func TestDevHelps(t *testing.T) {
 func TestDevWithTheRealTenant(t *testing.T) {
 	w := openDevWorkshop(t)
 	d := w.dev(t, map[string]string{"AZURE_TENANT_ID": "t", "PUBLIC_URL": "https://old.example", "MEDIATOR_URL": "http://m.example"}, "--tunnel", "agent", "--real")
-	d.eventually("the service runs", func() bool { return len(d.started()["serve"]) == 1 })
+	await.True(t, "the service runs", func() bool { return len(d.started()["serve"]) == 1 })
 	env := d.environment(t, "serve.env")
 	d.interrupt()
 	if got := d.started(); len(got) != 1 {
@@ -289,8 +262,8 @@ func TestDevSaysWhatItNeeds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := openDevWorkshop(t).dev(t, nil, tt.args...)
 			_ = d.cmd.Wait()
-			if code := d.cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(d.shown(), tt.want) || !strings.Contains(d.shown(), "usage: scripts/dev [--real]") {
-				t.Errorf("exit code = %d, shown %q, want 2, %q and the usage", code, d.shown(), tt.want)
+			if code := d.cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(d.out.String(), tt.want) || !strings.Contains(d.out.String(), "usage: scripts/dev [--real]") {
+				t.Errorf("exit code = %d, shown %q, want 2, %q and the usage", code, d.out.String(), tt.want)
 			}
 			if len(d.started()) > 0 {
 				t.Errorf("started = %v, want nothing", d.started())

@@ -2,27 +2,25 @@ package archtest_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// patience bounds each wait on a terminal.
-const patience = 30 * time.Second
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/programtest"
+)
 
 // terminal is a pseudo-terminal with a program on it.
 type terminal struct {
 	t    *testing.T
 	side *os.File // ours
 
-	mu     sync.Mutex
-	screen strings.Builder // guarded by mu
+	screen programtest.Output
 }
 
 // onTerminal starts a command on a new terminal.
@@ -54,30 +52,12 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() }) // where it still runs
 	term := &terminal{t: t, side: side}
-	go term.watch()
+	go func() { _, _ = io.Copy(&term.screen, side) }() // until the terminal is closed
 	return term
 }
 
-// watch keeps what is shown until the terminal is closed.
-func (term *terminal) watch() {
-	buffer := make([]byte, 4096)
-	for {
-		n, err := term.side.Read(buffer)
-		term.mu.Lock()
-		term.screen.Write(buffer[:n])
-		term.mu.Unlock()
-		if err != nil {
-			return
-		}
-	}
-}
-
 // shown is everything that was on the screen.
-func (term *terminal) shown() string {
-	term.mu.Lock()
-	defer term.mu.Unlock()
-	return term.screen.String()
-}
+func (term *terminal) shown() string { return term.screen.String() }
 
 // echoes says whether what is typed is shown.
 func (term *terminal) echoes() bool {
@@ -89,12 +69,9 @@ func (term *terminal) echoes() bool {
 // does not, as it should.
 func (term *terminal) answer(question, line string, echoed bool) {
 	term.t.Helper()
-	for end := time.Now().Add(patience); !strings.Contains(term.shown(), question) || term.echoes() != echoed; {
-		if time.Now().After(end) {
-			term.t.Fatalf("screen = %q, want the question %q, echo %t", term.shown(), question, echoed)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	await.True(term.t, fmt.Sprintf("the question %q, echo %t", question, echoed), func() bool {
+		return strings.Contains(term.shown(), question) && term.echoes() == echoed
+	})
 	if _, err := fmt.Fprintln(term.side, line); err != nil {
 		term.t.Fatal(err)
 	}

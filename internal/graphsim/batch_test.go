@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
 )
 
@@ -154,7 +155,7 @@ func TestBatchRunsFourAtATimeAndAnswersInAnyOrder(t *testing.T) {
 		asked = append(asked, fmt.Sprint(i))
 		requests = append(requests, get(asked[i], "/users/"+u.ID+repliesPath))
 	}
-	until(t, "the order is another", func() bool {
+	await.True(t, "the order is another", func() bool {
 		order, got := w.batch(requests...)
 		for id, r := range got {
 			if r.Status != 200 {

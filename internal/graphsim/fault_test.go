@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
 )
 
@@ -126,7 +127,7 @@ func TestStopDoesNotWaitForWhatHangs(t *testing.T) {
 	u := w.user("ann@contoso.example")
 	w.fault(graphsim.Fault{Operation: "directory", Kind: "hang"})
 	go func() { _, _ = w.try("GET", w.URL()+"/v1.0/users/"+u.ID, w.header(), nil) }()
-	until(t, "the fault happens", func() bool { return w.Faults()[0].Hits == 1 })
+	await.True(t, "the fault happens", func() bool { return w.Faults()[0].Hits == 1 })
 	// The cleanup fails if Run doesn't end.
 }
 
@@ -153,7 +154,7 @@ func TestNotificationFaults(t *testing.T) {
 			tt.fault.Operation, tt.fault.Times = "notification", 1
 			w.fault(tt.fault)
 			w.setOut(ann)
-			until(t, "the early items come", func() bool { return len(h.items()) >= tt.early })
+			await.True(t, "the early items come", func() bool { return len(h.items()) >= tt.early })
 			w.setOut(bob)
 			var got []any
 			for _, item := range h.only(t, len(tt.want)) {
@@ -179,7 +180,7 @@ func TestLivesAreCut(t *testing.T) {
 			if left := time.Until(got); err != nil || left > shown || left < shown-time.Minute {
 				t.Errorf("expiry = %v, want %v from now, an hour was asked for", a.body["expirationDateTime"], shown)
 			}
-			until(t, "it expires", func() bool { return w.graph("GET", "/subscriptions/"+a.body["id"].(string), nil).status == 404 })
+			await.True(t, "it expires", func() bool { return w.graph("GET", "/subscriptions/"+a.body["id"].(string), nil).status == 404 })
 		})
 	}
 }

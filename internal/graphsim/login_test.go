@@ -13,6 +13,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
 )
 
@@ -174,7 +175,7 @@ func TestGraphRefusesTokens(t *testing.T) {
 		if a := w.graph("GET", "/users/"+u.ID, nil); a.status != 200 {
 			t.Fatalf("with a fresh token = %d %s, want 200", a.status, a.raw)
 		}
-		until(t, "the token expires", func() bool { return w.graph("GET", "/users/"+u.ID, nil).status == 401 })
+		await.True(t, "the token expires", func() bool { return w.graph("GET", "/users/"+u.ID, nil).status == 401 })
 		refused(t, "Bearer "+w.token, "expired")
 		w.token = w.login()
 		if a := w.graph("GET", "/users/"+u.ID, nil); a.status != 200 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
 )
 
@@ -149,7 +150,7 @@ func TestFourAtATimeForOneMailbox(t *testing.T) {
 			}
 		})
 	}
-	until(t, "four are in flight", func() bool { return w.Stats().MaxConcurrentPerMailbox == 4 })
+	await.True(t, "four are in flight", func() bool { return w.Stats().MaxConcurrentPerMailbox == 4 })
 	if a := w.read(u); a.status != 429 || a.code() != "ApplicationThrottled" || a.header.Get("Retry-After") == "" {
 		t.Errorf("the fifth = %d %s, Retry-After %q, want 429 ApplicationThrottled with a wait", a.status, a.raw, a.header.Get("Retry-After"))
 	}
@@ -161,7 +162,7 @@ func TestFourAtATimeForOneMailbox(t *testing.T) {
 	if got := w.Stats().MaxConcurrentPerMailbox; got != 5 {
 		t.Errorf("most at once = %d, want 5, the refused one counted", got)
 	}
-	until(t, "the mailbox answers again", func() bool { return w.read(u).status == 200 })
+	await.True(t, "the mailbox answers again", func() bool { return w.read(u).status == 200 })
 }
 
 func TestTenThousandReadsPerMailbox(t *testing.T) {

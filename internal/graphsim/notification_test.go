@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
 )
 
@@ -112,7 +113,7 @@ func TestNotificationsAreRepeated(t *testing.T) {
 			h.statuses = tt.statuses
 			w.subscribe(u, h, time.Hour)
 			w.setOut(u)
-			until(t, "it ends", func() bool { n := w.Stats().Notifications; return n.Acknowledged+n.Dropped > 0 })
+			await.True(t, "it ends", func() bool { n := w.Stats().Notifications; return n.Acknowledged+n.Dropped > 0 })
 			if got := w.Stats().Notifications; got != tt.want {
 				t.Errorf("notifications = %+v, want %+v", got, tt.want)
 			}
@@ -144,7 +145,7 @@ func TestASlowAnswerCountsAsNone(t *testing.T) {
 		t.Fatalf("POST = %d %s", a.status, a.raw)
 	}
 	w.setOut(u)
-	until(t, "the second try is acknowledged", func() bool { return w.Stats().Notifications.Acknowledged == 1 })
+	await.True(t, "the second try is acknowledged", func() bool { return w.Stats().Notifications.Acknowledged == 1 })
 	if got := w.Stats().Notifications; got.Sent < 2 || got.Failed < 1 {
 		t.Errorf("notifications = %+v, want the first one failed", got)
 	}
@@ -199,7 +200,7 @@ func TestReauthorizationIsRequiredAheadOfTheEnd(t *testing.T) {
 	if item["lifecycleEvent"] != "reauthorizationRequired" || item["subscriptionId"] != id {
 		t.Errorf("item = %v, want reauthorizationRequired", item)
 	}
-	until(t, "it expires", func() bool { return len(w.Subscriptions()) == 0 })
+	await.True(t, "it expires", func() bool { return len(w.Subscriptions()) == 0 })
 	if time.Now().Before(expires) {
 		t.Errorf("gone before %v", expires)
 	}

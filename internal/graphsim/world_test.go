@@ -3,7 +3,6 @@ package graphsim_test
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -16,11 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
 )
-
-// patience is how long a condition may take to come true.
-const patience = 20 * time.Second
 
 // world is a running simulator and a client that has logged in.
 type world struct {
@@ -57,25 +54,12 @@ func start(t testing.TB, cfg graphsim.Config) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
+	await.Run(t, s.Run)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.CAPEM())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections() // or stopping waits a second for each
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("Run = %v, want nil", err)
-			}
-		case <-time.After(patience):
-			t.Error("Run did not end")
-		}
-	})
-	w := &world{Server: s, t: t, client: &http.Client{Transport: transport, Timeout: patience}}
+	t.Cleanup(transport.CloseIdleConnections) // or stopping waits a second for each
+	w := &world{Server: s, t: t, client: &http.Client{Transport: transport, Timeout: await.Patience}}
 	w.token = w.login()
 	return w
 }
@@ -231,16 +215,6 @@ func subscription(user graphsim.User, hook *hook, life time.Duration) map[string
 	}
 }
 
-// until waits for a condition.
-func until(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never came true: %s", what)
-		}
-	}
-}
-
 // hook is a receiver of notifications.
 type hook struct {
 	*httptest.Server
@@ -305,7 +279,7 @@ func (h *hook) forget() {
 // is the next.
 func (h *hook) only(t testing.TB, n int) []map[string]any {
 	t.Helper()
-	until(t, "the items come", func() bool { return len(h.items()) >= n })
+	await.True(t, "the items come", func() bool { return len(h.items()) >= n })
 	items := h.items()
 	if len(items) != n {
 		t.Fatalf("%d items came, want %d: %v", len(items), n, items)

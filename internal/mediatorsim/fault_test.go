@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mediatorsim"
 )
 
@@ -73,7 +74,7 @@ func TestWhatTheCallerDidNotHearIsNotAcknowledged(t *testing.T) {
 			t.Error("the call was answered, want silence")
 		}
 	})
-	eventually(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
+	await.True(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
 	giveUp()
 	waiting.Wait()
 	if call := <-received; call.Answered != 0 {
@@ -108,7 +109,7 @@ func TestGoingAwayCutsRequests(t *testing.T) {
 	hang(s)
 	got := make(chan int)
 	go func() { got <- bring(t, s, ann, "True") }()
-	eventually(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
+	await.True(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
 	s.Away(true)
 	if got := <-got; got != 0 {
 		t.Errorf("setstatus = %d, want it cut", got)
@@ -127,7 +128,7 @@ func TestRunWaitsForRequests(t *testing.T) {
 	go func() { ended <- s.Run(ctx) }()
 	got := make(chan int)
 	go func() { got <- bring(t, s, ann, "True") }()
-	eventually(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
+	await.True(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
 	stop()
 	if err := <-ended; err != nil {
 		t.Errorf("Run = %v, want nil", err)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mediatorsim"
 )
 
@@ -83,7 +84,7 @@ func TestCallsAreInTheOrderOfArrival(t *testing.T) {
 	})
 	first := make(chan int)
 	go func() { first <- bring(t, s, ann, "True") }()
-	eventually(t, "the first has arrived", func() bool { return len(s.Calls()) == 1 })
+	await.True(t, "the first has arrived", func() bool { return len(s.Calls()) == 1 })
 	if got := bring(t, s, bob, "True"); got != 200 {
 		t.Errorf("second = %d, want 200", got)
 	}

@@ -1,7 +1,6 @@
 package mediatorsim_test
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,8 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mediatorsim"
 )
 
@@ -30,14 +29,7 @@ func start(t *testing.T, cfg mediatorsim.Config) *mediatorsim.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := s.Run(ctx); err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
-	})
-	t.Cleanup(func() { stop(); running.Wait() })
+	await.Run(t, s.Run)
 	return s
 }
 
@@ -73,16 +65,6 @@ func bring(t *testing.T, s *mediatorsim.Server, email, status string) int {
 
 func state(email, status string) string {
 	return `{"email":"` + email + `","status":"` + status + `","message":""}`
-}
-
-// eventually polls until done.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("this did not happen: %s", what)
-		}
-	}
 }
 
 // monitor is what the mediator posts its users to.

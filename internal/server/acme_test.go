@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
@@ -29,7 +31,7 @@ func newACME(t *testing.T, cfg server.ACMEConfig) *server.ACME {
 	t.Helper()
 	cfg.Domains = []string{domain}
 	if cfg.Directory == "" {
-		cfg.Directory = "https://" + freeAddress(t) + "/dir"
+		cfg.Directory = "https://" + programtest.FreeAddress(t) + "/dir"
 	}
 	if cfg.Lock == nil {
 		cfg.Lock = unlocked
@@ -95,7 +97,7 @@ func (r replica) serial() string {
 	}
 	defer transport.CloseIdleConnections()
 	var serial string
-	eventually(r.t, "a certificate is shown", func() bool {
+	await.True(r.t, "a certificate is shown", func() bool {
 		response, err := (&http.Client{Transport: transport}).Get("https://" + domain + "/")
 		if err != nil {
 			return false
@@ -119,7 +121,7 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 	ca := startACMEServer(t, askedAt.Addr().(*net.TCPAddr).Port)
 	asked := newReplica(t, askedAt, open(), ca)
 	orders := newReplica(t, loopback(t), open(), ca)
-	running(t, orders.Run)
+	await.Run(t, orders.Run)
 	first := orders.serial()
 
 	vault := open().Vault("acme")
@@ -127,14 +129,14 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 	if err != nil || !bytes.Contains(kept, []byte("PRIVATE KEY")) || !bytes.Contains(kept, []byte("CERTIFICATE")) {
 		t.Errorf("%d bytes are kept, %v, want a key and a certificate", len(kept), err)
 	}
-	eventually(t, "the answer to the challenge is forgotten", func() bool {
+	await.True(t, "the answer to the challenge is forgotten", func() bool {
 		token, err := vault.Get(t.Context(), domain+"+token")
 		return err == nil && token == nil
 	})
 
 	late := newReplica(t, loopback(t), open(), ca)
 	for name, r := range map[string]replica{"that was asked for the proof": asked, "that starts later": late} {
-		running(t, r.Run)
+		await.Run(t, r.Run)
 		if got := r.serial(); got != first {
 			t.Errorf("the replica %s shows certificate %s, want %s", name, got, first)
 		}
@@ -153,7 +155,7 @@ func TestReplicasThatStartTogetherOrderOnce(t *testing.T) {
 		replicas = append(replicas, newReplica(t, loopback(t), open(), ca))
 	}
 	for _, r := range replicas {
-		running(t, r.Run)
+		await.Run(t, r.Run)
 	}
 	first := replicas[0].serial()
 	for _, r := range replicas[1:] {
@@ -220,10 +222,10 @@ func TestNamesInHandshakes(t *testing.T) {
 	v := newVault()
 	v.keep(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	a := newACME(t, server.ACMEConfig{Vault: v})
-	running(t, a.Run)
+	await.Run(t, a.Run)
 	ln := loopback(t)
 	serving(t, ln, a.TLS())
-	eventually(t, "the certificate is found", func() bool {
+	await.True(t, "the certificate is found", func() bool {
 		_, err := shown(t, ln.Addr().String(), domain)
 		return err == nil
 	})
@@ -260,13 +262,7 @@ func TestAnACMEServerThatIsAwayIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, told := logger()
 		a := newACME(t, server.ACMEConfig{Vault: newVault(), Log: log})
-		ctx, stop := context.WithCancel(t.Context())
-		var done sync.WaitGroup
-		done.Go(func() {
-			if err := a.Run(ctx); err != nil {
-				t.Errorf("Run = %v, want nil", err)
-			}
-		})
+		await.Run(t, a.Run)
 		for _, tt := range []struct {
 			at   time.Duration
 			want int // tries at 0, 2, 6, 14, 30 and 62 minutes, then every hour
@@ -283,8 +279,6 @@ func TestAnACMEServerThatIsAwayIsAskedAgain(t *testing.T) {
 		if took := time.Since(began); err == nil || took != 4*time.Second {
 			t.Errorf("GetCertificate = %v after %v, want an error after 4s", err, took)
 		}
-		stop()
-		done.Wait()
 	})
 }
 
@@ -306,9 +300,7 @@ func TestACertificateThatWasNotRenewedIsToldOf(t *testing.T) {
 				v := newVault()
 				v.keep(t, domain, time.Now().Add(-tt.age), time.Now().Add(tt.left))
 				a := newACME(t, server.ACMEConfig{Vault: v, Log: log})
-				ctx, stop := context.WithCancel(t.Context())
-				var done sync.WaitGroup
-				done.Go(func() { _ = a.Run(ctx) })
+				await.Run(t, a.Run)
 				time.Sleep(61 * time.Minute)
 				if got := strings.Contains(told.String(), "expires soon"); got != tt.want {
 					t.Errorf("it is told of: %t, want %t; log:\n%s", got, tt.want, told)
@@ -316,8 +308,6 @@ func TestACertificateThatWasNotRenewedIsToldOf(t *testing.T) {
 				if _, err := a.TLS().GetCertificate(&tls.ClientHelloInfo{ServerName: domain}); err != nil {
 					t.Errorf("GetCertificate = %v, want the certificate as long as it is good", err)
 				}
-				stop()
-				done.Wait()
 			})
 		})
 	}
@@ -335,9 +325,7 @@ func TestALockThatIsTakenIsWaitedFor(t *testing.T) {
 			}
 			return func(ctx context.Context) error { freed = append(freed, name); return ctx.Err() }, nil
 		}})
-		ctx, stop := context.WithCancel(t.Context())
-		var done sync.WaitGroup
-		done.Go(func() { _ = a.Run(ctx) })
+		stop := await.Run(t, a.Run)
 		time.Sleep(30 * time.Second)
 		if n := len(v.lookups()); n != 0 {
 			t.Errorf("%d names were looked up while another has the lock, want none", n)
@@ -347,7 +335,6 @@ func TestALockThatIsTakenIsWaitedFor(t *testing.T) {
 			t.Errorf("GetCertificate = %v, want the certificate", err)
 		}
 		stop()
-		done.Wait()
 		if len(freed) != 1 || freed[0] != domain {
 			t.Errorf("freed = %v, want %s once", freed, domain)
 		}
@@ -360,16 +347,12 @@ func TestAVaultThatTakesNothingIsToldOf(t *testing.T) {
 		v := newVault()
 		v.full = errors.New("redis: out of memory")
 		a := newACME(t, server.ACMEConfig{Vault: v, Log: log})
-		ctx, stop := context.WithCancel(t.Context())
-		var done sync.WaitGroup
-		done.Go(func() { _ = a.Run(ctx) })
+		await.Run(t, a.Run)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if !strings.Contains(told.String(), "could not be stored") || !strings.Contains(told.String(), "out of memory") {
 			t.Errorf("log = %q, want it to say that nothing could be stored, and why", told)
 		}
-		stop()
-		done.Wait()
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/server"
 )
 
@@ -51,7 +52,7 @@ func TestChangedFilesAreReadAgain(t *testing.T) {
 	}
 
 	write(t, keyFile, []byte("no key"))
-	eventually(t, "the bad change is told", func() bool {
+	await.True(t, "the bad change is told", func() bool {
 		if !is(first) {
 			t.Fatal("the old certificate was given up for a bad one")
 		}
@@ -59,7 +60,7 @@ func TestChangedFilesAreReadAgain(t *testing.T) {
 	})
 
 	second := pair(t, certFile, keyFile)
-	eventually(t, "the new certificate is shown", func() bool { return is(second) })
+	await.True(t, "the new certificate is shown", func() bool { return is(second) })
 }
 
 func TestFilesThatDoNotFitAreRefused(t *testing.T) {
@@ -91,7 +92,7 @@ func TestVersionsOfTLS(t *testing.T) {
 	kept := newVault()
 	kept.keep(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	acme := newACME(t, server.ACMEConfig{Vault: kept})
-	running(t, acme.Run)
+	await.Run(t, acme.Run)
 	for from, cfg := range map[string]*tls.Config{"from files": files.TLS(), "from an ACME server": acme.TLS()} {
 		ln := loopback(t)
 		serving(t, ln, cfg)

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/server"
 )
 
@@ -80,7 +81,7 @@ func TestStrangersCostLittleAndKeepNobodyOut(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 	}, server.PublicConfig{Concurrency: 16})
 	ln := loopback(t)
-	running(t, func(ctx context.Context) error {
+	await.Run(t, func(ctx context.Context) error {
 		return server.Serve(ctx, server.Listener{Listener: ln, Handler: h}, slog.New(slog.DiscardHandler))
 	})
 	var bomb bytes.Buffer

@@ -12,11 +12,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/programtest"
 )
 
 // acmeServer is a real ACME server on loopback, a child process. It asks the
@@ -25,7 +27,7 @@ type acmeServer struct {
 	directory string         // URL
 	caFile    string         // authority of its own certificate
 	roots     *x509.CertPool // of those that it gives
-	log       *locked
+	log       *programtest.Output
 }
 
 // orders counts how often a certificate was asked for.
@@ -34,17 +36,15 @@ func (a *acmeServer) orders() int { return strings.Count(a.log.String(), "Added 
 func startACMEServer(t *testing.T, port int) *acmeServer {
 	t.Helper()
 	dir := t.TempDir()
-	program, config := filepath.Join(dir, "pebble"), filepath.Join(dir, "config.json")
-	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	build := exec.CommandContext(t.Context(), "go", "build", "-C", "../../scripts/tools", "-buildvcs=false", "-o", program,
-		"github.com/letsencrypt/pebble/v2/cmd/pebble")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the ACME server: %v\n%s", err, out)
+	config, certFile, keyFile := filepath.Join(dir, "config.json"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	program, err := exec.CommandContext(t.Context(), "go", "tool", "-modfile=../../scripts/tools/go.mod", "-n", "pebble").Output()
+	if err != nil {
+		t.Fatalf("build the ACME server: %v", err)
 	}
 	certificate, key := signed(t, template("localhost", time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
 	write(t, certFile, certificate)
 	write(t, keyFile, key)
-	address, management := freeAddress(t), freeAddress(t)
+	address, management := programtest.FreeAddress(t), programtest.FreeAddress(t)
 	text, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": address, "managementListenAddress": management, "certificate": certFile, "privateKey": keyFile,
 		"httpPort": port, "tlsPort": port, "keyAlgorithm": "ecdsa",
@@ -54,30 +54,21 @@ func startACMEServer(t *testing.T, port int) *acmeServer {
 	}
 	write(t, config, text)
 
-	a := &acmeServer{directory: "https://" + address + "/dir", caFile: certFile, roots: x509.NewCertPool(), log: &locked{}}
-	cmd := exec.Command(program, "-strict", "-config", config, "-dnsserver", resolver(t))
+	a := &acmeServer{directory: "https://" + address + "/dir", caFile: certFile, roots: x509.NewCertPool(), log: &programtest.Output{}}
+	cmd := exec.Command(strings.TrimSpace(string(program)), "-strict", "-config", config, "-dnsserver", resolver(t))
 	cmd.Env = []string{"PEBBLE_VA_NOSLEEP=1"}
 	cmd.Stdout, cmd.Stderr = a.log, a.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(exited) }()
+	process := programtest.Start(t, cmd)
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-exited
 		if t.Failed() {
 			t.Logf("log of the ACME server:\n%s", a.log)
 		}
 	})
 	trusted := x509.NewCertPool()
 	trusted.AppendCertsFromPEM(certificate)
-	eventually(t, "the ACME server answers", func() bool {
-		select {
-		case <-exited:
+	await.True(t, "the ACME server answers", func() bool {
+		if !process.Alive() {
 			t.Fatal("the ACME server ended by itself")
-		default:
 		}
 		return answers(trusted, a.directory) != nil
 	})
@@ -101,16 +92,6 @@ func answers(trusted *x509.CertPool, url string) []byte {
 		return nil
 	}
 	return text
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // resolver runs a DNS server (over TCP) that says of every name that it is this

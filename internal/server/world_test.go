@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -16,45 +15,18 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 )
 
-// locked is a buffer that is written and read at once.
-type locked struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *locked) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // logger returns a logger and what it wrote.
-func logger() (*slog.Logger, *locked) {
-	var out locked
+func logger() (*slog.Logger, *programtest.Output) {
+	var out programtest.Output
 	return slog.New(slog.NewTextHandler(&out, nil)), &out
-}
-
-// eventually waits until done.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-	}
 }
 
 // loopback listens on a free port.
@@ -71,22 +43,9 @@ func loopback(t *testing.T) net.Listener {
 // serving runs Serve until the test ends.
 func serving(t *testing.T, ln net.Listener, cfg *tls.Config) {
 	t.Helper()
-	running(t, func(ctx context.Context) error {
+	await.Run(t, func(ctx context.Context) error {
 		return server.Serve(ctx, server.Listener{Listener: ln, Handler: http.HandlerFunc(hello), TLS: cfg}, slog.New(slog.DiscardHandler))
 	})
-}
-
-// running runs something until the test ends.
-func running(t *testing.T, run func(context.Context) error) {
-	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() {
-		if err := run(ctx); err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
-	})
-	t.Cleanup(func() { stop(); done.Wait() })
 }
 
 func hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/tunnel"
 )
 
@@ -91,7 +93,7 @@ func TestAgentURL(t *testing.T) {
 }
 
 func TestEachURLOfTheAgentIsReportedOnce(t *testing.T) {
-	heard, log := &urls{}, &lines{}
+	heard, log := &urls{}, &programtest.Output{}
 	one := tunnels("web", "https://one.ngrok.app", "http://localhost:8080")
 	a := &tunnel.Agent{Port: "8080", Opened: heard.opened, Log: slog.New(slog.NewTextHandler(log, nil)), API: newAgent(t,
 		one, one,
@@ -101,12 +103,12 @@ func TestEachURLOfTheAgentIsReportedOnce(t *testing.T) {
 		tunnels(), "", "", one,
 		tunnels("web", "https://two.ngrok.app", "http://localhost:8080"))}
 	a.Hurry()
-	start(t, a.Run)
-	eventually(t, "the second URL is reported", func() bool { return len(heard.all()) == 2 })
+	await.Run(t, a.Run)
+	await.True(t, "the second URL is reported", func() bool { return len(heard.all()) == 2 })
 	if got, want := heard.all(), []string{"https://one.ngrok.app", "https://two.ngrok.app"}; !slices.Equal(got, want) {
 		t.Errorf("URLs = %v, want %v", got, want)
 	}
-	if n := log.count("is no ngrok agent"); n != 1 {
+	if n := strings.Count(log.String(), "is no ngrok agent"); n != 1 {
 		t.Errorf("the log says %d times what is no agent, want once however often it was asked", n)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/tunnel"
 )
 
@@ -30,7 +31,7 @@ func (e *endpoint) Close() error  { e.closed.Add(1); return nil }
 // account opens endpoints in turn; nil is a failure.
 type account struct {
 	heard  urls
-	log    lines
+	log    programtest.Output
 	opens  []any // *endpoint or error; the last one again and again
 	opened atomic.Int32
 	times  []time.Time
@@ -85,8 +86,8 @@ func TestABrokenTunnelIsOpenedAgain(t *testing.T) {
 		if err := <-ended; err != nil || one.closed.Load() != 1 || two.closed.Load() != 1 {
 			t.Errorf("Run = %v, closed %d and %d times, want nil and once each", err, one.closed.Load(), two.closed.Load())
 		}
-		if a.log.count("the tunnel is not open, retrying") != 4 {
-			t.Errorf("log = %s, want four failures", &a.log.buf)
+		if strings.Count(a.log.String(), "the tunnel is not open, retrying") != 4 {
+			t.Errorf("log = %s, want four failures", &a.log)
 		}
 	})
 }

@@ -84,8 +84,14 @@ func TestPodsMayDoLittle(t *testing.T) {
 					if !*own.ReadOnlyRootFilesystem || *own.AllowPrivilegeEscalation || !slices.Equal(own.Capabilities.Drop, []core.Capability{"ALL"}) {
 						t.Errorf("securityContext of %s = %v, want a read-only root and no capability", c.Name, own)
 					}
-					if c.LivenessProbe == nil || c.ReadinessProbe == nil {
-						t.Errorf("%s has not both probes", c.Name)
+					for path, probe := range map[string]*core.Probe{"/healthz": c.LivenessProbe, "/readyz": c.ReadinessProbe} {
+						if probe == nil {
+							t.Errorf("%s has not both probes", c.Name)
+						} else if get := probe.HTTPGet; get != nil { // Redis is asked by a command
+							if listens(t, pod, get.Port); get.Path != path {
+								t.Errorf("probe of %s = %s, want %s", c.Name, get.Path, path)
+							}
+						}
 					}
 					if _, ok := c.Resources.Limits[core.ResourceMemory]; !ok {
 						t.Errorf("%s has no memory limit", c.Name)
