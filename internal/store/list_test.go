@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -212,8 +213,19 @@ var listSuite = map[string]func(*testing.T, *world){
 		w.damage("wants", address("other"), wish)
 		w.damage(fmt.Sprint("rows:", row), address("row"), "id-row\tgarbage")
 		w.damage(fmt.Sprint("records:", record.Partition()), string(record), "1:{")
-		if got := w.found(ooo.Query{}); got != "ann" {
-			t.Errorf("Find = %q, want ann", got)
+		reported := map[string]int{}
+		s, err := store.Open(store.Config{URL: w.url, OnDamaged: func(kind string) { reported[kind]++ }})
+		w.must(err)
+		defer s.Close()
+		for range 2 {
+			page, err := s.Find(t.Context(), ooo.Query{Limit: 10})
+			w.must(err)
+			if len(page.Users) != 1 || page.Users[0].Person.ID != "id-ann" {
+				t.Errorf("Find = %+v, want ann alone", page.Users)
+			}
+		}
+		if want := map[string]int{"wish": 3, "row": 1, "record": 1}; !maps.Equal(reported, want) {
+			t.Errorf("reported = %v, want %v", reported, want)
 		}
 		_, err = w.User(t.Context(), address("record"))
 		w.is(err, store.ErrDamaged)
