@@ -102,17 +102,15 @@ func TestFindAgainstOddAnswers(t *testing.T) {
 		err            error
 	}{
 		"a name that can't be one is searched for": {
-			func(w http.ResponseWriter, _ *http.Request) {
-				answerJSON(w, http.StatusBadRequest, graphError("BadRequest", ""))
-			},
-			func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, hit) }, "8c1d", nil},
+			answers(http.StatusBadRequest, graphError("BadRequest", "")),
+			answers(http.StatusOK, hit), "8c1d", nil},
 		"a proxy's 404 is no answer":      {page(http.StatusNotFound), page(http.StatusOK), "", ooo.ErrUnavailable},
 		"a page is no answer":             {page(http.StatusOK), page(http.StatusOK), "", ooo.ErrUnavailable},
-		"a person without an id is none":  {func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, `{"mail":"x"}`) }, nil, "", ooo.ErrUnavailable},
+		"a person without an id is none":  {answers(http.StatusOK, `{"mail":"x"}`), nil, "", ooo.ErrUnavailable},
 		"an empty answer is none":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil, "", ooo.ErrUnavailable},
-		"half an answer is none":          {func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, `{"id":"8c`) }, nil, "", ooo.ErrUnavailable},
+		"half an answer is none":          {answers(http.StatusOK, `{"id":"8c`), nil, "", ooo.ErrUnavailable},
 		"a search that says nothing":      {notThere, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "", ooo.ErrUnavailable},
-		"a search that finds a nameless":  {notThere, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, `{"value":[{}]}`) }, "", ooo.ErrUnavailable},
+		"a search that finds a nameless":  {notThere, answers(http.StatusOK, `{"value":[{}]}`), "", ooo.ErrUnavailable},
 		"a search whose answer is a page": {notThere, page(http.StatusOK), "", ooo.ErrUnavailable},
 	}
 	for name, tt := range tests {

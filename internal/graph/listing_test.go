@@ -72,9 +72,7 @@ func TestFollowsNoLinkToAnotherHost(t *testing.T) {
 		"no URL":           "https://%zz",
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newStub(t, func(w http.ResponseWriter, r *http.Request) {
-				answerJSON(w, http.StatusOK, `{"value":[{"id":"1"},{"id":""}],"@odata.nextLink":"`+link+`"}`)
-			}).client(t)
+			c := newStub(t, answers(http.StatusOK, `{"value":[{"id":"1"},{"id":""}],"@odata.nextLink":"`+link+`"}`)).client(t)
 			var ids []ooo.SubscriptionID
 			var last error
 			for listed, err := range c.SubscriptionPages(t.Context()) {

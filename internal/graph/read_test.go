@@ -59,12 +59,9 @@ var troubles = map[string]struct {
 }{
 	"on premises":               {mailbox: graphsim.Mailbox{Error: "MailboxNotEnabledForRESTAPI"}, want: ooo.ErrNoMailbox},
 	"of its own":                {mailbox: graphsim.Mailbox{Error: "UnknownError"}, want: ooo.ErrUnauthorized},
-	"of an invalid user":        {mailbox: graphsim.Mailbox{Error: "ErrorInvalidUser"}, want: ooo.ErrUserGone},
-	"shared":                    {mailbox: graphsim.Mailbox{Error: "ErrorItemNotFound"}, want: ooo.ErrUserGone},
 	"gone":                      {mailbox: graphsim.Mailbox{Error: "ResourceNotFound"}, want: ooo.ErrUserGone},
 	"outside the policy":        {mailbox: graphsim.Mailbox{Error: "ErrorAccessDenied"}, want: ooo.ErrDenied},
 	"busy":                      {mailbox: graphsim.Mailbox{Error: "ErrorServerBusy"}, want: ooo.ErrUnavailable},
-	"on the move":               {mailbox: graphsim.Mailbox{Error: "ErrorMailboxMoveInProgress"}, want: ooo.ErrUnavailable},
 	"with a new kind of status": {mailbox: graphsim.Mailbox{Body: []byte(`{"status":"sabbatical"}`)}, want: ooo.ErrBadSetting},
 	"broken":                    {fault: graphsim.Fault{Kind: "status", Status: 500}, want: ooo.ErrUnavailable},
 	"behind a slow gateway":     {fault: graphsim.Fault{Kind: "status", Status: 504}, want: ooo.ErrUnavailable},
@@ -182,7 +179,7 @@ func TestUnderstandsAnswersToABatch(t *testing.T) {
 	t.Parallel()
 	for name, tt := range batchAnswers {
 		t.Run(name, func(t *testing.T) {
-			c := newStub(t, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, tt.answer) }).client(t)
+			c := newStub(t, answers(http.StatusOK, tt.answer)).client(t)
 			for i, r := range c.Read(t.Context(), []ooo.ObjectID{"a", "b"}, nil) {
 				switch {
 				case !errors.Is(r.Err, tt.want[i]):

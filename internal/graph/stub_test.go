@@ -83,6 +83,11 @@ func answerJSON(w http.ResponseWriter, status int, body string) {
 	_, _ = io.WriteString(w, body) // a client that went away is no error here
 }
 
+// answers always answers so.
+func answers(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, status, body) }
+}
+
 // graphError is Graph's body of a refusal.
 func graphError(code, message string) string {
 	body, err := json.Marshal(map[string]any{"error": map[string]string{"code": code, "message": message}})

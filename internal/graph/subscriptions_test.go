@@ -153,16 +153,11 @@ func TestCreationsThatFail(t *testing.T) {
 		"a long life has no lifecycle URL": {ask: with(func(r *ooo.SubscriptionRequest) {
 			r.LifecycleURL, r.ExpiresAt = "", time.Now().Add(2*time.Hour)
 		}), want: ooo.ErrRejected},
-		"Exchange rejects it": {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 400, Code: "ExtensionError",
-			Message: exchange("BadRequest", "Exchange workload is not enabled for rich notifications")}, want: ooo.ErrRejected},
-		"our connection is closed": {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 400, Code: "InvalidRequest",
-			Message: "The underlying connection was closed: An unexpected error occurred on a send."}, want: ooo.ErrHandshake},
-		"Exchange has a bad moment": {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 400, Code: "ExtensionError"}, want: ooo.ErrUnavailable},
-		"Graph is down":             {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 503}, want: ooo.ErrUnavailable},
-		"a gateway gives up":        {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 504}, want: ooo.ErrUnavailable, lost: true},
-		"a gateway loses Graph":     {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 502}, want: ooo.ErrUnavailable, lost: true},
-		"the connection dies":       {ask: plain, fault: graphsim.Fault{Kind: "reset"}, want: ooo.ErrUnavailable, lost: true},
-		"the token is never good":   {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 401}, want: ooo.ErrUnauthorized},
+		"Graph is down":           {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 503}, want: ooo.ErrUnavailable},
+		"a gateway gives up":      {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 504}, want: ooo.ErrUnavailable, lost: true},
+		"a gateway loses Graph":   {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 502}, want: ooo.ErrUnavailable, lost: true},
+		"the connection dies":     {ask: plain, fault: graphsim.Fault{Kind: "reset"}, want: ooo.ErrUnavailable, lost: true},
+		"the token is never good": {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 401}, want: ooo.ErrUnauthorized},
 		"Graph asks to wait": {ask: plain, fault: graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(8 * time.Second)},
 			wait: &ooo.Throttled{After: 8 * time.Second, Whole: true}},
 	}
@@ -206,14 +201,12 @@ func TestLostAnswersToACreation(t *testing.T) {
 			_, _ = io.WriteString(w, `{"id":"`)
 			panic(http.ErrAbortHandler)
 		}), ooo.ErrUnavailable, true},
-		"an answer without an id": {answering(func(w http.ResponseWriter, _ *http.Request) {
-			answerJSON(w, http.StatusCreated, `{"expirationDateTime":"2026-11-24T12:00:00Z"}`)
-		}), ooo.ErrUnavailable, true},
-		"an answer without an expiry": {answering(func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusCreated, `{"id":"1"}`) }), ooo.ErrUnavailable, true},
+		"an answer without an id":     {answering(answers(http.StatusCreated, `{"expirationDateTime":"2026-11-24T12:00:00Z"}`)), ooo.ErrUnavailable, true},
+		"an answer without an expiry": {answering(answers(http.StatusCreated, `{"id":"1"}`)), ooo.ErrUnavailable, true},
 		"a page":                      {answering(page(http.StatusOK)), ooo.ErrUnavailable, true},
 		"nobody there":                {closed, ooo.ErrUnavailable, false},
 		"no login":                    {badLogin, ooo.ErrUnauthorized, false},
-		"a refusal":                   {answering(func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 400, graphError("InvalidRequest", "")) }), ooo.ErrRejected, false},
+		"a refusal":                   {answering(answers(400, graphError("InvalidRequest", ""))), ooo.ErrRejected, false},
 		"a page that fails":           {answering(page(http.StatusServiceUnavailable)), ooo.ErrUnavailable, false},
 	}
 	for name, tt := range tests {
@@ -244,7 +237,7 @@ func TestACreationThatIsGivenUp(t *testing.T) {
 
 func TestARenewalNeedsAnExpiry(t *testing.T) {
 	t.Parallel()
-	c := newStub(t, func(w http.ResponseWriter, r *http.Request) { answerJSON(w, http.StatusOK, `{"id":"1"}`) }).client(t)
+	c := newStub(t, answers(http.StatusOK, `{"id":"1"}`)).client(t)
 	if sub, err := c.PatchSubscription(t.Context(), "1", ooo.SubscriptionRequest{ExpiresAt: time.Now()}); !errors.Is(err, ooo.ErrUnavailable) || sub.ID != "" {
 		t.Errorf("PatchSubscription = %+v, %v, want %v", sub, err, ooo.ErrUnavailable)
 	}
@@ -275,9 +268,7 @@ func TestARenewalChangesOnlyTheExpiry(t *testing.T) {
 // Exchange's 401 is about one mailbox: no login for it.
 func TestExchangesRefusalCausesNoLogin(t *testing.T) {
 	t.Parallel()
-	s := newStub(t, func(w http.ResponseWriter, r *http.Request) {
-		answerJSON(w, http.StatusUnauthorized, graphError("ExtensionError", exchange("Unauthorized", "")))
-	})
+	s := newStub(t, answers(http.StatusUnauthorized, graphError("ExtensionError", exchange("Unauthorized", ""))))
 	_, err := s.client(t).CreateSubscription(t.Context(), wanted("8c1d", "https://hook.example", time.Hour))
 	if !errors.Is(err, ooo.ErrSubscriptionDenied) || len(s.logins()) != 1 {
 		t.Errorf("CreateSubscription = %v after %d logins, want %v after 1", err, len(s.logins()), ooo.ErrSubscriptionDenied)
