@@ -110,9 +110,9 @@ var spenders = [...]string{"the program", "Redis", "the local Graph", "mediator 
 func (w *world) spent() (all [len(spenders)]float64) {
 	w.t.Helper()
 	for _, r := range w.replicas {
-		all[0] += cpuOf(w.t, r.pid())
+		all[0] += cpuOf(w.t, r.PID())
 	}
-	return [...]float64{all[0], infoOf(w.t, w.redis, "cpu", "used_cpu_user", "used_cpu_sys"), cpuOf(w.t, w.graph.pid()), ownCPU()}
+	return [...]float64{all[0], infoOf(w.t, w.redis, "cpu", "used_cpu_user", "used_cpu_sys"), cpuOf(w.t, w.graph.PID()), ownCPU()}
 }
 
 // atRest does it once and once again, with a pause between.

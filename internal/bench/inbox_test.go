@@ -142,7 +142,7 @@ func (in inbox) strain(t testing.TB, notices []string, items, lanes int) strain 
 	t.Helper()
 	var mu sync.Mutex
 	var all []float64
-	before := cpuOf(t, in.pid())
+	before := cpuOf(t, in.PID())
 	end := time.Now().Add(inboxSpan)
 	var running sync.WaitGroup
 	for lane := range lanes {
@@ -168,7 +168,7 @@ func (in inbox) strain(t testing.TB, notices []string, items, lanes int) strain 
 	if len(all) == 0 {
 		t.Fatal("nothing was taken")
 	}
-	return strain{median(all), 1e6 * (cpuOf(t, in.pid()) - before) / float64(len(all))}
+	return strain{median(all), 1e6 * (cpuOf(t, in.PID()) - before) / float64(len(all))}
 }
 
 // BenchmarkInbox is part b: from the POST of a notification to its 202.

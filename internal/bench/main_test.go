@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"outlook-monitor/internal/programtest"
 )
 
 // The test binary runs itself in a role that these name.
@@ -83,10 +85,8 @@ func play(name string) error {
 
 // child is a process of ours.
 type child struct {
-	cmd    *exec.Cmd
-	input  io.Closer // closing it asks a role to end
-	exited chan struct{}
-	once   sync.Once
+	*programtest.Process
+	input io.Closer // closing it asks a role to end; nil for the program
 }
 
 // cast starts a role and reads into where what it tells.
@@ -121,37 +121,19 @@ func cast(t testing.TB, name string, order, where any) *child {
 // launch starts a process that ends with the benchmark at the latest.
 func launch(t testing.TB, cmd *exec.Cmd, input io.Closer) *child {
 	t.Helper()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c := &child{cmd: cmd, input: input, exited: make(chan struct{})}
-	go func() {
-		defer close(c.exited)
-		_ = cmd.Wait() // how it ended doesn't matter here
-	}()
+	c := &child{programtest.Start(t, cmd), input}
 	t.Cleanup(c.end)
 	return c
 }
 
-func (c *child) pid() int { return c.cmd.Process.Pid }
-
 // end asks the process to end, and waits until it has.
 func (c *child) end() {
-	c.once.Do(func() {
-		if c.input != nil {
-			_ = c.input.Close()
-		} else {
-			_ = c.cmd.Process.Signal(syscall.SIGTERM)
-		}
-	})
-	<-c.exited
-}
-
-// kill ends the process at once.
-func (c *child) kill() {
-	_ = c.cmd.Process.Kill()
-	<-c.exited
+	if c.input != nil {
+		_ = c.input.Close()
+	} else {
+		_ = c.Signal(syscall.SIGTERM) // it may have ended
+	}
+	<-c.Exited
 }
 
 // program builds outlook-monitor once, unless BENCH_PROGRAM names one.
@@ -163,11 +145,5 @@ var program = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "outlook-monitor")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, "outlook-monitor/cmd/outlook-monitor")
-	out, err := build.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return path, nil
+	return programtest.Build(dir)
 })

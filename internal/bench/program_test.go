@@ -106,7 +106,7 @@ func (w *world) commandsAtRest() float64 {
 // Redis.
 func restart(w *world, r *replica) {
 	w.t.Helper()
-	r.kill()
+	r.Kill()
 	w.replicas = nil
 	time.Sleep(5 * time.Second) // its leases are over
 	w.graph.resetStats()

@@ -109,12 +109,12 @@ func BenchmarkReadFloor(b *testing.B) {
 					name = "HTTP/1.1"
 				}
 				name += ", " + way.name
-				graphBefore := cpuOf(b, w.graph.pid())
+				graphBefore := cpuOf(b, w.graph.PID())
 				w.graph.resetStats()
 				cpu := w.floor(o, 3)
 				done := reads(w.graph.stats())
 				row(b, figure{name: name + ": CPU per read", value: 1e6 * median(cpu), unit: "µs"})
-				row(b, figure{name: name + ": CPU per read, local Graph", value: 1e6 * (cpuOf(b, w.graph.pid()) - graphBefore) / done, unit: "µs"})
+				row(b, figure{name: name + ": CPU per read, local Graph", value: 1e6 * (cpuOf(b, w.graph.PID()) - graphBefore) / done, unit: "µs"})
 				row(b, figure{name: name + ": reads a second", value: done / (3 * floorSpan.Seconds()), unit: "/s"})
 			}
 		}

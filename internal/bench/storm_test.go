@@ -125,7 +125,7 @@ func BenchmarkStorm(b *testing.B) {
 		w := newWorld(b, plan{users: users})
 		r := w.start()
 		w.enrol()
-		calm := memoryOf(b, r.pid(), "VmHWM")
+		calm := memoryOf(b, r.PID(), "VmHWM")
 		redisCalm := infoOf(b, w.redis, "memory", "used_memory")
 		w.mediator.delay.Store(int64(200 * time.Millisecond))
 
@@ -136,7 +136,7 @@ func BenchmarkStorm(b *testing.B) {
 		w.graph.resetStats()
 		before := w.metric("outlook_monitor_reads_total")
 		used := func() [3]float64 {
-			return [3]float64{cpuOf(b, r.pid()), infoOf(b, w.redis, "cpu", "used_cpu_user", "used_cpu_sys"), cpuOf(b, w.graph.pid())}
+			return [3]float64{cpuOf(b, r.PID()), infoOf(b, w.redis, "cpu", "used_cpu_user", "used_cpu_sys"), cpuOf(b, w.graph.PID())}
 		}
 		cpu := used()
 		out := w.rage(storm{posts: setting("BENCH_POSTS", 20_000), items: 20, lanes: setting("BENCH_LANES", 64), tries: 5})
@@ -172,7 +172,7 @@ func BenchmarkStorm(b *testing.B) {
 		row(b, figure{name: "changes made meanwhile", value: float64(len(changed))})
 		row(b, figure{name: "of them not told when the storm ended", value: float64(left)})
 		row(b, figure{name: "until the mediator knew all of them", value: time.Since(over).Seconds(), unit: "s", goal: "none is lost"})
-		row(b, figure{name: "memory of the program, most (RSS)", value: memoryOf(b, r.pid(), "VmHWM"), unit: "MiB", floor: calm})
+		row(b, figure{name: "memory of the program, most (RSS)", value: memoryOf(b, r.PID(), "VmHWM"), unit: "MiB", floor: calm})
 		row(b, figure{name: "memory of Redis, most", value: infoOf(b, w.redis, "memory", "used_memory_peak") / (1 << 20), unit: "MiB", floor: redisCalm / (1 << 20)})
 		b.ReportMetric(0, "ns/op")
 	}
@@ -185,12 +185,12 @@ func BenchmarkHeavyStorm(b *testing.B) {
 		w := newWorld(b, plan{users: 100, env: map[string]string{"PUBLIC_RATE_LIMIT": "0"}})
 		r := w.start()
 		w.enrol()
-		calm := memoryOf(b, r.pid(), "VmHWM")
+		calm := memoryOf(b, r.PID(), "VmHWM")
 		lanes := setting("BENCH_LANES", 150)
 		out := w.rage(storm{posts: lanes, items: 20, lanes: lanes, padding: 190_000, tries: 1})
 		heading(b, "i. %d POSTs of 3.8 MiB, %d at once", len(out.took), lanes)
 		w.answers(out)
-		row(b, figure{name: "memory of the program, most (RSS)", value: memoryOf(b, r.pid(), "VmHWM"), unit: "MiB", floor: calm})
+		row(b, figure{name: "memory of the program, most (RSS)", value: memoryOf(b, r.PID(), "VmHWM"), unit: "MiB", floor: calm})
 		b.ReportMetric(0, "ns/op")
 	}
 }

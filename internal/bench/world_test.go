@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -96,12 +96,7 @@ func (w *world) start() *replica {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	ln.Close() // for the program
+	address := programtest.FreeAddress(w.t)
 	r := &replica{base: "http://" + address, log: filepath.Join(w.t.TempDir(), "log")}
 	log, err := os.Create(r.log)
 	if err != nil {
@@ -239,16 +234,16 @@ func (w *world) watch(span time.Duration) sample {
 	w.t.Helper()
 	var pids []int
 	for _, r := range w.replicas {
-		pids = append(pids, r.pid())
+		pids = append(pids, r.PID())
 	}
 	redisCPU := func() float64 { return infoOf(w.t, w.redis, "cpu", "used_cpu_user", "used_cpu_sys") }
 	// Redis' own count has the commands inside scripts.
 	commands := func() float64 { return infoOf(w.t, w.redis, "stats", "total_commands_processed") }
 	w.graph.resetStats()
 	began := time.Now()
-	s := sample{cpu: -cpuOf(w.t, pids...), redisCPU: -redisCPU(), graphCPU: -cpuOf(w.t, w.graph.pid()), commands: -commands()}
+	s := sample{cpu: -cpuOf(w.t, pids...), redisCPU: -redisCPU(), graphCPU: -cpuOf(w.t, w.graph.PID()), commands: -commands()}
 	time.Sleep(span)
-	s.cpu, s.redisCPU, s.graphCPU = s.cpu+cpuOf(w.t, pids...), s.redisCPU+redisCPU(), s.graphCPU+cpuOf(w.t, w.graph.pid())
+	s.cpu, s.redisCPU, s.graphCPU = s.cpu+cpuOf(w.t, pids...), s.redisCPU+redisCPU(), s.graphCPU+cpuOf(w.t, w.graph.PID())
 	stats := w.graph.stats()
 	s.span = time.Since(began)
 	s.commands += commands()

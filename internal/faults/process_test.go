@@ -16,7 +16,7 @@ import (
 
 // crash ends a replica as a crash would.
 func (w *world) crash(r *replica) {
-	r.kill()
+	r.Kill()
 	w.kills++
 }
 
@@ -62,7 +62,7 @@ func (w *world) read() {
 func (w *world) terminate(r *replica) {
 	w.t.Helper()
 	w.kills++
-	if code := r.stop(); code != 0 {
+	if code := r.Stop(); code != 0 {
 		w.t.Errorf("exit code after SIGTERM = %d, want 0", code)
 	}
 }
@@ -312,10 +312,8 @@ func (w *world) uncover(silent bool) {
 // revive starts the replicas that have ended.
 func (w *world) revive() {
 	for _, r := range w.replicas {
-		select {
-		case <-r.exited:
+		if !r.Alive() {
 			r.start()
-		default:
 		}
 	}
 }

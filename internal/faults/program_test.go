@@ -8,10 +8,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
+
+	"outlook-monitor/internal/programtest"
 )
 
 // program says where an executable is, having built it at the first call.
@@ -38,42 +39,20 @@ func built(name string, edits func() ([]edit, error)) program {
 		if err != nil {
 			return "", err
 		}
-		path := filepath.Join(dir, name, "outlook-monitor")
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		dir = filepath.Join(dir, name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", err
 		}
 		list, err := edits()
 		if err != nil {
 			return "", err
 		}
-		args, err := overlay(filepath.Dir(path), list)
+		args, err := overlay(dir, list)
 		if err != nil {
 			return "", err
 		}
-		args = append([]string{"build", "-o", path}, args...)
-		if racing() {
-			args = append(args, "-race")
-		}
-		if out, err := exec.Command("go", append(args, "../../cmd/outlook-monitor")...).CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build: %w: %s", err, out)
-		}
-		return path, nil
+		return programtest.Build(dir, args...)
 	})
-}
-
-// racing says whether the tests have the race detector; then the program has it
-// too.
-func racing() bool {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return false
-	}
-	for _, s := range info.Settings {
-		if s.Key == "-race" {
-			return s.Value == "true"
-		}
-	}
-	return false
 }
 
 // edit is another text in the place of each occurrence of one in a file, whose

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/programtest"
 )
 
 // replica is one of the program's processes; it can be started again and again.
@@ -18,8 +20,7 @@ type replica struct {
 	addr    string
 	file    string // its log, of all its lives
 
-	cmd    *exec.Cmd
-	exited chan struct{}
+	*programtest.Process // of this life; nil before the first
 }
 
 // start runs the process; env are further variables of this life alone.
@@ -34,36 +35,12 @@ func (r *replica) start(env ...string) {
 		r.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd, exited := exec.Command(path, "serve"), make(chan struct{})
+	cmd := exec.Command(path, "serve")
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(env, r.env...), log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	go func() { _ = cmd.Wait(); close(exited) }()
-	r.cmd, r.exited = cmd, exited
+	r.Process = programtest.Start(r.t, cmd)
 }
 
-// kill ends the process at once, as a crash would.
-func (r *replica) kill() {
-	_ = r.cmd.Process.Kill()
-	<-r.exited
-}
-
-// stop asks the process to end and returns its exit code, -1 if it had to be
-// killed.
-func (r *replica) stop() int {
-	r.signal(syscall.SIGTERM)
-	select {
-	case <-r.exited:
-		return r.cmd.ProcessState.ExitCode()
-	case <-time.After(30 * time.Second):
-		r.kill()
-		return -1
-	}
-}
-
-func (r *replica) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }
+func (r *replica) signal(s syscall.Signal) { _ = r.Signal(s) }
 
 // ready says whether the replica answers that it is.
 func (r *replica) ready() bool {

@@ -148,7 +148,7 @@ const (
 func (s *soak) measure() {
 	s.t.Helper()
 	for _, r := range s.replicas {
-		pid := r.cmd.Process.Pid
+		pid := r.PID()
 		i := slices.IndexFunc(s.lives, func(l *life) bool { return l.pid == pid })
 		if i < 0 {
 			i = len(s.lives)

@@ -2,10 +2,8 @@ package faults_test
 
 import (
 	"cmp"
-	"context"
 	"hash/fnv"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/mediatorsim"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -120,7 +120,7 @@ func build(t testing.TB, p plan) *world {
 	w.store = open(t)
 	addrs := make([]string, p.crew)
 	for i := range addrs {
-		addrs[i] = freeAddress(t)
+		addrs[i] = programtest.FreeAddress(t)
 	}
 	w.front = newRelay(t, addrs...)
 	w.mediator.SetMonitorURL("http://" + w.front.addr())
@@ -154,16 +154,8 @@ func (w *world) surround() {
 	if w.mediator, err = mediatorsim.New(mediatorsim.Config{Received: w.received}); err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	for _, run := range []func(context.Context) error{w.sim.Run, w.mediator.Run} {
-		running.Go(func() {
-			if err := run(ctx); err != nil {
-				w.t.Errorf("Run = %v, want nil", err)
-			}
-		})
-	}
-	w.t.Cleanup(func() { stop(); running.Wait() })
+	await.Run(w.t, w.sim.Run)
+	await.Run(w.t, w.mediator.Run)
 	if w.people, err = w.sim.AddUsers(w.users+1, "contoso.example"); err != nil {
 		w.t.Fatal(err)
 	}
@@ -175,24 +167,14 @@ func (w *world) surround() {
 // end ends the replicas and shows their logs if something was wrong.
 func (w *world) end() {
 	for i, r := range w.replicas {
-		if r.cmd == nil {
+		if r.Process == nil {
 			continue
 		}
-		r.kill()
+		r.Kill()
 		if w.t.Failed() {
 			w.t.Logf("log of replica %d:\n%s", i, r.log(60))
 		}
 	}
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // one picks a replica.
