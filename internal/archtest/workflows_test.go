@@ -90,7 +90,9 @@ func TestWorkflowsCallWhatExists(t *testing.T) {
 
 // TestWorkflowsMayDoLittle: what a job may write is given to that job alone.
 func TestWorkflowsMayDoLittle(t *testing.T) {
-	want := map[string][]string{}
+	want := map[string][]string{
+		"release.yml image": {"id-token", "packages"},
+	}
 	for name, w := range workflows(t) {
 		if len(w.Permissions) != 1 || w.Permissions["contents"] != "read" {
 			t.Errorf("permissions of %s = %v, want contents: read", name, w.Permissions)
@@ -114,5 +116,34 @@ func TestWorkflowsMayDoLittle(t *testing.T) {
 func TestWorkflowsCheckWithTheBuildsGo(t *testing.T) {
 	if image := workflows(t)["check.yml"].Jobs["check"].Container.Image; image != buildImage(t) {
 		t.Errorf("image of check.yml = %s, want the Dockerfile's: %s", image, buildImage(t))
+	}
+}
+
+// TestReleaseIsCheckedAttestedAndSigned looks at what makes a release trustworthy.
+func TestReleaseIsCheckedAttestedAndSigned(t *testing.T) {
+	release := workflows(t)["release.yml"]
+	order := map[string]string{"check": "", "image": "check"}
+	for job, before := range order {
+		if got := release.Jobs[job].Needs; got != before {
+			t.Errorf("%s needs %q, want %q", job, got, before)
+		}
+	}
+	attested := false
+	for _, step := range release.Jobs["image"].Steps {
+		if strings.HasPrefix(step.Uses, "docker/build-push-action@") {
+			attested = step.With["sbom"] == "true" && step.With["provenance"] == "mode=max" && step.With["push"] == "true"
+		}
+	}
+	if !attested {
+		t.Error("the image is pushed without SBOM or provenance")
+	}
+	for job, command := range map[string]string{"image": "cosign sign "} {
+		signed := false
+		for _, step := range release.Jobs[job].Steps {
+			signed = signed || strings.HasPrefix(step.Run, command)
+		}
+		if !signed {
+			t.Errorf("%s signs nothing", job)
+		}
 	}
 }
