@@ -72,7 +72,7 @@ func (s *stage) delivered(ctx context.Context, email, status, message string) (m
 	return last, err
 }
 
-// deliveredBy is told, and checks what the change was seen by.
+// deliveredBy is delivered, and checks what the change was seen by.
 func (s *stage) deliveredBy(ctx context.Context, source ooo.Source, email, status, message string) error {
 	call, err := s.delivered(ctx, email, status, message)
 	if err != nil {

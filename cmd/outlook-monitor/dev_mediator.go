@@ -21,7 +21,7 @@ type devMediatorCmd struct {
 	Users []string      `arg:"" optional:"" name:"email" help:"Users that the service is asked to monitor."`
 }
 
-// Run answers until ctx ends and prints what it is told.
+// Run answers until ctx ends and prints what it receives.
 func (c *devMediatorCmd) Run(ctx context.Context, out io.Writer, errs stderr) error {
 	monitor := c.URL.Reveal()
 	if monitor == "" {

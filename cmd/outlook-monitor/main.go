@@ -1,8 +1,7 @@
-// Command outlook-monitor tells a mediator within seconds when anyone in a
+// Command outlook-monitor reports to a mediator within seconds when anyone in a
 // Microsoft 365 tenant turns Out of Office on or off. See README.md.
 //
-// This package reads the command line and ties the rooms together; what they do
-// is told in their own packages.
+// This package reads the command line and wires the packages together.
 package main
 
 import (
@@ -14,7 +13,7 @@ import (
 	"syscall"
 )
 
-// Exit codes: 0 is well, exitUsage wrong settings, 1 anything else.
+// Exit codes: 0 is success, exitUsage wrong settings, 1 anything else.
 const exitUsage = 2
 
 func main() {

@@ -30,7 +30,7 @@ func (c *serveCmd) Run(ctx context.Context, getenv environment, out io.Writer) e
 	level := new(slog.LevelVar)
 	level.Set(settings.LogLevel)
 	log := telemetry.NewLogger(out, level, settings.LogFormat)
-	// net/http tells its own log of odd peers, with what they sent.
+	// net/http reports odd peers to its own log, with what they sent.
 	stdlog.SetOutput(io.Discard)
 	s, err := newService(serviceConfig{settings: settings, log: log, level: level})
 	if err != nil {

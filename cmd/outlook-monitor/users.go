@@ -103,7 +103,7 @@ func (c *usersShowCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 	return api.print(out, body)
 }
 
-// Run starts to monitor one user.
+// Run starts monitoring one user.
 func (c *usersAddCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
 	status, body, err := api.call(ctx, http.MethodPut, c.Email, "", nil, nil)
 	if _, ok := errors.AsType[*unknownUser](err); ok {
@@ -121,7 +121,7 @@ func (c *usersAddCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) err
 	return say(out, "%s is monitored.", c.Email)
 }
 
-// Run stops to monitor one user.
+// Run stops monitoring one user.
 func (c *usersRemoveCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
 	return api.act(ctx, out, http.MethodDelete, c.Email, "", "%s is no longer monitored.")
 }
@@ -345,7 +345,7 @@ type table struct{ *tabwriter.Writer }
 
 func newTable(out io.Writer) table { return table{tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)} }
 
-// row writes cells; Flush tells of errors.
+// row writes cells; Flush returns their errors.
 func (t table) row(cells ...string) {
 	for i, cell := range cells {
 		cells[i] = cmp.Or(clean(cell), "-")
@@ -353,7 +353,7 @@ func (t table) row(cells ...string) {
 	fmt.Fprintln(t, strings.Join(cells, "\t"))
 }
 
-// known writes a line unless there is nothing to tell.
+// known writes a line unless there is nothing to show.
 func (t table) known(name, value string) {
 	if value != "" {
 		t.row(name, value)

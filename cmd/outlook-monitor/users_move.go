@@ -18,7 +18,7 @@ import (
 )
 
 // The monitored users survive a change of Redis as lines of JSON. Only their
-// names move: what is known of them is read anew from mailboxes and Graph.
+// names move: what is known of them is read again from mailboxes and Graph.
 
 type usersExportCmd struct {
 	File string `name:"file" placeholder:"PATH" help:"Write to this file instead of standard output, once the export is complete."`

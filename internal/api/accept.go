@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// prefersJSON says whether an Accept header likes JSON better than HTML, which
+// prefersJSON says whether an Accept header prefers JSON to HTML, which
 // is what the mediator gets without one (RFC 9110, section 12.5.1).
 func prefersJSON(accept []string) bool {
 	json, named := quality(accept, "application/json")
@@ -14,8 +14,8 @@ func prefersJSON(accept []string) bool {
 	return json > html || json == html && json > 0 && named > alike
 }
 
-// quality returns how much kind is liked, 0 to 1, by the most precise range that
-// names it, and how precise that is: 0, nothing does, to 3, itself.
+// quality returns the weight of kind, 0 to 1, in the most precise range that matches it,
+// and how precise that is: 0 (none matches) to 3 (an exact match).
 func quality(accept []string, kind string) (best float64, precision int) {
 	family, _, _ := strings.Cut(kind, "/")
 	for _, header := range accept {

@@ -1,12 +1,12 @@
-// Package api is what the mediator and the operator ask of the service: whom to
-// monitor, what is known of them, and whether all is well.
+// Package api is what the mediator and the operator ask of the service: whom to monitor,
+// what is known of them, and whether the service is healthy.
 //
-// The mediator speaks the first outlook-monitor's language: POST /monitor with texts to
-// the letter, and GET / to be asked for its users. Everything else is JSON below
-// /api/users. A request only writes wishes and leaves hints; the owner of the mailbox
-// carries them out. The one call to Graph is the look-up of an address that is not
-// monitored yet, because the mediator wants to hear at once whether there is such a
-// user. If Graph can't tell, the wish is stored all the same and resolved later.
+// The mediator uses the first outlook-monitor's API: POST /monitor, answered with exactly
+// its texts, and GET /, which makes the service ask for its users. Everything else is
+// JSON below /api/users. A request only writes wishes and leaves hints; the owner of the
+// mailbox carries them out. The one call to Graph is the look-up of an address that is
+// not monitored yet, because the mediator must learn at once whether there is such a
+// user. If Graph can't say, the wish is stored all the same and resolved later.
 //
 // Wishes change by compare-and-swap, and every start and stop writes one, so what was
 // acknowledged last counts, whichever replicas were asked.

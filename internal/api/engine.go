@@ -10,7 +10,7 @@ import (
 )
 
 // NewEngine returns an engine with what every answer of ours needs, and without
-// what none does: no redirects, no banner, no look at forwarded addresses.
+// what none does: no redirects, no banner, no use of forwarded addresses.
 func NewEngine(log *slog.Logger) *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()

@@ -10,7 +10,7 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// outcomes says how each end of a request is answered. The first match wins; what
+// outcomes maps errors to statuses. The first match wins; what
 // matches none is the store's: 503.
 var outcomes = []struct {
 	err    error

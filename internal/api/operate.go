@@ -55,7 +55,7 @@ func (h *health) probe(ctx context.Context, checks []Check) []checked {
 	if h.results != nil && time.Since(h.at) < probeEvery {
 		return h.results
 	}
-	// Others rely on the results, so the caller's leaving does not count.
+	// Others rely on the results, so it goes on if the caller leaves.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
 	defer cancel()
 	results := make([]checked, len(checks))

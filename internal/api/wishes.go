@@ -109,9 +109,9 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 	return errContended
 }
 
-// nudge answers a start of an address that was monitored before, and has its owner look
-// at it if something is wrong. Graph is not asked: the mediator posts its whole table,
-// again and again.
+// nudge answers a start of an address that was monitored before, and leaves a hint for
+// its owner if something is wrong. Graph is not asked: the mediator posts its whole
+// table, again and again.
 func (a *API) nudge(ctx context.Context, w ooo.Wish) error {
 	row, known, err := a.cfg.Store.Summary(ctx, w)
 	if err != nil && !errors.Is(err, store.ErrDamaged) {

@@ -156,7 +156,7 @@ func (r *reader) checkTunnel() {
 	}
 }
 
-// checkEncryption looks at the pairs of certificate and private key for resource data.
+// checkEncryption checks the pairs of certificate and private key for resource data.
 func (r *reader) checkEncryption() {
 	const leastKey, mostKey = 2048, 4096 // bits of an RSA key that Graph takes
 	certs, keys := r.settings.EncryptionCertFiles, r.settings.EncryptionKeyFiles

@@ -55,7 +55,7 @@ func (before due) of(a *ooo.Address, now time.Time) due {
 	return due{sequence: a.Sequence, begun: d.BegunAt, next: d.NextAttemptAt, at: now.Add(wait)}
 }
 
-// attempt is one try to bring a state to the mediator.
+// attempt is one try to send a state to the mediator.
 type attempt struct {
 	key     key
 	done    func()      // of the registry

@@ -1,15 +1,14 @@
-// Package deliver brings the states of mailboxes to the mediator.
+// Package deliver sends the states of mailboxes to the mediator.
 //
 // It works on the mailboxes that this replica owns. An address with a state that the
-// mediator has not acknowledged is scheduled; a few calls are in flight at a time,
-// taken by whoever has been due longest. One attempt is in flight for an address, and
-// it brings the state that is the newest then: so states arrive in order, and those
-// that were overtaken while the mediator was away are left out. That an attempt
-// begins is saved before the call, mostly in one write with the state itself
-// ([Deliverer.BeginDelivery]), and its result right after it. The webhook id belongs
-// to the state, so a repeated state can be recognized.
+// mediator has not acknowledged is scheduled; a few calls are in flight at a time, taken
+// by whoever has been due longest. One attempt is in flight for an address, and it sends
+// the newest state: so states arrive in order, and those that were overtaken while the
+// mediator was away are left out. That an attempt begins is saved before the call, mostly
+// in one write with the state itself ([Deliverer.BeginDelivery]), and its result right
+// after it. The webhook id belongs to the state, so a repeated state can be recognized.
 //
-// Two owners never bring states of one address at the same time. A request is not
+// Two owners never send states of one address at the same time. A request is not
 // written once the ownership was not confirmed in time. Once it is written, nothing
 // cuts the call but its own limit of 30 s, because the mediator would carry it out all
 // the same. If the owner dies in between, the next one sees an attempt without a
@@ -46,15 +45,15 @@ type Config struct {
 	InTime      func() bool
 	Concurrency int // calls in flight at most; default 8
 
-	// OnAttempt hears of each attempt: how it ended (delivered, refused, or pending: it is
-	// retried), what the state was noticed by, the call's time, and the time from the
-	// recorded change to now.
+	// OnAttempt is called for each attempt: how it ended (delivered, refused, or pending:
+	// it is retried), what the state was noticed by, the call's time, and the time from
+	// the recorded change to now.
 	OnAttempt func(state ooo.DeliveryState, source ooo.Source, took, since time.Duration)
 	Tracer    trace.Tracer // of attempts
 	Log       *slog.Logger
 }
 
-// Deliverer is the [mailbox.Worker] that brings states to the mediator.
+// Deliverer is the [mailbox.Worker] that sends states to the mediator.
 type Deliverer struct {
 	cfg   Config
 	queue *schedule.Queue[key] // addresses with a state to deliver or to resend, and no attempt in flight

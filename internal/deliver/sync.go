@@ -27,7 +27,7 @@ type SyncConfig struct {
 	First   func() bool
 	Clear   func(ctx context.Context, mark string) error
 
-	OnSync func(err error) // hears of each sync
+	OnSync func(err error) // called for each sync
 	Log    *slog.Logger
 }
 

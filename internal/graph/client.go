@@ -39,7 +39,7 @@ type Config struct {
 
 	RootCAs *x509.CertPool // nil: the system's
 
-	// Observe hears of every answer of Graph and of the login endpoint: what was
+	// Observe is called for every answer of Graph and of the login endpoint: what was
 	// asked, the HTTP status (0: no answer) and how long it took. It may be nil.
 	Observe func(operation string, status int, took time.Duration)
 	Log     *slog.Logger // nil: nothing is logged
@@ -174,7 +174,7 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) (*b
 
 var typeJSON = []string{"application/json"}
 
-// errUnreadable is an answer that Graph may have meant well.
+// errUnreadable is a 2xx that can't be understood.
 var errUnreadable = fmt.Errorf("%w: the answer is incomplete or not Graph's", ooo.ErrUnavailable)
 
 // mostPooled keeps one giant answer from staying in memory for good.

@@ -38,7 +38,7 @@ func (cfg Config) checkCredential() error {
 
 // credential returns a new credential of the kind that is set.
 func (cfg Config) credential(options azcore.ClientOptions) (azcore.TokenCredential, error) {
-	// Microsoft's instance discovery knows nothing of other login endpoints.
+	// Microsoft's instance discovery does not know other login endpoints.
 	undiscovered := !slices.Contains(microsoftLogins, strings.TrimPrefix(cfg.AuthorityHost, "https://"))
 	switch {
 	case cfg.ClientSecret != "":

@@ -113,7 +113,7 @@ func refusesToken(err error) bool {
 	return ok && e.effective() == http.StatusUnauthorized && !e.hasCode(unknownError)
 }
 
-// fromGateway says whether a gateway answered for a Graph that it lost sight of.
+// fromGateway says whether a gateway answered because it could not reach Graph.
 func (e *apiError) fromGateway() bool {
 	return e.status == http.StatusBadGateway || e.status == http.StatusGatewayTimeout || e.status == http.StatusRequestTimeout
 }

@@ -35,7 +35,7 @@ func (t *token) renewAt() time.Time { return t.expires.Add(-t.life() / 3) }
 // tokens keeps one token and replaces it.
 type tokens struct {
 	fetch   func(context.Context) (azcore.AccessToken, error)
-	renewed func(*token) // called for each new token, with mu held; nil: nobody asks
+	renewed func(*token) // called for each new token, with mu held; nil: none
 	log     *slog.Logger
 
 	current  atomic.Pointer[token]
@@ -138,7 +138,7 @@ func (t *tokens) run(ctx context.Context) {
 	}
 }
 
-// renew logs in if that is due and returns when to look again.
+// renew logs in if that is due and returns when to call it again.
 func (t *tokens) renew(ctx context.Context) time.Duration {
 	if t.lock(ctx) != nil {
 		return 0
@@ -174,10 +174,10 @@ func (c *Client) TokenExpires() time.Time {
 type Grant struct {
 	Expires  time.Time
 	Roles    []string // application permissions
-	Readable bool     // the token could be looked into; otherwise there are no Roles
+	Readable bool     // the token could be parsed; otherwise there are no Roles
 }
 
-// Grant logs in, if that is needed, and looks into the token. Graph's tokens are
+// Grant logs in, if that is needed, and parses the token. Graph's tokens are
 // opaque to their bearers by contract, but have been JWTs ever since: what is read
 // here is for people, and nothing is decided by it. The errors are those of
 // [Client.Token].
@@ -194,13 +194,13 @@ func (c *Client) Grant(ctx context.Context) (Grant, error) {
 	return g, nil
 }
 
-// claims are what this program looks for in a token.
+// claims are what this program reads in a token.
 type claims struct {
 	Object string   `json:"oid"`
 	Roles  []string `json:"roles"`
 }
 
-// claims looks into the token. What is not a JWT is not ok.
+// claims parses the token. What is not a JWT is not ok.
 func (t *token) claims() (c claims, ok bool) {
 	parts := strings.Split(t.header, ".")
 	if len(parts) != 3 {

@@ -33,7 +33,7 @@ func NewAuthority() (*Authority, error) {
 	return &Authority{certificate, key}, err
 }
 
-// issue makes a key and a certificate that lasts a year, signed by parent; nil: by
+// issue makes a key and a certificate that is valid for a year, signed by parent; nil: by
 // itself.
 func issue(template *x509.Certificate, parent *Authority) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -1,7 +1,7 @@
-// Package graphsim is a local Microsoft Graph with its login endpoint: what a
-// program that watches Out of Office needs of both, over HTTPS, and strict.
-// What the real Graph refuses, it refuses, with Graph's own error bodies.
-// Everything about it can be driven from outside, and it misbehaves on request.
+// Package graphsim is a local Microsoft Graph with its login endpoint: what a program
+// that monitors Out of Office needs of both, over HTTPS, and strict. What the real Graph
+// refuses, it refuses, with Graph's own error bodies. Everything about it can be driven
+// from outside, and it misbehaves on request.
 //
 // # What it simulates
 //

@@ -14,7 +14,7 @@ const (
 	Missed                  = "missed"
 )
 
-// clockInterval is how often the subscriptions are looked at.
+// clockInterval is how often the subscriptions are checked.
 const clockInterval = 100 * time.Millisecond
 
 // runClock sends reauthorizationRequired ahead of an expiry. The expiry itself is

@@ -166,7 +166,7 @@ func (o *outbox) take() map[destination][]map[string]any {
 	return all
 }
 
-// deliver sends one collection until it is acknowledged or given up.
+// deliver sends one collection until it is acknowledged or dropped.
 func (o *outbox) deliver(ctx context.Context, to destination, items []map[string]any) {
 	collection := map[string]any{"value": items}
 	if to.rich {

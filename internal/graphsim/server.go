@@ -25,7 +25,7 @@ const (
 // stopGrace is how long requests in flight may take once the server stops.
 const stopGrace = 3 * time.Second
 
-// Config says how a Server behaves. The zero value is a good one.
+// Config says how a Server behaves. The zero value is usable.
 type Config struct {
 	Addr        string     // Graph and login, HTTPS; default 127.0.0.1:0
 	ControlAddr string     // control API, plain HTTP; default 127.0.0.1:0

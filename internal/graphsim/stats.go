@@ -32,7 +32,7 @@ type NotificationStats struct {
 	Sent         int64 `json:"sent"`         // POSTs, repeated ones included
 	Acknowledged int64 `json:"acknowledged"` // answered 2xx in time
 	Failed       int64 `json:"failed"`       // not so
-	Dropped      int64 `json:"dropped"`      // items given up
+	Dropped      int64 `json:"dropped"`      // items dropped
 }
 
 // Distribution sums up times, in milliseconds.

@@ -91,7 +91,7 @@ func (l *login) sign(claims jwt.MapClaims) (string, error) {
 }
 
 // check returns what the bearer token in an Authorization header allows. Only
-// tokens that were issued here have a good signature, so that needs no looking at.
+// tokens that were issued here have a good signature, so it is not checked.
 func (l *login) check(header string, now time.Time) (*grant, *reply) {
 	refuse := func(message string) (*grant, *reply) {
 		return nil, fail(http.StatusUnauthorized, invalidToken, message)

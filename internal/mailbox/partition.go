@@ -31,7 +31,7 @@ type partition struct {
 	loaded   bool // guarded by mu, as all below
 	ready    bool
 	draining bool
-	entries  map[ooo.RecordID]*entry // also of records that were removed, so that who begins one again waits
+	entries  map[ooo.RecordID]*entry // also of removed records, so that a new one with the same id waits
 	records  int
 	hints    map[ooo.RecordID]map[hintKey]ooo.Hint
 	stopped  map[string]time.Time // folded address -> time of the wish by which it left, for a rollback

@@ -145,7 +145,7 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	r.apply(d.save.Leave...)
 }
 
-// changed lets the workers know of a mailbox, unless its partition is lost.
+// changed notifies the workers of a mailbox that changed, unless its partition is lost.
 func (r *Registry) changed(p *partition, m *ooo.Mailbox) {
 	p.calling.RLock()
 	defer p.calling.RUnlock()

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Config says how a [Server] behaves. The zero value is a good one.
+// Config says how a [Server] behaves. The zero value is usable.
 type Config struct {
 	Addr         string // default 127.0.0.1:0
 	MonitorURL   string // base URL of the monitor; may be set later

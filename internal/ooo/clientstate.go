@@ -37,7 +37,7 @@ func NewClientStateKeys(secrets ...string) ClientStateKeys {
 	return k
 }
 
-// Tag names the secret for new subscriptions without telling it: 8 characters;
+// Tag names the secret for new subscriptions without revealing it: 8 characters;
 // empty if there is none.
 func (k ClientStateKeys) Tag() string {
 	if len(k.macs) == 0 {

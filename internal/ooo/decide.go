@@ -29,8 +29,8 @@ type State struct {
 	Message string `json:"message"`
 }
 
-// Same says whether the mediator would notice no difference: a text does not
-// matter while nobody hears it.
+// Same says whether the mediator would notice no difference: a text does not matter while
+// it is not spoken.
 func (s State) Same(other State) bool {
 	return s.Away == other.Away && (!s.Away || s.Message == other.Message)
 }

@@ -84,7 +84,7 @@ func (t *Throttled) Error() string {
 // Duplicate means Graph already has a subscription for this resource and change
 // type.
 type Duplicate struct {
-	ID SubscriptionID // empty if Graph's text does not tell
+	ID SubscriptionID // empty if Graph's text does not say
 }
 
 func (d *Duplicate) Error() string {

@@ -8,7 +8,7 @@ import (
 // ErrBadCursor means that a cursor is not one that a page of users came with.
 var ErrBadCursor = errors.New("cursor is not one that a page of users came with: leave it out to begin with the first")
 
-// Filter picks users by how they stand.
+// Filter picks users by their state.
 type Filter string
 
 const (
@@ -84,7 +84,7 @@ type LoadAt struct {
 	Load
 }
 
-// EventKind is what a history entry tells.
+// EventKind is what a history entry records.
 type EventKind string
 
 const (
@@ -109,7 +109,7 @@ type Event struct {
 	Sequence int64     `json:"sequence,omitempty"`
 	Away     *bool     `json:"outOfOffice,omitempty"`
 
-	// NotificationID and NotifiedAt tell of the notification that announced it.
+	// NotificationID and NotifiedAt are those of the notification that announced it.
 	NotificationID string    `json:"notificationId,omitempty"`
 	NotifiedAt     time.Time `json:"notifiedAt,omitzero"`
 

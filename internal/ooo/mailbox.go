@@ -134,7 +134,7 @@ type Delivery struct {
 	// BegunAt is when an attempt began whose result is not recorded: it may still
 	// be under way at the mediator. Zero: there is none.
 	BegunAt       time.Time `json:"begunAt,omitzero"`
-	BegunSequence int64     `json:"begunSequence,omitempty"` // what that attempt brings
+	BegunSequence int64     `json:"begunSequence,omitempty"` // of the state that it sends
 	DeliveredAt   time.Time `json:"deliveredAt,omitzero"`
 	NextAttemptAt time.Time `json:"nextAttemptAt,omitzero"` // not before, after a failure
 	Throttled     bool      `json:"throttled,omitempty"`    // NextAttemptAt is a Retry-After: nothing cuts it short

@@ -9,7 +9,7 @@ type Wish struct {
 	Address string    `json:"address"` // as the mediator spells it
 	On      bool      `json:"on"`
 	Person  Person    `json:"person,omitzero"` // zero: unresolved
-	Start   string    `json:"start"`           // random; new whenever monitoring starts anew
+	Start   string    `json:"start"`           // random; new whenever monitoring starts again
 	Nonce   string    `json:"nonce"`           // random; new with every write
 	At      time.Time `json:"at"`              // when it was written; later than that of the wish before it
 }
@@ -80,5 +80,5 @@ const (
 	SourceWindow       Source = "window"       // the edge of a scheduled window
 	SourceRequest      Source = "request"      // the mediator or an operator
 	SourceSubscription Source = "subscription" // a subscription was made: what happened before is not announced
-	SourcePresence     Source = "presence"     // the presence of the user turned
+	SourcePresence     Source = "presence"     // the presence of the user changed
 )

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// SubscriptionState is how a subscription stands with Graph.
+// SubscriptionState is the state of a subscription at Graph.
 type SubscriptionState string
 
 const (
@@ -79,8 +79,8 @@ type Certificate struct {
 	Base64 string // X.509 in DER
 }
 
-// GraphSubscription is a subscription as Graph returns it. Graph does not tell
-// the clientState.
+// GraphSubscription is a subscription as Graph returns it. Graph does not return the
+// clientState.
 type GraphSubscription struct {
 	ID              SubscriptionID
 	Resource        string

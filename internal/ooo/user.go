@@ -44,7 +44,7 @@ func ParseAddress(text string) (string, error) {
 	return address, nil
 }
 
-// Person is what the directory knows of a user.
+// Person is a user in the directory.
 type Person struct {
 	ID                ObjectID `json:"id,omitempty"`
 	UserPrincipalName string   `json:"upn,omitempty"`

@@ -34,8 +34,7 @@ func (c *concurrency) ended(began time.Time, took time.Duration, refused bool) {
 	}
 }
 
-// patience returns how long a call may take before it is given up, if others took
-// what they did of late.
+// timeout returns how long a call may take, if others took what they did of late.
 func (c *concurrency) patience() time.Duration {
 	return min(max(shortTime, 4*c.recent), longTime/2)
 }

@@ -20,8 +20,8 @@ const (
 	// a regular read mostly comes before.
 	awayWait     = 3 * time.Second
 	mostAwayWait = 30 * time.Second
-	// patience is how many reads may fail for no fault of the mailbox before it is
-	// shown as unknown.
+	// toleratedFailures is how many reads may fail for no fault of the mailbox before it
+	// is shown as unknown.
 	patience = 2
 )
 

@@ -1,15 +1,15 @@
-// Package poll reads the mailboxes of this replica and notices who went out of
-// office or came back.
+// Package poll reads the mailboxes of this replica and detects who went out of office or
+// came back.
 //
 // Each mailbox is read every interval, whatever the subscriptions do. It has a phase
 // in the interval, by a hash of its id, so that batches fill and a hand-over keeps
 // the cadence. What is due is read in batches of up to 20; no read waits for a batch to fill.
 // An answer whose digest is known costs no decoding, no Redis and hardly any memory.
 //
-// Four lanes (see lane) begin reads: regular ones, mailboxes for which a hint came,
-// which are read alone and at once, mailboxes that hang or are slow, so that they delay
-// nobody else, and addresses that are looked up. From there on read.go goes the way of
-// one change: read, decide, save.
+// Four lanes (see lane) begin reads: regular ones, mailboxes for which a hint came, which
+// are read alone and at once, mailboxes that hang or are slow, so that they delay nobody
+// else, and addresses that are looked up. From there on read.go follows one change: read,
+// decide, save.
 //
 // The edges of scheduled windows are decided by the wall clock from the setting that
 // was read last, so that a window opens and closes on the second even while Graph is
@@ -80,9 +80,9 @@ type Config struct {
 	// after is called once it is known whether that was saved.
 	BeginDelivery func(d *mailbox.Draft) (after func(saved bool))
 
-	// OnRead hears of each read: its outcome and how long after it was due it began.
-	// OnChange hears of each change, OnLateNotification of each notification that came
-	// after the regular read had seen what it announces, OnSweep of each sweep of
+	// OnRead is called for each read, with its outcome and how long after it was due it
+	// began; OnChange for each change; OnLateNotification for each notification that came
+	// after the regular read had found what it announces; OnSweep for each sweep of
 	// presence. They must return quickly.
 	OnRead             func(outcome Outcome, late time.Duration)
 	OnChange           func(Change)

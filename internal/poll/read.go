@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// shortTime is how long a call may take before it is given up; longer while all
-	// calls take long. longTime is for a mailbox that is read alone because it is slow.
+	// shortTime is how long a call may take; longer while all calls take long. longTime
+	// is for a mailbox that is read alone because it is slow.
 	shortTime = 1500 * time.Millisecond
 	longTime  = 10 * time.Second
 	// slowAnswer is what no answer takes that others may wait for.
@@ -52,7 +52,7 @@ type call struct {
 	mailboxes    int
 	graph        *graph.Calls // nil: not traced
 	unanswered   bool         // it failed as a whole, by no fault that Graph names
-	cut          bool         // it was given up before longTime
+	cut          bool         // it timed out before longTime
 }
 
 // read reads mailboxes with one call. If that gets no answer, one of them may be the

@@ -91,7 +91,7 @@ func (t *target) inPhaseAfter(now time.Time, interval time.Duration) time.Time {
 	return t.phase.Add((now.Sub(t.phase)/interval + 1) * interval)
 }
 
-// smallPart is the part of the interval that nobody minds being read late, or early.
+// smallPart is by how much of the interval a read may be late, or early.
 const smallPart = 32
 
 // next returns when a mailbox is due again whose regular read begins now: in its phase.
@@ -107,7 +107,7 @@ func (t *target) next(now time.Time, interval time.Duration) time.Time {
 	return at
 }
 
-// fail notes one more failure. A new kind of trouble starts anew, whatever failed
+// fail notes one more failure. A new kind of trouble starts from one, whatever failed
 // before it.
 func (t *target) fail(kind ooo.ReadTrouble, now time.Time) *failure {
 	if t.failure == nil || t.failure.trouble != kind {

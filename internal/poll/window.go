@@ -12,9 +12,9 @@ import (
 // windowsAtOnce bounds the edges that are decided at the same time.
 const windowsAtOnce = 64
 
-// scheduleEdge has the mailbox decided again when its setting means something else by
-// the clock alone: at the edge of its window, or now if that passed while nobody
-// looked. The caller holds mu.
+// scheduleEdge has the mailbox decided again when its setting means something else by the
+// clock alone: at the edge of its window, or now if it has passed already. The caller
+// holds mu.
 func (p *Poller) scheduleEdge(t *target, m *ooo.Mailbox, now time.Time) {
 	t.edge = time.Time{}
 	if m.Setting != nil && m.State != nil {

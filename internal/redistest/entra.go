@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// Entra is a redis-server behind TLS that plays Azure Managed Redis with Microsoft Entra
-// authentication: a token is the password of its user until it expires, which also ends
-// the connections that logged in with it last.
+// Entra is a redis-server behind TLS that stands in for Azure Managed Redis with
+// Microsoft Entra authentication: a token is the password of its user until it expires,
+// which also ends the connections that logged in with it last.
 type Entra struct {
 	server   *Server
 	listener net.Listener

@@ -162,7 +162,7 @@ func (s *Server) acl(user string, rules ...string) error {
 	return client.Do(context.Background(), args...).Err()
 }
 
-// says tells whether INFO has all the given words in a section.
+// says reports whether INFO has all the given words in a section.
 func (s *Server) says(section string, words ...string) bool {
 	s.t.Helper()
 	info := fmt.Sprint(s.do("INFO", section))

@@ -153,8 +153,9 @@ func (q *Queue[K]) first() bool {
 	return false
 }
 
-// tidy drops the entries that don't count when they outnumber the others. An empty map
-// is replaced: it keeps the room of the most that it ever had, megabytes after a burst.
+// tidy drops the entries that don't count when they outnumber the others. An empty map is
+// replaced: it keeps the memory of the most keys that it ever had, megabytes after a
+// burst.
 func (q *Queue[K]) tidy() {
 	switch {
 	case len(q.due) == 0:

@@ -23,8 +23,8 @@ type AccessConfig struct {
 	Log     *slog.Logger
 }
 
-// Access decides who may use the paths of the mediator and of operators. It looks at
-// headers only.
+// Access decides who may use the paths of the mediator and of operators. It reads headers
+// only.
 type Access struct {
 	cfg    AccessConfig
 	token  [sha256.Size]byte

@@ -30,7 +30,7 @@ type Vault interface {
 	Delete(ctx context.Context, name string) error
 }
 
-// ACMEConfig says who vouches for which domains.
+// ACMEConfig says which ACME server issues certificates for which domains.
 type ACMEConfig struct {
 	Domains   []string // in lower case; a certificate for each
 	Email     string   // that the ACME server may write to; may be empty

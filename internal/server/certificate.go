@@ -16,8 +16,8 @@ type Certificate struct {
 
 	mu     sync.Mutex
 	pair   *tls.Certificate // guarded by mu, as all below
-	looked time.Time        // when the files were last looked at
-	stamps [2]stamp         // of the files when they were last read, well or not
+	looked time.Time        // when the files were last checked
+	stamps [2]stamp         // of the files when they were last read, usable or not
 }
 
 // CertificateConfig says where a certificate is.
@@ -42,8 +42,8 @@ func (c *Certificate) TLS() *tls.Config {
 	}
 }
 
-// Pair returns the certificate, with its Leaf. Files are looked at once a second at most;
-// what can't be used leaves the old pair in use.
+// Pair returns the certificate, with its Leaf. Files are checked once a second at most;
+// if they can't be used, the old pair stays in use.
 func (c *Certificate) Pair() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()

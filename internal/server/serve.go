@@ -20,7 +20,7 @@ const (
 	idleTime   = 2 * time.Minute
 	maxHeader  = 16 << 10
 	// maxConns limits what connections cost a listener: with TLS and a body that was half
-	// sent about 90 KiB each, and all that strangers send may cost 64 MiB.
+	// sent about 90 KiB each, and unauthenticated callers may cost 64 MiB in all.
 	maxConns = 640
 	// drainTime is for requests in flight when the service stops.
 	drainTime = 9 * time.Second

@@ -21,7 +21,7 @@ func (n Networks) Contains(addr netip.Addr) bool {
 
 // callerOf returns the address that a request comes from: the peer's, or, while that
 // is a proxy's, the one that the proxy was called from. Proxies append to
-// X-Forwarded-For, so what a stranger wrote there himself is never reached. The zero
+// X-Forwarded-For, so what a client wrote there itself is never reached. The zero
 // address is unknown.
 func callerOf(r *http.Request, proxies Networks) netip.Addr {
 	addr, _ := parseAddr(r.RemoteAddr)
@@ -48,7 +48,7 @@ func parseAddr(text string) (netip.Addr, bool) {
 }
 
 // sourceOf returns what an address is counted as: itself, or its IPv6 network of 64
-// bits, which one subscriber mostly has for himself.
+// bits, which mostly belongs to one subscriber.
 func sourceOf(addr netip.Addr) netip.Addr {
 	if addr.Is6() {
 		return netip.PrefixFrom(addr, 64).Masked().Addr()

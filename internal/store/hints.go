@@ -59,8 +59,8 @@ func (s *Store) Hints(ctx context.Context) ([]ooo.Hint, error) {
 	return hints, nil
 }
 
-// LeaveHints leaves hints for the owners of their mailboxes, all or none, and lets
-// them know by a message if publish says so.
+// LeaveHints leaves hints for the owners of their mailboxes, all or none, and notifies
+// them by a message if publish is set.
 func (s *Store) LeaveHints(ctx context.Context, publish bool, hints ...ooo.Hint) error {
 	if len(hints) == 0 {
 		return nil
@@ -97,7 +97,7 @@ func (s *Store) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
 	return nil
 }
 
-// Message is what one replica lets all others know. It is in Redis too, so a message
+// Message is what one replica sends to all others. It is in Redis too, so a message
 // that is lost costs time and nothing else.
 type Message struct {
 	Hints []ooo.Hint
@@ -151,12 +151,12 @@ func (s *Store) publish(ctx context.Context, pipe redis.Pipeliner, messages ...w
 	}
 }
 
-// announce lets the owners know of hints that were left.
+// announce notifies the owners of hints that were left.
 func (s *Store) announce(ctx context.Context, hints []ooo.Hint) {
 	s.send(ctx, hintMessages(hints)...)
 }
 
-// AnnounceTable has the other replicas look at the table of owners now, and not only in
+// AnnounceTable has the other replicas read the table of owners now, and not only in
 // their next rounds.
 func (s *Store) AnnounceTable(ctx context.Context) { s.send(ctx, wire{Table: true}) }
 
@@ -174,7 +174,7 @@ const (
 )
 
 // Listen calls heard for each message until ctx ends, and with a zero Message after
-// each connect: what was sent before is missed, so look at everything.
+// each connect: what was sent before is missed, so read everything.
 func (s *Store) Listen(ctx context.Context, heard func(Message)) error {
 	for failures := 0; ctx.Err() == nil; {
 		connection, stop := s.login.untilRenewed(ctx)

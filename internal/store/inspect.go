@@ -19,9 +19,9 @@ var (
 	ErrOneOfACluster = errors.New("this Redis is a node of a Cluster: name another node in REDIS_URL, as in redis://host1:6379?addr=host2:6379")
 )
 
-// Report is what Redis says of itself, for people; in a Cluster one master stands for
-// all, but in the findings. What a managed Redis does not show is empty, and taken to be
-// right.
+// Report is what Redis reports about itself, for people; in a Cluster one master stands
+// for all, but in the findings. What a managed Redis does not show is empty, and taken to
+// be right.
 type Report struct {
 	Server      string // such as "Redis 7.2.4" or "Valkey 8.0.1"
 	Form        string // such as "Cluster of 3 masters"; empty: a single server
@@ -116,7 +116,7 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable, name string) 
 			info[name] = value
 		}
 	}
-	if v := info["valkey_version"]; v != "" { // it tells a version of Redis too
+	if v := info["valkey_version"]; v != "" { // it reports a version of Redis too
 		r.Server = fmt.Sprintf("Valkey %.20s", v)
 	} else if v := info["redis_version"]; v != "" {
 		r.Server = fmt.Sprintf("Redis %.20s", v)

@@ -41,7 +41,7 @@ type overview struct {
 // entry is one monitored address.
 type entry struct {
 	folded  string
-	text    string // what a search looks into: folded address and name, in lower case
+	text    string // what a search matches: folded address and name, in lower case
 	wish    ooo.Wish
 	value   string // the wish as Redis has it
 	summary ooo.Summary

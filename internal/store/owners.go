@@ -218,7 +218,7 @@ func (s *Store) ClearSync(ctx context.Context, mark string) error {
 	return err
 }
 
-// SetWait lets all replicas know of a wait that Graph asked of the whole app.
+// SetWait has all replicas keep a wait that Graph asked of the whole app.
 func (s *Store) SetWait(ctx context.Context, name string, d time.Duration) error {
 	w := Wait{time.Now().Add(d), d}
 	pipe := s.client.Pipeline()

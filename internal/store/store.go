@@ -1,6 +1,6 @@
-// Package store keeps in Redis what must outlive the owner of a mailbox, and carries
-// what replicas say to each other. It is the only package that knows go-redis, and
-// miniredis for the Redis inside the process.
+// Package store keeps in Redis what must outlive the owner of a mailbox, and carries the
+// messages between replicas. It is the only package that knows go-redis, and miniredis
+// for the Redis inside the process.
 //
 // It owns the table of owners, the records of each partition with a short row for each
 // address, wishes, hints, histories and the feed; secrets, certificates and locks that
@@ -63,10 +63,10 @@ type Config struct {
 	Token func(ctx context.Context) (user, token string, err error)
 	// Fingerprint tells this service's messages from those of others.
 	Fingerprint string
-	// Observe hears of every command or pipeline and how long Redis took; it may
+	// Observe is called for every command or pipeline and how long Redis took; it may
 	// be nil.
 	Observe func(command string, took time.Duration, err error)
-	// OnDamaged hears once of each entry that can't be read, such as a "record"; it may
+	// OnDamaged is called once for each entry that can't be read, such as a "record"; it may
 	// be nil. The entry is logged too.
 	OnDamaged func(kind string)
 	Log       *slog.Logger

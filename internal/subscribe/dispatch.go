@@ -12,7 +12,7 @@ import (
 
 const (
 	workers       = 48          // steps in flight: Graph takes a second or two for each
-	settingsEvery = time.Second // how often URLs, secrets and certificate are looked at
+	settingsEvery = time.Second // how often URLs, secrets and certificate are checked
 	planAtOnce    = 1000
 	stopTime      = 8 * time.Second // for steps in flight when the replica stops
 )
@@ -21,7 +21,7 @@ const (
 // budget allows. Only its own goroutine uses it.
 type dispatcher struct {
 	*Subscriber
-	fresh   time.Time          // when the settings were looked at
+	fresh   time.Time          // when the settings were checked
 	ready   [priorities][]task // in order; a task may be there more than once
 	slots   chan struct{}      // one for each step in flight
 	running sync.WaitGroup
@@ -45,13 +45,13 @@ func (s *Subscriber) dispatch(ctx context.Context) error {
 			}
 		}
 		idle, stop := context.WithTimeout(ctx, d.start(calls))
-		_ = s.queue.Wait(idle) // whatever ends it, it is time to look
+		_ = s.queue.Wait(idle) // whatever ends it, it is time to plan
 		stop()
 	}
 	return nil
 }
 
-// refresh looks at the settings, and has all mailboxes planned if they changed. It
+// refresh checks the settings, and has all mailboxes planned if they changed. It
 // returns false if they can't be known.
 func (d *dispatcher) refresh(ctx context.Context) bool {
 	urls := d.urls.Load()
@@ -79,8 +79,8 @@ func (d *dispatcher) refresh(ctx context.Context) bool {
 	return true
 }
 
-// next says what to do for a task now; Nothing is to save that hints were carried out
-// or that a subscription spoke. If not even that is to be done ok is false, and the task
+// next says what to do for a task now; Nothing is to save that hints were carried out or
+// when a notification came last. If not even that is to be done ok is false, and the task
 // is due when it may be.
 func (d *dispatcher) next(t task) (step Step, ok bool) {
 	now := time.Now()

@@ -34,8 +34,8 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 	}
 }
 
-// spokeLongAgo says whether what is saved of when the subscription of a notification
-// spoke last is old.
+// spokeLongAgo says whether the saved time of the last notification of a subscription is
+// old.
 func (s *Subscriber) spokeLongAgo(h ooo.Hint) bool {
 	m, ok := s.cfg.Registry.Get(h.ID)
 	return ok && slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
@@ -43,8 +43,8 @@ func (s *Subscriber) spokeLongAgo(h ooo.Hint) bool {
 	})
 }
 
-// asked says whether one of the hints asks whether a live subscription lives, which
-// Graph has not confirmed since.
+// asked says whether one of the hints asks whether a live subscription still exists,
+// which Graph has not confirmed since.
 func asked(sub ooo.Subscription, hints []ooo.Hint, now time.Time) bool {
 	return slices.ContainsFunc(hints, func(h ooo.Hint) bool {
 		seen := now.Add(-now.Sub(h.SeenAt)) // by the wall clock, which may have been set since

@@ -68,9 +68,9 @@ type Step struct {
 	Next         time.Time        // with Nothing: when to plan again; zero: never by itself
 }
 
-// Plan says what to do next for m, by what is recorded of it. It is called again
-// after each step, until there is nothing to do. hints ask whether live subscriptions
-// live: those that Graph has not confirmed since are asked for by id.
+// Plan says what to do next for m, by what is recorded of it. It is called again after
+// each step, until there is nothing to do. hints ask whether live subscriptions still
+// exist: those that Graph has not confirmed since are asked for by id.
 //
 // What is wanted is made first and what is not wanted goes last, so that a mailbox
 // that could be covered always is.

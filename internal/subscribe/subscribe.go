@@ -88,7 +88,7 @@ type Subscriber struct {
 	queue  *schedule.Queue[task]
 	budget *budget
 	urls   atomic.Pointer[URLs]     // nil: not known yet, nothing is touched
-	want   atomic.Pointer[Settings] // as they were looked at last; nil: not known yet
+	want   atomic.Pointer[Settings] // as of the last check; nil: not known yet
 
 	mu     sync.Mutex
 	life   time.Duration                         // to ask for: Lifetime, or less once Graph has named its limit; guarded by mu, as all below

@@ -106,7 +106,7 @@ func (s *Subscriber) sweep(ctx context.Context, want Settings) (found Swept, err
 	return c.found, nil
 }
 
-// compare compares records with the list, and has those looked at of which something
+// compare compares records with the list, and leaves hints for those of which something
 // is not listed.
 func (c *comparison) compare(records []*ooo.Mailbox) {
 	for _, m := range records {
@@ -131,7 +131,7 @@ func (c *comparison) compare(records []*ooo.Mailbox) {
 	}
 }
 
-// strays has those looked at that are listed and in no record. Of one that names no
+// strays leaves hints for those that are listed and in no record. Of one that names no
 // mailbox any replica may take care, by its own id.
 func (c *comparison) strays() {
 	for _, sub := range c.listed {

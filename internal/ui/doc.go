@@ -1,7 +1,7 @@
 // Package ui is the operator's page: who is away, whether the mediator knows, and
 // what to do about it, in a browser.
 //
-// # The story
+// # Design
 //
 // The page is a handful of files inside the binary: no build step, nothing from
 // elsewhere, and a Content-Security-Policy that allows nothing else. It asks this
@@ -15,7 +15,7 @@
 // keeps anything, and a new token ends all sessions. The cookie is good for the
 // page alone, not for /api.
 //
-// While nobody looks, the page costs one command to Redis every 10 s: the beat by
-// which replicas know of each other, with what the process did meanwhile. The
-// charts are made of these beats.
+// While nobody has it open, the page costs one command to Redis every 10 s: the beat by
+// which the page knows the replicas, with what the process did meanwhile. The charts are
+// made of these beats.
 package ui

@@ -26,7 +26,7 @@ const (
 	newsAtOnce = 40
 )
 
-// item is a piece of news as the page shows it.
+// item is an entry of the feed as the page shows it.
 type item struct {
 	ooo.Event
 	Email string `json:"email"`
@@ -34,7 +34,7 @@ type item struct {
 }
 
 // feed sends what happens to all users, by all replicas, until the browser
-// leaves. The id of each event is the place after it, so that a browser that
+// leaves. The id of each event is the position after it, so that a browser that
 // comes back gets what it missed.
 func (u *UI) feed(c *gin.Context) {
 	select {
@@ -102,11 +102,11 @@ func (s stream) endless() {
 	_ = s.control.SetReadDeadline(time.Time{})
 }
 
-// hurry gives what is written next its time.
+// hurry sets the deadline of the next write.
 func (s stream) hurry() { _ = s.control.SetWriteDeadline(time.Now().Add(feedWrite)) }
 
-// send writes the news as one event each and the place after them as the id of
-// the last.
+// send writes the news as one event each and the position after them as the id of the
+// last.
 func (s stream) send(place string, news []ooo.News) error {
 	s.hurry()
 	for _, n := range news {

@@ -19,8 +19,8 @@ type Store interface {
 	Find(ctx context.Context, q ooo.Query) (ooo.Page, error)
 	// User returns one; the error of who is not monitored is [ooo.ErrNotMonitored].
 	User(ctx context.Context, address string) (ooo.User, error)
-	// Recent returns the newest n entries of all histories and the place after
-	// them; News what came after a place.
+	// Recent returns the newest n entries of all histories and the position after them;
+	// News what came after a position.
 	Recent(ctx context.Context, n int) (news []ooo.News, place string, err error)
 	News(ctx context.Context, place string) (news []ooo.News, next string, err error)
 

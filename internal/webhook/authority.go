@@ -14,8 +14,8 @@ const (
 	version2 = "2.0"
 )
 
-// identifier is a tenant's id. A tenant may also be named by a domain; then the
-// metadata tells its id.
+// identifier is a tenant's id. A tenant may also be named by a domain; then the metadata
+// has its id.
 var identifier = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 
 // cloud says who issues the tokens of a Microsoft cloud: sts those of version

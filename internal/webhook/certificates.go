@@ -20,7 +20,7 @@ import (
 
 // Times of the files.
 const (
-	patrolTime = time.Minute // between two looks that nobody asked for
+	patrolTime = time.Minute // between two regular checks
 	noticeTime = 30 * 24 * time.Hour
 	remindTime = 24 * time.Hour
 )
@@ -79,7 +79,7 @@ func (c *Certificates) Current() (id, certificate string) {
 // Expires returns when the certificate of new subscriptions does.
 func (c *Certificates) Expires() time.Time { return c.look().Leaf.NotAfter }
 
-// Run looks at the files every minute, and warns once a day of a certificate that
+// Run checks the files every minute, and warns once a day of a certificate that
 // expires within 30 days, until ctx ends.
 func (c *Certificates) Run(ctx context.Context) error {
 	remind := rate.Sometimes{Interval: remindTime}

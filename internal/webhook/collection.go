@@ -14,7 +14,7 @@ var errNoCollection = errors.New("the body is not a collection of notifications"
 const maxItems = 1000
 
 // collection is what one request brings: spans of its body, nothing of which is decoded
-// yet. What a stranger sends costs little more than its own size.
+// yet. What a forger sends costs little more than its own size.
 type collection struct {
 	Items  items `json:"value"`
 	Tokens span  `json:"validationTokens"`

@@ -140,7 +140,7 @@ func (r *Receiver) prove(ctx context.Context, content []byte, tokens proof) Verd
 	return Accepted
 }
 
-// open looks at encrypted content, while there is time to.
+// open checks encrypted content, if there is time left.
 func (r *Receiver) open(ctx context.Context, content []byte) error {
 	switch {
 	case ctx.Err() != nil:

@@ -35,7 +35,7 @@ type keySet struct {
 }
 
 // keySource has the keys of the tokens of one version. Its run alone fetches them.
-// Who misses a key asks it to, and is listened to once in cfg.Refetch: a flood of
+// A caller that misses a key asks it to, which counts once in cfg.Refetch: a flood of
 // unknown key ids costs the login endpoint nothing.
 //
 // This is not keyfunc, because that keeps keys for ever while the endpoint is away,

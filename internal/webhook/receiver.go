@@ -1,7 +1,7 @@
 // Package webhook takes what Microsoft Graph sends: the handshake of a new
 // subscription, change notifications and lifecycle events.
 //
-// # The story
+// # Design
 //
 // A notification is a hint: it means "read this mailbox now" and nothing else.
 // So genuine items become hints for the owners of their mailboxes, one for each
@@ -14,21 +14,20 @@
 // from the object id, so that no look-up is needed, and a missing one is a wrong
 // one. A forger gets the same 202 and learns nothing, and causes no call. One bad
 // item spoils nothing for the others. Before a clientState is verified nothing else
-// of the request is decoded, so that strangers cost little memory.
+// of the request is decoded, so that unauthenticated callers cost little memory.
 //
-// Resource data, which Graph encrypts for one of our [Certificates], must prove
-// more: validation tokens must have come with it, all of them good ([Tokens]), and
-// each item must be signed with the key that is in it. Bad tokens spoil the whole
-// request, with resource data or without. What is decrypted is looked at for no
-// more than its form: it may keep us from reading the mailbox, but never tells us
-// what is in there.
+// Resource data, which Graph encrypts for one of our [Certificates], must prove more:
+// validation tokens must have come with it, all of them good ([Tokens]), and each item
+// must be signed with the key that is in it. Bad tokens spoil the whole request, with
+// resource data or without. Of what is decrypted only the form is checked: it may keep us
+// from reading the mailbox, but is never taken for its setting.
 //
-// What can't be proved for want of something is no forgery. While the keys of the
-// login endpoint can't be had, or if the certificate is one that is not here, a
-// right clientState is enough for a read, which is harmless, and is counted. Keys
-// are fetched ahead, and by one goroutine alone that waits between two fetches:
-// no flood of tokens makes it ask more often. Nor are tokens looked at unless
-// there is a right clientState beside them.
+// What can't be proved for want of something is no forgery. While the keys of the login
+// endpoint can't be had, or if the certificate is one that is not here, a right
+// clientState is enough for a read, which is harmless, and is counted. Keys are fetched
+// ahead, and by one goroutine alone that waits between two fetches: no flood of tokens
+// makes it ask more often. Nor are tokens checked unless there is a right clientState
+// beside them.
 //
 // Lifecycle events become hints for whoever keeps the subscriptions. Both paths take
 // both kinds: which one Graph uses is its choice.

@@ -18,7 +18,7 @@ var (
 	// ErrBadToken means that a token is not one of Graph's for this application
 	// and tenant, or that there is none.
 	ErrBadToken = errors.New("a validation token is not Graph's")
-	// ErrNoMetadata means that nothing speaks against the tokens, but the keys of
+	// ErrNoMetadata means that nothing is wrong with the tokens so far, but the keys of
 	// the login endpoint, with which they could be checked, can't be had now.
 	ErrNoMetadata = errors.New("the keys of the login endpoint can't be had")
 )
@@ -110,7 +110,7 @@ func (t *Tokens) Check(ctx context.Context, tokens []string) error {
 	return missing
 }
 
-// bad says what speaks against a token, without a word of it.
+// bad says what is wrong with a token, without quoting it.
 func bad(what string) error { return fmt.Errorf("%w: %s", ErrBadToken, what) }
 
 // claims are those of a validation token of either version.
@@ -130,7 +130,7 @@ func (c *claims) caller() string {
 	return c.AppID
 }
 
-// check looks at one token. What needs no keys comes first, so that they are not
+// check checks one token. What needs no keys comes first, so that they are not
 // waited for, or missed, in vain.
 func (t *Tokens) check(ctx context.Context, token string) error {
 	if len(token) > maxToken {

@@ -1,7 +1,7 @@
 // Package chart tests the Helm chart in deploy/helm, and the plain manifests in
 // deploy/kubernetes.
 //
-// # The story
+// # Design
 //
 // The chart is rendered as Helm does it, by Helm's own engine with the values
 // checked against the chart's schema, for several sets of values. Each manifest

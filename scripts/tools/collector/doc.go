@@ -1,7 +1,7 @@
 // Package collector tests the service's traces against the OpenTelemetry
 // collector's own receiver.
 //
-// # The story
+// # Design
 //
 // The collector's OTLP receiver listens, as it would inside a collector, and the
 // built program plays its demo with the endpoint in OpenTelemetry's variables.
