@@ -170,7 +170,7 @@ func (a *API) handle(c *gin.Context, r route) {
 			return
 		}
 		if !a.cfg.Access.Admits(c.Request) {
-			refuseStranger(c)
+			refuseUnauthorized(c)
 			return
 		}
 	}

@@ -70,8 +70,8 @@ func refuse(c *gin.Context, status int, text string) {
 	c.AbortWithStatusJSON(status, gin.H{"error": text})
 }
 
-// refuseStranger answers a caller that did not show the token.
-func refuseStranger(c *gin.Context) {
+// refuseUnauthorized answers a caller that did not show the token.
+func refuseUnauthorized(c *gin.Context) {
 	c.Writer.Header().Add("WWW-Authenticate", `Bearer realm="outlook-monitor"`)
 	c.Writer.Header().Add("WWW-Authenticate", `Basic realm="outlook-monitor"`)
 	refuse(c, http.StatusUnauthorized, "show MONITOR_TOKEN as a bearer token or as the password of basic auth")

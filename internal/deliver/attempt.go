@@ -174,7 +174,7 @@ func (d *Deliverer) resend(draft *mailbox.Draft, a *ooo.Address, k key) bool {
 func (d *Deliverer) call(ctx context.Context, t *attempt) {
 	defer func() {
 		t.done()
-		d.landed(t.key)
+		d.finished(t.key)
 	}()
 	ctx, span := d.span(context.WithoutCancel(ctx), t)
 	defer span.End()

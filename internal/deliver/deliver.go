@@ -221,15 +221,15 @@ func (d *Deliverer) reserve(k key) bool {
 // release notes that an attempt did not begin after all, and tries later.
 func (d *Deliverer) release(k key) {
 	<-d.slots
-	d.landed(k)
+	d.finished(k)
 	later := time.Now().Add(recheck)
 	if at, ok := d.queue.At(k); ok && at.Before(later) {
 		d.queue.Set(k, later)
 	}
 }
 
-// landed notes that an attempt is over, and schedules what is to be delivered next.
-func (d *Deliverer) landed(k key) {
+// finished notes that an attempt is over, and schedules what is to be delivered next.
+func (d *Deliverer) finished(k key) {
 	d.mu.Lock()
 	delete(d.inFlight, k)
 	d.mu.Unlock()

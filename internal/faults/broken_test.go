@@ -76,7 +76,7 @@ func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 		{"internal/graph/errors.go", "After: cmp.Or(e.retryAfter, unnamedWait)", "After: 0 * cmp.Or(e.retryAfter, unnamedWait)"},
 	}, politely, "Graph answers 429"},
 	{"one mailbox that hangs is read with others", []edit{
-		{"internal/poll/read.go", "limit = p.calls.patience()", "limit = longTime"},
+		{"internal/poll/read.go", "limit = p.calls.timeout()", "limit = longTime"},
 		{"internal/poll/concurrency.go", "t.alone = quickAnswers", "t.alone = 0"},
 	}, punctual, "one mailbox hangs"},
 	{"who can't log in keeps its mailboxes", []edit{

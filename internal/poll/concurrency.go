@@ -35,7 +35,7 @@ func (c *concurrency) ended(began time.Time, took time.Duration, refused bool) {
 }
 
 // timeout returns how long a call may take, if others took what they did of late.
-func (c *concurrency) patience() time.Duration {
+func (c *concurrency) timeout() time.Duration {
 	return min(max(shortTime, 4*c.recent), longTime/2)
 }
 

@@ -22,7 +22,7 @@ const (
 	mostAwayWait = 30 * time.Second
 	// toleratedFailures is how many reads may fail for no fault of the mailbox before it
 	// is shown as unknown.
-	patience = 2
+	toleratedFailures = 2
 )
 
 // Kinds of trouble that a record does not tell apart.
@@ -68,12 +68,12 @@ func judge(err error, n int, othersRead bool, interval time.Duration) verdict {
 	case trouble == troubleAbsent:
 		return verdict{Unreadable, schedule.Backoff(n, absentWait, mostWait), true}
 	case trouble == troubleNotAsked:
-		return verdict{Unavailable, wait, n > patience}
+		return verdict{Unavailable, wait, n > toleratedFailures}
 	case trouble == ooo.TroubleBadSetting: // read as usual: its owner may change it any time
 		return verdict{Unreadable, 0, true}
 	case trouble == ooo.TroubleOther, trouble == troubleUnauthorized && !othersRead:
 		// Graph is away or busy, and names no wait: reads keep their cadence.
-		return verdict{Unavailable, 0, n > patience}
+		return verdict{Unavailable, 0, n > toleratedFailures}
 	}
 	return verdict{Unreadable, wait, true} // a 401 too, if others are read with the same token
 }

@@ -61,7 +61,7 @@ func (p *Poller) read(ctx context.Context, l *lane, jobs []job) {
 	limit := longTime
 	if l != p.isolated {
 		p.mu.Lock()
-		limit = p.calls.patience()
+		limit = p.calls.timeout()
 		p.mu.Unlock()
 	}
 	readings, c := p.ask(ctx, jobs, limit)

@@ -12,8 +12,8 @@ const (
 	// reauthorizeEvery is how long a renewal answers reauthorizationRequired, which
 	// Graph repeats.
 	reauthorizeEvery = 10 * time.Minute
-	// spokenEvery is how old the saved time of the last notification may get.
-	spokenEvery = 10 * time.Minute
+	// notifiedEvery is how old the saved time of the last notification may get.
+	notifiedEvery = 10 * time.Minute
 )
 
 // Hinted implements [mailbox.Worker].
@@ -23,7 +23,7 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 		s.planNow(task{h.ID, h.SubscriptionID})
 	case h.Kind == ooo.HintSubscription:
 		s.planNow(task{id: h.ID})
-	case h.Kind == ooo.HintRead && s.spokeLongAgo(h):
+	case h.Kind == ooo.HintRead && s.notifiedLongAgo(h):
 		s.mu.Lock()
 		if s.spoke[h.ID] == nil {
 			s.spoke[h.ID] = map[string]time.Time{}
@@ -34,12 +34,12 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 	}
 }
 
-// spokeLongAgo says whether the saved time of the last notification of a subscription is
+// notifiedLongAgo says whether the saved time of the last notification of a subscription is
 // old.
-func (s *Subscriber) spokeLongAgo(h ooo.Hint) bool {
+func (s *Subscriber) notifiedLongAgo(h ooo.Hint) bool {
 	m, ok := s.cfg.Registry.Get(h.ID)
 	return ok && slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
-		return ooo.ResourceTag(sub.Resource) == h.ResourceTag && h.At.Sub(sub.SpokeAt) > spokenEvery
+		return ooo.ResourceTag(sub.Resource) == h.ResourceTag && h.At.Sub(sub.SpokeAt) > notifiedEvery
 	})
 }
 

@@ -58,9 +58,9 @@ func (u *UI) admitted(r *http.Request) bool {
 	return u.cfg.Access.Admits(r)
 }
 
-// refuseStranger answers one without a session: the login form for a browser.
+// refuseUnauthorized answers one without a session: the login form for a browser.
 // Basic is not offered, or browsers would ask in a window of their own.
-func (u *UI) refuseStranger(c *gin.Context) {
+func (u *UI) refuseUnauthorized(c *gin.Context) {
 	c.Header("WWW-Authenticate", `Bearer realm="outlook-monitor"`)
 	if c.Request.Method == http.MethodGet && !strings.HasPrefix(c.Request.URL.Path, "/ui/api/") &&
 		strings.Contains(c.GetHeader("Accept"), "text/html") {

@@ -120,7 +120,7 @@ func (u *UI) Register(to gin.IRoutes) {
 				return
 			}
 			if !r.open && !u.admitted(c.Request) {
-				u.refuseStranger(c)
+				u.refuseUnauthorized(c)
 				return
 			}
 			if !r.endless {

@@ -57,7 +57,7 @@ func NewCertificates(certFiles, keyFiles []string, log *slog.Logger) (*Certifica
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	c.look()
+	c.reload()
 	return c, nil
 }
 
@@ -72,12 +72,12 @@ func checkKey(pair *tls.Certificate) error {
 // Current returns the id and the certificate, base64 of its DER form, that new
 // and renewed subscriptions name.
 func (c *Certificates) Current() (id, certificate string) {
-	der := c.look().Leaf.Raw
+	der := c.reload().Leaf.Raw
 	return certificateID(der), base64.StdEncoding.EncodeToString(der)
 }
 
 // Expires returns when the certificate of new subscriptions does.
-func (c *Certificates) Expires() time.Time { return c.look().Leaf.NotAfter }
+func (c *Certificates) Expires() time.Time { return c.reload().Leaf.NotAfter }
 
 // Run checks the files every minute, and warns once a day of a certificate that
 // expires within 30 days, until ctx ends.
@@ -105,14 +105,14 @@ func (c *Certificates) key(id string) *rsa.PrivateKey {
 	if key != nil {
 		return key
 	}
-	c.look()
+	c.reload()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.keys[id]
 }
 
-// look notes what the files hold now, and returns the pair of new subscriptions.
-func (c *Certificates) look() (first *tls.Certificate) {
+// reload notes what the files hold now, and returns the pair of new subscriptions.
+func (c *Certificates) reload() (first *tls.Certificate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, files := range c.pairs {
