@@ -195,7 +195,7 @@ func newTLS(settings config.Settings, s *store.Store, metrics *telemetry.Metrics
 	case len(settings.ACMEDomains) > 0:
 		acme, err := server.NewACME(server.ACMEConfig{
 			Domains: settings.ACMEDomains, Email: settings.ACMEEmail, Directory: settings.ACMEDirectory, CAFile: settings.ACMECAFile,
-			Vault: s.Vault("acme"), Log: log,
+			Storage: s.Storage("acme"), Log: log,
 			Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
 				return s.Lock(ctx, "acme:"+name, server.LockTime)
 			},

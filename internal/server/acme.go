@@ -20,10 +20,10 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Vault keeps certificates with their private keys, the key of the ACME account and
+// Storage keeps certificates with their private keys, the key of the ACME account and
 // answers to challenges, for all replicas. Whoever can read it can pretend to be the
 // service.
-type Vault interface {
+type Storage interface {
 	// Get returns what is kept under name, nil if nothing is.
 	Get(ctx context.Context, name string) ([]byte, error)
 	Put(ctx context.Context, name string, data []byte) error
@@ -36,7 +36,7 @@ type ACMEConfig struct {
 	Email     string   // that the ACME server may write to; may be empty
 	Directory string   // of the ACME server; empty: Let's Encrypt
 	CAFile    string   // authority (PEM) of a private ACME server; empty: the system's
-	Vault     Vault
+	Storage   Storage
 
 	// Lock takes a lock of the given name for about LockTime, or fails if another
 	// replica has it. It keeps replicas that start together from ordering a certificate
@@ -63,8 +63,8 @@ const (
 // ACME obtains certificates from an ACME server, which asks for proof at the listener
 // itself (TLS-ALPN-01, at port 443 of each domain), and renews them a third of their
 // life before they end. One replica orders, any may be asked for the proof, and all
-// serve the same certificate. Two replicas rarely renew at once, because each looks
-// into the vault first, at a time of its own.
+// serve the same certificate. Two replicas rarely renew at once, because each reads
+// the storage first, at a time of its own.
 type ACME struct {
 	cfg     ACMEConfig
 	manager *autocert.Manager
@@ -73,8 +73,8 @@ type ACME struct {
 
 // NewACME makes no call: [ACME.Run] does.
 func NewACME(cfg ACMEConfig) (*ACME, error) {
-	if len(cfg.Domains) == 0 || cfg.Vault == nil || cfg.Lock == nil || cfg.Log == nil {
-		return nil, errors.New("server: Domains, Vault, Lock and Log are required")
+	if len(cfg.Domains) == 0 || cfg.Storage == nil || cfg.Lock == nil || cfg.Log == nil {
+		return nil, errors.New("server: Domains, Storage, Lock and Log are required")
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if cfg.CAFile != "" {
@@ -89,7 +89,7 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
 	a := &ACME{cfg: cfg, ready: map[string]chan struct{}{}, manager: &autocert.Manager{
-		Prompt: autocert.AcceptTOS, Cache: cache{cfg.Vault, cfg.Log}, Email: cfg.Email,
+		Prompt: autocert.AcceptTOS, Cache: cache{cfg.Storage, cfg.Log}, Email: cfg.Email,
 		HostPolicy: autocert.HostWhitelist(cfg.Domains...),
 		Client: &acme.Client{
 			DirectoryURL: cmp.Or(cfg.Directory, autocert.DefaultACMEDirectory), UserAgent: "outlook-monitor",
@@ -130,7 +130,7 @@ func (a *ACME) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	}
 }
 
-// current returns the certificate that autocert has, finds in the vault or orders. It
+// current returns the certificate that autocert has, finds in the storage or orders. It
 // is an ECDSA one whatever the caller supports, so that one order is enough.
 func (a *ACME) current(domain string) (*tls.Certificate, error) {
 	return a.manager.GetCertificate(&tls.ClientHelloInfo{
@@ -181,7 +181,7 @@ func (a *ACME) keep(ctx context.Context, domain string) {
 	}
 }
 
-// obtain takes the lock and lets autocert look into the vault and, if there is
+// obtain takes the lock and lets autocert read the storage and, if there is
 // nothing, order.
 func (a *ACME) obtain(ctx context.Context, domain string) error {
 	unlock, err := a.cfg.Lock(ctx, domain)
@@ -211,14 +211,14 @@ func (a *ACME) obtain(ctx context.Context, domain string) error {
 	}
 }
 
-// cache is a vault as autocert wants it.
+// cache is a storage as autocert wants it.
 type cache struct {
-	Vault
+	Storage
 	log *slog.Logger
 }
 
 func (c cache) Get(ctx context.Context, name string) ([]byte, error) {
-	data, err := c.Vault.Get(ctx, name)
+	data, err := c.Storage.Get(ctx, name)
 	if err == nil && data == nil {
 		return nil, autocert.ErrCacheMiss
 	}
@@ -228,7 +228,7 @@ func (c cache) Get(ctx context.Context, name string) ([]byte, error) {
 // Put logs an error, because autocert ignores it and goes on with what this process
 // alone then knows.
 func (c cache) Put(ctx context.Context, name string, data []byte) error {
-	err := c.Vault.Put(ctx, name, data)
+	err := c.Storage.Put(ctx, name, data)
 	if err != nil {
 		c.log.WarnContext(ctx, "certificate data could not be stored for the other replicas", "name", name, "err", err)
 	}

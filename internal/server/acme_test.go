@@ -76,7 +76,7 @@ func redis(t *testing.T) (open func() *store.Store) {
 func newReplica(t *testing.T, ln net.Listener, store *store.Store, ca *acmeServer) replica {
 	t.Helper()
 	a := newACME(t, server.ACMEConfig{
-		Directory: ca.directory, CAFile: ca.caFile, Email: "operator@contoso.example", Vault: store.Vault("acme"),
+		Directory: ca.directory, CAFile: ca.caFile, Email: "operator@contoso.example", Storage: store.Storage("acme"),
 		Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
 			return store.Lock(ctx, name, server.LockTime)
 		},
@@ -124,13 +124,13 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 	await.Run(t, orders.Run)
 	first := orders.serial()
 
-	vault := open().Vault("acme")
-	kept, err := vault.Get(t.Context(), domain)
+	storage := open().Storage("acme")
+	kept, err := storage.Get(t.Context(), domain)
 	if err != nil || !bytes.Contains(kept, []byte("PRIVATE KEY")) || !bytes.Contains(kept, []byte("CERTIFICATE")) {
 		t.Errorf("%d bytes are kept, %v, want a key and a certificate", len(kept), err)
 	}
 	await.True(t, "the answer to the challenge is forgotten", func() bool {
-		token, err := vault.Get(t.Context(), domain+"+token")
+		token, err := storage.Get(t.Context(), domain+"+token")
 		return err == nil && token == nil
 	})
 
@@ -168,24 +168,24 @@ func TestReplicasThatStartTogetherOrderOnce(t *testing.T) {
 	}
 }
 
-// vault is one in memory.
-type vault struct {
+// memoryStorage is one in memory.
+type memoryStorage struct {
 	mu    sync.Mutex
 	kept  map[string][]byte // guarded by mu, as below
 	asked []string
 	full  error // of Put
 }
 
-func newVault() *vault { return &vault{kept: map[string][]byte{}} }
+func newStorage() *memoryStorage { return &memoryStorage{kept: map[string][]byte{}} }
 
-func (v *vault) Get(_ context.Context, name string) ([]byte, error) {
+func (v *memoryStorage) Get(_ context.Context, name string) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.asked = append(v.asked, name)
 	return v.kept[name], nil
 }
 
-func (v *vault) Put(_ context.Context, name string, data []byte) error {
+func (v *memoryStorage) Put(_ context.Context, name string, data []byte) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.full == nil {
@@ -194,7 +194,7 @@ func (v *vault) Put(_ context.Context, name string, data []byte) error {
 	return v.full
 }
 
-func (v *vault) Delete(_ context.Context, name string) error {
+func (v *memoryStorage) Delete(_ context.Context, name string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.kept, name)
@@ -202,13 +202,13 @@ func (v *vault) Delete(_ context.Context, name string) error {
 }
 
 // keep puts a certificate in, as autocert would.
-func (v *vault) keep(t *testing.T, name string, from, to time.Time) {
+func (v *memoryStorage) keep(t *testing.T, name string, from, to time.Time) {
 	t.Helper()
 	certificate, key := signed(t, template(name, from, to))
 	v.kept[name] = append(key, certificate...)
 }
 
-func (v *vault) lookups() map[string]int {
+func (v *memoryStorage) lookups() map[string]int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	n := map[string]int{}
@@ -219,9 +219,9 @@ func (v *vault) lookups() map[string]int {
 }
 
 func TestNamesInHandshakes(t *testing.T) {
-	v := newVault()
+	v := newStorage()
 	v.keep(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	a := newACME(t, server.ACMEConfig{Vault: v})
+	a := newACME(t, server.ACMEConfig{Storage: v})
 	await.Run(t, a.Run)
 	ln := loopback(t)
 	serving(t, ln, a.TLS())
@@ -252,7 +252,7 @@ func TestNamesInHandshakes(t *testing.T) {
 				conn.Close()
 			}
 			if got := v.lookups(); !maps.Equal(got, before) {
-				t.Errorf("the vault was asked for %v, want no more than %v", got, before)
+				t.Errorf("the storage was asked for %v, want no more than %v", got, before)
 			}
 		})
 	}
@@ -261,7 +261,7 @@ func TestNamesInHandshakes(t *testing.T) {
 func TestAnACMEServerThatIsAwayIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, told := logger()
-		a := newACME(t, server.ACMEConfig{Vault: newVault(), Log: log})
+		a := newACME(t, server.ACMEConfig{Storage: newStorage(), Log: log})
 		await.Run(t, a.Run)
 		for _, tt := range []struct {
 			at   time.Duration
@@ -297,9 +297,9 @@ func TestACertificateThatWasNotRenewedIsToldOf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, told := logger()
-				v := newVault()
+				v := newStorage()
 				v.keep(t, domain, time.Now().Add(-tt.age), time.Now().Add(tt.left))
-				a := newACME(t, server.ACMEConfig{Vault: v, Log: log})
+				a := newACME(t, server.ACMEConfig{Storage: v, Log: log})
 				await.Run(t, a.Run)
 				time.Sleep(61 * time.Minute)
 				if got := strings.Contains(told.String(), "expires soon"); got != tt.want {
@@ -315,11 +315,11 @@ func TestACertificateThatWasNotRenewedIsToldOf(t *testing.T) {
 
 func TestALockThatIsTakenIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVault()
+		v := newStorage()
 		v.keep(t, domain, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
 		began := time.Now()
 		var freed []string
-		a := newACME(t, server.ACMEConfig{Vault: v, Lock: func(_ context.Context, name string) (func(context.Context) error, error) {
+		a := newACME(t, server.ACMEConfig{Storage: v, Lock: func(_ context.Context, name string) (func(context.Context) error, error) {
 			if time.Since(began) < time.Minute {
 				return nil, errors.New("another has it")
 			}
@@ -341,12 +341,12 @@ func TestALockThatIsTakenIsWaitedFor(t *testing.T) {
 	})
 }
 
-func TestAVaultThatTakesNothingIsToldOf(t *testing.T) {
+func TestStorageThatFailsIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, told := logger()
-		v := newVault()
+		v := newStorage()
 		v.full = errors.New("redis: out of memory")
-		a := newACME(t, server.ACMEConfig{Vault: v, Log: log})
+		a := newACME(t, server.ACMEConfig{Storage: v, Log: log})
 		await.Run(t, a.Run)
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -360,10 +360,10 @@ func TestWrongConfigurations(t *testing.T) {
 	noCertificate := filepath.Join(t.TempDir(), "ca.pem")
 	write(t, noCertificate, []byte("no certificate"))
 	for name, cfg := range map[string]server.ACMEConfig{
-		"no domains":                {Vault: newVault()},
-		"no vault":                  {Domains: []string{domain}},
-		"no such file":              {Domains: []string{domain}, Vault: newVault(), CAFile: filepath.Join(t.TempDir(), "none.pem")},
-		"a file that holds nothing": {Domains: []string{domain}, Vault: newVault(), CAFile: noCertificate},
+		"no domains":                {Storage: newStorage()},
+		"no storage":                {Domains: []string{domain}},
+		"no such file":              {Domains: []string{domain}, Storage: newStorage(), CAFile: filepath.Join(t.TempDir(), "none.pem")},
+		"a file that holds nothing": {Domains: []string{domain}, Storage: newStorage(), CAFile: noCertificate},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg.Lock, cfg.Log = unlocked, slog.New(slog.DiscardHandler)

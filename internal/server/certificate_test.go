@@ -89,9 +89,9 @@ func TestVersionsOfTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept := newVault()
+	kept := newStorage()
 	kept.keep(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	acme := newACME(t, server.ACMEConfig{Vault: kept})
+	acme := newACME(t, server.ACMEConfig{Storage: kept})
 	await.Run(t, acme.Run)
 	for from, cfg := range map[string]*tls.Config{"from files": files.TLS(), "from an ACME server": acme.TLS()} {
 		ln := loopback(t)

@@ -30,7 +30,7 @@ type PublicConfig struct {
 // Graph wants an answer within 3 s.
 const (
 	maxBody    = 4 << 20  // bytes of one body
-	shortBody  = 16 << 10 // bytes for which there is always room
+	shortBody  = 16 << 10 // bytes for which there is always memory
 	longBodies = 8 << 20  // bytes of the longer bodies together
 
 	shortTime = 5 * time.Second // for the first 16 KiB
@@ -38,8 +38,8 @@ const (
 	pieceSize = 64 << 10
 	bodyTime  = 8 * time.Second // for all of it
 
-	roomTime = 1500 * time.Millisecond // to wait for room: longer than a sender that stopped keeps it
-	turnTime = 400 * time.Millisecond  // to wait for a turn
+	memoryTime = 1500 * time.Millisecond // to wait for memory: longer than a sender that stopped keeps it
+	turnTime   = 400 * time.Millisecond  // to wait for a turn
 )
 
 // Public guards Graph's paths, which take no token. What it refuses is answered with a
@@ -50,13 +50,13 @@ type Public struct {
 	cfg    PublicConfig
 	rates  *sourceRates // nil: no limit
 	turns  *semaphore.Weighted
-	room   *room
+	memory *bodyMemory
 	logged map[error]*rate.Sometimes
 }
 
 // NewPublic returns a Public.
 func NewPublic(cfg PublicConfig) *Public {
-	p := &Public{cfg: cfg, turns: semaphore.NewWeighted(cfg.Concurrency), room: newRoom(longBodies), logged: map[error]*rate.Sometimes{}}
+	p := &Public{cfg: cfg, turns: semaphore.NewWeighted(cfg.Concurrency), memory: newBodyMemory(longBodies), logged: map[error]*rate.Sometimes{}}
 	if cfg.Rate > 0 {
 		p.rates = newSourceRates(cfg.Rate, 2*cfg.Rate)
 	}
@@ -115,7 +115,7 @@ func (p *Public) Receive(w http.ResponseWriter, r *http.Request, next func(body 
 	next(body.Bytes())
 }
 
-// read reads a body to its end; release gives the room for a long one back.
+// read reads a body to its end; release gives the memory of a long one back.
 func (p *Public) read(w http.ResponseWriter, r *http.Request, source netip.Addr) (body *bytes.Buffer, release func(), err error) {
 	size, release := r.ContentLength, func() {}
 	if size < 0 {
@@ -135,9 +135,9 @@ func (p *Public) read(w http.ResponseWriter, r *http.Request, source netip.Addr)
 	if body.Len() < shortBody || size == shortBody {
 		return body, release, nil
 	}
-	waiting, cancel := context.WithTimeout(r.Context(), roomTime)
+	waiting, cancel := context.WithTimeout(r.Context(), memoryTime)
 	defer cancel()
-	if release, err = p.room.acquire(waiting, source, size); err != nil {
+	if release, err = p.memory.acquire(waiting, source, size); err != nil {
 		return nil, release, errFull
 	}
 	body.Grow(int(size) - shortBody + bytes.MinRead)
@@ -185,8 +185,8 @@ func Refuse(w http.ResponseWriter, r *http.Request, status int) {
 	w.WriteHeader(status)
 }
 
-// room is the memory that long bodies share. One source gets half of it at most.
-type room struct {
+// bodyMemory is the memory that long bodies share. One source gets half of it at most.
+type bodyMemory struct {
 	size int64
 	all  *semaphore.Weighted
 
@@ -197,40 +197,40 @@ type room struct {
 // share is what one source may have.
 type share struct {
 	*semaphore.Weighted
-	users int // guarded by room.mu
+	users int // guarded by bodyMemory.mu
 }
 
-func newRoom(size int64) *room {
-	return &room{size: size, all: semaphore.NewWeighted(size), sources: map[netip.Addr]*share{}}
+func newBodyMemory(size int64) *bodyMemory {
+	return &bodyMemory{size: size, all: semaphore.NewWeighted(size), sources: map[netip.Addr]*share{}}
 }
 
-// acquire waits for room for n bytes until ctx ends. release is never nil.
-func (r *room) acquire(ctx context.Context, source netip.Addr, n int64) (release func(), err error) {
-	n = min(n, r.size/2)
-	r.mu.Lock()
-	s := r.sources[source]
+// acquire waits for n bytes until ctx ends. release is never nil.
+func (m *bodyMemory) acquire(ctx context.Context, source netip.Addr, n int64) (release func(), err error) {
+	n = min(n, m.size/2)
+	m.mu.Lock()
+	s := m.sources[source]
 	if s == nil {
-		s = &share{Weighted: semaphore.NewWeighted(r.size / 2)}
-		r.sources[source] = s
+		s = &share{Weighted: semaphore.NewWeighted(m.size / 2)}
+		m.sources[source] = s
 	}
 	s.users++
-	r.mu.Unlock()
+	m.mu.Unlock()
 	leave := func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		if s.users--; s.users == 0 {
-			delete(r.sources, source)
+			delete(m.sources, source)
 		}
 	}
 	if err := s.Acquire(ctx, n); err != nil {
 		return leave, err
 	}
-	if err := r.all.Acquire(ctx, n); err != nil {
+	if err := m.all.Acquire(ctx, n); err != nil {
 		s.Release(n)
 		return leave, err
 	}
 	return func() {
-		r.all.Release(n)
+		m.all.Release(n)
 		s.Release(n)
 		leave()
 	}, nil

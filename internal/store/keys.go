@@ -24,9 +24,9 @@ const (
 	probeStreamKey = prefix + "probe:stream" // STREAM, likewise
 	probeTextKey   = prefix + "probe:text"   // STRING, likewise
 
-	secretPrefix = prefix + "secret:" // STRING
-	lockPrefix   = prefix + "lock:"   // STRING random text of the holder, PX
-	vaultPrefix  = prefix + "vault:"  // STRING
+	secretPrefix  = prefix + "secret:" // STRING
+	lockPrefix    = prefix + "lock:"   // STRING random text of the holder, PX
+	storagePrefix = prefix + "vault:"  // STRING
 )
 
 // Keys of a partition or an address.

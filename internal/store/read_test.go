@@ -209,9 +209,9 @@ var readSuite = map[string]func(*testing.T, *world){
 			t.Errorf("Secret = %q, %v, want b", got, err)
 		}
 	},
-	"a vault keeps what was put last, until it is deleted": func(t *testing.T, w *world) {
-		v, data := w.Vault("acme"), []byte("-----BEGIN\x00\xff\r\n")
-		get := func(v store.Vault, name string, want []byte) {
+	"a storage keeps what was put last, until it is deleted": func(t *testing.T, w *world) {
+		v, data := w.Storage("acme"), []byte("-----BEGIN\x00\xff\r\n")
+		get := func(v store.Storage, name string, want []byte) {
 			t.Helper()
 			if got, err := v.Get(t.Context(), name); !bytes.Equal(got, want) || (got == nil) != (want == nil) || err != nil {
 				t.Errorf("Get(%s) = %#v, %v, want %#v", name, got, err, want)
@@ -221,8 +221,8 @@ var readSuite = map[string]func(*testing.T, *world){
 		w.must(v.Put(t.Context(), "a", []byte("old and long")))
 		w.must(v.Put(t.Context(), "a", data))
 		w.must(v.Put(t.Context(), "b", nil))
-		get(open(t, w.url, "").Vault("acme"), "a", data)
-		get(w.Vault("other"), "a", nil)
+		get(open(t, w.url, "").Storage("acme"), "a", data)
+		get(w.Storage("other"), "a", nil)
 		for range 2 {
 			w.must(v.Delete(t.Context(), "a"))
 		}
@@ -245,7 +245,7 @@ func TestReadsFailWhileRedisIsAway(t *testing.T) {
 		"Recent":   func() error { _, _, err := w.Recent(ctx, 1); return err },
 		"Replicas": func() error { _, err := w.Replicas(ctx); return err },
 		"Lock":     func() error { _, err := w.Lock(ctx, "a", time.Minute); return err },
-		"Get":      func() error { _, err := w.Vault("a").Get(ctx, "a"); return err },
+		"Get":      func() error { _, err := w.Storage("a").Get(ctx, "a"); return err },
 		"Inspect":  func() error { _, err := w.Inspect(ctx); return err },
 	}
 	for name, read := range tests {

@@ -26,17 +26,17 @@ func (s *Store) PutSecret(ctx context.Context, name, secret string) error {
 	return translate(s.client.Set(ctx, secretPrefix+name, secret, 0).Err())
 }
 
-// Vault keeps what replicas share by name, certificates among it, until it is deleted.
-type Vault struct {
+// Storage keeps what replicas share by name, certificates among it, until it is deleted.
+type Storage struct {
 	client redis.UniversalClient
 	prefix string
 }
 
-// Vault returns the vault called name.
-func (s *Store) Vault(name string) Vault { return Vault{s.client, vaultPrefix + name + ":"} }
+// Storage returns the storage called name.
+func (s *Store) Storage(name string) Storage { return Storage{s.client, storagePrefix + name + ":"} }
 
 // Get returns what is kept under name, nil if nothing is.
-func (v Vault) Get(ctx context.Context, name string) ([]byte, error) {
+func (v Storage) Get(ctx context.Context, name string) ([]byte, error) {
 	data, err := v.client.Get(ctx, v.prefix+name).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
@@ -45,12 +45,12 @@ func (v Vault) Get(ctx context.Context, name string) ([]byte, error) {
 }
 
 // Put keeps data under name and replaces what was there.
-func (v Vault) Put(ctx context.Context, name string, data []byte) error {
+func (v Storage) Put(ctx context.Context, name string, data []byte) error {
 	return translate(v.client.Set(ctx, v.prefix+name, data, 0).Err())
 }
 
 // Delete removes what is kept under name, if anything is.
-func (v Vault) Delete(ctx context.Context, name string) error {
+func (v Storage) Delete(ctx context.Context, name string) error {
 	return translate(v.client.Del(ctx, v.prefix+name).Err())
 }
 
