@@ -20,7 +20,7 @@ import (
 type notes struct {
 	mu      sync.Mutex
 	out     io.Writer            // guarded by mu
-	changed map[string]time.Time // by address: the last change on stage; guarded by mu
+	changed map[string]time.Time // by address: the last change; guarded by mu
 }
 
 func (n *notes) say(format string, args ...any) {
@@ -49,37 +49,37 @@ func (n *notes) since(email string) time.Time {
 	return at
 }
 
-// narrate prints a line for each state that the mediator acknowledged.
-func (s *stage) narrate(ctx context.Context) error {
+// report prints a line for each state that the mediator acknowledged.
+func (d *demo) report(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case call := <-s.calls:
+		case call := <-d.calls:
 			if call.Answered == http.StatusOK {
-				s.tell(ctx, call)
+				d.print(ctx, call)
 			}
 		}
 	}
 }
 
-// tell prints who, what, what it was seen by, and how long that took.
-func (s *stage) tell(ctx context.Context, call mediatorsim.Call) {
+// print prints who, what, what it was seen by, and how long that took.
+func (d *demo) print(ctx context.Context, call mediatorsim.Call) {
 	what := "is in the office"
 	if call.Status == "True" {
 		what = fmt.Sprintf("is out of office: %q", call.Message)
 	}
 	how := ""
-	if change, ok := s.cause(ctx, call); ok {
+	if change, ok := d.cause(ctx, call); ok {
 		seen := sources[change.Source]
-		if at := s.notes.since(call.Email); !at.IsZero() && !at.After(change.At) {
+		if at := d.notes.since(call.Email); !at.IsZero() && !at.After(change.At) {
 			how = fmt.Sprintf("%s after %s, delivered after %s", seen, rounded(change.At.Sub(at)), rounded(call.At.Sub(at)))
 		} else {
 			how = fmt.Sprintf("%s, delivered %s later", seen, rounded(call.At.Sub(change.At)))
 		}
 	}
 	name, _, _ := strings.Cut(call.Email, "@")
-	s.notes.say("  %s  %-6s%-44s %s", call.At.Format("15:04:05.000"), name, what, how)
+	d.notes.say("  %s  %-6s%-44s %s", call.At.Format("15:04:05.000"), name, what, how)
 }
 
 // sources say what the service saw a change by.
@@ -96,9 +96,9 @@ func rounded(d time.Duration) string {
 }
 
 // cause finds in the history what led to an acknowledged call.
-func (s *stage) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, bool) {
+func (d *demo) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, bool) {
 	for range 100 {
-		events, err := s.history(ctx, call.Email)
+		events, err := d.history(ctx, call.Email)
 		if err != nil {
 			return ooo.Event{}, false
 		}
@@ -120,17 +120,17 @@ func (s *stage) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, bo
 }
 
 // history asks the service what it did for a user, newest first.
-func (s *stage) history(ctx context.Context, email string) ([]ooo.Event, error) {
+func (d *demo) history(ctx context.Context, email string) ([]ooo.Event, error) {
 	var answer struct {
 		Events []ooo.Event `json:"events"`
 	}
-	err := s.get(ctx, "/api/users/"+url.PathEscape(email)+"/history", &answer)
+	err := d.get(ctx, "/api/users/"+url.PathEscape(email)+"/history", &answer)
 	return answer.Events, err
 }
 
 // get asks the service.
-func (s *stage) get(ctx context.Context, path string, answer any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+path, nil)
+func (d *demo) get(ctx context.Context, path string, answer any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.base+path, nil)
 	if err != nil {
 		return err
 	}

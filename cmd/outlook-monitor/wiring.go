@@ -75,7 +75,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		OnOlder: func(ctx context.Context) {
 			// Some users may have been added or removed since the older data was stored.
 			keys.restore(ctx, log)
-			syncer.Owe()
+			syncer.RequestSync()
 		},
 		Log: log,
 	})
@@ -133,7 +133,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}).checks()
 	private, err := api.New(api.Config{
 		Store: s.store, Leave: registry.Leave, Directory: graphClient, Wait: owners.Wait, SetWait: owners.SetWait,
-		Sync: syncer.Sync, Owe: syncer.Owe, Ready: s.ready.Load, Checks: checks,
+		Sync: syncer.Sync, RequestSync: syncer.RequestSync, Ready: s.ready.Load, Checks: checks,
 		Metrics: metrics.Handler(), Access: access, Log: log, Level: cfg.level,
 	})
 	if err != nil {

@@ -65,16 +65,16 @@ type Config struct {
 	Directory Directory
 	// Wait returns how long Graph's wait of that name lasts, SetWait sets one for all
 	// replicas.
-	Wait    func(name string) time.Duration
-	SetWait func(ctx context.Context, name string, d time.Duration) error
-	Sync    func(ctx context.Context) error // asks the mediator for its users
-	Owe     func()                          // has Sync called later, by some replica
-	Ready   func() bool                     // whether the store may be written to
-	Checks  []Check
-	Metrics http.Handler
-	Access  *server.Access
-	Level   *slog.LevelVar // of Log, changed on request
-	Log     *slog.Logger
+	Wait        func(name string) time.Duration
+	SetWait     func(ctx context.Context, name string, d time.Duration) error
+	Sync        func(ctx context.Context) error // asks the mediator for its users
+	RequestSync func()                          // has Sync called later, by some replica
+	Ready       func() bool                     // whether the store may be written to
+	Checks      []Check
+	Metrics     http.Handler
+	Access      *server.Access
+	Level       *slog.LevelVar // of Log, changed on request
+	Log         *slog.Logger
 }
 
 // API answers the mediator and the operator.

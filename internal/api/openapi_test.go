@@ -246,7 +246,7 @@ func full() *world {
 		Setting: &ooo.Setting{Status: ooo.Scheduled, ExternalAudience: "all", Start: at, End: at.Add(time.Hour), Message: "Hi"},
 		State:   &ooo.State{Away: true, Message: "Hi"}, CheckedAt: at, ChangedAt: at,
 		Subscriptions: []ooo.Subscription{{Resource: "/users/{id}/events", ID: "sub", State: ooo.SubscriptionFailed,
-			ExpiresAt: at, SpokeAt: at, Error: "quota"}},
+			ExpiresAt: at, NotifiedAt: at, Error: "quota"}},
 	}, Address: ooo.Address{
 		Spelling: "full@contoso.example", Sequence: 3,
 		Delivery: ooo.Delivery{State: ooo.DeliveryRefused, Sequence: 2, Attempts: 2, DeliveredAt: at, NextAttemptAt: at, Error: "the mediator answered 404"},

@@ -81,7 +81,7 @@ func (a *API) Run(ctx context.Context) error {
 		address, at := a.stops.next()
 		if address == "" {
 			if carriedOut {
-				a.cfg.Owe()
+				a.cfg.RequestSync()
 			}
 			carriedOut = false
 			select {

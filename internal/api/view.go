@@ -41,12 +41,12 @@ type deliveryView struct {
 }
 
 type subscriptionView struct {
-	ID        string     `json:"id"`
-	Resource  string     `json:"resource"`
-	ExpiresAt *time.Time `json:"expiresAt"`
-	State     string     `json:"state"`
-	SpokeAt   *time.Time `json:"spokeAt"` // when a notification came of it last
-	Error     string     `json:"error,omitempty"`
+	ID         string     `json:"id"`
+	Resource   string     `json:"resource"`
+	ExpiresAt  *time.Time `json:"expiresAt"`
+	State      string     `json:"state"`
+	NotifiedAt *time.Time `json:"spokeAt"` // when a notification came of it last
+	Error      string     `json:"error,omitempty"`
 }
 
 func viewOf(u ooo.User) userView {
@@ -72,7 +72,7 @@ func viewOf(u ooo.User) userView {
 	for _, s := range u.Subscriptions {
 		v.Subscriptions = append(v.Subscriptions, subscriptionView{
 			ID: string(s.ID), Resource: ooo.ResourcePath(s.Resource, u.Person.ID),
-			ExpiresAt: known(s.ExpiresAt), State: string(s.State), SpokeAt: known(s.SpokeAt), Error: s.Error,
+			ExpiresAt: known(s.ExpiresAt), State: string(s.State), NotifiedAt: known(s.NotifiedAt), Error: s.Error,
 		})
 	}
 	return v

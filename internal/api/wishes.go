@@ -46,7 +46,7 @@ func (a *API) change(ctx context.Context, address string, on bool, by ooo.Reques
 		case !on:
 			a.stops.remember(address, asked)
 		case by == ooo.Mediator:
-			a.cfg.Owe()
+			a.cfg.RequestSync()
 		}
 	}
 	return err

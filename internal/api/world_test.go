@@ -241,7 +241,7 @@ func (w *world) open(t *testing.T, store api.Store, directory api.Directory) (*a
 	t.Helper()
 	a, err := api.New(api.Config{
 		Store: store, Leave: w.leave, Directory: directory, Wait: w.wait, SetWait: w.setWait, Sync: w.sync, Checks: w.checks,
-		Owe: func() { w.set(func() { w.owed++ }) }, Ready: func() bool { return !w.unready }, Level: w.level, Log: w.log,
+		RequestSync: func() { w.set(func() { w.owed++ }) }, Ready: func() bool { return !w.unready }, Level: w.level, Log: w.log,
 		Access:  server.NewAccess(server.AccessConfig{Token: w.token, AnyHost: !w.loopback, Wrong: func() {}, Log: w.log}),
 		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),
 	})

@@ -105,7 +105,8 @@ var privateWordsFor = map[string]string{
 	"story": "steps, scenario", "stranger": "unauthenticated, unauthorized", "told": "delivered, reported", "vault": "storage",
 }
 
-// privateWords checks the names of packages, files, types and functions, tests apart.
+// privateWords checks the names of packages, files, types, functions, fields, parameters, constants and
+// declared variables, tests apart.
 func privateWords(r repository) (broken []string) {
 	for _, f := range r.files {
 		if f.test {
@@ -118,6 +119,14 @@ func privateWords(r repository) (broken []string) {
 				names = append(names, n.Name.Name)
 			case *ast.TypeSpec:
 				names = append(names, n.Name.Name)
+			case *ast.ValueSpec:
+				for _, name := range n.Names {
+					names = append(names, name.Name)
+				}
+			case *ast.Field:
+				for _, name := range n.Names {
+					names = append(names, name.Name)
+				}
 			}
 			return true
 		})

@@ -68,7 +68,7 @@ type attempt struct {
 // It returns nil if there is nothing to send, or not now.
 func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) *attempt {
 	now := time.Now().UTC()
-	if a == nil || !a.Owed() || draft.State == nil || d.dueAt(k, a, now).After(now) {
+	if a == nil || !a.Undelivered() || draft.State == nil || d.dueAt(k, a, now).After(now) {
 		return nil
 	}
 	done, ok := d.cfg.Registry.Begin(k.id, mailbox.Delivery, k.address)
@@ -107,7 +107,7 @@ func (d *Deliverer) BeginDelivery(draft *mailbox.Draft) (after func(committed bo
 	for i := range draft.Addresses {
 		a := &draft.Addresses[i]
 		k := key{draft.ID, a.Folded()}
-		if !a.Owed() || !d.reserve(k) {
+		if !a.Undelivered() || !d.reserve(k) {
 			continue
 		}
 		if t := d.begin(draft, a, k); t != nil {

@@ -114,7 +114,7 @@ func (d *Deliverer) refresh(id ooo.RecordID) {
 	before, owed, now := d.owed[id], map[string]due{}, time.Now()
 	if m, ok := d.cfg.Registry.Get(id); ok { // under mu, so that an older record never comes after a newer one
 		for i := range m.Addresses {
-			if a := &m.Addresses[i]; a.Owed() && m.State != nil {
+			if a := &m.Addresses[i]; a.Undelivered() && m.State != nil {
 				owed[a.Folded()] = before[a.Folded()].of(a, now)
 			}
 		}

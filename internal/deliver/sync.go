@@ -35,9 +35,9 @@ type SyncConfig struct {
 // Redis came back with older data, and when a user that the mediator named could not
 // be stored.
 type Syncer struct {
-	cfg    SyncConfig
-	owing  chan struct{} // capacity 1: a mark is to be left
-	shared singleflight.Group
+	cfg       SyncConfig
+	requested chan struct{} // capacity 1: a mark is to be left
+	shared    singleflight.Group
 	// busyUntil is how long the mediator may be carrying out a request that it did not
 	// answer. Only the sync in flight uses it.
 	busyUntil time.Time
@@ -57,7 +57,7 @@ const (
 )
 
 // NewSyncer returns a syncer that is ready to Run.
-func NewSyncer(cfg SyncConfig) *Syncer { return &Syncer{cfg: cfg, owing: make(chan struct{}, 1)} }
+func NewSyncer(cfg SyncConfig) *Syncer { return &Syncer{cfg: cfg, requested: make(chan struct{}, 1)} }
 
 // Sync asks the mediator for its users now. Callers at the same time share one
 // request, and a caller that leaves does not end it for the others. No lock is held
@@ -101,11 +101,11 @@ func (s *Syncer) fresh(ctx context.Context) error {
 	return err
 }
 
-// Owe has the mediator asked for its users once more, by a sync that begins after
+// RequestSync has the mediator asked for its users once more, by a sync that begins after
 // this call.
-func (s *Syncer) Owe() {
+func (s *Syncer) RequestSync() {
 	select {
-	case s.owing <- struct{}{}:
+	case s.requested <- struct{}{}:
 	default: // a mark is about to be left
 	}
 }
@@ -118,7 +118,7 @@ func (s *Syncer) Run(ctx context.Context) error {
 		s.mark(ctx, startMark+rand.Text(), false)
 		for {
 			select {
-			case <-s.owing:
+			case <-s.requested:
 				s.mark(ctx, rand.Text(), true)
 			case <-ctx.Done():
 				return

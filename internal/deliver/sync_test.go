@@ -213,15 +213,15 @@ func TestAUserThatCouldNotBeStoredIsAskedForAgain(t *testing.T) {
 		stop := await.Run(t, syncer.Run)
 		time.Sleep(time.Minute)
 		s.set(func() { s.err = errors.New("away") })
-		syncer.Owe()
+		syncer.RequestSync()
 		time.Sleep(time.Minute)
 		s.expect("while Redis is away", 1, false)
 		s.set(func() { s.err = nil })
 		time.Sleep(time.Minute)
 		s.expect("then", 2, false)
-		syncer.Owe() // right after another start
+		syncer.RequestSync() // right after another start
 		time.Sleep(1500 * time.Millisecond)
-		syncer.Owe()
+		syncer.RequestSync()
 		time.Sleep(time.Minute)
 		stop()
 		s.expect("twice more", 4, false)
@@ -241,7 +241,7 @@ func TestASyncThatHadBegunDoesNotCount(t *testing.T) {
 			}
 		})
 		time.Sleep(time.Second)
-		syncer.Owe() // the users posted so far are lost
+		syncer.RequestSync() // the users posted so far are lost
 		time.Sleep(2 * time.Minute)
 		group.Wait()
 		stop()

@@ -52,7 +52,7 @@ func (d *Draft) Resend(a *ooo.Address, now time.Time) {
 }
 
 func (d *Draft) queue(a *ooo.Address, kind ooo.EventKind, source ooo.Source, hint ooo.Hint, now time.Time) {
-	if a.Owed() && a.Sequence > 0 && a.Delivery.BegunAt.IsZero() {
+	if a.Undelivered() && a.Sequence > 0 && a.Delivery.BegunAt.IsZero() {
 		d.Event(a, ooo.Event{At: now, Kind: ooo.EventOvertaken, Sequence: a.Sequence})
 	}
 	a.Queue(rand.Text(), source, now)

@@ -108,8 +108,8 @@ func (a *Address) Queue(webhookID string, source Source, now time.Time) {
 	}
 }
 
-// Owed says whether the mediator has yet to acknowledge the newest state.
-func (a *Address) Owed() bool { return a.Sequence > a.Delivery.Sequence }
+// Undelivered says whether the mediator has yet to acknowledge the newest state.
+func (a *Address) Undelivered() bool { return a.Sequence > a.Delivery.Sequence }
 
 // DeliveryState is how far the newest state got.
 type DeliveryState string

@@ -87,11 +87,11 @@ func TestQueueGivesTheStateANewSequenceNumber(t *testing.T) {
 			if want := (ooo.Address{Sequence: 4, QueuedAt: opens, Source: ooo.SourcePoll, Delivery: tt.want}); a != want {
 				t.Errorf("Queue = %+v, want %+v", a, want)
 			}
-			if !a.Owed() {
-				t.Error("Owed = false, want true until the mediator acknowledged it")
+			if !a.Undelivered() {
+				t.Error("Undelivered = false, want true until the mediator acknowledged it")
 			}
-			if a.Delivery.Sequence = a.Sequence; a.Owed() {
-				t.Error("Owed of what was acknowledged = true, want false")
+			if a.Delivery.Sequence = a.Sequence; a.Undelivered() {
+				t.Error("Undelivered of what was acknowledged = true, want false")
 			}
 		})
 	}

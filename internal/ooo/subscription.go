@@ -32,7 +32,7 @@ type Subscription struct {
 	RenewedAt       time.Time `json:"renewedAt,omitzero"` // when Graph confirmed it last
 	ExpiresAt       time.Time `json:"expiresAt,omitzero"` // as Graph returned it
 	RenewAt         time.Time `json:"renewAt,omitzero"`   // chosen once per life, jittered
-	SpokeAt         time.Time `json:"spokeAt,omitzero"`   // when a notification came of it last; saved now and then
+	NotifiedAt      time.Time `json:"spokeAt,omitzero"`   // when a notification came of it last; saved now and then
 	RetryAt         time.Time `json:"retryAt,omitzero"`   // not before, after a failure
 	Failures        int       `json:"failures,omitempty"` // in a row
 	Trouble         Trouble   `json:"trouble,omitempty"`  // why the last step failed; empty: it did not

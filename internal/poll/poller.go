@@ -113,8 +113,8 @@ const (
 	// beyond that in one rush: everybody would have to wait then.
 	mostReads = 12_900 // a second
 	readBurst = 500
-	// lookUpsAtOnce is how many look-ups all replicas have in flight together.
-	lookUpsAtOnce = 24
+	// lookupsAtOnce is how many look-ups all replicas have in flight together.
+	lookupsAtOnce = 24
 )
 
 // Poller reads mailboxes. It is a [mailbox.Worker].
@@ -158,7 +158,7 @@ func New(cfg Config) (*Poller, error) {
 	p.regular = newLane(batchSize, GraphWait, adapting)
 	p.hinted = newLane(1, GraphWait, adapting)
 	p.isolated = newLane(1, GraphWait, func() int { return isolatedCalls })
-	p.lookups = newLane(1, DirectoryWait, func() int { return max(lookUpsAtOnce/max(cfg.Replicas(), 1), 1) })
+	p.lookups = newLane(1, DirectoryWait, func() int { return max(lookupsAtOnce/max(cfg.Replicas(), 1), 1) })
 	return p, nil
 }
 

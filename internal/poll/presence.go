@@ -24,7 +24,7 @@ const (
 	presenceCalls   = 64  // in flight, in case that Graph takes a second for each
 	presenceRefusal = 5   // failed calls that end a sweep
 	presenceRetry   = 5 * time.Second
-	presencePatient = 5 * time.Minute // after the permission was denied
+	presenceDenied  = 5 * time.Minute // after the permission was denied
 )
 
 // sweep is one round of asking for the presence of all mailboxes of this replica.
@@ -46,7 +46,7 @@ func (p *Poller) sweepPresence(ctx context.Context) error {
 		wait := sweepEvery - time.Since(began)
 		switch {
 		case s.denied != nil:
-			wait = presencePatient
+			wait = presenceDenied
 			if !denied {
 				p.cfg.Log.WarnContext(ctx, "presence not readable, polling continues", "err", s.denied)
 			}

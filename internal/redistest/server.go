@@ -22,8 +22,8 @@ import (
 
 const (
 	program = "redis-server"
-	// patience is how long servers may take to do what they are asked for.
-	patience = 30 * time.Second
+	// timeout is how long servers may take to do what they are asked for.
+	timeout = 30 * time.Second
 	// attempts is how often another port is tried.
 	attempts = 5
 	// shown is how many bytes of a log are, the last ones.
@@ -115,7 +115,7 @@ func (s *Server) run() bool {
 	s.process = programtest.Start(s.t, cmd)
 	client := s.client()
 	defer client.Close()
-	for deadline := time.Now().Add(patience); s.process.Alive() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); s.process.Alive() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if s.up(client) {
 			return true
 		}
@@ -307,9 +307,9 @@ func (s *Server) limit(size string) {
 // until waits for something that the servers do.
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("this did not happen within %v: %s", patience, what)
+			t.Fatalf("this did not happen within %v: %s", timeout, what)
 		}
 	}
 }

@@ -98,9 +98,9 @@ func (d *dispatcher) next(t task) (step Step, ok bool) {
 		hints := d.cfg.Registry.Hints(t.id, ooo.HintSubscription)
 		step = Plan(m, *d.want.Load(), hints, now)
 		d.mu.Lock()
-		spoke := d.spoke[t.id] != nil
+		notified := d.notified[t.id] != nil
 		d.mu.Unlock()
-		ok = spoke || carriedOut(hints, m, *d.want.Load(), now)
+		ok = notified || carriedOut(hints, m, *d.want.Load(), now)
 	}
 	if step.Action != Nothing || ok {
 		return step, true

@@ -25,10 +25,10 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 		s.planNow(task{id: h.ID})
 	case h.Kind == ooo.HintRead && s.notifiedLongAgo(h):
 		s.mu.Lock()
-		if s.spoke[h.ID] == nil {
-			s.spoke[h.ID] = map[string]time.Time{}
+		if s.notified[h.ID] == nil {
+			s.notified[h.ID] = map[string]time.Time{}
 		}
-		s.spoke[h.ID][h.ResourceTag] = h.At
+		s.notified[h.ID][h.ResourceTag] = h.At
 		s.mu.Unlock()
 		s.planNow(task{id: h.ID})
 	}
@@ -39,7 +39,7 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 func (s *Subscriber) notifiedLongAgo(h ooo.Hint) bool {
 	m, ok := s.cfg.Registry.Get(h.ID)
 	return ok && slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
-		return ooo.ResourceTag(sub.Resource) == h.ResourceTag && h.At.Sub(sub.SpokeAt) > notifiedEvery
+		return ooo.ResourceTag(sub.Resource) == h.ResourceTag && h.At.Sub(sub.NotifiedAt) > notifiedEvery
 	})
 }
 
@@ -68,14 +68,14 @@ func carriedOut(hints []ooo.Hint, m *ooo.Mailbox, want Settings, now time.Time) 
 func (w *work) save(change func(d *mailbox.Draft)) error {
 	hints := w.cfg.Registry.Hints(w.id, ooo.HintSubscription)
 	w.mu.Lock()
-	spoke := w.spoke[w.id]
-	delete(w.spoke, w.id)
+	notified := w.notified[w.id]
+	delete(w.notified, w.id)
 	w.mu.Unlock()
 	_, err := w.cfg.Registry.Update(w.id, func(d *mailbox.Draft) error {
 		change(d)
 		for i := range d.Subscriptions {
-			if at, ok := spoke[ooo.ResourceTag(d.Subscriptions[i].Resource)]; ok {
-				d.Subscriptions[i].SpokeAt = at
+			if at, ok := notified[ooo.ResourceTag(d.Subscriptions[i].Resource)]; ok {
+				d.Subscriptions[i].NotifiedAt = at
 			}
 		}
 		if carriedOut(hints, d.Mailbox, w.want, time.Now()) {

@@ -92,7 +92,7 @@ func (w *work) create(ctx context.Context, before ooo.Subscription) (ooo.Subscri
 	sub := ooo.Subscription{
 		Resource: before.Resource, State: ooo.SubscriptionCreating, Failures: before.Failures, Trouble: before.Trouble,
 		NotificationURL: w.want.Notification, LifecycleURL: w.want.Lifecycle, KeyTag: w.want.Keys.Tag(),
-		CertificateID: w.want.Certificate.ID, CreatedAt: before.CreatedAt, Replaces: before.Replaces, SpokeAt: before.SpokeAt,
+		CertificateID: w.want.Certificate.ID, CreatedAt: before.CreatedAt, Replaces: before.Replaces, NotifiedAt: before.NotifiedAt,
 	}
 	if w.step.Action == Replace {
 		sub.Replaces = before.ID

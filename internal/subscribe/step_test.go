@@ -345,7 +345,7 @@ func TestNotificationsAreNotedNowAndThen(t *testing.T) {
 		if got := len(w.store.Saves()) - saves; got != 2 {
 			t.Errorf("%d saves in 20 minutes of notifications, want 2", got)
 		}
-		if at := w.sub(annID).SpokeAt; at.Before(began.Add(10 * time.Minute)) {
+		if at := w.sub(annID).NotifiedAt; at.Before(began.Add(10 * time.Minute)) {
 			t.Errorf("spoke at %v after %v, want it at most 10 minutes old", at, began)
 		}
 	})

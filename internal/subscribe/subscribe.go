@@ -90,10 +90,10 @@ type Subscriber struct {
 	urls   atomic.Pointer[URLs]     // nil: not known yet, nothing is touched
 	want   atomic.Pointer[Settings] // as of the last check; nil: not known yet
 
-	mu     sync.Mutex
-	life   time.Duration                         // to ask for: Lifetime, or less once Graph has named its limit; guarded by mu, as all below
-	spoke  map[ooo.RecordID]map[string]time.Time // by resource tag: when a notification came last, if that is to be saved
-	strays map[task]ooo.Subscription             // those that could not be settled, with what failed
+	mu       sync.Mutex
+	life     time.Duration                         // to ask for: Lifetime, or less once Graph has named its limit; guarded by mu, as all below
+	notified map[ooo.RecordID]map[string]time.Time // by resource tag: when a notification came last, if that is to be saved
+	strays   map[task]ooo.Subscription             // those that could not be settled, with what failed
 }
 
 // task is a mailbox to be planned, or a stray subscription of it.
@@ -107,7 +107,7 @@ type task struct {
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
 		cfg: cfg, queue: schedule.New[task](), budget: &budget{share: cfg.Owners.Share, tokens: WriteBurst, at: time.Now()},
-		life: cfg.Lifetime, spoke: map[ooo.RecordID]map[string]time.Time{}, strays: map[task]ooo.Subscription{},
+		life: cfg.Lifetime, notified: map[ooo.RecordID]map[string]time.Time{}, strays: map[task]ooo.Subscription{},
 	}
 }
 
@@ -133,7 +133,7 @@ func (s *Subscriber) Dropped(id ooo.RecordID) {
 	s.queue.Remove(task{id: id})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.spoke, id)
+	delete(s.notified, id)
 }
 
 // Backlog returns how full and how late this work is.

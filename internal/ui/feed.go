@@ -53,14 +53,14 @@ func (u *UI) feed(c *gin.Context) {
 	out := stream{c.Writer, http.NewResponseController(c.Writer)}
 	out.endless()
 
-	news, place, err := u.begin(ctx, cmp.Or(c.GetHeader("Last-Event-ID"), c.Query("after")))
+	news, position, err := u.begin(ctx, cmp.Or(c.GetHeader("Last-Event-ID"), c.Query("after")))
 	if err == nil {
-		err = out.send(place, news)
+		err = out.send(position, news)
 	}
 	defer out.hurry() // what ends the answer must arrive too
 	tick := time.NewTicker(feedEvery)
 	defer tick.Stop()
-	spoke := time.Now()
+	sent := time.Now()
 	for err == nil {
 		select {
 		case <-ctx.Done():
@@ -70,11 +70,11 @@ func (u *UI) feed(c *gin.Context) {
 		case <-tick.C:
 		}
 		var next string
-		if news, next, err = u.cfg.Store.News(ctx, place); err != nil {
+		if news, next, err = u.cfg.Store.News(ctx, position); err != nil {
 			break
 		}
-		if len(news) > 0 || time.Since(spoke) > feedQuiet {
-			err, place, spoke = out.send(next, news), next, time.Now()
+		if len(news) > 0 || time.Since(sent) > feedQuiet {
+			err, position, sent = out.send(next, news), next, time.Now()
 		}
 	}
 	if ctx.Err() == nil {
@@ -107,7 +107,7 @@ func (s stream) hurry() { _ = s.control.SetWriteDeadline(time.Now().Add(feedWrit
 
 // send writes the news as one event each and the position after them as the id of the
 // last.
-func (s stream) send(place string, news []ooo.News) error {
+func (s stream) send(position string, news []ooo.News) error {
 	s.hurry()
 	for _, n := range news {
 		body, err := json.Marshal(item{n.Event, n.Address, n.Name})
@@ -118,7 +118,7 @@ func (s stream) send(place string, news []ooo.News) error {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(s.w, "id: %s\nevent: place\ndata: %d\n\n", place, len(news)); err != nil {
+	if _, err := fmt.Fprintf(s.w, "id: %s\nevent: position\ndata: %d\n\n", position, len(news)); err != nil {
 		return err
 	}
 	return s.control.Flush()

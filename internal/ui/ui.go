@@ -21,8 +21,8 @@ type Store interface {
 	User(ctx context.Context, address string) (ooo.User, error)
 	// Recent returns the newest n entries of all histories and the position after them;
 	// News what came after a position.
-	Recent(ctx context.Context, n int) (news []ooo.News, place string, err error)
-	News(ctx context.Context, place string) (news []ooo.News, next string, err error)
+	Recent(ctx context.Context, n int) (news []ooo.News, position string, err error)
+	News(ctx context.Context, position string) (news []ooo.News, next string, err error)
 
 	// Beat notes that this process is alive and what it did; Leave, that it ends.
 	Beat(ctx context.Context, r ooo.Replica) error

@@ -9,7 +9,7 @@ const most = 120;
 const items = []; // newest first
 const listeners = new Set();
 const lists = new Set();
-let source, place = "", state = "connecting", caughtUp = false, retry, away;
+let source, position = "", state = "connecting", caughtUp = false, retry, away;
 
 function say(next) {
   state = next;
@@ -39,10 +39,10 @@ function open() {
   clearTimeout(retry);
   source?.close();
   say("connecting");
-  source = new EventSource(`api/feed${place ? `?after=${encodeURIComponent(place)}` : ""}`);
+  source = new EventSource(`api/feed${position ? `?after=${encodeURIComponent(position)}` : ""}`);
   source.addEventListener("news", (e) => take(JSON.parse(e.data)));
-  source.addEventListener("place", (e) => {
-    place = e.lastEventId;
+  source.addEventListener("position", (e) => {
+    position = e.lastEventId;
     caughtUp = true;
     say("live");
   });

@@ -11,10 +11,10 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// story is the scenes in order, each with what must come of it.
-var story = []struct {
+// steps are what the demo does, each with a check of what must come of it.
+var steps = []struct {
 	title string
-	scene func(ctx context.Context, s *stage) error
+	run   func(ctx context.Context, d *demo) error
 }{
 	{"The mediator names its users: each is found, read, and covered by a subscription.", begin},
 	{"Ann leaves. Outlook blocks her calendar, so Graph sends a notification.", notified},
@@ -25,43 +25,43 @@ var story = []struct {
 	{"The mediator stops monitoring Ann: her subscription is deleted, and nothing more is delivered.", stopped},
 }
 
-// play plays all scenes and returns what was missing in them.
-func (s *stage) play(ctx context.Context) []error {
+// runAll runs all steps and returns what was missing.
+func (d *demo) runAll(ctx context.Context) []error {
 	var missing []error
-	for _, part := range story {
-		s.notes.say("\n%s", part.title)
-		if err := part.scene(ctx, s); err != nil && ctx.Err() == nil {
-			s.notes.say("  MISSING: %v", err)
+	for _, part := range steps {
+		d.notes.say("\n%s", part.title)
+		if err := part.run(ctx, d); err != nil && ctx.Err() == nil {
+			d.notes.say("  MISSING: %v", err)
 			missing = append(missing, fmt.Errorf("%s %w", part.title, err))
 		}
 	}
 	if len(missing) == 0 && ctx.Err() == nil {
-		s.notes.say("\nAll %d scenes went as they should.", len(story))
+		d.notes.say("\nAll %d steps passed.", len(steps))
 	}
 	return missing
 }
 
-// patience is how long a scene waits for what must come.
-const patience = 30 * time.Second
+// stepTime is how long a step waits for something.
+const stepTime = 30 * time.Second
 
 // until waits until done, and says what was missing otherwise.
 func until(ctx context.Context, what string, done func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
 	for !done() {
 		if !schedule.Sleep(ctx, 5*time.Millisecond) {
-			return fmt.Errorf("%s did not happen within %v", what, patience)
+			return fmt.Errorf("%s did not happen within %v", what, stepTime)
 		}
 	}
 	return nil
 }
 
 // delivered waits until the mediator knows a state and returns the call that brought
-// it. The narrator gets a moment to print its line.
-func (s *stage) delivered(ctx context.Context, email, status, message string) (mediatorsim.Call, error) {
+// it. The report gets a moment to print its line.
+func (d *demo) delivered(ctx context.Context, email, status, message string) (mediatorsim.Call, error) {
 	var last mediatorsim.Call
 	err := until(ctx, fmt.Sprintf("delivery of %s for %s", status, email), func() bool {
-		for _, call := range s.mediator.Calls() {
+		for _, call := range d.mediator.Calls() {
 			if call.Email == email && call.Answered == 200 {
 				last = call
 			}
@@ -73,12 +73,12 @@ func (s *stage) delivered(ctx context.Context, email, status, message string) (m
 }
 
 // deliveredBy is delivered, and checks what the change was seen by.
-func (s *stage) deliveredBy(ctx context.Context, source ooo.Source, email, status, message string) error {
-	call, err := s.delivered(ctx, email, status, message)
+func (d *demo) deliveredBy(ctx context.Context, source ooo.Source, email, status, message string) error {
+	call, err := d.delivered(ctx, email, status, message)
 	if err != nil {
 		return err
 	}
-	change, ok := s.cause(ctx, call)
+	change, ok := d.cause(ctx, call)
 	if !ok || change.Source != source {
 		return fmt.Errorf("the change was seen by %q, not by %q", change.Source, source)
 	}
@@ -86,9 +86,9 @@ func (s *stage) deliveredBy(ctx context.Context, source ooo.Source, email, statu
 }
 
 // set changes automatic replies, as their owner would.
-func (s *stage) set(email string, u graphsim.AutomaticRepliesUpdate) error {
-	s.notes.change(email, time.Now())
-	_, err := s.sim.SetAutomaticReplies(email, u)
+func (d *demo) set(email string, u graphsim.AutomaticRepliesUpdate) error {
+	d.notes.change(email, time.Now())
+	_, err := d.sim.SetAutomaticReplies(email, u)
 	return err
 }
 
@@ -99,9 +99,9 @@ func replies(text string, announced bool) graphsim.AutomaticRepliesUpdate {
 }
 
 // covered counts the living subscriptions of a user.
-func (s *stage) covered(email string) (n int) {
-	user, err := s.sim.User(email)
-	for _, sub := range s.sim.Subscriptions() {
+func (d *demo) covered(email string) (n int) {
+	user, err := d.sim.User(email)
+	for _, sub := range d.sim.Subscriptions() {
 		if err == nil && sub.UserID == user.ID {
 			n++
 		}
@@ -109,61 +109,61 @@ func (s *stage) covered(email string) (n int) {
 	return n
 }
 
-func begin(ctx context.Context, s *stage) error {
-	for _, email := range cast {
-		if _, err := s.delivered(ctx, email, "False", ""); err != nil {
+func begin(ctx context.Context, d *demo) error {
+	for _, email := range people {
+		if _, err := d.delivered(ctx, email, "False", ""); err != nil {
 			return err
 		}
-		if err := until(ctx, "a subscription for "+email, func() bool { return s.covered(email) == 1 }); err != nil {
+		if err := until(ctx, "a subscription for "+email, func() bool { return d.covered(email) == 1 }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func notified(ctx context.Context, s *stage) error {
-	if err := s.set(ann, replies("I am back on Monday", true)); err != nil {
+func notified(ctx context.Context, d *demo) error {
+	if err := d.set(ann, replies("I am back on Monday", true)); err != nil {
 		return err
 	}
-	return s.deliveredBy(ctx, ooo.SourceNotification, ann, "True", "I am back on Monday")
+	return d.deliveredBy(ctx, ooo.SourceNotification, ann, "True", "I am back on Monday")
 }
 
-func polled(ctx context.Context, s *stage) error {
-	if err := s.set(bob, replies("Gone fishing", false)); err != nil {
+func polled(ctx context.Context, d *demo) error {
+	if err := d.set(bob, replies("Gone fishing", false)); err != nil {
 		return err
 	}
-	return s.deliveredBy(ctx, ooo.SourcePoll, bob, "True", "Gone fishing")
+	return d.deliveredBy(ctx, ooo.SourcePoll, bob, "True", "Gone fishing")
 }
 
-func edited(ctx context.Context, s *stage) error {
-	if err := s.set(ann, replies("Call Bob &amp; Chris", false)); err != nil {
+func edited(ctx context.Context, d *demo) error {
+	if err := d.set(ann, replies("Call Bob &amp; Chris", false)); err != nil {
 		return err
 	}
-	_, err := s.delivered(ctx, ann, "True", "Call Bob & Chris")
+	_, err := d.delivered(ctx, ann, "True", "Call Bob & Chris")
 	return err
 }
 
-func scheduled(ctx context.Context, s *stage) error {
+func scheduled(ctx context.Context, d *demo) error {
 	opens := time.Now().Add(4 * time.Second).Truncate(time.Second)
 	closes := opens.Add(3 * time.Second)
-	_, err := s.sim.SetAutomaticReplies(chris, graphsim.AutomaticRepliesUpdate{
+	_, err := d.sim.SetAutomaticReplies(chris, graphsim.AutomaticRepliesUpdate{
 		Status: new("scheduled"), ExternalReplyMessage: new("<p>At the dentist</p>"),
 		ScheduledStartDateTime: new(graphsim.UTC(opens)), ScheduledEndDateTime: new(graphsim.UTC(closes)),
 	})
 	if err != nil {
 		return err
 	}
-	s.notes.say("  Chris is away from %s to %s (UTC)", opens.UTC().Format("15:04:05"), closes.UTC().Format("15:04:05"))
+	d.notes.say("  Chris is away from %s to %s (UTC)", opens.UTC().Format("15:04:05"), closes.UTC().Format("15:04:05"))
 	for _, edge := range []struct {
 		at     time.Time
 		status string
 	}{{opens, "True"}, {closes, "False"}} {
-		s.notes.change(chris, edge.at)
-		call, err := s.delivered(ctx, chris, edge.status, "At the dentist")
+		d.notes.change(chris, edge.at)
+		call, err := d.delivered(ctx, chris, edge.status, "At the dentist")
 		if err != nil {
 			return err
 		}
-		change, ok := s.cause(ctx, call)
+		change, ok := d.cause(ctx, call)
 		if !ok || change.Source != ooo.SourceWindow || change.At.Before(edge.at) {
 			return fmt.Errorf("the change at %v was seen by %q at %v", edge.at, change.Source, change.At)
 		}
@@ -171,16 +171,16 @@ func scheduled(ctx context.Context, s *stage) error {
 	return nil
 }
 
-func mediatorAway(ctx context.Context, s *stage) error {
-	s.mediator.Away(true)
-	before := len(s.mediator.Calls())
+func mediatorAway(ctx context.Context, d *demo) error {
+	d.mediator.Away(true)
+	before := len(d.mediator.Calls())
 	for i, change := range []graphsim.AutomaticRepliesUpdate{{Status: new("disabled")}, replies("Gone sailing", false)} {
-		if err := s.set(bob, change); err != nil {
+		if err := d.set(bob, change); err != nil {
 			return err
 		}
 		want := 2 + i
 		err := until(ctx, "the change being recorded while the mediator is away", func() bool {
-			events, err := s.history(ctx, bob)
+			events, err := d.history(ctx, bob)
 			if err != nil {
 				return false
 			}
@@ -196,34 +196,34 @@ func mediatorAway(ctx context.Context, s *stage) error {
 			return err
 		}
 	}
-	s.mediator.Away(false)
-	if _, err := s.delivered(ctx, bob, "True", "Gone sailing"); err != nil {
+	d.mediator.Away(false)
+	if _, err := d.delivered(ctx, bob, "True", "Gone sailing"); err != nil {
 		return err
 	}
-	if told := len(s.mediator.Calls()) - before; told != 1 {
-		return fmt.Errorf("the mediator received %d states, not the newest alone", told)
+	if sent := len(d.mediator.Calls()) - before; sent != 1 {
+		return fmt.Errorf("the mediator received %d states, not the newest alone", sent)
 	}
 	return nil
 }
 
-func stopped(ctx context.Context, s *stage) error {
-	if _, err := s.mediator.Monitor(ctx, ann, false); err != nil {
+func stopped(ctx context.Context, d *demo) error {
+	if _, err := d.mediator.Monitor(ctx, ann, false); err != nil {
 		return err
 	}
-	if err := until(ctx, "her subscription being deleted", func() bool { return s.covered(ann) == 0 }); err != nil {
+	if err := until(ctx, "her subscription being deleted", func() bool { return d.covered(ann) == 0 }); err != nil {
 		return err
 	}
-	before := len(s.mediator.Calls())
-	if err := s.set(ann, graphsim.AutomaticRepliesUpdate{Status: new("disabled"), CalendarBlock: true}); err != nil {
+	before := len(d.mediator.Calls())
+	if err := d.set(ann, graphsim.AutomaticRepliesUpdate{Status: new("disabled"), CalendarBlock: true}); err != nil {
 		return err
 	}
 	schedule.Sleep(ctx, 2500*time.Millisecond) // more than one interval
-	for _, call := range s.mediator.Calls()[before:] {
+	for _, call := range d.mediator.Calls()[before:] {
 		if call.Email == ann {
 			return fmt.Errorf("the mediator still received her state")
 		}
 	}
-	if n := s.covered(ann); n != 0 {
+	if n := d.covered(ann); n != 0 {
 		return fmt.Errorf("%d subscriptions of hers are left", n)
 	}
 	return nil
