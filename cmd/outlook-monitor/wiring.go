@@ -132,7 +132,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		store: s.store, embedded: settings.RedisURL.IsZero(), ready: s.ready, graph: graphClient, mediator: mediator, public: public, seen: seen,
 	}).checks()
 	private, err := api.New(api.Config{
-		Store: s.store, Leave: registry.Leave, Directory: graphClient, Wait: owners.Wait, SetWait: owners.SetWait,
+		Wishes: s.store, Users: s.store, Leave: registry.Leave, Directory: graphClient, Wait: owners.Wait, SetWait: owners.SetWait,
 		Sync: syncer.Sync, RequestSync: syncer.RequestSync, Ready: s.ready.Load, Checks: checks,
 		Metrics: metrics.Handler(), Access: access, Log: log, Level: cfg.level,
 	})
@@ -141,7 +141,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	engines := newEngines(settings, log)
 	page, err := ui.New(ui.Config{
-		Store: s.store, Leave: registry.Leave, API: engines.private, Access: access, Token: settings.MonitorToken.Reveal(),
+		Store: s.store, Replicas: s.store, Leave: registry.Leave, API: engines.private, Access: access, Token: settings.MonitorToken.Reveal(),
 		Resources: len(resources(settings)), Interval: settings.PollInterval, Version: build.Version, Meter: seen.meter, Log: log,
 	})
 	if err != nil {

@@ -31,9 +31,8 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Store has the wishes, which say what is to be monitored, and what is known of the
-// users. The error of one who is not monitored is [ooo.ErrNotMonitored].
-type Store interface {
+// Wishes say which addresses are to be monitored.
+type Wishes interface {
 	// Wish returns a zero wish if there is none. One that can't be read is
 	// [store.ErrDamaged] and has its nonce.
 	Wish(ctx context.Context, address string) (ooo.Wish, error)
@@ -46,7 +45,11 @@ type Store interface {
 	RecordOf(ctx context.Context, address string) (ooo.RecordID, error)
 	// Summary returns the row of a wish; false: the owner has not written one.
 	Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error)
+}
 
+// Users are what is known of the monitored users. The error of one who is not monitored
+// is [ooo.ErrNotMonitored].
+type Users interface {
 	User(ctx context.Context, address string) (ooo.User, error)
 	// Users returns up to limit users by address.
 	Users(ctx context.Context, limit int, cursor string) (users []ooo.User, next string, err error)
@@ -60,7 +63,8 @@ type Directory interface {
 
 // Config says what an [API] works with.
 type Config struct {
-	Store     Store
+	Wishes    Wishes
+	Users     Users
 	Leave     func(ctx context.Context, hints ...ooo.Hint) error // for the owners of mailboxes
 	Directory Directory
 	// Wait returns how long Graph's wait of that name lasts, SetWait sets one for all
@@ -104,8 +108,8 @@ const (
 
 // New returns an API. All of cfg but Checks is required.
 func New(cfg Config) (*API, error) {
-	if cfg.Store == nil || cfg.Leave == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Access == nil {
-		return nil, errors.New("api: Store, Leave, Directory, Sync and Access are required")
+	if cfg.Wishes == nil || cfg.Users == nil || cfg.Leave == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Access == nil {
+		return nil, errors.New("api: Wishes, Users, Leave, Directory, Sync and Access are required")
 	}
 	return &API{
 		cfg: cfg, turns: semaphore.NewWeighted(changesAtOnce), bulk: semaphore.NewWeighted(bulkAtOnce), stops: newStops(),

@@ -118,7 +118,7 @@ func TestTheMediatorAlwaysGetsAnAnswerInTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := monitorWorld()
-				var store api.Store = w
+				var store wishesAndUsers = w
 				var directory api.Directory = w
 				if tt.store {
 					store = silent{w}

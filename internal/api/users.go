@@ -43,7 +43,7 @@ func (a *API) list(c *gin.Context) {
 	if !ok {
 		return
 	}
-	users, next, err := a.cfg.Store.Users(c.Request.Context(), limit, c.Query("cursor"))
+	users, next, err := a.cfg.Users.Users(c.Request.Context(), limit, c.Query("cursor"))
 	if err != nil {
 		a.fail(c, err)
 		return
@@ -83,7 +83,7 @@ func (a *API) show(c *gin.Context) {
 	email, err := monitored(c)
 	var user ooo.User
 	if err == nil {
-		user, err = a.cfg.Store.User(c.Request.Context(), email)
+		user, err = a.cfg.Users.User(c.Request.Context(), email)
 	}
 	if err != nil {
 		a.fail(c, err)
@@ -100,7 +100,7 @@ func (a *API) put(c *gin.Context) {
 	status, _ := outcome(err)
 	var user ooo.User
 	if err == nil || status == http.StatusAccepted {
-		user, err = a.cfg.Store.User(c.Request.Context(), email)
+		user, err = a.cfg.Users.User(c.Request.Context(), email)
 	}
 	if err != nil {
 		a.fail(c, err)
@@ -194,7 +194,7 @@ func (a *API) leave(c *gin.Context, kind ooo.HintKind) {
 	email, err := monitored(c)
 	var w ooo.Wish
 	if err == nil {
-		w, err = a.cfg.Store.Wish(c.Request.Context(), email)
+		w, err = a.cfg.Wishes.Wish(c.Request.Context(), email)
 	}
 	if err == nil && !w.On {
 		err = ooo.ErrNotMonitored
@@ -221,7 +221,7 @@ func (a *API) history(c *gin.Context) {
 	email, err := monitored(c)
 	var events []ooo.Event
 	if err == nil {
-		events, err = a.cfg.Store.History(c.Request.Context(), email, limit)
+		events, err = a.cfg.Users.History(c.Request.Context(), email, limit)
 	}
 	if err != nil {
 		a.fail(c, err)

@@ -73,7 +73,7 @@ func (a *API) inTurn(ctx context.Context, f func() error) error {
 func (a *API) start(ctx context.Context, address string, by ooo.Requester) error {
 	var person *ooo.Person // nil: not looked up
 	for range maxSwaps {
-		old, err := a.cfg.Store.Wish(ctx, address)
+		old, err := a.cfg.Wishes.Wish(ctx, address)
 		if err != nil && !errors.Is(err, store.ErrDamaged) { // a damaged one is replaced
 			return err
 		}
@@ -92,12 +92,12 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 			needed = hint(next, ooo.HintWish)
 		case by == ooo.Mediator:
 			err := a.nudge(ctx, old)
-			if now, failed := a.cfg.Store.Wish(ctx, address); failed == nil && now.Nonce != old.Nonce {
+			if now, failed := a.cfg.Wishes.Wish(ctx, address); failed == nil && now.Nonce != old.Nonce {
 				continue // a stop was answered meanwhile, and this start is answered after it
 			}
 			return err
 		}
-		switch swapped, err := a.cfg.Store.SwapWish(ctx, old, stamp(next), needed); {
+		switch swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next), needed); {
 		case err != nil:
 			return err
 		case swapped && old.On:
@@ -113,7 +113,7 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 // its owner if something is wrong. Graph is not asked: the mediator posts its whole
 // table, again and again.
 func (a *API) nudge(ctx context.Context, w ooo.Wish) error {
-	row, known, err := a.cfg.Store.Summary(ctx, w)
+	row, known, err := a.cfg.Wishes.Summary(ctx, w)
 	if err != nil && !errors.Is(err, store.ErrDamaged) {
 		return err
 	}
@@ -171,7 +171,7 @@ func (a *API) find(ctx context.Context, address string) (*ooo.Person, error) {
 // does.
 func (a *API) stop(ctx context.Context, address string, asked time.Time) (changed bool, err error) {
 	for range maxSwaps {
-		old, err := a.cfg.Store.Wish(ctx, address)
+		old, err := a.cfg.Wishes.Wish(ctx, address)
 		damaged := errors.Is(err, store.ErrDamaged)
 		switch {
 		case err != nil && !damaged:
@@ -182,13 +182,13 @@ func (a *API) stop(ctx context.Context, address string, asked time.Time) (change
 		next := old
 		next.On = false
 		if damaged {
-			id, err := a.cfg.Store.RecordOf(ctx, address)
+			id, err := a.cfg.Wishes.RecordOf(ctx, address)
 			if err != nil {
 				return false, err
 			}
 			next.Address, next.Person.ID = address, id.ObjectID()
 		}
-		if swapped, err := a.cfg.Store.SwapWish(ctx, old, stamp(next), hint(next, ooo.HintWish)); swapped || err != nil {
+		if swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next), hint(next, ooo.HintWish)); swapped || err != nil {
 			return swapped, err
 		}
 	}
@@ -204,7 +204,7 @@ func (a *API) startAll(ctx context.Context, addresses []string) error {
 		a.stops.forget(address)
 	}
 	for range maxSwaps {
-		wishes, err := a.cfg.Store.Wishes(ctx, addresses...)
+		wishes, err := a.cfg.Wishes.Wishes(ctx, addresses...)
 		if err != nil {
 			return err
 		}
@@ -223,7 +223,7 @@ func (a *API) startAll(ctx context.Context, addresses []string) error {
 			}
 			changes = append(changes, store.WishChange{Old: old, New: stamp(next), Hint: needed})
 		}
-		swapped, err := a.cfg.Store.SwapWishes(ctx, changes)
+		swapped, err := a.cfg.Wishes.SwapWishes(ctx, changes)
 		if err != nil {
 			return err
 		}

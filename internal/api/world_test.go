@@ -230,17 +230,23 @@ var errAway = errors.New("redis: connection refused")
 // handler is the API over w.
 func handler(t *testing.T, w *world) http.Handler { return over(t, w, w, w) }
 
+// wishesAndUsers is the store as the API uses it.
+type wishesAndUsers interface {
+	api.Wishes
+	api.Users
+}
+
 // over is the API over a store and a directory that need not be w.
-func over(t *testing.T, w *world, store api.Store, directory api.Directory) http.Handler {
+func over(t *testing.T, w *world, store wishesAndUsers, directory api.Directory) http.Handler {
 	t.Helper()
 	_, engine := w.open(t, store, directory)
 	return engine
 }
 
-func (w *world) open(t *testing.T, store api.Store, directory api.Directory) (*api.API, *gin.Engine) {
+func (w *world) open(t *testing.T, store wishesAndUsers, directory api.Directory) (*api.API, *gin.Engine) {
 	t.Helper()
 	a, err := api.New(api.Config{
-		Store: store, Leave: w.leave, Directory: directory, Wait: w.wait, SetWait: w.setWait, Sync: w.sync, Checks: w.checks,
+		Wishes: store, Users: store, Leave: w.leave, Directory: directory, Wait: w.wait, SetWait: w.setWait, Sync: w.sync, Checks: w.checks,
 		RequestSync: func() { w.set(func() { w.owed++ }) }, Ready: func() bool { return !w.unready }, Level: w.level, Log: w.log,
 		Access:  server.NewAccess(server.AccessConfig{Token: w.token, AnyHost: !w.loopback, Wrong: func() {}, Log: w.log}),
 		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),

@@ -29,7 +29,7 @@ type chart struct {
 
 // load answers with what the charts show.
 func (u *UI) load(c *gin.Context) {
-	loads, now, err := u.cfg.Store.Loads(c.Request.Context())
+	loads, now, err := u.cfg.Replicas.Loads(c.Request.Context())
 	if err != nil {
 		u.fail(c, err)
 		return

@@ -49,7 +49,7 @@ func (u *UI) summary(c *gin.Context) {
 		u.fail(c, err)
 		return
 	}
-	replicas, err := u.cfg.Store.Replicas(ctx)
+	replicas, err := u.cfg.Replicas.Replicas(ctx)
 	if err != nil {
 		u.fail(c, err)
 		return

@@ -23,7 +23,10 @@ type Store interface {
 	// News what came after a position.
 	Recent(ctx context.Context, n int) (news []ooo.News, position string, err error)
 	News(ctx context.Context, position string) (news []ooo.News, next string, err error)
+}
 
+// Replicas are the processes of this service.
+type Replicas interface {
 	// Beat notes that this process is alive and what it did; Leave, that it ends.
 	Beat(ctx context.Context, r ooo.Replica) error
 	Leave(ctx context.Context, id string) error
@@ -34,7 +37,8 @@ type Store interface {
 
 // Config says what a [UI] works with.
 type Config struct {
-	Store Store
+	Store    Store
+	Replicas Replicas
 	// Leave leaves hints for the owners of mailboxes.
 	Leave func(ctx context.Context, hints ...ooo.Hint) error
 	// API answers what the page asks of /api and /readyz.
@@ -64,8 +68,8 @@ const answerTime = 7 * time.Second
 
 // New returns the operator's page.
 func New(cfg Config) (*UI, error) {
-	if cfg.Store == nil || cfg.Leave == nil || cfg.API == nil || cfg.Access == nil || cfg.Meter == nil || cfg.Log == nil {
-		return nil, errors.New("ui: Store, Leave, API, Access, Meter and Log are required")
+	if cfg.Store == nil || cfg.Replicas == nil || cfg.Leave == nil || cfg.API == nil || cfg.Access == nil || cfg.Meter == nil || cfg.Log == nil {
+		return nil, errors.New("ui: Store, Replicas, Leave, API, Access, Meter and Log are required")
 	}
 	return &UI{
 		cfg: cfg, key: sessionKey(cfg.Token), watchers: make(chan struct{}, mostWatchers),

@@ -127,7 +127,7 @@ func (w *world) page(t *testing.T) (*ui.UI, http.Handler) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	u, err := ui.New(ui.Config{
-		Store: w, Leave: w.leave, API: w, Token: w.token, Resources: w.resources, Interval: 2 * time.Second, Version: "v1", Meter: ui.NewMeter(), Log: log,
+		Store: w, Replicas: w, Leave: w.leave, API: w, Token: w.token, Resources: w.resources, Interval: 2 * time.Second, Version: "v1", Meter: ui.NewMeter(), Log: log,
 		Access: server.NewAccess(server.AccessConfig{Token: w.token, AnyHost: !w.loopback, Wrong: func() {}, Log: log}),
 	})
 	if err != nil {
