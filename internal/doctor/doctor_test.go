@@ -42,7 +42,7 @@ func TestAllIsWell(t *testing.T) {
 	}
 }
 
-func TestEveryMistakeOfTheSettingsIsTold(t *testing.T) {
+func TestEveryMistakeInTheSettingsIsReported(t *testing.T) {
 	w := newWorld(t)
 	w.env["AZURE_TENANT_ID"], w.env["POLL_INTERVAL"], w.env["SCHEDULED"], w.env["REDIS_URL"] = "", "2", `"a: b"`, "http://x"
 	w.cfg.Graph, w.cfg.Redis = nil, nil

@@ -133,7 +133,7 @@ func TestPublicURLBySettings(t *testing.T) {
 	})
 }
 
-func TestThatItIsSlowIsTold(t *testing.T) {
+func TestASlowHandshakeIsReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -198,7 +198,7 @@ func TestWorkloadIdentity(t *testing.T) {
 	}
 }
 
-func TestPrometheusIsTold(t *testing.T) {
+func TestPrometheusFindsTheMetrics(t *testing.T) {
 	found, _ := rendered(t, everything)
 	monitor := get[*monitoring.ServiceMonitor](t, found, "ServiceMonitor ooo-outlook-monitor")
 	endpoint := monitor.Spec.Endpoints[0]

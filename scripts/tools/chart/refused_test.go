@@ -55,8 +55,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 	}
 }
 
-// TestMistakesAreToldAtOnce: nobody is sent round once for each.
-func TestMistakesAreToldAtOnce(t *testing.T) {
+// TestMistakesAreReportedAtOnce: nobody is sent round once for each.
+func TestMistakesAreReportedAtOnce(t *testing.T) {
 	_, _, err := render()
 	for _, name := range []string{"image.repository", "mediator.url", "azure.tenantId", "azure.clientId"} {
 		if err == nil || !strings.Contains(err.Error(), name+" is not set: write ") {
