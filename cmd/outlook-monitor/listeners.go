@@ -50,7 +50,7 @@ func (e engines) registerPrivate(private *api.API, page *ui.UI, ready *atomic.Bo
 			if !ready.Load() {
 				c.Header("Retry-After", "1")
 				c.Header("Connection", "close") // or the server would wait for the body
-				c.AbortWithStatusJSON(http.StatusServiceUnavailable, gin.H{"error": "Redis is out of reach: try again"})
+				c.AbortWithStatusJSON(http.StatusServiceUnavailable, gin.H{"error": "Redis is unreachable: try again"})
 			}
 		}
 	})

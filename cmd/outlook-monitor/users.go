@@ -198,7 +198,7 @@ func (a *usersAPI) unreached(err error) error {
 	timedOut, isNet := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing listens at %s: start outlook-monitor serve there, or name the right address with --server or OUTLOOK_MONITOR_URL", a.base.Redacted())
+		return fmt.Errorf("nothing listens on %s: start outlook-monitor serve there, or name the right address with --server or OUTLOOK_MONITOR_URL", a.base.Redacted())
 	case errors.Is(err, context.Canceled):
 		return err
 	case isNet && timedOut.Timeout():
@@ -221,7 +221,7 @@ func (a *usersAPI) refusal(status int, email string, body []byte) error {
 	case status == http.StatusUnauthorized && a.token.IsZero():
 		return errors.New("the service requires a token: set MONITOR_TOKEN or --token to the one it was started with")
 	case status == http.StatusUnauthorized:
-		return errors.New("the service has another token: set MONITOR_TOKEN or --token to the one it was started with")
+		return errors.New("the service has a different token: set MONITOR_TOKEN or --token to the one it was started with")
 	case status == http.StatusNotFound && ours && email != "":
 		return &unknownUser{email}
 	case !ours && status < 500:
@@ -229,7 +229,7 @@ func (a *usersAPI) refusal(status int, email string, body []byte) error {
 	case ours:
 		return fmt.Errorf("the service answers %d: %.300s", status, clean(said.Error))
 	}
-	return fmt.Errorf("the service answers %d: try again, or see its log", status)
+	return fmt.Errorf("the service answers %d: try again, or check its log", status)
 }
 
 // act makes a request whose answer has nothing to show, and says done.

@@ -67,7 +67,7 @@ func TestUsersWatch(t *testing.T) {
 	}
 
 	service.stop()
-	w.eventually("that the service went is told", has(people, `nothing listens at .*; retrying$`))
+	w.eventually("that the service went is told", has(people, `nothing listens on .*; retrying$`))
 	for _, p := range []*program{people, lines, alone} {
 		_ = p.Signal(syscall.SIGINT)
 		if code := p.Wait(); code != 0 {
@@ -88,7 +88,7 @@ func TestUsersWatchSaysWhatIsWrong(t *testing.T) {
 	}{
 		"no service":      {"http://" + programtest.FreeAddress(t), "the-token", nil, "start outlook-monitor serve there"},
 		"no token":        {w.base, "", nil, "the service requires a token: set MONITOR_TOKEN"},
-		"a wrong token":   {w.base, "another", nil, "the service has another token"},
+		"a wrong token":   {w.base, "another", nil, "the service has a different token"},
 		"an unknown user": {w.base, "the-token", []string{"nobody@contoso.example"}, "start it with outlook-monitor users add"},
 	}
 	for name, tt := range tests {

@@ -40,7 +40,7 @@ func outcome(err error) (status int, text string) {
 			return o.status, o.err.Error()
 		}
 	}
-	return http.StatusServiceUnavailable, "Redis is out of reach: try again"
+	return http.StatusServiceUnavailable, "Redis is unreachable: try again"
 }
 
 // fail answers with an error.

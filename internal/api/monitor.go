@@ -20,7 +20,7 @@ var (
 	errNotJSON     = errors.New("Not JSON")
 	errInvalidJSON = errors.New("Invalid JSON")
 	errTooLarge    = errors.New("the body is too large")
-	errSlow        = errors.New("the body did not come in time")
+	errSlow        = errors.New("the body did not arrive in time")
 )
 
 // monitor starts or stops the monitoring of one user, as the mediator asks.

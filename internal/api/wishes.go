@@ -17,7 +17,7 @@ var (
 	errUnresolved = errors.New("accepted; looked up as soon as Microsoft Graph answers")
 	errNotReady   = errors.New("Redis was not reached yet")
 	errBusy       = errors.New("too many requests are in flight")
-	errContended  = errors.New("the wish was changed by others again and again")
+	errContended  = errors.New("others keep changing the wish")
 )
 
 // maxSwaps is how often a wish is read again because somebody else changed it.

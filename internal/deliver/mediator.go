@@ -164,7 +164,7 @@ func holdBack(ctx context.Context, ready func() bool, held *atomic.Bool) context
 func (m *Mediator) Reach(ctx context.Context) error {
 	a := m.call(ctx, http.MethodGet, "/", http.Header{}, reachTimeout, nil)
 	if a.err != nil || a.code >= 500 && a.code != http.StatusNotImplemented {
-		return fmt.Errorf("the mediator is out of reach: %w", a.problem())
+		return fmt.Errorf("the mediator is unreachable: %w", a.problem())
 	}
 	return nil
 }
@@ -201,7 +201,7 @@ func (m *Mediator) call(ctx context.Context, method, path string, header http.He
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, m.base.JoinPath(path).String(), bytes.NewReader(body))
 	if err != nil {
-		return Answer{err: errors.New("the mediator's URL makes no request")}
+		return Answer{err: errors.New("the mediator's URL can't be requested")}
 	}
 	request.Header = header
 	request.Header.Set("User-Agent", "outlook-monitor")

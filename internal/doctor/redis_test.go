@@ -28,7 +28,7 @@ func TestRedis(t *testing.T) {
 		"it wants a password":       {func(r *fakeRedis) { r.err = errors.New("NOAUTH Authentication required.") }, "Redis", doctor.Failed, "NOAUTH", "password"},
 		"it wants another password": {func(r *fakeRedis) { r.err = errors.New("WRONGPASS invalid username-password pair") }, "Redis", doctor.Failed, "WRONGPASS", "user and password"},
 		"it wants rights":           {func(r *fakeRedis) { r.err = errors.New("NOPERM this user has no permissions") }, "Redis", doctor.Failed, "NOPERM", "+@all ~om:* &om:*"},
-		"it refuses commands":       {func(r *fakeRedis) { r.refused = fmt.Errorf("XADD in scripts: %w", store.ErrRefused) }, "Redis", doctor.Failed, "XADD", "let its user run all commands"},
+		"it refuses commands":       {func(r *fakeRedis) { r.refused = fmt.Errorf("XADD in scripts: %w", store.ErrRefused) }, "Redis", doctor.Failed, "XADD", "allow its user all commands"},
 		"it refuses messages":       {func(r *fakeRedis) { r.refused = store.ErrNoMessages }, "Redis", doctor.Warning, "messages between replicas are refused", "&om:*"},
 		"it is no Cluster":          {func(r *fakeRedis) { r.err = errors.New("ERR This instance has cluster support disabled") }, "Redis", doctor.Failed, "cluster", "addr"},
 		"it is too old":             {func(r *fakeRedis) { r.err = fmt.Errorf("Redis is version 5.0.1: %w", store.ErrTooOld) }, "Redis", doctor.Failed, "Redis is version 5.0.1", "needs Redis 6.2"},

@@ -191,11 +191,11 @@ var meanings = []struct {
 // What is missing, as far as Graph tells.
 var (
 	errMailboxDenied = fmt.Errorf(
-		"%w: grant MailboxSettings.Read to the app registration and look at its mailbox access policy", ooo.ErrDenied)
-	errPersonDenied   = fmt.Errorf("%w: grant User.Read.All, by which people are found, to the app registration", ooo.ErrDenied)
-	errPresenceDenied = fmt.Errorf("%w: grant Presence.Read.All, by which presence is swept, to the app registration", ooo.ErrDenied)
+		"%w: grant MailboxSettings.Read to the app registration and check its mailbox access policy", ooo.ErrDenied)
+	errPersonDenied   = fmt.Errorf("%w: grant User.Read.All to the app registration, to find users", ooo.ErrDenied)
+	errPresenceDenied = fmt.Errorf("%w: grant Presence.Read.All to the app registration, for PRESENCE_SWEEP", ooo.ErrDenied)
 	errConsent        = fmt.Errorf("consent is missing: %w", ooo.ErrSubscriptionDenied)
-	errPolicy         = fmt.Errorf("the access policy leaves this mailbox out: %w", ooo.ErrSubscriptionDenied)
+	errPolicy         = fmt.Errorf("the access policy excludes this mailbox: %w", ooo.ErrSubscriptionDenied)
 )
 
 var (

@@ -144,7 +144,7 @@ func TestSaysWhatIsWrong(t *testing.T) {
 			ooo.ErrSubscriptionQuota, "used up"},
 		"missing consent": {"subscription-create", 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.",
 			ooo.ErrSubscriptionDenied, "consent is missing"},
-		"an access policy":         {"subscription-create", 403, "ErrorAccessDenied", "Access is denied.", ooo.ErrSubscriptionDenied, "access policy leaves"},
+		"an access policy":         {"subscription-create", 403, "ErrorAccessDenied", "Access is denied.", ooo.ErrSubscriptionDenied, "access policy excludes"},
 		"the right of a read":      {"read", 403, "Authorization_RequestDenied", "", ooo.ErrDenied, "MailboxSettings.Read"},
 		"the right of a batch":     {"batch", 403, "Authorization_RequestDenied", "", ooo.ErrDenied, "MailboxSettings.Read"},
 		"the right of a look-up":   {"directory", 403, "Authorization_RequestDenied", "", ooo.ErrDenied, "User.Read.All"},

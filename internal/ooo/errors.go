@@ -54,7 +54,7 @@ var (
 	// ErrUnauthorized means that no token could be had or that Graph refused it.
 	ErrUnauthorized = errors.New("login refused: check AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret or certificate")
 	// ErrUnavailable means out of reach, broken or busy: try again.
-	ErrUnavailable = errors.New("Microsoft Graph is out of reach or busy")
+	ErrUnavailable = errors.New("Microsoft Graph is unreachable or busy")
 	// ErrNoAnswer comes with [ErrUnavailable] when the call may have been carried
 	// out all the same: its answer was lost.
 	ErrNoAnswer = errors.New("its answer was lost")
@@ -64,9 +64,9 @@ var (
 	ErrSubscriptionGone = errors.New("Graph no longer has this subscription")
 	// ErrSubscriptionDenied means 403: consent, access policy or quota; the text
 	// that is wrapped around it says which, as far as Graph tells.
-	ErrSubscriptionDenied = errors.New("subscription denied: grant Calendars.Read to the app registration, look at its mailbox access policy and at the number of subscriptions")
+	ErrSubscriptionDenied = errors.New("subscription denied: grant Calendars.Read to the app registration, check its mailbox access policy and the number of subscriptions")
 	// ErrSubscriptionQuota means that the number of subscriptions is used up.
-	ErrSubscriptionQuota = errors.New("the number of subscriptions is used up: Graph takes no more for this mailbox or app")
+	ErrSubscriptionQuota = errors.New("subscription quota used up: Graph accepts no more for this mailbox or app")
 	// ErrHandshake means Graph could not validate the notification URL.
 	ErrHandshake = errors.New("Graph could not reach PUBLIC_URL: check that it is this service's public https address")
 )

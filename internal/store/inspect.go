@@ -203,7 +203,7 @@ func tooOld(version string) bool {
 var (
 	// ErrRefused means that this Redis, or the rights of its user, refuses commands
 	// without which nothing works.
-	ErrRefused = errors.New("refused by Redis: let its user run all commands on om:* (ACL SETUSER … +@all ~om:* &om:*), or use a Redis that has them")
+	ErrRefused = errors.New("refused by Redis: allow its user all commands on om:* (ACL SETUSER … +@all ~om:* &om:*), or use a Redis that has them")
 	// ErrNoMessages means that this Redis user may not publish or subscribe: everything
 	// works, but what is asked of another replica waits up to 5 s.
 	ErrNoMessages = errors.New("messages between replicas are refused by Redis, changes may wait 5 s: allow its user the channel (ACL SETUSER … &om:*)")

@@ -206,7 +206,7 @@ func (w *work) call(
 			continue
 		}
 		if err == nil && !made.ExpiresAt.After(time.Now()) {
-			err = errors.New("graph returned an expiry that is over")
+			err = errors.New("graph returned an expiry in the past")
 		}
 		return made, began, err
 	}

@@ -43,7 +43,7 @@ type Certificates struct {
 // NewCertificates reads the pairs, of which there must be one at least.
 func NewCertificates(certFiles, keyFiles []string, log *slog.Logger) (*Certificates, error) {
 	if len(certFiles) == 0 || len(certFiles) != len(keyFiles) {
-		return nil, fmt.Errorf("ENCRYPTION_CERT_FILE names %d files and ENCRYPTION_KEY_FILE %d: name as many, and one at least",
+		return nil, fmt.Errorf("ENCRYPTION_CERT_FILE names %d files and ENCRYPTION_KEY_FILE %d: name the same number of each, at least one",
 			len(certFiles), len(keyFiles))
 	}
 	c := &Certificates{keys: map[string]*rsa.PrivateKey{}, log: log}

@@ -43,8 +43,8 @@ func TestPairsThatCanNotBeUsed(t *testing.T) {
 		certs, keys []string
 		says        []string
 	}{
-		"no pair":             {nil, nil, []string{"ENCRYPTION_CERT_FILE", "one at least"}},
-		"one key missing":     {[]string{good.cert, other.cert}, []string{good.key}, []string{"ENCRYPTION_KEY_FILE", "name as many"}},
+		"no pair":             {nil, nil, []string{"ENCRYPTION_CERT_FILE", "at least one"}},
+		"one key missing":     {[]string{good.cert, other.cert}, []string{good.key}, []string{"ENCRYPTION_KEY_FILE", "name the same number"}},
 		"no certificate file": {[]string{good.cert + "x"}, []string{good.key}, []string{"ENCRYPTION_CERT_FILE", "can't be read"}},
 		"no key file":         {[]string{good.cert}, []string{good.key + "x"}, []string{"ENCRYPTION_KEY_FILE", "can't be read"}},
 		"files interchanged":  {[]string{good.key}, []string{good.cert}, []string{"ENCRYPTION_CERT_FILE", "ENCRYPTION_KEY_FILE", "fit together"}},

@@ -20,7 +20,7 @@ var (
 	ErrBadToken = errors.New("a validation token is not Graph's")
 	// ErrNoMetadata means that nothing is wrong with the tokens so far, but the keys of
 	// the login endpoint, with which they could be checked, can't be had now.
-	ErrNoMetadata = errors.New("the keys of the login endpoint can't be had")
+	ErrNoMetadata = errors.New("the login endpoint's keys are not available")
 )
 
 // publisher is the application as which Graph sends notifications.
