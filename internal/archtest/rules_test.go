@@ -100,7 +100,7 @@ func hollowNames(r repository) (broken []string) {
 var privateWordsFor = map[string]string{
 	"anew": "again", "brief": "a verb or number", "debts": "backlog", "door": "listener", "glimpse": "summary", "guest": "caller",
 	"hall": "registry", "happening": "event", "hears": "a callback On…", "landed": "finished", "look": "check, read, reload",
-	"mates": "replicas", "mend": "fix, remedy", "owe": "request, undelivered", "patience": "timeout", "patient": "a name of what is checked",
+	"mates": "replicas", "mend": "fix, remedy", "owe": "request, undelivered", "patient": "a name of what is checked",
 	"place": "position, cursor", "room": "memory, package", "scene": "step", "spoke": "notified", "stage": "a name of what is set up",
 	"story": "steps, scenario", "stranger": "unauthenticated, unauthorized", "told": "delivered, reported", "vault": "storage",
 }

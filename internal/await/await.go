@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// timeout is longer than anything takes on a busy machine.
-const timeout = 30 * time.Second
+// Patience is longer than anything takes on a busy machine.
+const Patience = 30 * time.Second
 
 // True waits until something holds.
 func True(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(timeout); !holds(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(Patience); !holds(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("this did not happen within %v: %s", timeout, what)
+			t.Fatalf("this did not happen within %v: %s", Patience, what)
 		}
 	}
 }
@@ -35,8 +35,8 @@ func Run(t testing.TB, run func(context.Context) error) (stop func()) {
 			if err != nil {
 				t.Errorf("Run = %v, want nil", err)
 			}
-		case <-time.After(timeout):
-			t.Errorf("Run did not end within %v", timeout)
+		case <-time.After(Patience):
+			t.Errorf("Run did not end within %v", Patience)
 		}
 	})
 	t.Cleanup(stop)
