@@ -13,8 +13,9 @@ import (
 type growth struct {
 	samples          int
 	mean             float64
-	slope, deviation float64 // an hour; the deviation is that of the slope
-	free             int     // degrees of freedom
+	slope, deviation float64       // an hour; the deviation is that of the slope
+	free             int           // degrees of freedom
+	longest          time.Duration // of a life, as far as it counts
 }
 
 func growthOf(name string, lives []*life) (g growth) {
@@ -27,6 +28,7 @@ func growthOf(name string, lives []*life) (g growth) {
 		if n < 2 {
 			continue
 		}
+		g.longest = max(g.longest, at[len(at)-1].Sub(at[0]))
 		var x, y float64
 		for i, v := range values {
 			x, y = x+at[i].Sub(at[0]).Hours()/n, y+v/n
@@ -46,16 +48,19 @@ func growthOf(name string, lives []*life) (g growth) {
 }
 
 const (
-	flat   = "flat"
-	grows  = "GROWS"
-	tooFew = "too few samples"
+	flat     = "flat"
+	grows    = "GROWS"
+	tooShort = "too short to say"
 )
+
+// shortest is how long a process must be watched.
+const shortest = 2 * time.Minute
 
 // verdict allows 5 % of the mean an hour, and three standard deviations for noise.
 func (g growth) verdict() string {
 	switch {
-	case g.free < 3:
-		return tooFew
+	case g.free < 3, g.longest < shortest:
+		return tooShort
 	case g.slope-3*g.deviation > 0.05*g.mean:
 		return grows
 	}
@@ -71,7 +76,7 @@ func TestGrowth(t *testing.T) {
 		"a leak is noticed although processes are replaced": {4, 10, 30, grows},
 		"noise and another level of each process are none":  {4, 10, 0, flat},
 		"a small leak is noticed in a long life":            {1, 600, 12, grows},
-		"nothing follows from two lives of four samples":    {2, 4, 100, tooFew},
+		"nothing follows from two lives of four samples":    {2, 4, 100, tooShort},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

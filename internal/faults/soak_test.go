@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"testing"
 	"time"
@@ -54,6 +55,9 @@ func BenchmarkSoak(b *testing.B) {
 		for _, v := range w.violations {
 			b.Errorf("%s: %s", v.promise, v.what)
 		}
+		if b.Failed() {
+			s.keepLogs()
+		}
 	}
 }
 
@@ -68,6 +72,11 @@ func (s *soak) run(length time.Duration) {
 		return
 	}
 	s.leave()
+	for _, u := range s.changes.people { // until all have been away once, what is kept of them grows
+		s.changes.number[u.ID]++
+		s.set(u, "alwaysEnabled", s.changes.number[u.ID], false)
+	}
+	s.quiet()
 	say("%-56s %8s %6s %12s %11s", "fault", "changes", "kills", "quiet after", "violations")
 	var steadyDeck, replacingDeck deck
 	every := min(length/4, 15*time.Minute)
@@ -140,7 +149,7 @@ const (
 	goroutines = "goroutines of a replica"
 	openFiles  = "connections and files of a replica"
 	resident   = "resident memory of a replica, MiB"
-	redisKeys  = "keys in Redis"
+	redisKeys  = "keys in Redis but histories"
 	redisConns = "connections of Redis"
 )
 
@@ -161,11 +170,26 @@ func (s *soak) measure() {
 		})
 	}
 	keys, _ := order(s.t, s.store.server, "DBSIZE").(int64)
+	histories, _ := order(s.t, s.store.server, "KEYS", "om:{om}:history:*").([]any)
+	if most := s.users + 1; len(histories) > most {
+		s.violate(remembers, "there are %d histories in Redis, at most %d are right", len(histories), most)
+	}
 	var clients float64
 	if _, err := fmt.Sscanf(fmt.Sprint(order(s.t, s.store.server, "INFO", "clients")), "# Clients\r\nconnected_clients:%g", &clients); err != nil {
 		s.t.Errorf("INFO clients: %v", err)
 	}
-	s.redis.add(map[string]float64{redisKeys: float64(keys), redisConns: clients})
+	s.redis.add(map[string]float64{redisKeys: float64(keys) - float64(len(histories)), redisConns: clients})
+}
+
+// keepLogs copies the replicas' whole logs to where they outlive the test.
+func (s *soak) keepLogs() {
+	dir, err := os.MkdirTemp("", "soak")
+	for i, r := range s.replicas {
+		if err == nil {
+			err = exec.Command("cp", r.file, fmt.Sprintf("%s/replica%d.log", dir, i)).Run()
+		}
+	}
+	say("the replicas' logs are in %s: %v", dir, err)
 }
 
 // collectGarbage leaves only what is in use in the replica's heap.

@@ -106,9 +106,9 @@ func (w *world) uncovered() (problems []string) {
 // round of reads. It returns since when that is so.
 func (w *world) quiet() (since time.Time) {
 	w.t.Helper()
-	calls := -1
+	calls := int64(-1)
 	w.await("in the end", func() bool {
-		n := len(w.mediator.Calls())
+		n := w.heard.Load()
 		if n != calls || !w.settled() {
 			calls, since = n, time.Now()
 			return false
@@ -289,7 +289,7 @@ func (w *world) judgeHistory(c cell, u graphsim.User, calls []mediatorsim.Call) 
 		kept = history.Events[n-1].At
 	}
 	ended, noted := map[int64]bool{}, map[string]bool{}
-	var states []int64 // newest first
+	var states []event // newest first
 	for _, e := range history.Events {
 		switch e.Kind {
 		case "delivered":
@@ -299,16 +299,16 @@ func (w *world) judgeHistory(c cell, u graphsim.User, calls []mediatorsim.Call) 
 			overtaken++
 		case "changed":
 			if e.At.After(w.forgot) {
-				states = append(states, e.Sequence)
+				states = append(states, e)
 			}
 		}
 	}
-	for i, sequence := range states {
-		if !ended[sequence] {
-			w.violate(remembers, "user %s: state %d was neither delivered nor overtaken", u.ID, sequence)
+	for i, s := range states {
+		if !ended[s.Sequence] {
+			w.violate(remembers, "user %s: state %d of %v was neither delivered nor overtaken", u.ID, s.Sequence, s.At)
 		}
-		if i > 0 && states[i-1] != sequence+1 {
-			w.violate(remembers, "user %s: state %d follows state %d", u.ID, states[i-1], sequence)
+		if i > 0 && states[i-1].Sequence != s.Sequence+1 {
+			w.violate(remembers, "user %s: state %d of %v follows state %d of %v", u.ID, states[i-1].Sequence, states[i-1].At, s.Sequence, s.At)
 		}
 	}
 	for _, call := range calls {

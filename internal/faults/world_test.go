@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,9 +67,10 @@ type world struct {
 	people   []graphsim.User // those who are to be monitored
 	left     graphsim.User   // who is not any more
 
-	kills int // processes that were ended
-	aims  int // moments that were waited for
-	hits  int // those that were met
+	heard atomic.Int64 // calls of the mediator that were answered
+	kills int          // processes that were ended
+	aims  int          // moments that were waited for
+	hits  int          // those that were met
 
 	forgot  time.Time       // what the history had before may be lost
 	started map[string]bool // ids of users whose monitoring was stopped and started again
@@ -151,7 +153,13 @@ func (w *world) surround() {
 	if w.sim, err = graphsim.New(graphsim.Config{Seed: w.random.Uint64(), TokenLifetime: w.tokens}); err != nil {
 		w.t.Fatal(err)
 	}
-	if w.mediator, err = mediatorsim.New(mediatorsim.Config{Received: w.received}); err != nil {
+	received := func(c mediatorsim.Call) {
+		w.heard.Add(1)
+		if w.received != nil {
+			w.received(c)
+		}
+	}
+	if w.mediator, err = mediatorsim.New(mediatorsim.Config{Received: received}); err != nil {
 		w.t.Fatal(err)
 	}
 	await.Run(w.t, w.sim.Run)
