@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,9 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/alecthomas/kong"
 
@@ -26,6 +23,7 @@ import (
 type usersCmd struct {
 	Server config.Secret `name:"server" env:"OUTLOOK_MONITOR_URL" placeholder:"URL" help:"Private address of the running service; default ${default_server}."`
 	Token  config.Secret `name:"token" env:"MONITOR_TOKEN" placeholder:"SECRET" help:"The service's MONITOR_TOKEN."`
+	File   string        `name:"token-file" env:"MONITOR_TOKEN_FILE" placeholder:"FILE" help:"File that holds the service's MONITOR_TOKEN."`
 	JSON   bool          `name:"json" help:"Print the service's JSON instead of text."`
 
 	List    usersListCmd    `cmd:"" help:"List the monitored users."`
@@ -52,11 +50,29 @@ func (c *usersCmd) AfterApply(ctx *kong.Context) error {
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
 		return fmt.Errorf("--server is not a URL: use one such as %s", defaultServer)
 	}
-	ctx.Bind(&usersAPI{base: base, token: c.Token, json: c.JSON, client: &http.Client{
+	token, err := c.token()
+	if err != nil {
+		return err
+	}
+	ctx.Bind(&usersAPI{base: base, token: token, json: c.JSON, client: &http.Client{
 		Timeout:       15 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}})
 	return nil
+}
+
+func (c *usersCmd) token() (config.Secret, error) {
+	switch {
+	case c.File == "":
+		return c.Token, nil
+	case !c.Token.IsZero():
+		return c.Token, errors.New("MONITOR_TOKEN_FILE (--token-file) and MONITOR_TOKEN (--token) are both set: leave one of them out")
+	}
+	text, err := config.ReadSecret(c.File)
+	if err != nil {
+		return c.Token, fmt.Errorf("MONITOR_TOKEN_FILE (--token-file) names %q, %w", c.File, err)
+	}
+	return config.NewSecret(strings.TrimSpace(text)), nil
 }
 
 type userArg struct {
@@ -338,50 +354,4 @@ func (a *usersAPI) print(out io.Writer, body []byte) error {
 		table.known("Subscription", line)
 	}
 	return table.Flush()
-}
-
-// table aligns columns for people.
-type table struct{ *tabwriter.Writer }
-
-func newTable(out io.Writer) table { return table{tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)} }
-
-// row writes cells; Flush returns their errors.
-func (t table) row(cells ...string) {
-	for i, cell := range cells {
-		cells[i] = cmp.Or(clean(cell), "-")
-	}
-	fmt.Fprintln(t, strings.Join(cells, "\t"))
-}
-
-// known writes a line unless there is nothing to show.
-func (t table) known(name, value string) {
-	if value != "" {
-		t.row(name, value)
-	}
-}
-
-func instant(t *time.Time) string {
-	if t == nil || t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
-}
-
-// clean takes out what could drive a terminal: names and texts are other
-// people's.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, text)
-}
-
-func say(out io.Writer, format, email string) error {
-	_, err := fmt.Fprintf(out, format+"\n", clean(email))
-	return err
 }

@@ -27,6 +27,7 @@ func (r *reader) checkGraph() {
 		g.Credential = WorkloadIdentity
 	case managed:
 		g.Credential = ManagedIdentity
+	case r.mistaken("AZURE_CLIENT_SECRET"):
 	default:
 		r.wrong("AZURE_CLIENT_SECRET", "is not set: write the client secret, or set AZURE_CLIENT_CERTIFICATE_PATH, "+
 			"AZURE_FEDERATED_TOKEN_FILE or AZURE_MANAGED_IDENTITY=true instead")
@@ -84,11 +85,11 @@ func (r *reader) checkListen() {
 	}
 	host, _, err := net.SplitHostPort(private)
 	switch length := len(l.MonitorToken.Reveal()); {
-	case err != nil || loopback(host):
+	case err != nil || loopback(host) || r.mistaken("MONITOR_TOKEN"):
 	case length == 0 && !l.AllowAnonymous:
 		r.wrong("MONITOR_TOKEN", "is not set, and %s can be reached from other machines: write a long random token, "+
 			"listen on 127.0.0.1, or set ALLOW_ANONYMOUS=true", private)
-	case length > 0 && length < leastToken && !r.mistaken("MONITOR_TOKEN"):
+	case length > 0 && length < leastToken:
 		r.wrong("MONITOR_TOKEN", "has %d characters, and %s can be reached from other machines: write at least %d, "+
 			"such as openssl rand -hex 32 prints", length, private, leastToken)
 	}
@@ -146,7 +147,7 @@ func (r *reader) checkTunnel() {
 	if !s.PublicURL.IsZero() {
 		r.wrong("TUNNEL", "is %s and PUBLIC_URL is set too, but the tunnel's URL is used as PUBLIC_URL: set either", t.Kind)
 	}
-	if t.Kind == NgrokTunnel && t.NgrokToken.IsZero() {
+	if t.Kind == NgrokTunnel && t.NgrokToken.IsZero() && !r.mistaken("NGROK_AUTHTOKEN") {
 		r.wrong("NGROK_AUTHTOKEN", "is not set, but TUNNEL is ngrok: copy it from https://dashboard.ngrok.com/get-started/your-authtoken")
 	}
 	open := t.ExposeAll || t.Kind == AgentTunnel

@@ -135,7 +135,7 @@ func loopback(host string) bool {
 func (r *reader) file(g given) string {
 	f, err := os.Open(g.text)
 	if err != nil {
-		r.wrong(g.name, "names %s, which can't be read: check the path and its permissions", shown(g.text))
+		r.wrong(g.name, "names %s, %v", shown(g.text), errUnreadable)
 		return g.text
 	}
 	defer f.Close()

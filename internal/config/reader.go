@@ -21,7 +21,9 @@ import (
 func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 	r := &reader{flags: s.flags(), getenv: getenv}
 	for _, row := range rowsOf(reflect.ValueOf(&r.settings).Elem()) {
-		r.understand(r.get(row))
+		if row.Holds == "" {
+			r.understand(r.get(row))
+		}
 	}
 	r.checkGraph()
 	r.checkMediator()
@@ -45,10 +47,10 @@ func (s *Serve) Used(getenv func(string) string) (all []Used) {
 	r := &reader{flags: s.flags(), getenv: getenv}
 	for _, row := range Table() {
 		g := r.get(row)
-		switch _, several := row.value.Interface().([]Secret); {
+		switch {
 		case g.from == "default":
 			g.text = cmp.Or(g.text, row.Default)
-		case several, row.value.Type() == reflect.TypeFor[Secret]():
+		case row.Holds == "" && row.secret():
 			g.text = g.secret(g.text).String()
 		}
 		all = append(all, Used{row.Name, g.text, g.from})
@@ -68,13 +70,38 @@ type reader struct {
 // given is the text of a setting.
 type given struct {
 	Row
-	name string // the variable to blame for a mistake
+	name string // the variable to blame for a mistake, and the file that it was read from
 	text string
 	from string // flag, default, or the variable
 }
 
-// get looks a setting up: flag, variable, old name, default.
+// get looks a setting up: in the file that holds its value, or as a flag, variable, old
+// name or default.
 func (r *reader) get(row Row) given {
+	g := r.direct(row)
+	if row.Holds != "" || !row.secret() {
+		return g
+	}
+	file := r.direct(Row{Name: row.Name + fileSuffix})
+	switch {
+	case file.text == "":
+		return g
+	case g.from != "default":
+		r.wrong(file.name, "and %s are both set: leave one of them out", g.name)
+		return g
+	}
+	text, err := ReadSecret(file.text)
+	if err != nil {
+		r.wrong(file.name, "names %s, %v", shown(file.text), err)
+	}
+	if row.tag.Get("form") != "verbatim" {
+		text = strings.TrimSpace(text)
+	}
+	return given{row, row.Name + " (in " + file.name + ")", text, file.name}
+}
+
+// direct looks a setting up that is no file's.
+func (r *reader) direct(row Row) given {
 	if text := strings.TrimSpace(r.flags[row.Name]); text != "" {
 		return given{row, row.Name, text, "flag"}
 	}
@@ -107,17 +134,22 @@ func (r *reader) env(variable string) string {
 	return text
 }
 
-// wrong collects a mistake; the same one counts once.
+// wrong collects a mistake; the same one counts once. The name may be followed by where
+// the value is.
 func (r *reader) wrong(name, format string, args ...any) {
 	err := fmt.Errorf("%s "+format, append([]any{name}, args...)...)
 	if !slices.ContainsFunc(r.errs, func(e error) bool { return e.Error() == err.Error() }) {
-		r.errs, r.blamed = append(r.errs, err), append(r.blamed, name)
+		variable, _, _ := strings.Cut(name, " ")
+		r.errs, r.blamed = append(r.errs, err), append(r.blamed, variable)
 	}
 }
 
-// mistaken says whether a mistake was found in any of the variables.
+// mistaken says whether a mistake was found in any of the variables, or in the files
+// that hold their values.
 func (r *reader) mistaken(names ...string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(r.blamed, name) })
+	return slices.ContainsFunc(names, func(name string) bool {
+		return slices.Contains(r.blamed, name) || slices.Contains(r.blamed, name+fileSuffix)
+	})
 }
 
 // shown quotes a value that is no secret, in one line of bounded length.
@@ -125,7 +157,7 @@ func shown(text string) string { return fmt.Sprintf("%.80q", text) }
 
 // understand sets the field of the setting from its text.
 func (r *reader) understand(g given) {
-	if g.tag.Get("form") == "verbatim" { // it may begin or end with a space
+	if g.tag.Get("form") == "verbatim" && g.name == g.Name { // it may begin or end with a space
 		g.text = cmp.Or(r.flags[g.Name], r.getenv(g.Name))
 	}
 	if g.text == "" {

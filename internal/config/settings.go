@@ -8,7 +8,8 @@
 // adds the environment, understands everything, and returns all mistakes at once. A flag
 // wins over its variable, a variable over its old name, and an empty value counts as none.
 //
-// What must not be seen is a [Secret]. No mistake repeats a value that may hold one.
+// What must not be seen is a [Secret]. No mistake repeats a value that may hold one. Each
+// such setting has a second one, NAME_FILE, the path of a file that holds its value.
 package config
 
 import (

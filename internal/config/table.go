@@ -16,6 +16,7 @@ type Row struct {
 	Default string // empty: none
 	Literal bool   // Default is what one would write, not a description
 	Help    string // its meaning, a sentence
+	Holds   string // the secret setting whose value is in the file that this one names; empty: it has a value of its own
 
 	tag   reflect.StructTag // of its field in Settings
 	value reflect.Value     // of that field
@@ -24,7 +25,22 @@ type Row struct {
 // Table lists all settings in the order in which an operator meets them.
 func Table() []Row { return rowsOf(reflect.ValueOf(new(Settings)).Elem()) }
 
-// rowsOf lists the settings in a struct and in the structs in it.
+// fileSuffix makes the name of a secret setting that of the file that holds its value.
+const fileSuffix = "_FILE"
+
+func flagOf(name string) string { return "--" + strings.ReplaceAll(strings.ToLower(name), "_", "-") }
+
+// secret says whether the value must not be seen.
+func (r Row) secret() bool {
+	switch r.value.Interface().(type) {
+	case Secret, []Secret:
+		return true
+	}
+	return false
+}
+
+// rowsOf lists the settings in a struct and in the structs in it, each secret one
+// followed by that of its file.
 func rowsOf(parent reflect.Value) (rows []Row) {
 	for field, value := range parent.Fields() {
 		name, ok := field.Tag.Lookup("setting")
@@ -32,9 +48,15 @@ func rowsOf(parent reflect.Value) (rows []Row) {
 		case ok:
 			literal := field.Tag.Get("default")
 			rows = append(rows, Row{
-				Name: name, Flag: "--" + strings.ReplaceAll(strings.ToLower(name), "_", "-"), Help: field.Tag.Get("help"),
+				Name: name, Flag: flagOf(name), Help: field.Tag.Get("help"),
 				Default: cmp.Or(literal, field.Tag.Get("otherwise")), Literal: literal != "", tag: field.Tag, value: value,
 			})
+			if rows[len(rows)-1].secret() {
+				rows = append(rows, Row{
+					Name: name + fileSuffix, Flag: flagOf(name + fileSuffix), Holds: name, tag: `placeholder:"FILE"`,
+					Help: "File that holds the value of " + name + ", read at the start.",
+				})
+			}
 		case value.Kind() == reflect.Struct:
 			rows = append(rows, rowsOf(value)...)
 		}
@@ -52,7 +74,7 @@ func NewServe() Serve {
 	var flags []reflect.StructField
 	for _, row := range Table() {
 		kind := reflect.TypeFor[Secret]()
-		if row.value.Kind() == reflect.Bool && row.tag.Get("enum") == "" {
+		if row.Holds == "" && row.value.Kind() == reflect.Bool && row.tag.Get("enum") == "" {
 			kind = reflect.TypeFor[toggle]()
 		}
 		help := fmt.Sprintf("%s ($%s, default: %s)", row.Help, row.Name, cmp.Or(row.Default, "none"))

@@ -27,8 +27,8 @@ var secrets = []string{
 }
 
 // apart finds the settings that the chart leaves out: two listeners in a cluster
-// want a token, and a tunnel is for a laptop.
-var apart = regexp.MustCompile("^(ALLOW_ANONYMOUS|TUNNEL|NGROK_)")
+// want a token, a tunnel is for a laptop, and secrets are variables rather than files.
+var apart = regexp.MustCompile("^(ALLOW_ANONYMOUS|TUNNEL|NGROK_)|_(URL|TOKEN|SECRET|PASSWORD|STATE_KEY)_FILE$")
 
 // others are no settings of the program.
 var others = []string{"GOMEMLIMIT", "REDIS_PASSWORD"}
