@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
 	"outlook-monitor/internal/config"
@@ -48,8 +49,14 @@ type service struct {
 // release the partitions. Then what they needed for that ends, at last the connections
 // to Redis and the traces.
 func (s *service) Run(ctx context.Context) error {
-	context.AfterFunc(ctx, func() { s.log.InfoContext(ctx, "stopping", "cause", context.Cause(ctx)) })
+	context.AfterFunc(ctx, func() {
+		s.log.InfoContext(ctx, "stopping", "cause", context.Cause(ctx))
+		notifySystemd(daemon.SdNotifyStopping, s.log)
+	})
 	s.log.InfoContext(ctx, "started", s.started...)
+	// The listeners are open. Not later, once /readyz is 200: systemd would kill a service
+	// that starts during an outage of Redis or Graph, which it outlasts by itself.
+	notifySystemd(daemon.SdNotifyReady, s.log)
 
 	baseCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

@@ -158,14 +158,18 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	tunnel := newTunnel(settings, &s.listeners[0], public, log)
 
-	metrics.WatchGauges(gauges{owners, registry, poller, deliverer, subscriber, len(resources(settings))}.read)
+	gauges := gauges{owners, registry, poller, deliverer, subscriber, len(resources(settings))}
+	metrics.WatchGauges(gauges.read)
 	watchStore(metrics, s.store, owners.InTime)
 	watchLogin(metrics, graphClient, login)
 
 	s.started = []any{"version", build.Version, "revision", build.Revision, "go", build.GoVersion,
 		"listen", addresses(s.listeners), "graph", graphClient.Endpoint(), "public_url", settings.PublicURL}
 	s.base = append(s.base, graphClient.Run,
-		func(ctx context.Context) error { return registry.Run(ctx, poller, deliverer, subscriber) })
+		func(ctx context.Context) error { return registry.Run(ctx, poller, deliverer, subscriber) },
+		// The gauges take the locks of the owners, the registry and the queues, and wait for
+		// ever in a deadlock.
+		watchdog(func() { gauges.read() }, log))
 	if tokens != nil {
 		s.base = append(s.base, tokens.Run)
 	}

@@ -37,7 +37,7 @@ func TestImagesRunAsNobody(t *testing.T) {
 }
 
 func TestScriptsCanBeRun(t *testing.T) {
-	for _, file := range []string{".ci/run", "scripts/check", "scripts/run", "deploy/heroku/deploy", "deploy/heroku/start"} {
+	for _, file := range []string{".ci/run", "scripts/check", "scripts/package", "scripts/run", "deploy/heroku/deploy", "deploy/heroku/start"} {
 		info, err := fs.Stat(root(t), file)
 		if err != nil {
 			t.Error(err)

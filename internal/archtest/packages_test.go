@@ -110,8 +110,9 @@ const heavy = "github.com/microsoftgraph/msgraph-sdk-go"
 // layout is what lies at the top, besides names that begin with a dot.
 var layout = []string{"Dockerfile", "README.md", "cmd", "deploy", "go.mod", "go.sum", "internal", "scripts"}
 
-// built is what scripts/check and scripts/run leave at the top; git ignores it.
-const built = "bin"
+// built is what scripts/check, scripts/run and scripts/package leave at the top; git
+// ignores it.
+var built = []string{"bin", "dist"}
 
 // mayImport says whether a package may import another.
 func mayImport(pkg, other string) bool {

@@ -206,7 +206,7 @@ func skips(r repository) (broken []string) {
 
 func topEntries(r repository) (broken []string) {
 	for _, name := range r.top {
-		if !strings.HasPrefix(name, ".") && name != built && !slices.Contains(layout, name) {
+		if !strings.HasPrefix(name, ".") && !slices.Contains(built, name) && !slices.Contains(layout, name) {
 			broken = append(broken, name+" does not belong there")
 		}
 	}
