@@ -74,7 +74,7 @@ func (o *Owners) drain(ctx context.Context, p int, stop bool) {
 	})
 }
 
-// releaseLeases removes the leases from the table that name this replica and should not.
+// releaseLeases takes this replica out of the leases that name it and should not.
 // What fails is found by the next round.
 func (o *Owners) releaseLeases(ctx context.Context) {
 	if len(o.disowned) == 0 || o.releasing || o.round.failed {
@@ -83,7 +83,7 @@ func (o *Owners) releaseLeases(ctx context.Context) {
 	o.releasing = true
 	var swaps []store.Swap
 	for p, lease := range o.disowned {
-		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String()})
+		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String(), New: lease.Released().String()})
 	}
 	clear(o.disowned)
 	o.swap(ctx, func(swapped bool, _ error) {
@@ -99,7 +99,7 @@ func (o *Owners) releaseLeases(ctx context.Context) {
 func (o *Owners) reclaim(ctx context.Context, p int, table *store.Owners) {
 	found := table.Leases[p]
 	h := o.held[p]
-	h.contested = found != (store.Lease{}) && found.Life != o.cfg.Life
+	h.contested = found.Life != "" && found.Life != o.cfg.Life
 	o.mu.Lock()
 	h.unnamed = true
 	o.mu.Unlock()

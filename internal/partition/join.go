@@ -82,7 +82,7 @@ func (o *Owners) leave(ctx context.Context) {
 		swaps := []store.Swap{{Field: store.BeatField(o.cfg.Life), Old: beat.String()}}
 		for p, lease := range table.Leases {
 			if lease.Life == o.cfg.Life {
-				swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String()})
+				swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String(), New: lease.Released().String()})
 			}
 		}
 		_, err = o.cfg.Store.SwapOwners(ctx, swaps...)

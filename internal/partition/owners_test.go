@@ -28,7 +28,7 @@ var scenarios = map[string]func(*world){
 			w.Error(err)
 		}
 		r.done <- nil
-		if o := w.table.owners(); len(o.Beats) != 0 || o.Leases != [64]store.Lease{} {
+		if o := w.table.owners(); len(o.Beats) != 0 || owned(o) {
 			w.Errorf("left in the table: %v %v", o.Beats, o.Leases)
 		}
 		next := w.add("b")
@@ -175,6 +175,23 @@ var scenarios = map[string]func(*world){
 			w.Errorf("b owns %v right after it was resumed, want none", b.owns())
 		}
 		w.even(2)
+	},
+	"what was taken from a paused replica and released is not its any more": func(w *world) {
+		a, b := w.add("a"), w.add("b")
+		w.even(2)
+		loads := a.loads()
+		a.link.pause()
+		w.until("b owns all", 20*time.Second, func() bool { return len(b.owns()) == 64 })
+		for _, p := range b.owns() {
+			b.save(w.Context(), p)
+		}
+		b.stop()
+		w.until("b has released all", 20*time.Second, b.gone.Load)
+		a.link.resume()
+		w.until("a has loaded all anew", 20*time.Second, func() bool { return a.loads() == loads+64 })
+		if a.restores() != 0 {
+			w.Errorf("%d partitions were written back over newer data", a.restores())
+		}
 	},
 	"a replica that can't read gives everything away, and gets it back": func(w *world) {
 		since := time.Time{}

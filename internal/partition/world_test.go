@@ -316,3 +316,8 @@ func (w *world) even(n int) {
 	w.Helper()
 	w.until("all partitions are shared out evenly", time.Minute, func() bool { return w.settled(n) })
 }
+
+// owned says whether somebody has a lease.
+func owned(o store.Owners) bool {
+	return slices.ContainsFunc(o.Leases[:], func(l store.Lease) bool { return l.Life != "" })
+}

@@ -14,7 +14,8 @@ import (
 )
 
 // Lease is the ownership of one partition: a life is random per process, a tenure
-// is one acquisition of it.
+// is one acquisition of it. One that was released keeps its tenure, without a life: who
+// was paused meanwhile finds out by it that its own tenure is over.
 type Lease struct {
 	Life   string
 	Tenure int64
@@ -79,10 +80,13 @@ func (l Lease) String() string {
 	return l.Life + ":" + strconv.FormatInt(l.Tenure, 10)
 }
 
+// Released is the lease after its release.
+func (l Lease) Released() Lease { return Lease{Tenure: l.Tenure} }
+
 func parseLease(text string) (Lease, bool) {
 	life, tenure, _ := strings.Cut(text, ":")
 	n, err := strconv.ParseInt(tenure, 10, 64)
-	return Lease{life, n}, err == nil && life != ""
+	return Lease{life, n}, err == nil
 }
 
 // String is the beat as the table has it.
