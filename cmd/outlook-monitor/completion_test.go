@@ -17,8 +17,8 @@ func TestCommandLinesAreCompleted(t *testing.T) {
 		"after a flag with a value": {"users --server http://x sh", []string{"show"}},
 		"after a flag with an =":    {"users --server=http://x sh", []string{"show"}},
 		"after a switch":            {"users --json sh", []string{"show"}},
-		"a setting":                 {"serve --mediator-u", []string{"--mediator-url"}},
-		"a setting without serve":   {"--mediator-u", []string{"--mediator-url"}},
+		"a setting":                 {"serve --mediator-u", []string{"--mediator-url", "--mediator-url-file"}},
+		"a setting without serve":   {"--mediator-u", []string{"--mediator-url", "--mediator-url-file"}},
 		"a choice":                  {"completion ", []string{"bash", "fish", "zsh"}},
 		"what there is not":         {"nonsense", nil},
 

@@ -142,6 +142,7 @@ func TestATraceGoesFromTheNotificationToTheMediator(t *testing.T) {
 	if status != http.StatusAccepted {
 		t.Errorf("a forged notification = %d, want 202", status)
 	}
+	c.eventually("every genuine notification is read", func() bool { return book.shapes()["notification"] == 0 })
 	p.stop()
 	// The program has ended, so all traces are complete. A genuine notification
 	// leaves one even if the poll was first.

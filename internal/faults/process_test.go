@@ -240,6 +240,15 @@ var processCells = []cell{
 			r.signal(syscall.SIGCONT)
 		}
 	}},
+	{name: "SIGSTOP of one until the other has taken over and left", short: true, allowed: unanswered, apply: func(w *world) {
+		paused, other := w.replicas[0], w.replicas[1]
+		paused.signal(syscall.SIGSTOP)
+		last(10*time.Second, 15*time.Second) // what it has in memory is out of date by then
+		w.terminate(other)
+		paused.signal(syscall.SIGCONT)
+		time.Sleep(5 * time.Second)
+		other.start()
+	}},
 	{name: "SIGSTOP in turns", allowed: unanswered, apply: func(w *world) {
 		for range 2 {
 			for _, r := range w.replicas {
