@@ -230,12 +230,12 @@ func TestUpdate(t *testing.T) {
 		if !ok || begins(w, mailbox.Delivery) || !begins(w, mailbox.Subscription) {
 			t.Error("want one delivery and one step at a time")
 		}
-		reads := w.Reads(id)
-		if !reads.Begin() {
+		reader := w.Reader(id)
+		if !reader.Begin() {
 			t.Error("the read does not begin")
 		}
 		w.SetLate(true)
-		if reads.Begin() || begins(w, mailbox.Subscription) {
+		if reader.Begin() || begins(w, mailbox.Subscription) {
 			t.Error("begins past the deadline")
 		}
 		w.SetLate(false)
@@ -247,12 +247,12 @@ func TestUpdate(t *testing.T) {
 		}
 		w.store.put.Store(&last)
 		drained := drain(w)
-		if reads.Begin() {
+		if reader.Begin() {
 			t.Error("a read begins in what is drained")
 		}
 		done()
 		ended.Store(true)
-		reads.End()
+		reader.End()
 		if err := <-drained; err != nil {
 			t.Errorf("Drain = %v", err)
 		}

@@ -155,39 +155,40 @@ func (p *partition) begin(op operation) (done func(), ok bool) {
 		p.mu.Lock()
 		delete(p.inFlight, op)
 		p.mu.Unlock()
-		p.ended()
+		p.wakeDrain()
 	}, true
 }
 
-// ended wakes Drain.
-func (p *partition) ended() {
+// wakeDrain has Drain see what is still in flight.
+func (p *partition) wakeDrain() {
 	select {
 	case p.idle <- struct{}{}:
 	default: // a wake-up is already waiting
 	}
 }
 
-// Reads begins the reads of one mailbox. It looks nothing up: that would cost most of
-// what a read costs beside its call, and the bar of 10,000 mailboxes.
-type Reads struct {
+// Reader begins the reads of one mailbox. It has what would have to be looked up for each
+// of them: with that, the bar for the CPU of a read at 10,000 mailboxes fails.
+type Reader struct {
 	partition *partition // nil: this replica does not have the mailbox
 	entry     *entry
 }
 
-// Reads returns what begins the reads of a mailbox as long as this replica has it.
-func (r *Registry) Reads(id ooo.RecordID) (reads Reads) {
+// Reader returns the reader of a mailbox. It is of use as long as this replica has the
+// mailbox.
+func (r *Registry) Reader(id ooo.RecordID) (reader Reader) {
 	r.locked(id.Partition(), func(p *partition) {
 		if e := p.entries[id]; e != nil {
-			reads = Reads{p, e}
+			reader = Reader{p, e}
 		}
 	})
-	return reads
+	return reader
 }
 
 // Begin notes that a read begins, under the conditions of [Registry.Begin]; that no
 // other one is in flight is for the caller to see to. End must be called when its result
 // is saved.
-func (r Reads) Begin() bool {
+func (r Reader) Begin() bool {
 	p := r.partition
 	if p == nil || !p.mayStart(p.number) {
 		return false
@@ -202,15 +203,15 @@ func (r Reads) Begin() bool {
 }
 
 // Succeeded notes when Graph answered.
-func (r Reads) Succeeded(at time.Time) { r.entry.readAt.Store(at.UnixNano()) }
+func (r Reader) Succeeded(at time.Time) { r.entry.readAt.Store(at.UnixNano()) }
 
 // End notes that a read has ended.
-func (r Reads) End() {
+func (r Reader) End() {
 	p := r.partition
 	p.mu.Lock()
 	p.reads--
 	p.mu.Unlock()
-	p.ended()
+	p.wakeDrain()
 }
 
 // Busy says whether a delivery or a subscription step is in flight in a partition.

@@ -55,7 +55,7 @@ var ErrForeign = errors.New("this Redis belongs to another tenant, app or Graph:
 type Store interface {
 	Round(ctx context.Context, life string, b store.Beat) (store.Owners, error)
 	SwapOwners(ctx context.Context, swaps ...store.Swap) (bool, error)
-	// AnnounceTable has the other replicas [Owners.Refresh].
+	// AnnounceTable has all replicas call [Owners.Refresh].
 	AnnounceTable(ctx context.Context)
 	// SetWait writes a wait into the table and announces it.
 	SetWait(ctx context.Context, name string, d time.Duration) error

@@ -11,20 +11,20 @@ import (
 // rounds is how the rounds went.
 type rounds struct {
 	number    int64      // of the last one sent
-	sent      time.Time  // it
+	sentAt    time.Time  // that one
 	beat      store.Beat // of the last one sent
 	confirmed store.Beat // of the last one answered
 	inFlight  bool
 	failed    bool      // the last one
 	due       bool      // the next one follows as soon as this one ends
-	early     time.Time // when one is sent before its time; zero: none is
+	earlyAt   time.Time // when the next one is sent before its time; zero: it is not
 }
 
 // sent is a round in flight.
 type sent struct {
 	beat  store.Beat
 	saves [ooo.Partitions]int64 // that Redis must have seen by then
-	early bool
+	early bool                  // before its time
 	at    time.Time
 	wall  time.Time
 }
@@ -35,8 +35,8 @@ func (o *Owners) startRound(ctx context.Context) {
 	if r.due = r.inFlight; r.due || o.stopping && o.Owned() == 0 {
 		return
 	}
-	early := !r.early.IsZero()
-	r.inFlight, r.early, r.sent = true, time.Time{}, time.Now()
+	early := !r.earlyAt.IsZero()
+	r.inFlight, r.earlyAt, r.sentAt = true, time.Time{}, time.Now()
 	r.number++
 	r.beat = store.Beat{Number: r.number, Mailboxes: o.holder.Mailboxes(), Settings: o.settings, Answered: o.cfg.Answered(), Leaving: o.stopping}
 	s := &sent{beat: r.beat, early: early}
@@ -59,8 +59,8 @@ const earlyGap = 100 * time.Millisecond
 
 // hurry has a round sent before its time.
 func (o *Owners) hurry() {
-	if r := &o.round; r.early.IsZero() {
-		r.early = r.sent.Add(earlyGap)
+	if r := &o.round; r.earlyAt.IsZero() {
+		r.earlyAt = r.sentAt.Add(earlyGap)
 	}
 }
 
@@ -123,7 +123,7 @@ func (o *Owners) apply(ctx context.Context, s *sent, table store.Owners) {
 	if table.Fingerprint == "" {
 		o.swap(ctx, func(bool, error) {}, o.fingerprint())
 	}
-	if !s.early { // partitions move by the clock
+	if !s.early { // releaseRate counts regular rounds
 		o.shareOut(ctx)
 	}
 	o.endOlder(ctx)

@@ -36,7 +36,7 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 			stop, o.stopping, o.stopped = nil, true, time.Now().Add(stopTime)
 			o.startRound(work)
 		case <-tick.C:
-			o.round.early = time.Time{}
+			o.round.earlyAt = time.Time{}
 			o.startRound(work)
 		case <-o.refresh:
 			o.hurry()
@@ -45,8 +45,8 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 		case <-timer.C:
 		}
 		next := o.act(work)
-		if early := o.round.early; !early.IsZero() {
-			if wait := time.Until(early); wait <= 0 {
+		if at := o.round.earlyAt; !at.IsZero() {
+			if wait := time.Until(at); wait <= 0 {
 				o.startRound(work)
 			} else if next == 0 || wait < next {
 				next = wait

@@ -17,7 +17,7 @@ const (
 	// has one that is younger than ableTime.
 	unableTime = 10 * time.Second
 	ableTime   = 3 * time.Second
-	// releaseRate is how many partitions are released in a round to share them out.
+	// releaseRate is how many partitions are released in a regular round to share them out.
 	releaseRate = 2
 )
 

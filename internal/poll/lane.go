@@ -134,7 +134,7 @@ func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 		case t.inFlight: // that read serves
 			p.schedule(t, t.inPhaseAfter(now, p.cfg.Interval))
 		default:
-			if t.reads.Begin() {
+			if t.reader.Begin() {
 				jobs = append(jobs, p.job(l, t, now))
 				continue
 			}
@@ -180,7 +180,7 @@ func (p *Poller) hints(id ooo.RecordID) []ooo.Hint {
 // again is when to retry if this read failed; zero if it succeeded. The caller holds mu.
 func (p *Poller) end(j *job, again time.Time) {
 	t, at := j.t, again
-	t.reads.End()
+	t.reader.End()
 	t.inFlight = false
 	if t.asked() {
 		at = time.Now()

@@ -126,7 +126,7 @@ func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.Rea
 			p.windows.Set(j.t, c.ended)
 		}
 		if r.Err == nil {
-			j.t.reads.Succeeded(c.ended)
+			j.t.reader.Succeeded(c.ended)
 		}
 		if r.Err != nil || !r.Same || len(j.hints) > 0 || j.urgent != "" {
 			p.work.Go(func() { p.conclude(ctx, j, *r, c) })

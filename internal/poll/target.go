@@ -12,7 +12,7 @@ import (
 // looked up. All of it is guarded by the poller's mu.
 type target struct {
 	id      ooo.RecordID
-	reads   mailbox.Reads
+	reader  mailbox.Reader
 	version int64     // of the record that it goes by
 	phase   time.Time // one of the times at which it is in its phase
 	due     time.Time // when the next regular read is due

@@ -17,7 +17,7 @@ func (p *Poller) Changed(m *ooo.Mailbox) {
 	t := p.targets[m.ID]
 	if t == nil {
 		t = &target{
-			id: m.ID, unresolved: m.ID.Unresolved(), reads: p.cfg.Registry.Reads(m.ID),
+			id: m.ID, unresolved: m.ID.Unresolved(), reader: p.cfg.Registry.Reader(m.ID),
 			wanted: len(p.hints(m.ID)) > 0, // they may have come before the record
 		}
 		p.targets[m.ID] = t

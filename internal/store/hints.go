@@ -101,7 +101,7 @@ func (s *Store) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
 // that is lost costs time and nothing else.
 type Message struct {
 	Hints []ooo.Hint
-	Table bool // the table of owners changed in a way that is worth a round
+	Table bool // the table of owners changed, and should be read before the next round
 }
 
 // wire is a message as it is sent.
@@ -156,8 +156,8 @@ func (s *Store) announce(ctx context.Context, hints []ooo.Hint) {
 	s.send(ctx, hintMessages(hints)...)
 }
 
-// AnnounceTable has the other replicas read the table of owners now, and not only in
-// their next rounds.
+// AnnounceTable has all replicas read the table of owners now, and not only in their
+// next rounds.
 func (s *Store) AnnounceTable(ctx context.Context) { s.send(ctx, wire{Table: true}) }
 
 func (s *Store) send(ctx context.Context, messages ...wire) {
