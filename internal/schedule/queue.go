@@ -11,6 +11,10 @@ import (
 // Queue is a timed queue: each key is in it once, with the time at which it is due.
 // Times count by the monotonic clock from when they are set, so a wall clock that jumps
 // moves nothing. Its methods may be called by several goroutines at once, Wait by one.
+//
+// What changes or leaves is not searched for in the heap: its entry is left out when it
+// comes up. With container/heap, and so a position and an allocation for each key, the
+// bar for the CPU of a read at 10,000 mailboxes fails.
 type Queue[K comparable] struct {
 	start  time.Time // by the monotonic clock
 	mu     sync.Mutex
