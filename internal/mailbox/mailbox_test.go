@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
@@ -246,11 +247,12 @@ func TestUpdate(t *testing.T) {
 			}
 		}
 		w.store.put.Store(&last)
+		done()
 		drained := drain(w)
 		if reader.Begin() {
 			t.Error("a read begins in what is drained")
 		}
-		done()
+		time.Sleep(20 * time.Millisecond) // so that a Drain that does not wait is seen
 		ended.Store(true)
 		reader.End()
 		if err := <-drained; err != nil {

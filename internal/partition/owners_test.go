@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -107,6 +108,8 @@ var scenarios = map[string]func(*world){
 	},
 	"who stops releases at once, but for what is in flight": func(w *world) {
 		ended := make(chan struct{})
+		end := sync.OnceFunc(func() { close(ended) })
+		defer end()
 		a := w.add("a", func(_ *partition.Config, r *replica) {
 			r.drain = func(ctx context.Context, p int, stop bool) {
 				if p == 0 && stop {
@@ -123,7 +126,7 @@ var scenarios = map[string]func(*world){
 		if !a.acts(0) || len(b.owns()) != 63 {
 			w.Error("what is in flight was given up")
 		}
-		close(ended)
+		end()
 		w.until("the last one is taken", 300*time.Millisecond, func() bool { return len(b.owns()) == 64 })
 	},
 	"who can't drain stops within 10 s": func(w *world) {
