@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/telemetry"
 )
 
@@ -233,7 +234,7 @@ func TestLostSpansAreCountedAndLoggedOnce(t *testing.T) {
 	r, url := receive(t, "")
 	r.refusing = true
 	getenv := environment(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "10"})
-	var out lines
+	var out programtest.Output
 	m := telemetry.NewMetrics(build)
 	tracing, err := telemetry.OpenTracing(t.Context(), build, getenv, m.Exported, slog.New(slog.NewTextHandler(&out, nil)))
 	if err != nil {
@@ -255,24 +256,6 @@ func TestLostSpansAreCountedAndLoggedOnce(t *testing.T) {
 	if n := strings.Count(out.String(), "spans can't be exported"); n != 1 {
 		t.Errorf("logged %d times, want once: %s", n, out.String())
 	}
-}
-
-// lines is a log that several goroutines may write.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder // guarded by mu
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func TestACallOutsideOfASpanIsLeftAlone(t *testing.T) {
