@@ -134,10 +134,12 @@ func TestAHintDuringAReadIsReadRightAfterIt(t *testing.T) {
 				time.Sleep(3500 * time.Millisecond)
 				w.hint("ann", ooo.Hint{Kind: tt.kind})
 				time.Sleep(1300 * time.Millisecond)
-				at := w.graph.readsOf(annID)
-				if w.graph.batches[0] != 2 || len(at) < 2 || at[1].Sub(at[0]) > tt.after+10*time.Millisecond {
-					t.Errorf("reads = %v by calls for %v, want the second %v after that of both", at, w.graph.batches, tt.after)
-				}
+				w.graph.set(func() {
+					at := w.graph.reads[annID]
+					if w.graph.batches[0] != 2 || len(at) < 2 || at[1].Sub(at[0]) > tt.after+10*time.Millisecond {
+						t.Errorf("reads = %v by calls for %v, want the second %v after that of both", at, w.graph.batches, tt.after)
+					}
+				})
 			})
 		})
 	}
@@ -189,7 +191,10 @@ func TestLateNotifications(t *testing.T) {
 					w.hint("ann", tt.hint)
 					time.Sleep(time.Second)
 				}
-				if (len(w.late) == 1) != tt.late || len(w.noticed()) != 1 {
+				changes := w.noticed()
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if (len(w.late) == 1) != tt.late || len(changes) != 1 {
 					t.Errorf("late = %v, want one of two: %t", w.late, tt.late)
 				}
 			})

@@ -89,7 +89,10 @@ func TestOnlyChangesAreDelivered(t *testing.T) {
 				t.Errorf("after %s: setting %+v, sequence %d, want %d", step.what, m.Setting, m.Addresses[0].Sequence, step.total)
 			}
 		}
-		if got := w.noticed(); got[0].Source != ooo.SourceRequest || got[1].Source != ooo.SourcePoll || w.begun != 4 {
+		got := w.noticed()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if got[0].Source != ooo.SourceRequest || got[1].Source != ooo.SourcePoll || w.begun != 4 {
 			t.Errorf("changes = %+v, %d deliveries begun, want the first by request, the others by poll, 4 begun", got, w.begun)
 		}
 	})
