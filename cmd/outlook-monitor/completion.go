@@ -18,7 +18,7 @@ func (c *completionCmd) Run(ctx *kong.Context) error {
 	return (&kongcompletion.Completion{Shell: c.Shell, Code: true}).Run(ctx)
 }
 
-// completes answers a shell that asks what may come next, and says whether one did.
+// completes answers a shell that asks what may come next, and reports whether one did.
 func completes(parser *kong.Kong, out io.Writer) (bool, error) {
 	command, err := kongcompletion.Command(parser)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"outlook-monitor/internal/redistest"
 )
 
-// coveredBy says whether each user has one living subscription, all below base.
+// coveredBy reports whether each user has one living subscription, all below base.
 func (c *crowd) coveredBy(base string) bool {
 	for _, sub := range c.sim.Subscriptions() {
 		if !strings.HasPrefix(sub.NotificationURL, base+"/") {

@@ -64,7 +64,7 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 	return printing
 }
 
-// colourful says whether out is a terminal that shows colours.
+// colourful reports whether out is a terminal that shows colours.
 func colourful(out io.Writer, getenv environment) bool {
 	f, ok := out.(*os.File)
 	if !ok || getenv("NO_COLOR") != "" || getenv("TERM") == "dumb" {

@@ -57,7 +57,7 @@ func (c *crowd) change() {
 	}
 }
 
-// settled says whether the mediator's last state of every user is the mailbox's.
+// settled reports whether the mediator's last state of every user is the mailbox's.
 func (c *crowd) settled() bool {
 	for _, u := range c.users {
 		mailbox, err := c.sim.AutomaticReplies(u.ID)
@@ -78,7 +78,7 @@ func (c *crowd) settle() {
 	c.eventually("the mediator knows what every mailbox says", c.settled)
 }
 
-// coveredOnce says whether each user has one living subscription.
+// coveredOnce reports whether each user has one living subscription.
 func (c *crowd) coveredOnce() bool {
 	covered := c.covered()
 	for _, u := range c.users {

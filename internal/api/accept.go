@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// prefersJSON says whether an Accept header prefers JSON to HTML, which
+// prefersJSON reports whether an Accept header prefers JSON to HTML, which
 // is what the mediator gets without one (RFC 9110, section 12.5.1).
 func prefersJSON(accept []string) bool {
 	json, named := quality(accept, "application/json")

@@ -109,7 +109,7 @@ func readJSON(c *gin.Context, to any) error {
 	return nil
 }
 
-// isJSON says whether a content type is one of JSON, whatever its parameters.
+// isJSON reports whether a content type is one of JSON, whatever its parameters.
 func isJSON(kind string) bool {
 	kind, _, _ = strings.Cut(kind, ";")
 	kind = strings.ToLower(strings.TrimSpace(kind))

@@ -235,7 +235,7 @@ func (d described) examples() iter.Seq[example] {
 	return func(yield func(example) bool) { d.under("", d.tree, yield) }
 }
 
-// under says whether to go on.
+// under reports whether to go on.
 func (d described) under(at string, value any, yield func(example) bool) bool {
 	object, ok := value.(map[string]any)
 	if !ok {

@@ -54,7 +54,7 @@ func (w *world) set(change func()) {
 	change()
 }
 
-// has says whether a user is monitored, and how many stops were retried with success.
+// has reports whether a user is monitored, and how many stops were retried with success.
 func (w *world) has(address string) (monitored bool, late int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -165,7 +165,7 @@ func (a *API) find(ctx context.Context, address string) (*ooo.Person, error) {
 	return &ooo.Person{}, nil
 }
 
-// stop ends the monitoring of an address, monitored or not, and says whether anything
+// stop ends the monitoring of an address, monitored or not, and reports whether anything
 // had to change. If asked is not zero it is a retry: what was written after that time
 // stays. A wish that can't be read does not say which mailbox has the address: its row
 // does.

@@ -71,7 +71,7 @@ func (w *world) add(u ooo.User) {
 	w.rows[folded] = ooo.Summary{Address: u.Spelling, ID: wish.Record(), Condition: u.Condition, Delivery: u.Delivery.State}
 }
 
-// late says whether a call is a retry of a stop, which has less time.
+// late reports whether a call is a retry of a stop, which has less time.
 func late(ctx context.Context) bool {
 	deadline, _ := ctx.Deadline()
 	return time.Until(deadline) <= 2*time.Second

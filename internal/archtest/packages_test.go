@@ -114,7 +114,7 @@ var layout = []string{"Dockerfile", "README.md", "cmd", "deploy", "go.mod", "go.
 // ignores it.
 var built = []string{"bin", "dist"}
 
-// mayImport says whether a package may import another.
+// mayImport reports whether a package may import another.
 func mayImport(pkg, other string) bool {
 	i := position(pkg)
 	return i >= 0 && slices.Contains(packages[i].imports, other)

@@ -98,7 +98,7 @@ func (f source) imports() []string {
 	return all
 }
 
-// calls says whether the file uses one of the functions of a package of the
+// calls reports whether the file uses one of the functions of a package of the
 // standard library, under whatever name it imports it.
 func (f source) calls(pkg string, functions ...string) bool {
 	local := ""
@@ -113,7 +113,7 @@ func (f source) calls(pkg string, functions ...string) bool {
 	return local != "" && f.selects([]string{local}, functions)
 }
 
-// selects says whether the file has x.name for one of the xs and names.
+// selects reports whether the file has x.name for one of the xs and names.
 func (f source) selects(xs, names []string) bool {
 	found := false
 	ast.Inspect(f.ast, func(n ast.Node) bool {

@@ -59,7 +59,7 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 // shown is everything that was on the screen.
 func (term *terminal) shown() string { return term.screen.String() }
 
-// echoes says whether what is typed is shown.
+// echoes reports whether what is typed is shown.
 func (term *terminal) echoes() bool {
 	settings, err := unix.IoctlGetTermios(int(term.side.Fd()), unix.TCGETS)
 	return err == nil && settings.Lflag&unix.ECHO != 0

@@ -103,7 +103,7 @@ func (r *reader) checkListen() {
 // plainPEM says how a certificate and its private key have to be written.
 const plainPEM = "write both as PEM, the key unencrypted: openssl pkey decrypts one, openssl pkcs12 -nodes takes a PKCS#12 file apart"
 
-// paired says whether both of two settings are there and right. One alone is a mistake.
+// paired reports whether both of two settings are there and right. One alone is a mistake.
 func (r *reader) paired(one, other string, hasOne, hasOther bool) bool {
 	switch {
 	case hasOne && !hasOther && !r.mistaken(other):

@@ -96,7 +96,7 @@ func (r *reader) redis(g given) string {
 	return g.text
 }
 
-// spoiled says whether a password in the query, which is that of a Redis behind Sentinel,
+// spoiled reports whether a password in the query, which is that of a Redis behind Sentinel,
 // was not escaped. No option of Redis has a + or a fragment.
 func spoiled(u *url.URL) bool {
 	_, err := url.ParseQuery(u.RawQuery)
@@ -122,7 +122,7 @@ func validPort(text string) bool {
 	return err == nil
 }
 
-// loopback says whether host can only be reached from this machine.
+// loopback reports whether host can only be reached from this machine.
 func loopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true

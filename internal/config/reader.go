@@ -144,7 +144,7 @@ func (r *reader) wrong(name, format string, args ...any) {
 	}
 }
 
-// mistaken says whether a mistake was found in any of the variables, or in the files
+// mistaken reports whether a mistake was found in any of the variables, or in the files
 // that hold their values.
 func (r *reader) mistaken(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {

@@ -46,7 +46,7 @@ func (s Secret) Reveal() string {
 	return *s.text
 }
 
-// IsZero says whether there is no secret.
+// IsZero reports whether there is no secret.
 func (s Secret) IsZero() bool { return s.text == nil }
 
 // Parse returns the text as a URL, with everything in it.
@@ -97,7 +97,7 @@ func withoutPasswords(text string) string {
 	return u.Redacted()
 }
 
-// torn says whether an @ stands where none belongs: a password with an unescaped
+// torn reports whether an @ stands where none belongs: a password with an unescaped
 // slash, question mark or hash is cut there, and what follows looks like a path.
 func torn(u *url.URL) bool {
 	return strings.Contains(u.EscapedPath()+u.RawQuery+u.EscapedFragment(), "@")

@@ -30,7 +30,7 @@ const fileSuffix = "_FILE"
 
 func flagOf(name string) string { return "--" + strings.ReplaceAll(strings.ToLower(name), "_", "-") }
 
-// secret says whether the value must not be seen.
+// secret reports whether the value must not be seen.
 func (r Row) secret() bool {
 	switch r.value.Interface().(type) {
 	case Secret, []Secret:

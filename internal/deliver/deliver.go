@@ -40,7 +40,7 @@ import (
 type Config struct {
 	Registry *mailbox.Registry
 	Mediator *Mediator
-	// InTime says whether this replica may start something now: its ownership was
+	// InTime reports whether this replica may start something now: its ownership was
 	// confirmed a short while ago.
 	InTime      func() bool
 	Concurrency int // calls in flight at most; default 8
@@ -174,7 +174,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	return nil
 }
 
-// ready says whether a request may still be written.
+// ready reports whether a request may still be written.
 func (d *Deliverer) ready() bool {
 	d.mu.Lock()
 	running := d.run != nil && d.run.Err() == nil

@@ -83,7 +83,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 	}
 }
 
-func TestEachKindOfTroubleStartsWithItsOwnFirstWait(t *testing.T) {
+func TestEachKindOfFailureStartsWithItsOwnFirstWait(t *testing.T) {
 	var replies []reply
 	for _, code := range []int{503, 503, 503, 503, 404, 404, 503, 200} {
 		replies = append(replies, reply{code: code})

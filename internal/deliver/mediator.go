@@ -89,7 +89,7 @@ type Status struct {
 	Address   string // as the mediator spells it
 	State     ooo.State
 	WebhookID string
-	// Ready says whether the request may still be written. It is asked when the
+	// Ready reports whether the request may still be written. It is asked when the
 	// connection is there.
 	Ready func() bool
 }
@@ -160,7 +160,7 @@ func holdBack(ctx context.Context, ready func() bool, held *atomic.Bool) context
 	})
 }
 
-// Reach says whether the mediator answers. A mediator that takes POST alone may say 501.
+// Reach reports whether the mediator answers. A mediator that takes POST alone may say 501.
 func (m *Mediator) Reach(ctx context.Context) error {
 	a := m.call(ctx, http.MethodGet, "/", http.Header{}, reachTimeout, nil)
 	if a.err != nil || a.code >= 500 && a.code != http.StatusNotImplemented {
@@ -272,7 +272,7 @@ func (a Answer) result(address *ooo.Address) result {
 		// its voice mail server is down.
 		r.state = ooo.DeliveryRefused
 	}
-	// Each kind of trouble starts with its own first wait.
+	// Each kind of failure starts with its own first wait.
 	if (before.State == ooo.DeliveryRefused) == (r.state == ooo.DeliveryRefused) {
 		r.failures += before.Failures
 	}

@@ -20,7 +20,7 @@ type SyncConfig struct {
 
 	// Mark writes the mark that asks for a sync into the table of owners. Unless
 	// replace is set, a mark that is there stays. Pending returns the mark as this
-	// replica last saw it, empty if there is none; First says whether it carries marks
+	// replica last saw it, empty if there is none; First reports whether it carries marks
 	// out; Clear removes a mark unless it was replaced.
 	Mark    func(ctx context.Context, mark string, replace bool) error
 	Pending func() string

@@ -114,8 +114,8 @@ var usual = remedies{
 	noProxy:    "fix HTTPS_PROXY, or name the host in NO_PROXY",
 }
 
-// trouble is the result of a call to host that got no answer.
-func (r remedies) trouble(err error, host string) Result {
+// failure is the result of a call to host that got no answer.
+func (r remedies) failure(err error, host string) Result {
 	why, text := causeOf(err, host)
 	return failed(printable(text), cmp.Or(r[why], usual[why], r[other]))
 }
@@ -199,7 +199,7 @@ func (e *examination) host(ctx context.Context, base string) Result {
 	}
 	a, err := ask(ctx, e.client, http.MethodGet, address, nil)
 	if err != nil {
-		return toMicrosoft.trouble(err, address.Host)
+		return toMicrosoft.failure(err, address.Host)
 	}
 	if sent, err := http.ParseTime(a.header.Get("Date")); err == nil {
 		if off := time.Until(sent) + a.took/2; off.Abs() > maxDrift {
@@ -209,7 +209,7 @@ func (e *examination) host(ctx context.Context, base string) Result {
 	return ok("%s answers in %s, %s", address.Host, short(a.took), a.security())
 }
 
-// internal says whether the host has only addresses that are of no use from outside,
+// internal reports whether the host has only addresses that are of no use from outside,
 // and names one of them.
 func internal(ctx context.Context, host string) (netip.Addr, bool) {
 	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)

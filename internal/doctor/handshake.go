@@ -99,7 +99,7 @@ func (a answer) target(address *url.URL) string {
 	return printable(to.Scheme + "://" + to.Host + to.Path)
 }
 
-// misspelled says whether text is the token, encoded or decoded once too often, or
+// misspelled reports whether text is the token, encoded or decoded once too often, or
 // its beginning.
 func misspelled(token, text string) bool {
 	decoded, err := url.QueryUnescape(text)

@@ -34,7 +34,7 @@ func (e *examination) listen(ctx context.Context) Result {
 	return failed(err.Error(), "choose another LISTEN_ADDR, and check the certificate files")
 }
 
-// serviceAt says whether it is the service that listens at an address of this machine,
+// serviceAt reports whether it is the service that listens at an address of this machine,
 // by how it refuses a path that it does not have. PUBLIC_ALLOW may exclude this machine
 // from the others.
 func (e *examination) serviceAt(ctx context.Context, address string) bool {
@@ -56,7 +56,7 @@ func (e *examination) serviceAt(ctx context.Context, address string) bool {
 	return err == nil && a.unknownPath()
 }
 
-// unknownPath says whether the service answers that it has no such path.
+// unknownPath reports whether the service answers that it has no such path.
 func (a answer) unknownPath() bool {
 	return a.status == http.StatusNotFound && strings.Contains(a.body, `"no such path"`)
 }

@@ -54,14 +54,14 @@ func (e *examination) token(ctx context.Context) Result {
 	}
 	grant, err := e.cfg.Graph.Grant(ctx)
 	if err != nil {
-		return e.loginTrouble(err)
+		return e.loginFailure(err)
 	}
 	e.grant = grant
 	return ok("with a %s; the token is valid for %d minutes", e.cfg.Settings.Graph.Credential, int(time.Until(grant.Expires).Minutes()))
 }
 
-// loginTrouble says why a login failed.
-func (e *examination) loginTrouble(err error) Result {
+// loginFailure says why a login failed.
+func (e *examination) loginFailure(err error) Result {
 	code := e.cfg.LoginCode(err)
 	for _, r := range loginRefusals {
 		if slices.Contains(strings.Fields(r.codes), code) {
@@ -79,7 +79,7 @@ func (e *examination) loginTrouble(err error) Result {
 	return failed(plain(err), "check the credential, and AZURE_AUTHORITY_HOST if it is set")
 }
 
-// credential says whether the credential can be read, and when it ends.
+// credential reports whether the credential can be read, and when it ends.
 func (e *examination) credential(context.Context) Result {
 	switch kind := e.cfg.Settings.Graph.Credential; kind {
 	case config.ClientSecret:

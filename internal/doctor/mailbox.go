@@ -37,7 +37,7 @@ func (e *examination) read(ctx context.Context) error {
 	return reading.Err
 }
 
-// canRead says whether the user's mailbox can be read, whatever the token says.
+// canRead reports whether the user's mailbox can be read, whatever the token says.
 func (e *examination) canRead(ctx context.Context) bool {
 	return e.cfg.User != "" && e.find(ctx) == nil && e.read(ctx) == nil
 }

@@ -42,7 +42,7 @@ func (e *examination) mediator(ctx context.Context) Result {
 	}
 	root, err := e.askMediator(ctx, base, http.MethodGet, "/")
 	if err != nil {
-		return toMediator.trouble(err, base.Host)
+		return toMediator.failure(err, base.Host)
 	}
 	says := fmt.Sprintf("it answers %d", root.status)
 	switch {
@@ -97,7 +97,7 @@ func (e *examination) elsewhere(base *url.URL, root, states answer) Result {
 		"set MEDIATOR_URL so that POST is not redirected: redirects are not followed; "+checkDelivery)
 }
 
-// refusesLogin says whether a refuses the credentials that were sent, not just their
+// refusesLogin reports whether a refuses the credentials that were sent, not just their
 // absence or the method: it asks for the same kind again.
 func (e *examination) refusesLogin(base *url.URL, a answer) bool {
 	sent := ""
@@ -113,7 +113,7 @@ func (e *examination) refusesLogin(base *url.URL, a answer) bool {
 	})
 }
 
-// wantsTLS says whether a is how Go, nginx and Apache answer HTTP at a port for HTTPS.
+// wantsTLS reports whether a is how Go, nginx and Apache answer HTTP at a port for HTTPS.
 func (a answer) wantsTLS() bool {
 	return a.tls == nil && a.status == http.StatusBadRequest &&
 		(strings.Contains(a.body, "HTTP request to an HTTPS server") ||
@@ -121,14 +121,14 @@ func (a answer) wantsTLS() bool {
 			strings.Contains(a.body, "plain HTTP to an SSL-enabled server port"))
 }
 
-// leaves says whether a redirects to another host, or from http to https: as what
+// leaves reports whether a redirects to another host, or from http to https: as what
 // stands in front of a program does, whatever the method.
 func (a answer) leaves(base *url.URL) bool {
 	to, err := base.Parse(a.header.Get("Location"))
 	return a.status/100 == 3 && err == nil && (to.Host != base.Host || to.Scheme != base.Scheme)
 }
 
-// routed says whether a, an answer to OPTIONS, shows that the path exists and takes a POST;
+// routed reports whether a, an answer to OPTIONS, shows that the path exists and takes a POST;
 // other is what a path is answered that does not exist. An Allow without POST shows nothing:
 // Starlette names only the methods of its first route for a path.
 func (a answer) routed(other answer) bool {

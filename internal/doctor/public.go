@@ -95,13 +95,13 @@ func (e *examination) public(ctx context.Context) Result {
 	return ok("the handshake works at %s in %s, %s", s.PublicURL, short(slowest), last.security())
 }
 
-// tunnelled says whether the service gets its public URL from a tunnel.
+// tunnelled reports whether the service gets its public URL from a tunnel.
 func (e *examination) tunnelled() bool {
 	kind := e.cfg.Settings.Tunnel.Kind
 	return kind == config.NgrokTunnel || kind == config.AgentTunnel
 }
 
-// unreachable says whether the host has internal addresses only, and one of them. A
+// unreachable reports whether the host has internal addresses only, and one of them. A
 // Graph that is internal itself reaches it.
 func (e *examination) unreachable(ctx context.Context, host string) (netip.Addr, bool) {
 	if graph, err := url.Parse(e.cfg.Endpoint); err == nil {
@@ -122,7 +122,7 @@ func (e *examination) handshake(ctx context.Context, address *url.URL) (answer, 
 	asked.RawQuery = "validationToken=" + escapes.ReplaceAllStringFunc(url.QueryEscape(token), strings.ToLower)
 	a, err := ask(ctx, e.client, http.MethodPost, &asked, http.Header{"Content-Type": {"text/plain; charset=utf-8"}})
 	if err != nil {
-		return a, toPublicURL.trouble(err, address.Host)
+		return a, toPublicURL.failure(err, address.Host)
 	}
 	return a, e.judge(a, token, address)
 }

@@ -66,19 +66,19 @@ func (e *examination) redis(ctx context.Context) Result {
 	case errors.Is(err, store.ErrNoMessages):
 		return warning(split(err.Error()))
 	case err != nil:
-		return e.redisTrouble(err)
+		return e.redisFailure(err)
 	}
 	return ok("%s, %s", report.Server, cmp.Or(report.Form, "one server"))
 }
 
-// redisTrouble says why Redis can't be used.
-func (e *examination) redisTrouble(err error) Result {
+// redisFailure says why Redis can't be used.
+func (e *examination) redisFailure(err error) Result {
 	text := err.Error()
 	if either(err, store.ErrTooOld, store.ErrReplica, store.ErrOneOfACluster, store.ErrNewerSchema, store.ErrOlderSchema, store.ErrRefused) {
 		return failed(split(text))
 	}
 	if either(err, ooo.ErrUnauthorized, ooo.ErrUnavailable) { // with REDIS_AUTH=entra
-		return e.loginTrouble(err)
+		return e.loginFailure(err)
 	}
 	url, parseErr := e.cfg.Settings.RedisURL.Parse()
 	if parseErr != nil {
@@ -97,7 +97,7 @@ func (e *examination) redisTrouble(err error) Result {
 			return failed(found, r.remedy)
 		}
 	}
-	return toRedis.trouble(err, url.Host)
+	return toRedis.failure(err, url.Host)
 }
 
 // withoutRedis says why there is nothing to ask of Redis.
@@ -152,7 +152,7 @@ func (e *examination) latency(ctx context.Context) Result {
 	for range pings {
 		began := time.Now()
 		if err := e.cfg.Redis.Ping(ctx); err != nil {
-			return e.redisTrouble(err)
+			return e.redisFailure(err)
 		}
 		times = append(times, time.Since(began))
 	}
@@ -169,7 +169,7 @@ func (e *examination) clock(ctx context.Context) Result {
 	before := time.Now()
 	now, err := e.cfg.Redis.Now(ctx)
 	if err != nil {
-		return e.redisTrouble(err)
+		return e.redisFailure(err)
 	}
 	took := time.Since(before)
 	off := now.Sub(before.Add(took / 2))

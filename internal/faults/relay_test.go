@@ -35,7 +35,7 @@ type trap struct {
 	gone   chan struct{} // closed when it is taken away
 }
 
-// aim says whether a piece of a request is what a fault waits for.
+// aim reports whether a piece of a request is what a fault waits for.
 type aim func(piece []byte) bool
 
 // bears aims at what bears a word.

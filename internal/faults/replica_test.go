@@ -42,7 +42,7 @@ func (r *replica) start(env ...string) {
 
 func (r *replica) signal(s syscall.Signal) { _ = r.Signal(s) }
 
-// ready says whether the replica answers that it is.
+// ready reports whether the replica answers that it is.
 func (r *replica) ready() bool {
 	response, err := client.Get("http://" + r.addr + "/readyz")
 	if err != nil {

@@ -157,7 +157,7 @@ func (w *world) evenly() {
 	}
 }
 
-// allReadSince says whether the program has read every mailbox since then.
+// allReadSince reports whether the program has read every mailbox since then.
 func (w *world) allReadSince(then time.Time) bool {
 	users, err := w.list()
 	if err != nil {

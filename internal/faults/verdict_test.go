@@ -57,7 +57,7 @@ func (w *world) await(when string, holds func() bool) bool {
 	return true
 }
 
-// settled says whether everything is as it should be.
+// settled reports whether everything is as it should be.
 func (w *world) settled() bool { return w.allTold() && len(w.uncovered()) == 0 && w.recorded() == nil }
 
 // unsettled notes what is not.

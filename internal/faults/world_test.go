@@ -215,7 +215,7 @@ func soon(is func() bool) bool {
 	return false
 }
 
-// told says whether the mediator's last state of a user is the mailbox's.
+// told reports whether the mediator's last state of a user is the mailbox's.
 func (w *world) told(u graphsim.User) bool {
 	mailbox, err := w.sim.AutomaticReplies(u.ID)
 	if err != nil {

@@ -46,7 +46,7 @@ func (cfg Config) certificate() ([]*x509.Certificate, crypto.PrivateKey, error) 
 	return certificates, key, nil
 }
 
-// hasEncryptedKey says whether PEM has a private key that needs a password, in
+// hasEncryptedKey reports whether PEM has a private key that needs a password, in
 // PKCS#8 or in OpenSSL's older form.
 func hasEncryptedKey(data []byte) bool {
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {

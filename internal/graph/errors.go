@@ -43,7 +43,7 @@ func newAPIError(status int, body []byte, retryAfter string, now time.Time) *api
 	return e
 }
 
-// hasCode says whether Graph's code is one of those, which are separated by bars, in any
+// hasCode reports whether Graph's code is one of those, which are separated by bars, in any
 // letter case.
 func (e *apiError) hasCode(codes string) bool {
 	for code := range strings.SplitSeq(codes, "|") {
@@ -107,13 +107,13 @@ func (e *apiError) effective() int {
 // token is good.
 const unknownError = "UnknownError"
 
-// refusesToken says whether err is a 401 that is about the token.
+// refusesToken reports whether err is a 401 that is about the token.
 func refusesToken(err error) bool {
 	e, ok := errors.AsType[*apiError](err)
 	return ok && e.effective() == http.StatusUnauthorized && !e.hasCode(unknownError)
 }
 
-// fromGateway says whether a gateway answered because it could not reach Graph.
+// fromGateway reports whether a gateway answered because it could not reach Graph.
 func (e *apiError) fromGateway() bool {
 	return e.status == http.StatusBadGateway || e.status == http.StatusGatewayTimeout || e.status == http.StatusRequestTimeout
 }
@@ -246,7 +246,7 @@ var (
 	appText     = regexp.MustCompile(`(?i)application|tenant|\bapp\b`)
 )
 
-// whole says whether a wait is for the whole app. Outlook's limits are for an app and
+// whole reports whether a wait is for the whole app. Outlook's limits are for an app and
 // a mailbox together, and say so; those of an app alone name no mailbox. If Graph does
 // not say which it is, only a read of one mailbox waits alone.
 func (e *apiError) whole(op operation) bool {

@@ -23,7 +23,7 @@ type token struct {
 
 func (t *token) life() time.Duration { return t.expires.Sub(t.fetched) }
 
-// usable says whether the token will still be good when a request that starts
+// usable reports whether the token will still be good when a request that starts
 // now arrives.
 func (t *token) usable(now time.Time) bool {
 	return t != nil && now.Before(t.expires.Add(-min(t.life()/20, 10*time.Second)))
@@ -155,7 +155,7 @@ func (t *tokens) renew(ctx context.Context) time.Duration {
 	return max(time.Until(held.renewAt()), min(time.Until(held.expires)/4, time.Minute), 200*time.Millisecond)
 }
 
-// Token says whether there is a token or one can be had. The error is
+// Token reports whether there is a token or one can be had. The error is
 // [ooo.ErrUnauthorized] or [ooo.ErrUnavailable].
 func (c *Client) Token(ctx context.Context) error {
 	_, err := c.Grant(ctx)

@@ -101,7 +101,7 @@ func (t *transport) do(req *http.Request, body []byte) (*http.Response, error) {
 	return t.send(req, body, fresh)
 }
 
-// leadsTo says whether u is on the Graph that the tokens are for.
+// leadsTo reports whether u is on the Graph that the tokens are for.
 func (t *transport) leadsTo(u *url.URL) bool {
 	ours := strings.TrimPrefix(t.cfg.Endpoint, "https://")
 	return strings.EqualFold(u.Scheme, "https") &&

@@ -36,7 +36,7 @@ func encryptionKey(certificate string) (*rsa.PublicKey, *x509.Certificate, error
 	return key, cert, nil
 }
 
-// checkRich says whether resource data can be sent.
+// checkRich reports whether resource data can be sent.
 func checkRich(t target, certificate, id string) *reply {
 	switch {
 	case t.collection == collectionUsers:

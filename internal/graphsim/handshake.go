@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// checkURL says whether Graph would call rawURL: https, or here also http on
+// checkURL reports whether Graph would call rawURL: https, or here also http on
 // this machine.
 func checkURL(property, rawURL string) *reply {
 	u, err := url.Parse(rawURL)

@@ -18,7 +18,7 @@ const loginBody = 64 << 10
 const federatedAudience = "api://AzureADTokenExchange"
 
 // serveLogin answers what lies under /{tenant}/ and belongs to the login
-// endpoint. It says whether the path was one of those.
+// endpoint. It reports whether the path was one of those.
 func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) bool {
 	tenant, rest, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	base := "https://" + r.Host + "/" + tenant
@@ -150,7 +150,7 @@ func audienceOf(scope string) string {
 	return resource
 }
 
-// assertionFits says whether a client assertion is one for this client, or a
+// assertionFits reports whether a client assertion is one for this client, or a
 // federated one. The key that signed it isn't known here and isn't checked.
 func (s *Server) assertionFits(r *http.Request, assertion string) bool {
 	var claims jwt.RegisteredClaims

@@ -196,7 +196,7 @@ func (o *outbox) deliver(ctx context.Context, to destination, items []map[string
 	}
 }
 
-// attempt sends a collection once and says whether it was acknowledged.
+// attempt sends a collection once and reports whether it was acknowledged.
 func (o *outbox) attempt(ctx context.Context, url string, body []byte, timeout time.Duration) bool {
 	select {
 	case o.posts <- struct{}{}:
@@ -235,7 +235,7 @@ func (o *outbox) post(ctx context.Context, url, contentType string, body []byte,
 	return resp, answer, err
 }
 
-// sleep waits for d and says whether ctx lasted as long.
+// sleep waits for d and reports whether ctx lasted as long.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

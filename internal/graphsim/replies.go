@@ -50,7 +50,7 @@ type AutomaticReplies struct {
 	ScheduledEndDateTime   DateTimeZone `json:"scheduledEndDateTime"`
 }
 
-// scheduled says whether the dates count.
+// scheduled reports whether the dates count.
 func (r AutomaticReplies) scheduled() bool { return strings.EqualFold(r.Status, "scheduled") }
 
 // shown is the setting as Exchange shows it at now: the dates of one that isn't

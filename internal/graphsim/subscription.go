@@ -33,7 +33,7 @@ type Subscription struct {
 	reauthorize time.Time // when reauthorizationRequired is due; zero: not any more
 }
 
-// changes says whether the subscription is about that kind of change.
+// changes reports whether the subscription is about that kind of change.
 func (s *Subscription) changes(change string) bool {
 	return slices.Contains(strings.Split(s.ChangeType, ","), change)
 }
@@ -52,7 +52,7 @@ func (s *Subscription) setExpiry(now, expires time.Time, left float64) {
 	s.reauthorize = expires.Add(-time.Duration(float64(expires.Sub(now)) * left))
 }
 
-// ended says whether the subscription has ended by now.
+// ended reports whether the subscription has ended by now.
 func (s *Subscription) ended(now time.Time) bool { return !now.Before(s.ends) }
 
 // listExpired is how long expired subscriptions stay listed.

@@ -180,7 +180,7 @@ func TestHints(t *testing.T) {
 func TestUpdate(t *testing.T) {
 	id := ooo.RecordID(annID)
 	rename := func(d *mailbox.Draft) { d.Person.DisplayName += "!" }
-	// begins says whether work begins, and ends it at once.
+	// begins reports whether work begins, and ends it at once.
 	begins := func(w *world, kind mailbox.Kind) bool {
 		done, ok := w.Begin(id, kind, "")
 		if ok {

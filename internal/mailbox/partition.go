@@ -119,7 +119,7 @@ func (p *partition) entry(id ooo.RecordID) *entry {
 	return e
 }
 
-// known says whether there is a record. The caller holds mu.
+// known reports whether there is a record. The caller holds mu.
 func (p *partition) known(id ooo.RecordID) bool {
 	e := p.entries[id]
 	return e != nil && e.record.Load() != nil
@@ -142,7 +142,7 @@ func (r *Registry) Begin(id ooo.RecordID, kind Kind, subject string) (done func(
 	return done, ok
 }
 
-// open says whether work may begin, as far as the partition goes. The caller holds mu.
+// open reports whether work may begin, as far as the partition goes. The caller holds mu.
 func (p *partition) open() bool { return p.ready && !p.draining && p.ctx.Err() == nil }
 
 // begin notes an operation as in flight, unless it is already. The caller holds mu.
@@ -214,7 +214,7 @@ func (r Reader) End() {
 	p.wakeDrain()
 }
 
-// Busy says whether a delivery or a subscription step is in flight in a partition.
+// Busy reports whether a delivery or a subscription step is in flight in a partition.
 func (r *Registry) Busy(number int) (busy bool) {
 	r.locked(number, func(p *partition) {
 		for op := range p.inFlight {

@@ -67,7 +67,7 @@ type Rollback interface {
 // Config says what a [Registry] works with. The callbacks and Log may be nil.
 type Config struct {
 	Store Store
-	// MayStart says whether this replica may start something in a partition now: it owns
+	// MayStart reports whether this replica may start something in a partition now: it owns
 	// it, which was confirmed a short while ago.
 	MayStart func(partition int) bool
 	Interval time.Duration // between two reads of a mailbox

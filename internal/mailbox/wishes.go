@@ -202,7 +202,7 @@ func noteWish(a *ooo.Address, w ooo.Wish) {
 // begin adds an address that is to be monitored.
 func (d *Draft) begin(wish ooo.Wish, carry ooo.Hint, now time.Time) {
 	if len(d.Addresses) == 0 { // nobody has read it meanwhile: what is known may be old
-		d.Person, d.Condition, d.Reason, d.Trouble, d.Setting, d.State = wish.Person, ooo.Pending, "", "", nil, nil
+		d.Person, d.Condition, d.Reason, d.ErrorKind, d.Setting, d.State = wish.Person, ooo.Pending, "", "", nil, nil
 		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = 0, time.Time{}, false
 	}
 	address := ooo.Address{Delivery: ooo.Delivery{State: ooo.DeliveryNone}}

@@ -36,7 +36,7 @@ func (s *Server) Remove(email string) {
 	s.table = slices.DeleteFunc(s.table, func(e string) bool { return e == email })
 }
 
-// knows says whether a user is in the table, in this very spelling.
+// knows reports whether a user is in the table, in this very spelling.
 func (s *Server) knows(email string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -87,7 +87,7 @@ func (s *Server) setStatus(w http.ResponseWriter, r *http.Request) {
 	answer(w, status, status/100 == 2)
 }
 
-// read fills in what the body has and says whether it is well-formed: three
+// read fills in what the body has and reports whether it is well-formed: three
 // strings, the second of them True or False.
 func (c *Call) read(header http.Header, body []byte) bool {
 	var fields map[string]any

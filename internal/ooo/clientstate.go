@@ -46,7 +46,7 @@ func (k ClientStateKeys) Tag() string {
 	return k.macs[0]("tag")[:tagLength]
 }
 
-// Accepts says whether the secret with this tag is accepted.
+// Accepts reports whether the secret with this tag is accepted.
 func (k ClientStateKeys) Accepts(tag string) bool {
 	return slices.ContainsFunc(k.macs, func(mac func(string) string) bool { return mac("tag")[:tagLength] == tag })
 }

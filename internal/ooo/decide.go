@@ -29,7 +29,7 @@ type State struct {
 	Message string `json:"message"`
 }
 
-// Same says whether the mediator would notice no difference: a text does not matter while
+// Same reports whether the mediator would notice no difference: a text does not matter while
 // it is not spoken.
 func (s State) Same(other State) bool {
 	return s.Away == other.Away && (!s.Away || s.Message == other.Message)

@@ -9,44 +9,44 @@ import (
 // MailboxError is why a mailbox can't be read or an address can't be resolved. Graph's
 // many answers become one of these where they enter.
 type MailboxError struct {
-	trouble ReadTrouble
-	reason  string // what an operator reads
+	kind   ReadErrorKind
+	reason string // what an operator reads
 }
 
 func (e *MailboxError) Error() string { return e.reason }
 
 var (
-	ErrNotInDirectory = &MailboxError{TroubleNotInDirectory, "not in the directory"}
-	ErrAmbiguous      = &MailboxError{TroubleAmbiguous, "several directory users have this address: make it unique"}
-	ErrNoMailbox      = &MailboxError{TroubleNoMailbox, "the mailbox is inactive, deleted or on premises"}
-	ErrDenied         = &MailboxError{TroubleReadDenied, "access denied"} // what is wrapped around it says which right is missing
-	ErrUserGone       = &MailboxError{TroubleUserGone, "the directory no longer has this object id"}
-	ErrBadSetting     = &MailboxError{TroubleBadSetting, "the automatic replies setting has a value this version does not know"}
+	ErrNotInDirectory = &MailboxError{ReadErrorNotInDirectory, "not in the directory"}
+	ErrAmbiguous      = &MailboxError{ReadErrorAmbiguous, "several directory users have this address: make it unique"}
+	ErrNoMailbox      = &MailboxError{ReadErrorNoMailbox, "the mailbox is inactive, deleted or on premises"}
+	ErrDenied         = &MailboxError{ReadErrorDenied, "access denied"} // what is wrapped around it says which right is missing
+	ErrUserGone       = &MailboxError{ReadErrorUserGone, "the directory no longer has this object id"}
+	ErrBadSetting     = &MailboxError{ReadErrorBadSetting, "the automatic replies setting has a value this version does not know"}
 )
 
-// ReadTrouble names a [MailboxError] in a record.
-type ReadTrouble string
+// ReadErrorKind names a [MailboxError] in a record.
+type ReadErrorKind string
 
 const (
-	TroubleNotInDirectory ReadTrouble = "not_in_directory"
-	TroubleAmbiguous      ReadTrouble = "ambiguous"
-	TroubleUserGone       ReadTrouble = "user_gone"
-	TroubleNoMailbox      ReadTrouble = "no_mailbox"
-	TroubleReadDenied     ReadTrouble = "denied"
-	TroubleBadSetting     ReadTrouble = "bad_setting"
-	TroubleOther          ReadTrouble = "other" // Graph is out of reach, busy or refuses the login
+	ReadErrorNotInDirectory ReadErrorKind = "not_in_directory"
+	ReadErrorAmbiguous      ReadErrorKind = "ambiguous"
+	ReadErrorUserGone       ReadErrorKind = "user_gone"
+	ReadErrorNoMailbox      ReadErrorKind = "no_mailbox"
+	ReadErrorDenied         ReadErrorKind = "denied"
+	ReadErrorBadSetting     ReadErrorKind = "bad_setting"
+	ReadErrorOther          ReadErrorKind = "other" // Graph is out of reach, busy or refuses the login
 )
 
-// ReadTroubleOf returns the trouble that an error of a read or a look-up stands for;
+// ReadErrorKindOf returns the kind of the error of a read or a look-up stands for;
 // none for nil.
-func ReadTroubleOf(err error) ReadTrouble {
+func ReadErrorKindOf(err error) ReadErrorKind {
 	if err == nil {
 		return ""
 	}
 	if e, ok := errors.AsType[*MailboxError](err); ok {
-		return e.trouble
+		return e.kind
 	}
-	return TroubleOther
+	return ReadErrorOther
 }
 
 // Of Graph as a whole or of one call.

@@ -12,21 +12,21 @@ var ErrBadCursor = errors.New("cursor is not one that a page of users came with:
 type Filter string
 
 const (
-	Everyone        Filter = "all"
-	FilterAway      Filter = "away"      // out of office
-	FilterPresent   Filter = "office"    // in the office
-	FilterUnknown   Filter = "unknown"   // can't be read
-	FilterPending   Filter = "pending"   // not read yet
-	FilterUntold    Filter = "untold"    // the newest state is on its way to the mediator
-	FilterRefused   Filter = "refused"   // the mediator refused the newest state
-	FilterFailed    Filter = "failed"    // a subscription failed
-	FilterUncovered Filter = "uncovered" // a resource has no living subscription
+	Everyone          Filter = "all"
+	FilterAway        Filter = "away"        // out of office
+	FilterPresent     Filter = "office"      // in the office
+	FilterUnknown     Filter = "unknown"     // can't be read
+	FilterPending     Filter = "pending"     // not read yet
+	FilterUndelivered Filter = "undelivered" // the newest state is on its way to the mediator
+	FilterRefused     Filter = "refused"     // the mediator refused the newest state
+	FilterFailed      Filter = "failed"      // a subscription failed
+	FilterUncovered   Filter = "uncovered"   // a resource has no living subscription
 )
 
 // Filters lists all filters.
 var Filters = []Filter{
 	Everyone, FilterAway, FilterPresent, FilterUnknown, FilterPending,
-	FilterUntold, FilterRefused, FilterFailed, FilterUncovered,
+	FilterUndelivered, FilterRefused, FilterFailed, FilterUncovered,
 }
 
 // Query asks for monitored users by address.

@@ -19,7 +19,7 @@ type RecordID string
 // UnresolvedID returns the id of the record of an address that is not resolved.
 func UnresolvedID(address string) RecordID { return RecordID("@" + FoldAddress(address)) }
 
-// Unresolved says whether the record is that of an address without a mailbox.
+// Unresolved reports whether the record is that of an address without a mailbox.
 func (id RecordID) Unresolved() bool { return strings.HasPrefix(string(id), "@") }
 
 // LogValue implements [slog.LogValuer]: a log names mailboxes, and never an address.
@@ -56,13 +56,13 @@ type Mailbox struct {
 
 	Condition Condition `json:"condition"`
 	Reason    string    `json:"reason,omitempty"` // why Unknown; a sentence without personal data
-	// Trouble is why Unknown, for those who branch on it. Whoever sets Reason sets it.
-	Trouble   ReadTrouble `json:"trouble,omitempty"`
-	Setting   *Setting    `json:"setting,omitempty"` // last read, see [Policy.Apply]; nil until then
-	State     *State      `json:"state,omitempty"`   // last decided; nil until then
-	Policy    string      `json:"policy,omitempty"`  // tag of the policy that Setting and State were decided under
-	ChangedAt time.Time   `json:"changedAt,omitzero"`
-	CheckedAt time.Time   `json:"checkedAt,omitzero"` // when it was last read with success, as of this save
+	// ErrorKind is why Unknown, for those who branch on it. Whoever sets Reason sets it.
+	ErrorKind ReadErrorKind `json:"errorKind,omitempty"`
+	Setting   *Setting      `json:"setting,omitempty"` // last read, see [Policy.Apply]; nil until then
+	State     *State        `json:"state,omitempty"`   // last decided; nil until then
+	Policy    string        `json:"policy,omitempty"`  // tag of the policy that Setting and State were decided under
+	ChangedAt time.Time     `json:"changedAt,omitzero"`
+	CheckedAt time.Time     `json:"checkedAt,omitzero"` // when it was last read with success, as of this save
 
 	// ReadFailures counts reads in a row that gave no setting. ReadRetryAt is the
 	// earliest time of the next read: a Retry-After, which nothing cuts short, if
@@ -108,7 +108,7 @@ func (a *Address) Queue(webhookID string, source Source, now time.Time) {
 	}
 }
 
-// Undelivered says whether the mediator has yet to acknowledge the newest state.
+// Undelivered reports whether the mediator has yet to acknowledge the newest state.
 func (a *Address) Undelivered() bool { return a.Sequence > a.Delivery.Sequence }
 
 // DeliveryState is how far the newest state got.
@@ -171,7 +171,7 @@ func (m *Mailbox) Address(address string) *Address {
 func (m *Mailbox) Summary(a *Address) Summary {
 	s := Summary{
 		Address: a.Spelling, Name: m.Person.DisplayName, ID: m.ID, Condition: m.Condition, Delivery: a.Delivery.State,
-		NotFound: m.Trouble == TroubleNotInDirectory,
+		NotFound: m.ErrorKind == ReadErrorNotInDirectory,
 	}
 	if m.State != nil {
 		s.Away = new(m.State.Away)

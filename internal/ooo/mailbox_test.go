@@ -101,7 +101,7 @@ func TestQueueGivesTheStateANewSequenceNumber(t *testing.T) {
 func box() *ooo.Mailbox {
 	return &ooo.Mailbox{
 		ID: ooo.RecordID(ann), Version: 7, Person: ooo.Person{ID: ann, DisplayName: "Ann Lee"},
-		Condition: ooo.Unknown, Reason: "away", Trouble: ooo.TroubleNoMailbox,
+		Condition: ooo.Unknown, Reason: "away", ErrorKind: ooo.ReadErrorNoMailbox,
 		Setting: &ooo.Setting{Status: ooo.AlwaysEnabled}, State: &ooo.State{Away: true, Message: "Away"},
 		Addresses: []ooo.Address{
 			{Spelling: "Ann@contoso.example", Sequence: 2, QueuedAt: opens, Delivery: ooo.Delivery{State: ooo.DeliveryPending, Sequence: 1}},
@@ -142,7 +142,7 @@ func TestMailboxSeenFromAnAddress(t *testing.T) {
 	if got := m.Summary(first); !reflect.DeepEqual(got, want) {
 		t.Errorf("Summary = %+v, want %+v", got, want)
 	}
-	m.State, m.Addresses, m.Trouble = nil, m.Addresses[1:], ooo.ReadTroubleOf(fmt.Errorf("look up: %w", ooo.ErrNotInDirectory))
+	m.State, m.Addresses, m.ErrorKind = nil, m.Addresses[1:], ooo.ReadErrorKindOf(fmt.Errorf("look up: %w", ooo.ErrNotInDirectory))
 	if got := m.Summary(&m.Addresses[0]); got.Away != nil || !got.PendingSince.IsZero() || !got.NotFound {
 		t.Errorf("Summary = %+v, want nothing known and not found", got)
 	}

@@ -2,7 +2,7 @@ package ooo
 
 import "time"
 
-// Wish says whether an address is to be monitored: what was asked for last. It is
+// Wish reports whether an address is to be monitored: what was asked for last. It is
 // also the index from an address to its mailbox. Whoever is asked writes it, by
 // compare and swap; the owner of the mailbox carries out what it says.
 type Wish struct {

@@ -31,7 +31,7 @@ type Setting struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Equal says whether two settings say the same.
+// Equal reports whether two settings say the same.
 func (s Setting) Equal(o Setting) bool {
 	sameTimes := s.Start.Equal(o.Start) && s.End.Equal(o.End)
 	s.Start, s.End, o.Start, o.End = time.Time{}, time.Time{}, time.Time{}, time.Time{}

@@ -131,7 +131,7 @@ func (e *element) read(a html.Attribute) {
 	}
 }
 
-// symbolFont says whether the first of some font families has pictures in place of
+// symbolFont reports whether the first of some font families has pictures in place of
 // letters: Word writes a smiley as J in Wingdings.
 func symbolFont(families string) bool {
 	first, _, _ := strings.Cut(families, ",")
@@ -196,14 +196,14 @@ func (s *speech) say(text string) {
 	}
 }
 
-// speakable says whether a character is more than an instruction or a place for
+// speakable reports whether a character is more than an instruction or a place for
 // something else: a soft hyphen, a mark of direction, padding, a sign of a private font.
 func speakable(r rune) bool {
 	return r != utf8.RuneError && r != '\ufffc' &&
 		!unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point)
 }
 
-// numbering says whether the marker of a list's item is a number, such as 1. or b),
+// numbering reports whether the marker of a list's item is a number, such as 1. or b),
 // and no bullet: Word has the letter o for one.
 func numbering(marker string) bool {
 	marker = strings.TrimSpace(marker)
@@ -232,7 +232,7 @@ func (s *speech) write(r rune) {
 	s.joiner, s.pause = 0, none
 }
 
-// begins says whether a sentence can begin with this character.
+// begins reports whether a sentence can begin with this character.
 func begins(r rune) bool {
 	return !unicode.IsLower(r) && !unicode.IsPunct(r) || unicode.In(r, unicode.Ps, unicode.Pi) || r == '¿' || r == '¡'
 }
@@ -297,7 +297,7 @@ func Shorten(text string, limit int) string {
 	return strings.TrimSpace(string(runes[:cut]))
 }
 
-// joined says whether a reader sees next and the last of before as one: a letter and its
+// joined reports whether a reader sees next and the last of before as one: a letter and its
 // marks, an emoji of several characters, a flag.
 func joined(before []rune, next rune) bool {
 	if unicode.Is(unicode.Regional_Indicator, next) { // two are a flag

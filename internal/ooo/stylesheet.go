@@ -37,7 +37,7 @@ func (h hiddenClasses) read(sheet string) {
 	}
 }
 
-// of says whether an element is hidden by one of its classes.
+// of reports whether an element is hidden by one of its classes.
 func (h hiddenClasses) of(token html.Token) bool {
 	for _, a := range token.Attr {
 		if a.Key != "class" {

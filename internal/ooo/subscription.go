@@ -24,35 +24,35 @@ type Subscription struct {
 	State    SubscriptionState `json:"state"`
 	Error    string            `json:"error,omitempty"` // why Failed, a sentence
 
-	NotificationURL string    `json:"notificationUrl,omitempty"`
-	LifecycleURL    string    `json:"lifecycleUrl,omitempty"`
-	KeyTag          string    `json:"keyTag,omitempty"`        // of the secret that its clientState was derived with
-	CertificateID   string    `json:"certificateId,omitempty"` // of the certificate that resource data is encrypted for; empty: none is sent
-	CreatedAt       time.Time `json:"createdAt,omitzero"`
-	RenewedAt       time.Time `json:"renewedAt,omitzero"` // when Graph confirmed it last
-	ExpiresAt       time.Time `json:"expiresAt,omitzero"` // as Graph returned it
-	RenewAt         time.Time `json:"renewAt,omitzero"`   // chosen once per life, jittered
-	NotifiedAt      time.Time `json:"spokeAt,omitzero"`   // when a notification came of it last; saved now and then
-	RetryAt         time.Time `json:"retryAt,omitzero"`   // not before, after a failure
-	Failures        int       `json:"failures,omitempty"` // in a row
-	Trouble         Trouble   `json:"trouble,omitempty"`  // why the last step failed; empty: it did not
+	NotificationURL string                `json:"notificationUrl,omitempty"`
+	LifecycleURL    string                `json:"lifecycleUrl,omitempty"`
+	KeyTag          string                `json:"keyTag,omitempty"`        // of the secret that its clientState was derived with
+	CertificateID   string                `json:"certificateId,omitempty"` // of the certificate that resource data is encrypted for; empty: none is sent
+	CreatedAt       time.Time             `json:"createdAt,omitzero"`
+	RenewedAt       time.Time             `json:"renewedAt,omitzero"`  // when Graph confirmed it last
+	ExpiresAt       time.Time             `json:"expiresAt,omitzero"`  // as Graph returned it
+	RenewAt         time.Time             `json:"renewAt,omitzero"`    // chosen once per life, jittered
+	NotifiedAt      time.Time             `json:"spokeAt,omitzero"`    // when a notification came of it last; saved now and then
+	RetryAt         time.Time             `json:"retryAt,omitzero"`    // not before, after a failure
+	Failures        int                   `json:"failures,omitempty"`  // in a row
+	ErrorKind       SubscriptionErrorKind `json:"errorKind,omitempty"` // why the last step failed; empty: it did not
 
 	// Replaces is the live one that this one takes the place of: it is deleted once
 	// this one is there.
 	Replaces SubscriptionID `json:"replaces,omitempty"`
 }
 
-// Trouble is why a step failed: what Plan needs to know of an error.
-type Trouble string
+// SubscriptionErrorKind is why a step failed: what Plan needs to know of an error.
+type SubscriptionErrorKind string
 
 const (
-	TroubleThrottled   Trouble = "throttled"   // RetryAt is a wait that Graph asked for
-	TroubleQuota       Trouble = "quota"       // the number of subscriptions is used up
-	TroubleDenied      Trouble = "denied"      // consent or access policy
-	TroubleHandshake   Trouble = "handshake"   // Graph could not reach PUBLIC_URL
-	TroubleRejected    Trouble = "rejected"    // such as a resource that Graph doesn't take
-	TroubleMailbox     Trouble = "mailbox"     // there is none, or the user is gone
-	TroubleUnavailable Trouble = "unavailable" // Graph is out of reach, busy, or Exchange failed
+	SubscriptionErrorThrottled   SubscriptionErrorKind = "throttled"   // RetryAt is a wait that Graph asked for
+	SubscriptionErrorQuota       SubscriptionErrorKind = "quota"       // the number of subscriptions is used up
+	SubscriptionErrorDenied      SubscriptionErrorKind = "denied"      // consent or access policy
+	SubscriptionErrorHandshake   SubscriptionErrorKind = "handshake"   // Graph could not reach PUBLIC_URL
+	SubscriptionErrorRejected    SubscriptionErrorKind = "rejected"    // such as a resource that Graph doesn't take
+	SubscriptionErrorMailbox     SubscriptionErrorKind = "mailbox"     // there is none, or the user is gone
+	SubscriptionErrorUnavailable SubscriptionErrorKind = "unavailable" // Graph is out of reach, busy, or Exchange failed
 )
 
 // ResourcePath returns the Graph resource for one user.

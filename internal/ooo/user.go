@@ -17,7 +17,7 @@ type SubscriptionID string
 
 var objectID = regexp.MustCompile("^[A-Za-z0-9-]{1,64}$")
 
-// ValidObjectID says whether id has the form of an object id: letters, digits and
+// ValidObjectID reports whether id has the form of an object id: letters, digits and
 // dashes, 64 at most. Ids that come from outside (inside a clientState) must be
 // checked before they name anything.
 func ValidObjectID(id ObjectID) bool { return objectID.MatchString(string(id)) }

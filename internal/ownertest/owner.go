@@ -55,10 +55,10 @@ func (o *Owner) AcquireAll(lease store.Lease) {
 	}
 }
 
-// SetLate says whether the ownership was not confirmed in time.
+// SetLate reports whether the ownership was not confirmed in time.
 func (o *Owner) SetLate(late bool) { o.late.Store(late) }
 
-// InTime says whether it was.
+// InTime reports whether it was.
 func (o *Owner) InTime() bool { return !o.late.Load() }
 
 // Hint leaves a hint.

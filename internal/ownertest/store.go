@@ -138,7 +138,7 @@ func (s *Store) BeforeSaves(before func(s store.Save) error) {
 	s.before = before
 }
 
-// SetAway says whether nothing is written.
+// SetAway reports whether nothing is written.
 func (s *Store) SetAway(away bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,7 +21,7 @@ type hold struct {
 	quiet     time.Time // it must not act before: another owner may; guarded by mu
 }
 
-// acts says whether this replica may act while it is in time. The caller holds mu.
+// acts reports whether this replica may act while it is in time. The caller holds mu.
 func (h *hold) acts() bool { return h != nil && !h.unnamed && !time.Now().Before(h.quiet) }
 
 // set puts a hold, or none, in its place.

@@ -75,7 +75,7 @@ type Holder interface {
 	// Restore writes the memory of a partition back into a Redis with older data, until
 	// that has worked or ctx ends.
 	Restore(ctx context.Context, p int, lease store.Lease)
-	// Busy says whether a call is in flight that another owner would have to wait for.
+	// Busy reports whether a call is in flight that another owner would have to wait for.
 	Busy(p int) bool
 	// Saves returns the least number of saves that Redis must have of a partition, if
 	// that is known.
@@ -158,7 +158,7 @@ func New(cfg Config) (*Owners, error) {
 	}, nil
 }
 
-// MayStart says whether something may start in a partition now: this replica owns it
+// MayStart reports whether something may start in a partition now: this replica owns it
 // and is in time. Both are read together: a round that is answered in between would
 // take the partition away and prolong the time.
 func (o *Owners) MayStart(p int) bool {
@@ -167,7 +167,7 @@ func (o *Owners) MayStart(p int) bool {
 	return o.held[p].acts() && o.inTime()
 }
 
-// InTime says whether the last round was answered a short while ago.
+// InTime reports whether the last round was answered a short while ago.
 func (o *Owners) InTime() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -178,7 +178,7 @@ func (o *Owners) inTime() bool {
 	return time.Now().Before(o.deadline) && o.wall().Before(o.wallEnd)
 }
 
-// First says whether this replica may start now what only one may: it owns partition 0.
+// First reports whether this replica may start now what only one may: it owns partition 0.
 func (o *Owners) First() bool { return o.MayStart(0) }
 
 // Owned returns how many partitions this replica owns.

@@ -30,7 +30,7 @@ func share(n, position int) int {
 	return ooo.Partitions / n
 }
 
-// answeredWithin says whether Graph answered a replica a short while ago.
+// answeredWithin reports whether Graph answered a replica a short while ago.
 func answeredWithin(b store.Beat, d time.Duration) bool {
 	return !b.Leaving && b.Answered >= 0 && b.Answered <= d
 }
@@ -47,7 +47,7 @@ func able(beats map[string]store.Beat) (lives []string) {
 	return lives
 }
 
-// anyAnswered says whether Graph answers any replica but one.
+// anyAnswered reports whether Graph answers any replica but one.
 func anyAnswered(beats map[string]store.Beat, but string) bool {
 	for life, b := range beats {
 		if life != but && answeredWithin(b, ableTime) {

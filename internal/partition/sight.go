@@ -87,12 +87,12 @@ func (s *sight) refresh(again bool, now time.Time) {
 	}
 }
 
-// settled says whether the counts have run long enough to take what is free.
+// settled reports whether the counts have run long enough to take what is free.
 func (s *sight) settled(now time.Time) bool {
 	return !s.unbroken.IsZero() && now.Sub(s.unbroken) >= sightTime
 }
 
-// dead says whether another replica's beat stands still. A deadline of its owner that
+// dead reports whether another replica's beat stands still. A deadline of its owner that
 // was set before is over then.
 func (s *sight) dead(life string, now time.Time) bool {
 	return s.settled(now) && now.Sub(s.beats[life].since) >= sightTime
@@ -131,7 +131,7 @@ func (s *sight) next(now time.Time) (next time.Duration) {
 	return next
 }
 
-// isOlder says whether a table is from before another one: a number that only grows is
+// isOlder reports whether a table is from before another one: a number that only grows is
 // lower.
 func isOlder(table, before store.Owners) bool {
 	for life, b := range before.Beats {

@@ -146,7 +146,7 @@ type replica struct {
 	done  chan error
 }
 
-// acts says whether the process may start something in a partition.
+// acts reports whether the process may start something in a partition.
 func (r *replica) acts(p int) bool { return !r.gone.Load() && r.MayStart(p) }
 
 // owns returns the partitions in which it may.
@@ -271,7 +271,7 @@ func (w *world) end() {
 	}
 }
 
-// settled says whether every partition has an owner, and the living ones as many as n
+// settled reports whether every partition has an owner, and the living ones as many as n
 // replicas should have.
 func (w *world) settled(n int) bool {
 	var counts []int
@@ -317,7 +317,7 @@ func (w *world) even(n int) {
 	w.until("all partitions are shared out evenly", time.Minute, func() bool { return w.settled(n) })
 }
 
-// owned says whether somebody has a lease.
+// owned reports whether somebody has a lease.
 func owned(o store.Owners) bool {
 	return slices.ContainsFunc(o.Leases[:], func(l store.Lease) bool { return l.Life != "" })
 }

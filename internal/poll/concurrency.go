@@ -62,7 +62,7 @@ func (p *Poller) learn(readings []ooo.Reading, c call) {
 	}
 }
 
-// unreachable says whether Graph seems to be: of the batches that began last none was
+// unreachable reports whether Graph seems to be: of the batches that began last none was
 // answered. The caller holds mu.
 func (p *Poller) unreachable() bool { return p.lost.After(p.answered) }
 
@@ -70,7 +70,7 @@ func (p *Poller) unreachable() bool { return p.lost.After(p.answered) }
 // unreachable.
 const probeGap = 10 * time.Second
 
-// worthSplitting says whether one of its mailboxes may be why a batch got no answer. While
+// worthSplitting reports whether one of its mailboxes may be why a batch got no answer. While
 // Graph seems to be unreachable a batch is split only now and then to find out, so that no more
 // is asked than usual. The caller holds mu.
 func (p *Poller) worthSplitting() bool {

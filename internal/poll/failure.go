@@ -25,29 +25,29 @@ const (
 	toleratedFailures = 2
 )
 
-// Kinds of trouble that a record does not tell apart.
+// Kinds of error that a record does not tell apart.
 const (
-	troubleThrottled    ooo.ReadTrouble = "throttled"
-	troubleUnauthorized ooo.ReadTrouble = "unauthorized"
-	troubleAbsent       ooo.ReadTrouble = "absent"
-	troubleNotAsked     ooo.ReadTrouble = "not_asked"
+	readErrorThrottled    ooo.ReadErrorKind = "throttled"
+	readErrorUnauthorized ooo.ReadErrorKind = "unauthorized"
+	readErrorAbsent       ooo.ReadErrorKind = "absent"
+	readErrorNotAsked     ooo.ReadErrorKind = "not_asked"
 )
 
-// troubleOf returns the kind of trouble that an error stands for: failures of one kind
+// errorKind returns the kind of error that an error stands for: failures of one kind
 // are counted together.
-func troubleOf(err error) ooo.ReadTrouble {
+func errorKind(err error) ooo.ReadErrorKind {
 	_, throttled := errors.AsType[*ooo.Throttled](err)
 	switch {
 	case throttled:
-		return troubleThrottled
+		return readErrorThrottled
 	case errors.Is(err, errAbsent):
-		return troubleAbsent
+		return readErrorAbsent
 	case errors.Is(err, errNotAsked):
-		return troubleNotAsked
+		return readErrorNotAsked
 	case errors.Is(err, ooo.ErrUnauthorized):
-		return troubleUnauthorized
+		return readErrorUnauthorized
 	}
-	return ooo.ReadTroubleOf(err)
+	return ooo.ReadErrorKindOf(err)
 }
 
 // verdict is what a failure means for the mailbox.
@@ -60,18 +60,18 @@ type verdict struct {
 // judge says what the failure of a read means that is the n-th of its kind in a row.
 // othersRead says that other mailboxes were read since the first one.
 func judge(err error, n int, othersRead bool, interval time.Duration) verdict {
-	trouble, wait := troubleOf(err), schedule.Backoff(n, firstWait, mostWait)
+	kind, wait := errorKind(err), schedule.Backoff(n, firstWait, mostWait)
 	switch {
-	case trouble == troubleThrottled:
+	case kind == readErrorThrottled:
 		throttled, _ := errors.AsType[*ooo.Throttled](err)
 		return verdict{Throttled, throttled.After, throttled.After > 2*interval}
-	case trouble == troubleAbsent:
+	case kind == readErrorAbsent:
 		return verdict{Unreadable, schedule.Backoff(n, absentWait, mostWait), true}
-	case trouble == troubleNotAsked:
+	case kind == readErrorNotAsked:
 		return verdict{Unavailable, wait, n > toleratedFailures}
-	case trouble == ooo.TroubleBadSetting: // read as usual: its owner may change it any time
+	case kind == ooo.ReadErrorBadSetting: // read as usual: its owner may change it any time
 		return verdict{Unreadable, 0, true}
-	case trouble == ooo.TroubleOther, trouble == troubleUnauthorized && !othersRead:
+	case kind == ooo.ReadErrorOther, kind == readErrorUnauthorized && !othersRead:
 		// Graph is away or busy, and names no wait: reads keep their cadence.
 		return verdict{Unavailable, 0, n > toleratedFailures}
 	}
@@ -115,7 +115,7 @@ func (p *Poller) note(j *job, err error, c call) (v verdict, f failure, again ti
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, t := time.Now(), j.t
-	failing := t.fail(troubleOf(err), c.began)
+	failing := t.fail(errorKind(err), c.began)
 	f = *failing
 	v = judge(err, f.times, p.answered.After(f.since), p.cfg.Interval)
 	away := schedule.Backoff(f.times, awayWait, mostAwayWait)
@@ -158,7 +158,7 @@ func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, v verdict
 		if first = d.Condition != ooo.Unknown; first {
 			d.EventAll(ooo.Event{At: now, Kind: ooo.EventUnknown, Detail: cause.Error()})
 		}
-		d.Condition, d.Reason, d.Trouble = ooo.Unknown, cause.Error(), ooo.ReadTroubleOf(cause)
+		d.Condition, d.Reason, d.ErrorKind = ooo.Unknown, cause.Error(), ooo.ReadErrorKindOf(cause)
 		return nil
 	})
 	if err == nil && first {

@@ -41,7 +41,7 @@ func (p *Poller) move(ctx context.Context, j *job, to ooo.Person) error {
 
 var (
 	errAbsent   = fmt.Errorf("%w, though the directory has the user", ooo.ErrNoMailbox)
-	errNotAsked = errors.New("the mailbox was not found, and the directory did not say whether the user is there")
+	errNotAsked = errors.New("the mailbox was not found, and the directory did not report whether the user is there")
 )
 
 // askDirectory asks for the user whose mailbox was not found. If the user is gone, each

@@ -18,7 +18,7 @@ func TestAnAddressIsLookedUpUntilItIsFound(t *testing.T) {
 	run(t, nil, one(unresolved), func(w *world) {
 		time.Sleep(5 * time.Minute)
 		m, ok := w.registry.Get(unknownAnn)
-		if !ok || m.Condition != ooo.Unknown || m.Trouble != ooo.TroubleNotInDirectory || m.Reason == "" {
+		if !ok || m.Condition != ooo.Unknown || m.ErrorKind != ooo.ReadErrorNotInDirectory || m.Reason == "" {
 			t.Fatalf("record = %+v, want it unknown because of the directory", m)
 		}
 		w.graph.set(func() {
@@ -47,8 +47,8 @@ func TestAnAddressIsLookedUpUntilItIsFound(t *testing.T) {
 	})
 }
 
-// A new kind of trouble starts with its own first wait.
-func TestAnAddressIsLookedUpSoonWhenTheTroubleChanges(t *testing.T) {
+// A new kind of error starts with its own first wait.
+func TestAnAddressIsLookedUpSoonWhenTheErrorChanges(t *testing.T) {
 	run(t, func(_ *poll.Config, g *faultyGraph) { g.down = ooo.ErrUnavailable }, one(unresolved), func(w *world) {
 		time.Sleep(20 * time.Minute)
 		w.graph.set(func() { w.graph.down, w.graph.finds = nil, nil })
@@ -94,7 +94,7 @@ func TestAGoneMailboxLosesItsAddress(t *testing.T) {
 			t.Error("the mailbox is still there")
 		}
 		m, there := w.registry.Get(unknownAnn)
-		if !there || m.Trouble != ooo.TroubleNotInDirectory || m.Addresses[0].Sequence != 1 {
+		if !there || m.ErrorKind != ooo.ReadErrorNotInDirectory || m.Addresses[0].Sequence != 1 {
 			t.Fatalf("record = %+v, want the address looked up, its delivery kept", m)
 		}
 		w.graph.set(func() {
@@ -110,7 +110,7 @@ func TestAGoneMailboxLosesItsAddress(t *testing.T) {
 	})
 }
 
-// A directory that can't say whether the user is there lets nobody leave.
+// A directory that can't report whether the user is there lets nobody leave.
 func TestNobodyLeavesWhileTheDirectoryIsAway(t *testing.T) {
 	for name, err := range map[string]error{"away": ooo.ErrUnavailable, "asks to wait": &ooo.Throttled{After: 30 * time.Second, Whole: true}} {
 		t.Run(name, func(t *testing.T) {

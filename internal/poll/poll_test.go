@@ -148,17 +148,17 @@ func TestAnEdgeThatWasMissedIsMadeUpFor(t *testing.T) {
 func TestFailuresOfOneMailbox(t *testing.T) {
 	tests := map[string]struct {
 		err         error
-		reason      ooo.ReadTrouble // of the record; empty: it is not unknown
-		least, most int             // reads within a minute
-		others      bool            // held back too
+		reason      ooo.ReadErrorKind // of the record; empty: it is not unknown
+		least, most int               // reads within a minute
+		others      bool              // held back too
 	}{
-		"no mailbox waits and is unknown":                {ooo.ErrNoMailbox, ooo.TroubleNoMailbox, 2, 6, false},
-		"denied waits and is unknown":                    {ooo.ErrDenied, ooo.TroubleReadDenied, 2, 6, false},
-		"a value not known is read on and unknown":       {ooo.ErrBadSetting, ooo.TroubleBadSetting, 29, 31, false},
-		"a busy server keeps the cadence, then unknown":  {ooo.ErrUnavailable, ooo.TroubleOther, 29, 31, false},
-		"a 401 of one mailbox waits longer each time":    {ooo.ErrUnauthorized, ooo.TroubleOther, 3, 7, false},
-		"not found though the user is there: no mailbox": {ooo.ErrUserGone, ooo.TroubleNoMailbox, 1, 2, false},
-		"a throttled mailbox waits its time":             {&ooo.Throttled{After: 20 * time.Second}, ooo.TroubleOther, 3, 4, false},
+		"no mailbox waits and is unknown":                {ooo.ErrNoMailbox, ooo.ReadErrorNoMailbox, 2, 6, false},
+		"denied waits and is unknown":                    {ooo.ErrDenied, ooo.ReadErrorDenied, 2, 6, false},
+		"a value not known is read on and unknown":       {ooo.ErrBadSetting, ooo.ReadErrorBadSetting, 29, 31, false},
+		"a busy server keeps the cadence, then unknown":  {ooo.ErrUnavailable, ooo.ReadErrorOther, 29, 31, false},
+		"a 401 of one mailbox waits longer each time":    {ooo.ErrUnauthorized, ooo.ReadErrorOther, 3, 7, false},
+		"not found though the user is there: no mailbox": {ooo.ErrUserGone, ooo.ReadErrorNoMailbox, 1, 2, false},
+		"a throttled mailbox waits its time":             {&ooo.Throttled{After: 20 * time.Second}, ooo.ReadErrorOther, 3, 4, false},
 		"a short wait is no news":                        {&ooo.Throttled{After: 3 * time.Second}, "", 12, 21, false},
 		"a throttled app holds everyone for that time":   {&ooo.Throttled{After: 20 * time.Second, Whole: true}, "", 3, 4, true},
 	}
@@ -176,8 +176,8 @@ func TestFailuresOfOneMailbox(t *testing.T) {
 					t.Errorf("%d reads of the other, want them held back: %t", got, tt.others)
 				}
 				m := w.get("ann")
-				if (m.Condition == ooo.Unknown) != (tt.reason != "") || m.Trouble != tt.reason || (m.Reason == "") != (tt.reason == "") {
-					t.Errorf("record = %s %q %q, want trouble %q", m.Condition, m.Trouble, m.Reason, tt.reason)
+				if (m.Condition == ooo.Unknown) != (tt.reason != "") || m.ErrorKind != tt.reason || (m.Reason == "") != (tt.reason == "") {
+					t.Errorf("record = %s %q %q, want the error %q", m.Condition, m.ErrorKind, m.Reason, tt.reason)
 				}
 				if m.State == nil || !m.State.Away || len(w.noticed()) != 0 {
 					t.Errorf("state = %v, %d changes, want the last one kept", m.State, len(w.noticed()))
@@ -187,7 +187,7 @@ func TestFailuresOfOneMailbox(t *testing.T) {
 				}
 				w.graph.set(func() { delete(w.graph.errs, "id-ann") })
 				time.Sleep(5 * time.Minute)
-				if m := w.get("ann"); m.Condition != ooo.Watching || m.Reason != "" || m.Trouble != "" || m.ReadFailures != 0 || !m.ReadRetryAt.IsZero() {
+				if m := w.get("ann"); m.Condition != ooo.Watching || m.Reason != "" || m.ErrorKind != "" || m.ReadFailures != 0 || !m.ReadRetryAt.IsZero() {
 					t.Errorf("record = %+v, want it watched again", m)
 				}
 				if got := w.history("ann"); got[ooo.EventUnknown] != got[ooo.EventKnown] || (got[ooo.EventUnknown] == 1) != (tt.reason != "") {
@@ -201,8 +201,8 @@ func TestFailuresOfOneMailbox(t *testing.T) {
 	}
 }
 
-// A new kind of trouble starts with its own first wait, whatever failed before it.
-func TestTroublesAreCountedByKind(t *testing.T) {
+// A new kind of error starts with its own first wait, whatever failed before it.
+func TestFailuresAreCountedByKind(t *testing.T) {
 	for name, before := range map[string]error{"no mailbox": ooo.ErrNoMailbox, "Graph is busy": ooo.ErrUnavailable, "throttled": &ooo.Throttled{After: time.Minute}} {
 		t.Run(name, func(t *testing.T) {
 			run(t, nil, one(away), func(w *world) {
@@ -214,8 +214,8 @@ func TestTroublesAreCountedByKind(t *testing.T) {
 				if len(at) < 2 || at[1].Sub(at[0]) > 11*time.Second {
 					t.Errorf("reads = %v, want the second 10 s after the answer to the first", at)
 				}
-				if m := w.get("ann"); m.Trouble != ooo.TroubleReadDenied || m.ReadFailures > 6 {
-					t.Errorf("record = %s, %d failures, want few of the new kind", m.Trouble, m.ReadFailures)
+				if m := w.get("ann"); m.ErrorKind != ooo.ReadErrorDenied || m.ReadFailures > 6 {
+					t.Errorf("record = %s, %d failures, want few of the new kind", m.ErrorKind, m.ReadFailures)
 				}
 				if got := w.history("ann"); got[ooo.EventUnknown] != 1 {
 					t.Errorf("history = %v, want unknown once", got)
@@ -281,7 +281,7 @@ func TestStoredWaitsAreKeptAndCut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run(t, nil, func() []*ooo.Mailbox {
 				m := away("ann")
-				m.Condition, m.Trouble, m.ReadFailures = ooo.Unknown, ooo.TroubleReadDenied, 3
+				m.Condition, m.ErrorKind, m.ReadFailures = ooo.Unknown, ooo.ReadErrorDenied, 3
 				m.ReadRetryAt, m.ReadThrottled = time.Now().Add(tt.wait), tt.throttled
 				return []*ooo.Mailbox{m}
 			}, func(w *world) {

@@ -99,7 +99,7 @@ func (p *Poller) ask(ctx context.Context, jobs []job, limit time.Duration) ([]oo
 	return readings, c
 }
 
-// unanswered says whether a call failed as a whole, by no fault that Graph names.
+// unanswered reports whether a call failed as a whole, by no fault that Graph names.
 func unanswered(readings []ooo.Reading) bool {
 	first := readings[0].Err
 	if !errors.Is(first, ooo.ErrUnavailable) && !errors.Is(first, ooo.ErrRejected) {
@@ -251,11 +251,11 @@ func (p *Poller) readable(d *mailbox.Draft, setting *ooo.Setting, now time.Time)
 	if d.Condition == ooo.Unknown {
 		d.EventAll(ooo.Event{At: now, Kind: ooo.EventKnown})
 	}
-	d.Setting, d.Policy, d.Condition, d.Reason, d.Trouble = setting, p.tag, ooo.Watching, "", ""
+	d.Setting, d.Policy, d.Condition, d.Reason, d.ErrorKind = setting, p.tag, ooo.Watching, "", ""
 	d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = 0, time.Time{}, false
 }
 
-// understood says whether the record is what its setting means under the present
+// understood reports whether the record is what its setting means under the present
 // policy, and nothing is wrong with it.
 func (p *Poller) understood(m *ooo.Mailbox) bool {
 	return m.Condition == ooo.Watching && m.Setting != nil && m.State != nil && m.Policy == p.tag &&

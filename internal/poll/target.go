@@ -41,16 +41,16 @@ type target struct {
 
 // failure is what failed last, several times in a row maybe.
 type failure struct {
-	trouble ooo.ReadTrouble
-	times   int       // of this kind, in a row
-	since   time.Time // the first of them
-	saved   bool      // the record shows the trouble
+	kind  ooo.ReadErrorKind
+	times int       // of this kind, in a row
+	since time.Time // the first of them
+	saved bool      // the record shows it
 }
 
-// asked says whether a read is asked for beside the regular ones.
+// asked reports whether a read is asked for beside the regular ones.
 func (t *target) asked() bool { return t.wanted || t.urgent != "" }
 
-// waits says whether a mailbox must not be read yet at a time. A check cuts the wait
+// waits reports whether a mailbox must not be read yet at a time. A check cuts the wait
 // after an error short, nothing cuts a Retry-After.
 func (t *target) waits(at time.Time) bool {
 	return t.notBefore.After(at) && (t.throttled || !t.checked)
@@ -107,11 +107,11 @@ func (t *target) next(now time.Time, interval time.Duration) time.Time {
 	return at
 }
 
-// fail notes one more failure. A new kind of trouble starts from one, whatever failed
+// fail notes one more failure. A new kind of error starts from one, whatever failed
 // before it.
-func (t *target) fail(kind ooo.ReadTrouble, now time.Time) *failure {
-	if t.failure == nil || t.failure.trouble != kind {
-		t.failure = &failure{trouble: kind, since: now}
+func (t *target) fail(kind ooo.ReadErrorKind, now time.Time) *failure {
+	if t.failure == nil || t.failure.kind != kind {
+		t.failure = &failure{kind: kind, since: now}
 	}
 	t.failure.times++
 	return t.failure
@@ -125,7 +125,7 @@ func (t *target) recover() { t.failure, t.notBefore, t.throttled = nil, time.Tim
 func (t *target) load(m *ooo.Mailbox, now time.Time) {
 	t.recover()
 	if saved := m.Condition == ooo.Unknown; saved || m.ReadFailures > 0 {
-		t.failure = &failure{trouble: m.Trouble, times: m.ReadFailures, saved: saved}
+		t.failure = &failure{kind: m.ErrorKind, times: m.ReadFailures, saved: saved}
 	}
 	if !m.ReadRetryAt.After(now) {
 		return

@@ -55,7 +55,7 @@ func (p *Poller) begins(t *target, m *ooo.Mailbox, now time.Time) {
 	p.schedule(t, at)
 }
 
-// missed says whether the phase of a mailbox fell between the reads of its last owner and
+// missed reports whether the phase of a mailbox fell between the reads of its last owner and
 // its loading here.
 func (p *Poller) missed(t *target) bool {
 	until := p.cfg.Registry.ReadsAt(t.id.Partition())

@@ -27,7 +27,7 @@ func Build(dir string, flags ...string) (path string, err error) {
 	return path, nil
 }
 
-// racing says whether this process has the race detector.
+// racing reports whether this process has the race detector.
 func racing() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})

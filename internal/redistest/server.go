@@ -123,7 +123,7 @@ func (s *Server) run() bool {
 	return false
 }
 
-// up says whether it is our process that answers, and with its data loaded.
+// up reports whether it is our process that answers, and with its data loaded.
 func (s *Server) up(client *redis.Client) bool {
 	ctx := context.Background()
 	info, err := client.Info(ctx, "server").Result()

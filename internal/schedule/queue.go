@@ -145,7 +145,7 @@ func (q *Queue[K]) Wait(ctx context.Context) error {
 	}
 }
 
-// first brings the entry that is due first to the top, and says whether there is one.
+// first brings the entry that is due first to the top, and reports whether there is one.
 // The caller holds mu, as for all below.
 func (q *Queue[K]) first() bool {
 	for len(q.heap) > 0 {

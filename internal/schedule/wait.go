@@ -27,7 +27,7 @@ func Backoff(failures int, first, most time.Duration) time.Duration {
 	return wait - rand.N(wait/5+1)
 }
 
-// Sleep waits and says whether ctx still lives.
+// Sleep waits and reports whether ctx still lives.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -40,7 +40,7 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // Retry calls try, with growing waits in between (see [Backoff]), until it returns nil
-// or ctx ends, and says whether it was nil. failures counts from 1, that of this try.
+// or ctx ends, and reports whether it was nil. failures counts from 1, that of this try.
 func Retry(ctx context.Context, first, most time.Duration, try func(failures int) error) bool {
 	for failures := 1; try(failures) != nil; failures++ {
 		if !Sleep(ctx, Backoff(failures, first, most)) {

@@ -69,7 +69,7 @@ func (a *Access) Forbidden(r *http.Request) (reason string) {
 	return ""
 }
 
-// Admits says whether a request shows the token, as bearer token or as the password of
+// Admits reports whether a request shows the token, as bearer token or as the password of
 // basic auth.
 func (a *Access) Admits(r *http.Request) bool {
 	if a.cfg.Token == "" {
@@ -85,7 +85,7 @@ func (a *Access) Admits(r *http.Request) bool {
 	return a.Accepts(r, shown)
 }
 
-// Accepts says whether what a caller shows is the token. The right one is answered at
+// Accepts reports whether what a caller shows is the token. The right one is answered at
 // once; a wrong one is counted, and answered late to a source that shows many.
 func (a *Access) Accepts(r *http.Request, shown string) bool {
 	sum := sha256.Sum256([]byte(strings.TrimSpace(shown)))
@@ -111,7 +111,7 @@ func (a *Access) Accepts(r *http.Request, shown string) bool {
 	return false
 }
 
-// Secure says whether the caller's connection is encrypted, by us or by a proxy.
+// Secure reports whether the caller's connection is encrypted, by us or by a proxy.
 func (a *Access) Secure(r *http.Request) bool {
 	if r.TLS != nil {
 		return true
@@ -130,7 +130,7 @@ func hostname(host string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }
 
-// isLoopback says whether a hostname is one of this machine itself.
+// isLoopback reports whether a hostname is one of this machine itself.
 func isLoopback(name string) bool {
 	ip, err := netip.ParseAddr(name)
 	return name == "localhost" || err == nil && ip.Unmap().IsLoopback()

@@ -46,7 +46,7 @@ func forwarded(r *http.Request) bool {
 	})
 }
 
-// isInternal says whether a hostname is an address, or a name that no public DNS has.
+// isInternal reports whether a hostname is an address, or a name that no public DNS has.
 func isInternal(name string) bool {
 	if _, err := netip.ParseAddr(name); err == nil {
 		return true

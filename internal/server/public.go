@@ -81,7 +81,7 @@ var statuses = map[error]int{
 	errTooLong: http.StatusRequestEntityTooLarge, errTooSlow: http.StatusRequestTimeout, errBrokenOff: http.StatusBadRequest,
 }
 
-// Admits says whether the source of a request may call now. If not, it has answered.
+// Admits reports whether the source of a request may call now. If not, it has answered.
 func (p *Public) Admits(w http.ResponseWriter, r *http.Request) bool {
 	caller := callerOf(r, p.cfg.Proxies)
 	switch {

@@ -14,7 +14,7 @@ import (
 // Networks is a list of networks. IPv4 addresses in IPv6 count as IPv4.
 type Networks []netip.Prefix
 
-// Contains says whether the address is in one of the networks.
+// Contains reports whether the address is in one of the networks.
 func (n Networks) Contains(addr netip.Addr) bool {
 	return slices.ContainsFunc(n, func(p netip.Prefix) bool { return p.Contains(addr) })
 }

@@ -78,7 +78,7 @@ func BenchmarkFind(b *testing.B) {
 		{"a search that few match", ooo.Query{Text: "r0012", Limit: 50}, 10},
 		{"a search that everyone matches", ooo.Query{Text: "contoso", Limit: 50}, many},
 		{"a filter", ooo.Query{Filter: ooo.FilterAway, Limit: 50}, many / 10},
-		{"a search and a filter", ooo.Query{Text: "r0", Filter: ooo.FilterUntold, Limit: 50}, 200},
+		{"a search and a filter", ooo.Query{Text: "r0", Filter: ooo.FilterUndelivered, Limit: 50}, 200},
 	}
 	for _, fresh := range []bool{true, false} {
 		for _, tt := range queries {

@@ -23,7 +23,7 @@ const chunkSize = 500
 // subject, separated by tabs, which none of the first two can hold.
 func hintField(h ooo.Hint) string { return string(h.Kind) + "\t" + string(h.ID) + "\t" + h.Subject }
 
-// setHintField sets what hintField wrote, and says whether it did.
+// setHintField sets what hintField wrote, and reports whether it did.
 func setHintField(h *ooo.Hint, field string) bool {
 	kind, rest, _ := strings.Cut(field, "\t")
 	id, subject, ok := strings.Cut(rest, "\t")

@@ -193,7 +193,7 @@ func unanswered(err error) error {
 	return translate(err)
 }
 
-// tooOld says whether a version is below 6.2. One that can't be read is taken to be new.
+// tooOld reports whether a version is below 6.2. One that can't be read is taken to be new.
 func tooOld(version string) bool {
 	var major, minor int
 	read, _ := fmt.Sscanf(version, "%d.%d", &major, &minor)

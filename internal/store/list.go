@@ -122,7 +122,7 @@ func (s *Store) readEntries(ctx context.Context, before []*entry) ([]*entry, err
 	return entries, nil
 }
 
-// matches says whether the filter picks the address.
+// matches reports whether the filter picks the address.
 func (e *entry) matches(f ooo.Filter, resources int, now time.Time) bool {
 	s := &e.summary
 	switch f {
@@ -136,7 +136,7 @@ func (e *entry) matches(f ooo.Filter, resources int, now time.Time) bool {
 		return s.Condition == ooo.Unknown
 	case ooo.FilterPending:
 		return s.Condition == ooo.Pending
-	case ooo.FilterUntold:
+	case ooo.FilterUndelivered:
 		return s.Delivery == ooo.DeliveryPending
 	case ooo.FilterRefused:
 		return s.Delivery == ooo.DeliveryRefused

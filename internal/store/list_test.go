@@ -98,7 +98,7 @@ var listSuite = map[string]func(*testing.T, *world){
 		w.wants(ooo.Wish{}, on("unresolved", "u"), wishHint(on("unresolved", "u")))
 		tests := map[ooo.Filter]string{
 			ooo.Everyone: "away pending present unread unresolved", ooo.FilterAway: "away unread", ooo.FilterPresent: "present",
-			ooo.FilterUnknown: "unread", ooo.FilterPending: "pending unresolved", ooo.FilterUntold: "present",
+			ooo.FilterUnknown: "unread", ooo.FilterPending: "pending unresolved", ooo.FilterUndelivered: "present",
 			ooo.FilterRefused: "away", ooo.FilterFailed: "away", ooo.FilterUncovered: "away pending unread",
 		}
 		counted, err := w.Find(t.Context(), ooo.Query{Resources: 1})

@@ -185,7 +185,7 @@ func ParseOwners(table map[string]string) Owners {
 }
 
 // SwapOwners sets fields of the table if each is as its swap says, all or none. It
-// says whether they are as they are to be, which is so too if it was carried out
+// reports whether they are as they are to be, which is so too if it was carried out
 // before and its answer was lost.
 func (s *Store) SwapOwners(ctx context.Context, swaps ...Swap) (bool, error) {
 	args := []any{len(swaps)}

@@ -242,7 +242,7 @@ func (s *Store) Close() {
 	}
 }
 
-// Ping says whether Redis answers.
+// Ping reports whether Redis answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.client.Ping(ctx).Err()) }
 
 // Now returns the time of Redis' clock. It decides nothing.

@@ -123,7 +123,7 @@ func (w *world) eventually(what string, done func() bool) {
 	await.True(w.t, what, done)
 }
 
-// swap swaps a field of the table and says whether that worked.
+// swap swaps a field of the table and reports whether that worked.
 func (w *world) swap(swaps ...store.Swap) bool {
 	w.t.Helper()
 	ok, err := w.SwapOwners(w.t.Context(), swaps...)

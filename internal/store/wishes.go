@@ -90,7 +90,7 @@ type WishChange struct {
 }
 
 // SwapWish replaces the wish of an address, unless somebody wrote it since it was old,
-// and leaves the hint with it. It says whether it did.
+// and leaves the hint with it. It reports whether it did.
 func (s *Store) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {
 	swapped, err := s.SwapWishes(ctx, []WishChange{{old, next, hint}})
 	return err == nil && swapped[0], err

@@ -37,7 +37,7 @@ func (s Step) priority() priority {
 	return tidy
 }
 
-// calls says whether the step is a call of Graph, and so in the budget.
+// calls reports whether the step is a call of Graph, and so in the budget.
 func (s Step) calls() bool { return s.Action != Nothing && s.Action != Drop && s.Action != Remove }
 
 // budget is this replica's share of the writes: a bucket that fills at a steady rate.

@@ -9,33 +9,33 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// trouble says how a failure is remembered and how long is waited after it: from
+// failureKind says how a failure is remembered and how long is waited after it: from
 // first, doubling up to most.
-type trouble struct {
+type failureKind struct {
 	err         error
-	trouble     ooo.Trouble
+	kind        ooo.SubscriptionErrorKind
 	first, most time.Duration
 }
 
-// troubles are the kinds of failures. The first match wins.
-var troubles = []trouble{
-	{ooo.ErrSubscriptionQuota, ooo.TroubleQuota, time.Minute, 30 * time.Minute},
-	{ooo.ErrSubscriptionDenied, ooo.TroubleDenied, 30 * time.Second, 10 * time.Minute}, // an administrator has to act
-	{ooo.ErrHandshake, ooo.TroubleHandshake, 3 * time.Second, 5 * time.Minute},
-	{ooo.ErrRejected, ooo.TroubleRejected, 30 * time.Second, time.Hour},
-	{ooo.ErrNoMailbox, ooo.TroubleMailbox, 30 * time.Second, 10 * time.Minute},
-	{ooo.ErrUserGone, ooo.TroubleMailbox, 30 * time.Second, 10 * time.Minute},
+// failureKinds are the kinds of failures. The first match wins.
+var failureKinds = []failureKind{
+	{ooo.ErrSubscriptionQuota, ooo.SubscriptionErrorQuota, time.Minute, 30 * time.Minute},
+	{ooo.ErrSubscriptionDenied, ooo.SubscriptionErrorDenied, 30 * time.Second, 10 * time.Minute}, // an administrator has to act
+	{ooo.ErrHandshake, ooo.SubscriptionErrorHandshake, 3 * time.Second, 5 * time.Minute},
+	{ooo.ErrRejected, ooo.SubscriptionErrorRejected, 30 * time.Second, time.Hour},
+	{ooo.ErrNoMailbox, ooo.SubscriptionErrorMailbox, 30 * time.Second, 10 * time.Minute},
+	{ooo.ErrUserGone, ooo.SubscriptionErrorMailbox, 30 * time.Second, 10 * time.Minute},
 }
 
 // unavailable is what is none of them: Graph is out of reach, busy, or Exchange
 // failed, mostly for a short while.
-var unavailable = trouble{nil, ooo.TroubleUnavailable, 3 * time.Second, 10 * time.Minute}
+var unavailable = failureKind{nil, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute}
 
-func troubleOf(err error) trouble {
+func failureKindOf(err error) failureKind {
 	if _, ok := errors.AsType[*ooo.Throttled](err); ok {
-		return trouble{trouble: ooo.TroubleThrottled}
+		return failureKind{kind: ooo.SubscriptionErrorThrottled}
 	}
-	for _, t := range troubles {
+	for _, t := range failureKinds {
 		if errors.Is(err, t.err) {
 			return t
 		}
@@ -46,7 +46,7 @@ func troubleOf(err error) trouble {
 // WaitName is the name of the wait that Graph asks of all subscription writes.
 const WaitName = "subscriptions"
 
-// fail returns sub with a failure noted, and when to try again. Each kind of trouble
+// fail returns sub with a failure noted, and when to try again. Each kind of failure
 // starts with its own first wait, whatever failed before it.
 func (w *work) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Subscription {
 	if errors.Is(err, ooo.ErrSubscriptionGone) { // the next plan creates it again
@@ -54,9 +54,9 @@ func (w *work) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Su
 		recovered(&sub)
 		return sub
 	}
-	t := troubleOf(err)
-	if sub.Trouble != t.trouble {
-		sub.Trouble, sub.Failures = t.trouble, 0
+	t := failureKindOf(err)
+	if sub.ErrorKind != t.kind {
+		sub.ErrorKind, sub.Failures = t.kind, 0
 	}
 	sub.Failures++
 	sub.Error = err.Error()
@@ -103,7 +103,7 @@ func (s *Subscriber) lifeOf(sub ooo.Subscription) time.Duration {
 }
 
 // learn takes the limit out of Graph's answer to a call that asked for a life, for all
-// subscriptions, and says whether a shorter one is to be asked for.
+// subscriptions, and reports whether a shorter one is to be asked for.
 func (s *Subscriber) learn(sub ooo.Subscription, asked time.Duration, err error) bool {
 	limit, ok := errors.AsType[*ooo.TooLong](err)
 	if !ok || limit.Max <= margin {

@@ -13,19 +13,19 @@ import (
 func TestWaitsGrowAndAreKeptInTheRecord(t *testing.T) {
 	tests := map[string]struct {
 		err         error
-		trouble     ooo.Trouble
+		kind        ooo.SubscriptionErrorKind
 		first, most time.Duration
 	}{
-		"out of reach":                      {ooo.ErrUnavailable, ooo.TroubleUnavailable, 3 * time.Second, 10 * time.Minute},
-		"login refused":                     {ooo.ErrUnauthorized, ooo.TroubleUnavailable, 3 * time.Second, 10 * time.Minute},
-		"a twin that Graph does not name":   {&ooo.Duplicate{}, ooo.TroubleUnavailable, 3 * time.Second, 10 * time.Minute},
-		"our address can't be reached":      {ooo.ErrHandshake, ooo.TroubleHandshake, 3 * time.Second, 5 * time.Minute},
-		"403 waits for an administrator":    {fmt.Errorf("%w (Forbidden)", ooo.ErrSubscriptionDenied), ooo.TroubleDenied, 30 * time.Second, 10 * time.Minute},
-		"the quota is used up":              {ooo.ErrSubscriptionQuota, ooo.TroubleQuota, time.Minute, 30 * time.Minute},
-		"Graph does not take it":            {ooo.ErrRejected, ooo.TroubleRejected, 30 * time.Second, time.Hour},
-		"there is no mailbox":               {ooo.ErrNoMailbox, ooo.TroubleMailbox, 30 * time.Second, 10 * time.Minute},
-		"a limit that is no life":           {&ooo.TooLong{Max: time.Second}, ooo.TroubleUnavailable, 3 * time.Second, 10 * time.Minute},
-		"an answer that is lost every time": {errLost, ooo.TroubleUnavailable, 3 * time.Second, 10 * time.Minute},
+		"out of reach":                      {ooo.ErrUnavailable, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
+		"login refused":                     {ooo.ErrUnauthorized, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
+		"a twin that Graph does not name":   {&ooo.Duplicate{}, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
+		"our address can't be reached":      {ooo.ErrHandshake, ooo.SubscriptionErrorHandshake, 3 * time.Second, 5 * time.Minute},
+		"403 waits for an administrator":    {fmt.Errorf("%w (Forbidden)", ooo.ErrSubscriptionDenied), ooo.SubscriptionErrorDenied, 30 * time.Second, 10 * time.Minute},
+		"the quota is used up":              {ooo.ErrSubscriptionQuota, ooo.SubscriptionErrorQuota, time.Minute, 30 * time.Minute},
+		"Graph does not take it":            {ooo.ErrRejected, ooo.SubscriptionErrorRejected, 30 * time.Second, time.Hour},
+		"there is no mailbox":               {ooo.ErrNoMailbox, ooo.SubscriptionErrorMailbox, 30 * time.Second, 10 * time.Minute},
+		"a limit that is no life":           {&ooo.TooLong{Max: time.Second}, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
+		"an answer that is lost every time": {errLost, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -37,8 +37,8 @@ func TestWaitsGrowAndAreKeptInTheRecord(t *testing.T) {
 					t.Errorf("calls = %v, want creations alone", made)
 				}
 				s := w.sub(annID)
-				if s.Failures != len(at) || s.Error == "" || s.Trouble != tt.trouble || !s.RetryAt.After(time.Now()) || s.ID != "" {
-					t.Errorf("record = %d failures, %q, %s, next %v, want all %d kept with %s", s.Failures, s.Error, s.Trouble, s.RetryAt, len(at), tt.trouble)
+				if s.Failures != len(at) || s.Error == "" || s.ErrorKind != tt.kind || !s.RetryAt.After(time.Now()) || s.ID != "" {
+					t.Errorf("record = %d failures, %q, %s, next %v, want all %d kept with %s", s.Failures, s.Error, s.ErrorKind, s.RetryAt, len(at), tt.kind)
 				}
 				if got := w.wasRead(annID); got != 0 {
 					t.Errorf("read %d times, want never", got)
@@ -67,14 +67,14 @@ func wantGrowing(t *testing.T, at []time.Time, first, most time.Duration) {
 	}
 }
 
-func TestANewKindOfTroubleStartsWithItsOwnFirstWait(t *testing.T) {
+func TestANewKindOfFailureStartsWithItsOwnFirstWait(t *testing.T) {
 	starting(t, func(w *world) { w.failFirst(4, ooo.ErrUnavailable) }, func(t *testing.T, w *world) {
 		pass(10 * time.Second)
 		w.failFirst(1, ooo.ErrSubscriptionDenied)
 		pass(20 * time.Second)
 		s := w.sub(annID)
-		if wait := time.Until(s.RetryAt); s.Trouble != ooo.TroubleDenied || s.Failures != 1 || wait > 30*time.Second {
-			t.Errorf("record = %s, %d failures, wait %v, want the first wait of %s", s.Trouble, s.Failures, wait, ooo.TroubleDenied)
+		if wait := time.Until(s.RetryAt); s.ErrorKind != ooo.SubscriptionErrorDenied || s.Failures != 1 || wait > 30*time.Second {
+			t.Errorf("record = %s, %d failures, wait %v, want the first wait of %s", s.ErrorKind, s.Failures, wait, ooo.SubscriptionErrorDenied)
 		}
 	})
 }

@@ -34,7 +34,7 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 	}
 }
 
-// notifiedLongAgo says whether the saved time of the last notification of a subscription is
+// notifiedLongAgo reports whether the saved time of the last notification of a subscription is
 // old.
 func (s *Subscriber) notifiedLongAgo(h ooo.Hint) bool {
 	m, ok := s.cfg.Registry.Get(h.ID)
@@ -43,7 +43,7 @@ func (s *Subscriber) notifiedLongAgo(h ooo.Hint) bool {
 	})
 }
 
-// asked says whether one of the hints asks whether a live subscription still exists,
+// asked reports whether one of the hints asks whether a live subscription still exists,
 // which Graph has not confirmed since.
 func asked(sub ooo.Subscription, hints []ooo.Hint, now time.Time) bool {
 	return slices.ContainsFunc(hints, func(h ooo.Hint) bool {
@@ -55,7 +55,7 @@ func asked(sub ooo.Subscription, hints []ooo.Hint, now time.Time) bool {
 	})
 }
 
-// carriedOut says whether there are hints, and no call of Graph is needed for them any
+// carriedOut reports whether there are hints, and no call of Graph is needed for them any
 // more.
 func carriedOut(hints []ooo.Hint, m *ooo.Mailbox, want Settings, now time.Time) bool {
 	return len(hints) > 0 && !slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {

@@ -157,7 +157,7 @@ func cover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Time) S
 	emergency := !s.RenewAt.After(now) && s.ExpiresAt.Sub(now) < s.ExpiresAt.Sub(s.RenewAt)/2
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
 	waits := s.RetryAt.After(now)
-	if s.Trouble == ooo.TroubleHandshake && s.ID == "" && s.NotificationURL != want.Notification {
+	if s.ErrorKind == ooo.SubscriptionErrorHandshake && s.ID == "" && s.NotificationURL != want.Notification {
 		waits = false // another URL, another chance
 	}
 	switch {

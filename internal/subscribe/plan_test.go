@@ -67,14 +67,14 @@ func TestPlan(t *testing.T) {
 	type edit = func(s *sub)
 	creating := live(func(s *sub) { s.ID, s.State = "", ooo.SubscriptionCreating })
 	// failed is one that Graph did not make, for a reason, a while or just now.
-	failed := func(why ooo.Trouble, wait time.Duration, edits ...edit) sub {
+	failed := func(why ooo.SubscriptionErrorKind, wait time.Duration, edits ...edit) sub {
 		return live(append([]edit{func(s *sub) {
-			s.ID, s.State, s.Trouble, s.RetryAt = "", ooo.SubscriptionFailed, why, now.Add(wait)
+			s.ID, s.State, s.ErrorKind, s.RetryAt = "", ooo.SubscriptionFailed, why, now.Add(wait)
 		}}, edits...)...)
 	}
 	due := func(s *sub) { s.RenewAt = now }
 	elsewhere := func(s *sub) { s.NotificationURL = "https://old.example/x" }
-	noMessages := failed(ooo.TroubleRejected, time.Minute, func(s *sub) { s.Resource = messages })
+	noMessages := failed(ooo.SubscriptionErrorRejected, time.Minute, func(s *sub) { s.Resource = messages })
 	liveMessages := live(func(s *sub) { s.Resource, s.ID = messages, "sub-2" })
 	never, renewal := time.Time{}, now.Add(24*time.Hour)
 	noURL := with(func(s *subscribe.Settings) { s.URLs = subscribe.URLs{} })
@@ -99,12 +99,12 @@ func TestPlan(t *testing.T) {
 		"an expired one is made again":             {monitored(live(due, func(s *sub) { s.ExpiresAt = now })), want, subscribe.Create, subscribe.Expired, never},
 		"one that Graph lost (404) is made again":  {monitored(live(func(s *sub) { s.ID, s.State = "", ooo.SubscriptionRemoved })), want, subscribe.Create, subscribe.RemovedByGraph, never},
 		"a lost answer is asked for again":         {monitored(creating), want, subscribe.Create, subscribe.AnswerLost, never},
-		"a failure is retried":                     {monitored(failed(ooo.TroubleUnavailable, 0)), want, subscribe.Create, subscribe.RetryDue, never},
-		"a failure waits":                          {monitored(failed(ooo.TroubleUnavailable, time.Second)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Second)},
-		"a wait that Graph asked for":              {monitored(failed(ooo.TroubleThrottled, time.Minute)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
-		"a failed handshake waits":                 {monitored(failed(ooo.TroubleHandshake, time.Minute)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
-		"a failed handshake with another URL":      {monitored(failed(ooo.TroubleHandshake, time.Minute, elsewhere)), want, subscribe.Create, subscribe.RetryDue, never},
-		"any other failure waits whatever the URL": {monitored(failed(ooo.TroubleDenied, time.Minute, elsewhere)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
+		"a failure is retried":                     {monitored(failed(ooo.SubscriptionErrorUnavailable, 0)), want, subscribe.Create, subscribe.RetryDue, never},
+		"a failure waits":                          {monitored(failed(ooo.SubscriptionErrorUnavailable, time.Second)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Second)},
+		"a wait that Graph asked for":              {monitored(failed(ooo.SubscriptionErrorThrottled, time.Minute)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
+		"a failed handshake waits":                 {monitored(failed(ooo.SubscriptionErrorHandshake, time.Minute)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
+		"a failed handshake with another URL":      {monitored(failed(ooo.SubscriptionErrorHandshake, time.Minute, elsewhere)), want, subscribe.Create, subscribe.RetryDue, never},
+		"any other failure waits whatever the URL": {monitored(failed(ooo.SubscriptionErrorDenied, time.Minute, elsewhere)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
 
 		"another public URL is patched":                        {monitored(live(elsewhere)), want, subscribe.Renew, subscribe.URLChanged, never},
 		"a lifecycle URL that can't follow waits for its time": {monitored(live(func(s *sub) { s.LifecycleURL = "https://old.example/y" })), want, subscribe.Nothing, subscribe.Settled, renewal},
@@ -131,7 +131,7 @@ func TestPlan(t *testing.T) {
 		"monitoring stopped and it has expired":              {left(live(func(s *sub) { s.ExpiresAt = now })), want, subscribe.Drop, subscribe.NotMonitored, never},
 		"monitoring stopped while the answer was lost":       {left(creating), want, subscribe.Create, subscribe.AnswerLost, never},
 		"it is not looked for without end":                   {left(live(func(s *sub) { s.ID, s.State, s.Failures = "", ooo.SubscriptionCreating, 5 })), want, subscribe.Drop, subscribe.NotMonitored, never},
-		"monitoring stopped after a failure":                 {left(failed(ooo.TroubleDenied, 0)), want, subscribe.Drop, subscribe.NotMonitored, never},
+		"monitoring stopped after a failure":                 {left(failed(ooo.SubscriptionErrorDenied, 0)), want, subscribe.Drop, subscribe.NotMonitored, never},
 		"a deletion that failed does not hold up the next":   {left(live(func(s *sub) { s.RetryAt = now.Add(time.Hour) }), liveMessages), want, subscribe.Delete, subscribe.NotMonitored, never},
 		"monitoring stopped and nothing is left":             {left(), want, subscribe.Remove, subscribe.NotMonitored, never},
 		"monitored again before the subscription is deleted": {monitored(live()), want, subscribe.Nothing, subscribe.Settled, renewal},

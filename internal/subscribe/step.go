@@ -90,7 +90,7 @@ func put(d *mailbox.Draft, sub ooo.Subscription) {
 // replaces stays until it is there.
 func (w *work) create(ctx context.Context, before ooo.Subscription) (ooo.Subscription, error) {
 	sub := ooo.Subscription{
-		Resource: before.Resource, State: ooo.SubscriptionCreating, Failures: before.Failures, Trouble: before.Trouble,
+		Resource: before.Resource, State: ooo.SubscriptionCreating, Failures: before.Failures, ErrorKind: before.ErrorKind,
 		NotificationURL: w.want.Notification, LifecycleURL: w.want.Lifecycle, KeyTag: w.want.Keys.Tag(),
 		CertificateID: w.want.Certificate.ID, CreatedAt: before.CreatedAt, Replaces: before.Replaces, NotifiedAt: before.NotifiedAt,
 	}
@@ -120,7 +120,7 @@ func (w *work) create(ctx context.Context, before ooo.Subscription) (ooo.Subscri
 	return sub, err
 }
 
-// adoptable says whether the subscription with an id may be the one whose creation was
+// adoptable reports whether the subscription with an id may be the one whose creation was
 // noted, without an answer, as it is wanted now.
 func (w *work) adoptable(noted ooo.Subscription, id ooo.SubscriptionID) bool {
 	return noted.State == ooo.SubscriptionCreating && noted.ID == "" && noted.Replaces != id &&
@@ -259,7 +259,7 @@ func live(sub *ooo.Subscription, made ooo.GraphSubscription, began time.Time) {
 
 // recovered ends a row of failures.
 func recovered(sub *ooo.Subscription) {
-	sub.Error, sub.Failures, sub.RetryAt, sub.Trouble = "", 0, time.Time{}, ""
+	sub.Error, sub.Failures, sub.RetryAt, sub.ErrorKind = "", 0, time.Time{}, ""
 }
 
 // outcome logs how the step ended and returns sub with a failure noted: one line for each
@@ -278,7 +278,7 @@ func (w *work) outcome(ctx context.Context, sub ooo.Subscription, err error) (_ 
 		return sub, true
 	case errors.Is(err, ooo.ErrSubscriptionGone):
 		w.cfg.Log.InfoContext(ctx, "subscription gone", attrs...)
-	case step.Subscription.Failures == 0 || step.Subscription.Trouble != troubleOf(err).trouble:
+	case step.Subscription.Failures == 0 || step.Subscription.ErrorKind != failureKindOf(err).kind:
 		w.cfg.Log.WarnContext(ctx, "subscription step failed, retrying", append(attrs, "err", err)...)
 	}
 	return w.fail(ctx, sub, err), true

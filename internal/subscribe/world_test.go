@@ -183,7 +183,7 @@ func (w *world) settled(id ooo.SubscriptionID, reads int) {
 	w.t.Helper()
 	s := w.sub(annID)
 	if s.ID != id || s.State != ooo.SubscriptionLive || s.Failures != 0 || s.Error != "" || s.Replaces != "" {
-		w.t.Errorf("record = %+v, want %s live without trouble", s, id)
+		w.t.Errorf("record = %+v, want %s live without an error", s, id)
 	}
 	if got := w.wasRead(annID); got != reads {
 		w.t.Errorf("read %d times, want %d", got, reads)

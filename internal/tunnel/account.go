@@ -93,7 +93,7 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("ngrok refuses with %s: %s", r.Code, remedy)
 }
 
-// ForGood says whether only another token helps.
+// ForGood reports whether only another token helps.
 func (r *Refusal) ForGood() bool { return remedies[r.Code] == badToken }
 
 const badToken = "NGROK_AUTHTOKEN is not valid: copy it from https://dashboard.ngrok.com/get-started/your-authtoken"

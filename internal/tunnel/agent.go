@@ -32,18 +32,18 @@ type Agent struct {
 // Run reports the tunnel's URL and each one that follows, until ctx ends. While
 // there is none, the last one stays valid.
 func (a *Agent) Run(ctx context.Context) error {
-	public, trouble := "", ""
+	public, failed := "", ""
 	for {
 		found, err := agentURL(ctx, a.API, a.Port, public)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && err.Error() != trouble:
-			trouble = err.Error()
+		case err != nil && err.Error() != failed:
+			failed = err.Error()
 			a.Log.WarnContext(ctx, "no tunnel of the ngrok agent, retrying", "agent", a.API, "err", err)
-		case err == nil && (found != public || trouble != ""):
+		case err == nil && (found != public || failed != ""):
 			a.Log.InfoContext(ctx, "the ngrok agent has a tunnel", "public_url", found)
-			trouble = ""
+			failed = ""
 			if found != public {
 				public = found
 				a.Opened(found)
@@ -120,7 +120,7 @@ func (l listed) port() string {
 	return addr[strings.LastIndex(addr, ":")+1:]
 }
 
-// usable says whether Graph calls such a URL, or, on loopback, a local Graph.
+// usable reports whether Graph calls such a URL, or, on loopback, a local Graph.
 func (l listed) usable() bool {
 	u, err := url.Parse(l.PublicURL)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {

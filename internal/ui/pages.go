@@ -69,9 +69,9 @@ func serveFile(c *gin.Context, name string) {
 }
 
 // form answers with the login form.
-func (u *UI) form(c *gin.Context, status int, trouble string) {
+func (u *UI) form(c *gin.Context, status int, problem string) {
 	var body bytes.Buffer
-	if err := loginForm.Execute(&body, trouble); err != nil {
+	if err := loginForm.Execute(&body, problem); err != nil {
 		u.cfg.Log.ErrorContext(c.Request.Context(), "login form not written", "err", err)
 		refuse(c, http.StatusInternalServerError, "internal error: see the log of the service")
 		return

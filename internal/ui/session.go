@@ -41,7 +41,7 @@ func (u *UI) sign(body []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// holds says whether a session is ours and has not ended.
+// holds reports whether a session is ours and has not ended.
 func (u *UI) holds(session string, now time.Time) bool {
 	raw, err := base64.RawURLEncoding.DecodeString(session)
 	if err != nil || len(raw) != 8+sha256.Size || !hmac.Equal(raw[8:], u.sign(raw[:8])) {
@@ -50,7 +50,7 @@ func (u *UI) holds(session string, now time.Time) bool {
 	return now.Unix() < int64(binary.BigEndian.Uint64(raw[:8]))
 }
 
-// admitted says whether a request shows a session or the token.
+// admitted reports whether a request shows a session or the token.
 func (u *UI) admitted(r *http.Request) bool {
 	if cookie, err := r.Cookie(sessionName); err == nil && u.holds(cookie.Value, time.Now()) {
 		return true

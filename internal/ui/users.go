@@ -35,7 +35,7 @@ type row struct {
 	Delivery      string     `json:"delivery"`
 	DeliveredAt   *time.Time `json:"deliveredAt"`
 	NextAttemptAt *time.Time `json:"nextAttemptAt,omitempty"`
-	Trouble       string     `json:"trouble,omitempty"` // of the delivery
+	DeliveryError string     `json:"deliveryError,omitempty"` // of the delivery
 
 	Live         int        `json:"live"`             // subscriptions
 	Failed       string     `json:"failed,omitempty"` // why one failed
@@ -48,7 +48,7 @@ func rowOf(u ooo.User) row {
 		Email: u.Spelling, Name: u.Person.DisplayName, State: string(u.Condition), Reason: u.Reason,
 		CheckedAt: known(u.CheckedAt), ChangedAt: known(u.ChangedAt),
 		Delivery: string(u.Delivery.State), DeliveredAt: known(u.Delivery.DeliveredAt),
-		NextAttemptAt: known(u.Delivery.NextAttemptAt), Trouble: u.Delivery.Error, Shared: len(u.Addresses) > 1,
+		NextAttemptAt: known(u.Delivery.NextAttemptAt), DeliveryError: u.Delivery.Error, Shared: len(u.Addresses) > 1,
 	}
 	if u.State != nil {
 		r.OutOfOffice = &u.State.Away

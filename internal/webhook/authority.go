@@ -97,7 +97,7 @@ func (at authority) tenant(version, issuer string) (tenant string, known bool) {
 	return "", own
 }
 
-// serves says whether keys may be fetched from an address.
+// serves reports whether keys may be fetched from an address.
 func (at authority) serves(address string) bool {
 	u := httpsURL(address)
 	return u != nil && (u.Host == at.host ||

@@ -8,7 +8,7 @@ import (
 )
 
 // handshake returns the validation token of a query, decoded once, so that a
-// plus is a space. asked says whether the query has one, ok whether it may be
+// plus is a space. asked reports whether the query has one, ok whether it may be
 // echoed: Graph's is plain text, and what could be markup or a header is not.
 func handshake(query string) (token string, asked, ok bool) {
 	for pair := range strings.SplitSeq(query, "&") {

@@ -11,7 +11,7 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// believed says whether an item with this verdict causes something.
+// believed reports whether an item with this verdict causes something.
 func (v Verdict) believed() bool { return v == Accepted || v == Unverified || v == Undecryptable }
 
 // genuine is an item whose clientState is right.

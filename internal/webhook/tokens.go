@@ -177,7 +177,7 @@ func (t *Tokens) check(ctx context.Context, token string) error {
 	return nil
 }
 
-// ours says whether a tenant's id may be that of the tenant in the settings: a domain
+// ours reports whether a tenant's id may be that of the tenant in the settings: a domain
 // there is compared by the id that the metadata names.
 func (t *Tokens) ours(tenant string) bool {
 	return strings.EqualFold(tenant, t.cfg.TenantID) || !identifier.MatchString(t.cfg.TenantID)

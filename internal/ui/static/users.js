@@ -8,7 +8,7 @@ import { addDialog } from "./dialogs.js";
 
 const filters = [
   ["all", "All"], ["away", "Out of office"], ["office", "In the office"], ["unknown", "Can’t be read", true], ["pending", "Not read yet"],
-  ["untold", "Delivery pending"], ["refused", "Refused", true], ["failed", "Subscription failed", true], ["uncovered", "Not covered", true],
+  ["undelivered", "Delivery pending"], ["refused", "Refused", true], ["failed", "Subscription failed", true], ["uncovered", "Not covered", true],
 ];
 
 // stateOf is how a user stands, in words.
@@ -22,8 +22,8 @@ export function stateOf(u) {
 function delivery(u) {
   switch (u.delivery) {
     case "delivered": return ["Delivered ", ago(u.deliveredAt), ""];
-    case "pending": return [h("span", { class: "text-warn" }, "Pending"), "", u.trouble];
-    case "refused": return [h("span", { class: "text-bad" }, "Refused"), "", u.trouble];
+    case "pending": return [h("span", { class: "text-warn" }, "Pending"), "", u.deliveryError];
+    case "refused": return [h("span", { class: "text-bad" }, "Refused"), "", u.deliveryError];
     default: return [h("span", { class: "quiet" }, "–"), "", ""];
   }
 }
@@ -36,12 +36,12 @@ function cover(u, wanted) {
 }
 
 function row(u, wanted) {
-  const [kind, text, more] = stateOf(u), [said, when, trouble] = delivery(u), [covered, until] = cover(u, wanted);
+  const [kind, text, more] = stateOf(u), [said, when, error] = delivery(u), [covered, until] = cover(u, wanted);
   return h("tr", { "data-email": u.email },
     h("td", {}, h("a", { class: "who", href: userLink(u.email) }, h("b", {}, u.name || u.email), h("small", {}, u.name ? u.email : u.reason || (u.checkedAt ? "" : "not looked up yet")))),
     h("td", { class: "is", title: u.reason }, h("span", { class: `mark ${kind}` }, text), more && h("span", { class: "sub" }, more)),
     h("td", { class: "read" }, ago(u.checkedAt)),
-    h("td", { class: "delivered", title: trouble || undefined }, said, when, trouble && h("span", { class: "sub" }, trouble)),
+    h("td", { class: "delivered", title: error || undefined }, said, when, error && h("span", { class: "sub" }, error)),
     h("td", { class: "cover", title: u.failed }, covered, until && !u.failed && h("span", { class: "sub" }, until)));
 }
 
@@ -50,8 +50,8 @@ export function showUsers(root, signal, query) {
   let wanted = 1, asking, known = new Map(), next = "", shown = 0;
 
   const search = h("input", { type: "search", id: "search", placeholder: "Search by name or address", "aria-label": "Search by name or address", autocomplete: "off", spellcheck: "false", value: state.q });
-  const chips = h("fieldset", { class: "chips" }, h("legend", {}, "Show"), filters.map(([name, text, trouble]) =>
-    h("label", { "data-trouble": trouble ? "1" : undefined, "data-filter": name }, h("input", { type: "radio", name: "filter", value: name, checked: name === state.filter }), text, h("span", { class: "n" }))));
+  const chips = h("fieldset", { class: "chips" }, h("legend", {}, "Show"), filters.map(([name, text, problem]) =>
+    h("label", { "data-problem": problem ? "1" : undefined, "data-filter": name }, h("input", { type: "radio", name: "filter", value: name, checked: name === state.filter }), text, h("span", { class: "n" }))));
   const body = h("tbody");
   const empty = h("div", { class: "empty", hidden: true });
   const range = h("span", { id: "range", "aria-live": "polite" });
@@ -93,7 +93,7 @@ export function showUsers(root, signal, query) {
       const n = page.counts?.[label.dataset.filter] ?? 0;
       label.querySelector(".n").textContent = number(n);
       label.classList.toggle("none", n === 0);
-      label.classList.toggle("trouble", Boolean(label.dataset.trouble) && n > 0);
+      label.classList.toggle("problem", Boolean(label.dataset.problem) && n > 0);
     }
   }
 

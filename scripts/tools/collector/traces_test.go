@@ -139,7 +139,7 @@ func links(t *testing.T, traces map[pcommon.TraceID][]ptrace.Span) {
 	}
 }
 
-// answered says whether the mediator answered in a trace.
+// answered reports whether the mediator answered in a trace.
 func answered(spans []ptrace.Span) bool {
 	return slices.ContainsFunc(spans, func(s ptrace.Span) bool {
 		return nameInDrawing(s.Name()) == "POST mediator" && note(s, "http.response.status_code") == "200"
