@@ -83,7 +83,7 @@ func trusting(t *testing.T, file string) *http.Client {
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: await.Patience}
+	return &http.Client{Transport: transport, Timeout: await.Timeout}
 }
 
 // login gets a token with what the program printed, and returns it as a header.
@@ -137,7 +137,7 @@ func TestWhatIsPrintedIsEnoughToReadAUser(t *testing.T) {
 			t.Errorf("GET = %d %s, want the user", status, body)
 		}
 	})
-	if _, err := (&http.Client{Timeout: await.Patience}).Get(set["GRAPH_ENDPOINT"]); err == nil {
+	if _, err := (&http.Client{Timeout: await.Timeout}).Get(set["GRAPH_ENDPOINT"]); err == nil {
 		t.Error("a client that does not trust the authority got an answer, want none")
 	}
 }
@@ -214,7 +214,7 @@ func TestOnlyTheRolesWantedAreGranted(t *testing.T) {
 func TestTheSameSeedMakesTheSameUsers(t *testing.T) {
 	ids := func(seed string) string {
 		set := launch(t, "--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--seed", seed)
-		_, body := ask(t, &http.Client{Timeout: await.Patience}, "GET", set["control API"]+"/users", nil, "")
+		_, body := ask(t, &http.Client{Timeout: await.Timeout}, "GET", set["control API"]+"/users", nil, "")
 		return string(body)
 	}
 	first := ids("7")

@@ -1,4 +1,5 @@
-// Package await runs what a test needs while it lasts, and waits for what that does.
+// Package await helps tests that run background work: it starts the work and waits for
+// its effects.
 package await
 
 import (
@@ -8,21 +9,21 @@ import (
 	"time"
 )
 
-// Patience is longer than anything takes on a busy machine.
-const Patience = 30 * time.Second
+// Timeout is longer than anything takes on a busy machine.
+const Timeout = 30 * time.Second
 
-// True waits until something holds.
+// True waits until holds returns true; what describes that for the failure message.
 func True(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(Patience); !holds(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(Timeout); !holds(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("this did not happen within %v: %s", Patience, what)
+			t.Fatalf("not true within %v: %s", Timeout, what)
 		}
 	}
 }
 
-// Run runs something until the test ends or calls stop, which waits for it. It must end
-// without an error.
+// Run calls run in the background. The returned stop cancels its context and waits for it
+// to return, which it must do without an error; the end of the test calls stop too.
 func Run(t testing.TB, run func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -35,8 +36,8 @@ func Run(t testing.TB, run func(context.Context) error) (stop func()) {
 			if err != nil {
 				t.Errorf("Run = %v, want nil", err)
 			}
-		case <-time.After(Patience):
-			t.Errorf("Run did not end within %v", Patience)
+		case <-time.After(Timeout):
+			t.Errorf("Run did not return within %v", Timeout)
 		}
 	})
 	t.Cleanup(stop)

@@ -59,7 +59,7 @@ func start(t testing.TB, cfg graphsim.Config) *world {
 	roots.AppendCertsFromPEM(s.CAPEM())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections) // or stopping waits a second for each
-	w := &world{Server: s, t: t, client: &http.Client{Transport: transport, Timeout: await.Patience}}
+	w := &world{Server: s, t: t, client: &http.Client{Transport: transport, Timeout: await.Timeout}}
 	w.token = w.login()
 	return w
 }

@@ -1,5 +1,5 @@
-// Package programtest runs programs as child processes of tests, above all the built
-// outlook-monitor.
+// Package programtest builds outlook-monitor and runs programs as child processes of
+// tests.
 package programtest
 
 import (
@@ -13,12 +13,12 @@ import (
 	"testing"
 )
 
-// Build compiles outlook-monitor into dir and returns the executable's path. It has the
-// race detector if the test has it. flags are further flags of go build.
-func Build(dir string, flags ...string) (path string, err error) {
-	path = filepath.Join(dir, "outlook-monitor")
+// Build compiles outlook-monitor into dir, passes flags to go build, and returns the
+// executable's path. The race detector is on if it is in this process.
+func Build(dir string, flags ...string) (string, error) {
+	path := filepath.Join(dir, "outlook-monitor")
 	args := append([]string{"build", "-buildvcs=false", "-o", path}, flags...)
-	if racing() {
+	if raceDetector() {
 		args = append(args, "-race")
 	}
 	if out, err := exec.Command("go", append(args, "outlook-monitor/cmd/outlook-monitor")...).CombinedOutput(); err != nil {
@@ -27,14 +27,13 @@ func Build(dir string, flags ...string) (path string, err error) {
 	return path, nil
 }
 
-// racing reports whether this process has the race detector.
-func racing() bool {
+func raceDetector() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// Ports lie below those that systems give to outgoing connections, and that redistest
-// uses, so that nobody takes a program's port before it listens or while it is down.
+// These ports are below the ephemeral range and those of redistest, so that nothing else
+// takes a program's port before it listens or while it is down.
 const firstPort, lastPort = 7000, 11999
 
 // FreeAddress returns a loopback address on which nothing listens.

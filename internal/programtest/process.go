@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// Process is a child process that ends with its test at the latest, even if the test
-// process is killed.
+// Process is a child process. It never outlives its test, and on Linux not even a test
+// process that is killed.
 type Process struct {
-	Exited <-chan struct{} // closed when it has ended
+	Exited <-chan struct{} // closed when the process has exited
 
 	cmd *exec.Cmd
 }
 
-// Start runs cmd.
+// Start starts cmd.
 func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
-	cmd.SysProcAttr = endWithParent(cmd.SysProcAttr)
+	cmd.SysProcAttr = dieWithParent(cmd.SysProcAttr)
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
-		// The child dies with this thread, so the thread waits for the child.
+		// The child is killed when this thread exits, so the thread has to wait for it.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -45,23 +45,23 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 // PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Signal sends a signal.
+// Signal sends s to the process.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
 // Kill ends the process at once, as a crash would.
 func (p *Process) Kill() {
-	_ = p.Signal(syscall.SIGKILL) // it may have ended
+	_ = p.Signal(syscall.SIGKILL) // fails if the process has exited
 	<-p.Exited
 }
 
-// Stop asks the process to end and returns what Wait does.
+// Stop sends SIGTERM and waits for the process; it returns what Wait returns.
 func (p *Process) Stop() int {
 	_ = p.Signal(syscall.SIGTERM)
 	return p.Wait()
 }
 
-// Wait returns the exit code of a process that ends by itself, -1 if it had to be killed
-// after 30 seconds.
+// Wait waits for the process to exit and returns its exit code. After 30 seconds it kills
+// the process and returns -1.
 func (p *Process) Wait() int {
 	select {
 	case <-p.Exited:
@@ -71,7 +71,7 @@ func (p *Process) Wait() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// Alive reports whether the process has not ended.
+// Alive reports whether the process is still running.
 func (p *Process) Alive() bool {
 	select {
 	case <-p.Exited:
@@ -81,7 +81,7 @@ func (p *Process) Alive() bool {
 	}
 }
 
-// Output keeps what is written to it. It may be read meanwhile.
+// Output is a buffer that may be read while it is written to.
 type Output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer // guarded by mu

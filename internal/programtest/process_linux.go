@@ -2,8 +2,8 @@ package programtest
 
 import "syscall"
 
-// endWithParent has a child end with the thread that started it.
-func endWithParent(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
+// dieWithParent makes the kernel kill the child when the thread that started it exits.
+func dieWithParent(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 	if attr == nil {
 		attr = &syscall.SysProcAttr{}
 	}

@@ -4,5 +4,5 @@ package programtest
 
 import "syscall"
 
-// endWithParent changes nothing: only Linux ends a child with its parent.
-func endWithParent(attr *syscall.SysProcAttr) *syscall.SysProcAttr { return attr }
+// dieWithParent does nothing: only Linux can kill a child when its parent dies.
+func dieWithParent(attr *syscall.SysProcAttr) *syscall.SysProcAttr { return attr }

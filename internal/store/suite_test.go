@@ -265,7 +265,7 @@ func (e ear) next() store.Message {
 	select {
 	case m := <-e.messages:
 		return m
-	case <-time.After(await.Patience):
+	case <-time.After(await.Timeout):
 		e.w.t.Fatal("no message")
 		return store.Message{}
 	}

@@ -38,7 +38,7 @@ func startGraph(t *testing.T) *graph {
 	roots.AppendCertsFromPEM(sim.CAPEM())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 	t.Cleanup(transport.CloseIdleConnections)
-	g := &graph{Server: sim, client: &http.Client{Transport: transport, Timeout: await.Patience}}
+	g := &graph{Server: sim, client: &http.Client{Transport: transport, Timeout: await.Timeout}}
 	form := url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {graphsim.DefaultClientID},
 		"client_secret": {graphsim.DefaultClientSecret}, "scope": {sim.URL() + "/.default"},
