@@ -28,7 +28,7 @@ var (
 	bicepSecrets = regexp.MustCompile(`'([A-Z_]+)'`)
 )
 
-// bicepParams returns the parameters with their defaults; "" if there is none.
+// bicepParams returns the default of each parameter, "" for a parameter without one.
 func bicepParams(t *testing.T) map[string]string {
 	t.Helper()
 	params := map[string]string{}
@@ -38,8 +38,8 @@ func bicepParams(t *testing.T) map[string]string {
 	return params
 }
 
-// bicepEnvironment returns the variables that the containers get, as they might be once
-// Azure has filled in what it knows.
+// bicepEnvironment returns the containers' environment, with examples for the values
+// that Azure fills in.
 func bicepEnvironment(t *testing.T) map[string]string {
 	t.Helper()
 	known := map[string]string{
@@ -56,7 +56,7 @@ func bicepEnvironment(t *testing.T) map[string]string {
 			value, ok = bicepHole.ReplaceAllString(text[1], "redis.example.azure.net"), true
 		}
 		if !ok {
-			t.Errorf("%s is %s, which this test does not know", name, expression)
+			t.Errorf("%s is %s: add an example value to this test", name, expression)
 		}
 		env[name] = value
 	}
@@ -66,8 +66,8 @@ func bicepEnvironment(t *testing.T) map[string]string {
 	return env
 }
 
-// TestBicepSettingsStart reads what the Bicep file sets as the service does.
-func TestBicepSettingsStart(t *testing.T) {
+// TestBicepSettings reads the settings of the Bicep file as the service does.
+func TestBicepSettings(t *testing.T) {
 	env := bicepEnvironment(t)
 	known := []string{"GOMEMLIMIT"}
 	for _, row := range config.Table() {
@@ -75,7 +75,7 @@ func TestBicepSettingsStart(t *testing.T) {
 	}
 	for name := range env {
 		if !slices.Contains(known, name) {
-			t.Errorf("%s is no setting", name)
+			t.Errorf("%s is not a setting", name)
 		}
 	}
 	settings, err := new(config.Serve).Settings(func(name string) string { return env[name] })
@@ -89,7 +89,7 @@ func TestBicepSettingsStart(t *testing.T) {
 		t.Errorf("settings = %+v, want a Redis with Entra, a public URL and a token", settings)
 	}
 	if len(settings.TrustedProxies) == 0 || settings.LogFormat != "json" {
-		t.Errorf("trusted proxies = %v, log format = %q, want the ingress' and json", settings.TrustedProxies, settings.LogFormat)
+		t.Errorf("trusted proxies = %v, log format = %q, want the ingress and json", settings.TrustedProxies, settings.LogFormat)
 	}
 	for _, name := range []string{"MEDIATOR_URL", "MONITOR_TOKEN"} {
 		_, err := new(config.Serve).Settings(func(other string) string {
@@ -99,14 +99,13 @@ func TestBicepSettingsStart(t *testing.T) {
 			return env[other]
 		})
 		if err == nil {
-			t.Errorf("it starts without %s: this test would not notice if the file left it out", name)
+			t.Errorf("settings are valid without %s: this test would not notice if the file lacked it", name)
 		}
 	}
 }
 
-// TestBicepSecretsStayInTheVault looks for secrets that are values, and keys that would
-// make one.
-func TestBicepSecretsStayInTheVault(t *testing.T) {
+// TestBicepSecrets checks that secrets stay in the vault and that access keys are off.
+func TestBicepSecrets(t *testing.T) {
 	text := read(t, bicep)
 	for _, unwanted := range []string{"listKeys", "@secure()", "sharedKey", "passwordSecretRef", "accessKeysAuthentication: 'Enabled'"} {
 		if strings.Contains(text, unwanted) {
@@ -135,26 +134,15 @@ func TestBicepProbesAndPort(t *testing.T) {
 		t.Errorf("probes = %v, want %v", got, want)
 	}
 	if !strings.Contains(text, "targetPort: "+port+"\n") {
-		t.Errorf("the ingress does not lead to LISTEN_ADDR, port %s", port)
+		t.Errorf("the ingress does not target port %s of LISTEN_ADDR", port)
 	}
 }
 
-func TestBicepMemoryLimitLeavesRoom(t *testing.T) {
-	params := bicepParams(t)
-	soft := mebibytes(t, strings.Trim(params["memoryLimit"], "'"))
-	if got, want := params["memory"], "'0.5Gi'"; got != want {
-		t.Fatalf("memory = %s, want %s, which this test compares with", got, want)
-	}
-	if share := float64(soft) / 512; share < 0.85 || share > 0.95 {
-		t.Errorf("GOMEMLIMIT = %d MiB of 512, want about 90 %%", soft)
-	}
-}
-
-// TestAzureGuideNamesTheParameters compares the guide's deployment with the file.
-func TestAzureGuideNamesTheParameters(t *testing.T) {
+// TestAzureGuideParameters compares the deployment command in the guide with the Bicep file.
+func TestAzureGuideParameters(t *testing.T) {
 	_, after, ok := strings.Cut(read(t, azureGuide), "az deployment group create")
 	if !ok {
-		t.Fatal("the guide deploys nothing")
+		t.Fatal("the guide has no deployment command")
 	}
 	command, _, _ := strings.Cut(after, "\n\n")
 	var given []string
@@ -164,18 +152,18 @@ func TestAzureGuideNamesTheParameters(t *testing.T) {
 	params := bicepParams(t)
 	for _, name := range given {
 		if _, ok := params[name]; !ok {
-			t.Errorf("the guide gives %s, which is no parameter", name)
+			t.Errorf("the guide passes %s, which is not a parameter", name)
 		}
 	}
 	for name, value := range params {
 		if value == "" && !strings.HasPrefix(name, "location") && !slices.Contains(given, name) {
-			t.Errorf("the guide does not give %s, which has no default", name)
+			t.Errorf("the guide does not pass %s, which has no default", name)
 		}
 	}
 }
 
-// azStandIn answers as the Azure CLI does, and notes what is posted.
-const azStandIn = `#!/bin/sh
+// fakeAz answers like the Azure CLI and records the posted bodies.
+const fakeAz = `#!/bin/sh
 case "$*" in
 "cloud show "*) echo https://graph.microsoft.com/ ;;
 *"--query id "*) echo graph-object ;;
@@ -199,13 +187,13 @@ func TestGrantGraphRoles(t *testing.T) {
 		output string
 		posted []string
 	}{
-		"the roles it needs, one of which is there": {[]string{"principal"}, 0,
+		"default roles, one granted before": {[]string{"principal"}, 0,
 			"MailboxSettings.Read: granted\nUser.Read.All: granted before\nCalendars.Read: granted\n",
 			[]string{body("role-mailbox"), body("role-calendars")}},
-		"one that is named": {[]string{"principal", "Calendars.Read"}, 0, "Calendars.Read: granted\n", []string{body("role-calendars")}},
-		"one that Graph does not have": {[]string{"principal", "Mail.Everything"}, 1,
+		"given role": {[]string{"principal", "Calendars.Read"}, 0, "Calendars.Read: granted\n", []string{body("role-calendars")}},
+		"unknown role": {[]string{"principal", "Mail.Everything"}, 1,
 			"Microsoft Graph has no application permission Mail.Everything\n", nil},
-		"nobody to grant to": {nil, 2, "usage: ", nil},
+		"no principal": {nil, 2, "usage: ", nil},
 	}
 	script, err := filepath.Abs(filepath.Join("../..", grantRoles))
 	if err != nil {
@@ -214,7 +202,7 @@ func TestGrantGraphRoles(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, "az"), []byte(azStandIn), 0o755); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "az"), []byte(fakeAz), 0o755); err != nil {
 				t.Fatal(err)
 			}
 			cmd := exec.Command(script, tt.args...)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -29,8 +28,7 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// manifest returns the document of a file that has the given kind; a file
-// without kinds is one document.
+// manifest returns the document of the given kind. A file without kinds is one document.
 func manifest(t *testing.T, file, kind string) string {
 	t.Helper()
 	for document := range strings.SplitSeq(read(t, file), "\n---\n") {
@@ -46,7 +44,7 @@ func manifest(t *testing.T, file, kind string) string {
 	return ""
 }
 
-// at returns what a document has at a path.
+// at returns the value at a path of a document.
 func at[T any](t *testing.T, document, path string) (value T) {
 	t.Helper()
 	p, err := yaml.PathString(path)
@@ -59,8 +57,8 @@ func at[T any](t *testing.T, document, path string) (value T) {
 	return value
 }
 
-// TestRedisKeepsWhatItIsGiven looks at what the manifests start Redis with.
-func TestRedisKeepsWhatItIsGiven(t *testing.T) {
+// TestRedisPersistsAndDoesNotEvict checks the options that the manifests start Redis with.
+func TestRedisPersistsAndDoesNotEvict(t *testing.T) {
 	commands := map[string][]string{
 		"compose":    at[[]string](t, manifest(t, compose, ""), "$.services.redis.command"),
 		"Kubernetes": at[[]string](t, manifest(t, storage, "StatefulSet"), "$.spec.template.spec.containers[0].command"),
@@ -87,18 +85,18 @@ func TestRedisKeepsWhatItIsGiven(t *testing.T) {
 	}
 }
 
-// TestRedisHasOnePassword compares what Redis wants with what the service logs in with.
-func TestRedisHasOnePassword(t *testing.T) {
+// TestRedisPassword checks that Redis and the service take the password from the same source.
+func TestRedisPassword(t *testing.T) {
 	const secret = "map[secretKeyRef:map[key:REDIS_PASSWORD name:outlook-monitor]]"
 	server := environment(t, manifest(t, storage, "StatefulSet"))
 	replica := environment(t, manifest(t, service, "Deployment"))
 	composed := manifest(t, compose, "")
 	tests := map[string]struct{ got, want string }{
-		"Redis in Kubernetes":       {server["REDISCLI_AUTH"], secret},
-		"the service in Kubernetes": {replica["REDIS_PASSWORD"], secret},
-		"its URL in Kubernetes":     {replica["REDIS_URL"], "redis://:$(REDIS_PASSWORD)@outlook-monitor-redis:6379/0"},
-		"compose's health check":    {at[string](t, composed, "$.services.redis.environment.REDISCLI_AUTH"), "${REDIS_PASSWORD}"},
-		"the service in compose": {at[string](t, composed, "$.services.outlook-monitor.environment.REDIS_URL"),
+		"Redis in Kubernetes":     {server["REDISCLI_AUTH"], secret},
+		"service in Kubernetes":   {replica["REDIS_PASSWORD"], secret},
+		"REDIS_URL in Kubernetes": {replica["REDIS_URL"], "redis://:$(REDIS_PASSWORD)@outlook-monitor-redis:6379/0"},
+		"health check in compose": {at[string](t, composed, "$.services.redis.environment.REDISCLI_AUTH"), "${REDIS_PASSWORD}"},
+		"REDIS_URL in compose": {at[string](t, composed, "$.services.outlook-monitor.environment.REDIS_URL"),
 			"redis://:${REDIS_PASSWORD:?write it into deploy/.env}@redis:6379/0"},
 	}
 	for name, tt := range tests {
@@ -108,39 +106,10 @@ func TestRedisHasOnePassword(t *testing.T) {
 	}
 }
 
-var (
-	image    = regexp.MustCompile(`^\s*(?:image:|FROM(?: --platform=\S+)?) ([a-z]\S*)`)
-	ourImage = regexp.MustCompile(`^(scratch|(registry\.example\.com/)?outlook-monitor(:\S+)?)$`)
-)
-
-// TestImagesOfOthersSayWhyATag: an image that isn't ours has a digest, or a comment above
-// it that says why not.
-func TestImagesOfOthersSayWhyATag(t *testing.T) {
-	seen := 0
-	for _, file := range []string{"Dockerfile", "deploy/heroku/Dockerfile", compose, service, storage, "deploy/helm/outlook-monitor/values.yaml"} {
-		comment := ""
-		for line := range strings.Lines(read(t, file)) {
-			if strings.HasPrefix(strings.TrimSpace(line), "#") {
-				comment += line
-				continue
-			}
-			if found := image.FindStringSubmatch(line); found != nil && !ourImage.MatchString(found[1]) {
-				seen++
-				if !strings.Contains(found[1], "@sha256:") && (!strings.Contains(comment, "tag, ") || !strings.Contains(comment, "digest")) {
-					t.Errorf("%s: %s has no digest, and no comment says why", file, found[1])
-				}
-			}
-			comment = ""
-		}
-	}
-	if seen != 5 {
-		t.Errorf("images of others = %d, want 5", seen)
-	}
-}
-
-// TestMemoryLimitLeavesRoom compares GOMEMLIMIT with the container's limit.
-func TestMemoryLimitLeavesRoom(t *testing.T) {
+// TestMemoryLimit compares GOMEMLIMIT with the container's limit.
+func TestMemoryLimit(t *testing.T) {
 	deployment := manifest(t, service, "Deployment")
+	azure := bicepParams(t)
 	kubernetes := environment(t, deployment)
 	limits := map[string][2]string{
 		"compose": {
@@ -151,6 +120,7 @@ func TestMemoryLimitLeavesRoom(t *testing.T) {
 			kubernetes["GOMEMLIMIT"],
 			at[string](t, deployment, "$.spec.template.spec.containers[0].resources.limits.memory"),
 		},
+		"Bicep": {strings.Trim(azure["memoryLimit"], "'"), strings.NewReplacer("'0.5Gi'", "512Mi").Replace(azure["memory"])},
 	}
 	for name, limit := range limits {
 		t.Run(name, func(t *testing.T) {
@@ -165,13 +135,13 @@ func TestMemoryLimitLeavesRoom(t *testing.T) {
 func mebibytes(t *testing.T, text string) (n int) {
 	t.Helper()
 	if _, err := fmt.Sscanf(strings.ToLower(text), "%dm", &n); err != nil {
-		t.Fatalf("%q is no number of MiB: %v", text, err)
+		t.Fatalf("%q is not in MiB: %v", text, err)
 	}
 	return n
 }
 
-// environment is the env of a document's first container. What comes from elsewhere is
-// written as Go writes it.
+// environment returns the env of a document's first container. A valueFrom is formatted
+// as Go does it.
 func environment(t *testing.T, document string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -187,8 +157,8 @@ func environment(t *testing.T, document string) map[string]string {
 	return all
 }
 
-// example returns the settings in deploy/env.example.
-func example(t *testing.T) map[string]string {
+// envExample returns the settings in deploy/env.example.
+func envExample(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	for line := range strings.Lines(read(t, "deploy/env.example")) {
@@ -200,9 +170,9 @@ func example(t *testing.T) map[string]string {
 	return all
 }
 
-// TestFilledInExampleStarts fills in what the example leaves empty and reads it
-// together with what the manifests add, as the service does.
-func TestFilledInExampleStarts(t *testing.T) {
+// TestEnvExampleIsValid fills in the empty settings of env.example, adds those of the
+// manifests and reads the result as the service does.
+func TestEnvExampleIsValid(t *testing.T) {
 	added := map[string]map[string]string{
 		"compose":    at[map[string]string](t, manifest(t, compose, ""), "$.services.outlook-monitor.environment"),
 		"Kubernetes": environment(t, manifest(t, service, "Deployment")),
@@ -214,7 +184,7 @@ func TestFilledInExampleStarts(t *testing.T) {
 	known = append(known, "GOMEMLIMIT", "REDIS_PASSWORD")
 	for name, more := range added {
 		t.Run(name, func(t *testing.T) {
-			env := example(t)
+			env := envExample(t)
 			maps.Copy(env, map[string]string{
 				"AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "client", "AZURE_CLIENT_SECRET": "secret",
 				"PUBLIC_URL": "https://monitor.example.com", "MEDIATOR_URL": "http://mediator:5000", "MONITOR_TOKEN": "a-long-random-token",
@@ -224,7 +194,7 @@ func TestFilledInExampleStarts(t *testing.T) {
 				"${REDIS_PASSWORD:?write it into deploy/.env}", "letters", "$(REDIS_PASSWORD)", "letters").Replace(env["REDIS_URL"])
 			for variable := range env {
 				if !slices.Contains(known, variable) {
-					t.Errorf("%s is no setting", variable)
+					t.Errorf("%s is not a setting", variable)
 				}
 			}
 			settings, err := new(config.Serve).Settings(func(variable string) string { return env[variable] })
@@ -238,16 +208,16 @@ func TestFilledInExampleStarts(t *testing.T) {
 	}
 }
 
-func TestTheGuideCreatesTheSecretOfTheManifest(t *testing.T) {
+func TestGuideCreatesTheSecret(t *testing.T) {
 	secret := at[string](t, manifest(t, service, "Deployment"), "$.spec.template.spec.containers[0].envFrom[0].secretRef.name")
 	if want := "kubectl create secret generic " + secret + " --from-env-file"; !strings.Contains(read(t, "deploy/INSTALL.md"), want) {
 		t.Errorf("INSTALL.md lacks %q", want)
 	}
 }
 
-// TestContextHoldsWhatGitTracks: what .dockerignore leaves out must be what git
-// leaves out too, or the stamped revision says that the tree was changed.
-func TestContextHoldsWhatGitTracks(t *testing.T) {
+// TestDockerignoreEqualsGitignore: if the build context lacked a tracked file, Go would
+// stamp the revision as modified.
+func TestDockerignoreEqualsGitignore(t *testing.T) {
 	ignored := func(file string) []string {
 		var patterns []string
 		for line := range strings.Lines(read(t, file)) {
@@ -259,6 +229,6 @@ func TestContextHoldsWhatGitTracks(t *testing.T) {
 		return patterns
 	}
 	if got, want := ignored(".dockerignore"), ignored(".gitignore"); !slices.Equal(got, want) {
-		t.Errorf(".dockerignore = %q, want what .gitignore has: %q", got, want)
+		t.Errorf(".dockerignore = %q, want the patterns of .gitignore: %q", got, want)
 	}
 }

@@ -15,11 +15,11 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// openDevWorkshop is a workshop for scripts/dev, whose Go copies programs that
-// only note how they were started, unless there is a file called broken.
-func openDevWorkshop(t *testing.T) workshop {
+// newDevSandbox returns a sandbox for scripts/dev. Its go command copies programs that
+// only record how they were started; it fails while a file called broken exists.
+func newDevSandbox(t *testing.T) sandbox {
 	t.Helper()
-	w := openWorkshop(t)
+	w := newSandbox(t)
 	for _, dir := range []string{"cmd", "internal", "fake"} {
 		if err := os.Mkdir(filepath.Join(w.dir, dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -45,17 +45,17 @@ func openDevWorkshop(t *testing.T) workshop {
 	return w
 }
 
-// dev is scripts/dev while it runs.
+// dev is a running scripts/dev.
 type dev struct {
-	workshop
+	sandbox
 	t   *testing.T
 	cmd *exec.Cmd
 	out programtest.Output
 }
 
-func (w workshop) dev(t *testing.T, env map[string]string, args ...string) *dev {
+func (w sandbox) dev(t *testing.T, env map[string]string, args ...string) *dev {
 	t.Helper()
-	d := &dev{workshop: w, t: t, cmd: w.run(env, args...)}
+	d := &dev{sandbox: w, t: t, cmd: w.run(env, args...)}
 	d.cmd.Path = filepath.Join(w.dir, "scripts", "dev")
 	d.cmd.Stdout, d.cmd.Stderr, d.cmd.WaitDelay = &d.out, &d.out, 5*time.Second
 	if err := d.cmd.Start(); err != nil {
@@ -69,15 +69,15 @@ func (w workshop) dev(t *testing.T, env map[string]string, args ...string) *dev 
 	return d
 }
 
-// interrupt is Ctrl-C, and waits.
+// interrupt sends SIGINT and waits for the exit.
 func (d *dev) interrupt() {
 	_ = d.cmd.Process.Signal(syscall.SIGINT)
 	_ = d.cmd.Wait()
 }
 
-// started lists the process ids by name, in order.
+// started returns the ids of the processes started so far, by name and in order.
 func (d *dev) started() map[string][]int {
-	text, _ := os.ReadFile(filepath.Join(d.dir, "started")) // not there yet: none
+	text, _ := os.ReadFile(filepath.Join(d.dir, "started")) // missing until the first start
 	all := map[string][]int{}
 	for line := range strings.Lines(string(text)) {
 		name, id, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -88,31 +88,31 @@ func (d *dev) started() map[string][]int {
 	return all
 }
 
-// running counts what was started.
-func (d *dev) running() (n int) {
+// startCount returns how many processes were started so far.
+func (d *dev) startCount() (n int) {
 	for _, ids := range d.started() {
 		n += len(ids)
 	}
 	return n
 }
 
-// nothingIsLeft checks that all that was started has ended.
-func (d *dev) nothingIsLeft() {
+// checkAllEnded checks that all started processes have ended.
+func (d *dev) checkAllEnded() {
 	d.t.Helper()
 	for name, ids := range d.started() {
 		if slices.ContainsFunc(ids, alive) {
-			d.t.Errorf("%s is left over", name)
+			d.t.Errorf("%s is still running", name)
 		}
 	}
 }
 
 func alive(process int) bool { return syscall.Kill(process, 0) == nil }
 
-func TestDevStartsTheServiceAnewWhenAFileChanges(t *testing.T) {
-	w := openDevWorkshop(t)
+func TestDevRestartsTheServiceWhenAFileChanges(t *testing.T) {
+	w := newDevSandbox(t)
 	d := w.dev(t, nil, "--poll-interval", "1s")
-	await.True(t, "all three run", func() bool { return d.running() == 3 })
-	await.True(t, "the settings are noted", func() bool { return d.environment(t, "serve.env") != nil })
+	await.True(t, "all three programs start", func() bool { return d.startCount() == 3 })
+	await.True(t, "the service records its settings", func() bool { return d.environment(t, "serve.env") != nil })
 	env := d.environment(t, "serve.env")
 	for name, want := range map[string]string{
 		"GRAPH_ENDPOINT": "https://127.0.0.1:9", "LISTEN_ADDR": "127.0.0.1:8080", "PUBLIC_URL": "http://127.0.0.1:8080",
@@ -122,88 +122,87 @@ func TestDevStartsTheServiceAnewWhenAFileChanges(t *testing.T) {
 			t.Errorf("%s = %q, want %q", name, env[name], want)
 		}
 	}
-	if args := w.note(t, "serve.args"); args != "serve --poll-interval 1s" {
-		t.Errorf("arguments of the service = %q, want its flags", args)
+	if args := w.text(t, "serve.args"); args != "serve --poll-interval 1s" {
+		t.Errorf("arguments of the service = %q, want serve --poll-interval 1s", args)
 	}
 	first := d.started()["serve"][0]
 
 	w.write(t, "broken", "")
 	w.write(t, "cmd/x.go", "package x // wrong\n")
-	await.True(t, "a wrong file is reported", func() bool { return strings.Contains(d.out.String(), "goes on as it was") })
+	await.True(t, "the failed build is reported", func() bool { return strings.Contains(d.out.String(), "build failed") })
 	if !alive(first) || len(d.started()["serve"]) != 1 {
-		t.Error("the service was stopped for a file that does not compile")
+		t.Error("the service was stopped by a failed build")
 	}
 	if err := os.Remove(filepath.Join(w.dir, "broken")); err != nil {
 		t.Fatal(err)
 	}
 	w.write(t, "internal/x.go", "package x // right\n")
-	await.True(t, "the service is started again", func() bool { return len(d.started()["serve"]) == 2 })
+	await.True(t, "the service is restarted", func() bool { return len(d.started()["serve"]) == 2 })
 	if got := d.started(); alive(first) || len(got["graphsim"]) != 1 || len(got["dev-mediator"]) != 1 {
-		t.Errorf("started = %v, want the first service gone and the others as they were", got)
+		t.Errorf("started = %v, want only the service restarted", got)
 	}
 
 	w.write(t, "crashed", "")
 	w.write(t, "internal/x.go", "package x // crashes\n")
-	await.True(t, "a crash is reported", func() bool { return strings.Contains(d.out.String(), "has ended with 3") })
+	await.True(t, "the crash is reported", func() bool { return strings.Contains(d.out.String(), "exited with 3") })
 	d.interrupt()
 	if code := d.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code after Ctrl-C = %d, want 0: %s", code, d.out.String())
 	}
-	d.nothingIsLeft()
+	d.checkAllEnded()
 }
 
-// TestDevEndsWithCtrlC types it on a real terminal, while the service runs and
-// while it is built.
-func TestDevEndsWithCtrlC(t *testing.T) {
-	for name, slow := range map[string]bool{"while it runs": false, "while it builds": true} {
+// TestDevStopsOnCtrlC types it on a pseudo-terminal.
+func TestDevStopsOnCtrlC(t *testing.T) {
+	for name, building := range map[string]bool{"while running": false, "while building": true} {
 		t.Run(name, func(t *testing.T) {
-			w := openDevWorkshop(t)
-			d := &dev{workshop: w, t: t, cmd: w.run(nil)}
+			w := newDevSandbox(t)
+			d := &dev{sandbox: w, t: t, cmd: w.run(nil)}
 			d.cmd.Path = filepath.Join(w.dir, "scripts", "dev")
 			term := onTerminal(t, d.cmd)
-			await.True(t, "all three run", func() bool { return d.running() == 3 })
-			if slow {
+			await.True(t, "all three programs start", func() bool { return d.startCount() == 3 })
+			if building {
 				w.write(t, "tools/go", "#!/bin/sh\necho \"go $$\" >>started\nexec sleep 1000\n")
-				w.write(t, "cmd/x.go", "package x // takes its time\n")
-				await.True(t, "it builds", func() bool { return len(d.started()["go"]) == 1 })
+				w.write(t, "cmd/x.go", "package x // changed\n")
+				await.True(t, "the build starts", func() bool { return len(d.started()["go"]) == 1 })
 			}
-			if _, err := term.side.WriteString("\x03"); err != nil {
+			if _, err := term.master.WriteString("\x03"); err != nil {
 				t.Fatal(err)
 			}
 			if _ = d.cmd.Wait(); d.cmd.ProcessState.ExitCode() != 0 {
-				t.Errorf("exit code = %d, want 0; screen %q", d.cmd.ProcessState.ExitCode(), term.shown())
+				t.Errorf("exit code = %d, want 0; terminal shows %q", d.cmd.ProcessState.ExitCode(), term.output())
 			}
-			d.nothingIsLeft()
+			d.checkAllEnded()
 		})
 	}
 }
 
-// TestDevEndsWithAKill sends it to a script in the background of a terminal's
-// shell, at each thing that it may be about.
-func TestDevEndsWithAKill(t *testing.T) {
+// TestDevStopsOnSIGTERM stops a scripts/dev that runs in the background of an
+// interactive shell.
+func TestDevStopsOnSIGTERM(t *testing.T) {
 	tests := map[string]struct {
-		tool, text string // what takes its time
+		slow, text string // the program that does not return
 		started    int
 	}{
-		"while it runs":                   {"", "", 3},
-		"while it builds":                 {"tools/go", "#!/bin/sh\n(trap 'kill $!; echo >compiler.ended; exit' TERM; echo \"go $$\" >>started; sleep 1000 & wait) &\nwait\n", 1},
-		"while the local Graph is silent": {"fake/graphsim", "#!/bin/sh\necho \"graphsim $$\" >>started\nexec sleep 1000\n", 1},
+		"while running":                 {"", "", 3},
+		"while building":                {"tools/go", "#!/bin/sh\n(trap 'kill $!; echo >compiler.ended; exit' TERM; echo \"go $$\" >>started; sleep 1000 & wait) &\nwait\n", 1},
+		"while waiting for local Graph": {"fake/graphsim", "#!/bin/sh\necho \"graphsim $$\" >>started\nexec sleep 1000\n", 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := openDevWorkshop(t)
-			if tt.tool != "" {
-				w.write(t, tt.tool, tt.text)
+			w := newDevSandbox(t)
+			if tt.slow != "" {
+				w.write(t, tt.slow, tt.text)
 			}
-			d := &dev{workshop: w, t: t, cmd: w.run(nil, "-c", "set -m; scripts/dev & echo $! >dev.id; wait $!; echo $? >code")}
+			d := &dev{sandbox: w, t: t, cmd: w.run(nil, "-c", "set -m; scripts/dev & echo $! >dev.id; wait $!; echo $? >code")}
 			shell, err := exec.LookPath("bash")
 			if err != nil {
 				t.Fatal(err)
 			}
 			d.cmd.Path, d.cmd.Dir = shell, w.dir
 			term := onTerminal(t, d.cmd)
-			await.True(t, "it is about it", func() bool { return d.running() == tt.started })
-			id, err := strconv.Atoi(w.note(t, "dev.id"))
+			await.True(t, "the programs start", func() bool { return d.startCount() == tt.started })
+			id, err := strconv.Atoi(w.text(t, "dev.id"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -211,23 +210,23 @@ func TestDevEndsWithAKill(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = d.cmd.Wait()
-			if code := w.note(t, "code"); code != "0" {
-				t.Errorf("exit code = %s, want 0; screen %q", code, term.shown())
+			if code := w.text(t, "code"); code != "0" {
+				t.Errorf("exit code = %s, want 0; terminal shows %q", code, term.output())
 			}
-			if tt.tool == "tools/go" {
-				await.True(t, "what go started has ended", func() bool { _, err := os.Stat(filepath.Join(w.dir, "compiler.ended")); return err == nil })
+			if tt.slow == "tools/go" {
+				await.True(t, "the child of go has ended", func() bool { _, err := os.Stat(filepath.Join(w.dir, "compiler.ended")); return err == nil })
 			}
-			d.nothingIsLeft()
+			d.checkAllEnded()
 		})
 	}
 }
 
-func TestDevHelps(t *testing.T) {
+func TestDevHelp(t *testing.T) {
 	for _, flag := range []string{"--help", "-h"} {
-		d := openDevWorkshop(t).dev(t, nil, "--poll-interval", "1s", flag)
+		d := newDevSandbox(t).dev(t, nil, "--poll-interval", "1s", flag)
 		_ = d.cmd.Wait()
 		if code := d.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(d.out.String(), "scripts/dev [--real]") || strings.Contains(d.out.String(), "set -euo") {
-			t.Errorf("exit code of %s = %d, shown %q, want 0 and the help alone", flag, code, d.out.String())
+			t.Errorf("exit code of %s = %d, output %q, want 0 and only the help", flag, code, d.out.String())
 		}
 		if len(d.started()) > 0 {
 			t.Errorf("started = %v, want nothing", d.started())
@@ -235,35 +234,35 @@ func TestDevHelps(t *testing.T) {
 	}
 }
 
-func TestDevWithTheRealTenant(t *testing.T) {
-	w := openDevWorkshop(t)
+func TestDevWithRealTenant(t *testing.T) {
+	w := newDevSandbox(t)
 	d := w.dev(t, map[string]string{"AZURE_TENANT_ID": "t", "PUBLIC_URL": "https://old.example", "MEDIATOR_URL": "http://m.example"}, "--tunnel", "agent", "--real")
-	await.True(t, "the service runs", func() bool { return len(d.started()["serve"]) == 1 })
+	await.True(t, "the service starts", func() bool { return len(d.started()["serve"]) == 1 })
 	env := d.environment(t, "serve.env")
 	d.interrupt()
 	if got := d.started(); len(got) != 1 {
-		t.Errorf("started = %v, want the service alone", got)
+		t.Errorf("started = %v, want only the service", got)
 	}
 	if _, ok := env["PUBLIC_URL"]; ok || env["TUNNEL"] != "agent" || env["MEDIATOR_URL"] != "http://m.example" || len(env["MONITOR_TOKEN"]) != 48 {
 		t.Errorf("environment = %v, want the tunnel, no PUBLIC_URL, the mediator and a long token", env)
 	}
 }
 
-func TestDevSaysWhatItNeeds(t *testing.T) {
+func TestDevUsageErrors(t *testing.T) {
 	tests := map[string]struct {
 		args []string
 		want string
 	}{
-		"a tunnel that is none":   {[]string{"--tunnel", "tailscale"}, "--tunnel is tailscale: write ngrok or agent"},
-		"a tunnel without a kind": {[]string{"--tunnel"}, "--tunnel needs ngrok or agent"},
-		"no tenant":               {[]string{"--real"}, "AZURE_TENANT_ID"},
+		"unknown tunnel":       {[]string{"--tunnel", "tailscale"}, "--tunnel is tailscale: write ngrok or agent"},
+		"tunnel without value": {[]string{"--tunnel"}, "--tunnel needs ngrok or agent"},
+		"no tenant":            {[]string{"--real"}, "AZURE_TENANT_ID"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			d := openDevWorkshop(t).dev(t, nil, tt.args...)
+			d := newDevSandbox(t).dev(t, nil, tt.args...)
 			_ = d.cmd.Wait()
 			if code := d.cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(d.out.String(), tt.want) || !strings.Contains(d.out.String(), "usage: scripts/dev [--real]") {
-				t.Errorf("exit code = %d, shown %q, want 2, %q and the usage", code, d.out.String(), tt.want)
+				t.Errorf("exit code = %d, output %q, want 2, %q and the usage", code, d.out.String(), tt.want)
 			}
 			if len(d.started()) > 0 {
 				t.Errorf("started = %v, want nothing", d.started())
@@ -272,8 +271,8 @@ func TestDevSaysWhatItNeeds(t *testing.T) {
 	}
 }
 
-// note returns a file of the workshop without the white space around it.
-func (w workshop) note(t *testing.T, file string) string {
+// text returns the contents of a file of the sandbox without surrounding white space.
+func (w sandbox) text(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(w.dir, file))
 	if err != nil {

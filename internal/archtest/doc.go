@@ -1,13 +1,13 @@
-// Package archtest holds what is agreed about this repository as tests: which
-// package may import which, which library is known where, how files are cut, and
-// what the manifests, the container and the scripts promise.
+// Package archtest checks this repository's conventions: which package may import
+// which, where each library may be used, how long files may be, and what the
+// manifests, the Dockerfile and the scripts promise.
 //
 // # Design
 //
-// The packages are a table in packages_test.go, in which imports go down. A new
-// package is a new row that lists what it may import. Rules about code are in rules_test.go,
-// each a function from the parsed tree to the places that break it, so that each
-// is tried on a small tree that breaks it too. The rest reads the files of
-// deploy and scripts as their users do: compose and Kubernetes as YAML, the
-// Dockerfile as instructions, scripts/run on a real terminal.
+// packages_test.go holds a table of all packages, in which imports only go down; a
+// new package needs a row that lists its imports. The rules about code are in
+// rules_test.go. Each is a function from the parsed tree to the violations that it
+// finds, so that it can be tried on a small tree as well. The other tests read the
+// files of deploy and scripts the way their users do: compose and Kubernetes files
+// as YAML, the Dockerfile as instructions, scripts/run on a pseudo-terminal.
 package archtest

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-func TestImageIsBuiltWithTheModulesGo(t *testing.T) {
+func TestImageGoVersion(t *testing.T) {
 	version := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "go.mod"))
 	if len(version) != 2 {
-		t.Fatal("go.mod says no Go version")
+		t.Fatal("go.mod names no Go version")
 	}
 	if from := buildImage(t); !strings.HasPrefix(from, "golang:"+version[1]+"-") {
 		t.Errorf("FROM %s, want go.mod's Go %s", from, version[1])
@@ -27,8 +27,8 @@ func buildImage(t *testing.T) string {
 	return from[1]
 }
 
-// TestImagesRunAsNobody: the Kubernetes manifests say runAsNonRoot, which needs a number.
-func TestImagesRunAsNobody(t *testing.T) {
+// TestImageUserIsNumericNonRoot: runAsNonRoot in the Kubernetes manifests needs a number.
+func TestImageUserIsNumericNonRoot(t *testing.T) {
 	for _, file := range []string{"Dockerfile", "deploy/heroku/Dockerfile"} {
 		if !regexp.MustCompile(`(?m)^USER [1-9][0-9]*(:[1-9][0-9]*)?$`).MatchString(read(t, file)) {
 			t.Errorf("%s has no USER that is a number other than 0", file)
@@ -36,7 +36,7 @@ func TestImagesRunAsNobody(t *testing.T) {
 	}
 }
 
-func TestScriptsCanBeRun(t *testing.T) {
+func TestScriptsAreExecutable(t *testing.T) {
 	for _, file := range []string{".ci/run", "scripts/check", "scripts/package", "scripts/run", "deploy/heroku/deploy", "deploy/heroku/start"} {
 		info, err := fs.Stat(root(t), file)
 		if err != nil {
@@ -44,7 +44,7 @@ func TestScriptsCanBeRun(t *testing.T) {
 			continue
 		}
 		if info.Mode().Perm()&0o111 == 0 || !strings.HasPrefix(read(t, file), "#!") {
-			t.Errorf("%s can't be run: mode %v, or no #! line", file, info.Mode())
+			t.Errorf("%s is not executable: mode %v, or no #! line", file, info.Mode())
 		}
 	}
 }

@@ -15,8 +15,8 @@ var (
 	noWord  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// TestTheGuidesLinksLeadSomewhere follows each link to a file, and to a heading in it.
-func TestTheGuidesLinksLeadSomewhere(t *testing.T) {
+// TestGuideLinks follows each link to a file, and to a heading in it.
+func TestGuideLinks(t *testing.T) {
 	guides, err := fs.Glob(root(t), "deploy/*.md")
 	if err != nil || len(guides) == 0 {
 		t.Fatalf("guides = %q, %v", guides, err)
@@ -36,13 +36,13 @@ func TestTheGuidesLinksLeadSomewhere(t *testing.T) {
 				continue
 			}
 			if anchor != "" && !slices.Contains(anchors(read(t, target)), anchor) {
-				t.Errorf("%s links to %s, but there is no such heading", guide, found[1])
+				t.Errorf("%s links to %s, but that heading does not exist", guide, found[1])
 			}
 		}
 	}
 }
 
-// anchors lists what headings are linked to by, as GitHub names them.
+// anchors lists the link targets that GitHub gives the headings of a text.
 func anchors(text string) (names []string) {
 	for _, found := range heading.FindAllStringSubmatch(text, -1) {
 		name := noWord.ReplaceAllString(strings.ToLower(found[1]), "")

@@ -2,11 +2,11 @@ package archtest_test
 
 import "slices"
 
-// module is the prefix of the imports of ours.
+// module is the import path prefix of this module.
 const module = "outlook-monitor/"
 
-// packages says what each package may import of ours. Imports go down the table
-// only; tests may import more.
+// packages lists which packages of this module each package may import. Imports only
+// go down the table. Tests may import more.
 var packages = []struct {
 	name    string
 	imports []string
@@ -18,12 +18,12 @@ var packages = []struct {
 	}},
 	{"cmd/graphsim", []string{"internal/graphsim"}},
 
-	// Checks what the others need.
+	// Checks what the other packages need.
 	{"internal/doctor", []string{
 		"internal/webhook", "internal/graph", "internal/store", "internal/tunnel", "internal/ooo", "internal/config",
 	}},
 
-	// Handlers: what reaches us over HTTP.
+	// HTTP handlers.
 	{"internal/api", []string{"internal/server", "internal/schedule", "internal/store", "internal/ooo"}},
 	{"internal/webhook", []string{"internal/server", "internal/schedule", "internal/ooo"}},
 	{"internal/ui", []string{"internal/server", "internal/ooo"}},
@@ -34,26 +34,26 @@ var packages = []struct {
 	{"internal/subscribe", actor},
 	{"internal/deliver", actor},
 
-	// The owner of all partitions, for tests of the actors.
+	// For tests of the actors: the owner of all partitions.
 	{"internal/ownertest", []string{"internal/mailbox", "internal/store", "internal/ooo", "internal/await"}},
 
-	// What this replica owns.
+	// Partitions and mailboxes that this replica owns.
 	{"internal/mailbox", []string{"internal/partition", "internal/schedule", "internal/store", "internal/ooo"}},
 	{"internal/partition", []string{"internal/schedule", "internal/store", "internal/ooo"}},
 
-	// Adapters know no actors and not each other.
+	// Adapters import neither actors nor each other.
 	{"internal/graph", []string{"internal/schedule", "internal/ooo"}},
 	{"internal/store", []string{"internal/schedule", "internal/ooo"}},
 	{"internal/tunnel", []string{"internal/schedule"}},
 
-	// The domain, waits and the timed queue, and how JSON is read on the hot paths.
+	// The domain; waits and the timed queue.
 	{"internal/ooo", nil},
 	{"internal/schedule", nil},
 
 	{"internal/config", nil},
 	{"internal/telemetry", nil},
 
-	// Stand-ins and test support know nothing of ours.
+	// Simulators and test support.
 	{"internal/await", nil},
 	{"internal/graphsim", nil},
 	{"internal/mediatorsim", nil},
@@ -63,14 +63,14 @@ var packages = []struct {
 	{"internal/archtest", nil},
 	{"internal/programtest", nil},
 
-	// Modules of their own.
+	// Separate modules.
 	{"scripts/tools/chart", nil},
 	{"scripts/tools/collector", nil},
 }
 
 var actor = []string{"internal/mailbox", "internal/partition", "internal/schedule", "internal/graph", "internal/store", "internal/ooo"}
 
-// position returns where a package is in the table; -1 if it is not.
+// position returns the index of a package in the table, or -1.
 func position(pkg string) int {
 	for i, row := range packages {
 		if row.name == pkg {
@@ -80,8 +80,8 @@ func position(pkg string) int {
 	return -1
 }
 
-// libraries says which packages know a library, by the beginning of its path. Tests
-// may know more.
+// libraries lists the only packages that may import a library, by import path prefix.
+// Tests may import more.
 var libraries = []struct {
 	prefix   string
 	packages []string
@@ -104,15 +104,9 @@ var libraries = []struct {
 
 var handlers = []string{"internal/api", "internal/ui", "internal/webhook", "cmd/outlook-monitor"}
 
-// heavy is never imported: it takes minutes to compile, and its parts do.
+// heavy must not be imported at all: it takes minutes to compile, and its subpackages
+// suffice.
 const heavy = "github.com/microsoftgraph/msgraph-sdk-go"
-
-// layout is what lies at the top, besides names that begin with a dot.
-var layout = []string{"Dockerfile", "README.md", "cmd", "deploy", "go.mod", "go.sum", "internal", "scripts"}
-
-// built is what scripts/check, scripts/run and scripts/package leave at the top; git
-// ignores it.
-var built = []string{"bin", "dist"}
 
 // mayImport reports whether a package may import another.
 func mayImport(pkg, other string) bool {

@@ -9,94 +9,88 @@ import (
 	"strings"
 )
 
-// rule is something agreed about the code. Its function returns the places that
-// break it, each a sentence.
-type rule struct {
-	says   string
-	broken func(repository) []string
+// rules are the conventions for the code, by name. Each returns the violations, a
+// sentence each.
+var rules = map[string]func(repository) []string{
+	"imports follow the table":        forbiddenImports,
+	"imports only go down the table":  upwardImports,
+	"table rows have a package":       staleRows,
+	"libraries stay in their package": misplacedLibraries,
+	"package names are specific":      vaguePackageNames,
+	"names use the field's terms":     privateWords,
+	"packages have a doc comment":     missingComments,
+	"no file exceeds 400 lines":       longFiles,
+	"only main.go exits the process":  exits,
+	"no init functions":               inits,
+	"no test is skipped":              skips,
 }
 
-var rules = []rule{
-	{"each package imports only what the table allows", importsOfOurs},
-	{"imports go down the table only", importsUpwards},
-	{"the table has no package that is gone", gonePackages},
-	{"a library is known in its own packages alone", importsOfOthers},
-	{"a package's name says what it is", hollowNames},
-	{"names use the words of the field", privateWords},
-	{"every package has a comment", missingComments},
-	{"no file is over 400 lines", longFiles},
-	{"only main.go ends the process", exits},
-	{"nothing runs before main", inits},
-	{"no test is skipped", skips},
-	{"the top holds what was agreed", topEntries},
-}
-
-func importsOfOurs(r repository) (broken []string) {
+func forbiddenImports(r repository) (violations []string) {
 	for _, pkg := range r.packages() {
 		if position(pkg) < 0 {
-			broken = append(broken, pkg+" has no row in the table of packages")
+			violations = append(violations, pkg+" has no row in the table of packages")
 		}
 	}
 	for _, f := range r.files {
 		for _, name := range f.imports() {
-			other, ours := strings.CutPrefix(name, module)
-			if ours && !f.test && !mayImport(f.pkg, other) {
-				broken = append(broken, f.path+" imports "+other)
+			other, own := strings.CutPrefix(name, module)
+			if own && !f.test && !mayImport(f.pkg, other) {
+				violations = append(violations, f.path+" imports "+other)
 			}
 		}
 	}
-	return broken
+	return violations
 }
 
-func importsUpwards(repository) (broken []string) {
+func upwardImports(repository) (violations []string) {
 	for i, row := range packages {
 		for _, other := range row.imports {
 			if position(other) <= i {
-				broken = append(broken, row.name+" may import "+other+", which is not below it")
+				violations = append(violations, row.name+" may import "+other+", which is not below it")
 			}
 		}
 	}
-	return broken
+	return violations
 }
 
-func gonePackages(r repository) (broken []string) {
+func staleRows(r repository) (violations []string) {
 	for _, row := range packages {
 		if !slices.Contains(r.packages(), row.name) {
-			broken = append(broken, row.name+" has a row in the table of packages, but no code")
+			violations = append(violations, row.name+" has a row in the table of packages, but no code")
 		}
 	}
-	return broken
+	return violations
 }
 
-func importsOfOthers(r repository) (broken []string) {
+func misplacedLibraries(r repository) (violations []string) {
 	for _, f := range r.files {
 		for _, name := range f.imports() {
 			if name == heavy {
-				broken = append(broken, f.path+" imports all of "+name)
+				violations = append(violations, f.path+" imports all of "+name)
 			}
 			for _, l := range libraries {
 				if strings.HasPrefix(name, l.prefix) && !f.test && !slices.Contains(l.packages, f.pkg) {
-					broken = append(broken, f.path+" imports "+name)
+					violations = append(violations, f.path+" imports "+name)
 				}
 			}
 		}
 	}
-	return broken
+	return violations
 }
 
-func hollowNames(r repository) (broken []string) {
-	hollow := []string{"util", "utils", "common", "helper", "helpers", "model", "models", "type", "types"}
+func vaguePackageNames(r repository) (violations []string) {
+	vague := []string{"util", "utils", "common", "helper", "helpers", "model", "models", "type", "types"}
 	for _, f := range r.files {
 		for _, name := range []string{path.Base(f.pkg), strings.TrimSuffix(f.ast.Name.Name, "_test")} {
-			if slices.Contains(hollow, name) || strings.HasSuffix(name, "util") || strings.HasSuffix(name, "utils") {
-				broken = append(broken, f.path+" is in a package called "+name)
+			if slices.Contains(vague, name) || strings.HasSuffix(name, "util") || strings.HasSuffix(name, "utils") {
+				violations = append(violations, f.path+" is in a package called "+name)
 			}
 		}
 	}
-	return slices.Compact(broken)
+	return slices.Compact(violations)
 }
 
-// privateWordsFor are everyday words that stood in for technical ones, and what to use.
+// privateWordsFor maps everyday words to the technical terms to use instead.
 var privateWordsFor = map[string]string{
 	"anew": "again", "brief": "a verb or number", "debts": "backlog", "door": "listener", "glimpse": "summary", "guest": "caller",
 	"hall": "registry", "happening": "event", "hears": "a callback On…", "landed": "finished", "look": "check, read, reload",
@@ -105,9 +99,9 @@ var privateWordsFor = map[string]string{
 	"story": "steps, scenario", "stranger": "unauthenticated, unauthorized", "told": "delivered, reported", "vault": "storage",
 }
 
-// privateWords checks the names of packages, files, types, functions, fields, parameters, constants and
-// declared variables, tests apart.
-func privateWords(r repository) (broken []string) {
+// privateWords checks the names of packages, files, types, functions, fields, parameters,
+// constants and declared variables outside tests.
+func privateWords(r repository) (violations []string) {
 	for _, f := range r.files {
 		if f.test {
 			continue
@@ -136,17 +130,17 @@ func privateWords(r repository) (broken []string) {
 			}
 			for _, word := range wordOf.FindAllString(name, -1) {
 				if use, ok := privateWordsFor[strings.ToLower(word)]; ok {
-					broken = append(broken, fmt.Sprintf("%s: %s says %s: use %s", f.path, name, word, use))
+					violations = append(violations, fmt.Sprintf("%s: %s contains %s: use %s", f.path, name, word, use))
 				}
 			}
 		}
 	}
-	return broken
+	return violations
 }
 
 var wordOf = regexp.MustCompile(`[A-Z]?[a-z]+|[A-Z]+`)
 
-func missingComments(r repository) (broken []string) {
+func missingComments(r repository) (violations []string) {
 	commented := map[string]bool{}
 	for _, f := range r.files {
 		first := "Package " + f.ast.Name.Name + " "
@@ -157,63 +151,49 @@ func missingComments(r repository) (broken []string) {
 	}
 	for _, pkg := range r.packages() {
 		if !commented[pkg] {
-			broken = append(broken, pkg+" has no package comment")
+			violations = append(violations, pkg+" has no package comment")
 		}
 	}
-	return broken
+	return violations
 }
 
-const longest = 400
+const maxLines = 400
 
-func longFiles(r repository) (broken []string) {
+func longFiles(r repository) (violations []string) {
 	for _, f := range r.files {
-		if f.lines > longest {
-			broken = append(broken, fmt.Sprintf("%s has %d lines", f.path, f.lines))
+		if f.lines > maxLines {
+			violations = append(violations, fmt.Sprintf("%s has %d lines", f.path, f.lines))
 		}
 	}
-	return broken
+	return violations
 }
 
-func exits(r repository) (broken []string) {
+func exits(r repository) (violations []string) {
 	for _, f := range r.files {
 		main := path.Base(f.path) == "main.go" && path.Dir(f.pkg) == "cmd"
 		if !main && !f.test && (f.calls("os", "Exit") || f.calls("log", "Fatal", "Fatalf", "Fatalln")) {
-			broken = append(broken, f.path+" ends the process")
+			violations = append(violations, f.path+" exits the process")
 		}
 	}
-	return broken
+	return violations
 }
 
-func inits(r repository) (broken []string) {
+func inits(r repository) (violations []string) {
 	for _, f := range r.files {
 		for _, decl := range f.ast.Decls {
 			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
-				broken = append(broken, f.path+" has an init function")
+				violations = append(violations, f.path+" has an init function")
 			}
 		}
 	}
-	return broken
+	return violations
 }
 
-func skips(r repository) (broken []string) {
+func skips(r repository) (violations []string) {
 	for _, f := range r.files {
 		if f.selects([]string{"t", "b", "f", "tb"}, []string{"Skip", "Skipf", "SkipNow"}) {
-			broken = append(broken, f.path+" skips")
+			violations = append(violations, f.path+" skips")
 		}
 	}
-	return broken
-}
-
-func topEntries(r repository) (broken []string) {
-	for _, name := range r.top {
-		if !strings.HasPrefix(name, ".") && !slices.Contains(built, name) && !slices.Contains(layout, name) {
-			broken = append(broken, name+" does not belong there")
-		}
-	}
-	for _, name := range layout {
-		if !slices.Contains(r.top, name) {
-			broken = append(broken, name+" is missing")
-		}
-	}
-	return broken
+	return violations
 }

@@ -12,16 +12,16 @@ import (
 	"testing"
 )
 
-// A workshop is a tree with scripts/run in it, a Go that only pretends to build
-// and a service that only notes how it was started.
-type workshop struct {
+// sandbox is a directory with scripts/run, a go command that builds nothing and a
+// service that only records how it was started.
+type sandbox struct {
 	dir   string
 	tools string // PATH
 }
 
-func openWorkshop(t *testing.T) workshop {
+func newSandbox(t *testing.T) sandbox {
 	t.Helper()
-	w := workshop{dir: t.TempDir()}
+	w := sandbox{dir: t.TempDir()}
 	w.tools = filepath.Join(w.dir, "tools")
 	for _, dir := range []string{"scripts", "tools", "bin"} {
 		if err := os.Mkdir(filepath.Join(w.dir, dir), 0o755); err != nil {
@@ -43,15 +43,15 @@ func openWorkshop(t *testing.T) workshop {
 	return w
 }
 
-func (w workshop) write(t *testing.T, file, text string) {
+func (w sandbox) write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(w.dir, file), []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// run prepares scripts/run with nothing in its environment but env.
-func (w workshop) run(env map[string]string, args ...string) *exec.Cmd {
+// run returns the command scripts/run, whose environment holds only PATH and env.
+func (w sandbox) run(env map[string]string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(w.dir, "scripts", "run"), args...)
 	cmd.Env = []string{"PATH=" + w.tools}
 	for name, value := range env {
@@ -60,8 +60,8 @@ func (w workshop) run(env map[string]string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// environment reads what env wrote; nil if it did not run.
-func (w workshop) environment(t *testing.T, file string) map[string]string {
+// environment parses a file that env wrote. It returns nil if the file does not exist.
+func (w sandbox) environment(t *testing.T, file string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(w.dir, file))
 	if errors.Is(err, os.ErrNotExist) {
@@ -90,24 +90,24 @@ func TestRunWithoutTerminal(t *testing.T) {
 	}
 	tests := map[string]struct {
 		env     map[string]string
-		missing string            // "": it starts
+		missing string            // part of the error; "": the service starts
 		want    map[string]string // the service's environment
 	}{
-		"nothing is given": {nil, "AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_SECRET MEDIATOR_URL,", nil},
-		"all that is needed is given": {given, "",
+		"no settings": {nil, "AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_SECRET MEDIATOR_URL,", nil},
+		"required settings": {given, "",
 			with(map[string]string{"PUBLIC_URL": "", "REDIS_URL": "", "LISTEN_ADDR": "127.0.0.1:8080"})},
-		"the first outlook-monitor's names": {
+		"legacy names": {
 			map[string]string{"TENANT": "t", "CLIENT_ID": "c", "CLIENT_SECRET": "s", "MEDIATOR_IP": "10.0.0.5", "MEDIATOR_PORT": "5000", "LISTEN_ADDR": "[::1]:1"}, "",
 			map[string]string{"TENANT": "t", "CLIENT_ID": "c", "CLIENT_SECRET": "s", "MEDIATOR_IP": "10.0.0.5", "MEDIATOR_PORT": "5000", "LISTEN_ADDR": "[::1]:1", "PUBLIC_URL": "", "REDIS_URL": ""}},
-		"a certificate instead of the secret": {
+		"certificate instead of secret": {
 			map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_CERTIFICATE_PATH": "f"}, "MEDIATOR_URL,", nil},
-		"open to other machines without a token":   {with(map[string]string{"LISTEN_ADDR": ":8080"}), "MONITOR_TOKEN,", nil},
-		"a port of the platform without a token":   {with(map[string]string{"PORT": "5000"}), "MONITOR_TOKEN,", nil},
+		"LISTEN_ADDR on all addresses, no token":   {with(map[string]string{"LISTEN_ADDR": ":8080"}), "MONITOR_TOKEN,", nil},
+		"PORT set by the platform, no token":       {with(map[string]string{"PORT": "5000"}), "MONITOR_TOKEN,", nil},
 		"private routes on loopback need no token": {with(map[string]string{"PORT": "5000", "PRIVATE_ADDR": "127.0.0.1:1"}), "", with(map[string]string{"PORT": "5000", "PRIVATE_ADDR": "127.0.0.1:1", "PUBLIC_URL": "", "REDIS_URL": ""})},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := openWorkshop(t)
+			w := newSandbox(t)
 			cmd := w.run(tt.env, "--log-level", "debug")
 			output, err := cmd.CombinedOutput()
 			wantCode := 0
@@ -131,20 +131,20 @@ func TestRunWithoutTerminal(t *testing.T) {
 	}
 }
 
-func TestRunAsksForWhatIsMissing(t *testing.T) {
-	w := openWorkshop(t)
+func TestRunPromptsForMissingSettings(t *testing.T) {
+	w := newSandbox(t)
 	cmd := w.run(map[string]string{"AZURE_TENANT_ID": "given"})
 	term := onTerminal(t, cmd)
 	term.answer("Application (client) id: ", "client", true)
 	term.answer("Client secret: ", "very-secret", false)
 	term.answer("Mediator (base URL, or its IP address): ", "10.0.0.5", true)
-	term.answer("Mediator's port: ", "5000", true)
+	term.answer("Mediator port: ", "5000", true)
 	term.answer("Public https URL", "", true)
 	term.answer("Redis URL", "redis://redis:6379", true)
 	term.answer("[127.0.0.1:8080]: ", ":8080", true)
-	term.answer("Token that the mediator must show", "token-secret", false)
+	term.answer("Token that the mediator must send", "token-secret", false)
 	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v, screen %q", err, term.shown())
+		t.Fatalf("%v, terminal shows %q", err, term.output())
 	}
 	want := map[string]string{
 		"AZURE_TENANT_ID": "given", "AZURE_CLIENT_ID": "client", "AZURE_CLIENT_SECRET": "very-secret",
@@ -157,16 +157,16 @@ func TestRunAsksForWhatIsMissing(t *testing.T) {
 	if got, want := w.environment(t, "built.env"), map[string]string{"AZURE_TENANT_ID": "given"}; !maps.Equal(got, want) {
 		t.Errorf("environment of the build = %q, want %q", got, want)
 	}
-	if strings.Contains(term.shown(), "-secret") {
-		t.Errorf("screen = %q, want no secret on it", term.shown())
+	if strings.Contains(term.output(), "-secret") {
+		t.Errorf("terminal shows %q, want no secret", term.output())
 	}
-	if got, want := w.holding(t, "-secret"), []string{"started.env"}; !slices.Equal(got, want) {
-		t.Errorf("files with a secret = %q, want %q, where the service wrote it", got, want)
+	if got, want := w.filesContaining(t, "-secret"), []string{"started.env"}; !slices.Equal(got, want) {
+		t.Errorf("files with a secret = %q, want only the service's own %q", got, want)
 	}
 }
 
-// holding lists the files that hold a text.
-func (w workshop) holding(t *testing.T, text string) (files []string) {
+// filesContaining lists the files that contain a text.
+func (w sandbox) filesContaining(t *testing.T, text string) (files []string) {
 	t.Helper()
 	tree := os.DirFS(w.dir)
 	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -185,21 +185,21 @@ func (w workshop) holding(t *testing.T, text string) (files []string) {
 	return files
 }
 
-func TestRunEndsWithTheTerminal(t *testing.T) {
-	w := openWorkshop(t)
+func TestRunExitsAtEndOfInput(t *testing.T) {
+	w := newSandbox(t)
 	cmd := w.run(nil)
 	term := onTerminal(t, cmd)
 	term.answer("Directory (tenant) id: ", "tenant", true)
 	term.answer("Application (client) id: ", "\x04", true) // end of input
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 2 {
-		t.Errorf("exit code = %d, want 2; screen %q", cmd.ProcessState.ExitCode(), term.shown())
+		t.Errorf("exit code = %d, want 2; terminal shows %q", cmd.ProcessState.ExitCode(), term.output())
 	}
 	if w.environment(t, "started.env") != nil {
 		t.Error("the service was started without its settings")
 	}
 }
 
-// TestHerokuStart runs deploy/heroku/start up to where it becomes the service.
+// TestHerokuStart runs deploy/heroku/start up to the exec of the service.
 func TestHerokuStart(t *testing.T) {
 	const last = "exec /outlook-monitor serve"
 	script, ok := strings.CutSuffix(strings.TrimSpace(read(t, "deploy/heroku/start")), last)
@@ -207,10 +207,10 @@ func TestHerokuStart(t *testing.T) {
 		t.Fatalf("the script does not end with %q", last)
 	}
 	tests := map[string]struct{ given, want string }{
-		"Heroku's URL":                  {"rediss://:pw@host:6380", "rediss://:pw@host:6380?skip_verify=true"},
-		"one that says what is checked": {"rediss://host:6380?skip_verify=false", "rediss://host:6380?skip_verify=false"},
-		"one without TLS":               {"redis://host:6379", "redis://host:6379"},
-		"none":                          {"", ""},
+		"Heroku's URL":         {"rediss://:pw@host:6380", "rediss://:pw@host:6380?skip_verify=true"},
+		"explicit skip_verify": {"rediss://host:6380?skip_verify=false", "rediss://host:6380?skip_verify=false"},
+		"without TLS":          {"redis://host:6379", "redis://host:6379"},
+		"not set":              {"", ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

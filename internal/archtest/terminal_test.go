@@ -15,23 +15,22 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// terminal is a pseudo-terminal with a program on it.
+// terminal is a pseudo-terminal on which a program runs.
 type terminal struct {
-	t    *testing.T
-	side *os.File // ours
-
+	t      *testing.T
+	master *os.File
 	screen programtest.Output
 }
 
 // onTerminal starts a command on a new terminal.
 func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 	t.Helper()
-	side, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = side.Close() })
-	fd := int(side.Fd())
+	t.Cleanup(func() { _ = master.Close() })
+	fd := int(master.Fd())
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -39,40 +38,40 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	replica, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = other, other, other
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = replica, replica, replica
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	err = cmd.Start()
-	_ = other.Close()
+	_ = replica.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // where it still runs
-	term := &terminal{t: t, side: side}
-	go func() { _, _ = io.Copy(&term.screen, side) }() // until the terminal is closed
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it may have exited already
+	term := &terminal{t: t, master: master}
+	go func() { _, _ = io.Copy(&term.screen, master) }() // until master is closed
 	return term
 }
 
-// shown is everything that was on the screen.
-func (term *terminal) shown() string { return term.screen.String() }
+// output returns everything printed to the terminal so far.
+func (term *terminal) output() string { return term.screen.String() }
 
-// echoes reports whether what is typed is shown.
+// echoes reports whether the terminal echoes input.
 func (term *terminal) echoes() bool {
-	settings, err := unix.IoctlGetTermios(int(term.side.Fd()), unix.TCGETS)
+	settings, err := unix.IoctlGetTermios(int(term.master.Fd()), unix.TCGETS)
 	return err == nil && settings.Lflag&unix.ECHO != 0
 }
 
-// answer types a line once the question is shown and the terminal echoes, or
-// does not, as it should.
+// answer types a line once the terminal shows the question and echoes input or not,
+// as wanted.
 func (term *terminal) answer(question, line string, echoed bool) {
 	term.t.Helper()
 	await.True(term.t, fmt.Sprintf("the question %q, echo %t", question, echoed), func() bool {
-		return strings.Contains(term.shown(), question) && term.echoes() == echoed
+		return strings.Contains(term.output(), question) && term.echoes() == echoed
 	})
-	if _, err := fmt.Fprintln(term.side, line); err != nil {
+	if _, err := fmt.Fprintln(term.master, line); err != nil {
 		term.t.Fatal(err)
 	}
 }
