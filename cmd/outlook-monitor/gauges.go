@@ -109,7 +109,7 @@ func (s gauges) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
 func watchStore(metrics *telemetry.Metrics, s *store.Store, inTime func() bool) {
 	metrics.WatchRedis(inTime)
 	metrics.WatchPool(func() telemetry.Pool {
-		p := s.Pool()
+		p := s.PoolStats()
 		return telemetry.Pool{Total: int(p.TotalConns), Idle: int(p.IdleConns),
 			Hits: p.Hits, Misses: p.Misses, Timeouts: p.Timeouts, Stale: p.StaleConns}
 	})

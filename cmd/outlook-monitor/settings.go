@@ -75,7 +75,7 @@ func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error
 		OnDamaged: metrics.Damaged, Log: s.log,
 	}
 	if opening.URL == "" {
-		embedded, err := store.Embed()
+		embedded, err := store.StartEmbedded()
 		if err != nil {
 			return fmt.Errorf("start the embedded Redis: %w", err)
 		}
@@ -86,7 +86,7 @@ func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error
 	if cfg.settings.RedisEntra {
 		credential := graphConfig(cfg.settings.Graph)
 		credential.RootCAs, credential.Observe, credential.Log = cfg.roots, metrics.GraphAnswered, s.log.With("for", "redis")
-		renewed := func(user, token string) { s.store.LogInAgain(user, token) }
+		renewed := func(user, token string) { s.store.Reauthenticate(user, token) }
 		login, err := graph.NewTokenSource(credential, redisScope, renewed)
 		if err != nil {
 			return wrongSetting(err)

@@ -43,7 +43,7 @@ func (n *news) toggles(b *testing.B, replicas int, title string) {
 	w, users := n.w, len(n.users)
 	w.graph.resetStats()
 	w.eventually("presence was asked for three times for each user", func() bool {
-		return w.graph.stats().Calls["presence"]["200"] > int64(3*(users/ooo.MostPresences+replicas))
+		return w.graph.stats().Calls["presence"]["200"] > int64(3*(users/ooo.MaxPresences+replicas))
 	})
 	w.graph.resetStats()
 	used, byPresence, began := w.spent()[0], w.metric(`outlook_monitor_changes_total{source="presence"}`), time.Now()

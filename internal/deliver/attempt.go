@@ -18,8 +18,8 @@ const (
 	// abandonedTime is how long an attempt whose owner was lost may still be in flight at
 	// the mediator.
 	abandonedTime = 12 * time.Second
-	// staleTime is how long after BegunAt the call may start. If this owner died, the next
-	// one would count abandonedTime from BegunAt, and could call too early.
+	// staleTime is how long after InFlightSince the call may start. If this owner died, the next
+	// one would count abandonedTime from InFlightSince, and could call too early.
 	staleTime = time.Second
 	// overtakenMost bounds the overtaken states that one write adds to the history.
 	overtakenMost = 20
@@ -31,19 +31,19 @@ const (
 // once, when it is first seen, and cut at the longest wait of its kind.
 type due struct {
 	sequence    int64
-	begun, next time.Time // of [ooo.Delivery]: BegunAt and NextAttemptAt
+	begun, next time.Time // of [ooo.Delivery]: InFlightSince and NextAttemptAt
 	at          time.Time
 }
 
 // of returns when an address is due; before is when it was.
 func (before due) of(a *ooo.Address, now time.Time) due {
 	d := &a.Delivery
-	if before.sequence == a.Sequence && before.begun.Equal(d.BegunAt) && before.next.Equal(d.NextAttemptAt) {
+	if before.sequence == a.Sequence && before.begun.Equal(d.InFlightSince) && before.next.Equal(d.NextAttemptAt) {
 		return before
 	}
 	wait := time.Duration(0)
-	if !d.BegunAt.IsZero() {
-		wait = max(wait, min(d.BegunAt.Add(abandonedTime).Sub(now), abandonedTime))
+	if !d.InFlightSince.IsZero() {
+		wait = max(wait, min(d.InFlightSince.Add(abandonedTime).Sub(now), abandonedTime))
 	}
 	if !d.NextAttemptAt.IsZero() {
 		longest := failedMost
@@ -52,7 +52,7 @@ func (before due) of(a *ooo.Address, now time.Time) due {
 		}
 		wait = max(wait, min(d.NextAttemptAt.Sub(now), longest))
 	}
-	return due{sequence: a.Sequence, begun: d.BegunAt, next: d.NextAttemptAt, at: now.Add(wait)}
+	return due{sequence: a.Sequence, begun: d.InFlightSince, next: d.NextAttemptAt, at: now.Add(wait)}
 }
 
 // attempt is one try to send a state to the mediator.
@@ -76,10 +76,10 @@ func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) *attempt 
 		return nil
 	}
 	delivery := &a.Delivery
-	if !delivery.BegunAt.IsZero() { // whether that one arrived is not known
-		overtaken(draft, a, delivery.BegunSequence, now)
+	if !delivery.InFlightSince.IsZero() { // whether that one arrived is not known
+		overtaken(draft, a, delivery.InFlightSequence, now)
 	}
-	delivery.BegunAt, delivery.BegunSequence = now, a.Sequence
+	delivery.InFlightSince, delivery.InFlightSequence = now, a.Sequence
 	delivery.Attempts++
 	return &attempt{key: k, done: done, address: *a, state: *draft.State, next: delivery.NextAttemptAt}
 }
@@ -180,7 +180,7 @@ func (d *Deliverer) call(ctx context.Context, t *attempt) {
 	defer span.End()
 	began := time.Now()
 	answer := Answer{unsent: true}
-	if began.Sub(t.address.Delivery.BegunAt) < staleTime {
+	if began.Sub(t.address.Delivery.InFlightSince) < staleTime {
 		answer = d.cfg.Mediator.SetStatus(ctx, Status{
 			Address: t.address.Spelling, State: t.state, WebhookID: t.address.Delivery.WebhookID, Ready: d.ready,
 		})
@@ -191,7 +191,7 @@ func (d *Deliverer) call(ctx context.Context, t *attempt) {
 	saved := false
 	_, err := d.cfg.Registry.Update(t.key.id, func(draft *mailbox.Draft) error {
 		a := draft.Address(t.key.address)
-		if a == nil || !a.Delivery.BegunAt.Equal(t.address.Delivery.BegunAt) || a.Delivery.BegunSequence != t.address.Sequence {
+		if a == nil || !a.Delivery.InFlightSince.Equal(t.address.Delivery.InFlightSince) || a.Delivery.InFlightSequence != t.address.Sequence {
 			return mailbox.ErrUnchanged // monitoring ended or restarted, or another owner was here
 		}
 		t.end(draft, a, r, now)
@@ -222,7 +222,7 @@ func (d *Deliverer) call(ctx context.Context, t *attempt) {
 func (t *attempt) end(draft *mailbox.Draft, a *ooo.Address, r result, now time.Time) {
 	sequence, before := t.address.Sequence, t.address.Delivery
 	newest, delivery := a.Sequence == sequence, &a.Delivery
-	delivery.BegunAt, delivery.BegunSequence = time.Time{}, 0
+	delivery.InFlightSince, delivery.InFlightSequence = time.Time{}, 0
 	event := ooo.Event{
 		At: now, Kind: ooo.EventDelivered, Sequence: sequence, Attempt: before.Attempts, WebhookID: before.WebhookID, Detail: r.problem,
 	}

@@ -145,7 +145,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 func TestAnAttemptThatTakesTooLongIsGivenUp(t *testing.T) {
 	delivering(t, func(t *testing.T, w *world) {
 		time.Sleep(30*time.Second + 100*time.Millisecond)
-		if d := w.delivery("ann"); d.State != ooo.DeliveryPending || d.Error != "no answer in time" || !d.BegunAt.IsZero() {
+		if d := w.delivery("ann"); d.State != ooo.DeliveryPending || d.Error != "no answer in time" || !d.InFlightSince.IsZero() {
 			t.Errorf("after 30 s: %+v, want pending and no answer in time", d)
 		}
 		time.Sleep(time.Minute)

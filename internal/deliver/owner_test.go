@@ -50,7 +50,7 @@ func TestWhatAnotherOwnerLeft(t *testing.T) {
 				a := ooo.Address{Spelling: address("ann"), Sequence: tt.sequence, Delivery: ooo.Delivery{
 					State: tt.state, WebhookID: "the state's", Throttled: tt.throttle}}
 				if tt.begun != 0 {
-					a.Delivery.BegunAt, a.Delivery.BegunSequence = now.Add(tt.begun), 1
+					a.Delivery.InFlightSince, a.Delivery.InFlightSequence = now.Add(tt.begun), 1
 				}
 				if tt.next != 0 {
 					a.Delivery.NextAttemptAt = now.Add(tt.next)
@@ -82,7 +82,7 @@ func TestWhatAnotherOwnerLeft(t *testing.T) {
 func TestAnOwnerThatWasReplacedKeepsItsResultToItself(t *testing.T) {
 	delivering(t, func(t *testing.T, w *world) {
 		time.Sleep(time.Second)
-		begun := w.delivery("ann").BegunAt
+		begun := w.delivery("ann").InFlightSince
 		w.registry.Drop(ooo.RecordID("ann").Partition())
 		time.Sleep(10 * time.Second)
 		if len(w.received("ann")) != 1 || !strings.Contains(w.log.String(), "delivery result not saved") {
@@ -127,7 +127,7 @@ func TestNothingIsSentPastTheDeadlineOrTheStop(t *testing.T) {
 					stop()
 				}
 				time.Sleep(time.Minute)
-				if d := w.redis.Record(t, "ann").Addresses[0].Delivery; len(w.calls) != 0 || d.Attempts != 0 || !d.BegunAt.IsZero() || len(w.attempts) != 0 {
+				if d := w.redis.Record(t, "ann").Addresses[0].Delivery; len(w.calls) != 0 || d.Attempts != 0 || !d.InFlightSince.IsZero() || len(w.attempts) != 0 {
 					t.Errorf("%d calls, delivery %+v, want nothing sent and no attempt", len(w.calls), d)
 				}
 				if stops {
@@ -148,7 +148,7 @@ func TestABeginningThatTookLongToSaveIsSavedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var age time.Duration
 		w.reply = func(c call) reply {
-			age = c.at.Sub(w.delivery("ann").BegunAt)
+			age = c.at.Sub(w.delivery("ann").InFlightSince)
 			return reply{code: 200}
 		}
 		defer w.start(0)()
@@ -197,7 +197,7 @@ func TestAStopWaitsTenSeconds(t *testing.T) {
 		if took := time.Since(began); took < 10*time.Second || took > 11*time.Second {
 			t.Errorf("stopped after %v, want 10 s", took)
 		}
-		if m := w.redis.Record(t, "ann"); m.Addresses[0].Delivery.BegunAt.IsZero() {
+		if m := w.redis.Record(t, "ann"); m.Addresses[0].Delivery.InFlightSince.IsZero() {
 			t.Errorf("record = %+v, want an attempt without a result", m)
 		}
 		time.Sleep(time.Minute)
@@ -236,7 +236,7 @@ func TestOneWriteRecordsAStateAndThatItsDeliveryBegins(t *testing.T) {
 		begin := w.deliver.BeginDelivery
 		w.record("ann", away, begin)
 		w.record("bob", away, begin)
-		if d, saves := w.delivery("bob"), len(w.redis.Saves())-before; saves != 2 || d.Attempts != 1 || d.BegunAt.IsZero() {
+		if d, saves := w.delivery("bob"), len(w.redis.Saves())-before; saves != 2 || d.Attempts != 1 || d.InFlightSince.IsZero() {
 			t.Errorf("%d saves, delivery %+v, want two saves and an attempt that has begun", saves, d)
 		}
 		w.record("eve", away, begin) // no call is free

@@ -21,7 +21,7 @@ import (
 type Graph interface {
 	Grant(ctx context.Context) (graph.Grant, error)
 	Find(ctx context.Context, address string) (ooo.Person, error)
-	Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.Reading
+	Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.ReadResult
 	CreateSubscription(ctx context.Context, request ooo.SubscriptionRequest) (ooo.GraphSubscription, error)
 	DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) error
 }

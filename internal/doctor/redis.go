@@ -68,13 +68,13 @@ func (e *examination) redis(ctx context.Context) Result {
 	case err != nil:
 		return e.redisFailure(err)
 	}
-	return ok("%s, %s", report.Server, cmp.Or(report.Form, "one server"))
+	return ok("%s, %s", report.Server, cmp.Or(report.Topology, "one server"))
 }
 
 // redisFailure says why Redis can't be used.
 func (e *examination) redisFailure(err error) Result {
 	text := err.Error()
-	if either(err, store.ErrTooOld, store.ErrReplica, store.ErrOneOfACluster, store.ErrNewerSchema, store.ErrOlderSchema, store.ErrRefused) {
+	if either(err, store.ErrTooOld, store.ErrReplica, store.ErrClusterNode, store.ErrNewerSchema, store.ErrOlderSchema, store.ErrRefused) {
 		return failed(split(text))
 	}
 	if either(err, ooo.ErrUnauthorized, ooo.ErrUnavailable) { // with REDIS_AUTH=entra

@@ -24,7 +24,7 @@ func TestRedis(t *testing.T) {
 		found, remedy string
 	}{
 		"it answers":                {func(*fakeRedis) {}, "Redis", doctor.OK, "Redis 7.2.4, one server", ""},
-		"it is a Cluster":           {func(r *fakeRedis) { r.report.Form = "a Cluster of 3 masters" }, "Redis", doctor.OK, "a Cluster of 3 masters", ""},
+		"it is a Cluster":           {func(r *fakeRedis) { r.report.Topology = "a Cluster of 3 masters" }, "Redis", doctor.OK, "a Cluster of 3 masters", ""},
 		"it wants a password":       {func(r *fakeRedis) { r.err = errors.New("NOAUTH Authentication required.") }, "Redis", doctor.Failed, "NOAUTH", "password"},
 		"it wants another password": {func(r *fakeRedis) { r.err = errors.New("WRONGPASS invalid username-password pair") }, "Redis", doctor.Failed, "WRONGPASS", "user and password"},
 		"it wants rights":           {func(r *fakeRedis) { r.err = errors.New("NOPERM this user has no permissions") }, "Redis", doctor.Failed, "NOPERM", "+@all ~om:* &om:*"},

@@ -46,11 +46,11 @@ func (g *fakeGraph) Find(_ context.Context, address string) (ooo.Person, error) 
 	return ooo.Person{ID: annID}, g.found
 }
 
-func (g *fakeGraph) Read(context.Context, []ooo.ObjectID, []ooo.Digest) []ooo.Reading {
+func (g *fakeGraph) Read(context.Context, []ooo.ObjectID, []ooo.Digest) []ooo.ReadResult {
 	if g.read != nil {
-		return []ooo.Reading{{Err: g.read}}
+		return []ooo.ReadResult{{Err: g.read}}
 	}
-	return []ooo.Reading{{Setting: ooo.Setting{Status: ooo.AlwaysEnabled}}}
+	return []ooo.ReadResult{{Setting: ooo.Setting{Status: ooo.AlwaysEnabled}}}
 }
 
 func (g *fakeGraph) CreateSubscription(_ context.Context, r ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {

@@ -15,7 +15,7 @@ import (
 
 // newBatch returns the body of a POST /$batch that reads the mailboxes of readings. The
 // ids are their indices.
-func newBatch(readings []ooo.Reading) []byte {
+func newBatch(readings []ooo.ReadResult) []byte {
 	body := append(make([]byte, 0, 32+160*len(readings)), `{"requests":[`...)
 	for i := range readings {
 		if i > 0 {
@@ -62,7 +62,7 @@ var errNoSetting = fmt.Errorf("%w: the answer to a batch lacks this setting", oo
 // decodeBatch fills the answer to a batch into the readings that it is for. Items that
 // nobody asked for are left out; of several for one reading the first counts. The error
 // means that the answer as a whole can't be understood.
-func decodeBatch(answer []byte, readings []ooo.Reading, now time.Time) error {
+func decodeBatch(answer []byte, readings []ooo.ReadResult, now time.Time) error {
 	batch := batchAnswer{make([]batchItem, 0, len(readings))}
 	if json.Unmarshal(answer, &batch, lenient) != nil {
 		return errUnreadable

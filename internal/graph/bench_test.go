@@ -39,7 +39,7 @@ func BenchmarkRead(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					for _, r := range c.Read(b.Context(), ids[:n], known[:n]) {
-						if r.Err != nil || r.Same != (name == "known") {
+						if r.Err != nil || r.Unchanged != (name == "known") {
 							b.Fatalf("reading = %+v, want the setting", r)
 						}
 					}

@@ -124,9 +124,9 @@ func (e *apiError) translate(op operation) error { return fmt.Errorf("%w: %w", e
 func (e *apiError) meaning(op operation) error {
 	switch {
 	case e.status == http.StatusTooManyRequests:
-		return &ooo.Throttled{After: cmp.Or(e.retryAfter, unnamedWait), Whole: e.whole(op)}
+		return &ooo.Throttled{After: cmp.Or(e.retryAfter, unnamedWait), WholeApp: e.whole(op)}
 	case (e.status == http.StatusServiceUnavailable || e.status == http.StatusGatewayTimeout) && e.retryAfter > 0:
-		return &ooo.Throttled{After: e.retryAfter, Whole: e.whole(op)}
+		return &ooo.Throttled{After: e.retryAfter, WholeApp: e.whole(op)}
 	case e.effective() == http.StatusUnauthorized:
 		return ooo.ErrUnauthorized
 	case e.code == "" || e.status < 400: // a proxy's, or no refusal of Graph's
@@ -219,7 +219,7 @@ func tooLong(e *apiError) error {
 	if err != nil || minutes == 0 {
 		return ooo.ErrRejected
 	}
-	return &ooo.TooLong{Max: time.Duration(minutes) * time.Minute}
+	return &ooo.LifetimeTooLong{Max: time.Duration(minutes) * time.Minute}
 }
 
 // mostReason bounds Exchange's reason where it is shown, in bytes.

@@ -115,7 +115,7 @@ func TestTranslatesWhatCarriesData(t *testing.T) {
 	}
 	for _, about := range []string{"subscription-create", "subscription-renew"} {
 		long := graph.Meaning(about, 400, graphError("ExtensionError", exchange("BadRequest", "Subscription expiration can only be 4230 minutes in the future.")), "", time.Now())
-		if l, ok := errors.AsType[*ooo.TooLong](long); !ok || l.Max != 4230*time.Minute {
+		if l, ok := errors.AsType[*ooo.LifetimeTooLong](long); !ok || l.Max != 4230*time.Minute {
 			t.Errorf("Meaning of too long a life for a %s = %v, want TooLong of 70h30m", about, long)
 		}
 	}
@@ -218,7 +218,7 @@ func TestTranslatesWaits(t *testing.T) {
 				}
 				return
 			}
-			if !ok || wait.After != tt.after || wait.Whole != tt.whole {
+			if !ok || wait.After != tt.after || wait.WholeApp != tt.whole {
 				t.Errorf("Meaning = %v %+v, want a wait of %v, whole app %v", err, wait, tt.after, tt.whole)
 			}
 		})
@@ -274,9 +274,9 @@ func TestEachCallRefused(t *testing.T) {
 		wait  *ooo.Throttled
 		but   map[string]error // what it is for other calls
 	}{
-		"throttled":           {fault: graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(9 * time.Second)}, wait: &ooo.Throttled{After: 9 * time.Second, Whole: true}},
-		"throttled, no time":  {fault: graphsim.Fault{Kind: "throttle", RetryAfter: -1}, wait: &ooo.Throttled{After: 5 * time.Second, Whole: true}},
-		"overloaded":          {fault: graphsim.Fault{Kind: "status", Status: 503, RetryAfter: graphsim.Duration(6 * time.Second)}, wait: &ooo.Throttled{After: 6 * time.Second, Whole: true}},
+		"throttled":           {fault: graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(9 * time.Second)}, wait: &ooo.Throttled{After: 9 * time.Second, WholeApp: true}},
+		"throttled, no time":  {fault: graphsim.Fault{Kind: "throttle", RetryAfter: -1}, wait: &ooo.Throttled{After: 5 * time.Second, WholeApp: true}},
+		"overloaded":          {fault: graphsim.Fault{Kind: "status", Status: 503, RetryAfter: graphsim.Duration(6 * time.Second)}, wait: &ooo.Throttled{After: 6 * time.Second, WholeApp: true}},
 		"down":                {fault: graphsim.Fault{Kind: "status", Status: 503}, want: ooo.ErrUnavailable},
 		"broken":              {fault: graphsim.Fault{Kind: "status", Status: 500}, want: ooo.ErrUnavailable},
 		"the connection dies": {fault: graphsim.Fault{Kind: "reset"}, want: ooo.ErrUnavailable},

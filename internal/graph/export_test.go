@@ -12,6 +12,6 @@ func Meaning(name string, status int, body, retryAfter string, now time.Time) er
 }
 
 // DecodeBatch is what is made of the answer to a $batch.
-func DecodeBatch(answer []byte, readings []ooo.Reading) error {
+func DecodeBatch(answer []byte, readings []ooo.ReadResult) error {
 	return decodeBatch(answer, readings, time.Now())
 }

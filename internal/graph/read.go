@@ -19,8 +19,8 @@ import (
 // known holds for each id the digest of the answer that the caller has understood
 // before, or is nil. Graph's answers hardly ever differ from the last, so most are not
 // decoded at all: those that are the same again are only marked so.
-func (c *Client) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.Reading {
-	readings := make([]ooo.Reading, len(ids))
+func (c *Client) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.ReadResult {
+	readings := make([]ooo.ReadResult, len(ids))
 	for i, id := range ids {
 		readings[i].ID = id
 		if known != nil {
@@ -37,7 +37,7 @@ func (c *Client) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Diges
 	return readings
 }
 
-func (c *Client) readOne(ctx context.Context, reading *ooo.Reading) {
+func (c *Client) readOne(ctx context.Context, reading *ooo.ReadResult) {
 	ctx, cancel := begin(ctx, opRead, readTime)
 	defer cancel()
 	body, err := c.call(ctx, http.MethodGet, settingPath(reading.ID), nil)
@@ -54,9 +54,9 @@ func settingPath(id ooo.ObjectID) string {
 }
 
 // understand takes the answer to one read, whose digest so far is the known one.
-func understand(reading *ooo.Reading, body []byte) {
+func understand(reading *ooo.ReadResult, body []byte) {
 	digest := ooo.DigestOf(body)
-	if reading.Same = digest == reading.Digest; reading.Same {
+	if reading.Unchanged = digest == reading.Digest; reading.Unchanged {
 		reading.Err = nil
 		return
 	}
@@ -66,7 +66,7 @@ func understand(reading *ooo.Reading, body []byte) {
 
 // readBatch reads with one POST, and with a second one if Graph took the token for the
 // batch but not for its reads. If it took the token for some, a 401 is about the mailbox.
-func (c *Client) readBatch(ctx context.Context, readings []ooo.Reading) {
+func (c *Client) readBatch(ctx context.Context, readings []ooo.ReadResult) {
 	ctx, cancel := begin(ctx, opBatch, readTime)
 	defer cancel()
 	held, err := c.transport.tokens.get(ctx)
@@ -75,7 +75,7 @@ func (c *Client) readBatch(ctx context.Context, readings []ooo.Reading) {
 		return
 	}
 	err = c.postBatch(ctx, readings)
-	tokenTaken := func(r ooo.Reading) bool { return !refusesToken(r.Err) }
+	tokenTaken := func(r ooo.ReadResult) bool { return !refusesToken(r.Err) }
 	if err == nil && !slices.ContainsFunc(readings, tokenTaken) {
 		if fresh, failed := c.transport.tokens.replace(ctx, held); failed == nil && fresh != held {
 			err = c.postBatch(ctx, readings)
@@ -86,7 +86,7 @@ func (c *Client) readBatch(ctx context.Context, readings []ooo.Reading) {
 	}
 }
 
-func failAll(readings []ooo.Reading, err error) {
+func failAll(readings []ooo.ReadResult, err error) {
 	for i := range readings {
 		readings[i].Err = err
 	}
@@ -94,7 +94,7 @@ func failAll(readings []ooo.Reading, err error) {
 
 // postBatch sends one $batch and fills in what it answers. The error is that of the
 // batch as a whole.
-func (c *Client) postBatch(ctx context.Context, readings []ooo.Reading) error {
+func (c *Client) postBatch(ctx context.Context, readings []ooo.ReadResult) error {
 	answer, err := c.call(ctx, http.MethodPost, "/$batch", newBatch(readings))
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (c *Client) postBatch(ctx context.Context, readings []ooo.Reading) error {
 }
 
 // Presences returns who of ids is out of office as far as presence says, which may lag
-// behind; it leaves out those it knows nothing of. Graph takes [ooo.MostPresences] at
+// behind; it leaves out those it knows nothing of. Graph takes [ooo.MaxPresences] at
 // once. It needs Presence.Read.All, otherwise it returns [ooo.ErrDenied].
 func (c *Client) Presences(ctx context.Context, ids []ooo.ObjectID) (map[ooo.ObjectID]bool, error) {
 	ctx, cancel := begin(ctx, opPresence, readTime)

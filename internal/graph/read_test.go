@@ -77,7 +77,7 @@ var troubles = map[string]struct {
 		wait:  &ooo.Throttled{After: 5 * time.Second}},
 	"throttled with the whole tenant": {
 		fault: graphsim.Fault{Kind: "throttle", Code: "TenantThrottled", RetryAfter: graphsim.Duration(3 * time.Second)},
-		wait:  &ooo.Throttled{After: 3 * time.Second, Whole: true}},
+		wait:  &ooo.Throttled{After: 3 * time.Second, WholeApp: true}},
 	"busy and asking to wait": {
 		fault: graphsim.Fault{Kind: "status", Status: 503, RetryAfter: graphsim.Duration(4 * time.Second)},
 		wait:  &ooo.Throttled{After: 4 * time.Second}},
@@ -97,7 +97,7 @@ func TestOneMailboxInTrouble(t *testing.T) {
 				w.fault(tt.fault)
 				defer w.ClearFaults()
 			}
-			check := func(how string, r ooo.Reading) {
+			check := func(how string, r ooo.ReadResult) {
 				t.Helper()
 				if r.ID != ids[1] || r.Setting != (ooo.Setting{}) {
 					t.Errorf("%s: reading = %+v, want only an error", how, r)
@@ -136,7 +136,7 @@ func TestAReadEndsWithItsCaller(t *testing.T) {
 	w.fault(graphsim.Fault{Operation: "all", Kind: "hang"})
 	for _, some := range [][]ooo.ObjectID{ids[:1], ids} {
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan []ooo.Reading)
+		done := make(chan []ooo.ReadResult)
 		go func() { done <- c.Read(ctx, some, nil) }()
 		cancel()
 		for _, r := range <-done {
@@ -201,7 +201,7 @@ func TestHonoursInnerWaits(t *testing.T) {
 	})
 	readings := s.client(t).Read(t.Context(), []ooo.ObjectID{"a", "b", "c"}, nil)
 	expect(t, "in seconds", readings[1].Err, nil, &ooo.Throttled{After: 11 * time.Second})
-	if wait, ok := errors.AsType[*ooo.Throttled](readings[0].Err); !ok || wait.After < 8*time.Minute || wait.After > 10*time.Minute || wait.Whole {
+	if wait, ok := errors.AsType[*ooo.Throttled](readings[0].Err); !ok || wait.After < 8*time.Minute || wait.After > 10*time.Minute || wait.WholeApp {
 		t.Errorf("until a date: error = %v, want a wait of some ten minutes", readings[0].Err)
 	}
 	if readings[2].Err != nil {
@@ -253,19 +253,19 @@ func TestAKnownAnswerIsNotDecodedAgain(t *testing.T) {
 	for name, ids := range map[string][]ooo.ObjectID{"alone": all[:1], "together": all[1:]} {
 		known := make([]ooo.Digest, len(ids))
 		for i, r := range c.Read(t.Context(), ids, known) {
-			if r.Same || r.Setting.Status == "" {
+			if r.Unchanged || r.Setting.Status == "" {
 				t.Fatalf("%s: first reading = %+v, want the setting", name, r)
 			}
 			known[i] = r.Digest
 		}
 		for _, r := range c.Read(t.Context(), ids, known) {
-			if r.Err != nil || !r.Same || r.Setting != (ooo.Setting{}) {
+			if r.Err != nil || !r.Unchanged || r.Setting != (ooo.Setting{}) {
 				t.Errorf("%s: second reading = %+v, want it to be the same", name, r)
 			}
 		}
 		w.change(ids[0], graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("News from " + name)})
 		for i, r := range c.Read(t.Context(), ids, known) {
-			if r.Err != nil || r.Same != (i > 0) || (i == 0) != (r.Setting.ExternalReply == "News from "+name) {
+			if r.Err != nil || r.Unchanged != (i > 0) || (i == 0) != (r.Setting.ExternalReply == "News from "+name) {
 				t.Errorf("%s: reading %d after a change = %+v, want only the first to differ", name, i, r)
 			}
 		}
@@ -277,7 +277,7 @@ func FuzzDecodeBatch(f *testing.F) {
 		f.Add([]byte(tt.answer), 2)
 	}
 	f.Fuzz(func(t *testing.T, answer []byte, count int) {
-		readings := make([]ooo.Reading, max(count%21, 1))
+		readings := make([]ooo.ReadResult, max(count%21, 1))
 		for i := range readings {
 			readings[i].ID = ooo.ObjectID(fmt.Sprint(i))
 		}

@@ -47,7 +47,7 @@ func (c *Client) subscriptions() *builder {
 // CreateSubscription asks Graph for a subscription. Graph calls its URLs before
 // it answers. What it grants is in the answer, with the expiry that counts.
 //
-// The errors are [ooo.Duplicate], [ooo.TooLong], [ooo.ErrHandshake],
+// The errors are [ooo.Duplicate], [ooo.LifetimeTooLong], [ooo.ErrHandshake],
 // [ooo.ErrSubscriptionDenied], [ooo.ErrSubscriptionQuota], [ooo.ErrUserGone] and
 // [ooo.ErrNoMailbox]. With [ooo.ErrUnavailable] comes [ooo.ErrNoAnswer] if the
 // subscription may have been made all the same.
@@ -92,7 +92,7 @@ func bodyOf(request ooo.SubscriptionRequest) *models.Subscription {
 
 // PatchSubscription renews a subscription and changes what can be changed; the
 // answer has the expiry that counts. The errors are [ooo.ErrSubscriptionGone],
-// [ooo.TooLong], [ooo.ErrHandshake], [ooo.ErrSubscriptionDenied] and
+// [ooo.LifetimeTooLong], [ooo.ErrHandshake], [ooo.ErrSubscriptionDenied] and
 // [ooo.ErrSubscriptionQuota].
 func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
 	if id == "" {

@@ -103,7 +103,7 @@ func TestGraphGrantsLess(t *testing.T) {
 	c := w.client()
 	ask := wanted(w.user("ann@contoso.example"), newHook(t).URL, 10080*time.Minute)
 	_, err := c.CreateSubscription(t.Context(), ask)
-	if long, ok := errors.AsType[*ooo.TooLong](err); !ok || long.Max != 10070*time.Minute {
+	if long, ok := errors.AsType[*ooo.LifetimeTooLong](err); !ok || long.Max != 10070*time.Minute {
 		t.Errorf("CreateSubscription = %v, want TooLong of 10070 minutes", err)
 	}
 	ask.ExpiresAt = time.Now().Add(time.Hour)
@@ -113,7 +113,7 @@ func TestGraphGrantsLess(t *testing.T) {
 		t.Errorf("CreateSubscription = %+v, %v, want the expiry that Graph chose", made, err)
 	}
 	_, err = c.PatchSubscription(t.Context(), made.ID, ooo.SubscriptionRequest{ExpiresAt: time.Now().Add(10080 * time.Minute)})
-	if long, ok := errors.AsType[*ooo.TooLong](err); !ok || long.Max != 10070*time.Minute {
+	if long, ok := errors.AsType[*ooo.LifetimeTooLong](err); !ok || long.Max != 10070*time.Minute {
 		t.Errorf("PatchSubscription = %v, want TooLong of 10070 minutes", err)
 	}
 }
@@ -159,7 +159,7 @@ func TestCreationsThatFail(t *testing.T) {
 		"the connection dies":     {ask: plain, fault: graphsim.Fault{Kind: "reset"}, want: ooo.ErrUnavailable, lost: true},
 		"the token is never good": {ask: plain, fault: graphsim.Fault{Kind: "status", Status: 401}, want: ooo.ErrUnauthorized},
 		"Graph asks to wait": {ask: plain, fault: graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(8 * time.Second)},
-			wait: &ooo.Throttled{After: 8 * time.Second, Whole: true}},
+			wait: &ooo.Throttled{After: 8 * time.Second, WholeApp: true}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

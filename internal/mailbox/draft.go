@@ -27,7 +27,7 @@ func newDraft(m *ooo.Mailbox) *Draft {
 
 // Event adds an entry to the history of an address.
 func (d *Draft) Event(a *ooo.Address, e ooo.Event) {
-	d.save.Events = append(d.save.Events, ooo.News{Address: a.Spelling, Name: d.Person.DisplayName, Event: e})
+	d.save.Events = append(d.save.Events, ooo.FeedEntry{Address: a.Spelling, Name: d.Person.DisplayName, Event: e})
 }
 
 // EventAll adds an entry to the history of each address.
@@ -52,7 +52,7 @@ func (d *Draft) Resend(a *ooo.Address, now time.Time) {
 }
 
 func (d *Draft) queue(a *ooo.Address, kind ooo.EventKind, source ooo.Source, hint ooo.Hint, now time.Time) {
-	if a.Undelivered() && a.Sequence > 0 && a.Delivery.BegunAt.IsZero() {
+	if a.Undelivered() && a.Sequence > 0 && a.Delivery.InFlightSince.IsZero() {
 		d.Event(a, ooo.Event{At: now, Kind: ooo.EventOvertaken, Sequence: a.Sequence})
 	}
 	a.Queue(rand.Text(), source, now)
@@ -69,12 +69,12 @@ func (d *Draft) queue(a *ooo.Address, kind ooo.EventKind, source ooo.Source, hin
 }
 
 // Done removes hints with this save, unless they were left again meanwhile.
-func (d *Draft) Done(hints ...ooo.Hint) { d.save.Done = append(d.save.Done, hints...) }
+func (d *Draft) Done(hints ...ooo.Hint) { d.save.DoneHints = append(d.save.DoneHints, hints...) }
 
 // Leave leaves hints with this save.
 func (d *Draft) Leave(hints ...ooo.Hint) {
 	for _, h := range hints {
-		d.save.Leave = append(d.save.Leave, stamped(h))
+		d.save.NewHints = append(d.save.NewHints, stamped(h))
 	}
 }
 
@@ -93,9 +93,9 @@ func (d *Draft) AddAddress(a ooo.Address) *ooo.Address {
 // and subscriptions is removed.
 func (d *Draft) DropAddress(a *ooo.Address, forget bool) {
 	folded := a.Folded()
-	d.save.Left = append(d.save.Left, folded)
+	d.save.RemovedAddresses = append(d.save.RemovedAddresses, folded)
 	if forget {
-		d.save.Forget = append(d.save.Forget, folded)
+		d.save.DeletedHistories = append(d.save.DeletedHistories, folded)
 	}
 	d.Addresses = slices.DeleteFunc(d.Addresses, func(x ooo.Address) bool { return x.Folded() == folded })
 	if len(d.Addresses) == 0 && len(d.Subscriptions) == 0 {

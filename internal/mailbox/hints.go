@@ -134,7 +134,7 @@ func (r *Registry) dispatch(h ooo.Hint) {
 func (r *Registry) listen(ctx context.Context) error {
 	return r.cfg.Store.Listen(ctx, func(m store.Message) {
 		switch {
-		case m.Table:
+		case m.TableChanged:
 			r.cfg.OnTable()
 		case len(m.Hints) == 0:
 			r.readHintsNow() // connected: messages may have been missed

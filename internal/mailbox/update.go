@@ -125,7 +125,7 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	}
 	p.mu.Lock()
 	p.put(e, m)
-	for _, h := range d.save.Done {
+	for _, h := range d.save.DoneHints {
 		p.forget(h)
 	}
 	for folded, at := range d.left {
@@ -142,7 +142,7 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	case ready:
 		r.changed(p, d.Mailbox)
 	}
-	r.apply(d.save.Leave...)
+	r.apply(d.save.NewHints...)
 }
 
 // changed notifies the workers of a mailbox that changed, unless its partition is lost.

@@ -87,8 +87,8 @@ func ResourceTag(resource string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])[:tagLength]
 }
 
-// TagIn returns the resource tag in a clientState that was verified.
-func TagIn(clientState string) string {
+// ResourceTagOf returns the resource tag in a clientState that was verified.
+func ResourceTagOf(clientState string) string {
 	_, tag, _ := strings.Cut(clientState, ".")
 	tag, _, _ = strings.Cut(tag, ".")
 	return tag

@@ -73,8 +73,8 @@ var (
 
 // Throttled means Graph asked to wait.
 type Throttled struct {
-	After time.Duration // at least this long; above 0
-	Whole bool          // the whole app must wait, not one mailbox
+	After    time.Duration // at least this long; above 0
+	WholeApp bool          // the whole app must wait, not one mailbox
 }
 
 func (t *Throttled) Error() string {
@@ -91,12 +91,12 @@ func (d *Duplicate) Error() string {
 	return fmt.Sprintf("Graph already has subscription %s for this resource", d.ID)
 }
 
-// TooLong means the life asked for is longer than Graph grants.
-type TooLong struct {
+// LifetimeTooLong means the life asked for is longer than Graph grants.
+type LifetimeTooLong struct {
 	Max time.Duration // what Graph grants
 }
 
-func (t *TooLong) Error() string {
+func (t *LifetimeTooLong) Error() string {
 	return fmt.Sprintf("Graph grants this resource at most %v", t.Max)
 }
 
@@ -107,6 +107,4 @@ var (
 	// ErrNotOwner means that another replica owns the partition, or that this one has
 	// no right to act for it now: drop the work, the owner does it.
 	ErrNotOwner = errors.New("another replica owns this mailbox")
-	// ErrBusy means that another replica holds the lock.
-	ErrBusy = errors.New("another replica holds the lock")
 )

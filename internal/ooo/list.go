@@ -12,7 +12,7 @@ var ErrBadCursor = errors.New("cursor is not one that a page of users came with:
 type Filter string
 
 const (
-	Everyone          Filter = "all"
+	FilterAll         Filter = "all"
 	FilterAway        Filter = "away"        // out of office
 	FilterPresent     Filter = "office"      // in the office
 	FilterUnknown     Filter = "unknown"     // can't be read
@@ -25,7 +25,7 @@ const (
 
 // Filters lists all filters.
 var Filters = []Filter{
-	Everyone, FilterAway, FilterPresent, FilterUnknown, FilterPending,
+	FilterAll, FilterAway, FilterPresent, FilterUnknown, FilterPending,
 	FilterUndelivered, FilterRefused, FilterFailed, FilterUncovered,
 }
 
@@ -47,8 +47,8 @@ type Page struct {
 	Counts map[Filter]int
 }
 
-// News is an entry of somebody's history that was written just now.
-type News struct {
+// FeedEntry is an entry of the feed: an entry of one history, with the address it belongs to.
+type FeedEntry struct {
 	Event
 	Address string
 	Name    string

@@ -131,14 +131,14 @@ type Delivery struct {
 	// Failures counts the attempts in a row that ended like the last one: refused, or
 	// failed in another way.
 	Failures int `json:"failures,omitempty"`
-	// BegunAt is when an attempt began whose result is not recorded: it may still
+	// InFlightSince is when an attempt began whose result is not recorded: it may still
 	// be under way at the mediator. Zero: there is none.
-	BegunAt       time.Time `json:"begunAt,omitzero"`
-	BegunSequence int64     `json:"begunSequence,omitempty"` // of the state that it sends
-	DeliveredAt   time.Time `json:"deliveredAt,omitzero"`
-	NextAttemptAt time.Time `json:"nextAttemptAt,omitzero"` // not before, after a failure
-	Throttled     bool      `json:"throttled,omitempty"`    // NextAttemptAt is a Retry-After: nothing cuts it short
-	Error         string    `json:"error,omitempty"`        // of the last attempt; never a body or an address
+	InFlightSince    time.Time `json:"begunAt,omitzero"`
+	InFlightSequence int64     `json:"begunSequence,omitempty"` // of the state that it sends
+	DeliveredAt      time.Time `json:"deliveredAt,omitzero"`
+	NextAttemptAt    time.Time `json:"nextAttemptAt,omitzero"` // not before, after a failure
+	Throttled        bool      `json:"throttled,omitempty"`    // NextAttemptAt is a Retry-After: nothing cuts it short
+	Error            string    `json:"error,omitempty"`        // of the last attempt; never a body or an address
 }
 
 // Clone returns a copy that shares nothing that is ever changed in place.

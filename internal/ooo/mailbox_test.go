@@ -76,8 +76,8 @@ func TestQueueGivesTheStateANewSequenceNumber(t *testing.T) {
 			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, WebhookID: "new", NextAttemptAt: retryAfter, Throttled: true},
 		},
 		"an attempt under way stays": {
-			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, BegunAt: before, BegunSequence: 3},
-			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, WebhookID: "new", BegunAt: before, BegunSequence: 3},
+			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, InFlightSince: before, InFlightSequence: 3},
+			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, WebhookID: "new", InFlightSince: before, InFlightSequence: 3},
 		},
 	}
 	for name, tt := range tests {

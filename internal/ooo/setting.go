@@ -92,13 +92,13 @@ func ParseSetting(body []byte) (Setting, error) {
 	return s, nil
 }
 
-// Reading is the answer to one mailbox read.
-type Reading struct {
-	ID      ObjectID
-	Digest  Digest // of the answer
-	Same    bool   // the answer is the one that the asker knows; Setting is empty
-	Setting Setting
-	Err     error // then Setting is empty
+// ReadResult is the answer to one mailbox read.
+type ReadResult struct {
+	ID        ObjectID
+	Digest    Digest // of the answer
+	Unchanged bool   // the answer is the one that the asker knows; Setting is empty
+	Setting   Setting
+	Err       error // then Setting is empty
 }
 
 // Digest tells two answers apart, byte for byte. It means something only in the
@@ -112,5 +112,5 @@ func DigestOf(answer []byte) Digest {
 	return Digest{maphash.Bytes(digestSeeds[0], answer), maphash.Bytes(digestSeeds[1], answer) | 1}
 }
 
-// MostPresences is how many users Graph takes in one request for presence.
-const MostPresences = 650
+// MaxPresences is how many users Graph takes in one request for presence.
+const MaxPresences = 650

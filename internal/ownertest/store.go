@@ -34,7 +34,7 @@ type Store struct {
 // Open opens a Redis of its own in this process for the test.
 func Open(t *testing.T, cfg store.Config) (s *Store, url string) {
 	t.Helper()
-	embedded, err := store.Embed()
+	embedded, err := store.StartEmbedded()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func Open(t *testing.T, cfg store.Config) (s *Store, url string) {
 // hears no messages: a goroutine that reads the network would stop the clock.
 func InBubble(t *testing.T, test func(t *testing.T, s *Store)) {
 	t.Helper()
-	embedded, err := store.Embed()
+	embedded, err := store.StartEmbedded()
 	if err != nil {
 		t.Fatal(err)
 	}

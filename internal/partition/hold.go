@@ -170,7 +170,7 @@ func (o *Owners) endOlder(ctx context.Context) {
 
 // replace changes a field that is still as it was seen.
 func replace(table *store.Owners, field, text string) store.Swap {
-	return store.Swap{Field: field, Old: table.Text(field), New: text}
+	return store.Swap{Field: field, Old: table.Field(field), New: text}
 }
 
 // swap changes the table and has the outcome handled by Run. It may be carried out

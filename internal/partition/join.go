@@ -76,7 +76,7 @@ func (o *Owners) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
 	o.round.number++
-	beat := store.Beat{Number: o.round.number, Answered: -1, Leaving: true}
+	beat := store.Beat{Number: o.round.number, Answered: -1, Stopping: true}
 	table, err := o.cfg.Store.Round(ctx, o.cfg.Life, beat)
 	if err == nil {
 		swaps := []store.Swap{{Field: store.BeatField(o.cfg.Life), Old: beat.String()}}

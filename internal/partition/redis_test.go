@@ -142,7 +142,7 @@ func TestCluster(t *testing.T) {
 // TestEmbedded joins and leaves on the Redis in this process.
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
-	embedded, err := store.Embed()
+	embedded, err := store.StartEmbedded()
 	if err != nil {
 		t.Fatal(err)
 	}

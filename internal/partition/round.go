@@ -38,7 +38,7 @@ func (o *Owners) startRound(ctx context.Context) {
 	early := !r.earlyAt.IsZero()
 	r.inFlight, r.earlyAt, r.sentAt = true, time.Time{}, time.Now()
 	r.number++
-	r.beat = store.Beat{Number: r.number, Mailboxes: o.holder.Mailboxes(), Settings: o.settings, Answered: o.cfg.Answered(), Leaving: o.stopping}
+	r.beat = store.Beat{Number: r.number, Mailboxes: o.holder.Mailboxes(), Settings: o.settings, Answered: o.cfg.Answered(), Stopping: o.stopping}
 	s := &sent{beat: r.beat, early: early}
 	for p, h := range o.held {
 		if h != nil && !h.restoring {

@@ -32,7 +32,7 @@ func share(n, position int) int {
 
 // answeredWithin reports whether Graph answered a replica a short while ago.
 func answeredWithin(b store.Beat, d time.Duration) bool {
-	return !b.Leaving && b.Answered >= 0 && b.Answered <= d
+	return !b.Stopping && b.Answered >= 0 && b.Answered <= d
 }
 
 // able returns the replicas that get a share, in the order of their lives: all that are
@@ -40,7 +40,7 @@ func answeredWithin(b store.Beat, d time.Duration) bool {
 func able(beats map[string]store.Beat) (lives []string) {
 	for _, life := range slices.Sorted(maps.Keys(beats)) {
 		unable := !answeredWithin(beats[life], unableTime) && anyAnswered(beats, life)
-		if !beats[life].Leaving && !unable {
+		if !beats[life].Stopping && !unable {
 			lives = append(lives, life)
 		}
 	}

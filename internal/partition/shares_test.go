@@ -37,7 +37,7 @@ func TestPlan(t *testing.T) {
 	now := time.Now()
 	const long, short = 5 * time.Second, time.Second
 	reads, never, late := store.Beat{Settings: 1}, store.Beat{Settings: 1, Answered: -1}, store.Beat{Settings: 1, Answered: 11 * time.Second}
-	newer, leaving := store.Beat{Settings: 2}, store.Beat{Settings: 1, Leaving: true}
+	newer, leaving := store.Beat{Settings: 2}, store.Beat{Settings: 1, Stopping: true}
 	none := []int(nil)
 	tests := map[string]struct {
 		beats map[string]store.Beat // "b" decides

@@ -49,7 +49,7 @@ func (s *sight) note(table store.Owners, older bool, now time.Time) {
 		if !known {
 			was.first = now
 		}
-		text := table.Text(store.BeatField(life))
+		text := table.Field(store.BeatField(life))
 		if !known || again || was.text != text {
 			was.since = now
 		}

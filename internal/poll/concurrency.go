@@ -41,12 +41,12 @@ func (c *concurrency) timeout() time.Duration {
 
 // learn adapts the number of calls in flight to an answer. What one mailbox does says
 // nothing of Graph.
-func (p *Poller) learn(readings []ooo.Reading, c call) {
+func (p *Poller) learn(readings []ooo.ReadResult, c call) {
 	answered, whole := false, false
 	for i := range readings {
 		throttled, _ := errors.AsType[*ooo.Throttled](readings[i].Err)
 		answered = answered || readings[i].Err == nil
-		whole = whole || throttled != nil && throttled.Whole
+		whole = whole || throttled != nil && throttled.WholeApp
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

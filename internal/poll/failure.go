@@ -88,7 +88,7 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	switch {
 	case throttled != nil && j.t.unresolved:
 		p.hold(ctx, DirectoryWait, throttled.After)
-	case throttled != nil && throttled.Whole:
+	case throttled != nil && throttled.WholeApp:
 		p.hold(ctx, GraphWait, throttled.After)
 		return Throttled, time.Now()
 	case errors.Is(err, ooo.ErrUserGone):

@@ -80,7 +80,7 @@ func TestHintsAndWaits(t *testing.T) {
 		"a notification does not, and stays":                       {ooo.ErrDenied, ooo.HintRead, false, 1},
 		"a check cuts no Retry-After":                              {&ooo.Throttled{After: time.Minute}, ooo.HintCheck, false, 1},
 		"a notification cuts none":                                 {&ooo.Throttled{After: time.Minute}, ooo.HintRead, false, 1},
-		"no check cuts a wait of the app":                          {&ooo.Throttled{After: time.Minute, Whole: true}, ooo.HintCheck, false, 1},
+		"no check cuts a wait of the app":                          {&ooo.Throttled{After: time.Minute, WholeApp: true}, ooo.HintCheck, false, 1},
 		"while Graph is away a notification is read, but not done": {ooo.ErrUnavailable, ooo.HintRead, true, 1},
 	}
 	for name, tt := range tests {

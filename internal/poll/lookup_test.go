@@ -112,7 +112,7 @@ func TestAGoneMailboxLosesItsAddress(t *testing.T) {
 
 // A directory that can't report whether the user is there lets nobody leave.
 func TestNobodyLeavesWhileTheDirectoryIsAway(t *testing.T) {
-	for name, err := range map[string]error{"away": ooo.ErrUnavailable, "asks to wait": &ooo.Throttled{After: 30 * time.Second, Whole: true}} {
+	for name, err := range map[string]error{"away": ooo.ErrUnavailable, "asks to wait": &ooo.Throttled{After: 30 * time.Second, WholeApp: true}} {
 		t.Run(name, func(t *testing.T) {
 			run(t, nil, one(away), func(w *world) {
 				w.graph.set(func() { w.graph.errs[annID], w.graph.gone[annID] = ooo.ErrUserGone, err })

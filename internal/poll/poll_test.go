@@ -160,7 +160,7 @@ func TestFailuresOfOneMailbox(t *testing.T) {
 		"not found though the user is there: no mailbox": {ooo.ErrUserGone, ooo.ReadErrorNoMailbox, 1, 2, false},
 		"a throttled mailbox waits its time":             {&ooo.Throttled{After: 20 * time.Second}, ooo.ReadErrorOther, 3, 4, false},
 		"a short wait is no news":                        {&ooo.Throttled{After: 3 * time.Second}, "", 12, 21, false},
-		"a throttled app holds everyone for that time":   {&ooo.Throttled{After: 20 * time.Second, Whole: true}, "", 3, 4, true},
+		"a throttled app holds everyone for that time":   {&ooo.Throttled{After: 20 * time.Second, WholeApp: true}, "", 3, 4, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -38,8 +38,8 @@ import (
 
 // Graph is the directory and the mailboxes.
 type Graph interface {
-	// Read reads mailboxes; a reading whose answer has the known digest is Same.
-	Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.Reading
+	// Read reads mailboxes; a result whose answer has the known digest is Unchanged.
+	Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.ReadResult
 	Find(ctx context.Context, address string) (ooo.Person, error)
 	Lookup(ctx context.Context, id ooo.ObjectID) (ooo.Person, error)
 }
@@ -62,7 +62,7 @@ type Change struct {
 type Config struct {
 	Registry *mailbox.Registry
 	Graph    Graph
-	// Presences asks Graph about at most [ooo.MostPresences] users; nil: presence is
+	// Presences asks Graph about at most [ooo.MaxPresences] users; nil: presence is
 	// not swept.
 	Presences func(ctx context.Context, ids []ooo.ObjectID) (map[ooo.ObjectID]bool, error)
 	Policy    ooo.Policy

@@ -92,7 +92,7 @@ func (p *Poller) sweep(ctx context.Context, next func() bool) *sweep {
 	s, calls := &sweep{}, 0
 	var asking errgroup.Group
 	asking.SetLimit(presenceCalls)
-	for some := range slices.Chunk(ids, ooo.MostPresences) {
+	for some := range slices.Chunk(ids, ooo.MaxPresences) {
 		if !next() || s.over() {
 			break
 		}

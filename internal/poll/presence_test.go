@@ -80,7 +80,7 @@ func TestWhosePresenceTurnsIsRead(t *testing.T) {
 func TestPresenceIsAskedForAtGraphsPace(t *testing.T) {
 	const share = 0.02
 	pr := &presence{}
-	run(t, sweeping(pr, share), crowd(2*ooo.MostPresences+1), func(w *world) {
+	run(t, sweeping(pr, share), crowd(2*ooo.MaxPresences+1), func(w *world) {
 		began := time.Now()
 		time.Sleep(5 * time.Minute)
 		calls := pr.since(began)
@@ -103,7 +103,7 @@ func TestPresenceWaitsAsGraphAsks(t *testing.T) {
 		time.Sleep(d)
 		return len(pr.since(began))
 	}
-	run(t, sweeping(pr, share), crowd(2*ooo.MostPresences+1), func(w *world) {
+	run(t, sweeping(pr, share), crowd(2*ooo.MaxPresences+1), func(w *world) {
 		time.Sleep(10 * time.Second)
 		var refused time.Time
 		pr.set(func() {
@@ -146,7 +146,7 @@ func TestPresenceWaitsAsGraphAsks(t *testing.T) {
 
 func TestPresenceFails(t *testing.T) {
 	pr := &presence{}
-	run(t, sweeping(pr, 1), crowd(6*ooo.MostPresences), func(w *world) {
+	run(t, sweeping(pr, 1), crowd(6*ooo.MaxPresences), func(w *world) {
 		for _, tt := range []struct {
 			err   error
 			least time.Duration // between two sweeps

@@ -81,7 +81,7 @@ func (p *Poller) read(ctx context.Context, l *lane, jobs []job) {
 }
 
 // ask makes one call.
-func (p *Poller) ask(ctx context.Context, jobs []job, limit time.Duration) ([]ooo.Reading, call) {
+func (p *Poller) ask(ctx context.Context, jobs []job, limit time.Duration) ([]ooo.ReadResult, call) {
 	ids, known := make([]ooo.ObjectID, len(jobs)), make([]ooo.Digest, len(jobs))
 	for i := range jobs {
 		ids[i], known[i] = jobs[i].id.ObjectID(), jobs[i].known
@@ -100,7 +100,7 @@ func (p *Poller) ask(ctx context.Context, jobs []job, limit time.Duration) ([]oo
 }
 
 // unanswered reports whether a call failed as a whole, by no fault that Graph names.
-func unanswered(readings []ooo.Reading) bool {
+func unanswered(readings []ooo.ReadResult) bool {
 	first := readings[0].Err
 	if !errors.Is(first, ooo.ErrUnavailable) && !errors.Is(first, ooo.ErrRejected) {
 		return false
@@ -116,7 +116,7 @@ func unanswered(readings []ooo.Reading) bool {
 // concludeAll says what the readings of one call mean. Most mean nothing new, and are
 // done with at once. The others are each concluded alone, so that one whose save waits
 // delays no other. The caller holds mu.
-func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.Reading, c call) {
+func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.ReadResult, c call) {
 	took := c.ended.Sub(c.began)
 	slow := took > slowAnswer && p.answered.After(c.began.Add(took/2)) // while others were not
 	for i := range jobs {
@@ -128,7 +128,7 @@ func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.Rea
 		if r.Err == nil {
 			j.t.reader.Succeeded(c.ended)
 		}
-		if r.Err != nil || !r.Same || len(j.hints) > 0 || j.urgent != "" {
+		if r.Err != nil || !r.Unchanged || len(j.hints) > 0 || j.urgent != "" {
 			p.work.Go(func() { p.conclude(ctx, j, *r, c) })
 			continue
 		}
@@ -139,13 +139,13 @@ func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.Rea
 }
 
 // conclude says what one reading means.
-func (p *Poller) conclude(ctx context.Context, j *job, r ooo.Reading, c call) {
+func (p *Poller) conclude(ctx context.Context, j *job, r ooo.ReadResult, c call) {
 	outcome, again := Stale, time.Time{}
 	m, owned := p.cfg.Registry.Get(j.id)
 	switch {
 	case r.Err != nil:
 		outcome, again = p.failed(ctx, j, r.Err, c)
-	case owned && r.Same && !p.understood(m): // the record changed while it was read
+	case owned && r.Unchanged && !p.understood(m): // the record changed while it was read
 		j.urgent, again = cmp.Or(j.urgent, ooo.SourcePoll), time.Now()
 	case owned:
 		outcome = p.settle(ctx, j, m, r, c)
@@ -157,9 +157,9 @@ func (p *Poller) conclude(ctx context.Context, j *job, r ooo.Reading, c call) {
 }
 
 // settle carries out what a setting that was read asks for.
-func (p *Poller) settle(ctx context.Context, j *job, m *ooo.Mailbox, r ooo.Reading, c call) Outcome {
+func (p *Poller) settle(ctx context.Context, j *job, m *ooo.Mailbox, r ooo.ReadResult, c call) Outcome {
 	outcome := Unchanged
-	if setting := p.cfg.Policy.Apply(r.Setting); !r.Same && !(p.understood(m) && m.Setting.Equal(setting)) {
+	if setting := p.cfg.Policy.Apply(r.Setting); !r.Unchanged && !(p.understood(m) && m.Setting.Equal(setting)) {
 		if m, outcome = p.decide(ctx, j, &setting, c); m == nil {
 			return Stale
 		}

@@ -67,7 +67,7 @@ func (g *faultyGraph) readsOf(id ooo.ObjectID) (at []time.Time) {
 	return at
 }
 
-func (g *faultyGraph) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.Reading {
+func (g *faultyGraph) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.ReadResult {
 	g.mu.Lock()
 	wait, failed := g.latency, g.down
 	hangs := false
@@ -94,17 +94,17 @@ func (g *faultyGraph) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	readings := make([]ooo.Reading, len(ids))
+	readings := make([]ooo.ReadResult, len(ids))
 	for i, id := range ids {
 		g.flying[id]--
-		r := ooo.Reading{ID: id, Err: failed}
+		r := ooo.ReadResult{ID: id, Err: failed}
 		if r.Err == nil {
 			r.Err = g.errs[id]
 		}
 		if r.Err == nil {
 			g.answers[id] = append(g.answers[id], time.Now())
 			r.Digest = ooo.DigestOf(fmt.Append(nil, g.settings[id], g.noise))
-			if r.Same = r.Digest == known[i]; !r.Same {
+			if r.Unchanged = r.Digest == known[i]; !r.Unchanged {
 				r.Setting = g.settings[id]
 				g.decoded++
 			}

@@ -6,8 +6,8 @@ import "github.com/alicebob/miniredis/v2"
 // nothing expires.
 type Embedded struct{ server *miniredis.Miniredis }
 
-// Embed starts a Redis inside this process, on a free loopback port.
-func Embed() (*Embedded, error) {
+// StartEmbedded starts a Redis inside this process, on a free loopback port.
+func StartEmbedded() (*Embedded, error) {
 	server := miniredis.NewMiniRedis()
 	if err := server.Start(); err != nil {
 		return nil, err

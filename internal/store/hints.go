@@ -100,14 +100,14 @@ func (s *Store) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
 // Message is what one replica sends to all others. It is in Redis too, so a message
 // that is lost costs time and nothing else.
 type Message struct {
-	Hints []ooo.Hint
-	Table bool // the table of owners changed, and should be read before the next round
+	Hints        []ooo.Hint
+	TableChanged bool // the table of owners changed, and should be read before the next round
 }
 
 // wire is a message as it is sent.
 type wire struct {
-	Hints map[string]ooo.Hint `json:"hints,omitempty"` // by hintField
-	Table bool                `json:"table,omitempty"`
+	Hints        map[string]ooo.Hint `json:"hints,omitempty"` // by hintField
+	TableChanged bool                `json:"table,omitempty"`
 }
 
 // hintsPerMessage keeps messages short.
@@ -136,8 +136,8 @@ func decodeMessage(text string) (m Message, ok bool) {
 			m.Hints = append(m.Hints, h)
 		}
 	}
-	m.Table = w.Table
-	return m, len(m.Hints) > 0 || m.Table
+	m.TableChanged = w.TableChanged
+	return m, len(m.Hints) > 0 || m.TableChanged
 }
 
 // publish adds messages to a pipeline.
@@ -158,7 +158,7 @@ func (s *Store) announce(ctx context.Context, hints []ooo.Hint) {
 
 // AnnounceTable has all replicas read the table of owners now, and not only in their
 // next rounds.
-func (s *Store) AnnounceTable(ctx context.Context) { s.send(ctx, wire{Table: true}) }
+func (s *Store) AnnounceTable(ctx context.Context) { s.send(ctx, wire{TableChanged: true}) }
 
 func (s *Store) send(ctx context.Context, messages ...wire) {
 	pipe := s.client.Pipeline()

@@ -88,12 +88,12 @@ var messageSuite = map[string]func(*testing.T, *world){
 			t.Errorf("message = %+v, want %+v", got, asked)
 		}
 		stray := hint(m, ooo.HintStray, "3")
-		w.must(w.Save(t.Context(), store.Save{Lease: w.own(m), Record: m, Leave: []ooo.Hint{stray}}))
+		w.must(w.Save(t.Context(), store.Save{Lease: w.own(m), Record: m, NewHints: []ooo.Hint{stray}}))
 		if got := heard.next(); len(got.Hints) != 1 || got.Hints[0] != stray {
 			t.Errorf("message = %+v, want %+v", got, stray)
 		}
 		w.must(w.SetWait(t.Context(), "reads", time.Minute))
-		if got := heard.next(); !got.Table || w.table().Waits["reads"].Length != time.Minute {
+		if got := heard.next(); !got.TableChanged || w.table().Waits["reads"].Length != time.Minute {
 			t.Errorf("message = %+v, want one about the table with the wait", got)
 		}
 	},

@@ -30,10 +30,10 @@ func encodeEvent(e ooo.Event) (string, error) {
 
 // decodeEvents reads entries of a history or the feed in their order, without those
 // that can't be read. Only entries of the feed have an address and a name.
-func (s *Store) decodeEvents(ctx context.Context, entries []redis.XMessage) []ooo.News {
-	events := make([]ooo.News, 0, len(entries))
+func (s *Store) decodeEvents(ctx context.Context, entries []redis.XMessage) []ooo.FeedEntry {
+	events := make([]ooo.FeedEntry, 0, len(entries))
 	for _, entry := range entries {
-		var e ooo.News
+		var e ooo.FeedEntry
 		text, _ := entry.Values[eventField].(string)
 		if json.Unmarshal([]byte(text), &e.Event) != nil {
 			s.report(ctx, damaged("event", entry.ID))
@@ -78,9 +78,9 @@ var position = regexp.MustCompile(`^(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})$`)
 // first, and the position after it. A position is the id of an entry of the feed, safe
 // in a URL. An empty or unknown one is the present: only where it is is returned. The
 // feed keeps about the last 3000 entries.
-func (s *Store) News(ctx context.Context, from string) ([]ooo.News, string, error) {
+func (s *Store) FeedAfter(ctx context.Context, from string) ([]ooo.FeedEntry, string, error) {
 	if !position.MatchString(from) {
-		return s.Recent(ctx, 0)
+		return s.RecentFeed(ctx, 0)
 	}
 	entries, err := s.client.XRangeN(ctx, feedKey, "("+from, "+", newsPage).Result()
 	if err != nil {
@@ -94,7 +94,7 @@ func (s *Store) News(ctx context.Context, from string) ([]ooo.News, string, erro
 
 // Recent returns the newest n entries of all histories, oldest first, and the position
 // after them.
-func (s *Store) Recent(ctx context.Context, n int) ([]ooo.News, string, error) {
+func (s *Store) RecentFeed(ctx context.Context, n int) ([]ooo.FeedEntry, string, error) {
 	entries, err := s.client.XRevRangeN(ctx, feedKey, "+", "-", int64(max(n, 1))).Result()
 	if err != nil {
 		return nil, "", translate(err)

@@ -15,8 +15,8 @@ import (
 var (
 	// ErrTooOld means that this Redis lacks commands that the store uses.
 	ErrTooOld = errors.New("outlook-monitor needs Redis 6.2 or later, or Valkey")
-	// ErrOneOfACluster means that the URL names one node of a Cluster as a single server.
-	ErrOneOfACluster = errors.New("this Redis is a node of a Cluster: name another node in REDIS_URL, as in redis://host1:6379?addr=host2:6379")
+	// ErrClusterNode means that the URL names one node of a Cluster as a single server.
+	ErrClusterNode = errors.New("this Redis is a node of a Cluster: name another node in REDIS_URL, as in redis://host1:6379?addr=host2:6379")
 )
 
 // Report is what Redis reports about itself, for people; in a Cluster one master stands
@@ -24,7 +24,7 @@ var (
 // be right.
 type Report struct {
 	Server      string // such as "Redis 7.2.4" or "Valkey 8.0.1"
-	Form        string // such as "Cluster of 3 masters"; empty: a single server
+	Topology    string // such as "Cluster of 3 masters"; empty: a single server
 	Persistence string
 	Policy      string // maxmemory-policy
 	Memory      string // used, and the limit
@@ -48,7 +48,7 @@ func (f Finding) String() string {
 }
 
 // Inspect asks Redis, every master of a Cluster, what it is and how it is configured.
-// It writes nothing. The error is [ErrTooOld], [ErrReplica] or [ErrOneOfACluster], or
+// It writes nothing. The error is [ErrTooOld], [ErrReplica] or [ErrClusterNode], or
 // says why a server did not answer; the findings of those that answered come with it.
 func (s *Store) Inspect(ctx context.Context) (Report, error) {
 	switch client := s.client.(type) {
@@ -60,7 +60,7 @@ func (s *Store) Inspect(ctx context.Context) (Report, error) {
 		}
 		r, err := s.inspect(ctx, client, "Redis")
 		if client.Options().Addr == "FailoverClient" { // it dials whoever is master
-			r.Form = "master found by Sentinel"
+			r.Topology = "master found by Sentinel"
 		}
 		return r, err
 	}
@@ -79,7 +79,7 @@ func (s *Store) inspectCluster(ctx context.Context, cluster *redis.ClusterClient
 		switch {
 		case errors.Is(err, ErrReplica): // it was a master when the Cluster was asked
 			return nil
-		case errors.Is(err, ErrOneOfACluster):
+		case errors.Is(err, ErrClusterNode):
 			err = nil
 		}
 		masters++
@@ -99,7 +99,7 @@ func (s *Store) inspectCluster(ctx context.Context, cluster *redis.ClusterClient
 		return nil
 	})
 	slices.SortFunc(all.Findings, func(a, b Finding) int { return cmp.Compare(a.Problem, b.Problem) })
-	all.Form = fmt.Sprintf("Cluster of %d masters", masters)
+	all.Topology = fmt.Sprintf("Cluster of %d masters", masters)
 	return all, cmp.Or(worst, translate(err))
 }
 
@@ -161,7 +161,7 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable, name string) 
 	case info["role"] == "slave":
 		return r, ErrReplica
 	case info["cluster_enabled"] == "1":
-		return r, ErrOneOfACluster
+		return r, ErrClusterNode
 	}
 	return r, nil
 }

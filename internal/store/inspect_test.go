@@ -60,7 +60,7 @@ func TestOneRedisIsInspectedAndDescribed(t *testing.T) {
 					t.Errorf("finding = %+v, want a remedy and no server", f)
 				}
 			}
-			if !strings.HasPrefix(got.Server, "Redis ") && !strings.HasPrefix(got.Server, "Valkey ") || got.Form != "" || got.Policy == "" ||
+			if !strings.HasPrefix(got.Server, "Redis ") && !strings.HasPrefix(got.Server, "Valkey ") || got.Topology != "" || got.Policy == "" ||
 				!strings.HasPrefix(got.Persistence, tt.persistence) || (tt.persistence == "") != (got.Persistence == "") || !strings.HasSuffix(got.Memory, tt.memory) {
 				t.Errorf("Inspect = %+v, want %q and %q", got, tt.persistence, tt.memory)
 			}
@@ -120,11 +120,11 @@ func TestEveryMasterOfAClusterIsInspected(t *testing.T) {
 	single := open(t, "redis://"+odd, "")
 	single.must(single.raw.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err())
 	_, err := single.Inspect(t.Context())
-	single.is(err, store.ErrOneOfACluster)
+	single.is(err, store.ErrClusterNode)
 	w := open(t, cluster.URL(), "")
 	got, err := w.Inspect(t.Context())
-	if w.must(err); got.Form != "Cluster of 3 masters" {
-		t.Errorf("Form = %q, want three masters", got.Form)
+	if w.must(err); got.Topology != "Cluster of 3 masters" {
+		t.Errorf("Form = %q, want three masters", got.Topology)
 	}
 	var all []string
 	for _, m := range cluster.Masters {
@@ -155,7 +155,7 @@ func TestEveryMasterOfAClusterIsInspected(t *testing.T) {
 func TestTheMasterBehindSentinelIsInspected(t *testing.T) {
 	sentinel := redistest.StartSentinel(t, "maxmemory-policy allkeys-lru")
 	got, err := inspect(t, sentinel.URL())
-	if found := problems(got); err != nil || !slices.Equal(found, []string{evictsUsers}) || got.Form != "master found by Sentinel" {
+	if found := problems(got); err != nil || !slices.Equal(found, []string{evictsUsers}) || got.Topology != "master found by Sentinel" {
 		t.Errorf("Inspect = %+v, %v, want the master's policy", got, err)
 	}
 	_, err = inspect(t, strings.Replace(sentinel.URL(), "master_name=", "master_name=other", 1))

@@ -126,7 +126,7 @@ func (s *Store) readEntries(ctx context.Context, before []*entry) ([]*entry, err
 func (e *entry) matches(f ooo.Filter, resources int, now time.Time) bool {
 	s := &e.summary
 	switch f {
-	case ooo.Everyone:
+	case ooo.FilterAll:
 		return true
 	case ooo.FilterAway:
 		return s.Away != nil && *s.Away
@@ -152,7 +152,7 @@ func (e *entry) matches(f ooo.Filter, resources int, now time.Time) bool {
 // A cursor that this service did not return begins at the start. With the limit 0 it
 // only counts.
 func (s *Store) Find(ctx context.Context, q ooo.Query) (ooo.Page, error) {
-	filter := cmp.Or(q.Filter, ooo.Everyone)
+	filter := cmp.Or(q.Filter, ooo.FilterAll)
 	if !slices.Contains(ooo.Filters, filter) {
 		return ooo.Page{}, fmt.Errorf("there is no filter %q", q.Filter)
 	}

@@ -32,7 +32,7 @@ func (w *world) monitor(name string, change func(m *ooo.Mailbox, a *ooo.Address)
 	wish := w.start(name)
 	m := mailbox(name)
 	change(m, &m.Addresses[0])
-	w.must(w.Save(w.t.Context(), store.Save{Lease: w.own(m), Record: m, Events: []ooo.News{event(m, ooo.EventStarted)}}))
+	w.must(w.Save(w.t.Context(), store.Save{Lease: w.own(m), Record: m, Events: []ooo.FeedEntry{event(m, ooo.EventStarted)}}))
 	return wish
 }
 
@@ -97,7 +97,7 @@ var listSuite = map[string]func(*testing.T, *world){
 		w.start("pending")
 		w.wants(ooo.Wish{}, on("unresolved", "u"), wishHint(on("unresolved", "u")))
 		tests := map[ooo.Filter]string{
-			ooo.Everyone: "away pending present unread unresolved", ooo.FilterAway: "away unread", ooo.FilterPresent: "present",
+			ooo.FilterAll: "away pending present unread unresolved", ooo.FilterAway: "away unread", ooo.FilterPresent: "present",
 			ooo.FilterUnknown: "unread", ooo.FilterPending: "pending unresolved", ooo.FilterUndelivered: "present",
 			ooo.FilterRefused: "away", ooo.FilterFailed: "away", ooo.FilterUncovered: "away pending unread",
 		}

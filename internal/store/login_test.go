@@ -48,7 +48,7 @@ func newLoginWorld(t *testing.T, url string, life time.Duration, admit func(user
 	w.source, err = graph.NewTokenSource(graph.Config{
 		Endpoint: w.URL(), AuthorityHost: w.URL(), RootCAs: roots,
 		TenantID: w.TenantID(), ClientID: graphsim.DefaultClientID, ClientSecret: graphsim.DefaultClientSecret,
-	}, redisAudience+"/.default", func(user, token string) { w.store.LogInAgain(user, token) })
+	}, redisAudience+"/.default", func(user, token string) { w.store.Reauthenticate(user, token) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func TestRedisIsPausedAndResumed(t *testing.T) {
 	heard.connected()
 	lease, m := w.saved("ann")
 	w.table()
-	s := store.Save{Lease: lease, Record: next(m), Events: []ooo.News{event(m, ooo.EventChanged)}}
+	s := store.Save{Lease: lease, Record: next(m), Events: []ooo.FeedEntry{event(m, ooo.EventChanged)}}
 	read := hint(m, ooo.HintRead, "1")
 	server.Pause()
 	for name, try := range map[string]func(context.Context) error{
@@ -149,7 +149,7 @@ func TestAnswersAreLost(t *testing.T) {
 	w.table()
 
 	l.lose.Store(1)
-	w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m), Done: []ooo.Hint{h}, Events: []ooo.News{event(m, ooo.EventChanged)}}))
+	w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m), DoneHints: []ooo.Hint{h}, Events: []ooo.FeedEntry{event(m, ooo.EventChanged)}}))
 	if got := w.load(p); got.Records[0].Version != 2 || got.Saves != 2 || w.length("feed") != 1 {
 		t.Errorf("loaded %+v, want the save once", got)
 	}

@@ -29,7 +29,7 @@ type Beat struct {
 	// Answered is how long ago Graph last answered an accepted token, as of the beat;
 	// negative: never since the start.
 	Answered time.Duration
-	Leaving  bool // it stops: its partitions are for the others
+	Stopping bool // it stops: its partitions are for the others
 }
 
 // Wait is a pause that Graph asked of the whole app. Clocks differ, so it is cut at
@@ -53,7 +53,7 @@ type Owners struct {
 }
 
 // Text returns a field as the table has it, for a swap; empty if it is not there.
-func (o *Owners) Text(field string) string { return o.fields[field] }
+func (o *Owners) Field(field string) string { return o.fields[field] }
 
 // Swap is a compare-and-set of one field of the table. An empty text stands for a
 // field that is not there.
@@ -95,7 +95,7 @@ func (b Beat) String() string {
 	if b.Answered < 0 {
 		answered = -1
 	}
-	return fmt.Sprintf("%d %d %d %d %s", b.Number, b.Mailboxes, b.Settings, answered, flag(b.Leaving))
+	return fmt.Sprintf("%d %d %d %d %s", b.Number, b.Mailboxes, b.Settings, answered, flag(b.Stopping))
 }
 
 func parseBeat(text string) Beat {
@@ -105,7 +105,7 @@ func parseBeat(text string) Beat {
 	if err != nil {
 		return Beat{Answered: -1}
 	}
-	b.Answered, b.Leaving = time.Duration(answered)*time.Millisecond, leaving != 0
+	b.Answered, b.Stopping = time.Duration(answered)*time.Millisecond, leaving != 0
 	if answered < 0 {
 		b.Answered = -1
 	}
@@ -227,7 +227,7 @@ func (s *Store) SetWait(ctx context.Context, name string, d time.Duration) error
 	w := Wait{time.Now().Add(d), d}
 	pipe := s.client.Pipeline()
 	written := pipe.HSet(ctx, ownersKey, WaitField(name), w.String())
-	s.publish(ctx, pipe, wire{Table: true})
+	s.publish(ctx, pipe, wire{TableChanged: true})
 	pipe.Exec(ctx) //nolint:errcheck // the first command has its own error, the other doesn't matter
 	return translate(written.Err())
 }

@@ -11,7 +11,7 @@ import (
 
 var ownersSuite = map[string]func(*testing.T, *world){
 	"a round writes the beat and reads the table": func(t *testing.T, w *world) {
-		mine := store.Beat{Number: 7, Mailboxes: 400, Settings: 3, Answered: 1500 * time.Millisecond, Leaving: true}
+		mine := store.Beat{Number: 7, Mailboxes: 400, Settings: 3, Answered: 1500 * time.Millisecond, Stopping: true}
 		theirs := store.Beat{Number: 1, Answered: -1}
 		lease := store.Lease{Life: "me", Tenure: 5}
 		if _, err := w.Round(t.Context(), "them", theirs); err != nil {
@@ -41,7 +41,7 @@ var ownersSuite = map[string]func(*testing.T, *world){
 		if wait := o.Waits["reads"]; wait.Length != 10*time.Second || wait.Until.IsZero() {
 			t.Errorf("wait = %v", wait)
 		}
-		if o.Text("beat:odd") != "?" || o.Text("lease:1") != "x" || o.Text("none") != "" {
+		if o.Field("beat:odd") != "?" || o.Field("lease:1") != "x" || o.Field("none") != "" {
 			t.Error("the texts of fields are others")
 		}
 		// What was read compares as it was written.

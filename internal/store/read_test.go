@@ -16,7 +16,7 @@ import (
 )
 
 // news lists who the news is about and what it says.
-func news(news []ooo.News) string {
+func news(news []ooo.FeedEntry) string {
 	var all []string
 	for _, n := range news {
 		name, _, _ := strings.Cut(n.Address, "@")
@@ -95,7 +95,7 @@ var readSuite = map[string]func(*testing.T, *world){
 		m := next(mailbox("ann"))
 		away := event(m, ooo.EventChanged)
 		away.Away, away.Sequence = new(true), 3
-		w.must(w.Save(t.Context(), store.Save{Lease: w.own(m), Record: m, Events: []ooo.News{away, event(m, ooo.EventDelivered)}}))
+		w.must(w.Save(t.Context(), store.Save{Lease: w.own(m), Record: m, Events: []ooo.FeedEntry{away, event(m, ooo.EventDelivered)}}))
 		events, err := w.History(t.Context(), "ANN@contoso.example", 2)
 		if w.must(err); len(events) != 2 || events[0].Kind != ooo.EventDelivered || events[1].Sequence != 3 || events[1].Away == nil || !*events[1].Away {
 			t.Errorf("History = %+v, want the newest two", events)
@@ -107,7 +107,7 @@ var readSuite = map[string]func(*testing.T, *world){
 	"news comes once, in order, from a position": func(t *testing.T, w *world) {
 		read := func(from, want string) (position string) {
 			t.Helper()
-			got, position, err := w.News(t.Context(), from)
+			got, position, err := w.FeedAfter(t.Context(), from)
 			if w.must(err); news(got) != want || position == "" {
 				t.Errorf("News(%q) = %q at %q, want %q", from, news(got), position, want)
 			}
@@ -123,13 +123,13 @@ var readSuite = map[string]func(*testing.T, *world){
 				t.Errorf("position after %q = %q, want the present", unknown, got)
 			}
 		}
-		got, at, err := w.Recent(t.Context(), 1)
+		got, at, err := w.RecentFeed(t.Context(), 1)
 		if w.must(err); news(got) != "bob started" || got[0].Name == "" || at != position {
 			t.Errorf("Recent(1) = %+v at %q, want the newest at %q", got, at, position)
 		}
 		w.monitor("chris", asIs)
 		read(position, "chris started")
-		if got, _, err := w.Recent(t.Context(), 10); news(got) != "ann started, bob started, chris started" || err != nil {
+		if got, _, err := w.RecentFeed(t.Context(), 10); news(got) != "ann started, bob started, chris started" || err != nil {
 			t.Errorf("Recent = %q, %v, want all three", news(got), err)
 		}
 	},
@@ -150,7 +150,7 @@ var readSuite = map[string]func(*testing.T, *world){
 		beat := func(id string, since time.Duration) {
 			t.Helper()
 			load := ooo.Load{Span: 10 * time.Second, Reads: 50, Throttled: 2, Delivered: map[int]int{3: 4}}
-			w.must(w.Beat(t.Context(), ooo.Replica{ID: id, Host: "host-" + id, Since: time.UnixMilli(0).Add(since), Load: load}))
+			w.must(w.ReportLoad(t.Context(), ooo.Replica{ID: id, Host: "host-" + id, Since: time.UnixMilli(0).Add(since), Load: load}))
 		}
 		if got := ids(); got != "" {
 			t.Errorf("Replicas = %q, want none", got)
@@ -164,7 +164,7 @@ var readSuite = map[string]func(*testing.T, *world){
 		if got := ids(); got != "one two" {
 			t.Errorf("Replicas = %q, want one and two", got)
 		}
-		w.must(w.Leave(t.Context(), "one"))
+		w.must(w.ReportStop(t.Context(), "one"))
 		if got := ids(); got != "two" {
 			t.Errorf("Replicas after one left = %q, want two", got)
 		}
@@ -177,7 +177,7 @@ var readSuite = map[string]func(*testing.T, *world){
 		unlock, err := w.Lock(t.Context(), "sync", time.Minute)
 		w.must(err)
 		_, err = w.Lock(t.Context(), "sync", time.Minute)
-		w.is(err, ooo.ErrBusy)
+		w.is(err, store.ErrLocked)
 		w.must(unlock(t.Context()))
 		lost, err := w.Lock(t.Context(), "sync", time.Minute)
 		w.must(err)
@@ -187,7 +187,7 @@ var readSuite = map[string]func(*testing.T, *world){
 		w.must(err)
 		w.must(lost(t.Context())) // it is another's
 		_, err = w.Lock(t.Context(), "sync", time.Minute)
-		w.is(err, ooo.ErrBusy)
+		w.is(err, store.ErrLocked)
 		w.must(unlock(t.Context()))
 		_, err = w.Lock(t.Context(), "short", time.Millisecond)
 		w.must(err)
@@ -241,8 +241,8 @@ func TestReadsFailWhileRedisIsAway(t *testing.T) {
 		"Find":     func() error { _, err := w.Find(ctx, ooo.Query{Limit: 1}); return err },
 		"Users":    func() error { _, _, err := w.Users(ctx, 1, ""); return err },
 		"History":  func() error { _, err := w.History(ctx, "ann@contoso.example", 1); return err },
-		"News":     func() error { _, _, err := w.News(ctx, "1-1"); return err },
-		"Recent":   func() error { _, _, err := w.Recent(ctx, 1); return err },
+		"News":     func() error { _, _, err := w.FeedAfter(ctx, "1-1"); return err },
+		"Recent":   func() error { _, _, err := w.RecentFeed(ctx, 1); return err },
 		"Replicas": func() error { _, err := w.Replicas(ctx); return err },
 		"Lock":     func() error { _, err := w.Lock(ctx, "a", time.Minute); return err },
 		"Get":      func() error { _, err := w.Storage("a").Get(ctx, "a"); return err },
@@ -250,7 +250,7 @@ func TestReadsFailWhileRedisIsAway(t *testing.T) {
 	}
 	for name, read := range tests {
 		err := read()
-		for _, other := range []error{nil, ooo.ErrNotMonitored, ooo.ErrBusy, store.ErrDamaged, store.ErrTooOld, store.ErrReplica, context.DeadlineExceeded} {
+		for _, other := range []error{nil, ooo.ErrNotMonitored, store.ErrLocked, store.ErrDamaged, store.ErrTooOld, store.ErrReplica, context.DeadlineExceeded} {
 			if errors.Is(err, other) {
 				t.Errorf("%s = %v, want an error of its own", name, err)
 			}

@@ -146,12 +146,12 @@ type Save struct {
 	// which happens after Redis came back with older data.
 	Overwrite bool
 
-	Left   []string   // addresses that leave the record: their rows are removed
-	Forget []string   // addresses whose history is removed too
-	Events []ooo.News // to the histories and the feed
-	Done   []ooo.Hint // carried out: each is removed if it is still the same
-	Leave  []ooo.Hint // new hints
-	Wishes []WishSwap // each is swapped if it is still the same
+	RemovedAddresses []string        // their rows are deleted
+	DeletedHistories []string        // addresses whose history is deleted too
+	Events           []ooo.FeedEntry // for the histories and the feed
+	DoneHints        []ooo.Hint      // carried out: each is deleted if its nonce is still the same
+	NewHints         []ooo.Hint
+	Wishes           []WishSwap
 }
 
 // WishSwap replaces the wish of an address, or removes it if New is nil, unless
@@ -184,7 +184,7 @@ func (s *Store) Save(ctx context.Context, sv Save) error {
 	case "version":
 		return ErrVersion
 	}
-	s.announce(ctx, sv.Leave)
+	s.announce(ctx, sv.NewHints)
 	return nil
 }
 
@@ -194,7 +194,7 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 	p := m.ID.Partition()
 	record := ""
 	var left, rows, leave, forget, events, wishes, done []any
-	for _, address := range sv.Left {
+	for _, address := range sv.RemovedAddresses {
 		left = append(left, ooo.FoldAddress(address))
 	}
 	for i := range m.Addresses {
@@ -209,7 +209,7 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 			return nil, nil, err
 		}
 	}
-	for _, h := range sv.Leave {
+	for _, h := range sv.NewHints {
 		value, err := encode(h.Nonce, h)
 		if err != nil {
 			return nil, nil, err
@@ -224,7 +224,7 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 		return slices.Index(keys, key) + 1
 	}
 	var gone []string
-	for _, address := range sv.Forget {
+	for _, address := range sv.DeletedHistories {
 		gone = append(gone, historyKey(address))
 		forget = append(forget, number(historyKey(address)))
 	}
@@ -248,7 +248,7 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 		}
 		wishes = append(wishes, ooo.FoldAddress(w.Address), w.Nonce, value)
 	}
-	for _, h := range sv.Done {
+	for _, h := range sv.DoneHints {
 		done = append(done, hintField(h), h.Nonce)
 	}
 	args = []any{LeaseField(p), sv.Lease.String(), SavesField(p), string(m.ID), m.Version, record, sv.Overwrite}

@@ -34,7 +34,7 @@ const (
 
 // Beat notes that this replica is alive, and its load since the beat before, for the
 // operator's page. Who owns what does not depend on it: see [Store.Round].
-func (s *Store) Beat(ctx context.Context, r ooo.Replica) error {
+func (s *Store) ReportLoad(ctx context.Context, r ooo.Replica) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode replica: %w", err)
@@ -43,7 +43,9 @@ func (s *Store) Beat(ctx context.Context, r ooo.Replica) error {
 }
 
 // Leave notes that a replica ends.
-func (s *Store) Leave(ctx context.Context, id string) error { return s.addLoad(ctx, leftField, id) }
+func (s *Store) ReportStop(ctx context.Context, id string) error {
+	return s.addLoad(ctx, leftField, id)
+}
 
 func (s *Store) addLoad(ctx context.Context, field, value string) error {
 	pipe := s.client.Pipeline()

@@ -40,8 +40,8 @@ func TestASaveThatEndedMidwayIsRepeatedWholly(t *testing.T) {
 			moved := on("ann", "b")
 			m = next(m)
 			s := store.Save{
-				Lease: lease, Record: m, Done: []ooo.Hint{done}, Leave: []ooo.Hint{stray}, Forget: []string{"old@x"},
-				Events: []ooo.News{event(m, ooo.EventChanged), {Address: "old@x"}}, Wishes: []store.WishSwap{{Address: "ann@contoso.example", Nonce: "a", New: &moved}},
+				Lease: lease, Record: m, DoneHints: []ooo.Hint{done}, NewHints: []ooo.Hint{stray}, DeletedHistories: []string{"old@x"},
+				Events: []ooo.FeedEntry{event(m, ooo.EventChanged), {Address: "old@x"}}, Wishes: []store.WishSwap{{Address: "ann@contoso.example", Nonce: "a", New: &moved}},
 			}
 			allow("-" + denied)
 			for range 2 {
@@ -74,7 +74,7 @@ func TestASwapThatIsRefusedMidwayWritesNothing(t *testing.T) {
 	if _, err := w.SwapOwners(t.Context(), swaps...); err == nil {
 		t.Error("the swap was carried out without the right to")
 	}
-	if o := w.table(); o.Text("lease:1") != "me:1" || o.Text("lease:2") != "" {
+	if o := w.table(); o.Field("lease:1") != "me:1" || o.Field("lease:2") != "" {
 		t.Errorf("leases = %v, want those from before", o.Leases[:3])
 	}
 	allow("+hdel")
@@ -139,7 +139,7 @@ func TestAUserWithoutTheChannelWorks(t *testing.T) {
 	w.must(w.Ready(t.Context()))
 	w.listen() // in vain
 	lease, m := w.saved("ann")
-	w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m), Leave: []ooo.Hint{hint(m, ooo.HintStray, "1")}}))
+	w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: next(m), NewHints: []ooo.Hint{hint(m, ooo.HintStray, "1")}}))
 	w.must(w.LeaveHints(t.Context(), true, hint(m, ooo.HintRead, "1")))
 	w.wants(ooo.Wish{}, on("ann", "a"), wishHint(on("ann", "a")))
 	w.must(w.SetWait(t.Context(), "reads", 1))

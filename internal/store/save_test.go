@@ -39,8 +39,8 @@ func (w *world) row(p int, address string) string {
 	return row
 }
 
-func event(m *ooo.Mailbox, kind ooo.EventKind) ooo.News {
-	return ooo.News{Address: m.Addresses[0].Spelling, Name: m.Person.DisplayName, Event: ooo.Event{Kind: kind}}
+func event(m *ooo.Mailbox, kind ooo.EventKind) ooo.FeedEntry {
+	return ooo.FeedEntry{Address: m.Addresses[0].Spelling, Name: m.Person.DisplayName, Event: ooo.Event{Kind: kind}}
 }
 
 var saveSuite = map[string]func(*testing.T, *world){
@@ -55,8 +55,8 @@ var saveSuite = map[string]func(*testing.T, *world){
 		}
 		moved := on("ann", "b")
 		s := store.Save{
-			Lease: lease, Record: m, Done: []ooo.Hint{done, again}, Leave: []ooo.Hint{hint(m, ooo.HintStray, "9")},
-			Events: []ooo.News{event(m, ooo.EventStarted), event(m, ooo.EventChanged)},
+			Lease: lease, Record: m, DoneHints: []ooo.Hint{done, again}, NewHints: []ooo.Hint{hint(m, ooo.HintStray, "9")},
+			Events: []ooo.FeedEntry{event(m, ooo.EventStarted), event(m, ooo.EventChanged)},
 			Wishes: []store.WishSwap{{Address: "ANN@contoso.example", Nonce: "a", New: &moved}, {Address: "bob@contoso.example", Nonce: "other"}},
 		}
 		for range 3 {
@@ -103,8 +103,8 @@ var saveSuite = map[string]func(*testing.T, *world){
 			"a removal of what is gone":  {store.Save{Lease: lease, Record: &ooo.Mailbox{ID: sibling(m, "x"), Version: 2}, Remove: true}, nil},
 		}
 		for name, tt := range tests {
-			tt.save.Events = []ooo.News{event(m, ooo.EventChanged)}
-			tt.save.Leave = []ooo.Hint{hint(m, ooo.HintRead, "1")}
+			tt.save.Events = []ooo.FeedEntry{event(m, ooo.EventChanged)}
+			tt.save.NewHints = []ooo.Hint{hint(m, ooo.HintRead, "1")}
 			err := w.Save(t.Context(), tt.save)
 			if !errors.Is(err, tt.want) {
 				t.Errorf("%s: error = %v, want %v", name, err, tt.want)
@@ -118,7 +118,7 @@ var saveSuite = map[string]func(*testing.T, *world){
 		m := mailbox("ann")
 		m.Addresses = append(m.Addresses, ooo.Address{Spelling: "Second@x"}, ooo.Address{Spelling: "Third@x"})
 		p, lease := m.ID.Partition(), w.own(m)
-		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: m, Events: []ooo.News{
+		w.must(w.Save(t.Context(), store.Save{Lease: lease, Record: m, Events: []ooo.FeedEntry{
 			event(m, ooo.EventStarted), {Address: "Second@x", Event: ooo.Event{Kind: ooo.EventStarted}},
 		}}))
 		// Meanwhile the third is of another record in the same partition.
@@ -126,8 +126,8 @@ var saveSuite = map[string]func(*testing.T, *world){
 		m = next(m)
 		m.Addresses = m.Addresses[:1]
 		w.must(w.Save(t.Context(), store.Save{
-			Lease: lease, Record: m, Left: []string{"SECOND@x", "third@x"}, Forget: []string{"SECOND@x"},
-			Events: []ooo.News{{Address: "Second@x", Event: ooo.Event{Kind: ooo.EventStopped}}},
+			Lease: lease, Record: m, RemovedAddresses: []string{"SECOND@x", "third@x"}, DeletedHistories: []string{"SECOND@x"},
+			Events: []ooo.FeedEntry{{Address: "Second@x", Event: ooo.Event{Kind: ooo.EventStopped}}},
 		}))
 		if w.row(p, "ann@contoso.example") == "" || w.row(p, "second@x") != "" || w.row(p, "third@x") == "" {
 			t.Error("rows are not those of who stays")
@@ -147,8 +147,8 @@ var saveSuite = map[string]func(*testing.T, *world){
 			h := hint(tt.record, ooo.HintWish, "1")
 			w.wants(ooo.Wish{}, on(tt.name, "off"), h)
 			remove := store.Save{
-				Lease: lease, Record: tt.record, Remove: true, Events: []ooo.News{event(m, ooo.EventStopped)},
-				Done: []ooo.Hint{h}, Wishes: []store.WishSwap{{Address: tt.name + "@contoso.example", Nonce: "off"}},
+				Lease: lease, Record: tt.record, Remove: true, Events: []ooo.FeedEntry{event(m, ooo.EventStopped)},
+				DoneHints: []ooo.Hint{h}, Wishes: []store.WishSwap{{Address: tt.name + "@contoso.example", Nonce: "off"}},
 			}
 			w.must(w.Save(t.Context(), remove))
 			if tt.record.Version > 1 { // nothing tells a repetition of a first version
@@ -216,7 +216,7 @@ var saveSuite = map[string]func(*testing.T, *world){
 	},
 	"histories and the feed are capped": func(t *testing.T, w *world) {
 		lease, m := w.saved("ann")
-		var events []ooo.News
+		var events []ooo.FeedEntry
 		for range 100 {
 			events = append(events, event(m, ooo.EventFailed))
 		}

@@ -7,9 +7,10 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"outlook-monitor/internal/ooo"
 )
+
+// ErrLocked means that another replica holds the lock.
+var ErrLocked = errors.New("another replica holds the lock")
 
 // Secret returns the secret kept under name, and keeps fresh if there is none.
 func (s *Store) Secret(ctx context.Context, name, fresh string) (string, error) {
@@ -55,7 +56,7 @@ func (v Storage) Delete(ctx context.Context, name string) error {
 }
 
 // Lock takes the lock called name until it is unlocked, for ttl at most. It makes
-// double work rare, it does not exclude it. The error is [ooo.ErrBusy] while another has
+// double work rare, it does not exclude it. The error is [ErrLocked] while another has
 // it.
 func (s *Store) Lock(ctx context.Context, name string, ttl time.Duration) (free func(context.Context) error, err error) {
 	key, holder := lockPrefix+name, rand.Text()
@@ -64,7 +65,7 @@ func (s *Store) Lock(ctx context.Context, name string, ttl time.Duration) (free 
 		return nil, translate(err)
 	}
 	if !taken {
-		return nil, ooo.ErrBusy
+		return nil, ErrLocked
 	}
 	return func(ctx context.Context) error {
 		_, err := s.run(ctx, unlock, []string{key}, holder)

@@ -59,7 +59,7 @@ type Config struct {
 	URL string
 	// Token returns what logs in to Redis in place of the user and password of the URL
 	// (not behind Sentinel): a valid token and the name of its user. If it was renewed,
-	// call [Store.LogInAgain]. nil: the URL's.
+	// call [Store.Reauthenticate]. nil: the URL's.
 	Token func(ctx context.Context) (user, token string, err error)
 	// Fingerprint tells this service's messages from those of others.
 	Fingerprint string
@@ -228,8 +228,8 @@ func (o observer) report(cmd redis.Cmder, began time.Time, err error) {
 	o(cmd.Name(), time.Since(began), err)
 }
 
-// LogInAgain logs open connections in with a token that was renewed. It does not block.
-func (s *Store) LogInAgain(user, token string) {
+// Reauthenticate logs open connections in with a token that was renewed. It does not block.
+func (s *Store) Reauthenticate(user, token string) {
 	if s.login != nil {
 		s.login.renew(user, token)
 	}
@@ -253,7 +253,7 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 
 // Pool returns how the connections to Redis stand, those to all servers of a Cluster
 // together.
-func (s *Store) Pool() *redis.PoolStats { return s.client.PoolStats() }
+func (s *Store) PoolStats() *redis.PoolStats { return s.client.PoolStats() }
 
 // Ready tries, with growing waits, until Redis answers and its schema is ours. The
 // error is [ErrNewerSchema], [ErrOlderSchema] or ctx's.

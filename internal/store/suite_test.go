@@ -28,7 +28,7 @@ type world struct {
 var suites = []map[string]func(*testing.T, *world){ownersSuite, saveSuite, hintSuite, wishSuite, messageSuite, listSuite, readSuite}
 
 func TestEmbedded(t *testing.T) {
-	embedded, err := store.Embed()
+	embedded, err := store.StartEmbedded()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,6 +274,6 @@ func (e ear) next() store.Message {
 // connected waits for the message that says to look at everything.
 func (e ear) connected() {
 	e.w.t.Helper()
-	for m := e.next(); len(m.Hints) > 0 || m.Table; m = e.next() {
+	for m := e.next(); len(m.Hints) > 0 || m.TableChanged; m = e.next() {
 	}
 }

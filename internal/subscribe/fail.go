@@ -73,7 +73,7 @@ func (w *work) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Su
 		wait = min(wait, max(sub.ExpiresAt.Sub(now)/4, t.first))
 	}
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
-		if wait = throttled.After; throttled.Whole {
+		if wait = throttled.After; throttled.WholeApp {
 			if err := w.cfg.SetWait(ctx, WaitName, wait); err != nil {
 				w.cfg.Log.WarnContext(ctx, "graph's wait not shared with the other replicas", "err", err)
 			}
@@ -105,7 +105,7 @@ func (s *Subscriber) lifeOf(sub ooo.Subscription) time.Duration {
 // learn takes the limit out of Graph's answer to a call that asked for a life, for all
 // subscriptions, and reports whether a shorter one is to be asked for.
 func (s *Subscriber) learn(sub ooo.Subscription, asked time.Duration, err error) bool {
-	limit, ok := errors.AsType[*ooo.TooLong](err)
+	limit, ok := errors.AsType[*ooo.LifetimeTooLong](err)
 	if !ok || limit.Max <= margin {
 		return false
 	}

@@ -24,7 +24,7 @@ func TestWaitsGrowAndAreKeptInTheRecord(t *testing.T) {
 		"the quota is used up":              {ooo.ErrSubscriptionQuota, ooo.SubscriptionErrorQuota, time.Minute, 30 * time.Minute},
 		"Graph does not take it":            {ooo.ErrRejected, ooo.SubscriptionErrorRejected, 30 * time.Second, time.Hour},
 		"there is no mailbox":               {ooo.ErrNoMailbox, ooo.SubscriptionErrorMailbox, 30 * time.Second, 10 * time.Minute},
-		"a limit that is no life":           {&ooo.TooLong{Max: time.Second}, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
+		"a limit that is no life":           {&ooo.LifetimeTooLong{Max: time.Second}, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
 		"an answer that is lost every time": {errLost, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
 	}
 	for name, tt := range tests {
@@ -121,7 +121,7 @@ func TestWaitsThatGraphAsksFor(t *testing.T) {
 	for name, whole := range map[string]bool{"for this call": false, "for the whole app": true} {
 		t.Run(name, func(t *testing.T) {
 			starting(t, func(w *world) {
-				w.failFirst(1, fmt.Errorf("429: %w", &ooo.Throttled{After: 5 * time.Minute, Whole: whole}))
+				w.failFirst(1, fmt.Errorf("429: %w", &ooo.Throttled{After: 5 * time.Minute, WholeApp: whole}))
 			}, func(t *testing.T, w *world) {
 				pass(time.Second)
 				bob := idOf("bob")

@@ -128,7 +128,7 @@ func (g *fakeGraph) call(ctx context.Context, what string, do func() (ooo.GraphS
 // granted is the expiry that Graph returns.
 func (g *fakeGraph) granted(asked time.Time) (time.Time, error) {
 	if g.most > 0 && time.Until(asked) > g.most {
-		return asked, fmt.Errorf("%w: %w", ooo.ErrRejected, &ooo.TooLong{Max: g.most})
+		return asked, fmt.Errorf("%w: %w", ooo.ErrRejected, &ooo.LifetimeTooLong{Max: g.most})
 	}
 	if most := time.Now().Add(g.grant); g.grant > 0 && most.Before(asked) {
 		return most, nil

@@ -37,7 +37,7 @@ func (u *UI) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			if err := u.cfg.Replicas.Leave(leaving, u.self.ID); err != nil {
+			if err := u.cfg.Replicas.ReportStop(leaving, u.self.ID); err != nil {
 				u.cfg.Log.DebugContext(ctx, "end of this replica not stored", "err", err)
 			}
 			return nil
@@ -51,7 +51,7 @@ func (u *UI) beat(ctx context.Context) {
 	defer cancel()
 	self := u.self
 	self.Load = u.cfg.Meter.take(time.Now())
-	if err := u.cfg.Replicas.Beat(ctx, self); err != nil {
+	if err := u.cfg.Replicas.ReportLoad(ctx, self); err != nil {
 		// Those who need Redis warn.
 		u.cfg.Log.DebugContext(ctx, "beat of this replica not stored", "err", err)
 	}

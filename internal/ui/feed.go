@@ -70,7 +70,7 @@ func (u *UI) feed(c *gin.Context) {
 		case <-tick.C:
 		}
 		var next string
-		if news, next, err = u.cfg.Store.News(ctx, position); err != nil {
+		if news, next, err = u.cfg.Store.FeedAfter(ctx, position); err != nil {
 			break
 		}
 		if len(news) > 0 || time.Since(sent) > feedQuiet {
@@ -83,11 +83,11 @@ func (u *UI) feed(c *gin.Context) {
 }
 
 // begin returns what a browser gets first: what it missed, or the latest.
-func (u *UI) begin(ctx context.Context, last string) ([]ooo.News, string, error) {
+func (u *UI) begin(ctx context.Context, last string) ([]ooo.FeedEntry, string, error) {
 	if last != "" {
-		return u.cfg.Store.News(ctx, last)
+		return u.cfg.Store.FeedAfter(ctx, last)
 	}
-	return u.cfg.Store.Recent(ctx, newsAtOnce)
+	return u.cfg.Store.RecentFeed(ctx, newsAtOnce)
 }
 
 // stream writes server-sent events.
@@ -107,7 +107,7 @@ func (s stream) hurry() { _ = s.control.SetWriteDeadline(time.Now().Add(feedWrit
 
 // send writes the news as one event each and the position after them as the id of the
 // last.
-func (s stream) send(position string, news []ooo.News) error {
+func (s stream) send(position string, news []ooo.FeedEntry) error {
 	s.hurry()
 	for _, n := range news {
 		body, err := json.Marshal(item{n.Event, n.Address, n.Name})

@@ -33,7 +33,7 @@ func (u *UI) counted(ctx context.Context) (map[ooo.Filter]int, error) {
 	if began.Before(u.counts.good) {
 		return u.counts.last, nil
 	}
-	page, err := u.cfg.Store.Find(ctx, ooo.Query{Filter: ooo.Everyone, Resources: u.cfg.Resources})
+	page, err := u.cfg.Store.Find(ctx, ooo.Query{Filter: ooo.FilterAll, Resources: u.cfg.Resources})
 	if err != nil {
 		return nil, err
 	}

@@ -19,17 +19,17 @@ type Store interface {
 	Find(ctx context.Context, q ooo.Query) (ooo.Page, error)
 	// User returns one; the error of who is not monitored is [ooo.ErrNotMonitored].
 	User(ctx context.Context, address string) (ooo.User, error)
-	// Recent returns the newest n entries of all histories and the position after them;
-	// News what came after a position.
-	Recent(ctx context.Context, n int) (news []ooo.News, position string, err error)
-	News(ctx context.Context, position string) (news []ooo.News, next string, err error)
+	// RecentFeed returns the newest n entries of all histories and the position after them;
+	// FeedAfter, the entries after a position.
+	RecentFeed(ctx context.Context, n int) (news []ooo.FeedEntry, position string, err error)
+	FeedAfter(ctx context.Context, position string) (news []ooo.FeedEntry, next string, err error)
 }
 
 // Replicas are the processes of this service.
 type Replicas interface {
-	// Beat notes that this process is alive and what it did; Leave, that it ends.
-	Beat(ctx context.Context, r ooo.Replica) error
-	Leave(ctx context.Context, id string) error
+	// ReportLoad records that this process is alive and what it did; ReportStop, that it stops.
+	ReportLoad(ctx context.Context, r ooo.Replica) error
+	ReportStop(ctx context.Context, id string) error
 	Replicas(ctx context.Context) ([]ooo.Replica, error)
 	// Loads returns what all processes did since then, and the shared clock's time.
 	Loads(ctx context.Context) ([]ooo.LoadAt, time.Time, error)

@@ -81,7 +81,7 @@ func known(t time.Time) *time.Time {
 // list answers with a page of users.
 func (u *UI) list(c *gin.Context) {
 	q := ooo.Query{
-		Text: c.Query("q"), Filter: ooo.Filter(c.DefaultQuery("filter", string(ooo.Everyone))),
+		Text: c.Query("q"), Filter: ooo.Filter(c.DefaultQuery("filter", string(ooo.FilterAll))),
 		Cursor: c.Query("cursor"), Resources: u.cfg.Resources, Limit: usersPerPage,
 	}
 	if n, err := strconv.Atoi(c.Query("limit")); err == nil && n > 0 {

@@ -23,7 +23,7 @@ import (
 type world struct {
 	mu        sync.Mutex
 	users     []ooo.User // guarded by mu, as all below
-	news      []ooo.News
+	news      []ooo.FeedEntry
 	queries   []ooo.Query
 	hints     []ooo.Hint
 	beats     []ooo.Replica
@@ -41,7 +41,7 @@ func (w *world) Find(_ context.Context, q ooo.Query) (ooo.Page, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.queries = append(w.queries, q)
-	page := ooo.Page{Total: len(w.users), Counts: map[ooo.Filter]int{ooo.Everyone: len(w.users)}}
+	page := ooo.Page{Total: len(w.users), Counts: map[ooo.Filter]int{ooo.FilterAll: len(w.users)}}
 	if q.Limit > 0 {
 		page.Users = w.users
 	}
@@ -59,13 +59,13 @@ func (w *world) User(_ context.Context, address string) (ooo.User, error) {
 	return ooo.User{}, ooo.ErrNotMonitored
 }
 
-func (w *world) Recent(context.Context, int) ([]ooo.News, string, error) {
+func (w *world) RecentFeed(context.Context, int) ([]ooo.FeedEntry, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.news, place(len(w.news)), w.err
 }
 
-func (w *world) News(_ context.Context, from string) ([]ooo.News, string, error) {
+func (w *world) FeedAfter(_ context.Context, from string) ([]ooo.FeedEntry, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.news[min(len(from), len(w.news)):], place(len(w.news)), w.err
@@ -81,14 +81,14 @@ func (w *world) leave(_ context.Context, hints ...ooo.Hint) error {
 	return w.err
 }
 
-func (w *world) Beat(_ context.Context, r ooo.Replica) error {
+func (w *world) ReportLoad(_ context.Context, r ooo.Replica) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.beats = append(w.beats, r)
 	return w.err
 }
 
-func (w *world) Leave(_ context.Context, id string) error {
+func (w *world) ReportStop(_ context.Context, id string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.left = append(w.left, id)
@@ -119,7 +119,7 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 func (w *world) tell(kind ooo.EventKind) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.news = append(w.news, ooo.News{Event: ooo.Event{At: time.Now(), Kind: kind}, Address: "ann@contoso.example", Name: "Ann"})
+	w.news = append(w.news, ooo.FeedEntry{Event: ooo.Event{At: time.Now(), Kind: kind}, Address: "ann@contoso.example", Name: "Ann"})
 }
 
 // page is the page over w.

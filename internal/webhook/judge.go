@@ -37,7 +37,7 @@ func (r *Receiver) judge(ctx context.Context, body []byte, c collection, keys oo
 			continue
 		}
 		g := it.decode(body)
-		g.mailbox, g.tag = ooo.RecordID(mailbox), ooo.TagIn(state)
+		g.mailbox, g.tag = ooo.RecordID(mailbox), ooo.ResourceTagOf(state)
 		if !g.change && g.event == "" {
 			counts[Ignored]++
 			continue
