@@ -93,7 +93,7 @@ func (o *observer) stepped(step subscribe.Step, err error) {
 	}
 }
 
-func (o *observer) swept(s subscribe.Swept) {
+func (o *observer) swept(s subscribe.SweepResult) {
 	for kind, n := range map[string]int{"known": s.Known, "lost": s.Lost, "adopted": s.Adopted, "surplus": s.Surplus, "foreign": s.Foreign} {
 		o.metrics.Swept(kind, n)
 	}

@@ -113,7 +113,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	subscriber := subscribe.New(subscribe.Config{
 		Registry: registry, Owners: owners, Graph: graphClient, Resources: settings.Resources, Lifetime: settings.Lifetime,
 		Keys: keys.keys, Certificate: currentCertificate(certificates), SetWait: owners.SetWait, ReadNow: poller.ReadNow,
-		Records: s.store.Load, SweepEvery: settings.SweepInterval, OnStep: seen.stepped, OnSweep: seen.swept, Log: log,
+		Records: s.store.Load, SweepInterval: settings.SweepInterval, OnStep: seen.stepped, OnSweep: seen.swept, Log: log,
 	})
 	syncer = deliver.NewSyncer(deliver.SyncConfig{
 		Mediator: mediator, Mark: s.store.SetSync, Pending: func() string { return owners.Table().SyncMark },

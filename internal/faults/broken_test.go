@@ -41,18 +41,18 @@ var mutants = []mutant{
 	}, orders, "the mediator answers 500"},
 	{"what a stop leaves with Graph stays there", []edit{
 		{"internal/subscribe/plan.go", "return step(Delete, reason)", "return step(Drop, reason)"},
-		{"internal/subscribe/stray.go", "err := w.settle(ctx, h)", "err := ctx.Err()"},
+		{"internal/subscribe/stray.go", "err := j.adoptOrDelete(ctx, h)", "err := ctx.Err()"},
 	}, covers, "SIGTERM"},
 	{"a subscription that was lost without a word is not made anew", []edit{
 		{"internal/subscribe/sweep.go", "sub.RenewedAt.Before(c.began", "sub.RenewedAt.After(c.began"},
 	}, covers, "Graph loses all subscriptions without a word"},
 	{"a subscription that nobody recorded is not taken over", []edit{
-		{"internal/subscribe/step.go", "case w.adoptable(before, twin.ID):", "case false:"},
-		{"internal/subscribe/step.go", "if err := w.remove(ctx, twin.ID); err != nil {", "if err := error(twin); err != nil {"},
-		{"internal/subscribe/stray.go", "err := w.settle(ctx, h)", "err := ctx.Err()"},
+		{"internal/subscribe/step.go", "case j.adoptable(before, duplicate.ID):", "case false:"},
+		{"internal/subscribe/step.go", "if err := j.delete(ctx, duplicate.ID); err != nil {", "if err := error(duplicate); err != nil {"},
+		{"internal/subscribe/stray.go", "err := j.adoptOrDelete(ctx, h)", "err := ctx.Err()"},
 	}, covers, "kill -9 between POST subscription and save"},
 	{"what Graph does not list is made anew", []edit{
-		{"internal/subscribe/plan.go", "return step(Renew, Examined)", "return step(Create, Examined)"},
+		{"internal/subscribe/plan.go", "return step(Renew, ExistenceCheck)", "return step(Create, ExistenceCheck)"},
 	}, covers, "Graph lists half of its subscriptions"},
 	{"an acknowledged state is brought once more", []edit{
 		{"internal/deliver/mediator.go", "func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {", `func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {

@@ -5,48 +5,50 @@ import (
 	"time"
 )
 
-// Graph takes 500 subscription writes per 20 s of one app in a tenant. All replicas
-// together make fewer in any 20 s, because Graph counts by its own clock: a burst of
-// 25 and 23 a second, at most 485.
+// Graph accepts 500 subscription writes per 20 s from one app in a tenant. All replicas
+// together make fewer in any 20 s, because Graph counts by its own clock: a burst of 25
+// and then 23 a second, at most 485.
 const (
 	WriteRate  = 23 // a second
 	WriteBurst = 25
 )
 
-// priority orders steps: who is not covered comes before who will not be, and both
-// before tidiness.
+// priority orders steps: uncovered mailboxes come first, then mailboxes that would lose
+// their cover, then cleanup.
 type priority int
 
 const (
 	urgent priority = iota
 	normal
-	tidy
+	low
 	priorities int = iota
 )
 
-// kept is the part of the burst that a step leaves to more urgent ones.
-var kept = [priorities]float64{urgent: 0, normal: 0.3, tidy: 0.6}
+// reserved is the part of the burst that a step leaves to more urgent steps.
+var reserved = [priorities]float64{urgent: 0, normal: 0.3, low: 0.6}
 
 func (s Step) priority() priority {
 	switch {
-	case s.Action == Create || s.Action == Drop || s.Action == Remove || s.Reason == Emergency:
+	case s.Action == Create || s.Action == Drop || s.Action == RemoveRecord || s.Reason == Emergency:
 		return urgent
-	case s.Action == Renew && s.Reason != Examined || s.Reason == KeyDropped: // whose notifications are rejected
+	case s.Action == Renew && s.Reason != ExistenceCheck || s.Reason == KeyDropped: // its notifications are rejected
 		return normal
 	}
-	return tidy
+	return low
 }
 
-// calls reports whether the step is a call of Graph, and so in the budget.
-func (s Step) calls() bool { return s.Action != Nothing && s.Action != Drop && s.Action != Remove }
+// callsGraph reports whether the step calls Graph, and so needs the budget.
+func (s Step) callsGraph() bool {
+	return s.Action != Nothing && s.Action != Drop && s.Action != RemoveRecord
+}
 
 // budget is this replica's share of the writes: a bucket that fills at a steady rate.
 type budget struct {
 	share func() float64
 
-	mu     sync.Mutex
-	tokens float64   // guarded by mu
-	at     time.Time // when tokens was right; guarded by mu
+	mu      sync.Mutex
+	tokens  float64   // as of updated; guarded by mu
+	updated time.Time // guarded by mu
 }
 
 // take takes one write and returns 0, or returns how long to wait before asking again.
@@ -55,9 +57,9 @@ func (b *budget) take(p priority) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now, rate, burst := time.Now(), WriteRate*share, max(WriteBurst*share, 1)
-	b.tokens = min(b.tokens+max(now.Sub(b.at).Seconds(), 0)*rate, burst)
-	b.at = now
-	if need := 1 + kept[p]*(burst-1); b.tokens < need {
+	b.tokens = min(b.tokens+max(now.Sub(b.updated).Seconds(), 0)*rate, burst)
+	b.updated = now
+	if need := 1 + reserved[p]*(burst-1); b.tokens < need {
 		return time.Duration((need-b.tokens)/rate*float64(time.Second)) + time.Millisecond
 	}
 	b.tokens--

@@ -9,15 +9,15 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// failureKind says how a failure is remembered and how long is waited after it: from
-// first, doubling up to most.
+// failureKind says how a failure is recorded and how long to wait after it: first,
+// doubling up to most.
 type failureKind struct {
 	err         error
 	kind        ooo.SubscriptionErrorKind
 	first, most time.Duration
 }
 
-// failureKinds are the kinds of failures. The first match wins.
+// failureKinds lists the kinds of failures. The first match wins.
 var failureKinds = []failureKind{
 	{ooo.ErrSubscriptionQuota, ooo.SubscriptionErrorQuota, time.Minute, 30 * time.Minute},
 	{ooo.ErrSubscriptionDenied, ooo.SubscriptionErrorDenied, 30 * time.Second, 10 * time.Minute}, // an administrator has to act
@@ -27,17 +27,17 @@ var failureKinds = []failureKind{
 	{ooo.ErrUserGone, ooo.SubscriptionErrorMailbox, 30 * time.Second, 10 * time.Minute},
 }
 
-// unavailable is what is none of them: Graph is out of reach, busy, or Exchange
-// failed, mostly for a short while.
+// unavailable is any other failure: Graph is unreachable or busy, or Exchange failed,
+// usually for a short while.
 var unavailable = failureKind{nil, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute}
 
 func failureKindOf(err error) failureKind {
 	if _, ok := errors.AsType[*ooo.Throttled](err); ok {
 		return failureKind{kind: ooo.SubscriptionErrorThrottled}
 	}
-	for _, t := range failureKinds {
-		if errors.Is(err, t.err) {
-			return t
+	for _, k := range failureKinds {
+		if errors.Is(err, k.err) {
+			return k
 		}
 	}
 	return unavailable
@@ -46,36 +46,36 @@ func failureKindOf(err error) failureKind {
 // WaitName is the name of the wait that Graph asks of all subscription writes.
 const WaitName = "subscriptions"
 
-// fail returns sub with a failure noted, and when to try again. Each kind of failure
+// fail returns sub with the failure and the time of the next try. Each kind of failure
 // starts with its own first wait, whatever failed before it.
-func (w *work) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Subscription {
+func (j *job) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Subscription {
 	if errors.Is(err, ooo.ErrSubscriptionGone) { // the next plan creates it again
 		sub.ID, sub.State = "", ooo.SubscriptionRemoved
-		recovered(&sub)
+		clearFailure(&sub)
 		return sub
 	}
-	t := failureKindOf(err)
-	if sub.ErrorKind != t.kind {
-		sub.ErrorKind, sub.Failures = t.kind, 0
+	k := failureKindOf(err)
+	if sub.ErrorKind != k.kind {
+		sub.ErrorKind, sub.Failures = k.kind, 0
 	}
 	sub.Failures++
 	sub.Error = err.Error()
-	// A call without an answer may have created it, and a later one that never got to
-	// Graph says nothing about that. A live one that could not be renewed, replaced
-	// or deleted stays what it is.
-	unsure := errors.Is(err, ooo.ErrNoAnswer) || w.step.Subscription.State == ooo.SubscriptionCreating
+	// An unanswered call may have created the subscription, and a later call that never
+	// reached Graph says nothing about that. A live subscription that could not be
+	// renewed, replaced or deleted stays live.
+	unsure := errors.Is(err, ooo.ErrNoAnswer) || j.step.Subscription.State == ooo.SubscriptionCreating
 	if sub.ID == "" && !unsure {
 		sub.State = ooo.SubscriptionFailed
 	}
 	now := time.Now().UTC().Round(0)
-	wait := schedule.Backoff(sub.Failures, t.first, t.most)
-	if sub.State == ooo.SubscriptionLive { // tried four times before it ends, however long ago it began to fail
-		wait = min(wait, max(sub.ExpiresAt.Sub(now)/4, t.first))
+	wait := schedule.Backoff(sub.Failures, k.first, k.most)
+	if sub.State == ooo.SubscriptionLive { // at least four tries before it expires, however long it has been failing
+		wait = min(wait, max(sub.ExpiresAt.Sub(now)/4, k.first))
 	}
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 		if wait = throttled.After; throttled.WholeApp {
-			if err := w.cfg.SetWait(ctx, WaitName, wait); err != nil {
-				w.cfg.Log.WarnContext(ctx, "graph's wait not shared with the other replicas", "err", err)
+			if err := j.cfg.SetWait(ctx, WaitName, wait); err != nil {
+				j.cfg.Log.WarnContext(ctx, "graph's wait not shared with the other replicas", "err", err)
 			}
 		}
 	}
@@ -84,33 +84,32 @@ func (w *work) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Su
 }
 
 const (
-	// margin keeps a life that Graph named as its limit under that limit, which it
+	// lifetimeMargin keeps a lifetime below the limit that Graph named, which Graph
 	// checks to the millisecond.
-	margin = time.Minute
-	// richLife is the longest life of a subscription with resource data.
-	richLife = 1440 * time.Minute
+	lifetimeMargin = time.Minute
+	// maxDataLifetime is the longest lifetime of a subscription with resource data.
+	maxDataLifetime = 1440 * time.Minute
 )
 
-// lifeOf is how long a subscription like sub is asked for.
-func (s *Subscriber) lifeOf(sub ooo.Subscription) time.Duration {
+// lifetimeOf returns the lifetime to request for sub.
+func (s *Subscriber) lifetimeOf(sub ooo.Subscription) time.Duration {
 	s.mu.Lock()
-	life := s.life
-	s.mu.Unlock()
+	defer s.mu.Unlock()
 	if sub.CertificateID != "" {
-		life = min(life, richLife-margin)
+		return min(s.lifetime, maxDataLifetime-lifetimeMargin)
 	}
-	return life
+	return s.lifetime
 }
 
-// learn takes the limit out of Graph's answer to a call that asked for a life, for all
-// subscriptions, and reports whether a shorter one is to be asked for.
-func (s *Subscriber) learn(sub ooo.Subscription, asked time.Duration, err error) bool {
+// learnLimit adopts the limit that Graph named in its error, for all subscriptions, and
+// reports whether to repeat the call with a shorter lifetime than the requested one.
+func (s *Subscriber) learnLimit(sub ooo.Subscription, requested time.Duration, err error) bool {
 	limit, ok := errors.AsType[*ooo.LifetimeTooLong](err)
-	if !ok || limit.Max <= margin {
+	if !ok || limit.Max <= lifetimeMargin {
 		return false
 	}
 	s.mu.Lock()
-	s.life = min(s.life, limit.Max-margin)
+	s.lifetime = min(s.lifetime, limit.Max-lifetimeMargin)
 	s.mu.Unlock()
-	return s.lifeOf(sub) < asked
+	return s.lifetimeOf(sub) < requested
 }

@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// reauthorizeEvery is how long a renewal answers reauthorizationRequired, which
-	// Graph repeats.
-	reauthorizeEvery = 10 * time.Minute
-	// notifiedEvery is how old the saved time of the last notification may get.
-	notifiedEvery = 10 * time.Minute
+	// reauthorizeInterval is how long a renewal counts as the response to
+	// reauthorizationRequired, which Graph repeats.
+	reauthorizeInterval = 10 * time.Minute
+	// notifiedInterval is how old the saved time of the last notification may get.
+	notifiedInterval = 10 * time.Minute
 )
 
 // Hinted implements [mailbox.Worker].
@@ -23,7 +23,7 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 		s.planNow(task{h.ID, h.SubscriptionID})
 	case h.Kind == ooo.HintSubscription:
 		s.planNow(task{id: h.ID})
-	case h.Kind == ooo.HintRead && s.notifiedLongAgo(h):
+	case h.Kind == ooo.HintRead && s.notifiedOutdated(h):
 		s.mu.Lock()
 		if s.notified[h.ID] == nil {
 			s.notified[h.ID] = map[string]time.Time{}
@@ -34,51 +34,51 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 	}
 }
 
-// notifiedLongAgo reports whether the saved time of the last notification of a subscription is
-// old.
-func (s *Subscriber) notifiedLongAgo(h ooo.Hint) bool {
+// notifiedOutdated reports whether a notification has to update the saved time of the
+// last one.
+func (s *Subscriber) notifiedOutdated(h ooo.Hint) bool {
 	m, ok := s.cfg.Registry.Get(h.ID)
 	return ok && slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
-		return ooo.ResourceTag(sub.Resource) == h.ResourceTag && h.At.Sub(sub.NotifiedAt) > notifiedEvery
+		return ooo.ResourceTag(sub.Resource) == h.ResourceTag && h.At.Sub(sub.NotifiedAt) > notifiedInterval
 	})
 }
 
-// asked reports whether one of the hints asks whether a live subscription still exists,
-// which Graph has not confirmed since.
-func asked(sub ooo.Subscription, hints []ooo.Hint, now time.Time) bool {
+// needsCheck reports whether a hint asks if sub still exists, and Graph has not renewed
+// sub since.
+func needsCheck(sub ooo.Subscription, hints []ooo.Hint, now time.Time) bool {
 	return slices.ContainsFunc(hints, func(h ooo.Hint) bool {
-		seen := now.Add(-now.Sub(h.SeenAt)) // by the wall clock, which may have been set since
+		seen := now.Add(-now.Sub(h.SeenAt)) // by the present wall clock, which may have been set since
 		if h.Subject == string(ooo.ReauthorizationRequired) && sub.RenewedAt.After(sub.CreatedAt) {
-			seen = seen.Add(-reauthorizeEvery)
+			seen = seen.Add(-reauthorizeInterval)
 		}
 		return sub.RenewedAt.Before(seen)
 	})
 }
 
-// carriedOut reports whether there are hints, and no call of Graph is needed for them any
+// carriedOut reports whether there are hints and none of them needs a call to Graph any
 // more.
 func carriedOut(hints []ooo.Hint, m *ooo.Mailbox, want Settings, now time.Time) bool {
 	return len(hints) > 0 && !slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
-		return sub.State == ooo.SubscriptionLive && slices.Contains(want.Resources, sub.Resource) && asked(sub, hints, now)
+		return sub.State == ooo.SubscriptionLive && slices.Contains(want.Resources, sub.Resource) && needsCheck(sub, hints, now)
 	})
 }
 
-// save changes the record, and with it removes the hints that ask for nothing more. A
-// record of which nothing is left is removed.
-func (w *work) save(change func(d *mailbox.Draft)) error {
-	hints := w.cfg.Registry.Hints(w.id, ooo.HintSubscription)
-	w.mu.Lock()
-	notified := w.notified[w.id]
-	delete(w.notified, w.id)
-	w.mu.Unlock()
-	_, err := w.cfg.Registry.Update(w.id, func(d *mailbox.Draft) error {
+// save changes the record and removes the hints that were carried out with it. It removes
+// a record without addresses and subscriptions.
+func (j *job) save(change func(d *mailbox.Draft)) error {
+	hints := j.cfg.Registry.Hints(j.id, ooo.HintSubscription)
+	j.mu.Lock()
+	notified := j.notified[j.id]
+	delete(j.notified, j.id)
+	j.mu.Unlock()
+	_, err := j.cfg.Registry.Update(j.id, func(d *mailbox.Draft) error {
 		change(d)
 		for i := range d.Subscriptions {
 			if at, ok := notified[ooo.ResourceTag(d.Subscriptions[i].Resource)]; ok {
 				d.Subscriptions[i].NotifiedAt = at
 			}
 		}
-		if carriedOut(hints, d.Mailbox, w.want, time.Now()) {
+		if carriedOut(hints, d.Mailbox, j.want, time.Now()) {
 			d.Done(hints...)
 		}
 		if len(d.Addresses) == 0 && len(d.Subscriptions) == 0 {

@@ -8,17 +8,17 @@ import (
 )
 
 // URLs are where Graph sends notifications. Without a notification URL there are no
-// subscriptions at all.
+// subscriptions.
 type URLs struct {
 	Notification, Lifecycle string
 }
 
-// Settings are what the subscriptions of each mailbox should look like.
+// Settings say what the subscriptions of each mailbox should be.
 type Settings struct {
 	URLs
 	Resources   []string // templates with {id}
 	Keys        ooo.ClientStateKeys
-	Certificate ooo.Certificate // that resource data is encrypted for; zero: none is asked for
+	Certificate ooo.Certificate // encrypts resource data; zero: no resource data
 }
 
 // Action is what to do next for one mailbox.
@@ -27,68 +27,68 @@ type Action string
 const (
 	Nothing        Action = "nothing"
 	Create         Action = "create"
-	Replace        Action = "replace"         // create another one, then delete this one
-	Renew          Action = "renew"           // patch its expiry, and its URL and certificate if they differ
+	Replace        Action = "replace"         // create another subscription, then delete this one
+	Renew          Action = "renew"           // patch the expiry, and the URL and certificate if they differ
 	Delete         Action = "delete"          // from Graph and from the record
-	DeleteReplaced Action = "delete replaced" // delete the one it has replaced from Graph
-	Drop           Action = "drop"            // from the record alone: Graph has none
-	Remove         Action = "remove record"   // of a mailbox that is no longer monitored
+	DeleteReplaced Action = "delete replaced" // delete the subscription that this one replaces from Graph
+	Drop           Action = "drop"            // from the record only: Graph has none
+	RemoveRecord   Action = "remove record"   // of a mailbox that is no longer monitored
 )
 
-// Reason says why; it is a log field and a metric label.
+// Reason says why a step is needed; it is a log field and a metric label.
 type Reason string
 
 const (
-	Settled        Reason = "settled"
-	NewResource    Reason = "no subscription yet"
-	Expired        Reason = "expired"
-	RemovedByGraph Reason = "removed by Graph"
-	RetryDue       Reason = "retry after a failure"
-	AnswerLost     Reason = "answer to its creation lost"
-	RenewalDue     Reason = "expires soon"
-	Emergency      Reason = "about to expire"
-	Examined       Reason = "asked whether it lives"
-	URLChanged     Reason = "PUBLIC_URL changed"
-	LifecycleMoved Reason = "lifecycle URL changed"
-	DataChanged    Reason = "resource data switched on or off"
-	KeyDropped     Reason = "clientState no longer accepted"
-	KeyRotated     Reason = "clientState key rotated"
-	Superseded     Reason = "replaced by another"
-	NotMonitored   Reason = "no longer monitored"
-	NotWanted      Reason = "resource no longer wanted"
-	Unlisted       Reason = "in Graph but in no record"
-	Waiting        Reason = "waiting after a failure"
+	UpToDate           Reason = "up to date"
+	NewResource        Reason = "no subscription yet"
+	Expired            Reason = "expired"
+	RemovedByGraph     Reason = "removed by Graph"
+	RetryDue           Reason = "retry after a failure"
+	CreationUnanswered Reason = "creation unanswered"
+	RenewalDue         Reason = "expires soon"
+	Emergency          Reason = "about to expire"
+	ExistenceCheck     Reason = "existence check"
+	URLChanged         Reason = "PUBLIC_URL changed"
+	LifecycleChanged   Reason = "lifecycle URL changed"
+	DataChanged        Reason = "resource data switched on or off"
+	KeyDropped         Reason = "clientState no longer accepted"
+	KeyRotated         Reason = "clientState key rotated"
+	Superseded         Reason = "replaced by another"
+	NotMonitored       Reason = "no longer monitored"
+	NotWanted          Reason = "resource no longer wanted"
+	Unrecorded         Reason = "in Graph but in no record"
+	Waiting            Reason = "waiting after a failure"
 )
 
 // Step is one thing to do for a mailbox, and why.
 type Step struct {
 	Action       Action
 	Reason       Reason
-	Subscription ooo.Subscription // the one it is about; of a new one, Resource and Failures
-	Next         time.Time        // with Nothing: when to plan again; zero: never by itself
+	Subscription ooo.Subscription // a new one has only its Resource
+	Next         time.Time        // with Nothing: when to plan again; zero: when something changes
 }
 
-// Plan says what to do next for m, by what is recorded of it. It is called again after
-// each step, until there is nothing to do. hints ask whether live subscriptions still
-// exist: those that Graph has not confirmed since are asked for by id.
+// Plan returns the next step for m, given its record. It is called again after each
+// step, until there is nothing to do. hints ask whether live subscriptions still exist:
+// Plan checks those that Graph has not renewed since.
 //
-// What is wanted is made first and what is not wanted goes last, so that a mailbox
-// that could be covered always is.
+// Wanted subscriptions are created before unwanted ones are deleted, so that a mailbox
+// stays covered.
 func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
-	rest := Step{Action: Nothing, Reason: Settled}
+	idle := Step{Action: Nothing, Reason: UpToDate}
 	if m.ID.Unresolved() {
-		return rest
+		return idle
 	}
 	monitored, covered := len(m.Addresses) > 0, true
 	if monitored && want.Notification != "" {
 		for _, resource := range want.Resources {
 			s := find(m, resource)
-			step := cover(s, want, hints, now)
+			step := planCover(s, want, hints, now)
 			if step.Action != Nothing {
 				return step
 			}
 			covered = covered && s.State == ooo.SubscriptionLive && s.ExpiresAt.After(now)
-			rest = sooner(rest, step)
+			idle = earlier(idle, step)
 		}
 	}
 	for _, s := range m.Subscriptions {
@@ -100,21 +100,21 @@ func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
 		case slices.Contains(want.Resources, s.Resource):
 			continue
 		case !covered && s.State == ooo.SubscriptionLive && s.ExpiresAt.After(now):
-			continue // until what takes its place is there
+			continue // until the subscriptions that take its place exist
 		}
-		step := end(s, want, reason, now)
+		step := planRemoval(s, want, reason, now)
 		if step.Action != Nothing {
 			return step
 		}
-		rest = sooner(rest, step)
+		idle = earlier(idle, step)
 	}
 	if !monitored && len(m.Subscriptions) == 0 {
-		return Step{Action: Remove, Reason: NotMonitored}
+		return Step{Action: RemoveRecord, Reason: NotMonitored}
 	}
-	return rest
+	return idle
 }
 
-// find returns the subscription of m to a resource; a new one if there is none.
+// find returns the subscription of m to a resource, or a new one if there is none.
 func find(m *ooo.Mailbox, resource string) ooo.Subscription {
 	for _, s := range m.Subscriptions {
 		if s.Resource == resource {
@@ -124,20 +124,20 @@ func find(m *ooo.Mailbox, resource string) ooo.Subscription {
 	return ooo.Subscription{Resource: resource}
 }
 
-// sooner returns the one of two idle steps that ends first.
-func sooner(a, b Step) Step {
+// earlier returns the idle step with the earlier next plan.
+func earlier(a, b Step) Step {
 	if a.Next.IsZero() || !b.Next.IsZero() && b.Next.Before(a.Next) {
 		return b
 	}
 	return a
 }
 
-// searches is how often a subscription is asked for again whose answer was lost and
-// that nobody wants any more: after that a sweep finds it.
-const searches = 5
+// maxSearches is how often to repeat an unanswered creation of a subscription that is no
+// longer wanted, to learn its id. After that a sweep finds the subscription.
+const maxSearches = 5
 
-// end says how to get rid of s.
-func end(s ooo.Subscription, want Settings, reason Reason, now time.Time) Step {
+// planRemoval plans the removal of s.
+func planRemoval(s ooo.Subscription, want Settings, reason Reason, now time.Time) Step {
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
 	switch {
 	case s.RetryAt.After(now):
@@ -146,51 +146,51 @@ func end(s ooo.Subscription, want Settings, reason Reason, now time.Time) Step {
 		return step(DeleteReplaced, reason)
 	case s.ID != "" && (s.State == ooo.SubscriptionCreating || s.ExpiresAt.After(now)):
 		return step(Delete, reason)
-	case s.ID == "" && s.State == ooo.SubscriptionCreating && s.Failures < searches && s.NotificationURL == want.Notification:
-		return step(Create, AnswerLost) // Graph names the one that it has
+	case s.ID == "" && s.State == ooo.SubscriptionCreating && s.Failures < maxSearches && s.NotificationURL == want.Notification:
+		return step(Create, CreationUnanswered) // Graph's refusal names the existing one
 	}
 	return step(Drop, reason)
 }
 
-// cover says what one wanted resource needs.
-func cover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Time) Step {
+// planCover plans what the subscription to a wanted resource needs.
+func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Time) Step {
 	emergency := !s.RenewAt.After(now) && s.ExpiresAt.Sub(now) < s.ExpiresAt.Sub(s.RenewAt)/2
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
-	waits := s.RetryAt.After(now)
+	waiting := s.RetryAt.After(now)
 	if s.ErrorKind == ooo.SubscriptionErrorHandshake && s.ID == "" && s.NotificationURL != want.Notification {
-		waits = false // another URL, another chance
+		waiting = false // the new URL may work
 	}
 	switch {
 	case s.State == "":
 		return step(Create, NewResource)
-	case waits:
+	case waiting:
 		return Step{Action: Nothing, Reason: Waiting, Next: s.RetryAt}
 	case s.State == ooo.SubscriptionRemoved:
 		return step(Create, RemovedByGraph)
-	case s.State == ooo.SubscriptionCreating && s.ID != "": // found since
-		return step(Renew, AnswerLost)
+	case s.State == ooo.SubscriptionCreating && s.ID != "": // adopted: the renewal verifies it
+		return step(Renew, CreationUnanswered)
 	case s.State == ooo.SubscriptionCreating:
-		return step(Create, AnswerLost)
+		return step(Create, CreationUnanswered)
 	case s.ID == "":
 		return step(Create, RetryDue)
 	case !s.ExpiresAt.After(now):
 		return step(Create, Expired)
 	case s.NotificationURL != want.Notification:
 		return step(Renew, URLChanged)
-	case asked(s, hints, now):
-		return step(Renew, Examined)
+	case needsCheck(s, hints, now):
+		return step(Renew, ExistenceCheck)
 	case !want.Keys.Accepts(s.KeyTag):
 		return step(Replace, KeyDropped)
 	case (s.CertificateID == "") != (want.Certificate.ID == "") && !emergency:
 		return step(Replace, DataChanged)
-	case s.Replaces != "" && s.RenewAt.After(now): // it may refuse to go: renewal comes first
+	case s.Replaces != "" && s.RenewAt.After(now): // its deletion may keep failing: renewal comes first
 		return step(DeleteReplaced, Superseded)
 	case s.RenewAt.After(now):
-		return Step{Action: Nothing, Reason: Settled, Next: s.RenewAt}
+		return Step{Action: Nothing, Reason: UpToDate, Next: s.RenewAt}
 	case emergency:
 		return step(Renew, Emergency)
 	case s.LifecycleURL != want.Lifecycle:
-		return step(Replace, LifecycleMoved)
+		return step(Replace, LifecycleChanged)
 	case s.KeyTag != want.Keys.Tag():
 		return step(Replace, KeyRotated)
 	}

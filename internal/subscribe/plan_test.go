@@ -87,18 +87,18 @@ func TestPlan(t *testing.T) {
 		next    time.Time
 	}{
 		"a new mailbox is covered":                      {monitored(), want, subscribe.Create, subscribe.NewResource, never},
-		"an address that is not resolved yet waits":     {&ooo.Mailbox{ID: "@ann", Addresses: []ooo.Address{{}}}, want, subscribe.Nothing, subscribe.Settled, never},
-		"a covered mailbox is left alone until renewal": {monitored(live()), want, subscribe.Nothing, subscribe.Settled, renewal},
+		"an address that is not resolved yet waits":     {&ooo.Mailbox{ID: "@ann", Addresses: []ooo.Address{{}}}, want, subscribe.Nothing, subscribe.UpToDate, never},
+		"a covered mailbox is left alone until renewal": {monitored(live()), want, subscribe.Nothing, subscribe.UpToDate, renewal},
 		"each resource is looked at":                    {monitored(live()), both, subscribe.Create, subscribe.NewResource, never},
 		"the earlier renewal counts": {monitored(live(), live(func(s *sub) { s.Resource, s.RenewAt = messages, now.Add(time.Hour) })), both,
-			subscribe.Nothing, subscribe.Settled, now.Add(time.Hour)},
+			subscribe.Nothing, subscribe.UpToDate, now.Add(time.Hour)},
 
 		"renewal is due":                           {monitored(live(due)), want, subscribe.Renew, subscribe.RenewalDue, never},
 		"a failed renewal waits":                   {monitored(live(due, func(s *sub) { s.RetryAt = now.Add(time.Second) })), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Second)},
 		"one that is about to expire":              {monitored(live(func(s *sub) { s.RenewAt, s.ExpiresAt = now.Add(-time.Hour), now.Add(10*time.Minute) })), want, subscribe.Renew, subscribe.Emergency, never},
 		"an expired one is made again":             {monitored(live(due, func(s *sub) { s.ExpiresAt = now })), want, subscribe.Create, subscribe.Expired, never},
 		"one that Graph lost (404) is made again":  {monitored(live(func(s *sub) { s.ID, s.State = "", ooo.SubscriptionRemoved })), want, subscribe.Create, subscribe.RemovedByGraph, never},
-		"a lost answer is asked for again":         {monitored(creating), want, subscribe.Create, subscribe.AnswerLost, never},
+		"a lost answer is asked for again":         {monitored(creating), want, subscribe.Create, subscribe.CreationUnanswered, never},
 		"a failure is retried":                     {monitored(failed(ooo.SubscriptionErrorUnavailable, 0)), want, subscribe.Create, subscribe.RetryDue, never},
 		"a failure waits":                          {monitored(failed(ooo.SubscriptionErrorUnavailable, time.Second)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Second)},
 		"a wait that Graph asked for":              {monitored(failed(ooo.SubscriptionErrorThrottled, time.Minute)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
@@ -107,34 +107,34 @@ func TestPlan(t *testing.T) {
 		"any other failure waits whatever the URL": {monitored(failed(ooo.SubscriptionErrorDenied, time.Minute, elsewhere)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
 
 		"another public URL is patched":                        {monitored(live(elsewhere)), want, subscribe.Renew, subscribe.URLChanged, never},
-		"a lifecycle URL that can't follow waits for its time": {monitored(live(func(s *sub) { s.LifecycleURL = "https://old.example/y" })), want, subscribe.Nothing, subscribe.Settled, renewal},
-		"a lifecycle URL that can't follow is replaced then":   {monitored(live(due, func(s *sub) { s.LifecycleURL = "https://old.example/y" })), want, subscribe.Replace, subscribe.LifecycleMoved, never},
+		"a lifecycle URL that can't follow waits for its time": {monitored(live(func(s *sub) { s.LifecycleURL = "https://old.example/y" })), want, subscribe.Nothing, subscribe.UpToDate, renewal},
+		"a lifecycle URL that can't follow is replaced then":   {monitored(live(due, func(s *sub) { s.LifecycleURL = "https://old.example/y" })), want, subscribe.Replace, subscribe.LifecycleChanged, never},
 		"what replaced another deletes it":                     {monitored(live(func(s *sub) { s.Replaces = "sub-0" })), want, subscribe.DeleteReplaced, subscribe.Superseded, never},
 		"a secret that is no longer accepted":                  {monitored(live()), with(secrets(ooo.NewClientStateKeys("other"))), subscribe.Replace, subscribe.KeyDropped, never},
-		"an older secret is kept until renewal":                {monitored(live()), with(secrets(rotated)), subscribe.Nothing, subscribe.Settled, renewal},
+		"an older secret is kept until renewal":                {monitored(live()), with(secrets(rotated)), subscribe.Nothing, subscribe.UpToDate, renewal},
 		"an older secret is replaced at renewal":               {monitored(live(due)), with(secrets(rotated)), subscribe.Replace, subscribe.KeyRotated, never},
 		"about to expire, there is no time for tidiness":       {monitored(live(func(s *sub) { s.RenewAt, s.ExpiresAt = now.Add(-time.Hour), now.Add(time.Minute) })), with(secrets(rotated)), subscribe.Renew, subscribe.Emergency, never},
 		"resource data is asked for now":                       {monitored(live()), with(certificate("c1")), subscribe.Replace, subscribe.DataChanged, never},
 		"resource data is no longer asked for":                 {monitored(live(func(s *sub) { s.CertificateID = "c1" })), want, subscribe.Replace, subscribe.DataChanged, never},
 		"another certificate is patched at renewal":            {monitored(live(due, func(s *sub) { s.CertificateID = "c0" })), with(certificate("c1")), subscribe.Renew, subscribe.RenewalDue, never},
-		"another certificate waits for renewal":                {monitored(live(func(s *sub) { s.CertificateID = "c0" })), with(certificate("c1")), subscribe.Nothing, subscribe.Settled, renewal},
+		"another certificate waits for renewal":                {monitored(live(func(s *sub) { s.CertificateID = "c0" })), with(certificate("c1")), subscribe.Nothing, subscribe.UpToDate, renewal},
 
 		"a resource no longer wanted makes way for the new": {monitored(live()), with(resources(messages)), subscribe.Create, subscribe.NewResource, never},
 		"it is kept while the new one can't be had":         {monitored(live(), noMessages), with(resources(messages)), subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
 		"it is deleted once the new one is there":           {monitored(live(), liveMessages), with(resources(messages)), subscribe.Delete, subscribe.NotWanted, never},
 		"without a public URL nothing stays":                {monitored(live()), noURL, subscribe.Delete, subscribe.NotWanted, never},
-		"without a public URL nothing is made":              {monitored(), noURL, subscribe.Nothing, subscribe.Settled, never},
+		"without a public URL nothing is made":              {monitored(), noURL, subscribe.Nothing, subscribe.UpToDate, never},
 		"without a public URL nothing is looked for":        {monitored(creating), noURL, subscribe.Drop, subscribe.NotWanted, never},
 
 		"monitoring stopped":                                 {left(live()), want, subscribe.Delete, subscribe.NotMonitored, never},
 		"monitoring stopped while one replaces another":      {left(live(func(s *sub) { s.Replaces = "sub-0" })), want, subscribe.DeleteReplaced, subscribe.NotMonitored, never},
 		"monitoring stopped and it has expired":              {left(live(func(s *sub) { s.ExpiresAt = now })), want, subscribe.Drop, subscribe.NotMonitored, never},
-		"monitoring stopped while the answer was lost":       {left(creating), want, subscribe.Create, subscribe.AnswerLost, never},
+		"monitoring stopped while the answer was lost":       {left(creating), want, subscribe.Create, subscribe.CreationUnanswered, never},
 		"it is not looked for without end":                   {left(live(func(s *sub) { s.ID, s.State, s.Failures = "", ooo.SubscriptionCreating, 5 })), want, subscribe.Drop, subscribe.NotMonitored, never},
 		"monitoring stopped after a failure":                 {left(failed(ooo.SubscriptionErrorDenied, 0)), want, subscribe.Drop, subscribe.NotMonitored, never},
 		"a deletion that failed does not hold up the next":   {left(live(func(s *sub) { s.RetryAt = now.Add(time.Hour) }), liveMessages), want, subscribe.Delete, subscribe.NotMonitored, never},
-		"monitoring stopped and nothing is left":             {left(), want, subscribe.Remove, subscribe.NotMonitored, never},
-		"monitored again before the subscription is deleted": {monitored(live()), want, subscribe.Nothing, subscribe.Settled, renewal},
+		"monitoring stopped and nothing is left":             {left(), want, subscribe.RemoveRecord, subscribe.NotMonitored, never},
+		"monitored again before the subscription is deleted": {monitored(live()), want, subscribe.Nothing, subscribe.UpToDate, renewal},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -152,13 +152,13 @@ func TestPlanExaminesWhatGraphHasNotConfirmedSince(t *testing.T) {
 		since time.Duration // of its last renewal
 		want  subscribe.Reason
 	}{
-		"renewed before":         {live(), time.Second, subscribe.Examined},
-		"renewed at that moment": {live(), 0, subscribe.Settled},
-		"renewed after":          {live(), -time.Second, subscribe.Settled},
+		"renewed before":         {live(), time.Second, subscribe.ExistenceCheck},
+		"renewed at that moment": {live(), 0, subscribe.UpToDate},
+		"renewed after":          {live(), -time.Second, subscribe.UpToDate},
 		"a failure waits":        {live(func(s *ooo.Subscription) { s.RetryAt = now.Add(time.Second) }), time.Second, subscribe.Waiting},
 		"an expired one":         {live(func(s *ooo.Subscription) { s.ExpiresAt = now }), time.Second, subscribe.Expired},
 		"one that may be the answer that was lost": {live(func(s *ooo.Subscription) { s.State = ooo.SubscriptionCreating }), time.Second,
-			subscribe.AnswerLost},
+			subscribe.CreationUnanswered},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -12,43 +12,43 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// properties are those to ask for in resource data, by the end of a resource's path.
-// Graph wants some to be named; these tell little about people.
-var properties = map[string]string{
+// selected are the properties to select in resource data, by the last segment of the
+// resource's path. Graph requires a selection; these reveal little about people.
+var selected = map[string]string{
 	"events":   "id,showAs,isAllDay,start,end",
 	"messages": "id,receivedDateTime",
 	"contacts": "id,lastModifiedDateTime",
 }
 
-// requestOf returns the resource to ask Graph for.
-func requestOf(template string, id ooo.ObjectID, withData bool) string {
+// resourceOf returns the resource to request from Graph.
+func resourceOf(template string, id ooo.ObjectID, withData bool) string {
 	resource := ooo.ResourcePath(template, id)
 	path, query, _ := strings.Cut(resource, "?")
-	named := properties[kindOf(path)]
+	properties := selected[kindOf(path)]
 	switch {
-	case !withData || named == "" || slices.Contains(options(query), "$select"):
+	case !withData || properties == "" || slices.Contains(queryOptions(query), "$select"):
 		return resource
 	case query != "":
-		return resource + "&$select=" + named
+		return resource + "&$select=" + properties
 	}
-	return path + "?$select=" + named
+	return path + "?$select=" + properties
 }
 
 func kindOf(path string) string { return strings.ToLower(path[strings.LastIndexByte(path, '/')+1:]) }
 
-// options are the names of the options in a query, in lower case.
-func options(query string) []string {
-	values, _ := url.ParseQuery(strings.ToLower(query)) // all that can be read, whatever the error
+// queryOptions returns the names of the options in a query, in lower case.
+func queryOptions(query string) []string {
+	values, _ := url.ParseQuery(strings.ToLower(query)) // the valid part, despite an error
 	return slices.Sorted(maps.Keys(values))
 }
 
-// CheckResources says which of the resources can't be subscribed to, with or without
-// resource data, and what to write instead.
+// CheckResources returns an error that names each resource that Graph accepts no
+// subscription to, with or without resource data, and what to change.
 func CheckResources(resources []string, withData bool) error {
 	var errs []error
 	for _, resource := range resources {
 		path, query, _ := strings.Cut(resource, "?")
-		given := options(query)
+		given := queryOptions(query)
 		for _, name := range given {
 			if name != "$select" && name != "$filter" {
 				errs = append(errs, fmt.Errorf(
@@ -56,38 +56,38 @@ func CheckResources(resources []string, withData bool) error {
 			}
 		}
 		switch {
-		case !withData || properties[kindOf(path)] != "":
+		case !withData || selected[kindOf(path)] != "":
 		case strings.Contains(strings.ToLower(path), "/todo/"):
 			errs = append(errs, fmt.Errorf(
 				"%s: Graph sends no resource data of tasks, leave it out or do without ENCRYPTION_CERT_FILE", resource))
 		case !slices.Contains(given, "$select"):
 			errs = append(errs, fmt.Errorf(
-				"%s: which properties to send is only known of events, messages and contacts, add ?$select=... or do without ENCRYPTION_CERT_FILE", resource))
+				"%s: only events, messages and contacts have a default $select, add ?$select=... or do without ENCRYPTION_CERT_FILE", resource))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// listed is how Graph spells a resource of a user: the object id, and what follows.
-var listed = regexp.MustCompile(`(?i)^/?users(?:/|\('?)([^/')]+)'?\)?/(.+)$`)
+// userResource matches a user's resource as Graph spells it: the object id, and the rest.
+var userResource = regexp.MustCompile(`(?i)^/?users(?:/|\('?)([^/')]+)'?\)?/(.+)$`)
 
-// splitResource returns the object id in a resource and what follows it; both are
-// empty if there is none.
+// splitResource returns the object id in a resource and what follows it; both are empty
+// if the resource is not a user's.
 func splitResource(resource string) (id ooo.ObjectID, rest string) {
-	found := listed.FindStringSubmatch(resource)
+	found := userResource.FindStringSubmatch(resource)
 	if found == nil || !ooo.ValidObjectID(ooo.ObjectID(found[1])) {
 		return "", ""
 	}
 	return ooo.ObjectID(found[1]), found[2]
 }
 
-// mailboxOf returns the mailbox that a listed resource is of, and the tag of the
-// template; each is empty if it is of none.
+// mailboxOf returns the mailbox of a listed resource and the tag of its template; each is
+// empty if there is none.
 func mailboxOf(resource string, want Settings) (id ooo.RecordID, tag string) {
 	user, rest := splitResource(resource)
 	for _, template := range want.Resources {
-		_, asked := splitResource(requestOf(template, user, want.Certificate.ID != ""))
-		if user != "" && strings.EqualFold(rest, asked) {
+		_, requested := splitResource(resourceOf(template, user, want.Certificate.ID != ""))
+		if user != "" && strings.EqualFold(rest, requested) {
 			tag = ooo.ResourceTag(template)
 		}
 	}

@@ -13,66 +13,66 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// work is one step of a task, while it is carried out.
-type work struct {
+// job is a step of a task in flight.
+type job struct {
 	*Subscriber
 	task
-	want Settings
-	step Step
-	paid bool // the budget has granted the next write already
+	want    Settings
+	step    Step
+	granted bool // the budget has already granted the next write
 }
 
-// do carries out the step and saves how it went. Graph's errors become part of the
-// record; after the others the owner plans again, whoever that is. Saving fails only
-// when the mailbox is lost.
-func (w *work) do(ctx context.Context) {
-	if w.stray != "" {
-		w.doStray(ctx)
+// run carries out the step and saves the result. Graph's errors are saved in the record;
+// after any other error the owner of the mailbox plans again. Saving fails only if this
+// replica has lost the mailbox.
+func (j *job) run(ctx context.Context) {
+	if j.stray != "" {
+		j.runStray(ctx)
 		return
 	}
-	before := w.step.Subscription
+	before := j.step.Subscription
 	sub := before
 	var err error
-	switch w.step.Action {
-	case Nothing, Remove: // saving is all there is to do
-		_ = w.save(func(*mailbox.Draft) {})
+	switch j.step.Action {
+	case Nothing, RemoveRecord: // only to be saved
+		_ = j.save(func(*mailbox.Draft) {})
 		return
 	case Create:
-		sub, err = w.create(ctx, before)
+		sub, err = j.create(ctx, before)
 	case Replace:
-		if sub, err = w.create(ctx, before); err != nil && sub.Replaces == before.ID {
-			sub = before // still there
+		if sub, err = j.create(ctx, before); err != nil && sub.Replaces == before.ID {
+			sub = before // it still exists
 		}
 	case Renew:
-		sub, err = w.renew(ctx, before)
+		sub, err = j.renew(ctx, before)
 	case DeleteReplaced:
-		if err = w.remove(ctx, before.Replaces); err == nil {
+		if err = j.delete(ctx, before.Replaces); err == nil {
 			sub.Replaces = ""
-			if sub.State == ooo.SubscriptionLive { // what failed was this
-				recovered(&sub)
+			if sub.State == ooo.SubscriptionLive { // its last failure was one of this deletion
+				clearFailure(&sub)
 			}
 		}
 	case Delete:
-		if err = w.remove(ctx, before.ID); err == nil {
+		if err = j.delete(ctx, before.ID); err == nil {
 			sub.State = ""
 		}
 	case Drop:
 		sub.State = ""
 	}
-	sub, ok := w.outcome(ctx, sub, err)
+	sub, ok := j.report(ctx, sub, err)
 	if !ok {
 		return
 	}
-	saved := w.save(func(d *mailbox.Draft) { put(d, sub) })
-	// What happened before it existed was not announced.
+	saved := j.save(func(d *mailbox.Draft) { putSubscription(d, sub) })
+	// Graph has not announced what happened before the subscription existed.
 	if saved == nil && sub.State == ooo.SubscriptionLive && (before.State != ooo.SubscriptionLive || before.ID != sub.ID) {
-		w.cfg.ReadNow(w.id, ooo.SourceSubscription)
+		j.cfg.ReadNow(j.id, ooo.SourceSubscription)
 	}
 }
 
-// put puts a subscription into a record, sorted by resource. One without a state
-// leaves it.
-func put(d *mailbox.Draft, sub ooo.Subscription) {
+// putSubscription puts a subscription into a record, sorted by resource, or removes one
+// without a state.
+func putSubscription(d *mailbox.Draft, sub ooo.Subscription) {
 	at, found := slices.BinarySearchFunc(d.Subscriptions, sub.Resource, func(s ooo.Subscription, resource string) int {
 		return strings.Compare(s.Resource, resource)
 	})
@@ -86,200 +86,198 @@ func put(d *mailbox.Draft, sub ooo.Subscription) {
 	}
 }
 
-// create asks Graph for a subscription, having saved that it does. The one that it
-// replaces stays until it is there.
-func (w *work) create(ctx context.Context, before ooo.Subscription) (ooo.Subscription, error) {
+// create saves that a subscription is being created and then creates it. The subscription
+// that it replaces stays until it exists.
+func (j *job) create(ctx context.Context, before ooo.Subscription) (ooo.Subscription, error) {
 	sub := ooo.Subscription{
 		Resource: before.Resource, State: ooo.SubscriptionCreating, Failures: before.Failures, ErrorKind: before.ErrorKind,
-		NotificationURL: w.want.Notification, LifecycleURL: w.want.Lifecycle, KeyTag: w.want.Keys.Tag(),
-		CertificateID: w.want.Certificate.ID, CreatedAt: before.CreatedAt, Replaces: before.Replaces, NotifiedAt: before.NotifiedAt,
+		NotificationURL: j.want.Notification, LifecycleURL: j.want.Lifecycle, KeyTag: j.want.Keys.Tag(),
+		CertificateID: j.want.Certificate.ID, CreatedAt: before.CreatedAt, Replaces: before.Replaces, NotifiedAt: before.NotifiedAt,
 	}
-	if w.step.Action == Replace {
+	if j.step.Action == Replace {
 		sub.Replaces = before.ID
 	}
-	if err := w.save(func(d *mailbox.Draft) { put(d, sub) }); err != nil {
-		return sub, err // without the note, no call
+	if err := j.save(func(d *mailbox.Draft) { putSubscription(d, sub) }); err != nil {
+		return sub, err // nothing may be created without a record
 	}
-	err := w.ask(ctx, &sub)
-	twin, ok := errors.AsType[*ooo.Duplicate](err)
+	err := j.post(ctx, &sub)
+	duplicate, ok := errors.AsType[*ooo.Duplicate](err)
 	switch {
-	case !ok || twin.ID == "":
+	case !ok || duplicate.ID == "":
 		return sub, err
-	case w.adoptable(before, twin.ID):
-		return adopt(before, twin.ID), nil
+	case j.adoptable(before, duplicate.ID):
+		return adopt(before, duplicate.ID), nil
 	}
-	// Graph takes no second one beside it and it is not as wanted, so it makes way; the
-	// read that follows covers the gap.
-	if err := w.remove(ctx, twin.ID); err != nil {
+	// Graph accepts no second subscription to the resource and this one is not as wanted,
+	// so it is deleted first. The read that follows covers the gap.
+	if err := j.delete(ctx, duplicate.ID); err != nil {
 		return sub, err
 	}
-	if sub.Replaces == twin.ID {
+	if sub.Replaces == duplicate.ID {
 		sub.Replaces = ""
 	}
-	err = w.ask(ctx, &sub)
+	err = j.post(ctx, &sub)
 	return sub, err
 }
 
-// adoptable reports whether the subscription with an id may be the one whose creation was
-// noted, without an answer, as it is wanted now.
-func (w *work) adoptable(noted ooo.Subscription, id ooo.SubscriptionID) bool {
-	return noted.State == ooo.SubscriptionCreating && noted.ID == "" && noted.Replaces != id &&
-		noted.NotificationURL == w.want.Notification && noted.LifecycleURL == w.want.Lifecycle &&
-		noted.CertificateID == w.want.Certificate.ID && w.want.Keys.Accepts(noted.KeyTag)
+// adoptable reports whether the subscription with this id may be the result of a recorded
+// creation that was not answered, and that creation asked for what is wanted now.
+func (j *job) adoptable(recorded ooo.Subscription, id ooo.SubscriptionID) bool {
+	return recorded.State == ooo.SubscriptionCreating && recorded.ID == "" && recorded.Replaces != id &&
+		recorded.NotificationURL == j.want.Notification && recorded.LifecycleURL == j.want.Lifecycle &&
+		recorded.CertificateID == j.want.Certificate.ID && j.want.Keys.Accepts(recorded.KeyTag)
 }
 
-// adopt gives a noted subscription the id of what Graph has. Its renewal, which is due
-// at once, tells whether it is what was asked for. Its clientState is the noted one.
-func adopt(noted ooo.Subscription, id ooo.SubscriptionID) ooo.Subscription {
-	noted.ID = id
-	recovered(&noted)
-	return noted
+// adopt gives a recorded subscription the id that Graph named. Its renewal, which is due
+// at once, shows whether it is the subscription that was requested.
+func adopt(recorded ooo.Subscription, id ooo.SubscriptionID) ooo.Subscription {
+	recorded.ID = id
+	clearFailure(&recorded)
+	return recorded
 }
 
-// changes are the changes of a resource that Graph is to announce.
-const changes = "created,updated,deleted"
-
-// ask creates the subscription.
-func (w *work) ask(ctx context.Context, sub *ooo.Subscription) error {
-	id := w.id.ObjectID()
+// post creates the subscription at Graph.
+func (j *job) post(ctx context.Context, sub *ooo.Subscription) error {
+	id := j.id.ObjectID()
 	request := ooo.SubscriptionRequest{
-		Resource: requestOf(sub.Resource, id, w.want.Certificate.ID != ""), ChangeType: changes,
+		Resource: resourceOf(sub.Resource, id, j.want.Certificate.ID != ""), ChangeType: "created,updated,deleted",
 		NotificationURL: sub.NotificationURL, LifecycleURL: sub.LifecycleURL,
-		ClientState: w.want.Keys.Derive(id, sub.Resource), Certificate: w.want.Certificate,
+		ClientState: j.want.Keys.Derive(id, sub.Resource), Certificate: j.want.Certificate,
 	}
-	made, began, err := w.call(ctx, *sub, func(expires time.Time) (ooo.GraphSubscription, error) {
+	created, began, err := j.requestExpiry(ctx, *sub, func(expires time.Time) (ooo.GraphSubscription, error) {
 		request.ExpiresAt = expires
-		return w.cfg.Graph.CreateSubscription(ctx, request)
+		return j.cfg.Graph.CreateSubscription(ctx, request)
 	})
 	if err == nil {
-		live(sub, made, began)
+		setLive(sub, created, began)
 	}
 	return err
 }
 
-// moveTime spreads the replacement of those whose lifecycle URL can't be patched.
-const moveTime = 5 * time.Minute
+// lifecycleSpread spreads the replacement of subscriptions after a change of the lifecycle
+// URL, which can't be patched.
+const lifecycleSpread = 5 * time.Minute
 
-// renew moves the expiry, and the URL and the certificate where they differ.
-func (w *work) renew(ctx context.Context, sub ooo.Subscription) (ooo.Subscription, error) {
+// renew patches the expiry, and the URL and the certificate where they differ.
+func (j *job) renew(ctx context.Context, sub ooo.Subscription) (ooo.Subscription, error) {
 	next, patch := sub, ooo.SubscriptionRequest{}
-	if sub.NotificationURL != w.want.Notification {
-		patch.NotificationURL, next.NotificationURL = w.want.Notification, w.want.Notification
+	if sub.NotificationURL != j.want.Notification {
+		patch.NotificationURL, next.NotificationURL = j.want.Notification, j.want.Notification
 	}
-	if sub.CertificateID != "" && w.want.Certificate.ID != "" && sub.CertificateID != w.want.Certificate.ID {
-		patch.Certificate, next.CertificateID = w.want.Certificate, w.want.Certificate.ID
+	if sub.CertificateID != "" && j.want.Certificate.ID != "" && sub.CertificateID != j.want.Certificate.ID {
+		patch.Certificate, next.CertificateID = j.want.Certificate, j.want.Certificate.ID
 	}
-	made, began, err := w.call(ctx, sub, func(expires time.Time) (ooo.GraphSubscription, error) {
+	patched, began, err := j.requestExpiry(ctx, sub, func(expires time.Time) (ooo.GraphSubscription, error) {
 		patch.ExpiresAt = expires
-		return w.cfg.Graph.PatchSubscription(ctx, sub.ID, patch)
+		return j.cfg.Graph.PatchSubscription(ctx, sub.ID, patch)
 	})
 	switch {
 	case err != nil:
 		return sub, err
-	case sub.State == ooo.SubscriptionCreating && (made.NotificationURL != next.NotificationURL || made.LifecycleURL != next.LifecycleURL):
-		// It is not what was asked for. Without it that is created.
-		if err := w.remove(ctx, sub.ID); err != nil {
+	case sub.State == ooo.SubscriptionCreating && (patched.NotificationURL != next.NotificationURL || patched.LifecycleURL != next.LifecycleURL):
+		// The adopted subscription is not the requested one, which can be created once
+		// this one is deleted.
+		if err := j.delete(ctx, sub.ID); err != nil {
 			return sub, err
 		}
 		return sub, ooo.ErrSubscriptionGone
 	}
-	live(&next, made, began)
-	if next.LifecycleURL != w.want.Lifecycle { // replaced soon, not all at once
-		next.RenewAt = began.UTC().Round(0).Add(time.Minute + rand.N(moveTime))
+	setLive(&next, patched, began)
+	if next.LifecycleURL != j.want.Lifecycle { // replaced soon, but not all at once
+		next.RenewAt = began.UTC().Round(0).Add(time.Minute + rand.N(lifecycleSpread))
 	}
 	return next, nil
 }
 
-// call makes a call that asks for an expiry, again with an earlier one if Graph names
-// its limit. It returns when the call began that worked.
-func (w *work) call(
-	ctx context.Context, sub ooo.Subscription, do func(expires time.Time) (ooo.GraphSubscription, error),
-) (made ooo.GraphSubscription, began time.Time, err error) {
+// requestExpiry makes a call that requests an expiry, and repeats it with an earlier one
+// if Graph names a limit. It also returns when the last call began.
+func (j *job) requestExpiry(
+	ctx context.Context, sub ooo.Subscription, call func(expires time.Time) (ooo.GraphSubscription, error),
+) (granted ooo.GraphSubscription, began time.Time, err error) {
 	for {
-		if err := w.spend(ctx); err != nil {
-			return made, began, err
+		if err := j.awaitBudget(ctx); err != nil {
+			return granted, began, err
 		}
-		life := w.lifeOf(sub)
+		lifetime := j.lifetimeOf(sub)
 		began = time.Now()
-		made, err = do(began.Add(life))
-		if w.learn(sub, life, err) {
+		granted, err = call(began.Add(lifetime))
+		if j.learnLimit(sub, lifetime, err) {
 			continue
 		}
-		if err == nil && !made.ExpiresAt.After(time.Now()) {
+		if err == nil && !granted.ExpiresAt.After(time.Now()) {
 			err = errors.New("graph returned an expiry in the past")
 		}
-		return made, began, err
+		return granted, began, err
 	}
 }
 
-// remove deletes a subscription; that it is gone already is as good.
-func (w *work) remove(ctx context.Context, id ooo.SubscriptionID) error {
-	if err := w.spend(ctx); err != nil {
+// delete deletes a subscription at Graph, where it may be gone already.
+func (j *job) delete(ctx context.Context, id ooo.SubscriptionID) error {
+	if err := j.awaitBudget(ctx); err != nil {
 		return err
 	}
-	if err := w.cfg.Graph.DeleteSubscription(ctx, id); !errors.Is(err, ooo.ErrSubscriptionGone) {
+	if err := j.cfg.Graph.DeleteSubscription(ctx, id); !errors.Is(err, ooo.ErrSubscriptionGone) {
 		return err
 	}
 	return nil
 }
 
-// spend waits until a write may be made. The first of a step is granted before it
-// begins. No call begins unless this replica may act for the mailbox at that moment.
-func (w *work) spend(ctx context.Context) error {
-	for !w.paid {
-		if wait := w.cfg.Owners.Wait(WaitName); wait > 0 {
+// awaitBudget waits until the next write may begin. It returns an error if this replica
+// may not act for the mailbox at that moment.
+func (j *job) awaitBudget(ctx context.Context) error {
+	for !j.granted {
+		if wait := j.cfg.Owners.Wait(WaitName); wait > 0 {
 			return &ooo.Throttled{After: wait}
 		}
-		wait := w.budget.take(urgent)
-		w.paid = wait == 0
+		wait := j.budget.take(urgent)
+		j.granted = wait == 0
 		if !schedule.Sleep(ctx, wait) {
 			return ctx.Err()
 		}
 	}
-	w.paid = false
-	if !w.cfg.Owners.MayStart(w.id.Partition()) {
+	j.granted = false
+	if !j.cfg.Owners.MayStart(j.id.Partition()) {
 		return ooo.ErrNotOwner
 	}
 	return nil
 }
 
-// live notes what Graph granted in answer to a call that began then. It is renewed
-// at two thirds of that, up to a tenth earlier at random so that what was made
-// together is not renewed together.
-func live(sub *ooo.Subscription, made ooo.GraphSubscription, began time.Time) {
+// setLive records what Graph granted in a call that began at began. The renewal is due at
+// two thirds of the lifetime, or randomly up to a tenth of it earlier, so that
+// subscriptions created together are not renewed together.
+func setLive(sub *ooo.Subscription, granted ooo.GraphSubscription, began time.Time) {
 	now := time.Now().UTC().Round(0)
-	if sub.ID != made.ID {
+	if sub.ID != granted.ID {
 		sub.CreatedAt = now
 	}
-	life := max(made.ExpiresAt.Sub(now), 0)
-	sub.ID, sub.State, sub.ExpiresAt, sub.RenewedAt = made.ID, ooo.SubscriptionLive, made.ExpiresAt, began.UTC().Round(0)
-	sub.RenewAt = now.Add(life*2/3 - rand.N(life/10+1))
-	recovered(sub)
+	lifetime := max(granted.ExpiresAt.Sub(now), 0)
+	sub.ID, sub.State, sub.ExpiresAt, sub.RenewedAt = granted.ID, ooo.SubscriptionLive, granted.ExpiresAt, began.UTC().Round(0)
+	sub.RenewAt = now.Add(lifetime*2/3 - rand.N(lifetime/10+1))
+	clearFailure(sub)
 }
 
-// recovered ends a row of failures.
-func recovered(sub *ooo.Subscription) {
+func clearFailure(sub *ooo.Subscription) {
 	sub.Error, sub.Failures, sub.RetryAt, sub.ErrorKind = "", 0, time.Time{}, ""
 }
 
-// outcome logs how the step ended and returns sub with a failure noted: one line for each
-// step that worked and for the first of a row of failures. ok is false if the step is to
-// be planned again as if it had not begun.
-func (w *work) outcome(ctx context.Context, sub ooo.Subscription, err error) (_ ooo.Subscription, ok bool) {
+// report logs and counts the result of the step and returns sub with its failure, if it
+// failed. Only the first failure of a kind in a row is logged. report returns false if the
+// step must be planned again as if it had not begun.
+func (j *job) report(ctx context.Context, sub ooo.Subscription, err error) (_ ooo.Subscription, ok bool) {
 	if errors.Is(err, ooo.ErrNotOwner) || errors.Is(err, ooo.ErrNotMonitored) || err != nil && ctx.Err() != nil {
 		return sub, false
 	}
-	step := w.step
-	w.cfg.OnStep(step, err)
-	attrs := []any{"mailbox", w.id, "action", step.Action, "reason", step.Reason, "resource", step.Subscription.Resource}
+	step := j.step
+	j.cfg.OnStep(step, err)
+	attrs := []any{"mailbox", j.id, "action", step.Action, "reason", step.Reason, "resource", step.Subscription.Resource}
 	switch {
 	case err == nil:
-		w.cfg.Log.InfoContext(ctx, "subscription", attrs...)
+		j.cfg.Log.InfoContext(ctx, "subscription", attrs...)
 		return sub, true
 	case errors.Is(err, ooo.ErrSubscriptionGone):
-		w.cfg.Log.InfoContext(ctx, "subscription gone", attrs...)
+		j.cfg.Log.InfoContext(ctx, "subscription gone", attrs...)
 	case step.Subscription.Failures == 0 || step.Subscription.ErrorKind != failureKindOf(err).kind:
-		w.cfg.Log.WarnContext(ctx, "subscription step failed, retrying", append(attrs, "err", err)...)
+		j.cfg.Log.WarnContext(ctx, "subscription step failed, retrying", append(attrs, "err", err)...)
 	}
-	return w.fail(ctx, sub, err), true
+	return j.fail(ctx, sub, err), true
 }

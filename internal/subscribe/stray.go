@@ -8,7 +8,8 @@ import (
 )
 
 // strayHint returns the hint about a stray: a subscription that Graph lists and no
-// record has. ok is false if it is settled, or another replica's now.
+// record names. It returns false if there is none: the stray was dealt with, or another
+// replica owns the partition now.
 func (s *Subscriber) strayHint(t task) (h ooo.Hint, ok bool) {
 	for _, h := range s.cfg.Registry.Hints(t.id, ooo.HintStray) {
 		if h.SubscriptionID == t.stray {
@@ -18,8 +19,7 @@ func (s *Subscriber) strayHint(t task) (h ooo.Hint, ok bool) {
 	return h, false
 }
 
-// strayOf returns a stray, with what failed about it. ok is false if there is no hint
-// about it any more.
+// strayOf returns a stray with its last failure. It returns false if no hint is about it.
 func (s *Subscriber) strayOf(t task) (sub ooo.Subscription, ok bool) {
 	_, ok = s.strayHint(t)
 	s.mu.Lock()
@@ -28,39 +28,39 @@ func (s *Subscriber) strayOf(t task) (sub ooo.Subscription, ok bool) {
 		delete(s.strays, t)
 	}
 	sub = s.strays[t]
-	sub.ID, sub.State = t.stray, ooo.SubscriptionCreating // by a creation that no record knows of
+	sub.ID, sub.State = t.stray, ooo.SubscriptionCreating // its creation was not recorded
 	return sub, ok
 }
 
-// doStray settles a stray and removes its hint.
-func (w *work) doStray(ctx context.Context) {
-	h, ok := w.strayHint(w.task)
+// runStray adopts or deletes a stray and removes its hint.
+func (j *job) runStray(ctx context.Context) {
+	h, ok := j.strayHint(j.task)
 	if !ok {
 		return
 	}
-	err := w.settle(ctx, h)
+	err := j.adoptOrDelete(ctx, h)
 	if err == nil {
-		err = w.cfg.Registry.Done(ctx, h)
+		err = j.cfg.Registry.Done(ctx, h)
 	}
-	if sub, ok := w.outcome(ctx, w.step.Subscription, err); ok && err != nil {
-		w.mu.Lock()
-		w.strays[w.task] = sub
-		w.mu.Unlock()
+	if sub, ok := j.report(ctx, j.step.Subscription, err); ok && err != nil {
+		j.mu.Lock()
+		j.strays[j.task] = sub
+		j.mu.Unlock()
 	}
 }
 
-// settle has the record adopt a stray if it is the answer that was lost: the renewal
-// that follows tells. Otherwise it deletes it.
-func (w *work) settle(ctx context.Context, h ooo.Hint) error {
-	if m, ok := w.cfg.Registry.Get(w.id); ok {
+// adoptOrDelete adopts a stray into the record if it may be the result of an unanswered
+// creation: the renewal that follows shows whether it is. Otherwise it deletes the stray.
+func (j *job) adoptOrDelete(ctx context.Context, h ooo.Hint) error {
+	if m, ok := j.cfg.Registry.Get(j.id); ok {
 		for _, sub := range m.Subscriptions {
 			switch {
-			case sub.ID == w.stray || sub.Replaces == w.stray:
+			case sub.ID == j.stray || sub.Replaces == j.stray:
 				return nil
-			case ooo.ResourceTag(sub.Resource) == h.ResourceTag && w.adoptable(sub, w.stray):
-				return w.save(func(d *mailbox.Draft) { put(d, adopt(sub, w.stray)) })
+			case ooo.ResourceTag(sub.Resource) == h.ResourceTag && j.adoptable(sub, j.stray):
+				return j.save(func(d *mailbox.Draft) { putSubscription(d, adopt(sub, j.stray)) })
 			}
 		}
 	}
-	return w.remove(ctx, w.stray)
+	return j.delete(ctx, j.stray)
 }

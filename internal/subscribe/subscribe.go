@@ -1,27 +1,27 @@
 // Package subscribe keeps each monitored mailbox covered by Graph subscriptions, and
 // deletes them when monitoring stops.
 //
-// [Plan] is pure: it takes a record and the time and returns one step with a reason.
-// The step is carried out and saved. Each save leads to a new plan, until nothing is
-// left to do. A timed queue knows when a mailbox is planned next: at two thirds of a
-// subscription's life, or when a failed call may be repeated. Failures are kept in the
-// record, so neither a restart nor another owner starts the backoff over; those of a
-// stray, which is in no record, in memory.
+// [Plan] is pure: it takes a record and the time and returns one step with a reason. The
+// step is carried out and saved. Each save leads to a new plan, until nothing is left to
+// do. A timed queue holds when each mailbox is planned next: at two thirds of a
+// subscription's lifetime, or when a failed call may be retried. Failures are kept in the
+// record, so neither a restart nor a new owner resets the backoff. A stray is in no
+// record; its failures are kept in memory.
 //
-// That a subscription is being created is saved before the call. If the answer is
-// lost, the next attempt is refused with the id of the one that Graph has, which is
-// adopted. Its clientState can be derived again and needs no record.
+// The record says that a subscription is being created before the call is made. If the
+// call is not answered, Graph refuses the next one and names the existing subscription,
+// which is adopted. Its clientState is derived again and needs no record.
 //
-// What can't be patched is replaced: the new subscription is created before the old
-// one is deleted. Where Graph refuses two for the same resource, the old one goes
-// first. Graph announces nothing that happened before a subscription existed, so the
-// mailbox is read after each creation.
+// A subscription that can't be patched is replaced: the new one is created before the old
+// one is deleted. Where Graph refuses a second subscription to the same resource, the old
+// one is deleted first. Graph announces nothing that happened before a subscription
+// existed, so the mailbox is read after each creation.
 //
-// A hint "subscription" has each live subscription patched that was not renewed since:
-// with 200 it lives, with 404 it is created again. A listing proves what is there and
-// never what is not, so the sweep changes nothing by itself. It leaves hints: for what
-// is recorded and not listed "subscription", for what is listed and not recorded
-// "stray".
+// A hint "subscription" makes the owner patch each live subscription that was not renewed
+// since: 200 means that it exists, after 404 it is created again. A list proves what
+// exists and never what does not, so the sweep itself changes nothing. It leaves hints:
+// "subscription" for subscriptions recorded but not listed, "stray" for those listed but
+// not recorded.
 package subscribe
 
 import (
@@ -40,7 +40,7 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Graph has the subscriptions.
+// Graph is the part of Microsoft Graph that manages subscriptions.
 type Graph interface {
 	CreateSubscription(ctx context.Context, request ooo.SubscriptionRequest) (ooo.GraphSubscription, error)
 	PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionRequest) (ooo.GraphSubscription, error)
@@ -48,66 +48,66 @@ type Graph interface {
 	SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.GraphSubscription, error]
 }
 
-// Ownership is what this replica owns and may do at the moment.
+// Ownership is what this replica owns and may do now.
 type Ownership interface {
-	MayStart(partition int) bool    // something in that partition, now
+	MayStart(partition int) bool    // whether work in that partition may start
 	Share() float64                 // of the budget for writes
-	First() bool                    // partition 0 is owned: the sweep is ours
-	Wait(name string) time.Duration // that Graph asked of all replicas
+	First() bool                    // whether this replica owns partition 0, and so sweeps
+	Wait(name string) time.Duration // left of a wait that Graph asked of all replicas
 }
 
-// Config says what a [Subscriber] works with. All of it is required.
+// Config configures a [Subscriber]. All of it is required.
 type Config struct {
 	Registry  *mailbox.Registry
 	Owners    Ownership
 	Graph     Graph
 	Resources []string      // templates with {id}, see [CheckResources]
-	Lifetime  time.Duration // asked for; what Graph returns is what counts
+	Lifetime  time.Duration // requested; Graph may grant less
 
-	// Keys derives clientStates. It may have to ask Redis.
+	// Keys returns the keys that derive clientStates. It may call Redis.
 	Keys func(ctx context.Context) (ooo.ClientStateKeys, error)
-	// Certificate is what resource data is encrypted for; zero: none is asked for.
+	// Certificate returns what encrypts resource data; zero: no resource data.
 	Certificate func() (ooo.Certificate, error)
-	// SetWait has all replicas wait, by [WaitName].
+	// SetWait makes all replicas wait, by [WaitName].
 	SetWait func(ctx context.Context, name string, wait time.Duration) error
-	// ReadNow has a mailbox read.
+	// ReadNow schedules a read of a mailbox.
 	ReadNow func(id ooo.RecordID, source ooo.Source)
 	// Records returns the records of any partition.
 	Records func(ctx context.Context, partition int) (store.Loaded, error)
 
-	SweepEvery time.Duration
-	OnStep     func(step Step, err error) // err is nil when it worked
-	OnSweep    func(Swept)
-	Log        *slog.Logger
+	SweepInterval time.Duration
+	OnStep        func(step Step, err error) // err is nil if the step succeeded
+	OnSweep       func(SweepResult)
+	Log           *slog.Logger
 }
 
-// Subscriber carries out the steps for the mailboxes that this replica owns. It is a
-// [mailbox.Worker].
+// Subscriber is the [mailbox.Worker] that carries out the steps for the mailboxes of
+// this replica.
 type Subscriber struct {
 	cfg    Config
 	queue  *schedule.Queue[task]
 	budget *budget
-	urls   atomic.Pointer[URLs]     // nil: not known yet, nothing is touched
+	urls   atomic.Pointer[URLs]     // nil: not known yet, no step starts
 	want   atomic.Pointer[Settings] // as of the last check; nil: not known yet
 
 	mu       sync.Mutex
-	life     time.Duration                         // to ask for: Lifetime, or less once Graph has named its limit; guarded by mu, as all below
-	notified map[ooo.RecordID]map[string]time.Time // by resource tag: when a notification came last, if that is to be saved
-	strays   map[task]ooo.Subscription             // those that could not be settled, with what failed
+	lifetime time.Duration                         // to request: Lifetime, or Graph's limit if that is less; guarded by mu, as all below
+	notified map[ooo.RecordID]map[string]time.Time // by resource tag: times of last notifications that are not saved yet
+	strays   map[task]ooo.Subscription             // failed strays, with their last failure
 }
 
-// task is a mailbox to be planned, or a stray subscription of it.
+// task is a mailbox, or one of its strays, to plan.
 type task struct {
 	id    ooo.RecordID
 	stray ooo.SubscriptionID // empty: the mailbox
 }
 
-// New returns a subscriber that is ready to Run. It touches nothing before
+// New returns a subscriber that is ready to Run. It starts no step before
 // [Subscriber.SetURLs].
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
-		cfg: cfg, queue: schedule.New[task](), budget: &budget{share: cfg.Owners.Share, tokens: WriteBurst, at: time.Now()},
-		life: cfg.Lifetime, notified: map[ooo.RecordID]map[string]time.Time{}, strays: map[task]ooo.Subscription{},
+		cfg: cfg, queue: schedule.New[task](), budget: &budget{share: cfg.Owners.Share, tokens: WriteBurst, updated: time.Now()},
+		lifetime: cfg.Lifetime, notified: map[ooo.RecordID]map[string]time.Time{}, strays: map[task]ooo.Subscription{},
 	}
 }
 
@@ -116,11 +116,12 @@ func New(cfg Config) *Subscriber {
 func (s *Subscriber) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.dispatch(ctx) })
-	g.Go(func() error { return s.sweeps(ctx) })
+	g.Go(func() error { return s.runSweeps(ctx) })
 	return g.Wait()
 }
 
-// SetURLs says where Graph sends notifications from now on. All subscriptions follow.
+// SetURLs sets where Graph sends notifications from now on. Existing subscriptions are
+// moved.
 func (s *Subscriber) SetURLs(urls URLs) { s.urls.Store(&urls) }
 
 func (s *Subscriber) planNow(t task) { s.queue.Set(t, time.Now()) }
@@ -136,5 +137,5 @@ func (s *Subscriber) Dropped(id ooo.RecordID) {
 	delete(s.notified, id)
 }
 
-// Backlog returns how full and how late this work is.
+// Backlog returns how many tasks are scheduled and how late they are.
 func (s *Subscriber) Backlog(now time.Time) schedule.Backlog { return s.queue.Backlog(now) }

@@ -12,29 +12,29 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Swept counts what a sweep found, by kind.
-type Swept struct {
-	Known   int // in a record, and listed
-	Lost    int // in a record, and not listed: asked for by id
-	Adopted int // listed, and maybe the answer that a record waits for
-	Surplus int // listed, and in no record: to be deleted
-	Foreign int // of another PUBLIC_URL and in no record: left alone
-	// Incomplete says that the list broke off, so that nothing is known of what it
-	// lacks.
+// SweepResult counts the subscriptions that a sweep found, by kind.
+type SweepResult struct {
+	Known   int // recorded and listed
+	Lost    int // recorded but not listed: to be checked by id
+	Adopted int // listed, and possibly the result of a recorded creation that was not answered
+	Surplus int // listed but in no record: to be deleted
+	Foreign int // listed, in no record, and of another PUBLIC_URL: left alone
+	// Incomplete reports that the list broke off, so that a missing subscription proves
+	// nothing.
 	Incomplete bool
 }
 
 const (
-	// listPause is between two calls for a page: Graph takes 25 in 20 s, by its clock.
-	listPause = 850 * time.Millisecond
-	// listTries is how often a page is asked for.
-	listTries   = 5
-	hintsAtOnce = 500
+	// pageInterval is the time between two requests for a page: Graph accepts 25 in 20 s,
+	// by its own clock.
+	pageInterval = 850 * time.Millisecond
+	pageTries    = 5
+	hintBatch    = 500
 )
 
-// sweeps sweeps now and then while this replica owns partition 0, until ctx ends.
-func (s *Subscriber) sweeps(ctx context.Context) error {
-	every, next := s.cfg.SweepEvery, time.Time{} // zero: not ours
+// runSweeps sweeps at random intervals while this replica owns partition 0, until ctx ends.
+func (s *Subscriber) runSweeps(ctx context.Context) error {
+	every, next := s.cfg.SweepInterval, time.Time{} // zero: another replica sweeps
 	for schedule.Sleep(ctx, min(every/40, 5*time.Second)) {
 		want := s.want.Load()
 		switch {
@@ -44,11 +44,11 @@ func (s *Subscriber) sweeps(ctx context.Context) error {
 			next = time.Now().Add(every/20 + rand.N(every/20+1))
 		case !time.Now().Before(next):
 			next = time.Now().Add(every - rand.N(every/5+1))
-			found, err := s.sweep(ctx, *want)
+			result, err := s.sweep(ctx, *want)
 			if err == nil {
-				s.cfg.OnSweep(found)
-				s.cfg.Log.InfoContext(ctx, "subscriptions compared with the records", "known", found.Known, "lost", found.Lost,
-					"adopted", found.Adopted, "surplus", found.Surplus, "foreign", found.Foreign, "incomplete", found.Incomplete)
+				s.cfg.OnSweep(result)
+				s.cfg.Log.InfoContext(ctx, "subscriptions compared with the records", "known", result.Known, "lost", result.Lost,
+					"adopted", result.Adopted, "surplus", result.Surplus, "foreign", result.Foreign, "incomplete", result.Incomplete)
 			} else if ctx.Err() == nil && !errors.Is(err, ooo.ErrNotOwner) {
 				s.cfg.Log.WarnContext(ctx, "subscriptions not compared with the records, retrying", "err", err)
 				next = time.Now().Add(every / 10)
@@ -58,38 +58,38 @@ func (s *Subscriber) sweeps(ctx context.Context) error {
 	return nil
 }
 
-// comparison is one sweep.
+// comparison is the state of one sweep.
 type comparison struct {
 	want     Settings
 	began    time.Time
-	listed   map[ooo.SubscriptionID]ooo.GraphSubscription // without those found in a record
-	creating map[resource]bool                            // whose answer a record waits for
-	found    Swept
-	hints    []ooo.Hint // to be left
+	listed   map[ooo.SubscriptionID]ooo.GraphSubscription // not found in a record so far
+	creating map[mailboxResource]bool                     // with a recorded creation that was not answered
+	result   SweepResult
+	hints    []ooo.Hint // to leave at the end
 }
 
-// resource is one of a mailbox, by its tag.
-type resource struct {
+// mailboxResource is a resource of a mailbox, by its tag.
+type mailboxResource struct {
 	id  ooo.RecordID
 	tag string
 }
 
-// sweep lists first and reads the records after that: whoever created a listed
-// subscription has saved by then that it was asked for.
-func (s *Subscriber) sweep(ctx context.Context, want Settings) (found Swept, err error) {
-	c := &comparison{want: want, began: time.Now(), creating: map[resource]bool{}}
-	if c.listed, c.found.Incomplete, err = s.list(ctx); err != nil {
-		return found, err
+// sweep lists the subscriptions and then reads the records: by then the record of each
+// listed subscription says at least that it is being created.
+func (s *Subscriber) sweep(ctx context.Context, want Settings) (result SweepResult, err error) {
+	c := &comparison{want: want, began: time.Now(), creating: map[mailboxResource]bool{}}
+	if c.listed, c.result.Incomplete, err = s.list(ctx); err != nil {
+		return result, err
 	}
 	for p := range ooo.Partitions {
 		loaded, err := s.cfg.Records(ctx, p)
 		if ctx.Err() != nil {
-			return found, ctx.Err()
+			return result, ctx.Err()
 		}
 		if err != nil {
 			s.cfg.Log.WarnContext(ctx, "records not readable, left out of the comparison", "partition", p, "err", err)
 		}
-		if err != nil || len(loaded.Damaged) > 0 { // what belongs to a record that can't be read is no stray
+		if err != nil || len(loaded.Damaged) > 0 { // an unreadable record's subscription is no stray
 			maps.DeleteFunc(c.listed, func(_ ooo.SubscriptionID, sub ooo.GraphSubscription) bool {
 				id, _ := mailboxOf(sub.Resource, c.want)
 				return err != nil && id.Partition() == p || loaded.Damaged[id] != nil
@@ -97,68 +97,68 @@ func (s *Subscriber) sweep(ctx context.Context, want Settings) (found Swept, err
 		}
 		c.compare(loaded.Records)
 	}
-	c.strays()
-	for some := range slices.Chunk(c.hints, hintsAtOnce) {
-		if err := s.cfg.Registry.Leave(ctx, some...); err != nil {
-			return found, err
+	c.addStrays()
+	for batch := range slices.Chunk(c.hints, hintBatch) {
+		if err := s.cfg.Registry.Leave(ctx, batch...); err != nil {
+			return result, err
 		}
 	}
-	return c.found, nil
+	return c.result, nil
 }
 
-// compare compares records with the list, and leaves hints for those of which something
-// is not listed.
+// compare compares records with the list and adds a hint for each record with a lost
+// subscription.
 func (c *comparison) compare(records []*ooo.Mailbox) {
 	for _, m := range records {
-		before := c.found.Lost
+		before := c.result.Lost
 		for _, sub := range m.Subscriptions {
-			_, there := c.listed[sub.ID]
+			_, listed := c.listed[sub.ID]
 			delete(c.listed, sub.ID)
 			delete(c.listed, sub.Replaces)
 			switch {
-			case there:
-				c.found.Known++
+			case listed:
+				c.result.Known++
 			case sub.ID == "" && sub.State == ooo.SubscriptionCreating:
-				c.creating[resource{m.ID, ooo.ResourceTag(sub.Resource)}] = true
-			case !c.found.Incomplete && sub.ID != "" && sub.State == ooo.SubscriptionLive && sub.NotificationURL == c.want.Notification &&
+				c.creating[mailboxResource{m.ID, ooo.ResourceTag(sub.Resource)}] = true
+			case !c.result.Incomplete && sub.ID != "" && sub.State == ooo.SubscriptionLive && sub.NotificationURL == c.want.Notification &&
 				sub.RenewedAt.Before(c.began) && sub.ExpiresAt.After(c.began):
-				c.found.Lost++
+				c.result.Lost++
 			}
 		}
-		if c.found.Lost > before {
+		if c.result.Lost > before {
 			c.hints = append(c.hints, ooo.Hint{ID: m.ID, Kind: ooo.HintSubscription, Source: ooo.SourceSubscription, Reason: "not listed"})
 		}
 	}
 }
 
-// strays leaves hints for those that are listed and in no record. Of one that names no
-// mailbox any replica may take care, by its own id.
-func (c *comparison) strays() {
+// addStrays adds hints for the subscriptions that are listed but in no record. One without
+// a mailbox goes to the partition of its own id.
+func (c *comparison) addStrays() {
 	for _, sub := range c.listed {
 		h := ooo.Hint{
 			ID: ooo.RecordID(sub.ID), Kind: ooo.HintStray, Subject: string(sub.ID), SubscriptionID: sub.ID,
-			Source: ooo.SourceSubscription, Reason: string(Unlisted),
+			Source: ooo.SourceSubscription, Reason: string(Unrecorded),
 		}
 		if id, tag := mailboxOf(sub.Resource, c.want); id != "" {
 			h.ID, h.ResourceTag = id, tag
 		}
 		switch {
 		case sub.NotificationURL != c.want.Notification:
-			c.found.Foreign++
+			c.result.Foreign++
 			continue
 		case !sub.ExpiresAt.After(c.began):
 			continue
-		case c.creating[resource{h.ID, h.ResourceTag}]:
-			c.found.Adopted++
+		case c.creating[mailboxResource{h.ID, h.ResourceTag}]:
+			c.result.Adopted++
 		default:
-			c.found.Surplus++
+			c.result.Surplus++
 		}
 		c.hints = append(c.hints, h)
 	}
 }
 
-// list returns the subscriptions of this app that Graph lists, read at the pace that
-// Graph allows, and whether the list broke off.
+// list returns the subscriptions of this app that Graph lists, and whether the list broke
+// off. It keeps below Graph's limit on requests.
 func (s *Subscriber) list(ctx context.Context) (listed map[ooo.SubscriptionID]ooo.GraphSubscription, incomplete bool, err error) {
 	listed = map[ooo.SubscriptionID]ooo.GraphSubscription{}
 	failures := 0 // in a row
@@ -167,11 +167,11 @@ func (s *Subscriber) list(ctx context.Context) (listed map[ooo.SubscriptionID]oo
 		for _, sub := range page {
 			listed[sub.ID] = sub
 		}
-		wait := listPause
+		wait := pageInterval
 		if failure = err; err == nil {
 			failures = 0
 		} else {
-			if failures++; failures == listTries {
+			if failures++; failures == pageTries {
 				break
 			}
 			wait = schedule.Backoff(failures, time.Second, time.Minute)
@@ -179,7 +179,7 @@ func (s *Subscriber) list(ctx context.Context) (listed map[ooo.SubscriptionID]oo
 				wait = throttled.After
 			}
 		}
-		if !schedule.Sleep(ctx, max(wait, listPause)) {
+		if !schedule.Sleep(ctx, max(wait, pageInterval)) {
 			return nil, false, ctx.Err()
 		}
 		if !s.cfg.Owners.First() {

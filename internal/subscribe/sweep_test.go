@@ -13,7 +13,7 @@ import (
 )
 
 // sweeping sweeps every hour, the first time after 3 to 6 minutes.
-func sweeping(cfg *subscribe.Config) { cfg.SweepEvery = time.Hour }
+func sweeping(cfg *subscribe.Config) { cfg.SweepInterval = time.Hour }
 
 func TestASweepComparesGraphWithTheRecords(t *testing.T) {
 	stray := func(edit func(s *ooo.GraphSubscription)) func(w *world) {
@@ -39,23 +39,23 @@ func TestASweepComparesGraphWithTheRecords(t *testing.T) {
 	broken := page{err: fmt.Errorf("%w: Graph repeats a page", ooo.ErrUnavailable)}
 	tests := map[string]struct {
 		happens func(w *world)
-		found   subscribe.Swept // by the first sweep
-		calls   string          // after the list
+		found   subscribe.SweepResult // by the first sweep
+		calls   string                // after the list
 		id      ooo.SubscriptionID
 	}{
-		"all is as recorded":                     {func(*world) {}, subscribe.Swept{Known: 1}, "", "sub-1"},
-		"what is gone is made again":             {func(w *world) { w.forget() }, subscribe.Swept{Lost: 1}, "patch sub-1, create", "sub-2"},
-		"an empty list though it lives":          {listing(page{}), subscribe.Swept{Lost: 1}, "patch sub-1", "sub-1"},
-		"sixty empty pages before it":            {listing(append(make([]page, 60), known)...), subscribe.Swept{Known: 1}, "", "sub-1"},
-		"a wait between the pages":               {listing(page{}, wait, known), subscribe.Swept{Known: 1}, "", "sub-1"},
-		"a list that breaks off":                 {both(stray(all), listing(page{ids: []ooo.SubscriptionID{"stray"}}, broken)), subscribe.Swept{Surplus: 1, Incomplete: true}, "delete stray", "sub-1"},
-		"what is nobody's is deleted":            {stray(all), subscribe.Swept{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
-		"a double one is deleted":                {stray(func(s *ooo.GraphSubscription) { s.Resource = "users/" + string(annID) + "/events" }), subscribe.Swept{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
-		"one that names no mailbox is deleted":   {stray(func(s *ooo.GraphSubscription) { s.Resource = "/communications/x" }), subscribe.Swept{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
-		"another service's is left alone":        {stray(func(s *ooo.GraphSubscription) { s.NotificationURL = "https://other.example/x" }), subscribe.Swept{Known: 1, Foreign: 1}, "", "sub-1"},
-		"what has expired is left alone":         {stray(func(s *ooo.GraphSubscription) { s.ExpiresAt = time.Now() }), subscribe.Swept{Known: 1}, "", "sub-1"},
-		"Graph is away when it is to be deleted": {both(stray(all), func(w *world) { w.set(func() { w.fail = once("delete stray", ooo.ErrUnavailable) }) }), subscribe.Swept{Known: 1, Surplus: 1}, "delete stray, delete stray", "sub-1"},
-		"it is gone when it is to be deleted":    {both(stray(all), func(w *world) { w.set(func() { w.fail = once("delete stray", ooo.ErrSubscriptionGone) }) }), subscribe.Swept{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
+		"all is as recorded":                     {func(*world) {}, subscribe.SweepResult{Known: 1}, "", "sub-1"},
+		"what is gone is made again":             {func(w *world) { w.forget() }, subscribe.SweepResult{Lost: 1}, "patch sub-1, create", "sub-2"},
+		"an empty list though it lives":          {listing(page{}), subscribe.SweepResult{Lost: 1}, "patch sub-1", "sub-1"},
+		"sixty empty pages before it":            {listing(append(make([]page, 60), known)...), subscribe.SweepResult{Known: 1}, "", "sub-1"},
+		"a wait between the pages":               {listing(page{}, wait, known), subscribe.SweepResult{Known: 1}, "", "sub-1"},
+		"a list that breaks off":                 {both(stray(all), listing(page{ids: []ooo.SubscriptionID{"stray"}}, broken)), subscribe.SweepResult{Surplus: 1, Incomplete: true}, "delete stray", "sub-1"},
+		"what is nobody's is deleted":            {stray(all), subscribe.SweepResult{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
+		"a double one is deleted":                {stray(func(s *ooo.GraphSubscription) { s.Resource = "users/" + string(annID) + "/events" }), subscribe.SweepResult{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
+		"one that names no mailbox is deleted":   {stray(func(s *ooo.GraphSubscription) { s.Resource = "/communications/x" }), subscribe.SweepResult{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
+		"another service's is left alone":        {stray(func(s *ooo.GraphSubscription) { s.NotificationURL = "https://other.example/x" }), subscribe.SweepResult{Known: 1, Foreign: 1}, "", "sub-1"},
+		"what has expired is left alone":         {stray(func(s *ooo.GraphSubscription) { s.ExpiresAt = time.Now() }), subscribe.SweepResult{Known: 1}, "", "sub-1"},
+		"Graph is away when it is to be deleted": {both(stray(all), func(w *world) { w.set(func() { w.fail = once("delete stray", ooo.ErrUnavailable) }) }), subscribe.SweepResult{Known: 1, Surplus: 1}, "delete stray, delete stray", "sub-1"},
+		"it is gone when it is to be deleted":    {both(stray(all), func(w *world) { w.set(func() { w.fail = once("delete stray", ooo.ErrSubscriptionGone) }) }), subscribe.SweepResult{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestASweepFindsTheAnswerThatWasLost(t *testing.T) {
 	}, func(t *testing.T, w *world) {
 		pass(10 * time.Minute)
 		w.settled("sub-1", 1)
-		if w.swept[0] != (subscribe.Swept{Adopted: 1}) {
+		if w.swept[0] != (subscribe.SweepResult{Adopted: 1}) {
 			t.Errorf("found = %+v, want one to be adopted", w.swept[0])
 		}
 	}, sweeping)

@@ -38,7 +38,7 @@ type world struct {
 	mu    sync.Mutex
 	reads map[ooo.RecordID]int // guarded by mu, as all below
 	waits map[string]time.Time // that Graph asked for
-	swept []subscribe.Swept
+	swept []subscribe.SweepResult
 }
 
 // inBubble runs a story in a bubble; Redis is outside of it.
@@ -65,7 +65,7 @@ func (w *world) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscriber
 	w.t.Helper()
 	w.registry = ownertest.NewOwner(w.t, mailbox.Config{Store: w.store, Interval: time.Hour})
 	cfg := subscribe.Config{
-		Registry: w.registry.Registry, Owners: w, Graph: w, Resources: []string{events}, Lifetime: life, SweepEvery: 100_000 * time.Hour,
+		Registry: w.registry.Registry, Owners: w, Graph: w, Resources: []string{events}, Lifetime: life, SweepInterval: 100_000 * time.Hour,
 		Keys:        func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
 		Certificate: func() (ooo.Certificate, error) { return ooo.Certificate{}, nil },
 		SetWait: func(_ context.Context, name string, wait time.Duration) error {
@@ -81,7 +81,7 @@ func (w *world) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscriber
 		},
 		Records: w.store.Load,
 		OnStep:  func(subscribe.Step, error) {},
-		OnSweep: func(f subscribe.Swept) {
+		OnSweep: func(f subscribe.SweepResult) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.swept = append(w.swept, f)
