@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// prefersJSON reports whether an Accept header prefers JSON to HTML, which
-// is what the mediator gets without one (RFC 9110, section 12.5.1).
+// prefersJSON reports whether an Accept header prefers JSON to HTML (RFC 9110, section
+// 12.5.1). The mediator sends none and expects HTML.
 func prefersJSON(accept []string) bool {
-	json, named := quality(accept, "application/json")
-	html, alike := quality(accept, "text/html")
-	return json > html || json == html && json > 0 && named > alike
+	json, jsonSpecificity := quality(accept, "application/json")
+	html, htmlSpecificity := quality(accept, "text/html")
+	return json > html || json == html && json > 0 && jsonSpecificity > htmlSpecificity
 }
 
-// quality returns the weight of kind, 0 to 1, in the most precise range that matches it,
-// and how precise that is: 0 (none matches) to 3 (an exact match).
-func quality(accept []string, kind string) (best float64, precision int) {
-	family, _, _ := strings.Cut(kind, "/")
+// quality returns the weight of a media type, 0 to 1, in the most specific range that
+// matches it, and how specific that range is: 0 (no match) to 3 (an exact match).
+func quality(accept []string, mediaType string) (best float64, specificity int) {
+	family, _, _ := strings.Cut(mediaType, "/")
 	for _, header := range accept {
 		for part := range strings.SplitSeq(header, ",") {
 			name, parameters, err := mime.ParseMediaType(part)
@@ -30,11 +30,11 @@ func quality(accept []string, kind string) (best float64, precision int) {
 					continue
 				}
 			}
-			fits := map[string]int{"*/*": 1, family + "/*": 2, kind: 3}[name]
-			if fits > precision || fits == precision && fits > 0 && q > best {
-				best, precision = q, fits
+			match := map[string]int{"*/*": 1, family + "/*": 2, mediaType: 3}[name]
+			if match > specificity || match == specificity && match > 0 && q > best {
+				best, specificity = q, match
 			}
 		}
 	}
-	return best, precision
+	return best, specificity
 }

@@ -1,19 +1,20 @@
-// Package api is what the mediator and the operator ask of the service: whom to monitor,
-// what is known of them, and whether the service is healthy.
+// Package api serves the mediator and the operator: which users to monitor, what is known
+// about them, and whether the service is healthy.
 //
-// The mediator uses the first outlook-monitor's API: POST /monitor, answered with exactly
-// its texts, and GET /, which makes the service ask for its users. Everything else is
-// JSON below /api/users. A request only writes wishes and leaves hints; the owner of the
-// mailbox carries them out. The one call to Graph is the look-up of an address that is
-// not monitored yet, because the mediator must learn at once whether there is such a
-// user. If Graph can't say, the wish is stored all the same and resolved later.
+// The mediator uses the API of the first outlook-monitor: POST /monitor, answered with
+// exactly the same texts, and GET /, which makes the service ask the mediator for its
+// users. Everything else is JSON below /api/users. A request only writes wishes and
+// leaves hints; the owner of the mailbox carries them out. The only call to Graph is the
+// look-up of an address that is not monitored yet, because the mediator must learn at
+// once whether the user exists. If Graph can't say, the wish is stored anyway and the
+// address is looked up later.
 //
-// Wishes change by compare-and-swap, and every start and stop writes one, so what was
-// acknowledged last counts, whichever replicas were asked.
+// Wishes change by compare-and-swap, so the last acknowledged start or stop wins,
+// whichever replicas received them.
 //
-// The mediator gives up after 10 s, so every answer but that of GET / comes within 8.
-// The token comes before everything else ([server.Access]): only callers that show it
-// have their body read.
+// The mediator gives up after 10 s, so every answer except that of GET / arrives within
+// 8 s. The token is checked first ([server.Access]): no body is read for a caller that
+// does not show it.
 package api
 
 import (
@@ -31,79 +32,79 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Wishes say which addresses are to be monitored.
+// Wishes stores which addresses should be monitored.
 type Wishes interface {
-	// Wish returns a zero wish if there is none. One that can't be read is
-	// [store.ErrDamaged] and has its nonce.
+	// Wish returns a zero wish if there is none. For a wish that can't be read it returns
+	// [store.ErrDamaged] and only the nonce.
 	Wish(ctx context.Context, address string) (ooo.Wish, error)
 	Wishes(ctx context.Context, addresses ...string) ([]ooo.Wish, error)
-	// SwapWish replaces old and leaves the hint, if nobody changed the wish since; a zero
-	// hint is none.
+	// SwapWish replaces old and leaves the hint, unless the wish has changed since it was
+	// read. A zero hint is not left.
 	SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error)
 	SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error)
-	// RecordOf returns the record that an address was last saved in; empty if there is none.
+	// RecordOf returns the record that an address was last saved in, or "" if there is none.
 	RecordOf(ctx context.Context, address string) (ooo.RecordID, error)
-	// Summary returns the row of a wish; false: the owner has not written one.
+	// Summary returns the summary of a wish, or false if the owner has not written one.
 	Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error)
 }
 
-// Users are what is known of the monitored users. The error of one who is not monitored
-// is [ooo.ErrNotMonitored].
+// Users reads what is known about the monitored users. It returns [ooo.ErrNotMonitored]
+// for other users.
 type Users interface {
 	User(ctx context.Context, address string) (ooo.User, error)
-	// Users returns up to limit users by address.
+	// Users returns up to limit users, ordered by address.
 	Users(ctx context.Context, limit int, cursor string) (users []ooo.User, next string, err error)
 	History(ctx context.Context, address string, limit int) ([]ooo.Event, error)
 }
 
-// Directory finds people. The errors are those of package ooo.
+// Directory finds people. It returns the errors of package ooo.
 type Directory interface {
 	Find(ctx context.Context, address string) (ooo.Person, error)
 }
 
-// Config says what an [API] works with.
+// Config configures an [API].
 type Config struct {
 	Wishes    Wishes
 	Users     Users
-	Leave     func(ctx context.Context, hints ...ooo.Hint) error // for the owners of mailboxes
+	Leave     func(ctx context.Context, hints ...ooo.Hint) error // leaves hints for the owners
 	Directory Directory
-	// Wait returns how long Graph's wait of that name lasts, SetWait sets one for all
-	// replicas.
+	// Wait returns how much longer the named wait that Graph requested lasts. SetWait
+	// sets one for all replicas.
 	Wait        func(name string) time.Duration
 	SetWait     func(ctx context.Context, name string, d time.Duration) error
 	Sync        func(ctx context.Context) error // asks the mediator for its users
-	RequestSync func()                          // has Sync called later, by some replica
-	Ready       func() bool                     // whether the store may be written to
+	RequestSync func()                          // makes some replica call Sync later
+	Ready       func() bool                     // reports whether the store may be written to
 	Checks      []Check
 	Metrics     http.Handler
 	Access      *server.Access
-	Level       *slog.LevelVar // of Log, changed on request
+	Level       *slog.LevelVar // of Log; changed by PUT /api/loglevel
 	Log         *slog.Logger
 }
 
-// API answers the mediator and the operator.
+// API serves the mediator and the operator.
 type API struct {
-	cfg    Config
-	turns  *semaphore.Weighted // of requests that change one user
-	bulk   *semaphore.Weighted // of requests that start many
-	stops  *stops
-	health health
+	cfg     Config
+	changes *semaphore.Weighted // requests that change one user
+	bulk    *semaphore.Weighted // requests that start many users
+	stops   *stops
+	health  health
 }
 
-// Limits of requests. Callers have shown the token: these are for too many at once.
+// Limits of requests that showed the token.
 const (
-	changesAtOnce = 128
-	bulkAtOnce    = 4
-	maxRequest    = 64 << 10 // bytes of a body
-	maxBulk       = 4 << 20
+	maxChanges  = 128 // in flight
+	maxBulk     = 4   // in flight
+	maxBody     = 64 << 10
+	maxBulkBody = 4 << 20
 
-	answerTime  = 7 * time.Second // everything but a sync and a profile
-	turnTime    = 5 * time.Second // of it, to wait for a turn
-	findTime    = 5 * time.Second
-	bodyTime    = 5 * time.Second
-	syncTime    = 50 * time.Second
-	profileTime = 55 * time.Second // the server ends answers after a minute
-	retryTime   = 2 * time.Second  // a stop that is retried
+	answerTimeout  = 7 * time.Second // except for a sync and a profile
+	queueTimeout   = 5 * time.Second // for a request that is over maxChanges or maxBulk
+	findTimeout    = 5 * time.Second
+	bodyTimeout    = 5 * time.Second
+	syncTimeout    = 50 * time.Second
+	profileTimeout = 55 * time.Second // the server ends answers after a minute
+	retryTimeout   = 2 * time.Second  // for each retry of a stop
 )
 
 // New returns an API. All of cfg but Checks is required.
@@ -112,41 +113,40 @@ func New(cfg Config) (*API, error) {
 		return nil, errors.New("api: Wishes, Users, Leave, Directory, Sync and Access are required")
 	}
 	return &API{
-		cfg: cfg, turns: semaphore.NewWeighted(changesAtOnce), bulk: semaphore.NewWeighted(bulkAtOnce), stops: newStops(),
+		cfg: cfg, changes: semaphore.NewWeighted(maxChanges), bulk: semaphore.NewWeighted(maxBulk), stops: newStops(),
 	}, nil
 }
 
-// route is a method and path, who answers, and what it needs.
 type route struct {
 	method, path string
-	open         bool // no token is needed
+	open         bool // needs no token
 	maxBody      int64
-	limit        time.Duration
-	answer       func(*API, *gin.Context)
+	timeout      time.Duration
+	handler      func(*API, *gin.Context)
 }
 
-// routes is all there is. Each also answers with a slash at the end, and HEAD where it
-// answers GET; HEAD / alone is something else.
+// routes lists all routes. Every path also works with a trailing slash. A GET route also
+// answers HEAD, except GET /: HEAD / starts no sync.
 var routes = []route{
-	{http.MethodGet, "/", false, maxRequest, syncTime, (*API).sync},
-	{http.MethodHead, "/", false, maxRequest, answerTime, func(*API, *gin.Context) {}},
-	{http.MethodPost, "/monitor", false, maxRequest, answerTime, (*API).monitor},
-	{http.MethodGet, "/api/users", false, maxRequest, answerTime, (*API).list},
-	{http.MethodPost, "/api/users", false, maxBulk, answerTime, (*API).startMany},
-	{http.MethodGet, "/api/users/:email", false, maxRequest, answerTime, (*API).show},
-	{http.MethodPut, "/api/users/:email", false, maxRequest, answerTime, (*API).put},
-	{http.MethodDelete, "/api/users/:email", false, maxRequest, answerTime, (*API).remove},
-	{http.MethodPost, "/api/users/:email/check", false, maxRequest, answerTime, (*API).check},
-	{http.MethodPost, "/api/users/:email/resend", false, maxRequest, answerTime, (*API).resend},
-	{http.MethodGet, "/api/users/:email/history", false, maxRequest, answerTime, (*API).history},
-	{http.MethodGet, "/api/openapi.json", false, maxRequest, answerTime, (*API).describe},
-	{http.MethodGet, "/api/loglevel", false, maxRequest, answerTime, (*API).showLevel},
-	{http.MethodPut, "/api/loglevel", false, maxRequest, answerTime, (*API).setLevel},
-	{http.MethodGet, "/debug/pprof", false, maxRequest, answerTime, (*API).profiles},
-	{http.MethodGet, "/debug/pprof/:name", false, maxRequest, profileTime, (*API).profile},
-	{http.MethodGet, "/metrics", false, maxRequest, answerTime, (*API).metrics},
-	{http.MethodGet, "/healthz", true, maxRequest, answerTime, (*API).alive},
-	{http.MethodGet, "/readyz", true, maxRequest, answerTime, (*API).ready},
+	{http.MethodGet, "/", false, maxBody, syncTimeout, (*API).sync},
+	{http.MethodHead, "/", false, maxBody, answerTimeout, func(*API, *gin.Context) {}},
+	{http.MethodPost, "/monitor", false, maxBody, answerTimeout, (*API).monitor},
+	{http.MethodGet, "/api/users", false, maxBody, answerTimeout, (*API).list},
+	{http.MethodPost, "/api/users", false, maxBulkBody, answerTimeout, (*API).startMany},
+	{http.MethodGet, "/api/users/:email", false, maxBody, answerTimeout, (*API).show},
+	{http.MethodPut, "/api/users/:email", false, maxBody, answerTimeout, (*API).put},
+	{http.MethodDelete, "/api/users/:email", false, maxBody, answerTimeout, (*API).remove},
+	{http.MethodPost, "/api/users/:email/check", false, maxBody, answerTimeout, (*API).check},
+	{http.MethodPost, "/api/users/:email/resend", false, maxBody, answerTimeout, (*API).resend},
+	{http.MethodGet, "/api/users/:email/history", false, maxBody, answerTimeout, (*API).history},
+	{http.MethodGet, "/api/openapi.json", false, maxBody, answerTimeout, (*API).describe},
+	{http.MethodGet, "/api/loglevel", false, maxBody, answerTimeout, (*API).showLevel},
+	{http.MethodPut, "/api/loglevel", false, maxBody, answerTimeout, (*API).setLevel},
+	{http.MethodGet, "/debug/pprof", false, maxBody, answerTimeout, (*API).profiles},
+	{http.MethodGet, "/debug/pprof/:name", false, maxBody, profileTimeout, (*API).profile},
+	{http.MethodGet, "/metrics", false, maxBody, answerTimeout, (*API).metrics},
+	{http.MethodGet, "/healthz", true, maxBody, answerTimeout, (*API).alive},
+	{http.MethodGet, "/readyz", true, maxBody, answerTimeout, (*API).ready},
 }
 
 // Register adds all routes.
@@ -155,7 +155,7 @@ func (a *API) Register(to gin.IRoutes) {
 		handle := func(c *gin.Context) { a.handle(c, r) }
 		methods := []string{r.method}
 		if r.method == http.MethodGet && r.path != "/" {
-			methods = append(methods, http.MethodHead) // net/http leaves the body out
+			methods = append(methods, http.MethodHead) // net/http omits the body
 		}
 		for _, method := range methods {
 			to.Handle(method, r.path, handle)
@@ -166,7 +166,7 @@ func (a *API) Register(to gin.IRoutes) {
 	}
 }
 
-// handle answers a request if its caller may make it.
+// handle answers a request if the caller is allowed to make it.
 func (a *API) handle(c *gin.Context, r route) {
 	if !r.open {
 		if reason := a.cfg.Access.Forbidden(c.Request); reason != "" {
@@ -182,23 +182,24 @@ func (a *API) handle(c *gin.Context, r route) {
 		refuse(c, http.StatusRequestEntityTooLarge, errTooLarge.Error())
 		return
 	}
-	// A slow body must not hold up the answer. Without a body, net/http would take the
-	// deadline for a caller who has gone. Writers without deadlines are those of tests.
+	// A slow body must not delay the answer. A request without a body gets no deadline,
+	// because net/http would take its end for a disconnect. Only tests have writers that
+	// don't support deadlines.
 	if c.Request.ContentLength != 0 {
-		_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTime))
+		_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTimeout))
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, r.maxBody)
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), r.limit)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), r.timeout)
 	defer cancel()
 	c.Request = c.Request.WithContext(ctx)
-	r.answer(a, c)
+	r.handler(a, c)
 }
 
-// sync asks the mediator for its users. The texts are the first outlook-monitor's.
+// sync asks the mediator for its users. The texts are those of the first outlook-monitor.
 func (a *API) sync(c *gin.Context) {
 	text := "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL."
 	if err := a.cfg.Sync(c.Request.Context()); err != nil {
-		if !errors.Is(err, context.Canceled) { // the caller left, the sync goes on
+		if !errors.Is(err, context.Canceled) { // canceled: the caller left, the sync continues
 			a.cfg.Log.WarnContext(c.Request.Context(), "requested sync failed", "err", err)
 		}
 		text = "EXCHANGE OOO MAIN PAGE : Unable to sync with Mediator Server."

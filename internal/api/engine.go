@@ -9,29 +9,29 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// NewEngine returns an engine with what every answer of ours needs, and without
-// what none does: no redirects, no banner, no use of forwarded addresses.
+// NewEngine returns a gin engine that sets the headers of every answer, logs requests and
+// recovers from panics. It makes no redirects and trusts no forwarded addresses.
 func NewEngine(log *slog.Logger) *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.RedirectTrailingSlash = false
 	e.RedirectFixedPath = false
 	e.HandleMethodNotAllowed = true
-	e.UseRawPath = true          // an address may have an escaped slash in it
-	e.UnescapePathValues = false // it would take a plus for a space; see address
+	e.UseRawPath = true          // an address may contain an escaped slash
+	e.UnescapePathValues = false // it would turn a plus into a space; see addressParam
 	e.ContextWithFallback = false
-	_ = e.SetTrustedProxies(nil) // of nil it is always nil
-	e.Use(guard(log))
+	_ = e.SetTrustedProxies(nil) // never fails for nil
+	e.Use(middleware(log))
 	e.NoRoute(func(c *gin.Context) { refuse(c, http.StatusNotFound, "no such path") })
 	e.NoMethod(func(c *gin.Context) {
-		refuse(c, http.StatusMethodNotAllowed, "this path takes another method: see Allow")
+		refuse(c, http.StatusMethodNotAllowed, "method not allowed: see the Allow header")
 	})
 	return e
 }
 
-// guard sets the headers of every answer, logs it without who it is about, and
-// turns a panic into a 500.
-func guard(log *slog.Logger) gin.HandlerFunc {
+// middleware sets the headers of every answer, logs the request without the address in
+// its path, and turns a panic into a 500.
+func middleware(log *slog.Logger) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		began := time.Now()
 		c.Header("X-Content-Type-Options", "nosniff")
@@ -45,7 +45,7 @@ func guard(log *slog.Logger) gin.HandlerFunc {
 			default:
 				log.ErrorContext(ctx, "request panicked", "route", c.FullPath(), "stack", string(debug.Stack()))
 				if !c.Writer.Written() {
-					refuse(c, http.StatusInternalServerError, "internal error: look at the log of the service")
+					refuse(c, http.StatusInternalServerError, "internal error: see the log of the service")
 				}
 			}
 			log.DebugContext(ctx, "answered", "method", c.Request.Method, "route", c.FullPath(),

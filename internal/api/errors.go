@@ -10,8 +10,8 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// outcomes maps errors to statuses. The first match wins; what
-// matches none is the store's: 503.
+// outcomes maps errors to statuses. The first match wins. Other errors are those of the
+// store: 503.
 var outcomes = []struct {
 	err    error
 	status int
@@ -30,7 +30,7 @@ var outcomes = []struct {
 	{store.ErrDamaged, http.StatusInternalServerError},
 }
 
-// outcome returns the status of an answer and what to say with it.
+// outcome returns the status and the text of an answer.
 func outcome(err error) (status int, text string) {
 	if err == nil {
 		return http.StatusOK, ""
@@ -43,14 +43,14 @@ func outcome(err error) (status int, text string) {
 	return http.StatusServiceUnavailable, "Redis is unreachable: try again"
 }
 
-// fail answers with an error.
+// fail answers with err.
 func (a *API) fail(c *gin.Context, err error) {
 	status, text := outcome(err)
 	a.warn(c, status, err)
 	refuse(c, status, text)
 }
 
-// warn logs what is not the caller's fault.
+// warn logs an error that is not the caller's fault.
 func (a *API) warn(c *gin.Context, status int, err error) {
 	if status < http.StatusInternalServerError {
 		return
@@ -61,8 +61,8 @@ func (a *API) warn(c *gin.Context, status int, err error) {
 	}
 }
 
-// refuse answers with an error in JSON. A body that may not have been read closes the
-// connection, or the server would wait for the rest of it.
+// refuse answers with an error in JSON. It closes the connection of a request whose body
+// may be unread, because the server would otherwise wait for the rest of it.
 func refuse(c *gin.Context, status int, text string) {
 	if c.Request.ContentLength != 0 {
 		c.Header("Connection", "close")

@@ -15,7 +15,7 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// Of a body. The first two are answered in the first outlook-monitor's words.
+// Errors of a body. The texts of the first two are those of the first outlook-monitor.
 var (
 	errNotJSON     = errors.New("Not JSON")
 	errInvalidJSON = errors.New("Invalid JSON")
@@ -23,7 +23,7 @@ var (
 	errSlow        = errors.New("the body did not arrive in time")
 )
 
-// monitor starts or stops the monitoring of one user, as the mediator asks.
+// monitor starts or stops monitoring a user for the mediator.
 func (a *API) monitor(c *gin.Context) {
 	address, on, err := monitorRequest(c)
 	if errors.Is(err, errNotJSON) || errors.Is(err, errInvalidJSON) {
@@ -52,7 +52,7 @@ func (a *API) monitor(c *gin.Context) {
 	}
 }
 
-// say answers in HTML, or in JSON to those who prefer it.
+// say answers in HTML, or in JSON if the caller prefers it.
 func (a *API) say(c *gin.Context, status int, text string, body gin.H) {
 	if prefersJSON(c.Request.Header.Values("Accept")) {
 		c.JSON(status, body)
@@ -61,7 +61,7 @@ func (a *API) say(c *gin.Context, status int, text string, body gin.H) {
 	c.Data(status, "text/html; charset=utf-8", []byte("<h1>"+html.EscapeString(text)+"</h1>"))
 }
 
-// monitorRequest reads the body of a monitor request.
+// monitorRequest reads the body of POST /monitor.
 func monitorRequest(c *gin.Context) (address string, on bool, err error) {
 	var fields map[string]json.RawMessage
 	if err := readJSON(c, &fields); err != nil {
@@ -87,8 +87,8 @@ func monitorRequest(c *gin.Context) (address string, on bool, err error) {
 	return address, on, nil
 }
 
-// readJSON reads a body that must be one JSON value of to's form, in any JSON
-// content type.
+// readJSON decodes a body, which must be a single JSON value of any JSON content type,
+// into to.
 func readJSON(c *gin.Context, to any) error {
 	if !isJSON(c.GetHeader("Content-Type")) {
 		return errNotJSON
@@ -109,9 +109,9 @@ func readJSON(c *gin.Context, to any) error {
 	return nil
 }
 
-// isJSON reports whether a content type is one of JSON, whatever its parameters.
-func isJSON(kind string) bool {
-	kind, _, _ = strings.Cut(kind, ";")
+// isJSON reports whether a content type is JSON, with or without parameters.
+func isJSON(contentType string) bool {
+	kind, _, _ := strings.Cut(contentType, ";")
 	kind = strings.ToLower(strings.TrimSpace(kind))
 	return kind == "application/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")
 }

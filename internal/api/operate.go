@@ -13,54 +13,54 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// Check is a dependency that /readyz shows.
+// Check is a dependency that /readyz reports.
 type Check struct {
 	Name     string
 	Required bool // the service is not ready without it
-	// Excused says that the service is ready without it all the same; nil: never.
+	// Excused reports whether the service is ready without it for now; nil: never.
 	Excused func() bool
-	// Probe returns what there is to know, and an error if the dependency is not
-	// there. It returns when ctx ends.
+	// Probe returns details, and an error if the dependency is unavailable. It must
+	// return when ctx ends.
 	Probe func(ctx context.Context) (detail string, err error)
 }
 
 func (a *API) alive(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) }
 
-// checked is the result of a check.
+// checked is the result of a check as JSON.
 type checked struct {
 	OK       bool   `json:"ok"`
 	Required bool   `json:"required"`
-	Excused  bool   `json:"excused,omitempty"` // ready all the same
+	Excused  bool   `json:"excused,omitempty"` // the service is ready without it
 	Detail   string `json:"detail,omitempty"`
 	Error    string `json:"error,omitempty"`
 }
 
 const (
-	probeEvery = time.Second // at most, whoever asks
-	probeTime  = 2 * time.Second
+	probeInterval = time.Second // at least
+	probeTimeout  = 2 * time.Second
 )
 
-// health is what the last probes found.
+// health caches the results of the last probes.
 type health struct {
-	mu      sync.Mutex // held while probing, so that one request asks for all
+	mu      sync.Mutex // held while probing, so that concurrent requests share the probes
 	at      time.Time  // when the last probes ended
 	results []checked
 }
 
-// probe asks all dependencies at once, unless that was done a moment ago.
+// probe checks all dependencies concurrently, at most once a second.
 func (h *health) probe(ctx context.Context, checks []Check) []checked {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.results != nil && time.Since(h.at) < probeEvery {
+	if h.results != nil && time.Since(h.at) < probeInterval {
 		return h.results
 	}
-	// Others rely on the results, so it goes on if the caller leaves.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
+	// Other requests use the results, so the probes continue if the caller leaves.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 	defer cancel()
 	results := make([]checked, len(checks))
-	var asking sync.WaitGroup
+	var probes sync.WaitGroup
 	for i, check := range checks {
-		asking.Go(func() {
+		probes.Go(func() {
 			detail, err := check.Probe(ctx)
 			results[i] = checked{OK: err == nil, Required: check.Required, Detail: detail}
 			if err != nil {
@@ -69,43 +69,44 @@ func (h *health) probe(ctx context.Context, checks []Check) []checked {
 			}
 		})
 	}
-	asking.Wait()
+	probes.Wait()
 	h.at, h.results = time.Now(), results
 	return results
 }
 
-// ready answers with each dependency, with reasons for callers that show the token.
+// ready answers with the state of each dependency, with reasons only for a caller that
+// shows the token.
 func (a *API) ready(c *gin.Context) {
-	reasons := a.cfg.Access.Forbidden(c.Request) == "" && a.cfg.Access.Admits(c.Request)
+	withReasons := a.cfg.Access.Forbidden(c.Request) == "" && a.cfg.Access.Admits(c.Request)
 	results := a.health.probe(c.Request.Context(), a.cfg.Checks)
-	all, status := true, http.StatusOK
+	isReady, status := true, http.StatusOK
 	checks := map[string]checked{}
 	for i, check := range a.cfg.Checks {
 		result := results[i]
 		if check.Required && !result.OK && !result.Excused {
-			all, status = false, http.StatusServiceUnavailable
+			isReady, status = false, http.StatusServiceUnavailable
 		}
-		if !reasons {
+		if !withReasons {
 			result.Detail, result.Error = "", ""
 		}
 		checks[check.Name] = result
 	}
-	c.JSON(status, gin.H{"ready": all, "checks": checks})
+	c.JSON(status, gin.H{"ready": isReady, "checks": checks})
 }
 
 func (a *API) metrics(c *gin.Context) { a.cfg.Metrics.ServeHTTP(c.Writer, c.Request) }
 
-// levels are the words for LOG_LEVEL and here.
+// levels are those of LOG_LEVEL.
 var levels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-// showLevel shows from which level on this process logs.
+// showLevel answers with the log level of this process.
 func (a *API) showLevel(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"level": strings.ToLower(a.cfg.Level.Level().String())})
 }
 
-// setLevel changes it, for this process and until it ends.
+// setLevel changes the log level of this process, until it ends.
 func (a *API) setLevel(c *gin.Context) {
 	var request struct {
 		Level string `json:"level"`
@@ -128,10 +129,10 @@ func (a *API) setLevel(c *gin.Context) {
 // profiles lists the profiles of this process.
 func (a *API) profiles(c *gin.Context) { pprof.Index(c.Writer, c.Request) }
 
-// profile answers go tool pprof.
+// profile serves go tool pprof.
 func (a *API) profile(c *gin.Context) {
 	switch name := c.Param("name"); name {
-	case "cmdline": // flags may hold secrets
+	case "cmdline": // flags may contain secrets
 		refuse(c, http.StatusNotFound, "no such profile")
 	case "profile":
 		pprof.Profile(c.Writer, c.Request)
@@ -144,9 +145,8 @@ func (a *API) profile(c *gin.Context) {
 	}
 }
 
-// openapi is the description of this API, of Graph's callbacks and of what the mediator
-// receives, as an OpenAPI 3.1 document. Tests compare it with the routes and with their
-// answers.
+// openapi describes this API, the callbacks for Graph and the requests to the mediator,
+// as an OpenAPI 3.1 document. Tests compare it with the routes and their answers.
 //
 //go:embed openapi.json
 var openapi []byte

@@ -9,14 +9,14 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// maxStops limits the stops that are retried; beyond it the oldest is forgotten.
+// maxStops limits the stops to retry. Beyond it the oldest is dropped.
 const maxStops = 10_000
 
-// stops are the stops that were answered 503. They are retried until Redis answers,
-// unless a later start comes; see [API.Run]. They do not survive this process.
+// stops are the stops that were answered 503. [API.Run] retries them until Redis answers,
+// unless a later start arrives. They are lost when the process ends.
 type stops struct {
 	mu    sync.Mutex
-	asked map[string]time.Time // by folded address: when; guarded by mu
+	asked map[string]time.Time // when each stop arrived, by folded address; guarded by mu
 	wake  chan struct{}        // capacity 1
 }
 
@@ -24,7 +24,7 @@ func newStops() *stops {
 	return &stops{asked: map[string]time.Time{}, wake: make(chan struct{}, 1)}
 }
 
-func (s *stops) remember(address string, at time.Time) {
+func (s *stops) add(address string, at time.Time) {
 	s.mu.Lock()
 	if len(s.asked) >= maxStops {
 		oldest, _ := s.oldest()
@@ -34,18 +34,18 @@ func (s *stops) remember(address string, at time.Time) {
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
-	default: // a wake-up is already waiting
+	default: // a wake-up is already pending
 	}
 }
 
-// forget ends the retries for an address because something newer was asked for.
-func (s *stops) forget(address string) {
+// cancel drops the stop of an address because a newer request arrived.
+func (s *stops) cancel(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.asked, ooo.FoldAddress(address))
 }
 
-// done ends the retries of a stop, unless the address was stopped again since.
+// done drops a stop, unless a newer one has replaced it.
 func (s *stops) done(address string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,14 +54,14 @@ func (s *stops) done(address string, at time.Time) {
 	}
 }
 
-// next returns the oldest stop, "" if there is none.
+// next returns the oldest stop, or "" if there is none.
 func (s *stops) next() (address string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.oldest()
 }
 
-// oldest is next for who holds mu.
+// oldest is like next. The caller must hold mu.
 func (s *stops) oldest() (address string, at time.Time) {
 	for a, t := range s.asked {
 		if address == "" || t.Before(at) {
@@ -71,36 +71,36 @@ func (s *stops) oldest() (address string, at time.Time) {
 	return address, at
 }
 
-// Run retries stops until ctx ends. A later start at another replica that wrote its wish
-// is recognized by the time of it. One of the mediator's for who was monitored wrote
-// none: that is why the mediator is asked for its users afterwards, and names whom it
-// wants.
+// Run retries stops until ctx ends. It recognizes a later start at another replica by the
+// time of the wish. A start by the mediator of an address that is still monitored writes
+// no wish, so Run requests a sync after stops that it stored: the mediator then names
+// the users it wants.
 func (a *API) Run(ctx context.Context) error {
-	carriedOut := false
+	syncNeeded := false
 	for failures := 0; ctx.Err() == nil; {
 		address, at := a.stops.next()
 		if address == "" {
-			if carriedOut {
+			if syncNeeded {
 				a.cfg.RequestSync()
 			}
-			carriedOut = false
+			syncNeeded = false
 			select {
 			case <-ctx.Done():
 			case <-a.stops.wake:
 			}
 			continue
 		}
-		retrying, cancel := context.WithTimeout(ctx, retryTime)
-		changed, err := a.stop(retrying, address, at)
+		retryCtx, cancel := context.WithTimeout(ctx, retryTimeout)
+		changed, err := a.stop(retryCtx, address, at)
 		cancel()
 		if err != nil {
 			failures++
 			schedule.Sleep(ctx, schedule.Backoff(failures, 100*time.Millisecond, 2*time.Second))
 			continue
 		}
-		failures, carriedOut = 0, carriedOut || changed
+		failures, syncNeeded = 0, syncNeeded || changed
 		a.stops.done(address, at)
-		a.cfg.Log.InfoContext(ctx, "stop stored that had been refused")
+		a.cfg.Log.InfoContext(ctx, "stored a stop that was answered 503")
 	}
 	return nil
 }

@@ -23,23 +23,23 @@ const (
 	maxAddresses  = 10_000 // in one request
 )
 
-// limited reads the limit of a query; more than most are never given. Of what is
-// no limit it returns false, and has answered.
-func limited(c *gin.Context, otherwise, most int) (int, bool) {
+// limitParam returns the limit in the query, cut at maximum. For an invalid limit it
+// answers 400 and returns false.
+func limitParam(c *gin.Context, fallback, maximum int) (int, bool) {
 	text, given := c.GetQuery("limit")
 	if !given {
-		return otherwise, true
+		return fallback, true
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil && !errors.Is(err, strconv.ErrRange) || n < 1 {
-		refuse(c, http.StatusBadRequest, fmt.Sprintf("write limit as a number from 1 to %d, or leave it out for %d", most, otherwise))
+		refuse(c, http.StatusBadRequest, fmt.Sprintf("write limit as a number from 1 to %d, or leave it out for %d", maximum, fallback))
 		return 0, false
 	}
-	return min(n, most), true
+	return min(n, maximum), true
 }
 
 func (a *API) list(c *gin.Context) {
-	limit, ok := limited(c, usersPerPage, maxPerPage)
+	limit, ok := limitParam(c, usersPerPage, maxPerPage)
 	if !ok {
 		return
 	}
@@ -58,10 +58,10 @@ func (a *API) list(c *gin.Context) {
 	c.JSON(http.StatusOK, page)
 }
 
-// address is the user a path names.
-func address(c *gin.Context) (string, error) {
+// addressParam returns the address in the path.
+func addressParam(c *gin.Context) (string, error) {
 	text := c.Param("email")
-	if c.Request.URL.RawPath != "" { // then the route was found by that, still escaped
+	if c.Request.URL.RawPath != "" { // gin then matched the escaped path
 		var err error
 		if text, err = url.PathUnescape(text); err != nil {
 			return "", ooo.ErrBadAddress
@@ -70,9 +70,10 @@ func address(c *gin.Context) (string, error) {
 	return ooo.ParseAddress(text)
 }
 
-// monitored is the address a path names; what is no address can't be monitored.
-func monitored(c *gin.Context) (string, error) {
-	email, err := address(c)
+// monitoredParam is addressParam for requests about a monitored user, which no invalid
+// address can be.
+func monitoredParam(c *gin.Context) (string, error) {
+	email, err := addressParam(c)
 	if err != nil {
 		return "", ooo.ErrNotMonitored
 	}
@@ -80,7 +81,7 @@ func monitored(c *gin.Context) (string, error) {
 }
 
 func (a *API) show(c *gin.Context) {
-	email, err := monitored(c)
+	email, err := monitoredParam(c)
 	var user ooo.User
 	if err == nil {
 		user, err = a.cfg.Users.User(c.Request.Context(), email)
@@ -93,7 +94,7 @@ func (a *API) show(c *gin.Context) {
 }
 
 func (a *API) put(c *gin.Context) {
-	email, err := address(c)
+	email, err := addressParam(c)
 	if err == nil {
 		err = a.change(c.Request.Context(), email, true, ooo.Operator)
 	}
@@ -110,7 +111,7 @@ func (a *API) put(c *gin.Context) {
 }
 
 func (a *API) remove(c *gin.Context) {
-	email, err := address(c)
+	email, err := addressParam(c)
 	if err == nil {
 		err = a.change(c.Request.Context(), email, false, ooo.Operator)
 	}
@@ -121,15 +122,15 @@ func (a *API) remove(c *gin.Context) {
 	c.Status(http.StatusNoContent)
 }
 
-// result is the outcome of one of many addresses.
+// result is the result for one address of a bulk request.
 type result struct {
 	Email  string `json:"email"`
 	Result string `json:"result"` // accepted or invalid
 	Error  string `json:"error,omitempty"`
 }
 
-// emails are the values of a list. They are read one by one, and no more than tell that
-// there are too many: decoded as a whole, a list takes many times its own size.
+// emails is a list of addresses. It is decoded one by one, up to the first that is over
+// the limit: decoded as a whole, a list takes many times its own size.
 type emails []string
 
 func (e *emails) UnmarshalJSON(list []byte) error {
@@ -144,18 +145,18 @@ func (e *emails) UnmarshalJSON(list []byte) error {
 		}
 		var text string
 		if value[0] != '"' || json.Unmarshal(value, &text) != nil {
-			text = string(value) // named all the same, so that it can be found in the request
+			text = string(value) // lets the caller find it in the request
 		}
 		*e = append(*e, text)
 	}
 	return nil
 }
 
-// startMany takes many addresses at once; the directory is asked later.
+// startMany starts many addresses at once. They are looked up later.
 func (a *API) startMany(c *gin.Context) {
-	waiting, cancel := context.WithTimeout(c.Request.Context(), turnTime)
+	queueCtx, cancel := context.WithTimeout(c.Request.Context(), queueTimeout)
 	defer cancel()
-	if a.bulk.Acquire(waiting, 1) != nil {
+	if a.bulk.Acquire(queueCtx, 1) != nil {
 		a.fail(c, errBusy)
 		return
 	}
@@ -189,9 +190,9 @@ func (a *API) startMany(c *gin.Context) {
 	c.JSON(http.StatusAccepted, gin.H{"results": results})
 }
 
-// leave leaves a hint for the owner of a monitored user and answers 202.
-func (a *API) leave(c *gin.Context, kind ooo.HintKind) {
-	email, err := monitored(c)
+// leaveHint leaves a hint for the owner of a monitored user and answers 202.
+func (a *API) leaveHint(c *gin.Context, kind ooo.HintKind) {
+	email, err := monitoredParam(c)
 	var w ooo.Wish
 	if err == nil {
 		w, err = a.cfg.Wishes.Wish(c.Request.Context(), email)
@@ -200,7 +201,7 @@ func (a *API) leave(c *gin.Context, kind ooo.HintKind) {
 		err = ooo.ErrNotMonitored
 	}
 	if err == nil {
-		err = a.cfg.Leave(c.Request.Context(), hint(w, kind))
+		err = a.cfg.Leave(c.Request.Context(), newHint(w, kind))
 	}
 	if err != nil {
 		a.fail(c, err)
@@ -209,16 +210,16 @@ func (a *API) leave(c *gin.Context, kind ooo.HintKind) {
 	c.JSON(http.StatusAccepted, gin.H{"result": "accepted"})
 }
 
-func (a *API) check(c *gin.Context) { a.leave(c, ooo.HintCheck) }
+func (a *API) check(c *gin.Context) { a.leaveHint(c, ooo.HintCheck) }
 
-func (a *API) resend(c *gin.Context) { a.leave(c, ooo.HintResend) }
+func (a *API) resend(c *gin.Context) { a.leaveHint(c, ooo.HintResend) }
 
 func (a *API) history(c *gin.Context) {
-	limit, ok := limited(c, defaultEvents, maxEvents)
+	limit, ok := limitParam(c, defaultEvents, maxEvents)
 	if !ok {
 		return
 	}
-	email, err := monitored(c)
+	email, err := monitoredParam(c)
 	var events []ooo.Event
 	if err == nil {
 		events, err = a.cfg.Users.History(c.Request.Context(), email, limit)

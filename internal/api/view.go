@@ -6,8 +6,8 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// userView is a user as the API shows it. Times are RFC 3339 in UTC; what is
-// not known is null or left out.
+// userView is a user as JSON. Times are RFC 3339 in UTC; unknown values are null or
+// absent.
 type userView struct {
 	Email             string             `json:"email"`
 	ID                string             `json:"id"`
@@ -45,7 +45,7 @@ type subscriptionView struct {
 	Resource   string     `json:"resource"`
 	ExpiresAt  *time.Time `json:"expiresAt"`
 	State      string     `json:"state"`
-	NotifiedAt *time.Time `json:"spokeAt"` // when a notification came of it last
+	NotifiedAt *time.Time `json:"spokeAt"` // when its last notification arrived
 	Error      string     `json:"error,omitempty"`
 }
 

@@ -11,30 +11,31 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Of a start or a stop.
+// Errors of a start or a stop.
 var (
 	// errUnresolved means that an address is stored, but not found in the directory yet.
 	errUnresolved = errors.New("accepted; looked up as soon as Microsoft Graph answers")
-	errNotReady   = errors.New("Redis was not reached yet")
+	errNotReady   = errors.New("Redis has not been reached yet")
 	errBusy       = errors.New("too many requests are in flight")
-	errContended  = errors.New("others keep changing the wish")
+	errContended  = errors.New("the wish keeps changing")
 )
 
-// maxSwaps is how often a wish is read again because somebody else changed it.
+// maxSwaps limits how often a wish is written before giving up, because it changed after
+// it was read.
 const maxSwaps = 5
 
-// directoryWait is the wait that Graph asked for of look-ups.
+// directoryWait names the wait that Graph requested for look-ups.
 const directoryWait = "directory"
 
-// change starts or stops the monitoring of an address. The error is nil, or
-// errUnresolved for a start that is stored but not looked up, or says why it is not
-// carried out. What can't be stored now, whatever the reason, is answered 503 and not
-// lost: a stop is retried, because the mediator does not name again whom it no longer
-// wants, and for a start it is asked for its users.
+// change starts or stops monitoring an address. It returns errUnresolved for a start that
+// is stored but not looked up yet. A request of the mediator that can't be stored now,
+// for whatever reason, is answered 503 but not lost: a stop is retried, because a sync
+// does not name the users that the mediator no longer wants, and after a start the
+// mediator is asked for its users.
 func (a *API) change(ctx context.Context, address string, on bool, by ooo.Requester) error {
 	asked := time.Now()
-	a.stops.forget(address)
-	err := a.inTurn(ctx, func() error {
+	a.stops.cancel(address)
+	err := a.limit(ctx, func() error {
 		if on {
 			return a.start(ctx, address, by)
 		}
@@ -44,7 +45,7 @@ func (a *API) change(ctx context.Context, address string, on bool, by ooo.Reques
 	if status, _ := outcome(err); status == http.StatusServiceUnavailable {
 		switch {
 		case !on:
-			a.stops.remember(address, asked)
+			a.stops.add(address, asked)
 		case by == ooo.Mediator:
 			a.cfg.RequestSync()
 		}
@@ -52,24 +53,25 @@ func (a *API) change(ctx context.Context, address string, on bool, by ooo.Reques
 	return err
 }
 
-// inTurn calls f when few enough others are in flight and Redis has been reached.
-func (a *API) inTurn(ctx context.Context, f func() error) error {
+// limit calls f once fewer than maxChanges other calls are in flight, if Redis has been
+// reached.
+func (a *API) limit(ctx context.Context, f func() error) error {
 	if !a.cfg.Ready() {
 		return errNotReady
 	}
-	waiting, cancel := context.WithTimeout(ctx, turnTime)
+	queueCtx, cancel := context.WithTimeout(ctx, queueTimeout)
 	defer cancel()
-	if a.turns.Acquire(waiting, 1) != nil {
+	if a.changes.Acquire(queueCtx, 1) != nil {
 		return errBusy
 	}
-	defer a.turns.Release(1)
+	defer a.changes.Release(1)
 	return f()
 }
 
-// start has an address monitored. A wish that says so already is written again for an
-// operator: whoever retries an older stop sees by it that the start came later. For the
-// mediator it is not, because each sync names all users; after a stop that was retried,
-// the mediator is asked for them.
+// start starts monitoring an address. If it is already monitored, the wish is written
+// again for an operator, so that a replica that retries an older stop sees that the start
+// came later. It is not for the mediator, because each sync names all users; after a
+// retried stop the mediator is asked for them.
 func (a *API) start(ctx context.Context, address string, by ooo.Requester) error {
 	var person *ooo.Person // nil: not looked up
 	for range maxSwaps {
@@ -77,7 +79,7 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 		if err != nil && !errors.Is(err, store.ErrDamaged) { // a damaged one is replaced
 			return err
 		}
-		next, needed := old, ooo.Hint{}
+		next, hint := old, ooo.Hint{}
 		switch {
 		case !old.On:
 			if person == nil {
@@ -86,22 +88,22 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 				}
 			}
 			next = ooo.Wish{Address: address, On: true, Person: *person, Start: rand.Text()}
-			needed = hint(next, ooo.HintWish)
-		case by == ooo.Mediator && old.Address != address: // it decides how it is spelled
+			hint = newHint(next, ooo.HintWish)
+		case by == ooo.Mediator && old.Address != address: // the mediator decides the spelling
 			next.Address = address
-			needed = hint(next, ooo.HintWish)
+			hint = newHint(next, ooo.HintWish)
 		case by == ooo.Mediator:
-			err := a.nudge(ctx, old)
+			err := a.restart(ctx, old)
 			if now, failed := a.cfg.Wishes.Wish(ctx, address); failed == nil && now.Nonce != old.Nonce {
-				continue // a stop was answered meanwhile, and this start is answered after it
+				continue // a stop was acknowledged in between; this start comes after it
 			}
 			return err
 		}
-		switch swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next), needed); {
+		switch swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next), hint); {
 		case err != nil:
 			return err
 		case swapped && old.On:
-			return a.nudge(ctx, next)
+			return a.restart(ctx, next)
 		case swapped:
 			return unresolved(next)
 		}
@@ -109,20 +111,20 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 	return errContended
 }
 
-// nudge answers a start of an address that was monitored before, and leaves a hint for
-// its owner if something is wrong. Graph is not asked: the mediator posts its whole
-// table, again and again.
-func (a *API) nudge(ctx context.Context, w ooo.Wish) error {
+// restart handles a start of an address that is already monitored: it leaves hints for
+// the owner if something is wrong. It does not ask Graph, because the mediator posts all
+// its users at each sync.
+func (a *API) restart(ctx context.Context, w ooo.Wish) error {
 	row, known, err := a.cfg.Wishes.Summary(ctx, w)
 	if err != nil && !errors.Is(err, store.ErrDamaged) {
 		return err
 	}
 	var hints []ooo.Hint
 	if !known || w.Person.ID == "" || row.Delivery == ooo.DeliveryRefused {
-		hints = append(hints, hint(w, ooo.HintWish)) // a refused delivery is retried at once
+		hints = append(hints, newHint(w, ooo.HintWish)) // a refused delivery is retried at once
 	}
 	if known && row.Condition == ooo.Unknown {
-		hints = append(hints, hint(w, ooo.HintCheck))
+		hints = append(hints, newHint(w, ooo.HintCheck))
 	}
 	if len(hints) > 0 {
 		if err := a.cfg.Leave(ctx, hints...); err != nil {
@@ -142,17 +144,17 @@ func unresolved(w ooo.Wish) error {
 	return nil
 }
 
-// find looks an address up. The person is a zero one if Graph can't tell now.
+// find looks up an address. It returns a zero person if Graph can't answer now.
 func (a *API) find(ctx context.Context, address string) (*ooo.Person, error) {
 	if a.cfg.Wait(directoryWait) > 0 {
 		return &ooo.Person{}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, findTime)
+	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
 	person, err := a.cfg.Directory.Find(ctx, address)
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 		if err := a.cfg.SetWait(ctx, directoryWait, throttled.After); err != nil {
-			a.cfg.Log.WarnContext(ctx, "graph's wait not shared with the other replicas", "err", err)
+			a.cfg.Log.WarnContext(ctx, "wait requested by Graph not shared with the other replicas", "err", err)
 		}
 	}
 	switch {
@@ -161,14 +163,13 @@ func (a *API) find(ctx context.Context, address string) (*ooo.Person, error) {
 	case errors.Is(err, ooo.ErrNotInDirectory), errors.Is(err, ooo.ErrAmbiguous):
 		return nil, err
 	}
-	a.cfg.Log.WarnContext(ctx, "directory unreachable, address is looked up later", "err", err)
+	a.cfg.Log.WarnContext(ctx, "directory unreachable, looking the address up later", "err", err)
 	return &ooo.Person{}, nil
 }
 
-// stop ends the monitoring of an address, monitored or not, and reports whether anything
-// had to change. If asked is not zero it is a retry: what was written after that time
-// stays. A wish that can't be read does not say which mailbox has the address: its row
-// does.
+// stop stops monitoring an address and reports whether it had to change the wish. If asked
+// is not zero, this is a retry, and a wish written after that time stays. A damaged wish
+// does not say which mailbox has the address; the summary does.
 func (a *API) stop(ctx context.Context, address string, asked time.Time) (changed bool, err error) {
 	for range maxSwaps {
 		old, err := a.cfg.Wishes.Wish(ctx, address)
@@ -188,20 +189,21 @@ func (a *API) stop(ctx context.Context, address string, asked time.Time) (change
 			}
 			next.Address, next.Person.ID = address, id.ObjectID()
 		}
-		if swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next), hint(next, ooo.HintWish)); swapped || err != nil {
+		if swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next), newHint(next, ooo.HintWish)); swapped || err != nil {
 			return swapped, err
 		}
 	}
 	return false, errContended
 }
 
-// startAll has addresses monitored. Those that are keep how they are spelled.
+// startAll starts monitoring addresses for an operator. Addresses that are already
+// monitored keep their spelling.
 func (a *API) startAll(ctx context.Context, addresses []string) error {
 	if !a.cfg.Ready() {
 		return errNotReady
 	}
 	for _, address := range addresses {
-		a.stops.forget(address)
+		a.stops.cancel(address)
 	}
 	for range maxSwaps {
 		wishes, err := a.cfg.Wishes.Wishes(ctx, addresses...)
@@ -209,19 +211,19 @@ func (a *API) startAll(ctx context.Context, addresses []string) error {
 			return err
 		}
 		var changes []store.WishChange
-		seen := map[string]bool{} // by folded address: one may be named twice
+		seen := map[string]bool{} // by folded address; the list may repeat one
 		for i, old := range wishes {
 			folded := ooo.FoldAddress(addresses[i])
 			if seen[folded] {
 				continue
 			}
 			seen[folded] = true
-			next, needed := old, ooo.Hint{}
+			next, hint := old, ooo.Hint{}
 			if !old.On {
 				next = ooo.Wish{Address: addresses[i], On: true, Start: rand.Text()}
-				needed = hint(next, ooo.HintWish)
+				hint = newHint(next, ooo.HintWish)
 			}
-			changes = append(changes, store.WishChange{Old: old, New: stamp(next), Hint: needed})
+			changes = append(changes, store.WishChange{Old: old, New: stamp(next), Hint: hint})
 		}
 		swapped, err := a.cfg.Wishes.SwapWishes(ctx, changes)
 		if err != nil {
@@ -240,14 +242,14 @@ func (a *API) startAll(ctx context.Context, addresses []string) error {
 	return errContended
 }
 
-// stamp returns a wish as it is written now. The store sees that times grow.
+// stamp returns w with a new nonce and the current time. The store makes times grow.
 func stamp(w ooo.Wish) ooo.Wish {
 	w.Nonce, w.At = rand.Text(), time.Now().UTC()
 	return w
 }
 
-// hint returns a hint for the owner of the record that a wish is about.
-func hint(w ooo.Wish, kind ooo.HintKind) ooo.Hint {
+// newHint returns a hint for the owner of the record that a wish is about.
+func newHint(w ooo.Wish, kind ooo.HintKind) ooo.Hint {
 	h := ooo.Hint{ID: w.Record(), Kind: kind, Nonce: rand.Text(), At: time.Now().UTC(), Source: ooo.SourceRequest}
 	if kind == ooo.HintWish || kind == ooo.HintResend {
 		h.Subject = ooo.FoldAddress(w.Address)

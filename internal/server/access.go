@@ -14,30 +14,29 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// AccessConfig says who may use the paths of the mediator and of operators.
+// AccessConfig configures an [Access].
 type AccessConfig struct {
-	Token   string   // that callers must show; empty: none
-	AnyHost bool     // answer under any name even without a token
-	Proxies Networks // whose X-Forwarded-For and X-Forwarded-Proto are believed
+	Token   string   // callers must show it; empty: no token is needed
+	AnyHost bool     // without a Token, answer under any host name
+	Proxies Networks // their X-Forwarded-For and X-Forwarded-Proto are trusted
 	Wrong   func()   // called for each wrong token
 	Log     *slog.Logger
 }
 
-// Access decides who may use the paths of the mediator and of operators. It reads headers
-// only.
+// Access decides who may use the paths of the mediator and of operators. It reads only
+// headers.
 type Access struct {
 	cfg    AccessConfig
 	token  [sha256.Size]byte
 	cross  *http.CrossOriginProtection
 	rates  *sourceRates // of wrong tokens
-	wrong  atomic.Int64 // wrong tokens since the last line in the log
+	wrong  atomic.Int64 // wrong tokens since the last log line
 	logged rate.Sometimes
 }
 
 const (
-	// A source may show this many wrong tokens at once, and one a second. The answers to
-	// more wait for their turn, but not longer than maxDelay.
-	wrongAtOnce    = 4
+	// Answers to wrong tokens over this rate of a source are delayed, by at most maxDelay.
+	wrongBurst     = 4
 	wrongPerSecond = 1
 	maxDelay       = 5 * time.Second
 )
@@ -46,14 +45,14 @@ const (
 func NewAccess(cfg AccessConfig) *Access {
 	return &Access{
 		cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), cross: http.NewCrossOriginProtection(),
-		rates: newSourceRates(wrongPerSecond, wrongAtOnce), logged: rate.Sometimes{Interval: time.Minute},
+		rates: newSourceRates(wrongPerSecond, wrongBurst), logged: rate.Sometimes{Interval: time.Minute},
 	}
 }
 
-// Forbidden says why a request is refused whoever makes it; "" if it is not. Without a
-// token only names of this machine are answered: a page of another site may have a name
-// that was made to lead here. A page of another site may not change anything, and
-// GET / does: it starts a sync.
+// Forbidden returns why a request is forbidden, with or without the token, or "" if it is
+// not. Without a configured token only loopback names are answered, because another site
+// may point its own name at this service (DNS rebinding). Pages of another site may not
+// change anything, and GET / does: it starts a sync.
 func (a *Access) Forbidden(r *http.Request) (reason string) {
 	if a.cfg.Token == "" && !a.cfg.AnyHost && !isLoopback(hostname(r.Host)) {
 		return "set MONITOR_TOKEN to use this name; without a token only localhost and loopback addresses are answered"
@@ -69,8 +68,8 @@ func (a *Access) Forbidden(r *http.Request) (reason string) {
 	return ""
 }
 
-// Admits reports whether a request shows the token, as bearer token or as the password of
-// basic auth.
+// Admits reports whether a request shows the token, as a bearer token or as the password
+// of basic auth.
 func (a *Access) Admits(r *http.Request) bool {
 	if a.cfg.Token == "" {
 		return true
@@ -85,8 +84,8 @@ func (a *Access) Admits(r *http.Request) bool {
 	return a.Accepts(r, shown)
 }
 
-// Accepts reports whether what a caller shows is the token. The right one is answered at
-// once; a wrong one is counted, and answered late to a source that shows many.
+// Accepts reports whether the caller showed the right token. It returns at once for the
+// right token. It counts wrong tokens, and delays the answer to a source of many.
 func (a *Access) Accepts(r *http.Request, shown string) bool {
 	sum := sha256.Sum256([]byte(strings.TrimSpace(shown)))
 	if a.cfg.Token == "" || subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1 {
@@ -98,10 +97,10 @@ func (a *Access) Accepts(r *http.Request, shown string) bool {
 	a.logged.Do(func() {
 		a.cfg.Log.WarnContext(r.Context(), "requests with a wrong token (logged once a minute)", "count", a.wrong.Swap(0), "last_source", caller)
 	})
-	turn := a.rates.of(caller).Reserve()
-	delay := turn.Delay()
+	reservation := a.rates.of(caller).Reserve()
+	delay := reservation.Delay()
 	if delay > maxDelay {
-		turn.Cancel() // so that the waits of a flood end with it
+		reservation.Cancel() // so that the delays end when a flood does
 		delay = maxDelay
 	}
 	select {
@@ -111,7 +110,7 @@ func (a *Access) Accepts(r *http.Request, shown string) bool {
 	return false
 }
 
-// Secure reports whether the caller's connection is encrypted, by us or by a proxy.
+// Secure reports whether the caller's connection is encrypted, by this service or a proxy.
 func (a *Access) Secure(r *http.Request) bool {
 	if r.TLS != nil {
 		return true
@@ -121,8 +120,8 @@ func (a *Access) Secure(r *http.Request) bool {
 	return strings.EqualFold(strings.TrimSpace(scheme), "https") && (len(a.cfg.Proxies) == 0 || a.cfg.Proxies.Contains(peer))
 }
 
-// hostname returns the name of a Host header in lower case, without port, brackets and
-// final dot.
+// hostname returns the name in a Host header in lower case, without port, brackets and
+// trailing dot.
 func hostname(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -130,7 +129,7 @@ func hostname(host string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }
 
-// isLoopback reports whether a hostname is one of this machine itself.
+// isLoopback reports whether a hostname is localhost or a loopback address.
 func isLoopback(name string) bool {
 	ip, err := netip.ParseAddr(name)
 	return name == "localhost" || err == nil && ip.Unmap().IsLoopback()

@@ -20,58 +20,58 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Storage keeps certificates with their private keys, the key of the ACME account and
-// answers to challenges, for all replicas. Whoever can read it can pretend to be the
+// Storage stores certificates with their private keys, the key of the ACME account and
+// answers to challenges, for all replicas. Anyone who can read it can impersonate the
 // service.
 type Storage interface {
-	// Get returns what is kept under name, nil if nothing is.
+	// Get returns the data stored under name, or nil if there is none.
 	Get(ctx context.Context, name string) ([]byte, error)
 	Put(ctx context.Context, name string, data []byte) error
 	Delete(ctx context.Context, name string) error
 }
 
-// ACMEConfig says which ACME server issues certificates for which domains.
+// ACMEConfig configures an [ACME].
 type ACMEConfig struct {
-	Domains   []string // in lower case; a certificate for each
-	Email     string   // that the ACME server may write to; may be empty
-	Directory string   // of the ACME server; empty: Let's Encrypt
-	CAFile    string   // authority (PEM) of a private ACME server; empty: the system's
+	Domains   []string // in lower case; each gets its own certificate
+	Email     string   // contact for the ACME server; may be empty
+	Directory string   // URL of the ACME server; empty: Let's Encrypt
+	CAFile    string   // certificate authority (PEM) of a private ACME server; empty: those of the system
 	Storage   Storage
 
-	// Lock takes a lock of the given name for about LockTime, or fails if another
-	// replica has it. It keeps replicas that start together from ordering a certificate
-	// each.
+	// Lock takes the named lock for about LockTime, or fails if another replica holds it.
+	// It keeps replicas that start together from each ordering a certificate.
 	Lock func(ctx context.Context, name string) (unlock func(context.Context) error, err error)
 	Log  *slog.Logger
 }
 
-// LockTime is what an order takes at most, usually.
+// LockTime is longer than most orders take.
 const LockTime = 2 * time.Minute
 
-// Waits. An ACME server allows five mistakes an hour for a domain.
 const (
-	firstWait   = 2 * time.Minute
-	longestWait = time.Hour
-	lockWait    = time.Second
-	// handshakeTime is how long a caller waits for the first certificate; headerTime
-	// ends the connection.
-	handshakeTime = 4 * time.Second
-	checkInterval = time.Hour
-	requestTime   = 30 * time.Second
+	// ACME servers allow about five failures per hour and domain.
+	minBackoff = 2 * time.Minute
+	maxBackoff = time.Hour
+
+	lockInterval = time.Second
+	// handshakeTimeout is how long a caller waits for the first certificate. It is shorter
+	// than headerTimeout, which closes the connection.
+	handshakeTimeout = 4 * time.Second
+	checkInterval    = time.Hour
+	requestTimeout   = 30 * time.Second
 )
 
-// ACME obtains certificates from an ACME server, which asks for proof at the listener
-// itself (TLS-ALPN-01, at port 443 of each domain), and renews them a third of their
-// life before they end. One replica orders, any may be asked for the proof, and all
-// serve the same certificate. Two replicas rarely renew at once, because each reads
-// the storage first, at a time of its own.
+// ACME obtains certificates from an ACME server and renews them when a third of their
+// lifetime is left. The ACME server verifies each domain at the listener itself
+// (TLS-ALPN-01, port 443 of the domain). One replica orders, any replica can answer the
+// challenge, and all serve the same certificate. Two replicas rarely renew at the same
+// time, because each reads the storage first, at a random time.
 type ACME struct {
 	cfg     ACMEConfig
 	manager *autocert.Manager
-	ready   map[string]chan struct{} // by domain; closed once there is a certificate
+	ready   map[string]chan struct{} // by domain; closed once it has a certificate
 }
 
-// NewACME makes no call: [ACME.Run] does.
+// NewACME returns an ACME. It makes no call; [ACME.Run] does.
 func NewACME(cfg ACMEConfig) (*ACME, error) {
 	if len(cfg.Domains) == 0 || cfg.Storage == nil || cfg.Lock == nil || cfg.Log == nil {
 		return nil, errors.New("server: Domains, Storage, Lock and Log are required")
@@ -93,7 +93,7 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 		HostPolicy: autocert.HostWhitelist(cfg.Domains...),
 		Client: &acme.Client{
 			DirectoryURL: cmp.Or(cfg.Directory, autocert.DefaultACMEDirectory), UserAgent: "outlook-monitor",
-			HTTPClient: &http.Client{Transport: transport, Timeout: requestTime},
+			HTTPClient: &http.Client{Transport: transport, Timeout: requestTimeout},
 		},
 	}}
 	for _, domain := range cfg.Domains {
@@ -102,22 +102,22 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 	return a, nil
 }
 
-// TLS returns what a listener needs to show the certificates and to answer the ACME
-// server.
+// TLS returns the configuration of a listener that serves the certificates and answers
+// challenges.
 func (a *ACME) TLS() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, GetCertificate: a.certificate, NextProtos: []string{"http/1.1", acme.ALPNProto},
 	}
 }
 
-// certificate answers a handshake. Only Run causes an order: a caller waits for a
-// moment, and a name that is not ours is not looked up.
+// certificate answers a handshake. It never orders a certificate, because only Run does,
+// and looks up nothing for an unknown name.
 func (a *ACME) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	// A health check calls an address, not a name.
+	// Health checks connect to an IP address and send no name.
 	domain := cmp.Or(strings.ToLower(strings.TrimSuffix(hello.ServerName, ".")), a.cfg.Domains[0])
-	ready, ours := a.ready[domain]
-	if !ours {
-		return nil, errors.New("no such name here")
+	ready, ok := a.ready[domain]
+	if !ok {
+		return nil, errors.New("unknown server name")
 	}
 	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acme.ALPNProto {
 		return a.manager.GetCertificate(hello)
@@ -125,34 +125,34 @@ func (a *ACME) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	select {
 	case <-ready:
 		return a.current(domain)
-	case <-time.After(handshakeTime):
-		return nil, errors.New("there is no certificate yet")
+	case <-time.After(handshakeTimeout):
+		return nil, errors.New("no certificate yet")
 	}
 }
 
-// current returns the certificate that autocert has, finds in the storage or orders. It
-// is an ECDSA one whatever the caller supports, so that one order is enough.
+// current returns the certificate from autocert's memory, from the storage, or from a new
+// order. It is always ECDSA, so that one order per domain is enough.
 func (a *ACME) current(domain string) (*tls.Certificate, error) {
 	return a.manager.GetCertificate(&tls.ClientHelloInfo{
 		ServerName: domain, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
 	})
 }
 
-// Run obtains what is missing, with backoff until it works, and then warns of
-// certificates that could not be renewed.
+// Run obtains missing certificates, with backoff until it succeeds, and then warns about
+// certificates that were not renewed.
 func (a *ACME) Run(ctx context.Context) error {
 	var domains sync.WaitGroup
 	for _, domain := range a.cfg.Domains {
-		domains.Go(func() { a.keep(ctx, domain) })
+		domains.Go(func() { a.maintain(ctx, domain) })
 	}
 	domains.Wait()
 	return nil
 }
 
-// keep obtains the certificate of a domain, and then checks it each hour.
-func (a *ACME) keep(ctx context.Context, domain string) {
+// maintain obtains the certificate of a domain and then checks it every hour.
+func (a *ACME) maintain(ctx context.Context, domain string) {
 	for failures := 1; ; failures++ {
-		wait := schedule.Doubling(failures, firstWait, longestWait)
+		wait := schedule.Doubling(failures, minBackoff, maxBackoff)
 		err := a.obtain(ctx, domain)
 		if err == nil {
 			break
@@ -160,7 +160,7 @@ func (a *ACME) keep(ctx context.Context, domain string) {
 		if ctx.Err() != nil {
 			return
 		}
-		a.cfg.Log.WarnContext(ctx, "no certificate yet, retrying: check that port 443 of the domain reaches LISTEN_ADDR as it is",
+		a.cfg.Log.WarnContext(ctx, "no certificate yet, retrying: check that port 443 of the domain reaches LISTEN_ADDR with TLS passed through",
 			"domain", domain, "wait", wait.String(), "err", err)
 		if !schedule.Sleep(ctx, wait) {
 			return
@@ -173,20 +173,20 @@ func (a *ACME) keep(ctx context.Context, domain string) {
 		if err != nil || cert.Leaf == nil {
 			continue
 		}
-		life, left := cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore), time.Until(cert.Leaf.NotAfter)
-		if left < life/6 {
-			a.cfg.Log.WarnContext(ctx, "certificate expires soon and was not renewed: check that port 443 of the domain reaches LISTEN_ADDR as it is",
+		lifetime := cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore)
+		if time.Until(cert.Leaf.NotAfter) < lifetime/6 {
+			a.cfg.Log.WarnContext(ctx, "certificate expires soon and was not renewed: check that port 443 of the domain reaches LISTEN_ADDR with TLS passed through",
 				"domain", domain, "expires", cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
 		}
 	}
 }
 
-// obtain takes the lock and lets autocert read the storage and, if there is
-// nothing, order.
+// obtain takes the lock and makes autocert read the storage and, if it has no
+// certificate, order one.
 func (a *ACME) obtain(ctx context.Context, domain string) error {
 	unlock, err := a.cfg.Lock(ctx, domain)
-	for err != nil { // another replica has it, or Redis is away, which others log
-		if !schedule.Sleep(ctx, lockWait) {
+	for err != nil { // another replica holds it, or Redis is unreachable, which is logged elsewhere
+		if !schedule.Sleep(ctx, lockInterval) {
 			return ctx.Err()
 		}
 		unlock, err = a.cfg.Lock(ctx, domain)
@@ -195,23 +195,23 @@ func (a *ACME) obtain(ctx context.Context, domain string) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if err := unlock(ctx); err != nil {
-			a.cfg.Log.WarnContext(ctx, "lock not released, it expires", "domain", domain, "err", err)
+			a.cfg.Log.WarnContext(ctx, "lock not released, it will expire", "domain", domain, "err", err)
 		}
 	}()
-	answered := make(chan error, 1)
+	result := make(chan error, 1)
 	go func() {
 		_, err := a.current(domain)
-		answered <- err
+		result <- err
 	}()
 	select {
-	case err := <-answered:
+	case err := <-result:
 		return err
 	case <-ctx.Done():
-		return ctx.Err() // autocert knows no ctx; it gives up within five minutes
+		return ctx.Err() // autocert takes no context; it gives up within five minutes
 	}
 }
 
-// cache is a storage as autocert wants it.
+// cache adapts a Storage to autocert.Cache.
 type cache struct {
 	Storage
 	log *slog.Logger
@@ -225,8 +225,8 @@ func (c cache) Get(ctx context.Context, name string) ([]byte, error) {
 	return data, err
 }
 
-// Put logs an error, because autocert ignores it and goes on with what this process
-// alone then knows.
+// Put logs an error, because autocert ignores it and continues with data that only this
+// process has.
 func (c cache) Put(ctx context.Context, name string, data []byte) error {
 	err := c.Storage.Put(ctx, name, data)
 	if err != nil {

@@ -9,32 +9,32 @@ import (
 	"time"
 )
 
-// Certificate is a certificate and its private key in two files, read again when they
-// change.
+// Certificate is a certificate and its private key in two files, which are read again
+// when they change.
 type Certificate struct {
 	cfg CertificateConfig
 
-	mu     sync.Mutex
-	pair   *tls.Certificate // guarded by mu, as all below
-	looked time.Time        // when the files were last checked
-	stamps [2]stamp         // of the files when they were last read, usable or not
+	mu        sync.Mutex
+	pair      *tls.Certificate // guarded by mu, as all below
+	checkedAt time.Time
+	stamps    [2]stamp // of the files when they were last read, usable or not
 }
 
-// CertificateConfig says where a certificate is.
+// CertificateConfig configures a [Certificate].
 type CertificateConfig struct {
-	Setting           string                       // that names the files: TLS for TLS_CERT_FILE and TLS_KEY_FILE
+	Setting           string                       // prefix of the settings: TLS for TLS_CERT_FILE and TLS_KEY_FILE
 	CertFile, KeyFile string                       // PEM
-	Check             func(*tls.Certificate) error // what else it must be; nil: nothing
+	Check             func(*tls.Certificate) error // rejects unsuitable certificates; may be nil
 	Log               *slog.Logger
 }
 
 // NewCertificate reads the files for the first time.
 func NewCertificate(cfg CertificateConfig) (*Certificate, error) {
-	c := &Certificate{cfg: cfg, looked: time.Now()}
+	c := &Certificate{cfg: cfg, checkedAt: time.Now()}
 	return c, c.read()
 }
 
-// TLS returns what a listener needs to show the certificate.
+// TLS returns the configuration of a listener that serves the certificate.
 func (c *Certificate) TLS() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
@@ -42,29 +42,29 @@ func (c *Certificate) TLS() *tls.Config {
 	}
 }
 
-// Pair returns the certificate, with its Leaf. Files are checked once a second at most;
-// if they can't be used, the old pair stays in use.
+// Pair returns the certificate, with its Leaf. It checks the files at most once a second.
+// If they become unusable, it keeps returning the old pair.
 func (c *Certificate) Pair() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.looked) < time.Second {
+	if time.Since(c.checkedAt) < time.Second {
 		return c.pair
 	}
-	c.looked = time.Now()
+	c.checkedAt = time.Now()
 	if c.stamps == c.stamp() {
 		return c.pair
 	}
 	if err := c.read(); err != nil {
-		c.cfg.Log.Warn("changed certificate not usable, the old one stays in use", "err", err)
+		c.cfg.Log.Warn("changed certificate not usable, keeping the old one", "err", err)
 	} else {
 		c.cfg.Log.Info("certificate reloaded", "file", c.cfg.CertFile, "expires", c.pair.Leaf.NotAfter.UTC())
 	}
 	return c.pair
 }
 
-// read takes what the files hold, or leaves the pair as it is.
+// read loads the pair from the files, or leaves it unchanged.
 func (c *Certificate) read() error {
-	c.stamps = c.stamp() // before: what is written later differs
+	c.stamps = c.stamp() // before reading, so that a later write is noticed
 	certPEM, err := os.ReadFile(c.cfg.CertFile)
 	if err != nil {
 		return fmt.Errorf("%s_CERT_FILE can't be read: %w", c.cfg.Setting, err)
@@ -75,7 +75,7 @@ func (c *Certificate) read() error {
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		return fmt.Errorf("%s_CERT_FILE %s and %[1]s_KEY_FILE %[3]s hold no certificate and private key that fit together: write both as PEM",
+		return fmt.Errorf("%s_CERT_FILE %s and %[1]s_KEY_FILE %[3]s are not a matching certificate and private key in PEM",
 			c.cfg.Setting, c.cfg.CertFile, c.cfg.KeyFile)
 	}
 	if c.cfg.Check != nil {
@@ -87,7 +87,7 @@ func (c *Certificate) read() error {
 	return nil
 }
 
-// stamp tells files that changed from those that did not.
+// stamp identifies a version of a file.
 type stamp struct {
 	modified time.Time
 	size     int64

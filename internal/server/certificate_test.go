@@ -56,7 +56,7 @@ func TestChangedFilesAreReadAgain(t *testing.T) {
 		if !is(first) {
 			t.Fatal("the old certificate was given up for a bad one")
 		}
-		return strings.Contains(told.String(), "the old one stays")
+		return strings.Contains(told.String(), "keeping the old one")
 	})
 
 	second := pair(t, certFile, keyFile)

@@ -7,24 +7,24 @@ import (
 	"sync"
 )
 
-// conns closes a connection when there are more than limit: the one that has been idle
-// for longest, or else the one whose request began first.
+// conns limits the number of connections. Over the limit, it closes the connection that
+// has been idle for longest, or, if none is idle, the one whose request began first.
 type conns struct {
 	limit int
 
 	mu   sync.Mutex
-	open map[net.Conn]*list.Element // guarded by mu, as below; nil: closed here, otherwise in one of the lists
-	idle *list.List                 // of net.Conn, waiting for a request, the longest first
-	busy *list.List                 // of net.Conn, with a request, the oldest first
+	open map[net.Conn]*list.Element // guarded by mu, as all below; in idle or busy, or nil if closed by conns
+	idle *list.List                 // of net.Conn without a request, longest idle first
+	busy *list.List                 // of net.Conn with a request, oldest first
 }
 
 func newConns(limit int) *conns {
 	return &conns{limit: limit, open: map[net.Conn]*list.Element{}, idle: list.New(), busy: list.New()}
 }
 
-// changed is called for each change of a connection ([http.Server.ConnState]). The server
-// may still find a request in one that was closed here: it must not count again, or it
-// would push out somebody who just came.
+// changed is called for each state change of a connection ([http.Server.ConnState]). The
+// server may still read a request from a connection that changed has closed; it must not
+// count again, or it would displace a new connection.
 func (c *conns) changed(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,14 +56,14 @@ func (c *conns) changed(conn net.Conn, state http.ConnState) {
 	c.remove(oldest)
 	c.open[victim] = nil
 	if secured, ok := victim.(interface{ NetConn() net.Conn }); ok {
-		victim = secured.NetConn() // closing TLS may take its time
+		victim = secured.NetConn() // closing a TLS connection may block
 	}
 	_ = victim.Close()
 }
 
 func (c *conns) remove(e *list.Element) {
 	if e != nil {
-		c.idle.Remove(e) // a list ignores elements that are not its own
+		c.idle.Remove(e) // a list ignores elements of another list
 		c.busy.Remove(e)
 	}
 }

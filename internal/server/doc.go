@@ -1,24 +1,23 @@
-// Package server owns the listeners: TLS, ACME, the limits of a request, and who may
-// call what. It knows net/http and nothing of what is served.
+// Package server owns the listeners: TLS, ACME, the limits on requests, and who may call
+// what. It knows net/http and nothing about the handlers that it serves.
 //
-// Anyone can reach the public listener, so every cost of a request that shows no token
-// has a limit:
+// Anyone can reach the public listener, so everything that a request without the token
+// costs has a limit:
 //
 //   - [Serve] limits the time for headers, body and answer, the size of headers and the
 //     number of connections. HTTP/2 is off, so a connection carries one request at a
-//     time and the limit on connections is one on requests. When it is reached, the
-//     connection that has been idle, or busy, for longest is closed: an honest request
-//     takes milliseconds, so slow senders only push out each other. A listener that
-//     stopped accepting would let them lock everyone out.
+//     time and the limit on connections also limits requests. At the limit, the
+//     connection that has been idle, or else busy, for longest is closed: a normal
+//     request takes milliseconds, so slow senders only displace each other. If the
+//     listener stopped accepting instead, they could lock everyone out.
 //   - [Public] guards Graph's paths, which take no token. A source that is not in
-//     PUBLIC_ALLOW, or over its rate, is refused unread. The first 16 KiB of a body,
-//     more than notifications mostly have, need no permission; longer bodies share 8 MiB, of
-//     which one source gets half. A request is passed on once its whole body is here,
-//     so a slow sender never takes the place of a request that can be worked on. 503
-//     makes Graph send it again.
-//   - [Access] guards all other paths. The token is compared before anything of the
-//     body is read, so only callers that show it can cause work. [Fence] hides these
-//     paths from a tunnel.
+//     PUBLIC_ALLOW, or is over its rate, is rejected before its body is read. The first
+//     16 KiB of a body, more than most notifications have, are always read; longer
+//     bodies share 8 MiB, of which one source gets at most half. A request is passed on
+//     once its whole body has arrived, so slow senders don't count towards the
+//     concurrency limit. 503 makes Graph send the notification again.
+//   - [Access] guards all other paths. The token is checked before the body is read, so
+//     only callers that show it can cause work. [Fence] hides these paths from a tunnel.
 //
 // A certificate comes from two files ([Certificate]) or from an ACME server ([ACME]).
 package server

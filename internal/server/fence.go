@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// Only passes requests for one of the paths on to next and answers 404 to all others,
-// as if there were nothing.
+// Only passes requests for the given paths to next and answers 404 to all others.
 func Only(next http.Handler, paths ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if slices.Contains(paths, r.URL.Path) {
@@ -24,11 +23,11 @@ func Only(next http.Handler, paths ...string) http.Handler {
 	})
 }
 
-// Fence is [Only] for a listener to which a tunnel leads, and for every request that
-// may have come through it: other paths are for callers within the network alone. These
-// use an address or a name that means nothing outside, and no proxy, because ngrok's
-// agent adds the headers of one. The tunnel's own URL is not asked for: it comes late,
-// and other names may lead to the same tunnel.
+// Fence applies [Only] to every request that may have come through a tunnel to this
+// listener, so that other paths are served only inside the network. Callers inside use
+// an IP address or an internal name, and no proxy, because ngrok's agent adds the headers
+// of one. Fence does not compare with the URL of the tunnel: it is known late, and other
+// names may lead to the same tunnel.
 func Fence(next http.Handler, paths ...string) http.Handler {
 	fenced := Only(next, paths...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +45,7 @@ func forwarded(r *http.Request) bool {
 	})
 }
 
-// isInternal reports whether a hostname is an address, or a name that no public DNS has.
+// isInternal reports whether a hostname is an IP address or a name without public DNS.
 func isInternal(name string) bool {
 	if _, err := netip.ParseAddr(name); err == nil {
 		return true

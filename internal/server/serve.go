@@ -11,34 +11,32 @@ import (
 	"time"
 )
 
-// Limits of a request. Asking the mediator for its users takes up to 40 s; a
-// notification of 4 MiB needs no 20 s.
 const (
-	headerTime = 5 * time.Second
-	readTime   = 20 * time.Second
-	writeTime  = time.Minute
-	idleTime   = 2 * time.Minute
-	maxHeader  = 16 << 10
-	// maxConns limits what connections cost a listener: with TLS and a body that was half
-	// sent about 90 KiB each, and unauthenticated callers may cost 64 MiB in all.
+	headerTimeout = 5 * time.Second
+	readTimeout   = 20 * time.Second // a notification of 4 MiB takes less
+	writeTimeout  = time.Minute      // a sync with the mediator takes up to 40 s
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 16 << 10
+	// maxConns limits the memory of a listener: a connection with TLS and a half-sent body
+	// takes about 90 KiB, and unauthenticated callers may take 64 MiB in all.
 	maxConns = 640
-	// drainTime is for requests in flight when the service stops.
-	drainTime = 9 * time.Second
+	// drainTimeout is for requests in flight when the service stops.
+	drainTimeout = 9 * time.Second
 )
 
-// Listener is an address and what answers there.
+// Listener is a listener and its handler.
 type Listener struct {
 	net.Listener
 	Handler http.Handler
 	TLS     *tls.Config // nil: none
 }
 
-// Serve answers requests until ctx ends and returns once the last one is finished,
-// or cut off after a grace of 9 s.
+// Serve answers requests until ctx ends. It returns once the last one is finished, or
+// was cut off after 9 s.
 func Serve(ctx context.Context, l Listener, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler:           l.Handler,
-		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader,
 		Protocols:      new(http.Protocols),
 		ConnState:      newConns(maxConns).changed,
@@ -48,10 +46,10 @@ func Serve(ctx context.Context, l Listener, log *slog.Logger) error {
 	drained := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(drained)
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 		defer cancel()
-		if srv.Shutdown(grace) != nil {
-			_ = srv.Close() // the last requests would not end
+		if srv.Shutdown(drainCtx) != nil {
+			_ = srv.Close() // some requests did not end
 		}
 	})
 	var err error
@@ -70,7 +68,7 @@ func Serve(ctx context.Context, l Listener, log *slog.Logger) error {
 	return nil
 }
 
-// strictTransport has browsers use https for this host from now on.
+// strictTransport makes browsers use only https for this host.
 func strictTransport(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Strict-Transport-Security", "max-age=31536000")

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Networks is a list of networks. IPv4 addresses in IPv6 count as IPv4.
+// Networks is a list of networks. IPv4-mapped IPv6 addresses count as IPv4.
 type Networks []netip.Prefix
 
 // Contains reports whether the address is in one of the networks.
@@ -19,10 +19,10 @@ func (n Networks) Contains(addr netip.Addr) bool {
 	return slices.ContainsFunc(n, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// callerOf returns the address that a request comes from: the peer's, or, while that
-// is a proxy's, the one that the proxy was called from. Proxies append to
-// X-Forwarded-For, so what a client wrote there itself is never reached. The zero
-// address is unknown.
+// callerOf returns the address that a request comes from: that of the peer or, while that
+// is a trusted proxy, the address that called the proxy. Proxies append to
+// X-Forwarded-For, so entries that a client wrote itself are never reached. It returns
+// the zero address if the caller is unknown.
 func callerOf(r *http.Request, proxies Networks) netip.Addr {
 	addr, _ := parseAddr(r.RemoteAddr)
 	hops := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
@@ -30,14 +30,14 @@ func callerOf(r *http.Request, proxies Networks) netip.Addr {
 		comma := strings.LastIndexByte(hops, ',')
 		hop, ok := parseAddr(hops[comma+1:])
 		if !ok {
-			break // the proxy doesn't say
+			break // the proxy did not say
 		}
 		addr, hops = hop, hops[:max(comma, 0)]
 	}
 	return addr
 }
 
-// parseAddr reads an address, with or without a port or brackets.
+// parseAddr parses an IP address, with or without a port or brackets.
 func parseAddr(text string) (netip.Addr, bool) {
 	text = strings.TrimSpace(text)
 	if withPort, err := netip.ParseAddrPort(text); err == nil {
@@ -47,8 +47,8 @@ func parseAddr(text string) (netip.Addr, bool) {
 	return addr.Unmap().WithZone(""), err == nil
 }
 
-// sourceOf returns what an address is counted as: itself, or its IPv6 network of 64
-// bits, which mostly belongs to one subscriber.
+// sourceOf returns the source that an address counts towards: itself, or its IPv6 /64
+// network, which usually belongs to one subscriber.
 func sourceOf(addr netip.Addr) netip.Addr {
 	if addr.Is6() {
 		return netip.PrefixFrom(addr, 64).Masked().Addr()
@@ -59,18 +59,18 @@ func sourceOf(addr netip.Addr) netip.Addr {
 // maxSources limits the memory of sourceRates to about half a MiB.
 const maxSources = 4096
 
-// sourceRates has a rate limiter for each of the last 4,096 sources. One that was
-// forgotten starts with a full bucket.
+// sourceRates has a rate limiter for each of the last 4,096 sources. A source that was
+// evicted starts again with a full bucket.
 type sourceRates struct {
 	perSecond rate.Limit
 	burst     int
 
-	mu    sync.Mutex // so that two requests of a new source share a limiter
+	mu    sync.Mutex // makes two first requests of a source share a limiter
 	known *lru.Cache[netip.Addr, *rate.Limiter]
 }
 
 func newSourceRates(perSecond, burst int) *sourceRates {
-	known, _ := lru.New[netip.Addr, *rate.Limiter](maxSources) // the error is of a size below 1
+	known, _ := lru.New[netip.Addr, *rate.Limiter](maxSources) // fails only for a size below 1
 	return &sourceRates{perSecond: rate.Limit(perSecond), burst: burst, known: known}
 }
 

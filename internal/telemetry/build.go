@@ -6,16 +6,16 @@ import (
 	"runtime/debug"
 )
 
-// BuildInfo says which program this is.
+// BuildInfo identifies the binary.
 type BuildInfo struct {
-	Version   string `json:"version"`  // of the module, such as v1.2.0; "unknown" without a stamp
-	Revision  string `json:"revision"` // of the source; "unknown" without a stamp, "-modified" if it was changed
+	Version   string `json:"version"`  // of the module, such as v1.2.0, or "unknown"
+	Revision  string `json:"revision"` // of the source, with "-modified" if it was changed, or "unknown"
 	GoVersion string `json:"goVersion"`
 }
 
 const unknown = "unknown"
 
-// Build returns what the Go toolchain stamped into this binary.
+// Build returns the build information of this binary.
 func Build() BuildInfo {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -24,21 +24,21 @@ func Build() BuildInfo {
 	return BuildOf(info)
 }
 
-// BuildOf reads the stamps of any binary's build info.
+// BuildOf converts the build information of any binary.
 func BuildOf(info *debug.BuildInfo) BuildInfo {
-	stamps := map[string]string{}
+	settings := map[string]string{}
 	for _, s := range info.Settings {
-		stamps[s.Key] = s.Value
+		settings[s.Key] = s.Value
 	}
 	b := BuildInfo{
 		Version:   cmp.Or(info.Main.Version, unknown),
-		Revision:  cmp.Or(stamps["vcs.revision"], unknown),
+		Revision:  cmp.Or(settings["vcs.revision"], unknown),
 		GoVersion: cmp.Or(info.GoVersion, runtime.Version()),
 	}
 	if b.Version == "(devel)" {
 		b.Version = unknown
 	}
-	if stamps["vcs.modified"] == "true" && b.Revision != unknown {
+	if settings["vcs.modified"] == "true" && b.Revision != unknown {
 		b.Revision += "-modified"
 	}
 	return b

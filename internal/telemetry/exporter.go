@@ -24,29 +24,33 @@ const (
 	tracesProtocol = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
 )
 
-// newExporter returns nil if none is wanted.
+// newExporter returns nil if the variables ask for no export.
 func newExporter(ctx context.Context, getenv func(string) string) (*otlptrace.Exporter, error) {
 	if strings.EqualFold(getenv(disabled), "true") || cmp.Or(getenv(tracesEndpoint), getenv(endpoint)) == "" {
 		return nil, nil
 	}
-	switch named := cmp.Or(getenv(tracesExporter), "otlp"); named {
+	switch name := cmp.Or(getenv(tracesExporter), "otlp"); name {
 	case "none":
 		return nil, nil
 	case "otlp":
 	default:
-		return nil, fmt.Errorf("%s is %s: write otlp or none", tracesExporter, named)
+		return nil, fmt.Errorf("%s is %s: write otlp or none", tracesExporter, name)
 	}
-	switch named := cmp.Or(getenv(tracesProtocol), getenv(protocol), "http/protobuf"); named {
+	switch name := cmp.Or(getenv(tracesProtocol), getenv(protocol), "http/protobuf"); name {
 	case "http/protobuf":
 		return otlptracehttp.New(ctx)
 	case "grpc":
 		return otlptracegrpc.New(ctx)
 	default:
-		return nil, fmt.Errorf("%s is %s: write http/protobuf or grpc", protocol, named)
+		variable := protocol
+		if getenv(tracesProtocol) != "" {
+			variable = tracesProtocol
+		}
+		return nil, fmt.Errorf("%s is %s: write http/protobuf or grpc", variable, name)
 	}
 }
 
-// reporter logs and counts exports; the SDK alone would report errors to a global
+// reporter counts exports and logs when they fail. The SDK would report errors to a global
 // handler.
 type reporter struct {
 	trace.SpanExporter
@@ -55,15 +59,15 @@ type reporter struct {
 	failing  atomic.Bool
 }
 
-// ExportSpans exports spans. Those that fail are dropped: traces are not worth the
-// memory that a retry takes.
+// ExportSpans exports spans and drops them if that fails: traces are not worth the memory
+// of a retry.
 func (r *reporter) ExportSpans(ctx context.Context, spans []trace.ReadOnlySpan) error {
 	err := r.SpanExporter.ExportSpans(ctx, spans)
 	r.exported(len(spans), err)
 	was := r.failing.Swap(err != nil)
 	switch {
 	case err != nil && !was:
-		r.log.WarnContext(ctx, "spans can't be exported and are lost", "spans", len(spans), "err", err)
+		r.log.WarnContext(ctx, "spans can't be exported and are dropped", "spans", len(spans), "err", err)
 	case err == nil && was:
 		r.log.InfoContext(ctx, "spans are exported again")
 	}

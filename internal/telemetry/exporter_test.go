@@ -172,7 +172,8 @@ func TestTheVariablesDecide(t *testing.T) {
 		"an endpoint and the SDK is disabled": {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_SDK_DISABLED": "TRUE"}, false, ""},
 		"an endpoint and no exporter":         {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_EXPORTER": "none"}, false, ""},
 		"an exporter that is not there":       {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_EXPORTER": "zipkin"}, false, "write otlp or none"},
-		"a protocol that is not there":        {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, false, "write http/protobuf or grpc"},
+		"a protocol that is not there":        {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, false, "OTEL_EXPORTER_OTLP_PROTOCOL is http/json: write http/protobuf or grpc"},
+		"an unknown protocol for traces":      {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"}, false, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is http/json"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -232,7 +233,9 @@ func TestASamplerDropsWholeTraces(t *testing.T) {
 
 func TestLostSpansAreCountedAndLoggedOnce(t *testing.T) {
 	r, url := receive(t, "")
+	r.mu.Lock()
 	r.refusing = true
+	r.mu.Unlock()
 	getenv := environment(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "10"})
 	var out programtest.Output
 	m := telemetry.NewMetrics(build)

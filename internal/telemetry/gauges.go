@@ -6,45 +6,45 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Gauges describe what this replica owns, as of now.
+// Gauges describes what this replica owns now.
 type Gauges struct {
 	Partitions, Mailboxes int
-	Addresses             int            // monitored, those not yet found in the directory included
+	Addresses             int            // monitored addresses, including those not found in the directory yet
 	States                map[string]int // addresses by state
-	Deliveries            map[string]int // addresses by how far the delivery of their newest state got
+	Deliveries            map[string]int // addresses by the delivery of their newest state
 	Away                  int            // addresses whose user is out of office
 
-	// Undelivered is how long the oldest state has waited for its delivery; Unread is
-	// how long ago the mailbox with the oldest read was read, of those that can be
-	// read. 0 if there is none.
+	// Undelivered is how long the oldest undelivered state has been waiting. Unread is the
+	// time since the oldest last read, of the mailboxes that can be read. 0 if there is
+	// none.
 	Undelivered, Unread time.Duration
 
-	Covered       bool           // subscriptions are asked for, so what follows means something
+	Covered       bool           // whether subscriptions are configured; if not, the next three are unused
 	Subscriptions map[string]int // by state
 	Uncovered     int            // mailboxes that lack a live subscription
-	FirstExpiry   time.Time      // of the live ones; zero if there is none
+	FirstExpiry   time.Time      // of the live subscriptions; zero if there is none
 
 	// Waits is how much longer Graph wants the whole app to pause, by scope.
 	Waits map[string]time.Duration
 
-	// Backlog is what is scheduled, by kind of work.
+	// Backlog is the scheduled work, by kind.
 	Backlog map[string]QueueState
 }
 
-// QueueState is how full and how late a timed queue is.
+// QueueState describes a timed queue.
 type QueueState struct {
 	Waiting int           // entries, due or not
-	Lag     time.Duration // how long the most overdue one has been due; 0 if none is
+	Lag     time.Duration // how long the most overdue entry has been due; 0 if none is
 }
 
-// WatchGauges adds the gauges that read returns at each scrape; read answers from
+// WatchGauges adds the gauges that read returns at each scrape. read must answer from
 // memory. WatchGauges may be called once.
 func (m *Metrics) WatchGauges(read func() Gauges) { m.registry.MustRegister(gaugesCollector{read}) }
 
 type gaugesCollector struct{ read func() Gauges }
 
-// Describe implements prometheus.Collector. It describes nothing: Prometheus checks
-// what Collect sends.
+// Describe implements prometheus.Collector. It sends nothing, which makes the collector
+// unchecked.
 func (gaugesCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -52,8 +52,8 @@ func (c gaugesCollector) Collect(out chan<- prometheus.Metric) {
 	g := c.read()
 	labelled := func(name, help, label string, values map[string]float64) {
 		desc := prometheus.NewDesc(namespace+"_"+name, help, []string{label}, nil)
-		for of, value := range values {
-			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, of)
+		for labelValue, value := range values {
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labelValue)
 		}
 	}
 	gauge := func(name, help string, value float64) {
@@ -63,10 +63,10 @@ func (c gaugesCollector) Collect(out chan<- prometheus.Metric) {
 	gauge("owned_partitions", "Partitions that this replica owns; 64 over all replicas.", float64(g.Partitions))
 	gauge("mailboxes", "Mailboxes that this replica owns.", float64(g.Mailboxes))
 	gauge("addresses", "Monitored addresses that this replica owns.", float64(g.Addresses))
-	labelled("users", "Monitored users that this replica owns, by state.", "state", numbers(g.States))
+	labelled("users", "Monitored users that this replica owns, by state.", "state", floats(g.States))
 	gauge("users_away", "Monitored users that this replica owns who are out of office.", float64(g.Away))
 	labelled("users_by_delivery", "Monitored users that this replica owns, by the delivery of their newest state.", "delivery",
-		numbers(g.Deliveries))
+		floats(g.Deliveries))
 	gauge("undelivered_seconds", "How long the oldest undelivered state has been waiting.", seconds(g.Undelivered))
 	gauge("unread_seconds", "Time since the oldest last read, of the mailboxes that can be read.", seconds(g.Unread))
 	waits, waiting, lags := map[string]float64{}, map[string]float64{}, map[string]float64{}
@@ -82,7 +82,7 @@ func (c gaugesCollector) Collect(out chan<- prometheus.Metric) {
 	if !g.Covered {
 		return
 	}
-	labelled("subscriptions", "Subscriptions of the mailboxes that this replica owns, by state.", "state", numbers(g.Subscriptions))
+	labelled("subscriptions", "Subscriptions of the mailboxes that this replica owns, by state.", "state", floats(g.Subscriptions))
 	gauge("uncovered_users", "Mailboxes that this replica owns and that lack a live subscription.", float64(g.Uncovered))
 	if !g.FirstExpiry.IsZero() {
 		gauge("subscription_expiry_timestamp_seconds", "When the first live subscription expires, in seconds since 1970.",
@@ -92,10 +92,10 @@ func (c gaugesCollector) Collect(out chan<- prometheus.Metric) {
 
 func seconds(d time.Duration) float64 { return max(d, 0).Seconds() }
 
-func numbers(counts map[string]int) map[string]float64 {
-	all := map[string]float64{}
+func floats(counts map[string]int) map[string]float64 {
+	values := map[string]float64{}
 	for label, n := range counts {
-		all[label] = float64(n)
+		values[label] = float64(n)
 	}
-	return all
+	return values
 }

@@ -6,18 +6,17 @@ import (
 	"os"
 )
 
-// NewLogger returns a logger that writes to w. The level may be a
-// [slog.LevelVar], which can be changed while the program runs. The format is
-// json or text; empty means text if w is a terminal and json otherwise.
+// NewLogger returns a logger that writes to w. The level may be a [slog.LevelVar]. The
+// format is json or text; empty means text if w is a terminal and json otherwise.
 func NewLogger(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
-	if format == "text" || format == "" && terminal(w) {
+	if format == "text" || format == "" && isTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
 }
 
-func terminal(w io.Writer) bool {
+func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -12,8 +12,7 @@ import (
 
 const namespace = "outlook_monitor"
 
-// Metrics counts what happens. Its methods may be called by several goroutines
-// at once.
+// Metrics are the metrics of this process. Its methods may be called concurrently.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -24,9 +23,9 @@ type Metrics struct {
 	detection, graphSeconds, delivery, redisSeconds                                                *prometheus.HistogramVec
 }
 
-// Buckets, in seconds. A read is due every two seconds and may be a tenth of
-// that late; an outage makes lags of minutes. Graph calls an answer slow from 3 s
-// on, and too slow from 10 s on.
+// Buckets, in seconds. A read is due every two seconds and may be late by a tenth of that;
+// after an outage, by minutes. Graph considers an answer slow from 3 s on, and too slow
+// from 10 s on.
 var (
 	lagBuckets    = []float64{.005, .01, .025, .05, .1, .2, .5, 1, 2, 5, 15, 60, 300}
 	callBuckets   = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
@@ -35,8 +34,8 @@ var (
 	answerBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 3, 10}
 )
 
-// NewMetrics returns metrics in a registry of their own, with those of the
-// process, of the Go runtime and of the build.
+// NewMetrics returns metrics in a new registry, with those of the process, of the Go
+// runtime and of the build.
 func NewMetrics(build BuildInfo) *Metrics {
 	r := prometheus.NewRegistry()
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -49,10 +48,10 @@ func NewMetrics(build BuildInfo) *Metrics {
 		r.MustRegister(h)
 		return h
 	}
-	stamp := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info",
+	buildInfo := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info",
 		Help: "Version of this program; always 1."}, []string{"version", "revision", "go_version"})
-	stamp.WithLabelValues(build.Version, build.Revision, build.GoVersion).Set(1)
-	r.MustRegister(stamp, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	buildInfo.WithLabelValues(build.Version, build.Revision, build.GoVersion).Set(1)
+	r.MustRegister(buildInfo, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return &Metrics{
 		registry:  r,
 		reads:     counter("reads_total", "Reads of mailboxes, by outcome.", "outcome"),
@@ -93,19 +92,19 @@ func NewMetrics(build BuildInfo) *Metrics {
 	}
 }
 
-// Handler answers with all metrics.
+// Handler serves the metrics.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
-// Read counts a read of a mailbox and how long after it was due it began.
+// Read counts a read of a mailbox that began this late after it was due.
 func (m *Metrics) Read(outcome string, late time.Duration) {
 	m.reads.WithLabelValues(outcome).Inc()
 	m.readLag.Observe(max(late, 0).Seconds())
 }
 
-// Changed counts a saved change. took is the time since the hint that caused the
-// read; 0 if there was none, as with the regular poll.
+// Changed counts a saved change. took is the time since the hint that caused the read; it
+// is 0 if there was no hint, as for a poll.
 func (m *Metrics) Changed(source string, took time.Duration) {
 	m.changes.WithLabelValues(source).Inc()
 	if took > 0 {
@@ -113,15 +112,15 @@ func (m *Metrics) Changed(source string, took time.Duration) {
 	}
 }
 
-// AnnouncedFirst counts a change that a notification announced, lead sooner than
-// the poll would have found it.
+// AnnouncedFirst counts a change that a notification announced before the poll found it.
+// lead is how much sooner.
 func (m *Metrics) AnnouncedFirst(lead time.Duration) {
 	m.pushes.WithLabelValues("first").Inc()
 	m.pushLead.Observe(lead.Seconds())
 }
 
-// AnnouncedLate counts a change that a notification announced after the poll had
-// found it.
+// AnnouncedLate counts a change that a notification announced after the poll had found it.
+// by is how much later.
 func (m *Metrics) AnnouncedLate(by time.Duration) {
 	m.pushes.WithLabelValues("late").Inc()
 	m.pushLate.Observe(by.Seconds())
@@ -132,18 +131,17 @@ func (m *Metrics) Notified(verdict string, n int) {
 	m.notifications.WithLabelValues(verdict).Add(float64(max(n, 0)))
 }
 
-// Refused counts a request that was rejected unread: for its source, its rate, or
-// because of too many at once.
+// Refused counts a request that was rejected with status before it was handled.
 func (m *Metrics) Refused(status int) { m.refused.WithLabelValues(strconv.Itoa(status)).Inc() }
 
-// Answered counts a request from Graph that was answered.
+// Answered counts an answered request from Graph.
 func (m *Metrics) Answered(took time.Duration) { m.answered.Observe(took.Seconds()) }
 
-// Exported counts n spans that were sent, or lost if err is not nil.
+// Exported counts n spans that were exported, or dropped if err is not nil.
 func (m *Metrics) Exported(n int, err error) { m.spans.WithLabelValues(outcome(err)).Add(float64(n)) }
 
-// GraphAnswered counts an answer of Graph or its login endpoint; status 0 means
-// that there was none.
+// GraphAnswered counts a request to Graph or its login endpoint. status is 0 if there was
+// no answer.
 func (m *Metrics) GraphAnswered(operation string, status int, took time.Duration) {
 	code := "none"
 	if status > 0 {
@@ -153,17 +151,16 @@ func (m *Metrics) GraphAnswered(operation string, status int, took time.Duration
 	m.graphSeconds.WithLabelValues(operation).Observe(took.Seconds())
 }
 
-// Stepped counts a step of a subscription; err is nil if it worked.
+// Stepped counts a step that reconciles subscriptions.
 func (m *Metrics) Stepped(action, reason string, err error) {
 	m.steps.WithLabelValues(action, reason, outcome(err)).Inc()
 }
 
-// Swept counts n subscriptions for which the comparison of Graph's list with the
-// records had one result.
+// Swept counts n subscriptions with the same result of a sweep.
 func (m *Metrics) Swept(found string, n int) { m.swept.WithLabelValues(found).Add(float64(max(n, 0))) }
 
-// Delivered counts a delivery attempt. took is the call's time; since, the time from
-// the saved change, counts if it was acknowledged.
+// Delivered counts a delivery attempt. took is the duration of the call. since is the time
+// from the saved change; it is recorded only if the mediator acknowledged the delivery.
 func (m *Metrics) Delivered(outcome, source string, acknowledged bool, took, since time.Duration) {
 	m.deliveries.WithLabelValues(outcome).Inc()
 	m.attemptSeconds.Observe(took.Seconds())
@@ -175,8 +172,8 @@ func (m *Metrics) Delivered(outcome, source string, acknowledged bool, took, sin
 // Synced counts a request to the mediator for all its users.
 func (m *Metrics) Synced(err error) { m.syncs.WithLabelValues(outcome(err)).Inc() }
 
-// RedisAnswered counts a command sent to Redis; a script is one, and so is each
-// command of a pipeline.
+// RedisAnswered counts a command sent to Redis. A script counts as one command, and each
+// command of a pipeline counts.
 func (m *Metrics) RedisAnswered(command string, took time.Duration, err error) {
 	m.redisCommands.WithLabelValues(command, outcome(err)).Inc()
 	m.redisSeconds.WithLabelValues(command).Observe(took.Seconds())
@@ -191,8 +188,7 @@ func (m *Metrics) UnknownHint(kind string) { m.unknownHints.WithLabelValues(kind
 // PartitionChanged counts a partition that this replica acquired or lost.
 func (m *Metrics) PartitionChanged(change string) { m.partitions.WithLabelValues(change).Inc() }
 
-// PresenceSwept counts a presence sweep: its calls, and the mailboxes that got a
-// hint.
+// PresenceSwept counts the calls of a presence sweep and the mailboxes that got a hint.
 func (m *Metrics) PresenceSwept(calls, hinted int) {
 	m.presenceCalls.Add(float64(calls))
 	m.presenceHinted.Add(float64(hinted))

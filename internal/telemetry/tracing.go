@@ -19,19 +19,17 @@ import (
 
 const serviceName = "outlook-monitor"
 
-// Tracing makes spans and adds their context to outgoing calls. It sets nothing
-// global.
+// Tracing creates spans and adds their context to outgoing calls. It sets no global state.
 type Tracing struct {
 	provider *trace.TracerProvider
 	exports  bool
 }
 
-// OpenTracing returns tracing that exports over OTLP if OpenTelemetry's own
-// variables name an endpoint. If they don't it only gives outgoing calls a traceparent,
-// so that the other side's log can be matched with ours. It makes no call yet.
-// What it does not read itself (headers, certificates, time limits, sampler,
-// resource) the SDK takes from the process' environment. exported is called after each
-// attempt to export n spans.
+// OpenTracing returns a Tracing that exports over OTLP if OpenTelemetry's own variables
+// name an endpoint. Otherwise it only adds a traceparent to outgoing calls, so that logs
+// of both sides can be matched. It makes no call yet. The SDK reads further variables
+// (headers, certificates, timeouts, sampler, resource) from the process environment
+// itself. exported is called after each attempt to export n spans.
 func OpenTracing(ctx context.Context, build BuildInfo, getenv func(string) string, exported func(n int, err error), log *slog.Logger) (*Tracing, error) {
 	exporter, err := newExporter(ctx, getenv)
 	if err != nil {
@@ -40,21 +38,21 @@ func OpenTracing(ctx context.Context, build BuildInfo, getenv func(string) strin
 	if exporter == nil {
 		return &Tracing{provider: trace.NewTracerProvider()}, nil
 	}
-	given, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithFromEnv())
+	fromEnv, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
-	ours := resource.NewSchemaless(attribute.String("service.name", serviceName), attribute.String("service.version", build.Version))
-	whole, err := resource.Merge(ours, given) // the variables win
+	defaults := resource.NewSchemaless(attribute.String("service.name", serviceName), attribute.String("service.version", build.Version))
+	merged, err := resource.Merge(defaults, fromEnv) // fromEnv wins
 	if err != nil {
 		return nil, fmt.Errorf("describe this process to OpenTelemetry: %w", err)
 	}
 	batches := trace.WithBatcher(&reporter{SpanExporter: exporter, exported: exported, log: log})
-	return &Tracing{provider: trace.NewTracerProvider(trace.WithResource(whole), batches), exports: true}, nil
+	return &Tracing{provider: trace.NewTracerProvider(trace.WithResource(merged), batches), exports: true}, nil
 }
 
-// Tracer returns what makes spans: noop.Tracer if they are exported nowhere, so that
-// nobody pays for them.
+// Tracer returns the tracer. It is noop.Tracer if spans are not exported, so that they
+// cost nothing.
 func (t *Tracing) Tracer() oteltrace.Tracer {
 	if !t.exports {
 		return noop.Tracer{}
@@ -62,14 +60,13 @@ func (t *Tracing) Tracer() oteltrace.Tracer {
 	return t.provider.Tracer(serviceName)
 }
 
-// Transport returns base with a span and a traceparent for each request. Spans
-// are named after method and host, because a path may hold an address. Where
-// spans are exported, requests outside of a span get none: a health check would be
-// a trace of its own.
+// Transport returns base with a span and a traceparent for each request. Spans are named
+// after method and host, because a path may contain an address. If spans are exported,
+// requests outside a span get neither, or every health check would start a trace.
 func (t *Tracing) Transport(base http.RoundTripper) http.RoundTripper {
 	return otelhttp.NewTransport(base,
 		otelhttp.WithTracerProvider(t.provider),
-		otelhttp.WithPropagators(propagation.TraceContext{}), // no baggage: it would carry whatever a caller puts in it
+		otelhttp.WithPropagators(propagation.TraceContext{}), // no baggage, which could contain anything
 		otelhttp.WithMeterProvider(nometrics.NewMeterProvider()),
 		otelhttp.WithFilter(func(r *http.Request) bool {
 			return !t.exports || oteltrace.SpanContextFromContext(r.Context()).IsValid()
@@ -79,7 +76,7 @@ func (t *Tracing) Transport(base http.RoundTripper) http.RoundTripper {
 		}))
 }
 
-// Close exports what is left, if ctx allows it, and releases what tracing holds.
+// Close exports the remaining spans, if ctx allows it, and releases resources.
 func (t *Tracing) Close(ctx context.Context) error {
 	if err := t.provider.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("close tracing: %w", err)

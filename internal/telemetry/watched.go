@@ -11,15 +11,15 @@ import (
 type Pool struct {
 	Total, Idle int // connections
 
-	// Since the start: idle connections used, and new ones made because none was
-	// idle; waits that timed out; connections found dead.
+	// Since the start: idle connections used, connections opened because none was idle,
+	// waits that timed out, and stale connections closed.
 	Hits, Misses, Timeouts, Stale uint32
 }
 
-// scrapeTime is how long a scrape waits for an answer of Redis.
-const scrapeTime = time.Second
+// scrapeTimeout is how long a scrape waits for an answer from Redis.
+const scrapeTimeout = time.Second
 
-// WatchRedis adds whether Redis answered this replica's last round; it may be
+// WatchRedis adds whether Redis answered this replica's last ownership update. It may be
 // called once.
 func (m *Metrics) WatchRedis(answered func() bool) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -32,7 +32,8 @@ func (m *Metrics) WatchRedis(answered func() bool) {
 	}))
 }
 
-// WatchPool adds what read returns at each scrape; it may be called once.
+// WatchPool adds the state of the pool, which read returns at each scrape. It may be called
+// once.
 func (m *Metrics) WatchPool(read func() Pool) {
 	gauge := func(state string, value func(Pool) int) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -54,14 +55,14 @@ func (m *Metrics) WatchPool(read func() Pool) {
 	count("stale", func(p Pool) uint32 { return p.Stale })
 }
 
-// WatchProblems adds the number of problems in the setup of Redis, as read counts
-// them at each scrape, within a second. Without an answer it is absent. WatchProblems
-// may be called once.
+// WatchProblems adds the number of problems in the setup of Redis, which read counts at
+// each scrape, within a second. The metric is absent without an answer. WatchProblems may
+// be called once.
 func (m *Metrics) WatchProblems(read func(context.Context) (int, error)) {
-	m.registry.MustRegister(sometimes{
+	m.registry.MustRegister(optionalGauge{
 		prometheus.NewDesc(namespace+"_redis_problems", "Settings of Redis that may lose data: eviction, no persistence.", nil, nil),
 		func() (float64, bool) {
-			ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
+			ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 			defer cancel()
 			n, err := read(ctx)
 			return float64(n), err == nil
@@ -69,41 +70,41 @@ func (m *Metrics) WatchProblems(read func(context.Context) (int, error)) {
 	})
 }
 
-// WatchLogin adds when the token for Graph expires, and the credential that it is
-// requested with; each is absent while it is not known, which a zero time means.
-// WatchLogin may be called once.
+// WatchLogin adds when the token for Graph and the credential that requests it expire.
+// Each metric is absent while its time is zero, which means unknown. WatchLogin may be
+// called once.
 func (m *Metrics) WatchLogin(token, credential func() time.Time) {
 	m.watchTime("graph_token_expiry_timestamp_seconds", "When the current token for Graph expires, in seconds since 1970.", nil, token)
 	m.watchTime("credential_expiry_timestamp_seconds",
 		"When the secret or certificate of the app registration expires, in seconds since 1970; absent if unknown.", nil, credential)
 }
 
-// WatchExpiry adds when a certificate expires, absent while that is not known, which a
-// zero time means. It may be called once for each name.
+// WatchExpiry adds when a certificate expires. The metric is absent while the time is zero,
+// which means unknown. WatchExpiry may be called once for each name.
 func (m *Metrics) WatchExpiry(name string, expires func() time.Time) {
 	m.watchTime("certificate_expiry_timestamp_seconds", "When a certificate expires, in seconds since 1970.",
 		prometheus.Labels{"certificate": name}, expires)
 }
 
 func (m *Metrics) watchTime(name, help string, labels prometheus.Labels, at func() time.Time) {
-	m.registry.MustRegister(sometimes{prometheus.NewDesc(namespace+"_"+name, help, nil, labels), func() (float64, bool) {
+	m.registry.MustRegister(optionalGauge{prometheus.NewDesc(namespace+"_"+name, help, nil, labels), func() (float64, bool) {
 		t := at()
 		return float64(t.Unix()), !t.IsZero()
 	}})
 }
 
-// sometimes is a gauge that is absent while its value is not known.
-type sometimes struct {
+// optionalGauge is a gauge that is absent while its value is unknown.
+type optionalGauge struct {
 	desc *prometheus.Desc
 	read func() (value float64, ok bool)
 }
 
 // Describe implements prometheus.Collector.
-func (s sometimes) Describe(out chan<- *prometheus.Desc) { out <- s.desc }
+func (g optionalGauge) Describe(out chan<- *prometheus.Desc) { out <- g.desc }
 
 // Collect implements prometheus.Collector.
-func (s sometimes) Collect(out chan<- prometheus.Metric) {
-	if value, ok := s.read(); ok {
-		out <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, value)
+func (g optionalGauge) Collect(out chan<- prometheus.Metric) {
+	if value, ok := g.read(); ok {
+		out <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, value)
 	}
 }

@@ -1,21 +1,20 @@
-// Package ui is the operator's page: who is away, whether the mediator knows, and
-// what to do about it, in a browser.
+// Package ui is the operator's web page: who is out of office, whether the mediator knows,
+// and what to do about it.
 //
 // # Design
 //
-// The page is a handful of files inside the binary: no build step, nothing from
-// elsewhere, and a Content-Security-Policy that allows nothing else. It asks this
-// package for what it shows. What the API has already (a user, its history, the
-// buttons) is passed on to the API's own handler, so that page and API never
-// disagree; what only a page needs (search at 26,000 users, a feed of all
-// replicas, charts) comes from the store.
+// The page is a few files embedded in the binary. It has no build step and loads nothing
+// from other servers; its Content-Security-Policy forbids that. Requests that the API can
+// answer (a user, its history, the buttons) are passed on to the API's handler, so that
+// page and API never disagree. Data that only the page needs (search over 26,000 users,
+// the feed of all replicas, charts) comes from the store.
 //
-// Who shows MONITOR_TOKEN in the login form gets a cookie that says until when it
-// holds, signed with a key derived from the token: every replica knows it, none
-// keeps anything, and a new token ends all sessions. The cookie is good for the
-// page alone, not for /api.
+// An operator who enters MONITOR_TOKEN in the login form gets a cookie with its expiry,
+// signed with a key derived from the token. So every replica can check it, none stores
+// sessions, and a new token ends all sessions. The cookie is valid only for the page, not
+// for /api.
 //
-// While nobody has it open, the page costs one command to Redis every 10 s: the beat by
-// which the page knows the replicas, with what the process did meanwhile. The charts are
-// made of these beats.
+// While nobody has the page open, it costs one command to Redis every 10 s: the beat by
+// which the page knows the replicas, with what the process did since the last one. The
+// charts are made from these beats.
 package ui

@@ -14,16 +14,15 @@ import (
 )
 
 const (
-	// mostWatchers bounds what feeds cost: each asks Redis 16 times a second.
-	mostWatchers = 16
-	feedEvery    = time.Second
-	// feedQuiet is how long a feed says nothing at most, so that proxies keep it.
-	feedQuiet = 15 * time.Second
-	// feedLife is how long a feed goes on; browsers ask for the rest by
-	// themselves, and show their session anew.
-	feedLife   = 10 * time.Minute
-	feedWrite  = 10 * time.Second
-	newsAtOnce = 40
+	// maxFeeds limits the load on Redis: each feed sends one request per feedInterval.
+	maxFeeds     = 16
+	feedInterval = time.Second
+	// feedKeepAlive is the longest silence of a feed, so that proxies don't close it.
+	feedKeepAlive = 15 * time.Second
+	// feedLifetime is when a feed ends. Browsers reconnect and show their session again.
+	feedLifetime     = 10 * time.Minute
+	feedWriteTimeout = 10 * time.Second
+	recentEntries    = 40
 )
 
 // item is an entry of the feed as the page shows it.
@@ -33,32 +32,32 @@ type item struct {
 	Name  string `json:"name"`
 }
 
-// feed sends what happens to all users, by all replicas, until the browser
-// leaves. The id of each event is the position after it, so that a browser that
-// comes back gets what it missed.
+// feed streams the events of all users, from all replicas, until the browser leaves. It
+// sends its position as the event id, so that a browser that reconnects gets the events
+// that it missed.
 func (u *UI) feed(c *gin.Context) {
 	select {
-	case u.watchers <- struct{}{}:
-		defer func() { <-u.watchers }()
+	case u.feeds <- struct{}{}:
+		defer func() { <-u.feeds }()
 	default:
 		c.Header("Retry-After", "10")
 		refuse(c, http.StatusServiceUnavailable, "too many pages are open: try again")
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), feedLife)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), feedLifetime)
 	defer cancel()
 	h := c.Writer.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
 	out := stream{c.Writer, http.NewResponseController(c.Writer)}
-	out.endless()
+	_ = out.control.SetReadDeadline(time.Time{})
 
-	news, position, err := u.begin(ctx, cmp.Or(c.GetHeader("Last-Event-ID"), c.Query("after")))
+	entries, position, err := u.firstEntries(ctx, cmp.Or(c.GetHeader("Last-Event-ID"), c.Query("after")))
 	if err == nil {
-		err = out.send(position, news)
+		err = out.send(position, entries)
 	}
-	defer out.hurry() // what ends the answer must arrive too
-	tick := time.NewTicker(feedEvery)
+	defer out.setWriteDeadline() // for the end of the answer
+	tick := time.NewTicker(feedInterval)
 	defer tick.Stop()
 	sent := time.Now()
 	for err == nil {
@@ -70,11 +69,11 @@ func (u *UI) feed(c *gin.Context) {
 		case <-tick.C:
 		}
 		var next string
-		if news, next, err = u.cfg.Store.FeedAfter(ctx, position); err != nil {
+		if entries, next, err = u.cfg.Store.FeedAfter(ctx, position); err != nil {
 			break
 		}
-		if len(news) > 0 || time.Since(sent) > feedQuiet {
-			err, position, sent = out.send(next, news), next, time.Now()
+		if len(entries) > 0 || time.Since(sent) > feedKeepAlive {
+			err, position, sent = out.send(next, entries), next, time.Now()
 		}
 	}
 	if ctx.Err() == nil {
@@ -82,12 +81,12 @@ func (u *UI) feed(c *gin.Context) {
 	}
 }
 
-// begin returns what a browser gets first: what it missed, or the latest.
-func (u *UI) begin(ctx context.Context, last string) ([]ooo.FeedEntry, string, error) {
+// firstEntries returns the entries that a browser missed or, without a last position, the latest.
+func (u *UI) firstEntries(ctx context.Context, last string) ([]ooo.FeedEntry, string, error) {
 	if last != "" {
 		return u.cfg.Store.FeedAfter(ctx, last)
 	}
-	return u.cfg.Store.RecentFeed(ctx, newsAtOnce)
+	return u.cfg.Store.RecentFeed(ctx, recentEntries)
 }
 
 // stream writes server-sent events.
@@ -96,29 +95,21 @@ type stream struct {
 	control *http.ResponseController
 }
 
-// endless takes the request's deadlines away. Writers that can't have deadlines
-// are those of tests.
-func (s stream) endless() {
-	_ = s.control.SetReadDeadline(time.Time{})
-}
+func (s stream) setWriteDeadline() { _ = s.control.SetWriteDeadline(time.Now().Add(feedWriteTimeout)) }
 
-// hurry sets the deadline of the next write.
-func (s stream) hurry() { _ = s.control.SetWriteDeadline(time.Now().Add(feedWrite)) }
-
-// send writes the news as one event each and the position after them as the id of the
-// last.
-func (s stream) send(position string, news []ooo.FeedEntry) error {
-	s.hurry()
-	for _, n := range news {
-		body, err := json.Marshal(item{n.Event, n.Address, n.Name})
+// send writes an event for each entry and a last event with the position after them.
+func (s stream) send(position string, entries []ooo.FeedEntry) error {
+	s.setWriteDeadline()
+	for _, e := range entries {
+		body, err := json.Marshal(item{e.Event, e.Address, e.Name})
 		if err != nil {
-			return fmt.Errorf("encode news: %w", err)
+			return fmt.Errorf("encode feed entry: %w", err)
 		}
 		if _, err := fmt.Fprintf(s.w, "event: news\ndata: %s\n\n", body); err != nil {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(s.w, "id: %s\nevent: position\ndata: %d\n\n", position, len(news)); err != nil {
+	if _, err := fmt.Fprintf(s.w, "id: %s\nevent: position\ndata: %d\n\n", position, len(entries)); err != nil {
 		return err
 	}
 	return s.control.Flush()

@@ -8,17 +8,17 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// forward has the API answer /ui/api/… as /api/….
+// forward passes /ui/api/… on to the API as /api/….
 func (u *UI) forward(c *gin.Context) {
-	u.pass(c, strings.TrimPrefix(c.Request.URL.EscapedPath(), "/ui"))
+	u.callAPI(c, strings.TrimPrefix(c.Request.URL.EscapedPath(), "/ui"))
 }
 
-// health has /readyz answer.
-func (u *UI) health(c *gin.Context) { u.pass(c, "/readyz") }
+// health answers with /readyz.
+func (u *UI) health(c *gin.Context) { u.callAPI(c, "/readyz") }
 
-// pass has the API answer an escaped path on behalf of an operator who has shown
-// who they are.
-func (u *UI) pass(c *gin.Context, escaped string) {
+// callAPI makes the API answer the request at another, escaped path, with the token. The
+// caller must have authenticated the operator.
+func (u *UI) callAPI(c *gin.Context, escaped string) {
 	r := c.Request.Clone(c.Request.Context())
 	target, err := url.Parse(escaped)
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// bucketGrowth is how much longer each bucket reaches than the one before: a
-// quantile is right to an eighth.
+// bucketGrowth is the ratio of the upper bounds of two neighbouring buckets. Quantiles are
+// upper bounds, so they are at most a quarter too high.
 const bucketGrowth = 1.25
 
-// latencyBucket returns the bucket that a duration is counted in: 0 up to a
-// millisecond, and 1.25 times as long for each one more.
+// latencyBucket returns the bucket of a duration. Bucket 0 ends at a millisecond, and each
+// further one at 1.25 times the end of the one before.
 func latencyBucket(d time.Duration) int {
 	ms := float64(d) / float64(time.Millisecond)
 	if ms <= 1 {
@@ -21,13 +21,13 @@ func latencyBucket(d time.Duration) int {
 	return int(math.Ceil(math.Log(ms)/math.Log(bucketGrowth) - 1e-9))
 }
 
-// bucketEnd is the longest duration of a bucket.
+// bucketEnd returns the upper bound of a bucket.
 func bucketEnd(bucket int) time.Duration {
 	return time.Duration(math.Pow(bucketGrowth, float64(bucket)) * float64(time.Millisecond))
 }
 
-// latencyQuantile returns the duration that the share q of what was counted did not
-// exceed; 0 if nothing was counted.
+// latencyQuantile returns the q-quantile of the durations counted by bucket, or 0 if there
+// are none.
 func latencyQuantile(counted map[int]int, q float64) time.Duration {
 	total := 0
 	for _, n := range counted {

@@ -15,19 +15,19 @@ const (
 	chartStep = 10 * time.Second
 )
 
-// chart is the last hour in steps, oldest first, of all replicas together.
+// chart is the last hour of all replicas together, in steps, oldest first.
 type chart struct {
 	From      time.Time `json:"from"`
 	StepMS    int64     `json:"stepMs"`
-	Reads     []float64 `json:"reads"`     // a second
-	Throttled []float64 `json:"throttled"` // answers of Graph in each step
-	Late      []int64   `json:"late"`      // ms, the latest read
-	Delivered []int     `json:"delivered"` // states acknowledged in each step
-	Median    []int64   `json:"median"`    // ms from change to mediator; 0: none
+	Reads     []float64 `json:"reads"`     // per second
+	Throttled []float64 `json:"throttled"` // answers of Graph with 429
+	Late      []int64   `json:"late"`      // ms that the most overdue read was late
+	Delivered []int     `json:"delivered"` // states acknowledged
+	Median    []int64   `json:"median"`    // ms from change to acknowledgement; 0: none
 	P95       []int64   `json:"p95"`       // likewise
 }
 
-// load answers with what the charts show.
+// load answers with the data of the charts.
 func (u *UI) load(c *gin.Context) {
 	loads, now, err := u.cfg.Replicas.Loads(c.Request.Context())
 	if err != nil {
@@ -37,11 +37,11 @@ func (u *UI) load(c *gin.Context) {
 	c.JSON(http.StatusOK, chartOf(loads, now))
 }
 
-// chartOf spreads each load over the steps that it was counted in. The last step
-// is one that all replicas have reported.
+// chartOf adds up loads into a chart. It ends with the last step that all replicas have
+// reported.
 func chartOf(loads []ooo.LoadAt, now time.Time) chart {
 	steps := int(chartSpan / chartStep)
-	end := now.Add(-beatEvery).Truncate(chartStep)
+	end := now.Add(-beatInterval).Truncate(chartStep)
 	c := chart{
 		From: end.Add(-chartSpan).UTC(), StepMS: chartStep.Milliseconds(),
 		Reads: make([]float64, steps), Throttled: make([]float64, steps), Late: make([]int64, steps),
@@ -74,8 +74,7 @@ func chartOf(loads []ooo.LoadAt, now time.Time) chart {
 	return c
 }
 
-// spread adds the counts of a load to the steps that its span touches, each its
-// share.
+// spread distributes the counts of a load over the steps that its span overlaps.
 func (c *chart) spread(l ooo.LoadAt) {
 	if l.Span <= 0 {
 		return

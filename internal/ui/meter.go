@@ -8,18 +8,18 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// Meter counts what this process does between two beats. Its methods may be
-// called by several goroutines at once.
+// Meter counts the work of this process between two beats. Its methods may be called
+// concurrently.
 type Meter struct {
 	mu    sync.Mutex
 	load  ooo.Load  // guarded by mu
-	since time.Time // when load began; guarded by mu
+	since time.Time // start of load; guarded by mu
 }
 
-// NewMeter returns a meter.
+// NewMeter returns an empty Meter.
 func NewMeter() *Meter { return &Meter{since: time.Now()} }
 
-// Read counts a read of a mailbox and how long after it was due it began.
+// Read counts a read of a mailbox that began this late after it was due.
 func (m *Meter) Read(late time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -37,8 +37,8 @@ func (m *Meter) Called(status int) {
 	}
 }
 
-// Delivered counts a state that the mediator acknowledged so long after the change was
-// recorded.
+// Delivered counts a state that the mediator acknowledged, since being the time from the
+// recorded change.
 func (m *Meter) Delivered(since time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -48,7 +48,7 @@ func (m *Meter) Delivered(since time.Duration) {
 	m.load.Delivered[latencyBucket(since)]++
 }
 
-// take returns what was counted since the last time.
+// take returns the counts since the last take and resets them.
 func (m *Meter) take(now time.Time) ooo.Load {
 	m.mu.Lock()
 	defer m.mu.Unlock()

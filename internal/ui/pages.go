@@ -6,7 +6,6 @@ import (
 	"embed"
 	"encoding/base64"
 	"html/template"
-	"mime"
 	"net/http"
 	"path"
 	"time"
@@ -19,11 +18,11 @@ var files embed.FS
 
 var loginForm = template.Must(template.ParseFS(files, "static/login.html"))
 
-// openFiles are what the login form needs: all of them may be had by anyone.
+// openFiles are the files of the login form, which are served to everyone.
 var openFiles = map[string]bool{"style.css": true, "login.css": true, "login.js": true, "icon.svg": true}
 
-// kinds says what the files are, whatever the system believes.
-var kinds = map[string]string{
+// contentTypes are fixed here, because those of package mime depend on the system.
+var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8",
 	".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
 }
@@ -33,12 +32,12 @@ func (u *UI) redirect(c *gin.Context) {
 	c.Status(http.StatusMovedPermanently)
 }
 
-// page answers with one file.
+// page returns a handler that answers with a file.
 func page(name string) func(*UI, *gin.Context) {
 	return func(_ *UI, c *gin.Context) { serveFile(c, name) }
 }
 
-// asset answers with what a page refers to: /ui/open/… for everyone, /ui/static/…
+// asset answers with a file that a page refers to: /ui/open/… for everyone, /ui/static/…
 // for operators.
 func (u *UI) asset(c *gin.Context) {
 	name := path.Base(c.Param("file"))
@@ -49,7 +48,7 @@ func (u *UI) asset(c *gin.Context) {
 	serveFile(c, name)
 }
 
-// serveFile answers with an embedded file, or that the browser has it already.
+// serveFile answers with an embedded file, or 304 if the browser has it already.
 func serveFile(c *gin.Context, name string) {
 	body, err := files.ReadFile("static/" + name)
 	if err != nil {
@@ -60,11 +59,7 @@ func serveFile(c *gin.Context, name string) {
 	h := c.Writer.Header()
 	h.Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:12])+`"`)
 	h.Set("Cache-Control", "private, no-cache")
-	kind := kinds[path.Ext(name)]
-	if kind == "" {
-		kind = mime.TypeByExtension(path.Ext(name))
-	}
-	h.Set("Content-Type", kind)
+	h.Set("Content-Type", contentTypes[path.Ext(name)])
 	http.ServeContent(c.Writer, c.Request, name, time.Time{}, bytes.NewReader(body))
 }
 
@@ -76,6 +71,6 @@ func (u *UI) form(c *gin.Context, status int, problem string) {
 		refuse(c, http.StatusInternalServerError, "internal error: see the log of the service")
 		return
 	}
-	c.Data(status, kinds[".html"], body.Bytes())
+	c.Data(status, contentTypes[".html"], body.Bytes())
 	c.Abort()
 }

@@ -13,25 +13,24 @@ import (
 )
 
 const (
-	// sessionName is the cookie. It has no path, so that browsers send it to what
-	// lies beside the login form alone, behind a proxy that adds a prefix too.
-	sessionName = "outlook_monitor_session"
-	sessionLife = 12 * time.Hour
-	maxForm     = 4 << 10
+	// sessionCookie has no path, so that browsers send it only to the paths beside the
+	// login form, even behind a proxy that adds a prefix.
+	sessionCookie   = "outlook_monitor_session"
+	sessionLifetime = 12 * time.Hour
+	maxForm         = 4 << 10
 )
 
-// sessionKey derives what sessions are signed with: knowing a session does not
-// help to find the token.
+// sessionKey derives the key that signs sessions, so that a session does not help to guess
+// the token.
 func sessionKey(token string) []byte {
 	mac := hmac.New(sha256.New, []byte(token))
 	mac.Write([]byte("outlook-monitor: sessions of the operator's page, version 1"))
 	return mac.Sum(nil)
 }
 
-// newSession returns a session that ends then: its end in seconds since 1970, and
-// a signature of that.
-func (u *UI) newSession(ends time.Time) string {
-	body := binary.BigEndian.AppendUint64(nil, uint64(ends.Unix()))
+// newSession returns a session: its expiry in seconds since 1970, and the signature of that.
+func (u *UI) newSession(expires time.Time) string {
+	body := binary.BigEndian.AppendUint64(nil, uint64(expires.Unix()))
 	return base64.RawURLEncoding.EncodeToString(append(body, u.sign(body)...))
 }
 
@@ -41,8 +40,8 @@ func (u *UI) sign(body []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// holds reports whether a session is ours and has not ended.
-func (u *UI) holds(session string, now time.Time) bool {
+// valid reports whether a session is signed with the key and has not expired.
+func (u *UI) valid(session string, now time.Time) bool {
 	raw, err := base64.RawURLEncoding.DecodeString(session)
 	if err != nil || len(raw) != 8+sha256.Size || !hmac.Equal(raw[8:], u.sign(raw[:8])) {
 		return false
@@ -52,14 +51,14 @@ func (u *UI) holds(session string, now time.Time) bool {
 
 // admitted reports whether a request shows a session or the token.
 func (u *UI) admitted(r *http.Request) bool {
-	if cookie, err := r.Cookie(sessionName); err == nil && u.holds(cookie.Value, time.Now()) {
+	if cookie, err := r.Cookie(sessionCookie); err == nil && u.valid(cookie.Value, time.Now()) {
 		return true
 	}
 	return u.cfg.Access.Admits(r)
 }
 
-// refuseUnauthorized answers one without a session: the login form for a browser.
-// Basic is not offered, or browsers would ask in a window of their own.
+// refuseUnauthorized answers a request without a session, with the login form for a
+// browser. It does not offer basic auth, because browsers would then show their own dialog.
 func (u *UI) refuseUnauthorized(c *gin.Context) {
 	c.Header("WWW-Authenticate", `Bearer realm="outlook-monitor"`)
 	if c.Request.Method == http.MethodGet && !strings.HasPrefix(c.Request.URL.Path, "/ui/api/") &&
@@ -70,7 +69,7 @@ func (u *UI) refuseUnauthorized(c *gin.Context) {
 	refuse(c, http.StatusUnauthorized, "log in at /ui/, or show MONITOR_TOKEN as a bearer token or as the password of basic auth")
 }
 
-// login takes the token from the form and gives a session.
+// login starts a session if the form has the right token.
 func (u *UI) login(c *gin.Context) {
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxForm)
 	if err := c.Request.ParseForm(); err != nil {
@@ -78,25 +77,25 @@ func (u *UI) login(c *gin.Context) {
 		return
 	}
 	if !u.cfg.Access.Accepts(c.Request, c.Request.PostForm.Get("token")) {
-		u.form(c, http.StatusUnauthorized, "That is not the token of this service.")
+		u.form(c, http.StatusUnauthorized, "Wrong token.")
 		return
 	}
-	ends := time.Now().Add(sessionLife)
-	http.SetCookie(c.Writer, u.cookie(c.Request, u.newSession(ends), ends))
+	expires := time.Now().Add(sessionLifetime)
+	http.SetCookie(c.Writer, u.cookie(c.Request, u.newSession(expires), expires))
 	c.Header("Location", "./")
 	c.Status(http.StatusSeeOther)
 }
 
-// logout takes the session away from the browser.
+// logout deletes the session in the browser.
 func (u *UI) logout(c *gin.Context) {
 	http.SetCookie(c.Writer, u.cookie(c.Request, "", time.Unix(1, 0)))
 	c.Header("Location", "./")
 	c.Status(http.StatusSeeOther)
 }
 
-// cookie is for https alone if that is how the browser came.
-func (u *UI) cookie(r *http.Request, value string, ends time.Time) *http.Cookie {
+// cookie returns the session cookie. It is for https only if the browser used https.
+func (u *UI) cookie(r *http.Request, value string, expires time.Time) *http.Cookie {
 	return &http.Cookie{
-		Name: sessionName, Value: value, Expires: ends, HttpOnly: true, Secure: u.cfg.Access.Secure(r), SameSite: http.SameSiteStrictMode,
+		Name: sessionCookie, Value: value, Expires: expires, HttpOnly: true, Secure: u.cfg.Access.Secure(r), SameSite: http.SameSiteStrictMode,
 	}
 }

@@ -11,40 +11,40 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// Counting costs Redis about 50 ms at 26,000 users, so counts may be countsAge
-// old, or countsCost times as old as they took to make.
+// Counting takes about 50 ms at 26,000 users, so counts are cached for countsAge, or for
+// countsCost times as long as counting took if that is longer.
 const (
 	countsAge  = 5 * time.Second
 	countsCost = 50
 )
 
-// counts are the users by filter, as they were a moment ago.
+// counts caches the number of users for each filter.
 type counts struct {
-	mu   sync.Mutex // also held while counting, so that one request counts for all
-	good time.Time  // until then last will do
-	last map[ooo.Filter]int
+	mu         sync.Mutex // also held while counting, so that concurrent requests share the result
+	validUntil time.Time
+	byFilter   map[ooo.Filter]int
 }
 
-// counted returns how many users matched each filter a moment ago.
-func (u *UI) counted(ctx context.Context) (map[ooo.Filter]int, error) {
+// countUsers returns how many users match each filter. The counts may be a few seconds old.
+func (u *UI) countUsers(ctx context.Context) (map[ooo.Filter]int, error) {
 	u.counts.mu.Lock()
 	defer u.counts.mu.Unlock()
 	began := time.Now()
-	if began.Before(u.counts.good) {
-		return u.counts.last, nil
+	if began.Before(u.counts.validUntil) {
+		return u.counts.byFilter, nil
 	}
 	page, err := u.cfg.Store.Find(ctx, ooo.Query{Filter: ooo.FilterAll, Resources: u.cfg.Resources})
 	if err != nil {
 		return nil, err
 	}
-	u.counts.good, u.counts.last = began.Add(max(countsAge, countsCost*time.Since(began))), page.Counts
+	u.counts.validUntil, u.counts.byFilter = began.Add(max(countsAge, countsCost*time.Since(began))), page.Counts
 	return page.Counts, nil
 }
 
-// summary answers with what the head of the page shows.
+// summary answers with the data for the header of the page.
 func (u *UI) summary(c *gin.Context) {
 	ctx := c.Request.Context()
-	counted, err := u.counted(ctx)
+	counts, err := u.countUsers(ctx)
 	if err != nil {
 		u.fail(c, err)
 		return
@@ -59,12 +59,12 @@ func (u *UI) summary(c *gin.Context) {
 		views = append(views, replicaOf(r))
 	}
 	c.JSON(http.StatusOK, gin.H{
-		"counts": counted, "replicas": views, "self": u.self.ID, "version": u.cfg.Version,
+		"counts": counts, "replicas": views, "self": u.self.ID, "version": u.cfg.Version,
 		"intervalMs": u.cfg.Interval.Milliseconds(), "resources": u.cfg.Resources, "login": u.cfg.Token != "",
 	})
 }
 
-// replicaView is a replica as the page shows it.
+// replicaView is a replica as JSON.
 type replicaView struct {
 	ID           string    `json:"id"`
 	Host         string    `json:"host"`

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	usersPerPage = 50
-	mostPerPage  = 200
-	longestText  = 200
+	usersPerPage  = 50
+	maxPerPage    = 200
+	maxSearchText = 200
 )
 
 // row is a user in the list.
@@ -30,25 +30,21 @@ type row struct {
 	Start       *time.Time `json:"start,omitempty"` // of a scheduled reply
 	End         *time.Time `json:"end,omitempty"`
 	CheckedAt   *time.Time `json:"checkedAt"`
-	ChangedAt   *time.Time `json:"changedAt"`
 
 	Delivery      string     `json:"delivery"`
 	DeliveredAt   *time.Time `json:"deliveredAt"`
-	NextAttemptAt *time.Time `json:"nextAttemptAt,omitempty"`
-	DeliveryError string     `json:"deliveryError,omitempty"` // of the delivery
+	DeliveryError string     `json:"deliveryError,omitempty"`
 
-	Live         int        `json:"live"`             // subscriptions
-	Failed       string     `json:"failed,omitempty"` // why one failed
+	Live         int        `json:"live"`             // number of live subscriptions
+	Failed       string     `json:"failed,omitempty"` // error of a failed subscription
 	CoveredUntil *time.Time `json:"coveredUntil,omitempty"`
-	Shared       bool       `json:"shared,omitempty"` // the mailbox is monitored under other addresses too
 }
 
 func rowOf(u ooo.User) row {
 	r := row{
 		Email: u.Spelling, Name: u.Person.DisplayName, State: string(u.Condition), Reason: u.Reason,
-		CheckedAt: known(u.CheckedAt), ChangedAt: known(u.ChangedAt),
-		Delivery: string(u.Delivery.State), DeliveredAt: known(u.Delivery.DeliveredAt),
-		NextAttemptAt: known(u.Delivery.NextAttemptAt), DeliveryError: u.Delivery.Error, Shared: len(u.Addresses) > 1,
+		CheckedAt: known(u.CheckedAt), Delivery: string(u.Delivery.State), DeliveredAt: known(u.Delivery.DeliveredAt),
+		DeliveryError: u.Delivery.Error,
 	}
 	if u.State != nil {
 		r.OutOfOffice = &u.State.Away
@@ -85,10 +81,10 @@ func (u *UI) list(c *gin.Context) {
 		Cursor: c.Query("cursor"), Resources: u.cfg.Resources, Limit: usersPerPage,
 	}
 	if n, err := strconv.Atoi(c.Query("limit")); err == nil && n > 0 {
-		q.Limit = min(n, mostPerPage)
+		q.Limit = min(n, maxPerPage)
 	}
-	if !slices.Contains(ooo.Filters, q.Filter) || len(q.Text) > longestText {
-		refuse(c, http.StatusBadRequest, "unknown filter, or the text is too long")
+	if !slices.Contains(ooo.Filters, q.Filter) || len(q.Text) > maxSearchText {
+		refuse(c, http.StatusBadRequest, "unknown filter, or search text too long")
 		return
 	}
 	page, err := u.cfg.Store.Find(c.Request.Context(), q)
@@ -101,17 +97,17 @@ func (u *UI) list(c *gin.Context) {
 		return
 	}
 	rows := make([]row, 0, len(page.Users))
-	for _, one := range page.Users {
-		rows = append(rows, rowOf(one))
+	for _, user := range page.Users {
+		rows = append(rows, rowOf(user))
 	}
 	c.JSON(http.StatusOK, gin.H{"users": rows, "cursor": page.Cursor, "total": page.Total, "counts": page.Counts})
 }
 
-// cover has the subscriptions of a user examined now.
+// cover makes the owner check the subscriptions of a user now.
 func (u *UI) cover(c *gin.Context) {
 	ctx := c.Request.Context()
 	text := c.Param("email")
-	if c.Request.URL.RawPath != "" { // then the route was found by that, still escaped
+	if c.Request.URL.RawPath != "" { // gin then matched the escaped path
 		text, _ = url.PathUnescape(text)
 	}
 	user, err := u.cfg.Store.User(ctx, text)
