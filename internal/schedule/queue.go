@@ -1,5 +1,5 @@
-// Package schedule has what decides when something is done: a timed queue, growing
-// waits, and waits that the other side asks for.
+// Package schedule decides when work is due: a timed queue, exponential backoff and
+// Retry-After headers.
 package schedule
 
 import (
@@ -8,23 +8,24 @@ import (
 	"time"
 )
 
-// Queue is a timed queue: each key is in it once, with the time at which it is due.
-// Times count by the monotonic clock from when they are set, so a wall clock that jumps
-// moves nothing. Its methods may be called by several goroutines at once, Wait by one.
+// Queue is a timed queue: it holds each key once, with the time at which the key is due.
+// Due times follow the monotonic clock from when they are set, so a jump of the wall clock
+// moves nothing. All methods but Wait are safe for concurrent use; only one goroutine may
+// call Wait.
 //
-// What changes or leaves is not searched for in the heap: its entry is left out when it
-// comes up. With container/heap, and so a position and an allocation for each key, the
-// bar for the CPU of a read at 10,000 mailboxes fails.
+// When a key is removed or gets another time, its old entry stays in the heap and is
+// skipped when it comes up. container/heap would need a position and an allocation for each
+// key, which exceeds the CPU limit of the read benchmark with 10,000 mailboxes.
 type Queue[K comparable] struct {
-	start  time.Time // by the monotonic clock
+	start  time.Time // with a monotonic reading
 	mu     sync.Mutex
-	due    map[K]time.Duration // since start
-	heap   []entry[K]          // the earliest first; those that due contradicts don't count any more
-	sooner chan struct{}       // capacity 1: something is due sooner than before
+	due    map[K]time.Duration // since start; guarded by mu
+	heap   []entry[K]          // the earliest first; an entry that differs from due is stale; guarded by mu
+	sooner chan struct{}       // capacity 1: the first due time has moved forward
 }
 
 type entry[K comparable] struct {
-	at  time.Duration // since the start of the queue: a third of a time.Time
+	at  time.Duration // since the start of the queue: a third of the size of a time.Time
 	key K
 }
 
@@ -33,22 +34,23 @@ func New[K comparable]() *Queue[K] {
 	return &Queue[K]{start: time.Now(), due: map[K]time.Duration{}, sooner: make(chan struct{}, 1)}
 }
 
-// longest bounds how far away a time counts, so that sums of durations hold it.
-const longest = 100 * 365 * 24 * time.Hour
+// maxDelay caps how far in the future a key can be due, so that adding durations can't
+// overflow.
+const maxDelay = 100 * 365 * 24 * time.Hour
 
-// Set makes key due at a time, whether that is sooner or later than before. How far
-// away a time without a monotonic reading is, such as a stored one, is found out here.
+// Set makes key due at a time, whether that is earlier or later than before. A time without
+// a monotonic reading, such as a stored one, is converted by the current wall clock.
 func (q *Queue[K]) Set(key K, due time.Time) { q.set(key, due, true) }
 
-// Sooner makes key due at a time, unless it is due sooner.
+// Sooner makes key due at a time, unless it is due earlier.
 func (q *Queue[K]) Sooner(key K, due time.Time) { q.set(key, due, false) }
 
-func (q *Queue[K]) set(key K, due time.Time, later bool) {
+func (q *Queue[K]) set(key K, due time.Time, postpone bool) {
 	now := time.Now()
-	at := now.Sub(q.start) + min(due.Sub(now), longest)
+	at := now.Sub(q.start) + min(due.Sub(now), maxDelay)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if before, there := q.due[key]; there && (at == before || at > before && !later) {
+	if before, ok := q.due[key]; ok && (at == before || at > before && !postpone) {
 		return
 	}
 	q.due[key] = at
@@ -56,18 +58,18 @@ func (q *Queue[K]) set(key K, due time.Time, later bool) {
 	if q.up(len(q.heap)-1) == 0 {
 		select {
 		case q.sooner <- struct{}{}:
-		default: // a wake-up is already waiting
+		default: // a wake-up is already pending
 		}
 	}
-	q.tidy()
+	q.compact()
 }
 
-// Remove takes key out of the queue.
+// Remove removes key from the queue.
 func (q *Queue[K]) Remove(key K) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.due, key)
-	q.tidy()
+	q.compact()
 }
 
 // At returns when key is due; ok is false if it is not in the queue.
@@ -81,12 +83,12 @@ func (q *Queue[K]) At(key K) (at time.Time, ok bool) {
 	return q.start.Add(since), true
 }
 
-// Take removes and returns up to n keys that are due at now, those that were due
-// first first.
+// Take removes and returns up to n keys that are due at now, in the order in which they
+// became due.
 func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(due) < n && q.first() && q.heap[0].at <= now.Sub(q.start) {
+	for len(due) < n && q.dropStale() && q.heap[0].at <= now.Sub(q.start) {
 		if due == nil {
 			due = make([]K, 0, min(n, len(q.due)))
 		}
@@ -94,7 +96,7 @@ func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 		delete(q.due, q.heap[0].key)
 		q.pop()
 	}
-	q.tidy()
+	q.compact()
 	return due
 }
 
@@ -102,7 +104,7 @@ func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 func (q *Queue[K]) Next() (at time.Time, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.first() {
+	if !q.dropStale() {
 		return time.Time{}, false
 	}
 	return q.start.Add(q.heap[0].at), true
@@ -111,20 +113,20 @@ func (q *Queue[K]) Next() (at time.Time, ok bool) {
 // Backlog is how full and how late a queue is.
 type Backlog struct {
 	Waiting int           // keys, due or not
-	Lag     time.Duration // how long the most overdue one has been due; 0 if none is
+	Lag     time.Duration // of the most overdue key; 0 if none is overdue
 }
 
 // Backlog returns how full and how late the queue is at now.
 func (q *Queue[K]) Backlog(now time.Time) (b Backlog) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if b.Waiting = len(q.due); q.first() {
+	if b.Waiting = len(q.due); q.dropStale() {
 		b.Lag = max(now.Sub(q.start)-q.heap[0].at, 0)
 	}
 	return b
 }
 
-// Wait returns nil once a key is due, or the error of ctx when that ends.
+// Wait returns nil once a key is due, or the error of ctx when ctx ends.
 func (q *Queue[K]) Wait(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -145,11 +147,11 @@ func (q *Queue[K]) Wait(ctx context.Context) error {
 	}
 }
 
-// first brings the entry that is due first to the top, and reports whether there is one.
-// The caller holds mu, as for all below.
-func (q *Queue[K]) first() bool {
+// dropStale pops stale entries until the first one counts, and reports whether there is
+// one. The caller must hold mu, here and below.
+func (q *Queue[K]) dropStale() bool {
 	for len(q.heap) > 0 {
-		if at, there := q.due[q.heap[0].key]; there && at == q.heap[0].at {
+		if at, ok := q.due[q.heap[0].key]; ok && at == q.heap[0].at {
 			return true
 		}
 		q.pop()
@@ -157,10 +159,9 @@ func (q *Queue[K]) first() bool {
 	return false
 }
 
-// tidy drops the entries that don't count when they outnumber the others. An empty map is
-// replaced: it keeps the memory of the most keys that it ever had, megabytes after a
-// burst.
-func (q *Queue[K]) tidy() {
+// compact rebuilds the heap when most of its entries are stale. An empty map is replaced,
+// because a map never shrinks: after a burst it would keep megabytes.
+func (q *Queue[K]) compact() {
 	switch {
 	case len(q.due) == 0:
 		q.due, q.heap = map[K]time.Duration{}, nil
@@ -175,7 +176,7 @@ func (q *Queue[K]) tidy() {
 	}
 }
 
-// pop removes the top of the heap.
+// pop removes the first entry of the heap.
 func (q *Queue[K]) pop() {
 	last := len(q.heap) - 1
 	q.heap[0] = q.heap[last]
@@ -194,7 +195,7 @@ func (q *Queue[K]) pop() {
 	}
 }
 
-// up moves an entry up to its place, which it returns.
+// up moves an entry up to its position, which it returns.
 func (q *Queue[K]) up(i int) int {
 	for i > 0 {
 		parent := (i - 1) / 2

@@ -13,42 +13,8 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-func TestQueueOrdersByTime(t *testing.T) {
-	q, now := schedule.New[string](), time.Now()
-	for i, key := range []string{"d", "b", "a", "c", "gone"} {
-		q.Set(key, now.Add(time.Duration(10-i)*time.Second))
-	}
-	q.Set("a", now.Add(time.Second))    // sooner
-	q.Set("b", now.Add(20*time.Second)) // later
-	q.Sooner("c", now.Add(time.Hour))   // no: it is due sooner
-	q.Sooner("d", now.Add(5*time.Second))
-	q.Remove("gone")
-	q.Remove("never there")
-	if at, ok := q.Next(); !ok || !at.Equal(now.Add(time.Second)) {
-		t.Errorf("Next = %v, %v, want that of a", at, ok)
-	}
-	if at, ok := q.At("b"); !ok || !at.Equal(now.Add(20*time.Second)) {
-		t.Errorf("At b = %v, %v, want 20 s from now", at, ok)
-	}
-	if _, ok := q.At("gone"); ok || q.Backlog(now).Waiting != 4 {
-		t.Errorf("removed key is there, or Backlog = %+v, want 4", q.Backlog(now))
-	}
-	if due := q.Take(now, 9); due != nil {
-		t.Errorf("Take before anything is due = %q, want none", due)
-	}
-	if due := q.Take(now.Add(time.Hour), 3); !slices.Equal(due, []string{"a", "d", "c"}) {
-		t.Errorf("Take = %q, want a d c", due)
-	}
-	if due := q.Take(now.Add(time.Hour), 3); !slices.Equal(due, []string{"b"}) || q.Backlog(now).Waiting != 0 {
-		t.Errorf("Take = %q, want b, and nothing left", due)
-	}
-	if _, ok := q.Next(); ok {
-		t.Error("Next of an empty queue is ok")
-	}
-}
-
-// A map and a search through it are the model.
-func TestQueueDoesWhatAMapWould(t *testing.T) {
+// The model is a map that is searched linearly.
+func TestQueueMatchesModel(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		q, model, start := schedule.New[int](), map[int]time.Time{}, time.Now()
@@ -60,36 +26,53 @@ func TestQueueDoesWhatAMapWould(t *testing.T) {
 				model[key] = at
 			case 3, 4:
 				q.Sooner(key, at)
-				if before, there := model[key]; !there || at.Before(before) {
+				if before, ok := model[key]; !ok || at.Before(before) {
 					model[key] = at
 				}
 			case 5:
 				q.Remove(key)
 				delete(model, key)
 			default:
-				for _, key := range q.Take(at, random.IntN(4)) {
-					for other, due := range model {
-						if due.Before(model[key]) {
-							t.Fatalf("seed %d: %d taken, %d is due sooner", seed, key, other)
-						}
+				n, due := random.IntN(4), 0
+				for _, other := range model {
+					if !other.After(at) {
+						due++
 					}
-					if due, there := model[key]; !there || due.After(at) {
-						t.Fatalf("seed %d: %d taken at %v, due at %v, %v", seed, key, at, due, there)
+				}
+				taken := q.Take(at, n)
+				if len(taken) != min(n, due) {
+					t.Fatalf("seed %d: Take(%d) = %v with %d due", seed, n, taken, due)
+				}
+				for _, key := range taken {
+					if due, ok := model[key]; !ok || due.After(at) || !due.Equal(earliest(model)) {
+						t.Fatalf("seed %d: %d taken at %v, due at %v (%t), want the earliest of %v", seed, key, at, due, ok, model)
 					}
 					delete(model, key)
 				}
 			}
-			if next, ok := q.Next(); ok != (len(model) > 0) || ok && !next.Equal(slices.MinFunc(slices.Collect(maps.Values(model)), time.Time.Compare)) {
-				t.Fatalf("seed %d: Next = %v, %v with %v", seed, next, ok, model)
+			next, ok := q.Next()
+			if ok != (len(model) > 0) || ok && !next.Equal(earliest(model)) {
+				t.Fatalf("seed %d: Next = %v, %t with %v", seed, next, ok, model)
 			}
-			if waiting := q.Backlog(at).Waiting; waiting != len(model) {
-				t.Fatalf("seed %d: %d waiting, want %d", seed, waiting, len(model))
+			if due, ok := q.At(key); ok != !model[key].IsZero() || !due.Equal(model[key]) {
+				t.Fatalf("seed %d: At(%d) = %v, %t, want %v", seed, key, due, ok, model[key])
+			}
+			want := schedule.Backlog{Waiting: len(model)}
+			if len(model) > 0 {
+				want.Lag = max(at.Sub(earliest(model)), 0)
+			}
+			if got := q.Backlog(at); got != want {
+				t.Fatalf("seed %d: Backlog = %+v, want %+v", seed, got, want)
 			}
 		}
 	}
 }
 
-func TestQueueGivesStoredTimesAMonotonicReading(t *testing.T) {
+func earliest(due map[int]time.Time) time.Time {
+	return slices.MinFunc(slices.Collect(maps.Values(due)), time.Time.Compare)
+}
+
+func TestQueueConvertsStoredTimes(t *testing.T) {
 	q := schedule.New[int]()
 	stored := time.Now().Add(time.Minute).Round(0)
 	q.Set(1, stored)
@@ -98,12 +81,12 @@ func TestQueueGivesStoredTimesAMonotonicReading(t *testing.T) {
 	}
 }
 
-func TestQueueHoldsTimesThatNeverCome(t *testing.T) {
+func TestQueueExtremeTimes(t *testing.T) {
 	q, now := schedule.New[int](), time.Now()
 	q.Set(1, time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
 	q.Set(2, time.Time{})
 	if due := q.Take(now.Add(time.Hour), 9); !slices.Equal(due, []int{2}) {
-		t.Errorf("Take = %v, want what was due for ever", due)
+		t.Errorf("Take = %v, want only the key with a zero time", due)
 	}
 }
 
@@ -120,7 +103,7 @@ func TestQueueWait(t *testing.T) {
 		}()
 		q.Set(1, began.Add(3*time.Hour))
 		synctest.Wait()
-		q.Set(2, began.Add(time.Second)) // sooner than what is waited for
+		q.Set(2, began.Add(time.Second)) // earlier than the current wait
 		q.Set(3, began.Add(-time.Second))
 		for _, want := range []time.Duration{0, time.Second, 3 * time.Hour} {
 			if got := <-woken; got != want {
@@ -130,7 +113,7 @@ func TestQueueWait(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := q.Wait(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("Wait with an ended context = %v, want canceled", err)
+			t.Errorf("Wait with a canceled context = %v, want canceled", err)
 		}
 	})
 }

@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// Doubling returns the wait after so many failures in a row (1 for the first):
-// from first, doubling up to most.
-func Doubling(failures int, first, most time.Duration) time.Duration {
-	if shift := max(failures, 1) - 1; shift < 30 && first <= most>>shift {
+// Doubling returns how long to wait after a number of failures in a row: first after one
+// failure, twice as long after each further one, but at most limit.
+func Doubling(failures int, first, limit time.Duration) time.Duration {
+	if shift := max(failures, 1) - 1; shift < 30 && first <= limit>>shift {
 		return first << shift
 	}
-	return most
+	return limit
 }
 
-// Backoff is Doubling less up to a fifth at random, so that what failed together does
-// not come back together.
-func Backoff(failures int, first, most time.Duration) time.Duration {
-	wait := Doubling(failures, first, most)
+// Backoff returns [Doubling] shortened by up to a fifth at random, so that what failed at the
+// same time is not retried at the same time.
+func Backoff(failures int, first, limit time.Duration) time.Duration {
+	wait := Doubling(failures, first, limit)
 	return wait - rand.N(wait/5+1)
 }
 
-// Sleep waits and reports whether ctx still lives.
+// Sleep waits for d or until ctx ends, and reports whether ctx is still alive.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -39,30 +39,30 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Retry calls try, with growing waits in between (see [Backoff]), until it returns nil
-// or ctx ends, and reports whether it was nil. failures counts from 1, that of this try.
-func Retry(ctx context.Context, first, most time.Duration, try func(failures int) error) bool {
-	for failures := 1; try(failures) != nil; failures++ {
-		if !Sleep(ctx, Backoff(failures, first, most)) {
+// Retry calls try with [Backoff] in between until try returns nil or ctx ends, and reports
+// whether try returned nil. The number passed to try is that of the current attempt, from 1.
+func Retry(ctx context.Context, first, limit time.Duration, try func(attempt int) error) bool {
+	for attempt := 1; try(attempt) != nil; attempt++ {
+		if !Sleep(ctx, Backoff(attempt, first, limit)) {
 			return false
 		}
 	}
 	return true
 }
 
-// RetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): seconds, also with
-// a fraction, or an HTTP date, which counts from now. The wait is brought within least
-// and most. ok is false if there is none or it can't be read.
-func RetryAfter(header string, now time.Time, least, most time.Duration) (wait time.Duration, ok bool) {
+// RetryAfter parses a Retry-After header (RFC 9110, section 10.2.3): seconds, possibly with a
+// fraction, or an HTTP date, which is relative to now. The wait is clamped to shortest and
+// longest. ok is false if the header is empty or malformed.
+func RetryAfter(header string, now time.Time, shortest, longest time.Duration) (wait time.Duration, ok bool) {
 	header = strings.TrimSpace(header)
-	seconds, err := strconv.ParseFloat(header, 64) // a number too long for it is infinite
+	seconds, err := strconv.ParseFloat(header, 64) // infinite if the number is too large
 	if (err == nil || errors.Is(err, strconv.ErrRange)) && !math.IsNaN(seconds) {
-		seconds = min(max(seconds, least.Seconds()), most.Seconds())
+		seconds = min(max(seconds, shortest.Seconds()), longest.Seconds())
 		wait = time.Duration(seconds * float64(time.Second))
 	} else if at, err := http.ParseTime(header); err == nil {
 		wait = at.Sub(now)
 	} else {
 		return 0, false
 	}
-	return min(max(wait, least), most), true
+	return min(max(wait, shortest), longest), true
 }

@@ -12,14 +12,14 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-func TestDoubling(t *testing.T) {
+func TestDoublingAndBackoff(t *testing.T) {
 	for failures, want := range map[int]time.Duration{-1: 1, 0: 1, 1: 1, 2: 2, 5: 16, 6: 20, 31: 20, 1 << 40: 20} {
 		if got := schedule.Doubling(failures, time.Second, 20*time.Second); got != want*time.Second {
 			t.Errorf("Doubling(%d) = %v, want %v", failures, got, want*time.Second)
 		}
 		for range 50 {
 			if got := schedule.Backoff(failures, time.Second, 20*time.Second); got > want*time.Second || got < want*time.Second*4/5 {
-				t.Fatalf("Backoff(%d) = %v, want %v less up to a fifth", failures, got, want*time.Second)
+				t.Fatalf("Backoff(%d) = %v, want %v less at most a fifth", failures, got, want*time.Second)
 			}
 		}
 	}
@@ -37,7 +37,7 @@ func TestSleep(t *testing.T) {
 			t.Errorf("Sleep ended after %v, want false after 3s", time.Since(began))
 		}
 		if schedule.Sleep(ctx, 0) {
-			t.Error("Sleep with an ended context = true, want false")
+			t.Error("Sleep with an expired context = true, want false")
 		}
 	})
 }
@@ -49,20 +49,18 @@ func TestRetryAfter(t *testing.T) {
 		want   time.Duration
 		ok     bool
 	}{
-		"seconds":                 {"7", 7 * time.Second, true},
-		"a fraction":              {" 1.5 ", 1500 * time.Millisecond, true},
-		"less than the least":     {"0", time.Second, true},
-		"negative":                {"-1e300", time.Second, true},
-		"more than the most":      {"86400", time.Hour, true},
-		"too long for a number":   {strings.Repeat("9", 400), time.Hour, true},
-		"infinite":                {"inf", time.Hour, true},
-		"a date":                  {now.Add(time.Minute).Format(http.TimeFormat), time.Minute, true},
-		"a date in the past":      {now.Add(-time.Minute).Format(http.TimeFormat), time.Second, true},
-		"a date in another zone":  {"Sunday, 01-Nov-26 12:02:00 GMT", 2 * time.Minute, true},
-		"a date a long time away": {now.AddDate(1, 0, 0).Format(http.TimeFormat), time.Hour, true},
-		"none":                    {"", 0, false},
-		"not a number":            {"nan", 0, false},
-		"words":                   {"soon", 0, false},
+		"seconds":          {"7", 7 * time.Second, true},
+		"fraction":         {" 1.5 ", 1500 * time.Millisecond, true},
+		"too short":        {"0", time.Second, true},
+		"too long":         {"86400", time.Hour, true},
+		"out of range":     {strings.Repeat("9", 400), time.Hour, true},
+		"infinite":         {"inf", time.Hour, true},
+		"date":             {now.Add(time.Minute).Format(http.TimeFormat), time.Minute, true},
+		"date in the past": {now.Add(-time.Minute).Format(http.TimeFormat), time.Second, true},
+		"RFC 850 date":     {"Sunday, 01-Nov-26 12:02:00 GMT", 2 * time.Minute, true},
+		"date in a year":   {now.AddDate(1, 0, 0).Format(http.TimeFormat), time.Hour, true},
+		"empty":            {"", 0, false},
+		"not a number":     {"nan", 0, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -76,8 +74,8 @@ func TestRetryAfter(t *testing.T) {
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, last := time.Now(), 0
-		if !schedule.Retry(t.Context(), time.Second, 2*time.Second, func(failures int) error {
-			if last = failures; failures < 4 {
+		if !schedule.Retry(t.Context(), time.Second, 2*time.Second, func(attempt int) error {
+			if last = attempt; attempt < 4 {
 				return errors.New("failed")
 			}
 			return nil
@@ -85,7 +83,7 @@ func TestRetry(t *testing.T) {
 			t.Error("Retry = false, want true")
 		}
 		if took := time.Since(began); last != 4 || took < 4*time.Second || took > 5*time.Second {
-			t.Errorf("%d tries in %v, want 4 in 4 to 5 s", last, took)
+			t.Errorf("%d attempts in %v, want 4 in 4 to 5 s", last, took)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
