@@ -76,8 +76,8 @@ func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 		{"internal/graph/errors.go", "After: cmp.Or(e.retryAfter, unnamedWait)", "After: 0 * cmp.Or(e.retryAfter, unnamedWait)"},
 	}, politely, "Graph answers 429"},
 	{"one mailbox that hangs is read with others", []edit{
-		{"internal/poll/read.go", "limit = p.calls.timeout()", "limit = longTime"},
-		{"internal/poll/concurrency.go", "t.alone = quickAnswers", "t.alone = 0"},
+		{"internal/poll/read.go", "timeout = p.calls.timeout()", "timeout = isolatedTimeout"},
+		{"internal/poll/concurrency.go", "t.isolated = quickAnswers", "t.isolated = 0"},
 	}, punctual, "one mailbox hangs"},
 	{"who can't log in keeps its mailboxes", []edit{
 		{"internal/partition/shares.go", "unable := !answeredWithin(beats[life], unableTime)", "unable := false && !answeredWithin(beats[life], unableTime)"},

@@ -7,95 +7,97 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// concurrency is how many calls of Graph regular reads may have in flight, and as many
-// again the hinted ones. It follows what Graph can take, as TCP follows a network: it
-// grows by one for each round of calls while all goes well, and shrinks by a third when
-// Graph as a whole fails or asks the app to wait, once for what was in flight together.
+// concurrency limits how many calls of Graph may be in flight for regular reads, and as many
+// again for expedited ones. Like TCP congestion control it adapts to what Graph can take: the
+// limit grows by one per round of successful calls, and shrinks by a third when Graph as a
+// whole fails or asks the app to wait, once for all calls in flight at that time.
 type concurrency struct {
-	limit  float64       // guarded by the poller's mu, as all below
-	recent time.Duration // what answers took of late; a few slow mailboxes hardly move it
-	shrunk time.Time
+	limit    float64       // guarded by the poller's mu, like the fields below
+	average  time.Duration // moving average of how long calls take; a few slow mailboxes hardly change it
+	shrunkAt time.Time
 }
 
 const (
-	leastCalls = 8
-	mostCalls  = 96
+	minCalls = 8
+	maxCalls = 96
 )
 
-// ended notes a call that began then: how long it took, and whether Graph was unable or
-// unwilling to answer.
-func (c *concurrency) ended(began time.Time, took time.Duration, refused bool) {
-	c.recent += (took - c.recent) / 16
+func newConcurrency() concurrency { return concurrency{limit: (minCalls + maxCalls) / 2} }
+
+// observe records when a call began, how long it took, and whether Graph was unable or
+// unwilling to answer it.
+func (c *concurrency) observe(began time.Time, took time.Duration, refused bool) {
+	c.average += (took - c.average) / 16
 	switch {
 	case !refused:
-		c.limit = min(c.limit+1/c.limit, mostCalls)
-	case !began.Before(c.shrunk):
-		c.shrunk, c.limit = time.Now(), max(c.limit*2/3, leastCalls)
+		c.limit = min(c.limit+1/c.limit, maxCalls)
+	case !began.Before(c.shrunkAt):
+		c.shrunkAt, c.limit = time.Now(), max(c.limit*2/3, minCalls)
 	}
 }
 
-// timeout returns how long a call may take, if others took what they did of late.
+// timeout returns how long a call may take, given how long recent calls took.
 func (c *concurrency) timeout() time.Duration {
-	return min(max(shortTime, 4*c.recent), longTime/2)
+	return min(max(minTimeout, 4*c.average), isolatedTimeout/2)
 }
 
-// learn adapts the number of calls in flight to an answer. What one mailbox does says
-// nothing of Graph.
-func (p *Poller) learn(readings []ooo.ReadResult, c call) {
-	answered, whole := false, false
-	for i := range readings {
-		throttled, _ := errors.AsType[*ooo.Throttled](readings[i].Err)
-		answered = answered || readings[i].Err == nil
-		whole = whole || throttled != nil && throttled.WholeApp
+// adapt adjusts the limit of calls in flight after a call. A failure of a single mailbox does
+// not affect it, as it says nothing about Graph.
+func (p *Poller) adapt(results []ooo.ReadResult, c call) {
+	answered, appThrottled := false, false
+	for i := range results {
+		throttled, _ := errors.AsType[*ooo.Throttled](results[i].Err)
+		answered = answered || results[i].Err == nil
+		appThrottled = appThrottled || throttled != nil && throttled.WholeApp
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if answered && c.began.After(p.answered) {
-		p.answered = c.began
+	if answered && c.began.After(p.lastAnswered) {
+		p.lastAnswered = c.began
 	}
-	lost := c.mailboxes > 1 && c.unanswered && c.began.After(p.answered)
-	if lost && c.began.After(p.lost) {
-		p.lost = c.began
+	batch := c.mailboxes > 1
+	lost := batch && c.unanswered && c.began.After(p.lastAnswered)
+	if lost && c.began.After(p.lastUnanswered) {
+		p.lastUnanswered = c.began
 	}
-	if c.mailboxes > 1 || whole {
-		p.calls.ended(c.began, c.ended.Sub(c.began), whole || lost)
+	if batch || appThrottled {
+		p.calls.observe(c.began, c.ended.Sub(c.began), appThrottled || lost)
 	}
 }
 
-// unreachable reports whether Graph seems to be: of the batches that began last none was
-// answered. The caller holds mu.
-func (p *Poller) unreachable() bool { return p.lost.After(p.answered) }
+// unreachable reports whether Graph seems unreachable: none of the latest batches was
+// answered. The caller must hold mu.
+func (p *Poller) unreachable() bool { return p.lastUnanswered.After(p.lastAnswered) }
 
-// probeGap is the least time between two batches that are split while Graph seems to be
-// unreachable.
+// probeGap is the minimum time between two splits of a batch while Graph seems unreachable.
 const probeGap = 10 * time.Second
 
-// worthSplitting reports whether one of its mailboxes may be why a batch got no answer. While
-// Graph seems to be unreachable a batch is split only now and then to find out, so that no more
-// is asked than usual. The caller holds mu.
+// worthSplitting reports whether to read the mailboxes of an unanswered batch one by one,
+// because one of them may be the cause. While Graph seems unreachable a batch is split only
+// occasionally, as a probe, so that the load on Graph stays as usual. The caller must hold mu.
 func (p *Poller) worthSplitting() bool {
 	switch {
 	case !p.unreachable():
 		return true
-	case !p.answered.After(p.probed) && time.Since(p.probed) < probeGap:
+	case !p.lastAnswered.After(p.lastProbe) && time.Since(p.lastProbe) < probeGap:
 		return false
 	}
-	p.probed = time.Now()
+	p.lastProbe = time.Now()
 	return true
 }
 
-// isolate has a mailbox read alone that was slow while others were not, or that gave no
-// answer alone, and with others again once it has answered quickly a few times. The
-// caller holds mu.
+// isolate makes a mailbox be read alone if its call was slow while others were not, or if it
+// gave no answer when read alone. It returns to the batches after a few quick answers. The
+// caller must hold mu.
 func (p *Poller) isolate(t *target, c call, slow bool) {
-	before, single := t.alone, c.mailboxes == 1
+	before, alone := t.isolated, c.mailboxes == 1
 	switch {
-	case slow, single && c.unanswered && !p.unreachable():
-		t.alone = quickAnswers
-	case single && t.alone > 0:
-		t.alone--
+	case slow, alone && c.unanswered && !p.unreachable():
+		t.isolated = quickAnswers
+	case alone && t.isolated > 0:
+		t.isolated--
 	}
-	if (before > 0) == (t.alone > 0) {
+	if (before > 0) == (t.isolated > 0) {
 		return
 	}
 	p.regular.queue.Remove(t)

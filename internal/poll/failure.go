@@ -10,31 +10,30 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Waits after a mailbox that can't be read, or an address that is not found.
+// Waits after failed reads and look-ups.
 const (
-	firstWait      = 10 * time.Second
-	mostWait       = 5 * time.Minute
-	absentWait     = time.Minute // the first, if each try asks the directory too
-	mostRetryAfter = time.Hour
-	// While Graph is out of reach, between look-ups and between reads that hints ask for;
-	// a regular read mostly comes before.
-	awayWait     = 3 * time.Second
-	mostAwayWait = 30 * time.Second
-	// toleratedFailures is how many reads may fail for no fault of the mailbox before it
-	// is shown as unknown.
+	firstWait     = 10 * time.Second
+	maxWait       = 5 * time.Minute
+	absentWait    = time.Minute // the first wait if each retry also asks the directory
+	maxRetryAfter = time.Hour
+	// While Graph is unavailable: between look-ups, and between reads that hints request.
+	// Usually the next regular read comes first.
+	unavailableWait    = 3 * time.Second
+	maxUnavailableWait = 30 * time.Second
+	// toleratedFailures is how many reads in a row may fail through no fault of the mailbox
+	// before it is shown as unknown.
 	toleratedFailures = 2
 )
 
-// Kinds of error that a record does not tell apart.
+// Kinds of error that a record does not distinguish.
 const (
 	readErrorThrottled    ooo.ReadErrorKind = "throttled"
 	readErrorUnauthorized ooo.ReadErrorKind = "unauthorized"
 	readErrorAbsent       ooo.ReadErrorKind = "absent"
-	readErrorNotAsked     ooo.ReadErrorKind = "not_asked"
+	readErrorUnverified   ooo.ReadErrorKind = "unverified"
 )
 
-// errorKind returns the kind of error that an error stands for: failures of one kind
-// are counted together.
+// errorKind returns the kind of an error. Failures of one kind are counted together.
 func errorKind(err error) ooo.ReadErrorKind {
 	_, throttled := errors.AsType[*ooo.Throttled](err)
 	switch {
@@ -42,117 +41,118 @@ func errorKind(err error) ooo.ReadErrorKind {
 		return readErrorThrottled
 	case errors.Is(err, errAbsent):
 		return readErrorAbsent
-	case errors.Is(err, errNotAsked):
-		return readErrorNotAsked
+	case errors.Is(err, errUnverified):
+		return readErrorUnverified
 	case errors.Is(err, ooo.ErrUnauthorized):
 		return readErrorUnauthorized
 	}
 	return ooo.ReadErrorKindOf(err)
 }
 
-// verdict is what a failure means for the mailbox.
-type verdict struct {
+// effect is what a failure means for the mailbox.
+type effect struct {
 	outcome Outcome
-	wait    time.Duration // until the next read; 0: it keeps its phase
-	unknown bool          // it is shown as unknown
+	wait    time.Duration // until the next read; 0: the mailbox keeps its phase
+	unknown bool          // the mailbox is shown as unknown
 }
 
-// judge says what the failure of a read means that is the n-th of its kind in a row.
-// othersRead says that other mailboxes were read since the first one.
-func judge(err error, n int, othersRead bool, interval time.Duration) verdict {
-	kind, wait := errorKind(err), schedule.Backoff(n, firstWait, mostWait)
+// effectOf returns the effect of the n-th failure of a kind in a row. othersRead reports
+// whether other mailboxes have been read since the first of these failures.
+func effectOf(err error, n int, othersRead bool, interval time.Duration) effect {
+	kind, wait := errorKind(err), schedule.Backoff(n, firstWait, maxWait)
 	switch {
 	case kind == readErrorThrottled:
 		throttled, _ := errors.AsType[*ooo.Throttled](err)
-		return verdict{Throttled, throttled.After, throttled.After > 2*interval}
+		return effect{Throttled, throttled.After, throttled.After > 2*interval}
 	case kind == readErrorAbsent:
-		return verdict{Unreadable, schedule.Backoff(n, absentWait, mostWait), true}
-	case kind == readErrorNotAsked:
-		return verdict{Unavailable, wait, n > toleratedFailures}
-	case kind == ooo.ReadErrorBadSetting: // read as usual: its owner may change it any time
-		return verdict{Unreadable, 0, true}
+		return effect{Unreadable, schedule.Backoff(n, absentWait, maxWait), true}
+	case kind == readErrorUnverified:
+		return effect{Unavailable, wait, n > toleratedFailures}
+	case kind == ooo.ReadErrorBadSetting: // keep reading: the user may change it at any time
+		return effect{Unreadable, 0, true}
 	case kind == ooo.ReadErrorOther, kind == readErrorUnauthorized && !othersRead:
-		// Graph is away or busy, and names no wait: reads keep their cadence.
-		return verdict{Unavailable, 0, n > toleratedFailures}
+		// Graph is unreachable or busy without a Retry-After: reads keep their cadence.
+		return effect{Unavailable, 0, n > toleratedFailures}
 	}
-	return verdict{Unreadable, wait, true} // a 401 too, if others are read with the same token
+	return effect{Unreadable, wait, true} // also a 401, if the token works for other mailboxes
 }
 
-// failed says what it means that a mailbox gave no setting, or an address no person. Again
-// is when what asked for that is tried again; zero: it is done with.
-func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome Outcome, again time.Time) {
-	if ctx.Err() != nil { // stopping: not Graph's fault
+// failed handles a read that returned no setting, or a look-up that found no person. retryAt
+// is when to retry what requested it; it is zero if nothing needs a retry.
+func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome Outcome, retryAt time.Time) {
+	if ctx.Err() != nil { // the poller is stopping: not Graph's fault
 		return Unavailable, time.Time{}
 	}
 	throttled, _ := errors.AsType[*ooo.Throttled](err)
 	switch {
-	case throttled != nil && j.t.unresolved:
-		p.hold(ctx, DirectoryWait, throttled.After)
+	case throttled != nil && j.t.id.Unresolved():
+		p.pauseApp(ctx, DirectoryWait, throttled.After)
 	case throttled != nil && throttled.WholeApp:
-		p.hold(ctx, GraphWait, throttled.After)
+		p.pauseApp(ctx, GraphWait, throttled.After)
 		return Throttled, time.Now()
 	case errors.Is(err, ooo.ErrUserGone):
-		if err = p.askDirectory(ctx, j); err == nil {
+		if err = p.checkDirectory(ctx, j); err == nil {
 			return Unreadable, time.Time{}
 		}
 	}
-	v, f, again := p.note(j, err, c)
+	e, f, retryAt := p.countFailure(j, err, c)
 	hints := j.hints
-	if !again.IsZero() { // they want a read that says something
+	if !retryAt.IsZero() { // they stay until a read is answered
 		hints = nil
 	}
-	if v.wait > p.cfg.Interval || v.unknown && !f.saved {
-		p.saveFailure(ctx, j, err, v, f, hints)
+	if e.wait > p.cfg.Interval || e.unknown && !f.saved {
+		p.saveFailure(ctx, j, err, e, f, hints)
 	} else {
-		p.carriedOut(hints)
+		p.removeLater(hints)
 	}
-	return v.outcome, again
+	return e.outcome, retryAt
 }
 
-// note notes a failure in memory and schedules the next read after it. Again is as of
-// failed; f is what it was before it is saved.
-func (p *Poller) note(j *job, err error, c call) (v verdict, f failure, again time.Time) {
+// countFailure records a failure in memory and schedules the next read. The f that it returns
+// tells whether an earlier failure in a row was saved; for retryAt see [Poller.failed].
+func (p *Poller) countFailure(j *job, err error, c call) (e effect, f failure, retryAt time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, t := time.Now(), j.t
 	failing := t.fail(errorKind(err), c.began)
 	f = *failing
-	v = judge(err, f.times, p.answered.After(f.since), p.cfg.Interval)
-	away := schedule.Backoff(f.times, awayWait, mostAwayWait)
-	if v.wait == 0 && j.t.unresolved {
-		v.wait = away
+	e = effectOf(err, f.times, p.lastAnswered.After(f.since), p.cfg.Interval)
+	unavailable := schedule.Backoff(f.times, unavailableWait, maxUnavailableWait)
+	if e.wait == 0 && t.id.Unresolved() {
+		e.wait = unavailable
 	}
-	failing.saved = f.saved || v.unknown
-	if t.notBefore, t.throttled = (time.Time{}), v.outcome == Throttled; v.wait > 0 {
-		t.notBefore = now.Add(v.wait)
+	failing.saved = f.saved || e.unknown
+	t.notBefore, t.throttled = time.Time{}, e.outcome == Throttled
+	if e.wait > 0 {
+		t.notBefore = now.Add(e.wait)
 		if !t.dropped && t.monitored {
 			p.schedule(t, t.notBefore)
 		}
 	}
 	switch {
-	case v.outcome == Unreadable:
-	case c.cut && t.alone > 0:
-		again = now // with more time
+	case e.outcome == Unreadable:
+	case c.cutShort && t.isolated > 0:
+		retryAt = now // with the longer timeout
 	case len(j.hints) == 0 && j.urgent == ooo.SourcePoll:
-		// Nobody asked: its batch was split, or its record changed. Its regular read is next.
+		// The read was expedited only because its batch was split or its record had changed.
+		// The next regular read is soon enough.
 	default:
-		again = now.Add(max(v.wait, away))
+		retryAt = now.Add(max(e.wait, unavailable))
 	}
-	return v, f, again
+	return e, f, retryAt
 }
 
-// saveFailure records why a mailbox can't be read, and for how long it is left alone.
-// Of failures in a row the first is saved, and those with a wait over one interval.
-func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, v verdict, f failure, done []ooo.Hint) {
+// saveFailure saves why a mailbox can't be read and when it is read next.
+func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, e effect, f failure, done []ooo.Hint) {
 	first := false
-	_, err := p.update(j.id, func(d *mailbox.Draft) error {
+	_, err := p.update(j.t.id, func(d *mailbox.Draft) error {
 		now := time.Now()
 		d.Done(done...)
-		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = f.times, time.Time{}, v.outcome == Throttled
-		if v.wait > p.cfg.Interval {
-			d.ReadRetryAt = now.Add(v.wait).UTC()
+		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = f.times, time.Time{}, e.outcome == Throttled
+		if e.wait > p.cfg.Interval {
+			d.ReadRetryAt = now.Add(e.wait).UTC()
 		}
-		if !v.unknown {
+		if !e.unknown {
 			return nil
 		}
 		if first = d.Condition != ooo.Unknown; first {
@@ -162,6 +162,6 @@ func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, v verdict
 		return nil
 	})
 	if err == nil && first {
-		p.cfg.Log.WarnContext(ctx, "mailbox not readable, its last state stands", "mailbox", j.id.ObjectID(), "err", cause)
+		p.cfg.Log.WarnContext(ctx, "mailbox unreadable, keeping its last state", "mailbox", j.t.id, "err", cause)
 	}
 }

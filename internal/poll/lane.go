@@ -10,13 +10,11 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// lane is a queue of mailboxes to be read, with a limit of the calls in flight. There
-// are four: regular reads in batches, mailboxes for which a hint came, those that are
-// read alone because they were slow, and addresses to be looked up.
+// lane is a queue of targets with a limit on the calls in flight.
 type lane struct {
 	queue *schedule.Queue[*target]
-	most  int        // in one call
-	wait  string     // name of the wait that stops it
+	batch int        // the most targets in one call
+	wait  string     // name of the wait of the whole app that pauses the lane
 	limit func() int // calls in flight, at least 1
 
 	mu       sync.Mutex
@@ -24,11 +22,11 @@ type lane struct {
 	freed    chan struct{} // capacity 1
 }
 
-func newLane(most int, wait string, limit func() int) *lane {
-	return &lane{queue: schedule.New[*target](), most: most, wait: wait, limit: limit, freed: make(chan struct{}, 1)}
+func newLane(batch int, wait string, limit func() int) *lane {
+	return &lane{queue: schedule.New[*target](), batch: batch, wait: wait, limit: limit, freed: make(chan struct{}, 1)}
 }
 
-// acquire waits until a call may begin; it returns false if ctx ends before.
+// acquire waits until a call may begin. It returns false if ctx ends first.
 func (l *lane) acquire(ctx context.Context) bool {
 	for {
 		l.mu.Lock()
@@ -54,30 +52,29 @@ func (l *lane) release() {
 	l.mu.Unlock()
 	select {
 	case l.freed <- struct{}{}:
-	default: // a wake-up is already waiting
+	default: // a wake-up is already pending
 	}
 }
 
 const (
-	// hintGap is the least time between two reads of a mailbox because of hints.
-	hintGap = 200 * time.Millisecond
-	// refusedGap is when to try again what the registry does not let begin: the
-	// partition is given away, or Redis has not answered of late.
+	// expediteGap is the minimum time between two expedited reads of a mailbox.
+	expediteGap = 200 * time.Millisecond
+	// refusedGap is when to retry a read that the registry did not allow to begin: the
+	// partition is being released, or Redis has not answered recently.
 	refusedGap = 50 * time.Millisecond
 )
 
-// job is a mailbox that is being read, or an address that is being looked up.
+// job is one read of a mailbox, or one look-up of an address.
 type job struct {
 	t      *target
-	id     ooo.RecordID
-	late   time.Duration // after it was due; 0 beside the regular reads
-	lead   time.Duration // until the next regular read; 0: this is it
+	late   time.Duration // how long after it was due it began; 0 for an expedited read
+	lead   time.Duration // until the next regular read; 0 for a regular read
 	known  ooo.Digest
-	hints  []ooo.Hint // that were there before it began
-	urgent ooo.Source // why, if not for a hint or because it is due
+	hints  []ooo.Hint // those that were left before it began
+	urgent ooo.Source // why it was expedited; empty if by hints or not at all
 }
 
-// cause is what made us read the mailbox, with the hint that did; zero if none did.
+// cause returns what caused the read, and the hint if one did.
 func (j *job) cause() (ooo.Source, ooo.Hint) {
 	switch {
 	case len(j.hints) == 0:
@@ -88,17 +85,16 @@ func (j *job) cause() (ooo.Source, ooo.Hint) {
 	return cmp.Or(j.hints[0].Source, ooo.SourceNotification), j.hints[0]
 }
 
-// serve begins what is due in a lane, until ctx ends.
-func (p *Poller) serve(ctx context.Context, l *lane) error {
+// runLane starts the due reads or look-ups of a lane until ctx ends.
+func (p *Poller) runLane(ctx context.Context, l *lane) error {
 	for l.queue.Wait(ctx) == nil {
-		if wait := p.cfg.Wait(l.wait); wait > 0 { // in steps: it may get longer
-			schedule.Sleep(ctx, min(wait, 250*time.Millisecond))
+		if p.paused(ctx, l.wait) {
 			continue
 		}
 		if !l.acquire(ctx) || l != p.lookups && p.pace(ctx) != nil {
 			break
 		}
-		jobs, refused := p.begin(l, l.queue.Take(time.Now(), l.most))
+		jobs, refused := p.begin(l, l.queue.Take(time.Now(), l.batch))
 		if len(jobs) == 0 {
 			l.release()
 			if refused {
@@ -106,7 +102,7 @@ func (p *Poller) serve(ctx context.Context, l *lane) error {
 			}
 			continue
 		}
-		p.work.Go(func() {
+		p.tasks.Go(func() {
 			defer l.release()
 			if l == p.lookups {
 				p.lookUp(ctx, &jobs[0])
@@ -118,8 +114,8 @@ func (p *Poller) serve(ctx context.Context, l *lane) error {
 	return nil
 }
 
-// begin begins the reads of what is due. What is being read already, or has to wait,
-// is left out; refused says that the registry let something not begin.
+// begin makes jobs of the due targets that may begin now, and reschedules the others. refused
+// reports whether the registry did not allow one to begin.
 func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 	jobs = make([]job, 0, len(due))
 	now := time.Now()
@@ -130,103 +126,104 @@ func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 		case t.dropped || !t.monitored:
 		case t.waits(now):
 			p.schedule(t, t.notBefore)
-		case l == p.hinted && (t.inFlight || !t.asked()): // or a regular read has served it
-		case t.inFlight: // that read serves
+		case l == p.expedited && (t.inFlight || !t.expedited()): // end expedites it again, or another read served it
+		case t.inFlight: // that read is enough
 			p.schedule(t, t.inPhaseAfter(now, p.cfg.Interval))
+		case t.reader.Begin():
+			jobs = append(jobs, p.newJob(l, t, now))
 		default:
-			if t.reader.Begin() {
-				jobs = append(jobs, p.job(l, t, now))
-				continue
-			}
 			refused = true
 			l.queue.Set(t, now.Add(refusedGap))
 		}
 	}
 	if l != p.lookups && len(jobs) > 1 {
-		p.rate.ReserveN(now, len(jobs)-1) // the next one waits for them too
+		p.rate.ReserveN(now, len(jobs)-1) // pace has admitted only one
 	}
 	return jobs, refused
 }
 
-// job notes that a read begins, and schedules the next regular one. The caller holds mu.
-func (p *Poller) job(l *lane, t *target, now time.Time) job {
-	j := job{t: t, id: t.id, known: t.digest, urgent: t.urgent}
-	if t.wanted {
+// newJob marks a target as in flight and schedules its next regular read. The caller must hold
+// mu.
+func (p *Poller) newJob(l *lane, t *target, now time.Time) job {
+	j := job{t: t, known: t.digest, urgent: t.urgent}
+	if t.hinted {
 		j.hints = p.hints(t.id)
 	}
-	t.inFlight, t.urgent, t.wanted, t.checked = true, "", false, false
+	t.inFlight, t.urgent, t.hinted, t.checked = true, "", false, false
 	if l == p.lookups {
 		return j
 	}
 	if j.lead = t.due.Sub(now); j.lead <= 0 {
 		j.lead, j.late = 0, -j.lead
 	} else {
-		t.hinted = now
+		t.expeditedAt = now
 	}
 	due := t.due
-	if j.lead == 0 || j.lead > p.cfg.Interval { // it waited after a failure
+	if j.lead == 0 || j.lead > p.cfg.Interval { // more than an interval: it waited after a failure
 		due = t.next(now, p.cfg.Interval)
 	}
 	p.schedule(t, due)
 	return j
 }
 
-// hints returns the hints that ask for a read of a mailbox.
+// hints returns the hints that request a read of a mailbox.
 func (p *Poller) hints(id ooo.RecordID) []ooo.Hint {
 	return append(p.cfg.Registry.Hints(id, ooo.HintRead), p.cfg.Registry.Hints(id, ooo.HintCheck)...)
 }
 
-// end lets the next read of a mailbox begin, at once if it was asked for meanwhile.
-// again is when to retry if this read failed; zero if it succeeded. The caller holds mu.
-func (p *Poller) end(j *job, again time.Time) {
-	t, at := j.t, again
+// end ends a job. If a read was requested while it was in flight, that read begins at once.
+// retryAt is when to retry what requested this one; it is zero if nothing needs a retry. The
+// caller must hold mu.
+func (p *Poller) end(j *job, retryAt time.Time) {
+	t, at := j.t, retryAt
 	t.reader.End()
 	t.inFlight = false
-	if t.asked() {
+	if t.expedited() {
 		at = time.Now()
 	}
-	if !again.IsZero() {
-		t.wanted, t.urgent = t.wanted || len(j.hints) > 0, cmp.Or(t.urgent, j.urgent)
+	if !retryAt.IsZero() {
+		t.hinted, t.urgent = t.hinted || len(j.hints) > 0, cmp.Or(t.urgent, j.urgent)
 	}
-	if t.asked() {
-		p.hurry(t, at)
+	if t.expedited() {
+		p.expedite(t, at)
 	}
 }
 
-// schedule sets when a mailbox is due for its regular read, or an address for its
-// look-up. The caller holds mu.
+// schedule sets when a mailbox is due for its regular read, or an address for its look-up.
+// The caller must hold mu.
 func (p *Poller) schedule(t *target, at time.Time) {
 	t.due = at
-	switch {
-	case t.unresolved:
-		p.lookups.queue.Set(t, at)
-	case t.alone > 0:
-		p.isolated.queue.Set(t, at)
-	default:
-		p.regular.queue.Set(t, at)
-	}
+	p.laneOf(t, p.regular).queue.Set(t, at)
 }
 
-// hurry has a mailbox read beside its regular reads. The caller holds mu.
-func (p *Poller) hurry(t *target, at time.Time) {
-	if soonest := t.hinted.Add(hintGap); soonest.After(at) {
-		at = soonest
-	}
+// laneOf returns the lane of a target. Mailboxes that are not isolated are in the shared lane.
+// The caller must hold mu.
+func (p *Poller) laneOf(t *target, shared *lane) *lane {
 	switch {
-	case t.dropped, !t.monitored, t.inFlight, t.waits(at): // a later read sees what was asked
-	case t.unresolved:
-		p.lookups.queue.Sooner(t, at)
-	case t.alone > 0:
-		p.isolated.queue.Sooner(t, at)
-	default:
-		p.hinted.queue.Sooner(t, at)
+	case t.id.Unresolved():
+		return p.lookups
+	case t.isolated > 0:
+		return p.isolated
 	}
+	return shared
 }
 
-// unschedule takes a mailbox out of all queues. The caller holds mu.
+// expedite schedules a read in addition to the regular ones, or an earlier look-up. The caller
+// must hold mu.
+func (p *Poller) expedite(t *target, at time.Time) {
+	if earliest := t.expeditedAt.Add(expediteGap); earliest.After(at) {
+		at = earliest
+	}
+	if t.dropped || !t.monitored || t.inFlight || t.waits(at) { // a later read serves the request
+		return
+	}
+	p.laneOf(t, p.expedited).queue.Sooner(t, at)
+}
+
+// unschedule removes a target from all queues. The caller must hold mu.
 func (p *Poller) unschedule(t *target) {
 	for _, l := range p.lanes() {
 		l.queue.Remove(t)
 	}
-	p.windows.Remove(t)
+	p.edges.Remove(t)
 }

@@ -15,49 +15,49 @@ import (
 )
 
 const (
-	sweepEvery = 2 * time.Second // between the beginnings of two sweeps, at least
-	// Graph takes 1,500 requests for presence in 30 s from one app in a tenant: of all
-	// replicas together mostPresences a second, and fewer after it asked to wait.
-	mostPresences   = 49.0
-	leastPresences  = 2.0
-	morePresences   = 2.0 // with each sweep that Graph did not throttle
-	presenceCalls   = 64  // in flight, in case that Graph takes a second for each
-	presenceRefusal = 5   // failed calls that end a sweep
-	presenceRetry   = 5 * time.Second
-	presenceDenied  = 5 * time.Minute // after the permission was denied
+	sweepInterval = 2 * time.Second // minimum time from the beginning of one sweep to the next
+	// Graph allows an app 1,500 presence requests in 30 s per tenant. All replicas together
+	// make maxPresenceRate a second, and fewer after Graph asked them to wait.
+	maxPresenceRate  = 49.0
+	minPresenceRate  = 2.0
+	presenceRateStep = 2.0 // added after each sweep that Graph did not throttle
+	maxPresenceCalls = 64  // in flight, if Graph takes a second for each
+	maxSweepFailures = 5   // failed calls that end a sweep
+	presenceRetry    = 5 * time.Second
+	deniedRetry      = 5 * time.Minute // after Graph denied the permission
 )
 
-// sweep is one round of asking for the presence of all mailboxes of this replica.
+// sweep is one round of presence requests for all mailboxes of this replica.
 type sweep struct {
-	mu                                  sync.Mutex
-	answered, throttled, failed, turned int   // guarded by mu
-	denied                              error // guarded by mu
+	mu                                   sync.Mutex
+	answered, throttled, failed, changed int   // guarded by mu
+	denied                               error // guarded by mu
 }
 
-// sweepPresence asks for the presence of all mailboxes of this replica together, 650
-// in one call, and reads those whose automatic replies seem to have turned. That is a
-// hint and no more. It pays where reading all mailboxes often enough would take more
-// than Graph allows, with a longer interval.
+// sweepPresence requests the presence of all users whose mailboxes this replica owns, 650 in
+// one call, and expedites the reads of those whose Out of Office flag has changed. Presence is
+// only a hint. The sweep pays off where reading all mailboxes often enough would exceed what
+// Graph allows, together with a longer interval.
 func (p *Poller) sweepPresence(ctx context.Context) error {
-	pace, limiter, denied := mostPresences, rate.NewLimiter(mostPresences, 1), false
+	perSecond, limiter, denied := maxPresenceRate, rate.NewLimiter(maxPresenceRate, 1), false
 	for {
 		began := time.Now()
-		s := p.sweep(ctx, func() bool { return p.paceSweep(ctx, limiter, pace) })
-		wait := sweepEvery - time.Since(began)
+		s := p.sweep(ctx, limiter, perSecond)
+		wait := sweepInterval - time.Since(began)
 		switch {
 		case s.denied != nil:
-			wait = presenceDenied
+			wait = deniedRetry
 			if !denied {
 				p.cfg.Log.WarnContext(ctx, "presence not readable, polling continues", "err", s.denied)
 			}
-		case s.failed >= presenceRefusal, s.failed > 0 && s.answered == 0:
+		case s.failed >= maxSweepFailures, s.failed > 0 && s.answered == 0:
 			wait = presenceRetry
 		}
 		denied = s.denied != nil
 		if s.throttled > 0 {
-			pace = max(pace/2, leastPresences)
+			perSecond = max(perSecond/2, minPresenceRate)
 		} else if s.answered > 0 {
-			pace = min(pace+morePresences, mostPresences)
+			perSecond = min(perSecond+presenceRateStep, maxPresenceRate)
 		}
 		if !schedule.Sleep(ctx, wait) {
 			return nil
@@ -65,63 +65,60 @@ func (p *Poller) sweepPresence(ctx context.Context) error {
 	}
 }
 
-// paceSweep waits until Graph's wait is over and this replica's share of a pace has one
-// more call in it. It returns false if ctx ends before.
-func (p *Poller) paceSweep(ctx context.Context, limiter *rate.Limiter, pace float64) bool {
-	for wait := p.cfg.Wait(PresenceWait); wait > 0; wait = p.cfg.Wait(PresenceWait) { // in steps: it may get longer
-		if !schedule.Sleep(ctx, min(wait, 250*time.Millisecond)) {
-			return false
-		}
+// pacePresence waits until Graph's wait is over and this replica's share of the rate admits one
+// more call. It returns false if ctx ends first.
+func (p *Poller) pacePresence(ctx context.Context, limiter *rate.Limiter, perSecond float64) bool {
+	for ctx.Err() == nil && p.paused(ctx, PresenceWait) {
 	}
-	limiter.SetLimit(rate.Limit(pace * min(max(p.cfg.Share(), 0.001), 1)))
+	limiter.SetLimit(rate.Limit(perSecond * p.share()))
 	return limiter.Wait(ctx) == nil
 }
 
-// sweep asks about everybody once, always in the same order, so that the time between
-// two calls about a user is that of a sweep. What fails comes again with the next one.
-func (p *Poller) sweep(ctx context.Context, next func() bool) *sweep {
+// sweep requests the presence of each user once. The order is always the same, so that the
+// requests for one user are a sweep apart. A failed request is repeated by the next sweep.
+func (p *Poller) sweep(ctx context.Context, limiter *rate.Limiter, perSecond float64) *sweep {
 	var ids []ooo.ObjectID
 	p.mu.Lock()
 	for _, t := range p.targets {
-		if t.monitored && !t.unresolved {
+		if t.monitored && !t.id.Unresolved() {
 			ids = append(ids, t.id.ObjectID())
 		}
 	}
 	p.mu.Unlock()
 	slices.Sort(ids)
 	s, calls := &sweep{}, 0
-	var asking errgroup.Group
-	asking.SetLimit(presenceCalls)
-	for some := range slices.Chunk(ids, ooo.MaxPresences) {
-		if !next() || s.over() {
+	var g errgroup.Group
+	g.SetLimit(maxPresenceCalls)
+	for chunk := range slices.Chunk(ids, ooo.MaxPresences) {
+		if !p.pacePresence(ctx, limiter, perSecond) || s.refused() {
 			break
 		}
 		calls++
-		asking.Go(func() error {
-			found, err := p.cfg.Presences(ctx, some)
-			if throttled, is := errors.AsType[*ooo.Throttled](err); is {
-				p.hold(ctx, PresenceWait, throttled.After)
+		g.Go(func() error {
+			found, err := p.cfg.Presences(ctx, chunk)
+			if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
+				p.pauseApp(ctx, PresenceWait, throttled.After)
 			}
-			turned := 0
+			changed := 0
 			for id, away := range found {
-				if p.turned(id, away) {
-					turned++
+				if p.presenceChanged(id, away) {
+					changed++
 				}
 			}
-			s.note(err, turned)
+			s.count(err, changed)
 			return nil
 		})
 	}
-	_ = asking.Wait() // s has the errors
-	p.cfg.OnSweep(calls, s.turned)
+	_ = g.Wait() // s has the errors
+	p.cfg.OnSweep(calls, s.changed)
 	return s
 }
 
-// note counts a call.
-func (s *sweep) note(err error, turned int) {
+// count counts a call.
+func (s *sweep) count(err error, changed int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turned += turned
+	s.changed += changed
 	_, throttled := errors.AsType[*ooo.Throttled](err)
 	switch {
 	case err == nil:
@@ -135,26 +132,27 @@ func (s *sweep) note(err error, turned int) {
 	}
 }
 
-// over says that more calls would be refused too.
-func (s *sweep) over() bool {
+// refused reports whether further calls would probably fail too.
+func (s *sweep) refused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.denied != nil || s.failed >= presenceRefusal
+	return s.denied != nil || s.failed >= maxSweepFailures
 }
 
-// turned notes what presence says of a user, and has the mailbox read if that turned.
-// Who was not seen before did not.
-func (p *Poller) turned(id ooo.ObjectID, away bool) (turned bool) {
+// presenceChanged records the presence of a user. If it has changed since the last sweep, it
+// expedites a read of the mailbox and returns true.
+func (p *Poller) presenceChanged(id ooo.ObjectID, away bool) (changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.targets[ooo.RecordID(id)]
 	if t == nil {
 		return false
 	}
-	turned = t.seen && t.away != away
-	if t.seen, t.away = true, away; turned {
+	changed = t.presenceKnown && t.presenceAway != away
+	t.presenceKnown, t.presenceAway = true, away
+	if changed {
 		t.urgent = ooo.SourcePresence
-		p.hurry(t, time.Now())
+		p.expedite(t, time.Now())
 	}
-	return turned
+	return changed
 }

@@ -27,9 +27,9 @@ func TestPhases(t *testing.T) {
 			}
 			taken[phase]++
 			now := time.Unix(1_800_000_000, int64(i)*7_919_000)
-			first := firstRead(phase, tt.interval, now)
+			first := firstInPhase(phase, tt.interval, now)
 			if wait := first.Sub(now); wait <= 0 || wait > tt.interval || first.UnixNano()%int64(tt.interval) != int64(phase) {
-				t.Fatalf("firstRead = %v after now, at %v, want the next %v", wait, first.UnixNano()%int64(tt.interval), phase)
+				t.Fatalf("firstInPhase = %v after now, at %v, want the next %v", wait, first.UnixNano()%int64(tt.interval), phase)
 			}
 		}
 		for phase, n := range taken {
@@ -40,15 +40,15 @@ func TestPhases(t *testing.T) {
 	}
 }
 
-func TestALateReadComesBackToItsPhase(t *testing.T) {
+func TestLateReadReturnsToPhase(t *testing.T) {
 	const ms = time.Millisecond
 	start := time.Unix(1_800_000_000, 0)
 	tests := map[string]struct{ phase, due, now, want time.Duration }{
-		"in time":                    {0, 0, 0, 2000 * ms},
-		"late: by small steps":       {0, 0, 900 * ms, 2837500 * time.Microsecond},
-		"the next one in time":       {0, 2837 * ms, 2837 * ms, 4000 * ms},
-		"late, but near its phase":   {0, 0, 30 * ms, 2000 * ms},
-		"asked for before its phase": {2000 * ms, 2000 * ms, 50 * ms, 2000 * ms},
+		"in time":                {0, 0, 0, 2000 * ms},
+		"late":                   {0, 0, 900 * ms, 2837500 * time.Microsecond},
+		"in time after late":     {0, 2837 * ms, 2837 * ms, 4000 * ms},
+		"slightly late":          {0, 0, 30 * ms, 2000 * ms},
+		"before the first phase": {2000 * ms, 2000 * ms, 50 * ms, 2000 * ms},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -60,71 +60,69 @@ func TestALateReadComesBackToItsPhase(t *testing.T) {
 	}
 }
 
-func TestVerdicts(t *testing.T) {
-	const interval = 2 * time.Second
+func TestEffectOf(t *testing.T) {
 	tests := map[string]struct {
 		err        error
 		n          int
 		othersRead bool
-		want       verdict // wait: the longest
+		want       effect // wait: the longest
 	}{
-		"away, the first":                   {ooo.ErrUnavailable, 1, true, verdict{Unavailable, 0, false}},
-		"away, too often":                   {ooo.ErrUnavailable, 3, true, verdict{Unavailable, 0, true}},
-		"rejected":                          {ooo.ErrRejected, 3, true, verdict{Unavailable, 0, true}},
-		"no login for anybody":              {ooo.ErrUnauthorized, 2, false, verdict{Unavailable, 0, false}},
-		"401 while others are read":         {ooo.ErrUnauthorized, 2, true, verdict{Unreadable, 20 * time.Second, true}},
-		"denied, the first":                 {ooo.ErrDenied, 1, true, verdict{Unreadable, 10 * time.Second, true}},
-		"denied for long":                   {ooo.ErrDenied, 50, true, verdict{Unreadable, 5 * time.Minute, true}},
-		"no mailbox":                        {ooo.ErrNoMailbox, 2, true, verdict{Unreadable, 20 * time.Second, true}},
-		"no mailbox of a user who is there": {errAbsent, 1, true, verdict{Unreadable, time.Minute, true}},
-		"the directory was not asked":       {errNotAsked, 3, true, verdict{Unavailable, 40 * time.Second, true}},
-		"a bad setting":                     {ooo.ErrBadSetting, 9, true, verdict{Unreadable, 0, true}},
-		"a short Retry-After":               {&ooo.Throttled{After: 3 * time.Second}, 1, true, verdict{Throttled, 3 * time.Second, false}},
-		"a long Retry-After":                {&ooo.Throttled{After: time.Minute}, 1, true, verdict{Throttled, time.Minute, true}},
+		"unavailable once":          {ooo.ErrUnavailable, 1, true, effect{Unavailable, 0, false}},
+		"unavailable too often":     {ooo.ErrUnavailable, 3, true, effect{Unavailable, 0, true}},
+		"rejected":                  {ooo.ErrRejected, 3, true, effect{Unavailable, 0, true}},
+		"401 for all":               {ooo.ErrUnauthorized, 2, false, effect{Unavailable, 0, false}},
+		"401 while others are read": {ooo.ErrUnauthorized, 2, true, effect{Unreadable, 20 * time.Second, true}},
+		"denied once":               {ooo.ErrDenied, 1, true, effect{Unreadable, 10 * time.Second, true}},
+		"denied 50 times":           {ooo.ErrDenied, 50, true, effect{Unreadable, 5 * time.Minute, true}},
+		"user without mailbox":      {errAbsent, 1, true, effect{Unreadable, time.Minute, true}},
+		"unverified":                {errUnverified, 3, true, effect{Unavailable, 40 * time.Second, true}},
+		"bad setting":               {ooo.ErrBadSetting, 9, true, effect{Unreadable, 0, true}},
+		"short Retry-After":         {&ooo.Throttled{After: 3 * time.Second}, 1, true, effect{Throttled, 3 * time.Second, false}},
+		"long Retry-After":          {&ooo.Throttled{After: time.Minute}, 1, true, effect{Throttled, time.Minute, true}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := judge(fmt.Errorf("read: %w", tt.err), tt.n, tt.othersRead, interval)
+			got := effectOf(fmt.Errorf("read: %w", tt.err), tt.n, tt.othersRead, 2*time.Second)
 			if got.wait > tt.want.wait || got.wait < tt.want.wait*4/5 {
-				t.Errorf("wait = %v, want %v less up to a fifth", got.wait, tt.want.wait)
+				t.Errorf("wait = %v, want %v less at most a fifth", got.wait, tt.want.wait)
 			}
 			if got.wait = tt.want.wait; got != tt.want {
-				t.Errorf("judge = %+v, want %+v", got, tt.want)
+				t.Errorf("effectOf = %+v, want %+v", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestConcurrencyFollowsWhatGraphCanTake(t *testing.T) {
-	const usual = 50 * time.Millisecond
-	// rounds have as many calls in flight as there may be.
+func TestConcurrencyAdapts(t *testing.T) {
+	// rounds keeps as many calls in flight as the limit allows.
 	rounds := func(c *concurrency, n int, refused bool) {
+		const took = 50 * time.Millisecond
 		for range n {
 			began, inFlight := time.Now(), int(c.limit)
-			time.Sleep(usual)
+			time.Sleep(took)
 			for range inFlight {
-				c.ended(began, usual, refused)
+				c.observe(began, took, refused)
 			}
 			time.Sleep(time.Millisecond)
 		}
 	}
 	tests := map[string]struct {
-		story func(c *concurrency)
-		want  func(before, after int) bool
+		rounds func(c *concurrency)
+		want   func(before, after int) bool
 	}{
-		"a good round lets one more in":           {func(c *concurrency) { rounds(c, 1, false) }, func(b, a int) bool { return a == b || a == b+1 }},
-		"good rounds let in more, up to a bound":  {func(c *concurrency) { rounds(c, 200, false) }, func(_, a int) bool { return a == mostCalls }},
-		"a bad round takes a third, however many": {func(c *concurrency) { rounds(c, 1, true) }, func(b, a int) bool { return a == b*2/3 || a == b*2/3+1 }},
-		"bad rounds take more, down to a bound":   {func(c *concurrency) { rounds(c, 50, true) }, func(_, a int) bool { return a == leastCalls }},
-		"a bad round and good ones find it again": {func(c *concurrency) { rounds(c, 1, true); rounds(c, 30, false) }, func(b, a int) bool { return a >= b }},
+		"one good round":          {func(c *concurrency) { rounds(c, 1, false) }, func(b, a int) bool { return a == b || a == b+1 }},
+		"many good rounds":        {func(c *concurrency) { rounds(c, 200, false) }, func(_, a int) bool { return a == maxCalls }},
+		"one bad round":           {func(c *concurrency) { rounds(c, 1, true) }, func(b, a int) bool { return a == b*2/3 || a == b*2/3+1 }},
+		"many bad rounds":         {func(c *concurrency) { rounds(c, 50, true) }, func(_, a int) bool { return a == minCalls }},
+		"good rounds after a bad": {func(c *concurrency) { rounds(c, 1, true); rounds(c, 30, false) }, func(b, a int) bool { return a >= b }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := &concurrency{limit: (leastCalls + mostCalls) / 2}
-				rounds(c, 1, false)
+				c := newConcurrency()
+				rounds(&c, 1, false)
 				before := int(c.limit)
-				tt.story(c)
+				tt.rounds(&c)
 				if after := int(c.limit); !tt.want(before, after) {
 					t.Errorf("limit = %d, was %d", after, before)
 				}

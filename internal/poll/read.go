@@ -12,61 +12,40 @@ import (
 )
 
 const (
-	// shortTime is how long a call may take; longer while all calls take long. longTime
-	// is for a mailbox that is read alone because it is slow.
-	shortTime = 1500 * time.Millisecond
-	longTime  = 10 * time.Second
-	// slowAnswer is what no answer takes that others may wait for.
+	// minTimeout is how long a call may take; longer while all calls take long.
+	minTimeout = 1500 * time.Millisecond
+	// isolatedTimeout is how long a call for an isolated mailbox may take.
+	isolatedTimeout = 10 * time.Second
+	// slowAnswer is how long a call may take before its mailboxes may be isolated.
 	slowAnswer = time.Second
-	// quickAnswers is how many a mailbox must give alone to be read with others again.
+	// quickAnswers is how many quick answers return an isolated mailbox to the batches.
 	quickAnswers = 3
+	// maxNotificationDelay is how long after a regular read found a change a notification is
+	// still taken for the one of that change.
+	maxNotificationDelay = 10 * time.Minute
 )
 
-// Hinted has a mailbox read because of a hint, which stays until it has been.
-func (p *Poller) Hinted(h ooo.Hint) {
-	if h.Kind != ooo.HintRead && h.Kind != ooo.HintCheck {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if t := p.targets[h.ID]; t != nil {
-		t.wanted, t.checked = true, t.checked || h.Kind == ooo.HintCheck
-		p.hurry(t, time.Now())
-	}
-}
-
-// ReadNow has a mailbox read at once, beside its regular reads.
-func (p *Poller) ReadNow(id ooo.RecordID, why ooo.Source) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if t := p.targets[id]; t != nil {
-		t.urgent = why
-		p.hurry(t, time.Now())
-	}
-}
-
-// call is one call of Graph, and what is kept of it until it is known whether it is
-// worth a trace.
+// call is one call of Graph, with what its trace needs if it turns out to be worth one.
 type call struct {
 	began, ended time.Time
 	mailboxes    int
 	graph        *graph.Calls // nil: not traced
-	unanswered   bool         // it failed as a whole, by no fault that Graph names
-	cut          bool         // it timed out before longTime
+	unanswered   bool         // it failed as a whole, for a reason that Graph does not name
+	cutShort     bool         // it timed out before isolatedTimeout
 }
 
-// read reads mailboxes with one call. If that gets no answer, one of them may be the
-// cause: each is read alone.
+// read reads mailboxes with one call. If the call is not answered, one of them may be the
+// cause, so each is read alone.
 func (p *Poller) read(ctx context.Context, l *lane, jobs []job) {
-	limit := longTime
+	timeout := isolatedTimeout
 	if l != p.isolated {
 		p.mu.Lock()
-		limit = p.calls.timeout()
+		timeout = p.calls.timeout()
 		p.mu.Unlock()
 	}
-	readings, c := p.ask(ctx, jobs, limit)
+	results, c := p.callGraph(ctx, jobs, timeout)
 	if ctx.Err() == nil {
-		p.learn(readings, c)
+		p.adapt(results, c)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,59 +56,59 @@ func (p *Poller) read(ctx context.Context, l *lane, jobs []job) {
 		}
 		return
 	}
-	p.concludeAll(ctx, jobs, readings, c)
+	p.handleResults(ctx, jobs, results, c)
 }
 
-// ask makes one call.
-func (p *Poller) ask(ctx context.Context, jobs []job, limit time.Duration) ([]ooo.ReadResult, call) {
+// callGraph makes one call.
+func (p *Poller) callGraph(ctx context.Context, jobs []job, timeout time.Duration) ([]ooo.ReadResult, call) {
 	ids, known := make([]ooo.ObjectID, len(jobs)), make([]ooo.Digest, len(jobs))
 	for i := range jobs {
-		ids[i], known[i] = jobs[i].id.ObjectID(), jobs[i].known
+		ids[i], known[i] = jobs[i].t.id.ObjectID(), jobs[i].known
 	}
 	c := call{began: time.Now(), mailboxes: len(jobs)}
-	asking, cancel := context.WithTimeout(ctx, limit)
+	callCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if p.traced {
-		asking, c.graph = graph.NoteCalls(asking)
+		callCtx, c.graph = graph.NoteCalls(callCtx)
 	}
-	readings := p.cfg.Graph.Read(asking, ids, known)
+	results := p.cfg.Graph.Read(callCtx, ids, known)
 	c.ended = time.Now()
-	c.unanswered = ctx.Err() == nil && unanswered(readings)
-	c.cut = asking.Err() != nil && limit < longTime
-	return readings, c
+	c.unanswered = ctx.Err() == nil && unanswered(results)
+	c.cutShort = callCtx.Err() != nil && timeout < isolatedTimeout
+	return results, c
 }
 
-// unanswered reports whether a call failed as a whole, by no fault that Graph names.
-func unanswered(readings []ooo.ReadResult) bool {
-	first := readings[0].Err
+// unanswered reports whether a call failed as a whole, for a reason that Graph does not name.
+func unanswered(results []ooo.ReadResult) bool {
+	first := results[0].Err
 	if !errors.Is(first, ooo.ErrUnavailable) && !errors.Is(first, ooo.ErrRejected) {
 		return false
 	}
-	for i := range readings {
-		if readings[i].Err != first { //nolint:errorlint // the very same error
+	for i := range results {
+		if results[i].Err != first { //nolint:errorlint // the very same error
 			return false
 		}
 	}
 	return true
 }
 
-// concludeAll says what the readings of one call mean. Most mean nothing new, and are
-// done with at once. The others are each concluded alone, so that one whose save waits
-// delays no other. The caller holds mu.
-func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.ReadResult, c call) {
+// handleResults handles the results of one call. Most bring nothing new and are handled at
+// once. Each of the others gets its own goroutine, so that a slow save delays no other mailbox.
+// The caller must hold mu.
+func (p *Poller) handleResults(ctx context.Context, jobs []job, results []ooo.ReadResult, c call) {
 	took := c.ended.Sub(c.began)
-	slow := took > slowAnswer && p.answered.After(c.began.Add(took/2)) // while others were not
+	slow := took > slowAnswer && p.lastAnswered.After(c.began.Add(took/2)) // while others were not
 	for i := range jobs {
-		j, r := &jobs[i], &readings[i]
+		j, r := &jobs[i], &results[i]
 		p.isolate(j.t, c, slow)
 		if !j.t.edge.IsZero() && !c.ended.Before(j.t.edge) { // the wall clock may have jumped
-			p.windows.Set(j.t, c.ended)
+			p.edges.Set(j.t, c.ended)
 		}
 		if r.Err == nil {
 			j.t.reader.Succeeded(c.ended)
 		}
 		if r.Err != nil || !r.Unchanged || len(j.hints) > 0 || j.urgent != "" {
-			p.work.Go(func() { p.conclude(ctx, j, *r, c) })
+			p.tasks.Go(func() { p.handleResult(ctx, j, *r, c) })
 			continue
 		}
 		j.t.recover()
@@ -138,28 +117,27 @@ func (p *Poller) concludeAll(ctx context.Context, jobs []job, readings []ooo.Rea
 	}
 }
 
-// conclude says what one reading means.
-func (p *Poller) conclude(ctx context.Context, j *job, r ooo.ReadResult, c call) {
-	outcome, again := Stale, time.Time{}
-	m, owned := p.cfg.Registry.Get(j.id)
+func (p *Poller) handleResult(ctx context.Context, j *job, r ooo.ReadResult, c call) {
+	outcome, retryAt := Stale, time.Time{}
+	m, owned := p.cfg.Registry.Get(j.t.id)
 	switch {
 	case r.Err != nil:
-		outcome, again = p.failed(ctx, j, r.Err, c)
-	case owned && r.Unchanged && !p.understood(m): // the record changed while it was read
-		j.urgent, again = cmp.Or(j.urgent, ooo.SourcePoll), time.Now()
+		outcome, retryAt = p.failed(ctx, j, r.Err, c)
+	case owned && r.Unchanged && !p.upToDate(m): // the record changed during the read
+		j.urgent, retryAt = cmp.Or(j.urgent, ooo.SourcePoll), time.Now()
 	case owned:
-		outcome = p.settle(ctx, j, m, r, c)
+		outcome = p.handleSetting(ctx, j, m, r, c)
 	}
 	p.mu.Lock()
-	p.end(j, again)
+	p.end(j, retryAt)
 	p.mu.Unlock()
 	p.cfg.OnRead(outcome, j.late)
 }
 
-// settle carries out what a setting that was read asks for.
-func (p *Poller) settle(ctx context.Context, j *job, m *ooo.Mailbox, r ooo.ReadResult, c call) Outcome {
+// handleSetting handles a result with a setting, or with the digest of the last one.
+func (p *Poller) handleSetting(ctx context.Context, j *job, m *ooo.Mailbox, r ooo.ReadResult, c call) Outcome {
 	outcome := Unchanged
-	if setting := p.cfg.Policy.Apply(r.Setting); !r.Unchanged && !(p.understood(m) && m.Setting.Equal(setting)) {
+	if setting := p.cfg.Policy.Apply(r.Setting); !r.Unchanged && !p.reflects(m, setting) {
 		if m, outcome = p.decide(ctx, j, &setting, c); m == nil {
 			return Stale
 		}
@@ -167,52 +145,48 @@ func (p *Poller) settle(ctx context.Context, j *job, m *ooo.Mailbox, r ooo.ReadR
 	source, hint := j.cause()
 	p.mu.Lock()
 	j.t.recover()
-	if j.t.version == m.Version { // else what happened since may have other ideas of it
+	if j.t.version == m.Version { // otherwise a later version may have another setting
 		j.t.digest = r.Digest
 	}
 	if outcome == Unchanged && source == ooo.SourceNotification {
-		if late := hint.At.Sub(j.t.polled); late > 0 && late < announcedWithin {
+		if late := hint.At.Sub(j.t.polledAt); late > 0 && late < maxNotificationDelay {
 			p.cfg.OnLateNotification(late)
 		}
-		j.t.polled = time.Time{}
+		j.t.polledAt = time.Time{}
 	}
 	p.mu.Unlock()
 	if outcome == Unchanged {
-		p.carriedOut(j.hints)
+		p.removeLater(j.hints)
 	}
 	if outcome != Changed && hint.Trace != "" {
-		p.traceNothing(ctx, j, c, outcome)
+		p.traceUnchanged(ctx, j, c, outcome)
 	}
 	return outcome
 }
 
-// announcedWithin is how much later than the regular read a notification may come and
-// still be taken for the one that announces its change.
-const announcedWithin = 10 * time.Minute
-
-// decide decides what a setting means for the mailbox as it stands now, and saves it
-// with what it causes: the history, the delivery that begins, the hints that are carried
-// out. A nil setting is the one that was read last: the clock alone may have changed
-// what it means. It returns nil if the mailbox is not ours any more.
+// decide decides what a setting means for the current record, and saves the record together
+// with the history, the beginning of the delivery and the removal of the hints. A nil setting
+// stands for the one that was read last, whose meaning may have changed with the time. decide
+// returns nil if this replica no longer owns the mailbox or it is no longer monitored.
 func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c call) (*ooo.Mailbox, Outcome) {
 	source, hint := j.cause()
 	outcome := Unchanged
 	var spans changeSpans
 	after := func(saved bool) {}
-	m, err := p.update(j.id, func(d *mailbox.Draft) error {
+	m, err := p.update(j.t.id, func(d *mailbox.Draft) error {
 		now := time.Now()
 		read := cmp.Or(setting, d.Setting)
 		if read == nil || len(d.Addresses) == 0 {
 			return mailbox.ErrUnchanged
 		}
 		decision := p.cfg.Policy.Decide(d.State, *read, now)
-		known := setting == nil || p.understood(d.Mailbox) && d.Setting.Equal(*setting)
+		known := setting == nil || p.reflects(d.Mailbox, *setting)
 		if known && !decision.Changed {
 			return mailbox.ErrUnchanged
 		}
 		outcome = Updated
 		if setting != nil {
-			p.readable(d, setting, now)
+			p.recordSetting(d, setting, now)
 			d.Done(j.hints...)
 		}
 		if !decision.Changed {
@@ -231,47 +205,48 @@ func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c cal
 	})
 	spans.end(err)
 	after(err == nil)
-	if err != nil { // not ours, or not monitored any more
+	if err != nil {
 		return nil, Stale
 	}
 	if outcome == Changed {
 		p.cfg.Log.InfoContext(ctx, "out of office changed", "mailbox", m.Person.ID, "away", m.State.Away, "source", source)
-		p.cfg.OnChange(Change{Source: source, Took: since(hint.At), Lead: j.lead})
+		change := Change{Source: source, Lead: j.lead}
+		if !hint.At.IsZero() {
+			change.Took = max(time.Since(hint.At), 0)
+		}
+		p.cfg.OnChange(change)
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if j.t.polled = (time.Time{}); source == ooo.SourcePoll {
-			j.t.polled = time.Now()
+		if j.t.polledAt = (time.Time{}); source == ooo.SourcePoll {
+			j.t.polledAt = time.Now()
 		}
 	}
 	return m, outcome
 }
 
-// readable notes in a draft that a setting was read.
-func (p *Poller) readable(d *mailbox.Draft, setting *ooo.Setting, now time.Time) {
+// recordSetting records in a draft that a setting was read.
+func (p *Poller) recordSetting(d *mailbox.Draft, setting *ooo.Setting, now time.Time) {
 	if d.Condition == ooo.Unknown {
 		d.EventAll(ooo.Event{At: now, Kind: ooo.EventKnown})
 	}
-	d.Setting, d.Policy, d.Condition, d.Reason, d.ErrorKind = setting, p.tag, ooo.Watching, "", ""
+	d.Setting, d.Policy, d.Condition, d.Reason, d.ErrorKind = setting, p.policyTag, ooo.Watching, "", ""
 	d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = 0, time.Time{}, false
 }
 
-// understood reports whether the record is what its setting means under the present
-// policy, and nothing is wrong with it.
-func (p *Poller) understood(m *ooo.Mailbox) bool {
-	return m.Condition == ooo.Watching && m.Setting != nil && m.State != nil && m.Policy == p.tag &&
-		m.ReadFailures == 0
+// upToDate reports whether the state in a record follows from its setting under the current
+// policy, and its last read succeeded.
+func (p *Poller) upToDate(m *ooo.Mailbox) bool {
+	return m.Condition == ooo.Watching && m.Setting != nil && m.State != nil && m.Policy == p.policyTag && m.ReadFailures == 0
 }
 
-// update is [mailbox.Registry.Update], bounded.
+// reflects reports whether a record is up to date with this setting.
+func (p *Poller) reflects(m *ooo.Mailbox, setting ooo.Setting) bool {
+	return p.upToDate(m) && m.Setting.Equal(setting)
+}
+
+// update is [mailbox.Registry.Update] with a limit on the updates in flight.
 func (p *Poller) update(id ooo.RecordID, change func(d *mailbox.Draft) error) (*ooo.Mailbox, error) {
 	p.saves <- struct{}{}
 	defer func() { <-p.saves }()
 	return p.cfg.Registry.Update(id, change)
-}
-
-func since(at time.Time) time.Duration {
-	if at.IsZero() {
-		return 0
-	}
-	return max(time.Since(at), 0)
 }

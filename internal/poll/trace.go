@@ -14,11 +14,11 @@ import (
 
 const traceparent = "traceparent"
 
-// changeSpans are the spans of a change that is being saved. A regular read that finds
-// nothing new has none.
+// changeSpans are the spans of a change that is being saved. A regular read that finds no
+// change has none.
 type changeSpans struct {
-	read, save trace.Span // nil: nothing changed
-	parent     string     // the traceparent that the delivery goes on with
+	read, save trace.Span // nil: no change
+	parent     string     // the traceparent for the delivery
 }
 
 // traceChange begins the spans of a change that is about to be saved.
@@ -35,26 +35,28 @@ func (p *Poller) traceChange(ctx context.Context, d *mailbox.Draft, source ooo.S
 }
 
 func (s changeSpans) end(err error) {
+	if s.read == nil {
+		return
+	}
 	for _, span := range []trace.Span{s.save, s.read} {
-		if span != nil && err != nil {
+		if err != nil {
 			span.SetStatus(codes.Error, err.Error())
 		}
-		if span != nil {
-			span.End()
-		}
+		span.End()
 	}
 }
 
-// traceNothing ends the trace of a notification that found nothing to deliver.
-func (p *Poller) traceNothing(ctx context.Context, j *job, c call, outcome Outcome) {
+// traceUnchanged ends the trace of a notification that found nothing to deliver.
+func (p *Poller) traceUnchanged(ctx context.Context, j *job, c call, outcome Outcome) {
 	source, hint := j.cause()
-	_, span := p.traceRead(ctx, j.id, source, hint, c)
+	_, span := p.traceRead(ctx, j.t.id, source, hint, c)
 	span.SetAttributes(attribute.String("outlook_monitor.outcome", string(outcome)))
 	span.End()
 }
 
-// traceRead begins the span of a read, at its beginning, as part of the trace of the
-// notification if one caused it, with the calls of Graph in it.
+// traceRead begins the span of a read with the time at which the call began, and with its
+// requests to Graph as children. It belongs to the trace of the notification that caused it, if
+// there is one.
 func (p *Poller) traceRead(ctx context.Context, id ooo.RecordID, source ooo.Source, hint ooo.Hint, c call) (context.Context, trace.Span) {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{traceparent: hint.Trace})
 	ctx, span := p.cfg.Tracer.Start(ctx, "read", trace.WithTimestamp(c.began), trace.WithAttributes(

@@ -9,39 +9,38 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// windowsAtOnce bounds the edges that are decided at the same time.
-const windowsAtOnce = 64
+// maxEdges limits the edges of windows that are decided at the same time.
+const maxEdges = 64
 
-// scheduleEdge has the mailbox decided again when its setting means something else by the
-// clock alone: at the edge of its window, or now if it has passed already. The caller
-// holds mu.
+// scheduleEdge schedules the next time at which the meaning of the setting changes: at the
+// edge of its window, or now if that edge has passed. The caller must hold mu.
 func (p *Poller) scheduleEdge(t *target, m *ooo.Mailbox, now time.Time) {
 	t.edge = time.Time{}
 	if m.Setting != nil && m.State != nil {
 		d := p.cfg.Policy.Decide(m.State, *m.Setting, now)
-		if t.edge = d.Edge; d.Changed && m.Policy == p.tag {
+		if t.edge = d.Edge; d.Changed && m.Policy == p.policyTag {
 			t.edge = now.Round(0)
 		}
 	}
 	if t.edge.IsZero() {
-		p.windows.Remove(t)
+		p.edges.Remove(t)
 		return
 	}
 	at := t.edge
-	if at.Sub(now) > time.Minute { // the queue goes by the monotonic clock: once more before it
+	if at.Sub(now) > time.Minute { // the queue follows the monotonic clock: check the wall clock again before the edge
 		at = at.Add(-time.Minute / 2)
 	}
-	p.windows.Set(t, at)
+	p.edges.Set(t, at)
 }
 
-// turnWindows decides mailboxes at the edges of their windows, until ctx ends.
-func (p *Poller) turnWindows(ctx context.Context) error {
+// decideEdges decides mailboxes at the edges of their windows until ctx ends.
+func (p *Poller) decideEdges(ctx context.Context) error {
 	var g errgroup.Group
-	g.SetLimit(windowsAtOnce)
-	for p.windows.Wait(ctx) == nil {
-		for _, t := range p.windows.Take(time.Now(), windowsAtOnce) {
+	g.SetLimit(maxEdges)
+	for p.edges.Wait(ctx) == nil {
+		for _, t := range p.edges.Take(time.Now(), maxEdges) {
 			g.Go(func() error {
-				p.turn(ctx, t)
+				p.decideEdge(ctx, t)
 				return nil
 			})
 		}
@@ -49,12 +48,11 @@ func (p *Poller) turnWindows(ctx context.Context) error {
 	return g.Wait()
 }
 
-// turn decides by the clock what the last setting read means now. Whatever it finds,
-// the next edge is scheduled.
-func (p *Poller) turn(ctx context.Context, t *target) {
-	j := &job{t: t, id: t.id, urgent: ooo.SourceWindow}
+// decideEdge decides what the last setting means now, and schedules the next edge.
+func (p *Poller) decideEdge(ctx context.Context, t *target) {
+	j := &job{t: t, urgent: ooo.SourceWindow}
 	m, outcome := p.decide(ctx, j, nil, call{began: time.Now()})
-	if m == nil || outcome == Changed { // gone, or scheduled with the save
+	if m == nil || outcome == Changed { // [Poller.Changed] has scheduled the next edge
 		return
 	}
 	p.mu.Lock()

@@ -8,45 +8,42 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Changed schedules what a mailbox needs next: its reads, the edge of its window, or
-// the look-up of its address.
+// Changed schedules what a record needs next: its reads and the edge of its window, or its
+// look-up.
 func (p *Poller) Changed(m *ooo.Mailbox) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.targets[m.ID]
 	if t == nil {
-		t = &target{
-			id: m.ID, unresolved: m.ID.Unresolved(), reader: p.cfg.Registry.Reader(m.ID),
-			wanted: len(p.hints(m.ID)) > 0, // they may have come before the record
-		}
+		// Hints may have arrived before the record.
+		t = &target{id: m.ID, reader: p.cfg.Registry.Reader(m.ID), hinted: len(p.hints(m.ID)) > 0}
 		p.targets[m.ID] = t
 	}
-	if m.Version < t.version { // a newer one was here first
+	if m.Version < t.version { // overtaken by a later version
 		return
 	}
-	begins := len(m.Addresses) > 0 && !t.monitored
+	before := t.monitored
 	t.version, t.monitored = m.Version, len(m.Addresses) > 0
-	switch {
-	case !t.monitored:
+	if !t.monitored {
 		p.unschedule(t)
 		return
-	case begins:
-		p.begins(t, m, now)
 	}
-	if !p.understood(m) {
+	if !before {
+		p.scheduleFirst(t, m, now)
+	}
+	if !p.upToDate(m) {
 		t.digest = ooo.Digest{}
 	}
 	p.scheduleEdge(t, m, now)
 }
 
-// begins schedules the first read of a mailbox here, or the first look-up of an address.
-// The caller holds mu.
-func (p *Poller) begins(t *target, m *ooo.Mailbox, now time.Time) {
-	t.load(m, now)
-	t.phase = firstRead(phaseOf(t.id, p.cfg.Interval, len(p.targets)), p.cfg.Interval, now)
+// scheduleFirst schedules the first read or look-up by this replica. The caller must hold mu.
+func (p *Poller) scheduleFirst(t *target, m *ooo.Mailbox, now time.Time) {
+	t.loadFailure(m, now)
+	t.phase = firstInPhase(phaseOf(t.id, p.cfg.Interval, len(p.targets)), p.cfg.Interval, now)
 	at := t.phase
-	if t.wanted || m.Condition == ooo.Pending || p.missed(t) || t.unresolved {
+	if t.hinted || m.Condition == ooo.Pending || p.missed(t) || t.id.Unresolved() {
 		at = now
 	}
 	if t.notBefore.After(at) {
@@ -55,14 +52,38 @@ func (p *Poller) begins(t *target, m *ooo.Mailbox, now time.Time) {
 	p.schedule(t, at)
 }
 
-// missed reports whether the phase of a mailbox fell between the reads of its last owner and
-// its loading here.
+// missed reports whether a mailbox was in phase after the last reads of its previous owner and
+// before it was loaded here.
 func (p *Poller) missed(t *target) bool {
 	until := p.cfg.Registry.ReadsAt(t.id.Partition())
 	return !until.IsZero() && t.phase.Add(-p.cfg.Interval).Round(0).After(until)
 }
 
-// Dropped forgets a mailbox that this replica no longer has.
+// Hinted schedules a read of a mailbox because of a hint. The hint stays until such a read was
+// answered.
+func (p *Poller) Hinted(h ooo.Hint) {
+	if h.Kind != ooo.HintRead && h.Kind != ooo.HintCheck {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.targets[h.ID]; t != nil {
+		t.hinted, t.checked = true, t.checked || h.Kind == ooo.HintCheck
+		p.expedite(t, time.Now())
+	}
+}
+
+// ReadNow schedules a read of a mailbox at once, in addition to its regular reads.
+func (p *Poller) ReadNow(id ooo.RecordID, why ooo.Source) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.targets[id]; t != nil {
+		t.urgent = why
+		p.expedite(t, time.Now())
+	}
+}
+
+// Dropped forgets a mailbox that this replica no longer owns.
 func (p *Poller) Dropped(id ooo.RecordID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,47 +95,47 @@ func (p *Poller) Dropped(id ooo.RecordID) {
 }
 
 const (
-	// removalPause is how long hints that were carried out without a save wait for
-	// company, so that a storm of notifications that announce nothing costs Redis little.
-	removalPause = 20 * time.Millisecond
-	// mostRemovals bounds the reads whose hints wait for Redis. What is left out is read
-	// once more by the next owner.
-	mostRemovals = 4096
+	// removalDelay is how long completed hints wait to be removed together, so that a storm of
+	// notifications without changes costs Redis little.
+	removalDelay = 20 * time.Millisecond
+	// maxRemovals limits the reads whose hints wait for Redis. Hints beyond that stay, and cost
+	// the next owner one more read.
+	maxRemovals = 4096
 )
 
-// carriedOut has hints removed that were carried out without a save.
-func (p *Poller) carriedOut(hints []ooo.Hint) {
+// removeLater removes completed hints without a save.
+func (p *Poller) removeLater(hints []ooo.Hint) {
 	if len(hints) == 0 {
 		return
 	}
 	select {
-	case p.removing <- hints:
-	default: // Redis is away for long
+	case p.removed <- hints:
+	default: // Redis has been unreachable for long
 	}
 }
 
-// removeHints removes hints that were carried out, until ctx ends.
+// removeHints removes completed hints until ctx ends.
 func (p *Poller) removeHints(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case hints := <-p.removing:
-			schedule.Sleep(ctx, removalPause)
+		case hints := <-p.removed:
+			schedule.Sleep(ctx, removalDelay)
 			p.remove(ctx, hints)
 		}
 	}
 }
 
-// remove removes these hints and those that wait. What fails is tried again later.
+// remove removes these hints and all that are waiting. If that fails, it is retried later.
 func (p *Poller) remove(ctx context.Context, hints []ooo.Hint) {
-	for len(p.removing) > 0 {
-		hints = append(hints, <-p.removing...)
+	for len(p.removed) > 0 {
+		hints = append(hints, <-p.removed...)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := p.cfg.Registry.Done(ctx, hints...); err != nil {
 		p.cfg.Log.DebugContext(ctx, "completed hints not removed, retrying", "err", err)
-		time.AfterFunc(time.Second, func() { p.carriedOut(hints) })
+		time.AfterFunc(time.Second, func() { p.removeLater(hints) })
 	}
 }
