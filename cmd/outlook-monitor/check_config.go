@@ -28,8 +28,8 @@ func (c *serveCmd) checkConfig(settings config.Settings, getenv environment, out
 	}
 	table := newTable(out)
 	table.row("SETTING", "VALUE", "FROM")
-	for _, used := range c.Used(getenv) {
-		table.row(used.Name, used.Value, used.From)
+	for _, setting := range c.Effective(getenv) {
+		table.row(setting.Name, setting.Value, setting.From)
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -39,7 +39,7 @@ func TestCheckConfig(t *testing.T) {
 		"a private address too": {map[string]string{"PRIVATE_ADDR": "127.0.0.1:1"}, nil, 0, []string{`(?m)^PRIVATE_ADDR +127\.0\.0\.1:1 `}},
 		"a tunnel":              {map[string]string{"PUBLIC_URL": "", "TUNNEL": "agent"}, nil, 0, []string{`(?m)^TUNNEL +agent +TUNNEL$`}},
 		"all mistakes at once": {map[string]string{"POLL_INTERVAL": "2", "TLS_CERT_FILE": junk, "TLS_KEY_FILE": junk, "PUBLIC_URL": "ftp://x"}, nil, 2, []string{
-			"POLL_INTERVAL is", "fit together", "PUBLIC_URL is no base URL",
+			"POLL_INTERVAL is", "matching certificate", "PUBLIC_URL is not a base URL",
 		}},
 		"what only Redis' library knows": {map[string]string{"REDIS_URL": "redis://127.0.0.1:1/0?no_such_option=1"}, nil, 2, []string{"REDIS_URL has a database number or an option"}},
 		"resource data of what has none": {map[string]string{"ENCRYPTION_CERT_FILE": cert, "ENCRYPTION_KEY_FILE": key,

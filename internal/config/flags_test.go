@@ -14,12 +14,12 @@ import (
 	"outlook-monitor/internal/config"
 )
 
-// command is a command line with the settings in it, as the program has it.
+// command is a command line like the program's.
 type command struct {
 	Serve struct{ config.Serve } `cmd:"" default:"withargs"`
 }
 
-// parse reads args and returns the settings and what was printed.
+// parse parses args and returns the command and its output.
 func parse(t *testing.T, args ...string) (c command, out string, err error) {
 	t.Helper()
 	var printed strings.Builder
@@ -32,13 +32,13 @@ func parse(t *testing.T, args ...string) (c command, out string, err error) {
 	return c, printed.String(), err
 }
 
-func TestFlagsWinOverVariables(t *testing.T) {
+func TestFlagsOverrideVariables(t *testing.T) {
 	c, _, err := parse(t, "--azure-client-secret", "of-the-flag", "--mediator-url=https://flag.example", "--poll-interval", "5s",
 		"--allow-anonymous", "--log-level=debug", "--azure-client-id=flag", "serve")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := needed().with("POLL_INTERVAL", "7s", "ALLOW_ANONYMOUS", "false", "SCHEDULED", "always", "LOG_LEVEL", "nonsense", "MONITOR_TOKEN", "",
+	e := required().with("POLL_INTERVAL", "7s", "ALLOW_ANONYMOUS", "false", "SCHEDULED", "always", "LOG_LEVEL", "nonsense", "MONITOR_TOKEN", "",
 		"AZURE_CLIENT_ID", "", "CLIENT_ID", "old", "MEDIATOR_URL", "", "MEDIATOR_IP", "10.1.2.3", "MEDIATOR_PORT", "1")
 	s, err := c.Serve.Settings(e.get)
 	if err != nil {
@@ -46,58 +46,57 @@ func TestFlagsWinOverVariables(t *testing.T) {
 	}
 	if s.Graph.ClientSecret.Reveal() != "of-the-flag" || s.MediatorURL.Reveal() != "https://flag.example" ||
 		s.Graph.ClientID != "flag" || s.PollInterval != 5*time.Second || !s.AllowAnonymous || s.LogLevel.String() != "DEBUG" {
-		t.Errorf("Settings = %+v, want what the flags say", s)
+		t.Errorf("Settings = %+v, want those of the flags", s)
 	}
 	if s.Scheduled != "always" || s.Graph.TenantID != "contoso.example" {
-		t.Errorf("Settings = %+v, want the variables where there is no flag", s)
+		t.Errorf("Settings = %+v, want the variables of settings without a flag", s)
 	}
 }
 
-func TestASwitchMayStandAlone(t *testing.T) {
+func TestBoolFlag(t *testing.T) {
 	tests := map[string]struct {
 		args []string
 		want string
 	}{
-		"alone":               {[]string{"--allow-anonymous"}, "true"},
-		"alone, a flag after": {[]string{"--allow-anonymous", "--log-level=info"}, "true"},
-		"with true":           {[]string{"--allow-anonymous=true"}, "true"},
-		"with false":          {[]string{"--allow-anonymous=false"}, "false"},
-		"with nonsense":       {[]string{"--allow-anonymous=perhaps"}, "perhaps"},
-		"not there":           {nil, "false"},
+		"no value":                 {[]string{"--allow-anonymous"}, "true"},
+		"no value, a flag follows": {[]string{"--allow-anonymous", "--log-level=info"}, "true"},
+		"true":                     {[]string{"--allow-anonymous=true"}, "true"},
+		"false":                    {[]string{"--allow-anonymous=false"}, "false"},
+		"invalid":                  {[]string{"--allow-anonymous=perhaps"}, "perhaps"},
+		"absent":                   {nil, "false"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			c, _, err := parse(t, append([]string{"serve"}, tt.args...)...)
-			used := c.Serve.Used(needed().get)
-			i := slices.IndexFunc(used, func(u config.Used) bool { return u.Name == "ALLOW_ANONYMOUS" })
-			if err != nil || used[i].Value != tt.want {
-				t.Errorf("ALLOW_ANONYMOUS = %q, %v, want %q", used[i].Value, err, tt.want)
+			effective := c.Serve.Effective(required().get)
+			i := slices.IndexFunc(effective, func(s config.EffectiveSetting) bool { return s.Name == "ALLOW_ANONYMOUS" })
+			if err != nil || effective[i].Value != tt.want {
+				t.Errorf("ALLOW_ANONYMOUS = %q, %v, want %q", effective[i].Value, err, tt.want)
 			}
 		})
 	}
 }
 
-// Every setting can be given as a flag with the same effect as its variable.
-func TestEachVariableHasAnEqualFlag(t *testing.T) {
-	certificate, key := keyPair(t)
+func TestFlagsHaveSameEffectAsVariables(t *testing.T) {
+	certificate, key := ecdsaPair(t)
 	files := map[string]string{"TLS_CERT_FILE": certificate, "TLS_KEY_FILE": key}
 	for _, row := range config.Table() {
 		value, ok := files[row.Name]
 		if !ok {
-			value = "127.0.0.1:1" // right or wrong, both ways must say the same
+			value = "127.0.0.1:1" // valid or not, flag and variable must have the same result
 		}
 		t.Run(row.Name, func(t *testing.T) {
 			c, _, err := parse(t, row.Flag+"="+value)
 			if err != nil {
 				t.Fatal(err)
 			}
-			fromFlag, flagErr := c.Serve.Settings(needed().with(row.Name, "").get)
-			fromEnv, envErr := new(config.Serve).Settings(needed().with(row.Name, value).get)
+			fromFlag, flagErr := c.Serve.Settings(required().with(row.Name, "").get)
+			fromEnv, envErr := new(config.Serve).Settings(required().with(row.Name, value).get)
 			if !reflect.DeepEqual(fromFlag, fromEnv) || !reflect.DeepEqual(flagErr, envErr) {
 				t.Errorf("%s = %+v, %v, want the same as %s = %+v, %v", row.Flag, fromFlag, flagErr, row.Name, fromEnv, envErr)
 			}
-			if untouched := settings(t, needed()); flagErr == nil && reflect.DeepEqual(fromFlag, untouched) {
-				t.Errorf("%s changes nothing and is no mistake", row.Flag)
+			if defaults := settings(t, required()); flagErr == nil && reflect.DeepEqual(fromFlag, defaults) {
+				t.Errorf("%s changes nothing and is not a mistake", row.Flag)
 			}
 		})
 	}
@@ -117,7 +116,7 @@ func TestHelpListsEverySetting(t *testing.T) {
 	}
 }
 
-func TestTableRowsAreComplete(t *testing.T) {
+func TestTable(t *testing.T) {
 	rows := config.Table()
 	name := regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$`)
 	var names []string
@@ -125,7 +124,7 @@ func TestTableRowsAreComplete(t *testing.T) {
 		names = append(names, row.Name)
 		flag := "--" + strings.ReplaceAll(strings.ToLower(row.Name), "_", "-")
 		if !name.MatchString(row.Name) || row.Flag != flag || !strings.HasSuffix(row.Help, ".") || row.Literal && row.Default == "" {
-			t.Errorf("row %+v is torn, want a variable, its flag %s and a sentence", row, flag)
+			t.Errorf("row = %+v, want a variable, its flag %s and a sentence", row, flag)
 		}
 	}
 	if sorted := slices.Sorted(slices.Values(names)); len(slices.Compact(sorted)) != len(names) {
@@ -139,7 +138,7 @@ func TestTableRowsAreComplete(t *testing.T) {
 		"LOG_LEVEL", "LOG_FORMAT",
 	} {
 		if !slices.Contains(names, name) {
-			t.Errorf("the table lacks %s, which is promised", name)
+			t.Errorf("the table lacks %s", name)
 		}
 	}
 }

@@ -15,113 +15,114 @@ import (
 	"unicode"
 )
 
-// Settings looks up, understands and checks everything: what is not given as a flag
-// comes from getenv, what is not there has its default. The error holds all mistakes,
-// each a line that names the variable and says what to write.
+// Settings parses and checks all settings. A setting without a flag is read from getenv, and
+// has its default if it is not set there. The error holds all mistakes, one per line; each
+// line begins with the variable and says what to do.
 func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 	r := &reader{flags: s.flags(), getenv: getenv}
 	for _, row := range rowsOf(reflect.ValueOf(&r.settings).Elem()) {
-		if row.Holds == "" {
-			r.understand(r.get(row))
+		if row.FileOf == "" {
+			r.parse(r.resolve(row))
 		}
 	}
 	r.checkGraph()
 	r.checkMediator()
 	r.checkRedis()
 	r.checkListen()
-	r.checkFront()
+	r.checkPublic()
 	r.checkTunnel()
 	r.checkEncryption()
 	return r.settings, errors.Join(r.errs...)
 }
 
-// Used is a setting as it would be used, fit to be shown: secrets are redacted.
-type Used struct {
-	Name  string `json:"name"`
-	Value string `json:"value"` // empty: none
-	From  string `json:"from"`  // flag, default, or the variable that it was read from
+// EffectiveSetting is the value of a setting, with secrets redacted.
+type EffectiveSetting struct {
+	Name  string
+	Value string // empty: none
+	From  string // "flag", "default", or the variable that it was read from
 }
 
-// Used lists all settings in the order of [Table], right or wrong.
-func (s *Serve) Used(getenv func(string) string) (all []Used) {
+// Effective returns all settings in the order of [Table], whether they are valid or not.
+func (s *Serve) Effective(getenv func(string) string) (all []EffectiveSetting) {
 	r := &reader{flags: s.flags(), getenv: getenv}
 	for _, row := range Table() {
-		g := r.get(row)
+		in := r.resolve(row)
 		switch {
-		case g.from == "default":
-			g.text = cmp.Or(g.text, row.Default)
-		case row.Holds == "" && row.secret():
-			g.text = g.secret(g.text).String()
+		case in.from == "default":
+			in.text = cmp.Or(in.text, row.Default)
+		case row.FileOf == "" && row.secret():
+			in.text = in.secret(in.text).String()
 		}
-		all = append(all, Used{row.Name, g.text, g.from})
+		all = append(all, EffectiveSetting{row.Name, in.text, in.from})
 	}
 	return all
 }
 
-// reader understands settings and collects mistakes.
+// reader parses the settings and collects mistakes.
 type reader struct {
 	settings Settings
 	flags    map[string]string // by variable
 	getenv   func(string) string
 	errs     []error
-	blamed   []string // the variables of errs
+	invalid  []string // the variables that errs name
 }
 
-// given is the text of a setting.
-type given struct {
+// input is the text of a setting before it is parsed.
+type input struct {
 	Row
-	name string // the variable to blame for a mistake, and the file that it was read from
+	name string // how a mistake names it: the variable, and the file if the text comes from one
 	text string
-	from string // flag, default, or the variable
+	from string // "flag", "default", or the variable
 }
 
-// get looks a setting up: in the file that holds its value, or as a flag, variable, old
-// name or default.
-func (r *reader) get(row Row) given {
-	g := r.direct(row)
-	if row.Holds != "" || !row.secret() {
-		return g
+// resolve finds the text of a setting: a flag, a variable, its old name, a default, or the
+// content of its file.
+func (r *reader) resolve(row Row) input {
+	in := r.resolveDirect(row)
+	if row.FileOf != "" || !row.secret() {
+		return in
 	}
-	file := r.direct(Row{Name: row.Name + fileSuffix})
+	file := r.resolveDirect(Row{Name: row.Name + fileSuffix})
 	switch {
 	case file.text == "":
-		return g
-	case g.from != "default":
-		r.wrong(file.name, "and %s are both set: leave one of them out", g.name)
-		return g
+		return in
+	case in.from != "default":
+		r.mistake(file.name, "and %s are both set: unset one of them", in.name)
+		return in
 	}
 	text, err := ReadSecret(file.text)
 	if err != nil {
-		r.wrong(file.name, "names %s, %v", shown(file.text), err)
+		r.mistake(file.name, "names %s, %v", quote(file.text), err)
 	}
-	if row.tag.Get("form") != "verbatim" {
+	if row.tag.Get("format") != "verbatim" {
 		text = strings.TrimSpace(text)
 	}
-	return given{row, row.Name + " (in " + file.name + ")", text, file.name}
+	return input{row, row.Name + " (in " + file.name + ")", text, file.name}
 }
 
-// direct looks a setting up that is no file's.
-func (r *reader) direct(row Row) given {
+// resolveDirect is resolve without files.
+func (r *reader) resolveDirect(row Row) input {
 	if text := strings.TrimSpace(r.flags[row.Name]); text != "" {
-		return given{row, row.Name, text, "flag"}
+		return input{row, row.Name, text, "flag"}
 	}
 	for _, variable := range []string{row.Name, row.tag.Get("was")} {
 		if text := r.env(variable); text != "" {
-			return given{row, variable, text, variable}
+			return input{row, variable, text, variable}
 		}
 	}
-	return given{row, row.Name, row.tag.Get("default"), "default"}
+	return input{row, row.Name, row.tag.Get("default"), "default"}
 }
 
-// secret returns text as the secret or URL that the setting is.
-func (g given) secret(text string) Secret {
-	if form := g.tag.Get("form"); form == "base" || form == "redis" {
+// secret returns text as the kind of secret that the setting is.
+func (in input) secret(text string) Secret {
+	if format := in.tag.Get("format"); format == "base" || format == "redis" {
 		return NewURL(text)
 	}
 	return NewSecret(text)
 }
 
-// env is a variable. PORT and MEDIATOR_IP hold a part of what they stand for.
+// env returns the value of a variable. It completes PORT to an address and MEDIATOR_IP to a
+// URL.
 func (r *reader) env(variable string) string {
 	text := strings.TrimSpace(r.getenv(variable))
 	switch port := strings.TrimSpace(r.getenv("MEDIATOR_PORT")); {
@@ -134,115 +135,113 @@ func (r *reader) env(variable string) string {
 	return text
 }
 
-// wrong collects a mistake; the same one counts once. The name may be followed by where
-// the value is.
-func (r *reader) wrong(name, format string, args ...any) {
+// mistake records a mistake once. The variable is the first word of name.
+func (r *reader) mistake(name, format string, args ...any) {
 	err := fmt.Errorf("%s "+format, append([]any{name}, args...)...)
 	if !slices.ContainsFunc(r.errs, func(e error) bool { return e.Error() == err.Error() }) {
 		variable, _, _ := strings.Cut(name, " ")
-		r.errs, r.blamed = append(r.errs, err), append(r.blamed, variable)
+		r.errs, r.invalid = append(r.errs, err), append(r.invalid, variable)
 	}
 }
 
-// mistaken reports whether a mistake was found in any of the variables, or in the files
-// that hold their values.
-func (r *reader) mistaken(names ...string) bool {
+// hasMistake reports whether any of the variables, or a file with its value, has a mistake.
+func (r *reader) hasMistake(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
-		return slices.Contains(r.blamed, name) || slices.Contains(r.blamed, name+fileSuffix)
+		return slices.Contains(r.invalid, name) || slices.Contains(r.invalid, name+fileSuffix)
 	})
 }
 
-// shown quotes a value that is no secret, in one line of bounded length.
-func shown(text string) string { return fmt.Sprintf("%.80q", text) }
+// quote quotes a value for a message, on one line of bounded length. Secrets must not be quoted.
+func quote(text string) string { return fmt.Sprintf("%.80q", text) }
 
-// understand sets the field of the setting from its text.
-func (r *reader) understand(g given) {
-	if g.tag.Get("form") == "verbatim" && g.name == g.Name { // it may begin or end with a space
-		g.text = cmp.Or(r.flags[g.Name], r.getenv(g.Name))
+// parse sets the field of a setting from its text.
+func (r *reader) parse(in input) {
+	if in.tag.Get("format") == "verbatim" && in.name == in.Name { // spaces around it count
+		in.text = cmp.Or(r.flags[in.Name], r.getenv(in.Name))
 	}
-	if g.text == "" {
+	if in.text == "" {
 		return
 	}
-	if enum := g.tag.Get("enum"); enum != "" {
-		r.choose(g, strings.Split(enum, ","))
+	if enum := in.tag.Get("enum"); enum != "" {
+		r.parseEnum(in, strings.Split(enum, ","))
 		return
 	}
-	switch v := g.value.Addr().Interface().(type) {
+	switch v := in.value.Addr().Interface().(type) {
 	case *string:
-		*v = r.formed(g)
+		*v = r.normalize(in)
 	case *bool:
-		*v = r.on(g)
+		*v = r.parseBool(in)
 	case *int:
-		*v = bounded(r, g, strconv.Atoi)
+		*v = parseBounded(r, in, strconv.Atoi)
 	case *time.Duration:
-		*v = bounded(r, g, time.ParseDuration)
+		*v = parseBounded(r, in, time.ParseDuration)
 	case *Secret:
-		*v = g.secret(r.formed(g))
-		if strings.ContainsFunc(g.text, unicode.IsControl) && g.tag.Get("form") == "" {
-			r.wrong(g.name, "contains a control character, perhaps a line break: write it in one line")
+		*v = in.secret(r.normalize(in))
+		if strings.ContainsFunc(in.text, unicode.IsControl) && in.tag.Get("format") == "" {
+			r.mistake(in.name, "contains a control character, perhaps a line break: write it on one line")
 		}
 	case *[]Secret:
-		for text := range strings.FieldsSeq(g.text) {
-			*v = append(*v, NewSecret(r.formed(given{g.Row, g.name, text, g.from})))
+		for text := range strings.FieldsSeq(in.text) {
+			*v = append(*v, NewSecret(r.normalize(input{in.Row, in.name, text, in.from})))
 		}
 	case *[]string:
-		*v = r.list(g)
+		*v = r.parseList(in)
 	case *[]netip.Prefix:
-		*v = r.networks(g)
+		*v = r.parseNetworks(in)
 	default:
-		panic("config: no reader for " + g.Name)
+		panic("config: no parser for " + in.Name)
 	}
 }
 
-// choose takes one of the choices, in their letter case.
-func (r *reader) choose(g given, choices []string) {
-	i := slices.IndexFunc(choices, func(c string) bool { return strings.EqualFold(c, g.text) })
+// parseEnum accepts the choices in any letter case.
+func (r *reader) parseEnum(in input, choices []string) {
+	i := slices.IndexFunc(choices, func(c string) bool { return strings.EqualFold(c, in.text) })
 	if i < 0 {
 		last := len(choices) - 1
-		r.wrong(g.name, "is %s: write %s or %s", shown(g.text), strings.Join(choices[:last], ", "), choices[last])
+		r.mistake(in.name, "is %s: use %s or %s", quote(in.text), strings.Join(choices[:last], ", "), choices[last])
 		return
 	}
-	switch v := g.value.Addr().Interface().(type) {
+	switch v := in.value.Addr().Interface().(type) {
 	case *bool:
 		*v = i == 1
 	case *slog.Level:
-		_ = v.UnmarshalText([]byte(choices[i])) // the choices are its names
+		_ = v.UnmarshalText([]byte(choices[i])) // the choices are names of levels
 	default:
-		g.value.Set(reflect.ValueOf(choices[i]).Convert(g.value.Type()))
+		in.value.Set(reflect.ValueOf(choices[i]).Convert(in.value.Type()))
 	}
 }
 
-var toggles = map[string]bool{
+var boolNames = map[string]bool{
 	"true": true, "1": true, "yes": true, "on": true,
 	"false": false, "0": false, "no": false, "off": false,
 }
 
-func (r *reader) on(g given) bool {
-	on, ok := toggles[strings.ToLower(g.text)]
+func (r *reader) parseBool(in input) bool {
+	on, ok := boolNames[strings.ToLower(in.text)]
 	if !ok {
-		r.wrong(g.name, "is %s: write true or false", shown(g.text))
+		r.mistake(in.name, "is %s: use true or false", quote(in.text))
 	}
 	return on
 }
 
-// bounded reads a value between the bounds of the setting, which need not have a max.
-func bounded[T cmp.Ordered](r *reader, g given, parse func(string) (T, error)) T {
-	value, err := parse(g.text)
-	least, _ := parse(g.tag.Get("min"))
-	most, unlimited := parse(g.tag.Get("max"))
+// parseBounded checks the value against the min and max of the setting, which may have no max.
+func parseBounded[T cmp.Ordered](r *reader, in input, parse func(string) (T, error)) T {
+	value, err := parse(in.text)
+	least, _ := parse(in.tag.Get("min"))
+	most, unlimited := parse(in.tag.Get("max"))
 	switch {
 	case err != nil:
-		r.wrong(g.name, "is %s: write one such as %s", shown(g.text), g.Default)
+		r.mistake(in.name, "is %s: use a value such as %s", quote(in.text), in.Default)
 	case unlimited != nil && value < least:
-		r.wrong(g.name, "is %v: write at least %s", value, g.tag.Get("min"))
+		r.mistake(in.name, "is %v: use at least %s", value, in.tag.Get("min"))
 	case unlimited == nil && (value < least || value > most):
-		r.wrong(g.name, "is %v: write one from %s to %s", value, g.tag.Get("min"), g.tag.Get("max"))
+		r.mistake(in.name, "is %v: use a value from %s to %s", value, in.tag.Get("min"), in.tag.Get("max"))
 	}
 	return value
 }
 
-// items returns what is separated by commas.
-func items(text string) (all []string) {
+// split returns the items of a list separated by commas.
+func split(text string) (all []string) {
 	for item := range strings.SplitSeq(text, ",") {
 		if item = strings.TrimSpace(item); item != "" {
 			all = append(all, item)
@@ -251,35 +250,35 @@ func items(text string) (all []string) {
 	return all
 }
 
-// list reads texts separated by commas, each of the form of the field. Files belong to
-// those of another setting; of all else a second one adds nothing.
-func (r *reader) list(g given) (list []string) {
-	form := g.tag.Get("form")
-	for _, item := range items(g.text) {
-		item = r.formed(given{g.Row, g.name, item, g.from})
-		switch twice := slices.Contains(list, item); {
-		case form == "file" || !twice:
+// parseList normalizes each item and drops duplicates, but not of files: their position
+// pairs them with the files of another setting.
+func (r *reader) parseList(in input) (list []string) {
+	format := in.tag.Get("format")
+	for _, item := range split(in.text) {
+		item = r.normalize(input{in.Row, in.name, item, in.from})
+		switch duplicate := slices.Contains(list, item); {
+		case format == "file" || !duplicate:
 			list = append(list, item)
-		case form == "resource":
-			r.wrong(g.name, "has %s twice: Graph takes it once", shown(item))
+		case format == "resource":
+			r.mistake(in.name, "contains %s twice: Graph accepts it once", quote(item))
 		}
 	}
 	if len(list) == 0 {
-		r.wrong(g.name, "names no %s: leave it out, or write several separated by commas", form)
+		r.mistake(in.name, "names no %s: unset it, or separate several with commas", format)
 	}
 	return list
 }
 
-// networks reads addresses and CIDRs separated by commas.
-func (r *reader) networks(g given) (all []netip.Prefix) {
-	for _, item := range items(g.text) {
+// parseNetworks parses addresses and CIDRs separated by commas.
+func (r *reader) parseNetworks(in input) (all []netip.Prefix) {
+	for _, item := range split(in.text) {
 		prefix, err := netip.ParsePrefix(item)
 		if addr, notAddr := netip.ParseAddr(item); notAddr == nil {
 			addr = addr.Unmap()
 			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
 		if err != nil || prefix.Addr().Is4In6() {
-			r.wrong(g.name, "has %s: write addresses and networks such as 192.0.2.7 or 2001:db8::/32, separated by commas", shown(item))
+			r.mistake(in.name, "contains %s: use addresses and networks such as 192.0.2.7 or 2001:db8::/32, separated by commas", quote(item))
 			continue
 		}
 		all = append(all, prefix.Masked())

@@ -11,17 +11,17 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is a text that can't print itself: not with fmt, whatever the verb, not in
-// JSON, not in a log, alone or inside a struct. Instead it prints a placeholder, or if
-// it is a URL, that without its passwords. The zero Secret is not set and prints nothing.
+// Secret is a text that fmt, JSON and logs can't print, alone or inside a struct. They print
+// a placeholder instead, or the URL without passwords if it is a URL. The zero Secret is not
+// set and prints nothing.
 type Secret struct {
-	// A pointer, because fmt prints what is in another struct's unexported field
-	// without asking for methods; of a pointer it prints the address.
+	// A pointer, because fmt calls no methods on the unexported fields of another struct:
+	// it would print a string, but prints only the address of a pointer.
 	text  *string
 	shown string // what is printed
 }
 
-// NewSecret returns text as a secret; an empty text is no secret.
+// NewSecret returns text as a secret. It returns the zero Secret if text is empty.
 func NewSecret(text string) Secret {
 	if text == "" {
 		return Secret{}
@@ -29,7 +29,7 @@ func NewSecret(text string) Secret {
 	return Secret{&text, redacted}
 }
 
-// NewURL returns text as a secret that prints all of the URL that it is but passwords.
+// NewURL returns text as a secret that is printed as a URL without passwords.
 func NewURL(text string) Secret {
 	s := NewSecret(text)
 	if text != "" {
@@ -46,10 +46,10 @@ func (s Secret) Reveal() string {
 	return *s.text
 }
 
-// IsZero reports whether there is no secret.
+// IsZero reports whether the secret is not set.
 func (s Secret) IsZero() bool { return s.text == nil }
 
-// Parse returns the text as a URL, with everything in it.
+// Parse returns the text as a URL, passwords included.
 func (s Secret) Parse() (*url.URL, error) {
 	u, err := url.Parse(s.Reveal())
 	if err != nil {
@@ -58,34 +58,34 @@ func (s Secret) Parse() (*url.URL, error) {
 	return u, nil
 }
 
-// String returns what may be seen.
+// String returns the placeholder or the URL without passwords.
 func (s Secret) String() string { return s.shown }
 
-// Format writes String, whatever the verb.
+// Format writes String for every verb.
 func (s Secret) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, s.shown) }
 
-// MarshalText returns String. JSON and slog use it.
+// MarshalText returns String, for JSON and slog.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.shown), nil }
 
-// UnmarshalText takes text as the secret.
+// UnmarshalText sets the secret to text.
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = NewSecret(string(text))
 	return nil
 }
 
-// withoutPasswords returns a URL without its passwords, and without a user name that
-// stands alone, because that is how some tokens are written. It returns a placeholder
-// for a text in which a password may be anywhere.
+// withoutPasswords returns a URL without its passwords, and without a user name that has no
+// password, because it may be a token. It returns the placeholder if a password could be
+// anywhere in the text.
 func withoutPasswords(text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" {
 		return redacted
 	}
 	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil || torn(u) {
+	if err != nil || hasStrayAt(u) {
 		return redacted
 	}
-	if _, both := u.User.Password(); u.User != nil && !both {
+	if _, hasPassword := u.User.Password(); u.User != nil && !hasPassword {
 		u.User = url.User("xxxxx")
 	}
 	for name := range query {
@@ -97,11 +97,11 @@ func withoutPasswords(text string) string {
 	return u.Redacted()
 }
 
-// torn reports whether an @ stands where none belongs: a password with an unescaped
-// slash, question mark or hash is cut there, and what follows looks like a path.
-func torn(u *url.URL) bool {
+// hasStrayAt reports whether an @ follows the host. An unescaped slash, question mark or hash
+// ends a password, and the rest of it, with the @, is parsed as path, query or fragment.
+func hasStrayAt(u *url.URL) bool {
 	return strings.Contains(u.EscapedPath()+u.RawQuery+u.EscapedFragment(), "@")
 }
 
-// sensitive finds parameters that are passwords or tokens.
+// sensitive matches the names of query parameters with passwords or tokens.
 var sensitive = regexp.MustCompile(`(?i)pass|pwd|secret|token|key|sig`)

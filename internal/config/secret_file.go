@@ -8,12 +8,11 @@ import (
 	"strings"
 )
 
-// mostSecret is how long the file of a secret may be, in bytes. It keeps a wrong path from
-// filling the memory.
-const mostSecret = 16 << 10
+// maxSecretSize bounds the memory that a wrong path can cost.
+const maxSecretSize = 16 << 10
 
-// ReadSecret returns what a file holds, without a line break at its end. The error goes on
-// after the path: it says what is wrong and what to do, and nothing of the content.
+// ReadSecret returns the content of a file without its final newline. The text of an error
+// continues a sentence that ends with the path; it contains nothing of the content.
 func ReadSecret(path string) (string, error) {
 	stat, err := os.Stat(path)
 	switch {
@@ -22,22 +21,22 @@ func ReadSecret(path string) (string, error) {
 	case stat.IsDir():
 		return "", errors.New("which is a directory: name the file in it")
 	case !stat.Mode().IsRegular():
-		return "", errors.New("which is no regular file: write the secret into one")
+		return "", errors.New("which is not a regular file: write the secret to one")
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", errUnreadable
 	}
 	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, mostSecret+1))
+	content, err := io.ReadAll(io.LimitReader(f, maxSecretSize+1))
 	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
 	switch {
 	case err != nil:
 		return "", errUnreadable
-	case len(content) > mostSecret:
-		return "", fmt.Errorf("which is longer than %d KiB: name the file that holds the secret and nothing else", mostSecret>>10)
+	case len(content) > maxSecretSize:
+		return "", fmt.Errorf("which is longer than %d KiB: name a file that contains only the secret", maxSecretSize>>10)
 	case strings.TrimSpace(text) == "":
-		return "", errors.New("which is empty: write the secret into it")
+		return "", errors.New("which is empty: write the secret to it")
 	}
 	return text, nil
 }

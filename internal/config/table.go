@@ -9,28 +9,28 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Row is a setting.
+// Row describes a setting.
 type Row struct {
-	Name    string // of the variable
+	Name    string // the variable, such as MEDIATOR_URL
 	Flag    string // such as --mediator-url
 	Default string // empty: none
-	Literal bool   // Default is what one would write, not a description
-	Help    string // its meaning, a sentence
-	Holds   string // the secret setting whose value is in the file that this one names; empty: it has a value of its own
+	Literal bool   // Default is a value, not a description
+	Help    string // a sentence
+	FileOf  string // for a NAME_FILE setting: NAME, the secret setting whose value is in the file
 
-	tag   reflect.StructTag // of its field in Settings
-	value reflect.Value     // of that field
+	tag   reflect.StructTag // of the field in Settings
+	value reflect.Value     // of that field; not set if FileOf is
 }
 
-// Table lists all settings in the order in which an operator meets them.
+// Table returns all settings in the order in which an operator encounters them.
 func Table() []Row { return rowsOf(reflect.ValueOf(new(Settings)).Elem()) }
 
-// fileSuffix makes the name of a secret setting that of the file that holds its value.
+// fileSuffix is appended to the name of a secret setting for the setting that names its file.
 const fileSuffix = "_FILE"
 
 func flagOf(name string) string { return "--" + strings.ReplaceAll(strings.ToLower(name), "_", "-") }
 
-// secret reports whether the value must not be seen.
+// secret reports whether the value is confidential.
 func (r Row) secret() bool {
 	switch r.value.Interface().(type) {
 	case Secret, []Secret:
@@ -39,8 +39,8 @@ func (r Row) secret() bool {
 	return false
 }
 
-// rowsOf lists the settings in a struct and in the structs in it, each secret one
-// followed by that of its file.
+// rowsOf returns the settings in a struct and its nested structs, each secret one followed
+// by the one that names its file.
 func rowsOf(parent reflect.Value) (rows []Row) {
 	for field, value := range parent.Fields() {
 		name, ok := field.Tag.Lookup("setting")
@@ -53,7 +53,7 @@ func rowsOf(parent reflect.Value) (rows []Row) {
 			})
 			if rows[len(rows)-1].secret() {
 				rows = append(rows, Row{
-					Name: name + fileSuffix, Flag: flagOf(name + fileSuffix), Holds: name, tag: `placeholder:"FILE"`,
+					Name: name + fileSuffix, Flag: flagOf(name + fileSuffix), FileOf: name, tag: `placeholder:"FILE"`,
 					Help: "File that holds the value of " + name + ", read at the start.",
 				})
 			}
@@ -64,27 +64,27 @@ func rowsOf(parent reflect.Value) (rows []Row) {
 	return rows
 }
 
-// Serve has the settings as flags of a kong command. Make it with [NewServe]; the zero
-// Serve has no flags and reads the environment alone.
+// Serve has the settings as flags of a kong command. [NewServe] makes it; the zero Serve has
+// no flags and reads only the environment.
 type Serve struct{ kong.Plugins }
 
-// NewServe returns a flag for each setting. The flags are texts: kong would stop at the
-// first that it does not understand.
+// NewServe returns a Serve with a flag for each setting. The flags are strings: kong would
+// stop at the first value that it can't parse.
 func NewServe() Serve {
 	var flags []reflect.StructField
 	for _, row := range Table() {
-		kind := reflect.TypeFor[Secret]()
-		if row.Holds == "" && row.value.Kind() == reflect.Bool && row.tag.Get("enum") == "" {
-			kind = reflect.TypeFor[toggle]()
+		flag := reflect.TypeFor[Secret]()
+		if row.FileOf == "" && row.value.Kind() == reflect.Bool && row.tag.Get("enum") == "" {
+			flag = reflect.TypeFor[boolFlag]()
 		}
 		help := fmt.Sprintf("%s ($%s, default: %s)", row.Help, row.Name, cmp.Or(row.Default, "none"))
 		tag := fmt.Sprintf("name:%q placeholder:%q help:%q", row.Flag[len("--"):], row.tag.Get("placeholder"), help)
-		flags = append(flags, reflect.StructField{Name: row.Name, Type: kind, Tag: reflect.StructTag(tag)})
+		flags = append(flags, reflect.StructField{Name: row.Name, Type: flag, Tag: reflect.StructTag(tag)})
 	}
 	return Serve{kong.Plugins{reflect.New(reflect.StructOf(flags)).Interface()}}
 }
 
-// flags returns the texts of the flags by the names of their variables.
+// flags returns the flags that were given, by variable.
 func (s *Serve) flags() map[string]string {
 	given := map[string]string{}
 	for _, plugin := range s.Plugins {
@@ -95,20 +95,20 @@ func (s *Serve) flags() map[string]string {
 	return given
 }
 
-// toggle is the flag of a setting that is on or off. It may stand alone, which means on.
-type toggle string
+// boolFlag is the flag of a bool setting. Without a value it is true.
+type boolFlag string
 
-// Decode takes what kong read.
-func (t *toggle) Decode(ctx *kong.DecodeContext) error {
-	*t = "true"
+// Decode implements [kong.MapperValue].
+func (b *boolFlag) Decode(ctx *kong.DecodeContext) error {
+	*b = "true"
 	if ctx.Scan.Peek().Type == kong.FlagValueToken {
-		*t = toggle(fmt.Sprint(ctx.Scan.Pop().Value))
+		*b = boolFlag(fmt.Sprint(ctx.Scan.Pop().Value))
 	}
 	return nil
 }
 
 // Reveal returns the text.
-func (t toggle) Reveal() string { return string(t) }
+func (b boolFlag) Reveal() string { return string(b) }
 
 // IsBool tells kong that the flag needs no value.
-func (toggle) IsBool() bool { return true }
+func (boolFlag) IsBool() bool { return true }

@@ -47,17 +47,18 @@ func TestEveryMistakeInTheSettingsIsReported(t *testing.T) {
 	w.env["AZURE_TENANT_ID"], w.env["POLL_INTERVAL"], w.env["SCHEDULED"], w.env["REDIS_URL"] = "", "2", `"a: b"`, "http://x"
 	w.cfg.Graph, w.cfg.Redis = nil, nil
 	report := w.run()
-	var told []string
+	var mistakes []string
 	for _, r := range report.Checks {
 		if r.Name == "settings" {
-			told = append(told, r.Found)
-			wants(t, r, doctor.Failed, "", "write")
+			verb, _, _ := strings.Cut(r.Remedy, " ")
+			mistakes = append(mistakes, r.Found+": "+verb)
+			wants(t, r, doctor.Failed, "", "")
 		}
 	}
-	slices.Sort(told)
-	want := []string{"AZURE_TENANT_ID is not set", `POLL_INTERVAL is "2"`, "REDIS_URL is no Redis URL", `SCHEDULED is "\"a: b\""`}
-	if !slices.Equal(told, want) {
-		t.Errorf("mistakes = %q, want %q", told, want)
+	slices.Sort(mistakes)
+	want := []string{"AZURE_TENANT_ID is not set: set", `POLL_INTERVAL is "2": use`, "REDIS_URL is not a Redis URL: use", `SCHEDULED is "\"a: b\"": use`}
+	if !slices.Equal(mistakes, want) {
+		t.Errorf("mistakes = %q, want %q", mistakes, want)
 	}
 	status := map[string]doctor.Status{}
 	for _, r := range report.Checks {

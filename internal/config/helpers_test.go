@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"maps"
@@ -18,13 +19,13 @@ import (
 	"outlook-monitor/internal/config"
 )
 
-// env is what is set, by variable.
+// env is an environment.
 type env map[string]string
 
 func (e env) get(name string) string { return e[name] }
 
-// needed is the least that starts the service.
-func needed() env {
+// required returns the settings that have no default.
+func required() env {
 	return env{
 		"AZURE_TENANT_ID":     "contoso.example",
 		"AZURE_CLIENT_ID":     "11111111-2222-3333-4444-555555555555",
@@ -34,7 +35,7 @@ func needed() env {
 	}
 }
 
-// with returns e with other variables; an empty value takes one away.
+// with returns a copy of e with these names and values; an empty value removes a variable.
 func (e env) with(pairs ...string) env {
 	other := maps.Clone(e)
 	for i := 0; i < len(pairs); i += 2 {
@@ -45,7 +46,7 @@ func (e env) with(pairs ...string) env {
 	return other
 }
 
-// and returns e with other variables.
+// and returns a copy of e with the variables of other.
 func (e env) and(other env) env {
 	for name, value := range other {
 		e = e.with(name, value)
@@ -53,7 +54,7 @@ func (e env) and(other env) env {
 	return e
 }
 
-// settings understands e, which must be right.
+// settings returns the settings of e, which must be valid.
 func settings(t *testing.T, e env) config.Settings {
 	t.Helper()
 	s, err := new(config.Serve).Settings(e.get)
@@ -63,7 +64,7 @@ func settings(t *testing.T, e env) config.Settings {
 	return s
 }
 
-// mistakes lists what is wrong with e, by the variable that is named first.
+// mistakes returns the mistakes in e by the variable with which they begin.
 func mistakes(t *testing.T, e env) map[string]string {
 	t.Helper()
 	_, err := new(config.Serve).Settings(e.get)
@@ -73,7 +74,7 @@ func mistakes(t *testing.T, e env) map[string]string {
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		name, _, _ := strings.Cut(line, " ")
-		if other, twice := found[name]; twice {
+		if other, ok := found[name]; ok {
 			t.Errorf("two mistakes name %s: %q and %q", name, other, line)
 		}
 		found[name] = line
@@ -91,18 +92,28 @@ func file(t *testing.T, name string, content []byte) string {
 	return path
 }
 
-// keyPair writes a certificate and its key, and returns their paths.
-func keyPair(t *testing.T) (certificate, key string) {
+// ecdsaPair writes a certificate and its ECDSA key, and returns their paths.
+func ecdsaPair(t *testing.T) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return certify(t, private)
+	return writePair(t, private)
 }
 
-// certify writes a key and a certificate of it.
-func certify(t *testing.T, private crypto.Signer) (certificate, key string) {
+// rsaPair writes a certificate and its RSA key, and returns their paths.
+func rsaPair(t *testing.T, bits int) (certificate, key string) {
+	t.Helper()
+	private, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writePair(t, private)
+}
+
+// writePair writes a key and a certificate for it.
+func writePair(t *testing.T, private crypto.Signer) (certificate, key string) {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)

@@ -1,7 +1,7 @@
 package config_test
 
 import (
-	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -9,17 +9,18 @@ import (
 	"outlook-monitor/internal/config"
 )
 
-func TestUsedSaysWhereEachSettingComesFrom(t *testing.T) {
+func TestEffective(t *testing.T) {
 	c, _, err := parse(t, "--poll-interval=5s", "--monitor-token=of-the-flag")
 	if err != nil {
 		t.Fatal(err)
 	}
+	path := file(t, "secret", []byte("redis://u:the-password@redis.example\n"))
 	e := env{
 		"TENANT": "contoso.example", "AZURE_CLIENT_SECRET": "the-client-secret", "PORT": "5000", "POLL_INTERVAL": "7s",
-		"MEDIATOR_IP": "fd00::1", "MEDIATOR_PORT": "5001", "REDIS_URL": "redis://u:the-password@redis.example", "SCHEDULED": "never",
+		"MEDIATOR_IP": "fd00::1", "MEDIATOR_PORT": "5001", "REDIS_URL_FILE": path, "SCHEDULED": "never",
 	}
-	used := c.Serve.Used(e.get)
-	want := map[string]config.Used{
+	effective := c.Serve.Effective(e.get)
+	want := map[string]config.EffectiveSetting{
 		"AZURE_TENANT_ID":     {Value: "contoso.example", From: "TENANT"},
 		"AZURE_CLIENT_ID":     {From: "default"},
 		"AZURE_CLIENT_SECRET": {Value: "[redacted]", From: "AZURE_CLIENT_SECRET"},
@@ -27,17 +28,18 @@ func TestUsedSaysWhereEachSettingComesFrom(t *testing.T) {
 		"LISTEN_ADDR":         {Value: ":5000", From: "PORT"},
 		"POLL_INTERVAL":       {Value: "5s", From: "flag"},
 		"MEDIATOR_URL":        {Value: "http://[fd00::1]:5001", From: "MEDIATOR_IP"},
-		"REDIS_URL":           {Value: "redis://u:xxxxx@redis.example", From: "REDIS_URL"},
+		"REDIS_URL":           {Value: "redis://u:xxxxx@redis.example", From: "REDIS_URL_FILE"},
+		"REDIS_URL_FILE":      {Value: path, From: "REDIS_URL_FILE"},
 		"SCHEDULED":           {Value: "never", From: "SCHEDULED"},
 		"MESSAGE":             {Value: "external", From: "default"},
 		"CLIENT_STATE_KEY":    {Value: "made once, kept in Redis", From: "default"},
 	}
 	var names, rows []string
-	for _, u := range used {
-		names = append(names, u.Name)
-		if w, ok := want[u.Name]; ok {
-			if w.Name = u.Name; u != w {
-				t.Errorf("used = %+v, want %+v", u, w)
+	for _, got := range effective {
+		names = append(names, got.Name)
+		if want, ok := want[got.Name]; ok {
+			if want.Name = got.Name; got != want {
+				t.Errorf("Effective = %+v, want %+v", got, want)
 			}
 		}
 	}
@@ -45,15 +47,12 @@ func TestUsedSaysWhereEachSettingComesFrom(t *testing.T) {
 		rows = append(rows, row.Name)
 	}
 	if !slices.Equal(names, rows) {
-		t.Errorf("used names %v, want those of the table %v", names, rows)
+		t.Errorf("Effective names %v, want those of the table %v", names, rows)
 	}
-	text, err := json.Marshal(used)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := fmt.Sprint(effective)
 	for _, secret := range []string{"the-client-secret", "of-the-flag", "the-password"} {
-		if strings.Contains(string(text), secret) {
-			t.Errorf("used shows the secret %q", secret)
+		if strings.Contains(text, secret) {
+			t.Errorf("Effective contains the secret %q", secret)
 		}
 	}
 }

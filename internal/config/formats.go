@@ -1,0 +1,194 @@
+package config
+
+import (
+	"encoding/base64"
+	"net"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// formats check and normalize one value of a setting. Checks that need several settings are
+// in checks.go.
+var formats = map[string]func(*reader, input) string{
+	"address":   (*reader).address,
+	"base":      (*reader).base,
+	"directory": (*reader).directory,
+	"domain":    (*reader).domain,
+	"email":     (*reader).email,
+	"file":      (*reader).file,
+	"host":      (*reader).host,
+	"id":        (*reader).id,
+	"redis":     (*reader).redis,
+	"resource":  (*reader).resource,
+	"signing":   (*reader).signing,
+}
+
+func (r *reader) normalize(in input) string {
+	if check := formats[in.tag.Get("format")]; check != nil {
+		return check(r, in)
+	}
+	return in.text
+}
+
+// identifier matches a tenant or client id: a GUID or a domain.
+var identifier = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.-]*$`)
+
+func (r *reader) id(in input) string {
+	if !identifier.MatchString(in.text) {
+		r.mistake(in.name, "is %s: use the id in the overview of the app registration, only letters, digits, hyphens and dots", quote(in.text))
+	}
+	return in.text
+}
+
+// host checks the base URL of a host that receives tokens or secrets.
+func (r *reader) host(in input) string {
+	u, err := url.Parse(strings.TrimRight(in.text, "/"))
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		r.mistake(in.name, "is not a base URL: use https:// and a host, with nothing after it")
+		return ""
+	}
+	return u.String()
+}
+
+// base checks a URL to which paths are appended: it has no query and no fragment.
+func (r *reader) base(in input) string {
+	example := in.tag.Get("example")
+	u, err := NewURL(in.text).Parse()
+	switch port := r.env("MEDIATOR_PORT"); {
+	case in.name == "MEDIATOR_IP" && !validPort(port):
+		r.mistake("MEDIATOR_PORT", "is %s, but MEDIATOR_IP needs a port: set MEDIATOR_URL instead of both, such as %s", quote(port), example)
+		return ""
+	case err != nil || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port()) || u.Scheme != "http" && u.Scheme != "https":
+		r.mistake(in.name, "is not a base URL: use one such as %s", example)
+		return ""
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(in.text, "#"):
+		r.mistake(in.name, "must not have a query or fragment: use a URL such as %s", example)
+		return ""
+	case in.Name == "PUBLIC_URL" && u.Scheme != "https" && !loopback(u.Hostname()):
+		r.mistake(in.name, "must be https, because Graph calls nothing else (http is only for loopback): use one such as %s", example)
+	}
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
+	return u.String()
+}
+
+func (r *reader) signing(in input) string {
+	encoded, ok := strings.CutPrefix(in.text, "whsec_")
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	if !ok || err != nil || len(key) == 0 {
+		r.mistake(in.name, "must be whsec_ followed by base64, several separated by spaces: "+
+			"create one with echo whsec_$(openssl rand -base64 32)")
+	}
+	return in.text
+}
+
+func (r *reader) redis(in input) string {
+	u, err := NewURL(in.text).Parse()
+	switch {
+	case strings.Contains(in.text, "@") && (err != nil || hasStrayAt(u)), err == nil && badQuery(u):
+		r.mistake(in.name, "can't be parsed: percent-encode special characters in the password: "+
+			"/ as %%2F, ? as %%3F, # as %%23, @ as %%40, %% as %%25, + as %%2B")
+	case err != nil || u.Hostname() == "" || u.Scheme != "redis" && u.Scheme != "rediss":
+		r.mistake(in.name, "is not a Redis URL: use one such as redis://127.0.0.1:6379/0, or rediss://… for TLS")
+	}
+	return in.text
+}
+
+// badQuery reports whether the query has an unescaped password (of a Redis behind
+// Sentinel). No option of Redis contains a + or a fragment.
+func badQuery(u *url.URL) bool {
+	_, err := url.ParseQuery(u.RawQuery)
+	return err != nil || strings.Contains(u.RawQuery, "+") || u.Fragment != ""
+}
+
+// address checks a host:port to listen on.
+func (r *reader) address(in input) string {
+	_, port, err := net.SplitHostPort(in.text)
+	switch {
+	case in.name == "PORT" && (err != nil || !validPort(port)):
+		r.mistake(in.name, "is %s: use a port from 0 to 65535", quote(in.text[len(":"):]))
+	case err != nil || !validPort(port):
+		r.mistake(in.name, "is %s: use an address and a port, such as 127.0.0.1:8080, or :8080 for all addresses", quote(in.text))
+	default:
+		return in.text
+	}
+	return ""
+}
+
+func validPort(text string) bool {
+	_, err := netip.ParseAddrPort("0.0.0.0:" + text)
+	return err == nil
+}
+
+// loopback reports whether host can only be reached from this machine.
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// file checks the path of a readable file.
+func (r *reader) file(in input) string {
+	f, err := os.Open(in.text)
+	if err != nil {
+		r.mistake(in.name, "names %s, %v", quote(in.text), errUnreadable)
+		return in.text
+	}
+	defer f.Close()
+	if stat, err := f.Stat(); err == nil && stat.IsDir() {
+		r.mistake(in.name, "names %s, which is a directory: name the file in it", quote(in.text))
+	}
+	return in.text
+}
+
+// email checks an email address, which a mistake must not repeat.
+func (r *reader) email(in input) string {
+	if a, err := mail.ParseAddress(in.text); err != nil || a.Address != in.text {
+		r.mistake(in.name, "is not an email address: use one such as operator@example.com")
+	}
+	return in.text
+}
+
+func (r *reader) directory(in input) string {
+	u, err := url.Parse(in.text)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
+		r.mistake(in.name, "is not an https URL: use that of the ACME server's directory, such as https://acme.example.com/directory")
+	}
+	return in.text
+}
+
+// domainName matches at least two labels. The last one is not a number, which excludes IPv4
+// addresses.
+var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+func (r *reader) domain(in input) string {
+	name := strings.ToLower(in.text)
+	if !domainName.MatchString(name) || len(name) > 253 {
+		r.mistake(in.name, "contains %s: use full names such as monitor.example.com, separated by commas, without ports or wildcards",
+			quote(in.text))
+	}
+	return name
+}
+
+// resource rejects resources to which Graph is known not to let this service subscribe.
+func (r *reader) resource(in input) string {
+	const own, remedy = "/users/{id}/", "use a path such as /users/{id}/events"
+	path := "/" + strings.ToLower(in.text)
+	switch contains := "contains " + quote(in.text); {
+	case strings.Contains(path, "/mailboxsettings"):
+		r.mistake(in.name, "%s: Graph has no notifications for mailbox settings, so they are polled: remove it; "+
+			"/users/{id}/events is the best hint", contains)
+	case strings.Contains(path, "/communications/presences"):
+		r.mistake(in.name, "%s: Graph sends presence notifications only on behalf of a signed-in user: remove it", contains)
+	case !strings.Contains(in.text, "{id}"):
+		r.mistake(in.name, "%s without {id}, the placeholder for the directory object id: %s", contains, remedy)
+	case !strings.HasPrefix(in.text, own) || in.text == own:
+		r.mistake(in.name, "%s, which is not under %s: %s", contains, own, remedy)
+	}
+	return in.text
+}
