@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// The versions of tokens. Each has its own metadata, keys and issuer.
+// The versions of validation tokens. Each has its own metadata, keys and issuer.
 const (
 	version1 = "1.0"
 	version2 = "2.0"
 )
 
-// identifier is a tenant's id. A tenant may also be named by a domain; then the metadata
-// has its id.
-var identifier = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+// guid matches a tenant id. The settings may name the tenant by a domain instead; then the
+// metadata has its id.
+var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 
-// cloud says who issues the tokens of a Microsoft cloud: sts those of version
-// 1.0, one of the logins those of version 2.0. All are hosts.
+// cloud has the hosts that issue the tokens of a Microsoft cloud: stsHost issues
+// those of version 1.0, one of loginHosts those of version 2.0.
 type cloud struct {
-	sts    string
-	logins []string
+	stsHost    string
+	loginHosts []string
 }
 
 var clouds = []cloud{
@@ -31,29 +31,29 @@ var clouds = []cloud{
 	{"sts.chinacloudapi.cn", []string{"login.chinacloudapi.cn", "login.partner.microsoftonline.cn"}},
 }
 
-// authority is a login endpoint and what it may vouch for.
+// authority is a login endpoint and the issuers that its metadata may name.
 type authority struct {
-	base   string  // URL, without a slash at the end
-	host   string  // with the port
-	clouds []cloud // its own, or all if it is no Microsoft cloud's
-	custom bool    // it is no Microsoft cloud's
+	baseURL string  // without a trailing slash
+	host    string  // with the port
+	clouds  []cloud // whose issuers it may name; all for a custom endpoint
+	custom  bool    // it does not belong to a Microsoft cloud
 }
 
-func newAuthority(base string) (authority, error) {
-	base = strings.TrimRight(base, "/")
-	u := httpsURL(base)
+func newAuthority(baseURL string) (authority, error) {
+	baseURL = strings.TrimRight(baseURL, "/")
+	u := httpsURL(baseURL)
 	if u == nil || u.Path != "" || u.RawQuery != "" {
 		return authority{}, errors.New("webhook: AuthorityHost must be an https URL with nothing after the host")
 	}
-	for i, of := range clouds {
-		if slices.Contains(of.logins, u.Host) {
-			return authority{base, u.Host, clouds[i : i+1], false}, nil
+	for i, c := range clouds {
+		if slices.Contains(c.loginHosts, u.Host) {
+			return authority{baseURL, u.Host, clouds[i : i+1], false}, nil
 		}
 	}
-	return authority{base, u.Host, clouds, true}, nil
+	return authority{baseURL, u.Host, clouds, true}, nil
 }
 
-// httpsURL returns a URL with its host in lower case, nil if it is no https URL.
+// httpsURL parses an https URL and lowers its host. It returns nil if text is not one.
 func httpsURL(text string) *url.URL {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
@@ -63,43 +63,43 @@ func httpsURL(text string) *url.URL {
 	return u
 }
 
-// metadata returns where the metadata for tokens of a version is.
-func (at authority) metadata(version, tenant string) string {
+// metadataURL returns the URL of the metadata for tokens of a version.
+func (a authority) metadataURL(version, tenant string) string {
 	middle := "/"
 	if version == version2 {
 		middle = "/v2.0/"
 	}
-	return at.base + "/" + url.PathEscape(tenant) + middle + ".well-known/openid-configuration"
+	return a.baseURL + "/" + url.PathEscape(tenant) + middle + ".well-known/openid-configuration"
 }
 
-// tenant returns the tenant that an issuer speaks for: https://sts.windows.net/{id}/
-// in version 1.0, {login}/{id}/v2.0 in version 2.0. known is false if the endpoint may
-// not name it. An issuer in a form of its own, which a login endpoint of one's own may
-// have, speaks for no tenant.
-func (at authority) tenant(version, issuer string) (tenant string, known bool) {
+// tenantOf returns the tenant in an issuer: https://sts.windows.net/{id}/ in version 1.0,
+// {login}/{id}/v2.0 in version 2.0. allowed reports whether this endpoint may name the
+// issuer. A custom endpoint may also name an issuer of any other form on its own host;
+// then tenant is empty.
+func (a authority) tenantOf(version, issuer string) (tenant string, allowed bool) {
 	u := httpsURL(issuer)
 	if u == nil {
 		return "", false
 	}
-	tail := "/"
+	suffix := "/"
 	if version == version2 {
-		tail = "/v2.0"
+		suffix = "/v2.0"
 	}
-	tenant, formed := strings.CutSuffix(strings.TrimPrefix(u.Path, "/"), tail)
-	formed = formed && tenant != "" && !strings.Contains(tenant, "/")
-	microsofts := slices.ContainsFunc(at.clouds, func(of cloud) bool {
-		return version == version1 && u.Host == of.sts || version == version2 && slices.Contains(of.logins, u.Host)
+	tenant, wellFormed := strings.CutSuffix(strings.TrimPrefix(u.Path, "/"), suffix)
+	wellFormed = wellFormed && tenant != "" && !strings.Contains(tenant, "/")
+	microsoft := slices.ContainsFunc(a.clouds, func(c cloud) bool {
+		return version == version1 && u.Host == c.stsHost || version == version2 && slices.Contains(c.loginHosts, u.Host)
 	})
-	own := at.custom && u.Host == at.host
-	if formed && (microsofts || own && identifier.MatchString(tenant)) {
+	own := a.custom && u.Host == a.host
+	if wellFormed && (microsoft || own && guid.MatchString(tenant)) {
 		return tenant, true
 	}
 	return "", own
 }
 
-// serves reports whether keys may be fetched from an address.
-func (at authority) serves(address string) bool {
+// mayServeKeys reports whether keys may be fetched from an address.
+func (a authority) mayServeKeys(address string) bool {
 	u := httpsURL(address)
-	return u != nil && (u.Host == at.host ||
-		slices.ContainsFunc(at.clouds, func(of cloud) bool { return slices.Contains(of.logins, u.Host) }))
+	return u != nil && (u.Host == a.host ||
+		slices.ContainsFunc(a.clouds, func(c cloud) bool { return slices.Contains(c.loginHosts, u.Host) }))
 }

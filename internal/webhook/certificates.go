@@ -18,29 +18,28 @@ import (
 	"outlook-monitor/internal/server"
 )
 
-// Times of the files.
 const (
-	patrolTime = time.Minute // between two regular checks
-	noticeTime = 30 * 24 * time.Hour
-	remindTime = 24 * time.Hour
+	checkInterval    = time.Minute         // between checks of the files
+	expiryNotice     = 30 * 24 * time.Hour // how long before the expiry warnings begin
+	reminderInterval = 24 * time.Hour      // between warnings
 )
 
-// Bits of an RSA key that Graph takes.
-const leastKey, mostKey = 2048, 4096
+// Graph accepts RSA keys of this many bits.
+const minKeyBits, maxKeyBits = 2048, 4096
 
-// Certificates are the pairs of certificate and private key for resource data.
-// The first is for new subscriptions, all open what arrives, and so does each
-// that was in one of the files since the process began: what is replaced may be
-// referred to until the last subscription made with it is renewed.
+// Certificates are the pairs of certificate and private key for resource data. New
+// subscriptions use the first pair. All pairs decrypt notifications, and so does every
+// pair that a file has contained since the process started: subscriptions use a replaced
+// certificate until they are renewed.
 type Certificates struct {
 	pairs []*server.Certificate // as in the settings
 	log   *slog.Logger
 
 	mu   sync.Mutex
-	keys map[string]*rsa.PrivateKey // by id; those replaced too; guarded by mu
+	keys map[string]*rsa.PrivateKey // by id, replaced ones included; guarded by mu
 }
 
-// NewCertificates reads the pairs, of which there must be one at least.
+// NewCertificates reads the pairs. At least one is required.
 func NewCertificates(certFiles, keyFiles []string, log *slog.Logger) (*Certificates, error) {
 	if len(certFiles) == 0 || len(certFiles) != len(keyFiles) {
 		return nil, fmt.Errorf("ENCRYPTION_CERT_FILE names %d files and ENCRYPTION_KEY_FILE %d: name the same number of each, at least one",
@@ -61,43 +60,43 @@ func NewCertificates(certFiles, keyFiles []string, log *slog.Logger) (*Certifica
 	return c, nil
 }
 
-// checkKey says why Graph can't use a key.
+// checkKey returns an error if Graph does not accept the key.
 func checkKey(pair *tls.Certificate) error {
-	if key, ok := pair.PrivateKey.(*rsa.PrivateKey); !ok || key.N.BitLen() < leastKey || key.N.BitLen() > mostKey {
-		return fmt.Errorf("no RSA key of %d to %d bits: Graph takes no other", leastKey, mostKey)
+	if key, ok := pair.PrivateKey.(*rsa.PrivateKey); !ok || key.N.BitLen() < minKeyBits || key.N.BitLen() > maxKeyBits {
+		return fmt.Errorf("not an RSA key of %d to %d bits, which Graph requires", minKeyBits, maxKeyBits)
 	}
 	return nil
 }
 
-// Current returns the id and the certificate, base64 of its DER form, that new
-// and renewed subscriptions name.
+// Current returns the id and the certificate, in base64 of DER, for new and renewed
+// subscriptions.
 func (c *Certificates) Current() (id, certificate string) {
 	der := c.reload().Leaf.Raw
 	return certificateID(der), base64.StdEncoding.EncodeToString(der)
 }
 
-// Expires returns when the certificate of new subscriptions does.
+// Expires returns when the certificate for new subscriptions expires.
 func (c *Certificates) Expires() time.Time { return c.reload().Leaf.NotAfter }
 
-// Run checks the files every minute, and warns once a day of a certificate that
-// expires within 30 days, until ctx ends.
+// Run checks the files every minute until ctx ends. It warns once a day while the
+// certificate for new subscriptions expires within 30 days.
 func (c *Certificates) Run(ctx context.Context) error {
-	remind := rate.Sometimes{Interval: remindTime}
+	reminder := rate.Sometimes{Interval: reminderInterval}
 	for {
 		expires := c.Expires()
-		if left := time.Until(expires); left < noticeTime {
-			remind.Do(func() {
-				c.log.WarnContext(ctx, "the first certificate of ENCRYPTION_CERT_FILE must be replaced: add a new pair before it",
+		if left := time.Until(expires); left < expiryNotice {
+			reminder.Do(func() {
+				c.log.WarnContext(ctx, "replace the first certificate in ENCRYPTION_CERT_FILE: put a new pair before it",
 					"expires", expires.UTC(), "expired", left <= 0)
 			})
 		}
-		if !schedule.Sleep(ctx, patrolTime) {
+		if !schedule.Sleep(ctx, checkInterval) {
 			return nil
 		}
 	}
 }
 
-// key returns the private key by the id of its certificate, nil if it is unknown.
+// key returns the private key of the certificate with this id, or nil if it is unknown.
 func (c *Certificates) key(id string) *rsa.PrivateKey {
 	c.mu.Lock()
 	key := c.keys[id]
@@ -111,21 +110,22 @@ func (c *Certificates) key(id string) *rsa.PrivateKey {
 	return c.keys[id]
 }
 
-// reload notes what the files hold now, and returns the pair of new subscriptions.
+// reload adds the keys that the files contain now, and returns the pair for new
+// subscriptions.
 func (c *Certificates) reload() (first *tls.Certificate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, files := range c.pairs {
-		pair := files.Pair()
+	for i, certificate := range c.pairs {
+		pair := certificate.Pair()
 		if i == 0 {
 			first = pair
 		}
-		c.keys[certificateID(pair.Leaf.Raw)] = pair.PrivateKey.(*rsa.PrivateKey) // as checkKey has seen
+		c.keys[certificateID(pair.Leaf.Raw)] = pair.PrivateKey.(*rsa.PrivateKey) // see checkKey
 	}
 	return first
 }
 
-// certificateID names a certificate, the same wherever it is: 22 characters.
+// certificateID returns the id of a certificate, the same on all replicas: 22 characters.
 func certificateID(der []byte) string {
 	sum := sha256.Sum256(der)
 	return base64.RawURLEncoding.EncodeToString(sum[:16])

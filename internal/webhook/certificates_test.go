@@ -17,47 +17,38 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-func TestACertificateIsNamedAlikeEverywhere(t *testing.T) {
-	pair := newFiles(t).write(t, firstKey(), time.Hour)
+// Replicas must agree on the id, so it depends on nothing but the certificate.
+func TestCurrentCertificate(t *testing.T) {
+	pair := newFiles(t).write(t, key1(), time.Hour)
 	text, err := os.ReadFile(pair.cert)
 	if err != nil {
 		t.Fatal(err)
 	}
 	block, _ := pem.Decode(text)
 	sum := sha256.Sum256(block.Bytes)
-	for range 2 { // replicas
-		id, certificate := load(t, pair, newFiles(t).write(t, secondKey(), time.Hour)).Current()
-		if want := base64.RawURLEncoding.EncodeToString(sum[:16]); id != want {
-			t.Errorf("Current = id %q, want %q", id, want)
-		}
-		if want := base64.StdEncoding.EncodeToString(block.Bytes); certificate != want {
-			t.Errorf("Current = certificate %q, want %q", certificate, want)
-		}
+	wantID, want := base64.RawURLEncoding.EncodeToString(sum[:16]), base64.StdEncoding.EncodeToString(block.Bytes)
+	if id, certificate := loadCertificates(t, pair, newFiles(t).write(t, key2(), time.Hour)).Current(); id != wantID || certificate != want {
+		t.Errorf("Current = %q, %q, want %q, %q", id, certificate, wantID, want)
 	}
 }
 
-func TestPairsThatCanNotBeUsed(t *testing.T) {
-	good, other := newFiles(t).write(t, firstKey(), time.Hour), newFiles(t).write(t, secondKey(), time.Hour)
+func TestUnusablePairs(t *testing.T) {
+	good := newFiles(t).write(t, key1(), time.Hour)
 	curve, weak := newFiles(t).write(t, curveKey(), time.Hour), newFiles(t).write(t, weakKey(), time.Hour)
 	tests := map[string]struct {
 		certs, keys []string
-		says        []string
+		want        []string // in the error
 	}{
-		"no pair":             {nil, nil, []string{"ENCRYPTION_CERT_FILE", "at least one"}},
-		"one key missing":     {[]string{good.cert, other.cert}, []string{good.key}, []string{"ENCRYPTION_KEY_FILE", "name the same number"}},
-		"no certificate file": {[]string{good.cert + "x"}, []string{good.key}, []string{"ENCRYPTION_CERT_FILE", "can't be read"}},
-		"no key file":         {[]string{good.cert}, []string{good.key + "x"}, []string{"ENCRYPTION_KEY_FILE", "can't be read"}},
-		"files interchanged":  {[]string{good.key}, []string{good.cert}, []string{"ENCRYPTION_CERT_FILE", "ENCRYPTION_KEY_FILE", "fit together"}},
-		"another's key":       {[]string{good.cert}, []string{other.key}, []string{"fit together"}},
-		"no RSA key":          {[]string{curve.cert}, []string{curve.key}, []string{"ENCRYPTION_KEY_FILE", "2048 to 4096"}},
-		"too short a key":     {[]string{good.cert, weak.cert}, []string{good.key, weak.key}, []string{"ENCRYPTION_KEY_FILE", weak.key, "2048 to 4096"}},
-		"two mistakes at once": {[]string{curve.cert, good.cert}, []string{curve.key, other.key},
-			[]string{"2048 to 4096", "fit together"}},
+		"none":                   {nil, nil, []string{"ENCRYPTION_CERT_FILE", "at least one"}},
+		"no key file":            {[]string{good.cert}, []string{good.key + "x"}, []string{"ENCRYPTION_KEY_FILE", "can't be read"}},
+		"key of another":         {[]string{good.cert}, []string{curve.key}, []string{"ENCRYPTION_CERT_FILE", "fit together"}},
+		"key missing":            {[]string{good.cert, curve.cert}, []string{good.key}, []string{"ENCRYPTION_KEY_FILE", "name the same number"}},
+		"not RSA, and too short": {[]string{curve.cert, weak.cert}, []string{curve.key, weak.key}, []string{curve.key + ": not an RSA key", weak.key + ": not an RSA key of 2048 to 4096 bits"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := webhook.NewCertificates(tt.certs, tt.keys, slog.New(slog.DiscardHandler))
-			for _, words := range tt.says {
+			for _, words := range tt.want {
 				if err == nil || !strings.Contains(err.Error(), words) {
 					t.Errorf("NewCertificates = %v, want %q in it", err, words)
 				}
@@ -66,87 +57,78 @@ func TestPairsThatCanNotBeUsed(t *testing.T) {
 	}
 }
 
-func TestFilesThatChange(t *testing.T) {
-	inTime(t, nil, func(t *testing.T, l *login, tokens *webhook.Tokens) {
+func TestFilesReplaced(t *testing.T) {
+	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
 		var out bytes.Buffer
-		pair := newFiles(t).write(t, firstKey(), time.Hour)
+		pair := newFiles(t).write(t, key1(), time.Hour)
 		certificates, err := webhook.NewCertificates([]string{pair.cert}, []string{pair.key}, slog.New(slog.NewTextHandler(&out, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		opened := func(s subscriber) string {
-			b := newInbox()
-			return post(t, trusting(t, b, tokens, certificates), b, webhook.NotificationPath, []any{l.token(t, "1.0")}, s.rich(t, ann))
+		accepts := func(when string, encrypters ...encrypter) {
+			t.Helper()
+			for _, e := range encrypters {
+				t.Log(when)
+				request{[]any{l.token(t, "1.0")}, []any{e.item(t, ann)}, 1, 0, counts{"accepted": 1}}.
+					post(t, webhook.NotificationPath, tokens, certificates)
+			}
 		}
-		const yes = "1 reads 0 events [accepted:1]"
-		old := current(t, certificates)
+		first := newEncrypter(t, certificates)
 
-		pair.write(t, secondKey(), 2*time.Hour)
-		if id := current(t, certificates).id; id != old.id {
-			t.Errorf("Current = %s at once, want %s: files are looked at once a second", id, old.id)
+		pair.write(t, key2(), 2*time.Hour)
+		if id := newEncrypter(t, certificates).id; id != first.id {
+			t.Errorf("Current = %s at once, want %s: files are checked once a second", id, first.id)
 		}
 		time.Sleep(time.Second)
-		replaced := current(t, certificates)
-		if replaced.id == old.id {
-			t.Errorf("Current = %s after the files changed, want another", replaced.id)
+		second := newEncrypter(t, certificates)
+		if second.id == first.id {
+			t.Errorf("Current = %s after the files changed, want another", second.id)
 		}
 		if left := time.Until(certificates.Expires()); left <= time.Hour {
 			t.Errorf("Expires in %v, want that of the new certificate", left)
 		}
-		for _, s := range []subscriber{old, replaced} {
-			if got := opened(s); got != yes {
-				t.Errorf("after the pair was replaced: %s, want %s", got, yes)
-			}
-		}
+		accepts("after the pair was replaced", first, second)
 
 		save(t, pair.key, []byte("no key"))
 		for range 10 {
 			time.Sleep(time.Second)
-			if id := current(t, certificates).id; id != replaced.id {
-				t.Errorf("Current = %s while the files are broken, want %s", id, replaced.id)
+			if id := newEncrypter(t, certificates).id; id != second.id {
+				t.Errorf("Current = %s while the files are broken, want %s", id, second.id)
 			}
 		}
-		if got := opened(replaced); got != yes {
-			t.Errorf("while the files are broken: %s, want %s", got, yes)
-		}
+		accepts("while the files are broken", second)
 		if got := strings.Count(out.String(), "level=WARN"); got != 1 {
 			t.Errorf("%d warnings of one broken change, want 1: %s", got, out.String())
 		}
 
-		pair.write(t, thirdKey(), time.Hour)
+		pair.write(t, key3(), time.Hour)
 		time.Sleep(time.Second)
-		// Another replica has seen the files and Graph already uses the new pair.
-		if got := opened(current(t, load(t, pair))); got != yes {
-			t.Errorf("with the newest pair: %s, want %s", got, yes)
-		}
-		for _, s := range []subscriber{old, replaced} {
-			if got := opened(s); got != yes {
-				t.Errorf("after two changes: %s, want %s", got, yes)
-			}
-		}
+		// Another replica has read the files before this one, and Graph uses the new pair.
+		accepts("with the newest pair", newEncrypter(t, loadCertificates(t, pair)))
+		accepts("after two changes", first, second)
 		if strings.Contains(out.String(), "PRIVATE") {
 			t.Errorf("log has a key in it: %s", out.String())
 		}
 	})
 }
 
-// warnings counts those of a log that is written to it.
-type warnings struct{ atomic.Int64 }
+// warningCounter counts the warnings in a log that is written to it.
+type warningCounter struct{ atomic.Int64 }
 
-func (w *warnings) Write(line []byte) (int, error) {
+func (w *warningCounter) Write(line []byte) (int, error) {
 	w.Add(int64(bytes.Count(line, []byte("level=WARN"))))
 	return len(line), nil
 }
 
-func TestAnExpiryIsWarnedOfOnceADay(t *testing.T) {
-	firstKey()
-	secondKey()
+func TestExpiryWarning(t *testing.T) {
+	key1()
+	key2()
 	synctest.Test(t, func(t *testing.T) {
-		var warned warnings
+		var warnings warningCounter
 		const day = 24 * time.Hour
-		pair := newFiles(t).write(t, firstKey(), 35*day)
-		later := newFiles(t).write(t, secondKey(), day)
-		certificates, err := webhook.NewCertificates([]string{pair.cert, later.cert}, []string{pair.key, later.key}, slog.New(slog.NewTextHandler(&warned, nil)))
+		pair := newFiles(t).write(t, key1(), 35*day)
+		second := newFiles(t).write(t, key2(), day)
+		certificates, err := webhook.NewCertificates([]string{pair.cert, second.cert}, []string{pair.key, second.key}, slog.New(slog.NewTextHandler(&warnings, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,22 +136,22 @@ func TestAnExpiryIsWarnedOfOnceADay(t *testing.T) {
 		after := func(d time.Duration) int64 {
 			time.Sleep(d)
 			synctest.Wait()
-			return warned.Swap(0)
+			return warnings.Swap(0)
 		}
 		for _, tt := range []struct {
-			name       string
-			after      time.Duration
-			from, upTo int64
+			period   string
+			length   time.Duration
+			min, max int64
 		}{
-			{"more than 30 days before the end", 4 * day, 0, 0},
+			{"the first 4 days", 4 * day, 0, 0},
 			{"the last 31 days", 31 * day, 29, 31},
-			{"five days after the end", 5 * day, 4, 6},
+			{"5 days after the expiry", 5 * day, 4, 6},
 		} {
-			if got := after(tt.after); got < tt.from || got > tt.upTo {
-				t.Errorf("%d warnings in %s, want %d to %d", got, tt.name, tt.from, tt.upTo)
+			if got := after(tt.length); got < tt.min || got > tt.max {
+				t.Errorf("%d warnings in %s, want %d to %d", got, tt.period, tt.min, tt.max)
 			}
 		}
-		pair.write(t, secondKey(), 365*day)
+		pair.write(t, key2(), 365*day)
 		if got := after(2 * day); got != 0 {
 			t.Errorf("%d warnings after the pair was replaced, want none", got)
 		}

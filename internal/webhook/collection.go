@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/go-json-experiment/json"
@@ -13,18 +14,18 @@ var errNoCollection = errors.New("the body is not a collection of notifications"
 // maxItems is far more than Graph puts into one request.
 const maxItems = 1000
 
-// collection is what one request brings: spans of its body, nothing of which is decoded
-// yet. What a forger sends costs little more than its own size.
+// collection is a request body split into spans. They are decoded only when they are
+// needed, so that an unauthenticated request costs little more than its own size.
 type collection struct {
 	Items  items `json:"value"`
 	Tokens span  `json:"validationTokens"`
 }
 
-// items are the items of a collection that are objects, up to maxItems.
+// items are the objects in the list of a collection, up to maxItems.
 type items struct {
 	list    []item
-	ignored int  // all others
-	found   bool // there is such a list, or null
+	ignored int  // other values, and objects beyond maxItems
+	present bool // the collection has a list, or null instead
 }
 
 // item is a change notification, which has a changeType, or a lifecycle event.
@@ -37,7 +38,7 @@ type item struct {
 	Content        span `json:"encryptedContent"`
 }
 
-// span is where a value is in a body.
+// span is the position of a JSON value in the text that contains it.
 type span struct{ from, to int64 }
 
 func (s *span) UnmarshalJSONFrom(d *jsontext.Decoder) error {
@@ -47,38 +48,47 @@ func (s *span) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return err
 }
 
-// in returns the JSON of the value, nil if there is none or null.
-func (s span) in(body []byte) []byte {
-	if s.from == s.to || body[s.from] == 'n' {
+// raw returns the JSON value, or nil if it is missing or null.
+func (s span) raw(text []byte) []byte {
+	if s.from == s.to || text[s.from] == 'n' {
 		return nil
 	}
-	return body[s.from:s.to]
+	return text[s.from:s.to]
 }
 
-// text returns the value if it is a string that is not too long, else an empty one.
-func (s span) text(body []byte) string { return textOf(s.in(body)) }
+// unquote returns the value if it is a string, else an empty string: one malformed
+// field must not invalidate the item.
+func (s span) unquote(text []byte) string { return unquote(s.raw(text)) }
 
-// asStandard reads JSON as encoding/json does: of equal names, in any letter case, the
-// last counts.
-var asStandard = json.JoinOptions(
+func unquote(value []byte) string {
+	if len(value) == 0 || value[0] != '"' {
+		return ""
+	}
+	plain, _ := jsontext.AppendUnquote(nil, value) // the only error is invalid UTF-8, which it replaces
+	return string(plain)
+}
+
+// lenient decodes JSON as encoding/json does: names match in any letter case, and the last
+// of several equal names counts.
+var lenient = json.JoinOptions(
 	json.MatchCaseInsensitiveNames(true), jsonv1.MatchCaseSensitiveDelimiter(true),
 	jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// decode takes a collection apart, going over the body once.
+// decode splits a body in one pass.
 func decode(body []byte) (collection, error) {
 	var c collection
-	if json.Unmarshal(body, &c, asStandard) != nil || !c.Items.found {
+	if json.Unmarshal(body, &c, lenient) != nil || !c.Items.present {
 		return collection{}, errNoCollection
 	}
 	return c, nil
 }
 
 func (s *items) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	*s = items{found: true}
+	*s = items{present: true}
 	if d.PeekKind() == 'n' {
 		return d.SkipValue()
 	}
-	return eachOf(d, func() error {
+	return eachElement(d, func() error {
 		if d.PeekKind() != '{' || len(s.list) == maxItems {
 			s.ignored++
 			return d.SkipValue()
@@ -88,14 +98,14 @@ func (s *items) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	})
 }
 
-// eachOf goes over an array and calls element for each value, which has to read it.
-func eachOf(d *jsontext.Decoder, element func() error) error {
+// eachElement calls read for each element of an array. read must consume the element.
+func eachElement(d *jsontext.Decoder, read func() error) error {
 	if d.PeekKind() != '[' {
 		return errNoCollection
 	}
 	_, err := d.ReadToken()
 	for err == nil && d.PeekKind() != ']' {
-		err = element()
+		err = read()
 	}
 	if err == nil {
 		_, err = d.ReadToken()
@@ -103,49 +113,22 @@ func eachOf(d *jsontext.Decoder, element func() error) error {
 	return err
 }
 
-// text is a string. Anything else, or one longer than maxText, is taken for an empty
-// one: one odd field does not spoil an item.
-type text string
-
-// maxText bounds encrypted data, which is the longest.
-const maxText = maxData
-
-func (t *text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	value, err := d.ReadValue()
-	*t = text(textOf(value))
-	return err
-}
-
-func textOf(value []byte) string {
-	if len(value) == 0 || value[0] != '"' || len(value) > maxText {
-		return ""
+// decodeTokens returns the validation tokens in a JSON value, up to one more than
+// maxTokens. A value that is not an array counts as one invalid token.
+func decodeTokens(value []byte) (tokens []string) {
+	if value == nil {
+		return nil
 	}
-	plain, _ := jsontext.AppendUnquote(nil, value) // the error is of broken UTF-8, which it has replaced
-	return string(plain)
-}
-
-// tokens are the validation tokens of a request, one more than are checked at most.
-// Something else in their place counts as a token: a bad one.
-type tokens []string
-
-func (t *tokens) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	if d.PeekKind() != '[' {
-		*t = tokens{""}
-		return d.SkipValue()
-	}
-	return eachOf(d, func() error {
-		value, err := d.ReadValue()
-		if len(*t) <= maxTokens {
-			*t = append(*t, textOf(value))
+	d := jsontext.NewDecoder(bytes.NewReader(value), lenient)
+	err := eachElement(d, func() error {
+		token, err := d.ReadValue()
+		if len(tokens) <= maxTokens {
+			tokens = append(tokens, unquote(token))
 		}
 		return err
 	})
-}
-
-// tokensIn decodes the tokens of a request; nil: there are none.
-func tokensIn(value []byte) (t tokens) {
-	if value != nil {
-		_ = json.Unmarshal(value, &t, asStandard) // it is JSON
+	if err != nil {
+		return []string{""}
 	}
-	return t
+	return tokens
 }

@@ -8,13 +8,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 )
 
-// plain is a collection as encoding/json sees it.
-type plain struct {
-	Value  json.RawMessage `json:"value"`
-	Tokens json.RawMessage `json:"validationTokens"`
-}
-
-// FuzzDecode compares with encoding/json what is accepted and what is found.
+// FuzzDecode compares decode with encoding/json.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{"value":[{"id":"1","subscriptionId":"s","clientState":"c","changeType":"updated"}]}`,
@@ -29,7 +23,10 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		c, err := decode([]byte(body))
-		var want plain
+		var want struct {
+			Value  json.RawMessage `json:"value"`
+			Tokens json.RawMessage `json:"validationTokens"`
+		}
 		var items []json.RawMessage
 		if json.Unmarshal([]byte(body), &want) != nil || want.Value == nil || json.Unmarshal(want.Value, &items) != nil {
 			if err == nil {
@@ -40,24 +37,23 @@ func FuzzDecode(f *testing.F) {
 		if err != nil || len(c.Items.list)+c.Items.ignored != len(items) {
 			t.Fatalf("decode(%q) = %d items and %d ignored, error %v, want %d", body, len(c.Items.list), c.Items.ignored, err, len(items))
 		}
-		if got := c.Tokens.in([]byte(body)); string(got) != string(want.Tokens) && string(want.Tokens) != "null" {
+		if got := c.Tokens.raw([]byte(body)); string(got) != string(want.Tokens) && string(want.Tokens) != "null" {
 			t.Errorf("tokens of %q = %s, want %s", body, got, want.Tokens)
 		}
-		if tokens := tokensIn(c.Tokens.in([]byte(body))); len(tokens) > maxTokens+1 {
-			t.Errorf("tokensOf = %d tokens, want no more than tell that there are too many", len(tokens))
+		if tokens := decodeTokens(c.Tokens.raw([]byte(body))); len(tokens) > maxTokens+1 {
+			t.Errorf("decodeTokens = %d tokens, want at most %d", len(tokens), maxTokens+1)
 		}
 		for _, raw := range items {
 			if raw[0] == '{' && len(c.Items.list) > 0 {
-				alike(t, []byte(body), c.Items.list[0], raw)
+				compareItem(t, []byte(body), c.Items.list[0], raw)
 				c.Items.list = c.Items.list[1:]
 			}
 		}
 	})
 }
 
-// alike compares an item, and what it has of encrypted content, with the same by
-// encoding/json.
-func alike(t *testing.T, body []byte, it item, raw []byte) {
+// compareItem compares an item and its encrypted content with what encoding/json decodes.
+func compareItem(t *testing.T, body []byte, it item, raw []byte) {
 	t.Helper()
 	var want struct {
 		ID, SubscriptionID, ClientState, ChangeType, LifecycleEvent any
@@ -66,25 +62,27 @@ func alike(t *testing.T, body []byte, it item, raw []byte) {
 	if err := json.Unmarshal(raw, &want); err != nil {
 		t.Fatal(err)
 	}
-	var content struct{ Data, DataKey, DataSignature, EncryptionCertificateID any }
-	_ = json.Unmarshal(want.EncryptedContent, &content) // null and what is no object leave it empty
-	var found sealed
-	_ = jsonv2.Unmarshal(it.Content.in(body), &found, asStandard)
-	for _, pair := range []struct {
-		got  string
+	var wantContent struct{ Data, DataKey, DataSignature, EncryptionCertificateID any }
+	_ = json.Unmarshal(want.EncryptedContent, &wantContent) // stays empty if it is not an object
+	var gotContent encryptedContent
+	content := it.Content.raw(body)
+	_ = jsonv2.Unmarshal(content, &gotContent, lenient)
+	for _, field := range []struct {
+		span span
+		text []byte
 		want any
 	}{
-		{it.ID.text(body), want.ID}, {it.SubscriptionID.text(body), want.SubscriptionID}, {it.ClientState.text(body), want.ClientState},
-		{it.ChangeType.text(body), want.ChangeType}, {it.LifecycleEvent.text(body), want.LifecycleEvent},
-		{string(found.Data), content.Data}, {string(found.DataKey), content.DataKey}, {string(found.DataSignature), content.DataSignature},
-		{string(found.CertificateID), content.EncryptionCertificateID},
+		{it.ID, body, want.ID}, {it.SubscriptionID, body, want.SubscriptionID}, {it.ClientState, body, want.ClientState},
+		{it.ChangeType, body, want.ChangeType}, {it.LifecycleEvent, body, want.LifecycleEvent},
+		{gotContent.Data, content, wantContent.Data}, {gotContent.DataKey, content, wantContent.DataKey},
+		{gotContent.DataSignature, content, wantContent.DataSignature}, {gotContent.CertificateID, content, wantContent.EncryptionCertificateID},
 	} {
-		if text, _ := pair.want.(string); pair.got != text {
-			t.Errorf("a field of %s = %q, want %q", raw, pair.got, text)
+		if want, _ := field.want.(string); field.span.unquote(field.text) != want {
+			t.Errorf("a field of %s = %q, want %q", raw, field.span.unquote(field.text), want)
 		}
 	}
-	if g := it.decode(body); g.notification == "" || len(g.notification) > maxID || len(g.subscription) > maxID {
-		t.Errorf("name of %s = %q, want a short one", raw, g.notification)
+	if n := it.decode(body); n.id == "" || len(n.id) > maxID || len(n.subscription) > maxID {
+		t.Errorf("ids of %s = %q, %q, want 1 to %d and at most %[4]d bytes", raw, n.id, n.subscription, maxID)
 	}
 }
 
@@ -93,9 +91,9 @@ func FuzzHandshake(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
-		token, asked, ok := handshake(query)
-		if ok && (!asked || token == "" || len(token) > maxEcho || strings.ContainsAny(token, "<>\r\n\x00")) {
-			t.Errorf("handshake(%q) = %q, asked %t, want nothing that could be markup or a header", query, token, asked)
+		token, present, ok := handshake(query)
+		if ok && (!present || token == "" || len(token) > maxEcho || strings.ContainsAny(token, "<>\r\n\x00")) {
+			t.Errorf("handshake(%q) = %q, present %t, want nothing that could be markup or a header", query, token, present)
 		}
 	})
 }

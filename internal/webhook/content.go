@@ -8,93 +8,94 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Why content can't be opened. What is wrong with it is not said, so that nobody
-// learns by trying.
+// Why encrypted content is not accepted. errBadContent does not say what is wrong, so
+// that nobody learns by trying.
 var (
-	errSealed      = errors.New("the encrypted content is not Graph's")
-	errCertificate = errors.New("the encrypted content is for a certificate that is not here")
+	errBadContent         = errors.New("invalid encrypted content")
+	errUnknownCertificate = errors.New("encrypted for an unknown certificate")
 )
 
-// Bounds of encrypted content, as base64.
-const (
-	maxData      = 2 << 20
-	maxWrapped   = 1 << 10 // a key of 4096 bits makes 684
-	maxSignature = 64
-)
-
-// sealed is resource data that only the holder of a certificate can read, as base64.
-type sealed struct {
-	Data          text `json:"data"`
-	DataKey       text `json:"dataKey"`
-	DataSignature text `json:"dataSignature"`
-	CertificateID text `json:"encryptionCertificateId"`
+// encryptedContent is resource data that only the holder of a certificate can read. The
+// first three fields are base64.
+type encryptedContent struct {
+	Data          span `json:"data"`
+	DataKey       span `json:"dataKey"`
+	DataSignature span `json:"dataSignature"`
+	CertificateID span `json:"encryptionCertificateId"`
 }
 
-// open checks and decrypts s. The error is errSealed or errCertificate.
-func (c *Certificates) open(s sealed) ([]byte, error) {
-	if s.CertificateID == "" || len(s.Data) > maxData || len(s.DataKey) > maxWrapped || len(s.DataSignature) > maxSignature {
-		return nil, errSealed
+// decrypt verifies and decrypts the JSON of an encryptedContent. It returns errBadContent
+// or errUnknownCertificate if it can't.
+func (c *Certificates) decrypt(content []byte) ([]byte, error) {
+	var encrypted encryptedContent
+	if json.Unmarshal(content, &encrypted, lenient) != nil {
+		return nil, errBadContent // not an object
 	}
-	key := c.key(string(s.CertificateID))
+	id := encrypted.CertificateID.unquote(content)
+	if id == "" {
+		return nil, errBadContent
+	}
+	key := c.key(id)
 	if key == nil {
-		return nil, errCertificate
+		return nil, errUnknownCertificate
 	}
 	var parts [3][]byte
-	for i, part := range []text{s.DataKey, s.Data, s.DataSignature} {
+	for i, part := range []span{encrypted.DataKey, encrypted.Data, encrypted.DataSignature} {
 		var err error
-		if parts[i], err = base64.StdEncoding.DecodeString(string(part)); err != nil {
-			return nil, errSealed
+		if parts[i], err = base64.StdEncoding.DecodeString(part.unquote(content)); err != nil {
+			return nil, errBadContent
 		}
 	}
 	secret, err := rsa.DecryptOAEP(sha1.New(), nil, key, parts[0], nil)
 	if err != nil {
-		return nil, errSealed
+		return nil, errBadContent
 	}
-	return unseal(secret, parts[1], parts[2])
+	return decryptData(secret, parts[1], parts[2])
 }
 
-const secretSize = 32 // of AES-256
+const secretSize = 32 // AES-256
 
-// unseal decrypts what was signed with the same secret: a JSON object.
-func unseal(secret, data, signature []byte) ([]byte, error) {
+// decryptData decrypts a JSON object that was signed with the same secret.
+func decryptData(secret, data, signature []byte) ([]byte, error) {
 	if len(secret) != secretSize {
-		return nil, errSealed
+		return nil, errBadContent
 	}
 	mac := hmac.New(sha256.New, secret)
 	mac.Write(data)
 	if !hmac.Equal(mac.Sum(nil), signature) || len(data) == 0 || len(data)%aes.BlockSize != 0 {
-		return nil, errSealed
+		return nil, errBadContent
 	}
 	block, err := aes.NewCipher(secret)
 	if err != nil {
-		return nil, errSealed
+		return nil, errBadContent
 	}
-	plain := make([]byte, len(data))
-	cipher.NewCBCDecrypter(block, secret[:aes.BlockSize]).CryptBlocks(plain, data)
-	plain, ok := unpad(plain)
-	var object map[string]json.RawMessage
-	if !ok || json.Unmarshal(plain, &object) != nil || object == nil {
-		return nil, errSealed
+	padded := make([]byte, len(data))
+	cipher.NewCBCDecrypter(block, secret[:aes.BlockSize]).CryptBlocks(padded, data)
+	plain, ok := unpad(padded)
+	if value := jsontext.Value(plain); !ok || value.Kind() != '{' || !value.IsValid(lenient) {
+		return nil, errBadContent
 	}
 	return plain, nil
 }
 
-// unpad takes off the filling of the last block (PKCS #7). Whoever gets here has
-// shown the secret, so that it need not take the same time for all.
-func unpad(plain []byte) ([]byte, bool) {
-	fill := int(plain[len(plain)-1])
-	if fill == 0 || fill > aes.BlockSize {
+// unpad removes the padding of the last block (PKCS #7). It need not run in constant
+// time: the signature has shown that the sender knows the secret.
+func unpad(padded []byte) (plain []byte, ok bool) {
+	n := int(padded[len(padded)-1])
+	if n == 0 || n > aes.BlockSize {
 		return nil, false
 	}
-	body, filling := plain[:len(plain)-fill], plain[len(plain)-fill:]
-	for _, b := range filling {
-		if int(b) != fill {
+	plain = padded[:len(padded)-n]
+	for _, b := range padded[len(plain):] {
+		if int(b) != n {
 			return nil, false
 		}
 	}
-	return body, true
+	return plain, true
 }

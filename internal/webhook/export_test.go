@@ -1,12 +1,18 @@
 package webhook
 
-// Open opens encrypted content.
-func (c *Certificates) Open(id, dataKey, data, signature string) ([]byte, error) {
-	return c.open(sealed{text(data), text(dataKey), text(signature), text(id)})
+import "encoding/json"
+
+// Decrypt decrypts encrypted content.
+func (c *Certificates) Decrypt(fields map[string]any) ([]byte, error) {
+	content, err := json.Marshal(fields)
+	if err != nil {
+		return nil, err
+	}
+	return c.decrypt(content)
 }
 
-// Why Open may fail.
+// The errors of Decrypt.
 var (
-	ErrSealed      = errSealed
-	ErrCertificate = errCertificate
+	ErrBadContent         = errBadContent
+	ErrUnknownCertificate = errUnknownCertificate
 )

@@ -5,10 +5,12 @@ import (
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
-	"math/big"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,44 +19,28 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-// fixedKey makes the same key in every process: the fuzzer's workers must agree,
-// and a corpus must stay good.
-func fixedKey(t testing.TB) *rsa.PrivateKey {
+// fuzzKey returns the same key in every process: the workers of a fuzz run must agree on
+// it, and the corpus was made with it.
+func fuzzKey(t testing.TB) *rsa.PrivateKey {
 	t.Helper()
-	one, exponent := big.NewInt(1), big.NewInt(65537)
-	prime := func(name string) *big.Int {
-		raw := []byte{}
-		for len(raw) < 128 {
-			sum := sha256.Sum256(append([]byte(name), raw...))
-			raw = append(raw, sum[:]...)
-		}
-		raw[0] |= 0xc0
-		raw[len(raw)-1] |= 1
-		p := new(big.Int).SetBytes(raw)
-		for !p.ProbablyPrime(0) || new(big.Int).GCD(nil, nil, exponent, new(big.Int).Sub(p, one)).Cmp(one) != 0 {
-			p.Add(p, big.NewInt(2))
-		}
-		return p
-	}
-	p, q := prime("p"), prime("q")
-	phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
-	key := &rsa.PrivateKey{
-		PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537},
-		D:         new(big.Int).ModInverse(exponent, phi), Primes: []*big.Int{p, q},
-	}
-	key.Precompute()
-	if err := key.Validate(); err != nil {
+	text, err := os.ReadFile("testdata/fuzz-key.pem")
+	if err != nil {
 		t.Fatal(err)
 	}
-	return key
+	block, _ := pem.Decode(text)
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.(*rsa.PrivateKey)
 }
 
 func FuzzTokens(f *testing.F) {
-	l, key := globalLogin(), fixedKey(f)
+	l, key := globalLogin(), fuzzKey(f)
 	l.keys["a"] = key
-	lasting := func(d *draft) {
-		d.key = key
-		d.claims["iat"], d.claims["nbf"], d.claims["exp"] = 1700000000, 1700000000, 4102444800
+	lasting := func(s *tokenSpec) {
+		s.key = key
+		s.claims["iat"], s.claims["nbf"], s.claims["exp"] = 1700000000, 1700000000, 4102444800
 	}
 	var genuine []string
 	for _, version := range versions {
@@ -65,11 +51,11 @@ func FuzzTokens(f *testing.F) {
 		}
 	}
 	f.Add("a.b.c")
-	tokens := check(f, l.config())
-	breaks := strings.NewReplacer("\r", "", "\n", "") // base64 skips them
+	tokens := runTokens(f, l.config())
+	lineBreaks := strings.NewReplacer("\r", "", "\n", "") // base64 skips them
 	f.Fuzz(func(t *testing.T, token string) {
 		switch err := tokens.Check(t.Context(), []string{token}); {
-		case err == nil && !slices.Contains(genuine, breaks.Replace(token)):
+		case err == nil && !slices.Contains(genuine, lineBreaks.Replace(token)):
 			t.Errorf("Check(%q) = nil, want %v", token, webhook.ErrBadToken)
 		case err != nil && !errors.Is(err, webhook.ErrBadToken):
 			t.Errorf("Check(%q) = %v, want %v", token, err, webhook.ErrBadToken)
@@ -77,21 +63,21 @@ func FuzzTokens(f *testing.F) {
 	})
 }
 
-func FuzzOpen(f *testing.F) {
-	key := fixedKey(f)
-	certificates := load(f, newFiles(f).write(f, key, time.Hour))
-	graph := current(f, certificates)
+// FuzzDecrypt decrypts arbitrary content: only what is signed may be accepted.
+func FuzzDecrypt(f *testing.F) {
+	key := fuzzKey(f)
+	certificates := loadCertificates(f, newFiles(f).write(f, key, time.Hour))
+	e := newEncrypter(f, certificates)
 	add := func(fields map[string]any) {
 		f.Add(fields["dataKey"].(string), fields["data"].(string), fields["dataSignature"].(string))
 	}
 	for _, text := range []string{event, `{}`, `{"id":"a block"}`, "null", ""} {
-		add(graph.seal(f, text, nil))
+		add(e.encrypt(f, text, nil))
 	}
-	add(graph.seal(f, event, func(e *envelope) { e.data[len(e.data)-1] = 0 }))
-	add(graph.seal(f, event, func(e *envelope) { e.secret = e.secret[:16] }))
-	add(graph.seal(f, event, nil, put("dataSignature", sum("x"))))
+	add(e.encrypt(f, event, func(p *plainContent) { p.data[len(p.data)-1] = 0 }))
+	add(e.encrypt(f, event, func(p *plainContent) { p.secret = p.secret[:16] }))
+	add(e.encrypt(f, event, nil, set("dataSignature", signatureOf("x"))))
 	f.Add("", "", "")
-	// signed says, in other words than the code, whether content is Graph's.
 	signed := func(dataKey, data, signature string) bool {
 		wrapped, err1 := base64.StdEncoding.DecodeString(dataKey)
 		encrypted, err2 := base64.StdEncoding.DecodeString(data)
@@ -105,37 +91,39 @@ func FuzzOpen(f *testing.F) {
 		return string(mac.Sum(nil)) == string(given)
 	}
 	f.Fuzz(func(t *testing.T, dataKey, data, signature string) {
-		text, err := certificates.Open(graph.id, dataKey, data, signature)
+		fields := map[string]any{"dataKey": dataKey, "data": data, "dataSignature": signature, "encryptionCertificateId": e.id}
+		plain, err := certificates.Decrypt(fields)
 		switch {
 		case err == nil && !signed(dataKey, data, signature):
-			t.Errorf("Open(%q, %q, %q) = %q, want an error: it is not signed", dataKey, data, signature, text)
-		case err == nil && !object(text):
-			t.Errorf("Open = %q, want an object", text)
-		case err != nil && (err != webhook.ErrSealed || text != nil):
-			t.Errorf("Open = %q, %v, want nothing but %v", text, err, webhook.ErrSealed)
+			t.Errorf("Decrypt(%v) = %q, want an error: it is not signed", fields, plain)
+		case err == nil && !isObject(plain):
+			t.Errorf("Decrypt = %q, want an object", plain)
+		case err != nil && (err != webhook.ErrBadContent || plain != nil):
+			t.Errorf("Decrypt = %q, %v, want only %v", plain, err, webhook.ErrBadContent)
 		}
-		if _, err := certificates.Open(graph.id+"x", dataKey, data, signature); err != webhook.ErrCertificate && err != webhook.ErrSealed {
-			t.Errorf("Open with an unknown certificate = %v, want %v", err, webhook.ErrCertificate)
+		fields["encryptionCertificateId"] = e.id + "x"
+		if _, err := certificates.Decrypt(fields); err != webhook.ErrUnknownCertificate {
+			t.Errorf("Decrypt for an unknown certificate = %v, want %v", err, webhook.ErrUnknownCertificate)
 		}
 	})
 }
 
-func object(text []byte) bool {
+func isObject(text []byte) bool {
 	var fields map[string]any
 	return json.Unmarshal(text, &fields) == nil && fields != nil
 }
 
-func FuzzWhatGraphSealsIsOpened(f *testing.F) {
-	certificates := load(f, newFiles(f).write(f, fixedKey(f), time.Hour))
-	graph := current(f, certificates)
+// FuzzRoundTrip encrypts arbitrary text as Graph does.
+func FuzzRoundTrip(f *testing.F) {
+	certificates := loadCertificates(f, newFiles(f).write(f, fuzzKey(f), time.Hour))
+	e := newEncrypter(f, certificates)
 	for _, text := range []string{event, `{}`, `{"id":"a block"}`, "null", "[]", ""} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		fields := graph.seal(t, text, nil)
-		got, err := certificates.Open(graph.id, fields["dataKey"].(string), fields["data"].(string), fields["dataSignature"].(string))
-		if object([]byte(text)) != (err == nil) || err == nil && string(got) != text {
-			t.Errorf("Open of sealed %q = %q, %v, want it back if it is an object", text, got, err)
+		plain, err := certificates.Decrypt(e.encrypt(t, text, nil))
+		if isObject([]byte(text)) != (err == nil) || err == nil && string(plain) != text {
+			t.Errorf("Decrypt of %q = %q, %v, want the text if it is an object", text, plain, err)
 		}
 	})
 }

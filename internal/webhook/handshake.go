@@ -7,10 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// handshake returns the validation token of a query, decoded once, so that a
-// plus is a space. asked reports whether the query has one, ok whether it may be
-// echoed: Graph's is plain text, and what could be markup or a header is not.
-func handshake(query string) (token string, asked, ok bool) {
+// maxEcho is the longest validation token that is echoed, in bytes.
+const maxEcho = 4 << 10
+
+// handshake returns the validation token of a query, decoded once: a plus is a space.
+// present reports whether the query has one, ok whether it may be echoed: Graph's is
+// plain text, so anything that could be markup or a header is refused.
+func handshake(query string) (token string, present, ok bool) {
 	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		if name, err := url.QueryUnescape(name); err != nil || name != "validationToken" {

@@ -18,105 +18,102 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Times of the keys. After a failure they are fetched again after a second, doubling
-// up to TokensConfig.Refetch.
 const (
-	refreshTime = time.Hour
-	firstRetry  = time.Second
-	staleTime   = 24 * time.Hour // older keys are not believed any more
-	fetchTime   = 5 * time.Second
+	refreshInterval = time.Hour
+	firstRetry      = time.Second    // after a failed fetch, doubling up to TokensConfig.Refetch
+	maxKeyAge       = 24 * time.Hour // older keys are no longer trusted
+	fetchTimeout    = 5 * time.Second
 )
 
-// keySet is what the login endpoint publishes about the tokens of a version.
+// keySet is what the login endpoint publishes for the tokens of a version.
 type keySet struct {
 	issuer, tenant string
 	keys           map[string]*rsa.PublicKey // by id
 	fetched        time.Time
 }
 
-// keySource has the keys of the tokens of one version. Its run alone fetches them.
-// A caller that misses a key asks it to, which counts once in cfg.Refetch: a flood of
-// unknown key ids costs the login endpoint nothing.
+// keySource provides the keys of the tokens of one version. Only run fetches them. A
+// caller that needs an unknown key requests a fetch, at most once in cfg.Refetch, so a
+// flood of unknown key ids does not reach the login endpoint.
 //
-// This is not keyfunc, because that keeps keys for ever while the endpoint is away,
-// does not tell a key that may be new from one that is unknown, drops the whole set
-// for one key that is malformed, and reads answers of any length.
+// This is not keyfunc, because keyfunc keeps keys forever while the endpoint is
+// unreachable, does not distinguish a key that may be new from an unknown one, drops the
+// whole set if one key is malformed, and reads answers of any length.
 type keySource struct {
-	cfg     TokensConfig
-	at      authority
-	version string
-	client  *http.Client
-	missed  chan struct{} // capacity 1: somebody misses a key
+	cfg       TokensConfig
+	authority authority
+	version   string
+	client    *http.Client
+	requests  chan struct{} // capacity 1: requests a fetch
 
 	mu      sync.Mutex
-	held    keySet        // guarded by mu, as all below
-	failed  bool          // the latest fetch did
-	tried   time.Time     // when a fetch was last begun or asked for
-	pending chan struct{} // closed when the one ends that is under way or asked for; nil: none is
+	current keySet        // guarded by mu, as all below
+	failed  bool          // the last fetch failed
+	tried   time.Time     // when a fetch last began or was requested
+	pending chan struct{} // closed when the fetch in flight or requested ends; nil: there is none
 }
 
-func newKeySource(cfg TokensConfig, at authority, version string) *keySource {
+func newKeySource(cfg TokensConfig, a authority, version string) *keySource {
 	client := &http.Client{
-		Transport: cfg.Transport, Timeout: fetchTime,
+		Transport: cfg.Transport, Timeout: fetchTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &keySource{cfg: cfg, at: at, version: version, client: client, missed: make(chan struct{}, 1)}
+	return &keySource{cfg: cfg, authority: a, version: version, client: client, requests: make(chan struct{}, 1)}
 }
 
-// run fetches until ctx ends.
+// run fetches the keys until ctx ends.
 func (k *keySource) run(ctx context.Context) error {
 	for failures := 0; ; {
 		err := k.refresh(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		wait := refreshTime
+		wait := refreshInterval
 		if failures++; err == nil {
 			failures = 0
 		} else {
 			k.cfg.Log.WarnContext(ctx, "keys of validation tokens not fetched, retrying", "version", k.version, "err", err)
 			wait = schedule.Doubling(failures, firstRetry, k.cfg.Refetch)
 		}
-		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-		case <-timer.C:
-		case <-k.missed:
+			return nil
+		case <-time.After(wait):
+		case <-k.requests:
 		}
-		timer.Stop()
 	}
 }
 
-// refresh fetches once and lets those go on who wait for it.
+// refresh fetches once and wakes the callers that wait for it.
 func (k *keySource) refresh(ctx context.Context) error {
 	k.mu.Lock()
-	k.expect()
+	k.markPending()
 	select {
-	case <-k.missed: // this is the fetch that was asked for
+	case <-k.requests: // this fetch answers it
 	default:
 	}
 	k.mu.Unlock()
-	got, err := k.fetch(ctx)
+	fetched, err := k.fetch(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.failed = err != nil; !k.failed {
-		k.held = got
+		k.current = fetched
 	}
 	close(k.pending)
 	k.pending = nil
 	return err
 }
 
-// expect notes that a fetch begins or is asked for. The caller holds mu.
-func (k *keySource) expect() {
+// markPending records that a fetch begins or is requested. The caller must hold mu.
+func (k *keySource) markPending() {
 	k.tried = time.Now()
 	if k.pending == nil {
 		k.pending = make(chan struct{})
 	}
 }
 
-// find returns a key by its id, and what is published with it. If it is not there,
-// it may wait for one fetch. The error is ErrBadToken or ErrNoMetadata.
+// find returns the key with this id, and the set it is in. It may wait for one fetch if
+// the key is unknown. It returns ErrBadToken or ErrNoMetadata if there is none.
 func (k *keySource) find(ctx context.Context, id string) (*rsa.PublicKey, keySet, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -124,11 +121,11 @@ func (k *keySource) find(ctx context.Context, id string) (*rsa.PublicKey, keySet
 		wait := k.pending
 		switch {
 		case wait == nil && time.Since(k.tried) >= k.cfg.Refetch:
-			k.expect()
+			k.markPending()
 			wait = k.pending
 			select {
-			case k.missed <- struct{}{}:
-			default: // it was asked already
+			case k.requests <- struct{}{}:
+			default: // already requested
 			}
 		case k.failed:
 			wait = nil // an outage must not delay every request
@@ -145,74 +142,75 @@ func (k *keySource) find(ctx context.Context, id string) (*rsa.PublicKey, keySet
 	key := k.key(id)
 	switch {
 	case key != nil:
-		return key, k.held, nil
+		return key, k.current, nil
 	case k.failed || k.stale() || ctx.Err() != nil:
 		return nil, keySet{}, ErrNoMetadata
 	}
-	return nil, keySet{}, bad("its key") // it is not among those of a moment ago
+	return nil, keySet{}, invalid("key") // recent keys do not include it
 }
 
-// key returns a key that is held and not too old, or nil. The caller holds mu.
+// key returns the key with this id, or nil if it is unknown or too old. The caller must
+// hold mu.
 func (k *keySource) key(id string) *rsa.PublicKey {
 	if k.stale() {
 		return nil
 	}
-	return k.held.keys[id]
+	return k.current.keys[id]
 }
 
-func (k *keySource) stale() bool { return time.Since(k.held.fetched) > staleTime }
+func (k *keySource) stale() bool { return time.Since(k.current.fetched) > maxKeyAge }
 
-// fetch asks the login endpoint for its metadata and its keys.
+// fetch fetches the metadata and the keys of the login endpoint.
 func (k *keySource) fetch(ctx context.Context) (keySet, error) {
 	var metadata struct {
-		Issuer string `json:"issuer"`
-		Keys   string `json:"jwks_uri"`
+		Issuer  string `json:"issuer"`
+		KeysURL string `json:"jwks_uri"`
 	}
-	if err := k.get(ctx, k.at.metadata(k.version, k.cfg.TenantID), &metadata); err != nil {
+	if err := k.get(ctx, k.authority.metadataURL(k.version, k.cfg.TenantID), &metadata); err != nil {
 		return keySet{}, fmt.Errorf("metadata: %w", err)
 	}
-	tenant, known := k.at.tenant(k.version, metadata.Issuer)
+	tenant, allowed := k.authority.tenantOf(k.version, metadata.Issuer)
 	if tenant == "" {
 		tenant = k.cfg.TenantID
 	}
 	switch {
-	case !known:
-		return keySet{}, errors.New("metadata: the issuer is none that this login endpoint may name")
-	case identifier.MatchString(k.cfg.TenantID) && !strings.EqualFold(tenant, k.cfg.TenantID):
-		return keySet{}, errors.New("metadata: the issuer is another tenant's")
-	case !k.at.serves(metadata.Keys):
+	case !allowed:
+		return keySet{}, errors.New("metadata: this login endpoint may not name that issuer")
+	case guid.MatchString(k.cfg.TenantID) && !strings.EqualFold(tenant, k.cfg.TenantID):
+		return keySet{}, errors.New("metadata: the issuer belongs to another tenant")
+	case !k.authority.mayServeKeys(metadata.KeysURL):
 		return keySet{}, errors.New("metadata: the keys are not at a login endpoint")
 	}
 	var set struct {
 		Keys []webKey `json:"keys"`
 	}
-	if err := k.get(ctx, metadata.Keys, &set); err != nil {
+	if err := k.get(ctx, metadata.KeysURL, &set); err != nil {
 		return keySet{}, fmt.Errorf("keys: %w", err)
 	}
-	got := keySet{issuer: metadata.Issuer, tenant: tenant, keys: map[string]*rsa.PublicKey{}, fetched: time.Now()}
+	fetched := keySet{issuer: metadata.Issuer, tenant: tenant, keys: map[string]*rsa.PublicKey{}, fetched: time.Now()}
 	for _, published := range set.Keys {
 		if key := published.rsa(); key != nil {
-			got.keys[published.ID] = key
+			fetched.keys[published.ID] = key
 		}
 	}
-	if len(got.keys) == 0 {
-		return keySet{}, errors.New("keys: there is none to check a signature with")
+	if len(fetched.keys) == 0 {
+		return keySet{}, errors.New("keys: none can verify a signature")
 	}
-	return got, nil
+	return fetched, nil
 }
 
-// maxMetadata bounds an answer of the login endpoint.
+// maxMetadata limits an answer of the login endpoint, in bytes.
 const maxMetadata = 1 << 20
 
-// get reads a JSON document of the login endpoint.
-func (k *keySource) get(ctx context.Context, from string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+// get reads a JSON document of the login endpoint. Its errors do not contain the address.
+func (k *keySource) get(ctx context.Context, address string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return errors.New("the address is not one")
+		return errors.New("invalid address")
 	}
 	response, err := k.client.Do(request)
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		return wrapped.Err // without the address
+		return wrapped.Err
 	}
 	if err != nil {
 		return err
@@ -223,12 +221,12 @@ func (k *keySource) get(ctx context.Context, from string, into any) error {
 	}
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxMetadata))
 	if err != nil || json.Unmarshal(data, into) != nil {
-		return errors.New("the answer is not the JSON it should be")
+		return errors.New("the answer is not valid JSON")
 	}
 	return nil
 }
 
-// webKey is a key as it is published (RFC 7517).
+// webKey is a published key (RFC 7517).
 type webKey struct {
 	ID        string `json:"kid"`
 	Type      string `json:"kty"`
@@ -238,7 +236,7 @@ type webKey struct {
 	Exponent  string `json:"e"`
 }
 
-// rsa returns a key that may check signatures with RS256, nil if it is none.
+// rsa returns the key if it may verify RS256 signatures, else nil.
 func (w webKey) rsa() *rsa.PublicKey {
 	if w.ID == "" || w.Type != "RSA" || w.Use != "" && w.Use != "sig" || w.Algorithm != "" && w.Algorithm != "RS256" {
 		return nil

@@ -13,72 +13,73 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// take stores the hints that a collection asks for.
-func (r *Receiver) take(ctx context.Context, began time.Time, body []byte) error {
+// process verifies a collection and stores the hints that it leads to.
+func (r *Receiver) process(ctx context.Context, began time.Time, body []byte) error {
 	c, err := decode(body)
 	if err != nil {
 		return err
 	}
-	counts := map[Verdict]int{Ignored: c.Items.ignored}
-	defer r.count(ctx, counts)
+	counts := map[verdict]int{ignored: c.Items.ignored}
+	defer r.report(ctx, counts)
 	if len(c.Items.list) == 0 {
 		return nil
 	}
 	keys, err := r.cfg.Keys(ctx)
 	if err != nil {
-		return fmt.Errorf("keys of clientStates: %w", err)
+		return fmt.Errorf("clientState keys: %w", err)
 	}
-	items := r.judge(ctx, body, c, keys, counts)
-	if len(items) == 0 {
+	notifications := r.verify(ctx, body, c, keys, counts)
+	if len(notifications) == 0 {
 		return nil
 	}
-	if err := r.leave(ctx, began, len(items), hintsOf(items, time.Now())); err != nil {
+	if err := r.storeHints(ctx, began, len(notifications), hintsFor(notifications, time.Now())); err != nil {
 		return fmt.Errorf("hints: %w", err)
 	}
-	for _, it := range items {
-		if it.verdict == Accepted && it.event != "" {
-			it.verdict = Event
+	for _, n := range notifications {
+		if n.verdict == accepted && n.event != "" {
+			n.verdict = lifecycle
 		}
-		counts[it.verdict]++
+		counts[n.verdict]++
 	}
 	return nil
 }
 
-// hintsOf returns what the items ask for: one hint for each mailbox, kind and subject,
-// however many items there are.
-func hintsOf(items []genuine, now time.Time) []ooo.Hint {
-	type field struct {
+// hintsFor returns one hint for each mailbox, kind and subject, however many
+// notifications lead to it.
+func hintsFor(notifications []notification, now time.Time) []ooo.Hint {
+	type key struct {
 		mailbox ooo.RecordID
 		kind    ooo.HintKind
 		subject string
 	}
-	asked := make(map[field]bool, len(items))
-	hints := make([]ooo.Hint, 0, len(items))
-	ask := func(it genuine, kind ooo.HintKind, subject string) {
-		if asked[field{it.mailbox, kind, subject}] {
+	seen := make(map[key]bool, len(notifications))
+	hints := make([]ooo.Hint, 0, len(notifications))
+	add := func(n notification, kind ooo.HintKind, subject string) {
+		if seen[key{n.mailbox, kind, subject}] {
 			return
 		}
-		asked[field{it.mailbox, kind, subject}] = true
+		seen[key{n.mailbox, kind, subject}] = true
 		hints = append(hints, ooo.Hint{
-			ID: it.mailbox, Kind: kind, Subject: subject, At: now, Source: ooo.SourceNotification, Reason: string(it.event),
-			NotificationID: it.notification, SubscriptionID: it.subscription, ResourceTag: it.tag,
+			ID: n.mailbox, Kind: kind, Subject: subject, At: now, Source: ooo.SourceNotification, Reason: string(n.event),
+			NotificationID: n.id, SubscriptionID: n.subscription, ResourceTag: n.resourceTag,
 		})
 	}
-	for _, it := range items {
-		// A removal too may have missed something.
-		if it.event != ooo.ReauthorizationRequired || it.change {
-			ask(it, ooo.HintRead, "")
+	for _, n := range notifications {
+		// A removed subscription may have missed changes.
+		if n.event != ooo.ReauthorizationRequired || n.isChange {
+			add(n, ooo.HintRead, "")
 		}
-		if it.event == ooo.ReauthorizationRequired || it.event == ooo.SubscriptionWasRemoved {
-			ask(it, ooo.HintSubscription, string(it.event))
+		if n.event == ooo.ReauthorizationRequired || n.event == ooo.SubscriptionWasRemoved {
+			add(n, ooo.HintSubscription, string(n.event))
 		}
 	}
 	return hints
 }
 
-// leave stores the hints, with a span: a forger leaves none. It begins the trace that
-// the reads and the deliveries go on with, whatever the request's own headers say.
-func (r *Receiver) leave(ctx context.Context, began time.Time, items int, hints []ooo.Hint) error {
+// storeHints stores the hints and records a span. The span is the root of the trace that
+// the reads and deliveries continue, whatever the headers of the request say; a forged
+// request leaves none.
+func (r *Receiver) storeHints(ctx context.Context, began time.Time, items int, hints []ooo.Hint) error {
 	ctx, span := r.cfg.Tracer.Start(ctx, "notification", trace.WithNewRoot(), trace.WithTimestamp(began), trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithAttributes(attribute.Int("outlook_monitor.items", items), attribute.Int("outlook_monitor.hints", len(hints))))
 	defer span.End()
@@ -94,8 +95,8 @@ func (r *Receiver) leave(ctx context.Context, began time.Time, items int, hints 
 	return err
 }
 
-// count reports how many items have which verdict.
-func (r *Receiver) count(ctx context.Context, counts map[Verdict]int) {
+// report counts and logs how many items got each verdict.
+func (r *Receiver) report(ctx context.Context, counts map[verdict]int) {
 	for verdict, n := range counts {
 		if n > 0 {
 			r.cfg.Counted(string(verdict), n)

@@ -13,35 +13,34 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// How a check of validation tokens ends if they are not all good.
+// The errors of [Tokens.Check].
 var (
-	// ErrBadToken means that a token is not one of Graph's for this application
-	// and tenant, or that there is none.
-	ErrBadToken = errors.New("a validation token is not Graph's")
-	// ErrNoMetadata means that nothing is wrong with the tokens so far, but the keys of
-	// the login endpoint, with which they could be checked, can't be had now.
-	ErrNoMetadata = errors.New("the login endpoint's keys are not available")
+	// ErrBadToken means that there is no token, or that one was not issued to Graph for
+	// this application and tenant.
+	ErrBadToken = errors.New("invalid validation token")
+	// ErrNoMetadata means that no token was found to be invalid, but the keys of the login
+	// endpoint, which are needed to check the signatures, are unavailable.
+	ErrNoMetadata = errors.New("keys of the login endpoint unavailable")
 )
 
-// publisher is the application as which Graph sends notifications.
+// publisher is the application that Graph sends notifications as.
 const publisher = "0bf30f3b-4a52-48df-9a82-234910c4a086"
 
-// Bounds of the tokens of a request.
 const (
-	maxTokens = 100
-	maxToken  = 16 << 10
-	clockSkew = 30 * time.Second // between the login endpoint and us
+	maxTokens = 100      // of a request
+	maxToken  = 16 << 10 // bytes
+	clockSkew = 30 * time.Second
 )
 
-// TokensConfig says whose tokens are good.
+// TokensConfig says which tokens are valid.
 type TokensConfig struct {
 	AuthorityHost string // base URL of the login endpoint
 	TenantID      string // an id or a domain
 	ClientID      string
 
 	Transport http.RoundTripper // to the login endpoint; nil: http.DefaultTransport
-	// Refetch is how often keys are fetched at most, whatever arrives; default 1
-	// minute.
+	// Refetch is how long after a fetch an unknown key causes the next one, and the longest
+	// backoff after failed ones; default 1 minute.
 	Refetch time.Duration
 	Log     *slog.Logger
 }
@@ -49,19 +48,18 @@ type TokensConfig struct {
 // Tokens checks the validation tokens that come with resource data.
 type Tokens struct {
 	cfg       TokensConfig
-	at        authority
+	authority authority
 	parser    *jwt.Parser
 	validator *jwt.Validator
-	sources   map[string]*keySource // by a token's version
+	sources   map[string]*keySource // by token version
 }
 
-// NewTokens returns a checker that has no keys before [Tokens.Run] has fetched
-// them.
+// NewTokens returns a checker, which has no keys until [Tokens.Run] has fetched them.
 func NewTokens(cfg TokensConfig) (*Tokens, error) {
 	if cfg.TenantID == "" || cfg.ClientID == "" {
 		return nil, errors.New("webhook: TenantID and ClientID are required to check validation tokens")
 	}
-	at, err := newAuthority(cfg.AuthorityHost)
+	a, err := newAuthority(cfg.AuthorityHost)
 	if err != nil {
 		return nil, err
 	}
@@ -72,17 +70,17 @@ func NewTokens(cfg TokensConfig) (*Tokens, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Tokens{
-		cfg: cfg, at: at,
+		cfg: cfg, authority: a,
 		parser:    jwt.NewParser(jwt.WithStrictDecoding()),
 		validator: jwt.NewValidator(jwt.WithExpirationRequired(), jwt.WithLeeway(clockSkew)),
 		sources: map[string]*keySource{
-			version1: newKeySource(cfg, at, version1),
-			version2: newKeySource(cfg, at, version2),
+			version1: newKeySource(cfg, a, version1),
+			version2: newKeySource(cfg, a, version2),
 		},
 	}, nil
 }
 
-// Run fetches the keys ahead and again every hour, until ctx ends.
+// Run fetches the keys at once and then every hour, until ctx ends.
 func (t *Tokens) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, source := range t.sources {
@@ -91,38 +89,37 @@ func (t *Tokens) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Check returns nil if there are tokens and all of them are good, [ErrBadToken]
-// if any is bad, and [ErrNoMetadata] otherwise. It waits for keys until ctx ends
-// at most.
+// Check returns nil if there are tokens and all are valid, [ErrBadToken] if one is invalid
+// or there is none, and [ErrNoMetadata] otherwise. It may wait for keys until ctx ends.
 func (t *Tokens) Check(ctx context.Context, tokens []string) error {
 	if len(tokens) == 0 || len(tokens) > maxTokens {
-		return bad("their number")
+		return invalid("number of tokens")
 	}
-	var missing error
+	var unavailable error
 	for _, token := range tokens {
 		switch err := t.check(ctx, token); {
 		case errors.Is(err, ErrNoMetadata):
-			missing = err
+			unavailable = err
 		case err != nil:
 			return err
 		}
 	}
-	return missing
+	return unavailable
 }
 
-// bad says what is wrong with a token, without quoting it.
-func bad(what string) error { return fmt.Errorf("%w: %s", ErrBadToken, what) }
+// invalid returns an ErrBadToken that names the invalid part of a token without quoting it.
+func invalid(part string) error { return fmt.Errorf("%w: %s", ErrBadToken, part) }
 
 // claims are those of a validation token of either version.
 type claims struct {
 	jwt.RegisteredClaims
 	TenantID        string `json:"tid"`
 	Version         string `json:"ver"`
-	AppID           string `json:"appid"` // who called, in version 1.0
-	AuthorizedParty string `json:"azp"`   // who called, in version 2.0
+	AppID           string `json:"appid"` // the caller, in version 1.0
+	AuthorizedParty string `json:"azp"`   // the caller, in version 2.0
 }
 
-// caller returns for which application the token was issued.
+// caller returns the application that the token was issued to.
 func (c *claims) caller() string {
 	if c.Version == version2 {
 		return c.AuthorizedParty
@@ -130,55 +127,55 @@ func (c *claims) caller() string {
 	return c.AppID
 }
 
-// check checks one token. What needs no keys comes first, so that they are not
-// waited for, or missed, in vain.
+// check checks one token. Checks without keys come first, so that an invalid token neither
+// waits for keys nor requests them.
 func (t *Tokens) check(ctx context.Context, token string) error {
 	if len(token) > maxToken {
-		return bad("its length")
+		return invalid("length")
 	}
 	var c claims
 	parsed, parts, err := t.parser.ParseUnverified(token, &c)
 	if err != nil {
-		return bad("its form")
+		return invalid("format")
 	}
 	keyID, _ := parsed.Header["kid"].(string)
 	_, critical := parsed.Header["crit"]
-	tenant, known := t.at.tenant(c.Version, c.Issuer)
+	tenant, allowed := t.authority.tenantOf(c.Version, c.Issuer)
 	source := t.sources[c.Version]
 	switch {
 	case parsed.Method != jwt.SigningMethodRS256 || critical:
-		return bad("its algorithm")
+		return invalid("algorithm")
 	case keyID == "":
-		return bad("its key id")
+		return invalid("key id")
 	case source == nil:
-		return bad("its version")
+		return invalid("version")
 	case t.validator.Validate(&c) != nil:
-		return bad("its time")
+		return invalid("validity period")
 	case len(c.Audience) != 1 || !strings.EqualFold(c.Audience[0], t.cfg.ClientID):
-		return bad("its audience")
+		return invalid("audience")
 	case !strings.EqualFold(c.caller(), publisher):
-		return bad("its caller")
-	case !known:
-		return bad("its issuer")
-	case c.TenantID == "" || !t.ours(c.TenantID) || tenant != "" && !strings.EqualFold(tenant, c.TenantID):
-		return bad("its tenant")
+		return invalid("caller")
+	case !allowed:
+		return invalid("issuer")
+	case c.TenantID == "" || !t.mayBeTenant(c.TenantID) || tenant != "" && !strings.EqualFold(tenant, c.TenantID):
+		return invalid("tenant")
 	}
 	key, published, err := source.find(ctx, keyID)
 	switch {
 	case err != nil:
 		return err
 	case c.Issuer != published.issuer:
-		return bad("its issuer")
+		return invalid("issuer")
 	case !strings.EqualFold(c.TenantID, published.tenant):
-		return bad("its tenant")
+		return invalid("tenant")
 	case parsed.Method.Verify(parts[0]+"."+parts[1], parsed.Signature, key) != nil:
-		return bad("its signature")
+		return invalid("signature")
 	}
 	return nil
 }
 
-// ours reports whether a tenant's id may be that of the tenant in the settings: a domain
-// there is compared by the id that the metadata names.
-func (t *Tokens) ours(tenant string) bool {
-	return strings.EqualFold(tenant, t.cfg.TenantID) || !identifier.MatchString(t.cfg.TenantID)
+// mayBeTenant reports whether id may be that of the configured tenant. If the settings
+// name a domain, only the metadata can tell.
+func (t *Tokens) mayBeTenant(id string) bool {
+	return strings.EqualFold(id, t.cfg.TenantID) || !guid.MatchString(t.cfg.TenantID)
 }

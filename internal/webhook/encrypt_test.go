@@ -29,11 +29,11 @@ import (
 )
 
 var (
-	firstKey  = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
-	secondKey = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
-	thirdKey  = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
-	weakKey   = sync.OnceValue(func() *rsa.PrivateKey { return newKey(1024) })
-	curveKey  = sync.OnceValue(func() *ecdsa.PrivateKey {
+	key1     = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
+	key2     = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
+	key3     = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
+	weakKey  = sync.OnceValue(func() *rsa.PrivateKey { return newKey(1024) })
+	curveKey = sync.OnceValue(func() *ecdsa.PrivateKey {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			panic(err)
@@ -42,7 +42,7 @@ var (
 	})
 )
 
-// files are a certificate and its private key on disk.
+// files are the paths of a certificate and its private key.
 type files struct{ cert, key string }
 
 func newFiles(t testing.TB) files {
@@ -51,7 +51,7 @@ func newFiles(t testing.TB) files {
 	return files{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
 }
 
-// write makes a certificate of a key and puts both into the files.
+// write creates a certificate for a key and writes both files.
 func (f files) write(t testing.TB, private crypto.Signer, life time.Duration) files {
 	t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
@@ -73,7 +73,7 @@ func (f files) write(t testing.TB, private crypto.Signer, life time.Duration) fi
 	return f
 }
 
-// writes counts them, so that each file gets a time of its own.
+// writes counts the calls of save, so that each write gets a different modification time.
 var writes atomic.Int64
 
 func save(t testing.TB, path string, content []byte) {
@@ -87,7 +87,7 @@ func save(t testing.TB, path string, content []byte) {
 	}
 }
 
-func load(t testing.TB, pairs ...files) *webhook.Certificates {
+func loadCertificates(t testing.TB, pairs ...files) *webhook.Certificates {
 	t.Helper()
 	var certs, keys []string
 	for _, f := range pairs {
@@ -100,14 +100,14 @@ func load(t testing.TB, pairs ...files) *webhook.Certificates {
 	return c
 }
 
-// subscriber is what Graph knows of a subscription with resource data.
-type subscriber struct {
+// encrypter encrypts resource data as Graph does for a subscription.
+type encrypter struct {
 	id  string
 	key *rsa.PublicKey
 }
 
-// current is a subscription made now.
-func current(t testing.TB, c *webhook.Certificates) subscriber {
+// newEncrypter returns an encrypter for the current certificate.
+func newEncrypter(t testing.TB, c *webhook.Certificates) encrypter {
 	t.Helper()
 	id, certificate := c.Current()
 	der, err := base64.StdEncoding.DecodeString(certificate)
@@ -118,42 +118,42 @@ func current(t testing.TB, c *webhook.Certificates) subscriber {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return subscriber{id, parsed.PublicKey.(*rsa.PublicKey)}
+	return encrypter{id, parsed.PublicKey.(*rsa.PublicKey)}
 }
 
-// envelope is encrypted content before it is written down.
-type envelope struct {
-	secret, data []byte // data is filled up to a block, then encrypted
+// plainContent is content before it is encrypted.
+type plainContent struct {
+	secret []byte
+	data   []byte // padded
+	cut    int    // bytes to cut off the encrypted data before it is signed
 }
 
-// seal does as Graph does with a text: the edits of the envelope come before it
-// is encrypted, those of the fields at the end.
-func (s subscriber) seal(t testing.TB, text string, before func(*envelope), edits ...func(map[string]any)) map[string]any {
+// encrypt returns an encryptedContent. before changes the content before it is encrypted,
+// edits change the resulting fields.
+func (e encrypter) encrypt(t testing.TB, text string, before func(*plainContent), edits ...func(map[string]any)) map[string]any {
 	t.Helper()
-	e := &envelope{secret: make([]byte, 32)}
-	if _, err := rand.Read(e.secret); err != nil {
-		t.Fatal(err)
-	}
-	fill := aes.BlockSize - len(text)%aes.BlockSize
-	e.data = append([]byte(text), bytes.Repeat([]byte{byte(fill)}, fill)...)
+	padding := aes.BlockSize - len(text)%aes.BlockSize
+	p := &plainContent{secret: make([]byte, 32), data: append([]byte(text), bytes.Repeat([]byte{byte(padding)}, padding)...)}
+	_, _ = rand.Read(p.secret) // never fails
 	if before != nil {
-		before(e)
+		before(p)
 	}
-	block, err := aes.NewCipher(e.secret)
+	block, err := aes.NewCipher(p.secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cipher.NewCBCEncrypter(block, e.secret[:aes.BlockSize]).CryptBlocks(e.data, e.data)
-	mac := hmac.New(sha256.New, e.secret)
-	mac.Write(e.data)
-	wrapped, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, s.key, e.secret, nil)
+	cipher.NewCBCEncrypter(block, p.secret[:aes.BlockSize]).CryptBlocks(p.data, p.data)
+	p.data = p.data[:len(p.data)-p.cut]
+	mac := hmac.New(sha256.New, p.secret)
+	mac.Write(p.data)
+	wrapped, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, e.key, p.secret, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	encode := base64.StdEncoding.EncodeToString
 	fields := map[string]any{
-		"data": encode(e.data), "dataKey": encode(wrapped), "dataSignature": encode(mac.Sum(nil)),
-		"encryptionCertificateId": s.id, "encryptionCertificateThumbprint": "0123456789ABCDEF",
+		"data": encode(p.data), "dataKey": encode(wrapped), "dataSignature": encode(mac.Sum(nil)),
+		"encryptionCertificateId": e.id, "encryptionCertificateThumbprint": "0123456789ABCDEF",
 	}
 	for _, edit := range edits {
 		edit(fields)
@@ -161,10 +161,10 @@ func (s subscriber) seal(t testing.TB, text string, before func(*envelope), edit
 	return fields
 }
 
-// event is the text that is encrypted.
+// event is resource data.
 const event = `{"id":"y","showAs":"oof","subject":"a secret of the user"}`
 
-// rich is a notification with resource data.
-func (s subscriber) rich(t testing.TB, id ooo.ObjectID, edits ...func(map[string]any)) map[string]any {
-	return notice(id, put("encryptedContent", s.seal(t, event, nil, edits...)))
+// item is a change notification with resource data.
+func (e encrypter) item(t testing.TB, id ooo.ObjectID, edits ...func(map[string]any)) map[string]any {
+	return changeItem(id, set("encryptedContent", e.encrypt(t, event, nil, edits...)))
 }

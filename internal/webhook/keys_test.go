@@ -1,0 +1,151 @@
+package webhook_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"outlook-monitor/internal/webhook"
+)
+
+// withTokens runs a test in a synctest bubble with a login endpoint, changed by prepare,
+// after the first fetch.
+func withTokens(t *testing.T, prepare func(*loginEndpoint), test func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens)) {
+	signer()
+	otherSigner()
+	weakKey()
+	synctest.Test(t, func(t *testing.T) {
+		l := globalLogin()
+		if prepare != nil {
+			prepare(l)
+		}
+		tokens := runTokens(t, l.config())
+		synctest.Wait()
+		test(t, l, tokens)
+	})
+}
+
+// checkTokens checks tokens together.
+func checkTokens(t *testing.T, what string, tokens *webhook.Tokens, want error, list ...string) {
+	t.Helper()
+	if err := tokens.Check(t.Context(), list); !errors.Is(err, want) {
+		t.Errorf("Check of %s = %v, want %v", what, err, want)
+	}
+}
+
+func useNewKey(s *tokenSpec) { s.header["kid"], s.key = "b", otherSigner() }
+
+func TestFetchInterval(t *testing.T) {
+	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
+		if got := l.fetchCount(); got != 2 {
+			t.Errorf("metadata fetched %d times before any token, want once for each version", got)
+		}
+		time.Sleep(3*time.Hour + time.Minute)
+		if got := l.fetchCount(); got != 8 {
+			t.Errorf("metadata fetched %d times after 3 hours, want 4 for each version", got)
+		}
+		checkTokens(t, "valid tokens", tokens, nil, l.token(t, "1.0"), l.token(t, "2.0"))
+	})
+}
+
+func TestNewKey(t *testing.T) {
+	for _, version := range versions {
+		withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
+			time.Sleep(10 * time.Minute)
+			l.change(func() { delete(l.keys, "a"); l.keys["b"] = otherSigner() })
+			checkTokens(t, "the old key before a fetch", tokens, nil, l.token(t, version))
+			checkTokens(t, "the new key", tokens, nil, l.token(t, version, useNewKey))
+			if got := l.fetchCount(); got != 3 {
+				t.Errorf("metadata fetched %d times, want twice in advance and once for the new key", got)
+			}
+			checkTokens(t, "the withdrawn key", tokens, webhook.ErrBadToken, l.token(t, version))
+		})
+	}
+}
+
+func TestUnknownKeyFlood(t *testing.T) {
+	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
+		const minutes = 10
+		for i := range minutes * 60 {
+			for _, version := range versions {
+				checkTokens(t, "an unknown key", tokens, webhook.ErrBadToken, l.token(t, version, setHeader("kid", fmt.Sprint("unknown", i))))
+			}
+			time.Sleep(time.Second)
+		}
+		if got := l.fetchCount(); got > 2*(minutes+1) || got < 2*(minutes-1) {
+			t.Errorf("metadata fetched %d times in %d minutes, want about once a minute for each version", got, minutes)
+		}
+		l.change(func() { l.keys["b"] = otherSigner() })
+		time.Sleep(time.Minute)
+		checkTokens(t, "a new key after the flood", tokens, nil, l.token(t, "1.0", useNewKey))
+	})
+}
+
+func TestKeysSurviveOutageForADay(t *testing.T) {
+	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
+		l.change(func() { l.down = true })
+		time.Sleep(23 * time.Hour)
+		checkTokens(t, "a known key after 23 hours", tokens, nil, l.token(t, "2.0"))
+		checkTokens(t, "a key that may be new", tokens, webhook.ErrNoMetadata, l.token(t, "2.0", useNewKey))
+		time.Sleep(2 * time.Hour)
+		checkTokens(t, "a known key after 25 hours", tokens, webhook.ErrNoMetadata, l.token(t, "2.0"))
+	})
+}
+
+func TestOutageAtStart(t *testing.T) {
+	withTokens(t, func(l *loginEndpoint) { l.down = true }, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
+		began := time.Now()
+		early := l.token(t, "1.0")
+		checkTokens(t, "a valid token", tokens, webhook.ErrNoMetadata, early)
+		checkTokens(t, "a token that is invalid without keys", tokens, webhook.ErrBadToken, early, l.token(t, "1.0", setClaim("aud", otherTenant)))
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("waited %v for an endpoint that just failed, want no wait", waited)
+		}
+		time.Sleep(time.Hour)
+		if got := l.fetchCount(); got < 2*60 || got > 2*70 {
+			t.Errorf("metadata fetched %d times in an hour, want about once a minute for each version", got)
+		}
+		l.change(func() { l.down = false })
+		time.Sleep(time.Minute)
+		checkTokens(t, "a token that has expired", tokens, webhook.ErrBadToken, early, l.token(t, "2.0"))
+		checkTokens(t, "valid tokens after the outage", tokens, nil, l.token(t, "1.0"), l.token(t, "2.0"))
+	})
+}
+
+func TestHangingEndpoint(t *testing.T) {
+	withTokens(t, func(l *loginEndpoint) { l.delay = time.Hour }, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
+		time.Sleep(7 * time.Second) // the first fetch has failed, the second is in flight
+		began := time.Now()
+		checkTokens(t, "a valid token", tokens, webhook.ErrNoMetadata, l.token(t, "1.0"))
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("waited %v, want no wait", waited)
+		}
+	})
+}
+
+func TestWaitForFirstKeys(t *testing.T) {
+	for _, tt := range []struct {
+		delay, timeout time.Duration
+		want           error
+	}{
+		{time.Second, 3 * time.Second, nil}, // metadata and keys take 2 s
+		{4 * time.Second, time.Second, webhook.ErrNoMetadata},
+	} {
+		t.Run(tt.delay.String(), func(t *testing.T) {
+			withTokens(t, func(l *loginEndpoint) { l.delay = tt.delay }, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
+				ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
+				defer cancel()
+				began := time.Now()
+				if err := tokens.Check(ctx, []string{l.token(t, "1.0")}); !errors.Is(err, tt.want) {
+					t.Errorf("Check = %v, want %v", err, tt.want)
+				}
+				if took := time.Since(began); took > tt.timeout {
+					t.Errorf("Check took %v, want at most %v", took, tt.timeout)
+				}
+			})
+		})
+	}
+}

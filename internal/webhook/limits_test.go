@@ -1,0 +1,141 @@
+package webhook_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
+	"outlook-monitor/internal/webhook"
+)
+
+// unreadableBody fails the test if it is read.
+type unreadableBody struct{ t *testing.T }
+
+func (b unreadableBody) Read([]byte) (int, error) {
+	b.t.Error("the body was read, want it unread")
+	return 0, io.EOF
+}
+
+func TestAnsweredWithoutReadingBody(t *testing.T) {
+	full := newPublic(server.PublicConfig{}) // passes on no request
+	notReady := func() bool { return false }
+	notAllowed := newPublic(server.PublicConfig{Allow: server.Networks{netip.MustParsePrefix("198.51.100.0/24")}, Concurrency: 4})
+	const handshake = webhook.NotificationPath + "?validationToken="
+	tests := map[string]struct {
+		cfg          webhook.Config
+		method, path string
+		status       int
+	}{
+		"handshake":                        {webhook.Config{}, "POST", handshake + "t", 200},
+		"refused handshake":                {webhook.Config{}, "POST", handshake, 400},
+		"handshake at the concurrency":     {webhook.Config{Public: full}, "POST", handshake + "t", 200},
+		"handshake while not ready":        {webhook.Config{Ready: notReady}, "POST", handshake + "t", 200},
+		"similar parameter":                {webhook.Config{Ready: notReady}, "POST", webhook.LifecyclePath + "?xvalidationToken=t", 503},
+		"notifications while not ready":    {webhook.Config{Ready: notReady}, "POST", webhook.LifecyclePath, 503},
+		"handshake from another source":    {webhook.Config{Public: notAllowed}, "POST", handshake + "t", 403},
+		"other method from another source": {webhook.Config{Public: notAllowed}, "GET", handshake + "t", 403},
+		"GET":                              {webhook.Config{Public: full}, "GET", handshake + "t", 405},
+		"HEAD":                             {webhook.Config{}, "HEAD", handshake + "t", 405},
+		"PATCH":                            {webhook.Config{}, "PATCH", webhook.LifecyclePath, 405},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			answer := httptest.NewRecorder()
+			newHandler(tt.cfg).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, unreadableBody{t}))
+			h := answer.Header()
+			if answer.Code != tt.status || h.Get("Connection") != "close" || tt.status != 200 && answer.Body.Len() > 0 {
+				t.Errorf("answer = %d %v %q, want %d, no body and the connection closed", answer.Code, h, answer.Body, tt.status)
+			}
+			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" {
+				t.Errorf("headers = %v, want nosniff and no-store", h)
+			}
+			if (h.Get("Allow") == "POST") != (tt.status == 405) || (h.Get("Retry-After") != "") != (tt.status == 503) {
+				t.Errorf("headers = %v with %d, want Allow with 405 and Retry-After with 503 only", h, tt.status)
+			}
+		})
+	}
+}
+
+// TestMemoryOfLargeBodies sends bodies that took hundreds of MiB to decode as a whole,
+// without a valid clientState and with one.
+func TestMemoryOfLargeBodies(t *testing.T) {
+	l := globalLogin()
+	h := newVerifyingHandler(t, newHintStore(), runTokens(t, l.config()), loadCertificates(t, newFiles(t).write(t, key1(), time.Hour)))
+	fill := func(head, part, tail string) string {
+		return head + strings.Repeat(part+",", (4<<20-len(head)-len(tail))/(len(part)+1)-1) + part + tail
+	}
+	genuine, err := json.Marshal(changeItem(ann))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string]string{
+		"tokens that are objects":          fill(`{"value":[{"changeType":"x"}],"validationTokens":[`, "{}", "]}"),
+		"items without a clientState":      fill(`{"value":[`, `{"changeType":"x"}`, "]}"),
+		"clientState that is an array":     fill(`{"value":[{"clientState":[`, "{}", "]}]}"),
+		"tokens that are objects, genuine": fill(`{"value":[`+string(genuine)+`],"validationTokens":[`, "{}", "]}"),
+		"short tokens, genuine":            fill(`{"value":[`+string(genuine)+`],"validationTokens":[`, `"a"`, "]}"),
+		"content that is a tree, genuine": fill(`{"validationTokens":["`+l.token(t, "2.0")+`"],"value":[`+
+			strings.TrimSuffix(string(genuine), "}")+`,"encryptedContent":{"data":[`, "{}", "]}}]}"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			answer := send(h, webhook.NotificationPath, body)
+			runtime.ReadMemStats(&after)
+			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; answer.Code != 202 || allocated > 16 {
+				t.Errorf("answer = %d after %d MiB were allocated, want 202 and at most 16", answer.Code, allocated)
+			}
+		})
+	}
+}
+
+func TestStoreTimeout(t *testing.T) {
+	body := collection(t, changeItem(ann), lifecycleItem(bob, "subscriptionRemoved"))
+	synctest.Test(t, func(t *testing.T) {
+		calls, began := 0, time.Now()
+		hang := func(ctx context.Context, _ ...ooo.Hint) error {
+			calls++
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		answer := send(newHandler(webhook.Config{Leave: hang}), webhook.NotificationPath, body)
+		if took := time.Since(began); answer.Code != 503 || took >= 3*time.Second || calls != 1 {
+			t.Errorf("answer = %d after %v and %d calls, want 503 within 3 s and 1 call", answer.Code, took, calls)
+		}
+	})
+}
+
+func TestLogHasNoSecrets(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s := newHintStore()
+	handler := newHandler(webhook.Config{Leave: s.leave, Log: log})
+	post := func(body string) { send(handler, webhook.NotificationPath+"?hint=in-the-query", body) }
+	post(collection(t, changeItem(ann), changeItem(bob, set("clientState", "a-forged-state")), lifecycleItem(ann, "missed")))
+	if strings.Contains(out.String(), "level=WARN") || !strings.Contains(out.String(), "verdict=forged") {
+		t.Errorf("log = %s, want verdicts and no warning", out.String())
+	}
+	s.err = errors.New("redis unreachable")
+	post(collection(t, changeItem(ann)))
+	post(`{"clientState":"a-forged-state"`)
+	if got := strings.Count(out.String(), "level=WARN"); got != 1 || !strings.Contains(out.String(), "status=400") {
+		t.Errorf("%d warnings, want one for the store failure and none for the malformed body: %s", got, out.String())
+	}
+	for _, secret := range []string{keys.Derive(ann, resource), "a-forged-state", "contoso", "Events", "in-the-query"} {
+		if strings.Contains(out.String(), secret) {
+			t.Errorf("log has %q in it: %s", secret, out.String())
+		}
+	}
+}

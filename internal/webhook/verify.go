@@ -1,0 +1,166 @@
+package webhook
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// verdict is the result of verifying an item; a metric label.
+type verdict string
+
+const (
+	accepted  verdict = "accepted"  // a change notification
+	lifecycle verdict = "lifecycle" // a lifecycle event
+	forged    verdict = "forged"    // its clientState is missing or wrong
+	ignored   verdict = "ignored"   // null, not an object, or of an unknown kind
+
+	badToken      verdict = "bad_token"     // a validation token is missing or not Graph's
+	badSignature  verdict = "bad_signature" // its encrypted content is not Graph's
+	unverified    verdict = "unverified"    // trusted for its clientState alone: its tokens can't be checked now
+	undecryptable verdict = "undecryptable" // trusted, but encrypted for an unknown certificate
+)
+
+// trusted reports whether an item with this verdict leads to hints.
+func (v verdict) trusted() bool { return v == accepted || v == unverified || v == undecryptable }
+
+// notification is an item with a valid clientState.
+type notification struct {
+	mailbox      ooo.RecordID // from the clientState
+	resourceTag  string       // from the clientState
+	isChange     bool         // it has a changeType
+	event        ooo.LifecycleKind
+	id           string // for the history
+	subscription ooo.SubscriptionID
+	content      []byte // JSON of the encryptedContent; nil: none
+	verdict      verdict
+}
+
+// verify returns the trusted items and adds the others to counts.
+func (r *Receiver) verify(ctx context.Context, body []byte, c collection, keys ooo.ClientStateKeys, counts map[verdict]int) []notification {
+	found := make([]notification, 0, len(c.Items.list))
+	for _, it := range c.Items.list {
+		clientState := it.ClientState.unquote(body)
+		mailbox, ok := keys.Verify(clientState)
+		if !ok {
+			counts[forged]++
+			continue
+		}
+		n := it.decode(body)
+		n.mailbox, n.resourceTag = ooo.RecordID(mailbox), ooo.ResourceTagOf(clientState)
+		if !n.isChange && n.event == "" {
+			counts[ignored]++
+			continue
+		}
+		found = append(found, n)
+	}
+	if len(found) == 0 || r.cfg.Tokens == nil {
+		return found
+	}
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	tokens := r.checkTokens(ctx, decodeTokens(c.Tokens.raw(body)))
+	trusted := found[:0]
+	for _, n := range found {
+		if n.verdict = r.verifyContent(ctx, n.content, tokens); n.verdict.trusted() {
+			trusted = append(trusted, n)
+		} else {
+			counts[n.verdict]++
+		}
+	}
+	return trusted
+}
+
+// maxID is the longest id that is stored. Graph's are GUIDs.
+const maxID = 128
+
+// decode decodes an item whose clientState was verified.
+func (it *item) decode(body []byte) notification {
+	id, subscription := it.ID.unquote(body), it.SubscriptionID.unquote(body)
+	changeType, event := it.ChangeType.unquote(body), it.LifecycleEvent.unquote(body)
+	if id == "" || len(id) > maxID {
+		sum := sha256.Sum256([]byte(subscription + " " + changeType + event))
+		id = base64.RawURLEncoding.EncodeToString(sum[:9])
+	}
+	if len(subscription) > maxID {
+		subscription = ""
+	}
+	return notification{
+		isChange: changeType != "", event: knownEvent(event), id: id, subscription: ooo.SubscriptionID(subscription),
+		content: it.Content.raw(body), verdict: accepted,
+	}
+}
+
+// knownEvent returns the kind of a lifecycle event, or an empty one if it is unknown.
+func knownEvent(name string) ooo.LifecycleKind {
+	switch kind := ooo.LifecycleKind(name); kind {
+	case ooo.ReauthorizationRequired, ooo.SubscriptionWasRemoved, ooo.NotificationsMissed:
+		return kind
+	}
+	return ""
+}
+
+// tokenCheck is the result of checking the tokens of a request.
+type tokenCheck int
+
+const (
+	tokensMissing tokenCheck = iota
+	tokensValid
+	tokensInvalid
+	tokensUnchecked
+)
+
+func (r *Receiver) checkTokens(ctx context.Context, tokens []string) tokenCheck {
+	if len(tokens) == 0 {
+		return tokensMissing
+	}
+	err := r.cfg.Tokens.Check(ctx, tokens)
+	switch {
+	case err == nil:
+		return tokensValid
+	case errors.Is(err, ErrNoMetadata):
+		r.cfg.Log.DebugContext(ctx, "validation tokens not checked", "err", err)
+		return tokensUnchecked
+	}
+	r.cfg.Log.DebugContext(ctx, "validation tokens refused", "err", err)
+	return tokensInvalid
+}
+
+// verifyContent returns the verdict on an item whose clientState is valid. It depends on
+// its encrypted content, if it has any, and on the tokens of its request.
+func (r *Receiver) verifyContent(ctx context.Context, content []byte, tokens tokenCheck) verdict {
+	encrypted := content != nil
+	switch {
+	case tokens == tokensInvalid || encrypted && tokens == tokensMissing:
+		return badToken
+	case encrypted:
+		err := r.decrypt(ctx, content)
+		switch {
+		case errors.Is(err, errBadContent):
+			return badSignature
+		case errors.Is(err, errUnknownCertificate) && tokens == tokensValid:
+			return undecryptable
+		case err != nil:
+			return unverified
+		}
+	}
+	if tokens == tokensUnchecked {
+		return unverified
+	}
+	return accepted
+}
+
+// decrypt checks encrypted content, unless ctx has ended.
+func (r *Receiver) decrypt(ctx context.Context, content []byte) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case r.cfg.Certificates == nil:
+		return errUnknownCertificate
+	}
+	_, err := r.cfg.Certificates.decrypt(content)
+	return err
+}
