@@ -18,27 +18,29 @@ const (
 	// abandonedTime is how long an attempt whose owner was lost may still be in flight at
 	// the mediator.
 	abandonedTime = 12 * time.Second
-	// staleTime is how long after InFlightSince the call may start. If this owner died, the next
-	// one would count abandonedTime from InFlightSince, and could call too early.
-	staleTime = time.Second
-	// overtakenMost bounds the overtaken states that one write adds to the history.
-	overtakenMost = 20
+	// maxStartDelay is the longest time from InFlightSince to the start of the call. After
+	// a later start the next owner, which counts abandonedTime from InFlightSince, could
+	// call while this call is still in flight.
+	maxStartDelay = time.Second
+	// maxOvertaken bounds the overtaken states that one write adds to the history.
+	maxOvertaken = 20
 )
 
-// due is when the newest state of an address may be sent, with the fields of the record
-// that it was computed from.
-// A time that another process stored goes by its clock: it is compared with the clock
-// once, when it is first seen, and cut at the longest wait of its kind.
-type due struct {
-	sequence    int64
-	begun, next time.Time // of [ooo.Delivery]: InFlightSince and NextAttemptAt
-	at          time.Time
+// dueTime is when the newest state of an address may be sent, with the fields of the
+// record that it was computed from.
+//
+// Stored times may come from the clock of another process. They are compared with this
+// clock only once, when they are first seen, and cut at the longest wait of their kind.
+type dueTime struct {
+	sequence       int64
+	inFlight, next time.Time // of [ooo.Delivery]: InFlightSince and NextAttemptAt
+	at             time.Time
 }
 
-// of returns when an address is due; before is when it was.
-func (before due) of(a *ooo.Address, now time.Time) due {
+// update returns when an address is due; before is its last due time.
+func (before dueTime) update(a *ooo.Address, now time.Time) dueTime {
 	d := &a.Delivery
-	if before.sequence == a.Sequence && before.begun.Equal(d.InFlightSince) && before.next.Equal(d.NextAttemptAt) {
+	if before.sequence == a.Sequence && before.inFlight.Equal(d.InFlightSince) && before.next.Equal(d.NextAttemptAt) {
 		return before
 	}
 	wait := time.Duration(0)
@@ -52,20 +54,20 @@ func (before due) of(a *ooo.Address, now time.Time) due {
 		}
 		wait = max(wait, min(d.NextAttemptAt.Sub(now), longest))
 	}
-	return due{sequence: a.Sequence, begun: d.InFlightSince, next: d.NextAttemptAt, at: now.Add(wait)}
+	return dueTime{sequence: a.Sequence, inFlight: d.InFlightSince, next: d.NextAttemptAt, at: now.Add(wait)}
 }
 
 // attempt is one try to send a state to the mediator.
 type attempt struct {
 	key     key
 	done    func()      // of the registry
-	address ooo.Address // as of the save that noted the beginning
+	address ooo.Address // as of the save that recorded the beginning
 	state   ooo.State
-	next    time.Time // [ooo.Delivery.NextAttemptAt] before
+	next    time.Time // [ooo.Delivery.NextAttemptAt] at the beginning
 }
 
-// begin notes in a draft that an attempt begins with the newest state of an address.
-// It returns nil if there is nothing to send, or not now.
+// begin records in a draft that an attempt to send the newest state of an address begins.
+// It returns nil if there is nothing to send now.
 func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) *attempt {
 	now := time.Now().UTC()
 	if a == nil || !a.Undelivered() || draft.State == nil || d.dueAt(k, a, now).After(now) {
@@ -76,7 +78,7 @@ func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) *attempt 
 		return nil
 	}
 	delivery := &a.Delivery
-	if !delivery.InFlightSince.IsZero() { // whether that one arrived is not known
+	if !delivery.InFlightSince.IsZero() { // an abandoned attempt, which may have arrived
 		overtaken(draft, a, delivery.InFlightSequence, now)
 	}
 	delivery.InFlightSince, delivery.InFlightSequence = now, a.Sequence
@@ -87,21 +89,21 @@ func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) *attempt 
 func (d *Deliverer) dueAt(k key, a *ooo.Address, now time.Time) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.owed[k.id][k.address].of(a, now).at
+	return d.pending[k.id][k.address].update(a, now).at
 }
 
-// overtaken records in the history of the states from first on that a newer one came
-// before they were delivered.
+// overtaken adds to the history that the states from first on were overtaken by a newer
+// state before they were delivered.
 func overtaken(draft *mailbox.Draft, a *ooo.Address, first int64, now time.Time) {
-	for s := max(first, a.Delivery.Sequence+1, a.Sequence-overtakenMost); s < a.Sequence; s++ {
+	for s := max(first, a.Delivery.Sequence+1, a.Sequence-maxOvertaken); s < a.Sequence; s++ {
 		draft.Event(a, ooo.Event{At: now, Kind: ooo.EventOvertaken, Sequence: s})
 	}
 }
 
-// BeginDelivery is for whoever records a change: called inside the update, once the
-// state is queued, it notes in the same draft that its deliveries begin, as far as
-// calls are free right now. after must be called when the update has ended, and says
-// whether the draft was saved; only then the calls are made. It does not wait for them.
+// BeginDelivery is called inside the update that records a change, once the state is
+// queued. It records in the same draft that deliveries begin, as many as may start now.
+// The caller must call after when the update has ended and report whether the draft was
+// saved. after then starts the calls and does not wait for them.
 func (d *Deliverer) BeginDelivery(draft *mailbox.Draft) (after func(committed bool)) {
 	var begun []*attempt
 	for i := range draft.Addresses {
@@ -113,7 +115,7 @@ func (d *Deliverer) BeginDelivery(draft *mailbox.Draft) (after func(committed bo
 		if t := d.begin(draft, a, k); t != nil {
 			begun = append(begun, t)
 		} else {
-			d.release(k)
+			d.abort(k)
 		}
 	}
 	return func(committed bool) {
@@ -122,14 +124,14 @@ func (d *Deliverer) BeginDelivery(draft *mailbox.Draft) (after func(committed bo
 				go d.call(context.Background(), t)
 			} else {
 				t.done()
-				d.release(t.key)
+				d.abort(t.key)
 			}
 		}
 	}
 }
 
-// deliver makes one attempt for an address that was taken from the queue. The caller
-// holds a slot for it.
+// deliver makes one attempt for an address taken from the queue. The caller must hold a
+// slot for it.
 func (d *Deliverer) deliver(ctx context.Context, k key) {
 	var t *attempt
 	_, err := d.cfg.Registry.Update(k.id, func(draft *mailbox.Draft) error {
@@ -142,18 +144,18 @@ func (d *Deliverer) deliver(ctx context.Context, k key) {
 	})
 	switch {
 	case t == nil:
-		d.release(k)
+		d.abort(k)
 	case err != nil:
 		t.done()
-		d.release(k)
+		d.abort(k)
 	default:
 		d.call(ctx, t)
 	}
 }
 
 // resend carries out the hint to deliver the state of an address again, if there is one:
-// the state gets a new sequence number and webhook id. An address without a state yet
-// receives its first one anyway.
+// the state gets a new sequence number and webhook id. An address without a state needs
+// nothing: its first state will be delivered anyway.
 func (d *Deliverer) resend(draft *mailbox.Draft, a *ooo.Address, k key) bool {
 	for _, h := range d.cfg.Registry.Hints(k.id, ooo.HintResend) {
 		if h.Subject != k.address {
@@ -168,9 +170,9 @@ func (d *Deliverer) resend(draft *mailbox.Draft, a *ooo.Address, k key) bool {
 	return false
 }
 
-// call makes the call of an attempt whose beginning is saved, and saves its result.
-// The caller holds a slot, which is free once the call has ended: a slow save holds up
-// no other call.
+// call makes the call of an attempt whose beginning is saved, and saves its result. The
+// caller must hold a slot. call frees it before the save, so that a slow save delays no
+// other call.
 func (d *Deliverer) call(ctx context.Context, t *attempt) {
 	defer func() {
 		t.done()
@@ -180,7 +182,7 @@ func (d *Deliverer) call(ctx context.Context, t *attempt) {
 	defer span.End()
 	began := time.Now()
 	answer := Answer{unsent: true}
-	if began.Sub(t.address.Delivery.InFlightSince) < staleTime {
+	if began.Sub(t.address.Delivery.InFlightSince) < maxStartDelay {
 		answer = d.cfg.Mediator.SetStatus(ctx, Status{
 			Address: t.address.Spelling, State: t.state, WebhookID: t.address.Delivery.WebhookID, Ready: d.ready,
 		})
@@ -192,9 +194,9 @@ func (d *Deliverer) call(ctx context.Context, t *attempt) {
 	_, err := d.cfg.Registry.Update(t.key.id, func(draft *mailbox.Draft) error {
 		a := draft.Address(t.key.address)
 		if a == nil || !a.Delivery.InFlightSince.Equal(t.address.Delivery.InFlightSince) || a.Delivery.InFlightSequence != t.address.Sequence {
-			return mailbox.ErrUnchanged // monitoring ended or restarted, or another owner was here
+			return mailbox.ErrUnchanged // monitoring ended or restarted, or another owner has acted
 		}
-		t.end(draft, a, r, now)
+		t.recordResult(draft, a, r, now)
 		saved = true
 		return nil
 	})
@@ -212,14 +214,14 @@ func (d *Deliverer) call(ctx context.Context, t *attempt) {
 		log.WarnContext(ctx, "delivery result not saved, the next owner delivers again", "err", err)
 	case saved && r.state == ooo.DeliveryDelivered:
 		log.InfoContext(ctx, "delivered", "attempt", t.address.Delivery.Attempts, "source", t.address.Source)
-	case saved && r.failures == 1: // of a row of failures
+	case saved && r.failures == 1:
 		log.WarnContext(ctx, "delivery failed, retrying", "state", r.state, "err", r.problem)
 	}
 	d.cfg.OnAttempt(r.state, t.address.Source, now.Sub(began), max(now.Sub(t.address.QueuedAt), 0))
 }
 
-// end notes the result of an attempt in a draft.
-func (t *attempt) end(draft *mailbox.Draft, a *ooo.Address, r result, now time.Time) {
+// recordResult records the result of an attempt in a draft.
+func (t *attempt) recordResult(draft *mailbox.Draft, a *ooo.Address, r result, now time.Time) {
 	sequence, before := t.address.Sequence, t.address.Delivery
 	newest, delivery := a.Sequence == sequence, &a.Delivery
 	delivery.InFlightSince, delivery.InFlightSequence = time.Time{}, 0
@@ -239,14 +241,14 @@ func (t *attempt) end(draft *mailbox.Draft, a *ooo.Address, r result, now time.T
 		if event.Kind = ooo.EventFailed; r.state == ooo.DeliveryRefused {
 			event.Kind = ooo.EventRefused
 		}
-		// Of a row of failures the history has the first, or a long outage would push
-		// everything else out.
+		// Only the first failure in a row goes into the history, or a long outage would
+		// push everything else out.
 		if event.Kind == ooo.EventRefused || r.failures == 1 {
 			draft.Event(a, event)
 		}
-		asked := !delivery.NextAttemptAt.Equal(t.next) // meanwhile a monitor request cut the wait short
+		requested := !delivery.NextAttemptAt.Equal(t.next) // a monitor request came during the call
 		delivery.NextAttemptAt, delivery.Throttled = time.Time{}, r.throttled
-		if r.throttled || newest && (!asked || r.state != ooo.DeliveryRefused) {
+		if r.throttled || newest && (!requested || r.state != ooo.DeliveryRefused) {
 			delivery.NextAttemptAt = now.Add(r.wait)
 		}
 	}
@@ -258,7 +260,7 @@ func (t *attempt) end(draft *mailbox.Draft, a *ooo.Address, r result, now time.T
 	}
 }
 
-// span begins the span of an attempt, which goes on with the trace of the change.
+// span starts the span of an attempt, in the trace of the change.
 func (d *Deliverer) span(ctx context.Context, t *attempt) (context.Context, trace.Span) {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": t.address.Trace})
 	return d.cfg.Tracer.Start(ctx, "deliver", trace.WithAttributes(

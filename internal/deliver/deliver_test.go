@@ -121,7 +121,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
 				w.reply = inTurn(reply{code: tt.code, after: tt.after()}, reply{code: 200})
-				defer w.start(0)()
+				defer w.start(8)()
 				w.monitor("ann")
 				w.change("ann", away)
 				time.Sleep(100 * time.Millisecond)
@@ -227,7 +227,7 @@ func TestOnlyTheNewestStateArrives(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
 				w.reply = inTurn(reply{code: tt.code, takes: time.Second}, reply{code: 200, takes: time.Second})
-				defer w.start(0)()
+				defer w.start(8)()
 				w.monitor("ann")
 				w.change("ann", ooo.State{Away: true, Message: "1"})
 				time.Sleep(500 * time.Millisecond)
@@ -257,7 +257,7 @@ func TestOnlyTheNewestStateArrives(t *testing.T) {
 }
 
 func TestAtMostSoManyAtATime(t *testing.T) {
-	for concurrency, want := range map[int]int{0: 8, 3: 3} {
+	for concurrency, want := range map[int]int{8: 8, 3: 3} {
 		inBubble(t, func(t *testing.T, w *world) {
 			w.reply = func(call) reply { return reply{code: 200, takes: time.Second} }
 			defer w.start(concurrency)()

@@ -23,32 +23,32 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// How long the mediator may take. It waits up to 10 s itself for speech to be
-// made; for a sync it posts every user back before it answers.
+// Timeouts of calls to the mediator. For a state it waits up to 10 s for speech; for a
+// sync it posts every user back before it answers.
 const (
 	reachTimeout  = 5 * time.Second
 	setupTimeout  = 35 * time.Second
 	statusTimeout = 30 * time.Second
-	maxAnswer     = 64 << 10 // bytes of an answer that are read
+	maxAnswer     = 64 << 10 // bytes
 )
 
-// MediatorConfig says where the mediator is and how it knows us.
+// MediatorConfig says where the mediator is and how to authenticate to it.
 type MediatorConfig struct {
 	URL            *url.URL // base; a user and password in it become Basic auth
 	Token          string   // bearer token; empty: none
-	SigningSecrets []string // Standard Webhooks secrets, whsec_…; all sign
+	SigningSecrets []string // Standard Webhooks secrets, whsec_…; each makes a signature
 	Transport      http.RoundTripper
 }
 
 // Mediator is the program that receives the states.
 type Mediator struct {
-	base          *url.URL // without user and password: no error and no trace may contain them
-	authorization string   // the header's value; empty: none
+	base          *url.URL // without user and password, which must not appear in errors and traces
+	authorization string   // header; empty: none
 	signers       []*standardwebhooks.Webhook
 	transport     http.RoundTripper // not a client: it follows no redirect
 }
 
-// NewTransport returns a pool of connections to the mediator.
+// NewTransport returns a connection pool for the mediator.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -60,10 +60,10 @@ func NewTransport() *http.Transport {
 	}
 }
 
-// NewMediator checks cfg and returns the mediator. It makes no call.
+// NewMediator returns the mediator of cfg. It makes no call.
 func NewMediator(cfg MediatorConfig) (*Mediator, error) {
 	if cfg.URL == nil || cfg.URL.Host == "" {
-		return nil, errors.New("the mediator's URL is required")
+		return nil, errors.New("the URL of the mediator is required")
 	}
 	base := *cfg.URL
 	base.User = nil
@@ -77,30 +77,30 @@ func NewMediator(cfg MediatorConfig) (*Mediator, error) {
 	for _, secret := range cfg.SigningSecrets {
 		signer, err := standardwebhooks.NewWebhook(secret)
 		if err != nil {
-			return nil, errors.New("a signing secret is not whsec_ and base64")
+			return nil, errors.New("a signing secret is not whsec_ followed by base64")
 		}
 		m.signers = append(m.signers, signer)
 	}
 	return m, nil
 }
 
-// Status is what the mediator receives of one address.
+// Status is the state of one address for the mediator.
 type Status struct {
 	Address   string // as the mediator spells it
 	State     ooo.State
 	WebhookID string
-	// Ready reports whether the request may still be written. It is asked when the
-	// connection is there.
+	// Ready reports whether the request may still be written. It is called once a
+	// connection is open.
 	Ready func() bool
 }
 
-// Answer is what became of a call.
+// Answer is the result of a call.
 type Answer struct {
-	code   int           // 0: none came
-	after  time.Duration // Retry-After; 0: not asked for
+	code   int           // 0: no answer
+	after  time.Duration // Retry-After; 0: none
 	body   []byte
 	unsent bool  // the request was held back: the mediator has received nothing
-	err    error // why no answer came; never with a secret
+	err    error // why there is no answer; never contains a secret
 }
 
 // SetStatus sends the mediator one state.
@@ -112,7 +112,7 @@ func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
-	// The first outlook-monitor's body: all three always, all strings.
+	// The mediator expects exactly these three strings.
 	if err := encoder.Encode(struct {
 		Email   string `json:"email"`
 		Status  string `json:"status"`
@@ -126,11 +126,11 @@ func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
 	header.Set("Content-Type", "application/json")
 	header.Set("Webhook-Id", s.WebhookID)
 	header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
-	var signatures []string // one for each secret, so that the mediator can change its own at any time
+	var signatures []string // one for each secret, so that the mediator can change its secret at any time
 	for _, signer := range m.signers {
 		signature, err := signer.Sign(s.WebhookID, now, payload)
 		if err != nil {
-			return Answer{err: errors.New("the signature could not be made")}
+			return Answer{err: errors.New("the request could not be signed")}
 		}
 		signatures = append(signatures, signature)
 	}
@@ -143,9 +143,9 @@ func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
 	return a
 }
 
-// holdBack returns a context with which a request is not written, not even its headers,
-// unless ready says so once the connection is there; held is set then. The transport
-// has the headers in its buffer when it says that they are written: closing the
+// holdBack returns a context for a request. Once a connection is open, it sets held and
+// keeps the request from being written, headers included, unless ready returns true. When
+// the transport reports the headers as written they are still in its buffer: closing the
 // connection keeps them there.
 func holdBack(ctx context.Context, ready func() bool, held *atomic.Bool) context.Context {
 	var conn net.Conn
@@ -160,7 +160,8 @@ func holdBack(ctx context.Context, ready func() bool, held *atomic.Bool) context
 	})
 }
 
-// Reach reports whether the mediator answers. A mediator that takes POST alone may say 501.
+// Reach returns an error if the mediator does not answer or answers with a server error. A
+// mediator that accepts only POST may answer 501.
 func (m *Mediator) Reach(ctx context.Context) error {
 	a := m.call(ctx, http.MethodGet, "/", http.Header{}, reachTimeout, nil)
 	if a.err != nil || a.code >= 500 && a.code != http.StatusNotImplemented {
@@ -169,12 +170,12 @@ func (m *Mediator) Reach(ctx context.Context) error {
 	return nil
 }
 
-// ErrStillBusy means that the mediator did not answer a request for its users in
-// time: it may still be posting them.
+// ErrStillBusy means that the mediator did not answer a request for its users in time: it
+// may still be posting them.
 var ErrStillBusy = errors.New("mediator setup: no answer in time, it may still be posting its users")
 
-// Setup asks the mediator to post all its users to /monitor. It returns once the
-// mediator says it has. The error is [ErrStillBusy] if it does not say so in time.
+// Setup asks the mediator to post all its users to /monitor, and returns once the mediator
+// has done so. It returns [ErrStillBusy] if the mediator does not answer in time.
 func (m *Mediator) Setup(ctx context.Context) error {
 	if err := m.Reach(ctx); err != nil {
 		return err
@@ -190,7 +191,7 @@ func (m *Mediator) Setup(ctx context.Context) error {
 		Result any `json:"result"`
 	}
 	if err := json.Unmarshal(a.body, &answer); err != nil || !strings.EqualFold(fmt.Sprint(answer.Result), "true") {
-		return errors.New(`mediator setup: its answer is not {"result":"True"}`)
+		return errors.New(`mediator setup: the answer is not {"result":"True"}`)
 	}
 	return nil
 }
@@ -201,7 +202,7 @@ func (m *Mediator) call(ctx context.Context, method, path string, header http.He
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, m.base.JoinPath(path).String(), bytes.NewReader(body))
 	if err != nil {
-		return Answer{err: errors.New("the mediator's URL can't be requested")}
+		return Answer{err: errors.New("the URL of the mediator is invalid")}
 	}
 	request.Header = header
 	request.Header.Set("User-Agent", "outlook-monitor")
@@ -210,28 +211,28 @@ func (m *Mediator) call(ctx context.Context, method, path string, header http.He
 	}
 	response, err := m.transport.RoundTrip(request)
 	if err != nil {
-		return Answer{err: unanswered(err)}
+		return Answer{err: timeoutOr(err)}
 	}
 	defer response.Body.Close()
 	a := Answer{code: response.StatusCode}
 	a.after, _ = schedule.RetryAfter(response.Header.Get("Retry-After"), time.Now(), 0, retryAfterMost)
 	if a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer)); err != nil && a.code/100 == 2 {
-		a.err = fmt.Errorf("the answer broke off: %w", unanswered(err))
+		a.err = fmt.Errorf("the answer broke off: %w", timeoutOr(err))
 	}
 	return a
 }
 
 var errNoAnswer = errors.New("no answer in time")
 
-// unanswered says in plain words that a time limit passed.
-func unanswered(err error) error {
-	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+// timeoutOr returns errNoAnswer if err is a timeout, and err otherwise.
+func timeoutOr(err error) error {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return errNoAnswer
 	}
 	return err
 }
 
-// problem says what went wrong in one sentence.
+// problem returns what went wrong.
 func (a Answer) problem() error {
 	if a.err != nil {
 		return a.err
@@ -240,26 +241,27 @@ func (a Answer) problem() error {
 }
 
 const (
-	// Waits after a refusal and after another failure: the first and the longest one. Stored
-	// ones are cut at the longest when they are loaded (due.of).
+	// First and longest wait after a refusal and after another failure. Stored waits are
+	// cut at the longest (dueTime.update).
 	refusedFirst, refusedMost = 5 * time.Second, 15 * time.Minute
 	failedFirst, failedMost   = time.Second, time.Minute
-	// retryAfterMost bounds a wait that the mediator asks for: an error of its clock
-	// must not silence a user for a day.
+	// retryAfterMost bounds a wait that the mediator asks for: a wrong clock there must
+	// not block the deliveries of a user for a day.
 	retryAfterMost = time.Hour
 )
 
 // result is what an answer means for an address.
 type result struct {
-	state     ooo.DeliveryState // delivered, refused or pending: it is retried
+	state     ooo.DeliveryState // delivered, refused, or pending: it is retried
 	unsent    bool
-	problem   string        // a sentence; empty if it was delivered
-	failures  int           // in a row that ended like this one
+	problem   string        // empty if it was delivered
+	failures  int           // of this kind in a row, including this one
 	wait      time.Duration // until the next attempt
-	throttled bool          // the mediator asked for that wait
+	throttled bool          // the mediator asked for the wait
 }
 
-// result says what an answer means for an address, as it was when the attempt began.
+// result returns what the answer means for address, which is as of the beginning of the
+// attempt.
 func (a Answer) result(address *ooo.Address) result {
 	if a.code/100 == 2 || a.unsent {
 		return result{state: ooo.DeliveryDelivered, unsent: a.unsent}
@@ -268,8 +270,8 @@ func (a Answer) result(address *ooo.Address) result {
 	r := result{state: ooo.DeliveryPending, problem: a.problem().Error(), failures: 1}
 	switch a.code {
 	case 400, 401, 404, 405, 410, 422:
-		// The mediator does not accept this state. 403 is not among them: it answers so while
-		// its voice mail server is down.
+		// The mediator does not accept this state. It answers 403 while its voice mail
+		// server is down, so that is no refusal.
 		r.state = ooo.DeliveryRefused
 	}
 	// Each kind of failure starts with its own first wait.
@@ -282,7 +284,7 @@ func (a Answer) result(address *ooo.Address) result {
 		r.wait = schedule.Backoff(r.failures, failedFirst, failedMost)
 	}
 	if a.after > 0 {
-		// A refusal is about this state: a newer one need not wait.
+		// A refusal is about this state: a newer state need not wait.
 		r.wait, r.throttled = a.after, r.state != ooo.DeliveryRefused
 	}
 	return r

@@ -56,7 +56,7 @@ func TestWhatAnotherOwnerLeft(t *testing.T) {
 					a.Delivery.NextAttemptAt = now.Add(tt.next)
 				}
 				w.redis.Put(t, &ooo.Mailbox{ID: "ann", State: &away, Addresses: []ooo.Address{a}})
-				defer w.start(0)()
+				defer w.start(8)()
 				time.Sleep(2 * time.Hour)
 				calls := w.received("ann")
 				if tt.want < 0 && len(calls) == 0 {
@@ -117,7 +117,7 @@ func TestNothingIsSentPastTheDeadlineOrTheStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
 				w.connects = time.Second
-				stop := w.start(0)
+				stop := w.start(8)
 				defer stop()
 				w.monitor("ann")
 				w.change("ann", away)
@@ -151,7 +151,7 @@ func TestABeginningThatTookLongToSaveIsSavedAgain(t *testing.T) {
 			age = c.at.Sub(w.delivery("ann").InFlightSince)
 			return reply{code: 200}
 		}
-		defer w.start(0)()
+		defer w.start(8)()
 		w.monitor("ann")
 		w.change("ann", away)
 		w.redis.BeforeSaves(func(store.Save) error { time.Sleep(1500 * time.Millisecond); return nil })
@@ -167,7 +167,7 @@ func TestABeginningThatTookLongToSaveIsSavedAgain(t *testing.T) {
 func TestNothingCutsACallWhoseBodyWasRead(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		w.reply = func(call) reply { return reply{code: 200, takes: 9 * time.Second} }
-		stop := w.start(0)
+		stop := w.start(8)
 		w.monitor("ann", "bob")
 		w.change("ann", away)
 		time.Sleep(time.Second)
@@ -188,7 +188,7 @@ func TestNothingCutsACallWhoseBodyWasRead(t *testing.T) {
 func TestAStopWaitsTenSeconds(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		w.reply = func(call) reply { return reply{code: 200, takes: 25 * time.Second} }
-		stop := w.start(0)
+		stop := w.start(8)
 		w.monitor("ann")
 		w.change("ann", away)
 		time.Sleep(time.Second)
@@ -207,7 +207,7 @@ func TestAStopWaitsTenSeconds(t *testing.T) {
 // The race detector is what fails here, at some of the stops.
 func TestAChangeMayBeRecordedWhileTheDelivererStops(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		defer w.start(0)()
+		defer w.start(8)()
 		w.monitor("ann")
 		for range 100 {
 			d := deliver.New(deliver.Config{
@@ -287,7 +287,7 @@ func TestADeliveryThatDidNotBeginAfterAllLeavesNothingBehind(t *testing.T) {
 
 func TestResend(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		defer w.start(0)()
+		defer w.start(8)()
 		resend := ooo.Hint{ID: "ann", Kind: ooo.HintResend, Subject: ooo.FoldAddress(address("ann"))}
 		w.monitor("ann")
 		w.registry.Hint(resend) // there is nothing to send yet
@@ -333,7 +333,7 @@ func TestAnAttemptGoesOnWithTheTraceOfTheChange(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		spans := tracetest.NewSpanRecorder()
 		w.spans = sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
-		defer w.start(0)()
+		defer w.start(8)()
 		w.monitor("ann")
 		const trace = "0af7651916cd43dd8448eb211c80319c"
 		_, err := w.registry.Update("ann", func(d *mailbox.Draft) error {

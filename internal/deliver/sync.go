@@ -14,14 +14,14 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// SyncConfig says what a [Syncer] works with.
+// SyncConfig configures a [Syncer]. All of it is required.
 type SyncConfig struct {
 	Mediator *Mediator
 
-	// Mark writes the mark that asks for a sync into the table of owners. Unless
-	// replace is set, a mark that is there stays. Pending returns the mark as this
-	// replica last saw it, empty if there is none; First reports whether it carries marks
-	// out; Clear removes a mark unless it was replaced.
+	// Mark writes the sync mark, which requests a sync, into the table of owners. An
+	// existing mark stays unless replace is true. Pending returns the mark as this replica
+	// last saw it, empty if there is none. First reports whether this replica carries out
+	// marks. Clear removes a mark unless it was replaced.
 	Mark    func(ctx context.Context, mark string, replace bool) error
 	Pending func() string
 	First   func() bool
@@ -36,39 +36,39 @@ type SyncConfig struct {
 // be stored.
 type Syncer struct {
 	cfg       SyncConfig
-	requested chan struct{} // capacity 1: a mark is to be left
+	requested chan struct{} // capacity 1: a mark is to be written
 	shared    singleflight.Group
-	// busyUntil is how long the mediator may be carrying out a request that it did not
-	// answer. Only the sync in flight uses it.
+	// busyUntil is until when the mediator may be processing an unanswered request. Only
+	// the sync in flight uses it.
 	busyUntil time.Time
 }
 
 const (
-	syncTick    = 200 * time.Millisecond // between two checks of the mark
-	syncTimeout = 2 * time.Second        // of a write to the table
-	// together is how far apart replicas may start and still count as one start.
-	together = 3 * time.Second
-	// Waits after a failed sync: the first and the longest one.
+	markInterval = 200 * time.Millisecond // between two checks of the mark
+	tableTimeout = 2 * time.Second        // of a write to the table
+	// startWindow is how far apart replicas may start and still share one sync.
+	startWindow = 3 * time.Second
+	// First and longest wait after a failed sync.
 	syncFirst, syncMost = time.Second, 30 * time.Second
-	// Waits after one that got no answer in time: the mediator may be busy with it.
+	// First and longest wait after an unanswered sync: the mediator may still be busy.
 	busyFirst, busyMost = setupTimeout, 5 * time.Minute
 
-	startMark = "start:" // what the mark of a replica that starts begins with
+	startMark = "start:" // prefix of the mark of a starting replica
 )
 
 // NewSyncer returns a syncer that is ready to Run.
 func NewSyncer(cfg SyncConfig) *Syncer { return &Syncer{cfg: cfg, requested: make(chan struct{}, 1)} }
 
-// Sync asks the mediator for its users now. Callers at the same time share one
-// request, and a caller that leaves does not end it for the others. No lock is held
-// meanwhile: the mediator posts its users to us before it answers. The error is
-// [ErrStillBusy] while it may be busy with the last request.
+// Sync asks the mediator for its users now. Concurrent callers share one request, and a
+// caller that gives up does not cancel it for the others. No lock is held during the
+// request, because the mediator posts its users to this service before it answers. Sync
+// returns [ErrStillBusy] while the mediator may be busy with the last request.
 func (s *Syncer) Sync(ctx context.Context) error {
 	_, err := s.sync(ctx)
 	return err
 }
 
-// sync also returns when the request began: that may have been before this call.
+// sync also returns when the request began, which may be before this call.
 func (s *Syncer) sync(ctx context.Context) (began time.Time, err error) {
 	answer := s.shared.DoChan("", func() (any, error) {
 		began := time.Now()
@@ -90,50 +90,49 @@ func (s *Syncer) sync(ctx context.Context) (began time.Time, err error) {
 	}
 }
 
-// fresh syncs, and not by a request that had begun before: the mediator may have posted
-// users before whatever the sync is about.
-func (s *Syncer) fresh(ctx context.Context) error {
-	asked := time.Now()
+// syncAfresh syncs by a request that begins after this call. In an earlier request the
+// mediator may have posted users before the event that this sync is about.
+func (s *Syncer) syncAfresh(ctx context.Context) error {
+	called := time.Now()
 	began, err := s.sync(ctx)
-	if ctx.Err() == nil && began.Before(asked) {
+	if ctx.Err() == nil && began.Before(called) {
 		_, err = s.sync(ctx)
 	}
 	return err
 }
 
-// RequestSync has the mediator asked for its users once more, by a sync that begins after
-// this call.
+// RequestSync requests a sync that begins after this call.
 func (s *Syncer) RequestSync() {
 	select {
 	case s.requested <- struct{}{}:
-	default: // a mark is about to be left
+	default: // a mark is about to be written
 	}
 }
 
-// Run leaves a mark for this start, and carries out marks while this replica is the
-// one to do so, until ctx ends.
+// Run writes a mark for this start and carries out marks, if First says so, until ctx
+// ends.
 func (s *Syncer) Run(ctx context.Context) error {
 	var marking sync.WaitGroup
 	marking.Go(func() {
-		s.mark(ctx, startMark+rand.Text(), false)
+		s.writeMark(ctx, startMark+rand.Text(), false)
 		for {
 			select {
 			case <-s.requested:
-				s.mark(ctx, rand.Text(), true)
+				s.writeMark(ctx, rand.Text(), true)
 			case <-ctx.Done():
 				return
 			}
 		}
 	})
-	s.carryOut(ctx)
+	s.carryOutMarks(ctx)
 	marking.Wait()
 	return nil
 }
 
-// mark leaves a mark, with growing waits until that worked.
-func (s *Syncer) mark(ctx context.Context, mark string, replace bool) {
+// writeMark writes a mark, with backoff until it succeeds.
+func (s *Syncer) writeMark(ctx context.Context, mark string, replace bool) {
 	schedule.Retry(ctx, 500*time.Millisecond, 5*time.Second, func(failures int) error {
-		writing, cancel := context.WithTimeout(ctx, syncTimeout)
+		writing, cancel := context.WithTimeout(ctx, tableTimeout)
 		defer cancel()
 		err := s.cfg.Mark(writing, mark, replace)
 		if err != nil && failures == 1 && ctx.Err() == nil {
@@ -143,29 +142,29 @@ func (s *Syncer) mark(ctx context.Context, mark string, replace bool) {
 	})
 }
 
-// carryOut syncs whenever there is a mark, with growing waits until that worked, and
-// clears it.
-func (s *Syncer) carryOut(ctx context.Context) {
-	done, worked := "", time.Time{} // the last mark that was carried out, and when
-	failures := 0                   // in a row
-	for schedule.Sleep(ctx, syncTick) {
+// carryOutMarks syncs whenever there is a mark, with backoff until it succeeds, and clears
+// the mark.
+func (s *Syncer) carryOutMarks(ctx context.Context) {
+	doneMark, doneAt := "", time.Time{} // of the last sync
+	failures := 0                       // in a row
+	for schedule.Sleep(ctx, markInterval) {
 		mark := s.cfg.Pending()
 		if mark == "" || !s.cfg.First() {
 			continue
 		}
-		if strings.HasPrefix(mark, startMark) && !worked.IsZero() && time.Since(worked) < together {
-			done = mark // this replica started together with one whose mark was carried out
+		if strings.HasPrefix(mark, startMark) && !doneAt.IsZero() && time.Since(doneAt) < startWindow {
+			doneMark = mark // of a replica that started together with the one just synced for
 		}
-		if mark != done {
-			if err := s.fresh(ctx); err != nil {
+		if mark != doneMark {
+			if err := s.syncAfresh(ctx); err != nil {
 				failures++
 				s.wait(ctx, failures, err)
 				continue
 			}
 			s.cfg.Log.InfoContext(ctx, "sync with the mediator finished")
-			done, worked, failures = mark, time.Now(), 0
+			doneMark, doneAt, failures = mark, time.Now(), 0
 		}
-		clearing, cancel := context.WithTimeout(ctx, syncTimeout)
+		clearing, cancel := context.WithTimeout(ctx, tableTimeout)
 		if err := s.cfg.Clear(clearing, mark); err != nil {
 			s.cfg.Log.DebugContext(ctx, "sync mark not cleared, retrying", "err", err)
 		}
@@ -173,7 +172,7 @@ func (s *Syncer) carryOut(ctx context.Context) {
 	}
 }
 
-// wait waits after a failed sync.
+// wait logs the first failure in a row and waits before the next sync.
 func (s *Syncer) wait(ctx context.Context, failures int, err error) {
 	if failures == 1 && ctx.Err() == nil {
 		s.cfg.Log.WarnContext(ctx, "sync with the mediator failed, retrying", "err", err)

@@ -43,7 +43,7 @@ func delivering(t *testing.T, test func(t *testing.T, w *world), replies ...repl
 	t.Helper()
 	inBubble(t, func(t *testing.T, w *world) {
 		w.reply = inTurn(replies...)
-		defer w.start(0)()
+		defer w.start(8)()
 		w.monitor("ann")
 		w.change("ann", away)
 		test(t, w)

@@ -11,31 +11,31 @@ import (
 	"golang.ngrok.com/ngrok/v2"
 )
 
-// Account is who opens an endpoint at ngrok.
+// Account opens endpoints at ngrok.
 type Account struct {
 	Token  string
-	URL    string // of a domain reserved for the account; empty: ngrok chooses one
+	URL    string // of a domain reserved for the account; empty: ngrok assigns one
 	Server string // host:port to connect to; empty: ngrok's own
 }
 
-// openTime is how long opening may take: ngrok's SDK itself retries without end.
-const openTime = 20 * time.Second
+// openTimeout bounds how long opening may take: ngrok's SDK itself retries forever.
+const openTimeout = 20 * time.Second
 
-var errSlow = errors.New("ngrok did not answer in time")
+var errTimeout = errors.New("ngrok did not answer in time")
 
-// Open opens an endpoint. The SDK restores a broken session by itself, under the
-// same URL; the endpoint fails only if it can't.
+// Open opens an endpoint. The SDK restores a broken session under the same URL. The
+// endpoint fails only if that is impossible.
 func (a Account) Open(ctx context.Context) (Endpoint, error) {
-	// The session lives as long as the context that it was opened with.
-	living, end := context.WithCancelCause(ctx)
-	slow := time.AfterFunc(openTime, func() { end(errSlow) })
+	// The session ends with the context that it was opened with.
+	session, end := context.WithCancelCause(ctx)
+	timeout := time.AfterFunc(openTimeout, func() { end(errTimeout) })
 	options := []ngrok.AgentOption{
 		ngrok.WithAuthtoken(a.Token),
 		ngrok.WithClientInfo("outlook-monitor", "1"),
-		ngrok.WithLogger(slog.New(slog.DiscardHandler)), // its errors may repeat the token
+		ngrok.WithLogger(slog.New(slog.DiscardHandler)), // its errors may contain the token
 		ngrok.WithEventHandler(func(e ngrok.Event) {
-			// While it opens, the first failure is the answer.
-			if lost, ok := e.(*ngrok.EventAgentDisconnected); ok && lost.Error != nil && slow.Stop() {
+			// While the endpoint is being opened, the first failure ends the attempt.
+			if lost, ok := e.(*ngrok.EventAgentDisconnected); ok && lost.Error != nil && timeout.Stop() {
 				end(lost.Error)
 			}
 		}),
@@ -46,55 +46,55 @@ func (a Account) Open(ctx context.Context) (Endpoint, error) {
 	agent, err := ngrok.NewAgent(options...)
 	if err != nil {
 		end(nil)
-		return nil, refusal(err)
+		return nil, explain(err)
 	}
 	var wanted []ngrok.EndpointOption
 	if a.URL != "" {
 		wanted = append(wanted, ngrok.WithURL(a.URL))
 	}
-	listener, err := agent.Listen(living, wanted...)
-	if inTime := slow.Stop(); err != nil || !inTime {
-		cause := context.Cause(living)
+	listener, err := agent.Listen(session, wanted...)
+	if inTime := timeout.Stop(); err != nil || !inTime {
+		cause := context.Cause(session)
 		end(nil)
 		_ = agent.Disconnect()
 		if cause != nil && !errors.Is(cause, context.Canceled) {
 			err = cause
 		}
-		return nil, refusal(err)
+		return nil, explain(err)
 	}
-	return &session{listener, agent, end}, nil
+	return &ngrokEndpoint{listener, agent, end}, nil
 }
 
-// session is an endpoint together with the connection to ngrok that it needs.
-type session struct {
+// ngrokEndpoint is an endpoint with its session.
+type ngrokEndpoint struct {
 	ngrok.EndpointListener
 	agent ngrok.Agent
 	end   context.CancelCauseFunc
 }
 
-// Close ends the session first, so that it does not wait for ngrok to answer.
-func (s *session) Close() error {
-	s.end(nil)
-	err := s.agent.Disconnect()
+// Close ends the session first, so that closing does not wait for ngrok.
+func (e *ngrokEndpoint) Close() error {
+	e.end(nil)
+	err := e.agent.Disconnect()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	return errors.Join(err, s.CloseWithContext(ctx))
+	return errors.Join(err, e.CloseWithContext(ctx))
 }
 
 // Refusal is ngrok's error code, such as ERR_NGROK_105.
 type Refusal struct{ Code string }
 
-// Error says what to do.
+// Error returns the code and what to do.
 func (r *Refusal) Error() string {
 	remedy, ok := remedies[r.Code]
 	if !ok {
 		remedy = "see https://ngrok.com/docs/errors/" + strings.ToLower(r.Code)
 	}
-	return fmt.Sprintf("ngrok refuses with %s: %s", r.Code, remedy)
+	return fmt.Sprintf("ngrok refused with %s: %s", r.Code, remedy)
 }
 
-// ForGood reports whether only another token helps.
-func (r *Refusal) ForGood() bool { return remedies[r.Code] == badToken }
+// Permanent reports whether retries are useless without another token.
+func (r *Refusal) Permanent() bool { return remedies[r.Code] == badToken }
 
 const badToken = "NGROK_AUTHTOKEN is not valid: copy it from https://dashboard.ngrok.com/get-started/your-authtoken"
 
@@ -103,21 +103,21 @@ var remedies = map[string]string{
 	"ERR_NGROK_106":  badToken,
 	"ERR_NGROK_107":  badToken,
 	"ERR_NGROK_4018": badToken,
-	"ERR_NGROK_108":  "the account has as many sessions as its plan allows: end another one",
+	"ERR_NGROK_108":  "the account has as many sessions as its plan allows: end one of them",
 	"ERR_NGROK_319":  "NGROK_URL is not reserved for this account: reserve it at https://dashboard.ngrok.com/domains",
 	"ERR_NGROK_320":  "NGROK_URL is reserved for another account: choose another",
-	"ERR_NGROK_334":  "NGROK_URL is in use by another tunnel: end that one",
+	"ERR_NGROK_334":  "NGROK_URL is in use by another tunnel: end that tunnel",
 }
 
-// coded is an error with one of ngrok's codes; those of the SDK have either method.
+// coded is an error of the SDK with a code that does not implement [ngrok.Error].
 type coded interface {
 	error
 	ErrorCode() string
 }
 
-// refusal turns an error of the SDK into ours: a [Refusal], or a sentence
-// without what ngrok said.
-func refusal(err error) error {
+// explain returns a [Refusal] for an error of the SDK with a code, and otherwise an error
+// without ngrok's text.
+func explain(err error) error {
 	code := ""
 	if known, ok := errors.AsType[ngrok.Error](err); ok {
 		code = known.Code()
@@ -127,8 +127,8 @@ func refusal(err error) error {
 	switch {
 	case code != "":
 		return &Refusal{Code: code}
-	case errors.Is(err, errSlow):
+	case errors.Is(err, errTimeout):
 		return err
 	}
-	return fmt.Errorf("ngrok can't be reached: let this machine connect to connect.ngrok-agent.com:443: %w", network(err))
+	return fmt.Errorf("ngrok is unreachable: allow connections to connect.ngrok-agent.com:443: %w", connError(err))
 }

@@ -19,88 +19,88 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Agent follows the tunnel of an ngrok agent on this machine that leads to our port.
+// Agent watches an ngrok agent on this machine for the tunnel to a port.
 type Agent struct {
 	API    string           // base URL of the agent's local API
-	Port   string           // that the tunnel must lead to
+	Port   string           // where the tunnel must end
 	Opened func(url string) // receives each new URL
 	Log    *slog.Logger
 
-	every time.Duration // between two requests; 0: a second
+	interval time.Duration // between two requests; 0: a second
 }
 
-// Run reports the tunnel's URL and each one that follows, until ctx ends. While
-// there is none, the last one stays valid.
+// Run reports the URL of the tunnel, and each new URL, until ctx ends. While there is no
+// tunnel, the last URL stays valid.
 func (a *Agent) Run(ctx context.Context) error {
-	public, failed := "", ""
+	public, failure := "", ""
 	for {
 		found, err := agentURL(ctx, a.API, a.Port, public)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && err.Error() != failed:
-			failed = err.Error()
-			a.Log.WarnContext(ctx, "no tunnel of the ngrok agent, retrying", "agent", a.API, "err", err)
-		case err == nil && (found != public || failed != ""):
-			a.Log.InfoContext(ctx, "the ngrok agent has a tunnel", "public_url", found)
-			failed = ""
+		case err != nil && err.Error() != failure:
+			failure = err.Error()
+			a.Log.WarnContext(ctx, "ngrok agent has no tunnel, retrying", "agent", a.API, "err", err)
+		case err == nil && (found != public || failure != ""):
+			a.Log.InfoContext(ctx, "ngrok agent has a tunnel", "public_url", found)
+			failure = ""
 			if found != public {
 				public = found
 				a.Opened(found)
 			}
 		}
-		if !schedule.Sleep(ctx, cmp.Or(a.every, time.Second)) {
+		if !schedule.Sleep(ctx, cmp.Or(a.interval, time.Second)) {
 			return nil
 		}
 	}
 }
 
-// AgentURL asks an ngrok agent, by the base URL of its API, for the URL of the tunnel
-// that leads to a port. The error says what is wrong, and after a colon what to do.
+// AgentURL asks the ngrok agent at the base URL of its API for the URL of the tunnel to a
+// port. The error says what is wrong and, after a colon, what to do.
 func AgentURL(ctx context.Context, api, port string) (string, error) {
 	return agentURL(ctx, api, port, "")
 }
 
-// agent asks without a proxy: the agent is on this machine.
-var agent = http.Client{
+// client uses no proxy: the agent is on this machine.
+var client = http.Client{
 	Timeout:       3 * time.Second,
 	Transport:     &http.Transport{IdleConnTimeout: 10 * time.Second},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-const maxList = 1 << 20 // bytes of the agent's answer that are read
+const maxList = 1 << 20 // bytes
 
-// agentURL prefers, of several tunnels, the one with the URL of before, then the first by
-// name.
+// agentURL returns before if a tunnel still has that URL, and otherwise the URL of the
+// first tunnel by name.
 func agentURL(ctx context.Context, api, port, before string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(api, "/")+"/api/tunnels", nil)
 	if err != nil {
-		return "", errors.New("NGROK_AGENT_URL is no base URL")
+		return "", errors.New("NGROK_AGENT_URL is not a base URL")
 	}
-	response, err := agent.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
-		return "", fmt.Errorf("the agent does not answer: start it with: ngrok http %s: %w", port, network(err))
+		return "", fmt.Errorf("the agent does not answer: start it with: ngrok http %s: %w", port, connError(err))
 	}
 	defer response.Body.Close()
 	var list struct {
-		Tunnels *[]listed `json:"tunnels"`
+		Tunnels *[]agentTunnel `json:"tunnels"`
 	}
 	err = json.NewDecoder(io.LimitReader(response.Body, maxList)).Decode(&list)
 	if response.StatusCode != http.StatusOK || err != nil || list.Tunnels == nil {
-		return "", fmt.Errorf("what answers there (status %d) is no ngrok agent: set NGROK_AGENT_URL to its web interface", response.StatusCode)
+		return "", fmt.Errorf("NGROK_AGENT_URL is not an ngrok agent (status %d): set it to the agent's web interface", response.StatusCode)
 	}
-	ours := slices.DeleteFunc(*list.Tunnels, func(l listed) bool { return l.port() != port || !l.usable() })
-	if len(ours) == 0 {
+	matching := slices.DeleteFunc(*list.Tunnels, func(t agentTunnel) bool { return t.port() != port || !t.usable() })
+	if len(matching) == 0 {
 		return "", fmt.Errorf("the agent has no https tunnel to port %s: start one with: ngrok http %s", port, port)
 	}
-	if slices.ContainsFunc(ours, func(l listed) bool { return l.base() == before }) {
+	if slices.ContainsFunc(matching, func(t agentTunnel) bool { return t.base() == before }) {
 		return before, nil
 	}
-	return slices.MinFunc(ours, func(x, y listed) int { return cmp.Compare(x.Name, y.Name) }).base(), nil
+	return slices.MinFunc(matching, func(x, y agentTunnel) int { return cmp.Compare(x.Name, y.Name) }).base(), nil
 }
 
-// listed is a tunnel as the agent lists it.
-type listed struct {
+// agentTunnel is a tunnel as the agent lists it.
+type agentTunnel struct {
 	Name      string `json:"name"`
 	PublicURL string `json:"public_url"`
 	Config    struct {
@@ -108,21 +108,22 @@ type listed struct {
 	} `json:"config"`
 }
 
-func (l listed) base() string { return strings.TrimRight(l.PublicURL, "/") }
+func (t agentTunnel) base() string { return strings.TrimRight(t.PublicURL, "/") }
 
-// port is where the tunnel ends on this machine.
-func (l listed) port() string {
-	_, addr, found := strings.Cut(l.Config.Addr, "://")
+// port returns where the tunnel ends on this machine.
+func (t agentTunnel) port() string {
+	_, addr, found := strings.Cut(t.Config.Addr, "://")
 	if !found {
-		addr = l.Config.Addr
+		addr = t.Config.Addr
 	}
 	addr, _, _ = strings.Cut(addr, "/")
 	return addr[strings.LastIndex(addr, ":")+1:]
 }
 
-// usable reports whether Graph calls such a URL, or, on loopback, a local Graph.
-func (l listed) usable() bool {
-	u, err := url.Parse(l.PublicURL)
+// usable reports whether Graph can call the URL: https, or http on loopback for a local
+// Graph.
+func (t agentTunnel) usable() bool {
+	u, err := url.Parse(t.PublicURL)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return false
 	}
@@ -131,8 +132,8 @@ func (l listed) usable() bool {
 	return u.Scheme == "https" || u.Scheme == "http" && loopback
 }
 
-// network returns what went wrong with a connection, without the request.
-func network(err error) error {
+// connError returns the error of a connection without the request.
+func connError(err error) error {
 	if wrapped, ok := errors.AsType[*net.OpError](err); ok {
 		return wrapped
 	}

@@ -2,5 +2,5 @@ package tunnel
 
 import "time"
 
-// Hurry makes an agent ask all the time.
-func (a *Agent) Hurry() { a.every = time.Millisecond }
+// SetInterval sets the time between two requests to the agent.
+func (a *Agent) SetInterval(d time.Duration) { a.interval = d }

@@ -11,8 +11,7 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Endpoint accepts the connections that are made to its URL. Closing it ends the
-// session with ngrok.
+// Endpoint accepts the connections to its URL. Close ends the session with ngrok.
 type Endpoint interface {
 	net.Listener
 	URL() *url.URL
@@ -20,8 +19,8 @@ type Endpoint interface {
 
 // Ngrok keeps an endpoint open at ngrok.
 type Ngrok struct {
-	// Open opens an endpoint that lives until it is closed or ctx ends; see
-	// [Account.Open]. A [Refusal] says why ngrok does not open one.
+	// Open opens an endpoint that lasts until it is closed or ctx ends; see
+	// [Account.Open]. It returns a [Refusal] if ngrok refuses.
 	Open func(ctx context.Context) (Endpoint, error)
 	// Serve serves the endpoint until ctx ends or the endpoint fails.
 	Serve func(ctx context.Context, ln net.Listener) error
@@ -30,14 +29,14 @@ type Ngrok struct {
 	Log    *slog.Logger
 }
 
-// Backoff between two tries to open an endpoint.
+// Backoff between tries to open an endpoint.
 const (
 	firstWait   = time.Second
 	longestWait = time.Minute
 )
 
-// Run keeps an endpoint open until ctx ends. It returns an error only if the
-// first one is refused for good.
+// Run keeps an endpoint open until ctx ends. It returns an error only if ngrok refuses the
+// first one permanently.
 func (n *Ngrok) Run(ctx context.Context) error {
 	opened, failures := false, 0
 	for {
@@ -50,12 +49,12 @@ func (n *Ngrok) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case refused && refusal.ForGood() && !opened:
+		case refused && refusal.Permanent() && !opened:
 			return err
 		}
 		failures++
 		wait := schedule.Doubling(failures, firstWait, longestWait)
-		n.Log.WarnContext(ctx, "the tunnel is not open, retrying", "wait", wait.String(), "err", err)
+		n.Log.WarnContext(ctx, "tunnel not open, retrying", "wait", wait.String(), "err", err)
 		if !schedule.Sleep(ctx, wait) {
 			return nil
 		}
@@ -69,7 +68,7 @@ func (n *Ngrok) serve(ctx context.Context, endpoint Endpoint) error {
 		return nil
 	}
 	public := endpoint.URL().String()
-	n.Log.InfoContext(ctx, "the tunnel is open", "public_url", public)
+	n.Log.InfoContext(ctx, "tunnel open", "public_url", public)
 	n.Opened(public)
 	return n.Serve(ctx, endpoint)
 }

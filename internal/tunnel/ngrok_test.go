@@ -13,44 +13,39 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/tunnel"
 )
 
-// endpoint is an ngrok endpoint that nobody calls.
+// endpoint is an ngrok endpoint without connections.
 type endpoint struct {
-	net.Listener // nil: it is never accepted from
+	net.Listener // nil: Accept is never called
 	public       string
-	broken       chan error // what Serve returns
+	broken       chan error // makes Serve return
 	closed       atomic.Int32
 }
 
 func (e *endpoint) URL() *url.URL { u, _ := url.Parse(e.public); return u }
 func (e *endpoint) Close() error  { e.closed.Add(1); return nil }
 
-// account opens endpoints in turn; nil is a failure.
+// account returns its results in turn and then repeats the last one.
 type account struct {
-	heard  urls
-	log    programtest.Output
-	opens  []any // *endpoint or error; the last one again and again
-	opened atomic.Int32
-	times  []time.Time
+	reported urls
+	log      programtest.Output
+	results  []any // *endpoint or error
+	opens    []time.Time
 }
 
-func (a *account) ngrok(t *testing.T) *tunnel.Ngrok {
-	t.Helper()
+func (a *account) ngrok() *tunnel.Ngrok {
 	return &tunnel.Ngrok{
 		Open: func(ctx context.Context) (tunnel.Endpoint, error) {
-			a.times = append(a.times, time.Now())
-			i := int(a.opened.Add(1)) - 1
-			switch next := a.opens[min(i, len(a.opens)-1)].(type) {
-			case *endpoint:
-				return next, nil
-			case error:
-				return nil, next
+			a.opens = append(a.opens, time.Now())
+			result := a.results[min(len(a.opens), len(a.results))-1]
+			if err, failed := result.(error); failed {
+				return nil, err
 			}
-			<-ctx.Done()
-			return nil, ctx.Err()
+			return result.(*endpoint), nil
 		},
 		Serve: func(ctx context.Context, ln net.Listener) error {
 			select {
@@ -60,51 +55,47 @@ func (a *account) ngrok(t *testing.T) *tunnel.Ngrok {
 				return err
 			}
 		},
-		Opened: a.heard.opened, Log: slog.New(slog.NewTextHandler(&a.log, nil)),
+		Opened: a.reported.add, Log: slog.New(slog.NewTextHandler(&a.log, nil)),
 	}
 }
 
-func TestABrokenTunnelIsOpenedAgain(t *testing.T) {
+func TestBrokenTunnelIsReopened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one := &endpoint{public: "https://one.ngrok.app", broken: make(chan error, 1)}
 		two := &endpoint{public: "https://two.ngrok.app"}
-		a := &account{opens: []any{errors.New("no network"), errors.New("no network"), one, errors.New("no network"), two}}
-		n := a.ngrok(t)
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- n.Run(ctx) }()
+		a := &account{results: []any{errors.New("no network"), errors.New("no network"), one, errors.New("no network"), two}}
+		stop := await.Run(t, a.ngrok().Run)
 		time.Sleep(time.Hour)
-		if got := a.heard.all(); !slices.Equal(got, []string{one.public}) || one.closed.Load() != 0 {
-			t.Fatalf("URLs = %v, want the first alone, open", got)
+		if got := a.reported.all(); !slices.Equal(got, []string{one.public}) || one.closed.Load() != 0 {
+			t.Fatalf("URLs = %v, want only the first, open", got)
 		}
 		one.broken <- errors.New("session ended")
 		time.Sleep(time.Hour)
-		if got, want := a.heard.all(), []string{one.public, two.public}; !slices.Equal(got, want) {
+		if got, want := a.reported.all(), []string{one.public, two.public}; !slices.Equal(got, want) {
 			t.Errorf("URLs = %v, want %v", got, want)
 		}
 		stop()
-		if err := <-ended; err != nil || one.closed.Load() != 1 || two.closed.Load() != 1 {
-			t.Errorf("Run = %v, closed %d and %d times, want nil and once each", err, one.closed.Load(), two.closed.Load())
+		if one.closed.Load() != 1 || two.closed.Load() != 1 {
+			t.Errorf("closed %d and %d times, want once each", one.closed.Load(), two.closed.Load())
 		}
-		if strings.Count(a.log.String(), "the tunnel is not open, retrying") != 4 {
+		if strings.Count(a.log.String(), "tunnel not open, retrying") != 4 {
 			t.Errorf("log = %s, want four failures", &a.log)
 		}
 	})
 }
 
-func TestTriesBecomeRare(t *testing.T) {
+func TestNgrokBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &account{opens: []any{errors.New("no network")}}
-		n := a.ngrok(t)
+		a := &account{results: []any{errors.New("no network")}}
 		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
 		defer stop()
-		if err := n.Run(ctx); err != nil {
+		if err := a.ngrok().Run(ctx); err != nil {
 			t.Errorf("Run = %v, want nil", err)
 		}
-		if tries := a.opened.Load(); tries < 60 || tries > 70 {
+		if tries := len(a.opens); tries < 60 || tries > 70 {
 			t.Errorf("%d tries in an hour, want one a minute after the first few", tries)
 		}
-		if first := a.times[1].Sub(a.times[0]); first != time.Second {
+		if first := a.opens[1].Sub(a.opens[0]); first != time.Second {
 			t.Errorf("first wait = %v, want 1s", first)
 		}
 	})
@@ -112,53 +103,51 @@ func TestTriesBecomeRare(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	tests := map[string]struct {
-		code    string
-		says    string
-		forGood bool
+		code      string
+		contains  string
+		permanent bool
 	}{
-		"a token that is none":     {"ERR_NGROK_105", "NGROK_AUTHTOKEN is not valid", true},
-		"a token that was revoked": {"ERR_NGROK_107", "dashboard.ngrok.com/get-started/your-authtoken", true},
-		"another session":          {"ERR_NGROK_108", "end another one", false},
-		"somebody else's domain":   {"ERR_NGROK_320", "choose another", false},
-		"a domain in use":          {"ERR_NGROK_334", "NGROK_URL is in use", false},
-		"what we do not know":      {"ERR_NGROK_9999", "https://ngrok.com/docs/errors/err_ngrok_9999", false},
+		"malformed token":           {"ERR_NGROK_105", "NGROK_AUTHTOKEN is not valid", true},
+		"revoked token":             {"ERR_NGROK_107", "dashboard.ngrok.com/get-started/your-authtoken", true},
+		"too many sessions":         {"ERR_NGROK_108", "end one of them", false},
+		"domain of another account": {"ERR_NGROK_320", "choose another", false},
+		"domain in use":             {"ERR_NGROK_334", "NGROK_URL is in use", false},
+		"unknown code":              {"ERR_NGROK_9999", "https://ngrok.com/docs/errors/err_ngrok_9999", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				refusal := &tunnel.Refusal{Code: tt.code}
-				if text := refusal.Error(); !strings.Contains(text, tt.code) || !strings.Contains(text, tt.says) || refusal.ForGood() != tt.forGood {
-					t.Errorf("refusal = %q, for good: %t, want %q in it, for good: %t", text, refusal.ForGood(), tt.says, tt.forGood)
+				if text := refusal.Error(); !strings.Contains(text, tt.code) || !strings.Contains(text, tt.contains) {
+					t.Errorf("refusal = %q, want %s and %q in it", text, tt.code, tt.contains)
 				}
-				a := &account{opens: []any{refusal}}
-				n := a.ngrok(t)
+				a := &account{results: []any{refusal}}
 				ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 				defer stop()
-				err := n.Run(ctx)
-				if ended := errors.Is(err, refusal); ended != tt.forGood || (a.opened.Load() == 1) != tt.forGood {
-					t.Errorf("Run = %v after %d tries, want it to end at once: %t", err, a.opened.Load(), tt.forGood)
+				err := a.ngrok().Run(ctx)
+				if ended := errors.Is(err, refusal); ended != tt.permanent || (len(a.opens) == 1) != tt.permanent {
+					t.Errorf("Run = %v after %d tries, want it to end at once: %t", err, len(a.opens), tt.permanent)
 				}
 			})
 		})
 	}
 }
 
-func TestATokenRevokedLaterEndsNothing(t *testing.T) {
+func TestTokenRevokedLaterIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one := &endpoint{public: "https://one.ngrok.app", broken: make(chan error, 1)}
 		one.broken <- errors.New("session ended")
-		a := &account{opens: []any{one, &tunnel.Refusal{Code: "ERR_NGROK_107"}}}
-		n := a.ngrok(t)
+		a := &account{results: []any{one, &tunnel.Refusal{Code: "ERR_NGROK_107"}}}
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		defer stop()
-		if err := n.Run(ctx); err != nil || a.opened.Load() < 3 {
-			t.Errorf("Run = %v after %d tries, want nil and more tries", err, a.opened.Load())
+		if err := a.ngrok().Run(ctx); err != nil || len(a.opens) < 3 {
+			t.Errorf("Run = %v after %d tries, want nil and more tries", err, len(a.opens))
 		}
 	})
 }
 
-// TestWithoutNetwork has ngrok's own SDK call an address where nobody listens.
-func TestWithoutNetwork(t *testing.T) {
+// The SDK connects to a port without a listener.
+func TestOpenWithoutNetwork(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -166,16 +155,16 @@ func TestWithoutNetwork(t *testing.T) {
 	ln.Close()
 	const token = "2abcDEF_very_secret_token"
 	_, err = tunnel.Account{Token: token, Server: ln.Addr().String()}.Open(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "ngrok can't be reached") || !strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("Open = %v, want that ngrok can't be reached, and why", err)
+	if err == nil || !strings.Contains(err.Error(), "ngrok is unreachable") || !strings.Contains(err.Error(), "connection refused") {
+		t.Fatalf("Open = %v, want ngrok to be unreachable, and why", err)
 	}
-	if err != nil && strings.Contains(err.Error(), token) {
+	if strings.Contains(err.Error(), token) {
 		t.Errorf("Open = %v, want it without the token", err)
 	}
 }
 
-func TestOpeningEndsWithItsContext(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") // takes calls and says nothing
+func TestOpenEndsWithItsContext(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // never answers
 	if err != nil {
 		t.Fatal(err)
 	}
