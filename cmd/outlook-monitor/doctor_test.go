@@ -234,7 +234,7 @@ func TestFiveMistakes(t *testing.T) {
 		told   string // by the doctor
 		remedy string
 	}{
-		{"an interval without a unit", map[string]string{"POLL_INTERVAL": "2"}, "settings", "POLL_INTERVAL", "write one such as 2s"},
+		{"an interval without a unit", map[string]string{"POLL_INTERVAL": "2"}, "settings", "POLL_INTERVAL", "use a value such as 2s"},
 		{"a secret's id instead of the secret", map[string]string{"AZURE_CLIENT_SECRET": "0f2e-id"}, "login", "the client secret is wrong", "the secret's Value"},
 		{"an app without its rights", map[string]string{"AZURE_AUTHORITY_HOST": poor.sim.URL(), "GRAPH_ENDPOINT": poor.sim.URL()}, "permissions", "missing: MailboxSettings.Read", "Grant admin consent"},
 		{"a proxy that drops the query", map[string]string{"PUBLIC_URL": forgetful.URL}, "public URL", "the query is lost", "pass the query on"},
