@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// ClientStateKeys are the secrets from which clientStates are derived. The first
-// is used for new subscriptions, all are accepted: that is how they are rotated.
+// ClientStateKeys are the secrets from which clientStates are derived. New subscriptions
+// use the first one and all are accepted, so that secrets can be rotated.
 type ClientStateKeys struct {
-	macs []func(text string) string // a function can't be printed, the secret in it neither
+	macs []func(text string) string // functions, so that the secrets can't be printed
 }
 
 const (
@@ -20,8 +20,8 @@ const (
 	maxClientState = 128 // characters, Graph's limit
 )
 
-// NewClientStateKeys returns keys for the given secrets, the first for new
-// subscriptions. Empty ones are left out: anyone could derive with them.
+// NewClientStateKeys returns keys for the given secrets, the first for new subscriptions.
+// It ignores empty secrets: anyone could derive a clientState from them.
 func NewClientStateKeys(secrets ...string) ClientStateKeys {
 	var k ClientStateKeys
 	for _, secret := range secrets {
@@ -37,8 +37,8 @@ func NewClientStateKeys(secrets ...string) ClientStateKeys {
 	return k
 }
 
-// Tag names the secret for new subscriptions without revealing it: 8 characters;
-// empty if there is none.
+// Tag identifies the secret for new subscriptions, in 8 characters, without revealing it.
+// It is empty if there are no secrets.
 func (k ClientStateKeys) Tag() string {
 	if len(k.macs) == 0 {
 		return ""
@@ -51,43 +51,43 @@ func (k ClientStateKeys) Accepts(tag string) bool {
 	return slices.ContainsFunc(k.macs, func(mac func(string) string) bool { return mac("tag")[:tagLength] == tag })
 }
 
-// Derive returns the clientState of a mailbox' subscription to resource: the object
-// id, a tag of the resource, and an HMAC over both; 89 characters for a GUID. Any
-// replica can check it without a look-up, and nothing has to be stored before the
-// subscription is asked for.
+// Derive returns the clientState of a mailbox's subscription to resource: the object id, a
+// tag of the resource, and an HMAC over both; 89 characters for a GUID. Any replica can
+// verify it without a look-up, and nothing has to be stored before the subscription is
+// created. Derive returns "" if there are no secrets.
 func (k ClientStateKeys) Derive(id ObjectID, resource string) string {
 	if len(k.macs) == 0 {
 		return ""
 	}
-	named := string(id) + "." + ResourceTag(resource)
-	return named + "." + k.macs[0](named)
+	subject := string(id) + "." + ResourceTag(resource)
+	return subject + "." + k.macs[0](subject)
 }
 
-// Verify returns the mailbox that clientState was derived for. It compares in
-// constant time, with all keys. A missing clientState is a wrong one.
+// Verify returns the mailbox that clientState was derived for, and whether it is valid. It
+// compares in constant time, with all secrets.
 func (k ClientStateKeys) Verify(clientState string) (ObjectID, bool) {
 	dot := strings.LastIndexByte(clientState, '.')
 	if dot < 0 || len(clientState) > maxClientState {
 		return "", false
 	}
-	named, given, right := clientState[:dot], clientState[dot+1:], 0
+	subject, given, valid := clientState[:dot], clientState[dot+1:], 0
 	for _, mac := range k.macs {
-		right |= subtle.ConstantTimeCompare([]byte(mac(named)), []byte(given))
+		valid |= subtle.ConstantTimeCompare([]byte(mac(subject)), []byte(given))
 	}
-	id, _, _ := strings.Cut(named, ".")
-	if right != 1 || !ValidObjectID(ObjectID(id)) {
+	id, _, _ := strings.Cut(subject, ".")
+	if valid != 1 || !ValidObjectID(ObjectID(id)) {
 		return "", false
 	}
 	return ObjectID(id), true
 }
 
-// ResourceTag names a resource template inside a clientState: 8 characters.
+// ResourceTag identifies a resource template in a clientState, in 8 characters.
 func ResourceTag(resource string) string {
 	sum := sha256.Sum256([]byte(resource))
 	return base64.RawURLEncoding.EncodeToString(sum[:])[:tagLength]
 }
 
-// ResourceTagOf returns the resource tag in a clientState that was verified.
+// ResourceTagOf returns the resource tag of a verified clientState.
 func ResourceTagOf(clientState string) string {
 	_, tag, _ := strings.Cut(clientState, ".")
 	tag, _, _ = strings.Cut(tag, ".")

@@ -17,7 +17,7 @@ const (
 	bob ooo.ObjectID = "00000000-0000-0000-0000-000000000002"
 )
 
-func TestClientStateNamesItsMailbox(t *testing.T) {
+func TestDeriveAndVerify(t *testing.T) {
 	keys := ooo.NewClientStateKeys("secret")
 	for _, user := range []ooo.ObjectID{ann, bob} {
 		state := keys.Derive(user, resource)
@@ -25,25 +25,25 @@ func TestClientStateNamesItsMailbox(t *testing.T) {
 			t.Errorf("Verify(Derive(%s)) = %s, %t, want %s", user, got, ok, user)
 		}
 		if len(state) != 89 {
-			t.Errorf("a clientState has %d characters, want 89", len(state))
+			t.Errorf("Derive(%s) has %d characters, want 89", user, len(state))
 		}
 		if again := keys.Derive(user, resource); again != state {
-			t.Error("Derive of the same = another clientState, want the same on every replica")
+			t.Errorf("second Derive(%s) = %s, want %s", user, again, state)
 		}
 	}
 }
 
-func TestClientStateDiffersByMailboxResourceAndSecret(t *testing.T) {
+func TestDeriveDependsOnMailboxResourceAndSecret(t *testing.T) {
 	keys, other := ooo.NewClientStateKeys("secret"), ooo.NewClientStateKeys("another")
 	seen := map[string]string{}
 	for name, state := range map[string]string{
-		"ann's events":              keys.Derive(ann, resource),
-		"bob's events":              keys.Derive(bob, resource),
-		"ann's messages":            keys.Derive(ann, "/users/{id}/messages"),
-		"ann's with another secret": other.Derive(ann, resource),
+		"base":             keys.Derive(ann, resource),
+		"another mailbox":  keys.Derive(bob, resource),
+		"another resource": keys.Derive(ann, "/users/{id}/messages"),
+		"another secret":   other.Derive(ann, resource),
 	} {
-		if twin, ok := seen[state]; ok {
-			t.Errorf("clientStates of %s and %s are the same, want different ones", name, twin)
+		if same, ok := seen[state]; ok {
+			t.Errorf("clientStates of %q and %q are the same", name, same)
 		}
 		seen[state] = name
 	}
@@ -51,39 +51,31 @@ func TestClientStateDiffersByMailboxResourceAndSecret(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	keys := ooo.NewClientStateKeys("newer", "older")
-	right := keys.Derive(ann, resource)
-	swapped := string(bob) + strings.TrimPrefix(right, string(ann))
+	valid := keys.Derive(ann, resource)
 	tests := map[string]struct {
 		state string
 		want  ooo.ObjectID
 	}{
-		"a right one":                             {right, ann},
-		"one of the secret before":                {ooo.NewClientStateKeys("older").Derive(ann, resource), ann},
-		"one of a secret that was dropped":        {ooo.NewClientStateKeys("oldest").Derive(ann, resource), ""},
-		"none":                                    {"", ""},
-		"a space":                                 {" ", ""},
-		"another mailbox on it":                   {swapped, ""},
-		"another resource's tag on it":            {string(ann) + ".AAAAAAAA." + right[strings.LastIndexByte(right, '.')+1:], ""},
-		"the last character missing":              {right[:len(right)-1], ""},
-		"a character more":                        {right + "A", ""},
-		"padding after it":                        {right + "=", ""},
-		"a space before it":                       {" " + right, ""},
-		"in capitals":                             {strings.ToUpper(right), ""},
-		"the signature alone":                     {right[strings.LastIndexByte(right, '.'):], ""},
-		"no signature":                            {right[:strings.LastIndexByte(right, '.')], ""},
-		"an empty signature":                      {right[:strings.LastIndexByte(right, '.')+1], ""},
-		"dots alone":                              {strings.Repeat(".", 89), ""},
-		"longer than Graph allows":                {strings.Repeat("a", 128) + right, ""},
-		"rightly signed, but longer than allowed": {keys.Derive(ooo.ObjectID(strings.Repeat("a", 100)), resource), ""},
-		"rightly signed, but no object id":        {keys.Derive("ann@contoso", resource), ""},
-		"rightly signed, but an empty id":         {keys.Derive("", resource), ""},
-		"rightly signed, but an id with a brace":  {keys.Derive("{aaaaaaaaaaaaaa}", resource), ""},
+		"valid":                          {valid, ann},
+		"previous secret":                {ooo.NewClientStateKeys("older").Derive(ann, resource), ann},
+		"retired secret":                 {ooo.NewClientStateKeys("oldest").Derive(ann, resource), ""},
+		"empty":                          {"", ""},
+		"signature of another mailbox":   {string(bob) + strings.TrimPrefix(valid, string(ann)), ""},
+		"signature of another resource":  {string(ann) + ".AAAAAAAA." + valid[strings.LastIndexByte(valid, '.')+1:], ""},
+		"truncated":                      {valid[:len(valid)-1], ""},
+		"extra character":                {valid + "A", ""},
+		"no signature":                   {valid[:strings.LastIndexByte(valid, '.')], ""},
+		"empty signature":                {valid[:strings.LastIndexByte(valid, '.')+1], ""},
+		"signed, but too long":           {keys.Derive(ooo.ObjectID(strings.Repeat("a", 100)), resource), ""},
+		"signed, but no object id":       {keys.Derive("ann@contoso", resource), ""},
+		"signed, but an empty id":        {keys.Derive("", resource), ""},
+		"signed, but an id with a brace": {keys.Derive("{aaaaaaaaaaaaaa}", resource), ""},
 	}
-	for i := range len(right) {
-		tests[fmt.Sprintf("character %d changed", i)] = struct {
+	for i := range len(valid) {
+		tests[fmt.Sprintf("changed character %d", i)] = struct {
 			state string
 			want  ooo.ObjectID
-		}{right[:i] + otherThan(right[i:i+1]) + right[i+1:], ""}
+		}{valid[:i] + otherThan(valid[i:i+1]) + valid[i+1:], ""}
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -95,7 +87,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// otherThan returns a character that may stand in a clientState and is not c.
+// otherThan returns a valid clientState character other than c.
 func otherThan(c string) string {
 	if c == "A" {
 		return "B"
@@ -103,39 +95,39 @@ func otherThan(c string) string {
 	return "A"
 }
 
-func TestWithoutSecretsNothingIsVerified(t *testing.T) {
-	nothing := ooo.NewClientStateKeys("secret").Derive(ann, resource)
+func TestKeysWithoutSecrets(t *testing.T) {
+	foreign := ooo.NewClientStateKeys("secret")
 	tests := map[string]ooo.ClientStateKeys{
-		"the zero keys": {},
+		"zero value":    {},
 		"no secrets":    ooo.NewClientStateKeys(),
 		"empty secrets": ooo.NewClientStateKeys("", ""),
 	}
 	for name, keys := range tests {
 		t.Run(name, func(t *testing.T) {
 			if state, tag := keys.Derive(ann, resource), keys.Tag(); state != "" || tag != "" {
-				t.Errorf("Derive, Tag = %q, %q, want nothing", state, tag)
+				t.Errorf("Derive, Tag = %q, %q, want both empty", state, tag)
 			}
-			if _, ok := keys.Verify(nothing); ok || keys.Accepts("") || keys.Accepts(ooo.NewClientStateKeys("secret").Tag()) {
+			if _, ok := keys.Verify(foreign.Derive(ann, resource)); ok || keys.Accepts("") || keys.Accepts(foreign.Tag()) {
 				t.Error("Verify or Accepts = true, want false")
 			}
 		})
 	}
 }
 
-func TestTagsFollowTheRotation(t *testing.T) {
+func TestTagDuringRotation(t *testing.T) {
 	before, during, after := ooo.NewClientStateKeys("older"), ooo.NewClientStateKeys("newer", "older"), ooo.NewClientStateKeys("newer")
 	if before.Tag() == during.Tag() || during.Tag() != after.Tag() || len(during.Tag()) != 8 {
-		t.Errorf("Tags = %s, %s, %s, want the newer secret's from the second on, 8 characters", before.Tag(), during.Tag(), after.Tag())
+		t.Errorf("Tags = %s, %s, %s, want that of the newer secret from the second on, 8 characters", before.Tag(), during.Tag(), after.Tag())
 	}
 	if !during.Accepts(before.Tag()) || !during.Accepts(after.Tag()) {
-		t.Error("Accepts while rotating = false, want both secrets accepted")
+		t.Error("Accepts = false during the rotation, want both secrets accepted")
 	}
 	if after.Accepts(before.Tag()) || after.Accepts("") {
-		t.Error("Accepts after rotating = true, want the older secret and none refused")
+		t.Error("Accepts = true after the rotation, want the older secret and an empty tag rejected")
 	}
 }
 
-func TestClientStateKeysCanNotPrintThemselves(t *testing.T) {
+func TestClientStateKeysNeverPrintSecrets(t *testing.T) {
 	const secret = "very-secret"
 	keys := ooo.NewClientStateKeys(secret)
 	type holder struct {
@@ -160,7 +152,7 @@ func TestClientStateKeysCanNotPrintThemselves(t *testing.T) {
 		"decimal bytes": strings.Trim(fmt.Sprint([]byte(secret)), "[]"), "Go bytes": "0x76, 0x65, 0x72",
 	} {
 		if strings.Contains(printed.String(), leak) {
-			t.Errorf("keys printed themselves as %s, want nothing of them", form)
+			t.Errorf("output contains the secret as %s", form)
 		}
 	}
 }

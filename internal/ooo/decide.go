@@ -11,7 +11,7 @@ type ScheduledMode string
 
 const (
 	ScheduledWindow ScheduledMode = "window" // from its start until its end
-	ScheduledAlways ScheduledMode = "always" // whenever it is scheduled, as the first outlook-monitor did
+	ScheduledAlways ScheduledMode = "always" // even outside its window, as the first outlook-monitor did
 )
 
 // MessageSource says which of the two reply texts is spoken.
@@ -22,36 +22,35 @@ const (
 	InternalMessage MessageSource = "internal"
 )
 
-// State is what the mediator receives: whether the user is out of office now and
-// the text fit to be spoken.
+// State is what the mediator receives: whether the user is out of office now, and the
+// text to be spoken.
 type State struct {
 	Away    bool   `json:"away"`
 	Message string `json:"message"`
 }
 
-// Same reports whether the mediator would notice no difference: a text does not matter while
-// it is not spoken.
+// Same reports whether the two states are the same to the mediator. Messages only count
+// while away: otherwise they are not spoken.
 func (s State) Same(other State) bool {
 	return s.Away == other.Away && (!s.Away || s.Message == other.Message)
 }
 
-// Policy is how settings are read; the same for all mailboxes.
+// Policy is how settings are interpreted; the same for all mailboxes.
 type Policy struct {
 	Scheduled ScheduledMode // default ScheduledWindow
 	Message   MessageSource // default ExternalMessage
-	Limit     int           // longest message in characters; 0: none
+	Limit     int           // longest message in characters; 0: no limit
 }
 
-// Tag tells policies apart: what was decided under another one has to be decided
-// again. Whoever changes the rule itself must change the tag too.
+// Tag identifies the policy. A state that was decided under another policy has to be
+// decided again. If you change the rules in this file, change the tag too.
 func (p Policy) Tag() string {
 	tag := string(cmp.Or(p.Scheduled, ScheduledWindow)) + "," + string(cmp.Or(p.Message, ExternalMessage))
 	return tag + "," + strconv.Itoa(p.Limit)
 }
 
-// Apply returns the setting with the text to be spoken in place of the two
-// replies: of the one that the policy names or, if nothing in it can be spoken, of
-// the other one.
+// Apply returns the setting with the spoken text in place of the two replies. It takes the
+// reply that the policy names or, if that has nothing to speak, the other one.
 func (p Policy) Apply(s Setting) Setting {
 	first, second := s.ExternalReply, s.InternalReply
 	if p.Message == InternalMessage {
@@ -65,13 +64,13 @@ func (p Policy) Apply(s Setting) Setting {
 // Decision is what a setting means at one instant.
 type Decision struct {
 	State   State
-	Changed bool      // State differs from the one before, or there was none
-	Edge    time.Time // when the same setting will mean something else; zero if never
+	Changed bool      // State differs from the previous one, or is the first
+	Edge    time.Time // see [Policy.Edge]
 }
 
-// Decide says what a setting that [Policy.Apply] returned means at now for a mailbox
-// whose last state is before (nil if there was none). Without a change the state
-// before stands.
+// Decide returns what a setting from [Policy.Apply] means at now for a mailbox whose last
+// state is before, nil if there was none. Without a change the state stays as it was,
+// message included.
 func (p Policy) Decide(before *State, setting Setting, now time.Time) Decision {
 	state := State{Away: p.away(setting, now), Message: setting.Message}
 	d := Decision{State: state, Changed: true, Edge: p.Edge(setting, now)}
@@ -91,8 +90,8 @@ func (p Policy) away(s Setting, now time.Time) bool {
 	return false
 }
 
-// Edge returns the next instant at which the setting means something else by the
-// clock alone; zero if there is none.
+// Edge returns when the unchanged setting will next mean another state: the start or the end
+// of its window. It returns the zero time if it never will.
 func (p Policy) Edge(s Setting, now time.Time) time.Time {
 	switch {
 	case s.Status != Scheduled || p.Scheduled == ScheduledAlways || !s.Start.Before(s.End):

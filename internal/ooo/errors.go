@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// MailboxError is why a mailbox can't be read or an address can't be resolved. Graph's
-// many answers become one of these where they enter.
+// MailboxError says why a mailbox can't be read or an address can't be resolved. The
+// graph package translates Graph's many answers to one of these.
 type MailboxError struct {
 	kind   ReadErrorKind
-	reason string // what an operator reads
+	reason string // for operators
 }
 
 func (e *MailboxError) Error() string { return e.reason }
@@ -19,7 +19,7 @@ var (
 	ErrNotInDirectory = &MailboxError{ReadErrorNotInDirectory, "not in the directory"}
 	ErrAmbiguous      = &MailboxError{ReadErrorAmbiguous, "several directory users have this address: make it unique"}
 	ErrNoMailbox      = &MailboxError{ReadErrorNoMailbox, "the mailbox is inactive, deleted or on premises"}
-	ErrDenied         = &MailboxError{ReadErrorDenied, "access denied"} // what is wrapped around it says which right is missing
+	ErrDenied         = &MailboxError{ReadErrorDenied, "access denied"} // the wrapping error says which permission is missing
 	ErrUserGone       = &MailboxError{ReadErrorUserGone, "the directory no longer has this object id"}
 	ErrBadSetting     = &MailboxError{ReadErrorBadSetting, "the automatic replies setting has a value this version does not know"}
 )
@@ -34,11 +34,10 @@ const (
 	ReadErrorNoMailbox      ReadErrorKind = "no_mailbox"
 	ReadErrorDenied         ReadErrorKind = "denied"
 	ReadErrorBadSetting     ReadErrorKind = "bad_setting"
-	ReadErrorOther          ReadErrorKind = "other" // Graph is out of reach, busy or refuses the login
+	ReadErrorOther          ReadErrorKind = "other" // Graph is unreachable, busy or refuses the login
 )
 
-// ReadErrorKindOf returns the kind of the error of a read or a look-up stands for;
-// none for nil.
+// ReadErrorKindOf returns the kind of the error of a read or a look-up; "" for nil.
 func ReadErrorKindOf(err error) ReadErrorKind {
 	if err == nil {
 		return ""
@@ -49,29 +48,29 @@ func ReadErrorKindOf(err error) ReadErrorKind {
 	return ReadErrorOther
 }
 
-// Of Graph as a whole or of one call.
+// Errors of Graph as a whole or of one call.
 var (
-	// ErrUnauthorized means that no token could be had or that Graph refused it.
+	// ErrUnauthorized means that the login failed or that Graph refused the token.
 	ErrUnauthorized = errors.New("login refused: check AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret or certificate")
-	// ErrUnavailable means out of reach, broken or busy: try again.
+	// ErrUnavailable means that Graph is unreachable, broken or busy: retry.
 	ErrUnavailable = errors.New("Microsoft Graph is unreachable or busy")
-	// ErrNoAnswer comes with [ErrUnavailable] when the call may have been carried
-	// out all the same: its answer was lost.
-	ErrNoAnswer = errors.New("its answer was lost")
-	// ErrRejected means Graph says the request itself is wrong.
+	// ErrNoAnswer comes with [ErrUnavailable] if the answer was lost, so that Graph may
+	// have carried the call out.
+	ErrNoAnswer = errors.New("the answer was lost")
+	// ErrRejected means that the request itself is wrong, according to Graph.
 	ErrRejected = errors.New("Microsoft Graph rejected the request")
-	// ErrSubscriptionGone means Graph has no such subscription.
+	// ErrSubscriptionGone means that Graph has no such subscription.
 	ErrSubscriptionGone = errors.New("Graph no longer has this subscription")
-	// ErrSubscriptionDenied means 403: consent, access policy or quota; the text
-	// that is wrapped around it says which, as far as Graph tells.
+	// ErrSubscriptionDenied means 403: consent, access policy or quota. The wrapping error
+	// says which, as far as Graph does.
 	ErrSubscriptionDenied = errors.New("subscription denied: grant Calendars.Read to the app registration, check its mailbox access policy and the number of subscriptions")
 	// ErrSubscriptionQuota means that the number of subscriptions is used up.
 	ErrSubscriptionQuota = errors.New("subscription quota used up: Graph accepts no more for this mailbox or app")
-	// ErrHandshake means Graph could not validate the notification URL.
+	// ErrHandshake means that Graph could not validate the notification URL.
 	ErrHandshake = errors.New("Graph could not reach PUBLIC_URL: check that it is this service's public https address")
 )
 
-// Throttled means Graph asked to wait.
+// Throttled means that Graph asked to wait.
 type Throttled struct {
 	After    time.Duration // at least this long; above 0
 	WholeApp bool          // the whole app must wait, not one mailbox
@@ -81,17 +80,16 @@ func (t *Throttled) Error() string {
 	return fmt.Sprintf("Microsoft Graph asks to wait %v", t.After)
 }
 
-// Duplicate means Graph already has a subscription for this resource and change
-// type.
+// Duplicate means that Graph already has a subscription for this resource and change type.
 type Duplicate struct {
-	ID SubscriptionID // empty if Graph's text does not say
+	ID SubscriptionID // empty if Graph did not name it
 }
 
 func (d *Duplicate) Error() string {
 	return fmt.Sprintf("Graph already has subscription %s for this resource", d.ID)
 }
 
-// LifetimeTooLong means the life asked for is longer than Graph grants.
+// LifetimeTooLong means that the requested lifetime exceeds what Graph grants.
 type LifetimeTooLong struct {
 	Max time.Duration // what Graph grants
 }
@@ -100,11 +98,11 @@ func (t *LifetimeTooLong) Error() string {
 	return fmt.Sprintf("Graph grants this resource at most %v", t.Max)
 }
 
-// Of records.
+// Errors of records.
 var (
-	// ErrNotMonitored means that there is no such record, or no such address in it.
+	// ErrNotMonitored means that no such record exists, or that it has no such address.
 	ErrNotMonitored = errors.New("not monitored")
-	// ErrNotOwner means that another replica owns the partition, or that this one has
-	// no right to act for it now: drop the work, the owner does it.
+	// ErrNotOwner means that another replica owns the partition, or that this replica may not
+	// act for it now. Drop the work: the owner does it.
 	ErrNotOwner = errors.New("another replica owns this mailbox")
 )

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// ErrBadCursor means that a cursor is not one that a page of users came with.
-var ErrBadCursor = errors.New("cursor is not one that a page of users came with: leave it out to begin with the first")
+// ErrBadCursor means that a cursor did not come from a page of users.
+var ErrBadCursor = errors.New("invalid cursor: use the one of the previous page, or leave it out to start with the first page")
 
-// Filter picks users by their state.
+// Filter selects users by their state.
 type Filter string
 
 const (
@@ -20,7 +20,7 @@ const (
 	FilterUndelivered Filter = "undelivered" // the newest state is on its way to the mediator
 	FilterRefused     Filter = "refused"     // the mediator refused the newest state
 	FilterFailed      Filter = "failed"      // a subscription failed
-	FilterUncovered   Filter = "uncovered"   // a resource has no living subscription
+	FilterUncovered   Filter = "uncovered"   // a resource has no live subscription
 )
 
 // Filters lists all filters.
@@ -29,22 +29,21 @@ var Filters = []Filter{
 	FilterUndelivered, FilterRefused, FilterFailed, FilterUncovered,
 }
 
-// Query asks for monitored users by address.
+// Query asks for monitored users, ordered by address.
 type Query struct {
-	Text      string // part of the address or the name, in any letter case; empty: any
-	Filter    Filter // empty: Everyone
+	Text      string // part of the address or the name, in any letter case; empty: all users
+	Filter    Filter // empty: FilterAll
 	Resources int    // how many subscriptions each mailbox should have
-	Limit     int    // at most so many users; 0: only count
-	Cursor    string // of the page before; empty: from the start
+	Limit     int    // maximum number of users; 0: only count
+	Cursor    string // of the previous page; empty: the first page
 }
 
 // Page is the answer to a [Query].
 type Page struct {
 	Users  []User
-	Cursor string // of the next page; empty on the last
-	Total  int    // users that match, on all pages
-	// Counts says how many users match the text and each filter.
-	Counts map[Filter]int
+	Cursor string         // of the next page; empty on the last
+	Total  int            // matching users, on all pages
+	Counts map[Filter]int // users that match the text, by filter
 }
 
 // FeedEntry is an entry of the feed: an entry of one history, with the address it belongs to.
@@ -54,30 +53,30 @@ type FeedEntry struct {
 	Name    string
 }
 
-// Replica is a process of this service that is alive.
+// Replica is a live process of this service.
 type Replica struct {
 	ID      string    `json:"id"`
 	Host    string    `json:"host"`
 	Version string    `json:"version"`
 	Since   time.Time `json:"since"`
-	SeenAt  time.Time `json:"seenAt"` // by the clock of Redis
+	SeenAt  time.Time `json:"seenAt"` // by the Redis clock
 	Load    Load      `json:"load"`
 }
 
-// Load is what one process did in a short span of time. It is kept for an hour,
-// so its names are short.
+// Load is what one process did in a short span of time. Redis keeps it for an hour, so its
+// JSON names are short.
 type Load struct {
 	Span      time.Duration `json:"s"`
 	Reads     int           `json:"r,omitempty"`   // of mailboxes
-	Late      time.Duration `json:"lag,omitempty"` // how long after it was due the latest read began
+	Late      time.Duration `json:"lag,omitempty"` // the longest delay of a read
 	Calls     int           `json:"c,omitempty"`   // of Graph
-	Throttled int           `json:"t,omitempty"`   // those that Graph answered with 429
-	// Delivered counts the states that the mediator acknowledged, by buckets of how long
-	// after the change it did.
+	Throttled int           `json:"t,omitempty"`   // calls that Graph answered with 429
+	// Delivered counts the states that the mediator acknowledged, by buckets of the time from
+	// the change to the acknowledgement.
 	Delivered map[int]int `json:"d,omitempty"`
 }
 
-// LoadAt is a [Load] of one process at a time.
+// LoadAt is the [Load] of one process, and when it was reported.
 type LoadAt struct {
 	At      time.Time
 	Replica string
@@ -89,19 +88,19 @@ type EventKind string
 
 const (
 	EventStarted      EventKind = "started"      // monitoring started
-	EventStopped      EventKind = "stopped"      // monitoring stopped: in the feed alone, for the history goes with the address
+	EventStopped      EventKind = "stopped"      // monitoring stopped: only in the feed, because the history is deleted with the address
 	EventChanged      EventKind = "changed"      // a new state, with its sequence number
 	EventNotification EventKind = "notification" // the notification that announced a change
 	EventUnknown      EventKind = "unknown"      // the mailbox can't be read
 	EventKnown        EventKind = "known"        // it can be read again
-	EventResend       EventKind = "resend"       // the state gets a new sequence number on request
+	EventResend       EventKind = "resend"       // the state got a new sequence number on request
 	EventDelivered    EventKind = "delivered"    // the mediator acknowledged a sequence number
-	EventRefused      EventKind = "refused"      // the mediator refused it
-	EventFailed       EventKind = "failed"       // an attempt failed and will be repeated
-	EventOvertaken    EventKind = "overtaken"    // a newer state came first, this one is not sent
+	EventRefused      EventKind = "refused"      // the mediator refused a sequence number
+	EventFailed       EventKind = "failed"       // an attempt failed and will be retried
+	EventOvertaken    EventKind = "overtaken"    // a newer state superseded this one before it was delivered
 )
 
-// Event is an entry of a user's history.
+// Event is an entry of an address's history.
 type Event struct {
 	At       time.Time `json:"at"`
 	Kind     EventKind `json:"kind"`
@@ -109,7 +108,7 @@ type Event struct {
 	Sequence int64     `json:"sequence,omitempty"`
 	Away     *bool     `json:"outOfOffice,omitempty"`
 
-	// NotificationID and NotifiedAt are those of the notification that announced it.
+	// NotificationID and NotifiedAt identify the notification that announced the change.
 	NotificationID string    `json:"notificationId,omitempty"`
 	NotifiedAt     time.Time `json:"notifiedAt,omitzero"`
 

@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// Partitions is how many parts the records are spread over. It is part of the
-// schema: changing it orphans every record.
+// Partitions is the number of partitions. It is part of the schema: changing it orphans
+// every record.
 const Partitions = 64
 
-// RecordID names a record: the object id of a mailbox or, for an address that is
-// not resolved yet, "@" and the folded address.
+// RecordID identifies a record: the object id of a mailbox or, for an unresolved address,
+// "@" and the folded address.
 type RecordID string
 
-// UnresolvedID returns the id of the record of an address that is not resolved.
+// UnresolvedID returns the record id of an unresolved address.
 func UnresolvedID(address string) RecordID { return RecordID("@" + FoldAddress(address)) }
 
-// Unresolved reports whether the record is that of an address without a mailbox.
+// Unresolved reports whether the record is that of an unresolved address.
 func (id RecordID) Unresolved() bool { return strings.HasPrefix(string(id), "@") }
 
-// LogValue implements [slog.LogValuer]: a log names mailboxes, and never an address.
+// LogValue implements [slog.LogValuer]: logs contain object ids, and never an address.
 func (id RecordID) LogValue() slog.Value {
 	if id.Unresolved() {
 		return slog.StringValue("unresolved")
@@ -30,7 +30,7 @@ func (id RecordID) LogValue() slog.Value {
 	return slog.StringValue(string(id))
 }
 
-// ObjectID returns the mailbox' object id; empty if the record is unresolved.
+// ObjectID returns the mailbox's object id; empty if the record is unresolved.
 func (id RecordID) ObjectID() ObjectID {
 	if id.Unresolved() {
 		return ""
@@ -45,59 +45,57 @@ func (id RecordID) Partition() int {
 	return int(h.Sum32() % Partitions)
 }
 
-// Mailbox is the record of one monitored mailbox: who it is, what its setting
-// says, under which addresses it is monitored and which subscriptions it has. The
-// owner of its partition keeps it in memory and alone writes it. An address that
-// is not resolved yet has such a record too, with nothing but itself in it.
+// Mailbox is the record of one monitored mailbox: its user, its setting and state, its
+// monitored addresses and its subscriptions. The owner of its partition keeps it in memory,
+// and only the owner writes it. An unresolved address has a record of its own, with no
+// mailbox.
 type Mailbox struct {
 	ID      RecordID `json:"id"`
-	Version int64    `json:"-"` // one more for each save; the fence compares it
+	Version int64    `json:"-"` // incremented by each save; the save script compares it
 	Person  Person   `json:"person"`
 
 	Condition Condition `json:"condition"`
-	Reason    string    `json:"reason,omitempty"` // why Unknown; a sentence without personal data
-	// ErrorKind is why Unknown, for those who branch on it. Whoever sets Reason sets it.
+	Reason    string    `json:"reason,omitempty"` // why the condition is Unknown; a sentence without personal data
+	// ErrorKind is why the condition is Unknown, for code. It is set with Reason.
 	ErrorKind ReadErrorKind `json:"errorKind,omitempty"`
 	Setting   *Setting      `json:"setting,omitempty"` // last read, see [Policy.Apply]; nil until then
 	State     *State        `json:"state,omitempty"`   // last decided; nil until then
-	Policy    string        `json:"policy,omitempty"`  // tag of the policy that Setting and State were decided under
+	Policy    string        `json:"policy,omitempty"`  // tag of the policy of Setting and State
 	ChangedAt time.Time     `json:"changedAt,omitzero"`
-	CheckedAt time.Time     `json:"checkedAt,omitzero"` // when it was last read with success, as of this save
+	CheckedAt time.Time     `json:"checkedAt,omitzero"` // last successful read, as of this save
 
-	// ReadFailures counts reads in a row that gave no setting. ReadRetryAt is the
-	// earliest time of the next read: a Retry-After, which nothing cuts short, if
-	// ReadThrottled is set, and a wait after a failure otherwise. Only waits longer
-	// than the poll interval are saved.
+	// ReadFailures counts consecutive reads that returned no setting. ReadRetryAt is the
+	// earliest time of the next read: the end of a Retry-After, which nothing cuts short, if
+	// ReadThrottled is set, and the end of the backoff otherwise. Only waits longer than the
+	// poll interval are saved.
 	ReadFailures  int       `json:"readFailures,omitempty"`
 	ReadRetryAt   time.Time `json:"readRetryAt,omitzero"`
 	ReadThrottled bool      `json:"readThrottled,omitempty"`
 
-	Addresses     []Address      `json:"addresses"`     // by folded spelling
-	Subscriptions []Subscription `json:"subscriptions"` // by resource
+	Addresses     []Address      `json:"addresses"`     // sorted by folded spelling
+	Subscriptions []Subscription `json:"subscriptions"` // sorted by resource
 }
 
-// Address is one address under which a mailbox is monitored, and what the mediator
-// knows of it.
+// Address is one address under which a mailbox is monitored, and its delivery.
 type Address struct {
 	Spelling string    `json:"spelling"` // as the mediator spells it
-	Start    string    `json:"start"`    // [Wish.Start] of the wish that is carried out
-	Nonce    string    `json:"nonce"`    // [Wish.Nonce] of the wish that is carried out
-	WishedAt time.Time `json:"wishedAt"` // [Wish.At] of it
+	Start    string    `json:"start"`    // Start of the [Wish] that was carried out
+	Nonce    string    `json:"nonce"`    // its Nonce
+	WishedAt time.Time `json:"wishedAt"` // its At
 
-	Sequence   int64     `json:"sequence,omitempty"` // of the newest state: one more for each change and resend; 0: none
-	QueuedAt   time.Time `json:"queuedAt,omitzero"`  // when that state was recorded
-	Source     Source    `json:"source,omitempty"`   // what it was noticed by
-	NotifiedAt time.Time `json:"notifiedAt,omitzero"`
-	Trace      string    `json:"trace,omitempty"` // a traceparent: what the delivery goes on with; empty: nothing
+	Sequence   int64     `json:"sequence,omitempty"`  // of the newest state; 0: there is none
+	QueuedAt   time.Time `json:"queuedAt,omitzero"`   // when that state was recorded
+	Source     Source    `json:"source,omitempty"`    // what triggered the read or resend
+	NotifiedAt time.Time `json:"notifiedAt,omitzero"` // when the notification that announced it arrived
+	Trace      string    `json:"trace,omitempty"`     // traceparent for the delivery; empty: none
 	Delivery   Delivery  `json:"delivery"`
 }
 
-// Folded returns the form in which the address is compared.
+// Folded returns the folded address, see [FoldAddress].
 func (a *Address) Folded() string { return FoldAddress(a.Spelling) }
 
-// Queue gives the present state of the mailbox a new sequence number and webhook
-// id, so that it is delivered. Attempts that wait after a failure begin at once,
-// except after a Retry-After.
+// Queue gives the mailbox's current state a new sequence number and webhook id, so that it
+// is delivered. It cuts short the backoff after a failure, but not a Retry-After.
 func (a *Address) Queue(webhookID string, source Source, now time.Time) {
 	a.Sequence++
 	a.QueuedAt, a.Source, a.NotifiedAt, a.Trace = now, source, time.Time{}, ""
@@ -111,7 +109,7 @@ func (a *Address) Queue(webhookID string, source Source, now time.Time) {
 // Undelivered reports whether the mediator has yet to acknowledge the newest state.
 func (a *Address) Undelivered() bool { return a.Sequence > a.Delivery.Sequence }
 
-// DeliveryState is how far the newest state got.
+// DeliveryState is the delivery state of an address's newest state.
 type DeliveryState string
 
 const (
@@ -121,27 +119,26 @@ const (
 	DeliveryRefused   DeliveryState = "refused"
 )
 
-// Delivery is how far the newest state of an address got on its way to the
-// mediator.
+// Delivery is the progress of delivering an address's newest state to the mediator.
 type Delivery struct {
 	State     DeliveryState `json:"state"`
-	Sequence  int64         `json:"sequence,omitempty"` // the last one that the mediator acknowledged
+	Sequence  int64         `json:"sequence,omitempty"` // the last that the mediator acknowledged
 	WebhookID string        `json:"webhookId,omitempty"`
 	Attempts  int           `json:"attempts,omitempty"` // for the newest state
-	// Failures counts the attempts in a row that ended like the last one: refused, or
+	// Failures counts the consecutive attempts that ended like the last one: refused, or
 	// failed in another way.
 	Failures int `json:"failures,omitempty"`
-	// InFlightSince is when an attempt began whose result is not recorded: it may still
-	// be under way at the mediator. Zero: there is none.
+	// InFlightSince is when an attempt started whose result has not been recorded: the
+	// mediator may still be processing it. Zero: no attempt is in flight.
 	InFlightSince    time.Time `json:"begunAt,omitzero"`
-	InFlightSequence int64     `json:"begunSequence,omitempty"` // of the state that it sends
+	InFlightSequence int64     `json:"begunSequence,omitempty"` // of the state in flight
 	DeliveredAt      time.Time `json:"deliveredAt,omitzero"`
-	NextAttemptAt    time.Time `json:"nextAttemptAt,omitzero"` // not before, after a failure
+	NextAttemptAt    time.Time `json:"nextAttemptAt,omitzero"` // after a failure: earliest time of the next attempt
 	Throttled        bool      `json:"throttled,omitempty"`    // NextAttemptAt is a Retry-After: nothing cuts it short
 	Error            string    `json:"error,omitempty"`        // of the last attempt; never a body or an address
 }
 
-// Clone returns a copy that shares nothing that is ever changed in place.
+// Clone returns a deep copy.
 func (m *Mailbox) Clone() *Mailbox {
 	c := *m
 	c.Addresses = slices.Clone(m.Addresses)
@@ -155,8 +152,7 @@ func (m *Mailbox) Clone() *Mailbox {
 	return &c
 }
 
-// Address returns the address that matches, whatever its letter case; nil if the
-// mailbox is not monitored under it.
+// Address returns the address with the same folded spelling; nil if there is none.
 func (m *Mailbox) Address(address string) *Address {
 	folded := FoldAddress(address)
 	for i := range m.Addresses {
@@ -167,7 +163,7 @@ func (m *Mailbox) Address(address string) *Address {
 	return nil
 }
 
-// Summary returns the short row that lists, searches and counts go by.
+// Summary returns the summary row for a, which serves lists, searches and counts.
 func (m *Mailbox) Summary(a *Address) Summary {
 	s := Summary{
 		Address: a.Spelling, Name: m.Person.DisplayName, ID: m.ID, Condition: m.Condition, Delivery: a.Delivery.State,
@@ -193,7 +189,7 @@ func (m *Mailbox) Summary(a *Address) Summary {
 	return s
 }
 
-// Summary is one monitored address in a line.
+// Summary is the summary row of one monitored address.
 type Summary struct {
 	Address      string
 	Name         string
@@ -202,8 +198,8 @@ type Summary struct {
 	NotFound     bool  // the directory has no such user
 	Away         *bool // nil: not known
 	Delivery     DeliveryState
-	PendingSince time.Time // when the state was recorded that is still to be delivered; zero: none is
-	Live         int       // subscriptions
-	CoveredUntil time.Time // when the first of the live ones ends
-	Failed       bool      // one subscription at least is failed
+	PendingSince time.Time // when the pending state was recorded; zero: none is pending
+	Live         int       // number of live subscriptions
+	CoveredUntil time.Time // when the first live subscription expires
+	Failed       bool      // at least one subscription failed
 }

@@ -22,7 +22,7 @@ func TestRecordIDs(t *testing.T) {
 	var log strings.Builder
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("", "mailbox", unresolved, "other", ooo.RecordID(ann))
 	if got := log.String(); strings.Contains(got, "contoso") || !strings.Contains(got, string(ann)) {
-		t.Errorf("log = %s, want the mailbox named and no address", got)
+		t.Errorf("log = %s, want the object id and no address", got)
 	}
 	for name, tt := range map[string]struct {
 		wish ooo.Wish
@@ -32,16 +32,16 @@ func TestRecordIDs(t *testing.T) {
 		"unresolved": {ooo.Wish{Address: "Ann@contoso.example"}, unresolved},
 	} {
 		if got := tt.wish.Record(); got != tt.want {
-			t.Errorf("Record of a wish that is %s = %q, want %q", name, got, tt.want)
+			t.Errorf("Record of the %s wish = %q, want %q", name, got, tt.want)
 		}
 	}
 }
 
-// All replicas of all versions must agree on who owns a record.
-func TestPartitionStaysTheSameAndSpreads(t *testing.T) {
+// TestPartition pins the hash: replicas of all versions must agree on it.
+func TestPartition(t *testing.T) {
 	for id, want := range map[ooo.RecordID]int{ooo.RecordID(ann): 62, ooo.RecordID(bob): 43, "@ann@contoso.example": 61} {
 		if got := id.Partition(); got != want {
-			t.Errorf("Partition of %s = %d, want %d as in every version", id, got, want)
+			t.Errorf("Partition of %s = %d, want %d", id, got, want)
 		}
 	}
 	const records = 26_000
@@ -56,26 +56,26 @@ func TestPartitionStaysTheSameAndSpreads(t *testing.T) {
 	}
 }
 
-func TestQueueGivesTheStateANewSequenceNumber(t *testing.T) {
+func TestQueue(t *testing.T) {
 	before, retryAfter := opens.Add(-time.Minute), opens.Add(time.Hour)
 	tests := map[string]struct {
 		delivery ooo.Delivery
 		want     ooo.Delivery
 	}{
-		"the first": {ooo.Delivery{State: ooo.DeliveryNone}, ooo.Delivery{State: ooo.DeliveryPending, WebhookID: "new"}},
-		"after a delivered one": {
+		"first state": {ooo.Delivery{State: ooo.DeliveryNone}, ooo.Delivery{State: ooo.DeliveryPending, WebhookID: "new"}},
+		"after a delivered state": {
 			ooo.Delivery{State: ooo.DeliveryDelivered, Sequence: 3, WebhookID: "old", Attempts: 2, DeliveredAt: before},
 			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 3, WebhookID: "new", DeliveredAt: before},
 		},
-		"a failure's wait ends": {
+		"during a backoff": {
 			ooo.Delivery{State: ooo.DeliveryRefused, Sequence: 2, Attempts: 9, Failures: 4, NextAttemptAt: retryAfter, Error: "404"},
 			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, WebhookID: "new"},
 		},
-		"a Retry-After does not": {
+		"during a Retry-After": {
 			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, NextAttemptAt: retryAfter, Throttled: true},
 			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, WebhookID: "new", NextAttemptAt: retryAfter, Throttled: true},
 		},
-		"an attempt under way stays": {
+		"attempt in flight": {
 			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, InFlightSince: before, InFlightSequence: 3},
 			ooo.Delivery{State: ooo.DeliveryPending, Sequence: 2, WebhookID: "new", InFlightSince: before, InFlightSequence: 3},
 		},
@@ -88,17 +88,17 @@ func TestQueueGivesTheStateANewSequenceNumber(t *testing.T) {
 				t.Errorf("Queue = %+v, want %+v", a, want)
 			}
 			if !a.Undelivered() {
-				t.Error("Undelivered = false, want true until the mediator acknowledged it")
+				t.Error("Undelivered = false, want true")
 			}
 			if a.Delivery.Sequence = a.Sequence; a.Undelivered() {
-				t.Error("Undelivered of what was acknowledged = true, want false")
+				t.Error("Undelivered = true after the acknowledgement, want false")
 			}
 		})
 	}
 }
 
-// box is a mailbox with two addresses and all that can be in one.
-func box() *ooo.Mailbox {
+// fullMailbox returns a mailbox with two addresses and all fields in use.
+func fullMailbox() *ooo.Mailbox {
 	return &ooo.Mailbox{
 		ID: ooo.RecordID(ann), Version: 7, Person: ooo.Person{ID: ann, DisplayName: "Ann Lee"},
 		Condition: ooo.Unknown, Reason: "away", ErrorKind: ooo.ReadErrorNoMailbox,
@@ -114,26 +114,26 @@ func box() *ooo.Mailbox {
 	}
 }
 
-func TestMailboxCloneSharesNothing(t *testing.T) {
-	m := box()
+func TestMailboxClone(t *testing.T) {
+	m := fullMailbox()
 	c := m.Clone()
 	if !reflect.DeepEqual(c, m) {
 		t.Fatalf("Clone = %+v, want %+v", c, m)
 	}
 	c.Addresses[0].Spelling, c.Subscriptions[0].ID, c.State.Away, c.Setting.Status = "x", "x", false, ooo.Disabled
-	if !reflect.DeepEqual(m, box()) {
-		t.Errorf("a changed clone changed the mailbox to %+v", m)
+	if !reflect.DeepEqual(m, fullMailbox()) {
+		t.Errorf("changing the clone changed the mailbox to %+v", m)
 	}
 }
 
-func TestMailboxSeenFromAnAddress(t *testing.T) {
-	m := box()
+func TestMailboxAddressAndSummary(t *testing.T) {
+	m := fullMailbox()
 	if a := m.Address("bob@contoso.example"); a != nil {
-		t.Errorf("Address of somebody else = %+v, want none", a)
+		t.Errorf("Address of an unknown address = %+v, want nil", a)
 	}
 	first, second := m.Address(" ANN@contoso.example"), m.Address("LEE@CONTOSO.example")
 	if first != &m.Addresses[0] || second != &m.Addresses[1] {
-		t.Fatalf("Address = %+v and %+v, want both in any letter case", first, second)
+		t.Fatalf("Address = %+v and %+v, want both, in any letter case", first, second)
 	}
 	want := ooo.Summary{
 		Address: "Ann@contoso.example", Name: "Ann Lee", ID: m.ID, Condition: ooo.Unknown, Away: new(true),
@@ -144,6 +144,6 @@ func TestMailboxSeenFromAnAddress(t *testing.T) {
 	}
 	m.State, m.Addresses, m.ErrorKind = nil, m.Addresses[1:], ooo.ReadErrorKindOf(fmt.Errorf("look up: %w", ooo.ErrNotInDirectory))
 	if got := m.Summary(&m.Addresses[0]); got.Away != nil || !got.PendingSince.IsZero() || !got.NotFound {
-		t.Errorf("Summary = %+v, want nothing known and not found", got)
+		t.Errorf("Summary = %+v, want no state, nothing pending, and not found", got)
 	}
 }

@@ -17,35 +17,35 @@ const (
 	Scheduled     Status = "scheduled"
 )
 
-// Setting is a mailbox's automaticRepliesSetting, read and understood.
+// Setting is a mailbox's parsed automaticRepliesSetting.
 type Setting struct {
 	Status           Status    `json:"status"`
 	ExternalAudience string    `json:"externalAudience,omitempty"`
 	Start            time.Time `json:"start,omitzero"` // UTC; only while Scheduled
 	End              time.Time `json:"end,omitzero"`   // UTC; only while Scheduled
 	InternalReply    string    `json:"internalReply,omitempty"`
-	ExternalReply    string    `json:"externalReply,omitempty"` // HTML, as Graph has it
+	ExternalReply    string    `json:"externalReply,omitempty"` // HTML, as Graph returns it
 
-	// Message is the spoken text of the reply that the policy picks. [Policy.Apply]
-	// puts it in the place of the two replies, which are not kept.
+	// Message is the spoken text of the reply that the policy selects. [Policy.Apply] sets it
+	// and clears the two replies.
 	Message string `json:"message,omitempty"`
 }
 
-// Equal reports whether two settings say the same.
+// Equal reports whether two settings are equal; times are compared as instants.
 func (s Setting) Equal(o Setting) bool {
 	sameTimes := s.Start.Equal(o.Start) && s.End.Equal(o.End)
 	s.Start, s.End, o.Start, o.End = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	return sameTimes && s == o
 }
 
-// dateTimeZone is Graph's dateTimeTimeZone: a time without offset and a zone.
+// dateTimeZone is Graph's dateTimeTimeZone: a time without an offset, and a zone.
 type dateTimeZone struct {
 	DateTime string `json:"dateTime"`
 	TimeZone string `json:"timeZone"`
 }
 
-// rawSetting is automaticRepliesSetting as Graph sends it. The SDK's own model
-// is no use here: it drops a status spelled in another letter case.
+// rawSetting is automaticRepliesSetting as Graph sends it. The SDK's model would drop a
+// status in another letter case.
 type rawSetting struct {
 	Status           string        `json:"status"`
 	ExternalAudience string        `json:"externalAudience"`
@@ -55,20 +55,20 @@ type rawSetting struct {
 	End              *dateTimeZone `json:"scheduledEndDateTime"`
 }
 
-// What may be in a setting, by its lower-case form.
+// The documented spellings, by their lower-case form.
 var (
 	statuses  = map[string]Status{"disabled": Disabled, "alwaysenabled": AlwaysEnabled, "scheduled": Scheduled}
 	audiences = map[string]string{"none": "none", "contactsonly": "contactsOnly", "all": "all"}
 )
 
-// ParseSetting reads the JSON body of GET …/automaticRepliesSetting. Letter case
-// does not matter. The dates of a setting that is not scheduled are
-// placeholders that slide with the hour and are left out. An unknown status, or
-// dates of a schedule that can't be understood, are [ErrBadSetting].
+// ParseSetting parses the JSON body of GET …/automaticRepliesSetting. Letter case does not
+// matter. It ignores the dates of a setting that is not scheduled: they are placeholders
+// that change every hour. It returns [ErrBadSetting] for an unknown status and for a
+// schedule with invalid dates.
 func ParseSetting(body []byte) (Setting, error) {
 	var raw rawSetting
 	if err := json.Unmarshal(body, &raw); err != nil {
-		return Setting{}, fmt.Errorf("%w: no JSON object of the right form", ErrBadSetting)
+		return Setting{}, fmt.Errorf("%w: invalid JSON", ErrBadSetting)
 	}
 	status, ok := statuses[strings.ToLower(raw.Status)]
 	if !ok {
@@ -76,7 +76,7 @@ func ParseSetting(body []byte) (Setting, error) {
 	}
 	audience, ok := audiences[strings.ToLower(raw.ExternalAudience)]
 	if !ok {
-		audience = raw.ExternalAudience // does not decide anything
+		audience = raw.ExternalAudience // only informative
 	}
 	s := Setting{Status: status, ExternalAudience: audience, InternalReply: raw.InternalReply, ExternalReply: raw.ExternalReply}
 	if status != Scheduled {
@@ -92,17 +92,17 @@ func ParseSetting(body []byte) (Setting, error) {
 	return s, nil
 }
 
-// ReadResult is the answer to one mailbox read.
+// ReadResult is the result of reading one mailbox.
 type ReadResult struct {
 	ID        ObjectID
 	Digest    Digest // of the answer
-	Unchanged bool   // the answer is the one that the asker knows; Setting is empty
+	Unchanged bool   // Digest is the one that the caller knows; Setting is empty
 	Setting   Setting
-	Err       error // then Setting is empty
+	Err       error // if set, Setting is empty
 }
 
-// Digest tells two answers apart, byte for byte. It means something only in the
-// process that made it, and the zero Digest is that of no answer.
+// Digest identifies an answer by its bytes. It is only valid in the process that computed
+// it. No answer has the zero Digest.
 type Digest [2]uint64
 
 var digestSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
@@ -112,5 +112,5 @@ func DigestOf(answer []byte) Digest {
 	return Digest{maphash.Bytes(digestSeeds[0], answer), maphash.Bytes(digestSeeds[1], answer) | 1}
 }
 
-// MaxPresences is how many users Graph takes in one request for presence.
+// MaxPresences is how many users Graph accepts in one presence request.
 const MaxPresences = 650

@@ -11,22 +11,22 @@ import (
 )
 
 const (
-	maxSpoken = 64 << 10 // bytes of a spoken text: an hour of speech
-	maxDepth  = 512      // elements in each other that are told apart
+	maxSpoken = 64 << 10 // bytes of spoken text, about an hour of speech
+	maxDepth  = 512      // deeper elements are treated as their ancestor at this depth
 )
 
-// Spoken returns what Outlook shows of an HTML reply, as text fit to be spoken: no
-// tags, entities decoded, one space wherever there was any. Style, script and hidden
-// elements are dropped, and so are the signs of symbol fonts and the bullets of Word's
-// lists, but not their numbers. Where one paragraph ends without punctuation and the
-// next does not go on in lower case, the sentence ends there. Plain text passes through.
+// Spoken returns the visible text of an HTML reply, as text to be spoken: without tags, with
+// entities decoded and white space collapsed. It drops style, script and hidden elements,
+// characters in symbol fonts, and the bullets of Word's lists, but not their numbers. It
+// ends the sentence where a paragraph ends without punctuation and the next one does not
+// start in lower case. Plain text passes through.
 func Spoken(reply string) string {
 	s := speech{hidden: hiddenClasses{}}
 	z := html.NewTokenizer(strings.NewReader(reply))
 	for {
 		kind := z.Next()
 		switch kind {
-		case html.ErrorToken: // the end: a strings.Reader has no other error
+		case html.ErrorToken: // EOF: a strings.Reader returns no other error
 			return s.out.String()
 		case html.TextToken:
 			if text := string(z.Text()); s.inner().tag == "style" {
@@ -38,7 +38,7 @@ func Spoken(reply string) string {
 			token := z.Token()
 			e := s.begin(token)
 			if kind == html.SelfClosingTagToken || !e.hidden {
-				z.NextIsNotRawText() // or <title/> would have all tags after it spoken
+				z.NextIsNotRawText() // or all tags after <title/> would be spoken
 			}
 		case html.EndTagToken:
 			s.end(z.Token())
@@ -46,7 +46,7 @@ func Spoken(reply string) string {
 	}
 }
 
-// pause is how far the text so far is from what comes next.
+// pause is what separates the text so far from the next character.
 type pause int
 
 const (
@@ -59,19 +59,19 @@ const (
 // speech collects the spoken text.
 type speech struct {
 	out    strings.Builder
-	last   rune // last one written that is no combining mark
-	joiner rune // zero-width, between last and the next one
+	last   rune // last character written, except combining marks
+	joiner rune // zero-width joiner or non-joiner after last; 0: none
 	pause  pause
 	open   []element // from the outermost to the innermost
 	hidden hiddenClasses
 }
 
-// element is an open element: how the text in it is shown.
+// element is an open element, and how its text is displayed.
 type element struct {
 	tag     string
-	hidden  bool // not at all
-	symbols bool // in a font with pictures in place of letters
-	marker  bool // as the bullet or number of an item of a Word list
+	hidden  bool
+	symbols bool // in a symbol font, see [symbolFont]
+	marker  bool // the bullet or number of an item in a Word list
 }
 
 // inner returns the innermost open element.
@@ -82,14 +82,15 @@ func (s *speech) inner() element {
 	return s.open[len(s.open)-1]
 }
 
-// begin opens an element, unless it has no content, and returns it.
+// begin processes a start or self-closing tag and returns its element, which it opens if it
+// can have content.
 func (s *speech) begin(token html.Token) element {
 	if block[token.DataAtom] {
 		s.close("p")
 	}
 	e := s.inner()
 	e.tag = token.Data
-	e.hidden = e.hidden || unspoken[token.DataAtom] || token.Data == "xml" || s.hidden.of(token) // xml has Office' settings
+	e.hidden = e.hidden || unspoken[token.DataAtom] || token.Data == "xml" || s.hidden.of(token) // Office keeps settings in xml
 	for _, a := range token.Attr {
 		e.read(a)
 	}
@@ -108,7 +109,7 @@ func (s *speech) begin(token html.Token) element {
 	return e
 }
 
-// read takes over what an attribute says of how the text is shown.
+// read applies the attribute to e.
 func (e *element) read(a html.Attribute) {
 	switch a.Key {
 	case "hidden":
@@ -131,7 +132,7 @@ func (e *element) read(a html.Attribute) {
 	}
 }
 
-// symbolFont reports whether the first of some font families has pictures in place of
+// symbolFont reports whether the first of the font families has pictures in place of
 // letters: Word writes a smiley as J in Wingdings.
 func symbolFont(families string) bool {
 	first, _, _ := strings.Cut(families, ",")
@@ -142,7 +143,7 @@ func symbolFont(families string) bool {
 	return false
 }
 
-// end ends an element.
+// end processes an end tag.
 func (s *speech) end(token html.Token) {
 	hidden := s.inner().hidden
 	s.close(token.Data)
@@ -151,8 +152,8 @@ func (s *speech) end(token html.Token) {
 	}
 }
 
-// close closes the innermost element with this tag and all within it. Within the cell
-// of a table nothing outside it is closed but the table and its parts.
+// close closes the innermost open element with this tag, and the elements in it. A tag in
+// a table cell closes nothing outside the cell, except the table and its parts.
 func (s *speech) close(tag string) {
 	for i, e := range slices.Backward(s.open) {
 		if e.tag == tag {
@@ -174,7 +175,7 @@ const (
 	zeroWidthJoiner    = '\u200d'
 )
 
-// say adds text, with the pause before its first letter.
+// say adds text.
 func (s *speech) say(text string) {
 	in := s.inner()
 	if in.hidden {
@@ -196,15 +197,15 @@ func (s *speech) say(text string) {
 	}
 }
 
-// speakable reports whether a character is more than an instruction or a place for
-// something else: a soft hyphen, a mark of direction, padding, a sign of a private font.
+// speakable reports whether r can be spoken: it is no control or formatting character,
+// such as a soft hyphen or a direction mark, no placeholder and not for private use.
 func speakable(r rune) bool {
 	return r != utf8.RuneError && r != '\ufffc' &&
 		!unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point)
 }
 
-// numbering reports whether the marker of a list's item is a number, such as 1. or b),
-// and no bullet: Word has the letter o for one.
+// numbering reports whether a list marker is a number, such as "1." or "b)", and not a
+// bullet: Word uses the letter o as one.
 func numbering(marker string) bool {
 	marker = strings.TrimSpace(marker)
 	last, _ := utf8.DecodeLastRuneInString(marker)
@@ -212,6 +213,7 @@ func numbering(marker string) bool {
 		strings.ContainsFunc(marker, unicode.IsLetter) && unicode.IsPunct(last)
 }
 
+// write adds a character after the pause before it.
 func (s *speech) write(r rune) {
 	if s.out.Len() > maxSpoken-len(". ")-2*utf8.UTFMax {
 		return
@@ -220,7 +222,7 @@ func (s *speech) write(r rune) {
 	case s.last == 0:
 	case s.pause == none:
 		s.join(r)
-	case s.pause == paragraph && !unicode.IsPunct(s.last) && begins(r):
+	case s.pause == paragraph && !unicode.IsPunct(s.last) && startsSentence(r):
 		s.out.WriteString(". ")
 	default:
 		s.out.WriteByte(' ')
@@ -232,14 +234,14 @@ func (s *speech) write(r rune) {
 	s.joiner, s.pause = 0, none
 }
 
-// begins reports whether a sentence can begin with this character.
-func begins(r rune) bool {
+// startsSentence reports whether a sentence can start with r.
+func startsSentence(r rune) bool {
 	return !unicode.IsLower(r) && !unicode.IsPunct(r) || unicode.In(r, unicode.Ps, unicode.Pi) || r == '¿' || r == '¡'
 }
 
-// join writes what joins the character before with r or keeps them apart, if speech
-// can need it: in emoji and in scripts such as Persian's, where letters join without
-// it. In Latin script it is typography.
+// join writes the pending joiner or non-joiner between the last character and r if it
+// matters to speech: in emoji, and in scripts such as Persian, where letters join by
+// default. In Latin script it is only typography.
 func (s *speech) join(r rune) {
 	letters := unicode.IsLetter(s.last) && unicode.IsLetter(r)
 	switch {
@@ -258,22 +260,22 @@ func setOf(tags ...atom.Atom) map[atom.Atom]bool {
 }
 
 var (
-	// unspoken elements have content that is not shown. The reading over a Japanese word
-	// would repeat it.
+	// unspoken elements have content that is not displayed. Rt and Rp, the reading above a
+	// Japanese word, would repeat the word.
 	unspoken = setOf(atom.Script, atom.Style, atom.Title, atom.Template, atom.Noscript, atom.Iframe, atom.Object, atom.Rt, atom.Rp)
 	// void elements have no content and no end tag.
 	void = setOf(atom.Area, atom.Base, atom.Br, atom.Col, atom.Embed, atom.Hr, atom.Img, atom.Input, atom.Link, atom.Meta,
 		atom.Param, atom.Source, atom.Track, atom.Wbr)
-	// block elements are paragraphs of their own.
+	// block elements start and end a paragraph.
 	block = setOf(atom.Address, atom.Article, atom.Aside, atom.Blockquote, atom.Body, atom.Caption, atom.Center, atom.Dd, atom.Div,
 		atom.Dl, atom.Dt, atom.Fieldset, atom.Figcaption, atom.Figure, atom.Footer, atom.Form, atom.H1, atom.H2, atom.H3,
 		atom.H4, atom.H5, atom.H6, atom.Header, atom.Hr, atom.Html, atom.Legend, atom.Li, atom.Main, atom.Nav, atom.Ol,
 		atom.P, atom.Pre, atom.Section, atom.Table, atom.Tbody, atom.Tfoot, atom.Thead, atom.Tr, atom.Ul)
 )
 
-// Shorten cuts text to at most limit characters: at the end of a sentence, else of a
-// word, if that keeps half of them, else between two characters as a reader sees them.
-// A limit of 0 is none.
+// Shorten cuts text to at most limit characters: after a sentence, else after a word, if
+// either keeps at least half of the limit, and else between two user-perceived characters.
+// A limit of 0 means no limit.
 func Shorten(text string, limit int) string {
 	runes := []rune(text)
 	if limit <= 0 || len(runes) <= limit {
@@ -297,8 +299,8 @@ func Shorten(text string, limit int) string {
 	return strings.TrimSpace(string(runes[:cut]))
 }
 
-// joined reports whether a reader sees next and the last of before as one: a letter and its
-// marks, an emoji of several characters, a flag.
+// joined reports whether next continues the last user-perceived character of before: a
+// letter with its marks, a composite emoji, a flag.
 func joined(before []rune, next rune) bool {
 	if unicode.Is(unicode.Regional_Indicator, next) { // two are a flag
 		first := len(before)

@@ -9,19 +9,18 @@ import (
 )
 
 var (
-	// Comments and at-rules of a style sheet: what @media hides is mostly for a printer or a
-	// phone.
+	// Comments and at-rules are ignored: @media rules mostly hide elements from printers or
+	// phones.
 	sheetExtras = regexp.MustCompile(`(?s)/\*.*?\*/|<!--|-->|@[^;{}]*(?:;|\{(?:[^{}]*\{[^{}]*\})*[^{}]*\})`)
 	sheetRule   = regexp.MustCompile(`([^{}]+)\{([^{}]*)\}`)
 	classOnly   = regexp.MustCompile(`^[a-z0-9]*\.[\w-]+$`)
 )
 
-// hiddenClasses are the classes that style sheets hide: ".class" for any element,
-// "p.class" for one kind.
+// hiddenClasses are the selectors that style sheets hide: ".class" or "p.class".
 type hiddenClasses map[string]bool
 
-// read adds the rules of a style sheet. Other selectors than those by class are left out:
-// Word writes a rule for each style, such as that of the ends of a pasted form.
+// read adds the rules of a style sheet. It only supports selectors by class: Word uses
+// classes for its styles, such as that of the ends of a pasted form.
 func (h hiddenClasses) read(sheet string) {
 	for _, rule := range sheetRule.FindAllStringSubmatch(sheetExtras.ReplaceAllString(strings.ToLower(sheet), " "), -1) {
 		for property, value := range declarations(rule[2]) {
@@ -52,7 +51,7 @@ func (h hiddenClasses) of(token html.Token) bool {
 	return false
 }
 
-// declarations goes over properties and values in lower case.
+// declarations iterates over the properties and values of a style, in lower case.
 func declarations(style string) iter.Seq2[string, string] {
 	return func(yield func(property, value string) bool) {
 		for declaration := range strings.SplitSeq(strings.ToLower(style), ";") {

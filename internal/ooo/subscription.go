@@ -9,50 +9,50 @@ import (
 type SubscriptionState string
 
 const (
-	SubscriptionCreating SubscriptionState = "creating" // asked for, answer not recorded
+	SubscriptionCreating SubscriptionState = "creating" // requested, answer not recorded
 	SubscriptionLive     SubscriptionState = "live"
-	SubscriptionFailed   SubscriptionState = "failed"  // Graph refused or was out of reach; tried again
-	SubscriptionRemoved  SubscriptionState = "removed" // Graph said it took it away
+	SubscriptionFailed   SubscriptionState = "failed"  // Graph refused or was unreachable; will be retried
+	SubscriptionRemoved  SubscriptionState = "removed" // Graph reported that it removed it
 )
 
-// Subscription is a mailbox' subscription to one resource.
+// Subscription is a mailbox's subscription to one resource.
 type Subscription struct {
 	// Resource is the template from the settings, with {id} for the object id. It is
-	// the key within one mailbox.
+	// unique within one mailbox.
 	Resource string            `json:"resource"`
-	ID       SubscriptionID    `json:"id,omitempty"` // empty while Graph has none that we know of
+	ID       SubscriptionID    `json:"id,omitempty"` // empty while none is known
 	State    SubscriptionState `json:"state"`
-	Error    string            `json:"error,omitempty"` // why Failed, a sentence
+	Error    string            `json:"error,omitempty"` // why the state is Failed; a sentence
 
 	NotificationURL string                `json:"notificationUrl,omitempty"`
 	LifecycleURL    string                `json:"lifecycleUrl,omitempty"`
 	KeyTag          string                `json:"keyTag,omitempty"`        // of the secret that its clientState was derived with
-	CertificateID   string                `json:"certificateId,omitempty"` // of the certificate that resource data is encrypted for; empty: none is sent
+	CertificateID   string                `json:"certificateId,omitempty"` // of the certificate that encrypts resource data; empty: no resource data
 	CreatedAt       time.Time             `json:"createdAt,omitzero"`
-	RenewedAt       time.Time             `json:"renewedAt,omitzero"`  // when Graph confirmed it last
+	RenewedAt       time.Time             `json:"renewedAt,omitzero"`  // when Graph last confirmed it
 	ExpiresAt       time.Time             `json:"expiresAt,omitzero"`  // as Graph returned it
-	RenewAt         time.Time             `json:"renewAt,omitzero"`    // chosen once per life, jittered
-	NotifiedAt      time.Time             `json:"spokeAt,omitzero"`    // when a notification came of it last; saved now and then
-	RetryAt         time.Time             `json:"retryAt,omitzero"`    // not before, after a failure
-	Failures        int                   `json:"failures,omitempty"`  // in a row
-	ErrorKind       SubscriptionErrorKind `json:"errorKind,omitempty"` // why the last step failed; empty: it did not
+	RenewAt         time.Time             `json:"renewAt,omitzero"`    // jittered, chosen once per lifetime
+	NotifiedAt      time.Time             `json:"spokeAt,omitzero"`    // when its last notification arrived; not saved every time
+	RetryAt         time.Time             `json:"retryAt,omitzero"`    // after a failure: earliest time of the next attempt
+	Failures        int                   `json:"failures,omitempty"`  // consecutive
+	ErrorKind       SubscriptionErrorKind `json:"errorKind,omitempty"` // why the last step failed; empty: it succeeded
 
-	// Replaces is the live one that this one takes the place of: it is deleted once
-	// this one is there.
+	// Replaces is the live subscription that this one replaces. It is deleted once this one
+	// is live.
 	Replaces SubscriptionID `json:"replaces,omitempty"`
 }
 
-// SubscriptionErrorKind is why a step failed: what Plan needs to know of an error.
+// SubscriptionErrorKind is why a step failed, as far as planning depends on it.
 type SubscriptionErrorKind string
 
 const (
-	SubscriptionErrorThrottled   SubscriptionErrorKind = "throttled"   // RetryAt is a wait that Graph asked for
-	SubscriptionErrorQuota       SubscriptionErrorKind = "quota"       // the number of subscriptions is used up
+	SubscriptionErrorThrottled   SubscriptionErrorKind = "throttled"   // RetryAt is a Retry-After from Graph
+	SubscriptionErrorQuota       SubscriptionErrorKind = "quota"       // Graph accepts no more subscriptions
 	SubscriptionErrorDenied      SubscriptionErrorKind = "denied"      // consent or access policy
 	SubscriptionErrorHandshake   SubscriptionErrorKind = "handshake"   // Graph could not reach PUBLIC_URL
-	SubscriptionErrorRejected    SubscriptionErrorKind = "rejected"    // such as a resource that Graph doesn't take
-	SubscriptionErrorMailbox     SubscriptionErrorKind = "mailbox"     // there is none, or the user is gone
-	SubscriptionErrorUnavailable SubscriptionErrorKind = "unavailable" // Graph is out of reach, busy, or Exchange failed
+	SubscriptionErrorRejected    SubscriptionErrorKind = "rejected"    // such as a resource that Graph does not support
+	SubscriptionErrorMailbox     SubscriptionErrorKind = "mailbox"     // missing mailbox or user
+	SubscriptionErrorUnavailable SubscriptionErrorKind = "unavailable" // Graph is unreachable or busy, or Exchange failed
 )
 
 // ResourcePath returns the Graph resource for one user.
@@ -60,11 +60,11 @@ func ResourcePath(template string, id ObjectID) string {
 	return strings.ReplaceAll(template, "{id}", string(id))
 }
 
-// SubscriptionRequest is what a new subscription asks of Graph, or the change of a
-// living one: of that ExpiresAt, NotificationURL and Certificate. Zero values leave it
-// as it is.
+// SubscriptionRequest asks Graph for a new subscription or for a change of a live one, of
+// which only ExpiresAt, NotificationURL and Certificate can change. Zero values leave them
+// as they are.
 type SubscriptionRequest struct {
-	Resource        string // a path, with the object id in it
+	Resource        string // path that contains the object id
 	ChangeType      string // such as "created,updated,deleted"
 	NotificationURL string // Graph validates it before it answers
 	LifecycleURL    string
@@ -73,7 +73,7 @@ type SubscriptionRequest struct {
 	Certificate     Certificate // zero: no resource data
 }
 
-// Certificate is what resource data is encrypted for.
+// Certificate encrypts resource data.
 type Certificate struct {
 	ID     string // the same on all replicas; at most 128 characters
 	Base64 string // X.509 in DER
@@ -89,7 +89,7 @@ type GraphSubscription struct {
 	ExpiresAt       time.Time
 }
 
-// LifecycleKind is a lifecycle notification's lifecycleEvent.
+// LifecycleKind is the lifecycleEvent of a lifecycle notification.
 type LifecycleKind string
 
 const (

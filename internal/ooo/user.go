@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// ObjectID is a user's directory object id, the only name of a mailbox that
-// never changes.
+// ObjectID is a user's directory object id, the only identifier of a mailbox that never
+// changes.
 type ObjectID string
 
 // SubscriptionID is a Graph subscription's id.
@@ -17,12 +17,11 @@ type SubscriptionID string
 
 var objectID = regexp.MustCompile("^[A-Za-z0-9-]{1,64}$")
 
-// ValidObjectID reports whether id has the form of an object id: letters, digits and
-// dashes, 64 at most. Ids that come from outside (inside a clientState) must be
-// checked before they name anything.
+// ValidObjectID reports whether id has the form of an object id: at most 64 letters, digits
+// and dashes. Ids from outside, such as those in a clientState, must be checked before use.
 func ValidObjectID(id ObjectID) bool { return objectID.MatchString(string(id)) }
 
-// FoldAddress returns the form in which addresses are compared.
+// FoldAddress returns the form in which addresses are compared: lower case, no spaces around it.
 func FoldAddress(address string) string { return strings.ToLower(strings.TrimSpace(address)) }
 
 // maxAddress is the longest address accepted, in bytes (RFC 5321: 64 + 1 + 255).
@@ -31,9 +30,8 @@ const maxAddress = 320
 // ErrBadAddress means that a text can't be an e-mail address.
 var ErrBadAddress = errors.New("not an e-mail address: it must read name@domain, without control characters, in at most 320 bytes")
 
-// ParseAddress returns text without the spaces around it if it can be an e-mail
-// address, spelled as it came. It asks for no more than every directory does:
-// the directory is the judge. The error is [ErrBadAddress].
+// ParseAddress returns text without the spaces around it, or [ErrBadAddress] if it can't be
+// an e-mail address. It only checks what every directory requires: the directory decides.
 func ParseAddress(text string) (string, error) {
 	address := strings.TrimSpace(text)
 	at := strings.LastIndexByte(address, '@')
@@ -51,13 +49,13 @@ type Person struct {
 	DisplayName       string   `json:"name,omitempty"`
 }
 
-// Condition is how much is known of a monitored user.
+// Condition says whether a monitored mailbox can be read.
 type Condition string
 
 const (
 	Pending  Condition = "pending"  // not read yet
-	Watching Condition = "watching" // read at the last try
-	Unknown  Condition = "unknown"  // can't be read; the last state is kept
+	Watching Condition = "watching" // the last read succeeded
+	Unknown  Condition = "unknown"  // can't be read; its last state is kept
 )
 
 // User is one monitored address with its mailbox: what the API and the page show.
@@ -66,8 +64,7 @@ type User struct {
 	Address
 }
 
-// PendingUser returns what is known of a monitored address whose mailbox was not read
-// yet.
+// PendingUser returns the user for a monitored address whose mailbox has not been read yet.
 func PendingUser(address string, person Person) User {
 	return User{
 		Mailbox{Person: person, Condition: Pending},

@@ -24,25 +24,25 @@ var windowsZones = sync.OnceValue(func() map[string]string {
 	return zones
 })
 
-// Zone returns the time zone with the given IANA or Windows name, whatever the
-// letter case of the latter. An unknown name is [ErrBadSetting].
+// Zone returns the time zone with the given IANA or Windows name; the latter in any letter
+// case. It returns [ErrBadSetting] if the name is unknown.
 func Zone(name string) (*time.Location, error) {
 	name = strings.TrimSpace(name)
 	if iana, ok := windowsZones()[strings.ToLower(name)]; ok {
 		name = iana
 	}
 	zone, err := time.LoadLocation(name)
-	if err != nil || name == "" || strings.EqualFold(name, "local") { // the latter two mean UTC and this machine's zone
+	if err != nil || name == "" || strings.EqualFold(name, "local") { // "" would mean UTC, and Local the zone of the machine
 		return nil, fmt.Errorf("%w: time zone %.60q", ErrBadSetting, name)
 	}
 	return zone, nil
 }
 
-// instant returns the instant that d names. Graph writes no offset, the zone
-// applies; where an offset is written all the same, the offset counts.
+// instant returns the instant that d stands for. Graph writes no offset, so the zone
+// applies, but an offset takes precedence.
 func (d *dateTimeZone) instant() (time.Time, error) {
 	if d == nil {
-		return time.Time{}, fmt.Errorf("%w: no date although scheduled", ErrBadSetting)
+		return time.Time{}, fmt.Errorf("%w: scheduled without a date", ErrBadSetting)
 	}
 	if t, err := time.Parse(time.RFC3339Nano, d.DateTime); err == nil {
 		return inRange(t)
@@ -59,10 +59,10 @@ func (d *dateTimeZone) instant() (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%w: date %.40q", ErrBadSetting, d.DateTime)
 }
 
-// inRange keeps dates within what milliseconds in a sorted set can order and
-// JSON can write.
+// inRange returns t in UTC. Its year must be from 1601, when Windows time begins, to 9999,
+// the last year that JSON can encode.
 func inRange(t time.Time) (time.Time, error) {
-	t = t.UTC() // first: the zone may move it into another year
+	t = t.UTC() // first: the conversion may change the year
 	if t.Year() < 1601 || t.Year() > 9999 {
 		return time.Time{}, fmt.Errorf("%w: year %d", ErrBadSetting, t.Year())
 	}
