@@ -2,8 +2,7 @@ package store
 
 import "github.com/alicebob/miniredis/v2"
 
-// Embedded is a Redis inside this process. Its state is gone at exit, and until then
-// nothing expires.
+// Embedded is a Redis inside this process. Its data is lost at exit, and nothing expires.
 type Embedded struct{ server *miniredis.Miniredis }
 
 // StartEmbedded starts a Redis inside this process, on a free loopback port.
@@ -15,8 +14,8 @@ func StartEmbedded() (*Embedded, error) {
 	return &Embedded{server}, nil
 }
 
-// URL is what [Open] takes.
+// URL returns the URL for [Open].
 func (e *Embedded) URL() string { return "redis://" + e.server.Addr() }
 
-// Close ends it, with all that it holds.
+// Close stops the server and discards its data.
 func (e *Embedded) Close() { e.server.Close() }

@@ -6,4 +6,4 @@ import "github.com/redis/go-redis/v9"
 func Client(s *Store) redis.UniversalClient { return s.client }
 
 // Forget makes the overview out of date.
-func Forget(s *Store) { s.overviews.written.Add(1) }
+func Forget(s *Store) { s.overviews.writes.Add(1) }

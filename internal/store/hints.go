@@ -15,15 +15,15 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// chunkSize is how much goes into one pipeline or script, so that no one else waits
-// long for Redis.
+// chunkSize limits the items in one command or script, so that it does not block Redis for
+// long.
 const chunkSize = 500
 
-// hintField is the field of a hint, the same for all that coalesce: kind, record and
-// subject, separated by tabs, which none of the first two can hold.
+// hintField returns the hash field of a hint, the same for all hints that coalesce: kind,
+// record id and subject, separated by tabs, which kind and id never contain.
 func hintField(h ooo.Hint) string { return string(h.Kind) + "\t" + string(h.ID) + "\t" + h.Subject }
 
-// setHintField sets what hintField wrote, and reports whether it did.
+// setHintField is the inverse of hintField. It reports whether field is valid.
 func setHintField(h *ooo.Hint, field string) bool {
 	kind, rest, _ := strings.Cut(field, "\t")
 	id, subject, ok := strings.Cut(rest, "\t")
@@ -31,7 +31,7 @@ func setHintField(h *ooo.Hint, field string) bool {
 	return ok && kind != "" && id != ""
 }
 
-// decodeHint reads a hint. The error is [ErrDamaged].
+// decodeHint decodes a hint. It returns [ErrDamaged] if it can't.
 func decodeHint(field, value string) (h ooo.Hint, err error) {
 	nonce, err := decode(value, &h)
 	if err != nil || nonce == "" || !setHintField(&h, field) {
@@ -41,7 +41,7 @@ func decodeHint(field, value string) (h ooo.Hint, err error) {
 	return h, nil
 }
 
-// Hints returns the hints for all mailboxes that can be read, in no order.
+// Hints returns the hints for all mailboxes, in no particular order. It skips damaged ones.
 func (s *Store) Hints(ctx context.Context) ([]ooo.Hint, error) {
 	all, err := s.client.HGetAll(ctx, hintsKey).Result()
 	if err != nil {
@@ -59,8 +59,8 @@ func (s *Store) Hints(ctx context.Context) ([]ooo.Hint, error) {
 	return hints, nil
 }
 
-// LeaveHints leaves hints for the owners of their mailboxes, all or none, and notifies
-// them by a message if publish is set.
+// LeaveHints stores hints for the owners of their mailboxes, all or none. If publish is set,
+// it also sends them to the owners in messages.
 func (s *Store) LeaveHints(ctx context.Context, publish bool, hints ...ooo.Hint) error {
 	if len(hints) == 0 {
 		return nil
@@ -78,12 +78,11 @@ func (s *Store) LeaveHints(ctx context.Context, publish bool, hints ...ooo.Hint)
 	if publish {
 		s.publish(ctx, pipe, hintMessages(hints)...)
 	}
-	pipe.Exec(ctx) //nolint:errcheck // the first command has its own error, the others don't matter
+	pipe.Exec(ctx) //nolint:errcheck // only the error of HSET matters
 	return translate(written.Err())
 }
 
-// RemoveHints removes hints that were carried out, but for those that were left again
-// meanwhile.
+// RemoveHints removes hints that were carried out, unless they have changed since.
 func (s *Store) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
 	for chunk := range slices.Chunk(hints, chunkSize) {
 		args := make([]any, 0, 5*len(chunk))
@@ -97,15 +96,15 @@ func (s *Store) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
 	return nil
 }
 
-// Message is what one replica sends to all others. It is in Redis too, so a message
-// that is lost costs time and nothing else.
+// Message is sent by one replica to all others. Its content is stored in Redis too, so a
+// lost message only costs time.
 type Message struct {
 	Hints        []ooo.Hint
-	TableChanged bool // the table of owners changed, and should be read before the next round
+	TableChanged bool // read the table of owners now, before the next round
 }
 
-// wire is a message as it is sent.
-type wire struct {
+// wireMessage is the wire format of a message.
+type wireMessage struct {
 	Hints        map[string]ooo.Hint `json:"hints,omitempty"` // by hintField
 	TableChanged bool                `json:"table,omitempty"`
 }
@@ -113,9 +112,9 @@ type wire struct {
 // hintsPerMessage keeps messages short.
 const hintsPerMessage = 200
 
-func hintMessages(hints []ooo.Hint) (messages []wire) {
+func hintMessages(hints []ooo.Hint) (messages []wireMessage) {
 	for chunk := range slices.Chunk(hints, hintsPerMessage) {
-		w := wire{Hints: map[string]ooo.Hint{}}
+		w := wireMessage{Hints: map[string]ooo.Hint{}}
 		for _, h := range chunk {
 			w.Hints[hintField(h)] = h
 		}
@@ -124,10 +123,10 @@ func hintMessages(hints []ooo.Hint) (messages []wire) {
 	return messages
 }
 
-// decodeMessage reads a message. One that can't be read is not ok: what it says is found
-// in Redis a little later.
+// decodeMessage decodes a message. ok is false if it can't: the replica will find the
+// content in Redis a little later.
 func decodeMessage(text string) (m Message, ok bool) {
-	var w wire
+	var w wireMessage
 	if json.Unmarshal([]byte(text), &w) != nil {
 		return Message{}, false
 	}
@@ -141,26 +140,21 @@ func decodeMessage(text string) (m Message, ok bool) {
 }
 
 // publish adds messages to a pipeline.
-func (s *Store) publish(ctx context.Context, pipe redis.Pipeliner, messages ...wire) {
+func (s *Store) publish(ctx context.Context, pipe redis.Pipeliner, messages ...wireMessage) {
 	for _, m := range messages {
-		if text, err := json.Marshal(m); err == nil { // it was marshalled before, or has texts alone
+		if text, err := json.Marshal(m); err == nil { // an error would be a bug
 			command := redis.NewIntCmd(ctx, "PUBLISH", s.channel, text)
-			command.SetFirstKeyPos(1) // a Cluster takes it to where the keys are, in the order of the pipeline
+			command.SetFirstKeyPos(1) // so that a Cluster client sends it to the node of the keys, in pipeline order
 			_ = pipe.Process(ctx, command)
 		}
 	}
 }
 
-// announce notifies the owners of hints that were left.
-func (s *Store) announce(ctx context.Context, hints []ooo.Hint) {
-	s.send(ctx, hintMessages(hints)...)
-}
+// AnnounceTable makes all replicas read the table of owners now, before their next rounds.
+func (s *Store) AnnounceTable(ctx context.Context) { s.send(ctx, wireMessage{TableChanged: true}) }
 
-// AnnounceTable has all replicas read the table of owners now, and not only in their
-// next rounds.
-func (s *Store) AnnounceTable(ctx context.Context) { s.send(ctx, wire{TableChanged: true}) }
-
-func (s *Store) send(ctx context.Context, messages ...wire) {
+// send publishes messages. A failure is only logged.
+func (s *Store) send(ctx context.Context, messages ...wireMessage) {
 	pipe := s.client.Pipeline()
 	s.publish(ctx, pipe, messages...)
 	if _, err := pipe.Exec(ctx); err != nil {
@@ -169,18 +163,18 @@ func (s *Store) send(ctx context.Context, messages ...wire) {
 }
 
 const (
-	pingEvery   = 3 * time.Second // to find a connection dead on which nothing arrives
-	listenAgain = 5 * time.Second // at most
+	pingInterval        = 3 * time.Second // detects a dead connection
+	maxReconnectBackoff = 5 * time.Second
 )
 
-// Listen calls heard for each message until ctx ends, and with a zero Message after
-// each connect: what was sent before is missed, so read everything.
-func (s *Store) Listen(ctx context.Context, heard func(Message)) error {
+// Listen calls onMessage for each message until ctx ends. After each connect it calls it with
+// a zero Message: messages may have been missed, so read everything.
+func (s *Store) Listen(ctx context.Context, onMessage func(Message)) error {
 	for failures := 0; ctx.Err() == nil; {
 		connection, stop := s.login.untilRenewed(ctx)
 		err := s.listen(connection, func(m Message) {
 			failures = 0
-			heard(m)
+			onMessage(m)
 		})
 		renewed := connection.Err() != nil
 		stop()
@@ -190,13 +184,13 @@ func (s *Store) Listen(ctx context.Context, heard func(Message)) error {
 		if failures++; failures == 1 && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "redis messages interrupted, reconnecting", "err", err)
 		}
-		schedule.Sleep(ctx, schedule.Backoff(failures, 100*time.Millisecond, listenAgain))
+		schedule.Sleep(ctx, schedule.Backoff(failures, 100*time.Millisecond, maxReconnectBackoff))
 	}
 	return nil
 }
 
-// listen listens on one connection until it breaks.
-func (s *Store) listen(ctx context.Context, heard func(Message)) error {
+// listen listens on one connection until it fails.
+func (s *Store) listen(ctx context.Context, onMessage func(Message)) error {
 	sub := s.messages.Subscribe(ctx)
 	defer sub.Close()
 	defer context.AfterFunc(ctx, func() { sub.Close() })()
@@ -204,7 +198,7 @@ func (s *Store) listen(ctx context.Context, heard func(Message)) error {
 		return translate(err)
 	}
 	for pinged := false; ; {
-		received, err := sub.ReceiveTimeout(ctx, pingEvery)
+		received, err := sub.ReceiveTimeout(ctx, pingInterval)
 		timeout, ok := errors.AsType[net.Error](err)
 		switch silent := ok && timeout.Timeout(); {
 		case silent && pinged:
@@ -219,10 +213,10 @@ func (s *Store) listen(ctx context.Context, heard func(Message)) error {
 		}
 		switch m := received.(type) {
 		case *redis.Subscription:
-			heard(Message{})
+			onMessage(Message{})
 		case *redis.Message:
 			if message, ok := decodeMessage(m.Payload); ok {
-				heard(message)
+				onMessage(message)
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"slices"
 
@@ -12,24 +11,15 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// Fields of an entry of a history or of the feed. An entry of a history has the first
-// alone. The save script writes them.
+// Fields of an entry of a history or of the feed, as the save script writes them.
 const (
 	eventField   = "e" // JSON of an ooo.Event
-	addressField = "a" // as spelled
-	nameField    = "n" // of the user
+	addressField = "a" // as spelled; only in the feed
+	nameField    = "n" // of the user; only in the feed
 )
 
-func encodeEvent(e ooo.Event) (string, error) {
-	text, err := json.Marshal(e)
-	if err != nil {
-		return "", fmt.Errorf("encode event: %w", err)
-	}
-	return string(text), nil
-}
-
-// decodeEvents reads entries of a history or the feed in their order, without those
-// that can't be read. Only entries of the feed have an address and a name.
+// decodeEvents decodes entries of a history or of the feed, in their order. It skips damaged
+// ones.
 func (s *Store) decodeEvents(ctx context.Context, entries []redis.XMessage) []ooo.FeedEntry {
 	events := make([]ooo.FeedEntry, 0, len(entries))
 	for _, entry := range entries {
@@ -46,9 +36,9 @@ func (s *Store) decodeEvents(ctx context.Context, entries []redis.XMessage) []oo
 	return events
 }
 
-// History returns up to limit entries of the history of a monitored address, newest
-// first; about the last 200 are kept. The error is [ooo.ErrNotMonitored] if no wish
-// says on.
+// History returns up to limit entries of the history of a monitored address, newest first;
+// Redis keeps about the last 200. It returns [ooo.ErrNotMonitored] if the address is not
+// monitored.
 func (s *Store) History(ctx context.Context, address string, limit int) ([]ooo.Event, error) {
 	w, err := s.Wish(ctx, address)
 	switch {
@@ -68,21 +58,21 @@ func (s *Store) History(ctx context.Context, address string, limit int) ([]ooo.E
 	return events, nil
 }
 
-// newsPage is how many entries of the feed are read at a time.
-const newsPage = 1000
+// feedPage is how many entries of the feed are read at a time.
+const feedPage = 1000
 
-// position is the form of a stream id as Redis writes it: ms-sequence.
-var position = regexp.MustCompile(`^(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})$`)
+// streamID matches a stream id as Redis writes it: ms-sequence.
+var streamID = regexp.MustCompile(`^(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})$`)
 
-// News returns what was written to the histories after the position from, oldest
-// first, and the position after it. A position is the id of an entry of the feed, safe
-// in a URL. An empty or unknown one is the present: only where it is is returned. The
-// feed keeps about the last 3000 entries.
+// FeedAfter returns the entries of the feed after position from, oldest first, and the
+// position after them. A position is the id of an entry, safe in a URL. For an empty or
+// invalid position it returns no entries and the current position. The feed keeps about the
+// last 3000 entries.
 func (s *Store) FeedAfter(ctx context.Context, from string) ([]ooo.FeedEntry, string, error) {
-	if !position.MatchString(from) {
+	if !streamID.MatchString(from) {
 		return s.RecentFeed(ctx, 0)
 	}
-	entries, err := s.client.XRangeN(ctx, feedKey, "("+from, "+", newsPage).Result()
+	entries, err := s.client.XRangeN(ctx, feedKey, "("+from, "+", feedPage).Result()
 	if err != nil {
 		return nil, "", translate(err)
 	}
@@ -92,8 +82,8 @@ func (s *Store) FeedAfter(ctx context.Context, from string) ([]ooo.FeedEntry, st
 	return s.decodeEvents(ctx, entries), from, nil
 }
 
-// Recent returns the newest n entries of all histories, oldest first, and the position
-// after them.
+// RecentFeed returns the newest n entries of the feed, oldest first, and the position after
+// them.
 func (s *Store) RecentFeed(ctx context.Context, n int) ([]ooo.FeedEntry, string, error) {
 	entries, err := s.client.XRevRangeN(ctx, feedKey, "+", "-", int64(max(n, 1))).Result()
 	if err != nil {

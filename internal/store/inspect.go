@@ -15,28 +15,27 @@ import (
 var (
 	// ErrTooOld means that this Redis lacks commands that the store uses.
 	ErrTooOld = errors.New("outlook-monitor needs Redis 6.2 or later, or Valkey")
-	// ErrClusterNode means that the URL names one node of a Cluster as a single server.
+	// ErrClusterNode means that the URL names a node of a Cluster as a single server.
 	ErrClusterNode = errors.New("this Redis is a node of a Cluster: name another node in REDIS_URL, as in redis://host1:6379?addr=host2:6379")
 )
 
-// Report is what Redis reports about itself, for people; in a Cluster one master stands
-// for all, but in the findings. What a managed Redis does not show is empty, and taken to
-// be right.
+// Report is what Redis reports about itself, for people. In a Cluster one master stands for
+// all, except in the findings. What a managed Redis hides is empty and causes no finding.
 type Report struct {
 	Server      string // such as "Redis 7.2.4" or "Valkey 8.0.1"
-	Topology    string // such as "Cluster of 3 masters"; empty: a single server
+	Topology    string // such as "Cluster of 3 masters"; empty: single server
 	Persistence string
 	Policy      string // maxmemory-policy
 	Memory      string // used, and the limit
 	Findings    []Finding
 }
 
-// Finding is something about the configuration of Redis by which users may be lost.
+// Finding is a problem in the configuration of Redis that may lose users.
 type Finding struct {
 	Problem  string
 	Remedy   string
-	Eviction bool     // it is about what Redis evicts when memory is full
-	Servers  []string // the masters of a Cluster that have it; empty without a Cluster
+	Eviction bool     // about the eviction policy
+	Servers  []string // masters of a Cluster with this problem; empty without a Cluster
 }
 
 func (f Finding) String() string {
@@ -47,27 +46,25 @@ func (f Finding) String() string {
 	return text
 }
 
-// Inspect asks Redis, every master of a Cluster, what it is and how it is configured.
-// It writes nothing. The error is [ErrTooOld], [ErrReplica] or [ErrClusterNode], or
-// says why a server did not answer; the findings of those that answered come with it.
+// Inspect asks Redis, every master of a Cluster, about its version and configuration. It
+// writes nothing. It returns [ErrTooOld], [ErrReplica], [ErrClusterNode] or the error of a
+// server that did not answer, together with the findings of those that did.
 func (s *Store) Inspect(ctx context.Context) (Report, error) {
-	switch client := s.client.(type) {
-	case *redis.ClusterClient:
-		return s.inspectCluster(ctx, client)
-	case *redis.Client:
-		if err := s.Ping(ctx); err != nil { // INFO may be refused, this may not
-			return Report{}, err
-		}
-		r, err := s.inspect(ctx, client, "Redis")
-		if client.Options().Addr == "FailoverClient" { // it dials whoever is master
-			r.Topology = "master found by Sentinel"
-		}
-		return r, err
+	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+		return s.inspectCluster(ctx, cluster)
 	}
-	return Report{}, nil
+	if err := s.Ping(ctx); err != nil { // INFO may be denied, which inspect ignores
+		return Report{}, err
+	}
+	client := s.client.(*redis.Client)
+	r, err := s.inspect(ctx, client, "Redis")
+	if client.Options().Addr == "FailoverClient" { // set by go-redis for a Sentinel client
+		r.Topology = "master found by Sentinel"
+	}
+	return r, err
 }
 
-// inspectCluster joins what the masters say, each problem once.
+// inspectCluster merges the reports of the masters, with each problem once.
 func (s *Store) inspectCluster(ctx context.Context, cluster *redis.ClusterClient) (all Report, worst error) {
 	var mu sync.Mutex
 	masters := 0
@@ -77,7 +74,7 @@ func (s *Store) inspectCluster(ctx context.Context, cluster *redis.ClusterClient
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
-		case errors.Is(err, ErrReplica): // it was a master when the Cluster was asked
+		case errors.Is(err, ErrReplica): // demoted since the client read the topology
 			return nil
 		case errors.Is(err, ErrClusterNode):
 			err = nil
@@ -103,7 +100,7 @@ func (s *Store) inspectCluster(ctx context.Context, cluster *redis.ClusterClient
 	return all, cmp.Or(worst, translate(err))
 }
 
-// inspect asks one server. What it refuses to show stays unknown.
+// inspect asks one server. What the server refuses to show is left empty.
 func (s *Store) inspect(ctx context.Context, server redis.Cmdable, name string) (Report, error) {
 	r := Report{Server: "Redis, version unknown"}
 	text, err := server.Info(ctx).Result()
@@ -116,7 +113,7 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable, name string) 
 			info[name] = value
 		}
 	}
-	if v := info["valkey_version"]; v != "" { // it reports a version of Redis too
+	if v := info["valkey_version"]; v != "" { // Valkey reports a redis_version too
 		r.Server = fmt.Sprintf("Valkey %.20s", v)
 	} else if v := info["redis_version"]; v != "" {
 		r.Server = fmt.Sprintf("Redis %.20s", v)
@@ -124,7 +121,7 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable, name string) 
 	if r.Policy = info["maxmemory_policy"]; r.Policy != "" && r.Policy != "noeviction" {
 		evicts := "users"
 		if strings.HasPrefix(r.Policy, "volatile-") {
-			evicts = "locks" // nothing else expires
+			evicts = "locks" // only locks and loads expire
 		}
 		r.Findings = append(r.Findings, Finding{
 			Problem:  "maxmemory-policy is " + r.Policy + ", so Redis evicts " + evicts + " when it reaches maxmemory",
@@ -166,8 +163,8 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable, name string) 
 	return r, nil
 }
 
-// snapshots returns the setting save, "none" for an empty one. It is empty if Redis refuses
-// to show it; then it is not asked again.
+// snapshots returns the setting save, "none" if it is empty, and "" if Redis refuses to show
+// it. After a refusal it does not ask again.
 func (s *Store) snapshots(ctx context.Context, server redis.Cmdable) (string, error) {
 	if s.configDenied.Load() {
 		return "", nil
@@ -185,7 +182,7 @@ func (s *Store) snapshots(ctx context.Context, server redis.Cmdable) (string, er
 	return save, nil
 }
 
-// unanswered is nil if Redis refused, which is an answer.
+// unanswered returns nil if Redis refused the command, which is an answer, and otherwise err.
 func unanswered(err error) error {
 	if _, refused := errors.AsType[redis.Error](err); refused {
 		return nil
@@ -193,7 +190,7 @@ func unanswered(err error) error {
 	return translate(err)
 }
 
-// tooOld reports whether a version is below 6.2. One that can't be read is taken to be new.
+// tooOld reports whether a version is below 6.2. An unknown format counts as new.
 func tooOld(version string) bool {
 	var major, minor int
 	read, _ := fmt.Sscanf(version, "%d.%d", &major, &minor)
@@ -201,23 +198,22 @@ func tooOld(version string) bool {
 }
 
 var (
-	// ErrRefused means that this Redis, or the rights of its user, refuses commands
-	// without which nothing works.
+	// ErrRefused means that Redis, or the ACL of its user, refuses required commands.
 	ErrRefused = errors.New("refused by Redis: allow its user all commands on om:* (ACL SETUSER … +@all ~om:* &om:*), or use a Redis that has them")
-	// ErrNoMessages means that this Redis user may not publish or subscribe: everything
-	// works, but what is asked of another replica waits up to 5 s.
+	// ErrNoMessages means that the Redis user may not publish or subscribe. Everything works,
+	// but requests to another replica may wait 5 s.
 	ErrNoMessages = errors.New("messages between replicas are refused by Redis, changes may wait 5 s: allow its user the channel (ACL SETUSER … &om:*)")
 )
 
-// Check tries the commands that the service needs, harmlessly, and says which are
-// refused. The error is [ErrRefused], or [ErrNoMessages] if only messages are;
-// [ErrNewerSchema] or [ErrOlderSchema]; or says why Redis did not answer.
+// Check tries the commands that the service needs, without side effects. It returns
+// [ErrRefused] with the refused commands, [ErrNoMessages] if only messages are refused,
+// [ErrNewerSchema], [ErrOlderSchema], or the error if Redis did not answer.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.checkSchema(ctx); err != nil {
 		return err
 	}
 	keys := []string{probeKey, probeStreamKey, probeTextKey}
-	failed, err := probe.Eval(ctx, s.client, keys).StringSlice() // Run leaves out EVAL if Redis knows the script
+	failed, err := probe.Eval(ctx, s.client, keys).StringSlice() // Run would only try EVALSHA if Redis knows the script
 	if err == nil {
 		err = probe.EvalSha(ctx, s.client, keys).Err()
 	}
@@ -228,9 +224,9 @@ func (s *Store) Check(ctx context.Context) error {
 		return translate(err)
 	}
 	var refused []string
-	for one := range slices.Chunk(failed, 2) {
-		if !slices.ContainsFunc(passing, func(word string) bool { return strings.Contains(one[1], word) }) {
-			refused = append(refused, one[0])
+	for failure := range slices.Chunk(failed, 2) { // command, error
+		if !slices.ContainsFunc(temporary, func(code string) bool { return strings.Contains(failure[1], code) }) {
+			refused = append(refused, failure[0])
 		}
 	}
 	if len(refused) > 0 {
@@ -247,10 +243,10 @@ func (s *Store) Check(ctx context.Context) error {
 	return translate(err)
 }
 
-// passing are words in errors of commands that Redis refuses only as long as it is so.
-var passing = []string{"OOM", "MISCONF", "NOREPLICAS", "READONLY"}
+// temporary are the codes of errors that depend on the state of Redis, not on permissions.
+var temporary = []string{"OOM", "MISCONF", "NOREPLICAS", "READONLY"}
 
-// refusal tells an error about rights or commands from others.
+// refusal reports whether Redis denied a command or does not know it.
 func refusal(err error) bool {
 	refused, ok := errors.AsType[redis.Error](err)
 	return ok && (strings.HasPrefix(refused.Error(), "NOPERM") || strings.HasPrefix(refused.Error(), "ERR"))

@@ -16,42 +16,43 @@ import (
 )
 
 const (
-	// overviewLife is how long an overview is good enough for lists and counts.
-	overviewLife = time.Second
-	// overviewKept is how long it is kept, because the next one is read quicker with it.
-	overviewKept = 10 * time.Second
-	// overviewTime bounds reading one.
-	overviewTime = 10 * time.Second
+	// overviewMaxAge is how old an overview may be for lists and counts.
+	overviewMaxAge = time.Second
+	// overviewTTL is how long an overview is cached, because it makes reading the next one
+	// faster.
+	overviewTTL = 10 * time.Second
+	// overviewTimeout limits reading an overview.
+	overviewTimeout = 10 * time.Second
 )
 
-// overviews caches what was read last.
+// overviews caches the last overview.
 type overviews struct {
 	last    atomic.Pointer[overview] // nil: none
-	reading chan struct{}            // capacity 1: one reads, others wait for it
-	written atomic.Int64             // grows with each own write of wishes, which makes earlier overviews out of date
+	reading chan struct{}            // capacity 1: one goroutine reads, others wait for it
+	writes  atomic.Int64             // this replica's writes of wishes; each makes earlier overviews stale
 }
 
 // overview is all monitored addresses as they were in Redis a moment ago.
 type overview struct {
-	entries []*entry // by folded address
-	written int64    // overviews.written before it was read
+	entries []*entry // sorted by folded address
+	writes  int64    // overviews.writes before it was read
 	at      time.Time
 }
 
 // entry is one monitored address.
 type entry struct {
 	folded  string
-	text    string // what a search matches: folded address and name, in lower case
+	text    string // for searches: folded address and name, in lower case
 	wish    ooo.Wish
-	value   string // the wish as Redis has it
+	value   string // the wish as stored in Redis
 	summary ooo.Summary
 }
 
-// overview returns all entries. They have all own writes of wishes and are at most a
-// second old. Own saves don't make them out of date: there are hundreds a second, and
-// whoever asked for something wrote a wish.
+// overview returns all entries. They include this replica's own writes of wishes and are at
+// most a second old. Saves don't make them stale: there are hundreds a second, and every
+// user request writes a wish.
 func (s *Store) overview(ctx context.Context) ([]*entry, error) {
-	asked := s.overviews.written.Load()
+	writes := s.overviews.writes.Load()
 	select {
 	case s.overviews.reading <- struct{}{}:
 		defer func() { <-s.overviews.reading }()
@@ -62,26 +63,26 @@ func (s *Store) overview(ctx context.Context) ([]*entry, error) {
 	if last == nil {
 		last = &overview{}
 	}
-	if last.written >= asked && time.Since(last.at) < overviewLife {
+	if last.writes >= writes && time.Since(last.at) < overviewMaxAge {
 		return last.entries, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, overviewTime)
+	ctx, cancel := context.WithTimeout(ctx, overviewTimeout)
 	defer cancel()
-	o := &overview{written: s.overviews.written.Load(), at: time.Now()}
+	o := &overview{writes: s.overviews.writes.Load(), at: time.Now()}
 	var err error
 	if o.entries, err = s.readEntries(ctx, last.entries); err != nil {
 		return nil, err
 	}
 	s.overviews.last.Store(o)
-	// It is dropped even if nobody asks again: it is large.
-	time.AfterFunc(overviewKept, func() { s.overviews.last.CompareAndSwap(o, nil) })
+	// Overviews are large, so drop it even if there is no further request.
+	time.AfterFunc(overviewTTL, func() { s.overviews.last.CompareAndSwap(o, nil) })
 	return o.entries, nil
 }
 
-// readEntries reads all wishes and rows in one pipeline, and returns the addresses that
-// are monitored in their order. What can't be read is left out. Decoding wishes takes
-// most of the time, so those that were decoded before are not again.
-func (s *Store) readEntries(ctx context.Context, before []*entry) ([]*entry, error) {
+// readEntries reads all wishes and rows in one pipeline and returns the monitored addresses,
+// sorted. It skips damaged ones. Decoding wishes takes most of the time, so it takes unchanged
+// ones from the previous entries.
+func (s *Store) readEntries(ctx context.Context, previous []*entry) ([]*entry, error) {
 	pipe := s.client.Pipeline()
 	wishes := pipe.HGetAll(ctx, wantsKey)
 	var rows [ooo.Partitions]*redis.MapStringStringCmd
@@ -91,8 +92,8 @@ func (s *Store) readEntries(ctx context.Context, before []*entry) ([]*entry, err
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, translate(err)
 	}
-	decoded := make(map[string]*entry, len(before)) // by folded address
-	for _, e := range before {
+	decoded := make(map[string]*entry, len(previous)) // by folded address
+	for _, e := range previous {
 		decoded[e.folded] = e
 	}
 	entries := make([]*entry, 0, len(wishes.Val()))
@@ -122,7 +123,7 @@ func (s *Store) readEntries(ctx context.Context, before []*entry) ([]*entry, err
 	return entries, nil
 }
 
-// matches reports whether the filter picks the address.
+// matches reports whether the filter selects the entry.
 func (e *entry) matches(f ooo.Filter, resources int, now time.Time) bool {
 	s := &e.summary
 	switch f {
@@ -148,22 +149,21 @@ func (e *entry) matches(f ooo.Filter, resources int, now time.Time) bool {
 	return false
 }
 
-// Find returns a page of the monitored users that match, as of a second ago at most.
-// A cursor that this service did not return begins at the start. With the limit 0 it
-// only counts.
+// Find returns a page of the matching users, at most a second old. With an invalid cursor it
+// returns the first page; with limit 0 it only counts.
 func (s *Store) Find(ctx context.Context, q ooo.Query) (ooo.Page, error) {
 	filter := cmp.Or(q.Filter, ooo.FilterAll)
 	if !slices.Contains(ooo.Filters, filter) {
-		return ooo.Page{}, fmt.Errorf("there is no filter %q", q.Filter)
+		return ooo.Page{}, fmt.Errorf("unknown filter %q", q.Filter)
 	}
 	entries, err := s.overview(ctx)
 	if err != nil {
 		return ooo.Page{}, err
 	}
-	after, _ := base64.RawURLEncoding.DecodeString(q.Cursor) // a wrong one is the start
+	after, _ := base64.RawURLEncoding.DecodeString(q.Cursor) // invalid: the first page
 	text, now := strings.ToLower(strings.TrimSpace(q.Text)), time.Now()
 	counts := make([]int, len(ooo.Filters))
-	var wishes []ooo.Wish // of the page, and the first of the next
+	var wishes []ooo.Wish // of the page, and the first one of the next page
 	for _, e := range entries {
 		if !strings.Contains(e.text, text) {
 			continue
@@ -193,9 +193,9 @@ func (s *Store) Find(ctx context.Context, q ooo.Query) (ooo.Page, error) {
 	return page, err
 }
 
-// Users returns up to limit monitored users by address, from after the cursor on, and
-// the cursor of the next page; it is empty on the last. The error of a cursor that this
-// service can't have returned is [ooo.ErrBadCursor].
+// Users returns up to limit monitored users after the cursor, sorted by address, and the
+// cursor of the next page, which is empty on the last page. It returns [ooo.ErrBadCursor] for
+// a cursor that it can't have returned.
 func (s *Store) Users(ctx context.Context, limit int, cursor string) ([]ooo.User, string, error) {
 	if cursor != "" {
 		after, err := base64.RawURLEncoding.Strict().DecodeString(cursor)

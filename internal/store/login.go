@@ -9,10 +9,10 @@ import (
 	"github.com/redis/go-redis/v9/auth"
 )
 
-// login logs connections in with a token that expires. New connections get the token
-// in force. Open ones of the pools are logged in again by go-redis when a token is
-// renewed: at once if they are idle when they are next needed, else after the command
-// in flight. A connection that listens is in no pool, so it is replaced instead.
+// login authenticates connections with a token that expires. New connections get the current
+// token. When the token is renewed, go-redis reauthenticates the open connections of its
+// pools: idle ones before their next use, others after the command in flight. The connection
+// of Listen is in no pool, so it is replaced instead.
 type login struct {
 	token func(context.Context) (user, token string, err error)
 
@@ -25,9 +25,10 @@ func newLogin(token func(context.Context) (user, token string, err error)) *logi
 	return &login{token: token, listeners: map[auth.CredentialsListener]bool{}, renewed: make(chan struct{})}
 }
 
-// Subscribe is called for each new connection of a pool.
+// Subscribe implements [auth.StreamingCredentialsProvider]. go-redis calls it for each new
+// connection of a pool.
 func (l *login) Subscribe(listener auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
-	// Registered first, so that no renewal is missed between the two.
+	// Register before asking for the token, so that no renewal is missed in between.
 	l.mu.Lock()
 	l.listeners[listener] = true
 	l.mu.Unlock()
@@ -47,7 +48,7 @@ func (l *login) Subscribe(listener auth.CredentialsListener) (auth.Credentials, 
 	return auth.NewBasicCredentials(user, token), unsubscribe, nil
 }
 
-// renew logs open connections in again.
+// renew reauthenticates the open connections.
 func (l *login) renew(user, token string) {
 	l.mu.Lock()
 	listeners := slices.Collect(maps.Keys(l.listeners))

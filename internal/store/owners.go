@@ -13,27 +13,25 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// Lease is the ownership of one partition: a life is random per process, a tenure
-// is one acquisition of it. One that was released keeps its tenure, without a life: who
-// was paused meanwhile finds out by it that its own tenure is over.
+// Lease is the ownership of one partition. A released lease has no life but keeps its tenure,
+// so that a former owner that was paused meanwhile finds out that its own tenure is over.
 type Lease struct {
-	Life   string
-	Tenure int64
+	Life   string // of the owner; random per process
+	Tenure int64  // incremented by each acquisition
 }
 
 // Beat is what a replica writes about itself in each round.
 type Beat struct {
 	Number    int64 // grows with each round
-	Mailboxes int   // that it has
+	Mailboxes int   // number of mailboxes it owns
 	Settings  int64 // number of its settings
-	// Answered is how long ago Graph last answered an accepted token, as of the beat;
-	// negative: never since the start.
+	// Answered is how long before the beat Graph last answered a request whose token it
+	// accepted; negative: not since the start.
 	Answered time.Duration
-	Stopping bool // it stops: its partitions are for the others
+	Stopping bool // other replicas take over its partitions
 }
 
-// Wait is a pause that Graph asked of the whole app. Clocks differ, so it is cut at
-// now + Length by whoever reads it.
+// Wait is a Retry-After for the whole app. Clocks differ, so readers cut Until at now + Length.
 type Wait struct {
 	Until  time.Time
 	Length time.Duration
@@ -41,38 +39,38 @@ type Wait struct {
 
 // Owners is the table of replicas and partitions as one round found it.
 type Owners struct {
-	Beats       map[string]Beat // by life; one that can't be read, such as a later version's, says that Graph never answered
+	Beats       map[string]Beat // by life; if a beat can't be decoded, its Answered is negative
 	Leases      [ooo.Partitions]Lease
 	Saves       [ooo.Partitions]int64 // grows with each acquisition and save of a partition
-	Settings    string                // number and digest of the newest settings, as [Store.SwapOwners] wrote it; empty: none
+	Settings    string                // number and digest of the newest settings; empty: none
 	Fingerprint string                // of the tenant, client and Graph endpoint; empty: none
-	SyncMark    string                // random; not empty: the mediator is to be asked for its users
+	SyncMark    string                // random; not empty: ask the mediator for its users
 	Waits       map[string]Wait       // by name
 
 	fields map[string]string
 }
 
-// Text returns a field as the table has it, for a swap; empty if it is not there.
+// Field returns the text of a field, for a [Swap]; empty if it does not exist.
 func (o *Owners) Field(field string) string { return o.fields[field] }
 
-// Swap is a compare-and-set of one field of the table. An empty text stands for a
-// field that is not there.
+// Swap is a compare-and-set of one field of the table. An empty text means that the field does
+// not exist.
 type Swap struct{ Field, Old, New string }
 
-// Fields of the table that there is one of.
+// Single fields of the table.
 const (
 	FieldSettings    = "settings"
 	FieldFingerprint = "fingerprint"
 	fieldSync        = "sync"
 )
 
-// Fields of a replica, a partition and a wait of the whole app.
+// Fields by replica, by partition, and by name of a [Wait].
 func BeatField(life string) string { return "beat:" + life }
 func LeaseField(p int) string      { return "lease:" + strconv.Itoa(p) }
 func SavesField(p int) string      { return "saves:" + strconv.Itoa(p) }
 func WaitField(name string) string { return "wait:" + name }
 
-// String is the lease as the table has it; empty for none.
+// String returns the lease as in the table; empty for none.
 func (l Lease) String() string {
 	if l == (Lease{}) {
 		return ""
@@ -80,7 +78,7 @@ func (l Lease) String() string {
 	return l.Life + ":" + strconv.FormatInt(l.Tenure, 10)
 }
 
-// Released is the lease after its release.
+// Released returns the lease after its release.
 func (l Lease) Released() Lease { return Lease{Tenure: l.Tenure} }
 
 func parseLease(text string) (Lease, bool) {
@@ -89,7 +87,7 @@ func parseLease(text string) (Lease, bool) {
 	return Lease{life, n}, err == nil
 }
 
-// String is the beat as the table has it.
+// String returns the beat as in the table.
 func (b Beat) String() string {
 	answered := b.Answered.Milliseconds()
 	if b.Answered < 0 {
@@ -112,7 +110,7 @@ func parseBeat(text string) Beat {
 	return b
 }
 
-// String is the wait as the table has it; empty for none.
+// String returns the wait as in the table; empty for none.
 func (w Wait) String() string {
 	if w == (Wait{}) {
 		return ""
@@ -126,19 +124,18 @@ func parseWait(text string) (Wait, bool) {
 	return Wait{time.UnixMilli(until).UTC(), time.Duration(length) * time.Millisecond}, err == nil
 }
 
-// once is a command that go-redis never sends twice.
-type once struct{ *redis.Cmd }
+// noRetry is a command that go-redis never sends twice.
+type noRetry struct{ *redis.Cmd }
 
-// NoRetry says so.
-func (once) NoRetry() bool { return true }
+// NoRetry overrides the method of [redis.Cmd].
+func (noRetry) NoRetry() bool { return true }
 
-// Round writes the beat of a replica and returns the table as it was before, so that
-// the replica finds its last beat there unless Redis came back with older data. A beat
-// that arrives late changes nothing, or a later one would look as if it had never been
-// there. It is one try on a connection that nothing else uses, and ends with ctx, dialling
-// included.
+// Round writes the beat of a replica and returns the table as it was before, which contains
+// the replica's last beat unless Redis came back with older data. A beat that arrives late does
+// not overwrite a later one, which would look like older data. Round makes one attempt on a
+// connection of its own, and ends with ctx, even while dialling.
 func (s *Store) Round(ctx context.Context, life string, b Beat) (Owners, error) {
-	c := once{redis.NewCmd(ctx, "EVAL", round, 1, ownersKey, BeatField(life), b.String())}
+	c := noRetry{redis.NewCmd(ctx, "EVAL", round, 1, ownersKey, BeatField(life), b.String())}
 	if err := s.rounds.Process(ctx, c); err != nil {
 		return Owners{}, translate(err)
 	}
@@ -153,18 +150,18 @@ func (s *Store) Round(ctx context.Context, life string, b Beat) (Owners, error) 
 	return ParseOwners(table), nil
 }
 
-// ParseOwners reads the fields of the table. What is not understood belongs to another
-// version and is left out.
+// ParseOwners parses the fields of the table. It ignores unknown fields and values: they
+// belong to another version.
 func ParseOwners(table map[string]string) Owners {
 	o := Owners{
 		Beats: map[string]Beat{}, Waits: map[string]Wait{}, fields: table,
 		Settings: table[FieldSettings], Fingerprint: table[FieldFingerprint], SyncMark: table[fieldSync],
 	}
 	for field, value := range table {
-		word, name, _ := strings.Cut(field, ":")
+		kind, name, _ := strings.Cut(field, ":")
 		p, err := strconv.Atoi(name)
-		partition := err == nil && p >= 0 && p < ooo.Partitions
-		switch word {
+		valid := err == nil && p >= 0 && p < ooo.Partitions
+		switch kind {
 		case "beat":
 			o.Beats[name] = parseBeat(value)
 		case "wait":
@@ -172,11 +169,11 @@ func ParseOwners(table map[string]string) Owners {
 				o.Waits[name] = w
 			}
 		case "lease":
-			if l, ok := parseLease(value); ok && partition {
+			if l, ok := parseLease(value); ok && valid {
 				o.Leases[p] = l
 			}
 		case "saves":
-			if n, err := strconv.ParseInt(value, 10, 64); err == nil && partition {
+			if n, err := strconv.ParseInt(value, 10, 64); err == nil && valid {
 				o.Saves[p] = n
 			}
 		}
@@ -184,20 +181,20 @@ func ParseOwners(table map[string]string) Owners {
 	return o
 }
 
-// SwapOwners sets fields of the table if each is as its swap says, all or none. It
-// reports whether they are as they are to be, which is so too if it was carried out
-// before and its answer was lost.
+// SwapOwners applies the swaps if every field has its old text, all or none. It reports
+// whether all fields have their new texts, which is also true if an earlier call was carried
+// out and its answer was lost.
 func (s *Store) SwapOwners(ctx context.Context, swaps ...Swap) (bool, error) {
 	args := []any{len(swaps)}
-	for _, one := range swaps {
-		args = append(args, one.Field, one.Old, one.New)
+	for _, sw := range swaps {
+		args = append(args, sw.Field, sw.Old, sw.New)
 	}
 	answer, err := s.run(ctx, swap, []string{ownersKey}, args...)
 	return answer == int64(1), err
 }
 
-// SetSaves sets the number of saves that a partition has seen, after Redis came back
-// with older data. The error is [ooo.ErrNotOwner] if the lease is another.
+// SetSaves sets the number of saves of a partition, after Redis came back with older data. It
+// returns [ooo.ErrNotOwner] if the table has another lease.
 func (s *Store) SetSaves(ctx context.Context, lease Lease, p int, n int64) error {
 	answer, err := s.run(ctx, swap, []string{ownersKey}, 1, LeaseField(p), lease.String(), lease.String(), SavesField(p), n)
 	if err == nil && answer != int64(1) {
@@ -206,8 +203,8 @@ func (s *Store) SetSaves(ctx context.Context, lease Lease, p int, n int64) error
 	return err
 }
 
-// SetSync leaves the mark that the mediator is to be asked for its users. Unless
-// replace is set, a mark that is there stays.
+// SetSync sets the sync mark: ask the mediator for its users. It does not change an existing
+// mark unless replace is set.
 func (s *Store) SetSync(ctx context.Context, mark string, replace bool) error {
 	if !replace {
 		_, err := s.SwapOwners(ctx, Swap{fieldSync, "", mark})
@@ -216,18 +213,18 @@ func (s *Store) SetSync(ctx context.Context, mark string, replace bool) error {
 	return translate(s.client.HSet(ctx, ownersKey, fieldSync, mark).Err())
 }
 
-// ClearSync removes the mark unless a new one was left.
+// ClearSync removes the sync mark if it is still the same.
 func (s *Store) ClearSync(ctx context.Context, mark string) error {
 	_, err := s.SwapOwners(ctx, Swap{fieldSync, mark, ""})
 	return err
 }
 
-// SetWait has all replicas keep a wait that Graph asked of the whole app.
+// SetWait makes all replicas wait, because of a Retry-After for the whole app.
 func (s *Store) SetWait(ctx context.Context, name string, d time.Duration) error {
 	w := Wait{time.Now().Add(d), d}
 	pipe := s.client.Pipeline()
 	written := pipe.HSet(ctx, ownersKey, WaitField(name), w.String())
-	s.publish(ctx, pipe, wire{TableChanged: true})
-	pipe.Exec(ctx) //nolint:errcheck // the first command has its own error, the other doesn't matter
+	s.publish(ctx, pipe, wireMessage{TableChanged: true})
+	pipe.Exec(ctx) //nolint:errcheck // only the error of HSET matters
 	return translate(written.Err())
 }

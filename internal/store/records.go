@@ -15,25 +15,25 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// Loaded is what Redis has of one partition.
+// Loaded is the data of one partition in Redis.
 type Loaded struct {
 	Records []*ooo.Mailbox
-	Damaged map[ooo.RecordID]error // records that can't be read
+	Damaged map[ooo.RecordID]error // records that can't be decoded
 	Saves   int64
-	// ReadsAt is when the last owner wrote how it reads: until then every mailbox was
-	// read every interval. Zero: not known.
+	// ReadsAt is when the last owner wrote its [Reads]: until then it read every mailbox in
+	// every interval. Zero: not known.
 	ReadsAt time.Time
 }
 
-// Reads says when the mailboxes of a partition were last read with success: all at
-// At, but those in Except. It is saved every few seconds.
+// Reads says when the mailboxes of a partition were last read successfully: at At, except
+// those in Except. It is saved every few seconds.
 type Reads struct {
 	At      time.Time                  `json:"at"`
 	Written time.Time                  `json:"written"`
 	Except  map[ooo.RecordID]time.Time `json:"except,omitempty"`
 }
 
-// Load returns what Redis has of a partition.
+// Load returns the data of a partition.
 func (s *Store) Load(ctx context.Context, p int) (Loaded, error) {
 	pipe := s.client.Pipeline()
 	saves := pipe.HGet(ctx, ownersKey, SavesField(p))
@@ -43,7 +43,7 @@ func (s *Store) Load(ctx context.Context, p int) (Loaded, error) {
 		return Loaded{}, translate(err)
 	}
 	loaded := Loaded{Damaged: map[ooo.RecordID]error{}}
-	loaded.Saves, _ = strconv.ParseInt(saves.Val(), 10, 64) // 0 if there is none
+	loaded.Saves, _ = strconv.ParseInt(saves.Val(), 10, 64) // 0 if it does not exist
 	loaded.ReadsAt = s.decodeReads(ctx, p, reads.Val()).Written
 	for field, value := range records.Val() {
 		id := ooo.RecordID(field)
@@ -58,7 +58,7 @@ func (s *Store) Load(ctx context.Context, p int) (Loaded, error) {
 	return loaded, nil
 }
 
-// PutReads writes of some partitions when their mailboxes were last read.
+// PutReads writes when the mailboxes of partitions were last read.
 func (s *Store) PutReads(ctx context.Context, reads map[int]Reads) error {
 	if len(reads) == 0 {
 		return nil
@@ -74,8 +74,8 @@ func (s *Store) PutReads(ctx context.Context, reads map[int]Reads) error {
 	return translate(s.client.HSet(ctx, readsKey, fields...).Err())
 }
 
-// decodeReads is zero if there is no value, or one that can't be read: what the records
-// say is good enough then.
+// decodeReads returns zero Reads if the value is empty or damaged: the CheckedAt of the records
+// is good enough then.
 func (s *Store) decodeReads(ctx context.Context, p int, value string) (r Reads) {
 	if value != "" && json.Unmarshal([]byte(value), &r) != nil {
 		s.report(ctx, damaged("reads", strconv.Itoa(p)))
@@ -84,7 +84,7 @@ func (s *Store) decodeReads(ctx context.Context, p int, value string) (r Reads) 
 	return r
 }
 
-// decodeRecord reads a record. The error is [ErrDamaged].
+// decodeRecord decodes a record. It returns [ErrDamaged] if it can't.
 func decodeRecord(id ooo.RecordID, value string) (*ooo.Mailbox, error) {
 	m := &ooo.Mailbox{}
 	tag, err := decode(value, m)
@@ -97,8 +97,7 @@ func decodeRecord(id ooo.RecordID, value string) (*ooo.Mailbox, error) {
 	return m, nil
 }
 
-// intern lets equal strings in one record, or in many, share their memory: decoded,
-// each has its own.
+// intern makes equal strings share memory, within the record and across records.
 func intern(m *ooo.Mailbox) {
 	if m.Person.ID == m.ID.ObjectID() {
 		m.Person.ID = m.ID.ObjectID()
@@ -133,17 +132,17 @@ func intern(m *ooo.Mailbox) {
 
 func share[S ~string](s *S) { *s = S(unique.Make(string(*s)).Value()) }
 
-// ErrVersion means that the record in Redis has another version than the save
-// follows on: Redis came back with older data.
+// ErrVersion means that the version in Redis is not the predecessor of the saved one: Redis came
+// back with older data.
 var ErrVersion = errors.New("the record in Redis has another version")
 
 // Save is one write of a record by the owner of its partition.
 type Save struct {
 	Lease  Lease
 	Record *ooo.Mailbox // with its new version: one more than in Redis
-	Remove bool         // delete the record; Record still says which and its version
-	// Overwrite writes or removes the record if the version in Redis is any lower one,
-	// which happens after Redis came back with older data.
+	Remove bool         // delete the record; Record still has its id and new version
+	// Overwrite accepts any lower version in Redis, not only the predecessor, for use after
+	// Redis came back with older data.
 	Overwrite bool
 
 	RemovedAddresses []string        // their rows are deleted
@@ -151,24 +150,23 @@ type Save struct {
 	Events           []ooo.FeedEntry // for the histories and the feed
 	DoneHints        []ooo.Hint      // carried out: each is deleted if its nonce is still the same
 	NewHints         []ooo.Hint
-	Wishes           []WishSwap
+	Wishes           []WishSwap // each is applied if the wish is still the same
 }
 
-// WishSwap replaces the wish of an address, or removes it if New is nil, unless
-// somebody wrote it since.
+// WishSwap replaces the wish of an address if its nonce is still the same.
 type WishSwap struct {
-	Address string // in any spelling
-	Nonce   string // of the wish that is replaced; empty: there is none
-	New     *ooo.Wish
+	Address string    // in any spelling
+	Nonce   string    // of the wish to replace; empty: none exists
+	New     *ooo.Wish // nil: remove the wish
 }
 
-// Save writes a record with all that goes with it, or nothing. It is nil if that was
-// carried out, now or by a save that was the same. The error is [ooo.ErrNotOwner] if
-// the table names another lease, and [ErrVersion] if the record in Redis is not the
-// one that this follows on; of an Overwrite, if it is a newer one. After any other
-// error the outcome is not known: repeat the save as it is.
+// Save writes everything in the save, or nothing. It returns nil if the save was carried out,
+// now or by an earlier identical call; [ooo.ErrNotOwner] if the table has another lease; and
+// [ErrVersion] if the version in Redis is not the predecessor or, with Overwrite, is not lower.
+// After any other error the outcome is unknown: repeat the same save.
 //
-// Each save that is carried out counts for the partition, a repetition does not.
+// Each save that is carried out increments the partition's number of saves, a repetition does
+// not.
 func (s *Store) Save(ctx context.Context, sv Save) error {
 	keys, args, err := encodeSave(sv)
 	if err != nil {
@@ -184,22 +182,22 @@ func (s *Store) Save(ctx context.Context, sv Save) error {
 	case "version":
 		return ErrVersion
 	}
-	s.announce(ctx, sv.NewHints)
+	s.send(ctx, hintMessages(sv.NewHints)...)
 	return nil
 }
 
-// encodeSave returns the keys and arguments of the script.
+// encodeSave returns the keys and arguments of the save script.
 func encodeSave(sv Save) (keys []string, args []any, err error) {
 	m := sv.Record
 	p := m.ID.Partition()
 	record := ""
-	var left, rows, leave, forget, events, wishes, done []any
+	var removed, rows, hints, histories, events, wishes, done []any
 	for _, address := range sv.RemovedAddresses {
-		left = append(left, ooo.FoldAddress(address))
+		removed = append(removed, ooo.FoldAddress(address))
 	}
 	for i := range m.Addresses {
 		if a := &m.Addresses[i]; sv.Remove {
-			left = append(left, a.Folded())
+			removed = append(removed, a.Folded())
 		} else {
 			rows = append(rows, a.Folded(), encodeSummary(m.Summary(a)))
 		}
@@ -214,27 +212,27 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		leave = append(leave, hintField(h), value)
+		hints = append(hints, hintField(h), value)
 	}
 	keys = []string{ownersKey, recordsKey(p), rowsKey(p), wantsKey, hintsKey, feedKey}
-	number := func(key string) int { // from 1 on
+	number := func(key string) int { // index in KEYS, from 1
 		if !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
 		return slices.Index(keys, key) + 1
 	}
-	var gone []string
+	var deleted []string
 	for _, address := range sv.DeletedHistories {
-		gone = append(gone, historyKey(address))
-		forget = append(forget, number(historyKey(address)))
+		deleted = append(deleted, historyKey(address))
+		histories = append(histories, number(historyKey(address)))
 	}
 	for _, e := range sv.Events {
-		text, err := encodeEvent(e.Event)
+		text, err := json.Marshal(e.Event)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("encode event: %w", err)
 		}
-		history := 0 // one that goes gets no entry
-		if key := historyKey(e.Address); !slices.Contains(gone, key) {
+		history := 0 // a deleted history gets no entry
+		if key := historyKey(e.Address); !slices.Contains(deleted, key) {
 			history = number(key)
 		}
 		events = append(events, history, text, e.Address, e.Name)
@@ -255,7 +253,7 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 	for _, list := range []struct {
 		items []any
 		width int
-	}{{left, 1}, {rows, 2}, {leave, 2}, {forget, 1}, {events, 4}, {wishes, 3}, {done, 2}} {
+	}{{removed, 1}, {rows, 2}, {hints, 2}, {histories, 1}, {events, 4}, {wishes, 3}, {done, 2}} {
 		args = append(append(args, len(list.items)/list.width), list.items...)
 	}
 	return keys, args, nil

@@ -6,12 +6,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Every script may be repeated, and writes what makes a repetition do nothing last. So
-// one that ends midway, because an ACL refuses a command, is done wholly by the
-// repetition.
+// Every script may be repeated, and last writes the value by which it recognizes a repetition.
+// If a script fails midway, because an ACL denies a command, repeating it completes it.
 
-// round writes the beat of a replica, unless a later one is there, and returns the
-// table as it was before.
+// round writes the beat of a replica, unless the table has a later one, and returns the table
+// as it was before.
 //
 //	KEYS[1] table   ARGV field, beat
 //	returns all fields with their values
@@ -25,13 +24,13 @@ end
 if last < number(ARGV[2]) then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
 return before`
 
-// swap sets fields of a hash if some of them are as expected. If these are all as they
-// are to be already it is a repetition.
+// swap replaces fields of a hash if each has its old value, and sets other fields with them. If
+// each already has its new value, it is a repetition and sets nothing.
 //
 //	KEYS[1] hash
-//	ARGV number of swaps, for each of them field, old, new ('' for none); then field,
-//	value of each that is set whatever it is
-//	returns 1 if everything is as it is to be, 0 if nothing was done
+//	ARGV number of swaps; field, old, new of each ('' for none); field, value of each other
+//	field to set
+//	returns 1 if all swapped fields have their new values, 0 if nothing was written
 var swap = redis.NewScript(`
 local last, fits, done = 1 + 3 * tonumber(ARGV[1]), true, true
 for i = 2, last, 3 do
@@ -49,13 +48,13 @@ for i = 2, last, 3 do
 end
 return 1`)
 
-// swapTagged sets each field of a hash whose tag is as expected, after a field of
-// another hash. One that is as it is to be already is a repetition.
+// swapTagged replaces fields of a hash, each if its tag is the expected one, and first sets a
+// field of another hash. A field that already has its new value is a repetition.
 //
-//	KEYS hash, the other hash
-//	ARGV for each field, tag ('' for none), new value ('' for none), field of the other
+//	KEYS hash, other hash
+//	ARGV for each: field, tag ('' for none), new value ('' to delete it), field of the other
 //	hash ('' for none), its value
-//	returns for each 1 if it is as it is to be, 0 if nothing was done
+//	returns for each: 1 if the field has its new value, 0 if nothing was written
 var swapTagged = redis.NewScript(`
 local answers = {}
 for i = 1, #ARGV, 5 do
@@ -69,18 +68,17 @@ for i = 1, #ARGV, 5 do
 end
 return answers`)
 
-// save writes a record and all that goes with it, if the lease is ours and the
-// version follows on that of Redis. A removed record leaves nothing to compare: that
-// there is none is then taken for a repetition. A history keeps about 200 entries, the
-// feed about 3000.
+// save writes a record and the rest of a [Save], if the table has the lease and the version in
+// Redis is the predecessor. A removed record leaves no version to compare, so the removal of a
+// missing record counts as a repetition. A history keeps about 200 entries, the feed about 3000.
 //
 //	KEYS table, records, rows, wants, hints, feed; then histories
-//	ARGV field and text of the lease, field of the saves, id, version, record ('' to
-//	remove it), 1 to overwrite any older version; then lists, each after its length:
-//	addresses that left · address, row · hint, value · histories that go (numbers of
-//	their keys) · history (0: none), event, address, name · address, tag of its wish,
-//	new wish ('' for none) · hint, tag of those carried out
-//	returns saved, same (nothing was done, Redis has it), owner, version
+//	ARGV lease field, lease, saves field, id, version, record ('' to remove it), 1 to overwrite
+//	any lower version; then lists, each after its length:
+//	removed address · address, row · new hint, value · index in KEYS of a history to delete ·
+//	index in KEYS of a history (0: none), event, address, name · address, tag of its wish, new
+//	wish ('' to delete it) · done hint, tag
+//	returns saved, same (a repetition: nothing was written), owner or version (rejected)
 var save = redis.NewScript(`
 local n = 0
 local function arg() n = n + 1 return ARGV[n] end
@@ -123,7 +121,7 @@ redis.call('HINCRBY', owners, saves, 1)
 if record == '' then redis.call('HDEL', records, id) else redis.call('HSET', records, id, record) end
 return 'saved'`)
 
-// unlock deletes a lock if it still has the holder.
+// unlock deletes a lock if the holder still has it.
 //
 //	KEYS[1] lock   ARGV[1] holder
 //	returns 1
@@ -131,10 +129,10 @@ var unlock = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1`)
 
-// probe tries the commands that the store uses, in scripts or by themselves.
+// probe tries the commands that the store uses, in scripts or on their own.
 //
-//	KEYS a hash, a stream, a string; all are deleted at the end
-//	returns command, error of each that failed
+//	KEYS hash, stream, string; all are deleted at the end
+//	returns command and error of each that failed
 var probe = redis.NewScript(`
 local hash, stream, text = KEYS[1], KEYS[2], KEYS[3]
 local failed = {}
@@ -151,7 +149,7 @@ for _, command in ipairs({
 end
 return failed`)
 
-// run runs a script by its digest, or by its text if Redis does not know it yet.
+// run runs a script by EVALSHA, or by EVAL if Redis does not know it yet.
 func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
 	answer, err := script.Run(ctx, s.client, keys, args...).Result()
 	return answer, translate(err)

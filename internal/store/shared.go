@@ -12,7 +12,7 @@ import (
 // ErrLocked means that another replica holds the lock.
 var ErrLocked = errors.New("another replica holds the lock")
 
-// Secret returns the secret kept under name, and keeps fresh if there is none.
+// Secret returns the secret called name. If there is none, it stores fresh first.
 func (s *Store) Secret(ctx context.Context, name, fresh string) (string, error) {
 	if err := s.client.SetNX(ctx, secretPrefix+name, fresh, 0).Err(); err != nil {
 		return "", translate(err)
@@ -21,13 +21,13 @@ func (s *Store) Secret(ctx context.Context, name, fresh string) (string, error) 
 	return secret, translate(err)
 }
 
-// PutSecret keeps a secret under name whatever is there: Redis may have come back
-// without it, and another replica may have made a new one.
+// PutSecret stores a secret, replacing any: Redis may have come back without it, and another
+// replica may have created a new one.
 func (s *Store) PutSecret(ctx context.Context, name, secret string) error {
 	return translate(s.client.Set(ctx, secretPrefix+name, secret, 0).Err())
 }
 
-// Storage keeps what replicas share by name, certificates among it, until it is deleted.
+// Storage stores data that replicas share by name, such as certificates.
 type Storage struct {
 	client redis.UniversalClient
 	prefix string
@@ -36,35 +36,35 @@ type Storage struct {
 // Storage returns the storage called name.
 func (s *Store) Storage(name string) Storage { return Storage{s.client, storagePrefix + name + ":"} }
 
-// Get returns what is kept under name, nil if nothing is.
-func (v Storage) Get(ctx context.Context, name string) ([]byte, error) {
-	data, err := v.client.Get(ctx, v.prefix+name).Bytes()
+// Get returns the data called name, nil if there is none.
+func (st Storage) Get(ctx context.Context, name string) ([]byte, error) {
+	data, err := st.client.Get(ctx, st.prefix+name).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}
 	return data, translate(err)
 }
 
-// Put keeps data under name and replaces what was there.
-func (v Storage) Put(ctx context.Context, name string, data []byte) error {
-	return translate(v.client.Set(ctx, v.prefix+name, data, 0).Err())
+// Put stores data, replacing any with the same name.
+func (st Storage) Put(ctx context.Context, name string, data []byte) error {
+	return translate(st.client.Set(ctx, st.prefix+name, data, 0).Err())
 }
 
-// Delete removes what is kept under name, if anything is.
-func (v Storage) Delete(ctx context.Context, name string) error {
-	return translate(v.client.Del(ctx, v.prefix+name).Err())
+// Delete deletes the data called name, if any.
+func (st Storage) Delete(ctx context.Context, name string) error {
+	return translate(st.client.Del(ctx, st.prefix+name).Err())
 }
 
-// Lock takes the lock called name until it is unlocked, for ttl at most. It makes
-// double work rare, it does not exclude it. The error is [ErrLocked] while another has
-// it.
+// Lock acquires the lock called name, for at most ttl, and returns the function that frees it.
+// It returns [ErrLocked] while another replica holds the lock. The lock makes duplicate work
+// rare, but can't exclude it.
 func (s *Store) Lock(ctx context.Context, name string, ttl time.Duration) (free func(context.Context) error, err error) {
 	key, holder := lockPrefix+name, rand.Text()
-	taken, err := s.client.SetNX(ctx, key, holder, ttl).Result()
+	acquired, err := s.client.SetNX(ctx, key, holder, ttl).Result()
 	if err != nil {
 		return nil, translate(err)
 	}
-	if !taken {
+	if !acquired {
 		return nil, ErrLocked
 	}
 	return func(ctx context.Context) error {

@@ -1,26 +1,25 @@
 // Package store keeps in Redis what must outlive the owner of a mailbox, and carries the
-// messages between replicas. It is the only package that knows go-redis, and miniredis
-// for the Redis inside the process.
+// messages between replicas. Only this package knows go-redis, and miniredis for the Redis
+// inside the process.
 //
-// It owns the table of owners, the records of each partition with a short row for each
-// address, wishes, hints, histories and the feed; secrets, certificates and locks that
-// replicas share. All keys are in keys.go and have one hash tag, so that every act is
-// one atomic script on a single Redis, behind Sentinel and in a Cluster. It promises:
+// It owns the table of owners; the records of each partition, with a summary row for each
+// address; wishes, hints, histories and the feed; and the secrets, certificates and locks that
+// replicas share. All keys are in keys.go and have one hash tag, so that every operation is one
+// atomic script on a single Redis, behind Sentinel and in a Cluster. It guarantees:
 //
-//   - A record is written by the owner of its partition alone: [Store.Save] is one
-//     script that first compares the lease and the version. It is carried out as a
-//     whole or not at all, and may be repeated as it is until it is answered.
-//   - Wishes, leases and hints change by compare-and-set of a random nonce, so of two
-//     writers one wins and both know who. A swap that is repeated after its answer was
-//     lost says that it was carried out.
-//   - Messages are not relied on. What they say is in Redis before they are sent, and
-//     one that can't be sent fails nothing: some users of a managed Redis may write
-//     keys but not publish. That is why no script publishes.
-//   - What can't be read is logged and counted once, and never hides the rest.
-//   - No script asks Redis for its time or reads JSON; no expiry decides who owns what.
+//   - Only the owner of its partition writes a record: [Store.Save] is one script that first
+//     compares the lease and the version. It writes everything or nothing, and may be repeated
+//     unchanged until it is answered.
+//   - Wishes, leases and hints change by compare-and-set, so that one of two writers wins and
+//     both know which. Repeating a swap whose answer was lost reports that it was carried out.
+//   - Messages are not relied on. Their content is in Redis before they are sent, and a failed
+//     message fails no operation: some users of a managed Redis may write keys but not publish.
+//     That is why no script publishes.
+//   - A damaged entry is logged and counted once, and never hides others.
+//   - No script uses the Redis clock or reads JSON; no expiry decides ownership.
 //
-// An error that is none of this package's or of ooo means that the outcome is not
-// known: the call may or may not have been carried out.
+// After an error other than those of this package and of ooo the outcome is unknown: the call may
+// or may not have been carried out.
 package store
 
 import (
@@ -46,39 +45,38 @@ const schema = 2
 var (
 	// ErrNewerSchema means that a newer version of this program has used this Redis.
 	ErrNewerSchema = errors.New("this Redis was used by a newer version of outlook-monitor: run that version, or use another Redis or database number")
-	// ErrOlderSchema means that this Redis has the data of an older version.
+	// ErrOlderSchema means that this Redis has the data of an older version of this program.
 	ErrOlderSchema = errors.New("this Redis has the data of an older version of outlook-monitor: export its users with that version (outlook-monitor users export), empty this database or use another one, then import them (outlook-monitor users import), or let the mediator name its users")
-	// ErrReplica means that what is written here is refused, or thrown away later.
+	// ErrReplica means that this Redis is a replica, which refuses writes or loses them.
 	ErrReplica = errors.New("this Redis is a read-only replica: name its master in REDIS_URL, or the Sentinels that know it")
 )
 
-// Config says where Redis is.
+// Config configures a [Store].
 type Config struct {
-	// URL is redis:// or rediss://, with ?addr=… for a Cluster, or with
-	// ?master_name=… and ?addr=… for Sentinel (go-redis' own forms).
+	// URL is redis:// or rediss://, with ?addr=… for a Cluster, or with ?master_name=… and
+	// ?addr=… for Sentinel, as go-redis defines them.
 	URL string
-	// Token returns what logs in to Redis in place of the user and password of the URL
-	// (not behind Sentinel): a valid token and the name of its user. If it was renewed,
-	// call [Store.Reauthenticate]. nil: the URL's.
+	// Token returns a valid token and its user, to log in with instead of the user and password
+	// of the URL; not supported with Sentinel. When the token is renewed, call
+	// [Store.Reauthenticate]. nil: use the URL.
 	Token func(ctx context.Context) (user, token string, err error)
-	// Fingerprint tells this service's messages from those of others.
+	// Fingerprint identifies this service: its replicas ignore messages of other services.
 	Fingerprint string
-	// Observe is called for every command or pipeline and how long Redis took; it may
-	// be nil.
+	// Observe is called for every command with the time that Redis took; it may be nil.
 	Observe func(command string, took time.Duration, err error)
-	// OnDamaged is called once for each entry that can't be read, such as a "record"; it may
-	// be nil. The entry is logged too.
+	// OnDamaged is called once for each damaged entry, with its kind, such as "record"; it may
+	// be nil. The store logs the entry too.
 	OnDamaged func(kind string)
 	Log       *slog.Logger
 }
 
-// Store is Redis.
+// Store is a client of the Redis that all replicas share.
 type Store struct {
 	client redis.UniversalClient
-	rounds redis.UniversalClient // for [Store.Round] alone: no retries, never queued behind others
-	// messages listens. It is client, unless connections log in with tokens.
+	rounds redis.UniversalClient // only for [Store.Round]: no retries, never queued behind other commands
+	// messages is for [Store.Listen]. It is client, unless connections log in with tokens.
 	messages redis.UniversalClient
-	login    *login // nil: with the URL's user and password
+	login    *login // nil: with the user and password of the URL
 	channel  string
 	log      *slog.Logger
 
@@ -87,10 +85,10 @@ type Store struct {
 
 	onDamaged func(kind string)
 	reportsMu sync.Mutex
-	reports   map[damagedError]bool // that were reported; guarded by reportsMu
+	reports   map[damagedError]bool // already reported; guarded by reportsMu
 }
 
-// Open reads the URL and returns the store. It makes no connection.
+// Open returns a store. It does not connect yet.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -98,23 +96,23 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.OnDamaged == nil {
 		cfg.OnDamaged = func(string) {}
 	}
-	logging.Disable() // our own errors and warnings say it better
+	logging.Disable() // the store's own errors and warnings are clearer
 	s := &Store{channel: channel(cfg.Fingerprint), log: cfg.Log, onDamaged: cfg.OnDamaged, reports: map[damagedError]bool{}}
 	if cfg.Token != nil {
 		s.login = newLogin(cfg.Token)
 	}
 	var err error
-	if s.client, err = dial(cfg, s.login, 1); err != nil {
+	if s.client, err = newClient(cfg, s.login, 1); err != nil {
 		return nil, err
 	}
-	if s.rounds, err = dial(cfg, s.login, -1); err != nil {
+	if s.rounds, err = newClient(cfg, s.login, -1); err != nil {
 		return nil, errors.Join(err, s.client.Close())
 	}
 	s.messages = s.client
 	if s.login != nil {
-		// go-redis never forgets the listener of a connection that subscribes, so these
-		// have none.
-		if s.messages, err = dial(cfg, nil, 1); err != nil {
+		// go-redis never unsubscribes the credentials listener of a Pub/Sub connection, so
+		// this client has no login.
+		if s.messages, err = newClient(cfg, nil, 1); err != nil {
 			return nil, errors.Join(err, s.client.Close(), s.rounds.Close())
 		}
 	}
@@ -127,27 +125,26 @@ func Open(cfg Config) (*Store, error) {
 }
 
 const (
-	// dialTimeout and callTimeout bound each try, whatever longer the caller's context
-	// allows.
+	// dialTimeout and callTimeout limit each attempt, even if the caller's context allows more.
 	dialTimeout = 2 * time.Second
 	callTimeout = 2 * time.Second
-	// bufferSize is that of a connection, each way. With the default, 32 KiB, the buffers
-	// alone take 64 KiB for each of some twenty connections.
+	// bufferSize is the size of each of a connection's two buffers. The default of 32 KiB would
+	// take 64 KiB for each of about twenty connections.
 	bufferSize = 4 << 10
-	// pipelineBufferSize is that of a connection of pipelines, of which the default gives
-	// 256 KiB to each of ten.
+	// pipelineBufferSize is the same for pipeline connections. The default would take 256 KiB for
+	// each of ten.
 	pipelineBufferSize = 16 << 10
 )
 
-// dial returns a client for the URL. Its open connections are logged in again by login;
-// nil: they stay logged in as they were. Retries of -1 are none.
-func dial(cfg Config, login *login, retries int) (redis.UniversalClient, error) {
+// newClient returns a client for the URL. login reauthenticates its open connections; if it is
+// nil they keep their credentials. Retries of -1 mean none.
+func newClient(cfg Config, login *login, retries int) (redis.UniversalClient, error) {
 	raw, token := cfg.URL, cfg.Token
 	var renewing auth.StreamingCredentialsProvider
 	if login != nil {
 		renewing, token = login, nil
 	}
-	// The errors of net/url and go-redis may repeat a password.
+	// Errors of net/url and go-redis are dropped: they may contain the password.
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" {
 		return nil, errors.New("REDIS_URL can't be understood: write redis://user:password@host:6379/0 or rediss://…, " +
@@ -171,7 +168,7 @@ func dial(cfg Config, login *login, retries int) (redis.UniversalClient, error) 
 		if err != nil {
 			return nil, wrong
 		}
-		// What is sent again is for MaxRedirects: a slot that moved has to be followed.
+		// MaxRedirects limits retries too, so it keeps its default: a moved slot must be followed.
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
 		o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 		o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
@@ -192,13 +189,13 @@ func dial(cfg Config, login *login, retries int) (redis.UniversalClient, error) 
 	return redis.NewClient(o), nil
 }
 
-// observer is a hook that reports every command.
+// observer is a go-redis hook that reports every command.
 type observer func(command string, took time.Duration, err error)
 
-// DialHook reports nothing: a connection is not a command.
+// DialHook reports nothing.
 func (observer) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-// ProcessHook reports one command by its name.
+// ProcessHook reports one command.
 func (o observer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		began := time.Now()
@@ -208,7 +205,7 @@ func (o observer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// ProcessPipelineHook reports each command of a pipeline with the pipeline's time.
+// ProcessPipelineHook reports each command of a pipeline, with the time of the whole pipeline.
 func (o observer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		began := time.Now()
@@ -220,7 +217,7 @@ func (o observer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
-// report takes it for no error that a key does not exist, or a script has to be sent.
+// report ignores the errors of missing keys and of scripts that Redis does not know yet.
 func (o observer) report(cmd redis.Cmder, began time.Time, err error) {
 	if errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "NOSCRIPT") {
 		err = nil
@@ -228,35 +225,34 @@ func (o observer) report(cmd redis.Cmder, began time.Time, err error) {
 	o(cmd.Name(), time.Since(began), err)
 }
 
-// Reauthenticate logs open connections in with a token that was renewed. It does not block.
+// Reauthenticate logs the open connections in with a renewed token. It does not block.
 func (s *Store) Reauthenticate(user, token string) {
 	if s.login != nil {
 		s.login.renew(user, token)
 	}
 }
 
-// Close ends all connections. An error would only say that Redis was first.
+// Close closes all connections. It ignores errors: Redis may have closed them first.
 func (s *Store) Close() {
 	for _, client := range []redis.UniversalClient{s.client, s.rounds, s.messages} {
-		_ = client.Close() // messages may be client, which can be closed again
+		_ = client.Close() // messages may be client: closing it twice is harmless
 	}
 }
 
-// Ping reports whether Redis answers.
+// Ping returns an error if Redis does not answer.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.client.Ping(ctx).Err()) }
 
-// Now returns the time of Redis' clock. It decides nothing.
+// Now returns the time of the Redis clock. Nothing is decided by it.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	now, err := s.client.Time(ctx).Result()
 	return now.UTC(), translate(err)
 }
 
-// Pool returns how the connections to Redis stand, those to all servers of a Cluster
-// together.
+// PoolStats returns statistics of the connection pools, of all servers of a Cluster together.
 func (s *Store) PoolStats() *redis.PoolStats { return s.client.PoolStats() }
 
-// Ready tries, with growing waits, until Redis answers and its schema is ours. The
-// error is [ErrNewerSchema], [ErrOlderSchema] or ctx's.
+// Ready retries with backoff until Redis accepts writes and has the schema of this version. It
+// returns [ErrNewerSchema], [ErrOlderSchema] or the error of ctx.
 func (s *Store) Ready(ctx context.Context) (err error) {
 	answered := schedule.Retry(ctx, 100*time.Millisecond, 3*time.Second, func(failures int) error {
 		err = translate(s.client.SetNX(ctx, schemaKey, schema, 0).Err())
@@ -267,7 +263,7 @@ func (s *Store) Ready(ctx context.Context) (err error) {
 			err = ErrReplica
 		}
 		if errors.Is(err, ErrNewerSchema) || errors.Is(err, ErrOlderSchema) {
-			return nil // it stays so
+			return nil // retrying would not help
 		}
 		if err != nil && failures == 1 {
 			s.log.WarnContext(ctx, "redis not usable, retrying", "err", err)
@@ -280,7 +276,7 @@ func (s *Store) Ready(ctx context.Context) (err error) {
 	return err
 }
 
-// checkSchema returns nil for a Redis that nobody has used.
+// checkSchema compares the schema version. An empty Redis is fine.
 func (s *Store) checkSchema(ctx context.Context) error {
 	version, err := s.client.Get(ctx, schemaKey).Int()
 	switch {
@@ -296,7 +292,7 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	return nil
 }
 
-// translate says of an error where it came from.
+// translate wraps an error of go-redis.
 func translate(err error) error {
 	if err == nil {
 		return nil

@@ -12,9 +12,9 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// User returns what is known of a monitored address. Until the owner has carried out
-// the wish it is pending. The error is [ooo.ErrNotMonitored] if no wish says on, and
-// [ErrDamaged] if its wish or record can't be read.
+// User returns the user for a monitored address, pending until the owner has carried out the
+// wish. It returns [ooo.ErrNotMonitored] if the address is not monitored, and [ErrDamaged] if its
+// wish or record is damaged.
 func (s *Store) User(ctx context.Context, address string) (ooo.User, error) {
 	w, err := s.Wish(ctx, address)
 	switch {
@@ -33,8 +33,8 @@ func (s *Store) User(ctx context.Context, address string) (ooo.User, error) {
 	return users[0], nil
 }
 
-// users returns the users of wishes that say on, in their order, in one round trip.
-// Those whose records can't be read are left out.
+// users returns the users for wishes that are on, in their order, in one round trip. It skips
+// those with damaged records.
 func (s *Store) users(ctx context.Context, wishes ...ooo.Wish) ([]ooo.User, error) {
 	pipe := s.client.Pipeline()
 	allReads := pipe.HGetAll(ctx, readsKey)
@@ -57,7 +57,7 @@ func (s *Store) users(ctx context.Context, wishes ...ooo.Wish) ([]ooo.User, erro
 			}
 		}
 		a := m.Address(w.Address)
-		if a == nil { // its owner has not added it yet
+		if a == nil { // the owner has not added it yet
 			users = append(users, ooo.PendingUser(w.Address, w.Person))
 			continue
 		}
@@ -67,16 +67,16 @@ func (s *Store) users(ctx context.Context, wishes ...ooo.Wish) ([]ooo.User, erro
 			reads = s.decodeReads(ctx, p, allReads.Val()[strconv.Itoa(p)])
 			decoded[p] = reads
 		}
-		a.Spelling = w.Address // as it was written last
+		a.Spelling = w.Address // the wish is newer
 		m.CheckedAt = reads.checkedAt(m)
 		users = append(users, ooo.User{Mailbox: *m, Address: *a})
 	}
 	return users, nil
 }
 
-// checkedAt is when a mailbox was last read with success: what its record says, or the
-// times of reads, which are written more often. A mailbox that was not read yet has
-// no time in its record, and those of its partition are not about it.
+// checkedAt returns when a mailbox was last read successfully, according to its record or to the
+// reads of its partition, which are written more often. A mailbox without a time in its record
+// has not been read yet, so the reads don't apply to it.
 func (r *Reads) checkedAt(m *ooo.Mailbox) time.Time {
 	at, excepted := r.Except[m.ID]
 	if !excepted {
@@ -88,14 +88,14 @@ func (r *Reads) checkedAt(m *ooo.Mailbox) time.Time {
 	return at
 }
 
-// summaryFields is how many fields a row has at least; a later version may add some.
+// summaryFields is the minimum number of fields in a row; a later version may add more.
 const summaryFields = 11
 
-// oneLine keeps a text that came from outside within its field.
+// oneLine keeps a text from outside within its field.
 var oneLine = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
 
-// encodeSummary writes a summary as a row: fields separated by tabs, the record's id
-// first, by which a save knows its own rows.
+// encodeSummary encodes a summary as a row: fields separated by tabs. The record id comes first,
+// so that the save script recognizes the rows of its record.
 func encodeSummary(s ooo.Summary) string {
 	away := "?"
 	if s.Away != nil {
@@ -107,7 +107,7 @@ func encodeSummary(s ooo.Summary) string {
 	}, "\t")
 }
 
-// decodeSummary reads the row of a folded address. The error is [ErrDamaged].
+// decodeSummary decodes the row of a folded address. It returns [ErrDamaged] if it can't.
 func decodeSummary(folded, row string) (ooo.Summary, error) {
 	var f [summaryFields]string
 	enough := true
@@ -133,7 +133,7 @@ func decodeSummary(folded, row string) (ooo.Summary, error) {
 	return s, nil
 }
 
-// RecordOf returns the record that an address was last saved in, whatever its wish says;
+// RecordOf returns the id of the record that an address was last saved in, whatever its wish;
 // empty if there is none.
 func (s *Store) RecordOf(ctx context.Context, address string) (ooo.RecordID, error) {
 	pipe := s.client.Pipeline()
@@ -152,8 +152,8 @@ func (s *Store) RecordOf(ctx context.Context, address string) (ooo.RecordID, err
 	return "", nil
 }
 
-// Summary returns the row of a wish; a pending one and false if its owner has not
-// written it yet.
+// Summary returns the summary row for a wish. If the owner has not written it yet, Summary returns
+// a pending one and false.
 func (s *Store) Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error) {
 	row, err := s.client.HGet(ctx, rowsKey(w.Record().Partition()), ooo.FoldAddress(w.Address)).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -162,8 +162,8 @@ func (s *Store) Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, err
 	return summarize(w, row)
 }
 
-// summarize reads the row of a wish, empty if there is none. The row of another record,
-// which is there until its owner has removed it, doesn't count.
+// summarize decodes the row for a wish, "" if there is none. It ignores a row of another record,
+// which exists until that record's owner has removed it.
 func summarize(w ooo.Wish, row string) (summary ooo.Summary, found bool, err error) {
 	if row != "" {
 		summary, err = decodeSummary(ooo.FoldAddress(w.Address), row)
@@ -183,7 +183,7 @@ func flag(b bool) string {
 	return "0"
 }
 
-// millis writes a time as ms since 1970, 0 for none.
+// millis returns t as Unix milliseconds, "0" for the zero time.
 func millis(t time.Time) string {
 	if t.IsZero() {
 		return "0"
@@ -191,6 +191,7 @@ func millis(t time.Time) string {
 	return strconv.FormatInt(t.UnixMilli(), 10)
 }
 
+// fromMillis is the inverse of millis.
 func fromMillis(text string) (time.Time, error) {
 	ms, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || ms == 0 {

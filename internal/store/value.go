@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// ErrDamaged means that a value in Redis can't be read.
-var ErrDamaged = errors.New("what Redis holds can't be read")
+// ErrDamaged means that a value in Redis can't be decoded.
+var ErrDamaged = errors.New("the value in Redis can't be decoded")
 
-// encode returns "<tag>:<JSON of v>". Scripts compare the tag and read no JSON: it is
-// the version of a record, the nonce of a wish or hint.
+// encode returns "<tag>:<JSON of v>". Scripts compare the tag instead of reading JSON: it is the
+// version of a record, or the nonce of a wish or hint.
 func encode(tag string, v any) (string, error) {
 	text, err := json.Marshal(v)
 	if err == nil && tag == "" {
-		err = errors.New("it has no nonce")
+		err = errors.New("empty nonce")
 	}
 	if err != nil {
 		return "", fmt.Errorf("encode %T: %w", v, err)
@@ -25,16 +25,16 @@ func encode(tag string, v any) (string, error) {
 	return tag + ":" + string(text), nil
 }
 
-// decode reads what encode wrote. The tag is valid even if the JSON is not.
+// decode is the inverse of encode. The tag is valid even if the JSON is not.
 func decode(value string, v any) (tag string, err error) {
 	tag, text, _ := strings.Cut(value, ":")
-	return strings.Clone(tag), json.Unmarshal([]byte(text), v) // a part of value would keep all of it in memory
+	return strings.Clone(tag), json.Unmarshal([]byte(text), v) // a substring would keep all of value in memory
 }
 
-// damagedError is [ErrDamaged] of one value. Neither the value nor its field is in the
-// text: they may hold an address.
+// damagedError is [ErrDamaged] for one value. Its text contains neither the value nor its field:
+// they may contain an address.
 type damagedError struct {
-	kind string // such as record
+	kind string // such as "record"
 	hash uint32 // of the field
 }
 
@@ -47,7 +47,7 @@ func damaged(kind, field string) error {
 	return damagedError{kind, h.Sum32()}
 }
 
-// maxReports bounds the damaged values that are remembered as reported.
+// maxReports limits the damaged values that are remembered as reported.
 const maxReports = 1000
 
 // report logs and counts a damaged value, once.

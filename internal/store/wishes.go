@@ -11,8 +11,8 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// decodeWish reads the wish of a folded address. The error is [ErrDamaged]; then the
-// wish has nothing but its nonce, so that it can be replaced.
+// decodeWish decodes the wish of a folded address. If it can't, it returns [ErrDamaged] and a wish
+// with only the nonce, so that it can be replaced.
 func decodeWish(address, value string) (ooo.Wish, error) {
 	var w ooo.Wish
 	nonce, err := decode(value, &w)
@@ -23,9 +23,8 @@ func decodeWish(address, value string) (ooo.Wish, error) {
 	return w, nil
 }
 
-// Wish returns the wish of an address, a zero one if there is none. The error is
-// [ErrDamaged] if it can't be read; then it has nothing but its nonce, so that it can
-// be replaced.
+// Wish returns the wish of an address, a zero one if there is none. If the wish is damaged, it
+// returns [ErrDamaged] and a wish with only the nonce, so that it can be replaced.
 func (s *Store) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 	folded := ooo.FoldAddress(address)
 	value, err := s.client.HGet(ctx, wantsKey, folded).Result()
@@ -42,8 +41,8 @@ func (s *Store) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 	return w, err
 }
 
-// Wishes returns the wishes of addresses in their order, as [Store.Wish] does. Those
-// that can't be read have nothing but their nonce.
+// Wishes returns the wishes of addresses in their order, like [Store.Wish]. Damaged ones have
+// only the nonce.
 func (s *Store) Wishes(ctx context.Context, addresses ...string) ([]ooo.Wish, error) {
 	wishes := make([]ooo.Wish, len(addresses))
 	for from := 0; from < len(addresses); from += chunkSize {
@@ -64,7 +63,7 @@ func (s *Store) Wishes(ctx context.Context, addresses ...string) ([]ooo.Wish, er
 	return wishes, nil
 }
 
-// AllWishes returns all wishes that can be read, in no order.
+// AllWishes returns all wishes, in no particular order. It skips damaged ones.
 func (s *Store) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
 	values, err := s.client.HGetAll(ctx, wantsKey).Result()
 	if err != nil {
@@ -84,27 +83,27 @@ func (s *Store) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
 
 // WishChange replaces a wish and leaves a hint for the owner of its record.
 type WishChange struct {
-	Old  ooo.Wish // as it was read; zero for none
+	Old  ooo.Wish // as it was read; zero if there is none
 	New  ooo.Wish
-	Hint ooo.Hint // zero: there is nothing to carry out
+	Hint ooo.Hint // zero: leave no hint
 }
 
-// SwapWish replaces the wish of an address, unless somebody wrote it since it was old,
-// and leaves the hint with it. It reports whether it did.
+// SwapWish replaces the wish of an address if it is still old, and leaves the hint with it. It
+// reports whether it did.
 func (s *Store) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {
 	swapped, err := s.SwapWishes(ctx, []WishChange{{old, next, hint}})
 	return err == nil && swapped[0], err
 }
 
-// SwapWishes does as [Store.SwapWish] with many, each by itself. After an error it is
-// not known which were carried out; all may be repeated.
+// SwapWishes does the same as [Store.SwapWish] for many wishes, each on its own. After an error
+// it is unknown which were carried out; all may be repeated.
 func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, error) {
 	swapped := make([]bool, 0, len(changes))
 	for chunk := range slices.Chunk(changes, chunkSize) {
 		args := make([]any, 0, 5*len(chunk))
 		for _, c := range chunk {
 			if earliest := c.Old.At.Add(time.Millisecond); c.New.At.Before(earliest) {
-				c.New.At = earliest // times of one address' wishes grow, whatever the clocks of replicas say
+				c.New.At = earliest // the times of an address's wishes increase, whatever the clocks of replicas say
 			}
 			wish, err := encode(c.New.Nonce, c.New)
 			if err != nil {
@@ -131,8 +130,8 @@ func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, e
 		}
 		swapped = append(swapped, answers...)
 		if len(left) > 0 {
-			s.overviews.written.Add(1)
-			s.announce(ctx, left)
+			s.overviews.writes.Add(1)
+			s.send(ctx, hintMessages(left)...)
 		}
 	}
 	return swapped, nil
