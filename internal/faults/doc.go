@@ -1,38 +1,38 @@
-// Package faults holds no code, only the fault matrix: a suite that breaks what
-// the built program stands on, or the program itself, in the middle of a stream
-// of changes, and then checks that the mediator has the right states.
+// Package faults holds no code, only the fault matrix: tests that inject faults into
+// the built program and its dependencies during a stream of changes, and then check
+// that the mediator has the right states.
 //
-// Each cell is a world of its own: two replicas of the program behind one address, a
-// redis-server (or several), a local Graph and a mediator. Its users' automatic replies
-// change at random; at a random moment one user leaves and the cell's fault comes, and
-// some time later it goes. Some faults wait for their moment: a relay before Redis stops
-// the first request which shows that a state is being recorded, or was delivered, and all
-// processes are killed then. Once all is quiet again, this must hold:
+// Each cell of the matrix has its own testbed: two replicas of the program behind one
+// address, a redis-server (or several), a local Graph and a mediator. The automatic
+// replies of its users change at random. At a random time monitoring of one user stops
+// and the cell's fault begins; some time later the fault ends. Some faults wait for a
+// target: a relay in front of Redis stops the first request that saves a new state or a
+// delivery result, and all processes are killed then. Once everything has settled, these
+// promises must hold:
 //
-//   - the last state that the mediator acknowledged for a user is the mailbox's;
+//   - the last state that the mediator acknowledged for a user matches the mailbox;
 //   - the mediator never received an older state after a newer one;
-//   - each user has one living subscription, the one that is recorded, and none is
-//     left over, nor does the mediator receive states of a user who was removed;
+//   - each user has exactly one live subscription, the recorded one, no other
+//     subscription exists, and the mediator receives no state of a user who is no
+//     longer monitored;
 //   - the history says of each state whether it was delivered or overtaken;
-//   - nothing was delivered twice, unless a process was killed or an answer lost;
-//   - while Graph asks to wait, it is left alone.
+//   - nothing was delivered twice, unless a process was killed or an answer was lost;
+//   - Graph receives no calls during a wait that it asked for.
 //
-// TestReplicas has three replicas share the work, be restarted in turn and lose
-// one; how often mailboxes were read, and the longest that one was not, Graph
-// counts. TestReturn shows the rate of calls once Graph, or the mediator, is back
-// after an outage.
+// TestReplicas lets three replicas share the work, restarts them one by one and kills
+// one of them. Graph counts how often mailboxes are read and the longest time between two
+// reads. TestRecovery measures the rate of calls when Graph or the mediator returns after
+// an outage.
 //
-// BenchmarkSoak, which scripts/soak runs, is one world for minutes or hours: three
-// replicas, thousands of users, and the faults of the matrix one after the other, in
-// random order, each once all is quiet after the one before. In the end the same must
-// hold, and what the replicas use may not have grown.
+// BenchmarkSoak, which scripts/soak runs, keeps one testbed for minutes or hours: three
+// replicas, thousands of users, and the faults of the matrix in random order, each after
+// the previous one has settled. At the end the same promises must hold, and the resource
+// usage of the replicas must not have grown.
 //
-// TestBroken proves the suite itself: each promise is broken in a build of its own, in
-// which go build takes an edited copy of a file for the true one, and the suite must say
-// that this very promise is not kept. The clock of a replica is shifted in the same way:
-// its build has another package time.
+// TestBroken tests the suite itself. Each mutant breaks one promise, built by go build
+// with an overlay of edited files, and the suite must report that promise as violated.
+// The clock of a replica is shifted the same way, with an edited package time.
 //
-// go test runs the short form, the cells most likely to break; scripts/faults
-// says what else there is. A row is printed for each cell. FAULTS_SEED chooses
-// other changes and moments.
+// go test runs the short form, with the cells most likely to fail; see scripts/faults
+// for the others. Each cell prints a row. FAULTS_SEED varies the changes and times.
 package faults

@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// growth is how a figure grows while its processes live: the slope that fits best the
-// samples of all lives, each of which may be at another level. Only the second half of
-// a life counts, because pools of connections fill first.
+// growth is a linear fit of a figure over time: one slope for all processes, each of
+// which may have another level. Only the second half of a process's samples counts,
+// because connection pools fill up first.
 type growth struct {
-	samples          int
-	mean             float64
-	slope, deviation float64       // an hour; the deviation is that of the slope
-	free             int           // degrees of freedom
-	longest          time.Duration // of a life, as far as it counts
+	samples       int
+	mean          float64
+	slope, stderr float64       // per hour; stderr is the standard error of the slope
+	freedom       int           // degrees of freedom
+	longest       time.Duration // span of the samples of a process that count
 }
 
-func growthOf(name string, lives []*life) (g growth) {
+func fitGrowth(name string, processes []*samples) (g growth) {
 	var xx, xy, yy float64
-	free := -1 // for the slope
-	for _, l := range lives {
-		half := len(l.figures[name]) / 2
-		values, at := l.figures[name][half:], l.at[half:]
+	freedom := -1 // for the slope
+	for _, p := range processes {
+		half := len(p.values[name]) / 2
+		values, at := p.values[name][half:], p.times[half:]
 		n := float64(len(values))
 		if n < 2 {
 			continue
@@ -37,12 +37,12 @@ func growthOf(name string, lives []*life) (g growth) {
 			dx, dy := at[i].Sub(at[0]).Hours()-x, v-y
 			xx, xy, yy = xx+dx*dx, xy+dx*dy, yy+dy*dy
 		}
-		g.samples, g.mean, free = g.samples+len(values), g.mean+n*y, free+len(values)-1
+		g.samples, g.mean, freedom = g.samples+len(values), g.mean+n*y, freedom+len(values)-1
 	}
-	if g.free = free; free > 0 && xx > 0 {
+	if g.freedom = freedom; freedom > 0 && xx > 0 {
 		g.mean /= float64(g.samples)
 		g.slope = xy / xx
-		g.deviation = math.Sqrt(max(yy-g.slope*xy, 0) / float64(free) / xx)
+		g.stderr = math.Sqrt(max(yy-g.slope*xy, 0) / float64(freedom) / xx)
 	}
 	return g
 }
@@ -53,15 +53,14 @@ const (
 	tooShort = "too short to say"
 )
 
-// shortest is how long a process must be watched.
-const shortest = 2 * time.Minute
+const minWatched = 2 * time.Minute // of one process at least
 
-// verdict allows 5 % of the mean an hour, and three standard deviations for noise.
+// verdict tolerates 5 % of the mean per hour, and three standard errors of noise.
 func (g growth) verdict() string {
 	switch {
-	case g.free < 3, g.longest < shortest:
+	case g.freedom < 3, g.longest < minWatched:
 		return tooShort
-	case g.slope-3*g.deviation > 0.05*g.mean:
+	case g.slope-3*g.stderr > 0.05*g.mean:
 		return grows
 	}
 	return flat
@@ -69,29 +68,29 @@ func (g growth) verdict() string {
 
 func TestGrowth(t *testing.T) {
 	tests := map[string]struct {
-		lives, samples int
-		perHour        float64
-		want           string
+		processes, samples int
+		perHour            float64
+		want               string
 	}{
-		"a leak is noticed although processes are replaced": {4, 10, 30, grows},
-		"noise and another level of each process are none":  {4, 10, 0, flat},
-		"a small leak is noticed in a long life":            {1, 600, 12, grows},
-		"nothing follows from two lives of four samples":    {2, 4, 100, tooShort},
+		"leak across replaced processes":  {4, 10, 30, grows},
+		"noise and different levels":      {4, 10, 0, flat},
+		"small leak in a long process":    {1, 600, 12, grows},
+		"two processes with four samples": {2, 4, 100, tooShort},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, 2))
-			var lives []*life
-			for range tt.lives {
-				l, began, level := &life{}, time.Now(), 40+20*random.Float64()
+			var processes []*samples
+			for range tt.processes {
+				p, began, level := &samples{}, time.Now(), 40+20*random.Float64()
 				for i := range tt.samples {
 					at := began.Add(time.Duration(i) * time.Minute)
-					l.add(map[string]float64{"heap": level + at.Sub(began).Hours()*tt.perHour + random.NormFloat64()/2})
-					l.at[i] = at
+					p.add(map[string]float64{"heap": level + at.Sub(began).Hours()*tt.perHour + random.NormFloat64()/2})
+					p.times[i] = at
 				}
-				lives = append(lives, l)
+				processes = append(processes, p)
 			}
-			if g := growthOf("heap", lives); g.verdict() != tt.want {
+			if g := fitGrowth("heap", processes); g.verdict() != tt.want {
 				t.Errorf("%+v: %s, want %s", g, g.verdict(), tt.want)
 			}
 		})

@@ -10,36 +10,36 @@ import (
 	"time"
 )
 
-// cell is one fault.
+// cell is one fault of the matrix. Zero values stand for the defaults of config.
 type cell struct {
-	name    string
-	short   bool // part of the short form
-	allowed twice
-	lossy   bool                    // Redis may lose what it took a moment before the fault
-	forgets bool                    // Redis loses the history of before
-	polite  int                     // how often Graph may have to answer 429; 0: it does not matter
-	store   func(testing.TB) stores // nil: one redis-server
-	tokens  time.Duration           // life of Graph's tokens; 0: the usual
-	needs   program                 // another build that it starts; nil: none
-	users   int                     // 0: the usual
-	patient time.Duration           // how long it may take until all is quiet; 0: the usual
+	name          string
+	short         bool // part of the short form
+	duplicates    duplicates
+	losesWrites   bool // Redis may lose writes from just before the fault
+	losesHistory  bool // Redis loses the history from before the fault
+	max429        int  // the most 429 answers that Graph may need; 0: any number
+	newRedis      func(testing.TB) redisSetup
+	tokenLifetime time.Duration
+	extraBuild    program // another build that the fault starts
+	users         int
+	settleTimeout time.Duration
 
-	// apply breaks something, lets that last, and mends it.
-	apply func(*world)
+	// inject starts the fault, waits while it lasts, and ends it.
+	inject func(*testbed)
 }
 
-// twice says what may be delivered twice.
-type twice int
+// duplicates says which states may be delivered twice.
+type duplicates int
 
 const (
-	nothingTwice twice = iota
-	unanswered         // states whose acknowledgement was lost, under the same webhook-id
-	restarted          // every state; only of a user whose monitoring was stopped and started again
+	noDuplicates    duplicates = iota
+	afterLostAnswer            // states whose acknowledgement was lost, under the same webhook-id
+	afterRestart               // every state of a user whose monitoring was stopped and started again
 )
 
 const (
-	before = 2 * time.Second // of changes, at least, before the fault
-	after  = 3 * time.Second // of changes once it is mended
+	minBefore = 2 * time.Second // of changes before the fault
+	minAfter  = 3 * time.Second // of changes after the fault
 )
 
 func TestMatrix(t *testing.T) {
@@ -54,7 +54,7 @@ func TestMatrix(t *testing.T) {
 				t.Parallel()
 				r := row{name: c.name, seed: seed}
 				for run := range runs {
-					r.add(one(t, c, run))
+					r.add(runOnce(t, c, run))
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -66,67 +66,69 @@ func TestMatrix(t *testing.T) {
 	publish(t, table(rows))
 }
 
-// plan is the world of a cell.
-func (c cell) plan(seed uint64) plan {
-	return plan{seed: seed, name: c.name, users: cmp.Or(c.users, users), crew: crew, store: c.store, tokens: c.tokens, patience: c.patient}
+// config returns the testbed configuration of a cell.
+func (c cell) config(seed uint64) config {
+	return config{
+		seed: seed, name: c.name, users: cmp.Or(c.users, userCount), replicaCount: replicaCount,
+		newRedis: c.newRedis, tokenLifetime: c.tokenLifetime, settleTimeout: c.settleTimeout,
+	}
 }
 
-// one is one run of a cell, in a world that is gone after it.
-func one(t *testing.T, c cell, run int) (r row) {
+// runOnce runs a cell in a subtest, which cleans up the testbed.
+func runOnce(t *testing.T, c cell, run int) (r row) {
 	t.Run("", func(t *testing.T) {
-		if c.needs != nil {
-			if _, err := c.needs(); err != nil { // not while the changes go on: it takes time
+		if c.extraBuild != nil {
+			if _, err := c.extraBuild(); err != nil { // not during the fault: it takes minutes
 				t.Fatal(err)
 			}
 		}
-		w := build(t, c.plan(seed+uint64(run)))
-		r = w.run(c)
-		for _, v := range w.violations[:min(len(w.violations), shown)] {
+		tb := newTestbed(t, c.config(seed+uint64(run)))
+		r = tb.run(c)
+		for _, v := range tb.violations[:min(len(tb.violations), maxShown)] {
 			t.Errorf("%s: %s", v.promise, v.what)
 		}
 	})
 	return r
 }
 
-// shown is how many violations of one run are told.
-const shown = 8
+const maxShown = 8 // violations of a run
 
-// run breaks the world as the cell says and looks what came of it.
-func (w *world) run(c cell) row {
+// run injects the fault of a cell and verifies the promises.
+func (tb *testbed) run(c cell) row {
 	r := row{runs: 1}
-	if !w.await("at the start", w.settled) {
-		r.violations = len(w.violations)
+	if !tb.await("at the start", tb.settled) {
+		r.violations = len(tb.violations)
 		return r
 	}
-	s := newStream(w, c.name)
-	r.quiet = s.during(func() {
-		w.leave()
-		if time.Sleep(w.part(400 * time.Millisecond)); c.lossy {
+	s := newStream(tb, c.name)
+	r.settledAfter = s.runDuring(func() {
+		tb.stopLeaver()
+		if time.Sleep(tb.randomPart(400 * time.Millisecond)); c.losesWrites {
 			time.Sleep(time.Second)
 		}
-		c.apply(w)
-		if w.hits < w.aims {
-			w.violate(aimed, "%d of %d moments were met", w.hits, w.aims)
+		c.inject(tb)
+		if tb.hits < tb.aims {
+			tb.violate(targeting, "%d of %d targets were hit", tb.hits, tb.aims)
 		}
-		w.beyond()
+		tb.changeLeaver()
 	})
-	r.made, r.kills, r.hits = s.made, w.kills, w.hits
-	w.judge(c, &r)
-	r.violations = len(w.violations)
+	r.changes, r.kills, r.hits = s.changes, tb.kills, tb.hits
+	tb.verify(c, &r)
+	r.violations = len(tb.violations)
 	return r
 }
 
-// during makes changes before, during and after a fault, and then none until all is
-// quiet. It returns how long that took.
-func (s *stream) during(fault func()) (quiet time.Duration) {
+// runDuring makes changes before, during and after a fault, and then waits until
+// everything has settled. It returns how long that took after the last change.
+func (s *stream) runDuring(fault func()) (settledAfter time.Duration) {
 	ctx, stop := context.WithCancel(context.Background())
 	var changing sync.WaitGroup
 	changing.Go(func() { s.run(ctx) })
-	time.Sleep(before + s.part(2*time.Second))
+	time.Sleep(minBefore + s.randomPart(2*time.Second))
 	fault()
-	time.Sleep(after)
+	time.Sleep(minAfter)
 	stop()
 	changing.Wait()
-	mended := time.Now()
-	return max(s.quiet().Sub(mended), 0)
+	ended := time.Now()
+	return max(s.awaitQuiet().Sub(ended), 0)
 }

@@ -15,27 +15,26 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// program says where an executable is, having built it at the first call.
+// program builds an executable at the first call and returns its path.
 type program func() (path string, err error)
 
-// works is where executables are built.
-var works = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "outlook-monitor-faults") })
+// buildDir creates the directory for executables.
+var buildDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "outlook-monitor-faults") })
 
-// TestMain has the executables deleted.
+// TestMain deletes the executables at the end.
 func TestMain(m *testing.M) {
 	m.Run()
-	if dir, err := works(); err == nil {
+	if dir, err := buildDir(); err == nil {
 		_ = os.RemoveAll(dir)
 	}
 }
 
-// plain is the program as it is.
-var plain = built("plain", func() ([]edit, error) { return nil, nil })
+var unmodified = buildWith("plain", func() ([]edit, error) { return nil, nil })
 
-// built is the program with some edits.
-func built(name string, edits func() ([]edit, error)) program {
+// buildWith builds the program with some edits.
+func buildWith(name string, edits func() ([]edit, error)) program {
 	return sync.OnceValues(func() (string, error) {
-		dir, err := works()
+		dir, err := buildDir()
 		if err != nil {
 			return "", err
 		}
@@ -55,14 +54,14 @@ func built(name string, edits func() ([]edit, error)) program {
 	})
 }
 
-// edit is another text in the place of each occurrence of one in a file, whose
-// path is absolute or begins at the module.
+// edit replaces each occurrence of a text in a file. The path is absolute or relative to
+// the module.
 type edit struct{ file, old, new string }
 
-var errNoText = errors.New("has no such text any more")
+var errTextNotFound = errors.New("no longer contains the text")
 
-// applied returns the files with their edits, by their absolute paths.
-func applied(edits []edit) (map[string]string, error) {
+// applyEdits returns the edited files by absolute path.
+func applyEdits(edits []edit) (map[string]string, error) {
 	files := map[string]string{}
 	for _, e := range edits {
 		path := e.file
@@ -80,17 +79,17 @@ func applied(edits []edit) (map[string]string, error) {
 			files[path] = string(text)
 		}
 		if !strings.Contains(files[path], e.old) {
-			return nil, fmt.Errorf("%s %w: %q", e.file, errNoText, e.old)
+			return nil, fmt.Errorf("%s %w: %q", e.file, errTextNotFound, e.old)
 		}
 		files[path] = strings.ReplaceAll(files[path], e.old, e.new)
 	}
 	return files, nil
 }
 
-// overlay writes the edited files beside the executable and returns the flags
-// with which go build takes them for the true ones.
+// overlay writes the edited files next to the executable and returns the flags with which
+// go build uses them.
 func overlay(dir string, edits []edit) ([]string, error) {
-	files, err := applied(edits)
+	files, err := applyEdits(edits)
 	if err != nil || len(files) == 0 {
 		return nil, err
 	}
@@ -109,16 +108,17 @@ func overlay(dir string, edits []edit) ([]string, error) {
 	return []string{"-overlay", list}, os.WriteFile(list, body, 0o600)
 }
 
-// skewed is the program with a package time whose clock is CLOCK_SKEW seconds
-// off once the process has run for CLOCK_SKEW_AFTER. All of it is compiled anew, which takes minutes the first time.
-var skewed = built("skewed", func() ([]edit, error) {
+// skewed is the program with a package time whose clock is off by CLOCK_SKEW seconds once
+// the process has run for CLOCK_SKEW_AFTER seconds. Everything is recompiled, which takes
+// minutes the first time.
+var skewed = buildWith("skewed", func() ([]edit, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
 	if runtime.GOOS == "windows" {
-		return nil, errors.New("the clock of this system is read elsewhere")
+		return nil, errors.New("package time reads the clock elsewhere on this system")
 	}
 	return []edit{
 		{file, "import (\n", "import (\n\t\"syscall\"\n"},
@@ -127,7 +127,7 @@ var skewed = built("skewed", func() ([]edit, error) {
 	}, nil
 })
 
-// skewSource reads how many seconds the clock is off, and after how many.
+// skewSource is added to package time.
 const skewSource = `
 var skew, skewAfter = skewSetting("CLOCK_SKEW"), skewSetting("CLOCK_SKEW_AFTER")
 

@@ -9,53 +9,52 @@ import (
 	"time"
 )
 
-// relay is an address that passes connections on: to the first of its targets
-// that takes them, beginning with another one each time.
+// relay is a TCP proxy. It connects to the first target that accepts, starting with
+// another one each time.
 type relay struct {
-	ln      net.Listener
-	targets []string
-	turn    atomic.Uint64
-	delay   atomic.Int64 // ns by which each piece of an answer is late
-	trap    atomic.Pointer[trap]
-	loses   atomic.Pointer[aim] // requests whose answers get lost, with their connections
-	open    sync.WaitGroup
+	ln          net.Listener
+	targets     []string
+	next        atomic.Uint64
+	delay       atomic.Int64 // of each read of an answer, in ns
+	trap        atomic.Pointer[trap]
+	dropAnswers atomic.Pointer[match] // requests whose connections are closed instead of answered
+	running     sync.WaitGroup
 
 	mu    sync.Mutex
-	conns map[net.Conn]bool // guarded by mu; nil: it has ended
+	conns map[net.Conn]bool // guarded by mu; nil once closed
 }
 
-// trap stops a relay at the first piece of a request that is aimed at, so that a
-// process can be killed at this very point.
+// trap holds the first matching request in a relay, so that a process can be killed at
+// exactly this point.
 type trap struct {
-	aims   aim
-	passes bool // the request reaches the target, and its answer gets lost
+	match   match
+	forward bool // the request reaches the target, but its answer is lost
 
-	once   sync.Once
-	sprung chan struct{} // closed when it has stopped something
-	gone   chan struct{} // closed when it is taken away
+	once     sync.Once
+	caught   atomic.Bool   // a request is held
+	released chan struct{} // closed to remove the trap
 }
 
-// aim reports whether a piece of a request is what a fault waits for.
-type aim func(piece []byte) bool
+// match reports whether data read from a client holds the request that a fault targets.
+type match func(request []byte) bool
 
-// bears aims at what bears a word.
-func bears(word string) aim {
-	return func(piece []byte) bool { return bytes.Contains(piece, []byte(word)) }
+func contains(text string) match {
+	return func(request []byte) bool { return bytes.Contains(request, []byte(text)) }
 }
 
-// stop holds up what is aimed at until the trap is taken away; caught is false if it
-// is not, or the trap has stopped another.
-func (t *trap) stop(piece []byte, pass func()) (caught bool) {
-	if t == nil || !t.aims(piece) {
+// catch holds the first matching request until the trap is released, and reports whether
+// it held this one.
+func (t *trap) catch(request []byte, forward func()) (caught bool) {
+	if t == nil || !t.match(request) {
 		return false
 	}
 	t.once.Do(func() {
 		caught = true
-		if t.passes {
-			pass()
+		if t.forward {
+			forward()
 		}
-		close(t.sprung)
-		<-t.gone
+		t.caught.Store(true)
+		<-t.released
 	})
 	return caught
 }
@@ -67,8 +66,8 @@ func newRelay(t testing.TB, targets ...string) *relay {
 		t.Fatal(err)
 	}
 	r := &relay{ln: ln, targets: targets, conns: map[net.Conn]bool{}}
-	r.open.Go(r.accept)
-	t.Cleanup(r.end)
+	r.running.Go(r.accept)
+	t.Cleanup(r.close)
 	return r
 }
 
@@ -80,32 +79,32 @@ func (r *relay) accept() {
 		if err != nil {
 			return
 		}
-		r.open.Go(func() { r.pass(conn) })
+		r.running.Go(func() { r.handle(conn) })
 	}
 }
 
-// pass connects in to a target until one of both ends.
-func (r *relay) pass(in net.Conn) {
+// handle connects in to a target until either side closes.
+func (r *relay) handle(in net.Conn) {
 	defer in.Close()
 	out := r.dial()
-	if out == nil || !r.keep(in, out) {
+	if out == nil || !r.track(in, out) {
 		return
 	}
-	defer r.drop(in, out)
+	defer r.untrack(in, out)
 	var up sync.WaitGroup
 	var lost atomic.Bool
 	up.Go(func() {
-		r.ask(in, out, &lost)
+		r.forwardRequests(in, out, &lost)
 		_ = out.Close()
 	})
-	r.answer(in, out, &lost)
+	r.forwardAnswers(in, out, &lost)
 	_ = in.Close()
 	up.Wait()
 }
 
-// dial returns nil if no target takes the connection.
+// dial returns nil if no target accepts.
 func (r *relay) dial() net.Conn {
-	first := r.turn.Add(1)
+	first := r.next.Add(1)
 	for i := range uint64(len(r.targets)) {
 		target := r.targets[(first+i)%uint64(len(r.targets))]
 		if conn, err := net.DialTimeout("tcp", target, time.Second); err == nil {
@@ -115,23 +114,23 @@ func (r *relay) dial() net.Conn {
 	return nil
 }
 
-// ask brings what in says to out, up to a trap. Then lost is set: no answer may
-// come any more.
-func (r *relay) ask(in, out net.Conn, lost *atomic.Bool) {
+// forwardRequests copies from in to out until a trap or dropAnswers matches. It sets
+// lost once the answers must not arrive.
+func (r *relay) forwardRequests(in, out net.Conn, lost *atomic.Bool) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := in.Read(buffer)
-		caught := r.trap.Load().stop(buffer[:n], func() {
+		caught := r.trap.Load().catch(buffer[:n], func() {
 			lost.Store(true)
 			_, _ = out.Write(buffer[:n])
 		})
 		if caught {
 			return
 		}
-		if aims := r.loses.Load(); aims != nil && (*aims)(buffer[:n]) {
+		if aims := r.dropAnswers.Load(); aims != nil && (*aims)(buffer[:n]) {
 			lost.Store(true)
 			_, _ = out.Write(buffer[:n])
-			time.Sleep(50 * time.Millisecond) // it is carried out meanwhile
+			time.Sleep(50 * time.Millisecond) // for the target to process the request
 			return
 		}
 		if _, failed := out.Write(buffer[:n]); failed != nil || err != nil {
@@ -140,8 +139,8 @@ func (r *relay) ask(in, out net.Conn, lost *atomic.Bool) {
 	}
 }
 
-// answer brings what out says to in, late if it has to be.
-func (r *relay) answer(in, out net.Conn, lost *atomic.Bool) {
+// forwardAnswers copies from out to in, delayed by r.delay, until lost is set.
+func (r *relay) forwardAnswers(in, out net.Conn, lost *atomic.Bool) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := out.Read(buffer)
@@ -157,7 +156,7 @@ func (r *relay) answer(in, out net.Conn, lost *atomic.Bool) {
 	}
 }
 
-func (r *relay) keep(conns ...net.Conn) bool {
+func (r *relay) track(conns ...net.Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range conns {
@@ -170,7 +169,7 @@ func (r *relay) keep(conns ...net.Conn) bool {
 	return r.conns != nil
 }
 
-func (r *relay) drop(conns ...net.Conn) {
+func (r *relay) untrack(conns ...net.Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range conns {
@@ -179,8 +178,8 @@ func (r *relay) drop(conns ...net.Conn) {
 	}
 }
 
-// end closes everything and waits for it.
-func (r *relay) end() {
+// close closes all connections and waits until their goroutines have ended.
+func (r *relay) close() {
 	_ = r.ln.Close()
 	r.mu.Lock()
 	for c := range r.conns {
@@ -188,5 +187,5 @@ func (r *relay) end() {
 	}
 	r.conns = nil
 	r.mu.Unlock()
-	r.open.Wait()
+	r.running.Wait()
 }

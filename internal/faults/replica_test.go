@@ -1,9 +1,11 @@
 package faults_test
 
 import (
+	"bufio"
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,25 +14,25 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// replica is one of the program's processes; it can be started again and again.
+// replica is a replica of the program, which can be restarted.
 type replica struct {
 	t       testing.TB
 	program program
 	env     []string
 	addr    string
-	file    string // its log, of all its lives
+	logFile string // of all its processes
 
-	*programtest.Process // of this life; nil before the first
+	*programtest.Process // the current or last one; nil before the first start
 }
 
-// start runs the process; env are further variables of this life alone.
+// start starts a process. env are additional variables for this process only.
 func (r *replica) start(env ...string) {
 	r.t.Helper()
 	path, err := r.program()
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	log, err := os.OpenFile(r.file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(r.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -42,7 +44,7 @@ func (r *replica) start(env ...string) {
 
 func (r *replica) signal(s syscall.Signal) { _ = r.Signal(s) }
 
-// ready reports whether the replica answers that it is.
+// ready reports whether /readyz answers 200.
 func (r *replica) ready() bool {
 	response, err := client.Get("http://" + r.addr + "/readyz")
 	if err != nil {
@@ -52,9 +54,28 @@ func (r *replica) ready() bool {
 	return response.StatusCode == http.StatusOK
 }
 
+const ownedPartitions = "outlook_monitor_owned_partitions "
+
+// metric adds up the samples of a metric, whose name ends with a space, or with a brace
+// if it has labels. It returns 0 if the replica does not answer.
+func (r *replica) metric(name string) (total float64) {
+	response, err := client.Get("http://" + r.addr + "/metrics")
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); strings.HasPrefix(lines.Text(), name) {
+			value, _ := strconv.ParseFloat(fields[len(fields)-1], 64)
+			total += value
+		}
+	}
+	return total
+}
+
 // log returns the last lines that the replica wrote.
 func (r *replica) log(lines int) string {
-	text, err := os.ReadFile(r.file)
+	text, err := os.ReadFile(r.logFile)
 	if err != nil {
 		return err.Error()
 	}

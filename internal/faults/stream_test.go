@@ -10,24 +10,24 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
-// stream is the random changes of a world. Each change of a user bears a number,
-// in the text that is to be spoken.
+// stream makes random changes. It numbers the changes of each user and puts the number
+// into the message.
 type stream struct {
-	*world
-	random *rand.Rand
-	people []graphsim.User // those who stay
-	number map[string]int  // by user id
-	made   int
+	*testbed
+	random     *rand.Rand
+	candidates []graphsim.User // all but the leaver
+	numbers    map[string]int  // the last number by user id
+	changes    int
 }
 
-func newStream(w *world, name string) *stream {
-	return &stream{world: w, random: dice(w.seed, name, 1), people: w.people[:len(w.people)-1], number: map[string]int{}}
+func newStream(tb *testbed, name string) *stream {
+	return &stream{testbed: tb, random: newRand(tb.seed, name, 1), candidates: tb.monitored[:len(tb.monitored)-1], numbers: map[string]int{}}
 }
 
 // run makes changes until ctx ends.
 func (s *stream) run(ctx context.Context) {
 	for {
-		s.change(s.people[s.random.IntN(len(s.people))])
+		s.change(s.candidates[s.random.IntN(len(s.candidates))])
 		select {
 		case <-ctx.Done():
 			return
@@ -36,65 +36,65 @@ func (s *stream) run(ctx context.Context) {
 	}
 }
 
-// change gives one user a new state. Half of them the calendar announces, and
-// the other half is for the poll to see.
+// change gives a user a new state. Half of the changes come with a notification for the
+// calendar, only the poll sees the other half.
 func (s *stream) change(u graphsim.User) {
 	status := "alwaysEnabled"
 	if s.random.IntN(4) == 0 {
 		status = "disabled"
 	}
-	announced := s.random.IntN(2) == 0
+	notified := s.random.IntN(2) == 0
 	now, err := s.sim.AutomaticReplies(u.ID)
 	if err != nil {
 		s.t.Error(err)
 		return
 	}
 	if status == "disabled" && now.Status == "disabled" {
-		return // would change nothing
+		return // no change
 	}
-	s.number[u.ID]++
-	s.set(u, status, s.number[u.ID], announced)
-	s.made++
+	s.numbers[u.ID]++
+	s.setReplies(u, status, s.numbers[u.ID], notified)
+	s.changes++
 }
 
-// set gives a user a state with a number.
-func (w *world) set(u graphsim.User, status string, number int, announced bool) {
-	_, err := w.sim.SetAutomaticReplies(u.ID, graphsim.AutomaticRepliesUpdate{
-		Status: &status, ExternalReplyMessage: new(fmt.Sprintf("<p>Change %d</p>", number)), CalendarBlock: announced,
+// setReplies sets a user's automatic replies, with a change number in the message.
+func (tb *testbed) setReplies(u graphsim.User, status string, number int, notified bool) {
+	_, err := tb.sim.SetAutomaticReplies(u.ID, graphsim.AutomaticRepliesUpdate{
+		Status: &status, ExternalReplyMessage: new(fmt.Sprintf("<p>Change %d</p>", number)), CalendarBlock: notified,
 	})
 	if err != nil {
-		w.t.Error(err)
+		tb.t.Error(err)
 	}
 }
 
-// leave has the mediator end the monitoring of the last of the people.
-func (w *world) leave() {
-	w.t.Helper()
-	last := len(w.people) - 1
-	leaver := w.people[last]
-	status, err := w.mediator.Monitor(context.Background(), leaver.UserPrincipalName, false)
+// monitor sends a start or stop from the mediator and reports whether it was accepted.
+func (tb *testbed) monitor(u graphsim.User, on bool) bool {
+	status, err := tb.mediator.Monitor(context.Background(), u.UserPrincipalName, on)
 	if err != nil || status != http.StatusOK {
-		w.violate(covers, "the stop of a user was answered %d, %v", status, err)
-		return
+		tb.violate(coverage, "user %s: monitor %t was answered %d, %v", u.ID, on, status, err)
+		return false
 	}
-	w.people, w.left = w.people[:last], leaver
+	return true
 }
 
-// enter has the mediator start with the user who has left, and who is not judged
-// by number then: the stream does not know of them.
-func (w *world) enter() {
-	w.t.Helper()
-	status, err := w.mediator.Monitor(context.Background(), w.left.UserPrincipalName, true)
-	if err != nil || status != http.StatusOK {
-		w.violate(covers, "the start of a user was answered %d, %v", status, err)
-		return
+// stopLeaver stops monitoring the last monitored user.
+func (tb *testbed) stopLeaver() {
+	last := len(tb.monitored) - 1
+	if leaver := tb.monitored[last]; tb.monitor(leaver, false) {
+		tb.monitored, tb.leaver = tb.monitored[:last], leaver
 	}
-	w.people = append([]graphsim.User{w.left}, w.people...)
-	w.started[w.left.ID] = true
 }
 
-// beyond changes the state of the user who has left, which is nobody's business.
-func (w *world) beyond() { w.set(w.left, "alwaysEnabled", secret, true) }
+// startLeaver starts monitoring the leaver again. Its states may be delivered twice then.
+func (tb *testbed) startLeaver() {
+	if tb.monitor(tb.leaver, true) {
+		tb.monitored = append([]graphsim.User{tb.leaver}, tb.monitored...)
+		tb.restarted[tb.leaver.ID] = true
+	}
+}
 
-// secret is the number of that change.
-const secret = 1_000_000
+// changeLeaver changes the state of the leaver, which must not be delivered.
+func (tb *testbed) changeLeaver() { tb.setReplies(tb.leaver, "alwaysEnabled", leaverChange, true) }
+
+// leaverChange is the number of the leaver's last change.
+const leaverChange = 1_000_000

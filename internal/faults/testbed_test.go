@@ -1,0 +1,234 @@
+package faults_test
+
+import (
+	"cmp"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/mediatorsim"
+	"outlook-monitor/internal/programtest"
+	"outlook-monitor/internal/redistest"
+)
+
+// Set by scripts/faults.
+var (
+	form = cmp.Or(os.Getenv("FAULTS"), "short") // short, long, broken or replicas
+	seed = uint64(envInt("FAULTS_SEED", 1))
+	runs = envInt("FAULTS_RUNS", 1) // of each cell, each with the next seed
+)
+
+func envInt(variable string, fallback int) int {
+	n, err := strconv.Atoi(os.Getenv(variable))
+	if err != nil || n < 0 {
+		return fallback
+	}
+	return n
+}
+
+const (
+	userCount    = 12 // besides the leaver
+	replicaCount = 2
+)
+
+// config configures a testbed. Zero values stand for the defaults.
+type config struct {
+	seed          uint64
+	name          string
+	users         int // besides the leaver
+	replicaCount  int
+	newRedis      func(testing.TB) redisSetup // default: one redis-server
+	tokenLifetime time.Duration               // of Graph's access tokens
+	program       program                     // default: unmodified
+
+	onAnswered    func(mediatorsim.Call) // called after each answer of the mediator; may be nil
+	settleTimeout time.Duration          // how long the testbed may take to settle
+}
+
+// testbed is the program's replicas and their dependencies.
+type testbed struct {
+	config
+	t         testing.TB
+	random    *rand.Rand // not for the changes: their stream has its own
+	sim       *graphsim.Server
+	mediator  *mediatorsim.Server
+	redis     redisSetup
+	replicas  []*replica
+	proxy     *relay          // to all replicas
+	monitored []graphsim.User // users that should be monitored
+	leaver    graphsim.User   // the user whose monitoring was stopped
+
+	answered atomic.Int64 // setstatus calls that the mediator answered
+	kills    int          // processes ended by faults
+	aims     int          // targets that faults waited for
+	hits     int          // targets that were hit
+
+	historyLostAt time.Time       // older history may be lost
+	restarted     map[string]bool // ids of users whose monitoring was stopped and started again
+
+	mu         sync.Mutex
+	violations []violation // guarded by mu
+}
+
+// redisSetup is the Redis of a testbed: a server behind a relay, Sentinel or a Cluster.
+type redisSetup struct {
+	url string
+
+	server *redistest.Server
+	relay  *relay
+
+	sentinel *redistest.Sentinel
+
+	cluster *redistest.Cluster
+	spare   *redistest.Server // replica of the Cluster's second master; may be nil
+}
+
+func singleRedis(t testing.TB) redisSetup { return withRelay(t, redistest.Start(t)) }
+
+// withRelay puts a relay in front of a server.
+func withRelay(t testing.TB, server *redistest.Server) redisSetup {
+	r := newRelay(t, server.Addr())
+	return redisSetup{url: "redis://" + r.addr(), server: server, relay: r}
+}
+
+func newRand(seed uint64, name string, stream uint64) *rand.Rand {
+	sum := fnv.New64a()
+	_, _ = sum.Write([]byte(name))
+	return rand.New(rand.NewPCG(seed, sum.Sum64()+stream))
+}
+
+// newTestbed starts a testbed.
+func newTestbed(t testing.TB, p config) *testbed {
+	t.Helper()
+	tb := &testbed{config: p, t: t, random: newRand(p.seed, p.name, 0), restarted: map[string]bool{}}
+	if tb.program == nil {
+		tb.program = unmodified
+	}
+	if _, err := tb.program(); err != nil {
+		t.Fatal(err)
+	}
+	tb.settleTimeout = cmp.Or(tb.settleTimeout, settleTimeout)
+	tb.startSimulators()
+	if tb.newRedis == nil {
+		tb.newRedis = singleRedis
+	}
+	tb.redis = tb.newRedis(t)
+	addrs := make([]string, p.replicaCount)
+	for i := range addrs {
+		addrs[i] = programtest.FreeAddress(t)
+	}
+	tb.proxy = newRelay(t, addrs...)
+	tb.mediator.SetMonitorURL("http://" + tb.proxy.addr())
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, tb.sim.CAPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, addr := range addrs {
+		tb.replicas = append(tb.replicas, &replica{t: t, program: tb.program, addr: addr, logFile: filepath.Join(t.TempDir(), "log"), env: []string{
+			"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SSL_CERT_FILE=" + ca,
+			"AZURE_TENANT_ID=" + tb.sim.TenantID(), "AZURE_CLIENT_ID=" + graphsim.DefaultClientID,
+			"AZURE_CLIENT_SECRET=" + graphsim.DefaultClientSecret, "AZURE_AUTHORITY_HOST=" + tb.sim.URL(),
+			"GRAPH_ENDPOINT=" + tb.sim.URL(), "REDIS_URL=" + tb.redis.url, "MEDIATOR_URL=" + tb.mediator.URL(),
+			"LISTEN_ADDR=" + addr, "PUBLIC_URL=http://" + tb.proxy.addr(), "SWEEP_INTERVAL=10s", "LOG_FORMAT=json",
+		}})
+	}
+	t.Cleanup(tb.killReplicas)
+	for _, r := range tb.replicas {
+		r.start()
+	}
+	return tb
+}
+
+// startSimulators starts Graph and the mediator and adds the users to both.
+func (tb *testbed) startSimulators() {
+	tb.t.Helper()
+	var err error
+	if tb.sim, err = graphsim.New(graphsim.Config{Seed: tb.random.Uint64(), TokenLifetime: tb.tokenLifetime}); err != nil {
+		tb.t.Fatal(err)
+	}
+	received := func(c mediatorsim.Call) {
+		tb.answered.Add(1)
+		if tb.onAnswered != nil {
+			tb.onAnswered(c)
+		}
+	}
+	if tb.mediator, err = mediatorsim.New(mediatorsim.Config{Received: received}); err != nil {
+		tb.t.Fatal(err)
+	}
+	await.Run(tb.t, tb.sim.Run)
+	await.Run(tb.t, tb.mediator.Run)
+	if tb.monitored, err = tb.sim.AddUsers(tb.users+1, "contoso.example"); err != nil {
+		tb.t.Fatal(err)
+	}
+	for _, u := range tb.monitored {
+		tb.mediator.Add(u.UserPrincipalName)
+	}
+}
+
+// killReplicas kills the replicas and logs their output if the test failed.
+func (tb *testbed) killReplicas() {
+	for i, r := range tb.replicas {
+		if r.Process == nil {
+			continue
+		}
+		r.Kill()
+		if tb.t.Failed() {
+			tb.t.Logf("log of replica %d:\n%s", i, r.log(60))
+		}
+	}
+}
+
+func (tb *testbed) anyReplica() *replica { return tb.replicas[tb.random.IntN(len(tb.replicas))] }
+
+// injectGraphFault makes Graph misbehave until [graphsim.Server.ClearFaults].
+func (tb *testbed) injectGraphFault(f graphsim.Fault) {
+	tb.t.Helper()
+	if _, err := tb.sim.SetFault(f); err != nil {
+		tb.t.Fatal(err)
+	}
+}
+
+// hold waits while a fault lasts: short, or longer in the long form.
+func hold(short, longer time.Duration) {
+	if form == "long" {
+		short = longer
+	}
+	time.Sleep(short)
+}
+
+// eventually waits up to 10 seconds until a condition holds, and reports whether it did.
+func eventually(condition func() bool) bool {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if condition() {
+			return true
+		}
+	}
+	return false
+}
+
+// delivered reports whether the mediator's last state of a user matches the mailbox.
+func (tb *testbed) delivered(u graphsim.User) bool {
+	mailbox, err := tb.sim.AutomaticReplies(u.ID)
+	if err != nil {
+		tb.t.Error(err)
+		return false
+	}
+	state, ok := tb.mediator.State(u.UserPrincipalName)
+	away := mailbox.Status == "alwaysEnabled"
+	return ok && (state.Status == "True") == away &&
+		(!away || strings.Trim(mailbox.ExternalReplyMessage, "<p/>") == state.Message)
+}
+
+func (tb *testbed) allDelivered() bool {
+	return !slices.ContainsFunc(tb.monitored, func(u graphsim.User) bool { return !tb.delivered(u) })
+}
