@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,11 +25,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/telemetry"
 )
 
-// receiver takes spans over both forms of OTLP.
+// receiver receives spans over OTLP, by gRPC and HTTP.
 type receiver struct {
 	collector.UnimplementedTraceServiceServer
 	mu       sync.Mutex
@@ -62,11 +64,11 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		return
 	}
 	if _, err := r.Export(request.Context(), &sent); err != nil {
-		w.WriteHeader(http.StatusBadRequest) // not to be repeated
+		w.WriteHeader(http.StatusBadRequest) // not retried
 	}
 }
 
-func (r *receiver) all() map[string]*spans.Span {
+func (r *receiver) byName() map[string]*spans.Span {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	byName := map[string]*spans.Span{}
@@ -76,16 +78,18 @@ func (r *receiver) all() map[string]*spans.Span {
 	return byName
 }
 
-// attributes puts what a resource says into one text.
-func attributes(r *resource.Resource) string {
+// attributes returns the attributes of the resource as one string.
+func (r *receiver) attributes() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var all []string
-	for _, a := range r.GetAttributes() {
+	for _, a := range r.resource.GetAttributes() {
 		all = append(all, a.GetKey()+"="+a.GetValue().GetStringValue())
 	}
 	return strings.Join(all, " ")
 }
 
-// receive runs a receiver for one protocol and returns its endpoint.
+// receive runs a receiver for a protocol and returns it with its endpoint.
 func receive(t *testing.T, protocol string) (*receiver, string) {
 	t.Helper()
 	r := &receiver{}
@@ -106,8 +110,7 @@ func receive(t *testing.T, protocol string) (*receiver, string) {
 	return r, "http://" + ln.Addr().String()
 }
 
-// environment sets variables, for the SDK reads them itself, and returns how to
-// look them up.
+// environment sets variables, because the SDK reads some itself, and returns a getenv.
 func environment(t *testing.T, variables map[string]string) func(string) string {
 	t.Helper()
 	for name, value := range variables {
@@ -117,8 +120,8 @@ func environment(t *testing.T, variables map[string]string) func(string) string 
 }
 
 func TestSpansAreExported(t *testing.T) {
-	for _, protocol := range []string{"", "http/protobuf", "grpc"} {
-		t.Run("over "+protocol, func(t *testing.T) {
+	for name, protocol := range map[string]string{"default": "", "gRPC": "grpc"} {
+		t.Run(name, func(t *testing.T) {
 			r, url := receive(t, protocol)
 			m := telemetry.NewMetrics(build)
 			tracing := open(t, map[string]string{
@@ -135,22 +138,25 @@ func TestSpansAreExported(t *testing.T) {
 			if err := tracing.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			got := r.all()
+			got := r.byName()
 			notification, read := got["notification"], got["read"]
 			if notification == nil || read == nil {
 				t.Fatalf("spans = %v, want both", got)
 			}
 			if string(read.GetTraceId()) != string(notification.GetTraceId()) || string(read.GetParentSpanId()) != string(notification.GetSpanId()) {
-				t.Error("read is no child of the notification")
+				t.Error("read is not a child of notification")
 			}
 			if took := time.Duration(notification.GetEndTimeUnixNano() - notification.GetStartTimeUnixNano()); took != 3*time.Second {
-				t.Errorf("notification took %v, want the 3s given afterwards", took)
+				t.Errorf("notification took %v, want 3s", took)
 			}
 			if read.GetStatus().GetMessage() != "gone" || len(read.GetAttributes()) != 1 {
 				t.Errorf("read = %v, want its error and its attribute", read)
 			}
-			if said := attributes(r.resource); !strings.Contains(said, "service.name=my-monitor") || !strings.Contains(said, "service.version=v1.2.0") || !strings.Contains(said, "deployment.environment=test") {
-				t.Errorf("resource = %s, want what the variables and the build say", said)
+			resource := r.attributes()
+			for _, want := range []string{"service.name=my-monitor", "service.version=v1.2.0", "deployment.environment=test"} {
+				if !strings.Contains(resource, want) {
+					t.Errorf("resource = %s, want it to contain %s", resource, want)
+				}
 			}
 			if n := series(scrape(t, m), `outlook_monitor_exported_spans_total{outcome="ok"}`); n != "2" {
 				t.Errorf("exported spans = %q, want 2", n)
@@ -159,21 +165,21 @@ func TestSpansAreExported(t *testing.T) {
 	}
 }
 
-func TestTheVariablesDecide(t *testing.T) {
+func TestExportVariables(t *testing.T) {
 	const url = "http://127.0.0.1:1"
 	tests := map[string]struct {
 		variables map[string]string
 		exports   bool
 		fails     string
 	}{
-		"nothing is set":                      {nil, false, ""},
-		"an endpoint":                         {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url}, true, ""},
-		"an endpoint for traces":              {map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url + "/v1/traces"}, true, ""},
-		"an endpoint and the SDK is disabled": {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_SDK_DISABLED": "TRUE"}, false, ""},
-		"an endpoint and no exporter":         {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_EXPORTER": "none"}, false, ""},
-		"an exporter that is not there":       {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_EXPORTER": "zipkin"}, false, "write otlp or none"},
-		"a protocol that is not there":        {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, false, "OTEL_EXPORTER_OTLP_PROTOCOL is http/json: write http/protobuf or grpc"},
-		"an unknown protocol for traces":      {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"}, false, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is http/json"},
+		"none":                        {nil, false, ""},
+		"endpoint":                    {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url}, true, ""},
+		"endpoint for traces":         {map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url + "/v1/traces"}, true, ""},
+		"endpoint, SDK disabled":      {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_SDK_DISABLED": "TRUE"}, false, ""},
+		"endpoint, no exporter":       {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_EXPORTER": "none"}, false, ""},
+		"unknown exporter":            {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_EXPORTER": "zipkin"}, false, "write otlp or none"},
+		"unknown protocol":            {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, false, "OTEL_EXPORTER_OTLP_PROTOCOL is http/json: write http/protobuf or grpc"},
+		"unknown protocol for traces": {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"}, false, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is http/json"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -185,7 +191,7 @@ func TestTheVariablesDecide(t *testing.T) {
 				return
 			}
 			if err != nil || (tracing.Tracer() != noop.Tracer{}) != tt.exports {
-				t.Fatalf("OpenTracing = tracer %v, %v, want one that makes spans: %t", tracing.Tracer(), err, tt.exports)
+				t.Fatalf("OpenTracing = tracer %v, %v, want it to create spans: %t", tracing.Tracer(), err, tt.exports)
 			}
 			if err := tracing.Close(t.Context()); err != nil {
 				t.Errorf("Close = %v, want nil", err)
@@ -194,8 +200,8 @@ func TestTheVariablesDecide(t *testing.T) {
 	}
 }
 
-// exporting returns tracing that exports to a receiver of its own; variables add to
-// the endpoint.
+// exporting returns a receiver and a Tracing that exports to it. variables are set in
+// addition to the endpoint.
 func exporting(t *testing.T, variables map[string]string) (*receiver, *telemetry.Tracing) {
 	t.Helper()
 	r, url := receive(t, "")
@@ -204,7 +210,7 @@ func exporting(t *testing.T, variables map[string]string) (*receiver, *telemetry
 	return r, open(t, all, func(int, error) {})
 }
 
-// open returns tracing by variables that are right.
+// open returns a Tracing configured by valid variables.
 func open(t *testing.T, variables map[string]string, exported func(int, error)) *telemetry.Tracing {
 	t.Helper()
 	tracing, err := telemetry.OpenTracing(t.Context(), build, environment(t, variables), exported, slog.New(slog.DiscardHandler))
@@ -214,7 +220,7 @@ func open(t *testing.T, variables map[string]string, exported func(int, error)) 
 	return tracing
 }
 
-func TestASamplerDropsWholeTraces(t *testing.T) {
+func TestSamplerVariables(t *testing.T) {
 	r, tracing := exporting(t, map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"})
 	ctx, outer := tracing.Tracer().Start(t.Context(), "notification")
 	if c := outer.SpanContext(); !c.IsValid() || c.IsSampled() {
@@ -226,12 +232,12 @@ func TestASamplerDropsWholeTraces(t *testing.T) {
 	if err := tracing.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.all(); len(got) != 0 {
+	if got := r.byName(); len(got) != 0 {
 		t.Errorf("spans = %v, want none", got)
 	}
 }
 
-func TestLostSpansAreCountedAndLoggedOnce(t *testing.T) {
+func TestExportFailuresAreCountedAndLoggedOnce(t *testing.T) {
 	r, url := receive(t, "")
 	r.mu.Lock()
 	r.refusing = true
@@ -243,15 +249,11 @@ func TestLostSpansAreCountedAndLoggedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := func() string { return series(scrape(t, m), `outlook_monitor_exported_spans_total{outcome="failed"}`) }
+	dropped := func() string { return series(scrape(t, m), `outlook_monitor_exported_spans_total{outcome="failed"}`) }
 	for n := 1; n <= 3; n++ {
 		_, span := tracing.Tracer().Start(t.Context(), "read")
 		span.End()
-		for deadline := time.Now().Add(30 * time.Second); lost() != string(rune('0'+n)); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("lost spans = %q, want %d", lost(), n)
-			}
-		}
+		await.True(t, "the dropped span is counted", func() bool { return dropped() == strconv.Itoa(n) })
 	}
 	if err := tracing.Close(t.Context()); err != nil {
 		t.Errorf("Close = %v, want nil", err)
@@ -261,23 +263,24 @@ func TestLostSpansAreCountedAndLoggedOnce(t *testing.T) {
 	}
 }
 
-func TestACallOutsideOfASpanIsLeftAlone(t *testing.T) {
+func TestCallsInsideSpansAreTraced(t *testing.T) {
 	r, tracing := exporting(t, nil)
-	there, last := listener(t)
-	get(t, t.Context(), tracing, there+"/", http.Header{})
+	url, last := echo(t)
+	get(t, t.Context(), tracing, url+"/", http.Header{})
 	if h := last(); h.Get("Traceparent") != "" {
-		t.Errorf("traceparent = %q, want none", h.Get("Traceparent"))
+		t.Errorf("traceparent outside a span = %q, want none", h.Get("Traceparent"))
 	}
 	ctx, span := tracing.Tracer().Start(t.Context(), "deliver")
-	get(t, ctx, tracing, there+"/api/setstatus", http.Header{"Authorization": {"Bearer s3cret"}})
+	get(t, ctx, tracing, url+"/api/setstatus", http.Header{"Authorization": {"Bearer s3cret"}})
 	span.End()
-	if h, id := last(), span.SpanContext().TraceID().String(); !strings.Contains(h.Get("Traceparent"), id) {
-		t.Errorf("traceparent = %q, want one of trace %s", h.Get("Traceparent"), id)
+	parts, parent := traceparent.FindStringSubmatch(last().Get("Traceparent")), span.SpanContext()
+	if parts == nil || parts[1] != parent.TraceID().String() || parts[2] == parent.SpanID().String() {
+		t.Errorf("traceparent = %v, want a new span in trace %s", parts, parent.TraceID())
 	}
 	if err := tracing.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.all(); len(got) != 2 || got["GET 127.0.0.1"] == nil || strings.Contains(got["GET 127.0.0.1"].String(), "s3cret") {
+	if got := r.byName(); len(got) != 2 || got["GET 127.0.0.1"] == nil || strings.Contains(got["GET 127.0.0.1"].String(), "s3cret") {
 		t.Errorf("spans = %v, want deliver and its call without the secret", got)
 	}
 }

@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/http/httptest"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
@@ -24,8 +24,8 @@ import (
 
 const (
 	metricsTable = "../../deploy/METRICS.md"
-	alarms       = "../../deploy/prometheus/rules.yaml"
-	alarmTests   = "../../deploy/prometheus/rules_test.yaml"
+	alerts       = "../../deploy/prometheus/rules.yaml"
+	alertTests   = "../../deploy/prometheus/rules_test.yaml"
 	dashboard    = "../../deploy/grafana/outlook-monitor.json"
 	runBook      = "../../deploy/RUNBOOK.md"
 )
@@ -39,8 +39,8 @@ func file(t *testing.T, name string) string {
 	return string(text)
 }
 
-// everything returns metrics of which each has a value.
-func everything() *telemetry.Metrics {
+// withAllMetrics returns metrics that all have a value.
+func withAllMetrics() *telemetry.Metrics {
 	m := telemetry.NewMetrics(build)
 	m.WatchGauges(func() telemetry.Gauges { return gauges })
 	m.WatchRedis(func() bool { return true })
@@ -48,17 +48,15 @@ func everything() *telemetry.Metrics {
 	m.WatchProblems(func(context.Context) (int, error) { return 2, nil })
 	m.WatchLogin(func() time.Time { return time.Unix(1800000000, 0) }, func() time.Time { return time.Unix(1900000000, 0) })
 	m.WatchExpiry("tls", func() time.Time { return time.Unix(2000000000, 0) })
-	all(m, 1)
+	countEach(m, 1)
 	return m
 }
 
-// gathered returns our own families by name, as a scraper sees them.
+// gathered returns the families of this service in a scrape, by name.
 func gathered(t *testing.T, m *telemetry.Metrics) map[string]*dto.MetricFamily {
 	t.Helper()
-	answer := httptest.NewRecorder()
-	m.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(answer.Body)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(scrape(t, m)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +64,7 @@ func gathered(t *testing.T, m *telemetry.Metrics) map[string]*dto.MetricFamily {
 	return families
 }
 
-// row is a family as the table of metrics has it.
+// row returns the row of a family in the table of metrics.
 func row(f *dto.MetricFamily) string {
 	labels := map[string]bool{}
 	for _, m := range f.GetMetric() {
@@ -78,9 +76,48 @@ func row(f *dto.MetricFamily) string {
 		strings.Join(slices.Sorted(maps.Keys(labels)), " "), f.GetHelp())
 }
 
-func TestTheTableHasEachMetric(t *testing.T) {
+// registered returns the names of all metrics that NewMetrics and the Watch methods
+// register, with or without a value. Those of WatchGauges always have one.
+func registered(t *testing.T) (names []string) {
+	t.Helper()
+	m := telemetry.NewMetrics(build)
+	value := reflect.ValueOf(m)
+	for i := range value.NumMethod() {
+		if !strings.HasPrefix(value.Type().Method(i).Name, "Watch") {
+			continue
+		}
+		var args []reflect.Value
+		for parameter := range value.Method(i).Type().Ins() {
+			argument := reflect.Zero(parameter)
+			if parameter.Kind() == reflect.Func { // it is called only by a scrape
+				argument = reflect.MakeFunc(parameter, nil)
+			}
+			args = append(args, argument)
+		}
+		value.Method(i).Call(args)
+	}
+	descriptions := make(chan *prometheus.Desc)
+	go func() {
+		defer close(descriptions)
+		m.Describe(descriptions)
+	}()
+	for d := range descriptions {
+		if name := metricName.FindString(d.String()); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func TestMetricsTable(t *testing.T) {
+	families := gathered(t, withAllMetrics())
+	for _, name := range registered(t) {
+		if families[name] == nil {
+			t.Errorf("%s has no value here: set it in countEach or withAllMetrics, and add its row to %s", name, metricsTable)
+		}
+	}
 	var want []string
-	for _, f := range gathered(t, everything()) {
+	for _, f := range families {
 		want = append(want, row(f))
 	}
 	slices.Sort(want)
@@ -91,13 +128,13 @@ func TestTheTableHasEachMetric(t *testing.T) {
 	}
 }
 
-var named = regexp.MustCompile(`outlook_monitor_[a-z_]+`)
+var metricName = regexp.MustCompile(`outlook_monitor_[a-z_]+`)
 
-// TestAlarmsAndDashboardsUseMetricsThatExist looks at the names of series: those
-// of a histogram end in _bucket, _sum or _count.
-func TestAlarmsAndDashboardsUseMetricsThatExist(t *testing.T) {
+// TestAlertsAndDashboardUseExistingSeries knows that those of a histogram end in _bucket,
+// _sum or _count.
+func TestAlertsAndDashboardUseExistingSeries(t *testing.T) {
 	series := map[string]bool{}
-	for name, f := range gathered(t, everything()) {
+	for name, f := range gathered(t, withAllMetrics()) {
 		series[name] = true
 		if f.GetType() == dto.MetricType_HISTOGRAM {
 			delete(series, name)
@@ -107,10 +144,10 @@ func TestAlarmsAndDashboardsUseMetricsThatExist(t *testing.T) {
 		}
 	}
 	used := map[string]bool{}
-	for _, where := range []string{alarms, alarmTests, dashboard} {
-		for _, name := range named.FindAllString(file(t, where), -1) {
+	for _, where := range []string{alerts, alertTests, dashboard} {
+		for _, name := range metricName.FindAllString(file(t, where), -1) {
 			if used[name] = true; !series[name] {
-				t.Errorf("%s uses %s, which there is not", where, name)
+				t.Errorf("%s uses %s, which does not exist", where, name)
 			}
 		}
 	}
@@ -119,8 +156,8 @@ func TestAlarmsAndDashboardsUseMetricsThatExist(t *testing.T) {
 	}
 }
 
-// TestTheDashboardIsWellFormed looks at what Grafana needs of it.
-func TestTheDashboardIsWellFormed(t *testing.T) {
+// TestDashboardIsWellFormed checks what Grafana needs.
+func TestDashboardIsWellFormed(t *testing.T) {
 	type source struct{ Type, UID string }
 	var d struct {
 		Title, UID    string
@@ -145,19 +182,19 @@ func TestTheDashboardIsWellFormed(t *testing.T) {
 		variables = append(variables, v.Type+" "+v.Name)
 	}
 	if d.Title == "" || d.UID == "" || d.SchemaVersion < 36 || !slices.Equal(variables, []string{"datasource datasource", "query job"}) {
-		t.Errorf("dashboard = %q %q of schema %d with %v, want the data source and the job to be chosen", d.Title, d.UID, d.SchemaVersion, variables)
+		t.Errorf("dashboard = %q %q of schema %d with %v, want variables for the data source and the job", d.Title, d.UID, d.SchemaVersion, variables)
 	}
 	ids, taken, rows := map[int]bool{}, map[[2]int]string{}, 0
 	for _, p := range d.Panels {
 		if ids[p.ID] || p.ID == 0 || p.Title == "" {
-			t.Errorf("panel %d %q has no id or title of its own", p.ID, p.Title)
+			t.Errorf("panel %d %q lacks a unique id or a title", p.ID, p.Title)
 		}
 		ids[p.ID] = true
 		for y := range p.GridPos.H {
 			for x := range p.GridPos.W {
 				at := [2]int{p.GridPos.X + x, p.GridPos.Y + y}
-				if other, there := taken[at]; there || at[0] >= 24 {
-					t.Fatalf("panel %q lies over %q or beyond the edge", p.Title, other)
+				if other, overlaps := taken[at]; overlaps || at[0] >= 24 {
+					t.Fatalf("panel %q overlaps %q or the edge", p.Title, other)
 				}
 				taken[at] = p.Title
 			}
@@ -167,11 +204,11 @@ func TestTheDashboardIsWellFormed(t *testing.T) {
 			continue
 		}
 		if len(p.Targets) == 0 || p.Datasource.UID != "${datasource}" {
-			t.Errorf("panel %q has nothing to show, or a data source of its own", p.Title)
+			t.Errorf("panel %q has no query, or another data source", p.Title)
 		}
 		for _, q := range p.Targets {
 			if q.RefID == "" || q.Datasource.UID != "${datasource}" || strings.Count(q.Expr, "{") != strings.Count(q.Expr, `{job="$job"`) {
-				t.Errorf("panel %q asks %q, want each series of the chosen job", p.Title, q.Expr)
+				t.Errorf("panel %q queries %q, want the job of each series to be $job", p.Title, q.Expr)
 			}
 		}
 	}
@@ -180,13 +217,13 @@ func TestTheDashboardIsWellFormed(t *testing.T) {
 	}
 }
 
-// TestEachAlarmHasItsParagraphAndItsTest also finds paragraphs without an alarm.
-func TestEachAlarmHasItsParagraphAndItsTest(t *testing.T) {
+// TestAlertsAreDocumentedAndTested also finds paragraphs without an alert.
+func TestAlertsAreDocumentedAndTested(t *testing.T) {
 	_, book, ok := strings.Cut(file(t, runBook), "\n## Run book\n")
 	if !ok {
 		t.Fatalf("%s has no run book", runBook)
 	}
-	rules, tests := file(t, alarms), file(t, alarmTests)
+	rules, tests := file(t, alerts), file(t, alertTests)
 	blocks := strings.Split(rules, "- alert: ")[1:]
 	var names []string
 	for _, block := range blocks {
@@ -194,7 +231,7 @@ func TestEachAlarmHasItsParagraphAndItsTest(t *testing.T) {
 		names = append(names, name)
 		_, paragraph, ok := strings.Cut(book, "\n### "+name+"\n")
 		if text, _, _ := strings.Cut(paragraph, "\n### "); !ok || len(strings.TrimSpace(text)) < 80 {
-			t.Errorf("the run book says nothing of %s", name)
+			t.Errorf("the run book lacks a paragraph for %s", name)
 		}
 		for _, part := range []string{"severity: ", "summary: ", "runbook_url: deploy/RUNBOOK.md#" + strings.ToLower(name) + "\n"} {
 			if !strings.Contains(rest, part) {
@@ -207,10 +244,10 @@ func TestEachAlarmHasItsParagraphAndItsTest(t *testing.T) {
 	}
 	for _, heading := range regexp.MustCompile(`(?m)^### (OutlookMonitor\w+)$`).FindAllStringSubmatch(book, -1) {
 		if !slices.Contains(names, heading[1]) {
-			t.Errorf("the run book has %s, which is no alarm", heading[1])
+			t.Errorf("the run book has %s, which is not an alert", heading[1])
 		}
 	}
 	if len(names) < 15 {
-		t.Errorf("%d alarms, want at least 15", len(names))
+		t.Errorf("%d alerts, want at least 15", len(names))
 	}
 }
