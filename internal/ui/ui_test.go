@@ -17,9 +17,9 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-func TestWhatIsAnswered(t *testing.T) {
-	w := &world{token: token, users: []ooo.User{ooo.PendingUser("ann@contoso.example", ooo.Person{ID: "id-ann"})}}
-	base := w.serve(t)
+func TestRoutes(t *testing.T) {
+	f := &fixture{token: token, users: []ooo.User{ooo.PendingUser("ann@contoso.example", ooo.Person{ID: "id-ann"})}}
+	base := f.serve(t)
 	browser := map[string]string{"Accept": "text/html,*/*"}
 	operator := map[string]string{"Authorization": "Bearer " + token}
 	tests := map[string]struct {
@@ -27,30 +27,30 @@ func TestWhatIsAnswered(t *testing.T) {
 		status  int
 		answer  string // contained
 	}{
-		"no slash at the end":           {request{"GET", "/ui", "", browser}, 301, ""},
-		"the page without a session":    {request{"GET", "/ui/", "", browser}, 401, "<form"},
-		"the page for a program":        {request{"GET", "/ui/", "", nil}, 401, `"error"`},
-		"the page":                      {request{"GET", "/ui/", "", operator}, 200, "static/main.js"},
-		"what the form needs":           {request{"GET", "/ui/open/style.css", "", nil}, 200, "--ground"},
-		"what the form does not need":   {request{"GET", "/ui/open/main.js", "", nil}, 404, ""},
-		"a script without a session":    {request{"GET", "/ui/static/main.js", "", nil}, 401, ""},
-		"a script":                      {request{"GET", "/ui/static/main.js", "", operator}, 200, "import"},
-		"a file that is not there":      {request{"GET", "/ui/static/nothing.js", "", operator}, 404, ""},
-		"a way out of the files":        {request{"GET", "/ui/static/..%2f..%2fui.go", "", operator}, 404, ""},
-		"a template":                    {request{"GET", "/ui/static/login.html", "", operator}, 404, ""},
-		"API description":               {request{"GET", "/ui/api.html", "", operator}, 200, "openapi.js"},
-		"users":                         {request{"GET", "/ui/api/users", "", operator}, 200, `"email":"ann@contoso.example"`},
-		"a search":                      {request{"GET", "/ui/api/users?q=ann&filter=away", "", operator}, 200, `"total":1`},
-		"an unknown filter":             {request{"GET", "/ui/api/users?filter=nonsense", "", operator}, 400, ""},
-		"a text without end":            {request{"GET", "/ui/api/users?q=" + strings.Repeat("x", 300), "", operator}, 400, ""},
-		"the head line":                 {request{"GET", "/ui/api/summary", "", operator}, 200, `"intervalMs":2000`},
-		"the charts":                    {request{"GET", "/ui/api/load", "", operator}, 200, `"stepMs":10000`},
-		"new cover":                     {request{"POST", "/ui/api/users/ANN@contoso.example/cover", "", operator}, 202, ""},
-		"new cover of nobody":           {request{"POST", "/ui/api/users/bob@contoso.example/cover", "", operator}, 404, ""},
-		"new cover of what is no name":  {request{"POST", "/ui/api/users/bob/cover", "", operator}, 404, ""},
-		"a form that is far too long":   {request{"POST", "/ui/login", "token=" + strings.Repeat("x", 9000), map[string]string{"Content-Type": "application/x-www-form-urlencoded"}}, 400, ""},
-		"a user, by the API":            {request{"GET", "/ui/api/users/ann@contoso.example", "", operator}, 200, `"from":"api"`},
-		"the readiness, by the service": {request{"GET", "/ui/api/health", "", operator}, 200, `"from":"api"`},
+		"no trailing slash":        {request{"GET", "/ui", "", browser}, 301, ""},
+		"page without a session":   {request{"GET", "/ui/", "", browser}, 401, "<form"},
+		"page, no browser":         {request{"GET", "/ui/", "", nil}, 401, `"error"`},
+		"page":                     {request{"GET", "/ui/", "", operator}, 200, "static/main.js"},
+		"file of the login form":   {request{"GET", "/ui/open/style.css", "", nil}, 200, "--ground"},
+		"other file, no session":   {request{"GET", "/ui/open/main.js", "", nil}, 404, ""},
+		"script without a session": {request{"GET", "/ui/static/main.js", "", nil}, 401, ""},
+		"script":                   {request{"GET", "/ui/static/main.js", "", operator}, 200, "import"},
+		"unknown file":             {request{"GET", "/ui/static/nothing.js", "", operator}, 404, ""},
+		"path traversal":           {request{"GET", "/ui/static/..%2f..%2fui.go", "", operator}, 404, ""},
+		"template":                 {request{"GET", "/ui/static/login.html", "", operator}, 404, ""},
+		"API description":          {request{"GET", "/ui/api.html", "", operator}, 200, "openapi.js"},
+		"users":                    {request{"GET", "/ui/api/users", "", operator}, 200, `"email":"ann@contoso.example"`},
+		"search":                   {request{"GET", "/ui/api/users?q=ann&filter=away", "", operator}, 200, `"total":1`},
+		"unknown filter":           {request{"GET", "/ui/api/users?filter=nonsense", "", operator}, 400, ""},
+		"search text too long":     {request{"GET", "/ui/api/users?q=" + strings.Repeat("x", 300), "", operator}, 400, ""},
+		"summary":                  {request{"GET", "/ui/api/summary", "", operator}, 200, `"intervalMs":2000`},
+		"charts":                   {request{"GET", "/ui/api/load", "", operator}, 200, `"stepMs":10000`},
+		"cover":                    {request{"POST", "/ui/api/users/ANN@contoso.example/cover", "", operator}, 202, ""},
+		"cover of an unknown user": {request{"POST", "/ui/api/users/bob@contoso.example/cover", "", operator}, 404, ""},
+		"cover of no address":      {request{"POST", "/ui/api/users/bob/cover", "", operator}, 404, ""},
+		"login form too long":      {request{"POST", "/ui/login", "token=" + strings.Repeat("x", 9000), map[string]string{"Content-Type": "application/x-www-form-urlencoded"}}, 400, ""},
+		"user, by the API":         {request{"GET", "/ui/api/users/ann@contoso.example", "", operator}, 200, `"from":"api"`},
+		"readiness, by the API":    {request{"GET", "/ui/api/health", "", operator}, 200, `"from":"api"`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -65,16 +65,16 @@ func TestWhatIsAnswered(t *testing.T) {
 			}
 		})
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.hints) != 1 || w.hints[0].ID != "id-ann" || w.hints[0].Kind != ooo.HintSubscription {
-		t.Errorf("hints = %+v, want one for the subscriptions of ann", w.hints)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.hints) != 1 || f.hints[0].ID != "id-ann" || f.hints[0].Kind != ooo.HintSubscription {
+		t.Errorf("hints = %+v, want one for the subscriptions of ann", f.hints)
 	}
 }
 
-func TestTheAPIIsAskedOnBehalfOfTheOperator(t *testing.T) {
-	w := &world{token: token}
-	base := w.serve(t)
+func TestForwardedRequestsCarryTheToken(t *testing.T) {
+	f := &fixture{token: token}
+	base := f.serve(t)
 	cookie := session(t, base)
 	for _, r := range []request{
 		{"PUT", "/ui/api/users/o%2Fneil+x@contoso.example", "", nil}, {"GET", "/ui/api/users/a@b.example/history?limit=5", "", nil},
@@ -83,95 +83,95 @@ func TestTheAPIIsAskedOnBehalfOfTheOperator(t *testing.T) {
 		r.header = map[string]string{"Cookie": cookie.Name + "=" + cookie.Value}
 		r.send(t, base)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	want := []string{
 		"PUT /api/users/o%2Fneil+x@contoso.example? Bearer " + token, "GET /api/users/a@b.example/history?limit=5 Bearer " + token,
 		"GET /api/openapi.json? Bearer " + token, "POST /api/users? Bearer " + token,
 	}
-	if !slices.Equal(w.api, want) {
-		t.Errorf("the API was asked %q, want %q", w.api, want)
+	if !slices.Equal(f.api, want) {
+		t.Errorf("the API received %q, want %q", f.api, want)
 	}
 }
 
-func TestARedisThatIsAwayIsReported(t *testing.T) {
-	base := (&world{err: errors.New("redis: connection refused")}).serve(t)
+func TestStoreFailure(t *testing.T) {
+	base := (&fixture{err: errors.New("redis: connection refused")}).serve(t)
 	for _, target := range []string{"/ui/api/users", "/ui/api/users?q=a", "/ui/api/summary", "/ui/api/load"} {
 		response, body := request{"GET", target, "", nil}.send(t, base)
 		if response.StatusCode != 503 || strings.Contains(body, "refused") {
-			t.Errorf("GET %s = %d %s, want 503 without Redis' own words", target, response.StatusCode, body)
+			t.Errorf("GET %s = %d %s, want 503 without the error of the store", target, response.StatusCode, body)
 		}
 	}
 }
 
-func TestUsersAreCountedOnceForMany(t *testing.T) {
-	w := &world{resources: 1}
-	base := w.serve(t)
-	var asking sync.WaitGroup
+func TestConcurrentSummariesShareCounts(t *testing.T) {
+	f := &fixture{resources: 1}
+	base := f.serve(t)
+	var requests sync.WaitGroup
 	for range 10 {
-		asking.Go(func() { request{"GET", "/ui/api/summary", "", nil}.send(t, base) })
+		requests.Go(func() { request{"GET", "/ui/api/summary", "", nil}.send(t, base) })
 	}
-	asking.Wait()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.queries) != 1 || w.queries[0].Limit != 0 || w.queries[0].Resources != 1 {
-		t.Errorf("queries = %v, want one that counts", w.queries)
+	requests.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.queries) != 1 || f.queries[0].Limit != 0 || f.queries[0].Resources != 1 {
+		t.Errorf("queries = %v, want one that counts", f.queries)
 	}
 }
 
-func TestTheFeedGoesOnWhereItEnded(t *testing.T) {
-	w := &world{}
-	w.tell(ooo.EventStarted)
-	base := w.serve(t)
+func TestFeedResumes(t *testing.T) {
+	f := &fixture{}
+	f.addEvent(ooo.EventStarted)
+	base := f.serve(t)
 	response := request{"GET", "/ui/api/feed", "", nil}.open(t, base)
 	if got := response.Header.Get("Content-Type"); got != "text/event-stream" {
 		t.Errorf("Content-Type = %q, want text/event-stream", got)
 	}
-	w.tell(ooo.EventChanged)
-	data, id := lines(t, response, 2)
+	f.addEvent(ooo.EventChanged)
+	data, id := readFeed(t, response, 2)
 	if len(data) != 2 || !strings.Contains(data[1], `"changed"`) || !strings.Contains(data[1], `"name":"Ann"`) {
-		t.Errorf("feed = %q, want what was and what came", data)
+		t.Errorf("feed = %q, want both events", data)
 	}
 	response.Body.Close()
-	w.tell(ooo.EventDelivered)
+	f.addEvent(ooo.EventDelivered)
 	for name, r := range map[string]request{
 		"by header": {"GET", "/ui/api/feed", "", map[string]string{"Last-Event-ID": id}},
 		"by query":  {"GET", "/ui/api/feed?after=" + id, "", nil},
 	} {
-		data, _ := lines(t, r.open(t, base), 1)
+		data, _ := readFeed(t, r.open(t, base), 1)
 		if len(data) != 1 || !strings.Contains(data[0], `"delivered"`) {
-			t.Errorf("feed %s = %q, want what was missed", name, data)
+			t.Errorf("feed %s = %q, want the missed event", name, data)
 		}
 	}
 }
 
-func TestFeedsEndWithTheService(t *testing.T) {
-	w := &world{}
-	u, handler := w.page(t)
+func TestFeedsEndWithRun(t *testing.T) {
+	f := &fixture{}
+	u, handler := f.page(t)
 	server := httptest.NewServer(handler)
 	defer server.Close()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- u.Run(ctx) }()
 	response := request{"GET", "/ui/api/feed", "", nil}.open(t, server.URL)
-	lines(t, response, 0)
+	readFeed(t, response, 0)
 	stop()
 	if err := <-ended; err != nil {
 		t.Errorf("Run = %v, want nil", err)
 	}
 	var rest [1]byte
 	if _, err := response.Body.Read(rest[:]); err == nil {
-		t.Error("the feed goes on, want it ended")
+		t.Error("the feed continues, want it ended")
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.beats) == 0 || len(w.left) != 1 || w.left[0] != w.beats[0].ID {
-		t.Errorf("beats = %v, left = %v, want that it lived and left", w.beats, w.left)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.beats) == 0 || len(f.left) != 1 || f.left[0] != f.beats[0].ID {
+		t.Errorf("beats = %v, left = %v, want beats and one end of the same replica", f.beats, f.left)
 	}
 }
 
-func TestFeedsAreBounded(t *testing.T) {
-	base := (&world{}).serve(t)
+func TestFeedsAreLimited(t *testing.T) {
+	base := (&fixture{}).serve(t)
 	status := 0
 	for range 30 {
 		if status = (request{"GET", "/ui/api/feed", "", nil}).open(t, base).StatusCode; status != 200 {
@@ -179,11 +179,11 @@ func TestFeedsAreBounded(t *testing.T) {
 		}
 	}
 	if status != http.StatusServiceUnavailable {
-		t.Errorf("status of one feed too many = %d, want 503", status)
+		t.Errorf("status of a feed over the limit = %d, want 503", status)
 	}
 }
 
-func TestTheChartsAddUpAllReplicas(t *testing.T) {
+func TestChartsSumReplicas(t *testing.T) {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	// 17 is the bucket of 40 ms.
 	beat := func(id string, ago time.Duration, reads int) ooo.LoadAt {
@@ -191,8 +191,8 @@ func TestTheChartsAddUpAllReplicas(t *testing.T) {
 			Span: 10 * time.Second, Reads: reads, Throttled: 1, Late: ago / 1000, Delivered: map[int]int{17: 2},
 		}}
 	}
-	w := &world{now: now, loads: []ooo.LoadAt{beat("a", 15*time.Second, 100), beat("b", 15*time.Second, 50), beat("old", 2*time.Hour, 1000)}}
-	_, body := request{"GET", "/ui/api/load", "", nil}.send(t, w.serve(t))
+	f := &fixture{now: now, loads: []ooo.LoadAt{beat("a", 15*time.Second, 100), beat("b", 15*time.Second, 50), beat("old", 2*time.Hour, 1000)}}
+	_, body := request{"GET", "/ui/api/load", "", nil}.send(t, f.serve(t))
 	var got struct {
 		From        time.Time
 		Reads       []float64
@@ -208,7 +208,7 @@ func TestTheChartsAddUpAllReplicas(t *testing.T) {
 	if want := now.Add(-time.Hour - 10*time.Second); !got.From.Equal(want) || len(got.Reads) != 360 {
 		t.Errorf("chart = %d steps from %v, want 360 from %v", len(got.Reads), got.From, want)
 	}
-	// Both beats tell of half of the last step and half of the one before.
+	// Both beats cover half of the last step and half of the one before.
 	if got.Reads[359] != 7.5 || got.Reads[358] != 7.5 || got.Throttled[359] != 1 {
 		t.Errorf("reads = %v, throttled = %v, want 7.5 a second and 1", got.Reads[357:], got.Throttled[357:])
 	}
@@ -217,10 +217,10 @@ func TestTheChartsAddUpAllReplicas(t *testing.T) {
 	}
 }
 
-// TestThePagesNeedNothingFromElsewhere looks for what a browser would fetch.
-func TestThePagesNeedNothingFromElsewhere(t *testing.T) {
-	base := (&world{}).serve(t)
-	refers := regexp.MustCompile(`(?:src|href)="((?:open|static)/[^"]+)"|from "\./([^"]+)"`)
+// TestPagesAreSelfContained follows the references of the pages and of their scripts.
+func TestPagesAreSelfContained(t *testing.T) {
+	base := (&fixture{}).serve(t)
+	reference := regexp.MustCompile(`(?:src|href)="((?:open|static)/[^"]+)"|from "\./([^"]+)"`)
 	seen, queue := map[string]bool{}, []string{"/ui/", "/ui/api.html"}
 	for len(queue) > 0 {
 		file := queue[0]
@@ -234,9 +234,9 @@ func TestThePagesNeedNothingFromElsewhere(t *testing.T) {
 			t.Errorf("GET %s = %d, want 200", file, response.StatusCode)
 		}
 		if strings.Contains(strings.ReplaceAll(body, "http://www.w3.org/2000/svg", ""), "http://") || strings.Contains(body, "https://") {
-			t.Errorf("%s names another server", file)
+			t.Errorf("%s refers to another server", file)
 		}
-		for _, found := range refers.FindAllStringSubmatch(body, -1) {
+		for _, found := range reference.FindAllStringSubmatch(body, -1) {
 			switch {
 			case found[1] != "":
 				queue = append(queue, "/ui/"+found[1])
@@ -246,6 +246,6 @@ func TestThePagesNeedNothingFromElsewhere(t *testing.T) {
 		}
 	}
 	if len(seen) < 15 {
-		t.Errorf("files = %d, want all of them", len(seen))
+		t.Errorf("%d files, want at least 15", len(seen))
 	}
 }

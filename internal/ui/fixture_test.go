@@ -1,0 +1,208 @@
+package ui_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
+	"outlook-monitor/internal/ui"
+)
+
+// fixture is a fake store and API, and the configuration of the page.
+type fixture struct {
+	mu      sync.Mutex
+	users   []ooo.User // guarded by mu, as all below
+	news    []ooo.FeedEntry
+	queries []ooo.Query
+	hints   []ooo.Hint
+	beats   []ooo.Replica
+	left    []string
+	loads   []ooo.LoadAt
+	now     time.Time
+	err     error
+	api     []string // requests to the API, with their token
+
+	token       string
+	resources   int
+	wrongTokens atomic.Int32
+}
+
+func (f *fixture) Find(_ context.Context, q ooo.Query) (ooo.Page, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queries = append(f.queries, q)
+	page := ooo.Page{Total: len(f.users), Counts: map[ooo.Filter]int{ooo.FilterAll: len(f.users)}}
+	if q.Limit > 0 {
+		page.Users = f.users
+	}
+	return page, f.err
+}
+
+func (f *fixture) User(_ context.Context, address string) (ooo.User, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, u := range f.users {
+		if u.Folded() == ooo.FoldAddress(address) {
+			return u, f.err
+		}
+	}
+	return ooo.User{}, ooo.ErrNotMonitored
+}
+
+func (f *fixture) RecentFeed(context.Context, int) ([]ooo.FeedEntry, string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.news, position(len(f.news)), f.err
+}
+
+func (f *fixture) FeedAfter(_ context.Context, from string) ([]ooo.FeedEntry, string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.news[min(len(from), len(f.news)):], position(len(f.news)), f.err
+}
+
+// position is the position after the first n entries.
+func position(n int) string { return strings.Repeat("x", n) }
+
+func (f *fixture) leave(_ context.Context, hints ...ooo.Hint) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hints = append(f.hints, hints...)
+	return f.err
+}
+
+func (f *fixture) ReportLoad(_ context.Context, r ooo.Replica) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.beats = append(f.beats, r)
+	return f.err
+}
+
+func (f *fixture) ReportStop(_ context.Context, id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left = append(f.left, id)
+	return f.err
+}
+
+func (f *fixture) Replicas(context.Context) ([]ooo.Replica, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.beats, f.err
+}
+
+func (f *fixture) Loads(context.Context) ([]ooo.LoadAt, time.Time, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.loads, f.now, f.err
+}
+
+// ServeHTTP answers as the API.
+func (f *fixture) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, cookie := r.Header["Cookie"]
+	f.api = append(f.api, r.Method+" "+r.URL.EscapedPath()+"?"+r.URL.RawQuery+" "+r.Header.Get("Authorization")+map[bool]string{true: " cookie"}[cookie])
+	_, _ = io.WriteString(rw, `{"from":"api"}`)
+}
+
+func (f *fixture) addEvent(kind ooo.EventKind) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.news = append(f.news, ooo.FeedEntry{Event: ooo.Event{At: time.Now(), Kind: kind}, Address: "ann@contoso.example", Name: "Ann"})
+}
+
+// page returns the page and an engine that serves it.
+func (f *fixture) page(t *testing.T) (*ui.UI, http.Handler) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	u, err := ui.New(ui.Config{
+		Store: f, Replicas: f, Leave: f.leave, API: f, Token: f.token, Resources: f.resources, Interval: 2 * time.Second, Version: "v1", Meter: ui.NewMeter(), Log: log,
+		Access: server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: true, Wrong: func() { f.wrongTokens.Add(1) }, Log: log}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	engine.UseRawPath, engine.UnescapePathValues = true, false
+	u.Register(engine)
+	return u, engine
+}
+
+// serve serves the page and returns its base URL.
+func (f *fixture) serve(t *testing.T) string {
+	t.Helper()
+	_, handler := f.page(t)
+	srv := httptest.NewServer(handler)
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+type request struct {
+	method, path, body string
+	header             map[string]string
+}
+
+var client = http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
+func (r request) open(t *testing.T, base string) *http.Response {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), r.method, base+r.path, strings.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range r.header {
+		q.Header.Set(name, value)
+	}
+	response, err := client.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { response.Body.Close() })
+	return response
+}
+
+func (r request) send(t *testing.T, base string) (*http.Response, string) {
+	t.Helper()
+	response := r.open(t, base)
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, string(text)
+}
+
+// readFeed reads a feed up to the position after at least n entries, and returns their
+// data and that position.
+func readFeed(t *testing.T, response *http.Response, n int) (data []string, id string) {
+	t.Helper()
+	event := ""
+	for scanner := bufio.NewScanner(response.Body); scanner.Scan(); {
+		name, value, _ := strings.Cut(scanner.Text(), ": ")
+		switch {
+		case name == "event":
+			event = value
+		case name == "id":
+			id = value
+		case name == "data" && event == "news":
+			data = append(data, value)
+		case name == "data" && len(data) >= n:
+			return data, id
+		}
+	}
+	t.Fatalf("the feed ended after %d entries, want %d", len(data), n)
+	return nil, ""
+}
