@@ -257,7 +257,7 @@ const faint = `(() => {
 	const ground = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] === 1) return c; } return [255, 255, 255]; };
 	const found = new Set();
 	for (const e of document.querySelectorAll("main *, header *")) {
-		if (![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || e.closest(".none, .moved, .fresh, :disabled, .heard, svg")) continue;
+		if (![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || e.closest(".none, .moved, .fresh, :disabled, .visually-hidden, svg")) continue;
 		if (!e.getClientRects().length) continue;
 		const [a, b] = [light(rgb(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
 		const ratio = (a + .05) / (b + .05);

@@ -77,7 +77,7 @@ func (u *UI) login(c *gin.Context) {
 		return
 	}
 	if !u.cfg.Access.Accepts(c.Request, c.Request.PostForm.Get("token")) {
-		u.form(c, http.StatusUnauthorized, "Wrong token.")
+		u.form(c, http.StatusUnauthorized, "That is not the token of this service.")
 		return
 	}
 	expires := time.Now().Add(sessionLifetime)

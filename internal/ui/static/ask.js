@@ -1,10 +1,9 @@
-// Requests to the service. Without a session the page starts again, with the
-// login form.
+// Requests to the service. Without a session the page reloads and shows the login form.
 
-import { learnClock } from "./format.js";
+import { syncClock } from "./format.js";
 
-// Refused is an answer that says no, with what it says.
-export class Refused extends Error {
+// RequestError is the error of a failed request; status is 0 if there was no answer.
+export class RequestError extends Error {
   constructor(status, text) {
     super(text);
     this.status = status;
@@ -20,23 +19,23 @@ export async function ask(path, { method = "GET", body, accept = [], signal } = 
     });
   } catch (cause) {
     if (cause.name === "AbortError") throw cause;
-    throw new Refused(0, "The service does not respond.");
+    throw new RequestError(0, "The service does not respond.");
   }
-  learnClock(response);
+  syncClock(response);
   if (response.status === 401) {
     location.reload();
-    return new Promise(() => {}); // the page is about to end
+    return new Promise(() => {}); // the page is reloading
   }
   const text = await response.text();
   let answer = {};
   try {
     answer = text ? JSON.parse(text) : {};
   } catch {
-    throw new Refused(response.status, "The answer could not be understood.");
+    throw new RequestError(response.status, "The answer could not be understood.");
   }
-  if (!response.ok && !accept.includes(response.status)) throw new Refused(response.status, answer.error ?? `The service answers ${response.status}.`);
+  if (!response.ok && !accept.includes(response.status)) throw new RequestError(response.status, answer.error ?? `The service answers ${response.status}.`);
   return answer;
 }
 
-export const userPath = (email, act = "") => `users/${encodeURIComponent(email)}${act && `/${act}`}`;
+export const userPath = (email, action = "") => `users/${encodeURIComponent(email)}${action && `/${action}`}`;
 export const userLink = (email) => `#/user/${encodeURIComponent(email)}`;

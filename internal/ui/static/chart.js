@@ -1,12 +1,12 @@
-// Small charts over the last hour: drawn by hand, read by pointer or arrow keys.
+// Small charts of the last hour. The pointer or the arrow keys show single values.
 
 import { h, s } from "./dom.js";
 import { minuteOf } from "./format.js";
 
 const box = { height: 150, left: 50, right: 6, top: 10, bottom: 22 };
 
-// nice are about three round marks from 0 to at least top.
-function nice(top) {
+// roundMarks returns four round marks from 0 to at least top.
+function roundMarks(top) {
   const rough = Math.max(top, 3) / 3, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((n) => n * power >= rough) * power;
   return Array.from({ length: 4 }, (_, i) => i * step);
@@ -14,9 +14,9 @@ function nice(top) {
 
 const logMarks = [1, 10, 100, 1000, 10_000, 60_000, 600_000, 3_600_000];
 
-// linear grows from 0; log is for durations in ms of any length.
+// Scales: linear starts at 0; log is for durations in ms.
 export function linear(values) {
-  const marks = nice(Math.max(...values, 0));
+  const marks = roundMarks(Math.max(...values, 0));
   return { marks, place: (v) => v / marks.at(-1) };
 }
 export function log(values) {
@@ -26,15 +26,15 @@ export function log(values) {
 }
 
 // chart draws series over steps. Each is { values, as: "line" | "bars" | "points",
-// mark: class }; tell(i) is what step i says in words. width is in pixels, so that
-// letters keep their size.
-export function chart({ name, from, step, series, scale, label, tell, now, width }) {
+// mark: class }. describe(i) returns the text for step i. width is in pixels, so that
+// text keeps its size.
+export function chart({ name, from, step, series, scale, label, describe, now, width }) {
   const { height, left, right, top, bottom } = box, n = series[0].values.length;
   const x = (i) => left + ((i + 0.5) / n) * (width - left - right);
   const y = (v) => height - bottom - scale.place(v) * (height - top - bottom);
   const value = h("span", { class: "value", "aria-live": "polite" }, now);
   const cursor = s("line", { class: "cursor", y1: top, y2: height - bottom, visibility: "hidden" });
-  const picture = s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: "0", "aria-label": `${name}: ${now}. Arrow keys read single values.` },
+  const picture = s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: "0", "aria-label": `${name}: ${now}. Arrow keys show single values.` },
     scale.marks.map((m) => [s("line", { class: "rule", x1: left, x2: width - right, y1: y(m), y2: y(m) }), s("text", { x: left - 7, y: y(m) + 4, "text-anchor": "end" }, label(m))]),
     Array.from({ length: 4 }, (_, i) => Math.round((n * (i * 2 + 1)) / 8)).map((i) => s("text", { x: x(i), y: height - 5, "text-anchor": "middle" }, minuteOf(from + i * step))),
     series.map((one) => draw(one, x, y)), cursor);
@@ -45,7 +45,7 @@ export function chart({ name, from, step, series, scale, label, tell, now, width
     cursor.setAttribute("x1", x(at));
     cursor.setAttribute("x2", x(at));
     cursor.setAttribute("visibility", "visible");
-    value.textContent = `${minuteOf(from + at * step)} · ${tell(at)}`;
+    value.textContent = `${minuteOf(from + at * step)} · ${describe(at)}`;
   }
   function leave() {
     at = undefined;

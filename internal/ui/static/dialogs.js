@@ -1,11 +1,10 @@
-// Questions that stand before the page.
+// Modal dialogs.
 
 import { ask, userPath } from "./ask.js";
 import { h, toast } from "./dom.js";
 import { plural } from "./format.js";
 
-// open shows a dialog until it is closed; then it is gone, and what was in focus
-// before is again.
+// open shows a dialog. When it is closed, it is removed and the focus is restored.
 function open(dialog) {
   const before = document.activeElement;
   document.body.append(dialog);
@@ -17,9 +16,9 @@ function open(dialog) {
   return dialog;
 }
 
-// addDialog takes one address or many. one hears of a user who was added, done of
-// many.
-export function addDialog(one, done) {
+// addDialog adds one address or many. It calls onAdded with a single address, and onDone
+// after many.
+export function addDialog(onAdded, onDone) {
   const text = h("textarea", { id: "emails", rows: "3", spellcheck: "false", placeholder: "name@example.com" });
   const wrong = h("p", { class: "wrong", role: "alert" });
   const add = h("button", { class: "primary" }, "Add");
@@ -42,13 +41,13 @@ export function addDialog(one, done) {
         await ask(userPath(emails[0]), { method: "PUT" });
         dialog.close();
         toast(`${emails[0]} is monitored.`);
-        one(emails[0]);
+        onAdded(emails[0]);
         return;
       }
       const { results } = await ask("users", { method: "POST", body: { emails } });
       const bad = results.filter((r) => r.result !== "accepted");
-      toast(`${plural(results.length - bad.length, "user")} accepted; they are looked up now.`);
-      done();
+      toast(`${plural(results.length - bad.length, "user")} accepted; they will be looked up.`);
+      onDone();
       if (!bad.length) dialog.close();
       text.value = bad.map((r) => r.email).join("\n");
       wrong.textContent = bad.length ? "These are not valid addresses." : "";
@@ -62,10 +61,10 @@ export function addDialog(one, done) {
   text.focus();
 }
 
-// confirmDialog asks before something is done that takes a while to undo.
-export function confirmDialog(title, text, act, sure) {
-  const dialog = h("dialog", { "aria-labelledby": "sure-title" }, h("form", { method: "dialog", onsubmit: () => sure() },
+// confirmDialog asks for confirmation and then calls onConfirm.
+export function confirmDialog(title, text, action, onConfirm) {
+  const dialog = h("dialog", { "aria-labelledby": "sure-title" }, h("form", { method: "dialog", onsubmit: () => onConfirm() },
     h("h2", { id: "sure-title" }, title), h("p", {}, text),
-    h("div", { class: "end" }, h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Cancel"), h("button", { class: "danger", id: "sure" }, act))));
+    h("div", { class: "end" }, h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Cancel"), h("button", { class: "danger", id: "sure" }, action))));
   open(dialog);
 }

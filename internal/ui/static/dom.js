@@ -1,4 +1,4 @@
-// Elements without a framework. Text is always text, never markup.
+// Creates elements. Text is never parsed as markup.
 
 const svgSpace = "http://www.w3.org/2000/svg";
 
@@ -18,10 +18,10 @@ export const h = (name, attributes, ...children) => fill(document.createElement(
 // s makes an SVG element.
 export const s = (name, attributes, ...children) => fill(document.createElementNS(svgSpace, name), attributes, children);
 
-// hidden text is for screen readers alone.
-export const heard = (text) => h("span", { class: "heard" }, text);
+// hidden returns text for screen readers only.
+export const hidden = (text) => h("span", { class: "visually-hidden" }, text);
 
-// toast says shortly what was done, or what went wrong.
+// toast shows a message for a few seconds.
 export function toast(text, bad = false) {
   const message = h("p", { class: bad ? "bad" : "" }, text);
   document.getElementById("toasts").append(message);

@@ -1,10 +1,10 @@
-// What the history's and the feed's entries mean.
+// Texts for the entries of the history and the feed.
 
 import { span } from "./format.js";
 
 const sources = { poll: "detected by the poll", notification: "announced by Graph", window: "by schedule", request: "read on request", subscription: "detected when a subscription was created" };
 
-// pin is the class of the little mark before an entry.
+// pin returns the class of the mark before an entry.
 export function pin(e) {
   switch (e.kind) {
     case "changed": return e.outOfOffice ? "away" : "office";
@@ -15,7 +15,7 @@ export function pin(e) {
   }
 }
 
-// title says in a few words what happened; detail, what more there is to know.
+// title describes an entry in a few words; detail adds the rest.
 export function title(e) {
   switch (e.kind) {
     case "changed": return e.outOfOffice ? "out of office" : "in the office";

@@ -5,13 +5,13 @@ import { ago } from "./format.js";
 import { userLink } from "./ask.js";
 import { detail, pin, title } from "./events.js";
 
-const most = 120;
+const maxItems = 120;
 const items = []; // newest first
 const listeners = new Set();
 const lists = new Set();
-let source, position = "", state = "connecting", caughtUp = false, retry, away;
+let source, position = "", state = "connecting", caughtUp = false, retryTimer, pauseTimer;
 
-function say(next) {
+function setState(next) {
   state = next;
   for (const list of lists) list.status.textContent = { live: "live", connecting: "connecting…", paused: "paused" }[state];
 }
@@ -24,45 +24,45 @@ function entry(item, fresh) {
     h("span", { class: "what" }, title(item), more && ` · ${more}`));
 }
 
-function take(item) {
+function add(item) {
   items.unshift(item);
-  items.length = Math.min(items.length, most);
+  items.length = Math.min(items.length, maxItems);
   for (const list of lists) {
-    list.shown.prepend(entry(item, caughtUp));
-    while (list.shown.children.length > list.limit) list.shown.lastElementChild.remove();
+    list.entries.prepend(entry(item, caughtUp));
+    while (list.entries.children.length > list.limit) list.entries.lastElementChild.remove();
     list.empty.hidden = true;
   }
   if (caughtUp) for (const listen of listeners) listen(item);
 }
 
 function open() {
-  clearTimeout(retry);
+  clearTimeout(retryTimer);
   source?.close();
-  say("connecting");
+  setState("connecting");
   source = new EventSource(`api/feed${position ? `?after=${encodeURIComponent(position)}` : ""}`);
-  source.addEventListener("news", (e) => take(JSON.parse(e.data)));
+  source.addEventListener("news", (e) => add(JSON.parse(e.data)));
   source.addEventListener("position", (e) => {
     position = e.lastEventId;
     caughtUp = true;
-    say("live");
+    setState("live");
   });
   source.addEventListener("error", () => {
-    say("connecting");
-    if (source.readyState === EventSource.CLOSED) retry = setTimeout(open, 5000); // it gave up
+    setState("connecting");
+    if (source.readyState === EventSource.CLOSED) retryTimer = setTimeout(open, 5000); // the browser does not reconnect
   });
 }
 
 export function startFeed() {
   document.addEventListener("visibilitychange", () => {
-    clearTimeout(away);
+    clearTimeout(pauseTimer);
     if (!document.hidden) {
       if (state === "paused") open();
       return;
     }
-    away = setTimeout(() => {
-      clearTimeout(retry);
+    pauseTimer = setTimeout(() => {
+      clearTimeout(retryTimer);
       source?.close();
-      say("paused");
+      setState("paused");
     }, 30_000);
   });
   open();
@@ -74,17 +74,17 @@ export function onNews(listen, signal) {
   signal.addEventListener("abort", () => listeners.delete(listen));
 }
 
-// feedList is a list that grows while it is on the page.
+// feedList returns a list that shows new entries until the signal is aborted.
 export function feedList(limit, signal) {
   const list = {
     limit, status: h("span", { class: "state", id: "feed-state" }),
-    shown: h("ol", { class: "feed", id: "feed" }), empty: h("p", { class: "empty" }, "No events yet."),
+    entries: h("ol", { class: "feed", id: "feed" }), empty: h("p", { class: "empty" }, "No events yet."),
   };
-  list.shown.append(...items.slice(0, limit).map((item) => entry(item, false)));
+  list.entries.append(...items.slice(0, limit).map((item) => entry(item, false)));
   list.empty.hidden = items.length > 0;
   lists.add(list);
   signal.addEventListener("abort", () => lists.delete(list));
-  say(state);
+  setState(state);
   return h("section", { class: "card live", "aria-labelledby": "live-title" },
-    h("h2", { id: "live-title" }, "Live events", list.status), list.shown, list.empty);
+    h("h2", { id: "live-title" }, "Live events", list.status), list.entries, list.empty);
 }

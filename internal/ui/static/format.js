@@ -1,18 +1,18 @@
-// How times and numbers read.
+// Formats for times and numbers.
 
 import { h } from "./dom.js";
 
-let skew = 0; // of the server's clock from this one, in ms
+let skew = 0; // the server's clock minus this one, in ms
 
-// learnClock takes the server's time from an answer; it has whole seconds.
-export function learnClock(response) {
+// syncClock measures the skew by the Date header, which has whole seconds.
+export function syncClock(response) {
   const sent = Date.parse(response.headers.get("Date") ?? "");
   if (!Number.isNaN(sent)) skew = Math.abs(sent - Date.now()) > 2500 ? sent - Date.now() : 0;
 }
 
 export const now = () => Date.now() + skew;
 
-// span writes a duration in ms with the two digits that matter.
+// span formats a duration in ms with about two digits.
 export function span(ms) {
   if (ms < 1) return "<1 ms";
   if (ms < 1000) return `${Math.round(ms)} ms`;
@@ -43,13 +43,13 @@ export const minuteOf = (at) => clock.format(at);
 export const secondOf = (at) => precise.format(at);
 export const dayOf = (at) => day.format(at);
 
-// moment is the time of day today, and the day with it otherwise.
+// moment formats a time as the time of day, with the date unless that is today.
 export function moment(text) {
   const at = new Date(text), today = new Date(now()).toDateString() === at.toDateString();
   return today ? minuteOf(at) : `${dayOf(at)}, ${minuteOf(at)}`;
 }
 
-// ago is a time that ages by itself.
+// ago returns an element with the time since then. age() keeps such elements current.
 export function ago(text, otherwise = "never") {
   if (!text) return h("span", { class: "quiet" }, otherwise);
   const at = Date.parse(text);

@@ -1,24 +1,24 @@
-// The frame: views by the address, the head line, the clock that makes times age.
+// The frame of the page: the view that the URL names, the header, the timers.
 
-import { ask, Refused } from "./ask.js";
-import { h } from "./dom.js";
+import { ask, RequestError } from "./ask.js";
+import { h, hidden } from "./dom.js";
 import { age, plural } from "./format.js";
 import { feedList, startFeed } from "./feed.js";
-import { showSystem } from "./system.js";
+import { checkNames, severity, showSystem } from "./system.js";
 import { showUser } from "./user.js";
 import { showUsers } from "./users.js";
 
 const main = document.getElementById("main");
-let leaving = new AbortController(), first = true;
+let viewAbort = new AbortController(), first = true;
 
 function showLive(root, signal) {
-  root.append(h("h1", { class: "heard" }, "Live"), feedList(120, signal));
+  root.append(h("h1", { class: "visually-hidden" }, "Live"), feedList(120, signal));
 }
 
-// show puts up the view that the address names and takes the former one down.
+// show replaces the view by the one that the URL names.
 function show() {
-  leaving.abort();
-  leaving = new AbortController();
+  viewAbort.abort();
+  viewAbort = new AbortController();
   const [path, query] = location.hash.slice(1).split("?");
   const [, view = "", name = ""] = path.split("/");
   main.replaceChildren();
@@ -29,10 +29,10 @@ function show() {
   }
   document.title = `${{ users: "Users", live: "Live", system: "System" }[current]} · outlook-monitor`;
   switch (view) {
-    case "user": showUser(main, leaving.signal, decodeURIComponent(name)); break;
-    case "live": showLive(main, leaving.signal); break;
-    case "system": showSystem(main, leaving.signal); break;
-    default: showUsers(main, leaving.signal, new URLSearchParams(query));
+    case "user": showUser(main, viewAbort.signal, decodeURIComponent(name)); break;
+    case "live": showLive(main, viewAbort.signal); break;
+    case "system": showSystem(main, viewAbort.signal); break;
+    default: showUsers(main, viewAbort.signal, new URLSearchParams(query));
   }
   if (!first) {
     scrollTo(0, 0);
@@ -41,20 +41,12 @@ function show() {
   first = false;
 }
 
-const names = { redis: "Redis", graph: "Graph", mediator: "Mediator", public_url: "Public URL" };
-
-// judge says how a check stands: a detail with a good check is a warning of Redis.
-export function judge(name, check) {
-  if (!check.ok) return "bad";
-  return check.detail && (name === "redis" || check.detail.startsWith("not set")) ? "warn" : "good";
-}
-
 function health(checks, replicas) {
   const order = ["graph", "redis", "mediator", "public_url", ...Object.keys(checks)];
   const rows = [...new Set(order)].filter((name) => checks[name]).map((name) => {
-    const standing = judge(name, checks[name]), why = checks[name].error || checks[name].detail || "ok";
-    return h("li", {}, h("a", { href: "#/system", class: standing, title: why },
-      h("span", { class: "dot" }), names[name] ?? name, h("span", { class: "heard" }, `: ${standing === "good" ? "ok" : why}`)));
+    const level = severity(name, checks[name]), why = checks[name].error || checks[name].detail || "ok";
+    return h("li", {}, h("a", { href: "#/system", class: level, title: why },
+      h("span", { class: "dot" }), checkNames[name] ?? name, hidden(`: ${level === "good" ? "ok" : why}`)));
   });
   if (replicas) {
     rows.push(h("li", {}, h("a", { href: "#/system", class: replicas.length ? "good" : "warn" },
@@ -63,7 +55,7 @@ function health(checks, replicas) {
   document.getElementById("health").replaceChildren(...rows);
 }
 
-// refresh reads the head line.
+// refresh updates the header.
 async function refresh() {
   const banner = document.getElementById("banner");
   try {
@@ -72,14 +64,14 @@ async function refresh() {
     document.getElementById("leave").hidden = !summary.login;
     banner.hidden = true;
   } catch (cause) {
-    if (!(cause instanceof Refused)) throw cause;
-    banner.textContent = `${cause.message} What you see may be old.`;
+    if (!(cause instanceof RequestError)) throw cause;
+    banner.textContent = `${cause.message} The page may be out of date.`;
     banner.hidden = false;
   }
 }
 
 document.getElementById("skip").addEventListener("click", (e) => {
-  e.preventDefault(); // the address names a view
+  e.preventDefault(); // the fragment of the URL names a view
   main.focus();
 });
 document.addEventListener("keydown", (e) => {

@@ -1,17 +1,21 @@
-// How the service is: its dependencies, its replicas, its last hour.
+// The system view: dependencies, replicas and charts of the last hour.
 
-import { ask, Refused } from "./ask.js";
+import { ask, RequestError } from "./ask.js";
 import { chart, linear, log } from "./chart.js";
 import { h } from "./dom.js";
 import { ago, number, plural, span } from "./format.js";
 
-const names = { redis: "Redis", graph: "Graph", mediator: "Mediator", public_url: "Public URL" };
+export const checkNames = { redis: "Redis", graph: "Graph", mediator: "Mediator", public_url: "Public URL" };
 
-function checks(found) {
-  return h("section", { class: "card" }, h("h2", {}, "Dependencies"), h("ul", { class: "checks" }, Object.entries(found).sort().map(([name, c]) => {
-    const warn = c.ok && c.detail && (name === "redis" || c.detail.startsWith("not set"));
-    return h("li", { class: c.ok ? (warn ? "warn" : "good") : "bad" }, h("span", { class: "dot" }), h("b", {}, names[name] ?? name), h("span", {}, c.error || c.detail || "well"));
-  })));
+// severity returns the class of a check. The detail of a passing Redis check is a warning.
+export function severity(name, check) {
+  if (!check.ok) return "bad";
+  return check.detail && (name === "redis" || check.detail.startsWith("not set")) ? "warn" : "good";
+}
+
+function dependencies(checks) {
+  return h("section", { class: "card" }, h("h2", {}, "Dependencies"), h("ul", { class: "checks" }, Object.entries(checks).sort().map(([name, c]) =>
+    h("li", { class: severity(name, c) }, h("span", { class: "dot" }), h("b", {}, checkNames[name] ?? name), h("span", {}, c.error || c.detail || "ok")))));
 }
 
 function replicas(summary) {
@@ -27,47 +31,47 @@ function replicas(summary) {
 const last = (values) => values.at(-1) ?? 0;
 const sum = (values) => values.reduce((a, b) => a + b, 0);
 
-function charts(load, room) {
+function charts(load, available) {
   const from = Date.parse(load.from), step = load.stepMs, delivered = sum(load.delivered);
   const newest = load.delivered.findLastIndex((n) => n > 0);
-  const width = Math.max(Math.round((room >= 932 ? (room - 12) / 2 : room) - 34), 240);
+  const width = Math.max(Math.round((available >= 932 ? (available - 12) / 2 : available) - 34), 240);
   const short = (ms) => (ms >= 3_600_000 ? "1 h" : ms >= 60_000 ? `${ms / 60_000} min` : span(ms));
   return [
     chart({
       name: "Change to mediator", width, from, step, scale: log([...load.p95, ...load.median]), label: short,
       series: [{ values: load.p95, as: "points", mark: "second" }, { values: load.median, as: "points" }],
       now: delivered ? `${plural(delivered, "change")}, last: median ${span(load.median[newest])}, p95 ${span(load.p95[newest])}` : "no change in this hour",
-      tell: (i) => (load.delivered[i] ? `${load.delivered[i]} delivered, median ${span(load.median[i])}, p95 ${span(load.p95[i])}` : "none"),
+      describe: (i) => (load.delivered[i] ? `${load.delivered[i]} delivered, median ${span(load.median[i])}, p95 ${span(load.p95[i])}` : "none"),
     }),
     chart({
       name: "Reads per second", width, from, step, scale: linear(load.reads), label: number, series: [{ values: load.reads, as: "line" }],
-      now: `${number(last(load.reads))}/s now`, tell: (i) => `${number(load.reads[i])}/s`,
+      now: `${number(last(load.reads))}/s now`, describe: (i) => `${number(load.reads[i])}/s`,
     }),
     chart({
       name: "Most overdue read", width, from, step, scale: log(load.late), label: short, series: [{ values: load.late, as: "line" }],
-      now: `${span(last(load.late))} late now`, tell: (i) => `${span(load.late[i])} late`,
+      now: `${span(last(load.late))} late now`, describe: (i) => `${span(load.late[i])} late`,
     }),
     chart({
       name: "Throttled by Graph", width, from, step, scale: linear(load.throttled), label: number, series: [{ values: load.throttled, as: "bars" }],
       now: sum(load.throttled) ? `${number(Math.round(sum(load.throttled)))} answers with 429 in this hour` : "none in this hour",
-      tell: (i) => `${number(load.throttled[i])} in ${step / 1000} s`,
+      describe: (i) => `${number(load.throttled[i])} in ${step / 1000} s`,
     }),
   ];
 }
 
 export function showSystem(root, signal) {
   const top = h("div", { class: "grid2" }), hour = h("div", { class: "grid2" }), foot = h("p", { class: "quiet" });
-  root.append(h("h1", { class: "heard" }, "System"), top, hour, foot);
+  root.append(h("h1", { class: "visually-hidden" }, "System"), top, hour, foot);
   async function load() {
     try {
       const [state, summary, hourly] = await Promise.all([ask("health", { accept: [503], signal }), ask("summary", { signal }), ask("load", { signal })]);
-      if (hour.contains(document.activeElement)) return; // someone reads a chart
-      top.replaceChildren(checks(state.checks ?? {}), replicas(summary));
+      if (hour.contains(document.activeElement)) return; // a chart has the focus
+      top.replaceChildren(dependencies(state.checks ?? {}), replicas(summary));
       hour.replaceChildren(...charts(hourly, hour.clientWidth));
       foot.replaceChildren(summary.version === "unknown" ? "" : `Version ${summary.version} · `, `Each mailbox is read every ${span(summary.intervalMs)} · `, h("a", { href: "api.html" }, "API description"));
     } catch (cause) {
       if (cause.name === "AbortError") return;
-      if (!(cause instanceof Refused)) throw cause;
+      if (!(cause instanceof RequestError)) throw cause;
       foot.textContent = cause.message;
     }
   }

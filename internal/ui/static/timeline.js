@@ -1,5 +1,5 @@
-// A user's history as a picture: when away, when it was noticed, when the mediator
-// received it and how much later.
+// The timeline of a user: when the user was out of office, when that was detected, and
+// when and how much later the mediator received it.
 
 import { h, s } from "./dom.js";
 import { dateTime, dayOf, minuteOf, now, secondOf, span } from "./format.js";
@@ -8,18 +8,18 @@ import { title } from "./events.js";
 const minute = 60_000, hour = 60 * minute, day = 24 * hour;
 const ranges = [["10 min", 10 * minute], ["1 h", hour], ["6 h", 6 * hour], ["24 h", day], ["7 d", 7 * day], ["30 d", 30 * day]];
 const steps = [10_000, 30_000, minute, 2 * minute, 5 * minute, 10 * minute, 30 * minute, hour, 2 * hour, 4 * hour, 6 * hour, 12 * hour, day, 2 * day, 7 * day];
-const lanes = { away: 26, noticed: 66, delivered: 98, delay: 117, axis: 140, height: 148 };
+const lanes = { away: 26, detected: 66, delivered: 98, delay: 117, axis: 140, height: 148 };
 
-// fitting is the shortest range with the last three changes in it.
-function fitting(events) {
+// fittingRange returns the shortest range that contains the last three changes.
+function fittingRange(events) {
   const changes = events.filter((e) => e.kind === "changed").slice(0, 3), oldest = changes.at(-1) ?? events.at(-1);
   const age = oldest ? now() - Date.parse(oldest.at) : 0;
   return (ranges.find(([, ms]) => ms * 0.92 > age) ?? ranges.at(-1))[1];
 }
 
-// stretches are when the user was away (true), present (false), as far as the
-// history tells.
-function stretches(events, until) {
+// periods returns when the user was out of office or present, as far as the history
+// reaches.
+function periods(events, until) {
   const found = [];
   for (const e of events.filter((e) => e.kind === "changed").reverse()) {
     const at = Date.parse(e.at);
@@ -29,8 +29,8 @@ function stretches(events, until) {
   return found;
 }
 
-// deliveries pairs each change with what the mediator said to it.
-export function deliveries(events) {
+// deliveries pairs each change with the results of its delivery.
+function deliveries(events) {
   const bySequence = new Map();
   for (const e of [...events].reverse()) {
     if (e.kind === "changed" || e.kind === "resend") bySequence.set(e.sequence, { changed: e });
@@ -58,21 +58,21 @@ function picture(events, length, width) {
   const label = (y, text) => (left ? s("text", { class: "lane", x: 0, y: y + 4 }, text) : null);
   const parts = [
     ...axis(from, to, x, width - left),
-    label(lanes.away, "Out of office"), label(lanes.noticed, "Detected"), label(lanes.delivered, "Delivered"),
+    label(lanes.away, "Out of office"), label(lanes.detected, "Detected"), label(lanes.delivered, "Delivered"),
     s("rect", { class: "track", x: left, y: lanes.away - 8, width: width - left - right, height: 16, rx: 3 }),
-    s("line", { class: "rule", x1: left, x2: width - right, y1: lanes.noticed, y2: lanes.noticed }),
+    s("line", { class: "rule", x1: left, x2: width - right, y1: lanes.detected, y2: lanes.detected }),
     s("line", { class: "rule", x1: left, x2: width - right, y1: lanes.delivered, y2: lanes.delivered }),
   ];
-  for (const b of stretches(events, to).filter((b) => b.away && b.to > from)) {
+  for (const b of periods(events, to).filter((b) => b.away && b.to > from)) {
     parts.push(s("rect", { class: "band", x: x(b.from), y: lanes.away - 8, width: Math.max(x(b.to) - x(b.from), 2), height: 16, rx: 3 },
       s("title", {}, `out of office for ${span(b.to - b.from)} from ${dateTime(b.from)}`)));
   }
   let free = -Infinity; // where the next label may begin
   for (const d of deliveries(events).filter((d) => within(d.changed))) {
     const at = Date.parse(d.changed.at), end = d.delivered ? Date.parse(d.delivered.at) : to;
-    parts.push(s("line", { class: "rule", x1: x(at), x2: x(at), y1: lanes.away + 8, y2: lanes.noticed }));
+    parts.push(s("line", { class: "rule", x1: x(at), x2: x(at), y1: lanes.away + 8, y2: lanes.detected }));
     if (d.overtaken) continue;
-    parts.push(s("path", { class: "wait", d: `M${x(at)} ${lanes.noticed}L${x(end)} ${lanes.delivered}` }));
+    parts.push(s("path", { class: "wait", d: `M${x(at)} ${lanes.detected}L${x(end)} ${lanes.delivered}` }));
     const text = d.delivered ? span(Math.max(end - at, 0)) : "not yet";
     const half = text.length * 3 + 3;
     if (x(end) - half > free && x(end) + half < width) {
@@ -82,8 +82,8 @@ function picture(events, length, width) {
   }
   for (const e of events.filter(within)) {
     const at = x(Date.parse(e.at));
-    if (e.kind === "notification") parts.push(s("path", { class: "hint", d: `M${at} ${lanes.noticed - 21}l5 5l-5 5l-5-5z` }, tip(e)));
-    if (e.kind === "changed") parts.push(s("circle", { class: "change", cx: at, cy: lanes.noticed, r: 4.5 }, tip(e)));
+    if (e.kind === "notification") parts.push(s("path", { class: "hint", d: `M${at} ${lanes.detected - 21}l5 5l-5 5l-5-5z` }, tip(e)));
+    if (e.kind === "changed") parts.push(s("circle", { class: "change", cx: at, cy: lanes.detected, r: 4.5 }, tip(e)));
     if (e.kind === "delivered") parts.push(s("rect", { class: "delivered", x: at - 4.5, y: lanes.delivered - 4.5, width: 9, height: 9, rx: 1.5 }, tip(e)));
     if (e.kind === "refused" || e.kind === "failed") parts.push(s("path", { class: "refused", d: `M${at} ${lanes.delivered - 6}l6 11h-12z` }, tip(e, e.detail ? `: ${e.detail}` : "")));
   }
@@ -91,22 +91,23 @@ function picture(events, length, width) {
   return s("svg", { viewBox: `0 0 ${width} ${lanes.height}`, height: lanes.height, role: "img", "aria-label": description(events, length) }, parts);
 }
 
-// description is the picture in words.
+// description returns the timeline as text for screen readers.
 function description(events, length) {
   const changes = deliveries(events).filter((d) => Date.parse(d.changed.at) >= now() - length);
   const delays = changes.filter((d) => d.delivered).map((d) => Math.max(Date.parse(d.delivered.at) - Date.parse(d.changed.at), 0));
   if (!changes.length) return `No change in the last ${span(length)}.`;
-  return `${changes.length} changes in the last ${span(length)}; ${delays.length} delivered to the mediator${delays.length ? `, at most ${span(Math.max(...delays))} later` : ""}. The table below tells each.`;
+  return `${changes.length} changes in the last ${span(length)}; ${delays.length} delivered to the mediator${delays.length ? `, at most ${span(Math.max(...delays))} later` : ""}. The table below lists them.`;
 }
 
-// timeline is the picture with its ranges; set gives it newer events.
+// timeline returns a card with the picture and its ranges, and set, which replaces the
+// events.
 export function timeline(signal) {
   let events = [], chosen, width = 0;
   const stage = h("div", { id: "timeline" });
   const buttons = ranges.map(([text, ms]) => h("button", { type: "button", "aria-pressed": "false", onclick: () => { chosen = ms; draw(); } }, text));
   function draw() {
     if (!width) return;
-    const length = chosen ?? fitting(events);
+    const length = chosen ?? fittingRange(events);
     buttons.forEach((b, i) => b.setAttribute("aria-pressed", String(ranges[i][1] === length)));
     stage.replaceChildren(picture(events, length, width));
   }

@@ -1,6 +1,6 @@
-// One user: the state, the picture, the facts, the history, the buttons.
+// The view of a user: state, timeline, details, history and buttons.
 
-import { ask, Refused, userPath } from "./ask.js";
+import { ask, RequestError, userPath } from "./ask.js";
 import { confirmDialog } from "./dialogs.js";
 import { h, toast } from "./dom.js";
 import { ago, dateTime, moment } from "./format.js";
@@ -47,7 +47,7 @@ function directory(u) {
   return card("Directory", list(["Address", u.email], ["Signs in as", u.userPrincipalName], ["Object id", u.id && h("code", {}, u.id)]));
 }
 
-function record(events) {
+function historyTable(events) {
   const changed = new Map(events.filter((e) => e.kind === "changed").map((e) => [e.sequence, e.at]));
   return h("table", { class: "history" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "When"), h("th", { scope: "col" }, "What"), h("th", { scope: "col" }, "More"))),
@@ -65,14 +65,14 @@ function at(text) {
 
 export function showUser(root, signal, email) {
   const head = h("div", { class: "person" }), facts = h("div", { class: "facts" }), past = h("div", { class: "scroll" });
-  const drawing = timeline(signal);
+  const picture = timeline(signal);
   const buttons = h("div", { class: "buttons" },
-    act("check", "Check now", "The mailbox will be read now."), act("resend", "Resend", "The state will be delivered again."),
-    act("cover", "Re-cover", "The subscriptions will be checked now."),
+    button("check", "Check now", "The mailbox will be read now."), button("resend", "Resend", "The state will be delivered again."),
+    button("cover", "Check coverage", "The subscriptions will be checked now."),
     h("button", { class: "danger", id: "remove", onclick: remove }, "Remove"));
-  root.append(h("a", { class: "back", href: "#/" }, "← Users"), head, drawing.card, facts, card("History", past));
+  root.append(h("a", { class: "back", href: "#/" }, "← Users"), head, picture.card, facts, card("History", past));
 
-  function act(name, text, done) {
+  function button(name, text, done) {
     return h("button", { id: name, onclick: async (e) => {
       e.target.disabled = true;
       try {
@@ -106,8 +106,8 @@ export function showUser(root, signal, email) {
     head.firstElementChild.replaceChildren(h("h1", {}, u.displayName || u.email),
       h("span", { class: "quiet" }, `${u.email} · `), h("span", { class: `mark ${kind}`, id: "state" }, text), more && h("span", { class: "quiet" }, ` ${more}`));
     facts.replaceChildren(setting(u), mediator(u), coverage(u), directory(u));
-    past.replaceChildren(record(events));
-    drawing.set(events);
+    past.replaceChildren(historyTable(events));
+    picture.set(events);
   }
 
   async function load() {
@@ -116,7 +116,7 @@ export function showUser(root, signal, email) {
       draw(u, events);
     } catch (cause) {
       if (cause.name === "AbortError") return;
-      if (!(cause instanceof Refused)) throw cause;
+      if (!(cause instanceof RequestError)) throw cause;
       if (cause.status !== 404) return toast(cause.message, true);
       root.replaceChildren(h("a", { class: "back", href: "#/" }, "← Users"), h("div", { class: "empty" }, h("b", {}, "Not monitored"), email));
     }

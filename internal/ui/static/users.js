@@ -1,6 +1,6 @@
-// The list: search, filters and pages are all the server's.
+// The list of users. Search, filters and paging happen on the server.
 
-import { ask, Refused, userLink } from "./ask.js";
+import { ask, RequestError, userLink } from "./ask.js";
 import { h } from "./dom.js";
 import { ago, moment, number } from "./format.js";
 import { feedList, onNews } from "./feed.js";
@@ -8,10 +8,10 @@ import { addDialog } from "./dialogs.js";
 
 const filters = [
   ["all", "All"], ["away", "Out of office"], ["office", "In the office"], ["unknown", "Can’t be read", true], ["pending", "Not read yet"],
-  ["undelivered", "Delivery pending"], ["refused", "Refused", true], ["failed", "Subscription failed", true], ["uncovered", "Not covered", true],
+  ["undelivered", "Delivery pending"], ["refused", "RequestError", true], ["failed", "Subscription failed", true], ["uncovered", "Not covered", true],
 ];
 
-// stateOf is how a user stands, in words.
+// stateOf returns the class, the text and a note for the state of a user.
 export function stateOf(u) {
   const until = u.scheduled && u.outOfOffice && u.end ? `until ${moment(u.end)}` : u.scheduled && !u.outOfOffice && u.start && Date.parse(u.start) > Date.now() ? `from ${moment(u.start)}` : "";
   if (u.state === "unknown") return ["unknown", "Can’t be read", u.outOfOffice === null ? "" : `last ${u.outOfOffice ? "out of office" : "in the office"}`];
@@ -23,7 +23,7 @@ function delivery(u) {
   switch (u.delivery) {
     case "delivered": return ["Delivered ", ago(u.deliveredAt), ""];
     case "pending": return [h("span", { class: "text-warn" }, "Pending"), "", u.deliveryError];
-    case "refused": return [h("span", { class: "text-bad" }, "Refused"), "", u.deliveryError];
+    case "refused": return [h("span", { class: "text-bad" }, "RequestError"), "", u.deliveryError];
     default: return [h("span", { class: "quiet" }, "–"), "", ""];
   }
 }
@@ -47,7 +47,7 @@ function row(u, wanted) {
 
 export function showUsers(root, signal, query) {
   const state = { q: query.get("q") ?? "", filter: query.get("filter") ?? "all", before: [], cursor: "" };
-  let wanted = 1, asking, known = new Map(), next = "", shown = 0;
+  let wanted = 1, request, known = new Map(), next = "", shown = 0;
 
   const search = h("input", { type: "search", id: "search", placeholder: "Search by name or address", "aria-label": "Search by name or address", autocomplete: "off", spellcheck: "false", value: state.q });
   const chips = h("fieldset", { class: "chips" }, h("legend", {}, "Show"), filters.map(([name, text, problem]) =>
@@ -59,7 +59,7 @@ export function showUsers(root, signal, query) {
   const table = h("table", { class: "users" },
     h("thead", {}, h("tr", {}, ["User", "State", "Last read", "Mediator", "Coverage"].map((t, i) => h("th", { scope: "col", class: i === 2 ? "read" : "" }, t)))), body);
 
-  root.append(h("h1", { class: "heard" }, "Users"), h("div", { class: "columns" },
+  root.append(h("h1", { class: "visually-hidden" }, "Users"), h("div", { class: "columns" },
     h("div", {},
       h("div", { class: "bar" },
         h("div", { class: "search" }, search, h("kbd", { "aria-hidden": "true" }, "/")),
@@ -70,7 +70,7 @@ export function showUsers(root, signal, query) {
 
   function draw(page) {
     next = page.cursor ?? "";
-    const held = document.activeElement?.closest?.("tr[data-email]")?.dataset.email;
+    const focused = document.activeElement?.closest?.("tr[data-email]")?.dataset.email;
     const fresh = new Map();
     const rows = page.users.map((u) => {
       const made = row(u, wanted), now = `${u.outOfOffice} ${u.delivery} ${u.state}`;
@@ -80,7 +80,7 @@ export function showUsers(root, signal, query) {
     });
     known = fresh;
     body.replaceChildren(...rows);
-    if (held) [...body.children].find((tr) => tr.dataset.email === held)?.querySelector("a").focus({ preventScroll: true });
+    if (focused) [...body.children].find((tr) => tr.dataset.email === focused)?.querySelector("a").focus({ preventScroll: true });
     const from = state.before.reduce((n, b) => n + b.shown, 0);
     shown = rows.length;
     range.textContent = shown ? `${number(from + 1)}–${number(from + shown)} of ${number(page.total)}` : "";
@@ -88,7 +88,7 @@ export function showUsers(root, signal, query) {
     on.disabled = next === "";
     empty.hidden = shown > 0;
     table.hidden = shown === 0;
-    if (!shown) empty.replaceChildren(...nothing());
+    if (!shown) empty.replaceChildren(...emptyMessage());
     for (const label of chips.querySelectorAll("label")) {
       const n = page.counts?.[label.dataset.filter] ?? 0;
       label.querySelector(".n").textContent = number(n);
@@ -97,41 +97,41 @@ export function showUsers(root, signal, query) {
     }
   }
 
-  function nothing() {
+  function emptyMessage() {
     if (state.q || state.filter !== "all") return [h("b", {}, "No user matches"), state.q ? `No name or address here contains “${state.q}”.` : "No user has this status."];
     return [h("b", {}, "No users are monitored yet"), "The mediator sends its users, or you can add them here."];
   }
 
   async function load() {
-    asking?.abort();
-    asking = new AbortController();
+    request?.abort();
+    request = new AbortController();
     const search = new URLSearchParams({ q: state.q, filter: state.filter, cursor: state.cursor });
     try {
-      draw(await ask(`users?${search}`, { signal: asking.signal }));
+      draw(await ask(`users?${search}`, { signal: request.signal }));
     } catch (cause) {
-      if (cause instanceof Refused) range.textContent = cause.message;
+      if (cause instanceof RequestError) range.textContent = cause.message;
       else if (cause.name !== "AbortError") throw cause;
     }
   }
 
-  // afresh goes to the first page and puts what is searched for into the address.
-  function afresh() {
+  // restart goes to the first page and puts search and filter into the URL.
+  function restart() {
     state.before = [];
     state.cursor = "";
     known = new Map();
-    const kept = new URLSearchParams();
-    if (state.q) kept.set("q", state.q);
-    if (state.filter !== "all") kept.set("filter", state.filter);
-    history.replaceState(null, "", `#/${kept.size ? `?${kept}` : ""}`);
+    const params = new URLSearchParams();
+    if (state.q) params.set("q", state.q);
+    if (state.filter !== "all") params.set("filter", state.filter);
+    history.replaceState(null, "", `#/${params.size ? `?${params}` : ""}`);
     return load();
   }
 
   let typing;
   search.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => { state.q = search.value.trim(); afresh(); }, 180);
+    typing = setTimeout(() => { state.q = search.value.trim(); restart(); }, 180);
   });
-  chips.addEventListener("change", (e) => { state.filter = e.target.value; afresh(); });
+  chips.addEventListener("change", (e) => { state.filter = e.target.value; restart(); });
   on.addEventListener("click", () => {
     state.before.push({ cursor: state.cursor, shown });
     state.cursor = next;
@@ -144,22 +144,22 @@ export function showUsers(root, signal, query) {
     load().then(() => (back.disabled ? on : back).focus());
   });
 
-  // What happens moves the list at once; the rest of it is read now and then.
-  // A search costs Redis more than a page of everyone.
+  // New events reload the list soon; otherwise it is reloaded every few seconds. A search
+  // costs Redis more than a page of all users, so it is reloaded less often.
   const searching = () => state.q || state.filter !== "all";
-  let soon, turn = 0;
+  let soon, ticks = 0;
   onNews(() => {
     soon ??= setTimeout(() => { soon = undefined; load(); }, searching() ? 3000 : 300);
   }, signal);
   const every = setInterval(() => {
-    turn++;
-    if (!document.hidden && (!searching() || turn % 2 === 0)) load();
+    ticks++;
+    if (!document.hidden && (!searching() || ticks % 2 === 0)) load();
   }, 5000);
   signal.addEventListener("abort", () => {
     clearInterval(every);
     clearTimeout(soon);
     clearTimeout(typing);
-    asking?.abort();
+    request?.abort();
   });
   ask("summary").then((summary) => { wanted = summary.resources; }, () => {}).finally(() => signal.aborted || load());
 }
