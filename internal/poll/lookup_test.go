@@ -9,120 +9,103 @@ import (
 	"outlook-monitor/internal/poll"
 )
 
-const (
-	annAddress = "ann@contoso.example"
-	unknownAnn = ooo.RecordID("@ann@contoso.example")
-)
-
-func TestAnAddressIsLookedUpUntilItIsFound(t *testing.T) {
-	run(t, nil, one(unresolved), func(w *world) {
+func TestAddressIsLookedUpUntilFound(t *testing.T) {
+	run(t, func(_ *poll.Config, g *faultyGraph) { g.down = ooo.ErrUnavailable }, onlyAnn(unresolved), func(f *fixture) {
+		time.Sleep(20 * time.Minute)
+		f.graph.locked(func() { f.graph.down, f.graph.finds = nil, nil })
 		time.Sleep(5 * time.Minute)
-		m, ok := w.registry.Get(unknownAnn)
+		m, ok := f.registry.Get(unresolvedAnn)
 		if !ok || m.Condition != ooo.Unknown || m.ErrorKind != ooo.ReadErrorNotInDirectory || m.Reason == "" {
 			t.Fatalf("record = %+v, want it unknown because of the directory", m)
 		}
-		w.graph.set(func() {
-			if n := len(w.graph.finds); n < 4 || n > 9 {
-				t.Errorf("%d look-ups in five minutes, want growing waits", n)
+		f.graph.locked(func() {
+			// A new kind of error starts with its own first wait.
+			if at := f.graph.finds; len(at) < 4 || len(at) > 9 || at[1].Sub(at[0]) > 11*time.Second {
+				t.Errorf("look-ups = %v in five minutes, want them with backoff, the second after 10 s", at)
 			}
-			w.graph.people[annAddress] = ooo.Person{ID: annID, DisplayName: "Ann"}
-			w.graph.settings[annID] = on
+			f.graph.people[annAddress] = ooo.Person{ID: annID, DisplayName: "Ann"}
+			f.graph.settings[annID] = on
 		})
-		w.hint("", ooo.Hint{ID: unknownAnn, Kind: ooo.HintCheck})
+		f.registry.Hint(ooo.Hint{ID: unresolvedAnn, Kind: ooo.HintCheck})
 		time.Sleep(3 * time.Second)
-		if _, there := w.registry.Get(unknownAnn); there {
-			t.Error("the unresolved record is still there")
+		if _, ok := f.registry.Get(unresolvedAnn); ok {
+			t.Error("the unresolved record still exists")
 		}
-		a := w.get("ann")
+		a := f.get("ann")
 		if a.Person.DisplayName != "Ann" || a.State == nil || !a.State.Away || a.Addresses[0].Spelling != annAddress || a.Addresses[0].Start != "s" {
-			t.Errorf("record = %+v, want Ann's, read", a)
+			t.Errorf("record = %+v, want that of Ann, read", a)
 		}
-		wish, err := w.store.Wish(w.Context(), annAddress)
+		wish, err := f.store.Wish(f.Context(), annAddress)
 		if err != nil || wish.Person.ID != annID || wish.Start != "s" || !wish.On {
-			t.Errorf("wish = %+v, %v, want it to have the id", wish, err)
+			t.Errorf("wish = %+v, %v, want the id in it", wish, err)
 		}
-		if got := w.noticed(); len(got) != 1 || w.hints() != 0 {
-			t.Errorf("changes = %+v, %d hints left, want one, none", got, w.hints())
+		if got := f.changes(); len(got) != 1 || f.hints() != 0 {
+			t.Errorf("changes = %+v, %d hints left, want one, none", got, f.hints())
 		}
 	})
 }
 
-// A new kind of error starts with its own first wait.
-func TestAnAddressIsLookedUpSoonWhenTheErrorChanges(t *testing.T) {
-	run(t, func(_ *poll.Config, g *faultyGraph) { g.down = ooo.ErrUnavailable }, one(unresolved), func(w *world) {
-		time.Sleep(20 * time.Minute)
-		w.graph.set(func() { w.graph.down, w.graph.finds = nil, nil })
-		time.Sleep(time.Minute)
-		w.graph.set(func() {
-			if at := w.graph.finds; len(at) < 3 || at[1].Sub(at[0]) > 11*time.Second {
-				t.Errorf("look-ups = %v, want the second 10 s after the first", at)
-			}
-		})
-	})
-}
-
-func TestLookUpsKeepToTheirBudget(t *testing.T) {
+func TestLookUpConcurrency(t *testing.T) {
 	run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Replicas = func() int { return 3 } }, func() (all []*ooo.Mailbox) {
 		for i := range 200 {
 			all = append(all, unresolved(fmt.Sprintf("new%03d", i)))
 		}
 		return append(all, record("ann", off))
-	}, func(w *world) {
+	}, func(f *fixture) {
 		time.Sleep(5 * time.Second)
-		w.graph.set(func() {
-			for i := 8; i < len(w.graph.finds); i++ {
-				if gap := w.graph.finds[i].Sub(w.graph.finds[i-8]); gap < 100*time.Millisecond {
-					t.Fatalf("nine look-ups within %v, want eight at a time", gap)
+		f.graph.locked(func() {
+			for i := 8; i < len(f.graph.finds); i++ {
+				if gap := f.graph.finds[i].Sub(f.graph.finds[i-8]); gap < 100*time.Millisecond {
+					t.Fatalf("nine look-ups within %v, want at most eight in flight", gap)
 				}
 			}
-			if n := len(w.graph.finds); n < 200 {
+			if n := len(f.graph.finds); n < 200 {
 				t.Errorf("%d look-ups in 5 s, want all", n)
 			}
 		})
-		if at := w.graph.readsOf(annID); longest(at) > 2100*time.Millisecond {
-			t.Errorf("reads %v apart meanwhile", longest(at))
+		if at := f.graph.takeReads(annID); longestGap(at) > 2100*time.Millisecond {
+			t.Errorf("reads at most %v apart, want 2 s", longestGap(at))
 		}
 	})
 }
 
-func TestAGoneMailboxLosesItsAddress(t *testing.T) {
-	run(t, nil, one(away), func(w *world) {
+func TestDeletedMailboxLosesAddress(t *testing.T) {
+	run(t, nil, onlyAnn(away), func(f *fixture) {
 		time.Sleep(3 * time.Second)
-		w.graph.set(func() { w.graph.errs[annID], w.graph.gone[annID] = ooo.ErrUserGone, ooo.ErrNotInDirectory })
+		f.graph.locked(func() { f.graph.errs[annID], f.graph.lookupErrs[annID] = ooo.ErrUserGone, ooo.ErrNotInDirectory })
 		time.Sleep(5 * time.Second)
-		if _, there := w.registry.Get(annID); there {
-			t.Error("the mailbox is still there")
+		if _, ok := f.registry.Get(annID); ok {
+			t.Error("the record of the deleted mailbox still exists")
 		}
-		m, there := w.registry.Get(unknownAnn)
-		if !there || m.ErrorKind != ooo.ReadErrorNotInDirectory || m.Addresses[0].Sequence != 1 {
+		m, ok := f.registry.Get(unresolvedAnn)
+		if !ok || m.ErrorKind != ooo.ReadErrorNotInDirectory || m.Addresses[0].Sequence != 1 {
 			t.Fatalf("record = %+v, want the address looked up, its delivery kept", m)
 		}
-		w.graph.set(func() {
-			w.graph.people[annAddress], w.graph.settings["id-new"] = ooo.Person{ID: "id-new"}, off
+		f.graph.locked(func() {
+			f.graph.people[annAddress], f.graph.settings["id-new"] = ooo.Person{ID: "id-new"}, off
 		})
 		time.Sleep(20 * time.Second)
-		if m := w.get("new"); m.Addresses[0].Sequence != 2 || m.State.Away {
-			t.Errorf("record = %+v, want the new mailbox' state as the next", m)
+		if m := f.get("new"); m.Addresses[0].Sequence != 2 || m.State.Away {
+			t.Errorf("record = %+v, want the state of the new mailbox as the next one", m)
 		}
-		if got := w.noticed(); len(got) != 1 {
+		if got := f.changes(); len(got) != 1 {
 			t.Errorf("%d changes, want one", len(got))
 		}
 	})
 }
 
-// A directory that can't report whether the user is there lets nobody leave.
-func TestNobodyLeavesWhileTheDirectoryIsAway(t *testing.T) {
-	for name, err := range map[string]error{"away": ooo.ErrUnavailable, "asks to wait": &ooo.Throttled{After: 30 * time.Second, WholeApp: true}} {
+func TestMailboxKeepsAddressWhileDirectoryFails(t *testing.T) {
+	for name, err := range map[string]error{"unavailable": ooo.ErrUnavailable, "throttled": &ooo.Throttled{After: 30 * time.Second, WholeApp: true}} {
 		t.Run(name, func(t *testing.T) {
-			run(t, nil, one(away), func(w *world) {
-				w.graph.set(func() { w.graph.errs[annID], w.graph.gone[annID] = ooo.ErrUserGone, err })
+			run(t, nil, onlyAnn(away), func(f *fixture) {
+				f.graph.locked(func() { f.graph.errs[annID], f.graph.lookupErrs[annID] = ooo.ErrUserGone, err })
 				time.Sleep(5 * time.Minute)
-				if m := w.get("ann"); m.Condition != ooo.Unknown || !m.State.Away {
+				if m := f.get("ann"); m.Condition != ooo.Unknown || !m.State.Away {
 					t.Errorf("record = %+v, want it unknown and kept", m)
 				}
-				w.graph.set(func() {
-					if w.graph.lookups < 2 || w.graph.lookups > 12 {
-						t.Errorf("%d look-ups in five minutes, want a few", w.graph.lookups)
+				f.graph.locked(func() {
+					if f.graph.lookups < 2 || f.graph.lookups > 12 {
+						t.Errorf("%d look-ups in five minutes, want a few", f.graph.lookups)
 					}
 				})
 			})
