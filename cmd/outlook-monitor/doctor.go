@@ -44,7 +44,7 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 		if _, err := fmt.Fprint(out, "outlook-monitor doctor\n\n"); err != nil {
 			return err
 		}
-		cfg.Each = func(r doctor.Result) { printing = errors.Join(printing, printer.Result(r)) }
+		cfg.OnResult = func(r doctor.Result) { printing = errors.Join(printing, printer.Result(r)) }
 	}
 	report, err := doctor.Run(ctx, cfg)
 	if err != nil {

@@ -1,19 +1,18 @@
-// Package doctor checks everything that the service needs, and says of each thing
-// that is wrong what to do about it.
+// Package doctor checks everything that the service needs, and gives a remedy for each
+// problem.
 //
-// [Run] goes through one table of checks, in the order in which things break:
-// settings, the way out (names, TLS, login), what the login may do, the way in, Redis,
-// the mediator. A check that depends on a failed one is skipped with the reason; all
-// others are made, so one run reports every independent fault.
+// [Run] goes through one table of checks, from the settings outwards: settings, outgoing
+// connections (DNS, TLS, login), permissions, incoming connections, Redis, the mediator. A
+// check that depends on a failed one is skipped with the reason. All others run, so one run
+// reports every independent problem.
 //
-// Each check asks the real thing and is harmless: nobody is monitored, nothing is
-// written to Redis, the mediator receives no state. A mailbox is read, or a
-// subscription created and deleted, only on request. PUBLIC_URL is called as Graph calls
-// it; while the service does not run, its own handler answers at LISTEN_ADDR.
+// Each check calls the real system and is harmless: no user is monitored, nothing is written
+// to Redis, the mediator receives no state. A mailbox is read, or a subscription created and
+// deleted, only on request. PUBLIC_URL is called as Graph calls it; while the service does
+// not run, the doctor serves LISTEN_ADDR with the service's handler.
 //
-// What can be known is asked of the packages that know it: settings of config, logins
-// and certificates of graph, what Redis refuses of store. Here are the remedies.
+// Other packages detect the problems: config those of settings, graph those of logins and
+// certificates, store those of Redis. This package has the remedies.
 //
-// The results hold no secret, no address and no message text, so they may be sent to
-// whoever helps.
+// The results contain no secret, no email address and no message text, so they can be shared.
 package doctor

@@ -17,7 +17,7 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Graph is what is asked of Microsoft Graph; a [graph.Client] is one.
+// Graph is implemented by [graph.Client].
 type Graph interface {
 	Grant(ctx context.Context) (graph.Grant, error)
 	Find(ctx context.Context, address string) (ooo.Person, error)
@@ -26,7 +26,7 @@ type Graph interface {
 	DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) error
 }
 
-// Redis is what is asked of Redis; a [store.Store] is one.
+// Redis is implemented by [store.Store].
 type Redis interface {
 	Ping(ctx context.Context) error
 	Now(ctx context.Context) (time.Time, error)
@@ -34,13 +34,13 @@ type Redis interface {
 	Check(ctx context.Context) error
 }
 
-// Config says what is checked.
+// Config says what to check, and with what.
 type Config struct {
-	Settings config.Settings // as far as they could be understood
-	Mistakes error           // in the settings, a line each that begins with the variable; nil: none
+	Settings config.Settings // those that are valid
+	Mistakes error           // in the settings, one per line, each beginning with the variable; nil: none
 
-	User      string // whose mailbox is read; empty: nobody's
-	Subscribe bool   // create a subscription for User, and delete it
+	User      string // whose mailbox to read; empty: none
+	Subscribe bool   // create a subscription for User and delete it
 
 	Endpoint      string // of Graph, such as https://graph.microsoft.com
 	AuthorityHost string // such as https://login.microsoftonline.com
@@ -49,33 +49,33 @@ type Config struct {
 	Redis Redis // nil: the settings don't allow it, or REDIS_URL is empty
 	// LoginCode returns the code, such as AADSTS7000215, in an error of a login.
 	LoginCode func(error) string
-	// CertificateExpires says when the certificate that logs in ends.
+	// CertificateExpires returns when the certificate for the login expires.
 	CertificateExpires func() (time.Time, error)
-	// Listen answers at LISTEN_ADDR as the service does, until stop is called. The
-	// error is that of net.Listen.
+	// Listen serves LISTEN_ADDR with the service's handler until stop is called. It returns
+	// the error of net.Listen.
 	Listen func(ctx context.Context) (stop func(), err error)
 
-	Roots *x509.CertPool // trusted for all HTTP calls made here; nil: the system's
-	Each  func(Result)   // receives each result at once; it may be nil
+	Roots *x509.CertPool // trusted for all HTTP calls of this package; nil: the system's
+	// OnResult is called with each result as soon as it is known. It may be nil.
+	OnResult func(Result)
 }
 
-// Limits of the checks.
 const (
-	checkTime     = 10 * time.Second
-	subscribeTime = 35 * time.Second // Graph calls PUBLIC_URL meanwhile, 10 s for each path
+	checkTimeout     = 10 * time.Second
+	subscribeTimeout = 35 * time.Second // includes Graph's calls to PUBLIC_URL, up to 10 s for each path
 )
 
 // check is one row of the table.
 type check struct {
 	name     string
-	settings []string                  // variables that must be right
-	unless   func(*examination) string // why it is not made; empty, or no function: it is made
-	after    []string                  // checks without which it makes no sense
-	run      func(*examination, context.Context) Result
-	limit    time.Duration // 0: checkTime
+	settings []string                // variables that must be valid
+	skip     func(*diagnosis) string // returns why it is skipped; empty, or no function: it is not
+	requires []string                // checks that must not have failed or been skipped
+	run      func(*diagnosis, context.Context) Result
+	timeout  time.Duration // 0: checkTimeout
 }
 
-// Names of checks that others refer to.
+// Names of checks that other checks refer to.
 const (
 	settingsCheck   = "settings"
 	loginHostCheck  = "login endpoint"
@@ -99,87 +99,86 @@ var (
 )
 
 var checks = []check{
-	{name: loginHostCheck, settings: hostSettings, run: (*examination).loginHost},
-	{name: graphHostCheck, settings: hostSettings, run: (*examination).graphHost},
-	{name: credentialCheck, settings: loginSettings, run: (*examination).credential},
-	{name: tokenCheck, settings: loginSettings, unless: (*examination).withoutGraph, after: []string{loginHostCheck},
-		run: (*examination).token},
-	{name: "permissions", settings: []string{"SUBSCRIPTION_RESOURCES"}, after: []string{tokenCheck}, run: (*examination).permissions},
-	{name: "mailbox", unless: (*examination).withoutUser, after: []string{graphHostCheck, tokenCheck}, run: (*examination).mailbox},
-	{name: "certificates", settings: certificateSettings, run: (*examination).certificates},
-	{name: listenCheck, settings: []string{"LISTEN_ADDR", "PORT", "TLS_CERT_FILE", "TLS_KEY_FILE"}, run: (*examination).listen},
-	{name: publicCheck, settings: []string{"PUBLIC_URL", "TUNNEL", "NGROK_AGENT_URL"}, run: (*examination).public},
-	{name: "subscription", settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"}, unless: (*examination).withoutSubscription,
-		after: []string{graphHostCheck, tokenCheck}, run: (*examination).subscription, limit: subscribeTime},
-	{name: redisCheck, settings: []string{"REDIS_URL", "REDIS_AUTH"}, run: (*examination).redis},
-	{name: "Redis persistence", unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).persistence},
-	{name: "Redis eviction", unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).eviction},
-	{name: "Redis latency", unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).latency},
-	{name: "Redis clock", unless: (*examination).withoutRedis, after: []string{redisCheck}, run: (*examination).clock},
-	{name: "mediator", settings: []string{"MEDIATOR_URL", "MEDIATOR_IP", "MEDIATOR_PORT", "MEDIATOR_TOKEN"}, run: (*examination).mediator},
+	{name: loginHostCheck, settings: hostSettings, run: (*diagnosis).loginHost},
+	{name: graphHostCheck, settings: hostSettings, run: (*diagnosis).graphHost},
+	{name: credentialCheck, settings: loginSettings, run: (*diagnosis).credential},
+	{name: tokenCheck, settings: loginSettings, skip: (*diagnosis).skipLogin, requires: []string{loginHostCheck},
+		run: (*diagnosis).token},
+	{name: "permissions", settings: []string{"SUBSCRIPTION_RESOURCES"}, requires: []string{tokenCheck}, run: (*diagnosis).permissions},
+	{name: "mailbox", skip: (*diagnosis).skipMailbox, requires: []string{graphHostCheck, tokenCheck}, run: (*diagnosis).mailbox},
+	{name: "certificates", settings: certificateSettings, run: (*diagnosis).certificates},
+	{name: listenCheck, settings: []string{"LISTEN_ADDR", "PORT", "TLS_CERT_FILE", "TLS_KEY_FILE"}, run: (*diagnosis).listen},
+	{name: publicCheck, settings: []string{"PUBLIC_URL", "TUNNEL", "NGROK_AGENT_URL"}, run: (*diagnosis).public},
+	{name: "subscription", settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"}, skip: (*diagnosis).skipSubscription,
+		requires: []string{graphHostCheck, tokenCheck}, run: (*diagnosis).subscription, timeout: subscribeTimeout},
+	{name: redisCheck, settings: []string{"REDIS_URL", "REDIS_AUTH"}, run: (*diagnosis).redis},
+	{name: "Redis persistence", skip: (*diagnosis).skipRedis, requires: []string{redisCheck}, run: (*diagnosis).persistence},
+	{name: "Redis eviction", skip: (*diagnosis).skipRedis, requires: []string{redisCheck}, run: (*diagnosis).eviction},
+	{name: "Redis latency", skip: (*diagnosis).skipRedis, requires: []string{redisCheck}, run: (*diagnosis).latency},
+	{name: "Redis clock", skip: (*diagnosis).skipRedis, requires: []string{redisCheck}, run: (*diagnosis).clock},
+	{name: "mediator", settings: []string{"MEDIATOR_URL", "MEDIATOR_IP", "MEDIATOR_PORT", "MEDIATOR_TOKEN"}, run: (*diagnosis).mediator},
 }
 
-// examination is one run, with what earlier checks found out for later ones.
-type examination struct {
-	cfg      Config
-	client   *http.Client
-	mistaken []string // variables
-	report   Report
+// diagnosis is one run of the doctor, with what earlier checks found out for later ones.
+type diagnosis struct {
+	cfg     Config
+	client  *http.Client
+	invalid []string // variables
+	report  Report
 
 	grant       graph.Grant
 	person      ooo.Person
 	status      ooo.Status // of person's automatic replies; empty: not read yet
 	redisReport store.Report
-	stop        func() // ends what answers at LISTEN_ADDR instead of the service; nil: nothing does
+	stop        func() // ends [Config.Listen]; nil: the service itself listens, or nothing does
 }
 
-// Run makes all checks. The error says that ctx ended before that; the report
-// then has what was found so far.
+// Run makes all checks. If ctx ends earlier it returns the results so far and ctx's error.
 func Run(ctx context.Context, cfg Config) (Report, error) {
-	if cfg.Each == nil {
-		cfg.Each = func(Result) {}
+	if cfg.OnResult == nil {
+		cfg.OnResult = func(Result) {}
 	}
-	e := &examination{cfg: cfg, client: newClient(cfg.Roots)}
-	defer e.client.CloseIdleConnections()
+	d := &diagnosis{cfg: cfg, client: newClient(cfg.Roots)}
+	defer d.client.CloseIdleConnections()
 	defer func() {
-		if e.stop != nil {
-			e.stop()
+		if d.stop != nil {
+			d.stop()
 		}
 	}()
-	e.settings()
+	d.settings()
 	for _, c := range checks {
 		if err := ctx.Err(); err != nil {
-			return e.report, err
+			return d.report, err
 		}
-		e.add(c.name, e.examine(ctx, c))
+		d.add(c.name, d.check(ctx, c))
 	}
-	e.report.OK = e.report.Count(Failed) == 0
-	return e.report, nil
+	d.report.OK = d.report.Count(Failed) == 0
+	return d.report, nil
 }
 
-// examine makes one check, unless it can't be made.
-func (e *examination) examine(ctx context.Context, c check) Result {
+// check makes one check, or returns why it is skipped.
+func (d *diagnosis) check(ctx context.Context, c check) Result {
 	for _, name := range c.settings {
-		if slices.Contains(e.mistaken, name) {
+		if slices.Contains(d.invalid, name) {
 			return skipped("fix %s first", name)
 		}
 	}
 	reason := ""
-	if c.unless != nil {
-		reason = c.unless(e)
+	if c.skip != nil {
+		reason = c.skip(d)
 	}
-	if reason = cmp.Or(reason, e.blocked(c.after...)); reason != "" {
+	if reason = cmp.Or(reason, d.blocked(c.requires...)); reason != "" {
 		return skipped("%s", reason)
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(c.limit, checkTime))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.timeout, checkTimeout))
 	defer cancel()
-	return c.run(e, ctx)
+	return c.run(d, ctx)
 }
 
-// blocked says which of the named checks was not passed; empty: all were.
-func (e *examination) blocked(names ...string) string {
+// blocked returns which of the named checks failed or was skipped; empty: none.
+func (d *diagnosis) blocked(names ...string) string {
 	for _, name := range names {
-		switch e.statusOf(name) {
+		switch d.statusOf(name) {
 		case Failed:
 			return "because " + name + " failed"
 		case Skipped:
@@ -189,9 +188,9 @@ func (e *examination) blocked(names ...string) string {
 	return ""
 }
 
-// statusOf returns how a check ended; empty: it was not made yet.
-func (e *examination) statusOf(name string) (status Status) {
-	for _, r := range e.report.Checks {
+// statusOf returns the status of a check; empty: it was not made yet.
+func (d *diagnosis) statusOf(name string) (status Status) {
+	for _, r := range d.report.Checks {
 		if r.Name == name {
 			status = r.Status
 		}
@@ -199,45 +198,46 @@ func (e *examination) statusOf(name string) (status Status) {
 	return status
 }
 
-func (e *examination) add(name string, r Result) {
+func (d *diagnosis) add(name string, r Result) {
 	r.Name = name
-	e.report.Checks = append(e.report.Checks, r)
-	e.cfg.Each(r)
+	d.report.Checks = append(d.report.Checks, r)
+	d.cfg.OnResult(r)
 }
 
-// settings reports each mistake in a line of its own.
-func (e *examination) settings() {
-	if e.cfg.Mistakes == nil {
-		e.add(settingsCheck, ok("no mistakes"))
+// settings adds a result for each mistake.
+func (d *diagnosis) settings() {
+	if d.cfg.Mistakes == nil {
+		d.add(settingsCheck, ok("no mistakes"))
 		return
 	}
-	for line := range strings.SplitSeq(e.cfg.Mistakes.Error(), "\n") {
+	for line := range strings.SplitSeq(d.cfg.Mistakes.Error(), "\n") {
 		name, _, _ := strings.Cut(line, " ")
-		e.mistaken = append(e.mistaken, name)
-		e.add(settingsCheck, failed(split(line)))
+		d.invalid = append(d.invalid, name)
+		d.add(settingsCheck, failed(splitRemedy(line)))
 	}
 }
 
-func (e *examination) withoutGraph() string {
-	if e.cfg.Graph == nil {
+func (d *diagnosis) skipLogin() string {
+	if d.cfg.Graph == nil {
 		return "fix the settings first"
 	}
 	return ""
 }
 
-// problem is a text such as "NAME is wrong: do this", whose colon is not in quotes.
-var problem = regexp.MustCompile(`^((?:"(?:\\.|[^"\\])*"|[^":]|:[^\s"])*): (.+)$`)
+// messagePattern matches a message such as "NAME is wrong: do this". Its first colon outside
+// of quotes separates problem and remedy.
+var messagePattern = regexp.MustCompile(`^((?:"(?:\\.|[^"\\])*"|[^":]|:[^\s"])*): (.+)$`)
 
-// split takes the remedy off a message of another package.
-func split(text string) (found, remedy string) {
-	if parts := problem.FindStringSubmatch(text); parts != nil {
+// splitRemedy separates problem and remedy in a message of another package.
+func splitRemedy(text string) (found, remedy string) {
+	if parts := messagePattern.FindStringSubmatch(text); parts != nil {
 		return parts[1], parts[2]
 	}
 	return text, ""
 }
 
-// plain is the text of an error without what its kind repeats.
-func plain(err error) string {
+// withoutKind returns the text of an error without the text of its kind.
+func withoutKind(err error) string {
 	text := err.Error()
 	for _, kind := range []error{ooo.ErrUnauthorized, ooo.ErrUnavailable, ooo.ErrRejected, ooo.ErrDenied} {
 		if _, cause, found := strings.Cut(text, kind.Error()+": "); found {
@@ -247,7 +247,7 @@ func plain(err error) string {
 	return text
 }
 
-// either reports whether err is one of all.
-func either(err error, all ...error) bool {
-	return slices.ContainsFunc(all, func(one error) bool { return errors.Is(err, one) })
+// isAny reports whether err is one of targets.
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }

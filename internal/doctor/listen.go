@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// listen makes sure that LISTEN_ADDR answers as the service does: the service itself,
-// or the handler of [Config.Listen] until the checks end.
-func (e *examination) listen(ctx context.Context) Result {
-	address := e.cfg.Settings.ListenAddr
-	stop, err := e.cfg.Listen(ctx)
+// listen makes sure that the service's handler answers at LISTEN_ADDR: in the running
+// service, or with [Config.Listen] until the checks end.
+func (d *diagnosis) listen(ctx context.Context) Result {
+	address := d.cfg.Settings.ListenAddr
+	stop, err := d.cfg.Listen(ctx)
 	switch {
 	case err == nil:
-		e.stop = stop
+		d.stop = stop
 		return ok("%s is free; the doctor listens there during the checks", address)
-	case errors.Is(err, syscall.EADDRINUSE) && e.serviceAt(ctx, address):
+	case errors.Is(err, syscall.EADDRINUSE) && d.serviceAt(ctx, address):
 		return ok("the service runs at %s", address)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return failed("another program listens on "+address, "stop it, or choose another LISTEN_ADDR")
@@ -34,10 +34,9 @@ func (e *examination) listen(ctx context.Context) Result {
 	return failed(err.Error(), "choose another LISTEN_ADDR, and check the certificate files")
 }
 
-// serviceAt reports whether it is the service that listens at an address of this machine,
-// by how it refuses a path that it does not have. PUBLIC_ALLOW may exclude this machine
-// from the others.
-func (e *examination) serviceAt(ctx context.Context, address string) bool {
+// serviceAt reports whether the service listens at an address of this machine. It asks for
+// an unknown path, because PUBLIC_ALLOW may exclude this machine from the others.
+func (d *diagnosis) serviceAt(ctx context.Context, address string) bool {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return false
@@ -46,17 +45,17 @@ func (e *examination) serviceAt(ctx context.Context, address string) bool {
 		host = "127.0.0.1"
 	}
 	path := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/no-such-path"}
-	if e.cfg.Settings.TLSCertFile != "" || len(e.cfg.Settings.ACMEDomains) > 0 {
+	if d.cfg.Settings.TLSCertFile != "" || len(d.cfg.Settings.ACMEDomains) > 0 {
 		path.Scheme = "https"
 	}
 	// The certificate names the public host, not this one; nothing secret is sent.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
-	a, err := ask(ctx, &http.Client{Transport: transport, Timeout: 3 * time.Second}, http.MethodGet, &path, nil)
-	return err == nil && a.unknownPath()
+	r, err := call(ctx, &http.Client{Transport: transport, Timeout: 3 * time.Second}, http.MethodGet, &path, nil)
+	return err == nil && r.unknownPath()
 }
 
-// unknownPath reports whether the service answers that it has no such path.
-func (a answer) unknownPath() bool {
-	return a.status == http.StatusNotFound && strings.Contains(a.body, `"no such path"`)
+// unknownPath reports whether this is the service's response to an unknown path.
+func (r response) unknownPath() bool {
+	return r.status == http.StatusNotFound && strings.Contains(r.body, `"no such path"`)
 }

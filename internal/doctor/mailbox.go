@@ -8,51 +8,52 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-func (e *examination) withoutUser() string {
-	if e.cfg.User == "" {
-		return "name someone with --user EMAIL to read a mailbox"
+func (d *diagnosis) skipMailbox() string {
+	if d.cfg.User == "" {
+		return "use --user EMAIL to read a mailbox"
 	}
 	return ""
 }
 
-// find looks the user up, once.
-func (e *examination) find(ctx context.Context) error {
-	if e.person.ID != "" {
+// find looks the user up once.
+func (d *diagnosis) find(ctx context.Context) error {
+	if d.person.ID != "" {
 		return nil
 	}
-	found, err := e.cfg.Graph.Find(ctx, e.cfg.User)
+	found, err := d.cfg.Graph.Find(ctx, d.cfg.User)
 	if err == nil {
-		e.person = found
+		d.person = found
 	}
 	return err
 }
 
-// read reads the mailbox of the user, who was found, once.
-func (e *examination) read(ctx context.Context) error {
-	if e.status != "" {
+// read reads the mailbox of the user once. find must have succeeded.
+func (d *diagnosis) read(ctx context.Context) error {
+	if d.status != "" {
 		return nil
 	}
-	reading := e.cfg.Graph.Read(ctx, []ooo.ObjectID{e.person.ID}, nil)[0]
-	e.status = reading.Setting.Status
+	reading := d.cfg.Graph.Read(ctx, []ooo.ObjectID{d.person.ID}, nil)[0]
+	d.status = reading.Setting.Status
 	return reading.Err
 }
 
-// canRead reports whether the user's mailbox can be read, whatever the token says.
-func (e *examination) canRead(ctx context.Context) bool {
-	return e.cfg.User != "" && e.find(ctx) == nil && e.read(ctx) == nil
+// canRead reports whether the user's mailbox can be read, whatever the roles in the token.
+func (d *diagnosis) canRead(ctx context.Context) bool {
+	return d.cfg.User != "" && d.find(ctx) == nil && d.read(ctx) == nil
 }
 
-func (e *examination) mailbox(ctx context.Context) Result {
-	if err := e.find(ctx); err != nil {
+func (d *diagnosis) mailbox(ctx context.Context) Result {
+	if err := d.find(ctx); err != nil {
 		return notFound(err)
 	}
-	if err := e.read(ctx); err != nil {
-		return failed("read of "+string(e.person.ID)+": "+err.Error(), remedyFor(err))
+	if err := d.read(ctx); err != nil {
+		return failed("read of "+string(d.person.ID)+": "+err.Error(), remedyFor(err))
 	}
-	return ok("%s is found, and its automatic replies are %s", e.person.ID, e.status)
+	return ok("%s is found, and its automatic replies are %s", d.person.ID, d.status)
 }
 
-// notFound is the result of a look-up, to which no policy of Exchange applies.
+// notFound returns the result of a failed look-up. Access policies of Exchange do not apply to
+// look-ups.
 func notFound(err error) Result {
 	remedy := remedyFor(err)
 	if errors.Is(err, ooo.ErrDenied) {
@@ -61,28 +62,28 @@ func notFound(err error) Result {
 	return failed("look-up of the user: "+err.Error(), remedy)
 }
 
-// tryAgain is the remedy for an outage of Microsoft's.
+// tryAgain is the remedy for an outage at Microsoft.
 const tryAgain = "try again in a minute; if it persists, check https://status.cloud.microsoft"
 
 var callRemedies = []struct {
 	err    error
 	remedy string
 }{
-	{ooo.ErrNotInDirectory, "check the spelling of --user, and whether the tenant is the right one"},
-	{ooo.ErrAmbiguous, "remove this address from all but one of them"},
+	{ooo.ErrNotInDirectory, "check the spelling of --user, and the tenant"},
+	{ooo.ErrAmbiguous, "remove this address from all users but one"},
 	{ooo.ErrNoMailbox, "give the user an Exchange Online licence, or name another user"},
-	{ooo.ErrUserGone, "try again: it was there a moment ago"},
-	{ooo.ErrBadSetting, "report it, with the value that Graph Explorer shows"},
+	{ooo.ErrUserGone, "try again: the user existed a moment ago"},
+	{ooo.ErrBadSetting, "report this, with the value that Graph Explorer shows"},
 	{ooo.ErrHandshake, "open PUBLIC_URL to the internet (firewall, allow-list, split DNS) and send the whole certificate chain"},
-	{ooo.ErrSubscriptionQuota, "delete subscriptions of apps that are no longer used, or wait until they end"},
+	{ooo.ErrSubscriptionQuota, "delete subscriptions of apps that are no longer used, or wait until they expire"},
 	{ooo.ErrSubscriptionDenied, "grant it with admin consent, and let the access policy include this mailbox: " + permissionsPage},
 	{ooo.ErrDenied, "grant it with admin consent (" + permissionsPage + "), and let the access policy, or RBAC for Applications, " +
 		"include this mailbox; Exchange takes up to 2 hours to apply it"},
-	{ooo.ErrUnauthorized, "check that GRAPH_ENDPOINT is of the cloud that the login endpoint is of"},
+	{ooo.ErrUnauthorized, "check that GRAPH_ENDPOINT and the login endpoint belong to the same cloud"},
 	{ooo.ErrRejected, "check GRAPH_ENDPOINT and SUBSCRIPTION_RESOURCES"},
 }
 
-// remedyFor says what to do about an error of a call to Graph.
+// remedyFor returns the remedy for an error of a call to Graph.
 func remedyFor(err error) string {
 	for _, r := range callRemedies {
 		if errors.Is(err, r.err) {

@@ -11,41 +11,40 @@ import (
 )
 
 func TestMediator(t *testing.T) {
-	gone := httptest.NewServer(nil)
-	gone.Close()
+	closed := httptest.NewServer(nil)
+	closed.Close()
 	year := time.Now().Add(365 * 24 * time.Hour)
 	pair, _, _ := issue(t, "127.0.0.1", year)
-	private := secure(t, pair, mediate)
+	private := startTLS(t, pair, mediate)
 	start := func(handler http.HandlerFunc) string {
 		server := httptest.NewServer(handler)
 		t.Cleanup(server.Close)
 		return server.URL
 	}
-	here := start(mediate)
+	mediator := start(mediate)
 	tests := map[string]struct {
 		url, token    string
 		status        doctor.Status
 		found, remedy string
 	}{
-		"it is well":                {here, secret, doctor.OK, "has /api/setstatus", ""},
-		"it is well, by its URL":    {strings.Replace(here, "http://", "http://monitor:"+secret+"@", 1), "", doctor.OK, "has /api/setstatus", ""},
-		"the token is wrong":        {here, "wrong", doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
-		"it is away":                {gone.URL, secret, doctor.Failed, "refuses the connection", "start the mediator"},
-		"its authority is unknown":  {private.URL, secret, doctor.Failed, "does not trust", "SSL_CERT_FILE"},
-		"it redirects":              {start(answers(301, "text/html", "", "Location", "https://vmo.example/")), secret, doctor.Failed, "it answers 301, a redirect to https://vmo.example/", "final address"},
-		"it is broken":              {start(answers(500, "text/html", "")), secret, doctor.Failed, "it answers 500", "log"},
-		"it is this program itself": {start(answers(200, "text/plain", "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL.")), secret, doctor.Failed, "outlook-monitor itself", "the mediator needs this one"},
+		"token":                  {mediator, secret, doctor.OK, "has /api/setstatus", ""},
+		"password in the URL":    {strings.Replace(mediator, "http://", "http://monitor:"+secret+"@", 1), "", doctor.OK, "has /api/setstatus", ""},
+		"wrong token":            {mediator, "wrong", doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
+		"nothing listens":        {closed.URL, secret, doctor.Failed, "refuses the connection", "start the mediator"},
+		"private certificate":    {private.URL, secret, doctor.Failed, "does not trust", "SSL_CERT_FILE"},
+		"error":                  {start(respond(500, "text/html", "")), secret, doctor.Failed, "it answers 500", "log"},
+		"outlook-monitor itself": {start(respond(200, "text/plain", "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL.")), secret, doctor.Failed, "outlook-monitor itself", "the mediator is to have this one"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.env["MEDIATOR_URL"], w.env["MEDIATOR_TOKEN"] = tt.url, tt.token
-			wants(t, w.check("mediator"), tt.status, tt.found, tt.remedy)
+			f := newFixture(t)
+			f.env["MEDIATOR_URL"], f.env["MEDIATOR_TOKEN"] = tt.url, tt.token
+			wantResult(t, f.check("mediator"), tt.status, tt.found, tt.remedy)
 		})
 	}
 }
 
-// reply is what a mediator answers to one request.
+// reply is a mediator's response to one request; the zero reply closes the connection.
 type reply struct {
 	status int
 	header string // a name and a value
@@ -60,10 +59,10 @@ func (r reply) write(w http.ResponseWriter) {
 	_, _ = w.Write([]byte(r.body))
 }
 
-// TestWhatMediatorsAnswer has mediators that all take a POST of a state, unless something
-// in front of them keeps it away: only then may the doctor fail.
-func TestWhatMediatorsAnswer(t *testing.T) {
-	const login, cannotTell, byHand = "https://login.example/", "can't tell whether it has /api/setstatus", "users show EMAIL"
+// TestMediatorResponses uses mediators that all accept a POST of a state, unless a proxy or a
+// login in front prevents it: only then may the doctor fail.
+func TestMediatorResponses(t *testing.T) {
+	const login, cannotTell, manual = "https://login.example/", "can't tell whether it has /api/setstatus", "users show EMAIL"
 	page, absent := reply{status: 200, body: "VMO"}, reply{status: 404, body: "Cannot OPTIONS"}
 	all := func(r reply) [3]reply { return [3]reply{r, r, r} }
 	tests := map[string]struct {
@@ -71,63 +70,62 @@ func TestWhatMediatorsAnswer(t *testing.T) {
 		status        doctor.Status
 		found, remedy string
 	}{
-		"Flask, which lists the methods of a path":  {[3]reply{page, {200, "Allow: OPTIONS, POST", ""}, absent}, doctor.OK, "has /api/setstatus", ""},
-		"Django and net/http, which refuse OPTIONS": {[3]reply{page, {405, "Allow: POST", ""}, absent}, doctor.OK, "has /api/setstatus", ""},
+		"Flask, lists the methods of a path":        {[3]reply{page, {200, "Allow: OPTIONS, POST", ""}, absent}, doctor.OK, "has /api/setstatus", ""},
+		"Django and net/http, refuse OPTIONS":       {[3]reply{page, {405, "Allow: POST", ""}, absent}, doctor.OK, "has /api/setstatus", ""},
 		"net/http with a page for all paths":        {[3]reply{page, {405, "Allow: POST", ""}, {405, "Allow: GET, HEAD", ""}}, doctor.OK, "has /api/setstatus", ""},
-		"one that lists no methods":                 {[3]reply{page, {status: 405}, absent}, doctor.OK, "has /api/setstatus", ""},
-		"one that wants a body":                     {[3]reply{absent, {status: 400}, absent}, doctor.OK, "has /api/setstatus", ""},
-		"Express with a page":                       {[3]reply{page, absent, absent}, doctor.Warning, "it answers 404 to OPTIONS /api/setstatus: " + cannotTell, byHand},
-		"Express without a page":                    {all(absent), doctor.Warning, cannotTell, byHand},
-		"one that says gone":                        {[3]reply{page, {status: 410}, {status: 404}}, doctor.Warning, cannotTell, byHand},
-		"Starlette with two routes for the path":    {[3]reply{page, {405, "Allow: GET", ""}, absent}, doctor.Warning, cannotTell, byHand},
-		"one that allows all methods of all paths":  {[3]reply{page, {200, "Allow: GET,POST", ""}, {200, "Allow: GET,POST", ""}}, doctor.Warning, cannotTell, byHand},
-		"one that answers CORS requests itself":     {[3]reply{page, {status: 204}, {status: 204}}, doctor.Warning, cannotTell, byHand},
-		"POST alone, 405":                           {all(reply{status: 405}), doctor.Warning, cannotTell, byHand},
-		"POST alone, 501, as Python's http.server":  {all(reply{status: 501}), doctor.Warning, cannotTell, byHand},
-		"POST alone, 401":                           {all(reply{status: 401}), doctor.Warning, cannotTell, "MEDIATOR_TOKEN"},
-		"POST alone, 401 of another login":          {all(reply{401, `WWW-Authenticate: Basic realm="staff"`, ""}), doctor.Warning, cannotTell, byHand},
-		"POST alone, 403, as nginx' limit_except":   {all(reply{status: 403}), doctor.Warning, cannotTell, byHand},
-		"a page with a login":                       {[3]reply{{status: 401}, {405, "Allow: POST", ""}, absent}, doctor.OK, "has /api/setstatus", ""},
-		"a page that is forbidden":                  {[3]reply{{status: 403}, {405, "Allow: POST", ""}, absent}, doctor.OK, "has /api/setstatus", ""},
-		"a page that is a redirect":                 {[3]reply{{302, "Location: /login", ""}, {405, "Allow: POST", ""}, absent}, doctor.OK, "has /api/setstatus", ""},
-		"a page that redirects elsewhere":           {[3]reply{{302, "Location: " + login, ""}, absent, absent}, doctor.Warning, cannotTell, byHand},
-		"all but POST redirects within it":          {all(reply{302, "Location: /login", ""}), doctor.Warning, "/login: " + cannotTell, "users show EMAIL"},
-		"a path that redirects elsewhere":           {[3]reply{page, {302, "Location: " + login, ""}, absent}, doctor.Warning, cannotTell, byHand},
-		"a handler that needs a body":               {[3]reply{page, {status: 500}, absent}, doctor.Warning, "it answers 500 to OPTIONS", byHand},
-		"the token is refused":                      {all(reply{401, "WWW-Authenticate: Bearer", ""}), doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
-		"the path refuses the token":                {[3]reply{page, {401, "WWW-Authenticate: bearer realm=x", ""}, absent}, doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
-		"a proxy that leads to https":               {all(reply{301, "Location: https://127.0.0.1/", ""}), doctor.Failed, "a redirect to https://127.0.0.1/", "final address"},
-		"a login before everything":                 {all(reply{302, "Location: " + login, ""}), doctor.Failed, "a redirect to " + login, "final address"},
-		"a proxy whose mediator is away":            {all(reply{status: 502}), doctor.Failed, "it answers 502", "proxy"},
-		"a proxy whose API is away":                 {[3]reply{page, {status: 504}, absent}, doctor.Failed, "answered with 504", "proxy"},
-		"a proxy on the way that wants a login":     {all(reply{status: 407}), doctor.Failed, "wants a login", "NO_PROXY"},
-		"a port for HTTPS of Go":                    {all(reply{400, "", "Client sent an HTTP request to an HTTPS server.\n"}), doctor.Failed, "speaks TLS", "https://"},
-		"a port for HTTPS of nginx":                 {all(reply{400, "", "The plain HTTP request was sent to HTTPS port"}), doctor.Failed, "speaks TLS", "https://"},
-		"a port for HTTPS of Apache":                {all(reply{400, "", "You're speaking plain HTTP to an SSL-enabled server port."}), doctor.Failed, "speaks TLS", "https://"},
-		"one that cuts what it does not expect":     {[3]reply{page, {}, absent}, doctor.Warning, "no answer to OPTIONS /api/setstatus", byHand},
-		"one that cuts paths that it does not have": {[3]reply{page, {405, "", ""}, {}}, doctor.Warning, cannotTell, byHand},
+		"405 without Allow":                         {[3]reply{page, {status: 405}, absent}, doctor.OK, "has /api/setstatus", ""},
+		"400 without a body":                        {[3]reply{absent, {status: 400}, absent}, doctor.OK, "has /api/setstatus", ""},
+		"Express with a page":                       {[3]reply{page, absent, absent}, doctor.Warning, "it answers 404 to OPTIONS /api/setstatus: " + cannotTell, manual},
+		"Express without a page":                    {all(absent), doctor.Warning, cannotTell, manual},
+		"410":                                       {[3]reply{page, {status: 410}, {status: 404}}, doctor.Warning, cannotTell, manual},
+		"Starlette with two routes for the path":    {[3]reply{page, {405, "Allow: GET", ""}, absent}, doctor.Warning, cannotTell, manual},
+		"all methods of all paths allowed":          {[3]reply{page, {200, "Allow: GET,POST", ""}, {200, "Allow: GET,POST", ""}}, doctor.Warning, cannotTell, manual},
+		"CORS middleware":                           {[3]reply{page, {status: 204}, {status: 204}}, doctor.Warning, cannotTell, manual},
+		"only POST, 405":                            {all(reply{status: 405}), doctor.Warning, cannotTell, manual},
+		"only POST, 501 like Python's http.server":  {all(reply{status: 501}), doctor.Warning, cannotTell, manual},
+		"only POST, 401":                            {all(reply{status: 401}), doctor.Warning, cannotTell, "MEDIATOR_TOKEN"},
+		"only POST, 401 of another login":           {all(reply{401, `WWW-Authenticate: Basic realm="staff"`, ""}), doctor.Warning, cannotTell, manual},
+		"only POST, 403 like limit_except of nginx": {all(reply{status: 403}), doctor.Warning, cannotTell, manual},
+		"login for the page":                        {[3]reply{{status: 401}, {405, "Allow: POST", ""}, absent}, doctor.OK, "has /api/setstatus", ""},
+		"page redirects":                            {[3]reply{{302, "Location: /login", ""}, {405, "Allow: POST", ""}, absent}, doctor.OK, "has /api/setstatus", ""},
+		"page redirects to another host":            {[3]reply{{302, "Location: " + login, ""}, absent, absent}, doctor.Warning, cannotTell, manual},
+		"all but POST redirect on the same host":    {all(reply{302, "Location: /login", ""}), doctor.Warning, "/login: " + cannotTell, "users show EMAIL"},
+		"path redirects to another host":            {[3]reply{page, {302, "Location: " + login, ""}, absent}, doctor.Warning, cannotTell, manual},
+		"500 without a body":                        {[3]reply{page, {status: 500}, absent}, doctor.Warning, "it answers 500 to OPTIONS", manual},
+		"token refused":                             {all(reply{401, "WWW-Authenticate: Bearer", ""}), doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
+		"path refuses the token":                    {[3]reply{page, {401, "WWW-Authenticate: bearer realm=x", ""}, absent}, doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
+		"proxy redirects to https":                  {all(reply{301, "Location: https://127.0.0.1/", ""}), doctor.Failed, "a redirect to https://127.0.0.1/", "final address"},
+		"login in front of everything":              {all(reply{302, "Location: " + login, ""}), doctor.Failed, "a redirect to " + login, "final address"},
+		"proxy without mediator":                    {all(reply{status: 502}), doctor.Failed, "it answers 502", "proxy"},
+		"proxy without API":                         {[3]reply{page, {status: 504}, absent}, doctor.Failed, "it answers 504 to OPTIONS", "proxy"},
+		"HTTP proxy requires a login":               {all(reply{status: 407}), doctor.Failed, "requires a login", "NO_PROXY"},
+		"HTTPS port of Go":                          {all(reply{400, "", "Client sent an HTTP request to an HTTPS server.\n"}), doctor.Failed, "speaks TLS", "https://"},
+		"HTTPS port of nginx":                       {all(reply{400, "", "The plain HTTP request was sent to HTTPS port"}), doctor.Failed, "speaks TLS", "https://"},
+		"HTTPS port of Apache":                      {all(reply{400, "", "You're speaking plain HTTP to an SSL-enabled server port."}), doctor.Failed, "speaks TLS", "https://"},
+		"connection closed":                         {[3]reply{page, {}, absent}, doctor.Warning, "no answer to OPTIONS /api/setstatus", manual},
+		"connection closed for unknown paths":       {[3]reply{page, {405, "", ""}, {}}, doctor.Warning, cannotTell, manual},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				answer := tt.replies[2]
+				reply := tt.replies[2]
 				switch {
 				case r.Method != http.MethodGet && r.Method != http.MethodOptions:
-					t.Errorf("the mediator got %s %s, want nothing that has an effect", r.Method, r.URL.Path)
+					t.Errorf("the mediator received %s %s, want no side effects", r.Method, r.URL.Path)
 				case r.URL.Path == "/":
-					answer = tt.replies[0]
+					reply = tt.replies[0]
 				case r.URL.Path == "/api/setstatus":
-					answer = tt.replies[1]
+					reply = tt.replies[1]
 				}
-				if answer.status == 0 {
+				if reply.status == 0 {
 					panic(http.ErrAbortHandler)
 				}
-				answer.write(w)
+				reply.write(w)
 			}))
 			t.Cleanup(server.Close)
-			w := newWorld(t)
-			w.env["MEDIATOR_URL"] = server.URL
-			wants(t, w.check("mediator"), tt.status, tt.found, tt.remedy)
+			f := newFixture(t)
+			f.env["MEDIATOR_URL"] = server.URL
+			wantResult(t, f.check("mediator"), tt.status, tt.found, tt.remedy)
 		})
 	}
 }

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// permission is an application permission that the settings need.
+// permission is an application permission.
 type permission struct {
-	name     string
-	why      string
-	wider    []string // include it
-	narrower string   // is enough for a part; empty: none
-	lacking  string   // what does not work with the narrower one
-	exchange bool     // Exchange may grant it (RBAC for Applications); tokens don't show that
+	name       string
+	why        string
+	wider      []string // permissions that include it
+	narrower   string   // permission for a part of it; empty: none
+	limitation string   // what does not work with the narrower one
+	exchange   bool     // Exchange can grant it (RBAC for Applications), which the token does not show
 }
 
 var (
@@ -22,17 +22,17 @@ var (
 		wider: []string{"MailboxSettings.ReadWrite"}, exchange: true}
 	readUsers = permission{name: "User.Read.All", why: "to find users",
 		wider:    []string{"User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
-		narrower: "User.ReadBasic.All", lacking: "users are found by user principal name and mail address only, not by further addresses"}
+		narrower: "User.ReadBasic.All", limitation: "users are found by user principal name and mail address only, not by further addresses"}
 	readPresence  = permission{name: "Presence.Read.All", why: "for PRESENCE_SWEEP", wider: []string{"Presence.ReadWrite.All"}}
 	readCalendars = permission{name: "Calendars.Read", wider: []string{"Calendars.ReadWrite"}, exchange: true}
 	readMail      = permission{name: "Mail.Read", wider: []string{"Mail.ReadWrite"}, exchange: true,
-		narrower: "Mail.ReadBasic.All", lacking: "resource data of messages is not available"}
+		narrower: "Mail.ReadBasic.All", limitation: "resource data of messages is not available"}
 	readContacts = permission{name: "Contacts.Read", wider: []string{"Contacts.ReadWrite"}, exchange: true}
 	readTasks    = permission{name: "Tasks.Read.All", wider: []string{"Tasks.ReadWrite.All"}, exchange: true}
 )
 
-// subscribing says what a subscription needs, by how its resource goes on after {id}.
-var subscribing = []struct {
+// resourcePermissions are needed to subscribe, by the part of the resource after {id}.
+var resourcePermissions = []struct {
 	prefix string
 	needs  permission
 }{
@@ -42,18 +42,18 @@ var subscribing = []struct {
 	{"todo", readTasks},
 }
 
-// needed lists what the settings need.
-func (e *examination) needed() []permission {
+// requiredPermissions returns the permissions that the settings need.
+func (d *diagnosis) requiredPermissions() []permission {
 	all := []permission{readSettings, readUsers}
-	if e.cfg.Settings.PresenceSweep {
+	if d.cfg.Settings.PresenceSweep {
 		all = append(all, readPresence)
 	}
-	if e.cfg.Settings.PublicURL.IsZero() && !e.tunnelled() {
+	if d.cfg.Settings.PublicURL.IsZero() && !d.tunnelled() {
 		return all
 	}
-	for _, resource := range e.cfg.Settings.Resources {
+	for _, resource := range d.cfg.Settings.Resources {
 		rest := strings.ToLower(strings.TrimPrefix(resource, "/users/{id}/"))
-		for _, s := range subscribing {
+		for _, s := range resourcePermissions {
 			known := slices.ContainsFunc(all, func(p permission) bool { return p.name == s.needs.name })
 			if strings.HasPrefix(rest, s.prefix) && !known {
 				s.needs.why = "to subscribe to " + resource
@@ -64,17 +64,17 @@ func (e *examination) needed() []permission {
 	return all
 }
 
-const grantMissing = permissionsPage + " > Add a permission > Microsoft Graph > Application permissions, select what is missing, " +
-	"then Grant admin consent and restart; what Exchange grants (RBAC for Applications) is not in the token: prove it with --user EMAIL"
+const grantMissing = permissionsPage + " > Add a permission > Microsoft Graph > Application permissions, select the missing ones, " +
+	"then Grant admin consent and restart; permissions granted in Exchange (RBAC for Applications) are not in the token: use --user EMAIL"
 
-func (e *examination) permissions(ctx context.Context) Result {
-	if !e.grant.Readable {
+func (d *diagnosis) permissions(ctx context.Context) Result {
+	if !d.grant.Readable {
 		return skipped("the token can't be read")
 	}
-	has := func(name string) bool { return slices.Contains(e.grant.Roles, name) }
+	has := func(name string) bool { return slices.Contains(d.grant.Roles, name) }
 	var names, missing, weak, wide, justified []string
-	exchange := false // some are granted in Exchange
-	for _, p := range e.needed() {
+	exchange := false // some permissions are granted in Exchange
+	for _, p := range d.requiredPermissions() {
 		names, justified = append(names, p.name), append(justified, p.wider...)
 		wider := slices.IndexFunc(p.wider, has)
 		switch {
@@ -82,14 +82,14 @@ func (e *examination) permissions(ctx context.Context) Result {
 		case wider >= 0:
 			wide = append(wide, p.name+" is enough instead of "+p.wider[wider])
 		case has(p.narrower):
-			weak = append(weak, fmt.Sprintf("%s instead of %s: %s", p.narrower, p.name, p.lacking))
-		case p.exchange && (exchange || p.name == readSettings.name && e.canRead(ctx)):
+			weak = append(weak, fmt.Sprintf("%s instead of %s: %s", p.narrower, p.name, p.limitation))
+		case p.exchange && (exchange || p.name == readSettings.name && d.canRead(ctx)):
 			exchange = true
 		default:
 			missing = append(missing, fmt.Sprintf("%s (%s)", p.name, p.why))
 		}
 	}
-	for _, role := range e.grant.Roles {
+	for _, role := range d.grant.Roles {
 		writes := strings.Contains(role, "ReadWrite") || strings.Contains(role, "FullControl") || strings.HasSuffix(role, ".Send")
 		if writes && !slices.Contains(justified, role) {
 			wide = append(wide, role+" is not needed")
@@ -101,9 +101,9 @@ func (e *examination) permissions(ctx context.Context) Result {
 	case len(weak) > 0:
 		return warning(found, "add the wider permission: "+permissionsPage)
 	case len(wide) > 0:
-		return warning(found, "remove what is too wide: "+permissionsPage)
+		return warning(found, "remove the wide permissions: "+permissionsPage)
 	case exchange:
-		return ok("mailbox permissions are granted in Exchange (RBAC for Applications), as the mailbox read proves")
+		return ok("mailbox permissions are granted in Exchange (RBAC for Applications), as the read of the mailbox shows")
 	}
 	return ok("%s", strings.Join(names, ", "))
 }

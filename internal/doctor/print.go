@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Printer writes results for people.
+// Printer writes results as text.
 type Printer struct {
 	Out    io.Writer
 	Colour bool
 }
 
-// colours are parameters of an ANSI escape sequence.
+// colours are ANSI escape parameters.
 var colours = map[Status]string{OK: "32", Warning: "33", Failed: "1;31", Skipped: "2"}
 
 const remedyColour = "36"
@@ -28,7 +28,7 @@ func (p Printer) Result(r Result) error {
 	return err
 }
 
-// Summary writes the last line.
+// Summary writes the number of results of each status.
 func (p Printer) Summary(r Report) error {
 	status := OK
 	switch {

@@ -9,13 +9,13 @@ import (
 
 func TestPrinter(t *testing.T) {
 	report := doctor.Report{Checks: []doctor.Result{
-		{Name: "settings", Status: doctor.OK, Found: "all understood"},
-		{Name: "login", Status: doctor.Failed, Found: "the client secret has expired", Remedy: "make a new one, put it into AZURE_CLIENT_SECRET and restart"},
+		{Name: "settings", Status: doctor.OK, Found: "no mistakes"},
+		{Name: "login", Status: doctor.Failed, Found: "the client secret has expired", Remedy: "create one, set AZURE_CLIENT_SECRET and restart"},
 		{Name: "Redis persistence", Status: doctor.Skipped, Found: "because Redis failed"},
 	}}
-	const plain = `  ok       settings           all understood
+	const plain = `  ok       settings           no mistakes
   failed   login              the client secret has expired
-           → make a new one, put it into AZURE_CLIENT_SECRET and restart
+           → create one, set AZURE_CLIENT_SECRET and restart
   skipped  Redis persistence  because Redis failed
 
 1 failed, 1 ok, 1 skipped
@@ -37,6 +37,6 @@ func TestPrinter(t *testing.T) {
 		t.Errorf("text =\n%s\nwant\n%s", got, plain)
 	}
 	if got := print(doctor.Printer{Colour: true}); !strings.Contains(got, "\x1b[32mok\x1b[0m       settings") || !strings.Contains(got, "\x1b[1;31m1 failed, 1 ok, 1 skipped\x1b[0m") {
-		t.Errorf("coloured = %q, want green and red", got)
+		t.Errorf("with colours = %q, want green and red", got)
 	}
 }

@@ -6,25 +6,26 @@ import (
 	"time"
 )
 
-// Status is how a check ended.
+// Status is the outcome of a check.
 type Status string
 
 const (
 	OK      Status = "ok"
 	Warning Status = "warning" // it works, but not as well or as safely as it could
-	Failed  Status = "failed"  // the service can't do its work like this
+	Failed  Status = "failed"  // it must be fixed
 	Skipped Status = "skipped" // not checked; Found says why
 )
 
-// Result is what a check found.
+// Result is the result of a check.
 type Result struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
 	Found  string `json:"found"`
-	Remedy string `json:"remedy,omitempty"` // what to do about it
+	Remedy string `json:"remedy,omitempty"` // of a warning or a failure
 }
 
-// Checks return one of these; the name is added later.
+// The results below have no name: it is added when they are reported.
+
 func ok(format string, args ...any) Result {
 	return Result{Status: OK, Found: fmt.Sprintf(format, args...)}
 }
@@ -39,13 +40,13 @@ func warning(found, remedy string) Result {
 	return Result{Status: Warning, Found: found, Remedy: remedy}
 }
 
-// Report is all that was found, in the order of the checks.
+// Report has the results of all checks, in their order.
 type Report struct {
 	OK     bool     `json:"ok"` // nothing failed
 	Checks []Result `json:"checks"`
 }
 
-// Count says how many checks ended so.
+// Count returns the number of checks with this status.
 func (r Report) Count(status Status) int {
 	n := 0
 	for _, c := range r.Checks {
@@ -70,8 +71,8 @@ func (r Report) Summary() string {
 	return strings.Join(parts, ", ")
 }
 
-// printable makes what others sent short and harmless to a terminal.
-func printable(text string) string {
+// sanitize shortens a text that was received and removes control characters.
+func sanitize(text string) string {
 	clean := strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {
 			return -1
@@ -81,8 +82,8 @@ func printable(text string) string {
 	return fmt.Sprintf("%.120s", clean)
 }
 
-// until writes when something ends, and how long that is from now.
-func until(at time.Time) string {
+// formatExpiry formats a time, and how long it is from now.
+func formatExpiry(at time.Time) string {
 	text, left := at.UTC().Format("2006-01-02 15:04 UTC"), time.Until(at)
 	switch {
 	case left >= 48*time.Hour:
@@ -93,8 +94,8 @@ func until(at time.Time) string {
 	return text
 }
 
-// short writes a duration with two or three digits.
-func short(d time.Duration) string {
+// round formats a duration with two or three digits.
+func round(d time.Duration) string {
 	switch {
 	case d < 10*time.Millisecond:
 		return d.Round(10 * time.Microsecond).String()
@@ -104,11 +105,10 @@ func short(d time.Duration) string {
 	return d.Round(100 * time.Millisecond).String()
 }
 
-// drift writes how far this machine's clock is off, where the true time is ahead
-// of it by off.
+// drift describes the error of this machine's clock; off is positive if it is slow.
 func drift(off time.Duration) string {
 	if off < 0 {
-		return short(-off) + " fast"
+		return round(-off) + " fast"
 	}
-	return short(off) + " slow"
+	return round(off) + " slow"
 }

@@ -29,11 +29,11 @@ const (
 	secret = "a-secret-nobody-may-see"
 )
 
-// fakeGraph is a Graph where nothing is wrong, unless a test says otherwise.
+// fakeGraph is a Graph without problems unless a test sets some.
 type fakeGraph struct {
 	grant                              graph.Grant
 	login, found, read, create, remove error
-	asked                              ooo.SubscriptionRequest
+	created                            ooo.SubscriptionRequest
 	deleted                            ooo.SubscriptionID
 }
 
@@ -54,7 +54,7 @@ func (g *fakeGraph) Read(context.Context, []ooo.ObjectID, []ooo.Digest) []ooo.Re
 }
 
 func (g *fakeGraph) CreateSubscription(_ context.Context, r ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
-	g.asked = r
+	g.created = r
 	return ooo.GraphSubscription{ID: "sub-1", ExpiresAt: r.ExpiresAt}, g.create
 }
 
@@ -63,12 +63,12 @@ func (g *fakeGraph) DeleteSubscription(_ context.Context, id ooo.SubscriptionID)
 	return g.remove
 }
 
-// fakeRedis is a Redis where nothing is wrong, unless a test says otherwise.
+// fakeRedis is a Redis without problems unless a test sets some.
 type fakeRedis struct {
 	report       store.Report
 	err, refused error
 	ping         time.Duration
-	off          time.Duration
+	off          time.Duration // clock difference
 }
 
 func (r *fakeRedis) Inspect(context.Context) (store.Report, error) { return r.report, r.err }
@@ -82,9 +82,8 @@ func (r *fakeRedis) Ping(context.Context) error {
 
 func (r *fakeRedis) Now(context.Context) (time.Time, error) { return time.Now().Add(r.off), r.err }
 
-// world is what the doctor looks at: real servers, and a Graph and a Redis that
-// play along.
-type world struct {
+// fixture is what the doctor checks: real servers, and a fake Graph and Redis.
+type fixture struct {
 	t     *testing.T
 	env   map[string]string
 	cfg   doctor.Config
@@ -92,14 +91,14 @@ type world struct {
 	redis *fakeRedis
 }
 
-// newWorld returns a world where everything is well.
-func newWorld(t *testing.T) *world {
+// newFixture returns a fixture without problems.
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	service := httptest.NewServer(http.HandlerFunc(serve))
 	t.Cleanup(service.Close)
 	mediator := httptest.NewServer(http.HandlerFunc(mediate))
 	t.Cleanup(mediator.Close)
-	w := &world{
+	f := &fixture{
 		t: t,
 		graph: &fakeGraph{grant: graph.Grant{
 			Expires: time.Now().Add(time.Hour), Readable: true,
@@ -114,20 +113,20 @@ func newWorld(t *testing.T) *world {
 			"REDIS_URL": "redis://:" + secret + "@127.0.0.1:6379/0", "CLIENT_STATE_KEY": secret,
 		},
 	}
-	w.cfg = doctor.Config{
+	f.cfg = doctor.Config{
 		Endpoint: service.URL, AuthorityHost: service.URL,
 		LoginCode: func(err error) string { return regexp.MustCompile(`AADSTS\d+`).FindString(err.Error()) },
 		Listen:    func(context.Context) (func(), error) { return func() {}, nil },
-		Graph:     w.graph, Redis: w.redis,
+		Graph:     f.graph, Redis: f.redis,
 	}
-	w.cfg.CertificateExpires = func() (time.Time, error) {
-		path, password := w.env["AZURE_CLIENT_CERTIFICATE_PATH"], w.env["AZURE_CLIENT_CERTIFICATE_PASSWORD"]
+	f.cfg.CertificateExpires = func() (time.Time, error) {
+		path, password := f.env["AZURE_CLIENT_CERTIFICATE_PATH"], f.env["AZURE_CLIENT_CERTIFICATE_PASSWORD"]
 		return graph.Config{CertificatePath: path, CertificatePassword: password}.CertificateExpires()
 	}
-	return w
+	return f
 }
 
-// serve answers as the service does.
+// serve is the service's handler for Graph's requests.
 var serve = newService()
 
 func newService() http.HandlerFunc {
@@ -142,7 +141,7 @@ func newService() http.HandlerFunc {
 	return engine.ServeHTTP
 }
 
-// mediate answers as a mediator does, to who knows its token.
+// mediate answers like a mediator that requires the token.
 func mediate(w http.ResponseWriter, r *http.Request) {
 	_, password, _ := r.BasicAuth()
 	switch {
@@ -158,55 +157,54 @@ func mediate(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// run examines the world, and makes sure that no secret is told.
-func (w *world) run() doctor.Report {
-	w.t.Helper()
-	w.cfg.Settings, w.cfg.Mistakes = new(config.Serve).Settings(func(name string) string { return w.env[name] })
-	if w.cfg.Settings.RedisURL.IsZero() {
-		w.cfg.Redis = nil
+// run runs the doctor, and makes sure that the report contains no secret.
+func (f *fixture) run() doctor.Report {
+	f.t.Helper()
+	f.cfg.Settings, f.cfg.Mistakes = new(config.Serve).Settings(func(name string) string { return f.env[name] })
+	if f.cfg.Settings.RedisURL.IsZero() {
+		f.cfg.Redis = nil
 	}
-	report, err := doctor.Run(w.t.Context(), w.cfg)
+	report, err := doctor.Run(f.t.Context(), f.cfg)
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	text, err := json.Marshal(report)
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	for _, hidden := range []string{secret, ann} {
 		if strings.Contains(string(text), hidden) {
-			w.t.Errorf("the report has %q in it: %s", hidden, text)
+			f.t.Errorf("the report contains %q: %s", hidden, text)
 		}
 	}
 	return report
 }
 
 // check returns the result of one check.
-func (w *world) check(name string) doctor.Result {
-	w.t.Helper()
-	report := w.run()
+func (f *fixture) check(name string) doctor.Result {
+	f.t.Helper()
+	report := f.run()
 	for _, r := range report.Checks {
 		if r.Name == name {
 			return r
 		}
 	}
-	w.t.Fatalf("there is no check %q in %+v", name, report)
+	f.t.Fatalf("no check %q in %+v", name, report)
 	return doctor.Result{}
 }
 
-// wants tells of a result that is another one. What is no OK needs a remedy, if it
-// was checked at all.
-func wants(t *testing.T, got doctor.Result, status doctor.Status, found, remedy string) {
+// wantResult checks a result. Warnings and failures, and nothing else, have a remedy.
+func wantResult(t *testing.T, got doctor.Result, status doctor.Status, found, remedy string) {
 	t.Helper()
 	if got.Status != status || !strings.Contains(got.Found, found) || !strings.Contains(got.Remedy, remedy) {
 		t.Errorf("%s = %s, %q, remedy %q, want %s, %q, remedy %q", got.Name, got.Status, got.Found, got.Remedy, status, found, remedy)
 	}
 	if (got.Status == doctor.Failed || got.Status == doctor.Warning) != (got.Remedy != "") {
-		t.Errorf("%s is %s with the remedy %q, want one for what is wrong alone", got.Name, got.Status, got.Remedy)
+		t.Errorf("%s = %s with remedy %q, want a remedy for warnings and failures only", got.Name, got.Status, got.Remedy)
 	}
 }
 
-// pool trusts one server.
+// pool returns a pool with the certificate of one server.
 func pool(s *httptest.Server) *x509.CertPool {
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
