@@ -114,7 +114,7 @@ var isolationCells = []cell{
 			r, other = other, r
 		}
 		asked := tb.mediator.Setups()
-		tb.mediator.SlowSetup(40 * time.Second)
+		tb.mediator.DelaySetup(40 * time.Second)
 		tb.terminate(r)
 		r.start()
 		tb.awaitTarget(func() bool { return tb.mediator.Setups() > asked })
@@ -126,7 +126,7 @@ var isolationCells = []cell{
 		if n := tb.mediator.Setups(); n > asked+1 {
 			tb.violate(load, "the mediator was asked for its users %d times at once", n-asked)
 		}
-		tb.mediator.SlowSetup(0)
+		tb.mediator.DelaySetup(0)
 	}},
 	{name: "rolling upgrade to another PUBLIC_URL", users: 300, duplicates: afterLostAnswer, settleTimeout: 10 * time.Minute, inject: rollingUpgrade()},
 	{name: "rolling upgrade to another PUBLIC_URL and other resources", users: 300, duplicates: afterLostAnswer, settleTimeout: 10 * time.Minute,

@@ -15,15 +15,14 @@ import (
 func TestReactions(t *testing.T) {
 	type reaction = mediatorsim.Reaction
 	tests := map[string]struct {
-		reaction reaction
-		want     int
-		taken    bool
+		reaction     reaction
+		want         int
+		acknowledged bool
 	}{
-		"the usual answer":                    {reaction{}, 200, true},
-		"another status":                      {reaction{Status: 403}, 403, false},
-		"another status that means delivered": {reaction{Status: 204}, 204, true},
-		"a late answer":                       {reaction{Delay: time.Millisecond}, 200, true},
-		"a late refusal":                      {reaction{Delay: time.Millisecond, Status: 500}, 500, false},
+		"delay only":         {reaction{Delay: time.Millisecond}, 200, true},
+		"error status":       {reaction{Status: 403}, 403, false},
+		"success status":     {reaction{Status: 204}, 204, true},
+		"delay and a status": {reaction{Delay: time.Millisecond, Status: 500}, 500, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -31,39 +30,39 @@ func TestReactions(t *testing.T) {
 			s.Add(ann)
 			s.Answer(func(c mediatorsim.Call) reaction {
 				if c.Email != ann || c.Status != "True" {
-					t.Errorf("react hears of %+v, want what was brought", c)
+					t.Errorf("react got %+v, want Ann with True", c)
 				}
 				return tt.reaction
 			})
-			if got := bring(t, s, ann, "True"); got != tt.want {
+			if got := setStatus(t, s, ann, "True"); got != tt.want {
 				t.Errorf("setstatus = %d, want %d", got, tt.want)
 			}
 			if calls := s.Calls(); len(calls) != 1 || calls[0].Answered != tt.want {
 				t.Errorf("Calls = %+v, want one answered %d", calls, tt.want)
 			}
-			if _, ok := s.State(ann); ok != tt.taken {
-				t.Errorf("State is known = %t, want %t", ok, tt.taken)
+			if _, ok := s.State(ann); ok != tt.acknowledged {
+				t.Errorf("State exists = %t, want %t", ok, tt.acknowledged)
 			}
 			s.Answer(nil)
-			if got := bring(t, s, ann, "False"); got != 200 {
-				t.Errorf("setstatus after the fault = %d, want 200", got)
+			if got := setStatus(t, s, ann, "False"); got != 200 {
+				t.Errorf("setstatus without a reaction = %d, want 200", got)
 			}
 		})
 	}
 }
 
-// hang has each call answered only once its caller or the mediator is gone.
+// hang makes s leave calls unanswered until the caller gives up or s stops.
 func hang(s *mediatorsim.Server) {
 	s.Answer(func(mediatorsim.Call) mediatorsim.Reaction { return mediatorsim.Reaction{Delay: time.Hour} })
 }
 
-func TestWhatTheCallerDidNotHearIsNotAcknowledged(t *testing.T) {
+func TestUnansweredCallIsNotAcknowledged(t *testing.T) {
 	received := make(chan mediatorsim.Call, 1)
 	s := start(t, mediatorsim.Config{Received: func(c mediatorsim.Call) { received <- c }})
 	s.Add(ann)
 	hang(s)
 	ctx, giveUp := context.WithCancel(t.Context())
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL()+"/api/setstatus", strings.NewReader(state(ann, "True")))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL()+"/api/setstatus", strings.NewReader(body(ann, "True")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +70,7 @@ func TestWhatTheCallerDidNotHearIsNotAcknowledged(t *testing.T) {
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
 		if _, err := client.Do(request); err == nil {
-			t.Error("the call was answered, want silence")
+			t.Error("the call was answered, want no answer")
 		}
 	})
 	await.True(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
@@ -93,26 +92,26 @@ func TestAway(t *testing.T) {
 		s.Away(true)
 		s.Away(true)
 		calls := len(s.Calls())
-		if got := bring(t, s, ann, "True"); got != 0 || len(s.Calls()) != calls {
-			t.Errorf("setstatus while away = %d, want none", got)
+		if got := setStatus(t, s, ann, "True"); got != 0 || len(s.Calls()) != calls {
+			t.Errorf("setstatus while away = %d, want no answer", got)
 		}
 		s.Away(false)
 		s.Away(false)
-		if got := bring(t, s, ann, "True"); got != 200 || s.URL() != url {
+		if got := setStatus(t, s, ann, "True"); got != 200 || s.URL() != url {
 			t.Errorf("setstatus afterwards = %d at %s, want 200 at %s", got, s.URL(), url)
 		}
 	}
 }
 
-func TestGoingAwayCutsRequests(t *testing.T) {
+func TestAwayCutsRequests(t *testing.T) {
 	s := start(t, mediatorsim.Config{})
 	hang(s)
 	got := make(chan int)
-	go func() { got <- bring(t, s, ann, "True") }()
+	go func() { got <- setStatus(t, s, ann, "True") }()
 	await.True(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
 	s.Away(true)
 	if got := <-got; got != 0 {
-		t.Errorf("setstatus = %d, want it cut", got)
+		t.Errorf("setstatus = %d, want no answer", got)
 	}
 }
 
@@ -127,7 +126,7 @@ func TestRunWaitsForRequests(t *testing.T) {
 	ended := make(chan error)
 	go func() { ended <- s.Run(ctx) }()
 	got := make(chan int)
-	go func() { got <- bring(t, s, ann, "True") }()
+	go func() { got <- setStatus(t, s, ann, "True") }()
 	await.True(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
 	stop()
 	if err := <-ended; err != nil {
@@ -137,10 +136,10 @@ func TestRunWaitsForRequests(t *testing.T) {
 		t.Error("Run ended before the call in flight, want it to wait")
 	}
 	if got := <-got; got != 0 {
-		t.Errorf("setstatus = %d, want it cut", got)
+		t.Errorf("setstatus = %d, want no answer", got)
 	}
-	s.Away(false) // too late to come back
-	if got := bring(t, s, ann, "True"); got != 0 {
-		t.Errorf("setstatus after Run = %d, want none", got)
+	s.Away(false) // has no effect after Run
+	if got := setStatus(t, s, ann, "True"); got != 0 {
+		t.Errorf("setstatus after Run = %d, want no answer", got)
 	}
 }

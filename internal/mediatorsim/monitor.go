@@ -10,43 +10,42 @@ import (
 	"time"
 )
 
-// SetMonitorURL says where the monitor is. A user and password in the URL become
+// SetMonitorURL sets the base URL of the monitor. A user and password in the URL become
 // Basic auth, unless there is a [Config.MonitorToken].
 func (s *Server) SetMonitorURL(base string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.monitor = base
+	s.monitorURL = base
 }
 
-// Add puts users into the table without a call to the monitor.
+// Add adds users without a call to the monitor.
 func (s *Server) Add(emails ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, email := range emails {
-		if !slices.Contains(s.table, email) {
-			s.table = append(s.table, email)
+		if !slices.Contains(s.users, email) {
+			s.users = append(s.users, email)
 		}
 	}
 }
 
-// Remove takes a user out of the table without a call to the monitor.
+// Remove removes a user without a call to the monitor.
 func (s *Server) Remove(email string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.table = slices.DeleteFunc(s.table, func(e string) bool { return e == email })
+	s.users = slices.DeleteFunc(s.users, func(e string) bool { return e == email })
 }
 
-// knows reports whether a user is in the table, in this very spelling.
+// knows reports whether a user exists in exactly this spelling.
 func (s *Server) knows(email string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Contains(s.table, email)
+	return slices.Contains(s.users, email)
 }
 
-// Monitor asks the monitor to start or stop with a user and returns the status of
-// its answer. The user is in the table before a start is asked for, and no longer
-// in it before a stop is, whatever the answer. A setup in progress does not start
-// it again.
+// Monitor asks the monitor to start or stop monitoring a user and returns the HTTP status.
+// It adds or removes the user before the request, whatever the answer. A setup in progress
+// does not start a stopped user again.
 func (s *Server) Monitor(ctx context.Context, email string, on bool) (status int, err error) {
 	if on {
 		s.Add(email)
@@ -65,25 +64,25 @@ func (s *Server) Setups() int {
 	return s.setups
 }
 
-// SlowSetup has each POST /api/setup from now on begin only after a time.
-func (s *Server) SlowSetup(by time.Duration) {
+// DelaySetup delays the beginning of each POST /api/setup from now on.
+func (s *Server) DelaySetup(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.slow = by
+	s.setupDelay = d
 }
 
-// setup is POST /api/setup. What the monitor answers for a user doesn't matter,
-// that it answers does.
+// setup handles POST /api/setup. It fails if the monitor does not answer, not if the
+// monitor refuses a user.
 func (s *Server) setup(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.setups++
-	table, slow := slices.Clone(s.table), s.slow
+	users, delay := slices.Clone(s.users), s.setupDelay
 	s.mu.Unlock()
-	sleep(r.Context(), slow)
-	for _, email := range table {
-		status, err := s.postAgain(r.Context(), email)
+	sleep(r.Context(), delay)
+	for _, email := range users {
+		status, err := s.postUser(r.Context(), email)
 		if err != nil {
-			s.cfg.Log.WarnContext(r.Context(), "post a user to the monitor", "err", err)
+			s.cfg.Log.WarnContext(r.Context(), "user not posted to the monitor", "err", err)
 			answer(w, http.StatusOK, false)
 			return
 		}
@@ -94,8 +93,8 @@ func (s *Server) setup(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, true)
 }
 
-// postAgain posts a user of the table, unless it was removed meanwhile.
-func (s *Server) postAgain(ctx context.Context, email string) (status int, err error) {
+// postUser asks the monitor to start monitoring a user, unless the user was removed.
+func (s *Server) postUser(ctx context.Context, email string) (status int, err error) {
 	s.posting.Lock()
 	defer s.posting.Unlock()
 	if !s.knows(email) {
@@ -104,14 +103,14 @@ func (s *Server) postAgain(ctx context.Context, email string) (status int, err e
 	return s.post(ctx, email, true)
 }
 
-// post asks the monitor to start or stop with one user.
+// post asks the monitor to start or stop monitoring a user.
 func (s *Server) post(ctx context.Context, email string, on bool) (status int, err error) {
-	body, err := json.Marshal(map[string]string{"email": email, "status": word(on)})
+	body, err := json.Marshal(map[string]string{"email": email, "status": boolText(on)})
 	if err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
-	base := strings.TrimSuffix(s.monitor, "/")
+	base := strings.TrimSuffix(s.monitorURL, "/")
 	s.mu.Unlock()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/monitor", bytes.NewReader(body))
 	if err != nil {
@@ -128,9 +127,9 @@ func (s *Server) post(ctx context.Context, email string, on bool) (status int, e
 	return response.StatusCode, response.Body.Close()
 }
 
-// word is how the mediator writes a bool.
-func word(is bool) string {
-	if is {
+// boolText returns a bool as the mediator writes it.
+func boolText(b bool) string {
+	if b {
 		return "True"
 	}
 	return "False"

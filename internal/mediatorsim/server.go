@@ -13,46 +13,45 @@ import (
 	"time"
 )
 
-// Config says how a [Server] behaves. The zero value is usable.
+// Config configures a [Server]. The zero value is usable.
 type Config struct {
 	Addr         string // default 127.0.0.1:0
 	MonitorURL   string // base URL of the monitor; may be set later
-	MonitorToken string // bearer token shown to the monitor; empty: none
+	MonitorToken string // bearer token for the monitor; empty: none
 
-	// Received is called for each setstatus once its answer is decided, just before
-	// that leaves. It may be nil.
+	// Received is called for each setstatus call, just before its answer is sent.
 	Received func(Call)
 	Log      *slog.Logger
 }
 
-// Server is one mediator.
+// Server is a mediator.
 type Server struct {
 	cfg    Config
 	addr   string
-	client *http.Client // to the monitor
-	failed chan error   // capacity 1: why it can't listen again
+	client *http.Client // for the monitor
+	failed chan error   // capacity 1: makes Run fail
 
 	ln      net.Listener  // for Run
 	started chan struct{} // closed by Run
 
-	switching sync.Mutex // held while the mediator goes away or comes back
-	stop      func()     // nil while away; guarded by switching
-	ended     bool       // guarded by switching
+	listening sync.Mutex // held while the listener is opened or closed
+	stop      func()     // nil while away; guarded by listening
+	ended     bool       // guarded by listening
 
 	requests sync.RWMutex // held for reading by each request
-	posting  sync.Mutex   // held while a setup posts one user, or a stop is posted
+	posting  sync.Mutex   // held while a setup posts a user, or a stop is posted
 
-	mu      sync.Mutex
-	monitor string           // guarded by mu, as all below
-	table   []string         // addresses, in the order they were added
-	states  map[string]State // by address
-	calls   []Call
-	setups  int
-	slow    time.Duration       // how long each setup takes to begin
-	react   func(Call) Reaction // nil: none
+	mu         sync.Mutex
+	monitorURL string           // guarded by mu, as all below
+	users      []string         // addresses, in the order they were added
+	states     map[string]State // by address
+	calls      []Call
+	setups     int
+	setupDelay time.Duration
+	react      func(Call) Reaction // nil: none
 }
 
-// New listens and returns a server that answers once [Server.Run] is called.
+// New opens the listener and returns a server that answers once [Server.Run] is called.
 func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -66,7 +65,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg: cfg, ln: ln, addr: ln.Addr().String(), started: make(chan struct{}), failed: make(chan error, 1),
-		monitor: cfg.MonitorURL, states: map[string]State{},
+		monitorURL: cfg.MonitorURL, states: map[string]State{},
 		client: &http.Client{
 			Timeout:       10 * time.Second,
 			Transport:     &http.Transport{},
@@ -75,40 +74,40 @@ func New(cfg Config) (*Server, error) {
 	}, nil
 }
 
-// URL is the mediator's base URL.
+// URL returns the base URL of the mediator.
 func (s *Server) URL() string { return "http://" + s.addr }
 
-// Run answers until ctx ends. Requests in flight are cut then, and have ended when
-// Run returns.
+// Run answers until ctx ends. It then cuts the requests in flight and returns when they
+// have ended.
 func (s *Server) Run(ctx context.Context) error {
-	s.switching.Lock()
+	s.listening.Lock()
 	s.start(s.ln)
-	s.switching.Unlock()
+	s.listening.Unlock()
 	close(s.started)
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-s.failed:
 	}
-	s.switching.Lock()
-	defer s.switching.Unlock()
+	s.listening.Lock()
+	defer s.listening.Unlock()
 	if s.stop != nil {
 		s.stop()
 	}
 	s.ended = true
-	s.requests.Lock() // held once the last one has ended
+	s.requests.Lock() // waits for the last request
 	defer s.requests.Unlock()
 	s.client.CloseIdleConnections()
 	return err
 }
 
-// Away makes the mediator refuse connections and cut those it has, or come back
-// at the same address. It waits for [Server.Run] and returns when that is so. If
-// the address stays taken, Run ends with an error.
+// Away makes the mediator refuse connections and cut the open ones, or listen again at the
+// same address. It waits for [Server.Run] and returns when the change is made. If the
+// address stays taken, Run ends with an error.
 func (s *Server) Away(away bool) {
 	<-s.started
-	s.switching.Lock()
-	defer s.switching.Unlock()
+	s.listening.Lock()
+	defer s.listening.Unlock()
 	switch {
 	case away == (s.stop == nil) || s.ended:
 	case away:
@@ -127,11 +126,11 @@ func (s *Server) Away(away bool) {
 func (s *Server) fail(err error) {
 	select {
 	case s.failed <- fmt.Errorf("mediatorsim: %w", err):
-	default: // there is a reason already
+	default: // it already has an error
 	}
 }
 
-// start serves at ln until stop is called. The caller holds switching.
+// start serves ln until stop is called. The caller must hold listening.
 func (s *Server) start(ln net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	server := &http.Server{
@@ -152,7 +151,7 @@ func (s *Server) start(ln net.Listener) {
 	}
 }
 
-// listenAgain listens at an address that another process may have for a moment.
+// listenAgain listens at an address that another process may use for a moment.
 func listenAgain(addr string) (net.Listener, error) {
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		ln, err := net.Listen("tcp", addr)
@@ -162,7 +161,7 @@ func listenAgain(addr string) (net.Listener, error) {
 	}
 }
 
-// handler is the old mediator's API.
+// handler returns the handler of the mediator's API.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "VMO MEDIATOR") })
@@ -171,7 +170,7 @@ func (s *Server) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.RLock()
 		defer s.requests.RUnlock()
-		if r.Context().Err() != nil { // it arrived while the server stopped
+		if r.Context().Err() != nil { // it arrived while the server was stopping
 			panic(http.ErrAbortHandler)
 		}
 		mux.ServeHTTP(w, r)

@@ -12,42 +12,41 @@ import (
 
 const maxBody = 1 << 20 // bytes
 
-// Call is an attempt at POST /api/setstatus. Of one with a malformed body, what
-// could be read is there.
+// Call is a POST /api/setstatus. If its body is malformed, only the readable fields are set.
 type Call struct {
 	At        time.Time // of arrival
 	Email     string
 	Status    string // True or False
 	Message   string
 	WebhookID string
-	Answered  int // HTTP status; 0: not yet, or the caller never got one
+	Answered  int // HTTP status; 0: not yet, or the caller gave up
 }
 
-// State is what the mediator acknowledged last for a user.
+// State is the last state that the mediator acknowledged for a user.
 type State struct{ Status, Message string }
 
-// Reaction replaces the usual answer to a call.
+// Reaction replaces the normal answer to a call.
 type Reaction struct {
-	Status int           // 0: the usual
+	Status int           // 0: the normal status
 	Delay  time.Duration // before the answer, unless the caller gives up
 }
 
-// Answer has well-formed calls answered as react says; nil ends that, but not the
-// delay of calls that have arrived.
+// Answer makes react choose the answers to well-formed calls. With nil later calls are
+// answered normally.
 func (s *Server) Answer(react func(Call) Reaction) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.react = react
 }
 
-// Calls returns every attempt, in the order of arrival.
+// Calls returns all calls in the order of arrival.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.calls)
 }
 
-// State returns what was acknowledged last for a user.
+// State returns the last acknowledged state of a user.
 func (s *Server) State(email string) (State, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,23 +54,23 @@ func (s *Server) State(email string) (State, bool) {
 	return state, ok
 }
 
-// setStatus is POST /api/setstatus.
+// setStatus handles POST /api/setstatus.
 func (s *Server) setStatus(w http.ResponseWriter, r *http.Request) {
 	call := Call{At: time.Now(), WebhookID: r.Header.Get("Webhook-Id")}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	formed := call.read(r.Header, body) && err == nil
+	wellFormed := call.parse(r.Header, body) && err == nil
 	s.mu.Lock()
 	number, react := len(s.calls), s.react
 	s.calls = append(s.calls, call)
 	s.mu.Unlock()
 
 	status := http.StatusBadRequest
-	if formed {
+	if wellFormed {
 		var reaction Reaction
 		if react != nil {
 			reaction = react(call)
 		}
-		status = s.reactTo(r.Context(), call, reaction)
+		status = s.statusOf(r.Context(), call, reaction)
 	}
 	call.Answered = status
 	s.mu.Lock()
@@ -87,9 +86,9 @@ func (s *Server) setStatus(w http.ResponseWriter, r *http.Request) {
 	answer(w, status, status/100 == 2)
 }
 
-// read fills in what the body has and reports whether it is well-formed: three
-// strings, the second of them True or False.
-func (c *Call) read(header http.Header, body []byte) bool {
+// parse sets the fields of the body and reports whether it is well-formed: exactly three
+// strings, with an email and the status True or False.
+func (c *Call) parse(header http.Header, body []byte) bool {
 	var fields map[string]any
 	if json.Unmarshal(body, &fields) != nil {
 		return false
@@ -103,9 +102,9 @@ func (c *Call) read(header http.Header, body []byte) bool {
 		c.Email != "" && (c.Status == "True" || c.Status == "False")
 }
 
-// reactTo carries out a reaction and returns the status to answer with; 0: none,
-// because the caller is gone.
-func (s *Server) reactTo(ctx context.Context, call Call, reaction Reaction) int {
+// statusOf waits as the reaction demands and returns the HTTP status of the answer, or 0 if
+// the caller has given up.
+func (s *Server) statusOf(ctx context.Context, call Call, reaction Reaction) int {
 	sleep(ctx, reaction.Delay)
 	switch {
 	case ctx.Err() != nil:
@@ -129,5 +128,5 @@ func sleep(ctx context.Context, d time.Duration) {
 func answer(w http.ResponseWriter, status int, result bool) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"result": word(result)})
+	_ = json.NewEncoder(w).Encode(map[string]string{"result": boolText(result)})
 }

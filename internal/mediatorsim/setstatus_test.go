@@ -1,6 +1,7 @@
 package mediatorsim_test
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 	"time"
@@ -15,30 +16,25 @@ func TestSetStatus(t *testing.T) {
 		contentType string // default application/json
 		want        int
 	}{
-		"a state is taken":               {`{"email":"Ann@contoso.example","status":"True","message":"x"}`, "", 200},
-		"a charset is no matter":         {`{"email":"Ann@contoso.example","status":"False","message":""}`, "application/json; charset=utf-8", 200},
-		"another spelling is not known":  {`{"email":"ann@contoso.example","status":"True","message":"x"}`, "", 404},
-		"all three are needed":           {`{"email":"Ann@contoso.example","status":"True"}`, "", 400},
-		"a fourth is too much":           {`{"email":"Ann@contoso.example","status":"True","message":"x","more":"y"}`, "", 400},
-		"null is no string":              {`{"email":"Ann@contoso.example","status":"True","message":null}`, "", 400},
-		"a bool is no string":            {`{"email":"Ann@contoso.example","status":true,"message":"x"}`, "", 400},
-		"the status is True or False":    {`{"email":"Ann@contoso.example","status":"true","message":"x"}`, "", 400},
-		"somebody is needed":             {`{"email":"","status":"True","message":"x"}`, "", 400},
-		"a list is no state":             {`["Ann@contoso.example","True","x"]`, "", 400},
-		"what is no JSON is not a state": {`x`, "", 400},
-		"nothing is not a state":         {``, "", 400},
-		"JSON must be called JSON":       {`{"email":"Ann@contoso.example","status":"True","message":"x"}`, "text/plain", 400},
-		"too much is not read":           {`{"email":"Ann@contoso.example","status":"True","message":"` + strings.Repeat("x", 2<<20) + `"}`, "", 400},
+		"valid":                      {`{"email":"Ann@contoso.example","status":"True","message":"x"}`, "", 200},
+		"with a charset":             {`{"email":"Ann@contoso.example","status":"False","message":""}`, "application/json; charset=utf-8", 200},
+		"another spelling":           {`{"email":"ann@contoso.example","status":"True","message":"x"}`, "", 404},
+		"missing field":              {`{"email":"Ann@contoso.example","status":"True"}`, "", 400},
+		"extra field":                {`{"email":"Ann@contoso.example","status":"True","message":"x","more":"y"}`, "", 400},
+		"null message":               {`{"email":"Ann@contoso.example","status":"True","message":null}`, "", 400},
+		"bool status":                {`{"email":"Ann@contoso.example","status":true,"message":"x"}`, "", 400},
+		"lower-case status":          {`{"email":"Ann@contoso.example","status":"true","message":"x"}`, "", 400},
+		"empty email":                {`{"email":"","status":"True","message":"x"}`, "", 400},
+		"list":                       {`["Ann@contoso.example","True","x"]`, "", 400},
+		"not JSON":                   {`x`, "", 400},
+		"another content type":       {`{"email":"Ann@contoso.example","status":"True","message":"x"}`, "text/plain", 400},
+		"body larger than the limit": {`{"email":"Ann@contoso.example","status":"True","message":"` + strings.Repeat("x", 2<<20) + `"}`, "", 400},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, mediatorsim.Config{})
 			s.Add(ann)
-			header := []string{}
-			if tt.contentType != "" {
-				header = append(header, "Content-Type", tt.contentType)
-			}
-			status, text := send(t, s.URL()+"/api/setstatus", tt.body, header...)
+			status, text := send(t, s.URL()+"/api/setstatus", tt.body, "Content-Type", cmp.Or(tt.contentType, "application/json"))
 			want := `{"result":"False"}` + "\n"
 			if tt.want == 200 {
 				want = `{"result":"True"}` + "\n"
@@ -50,13 +46,13 @@ func TestSetStatus(t *testing.T) {
 				t.Errorf("Calls = %+v, want one answered %d", calls, tt.want)
 			}
 			if _, ok := s.State(ann); ok != (tt.want == 200) {
-				t.Errorf("State is known = %t, want %t", ok, !ok)
+				t.Errorf("State exists = %t, want %t", ok, !ok)
 			}
 		})
 	}
 }
 
-func TestACallIsRemembered(t *testing.T) {
+func TestCallIsRecorded(t *testing.T) {
 	received := make(chan mediatorsim.Call, 1)
 	s := start(t, mediatorsim.Config{Received: func(c mediatorsim.Call) { received <- c }})
 	s.Add(ann)
@@ -68,30 +64,30 @@ func TestACallIsRemembered(t *testing.T) {
 		t.Errorf("Received = %+v, Calls = %+v, want %+v", call, calls, want)
 	}
 	if state, ok := s.State(ann); !ok || state != (mediatorsim.State{Status: "True", Message: "Back on Monday"}) {
-		t.Errorf("State = %+v, %t, want the one that was brought", state, ok)
+		t.Errorf("State = %+v, %t, want the acknowledged one", state, ok)
 	}
 }
 
 func TestCallsAreInTheOrderOfArrival(t *testing.T) {
 	s := start(t, mediatorsim.Config{})
 	s.Add(ann, bob)
-	goOn := make(chan struct{})
+	proceed := make(chan struct{})
 	s.Answer(func(c mediatorsim.Call) mediatorsim.Reaction {
 		if c.Email == ann {
-			<-goOn
+			<-proceed
 		}
 		return mediatorsim.Reaction{}
 	})
 	first := make(chan int)
-	go func() { first <- bring(t, s, ann, "True") }()
-	await.True(t, "the first has arrived", func() bool { return len(s.Calls()) == 1 })
-	if got := bring(t, s, bob, "True"); got != 200 {
+	go func() { first <- setStatus(t, s, ann, "True") }()
+	await.True(t, "the first call has arrived", func() bool { return len(s.Calls()) == 1 })
+	if got := setStatus(t, s, bob, "True"); got != 200 {
 		t.Errorf("second = %d, want 200", got)
 	}
 	if calls := s.Calls(); calls[0].Email != ann || calls[0].Answered != 0 || calls[1].Email != bob || calls[1].Answered != 200 {
-		t.Errorf("Calls = %+v, want the first not answered yet, then the second", calls)
+		t.Errorf("Calls = %+v, want the unanswered first call, then the second", calls)
 	}
-	close(goOn)
+	close(proceed)
 	if got := <-first; got != 200 || s.Calls()[0].Answered != 200 {
 		t.Errorf("first = %d, want 200", got)
 	}

@@ -15,22 +15,20 @@ func TestSetup(t *testing.T) {
 		want    string
 		posted  []string
 	}{
-		"every user is posted before the answer": {
-			nil, "True", []string{asked(ann, "True"), asked(bob, "True")},
-		},
-		"a user that the monitor doesn't find is no matter": {
+		"success": {nil, "True", []string{posted(ann, "True"), posted(bob, "True")}},
+		"monitor refuses": {
 			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
-			"True", []string{asked(ann, "True"), asked(bob, "True")},
+			"True", []string{posted(ann, "True"), posted(bob, "True")},
 		},
-		"a monitor that breaks off is": {
+		"monitor does not answer": {
 			func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-			"False", []string{asked(ann, "True")},
+			"False", []string{posted(ann, "True")},
 		},
-		"a redirect is not followed": {
+		"redirect": {
 			func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, "/monitor", http.StatusTemporaryRedirect)
 			},
-			"True", []string{asked(ann, "True"), asked(bob, "True")},
+			"True", []string{posted(ann, "True"), posted(bob, "True")},
 		},
 	}
 	for name, tt := range tests {
@@ -55,7 +53,7 @@ func TestSetup(t *testing.T) {
 func TestDuringSetup(t *testing.T) {
 	var s *mediatorsim.Server
 	m := newMonitor(t, func(http.ResponseWriter, *http.Request) {
-		if got := bring(t, s, ann, "True"); got != 200 {
+		if got := setStatus(t, s, ann, "True"); got != 200 {
 			t.Errorf("setstatus during setup = %d, want 200", got)
 		}
 		s.Remove(bob)
@@ -65,27 +63,27 @@ func TestDuringSetup(t *testing.T) {
 	if status, _ := send(t, s.URL()+"/api/setup", ""); status != 200 || len(s.Calls()) != 1 {
 		t.Errorf("setup = %d with %d calls, want 200 with 1", status, len(s.Calls()))
 	}
-	if got, want := m.got(), []string{asked(ann, "True")}; !slices.Equal(got, want) {
-		t.Errorf("posted = %q, want %q: the other has left", got, want)
+	if got, want := m.got(), []string{posted(ann, "True")}; !slices.Equal(got, want) {
+		t.Errorf("posted = %q, want %q, without the removed user", got, want)
 	}
 }
 
-func TestMonitorKeepsTheTableInStep(t *testing.T) {
+func TestMonitorAddsAndRemovesUser(t *testing.T) {
 	m := newMonitor(t, nil)
 	s := start(t, mediatorsim.Config{MonitorURL: m.URL})
 	for _, tt := range []struct {
-		on         bool
-		word       string
-		acceptance int
+		on     bool
+		status string
+		want   int
 	}{{true, "True", 200}, {false, "False", 404}} {
 		if status, err := s.Monitor(t.Context(), ann, tt.on); status != 200 || err != nil {
 			t.Errorf("Monitor(%t) = %d, %v, want 200", tt.on, status, err)
 		}
-		if got := m.got(); got[len(got)-1] != asked(ann, tt.word) {
-			t.Errorf("posted = %q, want the last to say %s", got, tt.word)
+		if got := m.got(); got[len(got)-1] != posted(ann, tt.status) {
+			t.Errorf("posted = %q, want %s last", got, tt.status)
 		}
-		if got := bring(t, s, ann, "True"); got != tt.acceptance {
-			t.Errorf("setstatus after Monitor(%t) = %d, want %d", tt.on, got, tt.acceptance)
+		if got := setStatus(t, s, ann, "True"); got != tt.want {
+			t.Errorf("setstatus after Monitor(%t) = %d, want %d", tt.on, got, tt.want)
 		}
 	}
 	m.Close()
@@ -94,13 +92,12 @@ func TestMonitorKeepsTheTableInStep(t *testing.T) {
 	}
 }
 
-func TestTheMonitorIsShownAToken(t *testing.T) {
+func TestMonitorToken(t *testing.T) {
 	m := newMonitor(t, nil)
 	withPassword := strings.Replace(m.URL, "://", "://mediator:secret@", 1)
 	tests := map[string]struct{ url, token, want string }{
-		"as a bearer token":             {m.URL, "secret", "Bearer secret"},
-		"as the password of the URL":    {withPassword, "", "Basic bWVkaWF0b3I6c2VjcmV0"},
-		"as a bearer token if it's two": {withPassword, "secret", "Bearer secret"},
+		"password in the URL": {withPassword, "", "Basic bWVkaWF0b3I6c2VjcmV0"},
+		"token and password":  {withPassword, "secret", "Bearer secret"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -108,7 +105,7 @@ func TestTheMonitorIsShownAToken(t *testing.T) {
 			if _, err := s.Monitor(t.Context(), ann, true); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := m.got(), tt.want+" "+asked(ann, "True"); got[len(got)-1] != want {
+			if got, want := m.got(), tt.want+" "+posted(ann, "True"); got[len(got)-1] != want {
 				t.Errorf("posted = %q, want %q last", got, want)
 			}
 		})

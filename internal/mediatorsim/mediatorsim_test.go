@@ -18,8 +18,8 @@ const (
 	bob = "bob@contoso.example"
 )
 
-// client makes a connection for each request, so that none is left over from
-// before the mediator went away.
+// client opens a connection for each request, so that no connection from before an Away is
+// reused.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 // start runs a mediator until the test ends.
@@ -33,7 +33,7 @@ func start(t *testing.T, cfg mediatorsim.Config) *mediatorsim.Server {
 	return s
 }
 
-// send posts JSON and returns the answer; status 0 if none came.
+// send posts JSON and returns the answer, or status 0 if there is none.
 func send(t *testing.T, url, body string, header ...string) (status int, text string) {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
@@ -56,26 +56,26 @@ func send(t *testing.T, url, body string, header ...string) (status int, text st
 	return response.StatusCode, string(read)
 }
 
-// bring brings a state with an empty message and returns the status of the answer.
-func bring(t *testing.T, s *mediatorsim.Server, email, status string) int {
+// setStatus sends a state with an empty message and returns the HTTP status, or 0.
+func setStatus(t *testing.T, s *mediatorsim.Server, email, status string) int {
 	t.Helper()
-	got, _ := send(t, s.URL()+"/api/setstatus", state(email, status))
+	got, _ := send(t, s.URL()+"/api/setstatus", body(email, status))
 	return got
 }
 
-func state(email, status string) string {
+func body(email, status string) string {
 	return `{"email":"` + email + `","status":"` + status + `","message":""}`
 }
 
-// monitor is what the mediator posts its users to.
+// monitor receives the users of the mediator.
 type monitor struct {
 	*httptest.Server
-	mu     sync.Mutex
-	posted []string // Authorization, if any, and the body
+	mu       sync.Mutex
+	requests []string // Authorization, if any, and the body
 }
 
-// newMonitor answers as then does, 200 if it is nil.
-func newMonitor(t *testing.T, then http.HandlerFunc) *monitor {
+// newMonitor returns a monitor that answers with handle, or 200 if that is nil.
+func newMonitor(t *testing.T, handle http.HandlerFunc) *monitor {
 	t.Helper()
 	m := &monitor{}
 	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -84,10 +84,10 @@ func newMonitor(t *testing.T, then http.HandlerFunc) *monitor {
 			t.Errorf("the monitor got %s %s with %s, want JSON posted to /monitor", r.Method, r.URL, r.Header.Get("Content-Type"))
 		}
 		m.mu.Lock()
-		m.posted = append(m.posted, strings.TrimSpace(r.Header.Get("Authorization")+" "+string(body)))
+		m.requests = append(m.requests, strings.TrimSpace(r.Header.Get("Authorization")+" "+string(body)))
 		m.mu.Unlock()
-		if then != nil {
-			then(w, r)
+		if handle != nil {
+			handle(w, r)
 		}
 	}))
 	t.Cleanup(m.Close)
@@ -97,7 +97,10 @@ func newMonitor(t *testing.T, then http.HandlerFunc) *monitor {
 func (m *monitor) got() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Clone(m.posted)
+	return slices.Clone(m.requests)
 }
 
-func asked(email, status string) string { return `{"email":"` + email + `","status":"` + status + `"}` }
+// posted returns the body that the mediator posts for a user.
+func posted(email, status string) string {
+	return `{"email":"` + email + `","status":"` + status + `"}`
+}
