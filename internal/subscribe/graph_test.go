@@ -15,35 +15,34 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// fakeGraph has subscriptions in memory.
+// fakeGraph is a Graph with subscriptions in memory.
 type fakeGraph struct {
-	graphMu  sync.Mutex
-	graph    map[ooo.SubscriptionID]ooo.GraphSubscription // guarded by graphMu, as all below
-	states   map[ooo.SubscriptionID]string                // clientStates, which Graph doesn't tell
-	requests []ooo.SubscriptionRequest
-	made     []string      // calls, such as "create", "patch sub-1"
-	at       []time.Time   // of made
-	number   int           // of the last subscription made
-	single   bool          // one for each resource, or 409
-	most     time.Duration // the longest life; what asks for more is refused; 0: no limit
-	grant    time.Duration // the longest life; what asks for more gets less; 0: no limit
-	took     time.Duration // of each call
-	inFlight int
-	peak     int // of inFlight
-	fail     func(what string) error
-	lost     func(what string) bool // it is carried out, but the answer is lost
-	pages    []page                 // instead of the true list
+	graphMu        sync.Mutex
+	subscriptions  map[ooo.SubscriptionID]ooo.GraphSubscription // guarded by graphMu, as all below
+	clientStates   map[ooo.SubscriptionID]string
+	requests       []ooo.SubscriptionRequest // to create
+	calls          []string                  // such as "create", "patch sub-1"
+	callTimes      []time.Time               // when each call ended
+	created        int
+	onePerResource bool          // refuse a second subscription with 409
+	maxLifetime    time.Duration // refuse longer lifetimes; 0: no limit
+	grantLimit     time.Duration // shorten longer lifetimes; 0: no limit
+	latency        time.Duration
+	inFlight, peak int
+	fail           func(call string) error
+	loseAnswer     func(call string) bool // carry the call out, but don't answer
+	pages          []page                 // instead of the real list
 }
 
-// page is one answer to a listing.
+// page is an answer to a list request.
 type page struct {
 	ids []ooo.SubscriptionID
 	err error
 }
 
 func newGraph() *fakeGraph {
-	return &fakeGraph{graph: map[ooo.SubscriptionID]ooo.GraphSubscription{}, states: map[ooo.SubscriptionID]string{},
-		fail: func(string) error { return nil }, lost: func(string) bool { return false }}
+	return &fakeGraph{subscriptions: map[ooo.SubscriptionID]ooo.GraphSubscription{}, clientStates: map[ooo.SubscriptionID]string{},
+		fail: noFailure, loseAnswer: func(string) bool { return false }}
 }
 
 func (g *fakeGraph) set(change func()) {
@@ -52,41 +51,44 @@ func (g *fakeGraph) set(change func()) {
 	change()
 }
 
-// story returns the calls since the last look.
-func (g *fakeGraph) story() string {
-	made, _ := g.timed()
-	return strings.Join(made, ", ")
+// takeCalls returns the calls since the last takeCalls or takeTimedCalls.
+func (g *fakeGraph) takeCalls() string {
+	calls, _ := g.takeTimedCalls()
+	return strings.Join(calls, ", ")
 }
 
-// timed returns the calls since the last look and when they came.
-func (g *fakeGraph) timed() (made []string, at []time.Time) {
+// takeTimedCalls is takeCalls with the time of each call.
+func (g *fakeGraph) takeTimedCalls() (calls []string, times []time.Time) {
 	g.set(func() {
-		made, at = g.made, g.at
-		g.made, g.at = nil, nil
+		calls, times = g.calls, g.callTimes
+		g.calls, g.callTimes = nil, nil
 	})
-	return made, at
+	return calls, times
 }
 
-// forget is Graph losing all subscriptions without a word.
-func (g *fakeGraph) forget() { g.set(func() { clear(g.graph) }) }
+// loseAll makes Graph lose all subscriptions without a notification.
+func (g *fakeGraph) loseAll() { g.set(func() { clear(g.subscriptions) }) }
 
-// failFirst has the next n calls fail.
-func (g *fakeGraph) failFirst(n int, err error) {
-	g.set(func() {
-		g.fail = func(string) error {
-			if n--; n >= 0 {
-				return err
-			}
-			return nil
+func noFailure(string) error { return nil }
+
+// failWith makes calls fail as fail says from now on.
+func (g *fakeGraph) failWith(fail func(call string) error) { g.set(func() { g.fail = fail }) }
+
+// failNext makes the next n calls fail.
+func (g *fakeGraph) failNext(n int, err error) {
+	g.failWith(func(string) error {
+		if n--; n >= 0 {
+			return err
 		}
+		return nil
 	})
 }
 
-// once has the first call of a kind fail.
-func once(what string, err error) func(string) error {
+// failOnce makes the first call of a kind fail.
+func failOnce(kind string, err error) func(string) error {
 	done := false
 	return func(call string) error {
-		if call != what || done {
+		if call != kind || done {
 			return nil
 		}
 		done = true
@@ -94,46 +96,46 @@ func once(what string, err error) func(string) error {
 	}
 }
 
-var errLost = errors.Join(ooo.ErrUnavailable, ooo.ErrNoAnswer)
+var errUnanswered = errors.Join(ooo.ErrUnavailable, ooo.ErrNoAnswer)
 
-// listed are the living ones. The caller holds graphMu.
+// listed returns the subscriptions that have not expired. The caller must hold graphMu.
 func (g *fakeGraph) listed() map[ooo.SubscriptionID]ooo.GraphSubscription {
-	all := maps.Clone(g.graph)
+	all := maps.Clone(g.subscriptions)
 	maps.DeleteFunc(all, func(_ ooo.SubscriptionID, s ooo.GraphSubscription) bool { return !s.ExpiresAt.After(time.Now()) })
 	return all
 }
 
-// call carries out a call, which takes its time first. Whoever gives up meanwhile gets
-// no answer.
-func (g *fakeGraph) call(ctx context.Context, what string, do func() (ooo.GraphSubscription, error)) (ooo.GraphSubscription, error) {
+// call carries out a call after its latency. A caller that gives up in between gets no
+// answer.
+func (g *fakeGraph) call(ctx context.Context, call string, do func() (ooo.GraphSubscription, error)) (ooo.GraphSubscription, error) {
 	g.set(func() { g.inFlight++; g.peak = max(g.peak, g.inFlight) })
 	select {
-	case <-time.After(g.took):
+	case <-time.After(g.latency):
 	case <-ctx.Done():
 	}
 	g.graphMu.Lock()
 	defer g.graphMu.Unlock()
 	g.inFlight--
-	g.made, g.at = append(g.made, what), append(g.at, time.Now())
-	if err := g.fail(what); err != nil {
+	g.calls, g.callTimes = append(g.calls, call), append(g.callTimes, time.Now())
+	if err := g.fail(call); err != nil {
 		return ooo.GraphSubscription{}, err
 	}
 	s, err := do()
-	if err == nil && (g.lost(what) || ctx.Err() != nil) {
-		return ooo.GraphSubscription{}, errLost
+	if err == nil && (g.loseAnswer(call) || ctx.Err() != nil) {
+		return ooo.GraphSubscription{}, errUnanswered
 	}
 	return s, err
 }
 
-// granted is the expiry that Graph returns.
-func (g *fakeGraph) granted(asked time.Time) (time.Time, error) {
-	if g.most > 0 && time.Until(asked) > g.most {
-		return asked, fmt.Errorf("%w: %w", ooo.ErrRejected, &ooo.LifetimeTooLong{Max: g.most})
+// granted returns the expiry that Graph grants.
+func (g *fakeGraph) granted(requested time.Time) (time.Time, error) {
+	if g.maxLifetime > 0 && time.Until(requested) > g.maxLifetime {
+		return requested, fmt.Errorf("%w: %w", ooo.ErrRejected, &ooo.LifetimeTooLong{Max: g.maxLifetime})
 	}
-	if most := time.Now().Add(g.grant); g.grant > 0 && most.Before(asked) {
-		return most, nil
+	if latest := time.Now().Add(g.grantLimit); g.grantLimit > 0 && latest.Before(requested) {
+		return latest, nil
 	}
-	return asked, nil
+	return requested, nil
 }
 
 func (g *fakeGraph) CreateSubscription(ctx context.Context, r ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
@@ -141,16 +143,16 @@ func (g *fakeGraph) CreateSubscription(ctx context.Context, r ooo.SubscriptionRe
 	return g.call(ctx, "create", func() (s ooo.GraphSubscription, err error) {
 		s = ooo.GraphSubscription{Resource: r.Resource, NotificationURL: r.NotificationURL, LifecycleURL: r.LifecycleURL}
 		for id, other := range g.listed() {
-			if g.single && other.Resource == r.Resource {
+			if g.onePerResource && other.Resource == r.Resource {
 				return s, &ooo.Duplicate{ID: id}
 			}
 		}
 		if s.ExpiresAt, err = g.granted(r.ExpiresAt); err != nil {
 			return s, err
 		}
-		g.number++
-		s.ID = ooo.SubscriptionID("sub-" + strconv.Itoa(g.number))
-		g.graph[s.ID], g.states[s.ID] = s, r.ClientState
+		g.created++
+		s.ID = ooo.SubscriptionID("sub-" + strconv.Itoa(g.created))
+		g.subscriptions[s.ID], g.clientStates[s.ID] = s, r.ClientState
 		return s, nil
 	})
 }
@@ -167,7 +169,7 @@ func (g *fakeGraph) PatchSubscription(ctx context.Context, id ooo.SubscriptionID
 		if p.NotificationURL != "" {
 			s.NotificationURL = p.NotificationURL
 		}
-		g.graph[id] = s
+		g.subscriptions[id] = s
 		return s, nil
 	})
 }
@@ -177,21 +179,21 @@ func (g *fakeGraph) DeleteSubscription(ctx context.Context, id ooo.SubscriptionI
 		if _, ok := g.listed()[id]; !ok {
 			return s, ooo.ErrSubscriptionGone
 		}
-		delete(g.graph, id)
+		delete(g.subscriptions, id)
 		return s, nil
 	})
 	return err
 }
 
-// SubscriptionPages lists a hundred a page. After an error it goes on where it was, as
-// the client does.
+// SubscriptionPages returns pages of a hundred. After an error it continues with the next
+// page.
 func (g *fakeGraph) SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.GraphSubscription, error] {
 	var pages []page
 	g.set(func() {
 		if pages = g.pages; pages != nil {
 			return
 		}
-		for ids := range slices.Chunk(slices.Sorted(maps.Keys(g.graph)), 100) {
+		for ids := range slices.Chunk(slices.Sorted(maps.Keys(g.subscriptions)), 100) {
 			pages = append(pages, page{ids: ids})
 		}
 		if len(pages) == 0 {
@@ -203,7 +205,7 @@ func (g *fakeGraph) SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.Graph
 			var found []ooo.GraphSubscription
 			_, err := g.call(ctx, "list", func() (s ooo.GraphSubscription, err error) {
 				for _, id := range p.ids {
-					found = append(found, g.graph[id])
+					found = append(found, g.subscriptions[id])
 				}
 				return s, p.err
 			})

@@ -11,135 +11,130 @@ import (
 	"outlook-monitor/internal/subscribe"
 )
 
-func TestANewMailboxIsCovered(t *testing.T) {
-	covered(t, func(t *testing.T, w *world) {
-		r := w.requests[0]
+func TestNewMailboxIsCovered(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		r := f.requests[0]
 		if r.Resource != "/users/"+string(annID)+"/events" || r.ChangeType != "created,updated,deleted" {
-			t.Errorf("asked for %s of %s, want all changes of the user's events", r.ChangeType, r.Resource)
+			t.Errorf("requested %s of %s, want all changes of the user's events", r.ChangeType, r.Resource)
 		}
 		if r.NotificationURL != hook || r.LifecycleURL != want.Lifecycle || len(r.ClientState) > 128 {
-			t.Errorf("request = %+v, want both URLs of ours", r)
+			t.Errorf("request = %+v, want both URLs and a short clientState", r)
 		}
-		if left := time.Until(r.ExpiresAt); left > life || left < life-2*time.Second {
-			t.Errorf("life asked for a moment ago = %v, want %v", left, life)
+		if left := time.Until(r.ExpiresAt); left > lifetime || left < lifetime-2*time.Second {
+			t.Errorf("requested lifetime = %v, want %v", left, lifetime)
 		}
-		s := w.sub(annID)
+		s := f.sub(annID)
 		if s.KeyTag != keys.Tag() || !s.ExpiresAt.Equal(r.ExpiresAt) || s.RenewedAt.IsZero() {
-			t.Errorf("record = %+v, want it as Graph returned it", s)
+			t.Errorf("record = %+v, want what Graph returned", s)
 		}
-		if first := w.store.Saves()[1].Record.Subscriptions[0]; first.State != ooo.SubscriptionCreating || first.ID != "" {
-			t.Errorf("first record = %+v, want a note that it is asked for", first)
+		if first := f.store.Saves()[1].Record.Subscriptions[0]; first.State != ooo.SubscriptionCreating || first.ID != "" {
+			t.Errorf("first record = %+v, want creating", first)
 		}
-		w.settled("sub-1", 0)
-		pass(life / 2)
-		if got := w.story(); got != "" {
-			t.Errorf("calls of a quiet day = %s, want none", got)
+		f.expectLive("sub-1", 0)
+		advance(lifetime / 2)
+		if got := f.takeCalls(); got != "" {
+			t.Errorf("calls before the renewal is due = %s, want none", got)
 		}
 	})
 }
 
-func TestItIsRenewedAtAboutTwoThirdsOfWhatGraphReturned(t *testing.T) {
-	const life = time.Hour
-	starting(t, func(w *world) { w.grant = life }, func(t *testing.T, w *world) {
-		pass(10 * life)
-		made, at := w.timed()
-		if len(made) < 15 || len(made) > 19 {
-			t.Fatalf("%d calls in ten lives, want one creation and 14 to 18 renewals", len(made))
+func TestRenewalAtTwoThirdsOfGrantedLifetime(t *testing.T) {
+	const lifetime = time.Hour
+	withUncovered(t, func(f *fixture) { f.grantLimit = lifetime }, func(t *testing.T, f *fixture) {
+		advance(10 * lifetime)
+		calls, times := f.takeTimedCalls()
+		if len(calls) < 15 || len(calls) > 19 {
+			t.Fatalf("%d calls in ten lifetimes, want one creation and 14 to 18 renewals", len(calls))
 		}
-		for i := 1; i < len(at); i++ {
-			if after := at[i].Sub(at[i-1]); made[i] != "patch sub-1" || after < life*56/100 || after > life*67/100 {
-				t.Errorf("%s after %v of %v, want a renewal at two thirds, up to a tenth earlier", made[i], after, life)
+		for i := 1; i < len(times); i++ {
+			if after := times[i].Sub(times[i-1]); calls[i] != "patch sub-1" || after < lifetime*56/100 || after > lifetime*67/100 {
+				t.Errorf("%s after %v of %v, want a renewal at two thirds, up to a tenth earlier", calls[i], after, lifetime)
 			}
 		}
-		w.settled("sub-1", 1)
+		f.expectLive("sub-1", 1)
 	})
 }
 
-// A hint asks Graph by id: who answers lives, who doesn't is made again.
-func TestHintsAreAnsweredByGraph(t *testing.T) {
-	five := func(reason ooo.LifecycleKind) func(w *world) {
-		return func(w *world) {
-			for range 5 {
-				w.hint(string(reason))
-				pass(time.Second)
-			}
-		}
-	}
+func TestHintChecksThatSubscriptionExists(t *testing.T) {
 	tests := map[string]struct {
-		happens func(w *world)
-		want    string
-		id      ooo.SubscriptionID
-		reads   int
+		event func(f *fixture)
+		want  string
+		id    ooo.SubscriptionID
+		reads int
 	}{
-		"it lives":                {func(w *world) { w.hint("not listed") }, "patch sub-1", "sub-1", 0},
-		"it is gone":              {func(w *world) { w.forget(); w.hint(string(ooo.SubscriptionWasRemoved)) }, "patch sub-1, create", "sub-2", 1},
-		"reauthorize, five times": {five(ooo.ReauthorizationRequired), "patch sub-1", "sub-1", 0},
-		"Graph is away": {func(w *world) {
-			w.failFirst(2, ooo.ErrUnavailable)
-			w.hint(string(ooo.ReauthorizationRequired))
+		"it exists":  {func(f *fixture) { f.hint("not listed") }, "patch sub-1", "sub-1", 0},
+		"it is gone": {func(f *fixture) { f.loseAll(); f.hint(string(ooo.SubscriptionWasRemoved)) }, "patch sub-1, create", "sub-2", 1},
+		"reauthorize five times": {func(f *fixture) {
+			for range 5 {
+				f.hint(string(ooo.ReauthorizationRequired))
+				advance(time.Second)
+			}
+		}, "patch sub-1", "sub-1", 0},
+		"Graph unavailable at first": {func(f *fixture) {
+			f.failNext(2, ooo.ErrUnavailable)
+			f.hint(string(ooo.ReauthorizationRequired))
 		}, "patch sub-1, patch sub-1, patch sub-1", "sub-1", 0},
-		"it is removed, which other replicas hear of, and then that it is to be reauthorized": {func(w *world) {
-			w.hint("not listed")
-			pass(time.Second)
-			w.forget()
+		"removed and reauthorize received by other replicas": {func(f *fixture) {
+			f.hint("not listed")
+			advance(time.Second)
+			f.loseAll()
 			for _, event := range []ooo.LifecycleKind{ooo.SubscriptionWasRemoved, ooo.ReauthorizationRequired} {
 				h := ooo.Hint{ID: annID, Kind: ooo.HintSubscription, Subject: string(event), Nonce: string(event)}
-				if err := w.store.LeaveHints(w.t.Context(), false, h); err != nil {
-					w.t.Fatal(err)
+				if err := f.store.LeaveHints(f.t.Context(), false, h); err != nil {
+					f.t.Fatal(err)
 				}
 			}
 		}, "patch sub-1, patch sub-1, create", "sub-2", 1},
-		"the clock of who left it is an hour ahead": {func(w *world) {
-			w.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, At: time.Now().Add(time.Hour)})
+		"hint from a clock an hour ahead": {func(f *fixture) {
+			f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, At: time.Now().Add(time.Hour)})
 		}, "patch sub-1", "sub-1", 0},
-		"the clock of who left it is an hour behind": {func(w *world) {
-			w.forget()
-			w.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, At: time.Now().Add(-time.Hour)})
+		"hint from a clock an hour behind": {func(f *fixture) {
+			f.loseAll()
+			f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, At: time.Now().Add(-time.Hour)})
 		}, "patch sub-1, create", "sub-2", 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			covered(t, func(t *testing.T, w *world) {
-				pass(time.Hour)
-				tt.happens(w)
-				pass(time.Minute)
-				if got := w.story(); got != tt.want {
+			withCovered(t, func(t *testing.T, f *fixture) {
+				advance(time.Hour)
+				tt.event(f)
+				advance(time.Minute)
+				if got := f.takeCalls(); got != tt.want {
 					t.Errorf("calls = %s, want %s", got, tt.want)
 				}
-				w.settled(tt.id, tt.reads)
+				f.expectLive(tt.id, tt.reads)
 			})
 		})
 	}
 }
 
-func TestAStoppedMailboxIsUncoveredAndRemoved(t *testing.T) {
+func TestStoppedMailboxIsRemoved(t *testing.T) {
 	tests := map[string]struct {
-		prepare func(w *world)
+		prepare func(f *fixture)
 		want    string
 	}{
-		"it is deleted":         {func(*world) {}, "delete sub-1"},
-		"it is gone already":    {func(w *world) { w.forget() }, "delete sub-1"},
-		"Graph is away a while": {func(w *world) { w.failFirst(2, ooo.ErrUnavailable) }, "delete sub-1, delete sub-1, delete sub-1"},
+		"subscription gone":          {func(f *fixture) { f.loseAll() }, "delete sub-1"},
+		"Graph unavailable at first": {func(f *fixture) { f.failNext(2, ooo.ErrUnavailable) }, "delete sub-1, delete sub-1, delete sub-1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			covered(t, func(t *testing.T, w *world) {
-				tt.prepare(w)
-				w.monitor(annID, false)
-				pass(time.Minute)
-				if got := w.story(); got != tt.want || len(w.graph) != 0 {
-					t.Errorf("calls = %s with %d left in Graph, want %s and none", got, len(w.graph), tt.want)
+			withCovered(t, func(t *testing.T, f *fixture) {
+				tt.prepare(f)
+				f.monitor(annID, false)
+				advance(time.Minute)
+				if got := f.takeCalls(); got != tt.want || len(f.subscriptions) != 0 {
+					t.Errorf("calls = %s with %d left in Graph, want %s and none", got, len(f.subscriptions), tt.want)
 				}
-				if w.store.Record(t, annID) != nil {
-					t.Errorf("record = %+v, want none", w.store.Record(t, annID))
+				if f.store.Record(t, annID) != nil {
+					t.Errorf("record = %+v, want none", f.store.Record(t, annID))
 				}
 			})
 		})
 	}
 }
 
-func TestMailboxesFollowTheSettings(t *testing.T) {
-	fixed := func(secrets ...string) func(*subscribe.Config) {
+func TestSettingsChange(t *testing.T) {
+	secrets := func(secrets ...string) func(*subscribe.Config) {
 		return func(cfg *subscribe.Config) {
 			cfg.Keys = func(context.Context) (ooo.ClientStateKeys, error) { return ooo.NewClientStateKeys(secrets...), nil }
 		}
@@ -152,32 +147,29 @@ func TestMailboxesFollowTheSettings(t *testing.T) {
 		within time.Duration
 		want   string
 	}{
-		"another resource":        {&want.URLs, func(cfg *subscribe.Config) { cfg.Resources = []string{messages} }, time.Minute, "create, delete sub-1"},
-		"no public URL any more":  {&subscribe.URLs{}, nil, time.Minute, "delete sub-1"},
-		"no public URL yet":       {nil, nil, time.Hour, ""},
-		"another public URL":      {&moved, nil, time.Minute, "patch sub-1"},
-		"another lifecycle URL":   {&other, nil, 7 * time.Minute, "patch sub-1, create, delete sub-1"},
-		"a secret that is gone":   {&want.URLs, fixed("other"), time.Minute, "create, delete sub-1"},
-		"a secret that is second": {&want.URLs, fixed("newer", "secret"), time.Minute, ""},
-		"nothing new":             {&want.URLs, nil, time.Hour, ""},
+		"resource changed":         {&want.URLs, func(cfg *subscribe.Config) { cfg.Resources = []string{messages} }, time.Minute, "create, delete sub-1"},
+		"public URL removed":       {&subscribe.URLs{}, nil, time.Minute, "delete sub-1"},
+		"public URL unknown":       {nil, nil, time.Hour, ""},
+		"notification URL changed": {&moved, nil, time.Minute, "patch sub-1"},
+		"both URLs changed":        {&other, nil, 7 * time.Minute, "patch sub-1, create, delete sub-1"},
+		"secret removed":           {&want.URLs, secrets("other"), time.Minute, "create, delete sub-1"},
+		"secret rotated":           {&want.URLs, secrets("newer", "secret"), time.Minute, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			covered(t, func(t *testing.T, w *world) {
-				if w.urls = tt.urls; tt.edit == nil {
+			withCovered(t, func(t *testing.T, f *fixture) {
+				if f.urls = tt.urls; tt.edit == nil {
 					tt.edit = func(*subscribe.Config) {}
 				}
 				uncovered := false
-				w.set(func() {
-					w.fail = func(what string) error { // before each call
-						uncovered = uncovered || what == "delete sub-1" && len(w.graph) == 1 && tt.urls.Notification != ""
-						return nil
-					}
+				f.failWith(func(call string) error { // called before each call
+					uncovered = uncovered || call == "delete sub-1" && len(f.subscriptions) == 1 && tt.urls.Notification != ""
+					return nil
 				})
-				_, stop := w.start(tt.edit)
+				_, stop := f.start(tt.edit)
 				defer stop()
-				pass(tt.within)
-				if got := w.story(); got != tt.want || uncovered {
+				advance(tt.within)
+				if got := f.takeCalls(); got != tt.want || uncovered {
 					t.Errorf("calls = %q, uncovered %t, want %q and always covered", got, uncovered, tt.want)
 				}
 			})
@@ -185,36 +177,36 @@ func TestMailboxesFollowTheSettings(t *testing.T) {
 	}
 }
 
-func TestAPublicURLMayMoveAtRunTime(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.urls = nil
+func TestPublicURLChangesAtRunTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fixture) {
+		f.urls = nil
 		for i := range 300 {
-			w.monitor(idOf(fmt.Sprint(i)), true)
+			f.monitor(idOf(fmt.Sprint(i)), true)
 		}
-		s, stop := w.start()
+		s, stop := f.start()
 		defer stop()
-		pass(time.Minute)
+		advance(time.Minute)
 		s.SetURLs(want.URLs)
-		pass(time.Minute)
-		if got := w.story(); strings.Count(got, "create") != 300 {
+		advance(time.Minute)
+		if got := f.takeCalls(); strings.Count(got, "create") != 300 {
 			t.Errorf("creations = %d, want 300", strings.Count(got, "create"))
 		}
 		s.SetURLs(subscribe.URLs{Notification: "https://new.example/x", Lifecycle: "https://new.example/y"})
-		pass(7 * time.Minute)
-		if got := w.story(); strings.Count(got, "patch") != 300 || strings.Count(got, "create") != 300 || strings.Count(got, "delete") != 300 {
-			t.Errorf("%d patches, %d creations, %d deletions, want all 300 moved and replaced within minutes",
+		advance(7 * time.Minute)
+		if got := f.takeCalls(); strings.Count(got, "patch") != 300 || strings.Count(got, "create") != 300 || strings.Count(got, "delete") != 300 {
+			t.Errorf("%d patches, %d creations, %d deletions, want 300 of each within minutes",
 				strings.Count(got, "patch"), strings.Count(got, "create"), strings.Count(got, "delete"))
 		}
 	})
 }
 
-func TestResourceDataNamesPropertiesOfItsKind(t *testing.T) {
+func TestResourceDataSelectsProperties(t *testing.T) {
 	all := []string{events, messages, "/users/{id}/contacts", "/users/{id}/messages?$filter=isRead eq false", "/users/{id}/events?$select=id"}
-	starting(t, func(*world) {}, func(t *testing.T, w *world) {
-		pass(time.Minute)
+	withUncovered(t, func(*fixture) {}, func(t *testing.T, f *fixture) {
+		advance(time.Minute)
 		want := []string{"events?$select=id,showAs,isAllDay,start,end", "messages?$select=id,receivedDateTime", "contacts?$select=id,lastModifiedDateTime",
 			"messages?$filter=isRead eq false&$select=id,receivedDateTime", "events?$select=id"}
-		for i, r := range w.requests {
+		for i, r := range f.requests {
 			if r.Resource != "/users/"+string(annID)+"/"+want[i] || r.Certificate.ID != "c1" || time.Until(r.ExpiresAt) > 24*time.Hour {
 				t.Errorf("request = %s until %v, want %s for a day at most", r.Resource, r.ExpiresAt, want[i])
 			}
@@ -225,128 +217,118 @@ func TestResourceDataNamesPropertiesOfItsKind(t *testing.T) {
 	})
 }
 
-func TestRedisAwayOnlyDelays(t *testing.T) {
-	starting(t, func(w *world) {
-		w.single = true
-		w.fail = func(string) error { // Redis goes away while Graph makes it
-			w.store.SetAway(true)
+func TestRedisFailureOnlyDelays(t *testing.T) {
+	withUncovered(t, func(f *fixture) {
+		f.onePerResource = true
+		f.fail = func(string) error { // Redis fails during the creation
+			f.store.SetAway(true)
 			return nil
 		}
-	}, func(t *testing.T, w *world) {
-		pass(time.Minute)
-		w.store.SetAway(false)
-		w.set(func() { w.fail = func(string) error { return nil } })
-		pass(time.Minute)
-		if got := w.story(); got != "create" {
-			t.Errorf("calls = %s, want one creation whose record is saved later", got)
+	}, func(t *testing.T, f *fixture) {
+		advance(time.Minute)
+		f.store.SetAway(false)
+		f.failWith(noFailure)
+		advance(time.Minute)
+		if got := f.takeCalls(); got != "create" {
+			t.Errorf("calls = %s, want one creation, saved later", got)
 		}
-		w.settled("sub-1", 1)
+		f.expectLive("sub-1", 1)
 	})
 }
 
-func TestNothingBeginsOutOfTime(t *testing.T) {
-	covered(t, func(t *testing.T, w *world) {
-		w.registry.SetLate(true)
-		w.hint("")
-		pass(time.Hour)
-		if got := w.story(); got != "" {
-			t.Errorf("calls while the ownership is not confirmed = %s, want none", got)
+func TestNoCallWithoutConfirmedOwnership(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		f.registry.SetLate(true)
+		f.hint("")
+		advance(time.Hour)
+		if got := f.takeCalls(); got != "" {
+			t.Errorf("calls without confirmed ownership = %s, want none", got)
 		}
-		w.registry.SetLate(false)
-		pass(time.Second)
-		if got := w.story(); got != "patch sub-1" {
-			t.Errorf("calls then = %s, want what is waiting", got)
+		f.registry.SetLate(false)
+		advance(time.Second)
+		if got := f.takeCalls(); got != "patch sub-1" {
+			t.Errorf("calls after confirmation = %s, want the pending one", got)
 		}
-		w.set(func() {
-			w.single = true
-			w.fail = func(what string) error {
-				w.registry.SetLate(what == "delete sub-1") // in the middle of a step
-				return nil
-			}
+		f.set(func() { f.onePerResource = true })
+		f.failWith(func(call string) error {
+			f.registry.SetLate(call == "delete sub-1") // in the middle of a step
+			return nil
 		})
-		w.change(func(s *ooo.Subscription) { s.KeyTag = "withdrawn" })
-		pass(time.Hour)
-		if got := w.story(); got != "create, delete sub-1" {
-			t.Errorf("calls = %s, want the step to end there", got)
+		f.dropKey()
+		advance(time.Hour)
+		if got := f.takeCalls(); got != "create, delete sub-1" {
+			t.Errorf("calls = %s, want none after the delete", got)
 		}
-		w.registry.SetLate(false)
-		pass(time.Second)
-		w.settled("sub-2", 1)
+		f.registry.SetLate(false)
+		advance(time.Second)
+		f.expectLive("sub-2", 1)
 	})
 }
 
-func TestTheBudgetKeepsAPartForTheUncovered(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.took = time.Second
+func TestBudgetReservesWritesForUncovered(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fixture) {
+		f.latency = time.Second
 		for i := range 400 {
-			w.monitor(idOf(fmt.Sprint(i)), true)
+			f.monitor(idOf(fmt.Sprint(i)), true)
 		}
-		w.share = 0.5
-		_, stop := w.start()
+		f.share = 0.5
+		_, stop := f.start()
 		defer stop()
-		pass(time.Minute)
-		_, at := w.timed()
-		for i := range at {
-			within := 0
-			for _, later := range at[i:] {
-				if later.Sub(at[i]) < 20*time.Second {
-					within++
-				}
-			}
-			if within > 245 { // of 500 for all
-				t.Fatalf("%d writes within 20 s, want no more than the half of 485", within)
+		advance(time.Minute)
+		_, times := f.takeTimedCalls()
+		for i := range times {
+			if i+245 < len(times) && times[i+245].Sub(times[i]) < 20*time.Second {
+				t.Fatal("246 writes within 20 s, want no more than half of 485")
 			}
 		}
-		if len(at) != 400 {
-			t.Errorf("%d creations in a minute, want 400", len(at))
+		if len(times) != 400 {
+			t.Errorf("%d creations in a minute, want 400", len(times))
 		}
-		for i := range 400 { // all at once
-			w.registry.Hint(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription, Reason: "not listed"})
+		for i := range 400 {
+			f.registry.Hint(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription, Reason: "not listed"})
 		}
-		pass(2 * time.Second)
-		w.story()
+		advance(2 * time.Second)
+		f.takeCalls()
 		for i := range 6 {
-			w.monitor(idOf(fmt.Sprint("new", i)), true)
+			f.monitor(idOf(fmt.Sprint("new", i)), true)
 		}
-		pass(1100 * time.Millisecond) // a call takes a second
-		if got := strings.Count(w.story(), "create"); got != 6 {
-			t.Errorf("%d of 6 new mailboxes are covered at once, want all before the others are examined", got)
+		advance(1100 * time.Millisecond) // a call takes a second
+		if got := strings.Count(f.takeCalls(), "create"); got != 6 {
+			t.Errorf("%d of 6 new mailboxes covered at once, want all before the existence checks", got)
 		}
-		pass(time.Minute)
-		if hints, _ := w.store.Hints(t.Context()); len(hints) != 0 {
-			t.Errorf("%d hints left, want none", len(hints))
-		}
+		advance(time.Minute)
+		f.expectNoHints()
 	})
 }
 
-func TestFewWritesAreInFlightAtATime(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.took = 5 * time.Second
+func TestConcurrencyLimit(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fixture) {
+		f.latency = 5 * time.Second
 		for i := range 200 {
-			w.monitor(idOf(fmt.Sprint(i)), true)
+			f.monitor(idOf(fmt.Sprint(i)), true)
 		}
-		_, stop := w.start()
+		_, stop := f.start()
 		defer stop()
-		pass(time.Minute)
-		if made := len(w.made); w.peak != 48 || made != 200 {
-			t.Errorf("%d writes with %d in flight, want 200 with 48 at most", made, w.peak)
+		advance(time.Minute)
+		if f.peak != 48 || len(f.calls) != 200 {
+			t.Errorf("%d writes with at most %d in flight, want 200 with 48", len(f.calls), f.peak)
 		}
 	})
 }
 
-func TestNotificationsAreNotedNowAndThen(t *testing.T) {
-	covered(t, func(t *testing.T, w *world) {
-		saves := len(w.store.Saves())
+func TestNotificationTimeIsSavedRarely(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		saves := len(f.store.Saves())
 		began := time.Now()
-		for range 40 { // of 30 s
-			w.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintRead, ResourceTag: ooo.ResourceTag(events)})
-			pass(30 * time.Second)
+		for range 40 {
+			f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintRead, ResourceTag: ooo.ResourceTag(events)})
+			advance(30 * time.Second)
 		}
-		if got := len(w.store.Saves()) - saves; got != 2 {
+		if got := len(f.store.Saves()) - saves; got != 2 {
 			t.Errorf("%d saves in 20 minutes of notifications, want 2", got)
 		}
-		if at := w.sub(annID).NotifiedAt; at.Before(began.Add(10 * time.Minute)) {
-			t.Errorf("spoke at %v after %v, want it at most 10 minutes old", at, began)
+		if at := f.sub(annID).NotifiedAt; at.Before(began.Add(10 * time.Minute)) {
+			t.Errorf("last notification = %v, began at %v, want it at most 10 minutes old", at, began)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package subscribe_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,174 +13,168 @@ import (
 	"outlook-monitor/internal/subscribe"
 )
 
-// sweeping sweeps every hour, the first time after 3 to 6 minutes.
-func sweeping(cfg *subscribe.Config) { cfg.SweepInterval = time.Hour }
+// sweepHourly makes the first sweep begin after 3 to 6 minutes.
+func sweepHourly(cfg *subscribe.Config) { cfg.SweepInterval = time.Hour }
 
-func TestASweepComparesGraphWithTheRecords(t *testing.T) {
-	stray := func(edit func(s *ooo.GraphSubscription)) func(w *world) {
-		return func(w *world) {
-			s := ooo.GraphSubscription{ID: "stray", Resource: "/users/nobody/events", NotificationURL: hook, ExpiresAt: time.Now().Add(life)}
+func TestSweep(t *testing.T) {
+	stray := func(edit func(s *ooo.GraphSubscription)) func(f *fixture) {
+		return func(f *fixture) {
+			s := ooo.GraphSubscription{ID: "stray", Resource: "/users/nobody/events", NotificationURL: hook, ExpiresAt: time.Now().Add(lifetime)}
 			edit(&s)
-			w.set(func() { w.graph[s.ID] = s })
+			f.set(func() { f.subscriptions[s.ID] = s })
 		}
 	}
-	all := func(*ooo.GraphSubscription) {}
-	listing := func(pages ...page) func(w *world) {
-		return func(w *world) { w.set(func() { w.pages = pages }) }
-	}
-	both := func(some ...func(w *world)) func(w *world) {
-		return func(w *world) {
-			for _, happens := range some {
-				happens(w)
-			}
+	strayWith := func(more func(f *fixture)) func(f *fixture) {
+		return func(f *fixture) {
+			stray(func(*ooo.GraphSubscription) {})(f)
+			f.set(func() { more(f) })
 		}
 	}
-	wait := page{err: &ooo.Throttled{After: 7 * time.Minute}}
+	listing := func(pages ...page) func(f *fixture) {
+		return func(f *fixture) { f.set(func() { f.pages = pages }) }
+	}
+	throttled := page{err: &ooo.Throttled{After: 7 * time.Minute}}
 	known := page{ids: []ooo.SubscriptionID{"sub-1"}}
 	broken := page{err: fmt.Errorf("%w: Graph repeats a page", ooo.ErrUnavailable)}
+	type result = subscribe.SweepResult
 	tests := map[string]struct {
-		happens func(w *world)
-		found   subscribe.SweepResult // by the first sweep
-		calls   string                // after the list
+		prepare func(f *fixture)
+		result  result // of the first sweep
+		calls   string // after the list
 		id      ooo.SubscriptionID
 	}{
-		"all is as recorded":                     {func(*world) {}, subscribe.SweepResult{Known: 1}, "", "sub-1"},
-		"what is gone is made again":             {func(w *world) { w.forget() }, subscribe.SweepResult{Lost: 1}, "patch sub-1, create", "sub-2"},
-		"an empty list though it lives":          {listing(page{}), subscribe.SweepResult{Lost: 1}, "patch sub-1", "sub-1"},
-		"sixty empty pages before it":            {listing(append(make([]page, 60), known)...), subscribe.SweepResult{Known: 1}, "", "sub-1"},
-		"a wait between the pages":               {listing(page{}, wait, known), subscribe.SweepResult{Known: 1}, "", "sub-1"},
-		"a list that breaks off":                 {both(stray(all), listing(page{ids: []ooo.SubscriptionID{"stray"}}, broken)), subscribe.SweepResult{Surplus: 1, Incomplete: true}, "delete stray", "sub-1"},
-		"what is nobody's is deleted":            {stray(all), subscribe.SweepResult{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
-		"a double one is deleted":                {stray(func(s *ooo.GraphSubscription) { s.Resource = "users/" + string(annID) + "/events" }), subscribe.SweepResult{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
-		"one that names no mailbox is deleted":   {stray(func(s *ooo.GraphSubscription) { s.Resource = "/communications/x" }), subscribe.SweepResult{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
-		"another service's is left alone":        {stray(func(s *ooo.GraphSubscription) { s.NotificationURL = "https://other.example/x" }), subscribe.SweepResult{Known: 1, Foreign: 1}, "", "sub-1"},
-		"what has expired is left alone":         {stray(func(s *ooo.GraphSubscription) { s.ExpiresAt = time.Now() }), subscribe.SweepResult{Known: 1}, "", "sub-1"},
-		"Graph is away when it is to be deleted": {both(stray(all), func(w *world) { w.set(func() { w.fail = once("delete stray", ooo.ErrUnavailable) }) }), subscribe.SweepResult{Known: 1, Surplus: 1}, "delete stray, delete stray", "sub-1"},
-		"it is gone when it is to be deleted":    {both(stray(all), func(w *world) { w.set(func() { w.fail = once("delete stray", ooo.ErrSubscriptionGone) }) }), subscribe.SweepResult{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
+		"subscription gone":       {func(f *fixture) { f.loseAll() }, result{Lost: 1}, "patch sub-1, create", "sub-2"},
+		"empty list":              {listing(page{}), result{Lost: 1}, "patch sub-1", "sub-1"},
+		"sixty empty pages":       {listing(append(make([]page, 60), known)...), result{Known: 1}, "", "sub-1"},
+		"throttled between pages": {listing(page{}, throttled, known), result{Known: 1}, "", "sub-1"},
+		"incomplete list": {strayWith(func(f *fixture) {
+			f.pages = []page{{ids: []ooo.SubscriptionID{"stray"}}, broken}
+		}), result{Surplus: 1, Incomplete: true}, "delete stray", "sub-1"},
+		"second subscription": {stray(func(s *ooo.GraphSubscription) { s.Resource = "users/" + string(annID) + "/events" }),
+			result{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
+		"stray without a mailbox": {stray(func(s *ooo.GraphSubscription) { s.Resource = "/communications/x" }),
+			result{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
+		"stray of another URL": {stray(func(s *ooo.GraphSubscription) { s.NotificationURL = "https://other.example/x" }),
+			result{Known: 1, Foreign: 1}, "", "sub-1"},
+		"expired stray": {stray(func(s *ooo.GraphSubscription) { s.ExpiresAt = time.Now() }), result{Known: 1}, "", "sub-1"},
+		"stray deletion fails once": {strayWith(func(f *fixture) { f.fail = failOnce("delete stray", ooo.ErrUnavailable) }),
+			result{Known: 1, Surplus: 1}, "delete stray, delete stray", "sub-1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			covered(t, func(t *testing.T, w *world) {
-				tt.happens(w)
-				pass(30 * time.Minute)
-				var others []string
-				for _, call := range strings.Split(w.story(), ", ") {
-					if call != "list" {
-						others = append(others, call)
-					}
+			withCovered(t, func(t *testing.T, f *fixture) {
+				tt.prepare(f)
+				advance(30 * time.Minute)
+				calls := slices.DeleteFunc(strings.Split(f.takeCalls(), ", "), func(call string) bool { return call == "list" })
+				if got := strings.Join(calls, ", "); got != tt.calls {
+					t.Errorf("calls besides list = %q, want %q", got, tt.calls)
 				}
-				if got := strings.Join(others, ", "); got != tt.calls {
-					t.Errorf("calls beside the list = %q, want %q", got, tt.calls)
+				if len(f.swept) != 1 || f.swept[0] != tt.result {
+					t.Errorf("results = %+v, want %+v once", f.swept, tt.result)
 				}
-				if len(w.swept) != 1 || w.swept[0] != tt.found {
-					t.Errorf("found = %+v, want %+v once", w.swept, tt.found)
-				}
-				if s := w.sub(annID); s.State != ooo.SubscriptionLive || s.ID != tt.id || w.graph[s.ID].ID == "" {
+				if s := f.sub(annID); s.State != ooo.SubscriptionLive || s.ID != tt.id || f.subscriptions[s.ID].ID == "" {
 					t.Errorf("record = %s %s, want %s live", s.ID, s.State, tt.id)
 				}
-				if hints, _ := w.store.Hints(t.Context()); len(hints) != 0 {
-					t.Errorf("hints = %+v, want none left", hints)
-				}
-			}, sweeping)
+				f.expectNoHints()
+			}, sweepHourly)
 		})
 	}
 }
 
-func TestAStrayThatCanNotBeDeletedIsTriedAgainWithGrowingWaits(t *testing.T) {
-	covered(t, func(t *testing.T, w *world) {
-		w.set(func() { w.fail = func(string) error { return ooo.ErrUnavailable } })
+func TestStrayDeletionBacksOff(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		f.failWith(func(string) error { return ooo.ErrUnavailable })
 		for range 12 { // as each sweep does
-			w.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray", SubscriptionID: "stray"})
-			pass(30 * time.Minute)
+			f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray", SubscriptionID: "stray"})
+			advance(30 * time.Minute)
 		}
-		made, at := w.timed()
-		wantGrowing(t, at, 3*time.Second, 10*time.Minute)
-		w.failFirst(0, nil)
-		pass(10 * time.Minute)
-		if got := w.story(); got != "delete stray" || made[0] != got {
-			t.Errorf("calls = %v, then %s, want it deleted in the end", made, got)
+		calls, times := f.takeTimedCalls()
+		wantBackoff(t, times, 3*time.Second, 10*time.Minute)
+		f.failWith(noFailure)
+		advance(10 * time.Minute)
+		if got := f.takeCalls(); got != "delete stray" || calls[0] != got {
+			t.Errorf("calls = %v, then %s, want delete stray until it succeeds", calls, got)
 		}
-		w.settled("sub-1", 0)
+		f.expectLive("sub-1", 0)
 	})
 }
 
-func TestASweepFindsTheAnswerThatWasLost(t *testing.T) {
-	starting(t, func(w *world) {
-		w.lost = func(what string) bool { return what == "create" }
-		w.fail = func(what string) error { // once it has made one
-			if what == "create" && w.number > 0 {
+func TestSweepAdoptsUnansweredCreation(t *testing.T) {
+	withUncovered(t, func(f *fixture) {
+		f.loseAnswer = func(call string) bool { return call == "create" }
+		f.fail = func(call string) error {
+			if call == "create" && f.created > 0 {
 				return ooo.ErrSubscriptionDenied
 			}
 			return nil
 		}
-	}, func(t *testing.T, w *world) {
-		pass(10 * time.Minute)
-		w.settled("sub-1", 1)
-		if w.swept[0] != (subscribe.SweepResult{Adopted: 1}) {
-			t.Errorf("found = %+v, want one to be adopted", w.swept[0])
+	}, func(t *testing.T, f *fixture) {
+		advance(10 * time.Minute)
+		f.expectLive("sub-1", 1)
+		if f.swept[0] != (subscribe.SweepResult{Adopted: 1}) {
+			t.Errorf("result = %+v, want one adopted", f.swept[0])
 		}
-	}, sweeping)
+	}, sweepHourly)
 }
 
-func TestAListIsReadAtThePaceOfGraph(t *testing.T) {
-	covered(t, func(t *testing.T, w *world) {
-		w.set(func() { w.pages = make([]page, 60) })
-		pass(10 * time.Minute)
-		made, at := w.timed()
-		if n := len(at) - 1; n < 60 || made[n-1] != "list" { // and a patch
+func TestListKeepsToRateLimit(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		f.set(func() { f.pages = make([]page, 60) })
+		advance(10 * time.Minute)
+		calls, times := f.takeTimedCalls()
+		if n := len(calls) - 1; n < 60 || calls[n-1] != "list" {
 			t.Fatalf("%d calls, want 60 pages and a patch", n+1)
 		}
-		for i := range len(at) - 27 {
-			if took := at[i+25].Sub(at[i]); took < 20*time.Second {
-				t.Fatalf("26 calls in %v, want 25 in 20 s at most", took)
+		for i := range len(times) - 27 {
+			if took := times[i+25].Sub(times[i]); took < 20*time.Second {
+				t.Fatalf("26 calls in %v, want at most 25 in 20 s", took)
 			}
 		}
-	}, sweeping)
+	}, sweepHourly)
 }
 
-func TestAListThatFailsIsTriedAgain(t *testing.T) {
-	covered(t, func(t *testing.T, w *world) {
-		away := page{err: ooo.ErrUnavailable}
-		w.set(func() { w.pages = []page{away, away, away, away, away} })
-		pass(10 * time.Minute)
-		w.set(func() { w.pages = nil })
-		pass(10 * time.Minute)
-		if got := w.story(); strings.Count(got, "list") < 6 || strings.Contains(got, "sub-1") || len(w.swept) != 1 {
-			t.Errorf("calls = %s, sweeps %+v, want nothing but lists until one is read", got, w.swept)
+func TestFailedListIsRetried(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		failed := page{err: ooo.ErrUnavailable}
+		f.set(func() { f.pages = []page{failed, failed, failed, failed, failed} })
+		advance(10 * time.Minute)
+		f.set(func() { f.pages = nil })
+		advance(10 * time.Minute)
+		if got := f.takeCalls(); strings.Count(got, "list") < 6 || strings.Contains(got, "sub-1") || len(f.swept) != 1 {
+			t.Errorf("calls = %s, results %+v, want only lists until one succeeds", got, f.swept)
 		}
-	}, sweeping)
+	}, sweepHourly)
 }
 
-func TestOnlyTheOwnerOfTheFirstPartitionSweeps(t *testing.T) {
-	covered(t, func(t *testing.T, w *world) {
-		w.second.Store(true)
-		pass(time.Hour)
-		if got := w.story(); got != "" {
+func TestOnlyOwnerOfPartition0Sweeps(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		f.notFirst.Store(true)
+		advance(time.Hour)
+		if got := f.takeCalls(); got != "" {
 			t.Errorf("calls = %s, want none", got)
 		}
-		w.second.Store(false)
-		pass(10 * time.Minute)
-		if got := w.story(); got != "list" {
+		f.notFirst.Store(false)
+		advance(10 * time.Minute)
+		if got := f.takeCalls(); got != "list" {
 			t.Errorf("calls = %s, want a list", got)
 		}
-	}, sweeping)
+	}, sweepHourly)
 }
 
-// What is not known is not nobody's.
-func TestRecordsThatCanNotBeReadLoseNothing(t *testing.T) {
+func TestUnreadableRecordsMakeNoStrays(t *testing.T) {
 	for name, records := range map[string]func(store.Loaded) (store.Loaded, error){
-		"a partition": func(store.Loaded) (store.Loaded, error) { return store.Loaded{}, ooo.ErrUnavailable },
-		"a record": func(store.Loaded) (store.Loaded, error) {
+		"partition": func(store.Loaded) (store.Loaded, error) { return store.Loaded{}, ooo.ErrUnavailable },
+		"record": func(store.Loaded) (store.Loaded, error) {
 			return store.Loaded{Damaged: map[ooo.RecordID]error{annID: store.ErrDamaged}}, nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			covered(t, func(t *testing.T, w *world) {
-				pass(10 * time.Minute)
-				if got := w.story(); got != "list" || len(w.swept) != 1 || w.swept[0].Surplus != 0 {
-					t.Errorf("calls = %s, found %+v, want a list and nothing to be deleted", got, w.swept)
+			withCovered(t, func(t *testing.T, f *fixture) {
+				advance(10 * time.Minute)
+				if got := f.takeCalls(); got != "list" || len(f.swept) != 1 || f.swept[0].Surplus != 0 {
+					t.Errorf("calls = %s, results %+v, want a list and no surplus", got, f.swept)
 				}
-			}, sweeping, func(cfg *subscribe.Config) {
+			}, sweepHourly, func(cfg *subscribe.Config) {
 				load := cfg.Records
 				cfg.Records = func(ctx context.Context, p int) (store.Loaded, error) {
 					loaded, err := load(ctx, p)
