@@ -9,11 +9,14 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-func TestSummariesComeBack(t *testing.T) {
+func TestSummaryRoundTrip(t *testing.T) {
 	at := time.UnixMilli(1700000000123).UTC()
 	for _, want := range []ooo.Summary{
 		{ID: "@x", Address: "x"},
-		{ID: "id", Address: "Ann@x", Name: "Ann B", Condition: ooo.Watching, Away: new(true), Delivery: ooo.DeliveryPending, PendingSince: at, Live: 2, CoveredUntil: at, Failed: true},
+		{
+			ID: "id", Address: "Ann@x", Name: "Ann B", Condition: ooo.Watching, Away: new(true), Delivery: ooo.DeliveryPending,
+			PendingSince: at, Live: 2, CoveredUntil: at, Failed: true, NotFound: true,
+		},
 		{ID: "id", Address: "a", Away: new(false)},
 	} {
 		if got, err := decodeSummary("x", encodeSummary(want)); err != nil || !reflect.DeepEqual(got, want) {
@@ -21,12 +24,11 @@ func TestSummariesComeBack(t *testing.T) {
 		}
 	}
 	if got, err := decodeSummary("x", encodeSummary(ooo.Summary{ID: "id", Name: "A\tB\nC"})); err != nil || got.Name != "A B C" {
-		t.Errorf("name = %q, %v", got.Name, err)
+		t.Errorf("name = %q, %v, want A B C", got.Name, err)
 	}
 }
 
-// FuzzDecoders feeds what Redis may hold to all decoders: none may panic, and what is
-// refused is ErrDamaged.
+// FuzzDecoders checks that no decoder panics, and that their errors are ErrDamaged.
 func FuzzDecoders(f *testing.F) {
 	f.Add("read\tid\t", `n:{"nonce":"n"}`)
 	f.Add("a@x", `n:{"address":"a@x"}`)

@@ -3,6 +3,7 @@ package store_test
 import (
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -11,120 +12,116 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-var hintSuite = map[string]func(*testing.T, *world){
-	"hints coalesce and come back as they were left": func(t *testing.T, w *world) {
-		m := mailbox("ann")
-		read := hint(m, ooo.HintRead, "1")
-		odd := ooo.Hint{
-			ID: ooo.UnresolvedID(`"a|b: c"@x`), Kind: ooo.HintWish, Subject: `"a|b: c"@x`, Nonce: "2", At: time.UnixMilli(5).UTC(), Reason: "re:ason",
-			Carry: &ooo.Address{Spelling: "A"}, CarryState: &ooo.State{Away: true},
+var hintSuite = map[string]func(*testing.T, *fixture){
+	"hints coalesce and keep their content": func(t *testing.T, f *fixture) {
+		m := newMailbox("ann")
+		read := newHint(m, ooo.HintRead, "1")
+		carry := ooo.Hint{
+			ID: ooo.UnresolvedID(`"a|b: c"@x`), Kind: ooo.HintCarry, Subject: `"a|b: c"@x`, Nonce: "2", At: time.UnixMilli(5).UTC(),
+			Reason: "re:ason", Carry: &ooo.Address{Spelling: "A"}, CarryState: &ooo.State{Away: true},
 		}
-		w.must(w.LeaveHints(t.Context(), false))
-		w.must(w.LeaveHints(t.Context(), true, read, odd))
+		f.must(f.LeaveHints(t.Context(), false))
+		f.must(f.LeaveHints(t.Context(), true, read, carry))
 		read.Nonce, read.Source = "3", ooo.SourceNotification
-		w.must(w.LeaveHints(t.Context(), false, read))
-		hints := w.hints()
+		f.must(f.LeaveHints(t.Context(), false, read))
+		hints := f.hints()
 		if len(hints) != 2 || hints[ooo.HintRead] != read {
-			t.Errorf("hints = %+v, want one of each kind", hints)
+			t.Errorf("hints = %+v, want the last of each kind", hints)
 		}
-		got := hints[ooo.HintWish]
-		if got.Carry == nil || got.Carry.Spelling != "A" || !got.CarryState.Away || got.ID != odd.ID || got.Subject != odd.Subject || got.Nonce != "2" || got.Reason != odd.Reason {
-			t.Errorf("hint = %+v, want %+v", got, odd)
-		}
-	},
-	"a hint that was left again stays": func(t *testing.T, w *world) {
-		m := mailbox("ann")
-		old, other := hint(m, ooo.HintRead, "1"), hint(m, ooo.HintCheck, "1")
-		w.must(w.LeaveHints(t.Context(), false, old, other))
-		w.must(w.LeaveHints(t.Context(), false, hint(m, ooo.HintRead, "12")))
-		w.must(w.RemoveHints(t.Context(), old, other, hint(m, ooo.HintStray, "")))
-		if hints := w.hints(); len(hints) != 1 || hints[ooo.HintRead].Nonce != "12" {
-			t.Errorf("hints = %+v, want the one that was left again", hints)
+		if got := hints[ooo.HintCarry]; !reflect.DeepEqual(got, carry) {
+			t.Errorf("hint = %+v, want %+v", got, carry)
 		}
 	},
-	"damaged hints are reported once, without their address, and hide nothing": func(t *testing.T, w *world) {
+	"only unchanged hints are removed": func(t *testing.T, f *fixture) {
+		m := newMailbox("ann")
+		old, other := newHint(m, ooo.HintRead, "1"), newHint(m, ooo.HintCheck, "1")
+		f.must(f.LeaveHints(t.Context(), false, old, other))
+		f.must(f.LeaveHints(t.Context(), false, newHint(m, ooo.HintRead, "12")))
+		f.must(f.RemoveHints(t.Context(), old, other, newHint(m, ooo.HintStray, "")))
+		if hints := f.hints(); len(hints) != 1 || hints[ooo.HintRead].Nonce != "12" {
+			t.Errorf("hints = %+v, want only the one that changed", hints)
+		}
+	},
+	"damaged hints are reported once, without their address, and hide no other": func(t *testing.T, f *fixture) {
 		var logged strings.Builder
 		damaged := 0
 		s, err := store.Open(store.Config{
-			URL: w.url, Log: slog.New(slog.NewTextHandler(&logged, nil)), OnDamaged: func(kind string) {
+			URL: f.url, Log: slog.New(slog.NewTextHandler(&logged, nil)), OnDamaged: func(kind string) {
 				if damaged++; kind != "hint" {
 					t.Errorf("damaged %s, want hint", kind)
 				}
 			},
 		})
-		w.must(err)
+		f.must(err)
 		defer s.Close()
-		m := mailbox("ann")
-		w.must(w.LeaveHints(t.Context(), false, hint(m, ooo.HintRead, "1")))
+		m := newMailbox("ann")
+		f.must(f.LeaveHints(t.Context(), false, newHint(m, ooo.HintRead, "1")))
 		for i, bad := range []string{"", "x", "1:{", ":{}", "1:[]"} {
-			w.must(w.raw.HSet(t.Context(), "om:{om}:hints", fmt.Sprintf("wish\tid\tsecret%d@x", i), bad).Err())
+			f.must(f.raw.HSet(t.Context(), "om:{om}:hints", fmt.Sprintf("wish\tid\tsecret%d@x", i), bad).Err())
 		}
-		w.must(w.raw.HSet(t.Context(), "om:{om}:hints", "secret@x", "1:{}").Err())
+		f.must(f.raw.HSet(t.Context(), "om:{om}:hints", "secret@x", "1:{}").Err())
 		for range 2 {
 			if hints, err := s.Hints(t.Context()); len(hints) != 1 || damaged != 6 || err != nil {
 				t.Fatalf("%d hints, %d damaged, %v, want 1 and 6", len(hints), damaged, err)
 			}
 		}
 		if text := logged.String(); strings.Contains(text, "secret") || strings.Count(text, "damaged entry") != 6 {
-			t.Errorf("log = %s, want each once, without its address", text)
+			t.Errorf("log = %s, want six entries without addresses", text)
 		}
 	},
 }
 
-var messageSuite = map[string]func(*testing.T, *world){
-	"what is left is heard, with the same content": func(t *testing.T, w *world) {
-		heard := w.listen()
-		heard.connected()
-		m := mailbox("ann")
-		read := hint(m, ooo.HintRead, "1")
-		w.must(w.LeaveHints(t.Context(), false, hint(m, ooo.HintCheck, "0"))) // not published
-		w.must(w.LeaveHints(t.Context(), true, read))
-		if got := heard.next(); len(got.Hints) != 1 || got.Hints[0] != read || got.Hints[0] != w.hints()[ooo.HintRead] {
+var messageSuite = map[string]func(*testing.T, *fixture){
+	"messages have the content of the hints": func(t *testing.T, f *fixture) {
+		messages := f.listen()
+		m := newMailbox("ann")
+		read := newHint(m, ooo.HintRead, "1")
+		f.must(f.LeaveHints(t.Context(), false, newHint(m, ooo.HintCheck, "0"))) // not published
+		f.must(f.LeaveHints(t.Context(), true, read))
+		if got := messages.next(); len(got.Hints) != 1 || got.Hints[0] != read || got.Hints[0] != f.hints()[ooo.HintRead] {
 			t.Errorf("message = %+v, want %+v", got, read)
 		}
-		asked := hint(m, ooo.HintWish, "2")
-		w.wants(ooo.Wish{}, on("ann", "a"), asked)
-		if got := heard.next(); len(got.Hints) != 1 || got.Hints[0] != asked {
-			t.Errorf("message = %+v, want %+v", got, asked)
+		wish := newHint(m, ooo.HintWish, "2")
+		f.swapWish(ooo.Wish{}, newWish("ann", "a"), wish)
+		if got := messages.next(); len(got.Hints) != 1 || got.Hints[0] != wish {
+			t.Errorf("message = %+v, want %+v", got, wish)
 		}
-		stray := hint(m, ooo.HintStray, "3")
-		w.must(w.Save(t.Context(), store.Save{Lease: w.own(m), Record: m, NewHints: []ooo.Hint{stray}}))
-		if got := heard.next(); len(got.Hints) != 1 || got.Hints[0] != stray {
+		stray := newHint(m, ooo.HintStray, "3")
+		f.must(f.Save(t.Context(), store.Save{Lease: f.own(m), Record: m, NewHints: []ooo.Hint{stray}}))
+		if got := messages.next(); len(got.Hints) != 1 || got.Hints[0] != stray {
 			t.Errorf("message = %+v, want %+v", got, stray)
 		}
-		w.must(w.SetWait(t.Context(), "reads", time.Minute))
-		if got := heard.next(); !got.TableChanged || w.table().Waits["reads"].Length != time.Minute {
-			t.Errorf("message = %+v, want one about the table with the wait", got)
+		f.must(f.SetWait(t.Context(), "reads", time.Minute))
+		if got := messages.next(); !got.TableChanged || f.table().Waits["reads"].Length != time.Minute {
+			t.Errorf("message = %+v, want a changed table with the wait", got)
 		}
 	},
-	"another service on the same Redis hears nothing": func(t *testing.T, w *world) {
+	"messages only reach the same service": func(t *testing.T, f *fixture) {
 		service := t.Name() + "/other"
-		heard := open(t, w.url, service).listen()
-		heard.connected()
-		w.must(w.LeaveHints(t.Context(), true, hint(mailbox("ann"), ooo.HintRead, "1")))
-		mine := hint(mailbox("bob"), ooo.HintRead, "2")
-		w.must(open(t, w.url, service).LeaveHints(t.Context(), true, mine))
-		if got := heard.next(); len(got.Hints) != 1 || got.Hints[0] != mine {
-			t.Errorf("message = %+v, want that of the same service", got)
+		messages := open(t, f.url, service).listen()
+		f.must(f.LeaveHints(t.Context(), true, newHint(newMailbox("ann"), ooo.HintRead, "1")))
+		own := newHint(newMailbox("bob"), ooo.HintRead, "2")
+		f.must(open(t, f.url, service).LeaveHints(t.Context(), true, own))
+		if got := messages.next(); len(got.Hints) != 1 || got.Hints[0] != own {
+			t.Errorf("message = %+v, want %+v", got, own)
 		}
 	},
-	"many hints come in several messages": func(t *testing.T, w *world) {
-		heard := w.listen()
-		heard.connected()
+	"many hints are sent in several messages": func(t *testing.T, f *fixture) {
+		messages := f.listen()
 		var hints []ooo.Hint
 		for i := range 450 {
-			hints = append(hints, hint(mailbox(fmt.Sprint(i)), ooo.HintRead, "1"))
+			hints = append(hints, newHint(newMailbox(fmt.Sprint(i)), ooo.HintRead, "1"))
 		}
-		w.must(w.LeaveHints(t.Context(), true, hints...))
+		f.must(f.LeaveHints(t.Context(), true, hints...))
 		got := 0
 		for range 3 {
-			got += len(heard.next().Hints)
+			got += len(messages.next().Hints)
 		}
 		if got != len(hints) {
-			t.Errorf("heard of %d hints in 3 messages, want %d", got, len(hints))
+			t.Errorf("%d hints in 3 messages, want %d", got, len(hints))
 		}
-		w.must(w.RemoveHints(t.Context(), append(hints, hints...)...))
-		if left := w.hints(); len(left) != 0 {
+		f.must(f.RemoveHints(t.Context(), append(hints, hints...)...))
+		if left := f.hints(); len(left) != 0 {
 			t.Errorf("hints = %v, want none", left)
 		}
 	},

@@ -11,16 +11,16 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// problems are the findings' first words, enough to tell them apart.
+// problems returns the problems of the findings up to the first comma.
 func problems(found store.Report) (all []string) {
-	for _, f := range found.Findings {
-		problem, _, _ := strings.Cut(f.Problem, ",")
+	for _, finding := range found.Findings {
+		problem, _, _ := strings.Cut(finding.Problem, ",")
 		all = append(all, problem)
 	}
 	return all
 }
 
-// inspect asks a Redis, ready or not, what is wrong with it.
+// inspect inspects the Redis at url.
 func inspect(t *testing.T, url string) (store.Report, error) {
 	t.Helper()
 	return open(t, url, "").Inspect(t.Context())
@@ -32,46 +32,47 @@ const (
 	noPersistence = "Redis has no persistence"
 )
 
-func TestOneRedisIsInspectedAndDescribed(t *testing.T) {
+func TestInspect(t *testing.T) {
 	const file = "append-only file"
 	tests := map[string]struct {
 		options             []string
 		want                []string
 		persistence, memory string
 	}{
-		"set up as it should be":      {[]string{"maxmemory 50mb", "maxmemory-policy noeviction"}, nil, file, "of 50.00M"},
-		"it may evict users":          {[]string{"maxmemory-policy allkeys-lru"}, []string{evictsUsers}, file, "used"},
-		"it may evict locks":          {[]string{"maxmemory-policy volatile-ttl"}, []string{evictsLocks}, file, "used"},
-		"snapshots only":              {[]string{"appendonly no", "save 3600 1"}, nil, "snapshots only", "used"},
-		"no persistence":              {[]string{"appendonly no"}, []string{noPersistence}, "", "used"},
-		"all is wrong":                {[]string{"appendonly no", "maxmemory-policy allkeys-lru"}, []string{evictsUsers, noPersistence}, "", "used"},
-		"hidden settings":             {[]string{"appendonly no", `rename-command CONFIG ""`}, nil, "", "used"},
-		"hidden settings, but policy": {[]string{"maxmemory-policy allkeys-lru", `rename-command CONFIG ""`}, []string{evictsUsers}, file, "used"},
+		"recommended":                   {[]string{"maxmemory 50mb", "maxmemory-policy noeviction"}, nil, file, "of 50.00M"},
+		"may evict users":               {[]string{"maxmemory-policy allkeys-lru"}, []string{evictsUsers}, file, "used"},
+		"may evict locks":               {[]string{"maxmemory-policy volatile-ttl"}, []string{evictsLocks}, file, "used"},
+		"snapshots only":                {[]string{"appendonly no", "save 3600 1"}, nil, "snapshots only", "used"},
+		"no persistence":                {[]string{"appendonly no"}, []string{noPersistence}, "", "used"},
+		"hidden CONFIG":                 {[]string{"appendonly no", `rename-command CONFIG ""`}, nil, "", "used"},
+		"hidden CONFIG, visible policy": {[]string{"maxmemory-policy allkeys-lru", `rename-command CONFIG ""`}, []string{evictsUsers}, file, "used"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := open(t, redistest.Start(t, tt.options...).URL(), "")
-			got, err := w.Inspect(t.Context())
+			f := open(t, redistest.Start(t, tt.options...).URL(), "")
+			got, err := f.Inspect(t.Context())
 			if found := problems(got); err != nil || !slices.Equal(found, tt.want) {
 				t.Errorf("Inspect = %q, %v, want %q", found, err, tt.want)
 			}
-			for _, f := range got.Findings {
-				if f.Remedy == "" || len(f.Servers) != 0 || f.Eviction != strings.HasPrefix(f.Problem, "maxmemory") || f.String() != f.Problem+": "+f.Remedy {
-					t.Errorf("finding = %+v, want a remedy and no server", f)
+			for _, finding := range got.Findings {
+				if finding.Remedy == "" || len(finding.Servers) != 0 || finding.Eviction != strings.HasPrefix(finding.Problem, "maxmemory") ||
+					finding.String() != finding.Problem+": "+finding.Remedy {
+					t.Errorf("finding = %+v, want a remedy and no servers", finding)
 				}
 			}
-			if !strings.HasPrefix(got.Server, "Redis ") && !strings.HasPrefix(got.Server, "Valkey ") || got.Topology != "" || got.Policy == "" ||
-				!strings.HasPrefix(got.Persistence, tt.persistence) || (tt.persistence == "") != (got.Persistence == "") || !strings.HasSuffix(got.Memory, tt.memory) {
-				t.Errorf("Inspect = %+v, want %q and %q", got, tt.persistence, tt.memory)
+			named := strings.HasPrefix(got.Server, "Redis ") || strings.HasPrefix(got.Server, "Valkey ")
+			if !named || got.Topology != "" || got.Policy == "" || !strings.HasSuffix(got.Memory, tt.memory) ||
+				!strings.HasPrefix(got.Persistence, tt.persistence) || (tt.persistence == "") != (got.Persistence == "") {
+				t.Errorf("Inspect = %+v, want persistence %q and memory %q", got, tt.persistence, tt.memory)
 			}
-			if n, err := w.raw.DBSize(t.Context()).Result(); n != 0 || err != nil {
+			if n, err := f.raw.DBSize(t.Context()).Result(); n != 0 || err != nil {
 				t.Errorf("keys = %d, %v, want none", n, err)
 			}
 		})
 	}
 }
 
-func TestAUserWhoMayNotAsk(t *testing.T) {
+func TestInspectWithoutPermission(t *testing.T) {
 	server := redistest.Start(t, "appendonly no", "maxmemory-policy allkeys-lru",
 		"user neither on >secret ~* &* +@all -info -config", "user info on >secret ~* &* +@all -config")
 	for name, want := range map[string][]string{"neither": nil, "info": {evictsUsers}} {
@@ -98,7 +99,7 @@ func TestAUserWhoMayNotAsk(t *testing.T) {
 	}
 }
 
-func TestVersions(t *testing.T) {
+func TestInspectVersions(t *testing.T) {
 	server := redistest.Start(t)
 	for version, tooOld := range map[string]bool{
 		"6.0.20": true, "5.0.14": true, "2.8": true, "6": true, "6.1.99": true,
@@ -106,24 +107,24 @@ func TestVersions(t *testing.T) {
 	} {
 		_, err := inspect(t, server.Disguise(version))
 		if errors.Is(err, store.ErrTooOld) != tooOld {
-			t.Errorf("Inspect of %s = %v, want too old: %t", version, err, tooOld)
+			t.Errorf("Inspect of %s = %v, want ErrTooOld %t", version, err, tooOld)
 		}
 		if tooOld && (!strings.Contains(err.Error(), "version "+version+":") || !strings.Contains(err.Error(), "needs Redis 6.2")) {
-			t.Errorf("Inspect of %s = %v, want both versions named", version, err)
+			t.Errorf("Inspect of %s = %v, want an error with both versions", version, err)
 		}
 	}
 }
 
-func TestEveryMasterOfAClusterIsInspected(t *testing.T) {
+func TestInspectCluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, "appendonly no")
 	odd := cluster.Masters[1].Addr()
 	single := open(t, "redis://"+odd, "")
 	single.must(single.raw.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err())
 	_, err := single.Inspect(t.Context())
-	single.is(err, store.ErrClusterNode)
-	w := open(t, cluster.URL(), "")
-	got, err := w.Inspect(t.Context())
-	if w.must(err); got.Topology != "Cluster of 3 masters" {
+	single.wantErr(err, store.ErrClusterNode)
+	f := open(t, cluster.URL(), "")
+	got, err := f.Inspect(t.Context())
+	if f.must(err); got.Topology != "Cluster of 3 masters" {
 		t.Errorf("Form = %q, want three masters", got.Topology)
 	}
 	var all []string
@@ -139,28 +140,28 @@ func TestEveryMasterOfAClusterIsInspected(t *testing.T) {
 		delete(want, problem)
 	}
 	if len(want) > 0 {
-		t.Errorf("Inspect = %v, which lacks %v", got, want)
+		t.Errorf("Inspect = %v, want also %v", got, want)
 	}
 	cluster.Masters[1].Kill()
 	got, err = inspect(t, cluster.URL())
 	if found := problems(got); err == nil || !slices.Equal(found, []string{noPersistence}) || slices.Contains(got.Findings[0].Servers, odd) {
-		t.Errorf("Inspect without one master = %v, %v, want an error and the findings of the others", got, err)
+		t.Errorf("Inspect without one master = %v, %v, want an error and the findings of the other masters", got, err)
 	}
 	alone := redistest.Start(t)
 	if _, err := inspect(t, alone.URL()+"?addr="+alone.Addr()); err == nil || !strings.Contains(err.Error(), "cluster support disabled") {
-		t.Errorf("Inspect of no Cluster = %v, want an error that says so", err)
+		t.Errorf("Inspect of a single server as a Cluster = %v, want an error with the reason", err)
 	}
 }
 
-func TestTheMasterBehindSentinelIsInspected(t *testing.T) {
+func TestInspectSentinel(t *testing.T) {
 	sentinel := redistest.StartSentinel(t, "maxmemory-policy allkeys-lru")
 	got, err := inspect(t, sentinel.URL())
 	if found := problems(got); err != nil || !slices.Equal(found, []string{evictsUsers}) || got.Topology != "master found by Sentinel" {
-		t.Errorf("Inspect = %+v, %v, want the master's policy", got, err)
+		t.Errorf("Inspect = %+v, %v, want the finding of the master", got, err)
 	}
 	_, err = inspect(t, strings.Replace(sentinel.URL(), "master_name=", "master_name=other", 1))
 	if err == nil || !strings.Contains(err.Error(), "all sentinels") {
-		t.Errorf("Inspect of another master = %v, want an error that names the Sentinels", err)
+		t.Errorf("Inspect of an unknown master = %v, want an error about the Sentinels", err)
 	}
 	if _, err := inspect(t, sentinel.Nodes[1].URL()); !errors.Is(err, store.ErrReplica) {
 		t.Errorf("Inspect of the replica = %v, want ErrReplica", err)

@@ -20,48 +20,48 @@ import (
 
 const redisAudience = "https://redis.azure.com"
 
-// loginWorld is a local login endpoint whose tokens for Redis a test admits there.
-type loginWorld struct {
+// loginFixture is a store that logs in to Redis with tokens of a local login endpoint.
+type loginFixture struct {
 	*graphsim.Server
 	issued atomic.Int32
 	source *graph.TokenSource
 	store  *store.Store
 }
 
-// newLoginWorld opens the Redis at url with tokens that live for life. Each token is
-// admitted before it is answered.
-func newLoginWorld(t *testing.T, url string, life time.Duration, admit func(user, token string, life time.Duration) error) *loginWorld {
+// newLoginFixture opens the Redis at url with tokens that are valid for life. admit makes Redis
+// accept a token before the endpoint returns it.
+func newLoginFixture(t *testing.T, url string, life time.Duration, admit func(user, token string, life time.Duration) error) *loginFixture {
 	t.Helper()
-	w := &loginWorld{}
+	f := &loginFixture{}
 	var err error
-	w.Server, err = graphsim.New(graphsim.Config{TokenLifetime: life, OnToken: func(audience, user, token string, life time.Duration) {
+	f.Server, err = graphsim.New(graphsim.Config{TokenLifetime: life, OnToken: func(audience, user, token string, life time.Duration) {
 		if err := admit(user, token, life); err != nil || audience != redisAudience {
 			t.Errorf("token for %s: %v", audience, err)
 		}
-		w.issued.Add(1)
+		f.issued.Add(1)
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(w.CAPEM())
-	w.source, err = graph.NewTokenSource(graph.Config{
-		Endpoint: w.URL(), AuthorityHost: w.URL(), RootCAs: roots,
-		TenantID: w.TenantID(), ClientID: graphsim.DefaultClientID, ClientSecret: graphsim.DefaultClientSecret,
-	}, redisAudience+"/.default", func(user, token string) { w.store.Reauthenticate(user, token) })
+	roots.AppendCertsFromPEM(f.CAPEM())
+	f.source, err = graph.NewTokenSource(graph.Config{
+		Endpoint: f.URL(), AuthorityHost: f.URL(), RootCAs: roots,
+		TenantID: f.TenantID(), ClientID: graphsim.DefaultClientID, ClientSecret: graphsim.DefaultClientSecret,
+	}, redisAudience+"/.default", func(user, token string) { f.store.Reauthenticate(user, token) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.store, err = store.Open(store.Config{URL: url, Token: w.source.Token}); err != nil {
+	if f.store, err = store.Open(store.Config{URL: url, Token: f.source.Token}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(w.store.Close)
-	await.Run(t, w.Server.Run)
-	await.Run(t, w.source.Run)
-	return w
+	t.Cleanup(f.store.Close)
+	await.Run(t, f.Server.Run)
+	await.Run(t, f.source.Run)
+	return f
 }
 
-func TestSavesGoOnWhileTokensAreRenewed(t *testing.T) {
+func TestTokenRenewal(t *testing.T) {
 	t.Parallel()
 	entra := redistest.StartEntra(t)
 	cluster := redistest.StartCluster(t)
@@ -75,20 +75,19 @@ func TestSavesGoOnWhileTokensAreRenewed(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := newLoginWorld(t, tt.url, 3*time.Second, tt.admit)
-			w := &world{Store: l.store, t: t, raw: store.Client(l.store)}
-			w.must(w.Ready(t.Context()))
-			heard := w.listen()
-			heard.connected()
+			l := newLoginFixture(t, tt.url, 3*time.Second, tt.admit)
+			f := &fixture{Store: l.store, t: t, raw: store.Client(l.store)}
+			f.must(f.Ready(t.Context()))
+			messages := f.listen()
 			renewals := l.issued.Load() + 5
 			var saves, rounds atomic.Int32
 			var workers sync.WaitGroup
 			for _, name := range []string{"ann", "bob", "cid", "dan", "eve", "fay"} {
-				lease, m := w.saved(name)
+				lease, m := f.saved(name)
 				workers.Go(func() {
 					for l.issued.Load() < renewals {
-						m = next(m)
-						if err := w.Save(t.Context(), store.Save{Lease: lease, Record: m}); err != nil {
+						m = nextVersion(m)
+						if err := f.Save(t.Context(), store.Save{Lease: lease, Record: m}); err != nil {
 							t.Errorf("save %d of %s = %v", m.Version, name, err)
 							return
 						}
@@ -99,7 +98,7 @@ func TestSavesGoOnWhileTokensAreRenewed(t *testing.T) {
 			}
 			workers.Go(func() {
 				for n := int64(1); l.issued.Load() < renewals; n++ {
-					if _, err := w.Round(t.Context(), "me", store.Beat{Number: n}); err != nil {
+					if _, err := f.Round(t.Context(), "me", store.Beat{Number: n}); err != nil {
 						t.Errorf("round %d = %v", n, err)
 						return
 					}
@@ -109,19 +108,19 @@ func TestSavesGoOnWhileTokensAreRenewed(t *testing.T) {
 			})
 			workers.Wait()
 			if saves.Load() < 1000 || rounds.Load() < 20 {
-				t.Errorf("%d saves and %d rounds, want more than that to say anything", saves.Load(), rounds.Load())
+				t.Errorf("%d saves and %d rounds, want at least 1000 and 20", saves.Load(), rounds.Load())
 			}
-			w.must(w.LeaveHints(t.Context(), true, hint(mailbox("ann"), ooo.HintRead, "1")))
-			for m := heard.next(); len(m.Hints) == 0; m = heard.next() {
+			f.must(f.LeaveHints(t.Context(), true, newHint(newMailbox("ann"), ooo.HintRead, "1")))
+			for m := messages.next(); len(m.Hints) == 0; m = messages.next() {
 			}
 		})
 	}
 }
 
-func TestALoginThatFailsIsRetriedInMeasure(t *testing.T) {
+func TestFailedLogin(t *testing.T) {
 	t.Parallel()
 	entra := redistest.StartEntra(t)
-	l := newLoginWorld(t, entra.URL()+"?skip_verify=true", time.Minute, entra.Admit)
+	l := newLoginFixture(t, entra.URL()+"?skip_verify=true", time.Minute, entra.Admit)
 	if _, err := l.SetFault(graphsim.Fault{Operation: "token", Kind: "status", Status: 503}); err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +143,9 @@ func TestALoginThatFailsIsRetriedInMeasure(t *testing.T) {
 	if err := l.store.Ready(ctx); err != nil {
 		t.Error(err)
 	}
-	// What Redis refuses is said with its own word, which leads to the remedy.
+	// The error of Redis is passed on: it leads to the remedy.
 	entra.Closed(true)
-	denied := newLoginWorld(t, entra.URL()+"?skip_verify=true", time.Minute, entra.Admit).store
+	denied := newLoginFixture(t, entra.URL()+"?skip_verify=true", time.Minute, entra.Admit).store
 	if err := denied.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
 		t.Errorf("Ping = %v, want WRONGPASS", err)
 	}

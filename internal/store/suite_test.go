@@ -15,9 +15,8 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// world is the store under test, and its client, for what the store does not do:
-// damage, roll back, look.
-type world struct {
+// fixture is the store under test, with its client for direct access to Redis.
+type fixture struct {
 	*store.Store
 	t   *testing.T
 	url string
@@ -25,7 +24,7 @@ type world struct {
 }
 
 // suites run on every kind of Redis.
-var suites = []map[string]func(*testing.T, *world){ownersSuite, saveSuite, hintSuite, wishSuite, messageSuite, listSuite, readSuite}
+var suites = []map[string]func(*testing.T, *fixture){ownersSuite, saveSuite, hintSuite, wishSuite, messageSuite, listSuite, readSuite}
 
 func TestEmbedded(t *testing.T) {
 	embedded, err := store.StartEmbedded()
@@ -33,123 +32,122 @@ func TestEmbedded(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(embedded.Close)
-	conform(t, embedded.URL())
+	runSuites(t, embedded.URL())
 	if got, err := open(t, embedded.URL(), "").Inspect(t.Context()); len(got.Findings) != 0 || err != nil {
-		t.Errorf("Inspect = %v, %v, want nothing", got, err)
+		t.Errorf("Inspect = %v, %v, want no findings", got, err)
 	}
 }
 
-func TestSingle(t *testing.T)  { conform(t, redistest.Start(t).URL()) }
-func TestCluster(t *testing.T) { conform(t, redistest.StartCluster(t).URL()) }
+func TestSingle(t *testing.T)  { runSuites(t, redistest.Start(t).URL()) }
+func TestCluster(t *testing.T) { runSuites(t, redistest.StartCluster(t).URL()) }
 
 func TestSentinel(t *testing.T) {
 	sentinel := redistest.StartSentinel(t)
-	conform(t, sentinel.URL())
-	t.Run("goes on after a failover", func(t *testing.T) {
-		w := open(t, sentinel.URL(), "")
-		heard := w.listen()
-		heard.connected()
+	runSuites(t, sentinel.URL())
+	t.Run("continues after a failover", func(t *testing.T) {
+		f := open(t, sentinel.URL(), "")
+		messages := f.listen()
 		sentinel.Failover()
-		heard.connected()
-		w.eventually("a round is answered", func() bool {
+		messages.connected()
+		f.eventually("a round is answered", func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
 			defer cancel()
-			_, err := w.Round(ctx, "me", store.Beat{Number: 1})
+			_, err := f.Round(ctx, "me", store.Beat{Number: 1})
 			return err == nil
 		})
-		m := mailbox("failover")
-		lease := w.own(m)
-		w.eventually("the save is answered", func() bool {
-			return w.Save(t.Context(), store.Save{Lease: lease, Record: m}) == nil
+		m := newMailbox("failover")
+		lease := f.own(m)
+		f.eventually("the save is answered", func() bool {
+			return f.Save(t.Context(), store.Save{Lease: lease, Record: m}) == nil
 		})
-		if got := w.stored(m.ID); got == nil || got.Version != 1 {
+		if got := f.stored(m.ID); got == nil || got.Version != 1 {
 			t.Errorf("stored %+v, want version 1", got)
 		}
 	})
 }
 
-// conform runs every part of the suite on an emptied Redis.
-func conform(t *testing.T, url string) {
+// runSuites runs every test of the suites on an empty Redis.
+func runSuites(t *testing.T, url string) {
 	for _, suite := range suites {
-		for name, part := range suite {
+		for name, test := range suite {
 			t.Run(name, func(t *testing.T) {
-				w := open(t, url, t.Name()) // what a Cluster still passes on of another part is not heard
-				w.flush()
-				w.must(w.Ready(t.Context()))
-				part(t, w)
+				f := open(t, url, t.Name()) // with a channel of its own: a Cluster may still send messages of another test
+				f.flush()
+				f.must(f.Ready(t.Context()))
+				test(t, f)
 			})
 		}
 	}
 }
 
-func open(t *testing.T, url, fingerprint string) *world {
+func open(t *testing.T, url, fingerprint string) *fixture {
 	t.Helper()
 	s, err := store.Open(store.Config{URL: url, Fingerprint: fingerprint})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return &world{Store: s, t: t, url: url, raw: store.Client(s)}
+	return &fixture{Store: s, t: t, url: url, raw: store.Client(s)}
 }
 
 // flush empties every master.
-func (w *world) flush() {
-	w.t.Helper()
-	if c, ok := w.raw.(*redis.ClusterClient); ok {
-		w.must(c.ForEachMaster(w.t.Context(), func(ctx context.Context, c *redis.Client) error { return c.FlushAll(ctx).Err() }))
+func (f *fixture) flush() {
+	f.t.Helper()
+	if c, ok := f.raw.(*redis.ClusterClient); ok {
+		f.must(c.ForEachMaster(f.t.Context(), func(ctx context.Context, c *redis.Client) error { return c.FlushAll(ctx).Err() }))
 		return
 	}
-	w.must(w.raw.FlushAll(w.t.Context()).Err())
+	f.must(f.raw.FlushAll(f.t.Context()).Err())
 }
 
-// must stops the test on err.
-func (w *world) must(err error) {
-	w.t.Helper()
+// must ends the test on an error.
+func (f *fixture) must(err error) {
+	f.t.Helper()
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 }
 
-// is checks an error.
-func (w *world) is(err, want error) {
-	w.t.Helper()
+// wantErr ends the test unless err is want.
+func (f *fixture) wantErr(err, want error) {
+	f.t.Helper()
 	if !errors.Is(err, want) {
-		w.t.Fatalf("error = %v, want %v", err, want)
+		f.t.Fatalf("error = %v, want %v", err, want)
 	}
 }
 
-func (w *world) eventually(what string, done func() bool) {
-	w.t.Helper()
-	await.True(w.t, what, done)
+func (f *fixture) eventually(what string, done func() bool) {
+	f.t.Helper()
+	await.True(f.t, what, done)
 }
 
-// swap swaps a field of the table and reports whether that worked.
-func (w *world) swap(swaps ...store.Swap) bool {
-	w.t.Helper()
-	ok, err := w.SwapOwners(w.t.Context(), swaps...)
-	w.must(err)
+// swap applies swaps to the table and reports whether it did.
+func (f *fixture) swap(swaps ...store.Swap) bool {
+	f.t.Helper()
+	ok, err := f.SwapOwners(f.t.Context(), swaps...)
+	f.must(err)
 	return ok
 }
 
-func (w *world) table() store.Owners {
-	w.t.Helper()
-	o, err := w.Round(w.t.Context(), "observer", store.Beat{Number: 1})
-	w.must(err)
+func (f *fixture) table() store.Owners {
+	f.t.Helper()
+	o, err := f.Round(f.t.Context(), "observer", store.Beat{Number: 1})
+	f.must(err)
 	return o
 }
 
-// own takes the partition of a mailbox; it may have it already.
-func (w *world) own(m *ooo.Mailbox) store.Lease {
-	w.t.Helper()
+// own acquires the partition of a mailbox, unless it already has it.
+func (f *fixture) own(m *ooo.Mailbox) store.Lease {
+	f.t.Helper()
 	lease := store.Lease{Life: "me", Tenure: 1}
-	if p := m.ID.Partition(); !w.swap(store.Swap{Field: store.LeaseField(p), New: lease.String()}) {
-		w.t.Fatal("the partition is another's")
+	if p := m.ID.Partition(); !f.swap(store.Swap{Field: store.LeaseField(p), New: lease.String()}) {
+		f.t.Fatalf("partition %d has another owner", p)
 	}
 	return lease
 }
 
-// mailbox is a new record with one address, and a tab in its name.
-func mailbox(name string) *ooo.Mailbox {
+// newMailbox returns a new record with one address, and a tab in its name.
+func newMailbox(name string) *ooo.Mailbox {
 	id := ooo.ObjectID("id-" + name)
 	return &ooo.Mailbox{
 		ID: ooo.RecordID(id), Version: 1, Condition: ooo.Watching,
@@ -159,7 +157,7 @@ func mailbox(name string) *ooo.Mailbox {
 	}
 }
 
-// sibling is another record's id in the same partition.
+// sibling returns the id of another record in the same partition.
 func sibling(m *ooo.Mailbox, name string) ooo.RecordID {
 	for i := 0; ; i++ {
 		if id := ooo.RecordID(fmt.Sprint(name, i)); id.Partition() == m.ID.Partition() {
@@ -168,25 +166,25 @@ func sibling(m *ooo.Mailbox, name string) ooo.RecordID {
 	}
 }
 
-// next is a record's next version.
-func next(m *ooo.Mailbox) *ooo.Mailbox {
+// nextVersion returns a changed copy of a record with the next version.
+func nextVersion(m *ooo.Mailbox) *ooo.Mailbox {
 	m = m.Clone()
 	m.Version++
 	m.Reason += "+"
 	return m
 }
 
-func (w *world) load(p int) store.Loaded {
-	w.t.Helper()
-	loaded, err := w.Load(w.t.Context(), p)
-	w.must(err)
+func (f *fixture) load(p int) store.Loaded {
+	f.t.Helper()
+	loaded, err := f.Load(f.t.Context(), p)
+	f.must(err)
 	return loaded
 }
 
-// stored is a record as Redis has it; nil if it has none.
-func (w *world) stored(id ooo.RecordID) *ooo.Mailbox {
-	w.t.Helper()
-	for _, m := range w.load(id.Partition()).Records {
+// stored returns a record as stored in Redis; nil if there is none.
+func (f *fixture) stored(id ooo.RecordID) *ooo.Mailbox {
+	f.t.Helper()
+	for _, m := range f.load(id.Partition()).Records {
 		if m.ID == id {
 			return m
 		}
@@ -194,11 +192,11 @@ func (w *world) stored(id ooo.RecordID) *ooo.Mailbox {
 	return nil
 }
 
-// hints are the hints in Redis, by kind.
-func (w *world) hints() map[ooo.HintKind]ooo.Hint {
-	w.t.Helper()
-	all, err := w.Hints(w.t.Context())
-	w.must(err)
+// hints returns the hints in Redis, by kind.
+func (f *fixture) hints() map[ooo.HintKind]ooo.Hint {
+	f.t.Helper()
+	all, err := f.Hints(f.t.Context())
+	f.must(err)
 	hints := map[ooo.HintKind]ooo.Hint{}
 	for _, h := range all {
 		hints[h.Kind] = h
@@ -206,74 +204,76 @@ func (w *world) hints() map[ooo.HintKind]ooo.Hint {
 	return hints
 }
 
-// wish is the wish for an address as Redis has it.
-func (w *world) wish(address string) ooo.Wish {
-	w.t.Helper()
-	wish, err := w.Wish(w.t.Context(), address)
-	w.must(err)
+// wish returns the wish for an address in Redis.
+func (f *fixture) wish(address string) ooo.Wish {
+	f.t.Helper()
+	wish, err := f.Wish(f.t.Context(), address)
+	f.must(err)
 	return wish
 }
 
-// wants replaces a wish, and leaves a hint.
-func (w *world) wants(old, next ooo.Wish, h ooo.Hint) {
-	w.t.Helper()
-	ok, err := w.SwapWish(w.t.Context(), old, next, h)
-	if w.must(err); !ok {
-		w.t.Fatalf("the wish for %s was not swapped", next.Address)
+// swapWish replaces a wish and leaves a hint.
+func (f *fixture) swapWish(old, next ooo.Wish, h ooo.Hint) {
+	f.t.Helper()
+	ok, err := f.SwapWish(f.t.Context(), old, next, h)
+	if f.must(err); !ok {
+		f.t.Fatalf("the wish for %s was not swapped", next.Address)
 	}
 }
 
-// stop ends the monitoring of an address whose wish says on.
-func (w *world) stop(old ooo.Wish) {
-	w.t.Helper()
+// stop replaces a wish by one that is off.
+func (f *fixture) stop(old ooo.Wish) {
+	f.t.Helper()
 	next := old
 	next.On, next.Nonce = false, "off"
-	w.wants(old, next, wishHint(next))
+	f.swapWish(old, next, wishHint(next))
 }
 
-// wishHint is the hint that an owner needs of a wish.
+// wishHint returns the hint for a wish.
 func wishHint(wish ooo.Wish) ooo.Hint {
 	return ooo.Hint{ID: wish.Record(), Kind: ooo.HintWish, Nonce: wish.Nonce}
 }
 
-// on is a wish for name@contoso.example.
-func on(name, nonce string) ooo.Wish {
+// newWish returns a wish for name@contoso.example that is on.
+func newWish(name, nonce string) ooo.Wish {
 	return ooo.Wish{Address: name + "@Contoso.example", On: true, Start: "s", Nonce: nonce, At: time.UnixMilli(1000).UTC()}
 }
 
-func hint(m *ooo.Mailbox, kind ooo.HintKind, nonce string) ooo.Hint {
+func newHint(m *ooo.Mailbox, kind ooo.HintKind, nonce string) ooo.Hint {
 	return ooo.Hint{ID: m.ID, Kind: kind, Nonce: nonce, At: time.UnixMilli(1000).UTC()}
 }
 
-// ear has what a listener heard.
-type ear struct {
-	w        *world
+// listener holds the messages that Listen received.
+type listener struct {
+	f        *fixture
 	messages chan store.Message
 }
 
-// listen starts a listener that ends with the test.
-func (w *world) listen() ear {
-	e := ear{w, make(chan store.Message, 100)}
-	await.Run(w.t, func(ctx context.Context) error {
-		return w.Listen(ctx, func(m store.Message) { e.messages <- m })
+// listen runs Listen until the test ends, and returns once it is connected.
+func (f *fixture) listen() listener {
+	f.t.Helper()
+	l := listener{f, make(chan store.Message, 100)}
+	await.Run(f.t, func(ctx context.Context) error {
+		return f.Listen(ctx, func(m store.Message) { l.messages <- m })
 	})
-	return e
+	l.connected()
+	return l
 }
 
-func (e ear) next() store.Message {
-	e.w.t.Helper()
+func (l listener) next() store.Message {
+	l.f.t.Helper()
 	select {
-	case m := <-e.messages:
+	case m := <-l.messages:
 		return m
 	case <-time.After(await.Timeout):
-		e.w.t.Fatal("no message")
+		l.f.t.Fatal("no message")
 		return store.Message{}
 	}
 }
 
-// connected waits for the message that says to look at everything.
-func (e ear) connected() {
-	e.w.t.Helper()
-	for m := e.next(); len(m.Hints) > 0 || m.TableChanged; m = e.next() {
+// connected waits for the zero message of a connect.
+func (l listener) connected() {
+	l.f.t.Helper()
+	for m := l.next(); len(m.Hints) > 0 || m.TableChanged; m = l.next() {
 	}
 }
