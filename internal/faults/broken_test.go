@@ -74,7 +74,7 @@ func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 		{"internal/deliver/attempt.go", "draft.Event(a, ooo.Event{At: now, Kind: ooo.EventOvertaken, Sequence: s})", "_ = now"},
 	}, history, "the mediator is down"},
 	{"Retry-After is ignored", []edit{
-		{"internal/graph/errors.go", "After: cmp.Or(e.retryAfter, unnamedWait)", "After: 0 * cmp.Or(e.retryAfter, unnamedWait)"},
+		{"internal/graph/errors.go", "After: cmp.Or(e.retryAfter, defaultWait)", "After: 0 * cmp.Or(e.retryAfter, defaultWait)"},
 	}, load, "Graph answers 429"},
 	{"a hanging mailbox is read in batches", []edit{
 		{"internal/poll/read.go", "timeout = p.calls.timeout()", "timeout = isolatedTimeout"},

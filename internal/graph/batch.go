@@ -13,21 +13,21 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// newBatch returns the body of a POST /$batch that reads the mailboxes of readings. The
-// ids are their indices.
-func newBatch(readings []ooo.ReadResult) []byte {
-	body := append(make([]byte, 0, 32+160*len(readings)), `{"requests":[`...)
-	for i := range readings {
+// encodeBatch returns the body of a POST /$batch that reads the mailboxes of results. The
+// ids of its requests are their indices.
+func encodeBatch(results []ooo.ReadResult) []byte {
+	body := append(make([]byte, 0, 32+160*len(results)), `{"requests":[`...)
+	for i := range results {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		body = fmt.Appendf(body, `{"id":"%d","method":"GET","url":"%s"}`, i, settingPath(readings[i].ID)) // the path is escaped
+		body = fmt.Appendf(body, `{"id":"%d","method":"GET","url":"%s"}`, i, settingPath(results[i].ID)) // the path is escaped
 	}
 	return append(body, "]}"...)
 }
 
-// batchAnswer says where the parts of the answer are: most bodies are the same as
-// before and need not be decoded, and a part of a wrong kind spoils no others.
+// batchAnswer consists of spans, because most bodies are unchanged and need not be
+// decoded, and because a field of a wrong type must not affect other items.
 type batchAnswer struct {
 	Responses []batchItem `json:"responses"`
 }
@@ -39,7 +39,7 @@ type batchItem struct {
 	Body    span `json:"body"`
 }
 
-// span is where a value is in a JSON text: it is neither decoded nor copied.
+// span is the position of a value in a JSON text.
 type span struct{ from, to int64 }
 
 func (s *span) UnmarshalJSONFrom(d *jsontext.Decoder) error {
@@ -49,45 +49,45 @@ func (s *span) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return err
 }
 
-func (s span) of(text []byte) []byte { return text[s.from:s.to] }
+func (s span) raw(text []byte) []byte { return text[s.from:s.to] }
 
-// lenient reads JSON as encoding/json does: of equal names, in any letter case, the last
-// counts.
+// lenient decodes JSON as encoding/json does: names match in any letter case, and the last
+// of several equal names counts.
 var lenient = json.JoinOptions(
 	json.MatchCaseInsensitiveNames(true), jsonv1.MatchCaseSensitiveDelimiter(true),
 	jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 var errNoSetting = fmt.Errorf("%w: the answer to a batch lacks this setting", ooo.ErrUnavailable)
 
-// decodeBatch fills the answer to a batch into the readings that it is for. Items that
-// nobody asked for are left out; of several for one reading the first counts. The error
-// means that the answer as a whole can't be understood.
-func decodeBatch(answer []byte, readings []ooo.ReadResult, now time.Time) error {
-	batch := batchAnswer{make([]batchItem, 0, len(readings))}
+// decodeBatch stores the items of an answer in results. It ignores items with an unknown id,
+// and all but the first item for a mailbox. It returns an error if the answer as a whole
+// can't be decoded.
+func decodeBatch(answer []byte, results []ooo.ReadResult, now time.Time) error {
+	batch := batchAnswer{make([]batchItem, 0, len(results))}
 	if json.Unmarshal(answer, &batch, lenient) != nil {
-		return errUnreadable
+		return errBadAnswer
 	}
-	failAll(readings, errNoSetting)
-	taken := make([]bool, len(readings))
+	failAll(results, errNoSetting)
+	seen := make([]bool, len(results))
 	for _, item := range batch.Responses {
-		i, err := strconv.Atoi(strings.Trim(string(item.ID.of(answer)), `"`))
-		if err != nil || i < 0 || i >= len(readings) || taken[i] {
+		i, err := strconv.Atoi(strings.Trim(string(item.ID.raw(answer)), `"`))
+		if err != nil || i < 0 || i >= len(results) || seen[i] {
 			continue
 		}
-		taken[i] = true
-		status, _ := strconv.Atoi(string(item.Status.of(answer))) // 0 is no 2xx
-		body := item.Body.of(answer)
+		seen[i] = true
+		status, _ := strconv.Atoi(string(item.Status.raw(answer))) // 0 is not a 2xx
+		body := item.Body.raw(answer)
 		switch {
 		case status < 200 || status >= 300:
 			var headers struct {
 				RetryAfter string `json:"Retry-After"`
 			}
-			_ = json.Unmarshal(item.Headers.of(answer), &headers, lenient) // none, or of a wrong kind
-			readings[i].Err = newAPIError(status, body, headers.RetryAfter, now).translate(opRead)
+			_ = json.Unmarshal(item.Headers.raw(answer), &headers, lenient) // they may be missing or malformed
+			results[i].Err = newAPIError(status, body, headers.RetryAfter, now).translate(opRead)
 		case len(body) == 0 || body[0] != '{':
-			readings[i].Err = errNoSetting
+			results[i].Err = errNoSetting
 		default:
-			understand(&readings[i], body)
+			decodeSetting(&results[i], body)
 		}
 	}
 	return nil

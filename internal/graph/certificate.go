@@ -17,9 +17,9 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// certificate reads the certificate that logs in, with its chain and private key, from
-// PEM or PKCS#12. azidentity would read PKCS#12 too, but not with AES and SHA-256, as
-// OpenSSL 3, keytool and Windows write it.
+// certificate reads the client certificate with its chain and private key, from PEM or
+// PKCS#12. azidentity does not read PKCS#12 with AES and SHA-256, which OpenSSL 3, keytool
+// and Windows write.
 func (cfg Config) certificate() ([]*x509.Certificate, crypto.PrivateKey, error) {
 	data, err := os.ReadFile(cfg.CertificatePath)
 	if err != nil {
@@ -46,8 +46,8 @@ func (cfg Config) certificate() ([]*x509.Certificate, crypto.PrivateKey, error) 
 	return certificates, key, nil
 }
 
-// hasEncryptedKey reports whether PEM has a private key that needs a password, in
-// PKCS#8 or in OpenSSL's older form.
+// hasEncryptedKey reports whether PEM data has a private key that needs a password, in
+// PKCS#8 or in the older form of OpenSSL.
 func hasEncryptedKey(data []byte) bool {
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
@@ -57,8 +57,8 @@ func hasEncryptedKey(data []byte) bool {
 	return false
 }
 
-// CertificateExpires says when the first certificate in AZURE_CLIENT_CERTIFICATE_PATH
-// ends.
+// CertificateExpires returns the earliest expiry of the certificates in
+// AZURE_CLIENT_CERTIFICATE_PATH.
 func (cfg Config) CertificateExpires() (time.Time, error) {
 	chain, _, err := cfg.certificate()
 	if err != nil {

@@ -39,22 +39,22 @@ type Config struct {
 
 	RootCAs *x509.CertPool // nil: the system's
 
-	// Observe is called for every answer of Graph and of the login endpoint: what was
-	// asked, the HTTP status (0: no answer) and how long it took. It may be nil.
+	// Observe is called after every request to Graph and to the login endpoint, with the
+	// operation, the HTTP status (0: no answer) and the duration. It may be nil.
 	Observe func(operation string, status int, took time.Duration)
 	Log     *slog.Logger // nil: nothing is logged
 }
 
-// How long one call may take, with all that it needs: a token, a second try
-// after a 401, the steps of a look-up.
+// How long one call may take, including a token, a retry after a 401, and the steps of a
+// look-up.
 const (
-	readTime         = 10 * time.Second
-	directoryTime    = 6 * time.Second  // a monitor request must be answered within 8 s
-	subscriptionTime = 40 * time.Second // Graph validates the URLs meanwhile, 10 s each
-	loginTime        = 10 * time.Second
+	readTimeout         = 10 * time.Second
+	directoryTimeout    = 6 * time.Second  // a monitor request must be answered within 8 s
+	subscriptionTimeout = 40 * time.Second // Graph validates both URLs before it answers, 10 s each
+	loginTimeout        = 10 * time.Second
 )
 
-// Client talks to Graph. It may be used by several goroutines at once.
+// Client talks to Graph. It is safe for concurrent use.
 type Client struct {
 	cfg       Config
 	transport *transport
@@ -62,16 +62,15 @@ type Client struct {
 	buffers   sync.Pool                   // of *bytes.Buffer
 }
 
-// New returns a client. It does no I/O: whether the login works is found out by
-// [Client.Token] or the first call.
+// New returns a client. It does no I/O: [Client.Token] or the first call logs in.
 func New(cfg Config) (*Client, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
 		return nil, err
 	}
-	pool := newPool(cfg.RootCAs)
-	t := &transport{cfg: cfg, pool: pool, tokens: newTokens(login{cfg, cfg.Endpoint + "/.default", pool}.fetch, cfg.Log)}
-	// The transport authenticates and refuses; the adapter only encodes and decodes.
+	conns := newConns(cfg.RootCAs)
+	t := &transport{cfg: cfg, conns: conns, tokens: newTokens(login{cfg, cfg.Endpoint + "/.default", conns}.fetch, cfg.Log)}
+	// The transport authenticates and returns errors; the adapter only encodes and decodes.
 	adapter, err := kiotahttp.NewNetHttpRequestAdapterWithParseNodeFactoryAndSerializationWriterFactoryAndHttpClient(
 		&authentication.AnonymousAuthenticationProvider{},
 		kiotajson.NewJsonParseNodeFactory(), kiotajson.NewJsonSerializationWriterFactory(),
@@ -83,7 +82,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{cfg: cfg, transport: t, adapter: adapter}, nil
 }
 
-// complete checks cfg and fills in what may be left out.
+// complete checks cfg and fills in the defaults.
 func (cfg Config) complete() (Config, error) {
 	var err error
 	if cfg.Endpoint, cfg.AuthorityHost, err = cfg.Addresses(); err != nil {
@@ -100,10 +99,9 @@ func (cfg Config) complete() (Config, error) {
 
 const version = "/v1.0"
 
-// newPool returns the pool of connections to Graph and its login endpoint. Over
-// HTTP/2 a few connections carry everything; the limits count where a proxy only
-// speaks HTTP/1.1.
-func newPool(roots *x509.CertPool) *http.Transport {
+// newConns returns the connection pool for Graph and its login endpoint. HTTP/2 needs
+// only a few connections; the limits matter behind a proxy that only speaks HTTP/1.1.
+func newConns(roots *x509.CertPool) *http.Transport {
 	dialer := net.Dialer{Timeout: 4 * time.Second, KeepAlive: 15 * time.Second}
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -111,20 +109,19 @@ func newPool(roots *x509.CertPool) *http.Transport {
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout: 5 * time.Second,
 		ForceAttemptHTTP2:   true,
-		// A dead connection is noticed before the callers' time is up, and its
-		// requests go over a new one.
+		// A dead connection is detected before the callers time out, and its requests are
+		// sent over a new one.
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 3 * time.Second},
 		MaxIdleConns:        256,
 		MaxIdleConnsPerHost: 128,
 		MaxConnsPerHost:     256,
 		IdleConnTimeout:     90 * time.Second,
-		// A setting is a kilobyte or two: unpacking costs more than carrying it.
+		// A setting has a kilobyte or two: decompressing costs more than transferring it.
 		DisableCompression: true,
 	}
 }
 
-// noRedirect keeps a client from following redirects: a token or a secret would
-// go with the request.
+// noRedirect prevents redirects: they would send a token or a secret to another host.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Endpoint returns the base URL of Graph, such as https://graph.microsoft.com.
@@ -134,16 +131,16 @@ func (c *Client) Endpoint() string { return c.cfg.Endpoint }
 // https://login.microsoftonline.com.
 func (c *Client) AuthorityHost() string { return c.cfg.AuthorityHost }
 
-// Run fetches each token before the last one ends, and returns nil when ctx ends.
+// Run renews the token before it expires, until ctx ends.
 func (c *Client) Run(ctx context.Context) error {
-	defer c.transport.pool.CloseIdleConnections()
+	defer c.transport.conns.CloseIdleConnections()
 	c.transport.tokens.run(ctx)
 	return nil
 }
 
-// call sends a request of our own, without the SDK, and returns the body of the
-// answer in a buffer, which the caller gives back with [Client.release]. body is not
-// pooled: a transport may still read it after the answer has arrived.
+// call sends a request without the SDK and returns the body of the answer in a buffer,
+// which the caller must return with [Client.release]. body must not be reused: the
+// transport may still read it after the answer has arrived.
 func (c *Client) call(ctx context.Context, method, path string, body []byte) (*bytes.Buffer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.cfg.Endpoint+version+path, http.NoBody)
 	if err != nil {
@@ -159,7 +156,7 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) (*b
 	}
 	defer resp.Body.Close()
 	if !strings.Contains(resp.Header.Get("Content-Type"), "json") { // a proxy's page
-		return nil, errUnreadable
+		return nil, errBadAnswer
 	}
 	buffer, ok := c.buffers.Get().(*bytes.Buffer)
 	if !ok {
@@ -167,21 +164,21 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) (*b
 	}
 	if _, err = buffer.ReadFrom(resp.Body); err != nil {
 		c.release(buffer)
-		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+		return nil, fmt.Errorf("%w: %w", errBadAnswer, err)
 	}
 	return buffer, nil
 }
 
 var typeJSON = []string{"application/json"}
 
-// errUnreadable is a 2xx that can't be understood.
-var errUnreadable = fmt.Errorf("%w: the answer is incomplete or not Graph's", ooo.ErrUnavailable)
+// errBadAnswer means that a 2xx can't be decoded.
+var errBadAnswer = fmt.Errorf("%w: the answer is incomplete or not from Graph", ooo.ErrUnavailable)
 
-// mostPooled keeps one giant answer from staying in memory for good.
-const mostPooled = 1 << 20
+// maxPooled keeps very large answers from staying in memory.
+const maxPooled = 1 << 20
 
 func (c *Client) release(buffer *bytes.Buffer) {
-	if buffer.Cap() > mostPooled {
+	if buffer.Cap() > maxPooled {
 		return
 	}
 	buffer.Reset()

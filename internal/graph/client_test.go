@@ -220,7 +220,7 @@ func TestTellsNoSecrets(t *testing.T) {
 	if !errors.Is(err, ooo.ErrUnavailable) {
 		t.Errorf("Find = %v, want %v", err, ooo.ErrUnavailable)
 	}
-	if !strings.Contains(log.String(), "Graph refused") {
+	if !strings.Contains(log.String(), "Graph answered with an error") {
 		t.Errorf("the log is %q, want Graph's refusals in it at debug level", log.String())
 	}
 }
@@ -230,7 +230,7 @@ func TestReportsEveryRequest(t *testing.T) {
 	w := newWorld(t, graphsim.Config{})
 	c := w.idleClient(w.config)
 	ids := w.users(2)
-	ctx, noted := graph.NoteCalls(t.Context())
+	ctx, noted := graph.RecordCalls(t.Context())
 	began := time.Now()
 	c.Read(ctx, ids, nil)
 	c.Read(ctx, ids[:1], nil)

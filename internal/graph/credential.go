@@ -19,7 +19,7 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// checkCredential says what is missing to log in.
+// checkCredential returns an error if a setting that the login needs is missing.
 func (cfg Config) checkCredential() error {
 	secret := cfg.ClientSecret != "" || cfg.CertificatePath != "" || cfg.FederatedTokenFile != ""
 	switch {
@@ -36,28 +36,28 @@ func (cfg Config) checkCredential() error {
 	return nil
 }
 
-// credential returns a new credential of the kind that is set.
+// credential returns a new credential of the configured kind.
 func (cfg Config) credential(options azcore.ClientOptions) (azcore.TokenCredential, error) {
-	// Microsoft's instance discovery does not know other login endpoints.
-	undiscovered := !slices.Contains(microsoftLogins, strings.TrimPrefix(cfg.AuthorityHost, "https://"))
+	// Instance discovery knows no other login endpoints.
+	noDiscovery := !slices.Contains(microsoftLoginHosts, strings.TrimPrefix(cfg.AuthorityHost, "https://"))
 	switch {
 	case cfg.ClientSecret != "":
 		return azidentity.NewClientSecretCredential(cfg.TenantID, cfg.ClientID, cfg.ClientSecret,
-			&azidentity.ClientSecretCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: undiscovered})
+			&azidentity.ClientSecretCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: noDiscovery})
 	case cfg.CertificatePath != "":
 		certificates, key, err := cfg.certificate()
 		if err != nil {
 			return nil, err
 		}
 		return azidentity.NewClientCertificateCredential(cfg.TenantID, cfg.ClientID, certificates, key,
-			&azidentity.ClientCertificateCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: undiscovered})
+			&azidentity.ClientCertificateCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: noDiscovery})
 	case cfg.FederatedTokenFile != "":
-		// azidentity reads it only after it has called the endpoint.
+		// azidentity reads it only after it has called the login endpoint.
 		if _, err := os.ReadFile(cfg.FederatedTokenFile); err != nil {
 			return nil, fmt.Errorf("AZURE_FEDERATED_TOKEN_FILE can't be read: %w", err)
 		}
 		return azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{
-			ClientOptions: options, DisableInstanceDiscovery: undiscovered,
+			ClientOptions: options, DisableInstanceDiscovery: noDiscovery,
 			TenantID: cfg.TenantID, ClientID: cfg.ClientID, TokenFilePath: cfg.FederatedTokenFile})
 	}
 	identity := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: options}
@@ -67,69 +67,69 @@ func (cfg Config) credential(options azcore.ClientOptions) (azcore.TokenCredenti
 	return azidentity.NewManagedIdentityCredential(identity)
 }
 
-// login gets tokens from the login endpoint.
+// login fetches tokens for a scope from the login endpoint.
 type login struct {
 	cfg   Config
 	scope string
-	pool  *http.Transport
+	conns *http.Transport
 }
 
-// fetch logs in. The waits between logins are the caller's.
+// fetch logs in, once.
 func (l login) fetch(ctx context.Context) (azcore.AccessToken, error) {
-	calls := &loginCalls{login: l}
+	transport := &loginTransport{login: l}
 	options := azcore.ClientOptions{
 		Cloud:     azcloud.Configuration{ActiveDirectoryAuthorityHost: l.cfg.AuthorityHost},
 		Retry:     policy.RetryOptions{MaxRetries: -1},
-		Telemetry: policy.TelemetryOptions{ApplicationID: agent},
-		Transport: &http.Client{Transport: calls, CheckRedirect: noRedirect},
+		Telemetry: policy.TelemetryOptions{ApplicationID: userAgent},
+		Transport: &http.Client{Transport: transport, CheckRedirect: noRedirect},
 	}
 	credential, err := l.cfg.credential(options)
 	if err != nil {
 		return azcore.AccessToken{}, fmt.Errorf("%w: %w", ooo.ErrUnauthorized, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, loginTime)
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	token, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{l.scope}})
 	if err == nil && token.Token == "" {
 		err = errors.New("no token")
 	}
 	if err != nil {
-		return azcore.AccessToken{}, calls.translate(ctx, err)
+		return azcore.AccessToken{}, transport.translate(ctx, err)
 	}
 	return token, nil
 }
 
-// loginCalls carries the calls of one login and remembers how the last ended:
-// azidentity's errors wrap no cause, and their text may hold the answer's body.
-type loginCalls struct {
+// loginTransport sends the requests of one login and records the result of the last one:
+// azidentity's errors wrap no cause, and their text may contain the body of the answer.
+type loginTransport struct {
 	login
-	status int
+	status int // 0: no answer
 	err    error
 }
 
-func (c *loginCalls) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *loginTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	began := time.Now()
-	resp, err := c.pool.RoundTrip(req)
-	c.status, c.err = 0, err
+	resp, err := t.conns.RoundTrip(req)
+	t.status, t.err = 0, err
 	if err == nil {
-		c.status = resp.StatusCode
+		t.status = resp.StatusCode
 	}
-	c.cfg.Observe("login", c.status, time.Since(began))
+	t.cfg.Observe("login", t.status, time.Since(began))
 	return resp, err
 }
 
-// loginError is what the login endpoint answered.
+// loginError is an error answer of the login endpoint.
 type loginError struct {
 	status int
-	code   string // such as AADSTS7000215; empty if there is none
+	code   string // such as AADSTS7000215; may be empty
 }
 
 func (e *loginError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("the login endpoint answered %d %s", e.status, e.code))
 }
 
-// LoginCode returns the code of the login endpoint, such as AADSTS7000215, that is
-// in an error of this package; empty if there is none.
+// LoginCode returns the code of the login endpoint in err, such as AADSTS7000215, or an
+// empty string if it has none.
 func LoginCode(err error) string {
 	if e, ok := errors.AsType[*loginError](err); ok {
 		return e.code
@@ -139,22 +139,21 @@ func LoginCode(err error) string {
 
 var loginCode = regexp.MustCompile(`\bAADSTS\d{1,10}\b`)
 
-// transientLogins are codes that come with a 4xx though nothing is wrong with the
-// credential.
-var transientLogins = []string{"AADSTS90033", "AADSTS90006", "AADSTS50196"}
+// transientCodes come with a 4xx although the credential is valid.
+var transientCodes = []string{"AADSTS90033", "AADSTS90006", "AADSTS50196"}
 
-// translate says in our words why a login failed.
-func (c *loginCalls) translate(ctx context.Context, err error) error {
-	answer := &loginError{c.status, loginCode.FindString(err.Error())}
+// translate returns the error of a failed login, without the text of err.
+func (t *loginTransport) translate(ctx context.Context, err error) error {
+	answer := &loginError{t.status, loginCode.FindString(err.Error())}
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: the login endpoint: %w", ooo.ErrUnavailable, ctx.Err())
-	case c.err != nil:
-		return fmt.Errorf("%w: the login endpoint: %w", ooo.ErrUnavailable, c.err)
-	case c.status == 0: // it did not come to a call
-		return fmt.Errorf("%w: the credential can't be used as it is set", ooo.ErrUnauthorized)
-	case c.status < 400 || c.status >= 500, c.status == http.StatusTooManyRequests, c.status == http.StatusRequestTimeout,
-		slices.Contains(transientLogins, answer.code):
+	case t.err != nil:
+		return fmt.Errorf("%w: the login endpoint: %w", ooo.ErrUnavailable, t.err)
+	case t.status == 0: // no request was sent
+		return fmt.Errorf("%w: the credential can't be used with these settings", ooo.ErrUnauthorized)
+	case t.status < 400 || t.status >= 500, t.status == http.StatusTooManyRequests, t.status == http.StatusRequestTimeout,
+		slices.Contains(transientCodes, answer.code):
 		return fmt.Errorf("%w: %w", ooo.ErrUnavailable, answer)
 	}
 	return fmt.Errorf("%w: %w", ooo.ErrUnauthorized, answer)

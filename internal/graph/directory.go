@@ -14,97 +14,96 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// personFields are what is asked of a directory user.
-var personFields = []string{"id", "userPrincipalName", "displayName"}
+// userFields are the requested properties of a directory user.
+var userFields = []string{"id", "userPrincipalName", "displayName"}
 
-// Find returns the one person with the given address: the user principal name,
-// the mail address, or one of the further addresses of a mailbox. The errors are
-// [ooo.ErrNotInDirectory], [ooo.ErrAmbiguous] and [ooo.ErrDenied].
+// Find returns the user with an address: a user principal name, a mail address, or one of
+// the proxy addresses. It returns [ooo.ErrNotInDirectory], [ooo.ErrAmbiguous] or
+// [ooo.ErrDenied] if it can't.
 //
-// Graph takes no address but the user principal name in a path, and lists a
-// hundred users at a time, so the other two are searched for by filter.
+// A path may name a user only by user principal name or object id, so the other addresses
+// are searched for with a filter.
 func (c *Client) Find(ctx context.Context, address string) (ooo.Person, error) {
-	ctx, cancel := begin(ctx, opDirectory, directoryTime)
+	ctx, cancel := withOperation(ctx, opDirectory, directoryTimeout)
 	defer cancel()
-	if couldBePrincipal.MatchString(address) {
-		// A name that Graph can't take for a user principal name may be an address all
-		// the same.
-		found, err := c.person(ctx, address)
+	if possibleUPN.MatchString(address) {
+		person, err := c.get(ctx, address)
+		// A rejected name may still be a mail address.
 		if !errors.Is(err, ooo.ErrNotInDirectory) && !errors.Is(err, ooo.ErrRejected) {
-			return found, err
+			return person, err
 		}
 	}
 	quoted := strings.ReplaceAll(address, "'", "''")
-	found, err := c.search(ctx, "mail eq '"+quoted+"'", false)
+	person, err := c.search(ctx, "mail eq '"+quoted+"'", false)
 	if errors.Is(err, ooo.ErrNotInDirectory) {
-		// Graph tells the primary address from the others by the case of its prefix.
-		found, err = c.search(ctx, "proxyAddresses/any(p:p eq 'smtp:"+quoted+"') or proxyAddresses/any(p:p eq 'SMTP:"+quoted+"')", true)
+		// The prefix of the primary address is in upper case, that of the others in lower case.
+		person, err = c.search(ctx, "proxyAddresses/any(p:p eq 'smtp:"+quoted+"') or proxyAddresses/any(p:p eq 'SMTP:"+quoted+"')", true)
 	}
-	return found, err
+	return person, err
 }
 
-// Lookup returns the person with an object id. A mailbox that can't be found says
-// nothing about its user; the directory does. The errors are those of [Client.Find].
+// Lookup returns the user with an object id. Only the directory can tell whether a user
+// exists whose mailbox is not found. It returns the errors of [Client.Find].
 func (c *Client) Lookup(ctx context.Context, id ooo.ObjectID) (ooo.Person, error) {
-	if !ooo.ValidObjectID(id) { // the path would name something else
+	if !ooo.ValidObjectID(id) { // the path would have another meaning
 		return ooo.Person{}, ooo.ErrNotInDirectory
 	}
-	ctx, cancel := begin(ctx, opDirectory, directoryTime)
+	ctx, cancel := withOperation(ctx, opDirectory, directoryTimeout)
 	defer cancel()
-	return c.person(ctx, string(id))
+	return c.get(ctx, string(id))
 }
 
-// Ping asks the directory a small question, only to learn whether Graph answers with
-// the token. The errors are those of [Client.Find].
+// Ping makes a small request to the directory, to check that Graph accepts the token. It
+// returns the errors of [Client.Find].
 func (c *Client) Ping(ctx context.Context) error {
-	ctx, cancel := begin(ctx, opDirectory, directoryTime)
+	ctx, cancel := withOperation(ctx, opDirectory, directoryTimeout)
 	defer cancel()
 	_, err := c.users().Get(ctx, &users.UsersRequestBuilderGetRequestConfiguration{
 		QueryParameters: &users.UsersRequestBuilderGetQueryParameters{Select: []string{"id"}, Top: new(int32(1))},
 	})
-	return fromSDK(err)
+	return unwrapSDK(err)
 }
 
-// users returns the SDK's builder, a new one for each call: it writes to its own path
-// parameters when it is used, so that two goroutines must not share one.
+// users returns a new request builder. Goroutines must not share one, because using it
+// changes its path parameters.
 func (c *Client) users() *users.UsersRequestBuilder {
 	return users.NewUsersRequestBuilderInternal(nil, c.adapter)
 }
 
-// person returns the person with an object id or a user principal name.
-func (c *Client) person(ctx context.Context, key string) (ooo.Person, error) {
-	found, err := c.users().ByUserId(key).Get(ctx, &users.UserItemRequestBuilderGetRequestConfiguration{
-		QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: personFields},
+// get returns the user with an object id or a user principal name.
+func (c *Client) get(ctx context.Context, key string) (ooo.Person, error) {
+	user, err := c.users().ByUserId(key).Get(ctx, &users.UserItemRequestBuilderGetRequestConfiguration{
+		QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: userFields},
 	})
 	if err != nil {
-		return ooo.Person{}, fromSDK(err)
+		return ooo.Person{}, unwrapSDK(err)
 	}
-	return personOf(found)
+	return personOf(user)
 }
 
-// couldBePrincipal has the characters that Entra allows in a user principal
-// name. Some that it does not would change what the path means.
-var couldBePrincipal = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+@[A-Za-z0-9.-]+$`)
+// possibleUPN matches the characters that Entra allows in a user principal name. Others
+// could change the meaning of the path.
+var possibleUPN = regexp.MustCompile(`^[A-Za-z0-9'._!#^~-]+@[A-Za-z0-9.-]+$`)
 
-// search returns the one person that filter finds. Advanced filters go by an
-// index, which may lag behind by seconds.
+// search returns the only user that matches filter. An advanced filter uses an index that
+// may be seconds old.
 func (c *Client) search(ctx context.Context, filter string, advanced bool) (ooo.Person, error) {
-	ask := &users.UsersRequestBuilderGetRequestConfiguration{
+	request := &users.UsersRequestBuilderGetRequestConfiguration{
 		QueryParameters: &users.UsersRequestBuilderGetQueryParameters{
-			Filter: &filter, Select: personFields, Top: new(int32(2)), // two are one too many
+			Filter: &filter, Select: userFields, Top: new(int32(2)), // two are ambiguous
 		},
 	}
 	if advanced {
-		ask.Headers = abstractions.NewRequestHeaders()
-		ask.Headers.Add("ConsistencyLevel", "eventual")
-		ask.QueryParameters.Count = new(true)
+		request.Headers = abstractions.NewRequestHeaders()
+		request.Headers.Add("ConsistencyLevel", "eventual")
+		request.QueryParameters.Count = new(true)
 	}
-	page, err := c.users().Get(ctx, ask)
+	page, err := c.users().Get(ctx, request)
 	switch {
 	case err != nil:
-		return ooo.Person{}, fromSDK(err)
+		return ooo.Person{}, unwrapSDK(err)
 	case page == nil:
-		return ooo.Person{}, errUnreadable
+		return ooo.Person{}, errBadAnswer
 	}
 	switch found := page.GetValue(); len(found) {
 	case 0:
@@ -116,26 +115,27 @@ func (c *Client) search(ctx context.Context, filter string, advanced bool) (ooo.
 }
 
 func personOf(user models.Userable) (ooo.Person, error) {
-	if user == nil || text(user.GetId()) == "" {
-		return ooo.Person{}, errUnreadable
+	if user == nil || value(user.GetId()) == "" {
+		return ooo.Person{}, errBadAnswer
 	}
 	return ooo.Person{
-		ID:                ooo.ObjectID(text(user.GetId())),
-		UserPrincipalName: text(user.GetUserPrincipalName()),
-		DisplayName:       text(user.GetDisplayName()),
+		ID:                ooo.ObjectID(value(user.GetId())),
+		UserPrincipalName: value(user.GetUserPrincipalName()),
+		DisplayName:       value(user.GetDisplayName()),
 	}, nil
 }
 
-func text(s *string) string {
+// value returns *s, or an empty string if s is nil.
+func value(s *string) string {
 	if s == nil {
 		return ""
 	}
 	return *s
 }
 
-// fromSDK takes the transport's error out of what the SDK made of it. Other errors are
-// the SDK's own, about an answer that it can't read; their text may quote it.
-func fromSDK(err error) error {
+// unwrapSDK returns the transport's error in an error of the SDK. The SDK's own errors mean
+// that it can't decode an answer; their text may quote it, so they are replaced.
+func unwrapSDK(err error) error {
 	wrapped, ok := errors.AsType[*url.Error](err)
 	switch {
 	case err == nil:
@@ -143,5 +143,5 @@ func fromSDK(err error) error {
 	case ok:
 		return wrapped.Err
 	}
-	return errUnreadable
+	return errBadAnswer
 }

@@ -110,7 +110,7 @@ func TestListsThatAreOdd(t *testing.T) {
 		}, 1, last, ""},
 		"a page that repeats": {func(page int) (int, string, string) { return 200, `{"id":"1"}`, "1" }, 2, 2, "incomplete: Graph repeats a page"},
 		"pages that go round": {func(page int) (int, string, string) { return 200, `{"id":"1"}`, strconv.Itoa((page + 1) % 3) }, 3, 3, "incomplete: Graph repeats a page"},
-		"a list without end":  {func(page int) (int, string, string) { return 200, "", strconv.Itoa(page + 1) }, 0, 2000, "incomplete: it has no end"},
+		"a list without end":  {func(page int) (int, string, string) { return 200, "", strconv.Itoa(page + 1) }, 0, 2000, "incomplete: Graph sends too many pages"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -11,103 +11,102 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// Read reads the automatic replies of at most 20 mailboxes, which is what Graph takes in a
-// $batch, with one request. The
-// readings come in the order of the ids; each has its own error, such as
+// Read reads the automatic replies of at most 20 mailboxes, the limit of a $batch, with
+// one request. The results are in the order of ids; each has its own error, such as
 // [ooo.ErrNoMailbox], [ooo.ErrUserGone], [ooo.ErrDenied] or [ooo.ErrBadSetting].
 //
-// known holds for each id the digest of the answer that the caller has understood
-// before, or is nil. Graph's answers hardly ever differ from the last, so most are not
-// decoded at all: those that are the same again are only marked so.
+// known has the digest of the last decoded answer for each id, or is nil. Answers rarely
+// change, so an answer with the same digest is not decoded, only marked as unchanged.
 func (c *Client) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.ReadResult {
-	readings := make([]ooo.ReadResult, len(ids))
+	results := make([]ooo.ReadResult, len(ids))
 	for i, id := range ids {
-		readings[i].ID = id
+		results[i].ID = id
 		if known != nil {
-			readings[i].Digest = known[i]
+			results[i].Digest = known[i]
 		}
 	}
-	switch len(readings) {
+	switch len(results) {
 	case 0:
 	case 1:
-		c.readOne(ctx, &readings[0])
+		c.readOne(ctx, &results[0])
 	default:
-		c.readBatch(ctx, readings)
+		c.readBatch(ctx, results)
 	}
-	return readings
+	return results
 }
 
-func (c *Client) readOne(ctx context.Context, reading *ooo.ReadResult) {
-	ctx, cancel := begin(ctx, opRead, readTime)
+func (c *Client) readOne(ctx context.Context, result *ooo.ReadResult) {
+	ctx, cancel := withOperation(ctx, opRead, readTimeout)
 	defer cancel()
-	body, err := c.call(ctx, http.MethodGet, settingPath(reading.ID), nil)
+	body, err := c.call(ctx, http.MethodGet, settingPath(result.ID), nil)
 	if err != nil {
-		reading.Err = err
+		result.Err = err
 		return
 	}
 	defer c.release(body)
-	understand(reading, body.Bytes())
+	decodeSetting(result, body.Bytes())
 }
 
 func settingPath(id ooo.ObjectID) string {
 	return "/users/" + url.PathEscape(string(id)) + "/mailboxSettings/automaticRepliesSetting"
 }
 
-// understand takes the answer to one read, whose digest so far is the known one.
-func understand(reading *ooo.ReadResult, body []byte) {
+// decodeSetting stores the answer to one read in result, which has the known digest.
+func decodeSetting(result *ooo.ReadResult, body []byte) {
 	digest := ooo.DigestOf(body)
-	if reading.Unchanged = digest == reading.Digest; reading.Unchanged {
-		reading.Err = nil
+	if result.Unchanged = digest == result.Digest; result.Unchanged {
+		result.Err = nil
 		return
 	}
-	reading.Digest = digest
-	reading.Setting, reading.Err = ooo.ParseSetting(body)
+	result.Digest = digest
+	result.Setting, result.Err = ooo.ParseSetting(body)
 }
 
-// readBatch reads with one POST, and with a second one if Graph took the token for the
-// batch but not for its reads. If it took the token for some, a 401 is about the mailbox.
-func (c *Client) readBatch(ctx context.Context, readings []ooo.ReadResult) {
-	ctx, cancel := begin(ctx, opBatch, readTime)
+// readBatch reads with one POST. If Graph accepts the token for the batch but refuses it
+// for every read, it replaces the token and sends a second one. If Graph accepts it for
+// some, a 401 is about the mailbox.
+func (c *Client) readBatch(ctx context.Context, results []ooo.ReadResult) {
+	ctx, cancel := withOperation(ctx, opBatch, readTimeout)
 	defer cancel()
-	held, err := c.transport.tokens.get(ctx)
+	current, err := c.transport.tokens.get(ctx)
 	if err != nil {
-		failAll(readings, err)
+		failAll(results, err)
 		return
 	}
-	err = c.postBatch(ctx, readings)
-	tokenTaken := func(r ooo.ReadResult) bool { return !refusesToken(r.Err) }
-	if err == nil && !slices.ContainsFunc(readings, tokenTaken) {
-		if fresh, failed := c.transport.tokens.replace(ctx, held); failed == nil && fresh != held {
-			err = c.postBatch(ctx, readings)
+	err = c.postBatch(ctx, results)
+	accepted := func(r ooo.ReadResult) bool { return !isTokenRefused(r.Err) }
+	if err == nil && !slices.ContainsFunc(results, accepted) {
+		if renewed, loginErr := c.transport.tokens.replace(ctx, current); loginErr == nil && renewed != current {
+			err = c.postBatch(ctx, results)
 		}
 	}
 	if err != nil {
-		failAll(readings, err)
+		failAll(results, err)
 	}
 }
 
-func failAll(readings []ooo.ReadResult, err error) {
-	for i := range readings {
-		readings[i].Err = err
+func failAll(results []ooo.ReadResult, err error) {
+	for i := range results {
+		results[i].Err = err
 	}
 }
 
-// postBatch sends one $batch and fills in what it answers. The error is that of the
-// batch as a whole.
-func (c *Client) postBatch(ctx context.Context, readings []ooo.ReadResult) error {
-	answer, err := c.call(ctx, http.MethodPost, "/$batch", newBatch(readings))
+// postBatch sends one $batch and stores the answer in results. It returns an error if the
+// batch failed as a whole.
+func (c *Client) postBatch(ctx context.Context, results []ooo.ReadResult) error {
+	answer, err := c.call(ctx, http.MethodPost, "/$batch", encodeBatch(results))
 	if err != nil {
 		return err
 	}
 	defer c.release(answer)
-	return decodeBatch(answer.Bytes(), readings, time.Now())
+	return decodeBatch(answer.Bytes(), results, time.Now())
 }
 
-// Presences returns who of ids is out of office as far as presence says, which may lag
-// behind; it leaves out those it knows nothing of. Graph takes [ooo.MaxPresences] at
-// once. It needs Presence.Read.All, otherwise it returns [ooo.ErrDenied].
+// Presences returns whether users are out of office according to their presence, which may
+// be outdated. Users without a presence are missing in the result. Graph accepts
+// [ooo.MaxPresences] ids at a time. Without Presence.Read.All it returns [ooo.ErrDenied].
 func (c *Client) Presences(ctx context.Context, ids []ooo.ObjectID) (map[ooo.ObjectID]bool, error) {
-	ctx, cancel := begin(ctx, opPresence, readTime)
+	ctx, cancel := withOperation(ctx, opPresence, readTimeout)
 	defer cancel()
 	body, err := json.Marshal(map[string]any{"ids": ids})
 	if err != nil {
@@ -127,13 +126,13 @@ func (c *Client) Presences(ctx context.Context, ids []ooo.ObjectID) (map[ooo.Obj
 		} `json:"value"`
 	}
 	if json.Unmarshal(answer.Bytes(), &page) != nil {
-		return nil, errUnreadable
+		return nil, errBadAnswer
 	}
-	known := map[ooo.ObjectID]bool{}
+	outOfOffice := map[ooo.ObjectID]bool{}
 	for _, p := range page.Value {
-		if away := p.Settings.IsOutOfOffice; away != nil {
-			known[p.ID] = *away
+		if p.Settings.IsOutOfOffice != nil {
+			outOfOffice[p.ID] = *p.Settings.IsOutOfOffice
 		}
 	}
-	return known, nil
+	return outOfOffice, nil
 }

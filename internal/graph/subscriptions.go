@@ -13,61 +13,41 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// tlsVersion is the least that our listener takes.
+// tlsVersion is the lowest version that the service's listener accepts.
 const tlsVersion = "v1_2"
 
-// mostPages ends a listing without an end. A page has a hundred.
-const mostPages = 2000
+// maxPages limits a listing. A page has 100 subscriptions.
+const maxPages = 2000
 
-// write creates, renews or deletes a subscription and returns it as it is now.
-func (c *Client) write(ctx context.Context, op operation,
-	call func(context.Context, *builder) (models.Subscriptionable, error),
-) (ooo.GraphSubscription, error) {
-	ctx, cancel := begin(ctx, op, subscriptionTime)
-	defer cancel()
-	got, err := call(ctx, c.subscriptions())
-	if err != nil || op == opDelete {
-		return ooo.GraphSubscription{}, fromSDK(err)
-	}
-	sub := subscriptionOf(got)
-	if sub.ID == "" || sub.ExpiresAt.IsZero() {
-		return ooo.GraphSubscription{}, errUnreadable
-	}
-	return sub, nil
-}
-
-// builder is the SDK's builder of requests about subscriptions.
-type builder = subscriptions.SubscriptionsRequestBuilder
-
-// subscriptions returns a new builder, which each call needs.
-func (c *Client) subscriptions() *builder {
+// subscriptions returns a new request builder, see users.
+func (c *Client) subscriptions() *subscriptions.SubscriptionsRequestBuilder {
 	return subscriptions.NewSubscriptionsRequestBuilderInternal(nil, c.adapter)
 }
 
-// CreateSubscription asks Graph for a subscription. Graph calls its URLs before
-// it answers. What it grants is in the answer, with the expiry that counts.
+// CreateSubscription creates a subscription. Graph calls its URLs before it answers. The
+// expiry in the result is the one that counts.
 //
-// The errors are [ooo.Duplicate], [ooo.LifetimeTooLong], [ooo.ErrHandshake],
-// [ooo.ErrSubscriptionDenied], [ooo.ErrSubscriptionQuota], [ooo.ErrUserGone] and
-// [ooo.ErrNoMailbox]. With [ooo.ErrUnavailable] comes [ooo.ErrNoAnswer] if the
-// subscription may have been made all the same.
+// It returns [ooo.Duplicate], [ooo.LifetimeTooLong], [ooo.ErrHandshake],
+// [ooo.ErrSubscriptionDenied], [ooo.ErrSubscriptionQuota], [ooo.ErrUserGone] or
+// [ooo.ErrNoMailbox] if it can't. [ooo.ErrUnavailable] comes with [ooo.ErrNoAnswer] if the
+// subscription may exist nevertheless.
 func (c *Client) CreateSubscription(ctx context.Context, request ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
-	ask := bodyOf(request)
-	ask.SetLatestSupportedTlsVersion(new(tlsVersion))
+	ctx, cancel := withOperation(ctx, opCreate, subscriptionTimeout)
+	defer cancel()
+	body := bodyOf(request)
+	body.SetLatestSupportedTlsVersion(new(tlsVersion))
 	if request.Certificate.ID != "" {
-		ask.SetIncludeResourceData(new(true))
+		body.SetIncludeResourceData(new(true))
 	}
-	made, err := c.write(ctx, opCreate, func(ctx context.Context, b *builder) (models.Subscriptionable, error) {
-		return b.Post(ctx, ask, nil)
-	})
-	refused, ok := errors.AsType[*apiError](err)
-	if ok && refused.fromGateway() || errors.Is(err, errUnreadable) {
+	created, err := granted(c.subscriptions().Post(ctx, body, nil))
+	apiErr, ok := errors.AsType[*apiError](err)
+	if ok && apiErr.fromGateway() || errors.Is(err, errBadAnswer) {
 		err = fmt.Errorf("%w: %w", ooo.ErrNoAnswer, err)
 	}
-	return made, err
+	return created, err
 }
 
-// bodyOf returns the fields of a request that have a value.
+// bodyOf returns a body with the fields of a request that are set.
 func bodyOf(request ooo.SubscriptionRequest) *models.Subscription {
 	body := models.NewSubscription()
 	body.SetExpirationDateTime(new(request.ExpiresAt.UTC()))
@@ -90,98 +70,108 @@ func bodyOf(request ooo.SubscriptionRequest) *models.Subscription {
 	return body
 }
 
-// PatchSubscription renews a subscription and changes what can be changed; the
-// answer has the expiry that counts. The errors are [ooo.ErrSubscriptionGone],
-// [ooo.LifetimeTooLong], [ooo.ErrHandshake], [ooo.ErrSubscriptionDenied] and
-// [ooo.ErrSubscriptionQuota].
+// granted returns the subscription in the answer to a POST or PATCH.
+func granted(answer models.Subscriptionable, err error) (ooo.GraphSubscription, error) {
+	if err != nil {
+		return ooo.GraphSubscription{}, unwrapSDK(err)
+	}
+	sub := subscriptionOf(answer)
+	if sub.ID == "" || sub.ExpiresAt.IsZero() {
+		return ooo.GraphSubscription{}, errBadAnswer
+	}
+	return sub, nil
+}
+
+// PatchSubscription renews a subscription and changes the fields of patch that are set.
+// The expiry in the result is the one that counts. It returns [ooo.ErrSubscriptionGone],
+// [ooo.LifetimeTooLong], [ooo.ErrHandshake], [ooo.ErrSubscriptionDenied] or
+// [ooo.ErrSubscriptionQuota] if it can't.
 func (c *Client) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
 	if id == "" {
 		return ooo.GraphSubscription{}, ooo.ErrSubscriptionGone
 	}
-	return c.write(ctx, opRenew, func(ctx context.Context, b *builder) (models.Subscriptionable, error) {
-		return b.BySubscriptionId(string(id)).Patch(ctx, bodyOf(patch), nil)
-	})
+	ctx, cancel := withOperation(ctx, opRenew, subscriptionTimeout)
+	defer cancel()
+	return granted(c.subscriptions().BySubscriptionId(string(id)).Patch(ctx, bodyOf(patch), nil))
 }
 
-// DeleteSubscription takes a subscription away. The errors are
-// [ooo.ErrSubscriptionGone] and [ooo.ErrSubscriptionDenied].
+// DeleteSubscription deletes a subscription. It returns [ooo.ErrSubscriptionGone] or
+// [ooo.ErrSubscriptionDenied] if it can't.
 func (c *Client) DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) error {
-	if id == "" { // the path would name all of them
+	if id == "" { // the path would be that of all subscriptions
 		return ooo.ErrSubscriptionGone
 	}
-	_, err := c.write(ctx, opDelete, func(ctx context.Context, b *builder) (models.Subscriptionable, error) {
-		return nil, b.BySubscriptionId(string(id)).Delete(ctx, nil)
-	})
-	return err
+	ctx, cancel := withOperation(ctx, opDelete, subscriptionTimeout)
+	defer cancel()
+	return unwrapSDK(c.subscriptions().BySubscriptionId(string(id)).Delete(ctx, nil))
 }
 
-// SubscriptionPages yields the subscriptions of this app page by page, so that the
-// caller sets the pace. Pages may be empty, some of the listed may have expired, and
-// what is not listed may live all the same: Graph has left out nearly everything for
-// hours.
+// SubscriptionPages yields the subscriptions of this app page by page, so that the caller
+// sets the pace. Pages may be empty and may contain expired subscriptions. A subscription
+// that is not listed may still exist: Graph has omitted nearly all of them for hours.
 //
-// After an error the caller may wait and go on with the loop, and the same page is
-// asked for again. The loop ends without the rest if Graph repeats a page, or links
-// to another host. The error may be [ooo.ErrSubscriptionDenied].
+// After an error the caller may wait and continue the loop, which requests the same page
+// again. The loop ends with an error if Graph repeats a page or links to another host. The
+// error may be [ooo.ErrSubscriptionDenied].
 func (c *Client) SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.GraphSubscription, error] {
 	return func(yield func([]ooo.GraphSubscription, error) bool) {
-		link, asked := "", map[string]bool{}
-		for len(asked) < mostPages {
+		link, seen := "", map[string]bool{}
+		for len(seen) < maxPages {
 			listed, next, err := c.page(ctx, link)
 			if !yield(listed, err) {
 				return
 			}
-			u, unclear := url.Parse(next)
+			u, parseErr := url.Parse(next)
 			switch {
 			case err != nil:
 				continue
 			case next == "":
 				return
-			case unclear != nil || !c.transport.leadsTo(u):
-				yield(nil, incomplete(errForeign))
+			case parseErr != nil || !c.transport.isGraph(u):
+				yield(nil, incomplete(errOtherHost))
 				return
-			case asked[next]:
-				yield(nil, incomplete(errRepeated))
+			case seen[next]:
+				yield(nil, incomplete(errRepeatedPage))
 				return
 			}
-			asked[next], link = true, next
+			seen[next], link = true, next
 		}
-		yield(nil, incomplete(errEndless))
+		yield(nil, incomplete(errTooManyPages))
 	}
 }
 
 // Why a list of subscriptions is incomplete.
 var (
-	errRepeated = errors.New("Graph repeats a page")
-	errEndless  = errors.New("it has no end")
+	errRepeatedPage = errors.New("Graph repeats a page")
+	errTooManyPages = errors.New("Graph sends too many pages")
 )
 
-func incomplete(why error) error {
-	return fmt.Errorf("%w: the list of subscriptions is incomplete: %w", ooo.ErrUnavailable, why)
+func incomplete(reason error) error {
+	return fmt.Errorf("%w: the list of subscriptions is incomplete: %w", ooo.ErrUnavailable, reason)
 }
 
-// page returns what the page at link lists, or the first page, and the link to the
-// next one.
+// page returns the subscriptions on the page at link, and the link to the next page. An
+// empty link is the first page.
 func (c *Client) page(ctx context.Context, link string) (listed []ooo.GraphSubscription, next string, err error) {
-	ctx, cancel := begin(ctx, opList, subscriptionTime)
+	ctx, cancel := withOperation(ctx, opList, subscriptionTimeout)
 	defer cancel()
-	ask := c.subscriptions()
+	builder := c.subscriptions()
 	if link != "" {
-		ask = ask.WithUrl(link)
+		builder = builder.WithUrl(link)
 	}
-	page, err := ask.Get(ctx, nil)
+	page, err := builder.Get(ctx, nil)
 	switch {
 	case err != nil:
-		return nil, "", fromSDK(err)
+		return nil, "", unwrapSDK(err)
 	case page == nil:
-		return nil, "", errUnreadable
+		return nil, "", errBadAnswer
 	}
-	for _, one := range page.GetValue() {
-		if sub := subscriptionOf(one); sub.ID != "" {
+	for _, s := range page.GetValue() {
+		if sub := subscriptionOf(s); sub.ID != "" {
 			listed = append(listed, sub)
 		}
 	}
-	return listed, text(page.GetOdataNextLink()), nil
+	return listed, value(page.GetOdataNextLink()), nil
 }
 
 func subscriptionOf(s models.Subscriptionable) ooo.GraphSubscription {
@@ -189,10 +179,10 @@ func subscriptionOf(s models.Subscriptionable) ooo.GraphSubscription {
 		return ooo.GraphSubscription{}
 	}
 	sub := ooo.GraphSubscription{
-		ID:              ooo.SubscriptionID(text(s.GetId())),
-		Resource:        text(s.GetResource()),
-		NotificationURL: text(s.GetNotificationUrl()),
-		LifecycleURL:    text(s.GetLifecycleNotificationUrl()),
+		ID:              ooo.SubscriptionID(value(s.GetId())),
+		Resource:        value(s.GetResource()),
+		NotificationURL: value(s.GetNotificationUrl()),
+		LifecycleURL:    value(s.GetLifecycleNotificationUrl()),
 	}
 	if at := s.GetExpirationDateTime(); at != nil {
 		sub.ExpiresAt = at.UTC()

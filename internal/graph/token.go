@@ -14,49 +14,47 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// token is an access token, ready to be sent.
+// token is an access token.
 type token struct {
 	header  string // "Bearer …"
 	fetched time.Time
 	expires time.Time
 }
 
-func (t *token) life() time.Duration { return t.expires.Sub(t.fetched) }
+func (t *token) lifetime() time.Duration { return t.expires.Sub(t.fetched) }
 
-// usable reports whether the token will still be good when a request that starts
-// now arrives.
+// usable reports whether the token will still be valid when a request that is sent now
+// arrives.
 func (t *token) usable(now time.Time) bool {
-	return t != nil && now.Before(t.expires.Add(-min(t.life()/20, 10*time.Second)))
+	return t != nil && now.Before(t.expires.Add(-min(t.lifetime()/20, 10*time.Second)))
 }
 
-// renewAt is when the token should be replaced: a third of its life is left.
-func (t *token) renewAt() time.Time { return t.expires.Add(-t.life() / 3) }
+// renewAt returns when a third of the token's lifetime is left.
+func (t *token) renewAt() time.Time { return t.expires.Add(-t.lifetime() / 3) }
 
-// tokens keeps one token and replaces it.
+// tokens holds the current token and replaces it.
 type tokens struct {
 	fetch   func(context.Context) (azcore.AccessToken, error)
-	renewed func(*token) // called for each new token, with mu held; nil: none
+	onRenew func(*token) // called for each new token, with mu held; nil: none
 	log     *slog.Logger
 
-	current  atomic.Pointer[token]
-	mu       chan struct{} // capacity 1: a lock that a context can stop waiting for
-	failures int           // logins in a row; guarded by mu, as all below
-	failed   error         // of the last login; nil if it worked
-	retryAt  time.Time     // no login before
-	replaced time.Time     // when a refused token was replaced last
+	current    atomic.Pointer[token]
+	mu         chan struct{} // capacity 1: a mutex whose Lock a context can end
+	failures   int           // failed logins in a row; guarded by mu, as all below
+	err        error         // of the last login
+	retryAt    time.Time     // no login before
+	replacedAt time.Time     // when a refused token was last replaced
 }
 
 func newTokens(fetch func(context.Context) (azcore.AccessToken, error), log *slog.Logger) *tokens {
 	return &tokens{fetch: fetch, log: log, mu: make(chan struct{}, 1)}
 }
 
-// Waits between logins.
 const (
-	firstLoginWait = 500 * time.Millisecond
-	mostLoginWait  = 30 * time.Second
-	// replacePause keeps a Graph that refuses every token from making us log in
-	// for every request.
-	replacePause = 2 * time.Second
+	minLoginBackoff = 500 * time.Millisecond
+	maxLoginBackoff = 30 * time.Second
+	// replaceInterval limits logins while Graph refuses every token.
+	replaceInterval = 2 * time.Second
 )
 
 func (t *tokens) lock(ctx context.Context) error {
@@ -70,46 +68,46 @@ func (t *tokens) lock(ctx context.Context) error {
 
 func (t *tokens) unlock() { <-t.mu }
 
-// get returns a token that is good now.
+// get returns a usable token.
 func (t *tokens) get(ctx context.Context) (*token, error) {
-	if held := t.current.Load(); held.usable(time.Now()) {
-		return held, nil
+	if current := t.current.Load(); current.usable(time.Now()) {
+		return current, nil
 	}
 	return t.replace(ctx, nil)
 }
 
-// replace returns a token other than refused, which Graph did not accept; nil means
-// any that is good. Callers that come together share one login. If refused is itself
-// a replacement, made a moment ago, it is returned.
+// replace returns a usable token other than refused, which Graph did not accept; refused
+// may be nil. Concurrent callers share one login. If a refused token was replaced less
+// than replaceInterval ago, replace returns refused.
 func (t *tokens) replace(ctx context.Context, refused *token) (*token, error) {
 	if err := t.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer t.unlock()
 	now := time.Now()
-	if held := t.current.Load(); held != refused && held.usable(now) {
-		return held, nil // another caller was faster
+	if current := t.current.Load(); current != refused && current.usable(now) {
+		return current, nil // another caller replaced it
 	}
 	if refused != nil {
-		if now.Before(t.replaced.Add(replacePause)) {
+		if now.Before(t.replacedAt.Add(replaceInterval)) {
 			return refused, nil
 		}
-		t.replaced = now
+		t.replacedAt = now
 	}
 	return t.login(ctx)
 }
 
-// login fetches a token. The caller holds mu.
+// login fetches a token. The caller must hold mu.
 func (t *tokens) login(ctx context.Context) (*token, error) {
-	if t.failed != nil && time.Now().Before(t.retryAt) {
-		return nil, t.failed
+	if t.err != nil && time.Now().Before(t.retryAt) {
+		return nil, t.err
 	}
-	got, err := t.fetch(ctx)
+	fetched, err := t.fetch(ctx)
 	now := time.Now()
 	if err != nil {
-		if ctx.Err() == nil { // otherwise the caller's time was up, and the next one may have more
+		if ctx.Err() == nil { // otherwise only this caller timed out
 			t.failures++
-			t.failed, t.retryAt = err, now.Add(schedule.Backoff(t.failures, firstLoginWait, mostLoginWait))
+			t.err, t.retryAt = err, now.Add(schedule.Backoff(t.failures, minLoginBackoff, maxLoginBackoff))
 			message := "login failed, retrying"
 			if t.failures == 1 {
 				message += ": see outlook-monitor doctor"
@@ -121,51 +119,51 @@ func (t *tokens) login(ctx context.Context) (*token, error) {
 	if t.failures > 0 {
 		t.log.InfoContext(ctx, "login works again", "failures", t.failures)
 	}
-	t.failures, t.failed = 0, nil
-	held := &token{header: "Bearer " + got.Token, fetched: now, expires: now.Add(got.ExpiresOn.Sub(now))}
-	before := t.current.Swap(held)
-	if t.renewed != nil && (before == nil || before.header != held.header) {
-		t.renewed(held)
+	t.failures, t.err = 0, nil
+	renewed := &token{header: "Bearer " + fetched.Token, fetched: now, expires: now.Add(fetched.ExpiresOn.Sub(now))}
+	previous := t.current.Swap(renewed)
+	if t.onRenew != nil && (previous == nil || previous.header != renewed.header) {
+		t.onRenew(renewed)
 	}
-	t.log.DebugContext(ctx, "logged in", "token_life", held.life().Round(time.Second))
-	return held, nil
+	t.log.DebugContext(ctx, "logged in", "token_life", renewed.lifetime().Round(time.Second))
+	return renewed, nil
 }
 
-// run replaces each token before it ends, until ctx ends.
+// run replaces each token before it expires, until ctx ends.
 func (t *tokens) run(ctx context.Context) {
 	for wait := time.Duration(0); schedule.Sleep(ctx, wait); {
 		wait = t.renew(ctx)
 	}
 }
 
-// renew logs in if that is due and returns when to call it again.
+// renew logs in if a new token is due, and returns how long to wait before the next call.
 func (t *tokens) renew(ctx context.Context) time.Duration {
 	if t.lock(ctx) != nil {
 		return 0
 	}
 	defer t.unlock()
-	held := t.current.Load()
-	if held == nil || !time.Now().Before(held.renewAt()) {
+	current := t.current.Load()
+	if current == nil || !time.Now().Before(current.renewAt()) {
 		var err error
-		if held, err = t.login(ctx); err != nil {
+		if current, err = t.login(ctx); err != nil {
 			return max(time.Until(t.retryAt), 10*time.Millisecond)
 		}
 	}
-	// If the endpoint returned the token that it had, it is asked again, but not at once.
-	return max(time.Until(held.renewAt()), min(time.Until(held.expires)/4, time.Minute), 200*time.Millisecond)
+	// The endpoint may have returned the same token: it is not asked again at once.
+	return max(time.Until(current.renewAt()), min(time.Until(current.expires)/4, time.Minute), 200*time.Millisecond)
 }
 
-// Token reports whether there is a token or one can be had. The error is
-// [ooo.ErrUnauthorized] or [ooo.ErrUnavailable].
+// Token returns nil if there is a token or the login works, else [ooo.ErrUnauthorized] or
+// [ooo.ErrUnavailable].
 func (c *Client) Token(ctx context.Context) error {
 	_, err := c.Grant(ctx)
 	return err
 }
 
-// TokenExpires returns when the current token expires; zero if there is none.
+// TokenExpires returns when the current token expires, or the zero time if there is none.
 func (c *Client) TokenExpires() time.Time {
-	if held := c.transport.tokens.current.Load(); held != nil {
-		return held.expires
+	if current := c.transport.tokens.current.Load(); current != nil {
+		return current.expires
 	}
 	return time.Time{}
 }
@@ -174,33 +172,31 @@ func (c *Client) TokenExpires() time.Time {
 type Grant struct {
 	Expires  time.Time
 	Roles    []string // application permissions
-	Readable bool     // the token could be parsed; otherwise there are no Roles
+	Readable bool     // false: the token can't be parsed, and Roles is empty
 }
 
-// Grant logs in, if that is needed, and parses the token. Graph's tokens are
-// opaque to their bearers by contract, but have been JWTs ever since: what is read
-// here is for people, and nothing is decided by it. The errors are those of
-// [Client.Token].
+// Grant logs in if needed and parses the token. It returns the errors of [Client.Token].
+//
+// Graph's tokens are formally opaque to clients, but have always been JWTs. The result is
+// only shown to people; nothing depends on it.
 func (c *Client) Grant(ctx context.Context) (Grant, error) {
-	ctx, cancel := context.WithTimeout(ctx, loginTime)
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
-	held, err := c.transport.tokens.get(ctx)
+	current, err := c.transport.tokens.get(ctx)
 	if err != nil {
 		return Grant{}, err
 	}
-	g := Grant{Expires: held.expires}
-	claims, ok := held.claims()
-	g.Roles, g.Readable = claims.Roles, ok
-	return g, nil
+	claims, ok := current.claims()
+	return Grant{Expires: current.expires, Roles: claims.Roles, Readable: ok}, nil
 }
 
-// claims are what this program reads in a token.
+// claims are those that this program reads.
 type claims struct {
-	Object string   `json:"oid"`
-	Roles  []string `json:"roles"`
+	ObjectID string   `json:"oid"`
+	Roles    []string `json:"roles"`
 }
 
-// claims parses the token. What is not a JWT is not ok.
+// claims parses the token. ok is false if it is not a JWT.
 func (t *token) claims() (c claims, ok bool) {
 	parts := strings.Split(t.header, ".")
 	if len(parts) != 3 {

@@ -8,54 +8,55 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// TokenSource logs in to another service than Graph with the same credential. It
+// TokenSource provides tokens for a service other than Graph, with the same credential. It
 // renews and retries as [Client] does for Graph.
 type TokenSource struct {
 	login  login
 	tokens *tokens
 }
 
-// NewTokenSource returns the source of tokens for a scope, such as
-// https://redis.azure.com/.default. It does no I/O. renewed is called with every new
-// token and the object id of the identity; it must not block.
-func NewTokenSource(cfg Config, scope string, renewed func(object, token string)) (*TokenSource, error) {
+// NewTokenSource returns a source of tokens for a scope, such as
+// https://redis.azure.com/.default. It does no I/O. onRenew is called with every new token
+// and the object id of its identity; it must not block.
+func NewTokenSource(cfg Config, scope string, onRenew func(objectID, token string)) (*TokenSource, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
 		return nil, err
 	}
-	l := login{cfg, scope, newPool(cfg.RootCAs)}
+	l := login{cfg, scope, newConns(cfg.RootCAs)}
 	s := &TokenSource{l, newTokens(l.fetch, cfg.Log)}
-	s.tokens.renewed = func(t *token) {
-		if object, text, err := t.identify(); err == nil {
-			renewed(object, text)
+	s.tokens.onRenew = func(t *token) {
+		if objectID, text, err := t.identity(); err == nil {
+			onRenew(objectID, text)
 		}
 	}
 	return s, nil
 }
 
-// Run renews the token before it expires, and returns nil when ctx ends.
+// Run renews the token before it expires, until ctx ends.
 func (s *TokenSource) Run(ctx context.Context) error {
-	defer s.login.pool.CloseIdleConnections()
+	defer s.login.conns.CloseIdleConnections()
 	s.tokens.run(ctx)
 	return nil
 }
 
-// Token returns a valid token and the object id of the identity, and logs in if there
-// is none. After a failed login it returns that error until the next try is due. The
-// error is [ooo.ErrUnauthorized] or [ooo.ErrUnavailable].
-func (s *TokenSource) Token(ctx context.Context) (object, token string, err error) {
-	held, err := s.tokens.get(ctx)
+// Token returns a valid token and the object id of its identity, and logs in if there is
+// none. After a failed login it returns the same error until the next attempt is due:
+// [ooo.ErrUnauthorized] or [ooo.ErrUnavailable].
+func (s *TokenSource) Token(ctx context.Context) (objectID, token string, err error) {
+	current, err := s.tokens.get(ctx)
 	if err != nil {
 		return "", "", err
 	}
-	return held.identify()
+	return current.identity()
 }
 
-// identify returns the object id of the token's identity, and the token.
-func (t *token) identify() (object, text string, err error) {
+// identity returns the object id of the token's identity, and the token without the
+// scheme.
+func (t *token) identity() (objectID, text string, err error) {
 	claims, ok := t.claims()
-	if !ok || claims.Object == "" {
-		return "", "", fmt.Errorf("%w: the token does not name the object id (oid) of its identity", ooo.ErrUnauthorized)
+	if !ok || claims.ObjectID == "" {
+		return "", "", fmt.Errorf("%w: the token does not contain the object id (oid) of its identity", ooo.ErrUnauthorized)
 	}
-	return claims.Object, strings.TrimPrefix(t.header, "Bearer "), nil
+	return claims.ObjectID, strings.TrimPrefix(t.header, "Bearer "), nil
 }

@@ -19,16 +19,17 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// agent is the program's name to Graph and to the login endpoint.
-const agent = "outlook-monitor"
+// userAgent names the program to Graph and to the login endpoint.
+const userAgent = "outlook-monitor"
 
-// Bounds of what is read, in bytes.
+// Limits of answers, in bytes.
 const (
-	mostAnswer  = 16 << 20 // a $batch of twenty settings with long texts
-	mostRefusal = 64 << 10
+	maxBody      = 16 << 20 // a $batch of twenty settings with long texts
+	maxErrorBody = 64 << 10
 )
 
-// operation is a kind of request: its name in reports, and what a refusal is about.
+// operation is a kind of request. It is reported to Config.Observe and decides what an
+// error answer means.
 type operation string
 
 const (
@@ -44,28 +45,27 @@ const (
 
 type operationKey struct{}
 
-// begin returns the context of an operation, which ends after limit.
-func begin(ctx context.Context, op operation, limit time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithValue(ctx, operationKey{}, op), limit)
+// withOperation returns the context for the requests of an operation.
+func withOperation(ctx context.Context, op operation, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithValue(ctx, operationKey{}, op), timeout)
 }
 
-// transport sends requests to Graph. It is an [http.RoundTripper] whose answers are
-// all 2xx: any other becomes an error by [apiError.translate], and a request without
-// an answer is [ooo.ErrUnavailable]. A creation that Graph may have got comes with
-// [ooo.ErrNoAnswer] then.
+// transport is an [http.RoundTripper] for requests to Graph that returns only 2xx answers.
+// Any other answer becomes an error by [apiError.translate], and no answer becomes
+// [ooo.ErrUnavailable], with [ooo.ErrNoAnswer] if a creation may have reached Graph.
 type transport struct {
 	cfg    Config
-	pool   *http.Transport
+	conns  *http.Transport
 	tokens *tokens
 }
 
-var errForeign = errors.New("the link leads to another host")
+var errOtherHost = errors.New("the link leads to another host")
 
-// notSent is the error of a request that did not leave.
+// notSent returns the error of a request that was not sent.
 func notSent(cause error) error { return fmt.Errorf("%w: %w", ooo.ErrUnavailable, cause) }
 
-// RoundTrip sends a request that the SDK made. It takes the body out first, so that
-// it can be sent twice and has a length: the SDK's bodies do neither.
+// RoundTrip sends a request of the SDK. It reads the body first, because the SDK's bodies
+// can't be sent twice and have no length.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return t.do(req, nil)
@@ -78,104 +78,104 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.do(req, body)
 }
 
-// do sends req with body and a token. A refused token is replaced, once.
+// do sends req with a token. If Graph refuses the token, do replaces it and sends req again,
+// once.
 func (t *transport) do(req *http.Request, body []byte) (*http.Response, error) {
-	if !t.leadsTo(req.URL) {
-		return nil, notSent(errForeign)
+	if !t.isGraph(req.URL) {
+		return nil, notSent(errOtherHost)
 	}
-	held, err := t.tokens.get(req.Context())
+	current, err := t.tokens.get(req.Context())
 	if err != nil {
 		return nil, err
 	}
-	resp, err := t.send(req, body, held)
-	if !refusesToken(err) {
+	resp, err := t.send(req, body, current)
+	if !isTokenRefused(err) {
 		return resp, err
 	}
-	fresh, failed := t.tokens.replace(req.Context(), held)
+	renewed, loginErr := t.tokens.replace(req.Context(), current)
 	switch {
-	case failed != nil:
-		return nil, failed
-	case fresh == held: // replaced a moment ago: another would be refused too
+	case loginErr != nil:
+		return nil, loginErr
+	case renewed == current: // a new token was refused too, a moment ago
 		return nil, err
 	}
-	return t.send(req, body, fresh)
+	return t.send(req, body, renewed)
 }
 
-// leadsTo reports whether u is on the Graph that the tokens are for.
-func (t *transport) leadsTo(u *url.URL) bool {
-	ours := strings.TrimPrefix(t.cfg.Endpoint, "https://")
+// isGraph reports whether u is on the Graph that the tokens are for.
+func (t *transport) isGraph(u *url.URL) bool {
+	host := strings.TrimPrefix(t.cfg.Endpoint, "https://")
 	return strings.EqualFold(u.Scheme, "https") &&
-		strings.EqualFold(strings.TrimSuffix(u.Host, ":443"), strings.TrimSuffix(ours, ":443"))
+		strings.EqualFold(strings.TrimSuffix(u.Host, ":443"), strings.TrimSuffix(host, ":443"))
 }
 
-// send makes one try.
+// send sends req once.
 func (t *transport) send(req *http.Request, body []byte, with *token) (*http.Response, error) {
 	ctx := req.Context()
 	if err := ctx.Err(); err != nil {
 		return nil, notSent(err)
 	}
 	op, _ := ctx.Value(operationKey{}).(operation)
-	var left atomic.Bool
+	var maybeSent atomic.Bool
 	if op == opCreate {
-		// Not WroteHeaders: Graph may have the request before that is called.
-		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { left.Store(true) }})
+		// WroteHeaders may be called after Graph has the request.
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { maybeSent.Store(true) }})
 	}
 	call := Call{Operation: string(op), ClientRequestID: uuid.NewString(), Began: time.Now()}
 	out := req.Clone(ctx)
 	out.Header["Authorization"] = []string{with.header}
 	out.Header["Client-Request-Id"] = []string{call.ClientRequestID}
-	out.Header["User-Agent"] = []string{agent}
+	out.Header["User-Agent"] = []string{userAgent}
 	out.Body, out.GetBody, out.ContentLength = nil, nil, 0
 	if body != nil {
 		out.Body = io.NopCloser(bytes.NewReader(body))
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		out.ContentLength = int64(len(body))
 	}
-	resp, err := t.pool.RoundTrip(out)
+	resp, err := t.conns.RoundTrip(out)
 	call.Ended = time.Now()
 	if err == nil {
 		call.Status, call.RequestID = resp.StatusCode, resp.Header.Get("Request-Id")
 	}
-	note(ctx, call)
+	record(ctx, call)
 	t.cfg.Observe(call.Operation, call.Status, call.Ended.Sub(call.Began))
 	switch {
-	case err != nil && left.Load():
+	case err != nil && maybeSent.Load():
 		return nil, fmt.Errorf("%w: %w: %w", ooo.ErrUnavailable, ooo.ErrNoAnswer, err)
 	case err != nil:
 		return nil, notSent(err)
 	case resp.StatusCode >= 200 && resp.StatusCode < 300:
-		resp.Body = http.MaxBytesReader(nil, resp.Body, mostAnswer)
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxBody)
 		return resp, nil
 	}
-	refused := readError(resp)
-	t.cfg.Log.DebugContext(ctx, "Graph refused", "operation", op, "status", refused.status,
-		"code", refused.code, "client_request_id", call.ClientRequestID)
-	return nil, refused.translate(op)
+	apiErr := readError(resp)
+	t.cfg.Log.DebugContext(ctx, "Graph answered with an error", "operation", op, "status", apiErr.status,
+		"code", apiErr.code, "client_request_id", call.ClientRequestID)
+	return nil, apiErr.translate(op)
 }
 
-// readError reads what Graph says in resp, which is no 2xx, and closes it.
+// readError reads an error answer and closes its body.
 func readError(resp *http.Response) *apiError {
 	defer resp.Body.Close()
-	// What can't be read is an error without a code.
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, mostRefusal))
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // if it is incomplete, the error has no code
 	now := time.Now()
 	if sent, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		now = sent // the clock that an HTTP date in Retry-After goes by
+		now = sent // an HTTP date in Retry-After is relative to the sender's clock
 	}
 	return newAPIError(resp.StatusCode, body, resp.Header.Get("Retry-After"), now)
 }
 
-// Call is one request to Graph, as Microsoft's support would look it up.
+// Call is one request to Graph, with the ids that Microsoft's support needs to find it.
 type Call struct {
 	Operation       string
-	Status          int    // HTTP status; 0: no answer
-	ClientRequestID string // ours
-	RequestID       string // Graph's; empty without an answer
+	Status          int // HTTP status; 0: no answer
+	ClientRequestID string
+	RequestID       string // of the answer; empty: none
 	Began, Ended    time.Time
 }
 
-// Calls collects the requests that are made with one context. Spans are made of them
-// afterwards, if what they led to is worth a trace.
+// Calls records the requests of a context. If their result is worth a trace, they become
+// spans afterwards.
 type Calls struct {
 	mu  sync.Mutex
 	all []Call // guarded by mu
@@ -183,14 +183,14 @@ type Calls struct {
 
 type callsKey struct{}
 
-// NoteCalls returns a context whose requests to Graph are collected.
-func NoteCalls(ctx context.Context) (context.Context, *Calls) {
+// RecordCalls returns a context whose requests to Graph are recorded.
+func RecordCalls(ctx context.Context) (context.Context, *Calls) {
 	calls := &Calls{}
 	return context.WithValue(ctx, callsKey{}, calls), calls
 }
 
-// note collects a request, if ctx wants that.
-func note(ctx context.Context, call Call) {
+// record records a request if ctx comes from RecordCalls.
+func record(ctx context.Context, call Call) {
 	if calls, ok := ctx.Value(callsKey{}).(*Calls); ok {
 		calls.mu.Lock()
 		defer calls.mu.Unlock()
@@ -198,7 +198,7 @@ func note(ctx context.Context, call Call) {
 	}
 }
 
-// All returns the requests so far, in the order in which they ended.
+// All returns the requests recorded so far, in the order in which they ended.
 func (c *Calls) All() []Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -69,7 +69,7 @@ func (p *Poller) callGraph(ctx context.Context, jobs []job, timeout time.Duratio
 	callCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if p.traced {
-		callCtx, c.graph = graph.NoteCalls(callCtx)
+		callCtx, c.graph = graph.RecordCalls(callCtx)
 	}
 	results := p.cfg.Graph.Read(callCtx, ids, known)
 	c.ended = time.Now()
