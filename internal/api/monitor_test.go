@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -11,16 +12,12 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-func monitorWorld() *world {
-	w := newWorld()
-	w.add(named("Ann@contoso.example"))
-	w.directory["bob@contoso.example"] = ooo.Person{ID: "id-bob"}
-	w.directory["o'hara+x@contoso.example"] = ooo.Person{ID: "id-ohara"}
-	return w
-}
-
-func asJSON(body string) request {
-	return postJSON("/monitor", body)
+func monitorFixture() *fixture {
+	f := newFixture()
+	f.add(userNamed("Ann@contoso.example"))
+	f.directory["bob@contoso.example"] = ooo.Person{ID: "id-bob"}
+	f.directory["o'hara+x@contoso.example"] = ooo.Person{ID: "id-ohara"}
+	return f
 }
 
 func TestMonitorBodies(t *testing.T) {
@@ -33,45 +30,37 @@ func TestMonitorBodies(t *testing.T) {
 		status int
 		answer string
 	}{
-		"a start":                         {`{"email":"bob@contoso.example","status":"True"}`, 200, ok("bob@contoso.example", "True")},
-		"a start in another letter case":  {`{"email":"bob@contoso.example","status":"tRUE"}`, 200, ok("bob@contoso.example", "True")},
-		"a start by a JSON bool":          {`{"email":"bob@contoso.example","status":true}`, 200, ok("bob@contoso.example", "True")},
-		"a stop":                          {`{"email":"Ann@contoso.example","status":"False"}`, 200, ok("Ann@contoso.example", "False")},
-		"a stop by a JSON bool":           {`{"email":"Ann@contoso.example","status":false}`, 200, ok("Ann@contoso.example", "False")},
-		"a stop of one not monitored":     {`{"email":"x@contoso.example","status":"false"}`, 200, ok("x@contoso.example", "False")},
-		"unknown fields are ignored":      {`{"email":"bob@contoso.example","status":"True","x":{"y":[1]}}`, 200, ok("bob@contoso.example", "True")},
-		"values are escaped":              {`{"email":"o'hara+x@contoso.example","status":"True"}`, 200, ok("o&#39;hara+x@contoso.example", "True")},
-		"a start of nobody":               {`{"email":"no@contoso.example","status":"True"}`, 404, "<h1>User no@contoso.example not in Active Directory</h1>"},
-		"markup is escaped":               {`{"email":"<script>@contoso.example","status":"True"}`, 404, "<h1>User &lt;script&gt;@contoso.example not in Active Directory</h1>"},
-		"an empty body":                   {``, 400, notJSON},
-		"no JSON":                         {`email=bob`, 400, notJSON},
-		"more after the JSON":             {`{"email":"bob@contoso.example","status":"True"} x`, 400, notJSON},
-		"an array":                        {`[]`, 400, invalid},
-		"null":                            {`null`, 400, invalid},
-		"a text":                          {`"x"`, 400, invalid},
-		"a number":                        {`1`, 400, invalid},
-		"no status":                       {`{"email":"bob@contoso.example"}`, 400, invalid},
-		"no email":                        {`{"status":"True"}`, 400, invalid},
-		"an email that is no text":        {`{"email":1,"status":"True"}`, 400, invalid},
-		"an email that is no address":     {`{"email":"bob","status":"True"}`, 400, invalid},
-		"an empty email":                  {`{"email":"","status":"True"}`, 400, invalid},
-		"an email with a line break":      {`{"email":"bob\n@contoso.example","status":"True"}`, 400, invalid},
-		"an unknown status":               {`{"email":"bob@contoso.example","status":"yes"}`, 400, invalid},
-		"a status with spaces":            {`{"email":"bob@contoso.example","status":" True"}`, 400, invalid},
-		"a status that is a number":       {`{"email":"bob@contoso.example","status":1}`, 400, invalid},
-		"a status that is null":           {`{"email":"bob@contoso.example","status":null}`, 400, invalid},
-		"an email that is null":           {`{"email":null,"status":"True"}`, 400, invalid},
-		"a body that is far too long":     {`{"email":"` + strings.Repeat("a", 70_000) + `"}`, 413, ""},
-		"one already monitored, restated": {`{"email":"ANN@contoso.example","status":"True"}`, 200, ok("ANN@contoso.example", "True")},
+		"start":                {`{"email":"bob@contoso.example","status":"True"}`, 200, ok("bob@contoso.example", "True")},
+		"start, letter case":   {`{"email":"bob@contoso.example","status":"tRUE"}`, 200, ok("bob@contoso.example", "True")},
+		"start, bool":          {`{"email":"bob@contoso.example","status":true}`, 200, ok("bob@contoso.example", "True")},
+		"stop":                 {`{"email":"Ann@contoso.example","status":"False"}`, 200, ok("Ann@contoso.example", "False")},
+		"stop, bool":           {`{"email":"Ann@contoso.example","status":false}`, 200, ok("Ann@contoso.example", "False")},
+		"unknown fields":       {`{"email":"bob@contoso.example","status":"True","x":{"y":[1]}}`, 200, ok("bob@contoso.example", "True")},
+		"escaped":              {`{"email":"o'hara+x@contoso.example","status":"True"}`, 200, ok("o&#39;hara+x@contoso.example", "True")},
+		"unknown user":         {`{"email":"<b>@contoso.example","status":"True"}`, 404, "<h1>User &lt;b&gt;@contoso.example not in Active Directory</h1>"},
+		"empty body":           {``, 400, notJSON},
+		"not JSON":             {`email=bob`, 400, notJSON},
+		"data after the JSON":  {`{"email":"bob@contoso.example","status":"True"} x`, 400, notJSON},
+		"array":                {`[]`, 400, invalid},
+		"null":                 {`null`, 400, invalid},
+		"no status":            {`{"email":"bob@contoso.example"}`, 400, invalid},
+		"no email":             {`{"status":"True"}`, 400, invalid},
+		"email not a string":   {`{"email":1,"status":"True"}`, 400, invalid},
+		"email not an address": {`{"email":"bob","status":"True"}`, 400, invalid},
+		"unknown status":       {`{"email":"bob@contoso.example","status":"yes"}`, 400, invalid},
+		"status with a space":  {`{"email":"bob@contoso.example","status":" True"}`, 400, invalid},
+		"status a number":      {`{"email":"bob@contoso.example","status":1}`, 400, invalid},
+		"status null":          {`{"email":"bob@contoso.example","status":null}`, 400, invalid},
+		"too large":            {`{"email":"` + strings.Repeat("a", 70_000) + `"}`, 413, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			response, body := asJSON(tt.body).ask(handler(t, monitorWorld()))
-			if response.Code != tt.status || tt.answer != "" && body != tt.answer {
-				t.Errorf("answer = %d %q, want %d %q", response.Code, body, tt.status, tt.answer)
+			answer, body := postMonitor(tt.body).ask(handler(t, monitorFixture()))
+			if answer.Code != tt.status || tt.answer != "" && body != tt.answer {
+				t.Errorf("answer = %d %q, want %d %q", answer.Code, body, tt.status, tt.answer)
 			}
-			if kind := response.Header().Get("Content-Type"); strings.HasPrefix(body, "<h1>") != strings.HasPrefix(kind, "text/html") {
-				t.Errorf("Content-Type = %q of %q, want what it is", kind, body)
+			if kind := answer.Header().Get("Content-Type"); strings.HasPrefix(body, "<h1>") != strings.HasPrefix(kind, "text/html") {
+				t.Errorf("Content-Type of %q = %q, want text/html only for HTML", body, kind)
 			}
 		})
 	}
@@ -80,21 +69,20 @@ func TestMonitorBodies(t *testing.T) {
 func TestMonitorContentTypes(t *testing.T) {
 	tests := map[string]int{
 		"application/json": 200, "application/json; charset=utf-8": 200, "APPLICATION/JSON": 200,
-		"application/vnd.api+json": 200, "text/plain": 400, "application/x-www-form-urlencoded": 400, "": 400, "text/json+x": 400,
-		"application/json;": 200, "application/json; charset": 200, "application/json2": 400, "multipart/form-data; boundary=x": 400,
+		"application/vnd.api+json": 200, "application/json;": 200, "text/plain": 400, "": 400, "text/x+json": 400, "application/json2": 400,
 	}
 	for kind, want := range tests {
 		t.Run(kind, func(t *testing.T) {
-			r := asJSON(`{"email":"bob@contoso.example","status":"True"}`)
+			r := monitor("bob@contoso.example", "True")
 			r.header["Content-Type"] = kind
-			if response, body := r.ask(handler(t, monitorWorld())); response.Code != want {
-				t.Errorf("answer = %d %q, want %d", response.Code, body, want)
+			if answer, body := r.ask(handler(t, monitorFixture())); answer.Code != want {
+				t.Errorf("answer = %d %q, want %d", answer.Code, body, want)
 			}
 		})
 	}
 }
 
-func TestMonitorAnswersInJSONWhenThatIsPreferred(t *testing.T) {
+func TestMonitorAcceptHeader(t *testing.T) {
 	tests := map[string]bool{
 		"": false, "*/*": false, "text/html": false, "application/json": true, "application/json, */*": true,
 		"text/html, application/json;q=0.9": false, "application/json, text/html;q=0.9": true, "application/*": true,
@@ -103,212 +91,216 @@ func TestMonitorAnswersInJSONWhenThatIsPreferred(t *testing.T) {
 	}
 	for accept, want := range tests {
 		t.Run(accept, func(t *testing.T) {
-			r := asJSON(`{"email":"bob@contoso.example","status":"True"}`)
+			r := monitor("bob@contoso.example", "True")
 			r.header["Accept"] = accept
-			response, body := r.ask(handler(t, monitorWorld()))
-			if got := strings.HasPrefix(response.Header().Get("Content-Type"), "application/json"); got != want || response.Code != 200 {
-				t.Errorf("answer = %d %q, want JSON: %t", response.Code, body, want)
+			answer, body := r.ask(handler(t, monitorFixture()))
+			if got := strings.HasPrefix(answer.Header().Get("Content-Type"), "application/json"); got != want || answer.Code != 200 {
+				t.Errorf("answer = %d %q, want JSON: %t", answer.Code, body, want)
 			}
 		})
 	}
 }
 
-func TestMonitorAsksAndWritesOnlyWhatItMust(t *testing.T) {
-	const ann, bob, annID = `{"email":"Ann@contoso.example","status":"True"}`, `{"email":"bob@contoso.example","status":"True"}`, "id-ann-at-contoso.example"
-	const wished = "wish @bob@contoso.example bob@contoso.example"
-	nothing := func(*world) {}
-	change := func(change func(row *ooo.Summary)) func(*world) {
-		return func(w *world) {
-			row := w.rows["ann@contoso.example"]
+func TestMonitorEffects(t *testing.T) {
+	const ann, bob = `{"email":"Ann@contoso.example","status":"True"}`, `{"email":"bob@contoso.example","status":"True"}`
+	const stopAnn, stopBob = `{"email":"ANN@contoso.example","status":"False"}`, `{"email":"bob@contoso.example","status":"False"}`
+	const annWish, bobWish = "[wish id-ann-at-contoso.example ann@contoso.example]", "[wish id-bob bob@contoso.example]"
+	const unresolvedWish = "wish @bob@contoso.example bob@contoso.example"
+	nothing := func(*fixture) {}
+	annRow := func(change func(row *ooo.Summary)) func(*fixture) {
+		return func(f *fixture) {
+			row := f.rows["ann@contoso.example"]
 			change(&row)
-			w.rows["ann@contoso.example"] = row
+			f.rows["ann@contoso.example"] = row
 		}
 	}
-	unfound := func(notFound bool) func(*world) {
-		return func(w *world) {
-			w.wishes["bob@contoso.example"] = ooo.Wish{Address: "bob@contoso.example", On: true, Nonce: "1"}
-			w.rows["bob@contoso.example"] = ooo.Summary{ID: "@bob@contoso.example", Condition: ooo.Unknown, NotFound: notFound}
+	bobIs := func(wish ooo.Wish) func(*fixture) {
+		return func(f *fixture) { f.wishes["bob@contoso.example"] = wish }
+	}
+	unresolved := func(notFound bool) func(*fixture) {
+		return func(f *fixture) {
+			f.wishes["bob@contoso.example"] = ooo.Wish{Address: "bob@contoso.example", On: true, Nonce: "1"}
+			f.rows["bob@contoso.example"] = ooo.Summary{ID: "@bob@contoso.example", Condition: ooo.Unknown, NotFound: notFound}
 		}
 	}
+	lookupErr := func(err error) func(*fixture) { return func(f *fixture) { f.lookupErr = err } }
 	tests := map[string]struct {
-		setUp   func(w *world)
-		body    string
-		status  int
-		lookups int
-		starts  int
-		hints   string
+		setUp           func(f *fixture)
+		body            string
+		status          int
+		lookups, starts int
+		hints           string
 	}{
-		"a new user is looked up":                 {nothing, bob, 200, 1, 1, "[wish id-bob bob@contoso.example]"},
-		"nobody is looked up and not stored":      {nothing, `{"email":"no@contoso.example","status":"True"}`, 404, 1, 0, "[]"},
-		"one already monitored costs nothing":     {nothing, ann, 200, 0, 0, "[]"},
-		"one in a new spelling":                   {nothing, `{"email":"ann@contoso.example","status":"True"}`, 200, 0, 1, "[wish " + annID + " ann@contoso.example]"},
-		"one that the mediator refused":           {change(func(r *ooo.Summary) { r.Delivery = ooo.DeliveryRefused }), ann, 200, 0, 0, "[wish " + annID + " ann@contoso.example]"},
-		"one that can't be read":                  {change(func(r *ooo.Summary) { r.Condition = ooo.Unknown }), ann, 200, 0, 0, "[check " + annID + "]"},
-		"one whose owner did nothing yet":         {change(func(r *ooo.Summary) { r.ID = "other" }), ann, 200, 0, 0, "[wish " + annID + " ann@contoso.example]"},
-		"a stop":                                  {nothing, `{"email":"ANN@contoso.example","status":"False"}`, 200, 0, 0, "[wish " + annID + " ann@contoso.example]"},
-		"a stop asks nobody":                      {nothing, `{"email":"bob@contoso.example","status":"False"}`, 200, 0, 0, "[]"},
-		"a stop of a wish that can't be read":     {func(w *world) { w.wishes["bob@contoso.example"] = ooo.Wish{Nonce: "1"} }, `{"email":"bob@contoso.example","status":"False"}`, 200, 0, 0, "[" + wished + "]"},
-		"a start of a wish that can't be read":    {func(w *world) { w.wishes["bob@contoso.example"] = ooo.Wish{Nonce: "1"} }, bob, 200, 1, 1, "[wish id-bob bob@contoso.example]"},
-		"Graph out of reach: stored all the same": {func(w *world) { w.finding = ooo.ErrUnavailable }, bob, 202, 1, 1, "[" + wished + "]"},
-		"throttled: stored all the same":          {func(w *world) { w.finding = &ooo.Throttled{After: time.Minute} }, bob, 202, 1, 1, "[" + wished + "]"},
-		"look-ups wait: stored all the same":      {func(w *world) { w.waits["directory"] = time.Second }, bob, 202, 0, 1, "[" + wished + "]"},
-		"a login refused: stored all the same":    {func(w *world) { w.finding = ooo.ErrUnauthorized }, bob, 202, 1, 1, "[" + wished + "]"},
-		"several of that name are an error":       {func(w *world) { w.finding = fmt.Errorf("x: %w", ooo.ErrAmbiguous) }, bob, 409, 1, 0, "[]"},
-		"monitored, not found yet":                {unfound(false), bob, 202, 0, 0, "[" + wished + " check @bob@contoso.example]"},
-		"monitored, known not to be there":        {unfound(true), bob, 404, 0, 0, "[" + wished + " check @bob@contoso.example]"},
-		"Redis out of reach for a start":          {func(w *world) { w.err = errAway }, bob, 503, 0, 0, "[]"},
-		"Redis out of reach for a stop":           {func(w *world) { w.err = errAway }, `{"email":"bob@contoso.example","status":"False"}`, 503, 0, 0, "[]"},
-		"one that was stopped is looked up again": {func(w *world) {
-			w.wishes["bob@contoso.example"] = ooo.Wish{Address: "bob@contoso.example", Person: ooo.Person{ID: "x"}, Nonce: "1"}
-		}, bob, 200, 1, 1, "[wish id-bob bob@contoso.example]"},
-		"a wrong body reaches neither": {nothing, `{}`, 400, 0, 0, "[]"},
+		"new user":                    {nothing, bob, 200, 1, 1, bobWish},
+		"unknown user":                {nothing, `{"email":"no@contoso.example","status":"True"}`, 404, 1, 0, "[]"},
+		"already monitored":           {nothing, ann, 200, 0, 0, "[]"},
+		"new spelling":                {nothing, `{"email":"ann@contoso.example","status":"True"}`, 200, 0, 1, annWish},
+		"refused delivery":            {annRow(func(r *ooo.Summary) { r.Delivery = ooo.DeliveryRefused }), ann, 200, 0, 0, annWish},
+		"unreadable mailbox":          {annRow(func(r *ooo.Summary) { r.Condition = ooo.Unknown }), ann, 200, 0, 0, "[check id-ann-at-contoso.example]"},
+		"no summary yet":              {annRow(func(r *ooo.Summary) { r.ID = "other" }), ann, 200, 0, 0, annWish},
+		"stop":                        {nothing, stopAnn, 200, 0, 0, annWish},
+		"stop, not monitored":         {nothing, stopBob, 200, 0, 0, "[]"},
+		"stop, damaged wish":          {bobIs(ooo.Wish{Nonce: "1"}), stopBob, 200, 0, 0, "[" + unresolvedWish + "]"},
+		"damaged wish":                {bobIs(ooo.Wish{Nonce: "1"}), bob, 200, 1, 1, bobWish},
+		"stopped before":              {bobIs(ooo.Wish{Address: "bob@contoso.example", Person: ooo.Person{ID: "x"}, Nonce: "1"}), bob, 200, 1, 1, bobWish},
+		"Graph unreachable":           {lookupErr(ooo.ErrUnavailable), bob, 202, 1, 1, "[" + unresolvedWish + "]"},
+		"ambiguous address":           {lookupErr(fmt.Errorf("x: %w", ooo.ErrAmbiguous)), bob, 409, 1, 0, "[]"},
+		"monitored, not looked up":    {unresolved(false), bob, 202, 0, 0, "[" + unresolvedWish + " check @bob@contoso.example]"},
+		"monitored, not in directory": {unresolved(true), bob, 404, 0, 0, "[" + unresolvedWish + " check @bob@contoso.example]"},
+		"Redis unreachable":           {func(f *fixture) { f.err = errAway }, bob, 503, 0, 0, "[]"},
+		"stop, Redis unreachable":     {func(f *fixture) { f.err = errAway }, stopBob, 503, 0, 0, "[]"},
+		"invalid body":                {nothing, `{}`, 400, 0, 0, "[]"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := monitorWorld()
-			tt.setUp(w)
-			response, body := asJSON(tt.body).ask(handler(t, w))
-			if hints := fmt.Sprint(w.left()); response.Code != tt.status || w.lookups != tt.lookups || len(w.starts) != tt.starts || hints != tt.hints {
+			f := monitorFixture()
+			tt.setUp(f)
+			before := maps.Clone(f.wishes)
+			answer, body := postMonitor(tt.body).ask(handler(t, f))
+			if hints := fmt.Sprint(f.hintKeys()); answer.Code != tt.status || f.lookups != tt.lookups || len(f.starts) != tt.starts || hints != tt.hints {
 				t.Errorf("answer = %d %q with %d look-ups, %d starts and hints %s, want %d with %d, %d and %s",
-					response.Code, body, w.lookups, len(w.starts), hints, tt.status, tt.lookups, tt.starts, tt.hints)
+					answer.Code, body, f.lookups, len(f.starts), hints, tt.status, tt.lookups, tt.starts, tt.hints)
+			}
+			if len(f.hints) == 0 && !maps.Equal(f.wishes, before) {
+				t.Errorf("wishes = %v, want them unchanged", f.wishes)
 			}
 			if strings.Contains(body, "connection refused") {
-				t.Errorf("answer %q tells of the inside", body)
+				t.Errorf("answer %q reveals the error of the store", body)
 			}
 		})
 	}
 }
 
-func TestWishesSayWhoAskedForWhat(t *testing.T) {
-	w := monitorWorld()
-	h := handler(t, w)
+func TestThrottledLookupDelaysOthers(t *testing.T) {
+	f := monitorFixture()
+	f.lookupErr = &ooo.Throttled{After: time.Minute}
+	h := handler(t, f)
+	for _, email := range []string{"bob@contoso.example", "zoe@contoso.example"} {
+		if answer, body := monitor(email, "True").ask(h); answer.Code != 202 {
+			t.Errorf("start = %d %s, want 202", answer.Code, body)
+		}
+	}
+	if want := map[string]time.Duration{"directory": time.Minute}; f.lookups != 1 || !maps.Equal(f.waits, want) {
+		t.Errorf("%d look-ups with waits %v, want 1 with %v", f.lookups, f.waits, want)
+	}
+}
+
+func TestWishFields(t *testing.T) {
+	f := monitorFixture()
+	h := handler(t, f)
 	ask := func(r request) ooo.Wish {
 		t.Helper()
-		if response, body := r.ask(h); response.Code > 204 {
-			t.Fatalf("%s %s = %d %s, want it done", r.method, r.path, response.Code, body)
+		if answer, body := r.ask(h); answer.Code > 204 {
+			t.Fatalf("%s %s = %d %s, want success", r.method, r.path, answer.Code, body)
 		}
-		return w.wishes["bob@contoso.example"]
+		return f.wishes["bob@contoso.example"]
 	}
-	bob := put("/api/users/Bob@contoso.example")
-	first := ask(bob)
-	second := ask(asJSON(`{"email":"BOB@contoso.example","status":"True"}`))
-	bob.method = "DELETE"
-	off := ask(bob)
-	w.wishes["bob@contoso.example"] = func() ooo.Wish { later := off; later.At = off.At.Add(time.Hour); return later }() // another clock
-	anew := ask(asJSON(`{"email":"bob@contoso.example","status":"True"}`))
+	first := ask(put("/api/users/Bob@contoso.example"))
+	second := ask(monitor("BOB@contoso.example", "True"))
+	off := ask(remove("/api/users/Bob@contoso.example"))
+	off.At = off.At.Add(time.Hour) // written by a replica with another clock
+	f.wishes["bob@contoso.example"] = off
+	again := ask(monitor("bob@contoso.example", "True"))
 	want := []ooo.Wish{
 		{Address: "Bob@contoso.example", On: true}, {Address: "BOB@contoso.example", On: true},
 		{Address: "BOB@contoso.example"}, {Address: "bob@contoso.example", On: true},
 	}
 	nonces := map[string]bool{}
-	for i, got := range []ooo.Wish{first, second, off, anew} {
+	for i, got := range []ooo.Wish{first, second, off, again} {
 		nonces[got.Nonce] = true
 		if got.Address != want[i].Address || got.On != want[i].On || got.Person.ID != "id-bob" {
 			t.Errorf("wish %d = %+v, want %+v of bob", i, got, want[i])
 		}
 	}
-	if first.Start == "" || second.Start != first.Start || off.Start != first.Start || anew.Start == first.Start || len(nonces) != 4 {
-		t.Errorf("starts = %s, %s, %s, %s, want the same until monitoring starts again, and a new nonce each", first.Start, second.Start, off.Start, anew.Start)
+	if first.Start == "" || second.Start != first.Start || off.Start != first.Start || again.Start == first.Start || len(nonces) != 4 {
+		t.Errorf("starts = %s, %s, %s, %s, want the same until monitoring starts again, and new nonces", first.Start, second.Start, off.Start, again.Start)
 	}
-	if second.At.Before(first.At) || !anew.At.After(off.At.Add(time.Hour)) {
-		t.Errorf("times = %v, %v, %v, want each after the one before, whatever its clock", first.At, second.At, anew.At)
+	if second.At.Before(first.At) || !again.At.After(off.At) {
+		t.Errorf("times = %v, %v, %v, %v, want them to grow", first.At, second.At, off.At, again.At)
 	}
 }
 
-// contended is a store whose wishes somebody else changes after they were read.
-type contended struct {
-	*world
+// contendedStore is a store whose wishes change the given number of times after they were
+// read.
+type contendedStore struct {
+	*fixture
 	times int
 }
 
-func (c *contended) SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error) {
+func (c *contendedStore) SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error) {
 	if c.times--; c.times >= 0 {
 		return make([]bool, len(changes)), nil
 	}
-	return c.world.SwapWishes(ctx, changes)
+	return c.fixture.SwapWishes(ctx, changes)
 }
 
-func (c *contended) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {
+func (c *contendedStore) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {
 	swapped, err := c.SwapWishes(ctx, []store.WishChange{{Old: old, New: next, Hint: hint}})
 	return swapped[0], err
 }
 
-func TestAWishThatOthersChangeIsReadAgain(t *testing.T) {
-	many := postJSON("/api/users", `{"emails":["bob@contoso.example"]}`)
+func TestContendedWish(t *testing.T) {
+	bulk := postJSON("/api/users", `{"emails":["bob@contoso.example"]}`)
 	tests := map[string]struct {
 		request
 		times, status, lookups int
 	}{
-		"a start":              {asJSON(`{"email":"bob@contoso.example","status":"True"}`), 2, 200, 1},
-		"a stop":               {asJSON(`{"email":"ann@contoso.example","status":"False"}`), 2, 200, 0},
-		"many":                 {many, 2, 202, 0},
-		"again and again":      {asJSON(`{"email":"bob@contoso.example","status":"True"}`), 100, 503, 1},
-		"many, without an end": {many, 100, 503, 0},
+		"start":         {monitor("bob@contoso.example", "True"), 2, 200, 1},
+		"stop":          {monitor("ann@contoso.example", "False"), 2, 200, 0},
+		"bulk":          {bulk, 2, 202, 0},
+		"start, always": {monitor("bob@contoso.example", "True"), 100, 503, 1},
+		"bulk, always":  {bulk, 100, 503, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := monitorWorld()
-			answer, _ := tt.ask(over(t, w, &contended{w, tt.times}, w))
-			if answer.Code != tt.status || w.lookups != tt.lookups || (len(w.hints) > 0) != (tt.status < 300) {
-				t.Errorf("answer = %d %s after %d look-ups with hints %v, want %d after %d", answer.Code, answer.Body, w.lookups, w.left(), tt.status, tt.lookups)
+			f := monitorFixture()
+			answer, _ := tt.ask(over(t, f, &contendedStore{f, tt.times}, f))
+			if answer.Code != tt.status || f.lookups != tt.lookups || (len(f.hints) > 0) != (tt.status < 300) {
+				t.Errorf("answer = %d %s after %d look-ups with hints %v, want %d after %d", answer.Code, answer.Body, f.lookups, f.hintKeys(), tt.status, tt.lookups)
 			}
 		})
 	}
 }
 
-// between is a store that has something else happen after a wish was read.
-type between struct {
-	*world
-	happen func()
+// interruptedStore calls afterRead once after a wish was read.
+type interruptedStore struct {
+	*fixture
+	afterRead func()
 }
 
-func (b *between) Wish(ctx context.Context, address string) (ooo.Wish, error) {
-	w, err := b.world.Wish(ctx, address)
-	if happen := b.happen; happen != nil {
-		b.happen = nil
-		happen()
+func (s *interruptedStore) Wish(ctx context.Context, address string) (ooo.Wish, error) {
+	wish, err := s.fixture.Wish(ctx, address)
+	if afterRead := s.afterRead; afterRead != nil {
+		s.afterRead = nil
+		afterRead()
 	}
-	return w, err
+	return wish, err
 }
 
-// TestWhatWasAcknowledgedLastCounts has one replica answer wholly while the other has
-// read the wish, but not answered.
-func TestWhatWasAcknowledgedLastCounts(t *testing.T) {
-	start, stop := asJSON(`{"email":"Ann@contoso.example","status":"True"}`), asJSON(`{"email":"Ann@contoso.example","status":"False"}`)
+// TestLastAcknowledgedRequestWins answers a request while another one has read the wish
+// but is not answered yet.
+func TestLastAcknowledgedRequestWins(t *testing.T) {
+	start, stop := monitor("Ann@contoso.example", "True"), monitor("Ann@contoso.example", "False")
 	for name, tt := range map[string]struct {
-		within, last request
+		during, last request
 		on           bool
 	}{
-		"a stop within a start": {stop, start, true},
-		"a start within a stop": {start, stop, false},
-		"a bulk start within a stop": {
-			postJSON("/api/users", `{"emails":["ann@contoso.example"]}`), stop, false},
+		"stop during a start":      {stop, start, true},
+		"start during a stop":      {start, stop, false},
+		"bulk start during a stop": {postJSON("/api/users", `{"emails":["ann@contoso.example"]}`), stop, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := monitorWorld()
-			w.directory["ann@contoso.example"] = ooo.Person{ID: "id-ann"}
-			store := &between{world: w, happen: func() {
-				if first, body := tt.within.ask(handler(t, w)); first.Code >= 300 {
-					t.Errorf("the first = %d %s, want it done", first.Code, body)
+			f := monitorFixture()
+			f.directory["ann@contoso.example"] = ooo.Person{ID: "id-ann"}
+			store := &interruptedStore{fixture: f, afterRead: func() {
+				if answer, body := tt.during.ask(handler(t, f)); answer.Code >= 300 {
+					t.Errorf("first answer = %d %s, want success", answer.Code, body)
 				}
 			}}
-			answer, body := tt.last.ask(over(t, w, store, w))
-			if on := w.wishes["ann@contoso.example"].On; answer.Code != 200 || on != tt.on {
+			answer, body := tt.last.ask(over(t, f, store, f))
+			if on := f.wishes["ann@contoso.example"].On; answer.Code != 200 || on != tt.on {
 				t.Errorf("answer = %d %s and monitored = %t, want 200 and %t", answer.Code, body, on, tt.on)
 			}
 		})
-	}
-}
-
-// TestASyncOfKnownUsersWritesNothing counts by the number that every write changes.
-func TestASyncOfKnownUsersWritesNothing(t *testing.T) {
-	w := monitorWorld()
-	w.directory["ann@contoso.example"] = ooo.Person{ID: "id-ann"}
-	h, start := handler(t, w), asJSON(`{"email":"Ann@contoso.example","status":"True"}`)
-	start.ask(h)
-	w.hints = nil
-	before := w.wishes["ann@contoso.example"]
-	if answer, _ := start.ask(h); answer.Code != 200 || w.wishes["ann@contoso.example"] != before || len(w.hints) != 0 {
-		t.Errorf("a second start = %d, wish %+v and hints %v, want 200 and nothing written", answer.Code, w.wishes["ann@contoso.example"], w.left())
 	}
 }

@@ -2,8 +2,9 @@ package api_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,299 +13,211 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// slow is a store that takes a while to fail a stop that is retried.
-type slow struct{ *world }
+// slowFailures is a store that takes a second to fail a retry of a stop.
+type slowFailures struct{ *fixture }
 
-func (s slow) Wish(ctx context.Context, address string) (ooo.Wish, error) {
+func (s slowFailures) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 	if ctx.Err() != nil {
 		return ooo.Wish{}, ctx.Err()
 	}
-	w, err := s.world.Wish(ctx, address)
-	if err != nil && late(ctx) {
+	wish, err := s.fixture.Wish(ctx, address)
+	if err != nil && isRetry(ctx) {
 		time.Sleep(time.Second)
 	}
-	return w, err
+	return wish, err
 }
 
-// retrying runs a story with an API that retries stops.
-func retrying(t *testing.T, story func(t *testing.T, w *world, ask func(email, status string) int)) {
+// replica is an API whose Run is running.
+type replica struct {
+	*fixture
+	engine http.Handler
+}
+
+// running calls test with a replica, in a bubble.
+func running(t *testing.T, store wishesAndUsers, f *fixture, test func(r replica)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := monitorWorld()
-		a, engine := w.open(t, slow{w}, w)
-		ctx, cancel := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		running.Go(func() {
-			if err := a.Run(ctx); err != nil {
-				t.Errorf("Run = %v, want nil", err)
-			}
-		})
-		defer func() { cancel(); running.Wait() }()
-		story(t, w, func(email, status string) int {
-			answer, _ := asJSON(fmt.Sprintf(`{"email":%q,"status":%q}`, email, status)).ask(engine)
-			return answer.Code
-		})
+	a, engine := f.open(t, store, f)
+	ctx, cancel := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() {
+		if err := a.Run(ctx); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
 	})
+	defer func() { cancel(); run.Wait() }()
+	test(replica{f, engine})
 }
 
-// set changes what the store says.
-func (w *world) set(change func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// update changes f under its lock.
+func (f *fixture) update(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	change()
 }
 
-// has reports whether a user is monitored, and how many stops were retried with success.
-func (w *world) has(address string) (monitored bool, late int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	monitored = w.wishes[ooo.FoldAddress(address)].On
-	return monitored, len(w.late)
-}
+// step is something that happens to a replica. It returns the status of a request, or 0.
+type step func(t *testing.T, r replica) int
 
-func TestAStopThatCouldNotBeStoredIsCarriedOutLater(t *testing.T) {
-	const who = "Ann@contoso.example"
-	away := func(w *world) { w.set(func() { w.err = errors.New("redis: connection refused") }) }
-	back := func(w *world) { w.set(func() { w.err = nil }) }
+func TestRetriedStops(t *testing.T) {
+	const ann = "Ann@contoso.example"
+	change := func(change func(f *fixture)) step {
+		return func(_ *testing.T, r replica) int {
+			r.update(func() { change(r.fixture) })
+			return 0
+		}
+	}
+	send := func(request request) step {
+		return func(_ *testing.T, r replica) int {
+			answer, _ := request.ask(r.engine)
+			return answer.Code
+		}
+	}
+	sendToOther := func(request request) step {
+		return func(t *testing.T, r replica) int {
+			answer, _ := request.ask(handler(t, r.fixture))
+			return answer.Code
+		}
+	}
+	wait := func(d time.Duration) step {
+		return func(*testing.T, replica) int { time.Sleep(d); return 0 }
+	}
+	away, back := change(func(f *fixture) { f.err = errAway }), change(func(f *fixture) { f.err = nil })
+	unready, ready := change(func(f *fixture) { f.unready = true }), change(func(f *fixture) { f.unready = false })
+	newerWish := change(func(f *fixture) {
+		wish := f.wishes[ooo.FoldAddress(ann)]
+		wish.At = time.Now().Add(time.Second)
+		f.wishes[ooo.FoldAddress(ann)] = wish
+	})
+	start, stop := send(monitor(ann, "True")), send(monitor(ann, "False"))
+	duringRetry, betweenRetries := wait(500*time.Millisecond), wait(10*time.Millisecond)
 	tests := map[string]struct {
-		story     func(w *world, ask func(email, status string) int) (statuses []int)
-		monitored bool
-		late      bool // a stop was carried out late
+		steps     []step
+		monitored bool // in the end
+		retried   bool // a stop is retried once Redis is back
 	}{
-		"Redis is away for a while": {func(w *world, ask func(email, status string) int) []int {
-			away(w)
-			code := ask(who, "False")
-			time.Sleep(time.Minute)
-			back(w)
-			return []int{code}
-		}, false, true},
-		"in another letter case": {func(w *world, ask func(email, status string) int) []int {
-			away(w)
-			code := ask("ANN@contoso.example", "False")
-			back(w)
-			return []int{code}
-		}, false, true},
-		"Redis was not reached yet": {func(w *world, ask func(email, status string) int) []int {
-			w.unready = true
-			away(w)
-			code := ask(who, "False")
-			w.unready = false
-			back(w)
-			return []int{code}
-		}, false, true},
-		"a start that could not be stored either": {func(w *world, ask func(email, status string) int) []int {
-			away(w)
-			codes := []int{ask(who, "False"), ask(who, "True")}
-			time.Sleep(time.Minute)
-			back(w)
-			return codes
-		}, true, false},
-		"a stop after such a start": {func(w *world, ask func(email, status string) int) []int {
-			away(w)
-			codes := []int{ask(who, "False"), ask(who, "True"), ask(who, "False")}
-			time.Sleep(time.Minute)
-			back(w)
-			return codes
-		}, false, true},
-		"a start that comes while the stop is tried, and could not be stored either": {func(w *world, ask func(email, status string) int) []int {
-			away(w)
-			codes := []int{ask(who, "False")}
-			time.Sleep(500 * time.Millisecond)
-			w.unready = true
-			codes = append(codes, ask(who, "True"))
-			w.unready = false
-			back(w)
-			return codes
-		}, true, false},
-		"a stop after a start that came while an older one was tried": {func(w *world, ask func(email, status string) int) []int {
-			away(w)
-			codes := []int{ask(who, "False")}
-			time.Sleep(500 * time.Millisecond)
-			codes = append(codes, ask(who, "True"), ask(who, "False"))
-			back(w)
-			return codes
-		}, false, true},
-		"somebody else stored something later": {func(w *world, ask func(email, status string) int) []int {
-			away(w)
-			code := ask(who, "False")
-			w.set(func() {
-				wish := w.wishes[ooo.FoldAddress(who)]
-				wish.At = time.Now().Add(time.Second)
-				w.wishes[ooo.FoldAddress(who)], w.err = wish, nil
-			})
-			return []int{code}
-		}, true, true},
-		"a start of another replica's that finds nothing to do": {func(w *world, ask func(email, status string) int) []int {
-			away(w)
-			code := ask(who, "False")
-			time.Sleep(10 * time.Millisecond) // it was tried once, and waits
-			back(w)
-			if response, _ := asJSON(`{"email":"Ann@contoso.example","status":"True"}`).ask(handler(t, w)); response.Code != 200 {
-				return nil
-			}
-			return []int{code}
-		}, false, true}, // the mediator, which is asked for its users, names it again
-		"an operator's start at another replica that finds nothing to do": {func(w *world, ask func(email, status string) int) []int {
-			away(w)
-			code := ask(who, "False")
-			time.Sleep(10 * time.Millisecond)
-			back(w)
-			put := put("/api/users/ann@contoso.example")
-			if response, _ := put.ask(handler(t, w)); response.Code != 200 {
-				return nil
-			}
-			return []int{code}
-		}, true, true},
-		"many starts of another replica's": {func(w *world, ask func(email, status string) int) []int {
-			away(w)
-			code := ask(who, "False")
-			time.Sleep(10 * time.Millisecond)
-			back(w)
-			many := postJSON("/api/users", `{"emails":["ann@contoso.example"]}`)
-			if response, _ := many.ask(handler(t, w)); response.Code != 202 {
-				return nil
-			}
-			return []int{code}
-		}, true, true},
-		"a start that was stored": {func(w *world, ask func(email, status string) int) []int {
-			away(w)
-			codes := []int{ask(who, "False")}
-			time.Sleep(10 * time.Millisecond) // it was tried once, and waits
-			back(w)
-			if ask(who, "True") != 200 {
-				return nil
-			}
-			return codes
-		}, true, false},
+		"Redis unreachable for a minute":  {[]step{away, stop, wait(time.Minute), back}, false, true},
+		"other letter case":               {[]step{away, send(monitor("ANN@contoso.example", "False")), back}, false, true},
+		"Redis not reached yet":           {[]step{unready, away, stop, ready, back}, false, true},
+		"failed start":                    {[]step{away, stop, start, wait(time.Minute), back}, true, false},
+		"failed start and stop":           {[]step{away, stop, start, stop, wait(time.Minute), back}, false, true},
+		"failed start during a retry":     {[]step{away, stop, duringRetry, unready, start, ready, back}, true, false},
+		"failed start, stop during retry": {[]step{away, stop, duringRetry, start, stop, back}, false, true},
+		"start":                           {[]step{away, stop, betweenRetries, back, start}, true, false},
+		"newer wish of another replica":   {[]step{away, stop, newerWish, back}, true, true},
+		// A start by the mediator writes no wish. The requested sync names the user again.
+		"start at another replica":      {[]step{away, stop, betweenRetries, back, sendToOther(monitor(ann, "True"))}, false, true},
+		"PUT at another replica":        {[]step{away, stop, betweenRetries, back, sendToOther(put("/api/users/ann@contoso.example"))}, true, true},
+		"bulk start at another replica": {[]step{away, stop, betweenRetries, back, sendToOther(postJSON("/api/users", `{"emails":["ann@contoso.example"]}`))}, true, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			retrying(t, func(t *testing.T, w *world, ask func(email, status string) int) {
-				codes := tt.story(w, ask)
-				w.set(func() { w.late, w.owed = nil, 0 })
-				time.Sleep(time.Minute)
-				synctest.Wait()
-				for _, code := range codes {
-					if code != 503 {
-						t.Errorf("answers = %v, want 503 each", codes)
+			synctest.Test(t, func(t *testing.T) {
+				f := monitorFixture()
+				running(t, slowFailures{f}, f, func(r replica) {
+					for i, step := range tt.steps {
+						unavailable := f.err != nil || f.unready
+						if status := step(t, r); status != 0 && (unavailable && status != 503 || !unavailable && status >= 300) {
+							t.Errorf("step %d = %d, want 503 while Redis is unreachable and otherwise success", i, status)
+						}
 					}
-				}
-				if owed := w.owed > 0; owed != (tt.late && !tt.monitored) {
-					t.Errorf("the mediator is asked for its users: %v, want it after a stop that was carried out", owed)
-				}
-				if monitored, late := w.has(who); len(codes) == 0 || monitored != tt.monitored || late > 0 != tt.late {
-					t.Errorf("monitored = %v after %d late stops (answers %v), want %v and %v", monitored, late, codes, tt.monitored, tt.late)
-				}
+					f.update(func() { f.retried, f.syncRequests = nil, 0 })
+					time.Sleep(time.Minute)
+					synctest.Wait()
+					if requested := f.syncRequests > 0; requested != (tt.retried && !tt.monitored) {
+						t.Errorf("sync requested: %t, want one only after a stop that was stored", requested)
+					}
+					if on := f.wishes[ooo.FoldAddress(ann)].On; on != tt.monitored || len(f.retried) > 0 != tt.retried {
+						t.Errorf("monitored = %t after %d retries, want %t, and retries: %t", on, len(f.retried), tt.monitored, tt.retried)
+					}
+				})
 			})
 		})
 	}
 }
 
-// TestWhatCanNotBeStoredIsNotLost asks for starts and stops that are answered 503.
-func TestWhatCanNotBeStoredIsNotLost(t *testing.T) {
-	put := put("/api/users/bob@contoso.example")
+func TestSyncRequestAfterUnstoredStart(t *testing.T) {
 	tests := map[string]struct {
 		request
-		owed int
+		syncs int
 	}{
-		"a start": {asJSON(`{"email":"bob@contoso.example","status":"True"}`), 1},
-		"a stop":  {asJSON(`{"email":"bob@contoso.example","status":"False"}`), 0}, // it is retried
-		"a PUT":   {put, 0},                                                        // the mediator does not know of it
+		"start": {monitor("bob@contoso.example", "True"), 1},
+		"stop":  {monitor("bob@contoso.example", "False"), 0}, // retried
+		"PUT":   {put("/api/users/bob@contoso.example"), 0},   // the mediator does not know the user
 	}
 	for name, tt := range tests {
-		for why, set := range map[string]func(w *world){"Redis is away": func(w *world) { w.err = errAway }, "it was not reached yet": func(w *world) { w.unready = true }} {
-			w := monitorWorld()
-			set(w)
-			if response, body := tt.ask(handler(t, w)); response.Code != 503 || w.owed != tt.owed {
-				t.Errorf("%s while %s = %d %s and %d syncs, want 503 and %d", name, why, response.Code, body, w.owed, tt.owed)
+		for reason, breakStore := range map[string]func(f *fixture){
+			"Redis unreachable": func(f *fixture) { f.err = errAway }, "Redis not reached yet": func(f *fixture) { f.unready = true },
+		} {
+			f := monitorFixture()
+			breakStore(f)
+			if answer, body := tt.ask(handler(t, f)); answer.Code != 503 || f.syncRequests != tt.syncs {
+				t.Errorf("%s, %s: answer = %d %s, %d syncs requested, want 503 and %d", name, reason, answer.Code, body, f.syncRequests, tt.syncs)
 			}
 		}
 	}
 }
 
-// TestAStopThatGetsNoTurnIsCarriedOutLater has as many requests as are worked on at once
-// hang in the store.
-func TestAStopThatGetsNoTurnIsCarriedOutLater(t *testing.T) {
-	const who = "Ann@contoso.example"
+func TestStopOverTheLimitIsRetried(t *testing.T) {
+	const ann = "Ann@contoso.example"
 	synctest.Test(t, func(t *testing.T) {
-		w := monitorWorld()
-		hanging := &hanging{world: w, release: make(chan struct{})}
-		a, engine := w.open(t, hanging, w)
-		ctx, cancel := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		running.Go(func() { _ = a.Run(ctx) })
-		stop := func(who string) (status int, took time.Duration) {
-			began := time.Now()
-			answer, _ := asJSON(fmt.Sprintf(`{"email":%q,"status":"False"}`, who)).ask(engine)
-			return answer.Code, time.Since(began)
-		}
-		for i := range 128 {
-			running.Go(func() { stop(fmt.Sprintf("nobody%d@contoso.example", i)) })
-		}
-		synctest.Wait()
-		if status, took := stop(who); status != 503 || took != 5*time.Second {
-			t.Errorf("answer = %d after %v, want 503 after 5 s", status, took)
-		}
-		close(hanging.release)
-		time.Sleep(time.Minute)
-		if monitored, _ := w.has(who); monitored {
-			t.Error("the user is monitored, want the stop carried out")
-		}
-		cancel()
-		running.Wait()
-	})
-}
-
-// hanging is a store that does not answer until it is released.
-type hanging struct {
-	*world
-	release chan struct{}
-}
-
-func (h *hanging) Wish(ctx context.Context, address string) (ooo.Wish, error) {
-	select {
-	case <-h.release:
-		return h.world.Wish(ctx, address)
-	case <-ctx.Done():
-		return ooo.Wish{}, ctx.Err()
-	}
-}
-
-func TestStopsThatAreRememberedAreBounded(t *testing.T) {
-	const most = 10_000
-	retrying(t, func(t *testing.T, w *world, ask func(email, status string) int) {
-		w.set(func() { w.err = errors.New("redis: connection refused") })
-		for i := range most + 100 {
-			if code := ask(fmt.Sprintf("user%d@contoso.example", i), "False"); code != 503 {
-				t.Fatalf("answer = %d, want 503", code)
+		f := monitorFixture()
+		store := hangingStore{f, make(chan struct{})}
+		running(t, store, f, func(r replica) {
+			var requests sync.WaitGroup
+			for i := range 128 {
+				requests.Go(func() { monitor(fmt.Sprintf("nobody%d@contoso.example", i), "False").ask(r.engine) })
 			}
-		}
-		w.set(func() { w.err, w.late = nil, nil })
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		late := map[string]bool{}
-		w.set(func() {
-			for _, address := range w.late {
-				late[address] = true
+			synctest.Wait()
+			began := time.Now()
+			answer, _ := monitor(ann, "False").ask(r.engine)
+			if took := time.Since(began); answer.Code != 503 || took != 5*time.Second {
+				t.Errorf("answer = %d after %v, want 503 after 5 s", answer.Code, took)
+			}
+			close(store.release)
+			requests.Wait()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if f.wishes[ooo.FoldAddress(ann)].On {
+				t.Error("the user is still monitored")
 			}
 		})
-		if len(late) < most || len(late) > most+1 || !late[fmt.Sprintf("user%d@contoso.example", most+99)] {
-			t.Errorf("%d stops were carried out late, want the newest %d", len(late), most)
-		}
 	})
 }
 
-// TestAStopOverADamagedWish reaches the mailbox that has the address.
-func TestAStopOverADamagedWish(t *testing.T) {
+func TestRetriedStopsAreLimited(t *testing.T) {
+	const limit = 10_000
+	synctest.Test(t, func(t *testing.T) {
+		f := monitorFixture()
+		f.err = errAway
+		running(t, slowFailures{f}, f, func(r replica) {
+			for i := range limit + 100 {
+				if answer, _ := monitor(fmt.Sprintf("user%d@contoso.example", i), "False").ask(r.engine); answer.Code != 503 {
+					t.Fatalf("answer = %d, want 503", answer.Code)
+				}
+			}
+			f.update(func() { f.err, f.retried = nil, nil })
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			retried := map[string]bool{}
+			for _, address := range f.retried {
+				retried[address] = true
+			}
+			if len(retried) < limit || len(retried) > limit+1 || !retried[fmt.Sprintf("user%d@contoso.example", limit+99)] {
+				t.Errorf("%d stops were retried, want the newest %d", len(retried), limit)
+			}
+		})
+	})
+}
+
+func TestStopOfDamagedWish(t *testing.T) {
+	const ann = "ann@contoso.example"
 	for _, nonce := range []string{"damaged", ""} {
-		w := monitorWorld()
-		const folded = "ann@contoso.example"
-		id := w.rows[folded].ID
-		w.damaged, w.wishes[folded] = folded, ooo.Wish{Nonce: nonce}
-		answer, _ := asJSON(`{"email":"Ann@contoso.example","status":"False"}`).ask(handler(t, w))
-		want := ooo.Hint{ID: id, Kind: ooo.HintWish, Subject: folded}
-		if h := w.hints; answer.Code != 200 || len(h) != 1 || h[0].ID != want.ID || h[0].Kind != want.Kind || h[0].Subject != want.Subject {
-			t.Errorf("answer %d, hints %+v, want one for the mailbox %s", answer.Code, h, id)
+		f := monitorFixture()
+		f.damaged, f.wishes[ann] = ann, ooo.Wish{Nonce: nonce}
+		answer, _ := monitor(ann, "False").ask(handler(t, f))
+		want := []string{"wish " + string(f.rows[ann].ID) + " " + ann}
+		if got := f.hintKeys(); answer.Code != 200 || !slices.Equal(got, want) {
+			t.Errorf("answer = %d with hints %q, want 200 with %q", answer.Code, got, want)
 		}
 	}
 }

@@ -18,15 +18,15 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// described is the description as a tree, with a compiler of the schemas in it.
-type described struct {
+// document is openapi.json as a tree, with a compiler for its schemas.
+type document struct {
 	tree     map[string]any
 	compiler *jsonschema.Compiler
 }
 
-const here = "https://monitor.example/api/openapi.json"
+const documentURL = "https://monitor.example/api/openapi.json"
 
-func description(t *testing.T) described {
+func readDocument(t *testing.T) document {
 	t.Helper()
 	text, err := os.ReadFile("openapi.json")
 	if err != nil {
@@ -36,17 +36,18 @@ func description(t *testing.T) described {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := described{tree.(map[string]any), jsonschema.NewCompiler()}
+	d := document{tree.(map[string]any), jsonschema.NewCompiler()}
 	d.compiler.AssertFormat()
-	if err := d.compiler.AddResource(here, tree); err != nil {
+	if err := d.compiler.AddResource(documentURL, tree); err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-// add compiles a schema that is given as text.
-func add(t *testing.T, c *jsonschema.Compiler, id string, text []byte) *jsonschema.Schema {
+// compile returns a schema that is given as text.
+func compile(t *testing.T, id string, text []byte) *jsonschema.Schema {
 	t.Helper()
+	c := jsonschema.NewCompiler()
 	tree, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
@@ -61,10 +62,10 @@ func add(t *testing.T, c *jsonschema.Compiler, id string, text []byte) *jsonsche
 	return schema
 }
 
-func (d described) text(name string) string { return fmt.Sprint(d.tree[name]) }
+func (d document) text(name string) string { return fmt.Sprint(d.tree[name]) }
 
-// at returns what a JSON pointer leads to, through references, and where that is.
-func (d described) at(pointer string) (any, string, bool) {
+// at returns the value at a JSON pointer, following references, and its own pointer.
+func (d document) at(pointer string) (any, string, bool) {
 	var value any = d.tree
 	where := ""
 	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
@@ -85,20 +86,20 @@ func (d described) at(pointer string) (any, string, bool) {
 	return value, where, true
 }
 
-// follow goes on with the rest of a pointer where a reference leads.
-func (d described) follow(to, pointer, where string) (any, string, bool) {
+// follow resolves the rest of a pointer after a reference at where.
+func (d document) follow(to, pointer, where string) (any, string, bool) {
 	return d.at(strings.TrimPrefix(to, "#") + strings.TrimPrefix(pointer, where))
 }
 
 func escaped(part string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(part) }
 
-// fits checks a value against the schema at a pointer.
-func (d described) fits(pointer string, value any) error {
+// validate checks a value against the schema at a pointer.
+func (d document) validate(pointer string, value any) error {
 	_, where, ok := d.at(pointer)
 	if !ok {
-		return fmt.Errorf("there is no schema at %s", pointer)
+		return fmt.Errorf("no schema at %s", pointer)
 	}
-	schema, err := d.compiler.Compile(here + "#" + (&url.URL{Path: where}).EscapedPath())
+	schema, err := d.compiler.Compile(documentURL + "#" + (&url.URL{Path: where}).EscapedPath())
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ type operation struct {
 
 func (o operation) at() string { return "/paths/" + escaped(o.path) + "/" + o.method }
 
-func (d described) operations() iter.Seq[operation] {
+func (d document) operations() iter.Seq[operation] {
 	return func(yield func(operation) bool) {
 		for path, item := range d.tree["paths"].(map[string]any) {
 			for method, tree := range item.(map[string]any) {
@@ -126,9 +127,9 @@ func (d described) operations() iter.Seq[operation] {
 	}
 }
 
-// operation finds what is called by a method and a path; a path without a
-// variable comes first.
-func (d described) operation(method, path string) (found operation, ok bool) {
+// operation returns the operation for a method and a path. A path without a variable has
+// precedence.
+func (d document) operation(method, path string) (found operation, ok bool) {
 	parts := strings.Split(path, "/")
 	for o := range d.operations() {
 		if o.method != strings.ToLower(method) {
@@ -144,21 +145,20 @@ func (d described) operation(method, path string) (found operation, ok bool) {
 	return found, ok
 }
 
-// response says where the answer with a status is described; "default" is not
-// enough.
-func (d described) response(o operation, status int) (pointer string, ok bool) {
+// response returns the pointer to the response with a status. "default" does not count.
+func (d document) response(o operation, status int) (pointer string, ok bool) {
 	pointer = o.at() + "/responses/" + strconv.Itoa(status)
 	_, _, ok = d.at(pointer)
 	return pointer, ok
 }
 
-// question checks the parameters in the query and the body of a request.
-func (d described) question(o operation, r *http.Request, body string) error {
+// checkRequest checks the query parameters and the body of a request.
+func (d document) checkRequest(o operation, r *http.Request, body string) error {
 	parameters, _ := o.tree["parameters"].([]any)
 	for name, values := range r.URL.Query() {
 		i := slices.IndexFunc(parameters, func(p any) bool { return p.(map[string]any)["name"] == name })
 		if i < 0 {
-			return fmt.Errorf("the parameter %s is not described", name)
+			return fmt.Errorf("parameter %s is not described", name)
 		}
 		schema := parameters[i].(map[string]any)["schema"].(map[string]any)
 		var value any = values[0]
@@ -166,10 +166,10 @@ func (d described) question(o operation, r *http.Request, body string) error {
 			value = json.Number(values[0])
 		}
 		compiler := jsonschema.NewCompiler()
-		if err := compiler.AddResource(here, schema); err != nil {
+		if err := compiler.AddResource(documentURL, schema); err != nil {
 			return err
 		}
-		if err := compiler.MustCompile(here).Validate(value); err != nil {
+		if err := compiler.MustCompile(documentURL).Validate(value); err != nil {
 			return err
 		}
 	}
@@ -184,11 +184,11 @@ func (d described) question(o operation, r *http.Request, body string) error {
 	if err != nil {
 		return err
 	}
-	return d.fits(o.at()+"/requestBody/content/application~1json/schema", value)
+	return d.validate(o.at()+"/requestBody/content/application~1json/schema", value)
 }
 
-// answer checks the status, the headers, the content type and the body.
-func (d described) answer(o operation, response *http.Response) error {
+// checkAnswer checks the status, the headers, the content type and the body.
+func (d document) checkAnswer(o operation, response *http.Response) error {
 	at, ok := d.response(o, response.StatusCode)
 	if !ok {
 		return fmt.Errorf("the status is not described")
@@ -204,16 +204,16 @@ func (d described) answer(o operation, response *http.Response) error {
 	if err != nil {
 		return err
 	}
-	content, _, told := d.at(at + "/content")
+	content, _, ok := d.at(at + "/content")
 	switch {
-	case !told && len(body) > 0:
-		return fmt.Errorf("a body is not described")
-	case !told || o.method == "head":
+	case !ok && len(body) > 0:
+		return fmt.Errorf("the body is not described")
+	case !ok || o.method == "head":
 		return nil
 	}
 	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	if kind == "" && len(content.(map[string]any)) > 0 {
-		kind = "text/plain" // as net/http would guess of what a test's handler writes
+		kind = "text/plain" // as net/http would detect
 	}
 	var value any = string(body)
 	if kind == "application/json" {
@@ -221,22 +221,22 @@ func (d described) answer(o operation, response *http.Response) error {
 			return err
 		}
 	}
-	return d.fits(at+"/content/"+escaped(kind)+"/schema", value)
+	return d.validate(at+"/content/"+escaped(kind)+"/schema", value)
 }
 
-// example is a value, and where the content is that it is an example of.
+// example is a value and the pointer to the content that it is an example of.
 type example struct {
 	at    string
 	value any
 }
 
-// examples are those of all requests and responses.
-func (d described) examples() iter.Seq[example] {
-	return func(yield func(example) bool) { d.under("", d.tree, yield) }
+// examples returns those of all requests and responses.
+func (d document) examples() iter.Seq[example] {
+	return func(yield func(example) bool) { d.examplesBelow("", d.tree, yield) }
 }
 
-// under reports whether to go on.
-func (d described) under(at string, value any, yield func(example) bool) bool {
+// examplesBelow reports whether to continue.
+func (d document) examplesBelow(at string, value any, yield func(example) bool) bool {
 	object, ok := value.(map[string]any)
 	if !ok {
 		return true
@@ -253,7 +253,7 @@ func (d described) under(at string, value any, yield func(example) bool) bool {
 		}
 	}
 	for name, child := range object {
-		if name != "example" && name != "examples" && !d.under(at+"/"+escaped(name), child, yield) {
+		if name != "example" && name != "examples" && !d.examplesBelow(at+"/"+escaped(name), child, yield) {
 			return false
 		}
 	}

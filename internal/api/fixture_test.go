@@ -1,0 +1,299 @@
+package api_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
+	"outlook-monitor/internal/store"
+)
+
+// fixture is a fake store and directory, and the rest of the configuration of an API.
+type fixture struct {
+	mu           sync.Mutex
+	wishes       map[string]ooo.Wish // by folded address; guarded by mu, as all below
+	damaged      string              // folded address of a wish that can't be read
+	rows         map[string]ooo.Summary
+	users        map[string]ooo.User // monitored users; others are pending
+	directory    map[string]ooo.Person
+	lookupErr    error // of every look-up
+	err          error // of every call of the store
+	lookups      int
+	waits        map[string]time.Duration
+	starts       []string   // addresses that were written with a hint
+	hints        []ooo.Hint // all that were left
+	retried      []string   // folded addresses of stops that were retried successfully
+	events       []ooo.Event
+	historyLimit int // of the last history
+	syncRequests int
+
+	sync     func(context.Context) error
+	log      *slog.Logger
+	level    *slog.LevelVar
+	checks   []api.Check
+	token    string
+	loopback bool // without a token, answer only under loopback names
+	unready  bool
+}
+
+func newFixture() *fixture {
+	return &fixture{
+		wishes: map[string]ooo.Wish{}, rows: map[string]ooo.Summary{}, users: map[string]ooo.User{}, directory: map[string]ooo.Person{},
+		waits: map[string]time.Duration{}, log: slog.New(slog.DiscardHandler), level: new(slog.LevelVar),
+		sync: func(context.Context) error { return nil },
+	}
+}
+
+func userNamed(address string) ooo.User { return ooo.User{Address: ooo.Address{Spelling: address}} }
+
+// add adds a monitored user. Missing fields get defaults.
+func (f *fixture) add(u ooo.User) {
+	folded := u.Folded()
+	if u.Person.ID == "" {
+		u.Person.ID = ooo.ObjectID("id-" + strings.ReplaceAll(folded, "@", "-at-"))
+	}
+	u.Condition, u.Delivery.State = cmp.Or(u.Condition, ooo.Watching), cmp.Or(u.Delivery.State, ooo.DeliveryNone)
+	wish := ooo.Wish{Address: u.Spelling, On: true, Person: u.Person, Start: "1", Nonce: "1"}
+	f.wishes[folded], f.users[folded] = wish, u
+	f.rows[folded] = ooo.Summary{Address: u.Spelling, ID: wish.Record(), Condition: u.Condition, Delivery: u.Delivery.State}
+}
+
+// isRetry reports whether a call belongs to a retry of a stop, which has a shorter deadline.
+func isRetry(ctx context.Context) bool {
+	deadline, _ := ctx.Deadline()
+	return time.Until(deadline) <= 2*time.Second
+}
+
+func (f *fixture) Wish(ctx context.Context, address string) (ooo.Wish, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if isRetry(ctx) && f.err == nil {
+		f.retried = append(f.retried, ooo.FoldAddress(address))
+	}
+	wish := f.wishes[ooo.FoldAddress(address)]
+	if f.err == nil && wish.Address == "" && (wish.Nonce != "" || f.damaged == ooo.FoldAddress(address)) {
+		return wish, store.ErrDamaged
+	}
+	return wish, f.err
+}
+
+func (f *fixture) Wishes(_ context.Context, addresses ...string) (wishes []ooo.Wish, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, address := range addresses {
+		wishes = append(wishes, f.wishes[ooo.FoldAddress(address)])
+	}
+	return wishes, f.err
+}
+
+func (f *fixture) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {
+	swapped, err := f.SwapWishes(ctx, []store.WishChange{{Old: old, New: next, Hint: hint}})
+	return err == nil && swapped[0], err
+}
+
+func (f *fixture) SwapWishes(_ context.Context, changes []store.WishChange) ([]bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	swapped := make([]bool, len(changes))
+	for i, c := range changes {
+		folded := ooo.FoldAddress(c.New.Address)
+		if swapped[i] = f.err == nil && f.wishes[folded].Nonce == c.Old.Nonce; !swapped[i] {
+			continue
+		}
+		if earliest := c.Old.At.Add(time.Millisecond); c.New.At.Before(earliest) { // as the store does
+			c.New.At = earliest
+		}
+		f.wishes[folded] = c.New
+		if c.Hint.Kind == "" {
+			continue
+		}
+		f.hints = append(f.hints, c.Hint)
+		if c.New.On {
+			f.starts = append(f.starts, c.New.Address)
+		}
+	}
+	return swapped, f.err
+}
+
+func (f *fixture) Summary(_ context.Context, wish ooo.Wish) (ooo.Summary, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	row, ok := f.rows[ooo.FoldAddress(wish.Address)]
+	return row, ok && row.ID == wish.Record(), f.err
+}
+
+func (f *fixture) RecordOf(_ context.Context, address string) (ooo.RecordID, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rows[ooo.FoldAddress(address)].ID, f.err
+}
+
+func (f *fixture) User(_ context.Context, address string) (ooo.User, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.user(ooo.FoldAddress(address))
+}
+
+func (f *fixture) user(folded string) (ooo.User, error) {
+	wish := f.wishes[folded]
+	switch u, known := f.users[folded]; {
+	case f.err != nil:
+		return ooo.User{}, f.err
+	case !wish.On:
+		return ooo.User{}, ooo.ErrNotMonitored
+	case known:
+		return u, nil
+	}
+	return ooo.PendingUser(wish.Address, wish.Person), nil
+}
+
+func (f *fixture) Users(_ context.Context, limit int, cursor string) ([]ooo.User, string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []ooo.User
+	for folded := range f.wishes {
+		if u, err := f.user(folded); err == nil && u.Spelling > cursor {
+			all = append(all, u)
+		}
+	}
+	slices.SortFunc(all, func(a, b ooo.User) int { return strings.Compare(a.Spelling, b.Spelling) })
+	if len(all) > limit {
+		return all[:limit], all[limit-1].Spelling, f.err
+	}
+	return all, "", f.err
+}
+
+func (f *fixture) History(_ context.Context, address string, limit int) ([]ooo.Event, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.historyLimit = limit
+	_, err := f.user(ooo.FoldAddress(address))
+	return f.events, err
+}
+
+func (f *fixture) leave(_ context.Context, hints ...ooo.Hint) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.hints = append(f.hints, hints...)
+	}
+	return f.err
+}
+
+// hintKeys returns "kind id subject" of the hints that were left.
+func (f *fixture) hintKeys() (keys []string) {
+	for _, h := range f.hints {
+		keys = append(keys, strings.TrimSpace(string(h.Kind)+" "+string(h.ID)+" "+h.Subject))
+	}
+	return keys
+}
+
+func (f *fixture) wait(name string) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.waits[name]
+}
+
+func (f *fixture) setWait(_ context.Context, name string, d time.Duration) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waits[name] = d
+	return nil
+}
+
+func (f *fixture) Find(_ context.Context, address string) (ooo.Person, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lookups++
+	person, ok := f.directory[strings.ToLower(address)]
+	if f.lookupErr == nil && !ok {
+		return person, ooo.ErrNotInDirectory
+	}
+	return person, f.lookupErr
+}
+
+var errAway = errors.New("redis: connection refused")
+
+// handler returns an API that uses f.
+func handler(t *testing.T, f *fixture) http.Handler { return over(t, f, f, f) }
+
+type wishesAndUsers interface {
+	api.Wishes
+	api.Users
+}
+
+// over is like handler, with another store and directory.
+func over(t *testing.T, f *fixture, store wishesAndUsers, directory api.Directory) http.Handler {
+	t.Helper()
+	_, engine := f.open(t, store, directory)
+	return engine
+}
+
+func (f *fixture) open(t *testing.T, store wishesAndUsers, directory api.Directory) (*api.API, *gin.Engine) {
+	t.Helper()
+	a, err := api.New(api.Config{
+		Wishes: store, Users: store, Leave: f.leave, Directory: directory, Wait: f.wait, SetWait: f.setWait, Sync: f.sync, Checks: f.checks,
+		RequestSync: func() { f.update(func() { f.syncRequests++ }) }, Ready: func() bool { return !f.unready }, Level: f.level, Log: f.log,
+		Access:  server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: !f.loopback, Wrong: func() {}, Log: f.log}),
+		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := api.NewEngine(f.log)
+	a.Register(engine)
+	return a, engine
+}
+
+type request struct {
+	method, path, body string
+	header             map[string]string
+}
+
+func get(path string) request    { return request{method: http.MethodGet, path: path} }
+func head(path string) request   { return request{method: http.MethodHead, path: path} }
+func put(path string) request    { return request{method: http.MethodPut, path: path} }
+func post(path string) request   { return request{method: http.MethodPost, path: path} }
+func remove(path string) request { return request{method: http.MethodDelete, path: path} }
+
+func postJSON(path, body string) request {
+	return request{http.MethodPost, path, body, map[string]string{"Content-Type": "application/json"}}
+}
+
+func postMonitor(body string) request { return postJSON("/monitor", body) }
+
+func monitor(email, status string) request {
+	return postMonitor(fmt.Sprintf(`{"email":%q,"status":%q}`, email, status))
+}
+
+func putJSON(path, body string) request {
+	r := postJSON(path, body)
+	r.method = http.MethodPut
+	return r
+}
+
+// ask sends the request to a handler.
+func (r request) ask(handler http.Handler) (answer *httptest.ResponseRecorder, body string) {
+	q := httptest.NewRequest(r.method, r.path, strings.NewReader(r.body))
+	for name, value := range r.header {
+		q.Header.Set(name, value)
+	}
+	answer = httptest.NewRecorder()
+	handler.ServeHTTP(answer, q)
+	return answer, answer.Body.String()
+}
