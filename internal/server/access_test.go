@@ -25,16 +25,16 @@ func access(cfg server.AccessConfig) *server.Access {
 	return server.NewAccess(cfg)
 }
 
-// showing is a request with an Authorization header.
-func showing(authorization string) *http.Request {
+// withAuthorization returns a request with an Authorization header.
+func withAuthorization(authorization string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Authorization", authorization)
 	return r
 }
 
-func TestWhoIsAdmitted(t *testing.T) {
+func TestAdmits(t *testing.T) {
 	basic := func(user, password string) string {
-		r := showing("")
+		r := withAuthorization("")
 		r.SetBasicAuth(user, password)
 		return r.Header.Get("Authorization")
 	}
@@ -44,29 +44,29 @@ func TestWhoIsAdmitted(t *testing.T) {
 		"Digest the-token": false, token: false,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			if got := access(server.AccessConfig{Token: token}).Admits(showing(authorization)); got != want {
+			if got := access(server.AccessConfig{Token: token}).Admits(withAuthorization(authorization)); got != want {
 				t.Errorf("Admits %q = %t, want %t", authorization, got, want)
 			}
-			if !access(server.AccessConfig{}).Admits(showing(authorization)) {
-				t.Errorf("Admits %q = false without a token, want true", authorization)
+			if !access(server.AccessConfig{}).Admits(withAuthorization(authorization)) {
+				t.Errorf("Admits %q = false without a configured token, want true", authorization)
 			}
 		})
 	}
 }
 
-func TestWrongTokensAreSlowedDown(t *testing.T) {
+func TestWrongTokensAreDelayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, told := logger()
+		log, out := logger()
 		var counted atomic.Int32
 		a := access(server.AccessConfig{Token: token, Wrong: func() { counted.Add(1) }, Log: log, Proxies: networks("10.0.0.0/8")})
 		try := func(peer, forwarded, shown string) time.Duration {
 			t.Helper()
-			r := showing("Bearer " + shown)
+			r := withAuthorization("Bearer " + shown)
 			r.RemoteAddr = peer
 			r.Header.Set("X-Forwarded-For", forwarded)
 			began := time.Now()
 			if got := a.Admits(r); got != (shown == token) {
-				t.Errorf("Admits = %t of %s, want %t", got, shown, !got)
+				t.Errorf("Admits %s = %t, want %t", shown, got, !got)
 			}
 			return time.Since(began)
 		}
@@ -93,20 +93,20 @@ func TestWrongTokensAreSlowedDown(t *testing.T) {
 			t.Errorf("a wrong token of another source behind the same proxy took %v, want no time", took)
 		}
 		if took := try(here, "198.51.100.2", "wrong"); took == 0 || took > 5*time.Second {
-			t.Errorf("a wrong token of a source that pretends took %v, want it to wait, but not for long", took)
+			t.Errorf("a wrong token with a forged header took %v, want a delay of at most 5 s", took)
 		}
-		if lines := strings.Count(told.String(), "\n"); lines != 1 || strings.Contains(told.String(), "wrong ") && strings.Contains(told.String(), token) {
-			t.Errorf("log = %s, want one line and no token", told)
+		if lines := strings.Count(out.String(), "\n"); lines != 1 || strings.Contains(out.String(), token) {
+			t.Errorf("log = %s, want one line and no token", out)
 		}
 		time.Sleep(time.Minute)
 		try(here, "", "wrong")
-		if lines := strings.Split(strings.TrimSpace(told.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[1], "count=1012") || counted.Load() != 1013 {
-			t.Errorf("log = %q after %d, want a second line a minute later that counts 1,012", lines, counted.Load())
+		if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[1], "count=1012") || counted.Load() != 1013 {
+			t.Errorf("log = %q after %d, want a second line a minute later with count=1012", lines, counted.Load())
 		}
 	})
 }
 
-func TestWhatIsForbidden(t *testing.T) {
+func TestForbidden(t *testing.T) {
 	request := func(method, target string, header ...string) *http.Request {
 		r := httptest.NewRequest(method, target, nil)
 		for i := 0; i < len(header); i += 2 {
@@ -120,20 +120,20 @@ func TestWhatIsForbidden(t *testing.T) {
 		r         *http.Request
 		forbidden bool
 	}{
-		"a program":               {request("POST", "/monitor"), false},
-		"a page of another site":  {request("POST", "/monitor", site, "cross-site"), true},
-		"an old browser":          {request("POST", "/monitor", origin, "https://evil.example"), true},
-		"no origin at all":        {request("PUT", "/api/loglevel", origin, "null"), true},
-		"our own page":            {request("DELETE", "/ui/api/users/a@b.example", site, "same-origin"), false},
-		"a sync":                  {request("GET", "/", site, "cross-site"), true},
-		"a sync of a sibling":     {request("GET", "/", site, "same-site"), true},
-		"a sync by an old one":    {request("GET", "/", origin, "https://evil.example"), true},
-		"a sync from a bookmark":  {request("GET", "/", site, "none"), false},
-		"a look":                  {request("GET", "/api/users", site, "cross-site"), false},
-		"under any name, by code": {request("GET", "http://monitor.example/api/users"), false},
+		"no browser":         {request("POST", "/monitor"), false},
+		"other site":         {request("POST", "/monitor", site, "cross-site"), true},
+		"old browser":        {request("POST", "/monitor", origin, "https://evil.example"), true},
+		"null origin":        {request("PUT", "/api/loglevel", origin, "null"), true},
+		"same origin":        {request("DELETE", "/ui/api/users/a@b.example", site, "same-origin"), false},
+		"sync, other site":   {request("GET", "/", site, "cross-site"), true},
+		"sync, sibling site": {request("GET", "/", site, "same-site"), true},
+		"sync, old browser":  {request("GET", "/", origin, "https://evil.example"), true},
+		"sync, bookmark":     {request("GET", "/", site, "none"), false},
+		"GET, other site":    {request("GET", "/api/users", site, "cross-site"), false},
+		"any host name":      {request("GET", "http://monitor.example/api/users"), false},
 	} {
 		if got := withToken.Forbidden(tt.r); (got != "") != tt.forbidden {
-			t.Errorf("%s: Forbidden = %q, want it forbidden: %t", name, got, tt.forbidden)
+			t.Errorf("%s: Forbidden = %q, want forbidden: %t", name, got, tt.forbidden)
 		}
 	}
 	for host, loopback := range map[string]bool{
@@ -143,27 +143,27 @@ func TestWhatIsForbidden(t *testing.T) {
 		r := request("GET", "/api/users")
 		r.Host = host
 		if got := access(server.AccessConfig{}).Forbidden(r); (got == "") != loopback {
-			t.Errorf("without a token %q: Forbidden = %q, want it served: %t", host, got, loopback)
+			t.Errorf("without a token, host %q: Forbidden = %q, want allowed: %t", host, got, loopback)
 		}
 		if got := access(server.AccessConfig{AnyHost: true}).Forbidden(r); got != "" {
-			t.Errorf("without a token, any host, %q: Forbidden = %q, want it served", host, got)
+			t.Errorf("without a token, AnyHost, host %q: Forbidden = %q, want allowed", host, got)
 		}
 	}
 }
 
-func TestWhoComesEncrypted(t *testing.T) {
+func TestSecure(t *testing.T) {
 	proxied := server.AccessConfig{Proxies: networks("192.0.2.1/32")}
 	for name, tt := range map[string]struct {
 		cfg             server.AccessConfig
 		peer, forwarded string
 		want            bool
 	}{
-		"plainly":                           {server.AccessConfig{}, here, "", false},
-		"by a proxy":                        {server.AccessConfig{}, here, "https", true},
-		"by a trusted proxy":                {proxied, here, "HTTPS", true},
-		"by two of them":                    {proxied, here, "https, http", true},
-		"plainly, by a trusted proxy":       {proxied, here, "http", false},
-		"by one who is not a trusted proxy": {proxied, there, "https", false},
+		"plain":                   {server.AccessConfig{}, here, "", false},
+		"proxy":                   {server.AccessConfig{}, here, "https", true},
+		"trusted proxy":           {proxied, here, "HTTPS", true},
+		"two trusted proxies":     {proxied, here, "https, http", true},
+		"plain, by trusted proxy": {proxied, here, "http", false},
+		"untrusted proxy":         {proxied, there, "https", false},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/ui/", nil)
 		r.RemoteAddr = tt.peer
@@ -177,7 +177,7 @@ func TestWhoComesEncrypted(t *testing.T) {
 	}
 }
 
-func TestWhatIsReachedThroughATunnel(t *testing.T) {
+func TestTunnelFence(t *testing.T) {
 	only, fenced := server.Only(http.HandlerFunc(accepted), notifications), server.Fence(http.HandlerFunc(accepted), notifications)
 	none := map[string]string{}
 	for name, tt := range map[string]struct {
@@ -186,27 +186,22 @@ func TestWhatIsReachedThroughATunnel(t *testing.T) {
 		header    map[string]string
 		status    int
 	}{
-		"Graph's path":                           {only, "ours.ngrok.app", notifications + "?validationToken=x", none, 202},
-		"another path":                           {only, "127.0.0.1", "/api/users", none, 404},
-		"a path below Graph's":                   {only, "ours.ngrok.app", notifications + "/", none, 404},
-		"Graph's path, fenced":                   {fenced, "ours.ngrok.app", notifications, none, 202},
-		"another path, fenced":                   {fenced, "ours.ngrok.app", "/api/users", none, 404},
-		"in another letter case":                 {fenced, "Ours.NGROK.app", "/api/users", none, 404},
-		"with a port":                            {fenced, "ours.ngrok.app:443", "/api/users", none, 404},
-		"with a final dot":                       {fenced, "ours.ngrok.app.", "/api/users", none, 404},
-		"with both":                              {fenced, "ours.ngrok.app.:443", "/api/users", none, 404},
-		"another name that leads here":           {fenced, "monitor.example", "/api/users", none, 404},
-		"no name":                                {fenced, "", "/api/users", none, 404},
-		"an agent that writes another host":      {fenced, "localhost:8080", "/api/users", map[string]string{"X-Forwarded-Host": "ours.ngrok.app"}, 404},
-		"an agent that says where it comes from": {fenced, "127.0.0.1:8080", "/", map[string]string{"X-Forwarded-For": "198.51.100.1"}, 404},
-		"an agent that says how it comes":        {fenced, "127.0.0.1:8080", "/", map[string]string{"X-Forwarded-Proto": "https"}, 404},
-		"a proxy of today":                       {fenced, "127.0.0.1:8080", "/", map[string]string{"Forwarded": "for=198.51.100.1"}, 404},
-		"this machine":                           {fenced, "127.0.0.1:8080", "/api/users", none, 202},
-		"this machine by name":                   {fenced, "localhost:8080", "/ui/", none, 202},
-		"this machine over IPv6":                 {fenced, "[::1]:8080", "/api/users", none, 202},
-		"a machine of the network":               {fenced, "192.168.1.5:8080", "/monitor", none, 202},
-		"a name of the network":                  {fenced, "laptop.local:8080", "/monitor", none, 202},
-		"a container":                            {fenced, "outlook-monitor:8080", "/monitor", none, 202},
+		"only: Graph's path":     {only, "ours.ngrok.app", notifications + "?validationToken=x", none, 202},
+		"only: other path":       {only, "127.0.0.1", "/api/users", none, 404},
+		"only: path below":       {only, "ours.ngrok.app", notifications + "/", none, 404},
+		"Graph's path":           {fenced, "ours.ngrok.app", notifications, none, 202},
+		"other path":             {fenced, "ours.ngrok.app", "/api/users", none, 404},
+		"letter case, dot, port": {fenced, "Ours.NGROK.app.:443", "/api/users", none, 404},
+		"other public name":      {fenced, "monitor.example", "/api/users", none, 404},
+		"no name":                {fenced, "", "/api/users", none, 404},
+		"X-Forwarded-Host":       {fenced, "localhost:8080", "/api/users", map[string]string{"X-Forwarded-Host": "ours.ngrok.app"}, 404},
+		"X-Forwarded-For":        {fenced, "127.0.0.1:8080", "/", map[string]string{"X-Forwarded-For": "198.51.100.1"}, 404},
+		"X-Forwarded-Proto":      {fenced, "127.0.0.1:8080", "/", map[string]string{"X-Forwarded-Proto": "https"}, 404},
+		"Forwarded":              {fenced, "127.0.0.1:8080", "/", map[string]string{"Forwarded": "for=198.51.100.1"}, 404},
+		"IPv4 address":           {fenced, "192.168.1.5:8080", "/monitor", none, 202},
+		"IPv6 address":           {fenced, "[::1]:8080", "/api/users", none, 202},
+		"local name":             {fenced, "laptop.local:8080", "/monitor", none, 202},
+		"name without a dot":     {fenced, "outlook-monitor:8080", "/monitor", none, 202},
 	} {
 		r := httptest.NewRequest(http.MethodPost, tt.url, nil)
 		r.Host = tt.host

@@ -26,7 +26,7 @@ import (
 
 const domain = "monitor.contoso.example"
 
-// newACME fills in what tests don't care for. Its ACME server is out of reach.
+// newACME fills in defaults. The default ACME server is unreachable.
 func newACME(t *testing.T, cfg server.ACMEConfig) *server.ACME {
 	t.Helper()
 	cfg.Domains = []string{domain}
@@ -46,12 +46,12 @@ func newACME(t *testing.T, cfg server.ACMEConfig) *server.ACME {
 	return a
 }
 
-// unlocked is a lock that is always free.
+// unlocked is a Lock that is always free.
 func unlocked(context.Context, string) (func(context.Context) error, error) {
 	return func(context.Context) error { return nil }, nil
 }
 
-// replica is one of several instances of the service, as far as certificates go.
+// replica is an instance of the service that only serves certificates.
 type replica struct {
 	*server.ACME
 	t       *testing.T
@@ -59,8 +59,8 @@ type replica struct {
 	ca      *acmeServer
 }
 
-// redis starts a Redis and returns how a replica reaches it.
-func redis(t *testing.T) (open func() *store.Store) {
+// startRedis starts a Redis and returns how a replica opens it.
+func startRedis(t *testing.T) (open func() *store.Store) {
 	url := redistest.Start(t).URL()
 	return func() *store.Store {
 		store, err := store.Open(store.Config{URL: url})
@@ -72,7 +72,7 @@ func redis(t *testing.T) (open func() *store.Store) {
 	}
 }
 
-// newReplica serves; its Run is the test's.
+// newReplica serves. The test calls Run.
 func newReplica(t *testing.T, ln net.Listener, store *store.Store, ca *acmeServer) replica {
 	t.Helper()
 	a := newACME(t, server.ACMEConfig{
@@ -85,8 +85,8 @@ func newReplica(t *testing.T, ln net.Listener, store *store.Store, ca *acmeServe
 	return replica{a, t, ln.Addr().String(), ca}
 }
 
-// serial waits until the replica answers with a certificate of the ACME server's
-// and returns its serial number.
+// serial waits until the replica serves a certificate of the ACME server and returns its
+// serial number.
 func (r replica) serial() string {
 	r.t.Helper()
 	transport := &http.Transport{
@@ -97,7 +97,7 @@ func (r replica) serial() string {
 	}
 	defer transport.CloseIdleConnections()
 	var serial string
-	await.True(r.t, "a certificate is shown", func() bool {
+	await.True(r.t, "a certificate is served", func() bool {
 		response, err := (&http.Client{Transport: transport}).Get("https://" + domain + "/")
 		if err != nil {
 			return false
@@ -113,32 +113,32 @@ func (r replica) serial() string {
 	return serial
 }
 
-// TestOneReplicaOrdersAndAllServe lets the ACME server ask a replica for the proof
-// that is not the one that ordered.
+// TestOneReplicaOrdersAndAllServe makes the ACME server verify the domain at a replica that
+// did not order.
 func TestOneReplicaOrdersAndAllServe(t *testing.T) {
-	open := redis(t)
-	askedAt := loopback(t)
-	ca := startACMEServer(t, askedAt.Addr().(*net.TCPAddr).Port)
-	asked := newReplica(t, askedAt, open(), ca)
+	open := startRedis(t)
+	ln := loopback(t)
+	ca := startACMEServer(t, ln.Addr().(*net.TCPAddr).Port)
+	verified := newReplica(t, ln, open(), ca)
 	orders := newReplica(t, loopback(t), open(), ca)
 	await.Run(t, orders.Run)
 	first := orders.serial()
 
 	storage := open().Storage("acme")
-	kept, err := storage.Get(t.Context(), domain)
-	if err != nil || !bytes.Contains(kept, []byte("PRIVATE KEY")) || !bytes.Contains(kept, []byte("CERTIFICATE")) {
-		t.Errorf("%d bytes are kept, %v, want a key and a certificate", len(kept), err)
+	stored, err := storage.Get(t.Context(), domain)
+	if err != nil || !bytes.Contains(stored, []byte("PRIVATE KEY")) || !bytes.Contains(stored, []byte("CERTIFICATE")) {
+		t.Errorf("%d bytes are stored, %v, want a key and a certificate", len(stored), err)
 	}
-	await.True(t, "the answer to the challenge is forgotten", func() bool {
+	await.True(t, "the answer to the challenge is deleted", func() bool {
 		token, err := storage.Get(t.Context(), domain+"+token")
 		return err == nil && token == nil
 	})
 
 	late := newReplica(t, loopback(t), open(), ca)
-	for name, r := range map[string]replica{"that was asked for the proof": asked, "that starts later": late} {
+	for name, r := range map[string]replica{"that was verified": verified, "that starts later": late} {
 		await.Run(t, r.Run)
 		if got := r.serial(); got != first {
-			t.Errorf("the replica %s shows certificate %s, want %s", name, got, first)
+			t.Errorf("the replica %s serves certificate %s, want %s", name, got, first)
 		}
 	}
 	if got := ca.orders(); got != 1 {
@@ -147,7 +147,7 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 }
 
 func TestReplicasThatStartTogetherOrderOnce(t *testing.T) {
-	open := redis(t)
+	open := startRedis(t)
 	ln := loopback(t)
 	ca := startACMEServer(t, ln.Addr().(*net.TCPAddr).Port)
 	replicas := []replica{newReplica(t, ln, open(), ca)}
@@ -160,7 +160,7 @@ func TestReplicasThatStartTogetherOrderOnce(t *testing.T) {
 	first := replicas[0].serial()
 	for _, r := range replicas[1:] {
 		if got := r.serial(); got != first {
-			t.Errorf("a replica shows certificate %s, another %s", got, first)
+			t.Errorf("a replica serves certificate %s, another %s", got, first)
 		}
 	}
 	if got := ca.orders(); got != 1 {
@@ -168,65 +168,63 @@ func TestReplicasThatStartTogetherOrderOnce(t *testing.T) {
 	}
 }
 
-// memoryStorage is one in memory.
+// memoryStorage is a Storage in memory.
 type memoryStorage struct {
-	mu    sync.Mutex
-	kept  map[string][]byte // guarded by mu, as below
-	asked []string
-	full  error // of Put
+	mu     sync.Mutex
+	stored map[string][]byte // guarded by mu, as all below
+	gets   map[string]int    // by name
+	putErr error
 }
 
-func newStorage() *memoryStorage { return &memoryStorage{kept: map[string][]byte{}} }
+func newStorage() *memoryStorage {
+	return &memoryStorage{stored: map[string][]byte{}, gets: map[string]int{}}
+}
 
 func (v *memoryStorage) Get(_ context.Context, name string) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.asked = append(v.asked, name)
-	return v.kept[name], nil
+	v.gets[name]++
+	return v.stored[name], nil
 }
 
 func (v *memoryStorage) Put(_ context.Context, name string, data []byte) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.full == nil {
-		v.kept[name] = data
+	if v.putErr == nil {
+		v.stored[name] = data
 	}
-	return v.full
+	return v.putErr
 }
 
 func (v *memoryStorage) Delete(_ context.Context, name string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	delete(v.kept, name)
+	delete(v.stored, name)
 	return nil
 }
 
-// keep puts a certificate in, as autocert would.
-func (v *memoryStorage) keep(t *testing.T, name string, from, to time.Time) {
+// add stores a certificate as autocert does.
+func (v *memoryStorage) add(t *testing.T, name string, from, to time.Time) {
 	t.Helper()
 	certificate, key := signed(t, template(name, from, to))
-	v.kept[name] = append(key, certificate...)
+	v.stored[name] = append(key, certificate...)
 }
 
 func (v *memoryStorage) lookups() map[string]int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	n := map[string]int{}
-	for _, name := range v.asked {
-		n[name]++
-	}
-	return n
+	return maps.Clone(v.gets)
 }
 
-func TestNamesInHandshakes(t *testing.T) {
+func TestServerNames(t *testing.T) {
 	v := newStorage()
-	v.keep(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	v.add(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	a := newACME(t, server.ACMEConfig{Storage: v})
 	await.Run(t, a.Run)
 	ln := loopback(t)
 	serving(t, ln, a.TLS())
-	await.True(t, "the certificate is found", func() bool {
-		_, err := shown(t, ln.Addr().String(), domain)
+	await.True(t, "the certificate is served", func() bool {
+		_, err := servedCertificate(t, ln.Addr().String(), domain)
 		return err == nil
 	})
 	before := v.lookups()
@@ -235,11 +233,11 @@ func TestNamesInHandshakes(t *testing.T) {
 		protos []string
 		ok     bool
 	}{
-		"the domain":                        {domain, nil, true},
-		"the domain in capitals":            {strings.ToUpper(domain), nil, true},
-		"none, as health checks have it":    {"", nil, true},
-		"another domain":                    {"other.contoso.example", nil, false},
-		"a challenge nobody gave, for them": {"other.contoso.example", []string{"acme-tls/1"}, false},
+		"domain":                  {domain, nil, true},
+		"upper case":              {strings.ToUpper(domain), nil, true},
+		"none":                    {"", nil, true},
+		"other domain":            {"other.contoso.example", nil, false},
+		"other domain, challenge": {"other.contoso.example", []string{"acme-tls/1"}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -252,25 +250,25 @@ func TestNamesInHandshakes(t *testing.T) {
 				conn.Close()
 			}
 			if got := v.lookups(); !maps.Equal(got, before) {
-				t.Errorf("the storage was asked for %v, want no more than %v", got, before)
+				t.Errorf("storage look-ups = %v, want no more than %v", got, before)
 			}
 		})
 	}
 }
 
-func TestAnACMEServerThatIsAwayIsAskedAgain(t *testing.T) {
+func TestUnreachableACMEServerIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, told := logger()
+		log, out := logger()
 		a := newACME(t, server.ACMEConfig{Storage: newStorage(), Log: log})
 		await.Run(t, a.Run)
 		for _, tt := range []struct {
 			at   time.Duration
-			want int // tries at 0, 2, 6, 14, 30 and 62 minutes, then every hour
+			want int // attempts at 0, 2, 6, 14, 30 and 62 minutes, then every hour
 		}{{time.Minute, 1}, {time.Hour, 5}, {65 * time.Minute, 6}, {65*time.Minute + 24*time.Hour, 30}} {
 			time.Sleep(tt.at - time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)))
 			synctest.Wait()
-			if got := strings.Count(told.String(), "no certificate yet"); got != tt.want {
-				t.Errorf("after %v there were %d tries, want %d", tt.at, got, tt.want)
+			if got := strings.Count(out.String(), "no certificate yet"); got != tt.want {
+				t.Errorf("%d attempts after %v, want %d", got, tt.at, tt.want)
 			}
 		}
 
@@ -282,88 +280,87 @@ func TestAnACMEServerThatIsAwayIsAskedAgain(t *testing.T) {
 	})
 }
 
-func TestACertificateThatWasNotRenewedIsToldOf(t *testing.T) {
+func TestExpiringCertificateIsLogged(t *testing.T) {
 	const day = 24 * time.Hour
 	tests := map[string]struct {
 		age, left time.Duration
 		want      bool
 	}{
-		"a fresh one":                 {day, 89 * day, false},
-		"one whose renewal has begun": {65 * day, 25 * day, false},
-		"one that ends soon":          {80 * day, 10 * day, true},
-		"a short one that ends soon":  {6 * day, day, true},
+		"renewal has begun":         {65 * day, 25 * day, false},
+		"expires soon":              {80 * day, 10 * day, true},
+		"expires soon, short-lived": {6 * day, day, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				log, told := logger()
+				log, out := logger()
 				v := newStorage()
-				v.keep(t, domain, time.Now().Add(-tt.age), time.Now().Add(tt.left))
+				v.add(t, domain, time.Now().Add(-tt.age), time.Now().Add(tt.left))
 				a := newACME(t, server.ACMEConfig{Storage: v, Log: log})
 				await.Run(t, a.Run)
 				time.Sleep(61 * time.Minute)
-				if got := strings.Contains(told.String(), "expires soon"); got != tt.want {
-					t.Errorf("it is told of: %t, want %t; log:\n%s", got, tt.want, told)
+				if got := strings.Contains(out.String(), "expires soon"); got != tt.want {
+					t.Errorf("warning logged: %t, want %t; log:\n%s", got, tt.want, out)
 				}
 				if _, err := a.TLS().GetCertificate(&tls.ClientHelloInfo{ServerName: domain}); err != nil {
-					t.Errorf("GetCertificate = %v, want the certificate as long as it is good", err)
+					t.Errorf("GetCertificate = %v, want the certificate while it is valid", err)
 				}
 			})
 		})
 	}
 }
 
-func TestALockThatIsTakenIsWaitedFor(t *testing.T) {
+func TestObtainWaitsForTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newStorage()
-		v.keep(t, domain, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
+		v.add(t, domain, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
 		began := time.Now()
-		var freed []string
+		var released []string
 		a := newACME(t, server.ACMEConfig{Storage: v, Lock: func(_ context.Context, name string) (func(context.Context) error, error) {
 			if time.Since(began) < time.Minute {
-				return nil, errors.New("another has it")
+				return nil, errors.New("locked")
 			}
-			return func(ctx context.Context) error { freed = append(freed, name); return ctx.Err() }, nil
+			return func(ctx context.Context) error { released = append(released, name); return ctx.Err() }, nil
 		}})
 		stop := await.Run(t, a.Run)
 		time.Sleep(30 * time.Second)
 		if n := len(v.lookups()); n != 0 {
-			t.Errorf("%d names were looked up while another has the lock, want none", n)
+			t.Errorf("%d names were looked up without the lock, want none", n)
 		}
 		time.Sleep(31 * time.Second)
 		if _, err := a.TLS().GetCertificate(&tls.ClientHelloInfo{ServerName: domain}); err != nil {
 			t.Errorf("GetCertificate = %v, want the certificate", err)
 		}
 		stop()
-		if len(freed) != 1 || freed[0] != domain {
-			t.Errorf("freed = %v, want %s once", freed, domain)
+		if len(released) != 1 || released[0] != domain {
+			t.Errorf("released = %v, want %s once", released, domain)
 		}
 	})
 }
 
-func TestStorageThatFailsIsLogged(t *testing.T) {
+func TestStorageFailureIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, told := logger()
+		log, out := logger()
 		v := newStorage()
-		v.full = errors.New("redis: out of memory")
+		v.putErr = errors.New("redis: out of memory")
 		a := newACME(t, server.ACMEConfig{Storage: v, Log: log})
 		await.Run(t, a.Run)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if !strings.Contains(told.String(), "could not be stored") || !strings.Contains(told.String(), "out of memory") {
-			t.Errorf("log = %q, want it to say that nothing could be stored, and why", told)
+		if !strings.Contains(out.String(), "could not be stored") || !strings.Contains(out.String(), "out of memory") {
+			t.Errorf("log = %q, want the failure and its cause", out)
 		}
 	})
 }
 
-func TestWrongConfigurations(t *testing.T) {
+func TestInvalidACMEConfig(t *testing.T) {
 	noCertificate := filepath.Join(t.TempDir(), "ca.pem")
 	write(t, noCertificate, []byte("no certificate"))
 	for name, cfg := range map[string]server.ACMEConfig{
-		"no domains":                {Storage: newStorage()},
-		"no storage":                {Domains: []string{domain}},
-		"no such file":              {Domains: []string{domain}, Storage: newStorage(), CAFile: filepath.Join(t.TempDir(), "none.pem")},
-		"a file that holds nothing": {Domains: []string{domain}, Storage: newStorage(), CAFile: noCertificate},
+		"no domains":      {Storage: newStorage()},
+		"no storage":      {Domains: []string{domain}},
+		"no such CA file": {Domains: []string{domain}, Storage: newStorage(), CAFile: filepath.Join(t.TempDir(), "none.pem")},
+		"no certificate":  {Domains: []string{domain}, Storage: newStorage(), CAFile: noCertificate},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg.Lock, cfg.Log = unlocked, slog.New(slog.DiscardHandler)

@@ -6,47 +6,47 @@ import (
 	"time"
 )
 
-func TestBodiesArePassedOnWhole(t *testing.T) {
-	guarded(t, func(t *testing.T, w *way) {
+func TestWholeBodiesArePassedOn(t *testing.T) {
+	guarded(t, func(t *testing.T, s *guardedServer) {
 		for _, size := range []int{
 			0, 1, 16*kib - 1, 16 * kib, 16*kib + 1, 80*kib - 1, 80 * kib, 80*kib + 1, 144 * kib, 256*kib - 1, 4*mib - 1, 4 * mib,
 		} {
-			calls := []*call{w.call(here, declared(size), spaces(size))}
+			calls := []*call{s.call(here, declared(size), spaces(size))}
 			if size > 0 {
-				calls = append(calls, w.call(here, undeclared, chunked(spaces(size))+"0\r\n\r\n"))
+				calls = append(calls, s.call(here, undeclared, chunked(spaces(size))+"0\r\n\r\n"))
 			}
 			for _, c := range calls {
 				if got := c.answered(); got != 200 {
 					t.Errorf("answer to %d bytes = %d, want 200", size, got)
 				}
 			}
-			w.mu.Lock()
-			if got := w.bodies[size]; got != len(calls) {
-				t.Errorf("%d bodies of %d bytes were passed on (%v), want %d", got, size, w.bodies, len(calls))
+			s.mu.Lock()
+			if got := s.bodies[size]; got != len(calls) {
+				t.Errorf("%d bodies of %d bytes were passed on (%v), want %d", got, size, s.bodies, len(calls))
 			}
-			w.mu.Unlock()
+			s.mu.Unlock()
 		}
 	})
 }
 
-func TestABodyMayTakeItsTime(t *testing.T) {
+func TestSlowBodies(t *testing.T) {
 	tests := map[string]struct {
 		head, first string
-		every       time.Duration // a piece more comes
+		every       time.Duration // then sends a piece
 		piece       string
 		status      int
 		after       time.Duration
 	}{
-		"a byte now and then":              {declared(99), "{", time.Second, "1", 408, 5 * time.Second},
-		"a byte now and then, and it ends": {declared(5), "{", 1100 * time.Millisecond, "1", 200, 4400 * time.Millisecond},
-		"a long one crawls":                {declared(200 * kib), spaces(65 * kib), 100 * time.Millisecond, "1", 408, time.Second},
-		"a long one is slow":               {declared(200 * kib), spaces(20 * kib), 300 * time.Millisecond, spaces(36 * kib), 200, 1500 * time.Millisecond},
-		"a long one does not end":          {declared(4 * mib), spaces(20 * kib), 450 * time.Millisecond, spaces(32 * kib), 408, 8 * time.Second},
+		"short, never ends": {declared(99), "{", time.Second, "1", 408, 5 * time.Second},
+		"short, slow":       {declared(5), "{", 1100 * time.Millisecond, "1", 200, 4400 * time.Millisecond},
+		"long, too slow":    {declared(200 * kib), spaces(65 * kib), 100 * time.Millisecond, "1", 408, time.Second},
+		"long, slow":        {declared(200 * kib), spaces(20 * kib), 300 * time.Millisecond, spaces(36 * kib), 200, 1500 * time.Millisecond},
+		"long, never ends":  {declared(4 * mib), spaces(20 * kib), 450 * time.Millisecond, spaces(32 * kib), 408, 8 * time.Second},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			guarded(t, func(t *testing.T, w *way) {
-				c := w.call(here, tt.head, tt.first)
+			guarded(t, func(t *testing.T, s *guardedServer) {
+				c := s.call(here, tt.head, tt.first)
 				for {
 					select {
 					case <-c.done:
@@ -63,13 +63,13 @@ func TestABodyMayTakeItsTime(t *testing.T) {
 	}
 }
 
-func TestWhoWaitsIsServedWhenItsTurnComesInTime(t *testing.T) {
-	guarded(t, func(t *testing.T, w *way) {
-		w.call(here, declared(1)+hold, "1")
-		w.call(here, declared(1)+hold, "1")
-		c := w.call(here, declared(1), "1")
+func TestQueuedRequestIsServed(t *testing.T) {
+	guarded(t, func(t *testing.T, s *guardedServer) {
+		s.call(here, declared(1)+hold, "1")
+		s.call(here, declared(1)+hold, "1")
+		c := s.call(here, declared(1), "1")
 		time.Sleep(300 * time.Millisecond)
-		w.release <- struct{}{}
+		s.release <- struct{}{}
 		if got := c.answered(); got != 200 {
 			t.Errorf("answer = %d, want 200", got)
 		}

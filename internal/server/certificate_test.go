@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 )
 
-// pair writes a fresh certificate and its key and returns its serial number.
-func pair(t *testing.T, certFile, keyFile string) *big.Int {
+// writePair writes a new certificate and its key and returns the serial number.
+func writePair(t *testing.T, certFile, keyFile string) *big.Int {
 	t.Helper()
-	certificate, key := signed(t, template("monitor.contoso.example", time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+	certificate, key := signed(t, template(domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
 	write(t, certFile, certificate)
 	write(t, keyFile, key)
 	block, _ := pem.Decode(certificate)
@@ -30,51 +31,65 @@ func pair(t *testing.T, certFile, keyFile string) *big.Int {
 	return parsed.SerialNumber
 }
 
-func TestChangedFilesAreReadAgain(t *testing.T) {
-	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
-	first := pair(t, certFile, keyFile)
-	log, told := logger()
-	c, err := server.NewCertificate(server.CertificateConfig{Setting: "TLS", CertFile: certFile, KeyFile: keyFile, Log: log})
+// files is a certificate in files.
+type files struct {
+	*server.Certificate
+	certFile, keyFile string
+	serial            *big.Int
+	log               *programtest.Output
+}
+
+func newFiles(t *testing.T) files {
+	t.Helper()
+	dir := t.TempDir()
+	f := files{certFile: filepath.Join(dir, "cert.pem"), keyFile: filepath.Join(dir, "key.pem")}
+	f.serial = writePair(t, f.certFile, f.keyFile)
+	var log *slog.Logger
+	log, f.log = logger()
+	var err error
+	f.Certificate, err = server.NewCertificate(server.CertificateConfig{Setting: "TLS", CertFile: f.certFile, KeyFile: f.keyFile, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return f
+}
+
+func TestChangedFilesAreReloaded(t *testing.T) {
+	f := newFiles(t)
 	ln := loopback(t)
-	serving(t, ln, c.TLS())
-	is := func(serial *big.Int) bool {
-		got, err := shown(t, ln.Addr().String(), "monitor.contoso.example")
+	serving(t, ln, f.TLS())
+	serves := func(serial *big.Int) bool {
+		got, err := servedCertificate(t, ln.Addr().String(), domain)
 		if err != nil {
 			t.Fatalf("handshake: %v", err)
 		}
 		return got.SerialNumber.Cmp(serial) == 0
 	}
-	if !is(first) {
-		t.Error("the first certificate is not shown")
+	if !serves(f.serial) {
+		t.Error("the first certificate is not served")
 	}
 
-	write(t, keyFile, []byte("no key"))
-	await.True(t, "the bad change is told", func() bool {
-		if !is(first) {
-			t.Fatal("the old certificate was given up for a bad one")
+	write(t, f.keyFile, []byte("no key"))
+	await.True(t, "the unusable change is logged", func() bool {
+		if !serves(f.serial) {
+			t.Fatal("the old certificate is no longer served")
 		}
-		return strings.Contains(told.String(), "keeping the old one")
+		return strings.Contains(f.log.String(), "keeping the old one")
 	})
 
-	second := pair(t, certFile, keyFile)
-	await.True(t, "the new certificate is shown", func() bool { return is(second) })
+	second := writePair(t, f.certFile, f.keyFile)
+	await.True(t, "the new certificate is served", func() bool { return serves(second) })
 }
 
-func TestFilesThatDoNotFitAreRefused(t *testing.T) {
-	dir := t.TempDir()
-	certFile, keyFile, other := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "other.pem")
-	pair(t, filepath.Join(dir, "unused.pem"), other)
-	pair(t, certFile, keyFile)
-	for name, files := range map[string][2]string{
-		"no such file":  {certFile, filepath.Join(dir, "none.pem")},
-		"another's key": {certFile, other},
-		"the wrong way": {keyFile, certFile},
+func TestUnusableFiles(t *testing.T) {
+	f, other := newFiles(t), newFiles(t)
+	for name, pair := range map[string][2]string{
+		"no such file":       {f.certFile, f.keyFile + "x"},
+		"key of another":     {f.certFile, other.keyFile},
+		"files interchanged": {f.keyFile, f.certFile},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := server.NewCertificate(server.CertificateConfig{Setting: "TLS", CertFile: files[0], KeyFile: files[1], Log: slog.New(slog.DiscardHandler)})
+			_, err := server.NewCertificate(server.CertificateConfig{Setting: "TLS", CertFile: pair[0], KeyFile: pair[1], Log: slog.New(slog.DiscardHandler)})
 			if err == nil || !strings.Contains(err.Error(), "TLS_CERT_FILE") {
 				t.Errorf("NewCertificate = %v, want an error that names TLS_CERT_FILE", err)
 			}
@@ -82,72 +97,43 @@ func TestFilesThatDoNotFitAreRefused(t *testing.T) {
 	}
 }
 
-func TestVersionsOfTLS(t *testing.T) {
-	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
-	pair(t, certFile, keyFile)
-	files, err := server.NewCertificate(server.CertificateConfig{Setting: "TLS", CertFile: certFile, KeyFile: keyFile, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	kept := newStorage()
-	kept.keep(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	acme := newACME(t, server.ACMEConfig{Storage: kept})
+func TestTLSVersions(t *testing.T) {
+	storage := newStorage()
+	storage.add(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	acme := newACME(t, server.ACMEConfig{Storage: storage})
 	await.Run(t, acme.Run)
-	for from, cfg := range map[string]*tls.Config{"from files": files.TLS(), "from an ACME server": acme.TLS()} {
+	for source, cfg := range map[string]*tls.Config{"files": newFiles(t).TLS(), "ACME": acme.TLS()} {
 		ln := loopback(t)
 		serving(t, ln, cfg)
-		for name, tt := range map[string]struct {
-			version uint16
-			ok      bool
-		}{
-			"TLS 1.0 is refused": {tls.VersionTLS10, false},
-			"TLS 1.1 is refused": {tls.VersionTLS11, false},
-			"TLS 1.2 is spoken":  {tls.VersionTLS12, true},
-			"TLS 1.3 is spoken":  {tls.VersionTLS13, true},
-		} {
-			t.Run(from+": "+name, func(t *testing.T) {
-				dialer := tls.Dialer{Config: &tls.Config{
-					ServerName: domain, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tt.version,
-				}}
-				conn, err := dialer.DialContext(t.Context(), "tcp", ln.Addr().String())
-				if (err == nil) != tt.ok {
-					t.Fatalf("handshake = %v, want ok %t", err, tt.ok)
-				}
-				if tt.ok {
-					if got := conn.(*tls.Conn).ConnectionState().Version; got != tt.version {
-						t.Errorf("version = %x, want %x", got, tt.version)
-					}
-					conn.Close()
-				}
-			})
+		for version, want := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+			dialer := tls.Dialer{Config: &tls.Config{ServerName: domain, InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}}
+			conn, err := dialer.DialContext(t.Context(), "tcp", ln.Addr().String())
+			if (err == nil) != want {
+				t.Errorf("%s: handshake with %s = %v, want success: %t", source, tls.VersionName(version), err, want)
+			}
+			if err == nil {
+				conn.Close()
+			}
 		}
 	}
 }
 
-// TestTLSIsToBeKept looks at what browsers hear.
-func TestTLSIsToBeKept(t *testing.T) {
-	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
-	pair(t, certFile, keyFile)
-	c, err := server.NewCertificate(server.CertificateConfig{Setting: "TLS", CertFile: certFile, KeyFile: keyFile, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestStrictTransportSecurity(t *testing.T) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
-	for scheme, want := range map[string]bool{"https": true, "http": false} {
+	for scheme, tt := range map[string]struct {
+		cfg  *tls.Config
+		want string
+	}{"https": {newFiles(t).TLS(), "max-age=31536000"}, "http": {nil, ""}} {
 		ln := loopback(t)
-		cfg := c.TLS()
-		if !want {
-			cfg = nil
-		}
-		serving(t, ln, cfg)
+		serving(t, ln, tt.cfg)
 		response, err := (&http.Client{Transport: transport}).Get(scheme + "://" + ln.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = response.Body.Close()
-		if got := response.Header.Get("Strict-Transport-Security"); (got == "max-age=31536000") != want || !want && got != "" {
-			t.Errorf("Strict-Transport-Security over %s = %q, want it there: %t", scheme, got, want)
+		if got := response.Header.Get("Strict-Transport-Security"); got != tt.want {
+			t.Errorf("Strict-Transport-Security over %s = %q, want %q", scheme, got, tt.want)
 		}
 	}
 }

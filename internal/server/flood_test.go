@@ -48,7 +48,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 		}
 		close(free)
 		if answer, err := http.ReadResponse(bufio.NewReader(busy), nil); err != nil || answer.StatusCode != 200 {
-			t.Errorf("answer to who was busy = %v, %v, want 200", answer, err)
+			t.Errorf("answer on the busy connection = %v, %v, want 200", answer, err)
 		}
 		for _, conn := range append(idle, busy) {
 			_ = conn.Close()
@@ -59,7 +59,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 	})
 }
 
-// heap is what is in use once all that is not has been collected.
+// heap returns the heap in use after a garbage collection.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -67,14 +67,13 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestStrangersCostLittleAndKeepNobodyOut has all do at once what they can over the
-// network: thousands of connections that say nothing, slow senders of all kinds, long
-// bodies and gzip bombs.
-func TestStrangersCostLittleAndKeepNobodyOut(t *testing.T) {
-	var working, most atomic.Int64
+// TestFlood floods the server with silent connections, slow senders of all kinds, long
+// bodies and gzip bombs at once, over the network.
+func TestFlood(t *testing.T) {
+	var inFlight, most atomic.Int64
 	h := public(func(w http.ResponseWriter, r *http.Request) {
-		n := working.Add(1)
-		defer working.Add(-1)
+		n := inFlight.Add(1)
+		defer inFlight.Add(-1)
 		for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
 		}
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -90,7 +89,7 @@ func TestStrangersCostLittleAndKeepNobodyOut(t *testing.T) {
 	_ = zip.Close()
 	whole := spaces(4 * mib)
 	before := heap()
-	var strangers sync.WaitGroup
+	var attackers sync.WaitGroup
 	var conns []net.Conn
 	open := func(n int, text string) {
 		for range n {
@@ -99,7 +98,7 @@ func TestStrangersCostLittleAndKeepNobodyOut(t *testing.T) {
 				t.Fatal(err)
 			}
 			conns = append(conns, conn)
-			strangers.Go(func() { _, _ = io.WriteString(conn, text) })
+			attackers.Go(func() { _, _ = io.WriteString(conn, text) })
 		}
 	}
 	end := "\r\nHost: a\r\n\r\n"
@@ -129,10 +128,10 @@ func TestStrangersCostLittleAndKeepNobodyOut(t *testing.T) {
 		t.Errorf("memory in use grew by %d MiB, want at most 64", grown/mib)
 	}
 	if most.Load() > 16 {
-		t.Errorf("%d worked at once, want at most 16", most.Load())
+		t.Errorf("%d requests were handled at once, want at most 16", most.Load())
 	}
 	for _, conn := range conns {
 		_ = conn.Close()
 	}
-	strangers.Wait()
+	attackers.Wait()
 }

@@ -21,16 +21,16 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// acmeServer is a real ACME server on loopback, a child process. It asks the
-// domains' proof of whatever listens on a port of this machine.
+// acmeServer is a real ACME server (pebble) on loopback, in a child process. It verifies
+// domains at a port of this machine.
 type acmeServer struct {
 	directory string         // URL
-	caFile    string         // authority of its own certificate
-	roots     *x509.CertPool // of those that it gives
+	caFile    string         // certificate authority of its own certificate
+	roots     *x509.CertPool // of the certificates that it issues
 	log       *programtest.Output
 }
 
-// orders counts how often a certificate was asked for.
+// orders returns the number of ordered certificates.
 func (a *acmeServer) orders() int { return strings.Count(a.log.String(), "Added order ") }
 
 func startACMEServer(t *testing.T, port int) *acmeServer {
@@ -68,18 +68,18 @@ func startACMEServer(t *testing.T, port int) *acmeServer {
 	trusted.AppendCertsFromPEM(certificate)
 	await.True(t, "the ACME server answers", func() bool {
 		if !process.Alive() {
-			t.Fatal("the ACME server ended by itself")
+			t.Fatal("the ACME server exited")
 		}
-		return answers(trusted, a.directory) != nil
+		return fetch(trusted, a.directory) != nil
 	})
-	if !a.roots.AppendCertsFromPEM(answers(trusted, "https://"+management+"/roots/0")) {
-		t.Fatal("the ACME server shows no root certificate")
+	if !a.roots.AppendCertsFromPEM(fetch(trusted, "https://"+management+"/roots/0")) {
+		t.Fatal("the ACME server returned no root certificate")
 	}
 	return a
 }
 
-// answers returns what is found at a URL, nil if it can't be had.
-func answers(trusted *x509.CertPool, url string) []byte {
+// fetch returns the body at a URL, or nil.
+func fetch(trusted *x509.CertPool, url string) []byte {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}
 	defer transport.CloseIdleConnections()
 	response, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get(url)
@@ -94,19 +94,18 @@ func answers(trusted *x509.CertPool, url string) []byte {
 	return text
 }
 
-// resolver runs a DNS server (over TCP) that says of every name that it is this
-// machine.
+// resolver runs a DNS server (over TCP) that resolves every name to 127.0.0.1.
 func resolver(t *testing.T) (address string) {
 	t.Helper()
 	ln := loopback(t)
-	var asked sync.WaitGroup
-	asked.Go(func() {
+	var running sync.WaitGroup
+	running.Go(func() {
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			asked.Go(func() {
+			running.Go(func() {
 				defer conn.Close()
 				_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 				for resolve(conn) == nil {
@@ -114,11 +113,11 @@ func resolver(t *testing.T) (address string) {
 			})
 		}
 	})
-	t.Cleanup(func() { _ = ln.Close(); asked.Wait() })
+	t.Cleanup(func() { _ = ln.Close(); running.Wait() })
 	return ln.Addr().String()
 }
 
-// resolve answers one question. Over TCP a message follows its length.
+// resolve answers one query. Over TCP each message has a length prefix.
 func resolve(conn net.Conn) error {
 	var length uint16
 	if err := binary.Read(conn, binary.BigEndian, &length); err != nil {

@@ -28,7 +28,7 @@ const (
 	mib           = 1 << 20
 )
 
-// public is a guard of next with what tests don't care for filled in.
+// public returns next behind a Public, with defaults.
 func public(next http.HandlerFunc, cfg server.PublicConfig) http.Handler {
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, 2)
 	if cfg.Refused == nil {
@@ -48,7 +48,7 @@ func public(next http.HandlerFunc, cfg server.PublicConfig) http.Handler {
 	})
 }
 
-// post makes a POST from a peer.
+// post sends a POST request from a peer.
 func post(h http.Handler, peer string, forwarded ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, notifications, strings.NewReader("{}"))
 	r.RemoteAddr = peer
@@ -69,7 +69,7 @@ func networks(all ...string) (n server.Networks) {
 	return n
 }
 
-func TestWhoMayCall(t *testing.T) {
+func TestAllowedSources(t *testing.T) {
 	h := public(accepted, server.PublicConfig{
 		Allow: networks("20.20.32.0/19", "2603:1000::/24"), Proxies: networks("10.0.0.0/8", "fd00::/8"),
 	})
@@ -78,24 +78,24 @@ func TestWhoMayCall(t *testing.T) {
 		forwarded []string
 		want      int
 	}{
-		"an address of the list":                       {"20.20.33.1:1234", nil, 202},
-		"an IPv6 address of the list":                  {"[2603:1000::7]:1234", nil, 202},
-		"an IPv4 address in IPv6":                      {"[::ffff:20.20.33.1]:1234", nil, 202},
-		"a stranger":                                   {here, nil, 403},
-		"a stranger who pretends":                      {here, []string{"20.20.33.1"}, 403},
-		"an unknown peer":                              {"@", nil, 403},
-		"Graph through a proxy":                        {"10.0.0.1:1234", []string{"20.20.33.1"}, 202},
-		"Graph through a proxy that adds ports":        {"10.0.0.1:1234", []string{"20.20.33.1:5678"}, 202},
-		"Graph over IPv6 through a proxy":              {"[fd00::1]:1234", []string{"[2603:1000::7]:5678"}, 202},
-		"Graph through two proxies":                    {"10.0.0.1:1234", []string{"20.20.33.1, 10.9.9.9"}, 202},
-		"Graph through two proxies, a header each":     {"10.0.0.1:1234", []string{"20.20.33.1", "10.9.9.9"}, 202},
-		"a stranger through a proxy":                   {"10.0.0.1:1234", []string{"192.0.2.1"}, 403},
-		"a stranger who pretends, through a proxy":     {"10.0.0.1:1234", []string{"20.20.33.1, 192.0.2.1"}, 403},
-		"a stranger with a header of his own":          {"10.0.0.1:1234", []string{"20.20.33.1", "192.0.2.1"}, 403},
-		"a proxy that doesn't say":                     {"10.0.0.1:1234", nil, 403},
-		"a proxy that says nonsense":                   {"10.0.0.1:1234", []string{"20.20.33.1, unknown"}, 403},
-		"a proxy that says nothing behind a comma":     {"10.0.0.1:1234", []string{"20.20.33.1,"}, 403},
-		"proxies all the way, of which the first asks": {"10.0.0.1:1234", []string{"10.0.0.3, 10.0.0.2"}, 403},
+		"allowed":                   {"20.20.33.1:1234", nil, 202},
+		"allowed, IPv6":             {"[2603:1000::7]:1234", nil, 202},
+		"allowed, IPv4-mapped IPv6": {"[::ffff:20.20.33.1]:1234", nil, 202},
+		"not allowed":               {here, nil, 403},
+		"forged header":             {here, []string{"20.20.33.1"}, 403},
+		"unknown peer":              {"@", nil, 403},
+		"proxy":                     {"10.0.0.1:1234", []string{"20.20.33.1"}, 202},
+		"proxy, address with port":  {"10.0.0.1:1234", []string{"20.20.33.1:5678"}, 202},
+		"proxy, IPv6":               {"[fd00::1]:1234", []string{"[2603:1000::7]:5678"}, 202},
+		"two proxies":               {"10.0.0.1:1234", []string{"20.20.33.1, 10.9.9.9"}, 202},
+		"two proxies, two headers":  {"10.0.0.1:1234", []string{"20.20.33.1", "10.9.9.9"}, 202},
+		"proxy, not allowed":        {"10.0.0.1:1234", []string{"192.0.2.1"}, 403},
+		"proxy, forged entry":       {"10.0.0.1:1234", []string{"20.20.33.1, 192.0.2.1"}, 403},
+		"proxy, forged header":      {"10.0.0.1:1234", []string{"20.20.33.1", "192.0.2.1"}, 403},
+		"proxy without header":      {"10.0.0.1:1234", nil, 403},
+		"proxy, invalid entry":      {"10.0.0.1:1234", []string{"20.20.33.1, unknown"}, 403},
+		"proxy, empty entry":        {"10.0.0.1:1234", []string{"20.20.33.1,"}, 403},
+		"only proxies":              {"10.0.0.1:1234", []string{"10.0.0.3, 10.0.0.2"}, 403},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestWhoMayCall(t *testing.T) {
 	}
 }
 
-func TestRatesOfSources(t *testing.T) {
+func TestSourceRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := public(accepted, server.PublicConfig{Proxies: networks("10.0.0.0/8"), Rate: 2000})
 		passed := func(n int, peer string, forwarded ...string) (passed int) {
@@ -122,49 +122,49 @@ func TestRatesOfSources(t *testing.T) {
 			forwarded  []string
 			want       int
 		}{
-			{"5,000 at once from one address", here, nil, 4000},
-			{"another address", there, nil, 4000},
-			{"an address behind a proxy", "10.0.0.1:1", []string{"198.51.100.1"}, 4000},
-			{"another one behind it", "10.0.0.1:1", []string{"198.51.100.2"}, 4000},
-			{"one who names another each time", "192.0.2.3:1", []string{"198.51.100.3"}, 4000},
-			{"an IPv6 address", "[2001:db8:0:1::1]:1", nil, 4000},
-			{"another of the same /64", "[2001:db8:0:1:ffff::2]:1", nil, 0},
-			{"one of the neighbouring /64", "[2001:db8:0:2::1]:1", nil, 4000},
+			{"address", here, nil, 4000},
+			{"other address", there, nil, 4000},
+			{"behind a proxy", "10.0.0.1:1", []string{"198.51.100.1"}, 4000},
+			{"other address behind the proxy", "10.0.0.1:1", []string{"198.51.100.2"}, 4000},
+			{"forged header", "192.0.2.3:1", []string{"198.51.100.3"}, 4000},
+			{"IPv6 address", "[2001:db8:0:1::1]:1", nil, 4000},
+			{"same /64", "[2001:db8:0:1:ffff::2]:1", nil, 0},
+			{"other /64", "[2001:db8:0:2::1]:1", nil, 4000},
 		} {
 			if got := passed(5000, tt.peer, tt.forwarded...); got != tt.want {
-				t.Errorf("%s: %d pass, want %d", tt.name, got, tt.want)
+				t.Errorf("%s: %d of 5,000 requests at once pass, want %d", tt.name, got, tt.want)
 			}
 		}
 		time.Sleep(time.Second)
 		if got := passed(5000, "192.0.2.1:2"); got != 2000 {
 			t.Errorf("a second later %d pass, want 2000", got)
 		}
-		for i := range 4096 { // as many sources as are remembered
+		for i := range 4096 { // as many sources as have a limiter
 			passed(1, fmt.Sprintf("10.1.%d.%d:1", i>>8, i&255))
 			if i%100 == 0 && passed(1, here) != 0 {
-				t.Fatalf("a source that comes all the time was forgotten after %d others", i)
+				t.Fatalf("an active source was evicted after %d others", i)
 			}
 		}
 		if passed(1, there) != 1 {
-			t.Error("a source that was idle for 4,096 others is refused, want it forgotten")
+			t.Error("a source that was idle for 4,096 others is refused, want it evicted")
 		}
-		for sent := 0; sent < 60_000; sent += 3000 { // the worst of Graph
+		for sent := 0; sent < 60_000; sent += 3000 { // the most that Graph sends
 			time.Sleep(3 * time.Second)
 			if got := passed(3000, "20.20.33.1:1"); got != 3000 {
-				t.Fatalf("%d of 3,000 requests that were held up for 3 s pass, want all", got)
+				t.Fatalf("%d of 3,000 requests at once after 3 s pass, want all", got)
 			}
 		}
 	})
 }
 
-func TestRefusalsAreConstant(t *testing.T) {
-	log, told := logger()
+func TestRefusedRequests(t *testing.T) {
+	log, out := logger()
 	counted := map[int]int{}
 	h := public(accepted, server.PublicConfig{
 		Allow: networks("20.20.32.0/19"), Rate: 1, Log: log, Refused: func(status int) { counted[status]++ },
 	})
 	for range 2 {
-		post(h, "20.20.33.1:1") // the whole bucket
+		post(h, "20.20.33.1:1") // empties the bucket
 	}
 	for name, tt := range map[string]struct {
 		peer       string
@@ -172,7 +172,7 @@ func TestRefusalsAreConstant(t *testing.T) {
 		retryAfter string
 	}{
 		"not allowed": {here, http.StatusForbidden, ""},
-		"too often":   {"20.20.33.1:2", http.StatusTooManyRequests, "1"},
+		"over rate":   {"20.20.33.1:2", http.StatusTooManyRequests, "1"},
 	} {
 		for range 5 {
 			got := post(h, tt.peer)
@@ -184,81 +184,78 @@ func TestRefusalsAreConstant(t *testing.T) {
 			t.Errorf("%s: %d are counted, want 5", name, counted[tt.status])
 		}
 	}
-	if got := strings.Count(told.String(), "\n"); got != 2 {
-		t.Errorf("%d lines are logged, want one for each reason:\n%s", got, told)
+	if got := strings.Count(out.String(), "\n"); got != 2 {
+		t.Errorf("%d lines are logged, want one for each reason:\n%s", got, out)
 	}
 }
 
-// addressed is a connection from somewhere.
-type addressed struct {
+// connFrom is a connection from another address.
+type connFrom struct {
 	net.Conn
-	from string
+	address string
 }
 
-func (a addressed) RemoteAddr() net.Addr { return from(a.from) }
+func (c connFrom) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.address))
+}
 
-type from string
-
-func (from) Network() string  { return "tcp" }
-func (f from) String() string { return string(f) }
-
-// way is a guarded server in a bubble.
-type way struct {
+// guardedServer is a server behind a Public, in a bubble.
+type guardedServer struct {
 	*pipes
-	release chan struct{} // ends the requests that hold
+	release chan struct{} // ends requests with a Hold header
 
 	mu     sync.Mutex
-	bodies map[int]int // that were passed on, by length; guarded by mu
+	bodies map[int]int // number of bodies passed on, by length; guarded by mu
 }
 
-// guarded runs a story with a server that answers 200 when it has the body, to requests
-// that hold not before they are released.
-func guarded(t *testing.T, story func(t *testing.T, w *way)) {
+// guarded calls test with a server that answers 200 once it has the body. It answers
+// requests with a Hold header when they are released.
+func guarded(t *testing.T, test func(t *testing.T, s *guardedServer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &way{pipes: newPipes(), release: make(chan struct{}), bodies: map[int]int{}}
-		stop := serve(w.pipes, public(w.answer, server.PublicConfig{}).ServeHTTP)
-		story(t, w)
-		close(w.release)
+		s := &guardedServer{pipes: newPipes(), release: make(chan struct{}), bodies: map[int]int{}}
+		stop := serve(s.pipes, public(s.answer, server.PublicConfig{}).ServeHTTP)
+		test(t, s)
+		close(s.release)
 		if err := stop(); err != nil {
 			t.Errorf("Serve = %v, want nil", err)
 		}
 	})
 }
 
-func (w *way) answer(rw http.ResponseWriter, r *http.Request) {
+func (s *guardedServer) answer(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		rw.WriteHeader(http.StatusInternalServerError)
+		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
-	w.mu.Lock()
-	w.bodies[len(body)]++
-	w.mu.Unlock()
+	s.mu.Lock()
+	s.bodies[len(body)]++
+	s.mu.Unlock()
 	if r.Header.Get("Hold") != "" {
-		<-w.release
+		<-s.release
 	}
 }
 
-// call is a request that is being sent.
+// call is a request in flight.
 type call struct {
 	conn   net.Conn
-	status int           // of the answer, 0 if none came; once done is closed
-	took   time.Duration // until then
+	status int           // of the answer, or 0 if there was none; valid once done is closed
+	took   time.Duration // likewise
 	done   chan struct{}
 }
 
 // call sends a request, or a part of one, from an address.
-func (w *way) call(from, head, body string) *call {
-	ours, theirs := net.Pipe()
-	w.conns <- addressed{theirs, from}
-	c := &call{conn: ours, done: make(chan struct{})}
+func (s *guardedServer) call(from, head, body string) *call {
+	client, server := net.Pipe()
+	s.conns <- connFrom{server, from}
+	c := &call{conn: client, done: make(chan struct{})}
 	began := time.Now()
-	go func() { _, _ = io.WriteString(ours, head+"\r\nHost: a\r\n\r\n"+body) }()
+	go func() { _, _ = io.WriteString(client, head+"\r\nHost: a\r\n\r\n"+body) }()
 	go func() {
 		defer close(c.done)
-		defer ours.Close()
-		answer, err := http.ReadResponse(bufio.NewReader(ours), nil)
+		defer client.Close()
+		answer, err := http.ReadResponse(bufio.NewReader(client), nil)
 		if c.took = time.Since(began); err == nil {
 			c.status = answer.StatusCode
 			_ = answer.Body.Close()
@@ -268,7 +265,7 @@ func (w *way) call(from, head, body string) *call {
 	return c
 }
 
-// answered returns what became of a call.
+// answered waits for the answer and returns its status.
 func (c *call) answered() int { <-c.done; return c.status }
 
 func declared(size int) string {
@@ -280,56 +277,56 @@ const (
 	hold       = "\r\nHold: 1"
 )
 
-// chunked is the beginning of a body of undeclared length.
+// chunked returns the first chunk of a body of undeclared length.
 func chunked(body string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(body), body) }
 
 func spaces(n int) string { return strings.Repeat(" ", n) }
 
-func TestWhatIsPassedOn(t *testing.T) {
-	before := func(n int, from, head, body string) func(w *way) {
-		return func(w *way) {
+func TestOverload(t *testing.T) {
+	before := func(n int, from, head, body string) func(s *guardedServer) {
+		return func(s *guardedServer) {
 			for range n {
-				w.call(from, head, body)
+				s.call(from, head, body)
 			}
 		}
 	}
-	slow := func(head, body string) func(w *way) { return before(900, here, head, body) }
+	slow := func(head, body string) func(s *guardedServer) { return before(900, here, head, body) }
 	working := before(2, here, declared(1)+hold, "1")
 	tests := map[string]struct {
-		before     func(w *way)
+		before     func(s *guardedServer)
 		head, body string
 		status     int
 		within     time.Duration
 	}{
-		"nothing else is in flight":                   {nil, declared(4), "1234", 200, 0},
-		"slow senders that declare much":              {slow(declared(4*mib), "{"), declared(4), "1234", 200, 0},
-		"slow senders that don't declare how much":    {slow(undeclared, chunked("{")), declared(4), "1234", 200, 0},
-		"slow senders that declare little":            {slow(declared(9), "{"), declared(4), "1234", 200, 0},
-		"slow senders that sent a part":               {slow(declared(4*mib), spaces(20*kib)), declared(4), "1234", 200, 0},
-		"slow senders of a source, a long one of it":  {before(1, here, declared(4*mib), spaces(20*kib)), declared(mib), spaces(mib), 200, 1500 * time.Millisecond},
-		"slow senders of a source, one of another":    {before(9, here, declared(4*mib), spaces(20*kib)), "POST " + notifications + " HTTP/1.1\r\nFrom-There: 1\r\nContent-Length: 4194304", spaces(4 * mib), 200, 0},
-		"long ones in flight take all: a short one":   {before(1, here, declared(4*mib)+hold, spaces(4*mib)), declared(16 * kib), spaces(16 * kib), 200, 0},
-		"long ones in flight take all: a long one":    {before(1, here, declared(4*mib)+hold, spaces(4*mib)), declared(mib), spaces(mib), 503, 1500 * time.Millisecond},
-		"as many as may work":                         {working, declared(1), "1", 503, 400 * time.Millisecond},
-		"a length that is too long":                   {nil, declared(4*mib + 1), "", 413, 0},
-		"one that turns out to be too long":           {nil, undeclared, chunked(spaces(4*mib + 1)), 413, 0},
-		"a body that breaks off":                      {nil, undeclared, "zz\r\n", 400, 0},
-		"a body that breaks off after 16 KiB":         {nil, undeclared, chunked(spaces(16*kib)) + "zz\r\n", 400, 0},
-		"a body that stops":                           {nil, declared(9), "{", 408, 5 * time.Second},
-		"a long body that stops":                      {nil, declared(200 * kib), spaces(100 * kib), 408, time.Second},
-		"a long body of undeclared length that stops": {nil, undeclared, chunked(spaces(100 * kib)), 408, time.Second},
+		"idle":                                         {nil, declared(4), "1234", 200, 0},
+		"slow senders, long":                           {slow(declared(4*mib), "{"), declared(4), "1234", 200, 0},
+		"slow senders, undeclared length":              {slow(undeclared, chunked("{")), declared(4), "1234", 200, 0},
+		"slow senders, short":                          {slow(declared(9), "{"), declared(4), "1234", 200, 0},
+		"slow senders, over 16 KiB":                    {slow(declared(4*mib), spaces(20*kib)), declared(4), "1234", 200, 0},
+		"long body beside a slow one of its source":    {before(1, here, declared(4*mib), spaces(20*kib)), declared(mib), spaces(mib), 200, 1500 * time.Millisecond},
+		"long body beside slow ones of another source": {before(9, here, declared(4*mib), spaces(20*kib)), "POST " + notifications + " HTTP/1.1\r\nFrom-There: 1\r\nContent-Length: 4194304", spaces(4 * mib), 200, 0},
+		"memory in use, short body":                    {before(1, here, declared(4*mib)+hold, spaces(4*mib)), declared(16 * kib), spaces(16 * kib), 200, 0},
+		"memory in use, long body":                     {before(1, here, declared(4*mib)+hold, spaces(4*mib)), declared(mib), spaces(mib), 503, 1500 * time.Millisecond},
+		"over the concurrency":                         {working, declared(1), "1", 503, 400 * time.Millisecond},
+		"declared length too long":                     {nil, declared(4*mib + 1), "", 413, 0},
+		"undeclared length too long":                   {nil, undeclared, chunked(spaces(4*mib + 1)), 413, 0},
+		"malformed":                                    {nil, undeclared, "zz\r\n", 400, 0},
+		"malformed after 16 KiB":                       {nil, undeclared, chunked(spaces(16*kib)) + "zz\r\n", 400, 0},
+		"stalled":                                      {nil, declared(9), "{", 408, 5 * time.Second},
+		"stalled, long":                                {nil, declared(200 * kib), spaces(100 * kib), 408, time.Second},
+		"stalled, long, undeclared length":             {nil, undeclared, chunked(spaces(100 * kib)), 408, time.Second},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			guarded(t, func(t *testing.T, w *way) {
+			guarded(t, func(t *testing.T, s *guardedServer) {
 				if tt.before != nil {
-					tt.before(w)
+					tt.before(s)
 				}
 				from := here
 				if strings.Contains(tt.head, "From-There") {
 					from = there
 				}
-				c := w.call(from, tt.head, tt.body)
+				c := s.call(from, tt.head, tt.body)
 				if got := c.answered(); got != tt.status || c.took > tt.within {
 					t.Errorf("answer = %d after %v, want %d within %v", got, c.took, tt.status, tt.within)
 				}

@@ -17,8 +17,7 @@ import (
 	"outlook-monitor/internal/server"
 )
 
-// pipes is a listener whose connections are made in memory, where time can be
-// faked.
+// pipes is a listener with connections in memory, so that it works in a bubble.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -41,22 +40,22 @@ func (p *pipes) Addr() net.Addr { return &net.IPAddr{} }
 
 // dial returns a connection, nil if the listener is closed.
 func (p *pipes) dial() net.Conn {
-	ours, theirs := net.Pipe()
+	client, server := net.Pipe()
 	select {
-	case p.conns <- theirs:
-		return ours
+	case p.conns <- server:
+		return client
 	case <-p.closed:
 		return nil
 	}
 }
 
-// send writes a request, or a part of one, and doesn't wait until it is read.
+// send writes text without waiting until it is read.
 func send(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	go func() { _, _ = io.WriteString(conn, text) }()
 }
 
-// serve runs Serve in a bubble; stop makes it end and returns its result.
+// serve runs Serve in a bubble. stop ends it and returns its result.
 func serve(p *pipes, h http.HandlerFunc) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
@@ -66,17 +65,17 @@ func serve(p *pipes, h http.HandlerFunc) (stop func() error) {
 	return func() error { cancel(); return <-result }
 }
 
-func TestARequestHasBounds(t *testing.T) {
+func TestRequestLimits(t *testing.T) {
 	tests := map[string]struct {
 		sent  string
 		after time.Duration // until the answer, or until the connection is closed
 		want  string        // beginning of the answer; empty: none
 	}{
-		"a whole one is answered at once": {"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 0, "HTTP/1.1 200 OK"},
-		"headers that don't end":          {"GET / HTTP/1.1\r\nHost: a\r\n", 5 * time.Second, ""},
-		"silence from the start":          {"", 5 * time.Second, ""},
-		"a body that doesn't end":         {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1", 20 * time.Second, "HTTP/1.1 408 Request Timeout"},
-		"headers too large":               {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 40<<10) + "\r\n\r\n", 0, "HTTP/1.1 431 "},
+		"complete":           {"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 0, "HTTP/1.1 200 OK"},
+		"incomplete headers": {"GET / HTTP/1.1\r\nHost: a\r\n", 5 * time.Second, ""},
+		"nothing":            {"", 5 * time.Second, ""},
+		"incomplete body":    {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1", 20 * time.Second, "HTTP/1.1 408 Request Timeout"},
+		"headers too large":  {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 40<<10) + "\r\n\r\n", 0, "HTTP/1.1 431 "},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +105,7 @@ func TestARequestHasBounds(t *testing.T) {
 	}
 }
 
-func TestWhatIsInHandIsFinishedAndNothingNewIsTaken(t *testing.T) {
+func TestServeDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
 		stop := serve(p, func(w http.ResponseWriter, r *http.Request) {
@@ -123,12 +122,12 @@ func TestWhatIsInHandIsFinishedAndNothingNewIsTaken(t *testing.T) {
 				t.Errorf("Serve = %v, want nil", err)
 			}
 			if took := time.Since(began); took < 8*time.Second {
-				t.Errorf("Serve returned after %v, want the request to be finished first", took)
+				t.Errorf("Serve returned after %v, want it after the request has finished", took)
 			}
 		})
 		synctest.Wait()
 		if p.dial() != nil {
-			t.Error("a connection was taken after the stop")
+			t.Error("a connection was accepted after the stop")
 		}
 		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
@@ -142,7 +141,7 @@ func TestWhatIsInHandIsFinishedAndNothingNewIsTaken(t *testing.T) {
 	})
 }
 
-func TestWhatDoesNotEndIsCutOff(t *testing.T) {
+func TestServeClosesAfterDrainTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
 		free := make(chan struct{})
@@ -164,7 +163,7 @@ func TestWhatDoesNotEndIsCutOff(t *testing.T) {
 	})
 }
 
-func TestAListenerThatBreaksIsAnError(t *testing.T) {
+func TestListenerFailure(t *testing.T) {
 	p := newPipes()
 	_ = p.Close()
 	err := server.Serve(t.Context(), server.Listener{Listener: p, Handler: http.HandlerFunc(hello)}, slog.New(slog.DiscardHandler))
@@ -173,7 +172,7 @@ func TestAListenerThatBreaksIsAnError(t *testing.T) {
 	}
 }
 
-func TestAnswersCarryNoBanner(t *testing.T) {
+func TestAnswersHaveNoServerHeader(t *testing.T) {
 	ln := loopback(t)
 	serving(t, ln, nil)
 	response, err := http.Get("http://" + ln.Addr().String())

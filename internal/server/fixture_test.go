@@ -23,7 +23,7 @@ import (
 	"outlook-monitor/internal/server"
 )
 
-// logger returns a logger and what it wrote.
+// logger returns a logger and its output.
 func logger() (*slog.Logger, *programtest.Output) {
 	var out programtest.Output
 	return slog.New(slog.NewTextHandler(&out, nil)), &out
@@ -50,7 +50,7 @@ func serving(t *testing.T, ln net.Listener, cfg *tls.Config) {
 
 func hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
 
-// template is a certificate for name, valid from one time to another.
+// template returns the template of a certificate.
 func template(name string, from, to time.Time) *x509.Certificate {
 	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
 	return &x509.Certificate{
@@ -61,7 +61,7 @@ func template(name string, from, to time.Time) *x509.Certificate {
 	}
 }
 
-// signed returns the certificate, signed by itself, and its key as PEM.
+// signed returns a self-signed certificate and its key as PEM.
 func signed(t *testing.T, template *x509.Certificate) (certificate, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -87,10 +87,10 @@ func write(t *testing.T, file string, text []byte) {
 	}
 }
 
-// shown returns the certificate that a listener shows for a name.
-func shown(t *testing.T, address, name string) (*x509.Certificate, error) {
+// servedCertificate returns the certificate that a listener serves for a name.
+func servedCertificate(t *testing.T, address, name string) (*x509.Certificate, error) {
 	t.Helper()
-	dialer := tls.Dialer{Config: &tls.Config{ServerName: name, InsecureSkipVerify: true}} // what it is, not whether it is good
+	dialer := tls.Dialer{Config: &tls.Config{ServerName: name, InsecureSkipVerify: true}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		return nil, err
