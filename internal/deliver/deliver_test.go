@@ -17,38 +17,34 @@ var (
 	away = ooo.State{Away: true, Message: "Back on Monday."}
 )
 
-func TestWhatAnAnswerMeans(t *testing.T) {
+func TestAnswers(t *testing.T) {
 	pending, refused, delivered := ooo.DeliveryPending, ooo.DeliveryRefused, ooo.DeliveryDelivered
 	tests := map[string]struct {
 		reply reply
 		state ooo.DeliveryState
-		first time.Duration // wait after the first attempt, doubling
+		first time.Duration // wait, doubling up to most
 		most  time.Duration
 	}{
-		"200 is delivered":                      {reply{code: 200}, delivered, 0, 0},
-		"204 is delivered":                      {reply{code: 204}, delivered, 0, 0},
-		"404 is refused":                        {reply{code: 404}, refused, 5 * time.Second, 15 * time.Minute},
-		"400 is refused":                        {reply{code: 400}, refused, 5 * time.Second, 15 * time.Minute},
-		"401 is refused":                        {reply{code: 401}, refused, 5 * time.Second, 15 * time.Minute},
-		"405 is refused":                        {reply{code: 405}, refused, 5 * time.Second, 15 * time.Minute},
-		"410 is refused":                        {reply{code: 410}, refused, 5 * time.Second, 15 * time.Minute},
-		"422 is refused":                        {reply{code: 422}, refused, 5 * time.Second, 15 * time.Minute},
-		"403 means its voice mail is away":      {reply{code: 403}, pending, time.Second, time.Minute},
-		"429 without a wait is retried":         {reply{code: 429}, pending, time.Second, time.Minute},
-		"500 is retried":                        {reply{code: 500}, pending, time.Second, time.Minute},
-		"503 is retried":                        {reply{code: 503}, pending, time.Second, time.Minute},
-		"a redirect is not followed":            {reply{code: 302}, pending, time.Second, time.Minute},
-		"no connection is retried":              {reply{err: errors.New("connection refused")}, pending, time.Second, time.Minute},
-		"a wait of no seconds is none":          {reply{code: 503, after: "0"}, pending, time.Second, time.Minute},
-		"a wait that can't be read is none":     {reply{code: 503, after: "soon"}, pending, time.Second, time.Minute},
-		"a date that has passed is no wait":     {reply{code: 503, after: "Mon, 02 Jan 1995 15:04:05 GMT"}, pending, time.Second, time.Minute},
-		"a negative wait is none for a refusal": {reply{code: 404, after: "-7"}, refused, 5 * time.Second, 15 * time.Minute},
+		"204":                       {reply{code: 204}, delivered, 0, 0},
+		"404":                       {reply{code: 404}, refused, 5 * time.Second, 15 * time.Minute},
+		"400":                       {reply{code: 400}, refused, 5 * time.Second, 15 * time.Minute},
+		"401":                       {reply{code: 401}, refused, 5 * time.Second, 15 * time.Minute},
+		"405":                       {reply{code: 405}, refused, 5 * time.Second, 15 * time.Minute},
+		"410":                       {reply{code: 410}, refused, 5 * time.Second, 15 * time.Minute},
+		"422":                       {reply{code: 422}, refused, 5 * time.Second, 15 * time.Minute},
+		"403":                       {reply{code: 403}, pending, time.Second, time.Minute},
+		"429":                       {reply{code: 429}, pending, time.Second, time.Minute},
+		"500":                       {reply{code: 500}, pending, time.Second, time.Minute},
+		"redirect":                  {reply{code: 302}, pending, time.Second, time.Minute},
+		"connection refused":        {reply{err: errors.New("connection refused")}, pending, time.Second, time.Minute},
+		"Retry-After 0":             {reply{code: 503, after: "0"}, pending, time.Second, time.Minute},
+		"negative Retry-After, 404": {reply{code: 404, after: "-7"}, refused, 5 * time.Second, 15 * time.Minute},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			delivering(t, func(t *testing.T, w *world) {
-				time.Sleep(time.Hour)
-				calls, d := w.received("ann"), w.delivery("ann")
+			withDelivery(t, func(t *testing.T, f *fixture) {
+				advance(time.Hour)
+				calls, d := f.received("ann"), f.delivery("ann")
 				if d.State != tt.state {
 					t.Errorf("state = %s, want %s", d.State, tt.state)
 				}
@@ -61,7 +57,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 				wait := tt.first
 				for i := 1; i < len(calls); i++ {
 					if gap := calls[i].at.Sub(calls[i-1].at); gap < wait*4/5 || gap > wait+50*time.Millisecond {
-						t.Fatalf("wait %d = %v, want at most a fifth less than %v", i, gap, wait)
+						t.Fatalf("wait %d = %v, want %v or up to a fifth less", i, gap, wait)
 					}
 					wait = min(2*wait, tt.most)
 				}
@@ -69,12 +65,12 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 					t.Errorf("waits grew to %v in %d attempts of %d calls, want %v", wait, d.Attempts, len(calls), tt.most)
 				}
 				if d.Error == "" || strings.Contains(d.Error, "mediator.example") {
-					t.Errorf("error = %q, want a sentence without the URL", d.Error)
+					t.Errorf("error = %q, want one without the URL", d.Error)
 				}
-				if got := strings.Count(w.log.String(), "retrying"); got != 1 || strings.Contains(strings.ToLower(w.log.String()), "@") {
-					t.Errorf("log = %s, want one line for all failures, without an address", w.log.String())
+				if got := strings.Count(f.log.String(), "retrying"); got != 1 || strings.Contains(f.log.String(), "@") {
+					t.Errorf("log = %s, want one line for all failures, without an address", f.log.String())
 				}
-				failed := len(slices.DeleteFunc(w.history(), func(e string) bool { return e != "failed 1" }))
+				failed := len(slices.DeleteFunc(f.history(), func(e string) bool { return e != "failed 1" }))
 				if want := map[ooo.DeliveryState]int{pending: 1}[tt.state]; failed != want {
 					t.Errorf("history has %d failures, want %d", failed, want)
 				}
@@ -83,58 +79,55 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 	}
 }
 
-func TestEachKindOfFailureStartsWithItsOwnFirstWait(t *testing.T) {
+func TestNewKindOfFailureResetsBackoff(t *testing.T) {
 	var replies []reply
 	for _, code := range []int{503, 503, 503, 503, 404, 404, 503, 200} {
 		replies = append(replies, reply{code: code})
 	}
-	delivering(t, func(t *testing.T, w *world) {
-		time.Sleep(time.Minute)
-		calls := w.received("ann")
+	withDelivery(t, func(t *testing.T, f *fixture) {
+		advance(time.Minute)
+		calls := f.received("ann")
 		if len(calls) != len(replies) {
 			t.Fatalf("%d calls, want %d", len(calls), len(replies))
 		}
 		for i, want := range []time.Duration{1, 2, 4, 8, 5, 10, 1} {
 			want *= time.Second
 			if gap := calls[i+1].at.Sub(calls[i].at); gap < want*4/5 || gap > want+50*time.Millisecond {
-				t.Errorf("wait after call %d = %v, want %v or a little less", i+1, gap, want)
+				t.Errorf("wait after call %d = %v, want %v or up to a fifth less", i+1, gap, want)
 			}
 		}
 	}, replies...)
 }
 
-func TestRetryAfterIsHonoured(t *testing.T) {
+func TestRetryAfter(t *testing.T) {
 	tests := map[string]struct {
 		code  int
 		after func() string
 		want  time.Duration
 	}{
-		"in seconds":              {503, func() string { return "120" }, 2 * time.Minute},
-		"as a date":               {429, func() string { return time.Now().UTC().Add(7 * time.Minute).Format(http.TimeFormat) }, 7 * time.Minute},
-		"not with a refusal":      {404, func() string { return "40" }, 100 * time.Millisecond}, // a newer state comes at once
-		"at most an hour":         {503, func() string { return "86400" }, time.Hour},
-		"a date of another year":  {503, func() string { return time.Now().UTC().AddDate(1, 0, 0).Format(http.TimeFormat) }, time.Hour},
-		"more than a number has":  {503, func() string { return strings.Repeat("9", 30) }, time.Hour},
-		"less than the own waits": {503, func() string { return "1" }, time.Second},
+		"seconds":           {503, func() string { return "120" }, 2 * time.Minute},
+		"date":              {429, func() string { return time.Now().UTC().Add(7 * time.Minute).Format(http.TimeFormat) }, 7 * time.Minute},
+		"with a refusal":    {404, func() string { return "40" }, 100 * time.Millisecond}, // a newer state is sent at once
+		"more than an hour": {503, func() string { return "86400" }, time.Hour},
+		"one second":        {503, func() string { return "1" }, time.Second},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, w *world) {
-				w.reply = inTurn(reply{code: tt.code, after: tt.after()}, reply{code: 200})
-				defer w.start(8)()
-				w.monitor("ann")
-				w.change("ann", away)
-				time.Sleep(100 * time.Millisecond)
-				w.change("ann", back) // a newer state does not cut it short
-				time.Sleep(tt.want / 2)
-				w.ask("ann") // nor does a monitor request
-				time.Sleep(time.Hour)
-				calls := w.received("ann")
+			inBubble(t, func(t *testing.T, f *fixture) {
+				f.reply = inOrder(reply{code: tt.code, after: tt.after()}, reply{code: 200})
+				defer f.start(8)()
+				f.monitor("ann")
+				f.recordState("ann", away)
+				advance(100 * time.Millisecond)
+				f.recordState("ann", back) // must not cut the wait short
+				advance(tt.want / 2)
+				f.monitorAgain("ann") // neither must this
+				advance(time.Hour)
+				calls := f.received("ann")
 				if len(calls) != 2 || calls[1].Status != "False" {
 					t.Fatalf("calls = %v, want two, the second with the newer state", calls)
 				}
-				// An HTTP date has whole seconds.
-				if gap := calls[1].at.Sub(calls[0].at); gap < tt.want-time.Second || gap > tt.want+time.Second {
+				if gap := calls[1].at.Sub(calls[0].at); gap < tt.want-time.Second || gap > tt.want+time.Second { // an HTTP date has whole seconds
 					t.Errorf("wait = %v, want %v", gap, tt.want)
 				}
 			})
@@ -142,55 +135,55 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	}
 }
 
-func TestAnAttemptThatTakesTooLongIsGivenUp(t *testing.T) {
-	delivering(t, func(t *testing.T, w *world) {
-		time.Sleep(30*time.Second + 100*time.Millisecond)
-		if d := w.delivery("ann"); d.State != ooo.DeliveryPending || d.Error != "no answer in time" || !d.InFlightSince.IsZero() {
+func TestAttemptTimesOut(t *testing.T) {
+	withDelivery(t, func(t *testing.T, f *fixture) {
+		advance(30*time.Second + 100*time.Millisecond)
+		if d := f.delivery("ann"); d.State != ooo.DeliveryPending || d.Error != "no answer in time" || !d.InFlightSince.IsZero() {
 			t.Errorf("after 30 s: %+v, want pending and no answer in time", d)
 		}
-		time.Sleep(time.Minute)
-		if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 2 || len(w.received("ann")) != 2 {
-			t.Errorf("then: %+v, want delivered at the second attempt", d)
+		advance(time.Minute)
+		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 2 || len(f.received("ann")) != 2 {
+			t.Errorf("later: %+v, want delivered at the second attempt", d)
 		}
 	}, reply{code: 200, takes: time.Hour}, reply{code: 200, takes: 29 * time.Second})
 }
 
-func TestTheWebhookIDBelongsToTheState(t *testing.T) {
-	delivering(t, func(t *testing.T, w *world) {
-		time.Sleep(time.Minute)
-		w.change("ann", back)
-		time.Sleep(time.Minute)
-		ids := map[string]int{}
-		for _, c := range w.received("ann") {
+func TestWebhookIDBelongsToState(t *testing.T) {
+	withDelivery(t, func(t *testing.T, f *fixture) {
+		advance(time.Minute)
+		f.recordState("ann", back)
+		advance(time.Minute)
+		ids, calls := map[string]int{}, f.received("ann")
+		for _, c := range calls {
 			ids[c.header.Get("Webhook-Id")]++
 		}
-		first, last := w.calls[0].header, w.calls[4].header
+		first, last := calls[0].header, calls[4].header
 		if ids[first.Get("Webhook-Id")] != 4 || ids[last.Get("Webhook-Id")] != 1 || len(ids) != 2 {
-			t.Errorf("ids = %v, want the first four times and another one for the new state", ids)
+			t.Errorf("ids = %v, want four calls with the first id and one with another", ids)
 		}
-		if first.Get("Webhook-Timestamp") == w.calls[3].header.Get("Webhook-Timestamp") {
-			t.Error("the first and the last attempt have the same timestamp, want each its own")
+		if first.Get("Webhook-Timestamp") == calls[3].header.Get("Webhook-Timestamp") {
+			t.Error("the first and the fourth attempt have the same timestamp, want a new one for each")
 		}
 	}, reply{code: 503}, reply{code: 503}, reply{code: 503}, reply{code: 200})
 }
 
-func TestWhatCutsAWaitShort(t *testing.T) {
+func TestWaitIsCutShort(t *testing.T) {
 	tests := map[string]struct {
-		code int
-		what func(w *world)
+		code  int
+		event func(f *fixture)
 	}{
-		"a newer state, after a refusal":    {404, func(w *world) { w.change("ann", back) }},
-		"a newer state, after a failure":    {500, func(w *world) { w.change("ann", back) }},
-		"a monitor request after a refusal": {404, func(w *world) { w.ask("ann") }},
+		"newer state after a refusal":     {404, func(f *fixture) { f.recordState("ann", back) }},
+		"newer state after a failure":     {500, func(f *fixture) { f.recordState("ann", back) }},
+		"monitor request after a refusal": {404, func(f *fixture) { f.monitorAgain("ann") }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			delivering(t, func(t *testing.T, w *world) {
-				time.Sleep(40 * time.Minute)
-				before := len(w.received("ann"))
-				tt.what(w)
-				time.Sleep(50 * time.Millisecond)
-				if got := len(w.received("ann")) - before; got != 1 {
+			withDelivery(t, func(t *testing.T, f *fixture) {
+				advance(40 * time.Minute)
+				before := len(f.received("ann"))
+				tt.event(f)
+				advance(50 * time.Millisecond)
+				if got := len(f.received("ann")) - before; got != 1 {
 					t.Errorf("%d calls at once, want 1", got)
 				}
 			}, reply{code: tt.code})
@@ -198,57 +191,58 @@ func TestWhatCutsAWaitShort(t *testing.T) {
 	}
 }
 
-// The mediator may have learned of the user while it was refusing the state.
-func TestAMonitorRequestDuringARefusedAttemptIsNotLost(t *testing.T) {
+// The mediator may have added the user while it was refusing the state.
+func TestMonitorRequestDuringRefusedAttempt(t *testing.T) {
 	refusal := reply{code: 404, takes: 2 * time.Second}
-	delivering(t, func(t *testing.T, w *world) {
-		for len(w.received("ann")) < 6 {
-			time.Sleep(100 * time.Millisecond)
+	withDelivery(t, func(t *testing.T, f *fixture) {
+		for len(f.received("ann")) < 6 {
+			advance(100 * time.Millisecond)
 		}
-		w.ask("ann")
-		time.Sleep(3 * time.Second)
-		if d := w.delivery("ann"); d.State != ooo.DeliveryDelivered {
+		f.monitorAgain("ann")
+		advance(3 * time.Second)
+		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered {
 			t.Errorf("delivery = %+v, want delivered right after the refusal", d)
 		}
 	}, refusal, refusal, refusal, refusal, refusal, refusal, reply{code: 200})
 }
 
-func TestOnlyTheNewestStateArrives(t *testing.T) {
+func TestOnlyNewestStateIsSent(t *testing.T) {
 	tests := map[string]struct {
-		code int // of the first
+		code int // of the first call
 		want []string
 	}{
-		"the one in flight is acknowledged": {200, []string{
+		"attempt in flight succeeds": {200, []string{
 			"started", "changed 1", "changed 2", "changed 3", "changed 4", "delivered 1", "overtaken 2", "overtaken 3", "delivered 4"}},
-		"the one in flight fails": {500, []string{
+		"attempt in flight fails": {500, []string{
 			"started", "changed 1", "changed 2", "changed 3", "changed 4", "failed 1", "overtaken 1", "overtaken 2", "overtaken 3", "delivered 4"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, w *world) {
-				w.reply = inTurn(reply{code: tt.code, takes: time.Second}, reply{code: 200, takes: time.Second})
-				defer w.start(8)()
-				w.monitor("ann")
-				w.change("ann", ooo.State{Away: true, Message: "1"})
-				time.Sleep(500 * time.Millisecond)
-				for i := 2; i < 5; i++ { // while the first is on its way
-					w.change("ann", ooo.State{Away: true, Message: fmt.Sprint(i)})
+			inBubble(t, func(t *testing.T, f *fixture) {
+				f.reply = inOrder(reply{code: tt.code, takes: time.Second}, reply{code: 200, takes: time.Second})
+				defer f.start(8)()
+				f.monitor("ann")
+				f.recordState("ann", ooo.State{Away: true, Message: "1"})
+				advance(500 * time.Millisecond)
+				for i := 2; i < 5; i++ { // while the first call is in flight
+					f.recordState("ann", ooo.State{Away: true, Message: fmt.Sprint(i)})
 				}
-				time.Sleep(10 * time.Second)
+				advance(10 * time.Second)
 				var got []string
-				for _, c := range w.received("ann") {
+				for _, c := range f.received("ann") {
 					got = append(got, c.Message)
 				}
-				if !slices.Equal(got, []string{"1", "4"}) || w.most != 1 {
-					t.Errorf("messages = %v with %d in flight, want 1 and 4, one at a time", got, w.most)
+				seen := f.observed()
+				if !slices.Equal(got, []string{"1", "4"}) || seen.peak != 1 {
+					t.Errorf("messages = %v with %d in flight, want 1 and 4, one at a time", got, seen.peak)
 				}
-				if history := w.history(); !slices.Equal(history, tt.want) {
+				if history := f.history(); !slices.Equal(history, tt.want) {
 					t.Errorf("history = %v, want %v", history, tt.want)
 				}
-				if len(w.sinces) != 2 || w.sinces[0] < time.Second || w.sinces[0] > 2*time.Second {
-					t.Errorf("time from change to delivery = %v, want two, the first a second or a little more", w.sinces)
+				if len(seen.sinces) != 2 || seen.sinces[0] < time.Second || seen.sinces[0] > 2*time.Second {
+					t.Errorf("times from change to delivery = %v, want two, the first from 1 s to 2 s", seen.sinces)
 				}
-				if d := w.delivery("ann"); d.Sequence != 4 || d.State != ooo.DeliveryDelivered || !d.NextAttemptAt.IsZero() {
+				if d := f.delivery("ann"); d.Sequence != 4 || d.State != ooo.DeliveryDelivered || !d.NextAttemptAt.IsZero() {
 					t.Errorf("delivery = %+v, want 4 delivered", d)
 				}
 			})
@@ -256,32 +250,29 @@ func TestOnlyTheNewestStateArrives(t *testing.T) {
 	}
 }
 
-func TestAtMostSoManyAtATime(t *testing.T) {
-	for concurrency, want := range map[int]int{8: 8, 3: 3} {
-		inBubble(t, func(t *testing.T, w *world) {
-			w.reply = func(call) reply { return reply{code: 200, takes: time.Second} }
-			defer w.start(concurrency)()
-			users := names("user", 30)
-			w.monitor(users...)
-			for _, name := range users {
-				w.change(name, away)
-				time.Sleep(time.Millisecond)
+func TestConcurrencyLimitAndOrder(t *testing.T) {
+	const limit = 3
+	inBubble(t, func(t *testing.T, f *fixture) {
+		f.reply = func(call) reply { return reply{code: 200, takes: time.Second} }
+		defer f.start(limit)()
+		users := names("user", 30)
+		f.monitor(users...)
+		for _, name := range users {
+			f.recordState(name, away)
+			advance(time.Millisecond)
+		}
+		advance(time.Minute)
+		seen := f.observed()
+		if seen.peak != limit || len(seen.calls) != 30 {
+			t.Errorf("%d calls, at most %d in flight, want 30 and %d", len(seen.calls), seen.peak, limit)
+		}
+		for i, c := range seen.calls { // concurrent calls may swap
+			name := strings.ToLower(strings.TrimSuffix(c.Email, "@Contoso.example"))
+			if at := slices.Index(users, name); at <= i-limit || at >= i+limit {
+				t.Errorf("%s was sent as number %d, want about %d", name, i, at)
 			}
-			time.Sleep(time.Minute)
-			if w.most != want || len(w.calls) != 30 {
-				t.Errorf("concurrency %d: %d calls, %d in flight at most, want 30 and %d", concurrency, len(w.calls), w.most, want)
-			}
-			var order []string
-			for _, c := range w.calls {
-				order = append(order, strings.ToLower(strings.TrimSuffix(c.Email, "@Contoso.example")))
-			}
-			for i, name := range order { // those at the same time may change their order
-				if at := slices.Index(users, name); at <= i-want || at >= i+want {
-					t.Errorf("%s was sent as number %d, want %d or nearly so", name, i, at)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 func names(prefix string, n int) (names []string) {
@@ -291,30 +282,28 @@ func names(prefix string, n int) (names []string) {
 	return names
 }
 
-func TestASlowAnswerForOneHoldsUpNoOther(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.reply = func(c call) reply {
+func TestSlowAnswerDelaysNoOther(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fixture) {
+		f.reply = func(c call) reply {
 			if strings.HasPrefix(c.Email, "Slow") {
 				return reply{code: 200, takes: 25 * time.Second}
 			}
 			return reply{code: 200, takes: 10 * time.Millisecond}
 		}
-		defer w.start(2)()
-		w.monitor(append(names("user", 20), "slow")...)
-		w.change("slow", away)
-		time.Sleep(time.Second)
+		defer f.start(2)()
+		f.monitor(append(names("user", 20), "slow")...)
+		f.recordState("slow", away)
+		advance(time.Second)
 		for _, name := range names("user", 20) {
-			w.change(name, away)
+			f.recordState(name, away)
 		}
-		time.Sleep(5 * time.Second)
-		w.set(func() {
-			if len(w.calls) != 21 || len(w.attempts) != 20 {
-				t.Errorf("while one is slow: %d calls, %d done, want 21 and 20", len(w.calls), len(w.attempts))
-			}
-		})
-		time.Sleep(30 * time.Second)
-		if len(w.received("slow")) != 1 || len(w.attempts) != 21 {
-			t.Errorf("slow one: %d calls, %d done, want 1 and 21", len(w.received("slow")), len(w.attempts))
+		advance(5 * time.Second)
+		if seen := f.observed(); len(seen.calls) != 21 || len(seen.attempts) != 20 {
+			t.Errorf("during the slow call: %d calls, %d ended, want 21 and 20", len(seen.calls), len(seen.attempts))
+		}
+		advance(30 * time.Second)
+		if calls, ended := len(f.received("slow")), len(f.observed().attempts); calls != 1 || ended != 21 {
+			t.Errorf("later: %d slow calls, %d ended, want 1 and 21", calls, ended)
 		}
 	})
 }

@@ -14,20 +14,19 @@ import (
 	"outlook-monitor/internal/deliver"
 )
 
-// table is the part of the table of owners that syncs go by, and the mediator.
+// table is the sync mark in the table of owners, and a mediator.
 type table struct {
-	*world
-	err     error // of Redis; guarded by the world's mu, as all below
+	*fixture
+	err     error // of Redis; guarded by the fixture's mu, as all below
 	mark    string
-	first   int // the replica that carries marks out
+	first   int // the replica that carries out marks
 	setups  []time.Time
 	results []error
 }
 
-// newTable returns a table, and a mediator that takes its time over each request for
-// its users.
+// newTable returns a table with a mediator that takes takes for each setup.
 func newTable(t *testing.T, takes time.Duration) *table {
-	s := &table{world: newWorld(t)}
+	s := &table{fixture: newFixture(t)}
 	s.reply = func(c call) reply {
 		if c.path != "/api/setup" {
 			return reply{code: 200}
@@ -66,7 +65,7 @@ func (s *table) replica(number int) *deliver.Syncer {
 	})
 }
 
-// expect compares the number of requests so far.
+// expect checks the number of setups so far and whether there is a mark.
 func (s *table) expect(when string, setups int, marked bool) {
 	s.t.Helper()
 	s.mu.Lock()
@@ -76,11 +75,11 @@ func (s *table) expect(when string, setups int, marked bool) {
 	}
 }
 
-func TestTheMediatorIsAskedAtStartUntilItWorks(t *testing.T) {
+func TestSyncAtStartIsRetried(t *testing.T) {
 	tests := map[string]reply{
-		"it is out of reach":        {err: errors.New("connection refused")},
-		"it says that it could not": {code: 200, body: `{"result":"False"}`}, // more of these: TestSetup
-		"it never answers":          {code: 200, takes: time.Hour},
+		"unreachable": {err: errors.New("connection refused")},
+		"setup fails": {code: 200, body: `{"result":"False"}`}, // more of these: TestSetup
+		"no answer":   {code: 200, takes: time.Hour},
 	}
 	for name, bad := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -94,34 +93,34 @@ func TestTheMediatorIsAskedAtStartUntilItWorks(t *testing.T) {
 					return good(c)
 				}
 				stop := await.Run(t, s.replica(0).Run)
-				time.Sleep(9 * time.Minute)
+				advance(9 * time.Minute)
 				s.set(func() {
 					if failed := len(s.results); failed < 8 || failed > 40 || s.mark == "" {
 						t.Errorf("%d failures in 9 minutes, mark %q, want one every half minute or minute and the mark", failed, s.mark)
 					}
 				})
-				time.Sleep(time.Hour)
+				advance(time.Hour)
 				stop()
-				s.expect("then", 1, false)
+				s.expect("at the end", 1, false)
 			})
 		})
 	}
 }
 
-func TestAMediatorThatIsBusyIsNotAskedAgainMeanwhile(t *testing.T) {
+func TestBusyMediatorIsNotAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable(t, 40*time.Second)
 		syncer := s.replica(0)
 		stop := await.Run(t, syncer.Run)
-		time.Sleep(38 * time.Second)
+		advance(38 * time.Second)
 		if err := syncer.Sync(t.Context()); !errors.Is(err, deliver.ErrStillBusy) {
 			t.Errorf("Sync while it is busy = %v, want ErrStillBusy", err)
 		}
-		time.Sleep(20 * time.Minute)
+		advance(20 * time.Minute)
 		s.set(func() {
 			for i := range s.setups[1:] {
 				if gap := s.setups[i+1].Sub(s.setups[i]); gap < 70*time.Second {
-					t.Errorf("asked again after %v, want 35 s after the time-out at least", gap)
+					t.Errorf("asked again after %v, want at least 35 s after the timeout", gap)
 				}
 			}
 			if len(s.setups) < 4 {
@@ -138,19 +137,19 @@ func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
 		takes time.Duration // of a setup
 		want  int
 	}{
-		"at the same moment":                  {0, 100 * time.Millisecond, 1},
-		"a moment later, after it was done":   {2 * time.Second, 10 * time.Millisecond, 1},
-		"while the first one's is in flight":  {10 * time.Second, 30 * time.Second, 1},
-		"long after the first: another start": {time.Minute, 100 * time.Millisecond, 2},
+		"at once":                      {0, 100 * time.Millisecond, 1},
+		"shortly after the first sync": {2 * time.Second, 10 * time.Millisecond, 1},
+		"during the first sync":        {10 * time.Second, 30 * time.Second, 1},
+		"long after the first sync":    {time.Minute, 100 * time.Millisecond, 2},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newTable(t, tt.takes)
 				first := await.Run(t, s.replica(0).Run)
-				time.Sleep(tt.apart)
+				advance(tt.apart)
 				second := await.Run(t, s.replica(1).Run)
-				time.Sleep(5 * time.Minute)
+				advance(5 * time.Minute)
 				first()
 				second()
 				s.expect("two starts", tt.want, false)
@@ -159,29 +158,29 @@ func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
 	}
 }
 
-func TestAnotherReplicaCarriesOutTheMarkOfOneThatDied(t *testing.T) {
+func TestNewFirstReplicaCarriesOutMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable(t, time.Second)
 		s.first = 9
 		stop := await.Run(t, s.replica(0).Run)
-		time.Sleep(time.Minute)
-		s.expect("while another one is to do it", 0, true)
+		advance(time.Minute)
+		s.expect("while another replica is first", 0, true)
 		s.set(func() { s.first = 0 })
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		stop()
-		s.expect("then", 1, false)
+		s.expect("at the end", 1, false)
 	})
 }
 
-func TestRequestsShareOneSync(t *testing.T) {
+func TestConcurrentSyncsShareOneSetup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable(t, 10*time.Second)
 		syncer := s.replica(0)
 		var group sync.WaitGroup
-		leaving, cancel := context.WithCancel(t.Context())
-		group.Go(func() { // the first one leaves
-			if err := syncer.Sync(leaving); !errors.Is(err, context.Canceled) {
-				t.Errorf("Sync of one who left = %v, want canceled", err)
+		ctx, cancel := context.WithCancel(t.Context())
+		group.Go(func() {
+			if err := syncer.Sync(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("canceled Sync = %v, want canceled", err)
 			}
 		})
 		synctest.Wait()
@@ -192,59 +191,59 @@ func TestRequestsShareOneSync(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(time.Second)
+		advance(time.Second)
 		cancel()
 		group.Wait()
-		s.expect("six requests", 1, false)
+		s.expect("six concurrent syncs", 1, false)
 		if err := syncer.Sync(t.Context()); err != nil {
-			t.Errorf("Sync later = %v, want nil", err)
+			t.Errorf("later Sync = %v, want nil", err)
 		}
-		s.expect("a later one", 2, false)
+		s.expect("a later sync", 2, false)
 		if !slices.Equal(s.results, []error{nil, nil}) {
-			t.Errorf("results = %v, want two that worked", s.results)
+			t.Errorf("results = %v, want two without an error", s.results)
 		}
 	})
 }
 
-func TestAUserThatCouldNotBeStoredIsAskedForAgain(t *testing.T) {
+func TestRequestSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable(t, time.Second)
 		syncer := s.replica(0)
 		stop := await.Run(t, syncer.Run)
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		s.set(func() { s.err = errors.New("away") })
 		syncer.RequestSync()
-		time.Sleep(time.Minute)
-		s.expect("while Redis is away", 1, false)
+		advance(time.Minute)
+		s.expect("while Redis fails", 1, false)
 		s.set(func() { s.err = nil })
-		time.Sleep(time.Minute)
-		s.expect("then", 2, false)
-		syncer.RequestSync() // right after another start
-		time.Sleep(1500 * time.Millisecond)
+		advance(time.Minute)
+		s.expect("after that", 2, false)
 		syncer.RequestSync()
-		time.Sleep(time.Minute)
+		advance(1500 * time.Millisecond)
+		syncer.RequestSync() // within the window that starts share
+		advance(time.Minute)
 		stop()
-		s.expect("twice more", 4, false)
+		s.expect("after two more requests", 4, false)
 	})
 }
 
-func TestASyncThatHadBegunDoesNotCount(t *testing.T) {
+func TestRequestSyncDuringSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable(t, 30*time.Second)
 		syncer := s.replica(0)
 		stop := await.Run(t, syncer.Run)
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		var group sync.WaitGroup
 		group.Go(func() {
-			if err := syncer.Sync(t.Context()); err != nil { // someone opens the page
+			if err := syncer.Sync(t.Context()); err != nil {
 				t.Errorf("Sync = %v, want nil", err)
 			}
 		})
-		time.Sleep(time.Second)
-		syncer.RequestSync() // the users posted so far are lost
-		time.Sleep(2 * time.Minute)
+		advance(time.Second)
+		syncer.RequestSync()
+		advance(2 * time.Minute)
 		group.Wait()
 		stop()
-		s.expect("a start, the page, a loss", 3, false)
+		s.expect("a start, a sync and a request", 3, false)
 	})
 }

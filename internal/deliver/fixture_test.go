@@ -1,0 +1,301 @@
+package deliver_test
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/deliver"
+	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
+	"outlook-monitor/internal/programtest"
+	"outlook-monitor/internal/store"
+)
+
+// inBubble runs test in a synctest bubble; Redis runs outside of it.
+func inBubble(t *testing.T, test func(t *testing.T, f *fixture)) {
+	t.Helper()
+	ownertest.InBubble(t, func(t *testing.T, s *ownertest.Store) {
+		f := newFixture(t)
+		f.store, f.registry = s, ownertest.NewOwner(t, mailbox.Config{Store: s})
+		test(t, f)
+	})
+}
+
+// withDelivery runs test after the state away was recorded for ann. The mediator gives the
+// replies in order and then repeats the last one.
+func withDelivery(t *testing.T, test func(t *testing.T, f *fixture), replies ...reply) {
+	t.Helper()
+	inBubble(t, func(t *testing.T, f *fixture) {
+		f.reply = inOrder(replies...)
+		defer f.start(8)()
+		f.monitor("ann")
+		f.recordState("ann", away)
+		test(t, f)
+	})
+}
+
+func inOrder(replies ...reply) func(call) reply {
+	calls := 0
+	return func(call) reply {
+		calls++
+		return replies[min(calls, len(replies))-1]
+	}
+}
+
+// fixture is a deliverer with the real registry, an embedded Redis and a fake mediator.
+type fixture struct {
+	t        *testing.T
+	store    *ownertest.Store
+	registry *ownertest.Owner
+	deliver  *deliver.Deliverer
+	log      programtest.Output
+	spans    trace.TracerProvider
+
+	mu       sync.Mutex
+	reply    func(call) reply // of the mediator; guarded by mu, as all below
+	dialTime time.Duration
+	inFlight int
+	seen     observed
+}
+
+// observed is what the mediator and OnAttempt received so far.
+type observed struct {
+	calls    []call
+	peak     int // of calls in flight
+	attempts []ooo.DeliveryState
+	sinces   []time.Duration // from change to delivery
+}
+
+// call is a request that the mediator received.
+type call struct {
+	at                     time.Time
+	path                   string
+	Email, Status, Message string
+	header                 http.Header
+}
+
+// connection records that it was closed.
+type connection struct {
+	net.Conn
+	closed bool
+}
+
+func (c *connection) Close() error { c.closed = true; return nil }
+
+// reply is the answer to a call; code 0 means no answer.
+type reply struct {
+	code  int
+	after string // Retry-After
+	body  string
+	takes time.Duration
+	err   error
+}
+
+func newFixture(t *testing.T) *fixture {
+	return &fixture{t: t, spans: noop.NewTracerProvider(), reply: func(call) reply { return reply{code: http.StatusOK} }}
+}
+
+func (f *fixture) mediator() *deliver.Mediator {
+	f.t.Helper()
+	m, err := deliver.NewMediator(deliver.MediatorConfig{URL: mustURL(f.t, "http://mediator.example"), Transport: f})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return m
+}
+
+// start runs a deliverer that owns all partitions until the returned stop, which waits for
+// it.
+func (f *fixture) start(concurrency int) (stop func()) {
+	f.t.Helper()
+	f.deliver = f.newDeliverer(concurrency)
+	stopRegistry := f.registry.Run(f.deliver)
+	stopDeliverer := await.Run(f.t, f.deliver.Run)
+	synctest.Wait()
+	return func() { stopDeliverer(); stopRegistry() }
+}
+
+func (f *fixture) newDeliverer(concurrency int) *deliver.Deliverer {
+	f.t.Helper()
+	return deliver.New(deliver.Config{
+		Registry: f.registry.Registry, Mediator: f.mediator(), InTime: f.registry.InTime, Concurrency: concurrency, Tracer: f.spans.Tracer("test"),
+		OnAttempt: func(state ooo.DeliveryState, _ ooo.Source, _, since time.Duration) {
+			f.set(func() { f.seen.attempts = append(f.seen.attempts, state); f.seen.sinces = append(f.seen.sinces, since) })
+		},
+		Log: slog.New(slog.NewTextHandler(&f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+}
+
+// advance lets time pass and waits until all goroutines are blocked.
+func advance(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// reacquire acquires all partitions under a new lease.
+func (f *fixture) reacquire() {
+	f.t.Helper()
+	lease := store.Lease{Life: ownertest.Lease.Life, Tenure: ownertest.Lease.Tenure + 1}
+	f.store.Own(f.t, lease)
+	f.registry.AcquireAll(lease)
+	advance(10 * time.Millisecond)
+}
+
+// monitor starts monitoring users.
+func (f *fixture) monitor(names ...string) {
+	f.t.Helper()
+	for _, name := range names {
+		f.registry.Hint(f.store.ChangeWish(f.t, address(name), func(wish *ooo.Wish) {
+			wish.On, wish.Person, wish.Start = true, ooo.Person{ID: ooo.ObjectID(name)}, name
+		}))
+	}
+	advance(10 * time.Millisecond)
+	for _, name := range names {
+		if _, ok := f.registry.Get(ooo.RecordID(name)); !ok {
+			f.t.Fatalf("%s is not in memory", name)
+		}
+	}
+}
+
+// address returns an address in mixed case, which must be kept.
+func address(name string) string {
+	return strings.ToUpper(name[:1]) + name[1:] + "@Contoso.example"
+}
+
+// monitorAgain repeats the monitor request for a user.
+func (f *fixture) monitorAgain(name string) {
+	f.t.Helper()
+	f.registry.Hint(ooo.Hint{ID: ooo.RecordID(name), Kind: ooo.HintWish, Subject: ooo.FoldAddress(address(name))})
+}
+
+// recordState records a state of a user.
+func (f *fixture) recordState(name string, state ooo.State) {
+	f.t.Helper()
+	f.recordAndBegin(name, state, func(*mailbox.Draft) func(bool) { return func(bool) {} })
+}
+
+// recordAndBegin records a state of a user and calls begin in the same update.
+func (f *fixture) recordAndBegin(name string, state ooo.State, begin func(*mailbox.Draft) func(bool)) {
+	f.t.Helper()
+	after := func(bool) {}
+	_, err := f.registry.Update(ooo.RecordID(name), func(d *mailbox.Draft) error {
+		d.State, d.Condition = &state, ooo.Watching
+		d.QueueState(ooo.SourcePoll, ooo.Hint{}, time.Now())
+		after = begin(d)
+		return nil
+	})
+	after(err == nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// delivery returns the recorded delivery of a user.
+func (f *fixture) delivery(name string) ooo.Delivery {
+	f.t.Helper()
+	m, ok := f.registry.Get(ooo.RecordID(name))
+	if !ok {
+		f.t.Fatalf("%s is not in memory", name)
+	}
+	return m.Address(address(name)).Delivery
+}
+
+// history returns the saved events with their sequence numbers, such as "changed 1".
+func (f *fixture) history() (history []string) {
+	for _, save := range f.store.Saves() {
+		for _, e := range save.Events {
+			text := string(e.Kind)
+			if e.Sequence > 0 {
+				text += " " + string(rune('0'+e.Sequence))
+			}
+			history = append(history, text)
+		}
+	}
+	return history
+}
+
+// RoundTrip is the transport to the mediator.
+func (f *fixture) RoundTrip(request *http.Request) (*http.Response, error) {
+	var answer reply
+	var dialTime time.Duration
+	f.set(func() { dialTime = f.dialTime })
+	time.Sleep(dialTime)
+	c := call{at: time.Now(), path: request.URL.Path, header: request.Header.Clone()}
+	if trace := httptrace.ContextClientTrace(request.Context()); trace != nil {
+		var conn connection
+		trace.GotConn(httptrace.GotConnInfo{Conn: &conn})
+		if trace.WroteHeaders(); conn.closed {
+			return nil, net.ErrClosed
+		}
+	}
+	if request.ContentLength > 0 {
+		if err := json.NewDecoder(request.Body).Decode(&c); err != nil {
+			return nil, err
+		}
+	}
+	f.set(func() {
+		f.inFlight++
+		f.seen.peak = max(f.seen.peak, f.inFlight)
+
+		f.seen.calls = append(f.seen.calls, c)
+		answer = f.reply(c)
+	})
+	defer f.set(func() { f.inFlight-- })
+	select {
+	case <-time.After(answer.takes):
+	case <-request.Context().Done():
+		return nil, request.Context().Err()
+	}
+	if answer.code == 0 {
+		return nil, answer.err
+	}
+	response := &http.Response{
+		StatusCode: answer.code, Header: http.Header{}, Request: request, Body: io.NopCloser(strings.NewReader(answer.body)),
+	}
+	if answer.after != "" {
+		response.Header.Set("Retry-After", answer.after)
+	}
+
+	return response, nil
+}
+
+func (f *fixture) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *fixture) observed() (seen observed) {
+	f.set(func() { seen = f.seen })
+	return seen
+}
+
+// received returns the calls for a user.
+func (f *fixture) received(name string) []call {
+	return slices.DeleteFunc(slices.Clone(f.observed().calls), func(c call) bool { return c.Email != address(name) })
+}
+
+func mustURL(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
