@@ -9,8 +9,8 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
-// authority returns that of --ca-file, made and written if it is not there yet;
-// nil without the flag.
+// authority reads the authority in --ca-file, or creates it if it does not exist. It
+// returns nil without the flag.
 func (f flags) authority() (*graphsim.Authority, error) {
 	if f.CAFile == "" {
 		return nil, nil
@@ -20,29 +20,29 @@ func (f flags) authority() (*graphsim.Authority, error) {
 	key, keyErr := os.ReadFile(keyFile)
 	err = errors.Join(err, keyErr)
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // one alone is of no use
+	case errors.Is(err, fs.ErrNotExist): // both files are needed
 		return newAuthority(f.CAFile, keyFile)
 	case err != nil:
 		return nil, fmt.Errorf("read the certificate authority: %w", err)
 	}
 	authority, err := graphsim.ParseAuthority(certificate, key)
 	if err != nil {
-		return nil, fmt.Errorf("%s and %s are no certificate authority, delete both to have one made: %w", f.CAFile, keyFile, err)
+		return nil, fmt.Errorf("%s and %s are not a valid certificate authority, delete both to create a new one: %w", f.CAFile, keyFile, err)
 	}
 	return authority, nil
 }
 
-// newAuthority makes one and writes both its files, the key first.
+// newAuthority creates an authority and writes its files, the key first.
 func newAuthority(certificateFile, keyFile string) (*graphsim.Authority, error) {
 	authority, err := graphsim.NewAuthority()
 	if err != nil {
-		return nil, fmt.Errorf("make a certificate authority: %w", err)
+		return nil, fmt.Errorf("create the certificate authority: %w", err)
 	}
 	key, err := authority.KeyPEM()
 	if err != nil {
-		return nil, fmt.Errorf("make a certificate authority: %w", err)
+		return nil, fmt.Errorf("create the certificate authority: %w", err)
 	}
-	if err := os.Remove(keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) { // others might read it
+	if err := os.Remove(keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) { // WriteFile keeps the mode of an existing file
 		return nil, fmt.Errorf("write the certificate authority: %w", err)
 	}
 	if err := os.WriteFile(keyFile, key, 0o600); err != nil {

@@ -1,4 +1,4 @@
-"""How a program in another language tests against graphsim, with Python's library alone.
+"""Example of tests against graphsim in another language. Needs only Python's standard library.
 
     PATH=$PATH:bin python3 cmd/graphsim/example.py
 """

@@ -22,7 +22,7 @@ func text(t *testing.T, file string) string {
 	return string(content)
 }
 
-// rows returns the rows of the guide's table whose head begins with a cell, as cells.
+// rows returns the cells of the guide's table whose header begins with head.
 func rows(t *testing.T, head string) [][]string {
 	t.Helper()
 	_, after, ok := strings.Cut(text(t, "README.md"), "\n| "+head+" |")
@@ -32,7 +32,7 @@ func rows(t *testing.T, head string) [][]string {
 	var all [][]string
 	for i, line := range strings.Split(after, "\n") {
 		switch {
-		case i < 2: // rest of the head, and the line below it
+		case i < 2: // rest of the header, and the line below it
 			continue
 		case !strings.HasPrefix(line, "| "):
 			return all
@@ -48,7 +48,7 @@ func rows(t *testing.T, head string) [][]string {
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
-// codes returns what a cell has in backquotes.
+// codes returns the texts in backquotes of a cell.
 func codes(cell string) (all []string) {
 	for _, found := range quoted.FindAllStringSubmatch(cell, -1) {
 		all = append(all, found[1])
@@ -56,13 +56,14 @@ func codes(cell string) (all []string) {
 	return all
 }
 
-// TestGuideHasTheFlags compares names, variables and defaults.
-func TestGuideHasTheFlags(t *testing.T) {
+// TestGuideFlags compares names, variables and defaults.
+func TestGuideFlags(t *testing.T) {
 	guide := map[string][2]string{}
 	for _, row := range rows(t, "flag") {
 		guide[strings.Trim(row[0], "`")] = [2]string{strings.Trim(row[1], "`"), strings.Trim(row[2], "`")}
 	}
-	inWords := []string{"--tenant-id", "--client-id", "--client-secret", "--roles"}
+	// The guide describes these defaults in words.
+	described := []string{"--tenant-id", "--client-id", "--client-secret", "--roles"}
 	for field := range reflect.TypeFor[flags]().Fields() {
 		tag := field.Tag
 		name := "--" + strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(tag.Get("env"), "GRAPHSIM_"), "_", "-"))
@@ -70,18 +71,18 @@ func TestGuideHasTheFlags(t *testing.T) {
 		switch {
 		case !ok:
 			t.Errorf("the guide lacks %s", name)
-		case row[0] != tag.Get("env"), row[1] != tag.Get("default") && !slices.Contains(inWords, name):
+		case row[0] != tag.Get("env"), row[1] != tag.Get("default") && !slices.Contains(described, name):
 			t.Errorf("%s = %q in the guide, want %q and %q", name, row, tag.Get("env"), tag.Get("default"))
 		}
 		delete(guide, name)
 	}
 	for name := range guide {
-		t.Errorf("the guide has %s, which is no flag", name)
+		t.Errorf("the guide has %s, which is not a flag", name)
 	}
 }
 
-// TestGuideHasTheControlAPI compares the routes with those that the code registers.
-func TestGuideHasTheControlAPI(t *testing.T) {
+// TestGuideControlAPI compares the routes with those in the code.
+func TestGuideControlAPI(t *testing.T) {
 	var got, want []string
 	for _, row := range rows(t, "call of the control API") {
 		got = append(got, codes(row[0])...)
@@ -96,8 +97,9 @@ func TestGuideHasTheControlAPI(t *testing.T) {
 	}
 }
 
-// TestGuideHasTheFaults sets each fault of the guide, and asks for those it might lack.
-func TestGuideHasTheFaults(t *testing.T) {
+// TestGuideFaults sets each fault of the guide, and compares the kinds and operations with
+// those in the code.
+func TestGuideFaults(t *testing.T) {
 	control := launch(t, "--addr=127.0.0.1:0", "--control-addr=127.0.0.1:0")["control API"]
 	set := func(fault map[string]any) (int, string) {
 		body, err := json.Marshal(fault)
@@ -123,11 +125,11 @@ func TestGuideHasTheFaults(t *testing.T) {
 			}
 		}
 	}
-	for operation, guided := range kinds {
+	for operation, documented := range kinds {
 		_, answer := set(map[string]any{"operation": operation, "kind": "none"})
 		_, known, _ := strings.Cut(answer, "want one of ")
 		for kind := range strings.SplitSeq(strings.TrimRight(known, "\"}\n"), ", ") {
-			if !slices.Contains(guided, kind) {
+			if !slices.Contains(documented, kind) {
 				t.Errorf("the guide lacks %s of %s", kind, operation)
 			}
 		}
@@ -142,8 +144,8 @@ func TestGuideHasTheFaults(t *testing.T) {
 	}
 }
 
-// TestGuideHasTheFaultsFields compares them with what a fault may have.
-func TestGuideHasTheFaultsFields(t *testing.T) {
+// TestGuideFaultFields compares the fields with those of graphsim.Fault.
+func TestGuideFaultFields(t *testing.T) {
 	var got, want []string
 	for _, row := range rows(t, "field") {
 		got = append(got, codes(row[0])...)
@@ -159,8 +161,8 @@ func TestGuideHasTheFaultsFields(t *testing.T) {
 	}
 }
 
-// TestGuidesExampleRuns runs the example against a graphsim built for it.
-func TestGuidesExampleRuns(t *testing.T) {
+// TestGuideExample runs example.py with a newly built graphsim.
+func TestGuideExample(t *testing.T) {
 	dir := t.TempDir()
 	if output, err := exec.Command("go", "build", "-o", filepath.Join(dir, "graphsim"), ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)

@@ -1,7 +1,7 @@
-// Command graphsim runs the local Microsoft Graph alone: HTTPS for Graph and
-// its login endpoint, and a control API on a port of its own. It prints what a
-// program has to set to use it. --help lists the control API's routes and the
-// faults; README.md describes them.
+// Command graphsim runs the local Microsoft Graph: HTTPS for Graph and its login
+// endpoint, and a control API on a separate port. It prints the settings that a client
+// needs. --help lists the routes of the control API and the faults; README.md describes
+// them.
 package main
 
 import (
@@ -14,13 +14,13 @@ import (
 	"syscall"
 )
 
-// exitUsage is the exit code for wrong settings; anything else that fails is 1.
+// exitUsage is the exit code for invalid flags. It is 1 for other errors.
 const exitUsage = 2
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal kills at once
+	context.AfterFunc(ctx, stop) // a second signal kills the process
 
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr, log)

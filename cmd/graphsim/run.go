@@ -13,32 +13,31 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
-// errUsage means that the flags are wrong.
-var errUsage = errors.New("wrong flags")
+var errUsage = errors.New("invalid flags")
 
-// flags are the command's flags; each can be given as a variable too.
+// flags are the command's flags. Each can also be set by an environment variable.
 type flags struct {
 	Addr        string   `default:"127.0.0.1:9443" env:"GRAPHSIM_ADDR" help:"Address of Graph and its login endpoint (HTTPS)."`
 	ControlAddr string   `default:"127.0.0.1:9480" env:"GRAPHSIM_CONTROL_ADDR" help:"Address of the control API (HTTP), which needs no token."`
-	Host        []string `env:"GRAPHSIM_HOST" help:"Further names or addresses for the certificate, such as a container's name."`
-	CAFile      string   `name:"ca-file" type:"path" env:"GRAPHSIM_CA_FILE" help:"File of the certificate authority's certificate (PEM), and FILE.key of its key; made if missing, used again otherwise."`
+	Host        []string `env:"GRAPHSIM_HOST" help:"Additional names or addresses in the certificate, such as a container's name."`
+	CAFile      string   `name:"ca-file" type:"path" env:"GRAPHSIM_CA_FILE" help:"PEM file of the certificate authority, with the key in FILE.key; created if missing."`
 
-	Users  int    `default:"3" env:"GRAPHSIM_USERS" help:"Users to begin with: user0001@DOMAIN and so on."`
-	Domain string `default:"contoso.example" env:"GRAPHSIM_DOMAIN" help:"Domain of the users to begin with."`
-	Seed   uint64 `default:"1" env:"GRAPHSIM_SEED" help:"The same seed gives the same ids and the same choices."`
+	Users  int    `default:"3" env:"GRAPHSIM_USERS" help:"Number of initial users: user0001@DOMAIN and so on."`
+	Domain string `default:"contoso.example" env:"GRAPHSIM_DOMAIN" help:"Domain of the initial users."`
+	Seed   uint64 `default:"1" env:"GRAPHSIM_SEED" help:"Seed of ids and random choices."`
 
 	TenantID     string `default:"${tenant}" env:"GRAPHSIM_TENANT_ID" help:"Tenant id."`
 	ClientID     string `default:"${client}" env:"GRAPHSIM_CLIENT_ID" help:"Application (client) id."`
 	ClientSecret string `default:"${secret}" env:"GRAPHSIM_CLIENT_SECRET" help:"Client secret."`
 
-	Roles []string `env:"GRAPHSIM_ROLES" placeholder:"ROLE,..." help:"Application permissions granted, such as MailboxSettings.Read,User.Read.All, or none; default all that are known."`
+	Roles []string `env:"GRAPHSIM_ROLES" placeholder:"ROLE,..." help:"Granted application permissions, such as MailboxSettings.Read,User.Read.All, or none; default all known ones."`
 
-	TokenLifetime   time.Duration `default:"1h" env:"GRAPHSIM_TOKEN_LIFETIME" help:"Life of an access token."`
-	MaxSubscription time.Duration `default:"10070m" env:"GRAPHSIM_MAX_SUBSCRIPTION" help:"Longest life of a subscription; more is refused."`
-	MinSubscription time.Duration `default:"45m" env:"GRAPHSIM_MIN_SUBSCRIPTION" help:"Shortest life of a subscription; less is raised to it."`
+	TokenLifetime   time.Duration `default:"1h" env:"GRAPHSIM_TOKEN_LIFETIME" help:"Lifetime of access tokens."`
+	MaxSubscription time.Duration `default:"10070m" env:"GRAPHSIM_MAX_SUBSCRIPTION" help:"Maximum life of a subscription; longer ones are refused."`
+	MinSubscription time.Duration `default:"45m" env:"GRAPHSIM_MIN_SUBSCRIPTION" help:"Minimum life of a subscription; shorter ones are raised to it."`
 }
 
-// Help is what --help shows below the description.
+// Help returns the text that --help shows below the description.
 func (flags) Help() string {
 	return `Control API (plain HTTP; cmd/graphsim/README.md describes it):
 
@@ -49,12 +48,12 @@ func (flags) Help() string {
 Faults:
 
 	requests:           latency, throttle, status, reset, hang
-	subscriptions made: short-life, early-expiry
+	new subscriptions:  short-life, early-expiry
 	subscription lists: omit, empty, repeat
 	notifications:      drop, double, delay, reorder, forge`
 }
 
-// parse reads the flags. shown is true if help was asked for and given.
+// parse parses the flags. shown is true if it printed the help.
 func parse(args []string, stdout, stderr io.Writer) (f flags, shown bool, err error) {
 	parser, err := kong.New(&f,
 		kong.Name("graphsim"),
@@ -72,7 +71,7 @@ func parse(args []string, stdout, stderr io.Writer) (f flags, shown bool, err er
 	}
 	_, err = parser.Parse(args)
 	switch {
-	case shown: // after help kong goes on as if nothing had happened
+	case shown: // kong continues after the help
 		return flags{}, true, nil
 	case err != nil:
 		return flags{}, false, fmt.Errorf("%w: %w", errUsage, err)
@@ -82,7 +81,7 @@ func parse(args []string, stdout, stderr io.Writer) (f flags, shown bool, err er
 	return f, false, nil
 }
 
-// granted are the application permissions; nil: all.
+// granted returns the application permissions, or nil for all.
 func (f flags) granted() []string {
 	if len(f.Roles) == 1 && f.Roles[0] == "none" {
 		return []string{}
@@ -122,7 +121,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, log *slog
 	return sim.Run(ctx)
 }
 
-// announce prints what a program that is to use sim has to set.
+// announce prints the settings for clients of sim.
 func announce(w io.Writer, sim *graphsim.Server, f flags) {
 	fmt.Fprintf(w, "GRAPH_ENDPOINT=%s\n", sim.URL())
 	fmt.Fprintf(w, "AZURE_AUTHORITY_HOST=%s\n", sim.URL())

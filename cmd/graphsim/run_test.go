@@ -20,11 +20,10 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// screen is what the program prints.
+// screen is the output of the program.
 type screen struct{ programtest.Output }
 
-// settings are the lines NAME=value that the program prints, and its comments
-// of the form "# name: value".
+// settings parses lines of the form "NAME=value" or "# name: value".
 func (s *screen) settings() map[string]string {
 	found := map[string]string{}
 	for line := range strings.Lines(s.String()) {
@@ -38,15 +37,15 @@ func (s *screen) settings() map[string]string {
 	return found
 }
 
-// launch runs the program with args until the test ends, and returns what it
-// printed once it is up.
+// launch runs the program with args until the test ends, and returns the settings that it
+// printed.
 func launch(t *testing.T, args ...string) map[string]string {
 	t.Helper()
 	var out screen
 	await.Run(t, func(ctx context.Context) error {
 		return run(ctx, args, &out, io.Discard, slog.New(slog.DiscardHandler))
 	})
-	await.True(t, "it prints what has to be set", func() bool { return out.settings()["control API"] != "" })
+	await.True(t, "it prints the settings", func() bool { return out.settings()["control API"] != "" })
 	return out.settings()
 }
 
@@ -70,7 +69,7 @@ func ask(t *testing.T, client *http.Client, method, target string, header http.H
 	return resp.StatusCode, answer
 }
 
-// trusting returns a client that trusts the authority in file and nobody else.
+// trusting returns a client that trusts only the authority in file.
 func trusting(t *testing.T, file string) *http.Client {
 	t.Helper()
 	pem, err := os.ReadFile(file)
@@ -79,14 +78,14 @@ func trusting(t *testing.T, file string) *http.Client {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		t.Fatalf("the authority's file holds %q, want a certificate", pem)
+		t.Fatalf("%s holds %q, want a certificate", file, pem)
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: await.Timeout}
 }
 
-// login gets a token with what the program printed, and returns it as a header.
+// login gets a token with the printed settings, and returns it as a header.
 func login(t *testing.T, client *http.Client, set map[string]string) http.Header {
 	t.Helper()
 	form := url.Values{
@@ -104,13 +103,13 @@ func login(t *testing.T, client *http.Client, set map[string]string) http.Header
 	return http.Header{"Authorization": {"Bearer " + answer.Token}}
 }
 
-func TestWhatIsPrintedIsEnoughToReadAUser(t *testing.T) {
+func TestPrintedSettings(t *testing.T) {
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	set := launch(t, "--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--ca-file", ca,
 		"--users", "2", "--domain", "fabrikam.example", "--client-secret", "of-this-test")
 	if set["SSL_CERT_FILE"] != ca || set["AZURE_CLIENT_SECRET"] != "of-this-test" ||
 		set["users"] != "user0001@fabrikam.example to user0002@fabrikam.example" {
-		t.Errorf("printed %v, want the flags in it", set)
+		t.Errorf("printed %v, want the values of the flags", set)
 	}
 	client := trusting(t, ca)
 	bearer := login(t, client, set)
@@ -119,9 +118,9 @@ func TestWhatIsPrintedIsEnoughToReadAUser(t *testing.T) {
 		status int
 		part   string // of the answer
 	}{
-		"a user":                     {"/users/user0002@fabrikam.example", 200, `"userPrincipalName":"user0002@fabrikam.example"`},
-		"a user's setting":           {"/users/user0001@fabrikam.example/mailboxSettings/automaticRepliesSetting", 200, `"status":"disabled"`},
-		"a user beyond those wanted": {"/users/user0003@fabrikam.example", 404, `"error"`},
+		"user":         {"/users/user0002@fabrikam.example", 200, `"userPrincipalName":"user0002@fabrikam.example"`},
+		"setting":      {"/users/user0001@fabrikam.example/mailboxSettings/automaticRepliesSetting", 200, `"status":"disabled"`},
+		"unknown user": {"/users/user0003@fabrikam.example", 404, `"error"`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -131,25 +130,25 @@ func TestWhatIsPrintedIsEnoughToReadAUser(t *testing.T) {
 			}
 		})
 	}
-	t.Run("the control API, without TLS", func(t *testing.T) {
+	t.Run("control API without TLS", func(t *testing.T) {
 		status, body := ask(t, client, "GET", set["control API"]+"/users/user0001@fabrikam.example", nil, "")
 		if status != http.StatusOK || !bytes.Contains(body, []byte("user0001@fabrikam.example")) {
 			t.Errorf("GET = %d %s, want the user", status, body)
 		}
 	})
 	if _, err := (&http.Client{Timeout: await.Timeout}).Get(set["GRAPH_ENDPOINT"]); err == nil {
-		t.Error("a client that does not trust the authority got an answer, want none")
+		t.Error("a client that does not trust the authority got an answer")
 	}
 }
 
-func TestTheAuthorityOutlivesARestart(t *testing.T) {
+func TestAuthoritySurvivesRestart(t *testing.T) {
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	args := []string{"--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--ca-file", ca}
 	launch(t, args...)
-	client := trusting(t, ca) // from before the second start
+	client := trusting(t, ca) // created before the restart
 	key, err := os.Stat(ca + ".key")
 	if err != nil || key.Mode().Perm() != 0o600 {
-		t.Errorf("the key's file = %v, %v, want one that its owner alone reads", key, err)
+		t.Errorf("key file = %v, %v, want mode 0600", key, err)
 	}
 	metadata := func(set map[string]string) (int, []byte) {
 		return ask(t, client, "GET", set["AZURE_AUTHORITY_HOST"]+"/"+set["AZURE_TENANT_ID"]+"/v2.0/.well-known/openid-configuration", nil, "")
@@ -167,7 +166,7 @@ func TestTheAuthorityOutlivesARestart(t *testing.T) {
 	}
 }
 
-func TestAnAuthorityThatIsNoneIsSaid(t *testing.T) {
+func TestInvalidAuthority(t *testing.T) {
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	for _, file := range []string{ca, ca + ".key"} {
 		if err := os.WriteFile(file, []byte("no PEM"), 0o600); err != nil {
@@ -177,24 +176,24 @@ func TestAnAuthorityThatIsNoneIsSaid(t *testing.T) {
 	err := run(t.Context(), []string{"--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--ca-file", ca},
 		io.Discard, io.Discard, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "delete both") {
-		t.Errorf("run = %v, want it to say what to do", err)
+		t.Errorf("run = %v, want delete both", err)
 	}
 	if kept, _ := os.ReadFile(ca); string(kept) != "no PEM" {
-		t.Errorf("the file holds %q, want what was in it", kept)
+		t.Errorf("the file holds %q, want it unchanged", kept)
 	}
 }
 
-func TestOnlyTheRolesWantedAreGranted(t *testing.T) {
+func TestRoles(t *testing.T) {
 	const person, settings = "/users/user0001@contoso.example", "/users/user0001@contoso.example/mailboxSettings/automaticRepliesSetting"
 	tests := map[string]struct {
 		args             []string
 		person, settings int
 	}{
-		"all":        {nil, 200, 200},
-		"one":        {[]string{"--roles", "User.Read.All"}, 200, 403},
-		"two":        {[]string{"--roles", "Calendars.Read,MailboxSettings.Read"}, 403, 200},
-		"none":       {[]string{"--roles=none"}, 403, 403},
-		"an unknown": {[]string{"--roles=Mail.ReadWrite"}, 403, 403},
+		"all":     {nil, 200, 200},
+		"one":     {[]string{"--roles", "User.Read.All"}, 200, 403},
+		"two":     {[]string{"--roles", "Calendars.Read,MailboxSettings.Read"}, 403, 200},
+		"none":    {[]string{"--roles=none"}, 403, 403},
+		"unknown": {[]string{"--roles=Mail.ReadWrite"}, 403, 403},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -211,7 +210,7 @@ func TestOnlyTheRolesWantedAreGranted(t *testing.T) {
 	}
 }
 
-func TestTheSameSeedMakesTheSameUsers(t *testing.T) {
+func TestSeed(t *testing.T) {
 	ids := func(seed string) string {
 		set := launch(t, "--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--seed", seed)
 		_, body := ask(t, &http.Client{Timeout: await.Timeout}, "GET", set["control API"]+"/users", nil, "")
@@ -222,11 +221,11 @@ func TestTheSameSeedMakesTheSameUsers(t *testing.T) {
 		t.Errorf("users = %s, then %s, want the same", first, again)
 	}
 	if other := ids("8"); other == first {
-		t.Errorf("users = %s with both seeds, want others", first)
+		t.Errorf("users = %s with both seeds, want different ids", first)
 	}
 }
 
-func TestWithoutACertificateFileItSaysHowToHaveOne(t *testing.T) {
+func TestHintWithoutCAFile(t *testing.T) {
 	set := launch(t, "--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--users", "0")
 	if hint := set["SSL_CERT_FILE"]; !strings.Contains(hint, "--ca-file") {
 		t.Errorf("hint = %q, want it to name --ca-file", hint)
@@ -236,47 +235,46 @@ func TestWithoutACertificateFileItSaysHowToHaveOne(t *testing.T) {
 	}
 }
 
-func TestWrongFlagsAreSaid(t *testing.T) {
+func TestInvalidFlags(t *testing.T) {
 	tests := map[string]struct {
 		args []string
 		part string // of the error
 	}{
-		"an unknown flag":                     {[]string{"--colour"}, "--colour"},
-		"a number of users below zero":        {[]string{"--users=-1"}, "--users"},
-		"a number that is none":               {[]string{"--users", "many"}, "--users"},
-		"a duration without a unit":           {[]string{"--token-lifetime", "60"}, "--token-lifetime"},
-		"a token that ends at once":           {[]string{"--token-lifetime", "1ms"}, "token lifetime"},
-		"the shortest life above the longest": {[]string{"--min-subscription", "2h", "--max-subscription", "1h"}, "shortest subscription"},
-		"an argument":                         {[]string{"serve"}, "serve"},
+		"unknown flag":               {[]string{"--colour"}, "--colour"},
+		"negative number of users":   {[]string{"--users=-1"}, "--users"},
+		"number that is none":        {[]string{"--users", "many"}, "--users"},
+		"duration without unit":      {[]string{"--token-lifetime", "60"}, "--token-lifetime"},
+		"minimum life above maximum": {[]string{"--min-subscription", "2h", "--max-subscription", "1h"}, "minimum subscription life"},
+		"argument":                   {[]string{"serve"}, "serve"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0"}, tt.args...)
 			err := run(t.Context(), args, io.Discard, io.Discard, slog.New(slog.DiscardHandler))
 			if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), tt.part) {
-				t.Errorf("run(%v) = %v, want wrong flags and %q named", tt.args, err, tt.part)
+				t.Errorf("run(%v) = %v, want errUsage with %q", tt.args, err, tt.part)
 			}
 		})
 	}
 }
 
-func TestWhatCannotBeDoneIsNoWrongFlag(t *testing.T) {
+func TestUnwritableCAFileIsNoUsageError(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "no", "such", "ca.pem")
 	err := run(t.Context(), []string{"--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--ca-file", missing},
 		io.Discard, io.Discard, slog.New(slog.DiscardHandler))
 	if !errors.Is(err, os.ErrNotExist) || errors.Is(err, errUsage) {
-		t.Errorf("run = %v, want that the file can't be written, which is no usage error", err)
+		t.Errorf("run = %v, want ErrNotExist and not errUsage", err)
 	}
 }
 
-func TestHelpIsGivenAndEnds(t *testing.T) {
+func TestHelp(t *testing.T) {
 	var out screen
 	if err := run(t.Context(), []string{"--help"}, &out, io.Discard, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatalf("run = %v, want nil", err)
 	}
 	for _, flag := range []string{"--addr", "--control-addr", "--ca-file", "--roles", "--users", "--seed", "$GRAPHSIM_ADDR", "/faults/{id}", "forge"} {
 		if !strings.Contains(out.String(), flag) {
-			t.Errorf("help does not name %s: %s", flag, out.String())
+			t.Errorf("help lacks %s: %s", flag, out.String())
 		}
 	}
 }

@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// Authority signs a Server's certificate: whoever trusts its own trusts each
-// Server that has it.
+// Authority signs the certificates of Servers. Clients that trust the authority trust each
+// Server that uses it.
 type Authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// NewAuthority makes an authority that nobody else has.
+// NewAuthority generates an authority.
 func NewAuthority() (*Authority, error) {
 	certificate, key, err := issue(&x509.Certificate{
 		Subject:               pkix.Name{CommonName: "graphsim authority"},
@@ -33,8 +33,8 @@ func NewAuthority() (*Authority, error) {
 	return &Authority{certificate, key}, err
 }
 
-// issue makes a key and a certificate that is valid for a year, signed by parent; nil: by
-// itself.
+// issue generates a key and a certificate that is valid for a year. It is self-signed if
+// parent is nil.
 func issue(template *x509.Certificate, parent *Authority) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -54,8 +54,7 @@ func issue(template *x509.Certificate, parent *Authority) (*x509.Certificate, *e
 	return certificate, key, err
 }
 
-// ParseAuthority reads what [Authority.CertificatePEM] and [Authority.KeyPEM]
-// wrote. The error says what is wrong with it.
+// ParseAuthority parses the output of [Authority.CertificatePEM] and [Authority.KeyPEM].
 func ParseAuthority(certificatePEM, keyPEM []byte) (*Authority, error) {
 	pair, err := tls.X509KeyPair(certificatePEM, keyPEM)
 	if err != nil {
@@ -64,19 +63,19 @@ func ParseAuthority(certificatePEM, keyPEM []byte) (*Authority, error) {
 	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
 	switch {
 	case !ok || !pair.Leaf.IsCA:
-		return nil, errors.New("it is no authority of graphsim's")
+		return nil, errors.New("not an authority of graphsim")
 	case time.Now().After(pair.Leaf.NotAfter):
-		return nil, fmt.Errorf("it has ended on %s", pair.Leaf.NotAfter.Format(time.DateOnly))
+		return nil, fmt.Errorf("expired on %s", pair.Leaf.NotAfter.Format(time.DateOnly))
 	}
 	return &Authority{pair.Leaf, key}, nil
 }
 
-// CertificatePEM is what clients have to trust.
+// CertificatePEM returns the certificate that clients must trust.
 func (a *Authority) CertificatePEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
 }
 
-// KeyPEM is the private key: whoever has it can sign certificates that are trusted.
+// KeyPEM returns the private key. Its holder can sign certificates that clients trust.
 func (a *Authority) KeyPEM() ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(a.key)
 	if err != nil {
@@ -85,8 +84,7 @@ func (a *Authority) KeyPEM() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// sign makes the certificate of a server that answers on this machine and under
-// hosts.
+// sign issues the certificate of a server on loopback addresses and hosts.
 func (a *Authority) sign(hosts []string) (tls.Certificate, error) {
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "graphsim"},

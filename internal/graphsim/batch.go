@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	batchRequests    = 20 // in one $batch
+	maxBatchRequests = 20 // in one $batch
 	batchConcurrency = 4  // requests of one batch in flight
 )
 
@@ -35,7 +35,7 @@ func (i batchItem) header(name string) string {
 	return ""
 }
 
-// batchAnswer is the answer to one of them.
+// batchAnswer is the answer to a batchItem.
 type batchAnswer struct {
 	ID      string       `json:"id"`
 	Status  int          `json:"status"`
@@ -48,24 +48,23 @@ type batchHeaders struct {
 	RetryAfter  string `json:"Retry-After,omitempty"`
 }
 
-// batch is POST /$batch. A request runs once those that it depends on are
-// answered.
+// batch is POST /$batch. A request runs once the requests it depends on are answered.
 func (s *Server) batch(c *call) *reply {
 	if c.inner {
 		return badRequest("A batch can't be nested in a batch.")
 	}
-	var ask struct {
+	var req struct {
 		Requests []batchItem `json:"requests"`
 	}
-	if json.Unmarshal(c.body, &ask) != nil {
+	if json.Unmarshal(c.body, &req) != nil {
 		return badRequest("Invalid batch payload format.")
 	}
-	if bad := checkBatch(ask.Requests); bad != "" {
-		return badRequest(bad)
+	if refusal := checkBatch(req.Requests); refusal != "" {
+		return badRequest(refusal)
 	}
-	answers := make([]batchAnswer, 0, len(ask.Requests))
-	statuses := make(map[string]int, len(ask.Requests))
-	for left := ask.Requests; len(left) > 0; {
+	answers := make([]batchAnswer, 0, len(req.Requests))
+	statuses := make(map[string]int, len(req.Requests))
+	for left := req.Requests; len(left) > 0; {
 		var ready, waiting []batchItem
 		for _, item := range left {
 			if slices.ContainsFunc(item.DependsOn, func(id string) bool { return statuses[id] == 0 }) {
@@ -83,18 +82,18 @@ func (s *Server) batch(c *call) *reply {
 		}
 		answers, left = append(answers, done...), waiting
 	}
-	// The order of the answers promises nothing.
+	// Graph does not guarantee any order.
 	rand.Shuffle(len(answers), func(i, j int) { answers[i], answers[j] = answers[j], answers[i] })
 	return respond(http.StatusOK, map[string]any{"responses": answers})
 }
 
-// checkBatch returns what is wrong with a batch as a whole.
+// checkBatch returns why a batch is refused as a whole, or "".
 func checkBatch(items []batchItem) string {
 	switch {
 	case len(items) == 0:
 		return "The batch has no requests."
-	case len(items) > batchRequests:
-		return fmt.Sprintf("Number of batch request steps exceeds the maximum value of %d.", batchRequests)
+	case len(items) > maxBatchRequests:
+		return fmt.Sprintf("Number of batch request steps exceeds the maximum value of %d.", maxBatchRequests)
 	}
 	for i, item := range items {
 		switch {
@@ -113,14 +112,14 @@ func checkBatch(items []batchItem) string {
 	return ""
 }
 
-// runBatch answers items; statuses are those of the requests before them.
+// runBatch answers items. statuses holds the statuses of earlier requests by id.
 func (s *Server) runBatch(c *call, items []batchItem, statuses map[string]int) []batchAnswer {
 	answers := make([]batchAnswer, len(items))
 	var g errgroup.Group
 	g.SetLimit(batchConcurrency)
 	run := g.Go
-	if s.faults.none() && !slices.ContainsFunc(items, func(i batchItem) bool { return i.Method != http.MethodGet }) {
-		// Nothing waits for anything then, and what is measured needs the cores.
+	if s.faults.empty() && !slices.ContainsFunc(items, func(i batchItem) bool { return i.Method != http.MethodGet }) {
+		// Without faults reads never wait, and benchmarks need the cores.
 		run = func(f func() error) { _ = f() }
 	}
 	for i, item := range items {
@@ -137,7 +136,7 @@ func (s *Server) runBatch(c *call, items []batchItem, statuses map[string]int) [
 			return nil
 		})
 	}
-	_ = g.Wait() // they return none
+	_ = g.Wait() // always nil
 	return answers
 }
 
@@ -148,7 +147,7 @@ func (s *Server) doItem(outer *call, item batchItem) *reply {
 		body: item.Body, grant: outer.grant, inner: true,
 	}
 	rep := s.do(c, c.readTarget(item.URL))
-	if rep.reset { // an inner request has no connection of its own to lose
+	if rep.reset { // only the batch has a connection to reset
 		return fail(http.StatusBadGateway, "BadGateway", "The connection was lost.")
 	}
 	return rep

@@ -17,27 +17,27 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
-// inner is one answer of a batch.
-type inner struct {
+// batchResult is one answer of a batch.
+type batchResult struct {
 	ID      string            `json:"id"`
 	Status  int               `json:"status"`
 	Headers map[string]string `json:"headers"`
 	Body    map[string]any    `json:"body"`
 }
 
-func (i inner) code() string { return answer{body: i.Body}.code() }
+func (i batchResult) code() string { return answer{body: i.Body}.code() }
 
-// batch sends requests and returns the answers in their order and by id.
-func (w *world) batch(requests ...map[string]any) (order []string, byID map[string]inner) {
-	w.t.Helper()
-	a := w.graph("POST", "/$batch", map[string]any{"requests": requests})
+// batch sends a batch and returns the answers by id, and the ids in order of the answers.
+func (f *fixture) batch(requests ...map[string]any) (order []string, byID map[string]batchResult) {
+	f.t.Helper()
+	a := f.graph("POST", "/$batch", map[string]any{"requests": requests})
 	var got struct {
-		Responses []inner `json:"responses"`
+		Responses []batchResult `json:"responses"`
 	}
 	if err := json.Unmarshal(a.raw, &got); err != nil || a.status != 200 {
-		w.t.Fatalf("batch = %d %s", a.status, a.raw)
+		f.t.Fatalf("batch = %d %s", a.status, a.raw)
 	}
-	byID = make(map[string]inner)
+	byID = make(map[string]batchResult)
 	for _, r := range got.Responses {
 		order = append(order, r.ID)
 		byID[r.ID] = r
@@ -49,12 +49,12 @@ func get(id, url string) map[string]any {
 	return map[string]any{"id": id, "method": "GET", "url": url}
 }
 
-func TestBatchAnswersEachRequestByItself(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	ann, bob := w.user("ann@contoso.example"), w.user("bob@contoso.example")
-	w.setOut(ann)
-	w.fault(graphsim.Fault{Operation: "read", Kind: "throttle", RetryAfter: graphsim.Duration(7 * time.Second), User: bob.ID, Times: 1})
-	_, got := w.batch(
+func TestBatchAnswersEachRequest(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	ann, bob := f.addUser("ann@contoso.example"), f.addUser("bob@contoso.example")
+	f.setOut(ann)
+	f.setFault(graphsim.Fault{Operation: "read", Kind: "throttle", RetryAfter: graphsim.Duration(7 * time.Second), User: bob.ID, Times: 1})
+	_, got := f.batch(
 		get("a", "/users/"+ann.ID+repliesPath),
 		get("b", "users/"+bob.ID+repliesPath),
 		get("c", "/users/nobody@contoso.example"),
@@ -62,66 +62,66 @@ func TestBatchAnswersEachRequestByItself(t *testing.T) {
 		map[string]any{"id": "e", "method": "POST", "url": "/$batch", "headers": map[string]string{"Content-Type": "application/json"}, "body": map[string]any{}},
 	)
 	if r := got["a"]; r.Status != 200 || r.Body["status"] != "alwaysEnabled" || r.Headers["Content-Type"] == "" {
-		t.Errorf("a read = %+v, want the setting", r)
+		t.Errorf("read = %+v, want the setting", r)
 	}
 	if r := got["b"]; r.Status != 429 || r.Headers["Retry-After"] != "7" {
-		t.Errorf("a throttled read = %+v, want 429 and a wait of 7", r)
+		t.Errorf("throttled read = %+v, want 429 and Retry-After 7", r)
 	}
 	if r := got["c"]; r.Status != 404 || r.code() != "Request_ResourceNotFound" {
-		t.Errorf("a stranger = %+v, want 404", r)
+		t.Errorf("unknown user = %+v, want 404", r)
 	}
 	if r := got["d"]; r.Status != 200 || r.Body["id"] != ann.ID {
-		t.Errorf("a user = %+v, want ann", r)
+		t.Errorf("user = %+v, want ann", r)
 	}
 	if r := got["e"]; r.Status != 400 {
-		t.Errorf("a batch in a batch = %+v, want 400", r)
+		t.Errorf("nested batch = %+v, want 400", r)
 	}
 }
 
-func TestBatchIsRefused(t *testing.T) {
-	w := start(t, graphsim.Config{})
+func TestInvalidBatch(t *testing.T) {
+	f := start(t, graphsim.Config{})
 	many := make([]map[string]any, 21)
 	for i := range many {
 		many[i] = get(fmt.Sprint(i), "/users/x")
 	}
 	tests := map[string]any{
-		"with more than 20 requests":          map[string]any{"requests": many},
-		"with none":                           map[string]any{"requests": []any{}},
-		"with an id twice":                    map[string]any{"requests": []any{get("1", "/users/x"), get("1", "/users/y")}},
-		"with no id":                          map[string]any{"requests": []any{get("", "/users/x")}},
-		"with an absolute url":                map[string]any{"requests": []any{get("1", "https://graph.microsoft.com/v1.0/users/x")}},
-		"with no method":                      map[string]any{"requests": []any{map[string]any{"id": "1", "url": "/users/x"}}},
-		"with a body that has no type":        map[string]any{"requests": []any{map[string]any{"id": "1", "method": "POST", "url": "/subscriptions", "body": map[string]any{}}}},
-		"with a dependency that isn't there":  map[string]any{"requests": []any{map[string]any{"id": "1", "method": "GET", "url": "/users/x", "dependsOn": []string{"2"}}}},
-		"that is no JSON":                     "{",
-		"with a number where a string should": `{"requests":[{"id":1,"method":"GET","url":"/users/x"}]}`,
+		"21 requests":        map[string]any{"requests": many},
+		"no requests":        map[string]any{"requests": []any{}},
+		"duplicate id":       map[string]any{"requests": []any{get("1", "/users/x"), get("1", "/users/y")}},
+		"no id":              map[string]any{"requests": []any{get("", "/users/x")}},
+		"absolute url":       map[string]any{"requests": []any{get("1", "https://graph.microsoft.com/v1.0/users/x")}},
+		"no method":          map[string]any{"requests": []any{map[string]any{"id": "1", "url": "/users/x"}}},
+		"no content type":    map[string]any{"requests": []any{map[string]any{"id": "1", "method": "POST", "url": "/subscriptions", "body": map[string]any{}}}},
+		"unknown dependency": map[string]any{"requests": []any{map[string]any{"id": "1", "method": "GET", "url": "/users/x", "dependsOn": []string{"2"}}}},
+		"no JSON":            "{",
+		"id is a number":     `{"requests":[{"id":1,"method":"GET","url":"/users/x"}]}`,
 	}
 	for name, body := range tests {
 		t.Run(name, func(t *testing.T) {
-			if a := w.graph("POST", "/$batch", body); a.status != 400 || a.code() != "BadRequest" {
+			if a := f.graph("POST", "/$batch", body); a.status != 400 || a.code() != "BadRequest" {
 				t.Errorf("batch = %d %s, want 400 BadRequest", a.status, a.raw)
 			}
 		})
 	}
-	if a := w.graph("GET", "/$batch", nil); a.status != 405 {
+	if a := f.graph("GET", "/$batch", nil); a.status != 405 {
 		t.Errorf("GET = %d, want 405", a.status)
 	}
 }
 
-func TestBatchMayComePacked(t *testing.T) {
+func TestCompressedBatch(t *testing.T) {
 	t.Parallel()
-	w := start(t, graphsim.Config{})
-	u := w.user("ann@contoso.example")
-	pack := func(body []byte) []byte {
-		var packed bytes.Buffer
-		z := gzip.NewWriter(&packed)
+	f := start(t, graphsim.Config{})
+	u := f.addUser("ann@contoso.example")
+	compress := func(body []byte) []byte {
+		var compressed bytes.Buffer
+		z := gzip.NewWriter(&compressed)
 		if _, err := z.Write(body); err != nil {
 			t.Fatal(err)
 		}
 		if err := z.Close(); err != nil {
 			t.Fatal(err)
 		}
-		return packed.Bytes()
+		return compressed.Bytes()
 	}
 	body := encode(map[string]any{"requests": []any{get("1", "/users/"+u.ID)}})
 	tests := map[string]struct {
@@ -129,53 +129,53 @@ func TestBatchMayComePacked(t *testing.T) {
 		body     []byte
 		status   int
 	}{
-		"packed":                         {"gzip", pack(body), 200},
-		"not packed though it says so":   {"gzip", body, 400},
-		"packed otherwise":               {"br", body, 415},
-		"small, but 5 MiB once it isn't": {"gzip", pack(make([]byte, 5<<20)), 413},
+		"gzip":                {"gzip", compress(body), 200},
+		"invalid gzip":        {"gzip", body, 400},
+		"other encoding":      {"br", body, 415},
+		"5 MiB, uncompressed": {"gzip", compress(make([]byte, 5<<20)), 413},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			header := w.header()
+			header := f.header()
 			header.Set("Content-Encoding", tt.encoding)
-			if a := w.ask("POST", w.URL()+"/v1.0/$batch", header, tt.body); a.status != tt.status {
+			if a := f.send("POST", f.URL()+"/v1.0/$batch", header, tt.body); a.status != tt.status {
 				t.Errorf("answer = %d %s, want %d", a.status, a.raw, tt.status)
 			}
 		})
 	}
 }
 
-func TestBatchRunsFourAtATimeAndAnswersInAnyOrder(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u := w.user("ann@contoso.example")
-	w.fault(graphsim.Fault{Operation: "batch-item", Kind: "latency", Delay: graphsim.Duration(10 * time.Millisecond)})
+func TestBatchConcurrencyAndOrder(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	u := f.addUser("ann@contoso.example")
+	f.setFault(graphsim.Fault{Operation: "batch-item", Kind: "latency", Delay: graphsim.Duration(10 * time.Millisecond)})
 	var requests []map[string]any
 	var asked []string
 	for i := range 20 {
 		asked = append(asked, fmt.Sprint(i))
 		requests = append(requests, get(asked[i], "/users/"+u.ID+repliesPath))
 	}
-	await.True(t, "the order is another", func() bool {
-		order, got := w.batch(requests...)
+	await.True(t, "the order differs", func() bool {
+		order, got := f.batch(requests...)
 		for id, r := range got {
 			if r.Status != 200 {
-				t.Errorf("%s = %+v, want 200: a batch alone never has five for a mailbox", id, r)
+				t.Errorf("%s = %+v, want 200: one batch sends at most four at a time", id, r)
 			}
 		}
 		return !slices.Equal(order, asked)
 	})
-	if n := w.Stats().MaxConcurrentPerMailbox; n != 4 {
-		t.Errorf("most at once = %d, want 4", n)
+	if n := f.Stats().MaxConcurrentPerMailbox; n != 4 {
+		t.Errorf("most concurrent = %d, want 4", n)
 	}
 }
 
 func TestBatchDependencies(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u := w.user("ann@contoso.example")
+	f := start(t, graphsim.Config{})
+	u := f.addUser("ann@contoso.example")
 	after := func(id, url, on string) map[string]any {
 		return map[string]any{"id": id, "method": "GET", "url": url, "dependsOn": []string{on}}
 	}
-	_, got := w.batch(
+	_, got := f.batch(
 		get("good", "/users/"+u.ID), after("2", "/users/"+u.ID, "good"),
 		get("bad", "/users/nobody"), after("4", "/users/"+u.ID, "bad"), after("5", "/users/"+u.ID, "4"),
 	)
@@ -188,8 +188,8 @@ func TestBatchDependencies(t *testing.T) {
 }
 
 func BenchmarkBatchOf20(b *testing.B) {
-	w := start(b, graphsim.Config{})
-	users := w.users(2000)
+	f := start(b, graphsim.Config{})
+	users := f.addUsers(2000)
 	var bodies [][]byte
 	for from := 0; from < len(users); from += 20 {
 		var requests []map[string]any
@@ -201,17 +201,16 @@ func BenchmarkBatchOf20(b *testing.B) {
 	n := 0
 	for b.Loop() {
 		n++
-		if a, err := w.try("POST", w.URL()+"/v1.0/$batch", w.header(), bodies[n%len(bodies)]); err != nil || a.status != 200 {
+		if a, err := f.trySend("POST", f.URL()+"/v1.0/$batch", f.header(), bodies[n%len(bodies)]); err != nil || a.status != 200 {
 			b.Fatalf("batch = %d, %v", a.status, err)
 		}
 	}
 }
 
-// Creations call their URLs while the batch is open, and may wait for each other's
-// handshakes.
-func TestBatchWritesSubscriptions(t *testing.T) {
+// TestBatchOfSubscriptions creates subscriptions whose handshakes wait for each other.
+func TestBatchOfSubscriptions(t *testing.T) {
 	t.Parallel()
-	w := start(t, graphsim.Config{})
+	f := start(t, graphsim.Config{})
 	var together sync.WaitGroup
 	together.Add(4)
 	meeting := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
@@ -227,27 +226,27 @@ func TestBatchWritesSubscriptions(t *testing.T) {
 	}
 	var creations []map[string]any
 	for i := range 4 {
-		body := subscription(w.user(fmt.Sprintf("u%d@contoso.example", i)), newHook(t), time.Hour)
+		body := subscription(f.addUser(fmt.Sprintf("u%d@contoso.example", i)), newHook(t), time.Hour)
 		body["notificationUrl"], body["lifecycleNotificationUrl"] = meeting.URL, meeting.URL
 		creations = append(creations, write(fmt.Sprint(i), "POST", "", body))
 	}
-	_, made := w.batch(creations...)
+	_, made := f.batch(creations...)
 	path := func(i int) string { return fmt.Sprint("/", made[fmt.Sprint(i)].Body["id"]) }
-	w.fault(graphsim.Fault{Operation: "subscription-renew", Kind: "throttle", RetryAfter: graphsim.Duration(7 * time.Second), User: "u1@contoso.example"})
+	f.setFault(graphsim.Fault{Operation: "subscription-renew", Kind: "throttle", RetryAfter: graphsim.Duration(7 * time.Second), User: "u1@contoso.example"})
 	later := map[string]any{"expirationDateTime": time.Now().Add(50 * time.Minute).UTC()}
-	_, got := w.batch(write("renewed", "PATCH", path(0), later), write("throttled", "PATCH", path(1), later),
+	_, got := f.batch(write("renewed", "PATCH", path(0), later), write("throttled", "PATCH", path(1), later),
 		write("unknown", "PATCH", "/nowhere", later), write("deleted", "DELETE", path(3), map[string]any{}))
 	for id, want := range map[string]int{"renewed": 200, "throttled": 429, "unknown": 404, "deleted": 204} {
 		if got[id].Status != want || (got[id].Body == nil) != (want == 204) {
 			t.Errorf("%s = %+v, want %d", id, got[id], want)
 		}
 	}
-	if left := w.Subscriptions(); len(left) != 3 {
-		t.Errorf("%d subscriptions, want 3", len(left))
+	if left := f.Subscriptions(); len(left) != 3 {
+		t.Errorf("%d subscriptions left, want 3", len(left))
 	}
-	calls := w.Stats().Calls
+	calls := f.Stats().Calls
 	if calls["subscription-create"]["201"] != 4 || calls["subscription-renew"]["200"] != 1 || calls["subscription-renew"]["429"] != 1 ||
 		calls["subscription-renew"]["404"] != 1 || calls["subscription-delete"]["204"] != 1 || calls["batch"]["200"] != 2 {
-		t.Errorf("calls = %v, want each as if it were alone", calls)
+		t.Errorf("calls = %v, want each counted like a single request", calls)
 	}
 }

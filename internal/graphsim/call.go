@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// call is one request to Graph: one of its own or one inside a $batch.
+// call is one request to Graph, either an HTTP request or one inside a $batch.
 type call struct {
 	ctx     context.Context
 	method  string
@@ -18,7 +18,7 @@ type call struct {
 	body    []byte
 	grant   *grant
 	inner   bool     // inside a $batch
-	account *account // whose mailbox it is about; set by inMailbox
+	account *account // owner of the mailbox; set by inMailbox
 }
 
 // readTarget sets path and query from a target below /v1.0, such as
@@ -36,7 +36,7 @@ func (c *call) readTarget(target string) *reply {
 	return nil
 }
 
-// splitPath cuts a path into its segments, unescaped.
+// splitPath returns the unescaped segments of a path.
 func splitPath(path string) ([]string, error) {
 	segments := strings.Split(strings.Trim(path, "/"), "/")
 	for i, s := range segments {
@@ -49,14 +49,14 @@ func splitPath(path string) ([]string, error) {
 	return segments, nil
 }
 
-// reply is the answer to a call. Functions that check something return nil if
-// nothing is wrong with it.
+// reply is the answer to a call. Functions that check something return nil if the check
+// passes.
 type reply struct {
 	status        int
-	body          any           // becomes JSON; nil: none
+	body          any           // encoded as JSON; nil: no body
 	code, message string        // Graph's error, instead of body
 	retryAfter    time.Duration // 0: none
-	reset         bool          // cut the connection instead
+	reset         bool          // close the connection instead
 }
 
 func respond(status int, body any) *reply { return &reply{status: status, body: body} }
@@ -75,7 +75,7 @@ func badRequest(message string) *reply {
 	return fail(http.StatusBadRequest, "BadRequest", message)
 }
 
-// invalidRequest is how subscriptions refuse a property.
+// invalidRequest refuses a property of a subscription.
 func invalidRequest(message string) *reply {
 	return fail(http.StatusBadRequest, "InvalidRequest", message)
 }
@@ -84,7 +84,7 @@ func forbidden() *reply {
 	return fail(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 }
 
-// content is what is sent. An error names the request.
+// content returns the body to send. Errors contain the request ids.
 func (r *reply) content(requestID, clientRequestID string) any {
 	if r.code == "" {
 		return r.body

@@ -8,56 +8,56 @@ import (
 	"net/http"
 )
 
-// controlHandler is the control API: each route is one method of Server.
+// controlHandler serves the control API. Each route is one method of Server.
 func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
-	get := func(pattern string, act func(r *http.Request) (any, error)) {
+	handle := func(pattern string, act func(r *http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			answer, err := act(r)
 			writeControl(w, answer, err)
 		})
 	}
-	get("GET /users", func(*http.Request) (any, error) { return map[string]any{"users": s.Users()}, nil })
-	get("GET /users/{x}", func(r *http.Request) (any, error) { return s.User(r.PathValue("x")) })
-	get("DELETE /users/{x}", func(r *http.Request) (any, error) { return nil, s.DeleteUser(r.PathValue("x")) })
-	get("GET /users/{x}/automaticReplies", func(r *http.Request) (any, error) { return s.AutomaticReplies(r.PathValue("x")) })
-	get("GET /subscriptions", func(*http.Request) (any, error) { return map[string]any{"subscriptions": s.Subscriptions()}, nil })
-	get("POST /subscriptions/{id}/expire", func(r *http.Request) (any, error) { return nil, s.ExpireSubscription(r.PathValue("id")) })
-	get("GET /faults", func(*http.Request) (any, error) { return map[string]any{"faults": s.Faults()}, nil })
-	get("DELETE /faults", func(*http.Request) (any, error) { s.ClearFaults(); return nil, nil })
-	get("DELETE /faults/{id}", func(r *http.Request) (any, error) { s.ClearFault(r.PathValue("id")); return nil, nil })
-	get("POST /tokens/revoke", func(*http.Request) (any, error) { s.RevokeTokens(); return nil, nil })
-	get("GET /stats", func(*http.Request) (any, error) { return s.Stats(), nil })
-	get("POST /stats/reset", func(*http.Request) (any, error) { s.ResetStats(); return nil, nil })
-	get("POST /reset", func(*http.Request) (any, error) { s.Reset(); return nil, nil })
+	handle("GET /users", func(*http.Request) (any, error) { return map[string]any{"users": s.Users()}, nil })
+	handle("GET /users/{x}", func(r *http.Request) (any, error) { return s.User(r.PathValue("x")) })
+	handle("DELETE /users/{x}", func(r *http.Request) (any, error) { return nil, s.DeleteUser(r.PathValue("x")) })
+	handle("GET /users/{x}/automaticReplies", func(r *http.Request) (any, error) { return s.AutomaticReplies(r.PathValue("x")) })
+	handle("GET /subscriptions", func(*http.Request) (any, error) { return map[string]any{"subscriptions": s.Subscriptions()}, nil })
+	handle("POST /subscriptions/{id}/expire", func(r *http.Request) (any, error) { return nil, s.ExpireSubscription(r.PathValue("id")) })
+	handle("GET /faults", func(*http.Request) (any, error) { return map[string]any{"faults": s.Faults()}, nil })
+	handle("DELETE /faults", func(*http.Request) (any, error) { s.ClearFaults(); return nil, nil })
+	handle("DELETE /faults/{id}", func(r *http.Request) (any, error) { s.ClearFault(r.PathValue("id")); return nil, nil })
+	handle("POST /tokens/revoke", func(*http.Request) (any, error) { s.RevokeTokens(); return nil, nil })
+	handle("GET /stats", func(*http.Request) (any, error) { return s.Stats(), nil })
+	handle("POST /stats/reset", func(*http.Request) (any, error) { s.ResetStats(); return nil, nil })
+	handle("POST /reset", func(*http.Request) (any, error) { s.Reset(); return nil, nil })
 
-	put(mux, "POST /users", func(_ *http.Request, u User) (any, error) { return s.AddUser(u) })
-	put(mux, "POST /users/bulk", func(_ *http.Request, ask usersRequest) (any, error) {
-		made, err := s.AddUsers(ask.Count, ask.Domain)
+	handleJSON(mux, "POST /users", func(_ *http.Request, u User) (any, error) { return s.AddUser(u) })
+	handleJSON(mux, "POST /users/bulk", func(_ *http.Request, req bulkRequest) (any, error) {
+		made, err := s.AddUsers(req.Count, req.Domain)
 		return map[string]any{"users": made}, err
 	})
-	put(mux, "PUT /users/{x}/automaticReplies", func(r *http.Request, u AutomaticRepliesUpdate) (any, error) {
+	handleJSON(mux, "PUT /users/{x}/automaticReplies", func(r *http.Request, u AutomaticRepliesUpdate) (any, error) {
 		return s.SetAutomaticReplies(r.PathValue("x"), u)
 	})
-	put(mux, "PUT /users/{x}/mailbox", func(r *http.Request, m Mailbox) (any, error) {
+	handleJSON(mux, "PUT /users/{x}/mailbox", func(r *http.Request, m Mailbox) (any, error) {
 		return nil, s.SetMailbox(r.PathValue("x"), m)
 	})
-	put(mux, "POST /users/{x}/changes", func(r *http.Request, ask struct{ Collection, ChangeType string }) (any, error) {
-		return nil, s.Touch(r.PathValue("x"), ask.Collection, ask.ChangeType)
+	handleJSON(mux, "POST /users/{x}/changes", func(r *http.Request, req struct{ Collection, ChangeType string }) (any, error) {
+		return nil, s.Touch(r.PathValue("x"), req.Collection, req.ChangeType)
 	})
-	put(mux, "POST /subscriptions/{id}/lifecycle", func(r *http.Request, ask struct{ Event string }) (any, error) {
-		return nil, s.SendLifecycle(r.PathValue("id"), ask.Event)
+	handleJSON(mux, "POST /subscriptions/{id}/lifecycle", func(r *http.Request, req struct{ Event string }) (any, error) {
+		return nil, s.SendLifecycle(r.PathValue("id"), req.Event)
 	})
-	put(mux, "POST /subscriptions/{id}/remove", func(r *http.Request, ask struct{ Silent bool }) (any, error) {
-		return nil, s.RemoveSubscription(r.PathValue("id"), ask.Silent)
+	handleJSON(mux, "POST /subscriptions/{id}/remove", func(r *http.Request, req struct{ Silent bool }) (any, error) {
+		return nil, s.RemoveSubscription(r.PathValue("id"), req.Silent)
 	})
-	put(mux, "POST /faults", func(_ *http.Request, f Fault) (any, error) { return s.SetFault(f) })
-	put(mux, "POST /notify", func(r *http.Request, ask notifyRequest) (any, error) {
-		body, text := []byte(ask.Body), ""
+	handleJSON(mux, "POST /faults", func(_ *http.Request, f Fault) (any, error) { return s.SetFault(f) })
+	handleJSON(mux, "POST /notify", func(r *http.Request, req notifyRequest) (any, error) {
+		body, text := []byte(req.Body), ""
 		if json.Unmarshal(body, &text) == nil {
-			body = []byte(text) // which need not be JSON
+			body = []byte(text) // a string is sent as plain text
 		}
-		status, err := s.Notify(r.Context(), ask.URL, body)
+		status, err := s.Notify(r.Context(), req.URL, body)
 		return map[string]int{"status": status}, err
 	})
 
@@ -67,7 +67,7 @@ func (s *Server) controlHandler() http.Handler {
 	return mux
 }
 
-type usersRequest struct {
+type bulkRequest struct {
 	Count  int
 	Domain string
 }
@@ -77,9 +77,9 @@ type notifyRequest struct {
 	Body json.RawMessage
 }
 
-// put adds a route with a JSON body, in which unknown fields are refused. No body
-// stands for an empty object.
-func put[T any](mux *http.ServeMux, pattern string, act func(r *http.Request, body T) (any, error)) {
+// handleJSON adds a route with a JSON body. Unknown fields are refused. An empty body
+// counts as an empty object.
+func handleJSON[T any](mux *http.ServeMux, pattern string, act func(r *http.Request, body T) (any, error)) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		var body T
 		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
@@ -98,7 +98,7 @@ var (
 	errUnreachable = errors.New("no answer from the notification URL")
 )
 
-// controlStatuses says how each refusal is answered. The first match wins.
+// controlStatuses maps errors to statuses. The first match wins.
 var controlStatuses = []struct {
 	err    error
 	status int

@@ -10,10 +10,10 @@ import (
 )
 
 func TestControlAPI(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	ann, h := w.user("ann@contoso.example"), newHook(t)
-	id, other := w.subscribe(ann, h, time.Hour), w.subscribe(w.user("dan@contoso.example"), h, time.Hour)
-	third := w.subscribe(w.user("kim@contoso.example"), h, time.Hour)
+	f := start(t, graphsim.Config{})
+	ann, h := f.addUser("ann@contoso.example"), newHook(t)
+	id, other := f.subscribe(ann, h, time.Hour), f.subscribe(f.addUser("dan@contoso.example"), h, time.Hour)
+	third := f.subscribe(f.addUser("kim@contoso.example"), h, time.Hour)
 	steps := []struct {
 		route, body string
 		status      int
@@ -63,12 +63,12 @@ func TestControlAPI(t *testing.T) {
 	}
 	for _, step := range steps {
 		method, path, _ := strings.Cut(step.route, " ")
-		a := w.ask(method, w.ControlURL()+path, http.Header{}, []byte(step.body))
+		a := f.send(method, f.ControlURL()+path, http.Header{}, []byte(step.body))
 		if a.status != step.status || !strings.Contains(string(a.raw), step.part) {
 			t.Errorf("%s %s = %d %s, want %d with %s", step.route, step.body, a.status, a.raw, step.status, step.part)
 		}
 	}
-	if again := w.user("ann@contoso.example"); again.ID != ann.ID {
-		t.Errorf("first id after the reset = %s, want %s as at the start", again.ID, ann.ID)
+	if again := f.addUser("ann@contoso.example"); again.ID != ann.ID {
+		t.Errorf("first id after the reset = %s, want %s again", again.ID, ann.ID)
 	}
 }

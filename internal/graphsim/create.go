@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	stringLimit  = 128       // of clientState and encryptionCertificateId
-	lifecycleDue = time.Hour // a longer life needs a lifecycleNotificationUrl
+	maxStringLength            = 128       // of clientState and encryptionCertificateId
+	maxLifeWithoutLifecycleURL = time.Hour // a longer life needs a lifecycleNotificationUrl
 )
 
 // subscriptionRequest is the body of POST and PATCH.
@@ -29,13 +29,13 @@ type subscriptionRequest struct {
 	EncryptionCertificateID  *string    `json:"encryptionCertificateId"`
 }
 
-func parseSubscription(body []byte) (ask subscriptionRequest, bad *reply) {
+func parseSubscription(body []byte) (req subscriptionRequest, refusal *reply) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&ask); err != nil {
-		return ask, badRequest("Unable to read JSON request payload: a property is unknown or of the wrong kind.")
+	if err := decoder.Decode(&req); err != nil {
+		return req, badRequest("Unable to read JSON request payload: a property is unknown or of the wrong kind.")
 	}
-	return ask, nil
+	return req, nil
 }
 
 func value[T any](p *T) (v T) {
@@ -51,23 +51,23 @@ func (s *Server) createSubscription(c *call) *reply {
 	if refusal := s.subs.writes.take(now); refusal != nil {
 		return refusal
 	}
-	ask, bad := parseSubscription(c.body)
-	if bad != nil {
-		return bad
+	req, refusal := parseSubscription(c.body)
+	if refusal != nil {
+		return refusal
 	}
-	if value(ask.Resource) == "" {
+	if value(req.Resource) == "" {
 		return invalidRequest("The property 'resource' is required.")
 	}
-	t, bad := parseResource(*ask.Resource)
-	if bad != nil {
-		return bad
+	t, refusal := parseResource(*req.Resource)
+	if refusal != nil {
+		return refusal
 	}
-	if !c.grant.may(t.role) {
+	if !c.grant.allows(t.role) {
 		return forbidden()
 	}
-	sub, bad := s.draft(ask, t, now)
-	if bad != nil {
-		return bad
+	sub, refusal := s.newSubscription(req, t, now)
+	if refusal != nil {
+		return refusal
 	}
 	if t.user != "" {
 		a := s.directory.find(t.user)
@@ -82,17 +82,17 @@ func (s *Server) createSubscription(c *call) *reply {
 	if refusal := s.subs.check(&sub); refusal != nil {
 		return refusal
 	}
-	if bad := s.outbox.handshake(c.ctx, sub.NotificationURL); bad != nil {
-		return bad
+	if refusal := s.outbox.handshake(c.ctx, sub.NotificationURL); refusal != nil {
+		return refusal
 	}
 	if u := sub.LifecycleNotificationURL; u != "" && u != sub.NotificationURL {
-		if bad := s.outbox.handshake(c.ctx, u); bad != nil {
-			return bad
+		if refusal := s.outbox.handshake(c.ctx, u); refusal != nil {
+			return refusal
 		}
 	}
 	sub.ID = s.subscriptionIDs.next()
-	s.shorten(&sub, opSubscriptionCreate)
-	if refusal := s.subs.add(sub); refusal != nil { // another may have come first
+	s.applyLifeFaults(&sub, opSubscriptionCreate)
+	if refusal := s.subs.add(sub); refusal != nil { // a concurrent POST may have come first
 		return refusal
 	}
 	body := s.subscriptionBody(sub)
@@ -100,13 +100,13 @@ func (s *Server) createSubscription(c *call) *reply {
 	return respond(http.StatusCreated, body)
 }
 
-// draft checks all that can be checked without calling anybody.
-func (s *Server) draft(ask subscriptionRequest, t target, now time.Time) (Subscription, *reply) {
+// newSubscription checks everything that needs no handshake.
+func (s *Server) newSubscription(req subscriptionRequest, t target, now time.Time) (Subscription, *reply) {
 	sub := Subscription{
-		ChangeType: value(ask.ChangeType), Resource: *ask.Resource, ClientState: value(ask.ClientState),
-		NotificationURL: value(ask.NotificationURL), LifecycleNotificationURL: value(ask.LifecycleNotificationURL),
-		IncludeResourceData: value(ask.IncludeResourceData), EncryptionCertificate: value(ask.EncryptionCertificate),
-		EncryptionCertificateID: value(ask.EncryptionCertificateID), TLSVersion: value(ask.TLSVersion),
+		ChangeType: value(req.ChangeType), Resource: *req.Resource, ClientState: value(req.ClientState),
+		NotificationURL: value(req.NotificationURL), LifecycleNotificationURL: value(req.LifecycleNotificationURL),
+		IncludeResourceData: value(req.IncludeResourceData), EncryptionCertificate: value(req.EncryptionCertificate),
+		EncryptionCertificateID: value(req.EncryptionCertificateID), TLSVersion: value(req.TLSVersion),
 		CreatedDateTime: now.UTC(), collection: t.collection,
 	}
 	switch {
@@ -114,36 +114,36 @@ func (s *Server) draft(ask subscriptionRequest, t target, now time.Time) (Subscr
 		return sub, invalidRequest("The property 'changeType' is required.")
 	case sub.NotificationURL == "":
 		return sub, invalidRequest("The property 'notificationUrl' is required.")
-	case ask.ExpirationDateTime == nil:
+	case req.ExpirationDateTime == nil:
 		return sub, invalidRequest("The property 'expirationDateTime' is required.")
-	case len(sub.ClientState) > stringLimit, len(sub.EncryptionCertificateID) > stringLimit:
+	case len(sub.ClientState) > maxStringLength, len(sub.EncryptionCertificateID) > maxStringLength:
 		return sub, invalidRequest("clientState and encryptionCertificateId may have up to 128 characters.")
 	case sub.TLSVersion != "" && !slices.Contains([]string{"v1_0", "v1_1", "v1_2", "v1_3"}, sub.TLSVersion):
 		return sub, invalidRequest("The value of property 'latestSupportedTlsVersion' is not valid.")
 	}
-	if bad := t.checkChanges(sub.ChangeType); bad != nil {
-		return sub, bad
+	if refusal := t.checkChanges(sub.ChangeType); refusal != nil {
+		return sub, refusal
 	}
-	if bad := checkURL("notificationUrl", sub.NotificationURL); bad != nil {
-		return sub, bad
+	if refusal := checkURL("notificationUrl", sub.NotificationURL); refusal != nil {
+		return sub, refusal
 	}
 	if sub.LifecycleNotificationURL != "" {
-		if bad := checkURL("lifecycleNotificationUrl", sub.LifecycleNotificationURL); bad != nil {
-			return sub, bad
+		if refusal := checkURL("lifecycleNotificationUrl", sub.LifecycleNotificationURL); refusal != nil {
+			return sub, refusal
 		}
 	}
-	if bad := s.setLife(&sub, t, *ask.ExpirationDateTime, now); bad != nil {
-		return sub, bad
+	if refusal := s.grantExpiry(&sub, t, *req.ExpirationDateTime, now); refusal != nil {
+		return sub, refusal
 	}
 	if sub.IncludeResourceData {
-		return sub, checkRich(t, sub.EncryptionCertificate, sub.EncryptionCertificateID)
+		return sub, checkResourceData(t, sub.EncryptionCertificate, sub.EncryptionCertificateID)
 	}
 	return sub, nil
 }
 
-// setLife checks an expiry that is asked for and sets the one that is given.
-func (s *Server) setLife(sub *Subscription, t target, asked, now time.Time) *reply {
-	longest := s.longest(t, sub.IncludeResourceData)
+// grantExpiry checks the requested expiry and sets the granted one.
+func (s *Server) grantExpiry(sub *Subscription, t target, asked, now time.Time) *reply {
+	longest := s.maxLife(t, sub.IncludeResourceData)
 	life := asked.Sub(now)
 	switch {
 	case life <= 0:
@@ -151,15 +151,15 @@ func (s *Server) setLife(sub *Subscription, t target, asked, now time.Time) *rep
 	case life > longest:
 		return fail(http.StatusBadRequest, "ExtensionError",
 			fmt.Sprintf("Subscription expiration can only be %d minutes in the future.", int(longest/time.Minute)))
-	case life > lifecycleDue && sub.LifecycleNotificationURL == "":
+	case life > maxLifeWithoutLifecycleURL && sub.LifecycleNotificationURL == "":
 		return invalidRequest("The property 'lifecycleNotificationUrl' is required when expirationDateTime is more than 1 hour in the future.")
 	}
 	sub.setExpiry(now, now.Add(max(life, s.cfg.MinSubscription)).UTC(), s.cfg.ReauthorizeLeft)
 	return nil
 }
 
-// shorten applies the faults that cut a life.
-func (s *Server) shorten(sub *Subscription, op string) {
+// applyLifeFaults applies the faults that shorten the life of a subscription.
+func (s *Server) applyLifeFaults(sub *Subscription, op string) {
 	for _, f := range s.faults.fire(sub.UserID, subscriptionKinds, op) {
 		now := time.Now()
 		sub.ends = now.Add(time.Duration(f.Life)).UTC()
@@ -169,8 +169,8 @@ func (s *Server) shorten(sub *Subscription, op string) {
 	}
 }
 
-// subscriptionBody is a subscription as Graph shows it. The clientState is shown
-// only in answer to the POST that brought it.
+// subscriptionBody returns a subscription as Graph encodes it. Only the answer to the
+// POST adds the clientState.
 func (s *Server) subscriptionBody(sub Subscription) map[string]any {
 	return map[string]any{
 		"@odata.context":            s.URL() + "/v1.0/$metadata#subscriptions/$entity",

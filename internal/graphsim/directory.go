@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// What the control API and its Go methods refuse.
+// Errors of the control API and of the methods of Server.
 var (
 	ErrUnknownUser         = errors.New("no such user")
 	ErrUnknownSubscription = errors.New("no such subscription")
@@ -26,7 +26,7 @@ type User struct {
 	ProxyAddresses    []string `json:"proxyAddresses"`
 }
 
-// account is a user and what belongs to it.
+// account is a user with its mailbox.
 type account struct {
 	User
 	mailbox mailbox
@@ -68,28 +68,28 @@ func (d *directory) clear() {
 	d.all = nil
 }
 
-// find finds what Graph takes as a key in a path: an object id or a UPN,
-// nothing else. It returns nil if there is none.
+// find finds an account by the keys that Graph accepts in a path, object id and UPN. It
+// returns nil if there is none.
 func (d *directory) find(key string) *account {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.byKey[strings.ToLower(key)]
 }
 
-// match returns the accounts of which fits is true.
-func (d *directory) match(fits func(User) bool) []*account {
+// match returns the accounts for which matches returns true.
+func (d *directory) match(matches func(User) bool) []*account {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	var hits []*account
 	for _, a := range d.all {
-		if fits(a.User) {
+		if matches(a.User) {
 			hits = append(hits, a)
 		}
 	}
 	return hits
 }
 
-// account finds by a mail address too.
+// account finds an account by object id, UPN or mail address.
 func (s *Server) account(x string) (*account, error) {
 	if a := s.directory.find(x); a != nil {
 		return a, nil
@@ -101,14 +101,13 @@ func (s *Server) account(x string) (*account, error) {
 	return hits[0], nil
 }
 
-// AddUser makes a user with automatic replies disabled. Only
-// UserPrincipalName is needed: the id is made up, the display name is taken
-// from the UPN, the mail address is the UPN, and the proxy addresses are the
-// mail address as the primary one and, if it differs, the UPN as another.
+// AddUser adds a user with automatic replies disabled. Only UserPrincipalName is required:
+// by default the id is generated, the display name is the local part of the UPN, the mail
+// address is the UPN, and the proxy addresses are the mail address (primary) and the UPN.
 func (s *Server) AddUser(u User) (User, error) {
 	local, domain, _ := strings.Cut(u.UserPrincipalName, "@")
 	if local == "" || domain == "" {
-		return User{}, fmt.Errorf("%w: userPrincipalName %q is no address", ErrInvalid, u.UserPrincipalName)
+		return User{}, fmt.Errorf("%w: userPrincipalName %q is not an address", ErrInvalid, u.UserPrincipalName)
 	}
 	if u.ID == "" {
 		u.ID = s.userIDs.next()
@@ -129,13 +128,13 @@ func (s *Server) AddUser(u User) (User, error) {
 	return u, nil
 }
 
-// usersLimit bounds the users made by one call.
-const usersLimit = 200_000
+// maxUsers limits the users added by one call.
+const maxUsers = 200_000
 
-// AddUsers makes count users named user0001@domain and so on.
+// AddUsers adds count users named user0001@domain and so on.
 func (s *Server) AddUsers(count int, domain string) ([]User, error) {
-	if count < 1 || count > usersLimit {
-		return nil, fmt.Errorf("%w: count is %d, want 1 to %d", ErrInvalid, count, usersLimit)
+	if count < 1 || count > maxUsers {
+		return nil, fmt.Errorf("%w: count is %d, want 1 to %d", ErrInvalid, count, maxUsers)
 	}
 	users := make([]User, 0, count)
 	for n := 1; n <= count; n++ {
@@ -169,8 +168,8 @@ func (s *Server) User(x string) (User, error) {
 	return a.User, nil
 }
 
-// DeleteUser takes a user out of the directory. Its subscriptions go with it,
-// each with a subscriptionRemoved lifecycle notification.
+// DeleteUser deletes a user and its subscriptions, each with a subscriptionRemoved
+// lifecycle notification.
 func (s *Server) DeleteUser(x string) error {
 	a, err := s.account(x)
 	if err != nil {
@@ -178,7 +177,7 @@ func (s *Server) DeleteUser(x string) error {
 	}
 	s.directory.remove(a)
 	for _, sub := range s.subs.ofUser(a.ID) {
-		_ = s.RemoveSubscription(sub.ID, false) // it may have expired meanwhile
+		_ = s.RemoveSubscription(sub.ID, false) // it may have expired in between
 	}
 	return nil
 }

@@ -1,27 +1,26 @@
-// Package graphsim is a local Microsoft Graph with its login endpoint: what a program
-// that monitors Out of Office needs of both, over HTTPS, and strict. What the real Graph
-// refuses, it refuses, with Graph's own error bodies. Everything about it can be driven
-// from outside, and it misbehaves on request.
+// Package graphsim is a local Microsoft Graph with its login endpoint, as far as a
+// program that monitors automatic replies needs them. It serves HTTPS and is strict: it
+// refuses what the real Graph refuses, with the same error bodies. Tests control all of
+// its state and make it misbehave.
 //
 // # What it simulates
 //
-// Login: OpenID metadata and keys of both versions, and
-// /{tenant}/oauth2/v2.0/token for client credentials (a secret, or an assertion,
-// whose signature is not checked). Tokens are signed; Graph takes only those that
-// were issued here, and checks expiry, audience and roles.
+// Login: OpenID metadata and keys of both versions, and /{tenant}/oauth2/v2.0/token for
+// client credentials (a secret, or an assertion, whose signature is not checked). Graph
+// accepts only tokens issued here, and checks expiry, audience and roles.
 //
 // Graph, below /v1.0: users by id, UPN and $filter; mailbox settings; $batch;
-// subscriptions with the handshake while the POST is open, lifecycle, quotas and
-// limits; presence in bulk with its quota, which follows the mailbox at once, as that
-// of the real Graph does not. A mailbox takes 4 requests at a time. Change
-// notifications come from the calendar block that Outlook offers with a reply;
-// the setting itself announces nothing, as in the real Graph.
+// subscriptions with the validation handshake, lifecycle notifications, quotas and limits;
+// presence in bulk with its quota. Unlike in the real Graph, presence follows the mailbox
+// immediately. A mailbox serves 4 requests at a time. Change notifications come from the
+// calendar entry that Outlook offers with automatic replies; as in the real Graph, a
+// change of the setting alone sends none.
 //
-// Subscriptions expire silently, and stay listed for 2 minutes. clientState is
-// shown only in answer to the POST that brought it.
+// Subscriptions expire silently and stay listed for 2 minutes. clientState is returned
+// only in the response to the POST that created the subscription.
 //
 // # Control API
 //
-// Plain HTTP on a port of its own. Each route is a method of [Server] too;
-// cmd/graphsim/README.md describes them and the faults.
+// Plain HTTP on a separate port. Each route is also a method of [Server];
+// cmd/graphsim/README.md describes the routes and the faults.
 package graphsim

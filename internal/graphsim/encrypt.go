@@ -19,7 +19,7 @@ import (
 
 var errCertificate = errors.New("encryptionCertificate is not a base64 encoded X.509 certificate with an RSA key of 2048 to 4096 bits")
 
-// encryptionKey reads the key of an encryptionCertificate.
+// encryptionKey parses an encryptionCertificate.
 func encryptionKey(certificate string) (*rsa.PublicKey, *x509.Certificate, error) {
 	der, err := base64.StdEncoding.DecodeString(certificate)
 	if err != nil {
@@ -36,8 +36,8 @@ func encryptionKey(certificate string) (*rsa.PublicKey, *x509.Certificate, error
 	return key, cert, nil
 }
 
-// checkRich reports whether resource data can be sent.
-func checkRich(t target, certificate, id string) *reply {
+// checkResourceData checks the conditions for notifications with resource data.
+func checkResourceData(t target, certificate, id string) *reply {
 	switch {
 	case t.collection == collectionUsers:
 		return invalidRequest("Resource data is not supported for the resource.")
@@ -52,7 +52,7 @@ func checkRich(t target, certificate, id string) *reply {
 	return nil
 }
 
-// encrypt wraps data for the holder of the subscription's certificate.
+// encrypt encrypts data for the holder of the subscription's certificate.
 func encrypt(sub Subscription, data []byte) (map[string]any, error) {
 	public, cert, err := encryptionKey(sub.EncryptionCertificate)
 	if err != nil {

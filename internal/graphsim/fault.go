@@ -13,53 +13,53 @@ import (
 	"time"
 )
 
-// Duration is a time.Duration that is spelled "1.5s" in JSON.
+// Duration is a time.Duration that is encoded as "1.5s" in JSON.
 type Duration time.Duration
 
-// MarshalText spells d.
+// MarshalText encodes d like [time.Duration.String].
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// UnmarshalText reads what time.ParseDuration reads.
+// UnmarshalText decodes text with [time.ParseDuration].
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	*d = Duration(v)
 	return err
 }
 
-// Fault is something that goes wrong on purpose.
+// Fault makes the Server misbehave.
 type Fault struct {
-	ID string `json:"id"` // given by SetFault
+	ID string `json:"id"` // set by SetFault
 
-	// Operation is what is disturbed: one of the operations that Stats counts,
+	// Operation is what the fault affects: one of the operations that Stats counts,
 	// batch-item (any request inside a $batch), notification, lifecycle, or all
-	// (every request, those inside a $batch not).
+	// (every request outside a $batch).
 	Operation string `json:"operation"`
 
-	// Kind is what happens. To requests: latency (for Delay), throttle (429, with
-	// RetryAfter), status (with Status and Code), reset, hang. To subscriptions as
-	// they are made or renewed: short-life (Graph returns the shorter Life),
-	// early-expiry (they end after Life, whatever expiry Graph returned). To the list
-	// of subscriptions: omit (one is missing), empty (a page is, with a link to the
-	// rest), repeat (the link of a page leads to that page). To notifications: drop,
-	// double, delay (for Delay, so that later ones overtake it), reorder (the next one
-	// to its URL overtakes it, unless none comes within 500 ms), forge (one with a
-	// wrong clientState comes before it).
+	// Kind is what happens. Requests: latency (of Delay), throttle (429, with
+	// RetryAfter), status (with Status and Code), reset, hang. Creating or renewing
+	// subscriptions: short-life (Graph grants the shorter Life), early-expiry (the
+	// subscription ends after Life, whatever Graph granted). The list of
+	// subscriptions: omit (a subscription is missing), empty (a page is empty, with a
+	// link to the rest), repeat (a page links to itself). Notifications: drop, double,
+	// delay (by Delay, so that later ones overtake it), reorder (the next one to the
+	// same URL overtakes it, if it comes within 500 ms), forge (one with a wrong
+	// clientState comes before it).
 	Kind string `json:"kind"`
 
 	Probability float64  `json:"probability,omitempty"` // 0 to 1; 0 stands for 1
-	Times       int      `json:"times,omitempty"`       // how often it happens before it is over; 0: without end
-	User        string   `json:"user,omitempty"`        // id, UPN or mail; empty: everybody
+	Times       int      `json:"times,omitempty"`       // how often it happens; 0: no limit
+	User        string   `json:"user,omitempty"`        // id, UPN or mail; empty: all users
 	Status      int      `json:"status,omitempty"`      // default 503
-	Code        string   `json:"code,omitempty"`        // Graph's error code; a fitting one by default
-	Message     string   `json:"message,omitempty"`     // status: Graph's message; that of the status by default
-	RetryAfter  Duration `json:"retryAfter,omitzero"`   // throttle: default 1s; negative: none is sent
+	Code        string   `json:"code,omitempty"`        // Graph's error code; default depends on the status
+	Message     string   `json:"message,omitempty"`     // of kind status; default depends on the status
+	RetryAfter  Duration `json:"retryAfter,omitzero"`   // of kind throttle: default 1s; negative: no Retry-After
 	Delay       Duration `json:"delay,omitzero"`
 	Life        Duration `json:"life,omitzero"`
 
 	Hits int `json:"hits"` // how often it has happened
 }
 
-// What a fault may disturb beyond the operations of requests.
+// Operations of faults besides those of requests.
 const (
 	opBatchItem    = "batch-item"
 	opNotification = "notification"
@@ -75,7 +75,7 @@ var (
 	notificationKinds = []string{"drop", "double", "delay", "reorder", "forge"}
 )
 
-// faultKinds are the kinds that each operation knows.
+// faultKinds lists the kinds that each operation supports.
 var faultKinds = map[string][]string{
 	opOther: requestKinds, opToken: requestKinds, opRead: requestKinds, opBatch: requestKinds,
 	opDirectory: requestKinds, opPresence: requestKinds,
@@ -90,7 +90,7 @@ var faultKinds = map[string][]string{
 func (f Fault) check() error {
 	switch kinds := faultKinds[f.Operation]; {
 	case kinds == nil:
-		return fmt.Errorf("%w: operation %q is not known", ErrInvalid, f.Operation)
+		return fmt.Errorf("%w: unknown operation %q", ErrInvalid, f.Operation)
 	case !slices.Contains(kinds, f.Kind):
 		return fmt.Errorf("%w: kind %q of %s, want one of %s", ErrInvalid, f.Kind, f.Operation, strings.Join(kinds, ", "))
 	case f.Probability < 0 || f.Probability > 1:
@@ -107,15 +107,15 @@ func (f Fault) check() error {
 	return nil
 }
 
-// activeFault is a fault that was set, with its user looked up.
+// activeFault is a fault that was set, with the id of its user.
 type activeFault struct {
 	Fault
 	userID string
 }
 
-func (f *activeFault) over() bool { return f.Times > 0 && f.Hits >= f.Times }
+func (f *activeFault) expired() bool { return f.Times > 0 && f.Hits >= f.Times }
 
-// faultSet holds the faults that are set.
+// faultSet holds the faults that were set.
 type faultSet struct {
 	mu     sync.Mutex
 	random *rand.Rand     // guarded by mu
@@ -127,21 +127,21 @@ func newFaultSet(seed uint64) *faultSet {
 	return &faultSet{random: rand.New(rand.NewPCG(seed, 4))}
 }
 
-func (s *faultSet) none() bool {
+func (s *faultSet) empty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.faults) == 0
 }
 
-// fire returns the faults among kinds that happen now to the user during one of
-// the operations, in the order in which they were set. It ends with the first
-// that isn't mere latency.
+// fire returns the faults of some kinds that happen now to the user during one of the
+// operations, in the order in which they were set. It stops at the first fault other than
+// latency.
 func (s *faultSet) fire(userID string, kinds []string, operations ...string) []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var hits []Fault
 	for _, f := range s.faults {
-		if f.over() || !slices.Contains(kinds, f.Kind) || !slices.Contains(operations, f.Operation) ||
+		if f.expired() || !slices.Contains(kinds, f.Kind) || !slices.Contains(operations, f.Operation) ||
 			f.userID != "" && f.userID != userID {
 			continue
 		}
@@ -157,7 +157,7 @@ func (s *faultSet) fire(userID string, kinds []string, operations ...string) []F
 	return hits
 }
 
-// SetFault makes something go wrong from now on, and returns it with its id.
+// SetFault starts a fault and returns it with its id.
 func (s *Server) SetFault(f Fault) (Fault, error) {
 	if err := f.check(); err != nil {
 		return Fault{}, err
@@ -179,7 +179,7 @@ func (s *Server) SetFault(f Fault) (Fault, error) {
 	return active.Fault, nil
 }
 
-// Faults lists the faults that were set, those that are over too.
+// Faults lists the faults that were set, including expired ones.
 func (s *Server) Faults() []Fault {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -197,17 +197,16 @@ func (s *Server) ClearFaults() {
 	s.faults.faults = nil
 }
 
-// ClearFault ends one fault; an unknown id is no error.
+// ClearFault ends one fault. It ignores an unknown id.
 func (s *Server) ClearFault(id string) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.faults.faults = slices.DeleteFunc(s.faults.faults, func(f *activeFault) bool { return f.ID == id })
 }
 
-// disturb lets the faults that are set happen to a call. A reply takes the place
-// of the call's own.
-func (s *Server) disturb(c *call, op string) *reply {
-	if s.faults.none() {
+// applyFaults applies the active faults to a call. It returns nil if the call proceeds.
+func (s *Server) applyFaults(c *call, op string) *reply {
+	if s.faults.empty() {
 		return nil
 	}
 	scope := opAll
@@ -242,8 +241,7 @@ func (f Fault) refusal() *reply {
 	code := cmp.Or(f.Code, statusCodes[status], "generalException")
 	message := cmp.Or(f.Message, http.StatusText(status), code)
 	if status == http.StatusUnauthorized && f.User != "" && f.Code == "" {
-		// The token is as good for this user as for the others: this is how a mailbox
-		// of its own answers in the field.
+		// The token is valid for other users. The real Graph answers so for single mailboxes.
 		code, message = "UnknownError", ""
 	}
 	rep := fail(status, code, message)
@@ -251,7 +249,7 @@ func (f Fault) refusal() *reply {
 	return rep
 }
 
-// statusCodes are the error codes that Graph mostly has with a status.
+// statusCodes maps statuses to the error codes that Graph usually sends with them.
 var statusCodes = map[int]string{
 	http.StatusBadRequest:          "BadRequest",
 	http.StatusUnauthorized:        invalidToken,
@@ -264,8 +262,7 @@ var statusCodes = map[int]string{
 	http.StatusGatewayTimeout:      "GatewayTimeout",
 }
 
-// userOf finds the id of the user that a call is about, "" if it isn't about
-// one.
+// userOf returns the id of the user that a call is about, or "".
 func (s *Server) userOf(c *call, op string) string {
 	key := ""
 	switch op {
@@ -274,11 +271,11 @@ func (s *Server) userOf(c *call, op string) string {
 			key = c.path[1]
 		}
 	case opSubscriptionCreate:
-		var ask struct {
+		var req struct {
 			Resource string `json:"resource"`
 		}
-		if json.Unmarshal(c.body, &ask) == nil {
-			t, _ := parseResource(ask.Resource)
+		if json.Unmarshal(c.body, &req) == nil {
+			t, _ := parseResource(req.Resource)
 			key = t.user
 		}
 	case opSubscriptionGet, opSubscriptionRenew, opSubscriptionDelete, opSubscriptionReauthorize:

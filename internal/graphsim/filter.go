@@ -6,38 +6,38 @@ import (
 	"strings"
 )
 
-// term is one comparison of a $filter; terms are joined by or.
-type term struct{ property, value string }
+// filterTerm is one comparison of a $filter. Terms are joined by or.
+type filterTerm struct{ property, value string }
 
-// filterTerms is Graph's limit for one $filter.
-const filterTerms = 15
+// maxFilterTerms is Graph's limit for one $filter.
+const maxFilterTerms = 15
 
-// filterTerm is property eq 'value' or proxyAddresses/any(p:p eq 'value'), and the
-// or after it, if there is one. An apostrophe in a value is doubled.
-var filterTerm = regexp.MustCompile(
+// filterTermPattern matches property eq 'value' or proxyAddresses/any(p:p eq 'value'),
+// and a following or. Apostrophes in values are doubled.
+var filterTermPattern = regexp.MustCompile(
 	`^ *(?:(id|mail|userPrincipalName|displayName) +eq +'((?:[^']|'')*)'` +
 		`|proxyAddresses/any\( *([A-Za-z]+) *: *([A-Za-z]+) +eq +'((?:[^']|'')*)' *\)) *(or +|$)`)
 
-// parseFilter reads the filters that are supported; false if it is another.
-func parseFilter(text string) (terms []term, ok bool) {
+// parseFilter parses a $filter. It returns false if the filter is not supported.
+func parseFilter(text string) (terms []filterTerm, ok bool) {
 	for more := true; more; {
-		m := filterTerm.FindStringSubmatch(text)
-		if m == nil || m[3] != m[4] || len(terms) == filterTerms {
+		m := filterTermPattern.FindStringSubmatch(text)
+		if m == nil || m[3] != m[4] || len(terms) == maxFilterTerms {
 			return nil, false
 		}
 		property, value := m[1], m[2]
 		if property == "" {
 			property, value = "proxyAddresses", m[5]
 		}
-		terms = append(terms, term{property, strings.ReplaceAll(value, "''", "'")})
+		terms = append(terms, filterTerm{property, strings.ReplaceAll(value, "''", "'")})
 		text, more = text[len(m[0]):], m[6] != ""
 	}
 	return terms, true
 }
 
-// matches compares without regard to letter case, but for the prefix of a proxy
-// address: to Graph, smtp: and SMTP: differ.
-func (t term) matches(u User) bool {
+// matches ignores letter case, except in the prefix of a proxy address: for Graph, smtp:
+// and SMTP: differ.
+func (t filterTerm) matches(u User) bool {
 	switch t.property {
 	case "id":
 		return strings.EqualFold(u.ID, t.value)

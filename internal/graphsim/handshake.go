@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// checkURL reports whether Graph would call rawURL: https, or here also http on
-// this machine.
+// checkURL checks whether Graph would call rawURL: it must be https, or http on a
+// loopback address.
 func checkURL(property, rawURL string) *reply {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
@@ -29,8 +29,7 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// handshake POSTs a validation token to rawURL, and refuses a URL that does not
-// answer with it.
+// handshake POSTs a validation token to rawURL, which must answer with the token.
 func (o *outbox) handshake(ctx context.Context, rawURL string) *reply {
 	refuse := func(why string) *reply {
 		return fail(http.StatusBadRequest, "ValidationError", "Subscription validation request failed. "+why)
@@ -40,7 +39,7 @@ func (o *outbox) handshake(ctx context.Context, rawURL string) *reply {
 	if strings.Contains(rawURL, "?") {
 		separator = "&"
 	}
-	// Lower-case escapes and + for the space: the way Graph spells it.
+	// Like Graph: lower-case escapes, and + for the space.
 	target := rawURL + separator + "validationToken=" + strings.ReplaceAll(url.QueryEscape(token), "%3A", "%3a")
 	resp, body, err := o.post(ctx, target, "text/plain; charset=utf-8", nil, o.cfg.RetryTimeout)
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -13,11 +13,10 @@ import (
 	"time"
 )
 
-// maxBody bounds a request to Graph, unpacked.
+// maxBody limits the size of a request to Graph, after decompression.
 const maxBody = 4 << 20
 
-// graphHandler answers on the HTTPS listener: Graph below /v1.0, the login
-// endpoint elsewhere.
+// graphHandler serves HTTPS: Graph below /v1.0, the login endpoint elsewhere.
 func (s *Server) graphHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1.0/")
@@ -31,7 +30,7 @@ func (s *Server) graphHandler() http.Handler {
 	})
 }
 
-// serveGraph turns an HTTP request into a call and its reply into the answer.
+// serveGraph converts an HTTP request to a call and sends its reply.
 func (s *Server) serveGraph(w http.ResponseWriter, r *http.Request, path string) {
 	c := &call{ctx: r.Context(), method: r.Method, header: r.Header.Get}
 	refusal := c.readTarget(path + "?" + r.URL.RawQuery)
@@ -43,13 +42,12 @@ func (s *Server) serveGraph(w http.ResponseWriter, r *http.Request, path string)
 	}
 	rep := s.do(c, refusal)
 	if rep.reset {
-		panic(http.ErrAbortHandler) // cuts the connection, or the HTTP/2 stream
+		panic(http.ErrAbortHandler) // closes the connection, or the HTTP/2 stream
 	}
 	write(w, r, rep)
 }
 
-// do answers a call and counts it; refusal is not nil if something is wrong with
-// it already.
+// do answers a call and counts it. refusal is not nil if the call was refused already.
 func (s *Server) do(c *call, refusal *reply) *reply {
 	r, rep := s.routeOf(c), refusal
 	if rep == nil && r.op != opBatch { // a $batch counts as the requests in it
@@ -60,7 +58,7 @@ func (s *Server) do(c *call, refusal *reply) *reply {
 	case r.op == opRead:
 		rep = s.inMailbox(c, r.handle)
 	default:
-		if rep = s.disturb(c, r.op); rep == nil {
+		if rep = s.applyFaults(c, r.op); rep == nil {
 			rep = r.handle(s, c)
 		}
 	}
@@ -68,7 +66,7 @@ func (s *Server) do(c *call, refusal *reply) *reply {
 	return rep
 }
 
-// write sends a reply of Graph's.
+// write sends a reply of Graph.
 func write(w http.ResponseWriter, r *http.Request, rep *reply) {
 	id := requestID()
 	client := cmp.Or(r.Header.Get("Client-Request-Id"), id)
@@ -85,8 +83,8 @@ func write(w http.ResponseWriter, r *http.Request, rep *reply) {
 	writeJSON(w, rep.status, rep.retryAfter, rep.content(id, client))
 }
 
-// writeJSON sends v, or the status alone if v is nil, with a Retry-After above 0.
-// A client that went away is no error here.
+// writeJSON sends v, or only the status if v is nil, with a Retry-After if it is above 0.
+// It ignores clients that have disconnected.
 func writeJSON(w http.ResponseWriter, status int, retryAfter time.Duration, v any) {
 	h := w.Header()
 	if retryAfter > 0 {
@@ -110,12 +108,12 @@ func writeJSON(w http.ResponseWriter, status int, retryAfter time.Duration, v an
 	_, _ = w.Write(bytes.TrimSuffix(body.Bytes(), []byte("\n")))
 }
 
-// seconds spells a Retry-After, rounded up.
+// seconds formats a Retry-After, rounded up.
 func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
-// readBody returns the request's body, unpacked.
+// readBody returns the decompressed body of a request.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *reply) {
 	var from io.Reader = http.MaxBytesReader(w, r.Body, maxBody)
 	switch strings.ToLower(r.Header.Get("Content-Encoding")) {

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// idSource makes the ids of one kind of things that last. The same seed and the
-// same order of calls give the same ids.
+// idSource generates the ids of one kind of object. The same seed and order of calls give
+// the same ids.
 type idSource struct {
 	seed, kind uint64
 
@@ -36,10 +36,10 @@ func (s *idSource) next() string {
 	return guid(s.random.Uint64(), s.random.Uint64())
 }
 
-// requestID is not seeded: nothing depends on it, and every request has one.
+// requestID returns a random id, which does not depend on the seed.
 func requestID() string { return guid(rand.Uint64(), rand.Uint64()) }
 
-// guid spells 128 random bits as a version 4 UUID.
+// guid formats 128 random bits as a version 4 UUID.
 func guid(high, low uint64) string {
 	var id uuid.UUID
 	binary.BigEndian.PutUint64(id[:8], high)

@@ -17,8 +17,8 @@ const (
 // clockInterval is how often the subscriptions are checked.
 const clockInterval = 100 * time.Millisecond
 
-// runClock sends reauthorizationRequired ahead of an expiry. The expiry itself is
-// silent, as in Graph.
+// runClock sends reauthorizationRequired before subscriptions expire. As in Graph, the
+// expiry itself is silent.
 func (s *Server) runClock(ctx context.Context) error {
 	ticker := time.NewTicker(clockInterval)
 	defer ticker.Stop()
@@ -34,13 +34,14 @@ func (s *Server) runClock(ctx context.Context) error {
 	}
 }
 
-// tick forgets what has expired long ago, and returns what has to be reauthorized.
+// tick deletes subscriptions that expired long ago and returns those that need
+// reauthorization.
 func (s *subscriptionStore) tick(now time.Time) (required []Subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sub := range s.byID {
 		switch {
-		case now.Sub(sub.ends) >= listExpired:
+		case now.Sub(sub.ends) >= expiredListedFor:
 			s.drop(sub)
 		case !sub.reauthorize.IsZero() && !now.Before(sub.reauthorize) && !sub.ended(now):
 			sub.reauthorize = time.Time{}
@@ -50,7 +51,7 @@ func (s *subscriptionStore) tick(now time.Time) (required []Subscription) {
 	return required
 }
 
-// sendLifecycle sends a lifecycle notification of the kind event.
+// sendLifecycle sends a lifecycle notification.
 func (s *Server) sendLifecycle(sub Subscription, event string) {
 	if sub.LifecycleNotificationURL == "" {
 		return
@@ -66,8 +67,8 @@ func (s *Server) sendLifecycle(sub Subscription, event string) {
 	})
 }
 
-// SendLifecycle sends a lifecycle notification of the kind event for the
-// subscription id, without anything happening to it.
+// SendLifecycle sends a lifecycle notification for a subscription without changing the
+// subscription.
 func (s *Server) SendLifecycle(id, event string) error {
 	if !slices.Contains([]string{ReauthorizationRequired, SubscriptionRemoved, Missed}, event) {
 		return fmt.Errorf("%w: event %q, want %s, %s or %s", ErrInvalid, event, ReauthorizationRequired, SubscriptionRemoved, Missed)
@@ -80,8 +81,8 @@ func (s *Server) SendLifecycle(id, event string) error {
 	return nil
 }
 
-// RemoveSubscription takes a subscription away, as Graph may at any time:
-// with a subscriptionRemoved notification, or silently.
+// RemoveSubscription removes a subscription, as Graph may at any time, with a
+// subscriptionRemoved notification or silently.
 func (s *Server) RemoveSubscription(id string, silent bool) error {
 	sub, ok := s.subs.remove(id)
 	if !ok {

@@ -10,37 +10,37 @@ import (
 )
 
 func TestFaultyLists(t *testing.T) {
-	w := start(t, graphsim.Config{})
+	f := start(t, graphsim.Config{})
 	h := newHook(t)
-	ann := w.user("ann@contoso.example")
-	w.subscribe(ann, h, time.Hour)
-	w.subscribe(w.user("bob@contoso.example"), h, time.Hour)
-	w.fault(graphsim.Fault{Operation: "subscription-list", Kind: "omit", User: ann.ID})
-	if items, _ := w.listSubscriptions(); len(items) != 1 || len(w.Subscriptions()) != 2 {
+	ann := f.addUser("ann@contoso.example")
+	f.subscribe(ann, h, time.Hour)
+	f.subscribe(f.addUser("bob@contoso.example"), h, time.Hour)
+	f.setFault(graphsim.Fault{Operation: "subscription-list", Kind: "omit", User: ann.ID})
+	if items, _ := f.listSubscriptions(); len(items) != 1 || len(f.Subscriptions()) != 2 {
 		t.Errorf("listed %v, want one of two", items)
 	}
-	w.ClearFaults()
-	w.fault(graphsim.Fault{Operation: "subscription-list", Kind: "empty", Times: 3})
-	if _, sizes := w.listSubscriptions(); !slices.Equal(sizes, []int{0, 0, 0, 2}) {
-		t.Errorf("pages = %v, want three empty ones before the one that lists", sizes)
+	f.ClearFaults()
+	f.setFault(graphsim.Fault{Operation: "subscription-list", Kind: "empty", Times: 3})
+	if _, sizes := f.listSubscriptions(); !slices.Equal(sizes, []int{0, 0, 0, 2}) {
+		t.Errorf("page sizes = %v, want three empty pages first", sizes)
 	}
-	w.fault(graphsim.Fault{Operation: "subscription-list", Kind: "repeat", Times: 2})
-	if items, sizes := w.listSubscriptions(); !slices.Equal(sizes, []int{2, 2, 2}) || items[0]["id"] != items[4]["id"] {
-		t.Errorf("pages = %v, want the same one three times", sizes)
+	f.setFault(graphsim.Fault{Operation: "subscription-list", Kind: "repeat", Times: 2})
+	if items, sizes := f.listSubscriptions(); !slices.Equal(sizes, []int{2, 2, 2}) || items[0]["id"] != items[4]["id"] {
+		t.Errorf("page sizes = %v, want the same page three times", sizes)
 	}
 }
 
 // listSubscriptions follows all pages of GET /subscriptions.
-func (w *world) listSubscriptions() (items []map[string]any, sizes []int) {
-	w.t.Helper()
-	for next := w.URL() + "/v1.0/subscriptions"; next != ""; {
-		a := w.ask("GET", next, w.header(), nil)
+func (f *fixture) listSubscriptions() (items []map[string]any, sizes []int) {
+	f.t.Helper()
+	for next := f.URL() + "/v1.0/subscriptions"; next != ""; {
+		a := f.send("GET", next, f.header(), nil)
 		var page struct {
 			Value []map[string]any `json:"value"`
 			Next  string           `json:"@odata.nextLink"`
 		}
 		if err := json.Unmarshal(a.raw, &page); err != nil || a.status != 200 {
-			w.t.Fatalf("GET %s = %d %s", next, a.status, a.raw)
+			f.t.Fatalf("GET %s = %d %s", next, a.status, a.raw)
 		}
 		items, sizes, next = append(items, page.Value...), append(sizes, len(page.Value)), page.Next
 	}
@@ -48,19 +48,19 @@ func (w *world) listSubscriptions() (items []map[string]any, sizes []int) {
 }
 
 func TestListSubscriptions(t *testing.T) {
-	w := start(t, graphsim.Config{})
+	f := start(t, graphsim.Config{})
 	h := newHook(t)
-	users := w.users(130)
+	users := f.addUsers(130)
 	ids := make(map[any]bool)
 	for _, u := range users {
-		ids[w.subscribe(u, h, time.Hour)] = true
+		ids[f.subscribe(u, h, time.Hour)] = true
 	}
-	items, sizes := w.listSubscriptions()
+	items, sizes := f.listSubscriptions()
 	if !slices.Equal(sizes, []int{100, 30}) {
 		t.Errorf("pages = %v, want 100 and 30", sizes)
 	}
 	for _, item := range items {
-		if state, there := item["clientState"]; !there || state != nil {
+		if state, ok := item["clientState"]; !ok || state != nil {
 			t.Fatalf("clientState = %v, want null", state)
 		}
 		delete(ids, item["id"])
@@ -68,49 +68,49 @@ func TestListSubscriptions(t *testing.T) {
 	if len(ids) != 0 {
 		t.Errorf("%d subscriptions are missing", len(ids))
 	}
-	one := w.graph("GET", "/subscriptions/"+items[0]["id"].(string), nil)
+	one := f.graph("GET", "/subscriptions/"+items[0]["id"].(string), nil)
 	if one.status != 200 || one.body["clientState"] != nil {
 		t.Errorf("GET of one = %d %s, want 200 without clientState", one.status, one.raw)
 	}
 }
 
-func TestExpiredSubscriptionsAreGoneButListedForAWhile(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u, h := w.user("ann@contoso.example"), newHook(t)
-	w.fault(graphsim.Fault{Operation: "subscription-create", Kind: "short-life", Life: 1, Times: 1})
-	id := w.subscribe(u, h, time.Hour)
+func TestExpiredSubscriptions(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	u, h := f.addUser("ann@contoso.example"), newHook(t)
+	f.setFault(graphsim.Fault{Operation: "subscription-create", Kind: "short-life", Life: 1, Times: 1})
+	id := f.subscribe(u, h, time.Hour)
 	for _, method := range []string{"GET", "PATCH", "DELETE"} {
 		var body any
 		if method == "PATCH" {
 			body = map[string]any{"expirationDateTime": time.Now().Add(time.Hour).UTC()}
 		}
-		if a := w.graph(method, "/subscriptions/"+id, body); a.status != 404 {
+		if a := f.graph(method, "/subscriptions/"+id, body); a.status != 404 {
 			t.Errorf("%s = %d %s, want 404", method, a.status, a.raw)
 		}
 	}
-	if a := w.graph("POST", "/subscriptions/"+id+"/reauthorize", nil); a.status != 404 {
+	if a := f.graph("POST", "/subscriptions/"+id+"/reauthorize", nil); a.status != 404 {
 		t.Errorf("reauthorize = %d, want 404", a.status)
 	}
-	w.setOut(u)
-	if items, _ := w.listSubscriptions(); len(items) != 1 || items[0]["id"] != id {
-		t.Errorf("listed = %v, want the expired one still", items)
+	f.setOut(u)
+	if items, _ := f.listSubscriptions(); len(items) != 1 || items[0]["id"] != id {
+		t.Errorf("listed = %v, want still the expired one", items)
 	}
-	if subs := w.Subscriptions(); len(subs) != 0 {
-		t.Errorf("living ones = %+v, want none", subs)
+	if subs := f.Subscriptions(); len(subs) != 0 {
+		t.Errorf("live subscriptions = %+v, want none", subs)
 	}
-	again := w.subscribe(u, h, time.Hour) // the combination is free
-	w.setOut(u)
-	items := h.only(t, 1)
+	again := f.subscribe(u, h, time.Hour) // no conflict
+	f.setOut(u)
+	items := h.waitFor(t, 1)
 	if items[0]["subscriptionId"] != again {
-		t.Errorf("item = %v, want one of the new subscription: the old one notifies of nothing, not even its end", items[0])
+		t.Errorf("item = %v, want one of the new subscription: the old one expired silently", items[0])
 	}
 }
 
 func TestSubscriptionQuotas(t *testing.T) {
 	t.Parallel()
-	w := start(t, graphsim.Config{})
-	path := "/subscriptions/" + w.subscribe(w.user("ann@contoso.example"), newHook(t), time.Hour) // the first write
-	before := w.Subscriptions()
+	f := start(t, graphsim.Config{})
+	path := "/subscriptions/" + f.subscribe(f.addUser("ann@contoso.example"), newHook(t), time.Hour) // one write
+	before := f.Subscriptions()
 	tests := map[string]struct {
 		method, path string
 		allowed      int
@@ -123,34 +123,34 @@ func TestSubscriptionQuotas(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			for i := range tt.allowed {
-				if a := w.graph(tt.method, tt.path, "{}"); a.status != tt.good {
+				if a := f.graph(tt.method, tt.path, "{}"); a.status != tt.good {
 					t.Fatalf("request %d = %d %s, want %d", i+1, a.status, a.raw, tt.good)
 				}
 			}
-			if a := w.graph(tt.method, tt.path, "{}"); a.status != 429 || a.header.Get("Retry-After") == "" {
-				t.Errorf("one more = %d %s, Retry-After %q, want 429 and a wait", a.status, a.raw, a.header.Get("Retry-After"))
+			if a := f.graph(tt.method, tt.path, "{}"); a.status != 429 || a.header.Get("Retry-After") == "" {
+				t.Errorf("one more = %d %s, Retry-After %q, want 429 with Retry-After", a.status, a.raw, a.header.Get("Retry-After"))
 			}
 		})
 	}
-	if a := w.graph("GET", path, nil); a.status != 200 {
-		t.Errorf("GET of one = %d, want 200: it has no such quota", a.status)
+	if a := f.graph("GET", path, nil); a.status != 200 {
+		t.Errorf("GET of one = %d, want 200: it has no quota", a.status)
 	}
-	if got := w.Stats().Throttled; got != 3 {
+	if got := f.Stats().Throttled; got != 3 {
 		t.Errorf("throttled = %d, want 3", got)
 	}
-	if after := w.Subscriptions(); !slices.Equal(after, before) {
-		t.Errorf("subscriptions = %+v, want %+v still: to reauthorize leaves the expiry", after, before)
+	if after := f.Subscriptions(); !slices.Equal(after, before) {
+		t.Errorf("subscriptions = %+v, want %+v: reauthorize does not change the expiry", after, before)
 	}
 }
 
-func TestSubscriptionsToUsersAreFew(t *testing.T) {
-	w := start(t, graphsim.Config{})
+func TestLimitOfUserSubscriptions(t *testing.T) {
+	f := start(t, graphsim.Config{})
 	h := newHook(t)
-	users := w.users(101)
+	users := f.addUsers(101)
 	for i, u := range users {
 		body := subscription(u, h, time.Hour)
 		body["resource"], body["changeType"] = "users/"+u.ID, "updated"
-		a := w.graph("POST", "/subscriptions", body)
+		a := f.graph("POST", "/subscriptions", body)
 		if want := map[bool]int{true: 201, false: 403}[i < 100]; a.status != want {
 			t.Fatalf("number %d = %d %s, want %d", i+1, a.status, a.raw, want)
 		}

@@ -11,14 +11,14 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// loginBody bounds a token request.
-const loginBody = 64 << 10
+// maxLoginBody limits the size of a token request.
+const maxLoginBody = 64 << 10
 
 // federatedAudience is the audience of a workload identity's assertion.
 const federatedAudience = "api://AzureADTokenExchange"
 
-// serveLogin answers what lies under /{tenant}/ and belongs to the login
-// endpoint. It reports whether the path was one of those.
+// serveLogin serves the paths of the login endpoint, below /{tenant}/. It reports whether
+// the path was one of them.
 func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) bool {
 	tenant, rest, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	base := "https://" + r.Host + "/" + tenant
@@ -68,7 +68,7 @@ func metadata(base, issuer, keys, oauth string) map[string]any {
 
 // token is POST /{tenant}/oauth2/v2.0/token for client credentials.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) *reply {
-	if rep := s.disturb(&call{ctx: r.Context()}, opToken); rep != nil {
+	if rep := s.applyFaults(&call{ctx: r.Context()}, opToken); rep != nil {
 		transient := loginError(rep.status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again.")
 		transient.retryAfter, transient.reset = rep.retryAfter, rep.reset
 		return transient
@@ -77,7 +77,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) *reply {
 		return loginError(http.StatusBadRequest, "invalid_request", 900561,
 			"The endpoint only accepts POST requests. Received a "+r.Method+" request.")
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, loginBody)
+	r.Body = http.MaxBytesReader(w, r.Body, maxLoginBody)
 	if err := r.ParseForm(); err != nil {
 		return loginError(http.StatusBadRequest, "invalid_request", 9000410, "Malformed request body.")
 	}
@@ -113,7 +113,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) *reply {
 	})
 }
 
-// checkCredential checks the secret or the assertion in form.
+// checkCredential checks the secret or the assertion of a token request.
 func (s *Server) checkCredential(r *http.Request, form url.Values) *reply {
 	refuse := func(number int, text string) *reply {
 		return loginError(http.StatusUnauthorized, "invalid_client", number, text)
@@ -133,8 +133,8 @@ func (s *Server) checkCredential(r *http.Request, form url.Values) *reply {
 	return nil
 }
 
-// audienceOf finds the resource in a space separated scope, "" if there isn't
-// exactly one; the OpenID scopes that login libraries add are skipped.
+// audienceOf returns the resource in a space-separated scope, or "" if there isn't
+// exactly one. It skips the OpenID scopes that login libraries add.
 func audienceOf(scope string) string {
 	var resource string
 	for part := range strings.FieldsSeq(scope) {
@@ -150,8 +150,8 @@ func audienceOf(scope string) string {
 	return resource
 }
 
-// assertionFits reports whether a client assertion is one for this client, or a
-// federated one. The key that signed it isn't known here and isn't checked.
+// assertionFits reports whether a client assertion is for this client, or federated. It
+// cannot check the signature, because it does not know the key.
 func (s *Server) assertionFits(r *http.Request, assertion string) bool {
 	var claims jwt.RegisteredClaims
 	if _, _, err := jwt.NewParser().ParseUnverified(assertion, &claims); err != nil {
@@ -172,7 +172,7 @@ func (s *Server) assertionFits(r *http.Request, assertion string) bool {
 		})
 }
 
-// loginError is a reply in the login endpoint's own way.
+// loginError returns an error in the format of the login endpoint.
 func loginError(status int, code string, number int, text string) *reply {
 	now := time.Now().UTC().Format("2006-01-02 15:04:05Z")
 	trace, correlation := requestID(), requestID()

@@ -17,27 +17,27 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
-func TestMetadataLeadsToTheKeysOfATokensSignature(t *testing.T) {
-	w := start(t, graphsim.Config{})
+func TestTokenVerifiesWithPublishedKeys(t *testing.T) {
+	f := start(t, graphsim.Config{})
 	tests := map[string]struct{ path, issuer string }{
-		"version 1": {"/.well-known/openid-configuration", "https://sts.windows.net/" + w.TenantID() + "/"},
-		"version 2": {"/v2.0/.well-known/openid-configuration", w.URL() + "/" + w.TenantID() + "/v2.0"},
+		"version 1": {"/.well-known/openid-configuration", "https://sts.windows.net/" + f.TenantID() + "/"},
+		"version 2": {"/v2.0/.well-known/openid-configuration", f.URL() + "/" + f.TenantID() + "/v2.0"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			meta := w.ask("GET", w.URL()+"/"+w.TenantID()+tt.path, nil, nil)
+			meta := f.send("GET", f.URL()+"/"+f.TenantID()+tt.path, nil, nil)
 			if meta.body["issuer"] != tt.issuer {
 				t.Errorf("issuer = %v, want %s", meta.body["issuer"], tt.issuer)
 			}
 			for _, field := range []string{"token_endpoint", "authorization_endpoint", "jwks_uri"} {
-				if s, _ := meta.body[field].(string); !strings.HasPrefix(s, w.URL()+"/"+w.TenantID()+"/") {
-					t.Errorf("%s = %q, want one of the server's own", field, s)
+				if s, _ := meta.body[field].(string); !strings.HasPrefix(s, f.URL()+"/"+f.TenantID()+"/") {
+					t.Errorf("%s = %q, want a URL of the server", field, s)
 				}
 			}
 			var set struct {
 				Keys []struct{ Kid, Kty, N, E string }
 			}
-			keys := w.ask("GET", meta.body["jwks_uri"].(string), nil, nil)
+			keys := f.send("GET", meta.body["jwks_uri"].(string), nil, nil)
 			if err := json.Unmarshal(keys.raw, &set); err != nil || len(set.Keys) != 1 {
 				t.Fatalf("keys = %s, want one", keys.raw)
 			}
@@ -45,41 +45,40 @@ func TestMetadataLeadsToTheKeysOfATokensSignature(t *testing.T) {
 			e, _ := base64.RawURLEncoding.DecodeString(set.Keys[0].E)
 			public := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
 			claims := jwt.MapClaims{}
-			token, err := jwt.ParseWithClaims(w.token, claims, func(*jwt.Token) (any, error) { return public, nil },
-				jwt.WithAudience(w.URL()), jwt.WithValidMethods([]string{"RS256"}))
+			token, err := jwt.ParseWithClaims(f.token, claims, func(*jwt.Token) (any, error) { return public, nil },
+				jwt.WithAudience(f.URL()), jwt.WithValidMethods([]string{"RS256"}))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if token.Header["kid"] != set.Keys[0].Kid {
 				t.Errorf("kid = %v, want %s", token.Header["kid"], set.Keys[0].Kid)
 			}
-			if claims["tid"] != w.TenantID() || claims["appid"] != graphsim.DefaultClientID || len(claims["roles"].([]any)) == 0 {
+			if claims["tid"] != f.TenantID() || claims["appid"] != graphsim.DefaultClientID || len(claims["roles"].([]any)) == 0 {
 				t.Errorf("claims = %v, want tenant, application and roles", claims)
 			}
 		})
 	}
 }
 
-func TestLoginRefuses(t *testing.T) {
-	w := start(t, graphsim.Config{})
+func TestInvalidLogin(t *testing.T) {
+	f := start(t, graphsim.Config{})
 	tests := map[string]struct {
 		field, value string
 		status       int
 		code, number string
 	}{
-		"a wrong secret":         {"client_secret", "guess", 401, "invalid_client", "AADSTS7000215"},
+		"wrong secret":           {"client_secret", "guess", 401, "invalid_client", "AADSTS7000215"},
 		"no secret":              {"client_secret", "", 401, "invalid_client", "AADSTS7000218"},
-		"an unknown application": {"client_id", "nobody", 400, "unauthorized_client", "AADSTS700016"},
-		"another grant":          {"grant_type", "password", 400, "unsupported_grant_type", "AADSTS70003"},
-		"a scope that names permissions": {"scope", w.URL() + "/User.Read", 400, "invalid_scope",
-			"AADSTS1002012"},
-		"no scope": {"scope", "", 400, "invalid_scope", "AADSTS1002012"},
+		"unknown application":    {"client_id", "nobody", 400, "unauthorized_client", "AADSTS700016"},
+		"unsupported grant type": {"grant_type", "password", 400, "unsupported_grant_type", "AADSTS70003"},
+		"scope of a permission":  {"scope", f.URL() + "/User.Read", 400, "invalid_scope", "AADSTS1002012"},
+		"no scope":               {"scope", "", 400, "invalid_scope", "AADSTS1002012"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			form := w.tokenForm()
+			form := f.tokenForm()
 			form.Set(tt.field, tt.value)
-			a := w.postForm(form)
+			a := f.postForm(form)
 			text, _ := a.body["error_description"].(string)
 			if a.status != tt.status || a.body["error"] != tt.code || !strings.HasPrefix(text, tt.number+":") {
 				t.Errorf("answer = %d %s, want %d %s %s", a.status, a.raw, tt.status, tt.code, tt.number)
@@ -89,8 +88,8 @@ func TestLoginRefuses(t *testing.T) {
 			}
 		})
 	}
-	t.Run("an unknown tenant", func(t *testing.T) {
-		a := w.ask("GET", w.URL()+"/11111111-2222-3333-4444-555555555555/v2.0/.well-known/openid-configuration", nil, nil)
+	t.Run("unknown tenant", func(t *testing.T) {
+		a := f.send("GET", f.URL()+"/11111111-2222-3333-4444-555555555555/v2.0/.well-known/openid-configuration", nil, nil)
 		if a.status != 400 || a.body["error"] != "invalid_tenant" {
 			t.Errorf("answer = %d %s, want 400 invalid_tenant", a.status, a.raw)
 		}
@@ -98,7 +97,7 @@ func TestLoginRefuses(t *testing.T) {
 }
 
 func TestClientAssertion(t *testing.T) {
-	w := start(t, graphsim.Config{})
+	f := start(t, graphsim.Config{})
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -108,17 +107,17 @@ func TestClientAssertion(t *testing.T) {
 		value  any
 		status int
 	}{
-		"that fits":              {"jti", "1", 200},
-		"for another audience":   {"aud", "https://elsewhere.example/token", 401},
-		"of another issuer":      {"iss", "nobody", 401},
-		"about another subject":  {"sub", "nobody", 401},
-		"that has expired":       {"exp", time.Now().Add(-time.Minute).Unix(), 401},
-		"of a workload identity": {"aud", "api://AzureADTokenExchange", 200},
+		"valid":             {"jti", "1", 200},
+		"other audience":    {"aud", "https://elsewhere.example/token", 401},
+		"other issuer":      {"iss", "nobody", 401},
+		"other subject":     {"sub", "nobody", 401},
+		"expired":           {"exp", time.Now().Add(-time.Minute).Unix(), 401},
+		"workload identity": {"aud", "api://AzureADTokenExchange", 200},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			claims := jwt.MapClaims{
-				"iss": graphsim.DefaultClientID, "sub": graphsim.DefaultClientID, "aud": w.tokenURL(),
+				"iss": graphsim.DefaultClientID, "sub": graphsim.DefaultClientID, "aud": f.tokenURL(),
 				"exp": time.Now().Add(time.Minute).Unix(), "nbf": time.Now().Unix(),
 			}
 			claims[tt.claim] = tt.value
@@ -126,26 +125,26 @@ func TestClientAssertion(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			form := w.tokenForm()
+			form := f.tokenForm()
 			form.Del("client_secret")
-			form.Set("scope", w.URL()+"/.default openid offline_access profile")
+			form.Set("scope", f.URL()+"/.default openid offline_access profile")
 			form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 			form.Set("client_assertion", assertion)
-			if a := w.postForm(form); a.status != tt.status {
+			if a := f.postForm(form); a.status != tt.status {
 				t.Errorf("answer = %d %s, want %d", a.status, a.raw, tt.status)
 			}
 		})
 	}
 }
 
-func TestGraphRefusesTokens(t *testing.T) {
+func TestInvalidTokens(t *testing.T) {
 	t.Parallel()
-	w := start(t, graphsim.Config{TokenLifetime: time.Second})
-	u := w.user("ann@contoso.example")
-	path := w.URL() + "/v1.0/users/" + u.ID
+	f := start(t, graphsim.Config{TokenLifetime: time.Second})
+	u := f.addUser("ann@contoso.example")
+	path := f.URL() + "/v1.0/users/" + u.ID
 	refused := func(t *testing.T, authorization, message string) {
 		t.Helper()
-		a := w.ask("GET", path, http.Header{"Authorization": {authorization}}, nil)
+		a := f.send("GET", path, http.Header{"Authorization": {authorization}}, nil)
 		if a.status != 401 || a.code() != "InvalidAuthenticationToken" || !strings.Contains(a.message(), message) {
 			t.Errorf("answer = %d %s, want 401 InvalidAuthenticationToken, %q", a.status, a.raw, message)
 		}
@@ -154,53 +153,53 @@ func TestGraphRefusesTokens(t *testing.T) {
 		}
 	}
 	t.Run("none", func(t *testing.T) { refused(t, "", "empty") })
-	t.Run("one that is no JWT", func(t *testing.T) { refused(t, "Bearer nonsense", "signature") })
-	t.Run("one whose signature was changed", func(t *testing.T) {
-		head, tail, _ := strings.Cut(w.login(), ".")
+	t.Run("no JWT", func(t *testing.T) { refused(t, "Bearer nonsense", "signature") })
+	t.Run("changed signature", func(t *testing.T) {
+		head, tail, _ := strings.Cut(f.login(), ".")
 		payload, signature, _ := strings.Cut(tail, ".")
 		refused(t, "Bearer "+head+"."+payload+"."+strings.Repeat("A", len(signature)), "signature")
 	})
-	t.Run("one for another audience", func(t *testing.T) {
-		form := w.tokenForm()
+	t.Run("other audience", func(t *testing.T) {
+		form := f.tokenForm()
 		form.Set("scope", "https://vault.example/.default")
-		refused(t, "Bearer "+w.postForm(form).body["access_token"].(string), "audience")
+		refused(t, "Bearer "+f.postForm(form).body["access_token"].(string), "audience")
 	})
-	t.Run("one that was revoked", func(t *testing.T) {
-		token := w.login()
-		w.RevokeTokens()
+	t.Run("revoked", func(t *testing.T) {
+		token := f.login()
+		f.RevokeTokens()
 		refused(t, "Bearer "+token, "revoked")
 	})
-	t.Run("one that has expired, though it was good before", func(t *testing.T) {
-		w.token = w.login()
-		if a := w.graph("GET", "/users/"+u.ID, nil); a.status != 200 {
+	t.Run("expired", func(t *testing.T) {
+		f.token = f.login()
+		if a := f.graph("GET", "/users/"+u.ID, nil); a.status != 200 {
 			t.Fatalf("with a fresh token = %d %s, want 200", a.status, a.raw)
 		}
-		await.True(t, "the token expires", func() bool { return w.graph("GET", "/users/"+u.ID, nil).status == 401 })
-		refused(t, "Bearer "+w.token, "expired")
-		w.token = w.login()
-		if a := w.graph("GET", "/users/"+u.ID, nil); a.status != 200 {
+		await.True(t, "the token expires", func() bool { return f.graph("GET", "/users/"+u.ID, nil).status == 401 })
+		refused(t, "Bearer "+f.token, "expired")
+		f.token = f.login()
+		if a := f.graph("GET", "/users/"+u.ID, nil); a.status != 200 {
 			t.Errorf("with a new token = %d %s, want 200", a.status, a.raw)
 		}
 	})
 }
 
-func TestRolesAreNeeded(t *testing.T) {
-	w := start(t, graphsim.Config{Roles: []string{"User.Read.All"}})
-	u := w.user("ann@contoso.example")
+func TestMissingRoles(t *testing.T) {
+	f := start(t, graphsim.Config{Roles: []string{"User.Read.All"}})
+	u := f.addUser("ann@contoso.example")
 	h := newHook(t)
 	tests := map[string]struct {
 		method, path string
 		body         any
 		status       int
 	}{
-		"the directory with its role":    {"GET", "/users/" + u.ID, nil, 200},
-		"a mailbox without":              {"GET", "/users/" + u.ID + "/mailboxSettings", nil, 403},
-		"an events subscription without": {"POST", "/subscriptions", subscription(u, h, time.Hour), 403},
-		"presence without":               {"POST", "/communications/getPresencesByUserId", map[string]any{"ids": []string{u.ID}}, 403},
+		"directory with its role":   {"GET", "/users/" + u.ID, nil, 200},
+		"mailbox without role":      {"GET", "/users/" + u.ID + "/mailboxSettings", nil, 403},
+		"subscription without role": {"POST", "/subscriptions", subscription(u, h, time.Hour), 403},
+		"presence without role":     {"POST", "/communications/getPresencesByUserId", map[string]any{"ids": []string{u.ID}}, 403},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			a := w.graph(tt.method, tt.path, tt.body)
+			a := f.graph(tt.method, tt.path, tt.body)
 			if a.status != tt.status || tt.status == 403 && a.code() != "Authorization_RequestDenied" {
 				t.Errorf("answer = %d %s, want %d", a.status, a.raw, tt.status)
 			}

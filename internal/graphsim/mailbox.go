@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// mailbox is one user's mailbox as far as it is simulated.
+// mailbox simulates a user's mailbox.
 type mailbox struct {
 	context string // @odata.context of the setting
 	quota   *quota
@@ -19,7 +19,7 @@ type mailbox struct {
 	mu       sync.Mutex
 	setting  AutomaticReplies // guarded by mu
 	behavior Mailbox          // guarded by mu
-	block    string           // id of the calendar block, "" if there is none; guarded by mu
+	block    string           // event id of the calendar block, or ""; guarded by mu
 	inFlight int              // guarded by mu
 }
 
@@ -29,15 +29,14 @@ func (m *mailbox) init(base, id string) {
 	m.setting = AutomaticReplies{Status: "disabled", ExternalAudience: "all"}
 }
 
-// event is what happened in a calendar; the id is empty if nothing did.
+// event is a change in a calendar. The id is empty if nothing has changed.
 type event struct{ id, change string }
 
 func (m *mailbox) update(u AutomaticRepliesUpdate, now time.Time, ids *idSource) (AutomaticReplies, event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// What was a placeholder until now becomes the schedule unless the update
-	// brings its own.
-	m.setting = u.apply(m.setting.shown(now))
+	// Placeholder dates become the schedule unless the update sets others.
+	m.setting = u.apply(m.setting.displayed(now))
 	if !u.CalendarBlock {
 		return m.setting, event{}
 	}
@@ -58,7 +57,7 @@ func (m *mailbox) replies() AutomaticReplies {
 	return m.setting
 }
 
-// outOfOffice is what presence knows of it.
+// outOfOffice returns the out-of-office settings that presence reports.
 func (m *mailbox) outOfOffice() (out bool, message string) {
 	r := m.replies()
 	switch {
@@ -67,21 +66,20 @@ func (m *mailbox) outOfOffice() (out bool, message string) {
 	case !r.scheduled():
 		return true, r.InternalReplyMessage
 	}
-	now := time.Now().UTC().Format(graphTime) // spelled alike, so that text compares as time
+	now := time.Now().UTC().Format(graphTime) // same format, so that strings compare like times
 	out = r.ScheduledStartDateTime.DateTime <= now && now < r.ScheduledEndDateTime.DateTime
 	return out, r.InternalReplyMessage
 }
 
-// inMailbox lets a call into the mailbox that its path names, within the
-// mailbox's limits, and has it handled there. What a fault delays stays inside
-// and so counts as concurrent.
+// inMailbox handles a call for the mailbox named in its path, within the limits of the
+// mailbox. Calls that a fault delays count towards its concurrency.
 func (s *Server) inMailbox(c *call, handle func(*Server, *call) *reply) *reply {
-	if !c.grant.may(roleMailboxSettings) {
+	if !c.grant.allows(roleMailboxSettings) {
 		return forbidden()
 	}
 	c.account = s.directory.find(c.path[1])
 	if c.account == nil {
-		if rep := s.disturb(c, opRead); rep != nil {
+		if rep := s.applyFaults(c, opRead); rep != nil {
 			return rep
 		}
 		return noMailbox(c.path[1])
@@ -93,7 +91,7 @@ func (s *Server) inMailbox(c *call, handle func(*Server, *call) *reply) *reply {
 		return refusal
 	}
 	defer m.leave()
-	if rep := s.disturb(c, opRead); rep != nil {
+	if rep := s.applyFaults(c, opRead); rep != nil {
 		return rep
 	}
 	if rep := m.refusal(); rep != nil {
@@ -106,8 +104,8 @@ func (s *Server) inMailbox(c *call, handle func(*Server, *call) *reply) *reply {
 	return rep
 }
 
-// enter counts a request that comes in. If it is over a limit, the reply says
-// so and the request must not go on; otherwise leave ends it.
+// enter counts an incoming request. It returns a refusal if the request exceeds a limit;
+// otherwise the caller must call leave at the end.
 func (m *mailbox) enter(now time.Time) (concurrent int, refusal *reply) {
 	refusal = m.quota.take(now)
 	m.mu.Lock()
@@ -128,7 +126,7 @@ func (m *mailbox) leave() {
 	m.inFlight--
 }
 
-// noMailbox is how Exchange answers for a user that isn't there.
+// noMailbox is Exchange's answer for a user that does not exist.
 func noMailbox(key string) *reply {
 	if strings.Contains(key, "@") {
 		return fail(http.StatusNotFound, "ErrorInvalidUser", fmt.Sprintf("The requested user '%s' is invalid.", key))
@@ -136,7 +134,7 @@ func noMailbox(key string) *reply {
 	return fail(http.StatusNotFound, "ResourceNotFound", "Resource could not be discovered.")
 }
 
-// body is the answer to a read of the setting.
+// body returns the answer to a read of the setting.
 func (m *mailbox) body() any {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -146,7 +144,7 @@ func (m *mailbox) body() any {
 	return struct {
 		Context string `json:"@odata.context"`
 		AutomaticReplies
-	}{m.context, m.setting.shown(time.Now())}
+	}{m.context, m.setting.displayed(time.Now())}
 }
 
 // readAutomaticReplies is GET /users/{x}/mailboxSettings/automaticRepliesSetting.
@@ -168,17 +166,16 @@ func (s *Server) readMailboxSettings(c *call) *reply {
 	})
 }
 
-// Mailbox makes a mailbox answer otherwise than with its setting.
+// Mailbox overrides the answers of a mailbox.
 type Mailbox struct {
-	// Error is the code with which everything about the mailbox is refused, one of
-	// mailboxErrors, or empty for none.
+	// Error is the error code of all answers, one of mailboxErrors; empty: no error.
 	Error string `json:"error"`
-	// Body is sent instead of the setting, such as one with an unknown status.
+	// Body is sent instead of the setting.
 	Body json.RawMessage `json:"body,omitempty"`
 }
 
-// mailboxErrors are what Graph answers about mailboxes whose users exist. UnknownError
-// comes in the field with every token and says nothing more.
+// mailboxErrors are Graph's errors for mailboxes of existing users. The real Graph sends
+// UnknownError for some mailboxes, with valid tokens and without a message.
 var mailboxErrors = map[string]*reply{
 	"MailboxNotEnabledForRESTAPI": fail(http.StatusNotFound, "MailboxNotEnabledForRESTAPI",
 		"The mailbox is either inactive, soft-deleted, or is hosted on-premise."),
@@ -191,8 +188,8 @@ var mailboxErrors = map[string]*reply{
 	"ErrorMailboxMoveInProgress": fail(http.StatusServiceUnavailable, "ErrorMailboxMoveInProgress", "Mailbox move in progress."),
 }
 
-// SetMailbox makes the mailbox of the user x refuse, or answer with another
-// body; the zero Mailbox ends that.
+// SetMailbox makes the mailbox of user x answer with an error or another body. The zero
+// Mailbox restores it.
 func (s *Server) SetMailbox(x string, behavior Mailbox) error {
 	if behavior.Error != "" && mailboxErrors[behavior.Error] == nil {
 		return fmt.Errorf("%w: error %q, want one of %s", ErrInvalid, behavior.Error,
@@ -208,7 +205,7 @@ func (s *Server) SetMailbox(x string, behavior Mailbox) error {
 	return nil
 }
 
-// refusal is how the mailbox refuses everything, nil if it doesn't.
+// refusal returns the error that SetMailbox set, or nil.
 func (m *mailbox) refusal() *reply {
 	m.mu.Lock()
 	defer m.mu.Unlock()

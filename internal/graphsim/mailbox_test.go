@@ -14,24 +14,24 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
-func TestSettingIsShownAsSet(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u := w.user("ann@contoso.example")
+func TestSetAutomaticReplies(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	u := f.addUser("ann@contoso.example")
 	windows := graphsim.DateTimeZone{DateTime: "2030-04-17T16:00:00.0000000", TimeZone: "Pacific Standard Time"}
 	iana := graphsim.DateTimeZone{DateTime: "2030-04-18T16:00:00.0000000", TimeZone: "Europe/Vienna"}
-	w.set(u, graphsim.AutomaticRepliesUpdate{
+	f.setReplies(u, graphsim.AutomaticRepliesUpdate{
 		Status: new("Scheduled"), ExternalAudience: new("contactsOnly"),
 		InternalReplyMessage: new("<p>in</p>"), ExternalReplyMessage: new("<p>out</p>"),
 		ScheduledStartDateTime: &windows, ScheduledEndDateTime: &iana,
 	})
-	w.set(u, graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("<p>new</p>")})
+	f.setReplies(u, graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("<p>new</p>")})
 	want := graphsim.AutomaticReplies{
 		Status: "Scheduled", ExternalAudience: "contactsOnly", InternalReplyMessage: "<p>in</p>", ExternalReplyMessage: "<p>new</p>",
 		ScheduledStartDateTime: windows, ScheduledEndDateTime: iana,
 	}
 	for _, key := range []string{u.ID, u.UserPrincipalName} {
 		var got graphsim.AutomaticReplies
-		a := w.graph("GET", "/users/"+key+repliesPath, nil)
+		a := f.graph("GET", "/users/"+key+repliesPath, nil)
 		if err := json.Unmarshal(a.raw, &got); err != nil || got != want {
 			t.Errorf("setting of %s = %d %s, want %+v", key, a.status, a.raw, want)
 		}
@@ -39,26 +39,26 @@ func TestSettingIsShownAsSet(t *testing.T) {
 	var whole struct {
 		Setting graphsim.AutomaticReplies `json:"automaticRepliesSetting"`
 	}
-	a := w.graph("GET", "/users/"+u.ID+"/mailboxSettings", nil)
+	a := f.graph("GET", "/users/"+u.ID+"/mailboxSettings", nil)
 	if err := json.Unmarshal(a.raw, &whole); err != nil || whole.Setting != want {
 		t.Errorf("mailboxSettings = %s, want the setting in it", a.raw)
 	}
 }
 
-func TestDatesOfASettingThatIsNotScheduledArePlaceholders(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u := w.user("ann@contoso.example")
+func TestPlaceholderDates(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	u := f.addUser("ann@contoso.example")
 	past := graphsim.DateTimeZone{DateTime: "2001-01-01T00:00:00.0000000", TimeZone: "UTC"}
 	for _, status := range []string{"disabled", "alwaysEnabled"} {
-		w.set(u, graphsim.AutomaticRepliesUpdate{Status: &status, ScheduledStartDateTime: &past, ScheduledEndDateTime: &past})
+		f.setReplies(u, graphsim.AutomaticRepliesUpdate{Status: &status, ScheduledStartDateTime: &past, ScheduledEndDateTime: &past})
 		before := time.Now().UTC().Truncate(time.Hour)
-		got, err := w.AutomaticReplies(u.ID)
+		got, err := f.AutomaticReplies(u.ID)
 		after := time.Now().UTC().Truncate(time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if s := got.ScheduledStartDateTime; s != graphsim.UTC(before) && s != graphsim.UTC(after) {
-			t.Errorf("start while %s = %+v, want the hour that runs, %v", status, s, before)
+			t.Errorf("start while %s = %+v, want the current hour, %v", status, s, before)
 		}
 		if e := got.ScheduledEndDateTime; e != graphsim.UTC(before.AddDate(0, 0, 1)) && e != graphsim.UTC(after.AddDate(0, 0, 1)) {
 			t.Errorf("end while %s = %+v, want a day later", status, e)
@@ -66,145 +66,145 @@ func TestDatesOfASettingThatIsNotScheduledArePlaceholders(t *testing.T) {
 	}
 }
 
-func TestSettingIsChecked(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	w.user("ann@contoso.example")
+func TestInvalidAutomaticReplies(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	f.addUser("ann@contoso.example")
 	tests := map[string]struct {
 		user   string
 		update graphsim.AutomaticRepliesUpdate
 		want   error
 	}{
-		"a status that doesn't exist":    {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{Status: new("on")}, graphsim.ErrInvalid},
-		"an audience that doesn't exist": {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{ExternalAudience: new("some")}, graphsim.ErrInvalid},
-		"a time without its zone": {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{
+		"unknown status":   {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{Status: new("on")}, graphsim.ErrInvalid},
+		"unknown audience": {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{ExternalAudience: new("some")}, graphsim.ErrInvalid},
+		"time without zone": {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{
 			ScheduledStartDateTime: &graphsim.DateTimeZone{DateTime: "2030-01-01T00:00:00"}}, graphsim.ErrInvalid},
-		"a stranger": {"bob@contoso.example", graphsim.AutomaticRepliesUpdate{}, graphsim.ErrUnknownUser},
+		"unknown user": {"bob@contoso.example", graphsim.AutomaticRepliesUpdate{}, graphsim.ErrUnknownUser},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if _, err := w.SetAutomaticReplies(tt.user, tt.update); !errors.Is(err, tt.want) {
+			if _, err := f.SetAutomaticReplies(tt.user, tt.update); !errors.Is(err, tt.want) {
 				t.Errorf("SetAutomaticReplies = %v, want %v", err, tt.want)
 			}
 		})
 	}
 }
 
-func TestMailboxRefuses(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u, other := w.user("ann@contoso.example"), w.user("bob@contoso.example")
+func TestSetMailbox(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	u, other := f.addUser("ann@contoso.example"), f.addUser("bob@contoso.example")
 	tests := map[string]int{
 		"MailboxNotEnabledForRESTAPI": 404, "ResourceNotFound": 404, "ErrorAccessDenied": 403,
 		"ErrorServerBusy": 503, "ErrorMailboxMoveInProgress": 503, "ErrorInvalidUser": 404, "ErrorItemNotFound": 404, "UnknownError": 401,
 	}
 	for code, status := range tests {
 		t.Run(code, func(t *testing.T) {
-			w.mailbox(u, graphsim.Mailbox{Error: code})
-			if a := w.read(u); a.status != status || a.code() != code {
+			f.setMailbox(u, graphsim.Mailbox{Error: code})
+			if a := f.read(u); a.status != status || a.code() != code {
 				t.Errorf("read = %d %s, want %d %s", a.status, a.raw, status, code)
 			}
-			if a := w.read(other); a.status != 200 {
-				t.Errorf("read of another = %d, want 200", a.status)
+			if a := f.read(other); a.status != 200 {
+				t.Errorf("read of another mailbox = %d, want 200", a.status)
 			}
-			if a := w.graph("GET", "/users/"+u.ID, nil); a.status != 200 {
-				t.Errorf("the directory = %d, want 200", a.status)
+			if a := f.graph("GET", "/users/"+u.ID, nil); a.status != 200 {
+				t.Errorf("directory = %d, want 200", a.status)
 			}
 		})
 	}
-	w.mailbox(u, graphsim.Mailbox{})
-	if a := w.read(u); a.status != 200 {
-		t.Errorf("read after the trouble = %d, want 200", a.status)
+	f.setMailbox(u, graphsim.Mailbox{})
+	if a := f.read(u); a.status != 200 {
+		t.Errorf("read after the error = %d, want 200", a.status)
 	}
-	if err := w.SetMailbox(u.ID, graphsim.Mailbox{Error: "Nonsense"}); !errors.Is(err, graphsim.ErrInvalid) {
-		t.Errorf("an unknown error = %v, want ErrInvalid", err)
+	if err := f.SetMailbox(u.ID, graphsim.Mailbox{Error: "Nonsense"}); !errors.Is(err, graphsim.ErrInvalid) {
+		t.Errorf("SetMailbox with an unknown error = %v, want ErrInvalid", err)
 	}
-	w.mailbox(u, graphsim.Mailbox{Body: json.RawMessage(`{"status":"sometimes"}`)})
-	if a := w.read(u); string(a.raw) != `{"status":"sometimes"}` {
+	f.setMailbox(u, graphsim.Mailbox{Body: json.RawMessage(`{"status":"sometimes"}`)})
+	if a := f.read(u); string(a.raw) != `{"status":"sometimes"}` {
 		t.Errorf("read = %s, want the body that was set", a.raw)
 	}
-	t.Run("a user that isn't there", func(t *testing.T) {
-		if a := w.graph("GET", "/users/nobody@contoso.example"+repliesPath, nil); a.status != 404 || a.code() != "ErrorInvalidUser" {
+	t.Run("unknown user", func(t *testing.T) {
+		if a := f.graph("GET", "/users/nobody@contoso.example"+repliesPath, nil); a.status != 404 || a.code() != "ErrorInvalidUser" {
 			t.Errorf("read by UPN = %d %s, want 404 ErrorInvalidUser", a.status, a.raw)
 		}
-		if a := w.graph("GET", "/users/00000000-0000-4000-8000-000000000000"+repliesPath, nil); a.status != 404 || a.code() != "ResourceNotFound" {
+		if a := f.graph("GET", "/users/00000000-0000-4000-8000-000000000000"+repliesPath, nil); a.status != 404 || a.code() != "ResourceNotFound" {
 			t.Errorf("read by id = %d %s, want 404 ResourceNotFound", a.status, a.raw)
 		}
 	})
 }
 
-func TestFourAtATimeForOneMailbox(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u, other := w.user("ann@contoso.example"), w.user("bob@contoso.example")
-	w.fault(graphsim.Fault{Operation: "read", Kind: "hang", User: u.ID, Times: 4})
+func TestMailboxConcurrency(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	u, other := f.addUser("ann@contoso.example"), f.addUser("bob@contoso.example")
+	f.setFault(graphsim.Fault{Operation: "read", Kind: "hang", User: u.ID, Times: 4})
 	ctx, release := context.WithCancel(t.Context())
 	defer release()
 	var four sync.WaitGroup
 	for range 4 {
 		four.Go(func() {
-			req, err := http.NewRequestWithContext(ctx, "GET", w.URL()+"/v1.0/users/"+u.ID+repliesPath, nil)
+			req, err := http.NewRequestWithContext(ctx, "GET", f.URL()+"/v1.0/users/"+u.ID+repliesPath, nil)
 			if err == nil {
-				req.Header = w.header()
-				_, err = w.client.Do(req)
+				req.Header = f.header()
+				_, err = f.client.Do(req)
 			}
 			if !errors.Is(err, context.Canceled) {
-				t.Errorf("one of four = %v, want it to be in flight until it is given up", err)
+				t.Errorf("hanging read = %v, want canceled", err)
 			}
 		})
 	}
-	await.True(t, "four are in flight", func() bool { return w.Stats().MaxConcurrentPerMailbox == 4 })
-	if a := w.read(u); a.status != 429 || a.code() != "ApplicationThrottled" || a.header.Get("Retry-After") == "" {
-		t.Errorf("the fifth = %d %s, Retry-After %q, want 429 ApplicationThrottled with a wait", a.status, a.raw, a.header.Get("Retry-After"))
+	await.True(t, "four are in flight", func() bool { return f.Stats().MaxConcurrentPerMailbox == 4 })
+	if a := f.read(u); a.status != 429 || a.code() != "ApplicationThrottled" || a.header.Get("Retry-After") == "" {
+		t.Errorf("the fifth = %d %s, Retry-After %q, want 429 ApplicationThrottled with Retry-After", a.status, a.raw, a.header.Get("Retry-After"))
 	}
-	if a := w.read(other); a.status != 200 {
+	if a := f.read(other); a.status != 200 {
 		t.Errorf("another mailbox = %d, want 200", a.status)
 	}
 	release()
 	four.Wait()
-	if got := w.Stats().MaxConcurrentPerMailbox; got != 5 {
-		t.Errorf("most at once = %d, want 5, the refused one counted", got)
+	if got := f.Stats().MaxConcurrentPerMailbox; got != 5 {
+		t.Errorf("most concurrent = %d, want 5, including the rejected one", got)
 	}
-	await.True(t, "the mailbox answers again", func() bool { return w.read(u).status == 200 })
+	await.True(t, "the mailbox answers again", func() bool { return f.read(u).status == 200 })
 }
 
-func TestTenThousandReadsPerMailbox(t *testing.T) {
+func TestMailboxQuota(t *testing.T) {
 	t.Parallel()
-	w := start(t, graphsim.Config{})
-	u := w.user("ann@contoso.example")
+	f := start(t, graphsim.Config{})
+	u := f.addUser("ann@contoso.example")
 	var requests []any
 	for i := range 20 {
 		requests = append(requests, get(fmt.Sprint(i), "/users/"+u.ID+repliesPath))
 	}
 	for range 10_000 / 20 {
-		w.graph("POST", "/$batch", map[string]any{"requests": requests})
+		f.graph("POST", "/$batch", map[string]any{"requests": requests})
 	}
-	if got := w.Stats().Calls["read"]["200"]; got != 10_000 {
+	if got := f.Stats().Calls["read"]["200"]; got != 10_000 {
 		t.Fatalf("reads answered = %d, want 10000", got)
 	}
-	if a := w.read(u); a.status != 429 || a.code() != "ApplicationThrottled" {
+	if a := f.read(u); a.status != 429 || a.code() != "ApplicationThrottled" {
 		t.Errorf("one more = %d %s, want 429 ApplicationThrottled", a.status, a.raw)
 	}
 }
 
-func TestStatsOfReads(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	ann, bob := w.user("ann@contoso.example"), w.user("bob@contoso.example")
+func TestReadStats(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	ann, bob := f.addUser("ann@contoso.example"), f.addUser("bob@contoso.example")
 	for range 3 {
-		w.read(ann)
+		f.read(ann)
 	}
-	w.read(bob)
-	w.graph("GET", "/users/nobody@contoso.example"+repliesPath, nil)
-	got := w.Stats()
+	f.read(bob)
+	f.graph("GET", "/users/nobody@contoso.example"+repliesPath, nil)
+	got := f.Stats()
 	if got.Calls["read"]["200"] != 4 || got.Calls["read"]["404"] != 1 || got.Calls["token"]["200"] != 1 {
-		t.Errorf("calls = %v, want 4 reads answered, 1 not, 1 token", got.Calls)
+		t.Errorf("calls = %v, want 4 successful reads, 1 failed one, 1 token", got.Calls)
 	}
 	if got.ReadGaps.Count != 2 {
 		t.Errorf("gaps = %+v, want the two of one mailbox", got.ReadGaps)
 	}
 	if got.MaxConcurrentPerMailbox != 1 {
-		t.Errorf("most at once = %d, want 1", got.MaxConcurrentPerMailbox)
+		t.Errorf("most concurrent = %d, want 1", got.MaxConcurrentPerMailbox)
 	}
-	w.ResetStats()
-	w.read(ann)
-	if got := w.Stats(); got.ReadGaps.Count != 0 || got.Calls["read"]["200"] != 1 {
+	f.ResetStats()
+	f.read(ann)
+	if got := f.Stats(); got.ReadGaps.Count != 0 || got.Calls["read"]["200"] != 1 {
 		t.Errorf("after the reset = %+v, want no gap and one read", got)
 	}
 }

@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// announce sends a change of one thing in a user's mailbox to the subscriptions
-// that watch it.
-func (s *Server) announce(a *account, collection, thing, change string) {
+// notifyChange notifies the subscriptions to a collection of a change of one item.
+func (s *Server) notifyChange(a *account, collection, thing, change string) {
 	for _, sub := range s.subs.ofUser(a.ID) {
 		if sub.collection == collection && sub.changes(change) {
 			to := destination{url: sub.NotificationURL, kind: opNotification, rich: sub.IncludeResourceData}
@@ -20,8 +19,8 @@ func (s *Server) announce(a *account, collection, thing, change string) {
 	}
 }
 
-// Touch makes something in the mailbox of the user x change, such as
-// ("events", "updated"), and notifies the subscriptions that watch it.
+// Touch simulates a change in the mailbox of user x, such as ("events", "updated"), and
+// notifies the subscriptions to the collection.
 func (s *Server) Touch(x, collection, change string) error {
 	if mailboxRoles[collection] == "" {
 		return fmt.Errorf("%w: collection %q, want events, messages or contacts", ErrInvalid, collection)
@@ -33,15 +32,14 @@ func (s *Server) Touch(x, collection, change string) error {
 	if err != nil {
 		return err
 	}
-	s.announce(a, collection, s.eventIDs.next(), change)
+	s.notifyChange(a, collection, s.eventIDs.next(), change)
 	return nil
 }
 
-// Notify POSTs body to url like a notification, whatever it contains, and returns
-// the status of the answer.
+// Notify POSTs any body to url like a notification and returns the status of the answer.
 func (s *Server) Notify(ctx context.Context, url string, body []byte) (status int, err error) {
-	if bad := checkURL("url", url); bad != nil {
-		return 0, fmt.Errorf("%w: %s", ErrInvalid, bad.message)
+	if refusal := checkURL("url", url); refusal != nil {
+		return 0, fmt.Errorf("%w: %s", ErrInvalid, refusal.message)
 	}
 	resp, _, err := s.outbox.post(ctx, url, notificationType, body, s.cfg.RetryTimeout)
 	if err != nil {
@@ -50,12 +48,12 @@ func (s *Server) Notify(ctx context.Context, url string, body []byte) (status in
 	return resp.StatusCode, nil
 }
 
-// changeItem is one item of a change notification.
+// changeItem returns one item of a change notification.
 func (s *Server) changeItem(sub Subscription, thing, change string) map[string]any {
-	spelled := strings.ToUpper(sub.collection[:1]) + sub.collection[1:] // Events
-	path := "Users/" + sub.UserID + "/" + spelled + "/" + thing
+	name := strings.ToUpper(sub.collection[:1]) + sub.collection[1:] // such as Events
+	path := "Users/" + sub.UserID + "/" + name + "/" + thing
 	data := map[string]any{
-		"@odata.type": "#Microsoft.Graph." + strings.TrimSuffix(spelled, "s"),
+		"@odata.type": "#Microsoft.Graph." + strings.TrimSuffix(name, "s"),
 		"@odata.id":   path,
 		"@odata.etag": `W/"` + thing + `"`,
 		"id":          thing,
@@ -75,7 +73,7 @@ func (s *Server) changeItem(sub Subscription, thing, change string) map[string]a
 			"@odata.context": s.URL() + "/v1.0/$metadata#users('" + sub.UserID + "')/events/$entity", "id": thing, "showAs": "oof",
 		})
 		if err == nil {
-			if content, err := encrypt(sub, plain); err == nil { // the certificate was checked when it came
+			if content, err := encrypt(sub, plain); err == nil { // the POST checked the certificate
 				item["encryptedContent"] = content
 			}
 		}
@@ -83,8 +81,7 @@ func (s *Server) changeItem(sub Subscription, thing, change string) map[string]a
 	return item
 }
 
-// send puts an item about a user on its way, unless a fault does something else
-// with it.
+// send queues an item about a user, subject to faults.
 func (s *Server) send(userID string, to destination, item map[string]any) {
 	s.stats.notifications(func(n *NotificationStats) { n.Items++ })
 	for _, f := range s.faults.fire(userID, notificationKinds, to.kind) {
@@ -93,7 +90,7 @@ func (s *Server) send(userID string, to destination, item map[string]any) {
 			s.stats.notifications(func(n *NotificationStats) { n.Dropped++ })
 			return
 		case "double":
-			s.outbox.put(to, item)
+			s.outbox.enqueue(to, item)
 		case "delay":
 			s.outbox.hold(to, item, time.Duration(f.Delay), false)
 			return
@@ -103,8 +100,8 @@ func (s *Server) send(userID string, to destination, item map[string]any) {
 		case "forge":
 			forged := maps.Clone(item)
 			forged["clientState"] = "forged-" + requestID()
-			s.outbox.put(to, forged)
+			s.outbox.enqueue(to, forged)
 		}
 	}
-	s.outbox.put(to, item)
+	s.outbox.enqueue(to, item)
 }

@@ -14,42 +14,42 @@ import (
 )
 
 const (
-	collectionItems = 100     // in one POST
-	outboxLimit     = 100_000 // items waiting; further ones are dropped
-	outboxPosts     = 64      // POSTs in flight
+	maxItemsPerPost = 100
+	maxWaiting      = 100_000 // queued items; further ones are dropped
+	maxPosts        = 64      // POSTs in flight
 
-	gatherWait       = 5 * time.Millisecond   // how long items wait for others to share their POST
-	reorderWait      = 500 * time.Millisecond // how long an item waits for another to overtake it
-	deliveryAttempts = 10                     // then a collection is dropped
-	retryLimit       = time.Minute            // longest wait before a retry
+	batchWait    = 5 * time.Millisecond   // for more items to share a POST
+	reorderWait  = 500 * time.Millisecond // for another item to overtake
+	maxAttempts  = 10                     // then a POST is dropped
+	maxRetryWait = time.Minute
 )
 
 // notificationType is the content type of notifications.
 const notificationType = "application/json; charset=utf-8"
 
-// destination is where an item goes and what it may share a POST with.
+// destination identifies the items that may share a POST.
 type destination struct {
 	url  string
-	kind string // changes and lifecycle events don't share
-	rich bool
+	kind string // opNotification or opLifecycle
+	rich bool   // with resource data
 }
 
-// outbox delivers notifications: gathered, answered within a time, repeated.
+// outbox delivers notifications in batches and retries them.
 type outbox struct {
 	cfg    Config
 	client *http.Client
 	stats  *statistics
 	token  func(time.Time) (string, error) // validation token
-	posts  chan struct{}                   // capacity outboxPosts
+	posts  chan struct{}                   // capacity maxPosts
 	wake   chan struct{}                   // capacity 1
 
 	mu      sync.Mutex
 	waiting map[destination][]map[string]any // guarded by mu
-	count   int                              // of all waiting; guarded by mu
-	held    []*heldItem                      // not among waiting yet; guarded by mu
+	count   int                              // of waiting items; guarded by mu
+	held    []*heldItem                      // guarded by mu
 }
 
-// heldItem is an item that hold keeps.
+// heldItem is an item that a fault holds back.
 type heldItem struct {
 	to       destination
 	item     map[string]any
@@ -69,18 +69,18 @@ func newOutbox(cfg Config, stats *statistics, token func(time.Time) (string, err
 				Proxy:               http.ProxyFromEnvironment,
 				TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 				ForceAttemptHTTP2:   true,
-				MaxIdleConnsPerHost: outboxPosts,
+				MaxIdleConnsPerHost: maxPosts,
 				IdleConnTimeout:     time.Minute,
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		posts:   make(chan struct{}, outboxPosts),
+		posts:   make(chan struct{}, maxPosts),
 		wake:    make(chan struct{}, 1),
 		waiting: make(map[destination][]map[string]any),
 	}
 }
 
-// clear forgets all items that are not in flight.
+// clear drops all items that are not in flight.
 func (o *outbox) clear() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -88,16 +88,16 @@ func (o *outbox) clear() {
 	o.count, o.held = 0, nil
 }
 
-// put adds an item to those that wait for run, and after it those it overtakes.
-func (o *outbox) put(to destination, item map[string]any) {
+// enqueue adds an item for run, followed by the held items that it overtakes.
+func (o *outbox) enqueue(to destination, item map[string]any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.add(to, item)
 	o.release(func(h *heldItem) bool { return h.overtake && h.to == to })
 }
 
-// hold puts an item after d. If overtake is true, the next one to its destination
-// ends the wait.
+// hold enqueues an item after d or, if overtake is true, earlier after the next item to
+// its destination.
 func (o *outbox) hold(to destination, item map[string]any, d time.Duration, overtake bool) {
 	h := &heldItem{to, item, overtake}
 	o.mu.Lock()
@@ -110,7 +110,7 @@ func (o *outbox) hold(to destination, item map[string]any, d time.Duration, over
 	})
 }
 
-// release adds the held items that are due. The caller holds mu.
+// release enqueues the held items that are due. The caller must hold mu.
 func (o *outbox) release(due func(*heldItem) bool) {
 	o.held = slices.DeleteFunc(o.held, func(h *heldItem) bool {
 		if !due(h) {
@@ -121,9 +121,9 @@ func (o *outbox) release(due func(*heldItem) bool) {
 	})
 }
 
-// add is put for one item. The caller holds mu.
+// add enqueues one item. The caller must hold mu.
 func (o *outbox) add(to destination, item map[string]any) {
-	if o.count >= outboxLimit {
+	if o.count >= maxWaiting {
 		o.stats.notifications(func(n *NotificationStats) { n.Dropped++ })
 		return
 	}
@@ -131,11 +131,11 @@ func (o *outbox) add(to destination, item map[string]any) {
 	o.waiting[to] = append(o.waiting[to], item)
 	select {
 	case o.wake <- struct{}{}:
-	default: // it is awake already
+	default: // a wake-up is already pending
 	}
 }
 
-// run delivers until ctx ends and returns when nothing is in flight any more.
+// run delivers until ctx ends. It returns once nothing is in flight.
 func (o *outbox) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer o.client.CloseIdleConnections()
@@ -146,19 +146,19 @@ func (o *outbox) run(ctx context.Context) error {
 			return nil
 		case <-o.wake:
 		}
-		if !sleep(ctx, gatherWait) {
+		if !sleep(ctx, batchWait) {
 			return nil
 		}
-		for to, items := range o.take() {
-			for part := range slices.Chunk(items, collectionItems) {
+		for to, items := range o.takeAll() {
+			for part := range slices.Chunk(items, maxItemsPerPost) {
 				wg.Go(func() { o.deliver(ctx, to, part) })
 			}
 		}
 	}
 }
 
-// take empties the outbox.
-func (o *outbox) take() map[destination][]map[string]any {
+// takeAll returns and removes all waiting items.
+func (o *outbox) takeAll() map[destination][]map[string]any {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	all := o.waiting
@@ -166,11 +166,11 @@ func (o *outbox) take() map[destination][]map[string]any {
 	return all
 }
 
-// deliver sends one collection until it is acknowledged or dropped.
+// deliver sends one POST until it is acknowledged or dropped.
 func (o *outbox) deliver(ctx context.Context, to destination, items []map[string]any) {
 	collection := map[string]any{"value": items}
 	if to.rich {
-		if token, err := o.token(time.Now()); err == nil { // without it the receiver refuses, as it should
+		if token, err := o.token(time.Now()); err == nil { // receivers refuse a POST without it
 			collection["validationTokens"] = []string{token}
 		}
 	}
@@ -184,7 +184,7 @@ func (o *outbox) deliver(ctx context.Context, to destination, items []map[string
 		if o.attempt(ctx, to.url, body, timeout) || ctx.Err() != nil {
 			return
 		}
-		if attempt == deliveryAttempts {
+		if attempt == maxAttempts {
 			o.stats.notifications(func(n *NotificationStats) { n.Dropped += int64(len(items)) })
 			o.cfg.Log.Warn("notification dropped", "items", len(items), "attempts", attempt)
 			return
@@ -192,11 +192,11 @@ func (o *outbox) deliver(ctx context.Context, to destination, items []map[string
 		if !sleep(ctx, wait) {
 			return
 		}
-		timeout, wait = o.cfg.RetryTimeout, min(2*wait, retryLimit)
+		timeout, wait = o.cfg.RetryTimeout, min(2*wait, maxRetryWait)
 	}
 }
 
-// attempt sends a collection once and reports whether it was acknowledged.
+// attempt sends a POST once and reports whether it was acknowledged.
 func (o *outbox) attempt(ctx context.Context, url string, body []byte, timeout time.Duration) bool {
 	select {
 	case o.posts <- struct{}{}:
@@ -217,7 +217,7 @@ func (o *outbox) attempt(ctx context.Context, url string, body []byte, timeout t
 	return acknowledged
 }
 
-// post POSTs body and returns the answer, read.
+// post POSTs body and returns the response and its body.
 func (o *outbox) post(ctx context.Context, url, contentType string, body []byte, timeout time.Duration) (*http.Response, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -235,7 +235,7 @@ func (o *outbox) post(ctx context.Context, url, contentType string, body []byte,
 	return resp, answer, err
 }
 
-// sleep waits for d and reports whether ctx lasted as long.
+// sleep waits for d. It returns false if ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

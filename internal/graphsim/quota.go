@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Graph's limits. Refused requests count too.
+// Graph's limits. Rejected requests count as well.
 const (
 	appRequests = 130_000
 	appWindow   = 10 * time.Second
@@ -26,38 +26,38 @@ const (
 	subscriptionsToUsers    = 100
 )
 
-// quota allows limit requests in each window; windows follow one another.
+// quota allows limit requests in each fixed window.
 type quota struct {
 	limit         int
 	window        time.Duration
-	code, message string // of the refusal
+	code, message string // of the rejection
 
-	mu   sync.Mutex
-	from time.Time // guarded by mu
-	used int       // guarded by mu
+	mu    sync.Mutex
+	since time.Time // guarded by mu
+	used  int       // guarded by mu
 }
 
 func newQuota(limit int, window time.Duration, code, message string) *quota {
 	return &quota{limit: limit, window: window, code: code, message: message}
 }
 
-// reset forgets what was counted.
+// reset starts a new window with the next request.
 func (q *quota) reset() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.from = time.Time{}
+	q.since = time.Time{}
 }
 
-// take counts one request and refuses it if it is over the quota.
+// take counts one request and rejects it if it exceeds the quota.
 func (q *quota) take(now time.Time) *reply {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if now.Sub(q.from) >= q.window {
-		q.from, q.used = now, 0
+	if now.Sub(q.since) >= q.window {
+		q.since, q.used = now, 0
 	}
 	q.used++
 	if q.used <= q.limit {
 		return nil
 	}
-	return throttled(q.from.Add(q.window).Sub(now), q.code, q.message)
+	return throttled(q.since.Add(q.window).Sub(now), q.code, q.message)
 }

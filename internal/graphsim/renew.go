@@ -22,47 +22,47 @@ func (s *Server) renewSubscription(c *call) *reply {
 	if !ok {
 		return noSubscription()
 	}
-	ask, bad := parseSubscription(c.body)
-	if bad != nil {
-		return bad
+	req, refusal := parseSubscription(c.body)
+	if refusal != nil {
+		return refusal
 	}
-	if ask.ChangeType != nil || ask.Resource != nil || ask.ClientState != nil || ask.LifecycleNotificationURL != nil ||
-		ask.TLSVersion != nil || ask.IncludeResourceData != nil {
+	if req.ChangeType != nil || req.Resource != nil || req.ClientState != nil || req.LifecycleNotificationURL != nil ||
+		req.TLSVersion != nil || req.IncludeResourceData != nil {
 		return invalidRequest("Only expirationDateTime, notificationUrl, encryptionCertificate and encryptionCertificateId can be updated.")
 	}
-	t, bad := parseResource(sub.Resource)
-	if bad != nil {
-		return bad
+	t, refusal := parseResource(sub.Resource)
+	if refusal != nil {
+		return refusal
 	}
-	if ask.ExpirationDateTime != nil {
-		if bad := s.setLife(&sub, t, *ask.ExpirationDateTime, now); bad != nil {
-			return bad
+	if req.ExpirationDateTime != nil {
+		if refusal := s.grantExpiry(&sub, t, *req.ExpirationDateTime, now); refusal != nil {
+			return refusal
 		}
 	}
-	if ask.EncryptionCertificate != nil || ask.EncryptionCertificateID != nil {
+	if req.EncryptionCertificate != nil || req.EncryptionCertificateID != nil {
 		if !sub.IncludeResourceData {
 			return invalidRequest("The subscription has no resource data to encrypt.")
 		}
-		if bad := checkRich(t, value(ask.EncryptionCertificate), value(ask.EncryptionCertificateID)); bad != nil {
-			return bad
+		if refusal := checkResourceData(t, value(req.EncryptionCertificate), value(req.EncryptionCertificateID)); refusal != nil {
+			return refusal
 		}
 	}
-	if url := value(ask.NotificationURL); ask.NotificationURL != nil && url != sub.NotificationURL {
-		if bad := checkURL("notificationUrl", url); bad != nil {
-			return bad
+	if url := value(req.NotificationURL); req.NotificationURL != nil && url != sub.NotificationURL {
+		if refusal := checkURL("notificationUrl", url); refusal != nil {
+			return refusal
 		}
-		if bad := s.outbox.handshake(c.ctx, url); bad != nil {
-			return bad
+		if refusal := s.outbox.handshake(c.ctx, url); refusal != nil {
+			return refusal
 		}
 	}
-	if ask.ExpirationDateTime != nil {
-		s.shorten(&sub, opSubscriptionRenew)
+	if req.ExpirationDateTime != nil {
+		s.applyLifeFaults(&sub, opSubscriptionRenew)
 	}
 	renewed, ok := s.subs.change(sub.ID, func(stored *Subscription) {
-		set(&stored.NotificationURL, ask.NotificationURL)
-		set(&stored.EncryptionCertificate, ask.EncryptionCertificate)
-		set(&stored.EncryptionCertificateID, ask.EncryptionCertificateID)
-		if ask.ExpirationDateTime != nil {
+		set(&stored.NotificationURL, req.NotificationURL)
+		set(&stored.EncryptionCertificate, req.EncryptionCertificate)
+		set(&stored.EncryptionCertificateID, req.EncryptionCertificateID)
+		if req.ExpirationDateTime != nil {
 			stored.ExpirationDateTime, stored.ends, stored.reauthorize = sub.ExpirationDateTime, sub.ends, sub.reauthorize
 		}
 	})
@@ -83,8 +83,8 @@ func (s *Server) deleteSubscription(c *call) *reply {
 	return respond(http.StatusNoContent, nil)
 }
 
-// reauthorizeSubscription is POST /subscriptions/{id}/reauthorize: it answers a
-// reauthorizationRequired and leaves the expiry as it is.
+// reauthorizeSubscription is POST /subscriptions/{id}/reauthorize. It does not change the
+// expiry.
 func (s *Server) reauthorizeSubscription(c *call) *reply {
 	if refusal := s.subs.reauthorizations.take(time.Now()); refusal != nil {
 		return refusal
@@ -113,18 +113,18 @@ func (s *Server) listSubscriptions(c *call) *reply {
 		return len(s.faults.fire(sub.UserID, omitKinds, opSubscriptionList)) > 0
 	})
 	base := s.URL() + "/v1.0/"
-	body, bad := page(c, base, "subscriptions", listed, func(sub Subscription) any {
+	body, refusal := page(c, base, "subscriptions", listed, func(sub Subscription) any {
 		body := s.subscriptionBody(sub)
 		delete(body, "@odata.context")
 		return body
 	})
-	if bad != nil {
-		return bad
+	if refusal != nil {
+		return refusal
 	}
 	for _, f := range s.faults.fire("", pageKinds, opSubscriptionList) {
 		if f.Kind == "empty" {
 			body["value"] = []any{}
-			c.query.Set("empty", strconv.Itoa(f.Hits)) // another link than the one before
+			c.query.Set("empty", strconv.Itoa(f.Hits)) // makes each link different
 		}
 		body["@odata.nextLink"] = base + "subscriptions?" + c.query.Encode()
 	}

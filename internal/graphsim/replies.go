@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// graphTime is how Exchange spells a time without its zone.
+// graphTime is Exchange's format of a time without its zone.
 const graphTime = "2006-01-02T15:04:05.0000000"
 
-// DateTimeZone is Graph's dateTimeTimeZone: a time without offset and a zone,
-// which may be UTC, an IANA or a Windows name. It is passed on as it was set.
+// DateTimeZone is Graph's dateTimeTimeZone: a time without offset, and UTC or an IANA or
+// Windows time zone. The simulator returns it unchanged.
 type DateTimeZone struct {
 	DateTime string `json:"dateTime"`
 	TimeZone string `json:"timeZone"`
@@ -24,7 +24,7 @@ func UTC(t time.Time) DateTimeZone {
 	return DateTimeZone{t.UTC().Format(graphTime), "UTC"}
 }
 
-// UnmarshalJSON also takes an RFC 3339 string.
+// UnmarshalJSON also accepts an RFC 3339 string.
 func (d *DateTimeZone) UnmarshalJSON(data []byte) error {
 	if data[0] == '"' {
 		var t time.Time
@@ -50,12 +50,12 @@ type AutomaticReplies struct {
 	ScheduledEndDateTime   DateTimeZone `json:"scheduledEndDateTime"`
 }
 
-// scheduled reports whether the dates count.
+// scheduled reports whether the dates apply.
 func (r AutomaticReplies) scheduled() bool { return strings.EqualFold(r.Status, "scheduled") }
 
-// shown is the setting as Exchange shows it at now: the dates of one that isn't
-// scheduled are placeholders, the hour that runs and a day later.
-func (r AutomaticReplies) shown(now time.Time) AutomaticReplies {
+// displayed returns the setting as Exchange returns it at now. Unless it is scheduled, its
+// dates are placeholders: the current hour and a day later.
+func (r AutomaticReplies) displayed(now time.Time) AutomaticReplies {
 	if !r.scheduled() {
 		hour := now.UTC().Truncate(time.Hour)
 		r.ScheduledStartDateTime, r.ScheduledEndDateTime = UTC(hour), UTC(hour.AddDate(0, 0, 1))
@@ -63,8 +63,7 @@ func (r AutomaticReplies) shown(now time.Time) AutomaticReplies {
 	return r
 }
 
-// AutomaticRepliesUpdate changes the fields that are set. Letter case is kept
-// as given.
+// AutomaticRepliesUpdate changes the fields that are not nil. Letter case is preserved.
 type AutomaticRepliesUpdate struct {
 	Status                 *string       `json:"status"`
 	ExternalAudience       *string       `json:"externalAudience"`
@@ -73,9 +72,9 @@ type AutomaticRepliesUpdate struct {
 	ScheduledStartDateTime *DateTimeZone `json:"scheduledStartDateTime"`
 	ScheduledEndDateTime   *DateTimeZone `json:"scheduledEndDateTime"`
 
-	// CalendarBlock also makes, changes or (when disabled) takes away the block
-	// in the calendar that Outlook offers with a reply. That is what a
-	// subscription to events notices; without it only a read can see the change.
+	// CalendarBlock also creates, updates or (when disabled) deletes the calendar
+	// entry that Outlook offers with automatic replies. Subscriptions to events are
+	// notified of it; without it, only a read sees the change.
 	CalendarBlock bool `json:"calendarBlock"`
 }
 
@@ -114,8 +113,7 @@ func oneOf(s string, choices ...string) bool {
 	return slices.ContainsFunc(choices, func(c string) bool { return strings.EqualFold(c, s) })
 }
 
-// SetAutomaticReplies changes the setting of the user x and returns the whole
-// of it, as Graph would show it now.
+// SetAutomaticReplies changes the setting of user x and returns it as Graph would.
 func (s *Server) SetAutomaticReplies(x string, u AutomaticRepliesUpdate) (AutomaticReplies, error) {
 	if err := u.check(); err != nil {
 		return AutomaticReplies{}, err
@@ -127,16 +125,16 @@ func (s *Server) SetAutomaticReplies(x string, u AutomaticRepliesUpdate) (Automa
 	now := time.Now()
 	setting, event := a.mailbox.update(u, now, s.eventIDs)
 	if event.id != "" {
-		s.announce(a, "events", event.id, event.change)
+		s.notifyChange(a, "events", event.id, event.change)
 	}
-	return setting.shown(now), nil
+	return setting.displayed(now), nil
 }
 
-// AutomaticReplies returns the setting of the user x as Graph would show it.
+// AutomaticReplies returns the setting of user x as Graph would.
 func (s *Server) AutomaticReplies(x string) (AutomaticReplies, error) {
 	a, err := s.account(x)
 	if err != nil {
 		return AutomaticReplies{}, err
 	}
-	return a.mailbox.replies().shown(time.Now()), nil
+	return a.mailbox.replies().displayed(time.Now()), nil
 }

@@ -9,23 +9,22 @@ import (
 	"time"
 )
 
-// collectionUsers is the directory as something to subscribe to.
+// collectionUsers is the collection of subscriptions to the directory.
 const collectionUsers = "users"
 
-// mailboxRoles are the collections of a mailbox, each with the permission that it
-// needs.
+// mailboxRoles maps the collections of a mailbox to the permissions that they need.
 var mailboxRoles = map[string]string{"events": roleCalendars, "messages": roleMail, "contacts": roleContacts}
 
-// target is what a subscription watches.
+// target is the parsed resource of a subscription.
 type target struct {
 	collection string // one of mailboxRoles, or collectionUsers
-	user       string // id or UPN as given; empty for all users
-	role       string // needed
+	user       string // id or UPN as given; empty: all users
+	role       string // required permission
 	changes    []string
 	selected   bool // has a $select
 }
 
-// parseResource reads the resource of a subscription.
+// parseResource parses the resource of a subscription.
 func parseResource(resource string) (target, *reply) {
 	unsupported := invalidRequest(fmt.Sprintf("The resource '%s' is not supported for subscriptions.", resource))
 	path, query, _ := strings.Cut(resource, "?")
@@ -67,7 +66,7 @@ func parseResource(resource string) (target, *reply) {
 	}, nil
 }
 
-// checkChanges reads a changeType, such as "created,updated".
+// checkChanges checks a changeType, such as "created,updated".
 func (t target) checkChanges(changeType string) *reply {
 	parts := strings.Split(changeType, ",")
 	for i, p := range parts {
@@ -78,19 +77,19 @@ func (t target) checkChanges(changeType string) *reply {
 	return nil
 }
 
-// Longest lives of subscriptions of which Config doesn't say it.
+// Longest lives of subscriptions that Config does not set.
 const (
-	userLife = 41760 * time.Minute
-	richLife = 24 * time.Hour // with resource data
+	maxUserLife = 41760 * time.Minute
+	maxRichLife = 24 * time.Hour // with resource data
 )
 
-// longest is the longest life of a subscription.
-func (s *Server) longest(t target, rich bool) time.Duration {
+// maxLife returns the longest life of a subscription.
+func (s *Server) maxLife(t target, rich bool) time.Duration {
 	switch {
 	case rich:
-		return min(richLife, s.cfg.MaxSubscription)
+		return min(maxRichLife, s.cfg.MaxSubscription)
 	case t.collection == collectionUsers:
-		return userLife
+		return maxUserLife
 	}
 	return s.cfg.MaxSubscription
 }

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// Operations: what a call is about, the name under which it is counted and
-// disturbed.
+// Operations of calls, as counted by Stats and selected by faults.
 const (
 	opOther                   = "other"
 	opToken                   = "token"
@@ -23,7 +22,7 @@ const (
 	opSubscriptionReauthorize = "subscription-reauthorize"
 )
 
-// route is a method and path, its operation and who answers it.
+// route maps a method and path to an operation and its handler.
 type route struct {
 	method string
 	path   []string // * is any segment
@@ -31,7 +30,7 @@ type route struct {
 	handle func(*Server, *call) *reply
 }
 
-// graphRoutes are all that Graph answers here.
+// graphRoutes returns the routes of Graph.
 func graphRoutes() []route {
 	path := func(p string) []string { return strings.Split(p, "/") }
 	return []route{
@@ -50,8 +49,8 @@ func graphRoutes() []route {
 	}
 }
 
-// routeOf finds who answers a call. Segments match in any letter case, as they do
-// in Graph.
+// routeOf returns the route of a call. As in Graph, the letter case of segments does not
+// matter.
 func (s *Server) routeOf(c *call) route {
 	found := route{op: opOther, handle: (*Server).notFound}
 	for _, r := range s.routes {

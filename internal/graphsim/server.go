@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// What a Server uses when its Config doesn't say otherwise.
+// Defaults of Config.
 const (
 	DefaultTenantID     = "6d1f2c34-90ab-4cde-8f01-23456789abcd"
 	DefaultClientID     = "b2a8f7e6-5d4c-4b3a-9281-706f5e4d3c2b"
@@ -25,7 +25,7 @@ const (
 // stopGrace is how long requests in flight may take once the server stops.
 const stopGrace = 3 * time.Second
 
-// Config says how a Server behaves. The zero value is usable.
+// Config configures a Server. The zero value is usable.
 type Config struct {
 	Addr        string     // Graph and login, HTTPS; default 127.0.0.1:0
 	ControlAddr string     // control API, plain HTTP; default 127.0.0.1:0
@@ -35,27 +35,27 @@ type Config struct {
 	TenantID     string
 	ClientID     string
 	ClientSecret string
-	Roles        []string // application permissions granted; nil: all that the simulator knows
+	Roles        []string // granted application permissions; nil: all that the simulator knows
 
-	Seed          uint64        // the same seed gives the same ids and the same choices
+	Seed          uint64        // determines ids and random choices
 	TokenLifetime time.Duration // default 1 h
-	// OnToken is called before a token for another audience than Graph is answered, so
-	// that a stand-in for that service knows it. It may be nil.
+	// OnToken is called before a token for another audience than Graph is returned, so
+	// that a simulator of that service can accept it. It may be nil.
 	OnToken     func(audience, object, token string, life time.Duration)
-	AppRequests int // the whole app's quota in 10 s; default Graph's own, 130,000
+	AppRequests int // quota of the whole app in 10 s; default as in Graph, 130,000
 
-	MaxSubscription time.Duration // what is asked for beyond it is refused; default 10,070 min
-	MinSubscription time.Duration // what is asked for below it is raised to it; default 45 min
-	ReauthorizeLeft float64       // share of a life left when reauthorizationRequired is sent; default 0.2
+	MaxSubscription time.Duration // longer lives are refused; default 10,070 min
+	MinSubscription time.Duration // shorter lives are raised to it; default 45 min
+	ReauthorizeLeft float64       // share of the life left when reauthorizationRequired is sent; default 0.2
 
 	NotificationRetry   time.Duration // wait before the first retry, doubled for each further one; default 1 s
-	NotificationTimeout time.Duration // for the first try; default 3 s
-	RetryTimeout        time.Duration // for the further tries and the handshake; default 10 s
+	NotificationTimeout time.Duration // of the first attempt; default 3 s
+	RetryTimeout        time.Duration // of further attempts and of the handshake; default 10 s
 
 	Log *slog.Logger
 }
 
-// withDefaults returns cfg with everything set.
+// withDefaults returns cfg with defaults for all fields that are not set.
 func (cfg Config) withDefaults() Config {
 	cfg.Addr = cmp.Or(cfg.Addr, "127.0.0.1:0")
 	cfg.ControlAddr = cmp.Or(cfg.ControlAddr, "127.0.0.1:0")
@@ -85,12 +85,12 @@ func (cfg Config) check() error {
 		errs = append(errs, fmt.Errorf("token lifetime is %v, want at least 1s", cfg.TokenLifetime))
 	}
 	if cfg.MinSubscription > cfg.MaxSubscription {
-		errs = append(errs, fmt.Errorf("shortest subscription %v is longer than the longest %v", cfg.MinSubscription, cfg.MaxSubscription))
+		errs = append(errs, fmt.Errorf("minimum subscription life %v exceeds the maximum %v", cfg.MinSubscription, cfg.MaxSubscription))
 	}
 	return errors.Join(errs...)
 }
 
-// Server is one local Graph: login, directory, mailboxes and subscriptions.
+// Server simulates Graph: login, directory, mailboxes and subscriptions.
 type Server struct {
 	cfg Config
 
@@ -104,7 +104,7 @@ type Server struct {
 	userIDs         *idSource
 	eventIDs        *idSource
 	directory       *directory
-	app             *quota // whole app
+	app             *quota // of the whole app
 	presence        *quota
 	subs            *subscriptionStore
 	faults          *faultSet
@@ -112,8 +112,7 @@ type Server struct {
 	outbox          *outbox
 }
 
-// New listens at both addresses and returns a Server that answers as soon as
-// [Server.Run] is called; connections made before that wait.
+// New listens on both addresses. Connections wait until [Server.Run] is called.
 func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
@@ -157,9 +156,8 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Run serves until ctx ends, then stops the listeners, the clock of the
-// subscriptions and the notifications in flight, and returns once all are done.
-// It may be called once.
+// Run serves until ctx ends. It returns once the listeners are closed and nothing is in
+// flight. It may be called only once.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	server := func(handler http.Handler) *http.Server {
@@ -185,8 +183,8 @@ func (s *Server) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// serve runs start until ctx ends and returns once the last request is
-// answered, or cut off after stopGrace.
+// serve runs start until ctx ends. It returns once the last request is answered, or
+// aborted after stopGrace.
 func serve(ctx context.Context, srv *http.Server, start func() error) error {
 	drained := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -194,7 +192,7 @@ func serve(ctx context.Context, srv *http.Server, start func() error) error {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 		defer cancel()
 		if srv.Shutdown(grace) != nil {
-			_ = srv.Close() // the last requests would not end
+			_ = srv.Close() // aborts the last requests
 		}
 	})
 	if err := start(); !errors.Is(err, http.ErrServerClosed) {
@@ -205,8 +203,8 @@ func serve(ctx context.Context, srv *http.Server, start func() error) error {
 	return nil
 }
 
-// Reset forgets users, subscriptions, faults, quotas, counts and waiting
-// notifications, and starts with the first ids again. Tokens stay valid.
+// Reset deletes users, subscriptions, faults, counts and waiting notifications, and resets
+// quotas and ids. Tokens stay valid.
 func (s *Server) Reset() {
 	s.directory.clear()
 	s.subs.clear()
@@ -221,20 +219,20 @@ func (s *Server) Reset() {
 	s.ResetStats()
 }
 
-// URL is the base URL of Graph and of the login endpoint.
+// URL returns the base URL of Graph and of the login endpoint.
 func (s *Server) URL() string { return "https://" + s.graphListener.Addr().String() }
 
-// ControlURL is the base URL of the control API.
+// ControlURL returns the base URL of the control API.
 func (s *Server) ControlURL() string { return "http://" + s.controlListener.Addr().String() }
 
-// CAPEM is the certificate, in PEM, of the authority that signed the server's own.
+// CAPEM returns the PEM certificate of the server's authority.
 func (s *Server) CAPEM() []byte { return s.cfg.Authority.CertificatePEM() }
 
-// TenantID is the tenant of the server.
+// TenantID returns the tenant id.
 func (s *Server) TenantID() string { return s.cfg.TenantID }
 
-// audiences are the resources whose tokens Graph takes: itself under each of
-// its names, and the real one's.
+// audiences returns the audiences of the tokens that Graph accepts: its own under each of
+// its names, and those of the real Graph.
 func (s *Server) audiences() map[string]bool {
 	set := map[string]bool{
 		"https://graph.microsoft.com":          true,

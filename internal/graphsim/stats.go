@@ -8,19 +8,18 @@ import (
 	"time"
 )
 
-// Stats is what has happened since the start or the last reset.
+// Stats counts what has happened since the start or the last reset.
 type Stats struct {
-	// Calls counts by operation and status; requests inside a $batch count as
-	// what they are, and the $batch as one of its own. Status 0 is a connection
-	// that was cut.
+	// Calls counts calls by operation and status. Both a $batch and the requests
+	// inside it count. Status 0 is a connection that was reset.
 	Calls     map[string]map[string]int64 `json:"calls"`
 	Throttled int64                       `json:"throttled"` // answered 429
 
-	// MaxConcurrentPerMailbox is the most requests seen at once for one mailbox,
-	// refused ones included.
+	// MaxConcurrentPerMailbox is the most concurrent requests for one mailbox,
+	// including rejected ones.
 	MaxConcurrentPerMailbox int64 `json:"maxConcurrentPerMailbox"`
 
-	// ReadGaps are the times between two answered reads of the same mailbox.
+	// ReadGaps are the times between two successful reads of the same mailbox.
 	ReadGaps Distribution `json:"readGaps"`
 
 	Notifications NotificationStats `json:"notifications"`
@@ -28,14 +27,14 @@ type Stats struct {
 
 // NotificationStats counts POSTs to notification URLs, and the items in them.
 type NotificationStats struct {
-	Items        int64 `json:"items"`        // made, before faults
-	Sent         int64 `json:"sent"`         // POSTs, repeated ones included
-	Acknowledged int64 `json:"acknowledged"` // answered 2xx in time
-	Failed       int64 `json:"failed"`       // not so
-	Dropped      int64 `json:"dropped"`      // items dropped
+	Items        int64 `json:"items"`        // created, before faults
+	Sent         int64 `json:"sent"`         // POSTs, including retries
+	Acknowledged int64 `json:"acknowledged"` // POSTs answered 2xx in time
+	Failed       int64 `json:"failed"`       // all other POSTs
+	Dropped      int64 `json:"dropped"`      // items
 }
 
-// Distribution sums up times, in milliseconds.
+// Distribution summarizes times, in milliseconds.
 type Distribution struct {
 	Count int64 `json:"count"`
 	P50   int64 `json:"p50"`
@@ -43,14 +42,14 @@ type Distribution struct {
 	Max   int64 `json:"max"`
 }
 
-// gapLimit bounds the times between reads that are counted apart, in milliseconds.
-const gapLimit = 1 << 16
+// maxGap is the longest time between reads with its own count, in milliseconds.
+const maxGap = 1 << 16
 
 // statistics collects a Stats.
 type statistics struct {
 	mu       sync.Mutex
-	stats    Stats                // ReadGaps: Count and Max alone; guarded by mu
-	gaps     [gapLimit]int64      // gaps by the millisecond; guarded by mu
+	stats    Stats                // without the percentiles of ReadGaps; guarded by mu
+	gaps     [maxGap]int64        // gaps by the millisecond; guarded by mu
 	lastRead map[string]time.Time // by user id; guarded by mu
 }
 
@@ -64,7 +63,7 @@ func (s *statistics) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats = Stats{Calls: make(map[string]map[string]int64)}
-	s.gaps = [gapLimit]int64{}
+	s.gaps = [maxGap]int64{}
 	s.lastRead = make(map[string]time.Time)
 }
 
@@ -87,13 +86,13 @@ func (s *statistics) concurrent(n int) {
 	s.stats.MaxConcurrentPerMailbox = max(s.stats.MaxConcurrentPerMailbox, int64(n))
 }
 
-// read notes an answered read of a user's mailbox.
+// read counts a successful read of a user's mailbox.
 func (s *statistics) read(userID string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if last, ok := s.lastRead[userID]; ok {
 		gap := now.Sub(last).Milliseconds()
-		s.gaps[min(max(gap, 0), gapLimit-1)]++
+		s.gaps[min(max(gap, 0), maxGap-1)]++
 		s.stats.ReadGaps.Count++
 		s.stats.ReadGaps.Max = max(s.stats.ReadGaps.Max, gap)
 	}
@@ -106,7 +105,7 @@ func (s *statistics) notifications(count func(*NotificationStats)) {
 	count(&s.stats.Notifications)
 }
 
-// quantile is the gap that percent of all don't exceed. The caller holds mu.
+// quantile returns a percentile of the gaps. The caller must hold mu.
 func (s *statistics) quantile(percent int64) int64 {
 	need := (s.stats.ReadGaps.Count*percent + 99) / 100
 	var seen int64
@@ -115,10 +114,10 @@ func (s *statistics) quantile(percent int64) int64 {
 			return int64(ms)
 		}
 	}
-	return gapLimit
+	return maxGap
 }
 
-// Stats returns what has happened since the start or the last reset.
+// Stats returns the counts since the start or the last reset.
 func (s *Server) Stats() Stats {
 	s.stats.mu.Lock()
 	defer s.stats.mu.Unlock()
@@ -131,5 +130,5 @@ func (s *Server) Stats() Stats {
 	return out
 }
 
-// ResetStats starts to count from 0 again.
+// ResetStats resets all counts.
 func (s *Server) ResetStats() { s.stats.reset() }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Subscription is a living subscription.
+// Subscription is a Graph subscription.
 type Subscription struct {
 	ID                       string    `json:"id"`
 	ChangeType               string    `json:"changeType"`
@@ -29,24 +29,24 @@ type Subscription struct {
 	TLSVersion              string `json:"latestSupportedTlsVersion,omitempty"`
 
 	collection  string
-	ends        time.Time // the expiry, or earlier if a fault says so
-	reauthorize time.Time // when reauthorizationRequired is due; zero: not any more
+	ends        time.Time // the expiry, or earlier because of a fault
+	reauthorize time.Time // when reauthorizationRequired is due; zero: it was sent
 }
 
-// changes reports whether the subscription is about that kind of change.
+// changes reports whether the subscription includes a changeType.
 func (s *Subscription) changes(change string) bool {
 	return slices.Contains(strings.Split(s.ChangeType, ","), change)
 }
 
-// combination identifies what may be subscribed to once only.
+// combination identifies subscriptions of which Graph allows only one.
 func (s *Subscription) combination() string {
 	changes := strings.Split(s.ChangeType, ",")
 	slices.Sort(changes)
 	return strings.Join(changes, ",") + " " + strings.ToLower(strings.Trim(s.Resource, "/"))
 }
 
-// setExpiry sets the times that follow from an expiry: left is the share of life
-// that remains when reauthorizationRequired is due.
+// setExpiry sets the times that depend on the expiry. left is the share of the life that
+// remains when reauthorizationRequired is due.
 func (s *Subscription) setExpiry(now, expires time.Time, left float64) {
 	s.ExpirationDateTime, s.ends = expires, expires
 	s.reauthorize = expires.Add(-time.Duration(float64(expires.Sub(now)) * left))
@@ -55,11 +55,10 @@ func (s *Subscription) setExpiry(now, expires time.Time, left float64) {
 // ended reports whether the subscription has ended by now.
 func (s *Subscription) ended(now time.Time) bool { return !now.Before(s.ends) }
 
-// listExpired is how long expired subscriptions stay listed.
-const listExpired = 2 * time.Minute
+// expiredListedFor is how long expired subscriptions stay listed.
+const expiredListedFor = 2 * time.Minute
 
-// subscriptionStore holds the subscriptions, those that expired a short while ago
-// too.
+// subscriptionStore holds the subscriptions, including recently expired ones.
 type subscriptionStore struct {
 	writes, lists, reauthorizations *quota
 
@@ -88,7 +87,7 @@ func (s *subscriptionStore) clear() {
 	clear(s.byUser)
 }
 
-// change applies edit to the living subscription id and returns the result.
+// change applies edit to the live subscription id and returns the result.
 func (s *subscriptionStore) change(id string, edit func(*Subscription)) (Subscription, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,10 +103,10 @@ func (s *subscriptionStore) get(id string) (Subscription, bool) {
 	return s.change(id, func(*Subscription) {})
 }
 
-// remove takes the living subscription id away and returns what it was.
+// remove deletes the live subscription id and returns it.
 func (s *subscriptionStore) remove(id string) (Subscription, bool) { return s.change(id, s.drop) }
 
-// drop takes sub out of the maps. The caller holds mu.
+// drop deletes sub from the maps. The caller must hold mu.
 func (s *subscriptionStore) drop(sub *Subscription) {
 	delete(s.byID, sub.ID)
 	delete(s.byUser[sub.UserID], sub.ID)
@@ -116,7 +115,7 @@ func (s *subscriptionStore) drop(sub *Subscription) {
 	}
 }
 
-// add stores sub, unless there is one with its combination already or too many.
+// add stores sub, unless its combination exists or the limit is reached.
 func (s *subscriptionStore) add(sub Subscription) *reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,14 +130,14 @@ func (s *subscriptionStore) add(sub Subscription) *reply {
 	return nil
 }
 
-// check says why sub can't be added, if so.
+// check returns why sub can't be added, or nil.
 func (s *subscriptionStore) check(sub *Subscription) *reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refusal(sub)
 }
 
-// refusal is check for a caller that holds mu.
+// refusal is like check. The caller must hold mu.
 func (s *subscriptionStore) refusal(sub *Subscription) *reply {
 	now := time.Now()
 	for _, other := range s.byUser[sub.UserID] {
@@ -163,8 +162,8 @@ func (s *subscriptionStore) refusal(sub *Subscription) *reply {
 	return nil
 }
 
-// living copies those of among that have not expired, oldest first.
-func (s *subscriptionStore) living(among map[string]*Subscription) []Subscription {
+// live returns copies of the subscriptions that have not expired, oldest first.
+func (s *subscriptionStore) live(among map[string]*Subscription) []Subscription {
 	now := time.Now()
 	return slices.DeleteFunc(copies(among), func(sub Subscription) bool { return sub.ended(now) })
 }
@@ -180,25 +179,25 @@ func copies(subs map[string]*Subscription) []Subscription {
 	return all
 }
 
-// listed are the living ones and those that expired a short while ago.
+// listed returns the live and the recently expired subscriptions.
 func (s *subscriptionStore) listed() []Subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return copies(s.byID)
 }
 
-// ofUser are the living subscriptions about a user, by object id.
+// ofUser returns the live subscriptions of a user, by object id.
 func (s *subscriptionStore) ofUser(userID string) []Subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.living(s.byUser[userID])
+	return s.live(s.byUser[userID])
 }
 
-// Subscriptions lists the living subscriptions, oldest first.
+// Subscriptions lists the live subscriptions, oldest first.
 func (s *Server) Subscriptions() []Subscription {
 	s.subs.mu.Lock()
 	defer s.subs.mu.Unlock()
-	return s.subs.living(s.subs.byID)
+	return s.subs.live(s.subs.byID)
 }
 
 func unknownSubscription(id string) error {

@@ -13,12 +13,12 @@ import (
 )
 
 func TestCreateSubscription(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u, h := w.user("ann@contoso.example"), newHook(t)
+	f := start(t, graphsim.Config{})
+	u, h := f.addUser("ann@contoso.example"), newHook(t)
 	expires := time.Now().Add(3 * time.Hour).UTC().Truncate(time.Millisecond)
 	body := subscription(u, h, 0)
 	body["expirationDateTime"] = expires.Format(time.RFC3339Nano)
-	a := w.graph("POST", "/subscriptions", body)
+	a := f.graph("POST", "/subscriptions", body)
 	if a.status != 201 {
 		t.Fatalf("answer = %d %s, want 201", a.status, a.raw)
 	}
@@ -37,25 +37,25 @@ func TestCreateSubscription(t *testing.T) {
 	first := h.handshakes[0]
 	raw := first.URL.RawQuery
 	if !strings.HasPrefix(raw, "tag=a&validationToken=Validation%3a+Testing+client+application+reachability+") {
-		t.Errorf("query = %s, want the URL's own first, then the token spelled with + and %%3a", raw)
+		t.Errorf("query = %s, want the query of the URL first, then the token escaped with + and %%3a", raw)
 	}
 	if got := first.Header.Get("Content-Type"); got != "text/plain; charset=utf-8" || first.ContentLength != 0 || first.Method != "POST" {
 		t.Errorf("handshake = %s, %q, %d bytes, want an empty POST of text/plain; charset=utf-8", first.Method, got, first.ContentLength)
 	}
-	if subs := w.Subscriptions(); len(subs) != 1 || subs[0].UserID != u.ID || subs[0].ClientState != body["clientState"] {
+	if subs := f.Subscriptions(); len(subs) != 1 || subs[0].UserID != u.ID || subs[0].ClientState != body["clientState"] {
 		t.Errorf("subscriptions = %+v, want the one, with its clientState", subs)
 	}
 	body["changeType"], body["lifecycleNotificationUrl"] = "created", body["notificationUrl"]
-	if a := w.graph("POST", "/subscriptions", body); a.status != 201 || len(h.handshakes) != 3 {
-		t.Errorf("answer = %d after %d handshakes, want 201 after one more: one URL is validated once", a.status, len(h.handshakes))
+	if a := f.graph("POST", "/subscriptions", body); a.status != 201 || len(h.handshakes) != 3 {
+		t.Errorf("answer = %d after %d handshakes, want 201 and one more: the same URL is validated once", a.status, len(h.handshakes))
 	}
 }
 
-func TestCreateSubscriptionIsRefused(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u, h := w.user("ann@contoso.example"), newHook(t)
-	denied := w.user("denied@contoso.example")
-	w.mailbox(denied, graphsim.Mailbox{Error: "ErrorAccessDenied"})
+func TestCreateInvalidSubscription(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	u, h := f.addUser("ann@contoso.example"), newHook(t)
+	denied := f.addUser("denied@contoso.example")
+	f.setMailbox(denied, graphsim.Mailbox{Error: "ErrorAccessDenied"})
 	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339Nano) }
 	tests := map[string]struct {
 		field  string
@@ -63,40 +63,38 @@ func TestCreateSubscriptionIsRefused(t *testing.T) {
 		status int
 		code   string
 	}{
-		"without changeType":                      {"changeType", nil, 400, "InvalidRequest"},
-		"with a kind of change there isn't":       {"changeType", "created,moved", 400, "InvalidRequest"},
-		"with a kind of change twice":             {"changeType", "created,created", 400, "InvalidRequest"},
-		"without notificationUrl":                 {"notificationUrl", nil, 400, "InvalidRequest"},
-		"with http elsewhere":                     {"notificationUrl", "http://hooks.example/notify", 400, "InvalidRequest"},
-		"with no URL at all":                      {"notificationUrl", "nonsense", 400, "InvalidRequest"},
-		"with a lifecycle URL of http elsewhere":  {"lifecycleNotificationUrl", "http://hooks.example/notify", 400, "InvalidRequest"},
-		"for long without a lifecycle URL":        {"lifecycleNotificationUrl", nil, 400, "InvalidRequest"},
-		"without an expiry":                       {"expirationDateTime", nil, 400, "InvalidRequest"},
-		"with one in the past":                    {"expirationDateTime", in(-time.Minute), 400, "InvalidRequest"},
-		"with one that is no time":                {"expirationDateTime", "tomorrow", 400, "BadRequest"},
-		"with one beyond the limit":               {"expirationDateTime", in(10071 * time.Minute), 400, "ExtensionError"},
-		"with a long clientState":                 {"clientState", strings.Repeat("x", 129), 400, "InvalidRequest"},
-		"with a TLS version there isn't":          {"latestSupportedTlsVersion", "v9", 400, "InvalidRequest"},
-		"with an unknown property":                {"colour", "red", 400, "BadRequest"},
-		"without a resource":                      {"resource", nil, 400, "InvalidRequest"},
-		"to mailbox settings":                     {"resource", "users/" + u.ID + "/mailboxSettings", 400, "InvalidRequest"},
-		"to the replies":                          {"resource", "users/" + u.ID + "/mailboxSettings/automaticRepliesSetting", 400, "InvalidRequest"},
-		"to something unknown":                    {"resource", "planets/mars", 400, "InvalidRequest"},
-		"to me":                                   {"resource", "me/events", 400, "BadRequest"},
-		"to presence":                             {"resource", "communications/presences/" + u.ID, 403, "Forbidden"},
-		"to a stranger's events":                  {"resource", "users/00000000-0000-4000-8000-000000000000/events", 404, "ResourceNotFound"},
-		"to a mailbox that is closed":             {"resource", "users/" + denied.ID + "/events", 403, "ErrorAccessDenied"},
-		"to a UPN with an apostrophe":             {"resource", "users/o'hara@contoso.example/events", 400, "ExtensionError"},
-		"with data but no certificate":            {"includeResourceData", true, 400, "InvalidRequest"},
-		"to a user, with a change there isn't":    {"resource", "users/" + u.ID, 400, "InvalidRequest"},
-		"with a URL where nobody listens":         {"notificationUrl", "http://127.0.0.1:1/", 400, "ValidationError"},
-		"with a lifecycle URL that isn't served ": {"lifecycleNotificationUrl", "http://127.0.0.1:1/", 400, "ValidationError"},
+		"no changeType":                     {"changeType", nil, 400, "InvalidRequest"},
+		"unknown changeType":                {"changeType", "created,moved", 400, "InvalidRequest"},
+		"repeated changeType":               {"changeType", "created,created", 400, "InvalidRequest"},
+		"no notificationUrl":                {"notificationUrl", nil, 400, "InvalidRequest"},
+		"http notificationUrl":              {"notificationUrl", "http://hooks.example/notify", 400, "InvalidRequest"},
+		"invalid notificationUrl":           {"notificationUrl", "nonsense", 400, "InvalidRequest"},
+		"http lifecycle URL":                {"lifecycleNotificationUrl", "http://hooks.example/notify", 400, "InvalidRequest"},
+		"long life without lifecycle URL":   {"lifecycleNotificationUrl", nil, 400, "InvalidRequest"},
+		"no expiry":                         {"expirationDateTime", nil, 400, "InvalidRequest"},
+		"expiry in the past":                {"expirationDateTime", in(-time.Minute), 400, "InvalidRequest"},
+		"expiry that is no time":            {"expirationDateTime", "tomorrow", 400, "BadRequest"},
+		"expiry beyond the limit":           {"expirationDateTime", in(10071 * time.Minute), 400, "ExtensionError"},
+		"long clientState":                  {"clientState", strings.Repeat("x", 129), 400, "InvalidRequest"},
+		"unknown TLS version":               {"latestSupportedTlsVersion", "v9", 400, "InvalidRequest"},
+		"unknown property":                  {"colour", "red", 400, "BadRequest"},
+		"no resource":                       {"resource", nil, 400, "InvalidRequest"},
+		"mailbox settings":                  {"resource", "users/" + u.ID + "/mailboxSettings", 400, "InvalidRequest"},
+		"unknown resource":                  {"resource", "planets/mars", 400, "InvalidRequest"},
+		"me":                                {"resource", "me/events", 400, "BadRequest"},
+		"presence":                          {"resource", "communications/presences/" + u.ID, 403, "Forbidden"},
+		"unknown user":                      {"resource", "users/00000000-0000-4000-8000-000000000000/events", 404, "ResourceNotFound"},
+		"denied mailbox":                    {"resource", "users/" + denied.ID + "/events", 403, "ErrorAccessDenied"},
+		"UPN with an apostrophe":            {"resource", "users/o'hara@contoso.example/events", 400, "ExtensionError"},
+		"resource data without certificate": {"includeResourceData", true, 400, "InvalidRequest"},
+		"unreachable notificationUrl":       {"notificationUrl", "http://127.0.0.1:1/", 400, "ValidationError"},
+		"unreachable lifecycle URL":         {"lifecycleNotificationUrl", "http://127.0.0.1:1/", 400, "ValidationError"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			body := subscription(u, h, 2*time.Hour)
 			body[tt.field] = tt.value
-			a := w.graph("POST", "/subscriptions", body)
+			a := f.graph("POST", "/subscriptions", body)
 			if a.status != tt.status || a.code() != tt.code {
 				t.Errorf("answer = %d %s, want %d %s", a.status, a.raw, tt.status, tt.code)
 			}
@@ -106,13 +104,13 @@ func TestCreateSubscriptionIsRefused(t *testing.T) {
 			}
 		})
 	}
-	if subs := w.Subscriptions(); len(subs) != 0 {
+	if subs := f.Subscriptions(); len(subs) != 0 {
 		t.Errorf("subscriptions = %+v, want none", subs)
 	}
 }
 
-func TestHandshakeIsJudged(t *testing.T) {
-	w := start(t, graphsim.Config{RetryTimeout: 300 * time.Millisecond})
+func TestHandshake(t *testing.T) {
+	f := start(t, graphsim.Config{RetryTimeout: 300 * time.Millisecond})
 	good := newHook(t)
 	decoded := func(r *http.Request) string { return r.URL.Query().Get("validationToken") }
 	raw := func(r *http.Request) string { return strings.TrimPrefix(r.URL.RawQuery, "validationToken=") }
@@ -128,21 +126,21 @@ func TestHandshakeIsJudged(t *testing.T) {
 		serve http.HandlerFunc
 		want  int
 	}{
-		"the decoded token is right":                    {echo(200, "text/plain; charset=utf-8", decoded), 201},
-		"the token as it came is wrong":                 {echo(200, "text/plain", raw), 400},
-		"a path's unescaping leaves the + and is wrong": {echo(200, "text/plain", unescaped), 400},
-		"202 is wrong":                                  {echo(202, "text/plain", decoded), 400},
-		"html is wrong":                                 {echo(200, "text/html", decoded), 400},
-		"a redirect is wrong":                           {http.RedirectHandler(good.URL, http.StatusTemporaryRedirect).ServeHTTP, 400},
-		"no answer in time is wrong":                    {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 400},
+		"decoded token":        {echo(200, "text/plain; charset=utf-8", decoded), 201},
+		"escaped token":        {echo(200, "text/plain", raw), 400},
+		"path-unescaped token": {echo(200, "text/plain", unescaped), 400},
+		"status 202":           {echo(202, "text/plain", decoded), 400},
+		"html":                 {echo(200, "text/html", decoded), 400},
+		"redirect":             {http.RedirectHandler(good.URL, http.StatusTemporaryRedirect).ServeHTTP, 400},
+		"timeout":              {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 400},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(tt.serve)
 			defer server.Close()
-			body := subscription(w.user(strings.ReplaceAll(name, " ", ".")+"@contoso.example"), good, time.Hour)
+			body := subscription(f.addUser(strings.ReplaceAll(name, " ", ".")+"@contoso.example"), good, time.Hour)
 			body["notificationUrl"] = server.URL
-			a := w.graph("POST", "/subscriptions", body)
+			a := f.graph("POST", "/subscriptions", body)
 			if a.status != tt.want || tt.want == 400 && a.code() != "ValidationError" {
 				t.Errorf("answer = %d %s, want %d", a.status, a.raw, tt.want)
 			}
@@ -150,53 +148,53 @@ func TestHandshakeIsJudged(t *testing.T) {
 	}
 }
 
-func TestTheSameAgainIsAConflict(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u, h := w.user("ann@contoso.example"), newHook(t)
-	id := w.subscribe(u, h, time.Hour)
+func TestDuplicateSubscription(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	u, h := f.addUser("ann@contoso.example"), newHook(t)
+	id := f.subscribe(u, h, time.Hour)
 	body := subscription(u, h, time.Hour)
 	body["changeType"], body["resource"] = "deleted,created,updated", "/Users/"+u.ID+"/Events/"
-	a := w.graph("POST", "/subscriptions", body)
+	a := f.graph("POST", "/subscriptions", body)
 	if want := "Subscription Id <" + id + "> already exists for the requested combination"; a.status != 409 || a.message() != want {
 		t.Errorf("answer = %d %s, want 409 %q", a.status, a.raw, want)
 	}
 	body["changeType"] = "updated"
-	if a := w.graph("POST", "/subscriptions", body); a.status != 201 {
+	if a := f.graph("POST", "/subscriptions", body); a.status != 201 {
 		t.Errorf("another combination = %d %s, want 201", a.status, a.raw)
 	}
-	if a := w.graph("DELETE", "/subscriptions/"+id, nil); a.status != 204 || len(a.raw) != 0 {
-		t.Errorf("DELETE = %d %s, want 204 and nothing", a.status, a.raw)
+	if a := f.graph("DELETE", "/subscriptions/"+id, nil); a.status != 204 || len(a.raw) != 0 {
+		t.Errorf("DELETE = %d %s, want 204 without a body", a.status, a.raw)
 	}
-	w.subscribe(u, h, time.Hour)
+	f.subscribe(u, h, time.Hour)
 }
 
-func TestLifeIsRaisedToTheShortest(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u, h := w.user("ann@contoso.example"), newHook(t)
+func TestMinimumLife(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	u, h := f.addUser("ann@contoso.example"), newHook(t)
 	before := time.Now()
-	id := w.subscribe(u, h, time.Minute)
-	got := w.Subscriptions()[0].ExpirationDateTime
+	id := f.subscribe(u, h, time.Minute)
+	got := f.Subscriptions()[0].ExpirationDateTime
 	if got.Before(before.Add(45*time.Minute)) || got.After(time.Now().Add(45*time.Minute)) {
 		t.Errorf("expiry = %v, want 45 min from %v", got, before)
 	}
-	a := w.graph("PATCH", "/subscriptions/"+id, map[string]any{"expirationDateTime": time.Now().Add(time.Minute).UTC()})
-	if again := w.Subscriptions()[0].ExpirationDateTime; a.status != 200 || again.Before(got) {
-		t.Errorf("expiry after PATCH = %d %v, want 45 min again", a.status, again)
+	a := f.graph("PATCH", "/subscriptions/"+id, map[string]any{"expirationDateTime": time.Now().Add(time.Minute).UTC()})
+	if again := f.Subscriptions()[0].ExpirationDateTime; a.status != 200 || again.Before(got) {
+		t.Errorf("expiry after PATCH = %d %v, want at least 45 min", a.status, again)
 	}
 }
 
 func TestRenewSubscription(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	u, h, other := w.user("ann@contoso.example"), newHook(t), newHook(t)
-	id := w.subscribe(u, h, time.Hour)
+	f := start(t, graphsim.Config{})
+	u, h, other := f.addUser("ann@contoso.example"), newHook(t), newHook(t)
+	id := f.subscribe(u, h, time.Hour)
 	short := func() string {
 		body := subscription(u, h, time.Hour)
 		body["changeType"] = "updated"
 		delete(body, "lifecycleNotificationUrl")
 		body["expirationDateTime"] = time.Now().Add(50 * time.Minute).UTC()
-		return w.graph("POST", "/subscriptions", body).body["id"].(string)
+		return f.graph("POST", "/subscriptions", body).body["id"].(string)
 	}()
-	h.forget()
+	h.reset()
 	far := time.Now().Add(48 * time.Hour).UTC().Format(time.RFC3339)
 	tests := map[string]struct {
 		id     string
@@ -204,24 +202,24 @@ func TestRenewSubscription(t *testing.T) {
 		status int
 		code   string
 	}{
-		"a later expiry":                           {id, map[string]any{"expirationDateTime": far}, 200, ""},
-		"an expiry beyond the limit":               {id, map[string]any{"expirationDateTime": time.Now().Add(10071 * time.Minute).UTC()}, 400, "ExtensionError"},
-		"a long life without a lifecycle URL":      {short, map[string]any{"expirationDateTime": far}, 400, "InvalidRequest"},
-		"another URL, which is validated":          {id, map[string]any{"notificationUrl": other.URL}, 200, ""},
-		"another URL, where nobody listens":        {id, map[string]any{"notificationUrl": "http://127.0.0.1:1/"}, 400, "ValidationError"},
-		"another clientState":                      {id, map[string]any{"clientState": "x"}, 400, "InvalidRequest"},
-		"another resource":                         {id, map[string]any{"resource": "users/x/events"}, 400, "InvalidRequest"},
-		"another changeType":                       {id, map[string]any{"changeType": "created"}, 400, "InvalidRequest"},
-		"another lifecycle URL":                    {id, map[string]any{"lifecycleNotificationUrl": other.URL}, 400, "InvalidRequest"},
-		"a certificate for nothing":                {id, map[string]any{"encryptionCertificateId": "1"}, 400, "InvalidRequest"},
-		"a subscription that doesn't exist":        {"00000000-0000-4000-8000-000000000000", map[string]any{"expirationDateTime": far}, 404, "ResourceNotFound"},
-		"a body that says what the type of it is":  {id, map[string]any{"@odata.type": "#microsoft.graph.subscription", "expirationDateTime": far}, 200, ""},
-		"nothing of it but an unknown property":    {id, map[string]any{"colour": "red"}, 400, "BadRequest"},
-		"an expiry that is no time, but a number ": {id, map[string]any{"expirationDateTime": 5}, 400, "BadRequest"},
+		"later expiry":                    {id, map[string]any{"expirationDateTime": far}, 200, ""},
+		"expiry beyond the limit":         {id, map[string]any{"expirationDateTime": time.Now().Add(10071 * time.Minute).UTC()}, 400, "ExtensionError"},
+		"long life without lifecycle URL": {short, map[string]any{"expirationDateTime": far}, 400, "InvalidRequest"},
+		"other URL":                       {id, map[string]any{"notificationUrl": other.URL}, 200, ""},
+		"unreachable URL":                 {id, map[string]any{"notificationUrl": "http://127.0.0.1:1/"}, 400, "ValidationError"},
+		"other clientState":               {id, map[string]any{"clientState": "x"}, 400, "InvalidRequest"},
+		"other resource":                  {id, map[string]any{"resource": "users/x/events"}, 400, "InvalidRequest"},
+		"other changeType":                {id, map[string]any{"changeType": "created"}, 400, "InvalidRequest"},
+		"other lifecycle URL":             {id, map[string]any{"lifecycleNotificationUrl": other.URL}, 400, "InvalidRequest"},
+		"unneeded certificate":            {id, map[string]any{"encryptionCertificateId": "1"}, 400, "InvalidRequest"},
+		"unknown subscription":            {"00000000-0000-4000-8000-000000000000", map[string]any{"expirationDateTime": far}, 404, "ResourceNotFound"},
+		"@odata.type":                     {id, map[string]any{"@odata.type": "#microsoft.graph.subscription", "expirationDateTime": far}, 200, ""},
+		"unknown property":                {id, map[string]any{"colour": "red"}, 400, "BadRequest"},
+		"expiry that is a number":         {id, map[string]any{"expirationDateTime": 5}, 400, "BadRequest"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			a := w.graph("PATCH", "/subscriptions/"+tt.id, tt.body)
+			a := f.graph("PATCH", "/subscriptions/"+tt.id, tt.body)
 			if a.status != tt.status || a.code() != tt.code {
 				t.Errorf("answer = %d %s, want %d %s", a.status, a.raw, tt.status, tt.code)
 			}
@@ -230,7 +228,7 @@ func TestRenewSubscription(t *testing.T) {
 	if len(other.handshakes) != 1 || len(h.handshakes) != 0 {
 		t.Errorf("handshakes = %d at the new URL and %d at the old, want 1 and 0", len(other.handshakes), len(h.handshakes))
 	}
-	for _, sub := range w.Subscriptions() {
+	for _, sub := range f.Subscriptions() {
 		if sub.ID == id && (sub.NotificationURL != other.URL || sub.ExpirationDateTime.Format(time.RFC3339) != far) {
 			t.Errorf("subscription = %+v, want the new URL and expiry", sub)
 		}

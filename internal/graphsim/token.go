@@ -16,7 +16,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Application permissions that something here asks for.
+// Application permissions that operations require.
 const (
 	roleMailboxSettings = "MailboxSettings.Read"
 	roleUsers           = "User.Read.All"
@@ -29,7 +29,7 @@ const (
 // invalidToken is Graph's error code for any access token that it refuses.
 const invalidToken = "InvalidAuthenticationToken"
 
-// grant is what an access token allows.
+// grant is an issued access token.
 type grant struct {
 	audience string
 	expires  time.Time
@@ -37,14 +37,14 @@ type grant struct {
 	revoked  bool
 }
 
-func (g *grant) may(role string) bool { return slices.Contains(g.roles, role) }
+func (g *grant) allows(role string) bool { return slices.Contains(g.roles, role) }
 
-// login issues access tokens and knows those that it issued.
+// login issues and checks access tokens.
 type login struct {
 	cfg       Config
 	key       *rsa.PrivateKey
 	keyID     string
-	audiences map[string]bool // resources whose tokens Graph takes
+	audiences map[string]bool // that Graph accepts
 
 	mu     sync.Mutex
 	grants map[string]*grant // by token; guarded by mu
@@ -64,9 +64,9 @@ func newLogin(cfg Config, audiences map[string]bool) (*login, error) {
 
 func (l *login) issuerV1() string { return "https://sts.windows.net/" + l.cfg.TenantID + "/" }
 
-// issue returns a signed access token for audience, in version 1.0 as Graph's are.
+// issue returns a signed access token for audience, in version 1.0 like those for Graph.
 func (l *login) issue(audience string, now time.Time) (string, error) {
-	expires := now.Add(l.cfg.TokenLifetime + time.Second - 1).Truncate(time.Second) // never too short
+	expires := now.Add(l.cfg.TokenLifetime + time.Second - 1).Truncate(time.Second) // rounded up
 	token, err := l.sign(jwt.MapClaims{
 		"iss": l.issuerV1(), "sub": l.cfg.ClientID, "aud": audience,
 		"iat": now.Unix(), "nbf": now.Unix(), "exp": expires.Unix(),
@@ -90,8 +90,8 @@ func (l *login) sign(claims jwt.MapClaims) (string, error) {
 	return t.SignedString(l.key)
 }
 
-// check returns what the bearer token in an Authorization header allows. Only
-// tokens that were issued here have a good signature, so it is not checked.
+// check returns the grant of the bearer token in an Authorization header. It looks the
+// token up and need not check the signature.
 func (l *login) check(header string, now time.Time) (*grant, *reply) {
 	refuse := func(message string) (*grant, *reply) {
 		return nil, fail(http.StatusUnauthorized, invalidToken, message)
@@ -116,7 +116,7 @@ func (l *login) check(header string, now time.Time) (*grant, *reply) {
 	return g, nil
 }
 
-// keys is the JSON Web Key Set with which tokens can be checked.
+// keys returns the JSON Web Key Set for verifying tokens.
 func (l *login) keys(issuer string) map[string]any {
 	return map[string]any{"keys": []map[string]any{{
 		"kty": "RSA", "use": "sig", "alg": "RS256", "kid": l.keyID, "x5t": l.keyID,
@@ -126,11 +126,10 @@ func (l *login) keys(issuer string) map[string]any {
 	}}}
 }
 
-// publisherID is the application that sends notifications, as validation tokens
-// name it.
+// publisherID is the application in validation tokens, which sends notifications.
 const publisherID = "0bf30f3b-4a52-48df-9a82-234910c4a086"
 
-// validationToken proves to a receiver that a collection with resource data
+// validationToken returns a token that proves that a notification with resource data
 // comes from Graph.
 func (l *login) validationToken(now time.Time) (string, error) {
 	return l.sign(jwt.MapClaims{
@@ -140,7 +139,7 @@ func (l *login) validationToken(now time.Time) (string, error) {
 	})
 }
 
-// RevokeTokens makes Graph refuse every token issued so far.
+// RevokeTokens revokes all tokens issued so far.
 func (s *Server) RevokeTokens() {
 	s.login.mu.Lock()
 	defer s.login.mu.Unlock()

@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// defaultProperties of a user come without a $select.
+// defaultProperties are returned without a $select.
 var defaultProperties = []string{
 	"id", "displayName", "mail", "userPrincipalName", "businessPhones", "givenName",
 	"jobTitle", "mobilePhone", "officeLocation", "preferredLanguage", "surname",
 }
 
-// properties are all that $select may name.
+// properties returns all properties that $select may name.
 func (u User) properties() map[string]any {
 	local, _, _ := strings.Cut(u.UserPrincipalName, "@")
 	return map[string]any{
@@ -30,7 +30,7 @@ func (u User) properties() map[string]any {
 	}
 }
 
-// selection reads $select.
+// selection parses $select.
 func selection(q url.Values) ([]string, *reply) {
 	raw := q.Get("$select")
 	if raw == "" {
@@ -47,7 +47,7 @@ func selection(q url.Values) ([]string, *reply) {
 	return names, nil
 }
 
-// selected is the user as Graph shows it.
+// selected returns some properties of the user.
 func (u User) selected(names []string) map[string]any {
 	all, body := u.properties(), make(map[string]any, len(names)+1)
 	for _, name := range names {
@@ -58,12 +58,12 @@ func (u User) selected(names []string) map[string]any {
 
 // getUser is GET /users/{id|upn}.
 func (s *Server) getUser(c *call) *reply {
-	if !c.grant.may(roleUsers) {
+	if !c.grant.allows(roleUsers) {
 		return forbidden()
 	}
-	names, bad := selection(c.query)
-	if bad != nil {
-		return bad
+	names, refusal := selection(c.query)
+	if refusal != nil {
+		return refusal
 	}
 	a := s.directory.find(c.path[1])
 	if a == nil {
@@ -77,35 +77,35 @@ func (s *Server) getUser(c *call) *reply {
 
 // listUsers is GET /users, with or without $filter.
 func (s *Server) listUsers(c *call) *reply {
-	if !c.grant.may(roleUsers) {
+	if !c.grant.allows(roleUsers) {
 		return forbidden()
 	}
-	names, bad := selection(c.query)
-	if bad != nil {
-		return bad
+	names, refusal := selection(c.query)
+	if refusal != nil {
+		return refusal
 	}
-	fits := func(User) bool { return true }
+	matches := func(User) bool { return true }
 	if filter := c.query.Get("$filter"); filter != "" {
 		terms, ok := parseFilter(filter)
 		if !ok {
 			return fail(http.StatusBadRequest, "Request_UnsupportedQuery",
 				"Unsupported or invalid query filter clause specified for property of resource 'User'.")
 		}
-		fits = func(u User) bool { return slices.ContainsFunc(terms, func(t term) bool { return t.matches(u) }) }
+		matches = func(u User) bool { return slices.ContainsFunc(terms, func(t filterTerm) bool { return t.matches(u) }) }
 	}
-	body, bad := page(c, s.URL()+"/v1.0/", "users", s.directory.match(fits), func(a *account) any { return a.selected(names) })
-	if bad != nil {
-		return bad
+	body, refusal := page(c, s.URL()+"/v1.0/", "users", s.directory.match(matches), func(a *account) any { return a.selected(names) })
+	if refusal != nil {
+		return refusal
 	}
 	return respond(http.StatusOK, body)
 }
 
-// pageSize is how many things a page has unless $top says otherwise.
+// pageSize is the default of $top.
 const pageSize = 100
 
-// page is the part of all, a collection below base, that $top and $skiptoken ask
-// for.
-func page[T any](c *call, base, collection string, all []T, show func(T) any) (body map[string]any, bad *reply) {
+// page returns the page of a collection that $top and $skiptoken select. base is the URL
+// above the collection.
+func page[T any](c *call, base, collection string, all []T, show func(T) any) (body map[string]any, refusal *reply) {
 	top, from := pageSize, 0
 	var err error
 	if raw := c.query.Get("$top"); raw != "" {
@@ -139,28 +139,28 @@ func page[T any](c *call, base, collection string, all []T, show func(T) any) (b
 	return body, nil
 }
 
-// presenceIDs is how many ids one presence request may ask for.
-const presenceIDs = 650
+// maxPresenceIDs is the limit for one presence request.
+const maxPresenceIDs = 650
 
 // presences is POST /communications/getPresencesByUserId.
 func (s *Server) presences(c *call) *reply {
-	if !c.grant.may(rolePresence) {
+	if !c.grant.allows(rolePresence) {
 		return forbidden()
 	}
 	if refusal := s.presence.take(time.Now()); refusal != nil {
 		return refusal
 	}
-	var ask struct {
+	var req struct {
 		IDs []string `json:"ids"`
 	}
-	switch err := json.Unmarshal(c.body, &ask); {
-	case err != nil, len(ask.IDs) == 0:
+	switch err := json.Unmarshal(c.body, &req); {
+	case err != nil, len(req.IDs) == 0:
 		return badRequest("ids is required.")
-	case len(ask.IDs) > presenceIDs:
-		return badRequest(fmt.Sprintf("ids has more than %d elements.", presenceIDs))
+	case len(req.IDs) > maxPresenceIDs:
+		return badRequest(fmt.Sprintf("ids has more than %d elements.", maxPresenceIDs))
 	}
 	value := []any{}
-	for _, id := range ask.IDs {
+	for _, id := range req.IDs {
 		a := s.directory.find(id)
 		if a == nil {
 			continue

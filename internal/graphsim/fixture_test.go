@@ -19,15 +19,15 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
-// world is a running simulator and a client that has logged in.
-type world struct {
+// fixture is a running simulator and a client that has logged in.
+type fixture struct {
 	*graphsim.Server
 	t      testing.TB
 	client *http.Client
 	token  string
 }
 
-// answer is what came back.
+// answer is an HTTP response.
 type answer struct {
 	status int
 	header http.Header
@@ -35,7 +35,7 @@ type answer struct {
 	body   map[string]any
 }
 
-// code is the code of a Graph error.
+// code returns the code of a Graph error.
 func (a answer) code() string {
 	e, _ := a.body["error"].(map[string]any)
 	code, _ := e["code"].(string)
@@ -48,7 +48,7 @@ func (a answer) message() string {
 	return message
 }
 
-func start(t testing.TB, cfg graphsim.Config) *world {
+func start(t testing.TB, cfg graphsim.Config) *fixture {
 	t.Helper()
 	s, err := graphsim.New(cfg)
 	if err != nil {
@@ -58,23 +58,23 @@ func start(t testing.TB, cfg graphsim.Config) *world {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.CAPEM())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
-	t.Cleanup(transport.CloseIdleConnections) // or stopping waits a second for each
-	w := &world{Server: s, t: t, client: &http.Client{Transport: transport, Timeout: await.Timeout}}
-	w.token = w.login()
-	return w
+	t.Cleanup(transport.CloseIdleConnections) // otherwise stopping waits a second for each
+	f := &fixture{Server: s, t: t, client: &http.Client{Transport: transport, Timeout: await.Timeout}}
+	f.token = f.login()
+	return f
 }
 
-// ask sends a request with everything given by the caller.
-func (w *world) ask(method, target string, header http.Header, body []byte) answer {
-	w.t.Helper()
-	a, err := w.try(method, target, header, body)
+// send sends a request.
+func (f *fixture) send(method, target string, header http.Header, body []byte) answer {
+	f.t.Helper()
+	a, err := f.trySend(method, target, header, body)
 	if err != nil {
-		w.t.Fatalf("%s %s: %v", method, target, err)
+		f.t.Fatalf("%s %s: %v", method, target, err)
 	}
 	return a
 }
 
-func (w *world) try(method, target string, header http.Header, body []byte) (answer, error) {
+func (f *fixture) trySend(method, target string, header http.Header, body []byte) (answer, error) {
 	req, err := http.NewRequest(method, target, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err
@@ -82,50 +82,49 @@ func (w *world) try(method, target string, header http.Header, body []byte) (ans
 	for k, v := range header {
 		req.Header[k] = v
 	}
-	resp, err := w.client.Do(req)
+	resp, err := f.client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	a := answer{status: resp.StatusCode, header: resp.Header, raw: raw}
-	_ = json.Unmarshal(raw, &a.body) // not all answers are objects
+	_ = json.Unmarshal(raw, &a.body) // leaves body nil if it is not an object
 	return a, err
 }
 
-func (w *world) tokenForm() url.Values {
+func (f *fixture) tokenForm() url.Values {
 	return url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {graphsim.DefaultClientID},
-		"client_secret": {graphsim.DefaultClientSecret}, "scope": {w.URL() + "/.default"},
+		"client_secret": {graphsim.DefaultClientSecret}, "scope": {f.URL() + "/.default"},
 	}
 }
 
-func (w *world) tokenURL() string { return w.URL() + "/" + w.TenantID() + "/oauth2/v2.0/token" }
+func (f *fixture) tokenURL() string { return f.URL() + "/" + f.TenantID() + "/oauth2/v2.0/token" }
 
-func (w *world) postForm(form url.Values) answer {
-	w.t.Helper()
-	return w.ask("POST", w.tokenURL(), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, []byte(form.Encode()))
+func (f *fixture) postForm(form url.Values) answer {
+	f.t.Helper()
+	return f.send("POST", f.tokenURL(), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, []byte(form.Encode()))
 }
 
-func (w *world) login() string {
-	w.t.Helper()
-	a := w.postForm(w.tokenForm())
+func (f *fixture) login() string {
+	f.t.Helper()
+	a := f.postForm(f.tokenForm())
 	token, _ := a.body["access_token"].(string)
 	if token == "" {
-		w.t.Fatalf("login = %d %s, want a token", a.status, a.raw)
+		f.t.Fatalf("login = %d %s, want a token", a.status, a.raw)
 	}
 	return token
 }
 
-func (w *world) header() http.Header {
-	return http.Header{"Authorization": {"Bearer " + w.token}, "Content-Type": {"application/json"}}
+func (f *fixture) header() http.Header {
+	return http.Header{"Authorization": {"Bearer " + f.token}, "Content-Type": {"application/json"}}
 }
 
-// graph calls Graph with the token; body may be nil, a string or anything that
-// is to be JSON.
-func (w *world) graph(method, path string, body any) answer {
-	w.t.Helper()
-	return w.ask(method, w.URL()+"/v1.0"+path, w.header(), encode(body))
+// graph calls Graph with the token. body may be nil, a string, or a value to encode as JSON.
+func (f *fixture) graph(method, path string, body any) answer {
+	f.t.Helper()
+	return f.send(method, f.URL()+"/v1.0"+path, f.header(), encode(body))
 }
 
 func encode(body any) []byte {
@@ -137,69 +136,69 @@ func encode(body any) []byte {
 	}
 	raw, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // the tests' own maps
+		panic(err) // tests pass plain maps only
 	}
 	return raw
 }
 
-func (w *world) user(upn string) graphsim.User {
-	w.t.Helper()
-	u, err := w.AddUser(graphsim.User{UserPrincipalName: upn})
-	w.must(err)
+func (f *fixture) addUser(upn string) graphsim.User {
+	f.t.Helper()
+	u, err := f.AddUser(graphsim.User{UserPrincipalName: upn})
+	f.must(err)
 	return u
 }
 
-func (w *world) users(count int) []graphsim.User {
-	w.t.Helper()
-	users, err := w.AddUsers(count, "contoso.example")
-	w.must(err)
+func (f *fixture) addUsers(count int) []graphsim.User {
+	f.t.Helper()
+	users, err := f.AddUsers(count, "contoso.example")
+	f.must(err)
 	return users
 }
 
-func (w *world) must(err error) {
-	w.t.Helper()
+func (f *fixture) must(err error) {
+	f.t.Helper()
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 }
 
-func (w *world) mailbox(u graphsim.User, m graphsim.Mailbox) {
-	w.t.Helper()
-	w.must(w.SetMailbox(u.ID, m))
+func (f *fixture) setMailbox(u graphsim.User, m graphsim.Mailbox) {
+	f.t.Helper()
+	f.must(f.SetMailbox(u.ID, m))
 }
 
-func (w *world) set(u graphsim.User, update graphsim.AutomaticRepliesUpdate) {
-	w.t.Helper()
-	_, err := w.SetAutomaticReplies(u.ID, update)
-	w.must(err)
+func (f *fixture) setReplies(u graphsim.User, update graphsim.AutomaticRepliesUpdate) {
+	f.t.Helper()
+	_, err := f.SetAutomaticReplies(u.ID, update)
+	f.must(err)
 }
 
-// setOut switches a user's replies on, with the block in the calendar.
-func (w *world) setOut(u graphsim.User) {
-	w.t.Helper()
-	w.set(u, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), CalendarBlock: true})
+// setOut enables a user's automatic replies, with a calendar block.
+func (f *fixture) setOut(u graphsim.User) {
+	f.t.Helper()
+	f.setReplies(u, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), CalendarBlock: true})
 }
 
 const repliesPath = "/mailboxSettings/automaticRepliesSetting"
 
 // read reads a user's automatic replies.
-func (w *world) read(u graphsim.User) answer {
-	w.t.Helper()
-	return w.graph("GET", "/users/"+u.ID+repliesPath, nil)
+func (f *fixture) read(u graphsim.User) answer {
+	f.t.Helper()
+	return f.graph("GET", "/users/"+u.ID+repliesPath, nil)
 }
 
-func (w *world) fault(f graphsim.Fault) {
-	w.t.Helper()
-	_, err := w.SetFault(f)
-	w.must(err)
+func (f *fixture) setFault(fault graphsim.Fault) {
+	f.t.Helper()
+	_, err := f.SetFault(fault)
+	f.must(err)
 }
 
-// subscribe makes a subscription to the user's events and returns its id.
-func (w *world) subscribe(user graphsim.User, hook *hook, life time.Duration) string {
-	w.t.Helper()
-	a := w.graph("POST", "/subscriptions", subscription(user, hook, life))
+// subscribe creates a subscription to the user's events and returns its id.
+func (f *fixture) subscribe(user graphsim.User, hook *hook, life time.Duration) string {
+	f.t.Helper()
+	a := f.graph("POST", "/subscriptions", subscription(user, hook, life))
 	if a.status != http.StatusCreated {
-		w.t.Fatalf("POST /subscriptions = %d %s", a.status, a.raw)
+		f.t.Fatalf("POST /subscriptions = %d %s", a.status, a.raw)
 	}
 	return a.body["id"].(string)
 }
@@ -215,7 +214,7 @@ func subscription(user graphsim.User, hook *hook, life time.Duration) map[string
 	}
 }
 
-// hook is a receiver of notifications.
+// hook receives notifications.
 type hook struct {
 	*httptest.Server
 
@@ -223,7 +222,7 @@ type hook struct {
 	handshakes []*http.Request    // guarded by mu
 	posts      [][]map[string]any // items by POST; guarded by mu
 	paths      []string           // of the posts; guarded by mu
-	statuses   []int              // to answer with, in turn; then 202; guarded by mu
+	statuses   []int              // of the next answers; then 202; guarded by mu
 }
 
 func newHook(t testing.TB) *hook {
@@ -258,7 +257,7 @@ func (h *hook) serve(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(status)
 }
 
-// items are all items received so far.
+// items returns all items received so far.
 func (h *hook) items() []map[string]any {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -269,34 +268,33 @@ func (h *hook) items() []map[string]any {
 	return all
 }
 
-func (h *hook) forget() {
+func (h *hook) reset() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.posts, h.paths, h.handshakes = nil, nil, nil
 }
 
-// only waits for exactly n items and makes sure that a marker sent after them
-// is the next.
-func (h *hook) only(t testing.TB, n int) []map[string]any {
+// waitFor waits for n items and fails if more have arrived by then.
+func (h *hook) waitFor(t testing.TB, n int) []map[string]any {
 	t.Helper()
-	await.True(t, "the items come", func() bool { return len(h.items()) >= n })
+	await.True(t, "the items arrive", func() bool { return len(h.items()) >= n })
 	items := h.items()
 	if len(items) != n {
-		t.Fatalf("%d items came, want %d: %v", len(items), n, items)
+		t.Fatalf("received %d items, want %d: %v", len(items), n, items)
 	}
 	return items
 }
 
-func TestConfigIsChecked(t *testing.T) {
+func TestInvalidConfig(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		cfg     graphsim.Config
-		invalid bool // so much can be said without trying
+		invalid bool // ErrInvalid
 	}{
-		"a token that ends at once":              {graphsim.Config{TokenLifetime: time.Millisecond}, true},
-		"the shortest life above the longest":    {graphsim.Config{MinSubscription: time.Hour, MaxSubscription: time.Minute}, true},
-		"an address that can't be listened on":   {graphsim.Config{Addr: "256.0.0.1:1"}, false},
-		"a control address that can't be either": {graphsim.Config{ControlAddr: "256.0.0.1:1"}, false},
+		"short token lifetime":         {graphsim.Config{TokenLifetime: time.Millisecond}, true},
+		"minimum life above maximum":   {graphsim.Config{MinSubscription: time.Hour, MaxSubscription: time.Minute}, true},
+		"unusable address":             {graphsim.Config{Addr: "256.0.0.1:1"}, false},
+		"unusable control API address": {graphsim.Config{ControlAddr: "256.0.0.1:1"}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -307,9 +305,9 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 }
 
-func TestSpeaksHTTP2(t *testing.T) {
-	w := start(t, graphsim.Config{})
-	resp, err := w.client.Get(w.URL() + "/" + w.TenantID() + "/v2.0/.well-known/openid-configuration")
+func TestHTTP2(t *testing.T) {
+	f := start(t, graphsim.Config{})
+	resp, err := f.client.Get(f.URL() + "/" + f.TenantID() + "/v2.0/.well-known/openid-configuration")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,14 +320,14 @@ func TestSpeaksHTTP2(t *testing.T) {
 func TestSameSeedSameIDs(t *testing.T) {
 	t.Parallel()
 	ids := func(seed uint64) string {
-		w := start(t, graphsim.Config{Seed: seed})
-		u := w.user("ann@contoso.example")
-		return u.ID + " " + w.subscribe(u, newHook(t), time.Hour)
+		f := start(t, graphsim.Config{Seed: seed})
+		u := f.addUser("ann@contoso.example")
+		return u.ID + " " + f.subscribe(u, newHook(t), time.Hour)
 	}
 	if a, b := ids(7), ids(7); a != b {
 		t.Errorf("ids = %s, then %s, want the same", a, b)
 	}
 	if a, b := ids(7), ids(8); a == b {
-		t.Errorf("ids = %s for both seeds, want others", a)
+		t.Errorf("ids = %s for both seeds, want different ids", a)
 	}
 }
