@@ -70,13 +70,11 @@ func TestHintsDuringWaits(t *testing.T) {
 		err  error
 		kind ooo.HintKind
 		read bool // at once
-		left int  // hints, until a read is answered
 	}{
-		"check after error":                       {ooo.ErrDenied, ooo.HintCheck, true, 0},
-		"notification after error":                {ooo.ErrDenied, ooo.HintRead, false, 1},
-		"check during Retry-After of mailbox":     {&ooo.Throttled{After: time.Minute}, ooo.HintCheck, false, 1},
-		"check during Retry-After of app":         {&ooo.Throttled{After: time.Minute, WholeApp: true}, ooo.HintCheck, false, 1},
-		"notification while Graph is unavailable": {ooo.ErrUnavailable, ooo.HintRead, true, 1},
+		"check after error":                   {ooo.ErrDenied, ooo.HintCheck, true},
+		"notification after error":            {ooo.ErrDenied, ooo.HintRead, false},
+		"check during Retry-After of mailbox": {&ooo.Throttled{After: time.Minute}, ooo.HintCheck, false},
+		"check during Retry-After of app":     {&ooo.Throttled{After: time.Minute, WholeApp: true}, ooo.HintCheck, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -86,18 +84,13 @@ func TestHintsDuringWaits(t *testing.T) {
 				f.graph.takeReads(annID)
 				f.hint("ann", ooo.Hint{Kind: tt.kind, Source: ooo.SourceNotification})
 				time.Sleep(100 * time.Millisecond)
-				if n := len(f.graph.takeReads(annID)); (n == 1) != tt.read {
-					t.Errorf("%d reads, want one at once: %t", n, tt.read)
-				}
-				if n := f.hints(); n != tt.left {
-					t.Errorf("%d hints left, want %d", n, tt.left)
+				if n, hints := len(f.graph.takeReads(annID)), f.hints(); (n == 1) != tt.read || (hints == 0) != tt.read {
+					t.Errorf("%d reads, %d hints left, want one read at once and no hint: %t", n, hints, tt.read)
 				}
 				f.graph.locked(func() { delete(f.graph.errs, annID); f.graph.settings[annID] = off })
 				time.Sleep(2 * time.Minute)
-				if got := f.changes(); len(got) != 1 || f.hints() != 0 {
-					t.Errorf("%d changes, %d hints left, want the change and no hint", len(got), f.hints())
-				} else if by := got[0].Source; (by == ooo.SourceNotification) != (tt.left == 1) {
-					t.Errorf("source = %s, want notification: %t", by, tt.left == 1)
+				if got := f.changes(); len(got) != 1 || f.hints() != 0 || (got[0].Source == ooo.SourceNotification) == tt.read {
+					t.Errorf("changes = %+v, %d hints left, want one by the hint if that waited, and no hint", got, f.hints())
 				}
 			})
 		})
@@ -152,8 +145,9 @@ func TestHintSurvivesUnansweredRead(t *testing.T) {
 				time.Sleep(7 * time.Second)
 				f.graph.locked(func() { f.graph.down = nil })
 				time.Sleep(15 * time.Second)
-				if n := len(f.graph.takeReads(annID)); n < 2 || n > 5 || len(f.changes()) != 1 || f.hints() != 0 {
-					t.Errorf("%d reads, %d changes, %d hints left, want 2 to 5, 1, 0", n, len(f.changes()), f.hints())
+				got, n := f.changes(), len(f.graph.takeReads(annID))
+				if len(got) != 1 || got[0].Source != ooo.SourceNotification || n < 2 || n > 5 || f.hints() != 0 {
+					t.Errorf("changes = %+v by %d reads, %d hints left, want one by the notification, 2 to 5 reads, no hint", got, n, f.hints())
 				}
 			})
 		})

@@ -94,39 +94,25 @@ func TestEffectOf(t *testing.T) {
 }
 
 func TestConcurrencyAdapts(t *testing.T) {
-	// rounds keeps as many calls in flight as the limit allows.
-	rounds := func(c *concurrency, n int, refused bool) {
+	synctest.Test(t, func(t *testing.T) {
 		const took = 50 * time.Millisecond
-		for range n {
-			began, inFlight := time.Now(), int(c.limit)
-			time.Sleep(took)
-			for range inFlight {
-				c.observe(began, took, refused)
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}
-	tests := map[string]struct {
-		rounds func(c *concurrency)
-		want   func(before, after int) bool
-	}{
-		"one good round":          {func(c *concurrency) { rounds(c, 1, false) }, func(b, a int) bool { return a == b || a == b+1 }},
-		"many good rounds":        {func(c *concurrency) { rounds(c, 200, false) }, func(_, a int) bool { return a == maxCalls }},
-		"one bad round":           {func(c *concurrency) { rounds(c, 1, true) }, func(b, a int) bool { return a == b*2/3 || a == b*2/3+1 }},
-		"many bad rounds":         {func(c *concurrency) { rounds(c, 50, true) }, func(_, a int) bool { return a == minCalls }},
-		"good rounds after a bad": {func(c *concurrency) { rounds(c, 1, true); rounds(c, 30, false) }, func(b, a int) bool { return a >= b }},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newConcurrency()
-				rounds(&c, 1, false)
-				before := int(c.limit)
-				tt.rounds(&c)
-				if after := int(c.limit); !tt.want(before, after) {
-					t.Errorf("limit = %d, was %d", after, before)
+		c := newConcurrency()
+		for _, step := range []struct {
+			rounds   int // each with as many calls in flight as the limit allows
+			refused  bool
+			min, max int
+		}{{1, false, 52, 53}, {1, true, 34, 36}, {30, false, 62, 66}, {200, false, 96, 96}, {50, true, 8, 8}} {
+			for range step.rounds {
+				began, inFlight := time.Now(), int(c.limit)
+				time.Sleep(took)
+				for range inFlight {
+					c.observe(began, took, step.refused)
 				}
-			})
-		})
-	}
+				time.Sleep(time.Millisecond)
+			}
+			if got := int(c.limit); got < step.min || got > step.max {
+				t.Errorf("limit = %d after %+v, want %d to %d", got, step, step.min, step.max)
+			}
+		}
+	})
 }
