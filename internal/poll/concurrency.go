@@ -7,7 +7,7 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// concurrency limits how many calls of Graph may be in flight for regular reads, and as many
+// concurrency limits how many calls to Graph may be in flight for regular reads, and as many
 // again for expedited ones. Like TCP congestion control it adapts to what Graph can take: the
 // limit grows by one per round of successful calls, and shrinks by a third when Graph as a
 // whole fails or asks the app to wait, once for all calls in flight at that time.

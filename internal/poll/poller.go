@@ -12,10 +12,10 @@
 // follows one change: read, decide, save.
 //
 // The edges of scheduled windows follow the wall clock and the setting that was read last, so
-// a window opens and closes on the second even while Graph is unavailable. A failed read
-// changes only when the mailbox is read next: its state stays, and it is shown as unknown with
-// the reason. Only the first failure of a kind and waits longer than one interval are saved;
-// otherwise an outage would cost one save per read.
+// a window opens and closes on the second even while Graph is unavailable. A failed read never
+// changes the state: the mailbox is shown as unknown with the reason until a read succeeds.
+// Only the first failure of a kind and waits longer than one interval are saved; otherwise an
+// outage would cost one save per read.
 package poll
 
 import (
@@ -120,14 +120,14 @@ type Poller struct {
 	cfg       Config
 	policyTag string
 	rate      *rate.Limiter
-	traced    bool // spans are exported, so calls of Graph are recorded
+	traced    bool // spans are exported, so calls to Graph are recorded
 
 	regular, expedited, isolated, lookups *lane
 
-	edges   *schedule.Queue[*target] // of scheduled windows
-	saves   chan struct{}            // capacity maxSaves: saves in flight
-	removed chan []ooo.Hint          // capacity maxRemovals: to be removed from Redis
-	tasks   sync.WaitGroup           // started by the lanes
+	edges    *schedule.Queue[*target] // of scheduled windows
+	saves    chan struct{}            // capacity maxSaves: saves in flight
+	removals chan []ooo.Hint          // capacity maxRemovals: hints to be removed from Redis
+	tasks    sync.WaitGroup           // started by the lanes
 
 	mu             sync.Mutex
 	targets        map[ooo.RecordID]*target // guarded by mu, like the fields below
@@ -144,7 +144,7 @@ func New(cfg Config) (*Poller, error) {
 	}
 	p := &Poller{
 		cfg: cfg, policyTag: cfg.Policy.Tag(), rate: rate.NewLimiter(maxReadRate, readBurst), traced: cfg.Tracer != noop.Tracer{},
-		edges: schedule.New[*target](), saves: make(chan struct{}, maxSaves), removed: make(chan []ooo.Hint, maxRemovals),
+		edges: schedule.New[*target](), saves: make(chan struct{}, maxSaves), removals: make(chan []ooo.Hint, maxRemovals),
 		targets: map[ooo.RecordID]*target{}, calls: newConcurrency(),
 	}
 	adaptive := func() int {

@@ -36,8 +36,8 @@ type sweep struct {
 
 // sweepPresence requests the presence of all users whose mailboxes this replica owns, 650 in
 // one call, and expedites the reads of those whose Out of Office flag has changed. Presence is
-// only a hint. The sweep pays off where reading all mailboxes often enough would exceed what
-// Graph allows, together with a longer interval.
+// only a hint. The sweep pays off, together with a longer interval, where reading all mailboxes
+// every few seconds would exceed what Graph allows.
 func (p *Poller) sweepPresence(ctx context.Context) error {
 	perSecond, limiter, denied := maxPresenceRate, rate.NewLimiter(maxPresenceRate, 1), false
 	for {

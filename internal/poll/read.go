@@ -20,17 +20,18 @@ const (
 	slowAnswer = time.Second
 	// quickAnswers is how many quick answers return an isolated mailbox to the batches.
 	quickAnswers = 3
-	// maxNotificationDelay is how long after a regular read found a change a notification is
-	// still taken for the one of that change.
+	// maxNotificationDelay is how long after a regular read noticed a change a notification
+	// still counts as the late notification of that change.
 	maxNotificationDelay = 10 * time.Minute
 )
 
-// call is one call of Graph, with what its trace needs if it turns out to be worth one.
+// call is one call to Graph. It keeps what a trace needs until it is known whether there will be
+// one.
 type call struct {
 	began, ended time.Time
 	mailboxes    int
 	graph        *graph.Calls // nil: not traced
-	unanswered   bool         // it failed as a whole, for a reason that Graph does not name
+	unanswered   bool         // it failed as a whole, with one error for all mailboxes
 	cutShort     bool         // it timed out before isolatedTimeout
 }
 
@@ -78,7 +79,7 @@ func (p *Poller) callGraph(ctx context.Context, jobs []job, timeout time.Duratio
 	return results, c
 }
 
-// unanswered reports whether a call failed as a whole, for a reason that Graph does not name.
+// unanswered reports whether a call failed as a whole: Graph did not answer for any mailbox.
 func unanswered(results []ooo.ReadResult) bool {
 	first := results[0].Err
 	if !errors.Is(first, ooo.ErrUnavailable) && !errors.Is(first, ooo.ErrRejected) {

@@ -25,7 +25,7 @@ type target struct {
 	failure     *failure   // the last one in a row; nil: the last read succeeded
 	notBefore   time.Time  // when it may be read next
 
-	// The small fields are together, because there is a target for each mailbox.
+	// Small fields are grouped to save memory: there is one target per mailbox.
 	monitored     bool  // under at least one address
 	inFlight      bool  // it is being read, or the result is being saved
 	dropped       bool  // this replica no longer owns it
@@ -71,8 +71,8 @@ func phaseOf(id ooo.RecordID, interval time.Duration, mailboxes int) time.Durati
 	return phase
 }
 
-// firstInPhase returns the first time after now at which a mailbox is in phase. All replicas
-// agree on it, because it follows the wall clock, but it has a monotonic reading.
+// firstInPhase returns the first time after now at which a mailbox is in phase. It follows the
+// wall clock, so that all replicas agree on it, but carries a monotonic reading.
 func firstInPhase(phase, interval time.Duration, now time.Time) time.Time {
 	wait := (phase - time.Duration(now.UnixNano()%int64(interval))) % interval
 	if wait <= 0 {

@@ -109,7 +109,7 @@ func (p *Poller) removeLater(hints []ooo.Hint) {
 		return
 	}
 	select {
-	case p.removed <- hints:
+	case p.removals <- hints:
 	default: // Redis has been unreachable for long
 	}
 }
@@ -120,7 +120,7 @@ func (p *Poller) removeHints(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case hints := <-p.removed:
+		case hints := <-p.removals:
 			schedule.Sleep(ctx, removalDelay)
 			p.remove(ctx, hints)
 		}
@@ -129,8 +129,8 @@ func (p *Poller) removeHints(ctx context.Context) error {
 
 // remove removes these hints and all that are waiting. If that fails, it is retried later.
 func (p *Poller) remove(ctx context.Context, hints []ooo.Hint) {
-	for len(p.removed) > 0 {
-		hints = append(hints, <-p.removed...)
+	for len(p.removals) > 0 {
+		hints = append(hints, <-p.removals...)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
