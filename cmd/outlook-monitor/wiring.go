@@ -72,7 +72,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	var syncer *deliver.Syncer // made below, because it asks owners
 	owners, err := partition.New(partition.Config{
 		Store: s.store, Settings: settingsDigest(settings), Fingerprint: fingerprint(settings), Answered: seen.sinceAccepted,
-		OnOlder: func(ctx context.Context) {
+		OnRollback: func(ctx context.Context) {
 			// Some users may have been added or removed since the older data was stored.
 			keys.restore(ctx, log)
 			syncer.RequestSync()

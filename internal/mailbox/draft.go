@@ -10,12 +10,13 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Draft is a record that is being changed, with what is to happen in the same
-// write. The record itself may be changed in any way but its id and version.
+// Draft is a copy of a record that is being changed, with everything else that goes
+// into the same write. Any field of the record may be changed except its ID and version.
 type Draft struct {
 	*ooo.Mailbox
 	save store.Save
-	left map[string]time.Time // folded address -> time of the wish by which it leaves
+	// stopped holds the addresses whose monitoring ends, as [partition.stopped] does.
+	stopped map[string]time.Time
 }
 
 func newDraft(m *ooo.Mailbox) *Draft {
@@ -37,16 +38,16 @@ func (d *Draft) EventAll(e ooo.Event) {
 	}
 }
 
-// QueueState has the state of the mailbox delivered under each of its addresses:
-// each gets a new sequence number and webhook id, and its history has what announced
-// the change (hint; zero if nothing did).
+// QueueState queues the state of the mailbox for delivery under each of its addresses,
+// each with a new sequence number and webhook id. hint is the notification that
+// announced the change, for the history; it is zero if there was none.
 func (d *Draft) QueueState(source ooo.Source, hint ooo.Hint, now time.Time) {
 	for i := range d.Addresses {
 		d.queue(&d.Addresses[i], ooo.EventChanged, source, hint, now)
 	}
 }
 
-// Resend has the present state delivered to one address again.
+// Resend queues the current state for one address again.
 func (d *Draft) Resend(a *ooo.Address, now time.Time) {
 	d.queue(a, ooo.EventResend, ooo.SourceRequest, ooo.Hint{}, now)
 }
@@ -68,7 +69,7 @@ func (d *Draft) queue(a *ooo.Address, kind ooo.EventKind, source ooo.Source, hin
 	d.Event(a, e)
 }
 
-// Done removes hints with this save, unless they were left again meanwhile.
+// Done removes hints with this save, unless they were left again in the meantime.
 func (d *Draft) Done(hints ...ooo.Hint) { d.save.DoneHints = append(d.save.DoneHints, hints...) }
 
 // Leave leaves hints with this save.
@@ -81,16 +82,17 @@ func (d *Draft) Leave(hints ...ooo.Hint) {
 // Remove deletes the record.
 func (d *Draft) Remove() { d.save.Remove = true }
 
-// AddAddress adds an address, in its order, and returns it.
+// AddAddress inserts an address, keeping the addresses sorted, and returns the copy in
+// the record.
 func (d *Draft) AddAddress(a ooo.Address) *ooo.Address {
 	at, _ := slices.BinarySearchFunc(d.Addresses, a, func(x, y ooo.Address) int { return strings.Compare(x.Folded(), y.Folded()) })
 	d.Addresses = slices.Insert(d.Addresses, at, a)
 	return &d.Addresses[at]
 }
 
-// DropAddress takes an address out of the record; with forget its history goes too.
-// What a is left pointing at must not be used any more. A record without addresses
-// and subscriptions is removed.
+// DropAddress removes an address from the record, and with forget its history too. The
+// caller must not use a afterwards. A record without addresses and subscriptions is
+// removed.
 func (d *Draft) DropAddress(a *ooo.Address, forget bool) {
 	folded := a.Folded()
 	d.save.RemovedAddresses = append(d.save.RemovedAddresses, folded)
@@ -104,24 +106,24 @@ func (d *Draft) DropAddress(a *ooo.Address, forget bool) {
 }
 
 // MoveAddresses moves all addresses, with their deliveries, to the record of another
-// person; a zero one is not resolved. A wish that somebody wrote since stays; whoever
-// did has left a hint.
+// person, which is zero if the addresses are unresolved. It leaves a wish alone that was
+// rewritten in the meantime: the writer has left a hint for it.
 func (d *Draft) MoveAddresses(to ooo.Person) {
 	for len(d.Addresses) > 0 {
 		a := d.Addresses[0]
 		next := wishFor(&a, to)
-		next.Nonce, next.At = rand.Text(), later(time.Now().UTC(), a.WishedAt.Add(time.Millisecond))
+		next.Nonce, next.At = rand.Text(), latest(time.Now().UTC(), a.WishedAt.Add(time.Millisecond))
 		d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: a.Spelling, Nonce: a.Nonce, New: &next})
 		d.carry(&a, next.Record())
 	}
 }
 
-// wishFor returns the wish of an address as it was carried out, for a person.
+// wishFor returns the wish that was carried out for an address, with another person.
 func wishFor(a *ooo.Address, p ooo.Person) ooo.Wish {
 	return ooo.Wish{Address: a.Spelling, On: true, Person: p, Start: a.Start, Nonce: a.Nonce, At: a.WishedAt}
 }
 
-// carry takes an address out of the record and leaves it to another one.
+// carry removes an address from the record and leaves a hint that adds it to another one.
 func (d *Draft) carry(a *ooo.Address, to ooo.RecordID) {
 	h := ooo.Hint{ID: to, Kind: ooo.HintCarry, Subject: a.Folded(), Source: ooo.SourceRequest, Carry: new(*a)}
 	if d.State != nil {
@@ -131,8 +133,8 @@ func (d *Draft) carry(a *ooo.Address, to ooo.RecordID) {
 	d.DropAddress(a, false)
 }
 
-// later returns the later of two times.
-func later(a, b time.Time) time.Time {
+// latest returns the later of two times.
+func latest(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return b
 	}

@@ -10,10 +10,11 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// hintsEvery is how often all hints are read: what a lost message costs.
+// hintsEvery is how often all hints are read. It bounds the delay that a lost message
+// causes.
 const hintsEvery = 5 * time.Second
 
-// stamped returns a hint with what each one has.
+// stamped returns a hint with its nonce and time filled in.
 func stamped(h ooo.Hint) ooo.Hint {
 	h.Nonce = cmp.Or(h.Nonce, rand.Text())
 	if h.At.IsZero() {
@@ -22,7 +23,7 @@ func stamped(h ooo.Hint) ooo.Hint {
 	return h
 }
 
-// Hints returns the hints of one kind that wait for a mailbox.
+// Hints returns the pending hints of one kind for a mailbox.
 func (r *Registry) Hints(id ooo.RecordID, kind ooo.HintKind) (hints []ooo.Hint) {
 	r.locked(id.Partition(), func(p *partition) {
 		for key, h := range p.hints[id] {
@@ -34,8 +35,8 @@ func (r *Registry) Hints(id ooo.RecordID, kind ooo.HintKind) (hints []ooo.Hint) 
 	return hints
 }
 
-// waiting returns the hints for all mailboxes of a partition.
-func (p *partition) waiting() (hints []ooo.Hint) {
+// pending returns the hints for all mailboxes of a partition.
+func (p *partition) pending() (hints []ooo.Hint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, of := range p.hints {
@@ -46,7 +47,7 @@ func (p *partition) waiting() (hints []ooo.Hint) {
 	return hints
 }
 
-// Leave leaves hints in Redis for the owners of the mailboxes and applies those for
+// Leave stores hints in Redis for the owners of the mailboxes. It applies those for
 // mailboxes of this replica at once.
 func (r *Registry) Leave(ctx context.Context, hints ...ooo.Hint) error {
 	if len(hints) == 0 {
@@ -66,7 +67,7 @@ func (r *Registry) Leave(ctx context.Context, hints ...ooo.Hint) error {
 }
 
 // Done removes hints that were carried out without a save, unless they were left
-// again meanwhile.
+// again in the meantime.
 func (r *Registry) Done(ctx context.Context, hints ...ooo.Hint) error {
 	if len(hints) == 0 {
 		return nil
@@ -80,11 +81,11 @@ func (r *Registry) Done(ctx context.Context, hints ...ooo.Hint) error {
 	return nil
 }
 
-// forget drops a hint that was carried out, if it is still the one that waits. The
-// caller holds mu.
+// forget drops a hint that was carried out, unless a newer one has replaced it. The
+// caller must hold mu.
 func (p *partition) forget(h ooo.Hint) {
 	key := hintKey{h.Kind, h.Subject}
-	if waiting, ok := p.hints[h.ID][key]; ok && waiting.Nonce == h.Nonce {
+	if pending, ok := p.hints[h.ID][key]; ok && pending.Nonce == h.Nonce {
 		delete(p.hints[h.ID], key)
 		if len(p.hints[h.ID]) == 0 {
 			delete(p.hints, h.ID)
@@ -92,14 +93,14 @@ func (p *partition) forget(h ooo.Hint) {
 	}
 }
 
-// apply notes the hints for mailboxes of this replica, and dispatches those that are
-// new.
+// apply adds the hints for mailboxes of this replica to memory, and dispatches the new
+// ones.
 func (r *Registry) apply(hints ...ooo.Hint) {
 	for _, h := range hints {
 		isNew := false
 		r.locked(h.ID.Partition(), func(p *partition) {
 			key := hintKey{h.Kind, h.Subject}
-			if waiting, ok := p.hints[h.ID][key]; ok && waiting.Nonce == h.Nonce {
+			if pending, ok := p.hints[h.ID][key]; ok && pending.Nonce == h.Nonce {
 				return
 			}
 			if p.hints[h.ID] == nil {
@@ -115,7 +116,8 @@ func (r *Registry) apply(hints ...ooo.Hint) {
 	}
 }
 
-// dispatch has a hint carried out, unless its mailbox is not monitored.
+// dispatch schedules a wish, and passes any other hint to the workers if its mailbox is
+// monitored.
 func (r *Registry) dispatch(h ooo.Hint) {
 	if key, ok := wishOf(h); ok {
 		r.wishes.Set(key, time.Now())
@@ -129,28 +131,29 @@ func (r *Registry) dispatch(h ooo.Hint) {
 	}
 }
 
-// listen applies what messages say. A message that was lost costs no more than
-// hintsEvery.
+// listen applies the hints that arrive as messages. A lost message delays its hints by
+// hintsEvery at most.
 func (r *Registry) listen(ctx context.Context) error {
 	return r.cfg.Store.Listen(ctx, func(m store.Message) {
 		switch {
 		case m.TableChanged:
 			r.cfg.OnTable()
 		case len(m.Hints) == 0:
-			r.readHintsNow() // connected: messages may have been missed
+			r.requestHints() // connected: messages may have been missed
 		}
 		r.apply(m.Hints...)
 	})
 }
 
-func (r *Registry) readHintsNow() {
+// requestHints makes readHints read all hints now.
+func (r *Registry) requestHints() {
 	select {
 	case r.reread <- struct{}{}:
-	default: // they are due already
+	default: // already requested
 	}
 }
 
-// readHints reads all hints now and then, and whenever a partition was loaded.
+// readHints reads all hints every hintsEvery and on request.
 func (r *Registry) readHints(ctx context.Context) error {
 	tick := time.NewTicker(hintsEvery)
 	defer tick.Stop()
@@ -163,15 +166,15 @@ func (r *Registry) readHints(ctx context.Context) error {
 		}
 		if err := r.readHintsOnce(ctx); err != nil && ctx.Err() == nil {
 			r.cfg.Log.WarnContext(ctx, "hints not readable, retrying", "err", err)
-			time.AfterFunc(time.Second, r.readHintsNow)
+			time.AfterFunc(time.Second, r.requestHints)
 		}
 	}
 }
 
 func (r *Registry) readHintsOnce(ctx context.Context) error {
-	var loaded []*partition // before reading: what is loaded later needs to read later
+	var loaded []*partition // by now: a partition that is loaded later needs a later read
 	for p := range r.owned() {
-		if _, known := r.Saves(p.number); known {
+		if _, _, ok := r.Counts(p.number); ok {
 			loaded = append(loaded, p)
 		}
 	}
@@ -187,16 +190,16 @@ func (r *Registry) readHintsOnce(ctx context.Context) error {
 	r.apply(hints...)
 	for _, p := range loaded {
 		select {
-		case <-p.hinted:
+		case <-p.hintsRead:
 		default:
-			close(p.hinted)
+			close(p.hintsRead)
 		}
 	}
 	return r.discardUnknown(ctx, hints)
 }
 
-// discardUnknown removes the hints for mailboxes that are not monitored. A wish may
-// begin one, and a stray subscription must be deleted.
+// discardUnknown removes the hints for mailboxes that are not monitored, except wishes,
+// which may start the monitoring, and strays, whose subscriptions must be deleted.
 func (r *Registry) discardUnknown(ctx context.Context, hints []ooo.Hint) error {
 	var unknown []ooo.Hint
 	for _, h := range hints {

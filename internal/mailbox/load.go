@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// loadTime bounds one try to load a partition.
+	// loadTime bounds one attempt to load a partition.
 	loadTime = 10 * time.Second
-	// How long a partition that is released waits for what is in flight, and how
-	// long if the replica stops.
+	// drainTime is how long the release of a partition waits for the work in flight, and
+	// stopTime how long it waits when the replica stops.
 	drainTime = time.Second
 	stopTime  = 10 * time.Second
 )
 
-// Acquire loads a partition that this replica owns now, until that has worked or the
-// partition is lost. Wishes are carried out before other work starts.
+// Acquire loads a partition that this replica owns now. It retries until it succeeds or
+// the partition is lost. Pending wishes are carried out before any other work starts.
 func (r *Registry) Acquire(ctx context.Context, number int, lease store.Lease) {
 	select {
 	case <-r.running:
@@ -31,37 +31,37 @@ func (r *Registry) Acquire(ctx context.Context, number int, lease store.Lease) {
 	}
 	p := r.newPartition(ctx, number, lease)
 	if before := r.parts[number].Swap(p); before != nil {
-		r.dropped(before)
+		r.discard(before)
 	}
 	if !r.load(p) {
 		return
 	}
 	r.cfg.OnPartition("acquired")
-	r.readHintsNow()
+	r.requestHints()
 	select {
-	case <-p.hinted:
+	case <-p.hintsRead:
 	case <-p.ctx.Done():
 		return
 	}
 	var g errgroup.Group
-	g.SetLimit(wishesAtOnce)
-	for _, h := range p.waiting() {
+	g.SetLimit(wishConcurrency)
+	for _, h := range p.pending() {
 		if key, ok := wishOf(h); ok {
-			g.Go(func() error { r.try(key); return nil })
+			g.Go(func() error { r.tryWish(key); return nil })
 		}
 	}
-	_ = g.Wait() // each goes on by itself
+	_ = g.Wait() // a wish that failed is retried on its own
 	p.mu.Lock()
 	p.ready = p.ctx.Err() == nil
 	p.mu.Unlock()
-	r.changedAll(p)
-	for _, h := range p.waiting() {
+	r.notifyAll(p)
+	for _, h := range p.pending() {
 		r.dispatch(h)
 	}
 }
 
 // load reads the records of a partition into memory. It returns false if the partition
-// was lost before that worked.
+// was lost before it succeeded.
 func (r *Registry) load(p *partition) bool {
 	return schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(failures int) error {
 		ctx, cancel := context.WithTimeout(p.ctx, loadTime)
@@ -85,17 +85,17 @@ func (r *Registry) fill(p *partition, loaded store.Loaded) {
 	}
 }
 
-// Drop forgets a partition at once: another replica owns it, or this one releases it.
+// Drop discards a partition at once: another replica owns it, or this one releases it.
 func (r *Registry) Drop(number int) {
 	if p := r.parts[number].Swap(nil); p != nil {
 		r.cfg.OnPartition("lost")
-		r.dropped(p)
+		r.discard(p)
 	}
 }
 
-func (r *Registry) dropped(p *partition) {
-	p.calling.Lock() // calls that began before have ended then
-	p.lose()
+func (r *Registry) discard(p *partition) {
+	p.calling.Lock() // waits for the calls of workers that have begun
+	p.cancel()
 	p.calling.Unlock()
 	p.mu.Lock()
 	ready := p.ready
@@ -106,20 +106,21 @@ func (r *Registry) dropped(p *partition) {
 	p.mu.Unlock()
 	if ready {
 		for id := range ids {
-			r.callDropped(id)
+			r.notifyDropped(id)
 		}
 	}
 }
 
-func (r *Registry) callDropped(id ooo.RecordID) {
+func (r *Registry) notifyDropped(id ooo.RecordID) {
 	for _, w := range r.workers {
 		w.Dropped(id)
 	}
 }
 
-// Drain starts nothing more in a partition and returns once what is in flight has
-// ended, or after a second; when the replica stops, after 10 s. Only what is not Busy
-// is released while it runs on, but a delivery may have begun since that was asked.
+// Drain lets no more work begin in a partition and returns when the work in flight has
+// ended. It gives up after drainTime, or after stopTime if the replica stops. A partition
+// that is released while the replica runs was not [Registry.Busy] when it was chosen, but
+// a delivery may have begun since.
 func (r *Registry) Drain(ctx context.Context, number int, stop bool) error {
 	p := r.parts[number].Load()
 	if p == nil {
@@ -134,9 +135,9 @@ func (r *Registry) Drain(ctx context.Context, number int, stop bool) error {
 	for {
 		p.mu.Lock()
 		p.draining = true
-		over := len(p.inFlight) == 0 && p.reads == 0
+		ended := len(p.inFlight) == 0 && p.reads == 0
 		p.mu.Unlock()
-		if over {
+		if ended {
 			writing, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 			defer cancel()
 			return r.writeReads(writing, p)

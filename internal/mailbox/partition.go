@@ -12,41 +12,43 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// partition is an owned partition. It is first loaded, when its records are in memory,
-// and then ready, when the hints were read too and the wishes among them carried out.
+// partition is an owned partition. It is loaded once its records are in memory, and
+// ready once its hints have been read too and the wishes among them carried out.
 type partition struct {
 	number   int
 	lease    store.Lease
-	mayStart func(number int) bool // of the registry's configuration
+	mayStart func(number int) bool // [Config.MayStart]
 	ctx      context.Context       // ends when the partition is lost
-	lose     context.CancelFunc
-	hinted   chan struct{} // closed when the hints were read after it was loaded
-	// calling is held for reading while workers are called, so that the last call about
-	// a partition that is lost is Dropped.
+	cancel   context.CancelFunc    // of ctx
+	// hintsRead is closed when all hints have been read since the partition was loaded.
+	hintsRead chan struct{}
+	// calling is held for reading while Changed of the workers is called, so that Dropped
+	// is the last call about a mailbox of a lost partition.
 	calling sync.RWMutex
-	// saving is held for reading during a save, so that the number of saves can be set.
+	// saving is held for reading during a save, and for writing while the number of saves
+	// is restored in Redis.
 	saving sync.RWMutex
 
 	mu       sync.Mutex
-	loaded   bool // guarded by mu, as all below
+	loaded   bool // guarded by mu, like all fields below
 	ready    bool
 	draining bool
-	entries  map[ooo.RecordID]*entry // also of removed records, so that a new one with the same id waits
-	records  int
+	entries  map[ooo.RecordID]*entry // removed records keep theirs, whose mutex a new record with the same ID needs
+	records  int                     // entries that have a record
 	hints    map[ooo.RecordID]map[hintKey]ooo.Hint
-	stopped  map[string]time.Time // folded address -> time of the wish by which it left, for a rollback
-	saves    int64                // in Redis at loading, plus own answered ones
-	readsAt  time.Time            // until then the owner before read every mailbox in its place; zero: not known
+	stopped  map[string]time.Time // folded address -> time of the wish that ended its monitoring, for [Registry.Restore]
+	saves    int64                // counted by Redis when it was loaded, plus answered saves since
+	readsAt  time.Time            // see [Registry.ReadsAt]
 	inFlight map[operation]struct{}
 	reads    int           // in flight
-	idle     chan struct{} // capacity 1: a read or an operation ended
+	idle     chan struct{} // capacity 1: signals that a read or an operation ended
 }
 
 // entry is a mailbox in memory.
 type entry struct {
-	mu     sync.Mutex                  // held from copy through save to swap
+	mu     sync.Mutex                  // held from copying the record until the saved copy has replaced it
 	record atomic.Pointer[ooo.Mailbox] // nil: not saved yet, or removed
-	readAt atomic.Int64                // last good read, ns since 1970; 0: unknown
+	readAt atomic.Int64                // last successful read, in Unix nanoseconds; 0: unknown
 }
 
 type hintKey struct {
@@ -54,8 +56,8 @@ type hintKey struct {
 	subject string
 }
 
-// Kind is a kind of work on a mailbox beside its reads. One operation of a kind is in
-// flight for a mailbox at a time; deliveries and wishes, for an address.
+// Kind is a kind of work on a mailbox other than its reads. At most one operation of a
+// kind is in flight for a mailbox, and for deliveries and wishes, for an address.
 type Kind string
 
 const (
@@ -72,15 +74,15 @@ type operation struct {
 
 func (r *Registry) newPartition(ctx context.Context, number int, lease store.Lease) *partition {
 	p := &partition{
-		number: number, lease: lease, mayStart: r.cfg.MayStart, hinted: make(chan struct{}), idle: make(chan struct{}, 1),
+		number: number, lease: lease, mayStart: r.cfg.MayStart, hintsRead: make(chan struct{}), idle: make(chan struct{}, 1),
 		entries: map[ooo.RecordID]*entry{}, hints: map[ooo.RecordID]map[hintKey]ooo.Hint{}, stopped: map[string]time.Time{},
 		inFlight: map[operation]struct{}{},
 	}
-	p.ctx, p.lose = context.WithCancel(ctx)
+	p.ctx, p.cancel = context.WithCancel(ctx)
 	return p
 }
 
-// snapshot returns the entries of a partition that is ready.
+// snapshot returns the entries of a partition, none if it is not ready.
 func (p *partition) snapshot() []*entry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +92,7 @@ func (p *partition) snapshot() []*entry {
 	return slices.Collect(maps.Values(p.entries))
 }
 
-// lastRead returns when a mailbox was last read with success.
+// lastRead returns when a mailbox was last read successfully.
 func (e *entry) lastRead(m *ooo.Mailbox) time.Time {
 	if at := e.readAt.Load(); at != 0 {
 		return time.Unix(0, at).UTC()
@@ -98,7 +100,7 @@ func (e *entry) lastRead(m *ooo.Mailbox) time.Time {
 	return m.CheckedAt
 }
 
-// put puts a record, or none, into its entry. The caller holds mu.
+// put sets the record of an entry; nil removes it. The caller must hold mu.
 func (p *partition) put(e *entry, m *ooo.Mailbox) {
 	if e.record.Swap(m) != nil {
 		p.records--
@@ -108,8 +110,8 @@ func (p *partition) put(e *entry, m *ooo.Mailbox) {
 	}
 }
 
-// entry returns the entry of a record, an empty one if there was none. The caller holds
-// mu.
+// entry returns the entry of a record, adding an empty one if there is none. The caller
+// must hold mu.
 func (p *partition) entry(id ooo.RecordID) *entry {
 	e := p.entries[id]
 	if e == nil {
@@ -119,17 +121,17 @@ func (p *partition) entry(id ooo.RecordID) *entry {
 	return e
 }
 
-// known reports whether there is a record. The caller holds mu.
+// known reports whether a record exists. The caller must hold mu.
 func (p *partition) known(id ooo.RecordID) bool {
 	e := p.entries[id]
 	return e != nil && e.record.Load() != nil
 }
 
-// Begin notes that work on a mailbox begins; subject is the folded address of a
-// delivery and empty otherwise. It returns false if the work must not begin now:
-// the partition is not owned, not ready or drained, the ownership was not confirmed
-// in time, or the same is in flight. done must be called when the work has ended,
-// its result saved. A subscription step may be about a mailbox that is not known.
+// Begin records that work on a mailbox begins; subject is the folded address of a
+// delivery and empty otherwise. ok is false if the work must not begin now: the partition
+// is not owned, not ready or draining, the ownership was not confirmed in time, the
+// mailbox is unknown (which a subscription step allows), or the same work is in flight.
+// The caller must call done when the work has ended and its result is saved.
 func (r *Registry) Begin(id ooo.RecordID, kind Kind, subject string) (done func(), ok bool) {
 	if !r.cfg.MayStart(id.Partition()) {
 		return nil, false
@@ -142,10 +144,12 @@ func (r *Registry) Begin(id ooo.RecordID, kind Kind, subject string) (done func(
 	return done, ok
 }
 
-// open reports whether work may begin, as far as the partition goes. The caller holds mu.
+// open reports whether the state of the partition lets work begin. The caller must hold
+// mu.
 func (p *partition) open() bool { return p.ready && !p.draining && p.ctx.Err() == nil }
 
-// begin notes an operation as in flight, unless it is already. The caller holds mu.
+// begin adds an operation to those in flight. ok is false if it already is. The caller
+// must hold mu.
 func (p *partition) begin(op operation) (done func(), ok bool) {
 	if _, busy := p.inFlight[op]; busy {
 		return nil, false
@@ -159,22 +163,22 @@ func (p *partition) begin(op operation) (done func(), ok bool) {
 	}, true
 }
 
-// wakeDrain has Drain see what is still in flight.
+// wakeDrain makes Drain check again what is in flight.
 func (p *partition) wakeDrain() {
 	select {
 	case p.idle <- struct{}{}:
-	default: // a wake-up is already waiting
+	default: // already signaled
 	}
 }
 
-// Reader begins the reads of one mailbox. It has what would have to be looked up for each
-// of them: with that, the bar for the CPU of a read at 10,000 mailboxes fails.
+// Reader begins the reads of one mailbox. It saves the lookups that each read would need:
+// with them, the CPU limit for a read at 10,000 mailboxes is exceeded.
 type Reader struct {
-	partition *partition // nil: this replica does not have the mailbox
+	partition *partition // nil: this replica does not own the mailbox
 	entry     *entry
 }
 
-// Reader returns the reader of a mailbox. It is of use as long as this replica has the
+// Reader returns the reader of a mailbox. It works as long as this replica owns the
 // mailbox.
 func (r *Registry) Reader(id ooo.RecordID) (reader Reader) {
 	r.locked(id.Partition(), func(p *partition) {
@@ -185,9 +189,9 @@ func (r *Registry) Reader(id ooo.RecordID) (reader Reader) {
 	return reader
 }
 
-// Begin notes that a read begins, under the conditions of [Registry.Begin]; that no
-// other one is in flight is for the caller to see to. End must be called when its result
-// is saved.
+// Begin records that a read begins. It returns false under the conditions of
+// [Registry.Begin], but the caller must ensure that the mailbox has no other read in
+// flight. The caller must call End when the result is saved.
 func (r Reader) Begin() bool {
 	p := r.partition
 	if p == nil || !p.mayStart(p.number) {
@@ -202,10 +206,10 @@ func (r Reader) Begin() bool {
 	return true
 }
 
-// Succeeded notes when Graph answered.
+// Succeeded records when Graph answered.
 func (r Reader) Succeeded(at time.Time) { r.entry.readAt.Store(at.UnixNano()) }
 
-// End notes that a read has ended.
+// End records that a read has ended.
 func (r Reader) End() {
 	p := r.partition
 	p.mu.Lock()
@@ -224,8 +228,9 @@ func (r *Registry) Busy(number int) (busy bool) {
 	return busy
 }
 
-// Saves returns how many saves Redis must have seen of a partition, at least.
-func (r *Registry) Saves(number int) (n int64, known bool) {
-	r.locked(number, func(p *partition) { n, known = p.saves, p.loaded })
-	return n, known
+// Counts returns how many mailboxes of a partition are in memory, and how many saves Redis
+// must have counted at least. ok is false until the partition is loaded.
+func (r *Registry) Counts(number int) (mailboxes int, saves int64, ok bool) {
+	r.locked(number, func(p *partition) { mailboxes, saves, ok = p.records, p.saves, p.loaded })
+	return mailboxes, saves, ok
 }

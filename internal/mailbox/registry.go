@@ -1,14 +1,15 @@
 // Package mailbox keeps the mailboxes of the partitions that this replica owns.
 //
-// The records live in memory; Redis holds what must outlive the owner. A record is
-// changed in one way only, by [Registry.Update]: a copy is changed and saved, and
-// replaces the one in memory once Redis has it. The mailbox' mutex is held from copy
-// to swap, so memory never runs ahead of Redis, and never over a call of Graph or the
-// mediator.
+// The records live in memory; Redis holds what must outlive the owner. A record changes
+// only through [Registry.Update]: a copy is changed and saved, and replaces the one in
+// memory once Redis has it. The mutex of the mailbox is held from the copy to the
+// replacement, so memory never runs ahead of Redis. It is never held during a call to
+// Graph or the mediator.
 //
-// Others ask for work by hints, which stay in Redis until they are carried out. Wishes
-// are carried out here; the other kinds of hints are for the workers (poll, deliver,
-// subscribe), which schedule their work from the records as they are loaded and saved.
+// Any replica requests work by leaving a hint, which stays in Redis until it is carried
+// out. This package carries out wishes. Other kinds of hints are for the workers (poll,
+// deliver, subscribe), which schedule their work from the records that are loaded and
+// saved.
 package mailbox
 
 import (
@@ -25,16 +26,16 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Worker does one kind of work on the mailboxes. Its methods must return quickly
-// and must not call the registry, except for Get and Hints.
+// Worker does one kind of work on the mailboxes. Its methods must return quickly and must
+// not call methods of the registry other than Get and Hints.
 type Worker interface {
-	// Changed is called after a mailbox was loaded or saved, or the wall clock jumped:
-	// schedule what it needs next. m must not be changed.
+	// Changed is called after a mailbox was loaded or saved, or the wall clock jumped, so
+	// that the worker schedules the mailbox again. It must not change m.
 	Changed(m *ooo.Mailbox)
-	// Hinted is called when a hint waits for an owned mailbox. Each worker picks the
-	// kinds that it carries out.
+	// Hinted is called with each new hint for an owned mailbox. A worker ignores the kinds
+	// that it does not carry out.
 	Hinted(h ooo.Hint)
-	// Dropped is called when this replica no longer has the mailbox.
+	// Dropped is called when the mailbox is removed or its partition lost.
 	Dropped(id ooo.RecordID)
 }
 
@@ -47,17 +48,17 @@ type Store interface {
 	Rollback
 }
 
-// Hints are the hints of all mailboxes.
+// Hints keeps the hints for all mailboxes, and the times of reads.
 type Hints interface {
 	Hints(ctx context.Context) ([]ooo.Hint, error)
 	LeaveHints(ctx context.Context, publish bool, hints ...ooo.Hint) error
 	RemoveHints(ctx context.Context, hints ...ooo.Hint) error
-	// Listen calls receive for each message, and with a zero one after each connect.
+	// Listen calls receive with each message, and with a zero one after each connect.
 	Listen(ctx context.Context, receive func(store.Message)) error
 	PutReads(ctx context.Context, reads map[int]store.Reads) error
 }
 
-// Rollback is what it takes to restore Redis after it came back with older data.
+// Rollback restores what Redis lost when it came back with older data.
 type Rollback interface {
 	SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error
 	AllWishes(ctx context.Context) ([]ooo.Wish, error)
@@ -67,8 +68,8 @@ type Rollback interface {
 // Config says what a [Registry] works with. The callbacks and Log may be nil.
 type Config struct {
 	Store Store
-	// MayStart reports whether this replica may start something in a partition now: it owns
-	// it, which was confirmed a short while ago.
+	// MayStart reports whether this replica may start work in a partition now: it owns the
+	// partition, and the ownership was confirmed in time.
 	MayStart func(partition int) bool
 	Interval time.Duration // between two reads of a mailbox
 
@@ -78,7 +79,7 @@ type Config struct {
 	Log           *slog.Logger
 }
 
-// Registry has the mailboxes of the partitions that this replica owns.
+// Registry holds the mailboxes of the partitions that this replica owns.
 type Registry struct {
 	cfg     Config
 	workers []Worker      // set once, before running is closed
@@ -86,7 +87,7 @@ type Registry struct {
 	parts   [ooo.Partitions]atomic.Pointer[partition]
 	wishes  *schedule.Queue[wishKey] // to be carried out
 	tasks   sync.WaitGroup           // wishes in flight
-	reread  chan struct{}            // capacity 1: read all hints now
+	reread  chan struct{}            // capacity 1: requests a read of all hints
 }
 
 // New returns a registry that owns nothing yet.
@@ -109,7 +110,7 @@ func New(cfg Config) (*Registry, error) {
 	return &Registry{cfg: cfg, running: make(chan struct{}), reread: make(chan struct{}, 1), wishes: schedule.New[wishKey]()}, nil
 }
 
-// owned yields the partitions that this replica has, loaded or not.
+// owned yields the partitions that this replica owns, loaded or not.
 func (r *Registry) owned() iter.Seq[*partition] {
 	return func(yield func(*partition) bool) {
 		for i := range r.parts {
@@ -120,7 +121,7 @@ func (r *Registry) owned() iter.Seq[*partition] {
 	}
 }
 
-// locked calls do with a partition and its mutex held, if this replica has it.
+// locked calls do with the mutex of a partition held, if this replica owns the partition.
 func (r *Registry) locked(number int, do func(p *partition)) {
 	if p := r.parts[number].Load(); p != nil {
 		p.mu.Lock()
@@ -129,8 +130,8 @@ func (r *Registry) locked(number int, do func(p *partition)) {
 	}
 }
 
-// Get returns a mailbox as it was saved last; it must not be changed. It is there
-// once its partition is loaded.
+// Get returns a mailbox as it was last saved; the caller must not change it. ok is false
+// if the mailbox is not monitored or its partition not ready.
 func (r *Registry) Get(id ooo.RecordID) (m *ooo.Mailbox, ok bool) {
 	if e := r.entry(id); e != nil {
 		m = e.record.Load()
@@ -147,7 +148,7 @@ func (r *Registry) entry(id ooo.RecordID) (e *entry) {
 	return e
 }
 
-// All yields the mailboxes of the loaded partitions, in no order.
+// All yields the mailboxes of the ready partitions in no particular order.
 func (r *Registry) All() iter.Seq[*ooo.Mailbox] {
 	return func(yield func(*ooo.Mailbox) bool) {
 		for p := range r.owned() {
@@ -160,18 +161,8 @@ func (r *Registry) All() iter.Seq[*ooo.Mailbox] {
 	}
 }
 
-// Mailboxes returns how many mailboxes are in memory.
-func (r *Registry) Mailboxes() (n int) {
-	for p := range r.owned() {
-		p.mu.Lock()
-		n += p.records
-		p.mu.Unlock()
-	}
-	return n
-}
-
-// LastRead returns when a mailbox was last read with success, as far as is known
-// here; zero: never.
+// LastRead returns when a mailbox was last read successfully, as far as this replica
+// knows, or zero.
 func (r *Registry) LastRead(id ooo.RecordID) time.Time {
 	if e := r.entry(id); e != nil {
 		if m := e.record.Load(); m != nil {
@@ -181,8 +172,8 @@ func (r *Registry) LastRead(id ooo.RecordID) time.Time {
 	return time.Time{}
 }
 
-// ReadsAt returns until when another owner read the mailboxes of a partition, each in
-// its place, before this replica loaded them; zero if that is not known.
+// ReadsAt returns until when the previous owner of a partition read every mailbox in every
+// interval, or zero if that is unknown.
 func (r *Registry) ReadsAt(number int) (at time.Time) {
 	r.locked(number, func(p *partition) { at = p.readsAt })
 	return at

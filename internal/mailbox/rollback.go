@@ -12,19 +12,19 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Restore writes what is in memory of a partition back after Redis came back with
-// older data, until that has worked or the partition is lost: records that are newer
-// here, wishes that were carried out here, and the number of saves. Records that
-// Redis has and this replica does not were removed after the older data was kept.
-// Lost history stays lost.
+// Restore writes the memory of a partition back after Redis came back with older data:
+// newer records, the wishes that were carried out, and the number of saves. It retries
+// until it succeeds or the partition is lost. Records that are in Redis but not in memory
+// were removed after the older data was written, and are removed again. Lost history
+// stays lost.
 func (r *Registry) Restore(ctx context.Context, number int, lease store.Lease) {
 	p := r.parts[number].Load()
-	if _, loaded := r.Saves(number); !loaded || p == nil || p.lease != lease {
-		return // it is being loaded, from what Redis has now
+	if _, _, loaded := r.Counts(number); !loaded || p == nil || p.lease != lease {
+		return // it is being loaded from the older data
 	}
 	if schedule.Retry(p.ctx, 100*time.Millisecond, 2*time.Second, func(int) error { return r.restore(p) }) {
 		r.cfg.Log.WarnContext(ctx, "redis came back with older data, partition restored", "partition", number)
-		r.readHintsNow()
+		r.requestHints()
 	}
 }
 
@@ -39,11 +39,11 @@ func (r *Registry) restore(p *partition) error {
 	p.mu.Lock()
 	for _, m := range older.Records {
 		stored[m.ID] = m
-		p.entry(m.ID) // removed if it stays empty
+		p.entry(m.ID) // an empty one means that the record is removed from Redis
 	}
-	mine := maps.Clone(p.entries)
+	entries := maps.Clone(p.entries)
 	p.mu.Unlock()
-	for id, e := range mine {
+	for id, e := range entries {
 		if err := r.restoreRecord(ctx, p, e, stored[id]); err != nil {
 			return err
 		}
@@ -53,14 +53,14 @@ func (r *Registry) restore(p *partition) error {
 	}
 	p.saving.Lock()
 	defer p.saving.Unlock()
-	saves, _ := r.Saves(p.number)
+	_, saves, _ := r.Counts(p.number)
 	return r.cfg.Store.SetSaves(ctx, p.lease, p.number, saves)
 }
 
-// restoreRecord writes one record and its wishes if they are newer than those in Redis,
-// or removes what Redis has of one that was removed; stored is nil if it has none. It
-// waits for an update, whose save gets through by itself: a record that is removed must
-// not be written after that.
+// restoreRecord writes a record and its wishes back if they are newer than those in Redis.
+// It removes the stored record if memory has none, and adopts it if it is newer. stored is
+// nil if Redis has no record. It waits for an update in flight, whose save succeeds
+// without it: a removed record must not be written back.
 func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, stored *ooo.Mailbox) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -71,15 +71,18 @@ func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, st
 	case m == nil:
 		stored.Version++
 		return r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: stored, Remove: true})
+	case stored != nil && stored.Version > m.Version:
+		r.adopt(p, e, stored)
+		return nil
 	}
-	if err := r.restoreWishes(ctx, m); err != nil || stored != nil && m.Version <= stored.Version {
+	if err := r.restoreWishes(ctx, m); err != nil || stored != nil && stored.Version == m.Version {
 		return err
 	}
 	return r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: m, Overwrite: true})
 }
 
-// restoreWishes writes the wishes of a record again that were carried out. One that was
-// written later is carried out.
+// restoreWishes writes back the wishes that a record carried out. A newer wish in Redis
+// stays, and is carried out.
 func (r *Registry) restoreWishes(ctx context.Context, m *ooo.Mailbox) error {
 	for i := range m.Addresses {
 		a := &m.Addresses[i]
@@ -90,7 +93,7 @@ func (r *Registry) restoreWishes(ctx context.Context, m *ooo.Mailbox) error {
 		case err != nil:
 		case wish.Nonce == "" || wish.At.Before(a.WishedAt):
 			err = r.replaceWish(ctx, wish, wishFor(a, m.Person))
-		default: // its hint may be lost
+		default: // the hint of the newer wish may be lost
 			err = r.Leave(ctx, wishHint(wish))
 		}
 		if err != nil {
@@ -100,8 +103,8 @@ func (r *Registry) restoreWishes(ctx context.Context, m *ooo.Mailbox) error {
 	return nil
 }
 
-// restoreStops ends the wishes of a partition whose stop was carried out. Others that
-// no record has are carried out.
+// restoreStops turns off the wishes of a partition whose stop was carried out. Any other
+// wish without an address in a record is carried out.
 func (r *Registry) restoreStops(ctx context.Context, p *partition) error {
 	wishes, err := r.cfg.Store.AllWishes(ctx)
 	if err != nil {
@@ -125,7 +128,7 @@ func (r *Registry) restoreStops(ctx context.Context, p *partition) error {
 			off.On, off.Nonce, off.At = false, rand.Text(), stopped
 			err = r.replaceWish(ctx, w, off)
 		} else {
-			err = r.Leave(ctx, wishHint(w)) // its hint may be lost
+			err = r.Leave(ctx, wishHint(w)) // the hint of the wish may be lost
 		}
 		if err != nil {
 			return err
@@ -134,8 +137,8 @@ func (r *Registry) restoreStops(ctx context.Context, p *partition) error {
 	return nil
 }
 
-// replaceWish replaces a wish unless somebody wrote it since, and leaves hints for the
-// records that both are about: one may have carried out the older wish.
+// replaceWish replaces a wish unless it was rewritten in the meantime. It leaves hints for
+// the records of both wishes, since either may have carried out the old one.
 func (r *Registry) replaceWish(ctx context.Context, old, next ooo.Wish) error {
 	swapped, err := r.cfg.Store.SwapWish(ctx, old, next, wishHint(next))
 	if err != nil || !swapped || old.Nonce == "" || old.Record() == next.Record() {

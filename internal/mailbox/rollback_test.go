@@ -1,6 +1,7 @@
 package mailbox_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -10,140 +11,175 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-func TestWritingBackLeavesWhatEndsMeanwhile(t *testing.T) {
-	w := monitoring(t)
+func TestRestoreSkipsRecordRemovedMeanwhile(t *testing.T) {
+	f := monitoring(t)
 	id := ooo.RecordID(annID)
-	w.update(away)
-	w.raw.Del(t.Context(), recordsOf(id))
+	f.update(away)
+	f.raw.Del(t.Context(), recordsOf(id))
 	var removed func()
-	w.store.BeforeSaves(func(store.Save) error {
-		w.store.BeforeSaves(nil)
-		removed = meanwhile(func() { w.update(func(d *mailbox.Draft) { d.Remove() }) })
+	f.store.BeforeSaves(func(store.Save) error {
+		f.store.BeforeSaves(nil)
+		removed = background(func() { f.update(func(d *mailbox.Draft) { d.Remove() }) })
 		return nil
 	})
-	w.Restore(t.Context(), id.Partition(), ownertest.Lease)
+	f.Restore(t.Context(), id.Partition(), ownertest.Lease)
 	removed()
-	if record := w.field(recordsOf(id), string(id)); strings.HasPrefix(record, "2:") { // the wish may start a first version
-		t.Errorf("the removed record is back in Redis: %s", record)
+	if record := f.field(recordsOf(id), string(id)); strings.HasPrefix(record, "2:") { // the wish may create version 1
+		t.Errorf("stored record = %s, want none", record)
 	}
 }
 
-func TestAnOlderWishLeavesNoAddressInTwoRecords(t *testing.T) {
-	w := monitoring(t)
+func TestRestoreAfterOlderWishKeepsAddressInOneRecord(t *testing.T) {
+	f := monitoring(t)
 	folded := ooo.FoldAddress(ann)
-	older := w.field("om:{om}:wants", folded)
-	w.update(move)
-	w.mailboxOf(bobID, "the address in the other record", monitored)
-	w.raw.HSet(t.Context(), "om:{om}:wants", folded, older)
-	w.hint(ooo.HintWish)
-	w.mailboxOf(annID, "the address in both", monitored)
-	w.Restore(t.Context(), ooo.RecordID(bobID).Partition(), ownertest.Lease)
-	w.noHints()
-	w.eventually("the address in one record", func() bool { _, ok := w.Get(ooo.RecordID(annID)); return !ok })
-	w.mailboxOf(bobID, "the address where it moved to", monitored)
+	older := f.field("om:{om}:wants", folded)
+	f.update(move)
+	f.mailboxOf(bobID, "the address in the other record", monitored)
+	f.raw.HSet(t.Context(), "om:{om}:wants", folded, older)
+	f.hint(ooo.HintWish)
+	f.mailboxOf(annID, "the address in both records", monitored)
+	f.Restore(t.Context(), ooo.RecordID(bobID).Partition(), ownertest.Lease)
+	f.noHints()
+	f.eventually("the address in one record", func() bool { _, ok := f.Get(ooo.RecordID(annID)); return !ok })
+	f.mailboxOf(bobID, "the address in its new record", monitored)
 }
 
-func TestAnOlderStopEndsNothing(t *testing.T) {
-	w := newWorld(t)
+func TestOlderStopIsIgnored(t *testing.T) {
+	f := newFixture(t)
 	folded := ooo.FoldAddress(ann)
-	w.wish(nil)
-	w.mailboxOf(annID, "the record", monitored)
-	first := w.field("om:{om}:wants", folded)
-	w.wish(func(n *ooo.Wish) { n.Start = "second" })
-	w.mailboxOf(annID, "the second start", func(m *ooo.Mailbox) bool { return m.Addresses[0].Start == "second" })
-	w.noHints()
+	f.wish(nil)
+	f.mailboxOf(annID, "the record", monitored)
+	first := f.field("om:{om}:wants", folded)
+	f.wish(func(n *ooo.Wish) { n.Start = "second" })
+	f.mailboxOf(annID, "the second start", func(m *ooo.Mailbox) bool { return m.Addresses[0].Start == "second" })
+	f.noHints()
 	stop := strings.Replace(first, `"on":true`, `"on":false`, 1)
-	w.raw.HSet(t.Context(), "om:{om}:wants", folded, "stop"+stop[strings.Index(stop, ":"):])
-	w.hint(ooo.HintWish)
-	w.noHints()
-	w.Restore(t.Context(), ooo.RecordID(annID).Partition(), ownertest.Lease)
-	w.noHints()
-	w.mailboxOf(annID, "the second start still", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].Start == "second" })
-	if wish := w.stored(); !wish.On || wish.Start != "second" {
+	f.raw.HSet(t.Context(), "om:{om}:wants", folded, "stop"+stop[strings.Index(stop, ":"):])
+	f.hint(ooo.HintWish)
+	f.noHints()
+	f.Restore(t.Context(), ooo.RecordID(annID).Partition(), ownertest.Lease)
+	f.noHints()
+	f.mailboxOf(annID, "the second start unchanged", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].Start == "second" })
+	if wish := f.stored(); !wish.On || wish.Start != "second" {
 		t.Errorf("wish = %+v, want the second start", wish)
 	}
 }
 
-func TestADamagedRecordIsWrittenAgain(t *testing.T) {
+func TestDamagedRecordIsReplaced(t *testing.T) {
 	id := ooo.RecordID(annID)
-	damage := func(w *world) { w.raw.HSet(w.t.Context(), recordsOf(id), string(id), "9:{") }
-	written := func(w *world) {
-		w.eventually("the record in Redis", func() bool {
-			loaded, err := w.store.Load(w.t.Context(), id.Partition())
+	damage := func(f *fixture) { f.raw.HSet(f.t.Context(), recordsOf(id), string(id), "9:{") }
+	replaced := func(f *fixture) {
+		f.eventually("the record in Redis is readable", func() bool {
+			loaded, err := f.store.Load(f.t.Context(), id.Partition())
 			return err == nil && len(loaded.Damaged) == 0 && len(loaded.Records) == 1
 		})
 	}
-	t.Run("by a start that waited when it was loaded", func(t *testing.T) {
-		w := newWorld(t, damage, func(w *world) { w.wish(nil) })
-		w.mailboxOf(annID, "the record", monitored)
-		w.noHints()
-		written(w)
+	t.Run("by a pending start", func(t *testing.T) {
+		f := newFixture(t, damage, func(f *fixture) { f.wish(nil) })
+		f.mailboxOf(annID, "the record", monitored)
+		f.noHints()
+		replaced(f)
 	})
 	t.Run("by a stop", func(t *testing.T) {
-		w := newWorld(t, damage, func(w *world) { w.wish(nil); w.wish(off) })
-		w.noHints()
-		if n, err := w.raw.HLen(t.Context(), recordsOf(id)).Result(); n != 0 || err != nil {
+		f := newFixture(t, damage, func(f *fixture) { f.wish(nil); f.wish(off) })
+		f.noHints()
+		if n, err := f.raw.HLen(t.Context(), recordsOf(id)).Result(); n != 0 || err != nil {
 			t.Errorf("records = %d, %v, want none", n, err)
 		}
 	})
 	t.Run("by a save", func(t *testing.T) {
-		w := monitoring(t)
-		damage(w)
-		w.update(away)
-		written(w)
+		f := monitoring(t)
+		damage(f)
+		f.update(away)
+		replaced(f)
 	})
-	t.Run("with the other addresses that it had", func(t *testing.T) {
-		w := newWorld(t, damage, func(w *world) {
+	t.Run("together with its other addresses", func(t *testing.T) {
+		f := newFixture(t, damage, func(f *fixture) {
 			other := ooo.Wish{Address: "a@contoso.example", On: true, Person: ooo.Person{ID: annID}, Start: "other", Nonce: "other"}
-			_, err := w.store.SwapWish(t.Context(), ooo.Wish{}, other, ooo.Hint{ID: "nobody", Kind: ooo.HintRead, Nonce: "n"})
+			_, err := f.store.SwapWish(t.Context(), ooo.Wish{}, other, ooo.Hint{ID: "nobody", Kind: ooo.HintRead, Nonce: "n"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.wish(nil)
+			f.wish(nil)
 		})
-		w.mailboxOf(annID, "both addresses", func(m *ooo.Mailbox) bool { return len(m.Addresses) == 2 })
-		written(w)
+		f.mailboxOf(annID, "both addresses", func(m *ooo.Mailbox) bool { return len(m.Addresses) == 2 })
+		replaced(f)
 	})
 }
 
-func TestAMissingWishEndsNothingWhenRedisCameBackEmpty(t *testing.T) {
+func TestMissingWishIsIgnoredAfterRedisCameBackEmpty(t *testing.T) {
 	id := ooo.RecordID(annID)
-	tests := map[string]func(w *world){
-		"a hint waits":                  func(*world) {},
-		"and the record is saved first": func(w *world) { w.update(away) },
+	tests := map[string]func(f *fixture){
+		"hint first": func(*fixture) {},
+		"save first": func(f *fixture) { f.update(away) },
 	}
-	for name, first := range tests {
+	for name, prepare := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := monitoring(t)
-			w.update(away)
-			w.noHints()
-			w.raw.FlushAll(t.Context())
-			w.own(ownertest.Lease)
-			first(w)
-			read := w.store.wishes.Load()
-			w.hint(ooo.HintWish)
-			w.eventually("the wish is looked for", func() bool { return w.store.wishes.Load() > read })
-			w.Restore(t.Context(), id.Partition(), ownertest.Lease)
-			w.noHints()
-			w.mailboxOf(annID, "the record still", monitored)
-			if wish := w.stored(); !wish.On {
+			f := monitoring(t)
+			f.update(away)
+			f.noHints()
+			f.raw.FlushAll(t.Context())
+			f.own(ownertest.Lease)
+			prepare(f)
+			read := f.store.wishes.Load()
+			f.hint(ooo.HintWish)
+			f.eventually("the wish is read", func() bool { return f.store.wishes.Load() > read })
+			f.Restore(t.Context(), id.Partition(), ownertest.Lease)
+			f.noHints()
+			f.mailboxOf(annID, "the record unchanged", monitored)
+			if wish := f.stored(); !wish.On {
 				t.Errorf("wish = %+v, want on", wish)
 			}
 		})
 	}
 }
 
-// A save in between would be missing in the number that is written back.
-func TestWritingBackCountsEverySave(t *testing.T) {
-	w := monitoring(t)
+// A save between reading and writing the number of saves would be missing in it.
+func TestRestoreCountsConcurrentSave(t *testing.T) {
+	f := monitoring(t)
 	id := ooo.RecordID(annID)
 	var saved func()
-	before := func() { saved = meanwhile(func() { w.update(func(d *mailbox.Draft) { d.Reason = "changed" }) }) }
-	w.store.setSaves.Store(&before)
-	w.Restore(t.Context(), id.Partition(), ownertest.Lease)
+	before := func() { saved = background(func() { f.update(func(d *mailbox.Draft) { d.Reason = "changed" }) }) }
+	f.store.setSaves.Store(&before)
+	f.Restore(t.Context(), id.Partition(), ownertest.Lease)
 	saved()
-	saves, _ := w.Saves(id.Partition())
-	if got, err := w.raw.HGet(t.Context(), "om:{om}:owners", store.SavesField(id.Partition())).Int64(); got < saves || err != nil {
+	_, saves, _ := f.Counts(id.Partition())
+	if got, err := f.raw.HGet(t.Context(), "om:{om}:owners", store.SavesField(id.Partition())).Int64(); got < saves || err != nil {
 		t.Errorf("Redis counts %d saves (%v), memory %d", got, err, saves)
+	}
+}
+
+// Another owner wrote the record and stopped monitoring Ann while Redis had an older table.
+func TestNewerRecordInRedisReplacesMemory(t *testing.T) {
+	id := ooo.RecordID(annID)
+	tests := map[string]func(t *testing.T, f *fixture){
+		"on a save": func(t *testing.T, f *fixture) {
+			if _, err := f.Update(id, func(d *mailbox.Draft) error { away(d); return nil }); !errors.Is(err, ooo.ErrNotOwner) {
+				t.Errorf("Update = %v, want ErrNotOwner", err)
+			}
+		},
+		"on a wish": func(_ *testing.T, f *fixture) { f.wish(func(n *ooo.Wish) { n.Address = "ANN@contoso.example" }) },
+		"on Restore": func(t *testing.T, f *fixture) {
+			background(func() { f.Restore(t.Context(), id.Partition(), ownertest.Lease) })
+		},
+	}
+	for name, detect := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := monitoring(t)
+			f.noHints()
+			_, record, _ := strings.Cut(f.field(recordsOf(id), string(id)), ":")
+			f.raw.HSet(t.Context(), recordsOf(id), string(id), "9:"+strings.ReplaceAll(record, ann, "second@contoso.example"))
+			f.raw.HDel(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann))
+			detect(t, f)
+			f.mailboxOf(annID, "the newer record", func(m *ooo.Mailbox) bool { return m.Address("second@contoso.example") != nil })
+			f.noHints()
+			if wish := f.stored(); name != "on a wish" && wish.Nonce != "" {
+				t.Errorf("wish = %+v, want none: its stop was acknowledged", wish)
+			}
+			f.update(away)
+			if got := f.store.Record(t, id); got == nil || got.Version < 10 || got.Address("second@contoso.example") == nil {
+				t.Errorf("stored record = %+v, want one that follows version 9", got)
+			}
+		})
 	}
 }

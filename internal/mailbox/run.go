@@ -12,21 +12,20 @@ import (
 )
 
 const (
-	// readsEvery is how often Redis gets the times of the last reads.
+	// readsEvery is how often the times of the last reads are written to Redis.
 	readsEvery = 5 * time.Second
-	// jump is by how much the wall clock may differ from what the monotonic one says
-	// before what is scheduled by it is scheduled again.
-	jump = time.Second
+	// maxClockDrift is by how much the wall clock may drift from the monotonic clock before
+	// all mailboxes are scheduled again.
+	maxClockDrift = time.Second
 )
 
-// Run runs the registry with its workers until ctx ends. It must run before
-// partitions are acquired, and until all are released: what is in flight is saved
-// through it.
+// Run runs the registry with its workers until ctx ends. Acquire waits for it, and it must
+// run until all partitions are released, because the work in flight is saved through it.
 func (r *Registry) Run(ctx context.Context, workers ...Worker) error {
 	r.workers = workers
 	close(r.running)
 	g, ctx := errgroup.WithContext(ctx)
-	for _, run := range []func(context.Context) error{r.listen, r.readHints, r.carryOutWishes, r.noteReads, r.watchClock} {
+	for _, run := range []func(context.Context) error{r.listen, r.readHints, r.carryOutWishes, r.publishReads, r.watchClock} {
 		g.Go(func() error { return run(ctx) })
 	}
 	err := g.Wait()
@@ -37,9 +36,9 @@ func (r *Registry) Run(ctx context.Context, workers ...Worker) error {
 	return err
 }
 
-// noteReads writes now and then when mailboxes were read last, for whoever asks on
-// another replica.
-func (r *Registry) noteReads(ctx context.Context) error {
+// publishReads writes the times of the last reads to Redis, where other replicas read
+// them.
+func (r *Registry) publishReads(ctx context.Context) error {
 	for schedule.Sleep(ctx, readsEvery) {
 		var owned []*partition
 		for p := range r.owned() {
@@ -67,8 +66,8 @@ func (r *Registry) writeReads(ctx context.Context, owned ...*partition) error {
 	return r.cfg.Store.PutReads(ctx, all)
 }
 
-// readsOf says when mailboxes were read last: all of them at the time of the one
-// that was so longest ago, but for those that were not read in two intervals.
+// readsOf returns when mailboxes were last read: the earliest of these times for all that
+// were read within two intervals, and its own time for each of the others.
 func (r *Registry) readsOf(entries []*entry) store.Reads {
 	now := time.Now()
 	fresh := now.Add(-2*r.cfg.Interval - time.Second).UnixNano()
@@ -85,21 +84,21 @@ func (r *Registry) readsOf(entries []*entry) store.Reads {
 	return reads
 }
 
-// watchClock has everything scheduled again when the wall clock has jumped: the edges
-// of scheduled windows go by it.
+// watchClock schedules all mailboxes again when the wall clock jumps, because scheduled
+// windows open and close by it.
 func (r *Registry) watchClock(ctx context.Context) error {
 	began := time.Now()
-	wall, known := began.Round(0), time.Duration(0)
+	wall, drift := began.Round(0), time.Duration(0)
 	for schedule.Sleep(ctx, time.Second) {
 		now := time.Now()
-		apart := now.Round(0).Sub(wall) - now.Sub(began)
-		if (apart - known).Abs() <= jump {
+		latest := now.Round(0).Sub(wall) - now.Sub(began)
+		if (latest - drift).Abs() <= maxClockDrift {
 			continue
 		}
-		known = apart
-		r.cfg.Log.WarnContext(ctx, "this machine's clock jumped", "by", apart)
+		r.cfg.Log.WarnContext(ctx, "this machine's clock jumped", "by", latest-drift)
+		drift = latest
 		for p := range r.owned() {
-			r.changedAll(p)
+			r.notifyAll(p)
 		}
 	}
 	return nil

@@ -10,18 +10,20 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// saveTime bounds one try of a save.
+// saveTime bounds one attempt of a save.
 const saveTime = 2 * time.Second
 
-// ErrUnchanged is what a change returns that turned out to need no save.
+// ErrUnchanged is returned by a change that turns out to need no save.
 var ErrUnchanged = errors.New("nothing to save")
 
-// Update changes a record: change gets a copy, which is saved and takes the place of
-// the one in memory. It returns what is in memory then. While it runs nothing else
-// changes the record. A save without an answer is repeated until it is answered,
-// or the partition is lost. The error is change's own, nil for [ErrUnchanged],
-// [ooo.ErrNotMonitored] if there is no such record, or [ooo.ErrNotOwner] if the
-// partition is or gets lost.
+// Update changes a record: change receives a copy, which is saved and then replaces the
+// record in memory. Nothing else changes the record while Update runs. A save without an
+// answer is retried until it is answered or the partition is lost.
+//
+// Update returns the record that is then in memory. The error is that of change (nil for
+// [ErrUnchanged]), [ooo.ErrNotMonitored] if the record does not exist, or [ooo.ErrNotOwner]
+// if the partition is not owned or is lost, or if Redis has a newer record: then change
+// was not saved, and the newer record is in memory.
 func (r *Registry) Update(id ooo.RecordID, change func(d *Draft) error) (*ooo.Mailbox, error) {
 	p := r.parts[id.Partition()].Load()
 	if p == nil {
@@ -45,8 +47,8 @@ func (r *Registry) Update(id ooo.RecordID, change func(d *Draft) error) (*ooo.Ma
 	return r.update(p, e, m, change)
 }
 
-// update does so with an entry whose mutex the caller holds; m is its record, of
-// version 0 if Redis has none.
+// update is Update for an entry whose mutex the caller holds. m is the record of the entry,
+// with version 0 if Redis has none.
 func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d *Draft) error) (*ooo.Mailbox, error) {
 	d := newDraft(m)
 	if err := change(d); errors.Is(err, ErrUnchanged) {
@@ -56,34 +58,46 @@ func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d 
 	}
 	d.CheckedAt = e.lastRead(d.Mailbox)
 	d.save.Lease = p.lease
-	if err := r.commit(p, d.save); err != nil {
+	newer, err := r.commit(p, d.save)
+	switch {
+	case err != nil:
 		return m, err
+	case newer != nil:
+		r.adopt(p, e, newer)
+		return newer, ooo.ErrNotOwner
 	}
 	r.saved(p, e, d)
 	return d.Mailbox, nil
 }
 
-// commit saves until Redis has answered, or the partition is lost. That it was lost
-// is not for a refused save to say but for the next round: Redis may have come back
-// with an older table, and then this replica's lease is restored.
-func (r *Registry) commit(p *partition, s store.Save) error {
+// commit retries a save until it succeeds or the partition is lost, or returns the newer
+// record that Redis has. A save that is refused for its lease is retried too, because
+// Redis may have come back with an older table, into which this replica's lease is
+// restored. The next round decides whether the partition is lost.
+func (r *Registry) commit(p *partition, s store.Save) (newer *ooo.Mailbox, err error) {
 	saved := schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(failures int) error {
 		err := r.save(p, s)
 		if failures == 3 && err != nil {
 			r.cfg.Log.Warn("record not saved, retrying", "mailbox", s.Record.ID, "err", err)
 		}
-		if errors.Is(err, store.ErrVersion) && r.makeWay(p, s) == nil {
-			s.Overwrite = true
+		if !errors.Is(err, store.ErrVersion) {
+			return err
 		}
+		stored, conflict := r.resolveConflict(p, s)
+		if stored != nil {
+			newer = stored
+			return nil
+		}
+		s.Overwrite = s.Overwrite || conflict == nil
 		return err
 	})
 	if !saved {
-		return ooo.ErrNotOwner
+		return nil, ooo.ErrNotOwner
 	}
-	return nil
+	return newer, nil
 }
 
-// save tries a save once.
+// save makes one attempt of a save.
 func (r *Registry) save(p *partition, s store.Save) error {
 	ctx, cancel := context.WithTimeout(p.ctx, saveTime)
 	defer cancel()
@@ -98,26 +112,66 @@ func (r *Registry) save(p *partition, s store.Save) error {
 	return err
 }
 
-// makeWay prepares for overwriting a record with a version that this owner, who alone
-// writes it, does not expect. An older one came back with older data: the wishes go
-// first, see [Registry.wish]. One that refuses to be overwritten can't be read or was
-// not written by this program: it is removed, and other addresses that it may have had
-// begin again.
-func (r *Registry) makeWay(p *partition, s store.Save) error {
+// resolveConflict prepares the retry of a save that Redis refused because its record does
+// not have the version that this owner, the only writer, expects:
+//
+//   - A stored record that is newer is returned. While Redis had an older table, another
+//     owner wrote it, and may have acknowledged a wish or a delivery that overwriting it
+//     would undo. Only this record is replaced in memory. Loading the whole partition
+//     again would lose the records that have not been restored in Redis yet.
+//   - A stored record that can't be read, or that this owner has removed, is removed. If it
+//     had other addresses, their monitoring starts again.
+//   - A stored record that is older, or missing, came back with older data. The save may
+//     overwrite it once its wishes are restored, see [Registry.readWish].
+func (r *Registry) resolveConflict(p *partition, s store.Save) (newer *ooo.Mailbox, err error) {
 	ctx, cancel := context.WithTimeout(p.ctx, loadTime)
 	defer cancel()
-	if !s.Overwrite {
-		return r.restoreWishes(ctx, s.Record)
+	stored, err := r.stored(ctx, p, s.Record.ID)
+	switch {
+	case errors.Is(err, store.ErrDamaged), stored != nil && s.Record.Version == 1:
+		if err := r.restoreStops(ctx, p); err != nil {
+			return nil, err
+		}
+		r.cfg.Log.Warn("damaged or removed record in redis replaced", "mailbox", s.Record.ID)
+		removed := &ooo.Mailbox{ID: s.Record.ID, Version: 1 << 52} // higher than any stored version
+		return nil, r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: removed, Remove: true, Overwrite: true})
+	case err != nil:
+		return nil, err
+	case stored != nil && stored.Version >= s.Record.Version:
+		return stored, nil
 	}
-	if err := r.restoreStops(ctx, p); err != nil {
-		return err
-	}
-	r.cfg.Log.Warn("damaged record in redis is removed and written again", "mailbox", s.Record.ID)
-	gone := &ooo.Mailbox{ID: s.Record.ID, Version: 1 << 52} // more than any that can be there
-	return r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: gone, Remove: true, Overwrite: true})
+	return nil, r.restoreWishes(ctx, s.Record)
 }
 
-// saved puts a draft that Redis has into memory. The caller holds e.mu.
+// stored returns the record of a mailbox in Redis, nil if there is none. It returns
+// [store.ErrDamaged] if the record can't be read.
+func (r *Registry) stored(ctx context.Context, p *partition, id ooo.RecordID) (*ooo.Mailbox, error) {
+	loaded, err := r.cfg.Store.Load(ctx, p.number)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range loaded.Records {
+		if m.ID == id {
+			return m, nil
+		}
+	}
+	return nil, loaded.Damaged[id]
+}
+
+// adopt replaces a record in memory by a newer one from Redis, and dispatches the hints for
+// the mailbox again, because work on the older record is discarded. The caller must hold
+// e.mu.
+func (r *Registry) adopt(p *partition, e *entry, newer *ooo.Mailbox) {
+	r.cfg.Log.Warn("redis has a newer record than memory, using it", "mailbox", newer.ID)
+	r.saved(p, e, &Draft{Mailbox: newer})
+	for _, h := range p.pending() {
+		if h.ID == newer.ID {
+			r.dispatch(h)
+		}
+	}
+}
+
+// saved puts a draft that Redis has into memory. The caller must hold e.mu.
 func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	m := d.Mailbox
 	if d.save.Remove {
@@ -128,7 +182,7 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	for _, h := range d.save.DoneHints {
 		p.forget(h)
 	}
-	for folded, at := range d.left {
+	for folded, at := range d.stopped {
 		p.stopped[folded] = at
 	}
 	for i := 0; i < len(d.Addresses) && len(p.stopped) > 0; i++ {
@@ -138,15 +192,15 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	p.mu.Unlock()
 	switch {
 	case d.save.Remove:
-		r.callDropped(d.ID)
+		r.notifyDropped(d.ID)
 	case ready:
-		r.changed(p, d.Mailbox)
+		r.notifyChanged(p, d.Mailbox)
 	}
 	r.apply(d.save.NewHints...)
 }
 
-// changed notifies the workers of a mailbox that changed, unless its partition is lost.
-func (r *Registry) changed(p *partition, m *ooo.Mailbox) {
+// notifyChanged calls the workers with a mailbox that changed, unless its partition is lost.
+func (r *Registry) notifyChanged(p *partition, m *ooo.Mailbox) {
 	p.calling.RLock()
 	defer p.calling.RUnlock()
 	if p.ctx.Err() != nil {
@@ -157,10 +211,10 @@ func (r *Registry) changed(p *partition, m *ooo.Mailbox) {
 	}
 }
 
-func (r *Registry) changedAll(p *partition) {
+func (r *Registry) notifyAll(p *partition) {
 	for _, e := range p.snapshot() {
 		if m := e.record.Load(); m != nil {
-			r.changed(p, m)
+			r.notifyChanged(p, m)
 		}
 	}
 }

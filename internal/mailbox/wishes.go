@@ -12,26 +12,26 @@ import (
 )
 
 const (
-	// wishesAtOnce bounds the wishes that are carried out at the same time.
-	wishesAtOnce = 32
-	// retryTime is how long a wish waits that was not carried out, busyTime if an older
-	// one of the address is in flight.
-	retryTime = time.Second
-	busyTime  = 50 * time.Millisecond
+	// wishConcurrency limits the wishes that are carried out at the same time.
+	wishConcurrency = 32
+	// wishRetry is the wait before a wish that failed is retried, and wishBusyRetry the wait
+	// if an older wish of its address is in flight.
+	wishRetry     = time.Second
+	wishBusyRetry = 50 * time.Millisecond
 )
 
 var (
-	errInFlight = errors.New("the wish is being carried out")
-	errOlder    = errors.New("redis has no wish and an older record: it is being restored")
+	errInFlight  = errors.New("an older wish of the address is in flight")
+	errRestoring = errors.New("redis came back with older data and is being restored")
 )
 
-// wishKey is an address in a record, whose wish is to be carried out.
+// wishKey names a wish: the record that must carry it out, and its address.
 type wishKey struct {
 	id      ooo.RecordID
 	address string // folded
 }
 
-// wishOf returns the wish that a hint is about, if it is about one.
+// wishOf returns the wish that a hint is about. ok is false if it is about something else.
 func wishOf(h ooo.Hint) (key wishKey, ok bool) {
 	return wishKey{h.ID, h.Subject}, h.Kind == ooo.HintWish || h.Kind == ooo.HintCarry
 }
@@ -39,29 +39,28 @@ func wishOf(h ooo.Hint) (key wishKey, ok bool) {
 // carryOutWishes carries out the wishes that are due, until ctx ends.
 func (r *Registry) carryOutWishes(ctx context.Context) error {
 	var g errgroup.Group
-	g.SetLimit(wishesAtOnce)
+	g.SetLimit(wishConcurrency)
 	for r.wishes.Wait(ctx) == nil {
-		for _, key := range r.wishes.Take(time.Now(), wishesAtOnce) {
-			g.Go(func() error { r.try(key); return nil })
+		for _, key := range r.wishes.Take(time.Now(), wishConcurrency) {
+			g.Go(func() error { r.tryWish(key); return nil })
 		}
 	}
 	return g.Wait()
 }
 
-// try carries out a wish, and has it retried later if that fails. It returns after
-// saveTime at the latest: a save that does not get through goes on alone, so that it
-// delays no other wish.
-func (r *Registry) try(key wishKey) {
+// tryWish carries out a wish, and schedules a retry if it fails. It returns within
+// saveTime: a slow save continues in the background, so that it delays no other wish.
+func (r *Registry) tryWish(key wishKey) {
 	ended := make(chan struct{})
 	r.tasks.Go(func() {
 		defer close(ended)
 		switch err := r.carryOut(key); {
 		case err == nil, errors.Is(err, ooo.ErrNotOwner):
 		case errors.Is(err, errInFlight):
-			r.wishes.Set(key, time.Now().Add(busyTime))
+			r.wishes.Set(key, time.Now().Add(wishBusyRetry))
 		default:
 			r.cfg.Log.Debug("wish not carried out, retrying", "mailbox", key.id, "err", err)
-			r.wishes.Set(key, time.Now().Add(retryTime))
+			r.wishes.Set(key, time.Now().Add(wishRetry))
 		}
 	})
 	select {
@@ -70,8 +69,8 @@ func (r *Registry) try(key wishKey) {
 	}
 }
 
-// carryOut does what the wish of an address says now about one record. Without a hint
-// there is nothing to do.
+// carryOut applies the current wish of an address to one record. It does nothing if no
+// hint asks for it.
 func (r *Registry) carryOut(key wishKey) error {
 	p := r.parts[key.id.Partition()].Load()
 	if p == nil {
@@ -102,7 +101,7 @@ func (r *Registry) carryOut(key wishKey) error {
 	if m == nil {
 		m = &ooo.Mailbox{ID: key.id, Condition: ooo.Pending}
 	}
-	wish, err := r.wish(p, key, m)
+	wish, err := r.readWish(p, key, m)
 	if errors.Is(err, store.ErrDamaged) {
 		return nil
 	} else if err != nil {
@@ -124,49 +123,44 @@ func (r *Registry) carryOut(key wishKey) error {
 	return r.Done(ctx, hints...)
 }
 
-// wish reads the wish of an address. That there is none ends the monitoring of an
-// address only if Redis has the record as it is in memory: if it came back with older
-// data, the wish is restored before the record is. The caller holds the mutex of the
-// record's entry.
-func (r *Registry) wish(p *partition, key wishKey, m *ooo.Mailbox) (ooo.Wish, error) {
+// readWish reads the wish of an address. A missing wish ends the monitoring of the address
+// only if Redis has the same version of the record as memory. Otherwise Redis came back
+// with older data: the wish is about to be restored, always before the record. The caller
+// must hold the mutex of the record's entry.
+func (r *Registry) readWish(p *partition, key wishKey, m *ooo.Mailbox) (ooo.Wish, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, saveTime)
 	defer cancel()
 	wish, err := r.cfg.Store.Wish(ctx, key.address)
 	if err != nil || wish.Nonce != "" || m.Address(key.address) == nil {
 		return wish, err
 	}
-	loaded, err := r.cfg.Store.Load(ctx, p.number)
-	if err != nil {
-		return wish, err
+	stored, err := r.stored(ctx, p, m.ID)
+	if errors.Is(err, store.ErrDamaged) || err == nil && (stored == nil || stored.Version != m.Version) {
+		err = errRestoring
 	}
-	for _, stored := range loaded.Records {
-		if stored.ID == m.ID && stored.Version == m.Version {
-			return wish, nil
-		}
-	}
-	return wish, errOlder
+	return wish, err
 }
 
-// fulfil changes the record so that it is as the wish of an address wants it, and says
-// whether anything had to change. carry is the address as it left another record; zero:
-// it did not. A zero wish wants nothing monitored.
+// fulfil applies the wish of an address to the record, and reports whether that changed
+// anything. carry is the hint with which the address left another record, or zero. A zero
+// wish ends the monitoring.
 func (d *Draft) fulfil(address string, wish ooo.Wish, carry ooo.Hint) bool {
 	now := time.Now()
 	a := d.Address(address)
 	switch {
 	case a != nil && wish.Nonce != "" && wish.At.Before(a.WishedAt):
-		return false // Redis came back older; [Registry.Restore] restores what was carried out
+		return false // Redis came back with older data: [Registry.Restore] replaces the wish
 	case !wish.On:
 		if wish.Nonce != "" {
 			d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: address, Nonce: wish.Nonce})
 		}
 		if a == nil {
-			if d.Version == 1 { // nothing but the wish goes
+			if d.Version == 1 { // there is no record, only the wish is removed
 				d.Remove()
 			}
 			return wish.Nonce != ""
 		}
-		d.left = map[string]time.Time{address: later(wish.At, a.WishedAt)}
+		d.stopped = map[string]time.Time{address: latest(wish.At, a.WishedAt)}
 		d.Event(a, ooo.Event{At: now, Kind: ooo.EventStopped, Source: ooo.SourceRequest})
 		d.DropAddress(a, true)
 		return true
@@ -176,32 +170,33 @@ func (d *Draft) fulfil(address string, wish ooo.Wish, carry ooo.Hint) bool {
 		}
 		return a != nil
 	case a == nil:
-		d.begin(wish, carry, now)
+		d.add(wish, carry, now)
 		return true
 	}
 	refused := a.Delivery.State == ooo.DeliveryRefused
 	if a.Nonce == wish.Nonce && !refused {
 		return false
 	}
-	anew := a.Start != wish.Start
-	noteWish(a, wish)
+	restarted := a.Start != wish.Start
+	setWish(a, wish)
 	if refused && !a.Delivery.Throttled {
 		a.Delivery.NextAttemptAt = time.Time{}
 	}
-	if anew {
+	if restarted {
 		d.start(a, now)
 	}
 	return true
 }
 
-// noteWish notes that a wish is carried out.
-func noteWish(a *ooo.Address, w ooo.Wish) {
+// setWish records in an address which wish it carried out.
+func setWish(a *ooo.Address, w ooo.Wish) {
 	a.Spelling, a.Start, a.Nonce, a.WishedAt = w.Address, w.Start, w.Nonce, w.At
 }
 
-// begin adds an address that is to be monitored.
-func (d *Draft) begin(wish ooo.Wish, carry ooo.Hint, now time.Time) {
-	if len(d.Addresses) == 0 { // nobody has read it meanwhile: what is known may be old
+// add adds the address of a wish. If a carry brings it from another record, it keeps its
+// delivery.
+func (d *Draft) add(wish ooo.Wish, carry ooo.Hint, now time.Time) {
+	if len(d.Addresses) == 0 { // the mailbox was not being read, so its state may be outdated
 		d.Person, d.Condition, d.Reason, d.ErrorKind, d.Setting, d.State = wish.Person, ooo.Pending, "", "", nil, nil
 		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = 0, time.Time{}, false
 	}
@@ -212,20 +207,20 @@ func (d *Draft) begin(wish ooo.Wish, carry ooo.Hint, now time.Time) {
 			d.State = carry.CarryState
 		}
 	}
-	anew := address.Start != wish.Start
-	// What the mediator knows of an address that came here may be another state.
-	differs := carry.Carry != nil && !anew && d.State != nil && (carry.CarryState == nil || !carry.CarryState.Same(*d.State))
-	noteWish(&address, wish)
+	started := address.Start != wish.Start
+	// The mediator may have received another state of the address from its former record.
+	differs := carry.Carry != nil && !started && d.State != nil && (carry.CarryState == nil || !carry.CarryState.Same(*d.State))
+	setWish(&address, wish)
 	switch a := d.AddAddress(address); {
-	case anew:
+	case started:
 		d.start(a, now)
 	case differs:
 		d.queue(a, ooo.EventChanged, ooo.SourceRequest, ooo.Hint{}, now)
 	}
 }
 
-// start notes that the monitoring of an address begins: the mediator receives its
-// state, at once if it is known.
+// start records that the monitoring of an address begins. It queues the state for the
+// mediator if it is known; otherwise the first read does.
 func (d *Draft) start(a *ooo.Address, now time.Time) {
 	d.Event(a, ooo.Event{At: now, Kind: ooo.EventStarted, Source: ooo.SourceRequest})
 	if d.State != nil {

@@ -7,42 +7,46 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// hold is a partition that this replica owns.
+// hold is a partition that this replica owns, from its acquisition to its drop.
 type hold struct {
-	lease   store.Lease
-	since   int64              // number of the last round whose table may not have what was written of it
-	lost    context.Context    // ends with the hold
-	release context.CancelFunc // of lost
+	lease      store.Lease
+	ctx        context.Context // ends with the hold
+	cancel     context.CancelFunc
+	staleUntil int64 // the tables of rounds up to this number may not have the last write for the partition
 
-	draining  bool      // it is being released
-	contested bool      // the table named somebody else
-	restoring bool      // memory is being written back
-	unnamed   bool      // the table does not have the lease: this replica must not act; guarded by mu
-	quiet     time.Time // it must not act before: another owner may; guarded by mu
+	draining   bool // being released
+	restoring  bool // its memory is being written back to Redis
+	contested  bool // the older table named another owner
+	reclaiming bool // the table does not have the lease, so this replica must not act; guarded by Owners.mu
+	// pausedUntil is when this replica may act again, because another owner may act before.
+	// It is guarded by Owners.mu.
+	pausedUntil time.Time
 }
 
-// acts reports whether this replica may act while it is in time. The caller holds mu.
-func (h *hold) acts() bool { return h != nil && !h.unnamed && !time.Now().Before(h.quiet) }
+// acts reports whether this replica may act if its deadline is not over. The caller must
+// hold Owners.mu.
+func (h *hold) acts() bool { return h != nil && !h.reclaiming && !time.Now().Before(h.pausedUntil) }
 
-// set puts a hold, or none, in its place.
+// set sets the hold of a partition; nil removes it.
 func (o *Owners) set(p int, h *hold) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.held[p] = h
 }
 
-// acquire begins a hold and has it loaded, after an earlier hold that still is.
-func (o *Owners) acquire(ctx context.Context, p int, lease store.Lease, since int64) {
-	h := &hold{lease: lease, since: since}
-	h.lost, h.release = context.WithCancel(ctx)
+// acquire begins a hold. The holder loads the partition once it has finished loading it for
+// an earlier hold.
+func (o *Owners) acquire(ctx context.Context, p int, lease store.Lease, staleUntil int64) {
+	h := &hold{lease: lease, staleUntil: staleUntil}
+	h.ctx, h.cancel = context.WithCancel(ctx)
 	o.set(p, h)
 	o.tasks.Go(func() {
 		o.loading[p].Lock()
 		defer o.loading[p].Unlock()
-		if h.lost.Err() != nil {
+		if h.ctx.Err() != nil {
 			return
 		}
-		if o.holder.Acquire(h.lost, p, lease); h.lost.Err() != nil {
+		if o.holder.Acquire(h.ctx, p, lease); h.ctx.Err() != nil {
 			o.holder.Drop(p)
 		}
 	})
@@ -51,41 +55,41 @@ func (o *Owners) acquire(ctx context.Context, p int, lease store.Lease, since in
 // drop ends a hold: the lease was lost or is about to be released.
 func (o *Owners) drop(p int) {
 	h := o.held[p]
-	o.gone[p] = max(o.gone[p], h.lease.Tenure)
+	o.lastTenure[p] = max(o.lastTenure[p], h.lease.Tenure)
 	o.set(p, nil)
-	h.release()
+	h.cancel()
 	o.holder.Drop(p)
 }
 
-// drain has a hold released once nothing is in flight that must end before.
+// drain releases a hold once its work in flight has ended.
 func (o *Owners) drain(ctx context.Context, p int, stop bool) {
 	h := o.held[p]
 	h.draining = true
 	o.tasks.Go(func() {
-		if err := o.holder.Drain(h.lost, p, stop); err != nil && h.lost.Err() == nil {
+		if err := o.holder.Drain(h.ctx, p, stop); err != nil && h.ctx.Err() == nil {
 			o.log.DebugContext(ctx, "partition not drained in time", "partition", p, "err", err)
 		}
 		o.post(func() {
 			if o.held[p] == h {
 				o.drop(p)
-				o.disowned[p] = h.lease
+				o.toRelease[p] = h.lease
 			}
 		})
 	})
 }
 
-// releaseLeases takes this replica out of the leases that name it and should not.
-// What fails is found by the next round.
+// releaseLeases removes this replica from the leases in toRelease. The next round finds
+// those that it failed to release.
 func (o *Owners) releaseLeases(ctx context.Context) {
-	if len(o.disowned) == 0 || o.releasing || o.round.failed {
+	if len(o.toRelease) == 0 || o.releasing || o.round.failed {
 		return
 	}
 	o.releasing = true
 	var swaps []store.Swap
-	for p, lease := range o.disowned {
+	for p, lease := range o.toRelease {
 		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String(), New: lease.Released().String()})
 	}
-	clear(o.disowned)
+	clear(o.toRelease)
 	o.swap(ctx, func(swapped bool, _ error) {
 		if o.releasing = false; swapped {
 			o.tasks.Go(func() { o.cfg.Store.AnnounceTable(ctx) })
@@ -93,41 +97,41 @@ func (o *Owners) releaseLeases(ctx context.Context) {
 	}, swaps...)
 }
 
-// reclaim writes this replica's lease again into a table from before the acquisition.
-// Until that has worked it must not act, and if the table names somebody else not
-// before that one must have noticed.
+// reclaim writes this replica's lease again into a table from before the acquisition. This
+// replica must not act until that succeeds, and if the table names another owner, not
+// until that owner must have noticed.
 func (o *Owners) reclaim(ctx context.Context, p int, table *store.Owners) {
 	found := table.Leases[p]
 	h := o.held[p]
 	h.contested = found.Life != "" && found.Life != o.cfg.Life
 	o.mu.Lock()
-	h.unnamed = true
+	h.reclaiming = true
 	o.mu.Unlock()
 	o.swap(ctx, func(swapped bool, err error) {
 		switch {
-		case o.held[p] != h || !h.unnamed: // lost, or a round was faster
+		case o.held[p] != h || !h.reclaiming: // the hold has ended, or a round has seen the lease
 		case err != nil || !swapped:
-			o.hurry()
+			o.expedite()
 		default:
-			o.named(ctx, p)
+			o.reclaimed(ctx, p)
 		}
 	}, replace(table, store.LeaseField(p), h.lease.String()))
 }
 
-// named notes that the table has the lease again, and has the memory restored.
-func (o *Owners) named(ctx context.Context, p int) {
+// reclaimed records that the table has the lease again, and restores the partition.
+func (o *Owners) reclaimed(ctx context.Context, p int) {
 	h := o.held[p]
-	h.since = o.round.number
+	h.staleUntil = o.round.number
 	o.mu.Lock()
 	if h.contested {
-		h.quiet = time.Now().Add(sightTime)
+		h.pausedUntil = time.Now().Add(deadAfter)
 	}
-	h.unnamed = false
+	h.reclaiming = false
 	o.mu.Unlock()
 	o.restore(ctx, p)
 }
 
-// restore has the memory of a partition written back.
+// restore makes the holder write the memory of a partition back to Redis.
 func (o *Owners) restore(ctx context.Context, p int) {
 	h := o.held[p]
 	if h.restoring {
@@ -135,52 +139,52 @@ func (o *Owners) restore(ctx context.Context, p int) {
 	}
 	h.restoring = true
 	o.tasks.Go(func() {
-		o.holder.Restore(h.lost, p, h.lease)
+		o.holder.Restore(h.ctx, p, h.lease)
 		o.post(func() {
 			h.restoring = false
-			h.since = o.round.number
-			o.endOlder(ctx)
+			h.staleUntil = o.round.number
+			o.finishRollback(ctx)
 		})
 	})
 }
 
-// endOlder calls OnOlder after Redis came back with older data, on the owner of
-// partition 0 alone and after the wishes are back: what the mediator names would look
-// new otherwise.
-func (o *Owners) endOlder(ctx context.Context) {
-	if !o.older || o.stopping {
+// finishRollback calls OnRollback once all partitions are restored, on the owner of
+// partition 0 only. It comes after the restored wishes, because the mediator would
+// otherwise start users again that are monitored already.
+func (o *Owners) finishRollback(ctx context.Context) {
+	if !o.rolledBack || o.stopping {
 		return
 	}
 	for _, h := range o.held {
-		if h != nil && (h.unnamed || h.restoring) {
+		if h != nil && (h.reclaiming || h.restoring) {
 			return
 		}
 	}
 	if o.held[0] != nil {
-		o.older = false
-		o.tasks.Go(func() { o.cfg.OnOlder(ctx) })
+		o.rolledBack = false
+		o.tasks.Go(func() { o.cfg.OnRollback(ctx) })
 		return
 	}
-	// Another living owner does it; this one only if it has to take over.
-	life := o.sight.table.Leases[0].Life
-	if _, there := o.sight.beats[life]; there && !o.sight.dead(life, time.Now()) {
-		o.older = false
+	// A living owner of partition 0 does it. Without one, this replica may take it over.
+	life := o.peers.table.Leases[0].Life
+	if _, ok := o.peers.beats[life]; ok && !o.peers.dead(life, time.Now()) {
+		o.rolledBack = false
 	}
 }
 
-// replace changes a field that is still as it was seen.
+// replace returns a swap of a field that must still be as it was in table.
 func replace(table *store.Owners, field, text string) store.Swap {
 	return store.Swap{Field: field, Old: table.Field(field), New: text}
 }
 
-// swap changes the table and has the outcome handled by Run. It may be carried out
-// though there is an error.
+// swap changes the table. Run then calls the callback with the result. After an error the
+// swaps may have been carried out.
 func (o *Owners) swap(ctx context.Context, then func(swapped bool, err error), swaps ...store.Swap) {
 	o.swapping++
 	o.tasks.Go(func() {
-		trying, cancel := context.WithTimeout(ctx, roundTime)
+		ctx, cancel := context.WithTimeout(ctx, roundTime)
 		defer cancel()
-		swapped, err := o.cfg.Store.SwapOwners(trying, swaps...)
+		swapped, err := o.cfg.Store.SwapOwners(ctx, swaps...)
 		o.post(func() {
 			o.swapping--
 			then(swapped, err)
@@ -188,7 +192,7 @@ func (o *Owners) swap(ctx context.Context, then func(swapped bool, err error), s
 	})
 }
 
-// post has Run carry something out, unless it has ended.
+// post makes Run call event, unless Run has returned.
 func (o *Owners) post(event func()) {
 	select {
 	case o.events <- event:

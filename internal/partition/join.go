@@ -10,8 +10,9 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// join compares whose data is in Redis, and gets the number of this replica's
-// settings. It tries until Redis answers. The error is [ErrForeign] or ctx's.
+// join checks that the data in Redis belongs to this service, and finds the number of this
+// replica's settings. It retries until Redis answers. It returns [ErrForeign] or the error
+// of ctx.
 func (o *Owners) join(ctx context.Context) (err error) {
 	joined := schedule.Retry(ctx, 50*time.Millisecond, time.Second, func(failures int) error {
 		if err = o.tryJoin(ctx); errors.Is(err, ErrForeign) {
@@ -31,9 +32,9 @@ func (o *Owners) join(ctx context.Context) (err error) {
 func (o *Owners) tryJoin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*roundTime)
 	defer cancel()
-	if mine, err := o.cfg.Store.SwapOwners(ctx, o.fingerprint()); err != nil {
+	if ok, err := o.cfg.Store.SwapOwners(ctx, o.fingerprint()); err != nil {
 		return err
-	} else if !mine {
+	} else if !ok {
 		return ErrForeign
 	}
 	o.round.number++
@@ -50,28 +51,29 @@ func (o *Owners) tryJoin(ctx context.Context) error {
 		number = max(number, b.Settings)
 	}
 	o.settings = number + 1
-	numbered, err := o.cfg.Store.SwapOwners(ctx, o.numbered(table.Settings))
-	if err == nil && !numbered {
+	swapped, err := o.cfg.Store.SwapOwners(ctx, o.numberSettings(table.Settings))
+	if err == nil && !swapped {
 		err = errors.New("another replica numbered its settings at the same time")
 	}
 	return err
 }
 
+// fingerprint returns a swap that sets the fingerprint if the table has none.
 func (o *Owners) fingerprint() store.Swap {
 	return store.Swap{Field: store.FieldFingerprint, New: o.cfg.Fingerprint}
 }
 
-// numbered replaces the settings in the table by this replica's.
-func (o *Owners) numbered(old string) store.Swap {
+// numberSettings returns a swap that replaces the settings in the table by this replica's.
+func (o *Owners) numberSettings(old string) store.Swap {
 	return store.Swap{Field: store.FieldSettings, Old: old, New: fmt.Sprintf("%d %s", o.settings, o.cfg.Settings)}
 }
 
 func parseSettings(text string) (number int64, digest string) {
-	fmt.Sscanf(text, "%d %s", &number, &digest) //nolint:errcheck // what can't be read is replaced
+	fmt.Sscanf(text, "%d %s", &number, &digest) //nolint:errcheck // an unreadable text is replaced
 	return number, digest
 }
 
-// leave removes this replica from the table: its beat, and what is left of its leases.
+// leave removes this replica's beat and its remaining leases from the table.
 func (o *Owners) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()

@@ -56,7 +56,7 @@ var outages = map[string]func(*world){
 				w.Errorf("table = %+v, want %+v", after, before)
 			}
 			if a.older.Load() != older+1 || b.older.Load() != 0 {
-				w.Errorf("OnOlder was called %d and %d times more, want once on the owner of partition 0", a.older.Load()-older, b.older.Load())
+				w.Errorf("OnRollback was called %d and %d times more, want once on the owner of partition 0", a.older.Load()-older, b.older.Load())
 			}
 			time.Sleep(10 * time.Second)
 		}

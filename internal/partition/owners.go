@@ -1,28 +1,37 @@
-// Package partition shares the mailboxes out among the replicas: each of the 64
+// Package partition distributes the mailboxes among the replicas: each of the 64
 // partitions has one owner, which may work on its mailboxes.
 //
-// There is one table in Redis. Every 0.8 s, and when another replica has released
-// something, each replica writes its beat into it and reads the rest, which decides who
-// owns what. It promises:
+// All replicas share one table in Redis. Every 0.8 s, and when another replica has released
+// partitions, each replica writes its beat into the table and reads the rest, which decides
+// who owns what. The package promises:
 //
 //   - Two owners never act at once. An owner starts nothing later than graceTime after
-//     it sent its last answered round, by either clock. Another replica takes its
-//     partitions only after it saw the same beat for sightTime, by its own monotonic
-//     clock and without a failed round, and the take compares the beat itself. No clock
-//     of Redis and no expiry decides anything.
-//   - What nobody owns is taken, and the partitions are shared out evenly.
-//   - Redis that comes back with older data is recognised, since beats, tenures and saves
-//     only grow. The owner reclaims it and restores what is in memory; the
-//     others wait until it has had the time to.
+//     it sent its last answered round, by the monotonic and the wall clock. Another replica
+//     takes its partitions only after it has seen the same beat for deadAfter, by its own
+//     monotonic clock and without a failed round, and the take compares the beat. Neither a
+//     clock of Redis nor an expiry decides anything.
+//   - Partitions without an owner are taken, and all partitions are shared out evenly.
+//   - A Redis that comes back with older data is detected, because beats, tenures and saves
+//     only grow. The owner reclaims its lease and restores its memory; other replicas
+//     wait long enough for that.
 //
-// One gap is left, because closing it would cost a pause of 3 s at every first start and
-// after every outage: for up to graceTime two owners may act, with fenced writes, when
-// Redis goes back to just before a take while the replica that was taken from is cut
-// off, or when a replica joins a Redis that was emptied before the others are back.
+// The first promise has two gaps, in which nothing in the table shows that another owner
+// exists:
+//
+//   - Redis goes back to just before a take, while the former owner is cut off and the new
+//     owner is too or has not sent its next round. The former owner is the first to get an
+//     answer, finds its own lease, and acts.
+//   - Redis is emptied, and a replica joins before any other has an answered round. It can't
+//     tell this from a first start, takes everything and acts.
+//
+// In both, the other owner stops at its next answered round or its deadline, so two owners
+// act for at most graceTime. Their writes stay fenced, but a read, a delivery or a
+// subscription call may be made by both. Closing the gaps would take a pause of
+// deadAfter after every outage, and at every first start.
 //
 // Ownership of a partition is a lease: a life, random per process, and a tenure, which
-// grows with each acquisition. A lease that was released or lost never comes back,
-// even if an older table says so.
+// grows with each acquisition. A lease that was released or lost never becomes valid
+// again, even if an older table names it.
 package partition
 
 import (
@@ -42,101 +51,100 @@ import (
 const (
 	// roundTime is how often a round is sent, and how long its answer may take.
 	roundTime = 800 * time.Millisecond
-	// graceTime is how long after sending an answered round something may start.
+	// graceTime is how long after sending an answered round work may start.
 	graceTime = 2500 * time.Millisecond
-	// stopTime is how long a replica that stops waits for what is in flight.
+	// stopTime is how long a stopping replica waits for the work in flight.
 	stopTime = 10 * time.Second
 )
 
-// ErrForeign means that other data than this service's is in Redis.
+// ErrForeign means that Redis holds the data of another service.
 var ErrForeign = errors.New("this Redis belongs to another tenant, app or Graph: use another Redis or database number")
 
 // Store is the table in Redis.
 type Store interface {
 	Round(ctx context.Context, life string, b store.Beat) (store.Owners, error)
 	SwapOwners(ctx context.Context, swaps ...store.Swap) (bool, error)
-	// AnnounceTable has all replicas call [Owners.Refresh].
+	// AnnounceTable makes all replicas call [Owners.Refresh].
 	AnnounceTable(ctx context.Context)
 	// SetWait writes a wait into the table and announces it.
 	SetWait(ctx context.Context, name string, d time.Duration) error
 }
 
-// Holder has the mailboxes of the partitions that this replica owns. Acquire, Restore
-// and Drain may take their time; the other methods are part of every round and must
-// return at once.
+// Holder holds the mailboxes of the partitions that this replica owns. Acquire, Restore and
+// Drain may block; the other methods must return at once.
 type Holder interface {
-	// Acquire loads a partition, until that has worked or ctx ends.
+	// Acquire loads a partition. It retries until it succeeds or ctx ends.
 	Acquire(ctx context.Context, p int, lease store.Lease)
-	// Drop forgets a partition at once.
+	// Drop discards a partition.
 	Drop(p int)
-	// Drain starts nothing more in a partition and returns when what is in flight has
-	// ended; calls that take long count only if the replica stops.
+	// Drain lets no more work begin in a partition and returns when the work in flight has
+	// ended, or after a time limit, which is longer if the replica stops.
 	Drain(ctx context.Context, p int, stop bool) error
-	// Restore writes the memory of a partition back into a Redis with older data, until
-	// that has worked or ctx ends.
+	// Restore writes the memory of a partition back into a Redis with older data. It
+	// retries until it succeeds or ctx ends.
 	Restore(ctx context.Context, p int, lease store.Lease)
 	// Busy reports whether a call is in flight that another owner would have to wait for.
 	Busy(p int) bool
-	// Saves returns the least number of saves that Redis must have of a partition, if
-	// that is known.
-	Saves(p int) (n int64, known bool)
-	Mailboxes() int
+	// Counts returns how many mailboxes of a partition are in memory, and how many saves
+	// Redis must have counted at least. ok is false until the partition is loaded.
+	Counts(p int) (mailboxes int, saves int64, ok bool)
 }
 
-// Config says what [Owners] works with.
+// Config configures [Owners].
 type Config struct {
 	Store Store
-	// Life names this process among the replicas; random if empty. It must not be used
-	// again.
+	// Life identifies this process among the replicas and must never be reused. The default
+	// is random.
 	Life string
-	// Settings is a digest of the settings that replicas should share, Fingerprint one
-	// of whose data it is.
+	// Settings is a digest of the settings that all replicas should share. Fingerprint
+	// is a digest of the tenant, app and Graph endpoint that the data in Redis belongs to.
 	Settings    string
 	Fingerprint string
-	// Answered returns how long ago Graph last answered an accepted token, negative if
-	// it never did. Ask it something every 5 s if nothing else does. Nil: just now.
+	// Answered returns how long ago Graph last answered an accepted token, negative if it
+	// never did. The caller must see to it that Graph is called at least every 5 s. If
+	// Answered is nil, Graph always answers.
 	Answered func() time.Duration
-	// OnOlder is called on the owner of partition 0 after Redis came back with older
+	// OnRollback is called on the owner of partition 0 after Redis came back with older
 	// data, once this replica has restored its partitions. It may be nil.
-	OnOlder func(ctx context.Context)
-	Log     *slog.Logger
+	OnRollback func(ctx context.Context)
+	Log        *slog.Logger
 }
 
-// Owners is this replica's part in the ownership of the partitions. A single goroutine,
-// that of Run, changes it.
+// Owners is this replica's part in the ownership of the partitions. Only the goroutine of
+// Run changes it.
 type Owners struct {
 	cfg     Config
 	log     *slog.Logger
 	wall    func() time.Time // the wall clock; tests move it
-	events  chan func()      // carried out by Run; unbuffered
-	ended   chan struct{}    // closed when Run takes no more events
-	refresh chan struct{}    // capacity 1: a round is to be sent soon
-	tasks   sync.WaitGroup   // what Run started
+	events  chan func()      // called by Run; unbuffered
+	ended   chan struct{}    // closed when Run receives no more events
+	refresh chan struct{}    // capacity 1: requests a round
+	tasks   sync.WaitGroup   // goroutines started by Run
 	waits   waits
-	table   atomic.Pointer[store.Owners] // as the last round found it; nil: none was answered yet
+	table   atomic.Pointer[store.Owners] // of the last answered round; nil: none yet
 
-	// Of Run alone.
-	holder    Holder
-	settings  int64 // number of the settings
-	sight     sight
-	round     rounds
-	gone      [ooo.Partitions]int64      // tenure of the last lease that was released or lost
-	loading   [ooo.Partitions]sync.Mutex // held during an Acquire
-	disowned  map[int]store.Lease        // leases that name this replica in the table and should not
-	swapping  int                        // swaps in flight
-	taking    bool                       // one of them is a take
-	releasing bool                       // one of them removes leases
-	refused   bool                       // the last take was not carried out by this table
-	older     bool                       // Redis came back older, OnOlder is due
-	stopping  bool
-	stopped   time.Time // draining ends
+	// Used only by Run.
+	holder     Holder
+	settings   int64 // number of this replica's settings
+	peers      peers
+	round      rounds
+	lastTenure [ooo.Partitions]int64      // of the last lease that was released or lost
+	loading    [ooo.Partitions]sync.Mutex // held during an Acquire
+	toRelease  map[int]store.Lease        // leases in the table from which this replica must be removed
+	swapping   int                        // swaps in flight
+	taking     bool                       // one of them is a take
+	releasing  bool                       // one of them releases leases
+	refused    bool                       // the last take failed, the next round decides
+	rolledBack bool                       // Redis came back with older data, OnRollback is due
+	stopping   bool
+	stopAt     time.Time // end of draining
 
-	mu       sync.Mutex
-	held     [ooo.Partitions]*hold // guarded by mu, as all below; written by Run alone
-	deadline time.Time
-	wallEnd  time.Time // the deadline by the wall clock
-	replicas int
-	share    float64
+	mu           sync.Mutex
+	held         [ooo.Partitions]*hold // guarded by mu, like all fields below; Run, the only writer, reads without it
+	deadline     time.Time
+	wallDeadline time.Time // the deadline by the wall clock
+	replicas     int
+	share        float64
 }
 
 // New returns a replica that owns nothing yet.
@@ -148,26 +156,26 @@ func New(cfg Config) (*Owners, error) {
 	if cfg.Answered == nil {
 		cfg.Answered = func() time.Duration { return 0 }
 	}
-	if cfg.OnOlder == nil {
-		cfg.OnOlder = func(context.Context) {}
+	if cfg.OnRollback == nil {
+		cfg.OnRollback = func(context.Context) {}
 	}
 	return &Owners{
 		cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)), wall: func() time.Time { return time.Now().Round(0) },
 		events: make(chan func()), ended: make(chan struct{}), refresh: make(chan struct{}, 1), replicas: 1, share: 1,
-		sight: sight{me: cfg.Life}, disowned: map[int]store.Lease{},
+		peers: peers{me: cfg.Life}, toRelease: map[int]store.Lease{},
 	}, nil
 }
 
-// MayStart reports whether something may start in a partition now: this replica owns it
-// and is in time. Both are read together: a round that is answered in between would
-// take the partition away and prolong the time.
+// MayStart reports whether work may start in a partition now: this replica owns the
+// partition and is in time. It checks both under one lock, because a round that is answered
+// in between may take the partition away and extend the deadline.
 func (o *Owners) MayStart(p int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.held[p].acts() && o.inTime()
 }
 
-// InTime reports whether the last round was answered a short while ago.
+// InTime reports whether the deadline, which each answered round extends, is not over.
 func (o *Owners) InTime() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -175,10 +183,11 @@ func (o *Owners) InTime() bool {
 }
 
 func (o *Owners) inTime() bool {
-	return time.Now().Before(o.deadline) && o.wall().Before(o.wallEnd)
+	return time.Now().Before(o.deadline) && o.wall().Before(o.wallDeadline)
 }
 
-// First reports whether this replica may start now what only one may: it owns partition 0.
+// First reports whether this replica may now start work that only one replica may do: it
+// owns partition 0.
 func (o *Owners) First() bool { return o.MayStart(0) }
 
 // Owned returns how many partitions this replica owns.
@@ -193,8 +202,8 @@ func (o *Owners) Owned() (n int) {
 	return n
 }
 
-// Table returns the table as the last answered round found it; it must not be changed.
-// Before the first one it is empty.
+// Table returns the table of the last answered round, which the caller must not change. It
+// is empty before the first one.
 func (o *Owners) Table() store.Owners {
 	if t := o.table.Load(); t != nil {
 		return *t
@@ -209,17 +218,18 @@ func (o *Owners) Replicas() int {
 	return o.replicas
 }
 
-// Share returns this replica's part of the mailboxes, at least half an even one.
+// Share returns the fraction of all mailboxes that this replica owns, at least half of an
+// even share.
 func (o *Owners) Share() float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.share
 }
 
-// Wait returns how long a wait of the whole app still is.
+// Wait returns how much of a wait of the whole app is left.
 func (o *Owners) Wait(name string) time.Duration { return o.waits.left(name) }
 
-// SetWait has the whole app wait.
+// SetWait makes all replicas wait.
 func (o *Owners) SetWait(ctx context.Context, name string, d time.Duration) error {
 	wall := o.wall()
 	o.waits.apply(name, store.Wait{Until: wall.Add(d), Length: d}, wall)

@@ -8,9 +8,9 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Run owns partitions until ctx ends: it joins, and then takes, shares out and
-// releases. When ctx ends it takes nothing more, has everything drained, releases it and
-// removes its beat, which takes 10 s at most. It must be called once.
+// Run joins the other replicas and owns partitions until ctx ends. Then it takes no more
+// partitions, drains and releases its own, and removes its beat, within stopTime. It must
+// be called once.
 func (o *Owners) Run(ctx context.Context, holder Holder) error {
 	if err := o.join(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -33,13 +33,13 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 	for {
 		select {
 		case <-stop:
-			stop, o.stopping, o.stopped = nil, true, time.Now().Add(stopTime)
+			stop, o.stopping, o.stopAt = nil, true, time.Now().Add(stopTime)
 			o.startRound(work)
 		case <-tick.C:
 			o.round.earlyAt = time.Time{}
 			o.startRound(work)
 		case <-o.refresh:
-			o.hurry()
+			o.expedite()
 		case event := <-o.events:
 			event()
 		case <-timer.C:
@@ -67,8 +67,8 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 	}
 }
 
-// act takes, releases and drains what is due now. It returns when it is to be called
-// again if nothing happens; 0: never.
+// act takes, drains and releases the partitions that are due now. It returns after what
+// time it must be called again if nothing else happens, or 0.
 func (o *Owners) act(ctx context.Context) time.Duration {
 	now := time.Now()
 	defer o.releaseLeases(ctx)
@@ -76,19 +76,19 @@ func (o *Owners) act(ctx context.Context) time.Duration {
 		for p, h := range o.held {
 			switch {
 			case h == nil:
-			case !now.Before(o.stopped):
+			case !now.Before(o.stopAt):
 				o.drop(p)
-				o.disowned[p] = h.lease
+				o.toRelease[p] = h.lease
 			case !h.draining:
 				o.drain(ctx, p, true)
 			}
 		}
-		return o.stopped.Sub(now)
+		return o.stopAt.Sub(now)
 	}
-	s := &o.sight
-	s.refresh(false, now)
+	s := &o.peers
+	s.updateFree(false, now)
 	beats := s.counted(o.round.beat, now)
-	o.measure(beats)
+	o.updateShare(beats)
 	if !o.taking && !o.refused && s.settled(now) && o.InTime() {
 		if take, _ := plan(o.view(beats, now)); len(take) > 0 {
 			o.take(ctx, take)
@@ -98,7 +98,7 @@ func (o *Owners) act(ctx context.Context) time.Duration {
 }
 
 func (o *Owners) view(beats map[string]store.Beat, now time.Time) view {
-	v := view{me: o.cfg.Life, now: now, beats: beats, leases: o.sight.table.Leases, free: o.sight.free, busy: o.holder.Busy}
+	v := view{me: o.cfg.Life, now: now, beats: beats, leases: o.peers.table.Leases, free: o.peers.free, busy: o.holder.Busy}
 	for p, h := range o.held {
 		v.held[p] = h != nil && !h.draining
 		if h != nil {
@@ -108,19 +108,20 @@ func (o *Owners) view(beats map[string]store.Beat, now time.Time) view {
 	return v
 }
 
-// take takes partitions whose owners are dead, or that have none. A replica that is
-// taken from has its beat removed, which must not have changed. Nor must this one's
-// have, or Redis came back with older data since the table was read.
+// take takes partitions whose owners are dead, or that have none. It compares and removes
+// the beats of the dead owners. It also compares this replica's own beat, which has changed
+// if Redis came back with older data since the table was read.
 func (o *Owners) take(ctx context.Context, partitions []int) {
-	table := &o.sight.table
+	table := &o.peers.table
 	leases := map[int]store.Lease{}
 	own := o.round.confirmed.String()
 	swaps := []store.Swap{{Field: store.BeatField(o.cfg.Life), Old: own, New: own}}
 	dead := map[string]bool{}
 	for _, p := range partitions {
-		lease := store.Lease{Life: o.cfg.Life, Tenure: max(o.sight.tenures[p], o.gone[p]) + 1}
+		lease := store.Lease{Life: o.cfg.Life, Tenure: max(o.peers.tenures[p], o.lastTenure[p]) + 1}
 		leases[p] = lease
-		// The count grows too, so that tenures do even while nobody owns the partition.
+		// The number of saves is raised too, so that the next tenure is higher even if the lease is
+		// missing then.
 		swaps = append(swaps, replace(table, store.LeaseField(p), lease.String()),
 			replace(table, store.SavesField(p), strconv.FormatInt(lease.Tenure, 10)))
 		if life := table.Leases[p].Life; life != "" && !dead[life] {
@@ -132,12 +133,12 @@ func (o *Owners) take(ctx context.Context, partitions []int) {
 	o.swap(ctx, func(swapped bool, err error) {
 		o.taking = false
 		if !swapped || err != nil {
-			o.refused = true // somebody was faster, or the answer was lost: the table says
-			o.hurry()
+			o.refused = true // another replica was faster, or the answer was lost
+			o.expedite()
 			return
 		}
 		for p, lease := range leases {
-			if o.held[p] == nil && lease.Tenure > o.gone[p] {
+			if o.held[p] == nil && lease.Tenure > o.lastTenure[p] {
 				o.acquire(ctx, p, lease, o.round.number)
 			}
 		}
@@ -145,11 +146,11 @@ func (o *Owners) take(ctx context.Context, partitions []int) {
 	}, swaps...)
 }
 
-// shareOut releases what this replica has over its share, some in each round, and
-// removes the beats of the dead that have no partitions left.
-func (o *Owners) shareOut(ctx context.Context) {
+// rebalance releases some of the partitions that this replica owns above its share, and
+// removes the beats of dead replicas that own none.
+func (o *Owners) rebalance(ctx context.Context) {
 	now := time.Now()
-	s := &o.sight
+	s := &o.peers
 	if o.stopping || !s.settled(now) {
 		return
 	}
@@ -168,9 +169,10 @@ func (o *Owners) shareOut(ctx context.Context) {
 	}
 }
 
-// measure notes how the work is divided.
-func (o *Owners) measure(beats map[string]store.Beat) {
-	mine, all := o.holder.Mailboxes(), 0
+// updateShare computes this replica's share from the mailboxes of all replicas.
+func (o *Owners) updateShare(beats map[string]store.Beat) {
+	own := o.round.beat.Mailboxes
+	all := own
 	for life, b := range beats {
 		if life != o.cfg.Life {
 			all += b.Mailboxes
@@ -180,7 +182,7 @@ func (o *Owners) measure(beats map[string]store.Beat) {
 	defer o.mu.Unlock()
 	o.replicas = max(len(able(beats)), 1)
 	o.share = 1 / float64(o.replicas)
-	if all += mine; all > 0 {
-		o.share = max(float64(mine)/float64(all), o.share/2)
+	if all > 0 {
+		o.share = max(float64(own)/float64(all), o.share/2)
 	}
 }

@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// sightTime is how long a beat must be seen unchanged for its replica to be dead. It
-	// is longer than graceTime by more than a call takes to begin.
-	sightTime = 3 * time.Second
-	// unableTime is how long a replica may be without an answer of Graph while another
-	// has one that is younger than ableTime.
+	// deadAfter is how long a beat must be seen unchanged for its replica to be dead. It
+	// exceeds graceTime by more than a call takes to begin.
+	deadAfter = 3 * time.Second
+	// A replica is unable to work when it had no answer from Graph for unableTime while
+	// another replica had one within ableTime.
 	unableTime = 10 * time.Second
 	ableTime   = 3 * time.Second
-	// releaseRate is how many partitions are released in a regular round to share them out.
+	// releaseRate limits the partitions that are released in a regular round to rebalance.
 	releaseRate = 2
 )
 
-// share returns how many partitions the replica at a position among n gets, so that
-// all shares add up.
+// share returns how many partitions the replica at a position among n replicas gets. The
+// shares add up to all partitions.
 func share(n, position int) int {
 	if position < ooo.Partitions%n {
 		return ooo.Partitions/n + 1
@@ -30,13 +30,13 @@ func share(n, position int) int {
 	return ooo.Partitions / n
 }
 
-// answeredWithin reports whether Graph answered a replica a short while ago.
+// answeredWithin reports whether Graph answered a replica within d.
 func answeredWithin(b store.Beat, d time.Duration) bool {
 	return !b.Stopping && b.Answered >= 0 && b.Answered <= d
 }
 
-// able returns the replicas that get a share, in the order of their lives: all that are
-// not leaving, but those that Graph does not answer while it answers another.
+// able returns the replicas that get a share, sorted by life. It leaves out those that are
+// leaving, and those that Graph does not answer while it answers another.
 func able(beats map[string]store.Beat) (lives []string) {
 	for _, life := range slices.Sorted(maps.Keys(beats)) {
 		unable := !answeredWithin(beats[life], unableTime) && anyAnswered(beats, life)
@@ -47,28 +47,28 @@ func able(beats map[string]store.Beat) (lives []string) {
 	return lives
 }
 
-// anyAnswered reports whether Graph answers any replica but one.
-func anyAnswered(beats map[string]store.Beat, but string) bool {
+// anyAnswered reports whether Graph answers any replica except one.
+func anyAnswered(beats map[string]store.Beat, except string) bool {
 	for life, b := range beats {
-		if life != but && answeredWithin(b, ableTime) {
+		if life != except && answeredWithin(b, ableTime) {
 			return true
 		}
 	}
 	return false
 }
 
-// view is what a replica knows when it decides what to take and what to release.
+// view is what a replica knows when it decides which partitions to take and release.
 type view struct {
 	me     string
 	now    time.Time
-	beats  map[string]store.Beat // of the replicas that count, this one included
+	beats  map[string]store.Beat // of the replicas that count, including this one
 	leases [ooo.Partitions]store.Lease
 	held   [ooo.Partitions]bool      // owned by this replica and not being released
-	free   [ooo.Partitions]time.Time // since when there is no living owner; zero: there is one
-	busy   func(p int) bool          // a call is in flight that must not move
+	free   [ooo.Partitions]time.Time // since when the partition has no living owner; zero: it has one
+	busy   func(p int) bool          // [Holder.Busy]
 }
 
-// plan returns the partitions to take and those to release.
+// plan returns the partitions to take and the partitions to release.
 func plan(v view) (take, release []int) {
 	lives := able(v.beats)
 	owned, free, newest := map[string]int{}, 0, int64(0)
@@ -93,19 +93,19 @@ func plan(v view) (take, release []int) {
 	lack, shares := lacks[v.me]
 	switch {
 	case !shares:
-		return nil, v.choose(ooo.Partitions)
+		return nil, v.pickReleases(ooo.Partitions)
 	case lack > 0:
-		return v.pick(lives, lacks, newest), nil
+		return v.pickTakes(lives, lacks, newest), nil
 	case lack < 0 && anyAnswered(v.beats, "") && slices.ContainsFunc(lives, func(life string) bool {
 		return lacks[life] > 0 && v.beats[life].Settings == newest
 	}):
-		return nil, v.choose(min(-lack, releaseRate, 2*releaseRate-free)) // what nobody takes is not added to
+		return nil, v.pickReleases(min(-lack, releaseRate, 2*releaseRate-free)) // fewer while released ones are not taken
 	}
 	return nil, nil
 }
 
-// choose returns up to n partitions to release, the last ones first.
-func (v *view) choose(n int) (release []int) {
+// pickReleases returns up to n partitions to release, the last ones first.
+func (v *view) pickReleases(n int) (release []int) {
 	for p := ooo.Partitions - 1; p >= 0 && len(release) < n; p-- {
 		if v.held[p] && !v.busy(p) {
 			release = append(release, p)
@@ -114,13 +114,14 @@ func (v *view) choose(n int) (release []int) {
 	return release
 }
 
-// pick returns the free partitions that this replica takes. Each replica below its
-// share leaves to those before it what they lack, so that no two reach for the same.
-// What nobody took for a while is for all, and alone for those with older settings.
-func (v *view) pick(lives []string, lacks map[string]int, newest int64) (take []int) {
-	stale := func(p int) bool { return v.now.Sub(v.free[p]) >= sightTime }
+// pickTakes returns the free partitions that this replica takes. So that no two replicas
+// take the same one, each skips as many as the replicas before it lack. A replica with
+// older settings takes only partitions that have been free for deadAfter, which any
+// replica below its share may take.
+func (v *view) pickTakes(lives []string, lacks map[string]int, newest int64) (take []int) {
+	stale := func(p int) bool { return v.now.Sub(v.free[p]) >= deadAfter }
 	older := v.beats[v.me].Settings < newest
-	before := 0 // are for the replicas before this one
+	before := 0 // free partitions to leave to the replicas before this one
 	for _, life := range lives[:slices.Index(lives, v.me)] {
 		if v.beats[life].Settings == newest {
 			before += max(lacks[life], 0)

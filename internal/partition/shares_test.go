@@ -89,8 +89,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestSight tells when another replica is dead, by what was seen of its beat.
-func TestSight(t *testing.T) {
+// TestPeerDeath tells when another replica is dead, by what was seen of its beat.
+func TestPeerDeath(t *testing.T) {
 	began := time.Now()
 	type round struct {
 		at   time.Duration // of the answer, or of the failure
@@ -109,7 +109,7 @@ func TestSight(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := sight{me: "me"}
+			s := peers{me: "me"}
 			for _, r := range tt.rounds {
 				now := began.Add(r.at * time.Millisecond)
 				fields := map[string]string{store.BeatField("me"): store.Beat{Number: 1}.String()}
@@ -119,7 +119,7 @@ func TestSight(t *testing.T) {
 				if r.beat == -1 {
 					s.fail()
 				} else {
-					s.note(store.ParseOwners(fields), r.beat == -2, now)
+					s.observe(store.ParseOwners(fields), r.beat == -2, now)
 				}
 			}
 			dead := time.Duration(0)

@@ -7,37 +7,37 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// waits are those that Graph asked of the whole app, as far as this replica knows.
+// waits are the waits that Graph imposed on the whole app, as far as this replica knows.
 type waits struct {
 	mu     sync.Mutex
 	byName map[string]wait // guarded by mu
 }
 
 type wait struct {
-	last  store.Wait // that was applied
+	last  store.Wait // the last one that was applied
 	until time.Time  // by the monotonic clock
 }
 
-// apply notes a wait. Clocks differ, so none is longer than its own length from now;
-// one that was applied before is not counted again.
+// apply extends a wait. Because clocks differ, it never ends later than its own length from
+// now. A wait that was applied before has no effect.
 func (w *waits) apply(name string, next store.Wait, wall time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	one := w.byName[name]
-	if one.last == next {
+	current := w.byName[name]
+	if current.last == next {
 		return
 	}
 	if w.byName == nil {
 		w.byName = map[string]wait{}
 	}
-	if until := time.Now().Add(min(next.Until.Sub(wall), next.Length)); until.After(one.until) {
-		one.until = until
+	if until := time.Now().Add(min(next.Until.Sub(wall), next.Length)); until.After(current.until) {
+		current.until = until
 	}
-	one.last = next
-	w.byName[name] = one
+	current.last = next
+	w.byName[name] = current
 }
 
-// left returns how long a wait still is.
+// left returns how much of a wait is left.
 func (w *waits) left(name string) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -85,11 +85,11 @@ func (h *holder) Drain(ctx context.Context, p int, stop bool) error {
 	return ctx.Err()
 }
 
-func (h *holder) Saves(p int) (int64, bool) {
+func (h *holder) Counts(p int) (mailboxes int, saves int64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n, known := h.saves[p]
-	return n, known
+	saves, ok = h.saves[p]
+	return 10, saves, ok
 }
 
 func (h *holder) Restore(ctx context.Context, p int, lease store.Lease) {
@@ -97,7 +97,7 @@ func (h *holder) Restore(ctx context.Context, p int, lease store.Lease) {
 	h.restored++
 	h.mu.Unlock()
 	for {
-		n, known := h.Saves(p)
+		_, n, known := h.Counts(p)
 		if !known {
 			return
 		}
@@ -108,12 +108,6 @@ func (h *holder) Restore(ctx context.Context, p int, lease store.Lease) {
 			return
 		}
 	}
-}
-
-func (h *holder) Mailboxes() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return 10 * len(h.saves)
 }
 
 // save saves something in a partition, once.
@@ -228,7 +222,7 @@ func (w *world) add(life string, change ...func(*partition.Config, *replica)) *r
 func (w *world) run(life string, b backing, change ...func(*partition.Config, *replica)) *replica {
 	r := &replica{done: make(chan error, 1), holder: &holder{backing: b, saves: map[int]int64{}, leases: map[int]store.Lease{}, loadTime: time.Millisecond}}
 	r.link, _ = b.(*link)
-	cfg := partition.Config{Store: b, Life: life, Settings: "s", Fingerprint: "f", OnOlder: func(context.Context) { r.older.Add(1) }}
+	cfg := partition.Config{Store: b, Life: life, Settings: "s", Fingerprint: "f", OnRollback: func(context.Context) { r.older.Add(1) }}
 	for _, f := range change {
 		f(&cfg, r)
 	}

@@ -1,0 +1,278 @@
+package mailbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
+	"outlook-monitor/internal/store"
+)
+
+const (
+	ann   = "Ann@contoso.example"
+	annID = ooo.ObjectID("8f1c9d2e-0000-4000-8000-000000000001")
+	bobID = ooo.ObjectID("8f1c9d2e-0000-4000-8000-000000000002")
+)
+
+// faulty is the store with hooks before some of its methods.
+type faulty struct {
+	*ownertest.Store
+	put      atomic.Pointer[func()] // called before PutReads; may be nil
+	setSaves atomic.Pointer[func()] // called before SetSaves; may be nil
+	wishes   atomic.Int32           // calls of Wish
+}
+
+func (f *faulty) Wish(ctx context.Context, address string) (ooo.Wish, error) {
+	defer f.wishes.Add(1)
+	return f.Store.Wish(ctx, address)
+}
+
+func (f *faulty) SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error {
+	if before := f.setSaves.Load(); before != nil {
+		(*before)()
+	}
+	return f.Store.SetSaves(ctx, lease, p, n)
+}
+
+func (f *faulty) PutReads(ctx context.Context, reads map[int]store.Reads) error {
+	if before := f.put.Load(); before != nil {
+		(*before)()
+	}
+	return f.Store.PutReads(ctx, reads)
+}
+
+// recorder is a worker that records its calls.
+type recorder struct {
+	hook    atomic.Pointer[func(call string)] // called first by Changed and Dropped; may be nil
+	mu      sync.Mutex
+	changed map[ooo.RecordID]*ooo.Mailbox // guarded by mu; without those dropped since
+	hints   []ooo.Hint                    // guarded by mu
+}
+
+func (r *recorder) Changed(m *ooo.Mailbox) {
+	r.call("changed")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changed[m.ID] = m
+}
+
+func (r *recorder) call(name string) {
+	if hook := r.hook.Load(); hook != nil {
+		(*hook)(name)
+	}
+}
+
+func (r *recorder) knows(id ooo.ObjectID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed[ooo.RecordID(id)] != nil
+}
+
+func (r *recorder) Hinted(h ooo.Hint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hints = append(r.hints, h)
+}
+
+func (r *recorder) Dropped(id ooo.RecordID) {
+	r.call("dropped")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.changed, id)
+}
+
+func (r *recorder) hinted(kind ooo.HintKind) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.hints, func(h ooo.Hint) bool { return h.Kind == kind })
+}
+
+type fixture struct {
+	*ownertest.Owner
+	t       *testing.T
+	store   *faulty
+	raw     *redis.Client
+	worker  *recorder
+	unknown atomic.Int32
+	damaged atomic.Int32
+}
+
+func newFixture(t *testing.T, before ...func(*fixture)) *fixture {
+	t.Helper()
+	f := &fixture{t: t, worker: &recorder{changed: map[ooo.RecordID]*ooo.Mailbox{}}}
+	opened, url := ownertest.Open(t, store.Config{Fingerprint: t.Name(), OnDamaged: func(string) { f.damaged.Add(1) }})
+	options, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.store, f.raw = &faulty{Store: opened}, redis.NewClient(options)
+	t.Cleanup(func() { _ = f.raw.Close() })
+	for _, prepare := range before {
+		prepare(f)
+	}
+	f.Owner = ownertest.NewOwner(t, mailbox.Config{Store: f.store, OnUnknownHint: func(ooo.HintKind) { f.unknown.Add(1) }})
+	f.Run(f.worker)
+	return f
+}
+
+// monitoring returns a fixture in which Ann is monitored.
+func monitoring(t *testing.T) *fixture {
+	t.Helper()
+	f := newFixture(t)
+	f.wish(nil)
+	f.mailboxOf(annID, "the record", monitored)
+	return f
+}
+
+// own writes a lease of all partitions into the table.
+func (f *fixture) own(lease store.Lease) {
+	for p := range ooo.Partitions {
+		if err := f.raw.HSet(f.t.Context(), "om:{om}:owners", store.LeaseField(p), lease.String()).Err(); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+// acquire acquires a partition again.
+func (f *fixture) acquire(id ooo.ObjectID) {
+	f.Drop(ooo.RecordID(id).Partition())
+	f.Acquire(f.t.Context(), ooo.RecordID(id).Partition(), ownertest.Lease)
+}
+
+// update changes Ann's record.
+func (f *fixture) update(change func(d *mailbox.Draft)) *ooo.Mailbox {
+	f.t.Helper()
+	m, err := f.Update(ooo.RecordID(annID), func(d *mailbox.Draft) error { change(d); return nil })
+	if err != nil {
+		f.t.Error(err)
+	}
+	return m
+}
+
+// hint leaves a hint for Ann's mailbox, or for her address if it is about a wish.
+func (f *fixture) hint(kind ooo.HintKind) {
+	f.t.Helper()
+	h := ooo.Hint{ID: ooo.RecordID(annID), Kind: kind}
+	if kind == ooo.HintWish {
+		h.Subject = ooo.FoldAddress(ann)
+	}
+	f.Hint(h)
+}
+
+// field returns a field of a hash in Redis, empty if it does not exist.
+func (f *fixture) field(key, field string) string {
+	f.t.Helper()
+	value, err := f.raw.HGet(f.t.Context(), key, field).Result()
+	if err != nil && err != redis.Nil {
+		f.t.Fatal(err)
+	}
+	return value
+}
+
+// background starts do, which may have to wait for the caller, and gives it some time to
+// end. wait returns when it has ended.
+func background(do func()) (wait func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		do()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(100 * time.Millisecond):
+	}
+	return func() { <-ended }
+}
+
+// removed waits until Ann has no record.
+func (f *fixture) removed() {
+	f.t.Helper()
+	f.eventually("the record is removed", func() bool { _, ok := f.Get(ooo.RecordID(annID)); return !ok })
+}
+
+// stored returns the wish for Ann in Redis.
+func (f *fixture) stored() ooo.Wish {
+	f.t.Helper()
+	wish, err := f.store.Wish(f.t.Context(), ann)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return wish
+}
+
+func (f *fixture) eventually(what string, holds func() bool) {
+	f.t.Helper()
+	await.True(f.t, what, holds)
+}
+
+// wish changes the wish for Ann; the first wish starts to monitor her.
+func (f *fixture) wish(change func(*ooo.Wish)) {
+	f.t.Helper()
+	f.store.ChangeWish(f.t, ann, func(n *ooo.Wish) {
+		if n.Start == "" {
+			n.On, n.Person, n.Start = true, ooo.Person{ID: annID, DisplayName: "Ann"}, "first"
+		}
+		if change != nil {
+			change(n)
+		}
+	})
+}
+
+func recordsOf(id ooo.RecordID) string { return fmt.Sprintf("om:{om}:records:%d", id.Partition()) }
+
+func off(n *ooo.Wish) { n.On = false }
+
+// mailboxOf waits for a record that is as wanted, and returns it.
+func (f *fixture) mailboxOf(id ooo.ObjectID, what string, wanted func(m *ooo.Mailbox) bool) *ooo.Mailbox {
+	f.t.Helper()
+	var found *ooo.Mailbox
+	f.eventually(what, func() bool {
+		m, ok := f.Get(ooo.RecordID(id))
+		found = m
+		return ok && wanted(m)
+	})
+	return found
+}
+
+func monitored(m *ooo.Mailbox) bool { return len(m.Addresses) == 1 }
+
+// away changes the state to out of office, as a read does.
+func away(d *mailbox.Draft) {
+	d.Condition, d.State = ooo.Watching, &ooo.State{Away: true, Message: "Gone"}
+	d.QueueState(ooo.SourcePoll, ooo.Hint{}, time.Now())
+}
+
+// move moves the address to Bob's mailbox.
+func move(d *mailbox.Draft) { d.MoveAddresses(ooo.Person{ID: bobID}) }
+
+// kinds returns the kinds of events in the history of Ann, oldest first.
+func (f *fixture) kinds() (kinds []ooo.EventKind) {
+	f.t.Helper()
+	events, err := f.store.History(f.t.Context(), ann, 100)
+	if err != nil && !errors.Is(err, ooo.ErrNotMonitored) {
+		f.t.Fatal(err)
+	}
+	for _, e := range slices.Backward(events) {
+		kinds = append(kinds, e.Kind)
+	}
+	return kinds
+}
+
+func (f *fixture) noHints() {
+	f.t.Helper()
+	f.eventually("all hints are carried out", func() bool {
+		hints, err := f.store.Hints(f.t.Context())
+		return err == nil && len(hints) == 0
+	})
+}
