@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -29,11 +30,29 @@ func TestRedisRestart(t *testing.T) {
 	messages := f.listen()
 	lease, m := f.saved("ann")
 	server.Kill()
-	if _, err := f.Round(within(t, 800*time.Millisecond), "me", store.Beat{Number: 2}); err == nil {
-		t.Error("Round = nil without Redis")
-	}
-	if err := f.Ping(within(t, 800*time.Millisecond)); err == nil {
-		t.Error("Ping = nil without Redis")
+	ctx := within(t, 20*time.Second)
+	for name, call := range map[string]func() error{
+		"Round":      func() error { _, err := f.Round(ctx, "me", store.Beat{Number: 2}); return err },
+		"Ping":       func() error { return f.Ping(ctx) },
+		"User":       func() error { _, err := f.User(ctx, "ann@contoso.example"); return err },
+		"Find":       func() error { _, err := f.Find(ctx, ooo.Query{Limit: 1}); return err },
+		"Users":      func() error { _, _, err := f.Users(ctx, 1, ""); return err },
+		"History":    func() error { _, err := f.History(ctx, "ann@contoso.example", 1); return err },
+		"FeedAfter":  func() error { _, _, err := f.FeedAfter(ctx, "1-1"); return err },
+		"RecentFeed": func() error { _, _, err := f.RecentFeed(ctx, 1); return err },
+		"Replicas":   func() error { _, err := f.Replicas(ctx); return err },
+		"Lock":       func() error { _, err := f.Lock(ctx, "a", time.Minute); return err },
+		"Get":        func() error { _, err := f.Storage("a").Get(ctx, "a"); return err },
+		"Inspect":    func() error { _, err := f.Inspect(ctx); return err },
+	} {
+		err := call()
+		for _, other := range []error{
+			nil, ooo.ErrNotMonitored, store.ErrLocked, store.ErrDamaged, store.ErrTooOld, store.ErrReplica, context.DeadlineExceeded,
+		} {
+			if errors.Is(err, other) {
+				t.Errorf("%s without Redis = %v, want a connection error", name, err)
+			}
+		}
 	}
 	server.Restart()
 	messages.connected()

@@ -2,8 +2,6 @@ package store_test
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -11,7 +9,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
 )
 
@@ -92,7 +89,7 @@ var readSuite = map[string]func(*testing.T, *fixture){
 	"histories are returned newest first": func(t *testing.T, f *fixture) {
 		_, err := f.History(t.Context(), "ann@contoso.example", 10)
 		f.wantErr(err, ooo.ErrNotMonitored)
-		ann := f.monitor("ann", unchanged)
+		f.monitor("ann", unchanged)
 		m := nextVersion(newMailbox("ann"))
 		away := event(m, ooo.EventChanged)
 		away.Away, away.Sequence = new(true), 3
@@ -101,9 +98,6 @@ var readSuite = map[string]func(*testing.T, *fixture){
 		if f.must(err); len(events) != 2 || events[0].Kind != ooo.EventDelivered || !reflect.DeepEqual(events[1], away.Event) {
 			t.Errorf("History = %+v, want the newest two", events)
 		}
-		f.stop(ann)
-		_, err = f.History(t.Context(), "ann@contoso.example", 10)
-		f.wantErr(err, ooo.ErrNotMonitored)
 	},
 	"the feed is read from a position, in order": func(t *testing.T, f *fixture) {
 		read := func(from, want string) (position string) {
@@ -230,33 +224,4 @@ var readSuite = map[string]func(*testing.T, *fixture){
 		get(st, "a", nil)
 		get(st, "b", []byte{})
 	},
-}
-
-func TestReadErrorsWithoutRedis(t *testing.T) {
-	server := redistest.Start(t)
-	f := open(t, server.URL(), "")
-	server.Kill()
-	ctx := within(t, 10*time.Second)
-	tests := map[string]func() error{
-		"User":     func() error { _, err := f.User(ctx, "ann@contoso.example"); return err },
-		"Find":     func() error { _, err := f.Find(ctx, ooo.Query{Limit: 1}); return err },
-		"Users":    func() error { _, _, err := f.Users(ctx, 1, ""); return err },
-		"History":  func() error { _, err := f.History(ctx, "ann@contoso.example", 1); return err },
-		"News":     func() error { _, _, err := f.FeedAfter(ctx, "1-1"); return err },
-		"Recent":   func() error { _, _, err := f.RecentFeed(ctx, 1); return err },
-		"Replicas": func() error { _, err := f.Replicas(ctx); return err },
-		"Lock":     func() error { _, err := f.Lock(ctx, "a", time.Minute); return err },
-		"Get":      func() error { _, err := f.Storage("a").Get(ctx, "a"); return err },
-		"Inspect":  func() error { _, err := f.Inspect(ctx); return err },
-	}
-	for name, read := range tests {
-		err := read()
-		for _, other := range []error{
-			nil, ooo.ErrNotMonitored, store.ErrLocked, store.ErrDamaged, store.ErrTooOld, store.ErrReplica, context.DeadlineExceeded,
-		} {
-			if errors.Is(err, other) {
-				t.Errorf("%s = %v, want a connection error", name, err)
-			}
-		}
-	}
 }

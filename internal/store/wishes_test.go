@@ -1,9 +1,9 @@
 package store_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -60,24 +60,20 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 		last := ooo.Wish{}
 		for round := range 30 {
 			var wg sync.WaitGroup
-			won := make([]bool, 2)
-			for i := range won {
+			var won [2]bool
+			nonces := [2]string{fmt.Sprint(round, "-a"), fmt.Sprint(round, "-b")}
+			for i, nonce := range nonces {
 				wg.Go(func() {
 					var err error
-					nonce := fmt.Sprintf("%d-%d", round, i)
-					if won[i], err = f.SwapWish(context.Background(), last, newWish("ann", nonce), newHint(m, ooo.HintWish, nonce)); err != nil {
+					if won[i], err = f.SwapWish(t.Context(), last, newWish("ann", nonce), newHint(m, ooo.HintWish, nonce)); err != nil {
 						t.Error(err)
 					}
 				})
 			}
 			wg.Wait()
-			winner := 0
-			if won[1] {
-				winner = 1
-			}
 			last = f.wish("ann@contoso.example")
-			nonce := fmt.Sprintf("%d-%d", round, winner)
-			if won[0] == won[1] || last.Nonce != nonce || f.hints()[ooo.HintWish].Nonce != nonce {
+			winner := slices.Index(nonces[:], last.Nonce)
+			if won[0] == won[1] || winner < 0 || !won[winner] || f.hints()[ooo.HintWish].Nonce != last.Nonce {
 				t.Fatalf("round %d: won %v, wish %q, hint %q", round, won, last.Nonce, f.hints()[ooo.HintWish].Nonce)
 			}
 		}
