@@ -75,18 +75,18 @@ func BenchmarkFind(b *testing.B) {
 		q     ooo.Query
 		total int
 	}{
-		{"a page of everyone", ooo.Query{Limit: 50}, many},
-		{"a search that few match", ooo.Query{Text: "r0012", Limit: 50}, 10},
-		{"a search that everyone matches", ooo.Query{Text: "contoso", Limit: 50}, many},
-		{"a filter", ooo.Query{Filter: ooo.FilterAway, Limit: 50}, many / 10},
-		{"a search and a filter", ooo.Query{Text: "r0", Filter: ooo.FilterUndelivered, Limit: 50}, 200},
+		{"page", ooo.Query{Limit: 50}, many},
+		{"search with few matches", ooo.Query{Text: "r0012", Limit: 50}, 10},
+		{"search that matches all", ooo.Query{Text: "contoso", Limit: 50}, many},
+		{"filter", ooo.Query{Filter: ooo.FilterAway, Limit: 50}, many / 10},
+		{"search and filter", ooo.Query{Text: "r0", Filter: ooo.FilterUndelivered, Limit: 50}, 200},
 	}
-	for _, fresh := range []bool{true, false} {
+	for _, cached := range []bool{true, false} {
 		for _, tt := range queries {
 			tt.q.Resources = 1
-			b.Run(fmt.Sprintf("%s, read anew %v", tt.name, fresh), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s, cached %v", tt.name, cached), func(b *testing.B) {
 				for b.Loop() {
-					if fresh {
+					if !cached {
 						store.Forget(s)
 					}
 					if page, err := s.Find(context.Background(), tt.q); err != nil || page.Total != tt.total {

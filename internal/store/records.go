@@ -165,7 +165,7 @@ type WishSwap struct {
 // [ErrVersion] if the version in Redis is not the predecessor or, with Overwrite, is not lower.
 // After any other error the outcome is unknown: repeat the same save.
 //
-// Each save that is carried out increments the partition's number of saves, a repetition does
+// Each save that is carried out increments the partition's number of saves; a repetition does
 // not.
 func (s *Store) Save(ctx context.Context, sv Save) error {
 	keys, args, err := encodeSave(sv)

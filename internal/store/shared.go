@@ -21,7 +21,7 @@ func (s *Store) Secret(ctx context.Context, name, fresh string) (string, error) 
 	return secret, translate(err)
 }
 
-// PutSecret stores a secret, replacing any: Redis may have come back without it, and another
+// PutSecret stores a secret and replaces any existing one: Redis may have come back without it, and another
 // replica may have created a new one.
 func (s *Store) PutSecret(ctx context.Context, name, secret string) error {
 	return translate(s.client.Set(ctx, secretPrefix+name, secret, 0).Err())
@@ -45,7 +45,7 @@ func (st Storage) Get(ctx context.Context, name string) ([]byte, error) {
 	return data, translate(err)
 }
 
-// Put stores data, replacing any with the same name.
+// Put stores data under name, and replaces any existing data.
 func (st Storage) Put(ctx context.Context, name string, data []byte) error {
 	return translate(st.client.Set(ctx, st.prefix+name, data, 0).Err())
 }

@@ -242,7 +242,7 @@ func (s *Store) Close() {
 // Ping returns an error if Redis does not answer.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.client.Ping(ctx).Err()) }
 
-// Now returns the time of the Redis clock. Nothing is decided by it.
+// Now returns the time of the Redis clock. No decision depends on it.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	now, err := s.client.Time(ctx).Result()
 	return now.UTC(), translate(err)
