@@ -10,9 +10,8 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// BenchmarkRead reads one and twenty mailboxes at a time, whose answers are all new or
-// all known, from a server that has its answer ready. internal/bench compares it with
-// the least that such an answer costs.
+// BenchmarkRead reads one and twenty mailboxes whose answers are all new or all known.
+// internal/bench has the lower bound.
 func BenchmarkRead(b *testing.B) {
 	ids := make([]ooo.ObjectID, 20)
 	var items []string
@@ -24,9 +23,9 @@ func BenchmarkRead(b *testing.B) {
 	c := newStub(b, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if strings.HasSuffix(r.URL.Path, "/$batch") {
-			answerJSON(w, http.StatusOK, answer)
+			writeJSON(w, http.StatusOK, answer)
 		} else {
-			answerJSON(w, http.StatusOK, setting)
+			writeJSON(w, http.StatusOK, setting)
 		}
 	}).client(b)
 	known := make([]ooo.Digest, len(ids))
@@ -40,7 +39,7 @@ func BenchmarkRead(b *testing.B) {
 				for b.Loop() {
 					for _, r := range c.Read(b.Context(), ids[:n], known[:n]) {
 						if r.Err != nil || r.Unchanged != (name == "known") {
-							b.Fatalf("reading = %+v, want the setting", r)
+							b.Fatalf("result = %+v, want the setting", r)
 						}
 					}
 				}

@@ -74,7 +74,7 @@ func New(cfg Config) (*Client, error) {
 	adapter, err := kiotahttp.NewNetHttpRequestAdapterWithParseNodeFactoryAndSerializationWriterFactoryAndHttpClient(
 		&authentication.AnonymousAuthenticationProvider{},
 		kiotajson.NewJsonParseNodeFactory(), kiotajson.NewJsonSerializationWriterFactory(),
-		&http.Client{Transport: t, CheckRedirect: noRedirect})
+		&http.Client{Transport: t})
 	if err != nil {
 		return nil, err
 	}
@@ -120,9 +120,6 @@ func newConns(roots *x509.CertPool) *http.Transport {
 		DisableCompression: true,
 	}
 }
-
-// noRedirect prevents redirects: they would send a token or a secret to another host.
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Endpoint returns the base URL of Graph, such as https://graph.microsoft.com.
 func (c *Client) Endpoint() string { return c.cfg.Endpoint }

@@ -2,8 +2,6 @@ package graph_test
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -20,21 +18,19 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-func tlsFor(roots *x509.CertPool) *tls.Config { return &tls.Config{RootCAs: roots} }
-
 func TestAddresses(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		config              graph.Config
 		endpoint, authority string
 	}{
-		"the global cloud":       {graph.Config{}, "https://graph.microsoft.com", "https://login.microsoftonline.com"},
-		"by name":                {graph.Config{Cloud: "Global"}, "https://graph.microsoft.com", "https://login.microsoftonline.com"},
-		"US government":          {graph.Config{Cloud: "usgov"}, "https://graph.microsoft.us", "https://login.microsoftonline.us"},
-		"US defense":             {graph.Config{Cloud: "dod"}, "https://dod-graph.microsoft.us", "https://login.microsoftonline.us"},
-		"China":                  {graph.Config{Cloud: "china"}, "https://microsoftgraph.chinacloudapi.cn", "https://login.chinacloudapi.cn"},
-		"an endpoint of our own": {graph.Config{Endpoint: "https://Graph.Example:9443/"}, "https://graph.example:9443", "https://login.microsoftonline.com"},
-		"both of our own": {graph.Config{Endpoint: "https://127.0.0.1:9443", AuthorityHost: "https://127.0.0.1:9443"},
+		"default":         {graph.Config{}, "https://graph.microsoft.com", "https://login.microsoftonline.com"},
+		"global":          {graph.Config{Cloud: "Global"}, "https://graph.microsoft.com", "https://login.microsoftonline.com"},
+		"usgov":           {graph.Config{Cloud: "usgov"}, "https://graph.microsoft.us", "https://login.microsoftonline.us"},
+		"dod":             {graph.Config{Cloud: "dod"}, "https://dod-graph.microsoft.us", "https://login.microsoftonline.us"},
+		"china":           {graph.Config{Cloud: "china"}, "https://microsoftgraph.chinacloudapi.cn", "https://login.chinacloudapi.cn"},
+		"custom endpoint": {graph.Config{Endpoint: "https://Graph.Example:9443/"}, "https://graph.example:9443", "https://login.microsoftonline.com"},
+		"both custom": {graph.Config{Endpoint: "https://127.0.0.1:9443", AuthorityHost: "https://127.0.0.1:9443"},
 			"https://127.0.0.1:9443", "https://127.0.0.1:9443"},
 	}
 	for name, tt := range tests {
@@ -52,20 +48,19 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-func TestRefusesWrongConfigs(t *testing.T) {
+func TestInvalidConfig(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		change func(*graph.Config)
-		want   string // what the error names
+		want   string // in the error
 	}{
-		"an unknown cloud":        {func(cfg *graph.Config) { cfg.Cloud = "moon" }, "GRAPH_CLOUD"},
-		"Graph without TLS":       {func(cfg *graph.Config) { cfg.Endpoint = "http://127.0.0.1" }, "GRAPH_ENDPOINT"},
-		"Graph with a path":       {func(cfg *graph.Config) { cfg.Endpoint = "https://graph.example/v1.0" }, "GRAPH_ENDPOINT"},
-		"a login without TLS":     {func(cfg *graph.Config) { cfg.AuthorityHost = "http://127.0.0.1" }, "AZURE_AUTHORITY_HOST"},
-		"a login with a password": {func(cfg *graph.Config) { cfg.AuthorityHost = "https://a:b@login.example" }, "AZURE_AUTHORITY_HOST"},
-		"no tenant":               {func(cfg *graph.Config) { cfg.TenantID = "" }, "AZURE_TENANT_ID"},
-		"no client":               {func(cfg *graph.Config) { cfg.ClientID = "" }, "AZURE_CLIENT_ID"},
-		"no credential":           {func(cfg *graph.Config) { cfg.ClientSecret = "" }, "AZURE_CLIENT_SECRET"},
+		"unknown cloud":       {func(cfg *graph.Config) { cfg.Cloud = "moon" }, "GRAPH_CLOUD"},
+		"Graph without TLS":   {func(cfg *graph.Config) { cfg.Endpoint = "http://127.0.0.1" }, "GRAPH_ENDPOINT"},
+		"Graph with a path":   {func(cfg *graph.Config) { cfg.Endpoint = "https://graph.example/v1.0" }, "GRAPH_ENDPOINT"},
+		"login with userinfo": {func(cfg *graph.Config) { cfg.AuthorityHost = "https://a:b@login.example" }, "AZURE_AUTHORITY_HOST"},
+		"no tenant":           {func(cfg *graph.Config) { cfg.TenantID = "" }, "AZURE_TENANT_ID"},
+		"no client":           {func(cfg *graph.Config) { cfg.ClientID = "" }, "AZURE_CLIENT_ID"},
+		"no credential":       {func(cfg *graph.Config) { cfg.ClientSecret = "" }, "AZURE_CLIENT_SECRET"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -78,89 +73,95 @@ func TestRefusesWrongConfigs(t *testing.T) {
 	}
 }
 
-func TestEveryRequestIsPlainAndSigned(t *testing.T) {
+func TestRequestHeaders(t *testing.T) {
 	t.Parallel()
 	requests := make(chan *http.Request, 20)
 	s := newStub(t, func(w http.ResponseWriter, r *http.Request) {
 		requests <- r
-		answerJSON(w, http.StatusOK, `{}`)
+		writeJSON(w, http.StatusOK, `{}`)
 	})
-	for _, act := range stubActs(t, s.client(t)) {
-		_ = act() // what comes back is no matter here
+	for _, call := range stubOperations(t, s.client(t)) {
+		_ = call() // the result does not matter
 	}
 	close(requests)
+	if len(requests) != 7 {
+		t.Errorf("%d requests, want 7", len(requests))
+	}
 	ids := make(map[string]bool)
 	uuid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
-	count := 0
 	for r := range requests {
-		count++
 		h := r.Header
 		if h.Get("Authorization") != "Bearer token-1" || h.Get("User-Agent") != "outlook-monitor" || h.Get("Accept") != "application/json" {
 			t.Errorf("%s %s has Authorization %q, User-Agent %q, Accept %q", r.Method, r.URL.Path,
 				h.Get("Authorization"), h.Get("User-Agent"), h.Get("Accept"))
 		}
 		if h.Get("Content-Encoding") != "" || h.Get("Accept-Encoding") != "" {
-			t.Errorf("%s %s is packed: %q, %q", r.Method, r.URL.Path, h.Get("Content-Encoding"), h.Get("Accept-Encoding"))
+			t.Errorf("%s %s is compressed: %q, %q", r.Method, r.URL.Path, h.Get("Content-Encoding"), h.Get("Accept-Encoding"))
 		}
 		if (r.Method == http.MethodPost || r.Method == http.MethodPatch) && (r.ContentLength < 2 || h.Get("Content-Type") != "application/json") {
 			t.Errorf("%s %s has a body of length %d and type %q", r.Method, r.URL.Path, r.ContentLength, h.Get("Content-Type"))
 		}
-		if id := h.Get("Client-Request-Id"); !uuid.MatchString(id) || ids[id] {
-			t.Errorf("%s %s has request id %q, want a UUID of its own", r.Method, r.URL.Path, id)
-		} else {
-			ids[id] = true
+		id := h.Get("Client-Request-Id")
+		if !uuid.MatchString(id) || ids[id] {
+			t.Errorf("%s %s has request id %q, want a new UUID", r.Method, r.URL.Path, id)
 		}
-	}
-	if count != 7 {
-		t.Errorf("%d requests, want 7", count)
+		ids[id] = true
 	}
 }
 
-// Whatever goes wrong, there is one request: who waits and who tries again is
-// decided elsewhere.
-func TestNothingIsTriedAgain(t *testing.T) {
+// Other packages wait and retry.
+func TestNoRetries(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{429, 500, 502, 503, 504} {
 		var requests atomic.Int32
 		c := newStub(t, func(w http.ResponseWriter, _ *http.Request) {
 			requests.Add(1)
 			w.Header().Set("Retry-After", "1")
-			answerJSON(w, status, graphError("Whatever", ""))
+			writeJSON(w, status, graphError("Whatever", ""))
 		}).client(t)
-		for name, act := range stubActs(t, c) {
+		for name, call := range stubOperations(t, c) {
 			before := requests.Load()
-			err := act()
+			err := call()
 			if got := requests.Load() - before; err == nil || got != 1 {
-				t.Errorf("%s answered %d: %d requests and %v, want 1 and an error", name, status, got, err)
+				t.Errorf("%s answered with %d: %d requests and %v, want 1 and an error", name, status, got, err)
 			}
 		}
 	}
 }
 
-func TestFollowsNoRedirect(t *testing.T) {
+func TestNoRedirects(t *testing.T) {
 	t.Parallel()
-	var strangers atomic.Int32
-	elsewhere := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { strangers.Add(1) }))
-	c := newStub(t, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, elsewhere.URL+r.URL.Path, http.StatusTemporaryRedirect)
-	}).client(t)
-	for name, act := range stubActs(t, c) {
-		if err := act(); !errors.Is(err, ooo.ErrUnavailable) {
+	var requests atomic.Int32
+	other := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	redirect := func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+	}
+	s := newStub(t, redirect)
+	calls := stubOperations(t, s.client(t))
+	s.config.AuthorityHost = serveTLS(t, http.HandlerFunc(redirect)).URL
+	login := s.client(t)
+	calls["Token"] = func() error { return login.Token(t.Context()) }
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, ooo.ErrUnavailable) {
 			t.Errorf("%s = %v, want %v", name, err, ooo.ErrUnavailable)
 		}
 	}
-	if n := strangers.Load(); n != 0 {
-		t.Errorf("the other host was asked %d times, want never", n)
+	if n := requests.Load(); n != 0 {
+		t.Errorf("the other host got %d requests, want none", n)
 	}
 }
 
-// Many goroutines share a client.
-func TestIsSharedByManyCallers(t *testing.T) {
+func TestConcurrentCalls(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
+	e := newEnv(t, graphsim.Config{})
+	c := e.runClient()
 	hook := newHook(t)
-	ids := w.users(40)
+	ids := e.users(40)
+	if err := c.Token(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := e.logins()
+	e.RevokeTokens()
 	var callers sync.WaitGroup
 	for i := range 20 {
 		callers.Go(func() {
@@ -172,7 +173,7 @@ func TestIsSharedByManyCallers(t *testing.T) {
 			if _, err := c.Find(t.Context(), "nobody@contoso.example"); !errors.Is(err, ooo.ErrNotInDirectory) {
 				t.Errorf("Find = %v, want %v", err, ooo.ErrNotInDirectory)
 			}
-			if _, err := c.CreateSubscription(t.Context(), wanted(ids[i], hook.URL, time.Hour)); err != nil {
+			if _, err := c.CreateSubscription(t.Context(), subscriptionRequest(ids[i], hook.URL, time.Hour)); err != nil {
 				t.Errorf("CreateSubscription = %v, want nil", err)
 			}
 		})
@@ -181,15 +182,18 @@ func TestIsSharedByManyCallers(t *testing.T) {
 	if got := len(list(t, c)); got != 20 {
 		t.Errorf("%d subscriptions, want 20", got)
 	}
+	if got := e.logins() - before; got != 1 {
+		t.Errorf("%d logins after the token was revoked, want 1", got)
+	}
 }
 
-func TestTellsNoSecrets(t *testing.T) {
+func TestErrorsAndLogHaveNoSecrets(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
+	e := newEnv(t, graphsim.Config{})
 	var log bytes.Buffer
-	w.config.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	ids := w.users(2)
-	said := func(what string, err error) {
+	e.config.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	ids := e.users(2)
+	check := func(what string, err error) {
 		for _, secret := range []string{graphsim.DefaultClientSecret, "Bearer", "eyJ", "user0001", "contoso", "I am ", "state-of"} {
 			if err != nil && strings.Contains(err.Error(), secret) {
 				t.Errorf("%s = %q, want no %q in it", what, err, secret)
@@ -204,50 +208,49 @@ func TestTellsNoSecrets(t *testing.T) {
 		{Kind: "status", Status: 409}, {Kind: "status", Status: 500}, {Kind: "throttle"}, {Kind: "reset"},
 	} {
 		fault.Operation = "all"
-		c := w.idleClient(w.config)
-		said("Token", c.Token(t.Context()))
-		w.fault(fault)
-		for name, act := range acts(t.Context(), c, ids, "user0001@contoso.example", "https://hook.contoso.example", "1") {
-			said(name, act())
+		c := e.newClient(e.config)
+		check("Token", c.Token(t.Context()))
+		e.setFault(fault)
+		for name, call := range operations(t.Context(), c, ids, "user0001@contoso.example", "https://hook.contoso.example", "1") {
+			check(name, call())
 		}
-		w.ClearFaults()
+		e.ClearFaults()
 	}
-	// Graph out of reach: net/http would name the URL.
-	w.config.Endpoint = "https://127.0.0.1:1"
-	c := w.idleClient(w.config)
-	_, err := c.Find(t.Context(), "user0001@contoso.example")
-	said("Find out of reach", err)
+	// The errors of net/http contain the URL.
+	e.config.Endpoint = "https://127.0.0.1:1"
+	_, err := e.newClient(e.config).Find(t.Context(), "user0001@contoso.example")
+	check("Find while unreachable", err)
 	if !errors.Is(err, ooo.ErrUnavailable) {
 		t.Errorf("Find = %v, want %v", err, ooo.ErrUnavailable)
 	}
 	if !strings.Contains(log.String(), "Graph answered with an error") {
-		t.Errorf("the log is %q, want Graph's refusals in it at debug level", log.String())
+		t.Errorf("the log is %q, want Graph's errors at debug level", log.String())
 	}
 }
 
-func TestReportsEveryRequest(t *testing.T) {
+func TestObserveAndRecordCalls(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.idleClient(w.config)
-	ids := w.users(2)
-	ctx, noted := graph.RecordCalls(t.Context())
+	e := newEnv(t, graphsim.Config{})
+	c := e.newClient(e.config)
+	ids := e.users(2)
+	ctx, recorded := graph.RecordCalls(t.Context())
 	began := time.Now()
 	c.Read(ctx, ids, nil)
 	c.Read(ctx, ids[:1], nil)
 	for _, fault := range []string{"throttle", "reset"} {
-		w.fault(graphsim.Fault{Operation: "read", Kind: fault})
-		c.Read(t.Context(), ids[:1], nil) // with another context
-		w.ClearFaults()
+		e.setFault(graphsim.Fault{Operation: "read", Kind: fault})
+		c.Read(t.Context(), ids[:1], nil) // not recorded
+		e.ClearFaults()
 	}
-	for _, want := range []struct {
-		operation     string
-		status, count int
-	}{{"batch", 200, 1}, {"read", 200, 1}, {"read", 429, 1}, {"read", 0, 1}, {"login", 200, 1}} {
-		if got := w.seen.of(want.operation, want.status); got < 1 || want.operation != "login" && got != want.count {
-			t.Errorf("%s answered %d: observed %d times, want %d", want.operation, want.status, got, want.count)
+	for want, n := range map[request]int{{"batch", 200}: 1, {"read", 200}: 1, {"read", 429}: 1, {"read", 0}: 1} {
+		if got := e.requests.count(want.operation, want.status); got != n {
+			t.Errorf("%v observed %d times, want %d", want, got, n)
 		}
 	}
-	calls := noted.All()
+	if e.requests.count("login", 200) == 0 {
+		t.Error("no login observed")
+	}
+	calls := recorded.All()
 	if len(calls) != 2 || calls[0].Operation != "batch" || calls[1].Operation != "read" {
 		t.Fatalf("calls = %+v, want a batch and a read", calls)
 	}
@@ -259,9 +262,9 @@ func TestReportsEveryRequest(t *testing.T) {
 	}
 }
 
-func TestRunEndsWithItsContext(t *testing.T) {
+func TestRunEndsWithContext(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	w.fault(graphsim.Fault{Operation: "token", Kind: "hang"})
-	await.Run(t, w.idleClient(w.config).Run)()
+	e := newEnv(t, graphsim.Config{})
+	e.setFault(graphsim.Fault{Operation: "token", Kind: "hang"})
+	await.Run(t, e.newClient(e.config).Run)()
 }

@@ -99,6 +99,9 @@ func (l login) fetch(ctx context.Context) (azcore.AccessToken, error) {
 	return token, nil
 }
 
+// noRedirect prevents redirects: they would send a secret to another host.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
 // loginTransport sends the requests of one login and records the result of the last one:
 // azidentity's errors wrap no cause, and their text may contain the body of the answer.
 type loginTransport struct {

@@ -10,80 +10,73 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-func TestFindsPeople(t *testing.T) {
+func TestFind(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
-	ann := w.add(graphsim.User{UserPrincipalName: "ann@contoso.example", DisplayName: "Ann Ångström"})
-	bob := w.add(graphsim.User{UserPrincipalName: "b0042@contoso.example", Mail: "bob.builder@contoso.example",
+	e := newEnv(t, graphsim.Config{})
+	c := e.runClient()
+	ann := e.user(graphsim.User{UserPrincipalName: "ann@contoso.example", DisplayName: "Ann Ångström"})
+	bob := e.user(graphsim.User{UserPrincipalName: "b0042@contoso.example", Mail: "bob.builder@contoso.example",
 		ProxyAddresses: []string{"SMTP:bob.builder@contoso.example", "smtp:bob@fabrikam.example", "X500:/o=contoso/cn=bob"}})
-	conan := w.add(graphsim.User{UserPrincipalName: "o'brien@contoso.example", Mail: "c.o'brien@contoso.example",
+	conan := e.user(graphsim.User{UserPrincipalName: "o'brien@contoso.example", Mail: "c.o'brien@contoso.example",
 		ProxyAddresses: []string{"SMTP:c.o'brien@contoso.example", "smtp:conan.o'brien@contoso.example"}})
-	renamed := w.add(graphsim.User{UserPrincipalName: "new@contoso.example", Mail: "old@contoso.example",
+	renamed := e.user(graphsim.User{UserPrincipalName: "new@contoso.example", Mail: "old@contoso.example",
 		ProxyAddresses: []string{"SMTP:primary@contoso.example"}})
-	plus := w.add(graphsim.User{UserPrincipalName: "p1@contoso.example", Mail: "sales+emea&co/x?y=%20#1@contoso.example"})
-	guest := w.add(graphsim.User{UserPrincipalName: "gus_fabrikam.example#EXT#@contoso.example", Mail: "gus@fabrikam.example"})
-	unicode := w.add(graphsim.User{UserPrincipalName: "u1@contoso.example", Mail: "jürgen@contoso.example"})
-	first := w.add(graphsim.User{UserPrincipalName: "first@contoso.example"})
-	w.add(graphsim.User{UserPrincipalName: "second@contoso.example", Mail: "first@contoso.example"})
+	plus := e.user(graphsim.User{UserPrincipalName: "p1@contoso.example", Mail: "sales+emea&co/x?y=%20#1@contoso.example"})
+	guest := e.user(graphsim.User{UserPrincipalName: "gus_fabrikam.example#EXT#@contoso.example", Mail: "gus@fabrikam.example"})
+	unicode := e.user(graphsim.User{UserPrincipalName: "u1@contoso.example", Mail: "jürgen@contoso.example"})
+	first := e.user(graphsim.User{UserPrincipalName: "first@contoso.example"})
+	e.user(graphsim.User{UserPrincipalName: "second@contoso.example", Mail: "first@contoso.example"})
 	for _, upn := range []string{"t1@contoso.example", "t2@contoso.example"} {
-		w.add(graphsim.User{UserPrincipalName: upn, Mail: "team@contoso.example", ProxyAddresses: []string{"smtp:all@contoso.example"}})
+		e.user(graphsim.User{UserPrincipalName: upn, Mail: "team@contoso.example", ProxyAddresses: []string{"smtp:all@contoso.example"}})
 	}
-	w.add(graphsim.User{UserPrincipalName: "t3@contoso.example", ProxyAddresses: []string{"SMTP:desk@contoso.example"}})
-	w.add(graphsim.User{UserPrincipalName: "t4@contoso.example", ProxyAddresses: []string{"smtp:desk@contoso.example"}})
+	e.user(graphsim.User{UserPrincipalName: "t3@contoso.example", ProxyAddresses: []string{"SMTP:desk@contoso.example"}})
+	e.user(graphsim.User{UserPrincipalName: "t4@contoso.example", ProxyAddresses: []string{"smtp:desk@contoso.example"}})
 	tests := map[string]struct {
 		address string
 		want    ooo.ObjectID
 		err     error
 		calls   int // to the directory
 	}{
-		"by user principal name":                  {"ann@contoso.example", ann, nil, 1},
-		"in other letter case":                    {"Ann@Contoso.Example", ann, nil, 1},
-		"by mail address":                         {"bob.builder@contoso.example", bob, nil, 2},
-		"by a further address":                    {"bob@fabrikam.example", bob, nil, 3},
-		"by a primary address that mail is not":   {"primary@contoso.example", renamed, nil, 3},
-		"by a name with an apostrophe":            {"o'brien@contoso.example", conan, nil, 1},
-		"by mail with an apostrophe":              {"c.o'brien@contoso.example", conan, nil, 2},
-		"by a further address with an apostrophe": {"conan.o'brien@contoso.example", conan, nil, 3},
-		"by what can't be in a path":              {"sales+emea&co/x?y=%20#1@contoso.example", plus, nil, 1},
-		"by letters beyond ASCII":                 {"jürgen@contoso.example", unicode, nil, 1},
-		"a guest by mail":                         {"gus@fabrikam.example", guest, nil, 2},
-		"a guest by user principal name":          {"gus_fabrikam.example#EXT#@contoso.example", guest, nil, 1},
-		"the name counts before another's mail":   {"first@contoso.example", first, nil, 1},
-		"nobody":                                  {"nobody@contoso.example", "", ooo.ErrNotInDirectory, 3},
-		"nobody, though it looks like a filter":   {"x' or mail eq 'ann@contoso.example", "", ooo.ErrNotInDirectory, 2},
-		"nobody in another folder":                {"../users/ann@contoso.example", "", ooo.ErrNotInDirectory, 2},
-		"two with the same mail":                  {"team@contoso.example", "", ooo.ErrAmbiguous, 2},
-		"two with the same further address":       {"all@contoso.example", "", ooo.ErrAmbiguous, 3},
-		"one's primary is another's further":      {"desk@contoso.example", "", ooo.ErrAmbiguous, 3},
+		"user principal name":                   {"ann@contoso.example", ann, nil, 1},
+		"other letter case":                     {"Ann@Contoso.Example", ann, nil, 1},
+		"mail":                                  {"bob.builder@contoso.example", bob, nil, 2},
+		"proxy address":                         {"bob@fabrikam.example", bob, nil, 3},
+		"primary proxy address other than mail": {"primary@contoso.example", renamed, nil, 3},
+		"name with an apostrophe":               {"o'brien@contoso.example", conan, nil, 1},
+		"mail with an apostrophe":               {"c.o'brien@contoso.example", conan, nil, 2},
+		"proxy address with an apostrophe":      {"conan.o'brien@contoso.example", conan, nil, 3},
+		"characters that a path can't have":     {"sales+emea&co/x?y=%20#1@contoso.example", plus, nil, 1},
+		"letters beyond ASCII":                  {"jürgen@contoso.example", unicode, nil, 1},
+		"mail of a guest":                       {"gus@fabrikam.example", guest, nil, 2},
+		"name of a guest":                       {"gus_fabrikam.example#EXT#@contoso.example", guest, nil, 1},
+		"name that is another's mail":           {"first@contoso.example", first, nil, 1},
+		"unknown":                               {"nobody@contoso.example", "", ooo.ErrNotInDirectory, 3},
+		"unknown, injecting a filter":           {"x' or mail eq 'ann@contoso.example", "", ooo.ErrNotInDirectory, 2},
+		"unknown, injecting a path":             {"../users/ann@contoso.example", "", ooo.ErrNotInDirectory, 2},
+		"mail of two":                           {"team@contoso.example", "", ooo.ErrAmbiguous, 2},
+		"proxy address of two":                  {"all@contoso.example", "", ooo.ErrAmbiguous, 3},
+		"primary of one, proxy of another":      {"desk@contoso.example", "", ooo.ErrAmbiguous, 3},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			before := w.seen.all("directory")
+			before := e.requests.total("directory")
 			person, err := c.Find(t.Context(), tt.address)
 			if person.ID != tt.want || !errors.Is(err, tt.err) {
 				t.Errorf("Find = %+v, %v, want id %q, %v", person, err, tt.want, tt.err)
 			}
-			if got := w.seen.all("directory") - before; got != tt.calls {
+			if got := e.requests.total("directory") - before; got != tt.calls {
 				t.Errorf("%d calls, want %d", got, tt.calls)
 			}
 		})
 	}
-	t.Run("with all that is known", func(t *testing.T) {
-		want := ooo.Person{ID: ann, UserPrincipalName: "ann@contoso.example", DisplayName: "Ann Ångström"}
-		if got, err := c.Find(t.Context(), "ann@contoso.example"); got != want || err != nil {
-			t.Errorf("Find = %+v, %v, want %+v", got, err, want)
+	want := ooo.Person{ID: ann, UserPrincipalName: "ann@contoso.example", DisplayName: "Ann Ångström"}
+	for how, find := range map[string]func() (ooo.Person, error){
+		"Find":   func() (ooo.Person, error) { return c.Find(t.Context(), "ann@contoso.example") },
+		"Lookup": func() (ooo.Person, error) { return c.Lookup(t.Context(), ann) },
+	} {
+		if got, err := find(); got != want || err != nil {
+			t.Errorf("%s = %+v, %v, want %+v", how, got, err, want)
 		}
-	})
-}
-
-func TestLooksPeopleUpByObjectID(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
-	ann := w.user("ann@contoso.example")
-	if got, err := c.Lookup(t.Context(), ann); err != nil || got.ID != ann {
-		t.Errorf("Lookup = %+v, %v, want %s", got, err, ann)
 	}
 	for _, id := range []ooo.ObjectID{"00000000-0000-4000-8000-000000000000", "../me", ""} {
 		if _, err := c.Lookup(t.Context(), id); !errors.Is(err, ooo.ErrNotInDirectory) {
@@ -92,26 +85,23 @@ func TestLooksPeopleUpByObjectID(t *testing.T) {
 	}
 }
 
-// What Graph says of people that it can't take for names, and what a proxy says.
-func TestFindAgainstOddAnswers(t *testing.T) {
+func TestFindUnusualAnswers(t *testing.T) {
 	t.Parallel()
-	hit := `{"value":[{"id":"8c1d","userPrincipalName":"ann@contoso.example"}]}`
+	found := `{"value":[{"id":"8c1d","userPrincipalName":"ann@contoso.example"}]}`
 	tests := map[string]struct {
-		lookUp, search http.HandlerFunc
-		want           ooo.ObjectID
-		err            error
+		get, search http.HandlerFunc
+		want        ooo.ObjectID
+		err         error
 	}{
-		"a name that can't be one is searched for": {
-			answers(http.StatusBadRequest, graphError("BadRequest", "")),
-			answers(http.StatusOK, hit), "8c1d", nil},
-		"a proxy's 404 is no answer":      {page(http.StatusNotFound), page(http.StatusOK), "", ooo.ErrUnavailable},
-		"a page is no answer":             {page(http.StatusOK), page(http.StatusOK), "", ooo.ErrUnavailable},
-		"a person without an id is none":  {answers(http.StatusOK, `{"mail":"x"}`), nil, "", ooo.ErrUnavailable},
-		"an empty answer is none":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil, "", ooo.ErrUnavailable},
-		"half an answer is none":          {answers(http.StatusOK, `{"id":"8c`), nil, "", ooo.ErrUnavailable},
-		"a search that says nothing":      {notThere, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "", ooo.ErrUnavailable},
-		"a search that finds a nameless":  {notThere, answers(http.StatusOK, `{"value":[{}]}`), "", ooo.ErrUnavailable},
-		"a search whose answer is a page": {notThere, page(http.StatusOK), "", ooo.ErrUnavailable},
+		"rejected name":              {respond(http.StatusBadRequest, graphError("BadRequest", "")), respond(http.StatusOK, found), "8c1d", nil},
+		"404 of a proxy":             {proxyPage(http.StatusNotFound), proxyPage(http.StatusOK), "", ooo.ErrUnavailable},
+		"proxy":                      {proxyPage(http.StatusOK), proxyPage(http.StatusOK), "", ooo.ErrUnavailable},
+		"no id":                      {respond(http.StatusOK, `{"mail":"x"}`), nil, "", ooo.ErrUnavailable},
+		"empty answer":               {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil, "", ooo.ErrUnavailable},
+		"incomplete answer":          {respond(http.StatusOK, `{"id":"8c`), nil, "", ooo.ErrUnavailable},
+		"empty search":               {notFound, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "", ooo.ErrUnavailable},
+		"search finds no id":         {notFound, respond(http.StatusOK, `{"value":[{}]}`), "", ooo.ErrUnavailable},
+		"search answered by a proxy": {notFound, proxyPage(http.StatusOK), "", ooo.ErrUnavailable},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +109,7 @@ func TestFindAgainstOddAnswers(t *testing.T) {
 				if r.URL.Path == "/v1.0/users" {
 					tt.search(w, r)
 				} else {
-					tt.lookUp(w, r)
+					tt.get(w, r)
 				}
 			})
 			person, err := s.client(t).Find(t.Context(), "ann@contoso.example")
@@ -133,27 +123,27 @@ func TestFindAgainstOddAnswers(t *testing.T) {
 	}
 }
 
-func notThere(w http.ResponseWriter, _ *http.Request) {
-	answerJSON(w, http.StatusNotFound, graphError("Request_ResourceNotFound", "Resource 'ann@contoso.example' does not exist."))
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusNotFound, graphError("Request_ResourceNotFound", "Resource 'ann@contoso.example' does not exist."))
 }
 
-func TestSearchesAsTheIndexWantsIt(t *testing.T) {
+func TestFindFilters(t *testing.T) {
 	t.Parallel()
-	type asked struct{ filter, count, level string }
-	searches := make(chan asked, 4)
+	type search struct{ filter, count, level string }
+	searches := make(chan search, 4)
 	s := newStub(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v1.0/users" {
-			notThere(w, r)
+			notFound(w, r)
 			return
 		}
 		q := r.URL.Query()
-		searches <- asked{q.Get("$filter"), q.Get("$count"), r.Header.Get("ConsistencyLevel")}
-		answerJSON(w, http.StatusOK, `{"value":[]}`)
+		searches <- search{q.Get("$filter"), q.Get("$count"), r.Header.Get("ConsistencyLevel")}
+		writeJSON(w, http.StatusOK, `{"value":[]}`)
 	})
 	if _, err := s.client(t).Find(t.Context(), "o'brien@contoso.example"); !errors.Is(err, ooo.ErrNotInDirectory) {
 		t.Errorf("Find = %v, want %v", err, ooo.ErrNotInDirectory)
 	}
-	for _, want := range []asked{
+	for _, want := range []search{
 		{"mail eq 'o''brien@contoso.example'", "", ""},
 		{"proxyAddresses/any(p:p eq 'smtp:o''brien@contoso.example') or proxyAddresses/any(p:p eq 'SMTP:o''brien@contoso.example')", "true", "eventual"},
 	} {

@@ -6,12 +6,12 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// Meaning is the error that a refusal of an operation becomes.
-func Meaning(name string, status int, body, retryAfter string, now time.Time) error {
+// Translate returns the error for an error answer.
+func Translate(name string, status int, body, retryAfter string, now time.Time) error {
 	return newAPIError(status, []byte(body), retryAfter, now).translate(operation(name))
 }
 
-// DecodeBatch is what is made of the answer to a $batch.
-func DecodeBatch(answer []byte, readings []ooo.ReadResult) error {
-	return decodeBatch(answer, readings, time.Now())
+// DecodeBatch decodes the answer to a $batch.
+func DecodeBatch(answer []byte, results []ooo.ReadResult) error {
+	return decodeBatch(answer, results, time.Now())
 }

@@ -26,53 +26,53 @@ func list(t *testing.T, c *graph.Client) []ooo.GraphSubscription {
 	return all
 }
 
-func TestListsPageByPage(t *testing.T) {
+func TestSubscriptionPages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
+	e := newEnv(t, graphsim.Config{})
+	c := e.runClient()
 	hook := newHook(t)
-	made := make(map[ooo.SubscriptionID]bool)
-	for _, id := range w.users(205) {
-		sub, err := c.CreateSubscription(t.Context(), wanted(id, hook.URL, time.Hour))
+	created := make(map[ooo.SubscriptionID]bool)
+	for _, id := range e.users(205) {
+		sub, err := c.CreateSubscription(t.Context(), subscriptionRequest(id, hook.URL, time.Hour))
 		if err != nil {
 			t.Fatal(err)
 		}
-		made[sub.ID] = true
+		created[sub.ID] = true
 	}
 	for _, sub := range list(t, c) {
-		if !made[sub.ID] {
-			t.Errorf("listed %s, want each that was made, once", sub.ID)
+		if !created[sub.ID] {
+			t.Errorf("listed %s, want each created subscription once", sub.ID)
 		}
-		delete(made, sub.ID)
+		delete(created, sub.ID)
 	}
-	if len(made) != 0 {
-		t.Errorf("%d are not listed, want all", len(made))
+	if len(created) != 0 {
+		t.Errorf("%d subscriptions not listed, want all", len(created))
 	}
-	if got := w.seen.of("subscription-list", 200); got != 3 {
+	if got := e.requests.count("subscription-list", 200); got != 3 {
 		t.Errorf("%d pages, want 3", got)
 	}
 	for range c.SubscriptionPages(t.Context()) {
 		break
 	}
-	if got := w.seen.of("subscription-list", 200); got != 4 {
-		t.Errorf("a listing that ends early asked for %d pages, want 1", got-3)
+	if got := e.requests.count("subscription-list", 200); got != 4 {
+		t.Errorf("a loop that breaks requested %d pages, want 1", got-3)
 	}
 }
 
-func TestFollowsNoLinkToAnotherHost(t *testing.T) {
+func TestLinkToAnotherHost(t *testing.T) {
 	t.Parallel()
-	var strangers atomic.Int32
-	elsewhere := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { strangers.Add(1) }))
+	var requests atomic.Int32
+	other := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
 	for name, link := range map[string]string{
-		"another port":     elsewhere.URL + "/v1.0/subscriptions?$skiptoken=2",
-		"another host":     "https://graph.example/v1.0/subscriptions",
-		"without TLS":      strings.Replace(elsewhere.URL, "https", "http", 1),
-		"a name before it": "https://graph@" + strings.TrimPrefix(elsewhere.URL, "https://") + "/v1.0/subscriptions",
-		"no host at all":   "/v1.0/subscriptions?$skiptoken=2",
-		"no URL":           "https://%zz",
+		"another port":  other.URL + "/v1.0/subscriptions?$skiptoken=2",
+		"another host":  "https://graph.example/v1.0/subscriptions",
+		"without TLS":   strings.Replace(other.URL, "https", "http", 1),
+		"with userinfo": "https://graph@" + strings.TrimPrefix(other.URL, "https://") + "/v1.0/subscriptions",
+		"without host":  "/v1.0/subscriptions?$skiptoken=2",
+		"malformed":     "https://%zz",
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newStub(t, answers(http.StatusOK, `{"value":[{"id":"1"},{"id":""}],"@odata.nextLink":"`+link+`"}`)).client(t)
+			c := newStub(t, respond(http.StatusOK, `{"value":[{"id":"1"},{"id":""}],"@odata.nextLink":"`+link+`"}`)).client(t)
 			var ids []ooo.SubscriptionID
 			var last error
 			for listed, err := range c.SubscriptionPages(t.Context()) {
@@ -86,46 +86,46 @@ func TestFollowsNoLinkToAnotherHost(t *testing.T) {
 			}
 		})
 	}
-	if n := strangers.Load(); n != 0 {
-		t.Errorf("the other host was asked %d times, want never", n)
+	if n := requests.Load(); n != 0 {
+		t.Errorf("the other host got %d requests, want none", n)
 	}
 }
 
-// Graph has listed nothing but empty pages, and the same page again and again, while
-// everything lived.
-func TestListsThatAreOdd(t *testing.T) {
+// Graph has sent empty pages and repeated pages while all subscriptions existed.
+func TestUnusualListings(t *testing.T) {
 	t.Parallel()
-	const last = 61
+	const sub, repeated = `{"id":"1"}`, "incomplete: Graph repeats a page"
 	tests := map[string]struct {
-		answer func(page int) (status int, body, next string)
-		want   int // subscriptions
-		calls  int
-		err    string
+		answer        func(page int) (body string, next int) // next is 0 on the last page
+		subscriptions int
+		requests      int32
+		err           string
 	}{
-		"sixty empty pages": {func(page int) (int, string, string) {
-			if page == last {
-				return 200, `{"id":"1"}`, ""
+		"sixty empty pages": {func(page int) (string, int) {
+			if page == 61 {
+				return sub, 0
 			}
-			return 200, "", strconv.Itoa(page + 1)
-		}, 1, last, ""},
-		"a page that repeats": {func(page int) (int, string, string) { return 200, `{"id":"1"}`, "1" }, 2, 2, "incomplete: Graph repeats a page"},
-		"pages that go round": {func(page int) (int, string, string) { return 200, `{"id":"1"}`, strconv.Itoa((page + 1) % 3) }, 3, 3, "incomplete: Graph repeats a page"},
-		"a list without end":  {func(page int) (int, string, string) { return 200, "", strconv.Itoa(page + 1) }, 0, 2000, "incomplete: Graph sends too many pages"},
+			return "", page + 1
+		}, 1, 61, ""},
+		"repeated page":  {func(page int) (string, int) { return sub, 1 }, 2, 2, repeated},
+		"cycle of pages": {func(page int) (string, int) { return sub, page%3 + 1 }, 4, 4, repeated},
+		"endless":        {func(page int) (string, int) { return "", page + 1 }, 0, 2000, "incomplete: Graph sends too many pages"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			calls := 0
+			var requests atomic.Int32
 			c := newStub(t, func(w http.ResponseWriter, r *http.Request) {
-				calls++
-				page, _ := strconv.Atoi(r.URL.Query().Get("$skiptoken"))
-				if page == 0 {
+				requests.Add(1)
+				page, err := strconv.Atoi(r.URL.Query().Get("$skiptoken"))
+				if err != nil {
 					page = 1
 				}
-				status, body, next := tt.answer(page)
-				if next != "" {
-					next = `,"@odata.nextLink":"https://` + r.Host + `/v1.0/subscriptions?$skiptoken=` + next + `"`
+				body, next := tt.answer(page)
+				link := ""
+				if next > 0 {
+					link = `,"@odata.nextLink":"https://` + r.Host + `/v1.0/subscriptions?$skiptoken=` + strconv.Itoa(next) + `"`
 				}
-				answerJSON(w, status, `{"value":[`+body+`]`+next+`}`)
+				writeJSON(w, http.StatusOK, `{"value":[`+body+`]`+link+`}`)
 			}).client(t)
 			found, text := 0, ""
 			for listed, err := range c.SubscriptionPages(t.Context()) {
@@ -133,37 +133,37 @@ func TestListsThatAreOdd(t *testing.T) {
 					text = err.Error()
 				}
 			}
-			if found != tt.want || calls != tt.calls || !strings.HasSuffix(text, tt.err) || (text == "") != (tt.err == "") {
-				t.Errorf("SubscriptionPages = %d in %d calls, %q, want %d in %d, %q", found, calls, text, tt.want, tt.calls, tt.err)
+			if found != tt.subscriptions || requests.Load() != tt.requests || !strings.HasSuffix(text, tt.err) || (text == "") != (tt.err == "") {
+				t.Errorf("SubscriptionPages = %d in %d requests, %q, want %d in %d, %q", found, requests.Load(), text, tt.subscriptions, tt.requests, tt.err)
 			}
 		})
 	}
 }
 
-func TestAListGoesOnAfterAWait(t *testing.T) {
+func TestListingContinuesAfterError(t *testing.T) {
 	t.Parallel()
-	calls := 0
+	var requests atomic.Int32
 	c := newStub(t, func(w http.ResponseWriter, r *http.Request) {
-		switch calls++; calls {
+		switch requests.Add(1) {
 		case 1:
-			answerJSON(w, http.StatusOK, `{"value":[{"id":"1"}],"@odata.nextLink":"https://`+r.Host+`/v1.0/subscriptions?$skiptoken=2"}`)
+			writeJSON(w, http.StatusOK, `{"value":[{"id":"1"}],"@odata.nextLink":"https://`+r.Host+`/v1.0/subscriptions?$skiptoken=2"}`)
 		case 2:
 			w.Header().Set("Retry-After", "7")
-			answerJSON(w, http.StatusTooManyRequests, graphError("TooManyRequests", ""))
+			writeJSON(w, http.StatusTooManyRequests, graphError("TooManyRequests", ""))
 		default:
-			answerJSON(w, http.StatusOK, `{"value":[{"id":"`+r.URL.Query().Get("$skiptoken")+`"}]}`)
+			writeJSON(w, http.StatusOK, `{"value":[{"id":"`+r.URL.Query().Get("$skiptoken")+`"}]}`)
 		}
 	}).client(t)
-	var story []string
+	var results []string
 	for listed, err := range c.SubscriptionPages(t.Context()) {
 		if wait, ok := errors.AsType[*ooo.Throttled](err); ok {
-			story = append(story, wait.After.String())
+			results = append(results, wait.After.String())
 		}
 		for _, sub := range listed {
-			story = append(story, string(sub.ID))
+			results = append(results, string(sub.ID))
 		}
 	}
-	if got := strings.Join(story, " "); got != "1 7s 2" {
+	if got := strings.Join(results, " "); got != "1 7s 2" {
 		t.Errorf("SubscriptionPages = %s, want the first page, the wait, and the second page", got)
 	}
 }

@@ -9,37 +9,31 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 
 	"outlook-monitor/internal/graph"
 )
 
-// stub is a server that logs everybody in and answers as a test wants: for what
-// graphsim is too well-behaved.
+// stub is a server that accepts every login and gives answers that graphsim does not.
 type stub struct {
 	*httptest.Server
 	config graph.Config
-
-	mu     sync.Mutex
-	claims []string // one for each login; guarded by mu
+	logins atomic.Int64
 }
 
-// newStub starts a server that answers requests to Graph with answer. Its tokens
-// are named token-1, token-2 and so on.
+// newStub starts a server that answers requests to Graph with answer. Its tokens are
+// token-1, token-2 and so on.
 func newStub(t testing.TB, answer http.HandlerFunc) *stub {
 	t.Helper()
 	s := &stub{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /tenant/v2.0/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
 		base := "https://" + r.Host + "/tenant"
-		answerJSON(w, http.StatusOK, `{"issuer":"`+base+`/v2.0","authorization_endpoint":"`+base+`/authorize","token_endpoint":"`+base+`/token"}`)
+		writeJSON(w, http.StatusOK, `{"issuer":"`+base+`/v2.0","authorization_endpoint":"`+base+`/authorize","token_endpoint":"`+base+`/token"}`)
 	})
-	mux.HandleFunc("POST /tenant/token", func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.claims = append(s.claims, r.PostFormValue("claims"))
-		answerJSON(w, http.StatusOK, fmt.Sprintf(`{"token_type":"Bearer","expires_in":3600,"access_token":"token-%d"}`, len(s.claims)))
+	mux.HandleFunc("POST /tenant/token", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, fmt.Sprintf(`{"token_type":"Bearer","expires_in":3600,"access_token":"token-%d"}`, s.logins.Add(1)))
 	})
 	mux.HandleFunc("/v1.0/", answer)
 	s.Server = serveTLS(t, mux)
@@ -52,6 +46,7 @@ func newStub(t testing.TB, answer http.HandlerFunc) *stub {
 }
 
 func serveTLS(t testing.TB, handler http.Handler) *httptest.Server {
+	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
 	server.EnableHTTP2 = true
 	server.StartTLS()
@@ -69,26 +64,19 @@ func (s *stub) client(t testing.TB) *graph.Client {
 	return c
 }
 
-// logins returns the claims that each login so far asked for.
-func (s *stub) logins() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]string(nil), s.claims...)
-}
-
-// answerJSON answers with a status and a body as Graph does.
-func answerJSON(w http.ResponseWriter, status int, body string) {
+// writeJSON answers as Graph does.
+func writeJSON(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, body) // a client that went away is no error here
+	_, _ = io.WriteString(w, body) // a client that disconnected is not an error here
 }
 
-// answers always answers so.
-func answers(status int, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, status, body) }
+// respond returns a handler that always gives the same answer.
+func respond(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, status, body) }
 }
 
-// graphError is Graph's body of a refusal.
+// graphError returns the body of an error answer.
 func graphError(code, message string) string {
 	body, err := json.Marshal(map[string]any{"error": map[string]string{"code": code, "message": message}})
 	if err != nil {
@@ -97,8 +85,8 @@ func graphError(code, message string) string {
 	return string(body)
 }
 
-// page is what a proxy says.
-func page(status int) http.HandlerFunc {
+// proxyPage answers with HTML, as a proxy does.
+func proxyPage(status int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(status)

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,115 +14,81 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// logins is how often the local Graph was asked for a token.
-func (w *world) logins() (sum int64) {
-	for _, n := range w.Stats().Calls["token"] {
-		sum += n
-	}
-	return sum
-}
-
-func TestARefusedTokenIsReplacedOnce(t *testing.T) {
+func TestRefusedTokenIsReplaced(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	ids := w.users(3)
+	e := newEnv(t, graphsim.Config{})
+	ids := e.users(3)
 	hook := newHook(t).URL
-	made, err := w.client().CreateSubscription(t.Context(), wanted(ids[1], hook, time.Hour))
+	created, err := e.runClient().CreateSubscription(t.Context(), subscriptionRequest(ids[1], hook, time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := func(c *graph.Client) map[string]func() error {
-		return acts(t.Context(), c, ids, "user0001@contoso.example", hook, made.ID)
+	calls := func(c *graph.Client) map[string]func() error {
+		return operations(t.Context(), c, ids, "user0001@contoso.example", hook, created.ID)
 	}
-	for name := range of(nil) {
+	for name := range calls(nil) {
 		if name == "DeleteSubscription" {
-			continue // the renewal needs it
+			continue // PatchSubscription needs it
 		}
 		t.Run(name, func(t *testing.T) {
-			c := w.idleClient(w.config)
+			c := e.newClient(e.config)
 			if err := c.Token(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			before := w.logins()
-			w.RevokeTokens()
-			if err := of(c)[name](); err != nil || w.logins()-before != 1 {
-				t.Errorf("error = %v after %d logins, want none after 1", err, w.logins()-before)
+			before := e.logins()
+			e.RevokeTokens()
+			if err := calls(c)[name](); err != nil || e.logins()-before != 1 {
+				t.Errorf("error = %v after %d logins, want none after 1", err, e.logins()-before)
 			}
 		})
 	}
 }
 
-func TestManyCallersShareOneNewToken(t *testing.T) {
+func TestTokenRefusedInsideBatchIsReplaced(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
-	ids := w.users(32)
-	if r := c.Read(t.Context(), ids[:1], nil)[0]; r.Err != nil {
-		t.Fatal(r.Err)
-	}
-	before := w.logins()
-	w.RevokeTokens()
-	var failed atomic.Int32
-	var callers sync.WaitGroup
-	for _, id := range ids {
-		callers.Go(func() {
-			if r := c.Read(t.Context(), []ooo.ObjectID{id}, nil)[0]; r.Err != nil {
-				failed.Add(1)
-			}
-		})
-	}
-	callers.Wait()
-	if failed.Load() != 0 || w.logins()-before != 1 {
-		t.Errorf("%d reads failed with %d logins, want none with 1", failed.Load(), w.logins()-before)
-	}
-}
-
-func TestATokenRefusedInsideABatchIsReplaced(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
-	ids := w.users(4)
-	w.fault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 4})
+	e := newEnv(t, graphsim.Config{})
+	c := e.runClient()
+	ids := e.users(4)
+	e.setFault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 4})
 	for i, r := range c.Read(t.Context(), ids, nil) {
 		if r.ID != ids[i] || r.Err != nil || r.Setting.ExternalReply != "I am "+string(ids[i]) {
-			t.Errorf("reading %d = %+v, want the setting of %s", i, r, ids[i])
+			t.Errorf("result %d = %+v, want the setting of %s", i, r, ids[i])
 		}
 	}
-	if got := w.logins(); got != 2 {
+	if got := e.logins(); got != 2 {
 		t.Errorf("%d logins, want 2", got)
 	}
 }
 
-// Some mailboxes always answer 401. Their reads must not make us log in again.
-func TestAMailboxThatAnswers401CostsNoLogins(t *testing.T) {
+// Some mailboxes always answer 401 although the token is valid.
+func TestMailbox401CausesNoLogin(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
-	ids := w.users(4)
-	w.fault(graphsim.Fault{User: string(ids[1]), Operation: "batch-item", Kind: "status", Status: 401})
-	w.fault(graphsim.Fault{User: string(ids[1]), Operation: "read", Kind: "status", Status: 401})
+	e := newEnv(t, graphsim.Config{})
+	c := e.runClient()
+	ids := e.users(4)
+	e.setFault(graphsim.Fault{User: string(ids[1]), Operation: "batch-item", Kind: "status", Status: 401})
+	e.setFault(graphsim.Fault{User: string(ids[1]), Operation: "read", Kind: "status", Status: 401})
 	for range 3 {
 		if r := c.Read(t.Context(), ids[1:2], nil)[0]; !errors.Is(r.Err, ooo.ErrUnauthorized) {
 			t.Errorf("alone = %v, want %v", r.Err, ooo.ErrUnauthorized)
 		}
 		for i, r := range c.Read(t.Context(), ids, nil) {
 			if unauthorized := errors.Is(r.Err, ooo.ErrUnauthorized); unauthorized != (i == 1) {
-				t.Errorf("reading %d = %v, want 401 for the second alone", i, r.Err)
+				t.Errorf("result %d = %v, want %v for the second only", i, r.Err, ooo.ErrUnauthorized)
 			}
 		}
 	}
-	if got := w.logins(); got != 1 {
+	if got := e.logins(); got != 1 {
 		t.Errorf("%d logins, want 1", got)
 	}
 }
 
-// A Graph that refuses every token must not make us log in for every read.
-func TestATokenThatIsNeverGood(t *testing.T) {
+func TestEveryTokenRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.client()
-	ids := w.users(2)
-	w.fault(graphsim.Fault{Operation: "read", Kind: "status", Status: 401})
+	e := newEnv(t, graphsim.Config{})
+	c := e.runClient()
+	ids := e.users(2)
+	e.setFault(graphsim.Fault{Operation: "read", Kind: "status", Status: 401})
 	began := time.Now()
 	for range 50 {
 		for _, some := range [][]ooo.ObjectID{ids[:1], ids} {
@@ -135,21 +99,20 @@ func TestATokenThatIsNeverGood(t *testing.T) {
 			}
 		}
 	}
-	// One at the start, and one for each pause of two seconds that went by.
-	if most := 2 + int64(time.Since(began)/(2*time.Second)); w.logins() > most {
-		t.Errorf("%d logins, want at most %d", w.logins(), most)
+	// One at the start, one for the first refusal, and one for each two seconds since.
+	if limit := 2 + int64(time.Since(began)/(2*time.Second)); e.logins() > limit {
+		t.Errorf("%d logins, want at most %d", e.logins(), limit)
 	}
 }
 
-// Over several lives of a token no read fails.
-func TestAShortTokenIsReplacedInTime(t *testing.T) {
+func TestRunRenewsTokenBeforeExpiry(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{TokenLifetime: 3 * time.Second})
-	c := w.client()
-	ids := w.users(3)
+	e := newEnv(t, graphsim.Config{TokenLifetime: 3 * time.Second})
+	c := e.runClient()
+	ids := e.users(3)
 	await.True(t, "the first token", func() bool { return c.Token(t.Context()) == nil })
 	reads := 0
-	for w.logins() < 5 {
+	for e.logins() < 5 {
 		for _, some := range [][]ooo.ObjectID{ids[:1], ids} {
 			for _, r := range c.Read(t.Context(), some, nil) {
 				if reads++; r.Err != nil {
@@ -157,20 +120,19 @@ func TestAShortTokenIsReplacedInTime(t *testing.T) {
 				}
 			}
 		}
-		time.Sleep(4 * time.Millisecond) // below what a mailbox may be read
+		time.Sleep(4 * time.Millisecond) // stay below the limit of a mailbox
 	}
 	if reads < 100 {
-		t.Errorf("%d reads over 5 tokens, want more than that to say anything", reads)
+		t.Errorf("%d reads over 5 tokens, want at least 100", reads)
 	}
 }
 
-// Without Run each call looks for itself whether the token still holds.
-func TestAnIdleClientReplacesItsTokenToo(t *testing.T) {
+func TestExpiredTokenIsReplacedWithoutRun(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{TokenLifetime: 4 * time.Second})
-	c := w.idleClient(w.config)
-	ids := w.users(1)
-	for w.logins() < 2 {
+	e := newEnv(t, graphsim.Config{TokenLifetime: 4 * time.Second})
+	c := e.newClient(e.config)
+	ids := e.users(1)
+	for e.logins() < 2 {
 		if r := c.Read(t.Context(), ids, nil)[0]; r.Err != nil {
 			t.Fatalf("Read = %v, want the setting", r.Err)
 		}
@@ -178,75 +140,69 @@ func TestAnIdleClientReplacesItsTokenToo(t *testing.T) {
 	}
 }
 
-func TestLoginsThatFail(t *testing.T) {
+func TestLoginErrors(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	w.user("ann@contoso.example")
-	gone := httptest.NewTLSServer(http.NotFoundHandler())
-	gone.Close()
+	e := newEnv(t, graphsim.Config{})
+	closed := httptest.NewTLSServer(http.NotFoundHandler())
+	closed.Close()
+	const unknown = "00000000-0000-4000-8000-000000000000"
 	tests := map[string]struct {
-		fault   graphsim.Fault
-		secret  string
-		tenant  string
-		client  string
-		host    string
-		want    error
-		mention string
+		change func(*graph.Config)
+		fault  graphsim.Fault
+		want   error
+		text   string // in the error
 	}{
-		"a wrong secret":       {secret: "wr0ng-s3cret", want: ooo.ErrUnauthorized, mention: "AADSTS7000215"},
-		"an unknown client":    {client: "00000000-0000-4000-8000-000000000000", want: ooo.ErrUnauthorized, mention: "AADSTS700016"},
-		"an unknown tenant":    {tenant: "00000000-0000-4000-8000-000000000000", want: ooo.ErrUnauthorized, mention: "AADSTS90002"},
-		"the endpoint is down": {fault: graphsim.Fault{Kind: "status", Status: 503}, want: ooo.ErrUnavailable, mention: "503"},
-		"it is throttled":      {fault: graphsim.Fault{Kind: "throttle"}, want: ooo.ErrUnavailable, mention: "429"},
-		"a passing error":      {fault: graphsim.Fault{Kind: "status", Status: 400}, want: ooo.ErrUnavailable, mention: "AADSTS90033"},
-		"the connection dies":  {fault: graphsim.Fault{Kind: "reset"}, want: ooo.ErrUnavailable, mention: "login endpoint"},
-		"nobody is there":      {host: gone.URL, want: ooo.ErrUnavailable, mention: "login endpoint"},
+		"wrong secret":     {func(cfg *graph.Config) { cfg.ClientSecret = "wr0ng-s3cret" }, graphsim.Fault{}, ooo.ErrUnauthorized, "AADSTS7000215"},
+		"unknown client":   {func(cfg *graph.Config) { cfg.ClientID = unknown }, graphsim.Fault{}, ooo.ErrUnauthorized, "AADSTS700016"},
+		"unknown tenant":   {func(cfg *graph.Config) { cfg.TenantID = unknown }, graphsim.Fault{}, ooo.ErrUnauthorized, "AADSTS90002"},
+		"unreachable":      {func(cfg *graph.Config) { cfg.AuthorityHost = closed.URL }, graphsim.Fault{}, ooo.ErrUnavailable, "login endpoint"},
+		"503":              {nil, graphsim.Fault{Kind: "status", Status: 503}, ooo.ErrUnavailable, "503"},
+		"throttled":        {nil, graphsim.Fault{Kind: "throttle"}, ooo.ErrUnavailable, "429"},
+		"transient 400":    {nil, graphsim.Fault{Kind: "status", Status: 400}, ooo.ErrUnavailable, "AADSTS90033"},
+		"connection reset": {nil, graphsim.Fault{Kind: "reset"}, ooo.ErrUnavailable, "login endpoint"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			cfg := w.config
-			for to, from := range map[*string]string{&cfg.ClientSecret: tt.secret, &cfg.TenantID: tt.tenant, &cfg.ClientID: tt.client, &cfg.AuthorityHost: tt.host} {
-				if from != "" {
-					*to = from
-				}
+			cfg := e.config
+			if tt.change != nil {
+				tt.change(&cfg)
 			}
 			if tt.fault.Kind != "" {
 				tt.fault.Operation = "token"
-				w.fault(tt.fault)
-				defer w.ClearFaults()
+				e.setFault(tt.fault)
+				defer e.ClearFaults()
 			}
-			c := w.idleClient(cfg)
-			calls := stubActs(t, c)
+			c := e.newClient(cfg)
+			calls := stubOperations(t, c)
 			calls["Token"] = func() error { return c.Token(t.Context()) }
-			for what, act := range calls {
-				err := act()
-				if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.mention) || strings.Contains(err.Error(), cfg.ClientSecret) {
-					t.Errorf("%s = %v, want %v that mentions %s and no secret", what, err, tt.want, tt.mention)
+			for name, call := range calls {
+				err := call()
+				if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), cfg.ClientSecret) {
+					t.Errorf("%s = %v, want %v with %s and without the secret", name, err, tt.want, tt.text)
 				}
-				if code := graph.LoginCode(err); strings.HasPrefix(tt.mention, "AADSTS") && code != tt.mention {
-					t.Errorf("LoginCode(%v) = %q, want %s", err, code, tt.mention)
+				if code := graph.LoginCode(err); strings.HasPrefix(tt.text, "AADSTS") && code != tt.text {
+					t.Errorf("LoginCode(%v) = %q, want %s", err, code, tt.text)
 				}
 			}
 		})
 	}
 }
 
-// While logins fail, callers get the error at once and the endpoint has its rest.
-func TestFailedLoginsAreNotRepeatedForEachCall(t *testing.T) {
+func TestFailedLoginIsNotRepeatedForEachCall(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphsim.Config{})
-	c := w.idleClient(w.config)
-	ids := w.users(1)
-	w.fault(graphsim.Fault{Operation: "token", Kind: "status", Status: 503})
+	e := newEnv(t, graphsim.Config{})
+	c := e.newClient(e.config)
+	ids := e.users(1)
+	e.setFault(graphsim.Fault{Operation: "token", Kind: "status", Status: 503})
 	began := time.Now()
 	for range 200 {
 		if r := c.Read(t.Context(), ids, nil)[0]; !errors.Is(r.Err, ooo.ErrUnavailable) {
 			t.Fatalf("Read = %v, want %v", r.Err, ooo.ErrUnavailable)
 		}
 	}
-	if most := 1 + int64(time.Since(began)/(400*time.Millisecond)); w.logins() > most {
-		t.Errorf("%d logins, want at most %d", w.logins(), most)
+	if limit := 1 + int64(time.Since(began)/(400*time.Millisecond)); e.logins() > limit {
+		t.Errorf("%d logins, want at most %d", e.logins(), limit)
 	}
-	w.ClearFaults()
+	e.ClearFaults()
 	await.True(t, "a read after the login works again", func() bool { return c.Read(t.Context(), ids, nil)[0].Err == nil })
 }

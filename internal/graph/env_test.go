@@ -1,0 +1,173 @@
+package graph_test
+
+import (
+	"context"
+	"crypto/x509"
+	"sync"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/ooo"
+)
+
+// env is a local Graph and the configuration of its clients.
+type env struct {
+	*graphsim.Server
+	t        testing.TB
+	config   graph.Config
+	requests *requestCounter
+}
+
+// newEnv starts a local Graph that runs until the test ends.
+func newEnv(t testing.TB, cfg graphsim.Config) *env {
+	t.Helper()
+	s, err := graphsim.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await.Run(t, s.Run)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(s.CAPEM())
+	e := &env{Server: s, t: t, requests: &requestCounter{counts: map[request]int{}}}
+	e.config = graph.Config{
+		Endpoint: s.URL(), AuthorityHost: s.URL(), RootCAs: roots, Observe: e.requests.add,
+		TenantID: s.TenantID(), ClientID: graphsim.DefaultClientID, ClientSecret: graphsim.DefaultClientSecret,
+	}
+	return e
+}
+
+// runClient returns a client that renews its token.
+func (e *env) runClient() *graph.Client {
+	e.t.Helper()
+	c := e.newClient(e.config)
+	await.Run(e.t, c.Run)
+	return c
+}
+
+// newClient returns a client whose Run is not called.
+func (e *env) newClient(cfg graph.Config) *graph.Client {
+	e.t.Helper()
+	c, err := graph.New(cfg)
+	e.must(err)
+	return c
+}
+
+func (e *env) must(err error) {
+	e.t.Helper()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (e *env) user(u graphsim.User) ooo.ObjectID {
+	e.t.Helper()
+	added, err := e.AddUser(u)
+	e.must(err)
+	return ooo.ObjectID(added.ID)
+}
+
+// users adds users whose replies are on, each with its own text, and returns their ids.
+func (e *env) users(count int) []ooo.ObjectID {
+	e.t.Helper()
+	added, err := e.AddUsers(count, "contoso.example")
+	e.must(err)
+	ids := make([]ooo.ObjectID, count)
+	for i, u := range added {
+		ids[i] = ooo.ObjectID(u.ID)
+		e.setReplies(ids[i], graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: new("I am " + u.ID)})
+	}
+	return ids
+}
+
+func (e *env) setReplies(id ooo.ObjectID, u graphsim.AutomaticRepliesUpdate) {
+	e.t.Helper()
+	_, err := e.SetAutomaticReplies(string(id), u)
+	e.must(err)
+}
+
+func (e *env) setFault(f graphsim.Fault) {
+	e.t.Helper()
+	_, err := e.SetFault(f)
+	e.must(err)
+}
+
+func (e *env) setMailbox(id ooo.ObjectID, m graphsim.Mailbox) {
+	e.t.Helper()
+	e.must(e.SetMailbox(string(id), m))
+}
+
+// logins returns how many times the local Graph was asked for a token.
+func (e *env) logins() (sum int64) {
+	for _, n := range e.Stats().Calls["token"] {
+		sum += n
+	}
+	return sum
+}
+
+type request struct {
+	operation string
+	status    int
+}
+
+// requestCounter counts what clients report to Observe.
+type requestCounter struct {
+	mu     sync.Mutex
+	counts map[request]int // guarded by mu
+}
+
+func (c *requestCounter) add(operation string, status int, _ time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts[request{operation, status}]++
+}
+
+func (c *requestCounter) count(operation string, status int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counts[request{operation, status}]
+}
+
+// total returns the number of requests of an operation, whatever their status.
+func (c *requestCounter) total(operation string) (sum int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for r, n := range c.counts {
+		if r.operation == operation {
+			sum += n
+		}
+	}
+	return sum
+}
+
+// operations has a call of each kind. They need two ids or more, the address of the first
+// user, and the id of a subscription.
+func operations(ctx context.Context, c *graph.Client, ids []ooo.ObjectID, address, hook string, id ooo.SubscriptionID) map[string]func() error {
+	return map[string]func() error{
+		"Read of one": func() error { return c.Read(ctx, ids[:1], nil)[0].Err },
+		"Read":        func() error { return c.Read(ctx, ids, nil)[len(ids)-1].Err },
+		"Find":        func() error { _, err := c.Find(ctx, address); return err },
+		"CreateSubscription": func() error {
+			_, err := c.CreateSubscription(ctx, subscriptionRequest(ids[0], hook, time.Hour))
+			return err
+		},
+		"PatchSubscription": func() error {
+			_, err := c.PatchSubscription(ctx, id, ooo.SubscriptionRequest{ExpiresAt: time.Now().Add(time.Hour)})
+			return err
+		},
+		"DeleteSubscription": func() error { return c.DeleteSubscription(ctx, id) },
+		"SubscriptionPages": func() error {
+			for _, err := range c.SubscriptionPages(ctx) {
+				return err // of the first page
+			}
+			return nil
+		},
+	}
+}
+
+// stubOperations are operations for a stub.
+func stubOperations(t *testing.T, c *graph.Client) map[string]func() error {
+	return operations(t.Context(), c, []ooo.ObjectID{"8c1d", "8c1e"}, "user0001@contoso.example", "https://hook.example", "1")
+}
