@@ -153,20 +153,26 @@ func (r *Registry) requestHints() {
 	}
 }
 
-// readHints reads all hints every hintsEvery and on request.
+// readHints reads all hints every hintsEvery and on request, and after a failure every
+// second.
 func (r *Registry) readHints(ctx context.Context) error {
-	tick := time.NewTicker(hintsEvery)
-	defer tick.Stop()
-	for {
+	next := time.NewTimer(hintsEvery)
+	defer next.Stop()
+	for failures := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-next.C:
 		case <-r.reread:
 		}
-		if err := r.readHintsOnce(ctx); err != nil && ctx.Err() == nil {
-			r.cfg.Log.WarnContext(ctx, "hints not readable, retrying", "err", err)
-			time.AfterFunc(time.Second, r.requestHints)
+		if err := r.readHintsOnce(ctx); err == nil {
+			failures = 0
+			next.Reset(hintsEvery)
+		} else {
+			if failures++; failures == 1 && ctx.Err() == nil {
+				r.cfg.Log.WarnContext(ctx, "hints not readable, retrying", "err", err)
+			}
+			next.Reset(time.Second)
 		}
 	}
 }
