@@ -18,6 +18,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -119,34 +120,34 @@ func New(cfg Config) (*API, error) {
 
 type route struct {
 	method, path string
-	open         bool // needs no token
-	maxBody      int64
-	timeout      time.Duration
+	open         bool          // needs no token
+	maxBody      int64         // 0: maxBody
+	timeout      time.Duration // 0: answerTimeout
 	handler      func(*API, *gin.Context)
 }
 
 // routes lists all routes. Every path also works with a trailing slash. A GET route also
 // answers HEAD, except GET /: HEAD / starts no sync.
 var routes = []route{
-	{http.MethodGet, "/", false, maxBody, syncTimeout, (*API).sync},
-	{http.MethodHead, "/", false, maxBody, answerTimeout, func(*API, *gin.Context) {}},
-	{http.MethodPost, "/monitor", false, maxBody, answerTimeout, (*API).monitor},
-	{http.MethodGet, "/api/users", false, maxBody, answerTimeout, (*API).list},
-	{http.MethodPost, "/api/users", false, maxBulkBody, answerTimeout, (*API).startMany},
-	{http.MethodGet, "/api/users/:email", false, maxBody, answerTimeout, (*API).show},
-	{http.MethodPut, "/api/users/:email", false, maxBody, answerTimeout, (*API).put},
-	{http.MethodDelete, "/api/users/:email", false, maxBody, answerTimeout, (*API).remove},
-	{http.MethodPost, "/api/users/:email/check", false, maxBody, answerTimeout, (*API).check},
-	{http.MethodPost, "/api/users/:email/resend", false, maxBody, answerTimeout, (*API).resend},
-	{http.MethodGet, "/api/users/:email/history", false, maxBody, answerTimeout, (*API).history},
-	{http.MethodGet, "/api/openapi.json", false, maxBody, answerTimeout, (*API).describe},
-	{http.MethodGet, "/api/loglevel", false, maxBody, answerTimeout, (*API).showLevel},
-	{http.MethodPut, "/api/loglevel", false, maxBody, answerTimeout, (*API).setLevel},
-	{http.MethodGet, "/debug/pprof", false, maxBody, answerTimeout, (*API).profiles},
-	{http.MethodGet, "/debug/pprof/:name", false, maxBody, profileTimeout, (*API).profile},
-	{http.MethodGet, "/metrics", false, maxBody, answerTimeout, (*API).metrics},
-	{http.MethodGet, "/healthz", true, maxBody, answerTimeout, (*API).alive},
-	{http.MethodGet, "/readyz", true, maxBody, answerTimeout, (*API).ready},
+	{method: http.MethodGet, path: "/", timeout: syncTimeout, handler: (*API).sync},
+	{method: http.MethodHead, path: "/", handler: func(*API, *gin.Context) {}},
+	{method: http.MethodPost, path: "/monitor", handler: (*API).monitor},
+	{method: http.MethodGet, path: "/api/users", handler: (*API).list},
+	{method: http.MethodPost, path: "/api/users", maxBody: maxBulkBody, handler: (*API).startMany},
+	{method: http.MethodGet, path: "/api/users/:email", handler: (*API).show},
+	{method: http.MethodPut, path: "/api/users/:email", handler: (*API).put},
+	{method: http.MethodDelete, path: "/api/users/:email", handler: (*API).remove},
+	{method: http.MethodPost, path: "/api/users/:email/check", handler: (*API).check},
+	{method: http.MethodPost, path: "/api/users/:email/resend", handler: (*API).resend},
+	{method: http.MethodGet, path: "/api/users/:email/history", handler: (*API).history},
+	{method: http.MethodGet, path: "/api/openapi.json", handler: (*API).describe},
+	{method: http.MethodGet, path: "/api/loglevel", handler: (*API).showLevel},
+	{method: http.MethodPut, path: "/api/loglevel", handler: (*API).setLevel},
+	{method: http.MethodGet, path: "/debug/pprof", handler: (*API).profiles},
+	{method: http.MethodGet, path: "/debug/pprof/:name", timeout: profileTimeout, handler: (*API).profile},
+	{method: http.MethodGet, path: "/metrics", handler: (*API).metrics},
+	{method: http.MethodGet, path: "/healthz", open: true, handler: (*API).alive},
+	{method: http.MethodGet, path: "/readyz", open: true, handler: (*API).ready},
 }
 
 // Register adds all routes.
@@ -178,7 +179,8 @@ func (a *API) handle(c *gin.Context, r route) {
 			return
 		}
 	}
-	if c.Request.ContentLength > r.maxBody {
+	limit := cmp.Or(r.maxBody, maxBody)
+	if c.Request.ContentLength > limit {
 		refuse(c, http.StatusRequestEntityTooLarge, errTooLarge.Error())
 		return
 	}
@@ -187,9 +189,9 @@ func (a *API) handle(c *gin.Context, r route) {
 	// don't support deadlines.
 	if c.Request.ContentLength != 0 {
 		_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTimeout))
-		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, r.maxBody)
+		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, limit)
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), r.timeout)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), cmp.Or(r.timeout, answerTimeout))
 	defer cancel()
 	c.Request = c.Request.WithContext(ctx)
 	r.handler(a, c)

@@ -44,51 +44,22 @@ func readDocument(t *testing.T) document {
 	return d
 }
 
-// compile returns a schema that is given as text.
-func compile(t *testing.T, id string, text []byte) *jsonschema.Schema {
-	t.Helper()
-	c := jsonschema.NewCompiler()
-	tree, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.AddResource(id, tree); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := c.Compile(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return schema
-}
-
-func (d document) text(name string) string { return fmt.Sprint(d.tree[name]) }
-
 // at returns the value at a JSON pointer, following references, and its own pointer.
-func (d document) at(pointer string) (any, string, bool) {
-	var value any = d.tree
-	where := ""
-	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
-		object, ok := value.(map[string]any)
-		if !ok {
-			return nil, "", false
-		}
+func (d document) at(pointer string) (value any, where string, ok bool) {
+	value = d.tree
+	parts := strings.Split(pointer, "/")[1:]
+	for i, part := range parts {
+		object, _ := value.(map[string]any)
 		if value, ok = object[strings.NewReplacer("~1", "/", "~0", "~").Replace(part)]; !ok {
 			return nil, "", false
 		}
 		where += "/" + part
-		if target, ok := value.(map[string]any); ok {
-			if to, ok := target["$ref"].(string); ok {
-				return d.follow(to, pointer, where)
-			}
+		target, _ := value.(map[string]any)
+		if reference, ok := target["$ref"].(string); ok {
+			return d.at(strings.Join(append([]string{strings.TrimPrefix(reference, "#")}, parts[i+1:]...), "/"))
 		}
 	}
 	return value, where, true
-}
-
-// follow resolves the rest of a pointer after a reference at where.
-func (d document) follow(to, pointer, where string) (any, string, bool) {
-	return d.at(strings.TrimPrefix(to, "#") + strings.TrimPrefix(pointer, where))
 }
 
 func escaped(part string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(part) }
@@ -224,38 +195,22 @@ func (d document) checkAnswer(o operation, response *http.Response) error {
 	return d.validate(at+"/content/"+escaped(kind)+"/schema", value)
 }
 
-// example is a value and the pointer to the content that it is an example of.
-type example struct {
-	at    string
-	value any
-}
-
-// examples returns those of all requests and responses.
-func (d document) examples() iter.Seq[example] {
-	return func(yield func(example) bool) { d.examplesBelow("", d.tree, yield) }
-}
-
-// examplesBelow reports whether to continue.
-func (d document) examplesBelow(at string, value any, yield func(example) bool) bool {
-	object, ok := value.(map[string]any)
-	if !ok {
-		return true
-	}
+// eachExample calls check with each example of a request or a response below a pointer, and
+// with the pointer to its content.
+func (d document) eachExample(at string, value any, check func(at string, value any)) {
+	object, _ := value.(map[string]any)
 	if _, ok := object["schema"]; ok {
-		if value, ok := object["example"]; ok && strings.Contains(at, "/content/") && !yield(example{at, value}) {
-			return false
+		if value, ok := object["example"]; ok && strings.Contains(at, "/content/") {
+			check(at, value)
 		}
-		several, _ := object["examples"].(map[string]any)
-		for _, e := range several {
-			if !yield(example{at, e.(map[string]any)["value"]}) {
-				return false
-			}
+		examples, _ := object["examples"].(map[string]any)
+		for _, e := range examples {
+			check(at, e.(map[string]any)["value"])
 		}
 	}
 	for name, child := range object {
-		if name != "example" && name != "examples" && !d.examplesBelow(at+"/"+escaped(name), child, yield) {
-			return false
+		if name != "example" && name != "examples" {
+			d.eachExample(at+"/"+escaped(name), child, check)
 		}
 	}
-	return true
 }

@@ -3,17 +3,17 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"outlook-monitor/internal/api"
@@ -24,14 +24,14 @@ import (
 
 func TestOpenAPIDocumentIsValid(t *testing.T) {
 	d := readDocument(t)
-	if version := d.text("openapi"); !strings.HasPrefix(version, "3.1.") {
+	if version := fmt.Sprint(d.tree["openapi"]); !strings.HasPrefix(version, "3.1.") {
 		t.Errorf("openapi = %s, want 3.1", version)
 	}
-	text, err := os.ReadFile("testdata/oas31.json") // by the OpenAPI Initiative
+	schema, err := jsonschema.NewCompiler().Compile("testdata/oas31.json") // by the OpenAPI Initiative
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := compile(t, "https://spec.openapis.org/oas/3.1/schema/2022-10-07", text).Validate(d.tree); err != nil {
+	if err := schema.Validate(d.tree); err != nil {
 		t.Errorf("openapi.json is not valid OpenAPI: %v", err)
 	}
 }
@@ -260,14 +260,14 @@ func fullFixture() *fixture {
 }
 
 func TestExamplesMatchTheirSchemas(t *testing.T) {
-	d := readDocument(t)
-	examples := slices.Collect(d.examples())
-	if len(examples) < 20 {
-		t.Errorf("%d examples, want at least 20", len(examples))
-	}
-	for _, e := range examples {
-		if err := d.validate(e.at+"/schema", e.value); err != nil {
-			t.Errorf("the example at %s does not match its schema: %v", e.at, err)
+	d, examples := readDocument(t), 0
+	d.eachExample("", d.tree, func(at string, value any) {
+		examples++
+		if err := d.validate(at+"/schema", value); err != nil {
+			t.Errorf("the example at %s does not match its schema: %v", at, err)
 		}
+	})
+	if examples < 20 {
+		t.Errorf("%d examples, want at least 20", examples)
 	}
 }

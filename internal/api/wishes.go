@@ -20,8 +20,7 @@ var (
 	errContended  = errors.New("the wish keeps changing")
 )
 
-// maxSwaps limits how often a wish is written before giving up, because it changed after
-// it was read.
+// maxSwaps limits the attempts to change a wish that others change at the same time.
 const maxSwaps = 5
 
 // directoryWait names the wait that Graph requested for look-ups.

@@ -84,7 +84,7 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 		}
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(text) {
-			return nil, errors.New("ACME_CA_FILE holds no certificate: write it as PEM")
+			return nil, errors.New("ACME_CA_FILE contains no certificate in PEM")
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}

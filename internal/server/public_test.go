@@ -247,8 +247,8 @@ type call struct {
 
 // call sends a request, or a part of one, from an address.
 func (s *guardedServer) call(from, head, body string) *call {
-	client, server := net.Pipe()
-	s.conns <- connFrom{server, from}
+	client, peer := net.Pipe()
+	s.conns <- connFrom{peer, from}
 	c := &call{conn: client, done: make(chan struct{})}
 	began := time.Now()
 	go func() { _, _ = io.WriteString(client, head+"\r\nHost: a\r\n\r\n"+body) }()

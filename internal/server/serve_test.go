@@ -40,9 +40,9 @@ func (p *pipes) Addr() net.Addr { return &net.IPAddr{} }
 
 // dial returns a connection, nil if the listener is closed.
 func (p *pipes) dial() net.Conn {
-	client, server := net.Pipe()
+	client, peer := net.Pipe()
 	select {
-	case p.conns <- server:
+	case p.conns <- peer:
 		return client
 	case <-p.closed:
 		return nil
