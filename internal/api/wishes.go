@@ -27,10 +27,9 @@ const maxSwaps = 5
 const directoryWait = "directory"
 
 // change starts or stops monitoring an address. It returns errUnresolved for a start that
-// is stored but not looked up yet. A request of the mediator that can't be stored now,
-// for whatever reason, is answered 503 but not lost: a stop is retried, because a sync
-// does not name the users that the mediator no longer wants, and after a start the
-// mediator is asked for its users.
+// is stored but not looked up yet. If a request can't be stored now, for whatever reason,
+// it is answered 503. A stop is then retried, because a sync does not name the users that
+// the mediator no longer wants. After a start by the mediator, it is asked for its users.
 func (a *API) change(ctx context.Context, address string, on bool, by ooo.Requester) error {
 	asked := time.Now()
 	a.stops.cancel(address)

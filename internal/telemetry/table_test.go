@@ -89,7 +89,7 @@ func registered(t *testing.T) (names []string) {
 		var args []reflect.Value
 		for parameter := range value.Method(i).Type().Ins() {
 			argument := reflect.Zero(parameter)
-			if parameter.Kind() == reflect.Func { // it is called only by a scrape
+			if parameter.Kind() == reflect.Func { // called only by a scrape
 				argument = reflect.MakeFunc(parameter, nil)
 			}
 			args = append(args, argument)
