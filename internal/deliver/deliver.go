@@ -62,7 +62,7 @@ type Deliverer struct {
 
 	mu       sync.Mutex
 	run      context.Context                     // of Run; nil before and after; guarded by mu, as all below
-	pending  map[ooo.RecordID]map[string]dueTime // by folded address: those with a state to deliver or to resend
+	pending  map[ooo.RecordID]map[string]dueTime // by folded address; those with a state to deliver or resend
 	inFlight map[key]struct{}
 }
 
@@ -193,8 +193,8 @@ func (d *Deliverer) take() (key, bool) {
 	return due[0], true
 }
 
-// reserve takes a slot for an address and marks it as in flight. It returns false if it is
-// in flight already, no slot is free, or another address is due.
+// reserve takes a slot for an address and marks it as in flight. It returns false if the
+// address is in flight already, no slot is free, or another address is due.
 func (d *Deliverer) reserve(k key) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -43,7 +43,7 @@ type MediatorConfig struct {
 // Mediator is the program that receives the states.
 type Mediator struct {
 	base          *url.URL // without user and password, which must not appear in errors and traces
-	authorization string   // header; empty: none
+	authorization string   // value of the header; empty: none
 	signers       []*standardwebhooks.Webhook
 	transport     http.RoundTripper // not a client: it follows no redirect
 }
@@ -143,9 +143,9 @@ func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
 	return a
 }
 
-// holdBack returns a context for a request. Once a connection is open, it sets held and
-// keeps the request from being written, headers included, unless ready returns true. When
-// the transport reports the headers as written they are still in its buffer: closing the
+// holdBack returns a context for a request. Unless ready returns true once a connection is
+// open, held is set and nothing of the request is written, not even its headers. When the
+// transport reports the headers as written they are still in its buffer: closing the
 // connection keeps them there.
 func holdBack(ctx context.Context, ready func() bool, held *atomic.Bool) context.Context {
 	var conn net.Conn

@@ -38,8 +38,8 @@ type Syncer struct {
 	cfg       SyncConfig
 	requested chan struct{} // capacity 1: a mark is to be written
 	shared    singleflight.Group
-	// busyUntil is until when the mediator may be processing an unanswered request. Only
-	// the sync in flight uses it.
+	// busyUntil is when an unanswered request is no longer expected to keep the mediator
+	// busy. Only the sync in flight uses it.
 	busyUntil time.Time
 }
 

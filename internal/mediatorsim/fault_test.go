@@ -88,8 +88,16 @@ func TestAway(t *testing.T) {
 	s := start(t, mediatorsim.Config{})
 	s.Add(ann)
 	url := s.URL()
+	hang(s)
+	cut := make(chan int)
+	go func() { cut <- setStatus(t, s, ann, "True") }()
+	await.True(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
+	s.Away(true)
+	if got := <-cut; got != 0 {
+		t.Errorf("setstatus in flight = %d, want no answer", got)
+	}
+	s.Answer(nil)
 	for range 3 {
-		s.Away(true)
 		s.Away(true)
 		calls := len(s.Calls())
 		if got := setStatus(t, s, ann, "True"); got != 0 || len(s.Calls()) != calls {
@@ -100,18 +108,6 @@ func TestAway(t *testing.T) {
 		if got := setStatus(t, s, ann, "True"); got != 200 || s.URL() != url {
 			t.Errorf("setstatus afterwards = %d at %s, want 200 at %s", got, s.URL(), url)
 		}
-	}
-}
-
-func TestAwayCutsRequests(t *testing.T) {
-	s := start(t, mediatorsim.Config{})
-	hang(s)
-	got := make(chan int)
-	go func() { got <- setStatus(t, s, ann, "True") }()
-	await.True(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
-	s.Away(true)
-	if got := <-got; got != 0 {
-		t.Errorf("setstatus = %d, want no answer", got)
 	}
 }
 

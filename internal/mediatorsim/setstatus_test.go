@@ -68,7 +68,7 @@ func TestCallIsRecorded(t *testing.T) {
 	}
 }
 
-func TestCallsAreInTheOrderOfArrival(t *testing.T) {
+func TestCallsInOrderOfArrival(t *testing.T) {
 	s := start(t, mediatorsim.Config{})
 	s.Add(ann, bob)
 	proceed := make(chan struct{})

@@ -13,8 +13,8 @@ const (
 	WriteBurst = 25
 )
 
-// priority orders steps: uncovered mailboxes come first, then mailboxes that would lose
-// their cover, then cleanup.
+// priority orders steps: uncovered mailboxes come first, then mailboxes that would become
+// uncovered, then cleanup.
 type priority int
 
 const (

@@ -144,34 +144,36 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestUnknownDuplicateIsDeleted(t *testing.T) {
-	withDuplicate := func(t *testing.T, fail func(call string) error, test func(t *testing.T, f *fixture)) {
-		withUncovered(t, func(f *fixture) {
-			f.onePerResource, f.fail = true, fail
-			f.subscriptions["other"] = ooo.GraphSubscription{ID: "other", Resource: "/users/" + string(annID) + "/events", NotificationURL: hook,
-				LifecycleURL: want.Lifecycle, ExpiresAt: time.Now().Add(30 * time.Minute)}
-		}, test)
-	}
-	t.Run("deletion fails once", func(t *testing.T) {
-		withDuplicate(t, failOnce("delete other", ooo.ErrUnavailable), func(t *testing.T, f *fixture) {
-			advance(time.Minute)
-			if got, want := f.takeCalls(), "create, delete other, create, delete other, create"; got != want {
-				t.Errorf("calls = %s, want %s", got, want)
-			}
-			f.expectLive("sub-1", 1)
-		})
-	})
-	t.Run("404 for its deletion until it expires", func(t *testing.T) {
-		gone := func(call string) error {
-			if call == "delete other" {
-				return ooo.ErrSubscriptionGone
-			}
-			return nil
+	gone := func(call string) error {
+		if call == "delete other" {
+			return ooo.ErrSubscriptionGone
 		}
-		withDuplicate(t, gone, func(t *testing.T, f *fixture) {
-			advance(time.Hour)
-			f.expectLive("sub-1", 1)
+		return nil
+	}
+	tests := map[string]struct {
+		fail   func(call string) error
+		within time.Duration
+		want   string // empty: not checked
+	}{
+		"success":                           {noFailure, time.Second, "create, delete other, create"},
+		"deletion fails once":               {failOnce("delete other", ooo.ErrUnavailable), time.Minute, "create, delete other, create, delete other, create"},
+		"deletion answers 404 until expiry": {gone, time.Hour, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			withUncovered(t, func(f *fixture) {
+				f.onePerResource, f.fail = true, tt.fail
+				f.subscriptions["other"] = ooo.GraphSubscription{ID: "other", Resource: "/users/" + string(annID) + "/events", NotificationURL: hook,
+					LifecycleURL: want.Lifecycle, ExpiresAt: time.Now().Add(30 * time.Minute)}
+			}, func(t *testing.T, f *fixture) {
+				advance(tt.within)
+				if got := f.takeCalls(); tt.want != "" && got != tt.want {
+					t.Errorf("calls = %s, want %s", got, tt.want)
+				}
+				f.expectLive("sub-1", 1)
+			})
 		})
-	})
+	}
 }
 
 func TestLifetimeLimitIsLearned(t *testing.T) {

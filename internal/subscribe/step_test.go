@@ -200,6 +200,9 @@ func TestResourceDataSelectsProperties(t *testing.T) {
 		advance(time.Minute)
 		want := []string{"events?$select=id,showAs,isAllDay,start,end", "messages?$select=id,receivedDateTime", "contacts?$select=id,lastModifiedDateTime",
 			"messages?$filter=isRead eq false&$select=id,receivedDateTime", "events?$select=id"}
+		if len(f.requests) != len(want) {
+			t.Fatalf("%d requests, want %d", len(f.requests), len(want))
+		}
 		for i, r := range f.requests {
 			if r.Resource != "/users/"+string(annID)+"/"+want[i] || r.Certificate.ID != "c1" || time.Until(r.ExpiresAt) > 24*time.Hour {
 				t.Errorf("request = %s until %v, want %s for a day at most", r.Resource, r.ExpiresAt, want[i])

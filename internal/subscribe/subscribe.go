@@ -53,7 +53,7 @@ type Ownership interface {
 	MayStart(partition int) bool    // whether work in that partition may start
 	Share() float64                 // of the budget for writes
 	First() bool                    // whether this replica owns partition 0, and so sweeps
-	Wait(name string) time.Duration // left of a wait that Graph asked of all replicas
+	Wait(name string) time.Duration // the rest of a wait that Graph asked of all replicas
 }
 
 // Config configures a [Subscriber]. All of it is required.
@@ -121,7 +121,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 }
 
 // SetURLs sets where Graph sends notifications from now on. Existing subscriptions are
-// moved.
+// patched or replaced.
 func (s *Subscriber) SetURLs(urls URLs) { s.urls.Store(&urls) }
 
 func (s *Subscriber) planNow(t task) { s.queue.Set(t, time.Now()) }

@@ -44,7 +44,7 @@ func newAgent(t *testing.T, answers ...string) (url string) {
 
 func TestAgentURL(t *testing.T) {
 	const (
-		ours     = "https://ours.ngrok-free.app"
+		public   = "https://ours.ngrok-free.app"
 		none     = "the agent has no https tunnel to port 8080: start one with: ngrok http 8080"
 		notAgent = "NGROK_AGENT_URL is not an ngrok agent (status 200): set it to the agent's web interface"
 	)
@@ -52,15 +52,15 @@ func TestAgentURL(t *testing.T) {
 		body string
 		want string // a URL or an error
 	}{
-		"URL with a trailing slash":    {tunnels("command_line", ours+"/", "http://localhost:8080"), ours},
-		"address without a scheme":     {tunnels("web", ours, "127.0.0.1:8080"), ours},
-		"port only":                    {tunnels("web", ours, "8080"), ours},
-		"upstream with TLS":            {tunnels("web", ours, "https://localhost:8080/"), ours},
-		"IPv6 address":                 {tunnels("web", ours, "http://[::1]:8080"), ours},
-		"tunnel to another port":       {tunnels("a", "https://other.ngrok.app", "http://localhost:80", "b", ours, "http://localhost:8080"), ours},
-		"first by name":                {tunnels("b", "https://b.ngrok.app", "http://localhost:8080", "a", ours, "http://localhost:8080"), ours},
+		"URL with a trailing slash":    {tunnels("command_line", public+"/", "http://localhost:8080"), public},
+		"address without a scheme":     {tunnels("web", public, "127.0.0.1:8080"), public},
+		"port only":                    {tunnels("web", public, "8080"), public},
+		"upstream with TLS":            {tunnels("web", public, "https://localhost:8080/"), public},
+		"IPv6 address":                 {tunnels("web", public, "http://[::1]:8080"), public},
+		"tunnel to another port":       {tunnels("a", "https://other.ngrok.app", "http://localhost:80", "b", public, "http://localhost:8080"), public},
+		"first by name":                {tunnels("b", "https://b.ngrok.app", "http://localhost:8080", "a", public, "http://localhost:8080"), public},
 		"http on loopback":             {tunnels("a", "http://127.0.0.1:9000", "http://localhost:8080"), "http://127.0.0.1:9000"},
-		"no tunnel to the port":        {tunnels("a", ours, "http://localhost:80"), none},
+		"no tunnel to the port":        {tunnels("a", public, "http://localhost:80"), none},
 		"http":                         {tunnels("a", "http://ours.ngrok.app", "http://localhost:8080"), none},
 		"TCP":                          {tunnels("a", "tcp://0.tcp.ngrok.io:1234", "localhost:8080"), none},
 		"no tunnel":                    {tunnels(), none},
@@ -88,7 +88,7 @@ func TestAgentURL(t *testing.T) {
 		}
 	})
 	t.Run("redirect", func(t *testing.T) {
-		elsewhere := httptest.NewServer(http.RedirectHandler(newAgent(t, tunnels("a", ours, "8080")), http.StatusFound))
+		elsewhere := httptest.NewServer(http.RedirectHandler(newAgent(t, tunnels("a", public, "8080")), http.StatusFound))
 		defer elsewhere.Close()
 		if got, err := tunnel.AgentURL(t.Context(), elsewhere.URL, "8080"); err == nil || !strings.Contains(err.Error(), "status 302") {
 			t.Errorf("AgentURL = %q, %v, want an error with status 302", got, err)
