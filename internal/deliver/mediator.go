@@ -122,10 +122,11 @@ func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
 	}
 	payload := bytes.TrimSuffix(body.Bytes(), []byte("\n"))
 	now := time.Now()
-	header := http.Header{}
-	header.Set("Content-Type", "application/json")
-	header.Set("Webhook-Id", s.WebhookID)
-	header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
+	header := http.Header{
+		"Content-Type":      {"application/json"},
+		"Webhook-Id":        {s.WebhookID},
+		"Webhook-Timestamp": {strconv.FormatInt(now.Unix(), 10)},
+	}
 	var signatures []string // one for each secret, so that the mediator can change its secret at any time
 	for _, signer := range m.signers {
 		signature, err := signer.Sign(s.WebhookID, now, payload)

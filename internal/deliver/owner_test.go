@@ -165,43 +165,37 @@ func TestBeginningWithSlowSaveIsSavedAgain(t *testing.T) {
 	})
 }
 
-func TestWrittenRequestIsNotCut(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture) {
-		f.reply = func(call) reply { return reply{code: 200, takes: 9 * time.Second} }
-		stop := f.start(8)
-		f.monitor("ann", "bob")
-		f.recordState("ann", away)
-		advance(time.Second)
-		f.registry.SetLate(true)
-		time.AfterFunc(time.Second, func() { f.registry.SetLate(false); f.recordState("bob", away) })
-		stop()
-		seen := f.observed()
-		if !slices.Equal(seen.attempts, []ooo.DeliveryState{ooo.DeliveryDelivered}) || !slices.Contains(f.history(), "delivered 1") {
-			t.Errorf("results = %+v, want that of the call in flight", seen.attempts)
-		}
-		if len(seen.calls) != 1 {
-			t.Errorf("%d calls, want none after the stop", len(seen.calls))
-		}
-	})
-}
-
-func TestStopWaitsTenSeconds(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture) {
-		f.reply = func(call) reply { return reply{code: 200, takes: 25 * time.Second} }
-		stop := f.start(8)
-		f.monitor("ann")
-		f.recordState("ann", away)
-		advance(time.Second)
-		began := time.Now()
-		stop()
-		if took := time.Since(began); took < 10*time.Second || took > 11*time.Second {
-			t.Errorf("stopped after %v, want 10 s", took)
-		}
-		if m := f.store.Record(t, "ann"); m.Addresses[0].Delivery.InFlightSince.IsZero() {
-			t.Errorf("record = %+v, want an attempt without a result", m)
-		}
-		advance(time.Minute)
-	})
+func TestStopDuringCall(t *testing.T) {
+	tests := map[string]struct {
+		takes, stop time.Duration
+		results     []ooo.DeliveryState
+	}{
+		"result in time": {9 * time.Second, 8 * time.Second, []ooo.DeliveryState{ooo.DeliveryDelivered}},
+		"no result":      {25 * time.Second, 10 * time.Second, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, f *fixture) {
+				f.reply = func(call) reply { return reply{code: 200, takes: tt.takes} }
+				stop := f.start(8)
+				f.monitor("ann", "bob")
+				f.recordState("ann", away)
+				advance(time.Second)
+				f.registry.SetLate(true)
+				time.AfterFunc(time.Second, func() { f.registry.SetLate(false); f.recordState("bob", away) })
+				began := time.Now()
+				stop()
+				if took := time.Since(began); took < tt.stop-100*time.Millisecond || took > tt.stop+time.Second {
+					t.Errorf("stopped after %v, want %v", took, tt.stop)
+				}
+				seen, d := f.observed(), f.store.Record(t, "ann").Addresses[0].Delivery
+				if !slices.Equal(seen.attempts, tt.results) || len(seen.calls) != 1 || d.InFlightSince.IsZero() != (tt.results != nil) {
+					t.Errorf("%d calls with results %v, delivery %+v, want one with %v", len(seen.calls), seen.attempts, d, tt.results)
+				}
+				advance(time.Minute)
+			})
+		})
+	}
 }
 
 // This test fails under the race detector only, and not at each stop.

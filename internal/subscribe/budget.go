@@ -9,8 +9,8 @@ import (
 // together make fewer in any 20 s, because Graph counts by its own clock: a burst of 25
 // and then 23 a second, at most 485.
 const (
-	WriteRate  = 23 // a second
-	WriteBurst = 25
+	writeRate  = 23 // a second
+	writeBurst = 25
 )
 
 // priority orders steps: uncovered mailboxes come first, then mailboxes that would become
@@ -56,7 +56,7 @@ func (b *budget) take(p priority) time.Duration {
 	share := min(max(b.share(), 0.01), 1)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now, rate, burst := time.Now(), WriteRate*share, max(WriteBurst*share, 1)
+	now, rate, burst := time.Now(), writeRate*share, max(writeBurst*share, 1)
 	b.tokens = min(b.tokens+max(now.Sub(b.updated).Seconds(), 0)*rate, burst)
 	b.updated = now
 	if need := 1 + reserved[p]*(burst-1); b.tokens < need {

@@ -106,7 +106,7 @@ type task struct {
 // [Subscriber.SetURLs].
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
-		cfg: cfg, queue: schedule.New[task](), budget: &budget{share: cfg.Owners.Share, tokens: WriteBurst, updated: time.Now()},
+		cfg: cfg, queue: schedule.New[task](), budget: &budget{share: cfg.Owners.Share, tokens: writeBurst, updated: time.Now()},
 		lifetime: cfg.Lifetime, notified: map[ooo.RecordID]map[string]time.Time{}, strays: map[task]ooo.Subscription{},
 	}
 }

@@ -99,6 +99,23 @@ func TestStrayDeletionBacksOff(t *testing.T) {
 	})
 }
 
+// The earlier owner died while it was replacing sub-0.
+func TestStrayThatIsBeingReplacedStays(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fixture) {
+		f.store.Put(t, monitored(live(func(s *ooo.Subscription) {
+			s.ID, s.State, s.Replaces = "", ooo.SubscriptionCreating, "sub-0"
+		})))
+		f.fail = func(string) error { return errUnanswered }
+		_, stop := f.start()
+		defer stop()
+		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "sub-0", SubscriptionID: "sub-0"})
+		advance(time.Minute)
+		if got := f.takeCalls(); got == "" || strings.Contains(got, "delete") {
+			t.Errorf("calls = %s, want only create", got)
+		}
+	})
+}
+
 func TestSweepAdoptsUnansweredCreation(t *testing.T) {
 	withUncovered(t, func(f *fixture) {
 		f.loseAnswer = func(call string) bool { return call == "create" }
