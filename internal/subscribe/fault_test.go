@@ -102,8 +102,8 @@ func TestRestartKeepsBackoff(t *testing.T) {
 
 func TestFailedRenewalKeepsSubscriptionLive(t *testing.T) {
 	withCovered(t, func(t *testing.T, f *fixture) {
-		f.failWith(func(string) error { return ooo.ErrSubscriptionDenied })
-		advance(lifetime - time.Hour)
+		f.failWith(func(string) error { return ooo.ErrRejected }) // waits up to an hour
+		advance(lifetime - 8*time.Minute)
 		if s := f.sub(annID); s.ID != "sub-1" || s.State != ooo.SubscriptionLive || s.Failures == 0 || s.Error == "" {
 			t.Errorf("record = %s %s after %d failures, want sub-1 live with the error", s.ID, s.State, s.Failures)
 		}
@@ -111,7 +111,7 @@ func TestFailedRenewalKeepsSubscriptionLive(t *testing.T) {
 			t.Errorf("calls = %s, want only patches", got)
 		}
 		f.failWith(noFailure)
-		advance(59 * time.Minute)
+		advance(7 * time.Minute)
 		f.expectLive("sub-1", 0)
 	})
 }

@@ -165,7 +165,7 @@ func TestCheckResources(t *testing.T) {
 		"messages of a folder":           {"/users/{id}/mailFolders('inbox')/messages", true, true},
 		"contacts":                       {"/users/{id}/contacts", true, true},
 		"$filter":                        {"/users/{id}/messages?$filter=isRead eq false", true, true},
-		"$filter and escaped $select":    {"/users/{id}/events?$filter=x&%24select=id", true, true},
+		"$filter and escaped $Select":    {"/users/{id}/events?$filter=x&%24Select=id", true, true},
 		"unsupported option":             {"/users/{id}/events?$top=5", false, false},
 		"$select and unsupported option": {"/users/{id}/events?$select=id&$orderby=start", false, false},
 		"tasks":                          {"/users/{id}/todo/lists/1/tasks", true, false},
