@@ -86,9 +86,9 @@ func (p *Poller) worthSplitting() bool {
 	return true
 }
 
-// isolate makes a mailbox be read alone if its call was slow while others were not, or if it
-// gave no answer when read alone. It returns to the batches after a few quick answers. The
-// caller must hold mu.
+// isolate isolates a mailbox whose call was slow while others were not, or that gave no answer
+// when it was read alone, and returns it to the batches after a few more reads. The caller must
+// hold mu.
 func (p *Poller) isolate(t *target, c call, slow bool) {
 	before, alone := t.isolated, c.mailboxes == 1
 	switch {

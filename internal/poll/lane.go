@@ -70,7 +70,7 @@ type job struct {
 	late   time.Duration // how long after it was due it began; 0 for an expedited read
 	lead   time.Duration // until the next regular read; 0 for a regular read
 	known  ooo.Digest
-	hints  []ooo.Hint // those that were left before it began
+	hints  []ooo.Hint // present when it began
 	urgent ooo.Source // why it was expedited; empty if by hints or not at all
 }
 

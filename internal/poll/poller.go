@@ -100,7 +100,7 @@ const (
 	Throttled   Outcome = "throttled"
 	Unreadable  Outcome = "unreadable"  // this mailbox can't be read
 	Unavailable Outcome = "unavailable" // Graph is unreachable or busy
-	Stale       Outcome = "stale"       // this replica no longer owns the mailbox
+	Stale       Outcome = "stale"       // its record changed during the read, or this replica no longer owns it
 )
 
 const (

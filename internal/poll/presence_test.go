@@ -71,25 +71,10 @@ func TestPresenceChangeIsRead(t *testing.T) {
 	})
 }
 
-// Graph allows an app 1,500 requests in 30 s; the share of this replica is 30.
+// Graph allows an app 1,500 requests in 30 s; the share of this replica is one a second.
 func TestPresenceRate(t *testing.T) {
 	pr := &presence{}
-	run(t, onlySweep(pr, 0.02), users(2*ooo.MaxPresences+1), func(*fixture) {
-		calls := pr.callsIn(5 * time.Minute)
-		for i := range calls {
-			if last := i + 30; last < len(calls) && calls[last].Sub(calls[i]) < 30*time.Second {
-				t.Fatalf("31 calls in %v, want at most 30 in 30 s", calls[last].Sub(calls[i]))
-			}
-		}
-		if n := len(calls); n < 290 {
-			t.Errorf("%d calls in five minutes, want nearly 300", n)
-		}
-	})
-}
-
-func TestPresenceThrottled(t *testing.T) {
-	pr := &presence{}
-	run(t, onlySweep(pr, 0.02), users(2*ooo.MaxPresences+1), func(f *fixture) { // a call a second
+	run(t, onlySweep(pr, 0.02), users(2*ooo.MaxPresences+1), func(f *fixture) {
 		time.Sleep(10 * time.Second)
 		pr.locked(func() {
 			pr.fail = func(call int) error {
@@ -113,7 +98,7 @@ func TestPresenceThrottled(t *testing.T) {
 			}
 		})
 		time.Sleep(5 * time.Minute)
-		if n := len(pr.callsIn(time.Minute)); n < 57 {
+		if n := len(pr.callsIn(time.Minute)); n < 57 || n > 60 {
 			t.Errorf("%d calls in a later minute, want one a second again", n)
 		}
 

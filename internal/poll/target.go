@@ -32,7 +32,7 @@ type target struct {
 	hinted        bool  // a hint requests a read that has not begun
 	checked       bool  // such a hint is a check, which cuts the wait after an error short
 	throttled     bool  // notBefore is a Retry-After
-	isolated      uint8 // quick answers until it is read in batches again; 0: it is not isolated
+	isolated      uint8 // reads until it returns to the batches; 0: it is not isolated
 	presenceKnown bool
 	presenceAway  bool // as of the last sweep
 }
