@@ -144,7 +144,7 @@ func TestDoctorFindsEachFault(t *testing.T) {
 		"a Redis of an unknown maker": {env: map[string]string{"REDIS_URL": encrypted.URL()}, check: "Redis", want: "does not trust the certificate"},
 		"a Redis with a password":     {env: map[string]string{"REDIS_URL": "redis://" + locked.Addr()}, check: "Redis", want: "NOAUTH"},
 		"another password":            {env: map[string]string{"REDIS_URL": "redis://:other@" + locked.Addr()}, check: "Redis", want: "WRONGPASS"},
-		"a Redis that is too old":     {env: map[string]string{"REDIS_URL": server.Disguise("6.0.9")}, check: "Redis", want: "Redis is version 6.0.9 → outlook-monitor needs Redis 6.2"},
+		"a Redis that is too old":     {env: map[string]string{"REDIS_URL": server.FakeVersion("6.0.9")}, check: "Redis", want: "Redis is version 6.0.9 → outlook-monitor needs Redis 6.2"},
 		"an option that Redis lacks":  {env: map[string]string{"REDIS_URL": server.URL() + "/x"}, check: "settings", want: "REDIS_URL has a database number or an option"},
 		"a mediator that is away":     {env: map[string]string{"MEDIATOR_URL": "http://127.0.0.1:1"}, check: "mediator", want: "start the mediator"},
 		"a mediator that moved":       {env: map[string]string{"MEDIATOR_URL": site.URL}, check: "mediator", want: "a redirect to https://mediator.example"},

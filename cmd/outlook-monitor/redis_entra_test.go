@@ -26,7 +26,7 @@ func newManagedRedis(t *testing.T, life time.Duration) *managedRedis {
 		Seed: 36, TokenLifetime: life,
 		OnToken: func(_, user, token string, life time.Duration) {
 			w.tokens.Add(1)
-			if err := w.redis.Admit(user, token, life); err != nil {
+			if err := w.redis.AddToken(user, token, life); err != nil {
 				t.Error(err)
 			}
 		},
@@ -94,7 +94,7 @@ func TestDoctorLogsInToAzureManagedRedis(t *testing.T) {
 			if tt.secret != "" {
 				w.env["AZURE_CLIENT_SECRET"] = tt.secret
 			}
-			w.redis.Closed(tt.denied)
+			w.redis.DenyAccess(tt.denied)
 			report, _ := w.examine()
 			if got := found(report, "Redis"); !strings.Contains(got, tt.want) {
 				t.Errorf("Redis = %s, want %q", got, tt.want)

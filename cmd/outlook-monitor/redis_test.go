@@ -49,7 +49,7 @@ func TestARedisThatMayLoseUsersIsTold(t *testing.T) {
 func TestARedisThatIsAsItShouldBe(t *testing.T) {
 	for name, tt := range map[string]struct{ url, named string }{
 		"a Redis":  {redistest.Start(t).URL(), "Redis "},
-		"a Valkey": {redistest.Start(t).Disguise("7.2.4\r\nserver_name:valkey\r\nvalkey_version:10.10.10-rc1"), "Valkey 10.10.10-rc1"},
+		"a Valkey": {redistest.Start(t).FakeVersion("7.2.4\r\nserver_name:valkey\r\nvalkey_version:10.10.10-rc1"), "Valkey 10.10.10-rc1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := world(t, tt.url, graphsim.Config{Seed: 34})
@@ -70,7 +70,7 @@ func TestARedisThatIsAsItShouldBe(t *testing.T) {
 }
 
 func TestARedisThatIsTooOld(t *testing.T) {
-	w := world(t, redistest.Start(t).Disguise("6.0.16"), graphsim.Config{Seed: 35})
+	w := world(t, redistest.Start(t).FakeVersion("6.0.16"), graphsim.Config{Seed: 35})
 	p := w.start("serve")
 	if code := p.Wait(); code != 1 {
 		t.Errorf("exit code = %d, want 1", code)

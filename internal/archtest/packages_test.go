@@ -54,10 +54,10 @@ var packages = []struct {
 	{"internal/telemetry", nil},
 
 	// Simulators and test support.
-	{"internal/await", nil},
 	{"internal/graphsim", nil},
 	{"internal/mediatorsim", nil},
-	{"internal/redistest", []string{"internal/programtest"}},
+	{"internal/redistest", []string{"internal/await", "internal/programtest"}},
+	{"internal/await", nil},
 	{"internal/faults", nil},
 	{"internal/bench", nil},
 	{"internal/archtest", nil},

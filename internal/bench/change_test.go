@@ -19,105 +19,103 @@ import (
 )
 
 const (
-	changeUsers = 1000
-	changeRate  = 500 // a second
-	changeSpan  = 8 * time.Second
-	changesRest = 200 // one after the other
+	changeUsers       = 1000
+	changeRate        = 500 // a second
+	changeTime        = 8 * time.Second
+	sequentialChanges = 200
 )
 
-// BenchmarkChange is part c: from a notification of a change until the mediator
-// is told, and beside it the round trips that this needs, one after the other and
-// with nothing between them.
+// BenchmarkChange is part c: the time from the notification of a change until the mediator
+// receives it. The floor is the round trips that this needs, one after another.
 func BenchmarkChange(b *testing.B) {
 	for b.Loop() {
-		w := newWorld(b, plan{users: changeUsers})
-		chain := w.newChain()
+		tb := newTestbed(b, config{users: changeUsers})
+		chain := tb.newFloorChain()
 		heading(b, "c. from the notification of a change to the mediator, %d users polled", changeUsers)
-		restFloor := atRest(chain.once)
-		loadFloor := loaded(changeRate, changeSpan, chain.once)
+		restFloor := sequentially(chain.once)
+		loadFloor := atRate(changeRate, changeTime, chain.once)
 
-		w.start()
-		w.enrol()
-		news := w.newNews()
-		rest := atRest(news.once)
+		tb.start()
+		tb.enrol()
+		probe := tb.newProbe()
+		rest := sequentially(probe.once)
 		var profiled sync.WaitGroup
-		profiled.Go(func() { w.saveProfile("change", 7) })
-		before := w.spent()
-		load := loaded(changeRate, changeSpan, news.once)
-		after := w.spent()
+		profiled.Go(func() { tb.saveProfile("change", 7) })
+		before := tb.cpuByProcess()
+		load := atRate(changeRate, changeTime, probe.once)
+		after := tb.cpuByProcess()
 		profiled.Wait()
 
 		row(b, figure{name: "one at a time, p50", value: quantile(rest, 0.5), unit: "ms", floor: quantile(restFloor, 0.5), goal: "≤ floor + 2 ms"})
 		row(b, figure{name: "one at a time, p99", value: quantile(rest, 0.99), unit: "ms", floor: quantile(restFloor, 0.99)})
 		row(b, figure{name: "500 a second, p50", value: quantile(load, 0.5), unit: "ms", floor: quantile(loadFloor, 0.5), goal: "≤ floor + 2 ms"})
 		row(b, figure{name: "500 a second, p99", value: quantile(load, 0.99), unit: "ms", floor: quantile(loadFloor, 0.5), goal: "≤ p50 of floor + 15 ms"})
-		row(b, figure{name: "500 a second, told", value: float64(len(load)), floor: changeRate * changeSpan.Seconds(), goal: "the floor is the changes made"})
+		row(b, figure{name: "500 a second, delivered", value: float64(len(load)), floor: changeRate * changeTime.Seconds(), goal: "floor: all changes"})
 		all := 0.0
-		for i, who := range spenders {
-			used := (after[i] - before[i]) / changeSpan.Seconds()
+		for i, who := range processes {
+			used := (after[i] - before[i]) / changeTime.Seconds()
 			all += used
 			row(b, figure{name: "500 a second, cores busy with " + who, value: used})
 		}
-		row(b, figure{name: "500 a second, cores busy with all of these", value: all, floor: float64(runtime.NumCPU()), goal: "the floor is the cores there are"})
+		row(b, figure{name: "500 a second, cores busy in all", value: all, floor: float64(runtime.NumCPU()), goal: "floor: all cores"})
 		b.ReportMetric(0, "ns/op")
-		w.throughAnother(b, news)
+		tb.throughOtherReplica(b, probe)
 	}
 }
 
-// throughAnother has a second replica, and sends it notifications about mailboxes of the
-// first one.
-func (w *world) throughAnother(b *testing.B, news *news) {
-	first := maps.Keys(w.table().Beats)
-	second := w.start()
+// throughOtherReplica sends the notifications for mailboxes of one replica to another.
+func (tb *testbed) throughOtherReplica(b *testing.B, probe *probe) {
+	first := maps.Keys(tb.table().Beats)
+	second := tb.start()
 	owners := func() (owned map[string]int) {
 		owned = map[string]int{}
-		for _, lease := range w.table().Leases {
+		for _, lease := range tb.table().Leases {
 			owned[lease.Life]++
 		}
 		return owned
 	}
-	w.eventually("the replicas share the partitions", func() bool {
+	tb.eventually("the replicas share the partitions", func() bool {
 		shares := slices.Collect(maps.Values(owners()))
 		return len(shares) == 2 && shares[0] == shares[1]
 	})
-	time.Sleep(restTime)
-	table := w.table()
+	time.Sleep(idleTime)
+	table := tb.table()
 	for life := range first {
-		news.only(func(u graphsim.User) bool { return table.Leases[ooo.RecordID(u.ID).Partition()].Life == life })
+		probe.restrict(func(u graphsim.User) bool { return table.Leases[ooo.RecordID(u.ID).Partition()].Life == life })
 	}
 	through := func(r *replica) []float64 {
-		news.to = r.base
-		return atRest(news.once)
+		probe.replicaURL = r.base
+		return sequentially(probe.once)
 	}
-	owner, another := through(w.replicas[0]), through(second)
+	owner, another := through(tb.replicas[0]), through(second)
 	row(b, figure{name: "one at a time, through another replica, p50", value: quantile(another, 0.5), unit: "ms", floor: quantile(owner, 0.5), goal: "≤ 1 ms more than through the owner"})
 }
 
-// table returns the table of owners.
-func (w *world) table() store.Owners {
-	w.t.Helper()
-	fields, err := w.redis[0].HGetAll(context.Background(), "om:{om}:owners").Result()
+// table returns the owners table.
+func (tb *testbed) table() store.Owners {
+	tb.t.Helper()
+	fields, err := tb.redis[0].HGetAll(context.Background(), "om:{om}:owners").Result()
 	if err != nil {
-		w.t.Fatal(err)
+		tb.t.Fatal(err)
 	}
 	return store.ParseOwners(fields)
 }
 
-// spenders are the processes that share the machine.
-var spenders = [...]string{"the program", "Redis", "the local Graph", "mediator and sender"}
+// processes lists the processes that share the machine.
+var processes = [...]string{"the program", "Redis", "the local Graph", "mediator and sender"}
 
-// spent is the CPU seconds of each so far.
-func (w *world) spent() (all [len(spenders)]float64) {
-	w.t.Helper()
-	for _, r := range w.replicas {
-		all[0] += cpuOf(w.t, r.PID())
+// cpuByProcess returns the CPU seconds that each process has used.
+func (tb *testbed) cpuByProcess() (all [len(processes)]float64) {
+	tb.t.Helper()
+	for _, r := range tb.replicas {
+		all[0] += cpuOf(tb.t, r.PID())
 	}
-	return [...]float64{all[0], infoOf(w.t, w.redis, "cpu", "used_cpu_user", "used_cpu_sys"), cpuOf(w.t, w.graph.PID()), ownCPU()}
+	return [...]float64{all[0], infoOf(tb.t, tb.redis, "cpu", "used_cpu_user", "used_cpu_sys"), cpuOf(tb.t, tb.graph.PID()), ownCPU()}
 }
 
-// atRest does it once and once again, with a pause between.
-func atRest(once func(n int) (float64, error)) (took []float64) {
-	for n := range changesRest {
+// sequentially calls once repeatedly, with pauses.
+func sequentially(once func(n int) (float64, error)) (took []float64) {
+	for n := range sequentialChanges {
 		if one, err := once(n); err == nil {
 			took = append(took, one)
 		}
@@ -126,17 +124,17 @@ func atRest(once func(n int) (float64, error)) (took []float64) {
 	return took
 }
 
-// loaded does it so many times a second, whether the ones before are done or not.
-func loaded(perSecond int, span time.Duration, once func(n int) (float64, error)) (took []float64) {
+// atRate calls once at a fixed rate, without waiting for earlier calls.
+func atRate(perSecond int, duration time.Duration, once func(n int) (float64, error)) (took []float64) {
 	var mu sync.Mutex
 	var running sync.WaitGroup
 	began := time.Now()
-	for n := range int(float64(perSecond) * span.Seconds()) {
+	for n := range int(float64(perSecond) * duration.Seconds()) {
 		time.Sleep(time.Until(began.Add(time.Duration(n) * time.Second / time.Duration(perSecond))))
 		running.Go(func() {
-			one, err := once(changesRest + n)
+			one, err := once(sequentialChanges + n)
 			if err != nil {
-				return // is missing in the count
+				return // not counted
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -147,41 +145,40 @@ func loaded(perSecond int, span time.Duration, once func(n int) (float64, error)
 	return took
 }
 
-// chain is the round trips that a change needs and nothing else: notification to
-// 202 with one write to Redis, claim, record read, mailbox read, record written,
-// delivery claimed, mediator told.
-type chain struct {
-	w       *world
-	inbox   inbox
-	bare    *bare
-	store   *redis.Client
-	notices []string
+// floorChain makes only the round trips that a change needs: notification with one write to
+// Redis, claim, record read, mailbox read, record written, delivery claimed, setstatus.
+type floorChain struct {
+	tb     *testbed
+	inbox  inbox
+	client *bareClient
+	store  *redis.Client
+	items  []string
 }
 
-func (w *world) newChain() *chain {
-	w.t.Helper()
-	bare, err := newBare(w.graph.graphPlace, false)
+func (tb *testbed) newFloorChain() *floorChain {
+	tb.t.Helper()
+	bare, err := newBareClient(tb.graph.graphInfo, false)
 	if err != nil {
-		w.t.Fatal(err)
+		tb.t.Fatal(err)
 	}
-	return &chain{
-		w: w, bare: bare, store: w.redis[0], notices: noticesOf(w.graph.users),
-		inbox: startInbox(w.t, "inbox floor", inboxOrder{RedisURL: w.redisURL}),
+	return &floorChain{
+		tb: tb, client: bare, store: tb.redis[0], items: notificationItems(tb.graph.users),
+		inbox: startInbox(tb.t, "inbox floor", inboxParams{RedisURL: tb.redisURL}),
 	}
 }
 
-func (c *chain) once(n int) (float64, error) {
+func (c *floorChain) once(n int) (float64, error) {
 	ctx := context.Background()
-	i := n % len(c.notices)
+	i := n % len(c.items)
 	key := fmt.Sprintf("floor:%d", i)
 	write := func() error { return c.store.HSet(ctx, key, "text", n).Err() }
 	began := time.Now()
-	if status := post(c.inbox.url, collection(c.notices[i:i+1])); status != http.StatusAccepted {
+	if status := post(c.inbox.url, collection(c.items[i:i+1])); status != http.StatusAccepted {
 		return 0, fmt.Errorf("status %d", status)
 	}
 	for _, step := range []func() error{
 		write,
-		func() error { return c.bare.one(c.w.graph.users[i].ID) },
+		func() error { return c.client.read(c.tb.graph.users[i].ID) },
 		func() error { return c.store.HGetAll(ctx, key).Err() },
 		write,
 		write,
@@ -190,27 +187,27 @@ func (c *chain) once(n int) (float64, error) {
 			return 0, err
 		}
 	}
-	if status := post(c.w.mediator.URL+"/api/setstatus", []byte(`{"email":"floor","status":"True","message":"x"}`)); status != http.StatusOK {
+	if status := post(c.tb.mediator.URL+"/api/setstatus", []byte(`{"email":"floor","status":"True","message":"x"}`)); status != http.StatusOK {
 		return 0, fmt.Errorf("status %d", status)
 	}
 	return ms(time.Since(began)), nil
 }
 
-// news makes changes and waits until the mediator knows them.
-type news struct {
-	w       *world
-	to      string // base URL of the replica that is notified
-	users   []graphsim.User
-	notices []string
+// probe makes changes and waits until the mediator receives them.
+type probe struct {
+	tb         *testbed
+	replicaURL string // base URL of the replica that is notified
+	users      []graphsim.User
+	items      []string
 
 	mu      sync.Mutex
-	made    int                       // changes; guarded by mu, as all below
-	waiting map[string]chan time.Time // by text
+	changes int                       // guarded by mu
+	waiting map[string]chan time.Time // by text; guarded by mu
 }
 
-func (w *world) newNews() *news {
-	n := &news{w: w, to: w.replicas[0].base, users: w.graph.users, notices: noticesOf(w.graph.users), waiting: map[string]chan time.Time{}}
-	w.mediator.listen(func(_ string, state told) {
+func (tb *testbed) newProbe() *probe {
+	n := &probe{tb: tb, replicaURL: tb.replicas[0].base, users: tb.graph.users, items: notificationItems(tb.graph.users), waiting: map[string]chan time.Time{}}
+	tb.mediator.setOnState(func(_ string, state delivery) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if arrived := n.waiting[state.message]; arrived != nil {
@@ -221,35 +218,35 @@ func (w *world) newNews() *news {
 	return n
 }
 
-// only leaves the users that are wanted.
-func (n *news) only(wanted func(u graphsim.User) bool) {
-	n.users = slices.DeleteFunc(slices.Clone(n.users), func(u graphsim.User) bool { return !wanted(u) })
-	n.notices = noticesOf(n.users)
+// restrict keeps only the users for which keep returns true.
+func (n *probe) restrict(keep func(u graphsim.User) bool) {
+	n.users = slices.DeleteFunc(slices.Clone(n.users), func(u graphsim.User) bool { return !keep(u) })
+	n.items = notificationItems(n.users)
 }
 
-// once makes a change of another user each time, and announces it.
-func (n *news) once(int) (float64, error) {
-	return n.change(func(user int) error {
-		if status := post(n.to+notificationPath, collection(n.notices[user:user+1])); status != http.StatusAccepted {
+// once changes another user at each call and sends the notification.
+func (n *probe) once(int) (float64, error) {
+	return n.changeAndWait(func(user int) error {
+		if status := post(n.replicaURL+notificationPath, collection(n.items[user:user+1])); status != http.StatusAccepted {
 			return fmt.Errorf("status %d", status)
 		}
 		return nil
 	})
 }
 
-// unannounced is once without a notification.
-func (n *news) unannounced(int) (float64, error) {
-	return n.change(func(int) error { return nil })
+// onceWithoutNotification is like once, but sends no notification.
+func (n *probe) onceWithoutNotification(int) (float64, error) {
+	return n.changeAndWait(func(int) error { return nil })
 }
 
-func (n *news) change(announce func(user int) error) (float64, error) {
+func (n *probe) changeAndWait(announce func(user int) error) (float64, error) {
 	arrived := make(chan time.Time, 1)
 	n.mu.Lock()
-	user, text := n.made%len(n.users), fmt.Sprintf("Change %d", n.made)
-	n.made++
+	user, text := n.changes%len(n.users), fmt.Sprintf("Change %d", n.changes)
+	n.changes++
 	n.waiting[text] = arrived
 	n.mu.Unlock()
-	if err := n.w.graph.reply(n.users[user].ID, text); err != nil {
+	if err := n.tb.graph.setReply(n.users[user].ID, text); err != nil {
 		return 0, err
 	}
 	began := time.Now()
@@ -258,8 +255,8 @@ func (n *news) change(announce func(user int) error) (float64, error) {
 	}
 	select {
 	case at := <-arrived:
-		return max(ms(at.Sub(began)), 0), nil // the poll may have seen it before we said so
+		return max(ms(at.Sub(began)), 0), nil // the poll may have been faster
 	case <-time.After(20 * time.Second):
-		return 0, fmt.Errorf("%q was not told", text)
+		return 0, fmt.Errorf("%q was not delivered", text)
 	}
 }

@@ -24,34 +24,34 @@ const (
 	clientSecret = graphsim.DefaultClientSecret
 )
 
-// batchSize is the most requests that Graph takes in one $batch.
+// batchSize is Graph's limit for one $batch.
 const batchSize = 20
 
-// floorOrder is what the floor of reading is to do.
-type floorOrder struct {
-	Graph   graphPlace
-	IDs     []string
-	Rate    float64 // reads a second; 0: as fast as Lanes go
-	Burst   float64 // seconds whose reads are sent together; 0: each batch at its own time
-	Lanes   int     // batches in flight at most
-	HTTP1   bool
-	Seconds float64
+// floorParams configures the floor of reading.
+type floorParams struct {
+	Graph       graphInfo
+	IDs         []string
+	Rate        float64 // reads a second; 0: no limit
+	Burst       float64 // seconds whose batches are sent together; 0: each batch at its own time
+	Concurrency int     // batches in flight
+	HTTP1       bool
+	Seconds     float64
 }
 
-// floorResult is what it did.
+// floorResult is the result of the floor of reading.
 type floorResult struct {
 	Reads, Seconds float64
 	CPU            float64 // seconds of its process
 }
 
-// playReadFloor is the least that reading mailboxes can cost: net/http, one typed
-// struct and encoding/json.
-func playReadFloor(order []byte, tell func(any), stopped <-chan struct{}) error {
-	var o floorOrder
-	if err := json.Unmarshal(order, &o); err != nil {
+// runReadFloor reads mailboxes at the least possible cost: with net/http, one typed struct
+// and encoding/json.
+func runReadFloor(params []byte, report func(any), stopped <-chan struct{}) error {
+	var o floorParams
+	if err := json.Unmarshal(params, &o); err != nil {
 		return err
 	}
-	f, err := newBare(o.Graph, o.HTTP1)
+	f, err := newBareClient(o.Graph, o.HTTP1)
 	if err != nil {
 		return err
 	}
@@ -63,11 +63,11 @@ func playReadFloor(order []byte, tell func(any), stopped <-chan struct{}) error 
 		return errors.New("too few users for a batch")
 	}
 	var next, failed atomic.Int64
-	var lanes sync.WaitGroup
+	var workers sync.WaitGroup
 	before, began := ownCPU(), time.Now()
 	end := began.Add(time.Duration(o.Seconds * float64(time.Second)))
-	for range o.Lanes {
-		lanes.Go(func() {
+	for range o.Concurrency {
+		workers.Go(func() {
 			for {
 				n := next.Add(1) - 1
 				if o.Rate > 0 {
@@ -86,26 +86,25 @@ func playReadFloor(order []byte, tell func(any), stopped <-chan struct{}) error 
 			}
 		})
 	}
-	lanes.Wait()
+	workers.Wait()
 	took := time.Since(began).Seconds()
-	done := next.Load() - int64(o.Lanes) - failed.Load()
+	done := next.Load() - int64(o.Concurrency) - failed.Load()
 	if failed.Load() > done/10 {
 		return fmt.Errorf("%d of %d batches failed", failed.Load(), next.Load())
 	}
-	tell(floorResult{Reads: float64(done * batchSize), Seconds: took, CPU: ownCPU() - before})
+	report(floorResult{Reads: float64(done * batchSize), Seconds: took, CPU: ownCPU() - before})
 	<-stopped
 	return nil
 }
 
-// bare is a client of Graph with nothing to it.
-type bare struct {
-	client   *http.Client
-	base     string
-	bearer   string
-	settings atomic.Int64 // read
+// bareClient is a minimal client of Graph.
+type bareClient struct {
+	client *http.Client
+	base   string
+	bearer string
 }
 
-func newBare(g graphPlace, http1 bool) (*bare, error) {
+func newBareClient(g graphInfo, http1 bool) (*bareClient, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM([]byte(g.CA)) {
 		return nil, errors.New("no authority")
@@ -117,7 +116,7 @@ func newBare(g graphPlace, http1 bool) (*bare, error) {
 	if http1 {
 		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	}
-	b := &bare{client: &http.Client{Transport: transport}, base: g.URL + "/v1.0"}
+	b := &bareClient{client: &http.Client{Transport: transport}, base: g.URL + "/v1.0"}
 	answer, err := b.client.PostForm(g.URL+"/"+g.Tenant+"/oauth2/v2.0/token", url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {clientID}, "client_secret": {clientSecret}, "scope": {g.URL + "/.default"},
 	})
@@ -141,7 +140,7 @@ type bareItem struct {
 	URL    string `json:"url"`
 }
 
-// bareSetting is what Graph says of one mailbox.
+// bareSetting is the automatic replies setting of a mailbox.
 type bareSetting struct {
 	Status           string `json:"status"`
 	ExternalAudience string `json:"externalAudience"`
@@ -155,7 +154,7 @@ type bareSetting struct {
 
 const settingPath = "/mailboxSettings/automaticRepliesSetting"
 
-func (b *bare) batch(ids []string) error {
+func (b *bareClient) batch(ids []string) error {
 	ask := struct {
 		Requests []bareItem `json:"requests"`
 	}{make([]bareItem, len(ids))}
@@ -182,19 +181,18 @@ func (b *bare) batch(ids []string) error {
 			read++
 		}
 	}
-	b.settings.Add(int64(read))
 	if read != len(ids) {
 		return fmt.Errorf("%d of %d were read", read, len(ids))
 	}
 	return nil
 }
 
-func (b *bare) one(id string) error {
+func (b *bareClient) read(id string) error {
 	var setting bareSetting
 	return b.do(http.MethodGet, "/users/"+id+settingPath, nil, &setting)
 }
 
-func (b *bare) do(method, path string, body []byte, answer any) error {
+func (b *bareClient) do(method, path string, body []byte, answer any) error {
 	request, err := http.NewRequestWithContext(context.Background(), method, b.base+path, bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -214,7 +212,7 @@ func (b *bare) do(method, path string, body []byte, answer any) error {
 	return json.NewDecoder(response.Body).Decode(answer)
 }
 
-// ids are the object ids of users.
+// ids returns the object ids of users.
 func ids(users []graphsim.User) []string {
 	all := make([]string, len(users))
 	for i, u := range users {

@@ -15,28 +15,28 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
-// graphOrder is what the local Graph is to be.
-type graphOrder struct {
+// graphParams configures the local Graph.
+type graphParams struct {
 	Users       int
-	AppRequests int // 0: Graph's own quota
+	AppRequests int // 0: Graph's quota
 }
 
-// graphPlace is where it is found.
-type graphPlace struct{ URL, Control, CA, Tenant string }
+// graphInfo says how to reach the local Graph.
+type graphInfo struct{ URL, Control, CA, Tenant string }
 
 const domain = "contoso.example"
 
-// playGraph is the local Graph as a process of its own.
-func playGraph(order []byte, tell func(any), stopped <-chan struct{}) error {
-	var o graphOrder
-	if err := json.Unmarshal(order, &o); err != nil {
+// runGraph runs the local Graph.
+func runGraph(params []byte, report func(any), stopped <-chan struct{}) error {
+	var o graphParams
+	if err := json.Unmarshal(params, &o); err != nil {
 		return err
 	}
 	sim, err := graphsim.New(graphsim.Config{Seed: 30, AppRequests: o.AppRequests})
 	if err != nil {
 		return err
 	}
-	debug.SetGCPercent(400) // it has little memory and shares the cores with what is measured
+	debug.SetGCPercent(400) // saves CPU time on the shared cores
 	if _, err := sim.AddUsers(o.Users, domain); err != nil {
 		return err
 	}
@@ -44,40 +44,40 @@ func playGraph(order []byte, tell func(any), stopped <-chan struct{}) error {
 	defer stop()
 	var running sync.WaitGroup
 	running.Go(func() { err = sim.Run(ctx) })
-	tell(graphPlace{sim.URL(), sim.ControlURL(), string(sim.CAPEM()), sim.TenantID()})
+	report(graphInfo{sim.URL(), sim.ControlURL(), string(sim.CAPEM()), sim.TenantID()})
 	<-stopped
 	stop()
 	running.Wait()
 	return err
 }
 
-// graph is the local Graph, seen from here.
+// graph is a client of the local Graph process.
 type graph struct {
 	*child
-	graphPlace
+	graphInfo
 	t     testing.TB
 	users []graphsim.User
 }
 
-func startGraph(t testing.TB, o graphOrder) *graph {
+func startGraph(t testing.TB, o graphParams) *graph {
 	t.Helper()
 	g := &graph{t: t}
-	g.child = cast(t, "graph", o, &g.graphPlace)
+	g.child = startRole(t, "graph", o, &g.graphInfo)
 	var answer struct{ Users []graphsim.User }
-	g.ask(http.MethodGet, "/users", nil, &answer)
+	g.call(http.MethodGet, "/users", nil, &answer)
 	g.users = answer.Users
 	return g
 }
 
-// ask makes a request of the control API.
-func (g *graph) ask(method, path string, body, answer any) {
+// call sends a request to the control API.
+func (g *graph) call(method, path string, body, answer any) {
 	g.t.Helper()
-	if err := g.try(method, path, body, answer); err != nil {
+	if err := g.tryCall(method, path, body, answer); err != nil {
 		g.t.Fatal(err)
 	}
 }
 
-func (g *graph) try(method, path string, body, answer any) error {
+func (g *graph) tryCall(method, path string, body, answer any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -103,30 +103,30 @@ func (g *graph) try(method, path string, body, answer any) error {
 
 func (g *graph) stats() (s graphsim.Stats) {
 	g.t.Helper()
-	g.ask(http.MethodGet, "/stats", nil, &s)
+	g.call(http.MethodGet, "/stats", nil, &s)
 	return s
 }
 
-func (g *graph) resetStats() { g.t.Helper(); g.ask(http.MethodPost, "/stats/reset", nil, nil) }
+func (g *graph) resetStats() { g.t.Helper(); g.call(http.MethodPost, "/stats/reset", nil, nil) }
 
-// delay makes each answer come so much later; 0 ends that.
+// delay delays all answers by d.
 func (g *graph) delay(d time.Duration) {
 	g.t.Helper()
-	g.ask(http.MethodDelete, "/faults", nil, nil)
+	g.call(http.MethodDelete, "/faults", nil, nil)
 	if d > 0 {
-		g.ask(http.MethodPost, "/faults", graphsim.Fault{Operation: "all", Kind: "latency", Delay: graphsim.Duration(d)}, nil)
+		g.call(http.MethodPost, "/faults", graphsim.Fault{Operation: "all", Kind: "latency", Delay: graphsim.Duration(d)}, nil)
 	}
 }
 
-// reply makes a user's automatic replies say text.
-func (g *graph) reply(id, text string) error {
-	return g.try(http.MethodPut, "/users/"+id+"/automaticReplies",
+// setReply enables a user's automatic replies with a text.
+func (g *graph) setReply(id, text string) error {
+	return g.tryCall(http.MethodPut, "/users/"+id+"/automaticReplies",
 		graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: &text}, nil)
 }
 
 func reads(s graphsim.Stats) float64 { return float64(s.Calls["read"]["200"]) }
 
-// client asks whoever is asked here over plain HTTP.
+// client is used for all plain HTTP requests.
 var client = &http.Client{Transport: &http.Transport{
 	MaxIdleConns: 1000, MaxIdleConnsPerHost: 1000, DisableCompression: true,
 }}

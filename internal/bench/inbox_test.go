@@ -24,19 +24,19 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-// inboxOrder says where an inbox keeps what it takes.
-type inboxOrder struct {
+// inboxParams configures an inbox.
+type inboxParams struct {
 	RedisURL  string
 	Addresses []string
 }
 
-type inboxPlace struct{ URL string }
+type inboxInfo struct{ URL string }
 
-// playInbox is the package that takes notifications, alone, with its Redis: nobody
+// runInbox runs only the package that receives notifications, with its Redis. Nothing
 // reads the mailboxes.
-func playInbox(order []byte, tell func(any), stopped <-chan struct{}) error {
-	var o inboxOrder
-	if err := json.Unmarshal(order, &o); err != nil {
+func runInbox(params []byte, report func(any), stopped <-chan struct{}) error {
+	var o inboxParams
+	if err := json.Unmarshal(params, &o); err != nil {
 		return err
 	}
 	ctx := context.Background()
@@ -55,7 +55,7 @@ func playInbox(order []byte, tell func(any), stopped <-chan struct{}) error {
 		Ready: func() bool { return true },
 		Leave: func(ctx context.Context, left ...ooo.Hint) error {
 			for i := range left {
-				left[i].Nonce = cryptorand.Text() // as the registry does
+				left[i].Nonce = cryptorand.Text() // like the registry
 			}
 			return hints.LeaveHints(ctx, false, left...)
 		},
@@ -63,14 +63,14 @@ func playInbox(order []byte, tell func(any), stopped <-chan struct{}) error {
 		Public:  server.NewPublic(server.PublicConfig{Concurrency: 256, Refused: func(int) {}, Log: log}),
 		Counted: func(string, int) {}, Answered: func(time.Duration) {}, Tracer: noop.Tracer{}, Log: log,
 	}).Register(engine)
-	return serve(engine, tell, stopped)
+	return serve(engine, report, stopped)
 }
 
-// playInboxFloor is the least that taking notifications can cost: it decodes and
+// runInboxFloor receives notifications at the least possible cost: it decodes them and
 // writes to Redis in one pipeline.
-func playInboxFloor(order []byte, tell func(any), stopped <-chan struct{}) error {
-	var o inboxOrder
-	if err := json.Unmarshal(order, &o); err != nil {
+func runInboxFloor(params []byte, report func(any), stopped <-chan struct{}) error {
+	var o inboxParams
+	if err := json.Unmarshal(params, &o); err != nil {
 		return err
 	}
 	options, err := redis.ParseURL(o.RedisURL)
@@ -101,57 +101,57 @@ func playInboxFloor(order []byte, tell func(any), stopped <-chan struct{}) error
 			return
 		}
 		w.WriteHeader(http.StatusAccepted)
-	}), tell, stopped)
+	}), report, stopped)
 }
 
-func serve(handler http.Handler, tell func(any), stopped <-chan struct{}) error {
+func serve(handler http.Handler, report func(any), stopped <-chan struct{}) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { <-stopped; stop() }()
-	tell(inboxPlace{"http://" + ln.Addr().String()})
+	report(inboxInfo{"http://" + ln.Addr().String()})
 	return server.Serve(ctx, server.Listener{Listener: ln, Handler: handler}, slog.New(slog.DiscardHandler))
 }
 
-// inbox is one of the two, seen from here.
+// inbox is a client of one of the two processes.
 type inbox struct {
 	*child
 	url string
 }
 
-func startInbox(t testing.TB, role string, o inboxOrder) inbox {
+func startInbox(t testing.TB, role string, o inboxParams) inbox {
 	t.Helper()
-	var at inboxPlace
-	c := cast(t, role, o, &at)
+	var at inboxInfo
+	c := startRole(t, role, o, &at)
 	return inbox{c, at.URL + notificationPath}
 }
 
-// strain is what a while of POSTs showed.
-type strain struct {
+// inboxLoad is the result of a measurement.
+type inboxLoad struct {
 	latency float64 // ms, median
-	cpu     float64 // µs per POST, of the process that takes them
+	cpu     float64 // µs per POST, of the receiving process
 }
 
-// inboxSpan is how long POSTs are sent in one measurement.
-const inboxSpan = time.Second
+// inboxTime is the length of one measurement.
+const inboxTime = time.Second
 
-// strain sends POSTs of so many items in so many lanes.
-func (in inbox) strain(t testing.TB, notices []string, items, lanes int) strain {
+// measure sends POSTs with some items each, a number of them concurrently.
+func (in inbox) measure(t testing.TB, notifications []string, items, workers int) inboxLoad {
 	t.Helper()
 	var mu sync.Mutex
 	var all []float64
 	before := cpuOf(t, in.PID())
-	end := time.Now().Add(inboxSpan)
+	end := time.Now().Add(inboxTime)
 	var running sync.WaitGroup
-	for lane := range lanes {
+	for worker := range workers {
 		running.Go(func() {
-			random := rand.New(rand.NewPCG(32, uint64(lane)))
+			random := rand.New(rand.NewPCG(32, uint64(worker)))
 			var took []float64
 			for time.Now().Before(end) {
-				from := random.IntN(len(notices) - items)
-				body := collection(notices[from : from+items])
+				from := random.IntN(len(notifications) - items)
+				body := collection(notifications[from : from+items])
 				began := time.Now()
 				if status := post(in.url, body); status != http.StatusAccepted {
 					t.Errorf("status = %d, want 202", status)
@@ -166,30 +166,30 @@ func (in inbox) strain(t testing.TB, notices []string, items, lanes int) strain 
 	}
 	running.Wait()
 	if len(all) == 0 {
-		t.Fatal("nothing was taken")
+		t.Fatal("no POST was accepted")
 	}
-	return strain{median(all), 1e6 * (cpuOf(t, in.PID()) - before) / float64(len(all))}
+	return inboxLoad{median(all), 1e6 * (cpuOf(t, in.PID()) - before) / float64(len(all))}
 }
 
-// BenchmarkInbox is part b: from the POST of a notification to its 202.
+// BenchmarkInbox is part b: the time from the POST of a notification to its 202.
 func BenchmarkInbox(b *testing.B) {
 	const users = 1000
 	for b.Loop() {
-		w := newWorld(b, plan{users: users})
-		notices := noticesOf(w.graph.users)
-		o := inboxOrder{w.redisURL, addresses(w.graph)}
-		ours, floor := startInbox(b, "inbox", o), startInbox(b, "inbox floor", o)
-		heading(b, "b. taking notifications, the room alone with its Redis")
+		tb := newTestbed(b, config{users: users})
+		notifications := notificationItems(tb.graph.users)
+		o := inboxParams{tb.redisURL, addresses(tb.graph)}
+		own, floor := startInbox(b, "inbox", o), startInbox(b, "inbox floor", o)
+		heading(b, "b. receiving notifications, only the package with its Redis")
 		for _, items := range []int{1, 20, 100} {
-			for _, lanes := range []int{1, 8} {
+			for _, workers := range []int{1, 8} {
 				var a, f [2][]float64 // latency and CPU
 				for range 3 {
-					one := ours.strain(b, notices, items, lanes)
+					one := own.measure(b, notifications, items, workers)
 					a[0], a[1] = append(a[0], one.latency), append(a[1], one.cpu)
-					one = floor.strain(b, notices, items, lanes)
+					one = floor.measure(b, notifications, items, workers)
 					f[0], f[1] = append(f[0], one.latency), append(f[1], one.cpu)
 				}
-				name := plural(items, "item") + ", " + plural(lanes, "request") + " at once"
+				name := plural(items, "item") + ", " + plural(workers, "request") + " at once"
 				row(b, figure{name: name + ": POST to 202, median", value: 1000 * median(a[0]), unit: "µs", floor: 1000 * median(f[0]), goal: "≤ 1.3 × floor"})
 				row(b, figure{name: name + ": CPU of a POST", value: median(a[1]), unit: "µs", floor: median(f[1])})
 			}
@@ -198,10 +198,10 @@ func BenchmarkInbox(b *testing.B) {
 	}
 }
 
-func noticesOf(users []graphsim.User) []string {
+func notificationItems(users []graphsim.User) []string {
 	all := make([]string, len(users))
 	for i, u := range users {
-		all[i] = notice(u)
+		all[i] = notificationItem(u)
 	}
 	return all
 }

@@ -19,26 +19,26 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// The test binary runs itself in a role that these name.
+// Environment variables with which the test binary runs itself in a role.
 const (
-	roleVariable  = "BENCH_ROLE"
-	orderVariable = "BENCH_ORDER" // what the role is to do, in JSON
+	roleVariable   = "BENCH_ROLE"
+	paramsVariable = "BENCH_PARAMS" // JSON
 )
 
-// role does what it is ordered, tells where it is found, and goes on until
+// role is what a process does: it reports its result or how to reach it, and ends once
 // stopped is closed.
-type role func(order []byte, tell func(any), stopped <-chan struct{}) error
+type role func(params []byte, report func(any), stopped <-chan struct{}) error
 
 var roles = map[string]role{
-	"graph":       playGraph,
-	"read floor":  playReadFloor,
-	"inbox":       playInbox,
-	"inbox floor": playInboxFloor,
+	"graph":       runGraph,
+	"read floor":  runReadFloor,
+	"inbox":       runInbox,
+	"inbox floor": runInboxFloor,
 }
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(roleVariable); name != "" {
-		if err := play(name); err != nil {
+		if err := runRole(name); err != nil {
 			fmt.Fprintln(os.Stderr, name+":", err)
 			os.Exit(1)
 		}
@@ -51,14 +51,14 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// silence keeps go-redis from telling that a server which starts is not there yet.
+// silence keeps go-redis from logging failed connections while a server starts.
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
 
-// play is a child's whole life: it ends when its standard input does. With
-// BENCH_PROFILE it leaves a CPU profile in that folder.
-func play(name string) error {
+// runRole runs a role until the standard input ends. With BENCH_PROFILE it writes a CPU
+// profile into that directory.
+func runRole(name string) error {
 	act, ok := roles[name]
 	if !ok {
 		return errors.New("no such role")
@@ -76,23 +76,23 @@ func play(name string) error {
 	}
 	stopped := make(chan struct{})
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // however it ends, the parent is gone
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the parent closes it or exits
 		close(stopped)
 	}()
-	tell := func(v any) { _ = json.NewEncoder(os.Stdout).Encode(v) }
-	return act([]byte(os.Getenv(orderVariable)), tell, stopped)
+	report := func(v any) { _ = json.NewEncoder(os.Stdout).Encode(v) }
+	return act([]byte(os.Getenv(paramsVariable)), report, stopped)
 }
 
-// child is a process of ours.
+// child is a child process.
 type child struct {
 	*programtest.Process
-	input io.Closer // closing it asks a role to end; nil for the program
+	input io.Closer // closing it ends a role; nil for the program
 }
 
-// cast starts a role and reads into where what it tells.
-func cast(t testing.TB, name string, order, where any) *child {
+// startRole starts a role in a new process and decodes its report.
+func startRole(t testing.TB, name string, params, where any) *child {
 	t.Helper()
-	text, err := json.Marshal(order)
+	text, err := json.Marshal(params)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func cast(t testing.TB, name string, order, where any) *child {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), roleVariable+"="+name, orderVariable+"="+string(text))
+	cmd.Env = append(os.Environ(), roleVariable+"="+name, paramsVariable+"="+string(text))
 	cmd.Stderr = os.Stderr
 	input, err := cmd.StdinPipe()
 	if err != nil {
@@ -113,12 +113,12 @@ func cast(t testing.TB, name string, order, where any) *child {
 	}
 	c := launch(t, cmd, input)
 	if err := json.NewDecoder(output).Decode(where); err != nil {
-		t.Fatalf("%s told nothing: %v", name, err)
+		t.Fatalf("%s reported nothing: %v", name, err)
 	}
 	return c
 }
 
-// launch starts a process that ends with the benchmark at the latest.
+// launch starts a process and ends it with the benchmark.
 func launch(t testing.TB, cmd *exec.Cmd, input io.Closer) *child {
 	t.Helper()
 	c := &child{programtest.Start(t, cmd), input}
@@ -126,7 +126,7 @@ func launch(t testing.TB, cmd *exec.Cmd, input io.Closer) *child {
 	return c
 }
 
-// end asks the process to end, and waits until it has.
+// end makes the process end and waits for it.
 func (c *child) end() {
 	if c.input != nil {
 		_ = c.input.Close()
@@ -136,7 +136,7 @@ func (c *child) end() {
 	<-c.Exited
 }
 
-// program builds outlook-monitor once, unless BENCH_PROGRAM names one.
+// program returns the path in BENCH_PROGRAM or builds outlook-monitor once.
 var program = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("BENCH_PROGRAM"); path != "" {
 		return path, nil

@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// told is what the mediator acknowledged last for a user.
-type told struct {
+// delivery is a state that the mediator acknowledged.
+type delivery struct {
 	status, message string
 	at              time.Time // of arrival
 }
 
-// mediator takes every state as fast as it can, or as slowly as it is asked to.
+// mediator acknowledges every state, after a delay if one is set.
 type mediator struct {
 	*httptest.Server
-	delay atomic.Int64 // nanoseconds
+	delay atomic.Int64 // in nanoseconds
 
-	mu    sync.Mutex
-	known map[string]told // by address; guarded by mu
-	heard func(address string, state told)
+	mu      sync.Mutex
+	last    map[string]delivery // by address; guarded by mu
+	onState func(address string, state delivery)
 }
 
 func startMediator(t testing.TB) *mediator {
 	t.Helper()
-	m := &mediator{known: map[string]told{}, heard: func(string, told) {}}
+	m := &mediator{last: map[string]delivery{}, onState: func(string, delivery) {}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/setstatus", m.setStatus)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -50,31 +50,31 @@ func (m *mediator) setStatus(w http.ResponseWriter, r *http.Request) {
 	if d := time.Duration(m.delay.Load()); d > 0 {
 		time.Sleep(d)
 	}
-	state := told{call.Status, call.Message, at}
+	state := delivery{call.Status, call.Message, at}
 	m.mu.Lock()
-	m.known[call.Email] = state
-	heard := m.heard
+	m.last[call.Email] = state
+	onState := m.onState
 	m.mu.Unlock()
-	heard(call.Email, state)
+	onState(call.Email, state)
 	_, _ = io.WriteString(w, `{"result":"True"}`)
 }
 
-// listen has everything that is told passed on.
-func (m *mediator) listen(heard func(address string, state told)) {
+// setOnState sets a callback for all states.
+func (m *mediator) setOnState(onState func(address string, state delivery)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.heard = heard
+	m.onState = onState
 }
 
-// states counts the users that it was told about.
-func (m *mediator) states() int {
+// stateCount returns the number of users with a state.
+func (m *mediator) stateCount() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.known)
+	return len(m.last)
 }
 
-func (m *mediator) state(address string) told {
+func (m *mediator) lastState(address string) delivery {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.known[address]
+	return m.last[address]
 }

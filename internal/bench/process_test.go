@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What processes use, as the kernel and Redis tell it.
+// Resource usage, as reported by the kernel and by Redis.
 
 // cpuOf returns the CPU seconds that processes have used.
 func cpuOf(t testing.TB, pids ...int) (sum float64) {
@@ -30,7 +30,7 @@ func cpuOf(t testing.TB, pids ...int) (sum float64) {
 	return sum
 }
 
-// memoryOf returns a line of a process' status, such as VmRSS or VmHWM, in MiB.
+// memoryOf returns a line of a process's status, such as VmRSS or VmHWM, in MiB.
 func memoryOf(t testing.TB, pid int, line string) float64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -45,7 +45,7 @@ func memoryOf(t testing.TB, pid int, line string) float64 {
 	return kilobytes / 1024
 }
 
-// infoOf returns the sum of some numbers of INFO over several Redis servers.
+// infoOf returns the sum of some fields of INFO over several Redis servers.
 func infoOf(t testing.TB, clients []*redis.Client, section string, names ...string) (sum float64) {
 	t.Helper()
 	for _, client := range clients {

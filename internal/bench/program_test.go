@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// programSpan is how long the whole program is watched in each cell, at least.
-const programSpan = 12 * time.Second
+// programTime is the shortest measurement of the whole program.
+const programTime = 12 * time.Second
 
-// pace is how often users are read: POLL_INTERVAL, unless BENCH_INTERVAL says otherwise.
-func pace(t testing.TB) time.Duration {
+// pollInterval returns BENCH_INTERVAL, by default 2s.
+func pollInterval(t testing.TB) time.Duration {
 	t.Helper()
 	interval, err := time.ParseDuration(cmp.Or(os.Getenv("BENCH_INTERVAL"), "2s"))
 	if err != nil {
@@ -24,26 +24,26 @@ func pace(t testing.TB) time.Duration {
 	return interval
 }
 
-// punctual is the longest that 99 of 100 users may go unread.
-func punctual(interval time.Duration) string {
+// gapGoal is the goal for the 99th percentile of the time between two reads.
+func gapGoal(interval time.Duration) string {
 	return fmt.Sprintf("≤ %d", (interval + min(interval/10, 500*time.Millisecond)).Milliseconds())
 }
 
-// BenchmarkProgram is parts d and e: the built program at several sizes and
-// latencies of Graph, and how long a restart takes until all have been read. It
-// polls only: subscriptions come at Graph's pace, 26,000 of them in 18 minutes.
-// BENCH_USERS measures one size alone, BENCH_INTERVAL another pace.
+// BenchmarkProgram is parts d and e: the built program with several numbers of users and
+// latencies of Graph, and the time from a restart until all users have been read. It only
+// polls, because Graph's quota allows 26,000 subscriptions in 18 minutes. BENCH_USERS
+// selects one number of users, BENCH_INTERVAL the poll interval.
 func BenchmarkProgram(b *testing.B) {
 	sizes := []int{100, 1000, 5000, 26000}
-	if only := setting("BENCH_USERS", 0); only > 0 {
+	if only := envInt("BENCH_USERS", 0); only > 0 {
 		sizes = []int{only}
 	}
 	for b.Loop() {
 		var users, used, memory []float64
 		for _, size := range sizes {
-			still := atSize(b, size)
-			users, memory = append(users, float64(size)), append(memory, still.rss)
-			used = append(used, (still.cpu+still.redisCPU)/still.span.Seconds())
+			fast := measureSize(b, size)
+			users, memory = append(users, float64(size)), append(memory, fast.rss)
+			used = append(used, (fast.cpu+fast.redisCPU)/fast.duration.Seconds())
 		}
 		if n := len(sizes); n > 1 {
 			heading(b, "d. growth with the number of users")
@@ -55,26 +55,26 @@ func BenchmarkProgram(b *testing.B) {
 	}
 }
 
-// atSize measures one size, and returns what was seen while Graph was fast.
-func atSize(b *testing.B, users int) (still sample) {
-	interval := pace(b)
-	w := newWorld(b, plan{users: users, env: map[string]string{"POLL_INTERVAL": interval.String()}})
-	r := w.start()
-	idle := w.commandsAtRest()
+// measureSize measures one number of users, and returns the sample without latency.
+func measureSize(b *testing.B, users int) (fast sample) {
+	interval := pollInterval(b)
+	tb := newTestbed(b, config{users: users, env: map[string]string{"POLL_INTERVAL": interval.String()}})
+	r := tb.start()
+	idle := tb.idleCommands()
 	began := time.Now()
-	w.enrol()
-	enrolled := time.Since(began) - restTime
+	tb.enrol()
+	enrolled := time.Since(began) - idleTime
 	for _, latency := range []time.Duration{0, 50 * time.Millisecond} {
-		w.graph.delay(latency)
-		time.Sleep(restTime)
-		s := w.watch(max(programSpan, 3*interval))
+		tb.graph.delay(latency)
+		time.Sleep(idleTime)
+		s := tb.watch(max(programTime, 3*interval))
 		if latency == 0 {
-			still = s
+			fast = s
 		}
 		heading(b, "d. %d users every %v, Graph answers after %v", users, interval, latency)
-		row(b, figure{name: "reads a second", value: s.reads / s.span.Seconds(), unit: "/s", floor: float64(users) / interval.Seconds(), goal: "the floor is users/interval"})
+		row(b, figure{name: "reads a second", value: s.reads / s.duration.Seconds(), unit: "/s", floor: float64(users) / interval.Seconds(), goal: "floor: users/interval"})
 		row(b, figure{name: "time between two reads, p50", value: s.gapP50, unit: "ms"})
-		row(b, figure{name: "time between two reads, p99", value: s.gapP99, unit: "ms", goal: punctual(interval)})
+		row(b, figure{name: "time between two reads, p99", value: s.gapP99, unit: "ms", goal: gapGoal(interval)})
 		row(b, figure{name: "time between two reads, longest", value: s.gapMax, unit: "ms"})
 		row(b, figure{name: "CPU for 1,000 reads, program", value: 1000 * s.per1000(s.cpu), unit: "ms"})
 		row(b, figure{name: "CPU for 1,000 reads, Redis", value: 1000 * s.per1000(s.redisCPU), unit: "ms"})
@@ -84,59 +84,57 @@ func atSize(b *testing.B, users int) (still sample) {
 		row(b, figure{name: "memory of Redis per user", value: s.redisBytes / 1024 / float64(users), unit: "KiB"})
 		row(b, figure{name: "answers 429 of Graph", value: s.throttled})
 	}
-	w.graph.delay(0)
+	tb.graph.delay(0)
 	row(b, figure{name: "Redis commands a second without a user", value: idle, goal: "≤ 5"})
-	row(b, figure{name: "from the first POST /monitor until the mediator knows all", value: enrolled.Seconds(), unit: "s"})
-	restart(w, r)
-	return still
+	row(b, figure{name: "from the first POST /monitor until the mediator has all", value: enrolled.Seconds(), unit: "s"})
+	measureRestart(tb, r)
+	return fast
 }
 
-// commandsAtRest returns how many commands a second Redis carries out for a program that
-// has no user.
-func (w *world) commandsAtRest() float64 {
-	w.t.Helper()
-	commands := func() float64 { return infoOf(w.t, w.redis, "stats", "total_commands_processed") }
-	time.Sleep(restTime)
+// idleCommands returns the number of Redis commands per second without users.
+func (tb *testbed) idleCommands() float64 {
+	tb.t.Helper()
+	commands := func() float64 { return infoOf(tb.t, tb.redis, "stats", "total_commands_processed") }
+	time.Sleep(idleTime)
 	before, began := commands(), time.Now()
-	time.Sleep(programSpan)
+	time.Sleep(programTime)
 	return (commands() - before) / time.Since(began).Seconds()
 }
 
-// restart is part e: the program is killed, and started again with its users in
-// Redis.
-func restart(w *world, r *replica) {
-	w.t.Helper()
+// measureRestart is part e: the program is killed and restarted with its users in Redis.
+func measureRestart(tb *testbed, r *replica) {
+	tb.t.Helper()
 	r.Kill()
-	w.replicas = nil
-	time.Sleep(5 * time.Second) // its leases are over
-	w.graph.resetStats()
+	tb.replicas = nil
+	time.Sleep(5 * time.Second) // until it counts as dead
+	tb.graph.resetStats()
 	began := time.Now()
-	w.start()
+	tb.start()
 	ready := time.Since(began)
-	w.eventually("all users are loaded", func() bool { return w.metric("outlook_monitor_mailboxes") >= float64(len(w.graph.users)) })
+	tb.eventually("all users are loaded", func() bool { return tb.metric("outlook_monitor_mailboxes") >= float64(len(tb.graph.users)) })
 	loaded := time.Since(began)
-	w.eventually("all users are read again", func() bool { return reads(w.graph.stats()) >= float64(len(w.graph.users)) })
-	heading(w.t, "e. restart with %d users in Redis, killed 5 s before", len(w.graph.users))
-	row(w.t, figure{name: "from the start until it is ready", value: ready.Seconds(), unit: "s"})
-	row(w.t, figure{name: "from the start until all are loaded", value: loaded.Seconds(), unit: "s", goal: "≤ 10"})
-	row(w.t, figure{name: "from the start until all have been read", value: time.Since(began).Seconds(), unit: "s"})
-	row(w.t, figure{name: "answers 429 of Graph", value: float64(w.graph.stats().Throttled)})
-	w.saveProfile(strconv.Itoa(len(w.graph.users)), 8)
+	tb.eventually("all users have been read", func() bool { return reads(tb.graph.stats()) >= float64(len(tb.graph.users)) })
+	heading(tb.t, "e. restart with %d users in Redis, killed 5 s before", len(tb.graph.users))
+	row(tb.t, figure{name: "from the start until it is ready", value: ready.Seconds(), unit: "s"})
+	row(tb.t, figure{name: "from the start until all are loaded", value: loaded.Seconds(), unit: "s", goal: "≤ 10"})
+	row(tb.t, figure{name: "from the start until all have been read", value: time.Since(began).Seconds(), unit: "s"})
+	row(tb.t, figure{name: "answers 429 of Graph", value: float64(tb.graph.stats().Throttled)})
+	tb.saveProfile(strconv.Itoa(len(tb.graph.users)), 8)
 }
 
-// saveProfile keeps a CPU profile of the program over some seconds, if
-// BENCH_PROFILE asks for it.
-func (w *world) saveProfile(name string, seconds int) {
-	w.t.Helper()
+// saveProfile saves a CPU profile of the program over some seconds in the directory
+// BENCH_PROFILE, if it is set.
+func (tb *testbed) saveProfile(name string, seconds int) {
+	tb.t.Helper()
 	dir := os.Getenv("BENCH_PROFILE")
 	if dir == "" {
 		return
 	}
-	status, text := w.call(w.replicas[0], http.MethodGet, "/debug/pprof/profile?seconds="+strconv.Itoa(seconds), nil)
+	status, text := tb.call(tb.replicas[0], http.MethodGet, "/debug/pprof/profile?seconds="+strconv.Itoa(seconds), nil)
 	if status != http.StatusOK {
-		w.t.Fatalf("the profile = %d %.200s, want 200", status, text)
+		tb.t.Fatalf("the profile = %d %.200s, want 200", status, text)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "program-"+name+".pprof"), []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
+		tb.t.Fatal(err)
 	}
 }

@@ -8,44 +8,44 @@ import (
 	"time"
 )
 
-// readUsers are those whose reads part a measures: 5,000 reads a second.
+// readUsers is the number of users in part a: 5,000 reads a second.
 const readUsers = 10_000
 
-// readSpan is how long one measurement lasts; the median of several counts.
+// The result is the median of several rounds.
 const (
-	readSpan = 4 * time.Second
+	readTime = 4 * time.Second
 	rounds   = 5
 
-	floorSpan = 2500 * time.Millisecond
+	floorTime = 2500 * time.Millisecond
 )
 
-// BenchmarkRead is part a: what one read costs the program and Redis, beside the
-// floor at the same rate, from the same Graph, with batches of the same size.
+// BenchmarkRead is part a: the cost of one read in the program and in Redis. The floor
+// reads at the same rate from the same Graph, with batches of the same size.
 func BenchmarkRead(b *testing.B) {
-	users := setting("BENCH_USERS", readUsers)
-	w := newWorld(b, plan{users: users})
+	users := envInt("BENCH_USERS", readUsers)
+	tb := newTestbed(b, config{users: users})
 	for b.Loop() {
 		rate := float64(users) / 2
-		var floors [len(floorWays)][]float64
-		w.floors(rate, &floors)
-		w.start()
-		w.enrol()
+		var floors [len(floorVariants)][]float64
+		tb.floors(rate, &floors)
+		tb.start()
+		tb.enrol()
 		var cpu, redisCPU, graphCPU, commands, speed, p99 []float64
 		for range rounds {
-			s := w.watch(readSpan)
+			s := tb.watch(readTime)
 			cpu = append(cpu, s.per1000(s.cpu))
 			redisCPU = append(redisCPU, s.per1000(s.redisCPU))
 			graphCPU = append(graphCPU, s.per1000(s.graphCPU))
 			commands = append(commands, s.per1000(s.commands))
-			speed = append(speed, s.reads/s.span.Seconds())
+			speed = append(speed, s.reads/s.duration.Seconds())
 			p99 = append(p99, s.gapP99)
 		}
-		w.saveProfile("read", 20)
-		for _, r := range w.replicas {
+		tb.saveProfile("read", 20)
+		for _, r := range tb.replicas {
 			r.end()
 		}
-		w.replicas = nil
-		w.floors(rate, &floors)
+		tb.replicas = nil
+		tb.floors(rate, &floors)
 		floor := math.Inf(1)
 		for _, cpu := range floors {
 			floor = min(floor, 1e6*median(cpu))
@@ -62,8 +62,8 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// readGoal is what the CPU of a read may be: few mailboxes don't fill batches, and share
-// what the program costs at rest.
+// readGoal is the goal for the CPU time of a read. With few mailboxes, batches are not full
+// and the base cost of the program counts more.
 func readGoal(users int) string {
 	switch {
 	case users < 1000:
@@ -74,69 +74,69 @@ func readGoal(users int) string {
 	return "≤ 1.1 × floor"
 }
 
-// floorWays are the ways to read that the floor tries: what is due at its own
-// time or a tenth of a second's together, over either HTTP. The least counts.
-var floorWays = [...]floorOrder{{}, {HTTP1: true}, {Burst: 0.1}, {Burst: 0.1, HTTP1: true}}
+// floorVariants are the variants of the floor: batches at their own time or those of a
+// tenth of a second together, over HTTP/1.1 or HTTP/2. The lowest cost counts.
+var floorVariants = [...]floorParams{{}, {HTTP1: true}, {Burst: 0.1}, {Burst: 0.1, HTTP1: true}}
 
-// floors adds a measurement of each way.
-func (w *world) floors(rate float64, all *[len(floorWays)][]float64) {
-	w.t.Helper()
-	for i, o := range floorWays {
-		o.Rate, o.Lanes = rate, 64
-		all[i] = append(all[i], w.floor(o, 1)...)
+// floors adds a measurement of each variant.
+func (tb *testbed) floors(rate float64, all *[len(floorVariants)][]float64) {
+	tb.t.Helper()
+	for i, o := range floorVariants {
+		o.Rate, o.Concurrency = rate, 64
+		all[i] = append(all[i], tb.floor(o, 1)...)
 	}
 }
 
-// BenchmarkReadFloor shows what HTTP/1.1 and HTTP/2 cost the floor, at a rate of
-// 5,000 reads a second and as fast as it goes.
+// BenchmarkReadFloor measures the floor with HTTP/1.1 and HTTP/2, at 5,000 reads a second
+// and at full speed.
 func BenchmarkReadFloor(b *testing.B) {
-	w := newWorld(b, plan{users: 2000, quota: 1 << 30})
+	tb := newTestbed(b, config{users: 2000, quota: 1 << 30})
 	for b.Loop() {
 		heading(b, "the floor of reading: HTTP versions")
 		for _, way := range []struct {
-			name  string
-			order floorOrder
+			name   string
+			params floorParams
 		}{
-			{"each batch at its own time", floorOrder{Rate: 5000}},
-			{"a sixteenth of a second's together", floorOrder{Rate: 5000, Burst: 1. / 16}},
-			{"as fast as it goes", floorOrder{}},
+			{"each batch at its own time", floorParams{Rate: 5000}},
+			{"those of 1/16 s together", floorParams{Rate: 5000, Burst: 1. / 16}},
+			{"no limit", floorParams{}},
 		} {
 			for _, http1 := range []bool{false, true} {
-				o := way.order
-				o.Lanes, o.HTTP1 = 16, http1
+				o := way.params
+				o.Concurrency, o.HTTP1 = 16, http1
 				name := "HTTP/2"
 				if http1 {
 					name = "HTTP/1.1"
 				}
 				name += ", " + way.name
-				graphBefore := cpuOf(b, w.graph.PID())
-				w.graph.resetStats()
-				cpu := w.floor(o, 3)
-				done := reads(w.graph.stats())
+				graphBefore := cpuOf(b, tb.graph.PID())
+				tb.graph.resetStats()
+				cpu := tb.floor(o, 3)
+				done := reads(tb.graph.stats())
 				row(b, figure{name: name + ": CPU per read", value: 1e6 * median(cpu), unit: "µs"})
-				row(b, figure{name: name + ": CPU per read, local Graph", value: 1e6 * (cpuOf(b, w.graph.PID()) - graphBefore) / done, unit: "µs"})
-				row(b, figure{name: name + ": reads a second", value: done / (3 * floorSpan.Seconds()), unit: "/s"})
+				row(b, figure{name: name + ": CPU per read, local Graph", value: 1e6 * (cpuOf(b, tb.graph.PID()) - graphBefore) / done, unit: "µs"})
+				row(b, figure{name: name + ": reads a second", value: done / (3 * floorTime.Seconds()), unit: "/s"})
 			}
 		}
 		b.ReportMetric(0, "ns/op")
 	}
 }
 
-// floor returns the CPU seconds per read of some runs of the floor.
-func (w *world) floor(o floorOrder, times int) (cpu []float64) {
-	w.t.Helper()
-	o.Graph, o.IDs, o.Seconds = w.graph.graphPlace, ids(w.graph.users)[:min(len(w.graph.users), 2000)], floorSpan.Seconds()
+// floor returns the CPU seconds per read in some runs of the floor.
+func (tb *testbed) floor(o floorParams, times int) (cpu []float64) {
+	tb.t.Helper()
+	o.Graph, o.IDs, o.Seconds = tb.graph.graphInfo, ids(tb.graph.users)[:min(len(tb.graph.users), 2000)], floorTime.Seconds()
 	for range times {
 		var result floorResult
-		c := cast(w.t, "read floor", o, &result)
+		c := startRole(tb.t, "read floor", o, &result)
 		c.end()
 		cpu = append(cpu, result.CPU/result.Reads)
 	}
 	return cpu
 }
 
-// setting returns a number of the environment.
-func setting(name string, otherwise int) int {
+// envInt returns a number from the environment.
+func envInt(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
 		return n
 	}

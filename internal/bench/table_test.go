@@ -16,30 +16,30 @@ type figure struct {
 	name  string
 	value float64
 	unit  string
-	floor float64 // 0: there is none
-	goal  string  // what is wanted of it, such as "≤ 1.5 × floor"; may be empty
+	floor float64 // 0: none
+	goal  string  // such as "≤ 1.5 × floor"; may be empty
 }
 
 var printing sync.Mutex
 
-// row prints a figure. It goes to the standard output, or to the file that
-// BENCH_TABLE names, past what go test writes.
+// row prints a figure to the standard output, or to the file in BENCH_TABLE to bypass go
+// test.
 func row(t testing.TB, f figure) {
 	t.Helper()
 	floor, ratio := "", ""
 	if f.floor != 0 {
-		floor, ratio = number(f.floor), fmt.Sprintf("%.2f", f.value/f.floor)
+		floor, ratio = formatFigure(f.floor), fmt.Sprintf("%.2f", f.value/f.floor)
 	}
-	say(t, "  %-58s %10s %-10s %10s %7s  %s", f.name, number(f.value), f.unit, floor, ratio, f.goal)
+	printLine(t, "  %-58s %10s %-10s %10s %7s  %s", f.name, formatFigure(f.value), f.unit, floor, ratio, f.goal)
 }
 
 func heading(t testing.TB, format string, args ...any) {
 	t.Helper()
-	say(t, "\n%-60s %10s %-10s %10s %7s  %s", fmt.Sprintf(format, args...), "figure", "", "floor", "ratio", "wanted")
+	printLine(t, "\n%-60s %10s %-10s %10s %7s  %s", fmt.Sprintf(format, args...), "figure", "", "floor", "ratio", "goal")
 }
 
-// say prints a line.
-func say(t testing.TB, format string, args ...any) {
+// printLine prints a line of the table.
+func printLine(t testing.TB, format string, args ...any) {
 	t.Helper()
 	printing.Lock()
 	defer printing.Unlock()
@@ -55,8 +55,8 @@ func say(t testing.TB, format string, args ...any) {
 	fmt.Fprintf(out, format+"\n", args...)
 }
 
-// number spells a figure with three digits or so.
-func number(v float64) string {
+// formatFigure formats a figure with about three digits.
+func formatFigure(v float64) string {
 	switch size := math.Abs(v); {
 	case size == 0:
 		return "0"
@@ -68,7 +68,7 @@ func number(v float64) string {
 	return fmt.Sprintf("%.0f", v)
 }
 
-// quantile returns the value that the share q of all doesn't exceed; 0 of none.
+// quantile returns the q-quantile of all, or 0 if all is empty.
 func quantile[T cmp.Ordered](all []T, q float64) T {
 	var none T
 	if len(all) == 0 {
@@ -82,7 +82,7 @@ func median[T cmp.Ordered](all []T) T { return quantile(all, 0.5) }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// exponent returns k of the curve y = c·x^k that fits best: 1 is linear growth.
+// exponent fits y = c·x^k and returns k. 1 is linear growth.
 func exponent(x, y []float64) float64 {
 	var sx, sy, sxx, sxy float64
 	for i := range x {

@@ -67,13 +67,13 @@ var redisCells = []cell{
 		hold(time.Second, 5*time.Second)
 	}},
 	{name: "Redis comes back with older data", short: true, duplicates: afterLostAnswer, losesHistory: true, inject: func(tb *testbed) {
-		tb.redis.server.Keep()
+		tb.redis.server.Snapshot()
 		time.Sleep(time.Second + tb.randomPart(2*time.Second))
 		tb.startLeaver() // the older data has neither this start nor the following stop
 		tb.stopLeaver()
 		time.Sleep(time.Second + tb.randomPart(2*time.Second))
 		tb.kills++
-		tb.redis.server.RestartOlder()
+		tb.redis.server.RestartFromSnapshot()
 		tb.historyLostAt = time.Now()
 		hold(3*time.Second, 6*time.Second)
 	}},
@@ -113,12 +113,12 @@ var redisCells = []cell{
 		redisDo(tb.t, tb.redis.server, "CONFIG", "SET", "min-replicas-to-write", "0")
 	}},
 	{name: "AOF disk full, appendfsync everysec", duplicates: afterLostAnswer, newRedis: redisEverySecond, inject: func(tb *testbed) {
-		tb.redis.server.Fill()
+		tb.redis.server.FillDisk()
 		hold(6*time.Second, 15*time.Second)
-		tb.redis.server.Empty()
+		tb.redis.server.FreeDisk()
 	}},
 	{name: "AOF disk full, appendfsync always", short: true, duplicates: afterLostAnswer, inject: func(tb *testbed) {
-		tb.redis.server.Fill() // Redis exits then rather than lose acknowledged writes
+		tb.redis.server.FillDisk() // Redis exits then rather than lose acknowledged writes
 		hold(6*time.Second, 15*time.Second)
 		tb.kills++
 		tb.redis.server.Restart()

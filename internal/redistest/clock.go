@@ -12,8 +12,8 @@ import (
 //go:embed clock.c.txt
 var clockSource []byte
 
-// StartWithClock is [Start], for a server whose clock can be set by
-// [Server.SetClock]. It needs gcc.
+// StartWithClock is like [Start], but [Server.SetClock] can set the server's clock. It
+// needs gcc.
 func StartWithClock(t testing.TB, options ...string) *Server {
 	t.Helper()
 	dir := t.TempDir()
@@ -26,11 +26,12 @@ func StartWithClock(t testing.TB, options ...string) *Server {
 	if out, err := exec.Command("gcc", "-shared", "-fPIC", "-O1", "-o", library, source).CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v: %s", err, out)
 	}
-	return launch(t, Server{clock: ahead, env: []string{"LD_PRELOAD=" + library, "CLOCK_AHEAD=" + ahead}}, ours(options))
+	return launch(t, Server{clock: ahead, env: []string{"LD_PRELOAD=" + library, "CLOCK_AHEAD=" + ahead}}, withDefaults(options))
 }
 
-// SetClock sets the wall clock of a server that was started by [StartWithClock] ahead
-// of this machine's, or back if that is negative. Its monotonic clock is not moved.
+// SetClock sets the wall clock of a server started by [StartWithClock] ahead of the
+// machine's clock, or behind it if ahead is negative. It does not change the monotonic
+// clock.
 func (s *Server) SetClock(ahead time.Duration) {
 	s.t.Helper()
 	file, err := os.OpenFile(s.clock, os.O_WRONLY, 0)

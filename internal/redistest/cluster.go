@@ -4,16 +4,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/await"
 )
 
-// slots is how many a Redis Cluster has.
-const slots = 16384
+const slots = 16384 // of a Redis Cluster
 
 // Cluster is a Redis Cluster of three masters without replicas.
 type Cluster struct{ Masters []*Server }
 
-// StartCluster starts three masters that share the slots, and waits until all of
-// them serve all slots. Options are further directives of each.
+// StartCluster starts three masters that share the slots, and waits until all slots are
+// served. options are additional directives for each master.
 func StartCluster(t testing.TB, options ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{}
@@ -29,7 +30,7 @@ func StartCluster(t testing.TB, options ...string) *Cluster {
 	for _, m := range c.Masters[1:] {
 		m.do("CLUSTER", "MEET", host, port)
 	}
-	until(t, "all masters know all slots and each other", func() bool {
+	await.True(t, "all masters know all slots and each other", func() bool {
 		for _, m := range c.Masters {
 			info, _ := m.do("CLUSTER", "INFO").(string)
 			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:3\r\n") {
@@ -41,18 +42,19 @@ func StartCluster(t testing.TB, options ...string) *Cluster {
 	return c
 }
 
-// Admit lets user log in with a token until it expires. Open connections stay.
-func (c *Cluster) Admit(user, token string, life time.Duration) error {
+// AddToken lets user log in with a token until it expires. Expiry does not close
+// connections.
+func (c *Cluster) AddToken(user, token string, life time.Duration) error {
 	for _, m := range c.Masters {
 		if err := m.acl(user, "on", ">"+token, "+@all", "~om:*", "&om:*"); err != nil {
 			return err
 		}
-		time.AfterFunc(life, func() { _ = m.acl(user, "<"+token) }) // an error says that the test has ended
+		time.AfterFunc(life, func() { _ = m.acl(user, "<"+token) }) // fails only once the test has ended
 	}
 	return nil
 }
 
-// URL is the cluster's in go-redis' form.
+// URL returns the URL of the cluster for go-redis.
 func (c *Cluster) URL() string {
 	return c.Masters[0].URL() + "?addr=" + c.Masters[1].Addr() + "&addr=" + c.Masters[2].Addr()
 }

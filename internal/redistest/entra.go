@@ -14,20 +14,20 @@ import (
 	"time"
 )
 
-// Entra is a redis-server behind TLS that stands in for Azure Managed Redis with
-// Microsoft Entra authentication: a token is the password of its user until it expires,
-// which also ends the connections that logged in with it last.
+// Entra is a redis-server with TLS that simulates Azure Managed Redis with Microsoft Entra
+// authentication: a token is the password of its user until it expires. Expiry also closes
+// the connections whose last login used the token.
 type Entra struct {
 	server   *Server
 	listener net.Listener
 	caFile   string
-	closed   atomic.Bool // no token is let in
+	denied   atomic.Bool
 
 	mu    sync.Mutex
-	conns map[net.Conn]string // by the token that logged each in last; guarded by mu
+	conns map[net.Conn]string // token of the last login; guarded by mu
 }
 
-// StartEntra starts one that knows no token yet.
+// StartEntra starts a server without any token.
 func StartEntra(t testing.TB) *Entra {
 	t.Helper()
 	pair, certFile, _ := certificate(t)
@@ -36,61 +36,61 @@ func StartEntra(t testing.TB) *Entra {
 	if e.listener, err = tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}}); err != nil {
 		t.Fatal(err)
 	}
-	var carriers sync.WaitGroup
-	carriers.Go(func() {
+	var relays sync.WaitGroup
+	relays.Go(func() {
 		for {
 			client, err := e.listener.Accept()
 			if err != nil {
 				return
 			}
-			carriers.Go(func() { e.carry(client) })
+			relays.Go(func() { e.relay(client) })
 		}
 	})
 	t.Cleanup(func() {
 		e.listener.Close()
 		e.close(func(string) bool { return true })
-		carriers.Wait()
+		relays.Wait()
 	})
 	return e
 }
 
-// URL is its address in go-redis' form, without credentials.
+// URL returns the URL for go-redis, without credentials.
 func (e *Entra) URL() string { return "rediss://" + e.listener.Addr().String() }
 
-// CAFile is a PEM file with its certificate, which is its own authority.
+// CAFile returns a PEM file with the server's self-signed certificate.
 func (e *Entra) CAFile() string { return e.caFile }
 
-// Admit lets user log in with a token until it expires.
-func (e *Entra) Admit(user, token string, life time.Duration) error {
-	if e.closed.Load() {
+// AddToken lets user log in with a token until it expires.
+func (e *Entra) AddToken(user, token string, life time.Duration) error {
+	if e.denied.Load() {
 		return nil
 	}
 	if err := e.server.acl(user, "on", ">"+token, "+@all", "~om:*", "&om:*"); err != nil {
 		return err
 	}
 	time.AfterFunc(life, func() {
-		_ = e.server.acl(user, "<"+token) // an error says that the test has ended
+		_ = e.server.acl(user, "<"+token) // fails only once the test has ended
 		e.close(func(last string) bool { return last == token })
 	})
 	return nil
 }
 
-// Closed keeps everybody out, as if all access policies were removed.
-func (e *Entra) Closed(closed bool) { e.closed.Store(closed) }
+// DenyAccess refuses all further tokens, as if all access policies were removed.
+func (e *Entra) DenyAccess(denied bool) { e.denied.Store(denied) }
 
-// close ends the connections that were logged in last with such a token.
-func (e *Entra) close(such func(token string) bool) {
+// close closes the connections whose last login used a matching token.
+func (e *Entra) close(matches func(token string) bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for conn, token := range e.conns {
-		if such(token) {
+		if matches(token) {
 			conn.Close()
 		}
 	}
 }
 
-// carry takes what a client sends to Redis and the answers back.
-func (e *Entra) carry(client net.Conn) {
+// relay forwards a client's commands to Redis, and the answers, and records logins.
+func (e *Entra) relay(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", e.server.Addr())
 	if err != nil {
@@ -128,8 +128,8 @@ func (e *Entra) loggedIn(client net.Conn, token string) {
 	e.conns[client] = token
 }
 
-// password is that of AUTH user password, or HELLO 3 AUTH user password; empty in other
-// commands.
+// password returns the password in AUTH user password or HELLO 3 AUTH user password, and
+// "" for other commands.
 func password(args []string) string {
 	switch {
 	case len(args) == 3 && strings.EqualFold(args[0], "AUTH"):
@@ -140,7 +140,7 @@ func password(args []string) string {
 	return ""
 }
 
-// readCommand returns a command as it was sent, an array of bulk strings, and its words.
+// readCommand reads an array of bulk strings. It returns the bytes and the strings.
 func readCommand(in *bufio.Reader) (raw []byte, args []string, err error) {
 	count, line, err := readLength(in, '*')
 	raw = append(raw, line...)

@@ -7,16 +7,15 @@ import (
 	"testing"
 )
 
-// Ports lie below those that systems give to outgoing connections, so that no
-// client takes a server's port while the server is down. A Cluster node also
-// listens busGap above its port.
+// Ports are below the ephemeral range, so that no client takes a server's port while the
+// server is down. A Cluster node also listens on the port busGap above its own.
 const (
 	firstPort = 12000
 	lastPort  = 21999
 	busGap    = 10000
 )
 
-// freePort returns a port that is free just now, and so is the one busGap above.
+// freePort returns a port that is free now, as is the port busGap above it.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {

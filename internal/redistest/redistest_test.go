@@ -29,7 +29,7 @@ func eventually(t *testing.T, what string, done func() error) {
 	t.Fatalf("%s: %v", what, err)
 }
 
-// dial returns a client that tries each command once.
+// dial returns a client that does not retry.
 func dial(t *testing.T, url string, roots *x509.CertPool) *redis.Client {
 	t.Helper()
 	o, err := redis.ParseURL(url)
@@ -45,7 +45,7 @@ func dial(t *testing.T, url string, roots *x509.CertPool) *redis.Client {
 	return client
 }
 
-// set writes a key, through whatever kind of client.
+// set writes a key.
 func set(t *testing.T, client redis.Cmdable, key, value string) {
 	t.Helper()
 	if err := client.Set(t.Context(), key, value, 0).Err(); err != nil {
@@ -53,7 +53,7 @@ func set(t *testing.T, client redis.Cmdable, key, value string) {
 	}
 }
 
-// is returns an error unless a key has a value.
+// is returns an error if a key does not have the wanted value.
 func is(t *testing.T, client redis.Cmdable, key, want string) error {
 	got, err := client.Get(t.Context(), key).Result()
 	if err == nil && got != want {
@@ -62,14 +62,14 @@ func is(t *testing.T, client redis.Cmdable, key, want string) error {
 	return err
 }
 
-func TestWhatSurvives(t *testing.T) {
+func TestRestart(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	address := s.Addr()
 	set(t, dial(t, s.URL(), nil), "k", "v")
 	s.Kill()
 	if _, err := net.Dial("tcp", address); err == nil {
-		t.Error("a killed server takes connections, want none taken")
+		t.Error("a killed server accepts connections")
 	}
 	s.Restart()
 	client := dial(t, s.URL(), nil)
@@ -82,11 +82,11 @@ func TestWhatSurvives(t *testing.T) {
 		t.Errorf("keys after RestartEmpty = %d, %v, want none", n, err)
 	}
 	if s.Addr() != address {
-		t.Errorf("Addr = %s after restarts, want %s as before", s.Addr(), address)
+		t.Errorf("Addr = %s after restarts, want still %s", s.Addr(), address)
 	}
 }
 
-func TestAPausedServerAnswersLater(t *testing.T) {
+func TestPause(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	o := &redis.Options{Addr: s.Addr(), MaxRetries: -1, ReadTimeout: 50 * time.Millisecond}
@@ -108,7 +108,7 @@ func TestClock(t *testing.T) {
 		s.SetClock(ahead)
 		now, err := client.Time(t.Context()).Result()
 		if off := now.Sub(time.Now().Add(ahead)); err != nil || off.Abs() > time.Minute {
-			t.Errorf("clock set %v ahead is %v off, %v", ahead, off, err)
+			t.Errorf("clock set %v ahead is off by %v, %v", ahead, off, err)
 		}
 	}
 }
@@ -116,9 +116,9 @@ func TestClock(t *testing.T) {
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ option, name, want string }{
-		"an option is set":                    {"maxmemory 10mb", "maxmemory", "10485760"},
-		"an option takes the place of ours":   {"appendfsync everysec", "appendfsync", "everysec"},
-		"a password is needed and in the URL": {"requirepass secret", "requirepass", "secret"},
+		"additional option":   {"maxmemory 10mb", "maxmemory", "10485760"},
+		"overridden default":  {"appendfsync everysec", "appendfsync", "everysec"},
+		"password in the URL": {"requirepass secret", "requirepass", "secret"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -140,7 +140,7 @@ func TestTLS(t *testing.T) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		t.Fatalf("%s has no certificate", caFile)
+		t.Fatalf("%s contains no certificate", caFile)
 	}
 	set(t, dial(t, s.URL(), roots), "k", "v")
 	s.Restart()
@@ -148,14 +148,14 @@ func TestTLS(t *testing.T) {
 		t.Errorf("after Restart: %v", err)
 	}
 	if err := dial(t, s.URL(), x509.NewCertPool()).Ping(t.Context()).Err(); err == nil {
-		t.Error("PING of a client that doesn't know the authority = nil, want an error")
+		t.Error("PING of a client that doesn't trust the certificate = nil, want an error")
 	}
 	if err := dial(t, "redis://"+s.Addr(), nil).Ping(t.Context()).Err(); err == nil {
 		t.Error("PING without TLS = nil, want an error")
 	}
 }
 
-func TestAClusterServesAllSlots(t *testing.T) {
+func TestClusterServesAllSlots(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t)
 	o, err := redis.ParseClusterURL(c.URL())
@@ -163,7 +163,7 @@ func TestAClusterServesAllSlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(o.Addrs) != 3 {
-		t.Errorf("addresses = %v, want those of three masters", o.Addrs)
+		t.Errorf("addresses = %v, want three", o.Addrs)
 	}
 	client := redis.NewClusterClient(o)
 	defer client.Close()
@@ -183,11 +183,11 @@ func TestAClusterServesAllSlots(t *testing.T) {
 	}
 	c.Masters[1].Restart()
 	for i := range 300 {
-		eventually(t, "all is there after a restart", func() error { return is(t, client, fmt.Sprint(i), "v") })
+		eventually(t, "all keys are available after a restart", func() error { return is(t, client, fmt.Sprint(i), "v") })
 	}
 }
 
-func TestSentinelFailsOver(t *testing.T) {
+func TestFailover(t *testing.T) {
 	t.Parallel()
 	s := redistest.StartSentinel(t)
 	o, err := redis.ParseFailoverURL(s.URL())
@@ -198,7 +198,7 @@ func TestSentinelFailsOver(t *testing.T) {
 	defer client.Close()
 	set(t, client, "k", "v")
 	old := s.Master()
-	eventually(t, "the replica has it", func() error {
+	eventually(t, "the replica has the key", func() error {
 		for _, n := range s.Nodes {
 			if err := is(t, dial(t, n.URL(), nil), "k", "v"); err != nil {
 				return err
@@ -207,30 +207,30 @@ func TestSentinelFailsOver(t *testing.T) {
 		return nil
 	})
 	if now := s.Failover(); now == old {
-		t.Fatal("Failover left the master as it was")
+		t.Fatal("Failover returned the old master")
 	}
-	eventually(t, "the client follows", func() error { return client.Set(t.Context(), "w", "x", 0).Err() })
-	eventually(t, "what was there before is there", func() error { return is(t, client, "k", "v") })
+	eventually(t, "the client uses the new master", func() error { return client.Set(t.Context(), "w", "x", 0).Err() })
+	eventually(t, "the key is available", func() error { return is(t, client, "k", "v") })
 }
 
-func TestAServerEndsWithItsTest(t *testing.T) {
+func TestServerEndsWithTest(t *testing.T) {
 	t.Parallel()
 	var address string
-	t.Run("a test that starts one", func(t *testing.T) {
+	t.Run("start", func(t *testing.T) {
 		address = redistest.Start(t).Addr()
 		if err := dial(t, "redis://"+address, nil).Ping(t.Context()).Err(); err != nil {
 			t.Errorf("PING = %v, want an answer", err)
 		}
 	})
 	if _, err := net.Dial("tcp", address); err == nil {
-		t.Error("the server takes connections after its test, want it ended")
+		t.Error("the server accepts connections after its test")
 	}
 }
 
-// asChild is set for a process that starts a server and is then killed.
+// asChild is set in the environment of a process that starts a server and is then killed.
 const asChild = "REDISTEST_AS_CHILD"
 
-func TestAServerEndsWithItsProcess(t *testing.T) {
+func TestServerEndsWithProcess(t *testing.T) {
 	if os.Getenv(asChild) != "" {
 		fmt.Println("listening on", redistest.Start(t).Addr())
 		select {}
@@ -256,23 +256,23 @@ func TestAServerEndsWithItsProcess(t *testing.T) {
 	_ = cmd.Wait()
 	eventually(t, "the server ends", func() error {
 		if conn, err := net.Dial("tcp", address); err == nil {
-			return fmt.Errorf("%s still takes connections", conn.RemoteAddr())
+			return fmt.Errorf("%s still accepts connections", conn.RemoteAddr())
 		}
 		return nil
 	})
 }
 
-func TestADisguisedServer(t *testing.T) {
+func TestFakeVersion(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	tests := map[string]struct{ version, want, valkey string }{
-		"a shorter version": {"5.0", "5.0", ""},
-		"a longer version":  {"255.255.255-rc12", "255.255.255-rc12", ""},
-		"a Valkey":          {"7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1", "7.2.4", "8.0.1"},
+		"shorter version": {"5.0", "5.0", ""},
+		"longer version":  {"255.255.255-rc12", "255.255.255-rc12", ""},
+		"Valkey":          {"7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1", "7.2.4", "8.0.1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			url := s.Disguise(tt.version)
+			url := s.FakeVersion(tt.version)
 			for _, protocol := range []string{"2", "3"} {
 				client := dial(t, url+"?protocol="+protocol, nil)
 				info, err := client.InfoMap(t.Context(), "server").Result()
@@ -281,48 +281,48 @@ func TestADisguisedServer(t *testing.T) {
 				}
 				set(t, client, "k", "v")
 				if err := is(t, dial(t, s.URL(), nil), "k", "v"); err != nil {
-					t.Errorf("what was written through the disguise: %v", err)
+					t.Errorf("key written through the proxy: %v", err)
 				}
 			}
 		})
 	}
-	client := dial(t, s.Disguise("6.2"), nil)
+	client := dial(t, s.FakeVersion("6.2"), nil)
 	s.Kill()
 	if err := client.Ping(t.Context()).Err(); err == nil {
-		t.Error("PING of a killed server through its disguise = nil, want an error")
+		t.Error("PING of a killed server through the proxy = nil, want an error")
 	}
 }
 
-// ended is a test whose end can be looked at.
-type ended struct {
+// fatalRecorder records the message of a test's Fatal.
+type fatalRecorder struct {
 	testing.TB
-	said string
+	message string
 }
 
-func (e *ended) Fatal(args ...any) {
-	e.said = fmt.Sprint(args...)
+func (r *fatalRecorder) Fatal(args ...any) {
+	r.message = fmt.Sprint(args...)
 	runtime.Goexit()
 }
 
-func (e *ended) Fatalf(format string, args ...any) { e.Fatal(fmt.Sprintf(format, args...)) }
+func (r *fatalRecorder) Fatalf(format string, args ...any) { r.Fatal(fmt.Sprintf(format, args...)) }
 
-func TestAServerThatDoesNotStart(t *testing.T) {
+func TestStartFails(t *testing.T) {
 	tests := map[string]struct{ path, option, want string }{
-		"there is no redis-server": {t.TempDir(), "", "redis-server is not installed: scripts/check installs it"},
-		"an option is wrong":       {os.Getenv("PATH"), "no-such-option yes", "no-such-option"},
+		"redis-server not installed": {t.TempDir(), "", "redis-server is not installed: scripts/check installs it"},
+		"unknown option":             {os.Getenv("PATH"), "no-such-option yes", "no-such-option"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("PATH", tt.path)
-			test := &ended{TB: t}
+			test := &fatalRecorder{TB: t}
 			ctx, done := context.WithCancel(t.Context())
 			go func() {
 				defer done()
 				redistest.Start(test, tt.option)
 			}()
 			<-ctx.Done()
-			if !strings.Contains(test.said, tt.want) {
-				t.Errorf("the test ends with %q, want %q in it", test.said, tt.want)
+			if !strings.Contains(test.message, tt.want) {
+				t.Errorf("Fatal = %q, want %q in it", test.message, tt.want)
 			}
 		})
 	}

@@ -2,23 +2,26 @@ package redistest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	"outlook-monitor/internal/await"
 )
 
-// masterName is what the Sentinels call the master.
+// masterName is the name of the master in the Sentinels.
 const masterName = "om"
 
-// Sentinel is a master and a replica that three Sentinels watch.
+// Sentinel is a master and a replica watched by three Sentinels.
 type Sentinel struct {
 	t         testing.TB
-	Nodes     []*Server // the master and the replica, in turns
+	Nodes     []*Server // master and replica; a failover swaps their roles
 	Sentinels []*Server
 }
 
-// StartSentinel starts them and waits until the replica has the master's data
-// and the Sentinels know it and each other. Options are further directives of
-// master and replica; with requirepass they have a password, the Sentinels don't.
+// StartSentinel starts the servers and waits until the replica has synced and the
+// Sentinels know the replica and each other. options are additional directives for master
+// and replica. requirepass sets their password, but none for the Sentinels.
 func StartSentinel(t testing.TB, options ...string) *Sentinel {
 	t.Helper()
 	options = append([]string{"repl-diskless-sync-delay 0"}, options...)
@@ -33,43 +36,43 @@ func StartSentinel(t testing.TB, options ...string) *Sentinel {
 	host, port, _ := strings.Cut(master.Addr(), ":")
 	replica := Start(t, append([]string{"replicaof " + host + " " + port}, options...)...)
 	s := &Sentinel{t: t, Nodes: []*Server{master, replica}}
-	until(t, "the replica has the master's data", func() bool {
-		return replica.says("replication", "master_link_status:up")
+	await.True(t, "the replica has synced", func() bool {
+		return replica.infoContains("replication", "master_link_status:up")
 	})
 	for range 3 {
 		monitor := fmt.Sprintf("sentinel monitor %s %s %s 2", masterName, host, port)
 		s.Sentinels = append(s.Sentinels, launch(t, Server{sentinel: true}, append([]string{monitor}, watching...)))
 	}
 	s.until("the Sentinels know the replica and each other", func(one *Server) bool {
-		return one.says("sentinel", "status=ok", "slaves=1,sentinels=3")
+		return one.infoContains("sentinel", "status=ok", "slaves=1,sentinels=3")
 	})
 	return s
 }
 
-// URL is the master's, by its Sentinels, in go-redis' form.
+// URL returns the URL of the Sentinels for go-redis.
 func (s *Sentinel) URL() string {
 	return fmt.Sprintf("redis://%s?master_name=%s&addr=%s&addr=%s",
 		s.Sentinels[0].Addr(), masterName, s.Sentinels[1].Addr(), s.Sentinels[2].Addr())
 }
 
-// Master is the node that the first Sentinel takes for the master.
+// Master returns the master according to the first Sentinel.
 func (s *Sentinel) Master() *Server {
 	s.t.Helper()
 	return s.named(s.Sentinels[0])
 }
 
-// Failover kills the master and waits until all Sentinels name the other node,
-// which is then returned. The old one may be started again with
-// [Server.Restart]; the Sentinels make it a replica after some seconds.
+// Failover kills the master, waits until all Sentinels name the other node as master and
+// returns it. [Server.Restart] restarts the old master; the Sentinels make it a replica
+// after some seconds.
 func (s *Sentinel) Failover() *Server {
 	s.t.Helper()
 	old := s.Master()
 	old.Kill()
-	s.until("another master is named", func(one *Server) bool { return s.named(one) != old })
+	s.until("all Sentinels name another master", func(one *Server) bool { return s.named(one) != old })
 	return s.Master()
 }
 
-// named is the node that a Sentinel takes for the master.
+// named returns the master according to a Sentinel.
 func (s *Sentinel) named(by *Server) *Server {
 	s.t.Helper()
 	answer, _ := by.do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName).([]any)
@@ -82,15 +85,10 @@ func (s *Sentinel) named(by *Server) *Server {
 	return nil
 }
 
-// until waits until something holds for all Sentinels.
-func (s *Sentinel) until(what string, holds func(*Server) bool) {
+// until waits until a condition holds for all Sentinels.
+func (s *Sentinel) until(what string, condition func(*Server) bool) {
 	s.t.Helper()
-	until(s.t, what, func() bool {
-		for _, one := range s.Sentinels {
-			if !holds(one) {
-				return false
-			}
-		}
-		return true
+	await.True(s.t, what, func() bool {
+		return !slices.ContainsFunc(s.Sentinels, func(one *Server) bool { return !condition(one) })
 	})
 }

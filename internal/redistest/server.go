@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,17 +18,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/programtest"
 )
 
 const (
-	program = "redis-server"
-	// timeout is how long servers may take to do what they are asked for.
-	timeout = 30 * time.Second
-	// attempts is how often another port is tried.
-	attempts = 5
-	// shown is how many bytes of a log are, the last ones.
-	shown = 4000
+	program     = "redis-server"
+	maxAttempts = 5    // to find a free port
+	maxLog      = 4000 // bytes at the end of a log to show
 )
 
 // Server is a redis-server, or a Sentinel, as a child process.
@@ -37,27 +35,27 @@ type Server struct {
 	port     int
 	sentinel bool
 	password string      // of requirepass; empty: none
-	tls      *tls.Config // of its clients; nil: no TLS
-	clock    string      // file that says how far its clock is ahead; empty: it can't be set
-	env      []string    // added to that of the test
+	tls      *tls.Config // for clients; nil: no TLS
+	clock    string      // file with the offset of its clock; empty: SetClock is not supported
+	env      []string    // added to the environment of the test
 	process  *programtest.Process
 }
 
-// Start runs a redis-server that writes every command to its append-only file at
-// once and takes no snapshots. Options are further directives, such as
-// "maxmemory 10mb" or "appendfsync everysec".
+// Start starts a redis-server that syncs its append-only file after every command and
+// saves no RDB snapshots. options are additional directives, such as "maxmemory 10mb" or
+// "appendfsync everysec".
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	return launch(t, Server{}, ours(options))
+	return launch(t, Server{}, withDefaults(options))
 }
 
-// ours puts our own directives before options, which take their place.
-func ours(options []string) []string {
+// withDefaults puts the default directives before options, which override them.
+func withDefaults(options []string) []string {
 	return append([]string{"appendonly yes", "appendfsync always", `save ""`}, options...)
 }
 
-// launch starts a server on a free port. Another program may be faster to take
-// the port; then another is tried.
+// launch starts a server on a free port. It tries another port if another program takes
+// the port first.
 func launch(t testing.TB, kind Server, directives []string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
@@ -70,7 +68,7 @@ func launch(t testing.TB, kind Server, directives []string) *Server {
 			s.password = strings.Trim(password, `"`)
 		}
 	}
-	for range attempts {
+	for range maxAttempts {
 		s.port = freePort(t)
 		s.configure(directives)
 		if s.run() {
@@ -97,10 +95,11 @@ func (s *Server) configure(directives []string) {
 
 func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
 
-// run starts the process and waits until it is up; false if it ended instead.
+// run starts the process and waits until it is up. It returns false if the process ended
+// instead.
 func (s *Server) run() bool {
 	s.t.Helper()
-	signal.Ignore(syscall.SIGXFSZ) // children inherit it: a write beyond the limit of a Fill fails and does not kill
+	signal.Ignore(syscall.SIGXFSZ) // inherited: writes beyond the limit of FillDisk fail instead of killing the server
 	args := []string{s.file("redis.conf")}
 	if s.sentinel {
 		args = append(args, "--sentinel")
@@ -115,7 +114,7 @@ func (s *Server) run() bool {
 	s.process = programtest.Start(s.t, cmd)
 	client := s.client()
 	defer client.Close()
-	for deadline := time.Now().Add(timeout); s.process.Alive() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(await.Timeout); s.process.Alive() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if s.up(client) {
 			return true
 		}
@@ -123,12 +122,12 @@ func (s *Server) run() bool {
 	return false
 }
 
-// up reports whether it is our process that answers, and with its data loaded.
+// up reports whether this process answers and has loaded its data.
 func (s *Server) up(client *redis.Client) bool {
 	ctx := context.Background()
 	info, err := client.Info(ctx, "server").Result()
-	ours := fmt.Sprintf("process_id:%d\r\n", s.process.PID())
-	return err == nil && strings.Contains(info, ours) && client.Ping(ctx).Err() == nil
+	pid := fmt.Sprintf("process_id:%d\r\n", s.process.PID())
+	return err == nil && strings.Contains(info, pid) && client.Ping(ctx).Err() == nil
 }
 
 // client returns a client for a few commands.
@@ -139,7 +138,7 @@ func (s *Server) client() *redis.Client {
 	})
 }
 
-// do sends one command and stops the test if it fails.
+// do sends one command and ends the test if it fails.
 func (s *Server) do(args ...any) any {
 	s.t.Helper()
 	client := s.client()
@@ -151,7 +150,7 @@ func (s *Server) do(args ...any) any {
 	return answer
 }
 
-// acl changes the rules of a user. Unlike do it may run outside of the test's goroutine.
+// acl changes the rules of a user. Unlike do, it may run in any goroutine.
 func (s *Server) acl(user string, rules ...string) error {
 	client := s.client()
 	defer client.Close()
@@ -162,16 +161,11 @@ func (s *Server) acl(user string, rules ...string) error {
 	return client.Do(context.Background(), args...).Err()
 }
 
-// says reports whether INFO has all the given words in a section.
-func (s *Server) says(section string, words ...string) bool {
+// infoContains reports whether a section of INFO contains all texts.
+func (s *Server) infoContains(section string, texts ...string) bool {
 	s.t.Helper()
 	info := fmt.Sprint(s.do("INFO", section))
-	for _, word := range words {
-		if !strings.Contains(info, word) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(info, text) })
 }
 
 func (s *Server) end() {
@@ -181,19 +175,19 @@ func (s *Server) end() {
 	}
 }
 
-// log returns the end of what the server wrote.
+// log returns the end of the log.
 func (s *Server) log() string {
 	text, err := os.ReadFile(s.file("log"))
 	if err != nil {
 		return err.Error()
 	}
-	return cmp.Or(string(text[max(0, len(text)-shown):]), "nothing was written")
+	return cmp.Or(string(text[max(0, len(text)-maxLog):]), "the log is empty")
 }
 
-// Addr is where the server listens.
+// Addr returns the address of the server.
 func (s *Server) Addr() string { return address(s.port) }
 
-// URL is the server's in go-redis' form.
+// URL returns the URL of the server for go-redis.
 func (s *Server) URL() string {
 	u := url.URL{Scheme: "redis", Host: s.Addr()}
 	if s.tls != nil {
@@ -205,18 +199,18 @@ func (s *Server) URL() string {
 	return u.String()
 }
 
-// Kill ends the server at once, as a crash would.
+// Kill kills the server.
 func (s *Server) Kill() { s.process.Kill() }
 
-// Restart kills the server and starts it again on its port. It returns when the
-// server has loaded its data and answers.
+// Restart kills the server and starts it again on the same port. It returns once the
+// server has loaded its data.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
-	until(s.t, "redis-server comes back", s.run)
+	await.True(s.t, "redis-server restarts", s.run)
 }
 
-// RestartEmpty is Restart, but the data is gone. A Cluster node keeps its slots.
+// RestartEmpty is like Restart, but without the data. A Cluster node keeps its slots.
 func (s *Server) RestartEmpty() {
 	s.t.Helper()
 	s.Kill()
@@ -228,17 +222,17 @@ func (s *Server) RestartEmpty() {
 	s.Restart()
 }
 
-// Keep puts the data of now aside, for [Server.RestartOlder].
-func (s *Server) Keep() {
+// Snapshot copies the current data for [Server.RestartFromSnapshot].
+func (s *Server) Snapshot() {
 	s.t.Helper()
-	s.copyData("appendonlydir", "kept")
+	s.copyData("appendonlydir", "snapshot")
 }
 
-// RestartOlder is Restart with the data of the last [Server.Keep].
-func (s *Server) RestartOlder() {
+// RestartFromSnapshot is like Restart, but with the data of the last [Server.Snapshot].
+func (s *Server) RestartFromSnapshot() {
 	s.t.Helper()
 	s.Kill()
-	s.copyData("kept", "appendonlydir")
+	s.copyData("snapshot", "appendonlydir")
 	s.Restart()
 }
 
@@ -252,8 +246,7 @@ func (s *Server) copyData(from, to string) {
 	}
 }
 
-// Pause stops the server without closing its connections, as a machine that
-// hangs would. [Server.Resume] lets it go on.
+// Pause stops the server without closing its connections, until [Server.Resume].
 func (s *Server) Pause() {
 	s.t.Helper()
 	s.signal(syscall.SIGSTOP)
@@ -272,9 +265,9 @@ func (s *Server) signal(signal syscall.Signal) {
 	}
 }
 
-// Fill makes the disk look full to the server: its files can't grow beyond what
-// the append-only file has now. [Server.Empty] ends that; a restart too.
-func (s *Server) Fill() {
+// FillDisk simulates a full disk: the server's files can't grow beyond the current size of
+// the append-only file. [Server.FreeDisk] or a restart ends that.
+func (s *Server) FillDisk() {
 	s.t.Helper()
 	files, err := filepath.Glob(s.file("appendonlydir/*.aof"))
 	if err != nil {
@@ -289,27 +282,17 @@ func (s *Server) Fill() {
 	s.limit(fmt.Sprint(size))
 }
 
-// Empty ends a [Server.Fill].
-func (s *Server) Empty() {
+// FreeDisk ends a [Server.FillDisk].
+func (s *Server) FreeDisk() {
 	s.t.Helper()
 	s.limit("unlimited")
 }
 
-// limit says how large a file of the server may become.
+// limit sets the maximum size of the server's files.
 func (s *Server) limit(size string) {
 	s.t.Helper()
 	out, err := exec.Command("prlimit", fmt.Sprintf("--pid=%d", s.process.PID()), "--fsize="+size+":").CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("prlimit: %v: %s", err, out)
-	}
-}
-
-// until waits for something that the servers do.
-func until(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(timeout); !done(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("this did not happen within %v: %s", timeout, what)
-		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// StartTLS is [Start] for a server that speaks TLS only, with a certificate for 127.0.0.1
-// that is its own authority; certFile has it (for SSL_CERT_FILE). Clients need none.
+// StartTLS is like [Start], but the server accepts only TLS. certFile holds its self-signed
+// certificate for 127.0.0.1 (for SSL_CERT_FILE). Clients need no certificate.
 func StartTLS(t testing.TB, options ...string) (s *Server, certFile string) {
 	t.Helper()
 	pair, certFile, keyFile := certificate(t)
@@ -20,10 +20,10 @@ func StartTLS(t testing.TB, options ...string) (s *Server, certFile string) {
 	directives := append([]string{
 		"tls-cert-file " + certFile, "tls-key-file " + keyFile, "tls-ca-cert-file " + certFile, "tls-auth-clients no",
 	}, options...)
-	return launch(t, Server{tls: &tls.Config{RootCAs: roots}}, ours(directives)), certFile
+	return launch(t, Server{tls: &tls.Config{RootCAs: roots}}, withDefaults(directives)), certFile
 }
 
-// certificate returns that of package httptest, with its leaf, and writes it to files.
+// certificate returns the certificate of package httptest and writes it to files.
 func certificate(t testing.TB) (pair tls.Certificate, certFile, keyFile string) {
 	t.Helper()
 	server := httptest.NewTLSServer(nil)

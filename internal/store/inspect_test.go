@@ -105,7 +105,7 @@ func TestInspectVersions(t *testing.T) {
 		"6.0.20": true, "5.0.14": true, "2.8": true, "6": true, "6.1.99": true,
 		"6.2": false, "6.2.0": false, "7.0.15": false, "10.0.1": false, "255.x": false,
 	} {
-		_, err := inspect(t, server.Disguise(version))
+		_, err := inspect(t, server.FakeVersion(version))
 		if errors.Is(err, store.ErrTooOld) != tooOld {
 			t.Errorf("Inspect of %s = %v, want ErrTooOld %t", version, err, tooOld)
 		}

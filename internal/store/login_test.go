@@ -69,8 +69,8 @@ func TestTokenRenewal(t *testing.T) {
 		url   string
 		admit func(user, token string, life time.Duration) error
 	}{
-		"one server": {entra.URL() + "?skip_verify=true", entra.Admit},
-		"a Cluster":  {cluster.URL(), cluster.Admit},
+		"one server": {entra.URL() + "?skip_verify=true", entra.AddToken},
+		"a Cluster":  {cluster.URL(), cluster.AddToken},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestTokenRenewal(t *testing.T) {
 func TestFailedLogin(t *testing.T) {
 	t.Parallel()
 	entra := redistest.StartEntra(t)
-	l := newLoginFixture(t, entra.URL()+"?skip_verify=true", time.Minute, entra.Admit)
+	l := newLoginFixture(t, entra.URL()+"?skip_verify=true", time.Minute, entra.AddToken)
 	if _, err := l.SetFault(graphsim.Fault{Operation: "token", Kind: "status", Status: 503}); err != nil {
 		t.Fatal(err)
 	}
@@ -144,8 +144,8 @@ func TestFailedLogin(t *testing.T) {
 		t.Error(err)
 	}
 	// The error of Redis is passed on: it leads to the remedy.
-	entra.Closed(true)
-	denied := newLoginFixture(t, entra.URL()+"?skip_verify=true", time.Minute, entra.Admit).store
+	entra.DenyAccess(true)
+	denied := newLoginFixture(t, entra.URL()+"?skip_verify=true", time.Minute, entra.AddToken).store
 	if err := denied.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
 		t.Errorf("Ping = %v, want WRONGPASS", err)
 	}

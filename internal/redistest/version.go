@@ -9,10 +9,10 @@ import (
 	"strconv"
 )
 
-// Disguise returns the URL of a proxy in front of the server through which INFO
-// tells another version, and not whether the server is a Valkey. More lines may
-// follow the version, those of a Valkey for one.
-func (s *Server) Disguise(version string) string {
+// FakeVersion returns the URL of a proxy for the server that replaces the version in
+// INFO, and removes the lines that identify a Valkey. version may contain further lines,
+// such as those of a Valkey.
+func (s *Server) FakeVersion(version string) string {
 	s.t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *Server) Disguise(version string) string {
 	return "redis://" + ln.Addr().String()
 }
 
-// relay copies in both directions until a side or ctx ends.
+// relay copies in both directions until either side closes or ctx ends.
 func (s *Server) relay(ctx context.Context, client net.Conn, version string) {
 	defer client.Close()
 	server, err := net.Dial("tcp", s.Addr())
@@ -51,12 +51,12 @@ func (s *Server) relay(ctx context.Context, client net.Conn, version string) {
 	_, _ = io.Copy(masked{client, version}, server)
 }
 
-// serverInfo is the beginning of an answer to INFO, as RESP2 and RESP3 have it: its
-// length, its first line, and those that name the server.
+// serverInfo matches the beginning of an answer to INFO in RESP2 or RESP3: its length,
+// its first line, and the lines that identify the server.
 var serverInfo = regexp.MustCompile(`([$=])(\d+)(\r\n(?:txt:)?# Server\r\n)(redis_version:[^\r]*(?:\r\n(?:server_name|valkey_\w+):[^\r]*)*)`)
 
-// masked writes with another version in answers to INFO. It is near the beginning
-// of an answer, so it comes in one piece.
+// masked replaces the version in answers to INFO. The version is near the beginning of an
+// answer, so that one Write contains it.
 type masked struct {
 	to      io.Writer
 	version string
@@ -65,7 +65,7 @@ type masked struct {
 func (m masked) Write(p []byte) (int, error) {
 	out := serverInfo.ReplaceAllFunc(p, func(answer []byte) []byte {
 		part := serverInfo.FindSubmatch(answer)
-		size, _ := strconv.Atoi(string(part[2])) // of digits
+		size, _ := strconv.Atoi(string(part[2])) // digits
 		lines := "redis_version:" + m.version
 		return fmt.Appendf(nil, "%s%d%s%s", part[1], size+len(lines)-len(part[4]), part[3], lines)
 	})
