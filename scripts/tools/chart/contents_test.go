@@ -17,23 +17,23 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-func TestReplicasAreReplacedOneByOne(t *testing.T) {
+func TestRollingUpdate(t *testing.T) {
 	for name, release := range releases {
 		t.Run(name, func(t *testing.T) {
 			found, _ := rendered(t, release.values)
 			d, container := deployment(t, found)
 			rolling := d.Spec.Strategy.RollingUpdate
 			if rolling.MaxUnavailable.IntValue() != 0 || rolling.MaxSurge.IntValue() != 1 {
-				t.Errorf("rolling update = %v, want none unavailable and one more", rolling)
+				t.Errorf("rolling update = %v, want maxUnavailable 0 and maxSurge 1", rolling)
 			}
-			const hand = 10 // seconds in which the service finishes what is in hand
+			const drain = 10 // seconds in which the service drains
 			grace, sleep := *d.Spec.Template.Spec.TerminationGracePeriodSeconds, container.Lifecycle.PreStop.Sleep.Seconds
-			if grace != 20 || sleep+hand >= grace {
-				t.Errorf("grace = %d s with %d s of sleep, want 20 s, and time to finish", grace, sleep)
+			if grace != 20 || sleep+drain >= grace {
+				t.Errorf("grace = %d s with %d s of sleep, want 20 s, and time to drain", grace, sleep)
 			}
 			for path, probe := range map[string]*core.Probe{"/healthz": container.LivenessProbe, "/readyz": container.ReadinessProbe} {
 				if got := probe.HTTPGet; got.Path != path || got.Port.StrVal != "private" {
-					t.Errorf("probe = %v, want %s of the private port", got, path)
+					t.Errorf("probe = %v, want %s on the private port", got, path)
 				}
 			}
 			budget := get[*policy.PodDisruptionBudget](t, found, "PodDisruptionBudget ooo-outlook-monitor")
@@ -49,9 +49,9 @@ func TestReplicasAreReplacedOneByOne(t *testing.T) {
 
 func TestImage(t *testing.T) {
 	tests := map[string]struct{ values, want string }{
-		"a tag":            {"", "registry.example.com/outlook-monitor:2.3.4"},
-		"the chart's own":  {`image: { tag: "" }`, "registry.example.com/outlook-monitor:1.0.0"},
-		"a digest as well": {"image: { digest: 'sha256:" + strings.Repeat("0", 64) + "' }", "registry.example.com/outlook-monitor@sha256:" + strings.Repeat("0", 64)},
+		"tag":            {"", "registry.example.com/outlook-monitor:2.3.4"},
+		"appVersion":     {`image: { tag: "" }`, "registry.example.com/outlook-monitor:1.0.0"},
+		"tag and digest": {"image: { digest: 'sha256:" + strings.Repeat("0", 64) + "' }", "registry.example.com/outlook-monitor@sha256:" + strings.Repeat("0", 64)},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -66,21 +66,21 @@ func TestImage(t *testing.T) {
 	}
 }
 
-func TestReplicasAreCountedOrScaled(t *testing.T) {
+func TestReplicaCountAndAutoscaling(t *testing.T) {
 	found, _ := rendered(t, app+"replicaCount: 3")
 	if d, _ := deployment(t, found); d.Spec.Replicas == nil || *d.Spec.Replicas != 3 {
 		t.Errorf("replicas = %v, want 3", d.Spec.Replicas)
 	}
 	tests := map[string]struct{ values, want string }{
-		"by CPU alone":         {"autoscaling: { enabled: true }", "cpu 70%"},
-		"by the lag of pods":   {"autoscaling: { enabled: true, cpu: { enabled: false }, queueLag: { enabled: true, target: 500m } }", "Pods outlook_monitor_backlog_lag_seconds map[work:read] 500m on average"},
-		"by the lag elsewhere": {"autoscaling: { enabled: true, cpu: { target: 50 }, queueLag: { enabled: true, type: External } }", "cpu 50%, External outlook_monitor_backlog_lag_seconds map[work:read] 1"},
+		"CPU":          {"autoscaling: { enabled: true }", "cpu 70%"},
+		"pod lag":      {"autoscaling: { enabled: true, cpu: { enabled: false }, queueLag: { enabled: true, target: 500m } }", "Pods outlook_monitor_backlog_lag_seconds map[work:read] 500m on average"},
+		"external lag": {"autoscaling: { enabled: true, cpu: { target: 50 }, queueLag: { enabled: true, type: External } }", "cpu 50%, External outlook_monitor_backlog_lag_seconds map[work:read] 1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			found, _ := rendered(t, app+tt.values)
 			if d, _ := deployment(t, found); d.Spec.Replicas != nil {
-				t.Errorf("replicas = %d beside an autoscaler, want none", *d.Spec.Replicas)
+				t.Errorf("replicas = %d with an autoscaler, want none", *d.Spec.Replicas)
 			}
 			scaler := get[*autoscaling.HorizontalPodAutoscaler](t, found, "HorizontalPodAutoscaler ooo-outlook-monitor")
 			if *scaler.Spec.MinReplicas != 2 || scaler.Spec.MaxReplicas != 6 {
@@ -106,8 +106,8 @@ func TestReplicasAreCountedOrScaled(t *testing.T) {
 	}
 }
 
-// TestOnlyGraphsPathsArePublic looks at what can be reached from outside.
-func TestOnlyGraphsPathsArePublic(t *testing.T) {
+// TestOnlyGraphPathsArePublic checks what is exposed to the internet.
+func TestOnlyGraphPathsArePublic(t *testing.T) {
 	found, _ := rendered(t, everything)
 	ingress := get[*networking.Ingress](t, found, "Ingress ooo-outlook-monitor")
 	if got := ingress.Spec.TLS[0]; got.SecretName != "monitor-tls" || !slices.Equal(got.Hosts, []string{"monitor.example.com"}) {
@@ -126,7 +126,7 @@ func TestOnlyGraphsPathsArePublic(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("paths = %q, want %q", got, want)
 	}
-	found, _ = rendered(t, releases["TLS at the service itself"].values)
+	found, _ = rendered(t, releases["TLS in the service"].values)
 	for name, kind := range map[string]core.ServiceType{"public": core.ServiceTypeLoadBalancer, "private": core.ServiceTypeClusterIP} {
 		if service := get[*core.Service](t, found, "Service ooo-outlook-monitor-"+name); service.Spec.Type != kind {
 			t.Errorf("type of the %s Service = %s, want %s", name, service.Spec.Type, kind)
@@ -134,15 +134,15 @@ func TestOnlyGraphsPathsArePublic(t *testing.T) {
 	}
 }
 
-func TestRedisKeepsWhatItIsGiven(t *testing.T) {
+func TestRedisPersistsAndDoesNotEvict(t *testing.T) {
 	tests := map[string]struct {
 		values string
-		secret string // and key of the password
+		secret string // name and key of the password
 		want   map[string]string
 	}{
-		"by itself": {app, "outlook-monitor REDIS_PASSWORD", map[string]string{"--maxmemory": "214748364", "--appendfsync": "everysec"}},
-		"with more": {everything, "redis password", map[string]string{"--maxmemory": "429496729", "--appendfsync": "always"}},
-		"a key of another name": {app + "secret: { keys: { REDIS_PASSWORD: redis } }", "outlook-monitor redis",
+		"defaults":     {app, "outlook-monitor REDIS_PASSWORD", map[string]string{"--maxmemory": "214748364", "--appendfsync": "everysec"}},
+		"all features": {everything, "redis password", map[string]string{"--maxmemory": "429496729", "--appendfsync": "always"}},
+		"other key": {app + "secret: { keys: { REDIS_PASSWORD: redis } }", "outlook-monitor redis",
 			map[string]string{"--maxmemory": "214748364", "--appendfsync": "everysec"}},
 	}
 	for name, tt := range tests {
@@ -163,20 +163,20 @@ func TestRedisKeepsWhatItIsGiven(t *testing.T) {
 			for name, env := range map[string][]core.EnvVar{"REDISCLI_AUTH": container.Env, "REDIS_PASSWORD": replica.Env} {
 				i := slices.IndexFunc(env, func(e core.EnvVar) bool { return e.Name == name })
 				if i < 0 || env[i].ValueFrom == nil {
-					t.Errorf("%s comes from no Secret", name)
+					t.Errorf("%s does not come from a Secret", name)
 				} else if ref := env[i].ValueFrom.SecretKeyRef; ref.Name+" "+ref.Key != tt.secret {
-					t.Errorf("%s = key %s of %s, want %s", name, ref.Key, ref.Name, tt.secret)
+					t.Errorf("%s = key %s of Secret %s, want %s", name, ref.Key, ref.Name, tt.secret)
 				}
 			}
 			if got := container.VolumeMounts[0].MountPath; got != "/data" || container.WorkingDir != got {
-				t.Errorf("Redis works in %s and its volume is at %s, want /data for both", container.WorkingDir, got)
+				t.Errorf("working directory of Redis = %s, mount path = %s, want /data for both", container.WorkingDir, got)
 			}
 		})
 	}
 }
 
 func TestWorkloadIdentity(t *testing.T) {
-	for _, name := range []string{"workload identity, its token from the webhook", "workload identity, its token from the chart"} {
+	for _, name := range []string{"workload identity, token from the webhook", "workload identity, token from the chart"} {
 		t.Run(name, func(t *testing.T) {
 			found, _ := rendered(t, releases[name].values)
 			account := get[*core.ServiceAccount](t, found, "ServiceAccount ooo-outlook-monitor")
@@ -186,26 +186,26 @@ func TestWorkloadIdentity(t *testing.T) {
 			}
 			d, _ := deployment(t, found)
 			if got := d.Spec.Template.Labels["azure.workload.identity/use"]; got != "true" || d.Spec.Template.Spec.ServiceAccountName != account.Name {
-				t.Errorf("label = %q, account = %q, want true and the account", got, d.Spec.Template.Spec.ServiceAccountName)
+				t.Errorf("label = %q, account = %q, want true and the service account", got, d.Spec.Template.Spec.ServiceAccountName)
 			}
 		})
 	}
-	found, _ := rendered(t, releases["workload identity, its token from the chart"].values)
+	found, _ := rendered(t, releases["workload identity, token from the chart"].values)
 	d, _ := deployment(t, found)
 	token := d.Spec.Template.Spec.Volumes[0].Projected.Sources[0].ServiceAccountToken
 	if token.Audience != "api://AzureADTokenExchange" || token.Path != "azure-identity-token" {
-		t.Errorf("token = %v, want one for Microsoft Entra", token)
+		t.Errorf("token = %v, want a token for Microsoft Entra", token)
 	}
 }
 
-func TestPrometheusFindsTheMetrics(t *testing.T) {
+func TestPrometheus(t *testing.T) {
 	found, _ := rendered(t, everything)
 	monitor := get[*monitoring.ServiceMonitor](t, found, "ServiceMonitor ooo-outlook-monitor")
 	endpoint := monitor.Spec.Endpoints[0]
 	if token := endpoint.Authorization.Credentials; endpoint.Path != "/metrics" || token.Name != "secrets" || token.Key != "token" {
 		t.Errorf("endpoint = %s with %s of %s, want /metrics with the token of the Secret", endpoint.Path, token.Key, token.Name)
 	}
-	// The rules name the job.
+	// The rules refer to this job.
 	private := get[*core.Service](t, found, "Service ooo-outlook-monitor-private")
 	if got := private.Labels[monitor.Spec.JobLabel]; got != "outlook-monitor" {
 		t.Errorf("job = %q, want outlook-monitor", got)
@@ -216,16 +216,16 @@ func TestPrometheusFindsTheMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	if rules.Labels["release"] != "prometheus" || len(want.Groups) == 0 || !reflect.DeepEqual(rules.Spec, want) {
-		t.Errorf("rules = %v, want those of deploy/prometheus: %v", rules.Spec, want)
+		t.Errorf("rules = %v, want the rules in deploy/prometheus: %v", rules.Spec, want)
 	}
 }
 
-func TestNotesSayTheNextStep(t *testing.T) {
+func TestNotes(t *testing.T) {
 	tests := map[string]struct {
 		values string
-		says   []string
+		want   []string
 	}{
-		"what the chart has by itself": {app, []string{
+		"defaults": {app, []string{
 			"kubectl create secret generic outlook-monitor --namespace voice",
 			"--from-literal=AZURE_CLIENT_SECRET=…", `--from-literal=MONITOR_TOKEN="$(openssl rand -hex 32)"`,
 			`--from-literal=REDIS_PASSWORD="$(openssl rand -hex 32)"`,
@@ -235,15 +235,15 @@ func TestNotesSayTheNextStep(t *testing.T) {
 			"data-ooo-outlook-monitor-redis-0", "look at networkPolicy first",
 		}},
 		"no ingress": {app + "publicUrl: https://a.example.com", []string{"Lead https://a.example.com to the Service ooo-outlook-monitor-public, port 8080"}},
-		"a policy that lets nobody in": {app + "publicUrl: https://a.example.com\nnetworkPolicy: { ingressController: [] }", []string{
+		"policy without sources": {app + "publicUrl: https://a.example.com\nnetworkPolicy: { ingressController: [] }", []string{
 			"networkPolicy.ingressController is empty: nobody can reach the public port"}},
-		"everything on":        {everything, []string{"kubectl create secret generic secrets", "--from-literal=azure=…", "--from-literal=token="}},
-		"a Redis of one's own": {releases["a Redis of one's own"].values, []string{"--from-literal=REDIS_URL=…"}},
+		"all features":   {everything, []string{"kubectl create secret generic secrets", "--from-literal=azure=…", "--from-literal=token="}},
+		"external Redis": {releases["external Redis"].values, []string{"--from-literal=REDIS_URL=…"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, notes := rendered(t, tt.values)
-			for _, words := range tt.says {
+			for _, words := range tt.want {
 				if !strings.Contains(notes, words) {
 					t.Errorf("notes = %s\nwant %q in them", notes, words)
 				}

@@ -3,10 +3,9 @@
 //
 // # Design
 //
-// The chart is rendered as Helm does it, by Helm's own engine with the values
-// checked against the chart's schema, for several sets of values. Each manifest
-// that comes out is decoded strictly into the Kubernetes API type of its kind, so
-// that a field that is misspelled or in the wrong place is found without a
-// cluster; then its contents are looked at. It is a module of its own, so that
-// neither the program nor the linters need Helm and the Kubernetes API.
+// Helm's engine renders the chart for several sets of values and checks the values
+// against the schema. Each manifest is decoded strictly into the Kubernetes API type of
+// its kind, so that misspelled and misplaced fields are found without a cluster, and its
+// contents are checked. This is a separate module, so that neither the program nor the
+// linters depend on Helm and the Kubernetes API.
 package chart

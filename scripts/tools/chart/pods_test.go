@@ -1,7 +1,6 @@
 package chart_test
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +18,7 @@ import (
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 )
 
-// trees are the objects of each set of values, and the plain manifests.
+// trees returns the objects of each release and of the plain manifests.
 func trees(t *testing.T) map[string]objects {
 	t.Helper()
 	all := map[string]objects{"plain manifests": {}}
@@ -34,7 +33,7 @@ func trees(t *testing.T) map[string]objects {
 	return all
 }
 
-// pods lists what makes pods, by the name of the object.
+// pods returns the pod templates by the name of their object.
 func (o objects) pods() map[string]core.PodTemplateSpec {
 	all := map[string]core.PodTemplateSpec{}
 	for name, object := range o {
@@ -48,7 +47,7 @@ func (o objects) pods() map[string]core.PodTemplateSpec {
 	return all
 }
 
-// selected returns the only pods that a selector finds.
+// selected returns the only pod template that a selector matches.
 func (o objects) selected(t *testing.T, selector meta.LabelSelector) core.PodTemplateSpec {
 	t.Helper()
 	s, err := meta.LabelSelectorAsSelector(&selector)
@@ -62,33 +61,33 @@ func (o objects) selected(t *testing.T, selector meta.LabelSelector) core.PodTem
 		}
 	}
 	if len(found) != 1 || s.Empty() {
-		t.Fatalf("selector %q finds %d kinds of pods, want 1", s, len(found))
+		t.Fatalf("selector %q matches %d pod templates, want 1", s, len(found))
 	}
 	return found[0]
 }
 
-func TestPodsMayDoLittle(t *testing.T) {
+func TestPodSecurity(t *testing.T) {
 	for tree, all := range trees(t) {
 		for name, pod := range all.pods() {
 			t.Run(tree+": "+name, func(t *testing.T) {
 				spec := pod.Spec
 				if token := spec.AutomountServiceAccountToken; token == nil || *token {
-					t.Error("the pod has a token of the cluster")
+					t.Error("the pod mounts a service account token")
 				}
 				security := spec.SecurityContext
 				if security.RunAsNonRoot == nil || !*security.RunAsNonRoot || security.SeccompProfile.Type != core.SeccompProfileTypeRuntimeDefault {
-					t.Errorf("securityContext = %v, want no root and RuntimeDefault", security)
+					t.Errorf("securityContext = %v, want runAsNonRoot and RuntimeDefault", security)
 				}
 				for _, c := range spec.Containers {
 					own := c.SecurityContext
 					if !*own.ReadOnlyRootFilesystem || *own.AllowPrivilegeEscalation || !slices.Equal(own.Capabilities.Drop, []core.Capability{"ALL"}) {
-						t.Errorf("securityContext of %s = %v, want a read-only root and no capability", c.Name, own)
+						t.Errorf("securityContext of %s = %v, want a read-only root file system and no capabilities", c.Name, own)
 					}
 					for path, probe := range map[string]*core.Probe{"/healthz": c.LivenessProbe, "/readyz": c.ReadinessProbe} {
 						if probe == nil {
-							t.Errorf("%s has not both probes", c.Name)
-						} else if get := probe.HTTPGet; get != nil { // Redis is asked by a command
-							if listens(t, pod, get.Port); get.Path != path {
+							t.Errorf("%s lacks a probe", c.Name)
+						} else if get := probe.HTTPGet; get != nil { // Redis has a command instead
+							if checkPort(t, pod, get.Port); get.Path != path {
 								t.Errorf("probe of %s = %s, want %s", c.Name, get.Path, path)
 							}
 						}
@@ -102,8 +101,8 @@ func TestPodsMayDoLittle(t *testing.T) {
 	}
 }
 
-// TestMountsHaveVolumes: what is mounted is there, what is there is mounted.
-func TestMountsHaveVolumes(t *testing.T) {
+// TestMountsAndVolumes checks that each mount has a volume and each volume a mount.
+func TestMountsAndVolumes(t *testing.T) {
 	for tree, all := range trees(t) {
 		t.Run(tree, func(t *testing.T) {
 			for name, pod := range all.pods() {
@@ -129,25 +128,25 @@ func TestMountsHaveVolumes(t *testing.T) {
 	}
 }
 
-// TestNamesFit looks at names and labels as the cluster will.
-func TestNamesFit(t *testing.T) {
+// TestNamesAndLabels validates names and labels like the cluster.
+func TestNamesAndLabels(t *testing.T) {
 	for tree, all := range trees(t) {
 		t.Run(tree, func(t *testing.T) {
 			for name, object := range all {
-				wrong := validation.IsDNS1123Label(object.GetName())
+				invalid := validation.IsDNS1123Label(object.GetName())
 				for key, value := range object.GetLabels() {
-					wrong = slices.Concat(wrong, validation.IsQualifiedName(key), validation.IsValidLabelValue(value))
+					invalid = slices.Concat(invalid, validation.IsQualifiedName(key), validation.IsValidLabelValue(value))
 				}
-				if len(wrong) > 0 {
-					t.Errorf("%s: %s", name, strings.Join(wrong, ", "))
+				if len(invalid) > 0 {
+					t.Errorf("%s: %s", name, strings.Join(invalid, ", "))
 				}
 			}
 		})
 	}
 }
 
-// TestObjectsFindEachOther follows each selector and each name of an object.
-func TestObjectsFindEachOther(t *testing.T) {
+// TestReferences follows each selector and each reference to an object.
+func TestReferences(t *testing.T) {
 	for tree, all := range trees(t) {
 		for name, object := range all {
 			t.Run(tree+": "+name, func(t *testing.T) {
@@ -163,7 +162,7 @@ func TestObjectsFindEachOther(t *testing.T) {
 				case *core.Service:
 					pod := all.selected(t, meta.LabelSelector{MatchLabels: object.Spec.Selector})
 					for _, port := range object.Spec.Ports {
-						listens(t, pod, port.TargetPort)
+						checkPort(t, pod, port.TargetPort)
 					}
 				case *policy.PodDisruptionBudget:
 					all.selected(t, *object.Spec.Selector)
@@ -171,7 +170,7 @@ func TestObjectsFindEachOther(t *testing.T) {
 					pod := all.selected(t, object.Spec.PodSelector)
 					for _, rule := range object.Spec.Ingress {
 						for _, port := range rule.Ports {
-							listens(t, pod, *port.Port)
+							checkPort(t, pod, *port.Port)
 						}
 					}
 				case *networking.Ingress:
@@ -185,7 +184,7 @@ func TestObjectsFindEachOther(t *testing.T) {
 					get[*apps.Deployment](t, all, object.Spec.ScaleTargetRef.Kind+" "+object.Spec.ScaleTargetRef.Name)
 				case *monitoring.ServiceMonitor:
 					if got := all.services(object.Spec.Selector.MatchLabels, object.Spec.Endpoints[0].Port); got != "ooo-outlook-monitor-private" {
-						t.Errorf("services = %q, want the private one", got)
+						t.Errorf("services = %q, want only the private one", got)
 					}
 				}
 			})
@@ -193,26 +192,26 @@ func TestObjectsFindEachOther(t *testing.T) {
 	}
 }
 
-// listens makes sure that a pod has a port.
-func listens(t *testing.T, pod core.PodTemplateSpec, port intstr.IntOrString) {
+// checkPort checks that a pod has a port.
+func checkPort(t *testing.T, pod core.PodTemplateSpec, port intstr.IntOrString) {
 	t.Helper()
 	for _, p := range pod.Spec.Containers[0].Ports {
 		if port.StrVal == p.Name || port.StrVal == "" && port.IntVal == p.ContainerPort {
 			return
 		}
 	}
-	t.Errorf("port %s is none of the pod's", port.String())
+	t.Errorf("the pod has no port %s", port.String())
 }
 
-// services names those that have the labels and the port.
-func (o objects) services(wanted map[string]string, port string) string {
+// services names the services with the labels and the port.
+func (o objects) services(selector map[string]string, port string) string {
 	var found []string
 	for _, object := range o {
 		service, ok := object.(*core.Service)
-		if ok && labels.SelectorFromSet(wanted).Matches(labels.Set(service.Labels)) &&
+		if ok && labels.SelectorFromSet(selector).Matches(labels.Set(service.Labels)) &&
 			slices.ContainsFunc(service.Spec.Ports, func(p core.ServicePort) bool { return p.Name == port }) {
 			found = append(found, service.Name)
 		}
 	}
-	return fmt.Sprint(strings.Join(found, " "))
+	return strings.Join(found, " ")
 }

@@ -10,40 +10,40 @@ import (
 
 const app = "azure: { tenantId: the-tenant, clientId: the-client }\n"
 
-// releases are sets of values with which the chart must work.
+// releases are sets of values that the chart must support.
 var releases = map[string]struct {
-	values string
-	kinds  []string // besides the Deployment, the two Services and what guards them
+	values  string
+	objects []string // besides those of every release
 }{
-	"what the chart has by itself": {app, []string{
+	"defaults": {app, []string{
 		"NetworkPolicy ooo-outlook-monitor-redis", "Service ooo-outlook-monitor-redis", "StatefulSet ooo-outlook-monitor-redis",
 	}},
-	"everything on": {everything, []string{
+	"all features": {everything, []string{
 		"HorizontalPodAutoscaler ooo-outlook-monitor", "Ingress ooo-outlook-monitor", "NetworkPolicy ooo-outlook-monitor-redis",
 		"PrometheusRule ooo-outlook-monitor", "Service ooo-outlook-monitor-redis", "ServiceMonitor ooo-outlook-monitor",
 		"StatefulSet ooo-outlook-monitor-redis",
 	}},
-	"a Redis of one's own": {app + `
+	"external Redis": {app + `
 redis: { bundled: false }
 networkPolicy: { redis: { ports: [6379, 26379], to: [{ ipBlock: { cidr: 10.1.0.0/16 } }] } }
 `, nil},
-	"workload identity, its token from the webhook": {`
+	"workload identity, token from the webhook": {`
 azure: { tenantId: the-tenant, clientId: the-client, credential: workloadIdentity }
 redis: { bundled: false }
 `, nil},
-	"workload identity, its token from the chart": {`
+	"workload identity, token from the chart": {`
 azure: { tenantId: the-tenant, clientId: the-client, credential: workloadIdentity, workloadIdentity: { projectToken: true } }
 redis: { bundled: false }
 `, nil},
-	"a certificate to log in with": {`
+	"client certificate": {`
 azure: { tenantId: the-tenant, clientId: the-client, credential: certificate, certificate: { secretName: login } }
 redis: { bundled: false }
 `, nil},
-	"a managed identity": {`
+	"managed identity": {`
 azure: { credential: managedIdentity }
 redis: { bundled: false }
 `, nil},
-	"TLS at the service itself": {app + `
+	"TLS in the service": {app + `
 publicUrl: https://monitor.example.com
 tls: { secretName: public }
 service: { type: LoadBalancer, port: 443, externalTrafficPolicy: Local, loadBalancerSourceRanges: [20.0.0.0/8] }
@@ -85,7 +85,7 @@ redis:
   tolerations: [{ key: disk, operator: Exists }]
 `
 
-func TestTheChartMakes(t *testing.T) {
+func TestObjects(t *testing.T) {
 	always := []string{
 		"Deployment ooo-outlook-monitor", "NetworkPolicy ooo-outlook-monitor", "PodDisruptionBudget ooo-outlook-monitor",
 		"Service ooo-outlook-monitor-private", "Service ooo-outlook-monitor-public",
@@ -94,15 +94,15 @@ func TestTheChartMakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			found, _ := rendered(t, release.values)
 			want := map[string]bool{}
-			for _, object := range append(always, release.kinds...) {
+			for _, object := range append(always, release.objects...) {
 				want[object] = true
 				if found[object] == nil {
-					t.Errorf("there is no %s", object)
+					t.Errorf("%s is missing", object)
 				}
 			}
 			for _, object := range found.names() {
 				if _, account := found[object].(*core.ServiceAccount); !want[object] && !account {
-					t.Errorf("there is %s, which nobody asked for", object)
+					t.Errorf("unexpected %s", object)
 				}
 			}
 		})
@@ -119,8 +119,8 @@ func deployment(t *testing.T, o objects) (*apps.Deployment, core.Container) {
 	return d, d.Spec.Template.Spec.Containers[0]
 }
 
-// TestTheGuidesValuesWork renders the values that deploy/INSTALL.md shows.
-func TestTheGuidesValuesWork(t *testing.T) {
+// TestGuideValues renders the values in deploy/INSTALL.md.
+func TestGuideValues(t *testing.T) {
 	_, rest, _ := strings.Cut(read(t, "deploy/INSTALL.md"), "in `my-values.yaml`:\n")
 	block, _, ok := strings.Cut(strings.TrimLeft(rest, "\n"), "\n\n")
 	if !ok {

@@ -24,16 +24,16 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// top is the top of the repository.
+// top is the root of the repository.
 const top = "../../.."
 
-// namespace is where the release goes.
+// namespace is the namespace of the release.
 const namespace = "voice"
 
 // objects are decoded manifests by kind and name, such as "Service ooo-private".
 type objects map[string]meta.Object
 
-// kinds are those that manifests may be of.
+// kinds maps the kinds that manifests may have to their types.
 var kinds = map[string]func() meta.Object{
 	"apps/v1 Deployment":                      func() meta.Object { return new(apps.Deployment) },
 	"apps/v1 StatefulSet":                     func() meta.Object { return new(apps.StatefulSet) },
@@ -55,11 +55,11 @@ func (o objects) decode(text string) error {
 			return err
 		}
 		if head == (meta.TypeMeta{}) {
-			continue // comments alone
+			continue // only comments
 		}
 		make, ok := kinds[head.APIVersion+" "+head.Kind]
 		if !ok {
-			return fmt.Errorf("%s %s is no kind that is expected", head.APIVersion, head.Kind)
+			return fmt.Errorf("unexpected kind %s %s", head.APIVersion, head.Kind)
 		}
 		object := make()
 		if err := yaml.UnmarshalStrict([]byte(document), object); err != nil {
@@ -67,14 +67,14 @@ func (o objects) decode(text string) error {
 		}
 		name := head.Kind + " " + object.GetName()
 		if o[name] != nil {
-			return fmt.Errorf("there are two of %s", name)
+			return fmt.Errorf("duplicate %s", name)
 		}
 		o[name] = object
 	}
 	return nil
 }
 
-// names lists the objects.
+// names lists the names of the objects.
 func (o objects) names() []string { return slices.Sorted(maps.Keys(o)) }
 
 // get returns an object.
@@ -82,22 +82,21 @@ func get[T meta.Object](t *testing.T, o objects, name string) T {
 	t.Helper()
 	object, ok := o[name].(T)
 	if !ok {
-		t.Fatalf("objects = %q, want one called %q", o.names(), name)
+		t.Fatalf("objects = %q, want %q", o.names(), name)
 	}
 	return object
 }
 
-// render does what helm install does before it talks to a cluster. The release is
-// called ooo; the
-// notes are returned too.
+// render does what helm install does before it contacts a cluster, for a release named
+// ooo. It also returns the notes.
 func render(values ...string) (objects, string, error) {
-	log.SetOutput(io.Discard) // the loader tells of the link to the rules
+	log.SetOutput(io.Discard) // the loader logs the symbolic link to the rules
 	c, err := loader.Load(filepath.Join(top, "deploy/helm/outlook-monitor"))
 	if err != nil {
 		return nil, "", err
 	}
 	given := map[string]any{}
-	for _, text := range values { // the first to name a value has the say
+	for _, text := range values { // earlier ones take precedence
 		more, err := chartutil.ReadValues([]byte(text))
 		if err != nil {
 			return nil, "", err
@@ -126,7 +125,7 @@ func render(values ...string) (objects, string, error) {
 	return found, notes, nil
 }
 
-// rendered is render that must work, with what every release needs.
+// rendered is like render with the required values, and fails the test on errors.
 func rendered(t *testing.T, values string) (objects, string) {
 	t.Helper()
 	found, notes, err := render(values, needed)

@@ -1,10 +1,10 @@
-// Package collector tests the service's traces against the OpenTelemetry
-// collector's own receiver.
+// Package collector tests the traces of the service with the OTLP receiver of the
+// OpenTelemetry collector.
 //
 // # Design
 //
-// The collector's OTLP receiver listens, as it would inside a collector, and the
-// built program plays its demo with the endpoint in OpenTelemetry's variables.
-// What arrives is compared with what deploy/METRICS.md promises. It is a module of
-// its own, so that neither the program nor its tests need the collector.
+// The receiver listens as it would in a collector. The built program runs its demo with
+// the endpoint in the OpenTelemetry variables, and the received traces are compared with
+// deploy/METRICS.md. This is a separate module, so that neither the program nor its tests
+// depend on the collector.
 package collector

@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// top is the top of the repository.
+// top is the root of the repository.
 const top = "../../.."
 
-// link is what a span is part of; the outer one of a whole trace is empty.
+// link is a parent and a child span. The parent of a root span is "".
 type link struct{ outer, inner string }
 
-// promised reads the drawing of a trace in deploy/METRICS.md: names, two spaces,
-// what they tell; further to the right is what is part of the one above.
-func promised(t *testing.T) map[link]bool {
+// documented parses the diagram of a trace in deploy/METRICS.md. Each line has a span name,
+// two spaces and a description. Children are indented further than their parent.
+func documented(t *testing.T) map[link]bool {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(top, "deploy/METRICS.md"))
 	if err != nil {
@@ -31,7 +31,7 @@ func promised(t *testing.T) map[link]bool {
 	var above []line
 	links := map[link]bool{}
 	for row := range strings.Lines(traces) {
-		parts := drawn.FindStringSubmatch(row)
+		parts := diagramLine.FindStringSubmatch(row)
 		if parts == nil {
 			continue
 		}
@@ -47,33 +47,33 @@ func promised(t *testing.T) map[link]bool {
 		above = append(above, now)
 	}
 	if len(links) < 2 {
-		t.Fatalf("links = %v, want a drawing in deploy/METRICS.md", links)
+		t.Fatalf("links = %v, want a diagram in deploy/METRICS.md", links)
 	}
 	return links
 }
 
-var drawn = regexp.MustCompile(`^(    [ │├└─]*)([a-zA-Z]+(?: [a-z]+)*)  `)
+var diagramLine = regexp.MustCompile(`^(    [ │├└─]*)([a-zA-Z]+(?: [a-z]+)*)  `)
 
-// nameInDrawing is what the drawing calls a span.
-func nameInDrawing(name string) string {
+// diagramName returns the name of a span in the diagram.
+func diagramName(name string) string {
 	switch verb, host, _ := strings.Cut(name, " "); {
 	case verb == "graph":
-		return "graph read" // whatever Graph was asked
+		return "graph read" // for all requests to Graph
 	case verb == "POST" && host == "127.0.0.1":
 		return "POST mediator"
 	}
 	return name
 }
 
-// The values that spans may tell.
+// Patterns of attribute values.
 const (
 	uuid   = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
 	number = `\d+`
 	word   = `[a-z]+`
 )
 
-// told are all attributes that there may be, and what their values look like.
-var told = map[string]string{
+// allowedAttributes maps all attributes that spans may have to patterns of their values.
+var allowedAttributes = map[string]string{
 	"outlook_monitor.mailbox":            uuid, // the object id
 	"outlook_monitor.source":             word,
 	"outlook_monitor.sequence":           number,
@@ -94,9 +94,9 @@ var told = map[string]string{
 	"error.type":                         `\*?[a-zA-Z.]+`,
 }
 
-// texts are what is spoken in the demo.
+// texts are the messages in the demo.
 var texts = []string{"I am back on Monday", "Gone fishing", "Call Bob & Chris", "At the dentist", "Gone sailing"}
 
-// secrets are parts of what no span may hold: an address, the local Graph's
-// client secret, its tokens, and the names of headers and fields with secrets.
+// secrets are parts of texts that no span may contain: messages, addresses, the client
+// secret and tokens of the local Graph, and names of headers and fields with secrets.
 var secrets = slices.Concat(texts, []string{"@", "contoso", "graphsim-secret", "eyJ", "Bearer", "Authorization", "clientState"})

@@ -13,15 +13,15 @@ import (
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 )
 
-// endpoints are where a receiver listens, by protocol.
+// endpoints maps protocols to URLs of a receiver.
 type endpoints map[string]string
 
-// start runs the collector's receiver until the test ends; sink has what it took.
+// start runs the receiver until the test ends. It puts the received traces into sink.
 func start(t *testing.T) (sink *consumertest.TracesSink, at endpoints) {
 	t.Helper()
 	sink = new(consumertest.TracesSink)
 	var err error
-	// A port that was free may be somebody else's a moment later.
+	// Another program may take a free port first.
 	for range 10 {
 		if at, err = startAt(t, sink, free(t), free(t)); err == nil {
 			return sink, at
@@ -53,7 +53,7 @@ func startAt(t *testing.T, sink *consumertest.TracesSink, grpc, http string) (en
 	return endpoints{"grpc": "http://" + grpc, "http/protobuf": "http://" + http}, nil
 }
 
-// free returns an address with a port that nobody listens on.
+// free returns a loopback address with a free port.
 func free(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

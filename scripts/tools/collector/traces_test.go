@@ -19,14 +19,14 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
-// TestTheCollectorTakesTheTraces plays the demo twice at once.
-func TestTheCollectorTakesTheTraces(t *testing.T) {
+// TestTraces runs the demo over both protocols concurrently.
+func TestTraces(t *testing.T) {
 	program, version := build(t)
 	for _, protocol := range []string{"grpc", "http/protobuf"} {
 		t.Run("over "+protocol, func(t *testing.T) {
 			t.Parallel()
 			sink, at := start(t)
-			play(t, program, "OTEL_EXPORTER_OTLP_ENDPOINT="+at[protocol], "OTEL_EXPORTER_OTLP_PROTOCOL="+protocol)
+			runDemo(t, program, "OTEL_EXPORTER_OTLP_ENDPOINT="+at[protocol], "OTEL_EXPORTER_OTLP_PROTOCOL="+protocol)
 			if sink.SpanCount() == 0 {
 				t.Fatal("spans = 0, want some")
 			}
@@ -39,27 +39,27 @@ func TestTheCollectorTakesTheTraces(t *testing.T) {
 	}
 }
 
-// build returns the program and its version. OUTLOOK_MONITOR may name one.
+// build returns the program in OUTLOOK_MONITOR, or builds it, and its version.
 func build(t *testing.T) (program, version string) {
 	t.Helper()
 	program = os.Getenv("OUTLOOK_MONITOR")
 	if program == "" {
 		program = filepath.Join(t.TempDir(), "outlook-monitor")
-		made := exec.CommandContext(t.Context(), "go", "build", "-C", top, "-buildvcs=false", "-o", program, "./cmd/outlook-monitor")
-		if out, err := made.CombinedOutput(); err != nil {
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-C", top, "-buildvcs=false", "-o", program, "./cmd/outlook-monitor")
+		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build the program: %v\n%s", err, out)
 		}
 	}
 	out, err := exec.CommandContext(t.Context(), program, "version", "--json").Output()
-	var said struct{ Version string }
-	if err := cmp.Or(err, json.Unmarshal(out, &said)); err != nil {
-		t.Fatalf("ask for the version: %v", err)
+	var answer struct{ Version string }
+	if err := cmp.Or(err, json.Unmarshal(out, &answer)); err != nil {
+		t.Fatalf("version: %v", err)
 	}
-	return program, said.Version
+	return program, answer.Version
 }
 
-// play runs the demo, which checks itself.
-func play(t *testing.T, program string, env ...string) {
+// runDemo runs the demo, which checks itself.
+func runDemo(t *testing.T, program string, env ...string) {
 	t.Helper()
 	demo := exec.CommandContext(t.Context(), program, "demo", "--once")
 	demo.Env = append(env, "TMPDIR="+os.TempDir())
@@ -69,18 +69,18 @@ func play(t *testing.T, program string, env ...string) {
 	}
 	for _, text := range texts {
 		if !bytes.Contains(out, []byte(text)) {
-			t.Errorf("nobody says %q in the demo: what spans must not tell would not be there\n%s", text, out)
+			t.Errorf("the demo lacks %q, so the search for it in spans proves nothing\n%s", text, out)
 		}
 	}
 }
 
-// resources checks who the spans are said to be of.
+// resources checks the resource of the spans.
 func resources(t *testing.T, sink *consumertest.TracesSink, version string) {
 	t.Helper()
 	want := map[string]any{"service.name": "outlook-monitor", "service.version": version}
 	for _, batch := range sink.AllTraces() {
-		for _, of := range batch.ResourceSpans().All() {
-			got := of.Resource().Attributes().AsRaw()
+		for _, r := range batch.ResourceSpans().All() {
+			got := r.Resource().Attributes().AsRaw()
 			maps.DeleteFunc(got, func(name string, _ any) bool { return strings.HasPrefix(name, "telemetry.sdk.") })
 			if !maps.Equal(got, want) {
 				t.Errorf("resource = %v, want %v", got, want)
@@ -89,12 +89,12 @@ func resources(t *testing.T, sink *consumertest.TracesSink, version string) {
 	}
 }
 
-// byTrace returns all spans by their trace.
+// byTrace returns all spans by trace id.
 func byTrace(sink *consumertest.TracesSink) map[pcommon.TraceID][]ptrace.Span {
 	traces := map[pcommon.TraceID][]ptrace.Span{}
 	for _, batch := range sink.AllTraces() {
-		for _, of := range batch.ResourceSpans().All() {
-			for _, scope := range of.ScopeSpans().All() {
+		for _, r := range batch.ResourceSpans().All() {
+			for _, scope := range r.ScopeSpans().All() {
 				for _, s := range scope.Spans().All() {
 					traces[s.TraceID()] = append(traces[s.TraceID()], s)
 				}
@@ -104,25 +104,25 @@ func byTrace(sink *consumertest.TracesSink) map[pcommon.TraceID][]ptrace.Span {
 	return traces
 }
 
-// links compares what is part of what with the drawing. All of it must be seen in
-// one trace, from the notification to the mediator's answer; a change that nothing
-// announced begins with the look.
+// links compares parents and children with the diagram. At least one trace must contain the
+// whole diagram, from the notification to the mediator's answer. Traces of changes without
+// a notification begin with the read.
 func links(t *testing.T, traces map[pcommon.TraceID][]ptrace.Span) {
 	t.Helper()
-	want := promised(t)
+	want := documented(t)
 	whole := 0
 	for id, spans := range traces {
 		names := map[pcommon.SpanID]string{{}: ""}
 		for _, s := range spans {
-			names[s.SpanID()] = nameInDrawing(s.Name())
+			names[s.SpanID()] = diagramName(s.Name())
 		}
 		got := map[link]bool{}
 		for _, s := range spans {
 			outer, ok := names[s.ParentSpanID()]
 			if !ok {
-				t.Errorf("trace %s: what %s is part of did not arrive", id, s.Name())
+				t.Errorf("trace %s: the parent of %s is missing", id, s.Name())
 			}
-			got[link{outer, nameInDrawing(s.Name())}] = true
+			got[link{outer, diagramName(s.Name())}] = true
 		}
 		if maps.Equal(got, want) && answered(spans) {
 			whole++
@@ -130,46 +130,46 @@ func links(t *testing.T, traces map[pcommon.TraceID][]ptrace.Span) {
 		delete(got, link{"", "read"})
 		for l := range got {
 			if !want[l] {
-				t.Errorf("trace %s: %s is part of %q, which deploy/METRICS.md does not say", id, l.inner, l.outer)
+				t.Errorf("trace %s: %s has parent %q, which is not in deploy/METRICS.md", id, l.inner, l.outer)
 			}
 		}
 	}
 	if whole == 0 {
-		t.Errorf("no trace has all of %v: %v", want, shapes(traces))
+		t.Errorf("no trace contains all of %v: %v", want, spanNames(traces))
 	}
 }
 
-// answered reports whether the mediator answered in a trace.
+// answered reports whether a trace contains an answer of the mediator.
 func answered(spans []ptrace.Span) bool {
 	return slices.ContainsFunc(spans, func(s ptrace.Span) bool {
-		return nameInDrawing(s.Name()) == "POST mediator" && note(s, "http.response.status_code") == "200"
+		return diagramName(s.Name()) == "POST mediator" && attribute(s, "http.response.status_code") == "200"
 	})
 }
 
-// changes checks that each change is one trace with one look, and that it is told
-// there and nowhere else.
+// changes checks that each change has one trace with one read, and that only this trace
+// contains its delivery.
 func changes(t *testing.T, traces map[pcommon.TraceID][]ptrace.Span) {
 	t.Helper()
-	looks, sources := map[string]pcommon.TraceID{}, map[string]bool{}
+	reads, sources := map[string]pcommon.TraceID{}, map[string]bool{}
 	for id, spans := range traces {
 		for _, s := range spans {
-			// A look that found nothing has no sequence, and one that another look
-			// was faster than failed.
-			if s.Name() != "read" || note(s, "outlook_monitor.sequence") == "" || s.Status().Code() == ptrace.StatusCodeError {
+			// A read without a change has no sequence, and one that lost to a faster
+			// read has failed.
+			if s.Name() != "read" || attribute(s, "outlook_monitor.sequence") == "" || s.Status().Code() == ptrace.StatusCodeError {
 				continue
 			}
-			change := note(s, "outlook_monitor.mailbox") + " " + note(s, "outlook_monitor.sequence")
-			if other, ok := looks[change]; ok {
-				t.Errorf("change %s has looks in %s and %s, want one", change, other, id)
+			change := attribute(s, "outlook_monitor.mailbox") + " " + attribute(s, "outlook_monitor.sequence")
+			if other, ok := reads[change]; ok {
+				t.Errorf("change %s has reads in traces %s and %s, want one", change, other, id)
 			}
-			looks[change], sources[note(s, "outlook_monitor.source")] = id, true
+			reads[change], sources[attribute(s, "outlook_monitor.source")] = id, true
 		}
 	}
 	for id, spans := range traces {
 		for _, s := range spans {
-			change := note(s, "outlook_monitor.mailbox") + " " + note(s, "outlook_monitor.sequence")
-			if s.Name() == "deliver" && looks[change] != id {
-				t.Errorf("change %s is told in trace %s, want it in that of its look, %s", change, id, looks[change])
+			change := attribute(s, "outlook_monitor.mailbox") + " " + attribute(s, "outlook_monitor.sequence")
+			if s.Name() == "deliver" && reads[change] != id {
+				t.Errorf("change %s is delivered in trace %s, want the trace of its read, %s", change, id, reads[change])
 			}
 		}
 	}
@@ -178,15 +178,15 @@ func changes(t *testing.T, traces map[pcommon.TraceID][]ptrace.Span) {
 	}
 }
 
-// contents checks that spans tell what they may, and nothing else.
+// contents checks the attributes of spans, and that they contain no secrets.
 func contents(t *testing.T, sink *consumertest.TracesSink, traces map[pcommon.TraceID][]ptrace.Span) {
 	t.Helper()
 	for _, spans := range traces {
 		for _, s := range spans {
 			for name, value := range s.Attributes().All() {
-				pattern, ok := told[name]
+				pattern, ok := allowedAttributes[name]
 				if !ok || !regexp.MustCompile(`^(?:`+pattern+`)$`).MatchString(value.AsString()) {
-					t.Errorf("%s tells %s=%s, want %q", s.Name(), name, value.AsString(), cmp.Or(pattern, "no such attribute"))
+					t.Errorf("%s has %s=%s, want %q", s.Name(), name, value.AsString(), cmp.Or(pattern, "no such attribute"))
 				}
 			}
 			if s.Events().Len()+s.Links().Len() > 0 {
@@ -201,22 +201,22 @@ func contents(t *testing.T, sink *consumertest.TracesSink, traces map[pcommon.Tr
 		}
 		for _, secret := range secrets {
 			if bytes.Contains(text, []byte(secret)) {
-				t.Errorf("the spans hold %q: %s", secret, text)
+				t.Errorf("the spans contain %q: %s", secret, text)
 			}
 		}
 	}
 }
 
-// note returns an attribute of a span as text; empty if it has none.
-func note(s ptrace.Span, name string) string {
+// attribute returns an attribute of a span as text, or "".
+func attribute(s ptrace.Span, name string) string {
 	if value, ok := s.Attributes().Get(name); ok {
 		return value.AsString()
 	}
 	return ""
 }
 
-// shapes lists the names in each trace.
-func shapes(traces map[pcommon.TraceID][]ptrace.Span) []string {
+// spanNames lists the span names of each trace.
+func spanNames(traces map[pcommon.TraceID][]ptrace.Span) []string {
 	var all []string
 	for _, spans := range traces {
 		var names []string
