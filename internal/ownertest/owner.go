@@ -17,12 +17,12 @@ import (
 type Owner struct {
 	*mailbox.Registry
 	t    *testing.T
-	ctx  context.Context // of what it acquired
+	ctx  context.Context // of the acquired partitions
 	late atomic.Bool
 }
 
-// NewOwner returns an owner that acquires nothing before [Owner.Run]. What cfg leaves out
-// is filled in.
+// NewOwner returns an owner that acquires nothing before [Owner.Run]. It fills in the fields
+// that cfg leaves out.
 func NewOwner(t *testing.T, cfg mailbox.Config) *Owner {
 	t.Helper()
 	o := &Owner{t: t}
@@ -38,7 +38,8 @@ func NewOwner(t *testing.T, cfg mailbox.Config) *Owner {
 	return o
 }
 
-// Run runs the registry for a worker until the test ends or calls stop.
+// Run runs the registry with a worker, and acquires all partitions, until the test ends or
+// calls stop.
 func (o *Owner) Run(worker mailbox.Worker) (stop func()) {
 	o.t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(o.t.Context()))
@@ -48,17 +49,17 @@ func (o *Owner) Run(worker mailbox.Worker) (stop func()) {
 	return func() { cancel(); ended() }
 }
 
-// AcquireAll acquires each partition.
+// AcquireAll acquires all partitions.
 func (o *Owner) AcquireAll(lease store.Lease) {
 	for p := range ooo.Partitions {
 		o.Acquire(o.ctx, p, lease)
 	}
 }
 
-// SetLate reports whether the ownership was not confirmed in time.
+// SetLate sets whether the deadline of the ownership is over.
 func (o *Owner) SetLate(late bool) { o.late.Store(late) }
 
-// InTime reports whether it was.
+// InTime reports whether the deadline is not over.
 func (o *Owner) InTime() bool { return !o.late.Load() }
 
 // Hint leaves a hint.

@@ -1,5 +1,5 @@
-// Package ownertest has the owner of all partitions for the tests of its loops: the
-// registry of package mailbox over the real store, with a Redis in this process.
+// Package ownertest provides an owner of all partitions for tests: the registry of package
+// mailbox on the real store, with an embedded Redis.
 package ownertest
 
 import (
@@ -16,22 +16,22 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Lease is that of the owner, in each partition.
+// Lease is the owner's lease of every partition.
 var Lease = store.Lease{Life: "me", Tenure: 1}
 
-// Store is the real store with faults, in which all partitions have one owner.
+// Store is the real store with faults. One owner has all partitions.
 type Store struct {
 	*store.Store
-	deaf bool
+	bubble bool        // in a synctest bubble
+	owner  store.Lease // used only by the goroutine of the test
 
 	mu     sync.Mutex
-	owner  store.Lease              // guarded by mu, as all below
-	before func(s store.Save) error // nil: nothing
-	away   bool
+	before func(s store.Save) error // may be nil; guarded by mu, like all fields below
+	away   bool                     // every write fails
 	saves  []store.Save
 }
 
-// Open opens a Redis of its own in this process for the test.
+// Open starts an embedded Redis for the test.
 func Open(t *testing.T, cfg store.Config) (s *Store, url string) {
 	t.Helper()
 	embedded, err := store.StartEmbedded()
@@ -43,8 +43,8 @@ func Open(t *testing.T, cfg store.Config) (s *Store, url string) {
 	return open(t, cfg), cfg.URL
 }
 
-// InBubble runs a test by the clock of a bubble. The Redis is outside of it, and the store
-// hears no messages: a goroutine that reads the network would stop the clock.
+// InBubble runs a test in a synctest bubble. Redis runs outside, and the store receives no
+// messages, because a goroutine that reads from the network would stop the fake clock.
 func InBubble(t *testing.T, test func(t *testing.T, s *Store)) {
 	t.Helper()
 	embedded, err := store.StartEmbedded()
@@ -54,7 +54,7 @@ func InBubble(t *testing.T, test func(t *testing.T, s *Store)) {
 	defer embedded.Close()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, store.Config{URL: embedded.URL()})
-		s.deaf = true
+		s.bubble = true
 		test(t, s)
 	})
 }
@@ -71,7 +71,7 @@ func open(t *testing.T, cfg store.Config) *Store {
 	return s
 }
 
-// Own has the table name another lease for each partition.
+// Own writes another lease of every partition into the table.
 func (s *Store) Own(t *testing.T, lease store.Lease) {
 	t.Helper()
 	old := ""
@@ -88,7 +88,7 @@ func (s *Store) Own(t *testing.T, lease store.Lease) {
 	s.owner = lease
 }
 
-// Put stores a record as an earlier owner left it.
+// Put stores a record, as a previous owner would have left it.
 func (s *Store) Put(t *testing.T, m *ooo.Mailbox) {
 	t.Helper()
 	m.Version = 1
@@ -97,7 +97,8 @@ func (s *Store) Put(t *testing.T, m *ooo.Mailbox) {
 	}
 }
 
-// ChangeWish writes a wish as the API does, by compare, and returns the hint that it left.
+// ChangeWish changes a wish by compare-and-swap, as the API does, and returns the hint that
+// it left.
 func (s *Store) ChangeWish(t *testing.T, address string, change func(w *ooo.Wish)) ooo.Hint {
 	t.Helper()
 	for {
@@ -117,7 +118,7 @@ func (s *Store) ChangeWish(t *testing.T, address string, change func(w *ooo.Wish
 	}
 }
 
-// Record returns what Redis has of a mailbox; nil: nothing.
+// Record returns the record of a mailbox in Redis, or nil.
 func (s *Store) Record(t *testing.T, id ooo.RecordID) *ooo.Mailbox {
 	t.Helper()
 	loaded, err := s.Load(t.Context(), id.Partition())
@@ -130,28 +131,29 @@ func (s *Store) Record(t *testing.T, id ooo.RecordID) *ooo.Mailbox {
 	return nil
 }
 
-// BeforeSaves has something happen before each save, which is not written if that fails.
-// nil ends it.
+// BeforeSaves sets a function that is called before each save, and whose error the save
+// returns instead of writing. nil removes it.
 func (s *Store) BeforeSaves(before func(s store.Save) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.before = before
 }
 
-// SetAway reports whether nothing is written.
+// SetAway sets whether saves and removals of hints fail.
 func (s *Store) SetAway(away bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.away = away
 }
 
-// Saves returns all saves that were answered.
+// Saves returns all successful saves.
 func (s *Store) Saves() []store.Save {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.saves)
 }
 
+// fault returns the error of a write; save is nil if it is not a save.
 func (s *Store) fault(save *store.Save) error {
 	s.mu.Lock()
 	before, away := s.before, s.away
@@ -165,7 +167,7 @@ func (s *Store) fault(save *store.Save) error {
 	return before(*save)
 }
 
-// Save saves, unless there is a fault.
+// Save saves a record, unless there is a fault.
 func (s *Store) Save(ctx context.Context, save store.Save) error {
 	if err := s.fault(&save); err != nil {
 		return err
@@ -187,12 +189,12 @@ func (s *Store) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
 	return s.Store.RemoveHints(ctx, hints...)
 }
 
-// Listen listens; in a bubble nothing is heard.
-func (s *Store) Listen(ctx context.Context, heard func(store.Message)) error {
-	if !s.deaf {
-		return s.Store.Listen(ctx, heard)
+// Listen receives messages. In a bubble it receives only the one of the connect.
+func (s *Store) Listen(ctx context.Context, receive func(store.Message)) error {
+	if !s.bubble {
+		return s.Store.Listen(ctx, receive)
 	}
-	heard(store.Message{})
+	receive(store.Message{})
 	<-ctx.Done()
 	return nil
 }

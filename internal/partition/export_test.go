@@ -9,17 +9,17 @@ import (
 // SetWall replaces the wall clock.
 func SetWall(o *Owners, wall func() time.Time) { o.wall = wall }
 
-// Life names the replica.
+// Life returns the life of the replica.
 func Life(o *Owners) string { return o.cfg.Life }
 
-// Deadline returns until when something may start, if no other round is answered.
+// Deadline returns until when work may start if no other round is answered.
 func Deadline(o *Owners) time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.deadline
 }
 
-// Leases returns the leases of the partitions in which something may start now.
+// Leases returns the leases of the partitions in which work may start now.
 func Leases(o *Owners) (leases [64]store.Lease) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -31,7 +31,7 @@ func Leases(o *Owners) (leases [64]store.Lease) {
 	return leases
 }
 
-// Acts returns the partitions in which something may start now, one bit each.
+// Acts returns the partitions in which work may start now, one bit each.
 func Acts(o *Owners) (acts uint64) {
 	for p, lease := range Leases(o) {
 		if lease.Life != "" {

@@ -13,14 +13,14 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// table is a Redis with nothing but the table of owners. Every link to it has faults of
-// its own.
+// table is a fake Redis with nothing but the table of owners. Each replica reaches it
+// through a link with its own faults.
 type table struct {
-	mu      sync.Mutex
-	fields  map[string]string
-	history []version // what the fields were, oldest first
-	down    bool      // nothing is answered
-	hears   []func()  // called for each message
+	mu          sync.Mutex
+	fields      map[string]string
+	history     []version // earlier fields, oldest first
+	down        bool      // no request is answered
+	subscribers []func()  // called for each message
 }
 
 type version struct {
@@ -30,7 +30,7 @@ type version struct {
 
 func newTable() *table { return &table{fields: map[string]string{}} }
 
-// change carries something out and keeps what was before.
+// change changes the fields and keeps the earlier ones in the history.
 func (r *table) change(f func(fields map[string]string)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,22 +44,27 @@ func (r *table) change(f func(fields map[string]string)) {
 	}
 }
 
-// hear has a function called for each message.
-func (r *table) hear(f func()) { r.mu.Lock(); r.hears = append(r.hears, f); r.mu.Unlock() }
+// subscribe registers a function that is called for each message.
+func (r *table) subscribe(f func()) {
+	r.mu.Lock()
+	r.subscribers = append(r.subscribers, f)
+	r.mu.Unlock()
+}
 
-func (r *table) announced() {
+// publish sends a message.
+func (r *table) publish() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, f := range r.hears {
+	for _, f := range r.subscribers {
 		f()
 	}
 }
 
-// stop has nothing answered; start ends that.
+// stop makes the table answer nothing until start is called.
 func (r *table) stop()  { r.mu.Lock(); r.down = true; r.mu.Unlock() }
 func (r *table) start() { r.mu.Lock(); r.down = false; r.mu.Unlock() }
 
-// rollBack brings back what was there a while ago.
+// rollBack restores the fields of some time ago.
 func (r *table) rollBack(ago time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -81,14 +86,14 @@ func (r *table) owners() store.Owners {
 // link is a replica's connection to the table.
 type link struct {
 	*table
-	mu      sync.Mutex
-	random  *rand.Rand    // nil: no faults at random
-	faults  float64       // how many of the calls have one
-	cut     bool          // requests are lost
-	deaf    bool          // answers of swaps are lost
-	noSwaps bool          // requests of swaps are
-	slow    time.Duration // more latency, each way
-	paused  chan struct{} // closed when the process goes on; nil: it runs
+	mu          sync.Mutex
+	random      *rand.Rand    // nil: no random faults
+	faults      float64       // fraction of the calls that have a random fault
+	cut         bool          // all requests are lost
+	loseSwaps   bool          // requests of swaps are lost
+	loseAnswers bool          // answers of swaps are lost
+	slow        time.Duration // additional latency in each direction
+	paused      chan struct{} // closed when the process resumes; nil: it runs
 }
 
 var errLost = errors.New("no answer")
@@ -104,8 +109,8 @@ func (l *link) resume() {
 	l.set(func() { close(l.paused); l.paused = nil })
 }
 
-// standStill returns when the process is not paused.
-func (l *link) standStill() {
+// waitWhilePaused returns when the process is not paused.
+func (l *link) waitWhilePaused() {
 	l.mu.Lock()
 	paused := l.paused
 	l.mu.Unlock()
@@ -114,13 +119,13 @@ func (l *link) standStill() {
 	}
 }
 
-// call carries something out, or not, or late, or twice, as the faults are. The value is
-// what the first carrying out found, unless that came after the caller gave up.
+// call executes f on the fields: once, not at all, late or twice, depending on the faults.
+// It returns the result of an execution before ctx ends.
 func call[T any](ctx context.Context, l *link, swap bool, f func(fields map[string]string) T) (value T, err error) {
-	l.standStill()
+	l.waitWhilePaused()
 	fault, latency := 1.0, time.Millisecond
 	l.mu.Lock()
-	cut, deaf := l.cut || l.noSwaps && swap, l.deaf && swap
+	cut, loseAnswers := l.cut || l.loseSwaps && swap, l.loseAnswers && swap
 	if l.random != nil {
 		fault, latency = l.random.Float64()/max(l.faults, 1e-9), time.Duration(l.random.IntN(20))*time.Millisecond
 	}
@@ -131,10 +136,10 @@ func call[T any](ctx context.Context, l *link, swap bool, f func(fields map[stri
 	l.table.mu.Unlock()
 	lost := func() (T, error) {
 		<-ctx.Done()
-		l.standStill()
+		l.waitWhilePaused()
 		return value, errLost
 	}
-	carryOut := func() { l.change(func(fields map[string]string) { value = f(fields) }) }
+	execute := func() { l.change(func(fields map[string]string) { value = f(fields) }) }
 	later := func() {
 		time.AfterFunc(200*latency, func() { l.change(func(fields map[string]string) { f(fields) }) })
 	}
@@ -142,13 +147,13 @@ func call[T any](ctx context.Context, l *link, swap bool, f func(fields map[stri
 	switch {
 	case cut, fault < 0.3: // the request is lost
 		return lost()
-	case deaf, fault < 0.5: // the answer is lost
-		carryOut()
+	case loseAnswers, fault < 0.5: // the answer is lost
+		execute()
 		return lost()
-	case fault < 0.7: // carried out after the caller gave up
+	case fault < 0.7: // executed after the caller gave up
 		later()
 		return lost()
-	case fault < 0.8: // carried out again later
+	case fault < 0.8: // executed again later
 		later()
 	case fault < 1: // slow
 		time.Sleep(latency * 30)
@@ -156,16 +161,16 @@ func call[T any](ctx context.Context, l *link, swap bool, f func(fields map[stri
 	if ctx.Err() != nil {
 		return lost()
 	}
-	carryOut()
+	execute()
 	time.Sleep(latency)
-	l.standStill()
+	l.waitWhilePaused()
 	return value, ctx.Err()
 }
 
 func (l *link) Round(ctx context.Context, life string, b store.Beat) (store.Owners, error) {
 	return call(ctx, l, false, func(fields map[string]string) store.Owners {
 		before := store.ParseOwners(maps.Clone(fields))
-		if was, there := before.Beats[life]; !there || was.Number < b.Number {
+		if last, ok := before.Beats[life]; !ok || last.Number < b.Number {
 			fields[store.BeatField(life)] = b.String()
 		}
 		return before
@@ -192,10 +197,10 @@ func (l *link) SwapOwners(ctx context.Context, swaps ...store.Swap) (bool, error
 	})
 }
 
-// AnnounceTable has all replicas refresh, unless the message is lost.
+// AnnounceTable makes all replicas refresh, unless the message is lost.
 func (l *link) AnnounceTable(ctx context.Context) {
 	if _, err := call(ctx, l, false, func(map[string]string) bool { return true }); err == nil {
-		l.announced()
+		l.publish()
 	}
 }
 
@@ -205,12 +210,12 @@ func (l *link) SetWait(ctx context.Context, name string, d time.Duration) error 
 		return true
 	})
 	if err == nil {
-		l.announced()
+		l.publish()
 	}
 	return err
 }
 
-// Load returns how many saves a partition has seen.
+// Load returns the number of saves of a partition.
 func (l *link) Load(ctx context.Context, p int) (store.Loaded, error) {
 	return call(ctx, l, false, func(fields map[string]string) store.Loaded {
 		return store.Loaded{Saves: store.ParseOwners(fields).Saves[p]}

@@ -9,157 +9,159 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// outages are the scenarios in which Redis goes away or comes back with other data.
-var outages = map[string]func(*world){
-	"Redis stops for less than the grace time, and for long": func(w *world) {
-		a, b := w.add("a"), w.add("b")
-		w.even(2)
+// outages are the scenarios in which Redis is unreachable or comes back with other data.
+var outages = map[string]func(*env){
+	"outage shorter and longer than the grace time": func(e *env) {
+		a, b := e.add("a"), e.add("b")
+		e.waitBalanced(2)
 		before, loads := a.owns(), a.loads()+b.loads()
 		for _, d := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
-			w.stop()
+			e.stop()
 			time.Sleep(d)
 			if d > 4*time.Second && (a.InTime() || b.InTime()) {
-				w.Error("somebody acts without Redis")
+				e.Error("a replica acts without Redis")
 			}
-			w.start()
-			w.until("both act again", time.Second, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
+			e.start()
+			e.waitFor("both act again", time.Second, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
 		}
 		time.Sleep(10 * time.Second)
-		if !slices.Equal(a.owns(), before) || a.loads()+b.loads() != loads || a.older.Load()+b.older.Load() != 0 {
-			w.Error("partitions moved or were loaded again")
+		if !slices.Equal(a.owns(), before) || a.loads()+b.loads() != loads || a.rollbacks.Load()+b.rollbacks.Load() != 0 {
+			e.Error("partitions moved or were loaded again")
 		}
 	},
-	"Redis comes back empty": func(w *world) {
-		a := w.add("a")
-		w.even(1)
-		b := w.add("b")
-		w.even(2)
+	"empty Redis": func(e *env) {
+		a := e.add("a")
+		e.waitBalanced(1)
+		b := e.add("b")
+		e.waitBalanced(2)
 		for p := range 64 {
-			a.save(w.Context(), p)
-			b.save(w.Context(), p)
+			a.save(e.Context(), p)
+			b.save(e.Context(), p)
 		}
-		before := w.table.owners()
+		before := e.table.owners()
 		for _, d := range []time.Duration{0, 500 * time.Millisecond, 8 * time.Second} {
-			older := a.older.Load()
-			w.stop()
+			older := a.rollbacks.Load()
+			e.stop()
 			time.Sleep(d)
-			w.empty()
-			w.start()
+			e.empty()
+			e.start()
 			limit := 2 * time.Second
 			if d > limit { // long enough for another replica to have taken over before
 				limit += 3 * time.Second
 			}
-			w.until("both act again", limit, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
+			e.waitFor("both act again", limit, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
 			time.Sleep(2 * time.Second)
-			after := w.table.owners()
+			after := e.table.owners()
 			if after.Leases != before.Leases || after.Saves != before.Saves || after.Settings != before.Settings || after.Fingerprint != "f" {
-				w.Errorf("table = %+v, want %+v", after, before)
+				e.Errorf("table = %+v, want %+v", after, before)
 			}
-			if a.older.Load() != older+1 || b.older.Load() != 0 {
-				w.Errorf("OnRollback was called %d and %d times more, want once on the owner of partition 0", a.older.Load()-older, b.older.Load())
+			if a.rollbacks.Load() != older+1 || b.rollbacks.Load() != 0 {
+				e.Errorf("OnRollback was called %d and %d times, want once on the owner of partition 0", a.rollbacks.Load()-older, b.rollbacks.Load())
 			}
 			time.Sleep(10 * time.Second)
 		}
 		if a.loads() != 64 || b.loads() != 32 {
-			w.Errorf("%d and %d loads: memory was lost", a.loads(), b.loads())
+			e.Errorf("%d and %d loads, want 64 and 32: memory was lost", a.loads(), b.loads())
 		}
 	},
-	"Redis comes back from before a replica took over": func(w *world) {
-		a, b := w.add("a"), w.add("b")
-		w.even(2)
+	"Redis rolled back to before a take": func(e *env) {
+		a, b := e.add("a"), e.add("b")
+		e.waitBalanced(2)
 		b.crash()
-		w.until("a owns all", 4*time.Second, func() bool { return len(a.owns()) == 64 })
-		before := w.table.owners()
-		w.rollBack(3 * time.Second)
-		if w.table.owners().Leases == before.Leases {
-			w.Fatal("nothing was rolled back")
+		e.waitFor("a owns all", 4*time.Second, func() bool { return len(a.owns()) == 64 })
+		before := e.table.owners()
+		e.rollBack(3 * time.Second)
+		if e.table.owners().Leases == before.Leases {
+			e.Fatal("nothing was rolled back")
 		}
-		w.until("a owns all again", 6*time.Second, func() bool { return len(a.owns()) == 64 && w.table.owners().Leases == before.Leases })
+		e.waitFor("a owns all again", 6*time.Second, func() bool { return len(a.owns()) == 64 && e.table.owners().Leases == before.Leases })
 		if a.loads() > 32+64 {
-			w.Errorf("%d loads: memory was lost", a.loads())
+			e.Errorf("%d loads: memory was lost", a.loads())
 		}
 	},
-	"Redis loses saves alone": func(w *world) {
-		a := w.add("a")
-		w.even(1)
+	"Redis loses only saves": func(e *env) {
+		a := e.add("a")
+		e.waitBalanced(1)
 		time.Sleep(810 * time.Millisecond) // right after a round
-		a.save(w.Context(), 3)
-		before := w.table.owners()
-		w.rollBack(5 * time.Millisecond)
-		if w.table.owners().Saves == before.Saves {
-			w.Fatal("no save was lost")
+		a.save(e.Context(), 3)
+		before := e.table.owners()
+		e.rollBack(5 * time.Millisecond)
+		if e.table.owners().Saves == before.Saves {
+			e.Fatal("no save was lost")
 		}
 		time.Sleep(2 * time.Second)
-		if w.table.owners().Saves != before.Saves || a.restores() != 1 || a.older.Load() != 1 {
-			w.Errorf("restored %d partitions, told %d times, want one each", a.restores(), a.older.Load())
+		if e.table.owners().Saves != before.Saves || a.restores() != 1 || a.rollbacks.Load() != 1 {
+			e.Errorf("%d partitions restored, OnRollback called %d times, want one each", a.restores(), a.rollbacks.Load())
 		}
 	},
-	"who stops without Redis stops within 10 s": func(w *world) {
-		a := w.add("a", func(_ *partition.Config, r *replica) {
-			r.drain = func(ctx context.Context, _ int, _ bool) { <-ctx.Done() } // a save is repeated
+	"stop without Redis takes at most 10 s": func(e *env) {
+		a := e.add("a", func(_ *partition.Config, r *replica) {
+			r.drain = func(ctx context.Context, _ int, _ bool) { <-ctx.Done() } // a save is retried
 		})
-		w.even(1)
-		w.stop()
+		e.waitBalanced(1)
+		e.stop()
 		time.Sleep(time.Second)
 		a.stop()
-		w.until("it has ended", 10*time.Second+10*time.Millisecond, a.gone.Load)
+		e.waitFor("it ends", 10*time.Second+10*time.Millisecond, a.stopped.Load)
 	},
-	"a failed round starts the counts again": func(w *world) {
-		a, b := w.add("a"), w.add("b")
-		w.even(2)
+	"failed round restarts the observations": func(e *env) {
+		a, b := e.add("a"), e.add("b")
+		e.waitBalanced(2)
 		a.crash()
 		time.Sleep(1500 * time.Millisecond)
 		b.link.set(func() { b.link.cut = true })
 		time.Sleep(1500 * time.Millisecond)
 		b.link.set(func() { b.link.cut = false })
-		if took := w.until("b owns all", 5*time.Second, func() bool { return len(b.owns()) == 64 }); took < 3*time.Second {
-			w.Errorf("taken %v after the failed round, want 3 s at least", took)
+		if took := e.waitFor("b owns all", 5*time.Second, func() bool { return len(b.owns()) == 64 }); took < 3*time.Second {
+			e.Errorf("taken %v after the failed round, want at least 3 s", took)
 		}
 	},
-	"the deadline counts from sending": func(w *world) {
+	"deadline counts from sending the round": func(e *env) {
 		const slow = 300 * time.Millisecond
-		a := w.add("a")
-		w.even(1)
+		a := e.add("a")
+		e.waitBalanced(1)
 		a.link.set(func() { a.link.slow = slow })
 		time.Sleep(2 * time.Second)
 		for range 300 {
 			if left := time.Until(partition.Deadline(a.Owners)); left > 2500*time.Millisecond-2*slow {
-				w.Fatalf("%v are left after an answer that took %v", left, 2*slow)
+				e.Fatalf("%v left after an answer that took %v", left, 2*slow)
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
 	},
-	"the table names somebody earlier": func(w *world) {
-		a := w.add("a")
-		w.even(1)
-		a.link.set(func() { a.link.noSwaps = true })
-		w.change(func(fields map[string]string) { fields[store.LeaseField(7)] = "earlier:0" })
+	"older table names another owner": func(e *env) {
+		a := e.add("a")
+		e.waitBalanced(1)
+		a.link.set(func() { a.link.loseSwaps = true })
+		e.change(func(fields map[string]string) { fields[store.LeaseField(7)] = "earlier:0" })
 		time.Sleep(2 * time.Second)
 		if a.acts(7) || !a.acts(8) {
-			w.Error("it acts before its name is back")
+			e.Error("a acts before it has reclaimed the lease")
 		}
-		a.link.set(func() { a.link.noSwaps = false })
-		w.until("its name is back", 2*time.Second, func() bool { return w.table.owners().Leases[7] == store.Lease{Life: "a", Tenure: 1} })
+		a.link.set(func() { a.link.loseSwaps = false })
+		e.waitFor("a has reclaimed the lease", 2*time.Second, func() bool {
+			return e.table.owners().Leases[7] == store.Lease{Life: "a", Tenure: 1}
+		})
 		time.Sleep(2900 * time.Millisecond)
 		if a.acts(7) {
-			w.Error("it acts before the other one must have noticed")
+			e.Error("a acts before the other owner must have noticed")
 		}
-		w.until("it acts again", 2*time.Second, func() bool { return a.acts(7) })
+		e.waitFor("a acts again", 2*time.Second, func() bool { return a.acts(7) })
 	},
-	"a replica is taken from after Redis was emptied": func(w *world) {
-		a, b := w.add("a"), w.add("b")
-		w.even(2)
-		time.Sleep(time.Second) // each has seen the leases of the other
+	"take after Redis was emptied": func(e *env) {
+		a, b := e.add("a"), e.add("b")
+		e.waitBalanced(2)
+		time.Sleep(time.Second) // each has observed the leases of the other
 		b.link.set(func() { b.link.cut = true })
-		w.empty()
-		w.until("a owns all", 8*time.Second, func() bool { return len(a.owns()) == 64 })
+		e.empty()
+		e.waitFor("a owns all", 8*time.Second, func() bool { return len(a.owns()) == 64 })
 		b.link.set(func() { b.link.cut = false })
 		for range 100 {
 			time.Sleep(10 * time.Millisecond)
 			if len(a.owns()) != 64 {
-				w.Fatalf("a owns %d after b came back, want all", len(a.owns()))
+				e.Fatalf("a owns %d partitions after b came back, want all", len(a.owns()))
 			}
 		}
-		w.even(2)
+		e.waitBalanced(2)
 	},
 }

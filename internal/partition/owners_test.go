@@ -16,302 +16,286 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// scenarios are told in the time of a bubble. No two owners act at once in any of them.
-var scenarios = map[string]func(*world){
-	"one replica takes everything at once, and leaves nothing": func(w *world) {
-		r := w.add("a")
-		w.until("it owns all", 100*time.Millisecond, func() bool { return len(r.owns()) == 64 })
+// scenarios run in the fake time of a bubble. In none of them may two owners act at once.
+var scenarios = map[string]func(*env){
+	"single replica takes everything at once, and leaves nothing behind": func(e *env) {
+		r := e.add("a")
+		e.waitFor("it owns everything", 100*time.Millisecond, func() bool { return len(r.owns()) == 64 })
 		if !r.First() || r.Replicas() != 1 || r.Share() != 1 || r.Owned() != 64 {
-			w.Errorf("First = %v, Replicas = %d, Share = %v, Owned = %d", r.First(), r.Replicas(), r.Share(), r.Owned())
+			e.Errorf("First = %v, Replicas = %d, Share = %v, Owned = %d", r.First(), r.Replicas(), r.Share(), r.Owned())
 		}
 		r.stop()
 		if err := <-r.done; err != nil {
-			w.Error(err)
+			e.Error(err)
 		}
 		r.done <- nil
-		if o := w.table.owners(); len(o.Beats) != 0 || owned(o) {
-			w.Errorf("left in the table: %v %v", o.Beats, o.Leases)
+		if o := e.table.owners(); len(o.Beats) != 0 || anyOwned(o) {
+			e.Errorf("beats %v and leases %v are left in the table", o.Beats, o.Leases)
 		}
-		next := w.add("b")
-		w.until("the next one owns all", 100*time.Millisecond, func() bool { return len(next.owns()) == 64 })
+		next := e.add("b")
+		e.waitFor("the next one owns everything", 100*time.Millisecond, func() bool { return len(next.owns()) == 64 })
 	},
-	"three share, one by one, two partitions a round": func(w *world) {
-		a := w.add("a")
-		w.even(1)
-		b := w.add("b")
-		took := w.until("half is moved", time.Minute, func() bool { return w.settled(2) })
+	"replicas join one by one, and two partitions move per round": func(e *env) {
+		a := e.add("a")
+		e.waitBalanced(1)
+		b := e.add("b")
+		took := e.waitFor("half of the partitions have moved", time.Minute, func() bool { return e.balanced(2) })
 		if took < 15*time.Second {
-			w.Errorf("32 partitions were moved in %v", took)
+			e.Errorf("32 partitions moved in %v, want at least 15 s", took)
 		}
-		c := w.add("c")
-		w.even(3)
+		c := e.add("c")
+		e.waitBalanced(3)
 		if a.Replicas() != 3 || c.Replicas() != 3 || len(a.owns()) != 22 || len(b.owns()) != 21 {
-			w.Errorf("Replicas = %d, %d; owned %d, %d", a.Replicas(), c.Replicas(), len(a.owns()), len(b.owns()))
+			e.Errorf("Replicas = %d, %d; owned %d, %d", a.Replicas(), c.Replicas(), len(a.owns()), len(b.owns()))
 		}
 		if s := b.Share(); s < 0.3 || s > 0.36 {
-			w.Errorf("Share = %v, want a third", s)
+			e.Errorf("Share = %v, want a third", s)
 		}
 	},
-	"three that start together": func(w *world) {
-		w.add("c")
-		w.add("b")
-		w.add("a")
-		w.even(3)
+	"replicas with random lives start together": func(e *env) {
+		e.add("")
+		e.add("")
+		e.add("")
+		e.waitBalanced(3)
 	},
-	"two with the same host name": func(w *world) {
-		w.add("")
-		w.add("")
-		w.even(2)
-	},
-	"a partition that moves has an owner again within a round": func(w *world) {
-		w.add("a")
-		w.even(1)
-		w.add("b")
+	"moving partition has an owner again within a round": func(e *env) {
+		e.add("a")
+		e.waitBalanced(1)
+		e.add("b")
 		var unowned [64]time.Time
-		for !w.settled(2) {
+		for !e.balanced(2) {
 			for p := range unowned {
 				switch {
-				case len(w.owners(p)) > 0:
+				case len(e.owners(p)) > 0:
 					unowned[p] = time.Time{}
 				case unowned[p].IsZero():
 					unowned[p] = time.Now()
 				case time.Since(unowned[p]) > time.Second:
-					w.Fatalf("partition %d has no owner for a second", p)
+					e.Fatalf("partition %d has had no owner for a second", p)
 				}
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
 	},
-	"what is busy stays": func(w *world) {
-		a := w.add("a", func(_ *partition.Config, r *replica) { r.busy = func(p int) bool { return p != 5 } })
-		w.even(1)
-		b := w.add("b")
-		w.until("it has one", time.Minute, func() bool { return len(b.owns()) == 1 })
+	"busy partitions stay": func(e *env) {
+		a := e.add("a", func(_ *partition.Config, r *replica) { r.busy = func(p int) bool { return p != 5 } })
+		e.waitBalanced(1)
+		b := e.add("b")
+		e.waitFor("b owns one", time.Minute, func() bool { return len(b.owns()) == 1 })
 		time.Sleep(20 * time.Second)
 		if !slices.Equal(b.owns(), []int{5}) || len(a.owns()) != 63 {
-			w.Errorf("b owns %v, want 5 alone", b.owns())
+			e.Errorf("b owns %v, want only 5", b.owns())
 		}
 	},
-	"a slow drain and a slow load delay no round": func(w *world) {
+	"slow drains and loads delay no round": func(e *env) {
 		slow := func(_ *partition.Config, r *replica) {
 			r.loadTime = 20 * time.Second
 			r.drain = func(ctx context.Context, _ int, _ bool) { time.Sleep(time.Second) }
 		}
-		a, b := w.add("a", slow), w.add("b", slow)
+		a, b := e.add("a", slow), e.add("b", slow)
 		for range 4000 {
 			time.Sleep(10 * time.Millisecond)
 			if !a.InTime() || !b.InTime() {
-				w.Fatal("a round is late")
+				e.Fatal("a round is late")
 			}
 		}
-		w.even(2)
+		e.waitBalanced(2)
 	},
-	"who stops releases at once, but for what is in flight": func(w *world) {
+	"stopping replica releases at once, except work in flight": func(e *env) {
 		ended := make(chan struct{})
 		end := sync.OnceFunc(func() { close(ended) })
 		defer end()
-		a := w.add("a", func(_ *partition.Config, r *replica) {
+		a := e.add("a", func(_ *partition.Config, r *replica) {
 			r.drain = func(ctx context.Context, p int, stop bool) {
 				if p == 0 && stop {
 					<-ended
 				}
 			}
 		})
-		w.even(1)
-		b := w.add("b")
-		w.even(2)
+		e.waitBalanced(1)
+		b := e.add("b")
+		e.waitBalanced(2)
 		a.stop()
-		w.until("the rest is taken", 300*time.Millisecond, func() bool { return len(b.owns()) == 63 })
+		e.waitFor("the idle partitions are taken", 300*time.Millisecond, func() bool { return len(b.owns()) == 63 })
 		time.Sleep(5 * time.Second)
 		if !a.acts(0) || len(b.owns()) != 63 {
-			w.Error("what is in flight was given up")
+			e.Error("a partition was released with work in flight")
 		}
 		end()
-		w.until("the last one is taken", 300*time.Millisecond, func() bool { return len(b.owns()) == 64 })
+		e.waitFor("the last one is taken", 300*time.Millisecond, func() bool { return len(b.owns()) == 64 })
 	},
-	"who can't drain stops within 10 s": func(w *world) {
-		a := w.add("a", func(_ *partition.Config, r *replica) {
+	"stop without draining takes at most 10 s": func(e *env) {
+		a := e.add("a", func(_ *partition.Config, r *replica) {
 			r.drain = func(ctx context.Context, p int, stop bool) { <-ctx.Done() }
 		})
-		w.even(1)
+		e.waitBalanced(1)
 		a.stop()
-		w.until("it has ended", 10100*time.Millisecond, a.gone.Load)
-		if o := w.table.owners(); len(o.Beats) != 0 || o.Leases[0].Life != "" {
-			w.Error("it left something behind")
+		e.waitFor("it ends", 10100*time.Millisecond, a.stopped.Load)
+		if o := e.table.owners(); len(o.Beats) != 0 || o.Leases[0].Life != "" {
+			e.Errorf("beats %v and leases %v are left in the table", o.Beats, o.Leases)
 		}
 	},
-	"an answer of a take is lost: the table decides": func(w *world) {
-		a := w.add("a")
-		w.even(1)
-		b := w.add("b")
+	"lost answers of takes: the table decides": func(e *env) {
+		a := e.add("a")
+		e.waitBalanced(1)
+		b := e.add("b")
 		time.Sleep(2 * time.Second)
-		a.link.set(func() { a.link.deaf = true })
-		b.link.set(func() { b.link.deaf = true })
-		w.even(2)
+		a.link.set(func() { a.link.loseAnswers = true })
+		b.link.set(func() { b.link.loseAnswers = true })
+		e.waitBalanced(2)
 	},
-	"a pause of 2 s loses nothing": func(w *world) {
-		a, b := w.add("a"), w.add("b")
-		w.even(2)
+	"process paused for 2 s keeps its partitions": func(e *env) {
+		a, b := e.add("a"), e.add("b")
+		e.waitBalanced(2)
 		before, loads := a.owns(), a.loads()
 		a.link.pause()
 		time.Sleep(2 * time.Second)
 		a.link.resume()
 		time.Sleep(5 * time.Second)
 		if !slices.Equal(a.owns(), before) || a.loads() != loads || len(b.owns()) != 32 {
-			w.Errorf("a owns %d after %d more loads, want the same as before", len(a.owns()), a.loads()-loads)
+			e.Errorf("a owns %d partitions after %d more loads, want the same ones without loads", len(a.owns()), a.loads()-loads)
 		}
 	},
-	"who is resumed keeps what was not taken and nothing else": func(w *world) {
-		a, b := w.add("a"), w.add("b", func(cfg *partition.Config, r *replica) {})
-		w.even(2)
-		b.link.pause() // nobody can take
+	"resumed process keeps only partitions that were not taken": func(e *env) {
+		a, b := e.add("a"), e.add("b")
+		e.waitBalanced(2)
+		b.link.pause() // so that nobody can take
 		a.link.pause()
 		time.Sleep(20 * time.Second)
 		a.link.resume()
-		w.until("it takes the other's, and keeps its own", 6*time.Second, func() bool { return len(a.owns()) == 64 })
+		e.waitFor("a keeps its partitions and takes those of b", 6*time.Second, func() bool { return len(a.owns()) == 64 })
 		if a.loads() > 32+64 {
-			w.Errorf("%d loads: what was not taken was loaded again", a.loads())
+			e.Errorf("%d loads: its own partitions were loaded again", a.loads())
 		}
 		b.link.resume()
 		time.Sleep(time.Second)
 		if len(b.owns()) != 0 {
-			w.Errorf("b owns %v right after it was resumed, want none", b.owns())
+			e.Errorf("b owns %v right after it was resumed, want none", b.owns())
 		}
-		w.even(2)
+		e.waitBalanced(2)
 	},
-	"what was taken from a paused replica and released is not its any more": func(w *world) {
-		a, b := w.add("a"), w.add("b")
-		w.even(2)
+	"paused process lost partitions that were taken and released since": func(e *env) {
+		a, b := e.add("a"), e.add("b")
+		e.waitBalanced(2)
 		loads := a.loads()
 		a.link.pause()
-		w.until("b owns all", 20*time.Second, func() bool { return len(b.owns()) == 64 })
+		e.waitFor("b owns all", 20*time.Second, func() bool { return len(b.owns()) == 64 })
 		for _, p := range b.owns() {
-			b.save(w.Context(), p)
+			b.save(e.Context(), p)
 		}
 		b.stop()
-		w.until("b has released all", 20*time.Second, b.gone.Load)
+		e.waitFor("b has ended", 20*time.Second, b.stopped.Load)
 		a.link.resume()
-		w.until("a has loaded all anew", 20*time.Second, func() bool { return a.loads() == loads+64 })
+		e.waitFor("a has loaded everything again", 20*time.Second, func() bool { return a.loads() == loads+64 })
 		if a.restores() != 0 {
-			w.Errorf("%d partitions were written back over newer data", a.restores())
+			e.Errorf("%d partitions were restored over newer data", a.restores())
 		}
 	},
-	"a replica that can't read gives everything away, and gets it back": func(w *world) {
-		since := time.Time{}
-		a := w.add("a", func(cfg *partition.Config, _ *replica) {
+	"replica that can't read releases everything until it can": func(e *env) {
+		var since atomic.Pointer[time.Time] // its last answer; nil: just now
+		a := e.add("a", func(cfg *partition.Config, _ *replica) {
 			cfg.Answered = func() time.Duration {
-				if since.IsZero() {
-					return 0
+				if at := since.Load(); at != nil {
+					return time.Since(*at)
 				}
-				return time.Since(since)
+				return 0
 			}
 		})
-		b := w.add("b")
-		w.even(2)
-		since = time.Now()
-		took := w.until("b owns all", 15*time.Second, func() bool { return len(b.owns()) == 64 })
+		b := e.add("b")
+		e.waitBalanced(2)
+		since.Store(new(time.Now()))
+		took := e.waitFor("b owns all", 15*time.Second, func() bool { return len(b.owns()) == 64 })
 		if took < 10*time.Second || took > 13*time.Second {
-			w.Errorf("given away after %v, want a little over 10 s", took)
+			e.Errorf("released after %v, want a little over 10 s", took)
 		}
 		if len(a.owns()) != 0 || a.Replicas() != 1 {
-			w.Errorf("a owns %d, Replicas = %d", len(a.owns()), a.Replicas())
+			e.Errorf("a owns %d, Replicas = %d, want 0 and 1", len(a.owns()), a.Replicas())
 		}
-		since = time.Time{}
-		w.even(2)
+		since.Store(nil)
+		e.waitBalanced(2)
 	},
-	"nobody can read: what is free is taken, nobody releases": func(w *world) {
-		never := func(cfg *partition.Config, _ *replica) { cfg.Answered = func() time.Duration { return -1 } }
-		a := w.add("a", never)
-		w.even(1)
-		b := w.add("b", never)
-		time.Sleep(20 * time.Second)
-		if len(a.owns()) != 64 || len(b.owns()) != 0 {
-			w.Errorf("owned %d and %d, want all by the first", len(a.owns()), len(b.owns()))
-		}
-		a.crash()
-		w.until("b takes over", 4*time.Second, func() bool { return len(b.owns()) == 64 })
-	},
-	"a rolling upgrade: the newest settings win": func(w *world) {
+	"rolling upgrade: the newest settings win": func(e *env) {
 		with := func(digest string) func(*partition.Config, *replica) {
 			return func(cfg *partition.Config, _ *replica) { cfg.Settings = digest }
 		}
-		a, b := w.add("a", with("old")), w.add("b", with("old"))
-		w.even(2)
-		c := w.add("c", with("new"))
-		w.even(3)
+		a, b := e.add("a", with("old")), e.add("b", with("old"))
+		e.waitBalanced(2)
+		c := e.add("c", with("new"))
+		e.waitBalanced(3)
 		b.crash()
 		time.Sleep(3900 * time.Millisecond)
 		if got := len(c.owns()); got < 32 || len(a.owns()) > 22 {
-			w.Errorf("owned %d by the newer, %d by the older, want nothing taken by the older yet", got, len(a.owns()))
+			e.Errorf("the newer owns %d, the older %d, want nothing taken by the older yet", got, len(a.owns()))
 		}
-		w.even(2) // what nobody has for 3 s
+		e.waitBalanced(2) // partitions that were free for 3 s
 		a.stop()
-		w.until("the newer owns all", 3*time.Second, func() bool { return len(c.owns()) == 64 })
-		if o := w.table.owners(); o.Settings != "2 new" || o.Beats["c"].Settings != 2 {
-			w.Errorf("settings = %q, beat %v, want number 2", o.Settings, o.Beats["c"])
+		e.waitFor("the newer owns everything", 3*time.Second, func() bool { return len(c.owns()) == 64 })
+		if o := e.table.owners(); o.Settings != "2 new" || o.Beats["c"].Settings != 2 {
+			e.Errorf("settings = %q, beat %v, want number 2", o.Settings, o.Beats["c"])
 		}
 	},
-	"a wall clock is stepped": func(w *world) {
+	"wall clock jumps": func(e *env) {
 		var step atomic.Int64
-		a := w.add("a", func(_ *partition.Config, r *replica) {})
-		partition.SetWall(a.Owners, func() time.Time { return time.Now().Round(0).Add(time.Duration(step.Load())) })
-		b := w.add("b")
-		w.even(2)
+		a := e.add("a", func(_ *partition.Config, r *replica) {
+			r.wall = func() time.Time { return time.Now().Round(0).Add(time.Duration(step.Load())) }
+		})
+		b := e.add("b")
+		e.waitBalanced(2)
 		before := a.owns()
 		for _, by := range []time.Duration{time.Hour, -2 * time.Hour} {
 			step.Store(int64(by))
 			if by > 0 && a.InTime() {
-				w.Error("in time though the machine may have been suspended for an hour")
+				e.Error("a is in time though its machine may have been suspended for an hour")
 			}
 			time.Sleep(time.Second)
 			if !slices.Equal(a.owns(), before) || len(b.owns()) != 32 {
-				w.Errorf("a owns %v, want the same as before", a.owns())
+				e.Errorf("a owns %v, want the same as before", a.owns())
 			}
 		}
 		a.crash()
-		w.until("b owns all", 4*time.Second, func() bool { return len(b.owns()) == 64 })
+		e.waitFor("b owns all", 4*time.Second, func() bool { return len(b.owns()) == 64 })
 	},
-	"other data is refused": func(w *world) {
-		a := w.add("a")
-		w.even(1)
-		b := w.add("b", func(cfg *partition.Config, _ *replica) { cfg.Fingerprint = "another" })
+	"data of another service is refused": func(e *env) {
+		a := e.add("a")
+		e.waitBalanced(1)
+		b := e.add("b", func(cfg *partition.Config, _ *replica) { cfg.Fingerprint = "another" })
 		if err := <-b.done; !errors.Is(err, partition.ErrForeign) {
-			w.Errorf("Run = %v, want ErrForeign", err)
+			e.Errorf("Run = %v, want ErrForeign", err)
 		}
 		b.done <- nil
-		if o := w.table.owners(); len(o.Beats) != 1 || len(a.owns()) != 64 {
-			w.Errorf("beats = %v", o.Beats)
+		if o := e.table.owners(); len(o.Beats) != 1 || len(a.owns()) != 64 {
+			e.Errorf("beats = %v, a owns %d, want one beat and 64", o.Beats, len(a.owns()))
 		}
 	},
-	"waits of the whole app": func(w *world) {
-		a := w.add("a")
-		w.even(1)
+	"waits for the whole app": func(e *env) {
+		a := e.add("a")
+		e.waitBalanced(1)
 		set := func(until, length time.Duration) {
-			w.change(func(fields map[string]string) {
+			e.change(func(fields map[string]string) {
 				fields[store.WaitField("reads")] = store.Wait{Until: time.Now().Add(until), Length: length}.String()
 			})
 			time.Sleep(810 * time.Millisecond)
 		}
 		near := func(want time.Duration) {
-			w.Helper()
+			e.Helper()
 			if got := a.Wait("reads"); got > want || got < want-900*time.Millisecond {
-				w.Errorf("Wait = %v, want about %v", got, want)
+				e.Errorf("Wait = %v, want about %v", got, want)
 			}
 		}
-		set(time.Hour, 10*time.Second) // by a clock that is ahead
+		set(time.Hour, 10*time.Second) // by a clock that is an hour ahead
 		near(10 * time.Second)
 		time.Sleep(5 * time.Second)
-		near(5 * time.Second) // seen again in each round, and not longer for that
-		if err := w.add("b").SetWait(w.Context(), "reads", time.Minute); err != nil {
-			w.Fatal(err)
+		near(5 * time.Second) // each round has the wait, which does not extend it
+		if err := e.add("b").SetWait(e.Context(), "reads", time.Minute); err != nil {
+			e.Fatal(err)
 		}
 		time.Sleep(200 * time.Millisecond) // no round is due
 		near(time.Minute)
-		set(time.Second, time.Second) // a shorter one ends no longer one
+		set(time.Second, time.Second) // a shorter wait does not shorten it
 		near(59 * time.Second)
 		time.Sleep(time.Minute)
 		if a.Wait("reads") != 0 || a.Wait("other") != 0 {
-			w.Error("a wait does not end")
+			e.Error("a wait has not ended")
 		}
 	},
 }
@@ -322,43 +306,43 @@ func TestScenarios(t *testing.T) {
 	for name, scenario := range all {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
-				defer w.end()
-				scenario(w)
+				e := newEnv(t)
+				defer e.end()
+				scenario(e)
 			})
 		})
 	}
 }
 
-// TestACrash crashes one of two or three replicas at many moments of their rounds.
-func TestACrash(t *testing.T) {
+// TestCrash crashes one of two or three replicas at many moments of a round.
+func TestCrash(t *testing.T) {
 	for n := 2; n <= 3; n++ {
 		for moment := range 16 {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
-				defer w.end()
+				e := newEnv(t)
+				defer e.end()
 				for i := range n {
-					w.add(fmt.Sprint("r", i))
+					e.add(fmt.Sprint("r", i))
 					time.Sleep(time.Duration(i) * 300 * time.Millisecond)
 				}
-				w.even(n)
+				e.waitBalanced(n)
 				time.Sleep(time.Duration(moment) * 50 * time.Millisecond)
-				dead := w.replicas[moment%n]
-				owned, first := dead.owns(), time.Duration(0)
+				dead := e.replicas[moment%n]
+				owned := dead.owns()
 				dead.crash()
 				taken := func() (n int) {
 					for _, p := range owned {
-						n += len(w.owners(p))
+						n += len(e.owners(p))
 					}
 					return n
 				}
-				first = w.until("some are taken", 4*time.Second, func() bool { return taken() > 0 })
-				all := first + w.until("all are taken", 4*time.Second, func() bool { return taken() == len(owned) })
+				first := e.waitFor("some are taken", 4*time.Second, func() bool { return taken() > 0 })
+				all := first + e.waitFor("all are taken", 4*time.Second, func() bool { return taken() == len(owned) })
 				if first < 2200*time.Millisecond || all > 3850*time.Millisecond {
 					t.Errorf("%d replicas, moment %d: taken after %v to %v, want 2.2 to 3.8 s", n, moment, first, all)
 				}
-				w.even(n - 1)
-				if beats := len(w.table.owners().Beats); beats != n-1 {
+				e.waitBalanced(n - 1)
+				if beats := len(e.table.owners().Beats); beats != n-1 {
 					t.Errorf("%d beats are left, want %d", beats, n-1)
 				}
 			})

@@ -25,8 +25,8 @@ func TestSharesAddUp(t *testing.T) {
 	}
 }
 
-// upTo returns the partitions of a range.
-func upTo(from, to int) (ps []int) {
+// span returns the partitions in [from, to).
+func span(from, to int) (ps []int) {
 	for p := from; p < to; p++ {
 		ps = append(ps, p)
 	}
@@ -37,36 +37,38 @@ func TestPlan(t *testing.T) {
 	now := time.Now()
 	const long, short = 5 * time.Second, time.Second
 	reads, never, late := store.Beat{Settings: 1}, store.Beat{Settings: 1, Answered: -1}, store.Beat{Settings: 1, Answered: 11 * time.Second}
-	newer, leaving := store.Beat{Settings: 2}, store.Beat{Settings: 1, Stopping: true}
+	newer, stopping := store.Beat{Settings: 2}, store.Beat{Settings: 1, Stopping: true}
 	none := []int(nil)
+	type beats = map[string]store.Beat
+	type owned = map[string][]int
 	tests := map[string]struct {
-		beats map[string]store.Beat // "b" decides
-		owned map[string][]int      // the rest is free
-		since time.Duration         // how long it is free
+		beats beats         // of all replicas; "b" is this one
+		owned owned         // the others are free
+		since time.Duration // how long these have been free
 		busy  []int
 		take  []int
 		give  []int
 	}{
-		"alone":                                {map[string]store.Beat{"b": reads}, nil, short, nil, upTo(0, 64), none},
-		"not counted yet":                      {map[string]store.Beat{"a": reads}, nil, short, nil, none, none},
-		"the second of three":                  {map[string]store.Beat{"a": reads, "b": reads, "c": reads}, nil, short, nil, upTo(22, 43), none},
-		"what one of the dead had":             {map[string]store.Beat{"a": reads, "b": reads}, map[string][]int{"a": upTo(0, 22), "b": upTo(22, 43)}, short, nil, upTo(53, 64), none},
-		"what nobody took for long is for all": {map[string]store.Beat{"a": reads, "b": reads}, map[string][]int{"a": upTo(0, 22), "b": upTo(22, 43)}, long, nil, upTo(43, 54), none},
-		"everybody has a share":                {map[string]store.Beat{"a": reads, "b": reads}, map[string][]int{"a": upTo(0, 32), "b": upTo(32, 64)}, 0, nil, none, none},
-		"above its share":                      {map[string]store.Beat{"a": reads, "b": reads}, map[string][]int{"b": upTo(0, 64)}, 0, nil, none, []int{63, 62}},
-		"above it by one":                      {map[string]store.Beat{"a": reads, "b": reads}, map[string][]int{"a": upTo(33, 64), "b": upTo(0, 33)}, 0, nil, none, []int{32}},
-		"some are busy":                        {map[string]store.Beat{"a": reads, "b": reads}, map[string][]int{"b": upTo(0, 64)}, 0, upTo(10, 64), none, []int{9, 8}},
-		"what was released is not taken":       {map[string]store.Beat{"a": reads, "b": reads}, map[string][]int{"b": upTo(0, 60)}, long, nil, none, none},
-		"the other one has older settings":     {map[string]store.Beat{"a": reads, "b": newer}, map[string][]int{"b": upTo(0, 64)}, 0, nil, none, none},
-		"older settings take nothing":          {map[string]store.Beat{"a": newer, "b": reads}, map[string][]int{"a": upTo(0, 32)}, short, nil, none, none},
-		"older settings take what is left":     {map[string]store.Beat{"a": newer, "b": reads}, map[string][]int{"a": upTo(0, 32)}, long, nil, upTo(32, 64), none},
-		"nothing is kept for older settings":   {map[string]store.Beat{"a": reads, "b": newer}, nil, short, nil, upTo(0, 32), none},
-		"unable":                               {map[string]store.Beat{"a": reads, "b": late}, map[string][]int{"a": upTo(0, 32), "b": upTo(32, 64)}, 0, []int{40}, none, slices.DeleteFunc(upTo(32, 64), func(p int) bool { return p == 40 })},
-		"unable since its start":               {map[string]store.Beat{"a": reads, "b": never}, nil, short, nil, none, none},
-		"another one is unable":                {map[string]store.Beat{"a": never, "b": reads}, nil, short, nil, upTo(0, 64), none},
-		"nobody is able, taking":               {map[string]store.Beat{"a": never, "b": late}, nil, short, nil, upTo(32, 64), none},
-		"nobody is able, releasing":            {map[string]store.Beat{"a": never, "b": late}, map[string][]int{"b": upTo(0, 64)}, 0, nil, none, none},
-		"another one leaves":                   {map[string]store.Beat{"a": leaving, "b": reads}, map[string][]int{"a": upTo(0, 8), "b": upTo(32, 64)}, short, nil, upTo(8, 32), none},
+		"single replica":            {beats{"b": reads}, nil, short, nil, span(0, 64), none},
+		"not counted yet":           {beats{"a": reads}, nil, short, nil, none, none},
+		"second of three":           {beats{"a": reads, "b": reads, "c": reads}, nil, short, nil, span(22, 43), none},
+		"partitions of a dead one":  {beats{"a": reads, "b": reads}, owned{"a": span(0, 22), "b": span(22, 43)}, short, nil, span(53, 64), none},
+		"partitions free for long":  {beats{"a": reads, "b": reads}, owned{"a": span(0, 22), "b": span(22, 43)}, long, nil, span(43, 54), none},
+		"balanced":                  {beats{"a": reads, "b": reads}, owned{"a": span(0, 32), "b": span(32, 64)}, 0, nil, none, none},
+		"above the share":           {beats{"a": reads, "b": reads}, owned{"b": span(0, 64)}, 0, nil, none, []int{63, 62}},
+		"above the share by one":    {beats{"a": reads, "b": reads}, owned{"a": span(33, 64), "b": span(0, 33)}, 0, nil, none, []int{32}},
+		"busy ones are skipped":     {beats{"a": reads, "b": reads}, owned{"b": span(0, 64)}, 0, span(10, 64), none, []int{9, 8}},
+		"released, not taken yet":   {beats{"a": reads, "b": reads}, owned{"b": span(0, 60)}, long, nil, none, none},
+		"other has older settings":  {beats{"a": reads, "b": newer}, owned{"b": span(0, 64)}, 0, nil, none, none},
+		"older settings wait":       {beats{"a": newer, "b": reads}, owned{"a": span(0, 32)}, short, nil, none, none},
+		"older settings take later": {beats{"a": newer, "b": reads}, owned{"a": span(0, 32)}, long, nil, span(32, 64), none},
+		"leaves older ones nothing": {beats{"a": reads, "b": newer}, nil, short, nil, span(0, 32), none},
+		"unable":                    {beats{"a": reads, "b": late}, owned{"a": span(0, 32), "b": span(32, 64)}, 0, []int{32}, none, span(33, 64)},
+		"unable since the start":    {beats{"a": reads, "b": never}, nil, short, nil, none, none},
+		"the other is unable":       {beats{"a": never, "b": reads}, nil, short, nil, span(0, 64), none},
+		"nobody is able, taking":    {beats{"a": never, "b": late}, nil, short, nil, span(32, 64), none},
+		"nobody is able, releasing": {beats{"a": never, "b": late}, owned{"b": span(0, 64)}, 0, nil, none, none},
+		"the other is stopping":     {beats{"a": stopping, "b": reads}, owned{"a": span(0, 8), "b": span(32, 64)}, short, nil, span(8, 32), none},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -74,8 +76,8 @@ func TestPlan(t *testing.T) {
 			for p := range v.free {
 				v.free[p] = now.Add(-tt.since)
 			}
-			for life, owned := range tt.owned {
-				for _, p := range owned {
+			for life, ps := range tt.owned {
+				for _, p := range ps {
 					v.leases[p], v.free[p], v.held[p] = store.Lease{Life: life, Tenure: 1}, time.Time{}, life == "b"
 				}
 			}
@@ -89,23 +91,23 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestPeerDeath tells when another replica is dead, by what was seen of its beat.
+// TestPeerDeath checks when another replica is dead by its beat.
 func TestPeerDeath(t *testing.T) {
 	began := time.Now()
 	type round struct {
 		at   time.Duration // of the answer, or of the failure
-		beat int64         // 0: there is none; -1: the round failed; -2: an older table without a beat
+		beat int64         // 0: none in the table; -1: the round failed; -2: none in an older table
 	}
 	tests := map[string]struct {
 		rounds []round
-		dead   time.Duration // 0: not
+		dead   time.Duration // 0: never
 	}{
-		"beats":                         {[]round{{0, 1}, {800, 2}, {1600, 3}, {2400, 4}}, 5400},
-		"stands still":                  {[]round{{0, 1}, {800, 1}, {1600, 1}, {2400, 1}}, 3000},
-		"a round failed":                {[]round{{0, 1}, {800, 1}, {1600, -1}, {2400, 1}}, 5400},
-		"the last round failed":         {[]round{{0, 1}, {800, 1}, {2400, -1}}, 0},
-		"the table is older":            {[]round{{0, 1}, {800, 1}, {1600, -2}, {2400, 1}}, 4600},
-		"comes and goes and comes back": {[]round{{0, 1}, {800, 0}, {1600, 1}}, 4600},
+		"it stops after many beats": {[]round{{0, 1}, {800, 2}, {1600, 3}, {2400, 4}}, 5400},
+		"it never changes":          {[]round{{0, 1}, {800, 1}, {1600, 1}, {2400, 1}}, 3000},
+		"failed round":              {[]round{{0, 1}, {800, 1}, {1600, -1}, {2400, 1}}, 5400},
+		"last round failed":         {[]round{{0, 1}, {800, 1}, {2400, -1}}, 0},
+		"older table":               {[]round{{0, 1}, {800, 1}, {1600, -2}, {2400, 1}}, 4600},
+		"it is missing in between":  {[]round{{0, 1}, {800, 0}, {1600, 1}}, 4600},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +116,7 @@ func TestPeerDeath(t *testing.T) {
 				now := began.Add(r.at * time.Millisecond)
 				fields := map[string]string{store.BeatField("me"): store.Beat{Number: 1}.String()}
 				if r.beat > 0 {
-					fields[store.BeatField("it")] = store.Beat{Number: r.beat}.String()
+					fields[store.BeatField("peer")] = store.Beat{Number: r.beat}.String()
 				}
 				if r.beat == -1 {
 					s.fail()
@@ -124,7 +126,7 @@ func TestPeerDeath(t *testing.T) {
 			}
 			dead := time.Duration(0)
 			for at := tt.rounds[len(tt.rounds)-1].at; at < 20000 && dead == 0; at += 100 {
-				if s.dead("it", began.Add(at*time.Millisecond)) {
+				if s.dead("peer", began.Add(at*time.Millisecond)) {
 					dead = at
 				}
 			}
@@ -135,7 +137,7 @@ func TestPeerDeath(t *testing.T) {
 	}
 }
 
-func TestAnOlderTable(t *testing.T) {
+func TestIsOlder(t *testing.T) {
 	table := func(number, tenure, saves int64, settings string) store.Owners {
 		return store.ParseOwners(map[string]string{
 			store.BeatField("a"): store.Beat{Number: number}.String(), store.LeaseField(3): fmt.Sprintf("a:%d", tenure),
@@ -148,12 +150,12 @@ func TestAnOlderTable(t *testing.T) {
 		table store.Owners
 		want  bool
 	}{
-		{"the same", before, false},
-		{"a later one", table(6, 7, 8, "2 s"), false},
-		{"a beat", table(4, 5, 5, "1 s"), true},
-		{"a tenure", table(5, 4, 5, "1 s"), true},
-		{"saves", table(5, 5, 4, "1 s"), true},
-		{"settings", table(5, 5, 5, ""), true},
+		{"same", before, false},
+		{"later", table(6, 7, 8, "2 s"), false},
+		{"lower beat", table(4, 5, 5, "1 s"), true},
+		{"lower tenure", table(5, 4, 5, "1 s"), true},
+		{"fewer saves", table(5, 5, 4, "1 s"), true},
+		{"no settings", table(5, 5, 5, ""), true},
 		{"empty", store.ParseOwners(nil), true},
 	} {
 		if got := isOlder(tt.table, before); got != tt.want {

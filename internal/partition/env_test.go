@@ -16,21 +16,21 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// backing is Redis, as a replica reaches it.
+// backing is the Redis of a replica.
 type backing interface {
 	partition.Store
 	Load(ctx context.Context, p int) (store.Loaded, error)
 	SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error
 }
 
-// holder has no mailboxes, but loads, saves, drains and restores.
+// holder has no mailboxes, but counts loads, saves and restores.
 type holder struct {
 	backing
 	mu       sync.Mutex
 	saves    map[int]int64
 	leases   map[int]store.Lease
-	acquired int // calls
-	restored int
+	acquired int // calls of Acquire
+	restored int // calls of Restore
 	loadTime time.Duration
 	busy     func(p int) bool
 	drain    func(ctx context.Context, p int, stop bool)
@@ -55,14 +55,14 @@ func (h *holder) Acquire(ctx context.Context, p int, lease store.Lease) {
 	}
 }
 
-// loads returns how often a partition was acquired.
+// loads returns how often partitions were loaded.
 func (h *holder) loads() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.acquired
 }
 
-// restores returns how often a partition was written back.
+// restores returns how often partitions were restored.
 func (h *holder) restores() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -110,7 +110,7 @@ func (h *holder) Restore(ctx context.Context, p int, lease store.Lease) {
 	}
 }
 
-// save saves something in a partition, once.
+// save counts a save in a partition, without retries.
 func (h *holder) save(ctx context.Context, p int) {
 	h.mu.Lock()
 	n, lease := h.saves[p], h.leases[p]
@@ -133,17 +133,18 @@ func (h *holder) save(ctx context.Context, p int) {
 type replica struct {
 	*partition.Owners
 	*holder
-	link  *link // nil: to a real Redis
-	older atomic.Int64
-	gone  atomic.Bool // crashed or ended
-	stop  context.CancelFunc
-	done  chan error
+	link      *link            // nil if it uses a real Redis
+	wall      func() time.Time // the wall clock; nil: the real one
+	rollbacks atomic.Int64     // calls of OnRollback
+	stopped   atomic.Bool      // crashed or ended
+	stop      context.CancelFunc
+	done      chan error
 }
 
-// acts reports whether the process may start something in a partition.
-func (r *replica) acts(p int) bool { return !r.gone.Load() && r.MayStart(p) }
+// acts reports whether the process may start work in a partition.
+func (r *replica) acts(p int) bool { return !r.stopped.Load() && r.MayStart(p) }
 
-// owns returns the partitions in which it may.
+// owns returns the partitions in which the process may start work.
 func (r *replica) owns() (owned []int) {
 	for p := range ooo.Partitions {
 		if r.acts(p) {
@@ -155,42 +156,42 @@ func (r *replica) owns() (owned []int) {
 
 // crash ends a process at once.
 func (r *replica) crash() {
-	r.gone.Store(true)
+	r.stopped.Store(true)
 	r.link.set(func() { r.link.cut = true })
 	r.stop()
 }
 
-// world is a table and its replicas. It fails if two act in one partition.
-type world struct {
+// env is a table and its replicas. The test fails if two of them act in one partition.
+type env struct {
 	*testing.T
 	*table
-	random   *rand.Rand // nil: no faults at random
+	random   *rand.Rand // nil: no random faults
 	faults   float64
 	mu       sync.Mutex
-	replicas []*replica
+	replicas []*replica // guarded by mu; the goroutine of the test, the only writer, reads without it
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{T: t, table: newTable()}
-	w.check(9 * time.Millisecond)
-	return w
+func newEnv(t *testing.T) *env {
+	e := &env{T: t, table: newTable()}
+	e.check(9 * time.Millisecond)
+	return e
 }
 
-// check looks for two that act, until the test ends. What both may do is reported once.
-func (w *world) check(every time.Duration) {
+// check fails the test once two replicas act in one partition, until the test ends.
+func (e *env) check(every time.Duration) {
 	go func() {
-		for schedule.Sleep(w.Context(), every) {
-			w.mu.Lock()
-			replicas := w.replicas
-			w.mu.Unlock()
+		for schedule.Sleep(e.Context(), every) {
+			e.mu.Lock()
+			replicas := e.replicas
+			e.mu.Unlock()
 			acted := uint64(0)
 			for _, r := range replicas {
-				if r.gone.Load() {
+				if r.stopped.Load() {
 					continue
 				}
 				acts := partition.Acts(r.Owners)
-				if acted&acts != 0 && !r.gone.Load() {
-					w.Errorf("%s acts in partitions %x in which another owner does, at %v", partition.Life(r.Owners), acted&acts, time.Now())
+				if acted&acts != 0 && !r.stopped.Load() {
+					e.Errorf("%s acts in partitions %x at the same time as another owner, at %v", partition.Life(r.Owners), acted&acts, time.Now())
 					return
 				}
 				acted |= acts
@@ -199,10 +200,11 @@ func (w *world) check(every time.Duration) {
 	}()
 }
 
-func (w *world) owners(p int) (owners []*replica) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, r := range w.replicas {
+// owners returns the replicas that may start work in a partition.
+func (e *env) owners(p int) (owners []*replica) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.replicas {
 		if r.acts(p) {
 			owners = append(owners, r)
 		}
@@ -210,44 +212,49 @@ func (w *world) owners(p int) (owners []*replica) {
 	return owners
 }
 
-// add starts a replica. What cfg does not say is as for all.
-func (w *world) add(life string, change ...func(*partition.Config, *replica)) *replica {
-	l := &link{table: w.table, random: w.random, faults: w.faults}
-	if w.random != nil {
-		l.random = rand.New(rand.NewPCG(w.random.Uint64(), 0))
+// add starts a replica on the table.
+func (e *env) add(life string, change ...func(*partition.Config, *replica)) *replica {
+	l := &link{table: e.table, random: e.random, faults: e.faults}
+	if e.random != nil {
+		l.random = rand.New(rand.NewPCG(e.random.Uint64(), 0))
 	}
-	return w.run(life, l, change...)
+	return e.run(life, l, change...)
 }
 
-func (w *world) run(life string, b backing, change ...func(*partition.Config, *replica)) *replica {
-	r := &replica{done: make(chan error, 1), holder: &holder{backing: b, saves: map[int]int64{}, leases: map[int]store.Lease{}, loadTime: time.Millisecond}}
+// run starts a replica, after change has changed its configuration.
+func (e *env) run(life string, b backing, change ...func(*partition.Config, *replica)) *replica {
+	h := &holder{backing: b, saves: map[int]int64{}, leases: map[int]store.Lease{}, loadTime: time.Millisecond}
+	r := &replica{done: make(chan error, 1), holder: h}
 	r.link, _ = b.(*link)
-	cfg := partition.Config{Store: b, Life: life, Settings: "s", Fingerprint: "f", OnRollback: func(context.Context) { r.older.Add(1) }}
+	cfg := partition.Config{Store: b, Life: life, Settings: "s", Fingerprint: "f", OnRollback: func(context.Context) { r.rollbacks.Add(1) }}
 	for _, f := range change {
 		f(&cfg, r)
 	}
 	var err error
 	if r.Owners, err = partition.New(cfg); err != nil {
-		w.Fatal(err)
+		e.Fatal(err)
+	}
+	if r.wall != nil {
+		partition.SetWall(r.Owners, r.wall)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
-	w.mu.Lock()
-	w.replicas = append(w.replicas, r)
-	w.mu.Unlock()
+	e.mu.Lock()
+	e.replicas = append(e.replicas, r)
+	e.mu.Unlock()
 	if r.link != nil {
-		w.table.hear(r.Refresh)
+		e.table.subscribe(r.Refresh)
 	}
 	go func() {
 		r.done <- r.Run(ctx, r.holder)
-		r.gone.Store(true)
+		r.stopped.Store(true)
 	}()
 	return r
 }
 
 // end stops all replicas and waits for them.
-func (w *world) end() {
-	for _, r := range w.replicas {
+func (e *env) end() {
+	for _, r := range e.replicas {
 		if r.link != nil {
 			r.link.set(func() {
 				if r.link.paused != nil {
@@ -258,19 +265,18 @@ func (w *world) end() {
 		}
 		r.stop()
 	}
-	for _, r := range w.replicas {
+	for _, r := range e.replicas {
 		if err := <-r.done; err != nil {
-			w.Errorf("Run = %v, want no error", err)
+			e.Errorf("Run = %v, want no error", err)
 		}
 	}
 }
 
-// settled reports whether every partition has an owner, and the living ones as many as n
-// replicas should have.
-func (w *world) settled(n int) bool {
+// balanced reports whether all partitions are shared out evenly among n living replicas.
+func (e *env) balanced(n int) bool {
 	var counts []int
-	for _, r := range w.replicas {
-		if owned := len(r.owns()); !r.gone.Load() {
+	for _, r := range e.replicas {
+		if owned := len(r.owns()); !r.stopped.Load() {
 			counts = append(counts, owned)
 		}
 	}
@@ -290,28 +296,29 @@ func (w *world) settled(n int) bool {
 	return len(counts) >= n
 }
 
-// until waits at most so long for something, in steps of a few ms.
-func (w *world) until(what string, limit time.Duration, holds func() bool) time.Duration {
-	w.Helper()
+// waitFor waits up to limit until holds returns true, and returns how long that took.
+func (e *env) waitFor(what string, limit time.Duration, holds func() bool) time.Duration {
+	e.Helper()
 	began := time.Now()
 	for !holds() {
 		if time.Since(began) > limit {
-			for _, r := range w.replicas {
-				w.Logf("%s: gone %v, owns %d of %d, replicas %d", partition.Life(r.Owners), r.gone.Load(), len(r.owns()), r.Owned(), r.Replicas())
+			for _, r := range e.replicas {
+				e.Logf("%s: stopped %v, owns %d of %d, replicas %d", partition.Life(r.Owners), r.stopped.Load(), len(r.owns()), r.Owned(), r.Replicas())
 			}
-			w.Fatalf("this did not happen within %v: %s", limit, what)
+			e.Fatalf("this did not happen within %v: %s", limit, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	return time.Since(began)
 }
 
-func (w *world) even(n int) {
-	w.Helper()
-	w.until("all partitions are shared out evenly", time.Minute, func() bool { return w.settled(n) })
+// waitBalanced waits until n replicas share the partitions evenly.
+func (e *env) waitBalanced(n int) {
+	e.Helper()
+	e.waitFor("the partitions are balanced", time.Minute, func() bool { return e.balanced(n) })
 }
 
-// owned reports whether somebody has a lease.
-func owned(o store.Owners) bool {
+// anyOwned reports whether any partition has an owner.
+func anyOwned(o store.Owners) bool {
 	return slices.ContainsFunc(o.Leases[:], func(l store.Lease) bool { return l.Life != "" })
 }
