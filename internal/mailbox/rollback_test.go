@@ -107,6 +107,22 @@ func TestDamagedRecordIsReplaced(t *testing.T) {
 	})
 }
 
+func TestStartReplacesRecordWhoseRemovalWasLost(t *testing.T) {
+	f := monitoring(t)
+	id := ooo.RecordID(annID)
+	f.update(away)
+	older := f.field(recordsOf(id), string(id))
+	f.wish(off)
+	f.removed()
+	f.raw.HSet(t.Context(), recordsOf(id), string(id), older)
+	f.wish(func(n *ooo.Wish) { n.On, n.Start = true, "second" })
+	f.mailboxOf(annID, "the second start", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].Start == "second" })
+	f.noHints()
+	if got := f.store.Record(t, id); got == nil || got.Addresses[0].Start != "second" || got.State != nil {
+		t.Errorf("stored record = %+v, want the second start without the old state", got)
+	}
+}
+
 func TestMissingWishIsIgnoredAfterRedisCameBackEmpty(t *testing.T) {
 	id := ooo.RecordID(annID)
 	tests := map[string]func(f *fixture){

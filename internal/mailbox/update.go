@@ -20,10 +20,10 @@ var ErrUnchanged = errors.New("nothing to save")
 // record in memory. Nothing else changes the record while Update runs. A save without an
 // answer is retried until it is answered or the partition is lost.
 //
-// Update returns the record that is then in memory. The error is that of change (nil for
-// [ErrUnchanged]), [ooo.ErrNotMonitored] if the record does not exist, or [ooo.ErrNotOwner]
-// if the partition is not owned or is lost, or if Redis has a newer record: then change
-// was not saved, and the newer record is in memory.
+// Update returns the record that is then in memory. The error is that of change (but nil
+// for [ErrUnchanged]), [ooo.ErrNotMonitored] if the record does not exist, or
+// [ooo.ErrNotOwner] if the partition is not owned or gets lost, or if Redis has a newer
+// record: then that record replaces the one in memory, without the change.
 func (r *Registry) Update(id ooo.RecordID, change func(d *Draft) error) (*ooo.Mailbox, error) {
 	p := r.parts[id.Partition()].Load()
 	if p == nil {
@@ -54,27 +54,23 @@ func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d 
 	if err := change(d); errors.Is(err, ErrUnchanged) {
 		return m, nil
 	} else if err != nil {
-		return m, err
+		return nil, err
 	}
 	d.CheckedAt = e.lastRead(d.Mailbox)
 	d.save.Lease = p.lease
-	newer, err := r.commit(p, d.save)
-	switch {
-	case err != nil:
-		return m, err
-	case newer != nil:
-		r.adopt(p, e, newer)
-		return newer, ooo.ErrNotOwner
+	if err := r.commit(p, e, d.save); err != nil {
+		return nil, err
 	}
 	r.saved(p, e, d)
 	return d.Mailbox, nil
 }
 
-// commit retries a save until it succeeds or the partition is lost, or returns the newer
-// record that Redis has. A save that is refused for its lease is retried too, because
-// Redis may have come back with an older table, into which this replica's lease is
-// restored. The next round decides whether the partition is lost.
-func (r *Registry) commit(p *partition, s store.Save) (newer *ooo.Mailbox, err error) {
+// commit retries a save until it succeeds, the partition is lost, or Redis turns out to have
+// a newer record. A save that is refused for its lease is retried too: Redis may have come
+// back with an older table, into which this replica's lease is restored. Only a round
+// decides that the partition is lost.
+func (r *Registry) commit(p *partition, e *entry, s store.Save) error {
+	adopted := false
 	saved := schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(failures int) error {
 		err := r.save(p, s)
 		if failures == 3 && err != nil {
@@ -83,18 +79,19 @@ func (r *Registry) commit(p *partition, s store.Save) (newer *ooo.Mailbox, err e
 		if !errors.Is(err, store.ErrVersion) {
 			return err
 		}
-		stored, conflict := r.resolveConflict(p, s)
-		if stored != nil {
-			newer = stored
+		newer, conflict := r.resolveConflict(p, s)
+		if newer != nil {
+			r.adopt(p, e, newer)
+			adopted = true
 			return nil
 		}
 		s.Overwrite = s.Overwrite || conflict == nil
 		return err
 	})
-	if !saved {
-		return nil, ooo.ErrNotOwner
+	if !saved || adopted {
+		return ooo.ErrNotOwner
 	}
-	return newer, nil
+	return nil
 }
 
 // save makes one attempt of a save.

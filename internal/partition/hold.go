@@ -165,7 +165,8 @@ func (o *Owners) finishRollback(ctx context.Context) {
 		o.tasks.Go(func() { o.cfg.OnRollback(ctx) })
 		return
 	}
-	// A living owner of partition 0 does it. Without one, this replica may take it over.
+	// A living owner of partition 0 does it. If there is none, this replica may take the
+	// partition and do it then.
 	life := o.peers.table.Leases[0].Life
 	if _, ok := o.peers.beats[life]; ok && !o.peers.dead(life, time.Now()) {
 		o.rolledBack = false

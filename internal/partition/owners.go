@@ -18,11 +18,10 @@
 // The first promise has two gaps, in which nothing in the table shows that another owner
 // exists:
 //
-//   - Redis goes back to just before a take, while the former owner is cut off and the new
-//     owner is too or has not sent its next round. The former owner is the first to get an
-//     answer, finds its own lease, and acts.
-//   - Redis is emptied, and a replica joins before any other has an answered round. It can't
-//     tell this from a first start, takes everything and acts.
+//   - Redis goes back to before a take while the former owner is cut off. If the former
+//     owner is the first to get an answer, it finds its own lease and acts.
+//   - Redis is emptied. If a new replica joins before the owners get an answer, it sees what
+//     it would see at a first start, takes everything and acts.
 //
 // In both, the other owner stops at its next answered round or its deadline, so two owners
 // act for at most graceTime. Their writes stay fenced, but a read, a delivery or a

@@ -144,18 +144,6 @@ var scenarios = map[string]func(*env){
 		b.link.set(func() { b.link.loseAnswers = true })
 		e.waitBalanced(2)
 	},
-	"process paused for 2 s keeps its partitions": func(e *env) {
-		a, b := e.add("a"), e.add("b")
-		e.waitBalanced(2)
-		before, loads := a.owns(), a.loads()
-		a.link.pause()
-		time.Sleep(2 * time.Second)
-		a.link.resume()
-		time.Sleep(5 * time.Second)
-		if !slices.Equal(a.owns(), before) || a.loads() != loads || len(b.owns()) != 32 {
-			e.Errorf("a owns %d partitions after %d more loads, want the same ones without loads", len(a.owns()), a.loads()-loads)
-		}
-	},
 	"resumed process keeps only partitions that were not taken": func(e *env) {
 		a, b := e.add("a"), e.add("b")
 		e.waitBalanced(2)

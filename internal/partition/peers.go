@@ -28,24 +28,24 @@ type peer struct {
 }
 
 // fail records a round without an answer.
-func (s *peers) fail() { s.unbroken = time.Time{} }
+func (ps *peers) fail() { ps.unbroken = time.Time{} }
 
 // observe records the table of an answered round. If the table may be older than the one
 // before, all observations restart.
-func (s *peers) observe(table store.Owners, older bool, now time.Time) {
-	restart := older || s.unbroken.IsZero()
-	if s.begun.IsZero() {
-		s.begun = now
+func (ps *peers) observe(table store.Owners, older bool, now time.Time) {
+	restart := older || ps.unbroken.IsZero()
+	if ps.begun.IsZero() {
+		ps.begun = now
 	}
 	if restart {
-		s.unbroken = now
+		ps.unbroken = now
 	}
 	beats := make(map[string]peer, len(table.Beats))
 	for life, beat := range table.Beats {
-		if life == s.me {
+		if life == ps.me {
 			continue
 		}
-		b, known := s.beats[life]
+		b, known := ps.beats[life]
 		if !known {
 			b.first = now
 		}
@@ -57,56 +57,56 @@ func (s *peers) observe(table store.Owners, older bool, now time.Time) {
 		beats[life] = b
 	}
 	if older { // a replica that is missing in an older table may be alive
-		for life, b := range s.beats {
+		for life, b := range ps.beats {
 			if _, ok := beats[life]; !ok {
 				b.since = now
 				beats[life] = b
 			}
 		}
 	}
-	if s.table.Beats == nil && len(beats) == 0 { // the first round found no other replica to wait for
-		s.begun, s.unbroken = now.Add(-deadAfter), now.Add(-deadAfter)
+	if ps.table.Beats == nil && len(beats) == 0 { // the first round found no other replica to wait for
+		ps.begun, ps.unbroken = now.Add(-deadAfter), now.Add(-deadAfter)
 	}
-	s.beats, s.table = beats, table
+	ps.beats, ps.table = beats, table
 	for p, lease := range table.Leases {
-		s.tenures[p] = max(s.tenures[p], lease.Tenure, table.Saves[p])
+		ps.tenures[p] = max(ps.tenures[p], lease.Tenure, table.Saves[p])
 	}
-	s.updateFree(restart, now)
+	ps.updateFree(restart, now)
 }
 
 // updateFree records since when each partition has no living owner.
-func (s *peers) updateFree(restart bool, now time.Time) {
-	for p, lease := range s.table.Leases {
-		_, beats := s.beats[lease.Life]
+func (ps *peers) updateFree(restart bool, now time.Time) {
+	for p, lease := range ps.table.Leases {
+		_, beats := ps.beats[lease.Life]
 		switch {
-		case lease.Life == s.me, beats && !s.dead(lease.Life, now):
-			s.free[p] = time.Time{}
-		case restart || s.free[p].IsZero():
-			s.free[p] = now
+		case lease.Life == ps.me, beats && !ps.dead(lease.Life, now):
+			ps.free[p] = time.Time{}
+		case restart || ps.free[p].IsZero():
+			ps.free[p] = now
 		}
 	}
 }
 
 // settled reports whether every round was answered for long enough to take partitions.
-func (s *peers) settled(now time.Time) bool {
-	return !s.unbroken.IsZero() && now.Sub(s.unbroken) >= deadAfter
+func (ps *peers) settled(now time.Time) bool {
+	return !ps.unbroken.IsZero() && now.Sub(ps.unbroken) >= deadAfter
 }
 
 // dead reports whether the beat of another replica has stopped for so long that the
-// replica's deadline is over.
-func (s *peers) dead(life string, now time.Time) bool {
-	return s.settled(now) && now.Sub(s.beats[life].since) >= deadAfter
+// replica'ps deadline is over.
+func (ps *peers) dead(life string, now time.Time) bool {
+	return ps.settled(now) && now.Sub(ps.beats[life].since) >= deadAfter
 }
 
 // counted returns the beats of the replicas that count: those that are alive and were first
 // observed at least deadAfter ago. own is the beat of this replica.
-func (s *peers) counted(own store.Beat, now time.Time) map[string]store.Beat {
+func (ps *peers) counted(own store.Beat, now time.Time) map[string]store.Beat {
 	beats := map[string]store.Beat{}
-	if !s.begun.IsZero() && now.Sub(s.begun) >= deadAfter {
-		beats[s.me] = own
+	if !ps.begun.IsZero() && now.Sub(ps.begun) >= deadAfter {
+		beats[ps.me] = own
 	}
-	for life, b := range s.beats {
-		if now.Sub(b.first) >= deadAfter && !s.dead(life, now) {
+	for life, b := range ps.beats {
+		if now.Sub(b.first) >= deadAfter && !ps.dead(life, now) {
 			beats[life] = b.Beat
 		}
 	}
@@ -115,19 +115,19 @@ func (s *peers) counted(own store.Beat, now time.Time) map[string]store.Beat {
 
 // next returns the time until the first of the observations reaches deadAfter, or 0 if all
 // have.
-func (s *peers) next(now time.Time) (next time.Duration) {
+func (ps *peers) next(now time.Time) (next time.Duration) {
 	consider := func(since time.Time) {
 		if left := since.Add(deadAfter).Sub(now); !since.IsZero() && left > 0 && (next == 0 || left < next) {
 			next = left
 		}
 	}
-	consider(s.unbroken)
-	consider(s.begun)
-	for _, b := range s.beats {
+	consider(ps.unbroken)
+	consider(ps.begun)
+	for _, b := range ps.beats {
 		consider(b.since)
 		consider(b.first)
 	}
-	for _, since := range s.free {
+	for _, since := range ps.free {
 		consider(since)
 	}
 	return next

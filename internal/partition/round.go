@@ -151,8 +151,8 @@ func (o *Owners) extendDeadline(s *sent, doubtful bool) {
 }
 
 // applyLease acts on what the table says about one partition. It reports whether Redis came
-// back with older data. Only then can two leases of a partition have the same tenure: the
-// one with the lower life yields.
+// back with older data. Two leases of a partition can have the same tenure only after that;
+// the replica with the lower life yields.
 func (o *Owners) applyLease(ctx context.Context, p int, s *sent, table *store.Owners) (older bool) {
 	h, lease := o.held[p], table.Leases[p]
 	switch {

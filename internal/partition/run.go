@@ -85,16 +85,16 @@ func (o *Owners) act(ctx context.Context) time.Duration {
 		}
 		return o.stopAt.Sub(now)
 	}
-	s := &o.peers
-	s.updateFree(false, now)
-	beats := s.counted(o.round.beat, now)
+	ps := &o.peers
+	ps.updateFree(false, now)
+	beats := ps.counted(o.round.beat, now)
 	o.updateShare(beats)
-	if !o.taking && !o.refused && s.settled(now) && o.InTime() {
+	if !o.taking && !o.refused && ps.settled(now) && o.InTime() {
 		if take, _ := plan(o.view(beats, now)); len(take) > 0 {
 			o.take(ctx, take)
 		}
 	}
-	return s.next(now)
+	return ps.next(now)
 }
 
 func (o *Owners) view(beats map[string]store.Beat, now time.Time) view {
@@ -150,21 +150,21 @@ func (o *Owners) take(ctx context.Context, partitions []int) {
 // removes the beats of dead replicas that own none.
 func (o *Owners) rebalance(ctx context.Context) {
 	now := time.Now()
-	s := &o.peers
-	if o.stopping || !s.settled(now) {
+	ps := &o.peers
+	if o.stopping || !ps.settled(now) {
 		return
 	}
-	_, release := plan(o.view(s.counted(o.round.beat, now), now))
+	_, release := plan(o.view(ps.counted(o.round.beat, now), now))
 	for _, p := range release {
 		o.drain(ctx, p, false)
 	}
 	named := map[string]bool{}
-	for _, lease := range s.table.Leases {
+	for _, lease := range ps.table.Leases {
 		named[lease.Life] = true
 	}
-	for life := range s.beats {
-		if !named[life] && s.dead(life, now) {
-			o.swap(ctx, func(bool, error) {}, replace(&s.table, store.BeatField(life), ""))
+	for life := range ps.beats {
+		if !named[life] && ps.dead(life, now) {
+			o.swap(ctx, func(bool, error) {}, replace(&ps.table, store.BeatField(life), ""))
 		}
 	}
 }
