@@ -201,8 +201,8 @@ func TestErrorsOfEachCall(t *testing.T) {
 		return results[0].Err
 	}
 	calls["Find by filter"] = func() error { _, err := c.Find(t.Context(), "jürgen@contoso.example"); return err }
+	calls["Ping"] = func() error { return c.Ping(t.Context()) }
 	calls["Presences"] = func() error { _, err := c.Presences(t.Context(), ids); return err }
-	seconds := func(n int) graphsim.Duration { return graphsim.Duration(time.Duration(n) * time.Second) }
 	denied, gone := ooo.ErrSubscriptionDenied, ooo.ErrSubscriptionGone
 	tests := map[string]struct {
 		fault  graphsim.Fault
@@ -210,14 +210,11 @@ func TestErrorsOfEachCall(t *testing.T) {
 		wait   *ooo.Throttled
 		except map[string]error // instead of want, by call
 	}{
-		"throttled":                     {fault: graphsim.Fault{Kind: "throttle", RetryAfter: seconds(9)}, wait: &ooo.Throttled{After: 9 * time.Second, WholeApp: true}},
-		"throttled without Retry-After": {fault: graphsim.Fault{Kind: "throttle", RetryAfter: -1}, wait: &ooo.Throttled{After: 5 * time.Second, WholeApp: true}},
-		"503 with Retry-After":          {fault: graphsim.Fault{Kind: "status", Status: 503, RetryAfter: seconds(6)}, wait: &ooo.Throttled{After: 6 * time.Second, WholeApp: true}},
-		"503":                           {fault: graphsim.Fault{Kind: "status", Status: 503}, want: ooo.ErrUnavailable},
-		"500":                           {fault: graphsim.Fault{Kind: "status", Status: 500}, want: ooo.ErrUnavailable},
-		"connection reset":              {fault: graphsim.Fault{Kind: "reset"}, want: ooo.ErrUnavailable},
-		"401":                           {fault: graphsim.Fault{Kind: "status", Status: 401}, want: ooo.ErrUnauthorized},
-		"400":                           {fault: graphsim.Fault{Kind: "status", Status: 400}, want: ooo.ErrRejected},
+		"throttled":        {fault: graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(9 * time.Second)}, wait: &ooo.Throttled{After: 9 * time.Second, WholeApp: true}},
+		"503":              {fault: graphsim.Fault{Kind: "status", Status: 503}, want: ooo.ErrUnavailable},
+		"connection reset": {fault: graphsim.Fault{Kind: "reset"}, want: ooo.ErrUnavailable},
+		"401":              {fault: graphsim.Fault{Kind: "status", Status: 401}, want: ooo.ErrUnauthorized},
+		"400":              {fault: graphsim.Fault{Kind: "status", Status: 400}, want: ooo.ErrRejected},
 		"403": {fault: graphsim.Fault{Kind: "status", Status: 403, Code: "Authorization_RequestDenied"}, want: ooo.ErrDenied,
 			except: map[string]error{"PatchSubscription": denied, "DeleteSubscription": denied, "SubscriptionPages": denied}},
 		"404": {fault: graphsim.Fault{Kind: "status", Status: 404, Code: "UnknownError"}, want: ooo.ErrUnavailable,

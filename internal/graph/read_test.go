@@ -65,28 +65,14 @@ func TestOneMailboxFails(t *testing.T) {
 	}{
 		"on premises":       {mailbox: graphsim.Mailbox{Error: "MailboxNotEnabledForRESTAPI"}, want: ooo.ErrNoMailbox},
 		"mailbox's own 401": {mailbox: graphsim.Mailbox{Error: "UnknownError"}, want: ooo.ErrUnauthorized},
-		"not found":         {mailbox: graphsim.Mailbox{Error: "ResourceNotFound"}, want: ooo.ErrUserGone},
-		"access policy":     {mailbox: graphsim.Mailbox{Error: "ErrorAccessDenied"}, want: ooo.ErrDenied},
-		"busy":              {mailbox: graphsim.Mailbox{Error: "ErrorServerBusy"}, want: ooo.ErrUnavailable},
 		"unknown status":    {mailbox: graphsim.Mailbox{Body: []byte(`{"status":"sabbatical"}`)}, want: ooo.ErrBadSetting},
-		"500":               {fault: graphsim.Fault{Kind: "status", Status: 500}, want: ooo.ErrUnavailable},
-		"gateway timeout":   {fault: graphsim.Fault{Kind: "status", Status: 504}, want: ooo.ErrUnavailable},
 		"connection reset":  {fault: graphsim.Fault{Kind: "reset"}, want: ooo.ErrUnavailable},
 		"throttled": {
 			fault: graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(7 * time.Second)},
 			wait:  &ooo.Throttled{After: 7 * time.Second}},
-		"throttled, code of Outlook": {
-			fault: graphsim.Fault{Kind: "throttle", Code: "MailboxConcurrency"},
-			wait:  &ooo.Throttled{After: time.Second}},
-		"throttled without Retry-After": {
-			fault: graphsim.Fault{Kind: "throttle", RetryAfter: -1},
-			wait:  &ooo.Throttled{After: 5 * time.Second}},
 		"tenant throttled": {
 			fault: graphsim.Fault{Kind: "throttle", Code: "TenantThrottled", RetryAfter: graphsim.Duration(3 * time.Second)},
 			wait:  &ooo.Throttled{After: 3 * time.Second, WholeApp: true}},
-		"503 with Retry-After": {
-			fault: graphsim.Fault{Kind: "status", Status: 503, RetryAfter: graphsim.Duration(4 * time.Second)},
-			wait:  &ooo.Throttled{After: 4 * time.Second}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

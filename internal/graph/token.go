@@ -149,7 +149,7 @@ func (t *tokens) renew(ctx context.Context) time.Duration {
 			return max(time.Until(t.retryAt), 10*time.Millisecond)
 		}
 	}
-	// The endpoint may have returned the same token: it is not asked again at once.
+	// The endpoint may return the same token again, so there is a minimum wait.
 	return max(time.Until(current.renewAt()), min(time.Until(current.expires)/4, time.Minute), 200*time.Millisecond)
 }
 

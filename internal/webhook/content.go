@@ -15,7 +15,7 @@ import (
 )
 
 // Why encrypted content is not accepted. errBadContent does not say what is wrong, so
-// that nobody learns by trying.
+// that a forger learns nothing from it.
 var (
 	errBadContent         = errors.New("invalid encrypted content")
 	errUnknownCertificate = errors.New("encrypted for an unknown certificate")
