@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
@@ -264,7 +265,7 @@ func TestListsAreReadOncePerSecond(t *testing.T) {
 		t.Errorf("hashes read = %d, want 1 to %d", got, most)
 	}
 	f.start("zed") // through another replica
-	f.eventually("it is listed", func() bool {
+	await.True(t, "it is listed", func() bool {
 		page, err := s.Find(t.Context(), ooo.Query{})
 		return err == nil && page.Total == 2
 	})

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
@@ -56,13 +57,13 @@ func TestRedisRestart(t *testing.T) {
 	}
 	server.Restart()
 	messages.connected()
-	f.eventually("the save is answered", func() bool {
+	await.True(t, "the save is answered", func() bool {
 		return f.Save(t.Context(), store.Save{Lease: lease, Record: nextVersion(m)}) == nil
 	})
 	if got := f.load(m.ID.Partition()); len(got.Records) != 1 || got.Records[0].Version != 2 || got.Saves != 2 {
 		t.Errorf("loaded %+v, want the saves before and after the restart", got)
 	}
-	f.eventually("a round is answered", func() bool {
+	await.True(t, "a round is answered", func() bool {
 		_, err := f.Round(within(t, 800*time.Millisecond), "me", store.Beat{Number: 3})
 		return err == nil
 	})

@@ -49,7 +49,7 @@ func TestSentinel(t *testing.T) {
 		messages := f.listen()
 		sentinel.Failover()
 		messages.connected()
-		f.eventually("a round is answered", func() bool {
+		await.True(t, "a round is answered", func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
 			defer cancel()
 			_, err := f.Round(ctx, "me", store.Beat{Number: 1})
@@ -57,7 +57,7 @@ func TestSentinel(t *testing.T) {
 		})
 		m := newMailbox("failover")
 		lease := f.own(m)
-		f.eventually("the save is answered", func() bool {
+		await.True(t, "the save is answered", func() bool {
 			return f.Save(t.Context(), store.Save{Lease: lease, Record: m}) == nil
 		})
 		if got := f.stored(m.ID); got == nil || got.Version != 1 {
@@ -114,11 +114,6 @@ func (f *fixture) wantErr(err, want error) {
 	if !errors.Is(err, want) {
 		f.t.Fatalf("error = %v, want %v", err, want)
 	}
-}
-
-func (f *fixture) eventually(what string, done func() bool) {
-	f.t.Helper()
-	await.True(f.t, what, done)
 }
 
 // swap applies swaps to the table and reports whether it did.

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -133,7 +132,7 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 			}
 			name, _, _ := strings.Cut(address, "@")
 			if ok, err := f.SwapWish(t.Context(), got, newWish(name, "2"), newHint(newMailbox(name), ooo.HintWish, "2")); !ok || err != nil {
-				t.Errorf("%s: swapped = %v, %v", name, ok, errors.Unwrap(err))
+				t.Errorf("SwapWish of %s = %v, %v, want true", name, ok, err)
 			}
 		}
 	},
