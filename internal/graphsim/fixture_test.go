@@ -316,18 +316,3 @@ func TestHTTP2(t *testing.T) {
 		t.Errorf("protocol = %s, want HTTP/2", resp.Proto)
 	}
 }
-
-func TestSameSeedSameIDs(t *testing.T) {
-	t.Parallel()
-	ids := func(seed uint64) string {
-		f := start(t, graphsim.Config{Seed: seed})
-		u := f.addUser("ann@contoso.example")
-		return u.ID + " " + f.subscribe(u, newHook(t), time.Hour)
-	}
-	if a, b := ids(7), ids(7); a != b {
-		t.Errorf("ids = %s, then %s, want the same", a, b)
-	}
-	if a, b := ids(7), ids(8); a == b {
-		t.Errorf("ids = %s for both seeds, want different ids", a)
-	}
-}

@@ -10,11 +10,11 @@ import (
 )
 
 // notifyChange notifies the subscriptions to a collection of a change of one item.
-func (s *Server) notifyChange(a *account, collection, thing, change string) {
+func (s *Server) notifyChange(a *account, collection, itemID, change string) {
 	for _, sub := range s.subs.ofUser(a.ID) {
 		if sub.collection == collection && sub.changes(change) {
 			to := destination{url: sub.NotificationURL, kind: opNotification, rich: sub.IncludeResourceData}
-			s.send(a.ID, to, s.changeItem(sub, thing, change))
+			s.send(a.ID, to, s.changeItem(sub, itemID, change))
 		}
 	}
 }
@@ -49,14 +49,14 @@ func (s *Server) Notify(ctx context.Context, url string, body []byte) (status in
 }
 
 // changeItem returns one item of a change notification.
-func (s *Server) changeItem(sub Subscription, thing, change string) map[string]any {
+func (s *Server) changeItem(sub Subscription, itemID, change string) map[string]any {
 	name := strings.ToUpper(sub.collection[:1]) + sub.collection[1:] // such as Events
-	path := "Users/" + sub.UserID + "/" + name + "/" + thing
+	path := "Users/" + sub.UserID + "/" + name + "/" + itemID
 	data := map[string]any{
 		"@odata.type": "#Microsoft.Graph." + strings.TrimSuffix(name, "s"),
 		"@odata.id":   path,
-		"@odata.etag": `W/"` + thing + `"`,
-		"id":          thing,
+		"@odata.etag": `W/"` + itemID + `"`,
+		"id":          itemID,
 	}
 	item := map[string]any{
 		"id":                             requestID(),
@@ -70,7 +70,7 @@ func (s *Server) changeItem(sub Subscription, thing, change string) map[string]a
 	}
 	if sub.IncludeResourceData && change != "deleted" {
 		plain, err := json.Marshal(map[string]any{
-			"@odata.context": s.URL() + "/v1.0/$metadata#users('" + sub.UserID + "')/events/$entity", "id": thing, "showAs": "oof",
+			"@odata.context": s.URL() + "/v1.0/$metadata#users('" + sub.UserID + "')/events/$entity", "id": itemID, "showAs": "oof",
 		})
 		if err == nil {
 			if content, err := encrypt(sub, plain); err == nil { // the POST checked the certificate
