@@ -145,7 +145,7 @@ func TestAttemptTimesOut(t *testing.T) {
 		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 2 || len(f.received("ann")) != 2 {
 			t.Errorf("later: %+v, want delivered at the second attempt", d)
 		}
-	}, reply{code: 200, takes: time.Hour}, reply{code: 200, takes: 29 * time.Second})
+	}, reply{code: 200, latency: time.Hour}, reply{code: 200, latency: 29 * time.Second})
 }
 
 func TestWebhookIDBelongsToState(t *testing.T) {
@@ -193,7 +193,7 @@ func TestWaitIsCutShort(t *testing.T) {
 
 // The mediator may have added the user while it was refusing the state.
 func TestMonitorRequestDuringRefusedAttempt(t *testing.T) {
-	refusal := reply{code: 404, takes: 2 * time.Second}
+	refusal := reply{code: 404, latency: 2 * time.Second}
 	withDelivery(t, func(t *testing.T, f *fixture) {
 		for len(f.received("ann")) < 6 {
 			advance(100 * time.Millisecond)
@@ -219,7 +219,7 @@ func TestOnlyNewestStateIsSent(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, f *fixture) {
-				f.reply = inOrder(reply{code: tt.code, takes: time.Second}, reply{code: 200, takes: time.Second})
+				f.reply = inOrder(reply{code: tt.code, latency: time.Second}, reply{code: 200, latency: time.Second})
 				defer f.start(8)()
 				f.monitor("ann")
 				f.recordState("ann", ooo.State{Away: true, Message: "1"})
@@ -239,8 +239,8 @@ func TestOnlyNewestStateIsSent(t *testing.T) {
 				if history := f.history(); !slices.Equal(history, tt.want) {
 					t.Errorf("history = %v, want %v", history, tt.want)
 				}
-				if len(seen.sinces) != 2 || seen.sinces[0] < time.Second || seen.sinces[0] > 2*time.Second {
-					t.Errorf("times from change to delivery = %v, want two, the first from 1 s to 2 s", seen.sinces)
+				if len(seen.delays) != 2 || seen.delays[0] < time.Second || seen.delays[0] > 2*time.Second {
+					t.Errorf("times from change to delivery = %v, want two, the first from 1 s to 2 s", seen.delays)
 				}
 				if d := f.delivery("ann"); d.Sequence != 4 || d.State != ooo.DeliveryDelivered || !d.NextAttemptAt.IsZero() {
 					t.Errorf("delivery = %+v, want 4 delivered", d)
@@ -253,7 +253,7 @@ func TestOnlyNewestStateIsSent(t *testing.T) {
 func TestConcurrencyLimitAndOrder(t *testing.T) {
 	const limit = 3
 	inBubble(t, func(t *testing.T, f *fixture) {
-		f.reply = func(call) reply { return reply{code: 200, takes: time.Second} }
+		f.reply = func(call) reply { return reply{code: 200, latency: time.Second} }
 		defer f.start(limit)()
 		users := names("user", 30)
 		f.monitor(users...)
@@ -286,9 +286,9 @@ func TestSlowAnswerDelaysNoOther(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
 		f.reply = func(c call) reply {
 			if strings.HasPrefix(c.Email, "Slow") {
-				return reply{code: 200, takes: 25 * time.Second}
+				return reply{code: 200, latency: 25 * time.Second}
 			}
-			return reply{code: 200, takes: 10 * time.Millisecond}
+			return reply{code: 200, latency: 10 * time.Millisecond}
 		}
 		defer f.start(2)()
 		f.monitor(append(names("user", 20), "slow")...)

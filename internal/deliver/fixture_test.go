@@ -79,7 +79,7 @@ type observed struct {
 	calls    []call
 	peak     int // of calls in flight
 	attempts []ooo.DeliveryState
-	sinces   []time.Duration // from change to delivery
+	delays   []time.Duration // from change to delivery
 }
 
 // call is a request that the mediator received.
@@ -100,11 +100,11 @@ func (c *connection) Close() error { c.closed = true; return nil }
 
 // reply is the answer to a call; code 0 means no answer.
 type reply struct {
-	code  int
-	after string // Retry-After
-	body  string
-	takes time.Duration
-	err   error
+	code    int
+	after   string // Retry-After
+	body    string
+	latency time.Duration
+	err     error
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -136,7 +136,7 @@ func (f *fixture) newDeliverer(concurrency int) *deliver.Deliverer {
 	return deliver.New(deliver.Config{
 		Registry: f.registry.Registry, Mediator: f.mediator(), InTime: f.registry.InTime, Concurrency: concurrency, Tracer: f.spans.Tracer("test"),
 		OnAttempt: func(state ooo.DeliveryState, _ ooo.Source, _, since time.Duration) {
-			f.set(func() { f.seen.attempts = append(f.seen.attempts, state); f.seen.sinces = append(f.seen.sinces, since) })
+			f.set(func() { f.seen.attempts = append(f.seen.attempts, state); f.seen.delays = append(f.seen.delays, since) })
 		},
 		Log: slog.New(slog.NewTextHandler(&f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
@@ -258,7 +258,7 @@ func (f *fixture) RoundTrip(request *http.Request) (*http.Response, error) {
 	})
 	defer f.set(func() { f.inFlight-- })
 	select {
-	case <-time.After(answer.takes):
+	case <-time.After(answer.latency):
 	case <-request.Context().Done():
 		return nil, request.Context().Err()
 	}

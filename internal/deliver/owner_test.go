@@ -98,7 +98,7 @@ func TestReplacedOwnerSavesNoResult(t *testing.T) {
 		if after := calls[1].at.Sub(begun); after < 12*time.Second {
 			t.Errorf("repeated after %v, want at least 12 s", after)
 		}
-	}, reply{code: 200, takes: 5 * time.Second})
+	}, reply{code: 200, latency: 5 * time.Second})
 }
 
 func TestPartitionReacquiredDuringCall(t *testing.T) {
@@ -109,7 +109,7 @@ func TestPartitionReacquiredDuringCall(t *testing.T) {
 		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || len(f.received("ann")) != 1 {
 			t.Errorf("%d calls, delivery %+v, want one, delivered", len(f.received("ann")), d)
 		}
-	}, reply{code: 200, takes: 25 * time.Second})
+	}, reply{code: 200, latency: 25 * time.Second})
 }
 
 func TestNothingIsSentAfterDeadlineOrStop(t *testing.T) {
@@ -167,8 +167,8 @@ func TestBeginningWithSlowSaveIsSavedAgain(t *testing.T) {
 
 func TestStopDuringCall(t *testing.T) {
 	tests := map[string]struct {
-		takes, stop time.Duration
-		results     []ooo.DeliveryState
+		latency, stop time.Duration
+		results       []ooo.DeliveryState
 	}{
 		"result in time": {9 * time.Second, 8 * time.Second, []ooo.DeliveryState{ooo.DeliveryDelivered}},
 		"no result":      {25 * time.Second, 10 * time.Second, nil},
@@ -176,7 +176,7 @@ func TestStopDuringCall(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, f *fixture) {
-				f.reply = func(call) reply { return reply{code: 200, takes: tt.takes} }
+				f.reply = func(call) reply { return reply{code: 200, latency: tt.latency} }
 				stop := f.start(8)
 				f.monitor("ann", "bob")
 				f.recordState("ann", away)
@@ -220,7 +220,7 @@ func TestChangeDuringStop(t *testing.T) {
 
 func TestBeginDeliverySavesOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
-		f.reply = func(call) reply { return reply{code: 200, takes: time.Second} }
+		f.reply = func(call) reply { return reply{code: 200, latency: time.Second} }
 		defer f.start(2)()
 		f.monitor("ann", "bob", "eve")
 		before := len(f.store.Saves())

@@ -24,15 +24,15 @@ type table struct {
 	results []error
 }
 
-// newTable returns a table with a mediator that takes takes for each setup.
-func newTable(t *testing.T, takes time.Duration) *table {
+// newTable returns a table with a mediator that answers each setup after latency.
+func newTable(t *testing.T, latency time.Duration) *table {
 	s := &table{fixture: newFixture(t)}
 	s.reply = func(c call) reply {
 		if c.path != "/api/setup" {
 			return reply{code: 200}
 		}
 		s.setups = append(s.setups, time.Now())
-		return reply{code: 200, body: `{"result":"True"}`, takes: takes}
+		return reply{code: 200, body: `{"result":"True"}`, latency: latency}
 	}
 	return s
 }
@@ -79,7 +79,7 @@ func TestSyncAtStartIsRetried(t *testing.T) {
 	tests := map[string]reply{
 		"unreachable": {err: errors.New("connection refused")},
 		"setup fails": {code: 200, body: `{"result":"False"}`}, // more of these: TestSetup
-		"no answer":   {code: 200, takes: time.Hour},
+		"no answer":   {code: 200, latency: time.Hour},
 	}
 	for name, bad := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -133,9 +133,9 @@ func TestBusyMediatorIsNotAskedAgain(t *testing.T) {
 
 func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
 	tests := map[string]struct {
-		apart time.Duration // between the starts of two
-		takes time.Duration // of a setup
-		want  int
+		apart   time.Duration // between the starts of two
+		latency time.Duration // of a setup
+		want    int
 	}{
 		"at once":                      {0, 100 * time.Millisecond, 1},
 		"shortly after the first sync": {2 * time.Second, 10 * time.Millisecond, 1},
@@ -145,7 +145,7 @@ func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newTable(t, tt.takes)
+				s := newTable(t, tt.latency)
 				first := await.Run(t, s.replica(0).Run)
 				advance(tt.apart)
 				second := await.Run(t, s.replica(1).Run)
