@@ -193,7 +193,7 @@ func (d *Deliverer) call(ctx context.Context, t *attempt) {
 	saved := false
 	_, err := d.cfg.Registry.Update(t.key.id, func(draft *mailbox.Draft) error {
 		a := draft.Address(t.key.address)
-		if a == nil || !a.Delivery.InFlightSince.Equal(t.address.Delivery.InFlightSince) || a.Delivery.InFlightSequence != t.address.Sequence {
+		if a == nil || !a.Delivery.InFlightSince.Equal(t.address.Delivery.InFlightSince) {
 			return mailbox.ErrUnchanged // monitoring ended or restarted, or another owner has acted
 		}
 		t.recordResult(draft, a, r, now)
@@ -235,7 +235,7 @@ func (t *attempt) recordResult(draft *mailbox.Draft, a *ooo.Address, r result, n
 		}
 	case r.state == ooo.DeliveryDelivered:
 		draft.Event(a, event)
-		delivery.Sequence, delivery.DeliveredAt = max(delivery.Sequence, sequence), now
+		delivery.Sequence, delivery.DeliveredAt = sequence, now
 		delivery.NextAttemptAt, delivery.Throttled = time.Time{}, false
 	default:
 		if event.Kind = ooo.EventFailed; r.state == ooo.DeliveryRefused {

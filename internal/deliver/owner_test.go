@@ -112,6 +112,40 @@ func TestPartitionReacquiredDuringCall(t *testing.T) {
 	}, reply{code: 200, latency: 25 * time.Second})
 }
 
+func TestMonitoringRestartsDuringCall(t *testing.T) {
+	withDelivery(t, func(t *testing.T, f *fixture) {
+		advance(time.Second)
+		f.registry.Hint(f.store.ChangeWish(t, address("ann"), func(wish *ooo.Wish) { wish.On = false }))
+		advance(time.Second)
+		f.monitor("ann")
+		advance(time.Minute)
+		f.recordState("ann", back)
+		advance(time.Minute)
+		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || len(f.received("ann")) != 2 {
+			t.Errorf("%d calls, delivery %+v, want the new state delivered", len(f.received("ann")), d)
+		}
+	}, reply{code: 200, latency: 5 * time.Second})
+}
+
+// An address that was moved to another mailbox may have a sequence number before the
+// mailbox has a state.
+func TestNothingIsSentWithoutState(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fixture) {
+		f.store.Put(t, &ooo.Mailbox{ID: "ann", Addresses: []ooo.Address{{Spelling: address("ann"), Sequence: 1}}})
+		defer f.start(8)()
+		f.registry.Hint(ooo.Hint{ID: "ann", Kind: ooo.HintResend, Subject: ooo.FoldAddress(address("ann"))})
+		advance(time.Minute)
+		if calls := f.received("ann"); len(calls) != 0 {
+			t.Errorf("calls = %v, want none", calls)
+		}
+		f.recordState("ann", away)
+		advance(time.Second)
+		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Sequence != 2 {
+			t.Errorf("delivery = %+v, want 2 delivered", d)
+		}
+	})
+}
+
 func TestNothingIsSentAfterDeadlineOrStop(t *testing.T) {
 	for name, stops := range map[string]bool{"deadline": false, "stop": true} {
 		t.Run(name, func(t *testing.T) {
