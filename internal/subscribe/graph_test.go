@@ -21,8 +21,9 @@ type fakeGraph struct {
 	subscriptions  map[ooo.SubscriptionID]ooo.GraphSubscription // guarded by graphMu, as all below
 	clientStates   map[ooo.SubscriptionID]string
 	requests       []ooo.SubscriptionRequest // to create
-	calls          []string                  // such as "create", "patch sub-1"
-	callTimes      []time.Time               // when each call ended
+	lastPatch      ooo.SubscriptionRequest
+	calls          []string    // such as "create", "patch sub-1"
+	callTimes      []time.Time // when each call ended
 	created        int
 	onePerResource bool          // refuse a second subscription with 409
 	maxLifetime    time.Duration // refuse longer lifetimes; 0: no limit
@@ -158,6 +159,7 @@ func (g *fakeGraph) CreateSubscription(ctx context.Context, r ooo.SubscriptionRe
 }
 
 func (g *fakeGraph) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, p ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
+	g.set(func() { g.lastPatch = p })
 	return g.call(ctx, "patch "+string(id), func() (s ooo.GraphSubscription, err error) {
 		s, ok := g.listed()[id]
 		if !ok {

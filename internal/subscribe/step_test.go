@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -211,6 +212,26 @@ func TestResourceDataSelectsProperties(t *testing.T) {
 	}, func(cfg *subscribe.Config) {
 		cfg.Resources, cfg.Lifetime = all, 72*time.Hour
 		cfg.Certificate = func() (ooo.Certificate, error) { return ooo.Certificate{ID: "c1"}, nil }
+	})
+}
+
+func TestNewCertificateIsPatchedAtRenewal(t *testing.T) {
+	var certificate atomic.Value
+	certificate.Store("c1")
+	withUncovered(t, func(*fixture) {}, func(t *testing.T, f *fixture) {
+		advance(time.Second)
+		certificate.Store("c2")
+		advance(lifetime)
+		if got := f.takeCalls(); got != "create, patch sub-1" {
+			t.Errorf("calls = %s, want one renewal", got)
+		}
+		f.set(func() {
+			if sent, saved := f.lastPatch.Certificate.ID, f.sub(annID).CertificateID; sent != "c2" || saved != "c2" {
+				t.Errorf("certificate = %s sent, %s saved, want c2", sent, saved)
+			}
+		})
+	}, func(cfg *subscribe.Config) {
+		cfg.Certificate = func() (ooo.Certificate, error) { return ooo.Certificate{ID: certificate.Load().(string)}, nil }
 	})
 }
 
