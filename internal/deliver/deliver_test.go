@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -307,6 +311,36 @@ func TestSlowAnswerDelaysNoOther(t *testing.T) {
 		advance(30 * time.Second)
 		if calls, ended := len(f.received("slow")), len(f.observed().attempts); calls != 1 || ended != 21 {
 			t.Errorf("later: %d slow calls, %d ended, want 1 and 21", calls, ended)
+		}
+	})
+}
+
+func TestAttemptContinuesTrace(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fixture) {
+		spans := tracetest.NewSpanRecorder()
+		f.spans = sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
+		defer f.start(8)()
+		f.monitor("ann")
+		const trace = "0af7651916cd43dd8448eb211c80319c"
+		_, err := f.registry.Update("ann", func(d *mailbox.Draft) error {
+			d.State = &away
+			d.QueueState(ooo.SourcePoll, ooo.Hint{Trace: "00-" + trace + "-b7ad6b7169203331-01"}, time.Now())
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		advance(time.Second)
+		ended := spans.Ended()
+		if len(ended) != 1 || ended[0].Name() != "deliver" || ended[0].SpanContext().TraceID().String() != trace {
+			t.Fatalf("spans = %v, want one of trace %s", ended, trace)
+		}
+		attributes := map[string]string{}
+		for _, a := range ended[0].Attributes() {
+			attributes[string(a.Key)] = a.Value.String()
+		}
+		if attributes["outlook_monitor.mailbox"] != "ann" || attributes["outlook_monitor.outcome"] != "delivered" || attributes["outlook_monitor.attempt"] != "1" {
+			t.Errorf("attributes = %v, want mailbox, outcome and attempt", attributes)
 		}
 	})
 }
