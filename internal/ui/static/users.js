@@ -2,18 +2,18 @@
 
 import { ask, RequestError, userLink } from "./ask.js";
 import { h } from "./dom.js";
-import { ago, moment, number } from "./format.js";
+import { ago, moment, now, number } from "./format.js";
 import { feedList, onNews } from "./feed.js";
 import { addDialog } from "./dialogs.js";
 
 const filters = [
   ["all", "All"], ["away", "Out of office"], ["office", "In the office"], ["unknown", "Can’t be read", true], ["pending", "Not read yet"],
-  ["undelivered", "Delivery pending"], ["refused", "RequestError", true], ["failed", "Subscription failed", true], ["uncovered", "Not covered", true],
+  ["undelivered", "Delivery pending"], ["refused", "Refused", true], ["failed", "Subscription failed", true], ["uncovered", "Not covered", true],
 ];
 
 // stateOf returns the class, the text and a note for the state of a user.
 export function stateOf(u) {
-  const until = u.scheduled && u.outOfOffice && u.end ? `until ${moment(u.end)}` : u.scheduled && !u.outOfOffice && u.start && Date.parse(u.start) > Date.now() ? `from ${moment(u.start)}` : "";
+  const until = u.scheduled && u.outOfOffice && u.end ? `until ${moment(u.end)}` : u.scheduled && !u.outOfOffice && u.start && Date.parse(u.start) > now() ? `from ${moment(u.start)}` : "";
   if (u.state === "unknown") return ["unknown", "Can’t be read", u.outOfOffice === null ? "" : `last ${u.outOfOffice ? "out of office" : "in the office"}`];
   if (u.outOfOffice === null) return ["pending", "Not read yet", ""];
   return u.outOfOffice ? ["away", "Out of office", until] : ["office", "In the office", until];
@@ -23,7 +23,7 @@ function delivery(u) {
   switch (u.delivery) {
     case "delivered": return ["Delivered ", ago(u.deliveredAt), ""];
     case "pending": return [h("span", { class: "text-warn" }, "Pending"), "", u.deliveryError];
-    case "refused": return [h("span", { class: "text-bad" }, "RequestError"), "", u.deliveryError];
+    case "refused": return [h("span", { class: "text-bad" }, "Refused"), "", u.deliveryError];
     default: return [h("span", { class: "quiet" }, "–"), "", ""];
   }
 }
@@ -73,9 +73,9 @@ export function showUsers(root, signal, query) {
     const focused = document.activeElement?.closest?.("tr[data-email]")?.dataset.email;
     const fresh = new Map();
     const rows = page.users.map((u) => {
-      const made = row(u, wanted), now = `${u.outOfOffice} ${u.delivery} ${u.state}`;
-      if (known.has(u.email) && known.get(u.email) !== now) made.classList.add("moved");
-      fresh.set(u.email, now);
+      const made = row(u, wanted), summary = `${u.outOfOffice} ${u.delivery} ${u.state}`;
+      if (known.has(u.email) && known.get(u.email) !== summary) made.classList.add("moved");
+      fresh.set(u.email, summary);
       return made;
     });
     known = fresh;
