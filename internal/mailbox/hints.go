@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"maps"
+	"slices"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -39,10 +41,8 @@ func (r *Registry) Hints(id ooo.RecordID, kind ooo.HintKind) (hints []ooo.Hint) 
 func (p *partition) pending() (hints []ooo.Hint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, of := range p.hints {
-		for _, h := range of {
-			hints = append(hints, h)
-		}
+	for _, byKey := range p.hints {
+		hints = slices.AppendSeq(hints, maps.Values(byKey))
 	}
 	return hints
 }
@@ -178,7 +178,7 @@ func (r *Registry) readHints(ctx context.Context) error {
 }
 
 func (r *Registry) readHintsOnce(ctx context.Context) error {
-	var loaded []*partition // by now: a partition that is loaded later needs a later read
+	var loaded []*partition // so far: a partition that is loaded later needs a later read
 	for p := range r.owned() {
 		if _, _, ok := r.Counts(p.number); ok {
 			loaded = append(loaded, p)

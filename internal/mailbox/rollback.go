@@ -39,7 +39,7 @@ func (r *Registry) restore(p *partition) error {
 	p.mu.Lock()
 	for _, m := range older.Records {
 		stored[m.ID] = m
-		p.entry(m.ID) // an empty one means that the record is removed from Redis
+		p.entry(m.ID) // if it is empty, the record is removed from Redis
 	}
 	entries := maps.Clone(p.entries)
 	p.mu.Unlock()
@@ -59,8 +59,8 @@ func (r *Registry) restore(p *partition) error {
 
 // restoreRecord writes a record and its wishes back if they are newer than those in Redis.
 // It removes the stored record if memory has none, and adopts it if it is newer. stored is
-// nil if Redis has no record. It waits for an update in flight, whose save succeeds
-// without it: a removed record must not be written back.
+// nil if Redis has no record. restoreRecord waits for an update in flight, so that it does
+// not write back a record that the update removes.
 func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, stored *ooo.Mailbox) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -116,16 +116,16 @@ func (r *Registry) restoreStops(ctx context.Context, p *partition) error {
 		}
 		p.mu.Lock()
 		e := p.entries[w.Record()]
-		stopped, left := p.stopped[ooo.FoldAddress(w.Address)]
+		stoppedAt, stopped := p.stopped[ooo.FoldAddress(w.Address)]
 		p.mu.Unlock()
 		if e != nil {
 			if m := e.record.Load(); m != nil && m.Address(w.Address) != nil {
 				continue
 			}
 		}
-		if w.On && left && !w.At.After(stopped) {
+		if w.On && stopped && !w.At.After(stoppedAt) {
 			off := w
-			off.On, off.Nonce, off.At = false, rand.Text(), stopped
+			off.On, off.Nonce, off.At = false, rand.Text(), stoppedAt
 			err = r.replaceWish(ctx, w, off)
 		} else {
 			err = r.Leave(ctx, wishHint(w)) // the hint of the wish may be lost

@@ -23,7 +23,7 @@ type backing interface {
 	SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error
 }
 
-// holder has no mailboxes, but counts loads, saves and restores.
+// holder holds no mailboxes, but counts loads, saves and restores.
 type holder struct {
 	backing
 	mu       sync.Mutex

@@ -86,20 +86,20 @@ func plan(v view) (take, release []int) {
 	for _, life := range lives {
 		newest = max(newest, v.beats[life].Settings)
 	}
-	lacks := map[string]int{} // how many partitions a replica is below its share
+	deficits := map[string]int{} // how many partitions each replica is below its share
 	for i, life := range lives {
-		lacks[life] = share(len(lives), i) - owned[life]
+		deficits[life] = share(len(lives), i) - owned[life]
 	}
-	lack, shares := lacks[v.me]
+	deficit, hasShare := deficits[v.me]
 	switch {
-	case !shares:
+	case !hasShare:
 		return nil, v.pickReleases(ooo.Partitions)
-	case lack > 0:
-		return v.pickTakes(lives, lacks, newest), nil
-	case lack < 0 && anyAnswered(v.beats, "") && slices.ContainsFunc(lives, func(life string) bool {
-		return lacks[life] > 0 && v.beats[life].Settings == newest
+	case deficit > 0:
+		return v.pickTakes(lives, deficits, newest), nil
+	case deficit < 0 && anyAnswered(v.beats, "") && slices.ContainsFunc(lives, func(life string) bool {
+		return deficits[life] > 0 && v.beats[life].Settings == newest
 	}):
-		return nil, v.pickReleases(min(-lack, releaseRate, 2*releaseRate-free)) // fewer while released ones are not taken
+		return nil, v.pickReleases(min(-deficit, releaseRate, 2*releaseRate-free)) // fewer while released ones are not taken
 	}
 	return nil, nil
 }
@@ -115,23 +115,23 @@ func (v *view) pickReleases(n int) (release []int) {
 }
 
 // pickTakes returns the free partitions that this replica takes. So that no two replicas
-// take the same one, each skips as many as the replicas before it lack. A replica with
+// take the same one, each skips as many as the replicas before it need. A replica with
 // older settings takes only partitions that have been free for deadAfter, which any
 // replica below its share may take.
-func (v *view) pickTakes(lives []string, lacks map[string]int, newest int64) (take []int) {
+func (v *view) pickTakes(lives []string, deficits map[string]int, newest int64) (take []int) {
 	stale := func(p int) bool { return v.now.Sub(v.free[p]) >= deadAfter }
 	older := v.beats[v.me].Settings < newest
 	before := 0 // free partitions to leave to the replicas before this one
 	for _, life := range lives[:slices.Index(lives, v.me)] {
 		if v.beats[life].Settings == newest {
-			before += max(lacks[life], 0)
+			before += max(deficits[life], 0)
 		}
 	}
 	for p := range v.free {
 		if v.free[p].IsZero() {
 			continue
 		}
-		if before--; len(take) < lacks[v.me] && (stale(p) || before < 0 && !older) {
+		if before--; len(take) < deficits[v.me] && (stale(p) || before < 0 && !older) {
 			take = append(take, p)
 		}
 	}
