@@ -95,7 +95,7 @@ func TestNewPolicyIsApplied(t *testing.T) {
 
 func TestWindowEdgesWithoutGraph(t *testing.T) {
 	run(t, nil, onlyAnn(pending), func(f *fixture) {
-		opens, closes := time.Now().Add(30*time.Second+250*time.Millisecond), time.Now().Add(50*time.Second)
+		opens, closes := time.Now().Add(90*time.Second+250*time.Millisecond), time.Now().Add(110*time.Second)
 		f.graph.locked(func() {
 			f.graph.settings[annID] = ooo.Setting{Status: ooo.Scheduled, Start: opens, End: closes, ExternalReply: "Away"}
 		})
