@@ -9,19 +9,19 @@ import (
 	"outlook-monitor/internal/config"
 )
 
-// checkConfig makes the whole service as serve would, but on free ports of
-// loopback, runs nothing of it, and prints what would be used. No call is made.
+// checkConfig creates the whole service, but on free loopback ports, and prints the effective
+// settings. It runs nothing and makes no calls.
 func (c *serveCmd) checkConfig(settings config.Settings, getenv environment, out io.Writer) error {
 	settings.ListenAddr = "127.0.0.1:0"
 	if settings.PrivateAddr != "" {
 		settings.PrivateAddr = "127.0.0.1:0"
 	}
 	s, err := newService(serviceConfig{settings: settings, log: slog.New(slog.DiscardHandler), level: new(slog.LevelVar)})
-	switch {
-	case errors.Is(err, errUsage):
+	if _, ok := errors.AsType[usageError](err); ok {
 		return err
-	case err != nil:
-		return usage{mistakes(err)}
+	}
+	if err != nil {
+		return usageError{mistakes(err)}
 	}
 	if err := s.close(); err != nil {
 		return err

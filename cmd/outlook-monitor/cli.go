@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -24,28 +23,24 @@ type commands struct {
 	DevMediator devMediatorCmd `cmd:"" hidden:"" help:"Run the stand-in mediator alone."`
 }
 
-// errUsage means wrong flags or settings. Its text is complete.
-var errUsage = errors.New("wrong settings")
+// usageError means wrong flags or settings. Its text is the complete message.
+type usageError struct{ text string }
 
-// usage is an error whose text stands alone and which is errUsage.
-type usage struct{ text string }
+func (e usageError) Error() string { return e.text }
 
-func (u usage) Error() string   { return u.text }
-func (u usage) Is(e error) bool { return e == errUsage }
-
-// wrongSetting says that a setting is wrong, as err does.
-func wrongSetting(err error) error { return usage{"outlook-monitor: " + err.Error()} }
+func settingError(err error) error { return usageError{"outlook-monitor: " + err.Error()} }
 
 // run is the program.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, errs io.Writer) error {
 	cli := commands{Serve: serveCmd{Serve: config.NewServe()}, Doctor: doctorCmd{Serve: config.NewServe()}}
-	shown := false
+	helpShown := false
 	parser, err := kong.New(&cli,
 		kong.Name("outlook-monitor"),
-		kong.Description("Detects within seconds when anyone in a Microsoft 365 tenant turns Out of Office on or off, and reports it to the mediator."),
+		kong.Description("Detects within seconds when anyone in a Microsoft 365 tenant turns Out of Office on or off, "+
+			"and reports it to the mediator."),
 		kong.Vars{"default_server": defaultServer},
 		kong.Writers(stdout, errs),
-		kong.Exit(func(int) { shown = true }),
+		kong.Exit(func(int) { helpShown = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.BindTo(stdout, (*io.Writer)(nil)),
 		kong.Bind(environment(getenv), stderr{errs}),
@@ -53,21 +48,21 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	if done, err := completes(parser, stdout); done || err != nil {
+	if done, err := completed(parser, stdout); done || err != nil {
 		return err
 	}
 	chosen, err := parser.Parse(args)
 	switch {
-	case shown: // after help kong goes on as if nothing had happened
+	case helpShown: // kong.Exit has returned, so kong went on
 		return nil
 	case err != nil:
-		return usage{fmt.Sprintf("outlook-monitor: %v; see outlook-monitor --help", err)}
+		return usageError{fmt.Sprintf("outlook-monitor: %v; see outlook-monitor --help", err)}
 	}
 	return chosen.Run()
 }
 
-// environment looks variables up.
+// environment looks up a variable, like os.Getenv.
 type environment func(string) string
 
-// stderr is where a command prints what is not its answer.
+// stderr receives what is not the result of a command.
 type stderr struct{ io.Writer }

@@ -13,21 +13,21 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// clientStates has the secrets from which clientStates are derived: those of the
-// settings, or one that is made once and kept in Redis.
+// clientStates has the secrets from which clientStates are derived: those of the settings, or
+// one that is created once and stored in Redis.
 type clientStates struct {
-	fixed []string // of the settings; then Redis is not asked
+	fixed []string // from the settings; Redis is not used then
 	store *store.Store
 
-	mu    sync.Mutex
-	known []string  // newest first; guarded by mu
-	asked time.Time // guarded by mu
+	mu     sync.Mutex
+	known  []string  // newest first; guarded by mu
+	readAt time.Time // guarded by mu
 }
 
 const (
 	clientStateSecret = "client-state"
-	// clientStateAge is how long a secret is used before Redis is asked again: a
-	// Redis that was emptied may have another one by then.
+	// clientStateAge is how long a secret is used before it is read again: a Redis that was
+	// emptied may have a different one.
 	clientStateAge = 30 * time.Second
 )
 
@@ -39,44 +39,44 @@ func newClientStates(settings []config.Secret, store *store.Store) *clientStates
 	return c
 }
 
-// keys returns the secrets, the first for new subscriptions.
+// keys returns the secrets; the first is for new subscriptions.
 func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
 	if len(c.fixed) > 0 {
 		return ooo.NewClientStateKeys(c.fixed...), nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.known) > 0 && time.Since(c.asked) < clientStateAge {
+	if len(c.known) > 0 && time.Since(c.readAt) < clientStateAge {
 		return ooo.NewClientStateKeys(c.known...), nil
 	}
-	fresh := rand.Text()
+	candidate := rand.Text() // stored if there is none
 	if len(c.known) > 0 {
-		fresh = c.known[0]
+		candidate = c.known[0]
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second) // others wait for the mutex
 	defer cancel()
-	secret, err := c.store.Secret(ctx, clientStateSecret, fresh)
+	secret, err := c.store.Secret(ctx, clientStateSecret, candidate)
 	switch {
 	case err == nil:
-		c.asked = time.Now()
+		c.readAt = time.Now()
 		c.known = append([]string{secret}, slices.DeleteFunc(c.known, func(k string) bool { return k == secret })...)
 	case len(c.known) == 0:
 		return ooo.ClientStateKeys{}, err
-	default: // what is known still serves, and Redis is not asked for a moment
-		c.asked = time.Now().Add(time.Second - clientStateAge)
+	default: // use the known secrets, and try Redis again in a second
+		c.readAt = time.Now().Add(time.Second - clientStateAge)
 	}
 	return ooo.NewClientStateKeys(c.known...), nil
 }
 
 // restore stores the secret again in a Redis that came back with older data, so that
-// the subscriptions that Graph still has are recognised.
+// notifications of existing subscriptions are still accepted.
 func (c *clientStates) restore(ctx context.Context, log *slog.Logger) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.fixed) > 0 || len(c.known) == 0 {
-		return // nothing was in Redis, or this replica never needed it
+		return // the secret is not in Redis, or this replica never read it
 	}
-	c.asked = time.Time{}
+	c.readAt = time.Time{}
 	if err := c.store.PutSecret(ctx, clientStateSecret, c.known[0]); err != nil {
 		log.WarnContext(ctx, "clientState secret not restored in redis, retrying later", "err", err)
 	}

@@ -17,14 +17,13 @@ import (
 	"outlook-monitor/internal/telemetry"
 )
 
-// demoCmd runs everything in one process: a local Graph, a stand-in mediator,
-// and between them the service as serve runs it.
+// demoCmd runs the service in one process with a local Graph and a stand-in mediator.
 type demoCmd struct {
-	Once    bool `name:"once" help:"Run the demo once, check the results, and exit: 0, or 1 with what was missing."`
+	Once    bool `name:"once" help:"Run the demo once, check the results, and exit: 0, or 1 with what failed."`
 	Verbose bool `name:"verbose" short:"v" help:"Print the service's log too, on standard error."`
 }
 
-// Run goes through all steps and, without --once, stays so that others can try things.
+// Run runs all steps. Without --once it then goes on until ctx ends.
 func (c *demoCmd) Run(ctx context.Context, out io.Writer, errs stderr) error {
 	log := slog.New(slog.DiscardHandler)
 	if c.Verbose {
@@ -42,50 +41,49 @@ func (c *demoCmd) Run(ctx context.Context, out io.Writer, errs stderr) error {
 	running.Go(func() error { return d.service.Run(ctx) })
 	running.Go(func() error { return d.report(ctx) })
 	running.Go(func() error {
-		d.introduce()
-		missing := d.runAll(ctx)
+		d.printIntroduction()
+		failures := d.runSteps(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case len(missing) > 0:
-			return fmt.Errorf("the demo is missing:\n  %w", errors.Join(missing...))
+		case len(failures) > 0:
+			return fmt.Errorf("the demo failed:\n  %w", errors.Join(failures...))
 		case c.Once:
 			stop()
 			return nil
 		}
-		d.invite()
+		d.printSuggestions()
 		return nil
 	})
 	return running.Wait()
 }
 
-// The people of the demo.
+// The users of the demo.
 const (
 	ann   = "ann@contoso.example"
 	bob   = "bob@contoso.example"
 	chris = "chris@contoso.example"
 )
 
-var people = []string{ann, bob, chris}
+var demoUsers = []string{ann, bob, chris}
 
-// demo has the parts.
 type demo struct {
 	sim      *graphsim.Server
 	mediator *mediatorsim.Server
 	service  *service
-	base     string // of the service
+	base     string // URL of the service
 	calls    chan mediatorsim.Call
-	notes    notes
+	out      demoOutput
 }
 
-// newDemo sets everything up; nothing runs yet.
+// newDemo creates all parts. Nothing runs yet.
 func newDemo(out io.Writer, log *slog.Logger) (*demo, error) {
-	d := &demo{calls: make(chan mediatorsim.Call, 1000), notes: notes{out: out}}
+	d := &demo{calls: make(chan mediatorsim.Call, 1000), out: demoOutput{w: out}}
 	var err error
 	if d.sim, err = graphsim.New(graphsim.Config{Seed: 1, Log: log}); err != nil {
 		return nil, err
 	}
-	for _, email := range people {
+	for _, email := range demoUsers {
 		if _, err := d.sim.AddUser(graphsim.User{UserPrincipalName: email, Mail: email}); err != nil {
 			return nil, err
 		}
@@ -102,7 +100,7 @@ func newDemo(out io.Writer, log *slog.Logger) (*demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.mediator.Add(people...)
+	d.mediator.Add(demoUsers...)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(d.sim.CAPEM())
 	settings, err := d.settings()
@@ -113,9 +111,9 @@ func newDemo(out io.Writer, log *slog.Logger) (*demo, error) {
 	return d, err
 }
 
-// settings are what an operator would set to use the local Graph.
+// settings returns the settings of the service.
 func (d *demo) settings() (config.Settings, error) {
-	set := map[string]string{
+	env := map[string]string{
 		"AZURE_TENANT_ID":      d.sim.TenantID(),
 		"AZURE_CLIENT_ID":      graphsim.DefaultClientID,
 		"AZURE_CLIENT_SECRET":  graphsim.DefaultClientSecret,
@@ -125,35 +123,33 @@ func (d *demo) settings() (config.Settings, error) {
 		"LISTEN_ADDR":          "127.0.0.1:0",
 		"MEDIATOR_URL":         d.mediator.URL(),
 	}
-	return new(config.Serve).Settings(func(name string) string { return set[name] })
+	return new(config.Serve).Settings(func(name string) string { return env[name] })
 }
 
-// introduce says who is who.
-func (d *demo) introduce() {
-	d.notes.say(`outlook-monitor demo: everything runs in this process, nothing is registered anywhere.
+func (d *demo) printIntroduction() {
+	d.out.printf(`outlook-monitor demo: everything runs in this process, and nothing has to be registered.
   Graph     %s (a local one), driven through %s
   service   %s, polling every 2 s, with a subscription for each user
   mediator  %s (a stand-in), which receives who is out of office
 `, d.sim.URL(), d.sim.ControlURL(), d.base, d.mediator.URL())
 }
 
-// invite says what to try.
-func (d *demo) invite() {
+func (d *demo) printSuggestions() {
 	control := d.sim.ControlURL() + "/users/" + bob + "/automaticReplies"
-	d.notes.say(`
-It goes on until you stop it with Ctrl-C. Try it from another shell:
-  # Bob leaves; Outlook adds a calendar block, so a notification comes at once
+	d.out.printf(`
+The demo runs until you stop it with Ctrl-C. Try it from another shell:
+  # Bob leaves; Outlook adds a calendar block, so Graph sends a notification
   curl -X PUT %[1]s \
     -d '{"status":"alwaysEnabled","externalReplyMessage":"<p>Gone fishing</p>","calendarBlock":true}'
-  # Bob is back, and nothing announces it: the 2 s poll sees it
+  # Bob is back, without a notification: the 2 s poll sees it
   curl -X PUT %[1]s -d '{"status":"disabled"}'
-  # what the service knows about Bob, and what it did
+  # what the service knows about Bob, and his history
   curl %[2]s/api/users/%[3]s
   curl %[2]s/api/users/%[3]s/history
   # stop and start monitoring him, as the mediator does
   curl %[2]s/monitor -H 'Content-Type: application/json' -d '{"email":"%[3]s","status":"False"}'
   curl %[2]s/monitor -H 'Content-Type: application/json' -d '{"email":"%[3]s","status":"True"}'
-  # Graph asks everyone to wait for five seconds
+  # Graph throttles all requests for five seconds
   curl %[4]s/faults -d '{"operation":"all","kind":"throttle","retryAfter":"5s","times":1}'`,
 		control, d.base, bob, d.sim.ControlURL())
 }

@@ -11,56 +11,56 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// steps are what the demo does, each with a check of what must come of it.
+// steps are the steps of the demo, each with a check of its result.
 var steps = []struct {
 	title string
 	run   func(ctx context.Context, d *demo) error
 }{
-	{"The mediator names its users: each is found, read, and covered by a subscription.", begin},
+	{"The mediator names its users: each is found, read, and covered by a subscription.", addUsers},
 	{"Ann leaves. Outlook blocks her calendar, so Graph sends a notification.", notified},
-	{"Bob leaves. Nothing announces it, only the poll can see it.", polled},
+	{"Bob leaves. There is no notification, so only the poll can see it.", polled},
 	{"Ann edits her text.", edited},
-	{"Chris scheduled his absence: it begins and ends by the clock, on the second.", scheduled},
+	{"Chris scheduled his absence: it begins and ends on the second, by the clock.", scheduled},
 	{"The mediator goes away, Bob changes his mind twice, the mediator comes back.", mediatorAway},
 	{"The mediator stops monitoring Ann: her subscription is deleted, and nothing more is delivered.", stopped},
 }
 
-// runAll runs all steps and returns what was missing.
-func (d *demo) runAll(ctx context.Context) []error {
-	var missing []error
-	for _, part := range steps {
-		d.notes.say("\n%s", part.title)
-		if err := part.run(ctx, d); err != nil && ctx.Err() == nil {
-			d.notes.say("  MISSING: %v", err)
-			missing = append(missing, fmt.Errorf("%s %w", part.title, err))
+// runSteps runs all steps and returns the failures.
+func (d *demo) runSteps(ctx context.Context) []error {
+	var failures []error
+	for _, step := range steps {
+		d.out.printf("\n%s", step.title)
+		if err := step.run(ctx, d); err != nil && ctx.Err() == nil {
+			d.out.printf("  FAILED: %v", err)
+			failures = append(failures, fmt.Errorf("%s %w", step.title, err))
 		}
 	}
-	if len(missing) == 0 && ctx.Err() == nil {
-		d.notes.say("\nAll %d steps passed.", len(steps))
+	if len(failures) == 0 && ctx.Err() == nil {
+		d.out.printf("\nAll %d steps passed.", len(steps))
 	}
-	return missing
+	return failures
 }
 
-// stepTime is how long a step waits for something.
-const stepTime = 30 * time.Second
+// stepTimeout is how long a step waits for each of its conditions.
+const stepTimeout = 30 * time.Second
 
-// until waits until done, and says what was missing otherwise.
-func until(ctx context.Context, what string, done func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, stepTime)
+// waitFor waits until done returns true.
+func waitFor(ctx context.Context, what string, done func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	for !done() {
 		if !schedule.Sleep(ctx, 5*time.Millisecond) {
-			return fmt.Errorf("%s did not happen within %v", what, stepTime)
+			return fmt.Errorf("%s did not happen within %v", what, stepTimeout)
 		}
 	}
 	return nil
 }
 
-// delivered waits until the mediator knows a state and returns the call that brought
-// it. The report gets a moment to print its line.
+// delivered waits until the mediator has acknowledged a state and returns that call. It then
+// gives the report time to print it.
 func (d *demo) delivered(ctx context.Context, email, status, message string) (mediatorsim.Call, error) {
 	var last mediatorsim.Call
-	err := until(ctx, fmt.Sprintf("delivery of %s for %s", status, email), func() bool {
+	err := waitFor(ctx, fmt.Sprintf("delivery of %s for %s", status, email), func() bool {
 		for _, call := range d.mediator.Calls() {
 			if call.Email == email && call.Answered == 200 {
 				last = call
@@ -72,7 +72,7 @@ func (d *demo) delivered(ctx context.Context, email, status, message string) (me
 	return last, err
 }
 
-// deliveredBy is delivered, and checks what the change was seen by.
+// deliveredBy is delivered, and checks the source of the change.
 func (d *demo) deliveredBy(ctx context.Context, source ooo.Source, email, status, message string) error {
 	call, err := d.delivered(ctx, email, status, message)
 	if err != nil {
@@ -80,26 +80,26 @@ func (d *demo) deliveredBy(ctx context.Context, source ooo.Source, email, status
 	}
 	change, ok := d.cause(ctx, call)
 	if !ok || change.Source != source {
-		return fmt.Errorf("the change was seen by %q, not by %q", change.Source, source)
+		return fmt.Errorf("the source of the change is %q, want %q", change.Source, source)
 	}
 	return nil
 }
 
-// set changes automatic replies, as their owner would.
+// set changes automatic replies, as the user would.
 func (d *demo) set(email string, u graphsim.AutomaticRepliesUpdate) error {
-	d.notes.change(email, time.Now())
+	d.out.setChanged(email, time.Now())
 	_, err := d.sim.SetAutomaticReplies(email, u)
 	return err
 }
 
-func replies(text string, announced bool) graphsim.AutomaticRepliesUpdate {
+func replies(text string, calendarBlock bool) graphsim.AutomaticRepliesUpdate {
 	return graphsim.AutomaticRepliesUpdate{
-		Status: new("alwaysEnabled"), ExternalReplyMessage: new("<p>" + text + "</p>"), CalendarBlock: announced,
+		Status: new("alwaysEnabled"), ExternalReplyMessage: new("<p>" + text + "</p>"), CalendarBlock: calendarBlock,
 	}
 }
 
-// covered counts the living subscriptions of a user.
-func (d *demo) covered(email string) (n int) {
+// subscriptions counts the live subscriptions of a user.
+func (d *demo) subscriptions(email string) (n int) {
 	user, err := d.sim.User(email)
 	for _, sub := range d.sim.Subscriptions() {
 		if err == nil && sub.UserID == user.ID {
@@ -109,12 +109,12 @@ func (d *demo) covered(email string) (n int) {
 	return n
 }
 
-func begin(ctx context.Context, d *demo) error {
-	for _, email := range people {
+func addUsers(ctx context.Context, d *demo) error {
+	for _, email := range demoUsers {
 		if _, err := d.delivered(ctx, email, "False", ""); err != nil {
 			return err
 		}
-		if err := until(ctx, "a subscription for "+email, func() bool { return d.covered(email) == 1 }); err != nil {
+		if err := waitFor(ctx, "a subscription for "+email, func() bool { return d.subscriptions(email) == 1 }); err != nil {
 			return err
 		}
 	}
@@ -153,19 +153,19 @@ func scheduled(ctx context.Context, d *demo) error {
 	if err != nil {
 		return err
 	}
-	d.notes.say("  Chris is away from %s to %s (UTC)", opens.UTC().Format("15:04:05"), closes.UTC().Format("15:04:05"))
+	d.out.printf("  Chris is away from %s to %s (UTC)", opens.UTC().Format("15:04:05"), closes.UTC().Format("15:04:05"))
 	for _, edge := range []struct {
 		at     time.Time
 		status string
 	}{{opens, "True"}, {closes, "False"}} {
-		d.notes.change(chris, edge.at)
+		d.out.setChanged(chris, edge.at)
 		call, err := d.delivered(ctx, chris, edge.status, "At the dentist")
 		if err != nil {
 			return err
 		}
 		change, ok := d.cause(ctx, call)
 		if !ok || change.Source != ooo.SourceWindow || change.At.Before(edge.at) {
-			return fmt.Errorf("the change at %v was seen by %q at %v", edge.at, change.Source, change.At)
+			return fmt.Errorf("the change at %v has the source %q and the time %v", edge.at, change.Source, change.At)
 		}
 	}
 	return nil
@@ -179,7 +179,7 @@ func mediatorAway(ctx context.Context, d *demo) error {
 			return err
 		}
 		want := 2 + i
-		err := until(ctx, "the change being recorded while the mediator is away", func() bool {
+		err := waitFor(ctx, "recording the change while the mediator is away", func() bool {
 			events, err := d.history(ctx, bob)
 			if err != nil {
 				return false
@@ -201,7 +201,7 @@ func mediatorAway(ctx context.Context, d *demo) error {
 		return err
 	}
 	if sent := len(d.mediator.Calls()) - before; sent != 1 {
-		return fmt.Errorf("the mediator received %d states, not the newest alone", sent)
+		return fmt.Errorf("the mediator received %d states, want only the newest", sent)
 	}
 	return nil
 }
@@ -210,7 +210,7 @@ func stopped(ctx context.Context, d *demo) error {
 	if _, err := d.mediator.Monitor(ctx, ann, false); err != nil {
 		return err
 	}
-	if err := until(ctx, "her subscription being deleted", func() bool { return d.covered(ann) == 0 }); err != nil {
+	if err := waitFor(ctx, "deletion of her subscription", func() bool { return d.subscriptions(ann) == 0 }); err != nil {
 		return err
 	}
 	before := len(d.mediator.Calls())
@@ -223,8 +223,8 @@ func stopped(ctx context.Context, d *demo) error {
 			return fmt.Errorf("the mediator still received her state")
 		}
 	}
-	if n := d.covered(ann); n != 0 {
-		return fmt.Errorf("%d subscriptions of hers are left", n)
+	if n := d.subscriptions(ann); n != 0 {
+		return fmt.Errorf("%d of her subscriptions are left", n)
 	}
 	return nil
 }

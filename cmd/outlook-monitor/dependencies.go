@@ -15,22 +15,22 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// dependencies are what /readyz reports on.
+// dependencies are what /readyz checks.
 type dependencies struct {
 	store    *store.Store
-	embedded bool         // store is inside this process
-	ready    *atomic.Bool // the schema of store is ours
+	embedded bool         // Redis is inside this process
+	ready    *atomic.Bool // see service
 	graph    *graph.Client
 	mediator *deliver.Mediator
 	public   *publicURL
 	seen     *observer
 
-	loggedIn atomic.Bool // a login worked once
+	loggedIn atomic.Bool // a login has succeeded
 }
 
-// checks returns a check for each. The mediator may be away for hours without harm, and
-// Graph too once a login has worked: then the service still takes requests and
-// notifications, and must be reached.
+// checks returns the checks of /readyz. The mediator may be unreachable without making the
+// service unready, and so may Graph once a login has succeeded: the service still accepts
+// requests and notifications.
 func (d *dependencies) checks() []api.Check {
 	return []api.Check{
 		{Name: "redis", Required: true, Probe: d.redis},
@@ -46,8 +46,8 @@ func (d *dependencies) checks() []api.Check {
 	}
 }
 
-// findingsTime bounds the inspection of Redis for /readyz, where it only adds details.
-const findingsTime = 500 * time.Millisecond
+// inspectTimeout bounds the inspection of Redis for /readyz, where it only adds details.
+const inspectTimeout = 500 * time.Millisecond
 
 func (d *dependencies) redis(ctx context.Context) (string, error) {
 	err := d.store.Ping(ctx)
@@ -57,7 +57,7 @@ func (d *dependencies) redis(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, findingsTime)
+	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
 	report, err := d.store.Inspect(ctx)
 	refused := d.store.Check(ctx)
@@ -67,9 +67,9 @@ func (d *dependencies) redis(ctx context.Context) (string, error) {
 	case errors.Is(refused, store.ErrRefused):
 		return "", refused
 	case !d.ready.Load():
-		return "", errors.New("its schema is not checked yet")
+		return "", errors.New("its schema has not been checked yet")
 	case d.embedded:
-		return "inside this process: state is gone at exit", nil
+		return "inside this process: state is lost at exit", nil
 	}
 	var details []string
 	for _, f := range report.Findings {
@@ -81,7 +81,7 @@ func (d *dependencies) redis(ctx context.Context) (string, error) {
 	return strings.Join(details, "; "), nil
 }
 
-// publicURL says at which address Graph reaches the service, and whether it could lately.
+// publicURL returns the address for Graph, and an error if its last handshake there failed.
 func (d *dependencies) publicURL(context.Context) (string, error) {
 	url, _ := d.public.get()
 	switch {
@@ -93,13 +93,12 @@ func (d *dependencies) publicURL(context.Context) (string, error) {
 	return config.NewURL(url).String(), d.seen.handshakes.problem()
 }
 
-// inspect logs at the start by what Redis may lose users, and what it refuses. The error
-// is [store.ErrTooOld], which nobody can work with; whatever else it finds may be fixed
-// while the service runs.
+// inspect logs how Redis may lose users, and commands that it refuses. It returns only
+// [store.ErrTooOld]; everything else can be fixed while the service runs.
 func inspect(ctx context.Context, s *store.Store, log *slog.Logger) error {
-	asking, cancel := context.WithTimeout(ctx, 5*time.Second)
+	callCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	report, err := s.Inspect(asking)
+	report, err := s.Inspect(callCtx)
 	for _, f := range report.Findings {
 		log.WarnContext(ctx, "Redis may lose users", "problem", f.Problem, "remedy", f.Remedy, "servers", f.Servers)
 	}
@@ -109,7 +108,7 @@ func inspect(ctx context.Context, s *store.Store, log *slog.Logger) error {
 	case err != nil && ctx.Err() == nil:
 		log.WarnContext(ctx, "redis not inspected", "err", err)
 	}
-	if err := s.Check(asking); err != nil && ctx.Err() == nil {
+	if err := s.Check(callCtx); err != nil && ctx.Err() == nil {
 		log.WarnContext(ctx, "redis refused a command", "err", err)
 	}
 	return nil

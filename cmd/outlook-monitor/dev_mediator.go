@@ -12,8 +12,7 @@ import (
 	"outlook-monitor/internal/telemetry"
 )
 
-// devMediatorCmd is the stand-in mediator alone, to develop against: see
-// scripts/dev.
+// devMediatorCmd runs the stand-in mediator alone, for development with scripts/dev.
 type devMediatorCmd struct {
 	Addr  string        `name:"addr" default:"127.0.0.1:5000" help:"Address to listen on."`
 	Token config.Secret `name:"monitor-token" env:"MONITOR_TOKEN" placeholder:"SECRET" help:"The service's MONITOR_TOKEN."`
@@ -21,7 +20,7 @@ type devMediatorCmd struct {
 	Users []string      `arg:"" optional:"" name:"email" help:"Users that the service is asked to monitor."`
 }
 
-// Run answers until ctx ends and prints what it receives.
+// Run serves until ctx ends and prints each state that it receives.
 func (c *devMediatorCmd) Run(ctx context.Context, out io.Writer, errs stderr) error {
 	monitor := c.URL.Reveal()
 	if monitor == "" {
@@ -33,17 +32,17 @@ func (c *devMediatorCmd) Run(ctx context.Context, out io.Writer, errs stderr) er
 		Received: func(call mediatorsim.Call) {
 			what := "is in the office"
 			if call.Status == "True" {
-				what = fmt.Sprintf("is out of office: %q", clean(call.Message))
+				what = fmt.Sprintf("is out of office: %q", printable(call.Message))
 			}
 			fmt.Fprintf(out, "mediator: %s  %s %s (answered %d %s)\n", call.At.Format("15:04:05.000"),
-				clean(call.Email), what, call.Answered, http.StatusText(call.Answered))
+				printable(call.Email), what, call.Answered, http.StatusText(call.Answered))
 		},
 	})
 	if err != nil {
 		return err
 	}
 	mediator.Add(c.Users...)
-	if _, err := fmt.Fprintf(out, "mediator: listens at %s with %s\n", mediator.URL(), counted(len(c.Users), "user")); err != nil {
+	if _, err := fmt.Fprintf(out, "mediator: listens at %s with %s\n", mediator.URL(), plural(len(c.Users), "user")); err != nil {
 		return err
 	}
 	return mediator.Run(ctx)

@@ -16,7 +16,7 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// doctorCmd checks every setting against the real world.
+// doctorCmd checks every setting against the real systems.
 type doctorCmd struct {
 	User      string `name:"user" placeholder:"EMAIL" help:"Read this user's mailbox too."`
 	Subscribe bool   `name:"subscribe" help:"Create a subscription for --user, which proves that Graph reaches PUBLIC_URL, and delete it."`
@@ -25,10 +25,10 @@ type doctorCmd struct {
 	config.Serve
 }
 
-// Run prints what it finds as it finds it. The error says that something must be fixed.
+// Run prints each result as soon as it is known. It returns an error if a check failed.
 func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) error {
 	if c.Subscribe && c.User == "" {
-		return usage{"outlook-monitor: --subscribe needs --user EMAIL"}
+		return usageError{"outlook-monitor: --subscribe needs --user EMAIL"}
 	}
 	settings, mistakes := c.Settings(getenv)
 	cfg, disconnect, err := doctorConfig(settings, mistakes)
@@ -38,13 +38,13 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 	defer disconnect()
 	cfg.User, cfg.Subscribe = c.User, c.Subscribe
 
-	printer := doctor.Printer{Out: out, Colour: colourful(out, getenv)}
-	var printing error
+	printer := doctor.Printer{Out: out, Colour: supportsColour(out, getenv)}
+	var printErr error
 	if !c.JSON {
 		if _, err := fmt.Fprint(out, "outlook-monitor doctor\n\n"); err != nil {
 			return err
 		}
-		cfg.OnResult = func(r doctor.Result) { printing = errors.Join(printing, printer.Result(r)) }
+		cfg.OnResult = func(r doctor.Result) { printErr = errors.Join(printErr, printer.Result(r)) }
 	}
 	report, err := doctor.Run(ctx, cfg)
 	if err != nil {
@@ -54,18 +54,18 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 		encoder := json.NewEncoder(out)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
-		printing = encoder.Encode(report)
+		printErr = encoder.Encode(report)
 	} else {
-		printing = errors.Join(printing, printer.Summary(report))
+		printErr = errors.Join(printErr, printer.Summary(report))
 	}
-	if printing == nil && !report.OK {
+	if printErr == nil && !report.OK {
 		return fmt.Errorf("doctor: %d to fix", report.Count(doctor.Failed))
 	}
-	return printing
+	return printErr
 }
 
-// colourful reports whether out is a terminal that shows colours.
-func colourful(out io.Writer, getenv environment) bool {
+// supportsColour reports whether out is a terminal with colours.
+func supportsColour(out io.Writer, getenv environment) bool {
 	f, ok := out.(*os.File)
 	if !ok || getenv("NO_COLOR") != "" || getenv("TERM") == "dumb" {
 		return false
@@ -74,18 +74,17 @@ func colourful(out io.Writer, getenv environment) bool {
 	return err == nil && stat.Mode()&os.ModeCharDevice != 0
 }
 
-// doctorConfig connects the doctor with what the settings name, as far as they are
-// right.
+// doctorConfig connects the doctor to the systems in the settings, as far as those are valid.
 func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, disconnect func(), err error) {
 	login := graphConfig(settings.Graph)
 	endpoint, authority, err := login.Addresses()
 	if err != nil {
-		return cfg, nil, wrongSetting(err)
+		return cfg, nil, settingError(err)
 	}
 	cfg = doctor.Config{
 		Settings: settings, Endpoint: endpoint, AuthorityHost: authority,
 		LoginCode: graph.LoginCode, CertificateExpires: login.CertificateExpires,
-		Listen: standIn{settings, slog.New(slog.DiscardHandler)}.listen,
+		Listen: doctorListener{settings, slog.New(slog.DiscardHandler)}.listen,
 	}
 	client, err := graph.New(login)
 	switch {

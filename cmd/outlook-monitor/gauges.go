@@ -17,19 +17,18 @@ import (
 	"outlook-monitor/internal/telemetry"
 )
 
-// gauges describes what this replica owns, when Prometheus asks.
-type gauges struct {
+// gaugeSource reads the gauges of what this replica owns when Prometheus scrapes.
+type gaugeSource struct {
 	owners     *partition.Owners
 	registry   *mailbox.Registry
 	poller     *poll.Poller
 	deliverer  *deliver.Deliverer
 	subscriber *subscribe.Subscriber
-	resources  int // that each mailbox is to be subscribed to
+	resources  int // subscriptions that each mailbox should have
 }
 
-// read returns every state that there may be, so that none disappears with its last
-// user.
-func (s gauges) read() telemetry.Gauges {
+// read returns all states, so that none disappears with its last user.
+func (s gaugeSource) read() telemetry.Gauges {
 	now := time.Now()
 	g := telemetry.Gauges{
 		Partitions: s.owners.Owned(), Covered: s.resources > 0, Waits: map[string]time.Duration{},
@@ -42,7 +41,7 @@ func (s gauges) read() telemetry.Gauges {
 		g.Deliveries[string(state)] = 0
 	}
 	for _, state := range []ooo.SubscriptionState{ooo.SubscriptionCreating, ooo.SubscriptionLive, ooo.SubscriptionFailed,
-		ooo.SubscriptionRemoved, expiredSubscription} {
+		ooo.SubscriptionRemoved, subscriptionExpired} {
 		g.Subscriptions[string(state)] = 0
 	}
 	for _, name := range []string{poll.GraphWait, poll.DirectoryWait, poll.PresenceWait, subscribe.WaitName} {
@@ -61,12 +60,11 @@ func (s gauges) read() telemetry.Gauges {
 	return g
 }
 
-// expiredSubscription is the state of one whose time is up and that nobody has
-// renewed.
-const expiredSubscription ooo.SubscriptionState = "expired"
+// subscriptionExpired is the state of a live subscription whose time is up.
+const subscriptionExpired ooo.SubscriptionState = "expired"
 
 // count adds one mailbox.
-func (s gauges) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
+func (s gaugeSource) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
 	if !m.ID.Unresolved() {
 		g.Mailboxes++
 	}
@@ -89,7 +87,7 @@ func (s gauges) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
 	for _, sub := range m.Subscriptions {
 		state := sub.State
 		if state == ooo.SubscriptionLive && !sub.ExpiresAt.After(now) {
-			state = expiredSubscription
+			state = subscriptionExpired
 		}
 		g.Subscriptions[string(state)]++
 		if state != ooo.SubscriptionLive {
@@ -105,7 +103,7 @@ func (s gauges) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
 	}
 }
 
-// watchStore adds the metrics of Redis that are read when Prometheus asks.
+// watchStore adds the metrics of Redis that are read when Prometheus scrapes.
 func watchStore(metrics *telemetry.Metrics, s *store.Store, inTime func() bool) {
 	metrics.WatchRedis(inTime)
 	metrics.WatchPool(func() telemetry.Pool {
@@ -113,38 +111,38 @@ func watchStore(metrics *telemetry.Metrics, s *store.Store, inTime func() bool) 
 		return telemetry.Pool{Total: int(p.TotalConns), Idle: int(p.IdleConns),
 			Hits: p.Hits, Misses: p.Misses, Timeouts: p.Timeouts, Stale: p.StaleConns}
 	})
-	metrics.WatchProblems(rarely(time.Minute, func(ctx context.Context) (int, error) {
+	metrics.WatchProblems(cached(time.Minute, func(ctx context.Context) (int, error) {
 		report, err := s.Inspect(ctx)
 		return len(report.Findings), err
 	}))
 }
 
-// watchLogin adds the metrics of what expires unless somebody renews it.
+// watchLogin adds the expiry of tokens and of the login certificate.
 func watchLogin(metrics *telemetry.Metrics, client *graph.Client, cfg graph.Config) {
-	credential := rarely(time.Minute, func(context.Context) (time.Time, error) { return cfg.CertificateExpires() })
+	credential := cached(time.Minute, func(context.Context) (time.Time, error) { return cfg.CertificateExpires() })
 	metrics.WatchLogin(client.TokenExpires, func() time.Time {
 		expires, err := credential(context.Background())
-		if err != nil { // none, or the login says so
+		if err != nil { // there is none, or the login logs the error
 			return time.Time{}
 		}
 		return expires
 	})
 }
 
-// rarely returns ask such that it is asked at most once in each interval; in
-// between, what it answered last is good enough.
-func rarely[T any](interval time.Duration, ask func(context.Context) (T, error)) func(context.Context) (T, error) {
+// cached calls read at most once per interval and returns its last value in between. Errors are
+// not cached.
+func cached[T any](interval time.Duration, read func(context.Context) (T, error)) func(context.Context) (T, error) {
 	var mu sync.Mutex
-	var asked time.Time
-	var answer T
-	var failed error
+	var readAt time.Time
+	var value T
+	var err error
 	return func(ctx context.Context) (T, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if asked.IsZero() || failed != nil || time.Since(asked) > interval {
-			answer, failed = ask(ctx)
-			asked = time.Now()
+		if readAt.IsZero() || err != nil || time.Since(readAt) > interval {
+			value, err = read(ctx)
+			readAt = time.Now()
 		}
-		return answer, failed
+		return value, err
 	}
 }

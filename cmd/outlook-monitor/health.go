@@ -11,18 +11,17 @@ import (
 	"time"
 )
 
-// healthCmd asks the service on this machine whether it is alive: the check of a
-// container that has no other program in it.
+// healthCmd is a health check for containers that contain no other program.
 type healthCmd struct {
 	ListenAddr string `name:"listen-addr" placeholder:"HOST:PORT" help:"Where the service listens; default $$PRIVATE_ADDR, $$LISTEN_ADDR, :$$PORT or :8080."`
 }
 
-// Run asks once.
+// Run requests /healthz once.
 func (c *healthCmd) Run(ctx context.Context, getenv environment) error {
 	address, scheme := c.address(getenv)
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return usage{fmt.Sprintf("outlook-monitor: %q is not an address: use one such as 127.0.0.1:8080", address)}
+		return usageError{fmt.Sprintf("outlook-monitor: %q is not an address: use one such as 127.0.0.1:8080", address)}
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
@@ -46,7 +45,7 @@ func (c *healthCmd) Run(ctx context.Context, getenv environment) error {
 	return nil
 }
 
-// address is where the private listener is, and how it speaks.
+// address returns the address of the private listener and its URL scheme.
 func (c *healthCmd) address(getenv environment) (address, scheme string) {
 	if private := getenv("PRIVATE_ADDR"); private != "" && c.ListenAddr == "" {
 		return private, "http"

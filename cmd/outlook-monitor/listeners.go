@@ -18,8 +18,8 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-// engines answer requests. With PRIVATE_ADDR they are two, and everything but Graph's
-// requests is answered at that address alone.
+// engines are the same engine, or with PRIVATE_ADDR two: then the public one serves only
+// Graph's requests.
 type engines struct{ public, private *gin.Engine }
 
 func newEngines(settings config.Settings, log *slog.Logger) engines {
@@ -30,8 +30,8 @@ func newEngines(settings config.Settings, log *slog.Logger) engines {
 	return e
 }
 
-// registerReceiver adds what answers Graph's requests, below the path of PUBLIC_URL too: a
-// proxy may pass it on, or remove it.
+// registerReceiver adds the routes for Graph, also below the path of PUBLIC_URL, which a proxy
+// may keep or remove.
 func registerReceiver(receiver *webhook.Receiver, engine *gin.Engine, publicURL config.Secret) {
 	receiver.Register(engine)
 	if base, err := publicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
@@ -39,13 +39,14 @@ func registerReceiver(receiver *webhook.Receiver, engine *gin.Engine, publicURL 
 	}
 }
 
-// registerPrivate adds everything else, after what answers Graph: until Redis' schema is
-// known to be ours, what needs Redis is answered 503.
+// registerPrivate adds all other routes. It comes after registerReceiver, so that its
+// middleware does not apply to Graph's routes: until Redis is ready, routes that need it
+// answer 503.
 func (e engines) registerPrivate(private *api.API, page *ui.UI, ready *atomic.Bool) {
 	e.private.Use(func(c *gin.Context) {
 		switch strings.TrimSuffix(c.Request.URL.Path, "/") {
 		case "/healthz", "/readyz", "/metrics":
-		case "/monitor": // says so itself, and keeps what was asked for
+		case "/monitor": // answers 503 itself, and retries a stop
 		default:
 			if !ready.Load() {
 				c.Header("Retry-After", "1")
@@ -58,7 +59,7 @@ func (e engines) registerPrivate(private *api.API, page *ui.UI, ready *atomic.Bo
 	page.Register(e.private)
 }
 
-// listen opens LISTEN_ADDR and, if it is set, PRIVATE_ADDR.
+// listen opens the listeners of LISTEN_ADDR and PRIVATE_ADDR.
 func (s *service) listen(cfg serviceConfig, e engines, tlsConfig *tls.Config) (err error) {
 	settings, ln := cfg.settings, cfg.listener
 	if ln == nil {

@@ -1,7 +1,7 @@
-// Command outlook-monitor reports to a mediator within seconds when anyone in a
+// Command outlook-monitor reports to a mediator, within seconds, when anyone in a
 // Microsoft 365 tenant turns Out of Office on or off. See README.md.
 //
-// This package reads the command line and wires the packages together.
+// This package parses the command line and wires the other packages together.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// Exit codes: 0 is success, exitUsage wrong settings, 1 anything else.
+// exitUsage is the exit code for wrong flags or settings. Other errors exit with 1.
 const exitUsage = 2
 
 func main() {
@@ -22,12 +22,11 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal kills at once
 
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
-	switch {
-	case err == nil:
-	case errors.Is(err, errUsage):
+	if _, ok := errors.AsType[usageError](err); ok {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(exitUsage)
-	default:
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "outlook-monitor:", err)
 		os.Exit(1)
 	}

@@ -103,8 +103,8 @@ func TestManyLinesAreImportedAndBadOnesNamed(t *testing.T) {
 		refused = append(refused, strings.TrimSpace(fmt.Sprintln(r.Line, r.Email, why)))
 	}
 	want := []string{
-		"3  not JSON", "5 nobody not an e-mail address", `7  no JSON object with "email"`, `9  no JSON object with "email"`,
-		`500  no JSON object with "email"`, "1060  too long for a user", "1080  not JSON", "1109  too long for a user",
+		"3  not JSON", "5 nobody not an e-mail address", `7  not a JSON object with "email"`, `9  not a JSON object with "email"`,
+		`500  not a JSON object with "email"`, "1060  too long for a user", "1080  not JSON", "1109  too long for a user",
 	}
 	if !slices.Equal(refused, want) {
 		t.Errorf("refused lines = %q, want %q", refused, want)

@@ -18,8 +18,8 @@ import (
 	"outlook-monitor/internal/ui"
 )
 
-// observer has the callbacks of the other packages. It counts for Prometheus and for
-// the operator's page, and remembers for /readyz whether calls work.
+// observer has the callbacks of the other packages. It updates the metrics of Prometheus and
+// of the operator's page, and records for /readyz whether calls succeed.
 type observer struct {
 	metrics *telemetry.Metrics
 	meter   *ui.Meter
@@ -28,11 +28,11 @@ type observer struct {
 	handshakes callStatus // of Graph with PUBLIC_URL
 
 	mu       sync.Mutex
-	accepted time.Time // when Graph last answered an accepted token; guarded by mu
+	accepted time.Time // when Graph last responded to an accepted token; guarded by mu
 }
 
-// graphAnswered is called after every call of Graph. That it refuses what was asked, or
-// asks to wait, is an answer.
+// graphAnswered is called after every call to Graph. Errors such as 403 and 429 count as
+// answers.
 func (o *observer) graphAnswered(operation string, status int, took time.Duration) {
 	o.metrics.GraphAnswered(operation, status, took)
 	o.meter.Called(status)
@@ -53,7 +53,7 @@ func (o *observer) graphAnswered(operation string, status int, took time.Duratio
 
 var errNoAnswer = errors.New("Microsoft Graph does not answer")
 
-// sinceAccepted returns how long ago Graph answered an accepted token; negative: never.
+// sinceAccepted returns the time since Graph responded to an accepted token; negative: never.
 func (o *observer) sinceAccepted() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -99,10 +99,10 @@ func (o *observer) swept(s subscribe.SweepResult) {
 	}
 }
 
-// callStatus remembers whether calls work.
+// callStatus records whether calls succeed.
 type callStatus struct {
 	mu    sync.Mutex
-	err   error     // of the last call; nil: it worked; guarded by mu
+	err   error     // of the last call; nil: it succeeded; guarded by mu
 	since time.Time // of the first failure in a row; guarded by mu
 }
 
@@ -115,7 +115,7 @@ func (s *callStatus) set(err error) {
 	s.err = err
 }
 
-// problem returns what is wrong and since when; nil if the last call worked.
+// problem returns the error and since when it occurs; nil if the last call succeeded.
 func (s *callStatus) problem() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,21 +125,18 @@ func (s *callStatus) problem() error {
 	return fmt.Errorf("%w, since %s", s.err, s.since.UTC().Format(time.RFC3339))
 }
 
-// quietTime is how long a replica may go without an answer of Graph before it asks for
-// one.
-const quietTime = 5 * time.Second
+const pingInterval = 5 * time.Second
 
-// askGraph asks Graph a small question where nothing else does, so that the replicas
-// know of each other who can read: one without mailboxes, or one that released its
-// partitions because it could not read, finds its way back. A replica that is alone
-// need not know.
-func askGraph(ctx context.Context, client *graph.Client, owners *partition.Owners, seen *observer) error {
+// pingGraph calls Graph if nothing else did for pingInterval. That way replicas without
+// mailboxes, among them those that released their partitions because they could not read,
+// show whether they can read. A single replica does not need this.
+func pingGraph(ctx context.Context, client *graph.Client, owners *partition.Owners, seen *observer) error {
 	for schedule.Sleep(ctx, time.Second) {
-		if since := seen.sinceAccepted(); since >= 0 && since < quietTime || len(owners.Table().Beats) < 2 {
+		if since := seen.sinceAccepted(); since >= 0 && since < pingInterval || len(owners.Table().Beats) < 2 {
 			continue
 		}
 		_ = client.Ping(ctx) // the observer sees the result
-		schedule.Sleep(ctx, quietTime-time.Second)
+		schedule.Sleep(ctx, pingInterval-time.Second)
 	}
 	return nil
 }

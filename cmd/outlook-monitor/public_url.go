@@ -15,10 +15,10 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-// publicURL is where Graph reaches the service now. With a tunnel it is known late, and
-// may change.
+// publicURL is the URL under which Graph reaches the service. That of a tunnel is known only
+// after the start, and may change.
 type publicURL struct {
-	tunnel bool
+	tunnel bool // the URL is a tunnel's
 
 	mu      sync.Mutex
 	url     string        // empty: none; guarded by mu
@@ -40,15 +40,16 @@ func (p *publicURL) set(url string) {
 	}
 }
 
-// get returns the URL, and what is closed when it changes.
+// get returns the URL, and a channel that is closed when it changes.
 func (p *publicURL) get() (url string, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.url, p.changed
 }
 
-// follow calls set with the URLs to subscribe with, now and after each change, until ctx
-// ends. Until a tunnel is open it does not: what is subscribed to may still fit.
+// follow calls set with the URLs for subscriptions, now and after each change, until ctx ends.
+// It does not call set before a tunnel is open: the tunnel may get the same URL again, and
+// subscriptions are kept until then.
 func (p *publicURL) follow(ctx context.Context, set func(subscribe.URLs), interval time.Duration, log *slog.Logger) error {
 	for {
 		public, changed := p.get()
@@ -72,8 +73,8 @@ func (p *publicURL) follow(ctx context.Context, set func(subscribe.URLs), interv
 	}
 }
 
-// newTunnel returns what keeps the tunnel to a listener open, nil if there is none, and
-// restricts what is reached through it.
+// newTunnel returns the task that runs the tunnel to a listener, nil if TUNNEL is none. It
+// restricts the paths that are reachable through the tunnel.
 func newTunnel(settings config.Settings, l *server.Listener, public *publicURL, log *slog.Logger) task {
 	t, paths := settings.Tunnel, []string{webhook.NotificationPath, webhook.LifecyclePath}
 	switch t.Kind {

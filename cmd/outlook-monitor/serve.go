@@ -11,9 +11,9 @@ import (
 	"outlook-monitor/internal/telemetry"
 )
 
-// serveCmd is the service.
+// serveCmd runs the service.
 type serveCmd struct {
-	CheckConfig bool `name:"check-config" help:"Check the settings, print what would be used, and exit: 0, or 2 with all mistakes. Nothing is connected to."`
+	CheckConfig bool `name:"check-config" help:"Check the settings, print the effective ones, and exit: 0, or 2 with all mistakes. No connection is made."`
 
 	config.Serve
 }
@@ -22,7 +22,7 @@ type serveCmd struct {
 func (c *serveCmd) Run(ctx context.Context, getenv environment, out io.Writer) error {
 	settings, err := c.Settings(getenv)
 	if err != nil {
-		return usage{mistakes(err)}
+		return usageError{mistakes(err)}
 	}
 	if c.CheckConfig {
 		return c.checkConfig(settings, getenv, out)
@@ -30,7 +30,7 @@ func (c *serveCmd) Run(ctx context.Context, getenv environment, out io.Writer) e
 	level := new(slog.LevelVar)
 	level.Set(settings.LogLevel)
 	log := telemetry.NewLogger(out, level, settings.LogFormat)
-	// net/http reports odd peers to its own log, with what they sent.
+	// net/http logs malformed requests, with their content, to the standard logger.
 	stdlog.SetOutput(io.Discard)
 	s, err := newService(serviceConfig{settings: settings, log: log, level: level})
 	if err != nil {
@@ -39,7 +39,7 @@ func (c *serveCmd) Run(ctx context.Context, getenv environment, out io.Writer) e
 	return s.Run(ctx)
 }
 
-// mistakes lists all that is wrong with the settings, a line each.
+// mistakes formats the mistakes in the settings, one per line.
 func mistakes(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	return "outlook-monitor: fix these settings (outlook-monitor serve --help lists all):\n  " + strings.Join(lines, "\n  ")

@@ -17,45 +17,43 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// serviceConfig says what a service works with.
 type serviceConfig struct {
 	settings config.Settings
 	log      *slog.Logger
-	level    *slog.LevelVar // of log
+	level    *slog.LevelVar // the level of log
 
-	listener net.Listener   // public; nil: LISTEN_ADDR is opened
+	listener net.Listener   // the public one; nil: listen on LISTEN_ADDR
 	roots    *x509.CertPool // trusted for Graph; nil: the system's
 }
 
-// task runs until its context ends, and returns once it has finished what it began.
+// task runs until its context ends, and returns once everything in flight is finished.
 type task func(context.Context) error
 
 // service is the whole program, ready to run.
 type service struct {
 	log       *slog.Logger
-	started   []any // attributes of the line that says so
+	started   []any // attributes of the log line "started"
 	listeners []server.Listener
 	store     *store.Store
-	ready     *atomic.Bool // Redis was reached, and its schema is ours
+	ready     *atomic.Bool // Redis was reached, and its schema is supported
 
-	incoming []task // brings work besides the listeners
+	incoming []task // receive requests, in addition to the listeners
 	workers  []task // start once Redis is ready
-	base     []task // what the others need: starts first, ends last
+	base     []task // needed by all others: start first, stop last
 	closers  []func() error
 }
 
 // Run serves until ctx ends, and returns once everything in flight is finished and all
-// partitions are released. Listeners and workers stop together: the workers drain and
-// release the partitions. Then what they needed for that ends, at last the connections
-// to Redis and the traces.
+// partitions are released. Listeners and workers stop together; the workers drain and
+// release the partitions. Then the base tasks stop, and finally Redis and tracing close.
 func (s *service) Run(ctx context.Context) error {
 	context.AfterFunc(ctx, func() {
 		s.log.InfoContext(ctx, "stopping", "cause", context.Cause(ctx))
 		notifySystemd(daemon.SdNotifyStopping, s.log)
 	})
 	s.log.InfoContext(ctx, "started", s.started...)
-	// The listeners are open. Not later, once /readyz is 200: systemd would kill a service
-	// that starts during an outage of Redis or Graph, which it outlasts by itself.
+	// The listeners are open. It would be wrong to wait until /readyz is 200: systemd would
+	// kill a service that starts during an outage of Redis or Graph.
 	notifySystemd(daemon.SdNotifyReady, s.log)
 
 	baseCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -76,8 +74,7 @@ func (s *service) Run(ctx context.Context) error {
 	return errors.Join(err, base.Wait(), s.close())
 }
 
-// work waits for Redis, then joins the other replicas and works on the mailboxes that
-// this one owns.
+// work waits for Redis, then runs the workers.
 func (s *service) work(ctx context.Context) error {
 	if err := s.store.Ready(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -96,11 +93,11 @@ func (s *service) work(ctx context.Context) error {
 	return g.Wait()
 }
 
-// close closes what newService opened, the newest first.
+// close closes what newService opened, in reverse order.
 func (s *service) close() error {
 	var errs []error
 	for _, c := range slices.Backward(s.closers) {
-		if err := c(); err != nil && !errors.Is(err, net.ErrClosed) { // a listener that was served
+		if err := c(); err != nil && !errors.Is(err, net.ErrClosed) { // server.Serve closes listeners
 			errs = append(errs, err)
 		}
 	}

@@ -22,15 +22,15 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-// fingerprint identifies whose data is in Redis: services of another tenant, app or
-// Graph must not share it.
+// fingerprint identifies the owner of the data in Redis: services of different tenants, apps
+// or Graph endpoints must not share it.
 func fingerprint(settings config.Settings) string {
 	endpoint, _, _ := graphConfig(settings.Graph).Addresses() // graph.New reports wrong settings
 	return digest(settings.Graph.TenantID, settings.Graph.ClientID, endpoint)
 }
 
-// settingsDigest is the same for replicas whose settings have the same effect on
-// mailboxes: during a rolling upgrade the newer ones win.
+// settingsDigest is equal for replicas whose settings have the same effect on mailboxes.
+// During a rolling upgrade the newer settings win.
 func settingsDigest(settings config.Settings) string {
 	return digest(settings.PublicURL.Reveal(), strings.Join(settings.Resources, ","), settings.Lifetime.String(),
 		policy(settings).Tag(), strings.Join(settings.EncryptionCertFiles, ","))
@@ -47,7 +47,7 @@ func policy(settings config.Settings) ooo.Policy {
 	}
 }
 
-// resources returns what is subscribed to for each mailbox: nothing without a public URL.
+// resources returns the resources subscribed to for each mailbox: none without a public URL.
 func resources(settings config.Settings) []string {
 	if settings.PublicURL.IsZero() && settings.Tunnel.Kind == config.NoTunnel {
 		return nil
@@ -65,23 +65,23 @@ func graphConfig(g config.Graph) graph.Config {
 	}
 }
 
-// redisScope is what a token for Azure Managed Redis is asked for, in every cloud.
+// redisScope is the scope of tokens for Azure Managed Redis in every cloud.
 const redisScope = "https://redis.azure.com/.default"
 
-// openStore connects to Redis, or starts one inside this process.
+// openStore opens the store, with a Redis inside this process if REDIS_URL is not set.
 func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error {
-	opening := store.Config{
+	storeConfig := store.Config{
 		URL: cfg.settings.RedisURL.Reveal(), Fingerprint: fingerprint(cfg.settings), Observe: metrics.RedisAnswered,
 		OnDamaged: metrics.Damaged, Log: s.log,
 	}
-	if opening.URL == "" {
+	if storeConfig.URL == "" {
 		embedded, err := store.StartEmbedded()
 		if err != nil {
 			return fmt.Errorf("start the embedded Redis: %w", err)
 		}
 		s.closers = append(s.closers, func() error { embedded.Close(); return nil })
-		opening.URL = embedded.URL()
-		s.log.Warn("REDIS_URL is not set: Redis runs inside this process and its state is gone at exit")
+		storeConfig.URL = embedded.URL()
+		s.log.Warn("REDIS_URL is not set: Redis runs inside this process and its state is lost at exit")
 	}
 	if cfg.settings.RedisEntra {
 		credential := graphConfig(cfg.settings.Graph)
@@ -89,14 +89,14 @@ func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error
 		renewed := func(user, token string) { s.store.Reauthenticate(user, token) }
 		login, err := graph.NewTokenSource(credential, redisScope, renewed)
 		if err != nil {
-			return wrongSetting(err)
+			return settingError(err)
 		}
-		opening.Token = login.Token
+		storeConfig.Token = login.Token
 		s.base = append(s.base, login.Run)
 	}
-	opened, err := store.Open(opening)
+	opened, err := store.Open(storeConfig)
 	if err != nil {
-		return wrongSetting(err)
+		return settingError(err)
 	}
 	s.store = opened
 	s.closers = append(s.closers, func() error { opened.Close(); return nil })
@@ -115,7 +115,7 @@ func newMediator(settings config.Settings, tracing *telemetry.Tracing) (*deliver
 	return deliver.NewMediator(cfg)
 }
 
-// newTokens returns what checks validation tokens; nil without an app registration.
+// newTokens returns the checker of validation tokens; nil without an app registration.
 func newTokens(g config.Graph, authority string, roots *x509.CertPool, log *slog.Logger) (*webhook.Tokens, error) {
 	if g.TenantID == "" || g.ClientID == "" {
 		return nil, nil
@@ -130,21 +130,21 @@ func newTokens(g config.Graph, authority string, roots *x509.CertPool, log *slog
 	})
 }
 
-// newCertificates returns what opens encrypted content; nil if none is asked for.
+// newCertificates returns the certificates for resource data; nil if none are set.
 func newCertificates(settings config.Settings, metrics *telemetry.Metrics, log *slog.Logger) (*webhook.Certificates, error) {
 	if len(settings.EncryptionCertFiles) == 0 {
 		return nil, nil
 	}
 	certificates, err := webhook.NewCertificates(settings.EncryptionCertFiles, settings.EncryptionKeyFiles, log)
 	if err != nil {
-		return nil, wrongSetting(err)
+		return nil, settingError(err)
 	}
 	metrics.WatchExpiry("encryption", certificates.Expires)
 	return certificates, nil
 }
 
-// currentCertificate returns the function that says what resource data is encrypted for;
-// a zero certificate: none is asked for.
+// currentCertificate returns a function that returns the certificate for new subscriptions; the
+// zero certificate means no resource data.
 func currentCertificate(certificates *webhook.Certificates) func() (ooo.Certificate, error) {
 	return func() (ooo.Certificate, error) {
 		if certificates == nil {
@@ -155,12 +155,12 @@ func currentCertificate(certificates *webhook.Certificates) func() (ooo.Certific
 	}
 }
 
-// notificationsAtOnce limits the requests of Graph's that are worked on.
-const notificationsAtOnce = 256
+// notificationConcurrency limits Graph's requests in flight.
+const notificationConcurrency = 256
 
 func newPublic(settings config.Settings, metrics *telemetry.Metrics, log *slog.Logger) *server.Public {
 	return server.NewPublic(server.PublicConfig{
-		Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies, Concurrency: notificationsAtOnce,
+		Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies, Concurrency: notificationConcurrency,
 		Refused: metrics.Refused, Log: log,
 	})
 }
@@ -172,8 +172,8 @@ func newAccess(settings config.Settings, metrics *telemetry.Metrics, log *slog.L
 	})
 }
 
-// newTLS returns how the public listener speaks TLS; nil: not at all. The second result
-// is nil unless certificates come from ACME.
+// newTLS returns the TLS configuration of the public listener, nil without TLS. The ACME
+// client is nil unless certificates come from ACME.
 func newTLS(settings config.Settings, s *store.Store, metrics *telemetry.Metrics, log *slog.Logger) (*tls.Config, *server.ACME, error) {
 	switch {
 	case settings.TLSCertFile != "":
@@ -183,15 +183,15 @@ func newTLS(settings config.Settings, s *store.Store, metrics *telemetry.Metrics
 		if err != nil {
 			return nil, nil, err
 		}
-		shown := certificate.TLS()
+		cfg := certificate.TLS()
 		metrics.WatchExpiry("tls", func() time.Time {
-			c, err := shown.GetCertificate(&tls.ClientHelloInfo{})
+			c, err := cfg.GetCertificate(&tls.ClientHelloInfo{})
 			if err != nil || c.Leaf == nil {
 				return time.Time{}
 			}
 			return c.Leaf.NotAfter
 		})
-		return shown, nil, nil
+		return cfg, nil, nil
 	case len(settings.ACMEDomains) > 0:
 		acme, err := server.NewACME(server.ACMEConfig{
 			Domains: settings.ACMEDomains, Email: settings.ACMEEmail, Directory: settings.ACMEDirectory, CAFile: settings.ACMECAFile,

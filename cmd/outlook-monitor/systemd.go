@@ -8,20 +8,20 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// notifySystemd tells systemd the state of the service; without systemd it does nothing.
+// notifySystemd reports the state of the service to systemd, if systemd started it.
 func notifySystemd(state string, log *slog.Logger) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		log.Warn("systemd not notified", "state", state, "err", err)
 	}
 }
 
-// watchdog returns a task that tells systemd's watchdog that the service is alive, twice in
-// each WatchdogSec. Each time it first calls alive, which must return soon unless the
-// service needs a restart: an outage of Redis, Graph or the mediator is no reason.
+// watchdog returns a task that notifies systemd's watchdog twice per WatchdogSec. It first
+// calls alive, which must return soon unless the service needs a restart; an outage of
+// Redis, Graph or the mediator must not block it.
 func watchdog(alive func(), log *slog.Logger) task {
 	return func(ctx context.Context) error {
 		timeout, err := daemon.SdWatchdogEnabled(false)
-		if err != nil || timeout == 0 { // not by systemd, or without a watchdog
+		if err != nil || timeout == 0 { // not started by systemd, or without a watchdog
 			return err
 		}
 		ticker := time.NewTicker(timeout / 2)

@@ -10,36 +10,36 @@ import (
 	"unicode"
 )
 
-// table aligns columns for people.
+// table prints aligned columns.
 type table struct{ *tabwriter.Writer }
 
 func newTable(out io.Writer) table { return table{tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)} }
 
-// row writes cells; Flush returns their errors.
+// row writes one row. Flush returns the error of a write.
 func (t table) row(cells ...string) {
 	for i, cell := range cells {
-		cells[i] = cmp.Or(clean(cell), "-")
+		cells[i] = cmp.Or(printable(cell), "-")
 	}
 	fmt.Fprintln(t, strings.Join(cells, "\t"))
 }
 
-// known writes a line unless there is nothing to show.
-func (t table) known(name, value string) {
+// field writes a row unless value is empty.
+func (t table) field(name, value string) {
 	if value != "" {
 		t.row(name, value)
 	}
 }
 
-func instant(t *time.Time) string {
+func formatTime(t *time.Time) string {
 	if t == nil || t.IsZero() {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
 }
 
-// clean takes out what could drive a terminal: names and texts are other
-// people's.
-func clean(text string) string {
+// printable removes control characters: names and messages come from others, and must not
+// control the terminal.
+func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -51,7 +51,8 @@ func clean(text string) string {
 	}, text)
 }
 
-func say(out io.Writer, format, email string) error {
-	_, err := fmt.Fprintf(out, format+"\n", clean(email))
+// printUser prints format with a user's address.
+func printUser(out io.Writer, format, email string) error {
+	_, err := fmt.Fprintf(out, format+"\n", printable(email))
 	return err
 }

@@ -19,7 +19,7 @@ import (
 	"outlook-monitor/internal/config"
 )
 
-// usersCmd is the private API from a shell.
+// usersCmd has the commands that call the private API.
 type usersCmd struct {
 	Server config.Secret `name:"server" env:"OUTLOOK_MONITOR_URL" placeholder:"URL" help:"Private address of the running service; default ${default_server}."`
 	Token  config.Secret `name:"token" env:"MONITOR_TOKEN" placeholder:"SECRET" help:"The service's MONITOR_TOKEN."`
@@ -40,7 +40,7 @@ type usersCmd struct {
 
 const defaultServer = "http://127.0.0.1:8080"
 
-// AfterApply hands the API to the command that was chosen.
+// AfterApply binds the API for the chosen subcommand.
 func (c *usersCmd) AfterApply(ctx *kong.Context) error {
 	server := c.Server
 	if server.IsZero() {
@@ -66,7 +66,7 @@ func (c *usersCmd) token() (config.Secret, error) {
 	case c.File == "":
 		return c.Token, nil
 	case !c.Token.IsZero():
-		return c.Token, errors.New("MONITOR_TOKEN_FILE (--token-file) and MONITOR_TOKEN (--token) are both set: leave one of them out")
+		return c.Token, errors.New("MONITOR_TOKEN_FILE (--token-file) and MONITOR_TOKEN (--token) are both set: unset one of them")
 	}
 	text, err := config.ReadSecret(c.File)
 	if err != nil {
@@ -88,7 +88,7 @@ type (
 	usersResendCmd struct{ userArg }
 )
 
-// Run prints all users, however many pages they fill.
+// Run prints all users.
 func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
 	all := []json.RawMessage{}
 	err := api.pages(ctx, func(users []json.RawMessage) error { all = append(all, users...); return nil })
@@ -103,9 +103,9 @@ func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 	for _, raw := range all {
 		var u userView
 		if err := json.Unmarshal(raw, &u); err != nil {
-			return errNotOurs(api.base)
+			return errNotService(api.base)
 		}
-		table.row(u.Email, u.State, u.away(), instant(u.CheckedAt), u.Delivery.State, shortened(u.Reason))
+		table.row(u.Email, u.State, u.outOfOffice(), formatTime(u.CheckedAt), u.Delivery.State, truncate(u.Reason))
 	}
 	return table.Flush()
 }
@@ -123,7 +123,7 @@ func (c *usersShowCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 func (c *usersAddCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
 	status, body, err := api.call(ctx, http.MethodPut, c.Email, "", nil, nil)
 	if _, ok := errors.AsType[*unknownUser](err); ok {
-		return fmt.Errorf("%s is not in the directory: check the spelling", clean(c.Email))
+		return fmt.Errorf("%s is not in the directory: check the spelling", printable(c.Email))
 	}
 	if err != nil {
 		return err
@@ -132,24 +132,24 @@ func (c *usersAddCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) err
 		return api.printJSON(out, body)
 	}
 	if status == http.StatusAccepted {
-		return say(out, "%s is accepted, and is looked up as soon as Microsoft Graph answers.", c.Email)
+		return printUser(out, "%s is accepted, and will be looked up as soon as Microsoft Graph answers.", c.Email)
 	}
-	return say(out, "%s is monitored.", c.Email)
+	return printUser(out, "%s is monitored.", c.Email)
 }
 
 // Run stops monitoring one user.
 func (c *usersRemoveCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
-	return api.act(ctx, out, http.MethodDelete, c.Email, "", "%s is no longer monitored.")
+	return api.do(ctx, out, http.MethodDelete, c.Email, "", "%s is no longer monitored.")
 }
 
-// Run has one mailbox read.
+// Run requests a read of one mailbox.
 func (c *usersCheckCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
-	return api.act(ctx, out, http.MethodPost, c.Email, "/check", "The mailbox of %s is read now.")
+	return api.do(ctx, out, http.MethodPost, c.Email, "/check", "The mailbox of %s is being read.")
 }
 
-// Run has one state delivered again.
+// Run requests a delivery of the current state.
 func (c *usersResendCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
-	return api.act(ctx, out, http.MethodPost, c.Email, "/resend", "The state of %s is delivered again.")
+	return api.do(ctx, out, http.MethodPost, c.Email, "/resend", "The state of %s is being delivered again.")
 }
 
 // usersAPI is the private API of a running service.
@@ -160,38 +160,38 @@ type usersAPI struct {
 	client *http.Client
 }
 
-// maxAnswer bounds what is read of an answer: a page of 500 users with long
-// texts stays below it.
-const maxAnswer = 64 << 20
+// maxBody is more than a page of 500 users with long messages.
+const maxBody = 64 << 20
 
-// unknownUser is the service's own 404.
+// unknownUser means that the service answered 404.
 type unknownUser struct{ email string }
 
 func (e *unknownUser) Error() string {
-	return fmt.Sprintf("%s is not monitored: start it with outlook-monitor users add", clean(e.email))
+	return fmt.Sprintf("%s is not monitored: start it with outlook-monitor users add", printable(e.email))
 }
 
-// errNotOurs means that somebody else answered, or the public listener.
-func errNotOurs(base *url.URL) error {
-	return fmt.Errorf("%s is not outlook-monitor's private address: set --server or OUTLOOK_MONITOR_URL to it (PRIVATE_ADDR if that is set)", base.Redacted())
+// errNotService means that another program, or the public listener, answered.
+func errNotService(base *url.URL) error {
+	return fmt.Errorf("%s is not outlook-monitor's private address: set --server or OUTLOOK_MONITOR_URL to it (PRIVATE_ADDR if that is set)",
+		base.Redacted())
 }
 
-// call makes one request about email, or about all users if it is empty. What is
-// sent is JSON, nil for nothing. Errors say what to do.
-func (a *usersAPI) call(ctx context.Context, method, email, act string, query url.Values, sent []byte) (int, []byte, error) {
+// call makes one request for the user with this email, or for all users if it is empty. A
+// body is JSON, nil for none. Errors say what to do.
+func (a *usersAPI) call(ctx context.Context, method, email, action string, query url.Values, body []byte) (int, []byte, error) {
 	target := strings.TrimRight(a.base.String(), "/") + "/api/users"
 	if email != "" {
-		target += "/" + url.PathEscape(email) + act
+		target += "/" + url.PathEscape(email) + action
 	}
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(sent))
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, errors.New("--server is not a base URL: use one such as " + defaultServer)
 	}
 	req.Header.Set("Accept", "application/json")
-	if sent != nil {
+	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if !a.token.IsZero() {
@@ -199,38 +199,39 @@ func (a *usersAPI) call(ctx context.Context, method, email, act string, query ur
 	}
 	resp, err := a.client.Do(req)
 	if err != nil {
-		return 0, nil, a.unreached(err)
+		return 0, nil, a.connectError(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
-		return 0, nil, a.unreached(err)
+		return 0, nil, a.connectError(err)
 	}
-	return resp.StatusCode, body, a.refusal(resp.StatusCode, email, body)
+	return resp.StatusCode, answer, a.statusError(resp.StatusCode, email, answer)
 }
 
-func (a *usersAPI) unreached(err error) error {
-	wrapped, ok := errors.AsType[*url.Error](err)
-	timedOut, isNet := errors.AsType[net.Error](err)
+func (a *usersAPI) connectError(err error) error {
+	urlErr, isURL := errors.AsType[*url.Error](err)
+	netErr, isNet := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing listens on %s: start outlook-monitor serve there, or name the right address with --server or OUTLOOK_MONITOR_URL", a.base.Redacted())
+		return fmt.Errorf("nothing listens on %s: start outlook-monitor serve there, or set --server or OUTLOOK_MONITOR_URL to its address",
+			a.base.Redacted())
 	case errors.Is(err, context.Canceled):
 		return err
-	case isNet && timedOut.Timeout():
+	case isNet && netErr.Timeout():
 		return fmt.Errorf("%s did not answer in time: check its log, and --server", a.base.Redacted())
-	case ok:
-		err = wrapped.Err // without the URL, which names the user
+	case isURL:
+		err = urlErr.Err // without the URL, which contains the address
 	}
 	return fmt.Errorf("ask %s: %w: check --server or OUTLOOK_MONITOR_URL", a.base.Redacted(), err)
 }
 
-// refusal turns a status into a sentence that says what to do.
-func (a *usersAPI) refusal(status int, email string, body []byte) error {
-	var said struct {
+// statusError returns an error that says what to do, nil for 2xx.
+func (a *usersAPI) statusError(status int, email string, body []byte) error {
+	var answer struct {
 		Error string `json:"error"`
 	}
-	ours := json.Unmarshal(body, &said) == nil && said.Error != ""
+	fromService := json.Unmarshal(body, &answer) == nil && answer.Error != ""
 	switch {
 	case status >= 200 && status < 300:
 		return nil
@@ -238,42 +239,42 @@ func (a *usersAPI) refusal(status int, email string, body []byte) error {
 		return errors.New("the service requires a token: set MONITOR_TOKEN or --token to the one it was started with")
 	case status == http.StatusUnauthorized:
 		return errors.New("the service has a different token: set MONITOR_TOKEN or --token to the one it was started with")
-	case status == http.StatusNotFound && ours && email != "":
+	case status == http.StatusNotFound && fromService && email != "":
 		return &unknownUser{email}
-	case !ours && status < 500:
-		return errNotOurs(a.base)
-	case ours:
-		return fmt.Errorf("the service answers %d: %.300s", status, clean(said.Error))
+	case !fromService && status < 500:
+		return errNotService(a.base)
+	case fromService:
+		return fmt.Errorf("the service answers %d: %.300s", status, printable(answer.Error))
 	}
 	return fmt.Errorf("the service answers %d: try again, or check its log", status)
 }
 
-// act makes a request whose answer has nothing to show, and says done.
-func (a *usersAPI) act(ctx context.Context, out io.Writer, method, email, act, done string) error {
-	_, body, err := a.call(ctx, method, email, act, nil, nil)
+// do makes a request without a result, and prints done.
+func (a *usersAPI) do(ctx context.Context, out io.Writer, method, email, action, done string) error {
+	_, body, err := a.call(ctx, method, email, action, nil, nil)
 	if err != nil {
 		return err
 	}
 	if a.json {
 		return a.printJSON(out, body)
 	}
-	return say(out, done, email)
+	return printUser(out, done, email)
 }
 
-// printJSON prints body; an empty one as an empty object.
+// printJSON prints body, or an empty object if it is empty.
 func (a *usersAPI) printJSON(out io.Writer, body []byte) error {
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 {
 		body = []byte("{}")
 	}
 	if !json.Valid(body) {
-		return errNotOurs(a.base)
+		return errNotService(a.base)
 	}
 	_, err := fmt.Fprintf(out, "%s\n", body)
 	return err
 }
 
-// userView is what is shown of a user.
+// userView is the part of a user that is printed.
 type userView struct {
 	Email             string     `json:"email"`
 	ID                string     `json:"id"`
@@ -305,7 +306,7 @@ type userView struct {
 	} `json:"subscriptions"`
 }
 
-func (u userView) away() string {
+func (u userView) outOfOffice() string {
 	switch {
 	case u.OutOfOffice == nil:
 		return "unknown"
@@ -321,37 +322,37 @@ func (a *usersAPI) print(out io.Writer, body []byte) error {
 	}
 	var u userView
 	if err := json.Unmarshal(body, &u); err != nil {
-		return errNotOurs(a.base)
+		return errNotService(a.base)
 	}
 	table := newTable(out)
-	table.known("Email", u.Email)
-	table.known("Name", u.DisplayName)
-	table.known("User principal name", u.UserPrincipalName)
-	table.known("Object id", u.ID)
-	table.known("State", u.State)
-	table.known("Reason", u.Reason)
-	table.known("Out of office", u.away())
+	table.field("Email", u.Email)
+	table.field("Name", u.DisplayName)
+	table.field("User principal name", u.UserPrincipalName)
+	table.field("Object id", u.ID)
+	table.field("State", u.State)
+	table.field("Reason", u.Reason)
+	table.field("Out of office", u.outOfOffice())
 	if s := u.Setting; s != nil {
-		table.known("Setting", s.Status)
-		table.known("From", instant(s.ScheduledStart))
-		table.known("Until", instant(s.ScheduledEnd))
-		table.known("Message", s.Message)
+		table.field("Setting", s.Status)
+		table.field("From", formatTime(s.ScheduledStart))
+		table.field("Until", formatTime(s.ScheduledEnd))
+		table.field("Message", s.Message)
 	}
-	table.known("Checked", instant(u.CheckedAt))
-	table.known("Changed", instant(u.ChangedAt))
-	table.known("Delivery", u.Delivery.State)
-	table.known("Delivered", instant(u.Delivery.DeliveredAt))
-	table.known("Next attempt", instant(u.Delivery.NextAttemptAt))
-	table.known("Delivery error", u.Delivery.Error)
+	table.field("Checked", formatTime(u.CheckedAt))
+	table.field("Changed", formatTime(u.ChangedAt))
+	table.field("Delivery", u.Delivery.State)
+	table.field("Delivered", formatTime(u.Delivery.DeliveredAt))
+	table.field("Next attempt", formatTime(u.Delivery.NextAttemptAt))
+	table.field("Delivery error", u.Delivery.Error)
 	for _, s := range u.Subscriptions {
 		line := s.Resource + ", " + s.State
 		if s.ExpiresAt != nil {
-			line += ", until " + instant(s.ExpiresAt)
+			line += ", until " + formatTime(s.ExpiresAt)
 		}
 		if s.Error != "" {
 			line += ", " + s.Error
 		}
-		table.known("Subscription", line)
+		table.field("Subscription", line)
 	}
 	return table.Flush()
 }

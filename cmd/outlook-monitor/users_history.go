@@ -31,40 +31,40 @@ func (c *usersHistoryCmd) Run(ctx context.Context, out io.Writer, api *usersAPI)
 		Events *[]ooo.Event `json:"events"`
 	}
 	if json.Unmarshal(body, &history) != nil || history.Events == nil {
-		return errNotOurs(api.base)
+		return errNotService(api.base)
 	}
 	table := newTable(out)
 	table.row("WHEN", "WHAT", "SOURCE", "DETAIL")
-	for _, h := range *history.Events {
-		table.row(instant(&h.At), string(h.Kind), string(h.Source), more(h))
+	for _, e := range *history.Events {
+		table.row(formatTime(&e.At), string(e.Kind), string(e.Source), details(e))
 	}
 	return table.Flush()
 }
 
-// more is all else that is known of it.
-func more(h ooo.Event) string {
+// details describes the rest of an event.
+func details(e ooo.Event) string {
 	var parts []string
-	if h.Away != nil {
-		parts = append(parts, map[bool]string{true: "out of office", false: "in the office"}[*h.Away])
+	if e.Away != nil {
+		parts = append(parts, map[bool]string{true: "out of office", false: "in the office"}[*e.Away])
 	}
-	if h.Sequence > 0 {
-		parts = append(parts, fmt.Sprintf("sequence %d", h.Sequence))
+	if e.Sequence > 0 {
+		parts = append(parts, fmt.Sprintf("sequence %d", e.Sequence))
 	}
-	if h.Attempt > 1 {
-		parts = append(parts, fmt.Sprintf("attempt %d", h.Attempt))
+	if e.Attempt > 1 {
+		parts = append(parts, fmt.Sprintf("attempt %d", e.Attempt))
 	}
-	if h.Detail != "" {
-		parts = append(parts, h.Detail)
+	if e.Detail != "" {
+		parts = append(parts, e.Detail)
 	}
 	return strings.Join(parts, ", ")
 }
 
-// shortened is the beginning of a reason, for a cell of a table.
-func shortened(reason string) string {
-	const most = 60
+// truncate shortens a reason for a table.
+func truncate(reason string) string {
+	const maxLength = 60
 	text := []rune(reason)
-	if len(text) <= most {
+	if len(text) <= maxLength {
 		return reason
 	}
-	return strings.TrimRight(string(text[:most-1]), " ,:") + "…"
+	return strings.TrimRight(string(text[:maxLength-1]), " ,:") + "…"
 }

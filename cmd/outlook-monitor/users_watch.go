@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -15,32 +16,32 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// usersWatchCmd follows what the service knows, until it is stopped.
+// usersWatchCmd prints changes of users.
 type usersWatchCmd struct {
 	Email string        `arg:"" optional:"" name:"email" help:"Follow this user only."`
 	Every time.Duration `name:"every" default:"1s" help:"How often to ask the service; at least 100ms. A list that takes long is requested less often."`
 }
 
-// Run prints everybody once, and then each change, a line each. What stops it is
-// Ctrl-C; a service that goes away later is waited for.
+// Run prints all users and then each change, one per line, until ctx ends. Once the service
+// has answered, Run retries calls that fail.
 func (c *usersWatchCmd) Run(ctx context.Context, out io.Writer, errs stderr, api *usersAPI) error {
-	w := watching{api: api, email: c.Email, out: out, known: map[string]summary{}, width: len("EMAIL")}
-	for away, first := false, true; ; first = false {
+	w := watcher{api: api, email: c.Email, out: out, known: map[string]summary{}, width: len("EMAIL")}
+	for failing, first := false, true; ; first = false {
 		began := time.Now()
-		seen, err := w.read(ctx)
+		users, err := w.read(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && first:
 			return err
-		case err != nil && !away:
-			away = true
+		case err != nil && !failing:
+			failing = true
 			if _, err := fmt.Fprintf(errs, "outlook-monitor: %v; retrying\n", err); err != nil {
 				return err
 			}
 		case err == nil:
-			away = false
-			if err := w.report(seen, first); err != nil {
+			failing = false
+			if err := w.report(users, first); err != nil {
 				return err
 			}
 		}
@@ -50,52 +51,55 @@ func (c *usersWatchCmd) Run(ctx context.Context, out io.Writer, errs stderr, api
 	}
 }
 
-// watching is what was printed so far.
-type watching struct {
+// watcher prints changes.
+type watcher struct {
 	api   *usersAPI
-	email string // empty: everybody
+	email string // empty: all users
 	out   io.Writer
-	known map[string]summary // by address
+	known map[string]summary // last printed, by address in lower case
 	width int                // of the column of addresses
 }
 
-// summary is what of a user is worth a line when it changes.
+// summary is the part of a user whose changes are printed.
 type summary struct {
 	Email, State, Reason, Away, Delivery, Error string
 	Sequence                                    int64
 	Message                                     string
-	Uncovered                                   int // subscriptions that do not live
+	Uncovered                                   int // subscriptions that are not live
 
 	raw json.RawMessage
 }
 
-// what is all but the text it was read from.
-func (g summary) what() string { g.raw = nil; return fmt.Sprintf("%q", fmt.Sprint(g)) }
+// equal ignores raw.
+func (s summary) equal(other summary) bool {
+	s.raw, other.raw = nil, nil
+	return reflect.DeepEqual(s, other)
+}
 
-// read asks for everybody, by address.
-func (w *watching) read(ctx context.Context) (map[string]summary, error) {
-	seen := map[string]summary{}
-	take := func(users []json.RawMessage) error {
+// read returns the users by address in lower case.
+func (w *watcher) read(ctx context.Context) (map[string]summary, error) {
+	read := map[string]summary{}
+	add := func(users []json.RawMessage) error {
 		for _, raw := range users {
-			g, err := summaryOf(raw)
+			s, err := summaryOf(raw)
 			if err != nil {
-				return errNotOurs(w.api.base)
+				return errNotService(w.api.base)
 			}
-			seen[strings.ToLower(g.Email)] = g
+			read[strings.ToLower(s.Email)] = s
 		}
 		return nil
 	}
 	if w.email == "" {
-		return seen, w.api.pages(ctx, take)
+		return read, w.api.pages(ctx, add)
 	}
 	_, body, err := w.api.call(ctx, http.MethodGet, w.email, "", nil, nil)
 	if _, gone := errors.AsType[*unknownUser](err); gone && len(w.known) > 0 {
-		return seen, nil
+		return read, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return seen, take([]json.RawMessage{body})
+	return read, add([]json.RawMessage{body})
 }
 
 func summaryOf(raw json.RawMessage) (summary, error) {
@@ -108,45 +112,45 @@ func summaryOf(raw json.RawMessage) (summary, error) {
 		} `json:"delivery"`
 	}
 	if err := json.Unmarshal(raw, &u); err != nil || u.Email == "" {
-		return summary{}, errors.New("no user")
+		return summary{}, errors.New("not a user")
 	}
-	g := summary{
-		Email: u.Email, State: u.State, Reason: u.Reason, Away: u.away(),
+	s := summary{
+		Email: u.Email, State: u.State, Reason: u.Reason, Away: u.outOfOffice(),
 		Delivery: u.Delivery.State, Error: u.Delivery.Error, Sequence: u.Delivery.Sequence, raw: raw,
 	}
 	if u.Setting != nil {
-		g.Message = u.Setting.Message
+		s.Message = u.Setting.Message
 	}
-	for _, s := range u.Subscriptions {
-		if s.State != "live" {
-			g.Uncovered++
+	for _, sub := range u.Subscriptions {
+		if sub.State != "live" {
+			s.Uncovered++
 		}
 	}
-	return g, nil
+	return s, nil
 }
 
-// report prints what is new since the last time; first means everybody.
-func (w *watching) report(seen map[string]summary, first bool) error {
+// report prints the changes since the last call, or all users if it is the first.
+func (w *watcher) report(users map[string]summary, first bool) error {
 	var lines []change
-	for key, g := range seen {
+	for key, s := range users {
 		before, known := w.known[key]
 		switch {
 		case first:
-			lines = append(lines, change{"monitored", g})
+			lines = append(lines, change{"monitored", s})
 		case !known:
-			lines = append(lines, change{"added", g})
-		case before.what() != g.what():
-			lines = append(lines, change{"changed", g})
+			lines = append(lines, change{"added", s})
+		case !before.equal(s):
+			lines = append(lines, change{"changed", s})
 		}
-		w.width = max(w.width, min(len([]rune(clean(g.Email))), 48))
+		w.width = max(w.width, min(len([]rune(printable(s.Email))), 48))
 	}
-	for key, g := range w.known {
-		if _, still := seen[key]; !still {
-			lines = append(lines, change{"removed", g})
+	for key, s := range w.known {
+		if _, ok := users[key]; !ok {
+			lines = append(lines, change{"removed", s})
 		}
 	}
 	slices.SortFunc(lines, func(a, b change) int { return cmp.Compare(a.user.Email, b.user.Email) })
-	w.known = seen
+	w.known = users
 	if first && !w.api.json {
 		if err := w.line("TIME", "EVENT", "EMAIL", "STATE", "OUT OF OFFICE", "DELIVERY", ""); err != nil {
 			return err
@@ -160,13 +164,13 @@ func (w *watching) report(seen map[string]summary, first bool) error {
 	return nil
 }
 
-// change is a line.
+// change is one line of output.
 type change struct {
 	event string // monitored, added, changed or removed
 	user  summary
 }
 
-func (w *watching) print(c change) error {
+func (w *watcher) print(c change) error {
 	now := time.Now().UTC()
 	if w.api.json {
 		lines := json.NewEncoder(w.out)
@@ -181,9 +185,10 @@ func (w *watching) print(c change) error {
 	return w.line(now.Format("15:04:05"), c.event, u.Email, u.State, u.Away, u.Delivery, cmp.Or(u.Error, u.Reason, u.Message))
 }
 
-// line prints columns of a fixed width, so that the next line fits below.
-func (w *watching) line(at, event, email, state, away, delivery, more string) error {
-	text := fmt.Sprintf("%-8s  %-9s  %-*s  %-8s  %-13s  %-9s  %.80s", at, event, w.width, clean(email), clean(state), away, clean(delivery), clean(more))
+// line prints columns of a fixed width.
+func (w *watcher) line(at, event, email, state, away, delivery, more string) error {
+	text := fmt.Sprintf("%-8s  %-9s  %-*s  %-8s  %-13s  %-9s  %.80s",
+		at, event, w.width, printable(email), printable(state), away, printable(delivery), printable(more))
 	_, err := fmt.Fprintln(w.out, strings.TrimRight(text, " "))
 	return err
 }

@@ -8,7 +8,7 @@ import (
 	"outlook-monitor/internal/telemetry"
 )
 
-// versionCmd says which program this is.
+// versionCmd prints the version.
 type versionCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }

@@ -20,8 +20,8 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-// newService makes all parts, each from those above it, and listens. It makes no call,
-// and nothing runs yet.
+// newService creates all parts, each from those above it, and opens the listeners. It makes
+// no calls and starts nothing.
 func newService(cfg serviceConfig) (_ *service, err error) {
 	settings, log, build := cfg.settings, cfg.log, telemetry.Build()
 	s := &service{log: log, ready: new(atomic.Bool)}
@@ -31,12 +31,12 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		}
 	}()
 
-	// What observes the rest.
+	// Metrics and traces.
 	metrics := telemetry.NewMetrics(build)
 	seen := &observer{metrics: metrics, meter: ui.NewMeter()}
 	tracing, err := telemetry.OpenTracing(context.Background(), build, os.Getenv, metrics.Exported, log)
 	if err != nil {
-		return nil, wrongSetting(err)
+		return nil, settingError(err)
 	}
 	s.closers = append(s.closers, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -44,7 +44,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		return tracing.Close(ctx)
 	})
 
-	// What the rest calls: Redis, Graph and the mediator.
+	// Clients of Redis, Graph and the mediator.
 	if err := s.openStore(cfg, metrics); err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	login.RootCAs, login.Observe, login.Log = cfg.roots, seen.graphAnswered, log
 	graphClient, err := graph.New(login)
 	if err != nil {
-		return nil, wrongSetting(err)
+		return nil, settingError(err)
 	}
 	tokens, err := newTokens(settings.Graph, graphClient.AuthorityHost(), cfg.roots, log)
 	if err != nil {
@@ -68,12 +68,12 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		return nil, err
 	}
 
-	// Who owns which mailboxes, and the work on those of this replica.
-	var syncer *deliver.Syncer // made below, because it asks owners
+	// Ownership of mailboxes, and the work on those of this replica.
+	var syncer *deliver.Syncer // created below, because it needs owners
 	owners, err := partition.New(partition.Config{
 		Store: s.store, Settings: settingsDigest(settings), Fingerprint: fingerprint(settings), Answered: seen.sinceAccepted,
 		OnRollback: func(ctx context.Context) {
-			// Some users may have been added or removed since the older data was stored.
+			// Users may have been added or removed since the older data was stored.
 			keys.restore(ctx, log)
 			syncer.RequestSync()
 		},
@@ -108,7 +108,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		return nil, err
 	}
 	if err := subscribe.CheckResources(settings.Resources, certificates != nil); err != nil {
-		return nil, wrongSetting(err)
+		return nil, settingError(err)
 	}
 	subscriber := subscribe.New(subscribe.Config{
 		Registry: registry, Owners: owners, Graph: graphClient, Resources: settings.Resources, Lifetime: settings.Lifetime,
@@ -120,7 +120,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		First: owners.First, Clear: s.store.ClearSync, OnSync: metrics.Synced, Log: log,
 	})
 
-	// Who reaches us: Graph, the mediator and operators.
+	// Requests of Graph, the mediator and operators.
 	receiver := webhook.New(webhook.Config{
 		Ready: s.ready.Load, Leave: registry.Leave, Keys: keys.keys, Tokens: tokens, Certificates: certificates,
 		Public:  newPublic(settings, metrics, log),
@@ -158,7 +158,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	tunnel := newTunnel(settings, &s.listeners[0], public, log)
 
-	gauges := gauges{owners, registry, poller, deliverer, subscriber, len(resources(settings))}
+	gauges := gaugeSource{owners, registry, poller, deliverer, subscriber, len(resources(settings))}
 	metrics.WatchGauges(gauges.read)
 	watchStore(metrics, s.store, owners.InTime)
 	watchLogin(metrics, graphClient, login)
@@ -167,8 +167,8 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		"listen", addresses(s.listeners), "graph", graphClient.Endpoint(), "public_url", settings.PublicURL}
 	s.base = append(s.base, graphClient.Run,
 		func(ctx context.Context) error { return registry.Run(ctx, poller, deliverer, subscriber) },
-		// The gauges take the locks of the owners, the registry and the queues, and wait for
-		// ever in a deadlock.
+		// Reading the gauges takes the locks of the owners, the registry and the queues, so it
+		// never returns in a deadlock.
 		watchdog(func() { gauges.read() }, log))
 	if tokens != nil {
 		s.base = append(s.base, tokens.Run)
@@ -185,7 +185,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		func(ctx context.Context) error {
 			return public.follow(ctx, subscriber.SetURLs, settings.PollInterval, log)
 		},
-		func(ctx context.Context) error { return askGraph(ctx, graphClient, owners, seen) },
+		func(ctx context.Context) error { return pingGraph(ctx, graphClient, owners, seen) },
 	}
 	if acme != nil {
 		s.workers = append(s.workers, acme.Run)

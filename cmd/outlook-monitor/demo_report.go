@@ -16,36 +16,36 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// notes are what the demo prints, and when it changed whose setting.
-type notes struct {
+// demoOutput prints what the demo does, and remembers when it changed settings.
+type demoOutput struct {
 	mu      sync.Mutex
-	out     io.Writer            // guarded by mu
-	changed map[string]time.Time // by address: the last change; guarded by mu
+	w       io.Writer            // guarded by mu
+	changed map[string]time.Time // time of the last change by address; guarded by mu
 }
 
-func (n *notes) say(format string, args ...any) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	fmt.Fprintf(n.out, format+"\n", args...)
+func (o *demoOutput) printf(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fmt.Fprintf(o.w, format+"\n", args...)
 }
 
-// change notes that the user's setting is changed now.
-func (n *notes) change(email string, at time.Time) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.changed == nil {
-		n.changed = map[string]time.Time{}
+// setChanged records the time of a change of the user's setting.
+func (o *demoOutput) setChanged(email string, at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.changed == nil {
+		o.changed = map[string]time.Time{}
 	}
-	n.changed[email] = at
+	o.changed[email] = at
 }
 
-// since returns the last change of the user's setting, and forgets it: a later
-// line is about something else.
-func (n *notes) since(email string) time.Time {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	at := n.changed[email]
-	delete(n.changed, email)
+// takeChanged returns the time of the last change of the user's setting, and deletes it, because
+// later deliveries are not about that change.
+func (o *demoOutput) takeChanged(email string) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at := o.changed[email]
+	delete(o.changed, email)
 	return at
 }
 
@@ -63,7 +63,7 @@ func (d *demo) report(ctx context.Context) error {
 	}
 }
 
-// print prints who, what, what it was seen by, and how long that took.
+// print prints the state, how the change was detected, and how long that took.
 func (d *demo) print(ctx context.Context, call mediatorsim.Call) {
 	what := "is in the office"
 	if call.Status == "True" {
@@ -71,19 +71,19 @@ func (d *demo) print(ctx context.Context, call mediatorsim.Call) {
 	}
 	how := ""
 	if change, ok := d.cause(ctx, call); ok {
-		seen := sources[change.Source]
-		if at := d.notes.since(call.Email); !at.IsZero() && !at.After(change.At) {
-			how = fmt.Sprintf("%s after %s, delivered after %s", seen, rounded(change.At.Sub(at)), rounded(call.At.Sub(at)))
+		seen := sourceTexts[change.Source]
+		if at := d.out.takeChanged(call.Email); !at.IsZero() && !at.After(change.At) {
+			how = fmt.Sprintf("%s after %s, delivered after %s", seen, round(change.At.Sub(at)), round(call.At.Sub(at)))
 		} else {
-			how = fmt.Sprintf("%s, delivered %s later", seen, rounded(call.At.Sub(change.At)))
+			how = fmt.Sprintf("%s, delivered %s later", seen, round(call.At.Sub(change.At)))
 		}
 	}
 	name, _, _ := strings.Cut(call.Email, "@")
-	d.notes.say("  %s  %-6s%-44s %s", call.At.Format("15:04:05.000"), name, what, how)
+	d.out.printf("  %s  %-6s%-44s %s", call.At.Format("15:04:05.000"), name, what, how)
 }
 
-// sources say what the service saw a change by.
-var sources = map[ooo.Source]string{
+// sourceTexts say how the service detected a change.
+var sourceTexts = map[ooo.Source]string{
 	ooo.SourceNotification: "seen by notification",
 	ooo.SourcePoll:         "seen by the 2 s poll",
 	ooo.SourceWindow:       "by the clock",
@@ -91,11 +91,11 @@ var sources = map[ooo.Source]string{
 	ooo.SourceSubscription: "seen by the read after subscribing",
 }
 
-func rounded(d time.Duration) string {
+func round(d time.Duration) string {
 	return max(d, time.Millisecond).Round(time.Millisecond).String()
 }
 
-// cause finds in the history what led to an acknowledged call.
+// cause returns the change in the history that led to an acknowledged call.
 func (d *demo) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, bool) {
 	for range 100 {
 		events, err := d.history(ctx, call.Email)
@@ -112,14 +112,14 @@ func (d *demo) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, boo
 				}
 			}
 		}
-		if !schedule.Sleep(ctx, 10*time.Millisecond) { // the answer may not be recorded yet
+		if !schedule.Sleep(ctx, 10*time.Millisecond) { // the response may not be recorded yet
 			break
 		}
 	}
 	return ooo.Event{}, false
 }
 
-// history asks the service what it did for a user, newest first.
+// history returns the user's history, newest first.
 func (d *demo) history(ctx context.Context, email string) ([]ooo.Event, error) {
 	var answer struct {
 		Events []ooo.Event `json:"events"`
@@ -128,7 +128,7 @@ func (d *demo) history(ctx context.Context, email string) ([]ooo.Event, error) {
 	return answer.Events, err
 }
 
-// get asks the service.
+// get makes a request to the service and decodes its JSON.
 func (d *demo) get(ctx context.Context, path string, answer any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.base+path, nil)
 	if err != nil {

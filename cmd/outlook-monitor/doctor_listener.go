@@ -15,16 +15,16 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-var errNotServing = errors.New("the service does not run yet")
+var errNotServing = errors.New("the service is not running")
 
-// standIn answers Graph in place of a service that does not run.
-type standIn struct {
+// doctorListener serves Graph's paths while the service is not running.
+type doctorListener struct {
 	settings config.Settings
 	log      *slog.Logger
 }
 
-// listen answers until stop is called.
-func (s standIn) listen(ctx context.Context) (stop func(), err error) {
+// listen serves LISTEN_ADDR until stop is called.
+func (s doctorListener) listen(ctx context.Context) (stop func(), err error) {
 	l := server.Listener{}
 	if s.settings.TLSCertFile != "" {
 		certificate, err := server.NewCertificate(server.CertificateConfig{
@@ -35,28 +35,26 @@ func (s standIn) listen(ctx context.Context) (stop func(), err error) {
 		}
 		l.TLS = certificate.TLS()
 	} else if len(s.settings.ACMEDomains) > 0 {
-		l.TLS = &tls.Config{MinVersion: tls.VersionTLS12} // the service's own come from ACME
+		l.TLS = &tls.Config{MinVersion: tls.VersionTLS12} // without a certificate: the service's comes from ACME
 	}
 	receiver := webhook.New(webhook.Config{
 		Ready:  func() bool { return true },
 		Public: server.NewPublic(server.PublicConfig{Concurrency: 16, Refused: func(int) {}, Log: s.log}),
-		// Without keys no notification is believed, and Graph sends those that come again
-		// when the service runs.
+		// Without keys the receiver answers 503 to notifications, so Graph sends them again.
 		Keys:    func(context.Context) (ooo.ClientStateKeys, error) { return ooo.ClientStateKeys{}, errNotServing },
 		Counted: func(string, int) {}, Answered: func(time.Duration) {}, Log: s.log,
 	})
 	engine := api.NewEngine(s.log)
 	registerReceiver(receiver, engine, s.settings.PublicURL)
 	l.Handler = engine
-	var listening net.ListenConfig
-	if l.Listener, err = listening.Listen(ctx, "tcp", s.settings.ListenAddr); err != nil {
+	if l.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", s.settings.ListenAddr); err != nil {
 		return nil, err
 	}
-	under, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	serveCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = server.Serve(under, l, s.log) // what can't be served is seen from outside
+		_ = server.Serve(serveCtx, l, s.log) // the checks notice if it fails
 	}()
 	return func() { cancel(); <-ended }, nil
 }

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+)
+
+// usersExportCmd writes the monitored users as lines of JSON, for another Redis. Only the
+// addresses matter to an import: everything else is read again from Graph.
+type usersExportCmd struct {
+	File string `name:"file" placeholder:"PATH" help:"Write to this file instead of standard output, once the export is complete."`
+}
+
+// exportedUser is one line.
+type exportedUser struct {
+	Email             string `json:"email"` // in the mediator's spelling
+	ID                string `json:"id"`
+	UserPrincipalName string `json:"userPrincipalName"`
+	DisplayName       string `json:"displayName"`
+}
+
+// Run writes one line for each user.
+func (c *usersExportCmd) Run(ctx context.Context, out io.Writer, errs stderr, api *usersAPI) error {
+	n, err := 0, error(nil)
+	if c.File == "" {
+		n, err = api.export(ctx, out)
+	} else {
+		n, err = api.exportFile(ctx, c.File)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(errs, "%s exported.\n", plural(n, "user"))
+	return err
+}
+
+// plural returns a count with its noun: 1 user, 2 users.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// exportFile replaces the file only once the export is complete.
+func (a *usersAPI) exportFile(ctx context.Context, path string) (n int, err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return 0, fmt.Errorf("write the users: %w", err)
+	}
+	defer os.Remove(file.Name()) // fails after the rename
+	defer file.Close()
+	if n, err = a.export(ctx, file); err != nil {
+		return n, err
+	}
+	for _, finish := range []func() error{file.Sync, file.Close, func() error { return os.Rename(file.Name(), path) }} {
+		if err := finish(); err != nil {
+			return n, fmt.Errorf("write the users: %w", err)
+		}
+	}
+	return n, nil
+}
+
+// export writes all users and returns their number.
+func (a *usersAPI) export(ctx context.Context, out io.Writer) (n int, err error) {
+	buffer := bufio.NewWriter(out)
+	lines := json.NewEncoder(buffer)
+	lines.SetEscapeHTML(false)
+	err = a.pages(ctx, func(users []json.RawMessage) error {
+		for _, raw := range users {
+			var u exportedUser
+			if json.Unmarshal(raw, &u) != nil || u.Email == "" {
+				return errNotService(a.base)
+			}
+			if err := lines.Encode(u); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return n, err
+	}
+	return n, buffer.Flush()
+}
+
+// pages calls each with every page of users.
+func (a *usersAPI) pages(ctx context.Context, each func(users []json.RawMessage) error) error {
+	for cursor := ""; ; {
+		var page struct {
+			Users  *[]json.RawMessage `json:"users"`
+			Cursor string             `json:"cursor"`
+		}
+		query := url.Values{"limit": {"500"}}
+		if cursor != "" {
+			query.Set("cursor", cursor)
+		}
+		_, body, err := a.call(ctx, http.MethodGet, "", "", query, nil)
+		if err != nil {
+			return err
+		}
+		if json.Unmarshal(body, &page) != nil || page.Users == nil || page.Cursor != "" && page.Cursor == cursor {
+			return errNotService(a.base)
+		}
+		if err := each(*page.Users); err != nil || page.Cursor == "" {
+			return err
+		}
+		cursor = page.Cursor
+	}
+}
