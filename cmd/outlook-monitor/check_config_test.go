@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,12 +16,12 @@ import (
 
 func TestCheckConfig(t *testing.T) {
 	var calls atomic.Int32
-	stranger := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
-	defer stranger.Close()
-	w := world(t, "redis://:redis-secret@127.0.0.1:1/0", graphsim.Config{Seed: 43})
-	w.env["MEDIATOR_URL"], w.env["NGROK_AGENT_URL"], w.env["MONITOR_TOKEN"] = stranger.URL, stranger.URL, "monitor-secret"
-	w.env["LISTEN_ADDR"] = strings.TrimPrefix(stranger.URL, "http://") // taken, as that of the service that runs
-	w.env["CLIENT_STATE_KEY"], w.env["AZURE_CLIENT_SECRET"] = "", "client-secret"
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
+	defer other.Close()
+	tb := newTestbed(t, "redis://:redis-secret@127.0.0.1:1/0", graphsim.Config{Seed: 43})
+	tb.env["MEDIATOR_URL"], tb.env["NGROK_AGENT_URL"], tb.env["MONITOR_TOKEN"] = other.URL, other.URL, "monitor-secret"
+	tb.env["LISTEN_ADDR"] = strings.TrimPrefix(other.URL, "http://") // in use, as if the service were running
+	tb.env["CLIENT_STATE_KEY"], tb.env["AZURE_CLIENT_SECRET"] = "", "client-secret"
 	junk := filepath.Join(t.TempDir(), "junk.pem")
 	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
@@ -32,32 +33,28 @@ func TestCheckConfig(t *testing.T) {
 		code int
 		want []string // regular expressions
 	}{
-		"all is right": {nil, []string{"--poll-interval=5s"}, 0, []string{
+		"valid settings": {nil, []string{"--poll-interval=5s"}, 0, []string{
 			`(?m)^SETTING +VALUE +FROM$`, `(?m)^POLL_INTERVAL +5s +flag$`, `(?m)^MESSAGE +external +default$`,
 			`(?m)^MONITOR_TOKEN +\[redacted\] +MONITOR_TOKEN$`, `(?m)^REDIS_URL +redis://:xxxxx@127\.0\.0\.1:1/0 +REDIS_URL$`, `The settings are valid`,
 		}},
-		"a private address too": {map[string]string{"PRIVATE_ADDR": "127.0.0.1:1"}, nil, 0, []string{`(?m)^PRIVATE_ADDR +127\.0\.0\.1:1 `}},
-		"a tunnel":              {map[string]string{"PUBLIC_URL": "", "TUNNEL": "agent"}, nil, 0, []string{`(?m)^TUNNEL +agent +TUNNEL$`}},
+		"private address": {map[string]string{"PRIVATE_ADDR": "127.0.0.1:1"}, nil, 0, []string{`(?m)^PRIVATE_ADDR +127\.0\.0\.1:1 `}},
+		"tunnel":          {map[string]string{"PUBLIC_URL": "", "TUNNEL": "agent"}, nil, 0, []string{`(?m)^TUNNEL +agent +TUNNEL$`}},
 		"all mistakes at once": {map[string]string{"POLL_INTERVAL": "2", "TLS_CERT_FILE": junk, "TLS_KEY_FILE": junk, "PUBLIC_URL": "ftp://x"}, nil, 2, []string{
 			"POLL_INTERVAL is", "matching certificate", "PUBLIC_URL is not a base URL",
 		}},
-		"what only Redis' library knows": {map[string]string{"REDIS_URL": "redis://127.0.0.1:1/0?no_such_option=1"}, nil, 2, []string{"REDIS_URL has a database number or an option"}},
-		"resource data of what has none": {map[string]string{"ENCRYPTION_CERT_FILE": cert, "ENCRYPTION_KEY_FILE": key,
+		"unknown option of Redis": {map[string]string{"REDIS_URL": "redis://127.0.0.1:1/0?no_such_option=1"}, nil, 2, []string{"REDIS_URL has a database number or an option"}},
+		"resource data of unsupported resources": {map[string]string{"ENCRYPTION_CERT_FILE": cert, "ENCRYPTION_KEY_FILE": key,
 			"SUBSCRIPTION_RESOURCES": "/users/{id}/events,/users/{id}/todo/lists/x/tasks,/users/{id}/messages?$top=5"}, nil, 2, []string{
 			"tasks: Graph sends no resource data of tasks, leave it out", `\$top.*leave it out`,
 		}},
-		"a certificate that is none": {map[string]string{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": filepath.Join(t.TempDir(), "none")}, nil, 2, []string{"AZURE_CLIENT_CERTIFICATE_PATH names"}},
+		"missing certificate": {map[string]string{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": filepath.Join(t.TempDir(), "none")}, nil, 2, []string{"AZURE_CLIENT_CERTIFICATE_PATH names"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			mine := *w
-			mine.env = map[string]string{}
-			for _, env := range []map[string]string{w.env, tt.env} {
-				for name, value := range env {
-					mine.env[name] = value
-				}
-			}
-			p := mine.start(append([]string{"serve", "--check-config"}, tt.args...)...)
+			tb := *tb
+			tb.env = maps.Clone(tb.env)
+			maps.Copy(tb.env, tt.env)
+			p := tb.start(append([]string{"serve", "--check-config"}, tt.args...)...)
 			if code := p.Wait(); code != tt.code {
 				t.Errorf("exit code = %d, want %d: %s", code, tt.code, p.log)
 			}
@@ -68,12 +65,12 @@ func TestCheckConfig(t *testing.T) {
 			}
 			for _, secret := range []string{"redis-secret", "monitor-secret", "client-secret"} {
 				if strings.Contains(p.log.String(), secret) {
-					t.Errorf("output = %s, want no secret in it", p.log)
+					t.Errorf("output = %s, want no secrets", p.log)
 				}
 			}
 		})
 	}
-	if n := calls.Load(); n > 0 || len(w.sim.Stats().Calls) > 0 {
-		t.Errorf("%d calls of others and %v of Graph, want none", n, w.sim.Stats().Calls)
+	if n := calls.Load(); n > 0 || len(tb.sim.Stats().Calls) > 0 {
+		t.Errorf("%d calls of mediator and tunnel, %v of Graph, want none", n, tb.sim.Stats().Calls)
 	}
 }

@@ -129,8 +129,7 @@ func watchLogin(metrics *telemetry.Metrics, client *graph.Client, cfg graph.Conf
 	})
 }
 
-// cached calls read at most once per interval and returns its last value in between. Errors are
-// not cached.
+// cached returns a read that reuses its last value for interval. Errors are not reused.
 func cached[T any](interval time.Duration, read func(context.Context) (T, error)) func(context.Context) (T, error) {
 	var mu sync.Mutex
 	var readAt time.Time

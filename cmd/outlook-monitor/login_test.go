@@ -7,50 +7,50 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
-func TestAFailingLoginLeadsToTheDoctorOnce(t *testing.T) {
+func TestFailedLoginMentionsDoctorOnce(t *testing.T) {
 	t.Parallel()
-	w := world(t, "", graphsim.Config{Seed: 67})
-	w.env["AZURE_CLIENT_SECRET"] = "wrong"
-	p := w.start("serve")
-	w.eventually("the login has failed again", func() bool { return strings.Count(p.log.String(), "login failed") >= 3 })
+	tb := newTestbed(t, "", graphsim.Config{Seed: 67})
+	tb.env["AZURE_CLIENT_SECRET"] = "wrong"
+	p := tb.start("serve")
+	tb.eventually("the login has failed three times", func() bool { return strings.Count(p.log.String(), "login failed") >= 3 })
 	p.stop()
 	if n := strings.Count(p.log.String(), "see outlook-monitor doctor"); n != 1 {
-		t.Errorf("the log leads to the doctor %d times, want once: %s", n, p.log)
+		t.Errorf("the log mentions the doctor %d times, want once: %s", n, p.log)
 	}
 }
 
-// Mailboxes that Graph refuses in ways that look like a bad token or a user who is gone:
-// each is unknown, keeps its id, and costs the others nothing.
-func TestMailboxesThatAreRefusedAlone(t *testing.T) {
+// TestMailboxErrors has mailboxes with errors that resemble those of a bad token or a deleted
+// user. Each must be unknown and keep its id, without effects on others.
+func TestMailboxErrors(t *testing.T) {
 	t.Parallel()
-	w := world(t, "", graphsim.Config{Seed: 68})
+	tb := newTestbed(t, "", graphsim.Config{Seed: 68})
 	codes := []string{"", "UnknownError", "ResourceNotFound", "ErrorInvalidUser", "ErrorItemNotFound"}
-	users, err := w.sim.AddUsers(len(codes), "contoso.example")
+	users, err := tb.sim.AddUsers(len(codes), "contoso.example")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, code := range codes {
-		if err := w.sim.SetMailbox(users[i].ID, graphsim.Mailbox{Error: code}); err != nil {
+		if err := tb.sim.SetMailbox(users[i].ID, graphsim.Mailbox{Error: code}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.start("serve")
-	w.answers()
+	tb.start("serve")
+	tb.waitReady()
 	monitor := func() {
 		for _, u := range users {
-			w.monitor(u.UserPrincipalName, true)
+			tb.monitor(u.UserPrincipalName, true)
 		}
 	}
 	monitor()
 	for i, u := range users {
-		w.eventually("the state of the one with "+codes[i], func() bool {
-			_, answer := w.get("/api/users/" + u.UserPrincipalName)
+		tb.eventually("the state of the mailbox with the error "+codes[i], func() bool {
+			_, answer := tb.get("/api/users/" + u.UserPrincipalName)
 			unknown := strings.Contains(answer, `"state":"unknown"`)
 			return unknown == (codes[i] != "") && strings.Contains(answer, u.ID) && !strings.Contains(answer, `"pending"`)
 		})
 	}
 	monitor()
-	if logins := w.sim.Stats().Calls["token"]["200"]; logins != 1 {
+	if logins := tb.sim.Stats().Calls["token"]["200"]; logins != 1 {
 		t.Errorf("%d logins, want 1", logins)
 	}
 }

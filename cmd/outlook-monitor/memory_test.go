@@ -17,39 +17,39 @@ import (
 	"outlook-monitor/internal/graphsim"
 )
 
-// TestStrangersCostLittleMemory measures the peak of the program while all that is
-// known to take much memory comes at once.
-func TestStrangersCostLittleMemory(t *testing.T) {
-	const longest, most = 4 << 20, 64 // bytes, MiB
+// TestMemoryOfUnauthenticatedNotifications measures the program's peak memory under concurrent
+// requests with bodies that are expensive to decode.
+func TestMemoryOfUnauthenticatedNotifications(t *testing.T) {
+	const maxBody, maxCost = 4 << 20, 64 // bytes, MiB
 	fill := func(head, part, tail string) []byte {
-		return []byte(head + strings.Repeat(part+",", (longest-len(head)-len(tail))/(len(part)+1)-1) + part + tail)
+		return []byte(head + strings.Repeat(part+",", (maxBody-len(head)-len(tail))/(len(part)+1)-1) + part + tail)
 	}
-	var bomb bytes.Buffer
-	packed := gzip.NewWriter(&bomb)
-	for bomb.Len() < 256<<10 { // a thousand times as much
-		_, _ = packed.Write(bytes.Repeat([]byte("{},"), 1<<20)) // a buffer takes everything
+	var bomb bytes.Buffer // 256 KiB that decompress to a thousand times as much
+	compressor := gzip.NewWriter(&bomb)
+	for bomb.Len() < 256<<10 {
+		_, _ = compressor.Write(bytes.Repeat([]byte("{},"), 1<<20))
 	}
-	_ = packed.Close()
+	_ = compressor.Close()
 	attacks := map[string][]byte{
-		"tokens that are objects": fill(`{"value":[{"changeType":"x"}],"validationTokens":[`, "{}", "]}"),
-		"tokens that are texts":   fill(`{"value":[{"changeType":"x"}],"validationTokens":[`, `"a.b.c"`, "]}"),
-		"220,000 items":           fill(`{"value":[`, `{"changeType":"x"}`, "]}"),
-		"a tree as a clientState": fill(`{"value":[{"clientState":[`, "{}", "]}]}"),
-		"a long clientState":      fill(`{"value":[{"clientState":"`, `\u0061`, `"}]}`),
-		"a tree as content":       fill(`{"value":[{"encryptedContent":{"data":[`, "{}", "]}}]}"),
-		"brackets":                bytes.Repeat([]byte("["), longest),
-		"packed":                  bomb.Bytes(),
+		"objects as tokens":   fill(`{"value":[{"changeType":"x"}],"validationTokens":[`, "{}", "]}"),
+		"strings as tokens":   fill(`{"value":[{"changeType":"x"}],"validationTokens":[`, `"a.b.c"`, "]}"),
+		"220,000 items":       fill(`{"value":[`, `{"changeType":"x"}`, "]}"),
+		"tree as clientState": fill(`{"value":[{"clientState":[`, "{}", "]}]}"),
+		"long clientState":    fill(`{"value":[{"clientState":"`, `\u0061`, `"}]}`),
+		"tree as content":     fill(`{"value":[{"encryptedContent":{"data":[`, "{}", "]}}]}"),
+		"brackets":            bytes.Repeat([]byte("["), maxBody),
+		"gzip":                bomb.Bytes(),
 	}
-	w := world(t, "", graphsim.Config{Seed: 64})
-	p := w.start("serve")
-	w.answers()
-	rest := peakOf(t, p.PID())
+	tb := newTestbed(t, "", graphsim.Config{Seed: 64})
+	p := tb.start("serve")
+	tb.waitReady()
+	idle := peakMemory(t, p.PID())
 	for range 3 {
 		var all sync.WaitGroup
 		for name, body := range attacks {
 			for i := range 5 {
 				all.Go(func() {
-					request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.base+"/graph/notifications", bytes.NewReader(body))
+					request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, tb.base+"/graph/notifications", bytes.NewReader(body))
 					if err != nil {
 						t.Error(err)
 						return
@@ -57,10 +57,10 @@ func TestStrangersCostLittleMemory(t *testing.T) {
 					if i%2 == 1 {
 						request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(body)), -1
 					}
-					if name == "packed" {
+					if name == "gzip" {
 						request.Header.Set("Content-Encoding", "gzip")
 					}
-					if response, err := http.DefaultClient.Do(request); err == nil { // else it was refused before all was sent
+					if response, err := http.DefaultClient.Do(request); err == nil { // fails if the request is rejected early
 						_ = response.Body.Close()
 					}
 				})
@@ -68,27 +68,27 @@ func TestStrangersCostLittleMemory(t *testing.T) {
 		}
 		all.Wait()
 	}
-	if cost := peakOf(t, p.PID()) - rest; cost > most {
-		t.Errorf("the program's peak = %d MiB over the rest, want at most %d", cost, most)
+	if cost := peakMemory(t, p.PID()) - idle; cost > maxCost {
+		t.Errorf("peak memory = %d MiB over idle, want at most %d", cost, maxCost)
 	} else {
-		t.Logf("peak: %d MiB over the rest of %d", cost, rest)
+		t.Logf("peak memory: %d MiB over the idle %d", cost, idle)
 	}
-	if status, answer := w.post("/graph/notifications", `{"value":[]}`); status != http.StatusAccepted {
-		t.Errorf("a notification afterwards = %d %q, want 202", status, answer)
+	if status, answer := tb.post("/graph/notifications", `{"value":[]}`); status != http.StatusAccepted {
+		t.Errorf("notification afterwards = %d %q, want 202", status, answer)
 	}
 }
 
-// peakOf returns the most memory that a process has had, in MiB.
-func peakOf(t *testing.T, pid int) int {
+// peakMemory returns the peak memory of a process in MiB.
+func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, line, _ := strings.Cut(string(text), "VmHWM:")
-	kilobytes, err := strconv.Atoi(strings.Fields(line)[0])
+	kib, err := strconv.Atoi(strings.Fields(line)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kilobytes >> 10
+	return kib >> 10
 }

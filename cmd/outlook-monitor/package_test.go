@@ -22,19 +22,19 @@ import (
 	"outlook-monitor/internal/redistest"
 )
 
-// packages are the packages of this machine's architecture, made once from the program
-// that the tests build, in a directory beside it.
+// packages builds the packages for this machine's architecture once, from the program that the
+// tests build, in a directory next to it.
 var packages = sync.OnceValues(func() (dist string, err error) {
 	path, err := binary()
 	if err != nil {
 		return "", err
 	}
 	dist = filepath.Join(filepath.Dir(path), "dist")
-	return dist, packageAs(path, dist)
+	return dist, buildPackages(path, dist)
 })
 
-// packageAs runs scripts/package for a program that was built.
-func packageAs(program, dist string) error {
+// buildPackages runs scripts/package for a built program.
+func buildPackages(program, dist string) error {
 	cmd := exec.Command("../../scripts/package", runtime.GOARCH)
 	cmd.Env = append(os.Environ(), "DIST="+dist, "PROGRAM="+program, "SOURCE_DATE_EPOCH=1700000000")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -43,8 +43,8 @@ func packageAs(program, dist string) error {
 	return nil
 }
 
-// installed unpacks the .deb into a root of its own.
-func installed(t *testing.T) string {
+// install unpacks the .deb into a temporary root.
+func install(t *testing.T) string {
 	t.Helper()
 	dist, err := packages()
 	if err != nil {
@@ -55,7 +55,7 @@ func installed(t *testing.T) string {
 		t.Fatalf("packages = %q, %v, want one .deb", found, err)
 	}
 	if got := output(t, "dpkg-deb", "--info", found[0], "conffiles"); strings.TrimSpace(got) != "/etc/outlook-monitor/outlook-monitor.env" {
-		t.Errorf("conffiles = %q, want the settings, which an upgrade keeps", got)
+		t.Errorf("conffiles = %q, want the settings, so that an upgrade keeps them", got)
 	}
 	root := t.TempDir()
 	output(t, "dpkg-deb", "--extract", found[0], root)
@@ -80,7 +80,7 @@ func content(t testing.TB, path ...string) string {
 	return string(text)
 }
 
-// assignments returns the values of all lines NAME=value of a name.
+// assignments returns the values of all lines name=value.
 func assignments(text, name string) (values []string) {
 	for line := range strings.Lines(text) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+"="); ok {
@@ -99,22 +99,22 @@ func TestPackagesAreReproducible(t *testing.T) {
 	}
 	program, _ := binary()
 	again := filepath.Join(t.TempDir(), "dist")
-	if err := packageAs(program, again); err != nil {
+	if err := buildPackages(program, again); err != nil {
 		t.Fatal(err)
 	}
 	sums := content(t, dist, "SHA256SUMS")
 	if got := content(t, again, "SHA256SUMS"); got != sums {
-		t.Errorf("SHA256SUMS = %s, want those of the first time:\n%s", got, sums)
+		t.Errorf("SHA256SUMS = %s, want those of the first build:\n%s", got, sums)
 	}
 	for _, suffix := range []string{".deb", ".rpm", ".tar.gz"} {
 		if n := strings.Count(sums, suffix+"\n"); n != 1 {
-			t.Errorf("SHA256SUMS has %d files that end with %s, want 1:\n%s", n, suffix, sums)
+			t.Errorf("SHA256SUMS has %d files with the suffix %s, want 1:\n%s", n, suffix, sums)
 		}
 	}
 }
 
-func TestThePackageHolds(t *testing.T) {
-	root := installed(t)
+func TestPackageContents(t *testing.T) {
+	root := install(t)
 	for path, mode := range map[string]fs.FileMode{
 		"/usr/bin/outlook-monitor": 0o755,
 		unitFile:                   0o644,
@@ -148,9 +148,9 @@ func TestThePackageHolds(t *testing.T) {
 	}
 }
 
-// TestTheUnitIsSandboxed asks systemd, where it is installed.
-func TestTheUnitIsSandboxed(t *testing.T) {
-	root := installed(t)
+// TestUnitIsSandboxed uses systemd-analyze where it is installed.
+func TestUnitIsSandboxed(t *testing.T) {
+	root := install(t)
 	unit := filepath.Join(t.TempDir(), "outlook-monitor.service")
 	text := strings.ReplaceAll(content(t, root, unitFile), "=/usr/bin/", "="+root+"/usr/bin/")
 	if err := os.WriteFile(unit, []byte(text), 0o600); err != nil {
@@ -162,30 +162,30 @@ func TestTheUnitIsSandboxed(t *testing.T) {
 		}
 	}
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Log("no systemd-analyze: neither syntax nor exposure of the unit were checked")
+		t.Log("no systemd-analyze: syntax and exposure of the unit are not checked")
 		return
 	}
-	const most = "20" // tenths
-	output(t, "systemd-analyze", "security", "--offline=true", "--threshold="+most, unit)
+	const maxExposure = "20" // tenths
+	output(t, "systemd-analyze", "security", "--offline=true", "--threshold="+maxExposure, unit)
 	if warnings := output(t, "systemd-analyze", "verify", "--man=no", unit); warnings != "" {
-		t.Errorf("systemd-analyze verify says %s", warnings)
+		t.Errorf("systemd-analyze verify = %s", warnings)
 	}
 }
 
-// notifications is the socket on which a service notifies systemd.
-type notifications struct {
-	mu   sync.Mutex
-	seen []string // guarded by mu
+// notifySocket is the socket on which a service notifies systemd.
+type notifySocket struct {
+	mu       sync.Mutex
+	received []string // guarded by mu
 }
 
-func (n *notifications) has(state string) bool {
+func (n *notifySocket) has(state string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Contains(n.seen, state)
+	return slices.Contains(n.received, state)
 }
 
-// listen collects what is sent to a socket of that path until the test ends.
-func (n *notifications) listen(t *testing.T, path string) {
+// listen records what is sent to the socket until the test ends.
+func (n *notifySocket) listen(t *testing.T, path string) {
 	t.Helper()
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
@@ -200,78 +200,78 @@ func (n *notifications) listen(t *testing.T, path string) {
 				return
 			}
 			n.mu.Lock()
-			n.seen = append(n.seen, string(buffer[:length]))
+			n.received = append(n.received, string(buffer[:length]))
 			n.mu.Unlock()
 		}
 	})
 }
 
-// serviceEnvironment returns what the unit in root gives to the service, with what is
-// empty in outlook-monitor.env filled in and the secrets in files.
-func (w *surroundings) serviceEnvironment(root, token string) map[string]string {
-	w.t.Helper()
-	credentials := w.t.TempDir()
+// serviceEnvironment returns the environment that the unit in root gives to the service, with
+// the empty settings of outlook-monitor.env filled in and the secrets in files.
+func (tb *testbed) serviceEnvironment(root, token string) map[string]string {
+	tb.t.Helper()
+	credentials := tb.t.TempDir()
 	for name, secret := range map[string]string{"AZURE_CLIENT_SECRET": graphsim.DefaultClientSecret, "MONITOR_TOKEN": token} {
 		if err := os.WriteFile(filepath.Join(credentials, "secrets_"+name), []byte(secret+"\n"), 0o400); err != nil {
-			w.t.Fatal(err)
+			tb.t.Fatal(err)
 		}
 	}
 	env := map[string]string{}
-	for _, value := range assignments(content(w.t, root, unitFile), "Environment") {
+	for _, value := range assignments(content(tb.t, root, unitFile), "Environment") {
 		name, value, _ := strings.Cut(strings.ReplaceAll(value, "%d", credentials), "=")
 		env[name] = value
 	}
-	for line := range strings.Lines(content(w.t, root, "/etc/outlook-monitor/outlook-monitor.env")) {
+	for line := range strings.Lines(content(tb.t, root, "/etc/outlook-monitor/outlook-monitor.env")) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		if ok && !strings.HasPrefix(name, "#") {
-			env[name] = cmp.Or(w.env[name], value)
+			env[name] = cmp.Or(tb.env[name], value)
 		}
 	}
 	for _, name := range []string{"LISTEN_ADDR", "AZURE_AUTHORITY_HOST", "GRAPH_ENDPOINT", "SSL_CERT_FILE"} { // of the test's Graph
-		env[name] = w.env[name]
+		env[name] = tb.env[name]
 	}
 	return env
 }
 
-// TestTheInstalledServiceDetectsAChange starts what the .deb installs as the unit does.
-func TestTheInstalledServiceDetectsAChange(t *testing.T) {
+// TestInstalledService starts the program of the .deb like the unit does.
+func TestInstalledService(t *testing.T) {
 	const token = "a-token-of-the-operator"
-	root := installed(t)
+	root := install(t)
 	program := root + strings.Fields(assignments(content(t, root, unitFile), "ExecStart")[0])[0]
-	w := world(t, redistest.Start(t).URL(), graphsim.Config{Seed: 70})
-	users, err := w.sim.AddUsers(1, "contoso.example")
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 70})
+	users, err := tb.sim.AddUsers(1, "contoso.example")
 	if err != nil {
 		t.Fatal(err)
 	}
 	email := users[0].UserPrincipalName
-	w.mediator.Add(email)
-	w.mediator.SetMonitorURL(strings.Replace(w.base, "http://", "http://mediator:"+token+"@", 1))
-	w.env = w.serviceEnvironment(root, token)
-	var systemd notifications
-	w.env["NOTIFY_SOCKET"], w.env["WATCHDOG_USEC"] = filepath.Join(t.TempDir(), "notify"), "200000"
-	systemd.listen(t, w.env["NOTIFY_SOCKET"])
+	tb.mediator.Add(email)
+	tb.mediator.SetMonitorURL(strings.Replace(tb.base, "http://", "http://mediator:"+token+"@", 1))
+	tb.env = tb.serviceEnvironment(root, token)
+	var systemd notifySocket
+	tb.env["NOTIFY_SOCKET"], tb.env["WATCHDOG_USEC"] = filepath.Join(t.TempDir(), "notify"), "200000"
+	systemd.listen(t, tb.env["NOTIFY_SOCKET"])
 
 	command := func(args ...string) *exec.Cmd {
-		cmd := w.command(args...)
+		cmd := tb.command(args...)
 		cmd.Path = program
 		return cmd
 	}
-	p := started(t, command("serve"))
-	w.eventually("systemd is notified", func() bool { return systemd.has("READY=1") && systemd.has("WATCHDOG=1") })
-	w.env["OUTLOOK_MONITOR_URL"] = w.base
-	w.eventually("the user is added", func() bool { return command("users", "add", email).Run() == nil })
-	if _, err := w.sim.SetAutomaticReplies(email, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled")}); err != nil {
+	p := startProgram(t, command("serve"))
+	tb.eventually("systemd is notified", func() bool { return systemd.has("READY=1") && systemd.has("WATCHDOG=1") })
+	tb.env["OUTLOOK_MONITOR_URL"] = tb.base
+	tb.eventually("the user is added", func() bool { return command("users", "add", email).Run() == nil })
+	if _, err := tb.sim.SetAutomaticReplies(email, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled")}); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the mediator knows the change", func() bool {
-		state, ok := w.mediator.State(email)
+	tb.eventually("the change is delivered", func() bool {
+		state, ok := tb.mediator.State(email)
 		return ok && state.Status == "True"
 	})
 	p.stop()
 	if !systemd.has("STOPPING=1") {
-		t.Error("systemd was not notified that the service stops")
+		t.Error("systemd was not notified of the stop")
 	}
 	if strings.Contains(p.log.String(), token) || strings.Contains(p.log.String(), graphsim.DefaultClientSecret) {
-		t.Error("the log has a secret in it")
+		t.Error("the log contains a secret")
 	}
 }

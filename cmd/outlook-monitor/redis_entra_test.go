@@ -12,61 +12,61 @@ import (
 	"outlook-monitor/internal/redistest"
 )
 
-// managedRedis is a world whose Redis is an Azure Managed Redis with access keys off.
+// managedRedis is a testbed with an Azure Managed Redis without access keys.
 type managedRedis struct {
-	*surroundings
+	*testbed
 	redis  *redistest.Entra
 	tokens atomic.Int32 // issued for Redis
 }
 
-func newManagedRedis(t *testing.T, life time.Duration) *managedRedis {
+func newManagedRedis(t *testing.T, lifetime time.Duration) *managedRedis {
 	t.Helper()
-	w := &managedRedis{redis: redistest.StartEntra(t)}
-	w.surroundings = world(t, w.redis.URL(), graphsim.Config{
-		Seed: 36, TokenLifetime: life,
-		OnToken: func(_, user, token string, life time.Duration) {
-			w.tokens.Add(1)
-			if err := w.redis.AddToken(user, token, life); err != nil {
+	tb := &managedRedis{redis: redistest.StartEntra(t)}
+	tb.testbed = newTestbed(t, tb.redis.URL(), graphsim.Config{
+		Seed: 36, TokenLifetime: lifetime,
+		OnToken: func(_, user, token string, lifetime time.Duration) {
+			tb.tokens.Add(1)
+			if err := tb.redis.AddToken(user, token, lifetime); err != nil {
 				t.Error(err)
 			}
 		},
 	})
-	w.env["REDIS_AUTH"] = "entra"
-	ca, err := os.ReadFile(w.redis.CAFile())
+	tb.env["REDIS_AUTH"] = "entra"
+	ca, err := os.ReadFile(tb.redis.CAFile())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(w.env["SSL_CERT_FILE"], append(w.sim.CAPEM(), ca...), 0o600); err != nil {
+	if err := os.WriteFile(tb.env["SSL_CERT_FILE"], append(tb.sim.CAPEM(), ca...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return w
+	return tb
 }
 
 var failedCommand = regexp.MustCompile(`(?m)^outlook_monitor_redis_commands_total\{command="(.*)",outcome="failed"`)
 
-func TestPollingGoesOnWhileTokensForRedisAreRenewed(t *testing.T) {
+func TestRedisTokenRenewal(t *testing.T) {
 	t.Parallel()
-	w := newManagedRedis(t, 4*time.Second)
-	c := newCrowd(w.surroundings, 3)
-	p := w.start("serve")
-	c.settle()
-	for last := w.tokens.Load() + 5; w.tokens.Load() < last; {
-		c.change()
-		c.settle()
+	tb := newManagedRedis(t, 4*time.Second)
+	load := newWorkload(tb.testbed, 3)
+	p := tb.start("serve")
+	load.waitDelivered()
+	for last := tb.tokens.Load() + 5; tb.tokens.Load() < last; {
+		load.change()
+		load.waitDelivered()
 	}
-	if c.round < 5 {
-		t.Errorf("%d changes over 5 renewals, want more than that to say anything", c.round)
+	if load.round < 5 {
+		t.Errorf("%d changes during 5 renewals, want at least 5", load.round)
 	}
-	_, metrics := w.get("/metrics")
+	_, metrics := tb.get("/metrics")
 	for _, failed := range failedCommand.FindAllStringSubmatch(metrics, -1) {
-		// go-redis asks for features that this Redis lacks (CLIENT), and renews the login of
-		// idle connections that ended with their token (AUTH).
+		// go-redis uses a feature that this Redis lacks (CLIENT), and authenticates on idle
+		// connections that were closed when their token expired (AUTH).
 		if command := failed[1]; command != "client" && command != "auth" {
 			t.Errorf("%s failed", command)
 		}
 	}
 	if !strings.Contains(metrics, `outlook_monitor_redis_commands_total{command="auth"`) {
-		t.Error("no open connection was logged in again")
+		t.Error("no open connection was authenticated again")
 	}
 	p.stop()
 	for line := range strings.SplitSeq(p.log.String(), "\n") {
@@ -77,26 +77,26 @@ func TestPollingGoesOnWhileTokensForRedisAreRenewed(t *testing.T) {
 }
 
 func TestDoctorLogsInToAzureManagedRedis(t *testing.T) {
-	w := newManagedRedis(t, time.Hour)
+	tb := newManagedRedis(t, time.Hour)
 	tests := []struct {
 		name, auth, secret string
 		denied             bool
 		want               string
 	}{
-		{name: "it is let in", auth: "entra", want: "ok: Redis "},
-		{name: "it has no access policy", auth: "entra", denied: true, want: "Microsoft Entra Authentication > Select member"},
-		{name: "its secret is wrong", auth: "entra", secret: "wrong", want: "failed: the client secret is wrong (AADSTS7000215)"},
-		{name: "it has a key", auth: "url", want: "set REDIS_AUTH=entra"},
+		{name: "ok", auth: "entra", want: "ok: Redis "},
+		{name: "no access policy", auth: "entra", denied: true, want: "Microsoft Entra Authentication > Select member"},
+		{name: "wrong secret", auth: "entra", secret: "wrong", want: "failed: the client secret is wrong (AADSTS7000215)"},
+		{name: "access key", auth: "url", want: "set REDIS_AUTH=entra"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w.env["REDIS_AUTH"], w.env["AZURE_CLIENT_SECRET"] = tt.auth, graphsim.DefaultClientSecret
+			tb.env["REDIS_AUTH"], tb.env["AZURE_CLIENT_SECRET"] = tt.auth, graphsim.DefaultClientSecret
 			if tt.secret != "" {
-				w.env["AZURE_CLIENT_SECRET"] = tt.secret
+				tb.env["AZURE_CLIENT_SECRET"] = tt.secret
 			}
-			w.redis.DenyAccess(tt.denied)
-			report, _ := w.examine()
-			if got := found(report, "Redis"); !strings.Contains(got, tt.want) {
+			tb.redis.DenyAccess(tt.denied)
+			report, _ := tb.doctor()
+			if got := checkResult(report, "Redis"); !strings.Contains(got, tt.want) {
 				t.Errorf("Redis = %s, want %q", got, tt.want)
 			}
 		})

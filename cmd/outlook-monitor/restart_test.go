@@ -13,11 +13,11 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// systemd sends SIGABRT to a service whose watchdog expires. By default the Go runtime then
-// exits with status 2, as it does after a panic; the unit does not restart what exits with
-// the status for wrong settings.
+// TestAbortedServiceIsRestarted sends SIGABRT, as systemd does when the watchdog expires. By
+// default the Go runtime then exits with status 2, as it does after a panic; the unit does
+// not restart a service that exits with the status for wrong settings.
 func TestAbortedServiceIsRestarted(t *testing.T) {
-	root := installed(t)
+	root := install(t)
 	unit := content(t, root, unitFile)
 	cmd := exec.Command(root+"/usr/bin/outlook-monitor", "demo")
 	cmd.Env = append(os.Environ(), assignments(unit, "Environment")...)

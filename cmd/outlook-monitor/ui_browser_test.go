@@ -22,10 +22,10 @@ type browser struct {
 	ctx context.Context
 
 	mu       sync.Mutex
-	problems []string // errors on the console, policy violations among them; guarded by mu
+	problems []string // errors on the console, including policy violations; guarded by mu
 }
 
-// chromium is where the browser is: under one of the names that systems give it.
+// chromium returns the path of the browser.
 func chromium(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
@@ -33,11 +33,11 @@ func chromium(t *testing.T) string {
 			return path
 		}
 	}
-	t.Fatal("there is no Chromium: apt-get install chromium")
+	t.Fatal("Chromium is not installed: apt-get install chromium")
 	return ""
 }
 
-// browse opens a browser that sees the page in a window of this width.
+// browse opens a browser window of this size.
 func browse(t *testing.T, width, height int64) *browser {
 	t.Helper()
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
@@ -70,7 +70,7 @@ func browse(t *testing.T, width, height int64) *browser {
 }
 
 func (b *browser) problem(text string) {
-	// The login form asks whether there is a session after all.
+	// The login form checks whether there is a session.
 	if strings.Contains(text, "401 (Unauthorized)") {
 		return
 	}
@@ -79,15 +79,15 @@ func (b *browser) problem(text string) {
 	b.problems = append(b.problems, text)
 }
 
-// clean checks that nothing went wrong so far but what was expected: no script
-// failed, no request was refused, nothing broke the page's policy.
-func (b *browser) clean(expected ...string) {
+// checkConsole checks that the console has no errors but the expected ones: no failed script or
+// request, and no violation of the page's policy.
+func (b *browser) checkConsole(expected ...string) {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, problem := range b.problems {
 		if !slices.ContainsFunc(expected, func(text string) bool { return strings.Contains(problem, text) }) {
-			b.t.Errorf("the console tells %q, want nothing", problem)
+			b.t.Errorf("console error %q, want none", problem)
 		}
 	}
 }
@@ -98,25 +98,27 @@ func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		body, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string]("document.body?.innerText ?? ''"))
-		b.t.Fatalf("the browser: %v; the page reads %.600q; the console tells %q", err, body, b.problems)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.t.Fatalf("browser: %v; page: %.600q; console: %q", err, body, b.problems)
 	}
 }
 
-// login opens the page and shows the token.
+// login opens the page and logs in.
 func (b *browser) login(base, token string) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(base+"/ui/"), chromedp.WaitVisible("#token"),
 		chromedp.SendKeys("#token", token+kb.Enter), chromedp.WaitVisible("#search"))
 }
 
-// ask evaluates an expression.
-func ask[T any](b *browser, expression string) T {
+// eval evaluates an expression.
+func eval[T any](b *browser, expression string) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
 	if err != nil {
-		b.t.Fatalf("the browser: %v: %.300s", err, expression)
+		b.t.Fatalf("browser: %v: %.300s", err, expression)
 	}
 	return value
 }
@@ -124,21 +126,21 @@ func ask[T any](b *browser, expression string) T {
 // until waits until an expression is true.
 func (b *browser) until(what, expression string) {
 	b.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ask[bool](b, expression); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !eval[bool](b, expression); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			b.t.Fatalf("never: %s; the page reads %.900q", what, ask[string](b, "document.body.innerText"))
+			b.t.Fatalf("not true within 30 s: %s; page: %.900q", what, eval[string](b, "document.body.innerText"))
 		}
 	}
 }
 
-// reads waits until an element's text has text in it.
-func (b *browser) reads(selector, text string) {
+// waitForText waits until an element contains text.
+func (b *browser) waitForText(selector, text string) {
 	b.t.Helper()
-	b.until(fmt.Sprintf("%s reads %q", selector, text),
+	b.until(fmt.Sprintf("%s contains %q", selector, text),
 		fmt.Sprintf("(document.querySelector(%q)?.innerText ?? '').includes(%q)", selector, text))
 }
 
-// press sends keys to whatever has the focus.
+// press sends keys to the focused element.
 func (b *browser) press(keys ...string) {
 	b.t.Helper()
 	for _, key := range keys {
@@ -146,8 +148,7 @@ func (b *browser) press(keys ...string) {
 	}
 }
 
-// slash presses that key as a keyboard does: one event, which the page may keep
-// from becoming text.
+// slash presses the slash key as one event, so that the page can prevent its default action.
 func (b *browser) slash() {
 	b.t.Helper()
 	for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeKeyDown, input.DispatchKeyEventTypeKeyUp} {
@@ -165,7 +166,7 @@ func (b *browser) slash() {
 func (b *browser) tabTo(selector string) {
 	b.t.Helper()
 	for range 80 {
-		if ask[bool](b, fmt.Sprintf("document.activeElement?.matches(%q) ?? false", selector)) {
+		if eval[bool](b, fmt.Sprintf("document.activeElement?.matches(%q) ?? false", selector)) {
 			return
 		}
 		b.press(kb.Tab)
@@ -173,7 +174,7 @@ func (b *browser) tabTo(selector string) {
 	b.t.Fatalf("Tab never reaches %s", selector)
 }
 
-// theme makes the page light or dark.
+// theme sets the colour scheme.
 func (b *browser) theme(name string) {
 	b.t.Helper()
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{

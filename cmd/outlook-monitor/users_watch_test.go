@@ -12,49 +12,51 @@ import (
 )
 
 func TestUsersWatch(t *testing.T) {
-	w := world(t, "", graphsim.Config{Seed: 44})
-	w.env["OUTLOOK_MONITOR_URL"], w.env["MONITOR_TOKEN"] = w.base, "the-token"
-	w.env["POLL_INTERVAL"] = "200ms"
+	tb := newTestbed(t, "", graphsim.Config{Seed: 44})
+	tb.env["OUTLOOK_MONITOR_URL"], tb.env["MONITOR_TOKEN"] = tb.base, "the-token"
+	tb.env["POLL_INTERVAL"] = "200ms"
 	ids := map[string]string{}
 	for _, email := range []string{"ann@contoso.example", "bob@contoso.example"} {
-		user, err := w.sim.AddUser(graphsim.User{UserPrincipalName: email, Mail: email})
+		user, err := tb.sim.AddUser(graphsim.User{UserPrincipalName: email, Mail: email})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ids[email] = user.ID
 	}
-	service := w.start("serve")
-	w.answers()
-	w.eventually("the mediator was asked for its users", func() bool { return strings.Contains(service.log.String(), "sync with the mediator finished") })
-	w.mediator.Add("ann@contoso.example", "bob@contoso.example")
-	w.users(0, "", "add", "ann@contoso.example")
-	w.eventually("Ann's state is delivered", func() bool {
-		text, _ := w.users(0, "", "list")
+	service := tb.start("serve")
+	tb.waitReady()
+	tb.eventually("the sync with the mediator is finished", func() bool { return strings.Contains(service.log.String(), "sync with the mediator finished") })
+	tb.mediator.Add("ann@contoso.example", "bob@contoso.example")
+	tb.users(0, "", "add", "ann@contoso.example")
+	tb.eventually("Ann's state is delivered", func() bool {
+		text, _ := tb.users(0, "", "list")
 		return strings.Contains(text, "delivered")
 	})
 
-	people, lines, alone := w.start("users", "watch", "--every=100ms"), w.start("users", "--json", "watch", "--every=100ms"), w.start("users", "watch", "--every=100ms", "ann@contoso.example")
+	text := tb.start("users", "watch", "--every=100ms")
+	lines := tb.start("users", "--json", "watch", "--every=100ms")
+	annOnly := tb.start("users", "watch", "--every=100ms", "ann@contoso.example")
 	has := func(p *program, pattern string) func() bool {
 		return func() bool { return regexp.MustCompile("(?m)" + pattern).MatchString(p.log.String()) }
 	}
-	for _, p := range []*program{people, alone} {
-		w.eventually("the users are there", has(p, `^\d\d:\d\d:\d\d  monitored  ann@contoso\.example  watching  no             delivered$`))
+	for _, p := range []*program{text, annOnly} {
+		tb.eventually("the users are printed", has(p, `^\d\d:\d\d:\d\d  monitored  ann@contoso\.example  watching  no             delivered$`))
 	}
-	w.eventually("lines have them too", has(lines, `"event":"monitored"`))
-	if _, err := w.sim.SetAutomaticReplies(ids["ann@contoso.example"], graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: new("<p>Gone fishing</p>")}); err != nil {
+	tb.eventually("the users are printed as JSON", has(lines, `"event":"monitored"`))
+	if _, err := tb.sim.SetAutomaticReplies(ids["ann@contoso.example"], graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: new("<p>Gone fishing</p>")}); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []*program{people, alone} {
-		w.eventually("a change is told", has(p, `  changed    ann@contoso\.example  watching  yes            delivered  Gone fishing$`))
+	for _, p := range []*program{text, annOnly} {
+		tb.eventually("the change is printed", has(p, `  changed    ann@contoso\.example  watching  yes            delivered  Gone fishing$`))
 	}
-	w.users(0, "", "add", "bob@contoso.example")
-	w.eventually("who comes is told", has(people, `  added      bob@contoso\.example`))
-	w.eventually("who comes is told in lines", has(lines, `"event":"added"`))
-	w.users(0, "", "remove", "bob@contoso.example")
-	w.eventually("who goes is told", has(people, `  removed    bob@contoso\.example`))
-	w.eventually("who goes is told in lines", has(lines, `"event":"removed"`))
-	if text := alone.log.String(); strings.Contains(text, "bob@") {
-		t.Errorf("watch of Ann = %s, want nothing of Bob", text)
+	tb.users(0, "", "add", "bob@contoso.example")
+	tb.eventually("the new user is printed", has(text, `  added      bob@contoso\.example`))
+	tb.eventually("the new user is printed as JSON", has(lines, `"event":"added"`))
+	tb.users(0, "", "remove", "bob@contoso.example")
+	tb.eventually("the removal is printed", has(text, `  removed    bob@contoso\.example`))
+	tb.eventually("the removal is printed as JSON", has(lines, `"event":"removed"`))
+	if output := annOnly.log.String(); strings.Contains(output, "bob@") {
+		t.Errorf("watch of Ann = %s, want nothing about Bob", output)
 	}
 	for line := range strings.Lines(lines.log.String()) {
 		var change struct {
@@ -67,8 +69,8 @@ func TestUsersWatch(t *testing.T) {
 	}
 
 	service.stop()
-	w.eventually("that the service went is told", has(people, `nothing listens on .*; retrying$`))
-	for _, p := range []*program{people, lines, alone} {
+	tb.eventually("the outage is printed", has(text, `nothing listens on .*; retrying$`))
+	for _, p := range []*program{text, lines, annOnly} {
 		_ = p.Signal(syscall.SIGINT)
 		if code := p.Wait(); code != 0 {
 			t.Errorf("exit code after Ctrl-C = %d, want 0", code)
@@ -76,28 +78,28 @@ func TestUsersWatch(t *testing.T) {
 	}
 }
 
-func TestUsersWatchSaysWhatIsWrong(t *testing.T) {
-	w := world(t, "", graphsim.Config{Seed: 45})
-	w.env["MONITOR_TOKEN"] = "the-token"
-	w.start("serve")
-	w.answers()
+func TestUsersWatchErrors(t *testing.T) {
+	tb := newTestbed(t, "", graphsim.Config{Seed: 45})
+	tb.env["MONITOR_TOKEN"] = "the-token"
+	tb.start("serve")
+	tb.waitReady()
 	tests := map[string]struct {
 		server, token string
 		args          []string
 		want          string
 	}{
-		"no service":      {"http://" + programtest.FreeAddress(t), "the-token", nil, "start outlook-monitor serve there"},
-		"no token":        {w.base, "", nil, "the service requires a token: set MONITOR_TOKEN"},
-		"a wrong token":   {w.base, "another", nil, "the service has a different token"},
-		"an unknown user": {w.base, "the-token", []string{"nobody@contoso.example"}, "start it with outlook-monitor users add"},
+		"no service":   {"http://" + programtest.FreeAddress(t), "the-token", nil, "start outlook-monitor serve there"},
+		"no token":     {tb.base, "", nil, "the service requires a token: set MONITOR_TOKEN"},
+		"wrong token":  {tb.base, "another", nil, "the service has a different token"},
+		"unknown user": {tb.base, "the-token", []string{"nobody@contoso.example"}, "start it with outlook-monitor users add"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			mine := *w
-			mine.t = t
-			mine.env = map[string]string{"OUTLOOK_MONITOR_URL": tt.server, "MONITOR_TOKEN": tt.token}
-			if _, said := mine.users(1, "", append([]string{"watch"}, tt.args...)...); !strings.Contains(said, tt.want) {
-				t.Errorf("users watch says %q, want %q", said, tt.want)
+			tb := *tb
+			tb.t = t
+			tb.env = map[string]string{"OUTLOOK_MONITOR_URL": tt.server, "MONITOR_TOKEN": tt.token}
+			if _, stderr := tb.users(1, "", append([]string{"watch"}, tt.args...)...); !strings.Contains(stderr, tt.want) {
+				t.Errorf("users watch = %q, want %q", stderr, tt.want)
 			}
 		})
 	}

@@ -88,9 +88,7 @@ func TestLogin(t *testing.T) {
 	for code, want := range map[string]struct{ found, remedy string }{
 		"AADSTS7000215":  {"the client secret is wrong (AADSTS7000215)", "AZURE_CLIENT_SECRET to the secret's Value"},
 		"AADSTS7000222":  {"the client secret has expired", "New client secret"},
-		"AADSTS700016":   {"the app is not in this tenant", "AZURE_CLIENT_ID"},
 		"AADSTS90002":    {"there is no such tenant", "AZURE_TENANT_ID"},
-		"AADSTS700027":   {"the certificate is not registered", "Upload certificate"},
 		"AADSTS50197999": {"the login is refused: AADSTS50197999", "https://login.microsoftonline.com/error?code=50197999"},
 	} {
 		t.Run(code, func(t *testing.T) {

@@ -109,6 +109,7 @@ func TestRedisRemedies(t *testing.T) {
 		"no keys":     {"+@all", "&om:*"},
 		"no scripts":  {"+@all", "~om:*", "&om:*", "-evalsha"},
 		"no messages": {"+@all", "~om:*"},
+		"no streams":  {"+@all", "~om:*", "&om:*", "-xadd"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			allow(append([]any{"reset", "on", ">right"}, rules...)...)

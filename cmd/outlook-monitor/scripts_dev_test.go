@@ -12,10 +12,10 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// TestScriptsDev starts all that scripts/dev starts, changes a setting as its
-// control API allows, and ends it as Ctrl-C does.
+// TestScriptsDev runs scripts/dev, changes automatic replies with the control API, and stops
+// it like Ctrl-C.
 func TestScriptsDev(t *testing.T) {
-	w := &surroundings{t: t}
+	tb := &testbed{t: t}
 
 	address := map[string]string{}
 	cmd := exec.Command("../../scripts/dev", "--log-level", "warn")
@@ -24,18 +24,18 @@ func TestScriptsDev(t *testing.T) {
 		address[name] = programtest.FreeAddress(t)
 		cmd.Env = append(cmd.Env, name+"="+address[name])
 	}
-	p := started(t, cmd)
-	t.Cleanup(func() { p.Stop() }) // which ends its children too
+	p := startProgram(t, cmd)
+	t.Cleanup(func() { p.Stop() }) // stops its children too
 	shows := func(text string) func() bool { return func() bool { return strings.Contains(p.log.String(), text) } }
-	w.eventually("it builds and starts", func() bool {
+	tb.eventually("the first states are delivered", func() bool {
 		if !p.Alive() {
-			t.Fatal("scripts/dev has ended")
+			t.Fatal("scripts/dev has exited")
 		}
 		return shows("user0003@contoso.example is in the office (answered 200 OK)")()
 	})
-	w.base = "http://" + address["GRAPHSIM_CONTROL_ADDR"]
-	w.ask(http.MethodPut, "/users/user0001@contoso.example/automaticReplies", "", `{"status":"alwaysEnabled","externalReplyMessage":"<p>Gone fishing</p>"}`)
-	w.eventually("the mediator is told", shows(`user0001@contoso.example is out of office: "Gone fishing" (answered 200 OK)`))
+	tb.base = "http://" + address["GRAPHSIM_CONTROL_ADDR"]
+	tb.ask(http.MethodPut, "/users/user0001@contoso.example/automaticReplies", "", `{"status":"alwaysEnabled","externalReplyMessage":"<p>Gone fishing</p>"}`)
+	tb.eventually("the change is delivered", shows(`user0001@contoso.example is out of office: "Gone fishing" (answered 200 OK)`))
 	_ = p.Signal(syscall.SIGINT)
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
@@ -43,7 +43,7 @@ func TestScriptsDev(t *testing.T) {
 	for name, at := range address {
 		if conn, err := net.Dial("tcp", at); err == nil {
 			conn.Close()
-			t.Errorf("something still listens at %s, %s", name, at)
+			t.Errorf("%s, %s, is still open", name, at)
 		}
 	}
 }

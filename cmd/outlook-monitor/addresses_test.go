@@ -1,0 +1,87 @@
+package main_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/redistest"
+)
+
+// TestMailboxWithSeveralAddresses monitors one mailbox by its user principal name and by two
+// other addresses.
+func TestMailboxWithSeveralAddresses(t *testing.T) {
+	t.Parallel()
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 60})
+	tb.env["POLL_INTERVAL"] = "10m" // changes can only be detected by notifications
+	ann, err := tb.sim.AddUser(graphsim.User{
+		UserPrincipalName: "ann@contoso.example", Mail: "ann.lee@contoso.example",
+		ProxyAddresses: []string{"SMTP:ann.lee@contoso.example", "smtp:reception@contoso.example"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addresses := []string{"ann@contoso.example", "ann.lee@contoso.example", "reception@contoso.example"}
+	for _, address := range addresses {
+		tb.mediator.Add(address)
+	}
+	p := tb.start("serve")
+	delivered := func(text string, to ...string) func() bool {
+		return func() bool {
+			for _, address := range to {
+				if state, ok := tb.mediator.State(address); !ok || state.Message != text {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	away := func(text string) {
+		t.Helper()
+		if _, err := tb.sim.SetAutomaticReplies(ann.ID, graphsim.AutomaticRepliesUpdate{
+			Status: new("alwaysEnabled"), ExternalReplyMessage: &text}); err != nil {
+			t.Fatal(err)
+		}
+		for _, sub := range tb.sim.Subscriptions() {
+			status, answer := tb.post("/graph/notifications",
+				`{"value":[{"subscriptionId":"`+sub.ID+`","clientState":"`+sub.ClientState+`","changeType":"updated"}]}`)
+			if status != http.StatusAccepted {
+				t.Fatalf("notification = %d %s, want 202", status, answer)
+			}
+		}
+	}
+	coveredOnce := func() bool { return tb.covered()[ann.ID] == 1 && len(tb.sim.Subscriptions()) == 1 }
+	tb.eventually("the first state is delivered", func() bool { _, ok := tb.mediator.State(addresses[2]); return ok })
+	tb.eventually("the mailbox has one subscription", coveredOnce)
+	tb.eventually("each address has the subscription", func() bool {
+		_, page := tb.get("/api/users")
+		return strings.Count(page, `"`+tb.sim.Subscriptions()[0].ID+`"`) == len(addresses)
+	})
+	away("First")
+	tb.eventually("a change is delivered to every address", delivered("First", addresses...))
+	created := tb.sim.Stats().Calls["subscription-create"]["201"]
+	if created != 1 {
+		t.Errorf("%d subscriptions created, want one for the three addresses", created)
+	}
+
+	for i, address := range addresses[:2] {
+		tb.mediator.Remove(address)
+		tb.monitor(address, false)
+		if i == 1 { // whatever it is doing
+			p.Kill()
+			tb.start("serve")
+			tb.waitReady()
+		}
+		rest := addresses[i+1:]
+		tb.eventually("the remaining addresses share one subscription", func() bool {
+			_, page := tb.get("/api/users")
+			return coveredOnce() && strings.Count(page, `"`+tb.sim.Subscriptions()[0].ID+`"`) == len(rest)
+		})
+		away("Second")
+		tb.eventually("a change is delivered to the remaining addresses", delivered("Second", rest...))
+	}
+	tb.mediator.Remove(addresses[2])
+	tb.monitor(addresses[2], false)
+	tb.eventually("no subscription is left", func() bool { return len(tb.sim.Subscriptions()) == 0 })
+}

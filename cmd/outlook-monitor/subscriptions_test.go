@@ -1,0 +1,152 @@
+package main_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/redistest"
+)
+
+// coveredBy reports whether each user has one live subscription with a URL below base.
+func (l *workload) coveredBy(base string) bool {
+	for _, sub := range l.sim.Subscriptions() {
+		if !strings.HasPrefix(sub.NotificationURL, base+"/") {
+			return false
+		}
+	}
+	return l.coveredOnce()
+}
+
+// subscriptions returns the ids of the live subscriptions.
+func (tb *testbed) subscriptions() (ids []string) {
+	for _, sub := range tb.sim.Subscriptions() {
+		ids = append(ids, sub.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// setFault injects a fault into Graph.
+func (tb *testbed) setFault(f graphsim.Fault) {
+	tb.t.Helper()
+	if _, err := tb.sim.SetFault(f); err != nil {
+		tb.t.Fatal(err)
+	}
+}
+
+func TestSubscriptionsFollowPublicURL(t *testing.T) {
+	t.Parallel()
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 30})
+	load := newWorkload(tb, 10)
+	p := load.startCovered()
+	ids := tb.subscriptions()
+	p.stop()
+	tb.sim.ResetStats()
+	p = tb.start("serve")
+	tb.waitReady()
+	load.change()
+	load.waitDelivered()
+	if calls := tb.sim.Stats().Calls; len(calls["subscription-create"])+len(calls["subscription-renew"])+len(calls["subscription-delete"]) > 0 {
+		t.Errorf("calls after a restart = %v, want no subscription writes", calls)
+	}
+	p.stop()
+	moved := strings.Replace(tb.base, "127.0.0.1", "localhost", 1)
+	tb.env["PUBLIC_URL"] = moved
+	tb.start("serve")
+	load.eventually("all subscriptions have the new URL", func() bool { return load.coveredBy(moved) })
+	if got := tb.subscriptions(); !slices.Equal(got, ids) {
+		t.Errorf("subscriptions = %q, want the existing ones patched: %q", got, ids)
+	}
+	load.change()
+	load.waitDelivered()
+}
+
+func TestRemovedSubscriptionsAreRecreated(t *testing.T) {
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 31})
+	load := newWorkload(tb, 4)
+	load.startCovered()
+	for _, sub := range tb.sim.Subscriptions() {
+		if err := tb.sim.RemoveSubscription(sub.ID, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load.eventually("each user has one subscription again", load.coveredOnce)
+	for _, event := range []string{graphsim.ReauthorizationRequired, graphsim.Missed} {
+		renewals := tb.sim.Stats().Calls["subscription-renew"]["200"]
+		for _, sub := range tb.sim.Subscriptions() {
+			if err := tb.sim.SendLifecycle(sub.ID, event); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if event == graphsim.ReauthorizationRequired {
+			load.eventually("each subscription is renewed", func() bool { return tb.sim.Stats().Calls["subscription-renew"]["200"] >= renewals+4 })
+		}
+	}
+	load.change()
+	load.waitDelivered()
+	if !load.coveredOnce() {
+		t.Errorf("covered = %v, want one subscription for each user", load.covered())
+	}
+}
+
+func TestShortLivedSubscriptionsAreRenewed(t *testing.T) {
+	t.Parallel()
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 32})
+	for _, operation := range []string{"subscription-create", "subscription-renew"} {
+		tb.setFault(graphsim.Fault{Operation: operation, Kind: "short-life", Life: graphsim.Duration(6 * time.Second)})
+	}
+	load := newWorkload(tb, 5)
+	load.startCovered()
+	load.eventually("each subscription was renewed three times", func() bool { return tb.sim.Stats().Calls["subscription-renew"]["200"] >= 15 })
+	if created := tb.sim.Stats().Calls["subscription-create"]["201"]; created != 5 || !load.coveredOnce() {
+		t.Errorf("%d subscriptions created and covered = %v, want only the first five", created, load.covered())
+	}
+}
+
+// TestKillDuringSubscriptionCreation kills the program before it can record the subscriptions
+// that it created.
+func TestKillDuringSubscriptionCreation(t *testing.T) {
+	t.Parallel()
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 33})
+	load := newWorkload(tb, 5)
+	// Responses are lost with the process, which is killed once subscriptions exist.
+	tb.setFault(graphsim.Fault{Operation: "notification", Kind: "drop"})
+	p := tb.start("serve")
+	tb.eventually("the first subscriptions exist", func() bool { return len(tb.sim.Subscriptions()) > 0 })
+	p.Kill()
+	tb.start("serve")
+	tb.waitReady()
+	load.waitDelivered()
+	load.waitCovered()
+	if created := tb.sim.Stats().Calls["subscription-create"]["201"]; created > 5 {
+		t.Errorf("%d subscriptions created, want existing ones adopted", created)
+	}
+	tb.monitor(load.users[0].UserPrincipalName, false)
+	load.eventually("no subscription of a removed user is left", func() bool { return load.covered()[load.users[0].ID] == 0 })
+}
+
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 34})
+	tb.env["SWEEP_INTERVAL"] = "10s"
+	load := newWorkload(tb, 3)
+	p := load.startCovered()
+	before := tb.sim.Subscriptions()
+	if err := tb.sim.RemoveSubscription(before[0].ID, true); err != nil {
+		t.Fatal(err)
+	}
+	load.eventually("a silently removed subscription is created again", load.coveredOnce)
+
+	// Lose a record whose subscription still exists.
+	p.stop()
+	tb.env["REDIS_URL"] = redistest.Start(t).URL()
+	tb.mediator.Remove(load.users[1].UserPrincipalName)
+	tb.start("serve")
+	load.eventually("the subscription without a record is deleted", func() bool {
+		covered := tb.covered()
+		return covered[load.users[1].ID] == 0 && covered[load.users[0].ID] == 1 && covered[load.users[2].ID] == 1
+	})
+}

@@ -1,0 +1,218 @@
+package main_test
+
+import (
+	"flag"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/mediatorsim"
+	"outlook-monitor/internal/programtest"
+)
+
+// binary builds the program once.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "outlook-monitor")
+	if err != nil {
+		return "", err
+	}
+	return programtest.Build(dir)
+})
+
+func TestMain(m *testing.M) {
+	// Parallel tests mostly wait, so run 4 at once even on fewer cores. Flags of the command
+	// line override this.
+	_ = flag.Set("test.parallel", "4")
+	m.Run()
+	if path, err := binary(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+}
+
+// testbed is what the program runs against: a local Graph, a stand-in mediator and a Redis.
+type testbed struct {
+	t        testing.TB
+	sim      *graphsim.Server
+	mediator *mediatorsim.Server
+	env      map[string]string
+	base     string // URL of the program
+}
+
+// newTestbed starts a local Graph and a mediator. The program uses the Redis at redisURL.
+func newTestbed(t testing.TB, redisURL string, cfg graphsim.Config) *testbed {
+	t.Helper()
+	sim, err := graphsim.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mediator, err := mediatorsim.New(mediatorsim.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await.Run(t, sim.Run)
+	await.Run(t, mediator.Run)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, sim.CAPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address := programtest.FreeAddress(t)
+	tb := &testbed{t: t, sim: sim, mediator: mediator, base: "http://" + address, env: map[string]string{
+		"PATH": os.Getenv("PATH"), "HOME": t.TempDir(), "SSL_CERT_FILE": ca,
+		"AZURE_TENANT_ID": sim.TenantID(), "AZURE_CLIENT_ID": graphsim.DefaultClientID,
+		"AZURE_CLIENT_SECRET": graphsim.DefaultClientSecret, "AZURE_AUTHORITY_HOST": sim.URL(),
+		"GRAPH_ENDPOINT": sim.URL(), "REDIS_URL": redisURL, "MEDIATOR_URL": mediator.URL(),
+		"LISTEN_ADDR": address, "PUBLIC_URL": "http://" + address, "LOG_FORMAT": "json",
+	}}
+	mediator.SetMonitorURL(tb.base)
+	return tb
+}
+
+// program is the built binary as a child process.
+type program struct {
+	*programtest.Process
+	t   testing.TB
+	log *programtest.Output
+}
+
+// command returns a command that runs the program with the environment of the testbed.
+func (tb *testbed) command(args ...string) *exec.Cmd {
+	tb.t.Helper()
+	path, err := binary()
+	if err != nil {
+		tb.t.Fatal(err)
+	}
+	cmd := exec.Command(path, args...)
+	for name, value := range tb.env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	return cmd
+}
+
+// start starts the program.
+func (tb *testbed) start(args ...string) *program {
+	tb.t.Helper()
+	return startProgram(tb.t, tb.command(args...))
+}
+
+func startProgram(t testing.TB, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := &program{t: t, log: &programtest.Output{}}
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	p.Process = programtest.Start(t, cmd)
+	t.Cleanup(func() {
+		if t.Failed() {
+			lines := strings.Split(p.log.String(), "\n")
+			t.Logf("log of %v:\n%s", cmd.Args[1:], strings.Join(lines[max(0, len(lines)-40):], "\n"))
+		}
+	})
+	return p
+}
+
+// stop stops the program with SIGTERM. It must exit with 0.
+func (p *program) stop() {
+	p.t.Helper()
+	if code := p.Stop(); code != 0 {
+		p.t.Errorf("exit code = %d, want 0", code)
+	}
+}
+
+// run runs the program with input on its standard input until it exits, which must be with
+// code.
+func (tb *testbed) run(code int, input string, args ...string) (stdout, stderr string) {
+	tb.t.Helper()
+	var out, errs programtest.Output
+	cmd := tb.command(args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errs
+	if got := programtest.Start(tb.t, cmd).Wait(); got != code {
+		tb.t.Fatalf("%v = exit %d, want %d: %s%s", args, got, code, &out, &errs)
+	}
+	return out.String(), errs.String()
+}
+
+// users runs a subcommand of users.
+func (tb *testbed) users(code int, input string, args ...string) (stdout, stderr string) {
+	tb.t.Helper()
+	return tb.run(code, input, append([]string{"users"}, args...)...)
+}
+
+// eventually waits until done returns true.
+func (tb *testbed) eventually(what string, done func() bool) {
+	tb.t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			tb.t.Fatalf("not true within a minute: %s", what)
+		}
+	}
+}
+
+// ask makes a request to the program.
+func (tb *testbed) ask(method, path, contentType, body string) (status int, answer string) {
+	tb.t.Helper()
+	request, err := http.NewRequestWithContext(tb.t.Context(), method, tb.base+path, strings.NewReader(body))
+	if err != nil {
+		tb.t.Fatal(err)
+	}
+	if contentType != "" {
+		request.Header.Set("Content-Type", contentType)
+	}
+	return send(request)
+}
+
+// send returns status 0 and the text of the error if there is no response.
+func send(request *http.Request) (status int, answer string) {
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return response.StatusCode, string(text)
+}
+
+func (tb *testbed) get(path string) (status int, answer string) {
+	tb.t.Helper()
+	return tb.ask(http.MethodGet, path, "", "")
+}
+
+// post makes a request with a JSON body.
+func (tb *testbed) post(path, body string) (status int, answer string) {
+	tb.t.Helper()
+	return tb.ask(http.MethodPost, path, "application/json", body)
+}
+
+// waitReady waits until /readyz answers 200.
+func (tb *testbed) waitReady() {
+	tb.t.Helper()
+	tb.eventually("the program is ready", func() bool {
+		status, _ := tb.get("/readyz")
+		return status == http.StatusOK
+	})
+}
+
+// covered counts the live subscriptions by user id.
+func (tb *testbed) covered() map[string]int {
+	n := map[string]int{}
+	for _, sub := range tb.sim.Subscriptions() {
+		n[sub.UserID]++
+	}
+	return n
+}
+
+// monitor makes the mediator start or stop the monitoring of an address.
+func (tb *testbed) monitor(address string, on bool) {
+	tb.t.Helper()
+	if status, err := tb.mediator.Monitor(tb.t.Context(), address, on); status != http.StatusOK || err != nil {
+		tb.t.Fatalf("POST /monitor for %s, %t = %d, %v, want 200", address, on, status, err)
+	}
+}
