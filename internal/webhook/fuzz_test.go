@@ -109,7 +109,7 @@ func FuzzDecrypt(f *testing.F) {
 }
 
 func isObject(text []byte) bool {
-	var fields map[string]any
+	var fields map[string]json.RawMessage
 	return json.Unmarshal(text, &fields) == nil && fields != nil
 }
 
