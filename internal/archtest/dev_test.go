@@ -202,10 +202,12 @@ func TestDevStopsOnSIGTERM(t *testing.T) {
 			d.cmd.Path, d.cmd.Dir = shell, w.dir
 			term := onTerminal(t, d.cmd)
 			await.True(t, "the programs start", func() bool { return d.startCount() == tt.started })
-			id, err := strconv.Atoi(w.text(t, "dev.id"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			id := 0
+			await.True(t, "the shell writes the process id", func() bool {
+				text, _ := os.ReadFile(filepath.Join(w.dir, "dev.id"))
+				id, err = strconv.Atoi(strings.TrimSpace(string(text)))
+				return err == nil
+			})
 			if err := syscall.Kill(id, syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
