@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	chosen, err := parser.Parse(args)
 	switch {
-	case helpShown: // kong.Exit has returned, so kong went on
+	case helpShown: // kong goes on when its Exit function returns
 		return nil
 	case err != nil:
 		return usageError{fmt.Sprintf("outlook-monitor: %v; see outlook-monitor --help", err)}

@@ -146,9 +146,9 @@ func (tb *testbed) users(code int, input string, args ...string) (stdout, stderr
 // eventually waits until done returns true.
 func (tb *testbed) eventually(what string, done func() bool) {
 	tb.t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			tb.t.Fatalf("not true within a minute: %s", what)
+			tb.t.Fatalf("not true within 3 minutes: %s", what)
 		}
 	}
 }

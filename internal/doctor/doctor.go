@@ -130,7 +130,7 @@ type diagnosis struct {
 	person      ooo.Person
 	status      ooo.Status // of person's automatic replies; empty: not read yet
 	redisReport store.Report
-	stop        func() // ends [Config.Listen]; nil: the service itself listens, or nothing does
+	stop        func() // as returned by Config.Listen; nil: the doctor does not listen
 }
 
 // Run makes all checks. If ctx ends earlier it returns the results so far and ctx's error.

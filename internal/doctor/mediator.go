@@ -144,7 +144,7 @@ func (r response) hasRoute(unknown response) bool {
 		(unknown.status != r.status || strings.Join(unknown.header.Values("Allow"), ",") != allowed)
 }
 
-// callMediator calls it with the credentials of the service.
+// callMediator makes a request with the service's credentials.
 func (d *diagnosis) callMediator(ctx context.Context, base *url.URL, method, path string) (response, error) {
 	address, header := base.JoinPath(path), http.Header{}
 	if token := d.cfg.Settings.MediatorToken; !token.IsZero() {
