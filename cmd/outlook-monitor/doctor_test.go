@@ -157,29 +157,6 @@ func TestDoctorFailures(t *testing.T) {
 	}
 }
 
-func TestDoctorWithTunnel(t *testing.T) {
-	tb := newTestbed(t, "", graphsim.Config{Seed: 66})
-	agent := startAgent(t)
-	tb.env["PUBLIC_URL"], tb.env["MONITOR_TOKEN"] = "", "the-token"
-	listen := tb.env["LISTEN_ADDR"]
-	_, port, _ := strings.Cut(listen, ":")
-	check := func(kind, want string) {
-		t.Helper()
-		tb.env["TUNNEL"] = kind
-		report, _ := tb.doctor()
-		if got := checkResult(report, "public URL"); !strings.Contains(got, want) {
-			t.Errorf("public URL with TUNNEL=%s = %s, want %q", kind, got, want)
-		}
-	}
-	tb.env["NGROK_AGENT_URL"] = agent.URL
-	check("agent", "failed: the agent has no https tunnel to port "+port+" → start one with: ngrok http "+port)
-	agent.setTunnel("http://"+listen, listen)
-	check("agent", "ok: the handshake works at http://"+listen)
-	delete(tb.env, "NGROK_AGENT_URL")
-	tb.env["NGROK_AUTHTOKEN"] = "a-token"
-	check("ngrok", "skipped: with TUNNEL=ngrok there is a URL only while outlook-monitor serve runs")
-}
-
 func TestDoctorText(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 64})
 	tb.env["POLL_INTERVAL"], tb.env["AZURE_CLIENT_SECRET"] = "2", "wrong"
