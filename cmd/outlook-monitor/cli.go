@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	if done, err := completed(parser, stdout); done || err != nil {
+	if done, err := printCompletions(parser, stdout); done || err != nil {
 		return err
 	}
 	chosen, err := parser.Parse(args)

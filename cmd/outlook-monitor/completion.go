@@ -18,8 +18,8 @@ func (c *completionCmd) Run(ctx *kong.Context) error {
 	return (&kongcompletion.Completion{Shell: c.Shell, Code: true}).Run(ctx)
 }
 
-// completed prints completions if a shell asks for them, and reports whether it did.
-func completed(parser *kong.Kong, out io.Writer) (bool, error) {
+// printCompletions prints completions if a shell asks for them, and reports whether it did.
+func printCompletions(parser *kong.Kong, out io.Writer) (bool, error) {
 	command, err := kongcompletion.Command(parser)
 	if err != nil {
 		return false, err
