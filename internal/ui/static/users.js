@@ -8,7 +8,7 @@ import { addDialog } from "./dialogs.js";
 
 const filters = [
   ["all", "All"], ["away", "Out of office"], ["office", "In the office"], ["unknown", "Can’t be read", true], ["pending", "Not read yet"],
-  ["undelivered", "Delivery pending"], ["refused", "Refused", true], ["failed", "Subscription failed", true], ["uncovered", "Not covered", true],
+  ["undelivered", "Undelivered"], ["refused", "Refused", true], ["failed", "Subscription failed", true], ["uncovered", "Not covered", true],
 ];
 
 // stateOf returns the class, the text and a note for the state of a user.
