@@ -121,7 +121,17 @@ func addUsers(ctx context.Context, d *demo) error {
 	return nil
 }
 
+// notified makes its change right after a regular read: one between the change and the
+// notification would detect it first.
 func notified(ctx context.Context, d *demo) error {
+	user, err := d.sim.User(ann)
+	if err != nil {
+		return err
+	}
+	before := d.sim.LastRead(user.ID)
+	if err := waitFor(ctx, "a read of "+ann, func() bool { return d.sim.LastRead(user.ID).After(before) }); err != nil {
+		return err
+	}
 	if err := d.set(ann, replies("I am back on Monday", true)); err != nil {
 		return err
 	}

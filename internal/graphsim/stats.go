@@ -130,5 +130,12 @@ func (s *Server) Stats() Stats {
 	return out
 }
 
+// LastRead returns when the mailbox of a user was last read successfully; zero if never.
+func (s *Server) LastRead(userID string) time.Time {
+	s.stats.mu.Lock()
+	defer s.stats.mu.Unlock()
+	return s.stats.lastRead[userID]
+}
+
 // ResetStats resets all counts.
 func (s *Server) ResetStats() { s.stats.reset() }
