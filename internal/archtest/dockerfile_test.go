@@ -48,3 +48,30 @@ func TestScriptsAreExecutable(t *testing.T) {
 		}
 	}
 }
+
+// TestImageTagsHaveReason: an image that is named by a tag can change, so a comment above it
+// says why it has no digest.
+func TestImageTagsHaveReason(t *testing.T) {
+	image := regexp.MustCompile(`^\s*(?:image:|FROM(?: --platform=\S+)?) ([a-z]\S*)`)
+	ours := regexp.MustCompile(`^(scratch|(registry\.example\.com/)?outlook-monitor(:\S+)?)$`)
+	found := 0
+	for _, file := range []string{"Dockerfile", "deploy/heroku/Dockerfile", compose, service, storage, "deploy/helm/outlook-monitor/values.yaml"} {
+		comment := ""
+		for line := range strings.Lines(read(t, file)) {
+			if strings.HasPrefix(strings.TrimSpace(line), "#") {
+				comment += line
+				continue
+			}
+			if name := image.FindStringSubmatch(line); name != nil && !ours.MatchString(name[1]) {
+				found++
+				if !strings.Contains(name[1], "@sha256:") && !strings.Contains(comment, "digest") {
+					t.Errorf("%s: %s has no digest, and no comment says why", file, name[1])
+				}
+			}
+			comment = ""
+		}
+	}
+	if found != 5 {
+		t.Errorf("%d images of others, want 5", found)
+	}
+}
