@@ -35,7 +35,8 @@ type Worker interface {
 	// Hinted is called with each new hint for an owned mailbox. A worker ignores the kinds
 	// that it does not carry out.
 	Hinted(h ooo.Hint)
-	// Dropped is called when the mailbox is removed or its partition lost.
+	// Dropped is called when the mailbox is removed, its partition lost, or its record replaced by
+	// a newer one from Redis; then Changed follows.
 	Dropped(id ooo.RecordID)
 }
 

@@ -155,11 +155,12 @@ func (r *Registry) stored(ctx context.Context, p *partition, id ooo.RecordID) (*
 	return nil, loaded.Damaged[id]
 }
 
-// adopt replaces a record in memory by a newer one from Redis, and dispatches the hints for
-// the mailbox again, because work on the older record is discarded. The caller must hold
-// e.mu.
+// adopt replaces a record in memory by a newer one from Redis, as if the mailbox were loaded
+// again: what the workers know of the older record must not outlive it, such as the digest of
+// its setting, and its hints are dispatched again. The caller must hold e.mu.
 func (r *Registry) adopt(p *partition, e *entry, newer *ooo.Mailbox) {
 	r.cfg.Log.Warn("redis has a newer record than memory, using it", "mailbox", newer.ID)
+	r.notifyDropped(newer.ID)
 	r.saved(p, e, &Draft{Mailbox: newer})
 	for _, h := range p.pending() {
 		if h.ID == newer.ID {

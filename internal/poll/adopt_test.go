@@ -1,0 +1,40 @@
+package poll_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
+	"outlook-monitor/internal/poll"
+	"outlook-monitor/internal/store"
+)
+
+// The registry adopts a newer record that Redis has, see package mailbox. The mailbox must be
+// compared with that record even if its answer is the one that the poller knows.
+func TestAdoptedRecordIsComparedWithTheMailbox(t *testing.T) {
+	run(t, nil, onlyAnn(away), func(f *fixture) {
+		time.Sleep(5 * time.Second)
+		newer := f.get("ann").Clone()
+		newer.Version += 5
+		setting := poll.Config{}.Policy.Apply(off)
+		newer.Setting, newer.State = &setting, &ooo.State{Message: setting.Message}
+		err := f.store.Store.Save(f.Context(), store.Save{Lease: ownertest.Lease, Record: newer, Overwrite: true})
+		if err != nil {
+			f.Fatal(err)
+		}
+		_, err = f.registry.Update(newer.ID, func(d *mailbox.Draft) error {
+			d.EventAll(ooo.Event{At: time.Now(), Kind: ooo.EventResend})
+			return nil
+		})
+		if !errors.Is(err, ooo.ErrNotOwner) || f.get("ann").State.Away {
+			f.Fatalf("Update = %v, state %+v, want ErrNotOwner and the newer state", err, f.get("ann").State)
+		}
+		time.Sleep(5 * time.Second)
+		if m := f.get("ann"); !m.State.Away {
+			f.Errorf("state = %+v, want that of the mailbox", m.State)
+		}
+	})
+}
