@@ -35,7 +35,9 @@ type observer struct {
 // answers.
 func (o *observer) graphAnswered(operation string, status int, took time.Duration) {
 	o.metrics.GraphAnswered(operation, status, took)
-	o.meter.Called(status)
+	if status == http.StatusTooManyRequests {
+		o.meter.Throttled()
+	}
 	if operation != "login" && status != 0 && status != http.StatusUnauthorized {
 		o.mu.Lock()
 		o.accepted = time.Now()

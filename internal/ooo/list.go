@@ -53,7 +53,7 @@ type FeedEntry struct {
 	Name    string
 }
 
-// Replica is a live process of this service.
+// Replica is a process of this service, as it reported itself.
 type Replica struct {
 	ID      string    `json:"id"`
 	Host    string    `json:"host"`
@@ -69,18 +69,10 @@ type Load struct {
 	Span      time.Duration `json:"s"`
 	Reads     int           `json:"r,omitempty"`   // of mailboxes
 	Late      time.Duration `json:"lag,omitempty"` // the longest delay of a read
-	Calls     int           `json:"c,omitempty"`   // of Graph
 	Throttled int           `json:"t,omitempty"`   // calls that Graph answered with 429
 	// Delivered counts the states that the mediator acknowledged, by buckets of the time from
 	// the change to the acknowledgement.
 	Delivered map[int]int `json:"d,omitempty"`
-}
-
-// LoadAt is the [Load] of one process, and when it was reported.
-type LoadAt struct {
-	At      time.Time
-	Replica string
-	Load
 }
 
 // EventKind is what a history entry records.

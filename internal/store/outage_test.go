@@ -41,7 +41,7 @@ func TestRedisRestart(t *testing.T) {
 		"History":    func() error { _, err := f.History(ctx, "ann@contoso.example", 1); return err },
 		"FeedAfter":  func() error { _, _, err := f.FeedAfter(ctx, "1-1"); return err },
 		"RecentFeed": func() error { _, _, err := f.RecentFeed(ctx, 1); return err },
-		"Replicas":   func() error { _, err := f.Replicas(ctx); return err },
+		"Reports":    func() error { _, _, err := f.Reports(ctx, time.Hour); return err },
 		"Lock":       func() error { _, err := f.Lock(ctx, "a", time.Minute); return err },
 		"Get":        func() error { _, err := f.Storage("a").Get(ctx, "a"); return err },
 		"Inspect":    func() error { _, err := f.Inspect(ctx); return err },

@@ -129,44 +129,46 @@ var readSuite = map[string]func(*testing.T, *fixture){
 			t.Errorf("RecentFeed(10) = %q, %v, want all three", feed(got), err)
 		}
 	},
-	"replicas and loads": func(t *testing.T, f *fixture) {
-		ids := func() string {
+	"reports of replicas": func(t *testing.T, f *fixture) {
+		damaged := 0
+		s, err := store.Open(store.Config{URL: f.url, OnDamaged: func(string) { damaged++ }})
+		f.must(err)
+		t.Cleanup(s.Close)
+		reports := func(age time.Duration, want string) (got []ooo.Replica) {
 			t.Helper()
-			replicas, err := f.Replicas(t.Context())
+			got, now, err := s.Reports(t.Context(), age)
 			f.must(err)
-			var all []string
-			for _, r := range replicas {
-				if r.Host != "host-"+r.ID || r.Load.Reads != 50 || time.Since(r.SeenAt).Abs() > time.Minute {
-					t.Errorf("replica = %+v", r)
+			var ids []string
+			for _, r := range got {
+				if now.Before(r.SeenAt) || now.Sub(r.SeenAt) > age {
+					t.Errorf("%s was seen at %v, want at most %v before %v", r.ID, r.SeenAt, age, now)
 				}
-				all = append(all, r.ID)
+				ids = append(ids, r.ID)
 			}
-			return strings.Join(all, " ")
+			if all := strings.Join(ids, " "); all != want {
+				t.Errorf("Reports = %q, want %q", all, want)
+			}
+			return got
 		}
-		report := func(id string, since time.Duration) {
-			t.Helper()
-			load := ooo.Load{Span: 10 * time.Second, Reads: 50, Throttled: 2, Delivered: map[int]int{3: 4}}
-			f.must(f.ReportLoad(t.Context(), ooo.Replica{ID: id, Host: "host-" + id, Since: time.UnixMilli(0).Add(since), Load: load}))
-		}
-		if got := ids(); got != "" {
-			t.Errorf("Replicas = %q, want none", got)
-		}
-		dead := fmt.Sprint(time.Now().Add(-time.Minute).UnixMilli(), "-1")
-		f.must(f.raw.Do(t.Context(), "XADD", "om:{om}:loads", dead, "r", `{"id":"dead"}`).Err())
+		reports(time.Hour, "")
+		old := fmt.Sprint(time.Now().Add(-time.Minute).UnixMilli(), "-1")
+		f.must(f.raw.Do(t.Context(), "XADD", "om:{om}:loads", old, "r", `{"id":"dead"}`).Err())
 		f.must(f.raw.Do(t.Context(), "XADD", "om:{om}:loads", "*", "r", "{").Err())
-		report("two", 2)
-		report("one", 1)
-		report("two", 2)
-		if got := ids(); got != "one two" {
-			t.Errorf("Replicas = %q, want one and two", got)
+		want := ooo.Replica{
+			ID: "one", Host: "host", Version: "v1", Since: time.UnixMilli(1000).UTC(),
+			Load: ooo.Load{Span: 10 * time.Second, Reads: 50, Late: time.Second, Throttled: 2, Delivered: map[int]int{3: 4}},
 		}
-		f.must(f.ReportStop(t.Context(), "one"))
-		if got := ids(); got != "two" {
-			t.Errorf("Replicas after one stopped = %q, want two", got)
+		f.must(f.ReportLoad(t.Context(), ooo.Replica{ID: "two"}))
+		f.must(f.ReportLoad(t.Context(), want))
+		f.must(f.raw.Do(t.Context(), "XADD", "om:{om}:loads", "*", "l", "two").Err()) // by an older version: two stopped
+		f.must(f.ReportLoad(t.Context(), ooo.Replica{ID: "two"}))
+		reports(time.Hour, "dead two one two")
+		got := reports(30*time.Second, "two one two")[1]
+		if got.SeenAt = (time.Time{}); !reflect.DeepEqual(got, want) {
+			t.Errorf("Reports = %+v, want %+v", got, want)
 		}
-		loads, now, err := f.Loads(t.Context())
-		if f.must(err); len(loads) != 4 || loads[3].Replica != "two" || loads[3].Delivered[3] != 4 || now.Before(loads[3].At) {
-			t.Errorf("Loads = %+v at %v, want four reports", loads, now)
+		if damaged != 1 {
+			t.Errorf("%d entries are reported as damaged, want one", damaged)
 		}
 	},
 	"locks are exclusive until they are unlocked or expire": func(t *testing.T, f *fixture) {

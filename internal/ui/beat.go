@@ -34,11 +34,6 @@ func (u *UI) Run(ctx context.Context) error {
 		u.beat(ctx)
 		select {
 		case <-ctx.Done():
-			leaveCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
-			if err := u.cfg.Replicas.ReportStop(leaveCtx, u.self.ID); err != nil {
-				u.cfg.Log.DebugContext(ctx, "end of this replica not stored", "err", err)
-			}
 			return nil
 		case <-tick.C:
 		}

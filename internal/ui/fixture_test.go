@@ -28,8 +28,6 @@ type fixture struct {
 	queries []ooo.Query
 	hints   []ooo.Hint
 	beats   []ooo.Replica
-	left    []string
-	loads   []ooo.LoadAt
 	now     time.Time
 	err     error
 	api     []string // requests to the API, with their token
@@ -90,23 +88,16 @@ func (f *fixture) ReportLoad(_ context.Context, r ooo.Replica) error {
 	return f.err
 }
 
-func (f *fixture) ReportStop(_ context.Context, id string) error {
+func (f *fixture) Reports(_ context.Context, age time.Duration) ([]ooo.Replica, time.Time, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.left = append(f.left, id)
-	return f.err
-}
-
-func (f *fixture) Replicas(context.Context) ([]ooo.Replica, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.beats, f.err
-}
-
-func (f *fixture) Loads(context.Context) ([]ooo.LoadAt, time.Time, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.loads, f.now, f.err
+	var reports []ooo.Replica
+	for _, r := range f.beats {
+		if f.now.Sub(r.SeenAt) <= age {
+			reports = append(reports, r)
+		}
+	}
+	return reports, f.now, f.err
 }
 
 // ServeHTTP answers as the API.

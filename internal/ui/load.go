@@ -29,17 +29,17 @@ type chart struct {
 
 // load answers with the data of the charts.
 func (u *UI) load(c *gin.Context) {
-	loads, now, err := u.cfg.Replicas.Loads(c.Request.Context())
+	reports, now, err := u.cfg.Replicas.Reports(c.Request.Context(), chartSpan)
 	if err != nil {
 		u.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, chartOf(loads, now))
+	c.JSON(http.StatusOK, chartOf(reports, now))
 }
 
-// chartOf adds up loads into a chart. It ends with the last step that all replicas have
+// chartOf adds up reports into a chart. It ends with the last step that all replicas have
 // reported.
-func chartOf(loads []ooo.LoadAt, now time.Time) chart {
+func chartOf(reports []ooo.Replica, now time.Time) chart {
 	steps := int(chartSpan / chartStep)
 	end := now.Add(-beatInterval).Truncate(chartStep)
 	c := chart{
@@ -48,14 +48,14 @@ func chartOf(loads []ooo.LoadAt, now time.Time) chart {
 		Delivered: make([]int, steps), Median: make([]int64, steps), P95: make([]int64, steps),
 	}
 	latencies := make([]map[int]int, steps)
-	for _, l := range loads {
-		c.spread(l)
-		step := int(l.At.Sub(c.From) / chartStep)
-		if step < 0 || step >= steps || l.At.Before(c.From) {
+	for _, r := range reports {
+		c.spread(r.Load, r.SeenAt)
+		step := int(r.SeenAt.Sub(c.From) / chartStep)
+		if step < 0 || step >= steps || r.SeenAt.Before(c.From) {
 			continue
 		}
-		c.Late[step] = max(c.Late[step], l.Late.Milliseconds())
-		for bucket, n := range l.Delivered {
+		c.Late[step] = max(c.Late[step], r.Load.Late.Milliseconds())
+		for bucket, n := range r.Load.Delivered {
 			if latencies[step] == nil {
 				latencies[step] = map[int]int{}
 			}
@@ -74,12 +74,13 @@ func chartOf(loads []ooo.LoadAt, now time.Time) chart {
 	return c
 }
 
-// spread distributes the counts of a load over the steps that its span overlaps.
-func (c *chart) spread(l ooo.LoadAt) {
+// spread distributes the counts of a load, reported at a time, over the steps that its span
+// overlaps.
+func (c *chart) spread(l ooo.Load, at time.Time) {
 	if l.Span <= 0 {
 		return
 	}
-	ended := l.At.Sub(c.From)
+	ended := at.Sub(c.From)
 	began := ended - l.Span
 	for step := max(0, int(began/chartStep)); step <= min(len(c.Reads)-1, int(ended/chartStep)); step++ {
 		from := time.Duration(step) * chartStep

@@ -1,7 +1,6 @@
 package ui
 
 import (
-	"net/http"
 	"sync"
 	"time"
 
@@ -27,14 +26,11 @@ func (m *Meter) Read(late time.Duration) {
 	m.load.Late = max(m.load.Late, late)
 }
 
-// Called counts an answer of Graph.
-func (m *Meter) Called(status int) {
+// Throttled counts a call that Graph answered with 429.
+func (m *Meter) Throttled() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.load.Calls++
-	if status == http.StatusTooManyRequests {
-		m.load.Throttled++
-	}
+	m.load.Throttled++
 }
 
 // Delivered counts a state that the mediator acknowledged, since being the time from the

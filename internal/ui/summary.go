@@ -1,8 +1,11 @@
 package ui
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,18 +52,32 @@ func (u *UI) summary(c *gin.Context) {
 		u.fail(c, err)
 		return
 	}
-	replicas, err := u.cfg.Replicas.Replicas(ctx)
+	reports, _, err := u.cfg.Replicas.Reports(ctx, replicaTTL)
 	if err != nil {
 		u.fail(c, err)
 		return
 	}
-	views := make([]replicaView, 0, len(replicas))
-	for _, r := range replicas {
+	views := []replicaView{}
+	for _, r := range newest(reports) {
 		views = append(views, replicaOf(r))
 	}
 	c.JSON(http.StatusOK, gin.H{
 		"counts": counts, "replicas": views, "self": u.self.ID, "version": u.cfg.Version,
 		"intervalMs": u.cfg.Interval.Milliseconds(), "resources": u.cfg.Resources, "login": u.cfg.Token != "",
+	})
+}
+
+// replicaTTL is how long after its last report a replica is shown.
+const replicaTTL = 3 * beatInterval
+
+// newest returns the last report of each replica, the replica that runs longest first.
+func newest(reports []ooo.Replica) []ooo.Replica {
+	byID := map[string]ooo.Replica{}
+	for _, r := range reports {
+		byID[r.ID] = r
+	}
+	return slices.SortedFunc(maps.Values(byID), func(a, b ooo.Replica) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
 	})
 }
 

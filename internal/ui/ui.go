@@ -27,13 +27,11 @@ type Store interface {
 
 // Replicas stores the beats of the processes of this service.
 type Replicas interface {
-	// ReportLoad records that this process is alive and what it did. ReportStop records
-	// that it stops.
+	// ReportLoad records that this process is alive and what it did.
 	ReportLoad(ctx context.Context, r ooo.Replica) error
-	ReportStop(ctx context.Context, id string) error
-	Replicas(ctx context.Context) ([]ooo.Replica, error)
-	// Loads returns the recent loads of all processes and the time of the shared clock.
-	Loads(ctx context.Context) ([]ooo.LoadAt, time.Time, error)
+	// Reports returns the reports of all processes that are at most age old, oldest first,
+	// and the time of the shared clock.
+	Reports(ctx context.Context, age time.Duration) ([]ooo.Replica, time.Time, error)
 }
 
 // Config configures a [UI].
