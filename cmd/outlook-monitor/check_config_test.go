@@ -44,8 +44,8 @@ func TestCheckConfig(t *testing.T) {
 		}},
 		"unknown option of Redis": {map[string]string{"REDIS_URL": "redis://127.0.0.1:1/0?no_such_option=1"}, nil, 2, []string{"REDIS_URL has a database number or an option"}},
 		"resource data of unsupported resources": {map[string]string{"ENCRYPTION_CERT_FILE": cert, "ENCRYPTION_KEY_FILE": key,
-			"SUBSCRIPTION_RESOURCES": "/users/{id}/events,/users/{id}/todo/lists/x/tasks,/users/{id}/messages?$top=5"}, nil, 2, []string{
-			"tasks: Graph sends no resource data of tasks, leave it out", `\$top.*leave it out`,
+			"SUBSCRIPTION_RESOURCES": "/users/{id}/events,/users/{id}/todo/lists/x/tasks,/users/{id}/messages?$top=5", "POLL_INTERVAL": "2"}, nil, 2, []string{
+			`SUBSCRIPTION_RESOURCES contains .*tasks".* no resource data of tasks: remove it`, `SUBSCRIPTION_RESOURCES contains .*\$top.*: remove it`, "POLL_INTERVAL is",
 		}},
 		"missing certificate": {map[string]string{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": filepath.Join(t.TempDir(), "none")}, nil, 2, []string{"AZURE_CLIENT_CERTIFICATE_PATH names"}},
 	}

@@ -107,9 +107,6 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := subscribe.CheckResources(settings.Resources, certificates != nil); err != nil {
-		return nil, settingError(err)
-	}
 	subscriber := subscribe.New(subscribe.Config{
 		Registry: registry, Owners: owners, Graph: graphClient, Resources: settings.Resources, Lifetime: settings.Lifetime,
 		Keys: keys.keys, Certificate: currentCertificate(certificates), SetWait: owners.SetWait, ReadNow: poller.ReadNow,

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -155,6 +156,27 @@ func (r *reader) checkTunnel() {
 	if exposed && s.PrivateAddr == "" && s.MonitorToken.IsZero() && !s.AllowAnonymous && !r.hasMistake("MONITOR_TOKEN") {
 		r.mistake("MONITOR_TOKEN", "is not set, and the tunnel exposes %s to the internet: set a long random token, or set PRIVATE_ADDR",
 			s.ListenAddr)
+	}
+}
+
+// defaultSelect matches the path of a resource for which internal/subscribe selects properties.
+var defaultSelect = regexp.MustCompile(`(?i)/(events|messages|contacts)$`)
+
+// checkResources makes sure that Graph sends data of all resources if it is requested.
+func (r *reader) checkResources() {
+	if len(r.settings.EncryptionCertFiles) == 0 {
+		return
+	}
+	for _, resource := range r.settings.Resources {
+		path, _, _ := strings.Cut(resource, "?")
+		switch contains := "contains " + quote(resource); {
+		case defaultSelect.MatchString(path):
+		case strings.Contains(strings.ToLower(path), "/todo/"):
+			r.mistake("SUBSCRIPTION_RESOURCES", "%s, but Graph sends no resource data of tasks: remove it, or unset ENCRYPTION_CERT_FILE", contains)
+		case !slices.Contains(queryOptions(resource), "$select"):
+			r.mistake("SUBSCRIPTION_RESOURCES", "%s without $select, but only events, messages and contacts have a default one: "+
+				"add ?$select=..., or unset ENCRYPTION_CERT_FILE", contains)
+		}
 	}
 }
 

@@ -2,12 +2,14 @@ package config
 
 import (
 	"encoding/base64"
+	"maps"
 	"net"
 	"net/mail"
 	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -190,5 +192,18 @@ func (r *reader) resource(in input) string {
 	case !strings.HasPrefix(in.text, own) || in.text == own:
 		r.mistake(in.name, "%s, which is not under %s: %s", contains, own, remedy)
 	}
+	for _, option := range queryOptions(in.text) {
+		if option != "$select" && option != "$filter" {
+			r.mistake(in.name, "contains %s with %s: Graph allows only $select and $filter in a subscription: remove it",
+				quote(in.text), quote(option))
+		}
+	}
 	return in.text
+}
+
+// queryOptions returns the names of the options in a resource's query, in lower case.
+func queryOptions(resource string) []string {
+	_, query, _ := strings.Cut(strings.ToLower(resource), "?")
+	values, _ := url.ParseQuery(query) // the valid part, despite an error
+	return slices.Sorted(maps.Keys(values))
 }

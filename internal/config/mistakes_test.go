@@ -58,6 +58,9 @@ func TestMistakes(t *testing.T) {
 	weakCert, weakKey := rsaPair(t, 1024)
 	folder := t.TempDir()
 	encryption := func(certs, keys string) env { return env{"ENCRYPTION_CERT_FILE": certs, "ENCRYPTION_KEY_FILE": keys} }
+	resourceData := func(resource string) env {
+		return encryption(encryptionCert, encryptionKey).with("SUBSCRIPTION_RESOURCES", resource)
+	}
 	managed := func(without string) env {
 		e := encryption(encryptionCert, encryptionKey)
 		e["AZURE_CLIENT_SECRET"], e["AZURE_MANAGED_IDENTITY"], e[without] = "", "true", ""
@@ -133,6 +136,8 @@ func TestMistakes(t *testing.T) {
 		"duplicate resource":                                 {env{"SUBSCRIPTION_RESOURCES": "/users/{id}/events,/users/{id}/events"}, "SUBSCRIPTION_RESOURCES", "twice"},
 		"mailbox settings as a resource":                     {env{"SUBSCRIPTION_RESOURCES": "/users/{id}/mailboxSettings"}, "SUBSCRIPTION_RESOURCES", "polled"},
 		"presence as a resource":                             {env{"SUBSCRIPTION_RESOURCES": "communications/presences/{id}"}, "SUBSCRIPTION_RESOURCES", "signed-in"},
+		"resource with an unsupported option":                {env{"SUBSCRIPTION_RESOURCES": "/users/{id}/messages?$filter=x&$Top=5"}, "SUBSCRIPTION_RESOURCES", `"$top": Graph allows only`},
+		"escaped option":                                     {env{"SUBSCRIPTION_RESOURCES": "/users/{id}/events?%24orderby=start"}, "SUBSCRIPTION_RESOURCES", `"$orderby"`},
 		"concurrency too high":                               {env{"DELIVERY_CONCURRENCY": "1001"}, "DELIVERY_CONCURRENCY", "1000"},
 		"limit is not a number":                              {env{"MESSAGE_LIMIT": "3k"}, "MESSAGE_LIMIT", `"3k"`},
 		"negative limit":                                     {env{"PUBLIC_RATE_LIMIT": "-1"}, "PUBLIC_RATE_LIMIT", "from 0"},
@@ -174,6 +179,8 @@ func TestMistakes(t *testing.T) {
 		"missing encryption key":               {encryption(encryptionCert, folder+"/none.pem"), "ENCRYPTION_KEY_FILE", "can't be read"},
 		"second certificate is a directory":    {encryption(encryptionCert+","+folder, encryptionKey+","+otherKey), "ENCRYPTION_CERT_FILE", "is a directory"},
 		"only commas as certificates":          {encryption(" , ", encryptionKey), "ENCRYPTION_CERT_FILE", "names no file"},
+		"resource data of tasks":               {resourceData("/users/{id}/todo/lists/1/tasks?$select=id"), "SUBSCRIPTION_RESOURCES", "no resource data of tasks"},
+		"resource data without $select":        {resourceData("/users/{id}/chats?$filter=x"), "SUBSCRIPTION_RESOURCES", "add ?$select="},
 		"encryption key too short":             {encryption(weakCert, weakKey), "ENCRYPTION_KEY_FILE", "2048 to 4096"},
 		"no client to check tokens with":       {managed("AZURE_CLIENT_ID"), "AZURE_CLIENT_ID", "tokens"},
 		"no tenant to check tokens with":       {managed("AZURE_TENANT_ID"), "AZURE_TENANT_ID", "tokens"},

@@ -31,6 +31,7 @@ func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 	r.checkListen()
 	r.checkPublic()
 	r.checkTunnel()
+	r.checkResources()
 	r.checkEncryption()
 	return r.settings, errors.Join(r.errs...)
 }
@@ -254,7 +255,11 @@ func split(text string) (all []string) {
 // pairs them with the files of another setting.
 func (r *reader) parseList(in input) (list []string) {
 	format := in.tag.Get("format")
-	for _, item := range split(in.text) {
+	items := split(in.text)
+	if format == "resource" {
+		items = joinQueries(items)
+	}
+	for _, item := range items {
 		item = r.normalize(input{in.Row, in.name, item, in.from})
 		switch duplicate := slices.Contains(list, item); {
 		case format == "file" || !duplicate:
@@ -267,6 +272,20 @@ func (r *reader) parseList(in input) (list []string) {
 		r.mistake(in.name, "names no %s: unset it, or separate several with commas", format)
 	}
 	return list
+}
+
+// joinQueries joins the parts of resources that were split at a comma in their query, such as
+// ?$select=subject,showAs.
+func joinQueries(items []string) (all []string) {
+	for _, item := range items {
+		last := len(all) - 1
+		if last >= 0 && strings.Contains(all[last], "?") && !strings.HasPrefix(item, "/") {
+			all[last] += "," + item
+		} else {
+			all = append(all, item)
+		}
+	}
+	return all
 }
 
 // parseNetworks parses addresses and CIDRs separated by commas.

@@ -74,6 +74,9 @@ func TestValues(t *testing.T) {
 		"ACME_DIRECTORY": "https://acme.example.com:14000/dir?a=b", "ACME_CA_FILE": certificate,
 		"PUBLIC_URL": "https://MONITOR.example.com:8443/base",
 	}
+	const selecting = "/users/{id}/events?$select=subject,showAs,start"
+	withData := "/users/{id}/mailFolders('inbox')/messages,/users/{id}/contacts,/users/{id}/messages?$filter=isRead eq false," +
+		"/users/{id}/events?$filter=x&%24Select=id,/users/{id}/chats?$select=id"
 	tests := map[string]struct {
 		env  env
 		got  func(config.Settings) any
@@ -110,6 +113,7 @@ func TestValues(t *testing.T) {
 		"not anonymous":                     {env{"ALLOW_ANONYMOUS": "0"}, func(s config.Settings) any { return s.AllowAnonymous }, false},
 		"shortest interval":                 {env{"POLL_INTERVAL": "100ms"}, func(s config.Settings) any { return s.PollInterval }, 100 * time.Millisecond},
 		"two resources":                     {env{"SUBSCRIPTION_RESOURCES": " /users/{id}/events , /users/{id}/messages,"}, func(s config.Settings) any { return strings.Join(s.Resources, "|") }, "/users/{id}/events|/users/{id}/messages"},
+		"commas in queries":                 {env{"SUBSCRIPTION_RESOURCES": selecting + ", /users/{id}/messages"}, func(s config.Settings) any { return strings.Join(s.Resources, "|") }, selecting + "|/users/{id}/messages"},
 		"shortest lifetime":                 {env{"SUBSCRIPTION_LIFETIME": "45m"}, func(s config.Settings) any { return s.Lifetime }, 45 * time.Minute},
 		"longest lifetime":                  {env{"SUBSCRIPTION_LIFETIME": "10070m"}, func(s config.Settings) any { return s.Lifetime }, 10070 * time.Minute},
 		"scheduled always":                  {env{"SCHEDULED": "Always"}, func(s config.Settings) any { return s.Scheduled }, "always"},
@@ -133,6 +137,10 @@ func TestValues(t *testing.T) {
 				return strings.Join(slices.Concat(s.EncryptionCertFiles, s.EncryptionKeyFiles), "|")
 			},
 			rsaCert + "|" + rsaCert + "|" + rsaKey + "|" + rsaKey},
+		"resource data": {env{"ENCRYPTION_CERT_FILE": rsaCert, "ENCRYPTION_KEY_FILE": rsaKey, "SUBSCRIPTION_RESOURCES": withData},
+			func(s config.Settings) any { return strings.Join(s.Resources, ",") }, withData},
+		"tasks and others without resource data": {env{"SUBSCRIPTION_RESOURCES": "/users/{id}/todo/lists/1/tasks,/users/{id}/chats"},
+			func(s config.Settings) any { return len(s.Resources) }, 2},
 		"ngrok tunnel": {ngrok, tunnel, "ngrok ngrok-token http://127.0.0.1:4040"},
 		"ngrok tunnel without a token on loopback": {env{"TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "ngrok-token", "MONITOR_TOKEN": "", "LISTEN_ADDR": "127.0.0.1:8080"}, tunnel, "ngrok ngrok-token http://127.0.0.1:4040"},
 		"reserved ngrok domain":                    {ngrok.and(env{"NGROK_URL": "https://monitor.ngrok.app/"}), func(s config.Settings) any { return s.Tunnel.NgrokURL }, "https://monitor.ngrok.app"},

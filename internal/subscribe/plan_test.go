@@ -156,30 +156,3 @@ func TestPlanWithHint(t *testing.T) {
 		})
 	}
 }
-
-func TestCheckResources(t *testing.T) {
-	tests := map[string]struct {
-		resource    string
-		plain, data bool // valid without and with resource data
-	}{
-		"messages of a folder":           {"/users/{id}/mailFolders('inbox')/messages", true, true},
-		"contacts":                       {"/users/{id}/contacts", true, true},
-		"$filter":                        {"/users/{id}/messages?$filter=isRead eq false", true, true},
-		"$filter and escaped $Select":    {"/users/{id}/events?$filter=x&%24Select=id", true, true},
-		"unsupported option":             {"/users/{id}/events?$top=5", false, false},
-		"$select and unsupported option": {"/users/{id}/events?$select=id&$orderby=start", false, false},
-		"tasks":                          {"/users/{id}/todo/lists/1/tasks", true, false},
-		"tasks with $select":             {"/users/{id}/todo/lists/1/tasks?$select=id", true, false},
-		"other kind":                     {"/users/{id}/chats", true, false},
-		"other kind with $select":        {"/users/{id}/chats?$select=id", true, true},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			for data, valid := range map[bool]bool{false: tt.plain, true: tt.data} {
-				if err := subscribe.CheckResources([]string{events, tt.resource}, data); (err == nil) != valid {
-					t.Errorf("CheckResources with data %t = %v, want valid %t", data, err, valid)
-				}
-			}
-		})
-	}
-}

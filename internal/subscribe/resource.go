@@ -1,8 +1,6 @@
 package subscribe
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"net/url"
 	"regexp"
@@ -40,32 +38,6 @@ func kindOf(path string) string { return strings.ToLower(path[strings.LastIndexB
 func queryOptions(query string) []string {
 	values, _ := url.ParseQuery(strings.ToLower(query)) // the valid part, despite an error
 	return slices.Sorted(maps.Keys(values))
-}
-
-// CheckResources returns an error that names each resource that Graph accepts no
-// subscription to, with or without resource data, and what to change.
-func CheckResources(resources []string, withData bool) error {
-	var errs []error
-	for _, resource := range resources {
-		path, query, _ := strings.Cut(resource, "?")
-		given := queryOptions(query)
-		for _, name := range given {
-			if name != "$select" && name != "$filter" {
-				errs = append(errs, fmt.Errorf(
-					"%s has %q: Graph takes only $select and $filter in a subscription, leave it out", resource, name))
-			}
-		}
-		switch {
-		case !withData || selected[kindOf(path)] != "":
-		case strings.Contains(strings.ToLower(path), "/todo/"):
-			errs = append(errs, fmt.Errorf(
-				"%s: Graph sends no resource data of tasks, leave it out or do without ENCRYPTION_CERT_FILE", resource))
-		case !slices.Contains(given, "$select"):
-			errs = append(errs, fmt.Errorf(
-				"%s: only events, messages and contacts have a default $select, add ?$select=... or do without ENCRYPTION_CERT_FILE", resource))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // userResource matches a user's resource as Graph spells it: the object id, and the rest.

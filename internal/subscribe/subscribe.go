@@ -61,7 +61,7 @@ type Config struct {
 	Registry  *mailbox.Registry
 	Owners    Ownership
 	Graph     Graph
-	Resources []string      // templates with {id}, see [CheckResources]
+	Resources []string      // templates with {id}
 	Lifetime  time.Duration // requested; Graph may grant less
 
 	// Keys returns the keys that derive clientStates. It may call Redis.
