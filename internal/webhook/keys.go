@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"crypto/rsa"
 	"encoding/base64"
@@ -11,6 +12,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -20,7 +22,8 @@ import (
 
 const (
 	refreshInterval = time.Hour
-	firstRetry      = time.Second    // after a failed fetch, doubling up to TokensConfig.Refetch
+	refetchInterval = time.Minute    // how long after a fetch an unknown key causes the next one
+	firstRetry      = time.Second    // after a failed fetch, doubling up to refetchInterval
 	maxKeyAge       = 24 * time.Hour // older keys are no longer trusted
 	fetchTimeout    = 5 * time.Second
 )
@@ -33,18 +36,17 @@ type keySet struct {
 }
 
 // keySource provides the keys of the tokens of one version. Only run fetches them. A
-// caller that needs an unknown key requests a fetch, at most once in cfg.Refetch, so a
+// caller that needs an unknown key requests a fetch, at most once in refetchInterval, so a
 // flood of unknown key ids does not reach the login endpoint.
 //
 // This is not keyfunc, because keyfunc keeps keys forever while the endpoint is
 // unreachable, does not distinguish a key that may be new from an unknown one, drops the
 // whole set if one key is malformed, and reads answers of any length.
 type keySource struct {
-	cfg       TokensConfig
-	authority authority
-	version   string
-	client    *http.Client
-	requests  chan struct{} // capacity 1: requests a fetch
+	cfg      TokensConfig
+	version  string
+	client   *http.Client
+	requests chan struct{} // capacity 1: requests a fetch
 
 	mu      sync.Mutex
 	current keySet        // guarded by mu, as all below
@@ -53,12 +55,12 @@ type keySource struct {
 	pending chan struct{} // closed when the fetch in flight or requested ends; nil: there is none
 }
 
-func newKeySource(cfg TokensConfig, a authority, version string) *keySource {
+func newKeySource(cfg TokensConfig, version string) *keySource {
 	client := &http.Client{
 		Transport: cfg.Transport, Timeout: fetchTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &keySource{cfg: cfg, authority: a, version: version, client: client, requests: make(chan struct{}, 1)}
+	return &keySource{cfg: cfg, version: version, client: client, requests: make(chan struct{}, 1)}
 }
 
 // run fetches the keys until ctx ends.
@@ -73,7 +75,7 @@ func (k *keySource) run(ctx context.Context) error {
 			failures = 0
 		} else {
 			k.cfg.Log.WarnContext(ctx, "keys of validation tokens not fetched, retrying", "version", k.version, "err", err)
-			wait = schedule.Doubling(failures, firstRetry, k.cfg.Refetch)
+			wait = schedule.Doubling(failures, firstRetry, refetchInterval)
 		}
 		select {
 		case <-ctx.Done():
@@ -120,7 +122,7 @@ func (k *keySource) find(ctx context.Context, id string) (*rsa.PublicKey, keySet
 	if k.key(id) == nil {
 		wait := k.pending
 		switch {
-		case wait == nil && time.Since(k.tried) >= k.cfg.Refetch:
+		case wait == nil && time.Since(k.tried) >= refetchInterval:
 			k.markPending()
 			wait = k.pending
 			select {
@@ -166,20 +168,11 @@ func (k *keySource) fetch(ctx context.Context) (keySet, error) {
 		Issuer  string `json:"issuer"`
 		KeysURL string `json:"jwks_uri"`
 	}
-	if err := k.get(ctx, k.authority.metadataURL(k.version, k.cfg.TenantID), &metadata); err != nil {
+	if err := k.get(ctx, k.metadataURL(), &metadata); err != nil {
 		return keySet{}, fmt.Errorf("metadata: %w", err)
 	}
-	tenant, allowed := k.authority.tenantOf(k.version, metadata.Issuer)
-	if tenant == "" {
-		tenant = k.cfg.TenantID
-	}
-	switch {
-	case !allowed:
-		return keySet{}, errors.New("metadata: this login endpoint may not name that issuer")
-	case guid.MatchString(k.cfg.TenantID) && !strings.EqualFold(tenant, k.cfg.TenantID):
-		return keySet{}, errors.New("metadata: the issuer belongs to another tenant")
-	case !k.authority.mayServeKeys(metadata.KeysURL):
-		return keySet{}, errors.New("metadata: the keys are not at a login endpoint")
+	if metadata.Issuer == "" || !strings.HasPrefix(metadata.KeysURL, "https://") {
+		return keySet{}, errors.New("metadata: no issuer, or no https URL of the keys")
 	}
 	var set struct {
 		Keys []webKey `json:"keys"`
@@ -187,7 +180,7 @@ func (k *keySource) fetch(ctx context.Context) (keySet, error) {
 	if err := k.get(ctx, metadata.KeysURL, &set); err != nil {
 		return keySet{}, fmt.Errorf("keys: %w", err)
 	}
-	fetched := keySet{issuer: metadata.Issuer, tenant: tenant, keys: map[string]*rsa.PublicKey{}, fetched: time.Now()}
+	fetched := keySet{issuer: metadata.Issuer, tenant: k.tenant(metadata.Issuer), keys: map[string]*rsa.PublicKey{}, fetched: time.Now()}
 	for _, published := range set.Keys {
 		if key := published.rsa(); key != nil {
 			fetched.keys[published.ID] = key
@@ -197,6 +190,27 @@ func (k *keySource) fetch(ctx context.Context) (keySet, error) {
 		return keySet{}, errors.New("keys: none can verify a signature")
 	}
 	return fetched, nil
+}
+
+// metadataURL returns the URL of the login endpoint's metadata for tokens of this version.
+func (k *keySource) metadataURL() string {
+	middle := "/"
+	if k.version == version2 {
+		middle = "/v2.0/"
+	}
+	return k.cfg.AuthorityHost + "/" + url.PathEscape(k.cfg.TenantID) + middle + ".well-known/openid-configuration"
+}
+
+var guid = regexp.MustCompile(`[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}`)
+
+// tenant returns the configured tenant. If that is a domain, it returns the id in the
+// issuer, if there is one.
+func (k *keySource) tenant(issuer string) string {
+	configured := k.cfg.TenantID
+	if guid.FindString(configured) == configured {
+		return configured
+	}
+	return cmp.Or(guid.FindString(issuer), configured)
 }
 
 // maxMetadata limits an answer of the login endpoint, in bytes.
