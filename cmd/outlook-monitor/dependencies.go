@@ -73,7 +73,7 @@ func (d *dependencies) redis(ctx context.Context) (string, error) {
 	}
 	var details []string
 	for _, f := range report.Findings {
-		details = append(details, f.String())
+		details = append(details, f.Problem+": "+f.Remedy)
 	}
 	if errors.Is(refused, store.ErrNoMessages) {
 		details = append(details, refused.Error())
@@ -100,7 +100,7 @@ func inspect(ctx context.Context, s *store.Store, log *slog.Logger) error {
 	defer cancel()
 	report, err := s.Inspect(callCtx)
 	for _, f := range report.Findings {
-		log.WarnContext(ctx, "Redis may lose users", "problem", f.Problem, "remedy", f.Remedy, "servers", f.Servers)
+		log.WarnContext(ctx, "Redis may lose users", "problem", f.Problem, "remedy", f.Remedy)
 	}
 	switch {
 	case errors.Is(err, store.ErrTooOld):

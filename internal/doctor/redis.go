@@ -121,14 +121,9 @@ func (d *diagnosis) eviction(context.Context) Result {
 // configured returns a warning with the first finding of a kind, otherwise ok with found.
 func (d *diagnosis) configured(eviction bool, found string) Result {
 	for _, f := range d.redisReport.Findings {
-		if f.Eviction != eviction {
-			continue
+		if f.Eviction == eviction {
+			return warning(f.Problem, f.Remedy)
 		}
-		problem := f.Problem
-		if len(f.Servers) > 0 {
-			problem += " (" + strings.Join(f.Servers, ", ") + ")"
-		}
-		return warning(problem, f.Remedy)
 	}
 	if found == "" {
 		return skipped("this Redis does not report it")

@@ -24,7 +24,7 @@ func TestRedis(t *testing.T) {
 		found, remedy string
 	}{
 		"single server":        {func(*fakeRedis) {}, "Redis", doctor.OK, "Redis 7.2.4, one server", ""},
-		"Cluster":              {func(r *fakeRedis) { r.report.Topology = "a Cluster of 3 masters" }, "Redis", doctor.OK, "a Cluster of 3 masters", ""},
+		"Cluster":              {func(r *fakeRedis) { r.report.Topology = "Cluster, data at a:1" }, "Redis", doctor.OK, "Redis 7.2.4, Cluster, data at a:1", ""},
 		"password missing":     {func(r *fakeRedis) { r.err = errors.New("NOAUTH Authentication required.") }, "Redis", doctor.Failed, "NOAUTH", "password"},
 		"wrong password":       {func(r *fakeRedis) { r.err = errors.New("WRONGPASS invalid username-password pair") }, "Redis", doctor.Failed, "WRONGPASS", "user and password"},
 		"no permissions":       {func(r *fakeRedis) { r.err = errors.New("NOPERM this user has no permissions") }, "Redis", doctor.Failed, "NOPERM", "+@all ~om:* &om:*"},
@@ -40,8 +40,8 @@ func TestRedis(t *testing.T) {
 		"unknown persistence": {func(r *fakeRedis) { r.report.Persistence = "" }, "Redis persistence", doctor.Skipped, "does not report it", ""},
 		"no eviction":         {func(*fakeRedis) {}, "Redis eviction", doctor.OK, "noeviction, 1.5M used", ""},
 		"eviction": {func(r *fakeRedis) {
-			r.report.Findings = []store.Finding{{Problem: "policy is allkeys-lru", Remedy: "set it", Eviction: true, Servers: []string{"a:1", "b:1"}}}
-		}, "Redis eviction", doctor.Warning, "allkeys-lru (a:1, b:1)", "set it"},
+			r.report.Findings = []store.Finding{{Problem: "policy is allkeys-lru", Remedy: "set it", Eviction: true}}
+		}, "Redis eviction", doctor.Warning, "policy is allkeys-lru", "set it"},
 		"unknown eviction policy": {func(r *fakeRedis) { r.report.Policy = "" }, "Redis eviction", doctor.Skipped, "does not report it", ""},
 		"high latency":            {func(r *fakeRedis) { r.ping = 21 * time.Millisecond }, "Redis latency", doctor.Warning, "the median of 11 pings", "same network"},
 		"clock ahead":             {func(r *fakeRedis) { r.off = time.Hour }, "Redis clock", doctor.Warning, "this machine's clock is 1h0m0s slow", "over the network"},

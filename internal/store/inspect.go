@@ -1,13 +1,11 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -19,11 +17,11 @@ var (
 	ErrClusterNode = errors.New("this Redis is a node of a Cluster: name another node in REDIS_URL, as in redis://host1:6379?addr=host2:6379")
 )
 
-// Report is what Redis reports about itself, for people. In a Cluster one master stands for
-// all, except in the findings. What a managed Redis hides is empty and causes no finding.
+// Report is what Redis reports about itself, for people. What a managed Redis hides is empty
+// and causes no finding.
 type Report struct {
 	Server      string // such as "Redis 7.2.4" or "Valkey 8.0.1"
-	Topology    string // such as "Cluster of 3 masters"; empty: single server
+	Topology    string // such as "Cluster, data at HOST:PORT"; empty: single server
 	Persistence string
 	Policy      string // maxmemory-policy
 	Memory      string // used, and the limit
@@ -34,74 +32,38 @@ type Report struct {
 type Finding struct {
 	Problem  string
 	Remedy   string
-	Eviction bool     // about the eviction policy
-	Servers  []string // masters of a Cluster with this problem; empty without a Cluster
+	Eviction bool // about the eviction policy
 }
 
-func (f Finding) String() string {
-	text := f.Problem + ": " + f.Remedy
-	if len(f.Servers) > 0 {
-		text += " (" + strings.Join(f.Servers, ", ") + ")"
-	}
-	return text
-}
-
-// Inspect asks Redis, every master of a Cluster, about its version and configuration. It
-// writes nothing. It returns [ErrTooOld], [ErrReplica], [ErrClusterNode] or the error of a
-// server that did not answer, together with the findings of those that did.
+// Inspect asks Redis about its version and configuration. Of a Cluster it asks the master that
+// has the data: all keys but the schema's. It writes nothing. It returns [ErrTooOld],
+// [ErrReplica], [ErrClusterNode] or the error of a server that did not answer.
 func (s *Store) Inspect(ctx context.Context) (Report, error) {
 	if cluster, ok := s.client.(*redis.ClusterClient); ok {
-		return s.inspectCluster(ctx, cluster)
+		master, err := cluster.MasterForKey(ctx, ownersKey)
+		if err != nil {
+			return Report{}, translate(err)
+		}
+		r, err := s.inspect(ctx, master)
+		r.Topology = "Cluster, data at " + master.Options().Addr
+		if errors.Is(err, ErrClusterNode) || errors.Is(err, ErrReplica) { // ErrReplica: demoted since the client read the topology
+			err = nil
+		}
+		return r, err
 	}
 	if err := s.Ping(ctx); err != nil { // INFO may be denied, which inspect ignores
 		return Report{}, err
 	}
 	client := s.client.(*redis.Client)
-	r, err := s.inspect(ctx, client, "Redis")
+	r, err := s.inspect(ctx, client)
 	if client.Options().Addr == "FailoverClient" { // set by go-redis for a Sentinel client
 		r.Topology = "master found by Sentinel"
 	}
 	return r, err
 }
 
-// inspectCluster merges the reports of the masters, with each problem once.
-func (s *Store) inspectCluster(ctx context.Context, cluster *redis.ClusterClient) (all Report, worst error) {
-	var mu sync.Mutex
-	masters := 0
-	err := cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
-		addr := master.Options().Addr
-		r, err := s.inspect(ctx, master, "Redis "+addr)
-		mu.Lock()
-		defer mu.Unlock()
-		switch {
-		case errors.Is(err, ErrReplica): // demoted since the client read the topology
-			return nil
-		case errors.Is(err, ErrClusterNode):
-			err = nil
-		}
-		masters++
-		found := all.Findings
-		for _, f := range r.Findings {
-			known := slices.IndexFunc(found, func(known Finding) bool { return known.Problem == f.Problem })
-			if known < 0 {
-				known, found = len(found), append(found, f)
-			}
-			found[known].Servers = append(found[known].Servers, addr)
-			slices.Sort(found[known].Servers)
-		}
-		if all = r; worst == nil || errors.Is(err, ErrTooOld) {
-			worst = err
-		}
-		all.Findings = found
-		return nil
-	})
-	slices.SortFunc(all.Findings, func(a, b Finding) int { return cmp.Compare(a.Problem, b.Problem) })
-	all.Topology = fmt.Sprintf("Cluster of %d masters", masters)
-	return all, cmp.Or(worst, translate(err))
-}
-
 // inspect asks one server. What the server refuses to show is left empty.
-func (s *Store) inspect(ctx context.Context, server redis.Cmdable, name string) (Report, error) {
+func (s *Store) inspect(ctx context.Context, server redis.Cmdable) (Report, error) {
 	r := Report{Server: "Redis, version unknown"}
 	text, err := server.Info(ctx).Result()
 	if err != nil {
@@ -154,7 +116,7 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable, name string) 
 	}
 	switch version := info["redis_version"]; {
 	case tooOld(version):
-		return r, fmt.Errorf("%s is version %.20s: %w", name, version, ErrTooOld)
+		return r, fmt.Errorf("Redis is version %.20s: %w", version, ErrTooOld)
 	case info["role"] == "slave":
 		return r, ErrReplica
 	case info["cluster_enabled"] == "1":
