@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/doctor"
@@ -94,7 +93,7 @@ func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, 
 		mistakes = err
 	}
 	disconnect = func() {}
-	if !settings.RedisURL.IsZero() && (mistakes == nil || !strings.Contains(mistakes.Error(), "REDIS_")) {
+	if found, _ := errors.AsType[config.Mistakes](mistakes); !settings.RedisURL.IsZero() && !found.Has("REDIS_URL", "REDIS_AUTH") {
 		opened, err := connectRedis(settings, login)
 		if err != nil {
 			mistakes = errors.Join(mistakes, err)

@@ -173,6 +173,27 @@ func TestDoctorText(t *testing.T) {
 	}
 }
 
+func TestDoctorConnectsToRedisDespiteOtherMistakes(t *testing.T) {
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 66})
+	for name, tt := range map[string]struct{ setting, value, want string }{
+		"a mistake that quotes REDIS_": {"LISTEN_ADDR", "REDIS_HOST", string(doctor.OK)},
+		"a mistake of Redis":           {"REDIS_AUTH", "keys", string(doctor.Skipped)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tb := *tb
+			tb.t, tb.env = t, maps.Clone(tb.env)
+			tb.env[tt.setting] = tt.value
+			report, _ := tb.doctor()
+			if got := checkResult(report, "settings"); !strings.Contains(got, tt.setting+` is "`+tt.value) {
+				t.Errorf("settings = %s, want a mistake of %s", got, tt.setting)
+			}
+			if got := checkResult(report, "Redis"); !strings.HasPrefix(got, tt.want+": ") {
+				t.Errorf("Redis = %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestDoctorUsage(t *testing.T) {
 	tb := newTestbed(t, "", graphsim.Config{Seed: 63})
 	for name, args := range map[string][]string{

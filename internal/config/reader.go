@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,8 +15,7 @@ import (
 )
 
 // Settings parses and checks all settings. A setting without a flag is read from getenv, and
-// has its default if it is not set there. The error holds all mistakes, one per line; each
-// line begins with the variable and says what to do.
+// has its default if it is not set there. The error is [Mistakes].
 func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 	r := &reader{flags: s.flags(), getenv: getenv}
 	for _, row := range rowsOf(reflect.ValueOf(&r.settings).Elem()) {
@@ -33,7 +31,10 @@ func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 	r.checkTunnel()
 	r.checkResources()
 	r.checkEncryption()
-	return r.settings, errors.Join(r.errs...)
+	if len(r.mistakes) == 0 {
+		return r.settings, nil
+	}
+	return r.settings, r.mistakes
 }
 
 // EffectiveSetting is the value of a setting, with secrets redacted.
@@ -64,8 +65,7 @@ type reader struct {
 	settings Settings
 	flags    map[string]string // by variable
 	getenv   func(string) string
-	errs     []error
-	invalid  []string // the variables that errs name
+	mistakes Mistakes
 }
 
 // input is the text of a setting before it is parsed.
@@ -138,19 +138,14 @@ func (r *reader) env(variable string) string {
 
 // mistake records a mistake once. The variable is the first word of name.
 func (r *reader) mistake(name, format string, args ...any) {
-	err := fmt.Errorf("%s "+format, append([]any{name}, args...)...)
-	if !slices.ContainsFunc(r.errs, func(e error) bool { return e.Error() == err.Error() }) {
-		variable, _, _ := strings.Cut(name, " ")
-		r.errs, r.invalid = append(r.errs, err), append(r.invalid, variable)
+	variable, _, _ := strings.Cut(name, " ")
+	m := mistake{variable, name + " " + fmt.Sprintf(format, args...)}
+	if !slices.Contains(r.mistakes, m) {
+		r.mistakes = append(r.mistakes, m)
 	}
 }
 
-// hasMistake reports whether any of the variables, or a file with its value, has a mistake.
-func (r *reader) hasMistake(names ...string) bool {
-	return slices.ContainsFunc(names, func(name string) bool {
-		return slices.Contains(r.invalid, name) || slices.Contains(r.invalid, name+fileSuffix)
-	})
-}
+func (r *reader) hasMistake(variables ...string) bool { return r.mistakes.Has(variables...) }
 
 // quote quotes a value for a message, on one line of bounded length. Secrets must not be quoted.
 func quote(text string) string { return fmt.Sprintf("%.80q", text) }
