@@ -88,28 +88,23 @@ func New(cfg Config) *Deliverer {
 	}
 }
 
-// Changed implements [mailbox.Worker].
-func (d *Deliverer) Changed(m *ooo.Mailbox) { d.refresh(m.ID) }
-
-// Dropped implements [mailbox.Worker].
-func (d *Deliverer) Dropped(id ooo.RecordID) { d.refresh(id) }
-
 // Hinted implements [mailbox.Worker].
 func (d *Deliverer) Hinted(h ooo.Hint) {
 	if h.Kind == ooo.HintResend {
-		d.refresh(h.ID)
+		d.Refresh(h.ID)
 	}
 }
 
 // Backlog returns how many deliveries are scheduled and how late they are.
 func (d *Deliverer) Backlog(now time.Time) schedule.Backlog { return d.queue.Backlog(now) }
 
-// refresh schedules the deliveries of a mailbox by its newest record and its hints.
-func (d *Deliverer) refresh(id ooo.RecordID) {
+// Refresh implements [mailbox.Worker]. It schedules the deliveries of a mailbox by its newest
+// record and its hints.
+func (d *Deliverer) Refresh(id ooo.RecordID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before, pending, now := d.pending[id], map[string]dueTime{}, time.Now()
-	if m, ok := d.cfg.Registry.Get(id); ok { // under mu, so that a newer record is never followed by an older one
+	if m, ok := d.cfg.Registry.Get(id); ok {
 		for i := range m.Addresses {
 			if a := &m.Addresses[i]; a.Undelivered() && m.State != nil {
 				pending[a.Folded()] = before[a.Folded()].update(a, now)
@@ -230,6 +225,6 @@ func (d *Deliverer) finished(k key) {
 	d.mu.Lock()
 	delete(d.inFlight, k)
 	d.mu.Unlock()
-	d.refresh(k.id)
+	d.Refresh(k.id)
 	d.calls.Done()
 }

@@ -54,42 +54,33 @@ func (f *faulty) PutReads(ctx context.Context, reads map[int]store.Reads) error 
 
 // recorder is a worker that records its calls.
 type recorder struct {
-	hook    atomic.Pointer[func(call string)] // called first by Changed and Dropped; may be nil
-	mu      sync.Mutex
-	changed map[ooo.RecordID]*ooo.Mailbox // guarded by mu; without those dropped since
-	hints   []ooo.Hint                    // guarded by mu
+	get   func(id ooo.RecordID) (*ooo.Mailbox, bool)
+	hook  atomic.Pointer[func(exists bool)] // called first by Refresh; may be nil
+	mu    sync.Mutex
+	known map[ooo.RecordID]bool // guarded by mu
+	hints []ooo.Hint            // guarded by mu
 }
 
-func (r *recorder) Changed(m *ooo.Mailbox) {
-	r.call("changed")
+func (r *recorder) Refresh(id ooo.RecordID) {
+	_, exists := r.get(id)
+	if hook := r.hook.Load(); hook != nil {
+		(*hook)(exists)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.changed[m.ID] = m
-}
-
-func (r *recorder) call(name string) {
-	if hook := r.hook.Load(); hook != nil {
-		(*hook)(name)
-	}
+	_, r.known[id] = r.get(id)
 }
 
 func (r *recorder) knows(id ooo.ObjectID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.changed[ooo.RecordID(id)] != nil
+	return r.known[ooo.RecordID(id)]
 }
 
 func (r *recorder) Hinted(h ooo.Hint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.hints = append(r.hints, h)
-}
-
-func (r *recorder) Dropped(id ooo.RecordID) {
-	r.call("dropped")
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.changed, id)
 }
 
 func (r *recorder) hinted(kind ooo.HintKind) bool {
@@ -110,7 +101,7 @@ type fixture struct {
 
 func newFixture(t *testing.T, before ...func(*fixture)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, worker: &recorder{changed: map[ooo.RecordID]*ooo.Mailbox{}}}
+	f := &fixture{t: t, worker: &recorder{known: map[ooo.RecordID]bool{}}}
 	opened, url := ownertest.Open(t, store.Config{Fingerprint: t.Name(), OnDamaged: func(string) { f.damaged.Add(1) }})
 	options, err := redis.ParseURL(url)
 	if err != nil {
@@ -122,6 +113,7 @@ func newFixture(t *testing.T, before ...func(*fixture)) *fixture {
 		prepare(f)
 	}
 	f.Owner = ownertest.NewOwner(t, mailbox.Config{Store: f.store, OnUnknownHint: func(ooo.HintKind) { f.unknown.Add(1) }})
+	f.worker.get = f.Get
 	f.Run(f.worker)
 	return f
 }

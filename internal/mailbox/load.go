@@ -3,11 +3,11 @@ package mailbox
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
 	"outlook-monitor/internal/store"
 )
@@ -54,7 +54,7 @@ func (r *Registry) Acquire(ctx context.Context, number int, lease store.Lease) {
 	p.mu.Lock()
 	p.ready = p.ctx.Err() == nil
 	p.mu.Unlock()
-	r.notifyAll(p)
+	r.refreshAll(p)
 	for _, h := range p.pending() {
 		r.dispatch(h)
 	}
@@ -94,26 +94,15 @@ func (r *Registry) Drop(number int) {
 }
 
 func (r *Registry) discard(p *partition) {
-	p.calling.Lock() // waits for the calls of workers that have begun
 	p.cancel()
-	p.calling.Unlock()
 	p.mu.Lock()
-	ready := p.ready
 	p.ready = false
-	ids := maps.Clone(p.entries)
+	ids := slices.Collect(maps.Keys(p.entries))
 	clear(p.entries)
 	p.records = 0
 	p.mu.Unlock()
-	if ready {
-		for id := range ids {
-			r.notifyDropped(id)
-		}
-	}
-}
-
-func (r *Registry) notifyDropped(id ooo.RecordID) {
-	for _, w := range r.workers {
-		w.Dropped(id)
+	for _, id := range ids {
+		r.refresh(id)
 	}
 }
 

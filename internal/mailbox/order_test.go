@@ -1,25 +1,27 @@
 package mailbox_test
 
 import (
-	"sync"
+	"sync/atomic"
 	"testing"
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
 )
 
-// Workers rely on the last call about a mailbox.
+// After all calls a worker knows exactly the mailboxes that exist, however late a call comes.
 func TestWorkerCallOrder(t *testing.T) {
+	const exists, removed = true, false
 	id := ooo.RecordID(annID)
-	// during runs do during the next call of a worker method. wait returns when do has
-	// ended.
-	during := func(f *fixture, method string, do func()) (wait func()) {
+	// during runs do during the next call about a mailbox that exists, or was removed. wait
+	// returns when do has ended.
+	during := func(f *fixture, exists bool, do func()) (wait func()) {
 		f.eventually("the worker is called", func() bool { return f.worker.knows(annID) })
-		var once sync.Once
+		var called atomic.Bool
 		begun := make(chan func(), 1)
-		hook := func(call string) {
-			if call == method {
-				once.Do(func() { begun <- background(do) })
+		hook := func(found bool) {
+			if found == exists && !called.Swap(true) {
+				begun <- background(do)
 			}
 		}
 		f.worker.hook.Store(&hook)
@@ -27,7 +29,7 @@ func TestWorkerCallOrder(t *testing.T) {
 	}
 	t.Run("start right after a stop", func(t *testing.T) {
 		f := monitoring(t)
-		wait := during(f, "dropped", func() {
+		wait := during(f, removed, func() {
 			f.wish(func(n *ooo.Wish) { n.On, n.Start = true, "second" })
 			f.mailboxOf(annID, "the second start", monitored)
 		})
@@ -40,9 +42,34 @@ func TestWorkerCallOrder(t *testing.T) {
 	})
 	t.Run("partition lost during a save", func(t *testing.T) {
 		f := monitoring(t)
-		wait := during(f, "changed", func() { f.Drop(id.Partition()) })
+		wait := during(f, exists, func() { f.Drop(id.Partition()) })
 		f.update(func(d *mailbox.Draft) { d.Person.DisplayName = "Anne" })
 		wait()
 		f.eventually("the mailbox is dropped", func() bool { return !f.worker.knows(annID) })
+	})
+	t.Run("stop while the mailbox is being scheduled", func(t *testing.T) {
+		f := monitoring(t)
+		f.noHints()
+		wait := during(f, exists, func() { f.wish(off); f.removed() })
+		f.acquire(annID)
+		wait()
+		if f.worker.knows(annID) {
+			t.Error("the worker still knows a mailbox that is no longer monitored")
+		}
+	})
+	t.Run("partition acquired again right after a removal", func(t *testing.T) {
+		f := monitoring(t)
+		f.noHints()
+		wait := during(f, removed, func() {
+			f.Drop(id.Partition())
+			f.wish(func(n *ooo.Wish) { n.On, n.Start = true, "second" })
+			f.Acquire(t.Context(), id.Partition(), ownertest.Lease)
+		})
+		f.wish(off)
+		wait()
+		f.eventually("the worker is called for the second start", func() bool {
+			m, ok := f.Get(id)
+			return ok && m.Addresses[0].Start == "second" && f.worker.knows(annID)
+		})
 	})
 }

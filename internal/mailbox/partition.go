@@ -22,9 +22,6 @@ type partition struct {
 	cancel   context.CancelFunc    // of ctx
 	// hintsRead is closed when all hints have been read since the partition was loaded.
 	hintsRead chan struct{}
-	// calling is held for reading while Changed of the workers is called, so that Dropped
-	// is the last call about a mailbox of a lost partition.
-	calling sync.RWMutex
 	// saving is held for reading during a save, and for writing while the number of saves
 	// is restored in Redis.
 	saving sync.RWMutex

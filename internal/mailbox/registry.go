@@ -29,15 +29,14 @@ import (
 // Worker does one kind of work on the mailboxes. Its methods must return quickly and must
 // not call methods of the registry other than Get and Hints.
 type Worker interface {
-	// Changed is called after a mailbox was loaded or saved, or the wall clock jumped, so
-	// that the worker schedules the mailbox again. It must not change m.
-	Changed(m *ooo.Mailbox)
+	// Refresh is called after a mailbox was loaded, saved, removed or lost with its partition,
+	// or the wall clock jumped. The worker schedules the mailbox by the record that Get returns,
+	// or forgets it if there is none. Calls may come late and in any order, so the worker must
+	// call Get with the mutex held that guards its schedule.
+	Refresh(id ooo.RecordID)
 	// Hinted is called with each new hint for an owned mailbox. A worker ignores the kinds
 	// that it does not carry out.
 	Hinted(h ooo.Hint)
-	// Dropped is called when the mailbox is removed, its partition lost, or its record replaced by
-	// a newer one from Redis; then Changed follows.
-	Dropped(id ooo.RecordID)
 }
 
 // Store keeps records, wishes and hints in Redis.

@@ -98,7 +98,7 @@ func (r *Registry) watchClock(ctx context.Context) error {
 		r.cfg.Log.WarnContext(ctx, "this machine's clock jumped", "by", latest-drift)
 		drift = latest
 		for p := range r.owned() {
-			r.notifyAll(p)
+			r.refreshAll(p)
 		}
 	}
 	return nil

@@ -155,12 +155,11 @@ func (r *Registry) stored(ctx context.Context, p *partition, id ooo.RecordID) (*
 	return nil, loaded.Damaged[id]
 }
 
-// adopt replaces a record in memory by a newer one from Redis, as if the mailbox were loaded
-// again: what the workers know of the older record must not outlive it, such as the digest of
-// its setting, and its hints are dispatched again. The caller must hold e.mu.
+// adopt replaces a record in memory by a newer one from Redis, and dispatches the hints for
+// the mailbox again, because work on the older record is discarded. The caller must hold
+// e.mu.
 func (r *Registry) adopt(p *partition, e *entry, newer *ooo.Mailbox) {
 	r.cfg.Log.Warn("redis has a newer record than memory, using it", "mailbox", newer.ID)
-	r.notifyDropped(newer.ID)
 	r.saved(p, e, &Draft{Mailbox: newer})
 	for _, h := range p.pending() {
 		if h.ID == newer.ID {
@@ -186,33 +185,22 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	for i := 0; i < len(d.Addresses) && len(p.stopped) > 0; i++ {
 		delete(p.stopped, d.Addresses[i].Folded())
 	}
-	ready := p.ready
 	p.mu.Unlock()
-	switch {
-	case d.save.Remove:
-		r.notifyDropped(d.ID)
-	case ready:
-		r.notifyChanged(p, d.Mailbox)
-	}
+	r.refresh(d.ID)
 	r.apply(d.save.NewHints...)
 }
 
-// notifyChanged calls the workers with a mailbox that changed, unless its partition is lost.
-func (r *Registry) notifyChanged(p *partition, m *ooo.Mailbox) {
-	p.calling.RLock()
-	defer p.calling.RUnlock()
-	if p.ctx.Err() != nil {
-		return
-	}
+// refresh calls the workers after the record of a mailbox changed, appeared or disappeared.
+func (r *Registry) refresh(id ooo.RecordID) {
 	for _, w := range r.workers {
-		w.Changed(m)
+		w.Refresh(id)
 	}
 }
 
-func (r *Registry) notifyAll(p *partition) {
+func (r *Registry) refreshAll(p *partition) {
 	for _, e := range p.snapshot() {
 		if m := e.record.Load(); m != nil {
-			r.notifyChanged(p, m)
+			r.refresh(m.ID)
 		}
 	}
 }

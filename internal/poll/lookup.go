@@ -17,9 +17,12 @@ func (p *Poller) lookUp(ctx context.Context, j *job) {
 	if m, owned := p.cfg.Registry.Get(j.t.id); owned && len(m.Addresses) > 0 {
 		c := call{began: time.Now(), mailboxes: 1}
 		person, err := p.cfg.Graph.Find(ctx, m.Addresses[0].Spelling)
+		if err == nil {
+			err = p.move(j, person)
+		}
 		if err != nil {
 			_, retryAt = p.failed(ctx, j, err, c)
-		} else if p.move(j, person) == nil {
+		} else {
 			p.cfg.Log.InfoContext(ctx, "found in the directory", "mailbox", person.ID)
 		}
 	}

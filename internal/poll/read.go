@@ -146,7 +146,7 @@ func (p *Poller) handleSetting(ctx context.Context, j *job, m *ooo.Mailbox, r oo
 	source, hint := j.cause()
 	p.mu.Lock()
 	j.t.recover()
-	if j.t.version == m.Version { // otherwise a later version may have another setting
+	if newest, _ := p.cfg.Registry.Get(j.t.id); newest == m && !r.Unchanged { // a later record may have another setting
 		j.t.digest = r.Digest
 	}
 	if outcome == Unchanged && source == ooo.SourceNotification {

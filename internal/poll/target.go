@@ -14,11 +14,10 @@ import (
 type target struct {
 	id          ooo.RecordID
 	reader      mailbox.Reader
-	version     int64      // of the latest record that was seen
 	phase       time.Time  // one of the times at which it is in phase
 	due         time.Time  // when the next regular read is due
 	expeditedAt time.Time  // when the last expedited read began
-	digest      ooo.Digest // of the answer with the setting in the record; zero: not known
+	digest      ooo.Digest // of the answer with the setting in the record; zero: not compared with this record yet
 	edge        time.Time  // of its scheduled window, by the wall clock; zero: none
 	urgent      ooo.Source // why to read it at once, other than by a hint; empty: no need
 	polledAt    time.Time  // when a regular read noticed the last change; zero: none, or it was announced
@@ -28,7 +27,7 @@ type target struct {
 	// Small fields are grouped to save memory: there is one target per mailbox.
 	monitored     bool  // under at least one address
 	inFlight      bool  // it is being read, or the result is being saved
-	dropped       bool  // this replica no longer owns it
+	dropped       bool  // it was removed, or this replica no longer owns it
 	hinted        bool  // a hint requests a read that has not begun
 	checked       bool  // such a hint is a check, which cuts the wait after an error short
 	throttled     bool  // notBefore is a Retry-After

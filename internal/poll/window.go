@@ -52,7 +52,7 @@ func (p *Poller) decideEdges(ctx context.Context) error {
 func (p *Poller) decideEdge(ctx context.Context, t *target) {
 	j := &job{t: t, urgent: ooo.SourceWindow}
 	m, outcome := p.decide(ctx, j, nil, call{began: time.Now()})
-	if m == nil || outcome == Changed { // [Poller.Changed] has scheduled the next edge
+	if m == nil || outcome == Changed { // [Poller.Refresh] has scheduled the next edge
 		return
 	}
 	p.mu.Lock()

@@ -8,32 +8,35 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Changed schedules what a record needs next: its reads and the edge of its window, or its
-// look-up.
-func (p *Poller) Changed(m *ooo.Mailbox) {
+// Refresh implements [mailbox.Worker]. It schedules what the record of a mailbox needs next:
+// its reads and the edge of its window, or its look-up.
+func (p *Poller) Refresh(id ooo.RecordID) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.targets[m.ID]
-	if t == nil {
-		// Hints may have arrived before the record.
-		t = &target{id: m.ID, reader: p.cfg.Registry.Reader(m.ID), hinted: len(p.hints(m.ID)) > 0}
-		p.targets[m.ID] = t
-	}
-	if m.Version < t.version { // overtaken by a later version
+	t := p.targets[id]
+	m, ok := p.cfg.Registry.Get(id)
+	if !ok {
+		p.forget(t)
 		return
 	}
+	if t == nil {
+		// Hints may have arrived before the record.
+		t = &target{id: id, reader: p.cfg.Registry.Reader(id), hinted: len(p.hints(id)) > 0}
+		p.targets[id] = t
+	}
 	before := t.monitored
-	t.version, t.monitored = m.Version, len(m.Addresses) > 0
+	t.monitored = len(m.Addresses) > 0
+	t.digest = ooo.Digest{} // of the older record
+	if t.failure != nil && m.Condition != ooo.Unknown {
+		t.failure.saved = false
+	}
 	if !t.monitored {
 		p.unschedule(t)
 		return
 	}
 	if !before {
 		p.scheduleFirst(t, m, now)
-	}
-	if !p.upToDate(m) {
-		t.digest = ooo.Digest{}
 	}
 	p.scheduleEdge(t, m, now)
 }
@@ -83,13 +86,12 @@ func (p *Poller) ReadNow(id ooo.RecordID, why ooo.Source) {
 	}
 }
 
-// Dropped forgets a mailbox that this replica no longer owns.
-func (p *Poller) Dropped(id ooo.RecordID) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if t := p.targets[id]; t != nil {
+// forget forgets a mailbox that was removed or that this replica no longer owns. t is nil if it
+// is not known. The caller must hold mu.
+func (p *Poller) forget(t *target) {
+	if t != nil {
 		t.dropped = true
-		delete(p.targets, id)
+		delete(p.targets, t.id)
 		p.unschedule(t)
 	}
 }

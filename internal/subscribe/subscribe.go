@@ -126,14 +126,15 @@ func (s *Subscriber) SetURLs(urls URLs) { s.urls.Store(&urls) }
 
 func (s *Subscriber) planNow(t task) { s.queue.Set(t, time.Now()) }
 
-// Changed implements [mailbox.Worker].
-func (s *Subscriber) Changed(m *ooo.Mailbox) { s.planNow(task{id: m.ID}) }
-
-// Dropped implements [mailbox.Worker].
-func (s *Subscriber) Dropped(id ooo.RecordID) {
-	s.queue.Remove(task{id: id})
+// Refresh implements [mailbox.Worker].
+func (s *Subscriber) Refresh(id ooo.RecordID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, ok := s.cfg.Registry.Get(id); ok {
+		s.planNow(task{id: id})
+		return
+	}
+	s.queue.Remove(task{id: id})
 	delete(s.notified, id)
 }
 
