@@ -63,9 +63,8 @@ var packages = []struct {
 	{"internal/archtest", nil},
 	{"internal/programtest", nil},
 
-	// Separate modules.
+	// A separate module.
 	{"scripts/tools/chart", nil},
-	{"scripts/tools/collector", nil},
 }
 
 var actor = []string{"internal/mailbox", "internal/partition", "internal/schedule", "internal/graph", "internal/store", "internal/ooo"}

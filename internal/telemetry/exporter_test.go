@@ -120,13 +120,17 @@ func environment(t *testing.T, variables map[string]string) func(string) string 
 }
 
 func TestSpansAreExported(t *testing.T) {
-	for name, protocol := range map[string]string{"default": "", "gRPC": "grpc"} {
+	tests := map[string]struct{ protocol, service, wantService string }{
+		"default": {"", "", "outlook-monitor"},
+		"gRPC":    {"grpc", "my-monitor", "my-monitor"},
+	}
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			r, url := receive(t, protocol)
+			r, url := receive(t, test.protocol)
 			m := telemetry.NewMetrics(build)
 			tracing := open(t, map[string]string{
-				"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
-				"OTEL_SERVICE_NAME": "my-monitor", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
+				"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": test.protocol,
+				"OTEL_SERVICE_NAME": test.service, "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
 			}, m.Exported)
 			began := time.Now().Add(-time.Minute)
 			ctx, outer := tracing.Tracer().Start(t.Context(), "notification", trace.WithTimestamp(began))
@@ -153,7 +157,7 @@ func TestSpansAreExported(t *testing.T) {
 				t.Errorf("read = %v, want its error and its attribute", read)
 			}
 			resource := r.attributes()
-			for _, want := range []string{"service.name=my-monitor", "service.version=v1.2.0", "deployment.environment=test"} {
+			for _, want := range []string{"service.name=" + test.wantService, "service.version=v1.2.0", "deployment.environment=test"} {
 				if !strings.Contains(resource, want) {
 					t.Errorf("resource = %s, want it to contain %s", resource, want)
 				}
