@@ -17,13 +17,14 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"outlook-monitor/internal/schedule"
 )
 
 const (
-	refreshInterval = time.Hour
-	refetchInterval = time.Minute    // how long after a fetch an unknown key causes the next one
-	firstRetry      = time.Second    // after a failed fetch, doubling up to refetchInterval
+	refreshInterval = time.Hour      // between fetches
+	fetchInterval   = time.Minute    // the shortest time between two, after an outage or for an unknown key
 	maxKeyAge       = 24 * time.Hour // older keys are no longer trusted
 	fetchTimeout    = 5 * time.Second
 )
@@ -35,24 +36,23 @@ type keySet struct {
 	fetched        time.Time
 }
 
-// keySource provides the keys of the tokens of one version. Only run fetches them. A
-// caller that needs an unknown key requests a fetch, at most once in refetchInterval, so a
-// flood of unknown key ids does not reach the login endpoint.
+// keySource provides the keys of the tokens of one version. It fetches them in advance,
+// and for an unknown key, at most once in fetchInterval: a flood of unknown key ids does
+// not reach the login endpoint.
 //
 // This is not keyfunc, because keyfunc keeps keys forever while the endpoint is
 // unreachable, does not distinguish a key that may be new from an unknown one, drops the
 // whole set if one key is malformed, and reads answers of any length.
 type keySource struct {
-	cfg      TokensConfig
-	version  string
-	client   *http.Client
-	requests chan struct{} // capacity 1: requests a fetch
+	cfg     TokensConfig
+	version string
+	client  *http.Client
+	fetches singleflight.Group // so that concurrent callers share a fetch
 
 	mu      sync.Mutex
-	current keySet        // guarded by mu, as all below
-	failed  bool          // the last fetch failed
-	tried   time.Time     // when a fetch last began or was requested
-	pending chan struct{} // closed when the fetch in flight or requested ends; nil: there is none
+	current keySet    // guarded by mu, as all below
+	tried   time.Time // when the last fetch began
+	failed  bool      // the last fetch failed
 }
 
 func newKeySource(cfg TokensConfig, version string) *keySource {
@@ -60,107 +60,80 @@ func newKeySource(cfg TokensConfig, version string) *keySource {
 		Transport: cfg.Transport, Timeout: fetchTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &keySource{cfg: cfg, version: version, client: client, requests: make(chan struct{}, 1)}
+	return &keySource{cfg: cfg, version: version, client: client}
 }
 
-// run fetches the keys until ctx ends.
+// run fetches the keys when they are an hour old, and every minute during an outage, until
+// ctx ends.
 func (k *keySource) run(ctx context.Context) error {
-	for failures := 0; ; {
-		err := k.refresh(ctx)
-		if ctx.Err() != nil {
-			return nil
+	for {
+		if keys, failed := k.latest(); failed || time.Since(keys.fetched) >= refreshInterval {
+			k.refresh(ctx)
 		}
-		wait := refreshInterval
-		if failures++; err == nil {
-			failures = 0
-		} else {
-			k.cfg.Log.WarnContext(ctx, "keys of validation tokens not fetched, retrying", "version", k.version, "err", err)
-			wait = schedule.Doubling(failures, firstRetry, refetchInterval)
-		}
-		select {
-		case <-ctx.Done():
+		if !schedule.Sleep(ctx, fetchInterval) {
 			return nil
-		case <-time.After(wait):
-		case <-k.requests:
 		}
 	}
 }
 
-// refresh fetches once and wakes the callers that wait for it.
-func (k *keySource) refresh(ctx context.Context) error {
-	k.mu.Lock()
-	k.markPending()
+// refresh fetches the keys, unless that was tried within fetchInterval, or waits for the
+// fetch in flight, until ctx ends.
+func (k *keySource) refresh(ctx context.Context) {
+	done := k.fetches.DoChan("", func() (any, error) {
+		k.mu.Lock()
+		recent := time.Since(k.tried) < fetchInterval
+		if !recent {
+			k.tried = time.Now()
+		}
+		k.mu.Unlock()
+		if recent {
+			return nil, nil
+		}
+		fetched, err := k.fetch(ctx)
+		if err != nil && !errors.Is(err, context.Canceled) {
+			k.cfg.Log.WarnContext(ctx, "keys of validation tokens not fetched, retrying", "version", k.version, "err", err)
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.failed = err != nil; !k.failed {
+			k.current = fetched
+		}
+		return nil, nil
+	})
 	select {
-	case <-k.requests: // this fetch answers it
-	default:
+	case <-done:
+	case <-ctx.Done():
 	}
-	k.mu.Unlock()
-	fetched, err := k.fetch(ctx)
+}
+
+// latest returns the keys, none if they are too old. failed reports whether the last fetch
+// failed.
+func (k *keySource) latest() (keys keySet, failed bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.failed = err != nil; !k.failed {
-		k.current = fetched
+	if time.Since(k.current.fetched) > maxKeyAge {
+		return keySet{}, k.failed
 	}
-	close(k.pending)
-	k.pending = nil
-	return err
-}
-
-// markPending records that a fetch begins or is requested. The caller must hold mu.
-func (k *keySource) markPending() {
-	k.tried = time.Now()
-	if k.pending == nil {
-		k.pending = make(chan struct{})
-	}
+	return k.current, k.failed
 }
 
 // find returns the key with this id, and the set it is in. It may wait for one fetch if
-// the key is unknown. It returns ErrBadToken or ErrNoMetadata if there is none.
+// the key is unknown, but not in an outage. It returns ErrBadToken or ErrNoMetadata if
+// there is none.
 func (k *keySource) find(ctx context.Context, id string) (*rsa.PublicKey, keySet, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.key(id) == nil {
-		wait := k.pending
-		switch {
-		case wait == nil && time.Since(k.tried) >= refetchInterval:
-			k.markPending()
-			wait = k.pending
-			select {
-			case k.requests <- struct{}{}:
-			default: // already requested
-			}
-		case k.failed:
-			wait = nil // an outage must not delay every request
-		}
-		if wait != nil {
-			k.mu.Unlock()
-			select {
-			case <-wait:
-			case <-ctx.Done():
-			}
-			k.mu.Lock()
-		}
+	set, failed := k.latest()
+	if set.keys[id] == nil && !failed {
+		k.refresh(ctx)
+		set, failed = k.latest()
 	}
-	key := k.key(id)
-	switch {
+	switch key := set.keys[id]; {
 	case key != nil:
-		return key, k.current, nil
-	case k.failed || k.stale() || ctx.Err() != nil:
+		return key, set, nil
+	case failed || ctx.Err() != nil:
 		return nil, keySet{}, ErrNoMetadata
 	}
 	return nil, keySet{}, invalid("key") // recent keys do not include it
 }
-
-// key returns the key with this id, or nil if it is unknown or too old. The caller must
-// hold mu.
-func (k *keySource) key(id string) *rsa.PublicKey {
-	if k.stale() {
-		return nil
-	}
-	return k.current.keys[id]
-}
-
-func (k *keySource) stale() bool { return time.Since(k.current.fetched) > maxKeyAge }
 
 // fetch fetches the metadata and the keys of the login endpoint.
 func (k *keySource) fetch(ctx context.Context) (keySet, error) {

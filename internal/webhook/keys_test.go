@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,6 +67,42 @@ func TestNewKey(t *testing.T) {
 	}
 }
 
+func TestConcurrentCallersShareFetch(t *testing.T) {
+	withTokens(t, func(l *loginEndpoint) { l.delay = time.Second }, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
+		time.Sleep(10 * time.Minute)
+		l.change(func() { l.keys["b"] = otherSigner() })
+		var callers sync.WaitGroup
+		for range 20 {
+			callers.Go(func() { checkTokens(t, "the new key", tokens, nil, l.token(t, "1.0", useNewKey)) })
+		}
+		callers.Wait()
+		if got := l.fetchCount(); got != 3 {
+			t.Errorf("metadata fetched %d times, want twice in advance and once for all callers", got)
+		}
+	})
+}
+
+func TestUnknownKeyInOutage(t *testing.T) {
+	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
+		time.Sleep(10 * time.Minute)
+		l.change(func() { l.delay = time.Hour; l.keys["b"] = otherSigner() })
+		for i, want := range []time.Duration{time.Second, 0, 0} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			began := time.Now()
+			if err := tokens.Check(ctx, []string{l.token(t, "1.0", useNewKey)}); !errors.Is(err, webhook.ErrNoMetadata) {
+				t.Errorf("Check = %v, want %v", err, webhook.ErrNoMetadata)
+			}
+			if waited := time.Since(began); waited != want {
+				t.Errorf("caller %d waited %v, want %v", i, waited, want)
+			}
+			cancel()
+		}
+		l.change(func() { l.delay = 0 })
+		time.Sleep(2 * time.Minute)
+		checkTokens(t, "the new key after the outage", tokens, nil, l.token(t, "1.0", useNewKey))
+	})
+}
+
 func TestUnknownKeyFlood(t *testing.T) {
 	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
 		const minutes = 10
@@ -117,7 +154,7 @@ func TestOutageAtStart(t *testing.T) {
 
 func TestHangingEndpoint(t *testing.T) {
 	withTokens(t, func(l *loginEndpoint) { l.delay = time.Hour }, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
-		time.Sleep(7 * time.Second) // the first fetch has failed, the second is in flight
+		time.Sleep(67 * time.Second) // the first fetch failed after 5 s, the second is in flight
 		began := time.Now()
 		checkTokens(t, "a valid token", tokens, webhook.ErrNoMetadata, l.token(t, "1.0"))
 		if waited := time.Since(began); waited > 0 {
