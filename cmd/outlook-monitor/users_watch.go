@@ -25,7 +25,7 @@ type usersWatchCmd struct {
 // Run prints all users and then each change, one per line, until ctx ends. Once the service
 // has answered, Run retries calls that fail.
 func (c *usersWatchCmd) Run(ctx context.Context, out io.Writer, errs stderr, api *usersAPI) error {
-	w := watcher{api: api, email: c.Email, out: out, known: map[string]summary{}, width: len("EMAIL")}
+	w := watcher{api: api, email: c.Email, out: out, width: len("EMAIL")}
 	for failing, first := false, true; ; first = false {
 		began := time.Now()
 		users, err := w.read(ctx)
@@ -56,7 +56,7 @@ type watcher struct {
 	api   *usersAPI
 	email string // empty: all users
 	out   io.Writer
-	known map[string]summary // last printed, by address in lower case
+	known map[string]summary // last printed, by address in lower case; nil before the first report
 	width int                // of the column of addresses
 }
 
@@ -93,7 +93,7 @@ func (w *watcher) read(ctx context.Context) (map[string]summary, error) {
 		return read, w.api.pages(ctx, add)
 	}
 	_, body, err := w.api.call(ctx, http.MethodGet, w.email, "", nil, nil)
-	if _, gone := errors.AsType[*unknownUser](err); gone && len(w.known) > 0 {
+	if _, gone := errors.AsType[*unknownUser](err); gone && w.known != nil {
 		return read, nil
 	}
 	if err != nil {

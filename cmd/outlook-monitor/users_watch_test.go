@@ -2,8 +2,11 @@ package main_test
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -75,6 +78,27 @@ func TestUsersWatch(t *testing.T) {
 		if code := p.Wait(); code != 0 {
 			t.Errorf("exit code after Ctrl-C = %d, want 0", code)
 		}
+	}
+}
+
+func TestUsersWatchOfRemovedUser(t *testing.T) {
+	var reads atomic.Int32
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if n := reads.Add(1); 1 < n && n < 5 {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte(`{"error":"not monitored"}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"email":"ann@contoso.example","state":"watching","delivery":{"state":"delivered"}}`))
+	}))
+	defer service.Close()
+	tb := newTestbed(t, "", graphsim.Config{Seed: 46})
+	tb.env["OUTLOOK_MONITOR_URL"] = service.URL
+	p := tb.start("users", "watch", "--every=100ms", "ann@contoso.example")
+	tb.eventually("the user is printed again", func() bool { return strings.Contains(p.log.String(), "  added      ann@contoso.example") })
+	_ = p.Signal(syscall.SIGINT)
+	if p.Wait(); strings.Count(p.log.String(), "  removed    ann@contoso.example") != 1 || strings.Contains(p.log.String(), "retrying") {
+		t.Errorf("output = %s, want one removal and no error", p.log)
 	}
 }
 
