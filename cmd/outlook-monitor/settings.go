@@ -23,7 +23,8 @@ import (
 )
 
 // fingerprint identifies the owner of the data in Redis: services of different tenants, apps
-// or Graph endpoints must not share it.
+// or Graph endpoints must not share it. With a managed identity the tenant is known only if
+// AZURE_TENANT_ID is set.
 func fingerprint(settings config.Settings) string {
 	endpoint, _, _ := graphConfig(settings.Graph).Addresses() // graph.New reports wrong settings
 	return digest(settings.Graph.TenantID, settings.Graph.ClientID, endpoint)

@@ -83,7 +83,7 @@ type Settings struct {
 // Graph says which Graph to call, and with which credential. The ids may be empty with a
 // managed identity. URLs have no trailing slash.
 type Graph struct {
-	TenantID            string `setting:"AZURE_TENANT_ID" placeholder:"TENANT" was:"TENANT" format:"id" help:"Directory (tenant) of the app registration; not needed with a managed identity."`
+	TenantID            string `setting:"AZURE_TENANT_ID" placeholder:"TENANT" was:"TENANT" format:"id" help:"Directory (tenant) of the app registration; with a managed identity only needed for resource data, and to detect that a service of another tenant uses the same Redis."`
 	ClientID            string `setting:"AZURE_CLIENT_ID" placeholder:"ID" was:"CLIENT_ID" format:"id" help:"Application (client) id of the app registration; with a managed identity, the id of a user-assigned one."`
 	ClientSecret        Secret `setting:"AZURE_CLIENT_SECRET" placeholder:"SECRET" was:"CLIENT_SECRET" help:"Client secret of the app registration."`
 	CertificatePath     string `setting:"AZURE_CLIENT_CERTIFICATE_PATH" placeholder:"FILE" format:"file" help:"Certificate and private key (PEM or PKCS#12) to log in with instead of a secret; read at each login."`
