@@ -82,14 +82,11 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	registry, err := mailbox.New(mailbox.Config{
+	registry := mailbox.New(mailbox.Config{
 		Store: s.store, MayStart: owners.MayStart, Interval: settings.PollInterval,
 		OnTable: owners.Refresh, OnPartition: metrics.PartitionChanged,
 		OnUnknownHint: func(kind ooo.HintKind) { metrics.UnknownHint(string(kind)) }, Log: log,
 	})
-	if err != nil {
-		return nil, err
-	}
 	deliverer := deliver.New(deliver.Config{
 		Registry: registry, Mediator: mediator, InTime: owners.InTime, Concurrency: settings.DeliveryConcurrency,
 		OnAttempt: seen.attempted, Tracer: tracing.Tracer(), Log: log,
@@ -103,10 +100,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if settings.PresenceSweep {
 		polling.Presences = graphClient.Presences
 	}
-	poller, err := poll.New(polling)
-	if err != nil {
-		return nil, err
-	}
+	poller := poll.New(polling)
 	subscriber := subscribe.New(subscribe.Config{
 		Registry: registry, Owners: owners, Graph: graphClient, Resources: settings.Resources, Lifetime: settings.Lifetime,
 		Keys: keys.keys, Certificate: currentCertificate(certificates), SetWait: owners.SetWait, ReadNow: poller.ReadNow,

@@ -11,6 +11,7 @@ import (
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/store"
 )
 
@@ -44,12 +45,9 @@ func (h *hintless) Listen(ctx context.Context, receive func(store.Message)) erro
 func TestUnreadableHintsAreReadOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		redis := &hintless{}
-		r, err := mailbox.New(mailbox.Config{Store: redis, MayStart: func(int) bool { return true }, Interval: 2 * time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		stop := await.Run(t, func(ctx context.Context) error { return r.Run(ctx) })
-		go r.Acquire(t.Context(), 0, store.Lease{Life: "a", Tenure: 1})
+		owner := ownertest.NewOwner(t, mailbox.Config{Store: redis})
+		stop := await.Run(t, func(ctx context.Context) error { return owner.Registry.Run(ctx) })
+		go owner.Acquire(t.Context(), 0, ownertest.Lease)
 		time.Sleep(10 * time.Minute)
 		if n := redis.reads.Load(); n < 590 || n > 670 {
 			t.Errorf("hints read %d times in ten minutes, want once a second and for each of 60 requests", n)

@@ -14,7 +14,6 @@ package mailbox
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"log/slog"
 	"sync"
@@ -65,7 +64,7 @@ type Rollback interface {
 	SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error)
 }
 
-// Config says what a [Registry] works with. The callbacks and Log may be nil.
+// Config configures a [Registry]. All of it is required.
 type Config struct {
 	Store Store
 	// MayStart reports whether this replica may start work in a partition now: it owns the
@@ -91,23 +90,8 @@ type Registry struct {
 }
 
 // New returns a registry that owns nothing yet.
-func New(cfg Config) (*Registry, error) {
-	if cfg.Store == nil || cfg.MayStart == nil || cfg.Interval <= 0 {
-		return nil, errors.New("mailbox: Store, MayStart and Interval are required")
-	}
-	if cfg.OnPartition == nil {
-		cfg.OnPartition = func(string) {}
-	}
-	if cfg.OnTable == nil {
-		cfg.OnTable = func() {}
-	}
-	if cfg.OnUnknownHint == nil {
-		cfg.OnUnknownHint = func(ooo.HintKind) {}
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	return &Registry{cfg: cfg, running: make(chan struct{}), reread: make(chan struct{}, 1), wishes: schedule.New[wishKey]()}, nil
+func New(cfg Config) *Registry {
+	return &Registry{cfg: cfg, running: make(chan struct{}), reread: make(chan struct{}, 1), wishes: schedule.New[wishKey]()}
 }
 
 // owned yields the partitions that this replica owns, loaded or not.

@@ -21,20 +21,21 @@ type Owner struct {
 	late atomic.Bool
 }
 
-// NewOwner returns an owner that acquires nothing before [Owner.Run]. It fills in the fields
-// that cfg leaves out.
+// NewOwner returns an owner that acquires nothing before [Owner.Run]. Store is required in cfg;
+// Interval and OnUnknownHint are optional, the other fields are ignored.
 func NewOwner(t *testing.T, cfg mailbox.Config) *Owner {
 	t.Helper()
 	o := &Owner{t: t}
 	cfg.MayStart = func(int) bool { return o.InTime() }
+	cfg.OnPartition, cfg.OnTable = func(string) {}, func() {}
+	if cfg.OnUnknownHint == nil {
+		cfg.OnUnknownHint = func(ooo.HintKind) {}
+	}
 	cfg.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if cfg.Interval == 0 {
 		cfg.Interval = 2 * time.Second
 	}
-	var err error
-	if o.Registry, err = mailbox.New(cfg); err != nil {
-		t.Fatal(err)
-	}
+	o.Registry = mailbox.New(cfg)
 	return o
 }
 

@@ -246,10 +246,7 @@ func (f *fixture) run(configure func(*poll.Config, *faultyGraph), s mailbox.Stor
 	if configure != nil {
 		configure(&cfg, f.graph)
 	}
-	poller, err := poll.New(cfg)
-	if err != nil {
-		f.Fatal(err)
-	}
+	poller := poll.New(cfg)
 	stopPoller := await.Run(f.T, poller.Run)
 	stopRegistry := f.registry.Run(poller)
 	test(f)

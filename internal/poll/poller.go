@@ -20,7 +20,6 @@ package poll
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -138,10 +137,7 @@ type Poller struct {
 }
 
 // New returns a poller that is ready to Run.
-func New(cfg Config) (*Poller, error) {
-	if cfg.Registry == nil || cfg.Graph == nil || cfg.Interval <= 0 || cfg.Tracer == nil || cfg.Log == nil {
-		return nil, errors.New("poll: Registry, Graph, Interval, Tracer and Log are required")
-	}
+func New(cfg Config) *Poller {
 	p := &Poller{
 		cfg: cfg, policyTag: cfg.Policy.Tag(), rate: rate.NewLimiter(maxReadRate, readBurst), traced: cfg.Tracer != noop.Tracer{},
 		edges: schedule.New[*target](), saves: make(chan struct{}, maxSaves), removals: make(chan []ooo.Hint, maxRemovals),
@@ -156,7 +152,7 @@ func New(cfg Config) (*Poller, error) {
 	p.expedited = newLane(1, GraphWait, adaptive)
 	p.isolated = newLane(1, GraphWait, func() int { return maxIsolatedCalls })
 	p.lookups = newLane(1, DirectoryWait, func() int { return max(maxLookups/max(cfg.Replicas(), 1), 1) })
-	return p, nil
+	return p
 }
 
 func (p *Poller) lanes() []*lane { return []*lane{p.regular, p.expedited, p.isolated, p.lookups} }
