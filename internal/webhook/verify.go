@@ -62,10 +62,17 @@ func (r *Receiver) verify(ctx context.Context, body []byte, c collection, keys o
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
-	tokens := r.checkTokens(ctx, decodeTokens(c.Tokens.raw(body)))
+	tokens := decodeTokens(c.Tokens.raw(body))
+	tokenErr := r.cfg.Tokens.Check(ctx, tokens)
+	if tokenErr != nil && len(tokens) > 0 {
+		r.cfg.Log.DebugContext(ctx, "validation tokens not accepted", "err", tokenErr)
+	}
 	trusted := found[:0]
 	for _, n := range found {
-		if n.verdict = r.verifyContent(ctx, n.content, tokens); n.verdict.trusted() {
+		if len(tokens) > 0 || n.content != nil { // only resource data needs tokens
+			n.verdict = r.verifyContent(ctx, n.content, tokenErr)
+		}
+		if n.verdict.trusted() {
 			trusted = append(trusted, n)
 		} else {
 			counts[n.verdict]++
@@ -103,51 +110,24 @@ func knownEvent(name string) ooo.LifecycleKind {
 	return ""
 }
 
-// tokenCheck is the result of checking the tokens of a request.
-type tokenCheck int
-
-const (
-	tokensMissing tokenCheck = iota
-	tokensValid
-	tokensInvalid
-	tokensUnchecked
-)
-
-func (r *Receiver) checkTokens(ctx context.Context, tokens []string) tokenCheck {
-	if len(tokens) == 0 {
-		return tokensMissing
-	}
-	err := r.cfg.Tokens.Check(ctx, tokens)
-	switch {
-	case err == nil:
-		return tokensValid
-	case errors.Is(err, ErrNoMetadata):
-		r.cfg.Log.DebugContext(ctx, "validation tokens not checked", "err", err)
-		return tokensUnchecked
-	}
-	r.cfg.Log.DebugContext(ctx, "validation tokens refused", "err", err)
-	return tokensInvalid
-}
-
 // verifyContent returns the verdict on an item whose clientState is valid. It depends on
-// its encrypted content, if it has any, and on the tokens of its request.
-func (r *Receiver) verifyContent(ctx context.Context, content []byte, tokens tokenCheck) verdict {
-	encrypted := content != nil
-	switch {
-	case tokens == tokensInvalid || encrypted && tokens == tokensMissing:
+// its encrypted content, if it has any, and on the check of the tokens of its request.
+func (r *Receiver) verifyContent(ctx context.Context, content []byte, tokenErr error) verdict {
+	if tokenErr != nil && !errors.Is(tokenErr, ErrNoMetadata) {
 		return badToken
-	case encrypted:
+	}
+	if content != nil {
 		err := r.decrypt(ctx, content)
 		switch {
 		case errors.Is(err, errBadContent):
 			return badSignature
-		case errors.Is(err, errUnknownCertificate) && tokens == tokensValid:
+		case errors.Is(err, errUnknownCertificate) && tokenErr == nil:
 			return undecryptable
 		case err != nil:
 			return unverified
 		}
 	}
-	if tokens == tokensUnchecked {
+	if tokenErr != nil {
 		return unverified
 	}
 	return accepted
