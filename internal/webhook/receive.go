@@ -1,17 +1,140 @@
+// Package webhook receives what Microsoft Graph sends: the handshake of a new
+// subscription, change notifications and lifecycle events.
+//
+// # Notifications are hints
+//
+// A notification means "read this mailbox now" and nothing else; none of its other
+// content is trusted. Genuine items become hints for the owners of their mailboxes, one
+// for each mailbox and kind. A request is answered with 202 once Redis has all its hints,
+// and with 503 if it does not, so that Graph sends it again. Only the owner of a mailbox
+// knows whether it is monitored.
+//
+// # Verification
+//
+// Each item is verified by its clientState first. That is derived from the object id, so
+// verifying it needs no look-up; a missing one is a wrong one. Forged items get the same
+// 202 and cause no call. One invalid item does not affect the others. Nothing else of a
+// request is decoded before a clientState is verified, so unauthenticated requests cost
+// little memory.
+//
+// Resource data, which Graph encrypts for one of the [Certificates], needs more: its
+// request must have validation tokens, all of them valid ([Tokens]), and each item must be
+// signed with the key that it contains. An invalid token invalidates the whole request,
+// with or without resource data. Decrypted data is only checked for its form, never
+// used as the mailbox's setting.
+//
+// An item that can't be verified is not treated as forged. While the keys of the login
+// endpoint are unavailable, or if the certificate is unknown, a valid clientState is
+// enough for a read, which is harmless, and is counted. Keys are fetched in advance, and
+// at most once a minute however many tokens need one. Tokens are checked only if at least
+// one item has a valid clientState.
+//
+// Both paths accept changes and lifecycle events: Graph chooses which one it uses.
 package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
+	"github.com/gin-gonic/gin"
 	"go.opentelemetry.io/otel/trace"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/server"
 )
+
+// The paths under PUBLIC_URL.
+const (
+	NotificationPath = "/graph/notifications"
+	LifecyclePath    = "/graph/lifecycle"
+)
+
+// Config configures a [Receiver]. Until Ready returns true, only Public is used.
+type Config struct {
+	Ready  func() bool    // whether hints can be stored
+	Public *server.Public // limits callers and bodies
+
+	// Leave stores hints for the owners of mailboxes, each with a nonce of its own. It
+	// returns nil once all are stored.
+	Leave func(ctx context.Context, hints ...ooo.Hint) error
+	Keys  func(ctx context.Context) (ooo.ClientStateKeys, error)
+
+	Tokens       *Tokens       // checks validation tokens; nil: items are verified by clientState alone
+	Certificates *Certificates // decrypts resource data; nil: none is expected
+
+	Counted  func(verdict string, n int) // called for n items with a verdict
+	Answered func(took time.Duration)    // called for each body that was answered
+	Tracer   trace.Tracer                // of requests that lead to hints
+	Log      *slog.Logger
+}
+
+// Receiver answers Graph.
+type Receiver struct {
+	cfg Config
+}
+
+// Graph expects an answer within 3 s, and slows down or drops notifications otherwise.
+const (
+	answerTimeout = 2500 * time.Millisecond
+	verifyTimeout = 1500 * time.Millisecond // of answerTimeout, for tokens and content
+)
+
+// New returns a receiver.
+func New(cfg Config) *Receiver { return &Receiver{cfg} }
+
+// Register adds both paths to an engine that sets the headers of all answers. Methods
+// other than POST are answered with 405.
+func (r *Receiver) Register(routes gin.IRoutes) {
+	for _, path := range []string{NotificationPath, LifecyclePath} {
+		routes.Any(path, r.handle)
+	}
+}
+
+func (r *Receiver) handle(c *gin.Context) {
+	w, request := c.Writer, c.Request
+	if !r.cfg.Public.Admits(w, request) {
+		return
+	}
+	token, present, ok := handshake(request.URL.RawQuery)
+	switch {
+	case request.Method != http.MethodPost:
+		c.Header("Allow", http.MethodPost)
+		server.Refuse(w, request, http.StatusMethodNotAllowed)
+	case present && !ok:
+		server.Refuse(w, request, http.StatusBadRequest)
+	case present:
+		if request.ContentLength != 0 {
+			c.Header("Connection", "close") // the body is neither read nor waited for
+		}
+		c.Data(http.StatusOK, "text/plain; charset=utf-8", []byte(token))
+	case !r.cfg.Ready():
+		server.Refuse(w, request, http.StatusServiceUnavailable)
+	default:
+		r.cfg.Public.Receive(w, request, func(body []byte) { r.answer(c, body) })
+	}
+}
+
+// answer processes a collection. A 503 makes Graph send it again.
+func (r *Receiver) answer(c *gin.Context, body []byte) {
+	began := time.Now()
+	defer func() { r.cfg.Answered(time.Since(began)) }()
+	ctx, cancel := context.WithTimeout(c.Request.Context(), answerTimeout)
+	defer cancel()
+	switch err := r.process(ctx, began, body); {
+	case err == nil:
+		c.Status(http.StatusAccepted)
+	case errors.Is(err, errNoCollection): // anyone can cause it: not worth a warning
+		r.cfg.Log.DebugContext(ctx, "request to a Graph path refused", "err", err)
+		server.Refuse(c.Writer, c.Request, http.StatusBadRequest)
+	default:
+		r.cfg.Log.WarnContext(ctx, "notifications not stored, Graph sends them again", "err", err)
+		server.Refuse(c.Writer, c.Request, http.StatusServiceUnavailable)
+	}
+}
 
 // process verifies a collection and stores the hints that it leads to.
 func (r *Receiver) process(ctx context.Context, began time.Time, body []byte) error {
@@ -42,57 +165,6 @@ func (r *Receiver) process(ctx context.Context, began time.Time, body []byte) er
 		counts[n.verdict]++
 	}
 	return nil
-}
-
-// hintsFor returns one hint for each mailbox, kind and subject, however many
-// notifications lead to it.
-func hintsFor(notifications []notification, now time.Time) []ooo.Hint {
-	type key struct {
-		mailbox ooo.RecordID
-		kind    ooo.HintKind
-		subject string
-	}
-	seen := make(map[key]bool, len(notifications))
-	hints := make([]ooo.Hint, 0, len(notifications))
-	add := func(n notification, kind ooo.HintKind, subject string) {
-		if seen[key{n.mailbox, kind, subject}] {
-			return
-		}
-		seen[key{n.mailbox, kind, subject}] = true
-		hints = append(hints, ooo.Hint{
-			ID: n.mailbox, Kind: kind, Subject: subject, At: now, Source: ooo.SourceNotification, Reason: string(n.event),
-			NotificationID: n.id, SubscriptionID: n.subscription, ResourceTag: n.resourceTag,
-		})
-	}
-	for _, n := range notifications {
-		// A removed subscription may have missed changes.
-		if n.event != ooo.ReauthorizationRequired || n.isChange {
-			add(n, ooo.HintRead, "")
-		}
-		if n.event == ooo.ReauthorizationRequired || n.event == ooo.SubscriptionWasRemoved {
-			add(n, ooo.HintSubscription, string(n.event))
-		}
-	}
-	return hints
-}
-
-// storeHints stores the hints and records a span. The span is the root of the trace that
-// the reads and deliveries continue, whatever the headers of the request say; a forged
-// request leaves none.
-func (r *Receiver) storeHints(ctx context.Context, began time.Time, items int, hints []ooo.Hint) error {
-	ctx, span := r.cfg.Tracer.Start(ctx, "notification", trace.WithNewRoot(), trace.WithTimestamp(began), trace.WithSpanKind(trace.SpanKindServer),
-		trace.WithAttributes(attribute.Int("outlook_monitor.items", items), attribute.Int("outlook_monitor.hints", len(hints))))
-	defer span.End()
-	carrier := propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(ctx, carrier)
-	for i := range hints {
-		hints[i].Trace = carrier["traceparent"]
-	}
-	err := r.cfg.Leave(ctx, hints...)
-	if err != nil {
-		span.SetStatus(codes.Error, "hints not stored")
-	}
-	return err
 }
 
 // report counts and logs how many items got each verdict.
