@@ -1,13 +1,16 @@
 package bench_test
 
 import (
+	"bytes"
 	"context"
 	cryptorand "crypto/rand"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -198,10 +201,38 @@ func BenchmarkInbox(b *testing.B) {
 	}
 }
 
+const notificationPath = "/graph/notifications"
+
+// eventsResource is the resource of the notifications.
+const eventsResource = "/users/{id}/events"
+
+// notificationItem returns a valid notification item for a user, formatted like Graph's.
+func notificationItem(u graphsim.User) string {
+	state := ooo.NewClientStateKeys(clientStateKey).Derive(ooo.ObjectID(u.ID), eventsResource)
+	event := "AAMkADk0MGFkODE3LWE4MmYtNDRhOS04OGQxLTkyNGRkN2NhMmVlYgBGAAAAAAAB" + u.ID
+	return `{"subscriptionId":"` + u.ID + `","subscriptionExpirationDateTime":"2026-12-01T10:00:00.0000000Z",` +
+		`"changeType":"updated","resource":"Users/` + u.ID + `/Events/` + event + `","clientState":"` + state + `",` +
+		`"tenantId":"` + graphsim.DefaultTenantID + `","resourceData":{"@odata.type":"#Microsoft.Graph.Event",` +
+		`"@odata.id":"Users/` + u.ID + `/Events/` + event + `","@odata.etag":"W/\"DwAAABYAAAC4ofQHEIqCSbQPot83AFcbAAAW/0tB\"","id":"` + event + `"}}`
+}
+
 func notificationItems(users []graphsim.User) []string {
 	all := make([]string, len(users))
 	for i, u := range users {
 		all[i] = notificationItem(u)
 	}
 	return all
+}
+
+func collection(items []string) []byte { return []byte(`{"value":[` + strings.Join(items, ",") + `]}`) }
+
+// post sends a JSON body and returns the status, or 0 without an answer.
+func post(url string, body []byte) int {
+	response, err := client.Post(url, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body)
+	return response.StatusCode
 }

@@ -87,41 +87,6 @@ func (tb *testbed) floors(rate float64, all *[len(floorVariants)][]float64) {
 	}
 }
 
-// BenchmarkReadFloor measures the floor with HTTP/1.1 and HTTP/2, at 5,000 reads a second
-// and at full speed.
-func BenchmarkReadFloor(b *testing.B) {
-	tb := newTestbed(b, config{users: 2000, quota: 1 << 30})
-	for b.Loop() {
-		heading(b, "the floor of reading: HTTP versions")
-		for _, way := range []struct {
-			name   string
-			params floorParams
-		}{
-			{"each batch at its own time", floorParams{Rate: 5000}},
-			{"those of 1/16 s together", floorParams{Rate: 5000, Burst: 1. / 16}},
-			{"no limit", floorParams{}},
-		} {
-			for _, http1 := range []bool{false, true} {
-				o := way.params
-				o.Concurrency, o.HTTP1 = 16, http1
-				name := "HTTP/2"
-				if http1 {
-					name = "HTTP/1.1"
-				}
-				name += ", " + way.name
-				graphBefore := cpuOf(b, tb.graph.PID())
-				tb.graph.resetStats()
-				cpu := tb.floor(o, 3)
-				done := reads(tb.graph.stats())
-				row(b, figure{name: name + ": CPU per read", value: 1e6 * median(cpu), unit: "µs"})
-				row(b, figure{name: name + ": CPU per read, local Graph", value: 1e6 * (cpuOf(b, tb.graph.PID()) - graphBefore) / done, unit: "µs"})
-				row(b, figure{name: name + ": reads a second", value: done / (3 * floorTime.Seconds()), unit: "/s"})
-			}
-		}
-		b.ReportMetric(0, "ns/op")
-	}
-}
-
 // floor returns the CPU seconds per read in some runs of the floor.
 func (tb *testbed) floor(o floorParams, times int) (cpu []float64) {
 	tb.t.Helper()

@@ -187,26 +187,6 @@ func TestBatchDependencies(t *testing.T) {
 	}
 }
 
-func BenchmarkBatchOf20(b *testing.B) {
-	f := start(b, graphsim.Config{})
-	users := f.addUsers(2000)
-	var bodies [][]byte
-	for from := 0; from < len(users); from += 20 {
-		var requests []map[string]any
-		for i, u := range users[from : from+20] {
-			requests = append(requests, get(fmt.Sprint(i), "/users/"+u.ID+repliesPath))
-		}
-		bodies = append(bodies, encode(map[string]any{"requests": requests}))
-	}
-	n := 0
-	for b.Loop() {
-		n++
-		if a, err := f.trySend("POST", f.URL()+"/v1.0/$batch", f.header(), bodies[n%len(bodies)]); err != nil || a.status != 200 {
-			b.Fatalf("batch = %d, %v", a.status, err)
-		}
-	}
-}
-
 // TestBatchOfSubscriptions creates subscriptions whose handshakes wait for each other.
 func TestBatchOfSubscriptions(t *testing.T) {
 	t.Parallel()
