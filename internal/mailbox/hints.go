@@ -180,7 +180,7 @@ func (r *Registry) readHints(ctx context.Context) error {
 func (r *Registry) readHintsOnce(ctx context.Context) error {
 	var loaded []*partition // so far: a partition that is loaded later needs a later read
 	for p := range r.owned() {
-		if _, _, ok := r.Counts(p.number); ok {
+		if _, ok := r.Saves(p.number); ok {
 			loaded = append(loaded, p)
 		}
 	}

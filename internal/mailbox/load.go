@@ -81,7 +81,7 @@ func (r *Registry) fill(p *partition, loaded store.Loaded) {
 	defer p.mu.Unlock()
 	p.loaded, p.saves, p.readsAt = true, loaded.Saves, loaded.ReadsAt
 	for _, m := range loaded.Records {
-		p.put(p.entry(m.ID), m)
+		p.entry(m.ID).record.Store(m)
 	}
 }
 
@@ -99,7 +99,6 @@ func (r *Registry) discard(p *partition) {
 	p.ready = false
 	ids := slices.Collect(maps.Keys(p.entries))
 	clear(p.entries)
-	p.records = 0
 	p.mu.Unlock()
 	for _, id := range ids {
 		r.refresh(id)

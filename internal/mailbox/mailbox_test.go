@@ -194,7 +194,7 @@ func TestUpdate(t *testing.T) {
 		if m := f.update(rename); m.Person.DisplayName != "Ann!" || m.Version != 2 {
 			t.Errorf("Update = %+v, want version 2", m)
 		}
-		_, saves, _ := f.Counts(id.Partition())
+		saves, _ := f.Saves(id.Partition())
 		if got, _ := f.raw.HGet(t.Context(), "om:{om}:owners", store.SavesField(id.Partition())).Int64(); got != saves {
 			t.Errorf("Redis counts %d saves, memory %d", got, saves)
 		}
@@ -270,7 +270,7 @@ func TestRestore(t *testing.T) {
 	key := fmt.Sprintf("om:{om}:records:%d", id.Partition())
 	older := f.field(key, string(id))
 	f.update(away)
-	_, saves, _ := f.Counts(id.Partition())
+	saves, _ := f.Saves(id.Partition())
 	restored := func(t *testing.T) {
 		f.Restore(t.Context(), id.Partition(), ownertest.Lease)
 		loaded, err := f.store.Load(t.Context(), id.Partition())

@@ -31,7 +31,6 @@ type partition struct {
 	ready    bool
 	draining bool
 	entries  map[ooo.RecordID]*entry // removed records keep theirs, whose mutex a new record with the same ID needs
-	records  int                     // entries that have a record
 	hints    map[ooo.RecordID]map[hintKey]ooo.Hint
 	stopped  map[string]time.Time // folded address -> time of the wish that ended its monitoring, for [Registry.Restore]
 	saves    int64                // counted by Redis when it was loaded, plus answered saves since
@@ -95,16 +94,6 @@ func (e *entry) lastRead(m *ooo.Mailbox) time.Time {
 		return time.Unix(0, at).UTC()
 	}
 	return m.CheckedAt
-}
-
-// put sets the record of an entry; nil removes it. The caller must hold mu.
-func (p *partition) put(e *entry, m *ooo.Mailbox) {
-	if e.record.Swap(m) != nil {
-		p.records--
-	}
-	if m != nil {
-		p.records++
-	}
 }
 
 // entry returns the entry of a record, adding an empty one if there is none. The caller
@@ -225,9 +214,9 @@ func (r *Registry) Busy(number int) (busy bool) {
 	return busy
 }
 
-// Counts returns how many mailboxes of a partition are in memory, and how many saves Redis
-// must have counted at least. ok is false until the partition is loaded.
-func (r *Registry) Counts(number int) (mailboxes int, saves int64, ok bool) {
-	r.locked(number, func(p *partition) { mailboxes, saves, ok = p.records, p.saves, p.loaded })
-	return mailboxes, saves, ok
+// Saves returns how many saves of a partition Redis must have counted at least. ok is false
+// until the partition is loaded.
+func (r *Registry) Saves(number int) (n int64, ok bool) {
+	r.locked(number, func(p *partition) { n, ok = p.saves, p.loaded })
+	return n, ok
 }

@@ -19,7 +19,7 @@ import (
 // stays lost.
 func (r *Registry) Restore(ctx context.Context, number int, lease store.Lease) {
 	p := r.parts[number].Load()
-	if _, _, loaded := r.Counts(number); !loaded || p == nil || p.lease != lease {
+	if _, loaded := r.Saves(number); !loaded || p == nil || p.lease != lease {
 		return // it is being loaded from the older data
 	}
 	if schedule.Retry(p.ctx, 100*time.Millisecond, 2*time.Second, func(int) error { return r.restore(p) }) {
@@ -53,7 +53,7 @@ func (r *Registry) restore(p *partition) error {
 	}
 	p.saving.Lock()
 	defer p.saving.Unlock()
-	_, saves, _ := r.Counts(p.number)
+	saves, _ := r.Saves(p.number)
 	return r.cfg.Store.SetSaves(ctx, p.lease, p.number, saves)
 }
 

@@ -175,7 +175,7 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 		m = nil
 	}
 	p.mu.Lock()
-	p.put(e, m)
+	e.record.Store(m)
 	for _, h := range d.save.DoneHints {
 		p.forget(h)
 	}

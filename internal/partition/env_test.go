@@ -85,11 +85,11 @@ func (h *holder) Drain(ctx context.Context, p int, stop bool) error {
 	return ctx.Err()
 }
 
-func (h *holder) Counts(p int) (mailboxes int, saves int64, ok bool) {
+func (h *holder) Saves(p int) (n int64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	saves, ok = h.saves[p]
-	return 10, saves, ok
+	n, ok = h.saves[p]
+	return n, ok
 }
 
 func (h *holder) Restore(ctx context.Context, p int, lease store.Lease) {
@@ -97,7 +97,7 @@ func (h *holder) Restore(ctx context.Context, p int, lease store.Lease) {
 	h.restored++
 	h.mu.Unlock()
 	for {
-		_, n, known := h.Counts(p)
+		n, known := h.Saves(p)
 		if !known {
 			return
 		}

@@ -84,9 +84,9 @@ type Holder interface {
 	Restore(ctx context.Context, p int, lease store.Lease)
 	// Busy reports whether a call is in flight that another owner would have to wait for.
 	Busy(p int) bool
-	// Counts returns how many mailboxes of a partition are in memory, and how many saves
-	// Redis must have counted at least. ok is false until the partition is loaded.
-	Counts(p int) (mailboxes int, saves int64, ok bool)
+	// Saves returns how many saves of a partition Redis must have counted at least. ok is
+	// false until the partition is loaded.
+	Saves(p int) (n int64, ok bool)
 }
 
 // Config configures [Owners].
@@ -143,7 +143,6 @@ type Owners struct {
 	deadline     time.Time
 	wallDeadline time.Time // the deadline by the wall clock
 	replicas     int
-	share        float64
 }
 
 // New returns a replica that owns nothing yet.
@@ -160,7 +159,7 @@ func New(cfg Config) (*Owners, error) {
 	}
 	return &Owners{
 		cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)), wall: func() time.Time { return time.Now().Round(0) },
-		events: make(chan func()), ended: make(chan struct{}), refresh: make(chan struct{}, 1), replicas: 1, share: 1,
+		events: make(chan func()), ended: make(chan struct{}), refresh: make(chan struct{}, 1), replicas: 1,
 		peers: peers{me: cfg.Life}, toRelease: map[int]store.Lease{},
 	}, nil
 }
@@ -217,13 +216,10 @@ func (o *Owners) Replicas() int {
 	return o.replicas
 }
 
-// Share returns the fraction of all mailboxes that this replica owns, at least half of an
-// even share.
-func (o *Owners) Share() float64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.share
-}
+// Share returns this replica's share of what Graph allows the app: the fraction of the
+// partitions that it owns. Mailboxes are spread over them by a hash, so this is nearly its
+// fraction of the mailboxes, and the shares of all owners never add up to more than 1.
+func (o *Owners) Share() float64 { return float64(o.Owned()) / ooo.Partitions }
 
 // Wait returns how much of a wait of the whole app is left.
 func (o *Owners) Wait(name string) time.Duration { return o.waits.left(name) }

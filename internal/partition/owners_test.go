@@ -39,7 +39,12 @@ var scenarios = map[string]func(*env){
 		a := e.add("a")
 		e.waitBalanced(1)
 		b := e.add("b")
-		took := e.waitFor("half of the partitions have moved", time.Minute, func() bool { return e.balanced(2) })
+		took := e.waitFor("half of the partitions have moved", time.Minute, func() bool {
+			if shares := b.Share() + a.Share(); shares > 1 {
+				e.Fatalf("the shares of Graph's limits add up to %v, want at most 1", shares)
+			}
+			return e.balanced(2)
+		})
 		if took < 15*time.Second {
 			e.Errorf("32 partitions moved in %v, want at least 15 s", took)
 		}
@@ -48,8 +53,8 @@ var scenarios = map[string]func(*env){
 		if a.Replicas() != 3 || c.Replicas() != 3 || len(a.owns()) != 22 || len(b.owns()) != 21 {
 			e.Errorf("Replicas = %d, %d; owned %d, %d", a.Replicas(), c.Replicas(), len(a.owns()), len(b.owns()))
 		}
-		if s := b.Share(); s < 0.3 || s > 0.36 {
-			e.Errorf("Share = %v, want a third", s)
+		if s := b.Share(); s != 21.0/64 {
+			e.Errorf("Share = %v, want 21 of 64", s)
 		}
 	},
 	"replicas with random lives start together": func(e *env) {

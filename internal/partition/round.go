@@ -39,18 +39,12 @@ func (o *Owners) startRound(ctx context.Context) {
 	r.inFlight, r.earlyAt, r.sentAt = true, time.Time{}, time.Now()
 	r.number++
 	r.beat = store.Beat{Number: r.number, Settings: o.settings, Answered: o.cfg.Answered(), Stopping: o.stopping}
-	s := &sent{early: early}
+	s := &sent{beat: r.beat, early: early}
 	for p, h := range o.held {
-		if h == nil {
-			continue
-		}
-		mailboxes, saves, _ := o.holder.Counts(p)
-		r.beat.Mailboxes += mailboxes
-		if !h.restoring {
-			s.saves[p] = saves
+		if h != nil && !h.restoring {
+			s.saves[p], _ = o.holder.Saves(p)
 		}
 	}
-	s.beat = r.beat
 	o.tasks.Go(func() {
 		s.at, s.wall = time.Now(), o.wall()
 		asking, cancel := context.WithTimeout(ctx, roundTime)

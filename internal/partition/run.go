@@ -88,7 +88,9 @@ func (o *Owners) act(ctx context.Context) time.Duration {
 	ps := &o.peers
 	ps.updateFree(false, now)
 	beats := ps.counted(o.round.beat, now)
-	o.updateShare(beats)
+	o.mu.Lock()
+	o.replicas = max(len(able(beats)), 1)
+	o.mu.Unlock()
 	if !o.taking && !o.refused && ps.settled(now) && o.InTime() {
 		if take, _ := plan(o.view(beats, now)); len(take) > 0 {
 			o.take(ctx, take)
@@ -166,23 +168,5 @@ func (o *Owners) rebalance(ctx context.Context) {
 		if !named[life] && ps.dead(life, now) {
 			o.swap(ctx, func(bool, error) {}, replace(&ps.table, store.BeatField(life), ""))
 		}
-	}
-}
-
-// updateShare computes this replica's share from the mailboxes of all replicas.
-func (o *Owners) updateShare(beats map[string]store.Beat) {
-	own := o.round.beat.Mailboxes
-	all := own
-	for life, b := range beats {
-		if life != o.cfg.Life {
-			all += b.Mailboxes
-		}
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.replicas = max(len(able(beats)), 1)
-	o.share = 1 / float64(o.replicas)
-	if all > 0 {
-		o.share = max(float64(own)/float64(all), o.share/2)
 	}
 }

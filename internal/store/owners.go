@@ -22,9 +22,8 @@ type Lease struct {
 
 // Beat is what a replica writes about itself in each round.
 type Beat struct {
-	Number    int64 // grows with each round
-	Mailboxes int   // number of mailboxes it owns
-	Settings  int64 // number of its settings
+	Number   int64 // grows with each round
+	Settings int64 // number of its settings
 	// Answered is how long before the beat Graph last answered a request whose token it
 	// accepted; negative: not since the start.
 	Answered time.Duration
@@ -87,19 +86,20 @@ func parseLease(text string) (Lease, bool) {
 	return Lease{life, n}, err == nil
 }
 
-// String returns the beat as in the table.
+// String returns the beat as in the table. The second field, once a number of mailboxes, is
+// for replicas of older versions in a rolling upgrade, which parse it and write it.
 func (b Beat) String() string {
 	answered := b.Answered.Milliseconds()
 	if b.Answered < 0 {
 		answered = -1
 	}
-	return fmt.Sprintf("%d %d %d %d %s", b.Number, b.Mailboxes, b.Settings, answered, flag(b.Stopping))
+	return fmt.Sprintf("%d 0 %d %d %s", b.Number, b.Settings, answered, flag(b.Stopping))
 }
 
 func parseBeat(text string) Beat {
 	var b Beat
-	var answered, leaving int64
-	_, err := fmt.Sscanf(text, "%d %d %d %d %d", &b.Number, &b.Mailboxes, &b.Settings, &answered, &leaving)
+	var unused, answered, leaving int64
+	_, err := fmt.Sscanf(text, "%d %d %d %d %d", &b.Number, &unused, &b.Settings, &answered, &leaving)
 	if err != nil {
 		return Beat{Answered: -1}
 	}

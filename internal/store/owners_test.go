@@ -11,7 +11,7 @@ import (
 
 var ownersSuite = map[string]func(*testing.T, *fixture){
 	"a round writes the beat and reads the table": func(t *testing.T, f *fixture) {
-		own := store.Beat{Number: 7, Mailboxes: 400, Settings: 3, Answered: 1500 * time.Millisecond, Stopping: true}
+		own := store.Beat{Number: 7, Settings: 3, Answered: 1500 * time.Millisecond, Stopping: true}
 		other := store.Beat{Number: 1, Answered: -1}
 		lease := store.Lease{Life: "me", Tenure: 5}
 		if _, err := f.Round(t.Context(), "other", other); err != nil {
@@ -24,7 +24,7 @@ var ownersSuite = map[string]func(*testing.T, *fixture){
 		f.must(f.SetSaves(t.Context(), lease, 63, 12))
 		f.must(f.SetSync(t.Context(), "mark", false))
 		f.must(f.SetWait(t.Context(), "reads", 10*time.Second))
-		f.must(f.raw.HSet(t.Context(), "om:{om}:owners", "beat:odd", "?", "lease:64", "x:1", "lease:1", "x", "saves:x", "1", "new", "1").Err())
+		f.must(f.raw.HSet(t.Context(), "om:{om}:owners", "beat:odd", "?", "beat:older", "7 400 3 1500 1", "lease:64", "x:1", "lease:1", "x", "saves:x", "1", "new", "1").Err())
 		o, err := f.Round(t.Context(), "me", own)
 		f.must(err)
 		if _, found := o.Beats["me"]; found {
@@ -32,15 +32,15 @@ var ownersSuite = map[string]func(*testing.T, *fixture){
 		}
 		o, err = f.Round(t.Context(), "me", own)
 		f.must(err)
-		if want := map[string]store.Beat{"me": own, "other": other, "odd": {Answered: -1}}; !reflect.DeepEqual(o.Beats, want) {
+		if want := map[string]store.Beat{"me": own, "other": other, "odd": {Answered: -1}, "older": own}; !reflect.DeepEqual(o.Beats, want) {
 			t.Errorf("Beats = %v, want %v", o.Beats, want)
 		}
 		if o.Leases[63] != lease || o.Leases[1] != (store.Lease{}) || o.Saves[63] != 12 || o.Settings != "3 abc" || o.Fingerprint != "f" || o.SyncMark == "" ||
 			o.Waits["reads"].Length != 10*time.Second || o.Waits["reads"].Until.IsZero() {
 			t.Errorf("table = %+v", o)
 		}
-		if o.Field("beat:odd") != "?" || o.Field("lease:1") != "x" || o.Field("none") != "" {
-			t.Errorf("fields = %q, %q, %q, want those in Redis", o.Field("beat:odd"), o.Field("lease:1"), o.Field("none"))
+		if o.Field("beat:me") != "7 0 3 1500 1" || o.Field("beat:odd") != "?" || o.Field("lease:1") != "x" || o.Field("none") != "" {
+			t.Errorf("fields = %q, %q, %q, %q, want those in Redis", o.Field("beat:me"), o.Field("beat:odd"), o.Field("lease:1"), o.Field("none"))
 		}
 		// Encoding a parsed value returns the text in the table.
 		if !f.swap(store.Swap{Field: store.BeatField("other"), Old: o.Beats["other"].String()}, store.Swap{Field: store.BeatField("me"), Old: own.String()},
