@@ -242,12 +242,11 @@ func (a Answer) problem() error {
 }
 
 const (
-	// First and longest wait after a refusal and after another failure. Stored waits are
-	// cut at the longest (dueTime.update).
+	// First and longest wait after a refusal and after another failure.
 	refusedFirst, refusedMost = 5 * time.Second, 15 * time.Minute
 	failedFirst, failedMost   = time.Second, time.Minute
 	// retryAfterMost bounds a wait that the mediator asks for: a wrong clock there must
-	// not block the deliveries of a user for a day.
+	// not block the deliveries of a user for a day. See also [dueTime.update].
 	retryAfterMost = time.Hour
 )
 

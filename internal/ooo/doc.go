@@ -1,5 +1,5 @@
-// Package ooo is the domain: who is out of office, since when, until when, and the text
-// to be spoken to callers. It is pure: no I/O, no clock, no goroutines. Times are
+// Package ooo is the domain: who is out of office, until when, and the text to be spoken to
+// callers. It is pure: no I/O, no clock, no goroutines. Times are
 // parameters; instants are UTC and compared with Equal, never ==.
 //
 // Microsoft Graph can't announce that automatic replies were switched on or off, so every
@@ -16,7 +16,7 @@
 //   - owner: the replica that holds the lease of a partition; only the owner writes the records in it
 //   - lease, tenure: which replica owns a partition, and the number of that acquisition
 //   - wish: the last request for an address, to monitor it or not ([Wish])
-//   - hint: a request to the owner to read or check a mailbox; it coalesces with others ([Hint])
+//   - hint: a request to the owner of a mailbox, such as to read it now; hints of one kind coalesce ([Hint], [HintKind])
 //   - automatic replies setting: status, window and texts of a mailbox ([Setting])
 //   - policy: how settings are interpreted, from SCHEDULED, MESSAGE and MESSAGE_LIMIT ([Policy])
 //   - state: what the setting means at one instant: away or not, and the text to be spoken ([State])

@@ -58,10 +58,10 @@ type Mailbox struct {
 	Reason    string    `json:"reason,omitempty"` // why the condition is Unknown; a sentence without personal data
 	// ErrorKind is why the condition is Unknown, for code. It is set with Reason.
 	ErrorKind ReadErrorKind `json:"errorKind,omitempty"`
-	Setting   *Setting      `json:"setting,omitempty"` // last read, see [Policy.Apply]; nil until then
-	State     *State        `json:"state,omitempty"`   // last decided; nil until then
-	Policy    string        `json:"policy,omitempty"`  // tag of the policy of Setting and State
-	ChangedAt time.Time     `json:"changedAt,omitzero"`
+	Setting   *Setting      `json:"setting,omitempty"`  // last read, see [Policy.Apply]; nil until then
+	State     *State        `json:"state,omitempty"`    // last decided; nil until then
+	Policy    string        `json:"policy,omitempty"`   // tag of the policy of Setting and State
+	ChangedAt time.Time     `json:"changedAt,omitzero"` // when State last changed: away or not, or the text
 	CheckedAt time.Time     `json:"checkedAt,omitzero"` // last successful read, as of this save
 
 	// ReadFailures counts consecutive reads that returned no setting. ReadRetryAt is the
@@ -163,7 +163,7 @@ func (m *Mailbox) Address(address string) *Address {
 	return nil
 }
 
-// Summary returns the summary row for a, which serves lists, searches and counts.
+// Summary returns the summary row for a. Lists are filtered, searched and counted by it.
 func (m *Mailbox) Summary(a *Address) Summary {
 	s := Summary{
 		Address: a.Spelling, Name: m.Person.DisplayName, ID: m.ID, Condition: m.Condition, Delivery: a.Delivery.State,

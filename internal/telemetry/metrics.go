@@ -88,7 +88,7 @@ func NewMetrics(build BuildInfo) *Metrics {
 		partitions:    counter("partition_changes_total", "Partitions that this replica acquired or lost.", "change"),
 		presenceCalls: counter("presence_calls_total", "Requests for the presence of up to 650 users each.").WithLabelValues(),
 		presenceHinted: counter("presence_hinted_total",
-			"Mailboxes that got a hint because the presence of their user changed.").WithLabelValues(),
+			"Mailboxes that were read at once because the presence of their user changed.").WithLabelValues(),
 	}
 }
 

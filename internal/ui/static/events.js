@@ -2,7 +2,7 @@
 
 import { span } from "./format.js";
 
-const sources = { poll: "detected by the poll", notification: "announced by Graph", window: "by schedule", request: "read on request", subscription: "detected when a subscription was created" };
+const sources = { poll: "detected by the poll", notification: "announced by Graph", window: "by schedule", request: "read on request", subscription: "detected when a subscription was created", presence: "detected by the presence sweep" };
 
 // pin returns the class of the mark before an entry.
 export function pin(e) {
