@@ -16,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
 )
 
@@ -101,11 +102,11 @@ func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 	table := newTable(out)
 	table.row("EMAIL", "STATE", "OUT OF OFFICE", "CHECKED", "DELIVERY", "REASON")
 	for _, raw := range all {
-		var u userView
-		if err := json.Unmarshal(raw, &u); err != nil {
-			return errNotService(api.base)
+		u, err := api.decode(raw)
+		if err != nil {
+			return err
 		}
-		table.row(u.Email, u.State, u.outOfOffice(), formatTime(u.CheckedAt), u.Delivery.State, truncate(u.Reason))
+		table.row(u.Email, u.State, outOfOffice(u), formatTime(u.CheckedAt), u.Delivery.State, truncate(u.Reason))
 	}
 	return table.Flush()
 }
@@ -274,39 +275,15 @@ func (a *usersAPI) printJSON(out io.Writer, body []byte) error {
 	return err
 }
 
-// userView is the part of a user that is printed.
-type userView struct {
-	Email             string     `json:"email"`
-	ID                string     `json:"id"`
-	UserPrincipalName string     `json:"userPrincipalName"`
-	DisplayName       string     `json:"displayName"`
-	State             string     `json:"state"`
-	Reason            string     `json:"reason"`
-	OutOfOffice       *bool      `json:"outOfOffice"`
-	CheckedAt         *time.Time `json:"checkedAt"`
-	ChangedAt         *time.Time `json:"changedAt"`
-	Setting           *struct {
-		Status         string     `json:"status"`
-		ScheduledStart *time.Time `json:"scheduledStart"`
-		ScheduledEnd   *time.Time `json:"scheduledEnd"`
-		Message        string     `json:"message"`
-	} `json:"setting"`
-	Delivery struct {
-		State         string     `json:"state"`
-		Attempts      int        `json:"attempts"`
-		DeliveredAt   *time.Time `json:"deliveredAt"`
-		NextAttemptAt *time.Time `json:"nextAttemptAt"`
-		Error         string     `json:"error"`
-	} `json:"delivery"`
-	Subscriptions []struct {
-		Resource  string     `json:"resource"`
-		State     string     `json:"state"`
-		ExpiresAt *time.Time `json:"expiresAt"`
-		Error     string     `json:"error"`
-	} `json:"subscriptions"`
+// decode returns a user of the service's JSON.
+func (a *usersAPI) decode(raw []byte) (u api.User, err error) {
+	if json.Unmarshal(raw, &u) != nil || u.Email == "" {
+		return u, errNotService(a.base)
+	}
+	return u, nil
 }
 
-func (u userView) outOfOffice() string {
+func outOfOffice(u api.User) string {
 	switch {
 	case u.OutOfOffice == nil:
 		return "unknown"
@@ -320,9 +297,9 @@ func (a *usersAPI) print(out io.Writer, body []byte) error {
 	if a.json {
 		return a.printJSON(out, body)
 	}
-	var u userView
-	if err := json.Unmarshal(body, &u); err != nil {
-		return errNotService(a.base)
+	u, err := a.decode(body)
+	if err != nil {
+		return err
 	}
 	table := newTable(out)
 	table.field("Email", u.Email)
@@ -331,7 +308,7 @@ func (a *usersAPI) print(out io.Writer, body []byte) error {
 	table.field("Object id", u.ID)
 	table.field("State", u.State)
 	table.field("Reason", u.Reason)
-	table.field("Out of office", u.outOfOffice())
+	table.field("Out of office", outOfOffice(u))
 	if s := u.Setting; s != nil {
 		table.field("Setting", s.Status)
 		table.field("From", formatTime(s.ScheduledStart))

@@ -75,11 +75,11 @@ func (a *usersAPI) export(ctx context.Context, out io.Writer) (n int, err error)
 	lines.SetEscapeHTML(false)
 	err = a.pages(ctx, func(users []json.RawMessage) error {
 		for _, raw := range users {
-			var u exportedUser
-			if json.Unmarshal(raw, &u) != nil || u.Email == "" {
-				return errNotService(a.base)
+			u, err := a.decode(raw)
+			if err != nil {
+				return err
 			}
-			if err := lines.Encode(u); err != nil {
+			if err := lines.Encode(exportedUser{u.Email, u.ID, u.UserPrincipalName, u.DisplayName}); err != nil {
 				return err
 			}
 			n++

@@ -81,9 +81,9 @@ func (w *watcher) read(ctx context.Context) (map[string]summary, error) {
 	read := map[string]summary{}
 	add := func(users []json.RawMessage) error {
 		for _, raw := range users {
-			s, err := summaryOf(raw)
+			s, err := w.summarize(raw)
 			if err != nil {
-				return errNotService(w.api.base)
+				return err
 			}
 			read[strings.ToLower(s.Email)] = s
 		}
@@ -102,20 +102,13 @@ func (w *watcher) read(ctx context.Context) (map[string]summary, error) {
 	return read, add([]json.RawMessage{body})
 }
 
-func summaryOf(raw json.RawMessage) (summary, error) {
-	var u struct {
-		userView
-		Delivery struct {
-			State    string `json:"state"`
-			Sequence int64  `json:"sequence"`
-			Error    string `json:"error"`
-		} `json:"delivery"`
-	}
-	if err := json.Unmarshal(raw, &u); err != nil || u.Email == "" {
-		return summary{}, errors.New("not a user")
+func (w *watcher) summarize(raw json.RawMessage) (summary, error) {
+	u, err := w.api.decode(raw)
+	if err != nil {
+		return summary{}, err
 	}
 	s := summary{
-		Email: u.Email, State: u.State, Reason: u.Reason, Away: u.outOfOffice(),
+		Email: u.Email, State: u.State, Reason: u.Reason, Away: outOfOffice(u),
 		Delivery: u.Delivery.State, Error: u.Delivery.Error, Sequence: u.Delivery.Sequence, raw: raw,
 	}
 	if u.Setting != nil {

@@ -49,11 +49,11 @@ func (a *API) list(c *gin.Context) {
 		return
 	}
 	page := struct {
-		Users  []userView `json:"users"`
-		Cursor string     `json:"cursor,omitempty"`
-	}{make([]userView, 0, len(users)), next}
+		Users  []User `json:"users"`
+		Cursor string `json:"cursor,omitempty"`
+	}{make([]User, 0, len(users)), next}
 	for _, u := range users {
-		page.Users = append(page.Users, viewOf(u))
+		page.Users = append(page.Users, userOf(u))
 	}
 	c.JSON(http.StatusOK, page)
 }
@@ -90,7 +90,7 @@ func (a *API) show(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, viewOf(user))
+	c.JSON(http.StatusOK, userOf(user))
 }
 
 func (a *API) put(c *gin.Context) {
@@ -107,7 +107,7 @@ func (a *API) put(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	c.JSON(status, viewOf(user))
+	c.JSON(status, userOf(user))
 }
 
 func (a *API) remove(c *gin.Context) {

@@ -6,24 +6,24 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// userView is a user as JSON. Times are RFC 3339 in UTC; unknown values are null or
-// absent.
-type userView struct {
-	Email             string             `json:"email"`
-	ID                string             `json:"id"`
-	UserPrincipalName string             `json:"userPrincipalName"`
-	DisplayName       string             `json:"displayName"`
-	State             string             `json:"state"` // pending, watching or unknown
-	Reason            string             `json:"reason,omitempty"`
-	OutOfOffice       *bool              `json:"outOfOffice"`
-	Setting           *settingView       `json:"setting"`
-	CheckedAt         *time.Time         `json:"checkedAt"`
-	ChangedAt         *time.Time         `json:"changedAt"`
-	Delivery          deliveryView       `json:"delivery"`
-	Subscriptions     []subscriptionView `json:"subscriptions"`
+// User is a user as JSON. Times are RFC 3339 in UTC; unknown values are null or absent.
+type User struct {
+	Email             string         `json:"email"`
+	ID                string         `json:"id"`
+	UserPrincipalName string         `json:"userPrincipalName"`
+	DisplayName       string         `json:"displayName"`
+	State             string         `json:"state"` // pending, watching or unknown
+	Reason            string         `json:"reason,omitempty"`
+	OutOfOffice       *bool          `json:"outOfOffice"`
+	Setting           *Setting       `json:"setting"`
+	CheckedAt         *time.Time     `json:"checkedAt"`
+	ChangedAt         *time.Time     `json:"changedAt"`
+	Delivery          Delivery       `json:"delivery"`
+	Subscriptions     []Subscription `json:"subscriptions"`
 }
 
-type settingView struct {
+// Setting is the setting of automatic replies.
+type Setting struct {
 	Status           string     `json:"status"`
 	ExternalAudience string     `json:"externalAudience"`
 	ScheduledStart   *time.Time `json:"scheduledStart"`
@@ -31,7 +31,8 @@ type settingView struct {
 	Message          string     `json:"message"` // the text to be spoken
 }
 
-type deliveryView struct {
+// Delivery is the delivery of the newest state to the mediator.
+type Delivery struct {
 	State         string     `json:"state"`
 	Sequence      int64      `json:"sequence"` // of the newest state
 	Attempts      int        `json:"attempts"`
@@ -40,7 +41,8 @@ type deliveryView struct {
 	Error         string     `json:"error,omitempty"`
 }
 
-type subscriptionView struct {
+// Subscription is a subscription of the user's mailbox.
+type Subscription struct {
 	ID         string     `json:"id"`
 	Resource   string     `json:"resource"`
 	ExpiresAt  *time.Time `json:"expiresAt"`
@@ -49,28 +51,28 @@ type subscriptionView struct {
 	Error      string     `json:"error,omitempty"`
 }
 
-func viewOf(u ooo.User) userView {
-	v := userView{
+func userOf(u ooo.User) User {
+	v := User{
 		Email: u.Spelling, ID: string(u.Person.ID), UserPrincipalName: u.Person.UserPrincipalName,
 		DisplayName: u.Person.DisplayName, State: string(u.Condition), Reason: u.Reason,
 		CheckedAt: known(u.CheckedAt), ChangedAt: known(u.ChangedAt),
-		Delivery: deliveryView{
+		Delivery: Delivery{
 			State: string(u.Delivery.State), Sequence: u.Sequence, Attempts: u.Delivery.Attempts,
 			DeliveredAt: known(u.Delivery.DeliveredAt), NextAttemptAt: known(u.Delivery.NextAttemptAt), Error: u.Delivery.Error,
 		},
-		Subscriptions: make([]subscriptionView, 0, len(u.Subscriptions)),
+		Subscriptions: make([]Subscription, 0, len(u.Subscriptions)),
 	}
 	if u.State != nil {
 		v.OutOfOffice = &u.State.Away
 	}
 	if s := u.Setting; s != nil {
-		v.Setting = &settingView{
+		v.Setting = &Setting{
 			Status: string(s.Status), ExternalAudience: s.ExternalAudience,
 			ScheduledStart: known(s.Start), ScheduledEnd: known(s.End), Message: s.Message,
 		}
 	}
 	for _, s := range u.Subscriptions {
-		v.Subscriptions = append(v.Subscriptions, subscriptionView{
+		v.Subscriptions = append(v.Subscriptions, Subscription{
 			ID: string(s.ID), Resource: ooo.ResourcePath(s.Resource, u.Person.ID),
 			ExpiresAt: known(s.ExpiresAt), State: string(s.State), NotifiedAt: known(s.NotifiedAt), Error: s.Error,
 		})
