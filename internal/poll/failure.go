@@ -96,14 +96,14 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 		}
 	}
 	e, f, retryAt := p.countFailure(j, err, c)
-	hints := j.hints
-	if !retryAt.IsZero() { // they stay until a read is answered
-		hints = nil
+	var done []ooo.Hint
+	if retryAt.IsZero() { // otherwise they stay until a read is answered
+		done = j.hints
 	}
 	if e.wait > p.cfg.Interval || e.unknown && !f.saved {
-		p.saveFailure(ctx, j, err, e, f, hints)
-	} else {
-		p.removeLater(hints)
+		p.saveFailure(ctx, j, err, e, f, done)
+	} else if len(done) > 0 {
+		retryAt = p.removeHints(ctx, done)
 	}
 	return e.outcome, retryAt
 }

@@ -37,6 +37,37 @@ func TestHintIsReadAtOnceAndRemoved(t *testing.T) {
 	})
 }
 
+// A hint whose removal fails stays, and each retry reads the mailbox again.
+func TestHintStaysUntilRemoved(t *testing.T) {
+	for name, err := range map[string]error{"unchanged": nil, "unreadable": ooo.ErrBadSetting} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Interval = time.Hour }, onlyAnn(away), func(f *fixture) {
+				f.graph.locked(func() { f.graph.errs[annID] = err })
+				for range 2 { // the first failure is saved together with the removal
+					f.hint("ann", notification)
+					time.Sleep(time.Second)
+				}
+				f.graph.takeReads(annID)
+				f.store.SetAway(true)
+				f.hint("ann", notification)
+				time.Sleep(5*time.Second + 500*time.Millisecond)
+				if n, hints := len(f.graph.takeReads(annID)), f.hints(); n < 3 || n > 6 || hints != 1 {
+					t.Errorf("%d reads and %d hints while the removal fails, want one read a second and the hint", n, hints)
+				}
+				f.store.SetAway(false)
+				time.Sleep(2 * time.Second)
+				if n, hints := len(f.graph.takeReads(annID)), f.hints(); n == 0 || hints != 0 {
+					t.Errorf("%d reads and %d hints once it succeeds, want a read and no hint", n, hints)
+				}
+				time.Sleep(10 * time.Second)
+				if n := len(f.graph.takeReads(annID)); n != 0 {
+					t.Errorf("%d more reads, want none", n)
+				}
+			})
+		})
+	}
+}
+
 func TestMinimumGapBetweenHintedReads(t *testing.T) {
 	run(t, func(cfg *poll.Config, g *faultyGraph) { cfg.Interval, g.latency = time.Hour, 130*time.Millisecond }, onlyAnn(away), func(f *fixture) {
 		f.graph.takeReads(annID)

@@ -123,10 +123,9 @@ type Poller struct {
 
 	regular, expedited, isolated, lookups *lane
 
-	edges    *schedule.Queue[*target] // of scheduled windows
-	saves    chan struct{}            // capacity maxSaves: saves in flight
-	removals chan []ooo.Hint          // capacity maxRemovals: hints to be removed from Redis
-	tasks    sync.WaitGroup           // started by the lanes
+	edges *schedule.Queue[*target] // of scheduled windows
+	saves chan struct{}            // capacity maxSaves: saves in flight
+	tasks sync.WaitGroup           // started by the lanes
 
 	mu             sync.Mutex
 	targets        map[ooo.RecordID]*target // guarded by mu, like the fields below
@@ -140,7 +139,7 @@ type Poller struct {
 func New(cfg Config) *Poller {
 	p := &Poller{
 		cfg: cfg, policyTag: cfg.Policy.Tag(), rate: rate.NewLimiter(maxReadRate, readBurst), traced: cfg.Tracer != noop.Tracer{},
-		edges: schedule.New[*target](), saves: make(chan struct{}, maxSaves), removals: make(chan []ooo.Hint, maxRemovals),
+		edges: schedule.New[*target](), saves: make(chan struct{}, maxSaves),
 		targets: map[ooo.RecordID]*target{}, calls: newConcurrency(),
 	}
 	adaptive := func() int {
@@ -165,13 +164,11 @@ func (p *Poller) Run(ctx context.Context) error {
 		g.Go(func() error { return p.runLane(ctx, l) })
 	}
 	g.Go(func() error { return p.decideEdges(ctx) })
-	g.Go(func() error { return p.removeHints(ctx) })
 	if p.cfg.Presences != nil {
 		g.Go(func() error { return p.sweepPresence(ctx) })
 	}
 	err := g.Wait()
 	p.tasks.Wait()
-	p.remove(context.WithoutCancel(ctx), nil)
 	return err
 }
 

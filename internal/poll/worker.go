@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/schedule"
 )
 
 // Refresh implements [mailbox.Worker]. It schedules what the record of a mailbox needs next:
@@ -96,48 +95,17 @@ func (p *Poller) forget(t *target) {
 	}
 }
 
-const (
-	// removalDelay is how long completed hints wait to be removed together, so that a storm of
-	// notifications without changes costs Redis little.
-	removalDelay = 20 * time.Millisecond
-	// maxRemovals limits the reads whose hints wait for Redis. Hints beyond that stay, and cost
-	// the next owner one more read.
-	maxRemovals = 4096
-)
+// removalTime bounds the removal of hints.
+const removalTime = time.Second
 
-// removeLater removes completed hints without a save.
-func (p *Poller) removeLater(hints []ooo.Hint) {
-	if len(hints) == 0 {
-		return
-	}
-	select {
-	case p.removals <- hints:
-	default: // Redis has been unreachable for long
-	}
-}
-
-// removeHints removes completed hints until ctx ends.
-func (p *Poller) removeHints(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case hints := <-p.removals:
-			schedule.Sleep(ctx, removalDelay)
-			p.remove(ctx, hints)
-		}
-	}
-}
-
-// remove removes these hints and all that are waiting. If that fails, it is retried later.
-func (p *Poller) remove(ctx context.Context, hints []ooo.Hint) {
-	for len(p.removals) > 0 {
-		hints = append(hints, <-p.removals...)
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+// removeHints removes hints that were carried out without a save. If that fails, it returns when
+// to read the mailbox again: the hints stay until the removal after a read succeeds.
+func (p *Poller) removeHints(ctx context.Context, hints []ooo.Hint) (retryAt time.Time) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTime)
 	defer cancel()
 	if err := p.cfg.Registry.Done(ctx, hints...); err != nil {
-		p.cfg.Log.DebugContext(ctx, "completed hints not removed, retrying", "err", err)
-		time.AfterFunc(time.Second, func() { p.removeLater(hints) })
+		p.cfg.Log.DebugContext(ctx, "hints not removed, retrying", "err", err)
+		return time.Now().Add(time.Second)
 	}
+	return time.Time{}
 }
