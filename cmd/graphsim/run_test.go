@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -184,26 +185,40 @@ func TestInvalidAuthority(t *testing.T) {
 }
 
 func TestRoles(t *testing.T) {
-	const person, settings = "/users/user0001@contoso.example", "/users/user0001@contoso.example/mailboxSettings/automaticRepliesSetting"
-	tests := map[string]struct {
-		args             []string
-		person, settings int
+	requests := map[string]struct {
+		method, path, body string
+		status             int // with the role
 	}{
-		"all":     {nil, 200, 200},
-		"one":     {[]string{"--roles", "User.Read.All"}, 200, 403},
-		"two":     {[]string{"--roles", "Calendars.Read,MailboxSettings.Read"}, 403, 200},
-		"none":    {[]string{"--roles=none"}, 403, 403},
-		"unknown": {[]string{"--roles=Mail.ReadWrite"}, 403, 403},
+		"person":       {"GET", "/users/user0001@contoso.example", "", 200},
+		"setting":      {"GET", "/users/user0001@contoso.example/mailboxSettings/automaticRepliesSetting", "", 200},
+		"presence":     {"POST", "/communications/getPresencesByUserId", `{"ids":[]}`, 400},
+		"subscription": {"POST", "/subscriptions", `{"resource":"users/user0001@contoso.example/events"}`, 400},
+	}
+	tests := map[string]struct {
+		args    []string
+		granted []string // requests
+	}{
+		"all":     {nil, []string{"person", "setting", "presence", "subscription"}},
+		"one":     {[]string{"--roles", "User.Read.All"}, []string{"person"}},
+		"two":     {[]string{"--roles", "Calendars.Read,MailboxSettings.Read"}, []string{"setting", "subscription"}},
+		"none":    {[]string{"--roles=none"}, nil},
+		"unknown": {[]string{"--roles=Mail.ReadWrite"}, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			ca := filepath.Join(t.TempDir(), "ca.pem")
 			set := launch(t, append([]string{"--addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0", "--ca-file", ca}, tt.args...)...)
 			client := trusting(t, ca)
-			bearer := login(t, client, set)
-			for path, want := range map[string]int{person: tt.person, settings: tt.settings} {
-				if status, body := ask(t, client, "GET", set["GRAPH_ENDPOINT"]+"/v1.0"+path, bearer, ""); status != want {
-					t.Errorf("GET %s = %d %s, want %d", path, status, body, want)
+			header := login(t, client, set)
+			header.Set("Content-Type", "application/json")
+			for what, r := range requests {
+				status, body := ask(t, client, r.method, set["GRAPH_ENDPOINT"]+"/v1.0"+r.path, header, r.body)
+				want, code := r.status, ""
+				if !slices.Contains(tt.granted, what) {
+					want, code = http.StatusForbidden, "Authorization_RequestDenied"
+				}
+				if status != want || !bytes.Contains(body, []byte(code)) {
+					t.Errorf("%s = %d %s, want %d %s", what, status, body, want, code)
 				}
 			}
 		})

@@ -182,27 +182,3 @@ func TestInvalidTokens(t *testing.T) {
 		}
 	})
 }
-
-func TestMissingRoles(t *testing.T) {
-	f := start(t, graphsim.Config{Roles: []string{"User.Read.All"}})
-	u := f.addUser("ann@contoso.example")
-	h := newHook(t)
-	tests := map[string]struct {
-		method, path string
-		body         any
-		status       int
-	}{
-		"directory with its role":   {"GET", "/users/" + u.ID, nil, 200},
-		"mailbox without role":      {"GET", "/users/" + u.ID + "/mailboxSettings", nil, 403},
-		"subscription without role": {"POST", "/subscriptions", subscription(u, h, time.Hour), 403},
-		"presence without role":     {"POST", "/communications/getPresencesByUserId", map[string]any{"ids": []string{u.ID}}, 403},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			a := f.graph(tt.method, tt.path, tt.body)
-			if a.status != tt.status || tt.status == 403 && a.code() != "Authorization_RequestDenied" {
-				t.Errorf("answer = %d %s, want %d", a.status, a.raw, tt.status)
-			}
-		})
-	}
-}
