@@ -16,8 +16,9 @@ import (
 // tlsVersion is the lowest version that the service's listener accepts.
 const tlsVersion = "v1_2"
 
-// maxPages limits a listing. A page has 100 subscriptions.
-const maxPages = 2000
+// maxPages limits a listing. A page has 100 subscriptions, so 130,000 users with two
+// resources each have 2,600 pages.
+const maxPages = 10_000
 
 // subscriptions returns a new request builder, see users.
 func (c *Client) subscriptions() *subscriptions.SubscriptionsRequestBuilder {
