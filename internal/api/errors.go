@@ -26,7 +26,9 @@ var outcomes = []struct {
 	{ooo.ErrNotMonitored, http.StatusNotFound},
 	{ooo.ErrAmbiguous, http.StatusConflict},
 	{errUnresolved, http.StatusAccepted},
+	{errNotReady, http.StatusServiceUnavailable},
 	{errBusy, http.StatusServiceUnavailable},
+	{errContended, http.StatusServiceUnavailable},
 	{store.ErrDamaged, http.StatusInternalServerError},
 }
 

@@ -130,6 +130,31 @@ func TestAnswersInTime(t *testing.T) {
 	}
 }
 
+func TestUnavailableSaysWhy(t *testing.T) {
+	const unreachable, notReached = "Redis is unreachable: try again", "Redis has not been reached since the service started: try again"
+	const contended = "other requests keep changing this user: try again"
+	for name, tt := range map[string]struct {
+		change func(f *fixture)
+		want   string
+	}{
+		"Redis unreachable":     {func(f *fixture) { f.err = errAway }, unreachable},
+		"Redis not reached yet": {func(f *fixture) { f.unready = true }, notReached},
+		"wish keeps changing":   {func(*fixture) {}, contended},
+	} {
+		for _, request := range []request{
+			monitor("bob@contoso.example", "True"), monitor("ann@contoso.example", "False"),
+			put("/api/users/bob@contoso.example"), postJSON("/api/users", `{"emails":["bob@contoso.example"]}`),
+		} {
+			f := monitorFixture()
+			tt.change(f)
+			answer, body := request.ask(over(t, f, &contendedStore{f, 100}, f))
+			if answer.Code != 503 || !strings.Contains(body, tt.want) || answer.Header().Get("Retry-After") != "1" {
+				t.Errorf("%s, %s %s: answer = %d %s, want 503 with %q and Retry-After", name, request.method, request.path, answer.Code, body, tt.want)
+			}
+		}
+	}
+}
+
 // TestBulkMemory posts a list that takes 138 MiB when it is decoded as a whole.
 func TestBulkMemory(t *testing.T) {
 	h := handler(t, newFixture())

@@ -15,9 +15,9 @@ import (
 var (
 	// errUnresolved means that an address is stored, but not found in the directory yet.
 	errUnresolved = errors.New("accepted; looked up as soon as Microsoft Graph answers")
-	errNotReady   = errors.New("Redis has not been reached yet")
-	errBusy       = errors.New("too many requests are in flight")
-	errContended  = errors.New("the wish keeps changing")
+	errNotReady   = errors.New("Redis has not been reached since the service started: try again; GET /readyz says why")
+	errBusy       = errors.New("too many requests are in flight: try again")
+	errContended  = errors.New("other requests keep changing this user: try again")
 )
 
 // maxSwaps limits the attempts to change a wish that others change at the same time.
