@@ -2,35 +2,9 @@ package ooo
 
 import "time"
 
-// Wish is the last request for an address, to monitor it or not. It is also the index from
-// an address to its mailbox. Any replica may write it, by compare-and-swap; the owner of the
-// mailbox carries it out.
-type Wish struct {
-	Address string    `json:"address"`         // as the mediator spells it
-	On      bool      `json:"on"`              // monitor it
-	Person  Person    `json:"person,omitzero"` // zero: unresolved
-	Start   string    `json:"start"`           // random; changes whenever monitoring starts again
-	Nonce   string    `json:"nonce"`           // random; changes with every write
-	At      time.Time `json:"at"`              // when it was written; later than At of the wish it replaced
-}
-
-// Requester is who asked to start or stop monitoring an address.
-type Requester string
-
-const (
-	Mediator Requester = "mediator" // decides how the address is spelled
-	Operator Requester = "operator"
-)
-
-// Record returns the id of the wish's record.
-func (w Wish) Record() RecordID {
-	if w.Person.ID != "" {
-		return RecordID(w.Person.ID)
-	}
-	return UnresolvedID(w.Address)
-}
-
-// HintKind is what a hint asks the owner of a mailbox to do.
+// HintKind is what a hint asks the owner of a mailbox to do. Package mailbox carries out
+// wishes; the Hinted methods of the workers choose their kinds: poll takes read and check,
+// subscribe takes subscription and stray, deliver takes resend.
 type HintKind string
 
 const (
@@ -69,15 +43,3 @@ type Hint struct {
 	Carry      *Address `json:"carry,omitempty"`
 	CarryState *State   `json:"carryState,omitempty"`
 }
-
-// Source is what triggered a read of a mailbox. It is a history field and a metric label.
-type Source string
-
-const (
-	SourcePoll         Source = "poll"         // the regular read
-	SourceNotification Source = "notification" // a change notification or lifecycle event
-	SourceWindow       Source = "window"       // the edge of a scheduled window
-	SourceRequest      Source = "request"      // the mediator or an operator
-	SourceSubscription Source = "subscription" // a subscription was created: Graph does not announce earlier changes
-	SourcePresence     Source = "presence"     // the user's presence changed
-)

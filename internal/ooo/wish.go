@@ -1,0 +1,31 @@
+package ooo
+
+import "time"
+
+// Wish is the last request for an address, to monitor it or not. It is also the index from
+// an address to its mailbox. Any replica may write it, by compare-and-swap; the owner of the
+// mailbox carries it out.
+type Wish struct {
+	Address string    `json:"address"`         // as the mediator spells it
+	On      bool      `json:"on"`              // monitor it
+	Person  Person    `json:"person,omitzero"` // zero: unresolved
+	Start   string    `json:"start"`           // random; changes whenever monitoring starts again
+	Nonce   string    `json:"nonce"`           // random; changes with every write
+	At      time.Time `json:"at"`              // when it was written; later than At of the wish it replaced
+}
+
+// Requester is who asked to start or stop monitoring an address.
+type Requester string
+
+const (
+	Mediator Requester = "mediator" // decides how the address is spelled
+	Operator Requester = "operator"
+)
+
+// Record returns the id of the wish's record.
+func (w Wish) Record() RecordID {
+	if w.Person.ID != "" {
+		return RecordID(w.Person.ID)
+	}
+	return UnresolvedID(w.Address)
+}
