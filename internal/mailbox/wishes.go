@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/store"
 )
@@ -38,14 +36,7 @@ func wishOf(h ooo.Hint) (key wishKey, ok bool) {
 
 // carryOutWishes carries out the wishes that are due, until ctx ends.
 func (r *Registry) carryOutWishes(ctx context.Context) error {
-	var g errgroup.Group
-	g.SetLimit(wishConcurrency)
-	for r.wishes.Wait(ctx) == nil {
-		for _, key := range r.wishes.Take(time.Now(), wishConcurrency) {
-			g.Go(func() error { r.tryWish(key); return nil })
-		}
-	}
-	return g.Wait()
+	return r.wishes.Each(ctx, wishConcurrency, r.tryWish)
 }
 
 // tryWish carries out a wish, and schedules a retry if it fails. It returns within

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"outlook-monitor/internal/ooo"
 )
 
@@ -35,17 +33,7 @@ func (p *Poller) scheduleEdge(t *target, m *ooo.Mailbox, now time.Time) {
 
 // decideEdges decides mailboxes at the edges of their windows until ctx ends.
 func (p *Poller) decideEdges(ctx context.Context) error {
-	var g errgroup.Group
-	g.SetLimit(maxEdges)
-	for p.edges.Wait(ctx) == nil {
-		for _, t := range p.edges.Take(time.Now(), maxEdges) {
-			g.Go(func() error {
-				p.decideEdge(ctx, t)
-				return nil
-			})
-		}
-	}
-	return g.Wait()
+	return p.edges.Each(ctx, maxEdges, func(t *target) { p.decideEdge(ctx, t) })
 }
 
 // decideEdge decides what the last setting means now, and schedules the next edge.

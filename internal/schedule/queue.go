@@ -6,12 +6,14 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Queue is a timed queue: it holds each key once, with the time at which the key is due.
 // Due times follow the monotonic clock from when they are set, so a jump of the wall clock
-// moves nothing. All methods but Wait are safe for concurrent use; only one goroutine may
-// call Wait.
+// moves nothing. All methods are safe for concurrent use, but only one goroutine may call
+// Wait or Each.
 //
 // When a key is removed or gets another time, its old entry stays in the heap and is
 // skipped when it comes up. container/heap would need a position and an allocation for each
@@ -145,6 +147,19 @@ func (q *Queue[K]) Wait(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// Each calls do for each key that is due, for at most limit keys at a time, until ctx ends
+// and all calls have returned.
+func (q *Queue[K]) Each(ctx context.Context, limit int, do func(key K)) error {
+	var running errgroup.Group
+	running.SetLimit(limit)
+	for q.Wait(ctx) == nil {
+		for _, key := range q.Take(time.Now(), 1) {
+			running.Go(func() error { do(key); return nil })
+		}
+	}
+	return running.Wait()
 }
 
 // dropStale pops stale entries until the first one counts, and reports whether there is

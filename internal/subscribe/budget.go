@@ -1,40 +1,27 @@
 package subscribe
 
 import (
-	"sync"
-	"time"
+	"context"
+
+	"golang.org/x/time/rate"
 )
 
 // Graph accepts 500 subscription writes per 20 s from one app in a tenant. All replicas
 // together make fewer in any 20 s, because Graph counts by its own clock: a burst of 25
 // and then 23 a second, at most 485.
+//
+// Steps that can wait have a budget of their own besides. It is smaller, so that however
+// many of them are due, the other steps find the common budget full: otherwise a new
+// mailbox would wait 19 minutes behind the existence checks of 26,000 others.
 const (
-	writeRate  = 23 // a second
-	writeBurst = 25
+	writeRate   = 23 // a second
+	writeBurst  = 25
+	waitingRate = 15
 )
 
-// priority orders steps: uncovered mailboxes come first, then mailboxes that would become
-// uncovered, then cleanup.
-type priority int
-
-const (
-	urgent priority = iota
-	normal
-	low
-	priorities int = iota
-)
-
-// reserved is the part of the burst that a step leaves to more urgent steps.
-var reserved = [priorities]float64{urgent: 0, normal: 0.3, low: 0.6}
-
-func (s Step) priority() priority {
-	switch {
-	case s.Action == Create || s.Action == Drop || s.Action == RemoveRecord || s.Reason == Emergency:
-		return urgent
-	case s.Action == Renew && s.Reason != ExistenceCheck || s.Reason == KeyDropped: // its notifications are rejected
-		return normal
-	}
-	return low
+// canWait reports whether the mailbox stays covered however long the step waits.
+func (s Step) canWait() bool {
+	return s.Action == Delete || s.Action == DeleteReplaced || s.Reason == ExistenceCheck
 }
 
 // callsGraph reports whether the step calls Graph, and so needs the budget.
@@ -42,26 +29,22 @@ func (s Step) callsGraph() bool {
 	return s.Action != Nothing && s.Action != Drop && s.Action != RemoveRecord
 }
 
-// budget is this replica's share of the writes: a bucket that fills at a steady rate.
+// budget is this replica's share of the writes that all replicas may make.
 type budget struct {
-	share func() float64
-
-	mu      sync.Mutex
-	tokens  float64   // as of updated; guarded by mu
-	updated time.Time // guarded by mu
+	rate    rate.Limit // of all replicas, like burst
+	burst   int
+	share   func() float64
+	limiter *rate.Limiter
 }
 
-// take takes one write and returns 0, or returns how long to wait before asking again.
-func (b *budget) take(p priority) time.Duration {
+func newBudget(r rate.Limit, burst int, share func() float64) *budget {
+	return &budget{rate: r, burst: burst, share: share, limiter: rate.NewLimiter(r, burst)}
+}
+
+// wait waits until the budget admits one more write, or returns the error of ctx.
+func (b *budget) wait(ctx context.Context) error {
 	share := min(max(b.share(), 0.01), 1)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now, rate, burst := time.Now(), writeRate*share, max(writeBurst*share, 1)
-	b.tokens = min(b.tokens+max(now.Sub(b.updated).Seconds(), 0)*rate, burst)
-	b.updated = now
-	if need := 1 + reserved[p]*(burst-1); b.tokens < need {
-		return time.Duration((need-b.tokens)/rate*float64(time.Second)) + time.Millisecond
-	}
-	b.tokens--
-	return 0
+	b.limiter.SetLimit(b.rate * rate.Limit(share))
+	b.limiter.SetBurst(max(int(float64(b.burst)*share), 1))
+	return b.limiter.Wait(ctx)
 }

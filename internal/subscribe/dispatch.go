@@ -2,8 +2,9 @@ package subscribe
 
 import (
 	"context"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
@@ -11,70 +12,84 @@ import (
 )
 
 const (
-	concurrency      = 48          // steps in flight: each takes Graph a second or two
-	settingsInterval = time.Second // between checks of URLs, secrets and certificate
-	planBatch        = 1000
+	concurrency      = 48              // steps in flight, and as many that can wait: each takes Graph a second or two
+	settingsInterval = time.Second     // between checks of URLs, secrets and certificate
 	stopTimeout      = 8 * time.Second // for steps in flight when the replica stops
 	startRetry       = 500 * time.Millisecond
 )
 
-// dispatcher plans the due tasks and starts their steps, urgent ones first, as the budget
-// allows. Only its own goroutine uses it.
-type dispatcher struct {
-	*Subscriber
-	settingsAt time.Time          // of the last check of the settings
-	ready      [priorities][]task // in order; may contain a task more than once
-	slots      chan struct{}      // one for each step in flight
-	running    sync.WaitGroup
-}
-
-// dispatch runs until ctx ends and the steps in flight have ended.
-func (s *Subscriber) dispatch(ctx context.Context) error {
-	steps, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	context.AfterFunc(ctx, func() { time.AfterFunc(stopTimeout, cancel) })
-	d := &dispatcher{Subscriber: s, slots: make(chan struct{}, concurrency)}
-	defer d.running.Wait()
-	for ctx.Err() == nil {
-		if !d.refreshSettings(ctx) {
-			schedule.Sleep(ctx, settingsInterval)
-			continue
-		}
-		for _, t := range s.queue.Take(time.Now(), planBatch) {
-			if step, ok := d.plan(t); ok {
-				d.ready[step.priority()] = append(d.ready[step.priority()], t)
-			}
-		}
-		idle, stop := context.WithTimeout(ctx, d.startReady(steps))
-		_ = s.queue.Wait(idle) // whether a task is due or the time is up, plan again
-		stop()
-	}
-	return nil
-}
-
 // refreshSettings reads the settings, and schedules a plan of every mailbox if they
 // changed. It returns false if they are not known.
-func (d *dispatcher) refreshSettings(ctx context.Context) bool {
-	urls := d.urls.Load()
-	if urls == nil || time.Since(d.settingsAt) < settingsInterval {
-		return urls != nil
+func (s *Subscriber) refreshSettings(ctx context.Context) bool {
+	urls := s.urls.Load()
+	if urls == nil {
+		return false
 	}
-	want := Settings{URLs: *urls, Resources: d.cfg.Resources}
+	want := Settings{URLs: *urls, Resources: s.cfg.Resources}
 	var err error
-	if want.Keys, err = d.cfg.Keys(ctx); err == nil {
-		want.Certificate, err = d.cfg.Certificate()
+	if want.Keys, err = s.cfg.Keys(ctx); err == nil {
+		want.Certificate, err = s.cfg.Certificate()
 	}
 	if err != nil {
 		if ctx.Err() == nil {
-			d.cfg.Log.WarnContext(ctx, "subscription settings not readable, retrying", "err", err)
+			s.cfg.Log.WarnContext(ctx, "subscription settings not readable, retrying", "err", err)
 		}
 		return false
 	}
-	d.settingsAt = time.Now()
-	before := d.want.Swap(&want)
+	before := s.want.Swap(&want)
 	if before == nil || want.URLs != before.URLs || want.Keys.Tag() != before.Keys.Tag() || want.Certificate.ID != before.Certificate.ID {
-		for m := range d.cfg.Registry.All() {
-			d.planNow(task{id: m.ID})
+		for m := range s.cfg.Registry.All() {
+			s.planNow(task{id: m.ID})
+		}
+	}
+	return true
+}
+
+// dispatch starts the step of a task, or lets it wait for the budget if it calls Graph.
+func (s *Subscriber) dispatch(ctx context.Context, t task) {
+	step, ok := s.plan(t)
+	_, busy := s.inFlight.Load(t.id)
+	switch now := time.Now(); {
+	case !ok:
+	case busy:
+		s.queue.Set(t, now.Add(startRetry))
+	case !step.callsGraph():
+		s.start(ctx, t, false)
+	case step.canWait():
+		s.background.Sooner(t, now)
+		if at := step.Subscription.RenewAt; at.After(now) {
+			s.queue.Sooner(t, at) // the renewal can't wait
+		}
+	default:
+		s.calls.Sooner(t, now)
+	}
+}
+
+// startCalls starts the steps of the tasks in a queue as the budgets allow, until ctx ends
+// and those in flight have ended. It waits before they begin, because a partition counts
+// as busy as soon as a step has begun.
+func (s *Subscriber) startCalls(ctx, steps context.Context, queue *schedule.Queue[task], budgets ...*budget) error {
+	var running errgroup.Group
+	running.SetLimit(concurrency)
+	for queue.Wait(ctx) == nil && s.pace(ctx, budgets) {
+		for _, t := range queue.Take(time.Now(), 1) {
+			running.Go(func() error { s.start(steps, t, true); return nil })
+		}
+	}
+	return running.Wait()
+}
+
+// pace waits until the budgets admit a write and no wait of the whole app is running. It
+// returns false if ctx ends first.
+func (s *Subscriber) pace(ctx context.Context, budgets []*budget) bool {
+	for _, b := range budgets {
+		if b.wait(ctx) != nil {
+			return false
+		}
+	}
+	for wait := s.cfg.Owners.Wait(WaitName); wait > 0; wait = s.cfg.Owners.Wait(WaitName) {
+		if !schedule.Sleep(ctx, min(wait, time.Second)) { // it may be extended
+			return false
 		}
 	}
 	return true
@@ -83,79 +98,52 @@ func (d *dispatcher) refreshSettings(ctx context.Context) bool {
 // plan returns the step that t needs now. The step Nothing only saves, that hints were
 // carried out or when the last notification came. If there is nothing to save either, plan
 // returns false and schedules the next plan of t.
-func (d *dispatcher) plan(t task) (step Step, ok bool) {
-	now, want := time.Now(), *d.want.Load()
+func (s *Subscriber) plan(t task) (step Step, ok bool) {
+	now, want := time.Now(), *s.want.Load()
 	if t.stray != "" {
-		sub, hinted := d.strayOf(t)
+		sub, hinted := s.strayOf(t)
 		if !hinted {
 			return Step{}, false
 		}
 		step = planRemoval(sub, want, Unrecorded, now)
 	} else {
-		m, owned := d.cfg.Registry.Get(t.id)
+		m, owned := s.cfg.Registry.Get(t.id)
 		if !owned {
 			return Step{}, false
 		}
-		hints := d.cfg.Registry.Hints(t.id, ooo.HintSubscription)
+		hints := s.cfg.Registry.Hints(t.id, ooo.HintSubscription)
 		step = Plan(m, want, hints, now)
-		d.mu.Lock()
-		notified := d.notified[t.id] != nil
-		d.mu.Unlock()
+		s.mu.Lock()
+		notified := s.notified[t.id] != nil
+		s.mu.Unlock()
 		ok = notified || carriedOut(hints, m, want, now)
 	}
 	if step.Action != Nothing || ok {
 		return step, true
 	}
 	if !step.Next.IsZero() {
-		d.queue.Sooner(t, step.Next) // a change may have scheduled it earlier since
+		s.queue.Sooner(t, step.Next) // a change may have scheduled it earlier since
 	}
 	return step, false
 }
 
-// startReady starts the steps that may begin now and returns how long to wait before
-// the next one may.
-func (d *dispatcher) startReady(ctx context.Context) time.Duration {
-	for p := range d.ready {
-		for len(d.ready[p]) > 0 {
-			if wait := d.start(ctx, d.ready[p][0], priority(p)); wait > 0 {
-				return min(wait, settingsInterval)
-			}
-			d.ready[p] = d.ready[p][1:]
+// start carries out the step that a task needs by now, and plans the next one. The budget
+// is granted if it has admitted a write for the step.
+func (s *Subscriber) start(ctx context.Context, t task, granted bool) {
+	done, ok := s.cfg.Registry.Begin(t.id, mailbox.Subscription, "")
+	if !ok { // this replica must not start it now, or no longer owns the mailbox
+		if _, ok := s.plan(t); ok {
+			s.queue.Set(t, time.Now().Add(startRetry))
 		}
+		return
 	}
-	return settingsInterval
-}
-
-// start starts the step of a task, or returns how long to wait before it may start.
-func (d *dispatcher) start(ctx context.Context, t task, p priority) (wait time.Duration) {
-	if len(d.slots) == cap(d.slots) {
-		return settingsInterval // at most: the end of a step wakes the queue
-	}
-	if wait := d.cfg.Owners.Wait(WaitName); wait > 0 {
-		return wait
-	}
-	done, ok := d.cfg.Registry.Begin(t.id, mailbox.Subscription, "")
-	if !ok { // in flight, or this replica must not start it now
-		if _, ok := d.plan(t); ok {
-			d.queue.Set(t, time.Now().Add(startRetry))
-		}
-		return 0
-	}
-	step, ok := d.plan(t) // again: from here on no other step changes the mailbox
-	if ok && step.callsGraph() {
-		wait = d.budget.take(p)
-	}
-	if !ok || wait > 0 {
-		done()
-		return wait
-	}
-	d.slots <- struct{}{}
-	j := &job{Subscriber: d.Subscriber, task: t, want: *d.want.Load(), step: step, granted: step.callsGraph()}
-	d.running.Go(func() {
+	s.inFlight.Store(t.id, nil)
+	step, ok := s.plan(t) // again: from here on no other step changes the mailbox
+	if ok && (granted || !step.callsGraph()) {
+		j := &job{Subscriber: s, task: t, want: *s.want.Load(), step: step, granted: granted}
 		j.run(ctx)
-		done()
-		<-d.slots
-		d.planNow(t)
-	})
-	return 0
+	}
+	done()
+	s.inFlight.Delete(t.id)
+	s.planNow(t)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/subscribe"
 )
 
 func TestBackoffIsSavedInRecord(t *testing.T) {
@@ -141,6 +142,34 @@ func TestRetryAfter(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Another mailbox's call is throttled while Graph refuses the requested lifetime.
+func TestWaitOfWholeAppWithinStepIsNoFailure(t *testing.T) {
+	withUncovered(t, func(f *fixture) {
+		f.maxLifetime = lifetime / 3
+		f.fail = func(string) error {
+			if len(f.calls) == 1 {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.waits[subscribe.WaitName] = time.Now().Add(5 * time.Minute)
+			}
+			return nil
+		}
+	}, func(t *testing.T, f *fixture) {
+		advance(5*time.Minute - time.Second)
+		if s := f.sub(annID); s.State != ooo.SubscriptionCreating || s.Failures != 0 || s.Error != "" {
+			t.Errorf("record = %s with %d failures, %q, want creating with none", s.State, s.Failures, s.Error)
+		}
+		if got := f.takeCalls(); got != "create" {
+			t.Errorf("calls within the wait = %s, want only the first", got)
+		}
+		if f.registry.Busy(annID.Partition()) {
+			t.Error("the partition counts as busy, want the step ended")
+		}
+		advance(2 * time.Second)
+		f.expectLive("sub-1", 1)
+	})
 }
 
 func TestUnknownDuplicateIsDeleted(t *testing.T) {

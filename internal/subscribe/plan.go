@@ -177,7 +177,7 @@ func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Tim
 		return step(Create, Expired)
 	case s.NotificationURL != want.Notification:
 		return step(Renew, URLChanged)
-	case needsCheck(s, hints, now):
+	case needsCheck(s, hints, now) && s.RenewAt.After(now): // otherwise the renewal checks it
 		return step(Renew, ExistenceCheck)
 	case !want.Keys.Accepts(s.KeyTag):
 		return step(Replace, KeyDropped)

@@ -10,7 +10,6 @@ import (
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/schedule"
 )
 
 // job is a step of a task in flight.
@@ -222,21 +221,23 @@ func (j *job) delete(ctx context.Context, id ooo.SubscriptionID) error {
 	return nil
 }
 
-// awaitBudget waits until the next write may begin. It returns an error if this replica
-// may not act for the mailbox at that moment.
+// errWholeAppWaits means that Graph asked all replicas to wait after the step began. The
+// step ends, so that its partition does not count as busy, and is planned again.
+var errWholeAppWaits = errors.New("graph asked all replicas to wait")
+
+// awaitBudget waits until the next write may begin. It returns an error if the step must
+// end without it.
 func (j *job) awaitBudget(ctx context.Context) error {
-	for !j.granted {
-		if wait := j.cfg.Owners.Wait(WaitName); wait > 0 {
-			return &ooo.Throttled{After: wait}
-		}
-		wait := j.budget.take(urgent)
-		j.granted = wait == 0
-		if !schedule.Sleep(ctx, wait) {
-			return ctx.Err()
+	if !j.granted {
+		if err := j.writes.wait(ctx); err != nil {
+			return err
 		}
 	}
 	j.granted = false
-	if !j.cfg.Owners.MayStart(j.id.Partition()) {
+	switch {
+	case j.cfg.Owners.Wait(WaitName) > 0:
+		return errWholeAppWaits
+	case !j.cfg.Owners.MayStart(j.id.Partition()):
 		return ooo.ErrNotOwner
 	}
 	return nil
@@ -264,7 +265,7 @@ func clearFailure(sub *ooo.Subscription) {
 // failed. Only the first failure of a kind in a row is logged. report returns false if the
 // step must be planned again as if it had not begun.
 func (j *job) report(ctx context.Context, sub ooo.Subscription, err error) (_ ooo.Subscription, ok bool) {
-	if errors.Is(err, ooo.ErrNotOwner) || errors.Is(err, ooo.ErrNotMonitored) || err != nil && ctx.Err() != nil {
+	if errors.Is(err, errWholeAppWaits) || errors.Is(err, ooo.ErrNotOwner) || errors.Is(err, ooo.ErrNotMonitored) || err != nil && ctx.Err() != nil {
 		return sub, false
 	}
 	step := j.step

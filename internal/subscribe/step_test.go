@@ -283,57 +283,6 @@ func TestNoCallWithoutConfirmedOwnership(t *testing.T) {
 	})
 }
 
-func TestBudgetReservesWritesForUncovered(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture) {
-		f.latency = time.Second
-		for i := range 400 {
-			f.monitor(idOf(fmt.Sprint(i)), true)
-		}
-		f.share = 0.5
-		_, stop := f.start()
-		defer stop()
-		advance(time.Minute)
-		_, times := f.takeTimedCalls()
-		for i := range times {
-			if i+245 < len(times) && times[i+245].Sub(times[i]) < 20*time.Second {
-				t.Fatal("246 writes within 20 s, want no more than half of 485")
-			}
-		}
-		if len(times) != 400 {
-			t.Errorf("%d creations in a minute, want 400", len(times))
-		}
-		for i := range 400 {
-			f.registry.Hint(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription, Reason: "not listed"})
-		}
-		advance(2 * time.Second)
-		f.takeCalls()
-		for i := range 6 {
-			f.monitor(idOf(fmt.Sprint("new", i)), true)
-		}
-		advance(1100 * time.Millisecond) // a call takes a second
-		if got := strings.Count(f.takeCalls(), "create"); got != 6 {
-			t.Errorf("%d of 6 new mailboxes covered at once, want all before the existence checks", got)
-		}
-		advance(time.Minute)
-		f.expectNoHints()
-	})
-}
-
-func TestConcurrencyLimit(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture) {
-		f.latency = 5 * time.Second
-		for i := range 200 {
-			f.monitor(idOf(fmt.Sprint(i)), true)
-		}
-		_, stop := f.start()
-		defer stop()
-		advance(time.Minute)
-		if f.peak != 48 || len(f.calls) != 200 {
-			t.Errorf("%d writes with at most %d in flight, want 200 with 48", len(f.calls), f.peak)
-		}
-	})
-}
-
 func TestNotificationTimeIsSavedRarely(t *testing.T) {
 	withCovered(t, func(t *testing.T, f *fixture) {
 		saves := len(f.store.Saves())

@@ -84,11 +84,15 @@ type Config struct {
 // Subscriber is the [mailbox.Worker] that carries out the steps for the mailboxes of
 // this replica.
 type Subscriber struct {
-	cfg    Config
-	queue  *schedule.Queue[task]
-	budget *budget
-	urls   atomic.Pointer[URLs]     // nil: not known yet, no step starts
-	want   atomic.Pointer[Settings] // as of the last check; nil: not known yet
+	cfg        Config
+	queue      *schedule.Queue[task] // by the time of the next plan
+	calls      *schedule.Queue[task] // whose step calls Graph, by the time of its plan
+	background *schedule.Queue[task] // the same, if the step can wait
+	writes     *budget
+	waiting    *budget                  // of the steps that can wait, besides writes
+	urls       atomic.Pointer[URLs]     // nil: not known yet, no step starts
+	want       atomic.Pointer[Settings] // as last read; nil: not known yet
+	inFlight   sync.Map                 // the mailboxes with a step in flight, by id
 
 	mu       sync.Mutex
 	lifetime time.Duration                         // to request: Lifetime, or Graph's limit if that is less; guarded by mu, as all below
@@ -106,7 +110,8 @@ type task struct {
 // [Subscriber.SetURLs].
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
-		cfg: cfg, queue: schedule.New[task](), budget: &budget{share: cfg.Owners.Share, tokens: writeBurst, updated: time.Now()},
+		cfg: cfg, queue: schedule.New[task](), calls: schedule.New[task](), background: schedule.New[task](),
+		writes: newBudget(writeRate, writeBurst, cfg.Owners.Share), waiting: newBudget(waitingRate, 1, cfg.Owners.Share),
 		lifetime: cfg.Lifetime, notified: map[ooo.RecordID]map[string]time.Time{}, strays: map[task]ooo.Subscription{},
 	}
 }
@@ -114,9 +119,22 @@ func New(cfg Config) *Subscriber {
 // Run keeps mailboxes covered until ctx ends, and returns once the steps in flight
 // have ended.
 func (s *Subscriber) Run(ctx context.Context) error {
+	for !s.refreshSettings(ctx) {
+		if !schedule.Sleep(ctx, settingsInterval) {
+			return nil
+		}
+	}
+	steps, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	context.AfterFunc(ctx, func() { time.AfterFunc(stopTimeout, cancel) })
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.dispatch(ctx) })
+	g.Go(func() error { return s.queue.Each(ctx, concurrency, func(t task) { s.dispatch(steps, t) }) })
+	g.Go(func() error { return s.startCalls(ctx, steps, s.calls, s.writes) })
+	g.Go(func() error { return s.startCalls(ctx, steps, s.background, s.waiting, s.writes) })
 	g.Go(func() error { return s.runSweeps(ctx) })
+	for schedule.Sleep(ctx, settingsInterval) {
+		s.refreshSettings(ctx)
+	}
 	return g.Wait()
 }
 
@@ -134,9 +152,21 @@ func (s *Subscriber) Refresh(id ooo.RecordID) {
 		s.planNow(task{id: id})
 		return
 	}
-	s.queue.Remove(task{id: id})
+	for _, queue := range s.queues() {
+		queue.Remove(task{id: id})
+	}
 	delete(s.notified, id)
 }
 
+func (s *Subscriber) queues() []*schedule.Queue[task] {
+	return []*schedule.Queue[task]{s.queue, s.calls, s.background}
+}
+
 // Backlog returns how many tasks are scheduled and how late they are.
-func (s *Subscriber) Backlog(now time.Time) schedule.Backlog { return s.queue.Backlog(now) }
+func (s *Subscriber) Backlog(now time.Time) (total schedule.Backlog) {
+	for _, queue := range s.queues() {
+		b := queue.Backlog(now)
+		total.Waiting, total.Lag = total.Waiting+b.Waiting, max(total.Lag, b.Lag)
+	}
+	return total
+}
