@@ -25,8 +25,6 @@ type batchResult struct {
 	Body    map[string]any    `json:"body"`
 }
 
-func (i batchResult) code() string { return answer{body: i.Body}.code() }
-
 // batch sends a batch and returns the answers by id, and the ids in order of the answers.
 func (f *fixture) batch(requests ...map[string]any) (order []string, byID map[string]batchResult) {
 	f.t.Helper()
