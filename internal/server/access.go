@@ -29,8 +29,8 @@ type Access struct {
 	cfg    AccessConfig
 	token  [sha256.Size]byte
 	cross  *http.CrossOriginProtection
-	rates  *sourceRates // of wrong tokens
-	wrong  atomic.Int64 // wrong tokens since the last log line
+	rates  *perSource[*rate.Limiter] // of wrong tokens
+	wrong  atomic.Int64              // wrong tokens since the last log line
 	logged rate.Sometimes
 }
 

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -29,9 +28,9 @@ type PublicConfig struct {
 
 // Graph expects an answer within 3 s.
 const (
-	maxBody    = 4 << 20  // bytes of a body
-	shortBody  = 16 << 10 // bytes that are read without waiting for memory
-	longBodies = 8 << 20  // bytes of all longer bodies together
+	maxBody    = 4 << 20     // bytes of a body
+	shortBody  = 16 << 10    // bytes that are read without waiting for memory
+	longBodies = 2 * maxBody // bytes of all longer bodies together
 
 	shortTimeout = 5 * time.Second // for the first 16 KiB
 	chunkTimeout = time.Second     // for each 64 KiB more
@@ -48,19 +47,21 @@ const (
 // more requests are in flight than fit in memory or can be stored in time.
 type Public struct {
 	cfg      PublicConfig
-	rates    *sourceRates // nil: no limit
+	rates    *perSource[*rate.Limiter] // nil: no limit
 	inFlight *semaphore.Weighted
-	memory   *bodyMemory
+	memory   *semaphore.Weighted             // bytes of long bodies
+	shares   *perSource[*semaphore.Weighted] // of memory
 	logged   map[error]*rate.Sometimes
 }
 
 // NewPublic returns a Public.
 func NewPublic(cfg PublicConfig) *Public {
 	p := &Public{
-		cfg: cfg, inFlight: semaphore.NewWeighted(cfg.Concurrency), memory: newBodyMemory(longBodies), logged: map[error]*rate.Sometimes{},
+		cfg: cfg, inFlight: semaphore.NewWeighted(cfg.Concurrency), memory: semaphore.NewWeighted(longBodies),
+		shares: newPerSource(func() *semaphore.Weighted { return semaphore.NewWeighted(longBodies / 2) }), logged: map[error]*rate.Sometimes{},
 	}
 	if cfg.Rate > 0 {
-		p.rates = newSourceRates(cfg.Rate, 2*cfg.Rate)
+		p.rates = newSourceRates(rate.Limit(cfg.Rate), 2*cfg.Rate)
 	}
 	for reason := range statuses {
 		p.logged[reason] = &rate.Sometimes{Interval: time.Minute}
@@ -100,7 +101,7 @@ func (p *Public) Admits(w http.ResponseWriter, r *http.Request) bool {
 // Receive reads the body of a request to its end and calls next, which answers, once the
 // concurrency limit allows it. next must not use the body after it returns.
 func (p *Public) Receive(w http.ResponseWriter, r *http.Request, next func(body []byte)) {
-	body, release, err := p.read(w, r, sourceOf(callerOf(r, p.cfg.Proxies)))
+	body, release, err := p.read(w, r, callerOf(r, p.cfg.Proxies))
 	defer release()
 	if err != nil {
 		p.refuse(w, r, err)
@@ -118,7 +119,7 @@ func (p *Public) Receive(w http.ResponseWriter, r *http.Request, next func(body 
 }
 
 // read reads a body to its end. release frees the memory of a long body; it is never nil.
-func (p *Public) read(w http.ResponseWriter, r *http.Request, source netip.Addr) (body *bytes.Buffer, release func(), err error) {
+func (p *Public) read(w http.ResponseWriter, r *http.Request, caller netip.Addr) (body *bytes.Buffer, release func(), err error) {
 	size, release := r.ContentLength, func() {}
 	if size < 0 {
 		size = maxBody
@@ -139,9 +140,11 @@ func (p *Public) read(w http.ResponseWriter, r *http.Request, source netip.Addr)
 	}
 	memoryCtx, cancel := context.WithTimeout(r.Context(), memoryTimeout)
 	defer cancel()
-	if release, err = p.memory.acquire(memoryCtx, source, size); err != nil {
+	reserved, err := p.reserve(memoryCtx, caller, size)
+	if err != nil {
 		return nil, release, errOverload
 	}
+	release = reserved
 	body.Grow(int(size) - shortBody + bytes.MinRead)
 	for received := int64(chunkSize); received == chunkSize; {
 		_ = control.SetReadDeadline(time.Now().Add(min(chunkTimeout, time.Until(began.Add(bodyTimeout)))))
@@ -187,53 +190,16 @@ func Refuse(w http.ResponseWriter, r *http.Request, status int) {
 	w.WriteHeader(status)
 }
 
-// bodyMemory is the memory that long bodies share. One source gets at most half of it.
-type bodyMemory struct {
-	size int64
-	all  *semaphore.Weighted
-
-	mu      sync.Mutex
-	sources map[netip.Addr]*share // of requests in flight; guarded by mu
-}
-
-// share is the memory that one source may use.
-type share struct {
-	*semaphore.Weighted
-	users int // guarded by bodyMemory.mu
-}
-
-func newBodyMemory(size int64) *bodyMemory {
-	return &bodyMemory{size: size, all: semaphore.NewWeighted(size), sources: map[netip.Addr]*share{}}
-}
-
-// acquire waits for n bytes until ctx ends. It always returns a release that is not nil.
-func (m *bodyMemory) acquire(ctx context.Context, source netip.Addr, n int64) (release func(), err error) {
-	n = min(n, m.size/2)
-	m.mu.Lock()
-	s := m.sources[source]
-	if s == nil {
-		s = &share{Weighted: semaphore.NewWeighted(m.size / 2)}
-		m.sources[source] = s
+// reserve waits until ctx ends for n bytes of the memory that long bodies share. One caller's
+// source gets at most half of it.
+func (p *Public) reserve(ctx context.Context, caller netip.Addr, n int64) (release func(), err error) {
+	share := p.shares.of(caller)
+	if err := share.Acquire(ctx, n); err != nil {
+		return nil, err
 	}
-	s.users++
-	m.mu.Unlock()
-	leave := func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if s.users--; s.users == 0 {
-			delete(m.sources, source)
-		}
+	if err := p.memory.Acquire(ctx, n); err != nil {
+		share.Release(n)
+		return nil, err
 	}
-	if err := s.Acquire(ctx, n); err != nil {
-		return leave, err
-	}
-	if err := m.all.Acquire(ctx, n); err != nil {
-		s.Release(n)
-		return leave, err
-	}
-	return func() {
-		m.all.Release(n)
-		s.Release(n)
-		leave()
-	}, nil
+	return func() { p.memory.Release(n); share.Release(n) }, nil
 }

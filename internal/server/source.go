@@ -56,33 +56,36 @@ func sourceOf(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// maxSources limits the memory of sourceRates to about half a MiB.
+// maxSources limits the memory of a perSource to about half a MiB.
 const maxSources = 4096
 
-// sourceRates has a rate limiter for each of the last 4,096 sources. A source that was
-// evicted starts again with a full bucket.
-type sourceRates struct {
-	perSecond rate.Limit
-	burst     int
+// perSource has a limit, a *rate.Limiter or a *semaphore.Weighted, for each of the last 4,096
+// sources. A source that was evicted starts again with a new one.
+type perSource[T any] struct {
+	create func() T
 
-	mu    sync.Mutex // makes two first requests of a source share a limiter
-	known *lru.Cache[netip.Addr, *rate.Limiter]
+	mu    sync.Mutex // makes two first requests of a source share a limit
+	known *lru.Cache[netip.Addr, T]
 }
 
-func newSourceRates(perSecond, burst int) *sourceRates {
-	known, _ := lru.New[netip.Addr, *rate.Limiter](maxSources) // fails only for a size below 1
-	return &sourceRates{perSecond: rate.Limit(perSecond), burst: burst, known: known}
+func newPerSource[T any](create func() T) *perSource[T] {
+	known, _ := lru.New[netip.Addr, T](maxSources) // fails only for a size below 1
+	return &perSource[T]{create: create, known: known}
 }
 
-// of returns the limiter of the source that an address belongs to.
-func (s *sourceRates) of(addr netip.Addr) *rate.Limiter {
+func newSourceRates(perSecond rate.Limit, burst int) *perSource[*rate.Limiter] {
+	return newPerSource(func() *rate.Limiter { return rate.NewLimiter(perSecond, burst) })
+}
+
+// of returns the limit of the source that an address belongs to.
+func (s *perSource[T]) of(addr netip.Addr) T {
 	source := sourceOf(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	limiter, ok := s.known.Get(source)
+	limit, ok := s.known.Get(source)
 	if !ok {
-		limiter = rate.NewLimiter(s.perSecond, s.burst)
-		s.known.Add(source, limiter)
+		limit = s.create()
+		s.known.Add(source, limit)
 	}
-	return limiter
+	return limit
 }
