@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/subscribe"
@@ -73,28 +74,27 @@ func (p *publicURL) follow(ctx context.Context, set func(subscribe.URLs), interv
 	}
 }
 
-// newTunnel returns the task that runs the tunnel to a listener, nil if TUNNEL is none. It
-// restricts the paths that are reachable through the tunnel.
-func newTunnel(settings config.Settings, l *server.Listener, public *publicURL, log *slog.Logger) task {
-	t, paths := settings.Tunnel, []string{webhook.NotificationPath, webhook.LifecyclePath}
+// newTunnel returns the task that runs the tunnel to a listener, nil if TUNNEL is none.
+// Unless TUNNEL_EXPOSE is all, only Graph's paths are reachable through the tunnel.
+func newTunnel(settings config.Settings, l *server.Listener, receiver *webhook.Receiver, public *publicURL, log *slog.Logger) task {
+	t, exposed := settings.Tunnel, l.Handler
+	if !t.ExposeAll {
+		graphOnly := api.NewEngine(log)
+		registerReceiver(receiver, graphOnly, settings.PublicURL)
+		exposed = graphOnly
+	}
 	switch t.Kind {
 	case config.NgrokTunnel:
-		handler := l.Handler
-		if !t.ExposeAll {
-			handler = server.Only(handler, paths...)
-		}
 		ngrok := &tunnel.Ngrok{
 			Open: tunnel.Account{Token: t.NgrokToken.Reveal(), URL: t.NgrokURL}.Open,
 			Serve: func(ctx context.Context, ln net.Listener) error {
-				return server.Serve(ctx, server.Listener{Listener: ln, Handler: handler}, log)
+				return server.Serve(ctx, server.Listener{Listener: ln, Handler: exposed}, log)
 			},
 			Opened: public.set, Log: log,
 		}
 		return ngrok.Run
 	case config.AgentTunnel:
-		if !t.ExposeAll {
-			l.Handler = server.Fence(l.Handler, paths...)
-		}
+		l.Handler = server.Fence(l.Handler, exposed)
 		_, port, _ := net.SplitHostPort(l.Addr().String())
 		agent := &tunnel.Agent{API: t.AgentURL.Reveal(), Port: port, Opened: public.set, Log: log}
 		return agent.Run

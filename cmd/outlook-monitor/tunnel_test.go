@@ -102,9 +102,9 @@ func TestTunnelExposesOnlyGraphPaths(t *testing.T) {
 		_, answer := ask("", http.MethodGet, "/readyz")
 		return strings.Contains(answer, public)
 	})
-	for _, path := range []string{"/", "/api/users", "/metrics", "/healthz", "/monitor"} {
-		if status := through(http.MethodGet, path); status != http.StatusNotFound {
-			t.Errorf("GET %s through the tunnel = %d, want 404", path, status)
+	for _, path := range []string{"/", "/api/users", "/metrics", "/healthz", "/monitor", "/graph/notifications/"} {
+		if status, answer := ask("monitor.ngrok.example", http.MethodGet, path); status != http.StatusNotFound || answer != `{"error":"no such path"}` {
+			t.Errorf("GET %s through the tunnel = %d %s, want 404", path, status, answer)
 		}
 	}
 	if status := through(http.MethodPost, "/graph/notifications?validationToken=x"); status != http.StatusOK {

@@ -147,7 +147,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if err := s.listen(cfg, engines, tlsConfig); err != nil {
 		return nil, err
 	}
-	tunnel := newTunnel(settings, &s.listeners[0], public, log)
+	tunnel := newTunnel(settings, &s.listeners[0], receiver, public, log)
 
 	gauges := gaugeSource{owners, registry, poller, deliverer, subscriber, len(resources(settings))}
 	metrics.WatchGauges(gauges.read)
