@@ -70,7 +70,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 
 	// Ownership of mailboxes, and the work on those of this replica.
 	var syncer *deliver.Syncer // created below, because it needs owners
-	owners, err := partition.New(partition.Config{
+	owners := partition.New(partition.Config{
 		Store: s.store, Settings: settingsDigest(settings), Fingerprint: fingerprint(settings), Answered: seen.sinceAccepted,
 		OnRollback: func(ctx context.Context) {
 			// Users may have been added or removed since the older data was stored.
@@ -79,9 +79,6 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		},
 		Log: log,
 	})
-	if err != nil {
-		return nil, err
-	}
 	registry := mailbox.New(mailbox.Config{
 		Store: s.store, MayStart: owners.MayStart, Interval: settings.PollInterval,
 		OnTable: owners.Refresh, OnPartition: metrics.PartitionChanged,

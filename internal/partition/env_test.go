@@ -3,6 +3,7 @@ package partition_test
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -226,14 +227,14 @@ func (e *env) run(life string, b backing, change ...func(*partition.Config, *rep
 	h := &holder{backing: b, saves: map[int]int64{}, leases: map[int]store.Lease{}, loadTime: time.Millisecond}
 	r := &replica{done: make(chan error, 1), holder: h}
 	r.link, _ = b.(*link)
-	cfg := partition.Config{Store: b, Life: life, Settings: "s", Fingerprint: "f", OnRollback: func(context.Context) { r.rollbacks.Add(1) }}
+	cfg := partition.Config{
+		Store: b, Life: life, Settings: "s", Fingerprint: "f", Answered: func() time.Duration { return 0 },
+		OnRollback: func(context.Context) { r.rollbacks.Add(1) }, Log: slog.New(slog.DiscardHandler),
+	}
 	for _, f := range change {
 		f(&cfg, r)
 	}
-	var err error
-	if r.Owners, err = partition.New(cfg); err != nil {
-		e.Fatal(err)
-	}
+	r.Owners = partition.New(cfg)
 	if r.wall != nil {
 		partition.SetWall(r.Owners, r.wall)
 	}

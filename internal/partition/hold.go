@@ -67,7 +67,7 @@ func (o *Owners) drain(ctx context.Context, p int, stop bool) {
 	h.draining = true
 	o.tasks.Go(func() {
 		if err := o.holder.Drain(h.ctx, p, stop); err != nil && h.ctx.Err() == nil {
-			o.log.DebugContext(ctx, "partition not drained in time", "partition", p, "err", err)
+			o.cfg.Log.DebugContext(ctx, "partition not drained in time", "partition", p, "err", err)
 		}
 		o.post(func() {
 			if o.held[p] == h {

@@ -19,7 +19,7 @@ func (o *Owners) join(ctx context.Context) (err error) {
 			return nil
 		}
 		if failures == 2 && err != nil {
-			o.log.WarnContext(ctx, "can't join the other replicas, retrying", "err", err)
+			o.cfg.Log.WarnContext(ctx, "can't join the other replicas, retrying", "err", err)
 		}
 		return err
 	})
@@ -90,6 +90,6 @@ func (o *Owners) leave(ctx context.Context) {
 		_, err = o.cfg.Store.SwapOwners(ctx, swaps...)
 	}
 	if err != nil {
-		o.log.WarnContext(ctx, "no answer from redis while leaving, other replicas take over in a few seconds", "err", err)
+		o.cfg.Log.WarnContext(ctx, "no answer from redis while leaving, other replicas take over in a few seconds", "err", err)
 	}
 }

@@ -89,22 +89,22 @@ type Holder interface {
 	Saves(p int) (n int64, ok bool)
 }
 
-// Config configures [Owners].
+// Config configures [Owners]. All of it is required but Life.
 type Config struct {
 	Store Store
-	// Life identifies this process among the replicas and must never be reused. The default
-	// is random.
+	// Life identifies this process among the replicas and must never be reused. Empty: a
+	// random one.
 	Life string
 	// Settings is a digest of the settings that all replicas should share. Fingerprint
 	// is a digest of the tenant, app and Graph endpoint that the data in Redis belongs to.
 	Settings    string
 	Fingerprint string
 	// Answered returns how long ago Graph last answered an accepted token, negative if it
-	// never did. The caller must see to it that Graph is called at least every 5 s. If
-	// Answered is nil, Graph always answers.
+	// never did. While [Owners.Table] has other replicas, the caller must call Graph at least
+	// every 5 s, because a replica that Graph does not answer for unableTime gets no share.
 	Answered func() time.Duration
 	// OnRollback is called on the owner of partition 0 after Redis came back with older
-	// data, once this replica has restored its partitions. It may be nil.
+	// data, once this replica has restored its partitions.
 	OnRollback func(ctx context.Context)
 	Log        *slog.Logger
 }
@@ -113,7 +113,6 @@ type Config struct {
 // Run changes it.
 type Owners struct {
 	cfg     Config
-	log     *slog.Logger
 	wall    func() time.Time // the wall clock; tests move it
 	events  chan func()      // called by Run; unbuffered
 	ended   chan struct{}    // closed when Run receives no more events
@@ -146,22 +145,13 @@ type Owners struct {
 }
 
 // New returns a replica that owns nothing yet.
-func New(cfg Config) (*Owners, error) {
-	if cfg.Store == nil || cfg.Fingerprint == "" || cfg.Settings == "" {
-		return nil, errors.New("partition: Store, Fingerprint and Settings are required")
-	}
+func New(cfg Config) *Owners {
 	cfg.Life = cmp.Or(cfg.Life, rand.Text())
-	if cfg.Answered == nil {
-		cfg.Answered = func() time.Duration { return 0 }
-	}
-	if cfg.OnRollback == nil {
-		cfg.OnRollback = func(context.Context) {}
-	}
 	return &Owners{
-		cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)), wall: func() time.Time { return time.Now().Round(0) },
+		cfg: cfg, wall: func() time.Time { return time.Now().Round(0) },
 		events: make(chan func()), ended: make(chan struct{}), refresh: make(chan struct{}, 1), replicas: 1,
 		peers: peers{me: cfg.Life}, toRelease: map[int]store.Lease{},
-	}, nil
+	}
 }
 
 // MayStart reports whether work may start in a partition now: this replica owns the

@@ -82,7 +82,7 @@ func (o *Owners) endRound(ctx context.Context, s *sent, table store.Owners, err 
 		o.apply(ctx, s, table)
 	} else {
 		if !r.failed {
-			o.log.WarnContext(ctx, "redis did not answer the ownership update, retrying", "err", err)
+			o.cfg.Log.WarnContext(ctx, "redis did not answer the ownership update, retrying", "err", err)
 		}
 		o.peers.fail()
 	}
@@ -102,7 +102,7 @@ func (o *Owners) apply(ctx context.Context, s *sent, table store.Owners) {
 	}
 	if older {
 		if !o.rolledBack {
-			o.log.WarnContext(ctx, "redis came back with older data, restoring what is newer here")
+			o.cfg.Log.WarnContext(ctx, "redis came back with older data, restoring what is newer here")
 		}
 		o.rolledBack = true
 	}
@@ -164,7 +164,7 @@ func (o *Owners) applyLease(ctx context.Context, p int, s *sent, table *store.Ow
 			return true
 		}
 	case lease.Tenure > h.lease.Tenure, lease.Tenure == h.lease.Tenure && lease.Life > o.cfg.Life:
-		o.log.InfoContext(ctx, "partition lost to another replica", "partition", p)
+		o.cfg.Log.InfoContext(ctx, "partition lost to another replica", "partition", p)
 		o.drop(p)
 	case h.staleUntil < s.beat.Number: // an earlier lease or none: the table is older
 		o.reclaim(ctx, p, table)

@@ -19,7 +19,7 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 		return err
 	}
 	o.holder = holder
-	o.log.InfoContext(ctx, "joined the other replicas", "life", o.cfg.Life, "settings", o.settings)
+	o.cfg.Log.InfoContext(ctx, "joined the other replicas", "life", o.cfg.Life, "settings", o.settings)
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	tick, timer, stop := time.NewTicker(roundTime), time.NewTimer(roundTime), ctx.Done()
 	defer func() {
@@ -58,7 +58,7 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 		switch {
 		case !o.stopping || o.Owned() > 0:
 		case o.round.failed:
-			o.log.WarnContext(ctx, "no answer from redis while leaving, other replicas take over in a few seconds")
+			o.cfg.Log.WarnContext(ctx, "no answer from redis while leaving, other replicas take over in a few seconds")
 			return nil
 		case o.swapping == 0 && !o.round.inFlight:
 			o.leave(work)
@@ -144,7 +144,7 @@ func (o *Owners) take(ctx context.Context, partitions []int) {
 				o.acquire(ctx, p, lease, o.round.number)
 			}
 		}
-		o.log.InfoContext(ctx, "partitions acquired", "count", len(leases), "from_dead", len(dead))
+		o.cfg.Log.InfoContext(ctx, "partitions acquired", "count", len(leases), "from_dead", len(dead))
 	}, swaps...)
 }
 
