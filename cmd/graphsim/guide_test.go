@@ -81,22 +81,6 @@ func TestGuideFlags(t *testing.T) {
 	}
 }
 
-// TestGuideControlAPI compares the routes with those in the code.
-func TestGuideControlAPI(t *testing.T) {
-	var got, want []string
-	for _, row := range rows(t, "call of the control API") {
-		got = append(got, codes(row[0])...)
-	}
-	for _, found := range regexp.MustCompile(`"((?:GET|POST|PUT|DELETE) /[^"]+)"`).FindAllStringSubmatch(text(t, "../../internal/graphsim/control.go"), -1) {
-		want = append(want, found[1])
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if len(want) == 0 || !slices.Equal(got, want) {
-		t.Errorf("routes = %q, want %q", got, want)
-	}
-}
-
 // TestGuideFaults sets each fault of the guide, and compares the kinds and operations with
 // those in the code.
 func TestGuideFaults(t *testing.T) {
@@ -141,23 +125,6 @@ func TestGuideFaults(t *testing.T) {
 				t.Errorf("the guide lacks the operation %s", found[1])
 			}
 		}
-	}
-}
-
-// TestGuideFaultFields compares the fields with those of graphsim.Fault.
-func TestGuideFaultFields(t *testing.T) {
-	var got, want []string
-	for _, row := range rows(t, "field") {
-		got = append(got, codes(row[0])...)
-	}
-	for _, found := range regexp.MustCompile("`json:\"(\\w+)[^`]*`").FindAllStringSubmatch(text(t, "../../internal/graphsim/fault.go"), -1) {
-		want = append(want, found[1])
-	}
-	want = slices.DeleteFunc(want, func(name string) bool { return name == "id" || name == "hits" || name == "resource" })
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("fields = %q, want %q", got, want)
 	}
 }
 

@@ -281,15 +281,3 @@ func TestUnwritableCAFileIsNoUsageError(t *testing.T) {
 		t.Errorf("run = %v, want ErrNotExist and not errUsage", err)
 	}
 }
-
-func TestHelp(t *testing.T) {
-	var out screen
-	if err := run(t.Context(), []string{"--help"}, &out, io.Discard, slog.New(slog.DiscardHandler)); err != nil {
-		t.Fatalf("run = %v, want nil", err)
-	}
-	for _, flag := range []string{"--addr", "--control-addr", "--ca-file", "--roles", "--users", "--seed", "$GRAPHSIM_ADDR", "/faults/{id}", "forge"} {
-		if !strings.Contains(out.String(), flag) {
-			t.Errorf("help lacks %s: %s", flag, out.String())
-		}
-	}
-}

