@@ -22,7 +22,6 @@ type Certificate struct {
 
 // CertificateConfig configures a [Certificate].
 type CertificateConfig struct {
-	Setting           string                       // prefix of the settings: TLS for TLS_CERT_FILE and TLS_KEY_FILE
 	CertFile, KeyFile string                       // PEM
 	Check             func(*tls.Certificate) error // rejects unsuitable certificates; may be nil
 	Log               *slog.Logger
@@ -65,23 +64,12 @@ func (c *Certificate) Pair() *tls.Certificate {
 // read loads the pair from the files, or leaves it unchanged.
 func (c *Certificate) read() error {
 	c.stamps = c.stamp() // before reading, so that a later write is noticed
-	certPEM, err := os.ReadFile(c.cfg.CertFile)
-	if err != nil {
-		return fmt.Errorf("%s_CERT_FILE can't be read: %w", c.cfg.Setting, err)
+	pair, err := tls.LoadX509KeyPair(c.cfg.CertFile, c.cfg.KeyFile)
+	if err == nil && c.cfg.Check != nil {
+		err = c.cfg.Check(&pair)
 	}
-	keyPEM, err := os.ReadFile(c.cfg.KeyFile)
 	if err != nil {
-		return fmt.Errorf("%s_KEY_FILE, which belongs to %[1]s_CERT_FILE, can't be read: %[2]w", c.cfg.Setting, err)
-	}
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return fmt.Errorf("%s_CERT_FILE %s and %[1]s_KEY_FILE %[3]s are not a matching certificate and private key in PEM",
-			c.cfg.Setting, c.cfg.CertFile, c.cfg.KeyFile)
-	}
-	if c.cfg.Check != nil {
-		if err := c.cfg.Check(&pair); err != nil {
-			return fmt.Errorf("%s_KEY_FILE %s: %w", c.cfg.Setting, c.cfg.KeyFile, err)
-		}
+		return fmt.Errorf("certificate %s with key %s: %w", c.cfg.CertFile, c.cfg.KeyFile, err)
 	}
 	c.pair = &pair
 	return nil

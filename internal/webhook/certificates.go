@@ -39,18 +39,13 @@ type Certificates struct {
 	keys map[string]*rsa.PrivateKey // by id, replaced ones included; guarded by mu
 }
 
-// NewCertificates reads the pairs. At least one is required.
+// NewCertificates reads the pairs, at least one. The settings were checked: there are as many
+// keys as certificates.
 func NewCertificates(certFiles, keyFiles []string, log *slog.Logger) (*Certificates, error) {
-	if len(certFiles) == 0 || len(certFiles) != len(keyFiles) {
-		return nil, fmt.Errorf("ENCRYPTION_CERT_FILE names %d files and ENCRYPTION_KEY_FILE %d: name the same number of each, at least one",
-			len(certFiles), len(keyFiles))
-	}
 	c := &Certificates{keys: map[string]*rsa.PrivateKey{}, log: log}
 	var errs []error
 	for i := range certFiles {
-		pair, err := server.NewCertificate(server.CertificateConfig{
-			Setting: "ENCRYPTION", CertFile: certFiles[i], KeyFile: keyFiles[i], Check: checkKey, Log: log,
-		})
+		pair, err := server.NewCertificate(server.CertificateConfig{CertFile: certFiles[i], KeyFile: keyFiles[i], Check: checkKey, Log: log})
 		c.pairs, errs = append(c.pairs, pair), append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {

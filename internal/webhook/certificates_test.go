@@ -39,10 +39,8 @@ func TestUnusablePairs(t *testing.T) {
 		certs, keys []string
 		want        []string // in the error
 	}{
-		"none":                   {nil, nil, []string{"ENCRYPTION_CERT_FILE", "at least one"}},
-		"no key file":            {[]string{good.cert}, []string{good.key + "x"}, []string{"ENCRYPTION_KEY_FILE", good.key + "x"}},
-		"key of another":         {[]string{good.cert}, []string{curve.key}, []string{"ENCRYPTION_CERT_FILE", "ENCRYPTION_KEY_FILE"}},
-		"key missing":            {[]string{good.cert, curve.cert}, []string{good.key}, []string{"ENCRYPTION_KEY_FILE", "name the same number"}},
+		"no key file":            {[]string{good.cert}, []string{good.key + "x"}, []string{good.cert, good.key + "x"}},
+		"key of another":         {[]string{good.cert}, []string{curve.key}, []string{good.cert, curve.key}},
 		"not RSA, and too short": {[]string{curve.cert, weak.cert}, []string{curve.key, weak.key}, []string{curve.key + ": not an RSA key", weak.key + ": not an RSA key of 2048 to 4096 bits"}},
 	}
 	for name, tt := range tests {
