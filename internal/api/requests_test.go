@@ -143,7 +143,7 @@ func TestBulkStart(t *testing.T) {
 type unreadable struct{ t *testing.T }
 
 func (u unreadable) Read([]byte) (int, error) {
-	u.t.Error("the body was read without the token")
+	u.t.Error("the body was read")
 	return 0, io.EOF
 }
 
@@ -171,6 +171,29 @@ func TestPrivateRoutesNeedTheToken(t *testing.T) {
 	}
 	if len(f.starts) != 0 || len(f.hints) != 0 || len(f.wishes) != 1 || f.syncRequests != 0 {
 		t.Error("requests without the token had an effect")
+	}
+}
+
+// TestTooLongBodiesAreNotRead announces bodies of one byte more than allowed.
+func TestTooLongBodiesAreNotRead(t *testing.T) {
+	f := monitorFixture()
+	handler := handler(t, f)
+	for route, longest := range map[string]int64{
+		"POST /monitor": 64 << 10, "POST /api/users": 4 << 20, "PUT /api/users/bob@contoso.example": 64 << 10,
+		"DELETE /api/users/ann@contoso.example": 64 << 10, "POST /api/users/ann@contoso.example/check": 64 << 10, "PUT /api/loglevel": 64 << 10,
+	} {
+		method, path, _ := strings.Cut(route, " ")
+		r := httptest.NewRequestWithContext(t.Context(), method, path, unreadable{t})
+		r.ContentLength = longest + 1
+		r.Header.Set("Content-Type", "application/json")
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, r)
+		if answer.Code != http.StatusRequestEntityTooLarge || answer.Header().Get("Connection") != "close" {
+			t.Errorf("%s = %d %v, want 413, and the connection closed", route, answer.Code, answer.Header())
+		}
+	}
+	if len(f.starts) != 0 || len(f.hints) != 0 || len(f.wishes) != 1 {
+		t.Error("too long requests had an effect")
 	}
 }
 
