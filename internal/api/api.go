@@ -88,7 +88,7 @@ type API struct {
 	cfg     Config
 	changes *semaphore.Weighted // requests that change one user
 	bulk    *semaphore.Weighted // requests that start many users
-	stops   *stops
+	stops   stops
 	health  health
 }
 
@@ -114,7 +114,8 @@ func New(cfg Config) (*API, error) {
 		return nil, errors.New("api: Wishes, Users, Leave, Directory, Sync and Access are required")
 	}
 	return &API{
-		cfg: cfg, changes: semaphore.NewWeighted(maxChanges), bulk: semaphore.NewWeighted(maxBulk), stops: newStops(),
+		cfg: cfg, changes: semaphore.NewWeighted(maxChanges), bulk: semaphore.NewWeighted(maxBulk),
+		stops: stops{asked: map[string]time.Time{}},
 	}, nil
 }
 

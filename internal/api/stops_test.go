@@ -89,7 +89,7 @@ func TestRetriedStops(t *testing.T) {
 		f.wishes[ooo.FoldAddress(ann)] = wish
 	})
 	start, stop := send(monitor(ann, "True")), send(monitor(ann, "False"))
-	duringRetry, betweenRetries := wait(500*time.Millisecond), wait(10*time.Millisecond)
+	duringRetry, betweenRetries := wait(1500*time.Millisecond), wait(500*time.Millisecond)
 	tests := map[string]struct {
 		steps     []step
 		monitored bool // in the end
@@ -133,6 +133,69 @@ func TestRetriedStops(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slowRetries is a store that takes a second to read a wish for a retry of a stop.
+type slowRetries struct{ *fixture }
+
+func (s slowRetries) Wish(ctx context.Context, address string) (ooo.Wish, error) {
+	if isRetry(ctx) {
+		time.Sleep(time.Second)
+	}
+	return s.fixture.Wish(ctx, address)
+}
+
+func TestStartCancelsWaitingStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := monitorFixture()
+		f.err = errAway
+		addresses := []string{"ann@contoso.example", "carl@contoso.example", "dora@contoso.example"}
+		running(t, slowRetries{f}, f, func(r replica) {
+			for _, address := range addresses {
+				f.add(userNamed(address))
+				monitor(address, "False").ask(r.engine)
+			}
+			f.update(func() { f.err = nil })
+			time.Sleep(1500 * time.Millisecond) // the retry of one of the stops is in flight
+			for _, address := range addresses {
+				if answer, body := monitor(address, "True").ask(r.engine); answer.Code != 200 {
+					t.Errorf("start = %d %s, want 200", answer.Code, body)
+				}
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if len(f.retried) != 1 {
+				t.Errorf("retried stops = %q, want only the one in flight", f.retried)
+			}
+		})
+	})
+}
+
+// A start at another replica comes between two stops, the second during the retry of the first.
+func TestStopDuringRetryIsKept(t *testing.T) {
+	const ann = "Ann@contoso.example"
+	synctest.Test(t, func(t *testing.T) {
+		f := monitorFixture()
+		stopInOutage := func(r replica) {
+			f.update(func() { f.err = errAway })
+			monitor(ann, "False").ask(r.engine)
+			f.update(func() { f.err = nil })
+		}
+		running(t, slowRetries{f}, f, func(r replica) {
+			stopInOutage(r)
+			time.Sleep(1200 * time.Millisecond)
+			if answer, body := put("/api/users/" + ann).ask(handler(t, f)); answer.Code != 200 {
+				t.Errorf("start = %d %s, want 200", answer.Code, body)
+			}
+			time.Sleep(200 * time.Millisecond)
+			stopInOutage(r)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if f.wishes[ooo.FoldAddress(ann)].On {
+				t.Error("the user is still monitored, want the second stop to be stored")
+			}
+		})
+	})
 }
 
 func TestSyncRequestAfterUnstoredStart(t *testing.T) {
@@ -198,12 +261,9 @@ func TestRetriedStopsAreLimited(t *testing.T) {
 			f.update(func() { f.err, f.retried = nil, nil })
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			retried := map[string]bool{}
-			for _, address := range f.retried {
-				retried[address] = true
-			}
-			if len(retried) < limit || len(retried) > limit+1 || !retried[fmt.Sprintf("user%d@contoso.example", limit+99)] {
-				t.Errorf("%d stops were retried, want the newest %d", len(retried), limit)
+			oldest, newest := fmt.Sprintf("user%d@contoso.example", 0), fmt.Sprintf("user%d@contoso.example", limit)
+			if len(f.retried) != limit || !slices.Contains(f.retried, oldest) || slices.Contains(f.retried, newest) {
+				t.Errorf("%d stops were retried, want each of the oldest %d once", len(f.retried), limit)
 			}
 		})
 	})
