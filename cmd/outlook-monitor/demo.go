@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/url"
 
 	"golang.org/x/sync/errgroup"
 
@@ -72,6 +74,7 @@ type demo struct {
 	mediator *mediatorsim.Server
 	service  *service
 	base     string // URL of the service
+	api      *usersAPI
 	calls    chan mediatorsim.Call
 	out      demoOutput
 }
@@ -92,7 +95,8 @@ func newDemo(out io.Writer, log *slog.Logger) (*demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.base = "http://" + ln.Addr().String()
+	d.api = &usersAPI{base: &url.URL{Scheme: "http", Host: ln.Addr().String()}, client: http.DefaultClient}
+	d.base = d.api.base.String()
 	d.mediator, err = mediatorsim.New(mediatorsim.Config{
 		MonitorURL: d.base, Log: log,
 		Received: func(call mediatorsim.Call) { d.calls <- call },

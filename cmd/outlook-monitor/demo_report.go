@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -98,7 +96,7 @@ func round(d time.Duration) string {
 // cause returns the change in the history that led to an acknowledged call.
 func (d *demo) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, bool) {
 	for range 100 {
-		events, err := d.history(ctx, call.Email)
+		events, _, err := d.api.history(ctx, call.Email, maxEvents)
 		if err != nil {
 			return ooo.Event{}, false
 		}
@@ -117,30 +115,4 @@ func (d *demo) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, boo
 		}
 	}
 	return ooo.Event{}, false
-}
-
-// history returns the user's history, newest first.
-func (d *demo) history(ctx context.Context, email string) ([]ooo.Event, error) {
-	var answer struct {
-		Events []ooo.Event `json:"events"`
-	}
-	err := d.get(ctx, "/api/users/"+url.PathEscape(email)+"/history", &answer)
-	return answer.Events, err
-}
-
-// get makes a request to the service and decodes its JSON.
-func (d *demo) get(ctx context.Context, path string, answer any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.base+path, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s", path, response.Status)
-	}
-	return json.NewDecoder(response.Body).Decode(answer)
 }

@@ -27,7 +27,9 @@ type doctorListener struct {
 func (s doctorListener) listen(ctx context.Context) (stop func(), err error) {
 	l := server.Listener{}
 	if s.settings.TLSCertFile != "" {
-		certificate, err := server.NewCertificate(server.CertificateConfig{CertFile: s.settings.TLSCertFile, KeyFile: s.settings.TLSKeyFile, Log: s.log})
+		certificate, err := server.NewCertificate(server.CertificateConfig{
+			CertFile: s.settings.TLSCertFile, KeyFile: s.settings.TLSKeyFile, Log: s.log,
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -178,7 +178,9 @@ func newAccess(settings config.Settings, metrics *telemetry.Metrics, log *slog.L
 func newTLS(settings config.Settings, s *store.Store, metrics *telemetry.Metrics, log *slog.Logger) (*tls.Config, *server.ACME, error) {
 	switch {
 	case settings.TLSCertFile != "":
-		certificate, err := server.NewCertificate(server.CertificateConfig{CertFile: settings.TLSCertFile, KeyFile: settings.TLSKeyFile, Log: log})
+		certificate, err := server.NewCertificate(server.CertificateConfig{
+			CertFile: settings.TLSCertFile, KeyFile: settings.TLSKeyFile, Log: log,
+		})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -20,25 +20,37 @@ type usersHistoryCmd struct {
 
 // Run prints what happened to one user, newest first.
 func (c *usersHistoryCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
-	_, body, err := api.call(ctx, http.MethodGet, c.Email, "/history", url.Values{"limit": {strconv.Itoa(c.Limit)}}, nil)
+	events, body, err := api.history(ctx, c.Email, c.Limit)
 	if err != nil {
 		return err
 	}
 	if api.json {
 		return api.printJSON(out, body)
 	}
+	table := newTable(out)
+	table.row("WHEN", "WHAT", "SOURCE", "DETAIL")
+	for _, e := range events {
+		table.row(formatTime(&e.At), string(e.Kind), string(e.Source), details(e))
+	}
+	return table.Flush()
+}
+
+// maxEvents is how many events the service returns at most.
+const maxEvents = 200
+
+// history returns the newest events of a user, newest first, and the JSON that they are from.
+func (a *usersAPI) history(ctx context.Context, email string, limit int) (events []ooo.Event, body []byte, err error) {
+	_, body, err = a.call(ctx, http.MethodGet, email, "/history", url.Values{"limit": {strconv.Itoa(limit)}}, nil)
+	if err != nil {
+		return nil, nil, err
+	}
 	var history struct {
 		Events *[]ooo.Event `json:"events"`
 	}
 	if json.Unmarshal(body, &history) != nil || history.Events == nil {
-		return errNotService(api.base)
+		return nil, nil, errNotService(a.base)
 	}
-	table := newTable(out)
-	table.row("WHEN", "WHAT", "SOURCE", "DETAIL")
-	for _, e := range *history.Events {
-		table.row(formatTime(&e.At), string(e.Kind), string(e.Source), details(e))
-	}
-	return table.Flush()
+	return *history.Events, body, nil
 }
 
 // details describes the rest of an event.
