@@ -44,7 +44,7 @@ func (s gaugeSource) read() telemetry.Gauges {
 		ooo.SubscriptionRemoved, subscriptionExpired} {
 		g.Subscriptions[string(state)] = 0
 	}
-	for _, name := range []string{poll.GraphWait, poll.DirectoryWait, poll.PresenceWait, subscribe.WaitName} {
+	for _, name := range []string{ooo.GraphWait, ooo.DirectoryWait, ooo.PresenceWait, ooo.SubscriptionWait} {
 		g.Waits[name] = s.owners.Wait(name)
 	}
 	reads, windows, lookups := s.poller.Backlog(now)

@@ -23,9 +23,6 @@ var (
 // maxSwaps limits the attempts to change a wish that others change at the same time.
 const maxSwaps = 5
 
-// directoryWait names the wait that Graph requested for look-ups.
-const directoryWait = "directory"
-
 // change starts or stops monitoring an address. It returns errUnresolved for a start that
 // is stored but not looked up yet. If a request can't be stored now, for whatever reason,
 // it is answered 503. A stop is then retried, because a sync does not name the users that
@@ -144,14 +141,14 @@ func unresolved(w ooo.Wish) error {
 
 // find looks up an address. It returns a zero person if Graph can't answer now.
 func (a *API) find(ctx context.Context, address string) (*ooo.Person, error) {
-	if a.cfg.Wait(directoryWait) > 0 {
+	if a.cfg.Wait(ooo.DirectoryWait) > 0 {
 		return &ooo.Person{}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
 	person, err := a.cfg.Directory.Find(ctx, address)
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
-		if err := a.cfg.SetWait(ctx, directoryWait, throttled.After); err != nil {
+		if err := a.cfg.SetWait(ctx, ooo.DirectoryWait, throttled.After); err != nil {
 			a.cfg.Log.WarnContext(ctx, "wait requested by Graph not shared with the other replicas", "err", err)
 		}
 	}

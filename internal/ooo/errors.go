@@ -80,6 +80,14 @@ func (t *Throttled) Error() string {
 	return fmt.Sprintf("Microsoft Graph asks to wait %v", t.After)
 }
 
+// Names of the waits that Graph asks of the whole app. All replicas share them.
+const (
+	GraphWait        = "graph"
+	DirectoryWait    = "directory"
+	PresenceWait     = "presence"
+	SubscriptionWait = "subscriptions" // of subscription writes
+)
+
 // Duplicate means that Graph already has a subscription for this resource and change type.
 type Duplicate struct {
 	ID SubscriptionID // empty if Graph did not name it

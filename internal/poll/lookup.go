@@ -51,7 +51,7 @@ var (
 // no longer exists, it makes the addresses leave the mailbox, to be looked up again, and
 // returns nil. Otherwise it returns why the mailbox can't be read.
 func (p *Poller) checkDirectory(ctx context.Context, j *job) error {
-	if wait := p.cfg.Wait(DirectoryWait); wait > 0 {
+	if wait := p.cfg.Wait(ooo.DirectoryWait); wait > 0 {
 		return &ooo.Throttled{After: wait}
 	}
 	if !p.lookups.acquire(ctx) {
@@ -60,7 +60,7 @@ func (p *Poller) checkDirectory(ctx context.Context, j *job) error {
 	_, err := p.cfg.Graph.Lookup(ctx, j.t.id.ObjectID())
 	p.lookups.release()
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
-		p.pauseApp(ctx, DirectoryWait, throttled.After)
+		p.pauseApp(ctx, ooo.DirectoryWait, throttled.After)
 		return &ooo.Throttled{After: throttled.After}
 	}
 	switch {

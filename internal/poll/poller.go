@@ -42,13 +42,6 @@ type Graph interface {
 	Lookup(ctx context.Context, id ooo.ObjectID) (ooo.Person, error)
 }
 
-// Names of the waits that Graph asks of the whole app.
-const (
-	GraphWait     = "graph"
-	DirectoryWait = "directory"
-	PresenceWait  = "presence"
-)
-
 // Change is a change of state that was saved.
 type Change struct {
 	Source ooo.Source    // what caused the read that noticed it
@@ -147,10 +140,10 @@ func New(cfg Config) *Poller {
 		defer p.mu.Unlock()
 		return int(p.calls.limit)
 	}
-	p.regular = newLane(batchSize, GraphWait, adaptive)
-	p.expedited = newLane(1, GraphWait, adaptive)
-	p.isolated = newLane(1, GraphWait, func() int { return maxIsolatedCalls })
-	p.lookups = newLane(1, DirectoryWait, func() int { return max(maxLookups/max(cfg.Replicas(), 1), 1) })
+	p.regular = newLane(batchSize, ooo.GraphWait, adaptive)
+	p.expedited = newLane(1, ooo.GraphWait, adaptive)
+	p.isolated = newLane(1, ooo.GraphWait, func() int { return maxIsolatedCalls })
+	p.lookups = newLane(1, ooo.DirectoryWait, func() int { return max(maxLookups/max(cfg.Replicas(), 1), 1) })
 	return p
 }
 

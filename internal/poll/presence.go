@@ -68,7 +68,7 @@ func (p *Poller) sweepPresence(ctx context.Context) error {
 // pacePresence waits until Graph's wait is over and this replica's share of the rate admits one
 // more call. It returns false if ctx ends first.
 func (p *Poller) pacePresence(ctx context.Context, limiter *rate.Limiter, perSecond float64) bool {
-	for ctx.Err() == nil && p.paused(ctx, PresenceWait) {
+	for ctx.Err() == nil && p.paused(ctx, ooo.PresenceWait) {
 	}
 	limiter.SetLimit(rate.Limit(perSecond * p.share()))
 	return limiter.Wait(ctx) == nil
@@ -97,7 +97,7 @@ func (p *Poller) sweep(ctx context.Context, limiter *rate.Limiter, perSecond flo
 		g.Go(func() error {
 			found, err := p.cfg.Presences(ctx, chunk)
 			if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
-				p.pauseApp(ctx, PresenceWait, throttled.After)
+				p.pauseApp(ctx, ooo.PresenceWait, throttled.After)
 			}
 			changed := 0
 			for id, away := range found {

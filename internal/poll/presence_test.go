@@ -93,7 +93,7 @@ func TestPresenceRate(t *testing.T) {
 			t.Errorf("%d calls in the next 10 s, want fewer than before", n)
 		}
 		f.locked(func() {
-			if f.waits[poll.PresenceWait].IsZero() || len(f.waits) != 1 {
+			if f.waits[ooo.PresenceWait].IsZero() || len(f.waits) != 1 {
 				t.Errorf("shared waits = %v, want that of presence", f.waits)
 			}
 		})
@@ -103,7 +103,7 @@ func TestPresenceRate(t *testing.T) {
 		}
 
 		// Another replica was asked to wait.
-		f.locked(func() { f.waits[poll.PresenceWait] = time.Now().Add(40 * time.Second) })
+		f.locked(func() { f.waits[ooo.PresenceWait] = time.Now().Add(40 * time.Second) })
 		time.Sleep(2 * time.Second)
 		if n := len(pr.callsIn(30 * time.Second)); n > 0 {
 			t.Errorf("%d calls while another replica was asked to wait, want none", n)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/subscribe"
 )
 
 func TestBudgetReservesWritesForUncovered(t *testing.T) {
@@ -81,7 +80,7 @@ func TestRenewalPrecedesExistenceChecks(t *testing.T) {
 func TestWaitForBudget(t *testing.T) {
 	withCovered(t, func(t *testing.T, f *fixture) {
 		f.mu.Lock()
-		f.waits[subscribe.WaitName] = time.Now().Add(time.Hour)
+		f.waits[ooo.SubscriptionWait] = time.Now().Add(time.Hour)
 		f.mu.Unlock()
 		f.monitor(idOf("bob"), true)
 		advance(time.Minute)

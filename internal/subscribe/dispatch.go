@@ -87,7 +87,7 @@ func (s *Subscriber) pace(ctx context.Context, budgets []*budget) bool {
 			return false
 		}
 	}
-	for wait := s.cfg.Owners.Wait(WaitName); wait > 0; wait = s.cfg.Owners.Wait(WaitName) {
+	for wait := s.cfg.Owners.Wait(ooo.SubscriptionWait); wait > 0; wait = s.cfg.Owners.Wait(ooo.SubscriptionWait) {
 		if !schedule.Sleep(ctx, min(wait, time.Second)) { // it may be extended
 			return false
 		}

@@ -43,9 +43,6 @@ func failureKindOf(err error) failureKind {
 	return unavailable
 }
 
-// WaitName is the name of the wait that Graph asks of all subscription writes.
-const WaitName = "subscriptions"
-
 // fail returns sub with the failure and the time of the next try. Each kind of failure
 // starts with its own first wait, whatever failed before it.
 func (j *job) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Subscription {
@@ -74,7 +71,7 @@ func (j *job) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Sub
 	}
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 		if wait = throttled.After; throttled.WholeApp {
-			if err := j.cfg.SetWait(ctx, WaitName, wait); err != nil {
+			if err := j.cfg.SetWait(ctx, ooo.SubscriptionWait, wait); err != nil {
 				j.cfg.Log.WarnContext(ctx, "graph's wait not shared with the other replicas", "err", err)
 			}
 		}

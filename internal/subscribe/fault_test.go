@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/subscribe"
 )
 
 func TestBackoffIsSavedInRecord(t *testing.T) {
@@ -152,7 +151,7 @@ func TestWaitOfWholeAppWithinStepIsNoFailure(t *testing.T) {
 			if len(f.calls) == 1 {
 				f.mu.Lock()
 				defer f.mu.Unlock()
-				f.waits[subscribe.WaitName] = time.Now().Add(5 * time.Minute)
+				f.waits[ooo.SubscriptionWait] = time.Now().Add(5 * time.Minute)
 			}
 			return nil
 		}

@@ -235,7 +235,7 @@ func (j *job) awaitBudget(ctx context.Context) error {
 	}
 	j.granted = false
 	switch {
-	case j.cfg.Owners.Wait(WaitName) > 0:
+	case j.cfg.Owners.Wait(ooo.SubscriptionWait) > 0:
 		return errWholeAppWaits
 	case !j.cfg.Owners.MayStart(j.id.Partition()):
 		return ooo.ErrNotOwner

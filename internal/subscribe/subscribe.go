@@ -68,7 +68,7 @@ type Config struct {
 	Keys func(ctx context.Context) (ooo.ClientStateKeys, error)
 	// Certificate returns what encrypts resource data; zero: no resource data.
 	Certificate func() (ooo.Certificate, error)
-	// SetWait makes all replicas wait, by [WaitName].
+	// SetWait makes all replicas wait, by [ooo.SubscriptionWait].
 	SetWait func(ctx context.Context, name string, wait time.Duration) error
 	// ReadNow schedules a read of a mailbox.
 	ReadNow func(id ooo.RecordID, source ooo.Source)
