@@ -96,7 +96,7 @@ func (o *observer) stepped(step subscribe.Step, err error) {
 }
 
 func (o *observer) swept(s subscribe.SweepResult) {
-	for kind, n := range map[string]int{"known": s.Known, "lost": s.Lost, "adopted": s.Adopted, "surplus": s.Surplus, "foreign": s.Foreign} {
+	for kind, n := range map[string]int{"known": s.Known, "lost": s.Lost, "surplus": s.Surplus, "foreign": s.Foreign} {
 		o.metrics.Swept(kind, n)
 	}
 }

@@ -42,7 +42,7 @@ var mutants = []mutant{
 	}, ordering, "the mediator answers 500"},
 	{"a stop does not delete the subscription", []edit{
 		{"internal/subscribe/plan.go", "return step(Delete, reason)", "return step(Drop, reason)"},
-		{"internal/subscribe/stray.go", "err := j.adoptOrDelete(ctx, h)", "err := ctx.Err()"},
+		{"internal/subscribe/stray.go", "err := j.delete(ctx, j.step.stray.SubscriptionID)", "err := ctx.Err()"},
 	}, coverage, "SIGTERM"},
 	{"a silently lost subscription is not created again", []edit{
 		{"internal/subscribe/sweep.go", "sub.RenewedAt.Before(c.began", "sub.RenewedAt.After(c.began"},
@@ -50,7 +50,6 @@ var mutants = []mutant{
 	{"an unrecorded subscription is not adopted", []edit{
 		{"internal/subscribe/step.go", "case j.adoptable(before, duplicate.ID):", "case false:"},
 		{"internal/subscribe/step.go", "if err := j.delete(ctx, duplicate.ID); err != nil {", "if err := error(duplicate); err != nil {"},
-		{"internal/subscribe/stray.go", "err := j.adoptOrDelete(ctx, h)", "err := ctx.Err()"},
 	}, coverage, "kill -9 between POST subscription and save"},
 	{"a subscription that Graph does not list is created again", []edit{
 		{"internal/subscribe/plan.go", "return step(Renew, ExistenceCheck)", "return step(Create, ExistenceCheck)"},

@@ -14,7 +14,7 @@ const (
 	HintResend       HintKind = "resend"       // deliver the current state again
 	HintWish         HintKind = "wish"         // the wish of an address changed
 	HintCarry        HintKind = "carry"        // an address moved here from another record
-	HintStray        HintKind = "stray"        // Graph lists a subscription that no record has: adopt or delete it
+	HintStray        HintKind = "stray"        // Graph lists a subscription that no record has: delete it
 )
 
 // Hint asks the owner of a mailbox for work. Hints with the same mailbox, kind and subject

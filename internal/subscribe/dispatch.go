@@ -39,41 +39,39 @@ func (s *Subscriber) refreshSettings(ctx context.Context) bool {
 	before := s.want.Swap(&want)
 	if before == nil || want.URLs != before.URLs || want.Keys.Tag() != before.Keys.Tag() || want.Certificate.ID != before.Certificate.ID {
 		for m := range s.cfg.Registry.All() {
-			s.planNow(task{id: m.ID})
+			s.planNow(m.ID)
 		}
 	}
 	return true
 }
 
-// dispatch starts the step of a task, or lets it wait for the budget if it calls Graph.
-func (s *Subscriber) dispatch(ctx context.Context, t task) {
-	step, ok := s.plan(t)
-	_, busy := s.inFlight.Load(t.id)
+// dispatch starts the step of a mailbox, or lets it wait for the budget if it calls Graph.
+func (s *Subscriber) dispatch(ctx context.Context, id ooo.RecordID) {
+	step, ok := s.plan(id)
+	_, busy := s.inFlight.Load(id)
 	switch now := time.Now(); {
-	case !ok:
-	case busy:
-		s.queue.Set(t, now.Add(startRetry))
+	case !ok, busy: // a step in flight plans the mailbox at its end
 	case !step.callsGraph():
-		s.start(ctx, t, false)
+		s.start(ctx, id, false)
 	case step.canWait():
-		s.background.Sooner(t, now)
+		s.background.Sooner(id, now)
 		if at := step.Subscription.RenewAt; at.After(now) {
-			s.queue.Sooner(t, at) // the renewal can't wait
+			s.queue.Sooner(id, at) // the renewal can't wait
 		}
 	default:
-		s.calls.Sooner(t, now)
+		s.calls.Sooner(id, now)
 	}
 }
 
-// startCalls starts the steps of the tasks in a queue as the budgets allow, until ctx ends
-// and those in flight have ended. It waits before they begin, because a partition counts
-// as busy as soon as a step has begun.
-func (s *Subscriber) startCalls(ctx, steps context.Context, queue *schedule.Queue[task], budgets ...*budget) error {
+// startCalls starts the steps of the mailboxes in a queue as the budgets allow, until ctx
+// ends and those in flight have ended. It waits before they begin, because a partition
+// counts as busy as soon as a step has begun.
+func (s *Subscriber) startCalls(ctx, steps context.Context, queue *schedule.Queue[ooo.RecordID], budgets ...*budget) error {
 	var running errgroup.Group
 	running.SetLimit(concurrency)
 	for queue.Wait(ctx) == nil && s.pace(ctx, budgets) {
-		for _, t := range queue.Take(time.Now(), 1) {
-			running.Go(func() error { s.start(steps, t, true); return nil })
+		for _, id := range queue.Take(time.Now(), 1) {
+			running.Go(func() error { s.start(steps, id, true); return nil })
 		}
 	}
 	return running.Wait()
@@ -95,55 +93,48 @@ func (s *Subscriber) pace(ctx context.Context, budgets []*budget) bool {
 	return true
 }
 
-// plan returns the step that t needs now. The step Nothing only saves, that hints were
-// carried out or when the last notification came. If there is nothing to save either, plan
-// returns false and schedules the next plan of t.
-func (s *Subscriber) plan(t task) (step Step, ok bool) {
+// plan returns the step that a mailbox needs now. The step Nothing only saves, that hints
+// were carried out or when the last notification came. If there is nothing to save either,
+// plan returns false and schedules the next plan.
+func (s *Subscriber) plan(id ooo.RecordID) (step Step, ok bool) {
 	now, want := time.Now(), *s.want.Load()
-	if t.stray != "" {
-		sub, hinted := s.strayOf(t)
-		if !hinted {
-			return Step{}, false
-		}
-		step = planRemoval(sub, want, Unrecorded, now)
-	} else {
-		m, owned := s.cfg.Registry.Get(t.id)
-		if !owned {
-			return Step{}, false
-		}
-		hints := s.cfg.Registry.Hints(t.id, ooo.HintSubscription)
+	m, owned := s.cfg.Registry.Get(id)
+	if owned {
+		hints := s.cfg.Registry.Hints(id, ooo.HintSubscription)
 		step = Plan(m, want, hints, now)
 		s.mu.Lock()
-		notified := s.notified[t.id] != nil
+		notified := s.notified[id] != nil
 		s.mu.Unlock()
-		ok = notified || carriedOut(hints, m, want, now)
-	}
-	if step.Action != Nothing || ok {
-		return step, true
+		if step.Action != Nothing || notified || carriedOut(hints, m, want, now) {
+			return step, true
+		}
 	}
 	if !step.Next.IsZero() {
-		s.queue.Sooner(t, step.Next) // a change may have scheduled it earlier since
+		s.queue.Sooner(id, step.Next) // a change may have scheduled it earlier since
+	}
+	for _, h := range s.cfg.Registry.Hints(id, ooo.HintStray) {
+		return planStray(m, h), true
 	}
 	return step, false
 }
 
-// start carries out the step that a task needs by now, and plans the next one. The budget
-// is granted if it has admitted a write for the step.
-func (s *Subscriber) start(ctx context.Context, t task, granted bool) {
-	done, ok := s.cfg.Registry.Begin(t.id, mailbox.Subscription, "")
+// start carries out the step that a mailbox needs by now, and plans the next one. granted
+// reports whether the budget has admitted a write for the step.
+func (s *Subscriber) start(ctx context.Context, id ooo.RecordID, granted bool) {
+	done, ok := s.cfg.Registry.Begin(id, mailbox.Subscription, "")
 	if !ok { // this replica must not start it now, or no longer owns the mailbox
-		if _, ok := s.plan(t); ok {
-			s.queue.Set(t, time.Now().Add(startRetry))
+		if _, ok := s.plan(id); ok {
+			s.queue.Set(id, time.Now().Add(startRetry))
 		}
 		return
 	}
-	s.inFlight.Store(t.id, nil)
-	step, ok := s.plan(t) // again: from here on no other step changes the mailbox
+	s.inFlight.Store(id, nil)
+	step, ok := s.plan(id) // again: from here on no other step changes the mailbox
 	if ok && (granted || !step.callsGraph()) {
-		j := &job{Subscriber: s, task: t, want: *s.want.Load(), step: step, granted: granted}
+		j := &job{Subscriber: s, id: id, want: *s.want.Load(), step: step, granted: granted}
 		j.run(ctx)
 	}
 	done()
-	s.inFlight.Delete(t.id)
-	s.planNow(t)
+	s.inFlight.Delete(id)
+	s.planNow(id)
 }

@@ -19,10 +19,8 @@ const (
 // Hinted implements [mailbox.Worker].
 func (s *Subscriber) Hinted(h ooo.Hint) {
 	switch {
-	case h.Kind == ooo.HintStray:
-		s.planNow(task{h.ID, h.SubscriptionID})
-	case h.Kind == ooo.HintSubscription:
-		s.planNow(task{id: h.ID})
+	case h.Kind == ooo.HintSubscription, h.Kind == ooo.HintStray:
+		s.planNow(h.ID)
 	case h.Kind == ooo.HintRead && s.notifiedOutdated(h):
 		s.mu.Lock()
 		if s.notified[h.ID] == nil {
@@ -30,7 +28,7 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 		}
 		s.notified[h.ID][h.ResourceTag] = h.At
 		s.mu.Unlock()
-		s.planNow(task{id: h.ID})
+		s.planNow(h.ID)
 	}
 }
 

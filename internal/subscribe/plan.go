@@ -66,6 +66,7 @@ type Step struct {
 	Reason       Reason
 	Subscription ooo.Subscription // a new one has only its Resource
 	Next         time.Time        // with Nothing: when to plan again; zero: when something changes
+	stray        ooo.Hint         // about Subscription, with Unrecorded
 }
 
 // Plan returns the next step for m, given its record. It is called again after each

@@ -40,28 +40,14 @@ func queryOptions(query string) []string {
 	return slices.Sorted(maps.Keys(values))
 }
 
-// userResource matches a user's resource as Graph spells it: the object id, and the rest.
-var userResource = regexp.MustCompile(`(?i)^/?users(?:/|\('?)([^/')]+)'?\)?/(.+)$`)
+// userResource matches a user's resource as Graph spells it, with the object id.
+var userResource = regexp.MustCompile(`(?i)^/?users(?:/|\('?)([^/')]+)'?\)?/`)
 
-// splitResource returns the object id in a resource and what follows it; both are empty
-// if the resource is not a user's.
-func splitResource(resource string) (id ooo.ObjectID, rest string) {
+// mailboxOf returns the mailbox of a listed resource, or an empty id if it is not a user's.
+func mailboxOf(resource string) ooo.RecordID {
 	found := userResource.FindStringSubmatch(resource)
 	if found == nil || !ooo.ValidObjectID(ooo.ObjectID(found[1])) {
-		return "", ""
+		return ""
 	}
-	return ooo.ObjectID(found[1]), found[2]
-}
-
-// mailboxOf returns the mailbox of a listed resource and the tag of its template; each is
-// empty if there is none.
-func mailboxOf(resource string, want Settings) (id ooo.RecordID, tag string) {
-	user, rest := splitResource(resource)
-	for _, template := range want.Resources {
-		_, requested := splitResource(resourceOf(template, user, want.Certificate.ID != ""))
-		if user != "" && strings.EqualFold(rest, requested) {
-			tag = ooo.ResourceTag(template)
-		}
-	}
-	return ooo.RecordID(user), tag
+	return ooo.RecordID(found[1])
 }

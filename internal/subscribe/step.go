@@ -12,10 +12,10 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// job is a step of a task in flight.
+// job is a step of a mailbox in flight.
 type job struct {
 	*Subscriber
-	task
+	id      ooo.RecordID
 	want    Settings
 	step    Step
 	granted bool // the budget has already granted the next write
@@ -25,7 +25,7 @@ type job struct {
 // after any other error the owner of the mailbox plans again. Saving fails only if this
 // replica has lost the mailbox.
 func (j *job) run(ctx context.Context) {
-	if j.stray != "" {
+	if j.step.Reason == Unrecorded {
 		j.runStray(ctx)
 		return
 	}

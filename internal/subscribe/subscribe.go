@@ -5,8 +5,7 @@
 // step is carried out and saved. Each save leads to a new plan, until nothing is left to
 // do. A timed queue holds when each mailbox is planned next: at two thirds of a
 // subscription's lifetime, or when a failed call may be retried. Failures are kept in the
-// record, so neither a restart nor a new owner resets the backoff. A stray is in no
-// record; its failures are kept in memory.
+// record, so neither a restart nor a new owner resets the backoff.
 //
 // The record says that a subscription is being created before the call is made. If the
 // call is not answered, Graph refuses the next one and names the existing subscription,
@@ -21,7 +20,8 @@
 // since: 200 means that it exists, after 404 it is created again. A list proves what
 // exists and never what does not, so the sweep itself changes nothing. It leaves hints:
 // "subscription" for subscriptions recorded but not listed, "stray" for those listed but
-// not recorded.
+// not recorded. It does not delete strays, because it compares the list with Redis, which
+// may have come back with older data: the owner has the current record in memory.
 package subscribe
 
 import (
@@ -85,9 +85,9 @@ type Config struct {
 // this replica.
 type Subscriber struct {
 	cfg        Config
-	queue      *schedule.Queue[task] // by the time of the next plan
-	calls      *schedule.Queue[task] // whose step calls Graph, by the time of its plan
-	background *schedule.Queue[task] // the same, if the step can wait
+	queue      *schedule.Queue[ooo.RecordID] // by the time of the next plan
+	calls      *schedule.Queue[ooo.RecordID] // whose step calls Graph, by the time of its plan
+	background *schedule.Queue[ooo.RecordID] // the same, if the step can wait
 	writes     *budget
 	waiting    *budget                  // of the steps that can wait, besides writes
 	urls       atomic.Pointer[URLs]     // nil: not known yet, no step starts
@@ -97,22 +97,15 @@ type Subscriber struct {
 	mu       sync.Mutex
 	lifetime time.Duration                         // to request: Lifetime, or Graph's limit if that is less; guarded by mu, as all below
 	notified map[ooo.RecordID]map[string]time.Time // by resource tag: times of last notifications that are not saved yet
-	strays   map[task]ooo.Subscription             // failed strays, with their last failure
-}
-
-// task is a mailbox, or one of its strays, to plan.
-type task struct {
-	id    ooo.RecordID
-	stray ooo.SubscriptionID // empty: the mailbox
 }
 
 // New returns a subscriber that is ready to Run. It starts no step before
 // [Subscriber.SetURLs].
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
-		cfg: cfg, queue: schedule.New[task](), calls: schedule.New[task](), background: schedule.New[task](),
+		cfg: cfg, queue: schedule.New[ooo.RecordID](), calls: schedule.New[ooo.RecordID](), background: schedule.New[ooo.RecordID](),
 		writes: newBudget(writeRate, writeBurst, cfg.Owners.Share), waiting: newBudget(waitingRate, 1, cfg.Owners.Share),
-		lifetime: cfg.Lifetime, notified: map[ooo.RecordID]map[string]time.Time{}, strays: map[task]ooo.Subscription{},
+		lifetime: cfg.Lifetime, notified: map[ooo.RecordID]map[string]time.Time{},
 	}
 }
 
@@ -128,7 +121,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	defer cancel()
 	context.AfterFunc(ctx, func() { time.AfterFunc(stopTimeout, cancel) })
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.queue.Each(ctx, concurrency, func(t task) { s.dispatch(steps, t) }) })
+	g.Go(func() error { return s.queue.Each(ctx, concurrency, func(id ooo.RecordID) { s.dispatch(steps, id) }) })
 	g.Go(func() error { return s.startCalls(ctx, steps, s.calls, s.writes) })
 	g.Go(func() error { return s.startCalls(ctx, steps, s.background, s.waiting, s.writes) })
 	g.Go(func() error { return s.runSweeps(ctx) })
@@ -142,27 +135,27 @@ func (s *Subscriber) Run(ctx context.Context) error {
 // patched or replaced.
 func (s *Subscriber) SetURLs(urls URLs) { s.urls.Store(&urls) }
 
-func (s *Subscriber) planNow(t task) { s.queue.Set(t, time.Now()) }
+func (s *Subscriber) planNow(id ooo.RecordID) { s.queue.Set(id, time.Now()) }
 
 // Refresh implements [mailbox.Worker].
 func (s *Subscriber) Refresh(id ooo.RecordID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.cfg.Registry.Get(id); ok {
-		s.planNow(task{id: id})
+		s.planNow(id)
 		return
 	}
 	for _, queue := range s.queues() {
-		queue.Remove(task{id: id})
+		queue.Remove(id)
 	}
 	delete(s.notified, id)
 }
 
-func (s *Subscriber) queues() []*schedule.Queue[task] {
-	return []*schedule.Queue[task]{s.queue, s.calls, s.background}
+func (s *Subscriber) queues() []*schedule.Queue[ooo.RecordID] {
+	return []*schedule.Queue[ooo.RecordID]{s.queue, s.calls, s.background}
 }
 
-// Backlog returns how many tasks are scheduled and how late they are.
+// Backlog returns how many mailboxes are scheduled and how late they are.
 func (s *Subscriber) Backlog(now time.Time) (total schedule.Backlog) {
 	for _, queue := range s.queues() {
 		b := queue.Backlog(now)

@@ -1,6 +1,7 @@
 package subscribe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -16,8 +17,7 @@ import (
 type SweepResult struct {
 	Known   int // recorded and listed
 	Lost    int // recorded but not listed: to be checked by id
-	Adopted int // listed, and possibly the result of a recorded creation that was not answered
-	Surplus int // listed but in no record: to be deleted
+	Surplus int // listed but in no record: deleted, unless a creation was not answered
 	Foreign int // listed, in no record, and of another PUBLIC_URL: left alone
 	// Incomplete reports that the list broke off, so that a missing subscription proves
 	// nothing.
@@ -48,7 +48,7 @@ func (s *Subscriber) runSweeps(ctx context.Context) error {
 			if err == nil {
 				s.cfg.OnSweep(result)
 				s.cfg.Log.InfoContext(ctx, "subscriptions compared with the records", "known", result.Known, "lost", result.Lost,
-					"adopted", result.Adopted, "surplus", result.Surplus, "foreign", result.Foreign, "incomplete", result.Incomplete)
+					"surplus", result.Surplus, "foreign", result.Foreign, "incomplete", result.Incomplete)
 			} else if ctx.Err() == nil && !errors.Is(err, ooo.ErrNotOwner) {
 				s.cfg.Log.WarnContext(ctx, "subscriptions not compared with the records, retrying", "err", err)
 				next = time.Now().Add(every / 10)
@@ -60,24 +60,17 @@ func (s *Subscriber) runSweeps(ctx context.Context) error {
 
 // comparison is the state of one sweep.
 type comparison struct {
-	want     Settings
-	began    time.Time
-	listed   map[ooo.SubscriptionID]ooo.GraphSubscription // not found in a record so far
-	creating map[mailboxResource]bool                     // with a recorded creation that was not answered
-	result   SweepResult
-	hints    []ooo.Hint // to leave at the end
-}
-
-// mailboxResource is a resource of a mailbox, by its tag.
-type mailboxResource struct {
-	id  ooo.RecordID
-	tag string
+	want   Settings
+	began  time.Time
+	listed map[ooo.SubscriptionID]ooo.GraphSubscription // not found in a record so far
+	result SweepResult
+	hints  []ooo.Hint // to leave at the end
 }
 
 // sweep lists the subscriptions and then reads the records: by then the record of each
 // listed subscription says at least that it is being created.
 func (s *Subscriber) sweep(ctx context.Context, want Settings) (result SweepResult, err error) {
-	c := &comparison{want: want, began: time.Now(), creating: map[mailboxResource]bool{}}
+	c := &comparison{want: want, began: time.Now()}
 	if c.listed, c.result.Incomplete, err = s.list(ctx); err != nil {
 		return result, err
 	}
@@ -91,7 +84,7 @@ func (s *Subscriber) sweep(ctx context.Context, want Settings) (result SweepResu
 		}
 		if err != nil || len(loaded.Damaged) > 0 { // an unreadable record's subscription is no stray
 			maps.DeleteFunc(c.listed, func(_ ooo.SubscriptionID, sub ooo.GraphSubscription) bool {
-				id, _ := mailboxOf(sub.Resource, c.want)
+				id := mailboxOf(sub.Resource)
 				return err != nil && id.Partition() == p || loaded.Damaged[id] != nil
 			})
 		}
@@ -118,8 +111,6 @@ func (c *comparison) compare(records []*ooo.Mailbox) {
 			switch {
 			case listed:
 				c.result.Known++
-			case sub.ID == "" && sub.State == ooo.SubscriptionCreating:
-				c.creating[mailboxResource{m.ID, ooo.ResourceTag(sub.Resource)}] = true
 			case !c.result.Incomplete && sub.ID != "" && sub.State == ooo.SubscriptionLive && sub.NotificationURL == c.want.Notification &&
 				sub.RenewedAt.Before(c.began) && sub.ExpiresAt.After(c.began):
 				c.result.Lost++
@@ -135,25 +126,16 @@ func (c *comparison) compare(records []*ooo.Mailbox) {
 // a mailbox goes to the partition of its own id.
 func (c *comparison) addStrays() {
 	for _, sub := range c.listed {
-		h := ooo.Hint{
-			ID: ooo.RecordID(sub.ID), Kind: ooo.HintStray, Subject: string(sub.ID), SubscriptionID: sub.ID,
-			Source: ooo.SourceSubscription, Reason: string(Unrecorded),
-		}
-		if id, tag := mailboxOf(sub.Resource, c.want); id != "" {
-			h.ID, h.ResourceTag = id, tag
-		}
 		switch {
 		case sub.NotificationURL != c.want.Notification:
 			c.result.Foreign++
-			continue
-		case !sub.ExpiresAt.After(c.began):
-			continue
-		case c.creating[mailboxResource{h.ID, h.ResourceTag}]:
-			c.result.Adopted++
-		default:
+		case sub.ExpiresAt.After(c.began):
 			c.result.Surplus++
+			c.hints = append(c.hints, ooo.Hint{
+				ID: cmp.Or(mailboxOf(sub.Resource), ooo.RecordID(sub.ID)), Kind: ooo.HintStray, Subject: string(sub.ID), SubscriptionID: sub.ID,
+				Source: ooo.SourceSubscription, Reason: string(Unrecorded),
+			})
 		}
-		c.hints = append(c.hints, h)
 	}
 }
 
