@@ -7,7 +7,6 @@ import (
 	"net/mail"
 	"net/netip"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -136,15 +135,12 @@ func loopback(host string) bool {
 
 // file checks the path of a readable file.
 func (r *reader) file(in input) string {
-	f, err := os.Open(in.text)
+	f, err := openFile(in.text)
 	if err != nil {
-		r.mistake(in.name, "names %s, %v", quote(in.text), errUnreadable)
+		r.mistake(in.name, "names %s, %v", quote(in.text), err)
 		return in.text
 	}
-	defer f.Close()
-	if stat, err := f.Stat(); err == nil && stat.IsDir() {
-		r.mistake(in.name, "names %s, which is a directory: name the file in it", quote(in.text))
-	}
+	_ = f.Close()
 	return in.text
 }
 

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -75,6 +76,7 @@ func TestMistakes(t *testing.T) {
 		"client secret on two lines":                         {env{"AZURE_CLIENT_SECRET": "one\ntwo"}, "AZURE_CLIENT_SECRET", "line"},
 		"missing certificate file":                           {env{"AZURE_CLIENT_CERTIFICATE_PATH": "/nowhere"}, "AZURE_CLIENT_CERTIFICATE_PATH", "/nowhere"},
 		"token file is a directory":                          {env{"AZURE_FEDERATED_TOKEN_FILE": t.TempDir()}, "AZURE_FEDERATED_TOKEN_FILE", "directory"},
+		"token file is not a regular file":                   {env{"AZURE_FEDERATED_TOKEN_FILE": os.DevNull}, "AZURE_FEDERATED_TOKEN_FILE", "not a regular file"},
 		"unknown cloud":                                      {env{"GRAPH_CLOUD": "germany"}, "GRAPH_CLOUD", "global, usgov, dod or china"},
 		"Graph without TLS":                                  {env{"GRAPH_ENDPOINT": "http://127.0.0.1:9080"}, "GRAPH_ENDPOINT", "https"},
 		"Graph with a password":                              {env{"GRAPH_ENDPOINT": "https://u:p@graph.example"}, "GRAPH_ENDPOINT", "base URL"},
