@@ -56,8 +56,9 @@ var packages = []struct {
 	// Simulators and test support.
 	{"internal/graphsim", nil},
 	{"internal/mediatorsim", nil},
-	{"internal/redistest", []string{"internal/await", "internal/programtest"}},
+	{"internal/redistest", []string{"internal/await", "internal/certtest", "internal/programtest"}},
 	{"internal/await", nil},
+	{"internal/certtest", nil},
 	{"internal/faults", nil},
 	{"internal/bench", nil},
 	{"internal/archtest", nil},
@@ -98,7 +99,7 @@ var libraries = []struct {
 	{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
 	{"golang.org/x/crypto/acme", []string{"internal/server"}},
 	{"golang.ngrok.com/", []string{"internal/tunnel"}},
-	{"testing", []string{"internal/redistest", "internal/programtest", "internal/await", "internal/ownertest"}},
+	{"testing", []string{"internal/redistest", "internal/programtest", "internal/await", "internal/certtest", "internal/ownertest"}},
 }
 
 var handlers = []string{"internal/api", "internal/ui", "internal/webhook", "cmd/outlook-monitor"}

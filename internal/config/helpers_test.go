@@ -1,21 +1,16 @@
 package config_test
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"maps"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/config"
 )
 
@@ -95,11 +90,7 @@ func file(t *testing.T, name string, content []byte) string {
 // ecdsaPair writes a certificate and its ECDSA key, and returns their paths.
 func ecdsaPair(t *testing.T) (certificate, key string) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return writePair(t, private)
+	return certtest.Files(t, certtest.Key(t), "", time.Now().Add(time.Hour))
 }
 
 // rsaPair writes a certificate and its RSA key, and returns their paths.
@@ -109,21 +100,5 @@ func rsaPair(t *testing.T, bits int) (certificate, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return writePair(t, private)
-}
-
-// writePair writes a key and a certificate for it.
-func writePair(t *testing.T, private crypto.Signer) (certificate, key string) {
-	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	encoded, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file(t, "cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		file(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+	return certtest.Files(t, private, "", time.Now().Add(time.Hour))
 }

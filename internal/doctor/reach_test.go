@@ -1,25 +1,17 @@
 package doctor_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/doctor"
 )
 
@@ -37,32 +29,9 @@ func startTLS(t *testing.T, certificate tls.Certificate, handler http.HandlerFun
 // issue creates a self-signed certificate for a host or an IP address, and writes it to files.
 func issue(t *testing.T, host string, expires time.Time) (pair tls.Certificate, certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certFile, keyFile = certtest.Files(t, certtest.Key(t), host, expires)
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, DNSNames: []string{host}, IPAddresses: []net.IP{net.ParseIP(host)},
-		NotBefore: time.Now().Add(-100 * 24 * time.Hour), NotAfter: expires, IsCA: true, BasicConstraintsValid: true,
-	}
-	if template.IPAddresses[0] == nil {
-		template.IPAddresses = nil
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if pair, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
 		t.Fatal(err)
 	}
 	return pair, certFile, keyFile

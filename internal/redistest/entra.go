@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/certtest"
 )
 
 // Entra is a redis-server with TLS that simulates Azure Managed Redis with Microsoft Entra
@@ -30,9 +32,12 @@ type Entra struct {
 // StartEntra starts a server without any token.
 func StartEntra(t testing.TB) *Entra {
 	t.Helper()
-	pair, certFile, _ := certificate(t)
+	certFile, keyFile := certtest.Files(t, certtest.Key(t), "127.0.0.1", time.Now().Add(24*time.Hour))
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	e := &Entra{server: Start(t, "requirepass an-access-key"), caFile: certFile, conns: map[net.Conn]string{}}
-	var err error
 	if e.listener, err = tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}}); err != nil {
 		t.Fatal(err)
 	}

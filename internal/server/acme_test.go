@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/server"
@@ -206,7 +207,7 @@ func (v *memoryStorage) Delete(_ context.Context, name string) error {
 // add stores a certificate as autocert does.
 func (v *memoryStorage) add(t *testing.T, name string, from, to time.Time) {
 	t.Helper()
-	certificate, key := signed(t, template(name, from, to))
+	certificate, key := certtest.SelfSigned(t, certtest.Key(t), name, from, to)
 	v.stored[name] = append(key, certificate...)
 }
 

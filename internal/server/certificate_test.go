@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 )
@@ -20,7 +21,7 @@ import (
 // writePair writes a new certificate and its key and returns the serial number.
 func writePair(t *testing.T, certFile, keyFile string) *big.Int {
 	t.Helper()
-	certificate, key := signed(t, template(domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+	certificate, key := certtest.SelfSigned(t, certtest.Key(t), domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	write(t, certFile, certificate)
 	write(t, keyFile, key)
 	block, _ := pem.Decode(certificate)

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -41,7 +42,7 @@ func startACMEServer(t *testing.T, port int) *acmeServer {
 	if err != nil {
 		t.Fatalf("build the ACME server: %v", err)
 	}
-	certificate, key := signed(t, template("localhost", time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+	certificate, key := certtest.SelfSigned(t, certtest.Key(t), "127.0.0.1", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	write(t, certFile, certificate)
 	write(t, keyFile, key)
 	address, management := programtest.FreeAddress(t), programtest.FreeAddress(t)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -34,7 +35,7 @@ func TestCurrentCertificate(t *testing.T) {
 
 func TestUnusablePairs(t *testing.T) {
 	good := newFiles(t).write(t, key1(), time.Hour)
-	curve, weak := newFiles(t).write(t, curveKey(), time.Hour), newFiles(t).write(t, weakKey(), time.Hour)
+	curve, weak := newFiles(t).write(t, certtest.Key(t), time.Hour), newFiles(t).write(t, weakKey(), time.Hour)
 	tests := map[string]struct {
 		certs, keys []string
 		want        []string // in the error

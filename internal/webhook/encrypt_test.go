@@ -5,8 +5,6 @@ import (
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
@@ -14,9 +12,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"os"
 	"path/filepath"
 	"sync"
@@ -24,22 +20,16 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/webhook"
 )
 
 var (
-	key1     = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
-	key2     = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
-	key3     = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
-	weakKey  = sync.OnceValue(func() *rsa.PrivateKey { return newKey(1024) })
-	curveKey = sync.OnceValue(func() *ecdsa.PrivateKey {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		return key
-	})
+	key1    = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
+	key2    = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
+	key3    = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
+	weakKey = sync.OnceValue(func() *rsa.PrivateKey { return newKey(1024) })
 )
 
 // files are the paths of a certificate and its private key.
@@ -54,22 +44,9 @@ func newFiles(t testing.TB) files {
 // write creates a certificate for a key and writes both files.
 func (f files) write(t testing.TB, private crypto.Signer, life time.Duration) files {
 	t.Helper()
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	template := &x509.Certificate{SerialNumber: serial, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(life)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	save(t, f.cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	save(t, f.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
+	certificate, key := certtest.SelfSigned(t, private, "", time.Now().Add(-time.Hour), time.Now().Add(life))
+	save(t, f.cert, certificate)
+	save(t, f.key, key)
 	return f
 }
 
