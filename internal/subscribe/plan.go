@@ -1,6 +1,7 @@
 package subscribe
 
 import (
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -155,7 +156,7 @@ func planRemoval(s ooo.Subscription, want Settings, reason Reason, now time.Time
 
 // planCover plans what the subscription to a wanted resource needs.
 func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Time) Step {
-	emergency := !s.RenewAt.After(now) && s.ExpiresAt.Sub(now) < s.ExpiresAt.Sub(s.RenewAt)/2
+	emergency := !now.Before(after(s, emergencyPart))
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
 	waiting := s.RetryAt.After(now)
 	if s.ErrorKind == ooo.SubscriptionErrorHandshake && s.ID == "" && s.NotificationURL != want.Notification {
@@ -197,3 +198,26 @@ func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Tim
 	}
 	return step(Renew, RenewalDue)
 }
+
+// A subscription is renewed after a part of its lifetime, or randomly up to a tenth of the
+// lifetime earlier, so that those created together are not renewed together. If it needs
+// something that can't be patched, it is replaced at that time instead. Half-way from there
+// to its expiry is an emergency: then it is renewed as it is, because a replacement may
+// keep failing. While a renewal fails, [job.fail] shortens the waits before it expires.
+// After a change of the lifecycle URL, [lifecycleSpread] replaces it earlier.
+//
+// With two thirds, a lifetime of 4200 minutes is renewed after 1.6 to 1.9 days and leaves 23
+// hours or more for retries; one of 45 minutes, the shortest, leaves 15 minutes.
+const (
+	renewalPart   = 2.0 / 3
+	renewalSpread = 0.1
+	emergencyPart = (1 + renewalPart) / 2
+)
+
+// after returns when a part of the lifetime of s has passed.
+func after(s ooo.Subscription, part float64) time.Time {
+	return s.RenewedAt.Add(time.Duration(part * float64(s.ExpiresAt.Sub(s.RenewedAt))))
+}
+
+// renewAt returns when to renew s. It is random, and so is saved in the record.
+func renewAt(s ooo.Subscription) time.Time { return after(s, renewalPart-renewalSpread*rand.Float64()) }

@@ -60,6 +60,9 @@ func TestPlan(t *testing.T) {
 		}}, edits...)...)
 	}
 	due := func(s *sub) { s.RenewAt = now }
+	granted := func(at time.Duration) edit { // for six hours
+		return func(s *sub) { s.RenewedAt, s.ExpiresAt = now.Add(at), now.Add(at+6*time.Hour) }
+	}
 	oldURL := func(s *sub) { s.NotificationURL = "https://old.example/x" }
 	oldLifecycle := func(s *sub) { s.LifecycleURL = "https://old.example/y" }
 	oldCertificate := func(s *sub) { s.CertificateID = "c0" }
@@ -102,6 +105,8 @@ func TestPlan(t *testing.T) {
 		"key no longer accepted":       {monitored(live()), otherKeys, subscribe.Replace, subscribe.KeyDropped, never},
 		"old key":                      {monitored(live()), rotatedKeys, subscribe.Nothing, subscribe.UpToDate, renewal},
 		"old key at renewal":           {monitored(live(due)), rotatedKeys, subscribe.Replace, subscribe.KeyRotated, never},
+		"old key before last sixth":    {monitored(live(due, granted(-5*time.Hour+time.Second))), rotatedKeys, subscribe.Replace, subscribe.KeyRotated, never},
+		"old key in last sixth":        {monitored(live(due, granted(-5*time.Hour))), rotatedKeys, subscribe.Renew, subscribe.Emergency, never},
 		"old key about to expire":      {monitored(live(func(s *sub) { s.RenewAt, s.ExpiresAt = now.Add(-time.Hour), now.Add(time.Minute) })), rotatedKeys, subscribe.Renew, subscribe.Emergency, never},
 		"resource data switched on":    {monitored(live()), withCertificate, subscribe.Replace, subscribe.DataChanged, never},
 		"resource data switched off":   {monitored(live(oldCertificate)), want, subscribe.Replace, subscribe.DataChanged, never},

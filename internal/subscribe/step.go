@@ -243,17 +243,13 @@ func (j *job) awaitBudget(ctx context.Context) error {
 	return nil
 }
 
-// setLive records what Graph granted in a call that began at began. The renewal is due at
-// two thirds of the lifetime, or randomly up to a tenth of it earlier, so that
-// subscriptions created together are not renewed together.
+// setLive records what Graph granted in a call that began at began.
 func setLive(sub *ooo.Subscription, granted ooo.GraphSubscription, began time.Time) {
-	now := time.Now().UTC().Round(0)
 	if sub.ID != granted.ID {
-		sub.CreatedAt = now
+		sub.CreatedAt = time.Now().UTC().Round(0)
 	}
-	lifetime := max(granted.ExpiresAt.Sub(now), 0)
 	sub.ID, sub.State, sub.ExpiresAt, sub.RenewedAt = granted.ID, ooo.SubscriptionLive, granted.ExpiresAt, began.UTC().Round(0)
-	sub.RenewAt = now.Add(lifetime*2/3 - rand.N(lifetime/10+1))
+	sub.RenewAt = renewAt(*sub)
 	clearFailure(sub)
 }
 

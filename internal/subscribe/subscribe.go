@@ -3,9 +3,9 @@
 //
 // [Plan] is pure: it takes a record and the time and returns one step with a reason. The
 // step is carried out and saved. Each save leads to a new plan, until nothing is left to
-// do. A timed queue holds when each mailbox is planned next: at two thirds of a
-// subscription's lifetime, or when a failed call may be retried. Failures are kept in the
-// record, so neither a restart nor a new owner resets the backoff.
+// do. A timed queue holds when each mailbox is planned next: when a subscription is due for
+// renewal, or when a failed call may be retried. Failures are kept in the record, so neither
+// a restart nor a new owner resets the backoff.
 //
 // The record says that a subscription is being created before the call is made. If the
 // call is not answered, Graph refuses the next one and names the existing subscription,
