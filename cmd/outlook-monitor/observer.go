@@ -127,18 +127,16 @@ func (s *callStatus) problem() error {
 	return fmt.Errorf("%w, since %s", s.err, s.since.UTC().Format(time.RFC3339))
 }
 
-const pingInterval = 5 * time.Second
-
-// pingGraph calls Graph if nothing else did for pingInterval. That way replicas without
-// mailboxes, among them those that released their partitions because they could not read,
-// show whether they can read. A single replica does not need this.
+// pingGraph calls Graph if nothing else did for [partition.PingInterval]. That way replicas
+// without mailboxes, among them those that released their partitions because they could not
+// read, show whether they can read. A single replica does not need this.
 func pingGraph(ctx context.Context, client *graph.Client, owners *partition.Owners, seen *observer) error {
 	for schedule.Sleep(ctx, time.Second) {
-		if since := seen.sinceAccepted(); since >= 0 && since < pingInterval || len(owners.Table().Beats) < 2 {
+		if since := seen.sinceAccepted(); since >= 0 && since < partition.PingInterval || len(owners.Table().Beats) < 2 {
 			continue
 		}
 		_ = client.Ping(ctx) // the observer sees the result
-		schedule.Sleep(ctx, pingInterval-time.Second)
+		schedule.Sleep(ctx, partition.PingInterval-time.Second)
 	}
 	return nil
 }

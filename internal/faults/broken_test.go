@@ -86,7 +86,7 @@ func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 		{"cmd/outlook-monitor/wiring.go", "Policy: policy(settings), Interval: settings.PollInterval", "Policy: policy(settings), Interval: settings.PollInterval / 2"},
 	}, polling, ""},
 	{"a dead replica is detected after 16 s", []edit{
-		{"internal/partition/shares.go", "deadAfter = 3 * time.Second", "deadAfter = 16 * time.Second"},
+		{"internal/partition/times.go", "deadAfter = 3 * time.Second", "deadAfter = 16 * time.Second"},
 	}, polling, ""},
 }
 

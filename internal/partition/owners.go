@@ -47,15 +47,6 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-const (
-	// roundTime is how often a round is sent, and how long its answer may take.
-	roundTime = 800 * time.Millisecond
-	// graceTime is how long after sending an answered round work may start.
-	graceTime = 2500 * time.Millisecond
-	// stopTime is how long a stopping replica waits for the work in flight.
-	stopTime = 10 * time.Second
-)
-
 // ErrForeign means that Redis holds the data of another service.
 var ErrForeign = errors.New("this Redis belongs to another tenant, app or Graph: use another Redis or database number")
 
@@ -100,8 +91,8 @@ type Config struct {
 	Settings    string
 	Fingerprint string
 	// Answered returns how long ago Graph last answered an accepted token, negative if it
-	// never did. While [Owners.Table] has other replicas, the caller must call Graph at least
-	// every 5 s, because a replica that Graph does not answer for unableTime gets no share.
+	// never did. While [Owners.Table] has other replicas, the caller must call Graph every
+	// [PingInterval] at least.
 	Answered func() time.Duration
 	// OnRollback is called on the owner of partition 0 after Redis came back with older
 	// data, once this replica has restored its partitions.
@@ -118,7 +109,7 @@ type Owners struct {
 	ended   chan struct{}    // closed when Run receives no more events
 	refresh chan struct{}    // capacity 1: requests a round
 	tasks   sync.WaitGroup   // goroutines started by Run
-	waits   waits
+	waits   appWaits
 	table   atomic.Pointer[store.Owners] // of the last answered round; nil: none yet
 
 	// Used only by Run.

@@ -93,7 +93,7 @@ func (ps *peers) settled(now time.Time) bool {
 }
 
 // dead reports whether the beat of another replica has stopped for so long that the
-// replica'ps deadline is over.
+// replica's deadline is over.
 func (ps *peers) dead(life string, now time.Time) bool {
 	return ps.settled(now) && now.Sub(ps.beats[life].since) >= deadAfter
 }

@@ -54,9 +54,6 @@ func (o *Owners) startRound(ctx context.Context) {
 	})
 }
 
-// minRoundGap is the minimum time between a round and one that is sent early.
-const minRoundGap = 100 * time.Millisecond
-
 // expedite makes Run send the next round early.
 func (o *Owners) expedite() {
 	if r := &o.round; r.earlyAt.IsZero() {

@@ -9,17 +9,8 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-const (
-	// deadAfter is how long a beat must be seen unchanged for its replica to be dead. It
-	// exceeds graceTime by more than a call takes to begin.
-	deadAfter = 3 * time.Second
-	// A replica is unable to work when it had no answer from Graph for unableTime while
-	// another replica had one within ableTime.
-	unableTime = 10 * time.Second
-	ableTime   = 3 * time.Second
-	// releaseRate limits the partitions that are released in a regular round to rebalance.
-	releaseRate = 2
-)
+// releaseRate limits the partitions that are released in a regular round to rebalance.
+const releaseRate = 2
 
 // share returns how many partitions the replica at a position among n replicas gets. The
 // shares add up to all partitions.

@@ -10,6 +10,20 @@ import (
 	"outlook-monitor/internal/store"
 )
 
+// TestTimes checks what the times of ownership must keep to.
+func TestTimes(t *testing.T) {
+	for rule, tt := range map[string]struct{ less, more time.Duration }{
+		"one round that times out stops no work":         {3 * roundTime, graceTime},
+		"the owner has stopped before another one takes": {graceTime + 400*time.Millisecond, deadAfter},
+		"a take-over takes less than 4 s":                {deadAfter + roundTime, 4 * time.Second},
+		"a replica that is only pinged is able":          {PingInterval + 3*time.Second, unableTime},
+	} {
+		if tt.less >= tt.more {
+			t.Errorf("%s: %v is not less than %v", rule, tt.less, tt.more)
+		}
+	}
+}
+
 func TestSharesAddUp(t *testing.T) {
 	for n := 1; n <= 2*ooo.Partitions; n++ {
 		sum := 0
