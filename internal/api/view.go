@@ -47,7 +47,7 @@ type Subscription struct {
 	Resource   string     `json:"resource"`
 	ExpiresAt  *time.Time `json:"expiresAt"`
 	State      string     `json:"state"`
-	NotifiedAt *time.Time `json:"spokeAt"` // when its last notification arrived
+	NotifiedAt *time.Time `json:"spokeAt"` // when its last notification arrived; JSON name kept for clients
 	Error      string     `json:"error,omitempty"`
 }
 

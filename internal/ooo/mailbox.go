@@ -129,7 +129,8 @@ type Delivery struct {
 	// failed in another way.
 	Failures int `json:"failures,omitempty"`
 	// InFlightSince is when an attempt started whose result has not been recorded: the
-	// mediator may still be processing it. Zero: no attempt is in flight.
+	// mediator may still be processing it. Zero: no attempt is in flight. The JSON names of
+	// this and the next field are kept for existing data.
 	InFlightSince    time.Time `json:"begunAt,omitzero"`
 	InFlightSequence int64     `json:"begunSequence,omitempty"` // of the state in flight
 	DeliveredAt      time.Time `json:"deliveredAt,omitzero"`

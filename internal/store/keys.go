@@ -14,7 +14,7 @@ const prefix = "om:{om}:"
 const (
 	schemaKey = "om:schema"       // STRING schema version; the first version of the program used this key
 	ownersKey = prefix + "owners" // HASH see [Owners]
-	wantsKey  = prefix + "wants"  // HASH folded address -> "<nonce>:<JSON of an ooo.Wish>"
+	wantsKey  = prefix + "wants"  // HASH folded address -> "<nonce>:<JSON of an ooo.Wish>"; the key's name is kept for existing data
 	hintsKey  = prefix + "hints"  // HASH hintField -> "<nonce>:<JSON of an ooo.Hint>"
 	readsKey  = prefix + "reads"  // HASH partition -> JSON of [Reads]
 	feedKey   = prefix + "feed"   // STREAM newest entries of all histories; capped
@@ -26,7 +26,7 @@ const (
 
 	secretPrefix  = prefix + "secret:" // STRING
 	lockPrefix    = prefix + "lock:"   // STRING random text of the holder; expires
-	storagePrefix = prefix + "vault:"  // STRING
+	storagePrefix = prefix + "vault:"  // STRING; the name is kept for existing data, see [Storage]
 )
 
 // Keys of a partition or an address.
