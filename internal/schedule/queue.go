@@ -156,7 +156,12 @@ func (q *Queue[K]) Each(ctx context.Context, limit int, do func(key K)) error {
 	running.SetLimit(limit)
 	for q.Wait(ctx) == nil {
 		for _, key := range q.Take(time.Now(), 1) {
-			running.Go(func() error { do(key); return nil })
+			running.Go(func() error {
+				if ctx.Err() == nil { // it may have waited for another call to return
+					do(key)
+				}
+				return nil
+			})
 		}
 	}
 	return running.Wait()

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,6 +111,37 @@ func TestQueueWait(t *testing.T) {
 		cancel()
 		if err := q.Wait(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("Wait with a canceled context = %v, want canceled", err)
+		}
+	})
+}
+
+func TestQueueEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, began := schedule.New[int](), time.Now()
+		for key := range 7 {
+			q.Set(key, began.Add(time.Duration(key)*time.Second))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var started, finished atomic.Int32
+		returned := make(chan error)
+		go func() {
+			returned <- q.Each(ctx, 2, func(int) {
+				started.Add(1)
+				time.Sleep(4 * time.Second)
+				finished.Add(1)
+			})
+		}()
+		for _, want := range []int32{1, 2, 2, 2, 3, 4} { // after 0, 1, 2, … seconds
+			synctest.Wait()
+			if got := started.Load(); got != want {
+				t.Errorf("%d calls began within %v, want %d", got, time.Since(began), want)
+			}
+			time.Sleep(time.Second)
+		}
+		cancel()
+		<-returned
+		if started.Load() != 4 || finished.Load() != 4 {
+			t.Errorf("%d calls began and %d returned, want 4 that began before ctx ended", started.Load(), finished.Load())
 		}
 	})
 }

@@ -71,7 +71,12 @@ func (s *Subscriber) startCalls(ctx, steps context.Context, queue *schedule.Queu
 	running.SetLimit(concurrency)
 	for queue.Wait(ctx) == nil && s.pace(ctx, budgets) {
 		for _, id := range queue.Take(time.Now(), 1) {
-			running.Go(func() error { s.start(steps, id, true); return nil })
+			running.Go(func() error {
+				if ctx.Err() == nil { // it may have waited for another step to end
+					s.start(steps, id, true)
+				}
+				return nil
+			})
 		}
 	}
 	return running.Wait()
