@@ -16,7 +16,7 @@ import (
 // clientStates has the secrets from which clientStates are derived: those of the settings, or
 // one that is created once and stored in Redis.
 type clientStates struct {
-	fixed []string // from the settings; Redis is not used then
+	fixed ooo.ClientStateKeys // from the settings; Redis is not used then
 	store *store.Store
 
 	mu     sync.Mutex
@@ -32,17 +32,22 @@ const (
 )
 
 func newClientStates(settings []config.Secret, store *store.Store) *clientStates {
-	c := &clientStates{store: store}
+	return &clientStates{fixed: clientStateKeys(settings), store: store}
+}
+
+// clientStateKeys returns the secrets of CLIENT_STATE_KEY.
+func clientStateKeys(settings []config.Secret) ooo.ClientStateKeys {
+	var secrets []string
 	for _, s := range settings {
-		c.fixed = append(c.fixed, s.Reveal())
+		secrets = append(secrets, s.Reveal())
 	}
-	return c
+	return ooo.NewClientStateKeys(secrets...)
 }
 
 // keys returns the secrets; the first is for new subscriptions.
 func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
-	if len(c.fixed) > 0 {
-		return ooo.NewClientStateKeys(c.fixed...), nil
+	if c.fixed.Tag() != "" {
+		return c.fixed, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,7 +78,7 @@ func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
 func (c *clientStates) restore(ctx context.Context, log *slog.Logger) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.fixed) > 0 || len(c.known) == 0 {
+	if c.fixed.Tag() != "" || len(c.known) == 0 {
 		return // the secret is not in Redis, or this replica never read it
 	}
 	c.readAt = time.Time{}

@@ -30,11 +30,13 @@ func fingerprint(settings config.Settings) string {
 	return digest(settings.Graph.TenantID, settings.Graph.ClientID, endpoint)
 }
 
-// settingsDigest is equal for replicas whose settings have the same effect on mailboxes.
-// During a rolling upgrade the newer settings win.
+// settingsDigest is equal for replicas whose settings leave the same behind: subscriptions at
+// Graph, and states in Redis. Replicas that differ would undo each other's work, so the newer
+// settings win during a rolling upgrade. What an owner only does while it owns a mailbox,
+// such as reading it every POLL_INTERVAL, leaves nothing to undo and is not included.
 func settingsDigest(settings config.Settings) string {
 	return digest(settings.PublicURL.Reveal(), strings.Join(settings.Resources, ","), settings.Lifetime.String(),
-		policy(settings).Tag(), strings.Join(settings.EncryptionCertFiles, ","))
+		policy(settings).Tag(), strings.Join(settings.EncryptionCertFiles, ","), clientStateKeys(settings.ClientStateKeys).Tag())
 }
 
 func digest(parts ...string) string {

@@ -32,8 +32,8 @@ import (
 //	example     the value that a mistake recommends
 //	help        its meaning, a sentence
 //
-// A setting that changes what happens to mailboxes also belongs in settingsDigest in
-// cmd/outlook-monitor. Every setting belongs in the values of the Helm chart, whose tests
+// A setting whose effect outlives the replica, in subscriptions or stored states, also
+// belongs in settingsDigest in cmd/outlook-monitor. Every setting belongs in the values of the Helm chart, whose tests
 // are in scripts/tools/chart.
 type Settings struct {
 	Graph Graph

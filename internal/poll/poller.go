@@ -57,7 +57,7 @@ type Config struct {
 	// presence is not swept.
 	Presences func(ctx context.Context, ids []ooo.ObjectID) (map[ooo.ObjectID]bool, error)
 	Policy    ooo.Policy
-	Interval  time.Duration // between two reads of a mailbox
+	Interval  time.Duration // between two reads of a mailbox; replicas may differ
 
 	// Share returns this replica's share, up to 1, of the reads that Graph allows the app;
 	// Replicas returns how many replicas share the look-ups.
