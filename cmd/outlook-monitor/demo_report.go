@@ -96,7 +96,7 @@ func round(d time.Duration) string {
 // cause returns the change in the history that led to an acknowledged call.
 func (d *demo) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, bool) {
 	for range 100 {
-		events, _, err := d.api.history(ctx, call.Email, maxEvents)
+		events, _, err := d.api.history(ctx, call.Email, ooo.HistoryLength)
 		if err != nil {
 			return ooo.Event{}, false
 		}

@@ -190,7 +190,7 @@ func mediatorAway(ctx context.Context, d *demo) error {
 		}
 		want := 2 + i
 		err := waitFor(ctx, "recording the change while the mediator is away", func() bool {
-			events, _, err := d.api.history(ctx, bob, maxEvents)
+			events, _, err := d.api.history(ctx, bob, ooo.HistoryLength)
 			if err != nil {
 				return false
 			}

@@ -35,9 +35,6 @@ func (c *usersHistoryCmd) Run(ctx context.Context, out io.Writer, api *usersAPI)
 	return table.Flush()
 }
 
-// maxEvents is how many events the service returns at most.
-const maxEvents = 200
-
 // history returns the newest events of a user, newest first, and the JSON that they are from.
 func (a *usersAPI) history(ctx context.Context, email string, limit int) (events []ooo.Event, body []byte, err error) {
 	_, body, err = a.call(ctx, http.MethodGet, email, "/history", url.Values{"limit": {strconv.Itoa(limit)}}, nil)

@@ -18,7 +18,7 @@ import (
 const (
 	usersPerPage  = 100
 	maxPerPage    = 500
-	maxEvents     = 200
+	maxEvents     = ooo.HistoryLength
 	defaultEvents = 100
 	maxAddresses  = 10_000 // in one request
 )

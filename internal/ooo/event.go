@@ -31,6 +31,9 @@ const (
 	EventOvertaken    EventKind = "overtaken"    // a newer state superseded this one before it was delivered
 )
 
+// HistoryLength is how many of its newest events the history of an address keeps at least.
+const HistoryLength = 200
+
 // Event is an entry of an address's history.
 type Event struct {
 	At       time.Time `json:"at"`

@@ -11,6 +11,9 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
+// feedLength is how many of its newest entries the feed keeps at least.
+const feedLength = 3000
+
 // Fields of an entry of a history or of the feed, as the save script writes them.
 const (
 	eventField   = "e" // JSON of an ooo.Event
@@ -37,8 +40,8 @@ func (s *Store) decodeEvents(ctx context.Context, entries []redis.XMessage) []oo
 }
 
 // History returns up to limit entries of the history of a monitored address, newest first;
-// Redis keeps about the last 200. It returns [ooo.ErrNotMonitored] if the address is not
-// monitored.
+// Redis keeps [ooo.HistoryLength] or a few more. It returns [ooo.ErrNotMonitored] if the
+// address is not monitored.
 func (s *Store) History(ctx context.Context, address string, limit int) ([]ooo.Event, error) {
 	w, err := s.Wish(ctx, address)
 	switch {
@@ -66,8 +69,7 @@ var streamID = regexp.MustCompile(`^(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})$`)
 
 // FeedAfter returns the entries of the feed after position from, oldest first, and the
 // position after them. A position is the id of an entry, safe in a URL. For an empty or
-// invalid position it returns no entries and the current position. The feed keeps about the
-// last 3000 entries.
+// invalid position it returns no entries and the current position.
 func (s *Store) FeedAfter(ctx context.Context, from string) ([]ooo.FeedEntry, string, error) {
 	if !streamID.MatchString(from) {
 		return s.RecentFeed(ctx, 0)

@@ -249,7 +249,7 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 	for _, h := range sv.DoneHints {
 		done = append(done, hintField(h), h.Nonce)
 	}
-	args = []any{LeaseField(p), sv.Lease.String(), SavesField(p), string(m.ID), m.Version, record, sv.Overwrite}
+	args = []any{LeaseField(p), sv.Lease.String(), SavesField(p), string(m.ID), m.Version, record, sv.Overwrite, ooo.HistoryLength, feedLength}
 	for _, list := range []struct {
 		items []any
 		width int

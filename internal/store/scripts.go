@@ -70,11 +70,11 @@ return answers`)
 
 // save writes a record and the rest of a [Save], if the table has the lease and the version in
 // Redis is the predecessor. A removed record leaves no version to compare, so the removal of a
-// missing record counts as a repetition. A history keeps about 200 entries, the feed about 3000.
+// missing record counts as a repetition.
 //
 //	KEYS table, records, rows, wants, hints, feed; then histories
 //	ARGV lease field, lease, saves field, id, version, record ('' to remove it), 1 to overwrite
-//	any lower version; then lists, each after its length:
+//	any lower version, length of a history, length of the feed; then lists, each after its length:
 //	removed address · address, row · new hint, value · index in KEYS of a history to delete ·
 //	index in KEYS of a history (0: none), event, address, name · address, tag of its wish, new
 //	wish ('' to delete it) · done hint, tag
@@ -89,6 +89,7 @@ local field, lease, saves = arg(), arg(), arg()
 if redis.call('HGET', owners, field) ~= lease then return 'owner' end
 
 local id, version, record, overwrite = arg(), tonumber(arg()), arg(), arg() == '1'
+local historyLength, feedLength = arg(), arg()
 local found = redis.call('HGET', records, id)
 local older = tonumber(tag(found)) or 0
 if found == record or (overwrite and older == version) then return 'same' end
@@ -105,8 +106,8 @@ each(function() redis.call('HSET', hints, arg(), arg()) end)
 each(function() redis.call('DEL', KEYS[tonumber(arg())]) end)
 each(function()
 	local history, event, address, name = KEYS[tonumber(arg())], arg(), arg(), arg()
-	if history then redis.call('XADD', history, 'MAXLEN', '~', 200, '*', 'e', event) end
-	redis.call('XADD', feed, 'MAXLEN', '~', 3000, '*', 'e', event, 'a', address, 'n', name)
+	if history then redis.call('XADD', history, 'MAXLEN', '~', historyLength, '*', 'e', event) end
+	redis.call('XADD', feed, 'MAXLEN', '~', feedLength, '*', 'e', event, 'a', address, 'n', name)
 end)
 each(function()
 	local address, nonce, wish = arg(), arg(), arg()
