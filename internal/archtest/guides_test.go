@@ -21,7 +21,7 @@ func TestGuideLinks(t *testing.T) {
 	if err != nil || len(guides) == 0 {
 		t.Fatalf("guides = %q, %v", guides, err)
 	}
-	for _, guide := range append(guides, "README.md", "cmd/graphsim/README.md") {
+	for _, guide := range append(guides, "README.md", "cmd/graphsim/README.md", "internal/README.md") {
 		for _, found := range link.FindAllStringSubmatch(read(t, guide), -1) {
 			file, anchor, _ := strings.Cut(found[1], "#")
 			if strings.Contains(file, "://") {
