@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
@@ -63,6 +64,17 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 	created := tb.sim.Stats().Calls["subscription-create"]["201"]
 	if created != 1 {
 		t.Errorf("%d subscriptions created, want one for the three addresses", created)
+	}
+
+	tb.setFault(graphsim.Fault{Operation: "read", Kind: "latency", Delay: graphsim.Duration(time.Second)})
+	for _, text := range []string{"Slow 1", "Slow 2", "Slow 3"} {
+		away(text)
+		time.Sleep(300 * time.Millisecond)
+	}
+	tb.eventually("changes during a read are delivered", delivered("Slow 3", addresses...))
+	tb.sim.ClearFaults()
+	if most := tb.sim.Stats().MaxConcurrentPerMailbox; most > 1 {
+		t.Errorf("%d concurrent requests for the mailbox, want 1", most)
 	}
 
 	for i, address := range addresses[:2] {

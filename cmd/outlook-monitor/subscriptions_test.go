@@ -106,28 +106,6 @@ func TestShortLivedSubscriptionsAreRenewed(t *testing.T) {
 	}
 }
 
-// TestKillDuringSubscriptionCreation kills the program before it can record the subscriptions
-// that it created.
-func TestKillDuringSubscriptionCreation(t *testing.T) {
-	t.Parallel()
-	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 33})
-	load := newWorkload(tb, 5)
-	// Responses are lost with the process, which is killed once subscriptions exist.
-	tb.setFault(graphsim.Fault{Operation: "notification", Kind: "drop"})
-	p := tb.start("serve")
-	tb.eventually("the first subscriptions exist", func() bool { return len(tb.sim.Subscriptions()) > 0 })
-	p.Kill()
-	tb.start("serve")
-	tb.waitReady()
-	load.waitDelivered()
-	load.waitCovered()
-	if created := tb.sim.Stats().Calls["subscription-create"]["201"]; created > 5 {
-		t.Errorf("%d subscriptions created, want existing ones adopted", created)
-	}
-	tb.monitor(load.users[0].UserPrincipalName, false)
-	load.eventually("no subscription of a removed user is left", func() bool { return load.covered()[load.users[0].ID] == 0 })
-}
-
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 34})

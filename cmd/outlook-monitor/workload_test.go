@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -14,9 +13,8 @@ import (
 // workload is a testbed with users whose automatic replies change.
 type workload struct {
 	*testbed
-	users   []graphsim.User
-	round   int
-	changes map[string]int // number of states to deliver, by address
+	users []graphsim.User
+	round int
 }
 
 func newWorkload(tb *testbed, n int) *workload {
@@ -25,10 +23,9 @@ func newWorkload(tb *testbed, n int) *workload {
 	if err != nil {
 		tb.t.Fatal(err)
 	}
-	l := &workload{testbed: tb, users: users, changes: map[string]int{}}
+	l := &workload{testbed: tb, users: users}
 	for _, u := range users {
 		tb.mediator.Add(u.UserPrincipalName)
-		l.changes[u.UserPrincipalName] = 1 // the first state
 	}
 	return l
 }
@@ -52,7 +49,6 @@ func (l *workload) change() {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		l.changes[u.UserPrincipalName]++
 	}
 }
 
@@ -111,66 +107,6 @@ func (l *workload) startCovered() *program {
 func (l *workload) waitCovered() {
 	l.t.Helper()
 	l.eventually("each user has one subscription", l.coveredOnce)
-}
-
-// TestFiftyUsersKillAndRestart expects that each change is delivered once, and at least once
-// around a crash.
-func TestFiftyUsersKillAndRestart(t *testing.T) {
-	t.Parallel()
-	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 7})
-	tb.env["POLL_INTERVAL"] = "500ms"
-	load := newWorkload(tb, 50)
-	p := load.startCovered()
-	for range 4 {
-		load.change()
-		load.waitDelivered()
-	}
-	calls := load.acknowledged()
-	for email, want := range load.changes {
-		if got := len(calls[email]); got != want {
-			t.Errorf("%d deliveries for %s, want %d", got, email, want)
-		}
-	}
-	if most := tb.sim.Stats().MaxConcurrentPerMailbox; most > 1 {
-		t.Errorf("%d concurrent requests for one mailbox, want 1", most)
-	}
-
-	// Kill it at a random moment while it reads and delivers.
-	load.change()
-	time.Sleep(rand.N(300 * time.Millisecond))
-	p.Kill()
-	killed := time.Now()
-	load.change() // while the program is down
-	p = tb.start("serve")
-	load.waitDelivered()
-	for range 2 {
-		load.change()
-		load.waitDelivered()
-	}
-	load.waitCovered()
-
-	calls = load.acknowledged()
-	for email, changes := range load.changes {
-		round := -1
-		times := map[string]int{}
-		for _, call := range calls[email] {
-			var delivered int
-			if _, err := fmt.Sscanf(call.Message, "Round %d", &delivered); err == nil {
-				if delivered < round {
-					t.Errorf("%s: round %d delivered after round %d", email, delivered, round)
-				}
-				round = delivered
-			}
-			if times[call.WebhookID]++; times[call.WebhookID] > 1 && call.At.Before(killed) {
-				t.Errorf("%s: the same state delivered twice before the kill", email)
-			}
-		}
-		// The round before the kill may have been delivered once, twice, or superseded.
-		if n := len(calls[email]); n < changes-2 || n > changes+1 {
-			t.Errorf("%d deliveries for %s, want about %d", n, email, changes)
-		}
-	}
-	p.stop()
 }
 
 func TestRedisTopologies(t *testing.T) {
