@@ -14,9 +14,9 @@ import (
 // many of them are due, the other steps find the common budget full: otherwise a new
 // mailbox would wait 19 minutes behind the existence checks of 26,000 others.
 const (
-	writeRate   = 23 // a second
-	writeBurst  = 25
-	waitingRate = 15
+	writeRate      = 23 // a second
+	writeBurst     = 25
+	backgroundRate = 15
 )
 
 // canWait reports whether the mailbox stays covered however long the step waits.

@@ -84,15 +84,15 @@ type Config struct {
 // Subscriber is the [mailbox.Worker] that carries out the steps for the mailboxes of
 // this replica.
 type Subscriber struct {
-	cfg        Config
-	queue      *schedule.Queue[ooo.RecordID] // by the time of the next plan
-	calls      *schedule.Queue[ooo.RecordID] // whose step calls Graph, by the time of its plan
-	background *schedule.Queue[ooo.RecordID] // the same, if the step can wait
-	writes     *budget
-	waiting    *budget                  // of the steps that can wait, besides writes
-	urls       atomic.Pointer[URLs]     // nil: not known yet, no step starts
-	want       atomic.Pointer[Settings] // as last read; nil: not known yet
-	inFlight   sync.Map                 // the mailboxes with a step in flight, by id
+	cfg              Config
+	queue            *schedule.Queue[ooo.RecordID] // by the time of the next plan
+	calls            *schedule.Queue[ooo.RecordID] // whose step calls Graph, by the time of its plan
+	background       *schedule.Queue[ooo.RecordID] // the same, if the step can wait
+	writes           *budget
+	backgroundWrites *budget                  // of the steps that can wait, besides writes
+	urls             atomic.Pointer[URLs]     // nil: not known yet, no step starts
+	want             atomic.Pointer[Settings] // as last read; nil: not known yet
+	inFlight         sync.Map                 // the mailboxes with a step in flight, by id
 
 	mu       sync.Mutex
 	lifetime time.Duration                         // to request: Lifetime, or Graph's limit if that is less; guarded by mu, as all below
@@ -104,7 +104,7 @@ type Subscriber struct {
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
 		cfg: cfg, queue: schedule.New[ooo.RecordID](), calls: schedule.New[ooo.RecordID](), background: schedule.New[ooo.RecordID](),
-		writes: newBudget(writeRate, writeBurst, cfg.Owners.Share), waiting: newBudget(waitingRate, 1, cfg.Owners.Share),
+		writes: newBudget(writeRate, writeBurst, cfg.Owners.Share), backgroundWrites: newBudget(backgroundRate, 1, cfg.Owners.Share),
 		lifetime: cfg.Lifetime, notified: map[ooo.RecordID]map[string]time.Time{},
 	}
 }
@@ -123,7 +123,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.queue.Each(ctx, concurrency, func(id ooo.RecordID) { s.dispatch(steps, id) }) })
 	g.Go(func() error { return s.startCalls(ctx, steps, s.calls, s.writes) })
-	g.Go(func() error { return s.startCalls(ctx, steps, s.background, s.waiting, s.writes) })
+	g.Go(func() error { return s.startCalls(ctx, steps, s.background, s.backgroundWrites, s.writes) })
 	g.Go(func() error { return s.runSweeps(ctx) })
 	for schedule.Sleep(ctx, settingsInterval) {
 		s.refreshSettings(ctx)
