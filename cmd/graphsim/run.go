@@ -42,7 +42,7 @@ func (flags) Help() string {
 	return `Control API (plain HTTP; cmd/graphsim/README.md describes it):
 
 	/users  /users/bulk  /users/{x}  /users/{x}/automaticReplies|mailbox|changes
-	/subscriptions  /subscriptions/{id}/lifecycle|remove|expire
+	/subscriptions  /subscriptions/{id}/lifecycle|remove
 	/faults  /faults/{id}  /notify  /tokens/revoke  /stats  /stats/reset  /reset
 
 Faults:

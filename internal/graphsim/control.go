@@ -22,7 +22,6 @@ func (s *Server) controlHandler() http.Handler {
 	handle("DELETE /users/{x}", func(r *http.Request) (any, error) { return nil, s.DeleteUser(r.PathValue("x")) })
 	handle("GET /users/{x}/automaticReplies", func(r *http.Request) (any, error) { return s.AutomaticReplies(r.PathValue("x")) })
 	handle("GET /subscriptions", func(*http.Request) (any, error) { return map[string]any{"subscriptions": s.Subscriptions()}, nil })
-	handle("POST /subscriptions/{id}/expire", func(r *http.Request) (any, error) { return nil, s.ExpireSubscription(r.PathValue("id")) })
 	handle("GET /faults", func(*http.Request) (any, error) { return map[string]any{"faults": s.Faults()}, nil })
 	handle("DELETE /faults", func(*http.Request) (any, error) { s.ClearFaults(); return nil, nil })
 	handle("DELETE /faults/{id}", func(r *http.Request) (any, error) { s.ClearFault(r.PathValue("id")); return nil, nil })

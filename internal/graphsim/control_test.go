@@ -13,7 +13,6 @@ func TestControlAPI(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	ann, h := f.addUser("ann@contoso.example"), newHook(t)
 	id, other := f.subscribe(ann, h, time.Hour), f.subscribe(f.addUser("dan@contoso.example"), h, time.Hour)
-	third := f.subscribe(f.addUser("kim@contoso.example"), h, time.Hour)
 	steps := []struct {
 		route, body string
 		status      int
@@ -37,9 +36,7 @@ func TestControlAPI(t *testing.T) {
 		{"POST /subscriptions/" + id + "/lifecycle", `{"event":"missed"}`, 204, ""},
 		{"POST /subscriptions/" + id + "/remove", `{"silent":true}`, 204, ""},
 		{"POST /subscriptions/" + id + "/remove", `{}`, 404, "no such subscription"},
-		{"POST /subscriptions/" + other + "/expire", "", 204, ""},
-		{"POST /subscriptions/" + other + "/expire", "", 404, "no such subscription"},
-		{"POST /subscriptions/" + third + "/remove", "", 204, ""},
+		{"POST /subscriptions/" + other + "/remove", "", 204, ""},
 		{"POST /faults", `{"operation":"read","kind":"throttle","retryAfter":"2s","times":3}`, 200, `"retryAfter":"2s"`},
 		{"GET /faults", "", 200, `"hits":0`},
 		{"POST /faults", `{"operation":"read","kind":"reset"}`, 200, `"id":"2"`},

@@ -93,12 +93,3 @@ func (s *Server) RemoveSubscription(id string, silent bool) error {
 	}
 	return nil
 }
-
-// ExpireSubscription makes a subscription expire now, silently.
-func (s *Server) ExpireSubscription(id string) error {
-	now := time.Now().UTC()
-	if _, ok := s.subs.change(id, func(sub *Subscription) { sub.ExpirationDateTime, sub.ends = now, now }); !ok {
-		return unknownSubscription(id)
-	}
-	return nil
-}
