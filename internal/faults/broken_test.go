@@ -76,8 +76,8 @@ func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 		{"internal/graph/errors.go", "After: cmp.Or(e.retryAfter, defaultWait)", "After: 0 * cmp.Or(e.retryAfter, defaultWait)"},
 	}, load, "Graph answers 429"},
 	{"a hanging mailbox is read in batches", []edit{
-		{"internal/poll/read.go", "timeout = p.calls.timeout()", "timeout = isolatedTimeout"},
-		{"internal/poll/concurrency.go", "t.isolated = quickAnswers", "t.isolated = 0"},
+		{"internal/poll/read.go", "timeout = p.timeout()", "timeout = isolatedTimeout"},
+		{"internal/poll/isolate.go", "t.isolated = quickAnswers", "t.isolated = 0"},
 	}, polling, "one mailbox hangs"},
 	{"a replica that can't log in keeps its mailboxes", []edit{
 		{"internal/partition/shares.go", "unable := !answeredWithin(beats[life], unableTime)", "unable := false && !answeredWithin(beats[life], unableTime)"},

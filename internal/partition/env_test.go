@@ -304,7 +304,7 @@ func (e *env) waitFor(what string, limit time.Duration, holds func() bool) time.
 	for !holds() {
 		if time.Since(began) > limit {
 			for _, r := range e.replicas {
-				e.Logf("%s: stopped %v, owns %d of %d, replicas %d", partition.Life(r.Owners), r.stopped.Load(), len(r.owns()), r.Owned(), r.Replicas())
+				e.Logf("%s: stopped %v, owns %d of %d", partition.Life(r.Owners), r.stopped.Load(), len(r.owns()), r.Owned())
 			}
 			e.Fatalf("this did not happen within %v: %s", limit, what)
 		}

@@ -132,7 +132,6 @@ type Owners struct {
 	held         [ooo.Partitions]*hold // guarded by mu, like all fields below; Run, the only writer, reads without it
 	deadline     time.Time
 	wallDeadline time.Time // the deadline by the wall clock
-	replicas     int
 }
 
 // New returns a replica that owns nothing yet.
@@ -140,7 +139,7 @@ func New(cfg Config) *Owners {
 	cfg.Life = cmp.Or(cfg.Life, rand.Text())
 	return &Owners{
 		cfg: cfg, wall: func() time.Time { return time.Now().Round(0) },
-		events: make(chan func()), ended: make(chan struct{}), refresh: make(chan struct{}, 1), replicas: 1,
+		events: make(chan func()), ended: make(chan struct{}), refresh: make(chan struct{}, 1),
 		peers: peers{me: cfg.Life}, toRelease: map[int]store.Lease{},
 	}
 }
@@ -188,13 +187,6 @@ func (o *Owners) Table() store.Owners {
 		return *t
 	}
 	return store.Owners{}
-}
-
-// Replicas returns how many replicas share the partitions, at least 1.
-func (o *Owners) Replicas() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.replicas
 }
 
 // Share returns this replica's share of what Graph allows the app: the fraction of the

@@ -87,12 +87,8 @@ func (o *Owners) act(ctx context.Context) time.Duration {
 	}
 	ps := &o.peers
 	ps.updateFree(false, now)
-	beats := ps.counted(o.round.beat, now)
-	o.mu.Lock()
-	o.replicas = max(len(able(beats)), 1)
-	o.mu.Unlock()
 	if !o.taking && !o.refused && ps.settled(now) && o.InTime() {
-		if take, _ := plan(o.view(beats, now)); len(take) > 0 {
+		if take, _ := plan(o.view(ps.counted(o.round.beat, now), now)); len(take) > 0 {
 			o.take(ctx, take)
 		}
 	}

@@ -3,7 +3,6 @@ package poll
 import (
 	"cmp"
 	"context"
-	"sync"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -13,48 +12,26 @@ import (
 // lane is a queue of targets with a limit on the calls in flight.
 type lane struct {
 	queue *schedule.Queue[*target]
-	batch int        // the most targets in one call
-	wait  string     // name of the wait of the whole app that pauses the lane
-	limit func() int // calls in flight, at least 1
-
-	mu       sync.Mutex
-	inFlight int           // guarded by mu
-	freed    chan struct{} // capacity 1
+	batch int           // the most targets in one call
+	wait  string        // name of the wait of the whole app that pauses the lane
+	calls chan struct{} // capacity: the limit; calls in flight
 }
 
-func newLane(batch int, wait string, limit func() int) *lane {
-	return &lane{queue: schedule.New[*target](), batch: batch, wait: wait, limit: limit, freed: make(chan struct{}, 1)}
+func newLane(batch int, wait string, limit int) *lane {
+	return &lane{queue: schedule.New[*target](), batch: batch, wait: wait, calls: make(chan struct{}, limit)}
 }
 
 // acquire waits until a call may begin. It returns false if ctx ends first.
 func (l *lane) acquire(ctx context.Context) bool {
-	for {
-		l.mu.Lock()
-		free := l.inFlight < l.limit()
-		if free {
-			l.inFlight++
-		}
-		l.mu.Unlock()
-		if free {
-			return true
-		}
-		select {
-		case <-l.freed:
-		case <-ctx.Done():
-			return false
-		}
+	select {
+	case l.calls <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
-func (l *lane) release() {
-	l.mu.Lock()
-	l.inFlight--
-	l.mu.Unlock()
-	select {
-	case l.freed <- struct{}{}:
-	default: // a wake-up is already pending
-	}
-}
+func (l *lane) release() { <-l.calls }
 
 const (
 	// expediteGap is the minimum time between two expedited reads of a mailbox.

@@ -46,7 +46,7 @@ func TestAddressIsLookedUpUntilFound(t *testing.T) {
 }
 
 func TestLookUpConcurrency(t *testing.T) {
-	run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Replicas = func() int { return 3 } }, func() (all []*ooo.Mailbox) {
+	run(t, nil, func() (all []*ooo.Mailbox) {
 		for i := range 200 {
 			all = append(all, unresolved(fmt.Sprintf("new%03d", i)))
 		}

@@ -11,6 +11,11 @@
 // read alone so that they delay no other; and look-ups of addresses. From there, read.go
 // follows one change: read, decide, save.
 //
+// The limits on calls in flight are fixed. They need not adapt to what Graph can take: reads
+// begin when they are due, at most as many a second as Graph allows the app, and none while
+// Graph asks the app to wait. Batches are hardly split while Graph answers nothing, so an
+// outage does not multiply the calls.
+//
 // The edges of scheduled windows follow the wall clock and the setting that was read last, so
 // a window opens and closes on the second even while Graph is unavailable. A failed read never
 // changes the state: the mailbox is shown as unknown with the reason until a read succeeds.
@@ -59,10 +64,8 @@ type Config struct {
 	Policy    ooo.Policy
 	Interval  time.Duration // between two reads of a mailbox; replicas may differ
 
-	// Share returns this replica's share, up to 1, of the reads that Graph allows the app;
-	// Replicas returns how many replicas share the look-ups.
-	Share    func() float64
-	Replicas func() int
+	// Share returns this replica's share, up to 1, of the reads that Graph allows the app.
+	Share func() float64
 	// Wait returns what is left of a wait that Graph asked of the whole app. SetWait begins
 	// such a wait for all replicas. It applies to this replica even if SetWait returns an error.
 	Wait    func(name string) time.Duration
@@ -96,15 +99,16 @@ const (
 )
 
 const (
-	batchSize        = 20 // the most requests that Graph accepts in one $batch
-	maxIsolatedCalls = 64
-	maxSaves         = 256
+	batchSize = 20 // the most requests that Graph accepts in one $batch
+	maxSaves  = 256
+	// Calls in flight of each lane.
+	maxReads         = 96 // regular ones, and as many expedited ones
+	maxIsolatedReads = 64
+	maxLookups       = 8 // any that Graph throttles pauses the look-ups of all replicas
 	// Graph allows an app 130,000 requests in 10 s. A rush of overdue reads must stay below
 	// that, or Graph makes the whole app wait.
 	maxReadRate = 12_900 // a second
 	readBurst   = 500
-	// maxLookups limits the look-ups in flight, of all replicas together.
-	maxLookups = 24
 )
 
 // Poller reads mailboxes. It is a [mailbox.Worker].
@@ -122,29 +126,21 @@ type Poller struct {
 
 	mu             sync.Mutex
 	targets        map[ooo.RecordID]*target // guarded by mu, like the fields below
-	calls          concurrency
-	lastAnswered   time.Time // when the latest answered call began
-	lastUnanswered time.Time // when the latest unanswered batch began, if no later call had been answered
-	lastProbe      time.Time // when a batch was last split although Graph seemed unreachable
+	average        time.Duration            // moving average of how long batches take; a few slow mailboxes hardly change it
+	lastAnswered   time.Time                // when the latest answered call began
+	lastUnanswered time.Time                // when the latest unanswered batch began, if no later call had been answered
+	lastProbe      time.Time                // when a batch was last split although Graph seemed unreachable
 }
 
 // New returns a poller that is ready to Run.
 func New(cfg Config) *Poller {
-	p := &Poller{
+	return &Poller{
 		cfg: cfg, policyTag: cfg.Policy.Tag(), rate: rate.NewLimiter(maxReadRate, readBurst), traced: cfg.Tracer != noop.Tracer{},
 		edges: schedule.New[*target](), saves: make(chan struct{}, maxSaves),
-		targets: map[ooo.RecordID]*target{}, calls: newConcurrency(),
+		targets: map[ooo.RecordID]*target{},
+		regular: newLane(batchSize, ooo.GraphWait, maxReads), expedited: newLane(1, ooo.GraphWait, maxReads),
+		isolated: newLane(1, ooo.GraphWait, maxIsolatedReads), lookups: newLane(1, ooo.DirectoryWait, maxLookups),
 	}
-	adaptive := func() int {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return int(p.calls.limit)
-	}
-	p.regular = newLane(batchSize, ooo.GraphWait, adaptive)
-	p.expedited = newLane(1, ooo.GraphWait, adaptive)
-	p.isolated = newLane(1, ooo.GraphWait, func() int { return maxIsolatedCalls })
-	p.lookups = newLane(1, ooo.DirectoryWait, func() int { return max(maxLookups/max(cfg.Replicas(), 1), 1) })
-	return p
 }
 
 func (p *Poller) lanes() []*lane { return []*lane{p.regular, p.expedited, p.isolated, p.lookups} }

@@ -3,7 +3,6 @@ package poll
 import (
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -91,28 +90,4 @@ func TestEffectOf(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestConcurrencyAdapts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const took = 50 * time.Millisecond
-		c := newConcurrency()
-		for _, step := range []struct {
-			rounds   int // each with as many calls in flight as the limit allows
-			refused  bool
-			min, max int
-		}{{1, false, 52, 53}, {1, true, 34, 36}, {30, false, 62, 66}, {200, false, 96, 96}, {50, true, 8, 8}} {
-			for range step.rounds {
-				began, inFlight := time.Now(), int(c.limit)
-				time.Sleep(took)
-				for range inFlight {
-					c.observe(began, took, step.refused)
-				}
-				time.Sleep(time.Millisecond)
-			}
-			if got := int(c.limit); got < step.min || got > step.max {
-				t.Errorf("limit = %d after %+v, want %d to %d", got, step, step.min, step.max)
-			}
-		}
-	})
 }

@@ -41,12 +41,12 @@ func (p *Poller) read(ctx context.Context, l *lane, jobs []job) {
 	timeout := isolatedTimeout
 	if l != p.isolated {
 		p.mu.Lock()
-		timeout = p.calls.timeout()
+		timeout = p.timeout()
 		p.mu.Unlock()
 	}
 	results, c := p.callGraph(ctx, jobs, timeout)
 	if ctx.Err() == nil {
-		p.adapt(results, c)
+		p.observe(results, c)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,0 +1,74 @@
+package poll
+
+import (
+	"slices"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+// observe records what a call says about Graph as a whole. An unanswered call for a single
+// mailbox says nothing.
+func (p *Poller) observe(results []ooo.ReadResult, c call) {
+	answered := slices.ContainsFunc(results, func(r ooo.ReadResult) bool { return r.Err == nil })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if answered && c.began.After(p.lastAnswered) {
+		p.lastAnswered = c.began
+	}
+	if c.mailboxes == 1 {
+		return
+	}
+	p.average += (c.ended.Sub(c.began) - p.average) / 16
+	if c.unanswered && c.began.After(p.lastAnswered) && c.began.After(p.lastUnanswered) {
+		p.lastUnanswered = c.began
+	}
+}
+
+// timeout returns how long a call may take, given how long recent batches took. The caller must
+// hold mu.
+func (p *Poller) timeout() time.Duration {
+	return min(max(minTimeout, 4*p.average), isolatedTimeout/2)
+}
+
+// unreachable reports whether Graph seems unreachable: none of the latest batches was
+// answered. The caller must hold mu.
+func (p *Poller) unreachable() bool { return p.lastUnanswered.After(p.lastAnswered) }
+
+// probeGap is the minimum time between two splits of a batch while Graph seems unreachable.
+const probeGap = 10 * time.Second
+
+// worthSplitting reports whether to read the mailboxes of an unanswered batch one by one,
+// because one of them may be the cause. While Graph seems unreachable a batch is split only
+// occasionally, as a probe, so that the load on Graph stays as usual. The caller must hold mu.
+func (p *Poller) worthSplitting() bool {
+	switch {
+	case !p.unreachable():
+		return true
+	case !p.lastAnswered.After(p.lastProbe) && time.Since(p.lastProbe) < probeGap:
+		return false
+	}
+	p.lastProbe = time.Now()
+	return true
+}
+
+// isolate isolates a mailbox whose call was slow while others were not, or that gave no answer
+// when it was read alone, and returns it to the batches after a few more reads. The caller must
+// hold mu.
+func (p *Poller) isolate(t *target, c call, slow bool) {
+	before, alone := t.isolated, c.mailboxes == 1
+	switch {
+	case slow, alone && c.unanswered && !p.unreachable():
+		t.isolated = quickAnswers
+	case alone && t.isolated > 0:
+		t.isolated--
+	}
+	if (before > 0) == (t.isolated > 0) {
+		return
+	}
+	p.regular.queue.Remove(t)
+	p.isolated.queue.Remove(t)
+	if t.monitored && !t.dropped {
+		p.schedule(t, t.due)
+	}
+}
