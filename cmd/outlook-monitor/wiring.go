@@ -90,7 +90,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	})
 	polling := poll.Config{
 		Registry: registry, Graph: graphClient, Policy: policy(settings), Interval: settings.PollInterval,
-		Share: owners.Share, Wait: owners.Wait, SetWait: owners.SetWait, BeginDelivery: deliverer.BeginDelivery,
+		InTime: owners.InTime, Share: owners.Share, Wait: owners.Wait, SetWait: owners.SetWait, BeginDelivery: deliverer.BeginDelivery,
 		OnRead: seen.read, OnChange: seen.changed, OnLateNotification: metrics.AnnouncedLate, OnSweep: metrics.PresenceSwept,
 		Tracer: tracing.Tracer(), Log: log,
 	}

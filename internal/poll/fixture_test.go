@@ -229,7 +229,7 @@ func (f *fixture) run(configure func(*poll.Config, *faultyGraph), s mailbox.Stor
 	cfg := poll.Config{
 		Registry: f.registry.Registry, Graph: f.graph, Interval: 2 * time.Second, Tracer: noop.Tracer{},
 		Log:    slog.New(slog.NewTextHandler(f.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
-		Share:  func() float64 { return 1 },
+		InTime: f.registry.InTime, Share: func() float64 { return 1 },
 		OnRead: func(poll.Outcome, time.Duration) {}, OnSweep: func(int, int) {},
 		Wait: func(name string) (left time.Duration) {
 			f.locked(func() { left = time.Until(f.waits[name]) })

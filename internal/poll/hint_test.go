@@ -92,6 +92,38 @@ func TestMinimumGapBetweenHintedReads(t *testing.T) {
 	})
 }
 
+func TestHintsOfDrainingPartitionDelayNoOther(t *testing.T) {
+	draining := ooo.RecordID(annID).Partition()
+	var names []string // of mailboxes in that partition
+	for i := 0; len(names) < 40; i++ {
+		if name := userName(i); ooo.RecordID(idOf(name)).Partition() == draining {
+			names = append(names, name)
+		}
+	}
+	run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Interval = time.Hour }, func() (all []*ooo.Mailbox) {
+		for _, name := range append(names, "bob") {
+			all = append(all, record(name, off))
+		}
+		return all
+	}, func(f *fixture) {
+		if err := f.registry.Drain(f.Context(), draining, false); err != nil {
+			f.Fatal(err)
+		}
+		f.graph.locked(func() { clear(f.graph.reads) })
+		for range 5 {
+			for _, name := range append(names, "bob") {
+				f.hint(name, notification)
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		f.graph.mu.Lock()
+		defer f.graph.mu.Unlock()
+		if at := f.graph.reads["id-bob"]; len(at) != 5 || longestGap(at) > 510*time.Millisecond || len(f.graph.reads) != 1 {
+			t.Errorf("reads = %v, want five of bob, each at once", f.graph.reads)
+		}
+	})
+}
+
 func TestHintsDuringWaits(t *testing.T) {
 	tests := map[string]struct {
 		err  error

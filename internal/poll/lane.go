@@ -36,9 +36,11 @@ func (l *lane) release() { <-l.calls }
 const (
 	// expediteGap is the minimum time between two expedited reads of a mailbox.
 	expediteGap = 200 * time.Millisecond
-	// refusedGap is when to retry a read that the registry did not allow to begin: the
-	// partition is being released, or Redis has not answered recently.
-	refusedGap = 50 * time.Millisecond
+	// inTimeRetry is the wait before the next try while the ownership is not confirmed.
+	inTimeRetry = 50 * time.Millisecond
+	// refusedRetry is the wait before the next try of a read that the registry did not allow to
+	// begin: usually its partition drains.
+	refusedRetry = 250 * time.Millisecond
 )
 
 // job is one read of a mailbox, or one look-up of an address.
@@ -65,18 +67,19 @@ func (j *job) cause() (ooo.Source, ooo.Hint) {
 // runLane starts the due reads or look-ups of a lane until ctx ends.
 func (p *Poller) runLane(ctx context.Context, l *lane) error {
 	for l.queue.Wait(ctx) == nil {
+		if !p.cfg.InTime() {
+			schedule.Sleep(ctx, inTimeRetry)
+			continue
+		}
 		if p.paused(ctx, l.wait) {
 			continue
 		}
 		if !l.acquire(ctx) || l != p.lookups && p.pace(ctx) != nil {
 			break
 		}
-		jobs, refused := p.begin(l, l.queue.Take(time.Now(), l.batch))
+		jobs := p.begin(l, l.queue.Take(time.Now(), l.batch))
 		if len(jobs) == 0 {
 			l.release()
-			if refused {
-				schedule.Sleep(ctx, refusedGap)
-			}
 			continue
 		}
 		p.tasks.Go(func() {
@@ -91,10 +94,9 @@ func (p *Poller) runLane(ctx context.Context, l *lane) error {
 	return nil
 }
 
-// begin makes jobs of the due targets that may begin now, and reschedules the others. refused
-// reports whether the registry did not allow one to begin.
-func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
-	jobs = make([]job, 0, len(due))
+// begin makes jobs of the due targets that may begin now, and reschedules the others.
+func (p *Poller) begin(l *lane, due []*target) []job {
+	jobs := make([]job, 0, len(due))
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -109,14 +111,13 @@ func (p *Poller) begin(l *lane, due []*target) (jobs []job, refused bool) {
 		case t.reader.Begin():
 			jobs = append(jobs, p.newJob(l, t, now))
 		default:
-			refused = true
-			l.queue.Set(t, now.Add(refusedGap))
+			l.queue.Set(t, now.Add(refusedRetry))
 		}
 	}
 	if l != p.lookups && len(jobs) > 1 {
 		p.rate.ReserveN(now, len(jobs)-1) // pace has admitted only one
 	}
-	return jobs, refused
+	return jobs
 }
 
 // newJob marks a target as in flight and schedules its next regular read. The caller must hold

@@ -64,6 +64,9 @@ type Config struct {
 	Policy    ooo.Policy
 	Interval  time.Duration // between two reads of a mailbox; replicas may differ
 
+	// InTime reports whether this replica may start work now: its ownership was confirmed
+	// recently.
+	InTime func() bool
 	// Share returns this replica's share, up to 1, of the reads that Graph allows the app.
 	Share func() float64
 	// Wait returns what is left of a wait that Graph asked of the whole app. SetWait begins
