@@ -54,7 +54,8 @@ type faultyGraph struct {
 
 	reads    map[ooo.ObjectID][]time.Time // when they began
 	answers  map[ooo.ObjectID][]time.Time
-	batches  []int // mailboxes in each call
+	batches  []int                // mailboxes in each call
+	shared   map[ooo.ObjectID]int // calls for this mailbox and others
 	decoded  int
 	finds    []time.Time
 	lookups  int
@@ -66,7 +67,7 @@ func newGraph() *faultyGraph {
 	return &faultyGraph{
 		settings: map[ooo.ObjectID]ooo.Setting{}, errs: map[ooo.ObjectID]error{}, callFaults: map[ooo.ObjectID]callFault{},
 		people: map[string]ooo.Person{}, lookupErrs: map[ooo.ObjectID]error{}, latency: 50 * time.Millisecond,
-		reads: map[ooo.ObjectID][]time.Time{}, answers: map[ooo.ObjectID][]time.Time{}, inFlight: map[ooo.ObjectID]int{},
+		reads: map[ooo.ObjectID][]time.Time{}, answers: map[ooo.ObjectID][]time.Time{}, inFlight: map[ooo.ObjectID]int{}, shared: map[ooo.ObjectID]int{},
 	}
 }
 
@@ -88,6 +89,9 @@ func (g *faultyGraph) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.
 	g.batches = append(g.batches, len(ids))
 	for _, id := range ids {
 		g.reads[id] = append(g.reads[id], time.Now())
+		if len(ids) > 1 {
+			g.shared[id]++
+		}
 		if g.inFlight[id]++; g.inFlight[id] > 1 {
 			g.overlaps++
 		}

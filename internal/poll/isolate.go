@@ -60,7 +60,7 @@ func (p *Poller) isolate(t *target, c call, slow bool) {
 	switch {
 	case slow, alone && c.unanswered && !p.unreachable():
 		t.isolated = quickAnswers
-	case alone && t.isolated > 0:
+	case alone && !c.unanswered && t.isolated > 0:
 		t.isolated--
 	}
 	if (before > 0) == (t.isolated > 0) {

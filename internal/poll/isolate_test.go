@@ -77,6 +77,29 @@ func TestBadMailboxDelaysNoOther(t *testing.T) {
 	}
 }
 
+// A mailbox that hangs before, during and after an outage stays isolated.
+func TestOutageReturnsNoBadMailboxToBatches(t *testing.T) {
+	const bad = "id-user03"
+	run(t, nil, users(40), func(f *fixture) {
+		time.Sleep(5 * time.Second)
+		f.graph.locked(func() { f.graph.callFaults[bad] = callFault{delay: time.Hour} })
+		time.Sleep(30 * time.Second)
+		f.graph.locked(func() {
+			f.graph.down, f.graph.callFaults[bad] = fmt.Errorf("%w: refused", ooo.ErrUnavailable), callFault{}
+		})
+		time.Sleep(time.Minute)
+		f.graph.locked(func() {
+			f.graph.down, f.graph.callFaults[bad], f.graph.shared = nil, callFault{delay: time.Hour}, map[ooo.ObjectID]int{}
+		})
+		time.Sleep(30 * time.Second)
+		f.graph.mu.Lock()
+		defer f.graph.mu.Unlock()
+		if n := f.graph.shared[bad]; n > 0 {
+			t.Errorf("%d batches with the bad mailbox after the outage, want none", n)
+		}
+	})
+}
+
 // During an outage and after it Graph gets hardly more calls than usual.
 func TestOutageCausesNoStorm(t *testing.T) {
 	const size, latency = 400, 50 * time.Millisecond
