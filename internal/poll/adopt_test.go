@@ -38,3 +38,20 @@ func TestAdoptedRecordIsComparedWithTheMailbox(t *testing.T) {
 		}
 	})
 }
+
+func TestAdoptedAddressIsLookedUpAgain(t *testing.T) {
+	run(t, nil, onlyAnn(unresolved), func(f *fixture) {
+		time.Sleep(time.Second)
+		m, _ := f.registry.Get(unresolvedAnn)
+		newer := m.Clone()
+		newer.Version += 5
+		if err := f.store.Store.Save(f.Context(), store.Save{Lease: ownertest.Lease, Record: newer, Overwrite: true}); err != nil {
+			f.Fatal(err)
+		}
+		f.graph.locked(func() { f.graph.people[annAddress], f.graph.settings[annID] = ooo.Person{ID: annID}, on })
+		time.Sleep(30 * time.Second)
+		if m := f.get("ann"); m.Address(annAddress) == nil {
+			f.Errorf("record = %+v, want that of Ann", m)
+		}
+	})
+}
