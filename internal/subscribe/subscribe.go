@@ -141,14 +141,13 @@ func (s *Subscriber) planNow(id ooo.RecordID) { s.queue.Set(id, time.Now()) }
 func (s *Subscriber) Refresh(id ooo.RecordID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.cfg.Registry.Get(id); ok {
-		s.planNow(id)
-		return
+	if _, ok := s.cfg.Registry.Get(id); !ok {
+		for _, queue := range s.queues() {
+			queue.Remove(id)
+		}
+		delete(s.notified, id)
 	}
-	for _, queue := range s.queues() {
-		queue.Remove(id)
-	}
-	delete(s.notified, id)
+	s.planNow(id) // even without a record it may have strays
 }
 
 func (s *Subscriber) queues() []*schedule.Queue[ooo.RecordID] {

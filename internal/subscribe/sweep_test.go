@@ -136,6 +136,23 @@ func TestStrayThatIsBeingReplacedStays(t *testing.T) {
 	})
 }
 
+// A wait of the whole app delays all calls until the mailbox has no record any more.
+func TestStrayOfStoppedMailboxIsDeleted(t *testing.T) {
+	withUncovered(t, func(f *fixture) {
+		f.waits[ooo.SubscriptionWait] = time.Now().Add(time.Minute)
+		f.subscriptions["stray"] = ooo.GraphSubscription{ID: "stray", NotificationURL: hook, ExpiresAt: time.Now().Add(lifetime)}
+	}, func(t *testing.T, f *fixture) {
+		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray", SubscriptionID: "stray"})
+		advance(time.Second)
+		f.monitor(annID, false)
+		advance(2 * time.Minute)
+		if got := f.takeCalls(); got != "delete stray" {
+			t.Errorf("calls = %q, want delete stray", got)
+		}
+		f.expectNoHints()
+	})
+}
+
 // Graph accepts a second subscription, so that the one of the unanswered creation is never
 // adopted.
 func TestResultOfUnansweredCreationStaysUntilCovered(t *testing.T) {
