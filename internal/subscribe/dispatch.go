@@ -55,8 +55,8 @@ func (s *Subscriber) dispatch(ctx context.Context, id ooo.RecordID) {
 		s.start(ctx, id, false)
 	case step.canWait():
 		s.background.Sooner(id, now)
-		if at := step.Subscription.RenewAt; at.After(now) {
-			s.queue.Sooner(id, at) // the renewal can't wait
+		if !step.Next.IsZero() {
+			s.queue.Sooner(id, step.Next) // what is due then can't wait
 		}
 	default:
 		s.calls.Sooner(id, now)

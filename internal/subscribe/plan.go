@@ -66,7 +66,7 @@ type Step struct {
 	Action       Action
 	Reason       Reason
 	Subscription ooo.Subscription // a new one has only its Resource
-	Next         time.Time        // with Nothing: when to plan again; zero: when something changes
+	Next         time.Time        // with Nothing or if the step can wait: when to plan again; zero: when something changes
 	stray        ooo.Hint         // about Subscription, with Unrecorded
 }
 
@@ -75,22 +75,26 @@ type Step struct {
 // Plan checks those that Graph has not renewed since.
 //
 // Wanted subscriptions are created before unwanted ones are deleted, so that a mailbox
-// stays covered.
+// stays covered. Steps that can wait come last, so that the check of one subscription
+// does not delay the renewal of another.
 func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
-	idle := Step{Action: Nothing, Reason: UpToDate}
+	last := Step{Action: Nothing, Reason: UpToDate}
 	if m.ID.Unresolved() {
-		return idle
+		return last
 	}
 	monitored, covered := len(m.Addresses) > 0, true
 	if monitored && want.Notification != "" {
 		for _, resource := range want.Resources {
 			s := find(m, resource)
 			step := planCover(s, want, hints, now)
-			if step.Action != Nothing {
+			switch {
+			case step.canWait():
+				step.Next = s.RenewAt
+			case step.Action != Nothing:
 				return step
 			}
 			covered = covered && s.State == ooo.SubscriptionLive && s.ExpiresAt.After(now)
-			idle = earlier(idle, step)
+			last = merge(last, step)
 		}
 	}
 	for _, s := range m.Subscriptions {
@@ -105,15 +109,15 @@ func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
 			continue // until the subscriptions that take its place exist
 		}
 		step := planRemoval(s, want, reason, now)
-		if step.Action != Nothing {
+		if step.Action != Nothing && !step.canWait() {
 			return step
 		}
-		idle = earlier(idle, step)
+		last = merge(last, step)
 	}
 	if !monitored && len(m.Subscriptions) == 0 {
 		return Step{Action: RemoveRecord, Reason: NotMonitored}
 	}
-	return idle
+	return last
 }
 
 // find returns the subscription of m to a resource, or a new one if there is none.
@@ -126,12 +130,20 @@ func find(m *ooo.Mailbox, resource string) ooo.Subscription {
 	return ooo.Subscription{Resource: resource}
 }
 
-// earlier returns the idle step with the earlier next plan.
-func earlier(a, b Step) Step {
+// merge returns the first of two steps that is not Nothing, with the earlier next plan. If
+// both are Nothing, it returns the one with the earlier next plan.
+func merge(a, b Step) Step {
+	earlier := a
 	if a.Next.IsZero() || !b.Next.IsZero() && b.Next.Before(a.Next) {
-		return b
+		earlier = b
 	}
-	return a
+	for _, step := range []Step{a, b} {
+		if step.Action != Nothing {
+			step.Next = earlier.Next
+			return step
+		}
+	}
+	return earlier
 }
 
 // maxSearches is how often to repeat an unanswered creation of a subscription that is no

@@ -63,6 +63,7 @@ func TestPlan(t *testing.T) {
 	granted := func(at time.Duration) edit { // for six hours
 		return func(s *sub) { s.RenewedAt, s.ExpiresAt = now.Add(at), now.Add(at+6*time.Hour) }
 	}
+	replaces := func(s *sub) { s.Replaces = "sub-0" }
 	oldURL := func(s *sub) { s.NotificationURL = "https://old.example/x" }
 	oldLifecycle := func(s *sub) { s.LifecycleURL = "https://old.example/y" }
 	oldCertificate := func(s *sub) { s.CertificateID = "c0" }
@@ -89,6 +90,12 @@ func TestPlan(t *testing.T) {
 		"earlier renewal of the second resource": {monitored(live(), live(func(s *sub) { s.Resource, s.RenewAt = messages, now.Add(time.Hour) })), both,
 			subscribe.Nothing, subscribe.UpToDate, now.Add(time.Hour)},
 
+		"second resource before first deletion": {monitored(live(replaces)), both, subscribe.Create, subscribe.NewResource, never},
+		"second renewal before first deletion": {monitored(live(replaces), live(due, func(s *sub) { s.Resource = messages })), both,
+			subscribe.Renew, subscribe.RenewalDue, never},
+		"first deletion before second renewal": {monitored(live(replaces), live(func(s *sub) { s.Resource, s.RenewAt = messages, now.Add(time.Hour) })), both,
+			subscribe.DeleteReplaced, subscribe.Superseded, now.Add(time.Hour)},
+
 		"renewal due":                  {monitored(live(due)), want, subscribe.Renew, subscribe.RenewalDue, never},
 		"expired":                      {monitored(live(due, func(s *sub) { s.ExpiresAt = now })), want, subscribe.Create, subscribe.Expired, never},
 		"removed by Graph":             {monitored(live(func(s *sub) { s.ID, s.State = "", ooo.SubscriptionRemoved })), want, subscribe.Create, subscribe.RemovedByGraph, never},
@@ -101,7 +108,7 @@ func TestPlan(t *testing.T) {
 		"old notification URL":         {monitored(live(oldURL)), want, subscribe.Renew, subscribe.URLChanged, never},
 		"old lifecycle URL":            {monitored(live(oldLifecycle)), want, subscribe.Nothing, subscribe.UpToDate, renewal},
 		"old lifecycle URL at renewal": {monitored(live(due, oldLifecycle)), want, subscribe.Replace, subscribe.LifecycleChanged, never},
-		"replaces another":             {monitored(live(func(s *sub) { s.Replaces = "sub-0" })), want, subscribe.DeleteReplaced, subscribe.Superseded, never},
+		"replaces another":             {monitored(live(replaces)), want, subscribe.DeleteReplaced, subscribe.Superseded, renewal},
 		"key no longer accepted":       {monitored(live()), otherKeys, subscribe.Replace, subscribe.KeyDropped, never},
 		"old key":                      {monitored(live()), rotatedKeys, subscribe.Nothing, subscribe.UpToDate, renewal},
 		"old key at renewal":           {monitored(live(due)), rotatedKeys, subscribe.Replace, subscribe.KeyRotated, never},
@@ -115,18 +122,18 @@ func TestPlan(t *testing.T) {
 
 		"other resource wanted":          {monitored(live()), onlyMessages, subscribe.Create, subscribe.NewResource, never},
 		"other resource failed":          {monitored(live(), failedMessages), onlyMessages, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
-		"other resource live":            {monitored(live(), liveMessages), onlyMessages, subscribe.Delete, subscribe.NotWanted, never},
+		"other resource live":            {monitored(live(), liveMessages), onlyMessages, subscribe.Delete, subscribe.NotWanted, renewal},
 		"no public URL":                  {monitored(live()), noURL, subscribe.Delete, subscribe.NotWanted, never},
 		"no public URL, no subscription": {monitored(), noURL, subscribe.Nothing, subscribe.UpToDate, never},
 		"no public URL, creating":        {monitored(creating), noURL, subscribe.Drop, subscribe.NotWanted, never},
 
 		"stopped":                              {stopped(live()), want, subscribe.Delete, subscribe.NotMonitored, never},
-		"stopped, replaces another":            {stopped(live(func(s *sub) { s.Replaces = "sub-0" })), want, subscribe.DeleteReplaced, subscribe.NotMonitored, never},
+		"stopped, replaces another":            {stopped(live(replaces)), want, subscribe.DeleteReplaced, subscribe.NotMonitored, never},
 		"stopped, expired":                     {stopped(live(func(s *sub) { s.ExpiresAt = now })), want, subscribe.Drop, subscribe.NotMonitored, never},
 		"stopped, creation unanswered":         {stopped(creating), want, subscribe.Create, subscribe.CreationUnanswered, never},
 		"stopped, creation unanswered 5 times": {stopped(live(func(s *sub) { s.ID, s.State, s.Failures = "", ooo.SubscriptionCreating, 5 })), want, subscribe.Drop, subscribe.NotMonitored, never},
 		"stopped, creation failed":             {stopped(failed(ooo.SubscriptionErrorDenied, 0)), want, subscribe.Drop, subscribe.NotMonitored, never},
-		"stopped, first deletion waiting":      {stopped(live(func(s *sub) { s.RetryAt = now.Add(time.Hour) }), liveMessages), want, subscribe.Delete, subscribe.NotMonitored, never},
+		"stopped, first deletion waiting":      {stopped(live(func(s *sub) { s.RetryAt = now.Add(time.Hour) }), liveMessages), want, subscribe.Delete, subscribe.NotMonitored, now.Add(time.Hour)},
 		"stopped, no subscription":             {stopped(), want, subscribe.RemoveRecord, subscribe.NotMonitored, never},
 	}
 	for name, tt := range tests {
