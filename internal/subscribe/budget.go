@@ -11,8 +11,9 @@ import (
 // and then 23 a second, at most 485.
 //
 // Steps that can wait have a budget of their own besides. It is smaller, so that however
-// many of them are due, the other steps find the common budget full: otherwise a new
-// mailbox would wait 19 minutes behind the existence checks of 26,000 others.
+// many of them are due, 8 other steps a second find the common budget full, and more get
+// half of it: otherwise a new mailbox would wait 19 minutes behind the existence checks of
+// 26,000 others.
 const (
 	writeRate      = 23 // a second
 	writeBurst     = 25
