@@ -20,7 +20,8 @@ const (
 	backgroundRate = 15
 )
 
-// canWait reports whether the mailbox stays covered however long the step waits.
+// canWait reports whether the mailbox stays covered however long the step waits, as far as
+// is known: most subscriptions that a list lacks exist.
 func (s Step) canWait() bool {
 	return s.Action == Delete || s.Action == DeleteReplaced || s.Reason == ExistenceCheck
 }

@@ -45,6 +45,28 @@ func TestBudgetReservesWritesForUncovered(t *testing.T) {
 	})
 }
 
+func TestRemovedSubscriptionPrecedesExistenceChecks(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		for i := range 400 {
+			f.monitor(idOf(fmt.Sprint(i)), true)
+		}
+		advance(time.Minute)
+		for i := range 400 {
+			f.registry.Hint(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription, Reason: "not listed"})
+		}
+		advance(time.Millisecond)
+		f.takeCalls()
+		f.set(func() { delete(f.subscriptions, "sub-1") })
+		f.hint(string(ooo.SubscriptionWasRemoved))
+		advance(2 * time.Second)
+		if calls := f.takeCalls(); !strings.Contains(calls, "patch sub-1,") || !strings.Contains(calls, "create") {
+			t.Errorf("calls = %s, want the removed subscription created again before most of the existence checks", calls)
+		}
+		advance(time.Minute)
+		f.expectNoHints()
+	})
+}
+
 func TestRenewalPrecedesExistenceChecks(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
 		put := func(id ooo.RecordID, renewIn time.Duration) {

@@ -53,6 +53,16 @@ func needsCheck(sub ooo.Subscription, hints []ooo.Hint, now time.Time) bool {
 	})
 }
 
+// removals returns the hints that come from Graph's announcement of a removal.
+func removals(hints []ooo.Hint) (removals []ooo.Hint) {
+	for _, h := range hints {
+		if h.Subject == string(ooo.SubscriptionWasRemoved) {
+			removals = append(removals, h)
+		}
+	}
+	return removals
+}
+
 // carriedOut reports whether there are hints and none of them needs a call to Graph any
 // more.
 func carriedOut(hints []ooo.Hint, m *ooo.Mailbox, want Settings, now time.Time) bool {

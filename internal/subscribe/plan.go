@@ -48,6 +48,7 @@ const (
 	CreationUnanswered Reason = "creation unanswered"
 	RenewalDue         Reason = "expires soon"
 	Emergency          Reason = "about to expire"
+	RemovalAnnounced   Reason = "Graph announced its removal" // to be confirmed: announcements come late and repeat
 	ExistenceCheck     Reason = "existence check"
 	URLChanged         Reason = "PUBLIC_URL changed"
 	LifecycleChanged   Reason = "lifecycle URL changed"
@@ -191,7 +192,9 @@ func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Tim
 		return step(Create, Expired)
 	case s.NotificationURL != want.Notification:
 		return step(Renew, URLChanged)
-	case needsCheck(s, hints, now) && s.RenewAt.After(now): // otherwise the renewal checks it
+	case needsCheck(s, removals(hints), now) && s.RenewAt.After(now): // otherwise the renewal checks it
+		return step(Renew, RemovalAnnounced)
+	case needsCheck(s, hints, now) && s.RenewAt.After(now):
 		return step(Renew, ExistenceCheck)
 	case !want.Keys.Accepts(s.KeyTag):
 		return step(Replace, KeyDropped)

@@ -165,6 +165,15 @@ func TestPlanWithHint(t *testing.T) {
 			if got := subscribe.Plan(monitored(tt.sub), want, []ooo.Hint{hint}, now); got.Reason != tt.want {
 				t.Errorf("Plan = %s (%s), want %s", got.Action, got.Reason, tt.want)
 			}
+			announced := hint
+			announced.Subject = string(ooo.SubscriptionWasRemoved)
+			wantAnnounced := tt.want
+			if wantAnnounced == subscribe.ExistenceCheck {
+				wantAnnounced = subscribe.RemovalAnnounced
+			}
+			if got := subscribe.Plan(monitored(tt.sub), want, []ooo.Hint{hint, announced}, now); got.Reason != wantAnnounced {
+				t.Errorf("Plan after an announced removal = %s (%s), want %s", got.Action, got.Reason, wantAnnounced)
+			}
 		})
 	}
 }
