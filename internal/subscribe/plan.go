@@ -147,8 +147,9 @@ func merge(a, b Step) Step {
 	return earlier
 }
 
-// maxSearches is how often to repeat an unanswered creation of a subscription that is no
-// longer wanted, to learn its id. After that a sweep finds the subscription.
+// maxSearches is how often a creation that was not answered may fail until Graph names the
+// subscription. After that it is not repeated for a subscription that is no longer wanted,
+// and a sweep leads to the deletion of what was created.
 const maxSearches = 5
 
 // planRemoval plans the removal of s.

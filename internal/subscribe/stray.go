@@ -15,11 +15,13 @@ import (
 // Nothing is deleted that m has by now, or replaces, or that may be the result of a
 // creation that was not answered. If Graph refuses the next creation as a duplicate, it
 // names the existing subscription, which is then adopted. If not, there are two, and after
-// the next sweep the other one is deleted.
+// the next sweep the other one is deleted. After maxSearches failures the strays are deleted
+// nevertheless: each unanswered creation may add one.
 func planStray(m *ooo.Mailbox, h ooo.Hint) Step {
 	step := Step{Action: Delete, Reason: Unrecorded, Subscription: ooo.Subscription{ID: h.SubscriptionID}, stray: h}
 	if m != nil && slices.ContainsFunc(m.Subscriptions, func(s ooo.Subscription) bool {
-		return s.ID == h.SubscriptionID || s.Replaces == h.SubscriptionID || s.ID == "" && s.State == ooo.SubscriptionCreating
+		return s.ID == h.SubscriptionID || s.Replaces == h.SubscriptionID ||
+			s.ID == "" && s.State == ooo.SubscriptionCreating && s.Failures < maxSearches
 	}) {
 		step.Action = Nothing
 	}

@@ -176,6 +176,23 @@ func TestResultOfUnansweredCreationStaysUntilCovered(t *testing.T) {
 	}, sweepHourly)
 }
 
+// Graph accepts any number of subscriptions and answers no creation.
+func TestResultsOfUnansweredCreationsDoNotPileUp(t *testing.T) {
+	withUncovered(t, func(f *fixture) {
+		f.loseAnswer = func(call string) bool { return call == "create" }
+	}, func(t *testing.T, f *fixture) {
+		advance(lifetime) // more than 80 creations
+		f.set(func() {
+			if n := len(f.listed()); f.created < 50 || n > 10 {
+				t.Errorf("%d of %d subscriptions are left, want those since the last sweep", n, f.created)
+			}
+		})
+		f.set(func() { f.loseAnswer = func(string) bool { return false } })
+		advance(3 * time.Hour)
+		f.expectLive(f.sub(annID).ID, 1)
+	}, sweepHourly)
+}
+
 func TestListKeepsToRateLimit(t *testing.T) {
 	withCovered(t, func(t *testing.T, f *fixture) {
 		f.set(func() { f.pages = make([]page, 60) })
