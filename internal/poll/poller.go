@@ -107,7 +107,7 @@ const (
 	// Calls in flight of each lane.
 	maxReads         = 96 // regular ones, and as many expedited ones
 	maxIsolatedReads = 64
-	maxLookups       = 8 // any that Graph throttles pauses the look-ups of all replicas
+	maxLookups       = 24 // any that Graph throttles pauses the look-ups of all replicas
 	// Graph allows an app 130,000 requests in 10 s. A rush of overdue reads must stay below
 	// that, or Graph makes the whole app wait.
 	maxReadRate = 12_900 // a second
