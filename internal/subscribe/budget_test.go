@@ -36,7 +36,7 @@ func TestBudgetReservesWritesForUncovered(t *testing.T) {
 		for i := range 6 {
 			f.monitor(idOf(fmt.Sprint("new", i)), true)
 		}
-		advance(1100 * time.Millisecond) // a call takes a second
+		advance(1700 * time.Millisecond) // six writes in half a second, and a second for the last call
 		if got := strings.Count(f.takeCalls(), "create"); got != 6 {
 			t.Errorf("%d of 6 new mailboxes covered at once, want all before the existence checks", got)
 		}

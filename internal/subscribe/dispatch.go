@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	concurrency      = 48              // steps in flight, and as many that can wait: each takes Graph a second or two
+	concurrency      = 48              // steps in flight, and as many in bulk: each takes Graph a second or two
 	settingsInterval = time.Second     // between checks of URLs, secrets and certificate
 	stopTimeout      = 8 * time.Second // for steps in flight when the replica stops
 	startRetry       = 500 * time.Millisecond
+	bulkPause        = 100 * time.Millisecond // before steps in bulk look again whether others wait
 )
 
 // refreshSettings reads the settings, and schedules a plan of every mailbox if they
@@ -53,23 +54,23 @@ func (s *Subscriber) dispatch(ctx context.Context, id ooo.RecordID) {
 	case !ok, busy: // a step in flight plans the mailbox at its end
 	case !step.callsGraph():
 		s.start(ctx, id, false)
-	case step.canWait():
-		s.background.Sooner(id, now)
+	case step.inBulk(now):
+		s.bulk.Sooner(id, now)
 		if !step.Next.IsZero() {
-			s.queue.Sooner(id, step.Next) // what is due then can't wait
+			s.queue.Sooner(id, step.Next) // what is due then is not in bulk
 		}
 	default:
 		s.calls.Sooner(id, now)
 	}
 }
 
-// startCalls starts the steps of the mailboxes in a queue as the budgets allow, until ctx
+// startCalls starts the steps of the mailboxes in a queue as the budget allows, until ctx
 // ends and those in flight have ended. It waits before they begin, because a partition
 // counts as busy as soon as a step has begun.
-func (s *Subscriber) startCalls(ctx, steps context.Context, queue *schedule.Queue[ooo.RecordID], budgets ...*budget) error {
+func (s *Subscriber) startCalls(ctx, steps context.Context, queue *schedule.Queue[ooo.RecordID]) error {
 	var running errgroup.Group
 	running.SetLimit(concurrency)
-	for queue.Wait(ctx) == nil && s.pace(ctx, budgets) {
+	for queue.Wait(ctx) == nil && s.pace(ctx, queue) {
 		for _, id := range queue.Take(time.Now(), 1) {
 			running.Go(func() error {
 				if ctx.Err() == nil { // it may have waited for another step to end
@@ -82,20 +83,24 @@ func (s *Subscriber) startCalls(ctx, steps context.Context, queue *schedule.Queu
 	return running.Wait()
 }
 
-// pace waits until the budgets admit a write and no wait of the whole app is running. It
-// returns false if ctx ends first.
-func (s *Subscriber) pace(ctx context.Context, budgets []*budget) bool {
-	for _, b := range budgets {
-		if b.wait(ctx) != nil {
+// pace waits until the budget admits a write for a step in queue. It returns false if ctx
+// ends first.
+func (s *Subscriber) pace(ctx context.Context, queue *schedule.Queue[ooo.RecordID]) bool {
+	if s.awaitWrite(ctx) != nil {
+		return false
+	}
+	for {
+		wait := s.cfg.Owners.Wait(ooo.SubscriptionWait) // it may be extended
+		if _, waiting := s.calls.Next(); waiting && queue == s.bulk {
+			wait = max(wait, bulkPause)
+		}
+		if wait <= 0 {
+			return true
+		}
+		if !schedule.Sleep(ctx, min(wait, time.Second)) {
 			return false
 		}
 	}
-	for wait := s.cfg.Owners.Wait(ooo.SubscriptionWait); wait > 0; wait = s.cfg.Owners.Wait(ooo.SubscriptionWait) {
-		if !schedule.Sleep(ctx, min(wait, time.Second)) { // it may be extended
-			return false
-		}
-	}
-	return true
 }
 
 // plan returns the step that a mailbox needs now. The step Nothing only saves, that hints
@@ -139,7 +144,7 @@ func (s *Subscriber) start(ctx context.Context, id ooo.RecordID, granted bool) {
 		j := &job{Subscriber: s, id: id, want: *s.want.Load(), step: step, granted: granted}
 		j.run(ctx)
 	}
-	done()
 	s.inFlight.Delete(id)
+	done()
 	s.planNow(id)
 }

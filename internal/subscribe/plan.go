@@ -67,7 +67,7 @@ type Step struct {
 	Action       Action
 	Reason       Reason
 	Subscription ooo.Subscription // a new one has only its Resource
-	Next         time.Time        // with Nothing or if the step can wait: when to plan again; zero: when something changes
+	Next         time.Time        // with Nothing or a step in bulk: when to plan again; zero: when something changes
 	stray        ooo.Hint         // about Subscription, with Unrecorded
 }
 
@@ -76,8 +76,8 @@ type Step struct {
 // Plan checks those that Graph has not renewed since.
 //
 // Wanted subscriptions are created before unwanted ones are deleted, so that a mailbox
-// stays covered. Steps that can wait come last, so that the check of one subscription
-// does not delay the renewal of another.
+// stays covered. Steps in bulk come last, so that the check of one subscription does not
+// delay the renewal of another.
 func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
 	last := Step{Action: Nothing, Reason: UpToDate}
 	if m.ID.Unresolved() {
@@ -89,7 +89,7 @@ func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
 			s := find(m, resource)
 			step := planCover(s, want, hints, now)
 			switch {
-			case step.canWait():
+			case step.inBulk(now):
 				step.Next = s.RenewAt
 			case step.Action != Nothing:
 				return step
@@ -110,7 +110,7 @@ func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
 			continue // until the subscriptions that take its place exist
 		}
 		step := planRemoval(s, want, reason, now)
-		if step.Action != Nothing && !step.canWait() {
+		if step.Action != Nothing && !step.inBulk(now) {
 			return step
 		}
 		last = merge(last, step)

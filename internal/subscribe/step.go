@@ -229,7 +229,7 @@ var errWholeAppWaits = errors.New("graph asked all replicas to wait")
 // end without it.
 func (j *job) awaitBudget(ctx context.Context) error {
 	if !j.granted {
-		if err := j.writes.wait(ctx); err != nil {
+		if err := j.awaitWrite(ctx); err != nil {
 			return err
 		}
 	}

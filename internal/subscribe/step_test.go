@@ -187,10 +187,18 @@ func TestPublicURLChangesAtRunTime(t *testing.T) {
 			t.Errorf("creations = %d, want 300", strings.Count(got, "create"))
 		}
 		s.SetURLs(subscribe.URLs{Notification: "https://new.example/x", Lifecycle: "https://new.example/y"})
+		advance(3 * time.Second)
+		f.monitor(idOf("new"), true)
+		advance(time.Second)
+		first := f.takeCalls()
+		if strings.Count(first, "create") != 1 {
+			t.Errorf("calls = %s, want the new mailbox covered before most of the others follow", first)
+		}
 		advance(7 * time.Minute)
-		if got := f.takeCalls(); strings.Count(got, "patch") != 300 || strings.Count(got, "create") != 300 || strings.Count(got, "delete") != 300 {
-			t.Errorf("%d patches, %d creations, %d deletions, want 300 of each within minutes",
-				strings.Count(got, "patch"), strings.Count(got, "create"), strings.Count(got, "delete"))
+		got := f.takeCalls()
+		patched, created, deleted := strings.Count(first+got, "patch"), strings.Count(got, "create"), strings.Count(got, "delete")
+		if patched != 300 || created != 300 || deleted != 300 {
+			t.Errorf("%d patches, %d creations, %d deletions, want 300 of each within minutes", patched, created, deleted)
 		}
 	})
 }

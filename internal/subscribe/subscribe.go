@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
@@ -84,15 +85,14 @@ type Config struct {
 // Subscriber is the [mailbox.Worker] that carries out the steps for the mailboxes of
 // this replica.
 type Subscriber struct {
-	cfg              Config
-	queue            *schedule.Queue[ooo.RecordID] // by the time of the next plan
-	calls            *schedule.Queue[ooo.RecordID] // whose step calls Graph, by the time of its plan
-	background       *schedule.Queue[ooo.RecordID] // the same, if the step can wait
-	writes           *budget
-	backgroundWrites *budget                  // of the steps that can wait, besides writes
-	urls             atomic.Pointer[URLs]     // nil: not known yet, no step starts
-	want             atomic.Pointer[Settings] // as last read; nil: not known yet
-	inFlight         sync.Map                 // the mailboxes with a step in flight, by id
+	cfg      Config
+	queue    *schedule.Queue[ooo.RecordID] // by the time of the next plan
+	calls    *schedule.Queue[ooo.RecordID] // whose step calls Graph, by the time of its plan
+	bulk     *schedule.Queue[ooo.RecordID] // the same, for the steps in bulk
+	writes   *rate.Limiter
+	urls     atomic.Pointer[URLs]     // nil: not known yet, no step starts
+	want     atomic.Pointer[Settings] // as last read; nil: not known yet
+	inFlight sync.Map                 // the mailboxes with a step in flight, by id
 
 	mu       sync.Mutex
 	lifetime time.Duration                         // to request: Lifetime, or Graph's limit if that is less; guarded by mu, as all below
@@ -103,9 +103,8 @@ type Subscriber struct {
 // [Subscriber.SetURLs].
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
-		cfg: cfg, queue: schedule.New[ooo.RecordID](), calls: schedule.New[ooo.RecordID](), background: schedule.New[ooo.RecordID](),
-		writes: newBudget(writeRate, writeBurst, cfg.Owners.Share), backgroundWrites: newBudget(backgroundRate, 1, cfg.Owners.Share),
-		lifetime: cfg.Lifetime, notified: map[ooo.RecordID]map[string]time.Time{},
+		cfg: cfg, queue: schedule.New[ooo.RecordID](), calls: schedule.New[ooo.RecordID](), bulk: schedule.New[ooo.RecordID](),
+		writes: rate.NewLimiter(writeRate, writeBurst), lifetime: cfg.Lifetime, notified: map[ooo.RecordID]map[string]time.Time{},
 	}
 }
 
@@ -122,8 +121,8 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	context.AfterFunc(ctx, func() { time.AfterFunc(stopTimeout, cancel) })
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.queue.Each(ctx, concurrency, func(id ooo.RecordID) { s.dispatch(steps, id) }) })
-	g.Go(func() error { return s.startCalls(ctx, steps, s.calls, s.writes) })
-	g.Go(func() error { return s.startCalls(ctx, steps, s.background, s.backgroundWrites, s.writes) })
+	g.Go(func() error { return s.startCalls(ctx, steps, s.calls) })
+	g.Go(func() error { return s.startCalls(ctx, steps, s.bulk) })
 	g.Go(func() error { return s.runSweeps(ctx) })
 	for schedule.Sleep(ctx, settingsInterval) {
 		s.refreshSettings(ctx)
@@ -151,7 +150,7 @@ func (s *Subscriber) Refresh(id ooo.RecordID) {
 }
 
 func (s *Subscriber) queues() []*schedule.Queue[ooo.RecordID] {
-	return []*schedule.Queue[ooo.RecordID]{s.queue, s.calls, s.background}
+	return []*schedule.Queue[ooo.RecordID]{s.queue, s.calls, s.bulk}
 }
 
 // Backlog returns how many mailboxes are scheduled and how late they are.
