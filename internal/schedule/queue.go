@@ -150,7 +150,7 @@ func (q *Queue[K]) Wait(ctx context.Context) error {
 }
 
 // Each calls do for each key that is due, for at most limit keys at a time, until ctx ends
-// and all calls have returned.
+// and all calls have returned. A key that is set again meanwhile may run twice at once.
 func (q *Queue[K]) Each(ctx context.Context, limit int, do func(key K)) error {
 	var running errgroup.Group
 	running.SetLimit(limit)

@@ -48,7 +48,7 @@ func (s *Subscriber) refreshSettings(ctx context.Context) bool {
 
 // dispatch starts the step of a mailbox, or lets it wait for the budget if it calls Graph.
 func (s *Subscriber) dispatch(ctx context.Context, id ooo.RecordID) {
-	step, ok := s.plan(id)
+	step, ok := s.plan(id, *s.want.Load())
 	_, busy := s.inFlight.Load(id)
 	switch now := time.Now(); {
 	case !ok, busy: // a step in flight plans the mailbox at its end
@@ -106,8 +106,8 @@ func (s *Subscriber) pace(ctx context.Context, queue *schedule.Queue[ooo.RecordI
 // plan returns the step that a mailbox needs now. The step Nothing only saves, that hints
 // were carried out or when the last notification came. If there is nothing to save either,
 // plan returns false and schedules the next plan.
-func (s *Subscriber) plan(id ooo.RecordID) (step Step, ok bool) {
-	now, want := time.Now(), *s.want.Load()
+func (s *Subscriber) plan(id ooo.RecordID, want Settings) (step Step, ok bool) {
+	now := time.Now()
 	m, owned := s.cfg.Registry.Get(id)
 	if owned {
 		hints := s.cfg.Registry.Hints(id, ooo.HintSubscription)
@@ -131,17 +131,18 @@ func (s *Subscriber) plan(id ooo.RecordID) (step Step, ok bool) {
 // start carries out the step that a mailbox needs by now, and plans the next one. granted
 // reports whether the budget has admitted a write for the step.
 func (s *Subscriber) start(ctx context.Context, id ooo.RecordID, granted bool) {
+	want := *s.want.Load()
 	done, ok := s.cfg.Registry.Begin(id, mailbox.Subscription, "")
 	if !ok { // this replica must not start it now, or no longer owns the mailbox
-		if _, ok := s.plan(id); ok {
+		if _, ok := s.plan(id, want); ok {
 			s.queue.Set(id, time.Now().Add(startRetry))
 		}
 		return
 	}
 	s.inFlight.Store(id, nil)
-	step, ok := s.plan(id) // again: from here on no other step changes the mailbox
+	step, ok := s.plan(id, want) // again: from here on no other step changes the mailbox
 	if ok && (granted || !step.callsGraph()) {
-		j := &job{Subscriber: s, id: id, want: *s.want.Load(), step: step, granted: granted}
+		j := &job{Subscriber: s, id: id, want: want, step: step, granted: granted}
 		j.run(ctx)
 	}
 	s.inFlight.Delete(id)

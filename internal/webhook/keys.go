@@ -89,7 +89,13 @@ func (k *keySource) refresh(ctx context.Context) {
 		if recent {
 			return nil, nil
 		}
-		fetched, err := k.fetch(ctx)
+		fetching := ctx
+		if deadline, ok := ctx.Deadline(); ok { // a caller of find may leave while others wait
+			var cancel context.CancelFunc
+			fetching, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline)
+			defer cancel()
+		}
+		fetched, err := k.fetch(fetching)
 		if err != nil && !errors.Is(err, context.Canceled) {
 			k.cfg.Log.WarnContext(ctx, "keys of validation tokens not fetched, retrying", "version", k.version, "err", err)
 		}

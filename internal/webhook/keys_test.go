@@ -103,6 +103,19 @@ func TestUnknownKeyInOutage(t *testing.T) {
 	})
 }
 
+func TestCanceledCallerLeavesFetchToOthers(t *testing.T) {
+	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
+		time.Sleep(10 * time.Minute)
+		l.change(func() { l.delay = time.Second; l.keys["b"] = otherSigner() })
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		time.AfterFunc(100*time.Millisecond, cancel)
+		if err := tokens.Check(ctx, []string{l.token(t, "1.0", useNewKey)}); !errors.Is(err, webhook.ErrNoMetadata) {
+			t.Errorf("Check of a caller that is gone = %v, want %v", err, webhook.ErrNoMetadata)
+		}
+		checkTokens(t, "the new key", tokens, nil, l.token(t, "1.0", useNewKey))
+	})
+}
+
 func TestUnknownKeyFlood(t *testing.T) {
 	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
 		const minutes = 10
