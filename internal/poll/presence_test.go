@@ -118,11 +118,11 @@ func TestPresenceFails(t *testing.T) {
 			err    error
 			minGap time.Duration // between two sweeps
 			calls  int           // at most, in one sweep
-		}{{ooo.ErrDenied, 5 * time.Minute, 2}, {ooo.ErrUnavailable, 5 * time.Second, 5}} {
+		}{{ooo.ErrUnavailable, 5 * time.Second, 5}, {ooo.ErrDenied, 5 * time.Minute, 2}} {
 			pr.locked(func() { pr.fail = func(int) error { return tt.err } })
-			time.Sleep(5 * time.Minute) // until the wait before is over
+			time.Sleep(10 * time.Second) // until the wait before is over
 			pr.locked(func() { pr.sweeps = nil })
-			calls := len(pr.callsIn(12 * time.Minute))
+			calls := len(pr.callsIn(2*tt.minGap + time.Minute))
 			pr.locked(func() {
 				if n := len(pr.sweeps); n < 2 || calls > tt.calls*n {
 					t.Errorf("after %v: %d calls in %d sweeps, want at most %d in each", tt.err, calls, n, tt.calls)
@@ -145,8 +145,8 @@ func TestPresenceFails(t *testing.T) {
 			}
 		})
 		time.Sleep(5 * time.Minute)
-		if n := len(pr.callsIn(time.Minute)); n < 175 {
-			t.Errorf("%d calls in a minute, want 6 every 2 s", n)
+		if n := len(pr.callsIn(20 * time.Second)); n < 57 {
+			t.Errorf("%d calls in 20 s, want 6 every 2 s", n)
 		}
 	})
 }

@@ -29,7 +29,7 @@ func TestBackoffIsSavedInRecord(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			withUncovered(t, func(f *fixture) { f.fail = func(string) error { return tt.err } }, func(t *testing.T, f *fixture) {
-				advance(6 * time.Hour)
+				advance(3 * time.Hour)
 				calls, times := f.takeTimedCalls()
 				wantBackoff(t, times, tt.first, tt.most)
 				if slices.ContainsFunc(calls, func(call string) bool { return call != "create" }) {
