@@ -125,7 +125,7 @@ func (p *Poller) countFailure(j *job, err error, c call) (e effect, f failure, r
 	t.notBefore, t.throttled = time.Time{}, e.outcome == Throttled
 	if e.wait > 0 {
 		t.notBefore = now.Add(e.wait)
-		if !t.dropped && t.monitored {
+		if !t.dropped {
 			p.schedule(t, t.notBefore)
 		}
 	}

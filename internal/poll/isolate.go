@@ -68,7 +68,7 @@ func (p *Poller) isolate(t *target, c call, slow bool) {
 	}
 	p.regular.queue.Remove(t)
 	p.isolated.queue.Remove(t)
-	if t.monitored && !t.dropped {
+	if !t.dropped {
 		p.schedule(t, t.due)
 	}
 }

@@ -102,7 +102,7 @@ func (p *Poller) begin(l *lane, due []*target) []job {
 	defer p.mu.Unlock()
 	for _, t := range due {
 		switch {
-		case t.dropped || !t.monitored:
+		case t.dropped:
 		case t.waits(now):
 			p.schedule(t, t.notBefore)
 		case l == p.expedited && (t.inFlight || !t.expedited()): // end expedites it again, or another read served it
@@ -156,6 +156,11 @@ func (p *Poller) end(j *job, retryAt time.Time) {
 	t, at := j.t, retryAt
 	t.reader.End()
 	t.inFlight = false
+	if t.dropped {
+		delete(p.targets, t.id)
+		p.refresh(t.id) // it may be monitored again
+		return
+	}
 	if t.expedited() {
 		at = time.Now()
 	}
@@ -192,7 +197,7 @@ func (p *Poller) expedite(t *target, at time.Time) {
 	if earliest := t.expeditedAt.Add(expediteGap); earliest.After(at) {
 		at = earliest
 	}
-	if t.dropped || !t.monitored || t.inFlight || t.waits(at) { // a later read serves the request
+	if t.dropped || t.inFlight || t.waits(at) { // a later read serves the request
 		return
 	}
 	p.laneOf(t, p.expedited).queue.Sooner(t, at)

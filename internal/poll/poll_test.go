@@ -7,6 +7,7 @@ import (
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/poll"
 )
 
@@ -243,6 +244,42 @@ func TestAddressMovesDuringRead(t *testing.T) {
 			t.Errorf("%d reads of the old mailbox, want only the one in flight", n)
 		}
 	})
+}
+
+// A mailbox is not read a second time while a read is in flight that began before this replica
+// stopped reading it.
+func TestReadsDoNotOverlap(t *testing.T) {
+	for name, again := range map[string]func(f *fixture){
+		"monitoring stops and starts": func(f *fixture) {
+			for _, on := range []bool{false, true} {
+				f.registry.Hint(f.store.ChangeWish(f.T, annAddress, func(wish *ooo.Wish) {
+					wish.On, wish.Person, wish.Start = on, ooo.Person{ID: annID}, "again"
+				}))
+				time.Sleep(50 * time.Millisecond)
+			}
+		},
+		"partition is lost and acquired": func(f *fixture) {
+			f.registry.AcquireAll(ownertest.Lease)
+			f.hint("ann", notification)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(_ *poll.Config, g *faultyGraph) { g.latency = time.Second }, onlyAnn(away), func(f *fixture) {
+				for begun := 0; begun == 0; time.Sleep(10 * time.Millisecond) {
+					f.graph.locked(func() { begun = len(f.graph.reads[annID]) })
+				}
+				again(f)
+				time.Sleep(500 * time.Millisecond)
+				if n := len(f.graph.takeReads(annID)); n != 1 {
+					t.Errorf("%d reads, want only the one in flight", n)
+				}
+				time.Sleep(5 * time.Second)
+				if n, m := len(f.graph.takeReads(annID)), f.get("ann"); n < 2 || m.Condition != ooo.Watching || !m.State.Away {
+					t.Errorf("%d reads in the next 5 s, record %+v, want the usual cadence", n, m)
+				}
+			})
+		})
+	}
 }
 
 func TestStoredWaits(t *testing.T) {

@@ -25,9 +25,8 @@ type target struct {
 	notBefore   time.Time  // when it may be read next
 
 	// Small fields are grouped to save memory: there is one target per mailbox.
-	monitored     bool  // under at least one address
 	inFlight      bool  // it is being read, or the result is being saved
-	dropped       bool  // it was removed, or this replica no longer owns it
+	dropped       bool  // it is no longer monitored, or this replica no longer owns it
 	hinted        bool  // a hint requests a read that has not begun
 	checked       bool  // such a hint is a check, which cuts the wait after an error short
 	throttled     bool  // notBefore is a Retry-After

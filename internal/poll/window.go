@@ -45,7 +45,7 @@ func (p *Poller) decideEdge(ctx context.Context, t *target) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !t.dropped && t.monitored {
+	if !t.dropped {
 		p.scheduleEdge(t, m, time.Now())
 	}
 }

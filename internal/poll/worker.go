@@ -10,32 +10,30 @@ import (
 // Refresh implements [mailbox.Worker]. It schedules what the record of a mailbox needs next:
 // its reads and the edge of its window, or its look-up.
 func (p *Poller) Refresh(id ooo.RecordID) {
-	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.targets[id]
+	p.refresh(id)
+}
+
+// refresh is Refresh for a caller that holds mu.
+func (p *Poller) refresh(id ooo.RecordID) {
+	now, t := time.Now(), p.targets[id]
 	m, ok := p.cfg.Registry.Get(id)
-	if !ok {
-		p.forget(t)
+	switch {
+	case !ok || len(m.Addresses) == 0:
+		p.drop(t)
 		return
-	}
-	if t == nil {
+	case t == nil:
 		// Hints may have arrived before the record.
 		t = &target{id: id, reader: p.cfg.Registry.Reader(id), hinted: len(p.hints(id)) > 0}
 		p.targets[id] = t
+		p.scheduleFirst(t, m, now)
+	case t.dropped: // the end of its read refreshes the mailbox again
+		return
 	}
-	before := t.monitored
-	t.monitored = len(m.Addresses) > 0
 	t.digest = ooo.Digest{} // of the older record
 	if t.failure != nil && m.Condition != ooo.Unknown {
 		t.failure.saved = false
-	}
-	if !t.monitored {
-		p.unschedule(t)
-		return
-	}
-	if !before {
-		p.scheduleFirst(t, m, now)
 	}
 	p.scheduleEdge(t, m, now)
 }
@@ -85,13 +83,17 @@ func (p *Poller) ReadNow(id ooo.RecordID, why ooo.Source) {
 	}
 }
 
-// forget forgets a mailbox that was removed or that this replica no longer owns. t is nil if it
-// is not known. The caller must hold mu.
-func (p *Poller) forget(t *target) {
-	if t != nil {
-		t.dropped = true
+// drop forgets a mailbox that is no longer monitored or that this replica no longer owns. A
+// target with a read in flight is kept until that ends, so that no second read of the mailbox
+// begins if it is monitored again. t is nil if the mailbox is not known. The caller must hold mu.
+func (p *Poller) drop(t *target) {
+	if t == nil {
+		return
+	}
+	t.dropped = true
+	p.unschedule(t)
+	if !t.inFlight {
 		delete(p.targets, t.id)
-		p.unschedule(t)
 	}
 }
 
