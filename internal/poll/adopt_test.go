@@ -21,20 +21,33 @@ func TestAdoptedRecordIsComparedWithTheMailbox(t *testing.T) {
 		newer.Version += 5
 		setting := poll.Config{}.Policy.Apply(off)
 		newer.Setting, newer.State = &setting, &ooo.State{Message: setting.Message}
-		err := f.store.Store.Save(f.Context(), store.Save{Lease: ownertest.Lease, Record: newer, Overwrite: true})
-		if err != nil {
-			f.Fatal(err)
-		}
-		_, err = f.registry.Update(newer.ID, func(d *mailbox.Draft) error {
-			d.EventAll(ooo.Event{At: time.Now(), Kind: ooo.EventResend})
-			return nil
-		})
-		if !errors.Is(err, ooo.ErrNotOwner) || f.get("ann").State.Away {
-			f.Fatalf("Update = %v, state %+v, want ErrNotOwner and the newer state", err, f.get("ann").State)
+		if f.adopt(newer); f.get("ann").State.Away {
+			f.Fatalf("state = %+v, want that of the newer record", f.get("ann").State)
 		}
 		time.Sleep(5 * time.Second)
 		if m := f.get("ann"); !m.State.Away {
 			f.Errorf("state = %+v, want that of the mailbox", m.State)
+		}
+	})
+}
+
+// Another owner was asked to wait.
+func TestAdoptedRetryAfterIsHonoured(t *testing.T) {
+	run(t, nil, onlyAnn(away), func(f *fixture) {
+		time.Sleep(5 * time.Second)
+		newer := f.get("ann").Clone()
+		newer.Version += 5
+		newer.ReadFailures, newer.ReadRetryAt, newer.ReadThrottled = 1, time.Now().Add(time.Minute), true
+		f.adopt(newer)
+		time.Sleep(time.Second) // a read may be in flight
+		f.graph.takeReads(annID)
+		time.Sleep(58 * time.Second)
+		if n := len(f.graph.takeReads(annID)); n > 0 {
+			f.Errorf("%d reads, want none before the wait is over", n)
+		}
+		time.Sleep(10 * time.Second)
+		if n, m := len(f.graph.takeReads(annID)), f.get("ann"); n < 4 || m.ReadFailures != 0 {
+			f.Errorf("%d reads after the wait, record %+v, want the usual cadence and no failure", n, m)
 		}
 	})
 }
@@ -54,4 +67,20 @@ func TestAdoptedAddressIsLookedUpAgain(t *testing.T) {
 			f.Errorf("record = %+v, want that of Ann", m)
 		}
 	})
+}
+
+// adopt makes the registry adopt a newer record.
+func (f *fixture) adopt(newer *ooo.Mailbox) {
+	f.Helper()
+	err := f.store.Store.Save(f.Context(), store.Save{Lease: ownertest.Lease, Record: newer, Overwrite: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, err = f.registry.Update(newer.ID, func(d *mailbox.Draft) error {
+		d.EventAll(ooo.Event{At: time.Now(), Kind: ooo.EventResend})
+		return nil
+	})
+	if !errors.Is(err, ooo.ErrNotOwner) {
+		f.Fatalf("Update = %v, want ErrNotOwner", err)
+	}
 }

@@ -30,6 +30,8 @@ func (p *Poller) refresh(id ooo.RecordID) {
 		p.scheduleFirst(t, m, now)
 	case t.dropped: // the end of its read refreshes the mailbox again
 		return
+	case t.failure == nil && m.ReadFailures > 0: // saved by another owner, whose record was adopted
+		p.scheduleFirst(t, m, now)
 	}
 	t.digest = ooo.Digest{} // of the older record
 	if t.failure != nil && m.Condition != ooo.Unknown {
