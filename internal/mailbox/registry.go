@@ -25,8 +25,9 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// Worker does one kind of work on the mailboxes. Its methods must return quickly and must
-// not call methods of the registry other than Get and Hints.
+// Worker does one kind of work on the mailboxes. Its methods must return quickly and may call
+// only methods of the registry that read its memory, such as Get and Hints: the mutex of the
+// mailbox may be held.
 type Worker interface {
 	// Refresh is called after a mailbox was loaded, saved, removed or lost with its partition,
 	// or the wall clock jumped. The worker schedules the mailbox by the record that Get returns,
