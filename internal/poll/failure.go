@@ -102,8 +102,8 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	}
 	if e.wait > p.cfg.Interval || e.unknown && !f.saved {
 		p.saveFailure(ctx, j, err, e, f, done)
-	} else if len(done) > 0 {
-		retryAt = p.removeHints(ctx, done)
+	} else {
+		j.done = done
 	}
 	return e.outcome, retryAt
 }

@@ -1,6 +1,7 @@
 package poll_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/poll"
 )
 
@@ -66,6 +68,33 @@ func TestHintStaysUntilRemoved(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slowStore takes long to remove hints.
+type slowStore struct{ *ownertest.Store }
+
+func (s slowStore) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
+	time.Sleep(700 * time.Millisecond)
+	return s.Store.RemoveHints(ctx, hints...)
+}
+
+func TestSlowRemovalOfHintsDelaysNoRead(t *testing.T) {
+	ownertest.InBubble(t, func(t *testing.T, s *ownertest.Store) {
+		f := &fixture{T: t, graph: newGraph(), store: s, waits: map[string]time.Time{}}
+		s.Put(t, away("ann"))
+		f.graph.settings[annID] = on
+		f.run(nil, slowStore{s}, func(f *fixture) {
+			time.Sleep(5 * time.Second)
+			f.graph.takeReads(annID)
+			for range 40 {
+				f.hint("ann", notification)
+				time.Sleep(3300 * time.Millisecond)
+			}
+			if gap := longestGap(f.graph.takeReads(annID)); gap > 2200*time.Millisecond {
+				t.Errorf("reads are up to %v apart, want 2 s", gap)
+			}
+		})
+	})
 }
 
 func TestMinimumGapBetweenHintedReads(t *testing.T) {

@@ -51,6 +51,7 @@ type job struct {
 	known  ooo.Digest
 	hints  []ooo.Hint // present when it began
 	urgent ooo.Source // why it was expedited; empty if by hints or not at all
+	done   []ooo.Hint // carried out without a save
 }
 
 // cause returns what caused the read, and the hint if one did.
@@ -147,6 +148,17 @@ func (p *Poller) newJob(l *lane, t *target, now time.Time) job {
 // hints returns the hints that request a read of a mailbox.
 func (p *Poller) hints(id ooo.RecordID) []ooo.Hint {
 	return append(p.cfg.Registry.Hints(id, ooo.HintRead), p.cfg.Registry.Hints(id, ooo.HintCheck)...)
+}
+
+// finish ends a job, and then removes the hints that it carried out without a save: the next
+// read does not wait for Redis.
+func (p *Poller) finish(ctx context.Context, j *job, retryAt time.Time) {
+	p.mu.Lock()
+	p.end(j, retryAt)
+	p.mu.Unlock()
+	if len(j.done) > 0 {
+		p.removeHints(ctx, j.t, j.done)
+	}
 }
 
 // end ends a job. If a read was requested while it was in flight, that read begins at once.

@@ -26,9 +26,7 @@ func (p *Poller) lookUp(ctx context.Context, j *job) {
 			p.cfg.Log.InfoContext(ctx, "found in the directory", "mailbox", person.ID)
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.end(j, retryAt)
+	p.finish(ctx, j, retryAt)
 }
 
 // move moves the addresses of a record, with their deliveries, to the mailbox of a person. A

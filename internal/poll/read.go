@@ -127,23 +127,18 @@ func (p *Poller) handleResult(ctx context.Context, j *job, r ooo.ReadResult, c c
 	case owned && r.Unchanged && !p.upToDate(m): // the record changed during the read
 		j.urgent, retryAt = cmp.Or(j.urgent, ooo.SourcePoll), time.Now()
 	case owned:
-		outcome, retryAt = p.handleSetting(ctx, j, m, r, c)
+		outcome = p.handleSetting(ctx, j, m, r, c)
 	}
-	p.mu.Lock()
-	p.end(j, retryAt)
-	p.mu.Unlock()
 	p.cfg.OnRead(outcome, j.late)
+	p.finish(ctx, j, retryAt)
 }
 
-// handleSetting handles a result with a setting, or with the digest of the last one. For retryAt
-// see [Poller.failed].
-func (p *Poller) handleSetting(
-	ctx context.Context, j *job, m *ooo.Mailbox, r ooo.ReadResult, c call,
-) (outcome Outcome, retryAt time.Time) {
-	outcome = Unchanged
+// handleSetting handles a result with a setting, or with the digest of the last one.
+func (p *Poller) handleSetting(ctx context.Context, j *job, m *ooo.Mailbox, r ooo.ReadResult, c call) Outcome {
+	outcome := Unchanged
 	if setting := p.cfg.Policy.Apply(r.Setting); !r.Unchanged && !p.reflects(m, setting) {
 		if m, outcome = p.decide(ctx, j, &setting, c); m == nil {
-			return Stale, time.Time{}
+			return Stale
 		}
 	}
 	source, hint := j.cause()
@@ -160,12 +155,12 @@ func (p *Poller) handleSetting(
 	}
 	p.mu.Unlock()
 	if outcome == Unchanged {
-		retryAt = p.removeHints(ctx, j.hints)
+		j.done = j.hints
 	}
 	if outcome != Changed && hint.Trace != "" {
 		p.traceUnchanged(ctx, j, c, outcome)
 	}
-	return outcome, retryAt
+	return outcome
 }
 
 // decide decides what a setting means for the current record, and saves the record together

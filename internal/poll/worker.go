@@ -102,14 +102,16 @@ func (p *Poller) drop(t *target) {
 // removalTime bounds the removal of hints.
 const removalTime = time.Second
 
-// removeHints removes hints that were carried out without a save. If that fails, it returns when
-// to read the mailbox again: the hints stay until the removal after a read succeeds.
-func (p *Poller) removeHints(ctx context.Context, hints []ooo.Hint) (retryAt time.Time) {
+// removeHints removes hints that were carried out without a save. If that fails, it schedules
+// another read: the hints stay until the removal after a read succeeds.
+func (p *Poller) removeHints(ctx context.Context, t *target, hints []ooo.Hint) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTime)
 	defer cancel()
 	if err := p.cfg.Registry.Done(ctx, hints...); err != nil {
 		p.cfg.Log.DebugContext(ctx, "hints not removed, retrying", "err", err)
-		return time.Now().Add(time.Second)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		t.hinted = true
+		p.expedite(t, time.Now().Add(time.Second))
 	}
-	return time.Time{}
 }
