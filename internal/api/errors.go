@@ -11,25 +11,36 @@ import (
 )
 
 // outcomes maps errors to statuses. The first match wins. Other errors are those of the
-// store: 503.
+// store: 503, not stored.
 var outcomes = []struct {
-	err    error
-	status int
+	err       error
+	status    int
+	notStored bool // for now: the caller should try again
 }{
-	{errNotJSON, http.StatusBadRequest},
-	{errInvalidJSON, http.StatusBadRequest},
-	{errTooLarge, http.StatusRequestEntityTooLarge},
-	{errSlow, http.StatusRequestTimeout},
-	{ooo.ErrBadAddress, http.StatusBadRequest},
-	{ooo.ErrBadCursor, http.StatusBadRequest},
-	{ooo.ErrNotInDirectory, http.StatusNotFound},
-	{ooo.ErrNotMonitored, http.StatusNotFound},
-	{ooo.ErrAmbiguous, http.StatusConflict},
-	{errUnresolved, http.StatusAccepted},
-	{errNotReady, http.StatusServiceUnavailable},
-	{errBusy, http.StatusServiceUnavailable},
-	{errContended, http.StatusServiceUnavailable},
-	{store.ErrDamaged, http.StatusInternalServerError},
+	{errNotJSON, http.StatusBadRequest, false},
+	{errInvalidJSON, http.StatusBadRequest, false},
+	{errTooLarge, http.StatusRequestEntityTooLarge, false},
+	{errSlow, http.StatusRequestTimeout, false},
+	{ooo.ErrBadAddress, http.StatusBadRequest, false},
+	{ooo.ErrBadCursor, http.StatusBadRequest, false},
+	{ooo.ErrNotInDirectory, http.StatusNotFound, false},
+	{ooo.ErrNotMonitored, http.StatusNotFound, false},
+	{ooo.ErrAmbiguous, http.StatusConflict, false},
+	{errUnresolved, http.StatusAccepted, false},
+	{errNotReady, http.StatusServiceUnavailable, true},
+	{errBusy, http.StatusServiceUnavailable, true},
+	{errContended, http.StatusServiceUnavailable, true},
+	{store.ErrDamaged, http.StatusInternalServerError, false},
+}
+
+// notStored reports whether a request could not be stored for now.
+func notStored(err error) bool {
+	for _, o := range outcomes {
+		if errors.Is(err, o.err) {
+			return o.notStored
+		}
+	}
+	return err != nil
 }
 
 // outcome returns the status and the text of an answer.

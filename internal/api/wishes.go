@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"net/http"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -24,9 +23,9 @@ var (
 const maxSwaps = 5
 
 // change starts or stops monitoring an address. It returns errUnresolved for a start that
-// is stored but not looked up yet. If a request can't be stored now, for whatever reason,
-// it is answered 503. A stop is then retried, because a sync does not name the users that
-// the mediator no longer wants. After a start by the mediator, it is asked for its users.
+// is stored but not looked up yet. A stop that can't be stored now is retried, because a
+// sync does not name the users that the mediator no longer wants. If a start by the
+// mediator can't be stored, the mediator is asked for its users.
 func (a *API) change(ctx context.Context, address string, on bool, by ooo.Requester) error {
 	asked := time.Now()
 	a.stops.cancel(address)
@@ -37,7 +36,7 @@ func (a *API) change(ctx context.Context, address string, on bool, by ooo.Reques
 		_, err := a.stop(ctx, address, time.Time{})
 		return err
 	})
-	if status, _ := outcome(err); status == http.StatusServiceUnavailable {
+	if notStored(err) {
 		switch {
 		case !on:
 			a.stops.add(address, asked)
@@ -65,8 +64,8 @@ func (a *API) limit(ctx context.Context, f func() error) error {
 
 // start starts monitoring an address. If it is already monitored, the wish is written
 // again for an operator, so that a replica that retries an older stop sees that the start
-// came later. It is not for the mediator, because each sync names all users; after a
-// retried stop the mediator is asked for them.
+// came later. For the mediator it is not, because each sync names all users, and the
+// mediator is asked for a sync after a retried stop.
 func (a *API) start(ctx context.Context, address string, by ooo.Requester) error {
 	var person *ooo.Person // nil: not looked up
 	for range maxSwaps {

@@ -33,8 +33,8 @@ import (
 //	help        its meaning, a sentence
 //
 // A setting whose effect outlives the replica, in subscriptions or stored states, also
-// belongs in settingsDigest in cmd/outlook-monitor. Every setting belongs in the values of the Helm chart, whose tests
-// are in scripts/tools/chart.
+// belongs in settingsDigest in cmd/outlook-monitor. Every setting belongs in
+// values.schema.json of the Helm chart, whose tests are in scripts/tools/chart.
 type Settings struct {
 	Graph Graph
 

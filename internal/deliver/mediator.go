@@ -257,7 +257,7 @@ type result struct {
 	problem   string        // empty if it was delivered
 	failures  int           // of this kind in a row, including this one
 	wait      time.Duration // until the next attempt
-	throttled bool          // the mediator asked for the wait
+	throttled bool          // the mediator asked for the wait, and a newer state waits too
 }
 
 // result returns what the answer means for address, which is as of the beginning of the

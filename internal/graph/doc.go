@@ -32,6 +32,6 @@
 // Graph's error answers become errors of package ooo, wrapped around the status and code,
 // never around bodies, addresses or tokens: see the table in errors.go. Every method may
 // return [ooo.Throttled], [ooo.ErrUnauthorized], [ooo.ErrRejected] and
-// [ooo.ErrUnavailable]; its comment names the others. A 404 counts only if it has a code
-// of Graph: a proxy's page says nothing about a mailbox.
+// [ooo.ErrUnavailable]; its comment names the others. An answer 4xx counts only if it has a
+// code of Graph: a proxy's page says nothing about a mailbox.
 package graph

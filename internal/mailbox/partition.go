@@ -53,7 +53,7 @@ type hintKey struct {
 }
 
 // Kind is a kind of work on a mailbox other than its reads. At most one operation of a
-// kind is in flight for a mailbox, and for deliveries and wishes, for an address.
+// kind is in flight for each mailbox; deliveries and wishes are counted for each address.
 type Kind string
 
 const (

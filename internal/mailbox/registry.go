@@ -35,7 +35,7 @@ type Worker interface {
 	// call Get with the mutex held that guards its schedule.
 	Refresh(id ooo.RecordID)
 	// Hinted is called with each new hint for an owned mailbox. A worker ignores the kinds
-	// that it does not carry out.
+	// that do not concern it.
 	Hinted(h ooo.Hint)
 }
 

@@ -4,7 +4,8 @@ import "time"
 
 // HintKind is what a hint asks the owner of a mailbox to do. Package mailbox carries out
 // wishes; the Hinted methods of the workers choose their kinds: poll takes read and check,
-// subscribe takes subscription and stray, deliver takes resend.
+// subscribe takes subscription and stray (and read, to record when a subscription last
+// notified), deliver takes resend.
 type HintKind string
 
 const (

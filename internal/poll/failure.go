@@ -78,7 +78,7 @@ func effectOf(err error, n int, othersRead bool, interval time.Duration) effect 
 }
 
 // failed handles a read that returned no setting, or a look-up that found no person. retryAt
-// is when to retry what requested it; it is zero if nothing needs a retry.
+// is when to repeat an expedited read; it is zero if the next regular read is soon enough.
 func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome Outcome, retryAt time.Time) {
 	if ctx.Err() != nil { // the poller is stopping: not Graph's fault
 		return Unavailable, time.Time{}

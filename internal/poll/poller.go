@@ -2,7 +2,7 @@
 // Out of Office on or off.
 //
 // Each mailbox is read once per interval, whatever its subscriptions do. A hash of its id
-// determines its phase in the interval, so that batches fill and a new owner keeps the
+// determines its phase in the interval, so that batches fill and a new owner mostly keeps the
 // cadence. Due mailboxes are read in batches of up to 20; no read waits for a batch to fill.
 // An answer whose digest is known costs no decoding, no Redis and hardly any memory.
 //

@@ -70,7 +70,7 @@ func phaseOf(id ooo.RecordID, interval time.Duration, mailboxes int) time.Durati
 }
 
 // firstInPhase returns the first time after now at which a mailbox is in phase. It follows the
-// wall clock, so that all replicas agree on it, but carries a monotonic reading.
+// wall clock, so that replicas agree on it, but carries a monotonic reading.
 func firstInPhase(phase, interval time.Duration, now time.Time) time.Time {
 	wait := (phase - time.Duration(now.UnixNano()%int64(interval))) % interval
 	if wait <= 0 {

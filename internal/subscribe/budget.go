@@ -21,8 +21,8 @@ func (s Step) callsGraph() bool {
 }
 
 // inBulk reports whether many mailboxes need the step at once: after a change of settings,
-// a sweep, or the end of their monitoring. Such steps wait until no other step does, or a
-// new mailbox would wait 19 minutes behind 26,000 others. Once the renewal is due, the step
+// a sweep, or the end of their monitoring. Such steps start only when no others are
+// due: a new mailbox would otherwise wait 19 minutes behind 26,000 others. Once the renewal is due, the step
 // takes its place.
 func (s Step) inBulk(now time.Time) bool {
 	switch s.Reason {

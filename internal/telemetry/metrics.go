@@ -188,7 +188,7 @@ func (m *Metrics) UnknownHint(kind string) { m.unknownHints.WithLabelValues(kind
 // PartitionChanged counts a partition that this replica acquired or lost.
 func (m *Metrics) PartitionChanged(change string) { m.partitions.WithLabelValues(change).Inc() }
 
-// PresenceSwept counts the calls of a presence sweep and the mailboxes that got a hint.
+// PresenceSwept counts the calls of a presence sweep and the mailboxes that were read at once because of it.
 func (m *Metrics) PresenceSwept(calls, hinted int) {
 	m.presenceCalls.Add(float64(calls))
 	m.presenceHinted.Add(float64(hinted))
