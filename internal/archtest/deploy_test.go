@@ -57,15 +57,18 @@ func at[T any](t *testing.T, document, path string) (value T) {
 	return value
 }
 
-func TestRedisHasPassword(t *testing.T) {
+// TestRedisPersistsAndDoesNotEvict checks the options that the manifests start Redis with.
+func TestRedisPersistsAndDoesNotEvict(t *testing.T) {
 	commands := map[string][]string{
 		"compose":    at[[]string](t, manifest(t, compose, ""), "$.services.redis.command"),
 		"Kubernetes": at[[]string](t, manifest(t, storage, "StatefulSet"), "$.spec.template.spec.containers[0].command"),
 	}
+	want := map[string]string{"--appendonly": "yes", "--maxmemory-policy": "noeviction", "--requirepass": "$"}
 	for name, command := range commands {
-		i := slices.Index(command, "--requirepass")
-		if i < 0 || i+1 == len(command) || !strings.HasPrefix(command[i+1], "$") {
-			t.Errorf("command of Redis in %s = %q, want --requirepass with a variable", name, command)
+		for option, value := range want {
+			if i := slices.Index(command, option); i < 0 || i+1 == len(command) || !strings.HasPrefix(command[i+1], value) {
+				t.Errorf("command of Redis in %s = %q, want %s %s", name, command, option, value)
+			}
 		}
 	}
 }
