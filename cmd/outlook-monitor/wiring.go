@@ -105,12 +105,12 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	})
 	syncer = deliver.NewSyncer(deliver.SyncConfig{
 		Mediator: mediator, Mark: s.store.SetSync, Pending: func() string { return owners.Table().SyncMark },
-		First: owners.First, Clear: s.store.ClearSync, OnSync: metrics.Synced, Log: log,
+		OwnsPartition0: owners.OwnsPartition0, Clear: s.store.ClearSync, OnSync: metrics.Synced, Log: log,
 	})
 
 	// Requests of Graph, the mediator and operators.
 	receiver := webhook.New(webhook.Config{
-		Ready: s.ready.Load, Leave: registry.Leave, Keys: keys.keys, Tokens: tokens, Certificates: certificates,
+		Ready: s.ready.Load, LeaveHints: registry.LeaveHints, Keys: keys.keys, Tokens: tokens, Certificates: certificates,
 		Public:  newPublic(settings, metrics, log),
 		Counted: metrics.Notified, Answered: metrics.Answered, Tracer: tracing.Tracer(), Log: log,
 	})
@@ -120,7 +120,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		store: s.store, embedded: settings.RedisURL.IsZero(), ready: s.ready, graph: graphClient, mediator: mediator, public: public, seen: seen,
 	}).checks()
 	private, err := api.New(api.Config{
-		Wishes: s.store, Users: s.store, Leave: registry.Leave, Directory: graphClient, Wait: owners.Wait, SetWait: owners.SetWait,
+		Wishes: s.store, Users: s.store, LeaveHints: registry.LeaveHints, Directory: graphClient, Wait: owners.Wait, SetWait: owners.SetWait,
 		Sync: syncer.Sync, RequestSync: syncer.RequestSync, Ready: s.ready.Load, Checks: checks,
 		Metrics: metrics.Handler(), Access: access, Log: log, Level: cfg.level,
 	})
@@ -129,7 +129,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	engines := newEngines(settings, log)
 	page, err := ui.New(ui.Config{
-		Store: s.store, Replicas: s.store, Leave: registry.Leave, API: engines.private, Access: access, Token: settings.MonitorToken.Reveal(),
+		Store: s.store, Replicas: s.store, LeaveHints: registry.LeaveHints, API: engines.private, Access: access, Token: settings.MonitorToken.Reveal(),
 		Resources: len(resources(settings)), Interval: settings.PollInterval, Version: build.Version, Meter: seen.meter, Log: log,
 	})
 	if err != nil {

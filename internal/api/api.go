@@ -65,10 +65,10 @@ type Directory interface {
 
 // Config configures an [API].
 type Config struct {
-	Wishes    Wishes
-	Users     Users
-	Leave     func(ctx context.Context, hints ...ooo.Hint) error // leaves hints for the owners
-	Directory Directory
+	Wishes     Wishes
+	Users      Users
+	LeaveHints func(ctx context.Context, hints ...ooo.Hint) error // leaves hints for the owners
+	Directory  Directory
 	// Wait returns how much longer the named wait that Graph requested lasts. SetWait
 	// sets one for all replicas.
 	Wait        func(name string) time.Duration
@@ -110,8 +110,8 @@ const (
 
 // New returns an API. All of cfg but Checks is required.
 func New(cfg Config) (*API, error) {
-	if cfg.Wishes == nil || cfg.Users == nil || cfg.Leave == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Access == nil {
-		return nil, errors.New("api: Wishes, Users, Leave, Directory, Sync and Access are required")
+	if cfg.Wishes == nil || cfg.Users == nil || cfg.LeaveHints == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Access == nil {
+		return nil, errors.New("api: Wishes, Users, LeaveHints, Directory, Sync and Access are required")
 	}
 	return &API{
 		cfg: cfg, changes: semaphore.NewWeighted(maxChanges), bulk: semaphore.NewWeighted(maxBulk),

@@ -68,7 +68,7 @@ func (f *fixture) add(u ooo.User) {
 		u.Person.ID = ooo.ObjectID("id-" + strings.ReplaceAll(folded, "@", "-at-"))
 	}
 	u.Condition, u.Delivery.State = cmp.Or(u.Condition, ooo.Watching), cmp.Or(u.Delivery.State, ooo.DeliveryNone)
-	wish := ooo.Wish{Address: u.Spelling, On: true, Person: u.Person, Start: "1", Nonce: "1"}
+	wish := ooo.Wish{Address: u.Spelling, On: true, Person: u.Person, StartID: "1", Nonce: "1"}
 	f.wishes[folded], f.users[folded] = wish, u
 	f.rows[folded] = ooo.Summary{Address: u.Spelling, ID: wish.Record(), Condition: u.Condition, Delivery: u.Delivery.State}
 }
@@ -247,7 +247,7 @@ func over(t *testing.T, f *fixture, store wishesAndUsers, directory api.Director
 func (f *fixture) open(t *testing.T, store wishesAndUsers, directory api.Directory) (*api.API, *gin.Engine) {
 	t.Helper()
 	a, err := api.New(api.Config{
-		Wishes: store, Users: store, Leave: f.leave, Directory: directory, Wait: f.wait, SetWait: f.setWait, Sync: f.sync, Checks: f.checks,
+		Wishes: store, Users: store, LeaveHints: f.leave, Directory: directory, Wait: f.wait, SetWait: f.setWait, Sync: f.sync, Checks: f.checks,
 		RequestSync: func() { f.update(func() { f.syncRequests++ }) }, Ready: func() bool { return !f.unready }, Level: f.level, Log: f.log,
 		Access:  server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: !f.loopback, Wrong: func() {}, Log: f.log}),
 		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),

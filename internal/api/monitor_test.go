@@ -212,8 +212,8 @@ func TestWishFields(t *testing.T) {
 			t.Errorf("wish %d = %+v, want %+v of bob", i, got, want[i])
 		}
 	}
-	if first.Start == "" || second.Start != first.Start || off.Start != first.Start || again.Start == first.Start || len(nonces) != 4 {
-		t.Errorf("starts = %s, %s, %s, %s, want the same until monitoring starts again, and new nonces", first.Start, second.Start, off.Start, again.Start)
+	if first.StartID == "" || second.StartID != first.StartID || off.StartID != first.StartID || again.StartID == first.StartID || len(nonces) != 4 {
+		t.Errorf("starts = %s, %s, %s, %s, want the same until monitoring starts again, and new nonces", first.StartID, second.StartID, off.StartID, again.StartID)
 	}
 	if second.At.Before(first.At) || !again.At.After(off.At) {
 		t.Errorf("times = %v, %v, %v, %v, want them to grow", first.At, second.At, off.At, again.At)

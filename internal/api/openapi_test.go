@@ -41,7 +41,7 @@ func fullEngine(t *testing.T, f *fixture) *gin.Engine {
 	t.Helper()
 	engine := handler(t, f).(*gin.Engine)
 	webhook.New(webhook.Config{
-		Ready: func() bool { return true }, Leave: f.leave, Log: f.log, Tracer: noop.Tracer{},
+		Ready: func() bool { return true }, LeaveHints: f.leave, Log: f.log, Tracer: noop.Tracer{},
 		Keys:     func(context.Context) (ooo.ClientStateKeys, error) { return ooo.NewClientStateKeys("key"), nil },
 		Public:   server.NewPublic(server.PublicConfig{Concurrency: 1, Refused: func(int) {}, Log: f.log}),
 		Counted:  func(string, int) {},

@@ -201,7 +201,7 @@ func (a *API) leaveHint(c *gin.Context, kind ooo.HintKind) {
 		err = ooo.ErrNotMonitored
 	}
 	if err == nil {
-		err = a.cfg.Leave(c.Request.Context(), newHint(w, kind))
+		err = a.cfg.LeaveHints(c.Request.Context(), newHint(w, kind))
 	}
 	if err != nil {
 		a.fail(c, err)

@@ -81,7 +81,7 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 					return err
 				}
 			}
-			next = ooo.Wish{Address: address, On: true, Person: *person, Start: rand.Text()}
+			next = ooo.Wish{Address: address, On: true, Person: *person, StartID: rand.Text()}
 			hint = newHint(next, ooo.HintWish)
 		case by == ooo.Mediator && old.Address != address: // the mediator decides the spelling
 			next.Address = address
@@ -121,7 +121,7 @@ func (a *API) restart(ctx context.Context, w ooo.Wish) error {
 		hints = append(hints, newHint(w, ooo.HintCheck))
 	}
 	if len(hints) > 0 {
-		if err := a.cfg.Leave(ctx, hints...); err != nil {
+		if err := a.cfg.LeaveHints(ctx, hints...); err != nil {
 			return err
 		}
 	}
@@ -214,7 +214,7 @@ func (a *API) startAll(ctx context.Context, addresses []string) error {
 			seen[folded] = true
 			next, hint := old, ooo.Hint{}
 			if !old.On {
-				next = ooo.Wish{Address: addresses[i], On: true, Start: rand.Text()}
+				next = ooo.Wish{Address: addresses[i], On: true, StartID: rand.Text()}
 				hint = newHint(next, ooo.HintWish)
 			}
 			changes = append(changes, store.WishChange{Old: old, New: stamp(next), Hint: hint})

@@ -56,7 +56,7 @@ func runInbox(params []byte, report func(any), stopped <-chan struct{}) error {
 	engine := api.NewEngine(log)
 	webhook.New(webhook.Config{
 		Ready: func() bool { return true },
-		Leave: func(ctx context.Context, left ...ooo.Hint) error {
+		LeaveHints: func(ctx context.Context, left ...ooo.Hint) error {
 			for i := range left {
 				left[i].Nonce = cryptorand.Text() // like the registry
 			}

@@ -164,7 +164,7 @@ func (d *Deliverer) resend(draft *mailbox.Draft, a *ooo.Address, k key) bool {
 		if a != nil && a.Sequence > 0 && draft.State != nil {
 			draft.Resend(a, time.Now().UTC())
 		}
-		draft.Done(h)
+		draft.RemoveHints(h)
 		return true
 	}
 	return false

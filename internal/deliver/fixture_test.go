@@ -162,7 +162,7 @@ func (f *fixture) monitor(names ...string) {
 	f.t.Helper()
 	for _, name := range names {
 		f.registry.Hint(f.store.ChangeWish(f.t, address(name), func(wish *ooo.Wish) {
-			wish.On, wish.Person, wish.Start = true, ooo.Person{ID: ooo.ObjectID(name)}, name
+			wish.On, wish.Person, wish.StartID = true, ooo.Person{ID: ooo.ObjectID(name)}, name
 		}))
 	}
 	advance(10 * time.Millisecond)

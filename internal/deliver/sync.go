@@ -20,12 +20,12 @@ type SyncConfig struct {
 
 	// Mark writes the sync mark, which requests a sync, into the table of owners. An
 	// existing mark stays unless replace is true. Pending returns the mark as this replica
-	// last saw it, empty if there is none. First reports whether this replica carries out
+	// last saw it, empty if there is none. OwnsPartition0 reports whether this replica carries out
 	// marks. Clear removes a mark unless it was replaced.
-	Mark    func(ctx context.Context, mark string, replace bool) error
-	Pending func() string
-	First   func() bool
-	Clear   func(ctx context.Context, mark string) error
+	Mark           func(ctx context.Context, mark string, replace bool) error
+	Pending        func() string
+	OwnsPartition0 func() bool
+	Clear          func(ctx context.Context, mark string) error
 
 	OnSync func(err error) // called for each sync
 	Log    *slog.Logger
@@ -109,7 +109,7 @@ func (s *Syncer) RequestSync() {
 	}
 }
 
-// Run writes a mark for this start and carries out marks, if First says so, until ctx
+// Run writes a mark for this start and carries out marks while this replica owns partition 0, until ctx
 // ends.
 func (s *Syncer) Run(ctx context.Context) error {
 	var marking sync.WaitGroup
@@ -149,7 +149,7 @@ func (s *Syncer) carryOutMarks(ctx context.Context) {
 	failures := 0                       // in a row
 	for schedule.Sleep(ctx, markInterval) {
 		mark := s.cfg.Pending()
-		if mark == "" || !s.cfg.First() {
+		if mark == "" || !s.cfg.OwnsPartition0() {
 			continue
 		}
 		if strings.HasPrefix(mark, startMark) && !doneAt.IsZero() && time.Since(doneAt) < startWindow {

@@ -50,8 +50,8 @@ func (s *table) replica(number int) *deliver.Syncer {
 			}
 			return s.err
 		},
-		Pending: func() (mark string) { s.set(func() { mark = s.mark }); return mark },
-		First:   func() (first bool) { s.set(func() { first = s.first == number }); return first },
+		Pending:        func() (mark string) { s.set(func() { mark = s.mark }); return mark },
+		OwnsPartition0: func() (first bool) { s.set(func() { first = s.first == number }); return first },
 		Clear: func(_ context.Context, mark string) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -48,8 +48,8 @@ var mutants = []mutant{
 		{"internal/subscribe/sweep.go", "sub.RenewedAt.Before(c.began", "sub.RenewedAt.After(c.began"},
 	}, coverage, "Graph silently loses all subscriptions"},
 	{"an unrecorded subscription is not adopted", []edit{
-		{"internal/subscribe/step.go", "case j.adoptable(before, duplicate.ID):", "case false:"},
-		{"internal/subscribe/step.go", "if err := j.delete(ctx, duplicate.ID); err != nil {", "if err := error(duplicate); err != nil {"},
+		{"internal/subscribe/job.go", "case j.adoptable(before, duplicate.ID):", "case false:"},
+		{"internal/subscribe/job.go", "if err := j.delete(ctx, duplicate.ID); err != nil {", "if err := error(duplicate); err != nil {"},
 	}, coverage, "kill -9 between POST subscription and save"},
 	{"a subscription that Graph does not list is created again", []edit{
 		{"internal/subscribe/plan.go", "return step(Renew, ExistenceCheck)", "return step(Create, ExistenceCheck)"},

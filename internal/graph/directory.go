@@ -42,9 +42,9 @@ func (c *Client) Find(ctx context.Context, address string) (ooo.Person, error) {
 	return person, err
 }
 
-// Lookup returns the user with an object id. Only the directory can tell whether a user
+// FindByID returns the user with an object id. Only the directory can tell whether a user
 // exists whose mailbox is not found. It returns the errors of [Client.Find].
-func (c *Client) Lookup(ctx context.Context, id ooo.ObjectID) (ooo.Person, error) {
+func (c *Client) FindByID(ctx context.Context, id ooo.ObjectID) (ooo.Person, error) {
 	if !ooo.ValidObjectID(id) { // the path would have another meaning
 		return ooo.Person{}, ooo.ErrNotInDirectory
 	}

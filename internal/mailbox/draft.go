@@ -69,11 +69,11 @@ func (d *Draft) queue(a *ooo.Address, kind ooo.EventKind, source ooo.Source, hin
 	d.Event(a, e)
 }
 
-// Done removes hints with this save, unless they were left again in the meantime.
-func (d *Draft) Done(hints ...ooo.Hint) { d.save.DoneHints = append(d.save.DoneHints, hints...) }
+// RemoveHints removes hints with this save, unless they were left again in the meantime.
+func (d *Draft) RemoveHints(hints ...ooo.Hint) { d.save.DoneHints = append(d.save.DoneHints, hints...) }
 
-// Leave leaves hints with this save.
-func (d *Draft) Leave(hints ...ooo.Hint) {
+// LeaveHints leaves hints with this save.
+func (d *Draft) LeaveHints(hints ...ooo.Hint) {
 	for _, h := range hints {
 		d.save.NewHints = append(d.save.NewHints, stamped(h))
 	}
@@ -120,7 +120,7 @@ func (d *Draft) MoveAddresses(to ooo.Person) {
 
 // wishFor returns the wish that was carried out for an address, with another person.
 func wishFor(a *ooo.Address, p ooo.Person) ooo.Wish {
-	return ooo.Wish{Address: a.Spelling, On: true, Person: p, Start: a.Start, Nonce: a.Nonce, At: a.WishedAt}
+	return ooo.Wish{Address: a.Spelling, On: true, Person: p, StartID: a.StartID, Nonce: a.Nonce, At: a.WishedAt}
 }
 
 // carry removes an address from the record and leaves a hint that adds it to another one.
@@ -129,7 +129,7 @@ func (d *Draft) carry(a *ooo.Address, to ooo.RecordID) {
 	if d.State != nil {
 		h.CarryState = new(*d.State)
 	}
-	d.Leave(h)
+	d.LeaveHints(h)
 	d.DropAddress(a, false)
 }
 

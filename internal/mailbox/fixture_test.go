@@ -212,8 +212,8 @@ func (f *fixture) eventually(what string, holds func() bool) {
 func (f *fixture) wish(change func(*ooo.Wish)) {
 	f.t.Helper()
 	f.store.ChangeWish(f.t, ann, func(n *ooo.Wish) {
-		if n.Start == "" {
-			n.On, n.Person, n.Start = true, ooo.Person{ID: annID, DisplayName: "Ann"}, "first"
+		if n.StartID == "" {
+			n.On, n.Person, n.StartID = true, ooo.Person{ID: annID, DisplayName: "Ann"}, "first"
 		}
 		if change != nil {
 			change(n)

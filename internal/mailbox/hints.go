@@ -47,9 +47,9 @@ func (p *partition) pending() (hints []ooo.Hint) {
 	return hints
 }
 
-// Leave stores hints in Redis for the owners of the mailboxes. It applies those for
+// LeaveHints stores hints in Redis for the owners of the mailboxes. It applies those for
 // mailboxes of this replica at once.
-func (r *Registry) Leave(ctx context.Context, hints ...ooo.Hint) error {
+func (r *Registry) LeaveHints(ctx context.Context, hints ...ooo.Hint) error {
 	if len(hints) == 0 {
 		return nil
 	}
@@ -66,9 +66,9 @@ func (r *Registry) Leave(ctx context.Context, hints ...ooo.Hint) error {
 	return nil
 }
 
-// Done removes hints that were carried out without a save, unless they were left
+// RemoveHints removes hints that were carried out without a save, unless they were left
 // again in the meantime.
-func (r *Registry) Done(ctx context.Context, hints ...ooo.Hint) error {
+func (r *Registry) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
 	if len(hints) == 0 {
 		return nil
 	}
@@ -215,7 +215,7 @@ func (r *Registry) discardUnknown(ctx context.Context, hints []ooo.Hint) error {
 			}
 		})
 	}
-	if err := r.Done(ctx, unknown...); err != nil {
+	if err := r.RemoveHints(ctx, unknown...); err != nil {
 		return err
 	}
 	for _, h := range unknown {

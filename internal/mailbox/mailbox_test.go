@@ -57,7 +57,7 @@ func TestWishes(t *testing.T) {
 		if m.Addresses[0].Sequence != 1 {
 			t.Errorf("sequence = %d, want 1", m.Addresses[0].Sequence)
 		}
-		f.wish(func(n *ooo.Wish) { n.Start = "second" })
+		f.wish(func(n *ooo.Wish) { n.StartID = "second" })
 		f.mailboxOf(annID, "the second delivery", func(m *ooo.Mailbox) bool { return m.Addresses[0].Sequence == 2 })
 		f.noHints()
 		want := []ooo.EventKind{ooo.EventStarted, ooo.EventChanged, ooo.EventStarted, ooo.EventOvertaken, ooo.EventChanged}
@@ -68,11 +68,11 @@ func TestWishes(t *testing.T) {
 	t.Run("last of many wishes wins", func(t *testing.T) {
 		f := newFixture(t)
 		for i := range 20 {
-			f.wish(func(n *ooo.Wish) { n.On, n.Start = true, fmt.Sprint(i) })
+			f.wish(func(n *ooo.Wish) { n.On, n.StartID = true, fmt.Sprint(i) })
 			f.wish(off)
 		}
-		f.wish(func(n *ooo.Wish) { n.On, n.Start = true, "last" })
-		f.mailboxOf(annID, "the last start", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].Start == "last" })
+		f.wish(func(n *ooo.Wish) { n.On, n.StartID = true, "last" })
+		f.mailboxOf(annID, "the last start", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].StartID == "last" })
 		f.noHints()
 	})
 	t.Run("address moves to another mailbox with its delivery", func(t *testing.T) {
@@ -152,7 +152,7 @@ func TestFailingSavesDelayNoOtherWish(t *testing.T) {
 func TestHints(t *testing.T) {
 	f := monitoring(t)
 	h := ooo.Hint{ID: ooo.RecordID(annID), Kind: ooo.HintRead}
-	if err := f.Leave(t.Context(), h, ooo.Hint{ID: "nobody", Kind: ooo.HintRead}); err != nil {
+	if err := f.LeaveHints(t.Context(), h, ooo.Hint{ID: "nobody", Kind: ooo.HintRead}); err != nil {
 		t.Fatal(err)
 	}
 	f.eventually("the worker is called", func() bool { return f.worker.hinted(ooo.HintRead) })
@@ -162,17 +162,17 @@ func TestHints(t *testing.T) {
 	if len(first) != 1 {
 		t.Fatalf("pending = %v, want one", first)
 	}
-	if err := f.Leave(t.Context(), h); err != nil { // again, before the first was carried out
+	if err := f.LeaveHints(t.Context(), h); err != nil { // again, before the first was carried out
 		t.Fatal(err)
 	}
-	if err := f.Done(t.Context(), first...); err != nil {
+	if err := f.RemoveHints(t.Context(), first...); err != nil {
 		t.Fatal(err)
 	}
 	second := f.Hints(h.ID, ooo.HintRead)
 	if len(second) != 1 || second[0].Nonce == first[0].Nonce {
 		t.Fatalf("pending = %v, want the second", second)
 	}
-	f.update(func(d *mailbox.Draft) { d.Done(second...) })
+	f.update(func(d *mailbox.Draft) { d.RemoveHints(second...) })
 	if left := f.Hints(h.ID, ooo.HintRead); len(left) != 0 {
 		t.Errorf("pending after the save = %v, want none", left)
 	}
@@ -249,7 +249,7 @@ func TestBegin(t *testing.T) {
 			}
 			f.store.put.Store(&last)
 			drained := make(chan error, 1)
-			go func() { drained <- f.Drain(context.Background(), id.Partition(), false) }()
+			go func() { drained <- f.Drain(context.Background(), id.Partition()) }()
 			f.eventually("draining", func() bool { return !begins(f, mailbox.Subscription) })
 			if f.Reader(id).Begin() {
 				t.Error("a read begins while the partition drains")

@@ -30,14 +30,14 @@ func TestWorkerCallOrder(t *testing.T) {
 	t.Run("start right after a stop", func(t *testing.T) {
 		f := monitoring(t)
 		wait := during(f, removed, func() {
-			f.wish(func(n *ooo.Wish) { n.On, n.Start = true, "second" })
+			f.wish(func(n *ooo.Wish) { n.On, n.StartID = true, "second" })
 			f.mailboxOf(annID, "the second start", monitored)
 		})
 		f.wish(off)
 		wait()
 		f.eventually("the worker is called for the second start", func() bool {
 			m, ok := f.Get(id)
-			return ok && m.Addresses[0].Start == "second" && f.worker.knows(annID)
+			return ok && m.Addresses[0].StartID == "second" && f.worker.knows(annID)
 		})
 	})
 	t.Run("partition lost during a save", func(t *testing.T) {
@@ -62,14 +62,14 @@ func TestWorkerCallOrder(t *testing.T) {
 		f.noHints()
 		wait := during(f, removed, func() {
 			f.Drop(id.Partition())
-			f.wish(func(n *ooo.Wish) { n.On, n.Start = true, "second" })
+			f.wish(func(n *ooo.Wish) { n.On, n.StartID = true, "second" })
 			f.Acquire(t.Context(), id.Partition(), ownertest.Lease)
 		})
 		f.wish(off)
 		wait()
 		f.eventually("the worker is called for the second start", func() bool {
 			m, ok := f.Get(id)
-			return ok && m.Addresses[0].Start == "second" && f.worker.knows(annID)
+			return ok && m.Addresses[0].StartID == "second" && f.worker.knows(annID)
 		})
 	})
 }

@@ -94,7 +94,7 @@ func (r *Registry) restoreWishes(ctx context.Context, m *ooo.Mailbox) error {
 		case wish.Nonce == "" || wish.At.Before(a.WishedAt):
 			err = r.replaceWish(ctx, wish, wishFor(a, m.Person))
 		default: // the hint of the newer wish may be lost
-			err = r.Leave(ctx, wishHint(wish))
+			err = r.LeaveHints(ctx, wishHint(wish))
 		}
 		if err != nil {
 			return err
@@ -128,7 +128,7 @@ func (r *Registry) restoreStops(ctx context.Context, p *partition) error {
 			off.On, off.Nonce, off.At = false, rand.Text(), stoppedAt
 			err = r.replaceWish(ctx, w, off)
 		} else {
-			err = r.Leave(ctx, wishHint(w)) // the hint of the wish may be lost
+			err = r.LeaveHints(ctx, wishHint(w)) // the hint of the wish may be lost
 		}
 		if err != nil {
 			return err
@@ -144,7 +144,7 @@ func (r *Registry) replaceWish(ctx context.Context, old, next ooo.Wish) error {
 	if err != nil || !swapped || old.Nonce == "" || old.Record() == next.Record() {
 		return err
 	}
-	return r.Leave(ctx, wishHint(old))
+	return r.LeaveHints(ctx, wishHint(old))
 }
 
 // wishHint returns a hint for the owner of the record that a wish is about.

@@ -50,8 +50,8 @@ func TestOlderStopIsIgnored(t *testing.T) {
 	f.wish(nil)
 	f.mailboxOf(annID, "the record", monitored)
 	first := f.field("om:{om}:wants", folded)
-	f.wish(func(n *ooo.Wish) { n.Start = "second" })
-	f.mailboxOf(annID, "the second start", func(m *ooo.Mailbox) bool { return m.Addresses[0].Start == "second" })
+	f.wish(func(n *ooo.Wish) { n.StartID = "second" })
+	f.mailboxOf(annID, "the second start", func(m *ooo.Mailbox) bool { return m.Addresses[0].StartID == "second" })
 	f.noHints()
 	stop := strings.Replace(first, `"on":true`, `"on":false`, 1)
 	f.raw.HSet(t.Context(), "om:{om}:wants", folded, "stop"+stop[strings.Index(stop, ":"):])
@@ -59,8 +59,8 @@ func TestOlderStopIsIgnored(t *testing.T) {
 	f.noHints()
 	f.Restore(t.Context(), ooo.RecordID(annID).Partition(), ownertest.Lease)
 	f.noHints()
-	f.mailboxOf(annID, "the second start unchanged", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].Start == "second" })
-	if wish := f.stored(); !wish.On || wish.Start != "second" {
+	f.mailboxOf(annID, "the second start unchanged", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].StartID == "second" })
+	if wish := f.stored(); !wish.On || wish.StartID != "second" {
 		t.Errorf("wish = %+v, want the second start", wish)
 	}
 }
@@ -95,7 +95,7 @@ func TestDamagedRecordIsReplaced(t *testing.T) {
 	})
 	t.Run("together with its other addresses", func(t *testing.T) {
 		f := newFixture(t, damage, func(f *fixture) {
-			other := ooo.Wish{Address: "a@contoso.example", On: true, Person: ooo.Person{ID: annID}, Start: "other", Nonce: "other"}
+			other := ooo.Wish{Address: "a@contoso.example", On: true, Person: ooo.Person{ID: annID}, StartID: "other", Nonce: "other"}
 			_, err := f.store.SwapWish(t.Context(), ooo.Wish{}, other, ooo.Hint{ID: "nobody", Kind: ooo.HintRead, Nonce: "n"})
 			if err != nil {
 				t.Fatal(err)
@@ -115,10 +115,10 @@ func TestStartReplacesRecordWhoseRemovalWasLost(t *testing.T) {
 	f.wish(off)
 	f.removed()
 	f.raw.HSet(t.Context(), recordsOf(id), string(id), older)
-	f.wish(func(n *ooo.Wish) { n.On, n.Start = true, "second" })
-	f.mailboxOf(annID, "the second start", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].Start == "second" })
+	f.wish(func(n *ooo.Wish) { n.On, n.StartID = true, "second" })
+	f.mailboxOf(annID, "the second start", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].StartID == "second" })
 	f.noHints()
-	if got := f.store.Record(t, id); got == nil || got.Addresses[0].Start != "second" || got.State != nil {
+	if got := f.store.Record(t, id); got == nil || got.Addresses[0].StartID != "second" || got.State != nil {
 		t.Errorf("stored record = %+v, want the second start without the old state", got)
 	}
 }

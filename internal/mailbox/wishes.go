@@ -103,7 +103,7 @@ func (r *Registry) carryOut(key wishKey) error {
 		if changed = d.fulfil(key.address, wish, carry); !changed {
 			return ErrUnchanged
 		}
-		d.Done(hints...)
+		d.RemoveHints(hints...)
 		return nil
 	})
 	if err != nil || changed {
@@ -111,7 +111,7 @@ func (r *Registry) carryOut(key wishKey) error {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, saveTime)
 	defer cancel()
-	return r.Done(ctx, hints...)
+	return r.RemoveHints(ctx, hints...)
 }
 
 // readWish reads the wish of an address. A missing wish ends the monitoring of the address
@@ -168,7 +168,7 @@ func (d *Draft) fulfil(address string, wish ooo.Wish, carry ooo.Hint) bool {
 	if a.Nonce == wish.Nonce && !refused {
 		return false
 	}
-	restarted := a.Start != wish.Start
+	restarted := a.StartID != wish.StartID
 	setWish(a, wish)
 	if refused && !a.Delivery.Throttled {
 		a.Delivery.NextAttemptAt = time.Time{}
@@ -181,7 +181,7 @@ func (d *Draft) fulfil(address string, wish ooo.Wish, carry ooo.Hint) bool {
 
 // setWish records in an address which wish it carried out.
 func setWish(a *ooo.Address, w ooo.Wish) {
-	a.Spelling, a.Start, a.Nonce, a.WishedAt = w.Address, w.Start, w.Nonce, w.At
+	a.Spelling, a.StartID, a.Nonce, a.WishedAt = w.Address, w.StartID, w.Nonce, w.At
 }
 
 // add adds the address of a wish. If a carry brings it from another record, it keeps its
@@ -194,11 +194,11 @@ func (d *Draft) add(wish ooo.Wish, carry ooo.Hint, now time.Time) {
 	address := ooo.Address{Delivery: ooo.Delivery{State: ooo.DeliveryNone}}
 	if carry.Carry != nil {
 		address = *carry.Carry
-		if d.State == nil && address.Start == wish.Start {
+		if d.State == nil && address.StartID == wish.StartID {
 			d.State = carry.CarryState
 		}
 	}
-	started := address.Start != wish.Start
+	started := address.StartID != wish.StartID
 	// The mediator may have received another state of the address from its former record.
 	differs := carry.Carry != nil && !started && d.State != nil && (carry.CarryState == nil || !carry.CarryState.Same(*d.State))
 	setWish(&address, wish)

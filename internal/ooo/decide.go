@@ -43,7 +43,7 @@ type Policy struct {
 }
 
 // Tag identifies the policy. A state that was decided under another policy has to be
-// decided again. If you change the rules in this file, change the tag too.
+// decided again. If you change the rules in this file or in speech.go, change the tag too.
 func (p Policy) Tag() string {
 	tag := string(cmp.Or(p.Scheduled, ScheduledWindow)) + "," + string(cmp.Or(p.Message, ExternalMessage))
 	return tag + "," + strconv.Itoa(p.Limit)

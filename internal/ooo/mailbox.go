@@ -79,7 +79,7 @@ type Mailbox struct {
 // Address is one address under which a mailbox is monitored, and its delivery.
 type Address struct {
 	Spelling string    `json:"spelling"` // as the mediator spells it
-	Start    string    `json:"start"`    // Start of the [Wish] that was carried out
+	StartID  string    `json:"start"`    // StartID of the [Wish] that was carried out
 	Nonce    string    `json:"nonce"`    // its Nonce
 	WishedAt time.Time `json:"wishedAt"` // its At
 

@@ -4,12 +4,13 @@ import "time"
 
 // Wish is the last request for an address, to monitor it or not. It is also the index from
 // an address to its mailbox. Any replica may write it, by compare-and-swap; the owner of the
-// mailbox carries it out.
+// mailbox carries it out. An [Address] keeps all of it, because the owner writes the wish again
+// when the address moves to another mailbox or Redis came back with older data.
 type Wish struct {
 	Address string    `json:"address"`         // as the mediator spells it
 	On      bool      `json:"on"`              // monitor it
 	Person  Person    `json:"person,omitzero"` // zero: unresolved
-	Start   string    `json:"start"`           // random; changes whenever monitoring starts again
+	StartID string    `json:"start"`           // random; changes whenever monitoring starts again
 	Nonce   string    `json:"nonce"`           // random; changes with every write
 	At      time.Time `json:"at"`              // when it was written; later than At of the wish it replaced
 }

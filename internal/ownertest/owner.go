@@ -66,7 +66,7 @@ func (o *Owner) InTime() bool { return !o.late.Load() }
 // Hint leaves a hint.
 func (o *Owner) Hint(h ooo.Hint) {
 	o.t.Helper()
-	if err := o.Leave(o.t.Context(), h); err != nil {
+	if err := o.LeaveHints(o.t.Context(), h); err != nil {
 		o.t.Fatal(err)
 	}
 }

@@ -34,7 +34,7 @@ type holder struct {
 	restored int // calls of Restore
 	loadTime time.Duration
 	busy     func(p int) bool
-	drain    func(ctx context.Context, p int, stop bool)
+	drain    func(ctx context.Context, p int)
 }
 
 func (h *holder) Acquire(ctx context.Context, p int, lease store.Lease) {
@@ -79,9 +79,9 @@ func (h *holder) Drop(p int) {
 
 func (h *holder) Busy(p int) bool { return h.busy != nil && h.busy(p) }
 
-func (h *holder) Drain(ctx context.Context, p int, stop bool) error {
+func (h *holder) Drain(ctx context.Context, p int) error {
 	if h.drain != nil {
-		h.drain(ctx, p, stop)
+		h.drain(ctx, p)
 	}
 	return ctx.Err()
 }

@@ -61,12 +61,14 @@ func (o *Owners) drop(p int) {
 	o.holder.Drop(p)
 }
 
-// drain releases a hold once its work in flight has ended.
-func (o *Owners) drain(ctx context.Context, p int, stop bool) {
+// drain releases a hold once its work in flight has ended, or after limit.
+func (o *Owners) drain(ctx context.Context, p int, limit time.Duration) {
 	h := o.held[p]
 	h.draining = true
 	o.tasks.Go(func() {
-		if err := o.holder.Drain(h.ctx, p, stop); err != nil && h.ctx.Err() == nil {
+		draining, cancel := context.WithTimeout(h.ctx, limit)
+		defer cancel()
+		if err := o.holder.Drain(draining, p); err != nil && h.ctx.Err() == nil {
 			o.cfg.Log.DebugContext(ctx, "partition not drained in time", "partition", p, "err", err)
 		}
 		o.post(func() {

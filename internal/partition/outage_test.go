@@ -96,7 +96,7 @@ var outages = map[string]func(*env){
 	},
 	"stop without Redis takes at most 10 s": func(e *env) {
 		a := e.add("a", func(_ *partition.Config, r *replica) {
-			r.drain = func(ctx context.Context, _ int, _ bool) { <-ctx.Done() } // a save is retried
+			r.drain = func(ctx context.Context, _ int) { <-ctx.Done() } // a save is retried
 		})
 		e.waitBalanced(1)
 		e.stop()

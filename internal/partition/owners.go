@@ -68,8 +68,8 @@ type Holder interface {
 	// Drop discards a partition.
 	Drop(p int)
 	// Drain lets no more work begin in a partition and returns when the work in flight has
-	// ended, or after a time limit, which is longer if the replica stops.
-	Drain(ctx context.Context, p int, stop bool) error
+	// ended, or with the error of ctx.
+	Drain(ctx context.Context, p int) error
 	// Restore writes the memory of a partition back into a Redis with older data. It
 	// retries until it succeeds or ctx ends.
 	Restore(ctx context.Context, p int, lease store.Lease)
@@ -164,9 +164,9 @@ func (o *Owners) inTime() bool {
 	return time.Now().Before(o.deadline) && o.wall().Before(o.wallDeadline)
 }
 
-// First reports whether this replica may now start work that only one replica may do: it
+// OwnsPartition0 reports whether this replica may now start work that only one replica may do: it
 // owns partition 0.
-func (o *Owners) First() bool { return o.MayStart(0) }
+func (o *Owners) OwnsPartition0() bool { return o.MayStart(0) }
 
 // Owned returns how many partitions this replica owns.
 func (o *Owners) Owned() (n int) {

@@ -21,8 +21,8 @@ var scenarios = map[string]func(*env){
 	"single replica takes everything at once, and leaves nothing behind": func(e *env) {
 		r := e.add("a")
 		e.waitFor("it owns everything", 100*time.Millisecond, func() bool { return len(r.owns()) == 64 })
-		if !r.First() || r.Share() != 1 || r.Owned() != 64 {
-			e.Errorf("First = %v, Share = %v, Owned = %d", r.First(), r.Share(), r.Owned())
+		if !r.OwnsPartition0() || r.Share() != 1 || r.Owned() != 64 {
+			e.Errorf("OwnsPartition0 = %v, Share = %v, Owned = %d", r.OwnsPartition0(), r.Share(), r.Owned())
 		}
 		r.stop()
 		if err := <-r.done; err != nil {
@@ -95,7 +95,7 @@ var scenarios = map[string]func(*env){
 	"slow drains and loads delay no round": func(e *env) {
 		slow := func(_ *partition.Config, r *replica) {
 			r.loadTime = 20 * time.Second
-			r.drain = func(ctx context.Context, _ int, _ bool) { time.Sleep(time.Second) }
+			r.drain = func(ctx context.Context, _ int) { time.Sleep(time.Second) }
 		}
 		a, b := e.add("a", slow), e.add("b", slow)
 		for range 4000 {
@@ -111,8 +111,8 @@ var scenarios = map[string]func(*env){
 		end := sync.OnceFunc(func() { close(ended) })
 		defer end()
 		a := e.add("a", func(_ *partition.Config, r *replica) {
-			r.drain = func(ctx context.Context, p int, stop bool) {
-				if p == 0 && stop {
+			r.drain = func(ctx context.Context, p int) {
+				if p == 0 {
 					<-ended
 				}
 			}
@@ -131,7 +131,7 @@ var scenarios = map[string]func(*env){
 	},
 	"stop without draining takes at most 10 s": func(e *env) {
 		a := e.add("a", func(_ *partition.Config, r *replica) {
-			r.drain = func(ctx context.Context, p int, stop bool) { <-ctx.Done() }
+			r.drain = func(ctx context.Context, p int) { <-ctx.Done() }
 		})
 		e.waitBalanced(1)
 		a.stop()

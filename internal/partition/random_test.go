@@ -32,7 +32,7 @@ func randomFaults(t *testing.T, random *rand.Rand) {
 		e.add(fmt.Sprintf("r%d-%d", random.IntN(100), len(e.replicas)), func(_ *partition.Config, r *replica) {
 			r.loadTime = time.Duration(random.IntN(500)) * time.Millisecond
 			drain := time.Duration(random.IntN(1000)) * time.Millisecond
-			r.drain = func(context.Context, int, bool) { time.Sleep(drain) }
+			r.drain = func(context.Context, int) { time.Sleep(drain) }
 		})
 	}
 	alive := func() (alive []*replica) {

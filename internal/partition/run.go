@@ -80,7 +80,7 @@ func (o *Owners) act(ctx context.Context) time.Duration {
 				o.drop(p)
 				o.toRelease[p] = h.lease
 			case !h.draining:
-				o.drain(ctx, p, true)
+				o.drain(ctx, p, stopTime)
 			}
 		}
 		return o.stopAt.Sub(now)
@@ -154,7 +154,7 @@ func (o *Owners) rebalance(ctx context.Context) {
 	}
 	_, release := plan(o.view(ps.counted(o.round.beat, now), now))
 	for _, p := range release {
-		o.drain(ctx, p, false)
+		o.drain(ctx, p, drainTime)
 	}
 	named := map[string]bool{}
 	for _, lease := range ps.table.Leases {

@@ -33,6 +33,9 @@ const (
 
 	// minRoundGap is the minimum time between a round and one that is sent early.
 	minRoundGap = 100 * time.Millisecond
-	// stopTime is how long a stopping replica waits for the work in flight.
-	stopTime = 10 * time.Second
+	// The release of a partition waits drainTime for its work in flight: it was not
+	// [Holder.Busy] when it was chosen, but a delivery may have begun since. A stopping replica
+	// waits stopTime, because it releases busy partitions too.
+	drainTime = time.Second
+	stopTime  = 10 * time.Second
 )

@@ -13,7 +13,7 @@ import (
 // Waits after failed reads and look-ups.
 const (
 	firstWait     = 10 * time.Second
-	maxWait       = 5 * time.Minute
+	maxReadWait   = 5 * time.Minute
 	absentWait    = time.Minute // the first wait if each retry also asks the directory
 	maxRetryAfter = time.Hour
 	// While Graph is unavailable: between look-ups, and between reads that hints request.
@@ -59,13 +59,13 @@ type effect struct {
 // effectOf returns the effect of the n-th failure of a kind in a row. othersRead reports
 // whether other mailboxes have been read since the first of these failures.
 func effectOf(err error, n int, othersRead bool, interval time.Duration) effect {
-	kind, wait := errorKind(err), schedule.Backoff(n, firstWait, maxWait)
+	kind, wait := errorKind(err), schedule.Backoff(n, firstWait, maxReadWait)
 	switch {
 	case kind == readErrorThrottled:
 		throttled, _ := errors.AsType[*ooo.Throttled](err)
 		return effect{Throttled, throttled.After, throttled.After > 2*interval}
 	case kind == readErrorAbsent:
-		return effect{Unreadable, schedule.Backoff(n, absentWait, maxWait), true}
+		return effect{Unreadable, schedule.Backoff(n, absentWait, maxReadWait), true}
 	case kind == readErrorUnverified:
 		return effect{Unavailable, wait, n > toleratedFailures}
 	case kind == ooo.ReadErrorBadSetting: // keep reading: the user may change it at any time
@@ -147,7 +147,7 @@ func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, e effect,
 	first := false
 	_, err := p.update(j.t.id, func(d *mailbox.Draft) error {
 		now := time.Now()
-		d.Done(done...)
+		d.RemoveHints(done...)
 		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = f.times, time.Time{}, e.outcome == Throttled
 		if e.wait > p.cfg.Interval {
 			d.ReadRetryAt = now.Add(e.wait).UTC()

@@ -137,7 +137,7 @@ func (g *faultyGraph) Find(_ context.Context, address string) (ooo.Person, error
 	return person, nil
 }
 
-func (g *faultyGraph) Lookup(_ context.Context, id ooo.ObjectID) (ooo.Person, error) {
+func (g *faultyGraph) FindByID(_ context.Context, id ooo.ObjectID) (ooo.Person, error) {
 	time.Sleep(100 * time.Millisecond)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -155,7 +155,7 @@ func record(name string, setting ooo.Setting) *ooo.Mailbox {
 	return &ooo.Mailbox{
 		ID: ooo.RecordID(id), Version: 1, Person: ooo.Person{ID: id}, Condition: ooo.Watching, Policy: policy.Tag(),
 		Setting: &applied, State: &state,
-		Addresses: []ooo.Address{{Spelling: name + "@contoso.example", Start: "s", Nonce: "n", Sequence: 1}},
+		Addresses: []ooo.Address{{Spelling: name + "@contoso.example", StartID: "s", Nonce: "n", Sequence: 1}},
 	}
 }
 
@@ -215,7 +215,7 @@ func run(t *testing.T, configure func(*poll.Config, *faultyGraph), records func(
 			f.store.Put(t, m)
 			for _, a := range m.Addresses {
 				f.store.ChangeWish(t, a.Spelling, func(wish *ooo.Wish) {
-					wish.On, wish.Person, wish.Start, wish.Nonce = true, m.Person, a.Start, a.Nonce
+					wish.On, wish.Person, wish.StartID, wish.Nonce = true, m.Person, a.StartID, a.Nonce
 				})
 			}
 			f.graph.settings[m.ID.ObjectID()] = off

@@ -135,7 +135,7 @@ func TestHintsOfDrainingPartitionDelayNoOther(t *testing.T) {
 		}
 		return all
 	}, func(f *fixture) {
-		if err := f.registry.Drain(f.Context(), draining, false); err != nil {
+		if err := f.registry.Drain(f.Context(), draining); err != nil {
 			f.Fatal(err)
 		}
 		f.graph.locked(func() { clear(f.graph.reads) })

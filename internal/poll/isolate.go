@@ -7,6 +7,18 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
+const (
+	// callTimeout is how long a call may take; longer while all calls take long.
+	callTimeout = 1500 * time.Millisecond
+	// isolatedTimeout is how long a call for an isolated mailbox may take.
+	isolatedTimeout = 10 * time.Second
+	// slowAnswer is how long a call may take before its mailboxes may be isolated; below
+	// callTimeout, or a slow mailbox would only ever look unanswered.
+	slowAnswer = time.Second
+	// quickAnswers is how many quick answers return an isolated mailbox to the batches.
+	quickAnswers = 3
+)
+
 // observe records what a call says about Graph as a whole. An unanswered call for a single
 // mailbox says nothing.
 func (p *Poller) observe(results []ooo.ReadResult, c call) {
@@ -28,7 +40,7 @@ func (p *Poller) observe(results []ooo.ReadResult, c call) {
 // timeout returns how long a call may take, given how long recent batches took. The caller must
 // hold mu.
 func (p *Poller) timeout() time.Duration {
-	return min(max(minTimeout, 4*p.average), isolatedTimeout/2)
+	return min(max(callTimeout, 4*p.average), isolatedTimeout/2)
 }
 
 // unreachable reports whether Graph seems unreachable: none of the latest batches was

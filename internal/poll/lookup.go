@@ -33,7 +33,7 @@ func (p *Poller) lookUp(ctx context.Context, j *job) {
 // zero person makes them unresolved, so that they are looked up again.
 func (p *Poller) move(j *job, to ooo.Person) error {
 	_, err := p.update(j.t.id, func(d *mailbox.Draft) error {
-		d.Done(j.hints...)
+		d.RemoveHints(j.hints...)
 		d.MoveAddresses(to)
 		return nil
 	})
@@ -55,7 +55,7 @@ func (p *Poller) checkDirectory(ctx context.Context, j *job) error {
 	if !p.lookups.acquire(ctx) {
 		return ctx.Err()
 	}
-	_, err := p.cfg.Graph.Lookup(ctx, j.t.id.ObjectID())
+	_, err := p.cfg.Graph.FindByID(ctx, j.t.id.ObjectID())
 	p.lookups.release()
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 		p.pauseApp(ctx, ooo.DirectoryWait, throttled.After)

@@ -32,11 +32,11 @@ func TestAddressIsLookedUpUntilFound(t *testing.T) {
 			t.Error("the unresolved record still exists")
 		}
 		a := f.get("ann")
-		if a.Person.DisplayName != "Ann" || a.State == nil || !a.State.Away || a.Addresses[0].Spelling != annAddress || a.Addresses[0].Start != "s" {
+		if a.Person.DisplayName != "Ann" || a.State == nil || !a.State.Away || a.Addresses[0].Spelling != annAddress || a.Addresses[0].StartID != "s" {
 			t.Errorf("record = %+v, want that of Ann, read", a)
 		}
 		wish, err := f.store.Wish(f.Context(), annAddress)
-		if err != nil || wish.Person.ID != annID || wish.Start != "s" || !wish.On {
+		if err != nil || wish.Person.ID != annID || wish.StartID != "s" || !wish.On {
 			t.Errorf("wish = %+v, %v, want the id in it", wish, err)
 		}
 		if got := f.changes(); len(got) != 1 || f.hints() != 0 {

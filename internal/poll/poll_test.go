@@ -253,7 +253,7 @@ func TestReadsDoNotOverlap(t *testing.T) {
 		"monitoring stops and starts": func(f *fixture) {
 			for _, on := range []bool{false, true} {
 				f.registry.Hint(f.store.ChangeWish(f.T, annAddress, func(wish *ooo.Wish) {
-					wish.On, wish.Person, wish.Start = on, ooo.Person{ID: annID}, "again"
+					wish.On, wish.Person, wish.StartID = on, ooo.Person{ID: annID}, "again"
 				}))
 				time.Sleep(50 * time.Millisecond)
 			}

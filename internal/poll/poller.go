@@ -44,7 +44,7 @@ type Graph interface {
 	// Read reads mailboxes in one call. A result is Unchanged if its answer has the known digest.
 	Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.ReadResult
 	Find(ctx context.Context, address string) (ooo.Person, error)
-	Lookup(ctx context.Context, id ooo.ObjectID) (ooo.Person, error)
+	FindByID(ctx context.Context, id ooo.ObjectID) (ooo.Person, error)
 }
 
 // Change is a change of state that was saved.

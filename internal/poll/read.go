@@ -11,19 +11,9 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-const (
-	// minTimeout is how long a call may take; longer while all calls take long.
-	minTimeout = 1500 * time.Millisecond
-	// isolatedTimeout is how long a call for an isolated mailbox may take.
-	isolatedTimeout = 10 * time.Second
-	// slowAnswer is how long a call may take before its mailboxes may be isolated.
-	slowAnswer = time.Second
-	// quickAnswers is how many quick answers return an isolated mailbox to the batches.
-	quickAnswers = 3
-	// maxNotificationDelay is how long after a regular read noticed a change a notification
-	// still counts as the late notification of that change.
-	maxNotificationDelay = 10 * time.Minute
-)
+// maxNotificationDelay is how long after a regular read noticed a change a notification
+// still counts as the late notification of that change.
+const maxNotificationDelay = 10 * time.Minute
 
 // call is one call to Graph. It keeps what a trace needs until it is known whether there will be
 // one.
@@ -186,7 +176,7 @@ func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c cal
 		outcome = Updated
 		if setting != nil {
 			p.recordSetting(d, setting, now)
-			d.Done(j.hints...)
+			d.RemoveHints(j.hints...)
 		}
 		if !decision.Changed {
 			return nil

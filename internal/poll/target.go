@@ -69,6 +69,27 @@ func phaseOf(id ooo.RecordID, interval time.Duration, mailboxes int) time.Durati
 	return phase
 }
 
+// scheduleFirst schedules the first read or look-up by this replica. The caller must hold mu.
+func (p *Poller) scheduleFirst(t *target, m *ooo.Mailbox, now time.Time) {
+	t.loadFailure(m, now)
+	t.phase = firstInPhase(phaseOf(t.id, p.cfg.Interval, len(p.targets)), p.cfg.Interval, now)
+	at := t.phase
+	if t.hinted || m.Condition == ooo.Pending || p.missed(t) || t.id.Unresolved() {
+		at = now
+	}
+	if t.notBefore.After(at) {
+		at = t.notBefore
+	}
+	p.schedule(t, at)
+}
+
+// missed reports whether a mailbox was in phase after the last reads of its previous owner and
+// before it was loaded here.
+func (p *Poller) missed(t *target) bool {
+	until := p.cfg.Registry.ReadsAt(t.id.Partition())
+	return !until.IsZero() && t.phase.Add(-p.cfg.Interval).Round(0).After(until)
+}
+
 // firstInPhase returns the first time after now at which a mailbox is in phase. It follows the
 // wall clock, so that replicas agree on it, but carries a monotonic reading.
 func firstInPhase(phase, interval time.Duration, now time.Time) time.Time {
@@ -122,7 +143,7 @@ func (t *target) loadFailure(m *ooo.Mailbox, now time.Time) {
 	if !m.ReadRetryAt.After(now) {
 		return
 	}
-	limit := maxWait
+	limit := maxReadWait
 	if m.ReadThrottled {
 		limit = maxRetryAfter
 	}

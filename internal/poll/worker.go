@@ -40,27 +40,6 @@ func (p *Poller) refresh(id ooo.RecordID) {
 	p.scheduleEdge(t, m, now)
 }
 
-// scheduleFirst schedules the first read or look-up by this replica. The caller must hold mu.
-func (p *Poller) scheduleFirst(t *target, m *ooo.Mailbox, now time.Time) {
-	t.loadFailure(m, now)
-	t.phase = firstInPhase(phaseOf(t.id, p.cfg.Interval, len(p.targets)), p.cfg.Interval, now)
-	at := t.phase
-	if t.hinted || m.Condition == ooo.Pending || p.missed(t) || t.id.Unresolved() {
-		at = now
-	}
-	if t.notBefore.After(at) {
-		at = t.notBefore
-	}
-	p.schedule(t, at)
-}
-
-// missed reports whether a mailbox was in phase after the last reads of its previous owner and
-// before it was loaded here.
-func (p *Poller) missed(t *target) bool {
-	until := p.cfg.Registry.ReadsAt(t.id.Partition())
-	return !until.IsZero() && t.phase.Add(-p.cfg.Interval).Round(0).After(until)
-}
-
 // Hinted schedules a read of a mailbox because of a hint. The hint stays until such a read was
 // answered.
 func (p *Poller) Hinted(h ooo.Hint) {
@@ -107,7 +86,7 @@ const removalTime = time.Second
 func (p *Poller) removeHints(ctx context.Context, t *target, hints []ooo.Hint) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTime)
 	defer cancel()
-	if err := p.cfg.Registry.Done(ctx, hints...); err != nil {
+	if err := p.cfg.Registry.RemoveHints(ctx, hints...); err != nil {
 		p.cfg.Log.DebugContext(ctx, "hints not removed, retrying", "err", err)
 		p.mu.Lock()
 		defer p.mu.Unlock()

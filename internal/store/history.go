@@ -39,9 +39,9 @@ func (s *Store) decodeEvents(ctx context.Context, entries []redis.XMessage) []oo
 	return events
 }
 
-// History returns up to limit entries of the history of a monitored address, newest first;
-// Redis keeps [ooo.HistoryLength] or a few more. It returns [ooo.ErrNotMonitored] if the
-// address is not monitored.
+// History returns up to limit entries of the history of a monitored address, newest first; Redis
+// keeps [ooo.HistoryLength] or a few more. Events of a mailbox are in the history of each of its
+// addresses. It returns [ooo.ErrNotMonitored] if the address is not monitored.
 func (s *Store) History(ctx context.Context, address string, limit int) ([]ooo.Event, error) {
 	w, err := s.Wish(ctx, address)
 	switch {

@@ -11,7 +11,8 @@ import (
 )
 
 var (
-	// ErrTooOld means that this Redis lacks commands that the store uses.
+	// ErrTooOld means that this Redis lacks commands that the store uses. The guides and doctor
+	// name the version too.
 	ErrTooOld = errors.New("outlook-monitor needs Redis 6.2 or later, or Valkey")
 	// ErrClusterNode means that the URL names a node of a Cluster as a single server.
 	ErrClusterNode = errors.New("this Redis is a node of a Cluster: name another node in REDIS_URL, as in redis://host1:6379?addr=host2:6379")

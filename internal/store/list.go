@@ -149,9 +149,9 @@ func (e *entry) matches(f ooo.Filter, resources int, now time.Time) bool {
 	return false
 }
 
-// Find returns a page of the matching users, at most a second old. With an invalid cursor it
+// Search returns a page of the matching users, at most a second old. With an invalid cursor it
 // returns the first page; with limit 0 it only counts.
-func (s *Store) Find(ctx context.Context, q ooo.Query) (ooo.Page, error) {
+func (s *Store) Search(ctx context.Context, q ooo.Query) (ooo.Page, error) {
 	filter := cmp.Or(q.Filter, ooo.FilterAll)
 	if !slices.Contains(ooo.Filters, filter) {
 		return ooo.Page{}, fmt.Errorf("unknown filter %q", q.Filter)
@@ -204,6 +204,6 @@ func (s *Store) Users(ctx context.Context, limit int, cursor string) ([]ooo.User
 			return nil, "", ooo.ErrBadCursor
 		}
 	}
-	page, err := s.Find(ctx, ooo.Query{Limit: max(limit, 1), Cursor: cursor})
+	page, err := s.Search(ctx, ooo.Query{Limit: max(limit, 1), Cursor: cursor})
 	return page.Users, page.Cursor, err
 }

@@ -59,7 +59,7 @@ func names(users []ooo.User) string {
 func (f *fixture) found(q ooo.Query) string {
 	f.t.Helper()
 	q.Limit = 100
-	page, err := f.Find(f.t.Context(), q)
+	page, err := f.Search(f.t.Context(), q)
 	if f.must(err); page.Total < len(page.Users) {
 		f.t.Errorf("Total = %d, want at least the %d on the page", page.Total, len(page.Users))
 	}
@@ -102,7 +102,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 			ooo.FilterUnknown: "unread", ooo.FilterPending: "pending unresolved", ooo.FilterUndelivered: "present",
 			ooo.FilterRefused: "away", ooo.FilterFailed: "away", ooo.FilterUncovered: "away pending unread",
 		}
-		counted, err := f.Find(t.Context(), ooo.Query{Resources: 1})
+		counted, err := f.Search(t.Context(), ooo.Query{Resources: 1})
 		if f.must(err); len(counted.Users) != 0 || counted.Cursor != "" || counted.Total != 5 {
 			t.Errorf("Find with limit 0 = %+v, want only counts", counted)
 		}
@@ -120,7 +120,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 		if got := f.found(ooo.Query{Filter: ooo.FilterUncovered, Resources: 2}); !strings.Contains(got, "present") {
 			t.Errorf("uncovered with two resources = %q, want also present", got)
 		}
-		if _, err := f.Find(t.Context(), ooo.Query{Filter: "nonsense"}); err == nil {
+		if _, err := f.Search(t.Context(), ooo.Query{Filter: "nonsense"}); err == nil {
 			t.Error("Find with an unknown filter = nil, want an error")
 		}
 	},
@@ -132,8 +132,8 @@ var listSuite = map[string]func(*testing.T, *fixture){
 			want = append(want, name)
 		}
 		pages := map[string]func(cursor string) ([]ooo.User, string, error){
-			"Find": func(cursor string) ([]ooo.User, string, error) {
-				page, err := f.Find(t.Context(), ooo.Query{Text: "user", Limit: 10, Cursor: cursor})
+			"Search": func(cursor string) ([]ooo.User, string, error) {
+				page, err := f.Search(t.Context(), ooo.Query{Text: "user", Limit: 10, Cursor: cursor})
 				if page.Total != 45 {
 					t.Errorf("Total = %d, want 45", page.Total)
 				}
@@ -167,7 +167,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 		if f.must(err); names(users) != "ann" {
 			t.Errorf("users = %q, want ann", names(users))
 		}
-		if page, err := f.Find(t.Context(), ooo.Query{Limit: 10, Cursor: "!"}); names(page.Users) != "ann" || err != nil {
+		if page, err := f.Search(t.Context(), ooo.Query{Limit: 10, Cursor: "!"}); names(page.Users) != "ann" || err != nil {
 			t.Errorf("Find = %q, %v, want the first page", names(page.Users), err)
 		}
 	},
@@ -193,7 +193,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 		moved := ann
 		moved.Nonce, moved.Person = "moved", ooo.Person{ID: "id-new", DisplayName: "New"}
 		f.swapWish(ann, moved, wishHint(moved))
-		page, err := f.Find(t.Context(), ooo.Query{Text: "new", Limit: 1})
+		page, err := f.Search(t.Context(), ooo.Query{Text: "new", Limit: 1})
 		if f.must(err); page.Counts[ooo.FilterPending] != 1 || page.Users[0].Person.ID != "id-new" || page.Users[0].Condition != ooo.Pending {
 			t.Errorf("page = %+v, want the new mailbox, pending", page)
 		}
@@ -215,7 +215,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 		f.must(err)
 		defer s.Close()
 		for range 2 {
-			page, err := s.Find(t.Context(), ooo.Query{Limit: 10})
+			page, err := s.Search(t.Context(), ooo.Query{Limit: 10})
 			f.must(err)
 			if len(page.Users) != 1 || page.Users[0].Person.ID != "id-ann" {
 				t.Errorf("Find = %+v, want only ann", page.Users)
@@ -253,7 +253,7 @@ func TestListsAreReadOncePerSecond(t *testing.T) {
 	for range 20 {
 		callers.Go(func() {
 			for range 5 {
-				if page, err := s.Find(t.Context(), ooo.Query{}); page.Total != 1 || err != nil {
+				if page, err := s.Search(t.Context(), ooo.Query{}); page.Total != 1 || err != nil {
 					t.Errorf("Find = %+v, %v, want one user", page, err)
 				}
 			}
@@ -266,7 +266,7 @@ func TestListsAreReadOncePerSecond(t *testing.T) {
 	}
 	f.start("zed") // through another replica
 	await.True(t, "it is listed", func() bool {
-		page, err := s.Find(t.Context(), ooo.Query{})
+		page, err := s.Search(t.Context(), ooo.Query{})
 		return err == nil && page.Total == 2
 	})
 }

@@ -36,7 +36,7 @@ func TestRedisRestart(t *testing.T) {
 		"Round":      func() error { _, err := f.Round(ctx, "me", store.Beat{Number: 2}); return err },
 		"Ping":       func() error { return f.Ping(ctx) },
 		"User":       func() error { _, err := f.User(ctx, "ann@contoso.example"); return err },
-		"Find":       func() error { _, err := f.Find(ctx, ooo.Query{Limit: 1}); return err },
+		"Search":     func() error { _, err := f.Search(ctx, ooo.Query{Limit: 1}); return err },
 		"Users":      func() error { _, _, err := f.Users(ctx, 1, ""); return err },
 		"History":    func() error { _, err := f.History(ctx, "ann@contoso.example", 1); return err },
 		"FeedAfter":  func() error { _, _, err := f.FeedAfter(ctx, "1-1"); return err },

@@ -231,7 +231,7 @@ func wishHint(wish ooo.Wish) ooo.Hint {
 
 // newWish returns a wish for name@contoso.example that is on.
 func newWish(name, nonce string) ooo.Wish {
-	return ooo.Wish{Address: name + "@Contoso.example", On: true, Start: "s", Nonce: nonce, At: time.UnixMilli(1000).UTC()}
+	return ooo.Wish{Address: name + "@Contoso.example", On: true, StartID: "s", Nonce: nonce, At: time.UnixMilli(1000).UTC()}
 }
 
 func newHint(m *ooo.Mailbox, kind ooo.HintKind, nonce string) ooo.Hint {

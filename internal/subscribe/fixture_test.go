@@ -50,9 +50,9 @@ func inBubble(t *testing.T, test func(t *testing.T, f *fixture)) {
 	})
 }
 
-func (f *fixture) MayStart(int) bool { return f.registry.InTime() }
-func (f *fixture) Share() float64    { return f.share }
-func (f *fixture) First() bool       { return !f.notFirst.Load() }
+func (f *fixture) MayStart(int) bool    { return f.registry.InTime() }
+func (f *fixture) Share() float64       { return f.share }
+func (f *fixture) OwnsPartition0() bool { return !f.notFirst.Load() }
 func (f *fixture) Wait(name string) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -104,7 +104,7 @@ func (f *fixture) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscrib
 func (f *fixture) monitor(id ooo.RecordID, on bool) {
 	f.t.Helper()
 	h := f.store.ChangeWish(f.t, string(id)+"@contoso.example", func(wish *ooo.Wish) {
-		wish.On, wish.Person, wish.Start = on, ooo.Person{ID: ooo.ObjectID(id)}, "start"
+		wish.On, wish.Person, wish.StartID = on, ooo.Person{ID: ooo.ObjectID(id)}, "start"
 	})
 	if f.registry != nil {
 		f.registry.Hint(h)

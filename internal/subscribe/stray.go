@@ -37,5 +37,5 @@ func (j *job) runStray(ctx context.Context) {
 			return
 		}
 	}
-	schedule.Retry(ctx, 50*time.Millisecond, time.Second, func(int) error { return j.cfg.Registry.Done(ctx, j.step.stray) })
+	schedule.Retry(ctx, 50*time.Millisecond, time.Second, func(int) error { return j.cfg.Registry.RemoveHints(ctx, j.step.stray) })
 }

@@ -53,7 +53,7 @@ type Graph interface {
 type Ownership interface {
 	MayStart(partition int) bool    // whether work in that partition may start
 	Share() float64                 // of the budget for writes
-	First() bool                    // whether this replica owns partition 0, and so sweeps
+	OwnsPartition0() bool           // whether this replica owns partition 0, and so sweeps
 	Wait(name string) time.Duration // the rest of a wait that Graph asked of all replicas
 }
 

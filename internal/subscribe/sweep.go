@@ -18,7 +18,7 @@ type SweepResult struct {
 	Known   int // recorded and listed
 	Lost    int // recorded but not listed: to be checked by id
 	Surplus int // listed but in no record: deleted, unless a creation was not answered
-	Foreign int // listed, in no record, and of another PUBLIC_URL: left alone
+	Foreign int // listed, in no record, and with another notification URL: left alone
 	// Incomplete reports that the list broke off, so that a missing subscription proves
 	// nothing.
 	Incomplete bool
@@ -38,7 +38,7 @@ func (s *Subscriber) runSweeps(ctx context.Context) error {
 	for schedule.Sleep(ctx, min(every/40, 5*time.Second)) {
 		want := s.want.Load()
 		switch {
-		case want == nil || want.Notification == "" || !s.cfg.Owners.First():
+		case want == nil || want.Notification == "" || !s.cfg.Owners.OwnsPartition0():
 			next = time.Time{}
 		case next.IsZero():
 			next = time.Now().Add(every/20 + rand.N(every/20+1))
@@ -92,7 +92,7 @@ func (s *Subscriber) sweep(ctx context.Context, want Settings) (result SweepResu
 	}
 	c.addStrays()
 	for batch := range slices.Chunk(c.hints, hintBatch) {
-		if err := s.cfg.Registry.Leave(ctx, batch...); err != nil {
+		if err := s.cfg.Registry.LeaveHints(ctx, batch...); err != nil {
 			return result, err
 		}
 	}
@@ -164,7 +164,7 @@ func (s *Subscriber) list(ctx context.Context) (listed map[ooo.SubscriptionID]oo
 		if !schedule.Sleep(ctx, max(wait, pageInterval)) {
 			return nil, false, ctx.Err()
 		}
-		if !s.cfg.Owners.First() {
+		if !s.cfg.Owners.OwnsPartition0() {
 			return nil, false, ooo.ErrNotOwner
 		}
 	}

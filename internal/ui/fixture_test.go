@@ -37,7 +37,7 @@ type fixture struct {
 	wrongTokens atomic.Int32
 }
 
-func (f *fixture) Find(_ context.Context, q ooo.Query) (ooo.Page, error) {
+func (f *fixture) Search(_ context.Context, q ooo.Query) (ooo.Page, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.queries = append(f.queries, q)
@@ -120,7 +120,7 @@ func (f *fixture) page(t *testing.T) (*ui.UI, http.Handler) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	u, err := ui.New(ui.Config{
-		Store: f, Replicas: f, Leave: f.leave, API: f, Token: f.token, Resources: f.resources, Interval: 2 * time.Second, Version: "v1", Meter: ui.NewMeter(), Log: log,
+		Store: f, Replicas: f, LeaveHints: f.leave, API: f, Token: f.token, Resources: f.resources, Interval: 2 * time.Second, Version: "v1", Meter: ui.NewMeter(), Log: log,
 		Access: server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: true, Wrong: func() { f.wrongTokens.Add(1) }, Log: log}),
 	})
 	if err != nil {

@@ -36,7 +36,7 @@ func (u *UI) countUsers(ctx context.Context) (map[ooo.Filter]int, error) {
 	if began.Before(u.counts.validUntil) {
 		return u.counts.byFilter, nil
 	}
-	page, err := u.cfg.Store.Find(ctx, ooo.Query{Filter: ooo.FilterAll, Resources: u.cfg.Resources})
+	page, err := u.cfg.Store.Search(ctx, ooo.Query{Filter: ooo.FilterAll, Resources: u.cfg.Resources})
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // Store provides the data of the page.
 type Store interface {
 	// Find returns a page of the monitored users. With limit 0 it only counts them.
-	Find(ctx context.Context, q ooo.Query) (ooo.Page, error)
+	Search(ctx context.Context, q ooo.Query) (ooo.Page, error)
 	// User returns a user, or [ooo.ErrNotMonitored].
 	User(ctx context.Context, address string) (ooo.User, error)
 	// RecentFeed returns the newest n entries of all histories and the position after them.
@@ -38,16 +38,16 @@ type Replicas interface {
 type Config struct {
 	Store    Store
 	Replicas Replicas
-	// Leave leaves hints for the owners of mailboxes.
-	Leave     func(ctx context.Context, hints ...ooo.Hint) error
-	API       http.Handler // serves /api and /readyz
-	Access    *server.Access
-	Token     string        // that Access requires; empty: none
-	Resources int           // subscriptions that each mailbox should have
-	Interval  time.Duration // between two reads of a mailbox
-	Version   string
-	Meter     *Meter
-	Log       *slog.Logger
+	// LeaveHints leaves hints for the owners of mailboxes.
+	LeaveHints func(ctx context.Context, hints ...ooo.Hint) error
+	API        http.Handler // serves /api and /readyz
+	Access     *server.Access
+	Token      string        // that Access requires; empty: none
+	Resources  int           // subscriptions that each mailbox should have
+	Interval   time.Duration // between two reads of a mailbox
+	Version    string
+	Meter      *Meter
+	Log        *slog.Logger
 }
 
 // UI is the operator's page.
@@ -65,8 +65,8 @@ const answerTimeout = 7 * time.Second
 
 // New returns the operator's page.
 func New(cfg Config) (*UI, error) {
-	if cfg.Store == nil || cfg.Replicas == nil || cfg.Leave == nil || cfg.API == nil || cfg.Access == nil || cfg.Meter == nil || cfg.Log == nil {
-		return nil, errors.New("ui: Store, Replicas, Leave, API, Access, Meter and Log are required")
+	if cfg.Store == nil || cfg.Replicas == nil || cfg.LeaveHints == nil || cfg.API == nil || cfg.Access == nil || cfg.Meter == nil || cfg.Log == nil {
+		return nil, errors.New("ui: Store, Replicas, LeaveHints, API, Access, Meter and Log are required")
 	}
 	return &UI{
 		cfg: cfg, key: sessionKey(cfg.Token), feeds: make(chan struct{}, maxFeeds),

@@ -87,7 +87,7 @@ func (u *UI) list(c *gin.Context) {
 		refuse(c, http.StatusBadRequest, "unknown filter, or search text too long")
 		return
 	}
-	page, err := u.cfg.Store.Find(c.Request.Context(), q)
+	page, err := u.cfg.Store.Search(c.Request.Context(), q)
 	switch {
 	case errors.Is(err, ooo.ErrBadCursor):
 		refuse(c, http.StatusBadRequest, err.Error())
@@ -112,7 +112,7 @@ func (u *UI) cover(c *gin.Context) {
 	}
 	user, err := u.cfg.Store.User(ctx, text)
 	if err == nil && user.Person.ID != "" {
-		err = u.cfg.Leave(ctx, ooo.Hint{
+		err = u.cfg.LeaveHints(ctx, ooo.Hint{
 			ID: ooo.RecordID(user.Person.ID), Kind: ooo.HintSubscription, Source: ooo.SourceRequest, Reason: "request",
 		})
 	}

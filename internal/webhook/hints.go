@@ -56,7 +56,7 @@ func (r *Receiver) storeHints(ctx context.Context, began time.Time, items int, h
 	for i := range hints {
 		hints[i].Trace = carrier["traceparent"]
 	}
-	err := r.cfg.Leave(ctx, hints...)
+	err := r.cfg.LeaveHints(ctx, hints...)
 	if err != nil {
 		span.SetStatus(codes.Error, "hints not stored")
 	}

@@ -110,7 +110,7 @@ func TestStoreTimeout(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		answer := send(newHandler(webhook.Config{Leave: hang}), webhook.NotificationPath, body)
+		answer := send(newHandler(webhook.Config{LeaveHints: hang}), webhook.NotificationPath, body)
 		if took := time.Since(began); answer.Code != 503 || took >= 3*time.Second || calls != 1 {
 			t.Errorf("answer = %d after %v and %d calls, want 503 within 3 s and 1 call", answer.Code, took, calls)
 		}
@@ -121,7 +121,7 @@ func TestLogHasNoSecrets(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s := newHintStore()
-	handler := newHandler(webhook.Config{Leave: s.leave, Log: log})
+	handler := newHandler(webhook.Config{LeaveHints: s.leave, Log: log})
 	post := func(body string) { send(handler, webhook.NotificationPath+"?hint=in-the-query", body) }
 	post(collection(t, changeItem(ann), changeItem(bob, set("clientState", "a-forged-state")), lifecycleItem(ann, "missed")))
 	if strings.Contains(out.String(), "level=WARN") || !strings.Contains(out.String(), "verdict=forged") {

@@ -58,10 +58,10 @@ type Config struct {
 	Ready  func() bool    // whether hints can be stored
 	Public *server.Public // limits callers and bodies
 
-	// Leave stores hints for the owners of mailboxes, each with a nonce of its own. It
+	// LeaveHints stores hints for the owners of mailboxes, each with a nonce of its own. It
 	// returns nil once all are stored.
-	Leave func(ctx context.Context, hints ...ooo.Hint) error
-	Keys  func(ctx context.Context) (ooo.ClientStateKeys, error)
+	LeaveHints func(ctx context.Context, hints ...ooo.Hint) error
+	Keys       func(ctx context.Context) (ooo.ClientStateKeys, error)
 
 	Tokens       *Tokens       // checks validation tokens; nil: items are verified by clientState alone
 	Certificates *Certificates // decrypts resource data; nil: none is expected

@@ -235,7 +235,7 @@ func TestNotifications(t *testing.T) {
 		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
 			t.Run(name+" at "+path, func(t *testing.T) {
 				s := newHintStore()
-				answer := send(newHandler(webhook.Config{Leave: s.leave, Counted: s.count}), path, tt.body)
+				answer := send(newHandler(webhook.Config{LeaveHints: s.leave, Counted: s.count}), path, tt.body)
 				if answer.Code != tt.status || tt.status == 202 && answer.Body.Len() > 0 {
 					t.Errorf("answer = %d %q, want %d and no body", answer.Code, answer.Body, tt.status)
 				}
@@ -259,7 +259,7 @@ func TestNotifications(t *testing.T) {
 func TestHintFields(t *testing.T) {
 	s, spans := newHintStore(), tracetest.NewSpanRecorder()
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
-	h := newHandler(webhook.Config{Leave: s.leave, Tracer: tracer})
+	h := newHandler(webhook.Config{LeaveHints: s.leave, Tracer: tracer})
 	began := time.Now()
 	send(h, webhook.LifecyclePath, collection(t, changeItem(ann, set("id", "n-1")), lifecycleItem(bob, "subscriptionRemoved")))
 	send(h, webhook.LifecyclePath, collection(t, changeItem(ann, without("clientState"))))
@@ -308,7 +308,7 @@ func TestStoreFailure(t *testing.T) {
 			s := newHintStore()
 			s.err = tt.storeErr
 			answer := send(newHandler(webhook.Config{
-				Leave: s.leave, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, tt.keysErr },
+				LeaveHints: s.leave, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, tt.keysErr },
 			}), webhook.NotificationPath, tt.body)
 			if answer.Code != tt.want || answer.Body.Len() > 0 {
 				t.Errorf("answer = %d %q, want %d and no body", answer.Code, answer.Body, tt.want)

@@ -17,7 +17,7 @@ import (
 // newVerifyingHandler serves a receiver that checks tokens and decrypts content.
 func newVerifyingHandler(t testing.TB, s *hintStore, tokens *webhook.Tokens, certificates *webhook.Certificates) http.Handler {
 	t.Helper()
-	return newHandler(webhook.Config{Leave: s.leave, Counted: s.count, Tokens: tokens, Certificates: certificates})
+	return newHandler(webhook.Config{LeaveHints: s.leave, Counted: s.count, Tokens: tokens, Certificates: certificates})
 }
 
 // request is a collection and its expected result.

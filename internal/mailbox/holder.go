@@ -12,14 +12,8 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-const (
-	// loadTime bounds one attempt to load a partition.
-	loadTime = 10 * time.Second
-	// drainTime is how long the release of a partition waits for the work in flight, and
-	// stopTime how long it waits when the replica stops.
-	drainTime = time.Second
-	stopTime  = 10 * time.Second
-)
+// loadTime bounds one attempt to load a partition.
+const loadTime = 10 * time.Second
 
 // Acquire loads a partition that this replica owns now. It retries until it succeeds or
 // the partition is lost. Pending wishes are carried out before any other work starts.
@@ -106,20 +100,12 @@ func (r *Registry) discard(p *partition) {
 }
 
 // Drain lets no more work begin in a partition and returns when the work in flight has
-// ended. It gives up after drainTime, or after stopTime if the replica stops. A partition
-// that is released while the replica runs was not [Registry.Busy] when it was chosen, but
-// a delivery may have begun since.
-func (r *Registry) Drain(ctx context.Context, number int, stop bool) error {
+// ended, or with the error of ctx.
+func (r *Registry) Drain(ctx context.Context, number int) error {
 	p := r.parts[number].Load()
 	if p == nil {
 		return nil
 	}
-	limit := drainTime
-	if stop {
-		limit = stopTime
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	for {
 		p.mu.Lock()
 		p.draining = true
