@@ -63,7 +63,7 @@ var mutants = []mutant{
 func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 	}, noRepeats, "SIGTERM"},
 	{"each sync restarts monitored users", []edit{
-		{"internal/api/wishes.go", "case by == ooo.Mediator && old.Address != address:", "case by == ooo.Mediator:\n\t\t\tnext.Start = rand.Text()"},
+		{"internal/api/wishes.go", "case by == ooo.Mediator && old.Address != address:", "case by == ooo.Mediator:\n\t\t\tnext.StartID = rand.Text()"},
 	}, noRepeats, "SIGTERM"},
 	{"the history lacks acknowledgements", []edit{
 		{"internal/deliver/attempt.go", "\t\tdraft.Event(a, event)\n\t\tdelivery.Sequence,", "\t\tdelivery.Sequence,"},
