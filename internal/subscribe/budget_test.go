@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
 )
 
 func TestBudgetReservesWritesForUncovered(t *testing.T) {
@@ -132,5 +133,46 @@ func TestConcurrencyLimit(t *testing.T) {
 		if f.peak != 48 || len(f.calls) != 200 {
 			t.Errorf("%d writes with at most %d in flight, want 200 with 48", len(f.calls), f.peak)
 		}
+	})
+}
+
+// A step that waits for a slot may begin after its partition was lost and acquired again,
+// while another step for the same mailbox is still in flight.
+func TestOneStepAtATimeAfterReacquisition(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		const latency = 30 * time.Second
+		others := make([]ooo.RecordID, 48) // as many as steps in bulk may be in flight
+		for i := range others {
+			others[i] = idOf(fmt.Sprint(i))
+			f.monitor(others[i], true)
+		}
+		advance(time.Minute)
+		f.takeCalls()
+		f.set(func() { f.latency = latency })
+		for _, id := range others {
+			f.registry.Hint(ooo.Hint{ID: id, Kind: ooo.HintSubscription, Reason: "not listed"})
+		}
+		advance(5 * time.Second)
+		f.hint("not listed") // waits for a slot
+		advance(time.Second)
+		f.hint(string(ooo.SubscriptionWasRemoved)) // begins at once
+		advance(time.Second)
+		f.registry.AcquireAll(ownertest.Lease)
+		advance(5 * time.Minute)
+		calls, times := f.takeTimedCalls()
+		var before time.Time
+		for i, call := range calls {
+			if call != "patch sub-1" {
+				continue
+			}
+			if times[i].Sub(before) < latency {
+				t.Error("two calls for the mailbox were in flight at the same time")
+			}
+			before = times[i]
+		}
+		if before.IsZero() {
+			t.Errorf("calls = %q, want a check of Ann's subscription", calls)
+		}
+		f.expectNoHints()
 	})
 }

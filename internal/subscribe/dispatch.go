@@ -131,21 +131,21 @@ func (s *Subscriber) plan(id ooo.RecordID, want Settings) (step Step, ok bool) {
 // start carries out the step that a mailbox needs by now, and plans the next one. granted
 // reports whether the budget has admitted a write for the step.
 func (s *Subscriber) start(ctx context.Context, id ooo.RecordID, granted bool) {
-	want := *s.want.Load()
-	done, ok := s.cfg.Registry.Begin(id, mailbox.Subscription, "")
-	if !ok { // this replica must not start it now, or no longer owns the mailbox
-		if _, ok := s.plan(id, want); ok {
-			s.queue.Set(id, time.Now().Add(startRetry))
-		}
-		return
+	if _, busy := s.inFlight.LoadOrStore(id, nil); busy {
+		return // the step in flight plans the mailbox at its end
 	}
-	s.inFlight.Store(id, nil)
-	step, ok := s.plan(id, want) // again: from here on no other step changes the mailbox
-	if ok && (granted || !step.callsGraph()) {
-		j := &job{Subscriber: s, id: id, want: want, step: step, granted: granted}
-		j.run(ctx)
+	var wait time.Duration
+	if done, ok := s.cfg.Registry.Begin(id, mailbox.Subscription, ""); ok {
+		want := *s.want.Load()
+		step, ok := s.plan(id, want) // again: from here on no other step changes the mailbox
+		if ok && (granted || !step.callsGraph()) {
+			j := &job{Subscriber: s, id: id, want: want, step: step, granted: granted}
+			j.run(ctx)
+		}
+		done()
+	} else { // this replica must not start it now, or no longer owns the mailbox
+		wait = startRetry
 	}
 	s.inFlight.Delete(id)
-	done()
-	s.planNow(id)
+	s.queue.Set(id, time.Now().Add(wait))
 }
