@@ -29,6 +29,7 @@ const (
 type faulty struct {
 	*ownertest.Store
 	put      atomic.Pointer[func()] // called before PutReads; may be nil
+	loaded   atomic.Pointer[func()] // called after Load; may be nil
 	setSaves atomic.Pointer[func()] // called before SetSaves; may be nil
 	wishes   atomic.Int32           // calls of Wish
 }
@@ -36,6 +37,14 @@ type faulty struct {
 func (f *faulty) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 	defer f.wishes.Add(1)
 	return f.Store.Wish(ctx, address)
+}
+
+func (f *faulty) Load(ctx context.Context, p int) (store.Loaded, error) {
+	loaded, err := f.Store.Load(ctx, p)
+	if after := f.loaded.Load(); after != nil {
+		(*after)()
+	}
+	return loaded, err
 }
 
 func (f *faulty) SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error {
@@ -139,7 +148,7 @@ func (f *fixture) own(lease store.Lease) {
 // acquire acquires a partition again.
 func (f *fixture) acquire(id ooo.ObjectID) {
 	f.Drop(ooo.RecordID(id).Partition())
-	f.Acquire(f.t.Context(), ooo.RecordID(id).Partition(), ownertest.Lease)
+	f.Acquire(f.t.Context(), ooo.RecordID(id).Partition(), ownertest.Lease)()
 }
 
 // update changes Ann's record.

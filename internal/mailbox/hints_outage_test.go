@@ -47,7 +47,7 @@ func TestUnreadableHintsAreReadOnceASecond(t *testing.T) {
 		redis := &hintless{}
 		owner := ownertest.NewOwner(t, mailbox.Config{Store: redis})
 		stop := await.Run(t, func(ctx context.Context) error { return owner.Registry.Run(ctx) })
-		go owner.Acquire(t.Context(), 0, ownertest.Lease)
+		go owner.Acquire(t.Context(), 0, ownertest.Lease)()
 		time.Sleep(10 * time.Minute)
 		if n := redis.reads.Load(); n < 590 || n > 670 {
 			t.Errorf("hints read %d times in ten minutes, want once a second and for each of 60 requests", n)

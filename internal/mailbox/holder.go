@@ -15,17 +15,23 @@ import (
 // loadTime bounds one attempt to load a partition.
 const loadTime = 10 * time.Second
 
-// Acquire loads a partition that this replica owns now. It retries until it succeeds or
-// the partition is lost. Pending wishes are carried out before any other work starts.
-func (r *Registry) Acquire(ctx context.Context, number int, lease store.Lease) {
+// Acquire adds a partition that this replica owns now, until Drop or the end of ctx. If the
+// replica owned it before, it has dropped it. The caller must call load, which loads the
+// partition, and retries until it succeeds or the partition is lost. Pending wishes are carried
+// out before any other work starts.
+func (r *Registry) Acquire(ctx context.Context, number int, lease store.Lease) (load func()) {
+	p := r.newPartition(ctx, number, lease)
+	r.parts[number].Store(p)
+	return func() { r.start(p) }
+}
+
+// start loads a partition and lets work begin in it. If the partition is lost meanwhile, this
+// affects no later one with the same number.
+func (r *Registry) start(p *partition) {
 	select {
 	case <-r.running:
-	case <-ctx.Done():
+	case <-p.ctx.Done():
 		return
-	}
-	p := r.newPartition(ctx, number, lease)
-	if before := r.parts[number].Swap(p); before != nil {
-		r.discard(before)
 	}
 	if !r.load(p) {
 		return
@@ -81,13 +87,11 @@ func (r *Registry) fill(p *partition, loaded store.Loaded) {
 
 // Drop discards a partition at once: another replica owns it, or this one releases it.
 func (r *Registry) Drop(number int) {
-	if p := r.parts[number].Swap(nil); p != nil {
-		r.cfg.OnPartition("lost")
-		r.discard(p)
+	p := r.parts[number].Swap(nil)
+	if p == nil {
+		return
 	}
-}
-
-func (r *Registry) discard(p *partition) {
+	r.cfg.OnPartition("lost")
 	p.cancel()
 	p.mu.Lock()
 	p.ready = false

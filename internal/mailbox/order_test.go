@@ -1,6 +1,7 @@
 package mailbox_test
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -8,6 +9,34 @@ import (
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/ownertest"
 )
+
+// A load whose answer comes after the partition was lost and acquired again does not delay the
+// next load, and changes nothing.
+func TestLateLoad(t *testing.T) {
+	f := monitoring(t)
+	f.noHints()
+	partition := ooo.RecordID(annID).Partition()
+	answered, late := make(chan struct{}), make(chan struct{})
+	first := sync.OnceFunc(func() { close(answered); <-late })
+	hook := func() {
+		select {
+		case <-answered:
+		default:
+			first()
+		}
+	}
+	f.Drop(partition)
+	f.store.loaded.Store(&hook)
+	wait := background(f.Acquire(t.Context(), partition, ownertest.Lease))
+	<-answered
+	f.acquire(annID)
+	m := f.update(func(d *mailbox.Draft) { d.Person.DisplayName = "Anne" })
+	close(late)
+	wait()
+	if got, ok := f.Get(m.ID); !ok || got != m {
+		t.Errorf("Get = %+v after the late answer, want %+v", got, m)
+	}
+}
 
 // After all calls a worker knows exactly the mailboxes that exist, however late a call comes.
 func TestWorkerCallOrder(t *testing.T) {
@@ -63,7 +92,7 @@ func TestWorkerCallOrder(t *testing.T) {
 		wait := during(f, removed, func() {
 			f.Drop(id.Partition())
 			f.wish(func(n *ooo.Wish) { n.On, n.StartID = true, "second" })
-			f.Acquire(t.Context(), id.Partition(), ownertest.Lease)
+			f.Acquire(t.Context(), id.Partition(), ownertest.Lease)()
 		})
 		f.wish(off)
 		wait()

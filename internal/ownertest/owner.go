@@ -50,10 +50,11 @@ func (o *Owner) Run(worker mailbox.Worker) (stop func()) {
 	return func() { cancel(); ended() }
 }
 
-// AcquireAll acquires all partitions.
+// AcquireAll acquires all partitions. It drops those acquired before.
 func (o *Owner) AcquireAll(lease store.Lease) {
 	for p := range ooo.Partitions {
-		o.Acquire(o.ctx, p, lease)
+		o.Drop(p)
+		o.Acquire(o.ctx, p, lease)()
 	}
 }
 

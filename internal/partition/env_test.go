@@ -37,22 +37,31 @@ type holder struct {
 	drain    func(ctx context.Context, p int)
 }
 
-func (h *holder) Acquire(ctx context.Context, p int, lease store.Lease) {
+func (h *holder) Acquire(ctx context.Context, p int, lease store.Lease) (load func()) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.acquired++
 	wait := h.loadTime
-	h.mu.Unlock()
-	for schedule.Sleep(ctx, wait) {
-		trying, cancel := context.WithTimeout(ctx, time.Second)
-		loaded, err := h.Load(trying, p)
-		cancel()
-		if err == nil {
-			h.mu.Lock()
-			h.saves[p], h.leases[p] = loaded.Saves, lease
-			h.mu.Unlock()
-			return
+	return func() {
+		for schedule.Sleep(ctx, wait) {
+			trying, cancel := context.WithTimeout(ctx, time.Second)
+			loaded, err := h.Load(trying, p)
+			cancel()
+			if err == nil {
+				h.loaded(ctx, p, lease, loaded.Saves)
+				return
+			}
+			wait = 10 * time.Millisecond
 		}
-		wait = 10 * time.Millisecond
+	}
+}
+
+// loaded stores a loaded partition, unless it was dropped meanwhile.
+func (h *holder) loaded(ctx context.Context, p int, lease store.Lease, saves int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if ctx.Err() == nil {
+		h.saves[p], h.leases[p] = saves, lease
 	}
 }
 

@@ -34,22 +34,12 @@ func (o *Owners) set(p int, h *hold) {
 	o.held[p] = h
 }
 
-// acquire begins a hold. The holder loads the partition once it has finished loading it for
-// an earlier hold.
+// acquire begins a hold, whose partition the holder loads.
 func (o *Owners) acquire(ctx context.Context, p int, lease store.Lease, staleUntil int64) {
 	h := &hold{lease: lease, staleUntil: staleUntil}
 	h.ctx, h.cancel = context.WithCancel(ctx)
 	o.set(p, h)
-	o.tasks.Go(func() {
-		o.loading[p].Lock()
-		defer o.loading[p].Unlock()
-		if h.ctx.Err() != nil {
-			return
-		}
-		if o.holder.Acquire(h.ctx, p, lease); h.ctx.Err() != nil {
-			o.holder.Drop(p)
-		}
-	})
+	o.tasks.Go(o.holder.Acquire(h.ctx, p, lease))
 }
 
 // drop ends a hold: the lease was lost or is about to be released.

@@ -60,11 +60,12 @@ type Store interface {
 	SetWait(ctx context.Context, name string, d time.Duration) error
 }
 
-// Holder holds the mailboxes of the partitions that this replica owns. Acquire, Restore and
-// Drain may block; the other methods must return at once.
+// Holder holds the mailboxes of the partitions that this replica owns. Restore, Drain and the
+// function that Acquire returns may block; everything else must return at once.
 type Holder interface {
-	// Acquire loads a partition. It retries until it succeeds or ctx ends.
-	Acquire(ctx context.Context, p int, lease store.Lease)
+	// Acquire adds a partition, which [Owners] has dropped if it acquired it before. load loads
+	// the partition, and retries until it succeeds or ctx ends.
+	Acquire(ctx context.Context, p int, lease store.Lease) (load func())
 	// Drop discards a partition.
 	Drop(p int)
 	// Drain lets no more work begin in a partition and returns when the work in flight has
@@ -117,14 +118,13 @@ type Owners struct {
 	settings   int64 // number of this replica's settings
 	peers      peers
 	round      rounds
-	lastTenure [ooo.Partitions]int64      // of the last lease that was released or lost
-	loading    [ooo.Partitions]sync.Mutex // held during an Acquire
-	toRelease  map[int]store.Lease        // leases in the table from which this replica must be removed
-	swapping   int                        // swaps in flight
-	taking     bool                       // one of them is a take
-	releasing  bool                       // one of them releases leases
-	refused    bool                       // the last take failed, the next round decides
-	rolledBack bool                       // Redis came back with older data, OnRollback is due
+	lastTenure [ooo.Partitions]int64 // of the last lease that was released or lost
+	toRelease  map[int]store.Lease   // leases in the table from which this replica must be removed
+	swapping   int                   // swaps in flight
+	taking     bool                  // one of them is a take
+	releasing  bool                  // one of them releases leases
+	refused    bool                  // the last take failed, the next round decides
+	rolledBack bool                  // Redis came back with older data, OnRollback is due
 	stopping   bool
 	stopAt     time.Time // end of draining
 
