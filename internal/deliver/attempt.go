@@ -73,7 +73,7 @@ func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) *attempt 
 	if a == nil || !a.Undelivered() || draft.State == nil || d.dueAt(k, a, now).After(now) {
 		return nil
 	}
-	done, ok := d.cfg.Registry.Begin(k.id, mailbox.Delivery, k.address)
+	done, ok := d.cfg.Registry.Begin(k.id)
 	if !ok {
 		return nil
 	}

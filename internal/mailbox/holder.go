@@ -113,7 +113,7 @@ func (r *Registry) Drain(ctx context.Context, number int) error {
 	for {
 		p.mu.Lock()
 		p.draining = true
-		ended := len(p.inFlight) == 0 && p.reads == 0
+		ended := p.calls+p.others == 0
 		p.mu.Unlock()
 		if ended {
 			writing, cancel := context.WithTimeout(ctx, 500*time.Millisecond)

@@ -217,25 +217,25 @@ func TestUpdate(t *testing.T) {
 func TestBegin(t *testing.T) {
 	id := ooo.RecordID(annID)
 	// begins reports whether work begins, and ends it at once.
-	begins := func(f *fixture, kind mailbox.Kind) bool {
-		done, ok := f.Begin(id, kind, "")
+	begins := func(f *fixture) bool {
+		done, ok := f.Begin(id)
 		if ok {
 			done()
 		}
 		return ok
 	}
-	t.Run("refused while the same is in flight, or past the deadline", func(t *testing.T) {
+	t.Run("refused past the deadline", func(t *testing.T) {
 		f := monitoring(t)
-		if _, ok := f.Begin(id, mailbox.Delivery, ""); !ok || begins(f, mailbox.Delivery) || !begins(f, mailbox.Subscription) {
-			t.Error("want one operation of each kind at a time")
+		if !begins(f) {
+			t.Error("no work begins before the deadline")
 		}
 		f.SetLate(true)
-		if f.Reader(id).Begin() || begins(f, mailbox.Subscription) {
+		if f.Reader(id).Begin() || begins(f) {
 			t.Error("work begins past the deadline")
 		}
 	})
 	for kind, begin := range map[string]func(f *fixture) (end func()){
-		"delivery": func(f *fixture) func() { done, _ := f.Begin(id, mailbox.Delivery, ""); return done },
+		"delivery": func(f *fixture) func() { done, _ := f.Begin(id); return done },
 		"read":     func(f *fixture) func() { r := f.Reader(id); r.Begin(); return r.End },
 	} {
 		t.Run("drain waits for a "+kind+" and refuses new work", func(t *testing.T) {
@@ -250,7 +250,7 @@ func TestBegin(t *testing.T) {
 			f.store.put.Store(&last)
 			drained := make(chan error, 1)
 			go func() { drained <- f.Drain(context.Background(), id.Partition()) }()
-			f.eventually("draining", func() bool { return !begins(f, mailbox.Subscription) })
+			f.eventually("draining", func() bool { return !begins(f) })
 			if f.Reader(id).Begin() {
 				t.Error("a read begins while the partition drains")
 			}

@@ -35,9 +35,9 @@ type partition struct {
 	stopped  map[string]time.Time // folded address -> time of the wish that ended its monitoring, for [Registry.Restore]
 	saves    int64                // counted by Redis when it was loaded, plus answered saves since
 	readsAt  time.Time            // see [Registry.ReadsAt]
-	inFlight map[operation]struct{}
-	reads    int           // in flight
-	idle     chan struct{} // capacity 1: signals that a read or an operation ended
+	calls    int                  // in flight: deliveries and subscription steps
+	others   int                  // in flight: reads and wishes
+	idle     chan struct{}        // capacity 1: signals that something in flight ended
 }
 
 // entry is a mailbox in memory.
@@ -52,27 +52,10 @@ type hintKey struct {
 	subject string
 }
 
-// Kind is a kind of work on a mailbox other than its reads. At most one operation of a
-// kind is in flight for each mailbox; deliveries and wishes are counted for each address.
-type Kind string
-
-const (
-	Delivery     Kind = "delivery"
-	Subscription Kind = "subscription"
-	wishKind     Kind = "wish"
-)
-
-type operation struct {
-	id      ooo.RecordID
-	kind    Kind
-	subject string
-}
-
 func (r *Registry) newPartition(ctx context.Context, number int, lease store.Lease) *partition {
 	p := &partition{
 		number: number, lease: lease, mayStart: r.cfg.MayStart, hintsRead: make(chan struct{}), idle: make(chan struct{}, 1),
 		entries: map[ooo.RecordID]*entry{}, hints: map[ooo.RecordID]map[hintKey]ooo.Hint{}, stopped: map[string]time.Time{},
-		inFlight: map[operation]struct{}{},
 	}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	return p
@@ -113,44 +96,38 @@ func (p *partition) known(id ooo.RecordID) bool {
 	return e != nil && e.record.Load() != nil
 }
 
-// Begin records that work on a mailbox begins; subject is the folded address of a
-// delivery and empty otherwise. ok is false if the work must not begin now: the partition
-// is not owned, not ready or draining, the ownership was not confirmed in time, the
-// mailbox is unknown (which a subscription step allows), or the same work is in flight.
-// The caller must call done when the work has ended and its result is saved.
-func (r *Registry) Begin(id ooo.RecordID, kind Kind, subject string) (done func(), ok bool) {
-	if !r.cfg.MayStart(id.Partition()) {
+// Begin records that a delivery or a subscription step begins in the partition of a mailbox.
+// ok is false if no work must begin there now: this replica does not own the partition or
+// has not confirmed that in time, or the partition is not ready or is draining. The caller
+// must have nothing of the same kind in flight for the mailbox, and must call done when the
+// work has ended and its result is saved.
+func (r *Registry) Begin(id ooo.RecordID) (done func(), ok bool) {
+	p := r.parts[id.Partition()].Load()
+	if p == nil || !p.begin(&p.calls) {
 		return nil, false
 	}
-	r.locked(id.Partition(), func(p *partition) {
-		if p.open() && (p.known(id) || kind == Subscription) {
-			done, ok = p.begin(operation{id, kind, subject})
-		}
-	})
-	return done, ok
+	return func() { p.end(&p.calls) }, true
 }
 
-// open reports whether the state of the partition lets work begin. The caller must hold
-// mu.
-func (p *partition) open() bool { return p.ready && !p.draining && p.ctx.Err() == nil }
-
-// begin adds an operation to those in flight. ok is false if it already is. The caller
-// must hold mu.
-func (p *partition) begin(op operation) (done func(), ok bool) {
-	if _, busy := p.inFlight[op]; busy {
-		return nil, false
+// begin counts work in counter, which is calls or others, unless no work must begin now.
+func (p *partition) begin(counter *int) bool {
+	if !p.mayStart(p.number) {
+		return false
 	}
-	p.inFlight[op] = struct{}{}
-	return func() {
-		p.mu.Lock()
-		delete(p.inFlight, op)
-		p.mu.Unlock()
-		p.wakeDrain()
-	}, true
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ready || p.draining || p.ctx.Err() != nil {
+		return false
+	}
+	*counter++
+	return true
 }
 
-// wakeDrain makes Drain check again what is in flight.
-func (p *partition) wakeDrain() {
+// end counts work in counter as ended, and makes Drain check again what is in flight.
+func (p *partition) end(counter *int) {
+	p.mu.Lock()
+	*counter--
+	p.mu.Unlock()
 	select {
 	case p.idle <- struct{}{}:
 	default: // already signaled
@@ -176,41 +153,19 @@ func (r *Registry) Reader(id ooo.RecordID) (reader Reader) {
 }
 
 // Begin records that a read begins. It returns false under the conditions of
-// [Registry.Begin], but the caller must ensure that the mailbox has no other read in
-// flight. The caller must call End when the result is saved.
-func (r Reader) Begin() bool {
-	p := r.partition
-	if p == nil || !p.mayStart(p.number) {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.open() {
-		return false
-	}
-	p.reads++
-	return true
-}
+// [Registry.Begin]. The caller must have no other read of the mailbox in flight, and must call
+// End when the result is saved.
+func (r Reader) Begin() bool { return r.partition != nil && r.partition.begin(&r.partition.others) }
 
 // Succeeded records when Graph answered.
 func (r Reader) Succeeded(at time.Time) { r.entry.readAt.Store(at.UnixNano()) }
 
 // End records that a read has ended.
-func (r Reader) End() {
-	p := r.partition
-	p.mu.Lock()
-	p.reads--
-	p.mu.Unlock()
-	p.wakeDrain()
-}
+func (r Reader) End() { r.partition.end(&r.partition.others) }
 
 // Busy reports whether a delivery or a subscription step is in flight in a partition.
 func (r *Registry) Busy(number int) (busy bool) {
-	r.locked(number, func(p *partition) {
-		for op := range p.inFlight {
-			busy = busy || op.kind == Delivery || op.kind == Subscription
-		}
-	})
+	r.locked(number, func(p *partition) { busy = p.calls > 0 })
 	return busy
 }
 

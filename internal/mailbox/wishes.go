@@ -3,6 +3,7 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -12,16 +13,11 @@ import (
 const (
 	// wishConcurrency limits the wishes that are carried out at the same time.
 	wishConcurrency = 32
-	// wishRetry is the wait before a wish that failed is retried, and wishBusyRetry the wait
-	// if an older wish of its address is in flight.
-	wishRetry     = time.Second
-	wishBusyRetry = 50 * time.Millisecond
+	// wishRetry is the wait before a wish that failed is retried.
+	wishRetry = time.Second
 )
 
-var (
-	errInFlight  = errors.New("an older wish of the address is in flight")
-	errRestoring = errors.New("redis came back with older data and is being restored")
-)
+var errRestoring = errors.New("redis came back with older data and is being restored")
 
 // wishKey names a wish: the record that must carry it out, and its address.
 type wishKey struct {
@@ -45,11 +41,7 @@ func (r *Registry) tryWish(key wishKey) {
 	ended := make(chan struct{})
 	r.tasks.Go(func() {
 		defer close(ended)
-		switch err := r.carryOut(key); {
-		case err == nil, errors.Is(err, ooo.ErrNotOwner):
-		case errors.Is(err, errInFlight):
-			r.wishes.Set(key, time.Now().Add(wishBusyRetry))
-		default:
+		if err := r.carryOut(key); err != nil && !errors.Is(err, ooo.ErrNotOwner) {
 			r.cfg.Log.Debug("wish not carried out, retrying", "mailbox", key.id, "err", err)
 			r.wishes.Set(key, time.Now().Add(wishRetry))
 		}
@@ -68,26 +60,24 @@ func (r *Registry) carryOut(key wishKey) error {
 		return nil
 	}
 	p.mu.Lock()
-	var hints []ooo.Hint
-	carry := p.hints[key.id][hintKey{ooo.HintCarry, key.address}]
-	for _, h := range []ooo.Hint{p.hints[key.id][hintKey{ooo.HintWish, key.address}], carry} {
-		if h.Nonce != "" {
-			hints = append(hints, h)
-		}
-	}
-	if len(hints) == 0 || !p.loaded || p.draining {
+	if !p.loaded || p.draining {
 		p.mu.Unlock()
 		return nil
 	}
-	done, ok := p.begin(operation{key.id, wishKind, key.address})
+	p.others++
 	e := p.entry(key.id)
 	p.mu.Unlock()
-	if !ok {
-		return errInFlight
-	}
-	defer done()
+	defer p.end(&p.others)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	p.mu.Lock()
+	carry := p.hints[key.id][hintKey{ooo.HintCarry, key.address}]
+	hints := []ooo.Hint{p.hints[key.id][hintKey{ooo.HintWish, key.address}], carry}
+	p.mu.Unlock()
+	hints = slices.DeleteFunc(hints, func(h ooo.Hint) bool { return h.Nonce == "" })
+	if len(hints) == 0 {
+		return nil
+	}
 	m := e.record.Load()
 	if m == nil {
 		m = &ooo.Mailbox{ID: key.id, Condition: ooo.Pending}

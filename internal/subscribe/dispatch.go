@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
 )
@@ -135,7 +134,7 @@ func (s *Subscriber) start(ctx context.Context, id ooo.RecordID, granted bool) {
 		return // the step in flight plans the mailbox at its end
 	}
 	var wait time.Duration
-	if done, ok := s.cfg.Registry.Begin(id, mailbox.Subscription, ""); ok {
+	if done, ok := s.cfg.Registry.Begin(id); ok {
 		want := *s.want.Load()
 		step, ok := s.plan(id, want) // again: from here on no other step changes the mailbox
 		if ok && (granted || !step.callsGraph()) {
