@@ -1,18 +1,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"sync"
 	"time"
 
-	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/partition"
 	"outlook-monitor/internal/poll"
-	"outlook-monitor/internal/schedule"
 	"outlook-monitor/internal/subscribe"
 	"outlook-monitor/internal/telemetry"
 	"outlook-monitor/internal/ui"
@@ -125,18 +121,4 @@ func (s *callStatus) problem() error {
 		return nil
 	}
 	return fmt.Errorf("%w, since %s", s.err, s.since.UTC().Format(time.RFC3339))
-}
-
-// pingGraph calls Graph if nothing else did for [partition.PingInterval]. That way replicas
-// without mailboxes, among them those that released their partitions because they could not
-// read, show whether they can read. A single replica does not need this.
-func pingGraph(ctx context.Context, client *graph.Client, owners *partition.Owners, seen *observer) error {
-	for schedule.Sleep(ctx, time.Second) {
-		if since := seen.sinceAccepted(); since >= 0 && since < partition.PingInterval || len(owners.Table().Beats) < 2 {
-			continue
-		}
-		_ = client.Ping(ctx) // the observer sees the result
-		schedule.Sleep(ctx, partition.PingInterval-time.Second)
-	}
-	return nil
 }

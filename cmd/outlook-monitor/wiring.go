@@ -71,7 +71,8 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	// Ownership of mailboxes, and the work on those of this replica.
 	var syncer *deliver.Syncer // created below, because it needs owners
 	owners := partition.New(partition.Config{
-		Store: s.store, Settings: settingsDigest(settings), Fingerprint: fingerprint(settings), Answered: seen.sinceAccepted,
+		Store: s.store, Settings: settingsDigest(settings), Fingerprint: fingerprint(settings),
+		Answered: seen.sinceAccepted, Ping: graphClient.Ping,
 		OnRollback: func(ctx context.Context) {
 			// Users may have been added or removed since the older data was stored.
 			keys.restore(ctx, log)
@@ -173,7 +174,6 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		func(ctx context.Context) error {
 			return public.follow(ctx, subscriber.SetURLs, settings.PollInterval, log)
 		},
-		func(ctx context.Context) error { return pingGraph(ctx, graphClient, owners, seen) },
 	}
 	if acme != nil {
 		s.workers = append(s.workers, acme.Run)

@@ -238,6 +238,7 @@ func (e *env) run(life string, b backing, change ...func(*partition.Config, *rep
 	r.link, _ = b.(*link)
 	cfg := partition.Config{
 		Store: b, Life: life, Settings: "s", Fingerprint: "f", Answered: func() time.Duration { return 0 },
+		Ping:       func(context.Context) error { return nil },
 		OnRollback: func(context.Context) { r.rollbacks.Add(1) }, Log: slog.New(slog.DiscardHandler),
 	}
 	for _, f := range change {

@@ -92,9 +92,9 @@ type Config struct {
 	Settings    string
 	Fingerprint string
 	// Answered returns how long ago Graph last answered an accepted token, negative if it
-	// never did. While [Owners.Table] has other replicas, the caller must call Graph every
-	// [PingInterval] at least.
+	// never did. Ping makes a small request to Graph, whose answer changes Answered.
 	Answered func() time.Duration
+	Ping     func(ctx context.Context) error
 	// OnRollback is called on the owner of partition 0 after Redis came back with older
 	// data, once this replica has restored its partitions.
 	OnRollback func(ctx context.Context)

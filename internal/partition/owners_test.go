@@ -185,18 +185,27 @@ var scenarios = map[string]func(*env){
 		}
 	},
 	"replica that can't read releases everything until it can": func(e *env) {
-		var since atomic.Pointer[time.Time] // its last answer; nil: just now
+		var reads, pinged atomic.Bool       // whether a can read, and whether it pings Graph
+		var since atomic.Pointer[time.Time] // its last answer
+		reads.Store(true)
 		a := e.add("a", func(cfg *partition.Config, _ *replica) {
-			cfg.Answered = func() time.Duration {
-				if at := since.Load(); at != nil {
-					return time.Since(*at)
+			since.Store(new(time.Now()))
+			cfg.Answered = func() time.Duration { return time.Since(*since.Load()) }
+			cfg.Ping = func(context.Context) error {
+				if pinged.Store(true); reads.Load() {
+					since.Store(new(time.Now()))
 				}
-				return 0
+				return nil
 			}
 		})
+		time.Sleep(20 * time.Second)
+		if pinged.Load() {
+			e.Error("a pinged Graph though there is no other replica")
+		}
 		b := e.add("b")
 		e.waitBalanced(2)
 		since.Store(new(time.Now()))
+		reads.Store(false)
 		took := e.waitFor("b owns all", 15*time.Second, func() bool { return len(b.owns()) == 64 })
 		if took < 10*time.Second || took > 13*time.Second {
 			e.Errorf("released after %v, want a little over 10 s", took)
@@ -204,7 +213,8 @@ var scenarios = map[string]func(*env){
 		if len(a.owns()) != 0 {
 			e.Errorf("a owns %d, want 0", len(a.owns()))
 		}
-		since.Store(nil)
+		reads.Store(true)
+		e.waitFor("a has shown that it can read", 6*time.Second, func() bool { return time.Since(*since.Load()) < time.Second })
 		e.waitBalanced(2)
 	},
 	"rolling upgrade: the newest settings win": func(e *env) {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"outlook-monitor/internal/schedule"
 	"outlook-monitor/internal/store"
 )
 
@@ -29,6 +30,7 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 		end()
 		o.tasks.Wait()
 	}()
+	o.tasks.Go(func() { o.ping(ctx) })
 	o.startRound(work)
 	for {
 		select {
@@ -164,5 +166,18 @@ func (o *Owners) rebalance(ctx context.Context) {
 		if !named[life] && ps.dead(life, now) {
 			o.swap(ctx, func(bool, error) {}, replace(&ps.table, store.BeatField(life), ""))
 		}
+	}
+}
+
+// ping calls Graph while there are other replicas, if nothing else did for pingInterval, until
+// ctx ends. That way replicas without mailboxes, among them those that released their
+// partitions because they could not read, show whether they can read.
+func (o *Owners) ping(ctx context.Context) {
+	for schedule.Sleep(ctx, time.Second) {
+		if since := o.cfg.Answered(); since >= 0 && since < pingInterval || len(o.Table().Beats) < 2 {
+			continue
+		}
+		_ = o.cfg.Ping(ctx) // Answered reports the result
+		schedule.Sleep(ctx, pingInterval-time.Second)
 	}
 }

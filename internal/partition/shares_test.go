@@ -16,7 +16,7 @@ func TestTimes(t *testing.T) {
 		"one round that times out stops no work":         {3 * roundTime, graceTime},
 		"the owner has stopped before another one takes": {graceTime + 400*time.Millisecond, deadAfter},
 		"a take-over takes less than 4 s":                {deadAfter + roundTime, 4 * time.Second},
-		"a replica that is only pinged is able":          {PingInterval + 3*time.Second, unableTime},
+		"a replica that is only pinged is able":          {pingInterval + 3*time.Second, unableTime},
 	} {
 		if tt.less >= tt.more {
 			t.Errorf("%s: %v is not less than %v", rule, tt.less, tt.more)

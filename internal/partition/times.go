@@ -12,7 +12,7 @@ import "time"
 //     another replica takes over, more than it takes from the check to the start.
 //   - deadAfter + roundTime < 4 s, the longest promised take-over: the last beat of a dead
 //     replica is seen up to a roundTime after it was written.
-//   - unableTime > PingInterval, by more than a call of Graph takes: the beat of a replica that
+//   - unableTime > pingInterval, by more than a call of Graph takes: the beat of a replica that
 //     only pings Graph must not look like that of one that Graph does not answer.
 const (
 	// roundTime is how often a round is sent, and how long its answer may take.
@@ -27,9 +27,9 @@ const (
 	// another replica had one within ableTime.
 	unableTime = 10 * time.Second
 	ableTime   = 3 * time.Second
-	// PingInterval is how often a replica must call Graph while there are others, so that its
-	// beat shows whether Graph answers it.
-	PingInterval = 5 * time.Second
+	// pingInterval is how often a replica calls Graph at least while there are others, so that
+	// its beat shows whether Graph answers it.
+	pingInterval = 5 * time.Second
 
 	// minRoundGap is the minimum time between a round and one that is sent early.
 	minRoundGap = 100 * time.Millisecond
