@@ -26,30 +26,18 @@ func encodeBatch(results []ooo.ReadResult) []byte {
 	return append(body, "]}"...)
 }
 
-// batchAnswer consists of spans, because most bodies are unchanged and need not be
+// batchAnswer consists of raw values, because most bodies are unchanged and need not be
 // decoded, and because a field of a wrong type must not affect other items.
 type batchAnswer struct {
 	Responses []batchItem `json:"responses"`
 }
 
 type batchItem struct {
-	ID      span `json:"id"`
-	Status  span `json:"status"`
-	Headers span `json:"headers"`
-	Body    span `json:"body"`
+	ID      jsontext.Value `json:"id"`
+	Status  jsontext.Value `json:"status"`
+	Headers jsontext.Value `json:"headers"`
+	Body    jsontext.Value `json:"body"`
 }
-
-// span is the position of a value in a JSON text.
-type span struct{ from, to int64 }
-
-func (s *span) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	value, err := d.ReadValue()
-	s.to = d.InputOffset()
-	s.from = s.to - int64(len(value))
-	return err
-}
-
-func (s span) raw(text []byte) []byte { return text[s.from:s.to] }
 
 // lenient decodes JSON as encoding/json does: names match in any letter case, and the last
 // of several equal names counts.
@@ -70,19 +58,19 @@ func decodeBatch(answer []byte, results []ooo.ReadResult, now time.Time) error {
 	failAll(results, errNoSetting)
 	seen := make([]bool, len(results))
 	for _, item := range batch.Responses {
-		i, err := strconv.Atoi(strings.Trim(string(item.ID.raw(answer)), `"`))
+		i, err := strconv.Atoi(strings.Trim(string(item.ID), `"`))
 		if err != nil || i < 0 || i >= len(results) || seen[i] {
 			continue
 		}
 		seen[i] = true
-		status, _ := strconv.Atoi(string(item.Status.raw(answer))) // 0 is not a 2xx
-		body := item.Body.raw(answer)
+		status, _ := strconv.Atoi(string(item.Status)) // 0 is not a 2xx
+		body := item.Body
 		switch {
 		case status < 200 || status >= 300:
 			var headers struct {
 				RetryAfter string `json:"Retry-After"`
 			}
-			_ = json.Unmarshal(item.Headers.raw(answer), &headers, lenient) // they may be missing or malformed
+			_ = json.Unmarshal(item.Headers, &headers, lenient) // they may be missing or malformed
 			results[i].Err = newAPIError(status, body, headers.RetryAfter, now).translate(opRead)
 		case len(body) == 0 || body[0] != '{':
 			results[i].Err = errNoSetting

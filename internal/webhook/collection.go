@@ -14,11 +14,11 @@ var errNoCollection = errors.New("the body is not a collection of notifications"
 // maxItems is far more than Graph puts into one request.
 const maxItems = 1000
 
-// collection is a request body split into spans. They are decoded only when they are
-// needed, so that an unauthenticated request costs little more than its own size.
+// collection is a request body split into values. They are decoded only when they are needed,
+// so that an unauthenticated request costs at most twice its own size.
 type collection struct {
-	Items  items `json:"value"`
-	Tokens span  `json:"validationTokens"`
+	Items  items          `json:"value"`
+	Tokens jsontext.Value `json:"validationTokens"`
 }
 
 // items are the objects in the list of a collection, up to maxItems.
@@ -30,42 +30,30 @@ type items struct {
 
 // item is a change notification, which has a changeType, or a lifecycle event.
 type item struct {
-	ClientState    span `json:"clientState"`
-	ID             span `json:"id"`
-	SubscriptionID span `json:"subscriptionId"`
-	ChangeType     span `json:"changeType"`
-	LifecycleEvent span `json:"lifecycleEvent"`
-	Content        span `json:"encryptedContent"`
+	ClientState    jsontext.Value `json:"clientState"`
+	ID             jsontext.Value `json:"id"`
+	SubscriptionID jsontext.Value `json:"subscriptionId"`
+	ChangeType     jsontext.Value `json:"changeType"`
+	LifecycleEvent jsontext.Value `json:"lifecycleEvent"`
+	Content        jsontext.Value `json:"encryptedContent"`
 }
 
-// span is the position of a JSON value in the text that contains it.
-type span struct{ from, to int64 }
-
-func (s *span) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	value, err := d.ReadValue()
-	s.to = d.InputOffset()
-	s.from = s.to - int64(len(value))
-	return err
-}
-
-// raw returns the JSON value, or nil if it is missing or null.
-func (s span) raw(text []byte) []byte {
-	if s.from == s.to || text[s.from] == 'n' {
-		return nil
-	}
-	return text[s.from:s.to]
-}
-
-// unquote returns the value if it is a string, else an empty string: one malformed
-// field must not invalidate the item.
-func (s span) unquote(text []byte) string { return unquote(s.raw(text)) }
-
-func unquote(value []byte) string {
-	if len(value) == 0 || value[0] != '"' {
+// unquote returns the value if it is a string, else an empty string: one malformed field must
+// not invalidate the item.
+func unquote(value jsontext.Value) string {
+	if value.Kind() != '"' {
 		return ""
 	}
 	plain, _ := jsontext.AppendUnquote(nil, value) // the only error is invalid UTF-8, which it replaces
 	return string(plain)
+}
+
+// present returns a value, or nil if it is null.
+func present(value jsontext.Value) jsontext.Value {
+	if value.Kind() == 'n' {
+		return nil
+	}
+	return value
 }
 
 // lenient decodes JSON as encoding/json does: names match in any letter case, and the last
@@ -115,8 +103,8 @@ func eachElement(d *jsontext.Decoder, read func() error) error {
 
 // decodeTokens returns the validation tokens in a JSON value, up to one more than
 // maxTokens. A value that is not an array counts as one invalid token.
-func decodeTokens(value []byte) (tokens []string) {
-	if value == nil {
+func decodeTokens(value jsontext.Value) (tokens []string) {
+	if present(value) == nil {
 		return nil
 	}
 	d := jsontext.NewDecoder(bytes.NewReader(value), lenient)

@@ -24,20 +24,20 @@ var (
 // encryptedContent is resource data that only the holder of a certificate can read. The
 // first three fields are base64.
 type encryptedContent struct {
-	Data          span `json:"data"`
-	DataKey       span `json:"dataKey"`
-	DataSignature span `json:"dataSignature"`
-	CertificateID span `json:"encryptionCertificateId"`
+	Data          jsontext.Value `json:"data"`
+	DataKey       jsontext.Value `json:"dataKey"`
+	DataSignature jsontext.Value `json:"dataSignature"`
+	CertificateID jsontext.Value `json:"encryptionCertificateId"`
 }
 
 // decrypt verifies and decrypts the JSON of an encryptedContent. It returns errBadContent
 // or errUnknownCertificate if it can't.
-func (c *Certificates) decrypt(content []byte) ([]byte, error) {
+func (c *Certificates) decrypt(content jsontext.Value) ([]byte, error) {
 	var encrypted encryptedContent
 	if json.Unmarshal(content, &encrypted, lenient) != nil {
 		return nil, errBadContent // not an object
 	}
-	id := encrypted.CertificateID.unquote(content)
+	id := unquote(encrypted.CertificateID)
 	if id == "" {
 		return nil, errBadContent
 	}
@@ -46,9 +46,9 @@ func (c *Certificates) decrypt(content []byte) ([]byte, error) {
 		return nil, errUnknownCertificate
 	}
 	var parts [3][]byte
-	for i, part := range []span{encrypted.DataKey, encrypted.Data, encrypted.DataSignature} {
+	for i, part := range []jsontext.Value{encrypted.DataKey, encrypted.Data, encrypted.DataSignature} {
 		var err error
-		if parts[i], err = base64.StdEncoding.DecodeString(part.unquote(content)); err != nil {
+		if parts[i], err = base64.StdEncoding.DecodeString(unquote(part)); err != nil {
 			return nil, errBadContent
 		}
 	}

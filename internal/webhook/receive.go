@@ -151,7 +151,7 @@ func (r *Receiver) process(ctx context.Context, began time.Time, body []byte) er
 	if err != nil {
 		return fmt.Errorf("clientState keys: %w", err)
 	}
-	notifications := r.verify(ctx, body, c, keys, counts)
+	notifications := r.verify(ctx, c, keys, counts)
 	if len(notifications) == 0 {
 		return nil
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"errors"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"outlook-monitor/internal/ooo"
 )
 
@@ -35,21 +37,21 @@ type notification struct {
 	event        ooo.LifecycleKind
 	id           string // for the history
 	subscription ooo.SubscriptionID
-	content      []byte // JSON of the encryptedContent; nil: none
+	content      jsontext.Value // the encryptedContent; nil: none
 	verdict      verdict
 }
 
 // verify returns the trusted items and adds the others to counts.
-func (r *Receiver) verify(ctx context.Context, body []byte, c collection, keys ooo.ClientStateKeys, counts map[verdict]int) []notification {
+func (r *Receiver) verify(ctx context.Context, c collection, keys ooo.ClientStateKeys, counts map[verdict]int) []notification {
 	found := make([]notification, 0, len(c.Items.list))
 	for _, it := range c.Items.list {
-		clientState := it.ClientState.unquote(body)
+		clientState := unquote(it.ClientState)
 		mailbox, ok := keys.Verify(clientState)
 		if !ok {
 			counts[forged]++
 			continue
 		}
-		n := it.decode(body)
+		n := it.decode()
 		n.mailbox, n.resourceTag = ooo.RecordID(mailbox), ooo.ResourceTagOf(clientState)
 		if !n.isChange && n.event == "" {
 			counts[ignored]++
@@ -62,7 +64,7 @@ func (r *Receiver) verify(ctx context.Context, body []byte, c collection, keys o
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
-	tokens := decodeTokens(c.Tokens.raw(body))
+	tokens := decodeTokens(c.Tokens)
 	tokenErr := r.cfg.Tokens.Check(ctx, tokens)
 	if tokenErr != nil && len(tokens) > 0 {
 		r.cfg.Log.DebugContext(ctx, "validation tokens not accepted", "err", tokenErr)
@@ -85,9 +87,9 @@ func (r *Receiver) verify(ctx context.Context, body []byte, c collection, keys o
 const maxID = 128
 
 // decode decodes an item whose clientState was verified.
-func (it *item) decode(body []byte) notification {
-	id, subscription := it.ID.unquote(body), it.SubscriptionID.unquote(body)
-	changeType, event := it.ChangeType.unquote(body), it.LifecycleEvent.unquote(body)
+func (it *item) decode() notification {
+	id, subscription := unquote(it.ID), unquote(it.SubscriptionID)
+	changeType, event := unquote(it.ChangeType), unquote(it.LifecycleEvent)
 	if id == "" || len(id) > maxID {
 		sum := sha256.Sum256([]byte(subscription + " " + changeType + event))
 		id = base64.RawURLEncoding.EncodeToString(sum[:9])
@@ -97,7 +99,7 @@ func (it *item) decode(body []byte) notification {
 	}
 	return notification{
 		isChange: changeType != "", event: knownEvent(event), id: id, subscription: ooo.SubscriptionID(subscription),
-		content: it.Content.raw(body), verdict: accepted,
+		content: present(it.Content), verdict: accepted,
 	}
 }
 
@@ -112,7 +114,7 @@ func knownEvent(name string) ooo.LifecycleKind {
 
 // verifyContent returns the verdict on an item whose clientState is valid. It depends on
 // its encrypted content, if it has any, and on the check of the tokens of its request.
-func (r *Receiver) verifyContent(ctx context.Context, content []byte, tokenErr error) verdict {
+func (r *Receiver) verifyContent(ctx context.Context, content jsontext.Value, tokenErr error) verdict {
 	if tokenErr != nil && !errors.Is(tokenErr, ErrNoMetadata) {
 		return badToken
 	}
@@ -134,7 +136,7 @@ func (r *Receiver) verifyContent(ctx context.Context, content []byte, tokenErr e
 }
 
 // decrypt checks encrypted content, unless ctx has ended.
-func (r *Receiver) decrypt(ctx context.Context, content []byte) error {
+func (r *Receiver) decrypt(ctx context.Context, content jsontext.Value) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
