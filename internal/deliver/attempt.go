@@ -63,7 +63,6 @@ type attempt struct {
 	done    func()      // of the registry
 	address ooo.Address // as of the save that recorded the beginning
 	state   ooo.State
-	next    time.Time // [ooo.Delivery.NextAttemptAt] at the beginning
 }
 
 // begin records in a draft that an attempt to send the newest state of an address begins.
@@ -83,7 +82,8 @@ func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) *attempt 
 	}
 	delivery.InFlightSince, delivery.InFlightSequence = now, a.Sequence
 	delivery.Attempts++
-	return &attempt{key: k, done: done, address: *a, state: *draft.State, next: delivery.NextAttemptAt}
+	delivery.NextAttemptAt, delivery.Throttled = time.Time{}, false
+	return &attempt{key: k, done: done, address: *a, state: *draft.State}
 }
 
 func (d *Deliverer) dueAt(k key, a *ooo.Address, now time.Time) time.Time {
@@ -246,7 +246,7 @@ func (t *attempt) recordResult(draft *mailbox.Draft, a *ooo.Address, r result, n
 		if event.Kind == ooo.EventRefused || r.failures == 1 {
 			draft.Event(a, event)
 		}
-		requested := !delivery.NextAttemptAt.Equal(t.next) // a monitor request came during the call
+		requested := !delivery.NextAttemptAt.IsZero() // a monitor request came during the call
 		delivery.NextAttemptAt, delivery.Throttled = time.Time{}, r.throttled
 		if r.throttled || newest && (!requested || r.state != ooo.DeliveryRefused) {
 			delivery.NextAttemptAt = now.Add(r.wait)

@@ -201,17 +201,33 @@ func TestWaitIsCutShort(t *testing.T) {
 
 // The mediator may have added the user while it was refusing the state.
 func TestMonitorRequestDuringRefusedAttempt(t *testing.T) {
-	refusal := reply{code: 404, latency: 2 * time.Second}
-	withDelivery(t, func(t *testing.T, f *fixture) {
-		for len(f.received("ann")) < 6 {
-			advance(100 * time.Millisecond)
-		}
-		f.monitorAgain("ann")
-		advance(3 * time.Second)
-		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered {
-			t.Errorf("delivery = %+v, want delivered right after the refusal", d)
-		}
-	}, refusal, refusal, refusal, refusal, refusal, refusal, reply{code: 200})
+	tests := map[string]func(f *fixture){ // what begins the sixth attempt
+		"after the backoff": func(*fixture) {},
+		"after an earlier request": func(f *fixture) {
+			advance(3 * time.Second)
+			f.monitorAgain("ann")
+		},
+	}
+	for name, begin := range tests {
+		t.Run(name, func(t *testing.T) {
+			refusal := reply{code: 404, latency: 2 * time.Second}
+			withDelivery(t, func(t *testing.T, f *fixture) {
+				untilAttempt := func(n int) {
+					for len(f.received("ann")) < n {
+						advance(100 * time.Millisecond)
+					}
+				}
+				untilAttempt(5)
+				begin(f)
+				untilAttempt(6)
+				f.monitorAgain("ann")
+				advance(3 * time.Second)
+				if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered {
+					t.Errorf("delivery = %+v, want delivered right after the refusal", d)
+				}
+			}, refusal, refusal, refusal, refusal, refusal, refusal, reply{code: 200})
+		})
+	}
 }
 
 func TestOnlyNewestStateIsSent(t *testing.T) {

@@ -161,7 +161,7 @@ func (d *Draft) fulfil(address string, wish ooo.Wish, carry ooo.Hint) bool {
 	restarted := a.StartID != wish.StartID
 	setWish(a, wish)
 	if refused && !a.Delivery.Throttled {
-		a.Delivery.NextAttemptAt = time.Time{}
+		a.Delivery.NextAttemptAt = now.UTC()
 	}
 	if restarted {
 		d.start(a, now)

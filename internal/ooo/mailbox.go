@@ -134,9 +134,12 @@ type Delivery struct {
 	InFlightSince    time.Time `json:"begunAt,omitzero"`
 	InFlightSequence int64     `json:"begunSequence,omitempty"` // of the state in flight
 	DeliveredAt      time.Time `json:"deliveredAt,omitzero"`
-	NextAttemptAt    time.Time `json:"nextAttemptAt,omitzero"` // after a failure: earliest time of the next attempt
-	Throttled        bool      `json:"throttled,omitempty"`    // NextAttemptAt is a Retry-After: nothing cuts it short
-	Error            string    `json:"error,omitempty"`        // of the last attempt; never a body or an address
+	// NextAttemptAt is the earliest time of the next attempt, after a failure or a monitor
+	// request. It is zero from the start of an attempt until then. If Throttled is set, it is
+	// the end of a Retry-After, which nothing cuts short.
+	NextAttemptAt time.Time `json:"nextAttemptAt,omitzero"`
+	Throttled     bool      `json:"throttled,omitempty"`
+	Error         string    `json:"error,omitempty"` // of the last attempt; never a body or an address
 }
 
 // Clone returns a deep copy.
