@@ -72,7 +72,7 @@ type Config struct {
 	// Wait returns how much longer the named wait that Graph requested lasts. SetWait
 	// sets one for all replicas.
 	Wait        func(name string) time.Duration
-	SetWait     func(ctx context.Context, name string, d time.Duration) error
+	SetWait     func(ctx context.Context, name string, d time.Duration)
 	Sync        func(ctx context.Context) error // asks the mediator for its users
 	RequestSync func()                          // makes some replica call Sync later
 	Ready       func() bool                     // reports whether the store may be written to

@@ -209,11 +209,10 @@ func (f *fixture) wait(name string) time.Duration {
 	return f.waits[name]
 }
 
-func (f *fixture) setWait(_ context.Context, name string, d time.Duration) error {
+func (f *fixture) setWait(_ context.Context, name string, d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waits[name] = d
-	return nil
 }
 
 func (f *fixture) Find(_ context.Context, address string) (ooo.Person, error) {

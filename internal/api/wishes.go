@@ -147,9 +147,7 @@ func (a *API) find(ctx context.Context, address string) (*ooo.Person, error) {
 	defer cancel()
 	person, err := a.cfg.Directory.Find(ctx, address)
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
-		if err := a.cfg.SetWait(ctx, ooo.DirectoryWait, throttled.After); err != nil {
-			a.cfg.Log.WarnContext(ctx, "wait requested by Graph not shared with the other replicas", "err", err)
-		}
+		a.cfg.SetWait(ctx, ooo.DirectoryWait, throttled.After)
 	}
 	switch {
 	case err == nil:

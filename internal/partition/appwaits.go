@@ -1,11 +1,39 @@
 package partition
 
 import (
+	"context"
 	"sync"
 	"time"
 
 	"outlook-monitor/internal/store"
 )
+
+const (
+	// waitTimeout bounds the write of a wait. Its callers include requests to the API, which
+	// are answered within 8 s, 7 of which may have passed.
+	waitTimeout = time.Second
+	// sameWait is by how much waits differ that Graph asks of calls made at the same time.
+	sameWait = 500 * time.Millisecond
+)
+
+// Wait returns how much of a wait of the whole app is left.
+func (o *Owners) Wait(name string) time.Duration { return o.waits.left(name) }
+
+// SetWait makes all replicas wait, this one at once. Calls that are throttled at the same
+// time share one wait. The end of ctx does not matter: the others must learn of the wait.
+func (o *Owners) SetWait(ctx context.Context, name string, d time.Duration) {
+	if o.Wait(name) > max(d-sameWait, 0) {
+		return
+	}
+	wall := o.wall()
+	wait := store.Wait{Until: wall.Add(d), Length: d}
+	o.waits.apply(name, wait, wall)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitTimeout)
+	defer cancel()
+	if err := o.cfg.Store.SetWait(ctx, name, wait); err != nil {
+		o.cfg.Log.WarnContext(ctx, "graph's wait not shared with the other replicas", "name", name, "wait", d, "err", err)
+	}
+}
 
 // appWaits are the waits that Graph imposed on the whole app by Retry-After, as far as this
 // replica knows.

@@ -204,9 +204,9 @@ func (l *link) AnnounceTable(ctx context.Context) {
 	}
 }
 
-func (l *link) SetWait(ctx context.Context, name string, d time.Duration) error {
+func (l *link) SetWait(ctx context.Context, name string, w store.Wait) error {
 	_, err := call(ctx, l, false, func(fields map[string]string) bool {
-		fields[store.WaitField(name)] = store.Wait{Until: time.Now().Add(d), Length: d}.String()
+		fields[store.WaitField(name)] = w.String()
 		return true
 	})
 	if err == nil {

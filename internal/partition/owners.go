@@ -57,7 +57,7 @@ type Store interface {
 	// AnnounceTable makes all replicas call [Owners.Refresh].
 	AnnounceTable(ctx context.Context)
 	// SetWait writes a wait into the table and announces it.
-	SetWait(ctx context.Context, name string, d time.Duration) error
+	SetWait(ctx context.Context, name string, w store.Wait) error
 }
 
 // Holder holds the mailboxes of the partitions that this replica owns. Restore, Drain and the
@@ -193,13 +193,3 @@ func (o *Owners) Table() store.Owners {
 // partitions that it owns. Mailboxes are spread over them by a hash, so this is nearly its
 // fraction of the mailboxes, and the shares of all owners never add up to more than 1.
 func (o *Owners) Share() float64 { return float64(o.Owned()) / ooo.Partitions }
-
-// Wait returns how much of a wait of the whole app is left.
-func (o *Owners) Wait(name string) time.Duration { return o.waits.left(name) }
-
-// SetWait makes all replicas wait.
-func (o *Owners) SetWait(ctx context.Context, name string, d time.Duration) error {
-	wall := o.wall()
-	o.waits.apply(name, store.Wait{Until: wall.Add(d), Length: d}, wall)
-	return o.cfg.Store.SetWait(ctx, name, d)
-}

@@ -289,9 +289,7 @@ var scenarios = map[string]func(*env){
 		near(10 * time.Second)
 		time.Sleep(5 * time.Second)
 		near(5 * time.Second) // each round has the wait, which does not extend it
-		if err := e.add("b").SetWait(e.Context(), "reads", time.Minute); err != nil {
-			e.Fatal(err)
-		}
+		e.add("b").SetWait(e.Context(), "reads", time.Minute)
 		time.Sleep(200 * time.Millisecond) // no round is due
 		near(time.Minute)
 		set(time.Second, time.Second) // a shorter wait does not shorten it
@@ -299,6 +297,21 @@ var scenarios = map[string]func(*env){
 		time.Sleep(time.Minute)
 		if a.Wait("reads") != 0 || a.Wait("other") != 0 {
 			e.Error("a wait has not ended")
+		}
+	},
+	"calls that are throttled together share one wait, although their callers gave up": func(e *env) {
+		a, b := e.add("a"), e.add("b")
+		e.waitBalanced(2)
+		var messages atomic.Int64
+		e.subscribe(func() { messages.Add(1) })
+		ctx, cancel := context.WithCancel(e.Context())
+		cancel()
+		for range 128 {
+			b.SetWait(ctx, "reads", time.Minute)
+		}
+		time.Sleep(200 * time.Millisecond) // no round is due
+		if wait := a.Wait("reads"); wait < 59*time.Second || messages.Load() != 1 {
+			e.Errorf("another replica waits %v after %d messages, want a minute after one", wait, messages.Load())
 		}
 	},
 }

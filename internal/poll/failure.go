@@ -86,9 +86,9 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	throttled, _ := errors.AsType[*ooo.Throttled](err)
 	switch {
 	case throttled != nil && j.t.id.Unresolved():
-		p.pauseApp(ctx, ooo.DirectoryWait, throttled.After)
+		p.cfg.SetWait(ctx, ooo.DirectoryWait, throttled.After)
 	case throttled != nil && throttled.WholeApp:
-		p.pauseApp(ctx, ooo.GraphWait, throttled.After)
+		p.cfg.SetWait(ctx, ooo.GraphWait, throttled.After)
 		return Throttled, time.Now()
 	case errors.Is(err, ooo.ErrUserGone):
 		if err = p.checkDirectory(ctx, j); err == nil {

@@ -239,9 +239,8 @@ func (f *fixture) run(configure func(*poll.Config, *faultyGraph), s mailbox.Stor
 			f.locked(func() { left = time.Until(f.waits[name]) })
 			return left
 		},
-		SetWait: func(_ context.Context, name string, wait time.Duration) error {
+		SetWait: func(_ context.Context, name string, wait time.Duration) {
 			f.locked(func() { f.waits[name] = time.Now().Add(wait) })
-			return nil
 		},
 		BeginDelivery:      func(*mailbox.Draft) func(bool) { return func(bool) { f.locked(func() { f.deliveries++ }) } },
 		OnChange:           func(c poll.Change) { f.locked(func() { f.saved = append(f.saved, c) }) },

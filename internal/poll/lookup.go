@@ -58,7 +58,7 @@ func (p *Poller) checkDirectory(ctx context.Context, j *job) error {
 	_, err := p.cfg.Graph.FindByID(ctx, j.t.id.ObjectID())
 	p.lookups.release()
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
-		p.pauseApp(ctx, ooo.DirectoryWait, throttled.After)
+		p.cfg.SetWait(ctx, ooo.DirectoryWait, throttled.After)
 		return &ooo.Throttled{After: throttled.After}
 	}
 	switch {

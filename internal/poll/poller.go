@@ -70,9 +70,9 @@ type Config struct {
 	// Share returns this replica's share, up to 1, of the reads that Graph allows the app.
 	Share func() float64
 	// Wait returns what is left of a wait that Graph asked of the whole app. SetWait begins
-	// such a wait for all replicas. It applies to this replica even if SetWait returns an error.
+	// such a wait for all replicas.
 	Wait    func(name string) time.Duration
-	SetWait func(ctx context.Context, name string, wait time.Duration) error
+	SetWait func(ctx context.Context, name string, wait time.Duration)
 	// BeginDelivery records in a draft that changes the state that the delivery begins. after
 	// must be called once it is known whether the draft was saved.
 	BeginDelivery func(d *mailbox.Draft) (after func(saved bool))
@@ -183,19 +183,6 @@ func (p *Poller) paused(ctx context.Context, name string) bool {
 		schedule.Sleep(ctx, min(wait, 250*time.Millisecond))
 	}
 	return wait > 0
-}
-
-// pauseApp makes the whole app wait. Calls that were throttled at the same time share one
-// wait.
-func (p *Poller) pauseApp(ctx context.Context, name string, wait time.Duration) {
-	if p.cfg.Wait(name) > wait-500*time.Millisecond {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if err := p.cfg.SetWait(ctx, name, wait); err != nil {
-		p.cfg.Log.WarnContext(ctx, "graph's wait not shared with the other replicas", "name", name, "wait", wait, "err", err)
-	}
 }
 
 // Backlog returns how full and how late the reads, the edges of windows and the look-ups are.

@@ -97,7 +97,7 @@ func (p *Poller) sweep(ctx context.Context, limiter *rate.Limiter, perSecond flo
 		g.Go(func() error {
 			found, err := p.cfg.Presences(ctx, chunk)
 			if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
-				p.pauseApp(ctx, ooo.PresenceWait, throttled.After)
+				p.cfg.SetWait(ctx, ooo.PresenceWait, throttled.After)
 			}
 			changed := 0
 			for id, away := range found {

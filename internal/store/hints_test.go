@@ -91,7 +91,7 @@ var messageSuite = map[string]func(*testing.T, *fixture){
 		if got := messages.next(); len(got.Hints) != 1 || got.Hints[0] != stray {
 			t.Errorf("message = %+v, want %+v", got, stray)
 		}
-		f.must(f.SetWait(t.Context(), "reads", time.Minute))
+		f.must(f.SetWait(t.Context(), "reads", store.Wait{Length: time.Minute}))
 		if got := messages.next(); !got.TableChanged || f.table().Waits["reads"].Length != time.Minute {
 			t.Errorf("message = %+v, want a changed table with the wait", got)
 		}

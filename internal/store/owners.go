@@ -220,8 +220,7 @@ func (s *Store) ClearSync(ctx context.Context, mark string) error {
 }
 
 // SetWait makes all replicas wait, because of a Retry-After for the whole app.
-func (s *Store) SetWait(ctx context.Context, name string, d time.Duration) error {
-	w := Wait{time.Now().Add(d), d}
+func (s *Store) SetWait(ctx context.Context, name string, w Wait) error {
 	pipe := s.client.Pipeline()
 	written := pipe.HSet(ctx, ownersKey, WaitField(name), w.String())
 	s.publish(ctx, pipe, wireMessage{TableChanged: true})

@@ -23,7 +23,7 @@ var ownersSuite = map[string]func(*testing.T, *fixture){
 		}
 		f.must(f.SetSaves(t.Context(), lease, 63, 12))
 		f.must(f.SetSync(t.Context(), "mark", false))
-		f.must(f.SetWait(t.Context(), "reads", 10*time.Second))
+		f.must(f.SetWait(t.Context(), "reads", store.Wait{Until: time.Now(), Length: 10 * time.Second}))
 		f.must(f.raw.HSet(t.Context(), "om:{om}:owners", "beat:odd", "?", "beat:older", "7 400 3 1500 1", "lease:64", "x:1", "lease:1", "x", "saves:x", "1", "new", "1").Err())
 		o, err := f.Round(t.Context(), "me", own)
 		f.must(err)

@@ -145,7 +145,7 @@ func TestUserWithoutChannel(t *testing.T) {
 	f.must(f.Save(t.Context(), store.Save{Lease: lease, Record: nextVersion(m), NewHints: []ooo.Hint{newHint(m, ooo.HintStray, "1")}}))
 	f.must(f.LeaveHints(t.Context(), true, newHint(m, ooo.HintRead, "1")))
 	f.swapWish(ooo.Wish{}, newWish("ann", "a"), wishHint(newWish("ann", "a")))
-	f.must(f.SetWait(t.Context(), "reads", 1))
+	f.must(f.SetWait(t.Context(), "reads", store.Wait{Length: 1}))
 	f.table()
 	if len(f.hints()) != 3 || f.stored(m.ID).Version != 2 {
 		t.Error("the hints or the record were not written")

@@ -71,9 +71,7 @@ func (j *job) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Sub
 	}
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 		if wait = throttled.After; throttled.WholeApp {
-			if err := j.cfg.SetWait(ctx, ooo.SubscriptionWait, wait); err != nil {
-				j.cfg.Log.WarnContext(ctx, "graph's wait not shared with the other replicas", "err", err)
-			}
+			j.cfg.SetWait(ctx, ooo.SubscriptionWait, wait)
 		}
 	}
 	sub.RetryAt = now.Add(wait)

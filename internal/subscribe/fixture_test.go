@@ -68,11 +68,10 @@ func (f *fixture) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscrib
 		Registry: f.registry.Registry, Owners: f, Graph: f, Resources: []string{events}, Lifetime: lifetime, SweepInterval: 100_000 * time.Hour,
 		Keys:        func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
 		Certificate: func() (ooo.Certificate, error) { return ooo.Certificate{}, nil },
-		SetWait: func(_ context.Context, name string, wait time.Duration) error {
+		SetWait: func(_ context.Context, name string, wait time.Duration) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.waits[name] = time.Now().Add(wait)
-			return nil
 		},
 		ReadNow: func(id ooo.RecordID, source ooo.Source) {
 			f.mu.Lock()

@@ -70,7 +70,7 @@ type Config struct {
 	// Certificate returns what encrypts resource data; zero: no resource data.
 	Certificate func() (ooo.Certificate, error)
 	// SetWait makes all replicas wait, by [ooo.SubscriptionWait].
-	SetWait func(ctx context.Context, name string, wait time.Duration) error
+	SetWait func(ctx context.Context, name string, wait time.Duration)
 	// ReadNow schedules a read of a mailbox.
 	ReadNow func(id ooo.RecordID, source ooo.Source)
 	// Records returns the records of any partition.
