@@ -65,16 +65,17 @@ type attempt struct {
 	state   ooo.State
 }
 
-// begin records in a draft that an attempt to send the newest state of an address begins.
-// It returns nil if there is nothing to send now.
-func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) *attempt {
+// begin records in a draft that an attempt to send the newest state of an address begins. The
+// call starts once the draft is saved. The caller must hold a slot for it. begin returns false,
+// and leaves the slot to the caller, if there is nothing to send now.
+func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) bool {
 	now := time.Now().UTC()
 	if a == nil || !a.Undelivered() || draft.State == nil || d.dueAt(k, a, now).After(now) {
-		return nil
+		return false
 	}
 	done, ok := d.cfg.Registry.Begin(k.id)
 	if !ok {
-		return nil
+		return false
 	}
 	delivery := &a.Delivery
 	if !delivery.InFlightSince.IsZero() { // an abandoned attempt, which may have arrived
@@ -83,7 +84,16 @@ func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) *attempt 
 	delivery.InFlightSince, delivery.InFlightSequence = now, a.Sequence
 	delivery.Attempts++
 	delivery.NextAttemptAt, delivery.Throttled = time.Time{}, false
-	return &attempt{key: k, done: done, address: *a, state: *draft.State}
+	t := &attempt{key: k, done: done, address: *a, state: *draft.State}
+	draft.OnEnd(func(saved bool) {
+		if saved {
+			go d.call(t)
+			return
+		}
+		done()
+		d.abort(k)
+	})
+	return true
 }
 
 func (d *Deliverer) dueAt(k key, a *ooo.Address, now time.Time) time.Time {
@@ -102,54 +112,30 @@ func overtaken(draft *mailbox.Draft, a *ooo.Address, first int64, now time.Time)
 
 // BeginDelivery is called inside the update that records a change, once the state is
 // queued. It records in the same draft that deliveries begin, as many as may start now.
-// The caller must call after when the update has ended and report whether the draft was
-// saved. after then starts the calls and does not wait for them.
-func (d *Deliverer) BeginDelivery(draft *mailbox.Draft) (after func(committed bool)) {
-	var begun []*attempt
+func (d *Deliverer) BeginDelivery(draft *mailbox.Draft) {
 	for i := range draft.Addresses {
 		a := &draft.Addresses[i]
 		k := key{draft.ID, a.Folded()}
-		if !a.Undelivered() || !d.reserve(k) {
-			continue
-		}
-		if t := d.begin(draft, a, k); t != nil {
-			begun = append(begun, t)
-		} else {
+		if a.Undelivered() && d.reserve(k) && !d.begin(draft, a, k) {
 			d.abort(k)
-		}
-	}
-	return func(committed bool) {
-		for _, t := range begun {
-			if committed {
-				go d.call(context.Background(), t)
-			} else {
-				t.done()
-				d.abort(t.key)
-			}
 		}
 	}
 }
 
 // deliver makes one attempt for an address taken from the queue. The caller must hold a
 // slot for it.
-func (d *Deliverer) deliver(ctx context.Context, k key) {
-	var t *attempt
-	_, err := d.cfg.Registry.Update(k.id, func(draft *mailbox.Draft) error {
+func (d *Deliverer) deliver(k key) {
+	begun := false
+	_, _ = d.cfg.Registry.Update(k.id, func(draft *mailbox.Draft) error {
 		a := draft.Address(k.address)
 		resent := d.resend(draft, a, k)
-		if t = d.begin(draft, a, k); t == nil && !resent {
+		if begun = d.begin(draft, a, k); !begun && !resent {
 			return mailbox.ErrUnchanged
 		}
 		return nil
 	})
-	switch {
-	case t == nil:
+	if !begun {
 		d.abort(k)
-	case err != nil:
-		t.done()
-		d.abort(k)
-	default:
-		d.call(ctx, t)
 	}
 }
 
@@ -173,12 +159,12 @@ func (d *Deliverer) resend(draft *mailbox.Draft, a *ooo.Address, k key) bool {
 // call makes the call of an attempt whose beginning is saved, and saves its result. The
 // caller must hold a slot. call frees it before the save, so that a slow save delays no
 // other call.
-func (d *Deliverer) call(ctx context.Context, t *attempt) {
+func (d *Deliverer) call(t *attempt) {
 	defer func() {
 		t.done()
 		d.finished(t.key)
 	}()
-	ctx, span := d.span(context.WithoutCancel(ctx), t)
+	ctx, span := d.span(t)
 	defer span.End()
 	began := time.Now()
 	answer := Answer{unsent: true}
@@ -261,8 +247,8 @@ func (t *attempt) recordResult(draft *mailbox.Draft, a *ooo.Address, r result, n
 }
 
 // span starts the span of an attempt, in the trace of the change.
-func (d *Deliverer) span(ctx context.Context, t *attempt) (context.Context, trace.Span) {
-	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": t.address.Trace})
+func (d *Deliverer) span(t *attempt) (context.Context, trace.Span) {
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": t.address.Trace})
 	return d.cfg.Tracer.Start(ctx, "deliver", trace.WithAttributes(
 		attribute.String("outlook_monitor.mailbox", t.key.id.LogValue().String()),
 		attribute.Int64("outlook_monitor.sequence", t.address.Sequence),

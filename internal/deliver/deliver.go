@@ -149,7 +149,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 			continue
 		}
 		if k, ok := d.take(); ok {
-			go d.deliver(ctx, k)
+			go d.deliver(k)
 		} else {
 			<-d.slots
 		}

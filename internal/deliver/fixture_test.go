@@ -187,20 +187,18 @@ func (f *fixture) monitorAgain(name string) {
 // recordState records a state of a user.
 func (f *fixture) recordState(name string, state ooo.State) {
 	f.t.Helper()
-	f.recordAndBegin(name, state, func(*mailbox.Draft) func(bool) { return func(bool) {} })
+	f.recordAndBegin(name, state, func(*mailbox.Draft) {})
 }
 
 // recordAndBegin records a state of a user and calls begin in the same update.
-func (f *fixture) recordAndBegin(name string, state ooo.State, begin func(*mailbox.Draft) func(bool)) {
+func (f *fixture) recordAndBegin(name string, state ooo.State, begin func(*mailbox.Draft)) {
 	f.t.Helper()
-	after := func(bool) {}
 	_, err := f.registry.Update(ooo.RecordID(name), func(d *mailbox.Draft) error {
 		d.State, d.Condition = &state, ooo.Watching
 		d.QueueState(ooo.SourcePoll, ooo.Hint{}, time.Now())
-		after = begin(d)
+		begin(d)
 		return nil
 	})
-	after(err == nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}

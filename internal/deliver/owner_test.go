@@ -299,17 +299,15 @@ func TestBeginDeliveryWithoutSave(t *testing.T) {
 		defer f.start(1)()
 		f.monitor("ann")
 		for range 3 {
-			var after func(bool)
 			_, err := f.registry.Update("ann", func(d *mailbox.Draft) error {
 				d.State = &away
 				d.QueueState(ooo.SourcePoll, ooo.Hint{}, time.Now())
-				after = f.deliver.BeginDelivery(d)
+				f.deliver.BeginDelivery(d)
 				return context.Canceled
 			})
 			if err == nil {
 				t.Fatal("Update = nil, want the error of the change")
 			}
-			after(false)
 		}
 		advance(time.Second)
 		if calls := f.observed().calls; len(calls) != 0 {

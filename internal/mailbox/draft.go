@@ -17,6 +17,7 @@ type Draft struct {
 	save store.Save
 	// stopped holds the addresses whose monitoring ends, as [partition.stopped] does.
 	stopped map[string]time.Time
+	onEnd   []func(saved bool)
 }
 
 func newDraft(m *ooo.Mailbox) *Draft {
@@ -78,6 +79,10 @@ func (d *Draft) LeaveHints(hints ...ooo.Hint) {
 		d.save.NewHints = append(d.save.NewHints, stamped(h))
 	}
 }
+
+// OnEnd makes the update call f when it ends, with whether the draft was saved. The mutex of
+// the mailbox is held then: f must return quickly and call only what a [Worker] may call.
+func (d *Draft) OnEnd(f func(saved bool)) { d.onEnd = append(d.onEnd, f) }
 
 // Remove deletes the record.
 func (d *Draft) Remove() { d.save.Remove = true }

@@ -51,6 +51,12 @@ func (r *Registry) Update(id ooo.RecordID, change func(d *Draft) error) (*ooo.Ma
 // with version 0 if Redis has none.
 func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d *Draft) error) (*ooo.Mailbox, error) {
 	d := newDraft(m)
+	saved := false
+	defer func() {
+		for _, f := range d.onEnd {
+			f(saved)
+		}
+	}()
 	if err := change(d); errors.Is(err, ErrUnchanged) {
 		return m, nil
 	} else if err != nil {
@@ -62,6 +68,7 @@ func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d 
 		return nil, err
 	}
 	r.saved(p, e, d)
+	saved = true
 	return d.Mailbox, nil
 }
 

@@ -242,7 +242,7 @@ func (f *fixture) run(configure func(*poll.Config, *faultyGraph), s mailbox.Stor
 		SetWait: func(_ context.Context, name string, wait time.Duration) {
 			f.locked(func() { f.waits[name] = time.Now().Add(wait) })
 		},
-		BeginDelivery:      func(*mailbox.Draft) func(bool) { return func(bool) { f.locked(func() { f.deliveries++ }) } },
+		BeginDelivery:      func(*mailbox.Draft) { f.locked(func() { f.deliveries++ }) },
 		OnChange:           func(c poll.Change) { f.locked(func() { f.saved = append(f.saved, c) }) },
 		OnLateNotification: func(by time.Duration) { f.locked(func() { f.late = append(f.late, by) }) },
 	}

@@ -73,9 +73,8 @@ type Config struct {
 	// such a wait for all replicas.
 	Wait    func(name string) time.Duration
 	SetWait func(ctx context.Context, name string, wait time.Duration)
-	// BeginDelivery records in a draft that changes the state that the delivery begins. after
-	// must be called once it is known whether the draft was saved.
-	BeginDelivery func(d *mailbox.Draft) (after func(saved bool))
+	// BeginDelivery records in a draft that changes the state that the delivery begins.
+	BeginDelivery func(d *mailbox.Draft)
 
 	// The callbacks must return quickly. OnRead is called for each read, with its outcome and
 	// how late it began; OnChange for each change; OnLateNotification for each notification of

@@ -161,7 +161,6 @@ func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c cal
 	source, hint := j.cause()
 	outcome := Unchanged
 	var spans changeSpans
-	after := func(saved bool) {}
 	m, err := p.update(j.t.id, func(d *mailbox.Draft) error {
 		now := time.Now()
 		read := cmp.Or(setting, d.Setting)
@@ -189,11 +188,10 @@ func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c cal
 		spans = p.traceChange(ctx, d, source, hint, c)
 		hint.Trace = spans.parent
 		d.QueueState(source, hint, now)
-		after = p.cfg.BeginDelivery(d)
+		p.cfg.BeginDelivery(d)
 		return nil
 	})
 	spans.end(err)
-	after(err == nil)
 	if err != nil {
 		return nil, Stale
 	}
