@@ -186,7 +186,7 @@ func (d *Deliverer) call(t *attempt) {
 		saved = true
 		return nil
 	})
-	if r.unsent {
+	if r.state == "" {
 		span.SetAttributes(attribute.String("outlook_monitor.outcome", "not sent"))
 		return
 	}
@@ -214,12 +214,12 @@ func (t *attempt) recordResult(draft *mailbox.Draft, a *ooo.Address, r result, n
 	event := ooo.Event{
 		At: now, Kind: ooo.EventDelivered, Sequence: sequence, Attempt: before.Attempts, WebhookID: before.WebhookID, Detail: r.problem,
 	}
-	switch {
-	case r.unsent:
+	switch r.state {
+	case "": // nothing was sent
 		if newest {
 			delivery.Attempts--
 		}
-	case r.state == ooo.DeliveryDelivered:
+	case ooo.DeliveryDelivered:
 		draft.Event(a, event)
 		delivery.Sequence, delivery.DeliveredAt = sequence, now
 		delivery.NextAttemptAt, delivery.Throttled = time.Time{}, false
@@ -241,7 +241,7 @@ func (t *attempt) recordResult(draft *mailbox.Draft, a *ooo.Address, r result, n
 	switch {
 	case !newest:
 		overtaken(draft, a, sequence, now)
-	case !r.unsent:
+	case r.state != "":
 		delivery.State, delivery.Failures, delivery.Error = r.state, r.failures, r.problem
 	}
 }

@@ -250,21 +250,23 @@ const (
 	retryAfterMost = time.Hour
 )
 
-// result is what an answer means for an address.
+// result is what an answer means for an address. It is zero if nothing was sent.
 type result struct {
 	state     ooo.DeliveryState // delivered, refused, or pending: it is retried
-	unsent    bool
-	problem   string        // empty if it was delivered
-	failures  int           // of this kind in a row, including this one
-	wait      time.Duration // until the next attempt
-	throttled bool          // the mediator asked for the wait, and a newer state waits too
+	problem   string            // empty if it was delivered
+	failures  int               // of this kind in a row, including this one
+	wait      time.Duration     // until the next attempt
+	throttled bool              // the mediator asked for the wait, and a newer state waits too
 }
 
 // result returns what the answer means for address, which is as of the beginning of the
 // attempt.
 func (a Answer) result(address *ooo.Address) result {
-	if a.code/100 == 2 || a.unsent {
-		return result{state: ooo.DeliveryDelivered, unsent: a.unsent}
+	switch {
+	case a.unsent:
+		return result{}
+	case a.code/100 == 2:
+		return result{state: ooo.DeliveryDelivered}
 	}
 	before := address.Delivery
 	r := result{state: ooo.DeliveryPending, problem: a.problem().Error(), failures: 1}
