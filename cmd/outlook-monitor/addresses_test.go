@@ -97,3 +97,50 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 	tb.monitor(addresses[2], false)
 	tb.eventually("no subscription is left", func() bool { return len(tb.sim.Subscriptions()) == 0 })
 }
+
+// TestUserCreatedAgain adds users again who are monitored. When they are deleted in the
+// directory and created again, their new mailboxes must be monitored.
+func TestUserCreatedAgain(t *testing.T) {
+	t.Parallel()
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 68})
+	load := newWorkload(tb, 2)
+	load.startCovered()
+	one, many := load.users[0].UserPrincipalName, load.users[1].UserPrincipalName
+	if status, answer := tb.ask(http.MethodPut, "/api/users/"+one, "", ""); status != http.StatusOK {
+		t.Fatalf("PUT = %d %s, want 200", status, answer)
+	}
+	if status, answer := tb.post("/api/users", `{"emails":["`+many+`"]}`); status != http.StatusAccepted {
+		t.Fatalf("POST = %d %s, want 202", status, answer)
+	}
+	for _, user := range load.users {
+		if err := tb.sim.DeleteUser(user.ID); err != nil {
+			t.Fatal(err)
+		}
+		created, err := tb.sim.AddUser(graphsim.User{UserPrincipalName: user.UserPrincipalName, Mail: user.Mail})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tb.eventually("the new mailbox is monitored", func() bool { return tb.covered()[created.ID] == 1 })
+	}
+}
+
+// TestUsersAddedTwice adds users again while they are being looked up.
+func TestUsersAddedTwice(t *testing.T) {
+	t.Parallel()
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 69})
+	load := newWorkload(tb, 2)
+	tb.env["MEDIATOR_URL"] = "http://127.0.0.1:1" // it would add the users too
+	tb.start("serve")
+	tb.waitReady()
+	tb.setFault(graphsim.Fault{Operation: "directory", Kind: "latency", Delay: graphsim.Duration(time.Second)})
+	emails := `{"emails":["` + load.users[0].UserPrincipalName + `","` + load.users[1].UserPrincipalName + `"]}`
+	for range 2 {
+		if status, answer := tb.post("/api/users", emails); status != http.StatusAccepted {
+			t.Fatalf("POST = %d %s, want 202", status, answer)
+		}
+	}
+	tb.eventually("the users are monitored", func() bool {
+		_, page := tb.get("/api/users")
+		return strings.Count(page, `"watching"`) == 2
+	})
+}

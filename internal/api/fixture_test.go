@@ -35,7 +35,7 @@ type fixture struct {
 	err          error // of every call of the store
 	lookups      int
 	waits        map[string]time.Duration
-	starts       []string   // addresses that were written with a hint
+	starts       []string   // addresses that were written
 	hints        []ooo.Hint // all that were left
 	retried      []string   // folded addresses of stops that were retried successfully
 	events       []ooo.Event
@@ -119,9 +119,6 @@ func (f *fixture) SwapWishes(_ context.Context, changes []store.WishChange) ([]b
 			c.New.At = earliest
 		}
 		f.wishes[folded] = c.New
-		if c.Hint.Kind == "" {
-			continue
-		}
 		f.hints = append(f.hints, c.Hint)
 		if c.New.On {
 			f.starts = append(f.starts, c.New.Address)

@@ -44,8 +44,30 @@ func TestOnlyTheMediatorChangesTheSpelling(t *testing.T) {
 	put("/api/users/O'Hara%2Bx@contoso.example").ask(h)
 	put("/api/users/bob@contoso.example").ask(h)
 	postJSON("/api/users", `{"emails":["ann@contoso.example"]}`).ask(h)
-	if want := []string{"BOB@Contoso.example", "aNN@contoso.example", "O'Hara+x@contoso.example"}; !slices.Equal(f.starts, want) {
+	want := []string{"BOB@Contoso.example", "aNN@contoso.example", "O'Hara+x@contoso.example", "BOB@Contoso.example", "aNN@contoso.example"}
+	if !slices.Equal(f.starts, want) {
 		t.Errorf("written addresses = %q, want %q", f.starts, want)
+	}
+}
+
+// TestRewrittenWishLeavesHint checks what an owner relies on when it moves an address to
+// another mailbox: a wish with another nonce than the address has a hint.
+func TestRewrittenWishLeavesHint(t *testing.T) {
+	for name, again := range map[string]request{
+		"one user":   put("/api/users/ann@contoso.example"),
+		"many users": postJSON("/api/users", `{"emails":["ann@contoso.example"]}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := monitorFixture()
+			before := f.wishes["ann@contoso.example"]
+			again.ask(handler(t, f))
+			if after := f.wishes["ann@contoso.example"]; after.Nonce == before.Nonce || after.StartID != before.StartID {
+				t.Errorf("wish = %+v, want another nonce than in %+v and the same start", after, before)
+			}
+			if got, want := fmt.Sprint(f.hintKeys()), "[wish id-ann-at-contoso.example ann@contoso.example]"; got != want {
+				t.Errorf("hints = %s, want %s", got, want)
+			}
+		})
 	}
 }
 

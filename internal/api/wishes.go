@@ -73,7 +73,7 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 		if err != nil && !errors.Is(err, store.ErrDamaged) { // a damaged one is replaced
 			return err
 		}
-		next, hint := old, ooo.Hint{}
+		next := old
 		switch {
 		case !old.On:
 			if person == nil {
@@ -82,10 +82,8 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 				}
 			}
 			next = ooo.Wish{Address: address, On: true, Person: *person, StartID: rand.Text()}
-			hint = newHint(next, ooo.HintWish)
 		case by == ooo.Mediator && old.Address != address: // the mediator decides the spelling
 			next.Address = address
-			hint = newHint(next, ooo.HintWish)
 		case by == ooo.Mediator:
 			err := a.restart(ctx, old)
 			if now, failed := a.cfg.Wishes.Wish(ctx, address); failed == nil && now.Nonce != old.Nonce {
@@ -93,7 +91,7 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 			}
 			return err
 		}
-		switch swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next), hint); {
+		switch swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next), newHint(next, ooo.HintWish)); {
 		case err != nil:
 			return err
 		case swapped && old.On:
@@ -210,12 +208,11 @@ func (a *API) startAll(ctx context.Context, addresses []string) error {
 				continue
 			}
 			seen[folded] = true
-			next, hint := old, ooo.Hint{}
+			next := old
 			if !old.On {
 				next = ooo.Wish{Address: addresses[i], On: true, StartID: rand.Text()}
-				hint = newHint(next, ooo.HintWish)
 			}
-			changes = append(changes, store.WishChange{Old: old, New: stamp(next), Hint: hint})
+			changes = append(changes, store.WishChange{Old: old, New: stamp(next), Hint: newHint(next, ooo.HintWish)})
 		}
 		swapped, err := a.cfg.Wishes.SwapWishes(ctx, changes)
 		if err != nil {

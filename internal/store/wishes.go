@@ -85,7 +85,7 @@ func (s *Store) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
 type WishChange struct {
 	Old  ooo.Wish // as it was read; zero if there is none
 	New  ooo.Wish
-	Hint ooo.Hint // zero: leave no hint
+	Hint ooo.Hint // without it, the owner would never learn the new nonce
 }
 
 // SwapWish replaces the wish of an address if it is still old, and leaves the hint with it. It
@@ -109,14 +109,11 @@ func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, e
 			if err != nil {
 				return nil, err
 			}
-			field, hint := "", ""
-			if c.Hint.Kind != "" {
-				field = hintField(c.Hint)
-				if hint, err = encode(c.Hint.Nonce, c.Hint); err != nil {
-					return nil, err
-				}
+			hint, err := encode(c.Hint.Nonce, c.Hint)
+			if err != nil {
+				return nil, err
 			}
-			args = append(args, ooo.FoldAddress(c.New.Address), c.Old.Nonce, wish, field, hint)
+			args = append(args, ooo.FoldAddress(c.New.Address), c.Old.Nonce, wish, hintField(c.Hint), hint)
 		}
 		answers, err := swapTagged.Run(ctx, s.client, []string{wantsKey, hintsKey}, args...).BoolSlice()
 		if err != nil {
@@ -124,7 +121,7 @@ func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, e
 		}
 		var left []ooo.Hint
 		for i, done := range answers {
-			if done && chunk[i].Hint.Kind != "" {
+			if done {
 				left = append(left, chunk[i].Hint)
 			}
 		}

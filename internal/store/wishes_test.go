@@ -44,12 +44,6 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 		if got := f.hints()[ooo.HintWish].Nonce; got != "ab" {
 			t.Errorf("nonce of the hint = %q, want ab", got)
 		}
-		if got, err := f.SwapWish(t.Context(), want, newWish("ANN", "e"), ooo.Hint{}); !got || err != nil {
-			t.Errorf("SwapWish without a hint = %v, %v, want true", got, err)
-		}
-		if got := f.hints(); len(got) != 1 || got[ooo.HintWish].Nonce != "ab" || f.wish("ann@contoso.example").Nonce != "e" {
-			t.Errorf("hints = %v, want the previous one", got)
-		}
 		if _, err := f.SwapWish(t.Context(), newWish("ANN", "ab"), newWish("ann", ""), newHint(m, ooo.HintWish, "d")); err == nil {
 			t.Error("SwapWish without a nonce = nil, want an error")
 		}
