@@ -168,8 +168,10 @@ func TestGraphOutage(t *testing.T) {
 func TestWrongSettings(t *testing.T) {
 	tb := newTestbed(t, "", graphsim.Config{Seed: 15})
 	tb.env["POLL_INTERVAL"], tb.env["GRAPH_CLOUD"], tb.env["TUNNEL"] = "fast", "moon", "ngrok" // ngrok with PUBLIC_URL and without a token
+	tb.env["REDIS_URL"] = "redis://127.0.0.1:1/-1"
 	_, output := tb.run(2, "", "serve")
-	for _, want := range []string{"POLL_INTERVAL", "GRAPH_CLOUD", "NGROK_AUTHTOKEN is not set", "TUNNEL is ngrok and PUBLIC_URL is set too"} {
+	for _, want := range []string{"POLL_INTERVAL", "GRAPH_CLOUD", "NGROK_AUTHTOKEN is not set", "TUNNEL is ngrok and PUBLIC_URL is set too",
+		"REDIS_URL has a database number"} {
 		if !strings.Contains(output, want) {
 			t.Errorf("output = %q, want %q in it", output, want)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	stdlog "log"
 	"log/slog"
@@ -21,7 +22,7 @@ type serveCmd struct {
 // Run serves until ctx ends.
 func (c *serveCmd) Run(ctx context.Context, getenv environment, out io.Writer) error {
 	settings, err := c.Settings(getenv)
-	if err != nil {
+	if err = errors.Join(err, redisMistake(settings, err)); err != nil {
 		return usageError{mistakes(err)}
 	}
 	if c.CheckConfig {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -104,6 +105,15 @@ func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error
 	s.store = opened
 	s.closers = append(s.closers, func() error { opened.Close(); return nil })
 	return nil
+}
+
+// redisMistake returns a mistake in REDIS_URL that only go-redis finds, nil if there is
+// none or config has found one.
+func redisMistake(settings config.Settings, known error) error {
+	if found, _ := errors.AsType[config.Mistakes](known); settings.RedisURL.IsZero() || found.Has("REDIS_URL") {
+		return nil
+	}
+	return store.CheckURL(settings.RedisURL.Reveal())
 }
 
 func newMediator(settings config.Settings, tracing *telemetry.Tracing) (*deliver.Mediator, error) {

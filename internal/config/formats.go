@@ -48,7 +48,8 @@ func (r *reader) id(in input) string {
 // host checks the base URL of a host that receives tokens or secrets.
 func (r *reader) host(in input) string {
 	u, err := url.Parse(strings.TrimRight(in.text, "/"))
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port()) ||
+		u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 		r.mistake(in.name, "is not a base URL: use https:// and a host, with nothing after it")
 		return ""
 	}
@@ -92,7 +93,7 @@ func (r *reader) redis(in input) string {
 	case strings.Contains(in.text, "@") && (err != nil || hasStrayAt(u)), err == nil && badQuery(u):
 		r.mistake(in.name, "can't be parsed: percent-encode special characters in the password: "+
 			"/ as %%2F, ? as %%3F, # as %%23, @ as %%40, %% as %%25, + as %%2B")
-	case err != nil || u.Hostname() == "" || u.Scheme != "redis" && u.Scheme != "rediss":
+	case err != nil || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port()) || u.Scheme != "redis" && u.Scheme != "rediss":
 		r.mistake(in.name, "is not a Redis URL: use one such as redis://127.0.0.1:6379/0, or rediss://… for TLS")
 	}
 	return in.text

@@ -80,6 +80,8 @@ func TestMistakes(t *testing.T) {
 		"unknown cloud":                                      {env{"GRAPH_CLOUD": "germany"}, "GRAPH_CLOUD", "global, usgov, dod or china"},
 		"Graph without TLS":                                  {env{"GRAPH_ENDPOINT": "http://127.0.0.1:9080"}, "GRAPH_ENDPOINT", "https"},
 		"Graph with a password":                              {env{"GRAPH_ENDPOINT": "https://u:p@graph.example"}, "GRAPH_ENDPOINT", "base URL"},
+		"Graph with an invalid port":                         {env{"GRAPH_ENDPOINT": "https://graph.example:99999"}, "GRAPH_ENDPOINT", "base URL"},
+		"Redis with an invalid port":                         {env{"REDIS_URL": "redis://redis.example:99999"}, "REDIS_URL", "not a Redis URL"},
 		"login endpoint with a path":                         {env{"AZURE_AUTHORITY_HOST": "https://login.example/tenant"}, "AZURE_AUTHORITY_HOST", "base URL"},
 		"public URL without TLS":                             {env{"PUBLIC_URL": "http://monitor.example"}, "PUBLIC_URL", "https"},
 		"public URL without TLS, host begins with localhost": {env{"PUBLIC_URL": "http://localhost.example"}, "PUBLIC_URL", "https"},

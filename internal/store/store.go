@@ -136,6 +136,15 @@ const (
 	pipelineBufferSize = 16 << 10
 )
 
+// CheckURL returns what is wrong with a REDIS_URL, nil if nothing. It makes no connection.
+func CheckURL(raw string) error {
+	client, err := newClient(Config{URL: raw}, nil, -1)
+	if err != nil {
+		return err
+	}
+	return client.Close()
+}
+
 // newClient returns a client for the URL. login reauthenticates its open connections; if it is
 // nil they keep their credentials. Retries of -1 mean none.
 func newClient(cfg Config, login *login, retries int) (redis.UniversalClient, error) {
@@ -178,7 +187,7 @@ func newClient(cfg Config, login *login, retries int) (redis.UniversalClient, er
 		return redis.NewClusterClient(o), nil
 	}
 	o, err := redis.ParseURL(raw)
-	if err != nil {
+	if err != nil || o.DB < 0 {
 		return nil, wrong
 	}
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
