@@ -132,3 +132,17 @@ func TestRedisPermissions(t *testing.T) {
 		return status == http.StatusOK && detail+problem == ""
 	})
 }
+
+// TestFirstRequestsWaitForRedis makes a request as soon as the port is open.
+func TestFirstRequestsWaitForRedis(t *testing.T) {
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 67})
+	tb.start("serve")
+	status, answer := 0, ""
+	tb.eventually("the program answers", func() bool {
+		status, answer = tb.get("/api/users")
+		return status != 0
+	})
+	if status != http.StatusOK {
+		t.Errorf("first answer = %d %s, want 200", status, answer)
+	}
+}

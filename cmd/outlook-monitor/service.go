@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
@@ -25,6 +26,10 @@ type serviceConfig struct {
 	listener net.Listener   // the public one; nil: listen on LISTEN_ADDR
 	roots    *x509.CertPool // trusted for Graph; nil: the system's
 }
+
+// startGrace is how long the first requests wait, in the listen queue, for the first answer of
+// Redis. Without it they would get 503 in the moments after each start.
+const startGrace = 2 * time.Second
 
 // task runs until its context ends, and returns once everything in flight is finished.
 type task func(context.Context) error
@@ -63,19 +68,25 @@ func (s *service) Run(ctx context.Context) error {
 		base.Go(func() error { return run(baseCtx) })
 	}
 	work, working := errgroup.WithContext(ctx)
+	starting, ready := context.WithTimeout(working, startGrace)
+	defer ready()
 	for _, l := range s.listeners {
-		work.Go(func() error { return server.Serve(working, l, s.log) })
+		work.Go(func() error {
+			<-starting.Done()
+			return server.Serve(working, l, s.log)
+		})
 	}
-	for _, run := range append(s.incoming, s.work) {
+	for _, run := range s.incoming {
 		work.Go(func() error { return run(working) })
 	}
+	work.Go(func() error { return s.work(working, ready) })
 	err := work.Wait()
 	stop()
 	return errors.Join(err, base.Wait(), s.close())
 }
 
-// work waits for Redis, then runs the workers.
-func (s *service) work(ctx context.Context) error {
+// work waits for Redis, calls ready, and runs the workers.
+func (s *service) work(ctx context.Context, ready func()) error {
 	if err := s.store.Ready(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -86,6 +97,7 @@ func (s *service) work(ctx context.Context) error {
 		return err
 	}
 	s.ready.Store(true)
+	ready()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range s.workers {
 		g.Go(func() error { return run(ctx) })
