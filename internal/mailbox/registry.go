@@ -42,6 +42,7 @@ type Worker interface {
 // Store keeps records, wishes and hints in Redis.
 type Store interface {
 	Load(ctx context.Context, p int) (store.Loaded, error)
+	LoadRecord(ctx context.Context, id ooo.RecordID) (*ooo.Mailbox, error)
 	Save(ctx context.Context, s store.Save) error
 	Wish(ctx context.Context, address string) (ooo.Wish, error)
 	Hints

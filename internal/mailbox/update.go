@@ -130,7 +130,7 @@ func (r *Registry) save(p *partition, s store.Save) error {
 func (r *Registry) resolveConflict(p *partition, s store.Save) (newer *ooo.Mailbox, err error) {
 	ctx, cancel := context.WithTimeout(p.ctx, loadTime)
 	defer cancel()
-	stored, err := r.stored(ctx, p, s.Record.ID)
+	stored, err := r.cfg.Store.LoadRecord(ctx, s.Record.ID)
 	switch {
 	case errors.Is(err, store.ErrDamaged), stored != nil && s.Record.Version == 1:
 		if err := r.restoreStops(ctx, p); err != nil {
@@ -145,21 +145,6 @@ func (r *Registry) resolveConflict(p *partition, s store.Save) (newer *ooo.Mailb
 		return stored, nil
 	}
 	return nil, r.restoreWishes(ctx, s.Record)
-}
-
-// stored returns the record of a mailbox in Redis, nil if there is none. It returns
-// [store.ErrDamaged] if the record can't be read.
-func (r *Registry) stored(ctx context.Context, p *partition, id ooo.RecordID) (*ooo.Mailbox, error) {
-	loaded, err := r.cfg.Store.Load(ctx, p.number)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range loaded.Records {
-		if m.ID == id {
-			return m, nil
-		}
-	}
-	return nil, loaded.Damaged[id]
 }
 
 // adopt replaces a record in memory by a newer one from Redis, and dispatches the hints for

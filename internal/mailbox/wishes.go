@@ -115,7 +115,7 @@ func (r *Registry) readWish(p *partition, key wishKey, m *ooo.Mailbox) (ooo.Wish
 	if err != nil || wish.Nonce != "" || m.Address(key.address) == nil {
 		return wish, err
 	}
-	stored, err := r.stored(ctx, p, m.ID)
+	stored, err := r.cfg.Store.LoadRecord(ctx, m.ID)
 	if errors.Is(err, store.ErrDamaged) || err == nil && (stored == nil || stored.Version != m.Version) {
 		err = errRestoring
 	}

@@ -121,14 +121,11 @@ func (s *Store) ChangeWish(t *testing.T, address string, change func(w *ooo.Wish
 // Record returns the record of a mailbox in Redis, or nil.
 func (s *Store) Record(t *testing.T, id ooo.RecordID) *ooo.Mailbox {
 	t.Helper()
-	loaded, err := s.Load(t.Context(), id.Partition())
+	m, err := s.LoadRecord(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if i := slices.IndexFunc(loaded.Records, func(m *ooo.Mailbox) bool { return m.ID == id }); i >= 0 {
-		return loaded.Records[i]
-	}
-	return nil
+	return m
 }
 
 // BeforeSaves sets a function that is called before each save, and whose error the save

@@ -58,6 +58,23 @@ func (s *Store) Load(ctx context.Context, p int) (Loaded, error) {
 	return loaded, nil
 }
 
+// LoadRecord returns the record of a mailbox, nil if there is none. It returns [ErrDamaged] if
+// the record can't be decoded.
+func (s *Store) LoadRecord(ctx context.Context, id ooo.RecordID) (*ooo.Mailbox, error) {
+	value, err := s.client.HGet(ctx, recordsKey(id.Partition()), string(id)).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case err != nil:
+		return nil, translate(err)
+	}
+	m, err := decodeRecord(id, value)
+	if err != nil {
+		s.report(ctx, err)
+	}
+	return m, err
+}
+
 // PutReads writes when the mailboxes of partitions were last read.
 func (s *Store) PutReads(ctx context.Context, reads map[int]Reads) error {
 	if len(reads) == 0 {

@@ -213,6 +213,10 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 		for _, err := range loaded.Damaged {
 			f.wantErr(err, store.ErrDamaged)
 		}
+		id := ooo.RecordID("bad")
+		f.must(f.raw.HSet(t.Context(), fmt.Sprint("om:{om}:records:", id.Partition()), string(id), "1:{").Err())
+		_, err := f.LoadRecord(t.Context(), id)
+		f.wantErr(err, store.ErrDamaged)
 		f.must(f.Save(t.Context(), store.Save{Lease: lease, Record: nextVersion(m)}))
 	},
 	"histories and the feed are capped": func(t *testing.T, f *fixture) {

@@ -179,12 +179,9 @@ func (f *fixture) load(p int) store.Loaded {
 // stored returns a record as stored in Redis; nil if there is none.
 func (f *fixture) stored(id ooo.RecordID) *ooo.Mailbox {
 	f.t.Helper()
-	for _, m := range f.load(id.Partition()).Records {
-		if m.ID == id {
-			return m
-		}
-	}
-	return nil
+	m, err := f.LoadRecord(f.t.Context(), id)
+	f.must(err)
+	return m
 }
 
 // hints returns the hints in Redis, by kind.
