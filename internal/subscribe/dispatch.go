@@ -47,17 +47,19 @@ func (s *Subscriber) refreshSettings(ctx context.Context) bool {
 
 // dispatch starts the step of a mailbox, or lets it wait for the budget if it calls Graph.
 func (s *Subscriber) dispatch(ctx context.Context, id ooo.RecordID) {
+	if _, busy := s.inFlight.Load(id); busy {
+		return // the step in flight plans the mailbox at its end
+	}
 	step, ok := s.plan(id, *s.want.Load())
-	_, busy := s.inFlight.Load(id)
+	if !step.Next.IsZero() {
+		s.queue.Sooner(id, step.Next) // a change may have scheduled it earlier since
+	}
 	switch now := time.Now(); {
-	case !ok, busy: // a step in flight plans the mailbox at its end
+	case !ok:
 	case !step.callsGraph():
 		s.start(ctx, id, false)
 	case step.inBulk(now):
 		s.bulk.Sooner(id, now)
-		if !step.Next.IsZero() {
-			s.queue.Sooner(id, step.Next) // what is due then is not in bulk
-		}
 	default:
 		s.calls.Sooner(id, now)
 	}
@@ -103,8 +105,8 @@ func (s *Subscriber) pace(ctx context.Context, queue *schedule.Queue[ooo.RecordI
 }
 
 // plan returns the step that a mailbox needs now. The step Nothing only saves, that hints
-// were carried out or when the last notification came. If there is nothing to save either,
-// plan returns false and schedules the next plan.
+// were carried out or when the last notification came. ok is false if there is nothing to save
+// either, or this replica does not own the mailbox.
 func (s *Subscriber) plan(id ooo.RecordID, want Settings) (step Step, ok bool) {
 	now := time.Now()
 	m, owned := s.cfg.Registry.Get(id)
@@ -118,11 +120,10 @@ func (s *Subscriber) plan(id ooo.RecordID, want Settings) (step Step, ok bool) {
 			return step, true
 		}
 	}
-	if !step.Next.IsZero() {
-		s.queue.Sooner(id, step.Next) // a change may have scheduled it earlier since
-	}
 	for _, h := range s.cfg.Registry.Hints(id, ooo.HintStray) {
-		return planStray(m, h), true
+		stray := planStray(m, h)
+		stray.Next = step.Next
+		return stray, true
 	}
 	return step, false
 }
