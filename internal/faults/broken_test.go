@@ -42,7 +42,7 @@ var mutants = []mutant{
 	}, ordering, "the mediator answers 500"},
 	{"a stop does not delete the subscription", []edit{
 		{"internal/subscribe/plan.go", "return step(Delete, reason)", "return step(Drop, reason)"},
-		{"internal/subscribe/stray.go", "err := j.delete(ctx, j.step.stray.SubscriptionID)", "err := ctx.Err()"},
+		{"internal/subscribe/stray.go", "err := j.delete(ctx, j.step.Subscription.ID)", "err := ctx.Err()"},
 	}, coverage, "SIGTERM"},
 	{"a silently lost subscription is not created again", []edit{
 		{"internal/subscribe/sweep.go", "sub.RenewedAt.Before(c.began", "sub.RenewedAt.After(c.began"},

@@ -18,9 +18,10 @@ import (
 // the next sweep the other one is deleted. After maxSearches failures the strays are deleted
 // nevertheless: each unanswered creation may add one.
 func planStray(m *ooo.Mailbox, h ooo.Hint) Step {
-	step := Step{Action: Delete, Reason: Unrecorded, Subscription: ooo.Subscription{ID: h.SubscriptionID}, stray: h}
+	id := ooo.SubscriptionID(h.Subject)
+	step := Step{Action: Delete, Reason: Unrecorded, Subscription: ooo.Subscription{ID: id}, stray: h}
 	if m != nil && slices.ContainsFunc(m.Subscriptions, func(s ooo.Subscription) bool {
-		return s.ID == h.SubscriptionID || s.Replaces == h.SubscriptionID ||
+		return s.ID == id || s.Replaces == id ||
 			s.ID == "" && s.State == ooo.SubscriptionCreating && s.Failures < maxSearches
 	}) {
 		step.Action = Nothing
@@ -32,7 +33,7 @@ func planStray(m *ooo.Mailbox, h ooo.Hint) Step {
 // failed: then the next sweep leaves another one.
 func (j *job) runStray(ctx context.Context) {
 	if j.step.Action == Delete {
-		err := j.delete(ctx, j.step.stray.SubscriptionID)
+		err := j.delete(ctx, j.step.Subscription.ID)
 		if _, ok := j.report(ctx, j.step.Subscription, err); !ok {
 			return
 		}

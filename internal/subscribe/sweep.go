@@ -132,8 +132,9 @@ func (c *comparison) addStrays() {
 		case sub.ExpiresAt.After(c.began):
 			c.result.Surplus++
 			c.hints = append(c.hints, ooo.Hint{
-				ID: cmp.Or(mailboxOf(sub.Resource), ooo.RecordID(sub.ID)), Kind: ooo.HintStray, Subject: string(sub.ID), SubscriptionID: sub.ID,
+				ID: cmp.Or(mailboxOf(sub.Resource), ooo.RecordID(sub.ID)), Kind: ooo.HintStray, Subject: string(sub.ID),
 				Source: ooo.SourceSubscription, Reason: string(Unrecorded),
+				SubscriptionID: sub.ID, // an owner of the previous release reads it instead of Subject
 			})
 		}
 	}

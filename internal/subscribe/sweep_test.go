@@ -110,7 +110,7 @@ func TestFailedStrayDeletionIsLeftToNextSweep(t *testing.T) {
 // sweep before its owner restored it.
 func TestSubscriptionKnownToOwnerIsNoStray(t *testing.T) {
 	withCovered(t, func(t *testing.T, f *fixture) {
-		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "sub-1", SubscriptionID: "sub-1"})
+		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "sub-1"})
 		advance(time.Minute)
 		if got := f.takeCalls(); got != "" {
 			t.Errorf("calls = %s, want none", got)
@@ -128,7 +128,7 @@ func TestStrayThatIsBeingReplacedStays(t *testing.T) {
 		f.fail = func(string) error { return errUnanswered }
 		_, stop := f.start()
 		defer stop()
-		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "sub-0", SubscriptionID: "sub-0"})
+		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "sub-0"})
 		advance(time.Minute)
 		if got := f.takeCalls(); got == "" || strings.Contains(got, "delete") {
 			t.Errorf("calls = %s, want only create", got)
@@ -142,7 +142,7 @@ func TestStrayOfStoppedMailboxIsDeleted(t *testing.T) {
 		f.waits[ooo.SubscriptionWait] = time.Now().Add(62 * time.Second) // not a multiple of 5 s, when hints are read
 		f.subscriptions["stray"] = ooo.GraphSubscription{ID: "stray", NotificationURL: hook, ExpiresAt: time.Now().Add(lifetime)}
 	}, func(t *testing.T, f *fixture) {
-		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray", SubscriptionID: "stray"})
+		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray"})
 		advance(time.Second)
 		f.monitor(annID, false)
 		advance(2 * time.Minute)
