@@ -75,7 +75,12 @@ func parseSettings(text string) (number int64, digest string) {
 
 // leave removes this replica's beat and its remaining leases from the table.
 func (o *Owners) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	const unanswered = "no answer from redis while leaving, other replicas take over in a few seconds"
+	if o.round.failed {
+		o.cfg.Log.WarnContext(ctx, unanswered)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTime)
 	defer cancel()
 	o.round.number++
 	beat := store.Beat{Number: o.round.number, Answered: -1, Stopping: true}
@@ -88,8 +93,11 @@ func (o *Owners) leave(ctx context.Context) {
 			}
 		}
 		_, err = o.cfg.Store.SwapOwners(ctx, swaps...)
+		if err == nil && len(swaps) > 1 {
+			o.cfg.Store.AnnounceTable(ctx)
+		}
 	}
 	if err != nil {
-		o.cfg.Log.WarnContext(ctx, "no answer from redis while leaving, other replicas take over in a few seconds", "err", err)
+		o.cfg.Log.WarnContext(ctx, unanswered, "err", err)
 	}
 }

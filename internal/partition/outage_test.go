@@ -129,6 +129,21 @@ var outages = map[string]func(*env){
 			time.Sleep(10 * time.Millisecond)
 		}
 	},
+	"hanging swaps delay no round": func(e *env) {
+		const slow = 200 * time.Millisecond
+		a := e.add("a")
+		e.waitBalanced(1)
+		a.link.set(func() { a.link.slow, a.link.loseSwaps = slow, true })
+		e.change(func(fields map[string]string) { delete(fields, store.LeaseField(7)) }) // each round reclaims it
+		for range 1000 {
+			time.Sleep(10 * time.Millisecond)
+			if left := time.Until(partition.Deadline(a.Owners)); left < 1690*time.Millisecond-2*slow {
+				e.Fatalf("%v left, want a round every 0.8 s", left)
+			}
+		}
+		a.link.set(func() { a.link.slow, a.link.loseSwaps = 0, false })
+		e.waitFor("a has reclaimed the lease", time.Second, func() bool { return a.acts(7) })
+	},
 	"older table names another owner": func(e *env) {
 		a := e.add("a")
 		e.waitBalanced(1)

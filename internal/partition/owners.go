@@ -28,6 +28,20 @@
 // subscription call may be made by both. Closing the gaps would take a pause of
 // deadAfter after every outage, and at every first start.
 //
+// [Owners.Run] makes one call of Redis at a time, and nothing else changes what this replica
+// owns. Each round has three steps, which together end when the next one is due:
+//
+//	round   writes the beat and reads the table
+//	apply   drops what another replica owns, and finds what must be reclaimed and restored
+//	swaps   reclaim, release, take, in this order; then what else the table lacks
+//
+// So no answer arrives after something else has changed: a table is from after all that this
+// replica has done before. Swaps that become due later, because a drain has ended or another
+// replica is dead, are made at once. A swap that is refused or not answered is the last one:
+// the next round finds out whether it was carried out. If it is carried out even later, it
+// does nothing, because it compares what that round has changed, or it is found by a later round.
+// Loads, drains and restores run beside, and end by setting a flag of their hold.
+//
 // Ownership of a partition is a lease: a life, random per process, and a tenure, which
 // grows with each acquisition. A lease that was released or lost never becomes valid
 // again, even if an older table names it.
@@ -106,9 +120,8 @@ type Config struct {
 type Owners struct {
 	cfg     Config
 	wall    func() time.Time // the wall clock; tests move it
-	events  chan func()      // called by Run; unbuffered
-	ended   chan struct{}    // closed when Run receives no more events
 	refresh chan struct{}    // capacity 1: requests a round
+	wake    chan struct{}    // capacity 1: a drain or a restore has ended
 	tasks   sync.WaitGroup   // goroutines started by Run
 	waits   appWaits
 	table   atomic.Pointer[store.Owners] // of the last answered round; nil: none yet
@@ -120,13 +133,9 @@ type Owners struct {
 	round      rounds
 	lastTenure [ooo.Partitions]int64 // of the last lease that was released or lost
 	toRelease  map[int]store.Lease   // leases in the table from which this replica must be removed
-	swapping   int                   // swaps in flight
-	taking     bool                  // one of them is a take
-	releasing  bool                  // one of them releases leases
-	refused    bool                  // the last take failed, the next round decides
+	refused    bool                  // a swap since the last answered round failed: the next one decides
 	rolledBack bool                  // Redis came back with older data, OnRollback is due
 	stopping   bool
-	stopAt     time.Time // end of draining
 
 	mu           sync.Mutex
 	held         [ooo.Partitions]*hold // guarded by mu, like all fields below; Run, the only writer, reads without it
@@ -139,7 +148,7 @@ func New(cfg Config) *Owners {
 	cfg.Life = cmp.Or(cfg.Life, rand.Text())
 	return &Owners{
 		cfg: cfg, wall: func() time.Time { return time.Now().Round(0) },
-		events: make(chan func()), ended: make(chan struct{}), refresh: make(chan struct{}, 1),
+		refresh: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		peers: peers{me: cfg.Life}, toRelease: map[int]store.Lease{},
 	}
 }

@@ -10,54 +10,63 @@ import (
 
 // rounds is the state of the rounds.
 type rounds struct {
-	number    int64      // of the last one sent
-	sentAt    time.Time  // when it was sent
-	beat      store.Beat // of the last one sent
-	confirmed store.Beat // of the last one answered
-	inFlight  bool
-	failed    bool      // the last one failed
-	due       bool      // the next one is sent when the one in flight ends
-	earlyAt   time.Time // when the next one is sent if that is before its regular time, else zero
+	number       int64      // of the last one sent
+	sentAt       time.Time  // when it was sent
+	nextAt       time.Time  // when the next one is sent
+	confirmed    store.Beat // of the last one answered
+	failed       bool       // the last one was not answered
+	rebalancedAt time.Time  // when the last one was sent that released partitions to rebalance
 }
 
-// sent is a round in flight.
-type sent struct {
-	beat  store.Beat
-	saves [ooo.Partitions]int64 // that Redis must have counted by then
-	early bool                  // sent before its regular time
-	at    time.Time
-	wall  time.Time // at, by the wall clock
-}
+// end returns when the round and the swaps after it must have ended, because the next one is
+// due.
+func (r *rounds) end() time.Time { return r.sentAt.Add(roundTime) }
 
-// startRound sends a round, or if one is in flight, makes the next one follow it.
-func (o *Owners) startRound(ctx context.Context) {
+// nextRound sends a round, applies its answer and makes the swaps that are due.
+func (o *Owners) nextRound(ctx context.Context) {
 	r := &o.round
-	if r.due = r.inFlight; r.due || o.stopping && o.Owned() == 0 {
-		return
-	}
-	early := !r.earlyAt.IsZero()
-	r.inFlight, r.earlyAt, r.sentAt = true, time.Time{}, time.Now()
-	r.number++
-	r.beat = store.Beat{Number: r.number, Settings: o.settings, Answered: o.cfg.Answered(), Stopping: o.stopping}
-	s := &sent{beat: r.beat, early: early}
+	var saves [ooo.Partitions]int64 // that Redis must have counted by now
 	for p, h := range o.held {
-		if h != nil && !h.restoring {
-			s.saves[p], _ = o.holder.Saves(p)
+		if h != nil && !h.restoring.Load() {
+			saves[p], _ = o.holder.Saves(p)
 		}
 	}
-	o.tasks.Go(func() {
-		s.at, s.wall = time.Now(), o.wall()
-		asking, cancel := context.WithTimeout(ctx, roundTime)
-		defer cancel()
-		table, err := o.cfg.Store.Round(asking, o.cfg.Life, s.beat)
-		o.post(func() { o.endRound(ctx, s, table, err) })
-	})
+	r.number++
+	beat := store.Beat{Number: r.number, Settings: o.settings, Answered: o.cfg.Answered(), Stopping: o.stopping}
+	at, wall := time.Now(), o.wall()
+	r.sentAt = at
+	r.nextAt = r.end()
+	asking, cancel := context.WithDeadline(ctx, r.end())
+	defer cancel()
+	table, err := o.cfg.Store.Round(asking, o.cfg.Life, beat)
+	if err == nil && table.Fingerprint != "" && table.Fingerprint != o.cfg.Fingerprint {
+		err = ErrForeign
+	}
+	if ctx.Err() != nil { // Run ends, which may have cut the call short
+		return
+	}
+	if err != nil {
+		if !r.failed {
+			o.cfg.Log.WarnContext(ctx, "redis did not answer the ownership update, retrying", "err", err)
+		}
+		r.failed = true
+		o.peers.fail()
+		return
+	}
+	doubtful := o.apply(ctx, &table, &saves)
+	o.extendDeadline(at, wall, doubtful)
+	r.confirmed, r.failed, o.refused = beat, false, false
+	o.table.Store(&table)
+	o.rebalance(ctx)
+	if o.act(ctx) {
+		o.housekeep(ctx)
+	}
 }
 
 // expedite makes Run send the next round early.
 func (o *Owners) expedite() {
-	if r := &o.round; r.earlyAt.IsZero() {
-		r.earlyAt = r.sentAt.Add(minRoundGap)
+	if early := o.round.sentAt.Add(minRoundGap); early.Before(o.round.nextAt) {
+		o.round.nextAt = early
 	}
 }
 
@@ -69,33 +78,14 @@ func (o *Owners) Refresh() {
 	}
 }
 
-func (o *Owners) endRound(ctx context.Context, s *sent, table store.Owners, err error) {
-	r := &o.round
-	r.inFlight = false
-	if err == nil && table.Fingerprint != "" && table.Fingerprint != o.cfg.Fingerprint {
-		err = ErrForeign
-	}
-	if err == nil {
-		o.apply(ctx, s, table)
-	} else {
-		if !r.failed {
-			o.cfg.Log.WarnContext(ctx, "redis did not answer the ownership update, retrying", "err", err)
-		}
-		o.peers.fail()
-	}
-	r.failed = err != nil
-	if r.due {
-		o.startRound(ctx)
-	}
-}
-
-// apply acts on the table of an answered round.
-func (o *Owners) apply(ctx context.Context, s *sent, table store.Owners) {
+// apply acts on the table of an answered round. It reports whether the table may be older
+// than the one before.
+func (o *Owners) apply(ctx context.Context, table *store.Owners, saves *[ooo.Partitions]int64) (doubtful bool) {
 	confirmed := o.round.confirmed.Number
 	own, found := table.Beats[o.cfg.Life]
 	older := found && own.Number < confirmed
 	for p := range o.held {
-		older = o.applyLease(ctx, p, s, &table) || older
+		older = o.applyLease(ctx, p, table, saves[p]) || older
 	}
 	if older {
 		if !o.rolledBack {
@@ -104,31 +94,50 @@ func (o *Owners) apply(ctx context.Context, s *sent, table store.Owners) {
 		o.rolledBack = true
 	}
 	// If this replica's own beat is missing, it was declared dead or Redis is empty.
-	doubtful := older || confirmed > 0 && !found || isOlder(table, o.peers.table)
-	o.peers.observe(table, doubtful, time.Now())
-	o.round.confirmed, o.refused = s.beat, false
-	o.extendDeadline(s, doubtful)
-
+	doubtful = older || confirmed > 0 && !found || isOlder(*table, o.peers.table)
+	o.peers.observe(*table, doubtful, time.Now())
 	for name, wait := range table.Waits {
 		o.waits.apply(name, wait, o.wall())
 	}
-	if number, _ := parseSettings(table.Settings); number < o.settings {
-		o.swap(ctx, func(bool, error) {}, o.numberSettings(table.Settings))
-	}
-	if table.Fingerprint == "" {
-		o.swap(ctx, func(bool, error) {}, o.fingerprint())
-	}
-	if !s.early { // releaseRate is per regular round
-		o.rebalance(ctx)
-	}
-	o.finishRollback(ctx)
-	o.table.Store(&table)
+	return doubtful
 }
 
-// extendDeadline sets the deadline after an answered round. If the deadline was over and the
-// table may be older, another replica may have taken partitions since, and the table may
-// predate that. This replica then pauses until such a replica has noticed.
-func (o *Owners) extendDeadline(s *sent, doubtful bool) {
+// applyLease acts on what the table says about one partition, whose saves Redis must have
+// counted. It reports whether Redis came back with older data. Two leases of a partition can
+// have the same tenure only after that; the replica with the lower life yields.
+func (o *Owners) applyLease(ctx context.Context, p int, table *store.Owners, saves int64) (older bool) {
+	h, lease := o.held[p], table.Leases[p]
+	switch {
+	case h == nil && lease.Life != o.cfg.Life:
+	case h == nil && lease.Tenure > o.lastTenure[p] && !o.stopping: // the answer of the take was lost
+		o.acquire(ctx, p, lease)
+	case h == nil: // the answer of the release was lost, or the table is older
+		o.toRelease[p] = lease
+	case lease == h.lease:
+		if h.reclaiming { // the answer of the reclaim was lost
+			o.reclaimed(p)
+		}
+		if table.Saves[p] < saves {
+			o.restore(p)
+			return true
+		}
+	case lease.Tenure > h.lease.Tenure, lease.Tenure == h.lease.Tenure && lease.Life > o.cfg.Life:
+		o.cfg.Log.InfoContext(ctx, "partition lost to another replica", "partition", p)
+		o.drop(p)
+	default: // an earlier lease or none: the table is older
+		o.mu.Lock()
+		h.reclaiming, h.contested = true, lease.Life != "" && lease.Life != o.cfg.Life
+		o.mu.Unlock()
+		return true
+	}
+	return false
+}
+
+// extendDeadline sets the deadline after the answer to a round that was sent at a time of the
+// monotonic and the wall clock. If the deadline was over and the table may be older, another
+// replica may have taken partitions since, and the table may predate that. This replica then
+// pauses until such a replica has noticed.
+func (o *Owners) extendDeadline(at, wall time.Time, doubtful bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if doubtful && len(o.peers.beats) > 0 && !o.inTime() {
@@ -138,34 +147,31 @@ func (o *Owners) extendDeadline(s *sent, doubtful bool) {
 			}
 		}
 	}
-	o.deadline, o.wallDeadline = s.at.Add(graceTime), s.wall.Add(graceTime)
+	o.deadline, o.wallDeadline = at.Add(graceTime), wall.Add(graceTime)
 }
 
-// applyLease acts on what the table says about one partition. It reports whether Redis came
-// back with older data. Two leases of a partition can have the same tenure only after that;
-// the replica with the lower life yields.
-func (o *Owners) applyLease(ctx context.Context, p int, s *sent, table *store.Owners) (older bool) {
-	h, lease := o.held[p], table.Leases[p]
-	switch {
-	case h == nil && lease.Life != o.cfg.Life:
-	case h == nil && lease.Tenure > o.lastTenure[p]: // the answer of the take was lost
-		o.acquire(ctx, p, lease, s.beat.Number-1)
-	case h == nil: // the answer of the release was lost, or the table is older
-		o.toRelease[p] = lease
-	case lease == h.lease:
-		if h.reclaiming { // the answer of the reclaim was lost
-			o.reclaimed(ctx, p)
-		}
-		if table.Saves[p] < s.saves[p] && h.staleUntil < s.beat.Number {
-			o.restore(ctx, p)
-			return true
-		}
-	case lease.Tenure > h.lease.Tenure, lease.Tenure == h.lease.Tenure && lease.Life > o.cfg.Life:
-		o.cfg.Log.InfoContext(ctx, "partition lost to another replica", "partition", p)
-		o.drop(p)
-	case h.staleUntil < s.beat.Number: // an earlier lease or none: the table is older
-		o.reclaim(ctx, p, table)
-		return true
+// rebalance begins to release some of the partitions that this replica owns above its share.
+// releaseRate is per roundTime, and rounds may be sent earlier.
+func (o *Owners) rebalance(ctx context.Context) {
+	now := time.Now()
+	if o.stopping || !o.peers.settled(now) || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
+		return
 	}
-	return false
+	o.round.rebalancedAt = o.round.sentAt
+	_, release := plan(o.view(now))
+	for _, p := range release {
+		o.drain(ctx, p, drainTime)
+	}
+}
+
+func (o *Owners) view(now time.Time) view {
+	beats := o.peers.counted(o.round.confirmed, now)
+	v := view{me: o.cfg.Life, now: now, beats: beats, leases: o.peers.table.Leases, free: o.peers.free, busy: o.holder.Busy}
+	for p, h := range o.held {
+		v.held[p] = h != nil && !h.draining
+		if h != nil {
+			v.free[p] = time.Time{} // acquired since the last table
+		}
+	}
+	return v
 }
