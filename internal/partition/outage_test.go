@@ -163,6 +163,33 @@ var outages = map[string]func(*env){
 		}
 		e.waitFor("a acts again", 2*time.Second, func() bool { return a.acts(7) })
 	},
+	"take whose answer was lost, taken by another, before Redis was rolled back": func(e *env) {
+		a, b, c := e.add("a"), e.add("b"), e.add("c")
+		e.waitBalanced(3)
+		owned := a.Owned()
+		a.link.set(func() { a.link.loseAnswers = true })
+		c.crash()
+		leases := func() (n int) {
+			for _, lease := range e.table.owners().Leases {
+				if lease.Life == "a" {
+					n++
+				}
+			}
+			return n
+		}
+		e.waitFor("a has taken partitions of c", 5*time.Second, func() bool { return leases() > owned })
+		a.link.set(func() { a.link.cut = true })
+		taken := time.Now()
+		e.waitFor("b owns all", 8*time.Second, func() bool { return len(b.owns()) == 64 })
+		a.link.set(func() { a.link.cut, a.link.loseAnswers = false, false })
+		time.Sleep(time.Second) // a has seen that
+		b.link.set(func() { b.link.cut = true })
+		e.rollBack(time.Since(taken))
+		time.Sleep(time.Second)
+		b.link.set(func() { b.link.cut = false })
+		e.waitFor("b acts again", 8*time.Second, func() bool { return len(b.owns()) > 0 })
+		e.waitBalanced(2)
+	},
 	"take after Redis was emptied": func(e *env) {
 		a, b := e.add("a"), e.add("b")
 		e.waitBalanced(2)
