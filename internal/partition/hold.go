@@ -100,11 +100,12 @@ func (o *Owners) wakeRun() {
 	}
 }
 
-// finishRollback calls OnRollback once all partitions are restored, on the owner of
-// partition 0 only. It comes after the restored wishes, because the mediator would
-// otherwise start users again that are monitored already.
+// finishRollback calls OnRollback once this replica has restored its partitions. It comes
+// after the restored wishes, because the mediator would otherwise start users again that are
+// monitored already. A replica without partitions waits for its first one: it takes those of
+// replicas that died before they could do it.
 func (o *Owners) finishRollback(ctx context.Context) {
-	if !o.rolledBack || o.stopping {
+	if !o.rolledBack || o.stopping || o.Owned() == 0 {
 		return
 	}
 	for _, h := range o.held {
@@ -112,15 +113,6 @@ func (o *Owners) finishRollback(ctx context.Context) {
 			return
 		}
 	}
-	if o.held[0] != nil {
-		o.rolledBack = false
-		o.tasks.Go(func() { o.cfg.OnRollback(ctx) })
-		return
-	}
-	// A living owner of partition 0 does it. If there is none, this replica may take the
-	// partition and do it then.
-	life := o.peers.table.Leases[0].Life
-	if _, ok := o.peers.beats[life]; ok && !o.peers.dead(life, time.Now()) {
-		o.rolledBack = false
-	}
+	o.rolledBack = false
+	o.tasks.Go(func() { o.cfg.OnRollback(ctx) })
 }

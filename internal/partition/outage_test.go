@@ -3,6 +3,7 @@ package partition_test
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"outlook-monitor/internal/partition"
@@ -55,8 +56,8 @@ var outages = map[string]func(*env){
 			if after.Leases != before.Leases || after.Saves != before.Saves || after.Settings != before.Settings || after.Fingerprint != "f" {
 				e.Errorf("table = %+v, want %+v", after, before)
 			}
-			if a.rollbacks.Load() != older+1 || b.rollbacks.Load() != 0 {
-				e.Errorf("OnRollback was called %d and %d times, want once on the owner of partition 0", a.rollbacks.Load()-older, b.rollbacks.Load())
+			if a.rollbacks.Load() != older+1 || b.rollbacks.Load() != older+1 {
+				e.Errorf("OnRollback was called %d and %d times, want once on each", a.rollbacks.Load()-older, b.rollbacks.Load()-older)
 			}
 			time.Sleep(10 * time.Second)
 		}
@@ -93,6 +94,36 @@ var outages = map[string]func(*env){
 		if e.table.owners().Saves != before.Saves || a.restores() != 1 || a.rollbacks.Load() != 1 {
 			e.Errorf("%d partitions restored, OnRollback called %d times, want one each", a.restores(), a.rollbacks.Load())
 		}
+	},
+	"only what another replica than the owner of partition 0 wrote is lost": func(e *env) {
+		a := e.add("a")
+		e.waitBalanced(1)
+		b := e.add("b")
+		e.waitBalanced(2)
+		beat := e.table.owners().Beats["b"]
+		e.waitFor("b writes a beat", time.Second, func() bool { return e.table.owners().Beats["b"] != beat })
+		e.rollBack(5 * time.Millisecond)
+		if e.table.owners().Beats["b"] != beat {
+			e.Fatal("the beat was not lost")
+		}
+		time.Sleep(2 * time.Second)
+		if b.rollbacks.Load() != 1 {
+			e.Errorf("OnRollback was called %d and %d times, want once on b", a.rollbacks.Load(), b.rollbacks.Load())
+		}
+	},
+	"saves of a replica that crashed are lost": func(e *env) {
+		a := e.add("a")
+		e.waitBalanced(1)
+		b := e.add("b")
+		e.waitBalanced(2)
+		time.Sleep(time.Second) // a has observed the beats of b
+		saved := b.owns()[0]
+		b.save(e.Context(), saved)
+		time.Sleep(time.Second) // a has observed the save
+		b.crash()
+		before := strconv.FormatInt(e.table.owners().Saves[saved]-1, 10)
+		e.change(func(fields map[string]string) { fields[store.SavesField(saved)] = before })
+		e.waitFor("a calls OnRollback", 2*time.Second, func() bool { return a.rollbacks.Load() == 1 })
 	},
 	"stop without Redis takes at most 10 s": func(e *env) {
 		a := e.add("a", func(_ *partition.Config, r *replica) {

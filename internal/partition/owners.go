@@ -109,8 +109,8 @@ type Config struct {
 	// never did. Ping makes a small request to Graph, whose answer changes Answered.
 	Answered func() time.Duration
 	Ping     func(ctx context.Context) error
-	// OnRollback is called on the owner of partition 0 after Redis came back with older
-	// data, once this replica has restored its partitions.
+	// OnRollback is called after Redis came back with older data, on each replica that noticed,
+	// once it has restored its partitions. A short loss of data is noticed only by some.
 	OnRollback func(ctx context.Context)
 	Log        *slog.Logger
 }

@@ -83,7 +83,7 @@ func (o *Owners) Refresh() {
 func (o *Owners) apply(ctx context.Context, table *store.Owners, saves *[ooo.Partitions]int64) (doubtful bool) {
 	confirmed := o.round.confirmed.Number
 	own, found := table.Beats[o.cfg.Life]
-	older := found && own.Number < confirmed
+	older := found && own.Number < confirmed || isOlder(*table, o.peers.table)
 	for p := range o.held {
 		older = o.applyLease(ctx, p, table, saves[p]) || older
 	}
@@ -94,7 +94,7 @@ func (o *Owners) apply(ctx context.Context, table *store.Owners, saves *[ooo.Par
 		o.rolledBack = true
 	}
 	// If this replica's own beat is missing, it was declared dead or Redis is empty.
-	doubtful = older || confirmed > 0 && !found || isOlder(*table, o.peers.table)
+	doubtful = older || confirmed > 0 && !found
 	o.peers.observe(*table, doubtful, time.Now())
 	for name, wait := range table.Waits {
 		o.waits.apply(name, wait, o.wall())
