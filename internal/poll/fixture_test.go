@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -198,6 +199,7 @@ type fixture struct {
 	store    *ownertest.Store
 	registry *ownertest.Owner
 
+	lagging    atomic.Bool // calls of Refresh come a second late
 	mu         sync.Mutex
 	saved      []poll.Change // guarded by mu, like the fields below
 	late       []time.Duration
@@ -251,7 +253,7 @@ func (f *fixture) run(configure func(*poll.Config, *faultyGraph), s mailbox.Stor
 	}
 	poller := poll.New(cfg)
 	stopPoller := await.Run(f.T, poller.Run)
-	stopRegistry := f.registry.Run(poller)
+	stopRegistry := f.registry.Run(worker{poller, &f.lagging})
 	test(f)
 	stopPoller()
 	stopRegistry()
@@ -260,6 +262,20 @@ func (f *fixture) run(configure func(*poll.Config, *faultyGraph), s mailbox.Stor
 			f.Errorf("%d reads of a mailbox that was already being read, want none", f.graph.overlaps)
 		}
 	})
+}
+
+// worker is a poller whose calls of Refresh may come late.
+type worker struct {
+	*poll.Poller
+	lagging *atomic.Bool
+}
+
+func (w worker) Refresh(id ooo.RecordID) {
+	if w.lagging.Load() {
+		time.AfterFunc(time.Second, func() { w.Poller.Refresh(id) })
+		return
+	}
+	w.Poller.Refresh(id)
 }
 
 func (f *fixture) locked(do func()) {

@@ -112,6 +112,7 @@ func (p *Poller) begin(l *lane, due []*target) []job {
 		case t.reader.Begin():
 			jobs = append(jobs, p.newJob(l, t, now))
 		default:
+			t.reader = p.cfg.Registry.Reader(t.id) // the partition may have been acquired again
 			l.queue.Set(t, now.Add(refusedRetry))
 		}
 	}

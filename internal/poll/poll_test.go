@@ -282,6 +282,21 @@ func TestReadsDoNotOverlap(t *testing.T) {
 	}
 }
 
+// The registry may call Refresh for the loss of a partition after it was acquired again.
+func TestReadsGoOnWhenLossIsNoticedLate(t *testing.T) {
+	run(t, nil, onlyAnn(away), func(f *fixture) {
+		time.Sleep(5 * time.Second)
+		f.lagging.Store(true)
+		f.registry.AcquireAll(ownertest.Lease)
+		f.lagging.Store(false)
+		f.graph.takeReads(annID)
+		time.Sleep(10 * time.Second)
+		if n := len(f.graph.takeReads(annID)); n < 4 {
+			t.Errorf("%d reads in 10 s, want the usual cadence", n)
+		}
+	})
+}
+
 func TestStoredWaits(t *testing.T) {
 	tests := map[string]struct {
 		wait      time.Duration
