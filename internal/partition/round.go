@@ -58,7 +58,7 @@ func (o *Owners) nextRound(ctx context.Context) {
 	r.confirmed, r.failed, o.refused = beat, false, false
 	o.table.Store(&table)
 	o.rebalance(ctx)
-	if o.act(ctx) {
+	if o.makeSwaps(ctx) {
 		o.housekeep(ctx)
 	}
 }

@@ -51,10 +51,11 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 			return nil
 		}
 		if time.Now().Before(o.round.nextAt) {
-			o.act(work)
+			o.makeSwaps(work)
 		} else {
 			o.nextRound(work)
 		}
+		o.finishRollback(work)
 		timer.Reset(o.untilNextStep())
 	}
 }

@@ -8,11 +8,10 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// act makes the swaps that are due by the table of the last round and by what has happened
+// makeSwaps makes the swaps that are due by the table of the last round and by what has happened
 // since. It stops at the first one that is refused or not answered, and makes no other until
 // the next round has been answered. It reports whether all were carried out.
-func (o *Owners) act(ctx context.Context) bool {
-	o.finishRollback(ctx)
+func (o *Owners) makeSwaps(ctx context.Context) bool {
 	if o.round.failed || o.refused {
 		return false
 	}

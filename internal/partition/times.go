@@ -15,7 +15,8 @@ import "time"
 //   - unableTime > pingInterval, by more than a call of Graph takes: the beat of a replica that
 //     only pings Graph must not look like that of one that Graph does not answer.
 const (
-	// roundTime is how often a round is sent, and how long its answer may take.
+	// roundTime is how often a round is sent, and how long its answer and the swaps after it may
+	// take. So Redis must answer within half of it, or no partition changes its owner.
 	roundTime = 800 * time.Millisecond
 	// graceTime is how long after sending an answered round work may start.
 	graceTime = 2500 * time.Millisecond
