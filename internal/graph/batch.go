@@ -68,10 +68,10 @@ func decodeBatch(answer []byte, results []ooo.ReadResult, now time.Time) error {
 		switch {
 		case status < 200 || status >= 300:
 			var headers struct {
-				RetryAfter string `json:"Retry-After"`
+				RetryAfter jsontext.Value `json:"Retry-After"` // a string, or a number
 			}
 			_ = json.Unmarshal(item.Headers, &headers, lenient) // they may be missing or malformed
-			results[i].Err = newAPIError(status, body, headers.RetryAfter, now).translate(opRead)
+			results[i].Err = newAPIError(status, body, strings.Trim(string(headers.RetryAfter), `"`), now).translate(opRead)
 		case len(body) == 0 || body[0] != '{':
 			results[i].Err = errNoSetting
 		default:

@@ -3,6 +3,8 @@ package graph
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -75,8 +77,11 @@ func (c *Client) get(ctx context.Context, key string) (ooo.Person, error) {
 	user, err := c.users().ByUserId(key).Get(ctx, &users.UserItemRequestBuilderGetRequestConfiguration{
 		QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: userFields},
 	})
-	if err != nil {
-		return ooo.Person{}, unwrapSDK(err)
+	if err = unwrapSDK(err); err != nil {
+		if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound && !e.foreign {
+			err = fmt.Errorf("%w: %w", ooo.ErrNotInDirectory, e)
+		}
+		return ooo.Person{}, err
 	}
 	return personOf(user)
 }

@@ -94,6 +94,9 @@ func TestFindUnusualAnswers(t *testing.T) {
 		err         error
 	}{
 		"rejected name":              {respond(http.StatusBadRequest, graphError("BadRequest", "")), respond(http.StatusOK, found), "8c1d", nil},
+		"404 without a body":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, respond(http.StatusOK, found), "8c1d", nil},
+		"404 with another code":      {respond(http.StatusNotFound, graphError("NotFound", "")), respond(http.StatusOK, found), "8c1d", nil},
+		"404 for a search":           {notFound, notFound, "", ooo.ErrUnavailable},
 		"404 of a proxy":             {proxyPage(http.StatusNotFound), proxyPage(http.StatusOK), "", ooo.ErrUnavailable},
 		"proxy":                      {proxyPage(http.StatusOK), proxyPage(http.StatusOK), "", ooo.ErrUnavailable},
 		"no id":                      {respond(http.StatusOK, `{"mail":"x"}`), nil, "", ooo.ErrUnavailable},

@@ -21,14 +21,15 @@ import (
 // status and the code, because the message may contain addresses.
 type apiError struct {
 	status     int
-	code       string        // empty: none, as from a proxy
+	code       string        // empty: none
 	message    string        // never shown
+	foreign    bool          // the body is not JSON, so it is from a proxy
 	retryAfter time.Duration // 0: Graph does not ask to wait
 }
 
 // newAPIError decodes an error body and a Retry-After, which were sent at now.
 func newAPIError(status int, body []byte, retryAfter string, now time.Time) *apiError {
-	e := &apiError{status: status}
+	e := &apiError{status: status, foreign: len(body) > 0 && !json.Valid(body)}
 	e.retryAfter, _ = schedule.RetryAfter(retryAfter, now, minWait, maxWait)
 	var answer struct {
 		Error struct {
@@ -91,12 +92,14 @@ var exchangeStatuses = map[string]int{
 	"badrequest": http.StatusBadRequest, "400": http.StatusBadRequest,
 	"unauthorized": http.StatusForbidden, "401": http.StatusForbidden,
 	"forbidden": http.StatusForbidden, "403": http.StatusForbidden,
+	"conflict": http.StatusConflict, "409": http.StatusConflict,
 	"notfound": http.StatusNotFound, "404": http.StatusNotFound, "gone": http.StatusNotFound, "410": http.StatusNotFound,
 }
 
-// effectiveStatus returns the status of Exchange if there is one, else Graph's.
+// effectiveStatus returns the status of Exchange if there is one, else Graph's. Graph itself
+// finds duplicates.
 func (e *apiError) effectiveStatus() int {
-	if !e.hasCode(extensionError) {
+	if !e.hasCode(extensionError) || e.status == http.StatusConflict {
 		return e.status
 	}
 	return cmp.Or(exchangeStatuses[strings.ToLower(e.exchangeStatus())], http.StatusServiceUnavailable)
@@ -127,7 +130,7 @@ func (e *apiError) meaning(op operation) error {
 		return &ooo.Throttled{After: e.retryAfter, WholeApp: e.isAppLimit(op)}
 	case e.effectiveStatus() == http.StatusUnauthorized:
 		return ooo.ErrUnauthorized
-	case e.code == "" || e.status < 400: // from a proxy, or not an error status
+	case e.foreign || e.status < 400:
 		return ooo.ErrUnavailable
 	}
 	for _, m := range meanings {
@@ -167,8 +170,6 @@ var meanings = []struct {
 	{ops: mailboxOps, status: http.StatusNotFound, err: ooo.ErrUserGone,
 		code: `ResourceNotFound|Request_ResourceNotFound|ErrorInvalidUser|ErrorItemNotFound|` + extensionError},
 
-	{ops: directoryOps, status: http.StatusNotFound, code: `Request_ResourceNotFound|ResourceNotFound`, err: ooo.ErrNotInDirectory},
-
 	{ops: byIDOps, status: http.StatusNotFound, err: ooo.ErrSubscriptionGone},
 	{ops: subscriptionOps, status: http.StatusConflict, build: duplicate},
 	{ops: subscriptionOps, message: tooLongPattern, build: tooLong},
@@ -203,12 +204,15 @@ var (
 		`remote name could not be resolved|operation (has )?timed out|no such host is known|connection attempt failed|` +
 		`(ssl|tls).{0,40}(could not be established|secure channel)|remote certificate is invalid|remote server returned an error|` +
 		`target machine actively refused|connection was forcibly closed`)
-	idPattern    = regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
+	idPattern    = regexp.MustCompile(`(?i)subscription id\W*([\w-]*\d[\w-]*)|\b([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b`)
 	quotaPattern = regexp.MustCompile(`(?i)quota|limit|exceed|maximum|too many`)
 )
 
 func duplicate(e *apiError) error {
-	return &ooo.Duplicate{ID: ooo.SubscriptionID(idPattern.FindString(e.message))}
+	if found := idPattern.FindStringSubmatch(e.message); found != nil {
+		return &ooo.Duplicate{ID: ooo.SubscriptionID(cmp.Or(found[1], found[2]))}
+	}
+	return &ooo.Duplicate{}
 }
 
 func tooLong(e *apiError) error {

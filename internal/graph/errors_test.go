@@ -48,8 +48,6 @@ func TestTranslate(t *testing.T) {
 		"batch: 404":                          {"batch", 404, "ResourceNotFound", "", ooo.ErrUnavailable, ""},
 		"batch: no consent":                   {"batch", 403, "Authorization_RequestDenied", "", ooo.ErrDenied, "MailboxSettings.Read"},
 		"batch: malformed":                    {"batch", 400, "BadRequest", "", ooo.ErrRejected, ""},
-		"directory: unknown":                  {"directory", 404, "Request_ResourceNotFound", "", ooo.ErrNotInDirectory, ""},
-		"directory: 404 of a proxy":           {"directory", 404, "", "", ooo.ErrUnavailable, ""},
 		"directory: no consent":               {"directory", 403, "Authorization_RequestDenied", "", ooo.ErrDenied, "User.Read.All"},
 		"directory: bad filter":               {"directory", 400, "Request_UnsupportedQuery", "", ooo.ErrRejected, ""},
 		"presence: no consent":                {"presence", 403, "Authorization_RequestDenied", "", ooo.ErrDenied, "Presence.Read.All"},
@@ -109,15 +107,44 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-func TestTranslateDuplicate(t *testing.T) {
-	const id = "7f105c7d-2dc5-4530-97cd-4e7ae6534c07"
-	for message, want := range map[string]ooo.SubscriptionID{
-		"Subscription Id <" + id + "> already exists for the requested combination": id,
-		"It exists.": "",
+// TestTranslateWithoutCode translates statuses that say enough. Only a proxy's answer is not JSON.
+func TestTranslateWithoutCode(t *testing.T) {
+	for _, tt := range []struct {
+		operation string
+		status    int
+		want      error
+	}{
+		{"subscription-renew", 404, ooo.ErrSubscriptionGone},
+		{"subscription-delete", 404, ooo.ErrSubscriptionGone},
+		{"subscription-create", 403, ooo.ErrSubscriptionDenied},
+		{"read", 403, ooo.ErrDenied},
 	} {
-		err := graph.Translate("subscription-create", 409, graphError("Conflict", message), "", time.Now())
-		if d, ok := errors.AsType[*ooo.Duplicate](err); !ok || d.ID != want {
-			t.Errorf("Translate of %q = %v, want Duplicate of %q", message, err, want)
+		for body, want := range map[string]error{"": tt.want, "{}": tt.want, `{"error":{"code":null}}`: tt.want, "not found": ooo.ErrUnavailable} {
+			if err := graph.Translate(tt.operation, tt.status, body, "", time.Now()); !errors.Is(err, want) {
+				t.Errorf("Translate for %s of %d %q = %v, want %v", tt.operation, tt.status, body, err, want)
+			}
+		}
+	}
+}
+
+func TestTranslateDuplicate(t *testing.T) {
+	const id, text = "7f105c7d-2dc5-4530-97cd-4e7ae6534c07", " already exists for the requested combination"
+	for _, tt := range []struct {
+		status        int
+		code, message string
+		want          ooo.SubscriptionID
+	}{
+		{409, "Conflict", "Subscription Id <" + id + ">" + text, id},
+		{409, "Conflict", "Subscription Id " + id + text, id},
+		{409, "Conflict", "Subscription Id <sub-12>" + text, "sub-12"},
+		{409, "Conflict", "There is " + id + " already.", id},
+		{409, "Conflict", "Subscription Id" + text, ""},
+		{409, "ExtensionError", "Subscription Id <" + id + ">" + text, id},
+		{400, "ExtensionError", exchangeError("Conflict", "Subscription Id <"+id+">"+text), id},
+	} {
+		err := graph.Translate("subscription-create", tt.status, graphError(tt.code, tt.message), "", time.Now())
+		if d, ok := errors.AsType[*ooo.Duplicate](err); !ok || d.ID != tt.want {
+			t.Errorf("Translate of %d %s %q = %v, want Duplicate of %q", tt.status, tt.code, tt.message, err, tt.want)
 		}
 	}
 }

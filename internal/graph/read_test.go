@@ -152,7 +152,7 @@ var batchAnswers = map[string]struct {
 	"status that is a string":      {`{"responses":[{"id":"0","status":"ok","body":` + setting + `},{"id":"1","status":200,"body":` + setting + `}]}`, [2]error{ooo.ErrUnavailable, nil}},
 	"base64 body":                  {`{"responses":[{"id":"0","status":200,"body":"eyJzdGF0dXMiOiJkaXNhYmxlZCJ9"},{"id":"1","status":200,"body":` + setting + `}]}`, [2]error{ooo.ErrUnavailable, nil}},
 	"null body":                    {`{"responses":[{"id":"0","status":200,"body":null},{"id":"1","status":200}]}`, [2]error{ooo.ErrUnavailable, ooo.ErrUnavailable}},
-	"errors without a body":        {`{"responses":[{"id":"0","status":404},{"id":"1","status":403}]}`, [2]error{ooo.ErrUnavailable, ooo.ErrUnavailable}},
+	"errors without a body":        {`{"responses":[{"id":"0","status":404},{"id":"1","status":403}]}`, [2]error{ooo.ErrUnavailable, ooo.ErrDenied}},
 	"invalid setting":              {`{"responses":[{"id":"0","status":200,"body":{"status":"away"}},{"id":"1","status":200,"body":` + setting + `}]}`, [2]error{ooo.ErrBadSetting, nil}},
 	"names in another letter case": {`{"Responses":[{"ID":"0","Status":200,"Body":` + setting + `},{"id":"1","status":200,"body":` + setting + `}]}`, [2]error{}},
 }
@@ -179,10 +179,12 @@ func TestWaitsInsideBatch(t *testing.T) {
 	s := newStub(t, func(w http.ResponseWriter, r *http.Request) {
 		at := time.Now().Add(10 * time.Minute).UTC().Format(http.TimeFormat)
 		writeJSON(w, http.StatusOK, `{"responses":[{"id":"1","status":429,"headers":{"retry-after":"11"},"body":`+graphError("ApplicationThrottled", "Application is over its MailboxConcurrency limit.")+
-			`},{"id":"0","status":429,"headers":{"Retry-After":"`+at+`"}},{"id":"2","status":200,"body":`+setting+`}]}`)
+			`},{"id":"0","status":429,"headers":{"Retry-After":"`+at+`"}},{"id":"2","status":200,"body":`+setting+
+			`},{"id":"3","status":503,"headers":{"Retry-After":12}}]}`)
 	})
-	results := s.client(t).Read(t.Context(), []ooo.ObjectID{"a", "b", "c"}, nil)
+	results := s.client(t).Read(t.Context(), []ooo.ObjectID{"a", "b", "c", "d"}, nil)
 	checkError(t, "in seconds", results[1].Err, nil, &ooo.Throttled{After: 11 * time.Second})
+	checkError(t, "as a number", results[3].Err, nil, &ooo.Throttled{After: 12 * time.Second})
 	if wait, ok := errors.AsType[*ooo.Throttled](results[0].Err); !ok || wait.After < 8*time.Minute || wait.After > 10*time.Minute || wait.WholeApp {
 		t.Errorf("until a date: error = %v, want a wait of about ten minutes", results[0].Err)
 	}
