@@ -28,7 +28,7 @@ type items struct {
 	present bool // the collection has a list, or null instead
 }
 
-// item is a change notification, which has a changeType, or a lifecycle event.
+// item is a change notification, whose changeType may be missing, or a lifecycle event.
 type item struct {
 	ClientState    jsontext.Value `json:"clientState"`
 	ID             jsontext.Value `json:"id"`

@@ -33,7 +33,7 @@ func (v verdict) trusted() bool { return v == accepted || v == unverified || v =
 type notification struct {
 	mailbox      ooo.RecordID // from the clientState
 	resourceTag  string       // from the clientState
-	isChange     bool         // it has a changeType
+	isChange     bool         // it has a changeType, or no lifecycleEvent
 	event        ooo.LifecycleKind
 	id           string // for the history
 	subscription ooo.SubscriptionID
@@ -98,7 +98,7 @@ func (it *item) decode() notification {
 		subscription = ""
 	}
 	return notification{
-		isChange: changeType != "", event: knownEvent(event), id: id, subscription: ooo.SubscriptionID(subscription),
+		isChange: changeType != "" || event == "", event: knownEvent(event), id: id, subscription: ooo.SubscriptionID(subscription),
 		content: present(it.Content), verdict: accepted,
 	}
 }
