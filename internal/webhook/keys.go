@@ -18,13 +18,15 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 
 	"outlook-monitor/internal/schedule"
 )
 
 const (
 	refreshInterval = time.Hour      // between fetches
-	fetchInterval   = time.Minute    // the shortest time between two, after an outage or for an unknown key
+	fetchInterval   = time.Minute    // between two in an outage, and on average between those for unknown keys
+	fetchBurst      = 5              // for unknown keys at once: keys may be rotated again, or soon after the start
 	maxKeyAge       = 24 * time.Hour // older keys are no longer trusted
 	fetchTimeout    = 5 * time.Second
 )
@@ -37,8 +39,8 @@ type keySet struct {
 }
 
 // keySource provides the keys of the tokens of one version. It fetches them in advance,
-// and for an unknown key, at most once in fetchInterval: a flood of unknown key ids does
-// not reach the login endpoint.
+// and for an unknown key, within a rate limit: a flood of unknown key ids does not reach
+// the login endpoint.
 //
 // This is not keyfunc, because keyfunc keeps keys forever while the endpoint is
 // unreachable, does not distinguish a key that may be new from an unknown one, drops the
@@ -47,12 +49,12 @@ type keySource struct {
 	cfg     TokensConfig
 	version string
 	client  *http.Client
+	limit   *rate.Limiter
 	fetches singleflight.Group // so that concurrent callers share a fetch
 
 	mu      sync.Mutex
-	current keySet    // guarded by mu, as all below
-	tried   time.Time // when the last fetch began
-	failed  bool      // the last fetch failed
+	current keySet // guarded by mu, as all below
+	failed  bool   // the last fetch failed
 }
 
 func newKeySource(cfg TokensConfig, version string) *keySource {
@@ -60,7 +62,7 @@ func newKeySource(cfg TokensConfig, version string) *keySource {
 		Transport: cfg.Transport, Timeout: fetchTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &keySource{cfg: cfg, version: version, client: client}
+	return &keySource{cfg: cfg, version: version, client: client, limit: rate.NewLimiter(rate.Every(fetchInterval), fetchBurst)}
 }
 
 // run fetches the keys when they are an hour old, and every minute during an outage, until
@@ -76,17 +78,11 @@ func (k *keySource) run(ctx context.Context) error {
 	}
 }
 
-// refresh fetches the keys, unless that was tried within fetchInterval, or waits for the
-// fetch in flight, until ctx ends.
+// refresh fetches the keys, unless that is over the rate limit, or waits for the fetch in
+// flight, until ctx ends.
 func (k *keySource) refresh(ctx context.Context) {
 	done := k.fetches.DoChan("", func() (any, error) {
-		k.mu.Lock()
-		recent := time.Since(k.tried) < fetchInterval
-		if !recent {
-			k.tried = time.Now()
-		}
-		k.mu.Unlock()
-		if recent {
+		if !k.limit.Allow() {
 			return nil, nil
 		}
 		fetching := ctx

@@ -67,6 +67,15 @@ func TestNewKey(t *testing.T) {
 	}
 }
 
+// TestNewKeysAtOnce rotates keys right after the start, beside tokens with unknown ones.
+func TestNewKeysAtOnce(t *testing.T) {
+	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
+		checkTokens(t, "an unknown key", tokens, webhook.ErrBadToken, l.token(t, "2.0", setHeader("kid", "unknown")))
+		l.change(func() { l.keys["b"] = otherSigner() })
+		checkTokens(t, "the new key", tokens, nil, l.token(t, "2.0", useNewKey))
+	})
+}
+
 func TestConcurrentCallersShareFetch(t *testing.T) {
 	withTokens(t, func(l *loginEndpoint) { l.delay = time.Second }, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
 		time.Sleep(10 * time.Minute)
@@ -125,8 +134,8 @@ func TestUnknownKeyFlood(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if got := l.fetchCount(); got > 2*(minutes+1) || got < 2*(minutes-1) {
-			t.Errorf("metadata fetched %d times in %d minutes, want about once a minute for each version", got, minutes)
+		if got := l.fetchCount(); got > 2*(minutes+5) || got < 2*(minutes-1) {
+			t.Errorf("metadata fetched %d times in %d minutes, want five times and about once a minute for each version", got, minutes)
 		}
 		l.change(func() { l.keys["b"] = otherSigner() })
 		time.Sleep(time.Minute)
