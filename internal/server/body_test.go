@@ -1,9 +1,15 @@
 package server_test
 
 import (
+	"bufio"
 	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/server"
 )
 
 func TestWholeBodiesArePassedOn(t *testing.T) {
@@ -74,4 +80,33 @@ func TestQueuedRequestIsServed(t *testing.T) {
 			t.Errorf("answer = %d, want 200", got)
 		}
 	})
+}
+
+// TestTooLongBodyIsSentFirst sends all of a body before it reads the answer.
+func TestTooLongBodyIsSentFirst(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(public(accepted, server.PublicConfig{}))
+	t.Cleanup(s.Close)
+	for name, request := range map[string]string{
+		"declared length":   declared(12*mib) + "\r\nHost: a\r\n\r\n" + spaces(12*mib),
+		"undeclared length": undeclared + "\r\nHost: a\r\n\r\n" + chunked(spaces(12*mib)) + "0\r\n\r\n",
+	} {
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Errorf("%s: the body can't be sent: %v", name, err)
+			continue
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Errorf("%s: no answer: %v", name, err)
+			continue
+		}
+		if answer.Body.Close(); answer.StatusCode != http.StatusRequestEntityTooLarge || !answer.Close {
+			t.Errorf("%s: answer = %d, close %v, want 413 and the connection closed", name, answer.StatusCode, answer.Close)
+		}
+	}
 }

@@ -39,6 +39,9 @@ const (
 
 	memoryTimeout = 1500 * time.Millisecond // longer than chunkTimeout, after which a stalled sender frees its memory
 	queueTimeout  = 400 * time.Millisecond  // for a request that is over Concurrency
+
+	maxDiscard     = 4 * maxBody // bytes of a body that is too long, after the answer
+	discardTimeout = 2 * time.Second
 )
 
 // Public guards Graph's paths, which take no token. It answers rejected requests with only
@@ -170,10 +173,22 @@ func reasonOf(err error) error {
 func (p *Public) refuse(w http.ResponseWriter, r *http.Request, reason error) {
 	status := statuses[reason]
 	Refuse(w, r, status)
+	if errors.Is(reason, errTooLong) {
+		discard(w, r)
+	}
 	p.cfg.Refused(status)
 	p.logged[reason].Do(func() {
 		p.cfg.Log.WarnContext(r.Context(), "requests to Graph's paths refused (logged once a minute)", "status", status, "reason", reason)
 	})
+}
+
+// discard reads the rest of a body that is too long. Many clients read the answer only after
+// they have sent all, and closing the connection before would lose it.
+func discard(w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	_ = control.Flush()
+	_ = control.SetReadDeadline(time.Now().Add(discardTimeout))
+	_, _ = io.CopyN(io.Discard, r.Body, maxDiscard)
 }
 
 // Refuse answers with only a status. It closes the connection of a request whose body may
