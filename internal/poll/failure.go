@@ -3,6 +3,7 @@ package poll
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"outlook-monitor/internal/mailbox"
@@ -32,6 +33,9 @@ const (
 	readErrorAbsent       ooo.ReadErrorKind = "absent"
 	readErrorUnverified   ooo.ReadErrorKind = "unverified"
 )
+
+// errOwn401 replaces a 401 for a mailbox while others are read: the login is not its cause.
+var errOwn401 = fmt.Errorf("%w: Graph answered 401 for this mailbox only, check its license and access policy", ooo.ErrDenied)
 
 // errorKind returns the kind of an error. Failures of one kind are counted together.
 func errorKind(err error) ooo.ReadErrorKind {
@@ -96,6 +100,9 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 		}
 	}
 	e, f, retryAt := p.countFailure(j, err, c)
+	if e.outcome == Unreadable && errors.Is(err, ooo.ErrUnauthorized) {
+		err = errOwn401
+	}
 	var done []ooo.Hint
 	if retryAt.IsZero() { // otherwise they stay until a read is answered
 		done = j.hints

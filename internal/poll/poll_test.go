@@ -139,7 +139,7 @@ func TestFailures(t *testing.T) {
 		"no mailbox":                {ooo.ErrNoMailbox, ooo.ReadErrorNoMailbox, 2, 6, false},
 		"bad setting":               {ooo.ErrBadSetting, ooo.ReadErrorBadSetting, 29, 31, false},
 		"unavailable":               {ooo.ErrUnavailable, ooo.ReadErrorOther, 29, 31, false},
-		"401":                       {ooo.ErrUnauthorized, ooo.ReadErrorOther, 3, 7, false},
+		"401":                       {ooo.ErrUnauthorized, ooo.ReadErrorDenied, 3, 7, false},
 		"user without mailbox":      {ooo.ErrUserGone, ooo.ReadErrorNoMailbox, 1, 2, false},
 		"mailbox throttled":         {&ooo.Throttled{After: 20 * time.Second}, ooo.ReadErrorOther, 3, 4, false},
 		"mailbox throttled for 3 s": {&ooo.Throttled{After: 3 * time.Second}, "", 12, 21, false},
