@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	maxSpoken = 64 << 10 // bytes of spoken text, about an hour of speech
-	maxDepth  = 512      // deeper elements are treated as their ancestor at this depth
+	maxSpoken = 1 << 20 // bytes of spoken text
+	maxDepth  = 512     // deeper elements are treated as their ancestor at this depth
 )
 
 // Spoken returns the visible text of an HTML reply, as text to be spoken: without tags, with
