@@ -101,6 +101,22 @@ func TestWishes(t *testing.T) {
 		}
 		f.noHints()
 	})
+	t.Run("moving address brings the state to an address that waits for one", func(t *testing.T) {
+		f := monitoring(t)
+		f.update(away)
+		f.store.ChangeWish(t, "bob@contoso.example", func(n *ooo.Wish) {
+			n.On, n.Person, n.StartID = true, ooo.Person{ID: bobID}, "first"
+		})
+		f.mailboxOf(bobID, "the record without a state", monitored)
+		f.update(move)
+		m := f.mailboxOf(bobID, "both addresses", func(m *ooo.Mailbox) bool { return len(m.Addresses) == 2 })
+		for _, a := range m.Addresses {
+			if a.Sequence != 1 {
+				t.Errorf("address = %+v, want sequence 1", a)
+			}
+		}
+		f.noHints()
+	})
 	t.Run("missing wish ends the monitoring", func(t *testing.T) {
 		f := monitoring(t)
 		f.raw.HDel(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann))

@@ -184,8 +184,10 @@ func (d *Draft) add(wish ooo.Wish, carry ooo.Hint, now time.Time) {
 	address := ooo.Address{Delivery: ooo.Delivery{State: ooo.DeliveryNone}}
 	if carry.Carry != nil {
 		address = *carry.Carry
-		if d.State == nil && address.StartID == wish.StartID {
+		if d.State == nil && carry.CarryState != nil && address.StartID == wish.StartID {
 			d.State = carry.CarryState
+			// The first read may now find no change, so it would queue nothing for the others.
+			d.QueueState(ooo.SourceRequest, ooo.Hint{}, now)
 		}
 	}
 	started := address.StartID != wish.StartID
