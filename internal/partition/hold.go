@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"iter"
 	"sync/atomic"
 	"time"
 
@@ -35,10 +36,21 @@ func (o *Owners) set(p int, h *hold) {
 	o.held[p] = h
 }
 
+// holds yields the partitions that this replica owns.
+func (o *Owners) holds() iter.Seq2[int, *hold] {
+	return func(yield func(int, *hold) bool) {
+		for p, h := range o.held {
+			if h != nil && !yield(p, h) {
+				return
+			}
+		}
+	}
+}
+
 // acquire begins a hold, whose partition the holder loads.
-func (o *Owners) acquire(ctx context.Context, p int, lease store.Lease) {
+func (o *Owners) acquire(p int, lease store.Lease) {
 	h := &hold{lease: lease}
-	h.ctx, h.cancel = context.WithCancel(ctx)
+	h.ctx, h.cancel = context.WithCancel(o.work)
 	o.set(p, h)
 	o.tasks.Go(o.holder.Acquire(h.ctx, p, lease))
 }
@@ -52,15 +64,18 @@ func (o *Owners) drop(p int) {
 	o.holder.Drop(p)
 }
 
-// drain begins to release a hold: its work in flight may go on until limit.
-func (o *Owners) drain(ctx context.Context, p int, limit time.Duration) {
+// drain begins to release a hold: its work in flight may take until limit to end.
+func (o *Owners) drain(p int, limit time.Duration) {
 	h := o.held[p]
+	if h.draining {
+		return
+	}
 	h.draining = true
 	o.tasks.Go(func() {
 		draining, cancel := context.WithTimeout(h.ctx, limit)
 		defer cancel()
 		if err := o.holder.Drain(draining, p); err != nil && h.ctx.Err() == nil {
-			o.cfg.Log.DebugContext(ctx, "partition not drained in time", "partition", p, "err", err)
+			o.cfg.Log.DebugContext(h.ctx, "partition not drained in time", "partition", p, "err", err)
 		}
 		h.drained.Store(true)
 		o.wakeRun()
@@ -104,15 +119,15 @@ func (o *Owners) wakeRun() {
 // after the restored wishes, because the mediator would otherwise start users again that are
 // monitored already. A replica without partitions waits for its first one: it takes those of
 // replicas that died before they could do it.
-func (o *Owners) finishRollback(ctx context.Context) {
+func (o *Owners) finishRollback() {
 	if !o.rolledBack || o.stopping || o.Owned() == 0 {
 		return
 	}
-	for _, h := range o.held {
-		if h != nil && (h.reclaiming || h.restoring.Load()) {
+	for _, h := range o.holds() {
+		if h.reclaiming || h.restoring.Load() {
 			return
 		}
 	}
 	o.rolledBack = false
-	o.tasks.Go(func() { o.cfg.OnRollback(ctx) })
+	o.tasks.Go(func() { o.cfg.OnRollback(o.work) })
 }

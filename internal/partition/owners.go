@@ -127,6 +127,7 @@ type Owners struct {
 	table   atomic.Pointer[store.Owners] // of the last answered round; nil: none yet
 
 	// Used only by Run.
+	work       context.Context // of everything that Run does; ends stopTime after the context of Run
 	holder     Holder
 	settings   int64 // number of this replica's settings
 	peers      peers

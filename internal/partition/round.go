@@ -23,11 +23,11 @@ type rounds struct {
 func (r *rounds) end() time.Time { return r.sentAt.Add(roundTime) }
 
 // nextRound sends a round, applies its answer and makes the swaps that are due.
-func (o *Owners) nextRound(ctx context.Context) {
+func (o *Owners) nextRound() {
 	r := &o.round
 	var saves [ooo.Partitions]int64 // that Redis must have counted by now
-	for p, h := range o.held {
-		if h != nil && !h.restoring.Load() {
+	for p, h := range o.holds() {
+		if !h.restoring.Load() {
 			saves[p], _ = o.holder.Saves(p)
 		}
 	}
@@ -36,31 +36,29 @@ func (o *Owners) nextRound(ctx context.Context) {
 	at, wall := time.Now(), o.wall()
 	r.sentAt = at
 	r.nextAt = r.end()
-	asking, cancel := context.WithDeadline(ctx, r.end())
-	defer cancel()
-	table, err := o.cfg.Store.Round(asking, o.cfg.Life, beat)
+	ctx, cancel := context.WithDeadline(o.work, r.end())
+	table, err := o.cfg.Store.Round(ctx, o.cfg.Life, beat)
+	cancel()
 	if err == nil && table.Fingerprint != "" && table.Fingerprint != o.cfg.Fingerprint {
 		err = ErrForeign
 	}
-	if ctx.Err() != nil { // Run ends, which may have cut the call short
+	if o.work.Err() != nil { // it may have cut the call short
 		return
 	}
 	if err != nil {
 		if !r.failed {
-			o.cfg.Log.WarnContext(ctx, "redis did not answer the ownership update, retrying", "err", err)
+			o.cfg.Log.WarnContext(o.work, "redis did not answer the ownership update, retrying", "err", err)
 		}
 		r.failed = true
 		o.peers.fail()
 		return
 	}
-	doubtful := o.apply(ctx, &table, &saves)
+	doubtful := o.apply(&table, &saves)
 	o.extendDeadline(at, wall, doubtful)
 	r.confirmed, r.failed, o.refused = beat, false, false
 	o.table.Store(&table)
-	o.rebalance(ctx)
-	if o.makeSwaps(ctx) {
-		o.housekeep(ctx)
-	}
+	o.rebalance()
+	o.makeSwaps()
 }
 
 // expedite makes Run send the next round early.
@@ -80,16 +78,16 @@ func (o *Owners) Refresh() {
 
 // apply acts on the table of an answered round. It reports whether the table may be older
 // than the one before.
-func (o *Owners) apply(ctx context.Context, table *store.Owners, saves *[ooo.Partitions]int64) (doubtful bool) {
+func (o *Owners) apply(table *store.Owners, saves *[ooo.Partitions]int64) (doubtful bool) {
 	confirmed := o.round.confirmed.Number
 	own, found := table.Beats[o.cfg.Life]
 	older := found && own.Number < confirmed || isOlder(*table, o.peers.table)
 	for p := range o.held {
-		older = o.applyLease(ctx, p, table, saves[p]) || older
+		older = o.applyLease(p, table, saves[p]) || older
 	}
 	if older {
 		if !o.rolledBack {
-			o.cfg.Log.WarnContext(ctx, "redis came back with older data, restoring what is newer here")
+			o.cfg.Log.WarnContext(o.work, "redis came back with older data, restoring what is newer here")
 		}
 		o.rolledBack = true
 	}
@@ -105,12 +103,12 @@ func (o *Owners) apply(ctx context.Context, table *store.Owners, saves *[ooo.Par
 // applyLease acts on what the table says about one partition, whose saves Redis must have
 // counted. It reports whether Redis came back with older data. Two leases of a partition can
 // have the same tenure only after that; the replica with the lower life yields.
-func (o *Owners) applyLease(ctx context.Context, p int, table *store.Owners, saves int64) (older bool) {
+func (o *Owners) applyLease(p int, table *store.Owners, saves int64) (older bool) {
 	h, lease := o.held[p], table.Leases[p]
 	switch {
 	case h == nil && lease.Life != o.cfg.Life:
 	case h == nil && lease.Tenure > o.lastKnownTenure(p) && !o.stopping: // the answer of the take was lost
-		o.acquire(ctx, p, lease)
+		o.acquire(p, lease)
 	case h == nil: // the answer of the release was lost, or the table is older
 		o.toRelease[p] = lease
 	case lease == h.lease:
@@ -122,7 +120,7 @@ func (o *Owners) applyLease(ctx context.Context, p int, table *store.Owners, sav
 			return true
 		}
 	case lease.Tenure > h.lease.Tenure, lease.Tenure == h.lease.Tenure && lease.Life > o.cfg.Life:
-		o.cfg.Log.InfoContext(ctx, "partition lost to another replica", "partition", p)
+		o.cfg.Log.InfoContext(o.work, "partition lost to another replica", "partition", p)
 		o.drop(p)
 	default: // an earlier lease or none: the table is older
 		o.mu.Lock()
@@ -145,10 +143,8 @@ func (o *Owners) extendDeadline(at, wall time.Time, doubtful bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if doubtful && len(o.peers.beats) > 0 && !o.inTime() {
-		for _, h := range o.held {
-			if h != nil {
-				h.pausedUntil = time.Now().Add(deadAfter)
-			}
+		for _, h := range o.holds() {
+			h.pausedUntil = time.Now().Add(deadAfter)
 		}
 	}
 	o.deadline, o.wallDeadline = at.Add(graceTime), wall.Add(graceTime)
@@ -156,7 +152,7 @@ func (o *Owners) extendDeadline(at, wall time.Time, doubtful bool) {
 
 // rebalance begins to release some of the partitions that this replica owns above its share.
 // releaseRate is per roundTime, and rounds may be sent earlier.
-func (o *Owners) rebalance(ctx context.Context) {
+func (o *Owners) rebalance() {
 	now := time.Now()
 	if o.stopping || !o.peers.settled(now) || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
 		return
@@ -164,18 +160,16 @@ func (o *Owners) rebalance(ctx context.Context) {
 	o.round.rebalancedAt = o.round.sentAt
 	_, release := plan(o.view(now))
 	for _, p := range release {
-		o.drain(ctx, p, drainTime)
+		o.drain(p, drainTime)
 	}
 }
 
 func (o *Owners) view(now time.Time) view {
 	beats := o.peers.counted(o.round.confirmed, now)
 	v := view{me: o.cfg.Life, now: now, beats: beats, leases: o.peers.table.Leases, free: o.peers.free, busy: o.holder.Busy}
-	for p, h := range o.held {
-		v.held[p] = h != nil && !h.draining
-		if h != nil {
-			v.free[p] = time.Time{} // acquired since the last table
-		}
+	for p, h := range o.holds() {
+		v.held[p] = !h.draining
+		v.free[p] = time.Time{} // it may have been acquired since the last table
 	}
 	return v
 }

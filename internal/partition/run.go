@@ -19,12 +19,13 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 	}
 	o.holder = holder
 	o.cfg.Log.InfoContext(ctx, "joined the other replicas", "life", o.cfg.Life, "settings", o.settings)
-	work, end := context.WithCancel(context.WithoutCancel(ctx))
+	var end func()
+	o.work, end = context.WithCancel(context.WithoutCancel(ctx))
 	defer o.tasks.Wait()
 	defer end()
-	o.tasks.Go(func() { // work ends stopTime after ctx, whatever Run is waiting for then
+	o.tasks.Go(func() {
 		<-ctx.Done()
-		schedule.Sleep(work, stopTime)
+		schedule.Sleep(o.work, stopTime)
 		end()
 	})
 	o.tasks.Go(func() { o.ping(ctx) })
@@ -34,28 +35,31 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 		select {
 		case <-stop:
 			stop, o.stopping, o.round.nextAt = nil, true, time.Now()
-			o.drainAll(work)
-		case <-work.Done():
+			for p := range o.holds() {
+				o.drain(p, stopTime)
+			}
+		case <-o.work.Done():
 		case <-o.refresh:
 			o.expedite()
 		case <-o.wake:
-			o.dropDrained()
 		case <-timer.C:
 		}
-		if work.Err() != nil { // the time to drain is over
-			o.stopping = true
-			o.dropAll()
+		for p, h := range o.holds() {
+			if h.drained.Load() || o.work.Err() != nil {
+				o.drop(p)
+				o.toRelease[p] = h.lease
+			}
 		}
-		if o.stopping && o.Owned() == 0 {
+		if o.stopping && o.Owned() == 0 || o.work.Err() != nil {
 			o.leave(ctx)
 			return nil
 		}
 		if time.Now().Before(o.round.nextAt) {
-			o.makeSwaps(work)
+			o.makeSwaps()
 		} else {
-			o.nextRound(work)
+			o.nextRound()
 		}
-		o.finishRollback(work)
+		o.finishRollback()
 		timer.Reset(o.untilNextStep())
 	}
 }
@@ -69,34 +73,6 @@ func (o *Owners) untilNextStep() time.Duration {
 		left = min(left, next)
 	}
 	return left
-}
-
-// drainAll drains all partitions, because this replica is stopping.
-func (o *Owners) drainAll(ctx context.Context) {
-	for p, h := range o.held {
-		if h != nil && !h.draining {
-			o.drain(ctx, p, stopTime)
-		}
-	}
-}
-
-// dropAll drops all partitions.
-func (o *Owners) dropAll() {
-	for p, h := range o.held {
-		if h != nil {
-			o.drop(p)
-		}
-	}
-}
-
-// dropDrained drops the partitions that have been drained, and marks their leases for release.
-func (o *Owners) dropDrained() {
-	for p, h := range o.held {
-		if h != nil && h.drained.Load() {
-			o.drop(p)
-			o.toRelease[p] = h.lease
-		}
-	}
 }
 
 // ping calls Graph while there are other replicas, if nothing else did for pingInterval, until

@@ -10,20 +10,24 @@ import (
 
 // makeSwaps makes the swaps that are due by the table of the last round and by what has happened
 // since. It stops at the first one that is refused or not answered, and makes no other until
-// the next round has been answered. It reports whether all were carried out.
-func (o *Owners) makeSwaps(ctx context.Context) bool {
-	if o.round.failed || o.refused {
-		return false
+// the next round has been answered.
+func (o *Owners) makeSwaps() {
+	ctx, cancel := context.WithDeadline(o.work, o.round.end())
+	defer cancel()
+	for _, step := range []func(context.Context){o.reclaim, o.release, o.take, o.housekeep} {
+		if !o.round.failed && !o.refused {
+			step(ctx)
+		}
 	}
-	return o.reclaim(ctx) && o.release(ctx) && o.take(ctx)
 }
 
 // swap changes the table. If it returns false, another replica was faster, or the answer was
 // lost and the swaps may have been carried out: the next round, which is then sent early,
 // decides.
 func (o *Owners) swap(ctx context.Context, swaps ...store.Swap) bool {
-	ctx, cancel := context.WithDeadline(ctx, o.round.end())
-	defer cancel()
+	if len(swaps) == 0 {
+		return true
+	}
 	swapped, err := o.cfg.Store.SwapOwners(ctx, swaps...)
 	if err != nil || !swapped {
 		o.refused = true
@@ -39,64 +43,48 @@ func replace(table *store.Owners, field, text string) store.Swap {
 }
 
 // reclaim writes this replica's leases again into a table from before their acquisition.
-func (o *Owners) reclaim(ctx context.Context) bool {
+func (o *Owners) reclaim(ctx context.Context) {
 	var swaps []store.Swap
-	for p, h := range o.held {
-		if h != nil && h.reclaiming {
+	for p, h := range o.holds() {
+		if h.reclaiming {
 			swaps = append(swaps, replace(&o.peers.table, store.LeaseField(p), h.lease.String()))
 		}
 	}
-	if len(swaps) == 0 {
-		return true
-	}
 	if !o.swap(ctx, swaps...) {
-		return false
+		return
 	}
-	for p, h := range o.held {
-		if h != nil && h.reclaiming {
+	for p, h := range o.holds() {
+		if h.reclaiming {
 			o.reclaimed(p)
 		}
 	}
-	return true
 }
 
 // release removes this replica from the leases in toRelease. The next round finds those that
 // it failed to release.
-func (o *Owners) release(ctx context.Context) bool {
+func (o *Owners) release(ctx context.Context) {
 	var swaps []store.Swap
 	for p, lease := range o.toRelease {
 		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String(), New: lease.Released().String()})
 	}
-	if len(swaps) == 0 {
-		return true
-	}
 	clear(o.toRelease)
-	if !o.swap(ctx, swaps...) {
-		return false
+	if o.swap(ctx, swaps...) && len(swaps) > 0 {
+		o.cfg.Store.AnnounceTable(ctx)
 	}
-	o.announce(ctx)
-	return true
-}
-
-// announce makes the other replicas take what this one has released.
-func (o *Owners) announce(ctx context.Context) {
-	ctx, cancel := context.WithDeadline(ctx, o.round.end())
-	defer cancel()
-	o.cfg.Store.AnnounceTable(ctx)
 }
 
 // take takes partitions whose owners are dead, or that have none. It compares and removes
 // the beats of the dead owners. It also compares this replica's own beat, which has changed
 // if Redis came back with older data since the table was read.
-func (o *Owners) take(ctx context.Context) bool {
+func (o *Owners) take(ctx context.Context) {
 	now := time.Now()
 	o.peers.updateFree(false, now)
 	if o.stopping || !o.peers.settled(now) || !o.InTime() {
-		return true
+		return
 	}
 	partitions, _ := plan(o.view(now))
 	if len(partitions) == 0 {
-		return true
+		return
 	}
 	table := &o.peers.table
 	leases := map[int]store.Lease{}
@@ -116,13 +104,12 @@ func (o *Owners) take(ctx context.Context) bool {
 		}
 	}
 	if !o.swap(ctx, swaps...) {
-		return false
+		return
 	}
 	for p, lease := range leases {
-		o.acquire(ctx, p, lease)
+		o.acquire(p, lease)
 	}
 	o.cfg.Log.InfoContext(ctx, "partitions acquired", "count", len(leases), "from_dead", len(dead))
-	return true
 }
 
 // housekeep writes what the table lacks, and removes the beats of dead replicas that own
@@ -146,7 +133,5 @@ func (o *Owners) housekeep(ctx context.Context) {
 			swaps = append(swaps, replace(table, store.BeatField(life), ""))
 		}
 	}
-	if len(swaps) > 0 {
-		o.swap(ctx, swaps...)
-	}
+	o.swap(ctx, swaps...)
 }
