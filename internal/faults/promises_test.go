@@ -48,7 +48,7 @@ const quietTime = 5 * time.Second
 // false.
 func (tb *testbed) await(when string, condition func() bool) bool {
 	tb.t.Helper()
-	for deadline := time.Now().Add(tb.settleTimeout); !condition(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(tb.settleTimeout); !condition(); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			tb.reportUnsettled(when)
 			return false

@@ -12,6 +12,7 @@ import (
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/poll"
 	"outlook-monitor/internal/store"
 )
 
@@ -227,32 +228,38 @@ func (s *readOnlyStore) Listen(ctx context.Context, _ func(store.Message)) error
 // The mailboxes are as many as Graph's limit allows one app to read in each interval.
 func TestCadenceAtFullLoad(t *testing.T) {
 	const size = 25_600
+	runUnchanged(t, nil, size, func(f *fixture) {
+		time.Sleep(6 * time.Second)
+		f.graph.locked(func() { clear(f.graph.reads); f.graph.batches = nil })
+		time.Sleep(10 * time.Second)
+		var gaps []time.Duration
+		f.graph.mu.Lock()
+		defer f.graph.mu.Unlock()
+		for _, at := range f.graph.reads {
+			for i := 1; i < len(at); i++ {
+				gaps = append(gaps, at[i].Sub(at[i-1]))
+			}
+		}
+		slices.Sort(gaps)
+		p99, longest := gaps[len(gaps)*99/100], gaps[len(gaps)-1]
+		f.Logf("%d gaps in %d calls: half %v, p99 %v, longest %v", len(gaps), len(f.graph.batches), gaps[len(gaps)/2], p99, longest)
+		if len(gaps) < 3*size || p99 > 2050*time.Millisecond || longest > 2300*time.Millisecond {
+			f.Errorf("%d gaps, p99 %v, longest %v, want 2.05 s and 2.3 s", len(gaps), p99, longest)
+		}
+	})
+}
+
+// runUnchanged is run for the mailboxes of users(size), of which none changes. They are in
+// memory, because a Redis with thousands of records takes most of the time of a test.
+func runUnchanged(t *testing.T, configure func(*poll.Config, *faultyGraph), size int, test func(f *fixture)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fixture{T: t, graph: newGraph(), waits: map[string]time.Time{}}
 		s := &readOnlyStore{}
-		for i := range size {
-			m := record(userName(i), off)
+		for _, m := range users(size)() {
 			s.records[m.ID.Partition()] = append(s.records[m.ID.Partition()], m)
 			f.graph.settings[m.ID.ObjectID()] = off
 		}
-		f.run(nil, s, func(f *fixture) {
-			time.Sleep(6 * time.Second)
-			f.graph.locked(func() { clear(f.graph.reads); f.graph.batches = nil })
-			time.Sleep(16 * time.Second)
-			var gaps []time.Duration
-			f.graph.mu.Lock()
-			defer f.graph.mu.Unlock()
-			for _, at := range f.graph.reads {
-				for i := 1; i < len(at); i++ {
-					gaps = append(gaps, at[i].Sub(at[i-1]))
-				}
-			}
-			slices.Sort(gaps)
-			p99, longest := gaps[len(gaps)*99/100], gaps[len(gaps)-1]
-			t.Logf("%d gaps in %d calls: half %v, p99 %v, longest %v", len(gaps), len(f.graph.batches), gaps[len(gaps)/2], p99, longest)
-			if len(gaps) < 6*size || p99 > 2050*time.Millisecond || longest > 2300*time.Millisecond {
-				t.Errorf("%d gaps, p99 %v, longest %v, want 2.05 s and 2.3 s", len(gaps), p99, longest)
-			}
-		})
+		f.run(configure, s, test)
 	})
 }

@@ -74,7 +74,7 @@ func TestPresenceChangeIsRead(t *testing.T) {
 // Graph allows an app 1,500 requests in 30 s; the share of this replica is one a second.
 func TestPresenceRate(t *testing.T) {
 	pr := &presence{}
-	run(t, onlySweep(pr, 0.02), users(2*ooo.MaxPresences+1), func(f *fixture) {
+	runUnchanged(t, onlySweep(pr, 0.02), 2*ooo.MaxPresences+1, func(f *fixture) {
 		time.Sleep(10 * time.Second)
 		pr.locked(func() {
 			pr.fail = func(call int) error {
@@ -113,7 +113,7 @@ func TestPresenceRate(t *testing.T) {
 
 func TestPresenceFails(t *testing.T) {
 	pr := &presence{}
-	run(t, onlySweep(pr, 1), users(6*ooo.MaxPresences), func(*fixture) {
+	runUnchanged(t, onlySweep(pr, 1), 6*ooo.MaxPresences, func(*fixture) {
 		for _, tt := range []struct {
 			err    error
 			minGap time.Duration // between two sweeps

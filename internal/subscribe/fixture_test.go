@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	lifetime = 12 * time.Hour // requested
+	lifetime = 4 * time.Hour // requested
 	annID    = ooo.RecordID("8f1c9d2e-0000-4000-8000-000000000001")
 )
 

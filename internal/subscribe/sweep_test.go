@@ -181,14 +181,14 @@ func TestResultsOfUnansweredCreationsDoNotPileUp(t *testing.T) {
 	withUncovered(t, func(f *fixture) {
 		f.loseAnswer = func(call string) bool { return call == "create" }
 	}, func(t *testing.T, f *fixture) {
-		advance(lifetime) // more than 80 creations
+		advance(9 * time.Hour) // more than 50 creations
 		f.set(func() {
 			if n := len(f.listed()); f.created < 50 || n > 10 {
 				t.Errorf("%d of %d subscriptions are left, want those since the last sweep", n, f.created)
 			}
 		})
 		f.set(func() { f.loseAnswer = func(string) bool { return false } })
-		advance(3 * time.Hour)
+		advance(2 * time.Hour)
 		f.expectLive(f.sub(annID).ID, 1)
 	}, sweepHourly)
 }
