@@ -18,10 +18,15 @@ type Process struct {
 	cmd *exec.Cmd
 }
 
+// noExitDelay is a setting of the race detector, which otherwise lets a process wait for a
+// second when it exits.
+const noExitDelay = "GORACE=atexit_sleep_ms=0"
+
 // Start starts cmd.
 func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	cmd.SysProcAttr = dieWithParent(cmd.SysProcAttr)
+	cmd.Env = append(cmd.Environ(), noExitDelay)
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
 		// The child is killed when this thread exits, so the thread has to wait for it.
