@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"outlook-monitor/internal/programtest"
 )
 
 func text(t *testing.T, file string) string {
@@ -131,7 +133,9 @@ func TestGuideFaults(t *testing.T) {
 // TestGuideExample runs example.py with a newly built graphsim.
 func TestGuideExample(t *testing.T) {
 	dir := t.TempDir()
-	if output, err := exec.Command("go", "build", "-o", filepath.Join(dir, "graphsim"), ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "graphsim"), ".")
+	build.Env = programtest.BuildEnv()
+	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
 	cmd := exec.CommandContext(t.Context(), "python3", "example.py")

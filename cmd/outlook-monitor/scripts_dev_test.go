@@ -3,7 +3,6 @@ package main_test
 import (
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -19,7 +18,7 @@ func TestScriptsDev(t *testing.T) {
 
 	address := map[string]string{}
 	cmd := exec.Command("../../scripts/dev", "--log-level", "warn")
-	cmd.Env = os.Environ()
+	cmd.Env = programtest.BuildEnv()
 	for _, name := range []string{"LISTEN_ADDR", "DEV_MEDIATOR_ADDR", "GRAPHSIM_ADDR", "GRAPHSIM_CONTROL_ADDR"} {
 		address[name] = programtest.FreeAddress(t)
 		cmd.Env = append(cmd.Env, name+"="+address[name])

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
@@ -27,6 +28,17 @@ func Build(dir string, flags ...string) (string, error) {
 	return path, nil
 }
 
+// BuildEnv returns the environment for commands and scripts that build programs. The race
+// detector is on if it is in this process, so that no library is compiled a second time.
+func BuildEnv() []string {
+	env := os.Environ()
+	if raceDetector() {
+		env = append(env, "GOFLAGS="+os.Getenv("GOFLAGS")+" -race")
+	}
+	return env
+}
+
+// raceDetector reports whether the race detector is on in this process.
 func raceDetector() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
