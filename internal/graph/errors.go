@@ -204,13 +204,13 @@ var (
 		`remote name could not be resolved|operation (has )?timed out|no such host is known|connection attempt failed|` +
 		`(ssl|tls).{0,40}(could not be established|secure channel)|remote certificate is invalid|remote server returned an error|` +
 		`target machine actively refused|connection was forcibly closed`)
-	idPattern    = regexp.MustCompile(`(?i)subscription id\W*([\w-]*\d[\w-]*)|\b([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b`)
+	idPattern    = regexp.MustCompile(`(?i)<([\w-]+)>|subscription id\W*([\w-]*\d[\w-]*)|\b([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b`)
 	quotaPattern = regexp.MustCompile(`(?i)quota|limit|exceed|maximum|too many`)
 )
 
 func duplicate(e *apiError) error {
 	if found := idPattern.FindStringSubmatch(e.message); found != nil {
-		return &ooo.Duplicate{ID: ooo.SubscriptionID(cmp.Or(found[1], found[2]))}
+		return &ooo.Duplicate{ID: ooo.SubscriptionID(cmp.Or(found[1:]...))}
 	}
 	return &ooo.Duplicate{}
 }

@@ -136,7 +136,8 @@ func TestTranslateDuplicate(t *testing.T) {
 	}{
 		{409, "Conflict", "Subscription Id <" + id + ">" + text, id},
 		{409, "Conflict", "Subscription Id " + id + text, id},
-		{409, "Conflict", "Subscription Id <sub-12>" + text, "sub-12"},
+		{409, "Conflict", "Subscription Id sub-12" + text, "sub-12"},
+		{409, "Conflict", "Subscription Id <sub>" + text, "sub"},
 		{409, "Conflict", "There is " + id + " already.", id},
 		{409, "Conflict", "Subscription Id" + text, ""},
 		{409, "ExtensionError", "Subscription Id <" + id + ">" + text, id},
