@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/store"
 )
 
@@ -16,8 +17,10 @@ const (
 	sameWait = 500 * time.Millisecond
 )
 
-// Wait returns how much of a wait of the whole app is left.
-func (o *Owners) Wait(name string) time.Duration { return o.waits.left(name) }
+// Wait returns how much of a wait of the whole app is left. [ooo.GraphWait] is part of all others.
+func (o *Owners) Wait(name string) time.Duration {
+	return max(o.waits.left(name), o.waits.left(ooo.GraphWait))
+}
 
 // SetWait makes all replicas wait, this one at once. Calls that are throttled at the same
 // time share one wait. The end of ctx does not matter: the others must learn of the wait.

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/partition"
 	"outlook-monitor/internal/store"
 )
@@ -297,6 +298,26 @@ var scenarios = map[string]func(*env){
 		time.Sleep(time.Minute)
 		if a.Wait("reads") != 0 || a.Wait("other") != 0 {
 			e.Error("a wait has not ended")
+		}
+	},
+	"replica that Graph asks to wait calls nothing and keeps its partitions": func(e *env) {
+		var pings atomic.Int64
+		answered := time.Now()
+		a := e.add("a", func(cfg *partition.Config, _ *replica) {
+			cfg.Answered = func() time.Duration { return time.Since(answered) }
+			cfg.Ping = func(context.Context) error { pings.Add(1); return nil }
+		})
+		b := e.add("b")
+		e.waitBalanced(2)
+		pings.Store(0)
+		answered = time.Now()
+		b.SetWait(e.Context(), ooo.GraphWait, 30*time.Second)
+		time.Sleep(29 * time.Second)
+		if n, wait := pings.Load(), a.Wait(ooo.DirectoryWait); n > 0 || wait == 0 || len(a.owns()) != 32 {
+			e.Errorf("%d pings, %v left for the directory, a owns %d, want none, a second and 32", n, wait, len(a.owns()))
+		}
+		if time.Sleep(3 * time.Second); pings.Load() == 0 {
+			e.Error("no ping after the wait")
 		}
 	},
 	"calls that are throttled together share one wait, although their callers gave up": func(e *env) {

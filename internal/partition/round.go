@@ -32,7 +32,7 @@ func (o *Owners) nextRound() {
 		}
 	}
 	r.number++
-	beat := store.Beat{Number: r.number, Settings: o.settings, Answered: o.cfg.Answered(), Stopping: o.stopping}
+	beat := store.Beat{Number: r.number, Settings: o.settings, Answered: o.answered(), Stopping: o.stopping}
 	at, wall := time.Now(), o.wall()
 	r.sentAt = at
 	r.nextAt = r.end()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
 )
 
@@ -75,12 +76,22 @@ func (o *Owners) untilNextStep() time.Duration {
 	return left
 }
 
-// ping calls Graph while there are other replicas, if nothing else did for pingInterval, until
-// ctx ends. That way replicas without mailboxes, among them those that released their
+// answered returns how long ago Graph answered, negative if it never did. A wait that it asked
+// for counts as an answer, because nothing is called meanwhile.
+func (o *Owners) answered() time.Duration {
+	if o.Wait(ooo.GraphWait) > 0 {
+		return 0
+	}
+	return o.cfg.Answered()
+}
+
+// ping calls Graph while there are other replicas, if nothing else did for pingInterval and
+// Graph does not ask to wait, until ctx ends. That way replicas without mailboxes, among them those that released their
 // partitions because they could not read, show whether they can read.
 func (o *Owners) ping(ctx context.Context) {
 	for schedule.Sleep(ctx, time.Second) {
-		if since := o.cfg.Answered(); since >= 0 && since < pingInterval || len(o.Table().Beats) < 2 {
+		since := o.answered()
+		if since >= 0 && since < pingInterval || len(o.Table().Beats) < 2 || o.Wait(ooo.DirectoryWait) > 0 {
 			continue
 		}
 		_ = o.cfg.Ping(ctx) // Answered reports the result

@@ -42,7 +42,8 @@ func (s *Subscriber) runSweeps(ctx context.Context) error {
 			next = time.Time{}
 		case next.IsZero():
 			next = time.Now().Add(every/20 + rand.N(every/20+1))
-		case !time.Now().Before(next):
+		case time.Now().Before(next) || s.cfg.Owners.Wait(ooo.SubscriptionWait) > 0:
+		default:
 			next = time.Now().Add(every - rand.N(every/5+1))
 			result, err := s.sweep(ctx, *want)
 			if err == nil {

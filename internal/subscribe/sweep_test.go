@@ -237,6 +237,20 @@ func TestOnlyOwnerOfPartition0Sweeps(t *testing.T) {
 	}, sweepHourly)
 }
 
+func TestSweepWaitsForWholeApp(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		f.set(func() { f.waits[ooo.SubscriptionWait] = time.Now().Add(30 * time.Minute) })
+		advance(29 * time.Minute)
+		if got := f.takeCalls(); got != "" {
+			t.Errorf("calls while Graph asks to wait = %s, want none", got)
+		}
+		advance(2 * time.Minute)
+		if got := f.takeCalls(); got != "list" {
+			t.Errorf("calls after the wait = %s, want a list", got)
+		}
+	}, sweepHourly)
+}
+
 func TestUnreadableRecordsMakeNoStrays(t *testing.T) {
 	for name, records := range map[string]func(store.Loaded) (store.Loaded, error){
 		"partition": func(store.Loaded) (store.Loaded, error) { return store.Loaded{}, ooo.ErrUnavailable },
