@@ -92,13 +92,13 @@ func (tb *testbed) throughOtherReplica(b *testing.B, probe *probe) {
 }
 
 // table returns the owners table.
-func (tb *testbed) table() store.Owners {
+func (tb *testbed) table() store.Table {
 	tb.t.Helper()
 	fields, err := tb.redis[0].HGetAll(context.Background(), "om:{om}:owners").Result()
 	if err != nil {
 		tb.t.Fatal(err)
 	}
-	return store.ParseOwners(fields)
+	return store.ParseTable(fields)
 }
 
 // processes lists the processes that share the machine.

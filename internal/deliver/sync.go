@@ -122,11 +122,11 @@ func (s *Syncer) Run(ctx context.Context) error {
 
 // writeMark writes a mark, with backoff until it succeeds.
 func (s *Syncer) writeMark(ctx context.Context, mark string, replace bool) {
-	schedule.Retry(ctx, 500*time.Millisecond, 5*time.Second, func(failures int) error {
+	schedule.Retry(ctx, 500*time.Millisecond, 5*time.Second, func(attempt int) error {
 		writing, cancel := context.WithTimeout(ctx, tableTimeout)
 		defer cancel()
 		err := s.cfg.Mark(writing, mark, replace)
-		if err != nil && failures == 1 && ctx.Err() == nil {
+		if err != nil && attempt == 1 && ctx.Err() == nil {
 			s.cfg.Log.WarnContext(ctx, "sync mark not saved, retrying", "err", err)
 		}
 		return err

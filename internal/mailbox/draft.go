@@ -119,7 +119,7 @@ func (d *Draft) MoveAddresses(to ooo.Person) {
 		next := wishFor(&a, to)
 		next.Nonce, next.At = rand.Text(), latest(time.Now().UTC(), a.WishedAt.Add(time.Millisecond))
 		d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: a.Spelling, Nonce: a.Nonce, New: &next})
-		d.carry(&a, next.Record())
+		d.move(&a, next.Record())
 	}
 }
 
@@ -128,11 +128,11 @@ func wishFor(a *ooo.Address, p ooo.Person) ooo.Wish {
 	return ooo.Wish{Address: a.Spelling, On: true, Person: p, StartID: a.StartID, Nonce: a.Nonce, At: a.WishedAt}
 }
 
-// carry removes an address from the record and leaves a hint that adds it to another one.
-func (d *Draft) carry(a *ooo.Address, to ooo.RecordID) {
-	h := ooo.Hint{ID: to, Kind: ooo.HintCarry, Subject: a.Folded(), Source: ooo.SourceRequest, Carry: new(*a)}
+// move removes an address from the record and leaves a hint that adds it to another one.
+func (d *Draft) move(a *ooo.Address, to ooo.RecordID) {
+	h := ooo.Hint{ID: to, Kind: ooo.HintMove, Subject: a.Folded(), Source: ooo.SourceRequest, Moved: new(*a)}
 	if d.State != nil {
-		h.CarryState = new(*d.State)
+		h.MovedState = new(*d.State)
 	}
 	d.LeaveHints(h)
 	d.DropAddress(a, false)

@@ -63,13 +63,13 @@ func (r *Registry) start(p *partition) {
 // load reads the records of a partition into memory. It returns false if the partition
 // was lost before it succeeded.
 func (r *Registry) load(p *partition) bool {
-	return schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(failures int) error {
+	return schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(attempt int) error {
 		ctx, cancel := context.WithTimeout(p.ctx, loadTime)
 		defer cancel()
 		loaded, err := r.cfg.Store.Load(ctx, p.number)
 		if err == nil {
 			r.fill(p, loaded)
-		} else if failures == 1 && p.ctx.Err() == nil {
+		} else if attempt == 1 && p.ctx.Err() == nil {
 			r.cfg.Log.WarnContext(ctx, "partition not loaded, retrying", "partition", p.number, "err", err)
 		}
 		return err
@@ -81,7 +81,7 @@ func (r *Registry) fill(p *partition, loaded store.Loaded) {
 	defer p.mu.Unlock()
 	p.loaded, p.saves, p.readsAt = true, loaded.Saves, loaded.ReadsAt
 	for _, m := range loaded.Records {
-		p.entry(m.ID).record.Store(m)
+		p.ensureEntry(m.ID).record.Store(m)
 	}
 }
 

@@ -79,9 +79,9 @@ func (e *entry) lastRead(m *ooo.Mailbox) time.Time {
 	return m.CheckedAt
 }
 
-// entry returns the entry of a record, adding an empty one if there is none. The caller
+// ensureEntry returns the entry of a record, adding an empty one if there is none. The caller
 // must hold mu.
-func (p *partition) entry(id ooo.RecordID) *entry {
+func (p *partition) ensureEntry(id ooo.RecordID) *entry {
 	e := p.entries[id]
 	if e == nil {
 		e = &entry{}

@@ -39,7 +39,7 @@ func (r *Registry) restore(p *partition) error {
 	p.mu.Lock()
 	for _, m := range older.Records {
 		stored[m.ID] = m
-		p.entry(m.ID) // if it is empty, the record is removed from Redis
+		p.ensureEntry(m.ID) // if it is empty, the record is removed from Redis
 	}
 	entries := maps.Clone(p.entries)
 	p.mu.Unlock()

@@ -78,9 +78,9 @@ func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d 
 // decides that the partition is lost.
 func (r *Registry) commit(p *partition, e *entry, s store.Save) error {
 	adopted := false
-	saved := schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(failures int) error {
+	saved := schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(attempt int) error {
 		err := r.save(p, s)
-		if failures == 3 && err != nil {
+		if attempt == 3 && err != nil {
 			r.cfg.Log.Warn("record not saved, retrying", "mailbox", s.Record.ID, "err", err)
 		}
 		if !errors.Is(err, store.ErrVersion) {

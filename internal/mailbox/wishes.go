@@ -27,7 +27,7 @@ type wishKey struct {
 
 // wishOf returns the wish that a hint is about. ok is false if it is about something else.
 func wishOf(h ooo.Hint) (key wishKey, ok bool) {
-	return wishKey{h.ID, h.Subject}, h.Kind == ooo.HintWish || h.Kind == ooo.HintCarry
+	return wishKey{h.ID, h.Subject}, h.Kind == ooo.HintWish || h.Kind == ooo.HintMove
 }
 
 // carryOutWishes carries out the wishes that are due, until ctx ends.
@@ -65,14 +65,14 @@ func (r *Registry) carryOut(key wishKey) error {
 		return nil
 	}
 	p.others++
-	e := p.entry(key.id)
+	e := p.ensureEntry(key.id)
 	p.mu.Unlock()
 	defer p.end(&p.others)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p.mu.Lock()
-	carry := p.hints[key.id][hintKey{ooo.HintCarry, key.address}]
-	hints := []ooo.Hint{p.hints[key.id][hintKey{ooo.HintWish, key.address}], carry}
+	from := p.hints[key.id][hintKey{ooo.HintMove, key.address}]
+	hints := []ooo.Hint{p.hints[key.id][hintKey{ooo.HintWish, key.address}], from}
 	p.mu.Unlock()
 	hints = slices.DeleteFunc(hints, func(h ooo.Hint) bool { return h.Nonce == "" })
 	if len(hints) == 0 {
@@ -90,7 +90,7 @@ func (r *Registry) carryOut(key wishKey) error {
 	}
 	changed := false
 	_, err = r.update(p, e, m, func(d *Draft) error {
-		if changed = d.fulfil(key.address, wish, carry); !changed {
+		if changed = d.fulfil(key.address, wish, from); !changed {
 			return ErrUnchanged
 		}
 		d.RemoveHints(hints...)
@@ -123,9 +123,9 @@ func (r *Registry) readWish(p *partition, key wishKey, m *ooo.Mailbox) (ooo.Wish
 }
 
 // fulfil applies the wish of an address to the record, and reports whether that changed
-// anything. carry is the hint with which the address left another record, or zero. A zero
+// anything. from is the hint with which the address left another record, or zero. A zero
 // wish ends the monitoring.
-func (d *Draft) fulfil(address string, wish ooo.Wish, carry ooo.Hint) bool {
+func (d *Draft) fulfil(address string, wish ooo.Wish, from ooo.Hint) bool {
 	now := time.Now()
 	a := d.Address(address)
 	switch {
@@ -147,11 +147,11 @@ func (d *Draft) fulfil(address string, wish ooo.Wish, carry ooo.Hint) bool {
 		return true
 	case wish.Record() != d.ID:
 		if a != nil {
-			d.carry(a, wish.Record())
+			d.move(a, wish.Record())
 		}
 		return a != nil
 	case a == nil:
-		d.add(wish, carry, now)
+		d.add(wish, from, now)
 		return true
 	}
 	refused := a.Delivery.State == ooo.DeliveryRefused
@@ -174,25 +174,25 @@ func setWish(a *ooo.Address, w ooo.Wish) {
 	a.Spelling, a.StartID, a.Nonce, a.WishedAt = w.Address, w.StartID, w.Nonce, w.At
 }
 
-// add adds the address of a wish. If a carry brings it from another record, it keeps its
+// add adds the address of a wish. If it comes from another record, by the hint from, it keeps its
 // delivery.
-func (d *Draft) add(wish ooo.Wish, carry ooo.Hint, now time.Time) {
+func (d *Draft) add(wish ooo.Wish, from ooo.Hint, now time.Time) {
 	if len(d.Addresses) == 0 { // the mailbox was not being read, so its state may be outdated
 		d.Person, d.Condition, d.Reason, d.ErrorKind, d.Setting, d.State = wish.Person, ooo.Pending, "", "", nil, nil
 		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = 0, time.Time{}, false
 	}
 	address := ooo.Address{Delivery: ooo.Delivery{State: ooo.DeliveryNone}}
-	if carry.Carry != nil {
-		address = *carry.Carry
-		if d.State == nil && carry.CarryState != nil && address.StartID == wish.StartID {
-			d.State = carry.CarryState
+	if from.Moved != nil {
+		address = *from.Moved
+		if d.State == nil && from.MovedState != nil && address.StartID == wish.StartID {
+			d.State = from.MovedState
 			// The first read may now find no change, so it would queue nothing for the others.
 			d.QueueState(ooo.SourceRequest, ooo.Hint{}, now)
 		}
 	}
 	started := address.StartID != wish.StartID
 	// The mediator may have received another state of the address from its former record.
-	differs := carry.Carry != nil && !started && d.State != nil && (carry.CarryState == nil || !carry.CarryState.Same(*d.State))
+	differs := from.Moved != nil && !started && d.State != nil && (from.MovedState == nil || !from.MovedState.Same(*d.State))
 	setWish(&address, wish)
 	switch a := d.AddAddress(address); {
 	case started:

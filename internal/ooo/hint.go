@@ -14,7 +14,7 @@ const (
 	HintSubscription HintKind = "subscription" // look each subscription up in Graph by id, and recreate the missing ones
 	HintResend       HintKind = "resend"       // deliver the current state again
 	HintWish         HintKind = "wish"         // the wish of an address changed
-	HintCarry        HintKind = "carry"        // an address moved here from another record
+	HintMove         HintKind = "carry"        // an address moved here from another record; value kept for existing data
 	HintStray        HintKind = "stray"        // Graph lists a subscription that no record has: delete it
 )
 
@@ -24,7 +24,7 @@ const (
 type Hint struct {
 	ID   RecordID `json:"-"`
 	Kind HintKind `json:"-"`
-	// Subject is the folded address of a resend, wish or carry hint, the id of a stray
+	// Subject is the folded address of a resend, wish or move hint, the id of a stray
 	// subscription, or the lifecycle event behind a subscription hint; otherwise empty.
 	Subject string    `json:"-"`
 	SeenAt  time.Time `json:"-"`     // when its owner saw it, by the owner's clock
@@ -39,8 +39,8 @@ type Hint struct {
 	ResourceTag    string         `json:"tag,omitempty"`   // of the subscription that the notification came from, see [ResourceTag]
 	Trace          string         `json:"trace,omitempty"` // a traceparent
 
-	// Carry is the address of a HintCarry as it left the other record, and CarryState that
+	// Moved is the address of a HintMove as it left the other record, and MovedState that
 	// record's last state, so that the delivery continues where it was.
-	Carry      *Address `json:"carry,omitempty"`
-	CarryState *State   `json:"carryState,omitempty"`
+	Moved      *Address `json:"carry,omitempty"`
+	MovedState *State   `json:"carryState,omitempty"`
 }

@@ -82,8 +82,8 @@ func (s *Store) Own(t *testing.T, lease store.Lease) {
 	for p := range ooo.Partitions {
 		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: old, New: lease.String()})
 	}
-	if ok, err := s.SwapOwners(t.Context(), swaps...); !ok || err != nil {
-		t.Fatalf("SwapOwners = %t, %v, want true", ok, err)
+	if ok, err := s.SwapTable(t.Context(), swaps...); !ok || err != nil {
+		t.Fatalf("SwapTable = %t, %v, want true", ok, err)
 	}
 	s.owner = lease
 }

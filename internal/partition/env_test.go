@@ -330,6 +330,6 @@ func (e *env) waitBalanced(n int) {
 }
 
 // anyOwned reports whether any partition has an owner.
-func anyOwned(o store.Owners) bool {
+func anyOwned(o store.Table) bool {
 	return slices.ContainsFunc(o.Leases[:], func(l store.Lease) bool { return l.Life != "" })
 }

@@ -77,10 +77,10 @@ func (r *table) rollBack(ago time.Duration) {
 
 func (r *table) empty() { r.change(func(fields map[string]string) { clear(fields) }) }
 
-func (r *table) owners() store.Owners {
+func (r *table) owners() store.Table {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return store.ParseOwners(maps.Clone(r.fields))
+	return store.ParseTable(maps.Clone(r.fields))
 }
 
 // link is a replica's connection to the table.
@@ -167,9 +167,9 @@ func call[T any](ctx context.Context, l *link, swap bool, f func(fields map[stri
 	return value, ctx.Err()
 }
 
-func (l *link) Round(ctx context.Context, life string, b store.Beat) (store.Owners, error) {
-	return call(ctx, l, false, func(fields map[string]string) store.Owners {
-		before := store.ParseOwners(maps.Clone(fields))
+func (l *link) Round(ctx context.Context, life string, b store.Beat) (store.Table, error) {
+	return call(ctx, l, false, func(fields map[string]string) store.Table {
+		before := store.ParseTable(maps.Clone(fields))
 		if last, ok := before.Beats[life]; !ok || last.Number < b.Number {
 			fields[store.BeatField(life)] = b.String()
 		}
@@ -177,7 +177,7 @@ func (l *link) Round(ctx context.Context, life string, b store.Beat) (store.Owne
 	})
 }
 
-func (l *link) SwapOwners(ctx context.Context, swaps ...store.Swap) (bool, error) {
+func (l *link) SwapTable(ctx context.Context, swaps ...store.Swap) (bool, error) {
 	return call(ctx, l, true, func(fields map[string]string) bool {
 		fits, done := true, true
 		for _, s := range swaps {
@@ -218,7 +218,7 @@ func (l *link) SetWait(ctx context.Context, name string, w store.Wait) error {
 // Load returns the number of saves of a partition.
 func (l *link) Load(ctx context.Context, p int) (store.Loaded, error) {
 	return call(ctx, l, false, func(fields map[string]string) store.Loaded {
-		return store.Loaded{Saves: store.ParseOwners(fields).Saves[p]}
+		return store.Loaded{Saves: store.ParseTable(fields).Saves[p]}
 	})
 }
 

@@ -14,11 +14,11 @@ import (
 // replica's settings. It retries until Redis answers. It returns [ErrForeign] or the error
 // of ctx.
 func (o *Owners) join(ctx context.Context) (err error) {
-	joined := schedule.Retry(ctx, 50*time.Millisecond, time.Second, func(failures int) error {
+	joined := schedule.Retry(ctx, 50*time.Millisecond, time.Second, func(attempt int) error {
 		if err = o.tryJoin(ctx); errors.Is(err, ErrForeign) {
 			return nil
 		}
-		if failures == 2 && err != nil {
+		if attempt == 2 && err != nil {
 			o.cfg.Log.WarnContext(ctx, "can't join the other replicas, retrying", "err", err)
 		}
 		return err
@@ -32,7 +32,7 @@ func (o *Owners) join(ctx context.Context) (err error) {
 func (o *Owners) tryJoin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*roundTime)
 	defer cancel()
-	if ok, err := o.cfg.Store.SwapOwners(ctx, o.fingerprint()); err != nil {
+	if ok, err := o.cfg.Store.SwapTable(ctx, o.fingerprint()); err != nil {
 		return err
 	} else if !ok {
 		return ErrForeign
@@ -51,7 +51,7 @@ func (o *Owners) tryJoin(ctx context.Context) error {
 		number = max(number, b.Settings)
 	}
 	o.settings = number + 1
-	swapped, err := o.cfg.Store.SwapOwners(ctx, o.numberSettings(table.Settings))
+	swapped, err := o.cfg.Store.SwapTable(ctx, o.numberSettings(table.Settings))
 	if err == nil && !swapped {
 		err = errors.New("another replica numbered its settings at the same time")
 	}
@@ -92,7 +92,7 @@ func (o *Owners) leave(ctx context.Context) {
 				swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: lease.String(), New: lease.Released().String()})
 			}
 		}
-		_, err = o.cfg.Store.SwapOwners(ctx, swaps...)
+		_, err = o.cfg.Store.SwapTable(ctx, swaps...)
 		if err == nil && len(swaps) > 1 {
 			o.cfg.Store.AnnounceTable(ctx)
 		}

@@ -66,8 +66,8 @@ var ErrForeign = errors.New("this Redis belongs to another tenant, app or Graph:
 
 // Store is the table in Redis.
 type Store interface {
-	Round(ctx context.Context, life string, b store.Beat) (store.Owners, error)
-	SwapOwners(ctx context.Context, swaps ...store.Swap) (bool, error)
+	Round(ctx context.Context, life string, b store.Beat) (store.Table, error)
+	SwapTable(ctx context.Context, swaps ...store.Swap) (bool, error)
 	// AnnounceTable makes all replicas call [Owners.Refresh].
 	AnnounceTable(ctx context.Context)
 	// SetWait writes a wait into the table and announces it.
@@ -124,7 +124,7 @@ type Owners struct {
 	wake    chan struct{}    // capacity 1: a drain or a restore has ended
 	tasks   sync.WaitGroup   // goroutines started by Run
 	waits   appWaits
-	table   atomic.Pointer[store.Owners] // of the last answered round; nil: none yet
+	table   atomic.Pointer[store.Table] // of the last answered round; nil: none yet
 
 	// Used only by Run.
 	work       context.Context // of everything that Run does; ends stopTime after the context of Run
@@ -192,11 +192,11 @@ func (o *Owners) Owned() (n int) {
 
 // Table returns the table of the last answered round, which the caller must not change. It
 // is empty before the first one.
-func (o *Owners) Table() store.Owners {
+func (o *Owners) Table() store.Table {
 	if t := o.table.Load(); t != nil {
 		return *t
 	}
-	return store.Owners{}
+	return store.Table{}
 }
 
 // Share returns this replica's share of what Graph allows the app: the fraction of the

@@ -11,7 +11,7 @@ import (
 // which of them are dead, and which count. A failed round restarts all observations.
 type peers struct {
 	me       string
-	table    store.Owners // of the last answered round
+	table    store.Table // of the last answered round
 	beats    map[string]peer
 	unbroken time.Time // since when every round was answered; zero: the last one failed
 	begun    time.Time // first answered round; zero: none yet
@@ -32,7 +32,7 @@ func (ps *peers) fail() { ps.unbroken = time.Time{} }
 
 // observe records the table of an answered round. If the table may be older than the one
 // before, all observations restart.
-func (ps *peers) observe(table store.Owners, older bool, now time.Time) {
+func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 	restart := older || ps.unbroken.IsZero()
 	if ps.begun.IsZero() {
 		ps.begun = now
@@ -134,7 +134,7 @@ func (ps *peers) next(now time.Time) (next time.Duration) {
 }
 
 // isOlder reports whether table predates before: a number that only grows is lower.
-func isOlder(table, before store.Owners) bool {
+func isOlder(table, before store.Table) bool {
 	for life, b := range before.Beats {
 		if now, ok := table.Beats[life]; ok && now.Number < b.Number {
 			return true

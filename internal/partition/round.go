@@ -78,7 +78,7 @@ func (o *Owners) Refresh() {
 
 // apply acts on the table of an answered round. It reports whether the table may be older
 // than the one before.
-func (o *Owners) apply(table *store.Owners, saves *[ooo.Partitions]int64) (doubtful bool) {
+func (o *Owners) apply(table *store.Table, saves *[ooo.Partitions]int64) (doubtful bool) {
 	confirmed := o.round.confirmed.Number
 	own, found := table.Beats[o.cfg.Life]
 	older := found && own.Number < confirmed || isOlder(*table, o.peers.table)
@@ -103,7 +103,7 @@ func (o *Owners) apply(table *store.Owners, saves *[ooo.Partitions]int64) (doubt
 // applyLease acts on what the table says about one partition, whose saves Redis must have
 // counted. It reports whether Redis came back with older data. Two leases of a partition can
 // have the same tenure only after that; the replica with the lower life yields.
-func (o *Owners) applyLease(p int, table *store.Owners, saves int64) (older bool) {
+func (o *Owners) applyLease(p int, table *store.Table, saves int64) (older bool) {
 	h, lease := o.held[p], table.Leases[p]
 	switch {
 	case h == nil && lease.Life != o.cfg.Life:

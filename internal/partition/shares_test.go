@@ -135,7 +135,7 @@ func TestPeerDeath(t *testing.T) {
 				if r.beat == -1 {
 					s.fail()
 				} else {
-					s.observe(store.ParseOwners(fields), r.beat == -2, now)
+					s.observe(store.ParseTable(fields), r.beat == -2, now)
 				}
 			}
 			dead := time.Duration(0)
@@ -152,8 +152,8 @@ func TestPeerDeath(t *testing.T) {
 }
 
 func TestIsOlder(t *testing.T) {
-	table := func(number, tenure, saves int64, settings string) store.Owners {
-		return store.ParseOwners(map[string]string{
+	table := func(number, tenure, saves int64, settings string) store.Table {
+		return store.ParseTable(map[string]string{
 			store.BeatField("a"): store.Beat{Number: number}.String(), store.LeaseField(3): fmt.Sprintf("a:%d", tenure),
 			store.SavesField(3): fmt.Sprint(saves), store.FieldSettings: settings,
 		})
@@ -161,7 +161,7 @@ func TestIsOlder(t *testing.T) {
 	before := table(5, 5, 5, "1 s")
 	for _, tt := range []struct {
 		name  string
-		table store.Owners
+		table store.Table
 		want  bool
 	}{
 		{"same", before, false},
@@ -170,7 +170,7 @@ func TestIsOlder(t *testing.T) {
 		{"lower tenure", table(5, 4, 5, "1 s"), true},
 		{"fewer saves", table(5, 5, 4, "1 s"), true},
 		{"no settings", table(5, 5, 5, ""), true},
-		{"empty", store.ParseOwners(nil), true},
+		{"empty", store.ParseTable(nil), true},
 	} {
 		if got := isOlder(tt.table, before); got != tt.want {
 			t.Errorf("%s: isOlder = %v, want %v", tt.name, got, tt.want)

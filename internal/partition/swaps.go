@@ -28,7 +28,7 @@ func (o *Owners) swap(ctx context.Context, swaps ...store.Swap) bool {
 	if len(swaps) == 0 {
 		return true
 	}
-	swapped, err := o.cfg.Store.SwapOwners(ctx, swaps...)
+	swapped, err := o.cfg.Store.SwapTable(ctx, swaps...)
 	if err != nil || !swapped {
 		o.refused = true
 		o.expedite()
@@ -38,7 +38,7 @@ func (o *Owners) swap(ctx context.Context, swaps ...store.Swap) bool {
 }
 
 // replace returns a swap of a field that must still be as it was in table.
-func replace(table *store.Owners, field, text string) store.Swap {
+func replace(table *store.Table, field, text string) store.Swap {
 	return store.Swap{Field: field, Old: table.Field(field), New: text}
 }
 

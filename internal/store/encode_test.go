@@ -37,7 +37,7 @@ func FuzzDecoders(f *testing.F) {
 	f.Add("beat:x", "1 2 3 4 0")
 	f.Add("x", `{"hints":{"read\tid\t":{"nonce":"n"}},"waitName":"x","wait":"1 2"}`)
 	f.Fuzz(func(t *testing.T, field, value string) {
-		ParseOwners(map[string]string{field: value})
+		ParseTable(map[string]string{field: value})
 		decodeMessage(value)
 		_, hint := decodeHint(field, value)
 		_, wish := decodeWish(field, value)

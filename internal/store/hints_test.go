@@ -16,20 +16,20 @@ var hintSuite = map[string]func(*testing.T, *fixture){
 	"hints coalesce and keep their content": func(t *testing.T, f *fixture) {
 		m := newMailbox("ann")
 		read := newHint(m, ooo.HintRead, "1")
-		carry := ooo.Hint{
-			ID: ooo.UnresolvedID(`"a|b: c"@x`), Kind: ooo.HintCarry, Subject: `"a|b: c"@x`, Nonce: "2", At: time.UnixMilli(5).UTC(),
-			Reason: "re:ason", Carry: &ooo.Address{Spelling: "A"}, CarryState: &ooo.State{Away: true},
+		moved := ooo.Hint{
+			ID: ooo.UnresolvedID(`"a|b: c"@x`), Kind: ooo.HintMove, Subject: `"a|b: c"@x`, Nonce: "2", At: time.UnixMilli(5).UTC(),
+			Reason: "re:ason", Moved: &ooo.Address{Spelling: "A"}, MovedState: &ooo.State{Away: true},
 		}
 		f.must(f.LeaveHints(t.Context(), false))
-		f.must(f.LeaveHints(t.Context(), true, read, carry))
+		f.must(f.LeaveHints(t.Context(), true, read, moved))
 		read.Nonce, read.Source = "3", ooo.SourceNotification
 		f.must(f.LeaveHints(t.Context(), false, read))
 		hints := f.hints()
 		if len(hints) != 2 || hints[ooo.HintRead] != read {
 			t.Errorf("hints = %+v, want the last of each kind", hints)
 		}
-		if got := hints[ooo.HintCarry]; !reflect.DeepEqual(got, carry) {
-			t.Errorf("hint = %+v, want %+v", got, carry)
+		if got := hints[ooo.HintMove]; !reflect.DeepEqual(got, moved) {
+			t.Errorf("hint = %+v, want %+v", got, moved)
 		}
 	},
 	"only unchanged hints are removed": func(t *testing.T, f *fixture) {

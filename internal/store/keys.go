@@ -13,7 +13,7 @@ const prefix = "om:{om}:"
 // Keys of the service. See encode for values with a tag.
 const (
 	schemaKey = "om:schema"       // STRING schema version; the first version of the program used this key
-	ownersKey = prefix + "owners" // HASH see [Owners]
+	ownersKey = prefix + "owners" // HASH see [Table]
 	wantsKey  = prefix + "wants"  // HASH folded address -> "<nonce>:<JSON of an ooo.Wish>"; the key's name is kept for existing data
 	hintsKey  = prefix + "hints"  // HASH hintField -> "<nonce>:<JSON of an ooo.Hint>"
 	readsKey  = prefix + "reads"  // HASH partition -> JSON of [Reads]

@@ -36,8 +36,8 @@ type Wait struct {
 	Length time.Duration
 }
 
-// Owners is the table of replicas and partitions as one round found it.
-type Owners struct {
+// Table is the table of replicas and partitions as one round found it.
+type Table struct {
 	Beats       map[string]Beat // by life; if a beat can't be decoded, its Answered is negative
 	Leases      [ooo.Partitions]Lease
 	Saves       [ooo.Partitions]int64 // grows with each acquisition and save of a partition
@@ -50,7 +50,7 @@ type Owners struct {
 }
 
 // Field returns the text of a field, for a [Swap]; empty if it does not exist.
-func (o *Owners) Field(field string) string { return o.fields[field] }
+func (t *Table) Field(field string) string { return t.fields[field] }
 
 // Swap is a compare-and-set of one field of the table. An empty text means that the field does
 // not exist.
@@ -134,57 +134,57 @@ func (noRetry) NoRetry() bool { return true }
 // the replica's last beat unless Redis came back with older data. A beat that arrives late does
 // not overwrite a later one, which would look like older data. Round makes one attempt on a
 // connection of its own, and ends with ctx, even while dialling.
-func (s *Store) Round(ctx context.Context, life string, b Beat) (Owners, error) {
+func (s *Store) Round(ctx context.Context, life string, b Beat) (Table, error) {
 	c := noRetry{redis.NewCmd(ctx, "EVAL", round, 1, ownersKey, BeatField(life), b.String())}
 	if err := s.rounds.Process(ctx, c); err != nil {
-		return Owners{}, translate(err)
+		return Table{}, translate(err)
 	}
 	flat, err := c.StringSlice()
 	if err != nil {
-		return Owners{}, translate(err)
+		return Table{}, translate(err)
 	}
-	table := make(map[string]string, len(flat)/2)
+	fields := make(map[string]string, len(flat)/2)
 	for pair := range slices.Chunk(flat, 2) {
-		table[pair[0]] = pair[1]
+		fields[pair[0]] = pair[1]
 	}
-	return ParseOwners(table), nil
+	return ParseTable(fields), nil
 }
 
-// ParseOwners parses the fields of the table. It ignores unknown fields and values: they
+// ParseTable parses the fields of the table. It ignores unknown fields and values: they
 // belong to another version.
-func ParseOwners(table map[string]string) Owners {
-	o := Owners{
-		Beats: map[string]Beat{}, Waits: map[string]Wait{}, fields: table,
-		Settings: table[FieldSettings], Fingerprint: table[FieldFingerprint], SyncMark: table[fieldSync],
+func ParseTable(fields map[string]string) Table {
+	t := Table{
+		Beats: map[string]Beat{}, Waits: map[string]Wait{}, fields: fields,
+		Settings: fields[FieldSettings], Fingerprint: fields[FieldFingerprint], SyncMark: fields[fieldSync],
 	}
-	for field, value := range table {
+	for field, value := range fields {
 		kind, name, _ := strings.Cut(field, ":")
 		p, err := strconv.Atoi(name)
 		valid := err == nil && p >= 0 && p < ooo.Partitions
 		switch kind {
 		case "beat":
-			o.Beats[name] = parseBeat(value)
+			t.Beats[name] = parseBeat(value)
 		case "wait":
 			if w, ok := parseWait(value); ok {
-				o.Waits[name] = w
+				t.Waits[name] = w
 			}
 		case "lease":
 			if l, ok := parseLease(value); ok && valid {
-				o.Leases[p] = l
+				t.Leases[p] = l
 			}
 		case "saves":
 			if n, err := strconv.ParseInt(value, 10, 64); err == nil && valid {
-				o.Saves[p] = n
+				t.Saves[p] = n
 			}
 		}
 	}
-	return o
+	return t
 }
 
-// SwapOwners applies the swaps if every field has its old text, all or none. It reports
+// SwapTable applies the swaps if every field has its old text, all or none. It reports
 // whether all fields have their new texts, which is also true if an earlier call was carried
 // out and its answer was lost.
-func (s *Store) SwapOwners(ctx context.Context, swaps ...Swap) (bool, error) {
+func (s *Store) SwapTable(ctx context.Context, swaps ...Swap) (bool, error) {
 	args := []any{len(swaps)}
 	for _, sw := range swaps {
 		args = append(args, sw.Field, sw.Old, sw.New)
@@ -207,7 +207,7 @@ func (s *Store) SetSaves(ctx context.Context, lease Lease, p int, n int64) error
 // mark unless replace is set.
 func (s *Store) SetSync(ctx context.Context, mark string, replace bool) error {
 	if !replace {
-		_, err := s.SwapOwners(ctx, Swap{fieldSync, "", mark})
+		_, err := s.SwapTable(ctx, Swap{fieldSync, "", mark})
 		return err
 	}
 	return translate(s.client.HSet(ctx, ownersKey, fieldSync, mark).Err())
@@ -215,7 +215,7 @@ func (s *Store) SetSync(ctx context.Context, mark string, replace bool) error {
 
 // ClearSync removes the sync mark if it is still the same.
 func (s *Store) ClearSync(ctx context.Context, mark string) error {
-	_, err := s.SwapOwners(ctx, Swap{fieldSync, mark, ""})
+	_, err := s.SwapTable(ctx, Swap{fieldSync, mark, ""})
 	return err
 }
 

@@ -74,8 +74,8 @@ func TestRefusedSwapWritesNothing(t *testing.T) {
 	f.swap(store.Swap{Field: "lease:1", New: "me:1"})
 	swaps := []store.Swap{{Field: "lease:2", New: "me:1"}, {Field: "lease:1", Old: "me:1"}}
 	allow("-hdel")
-	if _, err := f.SwapOwners(t.Context(), swaps...); err == nil {
-		t.Error("SwapOwners = nil without permission")
+	if _, err := f.SwapTable(t.Context(), swaps...); err == nil {
+		t.Error("SwapTable = nil without permission")
 	}
 	if o := f.table(); o.Field("lease:1") != "me:1" || o.Field("lease:2") != "" {
 		t.Errorf("leases = %v, want them unchanged", o.Leases[:3])

@@ -263,7 +263,7 @@ func (s *Store) PoolStats() *redis.PoolStats { return s.client.PoolStats() }
 // Ready retries with backoff until Redis accepts writes and has the schema of this version. It
 // returns [ErrNewerSchema], [ErrOlderSchema] or the error of ctx.
 func (s *Store) Ready(ctx context.Context) (err error) {
-	answered := schedule.Retry(ctx, 100*time.Millisecond, 3*time.Second, func(failures int) error {
+	answered := schedule.Retry(ctx, 100*time.Millisecond, 3*time.Second, func(attempt int) error {
 		err = translate(s.client.SetNX(ctx, schemaKey, schema, 0).Err())
 		switch {
 		case err == nil:
@@ -274,7 +274,7 @@ func (s *Store) Ready(ctx context.Context) (err error) {
 		if errors.Is(err, ErrNewerSchema) || errors.Is(err, ErrOlderSchema) {
 			return nil // retrying would not help
 		}
-		if err != nil && failures == 1 {
+		if err != nil && attempt == 1 {
 			s.log.WarnContext(ctx, "redis not usable, retrying", "err", err)
 		}
 		return err

@@ -119,12 +119,12 @@ func (f *fixture) wantErr(err, want error) {
 // swap applies swaps to the table and reports whether it did.
 func (f *fixture) swap(swaps ...store.Swap) bool {
 	f.t.Helper()
-	ok, err := f.SwapOwners(f.t.Context(), swaps...)
+	ok, err := f.SwapTable(f.t.Context(), swaps...)
 	f.must(err)
 	return ok
 }
 
-func (f *fixture) table() store.Owners {
+func (f *fixture) table() store.Table {
 	f.t.Helper()
 	o, err := f.Round(f.t.Context(), "observer", store.Beat{Number: 1})
 	f.must(err)
