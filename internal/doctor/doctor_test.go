@@ -112,6 +112,7 @@ func TestPermissions(t *testing.T) {
 		resources     string
 		user          string
 		noPublicURL   bool
+		subscribe     bool
 		status        doctor.Status
 		found, remedy string
 	}{
@@ -123,13 +124,15 @@ func TestPermissions(t *testing.T) {
 		"wider permission":                          {roles: []string{"MailboxSettings.ReadWrite", "User.Read.All", "Calendars.Read"}, status: doctor.Warning, found: "MailboxSettings.Read is enough instead of MailboxSettings.ReadWrite", remedy: "remove the wide permissions"},
 		"unneeded write permission":                 {roles: []string{"MailboxSettings.Read", "User.Read.All", "Calendars.Read", "Mail.Send"}, status: doctor.Warning, found: "Mail.Send is not needed", remedy: "remove the wide permissions"},
 		"narrower permission":                       {roles: []string{"MailboxSettings.Read", "User.ReadBasic.All", "Calendars.Read"}, status: doctor.Warning, found: "User.ReadBasic.All instead of User.Read.All", remedy: "add the wider permission"},
-		"granted in Exchange":                       {roles: []string{"User.Read.All"}, user: ann, status: doctor.OK, found: "RBAC for Applications"},
+		"granted in Exchange":                       {roles: []string{"User.Read.All"}, user: ann, noPublicURL: true, status: doctor.OK, found: "RBAC for Applications"},
+		"perhaps granted in Exchange":               {roles: []string{"User.Read.All"}, user: ann, status: doctor.Warning, found: "perhaps Calendars.Read too", remedy: "use --subscribe"},
+		"subscription shows what is granted":        {roles: []string{"User.Read.All"}, user: ann, subscribe: true, status: doctor.OK, found: "RBAC for Applications"},
 		"user unknown":                              {roles: []string{"User.Read.All", "Calendars.Read"}, user: "bob@contoso.example", status: doctor.Failed, found: "missing: MailboxSettings.Read"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			f.graph.grant.Roles, f.env["SUBSCRIPTION_RESOURCES"], f.cfg.User = tt.roles, tt.resources, tt.user
+			f.graph.grant.Roles, f.env["SUBSCRIPTION_RESOURCES"], f.cfg.User, f.cfg.Subscribe = tt.roles, tt.resources, tt.user, tt.subscribe
 			if tt.noPublicURL {
 				f.env["PUBLIC_URL"] = ""
 			}

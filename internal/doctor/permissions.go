@@ -72,7 +72,7 @@ func (d *diagnosis) permissions(ctx context.Context) Result {
 		return skipped("the token can't be read")
 	}
 	has := func(name string) bool { return slices.Contains(d.grant.Roles, name) }
-	var names, missing, weak, wide, justified []string
+	var names, missing, weak, wide, justified, unproven []string
 	exchange := false // some permissions are granted in Exchange
 	for _, p := range d.requiredPermissions() {
 		names, justified = append(names, p.name), append(justified, p.wider...)
@@ -85,6 +85,9 @@ func (d *diagnosis) permissions(ctx context.Context) Result {
 			weak = append(weak, fmt.Sprintf("%s instead of %s: %s", p.narrower, p.name, p.limitation))
 		case p.exchange && (exchange || p.name == readSettings.name && d.canRead(ctx)):
 			exchange = true
+			if p.name != readSettings.name {
+				unproven = append(unproven, p.name)
+			}
 		default:
 			missing = append(missing, fmt.Sprintf("%s (%s)", p.name, p.why))
 		}
@@ -102,8 +105,11 @@ func (d *diagnosis) permissions(ctx context.Context) Result {
 		return warning(found, "add the wider permission: "+permissionsPage)
 	case len(wide) > 0:
 		return warning(found, "remove the wide permissions: "+permissionsPage)
+	case len(unproven) > 0 && !d.cfg.Subscribe:
+		return warning(readSettings.name+" is granted in Exchange (RBAC for Applications), as the read of the mailbox shows; perhaps "+
+			strings.Join(unproven, ", ")+" too", "use --subscribe, which shows it")
 	case exchange:
-		return ok("mailbox permissions are granted in Exchange (RBAC for Applications), as the read of the mailbox shows")
+		return ok("mailbox permissions are granted in Exchange (RBAC for Applications), which the token does not show")
 	}
 	return ok("%s", strings.Join(names, ", "))
 }
