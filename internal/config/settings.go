@@ -75,7 +75,7 @@ type Settings struct {
 	ClientStateKeys     []Secret      `setting:"CLIENT_STATE_KEY" placeholder:"SECRET" otherwise:"made once, kept in Redis" help:"Secret from which the clientState of each subscription is derived; several separated by spaces while rotating."`
 	EncryptionCertFiles []string      `setting:"ENCRYPTION_CERT_FILE" placeholder:"FILES" format:"file" help:"Certificate (PEM, RSA 2048 to 4096) with which Graph encrypts resource data; setting it asks for resource data. Several separated by commas while rotating, the first is for new subscriptions; re-read when they change."`
 	EncryptionKeyFiles  []string      `setting:"ENCRYPTION_KEY_FILE" placeholder:"FILES" format:"file" help:"Private keys (PEM) of those certificates, in the same order."`
-	DeliveryConcurrency int           `setting:"DELIVERY_CONCURRENCY" placeholder:"N" default:"8" min:"1" max:"1000" help:"How many calls to the mediator may be in flight."`
+	DeliveryConcurrency int           `setting:"DELIVERY_CONCURRENCY" placeholder:"N" default:"8" min:"1" max:"1000" help:"How many deliveries to the mediator a replica may have in flight."`
 	LogLevel            slog.Level    `setting:"LOG_LEVEL" placeholder:"LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 	LogFormat           string        `setting:"LOG_FORMAT" placeholder:"FORMAT" otherwise:"json, text on a terminal" enum:"json,text" help:"json or text."`
 }
