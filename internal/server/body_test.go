@@ -110,3 +110,19 @@ func TestTooLongBodyIsSentFirst(t *testing.T) {
 		}
 	}
 }
+
+func TestTooLongBodyFreesItsMemory(t *testing.T) {
+	guarded(t, func(t *testing.T, s *guardedServer) {
+		sender, peer := net.Pipe() // stays open after the answer
+		defer sender.Close()
+		s.conns <- connFrom{peer, here}
+		send(t, sender, undeclared+"\r\nHost: a\r\n\r\n"+chunked(spaces(4*mib+1)))
+		if answer, err := http.ReadResponse(bufio.NewReader(sender), nil); err != nil || answer.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Fatalf("answer = %v, %v, want 413", answer, err)
+		}
+		c := s.call(here, declared(mib), spaces(mib))
+		if got := c.answered(); got != http.StatusOK || c.took > 0 {
+			t.Errorf("answer to a long body from the same source = %d after %v, want 200 at once", got, c.took)
+		}
+	})
+}

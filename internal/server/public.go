@@ -105,11 +105,12 @@ func (p *Public) Admits(w http.ResponseWriter, r *http.Request) bool {
 // concurrency limit allows it. next must not use the body after it returns.
 func (p *Public) Receive(w http.ResponseWriter, r *http.Request, next func(body []byte)) {
 	body, release, err := p.read(w, r, callerOf(r, p.cfg.Proxies))
-	defer release()
 	if err != nil {
+		release()
 		p.refuse(w, r, err)
 		return
 	}
+	defer release()
 	queueCtx, cancel := context.WithTimeout(r.Context(), queueTimeout)
 	defer cancel()
 	if p.inFlight.Acquire(queueCtx, 1) != nil {
