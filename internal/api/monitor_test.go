@@ -248,6 +248,9 @@ func TestContendedWish(t *testing.T) {
 		"start":         {monitor("bob@contoso.example", "True"), 2, 200, 1},
 		"stop":          {monitor("ann@contoso.example", "False"), 2, 200, 0},
 		"bulk":          {bulk, 2, 202, 0},
+		"start, often":  {monitor("bob@contoso.example", "True"), 40, 200, 1},
+		"stop, often":   {monitor("ann@contoso.example", "False"), 40, 200, 0},
+		"bulk, often":   {bulk, 40, 202, 0},
 		"start, always": {monitor("bob@contoso.example", "True"), 100, 503, 1},
 		"bulk, always":  {bulk, 100, 503, 0},
 	}

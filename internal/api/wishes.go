@@ -19,8 +19,9 @@ var (
 	errContended  = errors.New("other requests keep changing this user: try again")
 )
 
-// maxSwaps limits the attempts to change a wish that others change at the same time.
-const maxSwaps = 5
+// maxSwaps limits the attempts to change a wish that others change at the same time. One
+// of the concurrent attempts always succeeds, so this many requests for a user all do.
+const maxSwaps = 50
 
 // change starts or stops monitoring an address. It returns errUnresolved for a start that
 // is stored but not looked up yet. A stop that can't be stored now is retried, because a
