@@ -104,11 +104,11 @@ func (r *Registry) Drop(number int) {
 }
 
 // Drain lets no more work begin in a partition and returns when the work in flight has
-// ended, or with the error of ctx.
+// ended, or with the error of ctx, which must end before the partition is dropped.
 func (r *Registry) Drain(ctx context.Context, number int) error {
 	p := r.parts[number].Load()
-	if p == nil {
-		return nil
+	if p == nil || ctx.Err() != nil { // p may be a later partition with the same number
+		return ctx.Err()
 	}
 	for {
 		p.mu.Lock()

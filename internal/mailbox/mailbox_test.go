@@ -250,6 +250,18 @@ func TestBegin(t *testing.T) {
 			t.Error("work begins past the deadline")
 		}
 	})
+	t.Run("late drain of a lost partition does not drain its successor", func(t *testing.T) {
+		f := monitoring(t)
+		lost, cancel := context.WithCancel(t.Context())
+		cancel()
+		f.acquire(annID)
+		if err := f.Drain(lost, id.Partition()); err == nil {
+			t.Error("Drain = nil, want the error of its context")
+		}
+		if !begins(f) {
+			t.Error("no work begins in a partition that does not drain")
+		}
+	})
 	for kind, begin := range map[string]func(f *fixture) (end func()){
 		"delivery": func(f *fixture) func() { done, _ := f.Begin(id); return done },
 		"read":     func(f *fixture) func() { r := f.Reader(id); r.Begin(); return r.End },
