@@ -33,6 +33,7 @@ type holder struct {
 	acquired int // calls of Acquire
 	restored int // calls of Restore
 	loadTime time.Duration
+	restore  func(ctx context.Context) // called before a partition is restored; may be nil
 	busy     func(p int) bool
 	drain    func(ctx context.Context, p int)
 }
@@ -106,6 +107,9 @@ func (h *holder) Restore(ctx context.Context, p int, lease store.Lease) {
 	h.mu.Lock()
 	h.restored++
 	h.mu.Unlock()
+	if h.restore != nil {
+		h.restore(ctx)
+	}
 	for {
 		n, known := h.Saves(p)
 		if !known {

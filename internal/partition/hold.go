@@ -29,6 +29,10 @@ type hold struct {
 // hold Owners.mu.
 func (h *hold) acts() bool { return h != nil && !h.reclaiming && !time.Now().Before(h.pausedUntil) }
 
+// current reports whether Redis has the memory of the partition, as far as this replica knows.
+// Until then another owner would load older data.
+func (h *hold) current() bool { return !h.reclaiming && !h.restoring.Load() }
+
 // set sets the hold of a partition; nil removes it.
 func (o *Owners) set(p int, h *hold) {
 	o.mu.Lock()
@@ -124,7 +128,7 @@ func (o *Owners) finishRollback() {
 		return
 	}
 	for _, h := range o.holds() {
-		if h.reclaiming || h.restoring.Load() {
+		if !h.current() {
 			return
 		}
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"outlook-monitor/internal/partition"
+	"outlook-monitor/internal/schedule"
 	"outlook-monitor/internal/store"
 )
 
@@ -94,6 +96,38 @@ var outages = map[string]func(*env){
 		if e.table.owners().Saves != before.Saves || a.restores() != 1 || a.rollbacks.Load() != 1 {
 			e.Errorf("%d partitions restored, OnRollback called %d times, want one each", a.restores(), a.rollbacks.Load())
 		}
+	},
+	"stopping replica restores a partition before it releases it": func(e *env) {
+		a := e.add("a", slowRestore(3*time.Second))
+		e.waitBalanced(1)
+		saves := e.loseSaves(a, 63)
+		a.stop()
+		e.waitFor("it ends", 4*time.Second, a.stopped.Load)
+		if o := e.table.owners(); o.Saves[63] != saves || o.Leases[63].Life != "" {
+			e.Errorf("%d saves and lease %v in the table, want %d and no owner", o.Saves[63], o.Leases[63], saves)
+		}
+	},
+	"partition is restored before another replica gets it": func(e *env) {
+		var drains atomic.Int64
+		a := e.add("a", slowRestore(10*time.Second), func(_ *partition.Config, r *replica) {
+			r.drain = func(_ context.Context, p int) {
+				if p == 63 {
+					drains.Add(1)
+				}
+			}
+		})
+		e.waitBalanced(1)
+		saves := e.loseSaves(a, 63)
+		b := e.add("b")
+		for time.Sleep(5 * time.Millisecond); e.table.owners().Saves[63] < saves; time.Sleep(5 * time.Millisecond) {
+			if !a.acts(63) || drains.Load() > 0 {
+				e.Fatalf("drained with %d saves, want %d", e.table.owners().Saves[63], saves)
+			}
+		}
+		if len(b.owns()) == 0 {
+			e.Error("no other partition was released meanwhile")
+		}
+		e.waitBalanced(2)
 	},
 	"only what another replica than the owner of partition 0 wrote is lost": func(e *env) {
 		a := e.add("a")
@@ -237,4 +271,27 @@ var outages = map[string]func(*env){
 		}
 		e.waitBalanced(2)
 	},
+}
+
+// slowRestore makes restores take longer.
+func slowRestore(by time.Duration) func(*partition.Config, *replica) {
+	return func(_ *partition.Config, r *replica) {
+		r.restore = func(ctx context.Context) { schedule.Sleep(ctx, by) }
+	}
+}
+
+// loseSaves makes Redis lose several saves of a partition, waits until its owner restores it,
+// and returns how many saves there were.
+func (e *env) loseSaves(owner *replica, p int) int64 {
+	time.Sleep(810 * time.Millisecond) // right after a round
+	for range 50 {
+		owner.save(e.Context(), p)
+	}
+	saves := e.table.owners().Saves[p]
+	e.rollBack(105 * time.Millisecond)
+	if e.table.owners().Saves[p] > saves-40 {
+		e.Fatal("the saves were not lost")
+	}
+	e.waitFor("the owner restores the partition", time.Second, func() bool { return owner.restores() > 0 })
+	return saves
 }

@@ -166,7 +166,8 @@ func (o *Owners) rebalance() {
 
 func (o *Owners) view(now time.Time) view {
 	beats := o.peers.counted(o.round.confirmed, now)
-	v := view{me: o.cfg.Life, now: now, beats: beats, leases: o.peers.table.Leases, free: o.peers.free, busy: o.holder.Busy}
+	busy := func(p int) bool { return !o.held[p].current() || o.holder.Busy(p) }
+	v := view{me: o.cfg.Life, now: now, beats: beats, leases: o.peers.table.Leases, free: o.peers.free, busy: busy}
 	for p, h := range o.holds() {
 		v.held[p] = !h.draining
 		v.free[p] = time.Time{} // it may have been acquired since the last table

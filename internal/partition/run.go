@@ -46,7 +46,7 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 		case <-timer.C:
 		}
 		for p, h := range o.holds() {
-			if h.drained.Load() || o.work.Err() != nil {
+			if h.drained.Load() && h.current() || o.work.Err() != nil {
 				o.drop(p)
 				o.toRelease[p] = h.lease
 			}

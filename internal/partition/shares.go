@@ -56,7 +56,7 @@ type view struct {
 	leases [ooo.Partitions]store.Lease
 	held   [ooo.Partitions]bool      // owned by this replica and not being released
 	free   [ooo.Partitions]time.Time // since when the partition has no living owner; zero: it has one
-	busy   func(p int) bool          // [Holder.Busy]
+	busy   func(p int) bool          // whether the partition must not be released now
 }
 
 // plan returns the partitions to take and the partitions to release.
