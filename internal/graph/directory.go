@@ -52,7 +52,11 @@ func (c *Client) FindByID(ctx context.Context, id ooo.ObjectID) (ooo.Person, err
 	}
 	ctx, cancel := withOperation(ctx, opDirectory, directoryTimeout)
 	defer cancel()
-	return c.get(ctx, string(id))
+	person, err := c.get(ctx, string(id))
+	if e, ok := errors.AsType[*apiError](err); ok && e.code == "" { // maybe a proxy's 404, and nothing else confirms it
+		err = e.translate(opDirectory)
+	}
+	return person, err
 }
 
 // Ping makes a small request to the directory, to check that Graph accepts the token. It

@@ -126,6 +126,20 @@ func TestFindUnusualAnswers(t *testing.T) {
 	}
 }
 
+// TestFindByIDTrustsOnlyCodes: a proxy may answer 404 too, and a mailbox must not be given up for that.
+func TestFindByIDTrustsOnlyCodes(t *testing.T) {
+	t.Parallel()
+	for body, gone := range map[string]bool{
+		"": false, "{}": false, `{"message":"no Route matched"}`: false, "not found": false,
+		graphError("Request_ResourceNotFound", ""): true, graphError("NotFound", ""): true,
+	} {
+		_, err := newStub(t, respond(http.StatusNotFound, body)).client(t).FindByID(t.Context(), "8c1d")
+		if errors.Is(err, ooo.ErrNotInDirectory) != gone || errors.Is(err, ooo.ErrUnavailable) == gone {
+			t.Errorf("FindByID = %v for 404 %q, want that the user is gone: %v", err, body, gone)
+		}
+	}
+}
+
 func notFound(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusNotFound, graphError("Request_ResourceNotFound", "Resource 'ann@contoso.example' does not exist."))
 }
