@@ -7,24 +7,26 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	jsonv1 "github.com/go-json-experiment/json/v1"
+
+	"outlook-monitor/internal/ooo"
 )
 
 var errNoCollection = errors.New("the body is not a collection of notifications")
 
-// maxItems is far more than Graph puts into one request.
-const maxItems = 1000
-
 // collection is a request body split into values. They are decoded only when they are needed,
-// so that an unauthenticated request costs at most twice its own size.
+// and items that are not verified are not kept, so that an unauthenticated request costs at
+// most twice its own size, however many items it has.
 type collection struct {
 	Items  items          `json:"value"`
 	Tokens jsontext.Value `json:"validationTokens"`
 }
 
-// items are the objects in the list of a collection, up to maxItems.
+// items are the verified objects in the list of a collection.
 type items struct {
+	verify  func(*item) bool
 	list    []item
-	ignored int  // other values, and objects beyond maxItems
+	forged  int  // objects that are not verified
+	ignored int  // other values
 	present bool // the collection has a list, or null instead
 }
 
@@ -36,6 +38,9 @@ type item struct {
 	ChangeType     jsontext.Value `json:"changeType"`
 	LifecycleEvent jsontext.Value `json:"lifecycleEvent"`
 	Content        jsontext.Value `json:"encryptedContent"`
+
+	mailbox     ooo.RecordID // from the clientState, as the resourceTag
+	resourceTag string
 }
 
 // unquote returns the value if it is a string, else an empty string: one malformed field must
@@ -62,9 +67,9 @@ var lenient = json.JoinOptions(
 	json.MatchCaseInsensitiveNames(true), jsonv1.MatchCaseSensitiveDelimiter(true),
 	jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// decode splits a body in one pass.
-func decode(body []byte) (collection, error) {
-	var c collection
+// decode splits a body in one pass and keeps the items that verify accepts.
+func decode(body []byte, verify func(*item) bool) (collection, error) {
+	c := collection{Items: items{verify: verify}}
 	if json.Unmarshal(body, &c, lenient) != nil || !c.Items.present {
 		return collection{}, errNoCollection
 	}
@@ -72,17 +77,26 @@ func decode(body []byte) (collection, error) {
 }
 
 func (s *items) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	*s = items{present: true}
+	*s = items{verify: s.verify, present: true}
 	if d.PeekKind() == 'n' {
 		return d.SkipValue()
 	}
+	var it item
 	return eachElement(d, func() error {
-		if d.PeekKind() != '{' || len(s.list) == maxItems {
+		if d.PeekKind() != '{' {
 			s.ignored++
 			return d.SkipValue()
 		}
-		s.list = append(s.list, item{})
-		return json.UnmarshalDecode(d, &s.list[len(s.list)-1])
+		it = item{}
+		err := json.UnmarshalDecode(d, &it)
+		switch {
+		case err != nil:
+		case s.verify(&it):
+			s.list = append(s.list, it)
+		default:
+			s.forged++
+		}
+		return err
 	})
 }
 

@@ -23,7 +23,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		c, err := decode([]byte(body))
+		c, err := decode([]byte(body), func(*item) bool { return true })
 		var want struct {
 			Value  json.RawMessage `json:"value"`
 			Tokens json.RawMessage `json:"validationTokens"`

@@ -101,6 +101,24 @@ func TestMemoryOfLargeBodies(t *testing.T) {
 	}
 }
 
+// TestMemoryOfManyItems sends a body that needs no memory of its own to be received, so that
+// many are processed at once.
+func TestMemoryOfManyItems(t *testing.T) {
+	h := newHandler(webhook.Config{})
+	body := `{"value":[` + strings.Repeat("{},", 5400) + `{}]}`
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 100 {
+		if answer := send(h, webhook.NotificationPath, body); answer.Code != 202 {
+			t.Fatalf("answer = %d, want 202", answer.Code)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if allocated := (after.TotalAlloc - before.TotalAlloc) >> 10 / 100; allocated > 100 {
+		t.Errorf("%d KiB were allocated for each body of 16 KiB, want at most 100", allocated)
+	}
+}
+
 func TestStoreTimeout(t *testing.T) {
 	body := collection(t, changeItem(ann), lifecycleItem(bob, "subscriptionRemoved"))
 	synctest.Test(t, func(t *testing.T) {

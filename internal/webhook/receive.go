@@ -38,6 +38,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -138,20 +139,27 @@ func (r *Receiver) answer(c *gin.Context, body []byte) {
 
 // process verifies a collection and stores the hints that it leads to.
 func (r *Receiver) process(ctx context.Context, began time.Time, body []byte) error {
-	c, err := decode(body)
-	if err != nil {
+	loadKeys := sync.OnceValues(func() (ooo.ClientStateKeys, error) { return r.cfg.Keys(ctx) })
+	var keysErr error
+	c, err := decode(body, func(it *item) (ok bool) {
+		keys, err := loadKeys()
+		if keysErr = err; err != nil {
+			return false
+		}
+		clientState := unquote(it.ClientState)
+		mailbox, ok := keys.Verify(clientState)
+		it.mailbox, it.resourceTag = ooo.RecordID(mailbox), ooo.ResourceTagOf(clientState)
+		return ok
+	})
+	switch {
+	case err != nil:
 		return err
+	case keysErr != nil:
+		return fmt.Errorf("clientState keys: %w", keysErr)
 	}
-	counts := map[verdict]int{ignored: c.Items.ignored}
+	counts := map[verdict]int{forged: c.Items.forged, ignored: c.Items.ignored}
 	defer r.report(ctx, counts)
-	if len(c.Items.list) == 0 {
-		return nil
-	}
-	keys, err := r.cfg.Keys(ctx)
-	if err != nil {
-		return fmt.Errorf("clientState keys: %w", err)
-	}
-	notifications := r.verify(ctx, c, keys, counts)
+	notifications := r.verify(ctx, c, counts)
 	if len(notifications) == 0 {
 		return nil
 	}

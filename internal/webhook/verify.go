@@ -42,17 +42,10 @@ type notification struct {
 }
 
 // verify returns the trusted items and adds the others to counts.
-func (r *Receiver) verify(ctx context.Context, c collection, keys ooo.ClientStateKeys, counts map[verdict]int) []notification {
+func (r *Receiver) verify(ctx context.Context, c collection, counts map[verdict]int) []notification {
 	found := make([]notification, 0, len(c.Items.list))
 	for _, it := range c.Items.list {
-		clientState := unquote(it.ClientState)
-		mailbox, ok := keys.Verify(clientState)
-		if !ok {
-			counts[forged]++
-			continue
-		}
 		n := it.decode()
-		n.mailbox, n.resourceTag = ooo.RecordID(mailbox), ooo.ResourceTagOf(clientState)
 		if !n.isChange && n.event == "" {
 			counts[ignored]++
 			continue
@@ -98,6 +91,7 @@ func (it *item) decode() notification {
 		subscription = ""
 	}
 	return notification{
+		mailbox: it.mailbox, resourceTag: it.resourceTag,
 		isChange: changeType != "" || event == "", event: knownEvent(event), id: id, subscription: ooo.SubscriptionID(subscription),
 		content: present(it.Content), verdict: accepted,
 	}
