@@ -40,7 +40,7 @@ type Wishes interface {
 	Wish(ctx context.Context, address string) (ooo.Wish, error)
 	Wishes(ctx context.Context, addresses ...string) ([]ooo.Wish, error)
 	// SwapWish replaces old and leaves the hint, unless the wish has changed since it was
-	// read. A zero hint is not left.
+	// read.
 	SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error)
 	SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error)
 	// RecordOf returns the record that an address was last saved in, or "" if there is none.

@@ -25,9 +25,9 @@
 //
 // An item that can't be verified is not treated as forged. While the keys of the login
 // endpoint are unavailable, or if the certificate is unknown, a valid clientState is
-// enough for a read, which is harmless, and is counted. Keys are fetched in advance, and
-// about once a minute at most however many tokens need one. Tokens are checked only if at least
-// one item has a valid clientState.
+// enough for a read, which is harmless, and is counted. Keys are fetched in advance, and for
+// unknown keys within a rate limit, however many tokens have one. Tokens are checked only if
+// at least one item has a valid clientState.
 //
 // Both paths accept changes and lifecycle events: Graph chooses which one it uses.
 package webhook
