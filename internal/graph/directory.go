@@ -111,7 +111,7 @@ func (c *Client) search(ctx context.Context, filter string, advanced bool) (ooo.
 	switch {
 	case err != nil:
 		return ooo.Person{}, unwrapSDK(err)
-	case page == nil:
+	case page == nil || page.GetValue() == nil: // not even an empty list
 		return ooo.Person{}, errBadAnswer
 	}
 	switch found := page.GetValue(); len(found) {

@@ -98,6 +98,7 @@ func TestFindUnusualAnswers(t *testing.T) {
 		"404 with another code":      {respond(http.StatusNotFound, graphError("NotFound", "")), respond(http.StatusOK, found), "8c1d", nil},
 		"404 for a search":           {notFound, notFound, "", ooo.ErrUnavailable},
 		"404 of a proxy":             {proxyPage(http.StatusNotFound), proxyPage(http.StatusOK), "", ooo.ErrUnavailable},
+		"JSON of a proxy":            {respond(http.StatusNotFound, `{}`), respond(http.StatusOK, `{"status":"ok"}`), "", ooo.ErrUnavailable},
 		"proxy":                      {proxyPage(http.StatusOK), proxyPage(http.StatusOK), "", ooo.ErrUnavailable},
 		"no id":                      {respond(http.StatusOK, `{"mail":"x"}`), nil, "", ooo.ErrUnavailable},
 		"empty answer":               {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil, "", ooo.ErrUnavailable},
