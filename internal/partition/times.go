@@ -16,7 +16,8 @@ import "time"
 //     only pings Graph must not look like that of one that Graph does not answer.
 const (
 	// roundTime is how often a round is sent, and how long its answer and the swaps after it may
-	// take. So Redis must answer within half of it, or no partition changes its owner.
+	// take. If Redis takes longer than half of it to answer, the answers of swaps are lost, and
+	// only the next round shows whether they were carried out.
 	roundTime = 800 * time.Millisecond
 	// graceTime is how long after sending an answered round work may start.
 	graceTime = 2500 * time.Millisecond
