@@ -75,3 +75,11 @@ func (w *appWaits) left(name string) time.Duration {
 	defer w.mu.Unlock()
 	return max(time.Until(w.byName[name].until), 0)
 }
+
+// sinceEnd returns how long ago a wait ended, 0 if it has not. ok is false if there was none.
+func (w *appWaits) sinceEnd(name string) (since time.Duration, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	until := w.byName[name].until
+	return max(time.Since(until), 0), !until.IsZero()
+}

@@ -76,18 +76,19 @@ func (o *Owners) untilNextStep() time.Duration {
 	return left
 }
 
-// answered returns how long ago Graph answered, negative if it never did. A wait that it asked
-// for counts as an answer, because nothing is called meanwhile.
+// answered returns how long ago Graph answered, negative if it never did. The end of a wait that
+// it asked for counts as an answer, because nothing is called before.
 func (o *Owners) answered() time.Duration {
-	if o.Wait(ooo.GraphWait) > 0 {
-		return 0
+	since := o.cfg.Answered()
+	if waited, ok := o.waits.sinceEnd(ooo.GraphWait); ok && (since < 0 || waited < since) {
+		return waited
 	}
-	return o.cfg.Answered()
+	return since
 }
 
 // ping calls Graph while there are other replicas, if nothing else did for pingInterval and
-// Graph does not ask to wait, until ctx ends. That way replicas without mailboxes, among them those that released their
-// partitions because they could not read, show whether they can read.
+// Graph does not ask to wait, until ctx ends. That way replicas without mailboxes, among them
+// those that released their partitions because they could not read, show whether they can read.
 func (o *Owners) ping(ctx context.Context) {
 	for schedule.Sleep(ctx, time.Second) {
 		since := o.answered()

@@ -25,7 +25,7 @@ type Beat struct {
 	Number   int64 // grows with each round
 	Settings int64 // number of its settings
 	// Answered is how long before the beat Graph last answered a request whose token it
-	// accepted; negative: not since the start.
+	// accepted, or a wait ended that it had asked for; negative: not since the start.
 	Answered time.Duration
 	Stopping bool // other replicas take over its partitions
 }
