@@ -239,7 +239,9 @@ func TestOnlyOwnerOfPartition0Sweeps(t *testing.T) {
 
 func TestSweepWaitsForWholeApp(t *testing.T) {
 	withCovered(t, func(t *testing.T, f *fixture) {
-		f.set(func() { f.waits[ooo.SubscriptionWait] = time.Now().Add(30 * time.Minute) })
+		f.mu.Lock()
+		f.waits[ooo.SubscriptionWait] = time.Now().Add(30 * time.Minute)
+		f.mu.Unlock()
 		advance(29 * time.Minute)
 		if got := f.takeCalls(); got != "" {
 			t.Errorf("calls while Graph asks to wait = %s, want none", got)
