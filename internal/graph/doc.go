@@ -32,7 +32,7 @@
 // Graph's error answers become errors of package ooo, wrapped around the status and code,
 // never around bodies, addresses or tokens: see the table in errors.go. Every method may
 // return [ooo.Throttled], [ooo.ErrUnauthorized], [ooo.ErrRejected] and
-// [ooo.ErrUnavailable]; its comment names the others. A body that is not JSON is a proxy's
-// page, which says nothing about a mailbox or a subscription. Graph's code may be missing, but
-// only a 404 with a code may take a mailbox from its addresses.
+// [ooo.ErrUnavailable]; its comment names the others. A body of another form than Graph's
+// is a proxy's, which says nothing about a mailbox or a subscription. Graph's code may be
+// missing, but only a 404 with a code may take a mailbox from its addresses.
 package graph

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -23,22 +24,24 @@ type apiError struct {
 	status     int
 	code       string        // empty: none
 	message    string        // never shown
-	foreign    bool          // the body is not JSON, so it is from a proxy
+	foreign    bool          // the body is not of Graph's form, so it is from a proxy
 	retryAfter time.Duration // 0: Graph does not ask to wait
 }
 
 // newAPIError decodes an error body and a Retry-After, which were sent at now.
 func newAPIError(status int, body []byte, retryAfter string, now time.Time) *apiError {
-	e := &apiError{status: status, foreign: len(body) > 0 && !json.Valid(body)}
+	e := &apiError{status: status}
 	e.retryAfter, _ = schedule.RetryAfter(retryAfter, now, minWait, maxWait)
+	var fields map[string]json.RawMessage
+	isJSON := json.Unmarshal(body, &fields) == nil
+	// Graph's body is {"error":{...}}, if it is not empty.
+	e.foreign = len(body) > 0 && !isJSON || len(fields) > 0 && !bytes.HasPrefix(fields["error"], []byte("{"))
 	var answer struct {
-		Error struct {
-			Code    string `json:"code"`
-			Message string `json:"message"`
-		} `json:"error"`
+		Code    string `json:"code"`
+		Message string `json:"message"`
 	}
-	if json.Unmarshal(body, &answer) == nil && validCode.MatchString(answer.Error.Code) {
-		e.code, e.message = answer.Error.Code, answer.Error.Message
+	if json.Unmarshal(fields["error"], &answer) == nil && validCode.MatchString(answer.Code) {
+		e.code, e.message = answer.Code, answer.Message
 	}
 	return e
 }

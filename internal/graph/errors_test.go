@@ -107,7 +107,8 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-// TestTranslateWithoutCode translates statuses that say enough. Only a proxy's answer is not JSON.
+// TestTranslateWithoutCode translates statuses that say enough. Only a proxy's answer has a body
+// of another form than Graph's.
 func TestTranslateWithoutCode(t *testing.T) {
 	for _, tt := range []struct {
 		operation string
@@ -119,7 +120,10 @@ func TestTranslateWithoutCode(t *testing.T) {
 		{"subscription-create", 403, ooo.ErrSubscriptionDenied},
 		{"read", 403, ooo.ErrDenied},
 	} {
-		for body, want := range map[string]error{"": tt.want, "{}": tt.want, `{"error":{"code":null}}`: tt.want, "not found": ooo.ErrUnavailable} {
+		for body, want := range map[string]error{
+			"": tt.want, "{}": tt.want, `{"error":{"code":null}}`: tt.want,
+			"not found": ooo.ErrUnavailable, `{"message":"no Route matched"}`: ooo.ErrUnavailable, `{"status":404,"error":"Not Found"}`: ooo.ErrUnavailable,
+		} {
 			if err := graph.Translate(tt.operation, tt.status, body, "", time.Now()); !errors.Is(err, want) {
 				t.Errorf("Translate for %s of %d %q = %v, want %v", tt.operation, tt.status, body, err, want)
 			}
