@@ -122,7 +122,8 @@ func TestTranslateWithoutCode(t *testing.T) {
 	} {
 		for body, want := range map[string]error{
 			"": tt.want, "{}": tt.want, `{"error":{"code":null}}`: tt.want,
-			"not found": ooo.ErrUnavailable, `{"message":"no Route matched"}`: ooo.ErrUnavailable, `{"status":404,"error":"Not Found"}`: ooo.ErrUnavailable,
+			"not found": ooo.ErrUnavailable, `{"message":"no Route matched"}`: ooo.ErrUnavailable,
+			`{"status":404,"error":"Not Found"}`: ooo.ErrUnavailable,
 		} {
 			if err := graph.Translate(tt.operation, tt.status, body, "", time.Now()); !errors.Is(err, want) {
 				t.Errorf("Translate for %s of %d %q = %v, want %v", tt.operation, tt.status, body, err, want)
