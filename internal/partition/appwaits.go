@@ -25,12 +25,10 @@ func (o *Owners) Wait(name string) time.Duration {
 // SetWait makes all replicas wait, this one at once. Calls that are throttled at the same
 // time share one wait. The end of ctx does not matter: the others must learn of the wait.
 func (o *Owners) SetWait(ctx context.Context, name string, d time.Duration) {
-	if o.Wait(name) > max(d-sameWait, 0) {
+	if !o.waits.extend(name, d) {
 		return
 	}
-	wall := o.wall()
-	wait := store.Wait{Until: wall.Add(d), Length: d}
-	o.waits.apply(name, wait, wall)
+	wait := store.Wait{Until: o.wall().Add(d), Length: d}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitTimeout)
 	defer cancel()
 	if err := o.cfg.Store.SetWait(ctx, name, wait); err != nil {
@@ -46,8 +44,23 @@ type appWaits struct {
 }
 
 type appWait struct {
-	last  store.Wait // the last one that was applied
-	until time.Time  // by the monotonic clock
+	last   store.Wait // the last one that was applied
+	shared time.Time  // until when all replicas wait, by the monotonic clock
+	until  time.Time  // the same for this replica: up to sameWait later
+}
+
+// extend makes this replica wait for d. It reports whether the others must learn of that, which
+// is true for one of the calls that are throttled at the same time.
+func (w *appWaits) extend(name string, d time.Duration) (share bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	current, until := w.byName[name], time.Now().Add(d)
+	if share = until.Sub(current.shared) >= sameWait; share {
+		current.shared = until
+	}
+	current.until = latest(current.until, until)
+	w.byName[name] = current
+	return share
 }
 
 // apply extends a wait. Because clocks differ, it never ends later than its own length from
@@ -59,13 +72,8 @@ func (w *appWaits) apply(name string, next store.Wait, wall time.Time) {
 	if current.last == next {
 		return
 	}
-	if w.byName == nil {
-		w.byName = map[string]appWait{}
-	}
-	if until := time.Now().Add(min(next.Until.Sub(wall), next.Length)); until.After(current.until) {
-		current.until = until
-	}
-	current.last = next
+	until := time.Now().Add(min(next.Until.Sub(wall), next.Length))
+	current.last, current.shared, current.until = next, latest(current.shared, until), latest(current.until, until)
 	w.byName[name] = current
 }
 
@@ -82,4 +90,12 @@ func (w *appWaits) sinceEnd(name string) (since time.Duration, ok bool) {
 	defer w.mu.Unlock()
 	until := w.byName[name].until
 	return max(time.Since(until), 0), !until.IsZero()
+}
+
+// latest returns the later of two times.
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }

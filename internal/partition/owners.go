@@ -150,7 +150,7 @@ func New(cfg Config) *Owners {
 	return &Owners{
 		cfg: cfg, wall: func() time.Time { return time.Now().Round(0) },
 		refresh: make(chan struct{}, 1), wake: make(chan struct{}, 1),
-		peers: peers{me: cfg.Life}, toRelease: map[int]store.Lease{},
+		waits: appWaits{byName: map[string]appWait{}}, peers: peers{me: cfg.Life}, toRelease: map[int]store.Lease{},
 	}
 }
 

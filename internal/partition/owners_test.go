@@ -312,8 +312,6 @@ var scenarios = map[string]func(*env){
 		}
 		a, b := e.add("a", reading(0)), e.add("b", reading(1))
 		e.waitBalanced(2)
-		answered[0].Store(new(time.Now()))
-		answered[1].Store(new(time.Now()))
 		pings.Store(0)
 		b.SetWait(e.Context(), ooo.GraphWait, 30*time.Second)
 		time.Sleep(29 * time.Second)
@@ -343,6 +341,10 @@ var scenarios = map[string]func(*env){
 		time.Sleep(200 * time.Millisecond) // no round is due
 		if wait := a.Wait("reads"); wait < 59*time.Second || messages.Load() != 1 {
 			e.Errorf("another replica waits %v after %d messages, want a minute after one", wait, messages.Load())
+		}
+		b.SetWait(ctx, "reads", time.Minute)
+		if b.Wait("reads") < time.Minute || messages.Load() != 1 {
+			e.Errorf("%v left after the last call and %d messages, want a minute after one", b.Wait("reads"), messages.Load())
 		}
 	},
 }
