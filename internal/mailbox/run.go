@@ -19,8 +19,8 @@ const (
 	maxClockDrift = time.Second
 )
 
-// Run runs the registry with its workers until ctx ends. Acquire waits for it, and it must
-// run until all partitions are released, because the work in flight is saved through it.
+// Run runs the registry with its workers until ctx ends. Partitions are loaded once it runs, and it
+// must run until all partitions are released, because the work in flight is saved through it.
 func (r *Registry) Run(ctx context.Context, workers ...Worker) error {
 	r.workers = workers
 	close(r.running)

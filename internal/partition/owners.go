@@ -40,7 +40,7 @@
 // replica is dead, are made at once. A swap that is refused or not answered is the last one:
 // the next round finds out whether it was carried out. If it is carried out even later, it
 // does nothing, because it compares what that round has changed, or it is found by a later round.
-// Loads, drains and restores run beside, and end by setting a flag of their hold.
+// Loads, drains and restores run beside. A drain or a restore ends by setting a flag of its hold.
 //
 // Ownership of a partition is a lease: a life, random per process, and a tenure, which
 // grows with each acquisition. A lease that was released or lost never becomes valid
