@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/graphsim"
@@ -25,6 +26,20 @@ func TestSettingsGuide(t *testing.T) {
 	}
 	if got := strings.Split(table, "\n"); !slices.Equal(got, want) {
 		t.Errorf("the settings in SETTINGS.md are\n%s\nwant\n%s", table, strings.Join(want, "\n"))
+	}
+}
+
+// TestDemo runs the demo. Each of its steps checks its own result.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	tb := newTestbed(t, "", graphsim.Config{})
+	p := tb.start("demo", "--once")
+	select {
+	case <-p.Exited:
+	case <-time.After(5 * time.Minute):
+	}
+	if code := p.Wait(); code != 0 {
+		t.Errorf("demo --once = exit %d, want 0:\n%s", code, p.log)
 	}
 }
 
