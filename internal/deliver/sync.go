@@ -38,6 +38,9 @@ type Syncer struct {
 	cfg       SyncConfig
 	requested chan struct{} // capacity 1: a mark is to be written
 	shared    singleflight.Group
+	// busyUntil is when an unanswered request is no longer expected to keep the mediator
+	// busy. Only the sync in flight uses it.
+	busyUntil time.Time
 }
 
 const (
@@ -58,7 +61,8 @@ func NewSyncer(cfg SyncConfig) *Syncer { return &Syncer{cfg: cfg, requested: mak
 
 // Sync asks the mediator for its users now. Concurrent callers share one request, and a
 // caller that gives up does not cancel it for the others. No lock is held during the
-// request, because the mediator posts its users to this service before it answers.
+// request, because the mediator posts its users to this service before it answers. Sync
+// returns [ErrStillBusy] while the mediator may be busy with the last request.
 func (s *Syncer) Sync(ctx context.Context) error {
 	_, err := s.sync(ctx)
 	return err
@@ -68,7 +72,13 @@ func (s *Syncer) Sync(ctx context.Context) error {
 func (s *Syncer) sync(ctx context.Context) (began time.Time, err error) {
 	answer := s.shared.DoChan("", func() (any, error) {
 		began := time.Now()
+		if began.Before(s.busyUntil) {
+			return began, ErrStillBusy
+		}
 		err := s.cfg.Mediator.Setup(context.WithoutCancel(ctx))
+		if errors.Is(err, ErrStillBusy) {
+			s.busyUntil = time.Now().Add(busyFirst)
+		}
 		s.cfg.OnSync(err)
 		return began, err
 	})
@@ -81,12 +91,11 @@ func (s *Syncer) sync(ctx context.Context) (began time.Time, err error) {
 }
 
 // syncAfresh syncs by a request that begins after this call. In an earlier request the
-// mediator may have posted users before the event that this sync is about. If an earlier
-// one was not answered, it returns [ErrStillBusy].
+// mediator may have posted users before the event that this sync is about.
 func (s *Syncer) syncAfresh(ctx context.Context) error {
 	called := time.Now()
 	began, err := s.sync(ctx)
-	if ctx.Err() == nil && began.Before(called) && !errors.Is(err, ErrStillBusy) {
+	if ctx.Err() == nil && began.Before(called) {
 		_, err = s.sync(ctx)
 	}
 	return err
