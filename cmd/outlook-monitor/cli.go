@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -56,11 +56,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case helpShown: // kong goes on when its Exit function returns
 		return nil
 	case err != nil:
-		text, _, noValue := strings.Cut(err.Error(), ": expected value value but got ")
-		if noValue { // kong quotes what follows the flag, which may be a secret
-			text += " has no value: write it after an equals sign"
-		}
-		return usageError{"outlook-monitor: " + text + "; see outlook-monitor --help"}
+		return usageError{fmt.Sprintf("outlook-monitor: %v; see outlook-monitor --help", err)}
 	}
 	return chosen.Run()
 }

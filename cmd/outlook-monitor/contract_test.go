@@ -178,7 +178,7 @@ func TestWrongSettings(t *testing.T) {
 	}
 	tb.run(2, "", "serve", "--no-such-flag")
 	_, output = tb.run(2, "", "serve", "--monitor-token", "-secret")
-	if strings.Contains(output, "-secret") || !strings.Contains(output, "--monitor-token has no value") {
+	if strings.Contains(output, "-secret") || !strings.Contains(output, "--monitor-token: has no value") {
 		t.Errorf("output = %q, want that the flag has no value, without the secret", output)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/alecthomas/kong"
 )
 
 const redacted = "[redacted]"
@@ -67,9 +69,14 @@ func (s Secret) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, s.shown) 
 // MarshalText returns String, for JSON and slog.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.shown), nil }
 
-// UnmarshalText sets the secret to text.
-func (s *Secret) UnmarshalText(text []byte) error {
-	*s = NewSecret(string(text))
+// Decode implements [kong.MapperValue]. Its error, unlike kong's own, does not quote what
+// follows the flag, which may be the secret.
+func (s *Secret) Decode(ctx *kong.DecodeContext) error {
+	token := ctx.Scan.Pop()
+	if !token.IsValue() {
+		return errors.New("has no value: write it after an equals sign")
+	}
+	*s = NewSecret(token.String())
 	return nil
 }
 

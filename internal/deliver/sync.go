@@ -109,8 +109,8 @@ func (s *Syncer) RequestSync() {
 	}
 }
 
-// Run writes a mark for this start and carries out marks while this replica owns partition 0, until ctx
-// ends.
+// Run writes a mark for this start, and carries out marks while this replica owns partition
+// 0, until ctx ends.
 func (s *Syncer) Run(ctx context.Context) error {
 	var marking sync.WaitGroup
 	marking.Go(func() {

@@ -82,7 +82,7 @@ func (t *Throttled) Error() string {
 
 // Names of the waits that Graph asks of the whole app. All replicas share them.
 const (
-	GraphWait        = "graph" // part of all others
+	GraphWait        = "graph" // of all calls, also those of the other waits
 	DirectoryWait    = "directory"
 	PresenceWait     = "presence"
 	SubscriptionWait = "subscriptions" // of subscription writes

@@ -17,7 +17,7 @@ const (
 	sameWait = 500 * time.Millisecond
 )
 
-// Wait returns how much of a wait of the whole app is left. [ooo.GraphWait] is part of all others.
+// Wait returns how much of a wait of the whole app is left. [ooo.GraphWait] applies to all calls.
 func (o *Owners) Wait(name string) time.Duration {
 	return max(o.waits.left(name), o.waits.left(ooo.GraphWait))
 }

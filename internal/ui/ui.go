@@ -15,7 +15,7 @@ import (
 
 // Store provides the data of the page.
 type Store interface {
-	// Find returns a page of the monitored users. With limit 0 it only counts them.
+	// Search returns a page of the monitored users. With limit 0 it only counts them.
 	Search(ctx context.Context, q ooo.Query) (ooo.Page, error)
 	// User returns a user, or [ooo.ErrNotMonitored].
 	User(ctx context.Context, address string) (ooo.User, error)
