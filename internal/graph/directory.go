@@ -31,7 +31,7 @@ func (c *Client) Find(ctx context.Context, address string) (ooo.Person, error) {
 	if possibleUPN.MatchString(address) {
 		person, err := c.get(ctx, address)
 		// A rejected name may still be a mail address.
-		if !errors.Is(err, ooo.ErrNotInDirectory) && !errors.Is(err, ooo.ErrRejected) {
+		if notFound(err) == nil && !errors.Is(err, ooo.ErrRejected) {
 			return person, err
 		}
 	}
@@ -53,8 +53,8 @@ func (c *Client) FindByID(ctx context.Context, id ooo.ObjectID) (ooo.Person, err
 	ctx, cancel := withOperation(ctx, opDirectory, directoryTimeout)
 	defer cancel()
 	person, err := c.get(ctx, string(id))
-	if e, ok := errors.AsType[*apiError](err); ok && e.code == "" { // maybe a proxy's 404, and nothing else confirms it
-		err = e.translate(opDirectory)
+	if e := notFound(err); e != nil && e.code != "" { // without a code it may be a proxy's, and nothing else confirms it
+		err = fmt.Errorf("%w: %w", ooo.ErrNotInDirectory, e)
 	}
 	return person, err
 }
@@ -81,13 +81,18 @@ func (c *Client) get(ctx context.Context, key string) (ooo.Person, error) {
 	user, err := c.users().ByUserId(key).Get(ctx, &users.UserItemRequestBuilderGetRequestConfiguration{
 		QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: userFields},
 	})
-	if err = unwrapSDK(err); err != nil {
-		if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound && !e.foreign {
-			err = fmt.Errorf("%w: %w", ooo.ErrNotInDirectory, e)
-		}
-		return ooo.Person{}, err
+	if err != nil {
+		return ooo.Person{}, unwrapSDK(err)
 	}
 	return personOf(user)
+}
+
+// notFound returns a 404 of Graph, or nil if err is something else.
+func notFound(err error) *apiError {
+	if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound && !e.foreign {
+		return e
+	}
+	return nil
 }
 
 // possibleUPN matches the characters that Entra allows in a user principal name. Others
