@@ -127,11 +127,12 @@ type Poller struct {
 	tasks sync.WaitGroup           // started by the lanes
 
 	mu             sync.Mutex
-	targets        map[ooo.RecordID]*target // guarded by mu, like the fields below
-	average        time.Duration            // moving average of how long batches take; a few slow mailboxes hardly change it
-	lastAnswered   time.Time                // when the latest answered call began
-	lastUnanswered time.Time                // when the latest unanswered batch began, if no later call had been answered
-	lastProbe      time.Time                // when a batch was last split although Graph seemed unreachable
+	targets        map[ooo.RecordID]*target   // guarded by mu, like the fields below
+	spare          map[time.Duration][]target // by phase: allocated, but not used yet
+	average        time.Duration              // moving average of how long batches take; a few slow mailboxes hardly change it
+	lastAnswered   time.Time                  // when the latest answered call began
+	lastUnanswered time.Time                  // when the latest unanswered batch began, if no later call had been answered
+	lastProbe      time.Time                  // when a batch was last split although Graph seemed unreachable
 }
 
 // New returns a poller that is ready to Run.
@@ -139,7 +140,7 @@ func New(cfg Config) *Poller {
 	return &Poller{
 		cfg: cfg, policyTag: cfg.Policy.Tag(), rate: rate.NewLimiter(maxReadRate, readBurst), traced: cfg.Tracer != noop.Tracer{},
 		edges: schedule.New[*target](), saves: make(chan struct{}, maxSaves),
-		targets: map[ooo.RecordID]*target{},
+		targets: map[ooo.RecordID]*target{}, spare: map[time.Duration][]target{},
 		regular: newLane(batchSize, ooo.GraphWait, maxReads), expedited: newLane(1, ooo.GraphWait, maxReads),
 		isolated: newLane(1, ooo.GraphWait, maxIsolatedReads), lookups: newLane(1, ooo.DirectoryWait, maxLookups),
 	}

@@ -24,6 +24,7 @@ type target struct {
 	notBefore   time.Time  // when it may be read next
 
 	// Small fields are grouped to save memory: there is one target per mailbox.
+	lookup        bool  // it is an unresolved address
 	inFlight      bool  // it is being read, or the result is being saved
 	dropped       bool  // it is no longer monitored, or this replica no longer owns it
 	hinted        bool  // a hint requests a read that has not begun
