@@ -19,8 +19,8 @@ var (
 	ErrNotInDirectory = &MailboxError{ReadErrorNotInDirectory, "not in the directory"}
 	ErrAmbiguous      = &MailboxError{ReadErrorAmbiguous, "several directory users have this address: make it unique"}
 	ErrNoMailbox      = &MailboxError{ReadErrorNoMailbox, "the mailbox is inactive, deleted or on premises"}
-	ErrDenied         = &MailboxError{ReadErrorDenied, "access denied"} // the wrapping error says which permission is missing
-	ErrUserGone       = &MailboxError{ReadErrorUserGone, "the directory no longer has this object id"}
+	ErrDenied         = &MailboxError{ReadErrorDenied, "access denied"}                                // the wrapping error says which permission is missing
+	ErrUserGone       = &MailboxError{ReadErrorUserGone, "the directory no longer has this object id"} // or so it seems: poll asks the directory
 	ErrBadSetting     = &MailboxError{ReadErrorBadSetting, "the automatic replies setting has a value this version does not know"}
 )
 

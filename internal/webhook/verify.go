@@ -15,8 +15,8 @@ import (
 type verdict string
 
 const (
-	accepted  verdict = "accepted"  // a change notification
-	lifecycle verdict = "lifecycle" // a lifecycle event
+	accepted  verdict = "accepted"  // genuine; counted as lifecycle if it is a lifecycle event
+	lifecycle verdict = "lifecycle" // only counted, see [Receiver.process]
 	forged    verdict = "forged"    // its clientState is missing or wrong
 	ignored   verdict = "ignored"   // null, not an object, or of an unknown kind
 
