@@ -1,7 +1,6 @@
 package partition_test
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"math/rand/v2"
@@ -24,14 +23,17 @@ type backing interface {
 	SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error
 }
 
+// retryTime is the wait before a load or a restore without an answer is repeated.
+const retryTime = 10 * time.Millisecond
+
 // holder holds no mailboxes, but counts loads, saves and restores.
 type holder struct {
 	backing
 	mu       sync.Mutex
-	saves    map[int]int64
-	leases   map[int]store.Lease
-	acquired int // calls of Acquire
-	restored int // calls of Restore
+	saves    map[int]int64       // guarded by mu
+	leases   map[int]store.Lease // guarded by mu
+	loads    atomic.Int64        // calls of Acquire
+	restores atomic.Int64        // calls of Restore
 	loadTime time.Duration
 	restore  func(ctx context.Context) // called before a partition is restored; may be nil
 	busy     func(p int) bool
@@ -39,45 +41,21 @@ type holder struct {
 }
 
 func (h *holder) Acquire(ctx context.Context, p int, lease store.Lease) (load func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.acquired++
-	wait := h.loadTime
+	h.loads.Add(1)
 	return func() {
-		for schedule.Sleep(ctx, wait) {
+		schedule.Sleep(ctx, h.loadTime)
+		schedule.Retry(ctx, retryTime, retryTime, func(int) error {
 			trying, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
 			loaded, err := h.Load(trying, p)
-			cancel()
-			if err == nil {
-				h.loaded(ctx, p, lease, loaded.Saves)
-				return
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if err == nil && ctx.Err() == nil { // not dropped meanwhile
+				h.saves[p], h.leases[p] = loaded.Saves, lease
 			}
-			wait = 10 * time.Millisecond
-		}
+			return err
+		})
 	}
-}
-
-// loaded stores a loaded partition, unless it was dropped meanwhile.
-func (h *holder) loaded(ctx context.Context, p int, lease store.Lease, saves int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if ctx.Err() == nil {
-		h.saves[p], h.leases[p] = saves, lease
-	}
-}
-
-// loads returns how often partitions were loaded.
-func (h *holder) loads() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.acquired
-}
-
-// restores returns how often partitions were restored.
-func (h *holder) restores() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.restored
 }
 
 func (h *holder) Drop(p int) {
@@ -104,24 +82,19 @@ func (h *holder) Saves(p int) (n int64, ok bool) {
 }
 
 func (h *holder) Restore(ctx context.Context, p int, lease store.Lease) {
-	h.mu.Lock()
-	h.restored++
-	h.mu.Unlock()
+	h.restores.Add(1)
 	if h.restore != nil {
 		h.restore(ctx)
 	}
-	for {
+	schedule.Retry(ctx, retryTime, retryTime, func(int) error {
 		n, known := h.Saves(p)
 		if !known {
-			return
+			return nil
 		}
 		trying, cancel := context.WithTimeout(ctx, time.Second)
-		err := h.SetSaves(trying, lease, p, n)
-		cancel()
-		if err == nil || !schedule.Sleep(ctx, 10*time.Millisecond) {
-			return
-		}
-	}
+		defer cancel()
+		return h.SetSaves(trying, lease, p, n)
+	})
 }
 
 // save counts a save in a partition, without retries.
@@ -198,32 +171,27 @@ func (e *env) check(every time.Duration) {
 			e.mu.Lock()
 			replicas := e.replicas
 			e.mu.Unlock()
-			acted := uint64(0)
+			var acting [ooo.Partitions]string // by partition
 			for _, r := range replicas {
+				leases := partition.Leases(r.Owners)
 				if r.stopped.Load() {
 					continue
 				}
-				acts := partition.Acts(r.Owners)
-				if acted&acts != 0 && !r.stopped.Load() {
-					e.Errorf("%s acts in partitions %x at the same time as another owner, at %v", partition.Life(r.Owners), acted&acts, time.Now())
-					return
+				for p, lease := range leases {
+					if acting[p] != "" && lease.Life != "" {
+						e.Errorf("%s and %s act in partition %d at the same time, at %v", acting[p], lease.Life, p, time.Now())
+						return
+					}
+					acting[p] += lease.Life
 				}
-				acted |= acts
 			}
 		}
 	}()
 }
 
-// owners returns the replicas that may start work in a partition.
-func (e *env) owners(p int) (owners []*replica) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, r := range e.replicas {
-		if r.acts(p) {
-			owners = append(owners, r)
-		}
-	}
-	return owners
+// acts reports whether a replica may start work in a partition.
+func (e *env) acts(p int) bool {
+	return slices.ContainsFunc(e.replicas, func(r *replica) bool { return r.acts(p) })
 }
 
 // add starts a replica on the table.
@@ -258,7 +226,7 @@ func (e *env) run(life string, b backing, change ...func(*partition.Config, *rep
 	e.replicas = append(e.replicas, r)
 	e.mu.Unlock()
 	if r.link != nil {
-		e.table.subscribe(r.Refresh)
+		e.subscribe(r.Refresh)
 	}
 	go func() {
 		r.done <- r.Run(ctx, r.holder)
@@ -271,12 +239,7 @@ func (e *env) run(life string, b backing, change ...func(*partition.Config, *rep
 func (e *env) end() {
 	for _, r := range e.replicas {
 		if r.link != nil {
-			r.link.set(func() {
-				if r.link.paused != nil {
-					close(r.link.paused)
-					r.link.paused = nil
-				}
-			})
+			r.link.resume()
 		}
 		r.stop()
 	}
@@ -289,26 +252,14 @@ func (e *env) end() {
 
 // balanced reports whether all partitions are shared out evenly among n living replicas.
 func (e *env) balanced(n int) bool {
+	sum := 0
 	var counts []int
 	for _, r := range e.replicas {
-		if owned := len(r.owns()); !r.stopped.Load() {
-			counts = append(counts, owned)
+		if owned := len(r.owns()); owned > 0 {
+			sum, counts = sum+owned, append(counts, owned)
 		}
 	}
-	slices.SortFunc(counts, func(a, b int) int { return cmp.Compare(b, a) })
-	for i := range counts {
-		want := 0
-		if i < n {
-			want = ooo.Partitions / n
-			if i < ooo.Partitions%n {
-				want++
-			}
-		}
-		if counts[i] != want {
-			return false
-		}
-	}
-	return len(counts) >= n
+	return sum == ooo.Partitions && len(counts) == n && slices.Max(counts)-slices.Min(counts) <= 1
 }
 
 // waitFor waits up to limit until holds returns true, and returns how long that took.
@@ -317,8 +268,8 @@ func (e *env) waitFor(what string, limit time.Duration, holds func() bool) time.
 	began := time.Now()
 	for !holds() {
 		if time.Since(began) > limit {
-			for _, r := range e.replicas {
-				e.Logf("%s: stopped %v, owns %d of %d", partition.Life(r.Owners), r.stopped.Load(), len(r.owns()), r.Owned())
+			for i, r := range e.replicas {
+				e.Logf("replica %d: stopped %v, owns %d of %d", i, r.stopped.Load(), len(r.owns()), r.Owned())
 			}
 			e.Fatalf("this did not happen within %v: %s", limit, what)
 		}

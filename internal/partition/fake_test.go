@@ -106,7 +106,12 @@ func (l *link) set(f func()) {
 
 func (l *link) pause() { l.set(func() { l.paused = make(chan struct{}) }) }
 func (l *link) resume() {
-	l.set(func() { close(l.paused); l.paused = nil })
+	l.set(func() {
+		if l.paused != nil {
+			close(l.paused)
+			l.paused = nil
+		}
+	})
 }
 
 // waitWhilePaused returns when the process is not paused.

@@ -30,19 +30,27 @@ var scenarios = map[string]func(*env){
 			e.Error(err)
 		}
 		r.done <- nil
-		if o := e.table.owners(); len(o.Beats) != 0 || anyOwned(o) {
+		if o := e.owners(); len(o.Beats) != 0 || anyOwned(o) {
 			e.Errorf("beats %v and leases %v are left in the table", o.Beats, o.Leases)
 		}
 		next := e.add("b")
 		e.waitFor("the next one owns everything", 100*time.Millisecond, func() bool { return len(next.owns()) == 64 })
 	},
-	"replicas join one by one, and two partitions move per round": func(e *env) {
+	"replicas join one by one, and two partitions move per round, without an owner for less than a second": func(e *env) {
 		a := e.add("a")
 		e.waitBalanced(1)
 		b := e.add("b")
+		var owned [64]time.Time // when each partition last had an owner
 		took := e.waitFor("half of the partitions have moved", time.Minute, func() bool {
 			if shares := b.Share() + a.Share(); shares > 1 {
 				e.Fatalf("the shares of Graph's limits add up to %v, want at most 1", shares)
+			}
+			for p := range owned {
+				if e.acts(p) {
+					owned[p] = time.Now()
+				} else if time.Since(owned[p]) > time.Second {
+					e.Fatalf("partition %d has had no owner for a second", p)
+				}
 			}
 			return e.balanced(2)
 		})
@@ -56,31 +64,6 @@ var scenarios = map[string]func(*env){
 		}
 		if s := b.Share(); s != 21.0/64 {
 			e.Errorf("Share = %v, want 21 of 64", s)
-		}
-	},
-	"replicas with random lives start together": func(e *env) {
-		e.add("")
-		e.add("")
-		e.add("")
-		e.waitBalanced(3)
-	},
-	"moving partition has an owner again within a round": func(e *env) {
-		e.add("a")
-		e.waitBalanced(1)
-		e.add("b")
-		var unowned [64]time.Time
-		for !e.balanced(2) {
-			for p := range unowned {
-				switch {
-				case len(e.owners(p)) > 0:
-					unowned[p] = time.Time{}
-				case unowned[p].IsZero():
-					unowned[p] = time.Now()
-				case time.Since(unowned[p]) > time.Second:
-					e.Fatalf("partition %d has had no owner for a second", p)
-				}
-			}
-			time.Sleep(10 * time.Millisecond)
 		}
 	},
 	"busy partitions stay": func(e *env) {
@@ -130,15 +113,21 @@ var scenarios = map[string]func(*env){
 		end()
 		e.waitFor("the last one is taken", 300*time.Millisecond, func() bool { return len(b.owns()) == 64 })
 	},
-	"stop without draining takes at most 10 s": func(e *env) {
-		a := e.add("a", func(_ *partition.Config, r *replica) {
-			r.drain = func(ctx context.Context, p int) { <-ctx.Done() }
-		})
-		e.waitBalanced(1)
-		a.stop()
-		e.waitFor("it ends", 10100*time.Millisecond, a.stopped.Load)
-		if o := e.table.owners(); len(o.Beats) != 0 || o.Leases[0].Life != "" {
-			e.Errorf("beats %v and leases %v are left in the table", o.Beats, o.Leases)
+	"stop takes at most 10 s, with and without Redis": func(e *env) {
+		for _, away := range []bool{false, true} {
+			a := e.add(fmt.Sprint(away), func(_ *partition.Config, r *replica) {
+				r.drain = func(ctx context.Context, _ int) { <-ctx.Done() } // a save is retried
+			})
+			e.waitBalanced(1)
+			if away {
+				e.stop()
+				time.Sleep(time.Second)
+			}
+			a.stop()
+			e.waitFor("it ends", 10*time.Second+10*time.Millisecond, a.stopped.Load)
+			if o := e.owners(); !away && (len(o.Beats) != 0 || anyOwned(o)) {
+				e.Errorf("beats %v and leases %v are left in the table", o.Beats, o.Leases)
+			}
 		}
 	},
 	"lost answers of takes: the table decides": func(e *env) {
@@ -158,8 +147,8 @@ var scenarios = map[string]func(*env){
 		time.Sleep(20 * time.Second)
 		a.link.resume()
 		e.waitFor("a keeps its partitions and takes those of b", 6*time.Second, func() bool { return len(a.owns()) == 64 })
-		if a.loads() > 32+64 {
-			e.Errorf("%d loads: its own partitions were loaded again", a.loads())
+		if a.loads.Load() > 32+64 {
+			e.Errorf("%d loads: its own partitions were loaded again", a.loads.Load())
 		}
 		b.link.resume()
 		time.Sleep(time.Second)
@@ -171,7 +160,7 @@ var scenarios = map[string]func(*env){
 	"paused process lost partitions that were taken and released since": func(e *env) {
 		a, b := e.add("a"), e.add("b")
 		e.waitBalanced(2)
-		loads := a.loads()
+		loads := a.loads.Load()
 		a.link.pause()
 		e.waitFor("b owns all", 20*time.Second, func() bool { return len(b.owns()) == 64 })
 		for _, p := range b.owns() {
@@ -180,9 +169,9 @@ var scenarios = map[string]func(*env){
 		b.stop()
 		e.waitFor("b has ended", 20*time.Second, b.stopped.Load)
 		a.link.resume()
-		e.waitFor("a has loaded everything again", 20*time.Second, func() bool { return a.loads() == loads+64 })
-		if a.restores() != 0 {
-			e.Errorf("%d partitions were restored over newer data", a.restores())
+		e.waitFor("a has loaded everything again", 20*time.Second, func() bool { return a.loads.Load() == loads+64 })
+		if a.restores.Load() != 0 {
+			e.Errorf("%d partitions were restored over newer data", a.restores.Load())
 		}
 	},
 	"replica that can't read releases everything until it can": func(e *env) {
@@ -234,7 +223,7 @@ var scenarios = map[string]func(*env){
 		e.waitBalanced(2) // partitions that were free for 3 s
 		a.stop()
 		e.waitFor("the newer owns everything", 3*time.Second, func() bool { return len(c.owns()) == 64 })
-		if o := e.table.owners(); o.Settings != "2 new" || o.Beats["c"].Settings != 2 {
+		if o := e.owners(); o.Settings != "2 new" || o.Beats["c"].Settings != 2 {
 			e.Errorf("settings = %q, beat %v, want number 2", o.Settings, o.Beats["c"])
 		}
 	},
@@ -267,7 +256,7 @@ var scenarios = map[string]func(*env){
 			e.Errorf("Run = %v, want ErrForeign", err)
 		}
 		b.done <- nil
-		if o := e.table.owners(); len(o.Beats) != 1 || len(a.owns()) != 64 {
+		if o := e.owners(); len(o.Beats) != 1 || len(a.owns()) != 64 {
 			e.Errorf("beats = %v, a owns %d, want one beat and 64", o.Beats, len(a.owns()))
 		}
 	},
@@ -379,19 +368,14 @@ func TestCrash(t *testing.T) {
 				dead := e.replicas[moment%n]
 				owned := dead.owns()
 				dead.crash()
-				taken := func() (n int) {
-					for _, p := range owned {
-						n += len(e.owners(p))
-					}
-					return n
-				}
-				first := e.waitFor("some are taken", 4*time.Second, func() bool { return taken() > 0 })
-				all := first + e.waitFor("all are taken", 4*time.Second, func() bool { return taken() == len(owned) })
+				first := e.waitFor("some are taken", 4*time.Second, func() bool { return slices.ContainsFunc(owned, e.acts) })
+				free := func(p int) bool { return !e.acts(p) }
+				all := first + e.waitFor("all are taken", 4*time.Second, func() bool { return !slices.ContainsFunc(owned, free) })
 				if first < 2200*time.Millisecond || all > 3850*time.Millisecond {
 					t.Errorf("%d replicas, moment %d: taken after %v to %v, want 2.2 to 3.8 s", n, moment, first, all)
 				}
 				e.waitBalanced(n - 1)
-				if beats := len(e.table.owners().Beats); beats != n-1 {
+				if beats := len(e.owners().Beats); beats != n-1 {
 					t.Errorf("%d beats are left, want %d", beats, n-1)
 				}
 			})

@@ -100,7 +100,7 @@ func randomFaults(t *testing.T, random *rand.Rand) {
 	}
 	e.waitFor("the partitions are balanced", 2*time.Minute, func() bool { return e.balanced(len(alive())) })
 	time.Sleep(10 * time.Second)
-	o := e.table.owners()
+	o := e.owners()
 	for _, r := range alive() {
 		for p := range ooo.Partitions {
 			if n, known := r.Saves(p); known && o.Saves[p] < n {

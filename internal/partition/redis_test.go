@@ -2,7 +2,6 @@ package partition_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -21,8 +20,8 @@ func newRedisEnv(t *testing.T, url string, n int) *env {
 	if _, err := first.Round(t.Context(), "dead", store.Beat{Number: 1}); err != nil {
 		t.Fatal(err)
 	}
-	for i := range n {
-		e.run(fmt.Sprint("r", i), e.open(url))
+	for range n {
+		e.run("", e.open(url)) // with a random life
 	}
 	t.Cleanup(e.end)
 	e.check(5 * time.Millisecond)
@@ -82,7 +81,7 @@ func TestSingle(t *testing.T) {
 	before = e.leases()
 	server.RestartEmpty()
 	e.waitFor("Redis is restored", time.Minute, func() bool { return e.replicas[2].rollbacks.Load() > 0 && e.leases() == before })
-	if e.replicas[2].restores() == 0 {
+	if e.replicas[2].restores.Load() == 0 {
 		t.Error("no partition was restored")
 	}
 }
@@ -90,22 +89,24 @@ func TestSingle(t *testing.T) {
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	sentinel := redistest.StartSentinel(t)
-	e := newRedisEnv(t, sentinel.URL(), 2)
-	before := e.leases()
-	sentinel.Failover()
-	e.waitForLeases(before)
-	e.replicas[0].kill()
-	e.waitBalanced(1)
+	testFailover(t, sentinel.URL(), func() { sentinel.Failover() })
 }
 
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
-	e := newRedisEnv(t, cluster.URL(), 2)
+	testFailover(t, cluster.URL(), func() {
+		for _, m := range cluster.Masters {
+			m.Restart()
+		}
+	})
+}
+
+// testFailover checks that the leases outlive a failover of Redis, and a dead replica after it.
+func testFailover(t *testing.T, url string, failOver func()) {
+	e := newRedisEnv(t, url, 2)
 	before := e.leases()
-	for _, m := range cluster.Masters {
-		m.Restart()
-	}
+	failOver()
 	e.waitForLeases(before)
 	e.replicas[0].kill()
 	e.waitBalanced(1)
