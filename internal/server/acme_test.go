@@ -7,12 +7,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,24 +57,17 @@ type replica struct {
 	t       *testing.T
 	address string
 	ca      *acmeServer
-}
-
-// startRedis starts a Redis and returns how a replica opens it.
-func startRedis(t *testing.T) (open func() *store.Store) {
-	url := redistest.Start(t).URL()
-	return func() *store.Store {
-		store, err := store.Open(store.Config{URL: url})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { store.Close() })
-		return store
-	}
+	storage server.Storage
 }
 
 // newReplica serves. The test calls Run.
-func newReplica(t *testing.T, ln net.Listener, store *store.Store, ca *acmeServer) replica {
+func newReplica(t *testing.T, ln net.Listener, redisURL string, ca *acmeServer) replica {
 	t.Helper()
+	store, err := store.Open(store.Config{URL: redisURL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
 	a := newACME(t, server.ACMEConfig{
 		Directory: ca.directory, CAFile: ca.caFile, Email: "operator@contoso.example", Storage: store.Storage("acme"),
 		Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
@@ -83,7 +75,7 @@ func newReplica(t *testing.T, ln net.Listener, store *store.Store, ca *acmeServe
 		},
 	})
 	serving(t, ln, a.TLS())
-	return replica{a, t, ln.Addr().String(), ca}
+	return replica{a, t, ln.Addr().String(), ca, store.Storage("acme")}
 }
 
 // serial waits until the replica serves a certificate of the ACME server and returns its
@@ -114,52 +106,36 @@ func (r replica) serial() string {
 	return serial
 }
 
-// TestOneReplicaOrdersAndAllServe makes the ACME server verify the domain at a replica that
-// did not order.
+// TestOneReplicaOrdersAndAllServe starts three replicas together. The ACME server verifies
+// the domain at a fourth, which does not order.
 func TestOneReplicaOrdersAndAllServe(t *testing.T) {
-	open := startRedis(t)
+	redisURL := redistest.Start(t).URL()
 	ln := loopback(t)
 	ca := startACMEServer(t, ln.Addr().(*net.TCPAddr).Port)
-	verified := newReplica(t, ln, open(), ca)
-	orders := newReplica(t, loopback(t), open(), ca)
-	await.Run(t, orders.Run)
-	first := orders.serial()
-
-	storage := open().Storage("acme")
-	stored, err := storage.Get(t.Context(), domain)
-	if err != nil || !bytes.Contains(stored, []byte("PRIVATE KEY")) || !bytes.Contains(stored, []byte("CERTIFICATE")) {
-		t.Errorf("%d bytes are stored, %v, want a key and a certificate", len(stored), err)
-	}
-	await.True(t, "the answer to the challenge is deleted", func() bool {
-		token, err := storage.Get(t.Context(), domain+"+token")
-		return err == nil && token == nil
-	})
-
-	late := newReplica(t, loopback(t), open(), ca)
-	for name, r := range map[string]replica{"that was verified": verified, "that starts later": late} {
-		await.Run(t, r.Run)
-		if got := r.serial(); got != first {
-			t.Errorf("the replica %s serves certificate %s, want %s", name, got, first)
-		}
-	}
-	if got := ca.orders(); got != 1 {
-		t.Errorf("%d certificates were ordered, want 1", got)
-	}
-}
-
-func TestReplicasThatStartTogetherOrderOnce(t *testing.T) {
-	open := startRedis(t)
-	ln := loopback(t)
-	ca := startACMEServer(t, ln.Addr().(*net.TCPAddr).Port)
-	replicas := []replica{newReplica(t, ln, open(), ca)}
+	verified := newReplica(t, ln, redisURL, ca)
+	var replicas []replica
 	for range 3 {
-		replicas = append(replicas, newReplica(t, loopback(t), open(), ca))
+		replicas = append(replicas, newReplica(t, loopback(t), redisURL, ca))
 	}
 	for _, r := range replicas {
 		await.Run(t, r.Run)
 	}
 	first := replicas[0].serial()
-	for _, r := range replicas[1:] {
+
+	stored, err := verified.storage.Get(t.Context(), domain)
+	if err != nil || !bytes.Contains(stored, []byte("PRIVATE KEY")) || !bytes.Contains(stored, []byte("CERTIFICATE")) {
+		t.Errorf("%d bytes are stored, %v, want a key and a certificate", len(stored), err)
+	}
+	await.True(t, "the answer to the challenge is deleted", func() bool {
+		token, err := verified.storage.Get(t.Context(), domain+"+token")
+		return err == nil && token == nil
+	})
+
+	for _, late := range []replica{verified, newReplica(t, loopback(t), redisURL, ca)} {
+		await.Run(t, late.Run)
+		replicas = append(replicas, late)
+	}
+	for _, r := range replicas {
 		if got := r.serial(); got != first {
 			t.Errorf("a replica serves certificate %s, another %s", got, first)
 		}
@@ -169,57 +145,30 @@ func TestReplicasThatStartTogetherOrderOnce(t *testing.T) {
 	}
 }
 
-// memoryStorage is a Storage in memory.
+// memoryStorage is a Storage with the data of a test. It stores nothing.
 type memoryStorage struct {
-	mu     sync.Mutex
-	stored map[string][]byte // guarded by mu, as all below
-	gets   map[string]int    // by name
-	putErr error
+	server.Storage // nil: Delete is not called
+	stored         map[string][]byte
+	gets           atomic.Int64
+	putErr         error
 }
 
-func newStorage() *memoryStorage {
-	return &memoryStorage{stored: map[string][]byte{}, gets: map[string]int{}}
+// newStorage returns a Storage with a certificate as autocert stores it.
+func newStorage(t *testing.T, from, to time.Time) *memoryStorage {
+	t.Helper()
+	certificate, key := certtest.SelfSigned(t, certtest.Key(t), domain, from, to)
+	return &memoryStorage{stored: map[string][]byte{domain: append(key, certificate...)}}
 }
 
 func (v *memoryStorage) Get(_ context.Context, name string) ([]byte, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.gets[name]++
+	v.gets.Add(1)
 	return v.stored[name], nil
 }
 
-func (v *memoryStorage) Put(_ context.Context, name string, data []byte) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.putErr == nil {
-		v.stored[name] = data
-	}
-	return v.putErr
-}
-
-func (v *memoryStorage) Delete(_ context.Context, name string) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	delete(v.stored, name)
-	return nil
-}
-
-// add stores a certificate as autocert does.
-func (v *memoryStorage) add(t *testing.T, name string, from, to time.Time) {
-	t.Helper()
-	certificate, key := certtest.SelfSigned(t, certtest.Key(t), name, from, to)
-	v.stored[name] = append(key, certificate...)
-}
-
-func (v *memoryStorage) lookups() map[string]int {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return maps.Clone(v.gets)
-}
+func (v *memoryStorage) Put(context.Context, string, []byte) error { return v.putErr }
 
 func TestServerNames(t *testing.T) {
-	v := newStorage()
-	v.add(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	v := newStorage(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	a := newACME(t, server.ACMEConfig{Storage: v})
 	await.Run(t, a.Run)
 	ln := loopback(t)
@@ -228,7 +177,7 @@ func TestServerNames(t *testing.T) {
 		_, err := servedCertificate(t, ln.Addr().String(), domain)
 		return err == nil
 	})
-	before := v.lookups()
+	before := v.gets.Load()
 	tests := map[string]struct {
 		name   string
 		protos []string
@@ -250,8 +199,8 @@ func TestServerNames(t *testing.T) {
 			if err == nil {
 				conn.Close()
 			}
-			if got := v.lookups(); !maps.Equal(got, before) {
-				t.Errorf("storage look-ups = %v, want no more than %v", got, before)
+			if got := v.gets.Load(); got != before {
+				t.Errorf("%d look-ups in the storage, want no more than %d", got, before)
 			}
 		})
 	}
@@ -260,7 +209,7 @@ func TestServerNames(t *testing.T) {
 func TestUnreachableACMEServerIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, out := logger()
-		a := newACME(t, server.ACMEConfig{Storage: newStorage(), Log: log})
+		a := newACME(t, server.ACMEConfig{Storage: &memoryStorage{}, Log: log})
 		await.Run(t, a.Run)
 		for _, tt := range []struct {
 			at   time.Duration
@@ -295,9 +244,7 @@ func TestExpiringCertificateIsLogged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, out := logger()
-				v := newStorage()
-				v.add(t, domain, time.Now().Add(-tt.age), time.Now().Add(tt.left))
-				a := newACME(t, server.ACMEConfig{Storage: v, Log: log})
+				a := newACME(t, server.ACMEConfig{Storage: newStorage(t, time.Now().Add(-tt.age), time.Now().Add(tt.left)), Log: log})
 				await.Run(t, a.Run)
 				time.Sleep(61 * time.Minute)
 				if got := strings.Contains(out.String(), "expires soon"); got != tt.want {
@@ -313,8 +260,7 @@ func TestExpiringCertificateIsLogged(t *testing.T) {
 
 func TestObtainWaitsForTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newStorage()
-		v.add(t, domain, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
+		v := newStorage(t, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
 		began := time.Now()
 		var released []string
 		a := newACME(t, server.ACMEConfig{Storage: v, Lock: func(_ context.Context, name string) (func(context.Context) error, error) {
@@ -325,8 +271,8 @@ func TestObtainWaitsForTheLock(t *testing.T) {
 		}})
 		stop := await.Run(t, a.Run)
 		time.Sleep(30 * time.Second)
-		if n := len(v.lookups()); n != 0 {
-			t.Errorf("%d names were looked up without the lock, want none", n)
+		if n := v.gets.Load(); n != 0 {
+			t.Errorf("%d look-ups without the lock, want none", n)
 		}
 		time.Sleep(31 * time.Second)
 		if _, err := a.TLS().GetCertificate(&tls.ClientHelloInfo{ServerName: domain}); err != nil {
@@ -342,9 +288,7 @@ func TestObtainWaitsForTheLock(t *testing.T) {
 func TestStorageFailureIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, out := logger()
-		v := newStorage()
-		v.putErr = errors.New("redis: out of memory")
-		a := newACME(t, server.ACMEConfig{Storage: v, Log: log})
+		a := newACME(t, server.ACMEConfig{Storage: &memoryStorage{putErr: errors.New("redis: out of memory")}, Log: log})
 		await.Run(t, a.Run)
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -358,10 +302,10 @@ func TestInvalidACMEConfig(t *testing.T) {
 	noCertificate := filepath.Join(t.TempDir(), "ca.pem")
 	write(t, noCertificate, []byte("no certificate"))
 	for name, cfg := range map[string]server.ACMEConfig{
-		"no domains":      {Storage: newStorage()},
+		"no domains":      {Storage: &memoryStorage{}},
 		"no storage":      {Domains: []string{domain}},
-		"no such CA file": {Domains: []string{domain}, Storage: newStorage(), CAFile: filepath.Join(t.TempDir(), "none.pem")},
-		"no certificate":  {Domains: []string{domain}, Storage: newStorage(), CAFile: noCertificate},
+		"no such CA file": {Domains: []string{domain}, Storage: &memoryStorage{}, CAFile: filepath.Join(t.TempDir(), "none.pem")},
+		"no certificate":  {Domains: []string{domain}, Storage: &memoryStorage{}, CAFile: noCertificate},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg.Lock, cfg.Log = unlocked, slog.New(slog.DiscardHandler)

@@ -2,108 +2,62 @@ package server_test
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
-	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/certtest"
-	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 )
 
-// writePair writes a new certificate and its key and returns the serial number.
-func writePair(t *testing.T, certFile, keyFile string) *big.Int {
+// filesTLS returns the configuration of a listener with a certificate in files.
+func filesTLS(t *testing.T) *tls.Config {
 	t.Helper()
-	certificate, key := certtest.SelfSigned(t, certtest.Key(t), domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	write(t, certFile, certificate)
-	write(t, keyFile, key)
-	block, _ := pem.Decode(certificate)
-	parsed, err := x509.ParseCertificate(block.Bytes)
+	certFile, keyFile := certtest.Files(t, certtest.Key(t), domain, time.Now().Add(time.Hour))
+	c, err := server.NewCertificate(server.CertificateConfig{CertFile: certFile, KeyFile: keyFile, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return parsed.SerialNumber
-}
-
-// files is a certificate in files.
-type files struct {
-	*server.Certificate
-	certFile, keyFile string
-	serial            *big.Int
-	log               *programtest.Output
-}
-
-func newFiles(t *testing.T) files {
-	t.Helper()
-	dir := t.TempDir()
-	f := files{certFile: filepath.Join(dir, "cert.pem"), keyFile: filepath.Join(dir, "key.pem")}
-	f.serial = writePair(t, f.certFile, f.keyFile)
-	var log *slog.Logger
-	log, f.log = logger()
-	var err error
-	f.Certificate, err = server.NewCertificate(server.CertificateConfig{CertFile: f.certFile, KeyFile: f.keyFile, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
+	return c.TLS()
 }
 
 func TestChangedFilesAreReloaded(t *testing.T) {
-	f := newFiles(t)
-	ln := loopback(t)
-	serving(t, ln, f.TLS())
-	serves := func(serial *big.Int) bool {
-		got, err := servedCertificate(t, ln.Addr().String(), domain)
+	synctest.Test(t, func(t *testing.T) {
+		log, out := logger()
+		certFile, keyFile := certtest.Files(t, certtest.Key(t), domain, time.Now().Add(time.Hour))
+		c, err := server.NewCertificate(server.CertificateConfig{CertFile: certFile, KeyFile: keyFile, Log: log})
 		if err != nil {
-			t.Fatalf("handshake: %v", err)
+			t.Fatal(err)
 		}
-		return got.SerialNumber.Cmp(serial) == 0
-	}
-	if !serves(f.serial) {
-		t.Error("the first certificate is not served")
-	}
-
-	write(t, f.keyFile, []byte("no key"))
-	await.True(t, "the unusable change is logged", func() bool {
-		if !serves(f.serial) {
-			t.Fatal("the old certificate is no longer served")
-		}
-		return strings.Contains(f.log.String(), "keeping the old one")
-	})
-
-	second := writePair(t, f.certFile, f.keyFile)
-	await.True(t, "the new certificate is served", func() bool { return serves(second) })
-}
-
-func TestUnusableFiles(t *testing.T) {
-	f, other := newFiles(t), newFiles(t)
-	for name, pair := range map[string][2]string{
-		"no such file":       {f.certFile, f.keyFile + "x"},
-		"key of another":     {f.certFile, other.keyFile},
-		"files interchanged": {f.keyFile, f.certFile},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := server.NewCertificate(server.CertificateConfig{CertFile: pair[0], KeyFile: pair[1], Log: slog.New(slog.DiscardHandler)})
-			if err == nil || !strings.Contains(err.Error(), pair[0]) || !strings.Contains(err.Error(), pair[1]) {
-				t.Errorf("NewCertificate = %v, want an error that names both files", err)
+		serial := func() string {
+			time.Sleep(time.Second) // the files are checked once a second
+			certificate, err := c.TLS().GetCertificate(nil)
+			if err != nil {
+				t.Fatal(err)
 			}
-		})
-	}
+			return certificate.Leaf.SerialNumber.String()
+		}
+		first := serial()
+		write(t, keyFile, []byte("no key"))
+		if got := serial(); got != first || strings.Count(out.String(), "keeping the old one") != 1 {
+			t.Errorf("certificate %s is served, want %s; log:\n%s", got, first, out)
+		}
+		certificate, key := certtest.SelfSigned(t, certtest.Key(t), domain, time.Now(), time.Now().Add(time.Hour))
+		write(t, certFile, certificate)
+		write(t, keyFile, key)
+		if serial() == first {
+			t.Error("the old certificate is served, want the new one")
+		}
+	})
 }
 
 func TestTLSVersions(t *testing.T) {
-	storage := newStorage()
-	storage.add(t, domain, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	acme := newACME(t, server.ACMEConfig{Storage: storage})
+	acme := newACME(t, server.ACMEConfig{Storage: newStorage(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))})
 	await.Run(t, acme.Run)
-	for source, cfg := range map[string]*tls.Config{"files": newFiles(t).TLS(), "ACME": acme.TLS()} {
+	for source, cfg := range map[string]*tls.Config{"files": filesTLS(t), "ACME": acme.TLS()} {
 		ln := loopback(t)
 		serving(t, ln, cfg)
 		for version, want := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
@@ -115,26 +69,6 @@ func TestTLSVersions(t *testing.T) {
 			if err == nil {
 				conn.Close()
 			}
-		}
-	}
-}
-
-func TestStrictTransportSecurity(t *testing.T) {
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	defer transport.CloseIdleConnections()
-	for scheme, tt := range map[string]struct {
-		cfg  *tls.Config
-		want string
-	}{"https": {newFiles(t).TLS(), "max-age=31536000"}, "http": {nil, ""}} {
-		ln := loopback(t)
-		serving(t, ln, tt.cfg)
-		response, err := (&http.Client{Transport: transport}).Get(scheme + "://" + ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = response.Body.Close()
-		if got := response.Header.Get("Strict-Transport-Security"); got != tt.want {
-			t.Errorf("Strict-Transport-Security over %s = %q, want %q", scheme, got, tt.want)
 		}
 	}
 }

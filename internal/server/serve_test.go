@@ -3,11 +3,14 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,61 +109,44 @@ func TestRequestLimits(t *testing.T) {
 }
 
 func TestServeDrains(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
-		stop := serve(p, func(w http.ResponseWriter, r *http.Request) {
-			time.Sleep(8 * time.Second)
-			hello(w, r)
+	for name, tt := range map[string]struct {
+		work, stopped time.Duration
+		want          string // body of the answer; empty: the connection is closed
+	}{
+		"request ends":         {8 * time.Second, 8 * time.Second, "hello"},
+		"request takes longer": {time.Hour, 9 * time.Second, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPipes()
+				stop := serve(p, func(w http.ResponseWriter, r *http.Request) {
+					time.Sleep(tt.work)
+					hello(w, r)
+				})
+				conn := p.dial()
+				send(t, conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+				synctest.Wait()
+				began := time.Now()
+				took := func() time.Duration { return time.Since(began).Truncate(time.Second) }
+				var stopping sync.WaitGroup
+				stopping.Go(func() {
+					if err := stop(); err != nil || took() != tt.stopped {
+						t.Errorf("Serve = %v after %v, want nil after %v", err, took(), tt.stopped)
+					}
+				})
+				synctest.Wait()
+				if p.dial() != nil {
+					t.Error("a connection was accepted after the stop")
+				}
+				answer, err := io.ReadAll(conn)
+				if _, body, _ := strings.Cut(string(answer), "\r\n\r\n"); err != nil || body != tt.want || took() != tt.stopped {
+					t.Errorf("answer = %q, %v after %v, want %q after %v", answer, err, took(), tt.want, tt.stopped)
+				}
+				stopping.Wait()
+				time.Sleep(tt.work) // the handler ends with the test
+			})
 		})
-		conn := p.dial()
-		send(t, conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-		synctest.Wait()
-		var stopping sync.WaitGroup
-		began := time.Now()
-		stopping.Go(func() {
-			if err := stop(); err != nil {
-				t.Errorf("Serve = %v, want nil", err)
-			}
-			if took := time.Since(began); took < 8*time.Second {
-				t.Errorf("Serve returned after %v, want it after the request has finished", took)
-			}
-		})
-		synctest.Wait()
-		if p.dial() != nil {
-			t.Error("a connection was accepted after the stop")
-		}
-		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(response.Body)
-		if err != nil || string(body) != "hello" {
-			t.Errorf("answer = %q, %v, want hello", body, err)
-		}
-		stopping.Wait()
-	})
-}
-
-func TestServeClosesAfterDrainTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
-		free := make(chan struct{})
-		stop := serve(p, func(http.ResponseWriter, *http.Request) { <-free })
-		conn := p.dial()
-		send(t, conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-		synctest.Wait()
-		began := time.Now()
-		if err := stop(); err != nil {
-			t.Errorf("Serve = %v, want nil", err)
-		}
-		if took := time.Since(began); took != 9*time.Second {
-			t.Errorf("Serve returned after %v, want 9s", took)
-		}
-		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-			t.Errorf("Read = %v, want the connection closed", err)
-		}
-		close(free)
-	})
+	}
 }
 
 func TestListenerFailure(t *testing.T) {
@@ -172,17 +158,29 @@ func TestListenerFailure(t *testing.T) {
 	}
 }
 
-func TestAnswersHaveNoServerHeader(t *testing.T) {
-	ln := loopback(t)
-	serving(t, ln, nil)
-	response, err := http.Get("http://" + ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	for name := range response.Header {
-		if name != "Date" && name != "Content-Length" && name != "Content-Type" {
-			t.Errorf("the answer has the header %s", name)
+// TestResponseHeaders expects nothing that names the server, and HSTS only over TLS.
+func TestResponseHeaders(t *testing.T) {
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	defer transport.CloseIdleConnections()
+	for scheme, tt := range map[string]struct {
+		cfg  *tls.Config
+		want http.Header
+	}{
+		"http":  {nil, http.Header{}},
+		"https": {filesTLS(t), http.Header{"Strict-Transport-Security": {"max-age=31536000"}}},
+	} {
+		ln := loopback(t)
+		serving(t, ln, tt.cfg)
+		response, err := (&http.Client{Transport: transport}).Get(scheme + "://" + ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		for _, usual := range []string{"Content-Length", "Content-Type", "Date"} {
+			response.Header.Del(usual)
+		}
+		if !maps.EqualFunc(response.Header, tt.want, slices.Equal) {
+			t.Errorf("additional headers over %s = %v, want %v", scheme, response.Header, tt.want)
 		}
 	}
 }
