@@ -32,7 +32,9 @@ type fixture struct {
 	users        map[string]ooo.User // monitored users; others are pending
 	directory    map[string]ooo.Person
 	lookupErr    error // of every look-up
+	lookupHangs  bool  // every look-up lasts until its context ends
 	err          error // of every call of the store
+	contended    int   // swaps that find each wish changed since it was read
 	lookups      int
 	waits        map[string]time.Duration
 	starts       []string   // addresses that were written
@@ -41,6 +43,8 @@ type fixture struct {
 	events       []ooo.Event
 	historyLimit int // of the last history
 	syncRequests int
+
+	afterWish func(ctx context.Context, err error) error // called after a wish was read, returns the error; may be nil
 
 	sync     func(context.Context) error
 	log      *slog.Logger
@@ -80,6 +84,14 @@ func isRetry(ctx context.Context) bool {
 }
 
 func (f *fixture) Wish(ctx context.Context, address string) (ooo.Wish, error) {
+	wish, err := f.readWish(ctx, address)
+	if f.afterWish != nil {
+		err = f.afterWish(ctx, err)
+	}
+	return wish, err
+}
+
+func (f *fixture) readWish(ctx context.Context, address string) (ooo.Wish, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if isRetry(ctx) && f.err == nil {
@@ -103,20 +115,24 @@ func (f *fixture) Wishes(_ context.Context, addresses ...string) (wishes []ooo.W
 
 func (f *fixture) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {
 	swapped, err := f.SwapWishes(ctx, []store.WishChange{{Old: old, New: next, Hint: hint}})
-	return err == nil && swapped[0], err
+	return swapped[0], err
 }
 
-func (f *fixture) SwapWishes(_ context.Context, changes []store.WishChange) ([]bool, error) {
+func (f *fixture) SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	swapped := make([]bool, len(changes))
+	if ctx.Err() != nil {
+		return swapped, ctx.Err()
+	}
+	if f.contended > 0 {
+		f.contended--
+		return swapped, nil
+	}
 	for i, c := range changes {
 		folded := ooo.FoldAddress(c.New.Address)
 		if swapped[i] = f.err == nil && f.wishes[folded].Nonce == c.Old.Nonce; !swapped[i] {
 			continue
-		}
-		if earliest := c.Old.At.Add(time.Millisecond); c.New.At.Before(earliest) { // as the store does
-			c.New.At = earliest
 		}
 		f.wishes[folded] = c.New
 		f.hints = append(f.hints, c.Hint)
@@ -212,7 +228,11 @@ func (f *fixture) setWait(_ context.Context, name string, d time.Duration) {
 	f.waits[name] = d
 }
 
-func (f *fixture) Find(_ context.Context, address string) (ooo.Person, error) {
+func (f *fixture) Find(ctx context.Context, address string) (ooo.Person, error) {
+	if f.lookupHangs {
+		<-ctx.Done()
+		return ooo.Person{}, ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lookups++
@@ -225,25 +245,17 @@ func (f *fixture) Find(_ context.Context, address string) (ooo.Person, error) {
 
 var errAway = errors.New("redis: connection refused")
 
-// handler returns an API that uses f.
-func handler(t *testing.T, f *fixture) http.Handler { return over(t, f, f, f) }
-
-type wishesAndUsers interface {
-	api.Wishes
-	api.Users
-}
-
-// over is like handler, with another store and directory.
-func over(t *testing.T, f *fixture, store wishesAndUsers, directory api.Directory) http.Handler {
+// handler returns the routes of an API that uses f.
+func handler(t *testing.T, f *fixture) *gin.Engine {
 	t.Helper()
-	_, engine := f.open(t, store, directory)
+	_, engine := f.open(t)
 	return engine
 }
 
-func (f *fixture) open(t *testing.T, store wishesAndUsers, directory api.Directory) (*api.API, *gin.Engine) {
+func (f *fixture) open(t *testing.T) (*api.API, *gin.Engine) {
 	t.Helper()
 	a, err := api.New(api.Config{
-		Wishes: store, Users: store, LeaveHints: f.leave, Directory: directory, Wait: f.wait, SetWait: f.setWait, Sync: f.sync, Checks: f.checks,
+		Wishes: f, Users: f, LeaveHints: f.leave, Directory: f, Wait: f.wait, SetWait: f.setWait, Sync: f.sync, Checks: f.checks,
 		RequestSync: func() { f.update(func() { f.syncRequests++ }) }, Ready: func() bool { return !f.unready }, Level: f.level, Log: f.log,
 		Access:  server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: !f.loopback, Wrong: func() {}, Log: f.log}),
 		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),
@@ -275,6 +287,10 @@ func postMonitor(body string) request { return postJSON("/monitor", body) }
 
 func monitor(email, status string) request {
 	return postMonitor(fmt.Sprintf(`{"email":%q,"status":%q}`, email, status))
+}
+
+func bulkStart(email string) request {
+	return postJSON("/api/users", fmt.Sprintf(`{"emails":[%q]}`, email))
 }
 
 func putJSON(path, body string) request {

@@ -3,7 +3,6 @@ package api_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -15,37 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/ooo"
 )
-
-func TestMainPage(t *testing.T) {
-	const ok, failed = "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL.", "EXCHANGE OOO MAIN PAGE : Unable to sync with Mediator Server."
-	tests := map[string]struct {
-		request
-		err   error
-		body  string
-		syncs int
-	}{
-		"GET":              {get("/"), nil, ok, 1},
-		"GET, failed sync": {get("/"), errors.New("mediator unreachable"), failed, 1},
-		"HEAD":             {head("/"), nil, "", 0},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture()
-			syncs := 0
-			f.sync = func(context.Context) error { syncs++; return tt.err }
-			answer, body := tt.ask(handler(t, f))
-			if answer.Code != 200 || body != tt.body || syncs != tt.syncs {
-				t.Errorf("answer = %d %q after %d syncs, want 200 %q after %d", answer.Code, body, syncs, tt.body, tt.syncs)
-			}
-			if kind := answer.Header().Get("Content-Type"); tt.method == http.MethodGet && !strings.HasPrefix(kind, "text/plain") {
-				t.Errorf("Content-Type = %q, want text/plain", kind)
-			}
-		})
-	}
-}
 
 // TestMonitorDuringSync calls /monitor during a sync with several callers, as the mediator
 // does.
@@ -81,26 +51,6 @@ func TestMonitorDuringSync(t *testing.T) {
 	syncs.Wait()
 }
 
-// hangingStore is a store and a directory that answer once release is closed.
-type hangingStore struct {
-	*fixture
-	release chan struct{}
-}
-
-func (h hangingStore) Wish(ctx context.Context, address string) (ooo.Wish, error) {
-	select {
-	case <-h.release:
-		return h.fixture.Wish(ctx, address)
-	case <-ctx.Done():
-		return ooo.Wish{}, ctx.Err()
-	}
-}
-
-func (h hangingStore) Find(ctx context.Context, _ string) (ooo.Person, error) {
-	<-ctx.Done()
-	return ooo.Person{}, ctx.Err()
-}
-
 func TestAnswersInTime(t *testing.T) {
 	tests := map[string]struct {
 		request
@@ -115,13 +65,12 @@ func TestAnswersInTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := monitorFixture()
-				var store wishesAndUsers = f
-				var directory api.Directory = hangingStore{fixture: f}
+				f.lookupHangs = !tt.store
 				if tt.store {
-					store, directory = hangingStore{fixture: f}, f
+					f.afterWish = func(ctx context.Context, _ error) error { <-ctx.Done(); return ctx.Err() }
 				}
 				began := time.Now()
-				answer, _ := tt.ask(over(t, f, store, directory))
+				answer, _ := tt.ask(handler(t, f))
 				if took := time.Since(began); answer.Code != tt.status || took >= 8*time.Second {
 					t.Errorf("answer = %d after %v, want %d within 8 s", answer.Code, took, tt.status)
 				}
@@ -130,26 +79,30 @@ func TestAnswersInTime(t *testing.T) {
 	}
 }
 
-func TestUnavailableSaysWhy(t *testing.T) {
-	const unreachable, notReached = "Redis is unreachable: try again", "Redis has not been reached since the service started: try again"
-	const contended = "other requests keep changing this user: try again"
+// TestUnavailable has requests that can't be stored. A start by the mediator is requested
+// again by a sync, a stop is retried, and the mediator does not know who else is started.
+func TestUnavailable(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(f *fixture)
-		want   string
+		reason string
 	}{
-		"Redis unreachable":     {func(f *fixture) { f.err = errAway }, unreachable},
-		"Redis not reached yet": {func(f *fixture) { f.unready = true }, notReached},
-		"wish keeps changing":   {func(*fixture) {}, contended},
+		"Redis unreachable":     {func(f *fixture) { f.err = errAway }, "Redis is unreachable: try again"},
+		"Redis not reached yet": {func(f *fixture) { f.unready = true }, "Redis has not been reached since the service started: try again"},
+		"wish keeps changing":   {func(f *fixture) { f.contended = 100 }, "other requests keep changing this user: try again"},
 	} {
-		for _, request := range []request{
-			monitor("bob@contoso.example", "True"), monitor("ann@contoso.example", "False"),
-			put("/api/users/bob@contoso.example"), postJSON("/api/users", `{"emails":["bob@contoso.example"]}`),
+		for _, r := range []struct {
+			request
+			syncs int
+		}{
+			{monitor("bob@contoso.example", "True"), 1}, {monitor("ann@contoso.example", "False"), 0},
+			{put("/api/users/bob@contoso.example"), 0}, {bulkStart("bob@contoso.example"), 0},
 		} {
 			f := monitorFixture()
 			tt.change(f)
-			answer, body := request.ask(over(t, f, &contendedStore{f, 100}, f))
-			if answer.Code != 503 || !strings.Contains(body, tt.want) || answer.Header().Get("Retry-After") != "1" {
-				t.Errorf("%s, %s %s: answer = %d %s, want 503 with %q and Retry-After", name, request.method, request.path, answer.Code, body, tt.want)
+			answer, body := r.ask(handler(t, f))
+			if answer.Code != 503 || !strings.Contains(body, tt.reason) || answer.Header().Get("Retry-After") != "1" || f.syncRequests != r.syncs {
+				t.Errorf("%s, %s %s: answer = %d %s with %d sync requests, want 503 with %q, Retry-After and %d",
+					name, r.method, r.path, answer.Code, body, f.syncRequests, tt.reason, r.syncs)
 			}
 		}
 	}
@@ -199,7 +152,7 @@ func TestLogContainsNoAddresses(t *testing.T) {
 			monitor("bob@contoso.example", "True"), monitor("bob@contoso.example", "False"),
 			get("/api/users/ann@contoso.example"), put("/api/users/ann@contoso.example"),
 			post("/api/users/ann@contoso.example/check"), get("/ann@contoso.example"),
-			postJSON("/api/users", `{"emails":["bob@contoso.example"]}`),
+			bulkStart("bob@contoso.example"),
 		} {
 			r.ask(h)
 		}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/store"
 )
 
 func monitorFixture() *fixture {
@@ -101,9 +100,9 @@ func TestMonitorAcceptHeader(t *testing.T) {
 	}
 }
 
-func TestMonitorEffects(t *testing.T) {
-	const ann, bob = `{"email":"Ann@contoso.example","status":"True"}`, `{"email":"bob@contoso.example","status":"True"}`
-	const stopAnn, stopBob = `{"email":"ANN@contoso.example","status":"False"}`, `{"email":"bob@contoso.example","status":"False"}`
+func TestEffects(t *testing.T) {
+	startAnn, startBob := monitor("Ann@contoso.example", "True"), monitor("bob@contoso.example", "True")
+	stopAnn, stopBob := monitor("ANN@contoso.example", "False"), monitor("bob@contoso.example", "False")
 	const annWish, bobWish = "[wish id-ann-at-contoso.example ann@contoso.example]", "[wish id-bob bob@contoso.example]"
 	const unresolvedWish = "wish @bob@contoso.example bob@contoso.example"
 	nothing := func(*fixture) {}
@@ -114,6 +113,12 @@ func TestMonitorEffects(t *testing.T) {
 			f.rows["ann@contoso.example"] = row
 		}
 	}
+	annDamaged := func(nonce string) func(*fixture) {
+		return func(f *fixture) {
+			f.damaged, f.wishes["ann@contoso.example"] = "ann@contoso.example", ooo.Wish{Nonce: nonce}
+		}
+	}
+	contended := func(f *fixture) { f.contended = 40 }
 	bobIs := func(wish ooo.Wish) func(*fixture) {
 		return func(f *fixture) { f.wishes["bob@contoso.example"] = wish }
 	}
@@ -125,44 +130,60 @@ func TestMonitorEffects(t *testing.T) {
 	}
 	lookupErr := func(err error) func(*fixture) { return func(f *fixture) { f.lookupErr = err } }
 	tests := map[string]struct {
-		setUp           func(f *fixture)
-		body            string
+		setUp func(f *fixture)
+		request
 		status          int
 		lookups, starts int
 		hints           string
 	}{
-		"new user":                    {nothing, bob, 200, 1, 1, bobWish},
-		"unknown user":                {nothing, `{"email":"no@contoso.example","status":"True"}`, 404, 1, 0, "[]"},
-		"already monitored":           {nothing, ann, 200, 0, 0, "[]"},
-		"new spelling":                {nothing, `{"email":"ann@contoso.example","status":"True"}`, 200, 0, 1, annWish},
-		"refused delivery":            {annRow(func(r *ooo.Summary) { r.Delivery = ooo.DeliveryRefused }), ann, 200, 0, 0, annWish},
-		"unreadable mailbox":          {annRow(func(r *ooo.Summary) { r.Condition = ooo.Unknown }), ann, 200, 0, 0, "[check id-ann-at-contoso.example]"},
-		"no summary yet":              {annRow(func(r *ooo.Summary) { r.ID = "other" }), ann, 200, 0, 0, annWish},
-		"stop":                        {nothing, stopAnn, 200, 0, 0, annWish},
-		"stop, not monitored":         {nothing, stopBob, 200, 0, 0, "[]"},
-		"stop, damaged wish":          {bobIs(ooo.Wish{Nonce: "1"}), stopBob, 200, 0, 0, "[" + unresolvedWish + "]"},
-		"damaged wish":                {bobIs(ooo.Wish{Nonce: "1"}), bob, 200, 1, 1, bobWish},
-		"stopped before":              {bobIs(ooo.Wish{Address: "bob@contoso.example", Person: ooo.Person{ID: "x"}, Nonce: "1"}), bob, 200, 1, 1, bobWish},
-		"Graph unreachable":           {lookupErr(ooo.ErrUnavailable), bob, 202, 1, 1, "[" + unresolvedWish + "]"},
-		"ambiguous address":           {lookupErr(fmt.Errorf("x: %w", ooo.ErrAmbiguous)), bob, 409, 1, 0, "[]"},
-		"monitored, not looked up":    {unresolved(false), bob, 202, 0, 0, "[" + unresolvedWish + " check @bob@contoso.example]"},
-		"monitored, not in directory": {unresolved(true), bob, 404, 0, 0, "[" + unresolvedWish + " check @bob@contoso.example]"},
-		"Redis unreachable":           {func(f *fixture) { f.err = errAway }, bob, 503, 0, 0, "[]"},
-		"stop, Redis unreachable":     {func(f *fixture) { f.err = errAway }, stopBob, 503, 0, 0, "[]"},
-		"invalid body":                {nothing, `{}`, 400, 0, 0, "[]"},
+		"new user":                      {nothing, startBob, 200, 1, 1, bobWish},
+		"unknown user":                  {nothing, monitor("no@contoso.example", "True"), 404, 1, 0, "[]"},
+		"already monitored":             {nothing, startAnn, 200, 0, 0, "[]"},
+		"already monitored, PUT":        {nothing, put("/api/users/ann@contoso.example"), 200, 0, 1, annWish},
+		"already monitored, bulk":       {nothing, bulkStart("ann@contoso.example"), 202, 0, 1, annWish},
+		"new spelling":                  {nothing, monitor("ann@contoso.example", "True"), 200, 0, 1, annWish},
+		"refused delivery":              {annRow(func(r *ooo.Summary) { r.Delivery = ooo.DeliveryRefused }), startAnn, 200, 0, 0, annWish},
+		"unreadable mailbox":            {annRow(func(r *ooo.Summary) { r.Condition = ooo.Unknown }), startAnn, 200, 0, 0, "[check id-ann-at-contoso.example]"},
+		"no summary yet":                {annRow(func(r *ooo.Summary) { r.ID = "other" }), startAnn, 200, 0, 0, annWish},
+		"stop":                          {nothing, stopAnn, 200, 0, 0, annWish},
+		"stop, not monitored":           {nothing, stopBob, 200, 0, 0, "[]"},
+		"stop, damaged wish":            {annDamaged("damaged"), stopAnn, 200, 0, 0, annWish},
+		"stop, damaged, without nonce":  {annDamaged(""), stopAnn, 200, 0, 0, annWish},
+		"stop, damaged, never saved":    {bobIs(ooo.Wish{Nonce: "1"}), stopBob, 200, 0, 0, "[" + unresolvedWish + "]"},
+		"damaged wish":                  {bobIs(ooo.Wish{Nonce: "1"}), startBob, 200, 1, 1, bobWish},
+		"stopped before":                {bobIs(ooo.Wish{Address: "bob@contoso.example", Person: ooo.Person{ID: "x"}, Nonce: "1"}), startBob, 200, 1, 1, bobWish},
+		"Graph unreachable":             {lookupErr(ooo.ErrUnavailable), startBob, 202, 1, 1, "[" + unresolvedWish + "]"},
+		"ambiguous address":             {lookupErr(fmt.Errorf("x: %w", ooo.ErrAmbiguous)), startBob, 409, 1, 0, "[]"},
+		"monitored, not looked up":      {unresolved(false), startBob, 202, 0, 0, "[" + unresolvedWish + " check @bob@contoso.example]"},
+		"monitored, not in directory":   {unresolved(true), startBob, 404, 0, 0, "[" + unresolvedWish + " check @bob@contoso.example]"},
+		"Redis unreachable":             {func(f *fixture) { f.err = errAway }, startBob, 503, 0, 0, "[]"},
+		"stop, Redis unreachable":       {func(f *fixture) { f.err = errAway }, stopBob, 503, 0, 0, "[]"},
+		"start, wish changed 40 times":  {contended, startBob, 200, 1, 1, bobWish},
+		"stop, wish changed 40 times":   {contended, stopAnn, 200, 0, 0, annWish},
+		"bulk, wishes changed 40 times": {contended, bulkStart("bob@contoso.example"), 202, 0, 1, "[" + unresolvedWish + "]"},
+		"check":                         {nothing, post("/api/users/ANN@contoso.example/check"), 202, 0, 0, "[check id-ann-at-contoso.example]"},
+		"check, not monitored":          {nothing, post("/api/users/bob@contoso.example/check"), 404, 0, 0, "[]"},
+		"resend":                        {nothing, post("/api/users/ANN@contoso.example/resend"), 202, 0, 0, "[resend id-ann-at-contoso.example ann@contoso.example]"},
+		"invalid body":                  {nothing, postMonitor(`{}`), 400, 0, 0, "[]"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := monitorFixture()
 			tt.setUp(f)
 			before := maps.Clone(f.wishes)
-			answer, body := postMonitor(tt.body).ask(handler(t, f))
+			answer, body := tt.ask(handler(t, f))
 			if hints := fmt.Sprint(f.hintKeys()); answer.Code != tt.status || f.lookups != tt.lookups || len(f.starts) != tt.starts || hints != tt.hints {
 				t.Errorf("answer = %d %q with %d look-ups, %d starts and hints %s, want %d with %d, %d and %s",
 					answer.Code, body, f.lookups, len(f.starts), hints, tt.status, tt.lookups, tt.starts, tt.hints)
 			}
+			for _, h := range f.hints {
+				if h.Nonce == "" || h.At.IsZero() || h.Source != ooo.SourceRequest {
+					t.Errorf("hint = %+v, want a nonce, a time and a source", h)
+				}
+			}
+			// An owner relies on the hint when it moves an address to another mailbox.
 			if len(f.hints) == 0 && !maps.Equal(f.wishes, before) {
-				t.Errorf("wishes = %v, want them unchanged", f.wishes)
+				t.Errorf("wishes = %v without a hint, want them unchanged", f.wishes)
 			}
 			if strings.Contains(body, "connection refused") {
 				t.Errorf("answer %q reveals the error of the store", body)
@@ -185,99 +206,35 @@ func TestThrottledLookupDelaysOthers(t *testing.T) {
 	}
 }
 
-func TestWishFields(t *testing.T) {
+// TestStoredWishes has a sequence of requests for one user. Only the mediator changes the
+// spelling, and only a start after a stop changes the StartID.
+func TestStoredWishes(t *testing.T) {
 	f := monitorFixture()
 	h := handler(t, f)
-	ask := func(r request) ooo.Wish {
-		t.Helper()
-		if answer, body := r.ask(h); answer.Code > 204 {
-			t.Fatalf("%s %s = %d %s, want success", r.method, r.path, answer.Code, body)
-		}
-		return f.wishes["bob@contoso.example"]
-	}
-	first := ask(put("/api/users/Bob@contoso.example"))
-	second := ask(monitor("BOB@contoso.example", "True"))
-	off := ask(remove("/api/users/Bob@contoso.example"))
-	off.At = off.At.Add(time.Hour) // written by a replica with another clock
-	f.wishes["bob@contoso.example"] = off
-	again := ask(monitor("bob@contoso.example", "True"))
-	want := []ooo.Wish{
-		{Address: "Bob@contoso.example", On: true}, {Address: "BOB@contoso.example", On: true},
-		{Address: "BOB@contoso.example"}, {Address: "bob@contoso.example", On: true},
-	}
-	nonces := map[string]bool{}
-	for i, got := range []ooo.Wish{first, second, off, again} {
-		nonces[got.Nonce] = true
-		if got.Address != want[i].Address || got.On != want[i].On || got.Person.ID != "id-bob" {
-			t.Errorf("wish %d = %+v, want %+v of bob", i, got, want[i])
-		}
-	}
-	if first.StartID == "" || second.StartID != first.StartID || off.StartID != first.StartID || again.StartID == first.StartID || len(nonces) != 4 {
-		t.Errorf("starts = %s, %s, %s, %s, want the same until monitoring starts again, and new nonces", first.StartID, second.StartID, off.StartID, again.StartID)
-	}
-	if second.At.Before(first.At) || !again.At.After(off.At) {
-		t.Errorf("times = %v, %v, %v, %v, want them to grow", first.At, second.At, off.At, again.At)
-	}
-}
-
-// contendedStore is a store whose wishes change the given number of times after they were
-// read.
-type contendedStore struct {
-	*fixture
-	times int
-}
-
-func (c *contendedStore) SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error) {
-	if c.times--; c.times >= 0 {
-		return make([]bool, len(changes)), nil
-	}
-	return c.fixture.SwapWishes(ctx, changes)
-}
-
-func (c *contendedStore) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {
-	swapped, err := c.SwapWishes(ctx, []store.WishChange{{Old: old, New: next, Hint: hint}})
-	return swapped[0], err
-}
-
-func TestContendedWish(t *testing.T) {
-	bulk := postJSON("/api/users", `{"emails":["bob@contoso.example"]}`)
-	tests := map[string]struct {
+	began := time.Now()
+	var last ooo.Wish
+	for i, step := range []struct {
 		request
-		times, status, lookups int
+		address     string // of the stored wish
+		on, restart bool
 	}{
-		"start":         {monitor("bob@contoso.example", "True"), 2, 200, 1},
-		"stop":          {monitor("ann@contoso.example", "False"), 2, 200, 0},
-		"bulk":          {bulk, 2, 202, 0},
-		"start, often":  {monitor("bob@contoso.example", "True"), 40, 200, 1},
-		"stop, often":   {monitor("ann@contoso.example", "False"), 40, 200, 0},
-		"bulk, often":   {bulk, 40, 202, 0},
-		"start, always": {monitor("bob@contoso.example", "True"), 100, 503, 1},
-		"bulk, always":  {bulk, 100, 503, 0},
+		{put("/api/users/Bob@contoso.example"), "Bob@contoso.example", true, true},
+		{monitor(" BOB@contoso.example ", "True"), "BOB@contoso.example", true, false},
+		{put("/api/users/bob@contoso.example"), "BOB@contoso.example", true, false},
+		{bulkStart("bob@contoso.example"), "BOB@contoso.example", true, false},
+		{remove("/api/users/Bob@contoso.example"), "BOB@contoso.example", false, false},
+		{monitor("bob@contoso.example", "True"), "bob@contoso.example", true, true},
+	} {
+		answer, body := step.ask(h)
+		wish := f.wishes["bob@contoso.example"]
+		if answer.Code > 204 || wish.Address != step.address || wish.On != step.on || wish.Person.ID != "id-bob" {
+			t.Errorf("step %d: answer = %d %s with wish %+v, want success with %+v of bob", i, answer.Code, body, wish, step)
+		}
+		if restart := wish.StartID != last.StartID; wish.Nonce == last.Nonce || restart != step.restart || wish.At.Before(began) {
+			t.Errorf("step %d: wish = %+v after %+v, want another nonce, another start: %t, and the current time", i, wish, last, step.restart)
+		}
+		last = wish
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			f := monitorFixture()
-			answer, _ := tt.ask(over(t, f, &contendedStore{f, tt.times}, f))
-			if answer.Code != tt.status || f.lookups != tt.lookups || (len(f.hints) > 0) != (tt.status < 300) {
-				t.Errorf("answer = %d %s after %d look-ups with hints %v, want %d after %d", answer.Code, answer.Body, f.lookups, f.hintKeys(), tt.status, tt.lookups)
-			}
-		})
-	}
-}
-
-// interruptedStore calls afterRead once after a wish was read.
-type interruptedStore struct {
-	*fixture
-	afterRead func()
-}
-
-func (s *interruptedStore) Wish(ctx context.Context, address string) (ooo.Wish, error) {
-	wish, err := s.fixture.Wish(ctx, address)
-	if afterRead := s.afterRead; afterRead != nil {
-		s.afterRead = nil
-		afterRead()
-	}
-	return wish, err
 }
 
 // TestLastAcknowledgedRequestWins answers a request while another one has read the wish
@@ -290,17 +247,19 @@ func TestLastAcknowledgedRequestWins(t *testing.T) {
 	}{
 		"stop during a start":      {stop, start, true},
 		"start during a stop":      {start, stop, false},
-		"bulk start during a stop": {postJSON("/api/users", `{"emails":["ann@contoso.example"]}`), stop, false},
+		"bulk start during a stop": {bulkStart("ann@contoso.example"), stop, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := monitorFixture()
 			f.directory["ann@contoso.example"] = ooo.Person{ID: "id-ann"}
-			store := &interruptedStore{fixture: f, afterRead: func() {
+			f.afterWish = func(_ context.Context, err error) error {
+				f.afterWish = nil
 				if answer, body := tt.during.ask(handler(t, f)); answer.Code >= 300 {
 					t.Errorf("first answer = %d %s, want success", answer.Code, body)
 				}
-			}}
-			answer, body := tt.last.ask(over(t, f, store, f))
+				return err
+			}
+			answer, body := tt.last.ask(handler(t, f))
 			if on := f.wishes["ann@contoso.example"].On; answer.Code != 200 || on != tt.on {
 				t.Errorf("answer = %d %s and monitored = %t, want 200 and %t", answer.Code, body, on, tt.on)
 			}

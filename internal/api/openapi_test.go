@@ -39,7 +39,7 @@ func TestOpenAPIDocumentIsValid(t *testing.T) {
 // fullEngine returns an engine with all described routes.
 func fullEngine(t *testing.T, f *fixture) *gin.Engine {
 	t.Helper()
-	engine := handler(t, f).(*gin.Engine)
+	engine := handler(t, f)
 	webhook.New(webhook.Config{
 		Ready: func() bool { return true }, LeaveHints: f.leave, Log: f.log, Tracer: noop.Tracer{},
 		Keys:     func(context.Context) (ooo.ClientStateKeys, error) { return ooo.NewClientStateKeys("key"), nil },
@@ -114,6 +114,8 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	unresolved := func(f *fixture) { f.lookupErr = ooo.ErrUnavailable }
 	several := func(f *fixture) { f.lookupErr = ooo.ErrAmbiguous }
 	failing := func(f *fixture) { f.sync = func(context.Context) error { return errors.New("away") } }
+	noSync := func(f *fixture) { f.sync = func(context.Context) error { panic("a sync") } }
+	badCursor := func(f *fixture) { f.err = ooo.ErrBadCursor }
 	notReady := func(f *fixture) {
 		f.checks = []api.Check{{Name: "redis", Required: true, Probe: func(context.Context) (string, error) { return "", errAway }}}
 	}
@@ -125,9 +127,9 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	start, stop := `{"email":"bob@contoso.example","status":"True"}`, `{"email":"bob@contoso.example","status":false}`
 	bulk := func(body string) request { return postJSON("/api/users", body) }
 	tests := map[string]exchange{
-		"main page":                        {get("/"), 200, "", nil, false},
-		"main page, failed sync":           {get("/"), 200, "", failing, false},
-		"main page, HEAD":                  {head("/"), 200, "", nil, false},
+		"main page":                        {get("/"), 200, "SUCCESSFUL", nil, false},
+		"main page, failed sync":           {get("/"), 200, "Unable", failing, false},
+		"main page, HEAD":                  {head("/"), 200, "", noSync, false},
 		"monitor":                          {as(html, postMonitor(start)), 200, `<h1>You would like to monitor bob@contoso.example True</h1>`, nil, false},
 		"monitor, JSON":                    {as(form, postMonitor(start)), 200, `{"email":"bob@contoso.example","result":"You would like to monitor bob@contoso.example True","status":"True"}`, nil, false},
 		"monitor, Graph unreachable":       {postMonitor(start), 202, "", unresolved, false},
@@ -142,15 +144,17 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"monitor, Redis unreachable":       {postMonitor(start), 503, "", down, false},
 		"monitor, Redis unreachable, JSON": {as(form, postMonitor(start)), 503, "", down, false},
 		"list":                             {get("/api/users"), 200, "", nil, false},
-		"list, page":                       {get("/api/users?limit=1"), 200, "", nil, false},
+		"list, first page":                 {get("/api/users?limit=1"), 200, `"cursor":"ann@contoso.example"`, nil, false},
+		"list, last page":                  {get("/api/users?limit=1&cursor=ann@contoso.example"), 200, fullUser + "]}", nil, false},
+		"list, invalid cursor":             {get("/api/users?cursor=garbage"), 400, "cursor", badCursor, false},
 		"list, invalid limit":              {get("/api/users?limit=0"), 400, "", nil, true},
 		"list, Redis unreachable":          {get("/api/users"), 503, "", down, false},
 		"bulk":                             {bulk(`{"emails":["bob@contoso.example","nobody",5,null]}`), 202, `{"results":[{"email":"bob@contoso.example","result":"accepted"},{"email":"nobody","result":"invalid","error":`, nil, false},
 		"bulk, not JSON":                   {bulk("x"), 400, `error`, nil, true},
 		"bulk, body too large":             {bulk(`{"emails":["` + strings.Repeat("x", 5<<20) + `"]}`), 413, "", nil, false},
 		"bulk, Redis unreachable":          {bulk(`{"emails":["bob@contoso.example"]}`), 503, "", down, false},
-		"user":                             {get(ann), 200, `"email":"ann@contoso.example"`, nil, false},
-		"user, all fields":                 {get("/api/users/full@contoso.example"), 200, "", nil, false},
+		"user":                             {get(ann), 200, annUser, nil, false},
+		"user, all fields":                 {get("/api/users/full@contoso.example"), 200, fullUser, nil, false},
 		"user, not monitored":              {get("/api/users/bob@contoso.example"), 404, `"error":"not monitored"`, nil, false},
 		"user, Redis unreachable":          {get(ann), 503, "", down, false},
 		"PUT":                              {put("/api/users/bob@contoso.example"), 200, `"id":"id-bob"`, nil, false},
@@ -223,15 +227,29 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	}
 }
 
+// The users of fullFixture in JSON.
+const (
+	fullUser = `{"email":"full@contoso.example","id":"oid","userPrincipalName":"Full@contoso.example","displayName":"Full",` +
+		`"state":"unknown","reason":"denied","outOfOffice":true,"setting":{"status":"scheduled","externalAudience":"all",` +
+		`"scheduledStart":"2026-11-24T09:00:00Z","scheduledEnd":"2026-11-24T10:00:00Z","message":"Hi"},` +
+		`"checkedAt":"2026-11-24T09:00:00Z","changedAt":"2026-11-24T09:00:00Z","delivery":{"state":"refused","sequence":3,` +
+		`"attempts":2,"deliveredAt":"2026-11-24T09:00:00Z","nextAttemptAt":"2026-11-24T09:00:00Z","error":"the mediator answered 404"},` +
+		`"subscriptions":[{"id":"sub","resource":"/users/oid/events","expiresAt":"2026-11-24T09:00:00Z","state":"failed",` +
+		`"spokeAt":"2026-11-24T09:00:00Z","error":"quota"}]}`
+	annUser = `{"email":"ann@contoso.example","id":"id-ann-at-contoso.example","userPrincipalName":"","displayName":"",` +
+		`"state":"watching","outOfOffice":null,"setting":null,"checkedAt":null,"changedAt":null,"delivery":{"state":"none",` +
+		`"sequence":0,"attempts":0,"deliveredAt":null,"nextAttemptAt":null},"subscriptions":[]}`
+)
+
 // fullFixture has a user with all fields and a history with all kinds of events.
 func fullFixture() *fixture {
 	f := monitorFixture()
 	f.token, f.log = "the-token", slog.New(slog.DiscardHandler)
 	f.add(userNamed("ann@contoso.example"))
-	at := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
+	at := time.Date(2026, 11, 24, 10, 0, 0, 0, time.FixedZone("", 3600))
 	f.add(ooo.User{Mailbox: ooo.Mailbox{
 		Condition: ooo.Unknown, Reason: "denied",
-		Person:  ooo.Person{ID: "oid", UserPrincipalName: "full@contoso.example", DisplayName: "Full"},
+		Person:  ooo.Person{ID: "oid", UserPrincipalName: "Full@contoso.example", DisplayName: "Full"},
 		Setting: &ooo.Setting{Status: ooo.Scheduled, ExternalAudience: "all", Start: at, End: at.Add(time.Hour), Message: "Hi"},
 		State:   &ooo.State{Away: true, Message: "Hi"}, CheckedAt: at, ChangedAt: at,
 		Subscriptions: []ooo.Subscription{{Resource: "/users/{id}/events", ID: "sub", State: ooo.SubscriptionFailed,

@@ -3,7 +3,6 @@ package api_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,61 +14,6 @@ import (
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/ooo"
 )
-
-func TestHintsForTheOwner(t *testing.T) {
-	tests := map[string]string{
-		"/api/users/ANN@contoso.example/check":    "[check id-ann-at-contoso.example]",
-		"/api/users/ANN@contoso.example/resend":   "[resend id-ann-at-contoso.example ann@contoso.example]",
-		"/api/users/nobody@contoso.example/check": "[]",
-	}
-	for path, want := range tests {
-		f := monitorFixture()
-		answer, _ := post(path).ask(handler(t, f))
-		if got := fmt.Sprint(f.hintKeys()); got != want || (answer.Code == 202) != (want != "[]") {
-			t.Errorf("POST %s = %d with hints %s, want %s", path, answer.Code, got, want)
-		}
-		for _, h := range f.hints {
-			if h.Nonce == "" || h.At.IsZero() || h.Source != ooo.SourceRequest {
-				t.Errorf("hint = %+v, want a nonce, a time and a source", h)
-			}
-		}
-	}
-}
-
-func TestOnlyTheMediatorChangesTheSpelling(t *testing.T) {
-	f := monitorFixture()
-	h := handler(t, f)
-	monitor(" BOB@Contoso.example ", "True").ask(h)
-	monitor("aNN@contoso.example", "True").ask(h)
-	put("/api/users/O'Hara%2Bx@contoso.example").ask(h)
-	put("/api/users/bob@contoso.example").ask(h)
-	postJSON("/api/users", `{"emails":["ann@contoso.example"]}`).ask(h)
-	want := []string{"BOB@Contoso.example", "aNN@contoso.example", "O'Hara+x@contoso.example", "BOB@Contoso.example", "aNN@contoso.example"}
-	if !slices.Equal(f.starts, want) {
-		t.Errorf("written addresses = %q, want %q", f.starts, want)
-	}
-}
-
-// TestRewrittenWishLeavesHint checks what an owner relies on when it moves an address to
-// another mailbox: a wish with another nonce than the address has a hint.
-func TestRewrittenWishLeavesHint(t *testing.T) {
-	for name, again := range map[string]request{
-		"one user":   put("/api/users/ann@contoso.example"),
-		"many users": postJSON("/api/users", `{"emails":["ann@contoso.example"]}`),
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := monitorFixture()
-			before := f.wishes["ann@contoso.example"]
-			again.ask(handler(t, f))
-			if after := f.wishes["ann@contoso.example"]; after.Nonce == before.Nonce || after.StartID != before.StartID {
-				t.Errorf("wish = %+v, want another nonce than in %+v and the same start", after, before)
-			}
-			if got, want := fmt.Sprint(f.hintKeys()), "[wish id-ann-at-contoso.example ann@contoso.example]"; got != want {
-				t.Errorf("hints = %s, want %s", got, want)
-			}
-		})
-	}
-}
 
 func TestHistory(t *testing.T) {
 	for query, want := range map[string]int{"": 100, "?limit=5": 5, "?limit=1000": 200} {
@@ -88,31 +32,16 @@ func TestHistory(t *testing.T) {
 }
 
 func TestLimitParam(t *testing.T) {
-	tests := map[string]struct {
-		limit  string
-		status int
-	}{
-		"minimum":           {"1", 200},
-		"over the maximum":  {"100000", 200},
-		"integer overflow":  {"99999999999999999999", 200},
-		"zero":              {"0", 400},
-		"negative overflow": {"-99999999999999999999", 400},
-		"not a number":      {"abc", 400},
-		"empty":             {"", 400},
-	}
 	h := handler(t, monitorFixture())
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			for path, maximum := range map[string]string{"/api/users": "500", "/api/users/ann@contoso.example/history": "200"} {
-				response, body := get(path + "?limit=" + tt.limit).ask(h)
-				if response.Code != tt.status {
-					t.Errorf("GET %s?limit=%s = %d %s, want %d", path, tt.limit, response.Code, body, tt.status)
-				}
-				if tt.status == 400 && !strings.Contains(body, "write limit as a number from 1 to "+maximum) {
-					t.Errorf("GET %s?limit=%s = %s, want the allowed range", path, tt.limit, body)
-				}
+	for limit, status := range map[string]int{
+		"1": 200, "100000": 200, "99999999999999999999": 200, "0": 400, "-99999999999999999999": 400, "abc": 400, "": 400,
+	} {
+		for path, maximum := range map[string]string{"/api/users": "500", "/api/users/ann@contoso.example/history": "200"} {
+			answer, body := get(path + "?limit=" + limit).ask(h)
+			if answer.Code != status || status == 400 && !strings.Contains(body, "write limit as a number from 1 to "+maximum) {
+				t.Errorf("GET %s?limit=%s = %d %s, want %d, with the allowed range if it is 400", path, limit, answer.Code, body, status)
 			}
-		})
+		}
 	}
 }
 
@@ -169,29 +98,35 @@ func (u unreadable) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
+// announce sends a request with a body that must not be read.
+func announce(t *testing.T, h http.Handler, method, path string, length int64) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, path, unreadable{t})
+	r.ContentLength = length
+	r.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	h.ServeHTTP(answer, r)
+	return answer
+}
+
 func TestPrivateRoutesNeedTheToken(t *testing.T) {
 	f := monitorFixture()
 	f.token, f.unready = "the-token", true // the token is checked before Redis
 	handler := handler(t, f)
-	for _, route := range []string{
-		"GET /", "HEAD /", "POST /monitor", "POST /monitor/", "GET /api/users", "POST /api/users", "GET /api/users/ann@contoso.example",
-		"PUT /api/users/bob@contoso.example", "DELETE /api/users/ann@contoso.example", "POST /api/users/ann@contoso.example/check",
-		"POST /api/users/ann@contoso.example/resend", "GET /api/users/ann@contoso.example/history", "GET /metrics", "GET /api/openapi.json",
-		"PUT /api/loglevel", "GET /debug/pprof", "GET /debug/pprof/heap",
-	} {
-		method, path, _ := strings.Cut(route, " ")
+	for _, route := range handler.Routes() {
+		path := strings.ReplaceAll(route.Path, ":email", "ann@contoso.example")
+		if strings.HasPrefix(path, "/healthz") || strings.HasPrefix(path, "/readyz") {
+			continue
+		}
 		for _, length := range []int64{-1, 100, 5 << 20} {
-			r := httptest.NewRequestWithContext(t.Context(), method, path, unreadable{t})
-			r.ContentLength = length
-			r.Header.Set("Content-Type", "application/json")
-			answer := httptest.NewRecorder()
-			handler.ServeHTTP(answer, r)
+			answer := announce(t, handler, route.Method, path, length)
 			if answer.Code != http.StatusUnauthorized || len(answer.Header().Values("WWW-Authenticate")) != 2 || answer.Header().Get("Connection") != "close" {
-				t.Errorf("%s without a token = %d %v, want 401 with two challenges, and the connection closed", route, answer.Code, answer.Header())
+				t.Errorf("%s %s without a token = %d %v, want 401 with two challenges, and the connection closed",
+					route.Method, path, answer.Code, answer.Header())
 			}
 		}
 	}
-	if len(f.starts) != 0 || len(f.hints) != 0 || len(f.wishes) != 1 || f.syncRequests != 0 {
+	if len(f.hints) != 0 || len(f.wishes) != 1 || f.syncRequests != 0 {
 		t.Error("requests without the token had an effect")
 	}
 }
@@ -205,16 +140,12 @@ func TestTooLongBodiesAreNotRead(t *testing.T) {
 		"DELETE /api/users/ann@contoso.example": 64 << 10, "POST /api/users/ann@contoso.example/check": 64 << 10, "PUT /api/loglevel": 64 << 10,
 	} {
 		method, path, _ := strings.Cut(route, " ")
-		r := httptest.NewRequestWithContext(t.Context(), method, path, unreadable{t})
-		r.ContentLength = longest + 1
-		r.Header.Set("Content-Type", "application/json")
-		answer := httptest.NewRecorder()
-		handler.ServeHTTP(answer, r)
+		answer := announce(t, handler, method, path, longest+1)
 		if answer.Code != http.StatusRequestEntityTooLarge || answer.Header().Get("Connection") != "close" {
 			t.Errorf("%s = %d %v, want 413, and the connection closed", route, answer.Code, answer.Header())
 		}
 	}
-	if len(f.starts) != 0 || len(f.hints) != 0 || len(f.wishes) != 1 {
+	if len(f.hints) != 0 || len(f.wishes) != 1 {
 		t.Error("too long requests had an effect")
 	}
 }
@@ -242,5 +173,39 @@ func TestLoopbackHostsWithoutToken(t *testing.T) {
 		if answer.Code != want || strings.Contains(body, "10.0.0.7") {
 			t.Errorf("GET %s = %d %s, want %d and no details", path, answer.Code, body, want)
 		}
+	}
+}
+
+// TestPaths has cases that openapi.json does not describe.
+func TestPaths(t *testing.T) {
+	tests := map[string]struct {
+		request
+		status int
+		answer string // contained
+	}{
+		"slash and plus in an address": {get("/api/users/a%2Fb+c@contoso.example"), 200, `"email":"a/b+c@contoso.example"`},
+		"empty history":                {get("/api/users/ann@contoso.example/history"), 200, `{"events":[]}`},
+		"unknown path":                 {get("/nothing"), 404, `"error"`},
+		"trailing slash":               {postJSON("/monitor/", `{"email":"bob@contoso.example","status":"True"}`), 200, "<h1>"},
+		"two leading slashes":          {postJSON("//monitor", `{}`), 404, ""},
+		"HEAD of a list":               {head("/api/users"), 200, ""},
+		"HEAD of a user":               {head("/api/users/ann@contoso.example/"), 200, ""},
+		"HEAD of an unknown user":      {head("/api/users/nobody@contoso.example"), 404, ""},
+		"method not allowed":           {get("/monitor"), 405, `"error"`},
+		"HEAD not allowed":             {head("/monitor"), 405, ""},
+		"POST of the main page":        {post("/"), 405, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := monitorFixture()
+			f.add(userNamed("a/b+c@contoso.example"))
+			answer, body := tt.ask(handler(t, f))
+			if answer.Code != tt.status || !strings.Contains(body, tt.answer) {
+				t.Errorf("%s %s = %d %q, want %d with %q", tt.method, tt.path, answer.Code, body, tt.status, tt.answer)
+			}
+			if h := answer.Header(); h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || (h.Get("Allow") == "") != (tt.status != 405) {
+				t.Errorf("headers = %v, want nosniff, no-store, and Allow only with 405", h)
+			}
+		})
 	}
 }

@@ -13,18 +13,12 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// slowFailures is a store that takes a second to fail a retry of a stop.
-type slowFailures struct{ *fixture }
-
-func (s slowFailures) Wish(ctx context.Context, address string) (ooo.Wish, error) {
-	if ctx.Err() != nil {
-		return ooo.Wish{}, ctx.Err()
-	}
-	wish, err := s.fixture.Wish(ctx, address)
+// slowFailure makes a retry of a stop take a second to fail.
+func slowFailure(ctx context.Context, err error) error {
 	if err != nil && isRetry(ctx) {
 		time.Sleep(time.Second)
 	}
-	return wish, err
+	return err
 }
 
 // replica is an API whose Run is running.
@@ -34,9 +28,9 @@ type replica struct {
 }
 
 // running calls test with a replica, in a bubble.
-func running(t *testing.T, store wishesAndUsers, f *fixture, test func(r replica)) {
+func running(t *testing.T, f *fixture, test func(r replica)) {
 	t.Helper()
-	a, engine := f.open(t, store, f)
+	a, engine := f.open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup
 	run.Go(func() {
@@ -107,13 +101,14 @@ func TestRetriedStops(t *testing.T) {
 		// A start by the mediator writes no wish. The requested sync names the user again.
 		"start at another replica":      {[]step{away, stop, betweenRetries, back, sendToOther(monitor(ann, "True"))}, false, true},
 		"PUT at another replica":        {[]step{away, stop, betweenRetries, back, sendToOther(put("/api/users/ann@contoso.example"))}, true, true},
-		"bulk start at another replica": {[]step{away, stop, betweenRetries, back, sendToOther(postJSON("/api/users", `{"emails":["ann@contoso.example"]}`))}, true, true},
+		"bulk start at another replica": {[]step{away, stop, betweenRetries, back, sendToOther(bulkStart("ann@contoso.example"))}, true, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := monitorFixture()
-				running(t, slowFailures{f}, f, func(r replica) {
+				f.afterWish = slowFailure
+				running(t, f, func(r replica) {
 					for i, step := range tt.steps {
 						unavailable := f.err != nil || f.unready
 						if status := step(t, r); status != 0 && (unavailable && status != 503 || !unavailable && status >= 300) {
@@ -135,22 +130,20 @@ func TestRetriedStops(t *testing.T) {
 	}
 }
 
-// slowRetries is a store that takes a second to read a wish for a retry of a stop.
-type slowRetries struct{ *fixture }
-
-func (s slowRetries) Wish(ctx context.Context, address string) (ooo.Wish, error) {
+// slowRetry makes a retry of a stop take a second to read the wish.
+func slowRetry(ctx context.Context, err error) error {
 	if isRetry(ctx) {
 		time.Sleep(time.Second)
 	}
-	return s.fixture.Wish(ctx, address)
+	return err
 }
 
 func TestStartCancelsWaitingStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := monitorFixture()
-		f.err = errAway
+		f.err, f.afterWish = errAway, slowRetry
 		addresses := []string{"ann@contoso.example", "carl@contoso.example", "dora@contoso.example"}
-		running(t, slowRetries{f}, f, func(r replica) {
+		running(t, f, func(r replica) {
 			for _, address := range addresses {
 				f.add(userNamed(address))
 				monitor(address, "False").ask(r.engine)
@@ -176,12 +169,13 @@ func TestStopDuringRetryIsKept(t *testing.T) {
 	const ann = "Ann@contoso.example"
 	synctest.Test(t, func(t *testing.T) {
 		f := monitorFixture()
+		f.afterWish = slowRetry
 		stopInOutage := func(r replica) {
 			f.update(func() { f.err = errAway })
 			monitor(ann, "False").ask(r.engine)
 			f.update(func() { f.err = nil })
 		}
-		running(t, slowRetries{f}, f, func(r replica) {
+		running(t, f, func(r replica) {
 			stopInOutage(r)
 			time.Sleep(1200 * time.Millisecond)
 			if answer, body := put("/api/users/" + ann).ask(handler(t, f)); answer.Code != 200 {
@@ -198,34 +192,13 @@ func TestStopDuringRetryIsKept(t *testing.T) {
 	})
 }
 
-func TestSyncRequestAfterUnstoredStart(t *testing.T) {
-	tests := map[string]struct {
-		request
-		syncs int
-	}{
-		"start": {monitor("bob@contoso.example", "True"), 1},
-		"stop":  {monitor("bob@contoso.example", "False"), 0}, // retried
-		"PUT":   {put("/api/users/bob@contoso.example"), 0},   // the mediator does not know the user
-	}
-	for name, tt := range tests {
-		for reason, breakStore := range map[string]func(f *fixture){
-			"Redis unreachable": func(f *fixture) { f.err = errAway }, "Redis not reached yet": func(f *fixture) { f.unready = true },
-		} {
-			f := monitorFixture()
-			breakStore(f)
-			if answer, body := tt.ask(handler(t, f)); answer.Code != 503 || f.syncRequests != tt.syncs {
-				t.Errorf("%s, %s: answer = %d %s, %d syncs requested, want 503 and %d", name, reason, answer.Code, body, f.syncRequests, tt.syncs)
-			}
-		}
-	}
-}
-
 func TestStopOverTheLimitIsRetried(t *testing.T) {
 	const ann = "Ann@contoso.example"
 	synctest.Test(t, func(t *testing.T) {
 		f := monitorFixture()
-		store := hangingStore{f, make(chan struct{})}
-		running(t, store, f, func(r replica) {
+		release := make(chan struct{})
+		f.afterWish = func(_ context.Context, err error) error { <-release; return err }
+		running(t, f, func(r replica) {
 			var requests sync.WaitGroup
 			for i := range 128 {
 				requests.Go(func() { monitor(fmt.Sprintf("nobody%d@contoso.example", i), "False").ask(r.engine) })
@@ -236,7 +209,7 @@ func TestStopOverTheLimitIsRetried(t *testing.T) {
 			if took := time.Since(began); answer.Code != 503 || took != 5*time.Second {
 				t.Errorf("answer = %d after %v, want 503 after 5 s", answer.Code, took)
 			}
-			close(store.release)
+			close(release)
 			requests.Wait()
 			time.Sleep(time.Minute)
 			synctest.Wait()
@@ -251,8 +224,8 @@ func TestRetriedStopsAreLimited(t *testing.T) {
 	const limit = 10_000
 	synctest.Test(t, func(t *testing.T) {
 		f := monitorFixture()
-		f.err = errAway
-		running(t, slowFailures{f}, f, func(r replica) {
+		f.err, f.afterWish = errAway, slowFailure
+		running(t, f, func(r replica) {
 			for i := range limit + 100 {
 				if answer, _ := monitor(fmt.Sprintf("user%d@contoso.example", i), "False").ask(r.engine); answer.Code != 503 {
 					t.Fatalf("answer = %d, want 503", answer.Code)
@@ -267,17 +240,4 @@ func TestRetriedStopsAreLimited(t *testing.T) {
 			}
 		})
 	})
-}
-
-func TestStopOfDamagedWish(t *testing.T) {
-	const ann = "ann@contoso.example"
-	for _, nonce := range []string{"damaged", ""} {
-		f := monitorFixture()
-		f.damaged, f.wishes[ann] = ann, ooo.Wish{Nonce: nonce}
-		answer, _ := monitor(ann, "False").ask(handler(t, f))
-		want := []string{"wish " + string(f.rows[ann].ID) + " " + ann}
-		if got := f.hintKeys(); answer.Code != 200 || !slices.Equal(got, want) {
-			t.Errorf("answer = %d with hints %q, want 200 with %q", answer.Code, got, want)
-		}
-	}
 }
