@@ -7,7 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -62,12 +63,9 @@ func TestAllRoutesAreDescribed(t *testing.T) {
 		}
 		routes[route.Method+" "+strings.ReplaceAll(route.Path, ":email", "{email}")] = true
 	}
-	described := map[string]bool{}
-	for o := range readDocument(t).operations() {
-		described[strings.ToUpper(o.method)+" "+o.path] = true
-	}
+	described := readDocument(t).operations
 	for route := range routes {
-		if !described[route] {
+		if _, ok := described[route]; !ok {
 			t.Errorf("%s is not described in openapi.json", route)
 		}
 	}
@@ -83,11 +81,10 @@ func TestSecurityIsDescribed(t *testing.T) {
 	f := monitorFixture()
 	f.token = "the-token"
 	h := fullEngine(t, f)
-	d := readDocument(t)
-	for o := range d.operations() {
-		answer, _ := request{method: strings.ToUpper(o.method), path: strings.ReplaceAll(o.path, "{email}", "ann@contoso.example")}.ask(h)
-		_, described := d.response(o, http.StatusUnauthorized)
-		security, own := o.tree["security"].([]any)
+	for _, o := range readDocument(t).operations {
+		answer, _ := request{method: o.method, path: strings.ReplaceAll(o.path, "{email}", "ann@contoso.example")}.ask(h)
+		_, described := o.responses["401"]
+		security, own := o.object["security"].([]any)
 		open := own && len(security) == 0
 		if refused := answer.Code == http.StatusUnauthorized; refused != described || refused == open {
 			t.Errorf("%s %s without the token = %d, but described as open: %t, and with a 401: %t", o.method, o.path, answer.Code, open, described)
@@ -103,6 +100,8 @@ type exchange struct {
 	setUp    func(f *fixture) // may be nil
 	invalid  bool             // the request does not match the document
 }
+
+var emailParam = regexp.MustCompile("/api/users/[^/]+")
 
 func TestAnswersMatchTheDocument(t *testing.T) {
 	const ann = "/api/users/ann@contoso.example"
@@ -198,7 +197,6 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 			if tt.setUp != nil {
 				tt.setUp(f)
 			}
-			r := httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, strings.NewReader(tt.body))
 			if tt.header == nil {
 				tt.header = map[string]string{}
 			}
@@ -213,11 +211,15 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 			if h := answer.Header(); h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || h.Get("Server") != "" {
 				t.Errorf("headers = %v, want nosniff, no-store and no banner", h)
 			}
-			o, ok := d.operation(tt.method, r.URL.Path)
-			if !ok {
-				t.Fatalf("%s %s is not described", tt.method, r.URL.Path)
+			target, err := url.Parse(tt.path)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if err := d.checkRequest(o, r, tt.body); (err != nil) != tt.invalid {
+			o, ok := d.operations[tt.method+" "+emailParam.ReplaceAllString(target.Path, "/api/users/{email}")]
+			if !ok {
+				t.Fatalf("%s %s is not described", tt.method, tt.path)
+			}
+			if err := d.checkRequest(o, target.Query(), tt.body); (err != nil) != tt.invalid {
 				t.Errorf("request: %v, want it to match the document: %t", err, !tt.invalid)
 			}
 			if err := d.checkAnswer(o, answer.Result()); err != nil {
@@ -279,10 +281,10 @@ func fullFixture() *fixture {
 
 func TestExamplesMatchTheirSchemas(t *testing.T) {
 	d, examples := readDocument(t), 0
-	d.eachExample("", d.tree, func(at string, value any) {
+	eachExample("", d.tree, func(schema string, value any) {
 		examples++
-		if err := d.validate(at+"/schema", value); err != nil {
-			t.Errorf("the example at %s does not match its schema: %v", at, err)
+		if err := d.validate(schema, value); err != nil {
+			t.Errorf("an example does not match %s: %v", schema, err)
 		}
 	})
 	if examples < 20 {
