@@ -1,14 +1,12 @@
 package telemetry_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"maps"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,91 +21,56 @@ import (
 	resource "go.opentelemetry.io/proto/otlp/resource/v1"
 	spans "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/telemetry"
 )
 
-// receiver receives spans over OTLP, by gRPC and HTTP.
+// receiver receives spans over gRPC.
 type receiver struct {
 	collector.UnimplementedTraceServiceServer
-	mu       sync.Mutex
-	spans    []*spans.Span      // guarded by mu, as all below
-	resource *resource.Resource // of the last request
+	url string
+
 	refusing bool
+
+	mu       sync.Mutex
+	spans    map[string]*spans.Span // by name; guarded by mu, as all below
+	resource *resource.Resource     // of the last request
 }
 
 // Export implements the gRPC service.
 func (r *receiver) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.refusing {
 		return nil, errors.New("not now")
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, of := range request.GetResourceSpans() {
 		r.resource = of.GetResource()
 		for _, scope := range of.GetScopeSpans() {
-			r.spans = append(r.spans, scope.GetSpans()...)
+			for _, s := range scope.GetSpans() {
+				r.spans[s.GetName()] = s
+			}
 		}
 	}
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
-// ServeHTTP implements OTLP over HTTP.
-func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	body, err := io.ReadAll(request.Body)
-	var sent collector.ExportTraceServiceRequest
-	if err != nil || request.URL.Path != "/v1/traces" || proto.Unmarshal(body, &sent) != nil {
-		w.WriteHeader(http.StatusNotFound)
-		return
-	}
-	if _, err := r.Export(request.Context(), &sent); err != nil {
-		w.WriteHeader(http.StatusBadRequest) // not retried
-	}
-}
-
-func (r *receiver) byName() map[string]*spans.Span {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	byName := map[string]*spans.Span{}
-	for _, s := range r.spans {
-		byName[s.GetName()] = s
-	}
-	return byName
-}
-
-// attributes returns the attributes of the resource as one string.
-func (r *receiver) attributes() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var all []string
-	for _, a := range r.resource.GetAttributes() {
-		all = append(all, a.GetKey()+"="+a.GetValue().GetStringValue())
-	}
-	return strings.Join(all, " ")
-}
-
-// receive runs a receiver for a protocol and returns it with its endpoint.
-func receive(t *testing.T, protocol string) (*receiver, string) {
+// receive runs a receiver.
+func receive(t *testing.T) *receiver {
 	t.Helper()
-	r := &receiver{}
-	if protocol != "grpc" {
-		server := httptest.NewServer(r)
-		t.Cleanup(server.Close)
-		return r, server.URL
-	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := &receiver{url: "http://" + ln.Addr().String(), spans: map[string]*spans.Span{}}
 	server := grpc.NewServer()
 	collector.RegisterTraceServiceServer(server, r)
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(ln) })
 	t.Cleanup(func() { server.Stop(); running.Wait() })
-	return r, "http://" + ln.Addr().String()
+	return r
 }
 
 // environment sets variables, because the SDK reads some itself, and returns a getenv.
@@ -119,19 +82,14 @@ func environment(t *testing.T, variables map[string]string) func(string) string 
 	return func(name string) string { return variables[name] }
 }
 
+// TestSpansAreExported uses gRPC. cmd/outlook-monitor tests the default, HTTP.
 func TestSpansAreExported(t *testing.T) {
-	tests := map[string]struct{ protocol, service, wantService string }{
-		"default": {"", "", "outlook-monitor"},
-		"gRPC":    {"grpc", "my-monitor", "my-monitor"},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			r, url := receive(t, test.protocol)
-			m := telemetry.NewMetrics(build)
-			tracing := open(t, map[string]string{
-				"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": test.protocol,
-				"OTEL_SERVICE_NAME": test.service, "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
-			}, m.Exported)
+	for _, service := range []string{"", "my-monitor"} {
+		t.Run("service "+service, func(t *testing.T) {
+			r, m := receive(t), telemetry.NewMetrics(build)
+			tracing := r.open(t, map[string]string{
+				"OTEL_SERVICE_NAME": service, "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
+			}, m.Exported, slog.New(slog.DiscardHandler))
 			began := time.Now().Add(-time.Minute)
 			ctx, outer := tracing.Tracer().Start(t.Context(), "notification", trace.WithTimestamp(began))
 			_, inner := tracing.Tracer().Start(ctx, "read", trace.WithTimestamp(began.Add(time.Second)))
@@ -142,10 +100,11 @@ func TestSpansAreExported(t *testing.T) {
 			if err := tracing.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			got := r.byName()
-			notification, read := got["notification"], got["read"]
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			notification, read := r.spans["notification"], r.spans["read"]
 			if notification == nil || read == nil {
-				t.Fatalf("spans = %v, want both", got)
+				t.Fatalf("spans = %v, want both", r.spans)
 			}
 			if string(read.GetTraceId()) != string(notification.GetTraceId()) || string(read.GetParentSpanId()) != string(notification.GetSpanId()) {
 				t.Error("read is not a child of notification")
@@ -156,10 +115,15 @@ func TestSpansAreExported(t *testing.T) {
 			if read.GetStatus().GetMessage() != "gone" || len(read.GetAttributes()) != 1 {
 				t.Errorf("read = %v, want its error and its attribute", read)
 			}
-			resource := r.attributes()
-			for _, want := range []string{"service.name=" + test.wantService, "service.version=v1.2.0", "deployment.environment=test"} {
-				if !strings.Contains(resource, want) {
-					t.Errorf("resource = %s, want it to contain %s", resource, want)
+			described := map[string]string{}
+			for _, a := range r.resource.GetAttributes() {
+				described[a.GetKey()] = a.GetValue().GetStringValue()
+			}
+			for key, want := range map[string]string{
+				"service.name": cmp.Or(service, "outlook-monitor"), "service.version": "v1.2.0", "deployment.environment": "test",
+			} {
+				if described[key] != want {
+					t.Errorf("%s = %q, want %q", key, described[key], want)
 				}
 			}
 			if n := series(scrape(t, m), `outlook_monitor_exported_spans_total{outcome="ok"}`); n != "2" {
@@ -204,20 +168,12 @@ func TestExportVariables(t *testing.T) {
 	}
 }
 
-// exporting returns a receiver and a Tracing that exports to it. variables are set in
-// addition to the endpoint.
-func exporting(t *testing.T, variables map[string]string) (*receiver, *telemetry.Tracing) {
+// open returns a Tracing that exports to r. variables are set in addition to the endpoint.
+func (r *receiver) open(t *testing.T, variables map[string]string, exported func(int, error), log *slog.Logger) *telemetry.Tracing {
 	t.Helper()
-	r, url := receive(t, "")
-	all := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url}
+	all := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": r.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
 	maps.Copy(all, variables)
-	return r, open(t, all, func(int, error) {})
-}
-
-// open returns a Tracing configured by valid variables.
-func open(t *testing.T, variables map[string]string, exported func(int, error)) *telemetry.Tracing {
-	t.Helper()
-	tracing, err := telemetry.OpenTracing(t.Context(), build, environment(t, variables), exported, slog.New(slog.DiscardHandler))
+	tracing, err := telemetry.OpenTracing(t.Context(), build, environment(t, all), exported, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +181,8 @@ func open(t *testing.T, variables map[string]string, exported func(int, error)) 
 }
 
 func TestSamplerVariables(t *testing.T) {
-	r, tracing := exporting(t, map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"})
+	tracing := receive(t).open(t, map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"},
+		func(n int, _ error) { t.Errorf("%d spans are exported, want none", n) }, slog.New(slog.DiscardHandler))
 	ctx, outer := tracing.Tracer().Start(t.Context(), "notification")
 	if c := outer.SpanContext(); !c.IsValid() || c.IsSampled() {
 		t.Errorf("span context = %v, want a valid one that is not sampled", c)
@@ -236,23 +193,13 @@ func TestSamplerVariables(t *testing.T) {
 	if err := tracing.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.byName(); len(got) != 0 {
-		t.Errorf("spans = %v, want none", got)
-	}
 }
 
 func TestExportFailuresAreCountedAndLoggedOnce(t *testing.T) {
-	r, url := receive(t, "")
-	r.mu.Lock()
+	r, m := receive(t), telemetry.NewMetrics(build)
 	r.refusing = true
-	r.mu.Unlock()
-	getenv := environment(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "10"})
 	var out programtest.Output
-	m := telemetry.NewMetrics(build)
-	tracing, err := telemetry.OpenTracing(t.Context(), build, getenv, m.Exported, slog.New(slog.NewTextHandler(&out, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	tracing := r.open(t, map[string]string{"OTEL_BSP_SCHEDULE_DELAY": "10"}, m.Exported, slog.New(slog.NewTextHandler(&out, nil)))
 	dropped := func() string { return series(scrape(t, m), `outlook_monitor_exported_spans_total{outcome="failed"}`) }
 	for n := 1; n <= 3; n++ {
 		_, span := tracing.Tracer().Start(t.Context(), "read")
@@ -264,27 +211,5 @@ func TestExportFailuresAreCountedAndLoggedOnce(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "spans can't be exported"); n != 1 {
 		t.Errorf("logged %d times, want once: %s", n, out.String())
-	}
-}
-
-func TestCallsInsideSpansAreTraced(t *testing.T) {
-	r, tracing := exporting(t, nil)
-	url, last := echo(t)
-	get(t, t.Context(), tracing, url+"/", http.Header{})
-	if h := last(); h.Get("Traceparent") != "" {
-		t.Errorf("traceparent outside a span = %q, want none", h.Get("Traceparent"))
-	}
-	ctx, span := tracing.Tracer().Start(t.Context(), "deliver")
-	get(t, ctx, tracing, url+"/api/setstatus", http.Header{"Authorization": {"Bearer s3cret"}})
-	span.End()
-	parts, parent := traceparent.FindStringSubmatch(last().Get("Traceparent")), span.SpanContext()
-	if parts == nil || parts[1] != parent.TraceID().String() || parts[2] == parent.SpanID().String() {
-		t.Errorf("traceparent = %v, want a new span in trace %s", parts, parent.TraceID())
-	}
-	if err := tracing.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := r.byName(); len(got) != 2 || got["GET 127.0.0.1"] == nil || strings.Contains(got["GET 127.0.0.1"].String(), "s3cret") {
-		t.Errorf("spans = %v, want deliver and its call without the secret", got)
 	}
 }

@@ -33,16 +33,11 @@ func compare(t *testing.T, scrape string, want map[string]string) {
 
 func TestGauges(t *testing.T) {
 	m := telemetry.NewMetrics(build)
-	scrapes, up := 0, true
-	m.WatchGauges(func() telemetry.Gauges {
-		scrapes++
-		g := gauges
-		g.Away += scrapes
-		return g
-	})
+	g, up := gauges, true
+	m.WatchGauges(func() telemetry.Gauges { return g })
 	m.WatchRedis(func() bool { return up })
 	compare(t, scrape(t, m), map[string]string{"outlook_monitor_redis_up": "1"})
-	up = false
+	g.Away, up = 6, false
 	compare(t, scrape(t, m), map[string]string{
 		`outlook_monitor_redis_up`:                                  "0",
 		`outlook_monitor_owned_partitions`:                          "32",
@@ -64,16 +59,10 @@ func TestGauges(t *testing.T) {
 		`outlook_monitor_backlog_lag_seconds{work="read"}`:          "1.5",
 		`outlook_monitor_backlog_lag_seconds{work="deliver"}`:       "0",
 	})
-}
-
-func TestNoCoverageWithoutSubscriptions(t *testing.T) {
-	m := telemetry.NewMetrics(build)
-	g := gauges
-	g.Covered = false
-	m.WatchGauges(func() telemetry.Gauges { return g })
+	g.Covered = false // no subscriptions are configured
 	compare(t, scrape(t, m), map[string]string{
 		`outlook_monitor_uncovered_users`: "", `outlook_monitor_subscriptions{state="live"}`: "",
-		`outlook_monitor_subscription_expiry_timestamp_seconds`: "", `outlook_monitor_users_away`: "4",
+		`outlook_monitor_subscription_expiry_timestamp_seconds`: "", `outlook_monitor_users_away`: "6",
 	})
 }
 
@@ -87,7 +76,7 @@ func TestUnknownValuesAreAbsent(t *testing.T) {
 	})
 	m.WatchLogin(func() time.Time { return time.Time{} }, func() time.Time { return time.Time{} })
 	got := scrape(t, m)
-	for _, name := range []string{"outlook_monitor_redis_problems", "outlook_monitor_graph_token_expiry", "outlook_monitor_credential_expiry", "unreachable"} {
+	for _, name := range []string{"redis_problems", "graph_token_expiry", "credential_expiry", "unreachable"} {
 		if strings.Contains(got, name) {
 			t.Errorf("scrape contains %s, want it absent", name)
 		}

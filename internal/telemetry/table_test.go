@@ -48,20 +48,8 @@ func withAllMetrics() *telemetry.Metrics {
 	m.WatchProblems(func(context.Context) (int, error) { return 2, nil })
 	m.WatchLogin(func() time.Time { return time.Unix(1800000000, 0) }, func() time.Time { return time.Unix(1900000000, 0) })
 	m.WatchExpiry("tls", func() time.Time { return time.Unix(2000000000, 0) })
-	countEach(m, 1)
+	countEach(m)
 	return m
-}
-
-// gathered returns the families of this service in a scrape, by name.
-func gathered(t *testing.T, m *telemetry.Metrics) map[string]*dto.MetricFamily {
-	t.Helper()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(scrape(t, m)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	maps.DeleteFunc(families, func(name string, _ *dto.MetricFamily) bool { return !strings.HasPrefix(name, "outlook_monitor_") })
-	return families
 }
 
 // row returns the row of a family in the table of metrics.
@@ -110,15 +98,21 @@ func registered(t *testing.T) (names []string) {
 }
 
 func TestMetricsTable(t *testing.T) {
-	families := gathered(t, withAllMetrics())
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(scrape(t, withAllMetrics())))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range registered(t) {
 		if families[name] == nil {
 			t.Errorf("%s has no value here: set it in countEach or withAllMetrics, and add its row to %s", name, metricsTable)
 		}
 	}
 	var want []string
-	for _, f := range families {
-		want = append(want, row(f))
+	for name, f := range families {
+		if metricName.MatchString(name) {
+			want = append(want, row(f))
+		}
 	}
 	slices.Sort(want)
 	_, rest, _ := strings.Cut(file(t, metricsTable), "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n")
@@ -130,18 +124,10 @@ func TestMetricsTable(t *testing.T) {
 
 var metricName = regexp.MustCompile(`outlook_monitor_[a-z_]+`)
 
-// TestAlertsAndDashboardUseExistingSeries knows that those of a histogram end in _bucket,
-// _sum or _count.
 func TestAlertsAndDashboardUseExistingSeries(t *testing.T) {
 	series := map[string]bool{}
-	for name, f := range gathered(t, withAllMetrics()) {
+	for _, name := range regexp.MustCompile("(?m)^"+metricName.String()).FindAllString(scrape(t, withAllMetrics()), -1) {
 		series[name] = true
-		if f.GetType() == dto.MetricType_HISTOGRAM {
-			delete(series, name)
-			for _, part := range []string{"_bucket", "_sum", "_count"} {
-				series[name+part] = true
-			}
-		}
 	}
 	used := map[string]bool{}
 	for _, where := range []string{alerts, alertTests, dashboard} {
@@ -184,7 +170,7 @@ func TestDashboardIsWellFormed(t *testing.T) {
 	if d.Title == "" || d.UID == "" || d.SchemaVersion < 36 || !slices.Equal(variables, []string{"datasource datasource", "query job"}) {
 		t.Errorf("dashboard = %q %q of schema %d with %v, want variables for the data source and the job", d.Title, d.UID, d.SchemaVersion, variables)
 	}
-	ids, taken, rows := map[int]bool{}, map[[2]int]string{}, 0
+	ids, taken := map[int]bool{}, map[[2]int]string{}
 	for _, p := range d.Panels {
 		if ids[p.ID] || p.ID == 0 || p.Title == "" {
 			t.Errorf("panel %d %q lacks a unique id or a title", p.ID, p.Title)
@@ -200,7 +186,6 @@ func TestDashboardIsWellFormed(t *testing.T) {
 			}
 		}
 		if p.Type == "row" {
-			rows++
 			continue
 		}
 		if len(p.Targets) == 0 || p.Datasource.UID != "${datasource}" {
@@ -211,9 +196,6 @@ func TestDashboardIsWellFormed(t *testing.T) {
 				t.Errorf("panel %q queries %q, want the job of each series to be $job", p.Title, q.Expr)
 			}
 		}
-	}
-	if rows != 8 {
-		t.Errorf("%d rows, want truth, speed, reads, Graph, backlog, Redis, mediator, process", rows)
 	}
 }
 
