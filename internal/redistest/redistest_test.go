@@ -12,19 +12,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/redistest"
 )
-
-func eventually(t *testing.T, what string, done func() error) {
-	t.Helper()
-	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if err = done(); err == nil {
-			return
-		}
-	}
-	t.Fatalf("%s: %v", what, err)
-}
 
 // dial returns a client that does not retry.
 func dial(t *testing.T, url string) *redis.Client {
@@ -93,10 +83,25 @@ func TestServerEndsWithProcess(t *testing.T) {
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	eventually(t, "the server ends", func() error {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			return fmt.Errorf("%s still accepts connections", conn.RemoteAddr())
-		}
-		return nil
+	await.True(t, "the server ends", func() bool {
+		conn, err := net.Dial("tcp", address)
+		return err != nil || conn.Close() != nil
 	})
+}
+
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, "appendfsync everysec")
+	client := dial(t, s.URL())
+	s.FillDisk()
+	await.True(t, "writes are refused", func() bool {
+		err := client.Set(t.Context(), "k", "refused", 0).Err()
+		return err != nil && strings.Contains(err.Error(), "MISCONF")
+	})
+	s.FreeDisk()
+	await.True(t, "writes succeed again", func() bool { return client.Set(t.Context(), "k", "after", 0).Err() == nil })
+	s.Restart()
+	if got, err := client.Get(t.Context(), "k").Result(); got != "after" || err != nil {
+		t.Errorf("after a restart = %q, %v, want after", got, err)
+	}
 }

@@ -97,20 +97,23 @@ func TestAgentURL(t *testing.T) {
 }
 
 func TestAgentReportsEachURLOnce(t *testing.T) {
-	reported, log := &urls{}, &programtest.Output{}
-	one := tunnels("web", "https://one.ngrok.app", "http://localhost:8080")
-	a := &tunnel.Agent{Port: "8080", Opened: reported.add, Log: slog.New(slog.NewTextHandler(log, nil)), API: newAgent(t,
-		one, one,
+	reported, log := make(chan string, 10), &programtest.Output{}
+	const one, two, other = "https://one.ngrok.app", "https://two.ngrok.app", "https://other.ngrok.app"
+	onlyOne := tunnels("web", one, "http://localhost:8080")
+	a := &tunnel.Agent{Port: "8080", Opened: func(url string) { reported <- url }, Log: slog.New(slog.NewTextHandler(log, nil)), API: newAgent(t,
+		onlyOne, onlyOne,
 		// Another tunnel whose name sorts first does not replace the reported one.
-		tunnels("a", "https://other.ngrok.app", "http://localhost:8080", "web", "https://one.ngrok.app", "http://localhost:8080"),
+		tunnels("a", other, "http://localhost:8080", "web", one, "http://localhost:8080"),
 		// Failures leave the reported URL in place.
-		tunnels(), "", "", one,
-		tunnels("web", "https://two.ngrok.app", "http://localhost:8080"))}
+		tunnels(), "", "", onlyOne,
+		tunnels("web", two, "http://localhost:8080"))}
 	a.SetInterval(time.Millisecond)
 	await.Run(t, a.Run)
-	await.True(t, "the second URL is reported", func() bool { return len(reported.all()) == 2 })
-	if got, want := reported.all(), []string{"https://one.ngrok.app", "https://two.ngrok.app"}; !slices.Equal(got, want) {
-		t.Errorf("URLs = %v, want %v", got, want)
+	await.True(t, "two URLs are reported", func() bool { return len(reported) == 2 })
+	for _, want := range []string{one, two} {
+		if got := <-reported; got != want {
+			t.Errorf("URL = %s, want %s", got, want)
+		}
 	}
 	if n := strings.Count(log.String(), "is not an ngrok agent"); n != 1 {
 		t.Errorf("the same failure was logged %d times, want once", n)

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,15 +22,15 @@ type endpoint struct {
 	net.Listener // nil: Accept is never called
 	public       string
 	broken       chan error // makes Serve return
-	closed       atomic.Int32
+	closed       int
 }
 
 func (e *endpoint) URL() *url.URL { u, _ := url.Parse(e.public); return u }
-func (e *endpoint) Close() error  { e.closed.Add(1); return nil }
+func (e *endpoint) Close() error  { e.closed++; return nil }
 
 // account returns its results in turn and then repeats the last one.
 type account struct {
-	reported urls
+	reported []string
 	log      programtest.Output
 	results  []any // *endpoint or error
 	opens    []time.Time
@@ -55,7 +54,7 @@ func (a *account) ngrok() *tunnel.Ngrok {
 				return err
 			}
 		},
-		Opened: a.reported.add, Log: slog.New(slog.NewTextHandler(&a.log, nil)),
+		Opened: func(url string) { a.reported = append(a.reported, url) }, Log: slog.New(slog.NewTextHandler(&a.log, nil)),
 	}
 }
 
@@ -63,20 +62,26 @@ func TestBrokenTunnelIsReopened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one := &endpoint{public: "https://one.ngrok.app", broken: make(chan error, 1)}
 		two := &endpoint{public: "https://two.ngrok.app"}
-		a := &account{results: []any{errors.New("no network"), errors.New("no network"), one, errors.New("no network"), two}}
+		revoked := &tunnel.Refusal{Code: "ERR_NGROK_107"} // is permanent only at the start
+		a := &account{results: []any{errors.New("no network"), errors.New("no network"), one, revoked, two}}
 		stop := await.Run(t, a.ngrok().Run)
 		time.Sleep(time.Hour)
-		if got := a.reported.all(); !slices.Equal(got, []string{one.public}) || one.closed.Load() != 0 {
-			t.Fatalf("URLs = %v, want only the first, open", got)
+		synctest.Wait()
+		if !slices.Equal(a.reported, []string{one.public}) || one.closed != 0 {
+			t.Fatalf("URLs = %v, want only the first, open", a.reported)
 		}
+		broke := time.Now()
 		one.broken <- errors.New("session ended")
 		time.Sleep(time.Hour)
-		if got, want := a.reported.all(), []string{one.public, two.public}; !slices.Equal(got, want) {
-			t.Errorf("URLs = %v, want %v", got, want)
-		}
 		stop()
-		if one.closed.Load() != 1 || two.closed.Load() != 1 {
-			t.Errorf("closed %d and %d times, want once each", one.closed.Load(), two.closed.Load())
+		if wait := a.opens[3].Sub(broke); wait != time.Second {
+			t.Errorf("the first try after a success came after %v, want 1s", wait)
+		}
+		if want := []string{one.public, two.public}; !slices.Equal(a.reported, want) {
+			t.Errorf("URLs = %v, want %v", a.reported, want)
+		}
+		if one.closed != 1 || two.closed != 1 {
+			t.Errorf("closed %d and %d times, want once each", one.closed, two.closed)
 		}
 		if strings.Count(a.log.String(), "tunnel not open, retrying") != 4 {
 			t.Errorf("log = %s, want four failures", &a.log)
@@ -131,19 +136,6 @@ func TestRefusals(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestTokenRevokedLaterIsRetried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		one := &endpoint{public: "https://one.ngrok.app", broken: make(chan error, 1)}
-		one.broken <- errors.New("session ended")
-		a := &account{results: []any{one, &tunnel.Refusal{Code: "ERR_NGROK_107"}}}
-		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-		defer stop()
-		if err := a.ngrok().Run(ctx); err != nil || len(a.opens) < 3 {
-			t.Errorf("Run = %v after %d tries, want nil and more tries", err, len(a.opens))
-		}
-	})
 }
 
 // The SDK connects to a port without a listener.
