@@ -31,7 +31,7 @@ func BenchmarkChange(b *testing.B) {
 	for b.Loop() {
 		tb := newTestbed(b, config{users: changeUsers})
 		chain := tb.newFloorChain()
-		heading(b, "c. from the notification of a change to the mediator, %d users polled", changeUsers)
+		heading("c. from the notification of a change to the mediator, %d users polled", changeUsers)
 		restFloor := sequentially(chain.once)
 		loadFloor := atRate(changeRate, changeTime, chain.once)
 
@@ -41,30 +41,32 @@ func BenchmarkChange(b *testing.B) {
 		rest := sequentially(probe.once)
 		var profiled sync.WaitGroup
 		profiled.Go(func() { tb.saveProfile("change", 7) })
-		before := tb.cpuByProcess()
+		before := tb.usage()
 		load := atRate(changeRate, changeTime, probe.once)
-		after := tb.cpuByProcess()
+		used := tb.usage().since(before)
 		profiled.Wait()
 
-		row(b, figure{name: "one at a time, p50", value: quantile(rest, 0.5), unit: "ms", floor: quantile(restFloor, 0.5), goal: "≤ floor + 2 ms"})
-		row(b, figure{name: "one at a time, p99", value: quantile(rest, 0.99), unit: "ms", floor: quantile(restFloor, 0.99)})
-		row(b, figure{name: "500 a second, p50", value: quantile(load, 0.5), unit: "ms", floor: quantile(loadFloor, 0.5), goal: "≤ floor + 2 ms"})
-		row(b, figure{name: "500 a second, p99", value: quantile(load, 0.99), unit: "ms", floor: quantile(loadFloor, 0.5), goal: "≤ p50 of floor + 15 ms"})
-		row(b, figure{name: "500 a second, delivered", value: float64(len(load)), floor: changeRate * changeTime.Seconds(), goal: "floor: all changes"})
-		all := 0.0
-		for i, who := range processes {
-			used := (after[i] - before[i]) / changeTime.Seconds()
-			all += used
-			row(b, figure{name: "500 a second, cores busy with " + who, value: used})
+		row(figure{name: "one at a time, p50", value: quantile(rest, 0.5), unit: "ms", floor: quantile(restFloor, 0.5), goal: "≤ floor + 2 ms"})
+		row(figure{name: "one at a time, p99", value: quantile(rest, 0.99), unit: "ms", floor: quantile(restFloor, 0.99)})
+		row(figure{name: "500 a second, p50", value: quantile(load, 0.5), unit: "ms", floor: quantile(loadFloor, 0.5), goal: "≤ floor + 2 ms"})
+		row(figure{name: "500 a second, p99", value: quantile(load, 0.99), unit: "ms", floor: quantile(loadFloor, 0.5), goal: "≤ p50 of floor + 15 ms"})
+		row(figure{name: "500 a second, delivered", value: float64(len(load)), floor: changeRate * changeTime.Seconds(), goal: "floor: all changes"})
+		busy := func(who string, cpu float64) figure {
+			return figure{name: "500 a second, cores busy " + who, value: cpu / changeTime.Seconds()}
 		}
-		row(b, figure{name: "500 a second, cores busy in all", value: all, floor: float64(runtime.NumCPU()), goal: "floor: all cores"})
-		b.ReportMetric(0, "ns/op")
-		tb.throughOtherReplica(b, probe)
+		row(busy("with the program", used.program))
+		row(busy("with Redis", used.redis))
+		row(busy("with the local Graph", used.graph))
+		row(busy("with mediator and sender", used.own))
+		all := busy("in all", used.program+used.redis+used.graph+used.own)
+		all.floor, all.goal = float64(runtime.NumCPU()), "floor: all cores"
+		row(all)
+		tb.throughOtherReplica(probe)
 	}
 }
 
 // throughOtherReplica sends the notifications for mailboxes of one replica to another.
-func (tb *testbed) throughOtherReplica(b *testing.B, probe *probe) {
+func (tb *testbed) throughOtherReplica(probe *probe) {
 	first := maps.Keys(tb.table().Beats)
 	second := tb.start()
 	owners := func() (owned map[string]int) {
@@ -81,14 +83,17 @@ func (tb *testbed) throughOtherReplica(b *testing.B, probe *probe) {
 	time.Sleep(idleTime)
 	table := tb.table()
 	for life := range first {
-		probe.restrict(func(u graphsim.User) bool { return table.Leases[ooo.RecordID(u.ID).Partition()].Life == life })
+		probe.users = slices.DeleteFunc(slices.Clone(probe.users), func(u graphsim.User) bool {
+			return table.Leases[ooo.RecordID(u.ID).Partition()].Life != life
+		})
 	}
+	probe.items = notificationItems(probe.users)
 	through := func(r *replica) []float64 {
 		probe.replicaURL = r.base
 		return sequentially(probe.once)
 	}
 	owner, another := through(tb.replicas[0]), through(second)
-	row(b, figure{name: "one at a time, through another replica, p50", value: quantile(another, 0.5), unit: "ms", floor: quantile(owner, 0.5), goal: "≤ 1 ms more than through the owner"})
+	row(figure{name: "one at a time, through another replica, p50", value: quantile(another, 0.5), unit: "ms", floor: quantile(owner, 0.5), goal: "≤ 1 ms more than through the owner"})
 }
 
 // table returns the owners table.
@@ -99,18 +104,6 @@ func (tb *testbed) table() store.Table {
 		tb.t.Fatal(err)
 	}
 	return store.ParseTable(fields)
-}
-
-// processes lists the processes that share the machine.
-var processes = [...]string{"the program", "Redis", "the local Graph", "mediator and sender"}
-
-// cpuByProcess returns the CPU seconds that each process has used.
-func (tb *testbed) cpuByProcess() (all [len(processes)]float64) {
-	tb.t.Helper()
-	for _, r := range tb.replicas {
-		all[0] += cpuOf(tb.t, r.PID())
-	}
-	return [...]float64{all[0], infoOf(tb.t, tb.redis, "cpu", "used_cpu_user", "used_cpu_sys"), cpuOf(tb.t, tb.graph.PID()), ownCPU()}
 }
 
 // sequentially calls once repeatedly, with pauses.
@@ -163,7 +156,7 @@ func (tb *testbed) newFloorChain() *floorChain {
 	}
 	return &floorChain{
 		tb: tb, client: bare, store: tb.redis[0], items: notificationItems(tb.graph.users),
-		inbox: startInbox(tb.t, "inbox floor", inboxParams{RedisURL: tb.redisURL}),
+		inbox: startInbox(tb.t, "inbox floor", tb.redisURL),
 	}
 }
 
@@ -196,7 +189,7 @@ func (c *floorChain) once(n int) (float64, error) {
 // probe makes changes and waits until the mediator receives them.
 type probe struct {
 	tb         *testbed
-	replicaURL string // base URL of the replica that is notified
+	replicaURL string // base URL of the replica that is notified; empty: none
 	users      []graphsim.User
 	items      []string
 
@@ -207,39 +200,19 @@ type probe struct {
 
 func (tb *testbed) newProbe() *probe {
 	n := &probe{tb: tb, replicaURL: tb.replicas[0].base, users: tb.graph.users, items: notificationItems(tb.graph.users), waiting: map[string]chan time.Time{}}
-	tb.mediator.setOnState(func(_ string, state delivery) {
+	tb.mediator.setOnState(func(message string, at time.Time) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if arrived := n.waiting[state.message]; arrived != nil {
-			arrived <- state.at
-			delete(n.waiting, state.message)
+		if arrived := n.waiting[message]; arrived != nil {
+			arrived <- at
+			delete(n.waiting, message)
 		}
 	})
 	return n
 }
 
-// restrict keeps only the users for which keep returns true.
-func (n *probe) restrict(keep func(u graphsim.User) bool) {
-	n.users = slices.DeleteFunc(slices.Clone(n.users), func(u graphsim.User) bool { return !keep(u) })
-	n.items = notificationItems(n.users)
-}
-
 // once changes another user at each call and sends the notification.
 func (n *probe) once(int) (float64, error) {
-	return n.changeAndWait(func(user int) error {
-		if status := post(n.replicaURL+notificationPath, collection(n.items[user:user+1])); status != http.StatusAccepted {
-			return fmt.Errorf("status %d", status)
-		}
-		return nil
-	})
-}
-
-// onceWithoutNotification is like once, but sends no notification.
-func (n *probe) onceWithoutNotification(int) (float64, error) {
-	return n.changeAndWait(func(int) error { return nil })
-}
-
-func (n *probe) changeAndWait(announce func(user int) error) (float64, error) {
 	arrived := make(chan time.Time, 1)
 	n.mu.Lock()
 	user, text := n.changes%len(n.users), fmt.Sprintf("Change %d", n.changes)
@@ -250,8 +223,10 @@ func (n *probe) changeAndWait(announce func(user int) error) (float64, error) {
 		return 0, err
 	}
 	began := time.Now()
-	if err := announce(user); err != nil {
-		return 0, err
+	if n.replicaURL != "" {
+		if status := post(n.replicaURL+notificationPath, collection(n.items[user:user+1])); status != http.StatusAccepted {
+			return 0, fmt.Errorf("status %d", status)
+		}
 	}
 	select {
 	case at := <-arrived:

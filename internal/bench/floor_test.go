@@ -24,18 +24,19 @@ const (
 	clientSecret = graphsim.DefaultClientSecret
 )
 
-// batchSize is Graph's limit for one $batch.
-const batchSize = 20
+const (
+	batchSize        = 20 // Graph's limit for one $batch
+	floorConcurrency = 64 // batches in flight
+)
 
 // floorParams configures the floor of reading.
 type floorParams struct {
-	Graph       graphInfo
-	IDs         []string
-	Rate        float64 // reads a second; 0: no limit
-	Burst       float64 // seconds whose batches are sent together; 0: each batch at its own time
-	Concurrency int     // batches in flight
-	HTTP1       bool
-	Seconds     float64
+	Graph   graphInfo
+	IDs     []string
+	Rate    float64 // reads a second; 0: no limit
+	Burst   float64 // seconds whose batches are sent together; 0: each batch at its own time
+	HTTP1   bool
+	Seconds float64
 }
 
 // floorResult is the result of the floor of reading.
@@ -46,11 +47,7 @@ type floorResult struct {
 
 // runReadFloor reads mailboxes at the least possible cost: with net/http, one typed struct
 // and encoding/json.
-func runReadFloor(params []byte, report func(any), stopped <-chan struct{}) error {
-	var o floorParams
-	if err := json.Unmarshal(params, &o); err != nil {
-		return err
-	}
+func runReadFloor(ctx context.Context, o floorParams, report func(any)) error {
 	f, err := newBareClient(o.Graph, o.HTTP1)
 	if err != nil {
 		return err
@@ -66,7 +63,7 @@ func runReadFloor(params []byte, report func(any), stopped <-chan struct{}) erro
 	var workers sync.WaitGroup
 	before, began := ownCPU(), time.Now()
 	end := began.Add(time.Duration(o.Seconds * float64(time.Second)))
-	for range o.Concurrency {
+	for range floorConcurrency {
 		workers.Go(func() {
 			for {
 				n := next.Add(1) - 1
@@ -88,12 +85,12 @@ func runReadFloor(params []byte, report func(any), stopped <-chan struct{}) erro
 	}
 	workers.Wait()
 	took := time.Since(began).Seconds()
-	done := next.Load() - int64(o.Concurrency) - failed.Load()
+	done := next.Load() - floorConcurrency - failed.Load()
 	if failed.Load() > done/10 {
 		return fmt.Errorf("%d of %d batches failed", failed.Load(), next.Load())
 	}
 	report(floorResult{Reads: float64(done * batchSize), Seconds: took, CPU: ownCPU() - before})
-	<-stopped
+	<-ctx.Done()
 	return nil
 }
 
@@ -109,14 +106,10 @@ func newBareClient(g graphInfo, http1 bool) (*bareClient, error) {
 	if !roots.AppendCertsFromPEM([]byte(g.CA)) {
 		return nil, errors.New("no authority")
 	}
-	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: !http1, DisableCompression: true,
-		MaxIdleConnsPerHost: 256,
-	}
-	if http1 {
-		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
-	}
-	b := &bareClient{client: &http.Client{Transport: transport}, base: g.URL + "/v1.0"}
+	// Without ForceAttemptHTTP2, a transport with its own TLS settings speaks only HTTP/1.1.
+	b := &bareClient{base: g.URL + "/v1.0", client: &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: !http1, DisableCompression: true, MaxIdleConnsPerHost: 256,
+	}}}
 	answer, err := b.client.PostForm(g.URL+"/"+g.Tenant+"/oauth2/v2.0/token", url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {clientID}, "client_secret": {clientSecret}, "scope": {g.URL + "/.default"},
 	})

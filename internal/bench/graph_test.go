@@ -1,18 +1,16 @@
 package bench_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime/debug"
-	"sync"
 	"testing"
 	"time"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 )
 
 // graphParams configures the local Graph.
@@ -24,36 +22,23 @@ type graphParams struct {
 // graphInfo says how to reach the local Graph.
 type graphInfo struct{ URL, Control, CA, Tenant string }
 
-const domain = "contoso.example"
-
 // runGraph runs the local Graph.
-func runGraph(params []byte, report func(any), stopped <-chan struct{}) error {
-	var o graphParams
-	if err := json.Unmarshal(params, &o); err != nil {
-		return err
-	}
+func runGraph(ctx context.Context, o graphParams, report func(any)) error {
 	sim, err := graphsim.New(graphsim.Config{Seed: 30, AppRequests: o.AppRequests})
 	if err != nil {
 		return err
 	}
 	debug.SetGCPercent(400) // saves CPU time on the shared cores
-	if _, err := sim.AddUsers(o.Users, domain); err != nil {
+	if _, err := sim.AddUsers(o.Users, "contoso.example"); err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	var running sync.WaitGroup
-	running.Go(func() { err = sim.Run(ctx) })
 	report(graphInfo{sim.URL(), sim.ControlURL(), string(sim.CAPEM()), sim.TenantID()})
-	<-stopped
-	stop()
-	running.Wait()
-	return err
+	return sim.Run(ctx)
 }
 
 // graph is a client of the local Graph process.
 type graph struct {
-	*child
+	*programtest.Process
 	graphInfo
 	t     testing.TB
 	users []graphsim.User
@@ -62,7 +47,7 @@ type graph struct {
 func startGraph(t testing.TB, o graphParams) *graph {
 	t.Helper()
 	g := &graph{t: t}
-	g.child = startRole(t, "graph", o, &g.graphInfo)
+	g.Process = startRole(t, "graph", o, &g.graphInfo)
 	var answer struct{ Users []graphsim.User }
 	g.call(http.MethodGet, "/users", nil, &answer)
 	g.users = answer.Users
@@ -78,22 +63,9 @@ func (g *graph) call(method, path string, body, answer any) {
 }
 
 func (g *graph) tryCall(method, path string, body, answer any) error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	request, err := http.NewRequest(method, g.Control+path, bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	text, err = io.ReadAll(response.Body)
-	if err != nil || response.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s = %d %s, %v", method, path, response.StatusCode, text, err)
+	status, text := send(method, g.Control+path, encode(g.t, body))
+	if status/100 != 2 {
+		return fmt.Errorf("%s %s = %d %s", method, path, status, text)
 	}
 	if answer == nil {
 		return nil
@@ -125,8 +97,3 @@ func (g *graph) setReply(id, text string) error {
 }
 
 func reads(s graphsim.Stats) float64 { return float64(s.Calls["read"]["200"]) }
-
-// client is used for all plain HTTP requests.
-var client = &http.Client{Transport: &http.Transport{
-	MaxIdleConns: 1000, MaxIdleConnsPerHost: 1000, DisableCompression: true,
-}}

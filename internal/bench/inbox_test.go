@@ -1,11 +1,9 @@
 package bench_test
 
 import (
-	"bytes"
 	"context"
 	cryptorand "crypto/rand"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -16,34 +14,21 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/webhook"
 )
 
-// inboxParams configures an inbox.
-type inboxParams struct {
-	RedisURL  string
-	Addresses []string
-}
-
-type inboxInfo struct{ URL string }
-
 // runInbox runs only the package that receives notifications, with its Redis. Nothing
 // reads the mailboxes.
-func runInbox(params []byte, report func(any), stopped <-chan struct{}) error {
-	var o inboxParams
-	if err := json.Unmarshal(params, &o); err != nil {
-		return err
-	}
-	ctx := context.Background()
-	hints, err := store.Open(store.Config{URL: o.RedisURL})
+func runInbox(ctx context.Context, redisURL string, report func(any)) error {
+	hints, err := store.Open(store.Config{URL: redisURL})
 	if err != nil {
 		return err
 	}
@@ -66,23 +51,19 @@ func runInbox(params []byte, report func(any), stopped <-chan struct{}) error {
 		Public:  server.NewPublic(server.PublicConfig{Concurrency: 256, Refused: func(int) {}, Log: log}),
 		Counted: func(string, int) {}, Answered: func(time.Duration) {}, Tracer: noop.Tracer{}, Log: log,
 	}).Register(engine)
-	return serve(engine, report, stopped)
+	return serve(ctx, engine, report)
 }
 
 // runInboxFloor receives notifications at the least possible cost: it decodes them and
 // writes to Redis in one pipeline.
-func runInboxFloor(params []byte, report func(any), stopped <-chan struct{}) error {
-	var o inboxParams
-	if err := json.Unmarshal(params, &o); err != nil {
-		return err
-	}
-	options, err := redis.ParseURL(o.RedisURL)
+func runInboxFloor(ctx context.Context, redisURL string, report func(any)) error {
+	options, err := redis.ParseURL(redisURL)
 	if err != nil {
 		return err
 	}
 	client := redis.NewClient(options)
 	defer client.Close()
-	return serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return serve(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Value []struct {
 				SubscriptionID string `json:"subscriptionId"`
@@ -104,44 +85,37 @@ func runInboxFloor(params []byte, report func(any), stopped <-chan struct{}) err
 			return
 		}
 		w.WriteHeader(http.StatusAccepted)
-	}), report, stopped)
+	}), report)
 }
 
-func serve(handler http.Handler, report func(any), stopped <-chan struct{}) error {
+func serve(ctx context.Context, handler http.Handler, report func(any)) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	go func() { <-stopped; stop() }()
-	report(inboxInfo{"http://" + ln.Addr().String()})
+	report("http://" + ln.Addr().String())
 	return server.Serve(ctx, server.Listener{Listener: ln, Handler: handler}, slog.New(slog.DiscardHandler))
 }
 
 // inbox is a client of one of the two processes.
 type inbox struct {
-	*child
+	*programtest.Process
 	url string
 }
 
-func startInbox(t testing.TB, role string, o inboxParams) inbox {
+func startInbox(t testing.TB, role, redisURL string) (in inbox) {
 	t.Helper()
-	var at inboxInfo
-	c := startRole(t, role, o, &at)
-	return inbox{c, at.URL + notificationPath}
-}
-
-// inboxLoad is the result of a measurement.
-type inboxLoad struct {
-	latency float64 // ms, median
-	cpu     float64 // µs per POST, of the receiving process
+	in.Process = startRole(t, role, redisURL, &in.url)
+	in.url += notificationPath
+	return in
 }
 
 // inboxTime is the length of one measurement.
 const inboxTime = time.Second
 
-// measure sends POSTs with some items each, a number of them concurrently.
-func (in inbox) measure(t testing.TB, notifications []string, items, workers int) inboxLoad {
+// measure sends POSTs with some items each, a number of them concurrently. It returns the
+// median time in ms, and the CPU time of a POST in µs.
+func (in inbox) measure(t testing.TB, notifications []string, items, workers int) (latency, cpu float64) {
 	t.Helper()
 	var mu sync.Mutex
 	var all []float64
@@ -171,7 +145,7 @@ func (in inbox) measure(t testing.TB, notifications []string, items, workers int
 	if len(all) == 0 {
 		t.Fatal("no POST was accepted")
 	}
-	return inboxLoad{median(all), 1e6 * (cpuOf(t, in.PID()) - before) / float64(len(all))}
+	return median(all), 1e6 * (cpuOf(t, in.PID()) - before) / float64(len(all))
 }
 
 // BenchmarkInbox is part b: the time from the POST of a notification to its 202.
@@ -180,35 +154,30 @@ func BenchmarkInbox(b *testing.B) {
 	for b.Loop() {
 		tb := newTestbed(b, config{users: users})
 		notifications := notificationItems(tb.graph.users)
-		o := inboxParams{tb.redisURL, addresses(tb.graph)}
-		own, floor := startInbox(b, "inbox", o), startInbox(b, "inbox floor", o)
-		heading(b, "b. receiving notifications, only the package with its Redis")
+		own, floor := startInbox(b, "inbox", tb.redisURL), startInbox(b, "inbox floor", tb.redisURL)
+		heading("b. receiving notifications, only the package with its Redis")
 		for _, items := range []int{1, 20, 100} {
 			for _, workers := range []int{1, 8} {
-				var a, f [2][]float64 // latency and CPU
+				var latency, cpu, floorLatency, floorCPU []float64
 				for range 3 {
-					one := own.measure(b, notifications, items, workers)
-					a[0], a[1] = append(a[0], one.latency), append(a[1], one.cpu)
-					one = floor.measure(b, notifications, items, workers)
-					f[0], f[1] = append(f[0], one.latency), append(f[1], one.cpu)
+					l, c := own.measure(b, notifications, items, workers)
+					latency, cpu = append(latency, l), append(cpu, c)
+					l, c = floor.measure(b, notifications, items, workers)
+					floorLatency, floorCPU = append(floorLatency, l), append(floorCPU, c)
 				}
 				name := plural(items, "item") + ", " + plural(workers, "request") + " at once"
-				row(b, figure{name: name + ": POST to 202, median", value: 1000 * median(a[0]), unit: "µs", floor: 1000 * median(f[0]), goal: "≤ 1.3 × floor"})
-				row(b, figure{name: name + ": CPU of a POST", value: median(a[1]), unit: "µs", floor: median(f[1])})
+				row(figure{name: name + ": POST to 202, median", value: 1000 * median(latency), unit: "µs", floor: 1000 * median(floorLatency), goal: "≤ 1.3 × floor"})
+				row(figure{name: name + ": CPU of a POST", value: median(cpu), unit: "µs", floor: median(floorCPU)})
 			}
 		}
-		b.ReportMetric(0, "ns/op")
 	}
 }
 
 const notificationPath = "/graph/notifications"
 
-// eventsResource is the resource of the notifications.
-const eventsResource = "/users/{id}/events"
-
 // notificationItem returns a valid notification item for a user, formatted like Graph's.
 func notificationItem(u graphsim.User) string {
-	state := ooo.NewClientStateKeys(clientStateKey).Derive(ooo.ObjectID(u.ID), eventsResource)
+	state := ooo.NewClientStateKeys(clientStateKey).Derive(ooo.ObjectID(u.ID), "/users/{id}/events")
 	event := "AAMkADk0MGFkODE3LWE4MmYtNDRhOS04OGQxLTkyNGRkN2NhMmVlYgBGAAAAAAAB" + u.ID
 	return `{"subscriptionId":"` + u.ID + `","subscriptionExpirationDateTime":"2026-12-01T10:00:00.0000000Z",` +
 		`"changeType":"updated","resource":"Users/` + u.ID + `/Events/` + event + `","clientState":"` + state + `",` +
@@ -225,14 +194,3 @@ func notificationItems(users []graphsim.User) []string {
 }
 
 func collection(items []string) []byte { return []byte(`{"value":[` + strings.Join(items, ",") + `]}`) }
-
-// post sends a JSON body and returns the status, or 0 without an answer.
-func post(url string, body []byte) int {
-	response, err := client.Post(url, "application/json", bytes.NewReader(body))
-	if err != nil {
-		return 0
-	}
-	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, response.Body)
-	return response.StatusCode
-}

@@ -5,16 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
 	"sync"
 	"syscall"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"outlook-monitor/internal/programtest"
 )
@@ -25,15 +25,25 @@ const (
 	paramsVariable = "BENCH_PARAMS" // JSON
 )
 
-// role is what a process does: it reports its result or how to reach it, and ends once
-// stopped is closed.
-type role func(params []byte, report func(any), stopped <-chan struct{}) error
+// role is what a process does until ctx ends: it reports its result or how to reach it.
+type role func(ctx context.Context, params []byte, report func(any)) error
 
 var roles = map[string]role{
-	"graph":       runGraph,
-	"read floor":  runReadFloor,
-	"inbox":       runInbox,
-	"inbox floor": runInboxFloor,
+	"graph":       withParams(runGraph),
+	"read floor":  withParams(runReadFloor),
+	"inbox":       withParams(runInbox),
+	"inbox floor": withParams(runInboxFloor),
+}
+
+// withParams decodes the parameters of a role.
+func withParams[P any](run func(ctx context.Context, params P, report func(any)) error) role {
+	return func(ctx context.Context, text []byte, report func(any)) error {
+		var params P
+		if err := json.Unmarshal(text, &params); err != nil {
+			return err
+		}
+		return run(ctx, params, report)
+	}
 }
 
 func TestMain(m *testing.M) {
@@ -44,22 +54,17 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	redis.SetLogger(silence{})
+	logging.Disable() // of failed connections while a server starts
 	m.Run()
 	if path, err := program(); err == nil && path != os.Getenv("BENCH_PROGRAM") {
 		_ = os.RemoveAll(filepath.Dir(path))
 	}
 }
 
-// silence keeps go-redis from logging failed connections while a server starts.
-type silence struct{}
-
-func (silence) Printf(context.Context, string, ...any) {}
-
-// runRole runs a role until the standard input ends. With BENCH_PROFILE it writes a CPU
-// profile into that directory.
+// runRole runs a role until SIGTERM. With BENCH_PROFILE it writes a CPU profile into that
+// directory.
 func runRole(name string) error {
-	act, ok := roles[name]
+	run, ok := roles[name]
 	if !ok {
 		return errors.New("no such role")
 	}
@@ -74,66 +79,39 @@ func runRole(name string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	stopped := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the parent closes it or exits
-		close(stopped)
-	}()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
 	report := func(v any) { _ = json.NewEncoder(os.Stdout).Encode(v) }
-	return act([]byte(os.Getenv(paramsVariable)), report, stopped)
-}
-
-// child is a child process.
-type child struct {
-	*programtest.Process
-	input io.Closer // closing it ends a role; nil for the program
+	return run(ctx, []byte(os.Getenv(paramsVariable)), report)
 }
 
 // startRole starts a role in a new process and decodes its report.
-func startRole(t testing.TB, name string, params, where any) *child {
+func startRole(t testing.TB, name string, params, where any) *programtest.Process {
 	t.Helper()
-	text, err := json.Marshal(params)
-	if err != nil {
-		t.Fatal(err)
-	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), roleVariable+"="+name, paramsVariable+"="+string(text))
+	cmd.Env = append(os.Environ(), roleVariable+"="+name, paramsVariable+"="+string(encode(t, params)))
 	cmd.Stderr = os.Stderr
-	input, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	output, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := launch(t, cmd, input)
+	p := launch(t, cmd)
 	if err := json.NewDecoder(output).Decode(where); err != nil {
 		t.Fatalf("%s reported nothing: %v", name, err)
 	}
-	return c
+	return p
 }
 
-// launch starts a process and ends it with the benchmark.
-func launch(t testing.TB, cmd *exec.Cmd, input io.Closer) *child {
+// launch starts a process and stops it with the benchmark.
+func launch(t testing.TB, cmd *exec.Cmd) *programtest.Process {
 	t.Helper()
-	c := &child{programtest.Start(t, cmd), input}
-	t.Cleanup(c.end)
-	return c
-}
-
-// end makes the process end and waits for it.
-func (c *child) end() {
-	if c.input != nil {
-		_ = c.input.Close()
-	} else {
-		_ = c.Signal(syscall.SIGTERM) // it may have ended
-	}
-	<-c.Exited
+	p := programtest.Start(t, cmd)
+	t.Cleanup(func() { p.Stop() })
+	return p
 }
 
 // program returns the path in BENCH_PROGRAM or builds outlook-monitor once.

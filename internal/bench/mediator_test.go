@@ -10,52 +10,42 @@ import (
 	"time"
 )
 
-// delivery is a state that the mediator acknowledged.
-type delivery struct {
-	status, message string
-	at              time.Time // of arrival
-}
-
 // mediator acknowledges every state.
 type mediator struct {
 	*httptest.Server
 
 	mu      sync.Mutex
-	known   map[string]bool // by address; guarded by mu
-	onState func(address string, state delivery)
+	known   map[string]bool                    // by address; guarded by mu
+	onState func(message string, at time.Time) // guarded by mu
 }
 
 func startMediator(t testing.TB) *mediator {
 	t.Helper()
-	m := &mediator{known: map[string]bool{}, onState: func(string, delivery) {}}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /api/setstatus", m.setStatus)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, `{"result":"True"}`)
-	})
-	m.Server = httptest.NewServer(mux)
+	m := &mediator{known: map[string]bool{}, onState: func(string, time.Time) {}}
+	m.Server = httptest.NewServer(m)
 	t.Cleanup(m.Close)
 	return m
 }
 
-func (m *mediator) setStatus(w http.ResponseWriter, r *http.Request) {
+func (m *mediator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at := time.Now()
-	var call struct{ Email, Status, Message string }
-	if json.NewDecoder(r.Body).Decode(&call) != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		return
+	if r.URL.Path == "/api/setstatus" {
+		var call struct{ Email, Message string }
+		if json.NewDecoder(r.Body).Decode(&call) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		m.mu.Lock()
+		m.known[call.Email] = true
+		onState := m.onState
+		m.mu.Unlock()
+		onState(call.Message, at)
 	}
-	state := delivery{call.Status, call.Message, at}
-	m.mu.Lock()
-	m.known[call.Email] = true
-	onState := m.onState
-	m.mu.Unlock()
-	onState(call.Email, state)
 	_, _ = io.WriteString(w, `{"result":"True"}`)
 }
 
 // setOnState sets a callback for all states.
-func (m *mediator) setOnState(onState func(address string, state delivery)) {
+func (m *mediator) setOnState(onState func(message string, at time.Time)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.onState = onState

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -14,30 +15,36 @@ import (
 
 // Resource usage, as reported by the kernel and by Redis.
 
-// cpuOf returns the CPU seconds that processes have used.
-func cpuOf(t testing.TB, pids ...int) (sum float64) {
+// cpuOf returns the CPU seconds that a process has used.
+func cpuOf(t testing.TB, pid int) float64 {
 	t.Helper()
-	for _, pid := range pids {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-		user, _ := strconv.ParseFloat(fields[11], 64)
-		system, _ := strconv.ParseFloat(fields[12], 64)
-		sum += (user + system) / 100 // USER_HZ is 100 on every Linux that Go runs on
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return sum
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	user, _ := strconv.ParseFloat(fields[11], 64)
+	system, _ := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / 100 // USER_HZ is 100 on every Linux that Go runs on
 }
 
-// memoryOf returns a line of a process's status, such as VmRSS or VmHWM, in MiB.
-func memoryOf(t testing.TB, pid int, line string) float64 {
+// ownCPU returns the CPU seconds that this process has used, more exactly than cpuOf.
+func ownCPU() float64 {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
+
+// residentOf returns the resident memory of a process in MiB.
+func residentOf(t testing.TB, pid int) float64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(text), line+":")
+	_, rest, _ := strings.Cut(string(text), "VmRSS:")
 	kilobytes, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 	if err != nil {
 		t.Fatal(err)
@@ -62,4 +69,25 @@ func infoOf(t testing.TB, clients []*redis.Client, section string, names ...stri
 		}
 	}
 	return sum
+}
+
+// usage is what was used so far: CPU seconds, and Redis commands.
+type usage struct {
+	program, redis, graph, own float64 // own is this process: mediator and sender
+	commands                   float64 // including those inside scripts
+}
+
+func (tb *testbed) usage() (u usage) {
+	tb.t.Helper()
+	for _, r := range tb.replicas {
+		u.program += cpuOf(tb.t, r.PID())
+	}
+	u.redis, u.graph, u.own = infoOf(tb.t, tb.redis, "cpu", "used_cpu_user", "used_cpu_sys"), cpuOf(tb.t, tb.graph.PID()), ownCPU()
+	u.commands = infoOf(tb.t, tb.redis, "stats", "total_commands_processed")
+	return u
+}
+
+// since returns what was used since then.
+func (u usage) since(before usage) usage {
+	return usage{u.program - before.program, u.redis - before.redis, u.graph - before.graph, u.own - before.own, u.commands - before.commands}
 }

@@ -43,15 +43,14 @@ func BenchmarkProgram(b *testing.B) {
 		for _, size := range sizes {
 			fast := measureSize(b, size)
 			users, memory = append(users, float64(size)), append(memory, fast.rss)
-			used = append(used, (fast.cpu+fast.redisCPU)/fast.duration.Seconds())
+			used = append(used, (fast.program+fast.redis)/fast.duration.Seconds())
 		}
 		if n := len(sizes); n > 1 {
-			heading(b, "d. growth with the number of users")
-			row(b, figure{name: "CPU of program and Redis, exponent from 1,000 users on", value: exponent(users[1:], used[1:]), goal: "≤ 1"})
+			heading("d. growth with the number of users")
+			row(figure{name: "CPU of program and Redis, exponent from 1,000 users on", value: exponent(users[1:], used[1:]), goal: "≤ 1"})
 			perUser := (memory[n-1] - memory[0]) * 1024 / (users[n-1] - users[0])
-			row(b, figure{name: "memory of the program per user", value: perUser, unit: "KiB", goal: "≤ 1.5"})
+			row(figure{name: "memory of the program per user", value: perUser, unit: "KiB", goal: "≤ 1.5"})
 		}
-		b.ReportMetric(0, "ns/op")
 	}
 }
 
@@ -71,22 +70,22 @@ func measureSize(b *testing.B, users int) (fast sample) {
 		if latency == 0 {
 			fast = s
 		}
-		heading(b, "d. %d users every %v, Graph answers after %v", users, interval, latency)
-		row(b, figure{name: "reads a second", value: s.reads / s.duration.Seconds(), unit: "/s", floor: float64(users) / interval.Seconds(), goal: "floor: users/interval"})
-		row(b, figure{name: "time between two reads, p50", value: s.gapP50, unit: "ms"})
-		row(b, figure{name: "time between two reads, p99", value: s.gapP99, unit: "ms", goal: gapGoal(interval)})
-		row(b, figure{name: "time between two reads, longest", value: s.gapMax, unit: "ms"})
-		row(b, figure{name: "CPU for 1,000 reads, program", value: 1000 * s.per1000(s.cpu), unit: "ms"})
-		row(b, figure{name: "CPU for 1,000 reads, Redis", value: 1000 * s.per1000(s.redisCPU), unit: "ms"})
-		row(b, figure{name: "CPU for 1,000 reads, local Graph", value: 1000 * s.per1000(s.graphCPU), unit: "ms"})
-		row(b, figure{name: "Redis commands for 1,000 reads", value: s.per1000(s.commands), goal: "≤ 200 at full batches"})
-		row(b, figure{name: "memory of the program (RSS)", value: s.rss, unit: "MiB", goal: "≤ 60 at 1,000 users, 550 at 130,000"})
-		row(b, figure{name: "memory of Redis per user", value: s.redisBytes / 1024 / float64(users), unit: "KiB"})
-		row(b, figure{name: "answers 429 of Graph", value: s.throttled})
+		heading("d. %d users every %v, Graph answers after %v", users, interval, latency)
+		row(figure{name: "reads a second", value: s.reads / s.duration.Seconds(), unit: "/s", floor: float64(users) / interval.Seconds(), goal: "floor: users/interval"})
+		row(figure{name: "time between two reads, p50", value: s.gapP50, unit: "ms"})
+		row(figure{name: "time between two reads, p99", value: s.gapP99, unit: "ms", goal: gapGoal(interval)})
+		row(figure{name: "time between two reads, longest", value: s.gapMax, unit: "ms"})
+		row(figure{name: "CPU for 1,000 reads, program", value: 1000 * s.per1000(s.program), unit: "ms"})
+		row(figure{name: "CPU for 1,000 reads, Redis", value: 1000 * s.per1000(s.redis), unit: "ms"})
+		row(figure{name: "CPU for 1,000 reads, local Graph", value: 1000 * s.per1000(s.graph), unit: "ms"})
+		row(figure{name: "Redis commands for 1,000 reads", value: s.per1000(s.commands), goal: "≤ 200 at full batches"})
+		row(figure{name: "memory of the program (RSS)", value: s.rss, unit: "MiB", goal: "≤ 60 at 1,000 users, 550 at 130,000"})
+		row(figure{name: "memory of Redis per user", value: s.redisBytes / 1024 / float64(users), unit: "KiB"})
+		row(figure{name: "answers 429 of Graph", value: s.throttled})
 	}
 	tb.graph.delay(0)
-	row(b, figure{name: "Redis commands a second without a user", value: idle, goal: "≤ 5"})
-	row(b, figure{name: "from the first POST /monitor until the mediator has all", value: enrolled.Seconds(), unit: "s"})
+	row(figure{name: "Redis commands a second without a user", value: idle, goal: "≤ 5"})
+	row(figure{name: "from the first POST /monitor until the mediator has all", value: enrolled.Seconds(), unit: "s"})
 	measureRestart(tb, r)
 	return fast
 }
@@ -94,11 +93,10 @@ func measureSize(b *testing.B, users int) (fast sample) {
 // idleCommands returns the number of Redis commands per second without users.
 func (tb *testbed) idleCommands() float64 {
 	tb.t.Helper()
-	commands := func() float64 { return infoOf(tb.t, tb.redis, "stats", "total_commands_processed") }
 	time.Sleep(idleTime)
-	before, began := commands(), time.Now()
+	began, before := time.Now(), tb.usage()
 	time.Sleep(programTime)
-	return (commands() - before) / time.Since(began).Seconds()
+	return tb.usage().since(before).commands / time.Since(began).Seconds()
 }
 
 // measureRestart is part e: the program is killed and restarted with its users in Redis.
@@ -114,11 +112,11 @@ func measureRestart(tb *testbed, r *replica) {
 	tb.eventually("all users are loaded", func() bool { return tb.metric("outlook_monitor_mailboxes") >= float64(len(tb.graph.users)) })
 	loaded := time.Since(began)
 	tb.eventually("all users have been read", func() bool { return reads(tb.graph.stats()) >= float64(len(tb.graph.users)) })
-	heading(tb.t, "e. restart with %d users in Redis, killed 5 s before", len(tb.graph.users))
-	row(tb.t, figure{name: "from the start until it is ready", value: ready.Seconds(), unit: "s"})
-	row(tb.t, figure{name: "from the start until all are loaded", value: loaded.Seconds(), unit: "s", goal: "≤ 10"})
-	row(tb.t, figure{name: "from the start until all have been read", value: time.Since(began).Seconds(), unit: "s"})
-	row(tb.t, figure{name: "answers 429 of Graph", value: float64(tb.graph.stats().Throttled)})
+	heading("e. restart with %d users in Redis, killed 5 s before", len(tb.graph.users))
+	row(figure{name: "from the start until it is ready", value: ready.Seconds(), unit: "s"})
+	row(figure{name: "from the start until all are loaded", value: loaded.Seconds(), unit: "s", goal: "≤ 10"})
+	row(figure{name: "from the start until all have been read", value: time.Since(began).Seconds(), unit: "s"})
+	row(figure{name: "answers 429 of Graph", value: float64(tb.graph.stats().Throttled)})
 	tb.saveProfile(strconv.Itoa(len(tb.graph.users)), 8)
 }
 
@@ -130,11 +128,11 @@ func (tb *testbed) saveProfile(name string, seconds int) {
 	if dir == "" {
 		return
 	}
-	status, text := tb.call(tb.replicas[0], http.MethodGet, "/debug/pprof/profile?seconds="+strconv.Itoa(seconds), nil)
+	status, text := send(http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", tb.replicas[0].base, seconds), nil)
 	if status != http.StatusOK {
 		tb.t.Fatalf("the profile = %d %.200s, want 200", status, text)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "program-"+name+".pprof"), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "program-"+name+".pprof"), text, 0o600); err != nil {
 		tb.t.Fatal(err)
 	}
 }

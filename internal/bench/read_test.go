@@ -33,32 +33,28 @@ func BenchmarkRead(b *testing.B) {
 		var cpu, redisCPU, graphCPU, commands, speed, p99 []float64
 		for range rounds {
 			s := tb.watch(readTime)
-			cpu = append(cpu, s.per1000(s.cpu))
-			redisCPU = append(redisCPU, s.per1000(s.redisCPU))
-			graphCPU = append(graphCPU, s.per1000(s.graphCPU))
+			cpu = append(cpu, s.per1000(s.program))
+			redisCPU = append(redisCPU, s.per1000(s.redis))
+			graphCPU = append(graphCPU, s.per1000(s.graph))
 			commands = append(commands, s.per1000(s.commands))
 			speed = append(speed, s.reads/s.duration.Seconds())
 			p99 = append(p99, s.gapP99)
 		}
 		tb.saveProfile("read", 20)
-		for _, r := range tb.replicas {
-			r.end()
-		}
-		tb.replicas = nil
+		tb.stop()
 		tb.floors(rate, &floors)
 		floor := math.Inf(1)
 		for _, cpu := range floors {
 			floor = min(floor, 1e6*median(cpu))
 		}
 
-		heading(b, "a. reading %d mailboxes every 2 s", users)
-		row(b, figure{name: "reads a second", value: median(speed), unit: "/s"})
-		row(b, figure{name: "CPU per read, program", value: 1000 * median(cpu), unit: "µs", floor: floor, goal: readGoal(users)})
-		row(b, figure{name: "CPU per read, Redis", value: 1000 * median(redisCPU), unit: "µs"})
-		row(b, figure{name: "CPU per read, local Graph", value: 1000 * median(graphCPU), unit: "µs"})
-		row(b, figure{name: "Redis commands per read", value: median(commands) / 1000, unit: "", goal: "≤ 0.05"})
-		row(b, figure{name: "time between two reads, p99", value: median(p99), unit: "ms", goal: "≤ 2200"})
-		b.ReportMetric(0, "ns/op")
+		heading("a. reading %d mailboxes every 2 s", users)
+		row(figure{name: "reads a second", value: median(speed), unit: "/s"})
+		row(figure{name: "CPU per read, program", value: 1000 * median(cpu), unit: "µs", floor: floor, goal: readGoal(users)})
+		row(figure{name: "CPU per read, Redis", value: 1000 * median(redisCPU), unit: "µs"})
+		row(figure{name: "CPU per read, local Graph", value: 1000 * median(graphCPU), unit: "µs"})
+		row(figure{name: "Redis commands per read", value: median(commands) / 1000, unit: "", goal: "≤ 0.05"})
+		row(figure{name: "time between two reads, p99", value: median(p99), unit: "ms", goal: "≤ 2200"})
 	}
 }
 
@@ -78,26 +74,16 @@ func readGoal(users int) string {
 // tenth of a second together, over HTTP/1.1 or HTTP/2. The lowest cost counts.
 var floorVariants = [...]floorParams{{}, {HTTP1: true}, {Burst: 0.1}, {Burst: 0.1, HTTP1: true}}
 
-// floors adds a measurement of each variant.
+// floors adds a measurement of each variant, the CPU seconds per read.
 func (tb *testbed) floors(rate float64, all *[len(floorVariants)][]float64) {
 	tb.t.Helper()
 	for i, o := range floorVariants {
-		o.Rate, o.Concurrency = rate, 64
-		all[i] = append(all[i], tb.floor(o, 1)...)
-	}
-}
-
-// floor returns the CPU seconds per read in some runs of the floor.
-func (tb *testbed) floor(o floorParams, times int) (cpu []float64) {
-	tb.t.Helper()
-	o.Graph, o.IDs, o.Seconds = tb.graph.graphInfo, ids(tb.graph.users)[:min(len(tb.graph.users), 2000)], floorTime.Seconds()
-	for range times {
+		o.Graph, o.IDs = tb.graph.graphInfo, ids(tb.graph.users)[:min(len(tb.graph.users), 2000)]
+		o.Rate, o.Seconds = rate, floorTime.Seconds()
 		var result floorResult
-		c := startRole(tb.t, "read floor", o, &result)
-		c.end()
-		cpu = append(cpu, result.CPU/result.Reads)
+		startRole(tb.t, "read floor", o, &result).Stop()
+		all[i] = append(all[i], result.CPU/result.Reads)
 	}
-	return cpu
 }
 
 // envInt returns a number from the environment.

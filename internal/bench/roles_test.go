@@ -12,15 +12,15 @@ func TestRoles(t *testing.T) {
 	for name, http1 := range map[string]bool{"HTTP/2": false, "HTTP/1.1": true} {
 		tb.graph.resetStats()
 		var result floorResult
-		params := floorParams{Graph: tb.graph.graphInfo, IDs: ids(tb.graph.users), Concurrency: 2, HTTP1: http1, Rate: 400, Seconds: 0.5}
-		startRole(t, "read floor", params, &result).end()
+		params := floorParams{Graph: tb.graph.graphInfo, IDs: ids(tb.graph.users), HTTP1: http1, Rate: 400, Seconds: 0.5}
+		startRole(t, "read floor", params, &result).Stop()
 		if seen := reads(tb.graph.stats()); result.Reads == 0 || result.Reads != seen || result.CPU <= 0 {
 			t.Errorf("%s: the floor reports %v reads and %v s of CPU, Graph %v reads", name, result.Reads, result.CPU, seen)
 		}
 	}
 	notifications := notificationItems(tb.graph.users)
 	for _, role := range []string{"inbox", "inbox floor"} {
-		in := startInbox(t, role, inboxParams{tb.redisURL, addresses(tb.graph)})
+		in := startInbox(t, role, tb.redisURL)
 		if status := post(in.url, collection(notifications)); status != http.StatusAccepted {
 			t.Errorf("%s: status = %d, want 202", role, status)
 		}
@@ -33,40 +33,33 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-func TestQuantiles(t *testing.T) {
+func TestQuantile(t *testing.T) {
 	tests := map[string]struct {
-		all  []float64
-		q    float64
-		want float64
+		all     []float64
+		q, want float64
 	}{
-		"empty":                       {nil, 0.5, 0},
-		"one value":                   {[]float64{7}, 0.99, 7},
-		"median of an odd number":     {[]float64{3, 1, 2}, 0.5, 2},
-		"lower median of an even one": {[]float64{4, 3, 2, 1}, 0.5, 2},
-		"maximum":                     {[]float64{2, 9, 4}, 1, 9},
-		"minimum":                     {[]float64{2, 9, 4}, 0, 2},
-		"p90":                         {[]float64{1, 1, 1, 1, 1, 1, 1, 1, 1, 5}, 0.9, 1},
+		"empty":                          {nil, 0.5, 0},
+		"lower median of an even number": {[]float64{4, 3, 2, 1}, 0.5, 2},
+		"maximum":                        {[]float64{2, 9, 4}, 1, 9},
+		"minimum":                        {[]float64{2, 9, 4}, 0, 2},
+		"p90":                            {[]float64{1, 1, 1, 1, 1, 1, 1, 1, 1, 5}, 0.9, 1},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := quantile(tt.all, tt.q); got != tt.want {
-				t.Errorf("quantile = %v, want %v", got, tt.want)
-			}
-		})
+		if got := quantile(tt.all, tt.q); got != tt.want {
+			t.Errorf("%s: quantile = %v, want %v", name, got, tt.want)
+		}
 	}
 }
 
-func TestExponents(t *testing.T) {
+func TestExponent(t *testing.T) {
 	x := []float64{100, 1000, 26000}
 	for name, want := range map[string]float64{"linear": 1, "quadratic": 2, "constant": 0} {
-		t.Run(name, func(t *testing.T) {
-			var y []float64
-			for _, v := range x {
-				y = append(y, 3*math.Pow(v, want))
-			}
-			if got := exponent(x, y); math.Abs(got-want) > 1e-9 {
-				t.Errorf("exponent = %v, want %v", got, want)
-			}
-		})
+		var y []float64
+		for _, v := range x {
+			y = append(y, 3*math.Pow(v, want))
+		}
+		if got := exponent(x, y); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%s: exponent = %v, want %v", name, got, want)
+		}
 	}
 }

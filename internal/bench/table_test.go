@@ -1,13 +1,9 @@
 package bench_test
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"os"
 	"slices"
-	"sync"
-	"testing"
 	"time"
 )
 
@@ -20,39 +16,17 @@ type figure struct {
 	goal  string  // such as "≤ 1.5 × floor"; may be empty
 }
 
-var printing sync.Mutex
-
-// row prints a figure to the standard output, or to the file in BENCH_TABLE to bypass go
-// test.
-func row(t testing.TB, f figure) {
-	t.Helper()
+// row prints a figure.
+func row(f figure) {
 	floor, ratio := "", ""
 	if f.floor != 0 {
 		floor, ratio = formatFigure(f.floor), fmt.Sprintf("%.2f", f.value/f.floor)
 	}
-	printLine(t, "  %-58s %10s %-10s %10s %7s  %s", f.name, formatFigure(f.value), f.unit, floor, ratio, f.goal)
+	fmt.Printf("  %-58s %10s %-10s %10s %7s  %s\n", f.name, formatFigure(f.value), f.unit, floor, ratio, f.goal)
 }
 
-func heading(t testing.TB, format string, args ...any) {
-	t.Helper()
-	printLine(t, "\n%-60s %10s %-10s %10s %7s  %s", fmt.Sprintf(format, args...), "figure", "", "floor", "ratio", "goal")
-}
-
-// printLine prints a line of the table.
-func printLine(t testing.TB, format string, args ...any) {
-	t.Helper()
-	printing.Lock()
-	defer printing.Unlock()
-	out := os.Stdout
-	if path := os.Getenv("BENCH_TABLE"); path != "" {
-		file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		out = file
-	}
-	fmt.Fprintf(out, format+"\n", args...)
+func heading(format string, args ...any) {
+	fmt.Printf("\n%-60s %10s %-10s %10s %7s  %s\n", fmt.Sprintf(format, args...), "figure", "", "floor", "ratio", "goal")
 }
 
 // formatFigure formats a figure with about three digits.
@@ -69,16 +43,15 @@ func formatFigure(v float64) string {
 }
 
 // quantile returns the q-quantile of all, or 0 if all is empty.
-func quantile[T cmp.Ordered](all []T, q float64) T {
-	var none T
+func quantile(all []float64, q float64) float64 {
 	if len(all) == 0 {
-		return none
+		return 0
 	}
 	sorted := slices.Sorted(slices.Values(all))
-	return sorted[min(max(int(math.Ceil(q*float64(len(sorted))))-1, 0), len(sorted)-1)]
+	return sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)]
 }
 
-func median[T cmp.Ordered](all []T) T { return quantile(all, 0.5) }
+func median(all []float64) float64 { return quantile(all, 0.5) }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 

@@ -1,10 +1,8 @@
 package bench_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -38,7 +36,7 @@ type testbed struct {
 	graph    *graph
 	mediator *mediator
 	redisURL string
-	redis    []*redis.Client
+	redis    []*redis.Client // of each master
 	env      map[string]string
 	empty    float64 // bytes in Redis before the first user
 	replicas []*replica
@@ -46,31 +44,27 @@ type testbed struct {
 
 // replica is a process of the program.
 type replica struct {
-	*child
+	*programtest.Process
 	base string // URL
-	log  string // file
 }
 
 func newTestbed(t testing.TB, p config) *testbed {
 	t.Helper()
 	tb := &testbed{t: t, mediator: startMediator(t)}
 	tb.graph = startGraph(t, graphParams{p.users, p.quota})
+	var masters []*redistest.Server
 	if p.masters > 1 {
 		cluster := redistest.StartCluster(t)
-		tb.redisURL = cluster.URL()
-		for _, m := range cluster.Masters {
-			tb.redis = append(tb.redis, redis.NewClient(&redis.Options{Addr: m.Addr()}))
-		}
+		tb.redisURL, masters = cluster.URL(), cluster.Masters
 	} else {
 		server := redistest.Start(t)
-		tb.redisURL = server.URL()
-		tb.redis = append(tb.redis, redis.NewClient(&redis.Options{Addr: server.Addr()}))
+		tb.redisURL, masters = server.URL(), []*redistest.Server{server}
 	}
-	t.Cleanup(func() {
-		for _, c := range tb.redis {
-			c.Close()
-		}
-	})
+	for _, m := range masters {
+		c := redis.NewClient(&redis.Options{Addr: m.Addr()})
+		tb.redis = append(tb.redis, c)
+		t.Cleanup(func() { _ = c.Close() })
+	}
 	tb.empty = infoOf(t, tb.redis, "memory", "used_memory")
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, []byte(tb.graph.CA), 0o600); err != nil {
@@ -82,9 +76,7 @@ func newTestbed(t testing.TB, p config) *testbed {
 		"GRAPH_ENDPOINT": tb.graph.URL, "REDIS_URL": tb.redisURL, "MEDIATOR_URL": tb.mediator.URL,
 		"LOG_FORMAT": "json", "LOG_LEVEL": "warn", "CLIENT_STATE_KEY": clientStateKey,
 	}
-	for name, value := range p.env {
-		tb.env[name] = value
-	}
+	maps.Copy(tb.env, p.env)
 	return tb
 }
 
@@ -96,8 +88,9 @@ func (tb *testbed) start() *replica {
 		tb.t.Fatal(err)
 	}
 	address := programtest.FreeAddress(tb.t)
-	r := &replica{base: "http://" + address, log: filepath.Join(tb.t.TempDir(), "log")}
-	log, err := os.Create(r.log)
+	r := &replica{base: "http://" + address}
+	file := filepath.Join(tb.t.TempDir(), "log")
+	log, err := os.Create(file)
 	if err != nil {
 		tb.t.Fatal(err)
 	}
@@ -108,50 +101,55 @@ func (tb *testbed) start() *replica {
 	}
 	cmd.Env = append(cmd.Env, "LISTEN_ADDR="+address)
 	cmd.Stdout, cmd.Stderr = log, log
-	r.child = launch(tb.t, cmd, nil)
+	r.Process = launch(tb.t, cmd)
 	tb.t.Cleanup(func() {
 		if tb.t.Failed() {
-			text, _ := os.ReadFile(r.log)
+			text, _ := os.ReadFile(file)
 			tb.t.Logf("end of the program's log:\n%s", text[max(0, len(text)-4000):])
 		}
 	})
 	tb.eventually("the program is ready", func() bool {
-		status, _ := tb.call(r, http.MethodGet, "/readyz", nil)
+		status, _ := send(http.MethodGet, r.base+"/readyz", nil)
 		return status == http.StatusOK
 	})
 	tb.replicas = append(tb.replicas, r)
 	return r
 }
 
+// stop stops all replicas.
+func (tb *testbed) stop() {
+	for _, r := range tb.replicas {
+		r.Stop()
+	}
+	tb.replicas = nil
+}
+
 // idleTime is the time without requests before a measurement.
 const idleTime = 3 * time.Second
 
-// awaitIdle waits until the mediator has a state of all users, and for idleTime.
-func (tb *testbed) awaitIdle() {
-	tb.t.Helper()
-	tb.eventually("the mediator has all users", func() bool { return tb.mediator.stateCount() >= len(tb.graph.users) })
-	time.Sleep(idleTime)
-}
-
 // enrol starts monitoring of all users, with concurrent requests, and waits until the
-// mediator has a state of all of them.
+// mediator has a state of all of them, and for idleTime.
 func (tb *testbed) enrol() {
 	tb.t.Helper()
 	var workers errgroup.Group
 	workers.SetLimit(32)
 	for _, email := range addresses(tb.graph) {
-		workers.Go(func() error {
-			body := map[string]string{"email": email, "status": "True"}
-			if status, answer := tb.call(tb.replicas[0], http.MethodPost, "/monitor", body); status/100 != 2 {
-				return fmt.Errorf("POST /monitor = %d %.200s, want 200", status, answer)
-			}
-			return nil
-		})
+		workers.Go(func() error { return tb.monitor(email) })
 	}
 	if err := workers.Wait(); err != nil {
 		tb.t.Fatal(err)
 	}
-	tb.awaitIdle()
+	tb.eventually("the mediator has all users", func() bool { return tb.mediator.stateCount() >= len(tb.graph.users) })
+	time.Sleep(idleTime)
+}
+
+// monitor starts monitoring of a user, as the mediator does.
+func (tb *testbed) monitor(email string) error {
+	body := encode(tb.t, map[string]string{"email": email, "status": "True"})
+	if status, answer := send(http.MethodPost, tb.replicas[0].base+"/monitor", body); status/100 != 2 {
+		return fmt.Errorf("POST /monitor = %d %.200s, want 200", status, answer)
+	}
+	return nil
 }
 
 func addresses(g *graph) []string {
@@ -160,29 +158,6 @@ func addresses(g *graph) []string {
 		all[i] = u.UserPrincipalName
 	}
 	return all
-}
-
-// call sends a request to a replica. It returns status 0 without an answer.
-func (tb *testbed) call(r *replica, method, path string, body any) (status int, answer string) {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return 0, err.Error()
-	}
-	request, err := http.NewRequest(method, r.base+path, bytes.NewReader(text))
-	if err != nil {
-		return 0, err.Error()
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer response.Body.Close()
-	text, err = io.ReadAll(response.Body)
-	if err != nil {
-		return 0, err.Error()
-	}
-	return response.StatusCode, string(text)
 }
 
 // The timeout of eventually grows with the number of users.
@@ -200,59 +175,55 @@ func (tb *testbed) eventually(what string, done func() bool) {
 	}
 }
 
+// metric returns a metric of a replica, added up over its labels. The name may include them.
+func (r *replica) metric(name string) (n float64) {
+	_, text := send(http.MethodGet, r.base+"/metrics", nil)
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, name) && strings.ContainsAny(line[len(name):len(name)+1], " {") {
+			value, _ := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]), 64)
+			n += value
+		}
+	}
+	return n
+}
+
 // metric returns the sum of a metric over all replicas.
 func (tb *testbed) metric(name string) (n float64) {
-	tb.t.Helper()
 	for _, r := range tb.replicas {
-		_, text := tb.call(r, http.MethodGet, "/metrics", nil)
-		for line := range strings.Lines(text) {
-			if strings.HasPrefix(line, name) && strings.ContainsAny(line[len(name):len(name)+1], " {") {
-				value, _ := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]), 64)
-				n += value
-			}
-		}
+		n += r.metric(name)
 	}
 	return n
 }
 
 // sample is the result of watch.
 type sample struct {
-	duration                   time.Duration
-	reads, throttled, commands float64
-	gapP50, gapP99, gapMax     float64 // ms
-	cpu, redisCPU, graphCPU    float64 // seconds
-	rss, redisBytes            float64 // MiB of all replicas, bytes of all users
+	usage
+	duration               time.Duration
+	reads, throttled       float64
+	gapP50, gapP99, gapMax float64 // ms
+	rss, redisBytes        float64 // MiB of all replicas, bytes of all users
 }
 
 // per1000 returns n per 1,000 reads.
 func (s sample) per1000(n float64) float64 { return 1000 * n / max(s.reads, 1) }
 
 // watch measures for some time.
-func (tb *testbed) watch(duration time.Duration) sample {
+func (tb *testbed) watch(duration time.Duration) (s sample) {
 	tb.t.Helper()
-	var pids []int
-	for _, r := range tb.replicas {
-		pids = append(pids, r.PID())
-	}
-	redisCPU := func() float64 { return infoOf(tb.t, tb.redis, "cpu", "used_cpu_user", "used_cpu_sys") }
-	// This counter includes the commands inside scripts.
-	commands := func() float64 { return infoOf(tb.t, tb.redis, "stats", "total_commands_processed") }
 	tb.graph.resetStats()
-	began := time.Now()
-	s := sample{cpu: -cpuOf(tb.t, pids...), redisCPU: -redisCPU(), graphCPU: -cpuOf(tb.t, tb.graph.PID()), commands: -commands()}
+	began, before := time.Now(), tb.usage()
 	time.Sleep(duration)
-	s.cpu, s.redisCPU, s.graphCPU = s.cpu+cpuOf(tb.t, pids...), s.redisCPU+redisCPU(), s.graphCPU+cpuOf(tb.t, tb.graph.PID())
+	s.usage = tb.usage().since(before)
 	stats := tb.graph.stats()
 	s.duration = time.Since(began)
-	s.commands += commands()
 	s.reads, s.throttled = reads(stats), float64(stats.Throttled)
 	s.gapP50, s.gapP99, s.gapMax = float64(stats.ReadGaps.P50), float64(stats.ReadGaps.P99), float64(stats.ReadGaps.Max)
-	for _, pid := range pids {
-		s.rss += memoryOf(tb.t, pid, "VmRSS")
+	for _, r := range tb.replicas {
+		s.rss += residentOf(tb.t, r.PID())
 	}
 	s.redisBytes = infoOf(tb.t, tb.redis, "memory", "used_memory") - tb.empty
 	if s.reads == 0 {
-		tb.t.Fatalf("nothing was read in %v: %s", duration, fmt.Sprint(stats.Calls))
+		tb.t.Fatalf("nothing was read in %v: %v", duration, stats.Calls)
 	}
 	return s
 }

@@ -1,0 +1,48 @@
+package bench_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
+)
+
+// client is used for all plain HTTP requests.
+var client = &http.Client{Transport: &http.Transport{
+	MaxIdleConns: 1000, MaxIdleConnsPerHost: 1000, DisableCompression: true,
+}}
+
+// send sends a JSON body and returns the answer. Without an answer the status is 0 and
+// the text is the error.
+func send(method, url string, body []byte) (status int, answer []byte) {
+	request, err := http.NewRequest(method, url, bytes.NewReader(body))
+	if err != nil {
+		return 0, []byte(err.Error())
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, []byte(err.Error())
+	}
+	defer response.Body.Close()
+	if answer, err = io.ReadAll(response.Body); err != nil {
+		return 0, []byte(err.Error())
+	}
+	return response.StatusCode, answer
+}
+
+// post sends a JSON body and returns the status, or 0 without an answer.
+func post(url string, body []byte) int {
+	status, _ := send(http.MethodPost, url, body)
+	return status
+}
+
+func encode(t testing.TB, v any) []byte {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
