@@ -123,7 +123,7 @@ func TestBroken(t *testing.T) {
 // run builds the mutant, runs its cell and returns the violated promises.
 func (m mutant) run(t *testing.T, name string) (violated []promise) {
 	t.Helper()
-	p := threeReplicas()
+	p := threeReplicas("replicas")
 	i := slices.IndexFunc(cells, func(c cell) bool { return c.name == m.cell })
 	if i >= 0 {
 		p = cells[i].config(seed)

@@ -119,9 +119,7 @@ var isolationCells = []cell{
 		r.start()
 		tb.awaitTarget(func() bool { return tb.mediator.Setups() > asked })
 		for began := time.Now(); time.Since(began) < 39*time.Second; time.Sleep(time.Second) {
-			if response, err := client.Get("http://" + other.addr + "/"); err == nil { // requests a sync, too
-				_ = response.Body.Close()
-			}
+			other.get("/") // requests a sync, too
 		}
 		if n := tb.mediator.Setups(); n > asked+1 {
 			tb.violate(load, "the mediator was asked for its users %d times at once", n-asked)

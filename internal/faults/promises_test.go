@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"outlook-monitor/internal/graphsim"
@@ -58,31 +59,38 @@ func (tb *testbed) await(when string, condition func() bool) bool {
 }
 
 // settled reports whether all states are delivered and all subscriptions live and recorded.
-func (tb *testbed) settled() bool {
-	return tb.allDelivered() && len(tb.subscriptionProblems()) == 0 && tb.recordProblem() == nil
-}
+func (tb *testbed) settled() bool { return len(tb.problems()) == 0 }
 
 // reportUnsettled adds a violation for each thing that is not settled.
 func (tb *testbed) reportUnsettled(when string) {
-	tb.t.Helper()
-	known := len(tb.violations)
+	problems := tb.problems()
+	for _, p := range problems {
+		tb.violate(p.promise, "%s: after %v %s", when, tb.settleTimeout, p.what)
+	}
+	if len(problems) == 0 {
+		tb.violate(noRepeats, "%s: the calls did not stop within %v", when, tb.settleTimeout)
+	}
+}
+
+// problems lists what is not settled. It asks the program only once the mediator and
+// Graph have what they should.
+func (tb *testbed) problems() (all []violation) {
 	for _, u := range tb.monitored {
-		if !tb.delivered(u) {
-			mailbox, err := tb.sim.AutomaticReplies(u.ID)
-			state, _ := tb.mediator.State(u.UserPrincipalName)
-			tb.violate(convergence, "%s: user %s: after %v the mediator has %+v, the mailbox %s %s, %v", when, u.ID, tb.settleTimeout,
-				state, mailbox.Status, mailbox.ExternalReplyMessage, err)
+		mailbox, err := tb.sim.AutomaticReplies(u.ID)
+		state, ok := tb.mediator.State(u.UserPrincipalName)
+		away := mailbox.Status == "alwaysEnabled"
+		if err != nil || !ok || (state.Status == "True") != away || away && strings.Trim(mailbox.ExternalReplyMessage, "<p/>") != state.Message {
+			all = append(all, violation{convergence, fmt.Sprintf("user %s: the mediator has %+v, the mailbox %s %s, %v",
+				u.ID, state, mailbox.Status, mailbox.ExternalReplyMessage, err)})
 		}
 	}
 	for _, problem := range tb.subscriptionProblems() {
-		tb.violate(coverage, "%s: after %v %s", when, tb.settleTimeout, problem)
+		all = append(all, violation{coverage, problem})
 	}
-	if problem := tb.recordProblem(); problem != nil {
-		tb.violate(problem.promise, "%s: after %v %s", when, tb.settleTimeout, problem.what)
+	if len(all) > 0 {
+		return all
 	}
-	if len(tb.violations) == known {
-		tb.violate(noRepeats, "%s: the calls did not stop within %v", when, tb.settleTimeout)
-	}
+	return tb.recordProblems()
 }
 
 // subscriptionProblems lists users without exactly one subscription in Graph, and
@@ -146,12 +154,12 @@ func (tb *testbed) list() ([]userView, error) {
 	}
 }
 
-// recordProblem returns the first user that the program does not report as delivered and
-// subscribed, with a subscription that exists in Graph. It returns nil if there is none.
-func (tb *testbed) recordProblem() *violation {
+// recordProblems lists the users that the program does not report as delivered and
+// subscribed, with a subscription that exists in Graph.
+func (tb *testbed) recordProblems() (all []violation) {
 	users, err := tb.list()
 	if err != nil || len(users) != len(tb.monitored) {
-		return &violation{convergence, fmt.Sprintf("the program lists %d users, want %d: %v", len(users), len(tb.monitored), err)}
+		return []violation{{convergence, fmt.Sprintf("the program lists %d users, want %d: %v", len(users), len(tb.monitored), err)}}
 	}
 	live := map[string]bool{}
 	for _, sub := range tb.sim.Subscriptions() {
@@ -160,29 +168,22 @@ func (tb *testbed) recordProblem() *violation {
 	for _, u := range users {
 		switch {
 		case u.State != "watching" || u.Delivery.State != "delivered":
-			return &violation{convergence, fmt.Sprintf("user %s is %s and the delivery %s", u.ID, u.State, u.Delivery.State)}
+			all = append(all, violation{convergence, fmt.Sprintf("user %s is %s and the delivery %s", u.ID, u.State, u.Delivery.State)})
 		case len(u.Subscriptions) != 1 || u.Subscriptions[0].State != "live" || !live[u.Subscriptions[0].ID]:
-			return &violation{coverage, fmt.Sprintf("user %s has recorded subscriptions %+v", u.ID, u.Subscriptions)}
+			all = append(all, violation{coverage, fmt.Sprintf("user %s has recorded subscriptions %+v", u.ID, u.Subscriptions)})
 		}
 	}
-	return nil
+	return all
 }
 
 // get decodes the answer of the first replica that answers 200.
 func (tb *testbed) get(path string, into any) (err error) {
 	for _, r := range tb.replicas {
-		var response *http.Response
-		if response, err = client.Get("http://" + r.addr + path); err != nil {
-			continue
-		}
-		err = json.NewDecoder(response.Body).Decode(into)
-		_ = response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			err = fmt.Errorf("%s: status %d", path, response.StatusCode)
-		}
-		if err == nil {
+		status, body := r.get(path)
+		if err = json.Unmarshal(body, into); err == nil && status == http.StatusOK {
 			return nil
 		}
+		err = fmt.Errorf("%s = %d %.200s", path, status, body)
 	}
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +16,7 @@ import (
 // limit, and checks that they are not overloaded when they return.
 func TestRecovery(t *testing.T) {
 	outages := map[string]func(*testing.T) (*testbed, string){
-		"Graph throttles and returns":      graphRecovers(graphsim.Fault{Operation: "all", Kind: "throttle", RetryAfter: graphsim.Duration(retryAfter())}),
+		"Graph throttles and returns":      graphRecovers(graphsim.Fault{Operation: "all", Kind: "throttle", RetryAfter: graphsim.Duration(retryAfter)}),
 		"the mediator is down and returns": mediatorRecovers,
 	}
 	if form != "short" {
@@ -36,35 +35,18 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
-// outageTime is the length of the outage. The backoff for the mediator reaches its limit
-// of 60 s after 63 s.
-func outageTime() time.Duration {
-	if form == "short" {
-		return 8 * time.Second
-	}
-	return 100 * time.Second
-}
-
-// retryAfter is the wait that Graph asks for.
-func retryAfter() time.Duration {
-	if form == "short" {
-		return 5 * time.Second
-	}
-	return 15 * time.Second
-}
-
-// recoveryConfig is threeReplicas with another random seed.
-func recoveryConfig(name string) config {
-	p := threeReplicas()
-	p.name = name
-	return p
-}
+var (
+	// outageTime is the length of the outage. The backoff for the mediator reaches its limit
+	// of 60 s after 63 s.
+	outageTime = unlessShort(8*time.Second, 100*time.Second)
+	retryAfter = unlessShort(5*time.Second, 15*time.Second) // the wait that Graph asks for
+)
 
 // graphRecovers ends a fault of Graph. In no second after it may Graph get more calls
 // than the reads of two intervals.
 func graphRecovers(f graphsim.Fault) func(*testing.T) (*testbed, string) {
 	return func(t *testing.T) (*testbed, string) {
-		tb := newTestbed(t, recoveryConfig("Graph: "+f.Kind))
+		tb := newTestbed(t, threeReplicas("Graph: "+f.Kind))
 		if !tb.await("at the start", tb.settled) {
 			return tb, ""
 		}
@@ -72,7 +54,7 @@ func graphRecovers(f graphsim.Fault) func(*testing.T) (*testbed, string) {
 		counts := newSampler(tb.graphCalls)
 		counts.sample(1)
 		tb.injectGraphFault(f)
-		away := counts.sample(int(outageTime() / time.Second))
+		away := counts.sample(int(outageTime / time.Second))
 		tb.sim.ClearFaults()
 		back := counts.sample(6 + int(time.Duration(f.RetryAfter)/time.Second))
 		tb.awaitQuiet()
@@ -81,7 +63,7 @@ func graphRecovers(f graphsim.Fault) func(*testing.T) (*testbed, string) {
 		}
 		normal := tb.users * int(time.Second) / int(interval)
 		return tb, fmt.Sprintf("%d users, normally %d reads a second; calls per second\nduring an outage of %v: %v\nafter it: %v\nmost in a second: %d\n",
-			tb.users, normal, outageTime(), away, back, slices.Max(back))
+			tb.users, normal, outageTime, away, back, slices.Max(back))
 	}
 }
 
@@ -104,7 +86,7 @@ func (tb *testbed) graphCalls() (n int) {
 func mediatorRecovers(t *testing.T) (*testbed, string) {
 	const concurrency = 8 // DELIVERY_CONCURRENCY
 	var inFlight, most atomic.Int64
-	p := recoveryConfig("the mediator")
+	p := threeReplicas("the mediator")
 	p.onAnswered = func(mediatorsim.Call) { inFlight.Add(-1) }
 	tb := newTestbed(t, p)
 	tb.mediator.Answer(func(mediatorsim.Call) mediatorsim.Reaction {
@@ -121,11 +103,11 @@ func mediatorRecovers(t *testing.T) (*testbed, string) {
 	for i, u := range tb.monitored {
 		tb.setReplies(u, "alwaysEnabled", i+1, false)
 	}
-	time.Sleep(outageTime())
+	time.Sleep(outageTime)
 	most.Store(0)
 	tb.mediator.Away(false)
 	counts := newSampler(func() int { return len(tb.mediator.Calls()) })
-	back := counts.sample(min(70, 4+int(outageTime()/time.Second)))
+	back := counts.sample(min(70, 4+int(outageTime/time.Second)))
 	tb.awaitQuiet()
 	if bound := int64(concurrency * tb.replicaCount); most.Load() > bound {
 		tb.violate(load, "after the outage the mediator got %d calls at once, want at most %d", most.Load(), bound)
@@ -143,7 +125,7 @@ func mediatorRecovers(t *testing.T) (*testbed, string) {
 		tb.violate(noRepeats, "%d states were delivered again", repeated)
 	}
 	return tb, fmt.Sprintf("%d undelivered states; calls per second\nafter an outage of %v: %v\nmost in a second: %d; most at once: %d of %d\n",
-		len(tb.monitored), outageTime(), back, slices.Max(back), most.Load(), concurrency*tb.replicaCount)
+		len(tb.monitored), outageTime, back, slices.Max(back), most.Load(), concurrency*tb.replicaCount)
 }
 
 // sampler measures how a count grows.
@@ -155,10 +137,8 @@ type sampler struct {
 
 func newSampler(count func() int) *sampler { return &sampler{count, count(), time.Now()} }
 
-// perSecond is the growth of a count in consecutive seconds.
-type perSecond []int
-
-func (c *sampler) sample(seconds int) (grown perSecond) {
+// sample returns the growth of the count in each of the following seconds.
+func (c *sampler) sample(seconds int) (grown []int) {
 	for range seconds {
 		c.next = c.next.Add(time.Second)
 		time.Sleep(time.Until(c.next))
@@ -167,13 +147,4 @@ func (c *sampler) sample(seconds int) (grown perSecond) {
 		c.last = now
 	}
 	return grown
-}
-
-// String omits the middle of a long row.
-func (p perSecond) String() string {
-	text := strings.Trim(fmt.Sprint([]int(p)), "[]")
-	if fields := strings.Fields(text); len(fields) > 40 {
-		return fmt.Sprintf("%s … %s", strings.Join(fields[:25], " "), strings.Join(fields[len(fields)-15:], " "))
-	}
-	return text
 }

@@ -43,9 +43,14 @@ func redisWithClock(t testing.TB) redisSetup { return withRelay(t, redistest.Sta
 
 // dropAnswers loses the answers to matching requests until enough were lost.
 func (tb *testbed) dropAnswers(requests match, enough func() bool) {
-	tb.redis.relay.dropAnswers.Store(&requests)
-	tb.awaitTarget(enough)
-	tb.redis.relay.dropAnswers.Store(nil)
+	tb.intercept(func(request []byte, pass func()) (cut bool) {
+		if !requests(request) {
+			return false
+		}
+		pass()
+		time.Sleep(50 * time.Millisecond) // for Redis to process the request
+		return true
+	}, func() { tb.awaitTarget(enough) })
 }
 
 // crashRedis kills a server.

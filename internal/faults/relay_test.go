@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -12,28 +13,18 @@ import (
 // relay is a TCP proxy. It connects to the first target that accepts, starting with
 // another one each time.
 type relay struct {
-	ln          net.Listener
-	targets     []string
-	next        atomic.Uint64
-	delay       atomic.Int64 // of each read of an answer, in ns
-	trap        atomic.Pointer[trap]
-	dropAnswers atomic.Pointer[match] // requests whose connections are closed instead of answered
-	running     sync.WaitGroup
-
-	mu    sync.Mutex
-	conns map[net.Conn]bool // guarded by mu; nil once closed
+	ln        net.Listener
+	targets   []string
+	next      atomic.Uint64
+	delay     atomic.Int64 // of each read of an answer, in ns
+	intercept atomic.Pointer[interceptor]
+	stop      context.CancelFunc
+	running   sync.WaitGroup
 }
 
-// trap holds the first matching request in a relay, so that a process can be killed at
-// exactly this point.
-type trap struct {
-	match   match
-	forward bool // the request reaches the target, but its answer is lost
-
-	once     sync.Once
-	caught   atomic.Bool   // a request is held
-	released chan struct{} // closed to remove the trap
-}
+// interceptor is called with all data that clients send. If it returns true, the
+// connection is closed. pass sends the data to the target, whose answer is lost.
+type interceptor func(request []byte, pass func()) (cut bool)
 
 // match reports whether data read from a client holds the request that a fault targets.
 type match func(request []byte) bool
@@ -42,55 +33,43 @@ func contains(text string) match {
 	return func(request []byte) bool { return bytes.Contains(request, []byte(text)) }
 }
 
-// catch holds the first matching request until the trap is released, and reports whether
-// it held this one.
-func (t *trap) catch(request []byte, forward func()) (caught bool) {
-	if t == nil || !t.match(request) {
-		return false
-	}
-	t.once.Do(func() {
-		caught = true
-		if t.forward {
-			forward()
-		}
-		t.caught.Store(true)
-		<-t.released
-	})
-	return caught
-}
-
 func newRelay(t testing.TB, targets ...string) *relay {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{ln: ln, targets: targets, conns: map[net.Conn]bool{}}
-	r.running.Go(r.accept)
+	ctx, stop := context.WithCancel(context.Background())
+	r := &relay{ln: ln, targets: targets, stop: stop}
+	r.running.Go(func() { r.accept(ctx) })
 	t.Cleanup(r.close)
 	return r
 }
 
 func (r *relay) addr() string { return r.ln.Addr().String() }
 
-func (r *relay) accept() {
+func (r *relay) accept(ctx context.Context) {
 	for {
 		conn, err := r.ln.Accept()
 		if err != nil {
 			return
 		}
-		r.running.Go(func() { r.handle(conn) })
+		r.running.Go(func() { r.handle(ctx, conn) })
 	}
 }
 
-// handle connects in to a target until either side closes.
-func (r *relay) handle(in net.Conn) {
+// handle connects in to a target until either side closes or ctx ends.
+func (r *relay) handle(ctx context.Context, in net.Conn) {
 	defer in.Close()
 	out := r.dial()
-	if out == nil || !r.track(in, out) {
+	if out == nil {
 		return
 	}
-	defer r.untrack(in, out)
+	closeBoth := func() {
+		_ = in.Close()
+		_ = out.Close()
+	}
+	defer context.AfterFunc(ctx, closeBoth)()
 	var up sync.WaitGroup
 	var lost atomic.Bool
 	up.Go(func() {
@@ -98,7 +77,7 @@ func (r *relay) handle(in net.Conn) {
 		_ = out.Close()
 	})
 	r.forwardAnswers(in, out, &lost)
-	_ = in.Close()
+	closeBoth()
 	up.Wait()
 }
 
@@ -114,23 +93,17 @@ func (r *relay) dial() net.Conn {
 	return nil
 }
 
-// forwardRequests copies from in to out until a trap or dropAnswers matches. It sets
-// lost once the answers must not arrive.
+// forwardRequests copies from in to out until an interceptor cuts the connection. It
+// sets lost once the answers must not arrive.
 func (r *relay) forwardRequests(in, out net.Conn, lost *atomic.Bool) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := in.Read(buffer)
-		caught := r.trap.Load().catch(buffer[:n], func() {
+		pass := func() {
 			lost.Store(true)
 			_, _ = out.Write(buffer[:n])
-		})
-		if caught {
-			return
 		}
-		if aims := r.dropAnswers.Load(); aims != nil && (*aims)(buffer[:n]) {
-			lost.Store(true)
-			_, _ = out.Write(buffer[:n])
-			time.Sleep(50 * time.Millisecond) // for the target to process the request
+		if intercept := r.intercept.Load(); intercept != nil && (*intercept)(buffer[:n], pass) {
 			return
 		}
 		if _, failed := out.Write(buffer[:n]); failed != nil || err != nil {
@@ -156,36 +129,9 @@ func (r *relay) forwardAnswers(in, out net.Conn, lost *atomic.Bool) {
 	}
 }
 
-func (r *relay) track(conns ...net.Conn) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, c := range conns {
-		if r.conns == nil {
-			_ = c.Close()
-			continue
-		}
-		r.conns[c] = true
-	}
-	return r.conns != nil
-}
-
-func (r *relay) untrack(conns ...net.Conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, c := range conns {
-		_ = c.Close()
-		delete(r.conns, c)
-	}
-}
-
 // close closes all connections and waits until their goroutines have ended.
 func (r *relay) close() {
+	r.stop()
 	_ = r.ln.Close()
-	r.mu.Lock()
-	for c := range r.conns {
-		_ = c.Close()
-	}
-	r.conns = nil
-	r.mu.Unlock()
 	r.running.Wait()
 }

@@ -68,13 +68,35 @@ func (tb *testbed) terminate(r *replica) {
 // crashAt kills all replicas when one of them sends a matching request to Redis: before
 // the request arrives, or, with forward, after it arrived and before its answer does.
 func (tb *testbed) crashAt(target match, forward bool) {
-	t := &trap{match: target, forward: forward, released: make(chan struct{})}
-	tb.redis.relay.trap.Store(t)
-	tb.awaitTarget(t.caught.Load)
-	tb.crashAll()
-	tb.redis.relay.trap.Store(nil)
-	close(t.released)
+	var first sync.Once
+	var caught atomic.Bool
+	killed := make(chan struct{})
+	tb.intercept(func(request []byte, pass func()) (cut bool) {
+		if !target(request) {
+			return false
+		}
+		first.Do(func() { // others wait here, too
+			cut = true
+			if forward {
+				pass()
+			}
+			caught.Store(true)
+			<-killed
+		})
+		return cut
+	}, func() {
+		tb.awaitTarget(caught.Load)
+		tb.crashAll()
+	})
+	close(killed)
 	tb.restartDead()
+}
+
+// intercept lets an interceptor see the requests to Redis while do runs.
+func (tb *testbed) intercept(i interceptor, do func()) {
+	tb.redis.relay.intercept.Store(&i)
+	do()
+	tb.redis.relay.intercept.Store(nil)
 }
 
 // Each matches one kind of request to Redis.

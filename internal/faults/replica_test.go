@@ -1,7 +1,7 @@
 package faults_test
 
 import (
-	"bufio"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -44,14 +44,23 @@ func (r *replica) start(env ...string) {
 
 func (r *replica) signal(s syscall.Signal) { _ = r.Signal(s) }
 
-// ready reports whether /readyz answers 200.
-func (r *replica) ready() bool {
-	response, err := client.Get("http://" + r.addr + "/readyz")
+// get returns the answer to a GET, or status 0 and the error.
+func (r *replica) get(path string) (status int, body []byte) {
+	response, err := client.Get("http://" + r.addr + path)
 	if err != nil {
-		return false
+		return 0, []byte(err.Error())
 	}
 	defer response.Body.Close()
-	return response.StatusCode == http.StatusOK
+	if body, err = io.ReadAll(response.Body); err != nil {
+		return 0, []byte(err.Error())
+	}
+	return response.StatusCode, body
+}
+
+// ready reports whether /readyz answers 200.
+func (r *replica) ready() bool {
+	status, _ := r.get("/readyz")
+	return status == http.StatusOK
 }
 
 const ownedPartitions = "outlook_monitor_owned_partitions "
@@ -59,13 +68,9 @@ const ownedPartitions = "outlook_monitor_owned_partitions "
 // metric adds up the samples of a metric, whose name ends with a space, or with a brace
 // if it has labels. It returns 0 if the replica does not answer.
 func (r *replica) metric(name string) (total float64) {
-	response, err := client.Get("http://" + r.addr + "/metrics")
-	if err != nil {
-		return 0
-	}
-	defer response.Body.Close()
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); strings.HasPrefix(lines.Text(), name) {
+	_, body := r.get("/metrics")
+	for line := range strings.Lines(string(body)) {
+		if fields := strings.Fields(line); strings.HasPrefix(line, name) {
 			value, _ := strconv.ParseFloat(fields[len(fields)-1], 64)
 			total += value
 		}

@@ -18,7 +18,7 @@ const interval = 2 * time.Second // POLL_INTERVAL
 // time between two reads of a mailbox.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
-	tb := newTestbed(t, threeReplicas())
+	tb := newTestbed(t, threeReplicas("replicas"))
 	publish(t, tb.runSteps())
 	for _, v := range tb.violations {
 		t.Errorf("%s: %s", v.promise, v.what)
@@ -26,12 +26,8 @@ func TestReplicas(t *testing.T) {
 }
 
 // threeReplicas configures three replicas, with enough users to measure rates.
-func threeReplicas() config {
-	p := config{seed: seed, name: "replicas", users: 30, replicaCount: 3}
-	if form != "short" {
-		p.users = 150
-	}
-	return p
+func threeReplicas(name string) config {
+	return config{seed: seed, name: name, users: unlessShort(30, 150), replicaCount: 3}
 }
 
 // The longest time that a mailbox may go unread. The short form only reports it, because
@@ -105,10 +101,7 @@ func (tb *testbed) runSteps() (figures string) {
 
 // waitIntervals waits for a number of poll intervals: longer outside the short form.
 func (tb *testbed) waitIntervals(short, longer int) {
-	if form != "short" {
-		short = longer
-	}
-	time.Sleep(time.Duration(short) * interval)
+	time.Sleep(time.Duration(unlessShort(short, longer)) * interval)
 }
 
 // step counts the reads during a step. No mailbox may go unread for longer than most, if

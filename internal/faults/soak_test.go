@@ -3,7 +3,7 @@ package faults_test
 import (
 	"cmp"
 	"fmt"
-	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -163,7 +163,9 @@ func (s *soak) measure() {
 			i = len(s.processes)
 			s.processes = append(s.processes, &samples{pid: pid})
 		}
-		r.collectGarbage()
+		if status, body := r.get("/debug/pprof/heap?gc=1"); status != http.StatusOK { // the heap then holds live data only
+			s.t.Errorf("GET /debug/pprof/heap = %d %.200s, want 200", status, body)
+		}
 		s.processes[i].add(map[string]float64{
 			heapSize: r.metric("go_memstats_heap_alloc_bytes ") / (1 << 20), resident: r.metric("process_resident_memory_bytes ") / (1 << 20),
 			goroutines: r.metric("go_goroutines "), openFiles: r.metric("process_open_fds "),
@@ -190,17 +192,6 @@ func (s *soak) keepLogs() {
 		}
 	}
 	logf("the replicas' logs are in %s: %v", dir, err)
-}
-
-// collectGarbage makes the replica collect garbage, so that its heap holds live data only.
-func (r *replica) collectGarbage() {
-	response, err := client.Get("http://" + r.addr + "/debug/pprof/heap?gc=1")
-	if err != nil {
-		r.t.Error(err)
-		return
-	}
-	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, response.Body)
 }
 
 // report prints the growth of each figure and fails the test if one grows.

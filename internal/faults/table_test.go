@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -53,8 +52,6 @@ func table(rows []row) string {
 	return b.String()
 }
 
-var publishing sync.Mutex
-
 // publish logs a table and appends it to the file that FAULTS_TABLE names.
 func publish(t testing.TB, table string) {
 	t.Helper()
@@ -63,8 +60,6 @@ func publish(t testing.TB, table string) {
 	if path == "" {
 		return
 	}
-	publishing.Lock()
-	defer publishing.Unlock()
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Error(err)

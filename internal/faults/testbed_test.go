@@ -6,9 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -206,6 +204,14 @@ func hold(short, longer time.Duration) {
 	time.Sleep(short)
 }
 
+// unlessShort returns short in the short form, and otherwise longer.
+func unlessShort[T any](short, longer T) T {
+	if form == "short" {
+		return short
+	}
+	return longer
+}
+
 // eventually waits up to 10 seconds until a condition holds, and reports whether it did.
 func eventually(condition func() bool) bool {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -214,21 +220,4 @@ func eventually(condition func() bool) bool {
 		}
 	}
 	return false
-}
-
-// delivered reports whether the mediator's last state of a user matches the mailbox.
-func (tb *testbed) delivered(u graphsim.User) bool {
-	mailbox, err := tb.sim.AutomaticReplies(u.ID)
-	if err != nil {
-		tb.t.Error(err)
-		return false
-	}
-	state, ok := tb.mediator.State(u.UserPrincipalName)
-	away := mailbox.Status == "alwaysEnabled"
-	return ok && (state.Status == "True") == away &&
-		(!away || strings.Trim(mailbox.ExternalReplyMessage, "<p/>") == state.Message)
-}
-
-func (tb *testbed) allDelivered() bool {
-	return !slices.ContainsFunc(tb.monitored, func(u graphsim.User) bool { return !tb.delivered(u) })
 }
