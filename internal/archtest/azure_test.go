@@ -69,19 +69,7 @@ func bicepEnvironment(t *testing.T) map[string]string {
 // TestBicepSettings reads the settings of the Bicep file as the service does.
 func TestBicepSettings(t *testing.T) {
 	env := bicepEnvironment(t)
-	known := []string{"GOMEMLIMIT"}
-	for _, row := range config.Table() {
-		known = append(known, row.Name)
-	}
-	for name := range env {
-		if !slices.Contains(known, name) {
-			t.Errorf("%s is not a setting", name)
-		}
-	}
-	settings, err := new(config.Serve).Settings(func(name string) string { return env[name] })
-	if err != nil {
-		t.Fatal(err)
-	}
+	settings := readSettings(t, env)
 	if got := settings.Graph.Credential; got != config.ManagedIdentity {
 		t.Errorf("credential = %s, want the managed identity", got)
 	}

@@ -144,11 +144,6 @@ func TestEnvExampleIsValid(t *testing.T) {
 		"compose":    at[map[string]string](t, manifest(t, compose, ""), "$.services.outlook-monitor.environment"),
 		"Kubernetes": environment(t, manifest(t, service, "Deployment")),
 	}
-	var known []string
-	for _, row := range config.Table() {
-		known = append(known, row.Name)
-	}
-	known = append(known, "GOMEMLIMIT", "REDIS_PASSWORD")
 	for name, more := range added {
 		t.Run(name, func(t *testing.T) {
 			env := envExample(t)
@@ -159,20 +154,32 @@ func TestEnvExampleIsValid(t *testing.T) {
 			maps.Copy(env, more)
 			env["REDIS_URL"] = strings.NewReplacer( // as compose and Kubernetes do
 				"${REDIS_PASSWORD:?write it into deploy/.env}", "letters", "$(REDIS_PASSWORD)", "letters").Replace(env["REDIS_URL"])
-			for variable := range env {
-				if !slices.Contains(known, variable) {
-					t.Errorf("%s is not a setting", variable)
-				}
-			}
-			settings, err := new(config.Serve).Settings(func(variable string) string { return env[variable] })
-			if err != nil {
-				t.Fatal(err)
-			}
+			settings := readSettings(t, env, "REDIS_PASSWORD")
 			if settings.RedisURL.IsZero() || settings.PrivateAddr != ":8081" {
 				t.Errorf("RedisURL = %v, PrivateAddr = %q, want the manifest's", settings.RedisURL, settings.PrivateAddr)
 			}
 		})
 	}
+}
+
+// readSettings reads an environment as the service does, and checks that it holds only
+// settings and others.
+func readSettings(t *testing.T, env map[string]string, others ...string) config.Settings {
+	t.Helper()
+	known := append(others, "GOMEMLIMIT")
+	for _, row := range config.Table() {
+		known = append(known, row.Name)
+	}
+	for name := range env {
+		if !slices.Contains(known, name) {
+			t.Errorf("%s is not a setting", name)
+		}
+	}
+	settings, err := new(config.Serve).Settings(func(name string) string { return env[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return settings
 }
 
 func TestGuideCreatesTheSecret(t *testing.T) {

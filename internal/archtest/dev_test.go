@@ -20,20 +20,7 @@ import (
 func newDevSandbox(t *testing.T) sandbox {
 	t.Helper()
 	w := newSandbox(t)
-	for _, dir := range []string{"cmd", "internal", "fake"} {
-		if err := os.Mkdir(filepath.Join(w.dir, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, tool := range []string{"touch", "mkdir", "mv", "cp", "mkfifo", "mktemp", "rm", "sleep", "find", "head", "sed", "od", "tr"} {
-		path, err := exec.LookPath(tool)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(path, filepath.Join(w.tools, tool)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.link(t, "touch", "mkdir", "mv", "cp", "mkfifo", "mktemp", "rm", "sleep", "find", "head", "sed", "od", "tr")
 	w.write(t, "scripts/dev", read(t, "scripts/dev"))
 	w.write(t, "go.mod", "module x\n")
 	w.write(t, "cmd/x.go", "package x\n")
@@ -88,14 +75,6 @@ func (d *dev) started() map[string][]int {
 	return all
 }
 
-// startCount returns how many processes were started so far.
-func (d *dev) startCount() (n int) {
-	for _, ids := range d.started() {
-		n += len(ids)
-	}
-	return n
-}
-
 // checkAllEnded checks that all started processes have ended.
 func (d *dev) checkAllEnded() {
 	d.t.Helper()
@@ -111,7 +90,7 @@ func alive(process int) bool { return syscall.Kill(process, 0) == nil }
 func TestDevRestartsTheServiceWhenAFileChanges(t *testing.T) {
 	w := newDevSandbox(t)
 	d := w.dev(t, nil, "--poll-interval", "1s")
-	await.True(t, "all three programs start", func() bool { return d.startCount() == 3 })
+	await.True(t, "all three programs start", func() bool { return len(d.started()) == 3 })
 	await.True(t, "the service records its settings", func() bool { return d.environment(t, "serve.env") != nil })
 	env := d.environment(t, "serve.env")
 	for name, want := range map[string]string{
@@ -160,7 +139,7 @@ func TestDevStopsOnCtrlC(t *testing.T) {
 			d := &dev{sandbox: w, t: t, cmd: w.run(nil)}
 			d.cmd.Path = filepath.Join(w.dir, "scripts", "dev")
 			term := onTerminal(t, d.cmd)
-			await.True(t, "all three programs start", func() bool { return d.startCount() == 3 })
+			await.True(t, "all three programs start", func() bool { return len(d.started()) == 3 })
 			if building {
 				w.write(t, "tools/go", "#!/bin/sh\necho \"go $$\" >>started\nexec sleep 1000\n")
 				w.write(t, "cmd/x.go", "package x // changed\n")
@@ -212,14 +191,4 @@ func TestDevUsageErrors(t *testing.T) {
 			}
 		})
 	}
-}
-
-// text returns the contents of a file of the sandbox without surrounding white space.
-func (w sandbox) text(t *testing.T, file string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(w.dir, file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(text))
 }

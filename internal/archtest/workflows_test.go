@@ -53,33 +53,29 @@ var (
 // exists, and that actions are pinned.
 func TestWorkflowReferences(t *testing.T) {
 	for name, w := range workflows(t) {
-		exists := func(file string) fs.FileMode {
+		mode := func(file string) fs.FileMode {
 			t.Helper()
 			info, err := fs.Stat(root(t), file)
 			if err != nil {
-				t.Errorf("%s calls %s, which does not exist", name, file)
-				return 0
+				t.Fatalf("%s refers to %s, which does not exist", name, file)
 			}
 			return info.Mode()
 		}
 		for _, job := range w.Jobs {
 			if job.Uses != "" {
-				exists(strings.TrimPrefix(job.Uses, "./"))
+				mode(strings.TrimPrefix(job.Uses, "./"))
 			}
 			for _, step := range job.Steps {
 				if step.Uses != "" && !pinnedAction.MatchString(step.Uses) {
 					t.Errorf("%s uses %s, which is not pinned to a version or a commit", name, step.Uses)
 				}
 				for _, script := range ownScript.FindAllString(step.Run, -1) {
-					if exists(script)&0o111 == 0 {
+					if mode(script)&0o111 == 0 {
 						t.Errorf("%s runs %s, which is not executable", name, script)
 					}
 				}
 				if file := step.With["go-version-file"]; file != "" {
-					exists(file)
-				}
-				if step.With["context"] != "" {
-					exists("Dockerfile")
+					mode(file)
 				}
 			}
 		}
