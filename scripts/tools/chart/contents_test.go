@@ -31,11 +31,6 @@ func TestRollingUpdate(t *testing.T) {
 			if grace != 20 || sleep+drain >= grace {
 				t.Errorf("grace = %d s with %d s of sleep, want 20 s, and time to drain", grace, sleep)
 			}
-			for path, probe := range map[string]*core.Probe{"/healthz": container.LivenessProbe, "/readyz": container.ReadinessProbe} {
-				if got := probe.HTTPGet; got.Path != path || got.Port.StrVal != "private" {
-					t.Errorf("probe = %v, want %s on the private port", got, path)
-				}
-			}
 			budget := get[*policy.PodDisruptionBudget](t, found, "PodDisruptionBudget ooo-outlook-monitor")
 			if budget.Spec.MaxUnavailable.IntValue() != 1 {
 				t.Errorf("maxUnavailable = %v, want 1", budget.Spec.MaxUnavailable)

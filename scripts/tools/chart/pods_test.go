@@ -66,7 +66,7 @@ func (o objects) selected(t *testing.T, selector meta.LabelSelector) core.PodTem
 	return found[0]
 }
 
-func TestPodSecurity(t *testing.T) {
+func TestPods(t *testing.T) {
 	for tree, all := range trees(t) {
 		for name, pod := range all.pods() {
 			t.Run(tree+": "+name, func(t *testing.T) {
@@ -78,36 +78,28 @@ func TestPodSecurity(t *testing.T) {
 				if security.RunAsNonRoot == nil || !*security.RunAsNonRoot || security.SeccompProfile.Type != core.SeccompProfileTypeRuntimeDefault {
 					t.Errorf("securityContext = %v, want runAsNonRoot and RuntimeDefault", security)
 				}
-				for _, c := range spec.Containers {
-					own := c.SecurityContext
-					if !*own.ReadOnlyRootFilesystem || *own.AllowPrivilegeEscalation || !slices.Equal(own.Capabilities.Drop, []core.Capability{"ALL"}) {
-						t.Errorf("securityContext of %s = %v, want a read-only root file system and no capabilities", c.Name, own)
-					}
-					for path, probe := range map[string]*core.Probe{"/healthz": c.LivenessProbe, "/readyz": c.ReadinessProbe} {
-						if probe == nil {
-							t.Errorf("%s lacks a probe", c.Name)
-						} else if get := probe.HTTPGet; get != nil { // Redis has a command instead
-							if checkPort(t, pod, get.Port); get.Path != path {
-								t.Errorf("probe of %s = %s, want %s", c.Name, get.Path, path)
-							}
+				if n := len(spec.Containers); n != 1 {
+					t.Fatalf("containers = %d, want 1", n)
+				}
+				c := spec.Containers[0]
+				own := c.SecurityContext
+				if !*own.ReadOnlyRootFilesystem || *own.AllowPrivilegeEscalation || !slices.Equal(own.Capabilities.Drop, []core.Capability{"ALL"}) {
+					t.Errorf("securityContext of %s = %v, want a read-only root file system and no capabilities", c.Name, own)
+				}
+				for path, probe := range map[string]*core.Probe{"/healthz": c.LivenessProbe, "/readyz": c.ReadinessProbe} {
+					if probe == nil {
+						t.Errorf("%s lacks a probe", c.Name)
+					} else if get := probe.HTTPGet; get != nil { // Redis has a command instead
+						if checkPort(t, pod, get.Port); get.Path != path || get.Port.StrVal != "private" {
+							t.Errorf("probe of %s = %v, want %s on the private port", c.Name, get, path)
 						}
 					}
-					if _, ok := c.Resources.Limits[core.ResourceMemory]; !ok {
-						t.Errorf("%s has no memory limit", c.Name)
-					}
 				}
-			})
-		}
-	}
-}
-
-// TestMountsAndVolumes checks that each mount has a volume and each volume a mount.
-func TestMountsAndVolumes(t *testing.T) {
-	for tree, all := range trees(t) {
-		t.Run(tree, func(t *testing.T) {
-			for name, pod := range all.pods() {
+				if _, ok := c.Resources.Limits[core.ResourceMemory]; !ok {
+					t.Errorf("%s has no memory limit", c.Name)
+				}
 				var volumes, mounts []string
-				for _, v := range pod.Spec.Volumes {
+				for _, v := range spec.Volumes {
 					volumes = append(volumes, v.Name)
 				}
 				if set, ok := all[name].(*apps.StatefulSet); ok {
@@ -115,41 +107,32 @@ func TestMountsAndVolumes(t *testing.T) {
 						volumes = append(volumes, claim.Name)
 					}
 				}
-				for _, m := range pod.Spec.Containers[0].VolumeMounts {
+				for _, m := range c.VolumeMounts {
 					mounts = append(mounts, m.Name)
 				}
 				slices.Sort(volumes)
 				slices.Sort(mounts)
 				if !slices.Equal(volumes, mounts) {
-					t.Errorf("volumes of %s = %q, mounts = %q", name, volumes, mounts)
+					t.Errorf("volumes = %q, mounts = %q, want each mounted", volumes, mounts)
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
-// TestNamesAndLabels validates names and labels like the cluster.
-func TestNamesAndLabels(t *testing.T) {
+// TestObjectsFitTogether validates names and labels like the cluster, and follows each
+// selector and each reference to an object.
+func TestObjectsFitTogether(t *testing.T) {
 	for tree, all := range trees(t) {
-		t.Run(tree, func(t *testing.T) {
-			for name, object := range all {
+		for name, object := range all {
+			t.Run(tree+": "+name, func(t *testing.T) {
 				invalid := validation.IsDNS1123Label(object.GetName())
 				for key, value := range object.GetLabels() {
 					invalid = slices.Concat(invalid, validation.IsQualifiedName(key), validation.IsValidLabelValue(value))
 				}
 				if len(invalid) > 0 {
-					t.Errorf("%s: %s", name, strings.Join(invalid, ", "))
+					t.Errorf("name or labels: %s", strings.Join(invalid, ", "))
 				}
-			}
-		})
-	}
-}
-
-// TestReferences follows each selector and each reference to an object.
-func TestReferences(t *testing.T) {
-	for tree, all := range trees(t) {
-		for name, object := range all {
-			t.Run(tree+": "+name, func(t *testing.T) {
 				switch object := object.(type) {
 				case *apps.Deployment:
 					all.selected(t, *object.Spec.Selector)

@@ -77,32 +77,6 @@ func TestChartCoversAllSettings(t *testing.T) {
 	}
 }
 
-func TestEnvironmentIsValid(t *testing.T) {
-	known := slices.Concat(settings(t), others, []string{"HTTPS_PROXY", "OTEL_EXPORTER_OTLP_ENDPOINT"})
-	for name, release := range releases {
-		t.Run(name, func(t *testing.T) {
-			found, _ := rendered(t, release.values)
-			_, container := deployment(t, found)
-			seen := map[string]bool{}
-			for _, env := range container.Env {
-				if !slices.Contains(known, env.Name) {
-					t.Errorf("%s is not a setting", env.Name)
-				}
-				if seen[env.Name] {
-					t.Errorf("%s is set twice", env.Name)
-				}
-				seen[env.Name] = true
-				if slices.Contains(secrets, env.Name) && (env.Value != "" || env.ValueFrom == nil || env.ValueFrom.SecretKeyRef == nil) {
-					t.Errorf("%s does not come from a Secret", env.Name)
-				}
-			}
-			if !seen["MONITOR_TOKEN"] || !seen["MEDIATOR_URL"] || !seen["REDIS_URL"] || len(container.EnvFrom) > 0 {
-				t.Errorf("variables = %q, want all that the service requires", slices.Sorted(maps.Keys(seen)))
-			}
-		})
-	}
-}
-
 // describe returns the value of a variable, or "key of Secret".
 func describe(env core.EnvVar) string {
 	if env.ValueFrom == nil {
@@ -118,7 +92,7 @@ func describe(env core.EnvVar) string {
 
 func TestEnvironment(t *testing.T) {
 	const none = ""
-	tests := map[string]map[string]string{
+	wants := map[string]map[string]string{ // by release
 		"defaults": {
 			"AZURE_TENANT_ID": "the-tenant", "AZURE_CLIENT_ID": "the-client", "PUBLIC_URL": none,
 			"AZURE_CLIENT_SECRET": "AZURE_CLIENT_SECRET of outlook-monitor", "MONITOR_TOKEN": "MONITOR_TOKEN of outlook-monitor",
@@ -145,15 +119,30 @@ func TestEnvironment(t *testing.T) {
 		"managed identity":   {"AZURE_CLIENT_SECRET": none, "AZURE_MANAGED_IDENTITY": "true", "AZURE_TENANT_ID": none},
 		"TLS in the service": {"TLS_CERT_FILE": "/etc/outlook-monitor/tls/tls.crt", "TLS_KEY_FILE": "/etc/outlook-monitor/tls/tls.key"},
 	}
-	for name, want := range tests {
+	known := slices.Concat(settings(t), others, []string{"HTTPS_PROXY", "OTEL_EXPORTER_OTLP_ENDPOINT"})
+	for name, release := range releases {
 		t.Run(name, func(t *testing.T) {
-			found, _ := rendered(t, releases[name].values)
+			found, _ := rendered(t, release.values)
 			_, container := deployment(t, found)
 			got := map[string]string{}
 			for _, env := range container.Env {
+				if !slices.Contains(known, env.Name) {
+					t.Errorf("%s is not a setting", env.Name)
+				}
+				if _, twice := got[env.Name]; twice {
+					t.Errorf("%s is set twice", env.Name)
+				}
 				got[env.Name] = describe(env)
+				if slices.Contains(secrets, env.Name) && (env.Value != "" || env.ValueFrom == nil || env.ValueFrom.SecretKeyRef == nil) {
+					t.Errorf("%s does not come from a Secret", env.Name)
+				}
 			}
-			for variable, text := range want {
+			for _, required := range []string{"MONITOR_TOKEN", "MEDIATOR_URL", "REDIS_URL"} {
+				if _, ok := got[required]; !ok || len(container.EnvFrom) > 0 {
+					t.Errorf("variables = %q, want %s, and no envFrom", got, required)
+				}
+			}
+			for variable, text := range wants[name] {
 				if got[variable] != text {
 					t.Errorf("%s = %q, want %q", variable, got[variable], text)
 				}
