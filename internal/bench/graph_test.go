@@ -13,23 +13,17 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// graphParams configures the local Graph.
-type graphParams struct {
-	Users       int
-	AppRequests int // 0: Graph's quota
-}
-
 // graphInfo says how to reach the local Graph.
 type graphInfo struct{ URL, Control, CA, Tenant string }
 
-// runGraph runs the local Graph.
-func runGraph(ctx context.Context, o graphParams, report func(any)) error {
-	sim, err := graphsim.New(graphsim.Config{Seed: 30, AppRequests: o.AppRequests})
+// runGraph runs the local Graph with some users.
+func runGraph(ctx context.Context, users int, report func(any)) error {
+	sim, err := graphsim.New(graphsim.Config{Seed: 30})
 	if err != nil {
 		return err
 	}
 	debug.SetGCPercent(400) // saves CPU time on the shared cores
-	if _, err := sim.AddUsers(o.Users, "contoso.example"); err != nil {
+	if _, err := sim.AddUsers(users, "contoso.example"); err != nil {
 		return err
 	}
 	report(graphInfo{sim.URL(), sim.ControlURL(), string(sim.CAPEM()), sim.TenantID()})
@@ -44,10 +38,10 @@ type graph struct {
 	users []graphsim.User
 }
 
-func startGraph(t testing.TB, o graphParams) *graph {
+func startGraph(t testing.TB, users int) *graph {
 	t.Helper()
 	g := &graph{t: t}
-	g.Process = startRole(t, "graph", o, &g.graphInfo)
+	g.Process = startRole(t, "graph", users, &g.graphInfo)
 	var answer struct{ Users []graphsim.User }
 	g.call(http.MethodGet, "/users", nil, &answer)
 	g.users = answer.Users

@@ -3,6 +3,7 @@ package bench_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -32,10 +33,12 @@ func send(method, url string, body []byte) (status int, answer []byte) {
 	return response.StatusCode, answer
 }
 
-// post sends a JSON body and returns the status, or 0 without an answer.
-func post(url string, body []byte) int {
-	status, _ := send(http.MethodPost, url, body)
-	return status
+// post sends a JSON body and checks the status of the answer.
+func post(url string, body []byte, want int) error {
+	if status, answer := send(http.MethodPost, url, body); status != want {
+		return fmt.Errorf("POST %s = %d %.200s, want %d", url, status, answer, want)
+	}
+	return nil
 }
 
 func encode(t testing.TB, v any) []byte {

@@ -130,8 +130,8 @@ func (in inbox) measure(t testing.TB, notifications []string, items, workers int
 				from := random.IntN(len(notifications) - items)
 				body := collection(notifications[from : from+items])
 				began := time.Now()
-				if status := post(in.url, body); status != http.StatusAccepted {
-					t.Errorf("status = %d, want 202", status)
+				if err := post(in.url, body, http.StatusAccepted); err != nil {
+					t.Error(err)
 					return
 				}
 				took = append(took, ms(time.Since(began)))
@@ -166,8 +166,8 @@ func BenchmarkInbox(b *testing.B) {
 					floorLatency, floorCPU = append(floorLatency, l), append(floorCPU, c)
 				}
 				name := plural(items, "item") + ", " + plural(workers, "request") + " at once"
-				row(figure{name: name + ": POST to 202, median", value: 1000 * median(latency), unit: "µs", floor: 1000 * median(floorLatency), goal: "≤ 1.3 × floor"})
-				row(figure{name: name + ": CPU of a POST", value: median(cpu), unit: "µs", floor: median(floorCPU)})
+				row(name+": POST to 202, median", 1000*median(latency), "µs", 1000*median(floorLatency), "≤ 1.3 × floor")
+				row(name+": CPU of a POST", median(cpu), "µs", median(floorCPU), "")
 			}
 		}
 	}

@@ -39,23 +39,13 @@ func BenchmarkProgram(b *testing.B) {
 		sizes = []int{only}
 	}
 	for b.Loop() {
-		var users, used, memory []float64
 		for _, size := range sizes {
-			fast := measureSize(b, size)
-			users, memory = append(users, float64(size)), append(memory, fast.rss)
-			used = append(used, (fast.program+fast.redis)/fast.duration.Seconds())
-		}
-		if n := len(sizes); n > 1 {
-			heading("d. growth with the number of users")
-			row(figure{name: "CPU of program and Redis, exponent from 1,000 users on", value: exponent(users[1:], used[1:]), goal: "≤ 1"})
-			perUser := (memory[n-1] - memory[0]) * 1024 / (users[n-1] - users[0])
-			row(figure{name: "memory of the program per user", value: perUser, unit: "KiB", goal: "≤ 1.5"})
+			measureSize(b, size)
 		}
 	}
 }
 
-// measureSize measures one number of users, and returns the sample without latency.
-func measureSize(b *testing.B, users int) (fast sample) {
+func measureSize(b *testing.B, users int) {
 	interval := pollInterval(b)
 	tb := newTestbed(b, config{users: users, env: map[string]string{"POLL_INTERVAL": interval.String()}})
 	r := tb.start()
@@ -67,27 +57,24 @@ func measureSize(b *testing.B, users int) (fast sample) {
 		tb.graph.delay(latency)
 		time.Sleep(idleTime)
 		s := tb.watch(max(programTime, 3*interval))
-		if latency == 0 {
-			fast = s
-		}
 		heading("d. %d users every %v, Graph answers after %v", users, interval, latency)
-		row(figure{name: "reads a second", value: s.reads / s.duration.Seconds(), unit: "/s", floor: float64(users) / interval.Seconds(), goal: "floor: users/interval"})
-		row(figure{name: "time between two reads, p50", value: s.gapP50, unit: "ms"})
-		row(figure{name: "time between two reads, p99", value: s.gapP99, unit: "ms", goal: gapGoal(interval)})
-		row(figure{name: "time between two reads, longest", value: s.gapMax, unit: "ms"})
-		row(figure{name: "CPU for 1,000 reads, program", value: 1000 * s.per1000(s.program), unit: "ms"})
-		row(figure{name: "CPU for 1,000 reads, Redis", value: 1000 * s.per1000(s.redis), unit: "ms"})
-		row(figure{name: "CPU for 1,000 reads, local Graph", value: 1000 * s.per1000(s.graph), unit: "ms"})
-		row(figure{name: "Redis commands for 1,000 reads", value: s.per1000(s.commands), goal: "≤ 200 at full batches"})
-		row(figure{name: "memory of the program (RSS)", value: s.rss, unit: "MiB", goal: "≤ 60 at 1,000 users, 550 at 130,000"})
-		row(figure{name: "memory of Redis per user", value: s.redisBytes / 1024 / float64(users), unit: "KiB"})
-		row(figure{name: "answers 429 of Graph", value: s.throttled})
+		row("reads a second", s.reads/s.duration.Seconds(), "/s", float64(users)/interval.Seconds(), "floor: users/interval")
+		row("time between two reads, p50", s.gapP50, "ms", 0, "")
+		row("time between two reads, p99", s.gapP99, "ms", 0, gapGoal(interval))
+		row("time between two reads, longest", s.gapMax, "ms", 0, "")
+		row("CPU for 1,000 reads, program", 1000*s.per1000(s.program), "ms", 0, "")
+		row("CPU for 1,000 reads, Redis", 1000*s.per1000(s.redis), "ms", 0, "")
+		row("CPU for 1,000 reads, local Graph", 1000*s.per1000(s.graph), "ms", 0, "")
+		row("Redis commands for 1,000 reads", s.per1000(s.commands), "", 0, "≤ 200 at full batches")
+		row("memory of the program (RSS)", s.rss, "MiB", 0, "≤ 60 at 1,000 users, 550 at 130,000")
+		row("memory of Redis per user", s.redisBytes/1024/float64(users), "KiB", 0, "")
+		row("answers 429 of Graph", s.throttled, "", 0, "")
 	}
 	tb.graph.delay(0)
-	row(figure{name: "Redis commands a second without a user", value: idle, goal: "≤ 5"})
-	row(figure{name: "from the first POST /monitor until the mediator has all", value: enrolled.Seconds(), unit: "s"})
+	row("Redis commands a second without a user", idle, "", 0, "≤ 5")
+	row("from the first POST /monitor until the mediator has all", enrolled.Seconds(), "s", 0, "")
 	measureRestart(tb, r)
-	return fast
+	tb.stop()
 }
 
 // idleCommands returns the number of Redis commands per second without users.
@@ -113,10 +100,10 @@ func measureRestart(tb *testbed, r *replica) {
 	loaded := time.Since(began)
 	tb.eventually("all users have been read", func() bool { return reads(tb.graph.stats()) >= float64(len(tb.graph.users)) })
 	heading("e. restart with %d users in Redis, killed 5 s before", len(tb.graph.users))
-	row(figure{name: "from the start until it is ready", value: ready.Seconds(), unit: "s"})
-	row(figure{name: "from the start until all are loaded", value: loaded.Seconds(), unit: "s", goal: "≤ 10"})
-	row(figure{name: "from the start until all have been read", value: time.Since(began).Seconds(), unit: "s"})
-	row(figure{name: "answers 429 of Graph", value: float64(tb.graph.stats().Throttled)})
+	row("from the start until it is ready", ready.Seconds(), "s", 0, "")
+	row("from the start until all are loaded", loaded.Seconds(), "s", 0, "≤ 10")
+	row("from the start until all have been read", time.Since(began).Seconds(), "s", 0, "")
+	row("answers 429 of Graph", float64(tb.graph.stats().Throttled), "", 0, "")
 	tb.saveProfile(strconv.Itoa(len(tb.graph.users)), 8)
 }
 

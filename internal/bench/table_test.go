@@ -7,22 +7,14 @@ import (
 	"time"
 )
 
-// figure is a row of the table.
-type figure struct {
-	name  string
-	value float64
-	unit  string
-	floor float64 // 0: none
-	goal  string  // such as "≤ 1.5 × floor"; may be empty
-}
-
-// row prints a figure.
-func row(f figure) {
-	floor, ratio := "", ""
-	if f.floor != 0 {
-		floor, ratio = formatFigure(f.floor), fmt.Sprintf("%.2f", f.value/f.floor)
+// row prints a figure, and its ratio to the floor if that is not 0. The goal is one for the
+// figure or the ratio, such as "≤ 1.5 × floor", or empty.
+func row(name string, value float64, unit string, floor float64, goal string) {
+	least, ratio := "", ""
+	if floor != 0 {
+		least, ratio = formatFigure(floor), fmt.Sprintf("%.2f", value/floor)
 	}
-	fmt.Printf("  %-58s %10s %-10s %10s %7s  %s\n", f.name, formatFigure(f.value), f.unit, floor, ratio, f.goal)
+	fmt.Printf("  %-58s %10s %-10s %10s %7s  %s\n", name, formatFigure(value), unit, least, ratio, goal)
 }
 
 func heading(format string, args ...any) {
@@ -54,17 +46,6 @@ func quantile(all []float64, q float64) float64 {
 func median(all []float64) float64 { return quantile(all, 0.5) }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// exponent fits y = c·x^k and returns k. 1 is linear growth.
-func exponent(x, y []float64) float64 {
-	var sx, sy, sxx, sxy float64
-	for i := range x {
-		a, b := math.Log(x[i]), math.Log(y[i])
-		sx, sy, sxx, sxy = sx+a, sy+b, sxx+a*a, sxy+a*b
-	}
-	n := float64(len(x))
-	return (n*sxy - sx*sy) / (n*sxx - sx*sx)
-}
 
 func plural(n int, what string) string {
 	if n == 1 {

@@ -25,7 +25,6 @@ const clientStateKey = "a-secret-of-the-benchmarks-alone"
 // config configures a testbed.
 type config struct {
 	users   int
-	quota   int               // requests of the app in 10 s; 0: Graph's
 	masters int               // of a Redis Cluster; 0: a single Redis
 	env     map[string]string // additional settings of the program
 }
@@ -51,7 +50,7 @@ type replica struct {
 func newTestbed(t testing.TB, p config) *testbed {
 	t.Helper()
 	tb := &testbed{t: t, mediator: startMediator(t)}
-	tb.graph = startGraph(t, graphParams{p.users, p.quota})
+	tb.graph = startGraph(t, p.users)
 	var masters []*redistest.Server
 	if p.masters > 1 {
 		cluster := redistest.StartCluster(t)
@@ -97,7 +96,7 @@ func (tb *testbed) start() *replica {
 	defer log.Close()
 	cmd := exec.Command(path, "serve")
 	for name, value := range tb.env {
-		cmd.Env = append(cmd.Env, name+"="+strings.ReplaceAll(value, "{base}", r.base))
+		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	cmd.Env = append(cmd.Env, "LISTEN_ADDR="+address)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -147,7 +146,7 @@ func (tb *testbed) enrol() {
 func (tb *testbed) monitor(email string) error {
 	body := encode(tb.t, map[string]string{"email": email, "status": "True"})
 	if status, answer := send(http.MethodPost, tb.replicas[0].base+"/monitor", body); status/100 != 2 {
-		return fmt.Errorf("POST /monitor = %d %.200s, want 200", status, answer)
+		return fmt.Errorf("POST /monitor = %d %.200s, want 2xx", status, answer)
 	}
 	return nil
 }
