@@ -8,31 +8,6 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-func TestFoldAddress(t *testing.T) {
-	for address, want := range map[string]string{
-		" Ann.Lee@CONTOSO.example\n": "ann.lee@contoso.example",
-		"ann. lee@contoso.example":   "ann. lee@contoso.example",
-		"MÜLLER@contoso.example":     "müller@contoso.example",
-	} {
-		if got := ooo.FoldAddress(address); got != want {
-			t.Errorf("FoldAddress(%q) = %q, want %q", address, got, want)
-		}
-	}
-}
-
-func TestValidObjectID(t *testing.T) {
-	for id, want := range map[ooo.ObjectID]bool{
-		"ABCDEF00-0000-0000-0000-00000000000f": true,
-		ooo.ObjectID(strings.Repeat("a", 64)):  true,
-		ooo.ObjectID(strings.Repeat("a", 65)):  false,
-		"":                                     false, "ann@contoso": false, "a/b": false, "ä": false, "a\n": false,
-	} {
-		if got := ooo.ValidObjectID(id); got != want {
-			t.Errorf("ValidObjectID(%q) = %t, want %t", id, got, want)
-		}
-	}
-}
-
 func TestParseAddress(t *testing.T) {
 	longest := strings.Repeat("a", 320-len("@contoso.example")) + "@contoso.example"
 	tests := map[string]struct{ text, want string }{
