@@ -1,13 +1,10 @@
 package graph_test
 
 import (
-	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,34 +72,27 @@ func (e *env) checkLogins(t *testing.T, cfg graph.Config, ids []ooo.ObjectID) {
 	}
 }
 
-// The platform provides managed identities at an address in the environment. Here it
-// forwards the request to the local Graph.
+// The platform provides managed identities at an address in the environment. Here it logs in
+// to the local Graph with the secret.
 func TestManagedIdentity(t *testing.T) {
 	e := newEnv(t, graphsim.Config{})
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: e.config.RootCAs}}}
-	t.Cleanup(client.CloseIdleConnections)
-	platform := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		resource := r.URL.Query().Get("resource")
 		if r.Header.Get("X-IDENTITY-HEADER") != "platform" || r.URL.Query().Get("client_id") != "the-identity" {
-			http.Error(rw, "no", http.StatusForbidden)
+			http.Error(w, "no", http.StatusForbidden)
 			return
 		}
-		resp, err := client.PostForm(e.URL()+"/"+e.TenantID()+"/oauth2/v2.0/token", url.Values{
-			"grant_type": {"client_credentials"}, "client_id": {graphsim.DefaultClientID},
-			"client_secret": {graphsim.DefaultClientSecret}, "scope": {r.URL.Query().Get("resource") + "/.default"}})
+		source, err := graph.NewTokenSource(e.config, resource+"/.default", func(string, string) {})
 		if err != nil {
-			http.Error(rw, "down", http.StatusBadGateway)
+			t.Error(err)
 			return
 		}
-		defer resp.Body.Close()
-		var token struct {
-			AccessToken string `json:"access_token"`
+		_, token, err := source.Token(r.Context())
+		if err != nil {
+			t.Error(err)
 		}
-		if err := json.NewDecoder(resp.Body).Decode(&token); err != nil {
-			http.Error(rw, "malformed", http.StatusBadGateway)
-			return
-		}
-		writeJSON(rw, http.StatusOK, fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_on":%d,"resource":%q}`,
-			token.AccessToken, time.Now().Add(time.Hour).Unix(), r.URL.Query().Get("resource")))
+		writeJSON(w, http.StatusOK, fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_on":%d,"resource":%q}`,
+			token, time.Now().Add(time.Hour).Unix(), resource))
 	}))
 	t.Cleanup(platform.Close)
 	t.Setenv("IDENTITY_ENDPOINT", platform.URL+"/msi/token")
@@ -173,19 +163,6 @@ func TestCertificateFiles(t *testing.T) {
 				t.Errorf("CertificateExpires = %v, want 2126", expires)
 			}
 		})
-	}
-}
-
-func TestUnusableFederatedTokens(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	for name, file := range map[string]string{"no such file": "/nowhere/token", "no token": writeFile(t, "token", []byte("n01se"))} {
-		cfg := e.config
-		cfg.ClientSecret, cfg.FederatedTokenFile = "", file
-		err := e.newClient(cfg).Token(t.Context())
-		if !errors.Is(err, ooo.ErrUnauthorized) || strings.Contains(err.Error(), "n01se") {
-			t.Errorf("%s: Token = %v, want %v without the file's content", name, err, ooo.ErrUnauthorized)
-		}
 	}
 }
 

@@ -1,7 +1,11 @@
 package graph
 
 import (
+	"context"
+	"log/slog"
 	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -15,3 +19,23 @@ func Translate(name string, status int, body, retryAfter string, now time.Time) 
 func DecodeBatch(answer []byte, results []ooo.ReadResult) error {
 	return decodeBatch(answer, results, time.Now())
 }
+
+// Tokens are the tokens of a login.
+type Tokens struct{ *tokens }
+
+// NewTokens returns the tokens of fetch.
+func NewTokens(fetch func(context.Context) (azcore.AccessToken, error)) Tokens {
+	return Tokens{newTokens(fetch, slog.New(slog.DiscardHandler))}
+}
+
+// Get returns the Authorization header of a usable token.
+func (t Tokens) Get(ctx context.Context) (string, error) {
+	current, err := t.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	return current.header, nil
+}
+
+// Run renews the token until ctx ends.
+func (t Tokens) Run(ctx context.Context) { t.run(ctx) }

@@ -1,14 +1,19 @@
 package graph_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"outlook-monitor/internal/await"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
@@ -105,47 +110,16 @@ func TestEveryTokenRefused(t *testing.T) {
 	}
 }
 
-func TestRunRenewsTokenBeforeExpiry(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, graphsim.Config{TokenLifetime: 3 * time.Second})
-	c := e.runClient()
-	ids := e.users(3)
-	await.True(t, "the first token", func() bool { return c.Token(t.Context()) == nil })
-	reads := 0
-	for e.logins() < 5 {
-		for _, some := range [][]ooo.ObjectID{ids[:1], ids} {
-			for _, r := range c.Read(t.Context(), some, nil) {
-				if reads++; r.Err != nil {
-					t.Fatalf("read %d failed: %v", reads, r.Err)
-				}
-			}
-		}
-		time.Sleep(4 * time.Millisecond) // stay below the limit of a mailbox
-	}
-	if reads < 100 {
-		t.Errorf("%d reads over 5 tokens, want at least 100", reads)
-	}
-}
-
-func TestExpiredTokenIsReplacedWithoutRun(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, graphsim.Config{TokenLifetime: 4 * time.Second})
-	c := e.newClient(e.config)
-	ids := e.users(1)
-	for e.logins() < 2 {
-		if r := c.Read(t.Context(), ids, nil)[0]; r.Err != nil {
-			t.Fatalf("Read = %v, want the setting", r.Err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 func TestLoginErrors(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, graphsim.Config{})
 	closed := httptest.NewTLSServer(http.NotFoundHandler())
 	closed.Close()
 	const unknown = "00000000-0000-4000-8000-000000000000"
+	federated := func(file string) func(*graph.Config) {
+		return func(cfg *graph.Config) { cfg.ClientSecret, cfg.FederatedTokenFile = "", file }
+	}
+	noToken := writeFile(t, "token", []byte("n01se"))
 	tests := map[string]struct {
 		change func(*graph.Config)
 		fault  graphsim.Fault
@@ -155,12 +129,15 @@ func TestLoginErrors(t *testing.T) {
 		"wrong secret":     {func(cfg *graph.Config) { cfg.ClientSecret = "wr0ng-s3cret" }, graphsim.Fault{}, ooo.ErrUnauthorized, "AADSTS7000215"},
 		"unknown client":   {func(cfg *graph.Config) { cfg.ClientID = unknown }, graphsim.Fault{}, ooo.ErrUnauthorized, "AADSTS700016"},
 		"unknown tenant":   {func(cfg *graph.Config) { cfg.TenantID = unknown }, graphsim.Fault{}, ooo.ErrUnauthorized, "AADSTS90002"},
+		"no token file":    {federated("/nowhere/token"), graphsim.Fault{}, ooo.ErrUnauthorized, "AZURE_FEDERATED_TOKEN_FILE"},
+		"no token in file": {federated(noToken), graphsim.Fault{}, ooo.ErrUnauthorized, ""},
 		"unreachable":      {func(cfg *graph.Config) { cfg.AuthorityHost = closed.URL }, graphsim.Fault{}, ooo.ErrUnavailable, "login endpoint"},
 		"503":              {nil, graphsim.Fault{Kind: "status", Status: 503}, ooo.ErrUnavailable, "503"},
 		"throttled":        {nil, graphsim.Fault{Kind: "throttle"}, ooo.ErrUnavailable, "429"},
 		"transient 400":    {nil, graphsim.Fault{Kind: "status", Status: 400}, ooo.ErrUnavailable, "AADSTS90033"},
 		"connection reset": {nil, graphsim.Fault{Kind: "reset"}, ooo.ErrUnavailable, "login endpoint"},
 	}
+	secrets := regexp.MustCompile("wr0ng-s3cret|n01se|" + graphsim.DefaultClientSecret)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			cfg := e.config
@@ -177,7 +154,7 @@ func TestLoginErrors(t *testing.T) {
 			calls["Token"] = func() error { return c.Token(t.Context()) }
 			for name, call := range calls {
 				err := call()
-				if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), cfg.ClientSecret) {
+				if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) || secrets.MatchString(err.Error()) {
 					t.Errorf("%s = %v, want %v with %s and without the secret", name, err, tt.want, tt.text)
 				}
 				if code := graph.LoginCode(err); strings.HasPrefix(tt.text, "AADSTS") && code != tt.text {
@@ -188,21 +165,55 @@ func TestLoginErrors(t *testing.T) {
 	}
 }
 
-func TestFailedLoginIsNotRepeatedForEachCall(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	c := e.newClient(e.config)
-	ids := e.users(1)
-	e.setFault(graphsim.Fault{Operation: "token", Kind: "status", Status: 503})
-	began := time.Now()
-	for range 200 {
-		if r := c.Read(t.Context(), ids, nil)[0]; !errors.Is(r.Err, ooo.ErrUnavailable) {
-			t.Fatalf("Read = %v, want %v", r.Err, ooo.ErrUnavailable)
+// logins counts logins. Its tokens are valid for an hour.
+type logins struct {
+	count int
+	err   error // instead of a token
+}
+
+func (l *logins) fetch(context.Context) (azcore.AccessToken, error) {
+	l.count++
+	return azcore.AccessToken{Token: strconv.Itoa(l.count), ExpiresOn: time.Now().Add(time.Hour)}, l.err
+}
+
+func TestRunRenewsTokenBeforeExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l logins
+		go graph.NewTokens(l.fetch).Run(t.Context())
+		time.Sleep(24*time.Hour - time.Minute)
+		if l.count != 36 {
+			t.Errorf("%d logins in a day, want 36: one each 40 minutes", l.count)
 		}
-	}
-	if limit := 1 + int64(time.Since(began)/(400*time.Millisecond)); e.logins() > limit {
-		t.Errorf("%d logins, want at most %d", e.logins(), limit)
-	}
-	e.ClearFaults()
-	await.True(t, "a read after the login works again", func() bool { return c.Read(t.Context(), ids, nil)[0].Err == nil })
+	})
+}
+
+func TestExpiredTokenIsReplacedWithoutRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tokens := graph.NewTokens(new(logins).fetch)
+		for i, want := range []string{"Bearer 1", "Bearer 1", "Bearer 2"} {
+			if header, err := tokens.Get(t.Context()); header != want || err != nil {
+				t.Errorf("token %d = %q, %v, want %s", i, header, err, want)
+			}
+			time.Sleep(30*time.Minute - 5*time.Second) // twice is 10 s before the token expires
+		}
+	})
+}
+
+func TestFailedLoginIsNotRepeatedForEachCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := logins{err: ooo.ErrUnavailable}
+		tokens := graph.NewTokens(l.fetch)
+		for began := time.Now(); time.Since(began) < time.Hour; time.Sleep(10 * time.Millisecond) {
+			if _, err := tokens.Get(t.Context()); !errors.Is(err, ooo.ErrUnavailable) {
+				t.Fatalf("error = %v, want %v", err, ooo.ErrUnavailable)
+			}
+		}
+		if l.err = nil; l.count < 120 || l.count > 160 {
+			t.Errorf("%d logins in an hour, want one each 30 s", l.count)
+		}
+		time.Sleep(30 * time.Second)
+		if _, err := tokens.Get(t.Context()); err != nil {
+			t.Errorf("error = %v after the login works again, want none", err)
+		}
+	})
 }
