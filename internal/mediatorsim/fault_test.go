@@ -2,9 +2,6 @@ package mediatorsim_test
 
 import (
 	"context"
-	"net/http"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -56,36 +53,9 @@ func hang(s *mediatorsim.Server) {
 	s.Answer(func(mediatorsim.Call) mediatorsim.Reaction { return mediatorsim.Reaction{Delay: time.Hour} })
 }
 
-func TestUnansweredCallIsNotAcknowledged(t *testing.T) {
-	received := make(chan mediatorsim.Call, 1)
-	s := start(t, mediatorsim.Config{Received: func(c mediatorsim.Call) { received <- c }})
-	s.Add(ann)
-	hang(s)
-	ctx, giveUp := context.WithCancel(t.Context())
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL()+"/api/setstatus", strings.NewReader(body(ann, "True")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	var waiting sync.WaitGroup
-	waiting.Go(func() {
-		if _, err := client.Do(request); err == nil {
-			t.Error("the call was answered, want no answer")
-		}
-	})
-	await.True(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
-	giveUp()
-	waiting.Wait()
-	if call := <-received; call.Answered != 0 {
-		t.Errorf("Answered = %d, want 0", call.Answered)
-	}
-	if state, ok := s.State(ann); ok {
-		t.Errorf("State = %+v, want none", state)
-	}
-}
-
 func TestAway(t *testing.T) {
-	s := start(t, mediatorsim.Config{})
+	received := make(chan mediatorsim.Call, 10)
+	s := start(t, mediatorsim.Config{Received: func(c mediatorsim.Call) { received <- c }})
 	s.Add(ann)
 	url := s.URL()
 	hang(s)
@@ -95,6 +65,10 @@ func TestAway(t *testing.T) {
 	s.Away(true)
 	if got := <-cut; got != 0 {
 		t.Errorf("setstatus in flight = %d, want no answer", got)
+	}
+	call := <-received
+	if _, ok := s.State(ann); ok || call.Answered != 0 {
+		t.Errorf("Received = %+v, State exists = %t, want no acknowledgement", call, ok)
 	}
 	s.Answer(nil)
 	for range 3 {

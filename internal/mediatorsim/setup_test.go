@@ -70,44 +70,34 @@ func TestDuringSetup(t *testing.T) {
 
 func TestMonitorAddsAndRemovesUser(t *testing.T) {
 	m := newMonitor(t, nil)
-	s := start(t, mediatorsim.Config{MonitorURL: m.URL})
-	for _, tt := range []struct {
-		on     bool
-		status string
-		want   int
-	}{{true, "True", 200}, {false, "False", 404}} {
-		if status, err := s.Monitor(t.Context(), ann, tt.on); status != 200 || err != nil {
-			t.Errorf("Monitor(%t) = %d, %v, want 200", tt.on, status, err)
-		}
-		if got := m.got(); got[len(got)-1] != posted(ann, tt.status) {
-			t.Errorf("posted = %q, want %s last", got, tt.status)
-		}
-		if got := setStatus(t, s, ann, "True"); got != tt.want {
-			t.Errorf("setstatus after Monitor(%t) = %d, want %d", tt.on, got, tt.want)
-		}
-	}
-	m.Close()
-	if _, err := s.Monitor(t.Context(), ann, true); err == nil {
-		t.Error("Monitor without a monitor = nil, want an error")
-	}
-}
-
-func TestMonitorToken(t *testing.T) {
-	m := newMonitor(t, nil)
 	withPassword := strings.Replace(m.URL, "://", "://mediator:secret@", 1)
-	tests := map[string]struct{ url, token, want string }{
-		"password in the URL": {withPassword, "", "Basic bWVkaWF0b3I6c2VjcmV0"},
-		"token and password":  {withPassword, "secret", "Bearer secret"},
+	tests := map[string]struct{ url, token, authorization string }{
+		"no token":            {m.URL, "", ""},
+		"password in the URL": {withPassword, "", "Basic bWVkaWF0b3I6c2VjcmV0 "},
+		"token and password":  {withPassword, "secret", "Bearer secret "},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, mediatorsim.Config{MonitorURL: tt.url, MonitorToken: tt.token})
-			if _, err := s.Monitor(t.Context(), ann, true); err != nil {
-				t.Fatal(err)
-			}
-			if got, want := m.got(), tt.want+" "+posted(ann, "True"); got[len(got)-1] != want {
-				t.Errorf("posted = %q, want %q last", got, want)
+			for _, step := range []struct {
+				on     bool
+				status string
+				want   int // of a setstatus afterwards
+			}{{true, "True", 200}, {false, "False", 404}} {
+				if status, err := s.Monitor(t.Context(), ann, step.on); status != 200 || err != nil {
+					t.Errorf("Monitor(%t) = %d, %v, want 200", step.on, status, err)
+				}
+				if got, want := m.got(), tt.authorization+posted(ann, step.status); got[len(got)-1] != want {
+					t.Errorf("posted = %q, want %q last", got, want)
+				}
+				if got := setStatus(t, s, ann, "True"); got != step.want {
+					t.Errorf("setstatus after Monitor(%t) = %d, want %d", step.on, got, step.want)
+				}
 			}
 		})
+	}
+	m.Close()
+	if _, err := start(t, mediatorsim.Config{MonitorURL: m.URL}).Monitor(t.Context(), ann, true); err == nil {
+		t.Error("Monitor without a monitor = nil, want an error")
 	}
 }
