@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -88,12 +89,8 @@ func TestCompressedBatch(t *testing.T) {
 	compress := func(body []byte) []byte {
 		var compressed bytes.Buffer
 		z := gzip.NewWriter(&compressed)
-		if _, err := z.Write(body); err != nil {
-			t.Fatal(err)
-		}
-		if err := z.Close(); err != nil {
-			t.Fatal(err)
-		}
+		_, err := z.Write(body)
+		f.must(errors.Join(err, z.Close()))
 		return compressed.Bytes()
 	}
 	body := encode(map[string]any{"requests": []any{get("1", "/users/"+u.ID)}})

@@ -2,9 +2,7 @@ package graphsim_test
 
 import (
 	"encoding/json"
-	"errors"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -139,50 +137,5 @@ func TestErrorsContainRequestIDs(t *testing.T) {
 	if id == "" || inner["request-id"] != id || a.header.Get("Client-Request-Id") != "my-own-id" ||
 		inner["client-request-id"] != "my-own-id" || inner["date"] == "" {
 		t.Errorf("header = %v, innerError = %v, want a date and matching ids", a.header, inner)
-	}
-}
-
-func TestAddAndDeleteUsers(t *testing.T) {
-	f := start(t, graphsim.Config{})
-	u := f.addUser("ann@contoso.example")
-	if _, err := f.AddUser(graphsim.User{UserPrincipalName: "ANN@contoso.example"}); !errors.Is(err, graphsim.ErrExists) {
-		t.Errorf("AddUser with an existing UPN = %v, want ErrExists", err)
-	}
-	if _, err := f.AddUser(graphsim.User{UserPrincipalName: "b@contoso.example", ID: u.ID}); !errors.Is(err, graphsim.ErrExists) {
-		t.Errorf("AddUser with an existing id = %v, want ErrExists", err)
-	}
-	f.must(f.DeleteUser("ann@contoso.example"))
-	for _, path := range []string{"/users/" + u.ID, "/users/" + u.ID + "/mailboxSettings/automaticRepliesSetting"} {
-		if a := f.graph("GET", path, nil); a.status != http.StatusNotFound {
-			t.Errorf("GET %s after deletion = %d, want 404", path, a.status)
-		}
-	}
-	if got := upns(f.graph("GET", "/users?$filter="+url.QueryEscape("mail eq 'ann@contoso.example'"), nil)); len(got) != 0 {
-		t.Errorf("filter finds %v after deletion, want none", got)
-	}
-	if err := f.DeleteUser(u.ID); !errors.Is(err, graphsim.ErrUnknownUser) {
-		t.Errorf("deleting again = %v, want ErrUnknownUser", err)
-	}
-}
-
-func TestPresenceLimits(t *testing.T) {
-	f := start(t, graphsim.Config{})
-	ann := f.addUser("ann@contoso.example")
-	request := func(ids ...string) answer {
-		return f.graph("POST", "/communications/getPresencesByUserId", map[string]any{"ids": ids})
-	}
-	if a := request(make([]string, 651)...); a.status != 400 {
-		t.Errorf("651 ids = %d, want 400", a.status)
-	}
-	for i := range 1499 {
-		if a := request(ann.ID); a.status != 200 {
-			t.Fatalf("request %d = %d %s, want 200", i+2, a.status, a.raw)
-		}
-	}
-	if a := request(ann.ID); a.status != 429 || a.header.Get("Retry-After") == "" {
-		t.Errorf("one more in 30 s = %d %s, Retry-After %q, want 429 with Retry-After", a.status, a.raw, a.header.Get("Retry-After"))
-	}
-	if a := f.read(ann); a.status != 200 {
-		t.Errorf("read = %d, want 200: presence has its own quota", a.status)
 	}
 }

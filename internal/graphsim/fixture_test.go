@@ -225,8 +225,11 @@ type hook struct {
 	handshakes []*http.Request    // guarded by mu
 	posts      [][]map[string]any // items by POST; guarded by mu
 	paths      []string           // of the posts; guarded by mu
-	statuses   []int              // of the next answers; then 202; guarded by mu
+	statuses   []int              // of the next answers, or hang; then 202; guarded by mu
 }
+
+// hang stands for no answer until the sender gives up.
+const hang = -1
 
 func newHook(t testing.TB) *hook {
 	h := &hook{}
@@ -257,6 +260,15 @@ func (h *hook) serve(w http.ResponseWriter, r *http.Request) {
 	if len(h.statuses) > 0 {
 		status, h.statuses = cmp.Or(h.statuses[0], status), h.statuses[1:]
 	}
+	if status == hang {
+		h.mu.Unlock()
+		select {
+		case <-r.Context().Done():
+		case <-time.After(await.Timeout): // or closing the hook would wait for ever
+		}
+		h.mu.Lock()
+		return
+	}
 	w.WriteHeader(status)
 }
 
@@ -269,12 +281,6 @@ func (h *hook) items() []map[string]any {
 		all = append(all, p...)
 	}
 	return all
-}
-
-func (h *hook) reset() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.posts, h.paths, h.handshakes = nil, nil, nil
 }
 
 // waitFor waits for n items and fails if more have arrived by then.

@@ -3,6 +3,7 @@ package graphsim_test
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,69 +48,78 @@ func (f *fixture) listSubscriptions() (items []map[string]any, sizes []int) {
 	return items, sizes
 }
 
+// TestExpiredSubscriptions creates subscriptions that expire at once.
 func TestExpiredSubscriptions(t *testing.T) {
-	f := start(t, graphsim.Config{})
-	u, h := f.addUser("ann@contoso.example"), newHook(t)
-	f.setFault(graphsim.Fault{Operation: "subscription-create", Kind: "short-life", Life: 1, Times: 1})
-	id := f.subscribe(u, h, time.Hour)
-	for _, method := range []string{"GET", "PATCH", "DELETE"} {
-		var body any
-		if method == "PATCH" {
-			body = map[string]any{"expirationDateTime": time.Now().Add(time.Hour).UTC()}
-		}
-		if a := f.graph(method, "/subscriptions/"+id, body); a.status != 404 {
-			t.Errorf("%s = %d %s, want 404", method, a.status, a.raw)
-		}
-	}
-	if a := f.graph("POST", "/subscriptions/"+id+"/reauthorize", nil); a.status != 404 {
-		t.Errorf("reauthorize = %d, want 404", a.status)
-	}
-	f.setOut(u)
-	if items, _ := f.listSubscriptions(); len(items) != 1 || items[0]["id"] != id {
-		t.Errorf("listed = %v, want still the expired one", items)
-	}
-	if subs := f.Subscriptions(); len(subs) != 0 {
-		t.Errorf("live subscriptions = %+v, want none", subs)
-	}
-	again := f.subscribe(u, h, time.Hour) // no conflict
-	f.setOut(u)
-	items := h.waitFor(t, 1)
-	if items[0]["subscriptionId"] != again {
-		t.Errorf("item = %v, want one of the new subscription: the old one expired silently", items[0])
+	for kind, granted := range map[string]time.Duration{"short-life": 0, "early-expiry": time.Hour} {
+		t.Run(kind, func(t *testing.T) {
+			f := start(t, graphsim.Config{})
+			u, h := f.addUser("ann@contoso.example"), newHook(t)
+			f.setFault(graphsim.Fault{Operation: "subscription-create", Kind: kind, Life: 1, Times: 1, User: u.ID})
+			a := f.graph("POST", "/subscriptions", subscription(u, h, time.Hour))
+			expires, err := time.Parse(time.RFC3339Nano, a.body["expirationDateTime"].(string))
+			if left := time.Until(expires); err != nil || left > granted || left < granted-time.Minute {
+				t.Errorf("expiry = %v, %v, want %v from now", expires, err, granted)
+			}
+			path, later := "/subscriptions/"+a.body["id"].(string), map[string]any{"expirationDateTime": time.Now().Add(time.Hour).UTC()}
+			for request, body := range map[string]any{"GET ": nil, "PATCH ": later, "DELETE ": nil, "POST /reauthorize": nil} {
+				method, suffix, _ := strings.Cut(request, " ")
+				if a := f.graph(method, path+suffix, body); a.status != 404 {
+					t.Errorf("%s = %d %s, want 404", request, a.status, a.raw)
+				}
+			}
+			f.setOut(u)
+			if items, _ := f.listSubscriptions(); len(items) != 1 || items[0]["id"] != a.body["id"] {
+				t.Errorf("listed = %v, want still the expired one", items)
+			}
+			if subs := f.Subscriptions(); len(subs) != 0 {
+				t.Errorf("live subscriptions = %+v, want none", subs)
+			}
+			again := f.subscribe(u, h, time.Hour) // no conflict
+			f.setOut(u)
+			if item := h.waitFor(t, 1)[0]; item["subscriptionId"] != again {
+				t.Errorf("item = %v, want one of the new subscription: the old one expired silently", item)
+			}
+		})
 	}
 }
 
-func TestSubscriptionQuotas(t *testing.T) {
+// TestQuotas exhausts the quotas of subscriptions and presence.
+func TestQuotas(t *testing.T) {
 	t.Parallel()
 	f := start(t, graphsim.Config{})
-	path := "/subscriptions/" + f.subscribe(f.addUser("ann@contoso.example"), newHook(t), time.Hour) // one write
+	ann := f.addUser("ann@contoso.example")
+	path := "/subscriptions/" + f.subscribe(ann, newHook(t), time.Hour) // one write
 	before := f.Subscriptions()
+	const presence = "/communications/getPresencesByUserId"
+	if a := f.graph("POST", presence, map[string]any{"ids": make([]string, 651)}); a.status != 400 {
+		t.Errorf("presence of 651 = %d, want 400", a.status)
+	}
 	tests := map[string]struct {
-		method, path string
-		allowed      int
-		good         int
+		method, path, body string
+		allowed, good      int
 	}{
-		"writes":           {"PATCH", path, 499, 200},
-		"lists":            {"GET", "/subscriptions", 25, 200},
-		"reauthorizations": {"POST", path + "/reauthorize", 1000, 204},
+		"writes":           {"PATCH", path, "{}", 499, 200},
+		"lists":            {"GET", "/subscriptions", "", 25, 200},
+		"reauthorizations": {"POST", path + "/reauthorize", "", 1000, 204},
+		"presence":         {"POST", presence, `{"ids":["` + ann.ID + `"]}`, 1499, 200},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			for i := range tt.allowed {
-				if a := f.graph(tt.method, tt.path, "{}"); a.status != tt.good {
+				if a := f.graph(tt.method, tt.path, tt.body); a.status != tt.good {
 					t.Fatalf("request %d = %d %s, want %d", i+1, a.status, a.raw, tt.good)
 				}
 			}
-			if a := f.graph(tt.method, tt.path, "{}"); a.status != 429 || a.header.Get("Retry-After") == "" {
+			if a := f.graph(tt.method, tt.path, tt.body); a.status != 429 || a.header.Get("Retry-After") == "" {
 				t.Errorf("one more = %d %s, Retry-After %q, want 429 with Retry-After", a.status, a.raw, a.header.Get("Retry-After"))
 			}
 		})
 	}
-	if a := f.graph("GET", path, nil); a.status != 200 {
-		t.Errorf("GET of one = %d, want 200: it has no quota", a.status)
+	if a, read := f.graph("GET", path, nil), f.read(ann); a.status != 200 || read.status != 200 {
+		t.Errorf("GET of one subscription = %d, read = %d, want 200: they have no such quota", a.status, read.status)
 	}
-	if got := f.Stats().Throttled; got != 3 {
-		t.Errorf("throttled = %d, want 3", got)
+	if got := f.Stats().Throttled; got != 4 {
+		t.Errorf("throttled = %d, want 4", got)
 	}
 	if after := f.Subscriptions(); !slices.Equal(after, before) {
 		t.Errorf("subscriptions = %+v, want %+v: reauthorize does not change the expiry", after, before)

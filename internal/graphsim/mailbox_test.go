@@ -66,29 +66,6 @@ func TestPlaceholderDates(t *testing.T) {
 	}
 }
 
-func TestInvalidAutomaticReplies(t *testing.T) {
-	f := start(t, graphsim.Config{})
-	f.addUser("ann@contoso.example")
-	tests := map[string]struct {
-		user   string
-		update graphsim.AutomaticRepliesUpdate
-		want   error
-	}{
-		"unknown status":   {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{Status: new("on")}, graphsim.ErrInvalid},
-		"unknown audience": {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{ExternalAudience: new("some")}, graphsim.ErrInvalid},
-		"time without zone": {"ann@contoso.example", graphsim.AutomaticRepliesUpdate{
-			ScheduledStartDateTime: &graphsim.DateTimeZone{DateTime: "2030-01-01T00:00:00"}}, graphsim.ErrInvalid},
-		"unknown user": {"bob@contoso.example", graphsim.AutomaticRepliesUpdate{}, graphsim.ErrUnknownUser},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if _, err := f.SetAutomaticReplies(tt.user, tt.update); !errors.Is(err, tt.want) {
-				t.Errorf("SetAutomaticReplies = %v, want %v", err, tt.want)
-			}
-		})
-	}
-}
-
 func TestSetMailbox(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	u, other := f.addUser("ann@contoso.example"), f.addUser("bob@contoso.example")
