@@ -234,6 +234,18 @@ var outages = map[string]func(*env){
 		e.waitFor("b acts again", 8*time.Second, func() bool { return len(b.owns()) > 0 })
 		e.waitBalanced(2)
 	},
+	"former owner is the first to reach Redis after it was emptied": func(e *env) {
+		a, b := e.add("a"), e.add("b")
+		e.waitBalanced(2)
+		a.link.set(func() { a.link.cut = true })
+		e.waitFor("b owns all", 5*time.Second, func() bool { return len(b.owns()) == 64 })
+		b.link.set(func() { b.link.cut = true })
+		a.link.set(func() { a.link.cut = false })
+		e.empty()
+		time.Sleep(2 * time.Second)
+		b.link.set(func() { b.link.cut = false })
+		e.waitBalanced(2)
+	},
 	"take after Redis was emptied": func(e *env) {
 		a, b := e.add("a"), e.add("b")
 		e.waitBalanced(2)

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/store"
 )
 
@@ -20,21 +19,6 @@ func TestTimes(t *testing.T) {
 	} {
 		if tt.less >= tt.more {
 			t.Errorf("%s: %v is not less than %v", rule, tt.less, tt.more)
-		}
-	}
-}
-
-func TestSharesAddUp(t *testing.T) {
-	for n := 1; n <= 2*ooo.Partitions; n++ {
-		sum := 0
-		for i := range n {
-			sum += share(n, i)
-			if got := share(n, i); got < ooo.Partitions/n || got > ooo.Partitions/n+1 {
-				t.Errorf("share %d of %d = %d", i, n, got)
-			}
-		}
-		if sum != ooo.Partitions {
-			t.Errorf("%d shares add up to %d", n, sum)
 		}
 	}
 }
@@ -100,52 +84,6 @@ func TestPlan(t *testing.T) {
 			slices.Sort(release)
 			if !slices.Equal(take, tt.take) || !slices.Equal(release, tt.give) {
 				t.Errorf("plan = take %v, release %v, want %v, %v", take, release, tt.take, tt.give)
-			}
-		})
-	}
-}
-
-// TestPeerDeath checks when another replica is dead by its beat.
-func TestPeerDeath(t *testing.T) {
-	began := time.Now()
-	type round struct {
-		at   time.Duration // of the answer, or of the failure
-		beat int64         // 0: none in the table; -1: the round failed; -2: none in an older table
-	}
-	tests := map[string]struct {
-		rounds []round
-		dead   time.Duration // 0: never
-	}{
-		"it stops after many beats": {[]round{{0, 1}, {800, 2}, {1600, 3}, {2400, 4}}, 5400},
-		"it never changes":          {[]round{{0, 1}, {800, 1}, {1600, 1}, {2400, 1}}, 3000},
-		"failed round":              {[]round{{0, 1}, {800, 1}, {1600, -1}, {2400, 1}}, 5400},
-		"last round failed":         {[]round{{0, 1}, {800, 1}, {2400, -1}}, 0},
-		"older table":               {[]round{{0, 1}, {800, 1}, {1600, -2}, {2400, 1}}, 4600},
-		"it is missing in between":  {[]round{{0, 1}, {800, 0}, {1600, 1}}, 4600},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			s := peers{me: "me"}
-			for _, r := range tt.rounds {
-				now := began.Add(r.at * time.Millisecond)
-				fields := map[string]string{store.BeatField("me"): store.Beat{Number: 1}.String()}
-				if r.beat > 0 {
-					fields[store.BeatField("peer")] = store.Beat{Number: r.beat}.String()
-				}
-				if r.beat == -1 {
-					s.fail()
-				} else {
-					s.observe(store.ParseTable(fields), r.beat == -2, now)
-				}
-			}
-			dead := time.Duration(0)
-			for at := tt.rounds[len(tt.rounds)-1].at; at < 20000 && dead == 0; at += 100 {
-				if s.dead("peer", began.Add(at*time.Millisecond)) {
-					dead = at
-				}
-			}
-			if dead != tt.dead {
-				t.Errorf("dead after %d ms, want %d", dead, tt.dead)
 			}
 		})
 	}
