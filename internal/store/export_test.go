@@ -2,5 +2,5 @@ package store
 
 import "github.com/redis/go-redis/v9"
 
-// Client is the client of a store.
-func Client(s *Store) redis.UniversalClient { return s.client }
+// Clients returns the client of a store, and the one for its rounds.
+func Clients(s *Store) []redis.UniversalClient { return []redis.UniversalClient{s.client, s.rounds} }

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"fmt"
-	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -43,29 +42,17 @@ var hintSuite = map[string]func(*testing.T, *fixture){
 		}
 	},
 	"damaged hints are reported once, without their address, and hide no other": func(t *testing.T, f *fixture) {
-		var logged strings.Builder
-		damaged := 0
-		s, err := store.Open(store.Config{
-			URL: f.url, Log: slog.New(slog.NewTextHandler(&logged, nil)), OnDamaged: func(kind string) {
-				if damaged++; kind != "hint" {
-					t.Errorf("damaged %s, want hint", kind)
-				}
-			},
-		})
-		f.must(err)
-		defer s.Close()
-		m := newMailbox("ann")
-		f.must(f.LeaveHints(t.Context(), false, newHint(m, ooo.HintRead, "1")))
+		f.must(f.LeaveHints(t.Context(), false, newHint(newMailbox("ann"), ooo.HintRead, "1")))
 		for i, bad := range []string{"", "x", "1:{", ":{}", "1:[]"} {
-			f.must(f.raw.HSet(t.Context(), "om:{om}:hints", fmt.Sprintf("wish\tid\tsecret%d@x", i), bad).Err())
+			f.damage("hints", fmt.Sprintf("wish\tid\tsecret%d@x", i), bad)
 		}
-		f.must(f.raw.HSet(t.Context(), "om:{om}:hints", "secret@x", "1:{}").Err())
+		f.damage("hints", "secret@x", "1:{}")
 		for range 2 {
-			if hints, err := s.Hints(t.Context()); len(hints) != 1 || damaged != 6 || err != nil {
-				t.Fatalf("%d hints, %d damaged, %v, want 1 and 6", len(hints), damaged, err)
+			if hints, err := f.Hints(t.Context()); len(hints) != 1 || f.reported["hint"] != 6 || len(f.reported) != 1 || err != nil {
+				t.Fatalf("%d hints, %v reported, %v, want one and six hints", len(hints), f.reported, err)
 			}
 		}
-		if text := logged.String(); strings.Contains(text, "secret") || strings.Count(text, "damaged entry") != 6 {
+		if text := f.log.String(); strings.Contains(text, "secret") || strings.Count(text, "damaged entry") != 6 {
 			t.Errorf("log = %s, want six entries without addresses", text)
 		}
 	},
@@ -75,22 +62,20 @@ var messageSuite = map[string]func(*testing.T, *fixture){
 	"messages have the content of the hints": func(t *testing.T, f *fixture) {
 		messages := f.listen()
 		m := newMailbox("ann")
-		read := newHint(m, ooo.HintRead, "1")
+		received := func(h ooo.Hint) {
+			t.Helper()
+			if got := messages.next(); len(got.Hints) != 1 || got.Hints[0] != h || f.hints()[h.Kind] != h {
+				t.Errorf("message = %+v, want %+v", got, h)
+			}
+		}
+		read, wish, stray := newHint(m, ooo.HintRead, "1"), newHint(m, ooo.HintWish, "2"), newHint(m, ooo.HintStray, "3")
 		f.must(f.LeaveHints(t.Context(), false, newHint(m, ooo.HintCheck, "0"))) // not published
 		f.must(f.LeaveHints(t.Context(), true, read))
-		if got := messages.next(); len(got.Hints) != 1 || got.Hints[0] != read || got.Hints[0] != f.hints()[ooo.HintRead] {
-			t.Errorf("message = %+v, want %+v", got, read)
-		}
-		wish := newHint(m, ooo.HintWish, "2")
+		received(read)
 		f.swapWish(ooo.Wish{}, newWish("ann", "a"), wish)
-		if got := messages.next(); len(got.Hints) != 1 || got.Hints[0] != wish {
-			t.Errorf("message = %+v, want %+v", got, wish)
-		}
-		stray := newHint(m, ooo.HintStray, "3")
+		received(wish)
 		f.must(f.Save(t.Context(), store.Save{Lease: f.own(m), Record: m, NewHints: []ooo.Hint{stray}}))
-		if got := messages.next(); len(got.Hints) != 1 || got.Hints[0] != stray {
-			t.Errorf("message = %+v, want %+v", got, stray)
-		}
+		received(stray)
 		f.must(f.SetWait(t.Context(), "reads", store.Wait{Length: time.Minute}))
 		if got := messages.next(); !got.TableChanged || f.table().Waits["reads"].Length != time.Minute {
 			t.Errorf("message = %+v, want a changed table with the wait", got)

@@ -115,6 +115,7 @@ func TestInspectVersions(t *testing.T) {
 }
 
 func TestInspectCluster(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, "appendonly no")
 	var data *redistest.Server
 	for _, m := range cluster.Masters {
@@ -153,6 +154,7 @@ func TestInspectCluster(t *testing.T) {
 }
 
 func TestInspectSentinel(t *testing.T) {
+	t.Parallel()
 	sentinel := redistest.StartSentinel(t, "maxmemory-policy allkeys-lru")
 	got, err := inspect(t, sentinel.URL())
 	if found := problems(got); err != nil || !slices.Equal(found, []string{evictsUsers}) || got.Topology != "master found by Sentinel" {

@@ -76,7 +76,7 @@ func TestTokenRenewal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLoginFixture(t, tt.url, 3*time.Second, tt.admit)
-			f := &fixture{Store: l.store, t: t, raw: store.Client(l.store)}
+			f := &fixture{Store: l.store, t: t, raw: store.Clients(l.store)[0]}
 			f.must(f.Ready(t.Context()))
 			messages := f.listen()
 			renewals := l.issued.Load() + 5

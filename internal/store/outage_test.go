@@ -6,10 +6,11 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/ooo"
@@ -110,55 +111,44 @@ func TestRedisPause(t *testing.T) {
 	}
 }
 
-// lossyProxy forwards between clients and a server. To lose an answer, it closes the connection
-// after the server has answered.
-type lossyProxy struct {
-	addr string
+// lossy is a hook that loses answers: the connection breaks after Redis has answered.
+type lossy struct {
 	lose atomic.Int32 // number of answers to lose
 }
 
-func newLossyProxy(t *testing.T, server string) *lossyProxy {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+func (l *lossy) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := next(ctx, network, addr)
+		return lossyConn{conn, l}, err
 	}
-	l := &lossyProxy{addr: ln.Addr().String()}
-	var wg sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			upstream, err := net.Dial("tcp", server)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			wg.Go(func() {
-				io.Copy(upstream, client) //nolint:errcheck // either end may close
-				upstream.Close()
-			})
-			wg.Go(func() {
-				defer client.Close()
-				buffer := make([]byte, 1<<16)
-				for {
-					n, err := upstream.Read(buffer)
-					if err != nil || l.lose.Load() > 0 && l.lose.Add(-1) >= 0 {
-						return
-					}
-					client.Write(buffer[:n]) //nolint:errcheck // either end may close
-				}
-			})
-		}
-	})
-	return l
+}
+
+func (*lossy) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (*lossy) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+type lossyConn struct {
+	net.Conn
+	*lossy
+}
+
+func (c lossyConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err == nil && c.lose.Load() > 0 && c.lose.Add(-1) >= 0 {
+		c.Close()
+		return 0, io.EOF
+	}
+	return n, err
 }
 
 func TestLostAnswers(t *testing.T) {
-	l := newLossyProxy(t, strings.TrimPrefix(redistest.Start(t).URL(), "redis://"))
-	f := open(t, "redis://"+l.addr, "")
+	f := open(t, redistest.Start(t).URL(), "")
+	l := &lossy{}
+	for _, client := range store.Clients(f.Store) {
+		client.AddHook(l)
+	}
 	lease, m := f.saved("ann")
 	p := m.ID.Partition()
 	h := newHint(m, ooo.HintWish, "1")
@@ -201,6 +191,7 @@ func TestLostAnswers(t *testing.T) {
 }
 
 func TestRoundEndsWithContext(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0") // never answers
 	if err != nil {
 		t.Fatal(err)
@@ -211,20 +202,10 @@ func TestRoundEndsWithContext(t *testing.T) {
 		"single": "redis://" + addr, "Cluster": "redis://" + addr + "?addr=" + addr, "Sentinel": "redis://" + addr + "?master_name=om",
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := open(t, url, "")
-			ctx := within(t, 300*time.Millisecond)
-			done := make(chan error, 1)
-			go func() {
-				_, err := f.Round(ctx, "me", store.Beat{})
-				done <- err
-			}()
-			select {
-			case err := <-done:
-				if err == nil {
-					t.Error("Round = nil without an answer")
-				}
-			case <-time.After(20 * time.Second):
-				t.Error("Round does not end with its context")
+			began := time.Now()
+			_, err := open(t, url, "").Round(within(t, 300*time.Millisecond), "me", store.Beat{})
+			if took := time.Since(began); err == nil || took > 20*time.Second {
+				t.Errorf("Round = %v after %v, want an error when its context ends", err, took)
 			}
 		})
 	}
@@ -252,6 +233,7 @@ func TestRedisURL(t *testing.T) {
 }
 
 func TestSentinelPasswords(t *testing.T) {
+	t.Parallel()
 	url := redistest.StartSentinel(t, "requirepass secret").URL()
 	f := open(t, url+"&password=secret", "")
 	f.must(f.Check(t.Context()))

@@ -130,13 +130,9 @@ var readSuite = map[string]func(*testing.T, *fixture){
 		}
 	},
 	"reports of replicas": func(t *testing.T, f *fixture) {
-		damaged := 0
-		s, err := store.Open(store.Config{URL: f.url, OnDamaged: func(string) { damaged++ }})
-		f.must(err)
-		t.Cleanup(s.Close)
 		reports := func(age time.Duration, want string) (got []ooo.Replica) {
 			t.Helper()
-			got, now, err := s.Reports(t.Context(), age)
+			got, now, err := f.Reports(t.Context(), age)
 			f.must(err)
 			var ids []string
 			for _, r := range got {
@@ -167,8 +163,8 @@ var readSuite = map[string]func(*testing.T, *fixture){
 		if got.SeenAt = (time.Time{}); !reflect.DeepEqual(got, want) {
 			t.Errorf("Reports = %+v, want %+v", got, want)
 		}
-		if damaged != 1 {
-			t.Errorf("%d entries are reported as damaged, want one", damaged)
+		if f.reported["load"] != 1 {
+			t.Errorf("%d entries are reported as damaged, want one", f.reported["load"])
 		}
 	},
 	"locks are exclusive until they are unlocked or expire": func(t *testing.T, f *fixture) {

@@ -204,7 +204,7 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 		lease, m := f.saved("ann")
 		p := m.ID.Partition()
 		for i, bad := range []string{"", "x", "1:{", `x:{"id":"bad3"}`, `1:{"id":"other"}`} {
-			f.must(f.raw.HSet(t.Context(), fmt.Sprint("om:{om}:records:", p), fmt.Sprint("bad", i), bad).Err())
+			f.damage(fmt.Sprint("records:", p), fmt.Sprint("bad", i), bad)
 		}
 		loaded := f.load(p)
 		if len(loaded.Records) != 1 || len(loaded.Damaged) != 5 {
@@ -214,7 +214,7 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 			f.wantErr(err, store.ErrDamaged)
 		}
 		id := ooo.RecordID("bad")
-		f.must(f.raw.HSet(t.Context(), fmt.Sprint("om:{om}:records:", id.Partition()), string(id), "1:{").Err())
+		f.damage(fmt.Sprint("records:", id.Partition()), string(id), "1:{")
 		_, err := f.LoadRecord(t.Context(), id)
 		f.wantErr(err, store.ErrDamaged)
 		f.must(f.Save(t.Context(), store.Save{Lease: lease, Record: nextVersion(m)}))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,9 +20,11 @@ import (
 // fixture is the store under test, with its client for direct access to Redis.
 type fixture struct {
 	*store.Store
-	t   *testing.T
-	url string
-	raw redis.UniversalClient
+	t        *testing.T
+	url      string
+	raw      redis.UniversalClient
+	log      *strings.Builder // not to be read while Listen runs
+	reported map[string]int   // damaged entries, by kind
 }
 
 // suites run on every kind of Redis.
@@ -42,6 +46,7 @@ func TestSingle(t *testing.T)  { runSuites(t, redistest.Start(t).URL()) }
 func TestCluster(t *testing.T) { runSuites(t, redistest.StartCluster(t).URL()) }
 
 func TestSentinel(t *testing.T) {
+	t.Parallel()
 	sentinel := redistest.StartSentinel(t)
 	runSuites(t, sentinel.URL())
 	t.Run("continues after a failover", func(t *testing.T) {
@@ -82,12 +87,21 @@ func runSuites(t *testing.T, url string) {
 
 func open(t *testing.T, url, fingerprint string) *fixture {
 	t.Helper()
-	s, err := store.Open(store.Config{URL: url, Fingerprint: fingerprint})
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := &fixture{t: t, url: url, log: &strings.Builder{}, reported: map[string]int{}}
+	s, err := store.Open(store.Config{
+		URL: url, Fingerprint: fingerprint, Log: slog.New(slog.NewTextHandler(f.log, nil)),
+		OnDamaged: func(kind string) { f.reported[kind]++ },
+	})
+	f.must(err)
 	t.Cleanup(s.Close)
-	return &fixture{Store: s, t: t, url: url, raw: store.Client(s)}
+	f.Store, f.raw = s, store.Clients(s)[0]
+	return f
+}
+
+// damage overwrites a field of a hash.
+func (f *fixture) damage(key, field, value string) {
+	f.t.Helper()
+	f.must(f.raw.HSet(f.t.Context(), "om:{om}:"+key, field, value).Err())
 }
 
 // flush empties every master.

@@ -107,7 +107,7 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 		addresses := []string{"ann@contoso.example"}
 		for name, value := range bad {
 			address := name + "@contoso.example"
-			f.must(f.raw.HSet(t.Context(), "om:{om}:wants", address, value).Err())
+			f.damage("wants", address, value)
 			addresses = append(addresses, address)
 		}
 		f.swapWish(ooo.Wish{}, newWish("ann", "1"), newHint(newMailbox("ann"), ooo.HintWish, "1"))
