@@ -25,13 +25,17 @@ const (
 	bobID = ooo.ObjectID("8f1c9d2e-0000-4000-8000-000000000002")
 )
 
-// faulty is the store with hooks before some of its methods.
+// faulty is the store with hooks in some of its methods.
 type faulty struct {
 	*ownertest.Store
-	put      atomic.Pointer[func()] // called before PutReads; may be nil
-	loaded   atomic.Pointer[func()] // called after Load; may be nil
-	setSaves atomic.Pointer[func()] // called before SetSaves; may be nil
-	wishes   atomic.Int32           // calls of Wish
+	hooks  sync.Map     // method -> func(), called after Load, and before SetSaves and PutReads
+	wishes atomic.Int32 // calls of Wish
+}
+
+func (f *faulty) call(method string) {
+	if hook, ok := f.hooks.Load(method); ok {
+		hook.(func())()
+	}
 }
 
 func (f *faulty) Wish(ctx context.Context, address string) (ooo.Wish, error) {
@@ -40,24 +44,17 @@ func (f *faulty) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 }
 
 func (f *faulty) Load(ctx context.Context, p int) (store.Loaded, error) {
-	loaded, err := f.Store.Load(ctx, p)
-	if after := f.loaded.Load(); after != nil {
-		(*after)()
-	}
-	return loaded, err
+	defer f.call("Load")
+	return f.Store.Load(ctx, p)
 }
 
 func (f *faulty) SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error {
-	if before := f.setSaves.Load(); before != nil {
-		(*before)()
-	}
+	f.call("SetSaves")
 	return f.Store.SetSaves(ctx, lease, p, n)
 }
 
 func (f *faulty) PutReads(ctx context.Context, reads map[int]store.Reads) error {
-	if before := f.put.Load(); before != nil {
-		(*before)()
-	}
+	f.call("PutReads")
 	return f.Store.PutReads(ctx, reads)
 }
 
@@ -195,6 +192,12 @@ func background(do func()) (wait func()) {
 	}
 	return func() { <-ended }
 }
+
+// again starts to monitor Ann again.
+func again(n *ooo.Wish) { n.On, n.StartID = true, "second" }
+
+// startedAgain reports whether Ann's second start was carried out.
+func startedAgain(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].StartID == "second" }
 
 // removed waits until Ann has no record.
 func (f *fixture) removed() {

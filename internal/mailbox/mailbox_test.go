@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/ownertest"
@@ -195,6 +196,43 @@ func TestHints(t *testing.T) {
 	f.noHints()
 }
 
+// hintless is a store whose hints can't be read.
+type hintless struct {
+	*ownertest.Store
+	reads atomic.Int64 // of the hints
+}
+
+func (h *hintless) Hints(context.Context) ([]ooo.Hint, error) {
+	h.reads.Add(1)
+	return nil, errors.New("redis unreachable")
+}
+
+// Listen says once a second that it has connected again.
+func (h *hintless) Listen(ctx context.Context, receive func(store.Message)) error {
+	for range 60 {
+		receive(store.Message{})
+		time.Sleep(time.Second)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// Failures must not add up: each request and each regular read that fails is retried by the
+// same next read.
+func TestUnreadableHintsAreReadOnceASecond(t *testing.T) {
+	ownertest.InBubble(t, func(t *testing.T, s *ownertest.Store) {
+		redis := &hintless{Store: s}
+		owner := ownertest.NewOwner(t, mailbox.Config{Store: redis})
+		stop := await.Run(t, func(ctx context.Context) error { return owner.Registry.Run(ctx) })
+		go owner.Acquire(t.Context(), 0, ownertest.Lease)()
+		time.Sleep(10 * time.Minute)
+		if n := redis.reads.Load(); n < 590 || n > 670 {
+			t.Errorf("hints read %d times in ten minutes, want once a second and for each of 60 requests", n)
+		}
+		stop()
+	})
+}
+
 func TestUpdate(t *testing.T) {
 	id := ooo.RecordID(annID)
 	rename := func(d *mailbox.Draft) { d.Person.DisplayName += "!" }
@@ -270,12 +308,11 @@ func TestBegin(t *testing.T) {
 			f := monitoring(t)
 			end := begin(f)
 			var ended atomic.Bool
-			last := func() { // the last step of Drain
+			f.store.hooks.Store("PutReads", func() { // the last step of Drain
 				if !ended.Load() {
 					t.Errorf("drained during a %s", kind)
 				}
-			}
-			f.store.put.Store(&last)
+			})
 			drained := make(chan error, 1)
 			go func() { drained <- f.Drain(context.Background(), id.Partition()) }()
 			f.eventually("draining", func() bool { return !begins(f) })

@@ -1,7 +1,6 @@
 package mailbox_test
 
 import (
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -17,16 +16,14 @@ func TestLateLoad(t *testing.T) {
 	f.noHints()
 	partition := ooo.RecordID(annID).Partition()
 	answered, late := make(chan struct{}), make(chan struct{})
-	first := sync.OnceFunc(func() { close(answered); <-late })
-	hook := func() {
-		select {
-		case <-answered:
-		default:
-			first()
-		}
-	}
+	var loads atomic.Int32
 	f.Drop(partition)
-	f.store.loaded.Store(&hook)
+	f.store.hooks.Store("Load", func() {
+		if loads.Add(1) == 1 {
+			close(answered)
+			<-late
+		}
+	})
 	wait := background(f.Acquire(t.Context(), partition, ownertest.Lease))
 	<-answered
 	f.acquire(annID)
@@ -42,63 +39,47 @@ func TestLateLoad(t *testing.T) {
 func TestWorkerCallOrder(t *testing.T) {
 	const exists, removed = true, false
 	id := ooo.RecordID(annID)
-	// during runs do during the next call about a mailbox that exists, or was removed. wait
-	// returns when do has ended.
-	during := func(f *fixture, exists bool, do func()) (wait func()) {
-		f.eventually("the worker is called", func() bool { return f.worker.knows(annID) })
-		var called atomic.Bool
-		begun := make(chan func(), 1)
-		hook := func(found bool) {
-			if found == exists && !called.Swap(true) {
-				begun <- background(do)
-			}
-		}
-		f.worker.hook.Store(&hook)
-		return func() { (<-begun)() }
-	}
-	t.Run("start right after a stop", func(t *testing.T) {
-		f := monitoring(t)
-		wait := during(f, removed, func() {
-			f.wish(func(n *ooo.Wish) { n.On, n.StartID = true, "second" })
-			f.mailboxOf(annID, "the second start", monitored)
-		})
-		f.wish(off)
-		wait()
-		f.eventually("the worker is called for the second start", func() bool {
-			m, ok := f.Get(id)
-			return ok && m.Addresses[0].StartID == "second" && f.worker.knows(annID)
-		})
-	})
-	t.Run("partition lost during a save", func(t *testing.T) {
-		f := monitoring(t)
-		wait := during(f, exists, func() { f.Drop(id.Partition()) })
-		f.update(func(d *mailbox.Draft) { d.Person.DisplayName = "Anne" })
-		wait()
-		f.eventually("the mailbox is dropped", func() bool { return !f.worker.knows(annID) })
-	})
-	t.Run("stop while the mailbox is being scheduled", func(t *testing.T) {
-		f := monitoring(t)
-		f.noHints()
-		wait := during(f, exists, func() { f.wish(off); f.removed() })
-		f.acquire(annID)
-		wait()
-		if f.worker.knows(annID) {
-			t.Error("the worker still knows a mailbox that is no longer monitored")
-		}
-	})
-	t.Run("partition acquired again right after a removal", func(t *testing.T) {
-		f := monitoring(t)
-		f.noHints()
-		wait := during(f, removed, func() {
+	tests := map[string]struct {
+		cause     func(f *fixture) // makes the registry call the worker
+		call      bool             // about a mailbox that exists, or was removed
+		meanwhile func(f *fixture) // happens during that call
+		want      bool             // whether the mailbox exists in the end
+	}{
+		"start right after a stop": {func(f *fixture) { f.wish(off) }, removed, func(f *fixture) {
+			f.wish(again)
+			f.mailboxOf(annID, "the second start", startedAgain)
+		}, exists},
+		"partition lost during a save": {func(f *fixture) { f.update(away) }, exists, func(f *fixture) { f.Drop(id.Partition()) }, removed},
+		"stop while the mailbox is being scheduled": {func(f *fixture) { f.acquire(annID) }, exists, func(f *fixture) {
+			f.wish(off)
+			f.removed()
+		}, removed},
+		"partition acquired again right after a removal": {func(f *fixture) { f.wish(off) }, removed, func(f *fixture) {
 			f.Drop(id.Partition())
-			f.wish(func(n *ooo.Wish) { n.On, n.StartID = true, "second" })
-			f.Acquire(t.Context(), id.Partition(), ownertest.Lease)()
+			f.wish(again)
+			f.acquire(annID)
+		}, exists},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := monitoring(t)
+			f.noHints()
+			f.eventually("the worker is called", func() bool { return f.worker.knows(annID) })
+			var called atomic.Bool
+			begun := make(chan func(), 1)
+			hook := func(found bool) {
+				if found == tt.call && !called.Swap(true) {
+					begun <- background(func() { tt.meanwhile(f) })
+				}
+			}
+			f.worker.hook.Store(&hook)
+			tt.cause(f)
+			wait := <-begun
+			wait()
+			f.eventually("the worker knows what exists", func() bool {
+				m, found := f.Get(id)
+				return found == tt.want && f.worker.knows(annID) == tt.want && (!found || startedAgain(m))
+			})
 		})
-		f.wish(off)
-		wait()
-		f.eventually("the worker is called for the second start", func() bool {
-			m, ok := f.Get(id)
-			return ok && m.Addresses[0].StartID == "second" && f.worker.knows(annID)
-		})
-	})
+	}
 }

@@ -50,8 +50,8 @@ func TestOlderStopIsIgnored(t *testing.T) {
 	f.wish(nil)
 	f.mailboxOf(annID, "the record", monitored)
 	first := f.field("om:{om}:wants", folded)
-	f.wish(func(n *ooo.Wish) { n.StartID = "second" })
-	f.mailboxOf(annID, "the second start", func(m *ooo.Mailbox) bool { return m.Addresses[0].StartID == "second" })
+	f.wish(again)
+	f.mailboxOf(annID, "the second start", startedAgain)
 	f.noHints()
 	stop := strings.Replace(first, `"on":true`, `"on":false`, 1)
 	f.raw.HSet(t.Context(), "om:{om}:wants", folded, "stop"+stop[strings.Index(stop, ":"):])
@@ -59,7 +59,7 @@ func TestOlderStopIsIgnored(t *testing.T) {
 	f.noHints()
 	f.Restore(t.Context(), ooo.RecordID(annID).Partition(), ownertest.Lease)
 	f.noHints()
-	f.mailboxOf(annID, "the second start unchanged", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].StartID == "second" })
+	f.mailboxOf(annID, "the second start unchanged", startedAgain)
 	if wish := f.stored(); !wish.On || wish.StartID != "second" {
 		t.Errorf("wish = %+v, want the second start", wish)
 	}
@@ -115,8 +115,8 @@ func TestStartReplacesRecordWhoseRemovalWasLost(t *testing.T) {
 	f.wish(off)
 	f.removed()
 	f.raw.HSet(t.Context(), recordsOf(id), string(id), older)
-	f.wish(func(n *ooo.Wish) { n.On, n.StartID = true, "second" })
-	f.mailboxOf(annID, "the second start", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].StartID == "second" })
+	f.wish(again)
+	f.mailboxOf(annID, "the second start", startedAgain)
 	f.noHints()
 	if got := f.store.Record(t, id); got == nil || got.Addresses[0].StartID != "second" || got.State != nil {
 		t.Errorf("stored record = %+v, want the second start without the old state", got)
@@ -155,8 +155,9 @@ func TestRestoreCountsConcurrentSave(t *testing.T) {
 	f := monitoring(t)
 	id := ooo.RecordID(annID)
 	var saved func()
-	before := func() { saved = background(func() { f.update(func(d *mailbox.Draft) { d.Reason = "changed" }) }) }
-	f.store.setSaves.Store(&before)
+	f.store.hooks.Store("SetSaves", func() {
+		saved = background(func() { f.update(func(d *mailbox.Draft) { d.Reason = "changed" }) })
+	})
 	f.Restore(t.Context(), id.Partition(), ownertest.Lease)
 	saved()
 	saves, _ := f.Saves(id.Partition())
