@@ -16,17 +16,12 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 60})
 	tb.env["POLL_INTERVAL"] = "10m" // changes can only be detected by notifications
-	ann, err := tb.sim.AddUser(graphsim.User{
+	ann := tb.addUser(graphsim.User{
 		UserPrincipalName: "ann@contoso.example", Mail: "ann.lee@contoso.example",
 		ProxyAddresses: []string{"SMTP:ann.lee@contoso.example", "smtp:reception@contoso.example"},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	addresses := []string{"ann@contoso.example", "ann.lee@contoso.example", "reception@contoso.example"}
-	for _, address := range addresses {
-		tb.mediator.Add(address)
-	}
+	tb.mediator.Add(addresses...)
 	p := tb.start("serve")
 	delivered := func(text string, to ...string) func() bool {
 		return func() bool {
@@ -40,29 +35,25 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 	}
 	away := func(text string) {
 		t.Helper()
-		if _, err := tb.sim.SetAutomaticReplies(ann.ID, graphsim.AutomaticRepliesUpdate{
-			Status: new("alwaysEnabled"), ExternalReplyMessage: &text}); err != nil {
-			t.Fatal(err)
-		}
+		tb.setReplies(ann.ID, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: &text})
 		for _, sub := range tb.sim.Subscriptions() {
-			status, answer := tb.post("/graph/notifications",
+			tb.wantStatus(http.StatusAccepted, "POST", "/graph/notifications",
 				`{"value":[{"subscriptionId":"`+sub.ID+`","clientState":"`+sub.ClientState+`","changeType":"updated"}]}`)
-			if status != http.StatusAccepted {
-				t.Fatalf("notification = %d %s, want 202", status, answer)
-			}
 		}
 	}
-	coveredOnce := func() bool { return tb.covered()[ann.ID] == 1 && len(tb.sim.Subscriptions()) == 1 }
+	// sharedBy returns a condition: n addresses share the only subscription.
+	sharedBy := func(n int) func() bool {
+		return func() bool {
+			subs := tb.sim.Subscriptions()
+			_, page := tb.get("/api/users")
+			return len(subs) == 1 && subs[0].UserID == ann.ID && strings.Count(page, `"`+subs[0].ID+`"`) == n
+		}
+	}
 	tb.eventually("the first state is delivered", func() bool { _, ok := tb.mediator.State(addresses[2]); return ok })
-	tb.eventually("the mailbox has one subscription", coveredOnce)
-	tb.eventually("each address has the subscription", func() bool {
-		_, page := tb.get("/api/users")
-		return strings.Count(page, `"`+tb.sim.Subscriptions()[0].ID+`"`) == len(addresses)
-	})
+	tb.eventually("the addresses share one subscription", sharedBy(len(addresses)))
 	away("First")
 	tb.eventually("a change is delivered to every address", delivered("First", addresses...))
-	created := tb.sim.Stats().Calls["subscription-create"]["201"]
-	if created != 1 {
+	if created := tb.sim.Stats().Calls["subscription-create"]["201"]; created != 1 {
 		t.Errorf("%d subscriptions created, want one for the three addresses", created)
 	}
 
@@ -86,10 +77,7 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 			tb.waitReady()
 		}
 		rest := addresses[i+1:]
-		tb.eventually("the remaining addresses share one subscription", func() bool {
-			_, page := tb.get("/api/users")
-			return coveredOnce() && strings.Count(page, `"`+tb.sim.Subscriptions()[0].ID+`"`) == len(rest)
-		})
+		tb.eventually("the remaining addresses share one subscription", sharedBy(len(rest)))
 		away("Second")
 		tb.eventually("a change is delivered to the remaining addresses", delivered("Second", rest...))
 	}
@@ -106,20 +94,13 @@ func TestUserCreatedAgain(t *testing.T) {
 	load := newWorkload(tb, 2)
 	load.startCovered()
 	one, many := load.users[0].UserPrincipalName, load.users[1].UserPrincipalName
-	if status, answer := tb.ask(http.MethodPut, "/api/users/"+one, "", ""); status != http.StatusOK {
-		t.Fatalf("PUT = %d %s, want 200", status, answer)
-	}
-	if status, answer := tb.post("/api/users", `{"emails":["`+many+`"]}`); status != http.StatusAccepted {
-		t.Fatalf("POST = %d %s, want 202", status, answer)
-	}
+	tb.wantStatus(http.StatusOK, "PUT", "/api/users/"+one, "")
+	tb.wantStatus(http.StatusAccepted, "POST", "/api/users", `{"emails":["`+many+`"]}`)
 	for _, user := range load.users {
 		if err := tb.sim.DeleteUser(user.ID); err != nil {
 			t.Fatal(err)
 		}
-		created, err := tb.sim.AddUser(graphsim.User{UserPrincipalName: user.UserPrincipalName, Mail: user.Mail})
-		if err != nil {
-			t.Fatal(err)
-		}
+		created := tb.addUser(graphsim.User{UserPrincipalName: user.UserPrincipalName})
 		tb.eventually("the new mailbox is monitored", func() bool { return tb.covered()[created.ID] == 1 })
 	}
 }
@@ -135,9 +116,7 @@ func TestUsersAddedTwice(t *testing.T) {
 	tb.setFault(graphsim.Fault{Operation: "directory", Kind: "latency", Delay: graphsim.Duration(time.Second)})
 	emails := `{"emails":["` + load.users[0].UserPrincipalName + `","` + load.users[1].UserPrincipalName + `"]}`
 	for range 2 {
-		if status, answer := tb.post("/api/users", emails); status != http.StatusAccepted {
-			t.Fatalf("POST = %d %s, want 202", status, answer)
-		}
+		tb.wantStatus(http.StatusAccepted, "POST", "/api/users", emails)
 	}
 	tb.eventually("the users are monitored", func() bool {
 		_, page := tb.get("/api/users")

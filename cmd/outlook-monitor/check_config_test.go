@@ -51,22 +51,16 @@ func TestCheckConfig(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			tb := *tb
-			tb.env = maps.Clone(tb.env)
+			tb := tb.in(t)
 			maps.Copy(tb.env, tt.env)
-			p := tb.start(append([]string{"serve", "--check-config"}, tt.args...)...)
-			if code := p.Wait(); code != tt.code {
-				t.Errorf("exit code = %d, want %d: %s", code, tt.code, p.log)
-			}
+			out, errs := tb.run(tt.code, "", append([]string{"serve", "--check-config"}, tt.args...)...)
 			for _, want := range tt.want {
-				if !regexp.MustCompile(want).MatchString(p.log.String()) {
-					t.Errorf("output = %s, want %s in it", p.log, want)
+				if !regexp.MustCompile(want).MatchString(out + errs) {
+					t.Errorf("output = %s%s, want %s in it", out, errs, want)
 				}
 			}
-			for _, secret := range []string{"redis-secret", "monitor-secret", "client-secret"} {
-				if strings.Contains(p.log.String(), secret) {
-					t.Errorf("output = %s, want no secrets", p.log)
-				}
+			if secret := regexp.MustCompile("(redis|monitor|client)-secret").FindString(out + errs); secret != "" {
+				t.Errorf("output = %s%s, want it without %s", out, errs, secret)
 			}
 		})
 	}

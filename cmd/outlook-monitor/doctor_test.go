@@ -3,8 +3,6 @@ package main_test
 import (
 	"encoding/json"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -55,15 +53,12 @@ func checkResult(r doctor.Report, name string) string {
 }
 
 func TestDoctorAllOK(t *testing.T) {
-	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 61})
-	users, err := tb.sim.AddUsers(1, "contoso.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	valkey := redistest.Start(t).FakeVersion("7.2.4\r\nserver_name:valkey\r\nvalkey_version:10.10.10-rc1")
+	tb := newTestbed(t, valkey, graphsim.Config{Seed: 61})
+	user := tb.addUsers(1)[0]
 	for name, running := range map[string]bool{"service stopped": false, "service running": true} {
 		t.Run(name, func(t *testing.T) {
-			tb := *tb
-			tb.t = t
+			tb := tb.in(t)
 			want := "the doctor listens there during the checks"
 			if running {
 				p := tb.start("serve")
@@ -71,7 +66,7 @@ func TestDoctorAllOK(t *testing.T) {
 				want = "the service runs at"
 				defer p.stop()
 			}
-			report, code := tb.doctor("--user", users[0].UserPrincipalName, "--subscribe")
+			report, code := tb.doctor("--user", user.UserPrincipalName, "--subscribe")
 			if skipped := checksWith(report, doctor.Skipped); code != 0 || !slices.Equal(skipped, []string{"credential expiry"}) {
 				t.Errorf("exit %d, skipped = %q in %+v, want only the secret's expiry", code, skipped, report)
 			}
@@ -82,6 +77,9 @@ func TestDoctorAllOK(t *testing.T) {
 			}
 			if got := checkResult(report, "listen address"); !strings.Contains(got, want) {
 				t.Errorf("listen address = %s, want %q", got, want)
+			}
+			if got, want := checkResult(report, "Redis"), "ok: Valkey 10.10.10-rc1, one server"; !strings.HasPrefix(got, want) {
+				t.Errorf("Redis = %s, want %s", got, want)
 			}
 			if n := len(tb.sim.Subscriptions()); n != 0 {
 				t.Errorf("%d subscriptions are left, want none", n)
@@ -96,16 +94,11 @@ func TestDoctorAllOK(t *testing.T) {
 // TestDoctorFailures has one failure for each part of the program that a check asks.
 func TestDoctorFailures(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 62})
-	users, err := tb.sim.AddUsers(2, "contoso.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	users := tb.addUsers(2)
 	if err := tb.sim.SetMailbox(users[1].ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}); err != nil {
 		t.Fatal(err)
 	}
 	tlsRedis, _ := redistest.StartTLS(t)
-	noRoles := newTestbed(t, "", graphsim.Config{Seed: 65, Roles: []string{"User.Read.All", "Calendars.Read"}})
-	tb.trust(noRoles)
 	tests := map[string]struct {
 		env   map[string]string
 		fault graphsim.Fault
@@ -114,7 +107,6 @@ func TestDoctorFailures(t *testing.T) {
 		want  string
 	}{
 		"wrong secret":          {env: map[string]string{"AZURE_CLIENT_SECRET": "wrong"}, check: "login", want: "the client secret is wrong (AADSTS7000215)"},
-		"missing permission":    {env: map[string]string{"AZURE_AUTHORITY_HOST": noRoles.sim.URL(), "GRAPH_ENDPOINT": noRoles.sim.URL()}, check: "permissions", want: "missing: MailboxSettings.Read"},
 		"mailbox denied":        {args: []string{"--user", users[1].UserPrincipalName}, check: "mailbox", want: "access denied"},
 		"subscription denied":   {args: []string{"--user", users[0].UserPrincipalName, "--subscribe"}, fault: graphsim.Fault{Operation: "subscription-create", Kind: "status", Status: 403}, check: "subscription", want: "subscription denied"},
 		"listen address in use": {env: map[string]string{"LISTEN_ADDR": strings.TrimPrefix(tb.mediator.URL(), "http://")}, check: "listen address", want: "another program listens"},
@@ -122,13 +114,10 @@ func TestDoctorFailures(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			tb := *tb
-			tb.t, tb.env = t, maps.Clone(tb.env)
+			tb := tb.in(t)
 			maps.Copy(tb.env, tt.env)
 			if tt.fault.Kind != "" {
-				if _, err := tb.sim.SetFault(tt.fault); err != nil {
-					t.Fatal(err)
-				}
+				tb.setFault(tt.fault)
 				defer tb.sim.ClearFaults()
 			}
 			report, _ := tb.doctor(tt.args...)
@@ -165,8 +154,7 @@ func TestDoctorConnectsToRedisDespiteOtherMistakes(t *testing.T) {
 		"a mistake of Redis":           {"REDIS_AUTH", "keys", string(doctor.Skipped)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tb := *tb
-			tb.t, tb.env = t, maps.Clone(tb.env)
+			tb := tb.in(t)
 			tb.env[tt.setting] = tt.value
 			report, _ := tb.doctor()
 			if got := checkResult(report, "settings"); !strings.Contains(got, tt.setting+` is "`+tt.value) {
@@ -181,23 +169,6 @@ func TestDoctorConnectsToRedisDespiteOtherMistakes(t *testing.T) {
 
 func TestDoctorUsage(t *testing.T) {
 	tb := newTestbed(t, "", graphsim.Config{Seed: 63})
-	for name, args := range map[string][]string{
-		"subscribe without user": {"doctor", "--subscribe"},
-		"unknown flag":           {"doctor", "--everything"},
-	} {
-		p := tb.start(args...)
-		if code := p.Wait(); code != 2 {
-			t.Errorf("%s: exit code = %d, want 2: %s", name, code, p.log)
-		}
-	}
-}
-
-// trust makes the program trust the Graph of another testbed too.
-func (tb *testbed) trust(other *testbed) {
-	tb.t.Helper()
-	file := filepath.Join(tb.t.TempDir(), "cas.pem")
-	if err := os.WriteFile(file, slices.Concat(tb.sim.CAPEM(), other.sim.CAPEM()), 0o600); err != nil {
-		tb.t.Fatal(err)
-	}
-	tb.env["SSL_CERT_FILE"] = file
+	tb.run(2, "", "doctor", "--subscribe") // without --user
+	tb.run(2, "", "doctor", "--everything")
 }

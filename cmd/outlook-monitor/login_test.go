@@ -25,10 +25,7 @@ func TestMailboxErrors(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, "", graphsim.Config{Seed: 68})
 	codes := []string{"", "UnknownError", "ResourceNotFound", "ErrorInvalidUser", "ErrorItemNotFound"}
-	users, err := tb.sim.AddUsers(len(codes), "contoso.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	users := tb.addUsers(len(codes))
 	for i, code := range codes {
 		if err := tb.sim.SetMailbox(users[i].ID, graphsim.Mailbox{Error: code}); err != nil {
 			t.Fatal(err)

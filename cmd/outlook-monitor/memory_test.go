@@ -73,9 +73,7 @@ func TestMemoryOfUnauthenticatedNotifications(t *testing.T) {
 	} else {
 		t.Logf("peak memory: %d MiB over the idle %d", cost, idle)
 	}
-	if status, answer := tb.post("/graph/notifications", `{"value":[]}`); status != http.StatusAccepted {
-		t.Errorf("notification afterwards = %d %q, want 202", status, answer)
-	}
+	tb.wantStatus(http.StatusAccepted, "POST", "/graph/notifications", `{"value":[]}`)
 }
 
 // peakMemory returns the peak memory of a process in MiB.

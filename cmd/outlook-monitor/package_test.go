@@ -12,11 +12,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
@@ -174,45 +176,44 @@ func TestUnitIsSandboxed(t *testing.T) {
 
 // notifySocket is the socket on which a service notifies systemd.
 type notifySocket struct {
-	mu       sync.Mutex
-	received []string // guarded by mu
+	t *testing.T
+	*net.UnixConn
 }
 
-func (n *notifySocket) has(state string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Contains(n.received, state)
-}
-
-// listen records what is sent to the socket until the test ends.
-func (n *notifySocket) listen(t *testing.T, path string) {
+func listenAsSystemd(t *testing.T, path string) notifySocket {
 	t.Helper()
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var reading sync.WaitGroup
-	t.Cleanup(func() { socket.Close(); reading.Wait() })
-	reading.Go(func() {
-		for buffer := make([]byte, 1024); ; {
-			length, err := socket.Read(buffer)
-			if err != nil {
-				return
-			}
-			n.mu.Lock()
-			n.received = append(n.received, string(buffer[:length]))
-			n.mu.Unlock()
+	t.Cleanup(func() { socket.Close() })
+	return notifySocket{t, socket}
+}
+
+// expect waits for a state, and skips others.
+func (n notifySocket) expect(state string) {
+	n.t.Helper()
+	if err := n.SetReadDeadline(time.Now().Add(await.Timeout)); err != nil {
+		n.t.Fatal(err)
+	}
+	for buffer := make([]byte, 1024); ; {
+		length, err := n.Read(buffer)
+		if err != nil {
+			n.t.Fatalf("systemd received no %s: %v", state, err)
 		}
-	})
+		if string(buffer[:length]) == state {
+			return
+		}
+	}
 }
 
 // serviceEnvironment returns the environment that the unit in root gives to the service, with
 // the empty settings of outlook-monitor.env filled in and the secrets in files.
-func (tb *testbed) serviceEnvironment(root, token string) map[string]string {
+func (tb *testbed) serviceEnvironment(root string) map[string]string {
 	tb.t.Helper()
 	credentials := tb.t.TempDir()
-	for name, secret := range map[string]string{"AZURE_CLIENT_SECRET": graphsim.DefaultClientSecret, "MONITOR_TOKEN": token} {
-		if err := os.WriteFile(filepath.Join(credentials, "secrets_"+name), []byte(secret+"\n"), 0o400); err != nil {
+	for _, name := range []string{"AZURE_CLIENT_SECRET", "MONITOR_TOKEN"} {
+		if err := os.WriteFile(filepath.Join(credentials, "secrets_"+name), []byte(tb.env[name]+"\n"), 0o400); err != nil {
 			tb.t.Fatal(err)
 		}
 	}
@@ -239,17 +240,12 @@ func TestInstalledService(t *testing.T) {
 	root := install(t)
 	program := root + strings.Fields(assignments(content(t, root, unitFile), "ExecStart")[0])[0]
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 70})
-	users, err := tb.sim.AddUsers(1, "contoso.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	email := users[0].UserPrincipalName
-	tb.mediator.Add(email)
-	tb.mediator.SetMonitorURL(strings.Replace(tb.base, "http://", "http://mediator:"+token+"@", 1))
-	tb.env = tb.serviceEnvironment(root, token)
-	var systemd notifySocket
+	load := newWorkload(tb, 1)
+	email := load.users[0].UserPrincipalName
+	tb.requireToken(token)
+	tb.env = tb.serviceEnvironment(root)
 	tb.env["NOTIFY_SOCKET"], tb.env["WATCHDOG_USEC"] = filepath.Join(t.TempDir(), "notify"), "200000"
-	systemd.listen(t, tb.env["NOTIFY_SOCKET"])
+	systemd := listenAsSystemd(t, tb.env["NOTIFY_SOCKET"])
 
 	command := func(args ...string) *exec.Cmd {
 		cmd := tb.command(args...)
@@ -257,19 +253,16 @@ func TestInstalledService(t *testing.T) {
 		return cmd
 	}
 	p := startProgram(t, command("serve"))
-	tb.eventually("systemd is notified", func() bool { return systemd.has("READY=1") && systemd.has("WATCHDOG=1") })
+	systemd.expect("READY=1")
+	systemd.expect("WATCHDOG=1")
 	tb.env["OUTLOOK_MONITOR_URL"] = tb.base
 	tb.eventually("the user is added", func() bool { return command("users", "add", email).Run() == nil })
-	if _, err := tb.sim.SetAutomaticReplies(email, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled")}); err != nil {
-		t.Fatal(err)
-	}
-	tb.eventually("the change is delivered", func() bool {
-		state, ok := tb.mediator.State(email)
-		return ok && state.Status == "True"
-	})
-	p.stop()
-	if !systemd.has("STOPPING=1") {
-		t.Error("systemd was not notified of the stop")
+	load.change()
+	load.waitDelivered()
+	_ = p.Signal(syscall.SIGTERM)
+	systemd.expect("STOPPING=1")
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit code = %d, want 0", code)
 	}
 	if strings.Contains(p.log.String(), token) || strings.Contains(p.log.String(), graphsim.DefaultClientSecret) {
 		t.Error("the log contains a secret")

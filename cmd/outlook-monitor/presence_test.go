@@ -14,16 +14,16 @@ func TestPresenceSweep(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 71})
 	tb.env["POLL_INTERVAL"], tb.env["PRESENCE_SWEEP"] = "1h", "true"
 	delete(tb.env, "PUBLIC_URL")
-	tb.addUser("ann")
-	tb.mediator.Add(addressOf("ann"))
+	load := newWorkload(tb, 1)
+	email := load.users[0].UserPrincipalName
 	tb.start("serve")
-	tb.waitForState("ann", false)
+	load.waitDelivered()
 	tb.eventually("presences are read", func() bool { return tb.sim.Stats().Calls["presence"]["200"] > 0 })
-	tb.setAway("ann", true)
-	tb.waitForState("ann", true)
-	tb.setAway("ann", false)
-	tb.waitForState("ann", false)
-	_, history := tb.get("/api/users/" + addressOf("ann") + "/history")
+	for _, replies := range []graphsim.AutomaticRepliesUpdate{outOfOffice, {Status: new("disabled")}} {
+		tb.setReplies(email, replies)
+		load.waitDelivered()
+	}
+	_, history := tb.get("/api/users/" + email + "/history")
 	if n := strings.Count(history, `"source":"presence"`); n < 2 {
 		t.Errorf("history = %s, want two changes with the source presence, got %d", history, n)
 	}

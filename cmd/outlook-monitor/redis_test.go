@@ -12,6 +12,18 @@ import (
 	"outlook-monitor/internal/redistest"
 )
 
+// connect returns a client of a Redis.
+func connect(t *testing.T, server *redistest.Server) *redis.Client {
+	t.Helper()
+	options, err := redis.ParseURL(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(options)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
 // redisCheck returns the status of /readyz and its check of Redis.
 func (tb *testbed) redisCheck() (status int, detail, problem string) {
 	tb.t.Helper()
@@ -25,6 +37,15 @@ func (tb *testbed) redisCheck() (status int, detail, problem string) {
 		}
 	}
 	return status, answer.Checks["redis"].Detail, answer.Checks["redis"].Error
+}
+
+// waitForRedis waits until /readyz has a status and reports a problem or detail of Redis.
+func (tb *testbed) waitForRedis(status int, want string) {
+	tb.t.Helper()
+	tb.eventually("/readyz reports "+want, func() bool {
+		got, detail, problem := tb.redisCheck()
+		return got == status && strings.Contains(detail+problem, want)
+	})
 }
 
 func TestRedisFindingsAreReported(t *testing.T) {
@@ -46,53 +67,21 @@ func TestRedisFindingsAreReported(t *testing.T) {
 	}
 }
 
-func TestHealthyRedis(t *testing.T) {
-	for name, tt := range map[string]struct{ url, name string }{
-		"Redis":  {redistest.Start(t).URL(), "Redis "},
-		"Valkey": {redistest.Start(t).FakeVersion("7.2.4\r\nserver_name:valkey\r\nvalkey_version:10.10.10-rc1"), "Valkey 10.10.10-rc1"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			tb := newTestbed(t, tt.url, graphsim.Config{Seed: 34})
-			p := tb.start("serve")
-			tb.waitReady()
-			if status, detail, problem := tb.redisCheck(); status != http.StatusOK || detail != "" || problem != "" {
-				t.Errorf("check = %d, %q, %q, want no findings", status, detail, problem)
-			}
-			if strings.Contains(p.log.String(), "may lose users") {
-				t.Error("the log warns of Redis, want no warning")
-			}
-			report, _ := tb.doctor()
-			if got := checkResult(report, "Redis"); !strings.HasPrefix(got, "ok: ") || !strings.Contains(got, tt.name) {
-				t.Errorf("doctor = %q, want %s", got, tt.name)
-			}
-		})
-	}
-}
-
 func TestRedisTooOld(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).FakeVersion("6.0.16"), graphsim.Config{Seed: 35})
-	p := tb.start("serve")
-	if code := p.Wait(); code != 1 {
-		t.Errorf("exit code = %d, want 1", code)
-	}
-	if want := "outlook-monitor: Redis is version 6.0.16: outlook-monitor needs Redis 6.2 or later, or Valkey"; !strings.Contains(p.log.String(), want) {
-		t.Errorf("output = %s, want %q in it", p.log, want)
+	_, output := tb.run(1, "", "serve")
+	if want := "outlook-monitor: Redis is version 6.0.16: outlook-monitor needs Redis 6.2 or later, or Valkey"; !strings.Contains(output, want) {
+		t.Errorf("output = %s, want %q in it", output, want)
 	}
 }
 
 func TestRedisReplica(t *testing.T) {
-	master := redistest.Start(t)
-	host, port, _ := strings.Cut(master.Addr(), ":")
-	replica := redistest.Start(t, "replicaof "+host+" "+port)
-	tb := newTestbed(t, replica.URL(), graphsim.Config{Seed: 36})
+	host, port, _ := strings.Cut(redistest.Start(t).Addr(), ":")
+	tb := newTestbed(t, redistest.Start(t, "replicaof "+host+" "+port).URL(), graphsim.Config{Seed: 36})
 	p := tb.start("serve")
 	const want = "read-only replica"
-	tb.eventually("/readyz reports the replica", func() bool {
-		status, _, problem := tb.redisCheck()
-		return status == http.StatusServiceUnavailable && strings.Contains(problem, want)
-	})
+	tb.waitForRedis(http.StatusServiceUnavailable, want)
 	tb.eventually("the log reports the replica", func() bool { return strings.Contains(p.log.String(), want) })
-	p.stop()
 }
 
 // TestRedisPermissions runs as a user who gets missing permissions one by one. Each
@@ -100,12 +89,7 @@ func TestRedisReplica(t *testing.T) {
 func TestRedisPermissions(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	options, err := redis.ParseURL(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin := redis.NewClient(options)
-	defer admin.Close()
+	admin := connect(t, server)
 	allow := func(rules ...any) {
 		if err := admin.Do(t.Context(), append([]any{"ACL", "SETUSER", "om"}, rules...)...).Err(); err != nil {
 			t.Fatal(err)
@@ -114,23 +98,19 @@ func TestRedisPermissions(t *testing.T) {
 	allow("on", ">secret", "resetchannels", "+@all", "~om:*", "-xadd")
 	tb := newTestbed(t, strings.Replace(server.URL(), "redis://", "redis://om:secret@", 1), graphsim.Config{Seed: 37})
 	p := tb.start("serve")
-	reports := func(status int, want string) {
-		t.Helper()
-		tb.eventually("/readyz reports "+want, func() bool {
-			got, detail, problem := tb.redisCheck()
-			return got == status && strings.Contains(detail+problem, want)
-		})
-	}
 	const refused = "XADD in scripts: refused by Redis"
-	reports(http.StatusServiceUnavailable, refused)
+	tb.waitForRedis(http.StatusServiceUnavailable, refused)
 	tb.eventually("the log reports it", func() bool { return strings.Contains(p.log.String(), refused) })
 	allow("+xadd")
-	reports(http.StatusOK, "messages between replicas are refused by Redis")
+	tb.waitForRedis(http.StatusOK, "messages between replicas are refused by Redis")
 	allow("&om:*")
 	tb.eventually("/readyz reports nothing", func() bool {
 		status, detail, problem := tb.redisCheck()
 		return status == http.StatusOK && detail+problem == ""
 	})
+	if strings.Contains(p.log.String(), "may lose users") {
+		t.Error("the log warns of lost users, want no warning")
+	}
 }
 
 // TestFirstRequestsWaitForRedis makes a request as soon as the port is open.

@@ -23,9 +23,7 @@ func TestStopDuringRedisOutage(t *testing.T) {
 		t.Helper()
 		name := load.users[i].UserPrincipalName
 		tb.mediator.Remove(name)
-		if status, _ := tb.post(path, fmt.Sprintf(`{"email":%q,"status":"False"}`, name)); status != http.StatusServiceUnavailable {
-			t.Errorf("stop during the outage = %d, want 503", status)
-		}
+		tb.wantStatus(http.StatusServiceUnavailable, "POST", path, fmt.Sprintf(`{"email":%q,"status":"False"}`, name))
 	}
 	removed := func(i int) func() bool {
 		return func() bool {
@@ -41,16 +39,11 @@ func TestStopDuringRedisOutage(t *testing.T) {
 	server.Kill()
 	p.Kill()
 	p = tb.start("serve")
-	tb.eventually("the program answers without Redis", func() bool {
-		status, _ := tb.get("/healthz")
-		return status == http.StatusOK
-	})
+	tb.eventually("the program answers without Redis", tb.hasStatus("/healthz", http.StatusOK))
 	stop(1, "/monitor/")
 	server.Restart()
 	tb.eventually("the user is removed when Redis is reached", removed(1))
-	if status, _ := tb.get("/api/users/" + load.users[2].UserPrincipalName); status != http.StatusOK {
-		t.Errorf("a user who was not stopped = %d, want 200", status)
-	}
+	tb.wantStatus(http.StatusOK, "GET", "/api/users/"+load.users[2].UserPrincipalName, "") // who was not stopped
 	p.stop()
 }
 
@@ -60,10 +53,7 @@ func TestResponsesBeforeRedisIsReached(t *testing.T) {
 	tb := newTestbed(t, server.URL(), graphsim.Config{Seed: 64})
 	server.Kill()
 	p := tb.start("serve")
-	tb.eventually("the program answers without Redis", func() bool {
-		status, _ := tb.get("/healthz")
-		return status == http.StatusOK
-	})
+	tb.eventually("the program answers without Redis", tb.hasStatus("/healthz", http.StatusOK))
 	tests := map[string]struct {
 		method, path string
 		status       int
@@ -79,9 +69,7 @@ func TestResponsesBeforeRedisIsReached(t *testing.T) {
 		"metrics with a trailing slash": {http.MethodGet, "/metrics/", http.StatusOK},
 	}
 	for name, tt := range tests {
-		if status, answer := tb.ask(tt.method, tt.path, "application/json", ""); status != tt.status {
-			t.Errorf("%s = %d %q, want %d", name, status, answer, tt.status)
-		}
+		t.Run(name, func(t *testing.T) { tb.in(t).wantStatus(tt.status, tt.method, tt.path, "") })
 	}
 	p.stop()
 }
@@ -115,10 +103,7 @@ func TestStopRejectedByLoadShedding(t *testing.T) {
 		t.Errorf("stop over the limit = %d, want 503", status)
 	}
 	server.Resume()
-	tb.eventually("the user is removed when Redis answers", func() bool {
-		status, _ := tb.get("/api/users/" + name)
-		return status == http.StatusNotFound
-	})
+	tb.eventually("the user is removed when Redis answers", tb.hasStatus("/api/users/"+name, http.StatusNotFound))
 	requests.Wait()
 	p.stop()
 }

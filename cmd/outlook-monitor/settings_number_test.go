@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
-
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
 )
@@ -17,12 +15,7 @@ func TestSettingsNumber(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	tb := newTestbed(t, server.URL(), graphsim.Config{Seed: 67})
-	options, err := redis.ParseURL(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(options)
-	defer client.Close()
+	client := connect(t, server)
 	want := 1
 	for _, tt := range []struct {
 		name, value string

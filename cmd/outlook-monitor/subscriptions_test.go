@@ -29,14 +29,6 @@ func (tb *testbed) subscriptions() (ids []string) {
 	return ids
 }
 
-// setFault injects a fault into Graph.
-func (tb *testbed) setFault(f graphsim.Fault) {
-	tb.t.Helper()
-	if _, err := tb.sim.SetFault(f); err != nil {
-		tb.t.Fatal(err)
-	}
-}
-
 func TestSubscriptionsFollowPublicURL(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 30})
@@ -64,34 +56,6 @@ func TestSubscriptionsFollowPublicURL(t *testing.T) {
 	load.waitDelivered()
 }
 
-func TestRemovedSubscriptionsAreRecreated(t *testing.T) {
-	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 31})
-	load := newWorkload(tb, 4)
-	load.startCovered()
-	for _, sub := range tb.sim.Subscriptions() {
-		if err := tb.sim.RemoveSubscription(sub.ID, false); err != nil {
-			t.Fatal(err)
-		}
-	}
-	load.eventually("each user has one subscription again", load.coveredOnce)
-	for _, event := range []string{graphsim.ReauthorizationRequired, graphsim.Missed} {
-		renewals := tb.sim.Stats().Calls["subscription-renew"]["200"]
-		for _, sub := range tb.sim.Subscriptions() {
-			if err := tb.sim.SendLifecycle(sub.ID, event); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if event == graphsim.ReauthorizationRequired {
-			load.eventually("each subscription is renewed", func() bool { return tb.sim.Stats().Calls["subscription-renew"]["200"] >= renewals+4 })
-		}
-	}
-	load.change()
-	load.waitDelivered()
-	if !load.coveredOnce() {
-		t.Errorf("covered = %v, want one subscription for each user", load.covered())
-	}
-}
-
 func TestShortLivedSubscriptionsAreRenewed(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 32})
@@ -106,25 +70,29 @@ func TestShortLivedSubscriptionsAreRenewed(t *testing.T) {
 	}
 }
 
-func TestSweep(t *testing.T) {
+// TestLostSubscriptions loses a subscription with a lifecycle notification, the record of
+// another one, and a third one silently.
+func TestLostSubscriptions(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 34})
-	tb.env["SWEEP_INTERVAL"] = "10s"
 	load := newWorkload(tb, 3)
 	p := load.startCovered()
-	before := tb.sim.Subscriptions()
-	if err := tb.sim.RemoveSubscription(before[0].ID, true); err != nil {
-		t.Fatal(err)
+	lose := func(silent bool) {
+		t.Helper()
+		if err := tb.sim.RemoveSubscription(tb.sim.Subscriptions()[0].ID, silent); err != nil {
+			t.Fatal(err)
+		}
 	}
-	load.eventually("a silently removed subscription is created again", load.coveredOnce)
+	lose(false)
+	load.eventually("the removed subscription is created again", load.coveredOnce)
 
-	// Lose a record whose subscription still exists.
 	p.stop()
+	tb.env["SWEEP_INTERVAL"] = "10s"
 	tb.env["REDIS_URL"] = redistest.Start(t).URL()
 	tb.mediator.Remove(load.users[1].UserPrincipalName)
 	tb.start("serve")
-	load.eventually("the subscription without a record is deleted", func() bool {
-		covered := tb.covered()
-		return covered[load.users[1].ID] == 0 && covered[load.users[0].ID] == 1 && covered[load.users[2].ID] == 1
-	})
+	load.users = slices.Delete(load.users, 1, 2)
+	load.eventually("the subscription without a record is deleted", load.coveredOnce)
+	lose(true)
+	load.eventually("the lost subscription is created again", load.coveredOnce)
 }

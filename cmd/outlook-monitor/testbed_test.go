@@ -3,6 +3,7 @@ package main_test
 import (
 	"flag"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -73,6 +74,13 @@ func newTestbed(t testing.TB, redisURL string, cfg graphsim.Config) *testbed {
 	}}
 	mediator.SetMonitorURL(tb.base)
 	return tb
+}
+
+// in returns the testbed for a subtest, with an environment of its own.
+func (tb *testbed) in(t *testing.T) *testbed {
+	sub := *tb
+	sub.t, sub.env = t, maps.Clone(tb.env)
+	return &sub
 }
 
 // program is the built binary as a child process.
@@ -191,13 +199,68 @@ func (tb *testbed) post(path, body string) (status int, answer string) {
 	return tb.ask(http.MethodPost, path, "application/json", body)
 }
 
+// wantStatus makes a request with a JSON body, whose answer must have a status.
+func (tb *testbed) wantStatus(want int, method, path, body string) {
+	tb.t.Helper()
+	if status, answer := tb.ask(method, path, "application/json", body); status != want {
+		tb.t.Errorf("%s %s = %d %.200q, want %d", method, path, status, answer, want)
+	}
+}
+
+// hasStatus returns a condition: GET of path answers with status.
+func (tb *testbed) hasStatus(path string, status int) func() bool {
+	return func() bool {
+		got, _ := tb.get(path)
+		return got == status
+	}
+}
+
 // waitReady waits until /readyz answers 200.
 func (tb *testbed) waitReady() {
 	tb.t.Helper()
-	tb.eventually("the program is ready", func() bool {
-		status, _ := tb.get("/readyz")
-		return status == http.StatusOK
-	})
+	tb.eventually("the program is ready", tb.hasStatus("/readyz", http.StatusOK))
+}
+
+// requireToken makes the program require a token, and the mediator use it.
+func (tb *testbed) requireToken(token string) {
+	tb.env["MONITOR_TOKEN"] = token
+	tb.mediator.SetMonitorURL(strings.Replace(tb.base, "http://", "http://mediator:"+token+"@", 1))
+}
+
+// addUsers adds n users to the directory.
+func (tb *testbed) addUsers(n int) []graphsim.User {
+	tb.t.Helper()
+	users, err := tb.sim.AddUsers(n, "contoso.example")
+	if err != nil {
+		tb.t.Fatal(err)
+	}
+	return users
+}
+
+// addUser adds a user to the directory.
+func (tb *testbed) addUser(u graphsim.User) graphsim.User {
+	tb.t.Helper()
+	added, err := tb.sim.AddUser(u)
+	if err != nil {
+		tb.t.Fatal(err)
+	}
+	return added
+}
+
+// setReplies changes the automatic replies of a user.
+func (tb *testbed) setReplies(user string, update graphsim.AutomaticRepliesUpdate) {
+	tb.t.Helper()
+	if _, err := tb.sim.SetAutomaticReplies(user, update); err != nil {
+		tb.t.Fatal(err)
+	}
+}
+
+// setFault injects a fault into Graph.
+func (tb *testbed) setFault(f graphsim.Fault) {
+	tb.t.Helper()
+	if _, err := tb.sim.SetFault(f); err != nil {
+		tb.t.Fatal(err)
+	}
 }
 
 // covered counts the live subscriptions by user id.

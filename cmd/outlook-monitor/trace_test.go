@@ -3,11 +3,10 @@ package main_test
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -29,63 +28,79 @@ import (
 
 // spanCollector receives spans over OTLP.
 type spanCollector struct {
-	mu     sync.Mutex
-	raw    bytes.Buffer             // all spans as text; guarded by mu
-	traces map[string][]*spans.Span // by trace id; guarded by mu
+	mu    sync.Mutex
+	raw   bytes.Buffer  // all spans as text; guarded by mu
+	spans []*spans.Span // guarded by mu
 }
 
-func (b *spanCollector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+func (c *spanCollector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var sent collector.ExportTraceServiceRequest
 	if err != nil || proto.Unmarshal(body, &sent) != nil {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.raw.WriteString(protojson.Format(&sent))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.raw.WriteString(protojson.Format(&sent))
 	for _, resource := range sent.GetResourceSpans() {
 		for _, scope := range resource.GetScopeSpans() {
-			for _, s := range scope.GetSpans() {
-				b.traces[string(s.GetTraceId())] = append(b.traces[string(s.GetTraceId())], s)
-			}
+			c.spans = append(c.spans, scope.GetSpans()...)
 		}
 	}
 }
 
-// shape formats a trace as a tree: each span with its children, sorted by name.
-func shape(trace []*spans.Span) string {
-	var format func(parent []byte) string
-	format = func(parent []byte) string {
-		var children []string
+// traces returns the spans by trace id.
+func (c *spanCollector) traces() map[string][]*spans.Span {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	traces := map[string][]*spans.Span{}
+	for _, s := range c.spans {
+		traces[string(s.GetTraceId())] = append(traces[string(s.GetTraceId())], s)
+	}
+	return traces
+}
+
+// has reports whether a trace has exactly spans with these names.
+func (c *spanCollector) has(names []string) bool {
+	for _, trace := range c.traces() {
+		if slices.Equal(namesOf(trace), slices.Sorted(slices.Values(names))) {
+			return true
+		}
+	}
+	return false
+}
+
+// count counts the spans with a name.
+func (c *spanCollector) count(name string) (n int64) {
+	for _, trace := range c.traces() {
 		for _, s := range trace {
-			if bytes.Equal(s.GetParentSpanId(), parent) {
-				child := documentedName(s.GetName())
-				if below := format(s.GetSpanId()); below != "" {
-					child += "(" + below + ")"
-				}
-				children = append(children, child)
+			if s.GetName() == name {
+				n++
 			}
 		}
-		return strings.Join(slices.Sorted(slices.Values(children)), " ")
 	}
-	return format(nil)
+	return n
 }
 
-// links returns the parents in a trace with each of their children. The parent of a root is "".
-func links(trace []*spans.Span) map[string]bool {
-	names := map[string]string{"": ""}
-	for _, s := range trace {
-		names[string(s.GetSpanId())] = documentedName(s.GetName())
-	}
-	found := map[string]bool{}
-	for _, s := range trace {
-		parent, ok := names[string(s.GetParentSpanId())]
-		if !ok {
-			parent = "a missing span"
+// values returns the values of an attribute of all spans with a name.
+func (c *spanCollector) values(name, key string) (values []string) {
+	for _, trace := range c.traces() {
+		for _, s := range trace {
+			if value := attribute(s, key); s.GetName() == name && value != "" {
+				values = append(values, value)
+			}
 		}
-		found[fmt.Sprintf("%s in %q", documentedName(s.GetName()), parent)] = true
 	}
-	return found
+	return values
+}
+
+// namesOf returns the names of the spans in a trace, sorted.
+func namesOf(trace []*spans.Span) (names []string) {
+	for _, s := range trace {
+		names = append(names, documentedName(s.GetName()))
+	}
+	slices.Sort(names)
+	return names
 }
 
 // documentedName returns the name of a span in the diagram of a trace in deploy/METRICS.md.
@@ -101,55 +116,41 @@ func documentedName(name string) string {
 
 var diagramLine = regexp.MustCompile(`(?m)^(    [ │├└─]*)([a-zA-Z]+(?: [a-z]+)*)  `)
 
-// documentedTrace returns the trace in the diagram of deploy/METRICS.md, where children are
-// indented further than their parent.
-func documentedTrace(t *testing.T) []*spans.Span {
+// documentedParents returns the parent of each span in the diagram, where a child begins three
+// columns after its parent. The root has none.
+func documentedParents(t *testing.T) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile("../../deploy/METRICS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(text), "\n## Traces\n")
-	var trace []*spans.Span
-	var columns []int // of the spans in trace
+	_, section, _ := strings.Cut(content(t, "../../deploy/METRICS.md"), "\n## Traces\n")
+	parents := map[string]string{}
+	path := []string{""}
 	for _, line := range diagramLine.FindAllStringSubmatch(section, -1) {
-		column := utf8.RuneCountInString(line[1])
-		s := &spans.Span{Name: line[2], SpanId: []byte{byte(len(trace))}}
-		for i := range trace {
-			if columns[i] < column {
-				s.ParentSpanId = trace[i].SpanId // of the last one
-			}
-		}
-		trace, columns = append(trace, s), append(columns, column)
+		depth := utf8.RuneCountInString(line[1]) / 3
+		parents[line[2]] = path[depth-1]
+		path = append(path[:depth], line[2])
 	}
-	return trace
+	return parents
 }
 
-// Patterns of attribute values.
-const (
-	uuid   = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
-	number = `\d+`
-	word   = `[a-z]+`
-)
+const uuid = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
 
 // allowedAttributes maps all attributes that spans may have to patterns of their values.
 var allowedAttributes = map[string]string{
 	"outlook_monitor.mailbox":            uuid, // the object id
-	"outlook_monitor.source":             word,
-	"outlook_monitor.sequence":           number,
+	"outlook_monitor.source":             `[a-z]+`,
+	"outlook_monitor.sequence":           `\d+`,
 	"outlook_monitor.away":               `true|false`,
-	"outlook_monitor.outcome":            word,
-	"outlook_monitor.attempt":            number,
-	"outlook_monitor.items":              number,
-	"outlook_monitor.hints":              number,
-	"outlook_monitor.mailboxes_in_batch": number,
+	"outlook_monitor.outcome":            `[a-z]+`,
+	"outlook_monitor.attempt":            `\d+`,
+	"outlook_monitor.items":              `\d+`,
+	"outlook_monitor.hints":              `\d+`,
+	"outlook_monitor.mailboxes_in_batch": `\d+`,
 	"graph.client_request_id":            uuid,
 	"graph.request_id":                   uuid,
 	"http.request.method":                `POST`,
 	"http.response.status_code":          `\d{3}`,
 	"network.protocol.version":           `1\.1`,
 	"server.address":                     `127\.0\.0\.1`,
-	"server.port":                        number,
+	"server.port":                        `\d+`,
 	"url.full":                           `http://127\.0\.0\.1:\d+/api/setstatus`,
 	"error.type":                         `\*?[a-zA-Z.]+`,
 }
@@ -176,45 +177,10 @@ func attributeText(value *common.AnyValue) string {
 	return value.String() // matches no pattern
 }
 
-// shapes counts the traces by shape.
-func (b *spanCollector) shapes() map[string]int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n := map[string]int{}
-	for _, trace := range b.traces {
-		n[shape(trace)]++
-	}
-	return n
-}
-
-// roots counts the traces whose root has a name.
-func (b *spanCollector) roots(name string) (n int64) {
-	for shape, count := range b.shapes() {
-		if root, _, _ := strings.Cut(shape, "("); root == name {
-			n += int64(count)
-		}
-	}
-	return n
-}
-
-// values returns the values of an attribute of all spans with a name.
-func (b *spanCollector) values(name, key string) (values []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, trace := range b.traces {
-		for _, s := range trace {
-			if value := attribute(s, key); s.GetName() == name && value != "" {
-				values = append(values, value)
-			}
-		}
-	}
-	return values
-}
-
 // TestTraces expects one trace for each change, from the notification to the mediator.
 func TestTraces(t *testing.T) {
 	t.Parallel()
-	collected := &spanCollector{traces: map[string][]*spans.Span{}}
+	collected := &spanCollector{}
 	endpoint := httptest.NewServer(collected)
 	t.Cleanup(endpoint.Close)
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 21})
@@ -222,9 +188,9 @@ func TestTraces(t *testing.T) {
 	tb.env["MEDIATOR_TOKEN"] = "mediator-token"
 	load := newWorkload(tb, 2)
 	p := load.startCovered()
-	documented := documentedTrace(t)
-	notified := shape(documented)
-	polled := strings.TrimSuffix(strings.TrimPrefix(notified, "notification("), ")")
+	parents := documentedParents(t)
+	notified := slices.Collect(maps.Keys(parents))
+	polled := slices.DeleteFunc(slices.Clone(notified), func(name string) bool { return name == "notification" })
 	// Each round has a change with a notification, but sometimes the poll is faster.
 	changeUntil := func(what string, done func() bool) {
 		load.eventually(what, func() bool {
@@ -236,38 +202,32 @@ func TestTraces(t *testing.T) {
 			return false
 		})
 	}
-	changeUntil("a change with a notification is one trace, "+notified, func() bool { return collected.shapes()[notified] > 0 })
-	changeUntil("a change seen by the poll is one trace, "+polled, func() bool {
-		return slices.Contains(collected.values("read", "outlook_monitor.source"), "poll") && collected.shapes()[polled] > 0
+	changeUntil("a change with a notification is one trace", func() bool { return collected.has(notified) })
+	changeUntil("a change seen by the poll is one trace", func() bool {
+		return slices.Contains(collected.values("read", "outlook_monitor.source"), "poll") && collected.has(polled)
 	})
 	begin := time.Now().Add(2 * time.Second)
-	_, err := tb.sim.SetAutomaticReplies(load.users[0].ID, graphsim.AutomaticRepliesUpdate{
+	tb.setReplies(load.users[0].ID, graphsim.AutomaticRepliesUpdate{
 		Status: new("scheduled"), ScheduledStartDateTime: new(graphsim.UTC(begin)), ScheduledEndDateTime: new(graphsim.UTC(begin.Add(time.Hour))),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	load.eventually("the beginning of a window has a trace", func() bool {
 		return slices.Contains(collected.values("read", "outlook_monitor.source"), "window")
 	})
 
 	// Forged notifications, and polls without a change, create no trace.
 	sub := tb.sim.Subscriptions()[0]
-	status, _ := tb.post("/graph/notifications", fmt.Sprintf(`{"value":[{"subscriptionId":%q,"clientState":"x","changeType":"updated"}]}`, sub.ID))
-	if status != http.StatusAccepted {
-		t.Errorf("forged notification = %d, want 202", status)
-	}
+	tb.wantStatus(http.StatusAccepted, "POST", "/graph/notifications", `{"value":[{"subscriptionId":"`+sub.ID+`","clientState":"x","changeType":"updated"}]}`)
 	sent := func() int64 { return tb.sim.Stats().Notifications.Sent }
-	load.eventually("every POST of Graph has a trace", func() bool { return collected.roots("notification") >= sent() })
+	load.eventually("every POST of Graph has a trace", func() bool { return collected.count("notification") >= sent() })
 	p.stop()
 	// The program has exited, so all traces are complete.
-	if got, want := collected.roots("notification"), sent(); got > want {
+	if got, want := collected.count("notification"), sent(); got > want {
 		t.Errorf("%d traces begin with a notification, want %d as Graph has sent", got, want)
 	}
 	if answers := collected.values("POST 127.0.0.1", "http.response.status_code"); !slices.Contains(answers, "200") {
 		t.Errorf("answers of the mediator in spans = %q, want 200", answers)
 	}
-	collected.check(t, documented)
+	collected.check(t, parents)
 	secrets := map[string]string{
 		"client secret": graphsim.DefaultClientSecret, "mediator token": "mediator-token", "access token": "eyJ", "header": "Bearer",
 		"clientState": sub.ClientState, "message": "Round", "address": "@", "domain": "contoso",
@@ -281,41 +241,37 @@ func TestTraces(t *testing.T) {
 
 // check expects that the traces contain only changes and genuine notifications, each change in
 // one trace, and only documented spans and attributes.
-func (b *spanCollector) check(t *testing.T, documented []*spans.Span) {
+func (c *spanCollector) check(t *testing.T, parents map[string]string) {
 	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	allowed := links(documented)
-	allowed[`read in ""`] = true // no notification announced the change
-	reads := map[string]string{} // trace ids, by mailbox and sequence
-	for id, trace := range b.traces {
-		for link := range links(trace) {
-			if !allowed[link] {
-				t.Errorf("trace = %s with %s, which is not in deploy/METRICS.md", shape(trace), link)
-			}
-		}
+	traceOf := map[string]string{} // by change
+	for id, trace := range c.traces() {
 		// A notification that another of the same mailbox overtook stays alone. One without a
 		// change has a read without save.
-		if s := shape(trace); !strings.HasPrefix(s, "notification") && !strings.Contains(s, "save") {
-			t.Errorf("trace = %s, want only changes and genuine notifications", s)
+		names := namesOf(trace)
+		if !slices.Contains(names, "notification") && !slices.Contains(names, "save") {
+			t.Errorf("trace = %q, want only changes and genuine notifications", names)
+		}
+		nameOf := map[string]string{"": ""} // by span id
+		for _, s := range trace {
+			nameOf[string(s.GetSpanId())] = documentedName(s.GetName())
 		}
 		for _, s := range trace {
 			checkAttributes(t, s)
+			name := documentedName(s.GetName())
+			want, documented := parents[name]
+			parent, found := nameOf[string(s.GetParentSpanId())]
+			unannounced := name == "read" && parent == ""
+			if !documented || !found || parent != want && !unannounced {
+				t.Errorf("trace = %q with %s in %q, want what deploy/METRICS.md shows", names, name, parent)
+			}
 			// A read without a change has no sequence, and one that lost to a faster read failed.
-			if s.GetName() != "read" || attribute(s, "outlook_monitor.sequence") == "" || s.GetStatus().GetCode() == spans.Status_STATUS_CODE_ERROR {
+			if attribute(s, "outlook_monitor.sequence") == "" || name == "read" && s.GetStatus().GetCode() == spans.Status_STATUS_CODE_ERROR {
 				continue
 			}
-			if other, ok := reads[change(s)]; ok && other != id {
-				t.Errorf("change %s has reads in two traces, want one", change(s))
+			if other, ok := traceOf[change(s)]; ok && other != id {
+				t.Errorf("change %s is in two traces, want one", change(s))
 			}
-			reads[change(s)] = id
-		}
-	}
-	for id, trace := range b.traces {
-		for _, s := range trace {
-			if s.GetName() == "deliver" && reads[change(s)] != id {
-				t.Errorf("change %s is not delivered in the trace of its read", change(s))
-			}
+			traceOf[change(s)] = id
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -14,75 +13,26 @@ import (
 	"outlook-monitor/internal/redistest"
 )
 
-const pageToken = "a token for the page"
+const pageToken = "a-token-for-the-page"
 
-// staff are the display names of users.
-var staff = []string{
-	"Ann Baker", "Bob Carter", "Chris Dunn", "Dana Ellis", "Emil Fischer", "Fatima Haddad", "Gavin Ivers", "Hanna Jensen",
-	"Igor Kowalski", "Jana Lindqvist", "Karim Mansour", "Lena Novak", "Marco Orsini", "Nadia Petrova", "Oskar Quist", "Paula Romero",
-	"Quentin Sauvage", "Rosa Torres", "Sven Ulrich", "Tara Vance", "Uma Watanabe", "Victor Xu", "Wanda Young", "Yusuf Zeman",
-}
-
-func addressOf(name string) string {
-	return strings.ToLower(strings.ReplaceAll(name, " ", ".")) + "@contoso.example"
-}
-
-// startWithUsers starts the program with these users, and waits until they are covered and their
-// states delivered.
-func startWithUsers(t *testing.T, seed uint64, names []string) *testbed {
+// startPage starts the program with n users, waits until it has settled, and opens a browser.
+func startPage(t *testing.T, seed uint64, n int) (*workload, *browser) {
 	t.Helper()
-	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: seed})
-	tb.env["MONITOR_TOKEN"] = pageToken
-	tb.mediator.SetMonitorURL(strings.Replace(tb.base, "http://", "http://mediator:"+strings.ReplaceAll(pageToken, " ", "%20")+"@", 1))
-	for _, name := range names {
-		tb.addUser(name)
-		tb.mediator.Add(addressOf(name))
-	}
-	tb.start("serve")
-	tb.eventually("all states are delivered and all users covered", func() bool {
-		for _, name := range names {
-			if _, ok := tb.mediator.State(addressOf(name)); !ok {
-				return false
-			}
-		}
-		return len(tb.covered()) == len(names)
-	})
-	return tb
+	load := newWorkload(newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: seed}), n)
+	load.requireToken(pageToken)
+	load.startCovered()
+	return load, browse(t, 1360, 860)
 }
 
-// addUser adds a user to the directory.
-func (tb *testbed) addUser(name string) {
-	tb.t.Helper()
-	if _, err := tb.sim.AddUser(graphsim.User{UserPrincipalName: addressOf(name), Mail: addressOf(name), DisplayName: name}); err != nil {
-		tb.t.Fatal(err)
-	}
-}
-
-// setAway turns a user's automatic replies on or off.
-func (tb *testbed) setAway(name string, away bool) {
-	tb.t.Helper()
-	status := map[bool]string{true: "alwaysEnabled", false: "disabled"}[away]
-	if _, err := tb.sim.SetAutomaticReplies(addressOf(name), graphsim.AutomaticRepliesUpdate{
-		Status: &status, ExternalReplyMessage: new("<p>I am away until Monday. Please call Bob Carter.</p>"), CalendarBlock: true,
-	}); err != nil {
-		tb.t.Fatal(err)
-	}
-}
-
-// waitForState waits until the state is delivered.
-func (tb *testbed) waitForState(name string, away bool) {
-	tb.t.Helper()
-	want := map[bool]string{true: "True", false: "False"}[away]
-	tb.eventually("the state of "+name+" is delivered", func() bool {
-		state, ok := tb.mediator.State(addressOf(name))
-		return ok && state.Status == want
-	})
+// outOfOffice are automatic replies with a longer text.
+var outOfOffice = graphsim.AutomaticRepliesUpdate{
+	Status: new("alwaysEnabled"), ExternalReplyMessage: new("<p>I am away until Monday. Please call Bob Carter.</p>"), CalendarBlock: true,
 }
 
 func TestOperatorPage(t *testing.T) {
-	tb := startWithUsers(t, 61, staff[:4])
-	tb.addUser("Zoe Adams")
-	b := browse(t, 1360, 860)
+	tb, b := startPage(t, 61, 4)
+	tb.addUser(graphsim.User{UserPrincipalName: "zoe.adams@contoso.example", DisplayName: "Zoe Adams"})
+	const bob = `tr[data-email="user0002@contoso.example"]`
 
 	b.do(chromedp.Navigate(tb.base+"/ui"), chromedp.WaitVisible("#token"), chromedp.SendKeys("#token", "wrong"+kb.Enter))
 	b.waitForText("[role=alert]", "not the token")
@@ -94,12 +44,12 @@ func TestOperatorPage(t *testing.T) {
 
 	// Changes appear in the feed, the list and the counts without a reload.
 	b.waitForText("#feed-state", "live")
-	tb.setAway("Bob Carter", true)
-	b.waitForText("#feed li.fresh", "Bob Carter")
-	b.waitForText(`tr[data-email="bob.carter@contoso.example"]`, "Out of office")
+	tb.setReplies("user0002@contoso.example", outOfOffice)
+	b.waitForText("#feed li.fresh", "User 0002")
+	b.waitForText(bob, "Out of office")
 	b.until("one user is counted as away", `document.querySelector('[data-filter="away"] .n').innerText === "1"`)
 
-	b.do(chromedp.SendKeys("#search", "CART"))
+	b.do(chromedp.SendKeys("#search", "SER 0002"))
 	b.waitForText("#range", "1–1 of 1")
 	b.do(chromedp.SendKeys("#search", "zzz"))
 	b.waitForText(".empty", "No user matches")
@@ -109,11 +59,11 @@ func TestOperatorPage(t *testing.T) {
 	b.waitForText("#range", "1–1 of 1")
 
 	// A user's page, and its buttons.
-	b.do(chromedp.Click(`tr[data-email="bob.carter@contoso.example"] a`), chromedp.WaitVisible("#timeline svg"))
-	b.waitForText("h1", "Bob Carter")
+	b.do(chromedp.Click(bob+" a"), chromedp.WaitVisible("#timeline svg"))
+	b.waitForText("h1", "User 0002")
 	b.waitForText(".said", "Please call Bob Carter.")
 	b.waitForText(".history", "delivered to the mediator")
-	b.until("the timeline shows Bob's absence", `document.querySelectorAll("#timeline .band").length === 1`)
+	b.until("the timeline shows the absence", `document.querySelectorAll("#timeline .band").length === 1`)
 	b.do(chromedp.Click("#check"))
 	b.waitForText("#toasts", "read now")
 	before := len(tb.mediator.Calls())
@@ -127,7 +77,7 @@ func TestOperatorPage(t *testing.T) {
 	b.do(chromedp.Click(".back"), chromedp.WaitVisible("#add"), chromedp.Click("#add"), chromedp.WaitVisible("#emails"),
 		chromedp.SendKeys("#emails", "nobody@contoso.example"), chromedp.Click("dialog .primary"))
 	b.waitForText("dialog .wrong", "not in the directory")
-	b.do(chromedp.SetValue("#emails", addressOf("Zoe Adams")), chromedp.Click("dialog .primary"))
+	b.do(chromedp.SetValue("#emails", "zoe.adams@contoso.example"), chromedp.Click("dialog .primary"))
 	b.waitForText("h1", "Zoe Adams")
 	tb.eventually("Zoe is covered", func() bool { return len(tb.covered()) == 5 })
 	b.do(chromedp.Click("#remove"), chromedp.WaitVisible("#sure"), chromedp.Click("#sure"))
@@ -149,8 +99,7 @@ func TestOperatorPage(t *testing.T) {
 }
 
 func TestPageByKeyboard(t *testing.T) {
-	tb := startWithUsers(t, 62, staff[:3])
-	b := browse(t, 1360, 860)
+	tb, b := startPage(t, 62, 3)
 	b.do(chromedp.Navigate(tb.base+"/ui/"), chromedp.WaitVisible("#token"))
 	b.press(pageToken, kb.Enter) // the form has the focus
 	b.do(chromedp.WaitVisible("#search"))
@@ -165,14 +114,14 @@ func TestPageByKeyboard(t *testing.T) {
 		t.Errorf("focus after skipping = %q, want main", got)
 	}
 	b.slash()
-	b.press("dunn")
+	b.press("0003")
 	b.waitForText("#range", "1–1 of 1")
 	b.tabTo(".who")
 	if !eval[bool](b, `getComputedStyle(document.activeElement).outlineStyle === "solid"`) {
 		t.Error("the focused element has no outline")
 	}
 	b.press(kb.Enter)
-	b.waitForText("h1", "Chris Dunn")
+	b.waitForText("h1", "User 0003")
 	b.tabTo("#check")
 	b.press(kb.Enter)
 	b.waitForText("#toasts", "read now")
@@ -192,23 +141,18 @@ func TestPageByKeyboard(t *testing.T) {
 // the window, every control has a name, and text has enough contrast. go test -artifacts
 // keeps the screenshots.
 func TestPageLayout(t *testing.T) {
-	tb := startWithUsers(t, 63, staff)
-	for i, name := range staff {
-		if i%5 == 1 {
-			tb.setAway(name, true)
-		}
+	load, b := startPage(t, 63, 24)
+	ann := load.users[0].UserPrincipalName
+	load.change()
+	for _, update := range []graphsim.AutomaticRepliesUpdate{{Status: new("disabled")}, outOfOffice} {
+		load.waitDelivered()
+		load.setReplies(ann, update)
 	}
-	tb.setAway("Ann Baker", true)
-	tb.waitForState("Ann Baker", true)
-	tb.setAway("Ann Baker", false)
-	tb.waitForState("Ann Baker", false)
-	tb.setAway("Ann Baker", true)
-	tb.waitForState("Ann Baker", true)
-	b := browse(t, 1360, 860)
-	b.login(tb.base, pageToken)
+	load.waitDelivered()
+	b.login(load.base, pageToken)
 	views := map[string]struct{ path, selector string }{
 		"users":  {"#/", ".users tbody tr"},
-		"user":   {"#/user/" + addressOf("Ann Baker"), "#timeline svg"},
+		"user":   {"#/user/" + ann, "#timeline svg"},
 		"live":   {"#/live", "#feed li"},
 		"system": {"#/system", ".chart svg"},
 	}
@@ -219,7 +163,7 @@ func TestPageLayout(t *testing.T) {
 				t.Run(fmt.Sprintf("%s %s %s", view, size, theme), func(t *testing.T) {
 					b.do(chromedp.EmulateViewport(px[0], px[1]))
 					b.theme(theme)
-					b.do(chromedp.Navigate(tb.base+"/ui/"+v.path), chromedp.WaitVisible(v.selector))
+					b.do(chromedp.Navigate(load.base+"/ui/"+v.path), chromedp.WaitVisible(v.selector))
 					b.until("the health line is shown", `document.querySelectorAll("#health li").length === 5`)
 					if got := eval[int64](b, "document.documentElement.scrollWidth"); got > px[0] {
 						t.Errorf("width = %d, want at most %d", got, px[0])

@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,19 +21,12 @@ func TestExportAndImport(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 30})
 	tb.env["OUTLOOK_MONITOR_URL"] = tb.base
-	ann, err := tb.sim.AddUser(graphsim.User{UserPrincipalName: "ann@contoso.example", Mail: "ann@contoso.example", DisplayName: "Ann <&> Björk"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tb.sim.AddUser(graphsim.User{UserPrincipalName: "bob@contoso.example", Mail: "bob@contoso.example"}); err != nil {
-		t.Fatal(err)
-	}
+	ann := tb.addUser(graphsim.User{UserPrincipalName: "ann@contoso.example", DisplayName: "Ann <&> Björk"})
+	tb.addUser(graphsim.User{UserPrincipalName: "bob@contoso.example"})
 	p := tb.start("serve")
 	tb.waitReady()
 	for _, email := range []string{"Ann@Contoso.example", "bob@contoso.example"} {
-		if status, answer := tb.ask(http.MethodPut, "/api/users/"+email, "", ""); status != http.StatusOK {
-			t.Fatalf("PUT = %d %s, want 200", status, answer)
-		}
+		tb.wantStatus(http.StatusOK, "PUT", "/api/users/"+email, "")
 	}
 	want := fmt.Sprintf(`{"email":"Ann@Contoso.example","id":%q,"userPrincipalName":"ann@contoso.example","displayName":"Ann <&> Björk"}`, ann.ID)
 	exported, stderr := tb.users(0, "", "export")
@@ -74,11 +68,8 @@ func TestImportReportsBadLines(t *testing.T) {
 		3: "nonsense", 5: `{"email":"nobody"}`, 7: `{"id":"x"}`, 9: `["x@contoso.example"]`,
 		500: `{"email":5}`, 1060: `{"email":"` + strings.Repeat("x", 200_000) + `@contoso.example"}`, 1080: "{",
 	}
-	for i := 1; len(bad) > 0; i++ {
-		if text, ok := bad[i]; ok {
-			lines = slices.Insert(lines, i-1, text)
-			delete(bad, i)
-		}
+	for _, i := range slices.Sorted(maps.Keys(bad)) {
+		lines = slices.Insert(lines, i-1, bad[i])
 	}
 	lines = append(lines, "", strings.Repeat("x", 100_000)) // without a newline
 	file := filepath.Join(t.TempDir(), "users")
@@ -118,12 +109,8 @@ func TestImportReportsBadLines(t *testing.T) {
 	}
 
 	tb.users(0, "", "export", "--file", file)
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got []string
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(content(t, file)) {
 		var user struct{ Email string }
 		if err := json.Unmarshal([]byte(line), &user); err != nil {
 			t.Fatalf("%s: %v", line, err)
@@ -172,7 +159,7 @@ func TestExportAndImportErrors(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("files afterwards = %v, %v, want only the existing one", entries, err)
 	}
-	if text, err := os.ReadFile(kept); err != nil || string(text) != "yesterday's" {
-		t.Errorf("the file afterwards = %q, %v, want it unchanged", text, err)
+	if text := content(t, kept); text != "yesterday's" {
+		t.Errorf("the file afterwards = %q, want it unchanged", text)
 	}
 }

@@ -12,9 +12,7 @@ import (
 func TestUsersHistory(t *testing.T) {
 	tb := newTestbed(t, "", graphsim.Config{Seed: 46})
 	tb.env["OUTLOOK_MONITOR_URL"], tb.env["MONITOR_TOKEN"] = tb.base, "the-token"
-	if _, err := tb.sim.AddUser(graphsim.User{UserPrincipalName: "ann@contoso.example", Mail: "ann@contoso.example"}); err != nil {
-		t.Fatal(err)
-	}
+	tb.addUser(graphsim.User{UserPrincipalName: "ann@contoso.example"})
 	tb.mediator.Add("ann@contoso.example")
 	tb.start("serve")
 	tb.waitReady()

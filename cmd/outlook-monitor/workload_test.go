@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/graphsim"
-	"outlook-monitor/internal/mediatorsim"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -19,12 +18,8 @@ type workload struct {
 
 func newWorkload(tb *testbed, n int) *workload {
 	tb.t.Helper()
-	users, err := tb.sim.AddUsers(n, "contoso.example")
-	if err != nil {
-		tb.t.Fatal(err)
-	}
-	l := &workload{testbed: tb, users: users}
-	for _, u := range users {
+	l := &workload{testbed: tb, users: tb.addUsers(n)}
+	for _, u := range l.users {
 		tb.mediator.Add(u.UserPrincipalName)
 	}
 	return l
@@ -43,12 +38,9 @@ func (l *workload) change() {
 		if got, err := l.sim.AutomaticReplies(u.ID); err != nil || status == "disabled" && got.Status == "disabled" {
 			continue // would change nothing
 		}
-		_, err := l.sim.SetAutomaticReplies(u.ID, graphsim.AutomaticRepliesUpdate{
+		l.setReplies(u.ID, graphsim.AutomaticRepliesUpdate{
 			Status: &status, ExternalReplyMessage: new(fmt.Sprintf("<p>Round %d</p>", l.round)), CalendarBlock: i%2 == 0,
 		})
-		if err != nil {
-			l.t.Fatal(err)
-		}
 	}
 }
 
@@ -84,28 +76,18 @@ func (l *workload) coveredOnce() bool {
 	return len(covered) == len(l.users)
 }
 
-// acknowledged returns the calls that the mediator acknowledged, by address.
-func (l *workload) acknowledged() map[string][]mediatorsim.Call {
-	calls := map[string][]mediatorsim.Call{}
-	for _, call := range l.mediator.Calls() {
-		if call.Answered == 200 {
-			calls[call.Email] = append(calls[call.Email], call)
-		}
-	}
-	return calls
-}
-
-// startCovered starts the program and waits until all states are delivered and all users covered.
+// startCovered starts the program and waits until it has settled.
 func (l *workload) startCovered() *program {
 	l.t.Helper()
 	p := l.start("serve")
-	l.waitDelivered()
-	l.waitCovered()
+	l.waitSettled()
 	return p
 }
 
-func (l *workload) waitCovered() {
+// waitSettled waits until all states are delivered and all users covered.
+func (l *workload) waitSettled() {
 	l.t.Helper()
+	l.waitDelivered()
 	l.eventually("each user has one subscription", l.coveredOnce)
 }
 
@@ -124,8 +106,7 @@ func TestRedisTopologies(t *testing.T) {
 			p := tb.start() // a bare outlook-monitor serves
 			load.waitDelivered()
 			load.change()
-			load.waitDelivered()
-			load.waitCovered()
+			load.waitSettled()
 			p.stop()
 		})
 	}
