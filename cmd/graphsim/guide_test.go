@@ -86,7 +86,7 @@ func TestGuideFlags(t *testing.T) {
 // TestGuideFaults sets each fault of the guide, and compares the kinds and operations with
 // those in the code.
 func TestGuideFaults(t *testing.T) {
-	control := launch(t, "--addr=127.0.0.1:0", "--control-addr=127.0.0.1:0")["control API"]
+	control := launch(t)["control API"]
 	set := func(fault map[string]any) (int, string) {
 		body, err := json.Marshal(fault)
 		if err != nil {

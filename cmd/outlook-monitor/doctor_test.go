@@ -136,7 +136,7 @@ func TestDoctorText(t *testing.T) {
 	tb.env["POLL_INTERVAL"], tb.env["AZURE_CLIENT_SECRET"] = "2", "wrong"
 	text, _ := tb.run(1, "", "doctor")
 	for _, want := range []string{
-		"outlook-monitor doctor\n\n", `  failed   settings           POLL_INTERVAL is "2"`, "  ok       Graph  ", "→ set AZURE_CLIENT_SECRET to the secret's Value", "\n2 failed, ",
+		"outlook-monitor doctor\n\n", `  failed   settings           POLL_INTERVAL is "2"`, "  ok       Graph  ", "\n           → set AZURE_CLIENT_SECRET to the secret's Value", "\n2 failed, ",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("text lacks %q:\n%s", want, text)

@@ -118,7 +118,6 @@ func TestPermissions(t *testing.T) {
 	}{
 		"required permissions": {roles: []string{"MailboxSettings.Read", "User.Read.All", "Calendars.Read", "Mail.Read"}, status: doctor.OK, found: "MailboxSettings.Read, User.Read.All, Calendars.Read"},
 		"none":                 {status: doctor.Failed, found: "missing: MailboxSettings.Read (to read automatic replies), User.Read.All (to find users), Calendars.Read (to subscribe to /users/{id}/events)", remedy: "Grant admin consent"},
-		"one missing":          {roles: []string{"User.Read.All", "Calendars.Read"}, status: doctor.Failed, found: "missing: MailboxSettings.Read (to read automatic replies)", remedy: "API permissions"},
 		"no calendar permission without PUBLIC_URL": {roles: []string{"MailboxSettings.Read", "User.Read.All"}, noPublicURL: true, status: doctor.OK, found: "MailboxSettings.Read, User.Read.All"},
 		"subscription to messages":                  {roles: []string{"MailboxSettings.Read", "User.Read.All"}, resources: "/users/{id}/mailFolders('inbox')/messages", status: doctor.Failed, found: "missing: Mail.Read (to subscribe"},
 		"wider permission":                          {roles: []string{"MailboxSettings.ReadWrite", "User.Read.All", "Calendars.Read"}, status: doctor.Warning, found: "MailboxSettings.Read is enough instead of MailboxSettings.ReadWrite", remedy: "remove the wide permissions"},

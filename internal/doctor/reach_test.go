@@ -53,6 +53,8 @@ func TestConnections(t *testing.T) {
 	valid, _, _ := issue(t, "127.0.0.1", year)
 	otherHost, _, _ := issue(t, "elsewhere.example", year)
 	expired, _, _ := issue(t, "127.0.0.1", time.Now().Add(-24*time.Hour))
+	expiring, _, _ := issue(t, "127.0.0.1", time.Now().Add(time.Hour))
+	ending := startTLS(t, expiring, serve)
 	good := startTLS(t, valid, serve)
 	ahead := startTLS(t, valid, respond(200, "text/plain", "", "Date", time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)))
 	closed := httptest.NewTLSServer(nil)
@@ -68,15 +70,16 @@ func TestConnections(t *testing.T) {
 		found, remedy string // of the Graph check
 		public        string // remedy of the public URL check
 	}{
-		"ok":                          {good.URL, good, doctor.OK, "TLS 1.3, certificate by test authority", "", ""},
-		"clock drift":                 {ahead.URL, ahead, doctor.Warning, "this machine's clock is", "over the network", "check where"},
-		"nothing listens":             {closed.URL, good, doctor.Failed, "refuses the connection", "firewall", "correct the port"},
-		"unknown host":                {"https://nowhere.invalid", good, doctor.Failed, "nowhere.invalid", "DNS", "DNS"},
-		"untrusted certificate":       {good.URL, wrongHost, doctor.Failed, `does not trust the certificate of ` + strings.TrimPrefix(good.URL, "https://") + `, issued by "test authority"`, "proxy", "public authority"},
-		"certificate of another host": {wrongHost.URL, wrongHost, doctor.Failed, "IP SANs", "proxy", "certificate for the host"},
-		"expired certificate":         {startTLS(t, expired, serve).URL, startTLS(t, expired, serve), doctor.Failed, "certificate has expired", "clock", "renew"},
-		"no TLS":                      {strings.Replace(plain.URL, "http:", "https:", 1), good, doctor.Failed, "does not speak TLS", "port", "terminate TLS"},
-		"connection closed":           {aborting.URL, aborting, doctor.Failed, "closes the connection", "firewall", "proxy's log"},
+		"ok":                             {good.URL, good, doctor.OK, "TLS 1.3, certificate by test authority", "", ""},
+		"clock drift":                    {ahead.URL, ahead, doctor.Warning, "this machine's clock is", "over the network", "check where"},
+		"nothing listens":                {closed.URL, good, doctor.Failed, "refuses the connection", "firewall", "correct the port"},
+		"unknown host":                   {"https://nowhere.invalid", good, doctor.Failed, "nowhere.invalid", "DNS", "DNS"},
+		"untrusted certificate":          {good.URL, wrongHost, doctor.Failed, `does not trust the certificate of ` + strings.TrimPrefix(good.URL, "https://") + `, issued by "test authority"`, "proxy", "public authority"},
+		"certificate of another host":    {wrongHost.URL, wrongHost, doctor.Failed, "IP SANs", "proxy", "certificate for the host"},
+		"expired certificate":            {startTLS(t, expired, serve).URL, startTLS(t, expired, serve), doctor.Failed, "certificate has expired", "clock", "renew"},
+		"certificate expires in an hour": {ending.URL, ending, doctor.OK, "TLS 1.3", "", "renew it: Graph does not accept an expired one"},
+		"no TLS":                         {strings.Replace(plain.URL, "http:", "https:", 1), good, doctor.Failed, "does not speak TLS", "port", "terminate TLS"},
+		"connection closed":              {aborting.URL, aborting, doctor.Failed, "closes the connection", "firewall", "proxy's log"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -104,14 +107,6 @@ func TestSilentHost(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Endpoint = "https://" + silentAddr(t)
 	wantResult(t, f.check("Graph"), doctor.Failed, "does not answer in time", "firewall")
-}
-
-func TestPublicCertificateExpiresSoon(t *testing.T) {
-	pair, _, _ := issue(t, "127.0.0.1", time.Now().Add(time.Hour))
-	server := startTLS(t, pair, serve)
-	f := newFixture(t)
-	f.cfg.Roots, f.env["PUBLIC_URL"] = pool(server), server.URL
-	wantResult(t, f.check("public URL"), doctor.Warning, "the certificate expires", "renew it")
 }
 
 func TestCertificateExpiry(t *testing.T) {

@@ -60,9 +60,7 @@ func TestRedisLogins(t *testing.T) {
 		err           error
 		found, remedy string
 	}{
-		"no access policy":            {auth: "entra", err: errors.New("WRONGPASS invalid username-password pair"), found: "WRONGPASS", remedy: "Microsoft Entra Authentication"},
 		"no access policy, HELLO too": {auth: "entra", err: errors.New("NOAUTH Authentication required."), found: "NOAUTH", remedy: "Microsoft Entra Authentication"},
-		"expired secret":              {auth: "entra", err: fmt.Errorf("%w: AADSTS7000222", ooo.ErrUnauthorized), found: "the client secret has expired", remedy: "New client secret"},
 		"login endpoint unreachable":  {auth: "entra", err: fmt.Errorf("%w: the login endpoint: EOF", ooo.ErrUnavailable), found: "the login endpoint: EOF", remedy: "try again in a minute"},
 		"access keys disabled":        {auth: "url", err: errors.New("WRONGPASS invalid username-password pair"), found: "WRONGPASS", remedy: "REDIS_AUTH=entra"},
 		"no password behind Sentinel": {auth: "url", url: "redis://sentinel.example:26379?master_name=om", err: errors.New("NOAUTH Authentication required."), found: "NOAUTH", remedy: "?username=…&password=… for Redis itself"},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,7 +29,6 @@ type fixture struct {
 	queries []ooo.Query
 	hints   []ooo.Hint
 	beats   []ooo.Replica
-	now     time.Time
 	err     error
 	api     []string // requests to the API, with their token
 
@@ -91,13 +91,8 @@ func (f *fixture) ReportLoad(_ context.Context, r ooo.Replica) error {
 func (f *fixture) Reports(_ context.Context, age time.Duration) ([]ooo.Replica, time.Time, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var reports []ooo.Replica
-	for _, r := range f.beats {
-		if f.now.Sub(r.SeenAt) <= age {
-			reports = append(reports, r)
-		}
-	}
-	return reports, f.now, f.err
+	reports := slices.DeleteFunc(slices.Clone(f.beats), func(r ooo.Replica) bool { return now.Sub(r.SeenAt) > age })
+	return reports, now, f.err
 }
 
 // ServeHTTP answers as the API.

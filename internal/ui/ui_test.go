@@ -1,12 +1,10 @@
 package ui_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -22,6 +21,9 @@ func TestRoutes(t *testing.T) {
 	base := f.serve(t)
 	browser := map[string]string{"Accept": "text/html,*/*"}
 	operator := map[string]string{"Authorization": "Bearer " + token}
+	browserAt := func(site string) map[string]string {
+		return map[string]string{"Authorization": "Bearer " + token, "Sec-Fetch-Site": site}
+	}
 	tests := map[string]struct {
 		request request
 		status  int
@@ -51,6 +53,11 @@ func TestRoutes(t *testing.T) {
 		"login form too long":      {request{"POST", "/ui/login", "token=" + strings.Repeat("x", 9000), map[string]string{"Content-Type": "application/x-www-form-urlencoded"}}, 400, ""},
 		"user, by the API":         {request{"GET", "/ui/api/users/ann@contoso.example", "", operator}, 200, `"from":"api"`},
 		"readiness, by the API":    {request{"GET", "/ui/api/health", "", operator}, 200, `"from":"api"`},
+		"removal from this site":   {request{"DELETE", "/ui/api/users/a@b.example", "", browserAt("same-origin")}, 200, ""},
+		"removal, another site":    {request{"DELETE", "/ui/api/users/a@b.example", "", browserAt("cross-site")}, 403, ""},
+		"GET from another site":    {request{"GET", "/ui/api/users", "", browserAt("cross-site")}, 200, ""},
+		"login from another site":  {request{"POST", "/ui/login", "", browserAt("cross-site")}, 403, ""},
+		"logout from another site": {request{"POST", "/ui/logout", "", browserAt("same-site")}, 403, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -150,15 +157,10 @@ func TestFeedsEndWithRun(t *testing.T) {
 	u, handler := f.page(t)
 	server := httptest.NewServer(handler)
 	defer server.Close()
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() { ended <- u.Run(ctx) }()
+	stop := await.Run(t, u.Run)
 	response := request{"GET", "/ui/api/feed", "", nil}.open(t, server.URL)
 	readFeed(t, response, 0)
 	stop()
-	if err := <-ended; err != nil {
-		t.Errorf("Run = %v, want nil", err)
-	}
 	var rest [1]byte
 	if _, err := response.Body.Read(rest[:]); err == nil {
 		t.Error("the feed continues, want it ended")
@@ -183,15 +185,17 @@ func TestFeedsAreLimited(t *testing.T) {
 	}
 }
 
+// now is the time of the shared clock.
+var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+
 func TestChartsSumReplicas(t *testing.T) {
-	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	// 17 is the bucket of 40 ms.
 	beat := func(id string, ago time.Duration, reads int) ooo.Replica {
 		return ooo.Replica{ID: id, SeenAt: now.Add(-ago), Load: ooo.Load{
 			Span: 10 * time.Second, Reads: reads, Throttled: 1, Late: ago / 1000, Delivered: map[int]int{17: 2},
 		}}
 	}
-	f := &fixture{now: now, beats: []ooo.Replica{beat("a", 15*time.Second, 100), beat("b", 15*time.Second, 50), beat("old", 2*time.Hour, 1000)}}
+	f := &fixture{beats: []ooo.Replica{beat("a", 15*time.Second, 100), beat("b", 15*time.Second, 50), beat("old", 2*time.Hour, 1000)}}
 	_, body := request{"GET", "/ui/api/load", "", nil}.send(t, f.serve(t))
 	var got struct {
 		From        time.Time
@@ -218,12 +222,11 @@ func TestChartsSumReplicas(t *testing.T) {
 }
 
 func TestSummaryListsReplicas(t *testing.T) {
-	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	beat := func(id string, age, ago time.Duration, reads int) ooo.Replica {
 		load := ooo.Load{Span: 10 * time.Second, Reads: reads, Late: 7 * time.Millisecond, Throttled: 1}
 		return ooo.Replica{ID: id, Host: "host-" + id, Since: now.Add(-age), SeenAt: now.Add(-ago), Load: load}
 	}
-	f := &fixture{now: now, beats: []ooo.Replica{
+	f := &fixture{beats: []ooo.Replica{
 		beat("gone", 3*time.Hour, 31*time.Second, 1), beat("young", time.Hour, 29*time.Second, 2),
 		beat("old", 2*time.Hour, 12*time.Second, 3), beat("young", time.Hour, 9*time.Second, 40),
 	}}
@@ -242,14 +245,9 @@ func TestSummaryListsReplicas(t *testing.T) {
 func TestPagesAreSelfContained(t *testing.T) {
 	base := (&fixture{}).serve(t)
 	reference := regexp.MustCompile(`(?:src|href)="((?:open|static)/[^"]+)"|from "\./([^"]+)"`)
-	seen, queue := map[string]bool{}, []string{"/ui/", "/ui/api.html"}
-	for len(queue) > 0 {
-		file := queue[0]
-		queue = queue[1:]
-		if seen[file] {
-			continue
-		}
-		seen[file] = true
+	files := []string{"/ui/", "/ui/api.html"}
+	for i := 0; i < len(files); i++ {
+		file := files[i]
 		response, body := request{"GET", file, "", nil}.send(t, base)
 		if response.StatusCode != 200 {
 			t.Errorf("GET %s = %d, want 200", file, response.StatusCode)
@@ -258,15 +256,16 @@ func TestPagesAreSelfContained(t *testing.T) {
 			t.Errorf("%s refers to another server", file)
 		}
 		for _, found := range reference.FindAllStringSubmatch(body, -1) {
-			switch {
-			case found[1] != "":
-				queue = append(queue, "/ui/"+found[1])
-			default:
-				queue = append(queue, path.Join("/ui/static", found[2]))
+			to := "/ui/" + found[1]
+			if found[2] != "" {
+				to = "/ui/static/" + found[2]
+			}
+			if !slices.Contains(files, to) {
+				files = append(files, to)
 			}
 		}
 	}
-	if len(seen) < 15 {
-		t.Errorf("%d files, want at least 15", len(seen))
+	if len(files) < 15 {
+		t.Errorf("%d files, want at least 15", len(files))
 	}
 }
