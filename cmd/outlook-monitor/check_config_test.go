@@ -42,7 +42,6 @@ func TestCheckConfig(t *testing.T) {
 		"all mistakes at once": {map[string]string{"POLL_INTERVAL": "2", "TLS_CERT_FILE": junk, "TLS_KEY_FILE": junk, "PUBLIC_URL": "ftp://x"}, nil, 2, []string{
 			"POLL_INTERVAL is", "matching certificate", "PUBLIC_URL is not a base URL",
 		}},
-		"unknown option of Redis": {map[string]string{"REDIS_URL": "redis://127.0.0.1:1/0?no_such_option=1"}, nil, 2, []string{"REDIS_URL has a database number or an option"}},
 		"resource data of unsupported resources": {map[string]string{"ENCRYPTION_CERT_FILE": cert, "ENCRYPTION_KEY_FILE": key,
 			"SUBSCRIPTION_RESOURCES": "/users/{id}/events,/users/{id}/todo/lists/x/tasks,/users/{id}/messages?$top=5", "POLL_INTERVAL": "2"}, nil, 2, []string{
 			`SUBSCRIPTION_RESOURCES contains .*tasks".* no resource data of tasks: remove it`, `SUBSCRIPTION_RESOURCES contains .*\$top.*: remove it`, "POLL_INTERVAL is",

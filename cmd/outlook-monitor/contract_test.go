@@ -96,16 +96,6 @@ func TestRedisOutage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { tb.in(t).wantStatus(tt.status, tt.method, tt.path, tt.body) })
 	}
-	load.change()
-	server.Restart()
-	load.waitDelivered()
-
-	// All data is lost: the service syncs with the mediator again.
-	setups := tb.mediator.Setups()
-	server.RestartEmpty()
-	tb.eventually("another sync with the mediator", func() bool { return tb.mediator.Setups() > setups })
-	load.change()
-	load.waitSettled()
 }
 
 func TestStopAndStart(t *testing.T) {
@@ -157,6 +147,8 @@ func TestWrongSettings(t *testing.T) {
 		}
 	}
 	tb.run(2, "", "serve", "--no-such-flag")
+	tb.run(2, "", "doctor", "--no-such-flag")
+	tb.run(2, "", "doctor", "--subscribe") // without --user
 	_, output = tb.run(2, "", "serve", "--monitor-token", "-secret")
 	if strings.Contains(output, "-secret") || !strings.Contains(output, "--monitor-token: has no value") {
 		t.Errorf("output = %q, want that the flag has no value, without the secret", output)
@@ -198,8 +190,15 @@ func TestUsersCommands(t *testing.T) {
 	tb.eventually("the state is delivered again", func() bool { return len(tb.mediator.Calls()) > before })
 	shell(0, "remove", email)
 	shell(1, "show", email)
+	if output := shell(1, "watch", email); !strings.Contains(output, "start it with outlook-monitor users add") {
+		t.Errorf("users watch of an unknown user = %q, want how to add the user", output)
+	}
+	tb.env["MONITOR_TOKEN"] = "another"
+	if output := shell(1, "watch"); !strings.Contains(output, "the service has a different token") {
+		t.Errorf("users watch with a wrong token = %q, want the reason", output)
+	}
 	delete(tb.env, "MONITOR_TOKEN")
-	if output := shell(1, "list"); !strings.Contains(output, "MONITOR_TOKEN") {
+	if output := shell(1, "list"); !strings.Contains(output, "the service requires a token: set MONITOR_TOKEN") {
 		t.Errorf("users list without a token = %q, want MONITOR_TOKEN in it", output)
 	}
 }
@@ -253,16 +252,23 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-func TestStartSyncsWithMediator(t *testing.T) {
+// TestRestart expects a sync with the mediator at each start, and no subscription write after
+// the first one.
+func TestRestart(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 35})
 	load := newWorkload(tb, 1)
 	for want := range 2 {
-		p := tb.start("serve")
+		p := load.startCovered()
 		tb.eventually("the sync at the start", func() bool { return tb.mediator.Setups() == want+1 })
+		load.change()
 		load.waitDelivered()
 		p.stop()
 		time.Sleep(4 * time.Second) // replicas that start within 3 s sync only once
+	}
+	calls := tb.sim.Stats().Calls
+	if created := calls["subscription-create"]["201"]; created != 1 || len(calls["subscription-renew"])+len(calls["subscription-delete"]) > 0 {
+		t.Errorf("calls = %v, want one subscription created and no other write", calls)
 	}
 	tb.start("serve").Kill() // perhaps during the sync
 	tb.start("serve")

@@ -166,9 +166,3 @@ func TestDoctorConnectsToRedisDespiteOtherMistakes(t *testing.T) {
 		})
 	}
 }
-
-func TestDoctorUsage(t *testing.T) {
-	tb := newTestbed(t, "", graphsim.Config{Seed: 63})
-	tb.run(2, "", "doctor", "--subscribe") // without --user
-	tb.run(2, "", "doctor", "--everything")
-}

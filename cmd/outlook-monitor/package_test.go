@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -263,6 +265,15 @@ func TestInstalledService(t *testing.T) {
 	systemd.expect("STOPPING=1")
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
+	}
+	// When the watchdog expires, systemd sends SIGABRT, after which the Go runtime by default exits
+	// with 2, the status for wrong settings, which prevents a restart.
+	aborted := startProgram(t, command("serve"))
+	systemd.expect("READY=1")
+	_ = aborted.Signal(syscall.SIGABRT)
+	final := strings.Fields(strings.Join(assignments(content(t, root, unitFile), "RestartPreventExitStatus"), " "))
+	if code := aborted.Wait(); slices.Contains(final, strconv.Itoa(code)) {
+		t.Errorf("exit status after SIGABRT = %d, want none that prevents a restart: %v", code, final)
 	}
 	if strings.Contains(p.log.String(), token) || strings.Contains(p.log.String(), graphsim.DefaultClientSecret) {
 		t.Error("the log contains a secret")

@@ -44,7 +44,7 @@ func newManagedRedis(t *testing.T, lifetime time.Duration) *managedRedis {
 
 var failedCommand = regexp.MustCompile(`(?m)^outlook_monitor_redis_commands_total\{command="(.*)",outcome="failed"`)
 
-func TestRedisTokenRenewal(t *testing.T) {
+func TestTokenRenewal(t *testing.T) {
 	t.Parallel()
 	tb := newManagedRedis(t, 4*time.Second)
 	load := newWorkload(tb.testbed, 3)
@@ -56,6 +56,11 @@ func TestRedisTokenRenewal(t *testing.T) {
 	}
 	if load.round < 5 {
 		t.Errorf("%d changes during 5 renewals, want at least 5", load.round)
+	}
+	for operation, statuses := range tb.sim.Stats().Calls { // the tokens for Graph are renewed too
+		if n := statuses["401"]; n != 0 {
+			t.Errorf("%d calls of %s answered with 401, want none", n, operation)
+		}
 	}
 	_, metrics := tb.get("/metrics")
 	for _, failed := range failedCommand.FindAllStringSubmatch(metrics, -1) {

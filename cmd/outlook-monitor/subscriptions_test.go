@@ -2,59 +2,12 @@ package main_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
 )
-
-// coveredBy reports whether each user has one live subscription with a URL below base.
-func (l *workload) coveredBy(base string) bool {
-	for _, sub := range l.sim.Subscriptions() {
-		if !strings.HasPrefix(sub.NotificationURL, base+"/") {
-			return false
-		}
-	}
-	return l.coveredOnce()
-}
-
-// subscriptions returns the ids of the live subscriptions.
-func (tb *testbed) subscriptions() (ids []string) {
-	for _, sub := range tb.sim.Subscriptions() {
-		ids = append(ids, sub.ID)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-func TestSubscriptionsFollowPublicURL(t *testing.T) {
-	t.Parallel()
-	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 30})
-	load := newWorkload(tb, 10)
-	p := load.startCovered()
-	ids := tb.subscriptions()
-	p.stop()
-	tb.sim.ResetStats()
-	p = tb.start("serve")
-	tb.waitReady()
-	load.change()
-	load.waitDelivered()
-	if calls := tb.sim.Stats().Calls; len(calls["subscription-create"])+len(calls["subscription-renew"])+len(calls["subscription-delete"]) > 0 {
-		t.Errorf("calls after a restart = %v, want no subscription writes", calls)
-	}
-	p.stop()
-	moved := strings.Replace(tb.base, "127.0.0.1", "localhost", 1)
-	tb.env["PUBLIC_URL"] = moved
-	tb.start("serve")
-	load.eventually("all subscriptions have the new URL", func() bool { return load.coveredBy(moved) })
-	if got := tb.subscriptions(); !slices.Equal(got, ids) {
-		t.Errorf("subscriptions = %q, want the existing ones patched: %q", got, ids)
-	}
-	load.change()
-	load.waitDelivered()
-}
 
 func TestShortLivedSubscriptionsAreRenewed(t *testing.T) {
 	t.Parallel()

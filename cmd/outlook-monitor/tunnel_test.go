@@ -36,6 +36,25 @@ func (a *ngrokAgent) setTunnel(public, address string) {
 	a.tunnels.Store(new(fmt.Sprintf(`{"name":"web","public_url":%q,"proto":"https","config":{"addr":"http://%s"}}`, public, address)))
 }
 
+// coveredBy reports whether each user has one live subscription with a URL below base.
+func (l *workload) coveredBy(base string) bool {
+	for _, sub := range l.sim.Subscriptions() {
+		if !strings.HasPrefix(sub.NotificationURL, base+"/") {
+			return false
+		}
+	}
+	return l.coveredOnce()
+}
+
+// subscriptions returns the ids of the live subscriptions.
+func (tb *testbed) subscriptions() (ids []string) {
+	for _, sub := range tb.sim.Subscriptions() {
+		ids = append(ids, sub.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 func TestSubscriptionsFollowAgentTunnel(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 40})

@@ -122,7 +122,7 @@ func TestImportReportsBadLines(t *testing.T) {
 	}
 }
 
-func TestExportAndImportErrors(t *testing.T) {
+func TestUsersErrors(t *testing.T) {
 	tb := newTestbed(t, "", graphsim.Config{Seed: 32})
 	dir := t.TempDir()
 	kept := filepath.Join(dir, "kept")
@@ -139,6 +139,7 @@ func TestExportAndImportErrors(t *testing.T) {
 		args          []string
 		want          string
 	}{
+		"watch without service":         {absent, "", []string{"watch"}, "start outlook-monitor serve there"},
 		"export without service":        {absent, "", []string{"export", "--file", kept}, "nothing listens"},
 		"export from another program":   {foreign, "", []string{"export", "--file", kept}, "is not outlook-monitor's private address"},
 		"export to a missing directory": {foreign, "", []string{"export", "--file", filepath.Join(dir, "no", "users")}, "write the users"},

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/graphsim"
-	"outlook-monitor/internal/programtest"
 )
 
 func TestUsersWatch(t *testing.T) {
@@ -73,31 +72,5 @@ func TestUsersWatch(t *testing.T) {
 		if code := p.Wait(); code != 0 {
 			t.Errorf("exit code after Ctrl-C = %d, want 0", code)
 		}
-	}
-}
-
-func TestUsersWatchErrors(t *testing.T) {
-	tb := newTestbed(t, "", graphsim.Config{Seed: 45})
-	tb.env["MONITOR_TOKEN"] = "the-token"
-	tb.start("serve")
-	tb.waitReady()
-	tests := map[string]struct {
-		server, token string
-		args          []string
-		want          string
-	}{
-		"no service":   {"http://" + programtest.FreeAddress(t), "the-token", nil, "start outlook-monitor serve there"},
-		"no token":     {tb.base, "", nil, "the service requires a token: set MONITOR_TOKEN"},
-		"wrong token":  {tb.base, "another", nil, "the service has a different token"},
-		"unknown user": {tb.base, "the-token", []string{"nobody@contoso.example"}, "start it with outlook-monitor users add"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			tb := tb.in(t)
-			tb.env = map[string]string{"OUTLOOK_MONITOR_URL": tt.server, "MONITOR_TOKEN": tt.token}
-			if _, stderr := tb.users(1, "", append([]string{"watch"}, tt.args...)...); !strings.Contains(stderr, tt.want) {
-				t.Errorf("users watch = %q, want %q", stderr, tt.want)
-			}
-		})
 	}
 }

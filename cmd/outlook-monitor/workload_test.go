@@ -3,7 +3,6 @@ package main_test
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
@@ -109,22 +108,5 @@ func TestRedisTopologies(t *testing.T) {
 			load.waitSettled()
 			p.stop()
 		})
-	}
-}
-
-func TestTokenRenewal(t *testing.T) {
-	t.Parallel()
-	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 10, TokenLifetime: 3 * time.Second})
-	tb.env["POLL_INTERVAL"] = "200ms"
-	load := newWorkload(tb, 5)
-	tb.start("serve")
-	load.waitDelivered()
-	tb.eventually("five tokens were issued", func() bool { return tb.sim.Stats().Calls["token"]["200"] >= 5 })
-	load.change()
-	load.waitDelivered()
-	for operation, statuses := range tb.sim.Stats().Calls {
-		if n := statuses["401"]; n != 0 {
-			t.Errorf("%d calls of %s answered with 401, want none", n, operation)
-		}
 	}
 }
