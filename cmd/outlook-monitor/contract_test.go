@@ -96,6 +96,9 @@ func TestRedisOutage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { tb.in(t).wantStatus(tt.status, tt.method, tt.path, tt.body) })
 	}
+	setups := tb.mediator.Setups()
+	server.RestartEmpty()
+	tb.eventually("another sync with the mediator", func() bool { return tb.mediator.Setups() > setups })
 }
 
 func TestStopAndStart(t *testing.T) {

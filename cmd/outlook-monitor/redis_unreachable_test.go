@@ -86,7 +86,7 @@ func TestStopRejectedByLoadShedding(t *testing.T) {
 	name := load.users[0].UserPrincipalName
 	tb.mediator.Remove(name)
 	stop := func(name string) int {
-		status, _ := tb.post("/monitor", fmt.Sprintf(`{"email":%q,"status":"False"}`, name))
+		status, _ := tb.ask("POST", "/monitor", "application/json", fmt.Sprintf(`{"email":%q,"status":"False"}`, name))
 		return status
 	}
 	server.Pause()

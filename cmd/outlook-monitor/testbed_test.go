@@ -193,12 +193,6 @@ func (tb *testbed) get(path string) (status int, answer string) {
 	return tb.ask(http.MethodGet, path, "", "")
 }
 
-// post makes a request with a JSON body.
-func (tb *testbed) post(path, body string) (status int, answer string) {
-	tb.t.Helper()
-	return tb.ask(http.MethodPost, path, "application/json", body)
-}
-
 // wantStatus makes a request with a JSON body, whose answer must have a status.
 func (tb *testbed) wantStatus(want int, method, path, body string) {
 	tb.t.Helper()
