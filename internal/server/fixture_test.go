@@ -3,7 +3,6 @@ package server_test
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"log/slog"
 	"net"
@@ -48,16 +47,4 @@ func write(t *testing.T, file string, text []byte) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// servedCertificate returns the certificate that a listener serves for a name.
-func servedCertificate(t *testing.T, address, name string) (*x509.Certificate, error) {
-	t.Helper()
-	dialer := tls.Dialer{Config: &tls.Config{ServerName: name, InsecureSkipVerify: true}}
-	conn, err := dialer.DialContext(t.Context(), "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
 }
