@@ -9,10 +9,6 @@ import (
 	"testing"
 	"time"
 
-	sdk "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-
-	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -26,23 +22,21 @@ func TestAnswers(t *testing.T) {
 	tests := map[string]struct {
 		reply reply
 		state ooo.DeliveryState
-		first time.Duration // wait, doubling up to most
-		most  time.Duration
 	}{
-		"204":                       {reply{code: 204}, delivered, 0, 0},
-		"404":                       {reply{code: 404}, refused, 5 * time.Second, 15 * time.Minute},
-		"400":                       {reply{code: 400}, refused, 5 * time.Second, 15 * time.Minute},
-		"401":                       {reply{code: 401}, refused, 5 * time.Second, 15 * time.Minute},
-		"405":                       {reply{code: 405}, refused, 5 * time.Second, 15 * time.Minute},
-		"410":                       {reply{code: 410}, refused, 5 * time.Second, 15 * time.Minute},
-		"422":                       {reply{code: 422}, refused, 5 * time.Second, 15 * time.Minute},
-		"403":                       {reply{code: 403}, pending, time.Second, time.Minute},
-		"429":                       {reply{code: 429}, pending, time.Second, time.Minute},
-		"500":                       {reply{code: 500}, pending, time.Second, time.Minute},
-		"redirect":                  {reply{code: 302}, pending, time.Second, time.Minute},
-		"connection refused":        {reply{err: errors.New("connection refused")}, pending, time.Second, time.Minute},
-		"Retry-After 0":             {reply{code: 503, after: "0"}, pending, time.Second, time.Minute},
-		"negative Retry-After, 404": {reply{code: 404, after: "-7"}, refused, 5 * time.Second, 15 * time.Minute},
+		"204":                       {reply{code: 204}, delivered},
+		"404":                       {reply{code: 404}, refused},
+		"400":                       {reply{code: 400}, refused},
+		"401":                       {reply{code: 401}, refused},
+		"405":                       {reply{code: 405}, refused},
+		"410":                       {reply{code: 410}, refused},
+		"422":                       {reply{code: 422}, refused},
+		"403":                       {reply{code: 403}, pending},
+		"429":                       {reply{code: 429}, pending},
+		"500":                       {reply{code: 500}, pending},
+		"redirect":                  {reply{code: 302}, pending},
+		"connection refused":        {reply{err: errors.New("connection refused")}, pending},
+		"Retry-After 0":             {reply{code: 503, after: "0"}, pending},
+		"negative Retry-After, 404": {reply{code: 404, after: "-7"}, refused},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -58,15 +52,22 @@ func TestAnswers(t *testing.T) {
 					}
 					return
 				}
-				wait := tt.first
+				wait, most, failures, refusals := time.Second, time.Minute, 1, 0 // in the history
+				if tt.state == refused {
+					wait, most, failures, refusals = 5*time.Second, 15*time.Minute, 0, len(calls)
+				}
 				for i := 1; i < len(calls); i++ {
 					if gap := calls[i].at.Sub(calls[i-1].at); gap < wait*4/5 || gap > wait+50*time.Millisecond {
 						t.Fatalf("wait %d = %v, want %v or up to a fifth less", i, gap, wait)
 					}
-					wait = min(2*wait, tt.most)
+					wait = min(2*wait, most)
 				}
-				if wait != tt.most || d.Attempts != len(calls) {
-					t.Errorf("waits grew to %v in %d attempts of %d calls, want %v", wait, d.Attempts, len(calls), tt.most)
+				if wait != most || d.Attempts != len(calls) {
+					t.Errorf("waits grew to %v in %d attempts of %d calls, want %v", wait, d.Attempts, len(calls), most)
+				}
+				first, last := calls[0].header, calls[len(calls)-1].header
+				if first.Get("Webhook-Id") != last.Get("Webhook-Id") || first.Get("Webhook-Timestamp") == last.Get("Webhook-Timestamp") {
+					t.Errorf("headers = %v and %v, want the id of the state and a timestamp for each", first, last)
 				}
 				if d.Error == "" || strings.Contains(d.Error, "mediator.example") {
 					t.Errorf("error = %q, want one without the URL", d.Error)
@@ -75,10 +76,6 @@ func TestAnswers(t *testing.T) {
 					t.Errorf("log = %s, want one line for all failures, without an address", f.log.String())
 				}
 				history := strings.Join(f.history(), " ")
-				failures, refusals := 1, 0
-				if tt.state == refused {
-					failures, refusals = 0, len(calls)
-				}
 				if strings.Count(history, "failed 1") != failures || strings.Count(history, "refused 1") != refusals {
 					t.Errorf("history = %s, want %d failures and %d refusals", history, failures, refusals)
 				}
@@ -156,33 +153,20 @@ func TestAttemptTimesOut(t *testing.T) {
 	}, reply{code: 200, latency: time.Hour}, reply{code: 200, latency: 29 * time.Second})
 }
 
-func TestWebhookIDBelongsToState(t *testing.T) {
-	withDelivery(t, func(t *testing.T, f *fixture) {
-		advance(time.Minute)
-		f.recordState("ann", back)
-		advance(time.Minute)
-		ids, calls := map[string]int{}, f.received("ann")
-		for _, c := range calls {
-			ids[c.header.Get("Webhook-Id")]++
-		}
-		first, last := calls[0].header, calls[4].header
-		if ids[first.Get("Webhook-Id")] != 4 || ids[last.Get("Webhook-Id")] != 1 || len(ids) != 2 {
-			t.Errorf("ids = %v, want four calls with the first id and one with another", ids)
-		}
-		if first.Get("Webhook-Timestamp") == calls[3].header.Get("Webhook-Timestamp") {
-			t.Error("the first and the fourth attempt have the same timestamp, want a new one for each")
-		}
-	}, reply{code: 503}, reply{code: 503}, reply{code: 503}, reply{code: 200})
-}
-
 func TestWaitIsCutShort(t *testing.T) {
+	newer := func(f *fixture) { f.recordState("ann", back) }
 	tests := map[string]struct {
 		code  int
 		event func(f *fixture)
+		calls int // that follow at once
 	}{
-		"newer state after a refusal":     {404, func(f *fixture) { f.recordState("ann", back) }},
-		"newer state after a failure":     {500, func(f *fixture) { f.recordState("ann", back) }},
-		"monitor request after a refusal": {404, func(f *fixture) { f.monitorAgain("ann") }},
+		"newer state after a refusal":     {404, newer, 1},
+		"newer state after a failure":     {500, newer, 1},
+		"monitor request after a refusal": {404, func(f *fixture) { f.monitorAgain("ann") }, 1},
+		"monitoring ends": {503, func(f *fixture) {
+			f.stopMonitoring("ann")
+			advance(10 * time.Minute)
+		}, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -191,8 +175,8 @@ func TestWaitIsCutShort(t *testing.T) {
 				before := len(f.received("ann"))
 				tt.event(f)
 				advance(50 * time.Millisecond)
-				if got := len(f.received("ann")) - before; got != 1 {
-					t.Errorf("%d calls at once, want 1", got)
+				if got := len(f.received("ann")) - before; got != tt.calls {
+					t.Errorf("%d calls, want %d", got, tt.calls)
 				}
 			}, reply{code: tt.code})
 		})
@@ -255,6 +239,9 @@ func TestOnlyNewestStateIsSent(t *testing.T) {
 				seen := f.observed()
 				if len(seen.calls) != 2 || seen.calls[0].Message != "1" || seen.calls[1].Message != "4" || seen.peak != 1 {
 					t.Fatalf("calls = %v with %d in flight, want 1 and 4, one at a time", seen.calls, seen.peak)
+				}
+				if seen.calls[0].header.Get("Webhook-Id") == seen.calls[1].header.Get("Webhook-Id") {
+					t.Error("both states have the same webhook-id, want one for each")
 				}
 				if gap := seen.calls[1].at.Sub(seen.calls[0].at); gap > 1100*time.Millisecond {
 					t.Errorf("second call after %v, want it right after the first", gap)
@@ -327,36 +314,6 @@ func TestSlowAnswerDelaysNoOther(t *testing.T) {
 		advance(30 * time.Second)
 		if calls, ended := len(f.received("slow")), len(f.observed().attempts); calls != 1 || ended != 21 {
 			t.Errorf("later: %d slow calls, %d ended, want 1 and 21", calls, ended)
-		}
-	})
-}
-
-func TestAttemptContinuesTrace(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture) {
-		spans := tracetest.NewSpanRecorder()
-		f.spans = sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
-		defer f.start(8)()
-		f.monitor("ann")
-		const trace = "0af7651916cd43dd8448eb211c80319c"
-		_, err := f.registry.Update("ann", func(d *mailbox.Draft) error {
-			d.State = &away
-			d.QueueState(ooo.SourcePoll, ooo.Hint{Trace: "00-" + trace + "-b7ad6b7169203331-01"}, time.Now())
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		advance(time.Second)
-		ended := spans.Ended()
-		if len(ended) != 1 || ended[0].Name() != "deliver" || ended[0].SpanContext().TraceID().String() != trace {
-			t.Fatalf("spans = %v, want one of trace %s", ended, trace)
-		}
-		attributes := map[string]string{}
-		for _, a := range ended[0].Attributes() {
-			attributes[string(a.Key)] = a.Value.String()
-		}
-		if attributes["outlook_monitor.mailbox"] != "ann" || attributes["outlook_monitor.outcome"] != "delivered" || attributes["outlook_monitor.attempt"] != "1" {
-			t.Errorf("attributes = %v, want mailbox, outcome and attempt", attributes)
 		}
 	})
 }

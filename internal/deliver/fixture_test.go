@@ -2,10 +2,10 @@ package deliver_test
 
 import (
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"net/url"
 	"slices"
@@ -15,7 +15,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"outlook-monitor/internal/await"
@@ -65,7 +64,6 @@ type fixture struct {
 	registry *ownertest.Owner
 	deliver  *deliver.Deliverer
 	log      programtest.Output
-	spans    trace.TracerProvider
 
 	mu       sync.Mutex
 	reply    func(call) reply // of the mediator; guarded by mu, as all below
@@ -108,7 +106,7 @@ type reply struct {
 }
 
 func newFixture(t *testing.T) *fixture {
-	return &fixture{t: t, spans: noop.NewTracerProvider(), reply: func(call) reply { return reply{code: http.StatusOK} }}
+	return &fixture{t: t, reply: func(call) reply { return reply{code: http.StatusOK} }}
 }
 
 func (f *fixture) mediator() *deliver.Mediator {
@@ -134,7 +132,7 @@ func (f *fixture) start(concurrency int) (stop func()) {
 func (f *fixture) newDeliverer(concurrency int) *deliver.Deliverer {
 	f.t.Helper()
 	return deliver.New(deliver.Config{
-		Registry: f.registry.Registry, Mediator: f.mediator(), InTime: f.registry.InTime, Concurrency: concurrency, Tracer: f.spans.Tracer("test"),
+		Registry: f.registry.Registry, Mediator: f.mediator(), InTime: f.registry.InTime, Concurrency: concurrency, Tracer: noop.Tracer{},
 		OnAttempt: func(state ooo.DeliveryState, _ ooo.Source, _, since time.Duration) {
 			f.set(func() { f.seen.attempts = append(f.seen.attempts, state); f.seen.delays = append(f.seen.delays, since) })
 		},
@@ -176,6 +174,11 @@ func (f *fixture) monitor(names ...string) {
 // address returns an address in mixed case, which must be kept.
 func address(name string) string {
 	return strings.ToUpper(name[:1]) + name[1:] + "@Contoso.example"
+}
+
+// stopMonitoring stops monitoring a user.
+func (f *fixture) stopMonitoring(name string) {
+	f.registry.Hint(f.store.ChangeWish(f.t, address(name), func(wish *ooo.Wish) { wish.On = false }))
 }
 
 // monitorAgain repeats the monitor request for a user.
@@ -250,7 +253,6 @@ func (f *fixture) RoundTrip(request *http.Request) (*http.Response, error) {
 	f.set(func() {
 		f.inFlight++
 		f.seen.peak = max(f.seen.peak, f.inFlight)
-
 		f.seen.calls = append(f.seen.calls, c)
 		answer = f.reply(c)
 	})
@@ -263,14 +265,11 @@ func (f *fixture) RoundTrip(request *http.Request) (*http.Response, error) {
 	if answer.code == 0 {
 		return nil, answer.err
 	}
-	response := &http.Response{
-		StatusCode: answer.code, Header: http.Header{}, Request: request, Body: io.NopCloser(strings.NewReader(answer.body)),
-	}
-	if answer.after != "" {
-		response.Header.Set("Retry-After", answer.after)
-	}
-
-	return response, nil
+	response := httptest.NewRecorder()
+	response.Header().Set("Retry-After", answer.after)
+	response.WriteHeader(answer.code)
+	_, _ = response.WriteString(answer.body)
+	return response.Result(), nil
 }
 
 func (f *fixture) set(change func()) {

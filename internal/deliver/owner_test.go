@@ -112,7 +112,7 @@ func TestPartitionReacquiredDuringCall(t *testing.T) {
 func TestMonitoringRestartsDuringCall(t *testing.T) {
 	withDelivery(t, func(t *testing.T, f *fixture) {
 		advance(time.Second)
-		f.registry.Hint(f.store.ChangeWish(t, address("ann"), func(wish *ooo.Wish) { wish.On = false }))
+		f.stopMonitoring("ann")
 		advance(time.Second)
 		f.monitor("ann")
 		advance(time.Minute)
@@ -132,8 +132,8 @@ func TestNothingIsSentWithoutState(t *testing.T) {
 		defer f.start(8)()
 		f.registry.Hint(ooo.Hint{ID: "ann", Kind: ooo.HintResend, Subject: ooo.FoldAddress(address("ann"))})
 		advance(time.Minute)
-		if calls := f.received("ann"); len(calls) != 0 {
-			t.Errorf("calls = %v, want none", calls)
+		if calls, hints := f.received("ann"), f.registry.Hints("ann", ooo.HintResend); len(calls) != 0 || len(hints) != 0 {
+			t.Errorf("calls = %v, hints %v, want none", calls, hints)
 		}
 		f.recordState("ann", away)
 		advance(time.Second)
@@ -326,11 +326,6 @@ func TestResend(t *testing.T) {
 		defer f.start(8)()
 		resend := ooo.Hint{ID: "ann", Kind: ooo.HintResend, Subject: ooo.FoldAddress(address("ann"))}
 		f.monitor("ann")
-		f.registry.Hint(resend) // there is no state yet
-		advance(time.Second)
-		if calls, hints := f.received("ann"), f.registry.Hints("ann", ooo.HintResend); len(calls) != 0 || len(hints) != 0 {
-			t.Errorf("without a state: %d calls, hints %v, want none", len(calls), hints)
-		}
 		f.recordState("ann", away)
 		advance(time.Second)
 		f.registry.Hint(resend)
@@ -346,21 +341,4 @@ func TestResend(t *testing.T) {
 			t.Errorf("history = %v, want %v", history, want)
 		}
 	})
-}
-
-func TestStoppedUserIsNotSent(t *testing.T) {
-	withDelivery(t, func(t *testing.T, f *fixture) {
-		advance(10 * time.Second)
-		if _, err := f.registry.Update("ann", func(d *mailbox.Draft) error {
-			d.DropAddress(d.Address(address("ann")), true)
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		before := len(f.observed().calls)
-		advance(10 * time.Minute)
-		if got := len(f.observed().calls) - before; got != 0 {
-			t.Errorf("%d calls after monitoring ended, want none", got)
-		}
-	}, reply{code: 503})
 }
