@@ -78,28 +78,6 @@ func TestNewKindOfFailureResetsBackoff(t *testing.T) {
 	})
 }
 
-func TestRestartKeepsBackoff(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture) {
-		f.fail = func(string) error { return ooo.ErrUnavailable }
-		f.monitor(annID, true)
-		_, stop := f.start()
-		advance(time.Hour)
-		stop()
-		before := f.sub(annID)
-		f.takeCalls()
-		_, stop = f.start()
-		defer stop()
-		advance(time.Until(before.RetryAt) - time.Second)
-		if got := f.takeCalls(); got != "" {
-			t.Errorf("calls before RetryAt = %s, want none", got)
-		}
-		advance(2 * time.Second)
-		if after := f.sub(annID); after.Failures != before.Failures+1 {
-			t.Errorf("failures = %d, want one more than %d", after.Failures, before.Failures)
-		}
-	})
-}
-
 func TestFailedRenewalKeepsSubscriptionLive(t *testing.T) {
 	withCovered(t, func(t *testing.T, f *fixture) {
 		f.failWith(func(string) error { return ooo.ErrRejected }) // waits up to an hour
@@ -126,6 +104,9 @@ func TestRetryAfter(t *testing.T) {
 				bob := idOf("bob")
 				f.monitor(bob, true)
 				advance(4*time.Minute + 58*time.Second)
+				if f.registry.Busy(bob.Partition()) {
+					t.Error("the partition of the other mailbox counts as busy, want it idle until its step begins")
+				}
 				if s := f.sub(bob); (s.State == ooo.SubscriptionLive) == whole {
 					t.Errorf("subscription of another mailbox = %q, want it to wait only with the whole app", s.State)
 				}
@@ -171,61 +152,22 @@ func TestWaitOfWholeAppWithinStepIsNoFailure(t *testing.T) {
 	})
 }
 
-func TestUnknownDuplicateIsDeleted(t *testing.T) {
-	gone := func(call string) error {
-		if call == "delete other" {
-			return ooo.ErrSubscriptionGone
-		}
-		return nil
-	}
-	tests := map[string]struct {
-		fail   func(call string) error
-		within time.Duration
-		want   string // empty: not checked
-	}{
-		"success":                           {noFailure, time.Second, "create, delete other, create"},
-		"deletion fails once":               {failOnce("delete other", ooo.ErrUnavailable), time.Minute, "create, delete other, create, delete other, create"},
-		"deletion answers 404 until expiry": {gone, time.Hour, ""},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			withUncovered(t, func(f *fixture) {
-				f.onePerResource, f.fail = true, tt.fail
-				f.subscriptions["other"] = ooo.GraphSubscription{ID: "other", Resource: "/users/" + string(annID) + "/events", NotificationURL: hook,
-					LifecycleURL: want.Lifecycle, ExpiresAt: time.Now().Add(30 * time.Minute)}
-			}, func(t *testing.T, f *fixture) {
-				advance(tt.within)
-				if got := f.takeCalls(); tt.want != "" && got != tt.want {
-					t.Errorf("calls = %s, want %s", got, tt.want)
-				}
-				f.expectLive("sub-1", 1)
-			})
-		})
-	}
-}
-
 func TestLifetimeLimitIsLearned(t *testing.T) {
 	t.Run("creation", func(t *testing.T) {
-		withUncovered(t, func(f *fixture) { f.maxLifetime = lifetime / 3 }, func(t *testing.T, f *fixture) {
-			advance(time.Second)
-			f.monitor(idOf("bob"), true)
-			advance(time.Second)
-			if got := f.takeCalls(); got != "create, create, create" {
-				t.Errorf("calls = %s, want one refused for two mailboxes", got)
-			}
-			if left := time.Until(f.sub(annID).ExpiresAt); left > lifetime/3 || left < lifetime/3-2*time.Minute {
-				t.Errorf("lifetime = %v, want a little under %v", left, lifetime/3)
-			}
-		})
-	})
-	t.Run("concurrent creations", func(t *testing.T) {
 		withUncovered(t, func(f *fixture) { f.maxLifetime, f.latency = lifetime/3, time.Second }, func(t *testing.T, f *fixture) {
-			f.monitor(idOf("bob"), true)
+			bob, eve := idOf("bob"), idOf("eve")
+			f.monitor(bob, true) // at the same time as Ann's
 			advance(4 * time.Second)
-			for _, id := range []ooo.RecordID{annID, idOf("bob")} {
-				if s := f.sub(id); s.State != ooo.SubscriptionLive {
-					t.Errorf("record = %s, %q, want live without a wait", s.State, s.Error)
+			f.monitor(eve, true)
+			advance(2 * time.Second)
+			for _, id := range []ooo.RecordID{annID, bob, eve} {
+				s := f.sub(id)
+				if left := time.Until(s.ExpiresAt); s.State != ooo.SubscriptionLive || left > lifetime/3 || left < lifetime/3-2*time.Minute {
+					t.Errorf("record = %s, %q, lifetime %v, want live without a wait for a little under %v", s.State, s.Error, left, lifetime/3)
 				}
+			}
+			if n := strings.Count(f.takeCalls(), "create"); n != 5 {
+				t.Errorf("%d creations, want the two at the same time refused once, the later one accepted", n)
 			}
 		})
 	})
@@ -247,9 +189,28 @@ func (g *fakeGraph) loseFirstCreation() {
 	g.loseAnswer = func(call string) bool { return call == "create" && g.created == 1 }
 }
 
-func TestUnansweredCreation(t *testing.T) {
-	tests := map[string]func(f *fixture){
-		"created, then Graph unavailable for two calls": func(f *fixture) {
+func TestFirstCreationMeetsFault(t *testing.T) {
+	other := func(fail func(call string) error) func(f *fixture) {
+		return func(f *fixture) {
+			f.onePerResource, f.fail = true, fail
+			f.subscriptions["other"] = ooo.GraphSubscription{ID: "other", Resource: "/users/" + string(annID) + "/events", NotificationURL: hook,
+				LifecycleURL: want.Lifecycle, ExpiresAt: time.Now().Add(30 * time.Minute)}
+		}
+	}
+	gone := func(call string) error {
+		if call == "delete other" {
+			return ooo.ErrSubscriptionGone
+		}
+		return nil
+	}
+	tests := map[string]struct {
+		prepare func(f *fixture)
+		calls   string // empty: not checked
+	}{
+		"another exists": {other(noFailure), "create, delete other, create"},
+		"another exists, and can't be deleted once": {other(failOnce("delete other", ooo.ErrUnavailable)), "create, delete other, create, delete other, create"},
+		"another exists, and is gone until expiry":  {other(gone), ""},
+		"created without an answer, then Graph unavailable for two calls": {func(f *fixture) {
 			f.loseFirstCreation()
 			f.fail = func(string) error {
 				if len(f.calls) == 2 || len(f.calls) == 3 {
@@ -257,19 +218,15 @@ func TestUnansweredCreation(t *testing.T) {
 				}
 				return nil
 			}
-		},
-		"not created": func(f *fixture) { f.failNext(1, errUnanswered) },
+		}, "create, create, create, create, patch sub-1"},
+		"neither created nor answered": {func(f *fixture) { f.failNext(1, errUnanswered) }, "create, create"},
 	}
-	for name, prepare := range tests {
+	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			withUncovered(t, prepare, func(t *testing.T, f *fixture) {
-				advance(time.Second)
-				if s := f.sub(annID); s.State != ooo.SubscriptionCreating || s.Failures != 1 {
-					t.Errorf("record = %s with %d failures, want creating with 1", s.State, s.Failures)
-				}
-				advance(time.Minute)
-				if got := f.takeCalls(); strings.Contains(got, "delete") {
-					t.Errorf("calls = %s, want no delete", got)
+			withUncovered(t, tt.prepare, func(t *testing.T, f *fixture) {
+				advance(time.Hour)
+				if got := f.takeCalls(); tt.calls != "" && got != tt.calls {
+					t.Errorf("calls = %s, want %s", got, tt.calls)
 				}
 				f.expectLive("sub-1", 1)
 			})
@@ -335,40 +292,6 @@ func TestNextOwnerAdoptsUnansweredCreation(t *testing.T) {
 		}
 		f.expectLive("sub-1", 1)
 	})
-}
-
-func TestReplacement(t *testing.T) {
-	creations := 0
-	failSecondCreation := func(call string) error {
-		if call == "create" {
-			if creations++; creations == 2 {
-				return ooo.ErrUnavailable
-			}
-		}
-		return nil
-	}
-	tests := map[string]struct {
-		onePerResource bool
-		fail           func(call string) error
-		want           string
-	}{
-		"creation fails once": {false, failOnce("create", ooo.ErrUnavailable), "create, create, delete sub-1"},
-		"deletion fails once": {false, failOnce("delete sub-1", ooo.ErrUnavailable), "create, delete sub-1, delete sub-1"},
-		"one per resource, creation fails once after deletion": {true, failSecondCreation, "create, delete sub-1, create, create"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			withCovered(t, func(t *testing.T, f *fixture) {
-				f.set(func() { f.onePerResource, f.fail = tt.onePerResource, tt.fail })
-				f.dropKey()
-				advance(time.Minute)
-				if got := f.takeCalls(); got != tt.want {
-					t.Errorf("calls = %s, want %s", got, tt.want)
-				}
-				f.expectLive("sub-2", 1)
-			})
-		})
-	}
 }
 
 func TestFailingDeletionOfReplacedDelaysNoRenewal(t *testing.T) {

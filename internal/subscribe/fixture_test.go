@@ -2,6 +2,7 @@ package subscribe_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -110,21 +111,38 @@ func (f *fixture) monitor(id ooo.RecordID, on bool) {
 	}
 }
 
+// monitorMany starts monitoring the mailboxes 0 to n-1.
+func (f *fixture) monitorMany(n int) {
+	f.t.Helper()
+	for i := range n {
+		f.monitor(idOf(fmt.Sprint(i)), true)
+	}
+}
+
+// checkMany leaves hints to check the subscriptions of the mailboxes 0 to n-1.
+func (f *fixture) checkMany(n int) {
+	for i := range n {
+		f.registry.Hint(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription, Reason: "not listed"})
+	}
+}
+
 // hint leaves a hint "subscription" for Ann's mailbox.
 func (f *fixture) hint(reason string) {
 	f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, Subject: reason, Reason: reason})
 }
 
+// edit changes Ann's subscription in the record.
+func (f *fixture) edit(change func(s *ooo.Subscription)) {
+	f.t.Helper()
+	if _, err := f.registry.Update(annID, func(d *mailbox.Draft) error { change(&d.Subscriptions[0]); return nil }); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
 // dropKey makes Ann's subscription need a replacement.
 func (f *fixture) dropKey() {
 	f.t.Helper()
-	_, err := f.registry.Update(annID, func(d *mailbox.Draft) error {
-		d.Subscriptions[0].KeyTag = "dropped"
-		return nil
-	})
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	f.edit(func(s *ooo.Subscription) { s.KeyTag = "dropped" })
 }
 
 // sub returns the first subscription in the saved record of a mailbox.

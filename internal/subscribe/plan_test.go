@@ -147,32 +147,28 @@ func TestPlan(t *testing.T) {
 }
 
 func TestPlanWithHint(t *testing.T) {
+	removed := string(ooo.SubscriptionWasRemoved)
 	tests := map[string]struct {
-		sub  ooo.Subscription
-		seen time.Duration // from the last renewal to the hint
-		want subscribe.Reason
+		sub     ooo.Subscription
+		seen    time.Duration // from the last renewal to the hint
+		subject string
+		want    subscribe.Reason
 	}{
-		"renewed before the hint":  {live(), time.Second, subscribe.ExistenceCheck},
-		"renewed at the same time": {live(), 0, subscribe.UpToDate},
-		"renewed after the hint":   {live(), -time.Second, subscribe.UpToDate},
-		"waiting":                  {live(func(s *ooo.Subscription) { s.RetryAt = now.Add(time.Second) }), time.Second, subscribe.Waiting},
-		"expired":                  {live(func(s *ooo.Subscription) { s.ExpiresAt = now }), time.Second, subscribe.Expired},
-		"adopted":                  {live(func(s *ooo.Subscription) { s.State = ooo.SubscriptionCreating }), time.Second, subscribe.CreationUnanswered},
+		"renewed before the hint":    {live(), time.Second, "", subscribe.ExistenceCheck},
+		"renewed at the same time":   {live(), 0, "", subscribe.UpToDate},
+		"renewed after the hint":     {live(), -time.Second, "", subscribe.UpToDate},
+		"renewed before the removal": {live(), time.Second, removed, subscribe.RemovalAnnounced},
+		"renewed after the removal":  {live(), -time.Second, removed, subscribe.UpToDate},
+		"waiting":                    {live(func(s *ooo.Subscription) { s.RetryAt = now.Add(time.Second) }), time.Second, removed, subscribe.Waiting},
+		"expired":                    {live(func(s *ooo.Subscription) { s.ExpiresAt = now }), time.Second, removed, subscribe.Expired},
+		"adopted":                    {live(func(s *ooo.Subscription) { s.State = ooo.SubscriptionCreating }), time.Second, removed, subscribe.CreationUnanswered},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			hint := ooo.Hint{SeenAt: tt.sub.RenewedAt.Add(tt.seen)}
-			if got := subscribe.Plan(monitored(tt.sub), want, []ooo.Hint{hint}, now); got.Reason != tt.want {
+			seen := tt.sub.RenewedAt.Add(tt.seen)
+			hints := []ooo.Hint{{SeenAt: seen}, {SeenAt: seen, Subject: tt.subject}}
+			if got := subscribe.Plan(monitored(tt.sub), want, hints, now); got.Reason != tt.want {
 				t.Errorf("Plan = %s (%s), want %s", got.Action, got.Reason, tt.want)
-			}
-			announced := hint
-			announced.Subject = string(ooo.SubscriptionWasRemoved)
-			wantAnnounced := tt.want
-			if wantAnnounced == subscribe.ExistenceCheck {
-				wantAnnounced = subscribe.RemovalAnnounced
-			}
-			if got := subscribe.Plan(monitored(tt.sub), want, []ooo.Hint{hint, announced}, now); got.Reason != wantAnnounced {
-				t.Errorf("Plan after an announced removal = %s (%s), want %s", got.Action, got.Reason, wantAnnounced)
 			}
 		})
 	}

@@ -106,19 +106,6 @@ func TestFailedStrayDeletionIsLeftToNextSweep(t *testing.T) {
 	}
 }
 
-// Redis came back with data from before the subscription was recorded, and was read by the
-// sweep before its owner restored it.
-func TestSubscriptionKnownToOwnerIsNoStray(t *testing.T) {
-	withCovered(t, func(t *testing.T, f *fixture) {
-		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "sub-1"})
-		advance(time.Minute)
-		if got := f.takeCalls(); got != "" {
-			t.Errorf("calls = %s, want none", got)
-		}
-		f.expectLive("sub-1", 0)
-	})
-}
-
 // The earlier owner died while it was replacing sub-0.
 func TestStrayThatIsBeingReplacedStays(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
@@ -222,35 +209,32 @@ func TestFailedListIsRetried(t *testing.T) {
 	}, sweepHourly)
 }
 
-func TestOnlyOwnerOfPartition0Sweeps(t *testing.T) {
-	withCovered(t, func(t *testing.T, f *fixture) {
-		f.notFirst.Store(true)
-		advance(time.Hour)
-		if got := f.takeCalls(); got != "" {
-			t.Errorf("calls = %s, want none", got)
-		}
-		f.notFirst.Store(false)
-		advance(10 * time.Minute)
-		if got := f.takeCalls(); got != "list" {
-			t.Errorf("calls = %s, want a list", got)
-		}
-	}, sweepHourly)
-}
-
-func TestSweepWaitsForWholeApp(t *testing.T) {
-	withCovered(t, func(t *testing.T, f *fixture) {
-		f.mu.Lock()
-		f.waits[ooo.SubscriptionWait] = time.Now().Add(30 * time.Minute)
-		f.mu.Unlock()
-		advance(29 * time.Minute)
-		if got := f.takeCalls(); got != "" {
-			t.Errorf("calls while Graph asks to wait = %s, want none", got)
-		}
-		advance(2 * time.Minute)
-		if got := f.takeCalls(); got != "list" {
-			t.Errorf("calls after the wait = %s, want a list", got)
-		}
-	}, sweepHourly)
+func TestSweepWaits(t *testing.T) {
+	for name, set := range map[string]func(f *fixture, waits bool){
+		"another replica owns partition 0": func(f *fixture, waits bool) { f.notFirst.Store(waits) },
+		"wait of the whole app": func(f *fixture, waits bool) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if delete(f.waits, ooo.SubscriptionWait); waits {
+				f.waits[ooo.SubscriptionWait] = time.Now().Add(24 * time.Hour)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withCovered(t, func(t *testing.T, f *fixture) {
+				set(f, true)
+				advance(time.Hour)
+				if got := f.takeCalls(); got != "" {
+					t.Errorf("calls = %s, want none", got)
+				}
+				set(f, false)
+				advance(10 * time.Minute)
+				if got := f.takeCalls(); got != "list" {
+					t.Errorf("calls after the wait = %s, want a list", got)
+				}
+			}, sweepHourly)
+		})
+	}
 }
 
 func TestUnreadableRecordsMakeNoStrays(t *testing.T) {
