@@ -5,7 +5,6 @@ package ownertest
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -25,10 +24,10 @@ type Store struct {
 	bubble bool        // in a synctest bubble
 	owner  store.Lease // used only by the goroutine of the test
 
-	mu     sync.Mutex
-	before func(s store.Save) error // may be nil; guarded by mu, like all fields below
-	away   bool                     // every write fails
-	saves  []store.Save
+	mu            sync.Mutex
+	beforeSave    func(s store.Save) error // guarded by mu, like all fields below
+	beforeRemoval func() error
+	saves         []store.Save
 }
 
 // Open starts an embedded Redis for the test.
@@ -133,14 +132,14 @@ func (s *Store) Record(t *testing.T, id ooo.RecordID) *ooo.Mailbox {
 func (s *Store) BeforeSaves(before func(s store.Save) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.before = before
+	s.beforeSave = before
 }
 
-// SetAway sets whether saves and removals of hints fail.
-func (s *Store) SetAway(away bool) {
+// BeforeRemovals is BeforeSaves for removals of hints.
+func (s *Store) BeforeRemovals(before func() error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.away = away
+	s.beforeRemoval = before
 }
 
 // Saves returns all successful saves.
@@ -150,24 +149,15 @@ func (s *Store) Saves() []store.Save {
 	return slices.Clone(s.saves)
 }
 
-// fault returns the error of a write; save is nil if it is not a save.
-func (s *Store) fault(save *store.Save) error {
-	s.mu.Lock()
-	before, away := s.before, s.away
-	s.mu.Unlock()
-	switch {
-	case away:
-		return errors.New("Redis is away")
-	case before == nil || save == nil:
-		return nil
-	}
-	return before(*save)
-}
-
 // Save saves a record, unless there is a fault.
 func (s *Store) Save(ctx context.Context, save store.Save) error {
-	if err := s.fault(&save); err != nil {
-		return err
+	s.mu.Lock()
+	before := s.beforeSave
+	s.mu.Unlock()
+	if before != nil {
+		if err := before(save); err != nil {
+			return err
+		}
 	}
 	err := s.Store.Save(ctx, save)
 	s.mu.Lock()
@@ -180,8 +170,13 @@ func (s *Store) Save(ctx context.Context, save store.Save) error {
 
 // RemoveHints removes hints, unless there is a fault.
 func (s *Store) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
-	if err := s.fault(nil); err != nil {
-		return err
+	s.mu.Lock()
+	before := s.beforeRemoval
+	s.mu.Unlock()
+	if before != nil {
+		if err := before(); err != nil {
+			return err
+		}
 	}
 	return s.Store.RemoveHints(ctx, hints...)
 }

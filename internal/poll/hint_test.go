@@ -1,8 +1,10 @@
 package poll_test
 
 import (
-	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,7 +12,6 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/poll"
 )
 
@@ -50,13 +51,13 @@ func TestHintStaysUntilRemoved(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				f.graph.takeReads(annID)
-				f.store.SetAway(true)
+				f.store.BeforeRemovals(func() error { return errors.New("no answer from Redis") })
 				f.hint("ann", notification)
 				time.Sleep(5*time.Second + 500*time.Millisecond)
 				if n, hints := len(f.graph.takeReads(annID)), f.hints(); n < 3 || n > 6 || hints != 1 {
 					t.Errorf("%d reads and %d hints while the removal fails, want one read a second and the hint", n, hints)
 				}
-				f.store.SetAway(false)
+				f.store.BeforeRemovals(nil)
 				time.Sleep(2 * time.Second)
 				if n, hints := len(f.graph.takeReads(annID)), f.hints(); n == 0 || hints != 0 {
 					t.Errorf("%d reads and %d hints once it succeeds, want a read and no hint", n, hints)
@@ -70,30 +71,18 @@ func TestHintStaysUntilRemoved(t *testing.T) {
 	}
 }
 
-// slowStore takes long to remove hints.
-type slowStore struct{ *ownertest.Store }
-
-func (s slowStore) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
-	time.Sleep(700 * time.Millisecond)
-	return s.Store.RemoveHints(ctx, hints...)
-}
-
 func TestSlowRemovalOfHintsDelaysNoRead(t *testing.T) {
-	ownertest.InBubble(t, func(t *testing.T, s *ownertest.Store) {
-		f := &fixture{T: t, graph: newGraph(), store: s, waits: map[string]time.Time{}}
-		s.Put(t, away("ann"))
-		f.graph.settings[annID] = on
-		f.run(nil, slowStore{s}, func(f *fixture) {
-			time.Sleep(5 * time.Second)
-			f.graph.takeReads(annID)
-			for range 40 {
-				f.hint("ann", notification)
-				time.Sleep(3300 * time.Millisecond)
-			}
-			if gap := longestGap(f.graph.takeReads(annID)); gap > 2200*time.Millisecond {
-				t.Errorf("reads are up to %v apart, want 2 s", gap)
-			}
-		})
+	run(t, nil, onlyAnn(away), func(f *fixture) {
+		f.store.BeforeRemovals(func() error { time.Sleep(700 * time.Millisecond); return nil })
+		time.Sleep(5 * time.Second)
+		f.graph.takeReads(annID)
+		for range 40 {
+			f.hint("ann", notification)
+			time.Sleep(3300 * time.Millisecond)
+		}
+		if gap := longestGap(f.graph.takeReads(annID)); gap > 2200*time.Millisecond {
+			t.Errorf("reads are up to %v apart, want 2 s", gap)
+		}
 	})
 }
 
@@ -279,50 +268,32 @@ func TestLateNotifications(t *testing.T) {
 
 func TestTraces(t *testing.T) {
 	const traceID = "0af7651916cd43dd8448eb211c80319c"
-	traced := notification
-	traced.Trace = fmt.Sprintf("00-%s-b7ad6b7169203331-01", traceID)
-	tests := map[string]struct {
-		setting ooo.Setting
-		hint    ooo.Hint // zero: the regular read
-		want    int      // spans
-	}{
-		"regular read with a change":         {off, ooo.Hint{}, 2},
-		"regular read with the same meaning": {onForAll, ooo.Hint{}, 0},
-		"notification of a change":           {off, traced, 2},
-		"notification without a change":      {on, traced, 1},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			spans := tracetest.NewSpanRecorder()
-			run(t, func(cfg *poll.Config, _ *faultyGraph) {
-				cfg.Tracer = trace.NewTracerProvider(trace.WithSpanProcessor(spans)).Tracer("test")
-			}, onlyAnn(away), func(f *fixture) {
-				time.Sleep(3 * time.Second)
-				f.graph.locked(func() { f.graph.settings[annID] = tt.setting })
-				if tt.hint != (ooo.Hint{}) {
-					f.hint("ann", tt.hint)
-				}
-				time.Sleep(3 * time.Second)
-				got := spans.Ended()
-				if len(got) != tt.want {
-					t.Fatalf("%d spans, want %d: %v", len(got), tt.want, got)
-				}
-				if tt.want == 0 {
-					return
-				}
-				read := got[len(got)-1]
-				if read.Name() != "read" || read.EndTime().Before(read.StartTime()) {
-					t.Errorf("span = %s, want read", read.Name())
-				}
-				if (read.SpanContext().TraceID().String() == traceID) != (tt.hint.Trace != "") {
-					t.Errorf("trace = %v, want that of the notification: %t", read.SpanContext().TraceID(), tt.hint.Trace != "")
-				}
-				if tt.want == 2 {
-					if delivery := f.get("ann").Addresses[0].Trace; got[0].Name() != "save" || len(delivery) != 55 || delivery[3:35] != read.SpanContext().TraceID().String() {
-						t.Errorf("span = %s, trace of the delivery = %q, want save and that of the read", got[0].Name(), delivery)
-					}
-				}
-			})
-		})
-	}
+	spans := tracetest.NewSpanRecorder()
+	run(t, func(cfg *poll.Config, _ *faultyGraph) {
+		cfg.Tracer = trace.NewTracerProvider(trace.WithSpanProcessor(spans)).Tracer("test")
+	}, onlyAnn(away), func(f *fixture) {
+		traced := notification
+		traced.Trace = fmt.Sprintf("00-%s-b7ad6b7169203331-01", traceID)
+		time.Sleep(3 * time.Second)
+		f.graph.locked(func() { f.graph.settings[annID] = onForAll }) // no change
+		time.Sleep(3 * time.Second)
+		f.hint("ann", traced)
+		time.Sleep(time.Second)
+		f.graph.locked(func() { f.graph.settings[annID] = off })
+		f.hint("ann", traced)
+		time.Sleep(time.Second)
+		f.graph.locked(func() { f.graph.settings[annID] = on }) // found by a regular read
+		time.Sleep(3 * time.Second)
+		var names []string
+		delivery := f.get("ann").Addresses[0].Trace
+		for i, span := range spans.Ended() {
+			names = append(names, span.Name())
+			if id := span.SpanContext().TraceID().String(); (id == traceID) != (i < 3) || i >= 3 && !strings.Contains(delivery, id) {
+				t.Errorf("%s has trace %s, want that of the notification, and then that of the delivery: %s", span.Name(), id, delivery)
+			}
+		}
+		if want := []string{"read", "save", "read", "save", "read"}; !slices.Equal(names, want) {
+			t.Errorf("spans = %q, want %q", names, want)
+		}
+	})
 }

@@ -108,8 +108,9 @@ func TestOutageCausesNoStorm(t *testing.T) {
 		down    error
 		latency time.Duration
 	}{
-		"Graph refuses": {fmt.Errorf("%w: refused", ooo.ErrUnavailable), latency},
-		"Graph hangs":   {nil, time.Hour},
+		"Graph refuses":  {fmt.Errorf("%w: refused", ooo.ErrUnavailable), latency},
+		"Graph hangs":    {nil, time.Hour},
+		"Graph says 401": {ooo.ErrUnauthorized, latency},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, nil, users(size), func(f *fixture) {
@@ -179,26 +180,44 @@ func TestWaitingSavesDelayNoOther(t *testing.T) {
 	})
 }
 
-// A replica whose ownership was not confirmed in time starts no read until it is.
+// A replica whose ownership was not confirmed in time starts no read until it is. Late reads
+// return to their phase by a thirty-second of the interval, so that none is read too often.
 func TestReadsStopWithoutOwnership(t *testing.T) {
 	run(t, nil, users(100), func(f *fixture) {
-		mailboxesRead := func() (n int) {
-			f.graph.locked(func() { n = len(f.graph.reads) })
-			return n
-		}
+		inTime := map[ooo.ObjectID]time.Time{} // a read of each mailbox in its phase
 		time.Sleep(5 * time.Second)
 		f.registry.SetLate(true)
 		time.Sleep(time.Second)
-		f.graph.locked(func() { clear(f.graph.reads) })
+		f.graph.locked(func() {
+			for id, at := range f.graph.reads {
+				inTime[id] = at[0]
+			}
+			clear(f.graph.reads)
+		})
 		time.Sleep(10 * time.Second)
-		if n := mailboxesRead(); n > 0 {
-			t.Errorf("%d mailboxes read without ownership, want none", n)
-		}
+		f.graph.locked(func() {
+			if n := len(f.graph.reads); n > 0 {
+				t.Errorf("%d mailboxes read without ownership, want none", n)
+			}
+		})
 		f.registry.SetLate(false)
 		time.Sleep(2200 * time.Millisecond)
-		if n := mailboxesRead(); n != 100 {
-			t.Errorf("%d mailboxes read soon after, want all", n)
-		}
+		f.graph.locked(func() {
+			if n := len(f.graph.reads); n != 100 {
+				t.Errorf("%d mailboxes read soon after, want all", n)
+			}
+		})
+		time.Sleep(10 * time.Second)
+		f.graph.locked(func() {
+			for id, at := range f.graph.reads {
+				if gap := at[1].Sub(at[0]); gap < 2*time.Second*31/32 {
+					t.Errorf("%s: late read repeated after %v", id, gap)
+				}
+				if behind := at[len(at)-1].Sub(inTime[id]) % (2 * time.Second); behind != 0 {
+					t.Errorf("%s: read %v after its phase, want it in phase again", id, behind)
+				}
+			}
+		})
 		f.registry.Drop(ooo.RecordID("id-user00").Partition())
 		f.graph.takeReads("id-user00")
 		time.Sleep(5 * time.Second)
@@ -245,6 +264,9 @@ func TestCadenceAtFullLoad(t *testing.T) {
 		f.Logf("%d gaps in %d calls: half %v, p99 %v, longest %v", len(gaps), len(f.graph.batches), gaps[len(gaps)/2], p99, longest)
 		if len(gaps) < 3*size || p99 > 2050*time.Millisecond || longest > 2300*time.Millisecond {
 			f.Errorf("%d gaps, p99 %v, longest %v, want 2.05 s and 2.3 s", len(gaps), p99, longest)
+		}
+		if calls := len(f.graph.batches); calls > 5*size/19 {
+			f.Errorf("%d calls in five intervals, want hardly any batch of less than 20", calls)
 		}
 	})
 }

@@ -99,6 +99,10 @@ func TestMailboxKeepsAddressWhileDirectoryFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run(t, nil, onlyAnn(away), func(f *fixture) {
 				f.graph.locked(func() { f.graph.errs[annID], f.graph.lookupErrs[annID] = ooo.ErrUserGone, err })
+				time.Sleep(3 * time.Second)
+				if m := f.get("ann"); (m.Condition == ooo.Unknown) != (name == "throttled") {
+					t.Errorf("condition after the first failure = %s, want unknown only if Graph asks to wait", m.Condition)
+				}
 				time.Sleep(5 * time.Minute)
 				if m := f.get("ann"); m.Condition != ooo.Unknown || !m.State.Away {
 					t.Errorf("record = %+v, want it unknown and kept", m)

@@ -16,13 +16,20 @@ func TestReadsEveryInterval(t *testing.T) {
 		time.Sleep(21 * time.Second)
 		f.graph.mu.Lock()
 		defer f.graph.mu.Unlock()
+		phases := map[time.Duration]int{} // mailboxes by the time of their reads in the interval
 		for id, at := range f.graph.reads {
+			phases[at[0].Sub(at[0].Truncate(2*time.Second))]++
 			if len(at) < 10 || len(at) > 11 || longestGap(at) > 2050*time.Millisecond {
 				t.Errorf("%s: %d reads in 21 s, at most %v apart, want one every 2 s", id, len(at), longestGap(at))
 			}
 		}
 		if len(f.graph.reads) != 50 || len(f.graph.batches) > 450 {
 			t.Errorf("%d mailboxes read by %d calls, want 50 in batches", len(f.graph.reads), len(f.graph.batches))
+		}
+		for phase, n := range phases {
+			if phase%(200*time.Millisecond) != 0 || n > 15 || len(phases) < 8 {
+				t.Errorf("%d mailboxes in the phase %v of %d phases, want about 5 each 200 ms", n, phase, len(phases))
+			}
 		}
 		if f.graph.decoded != 50 {
 			t.Errorf("%d answers decoded, want the first of each mailbox", f.graph.decoded)
@@ -31,7 +38,7 @@ func TestReadsEveryInterval(t *testing.T) {
 }
 
 func TestReadsStayWithinShare(t *testing.T) {
-	run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Share = func() float64 { return 0.01 } }, users(400), func(f *fixture) {
+	runUnchanged(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Share = func() float64 { return 0.01 } }, 400, func(f *fixture) {
 		time.Sleep(10 * time.Second)
 		f.graph.locked(func() { clear(f.graph.reads) })
 		time.Sleep(20 * time.Second)
@@ -133,17 +140,19 @@ func TestFailures(t *testing.T) {
 	tests := map[string]struct {
 		err      error
 		kind     ooo.ReadErrorKind // in the record; empty: the mailbox stays known
+		first    bool              // it is unknown after the first failure
 		min, max int               // reads in a minute
 		others   bool              // the wait applies to other mailboxes, too
 	}{
-		"no mailbox":                {ooo.ErrNoMailbox, ooo.ReadErrorNoMailbox, 2, 6, false},
-		"bad setting":               {ooo.ErrBadSetting, ooo.ReadErrorBadSetting, 29, 31, false},
-		"unavailable":               {ooo.ErrUnavailable, ooo.ReadErrorOther, 29, 31, false},
-		"401":                       {ooo.ErrUnauthorized, ooo.ReadErrorDenied, 3, 7, false},
-		"user without mailbox":      {ooo.ErrUserGone, ooo.ReadErrorNoMailbox, 1, 2, false},
-		"mailbox throttled":         {&ooo.Throttled{After: 20 * time.Second}, ooo.ReadErrorOther, 3, 4, false},
-		"mailbox throttled for 3 s": {&ooo.Throttled{After: 3 * time.Second}, "", 12, 21, false},
-		"app throttled":             {&ooo.Throttled{After: 20 * time.Second, WholeApp: true}, "", 3, 4, true},
+		"no mailbox":                {ooo.ErrNoMailbox, ooo.ReadErrorNoMailbox, true, 2, 6, false},
+		"bad setting":               {ooo.ErrBadSetting, ooo.ReadErrorBadSetting, true, 29, 31, false},
+		"unavailable":               {ooo.ErrUnavailable, ooo.ReadErrorOther, false, 29, 31, false},
+		"rejected":                  {ooo.ErrRejected, ooo.ReadErrorOther, false, 29, 31, false},
+		"401":                       {ooo.ErrUnauthorized, ooo.ReadErrorDenied, false, 3, 7, false},
+		"user without mailbox":      {ooo.ErrUserGone, ooo.ReadErrorNoMailbox, true, 1, 2, false},
+		"mailbox throttled":         {&ooo.Throttled{After: 20 * time.Second}, ooo.ReadErrorOther, true, 3, 4, false},
+		"mailbox throttled for 3 s": {&ooo.Throttled{After: 3 * time.Second}, "", false, 12, 21, false},
+		"app throttled":             {&ooo.Throttled{After: 20 * time.Second, WholeApp: true}, "", false, 3, 4, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +160,11 @@ func TestFailures(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				f.graph.locked(func() { f.graph.errs[annID] = fmt.Errorf("read: %w", tt.err); clear(f.graph.reads) })
 				version := f.get("ann").Version
-				time.Sleep(time.Minute)
+				time.Sleep(2100 * time.Millisecond)
+				if m := f.get("ann"); (m.Condition == ooo.Unknown) != tt.first {
+					t.Errorf("condition after the first failure = %s, want unknown: %t", m.Condition, tt.first)
+				}
+				time.Sleep(time.Minute - 2100*time.Millisecond)
 				if got := len(f.graph.takeReads(annID)); got < tt.min || got > tt.max {
 					t.Errorf("%d reads in a minute, want %d to %d", got, tt.min, tt.max)
 				}
@@ -186,35 +199,36 @@ func TestFailures(t *testing.T) {
 
 // A new kind of error starts with its own first wait.
 func TestFailuresAreCountedByKind(t *testing.T) {
-	for name, before := range map[string]error{"unavailable": ooo.ErrUnavailable, "throttled": &ooo.Throttled{After: time.Minute}} {
-		t.Run(name, func(t *testing.T) {
-			run(t, nil, onlyAnn(away), func(f *fixture) {
-				f.graph.locked(func() { f.graph.errs[annID] = before })
-				time.Sleep(20 * time.Minute)
-				f.graph.locked(func() { f.graph.errs[annID] = ooo.ErrDenied; clear(f.graph.reads) })
-				time.Sleep(5 * time.Minute)
-				at := f.graph.takeReads(annID)
-				if len(at) < 2 || at[1].Sub(at[0]) > 11*time.Second {
-					t.Errorf("reads = %v, want the second 10 s after the answer to the first", at)
-				}
-				if m := f.get("ann"); m.ErrorKind != ooo.ReadErrorDenied || m.ReadFailures > 6 {
-					t.Errorf("record = %s, %d failures, want few of the new kind", m.ErrorKind, m.ReadFailures)
-				}
-				if got := f.history("ann"); got[ooo.EventUnknown] != 1 {
-					t.Errorf("history = %v, want unknown once", got)
-				}
-				time.Sleep(20 * time.Minute)
-				f.graph.locked(func() { delete(f.graph.errs, annID) })
-				f.hint("ann", ooo.Hint{Kind: ooo.HintCheck})
-				time.Sleep(time.Second)
-				f.graph.takeReads(annID)
-				time.Sleep(10 * time.Second)
-				if n := len(f.graph.takeReads(annID)); n != 5 {
-					t.Errorf("%d reads in 10 s after a check, want the usual cadence again", n)
-				}
-			})
-		})
-	}
+	run(t, nil, onlyAnn(away), func(f *fixture) {
+		f.graph.locked(func() { f.graph.errs[annID] = &ooo.Throttled{After: time.Minute} })
+		time.Sleep(20 * time.Minute)
+		f.graph.locked(func() { f.graph.errs[annID] = ooo.ErrDenied; clear(f.graph.reads) })
+		time.Sleep(5 * time.Minute)
+		at := f.graph.takeReads(annID)
+		if len(at) < 2 || at[1].Sub(at[0]) > 11*time.Second {
+			t.Errorf("reads = %v, want the second 10 s after the answer to the first", at)
+		}
+		if m := f.get("ann"); m.ErrorKind != ooo.ReadErrorDenied || m.ReadFailures > 6 {
+			t.Errorf("record = %s, %d failures, want few of the new kind", m.ErrorKind, m.ReadFailures)
+		}
+		if got := f.history("ann"); got[ooo.EventUnknown] != 1 {
+			t.Errorf("history = %v, want unknown once", got)
+		}
+		time.Sleep(time.Hour)
+		f.graph.takeReads(annID)
+		time.Sleep(time.Hour)
+		if n := len(f.graph.takeReads(annID)); n < 12 || n > 15 {
+			t.Errorf("%d reads in an hour, want waits of 5 minutes or up to a fifth less", n)
+		}
+		f.graph.locked(func() { delete(f.graph.errs, annID) })
+		f.hint("ann", ooo.Hint{Kind: ooo.HintCheck})
+		time.Sleep(time.Second)
+		f.graph.takeReads(annID)
+		time.Sleep(10 * time.Second)
+		if n := len(f.graph.takeReads(annID)); n < 5 || n > 6 { // one more if the wait was almost over
+			t.Errorf("%d reads in 10 s after a check, want the usual cadence again", n)
+		}
+	})
 }
 
 // The delivery moves with the address, and what the read in flight finds is not delivered.

@@ -60,7 +60,7 @@ func (pr *presence) callsIn(d time.Duration) (calls []time.Time) {
 
 func TestPresenceChangeIsRead(t *testing.T) {
 	pr := &presence{away: map[ooo.ObjectID]bool{"id-user03": true}}
-	run(t, onlySweep(pr, 1), users(700), func(f *fixture) {
+	run(t, onlySweep(pr, 1), users(10), func(f *fixture) {
 		time.Sleep(10 * time.Second)
 		pr.locked(func() { pr.away["id-user07"] = true })
 		f.graph.locked(func() { f.graph.settings["id-user07"] = on })
