@@ -8,9 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"runtime/pprof"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -56,28 +53,13 @@ func TestMain(m *testing.M) {
 	}
 	logging.Disable() // of failed connections while a server starts
 	m.Run()
-	if path, err := program(); err == nil && path != os.Getenv("BENCH_PROGRAM") {
-		_ = os.RemoveAll(filepath.Dir(path))
-	}
 }
 
-// runRole runs a role until SIGTERM. With BENCH_PROFILE it writes a CPU profile into that
-// directory.
+// runRole runs a role until SIGTERM.
 func runRole(name string) error {
 	run, ok := roles[name]
 	if !ok {
 		return errors.New("no such role")
-	}
-	if dir := os.Getenv("BENCH_PROFILE"); dir != "" {
-		file, err := os.Create(filepath.Join(dir, name+".pprof"))
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -113,15 +95,3 @@ func launch(t testing.TB, cmd *exec.Cmd) *programtest.Process {
 	t.Cleanup(func() { p.Stop() })
 	return p
 }
-
-// program returns the path in BENCH_PROGRAM or builds outlook-monitor once.
-var program = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("BENCH_PROGRAM"); path != "" {
-		return path, nil
-	}
-	dir, err := os.MkdirTemp("", "outlook-monitor")
-	if err != nil {
-		return "", err
-	}
-	return programtest.Build(dir)
-})

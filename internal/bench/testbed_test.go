@@ -82,9 +82,9 @@ func newTestbed(t testing.TB, p config) *testbed {
 // start starts another replica and waits until it is ready.
 func (tb *testbed) start() *replica {
 	tb.t.Helper()
-	path, err := program()
-	if err != nil {
-		tb.t.Fatal(err)
+	path := os.Getenv("BENCH_PROGRAM")
+	if path == "" {
+		tb.t.Fatal("BENCH_PROGRAM is not set: run scripts/bench")
 	}
 	address := programtest.FreeAddress(tb.t)
 	r := &replica{base: "http://" + address}
