@@ -51,12 +51,10 @@ func graphRecovers(f graphsim.Fault) func(*testing.T) (*testbed, string) {
 			return tb, ""
 		}
 		tb.stopLeaver()
-		counts := newSampler(tb.graphCalls)
-		counts.sample(1)
 		tb.injectGraphFault(f)
-		away := counts.sample(int(outageTime / time.Second))
+		away := perSecond(tb.graphCalls, int(outageTime/time.Second))
 		tb.sim.ClearFaults()
-		back := counts.sample(6 + int(time.Duration(f.RetryAfter)/time.Second))
+		back := perSecond(tb.graphCalls, 6+int(time.Duration(f.RetryAfter)/time.Second))
 		tb.awaitQuiet()
 		if most := 2 * tb.users; slices.Max(back) > most {
 			tb.violate(load, "after the outage Graph got %d calls in a second, want at most %d", slices.Max(back), most)
@@ -106,8 +104,7 @@ func mediatorRecovers(t *testing.T) (*testbed, string) {
 	time.Sleep(outageTime)
 	most.Store(0)
 	tb.mediator.Away(false)
-	counts := newSampler(func() int { return len(tb.mediator.Calls()) })
-	back := counts.sample(min(70, 4+int(outageTime/time.Second)))
+	back := perSecond(func() int { return len(tb.mediator.Calls()) }, min(70, 4+int(outageTime/time.Second)))
 	tb.awaitQuiet()
 	if bound := int64(concurrency * tb.replicaCount); most.Load() > bound {
 		tb.violate(load, "after the outage the mediator got %d calls at once, want at most %d", most.Load(), bound)
@@ -128,23 +125,14 @@ func mediatorRecovers(t *testing.T) (*testbed, string) {
 		len(tb.monitored), outageTime, back, slices.Max(back), most.Load(), concurrency*tb.replicaCount)
 }
 
-// sampler measures how a count grows.
-type sampler struct {
-	count func() int
-	last  int
-	next  time.Time
-}
-
-func newSampler(count func() int) *sampler { return &sampler{count, count(), time.Now()} }
-
-// sample returns the growth of the count in each of the following seconds.
-func (c *sampler) sample(seconds int) (grown []int) {
+// perSecond returns how much a count grows in each of the following seconds.
+func perSecond(count func() int, seconds int) (grown []int) {
+	last, next := count(), time.Now()
 	for range seconds {
-		c.next = c.next.Add(time.Second)
-		time.Sleep(time.Until(c.next))
-		now := c.count()
-		grown = append(grown, now-c.last)
-		c.last = now
+		next = next.Add(time.Second)
+		time.Sleep(time.Until(next))
+		now := count()
+		grown, last = append(grown, now-last), now
 	}
 	return grown
 }
