@@ -66,14 +66,20 @@ func TestReplicaCountAndAutoscaling(t *testing.T) {
 	if d, _ := deployment(t, found); d.Spec.Replicas == nil || *d.Spec.Replicas != 3 {
 		t.Errorf("replicas = %v, want 3", d.Spec.Replicas)
 	}
+	const (
+		cpu = "{ type: Resource, resource: { name: cpu, target: { type: Utilization, averageUtilization: %d } } }"
+		lag = "metric: { name: outlook_monitor_backlog_lag_seconds, selector: { matchLabels: { work: read } } }"
+	)
 	tests := map[string]struct{ values, want string }{
-		"CPU":          {"autoscaling: { enabled: true }", "cpu 70%"},
-		"pod lag":      {"autoscaling: { enabled: true, cpu: { enabled: false }, queueLag: { enabled: true, target: 500m } }", "Pods outlook_monitor_backlog_lag_seconds map[work:read] 500m on average"},
-		"external lag": {"autoscaling: { enabled: true, cpu: { target: 50 }, queueLag: { enabled: true, type: External } }", "cpu 50%, External outlook_monitor_backlog_lag_seconds map[work:read] 1"},
+		"CPU": {"", fmt.Sprintf(cpu, 70)},
+		"pod lag": {", cpu: { enabled: false }, queueLag: { enabled: true, target: 500m }",
+			"{ type: Pods, pods: { " + lag + ", target: { type: AverageValue, averageValue: 500m } } }"},
+		"external lag": {", cpu: { target: 50 }, queueLag: { enabled: true, type: External }",
+			fmt.Sprintf(cpu, 50) + ", { type: External, external: { " + lag + ", target: { type: Value, value: 1 } } }"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			found, _ := rendered(t, app+tt.values)
+			found, _ := rendered(t, app+"autoscaling: { enabled: true"+tt.values+" }")
 			if d, _ := deployment(t, found); d.Spec.Replicas != nil {
 				t.Errorf("replicas = %d with an autoscaler, want none", *d.Spec.Replicas)
 			}
@@ -81,21 +87,12 @@ func TestReplicaCountAndAutoscaling(t *testing.T) {
 			if *scaler.Spec.MinReplicas != 2 || scaler.Spec.MaxReplicas != 6 {
 				t.Errorf("replicas = %d to %d, want 2 to 6", *scaler.Spec.MinReplicas, scaler.Spec.MaxReplicas)
 			}
-			var got []string
-			for _, metric := range scaler.Spec.Metrics {
-				switch {
-				case metric.Resource != nil:
-					got = append(got, fmt.Sprintf("%s %d%%", metric.Resource.Name, *metric.Resource.Target.AverageUtilization))
-				case metric.Pods != nil:
-					m := metric.Pods
-					got = append(got, fmt.Sprintf("%s %s %v %s on average", metric.Type, m.Metric.Name, m.Metric.Selector.MatchLabels, m.Target.AverageValue))
-				case metric.External != nil:
-					m := metric.External
-					got = append(got, fmt.Sprintf("%s %s %v %s", metric.Type, m.Metric.Name, m.Metric.Selector.MatchLabels, m.Target.Value))
-				}
+			var want []autoscaling.MetricSpec
+			if err := yaml.UnmarshalStrict([]byte("["+tt.want+"]"), &want); err != nil {
+				t.Fatal(err)
 			}
-			if strings.Join(got, ", ") != tt.want {
-				t.Errorf("metrics = %q, want %q", got, tt.want)
+			if got := scaler.Spec.Metrics; !reflect.DeepEqual(got, want) {
+				t.Errorf("metrics = %v, want %v", got, want)
 			}
 		})
 	}
