@@ -2,13 +2,8 @@ package webhook_test
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/pem"
 	"log/slog"
-	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,24 +13,9 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-// Replicas must agree on the id, so it depends on nothing but the certificate.
-func TestCurrentCertificate(t *testing.T) {
-	pair := newFiles(t).write(t, key1(), time.Hour)
-	text, err := os.ReadFile(pair.cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, _ := pem.Decode(text)
-	sum := sha256.Sum256(block.Bytes)
-	wantID, want := base64.RawURLEncoding.EncodeToString(sum[:16]), base64.StdEncoding.EncodeToString(block.Bytes)
-	if id, certificate := loadCertificates(t, pair, newFiles(t).write(t, key2(), time.Hour)).Current(); id != wantID || certificate != want {
-		t.Errorf("Current = %q, %q, want %q, %q", id, certificate, wantID, want)
-	}
-}
-
 func TestUnusablePairs(t *testing.T) {
-	good := newFiles(t).write(t, key1(), time.Hour)
-	curve, weak := newFiles(t).write(t, certtest.Key(t), time.Hour), newFiles(t).write(t, weakKey(), time.Hour)
+	good := writePair(t, t.TempDir(), key1(), time.Hour)
+	curve, weak := writePair(t, t.TempDir(), certtest.Key(t), time.Hour), writePair(t, t.TempDir(), weakKey(), time.Hour)
 	tests := map[string]struct {
 		certs, keys []string
 		want        []string // in the error
@@ -59,7 +39,8 @@ func TestUnusablePairs(t *testing.T) {
 func TestFilesReplaced(t *testing.T) {
 	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
 		var out bytes.Buffer
-		pair := newFiles(t).write(t, key1(), time.Hour)
+		dir := t.TempDir()
+		pair := writePair(t, dir, key1(), time.Hour)
 		certificates, err := webhook.NewCertificates([]string{pair.cert}, []string{pair.key}, slog.New(slog.NewTextHandler(&out, nil)))
 		if err != nil {
 			t.Fatal(err)
@@ -68,13 +49,13 @@ func TestFilesReplaced(t *testing.T) {
 			t.Helper()
 			for _, e := range encrypters {
 				t.Log(when)
-				request{[]any{l.token(t, "1.0")}, []any{e.item(t, ann)}, 1, 0, counts{"accepted": 1}}.
-					post(t, webhook.NotificationPath, tokens, certificates)
+				request{[]any{l.token(t, "1.0")}, []any{e.item(t, ann)}, forAnn, 0, counts{"accepted": 1}}.
+					post(t, tokens, certificates)
 			}
 		}
 		first := newEncrypter(t, certificates)
 
-		pair.write(t, key2(), 2*time.Hour)
+		writePair(t, dir, key2(), 2*time.Hour)
 		if id := newEncrypter(t, certificates).id; id != first.id {
 			t.Errorf("Current = %s at once, want %s: files are checked once a second", id, first.id)
 		}
@@ -100,7 +81,7 @@ func TestFilesReplaced(t *testing.T) {
 			t.Errorf("%d warnings of one broken change, want 1: %s", got, out.String())
 		}
 
-		pair.write(t, key3(), time.Hour)
+		writePair(t, dir, key3(), time.Hour)
 		time.Sleep(time.Second)
 		// Another replica has read the files before this one, and Graph uses the new pair.
 		accepts("with the newest pair", newEncrypter(t, loadCertificates(t, pair)))
@@ -111,36 +92,31 @@ func TestFilesReplaced(t *testing.T) {
 	})
 }
 
-// warningCounter counts the warnings in a log that is written to it.
-type warningCounter struct{ atomic.Int64 }
-
-func (w *warningCounter) Write(line []byte) (int, error) {
-	w.Add(int64(bytes.Count(line, []byte("level=WARN"))))
-	return len(line), nil
-}
-
 func TestExpiryWarning(t *testing.T) {
 	key1()
 	key2()
 	synctest.Test(t, func(t *testing.T) {
-		var warnings warningCounter
+		var out bytes.Buffer
 		const day = 24 * time.Hour
-		pair := newFiles(t).write(t, key1(), 35*day)
-		second := newFiles(t).write(t, key2(), day)
-		certificates, err := webhook.NewCertificates([]string{pair.cert, second.cert}, []string{pair.key, second.key}, slog.New(slog.NewTextHandler(&warnings, nil)))
+		dir := t.TempDir()
+		pair := writePair(t, dir, key1(), 35*day)
+		second := writePair(t, t.TempDir(), key2(), day)
+		certs, keys := []string{pair.cert, second.cert}, []string{pair.key, second.key}
+		certificates, err := webhook.NewCertificates(certs, keys, slog.New(slog.NewTextHandler(&out, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		stop := await.Run(t, certificates.Run)
-		after := func(d time.Duration) int64 {
+		after := func(d time.Duration) int {
+			out.Reset()
 			time.Sleep(d)
 			synctest.Wait()
-			return warnings.Swap(0)
+			return strings.Count(out.String(), "level=WARN")
 		}
 		for _, tt := range []struct {
 			period   string
 			length   time.Duration
-			min, max int64
+			min, max int
 		}{
 			{"the first 4 days", 4 * day, 0, 0},
 			{"the last 31 days", 31 * day, 29, 31},
@@ -150,7 +126,7 @@ func TestExpiryWarning(t *testing.T) {
 				t.Errorf("%d warnings in %s, want %d to %d", got, tt.period, tt.min, tt.max)
 			}
 		}
-		pair.write(t, key2(), 365*day)
+		writePair(t, dir, key2(), 365*day)
 		if got := after(2 * day); got != 0 {
 			t.Errorf("%d warnings after the pair was replaced, want none", got)
 		}

@@ -25,6 +25,7 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
+// Tests share keys, because generating them is slow.
 var (
 	key1    = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
 	key2    = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
@@ -32,18 +33,21 @@ var (
 	weakKey = sync.OnceValue(func() *rsa.PrivateKey { return newKey(1024) })
 )
 
+func newKey(bits int) *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
 // files are the paths of a certificate and its private key.
 type files struct{ cert, key string }
 
-func newFiles(t testing.TB) files {
+// writePair writes a certificate for a key, and the key, to files in a directory.
+func writePair(t testing.TB, dir string, private crypto.Signer, life time.Duration) files {
 	t.Helper()
-	dir := t.TempDir()
-	return files{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
-}
-
-// write creates a certificate for a key and writes both files.
-func (f files) write(t testing.TB, private crypto.Signer, life time.Duration) files {
-	t.Helper()
+	f := files{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
 	certificate, key := certtest.SelfSigned(t, private, "", time.Now().Add(-time.Hour), time.Now().Add(life))
 	save(t, f.cert, certificate)
 	save(t, f.key, key)

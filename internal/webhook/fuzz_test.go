@@ -66,7 +66,7 @@ func FuzzTokens(f *testing.F) {
 // FuzzDecrypt decrypts arbitrary content: only what is signed may be accepted.
 func FuzzDecrypt(f *testing.F) {
 	key := fuzzKey(f)
-	certificates := loadCertificates(f, newFiles(f).write(f, key, time.Hour))
+	certificates := loadCertificates(f, writePair(f, f.TempDir(), key, time.Hour))
 	e := newEncrypter(f, certificates)
 	add := func(fields map[string]any) {
 		f.Add(fields["dataKey"].(string), fields["data"].(string), fields["dataSignature"].(string))
@@ -115,7 +115,7 @@ func isObject(text []byte) bool {
 
 // FuzzRoundTrip encrypts arbitrary text as Graph does.
 func FuzzRoundTrip(f *testing.F) {
-	certificates := loadCertificates(f, newFiles(f).write(f, fuzzKey(f), time.Hour))
+	certificates := loadCertificates(f, writePair(f, f.TempDir(), fuzzKey(f), time.Hour))
 	e := newEncrypter(f, certificates)
 	for _, text := range []string{event, `{}`, `{"id":"a block"}`, "null", "[]", ""} {
 		f.Add(text)

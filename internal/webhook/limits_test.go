@@ -29,31 +29,32 @@ func (b unreadableBody) Read([]byte) (int, error) {
 }
 
 func TestAnsweredWithoutReadingBody(t *testing.T) {
-	full := newPublic(server.PublicConfig{}) // passes on no request
-	notReady := func() bool { return false }
-	notAllowed := newPublic(server.PublicConfig{Allow: server.Networks{netip.MustParsePrefix("198.51.100.0/24")}, Concurrency: 4})
+	ready, full, notReady, notAllowed := newConfig(nil), newConfig(nil), newConfig(nil), newConfig(nil)
+	full.Public = newPublic(server.PublicConfig{}) // passes on no request
+	notReady.Ready = func() bool { return false }
+	notAllowed.Public = newPublic(server.PublicConfig{Allow: server.Networks{netip.MustParsePrefix("198.51.100.0/24")}, Concurrency: 4})
 	const handshake = webhook.NotificationPath + "?validationToken="
 	tests := map[string]struct {
 		cfg          webhook.Config
 		method, path string
 		status       int
 	}{
-		"handshake":                        {webhook.Config{}, "POST", handshake + "t", 200},
-		"refused handshake":                {webhook.Config{}, "POST", handshake, 400},
-		"handshake at the concurrency":     {webhook.Config{Public: full}, "POST", handshake + "t", 200},
-		"handshake while not ready":        {webhook.Config{Ready: notReady}, "POST", handshake + "t", 200},
-		"similar parameter":                {webhook.Config{Ready: notReady}, "POST", webhook.LifecyclePath + "?xvalidationToken=t", 503},
-		"notifications while not ready":    {webhook.Config{Ready: notReady}, "POST", webhook.LifecyclePath, 503},
-		"handshake from another source":    {webhook.Config{Public: notAllowed}, "POST", handshake + "t", 403},
-		"other method from another source": {webhook.Config{Public: notAllowed}, "GET", handshake + "t", 403},
-		"GET":                              {webhook.Config{Public: full}, "GET", handshake + "t", 405},
-		"HEAD":                             {webhook.Config{}, "HEAD", handshake + "t", 405},
-		"PATCH":                            {webhook.Config{}, "PATCH", webhook.LifecyclePath, 405},
+		"handshake":                        {ready, "POST", handshake + "t", 200},
+		"refused handshake":                {ready, "POST", handshake, 400},
+		"handshake at the concurrency":     {full, "POST", handshake + "t", 200},
+		"handshake while not ready":        {notReady, "POST", handshake + "t", 200},
+		"similar parameter":                {notReady, "POST", webhook.LifecyclePath + "?xvalidationToken=t", 503},
+		"notifications while not ready":    {notReady, "POST", webhook.LifecyclePath, 503},
+		"handshake from another source":    {notAllowed, "POST", handshake + "t", 403},
+		"other method from another source": {notAllowed, "GET", handshake + "t", 403},
+		"GET":                              {full, "GET", handshake + "t", 405},
+		"HEAD":                             {ready, "HEAD", handshake + "t", 405},
+		"PATCH":                            {ready, "PATCH", webhook.LifecyclePath, 405},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			answer := httptest.NewRecorder()
-			newHandler(tt.cfg).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, unreadableBody{t}))
+			serve(tt.cfg).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, unreadableBody{t}))
 			h := answer.Header()
 			if answer.Code != tt.status || h.Get("Connection") != "close" || tt.status != 200 && answer.Body.Len() > 0 {
 				t.Errorf("answer = %d %v %q, want %d, no body and the connection closed", answer.Code, h, answer.Body, tt.status)
@@ -68,11 +69,13 @@ func TestAnsweredWithoutReadingBody(t *testing.T) {
 	}
 }
 
-// TestMemoryOfLargeBodies sends bodies that took hundreds of MiB to decode as a whole,
+// TestMemoryOfBodies sends bodies that took hundreds of MiB to decode as a whole,
 // without a valid clientState and with one.
-func TestMemoryOfLargeBodies(t *testing.T) {
+func TestMemoryOfBodies(t *testing.T) {
 	l := globalLogin()
-	h := newVerifyingHandler(t, newHintStore(), runTokens(t, l.config()), loadCertificates(t, newFiles(t).write(t, key1(), time.Hour)))
+	cfg := newConfig(newHintStore())
+	cfg.Tokens, cfg.Certificates = runTokens(t, l.config()), loadCertificates(t, writePair(t, t.TempDir(), key1(), time.Hour))
+	h := serve(cfg)
 	fill := func(head, part, tail string) string {
 		return head + strings.Repeat(part+",", (4<<20-len(head)-len(tail))/(len(part)+1)-1) + part + tail
 	}
@@ -82,6 +85,8 @@ func TestMemoryOfLargeBodies(t *testing.T) {
 	}
 	for name, body := range map[string]string{
 		"tokens that are objects":          fill(`{"value":[{"changeType":"x"}],"validationTokens":[`, "{}", "]}"),
+		"empty items":                      fill(`{"value":[`, "{}", "]}"),
+		"empty items, small body":          `{"value":[` + strings.Repeat("{},", 5400) + `{}]}`,
 		"items without a clientState":      fill(`{"value":[`, `{"changeType":"x"}`, "]}"),
 		"clientState that is an array":     fill(`{"value":[{"clientState":[`, "{}", "]}]}"),
 		"tokens that are objects, genuine": fill(`{"value":[`+string(genuine)+`],"validationTokens":[`, "{}", "]}"),
@@ -94,28 +99,14 @@ func TestMemoryOfLargeBodies(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			answer := send(h, webhook.NotificationPath, body)
 			runtime.ReadMemStats(&after)
-			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; answer.Code != 202 || allocated > 16 {
-				t.Errorf("answer = %d after %d MiB were allocated, want 202 and at most 16", answer.Code, allocated)
+			limit := uint64(17 << 20)
+			if len(body) < 20<<10 { // many of these are processed at once
+				limit = 100 << 10
+			}
+			if allocated := after.TotalAlloc - before.TotalAlloc; answer.Code != 202 || allocated > limit {
+				t.Errorf("answer = %d after %d bytes were allocated, want 202 and at most %d", answer.Code, allocated, limit)
 			}
 		})
-	}
-}
-
-// TestMemoryOfManyItems sends a body that needs no memory of its own to be received, so that
-// many are processed at once.
-func TestMemoryOfManyItems(t *testing.T) {
-	h := newHandler(webhook.Config{})
-	body := `{"value":[` + strings.Repeat("{},", 5400) + `{}]}`
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range 100 {
-		if answer := send(h, webhook.NotificationPath, body); answer.Code != 202 {
-			t.Fatalf("answer = %d, want 202", answer.Code)
-		}
-	}
-	runtime.ReadMemStats(&after)
-	if allocated := (after.TotalAlloc - before.TotalAlloc) >> 10 / 100; allocated > 100 {
-		t.Errorf("%d KiB were allocated for each body of 16 KiB, want at most 100", allocated)
 	}
 }
 
@@ -128,7 +119,9 @@ func TestStoreTimeout(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		answer := send(newHandler(webhook.Config{LeaveHints: hang}), webhook.NotificationPath, body)
+		cfg := newConfig(nil)
+		cfg.LeaveHints = hang
+		answer := send(serve(cfg), webhook.NotificationPath, body)
 		if took := time.Since(began); answer.Code != 503 || took >= 3*time.Second || calls != 1 {
 			t.Errorf("answer = %d after %v and %d calls, want 503 within 3 s and 1 call", answer.Code, took, calls)
 		}
@@ -139,7 +132,9 @@ func TestLogHasNoSecrets(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s := newHintStore()
-	handler := newHandler(webhook.Config{LeaveHints: s.leave, Log: log})
+	cfg := newConfig(s)
+	cfg.Log = log
+	handler := serve(cfg)
 	post := func(body string) { send(handler, webhook.NotificationPath+"?hint=in-the-query", body) }
 	post(collection(t, changeItem(ann), changeItem(bob, set("clientState", "a-forged-state")), lifecycleItem(ann, "missed")))
 	if strings.Contains(out.String(), "level=WARN") || !strings.Contains(out.String(), "verdict=forged") {

@@ -2,7 +2,6 @@ package webhook_test
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
@@ -31,20 +30,6 @@ const (
 
 var versions = []string{"1.0", "2.0"}
 
-func newKey(bits int) *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
-
-// Tests share keys, because generating them is slow.
-var (
-	signer      = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
-	otherSigner = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
-)
-
 // loginEndpoint is an http.RoundTripper that answers as a login endpoint.
 type loginEndpoint struct {
 	host    string
@@ -62,7 +47,7 @@ type loginEndpoint struct {
 func newLoginEndpoint(host, issuer1, issuer2 string) *loginEndpoint {
 	return &loginEndpoint{
 		host: host, issuers: map[string]string{"1.0": issuer1, "2.0": issuer2},
-		keys: map[string]*rsa.PrivateKey{"a": signer()}, keysURL: "https://" + host + "/keys",
+		keys: map[string]*rsa.PrivateKey{"a": key1()}, keysURL: "https://" + host + "/keys",
 	}
 }
 
@@ -126,7 +111,7 @@ func (l *loginEndpoint) published() []map[string]any {
 	}
 	list := []map[string]any{
 		{"kid": "curve", "kty": "EC", "crv": "P-256"}, {"kid": "broken", "kty": "RSA", "n": "!", "e": "AQAB"},
-		jwk("enc", "enc", signer()), jwk("weak", "sig", weakKey()),
+		jwk("enc", "enc", key1()), jwk("weak", "sig", weakKey()),
 	}
 	for id, key := range l.keys {
 		list = append(list, jwk(id, "sig", key))
@@ -151,7 +136,7 @@ func (l *loginEndpoint) token(t testing.TB, version string, edits ...func(*token
 			"iss": l.issuers[version], "aud": client, "tid": tenant, "ver": version, "sub": publisher,
 			"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 		},
-		header: map[string]any{"kid": "a"}, method: jwt.SigningMethodRS256, key: signer(),
+		header: map[string]any{"kid": "a"}, method: jwt.SigningMethodRS256, key: key1(),
 	}
 	s.claims[map[string]string{"1.0": "appid", "2.0": "azp"}[version]] = publisher
 	for _, edit := range edits {

@@ -76,35 +76,25 @@ const (
 
 const resource = "/users/{id}/events"
 
-// newHandler serves a receiver as the service does. It fills in what cfg lacks.
-func newHandler(cfg webhook.Config) http.Handler {
-	if cfg.Keys == nil {
-		cfg.Keys = func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil }
+// newConfig returns a configuration with which only clientStates are verified.
+func newConfig(s *hintStore) webhook.Config {
+	return webhook.Config{
+		Ready: func() bool { return true }, Public: newPublic(server.PublicConfig{Concurrency: 4}), LeaveHints: s.leave,
+		Keys:    func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
+		Counted: s.count, Answered: func(time.Duration) {}, Tracer: noop.Tracer{}, Log: slog.New(slog.DiscardHandler),
 	}
-	if cfg.Ready == nil {
-		cfg.Ready = func() bool { return true }
-	}
-	if cfg.Counted == nil {
-		cfg.Counted = func(string, int) {}
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Tracer == nil {
-		cfg.Tracer = noop.Tracer{}
-	}
-	if cfg.Public == nil {
-		cfg.Public = newPublic(server.PublicConfig{Concurrency: 4})
-	}
-	cfg.Answered = func(time.Duration) {}
-	engine := api.NewEngine(cfg.Log)
-	webhook.New(cfg).Register(engine)
-	return engine
 }
 
 func newPublic(cfg server.PublicConfig) *server.Public {
 	cfg.Refused, cfg.Log = func(int) {}, slog.New(slog.DiscardHandler)
 	return server.NewPublic(cfg)
+}
+
+// serve serves a receiver as the service does.
+func serve(cfg webhook.Config) http.Handler {
+	engine := api.NewEngine(cfg.Log)
+	webhook.New(cfg).Register(engine)
+	return engine
 }
 
 // send POSTs a body. A clientState in a header, which Graph never sends, must not count.
@@ -172,7 +162,7 @@ func TestHandshake(t *testing.T) {
 	for name, tt := range tests {
 		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
 			t.Run(name+" at "+path, func(t *testing.T) {
-				answer := send(newHandler(webhook.Config{}), path+"?"+tt.query, "not a collection")
+				answer := send(serve(newConfig(newHintStore())), path+"?"+tt.query, "not a collection")
 				if body := answer.Body.String(); answer.Code != tt.status || body != tt.body {
 					t.Errorf("answer = %d %q, want %d %q", answer.Code, body, tt.status, tt.body)
 				}
@@ -184,17 +174,39 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
+// exchange is a request, its answer and what it leads to.
+type exchange struct {
+	body          string
+	status        int
+	reads         []ooo.ObjectID // mailboxes with a read hint
+	subscriptions int            // subscription hints
+	verdicts      counts
+}
+
+func (e exchange) run(t testing.TB, path string, tokens *webhook.Tokens, certificates *webhook.Certificates) {
+	t.Helper()
+	s := newHintStore()
+	cfg := newConfig(s)
+	cfg.Tokens, cfg.Certificates = tokens, certificates
+	answer := send(serve(cfg), path, e.body)
+	if answer.Code != e.status || e.status == 202 && answer.Body.Len() > 0 {
+		t.Errorf("answer = %d %q, want %d and no body", answer.Code, answer.Body, e.status)
+	}
+	reads, subscriptions := s.mailboxes(ooo.HintRead), s.mailboxes(ooo.HintSubscription)
+	if !slices.Equal(reads, e.reads) || len(subscriptions) != e.subscriptions || len(s.hints) != len(e.reads)+e.subscriptions || s.calls > 1 {
+		t.Errorf("read hints for %v, subscription hints for %v, in %d calls, want %v and %d, no others, in one call",
+			reads, subscriptions, s.calls, e.reads, e.subscriptions)
+	}
+	if !maps.Equal(s.verdicts, e.verdicts) {
+		t.Errorf("verdicts = %v, want %v", s.verdicts, e.verdicts)
+	}
+}
+
 func TestNotifications(t *testing.T) {
 	forged := keys.Derive(ann, resource)
 	forged = forged[:len(forged)-1] + string('A'+(forged[len(forged)-1]-'A'+1)%26)
 	repeat := func(n int, item any) []any { return slices.Repeat([]any{item}, n) }
-	tests := map[string]struct {
-		body         string
-		status       int
-		reads        []ooo.ObjectID // mailboxes with a read hint
-		subscription int            // subscription hints
-		verdicts     counts
-	}{
+	tests := map[string]exchange{
 		"change":                         {collection(t, changeItem(ann)), 202, []ooo.ObjectID{ann}, 0, counts{"accepted": 1}},
 		"older clientState key":          {collection(t, changeItem(ann, set("clientState", ooo.NewClientStateKeys("an older one").Derive(ann, resource)))), 202, []ooo.ObjectID{ann}, 0, counts{"accepted": 1}},
 		"two changes of a mailbox":       {collection(t, changeItem(ann), changeItem(ann), changeItem(bob)), 202, []ooo.ObjectID{ann, bob}, 0, counts{"accepted": 3}},
@@ -233,25 +245,7 @@ func TestNotifications(t *testing.T) {
 	}
 	for name, tt := range tests {
 		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
-			t.Run(name+" at "+path, func(t *testing.T) {
-				s := newHintStore()
-				answer := send(newHandler(webhook.Config{LeaveHints: s.leave, Counted: s.count}), path, tt.body)
-				if answer.Code != tt.status || tt.status == 202 && answer.Body.Len() > 0 {
-					t.Errorf("answer = %d %q, want %d and no body", answer.Code, answer.Body, tt.status)
-				}
-				if got := s.mailboxes(ooo.HintRead); !slices.Equal(got, tt.reads) {
-					t.Errorf("read hints for %v, want %v", got, tt.reads)
-				}
-				if got := s.mailboxes(ooo.HintSubscription); len(got) != tt.subscription {
-					t.Errorf("subscription hints for %v, want %d", got, tt.subscription)
-				}
-				if s.calls > 1 || len(s.hints) != len(tt.reads)+tt.subscription {
-					t.Errorf("hints = %+v in %d calls, want no others, in one call", s.hints, s.calls)
-				}
-				if !maps.Equal(s.verdicts, tt.verdicts) {
-					t.Errorf("verdicts = %v, want %v", s.verdicts, tt.verdicts)
-				}
-			})
+			t.Run(name+" at "+path, func(t *testing.T) { tt.run(t, path, nil, nil) })
 		}
 	}
 }
@@ -259,7 +253,9 @@ func TestNotifications(t *testing.T) {
 func TestHintFields(t *testing.T) {
 	s, spans := newHintStore(), tracetest.NewSpanRecorder()
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
-	h := newHandler(webhook.Config{LeaveHints: s.leave, Tracer: tracer})
+	cfg := newConfig(s)
+	cfg.Tracer = tracer
+	h := serve(cfg)
 	began := time.Now()
 	send(h, webhook.LifecyclePath, collection(t, changeItem(ann, set("id", "n-1")), lifecycleItem(bob, "subscriptionRemoved")))
 	send(h, webhook.LifecyclePath, collection(t, changeItem(ann, without("clientState"))))
@@ -307,9 +303,9 @@ func TestStoreFailure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newHintStore()
 			s.err = tt.storeErr
-			answer := send(newHandler(webhook.Config{
-				LeaveHints: s.leave, Keys: func(context.Context) (ooo.ClientStateKeys, error) { return keys, tt.keysErr },
-			}), webhook.NotificationPath, tt.body)
+			cfg := newConfig(s)
+			cfg.Keys = func(context.Context) (ooo.ClientStateKeys, error) { return keys, tt.keysErr }
+			answer := send(serve(cfg), webhook.NotificationPath, tt.body)
 			if answer.Code != tt.want || answer.Body.Len() > 0 {
 				t.Errorf("answer = %d %q, want %d and no body", answer.Code, answer.Body, tt.want)
 			}

@@ -3,8 +3,7 @@ package webhook_test
 import (
 	"encoding/base64"
 	"encoding/json"
-	"maps"
-	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,54 +13,35 @@ import (
 	"outlook-monitor/internal/webhook"
 )
 
-// newVerifyingHandler serves a receiver that checks tokens and decrypts content.
-func newVerifyingHandler(t testing.TB, s *hintStore, tokens *webhook.Tokens, certificates *webhook.Certificates) http.Handler {
-	t.Helper()
-	return newHandler(webhook.Config{LeaveHints: s.leave, Counted: s.count, Tokens: tokens, Certificates: certificates})
-}
-
-// request is a collection and its expected result.
+// request is a collection and what it leads to.
 type request struct {
 	tokens        any
 	items         []any
-	reads         int // read hints
-	subscriptions int // subscription hints
+	reads         []ooo.ObjectID // mailboxes with a read hint
+	subscriptions int            // subscription hints
 	verdicts      counts
 }
 
-// post sends the request, which must be answered with 202, and checks the result.
-func (r request) post(t testing.TB, path string, tokens *webhook.Tokens, certificates *webhook.Certificates) {
+// post sends the request to a receiver that checks tokens and decrypts content.
+func (r request) post(t testing.TB, tokens *webhook.Tokens, certificates *webhook.Certificates) {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"value": r.items, "validationTokens": r.tokens})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newHintStore()
-	answer := send(newVerifyingHandler(t, s, tokens, certificates), path, string(body))
-	if answer.Code != http.StatusAccepted || answer.Body.Len() != 0 {
-		t.Errorf("answer = %d %q, want 202 and no body", answer.Code, answer.Body)
-	}
-	reads, subscriptions := len(s.mailboxes(ooo.HintRead)), len(s.mailboxes(ooo.HintSubscription))
-	if reads != r.reads || subscriptions != r.subscriptions || !maps.Equal(s.verdicts, r.verdicts) {
-		t.Errorf("%d read hints, %d subscription hints, verdicts %v, want %d, %d, %v",
-			reads, subscriptions, s.verdicts, r.reads, r.subscriptions, r.verdicts)
-	}
+	exchange{string(body), 202, r.reads, r.subscriptions, r.verdicts}.run(t, webhook.NotificationPath, tokens, certificates)
 }
 
-func (r request) run(t *testing.T, name string, tokens *webhook.Tokens, certificates *webhook.Certificates) {
-	for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
-		t.Run(name+" at "+path, func(t *testing.T) { r.post(t, path, tokens, certificates) })
-	}
-}
+var forAnn, forBob = []ooo.ObjectID{ann}, []ooo.ObjectID{bob}
 
 // TestResourceData has a request for each hole that published receivers have had.
 func TestResourceData(t *testing.T) {
 	l := globalLogin()
 	tokens := runTokens(t, l.config())
-	newest, old := newFiles(t).write(t, key1(), time.Hour), newFiles(t).write(t, key2(), time.Hour)
+	newest, old := writePair(t, t.TempDir(), key1(), time.Hour), writePair(t, t.TempDir(), key2(), time.Hour)
 	certificates := loadCertificates(t, newest, old)
 	e, oldPair := newEncrypter(t, certificates), newEncrypter(t, loadCertificates(t, old))
-	unknownPair := newEncrypter(t, loadCertificates(t, newFiles(t).write(t, key3(), time.Hour)))
+	unknownPair := newEncrypter(t, loadCertificates(t, writePair(t, t.TempDir(), key3(), time.Hour)))
 	content := func(edits ...func(map[string]any)) func(map[string]any) {
 		return set("encryptedContent", e.encrypt(t, event, nil, edits...))
 	}
@@ -73,42 +53,42 @@ func TestResourceData(t *testing.T) {
 			return lifecycleItem(ann, "subscriptionRemoved", edits...)
 		}
 		for name, r := range map[string]request{
-			"valid":                        {good, []any{e.item(t, ann)}, 1, 0, counts{"accepted": 1}},
-			"old certificate":              {good, []any{oldPair.item(t, ann)}, 1, 0, counts{"accepted": 1}},
-			"tokens without resource data": {good, []any{changeItem(ann)}, 1, 0, counts{"accepted": 1}},
-			"neither":                      {nil, []any{changeItem(ann)}, 1, 0, counts{"accepted": 1}},
-			"null content":                 {nil, []any{changeItem(ann, set("encryptedContent", nil))}, 1, 0, counts{"accepted": 1}},
-			"lifecycle event":              {good, []any{removal()}, 1, 1, counts{"lifecycle": 1}},
-			"unknown event":                {good, []any{lifecycleItem(ann, "renamed")}, 0, 0, counts{"ignored": 1}},
-			"unknown certificate":          {good, []any{unknownPair.item(t, ann)}, 1, 0, counts{"undecryptable": 1}},
+			"valid":                        {good, []any{e.item(t, ann)}, forAnn, 0, counts{"accepted": 1}},
+			"old certificate":              {good, []any{oldPair.item(t, ann)}, forAnn, 0, counts{"accepted": 1}},
+			"tokens without resource data": {good, []any{changeItem(ann)}, forAnn, 0, counts{"accepted": 1}},
+			"neither":                      {nil, []any{changeItem(ann)}, forAnn, 0, counts{"accepted": 1}},
+			"null content":                 {nil, []any{changeItem(ann, set("encryptedContent", nil))}, forAnn, 0, counts{"accepted": 1}},
+			"lifecycle event":              {good, []any{removal()}, forAnn, 1, counts{"lifecycle": 1}},
+			"unknown event":                {good, []any{lifecycleItem(ann, "renamed")}, nil, 0, counts{"ignored": 1}},
+			"unknown certificate":          {good, []any{unknownPair.item(t, ann)}, forAnn, 0, counts{"undecryptable": 1}},
 
-			"no tokens":                       {nil, []any{e.item(t, ann)}, 0, 0, counts{"bad_token": 1}},
-			"empty list of tokens":            {[]any{}, []any{e.item(t, ann)}, 0, 0, counts{"bad_token": 1}},
-			"token instead of a list":         {good[0], []any{changeItem(ann)}, 0, 0, counts{"bad_token": 1}},
-			"null token":                      {[]any{good[0], nil}, []any{e.item(t, ann)}, 0, 0, counts{"bad_token": 1}},
-			"only the second token is bad":    {[]any{good[0], bad}, []any{e.item(t, ann)}, 0, 0, counts{"bad_token": 1}},
-			"only the first token is bad":     {[]any{bad, good[0]}, []any{e.item(t, ann)}, 0, 0, counts{"bad_token": 1}},
-			"bad token, no resource data":     {[]any{bad}, []any{changeItem(ann), removal()}, 0, 0, counts{"bad_token": 2}},
-			"no tokens, lifecycle event":      {nil, []any{removal(content())}, 0, 0, counts{"bad_token": 1}},
-			"no tokens, unknown certificate":  {nil, []any{unknownPair.item(t, ann)}, 0, 0, counts{"bad_token": 1}},
-			"no tokens, second item has data": {nil, []any{changeItem(bob), e.item(t, ann)}, 1, 0, counts{"accepted": 1, "bad_token": 1}},
-			"no tokens, content is a string":  {nil, []any{changeItem(ann, set("encryptedContent", "x"))}, 0, 0, counts{"bad_token": 1}},
+			"no tokens":                       {nil, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
+			"empty list of tokens":            {[]any{}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
+			"token instead of a list":         {good[0], []any{changeItem(ann)}, nil, 0, counts{"bad_token": 1}},
+			"null token":                      {[]any{good[0], nil}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
+			"only the second token is bad":    {[]any{good[0], bad}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
+			"only the first token is bad":     {[]any{bad, good[0]}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
+			"bad token, no resource data":     {[]any{bad}, []any{changeItem(ann), removal()}, nil, 0, counts{"bad_token": 2}},
+			"no tokens, lifecycle event":      {nil, []any{removal(content())}, nil, 0, counts{"bad_token": 1}},
+			"no tokens, unknown certificate":  {nil, []any{unknownPair.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
+			"no tokens, second item has data": {nil, []any{changeItem(bob), e.item(t, ann)}, forBob, 0, counts{"accepted": 1, "bad_token": 1}},
+			"no tokens, content is a string":  {nil, []any{changeItem(ann, set("encryptedContent", "x"))}, nil, 0, counts{"bad_token": 1}},
 
-			"no clientState":              {good, []any{e.item(t, ann), changeItem(bob, content(), without("clientState"))}, 1, 0, counts{"accepted": 1, "forged": 1}},
-			"wrong clientState":           {good, []any{changeItem(ann, content(), set("clientState", "x"))}, 0, 0, counts{"forged": 1}},
-			"null clientState, lifecycle": {good, []any{removal(content(), set("clientState", nil))}, 0, 0, counts{"forged": 1}},
+			"no clientState":          {good, []any{e.item(t, ann), changeItem(bob, content(), without("clientState"))}, forAnn, 0, counts{"accepted": 1, "forged": 1}},
+			"wrong clientState":       {good, []any{changeItem(ann, content(), set("clientState", "x"))}, nil, 0, counts{"forged": 1}},
+			"null clientState, event": {good, []any{removal(content(), set("clientState", nil))}, nil, 0, counts{"forged": 1}},
 
-			"only the second signature is wrong": {good, []any{e.item(t, ann), e.item(t, bob, wrongSignature)}, 1, 0, counts{"accepted": 1, "bad_signature": 1}},
-			"only the first signature is wrong":  {good, []any{e.item(t, ann, wrongSignature), e.item(t, bob)}, 1, 0, counts{"accepted": 1, "bad_signature": 1}},
-			"wrong signature, lifecycle event":   {good, []any{removal(content(wrongSignature))}, 0, 0, counts{"bad_signature": 1}},
-			"content is a string":                {good, []any{changeItem(ann, set("encryptedContent", "x"))}, 0, 0, counts{"bad_signature": 1}},
-			"content is empty":                   {good, []any{changeItem(ann, set("encryptedContent", map[string]any{}))}, 0, 0, counts{"bad_signature": 1}},
+			"second signature wrong": {good, []any{e.item(t, ann), e.item(t, bob, wrongSignature)}, forAnn, 0, counts{"accepted": 1, "bad_signature": 1}},
+			"first signature wrong":  {good, []any{e.item(t, ann, wrongSignature), e.item(t, bob)}, forBob, 0, counts{"accepted": 1, "bad_signature": 1}},
+			"wrong signature, event": {good, []any{removal(content(wrongSignature))}, nil, 0, counts{"bad_signature": 1}},
+			"content is a string":    {good, []any{changeItem(ann, set("encryptedContent", "x"))}, nil, 0, counts{"bad_signature": 1}},
+			"content is empty":       {good, []any{changeItem(ann, set("encryptedContent", map[string]any{}))}, nil, 0, counts{"bad_signature": 1}},
 		} {
-			r.run(t, name+" "+version, tokens, certificates)
+			t.Run(name+" "+version, func(t *testing.T) { r.post(t, tokens, certificates) })
 		}
 		for name, forge := range forgeries(version) {
-			forged := []any{l.token(t, version, forge)}
-			request{forged, []any{e.item(t, ann)}, 0, 0, counts{"bad_token": 1}}.run(t, "token: "+name+" "+version, tokens, certificates)
+			r := request{[]any{l.token(t, version, forge)}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}}
+			t.Run("token: "+name+" "+version, func(t *testing.T) { r.post(t, tokens, certificates) })
 		}
 	}
 }
@@ -132,7 +112,7 @@ func changeBytes(name string, change func([]byte) []byte) func(map[string]any) {
 func TestEncryptedContent(t *testing.T) {
 	l := globalLogin()
 	tokens, good := runTokens(t, l.config()), []any{l.token(t, "1.0")}
-	certificates := loadCertificates(t, newFiles(t).write(t, key1(), time.Hour))
+	certificates := loadCertificates(t, writePair(t, t.TempDir(), key1(), time.Hour))
 	e := newEncrypter(t, certificates)
 	otherKey := encrypter{e.id, &key3().PublicKey}
 	edited := func(edit func(map[string]any)) map[string]any { return e.encrypt(t, event, nil, edit) }
@@ -162,46 +142,54 @@ func TestEncryptedContent(t *testing.T) {
 		"array":                              e.encrypt(t, "[]", nil),
 		"empty text":                         e.encrypt(t, "", nil),
 	} {
-		request{good, []any{changeItem(ann, set("encryptedContent", content))}, 0, 0, counts{"bad_signature": 1}}.run(t, name, tokens, certificates)
+		r := request{good, []any{changeItem(ann, set("encryptedContent", content))}, nil, 0, counts{"bad_signature": 1}}
+		t.Run(name, func(t *testing.T) { r.post(t, tokens, certificates) })
 	}
-	whole := []any{changeItem(ann, set("encryptedContent", e.encrypt(t, `{"id":"a block"}`, nil)))}
-	request{good, whole, 1, 0, counts{"accepted": 1}}.run(t, "padding of a whole block", tokens, certificates)
-	request{good, []any{e.item(t, ann)}, 1, 0, counts{"undecryptable": 1}}.run(t, "no certificates", tokens, nil)
-	request{nil, []any{e.item(t, ann)}, 1, 0, counts{"accepted": 1}}.run(t, "tokens not checked", nil, certificates)
+	wholeBlock := []any{changeItem(ann, set("encryptedContent", e.encrypt(t, `{"id":"a block"}`, nil)))}
+	request{good, wholeBlock, forAnn, 0, counts{"accepted": 1}}.post(t, tokens, certificates)
+	request{good, []any{e.item(t, ann)}, forAnn, 0, counts{"undecryptable": 1}}.post(t, tokens, nil)
+	request{nil, []any{e.item(t, ann)}, forAnn, 0, counts{"accepted": 1}}.post(t, nil, certificates)
 }
 
 func TestKeysUnavailable(t *testing.T) {
 	l := globalLogin()
 	l.down = true
 	tokens, good := runTokens(t, l.config()), []any{l.token(t, "2.0")}
-	certificates := loadCertificates(t, newFiles(t).write(t, key1(), time.Hour))
+	certificates := loadCertificates(t, writePair(t, t.TempDir(), key1(), time.Hour))
 	e, unknownPair := newEncrypter(t, certificates), encrypter{"unknown", &key3().PublicKey}
 	for name, r := range map[string]request{
-		"resource data":                   {good, []any{e.item(t, ann)}, 1, 0, counts{"unverified": 1}},
-		"no resource data":                {good, []any{changeItem(ann), changeItem(bob)}, 2, 0, counts{"unverified": 2}},
-		"lifecycle event":                 {good, []any{lifecycleItem(ann, "subscriptionRemoved")}, 1, 1, counts{"unverified": 1}},
-		"neither tokens nor data":         {nil, []any{changeItem(ann)}, 1, 0, counts{"accepted": 1}},
-		"unknown certificate":             {good, []any{unknownPair.item(t, ann)}, 1, 0, counts{"unverified": 1}},
-		"wrong signature":                 {good, []any{e.item(t, ann, set("dataSignature", signatureOf("x")))}, 0, 0, counts{"bad_signature": 1}},
-		"wrong clientState":               {good, []any{e.item(t, ann), changeItem(bob, set("clientState", "x"))}, 1, 0, counts{"unverified": 1, "forged": 1}},
-		"resource data without tokens":    {nil, []any{e.item(t, ann)}, 0, 0, counts{"bad_token": 1}},
-		"token that is bad without a key": {[]any{l.token(t, "2.0", setClaim("azp", otherTenant))}, []any{e.item(t, ann)}, 0, 0, counts{"bad_token": 1}},
+		"resource data":           {good, []any{e.item(t, ann)}, forAnn, 0, counts{"unverified": 1}},
+		"no resource data":        {good, []any{changeItem(ann), changeItem(bob)}, []ooo.ObjectID{ann, bob}, 0, counts{"unverified": 2}},
+		"lifecycle event":         {good, []any{lifecycleItem(ann, "subscriptionRemoved")}, forAnn, 1, counts{"unverified": 1}},
+		"neither tokens nor data": {nil, []any{changeItem(ann)}, forAnn, 0, counts{"accepted": 1}},
+		"unknown certificate":     {good, []any{unknownPair.item(t, ann)}, forAnn, 0, counts{"unverified": 1}},
+		"wrong signature":         {good, []any{e.item(t, ann, set("dataSignature", signatureOf("x")))}, nil, 0, counts{"bad_signature": 1}},
+		"wrong clientState":       {good, []any{e.item(t, ann), changeItem(bob, set("clientState", "x"))}, forAnn, 0, counts{"unverified": 1, "forged": 1}},
+		"data without tokens":     {nil, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
 	} {
-		r.run(t, name, tokens, certificates)
+		t.Run(name, func(t *testing.T) { r.post(t, tokens, certificates) })
+	}
+	for _, version := range versions {
+		for name, forge := range forgeries(version) {
+			r := request{[]any{l.token(t, version, forge)}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}}
+			if slices.Contains(needMetadata, name) {
+				r.reads, r.verdicts = forAnn, counts{"unverified": 1}
+			}
+			t.Run("token: "+name+" "+version, func(t *testing.T) { r.post(t, tokens, certificates) })
+		}
 	}
 }
 
 func TestSlowLoginEndpoint(t *testing.T) {
-	signer()
 	key1()
 	synctest.Test(t, func(t *testing.T) {
 		l := globalLogin()
 		l.delay = time.Hour
 		tokens := runTokens(t, l.config())
-		certificates := loadCertificates(t, newFiles(t).write(t, key1(), time.Hour))
+		certificates := loadCertificates(t, writePair(t, t.TempDir(), key1(), time.Hour))
 		began := time.Now()
-		request{[]any{l.token(t, "1.0")}, []any{newEncrypter(t, certificates).item(t, ann)}, 1, 0, counts{"unverified": 1}}.
-			post(t, webhook.NotificationPath, tokens, certificates)
+		request{[]any{l.token(t, "1.0")}, []any{newEncrypter(t, certificates).item(t, ann)}, forAnn, 0, counts{"unverified": 1}}.
+			post(t, tokens, certificates)
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("answered after %v, want at most 2 s", took)
 		}
@@ -212,8 +200,8 @@ func TestForgedItemsFetchNoKeys(t *testing.T) {
 	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
 		time.Sleep(10 * time.Minute)
 		for range 10 {
-			request{[]any{l.token(t, "1.0", useNewKey)}, []any{changeItem(ann, set("clientState", "x"))}, 0, 0, counts{"forged": 1}}.
-				post(t, webhook.NotificationPath, tokens, nil)
+			request{[]any{l.token(t, "1.0", useNewKey)}, []any{changeItem(ann, set("clientState", "x"))}, nil, 0, counts{"forged": 1}}.
+				post(t, tokens, nil)
 		}
 		if got := l.fetchCount(); got != 2 {
 			t.Errorf("metadata fetched %d times, want only twice in advance", got)
