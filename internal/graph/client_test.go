@@ -156,10 +156,8 @@ func TestNoRedirects(t *testing.T) {
 
 func TestConcurrentCalls(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	c := e.runClient()
+	e, c, ids := newEnvWithUsers(t, 40)
 	hook := newHook(t)
-	ids := e.users(40)
 	if err := c.Token(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,14 @@ func newEnv(t testing.TB, cfg graphsim.Config) *env {
 	return e
 }
 
+// newEnvWithUsers starts a local Graph with users, see users, and returns a client that
+// renews its token.
+func newEnvWithUsers(t testing.TB, count int) (*env, *graph.Client, []ooo.ObjectID) {
+	t.Helper()
+	e := newEnv(t, graphsim.Config{})
+	return e, e.runClient(), e.users(count)
+}
+
 // runClient returns a client that renews its token.
 func (e *env) runClient() *graph.Client {
 	e.t.Helper()
@@ -124,23 +132,19 @@ func (c *requestCounter) add(operation string, status int, _ time.Duration) {
 	c.counts[request{operation, status}]++
 }
 
-func (c *requestCounter) count(operation string, status int) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.counts[request{operation, status}]
-}
-
-// total returns the number of requests of an operation, whatever their status.
-func (c *requestCounter) total(operation string) (sum int) {
+// count returns the number of requests of an operation with a status, or anyStatus.
+func (c *requestCounter) count(operation string, status int) (sum int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for r, n := range c.counts {
-		if r.operation == operation {
+		if r.operation == operation && (r.status == status || status == anyStatus) {
 			sum += n
 		}
 	}
 	return sum
 }
+
+const anyStatus = -1
 
 // operations has a call of each kind. They need two ids or more, the address of the first
 // user, and the id of a subscription.

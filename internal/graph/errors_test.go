@@ -182,9 +182,7 @@ func TestTranslateWaits(t *testing.T) {
 // and deletions, which have tests of their own.
 func TestErrorsOfEachCall(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	c := e.runClient()
-	ids := e.users(5)
+	e, c, ids := newEnvWithUsers(t, 5)
 	created, err := c.CreateSubscription(t.Context(), subscriptionRequest(ids[0], newHook(t).URL, time.Hour))
 	if err != nil {
 		t.Fatal(err)

@@ -16,9 +16,7 @@ import (
 
 func TestRead(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	c := e.runClient()
-	ids := e.users(20)
+	e, c, ids := newEnvWithUsers(t, 20)
 	tests := map[string]struct {
 		ids           []ooo.ObjectID
 		gets, batches int // requests
@@ -54,9 +52,7 @@ func TestRead(t *testing.T) {
 // TestOneMailboxFails makes Graph answer the read of one mailbox with an error.
 func TestOneMailboxFails(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	c := e.runClient()
-	ids := e.users(3)
+	e, c, ids := newEnvWithUsers(t, 3)
 	tests := map[string]struct {
 		mailbox graphsim.Mailbox
 		fault   graphsim.Fault
@@ -116,9 +112,7 @@ func checkError(t *testing.T, what string, err, want error, wait *ooo.Throttled)
 
 func TestReadCanceled(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	c := e.runClient()
-	ids := e.users(2)
+	e, c, ids := newEnvWithUsers(t, 2)
 	e.setFault(graphsim.Fault{Operation: "all", Kind: "hang"})
 	for _, some := range [][]ooo.ObjectID{ids[:1], ids} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -224,8 +218,7 @@ func TestAnswersNotFromGraph(t *testing.T) {
 
 func TestUnchangedAnswers(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	c, all := e.runClient(), e.users(4)
+	e, c, all := newEnvWithUsers(t, 4)
 	for name, ids := range map[string][]ooo.ObjectID{"alone": all[:1], "together": all[1:]} {
 		known := make([]ooo.Digest, len(ids))
 		for i, r := range c.Read(t.Context(), ids, known) {
@@ -277,10 +270,9 @@ func FuzzDecodeBatch(f *testing.F) {
 
 func TestPresences(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	ids := e.users(3)
+	e, c, ids := newEnvWithUsers(t, 3)
 	e.setReplies(ids[1], graphsim.AutomaticRepliesUpdate{Status: new("disabled")})
-	got, err := e.runClient().Presences(t.Context(), []ooo.ObjectID{ids[0], ids[1], "8c1d3b52-0000-4000-8000-000000000000"})
+	got, err := c.Presences(t.Context(), []ooo.ObjectID{ids[0], ids[1], "8c1d3b52-0000-4000-8000-000000000000"})
 	if want := map[ooo.ObjectID]bool{ids[0]: true, ids[1]: false}; err != nil || !maps.Equal(got, want) {
 		t.Errorf("Presences = %v, %v, want %v without the unknown user", got, err, want)
 	}

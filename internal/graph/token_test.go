@@ -51,9 +51,7 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 
 func TestTokenRefusedInsideBatchIsReplaced(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	c := e.runClient()
-	ids := e.users(4)
+	e, c, ids := newEnvWithUsers(t, 4)
 	e.setFault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 4})
 	for i, r := range c.Read(t.Context(), ids, nil) {
 		if r.ID != ids[i] || r.Err != nil || r.Setting.ExternalReply != "I am "+string(ids[i]) {
@@ -68,9 +66,7 @@ func TestTokenRefusedInsideBatchIsReplaced(t *testing.T) {
 // Some mailboxes always answer 401 although the token is valid.
 func TestMailbox401CausesNoLogin(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	c := e.runClient()
-	ids := e.users(4)
+	e, c, ids := newEnvWithUsers(t, 4)
 	e.setFault(graphsim.Fault{User: string(ids[1]), Operation: "batch-item", Kind: "status", Status: 401})
 	e.setFault(graphsim.Fault{User: string(ids[1]), Operation: "read", Kind: "status", Status: 401})
 	for range 3 {
@@ -90,9 +86,7 @@ func TestMailbox401CausesNoLogin(t *testing.T) {
 
 func TestEveryTokenRefused(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, graphsim.Config{})
-	c := e.runClient()
-	ids := e.users(2)
+	e, c, ids := newEnvWithUsers(t, 2)
 	e.setFault(graphsim.Fault{Operation: "read", Kind: "status", Status: 401})
 	began := time.Now()
 	for range 50 {

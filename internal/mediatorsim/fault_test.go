@@ -9,45 +9,6 @@ import (
 	"outlook-monitor/internal/mediatorsim"
 )
 
-func TestReactions(t *testing.T) {
-	type reaction = mediatorsim.Reaction
-	tests := map[string]struct {
-		reaction     reaction
-		want         int
-		acknowledged bool
-	}{
-		"delay only":         {reaction{Delay: time.Millisecond}, 200, true},
-		"error status":       {reaction{Status: 403}, 403, false},
-		"success status":     {reaction{Status: 204}, 204, true},
-		"delay and a status": {reaction{Delay: time.Millisecond, Status: 500}, 500, false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			s := start(t, mediatorsim.Config{})
-			s.Add(ann)
-			s.Answer(func(c mediatorsim.Call) reaction {
-				if c.Email != ann || c.Status != "True" {
-					t.Errorf("react got %+v, want Ann with True", c)
-				}
-				return tt.reaction
-			})
-			if got := setStatus(t, s, ann, "True"); got != tt.want {
-				t.Errorf("setstatus = %d, want %d", got, tt.want)
-			}
-			if calls := s.Calls(); len(calls) != 1 || calls[0].Answered != tt.want {
-				t.Errorf("Calls = %+v, want one answered %d", calls, tt.want)
-			}
-			if _, ok := s.State(ann); ok != tt.acknowledged {
-				t.Errorf("State exists = %t, want %t", ok, tt.acknowledged)
-			}
-			s.Answer(nil)
-			if got := setStatus(t, s, ann, "False"); got != 200 {
-				t.Errorf("setstatus without a reaction = %d, want 200", got)
-			}
-		})
-	}
-}
-
 // hang makes s leave calls unanswered until the caller gives up or s stops.
 func hang(s *mediatorsim.Server) {
 	s.Answer(func(mediatorsim.Call) mediatorsim.Reaction { return mediatorsim.Reaction{Delay: time.Hour} })

@@ -11,33 +11,44 @@ import (
 )
 
 func TestSetStatus(t *testing.T) {
+	const valid = `{"email":"Ann@contoso.example","status":"True","message":"x"}`
 	tests := map[string]struct {
 		body        string
 		contentType string // default application/json
+		reaction    mediatorsim.Reaction
 		want        int
 	}{
-		"valid":                      {`{"email":"Ann@contoso.example","status":"True","message":"x"}`, "", 200},
-		"with a charset":             {`{"email":"Ann@contoso.example","status":"False","message":""}`, "application/json; charset=utf-8", 200},
-		"another spelling":           {`{"email":"ann@contoso.example","status":"True","message":"x"}`, "", 404},
-		"missing field":              {`{"email":"Ann@contoso.example","status":"True"}`, "", 400},
-		"extra field":                {`{"email":"Ann@contoso.example","status":"True","message":"x","more":"y"}`, "", 400},
-		"null message":               {`{"email":"Ann@contoso.example","status":"True","message":null}`, "", 400},
-		"bool status":                {`{"email":"Ann@contoso.example","status":true,"message":"x"}`, "", 400},
-		"lower-case status":          {`{"email":"Ann@contoso.example","status":"true","message":"x"}`, "", 400},
-		"empty email":                {`{"email":"","status":"True","message":"x"}`, "", 400},
-		"list":                       {`["Ann@contoso.example","True","x"]`, "", 400},
-		"not JSON":                   {`x`, "", 400},
-		"another content type":       {`{"email":"Ann@contoso.example","status":"True","message":"x"}`, "text/plain", 400},
-		"body larger than the limit": {`{"email":"Ann@contoso.example","status":"True","message":"` + strings.Repeat("x", 2<<20) + `"}`, "", 400},
+		"valid":                      {body: valid, want: 200},
+		"with a charset":             {body: valid, contentType: "application/json; charset=utf-8", want: 200},
+		"out of office ends":         {body: `{"email":"Ann@contoso.example","status":"False","message":""}`, want: 200},
+		"another spelling":           {body: `{"email":"ann@contoso.example","status":"True","message":"x"}`, want: 404},
+		"missing field":              {body: `{"email":"Ann@contoso.example","status":"True"}`, want: 400},
+		"extra field":                {body: `{"email":"Ann@contoso.example","status":"True","message":"x","more":"y"}`, want: 400},
+		"null message":               {body: `{"email":"Ann@contoso.example","status":"True","message":null}`, want: 400},
+		"bool status":                {body: `{"email":"Ann@contoso.example","status":true,"message":"x"}`, want: 400},
+		"lower-case status":          {body: `{"email":"Ann@contoso.example","status":"true","message":"x"}`, want: 400},
+		"empty email":                {body: `{"email":"","status":"True","message":"x"}`, want: 400},
+		"list":                       {body: `["Ann@contoso.example","True","x"]`, want: 400},
+		"not JSON":                   {body: `x`, want: 400},
+		"another content type":       {body: valid, contentType: "text/plain", want: 400},
+		"body larger than the limit": {body: strings.Replace(valid, "x", strings.Repeat("x", 2<<20), 1), want: 400},
+		"delay only":                 {body: valid, reaction: mediatorsim.Reaction{Delay: time.Millisecond}, want: 200},
+		"error status":               {body: valid, reaction: mediatorsim.Reaction{Status: 403}, want: 403},
+		"success status":             {body: valid, reaction: mediatorsim.Reaction{Status: 204}, want: 204},
+		"delay and a status":         {body: valid, reaction: mediatorsim.Reaction{Delay: time.Millisecond, Status: 500}, want: 500},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, mediatorsim.Config{})
 			s.Add(ann)
+			s.Answer(func(mediatorsim.Call) mediatorsim.Reaction { return tt.reaction })
 			status, text := send(t, s.URL()+"/api/setstatus", tt.body, "Content-Type", cmp.Or(tt.contentType, "application/json"))
 			want := `{"result":"False"}` + "\n"
-			if tt.want == 200 {
+			switch tt.want {
+			case 200:
 				want = `{"result":"True"}` + "\n"
+			case 204:
+				want = ""
 			}
 			if status != tt.want || text != want {
 				t.Errorf("setstatus = %d %q, want %d %q", status, text, tt.want, want)
@@ -45,7 +56,7 @@ func TestSetStatus(t *testing.T) {
 			if calls := s.Calls(); len(calls) != 1 || calls[0].Answered != tt.want {
 				t.Errorf("Calls = %+v, want one answered %d", calls, tt.want)
 			}
-			if _, ok := s.State(ann); ok != (tt.want == 200) {
+			if _, ok := s.State(ann); ok != (tt.want < 300) {
 				t.Errorf("State exists = %t, want %t", ok, !ok)
 			}
 		})
