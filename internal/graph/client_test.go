@@ -158,9 +158,7 @@ func TestConcurrentCalls(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 40)
 	hook := newHook(t)
-	if err := c.Token(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	e.must(c.Token(t.Context()))
 	before := e.logins()
 	e.RevokeTokens()
 	var callers sync.WaitGroup

@@ -38,9 +38,7 @@ func TestCredentials(t *testing.T) {
 		Issuer: "https://cluster.example", Subject: "system:serviceaccount:default:outlook-monitor",
 		Audience: jwt.ClaimStrings{"api://AzureADTokenExchange"}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
 	}).SignedString([]byte("cluster"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	e.must(err)
 	for name, cfg := range map[string]graph.Config{
 		"secret":            {ClientSecret: graphsim.DefaultClientSecret},
 		"certificate":       {CertificatePath: "testdata/plain.pem"},
@@ -63,9 +61,7 @@ func (e *env) checkLogins(t *testing.T, cfg graph.Config, ids []ooo.ObjectID) {
 	}
 	var renewed string
 	source, err := graph.NewTokenSource(cfg, "https://redis.azure.com/.default", func(objectID, token string) { renewed = objectID + token })
-	if err != nil {
-		t.Fatal(err)
-	}
+	e.must(err)
 	objectID, token, err := source.Token(t.Context())
 	if err != nil || objectID != graphsim.DefaultClientID || token == "" || renewed != objectID+token {
 		t.Errorf("Token = %q, %d bytes, %v, want one for %s that onRenew received", objectID, len(token), err, graphsim.DefaultClientID)
@@ -113,12 +109,8 @@ func TestCertificateReadAtEachLogin(t *testing.T) {
 		t.Errorf("Token = %v, want %v", err, ooo.ErrUnauthorized)
 	}
 	pair, err := os.ReadFile("testdata/plain.pem")
-	if err == nil {
-		err = os.WriteFile(cfg.CertificatePath, pair, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	e.must(err)
+	e.must(os.WriteFile(cfg.CertificatePath, pair, 0o600))
 	await.True(t, "a login with the new file", func() bool { return c.Token(t.Context()) == nil })
 }
 

@@ -184,9 +184,7 @@ func TestErrorsOfEachCall(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 5)
 	created, err := c.CreateSubscription(t.Context(), subscriptionRequest(ids[0], newHook(t).URL, time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
+	e.must(err)
 	calls := operations(t.Context(), c, ids, "user0001@contoso.example", "", created.ID)
 	delete(calls, "Read of one")
 	delete(calls, "CreateSubscription")

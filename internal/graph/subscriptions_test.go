@@ -39,9 +39,7 @@ func TestSubscriptionLifecycle(t *testing.T) {
 	c := e.runClient()
 	request := subscriptionRequest(e.user(graphsim.User{UserPrincipalName: "ann@contoso.example"}), newHook(t).URL, 2*time.Hour)
 	created, err := c.CreateSubscription(t.Context(), request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e.must(err)
 	want := ooo.GraphSubscription{ID: created.ID, Resource: request.Resource, NotificationURL: request.NotificationURL,
 		LifecycleURL: request.LifecycleURL, ExpiresAt: request.ExpiresAt.UTC().Truncate(time.Second)}
 	if created != want || created.ID == "" {

@@ -25,9 +25,7 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 	ids := e.users(3)
 	hook := newHook(t).URL
 	created, err := e.runClient().CreateSubscription(t.Context(), subscriptionRequest(ids[1], hook, time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
+	e.must(err)
 	calls := func(c *graph.Client) map[string]func() error {
 		return operations(t.Context(), c, ids, "user0001@contoso.example", hook, created.ID)
 	}
@@ -37,9 +35,7 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			c := e.newClient(e.config)
-			if err := c.Token(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			e.must(c.Token(t.Context()))
 			before := e.logins()
 			e.RevokeTokens()
 			if err := calls(c)[name](); err != nil || e.logins()-before != 1 {

@@ -53,15 +53,13 @@ func TestPlaceholderDates(t *testing.T) {
 		f.setReplies(u, graphsim.AutomaticRepliesUpdate{Status: &status, ScheduledStartDateTime: &past, ScheduledEndDateTime: &past})
 		before := time.Now().UTC().Truncate(time.Hour)
 		got, err := f.AutomaticReplies(u.ID)
-		after := time.Now().UTC().Truncate(time.Hour)
-		if err != nil {
-			t.Fatal(err)
+		f.must(err)
+		hour := before
+		if got.ScheduledStartDateTime != graphsim.UTC(before) { // it has just ended
+			hour = time.Now().UTC().Truncate(time.Hour)
 		}
-		if s := got.ScheduledStartDateTime; s != graphsim.UTC(before) && s != graphsim.UTC(after) {
-			t.Errorf("start while %s = %+v, want the current hour, %v", status, s, before)
-		}
-		if e := got.ScheduledEndDateTime; e != graphsim.UTC(before.AddDate(0, 0, 1)) && e != graphsim.UTC(after.AddDate(0, 0, 1)) {
-			t.Errorf("end while %s = %+v, want a day later", status, e)
+		if got.ScheduledStartDateTime != graphsim.UTC(hour) || got.ScheduledEndDateTime != graphsim.UTC(hour.AddDate(0, 0, 1)) {
+			t.Errorf("dates while %s = %+v, want the current hour, %v, and a day later", status, got, hour)
 		}
 	}
 }
@@ -98,14 +96,6 @@ func TestSetMailbox(t *testing.T) {
 	if a := f.read(u); string(a.raw) != `{"status":"sometimes"}` {
 		t.Errorf("read = %s, want the body that was set", a.raw)
 	}
-	t.Run("unknown user", func(t *testing.T) {
-		if a := f.graph("GET", "/users/nobody@contoso.example"+repliesPath, nil); a.status != 404 || a.code() != "ErrorInvalidUser" {
-			t.Errorf("read by UPN = %d %s, want 404 ErrorInvalidUser", a.status, a.raw)
-		}
-		if a := f.graph("GET", "/users/00000000-0000-4000-8000-000000000000"+repliesPath, nil); a.status != 404 || a.code() != "ResourceNotFound" {
-			t.Errorf("read by id = %d %s, want 404 ResourceNotFound", a.status, a.raw)
-		}
-	})
 }
 
 func TestMailboxConcurrency(t *testing.T) {
@@ -173,11 +163,8 @@ func TestReadStats(t *testing.T) {
 	if got.Calls["read"]["200"] != 4 || got.Calls["read"]["404"] != 1 || got.Calls["token"]["200"] != 1 {
 		t.Errorf("calls = %v, want 4 successful reads, 1 failed one, 1 token", got.Calls)
 	}
-	if got.ReadGaps.Count != 2 {
-		t.Errorf("gaps = %+v, want the two of one mailbox", got.ReadGaps)
-	}
-	if got.MaxConcurrentPerMailbox != 1 {
-		t.Errorf("most concurrent = %d, want 1", got.MaxConcurrentPerMailbox)
+	if got.ReadGaps.Count != 2 || got.MaxConcurrentPerMailbox != 1 {
+		t.Errorf("gaps = %+v, most concurrent = %d, want the two of one mailbox, and 1", got.ReadGaps, got.MaxConcurrentPerMailbox)
 	}
 	f.ResetStats()
 	f.read(ann)
