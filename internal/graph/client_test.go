@@ -112,44 +112,33 @@ func TestRequestHeaders(t *testing.T) {
 	}
 }
 
-// Other packages wait and retry.
-func TestNoRetries(t *testing.T) {
+// Other packages wait and retry. A redirect would send the token to another host.
+func TestNoRetriesAndRedirects(t *testing.T) {
 	t.Parallel()
-	for _, status := range []int{429, 500, 502, 503, 504} {
-		var requests atomic.Int32
-		c := newStub(t, func(w http.ResponseWriter, _ *http.Request) {
+	var elsewhere, requests atomic.Int32
+	other := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	for _, status := range []int{307, 429, 500, 502, 503, 504} {
+		answer := func(w http.ResponseWriter, r *http.Request) {
 			requests.Add(1)
 			w.Header().Set("Retry-After", "1")
+			w.Header().Set("Location", other.URL+r.URL.Path)
 			writeJSON(w, status, graphError("Whatever", ""))
-		}).client(t)
-		for name, call := range stubOperations(t, c) {
+		}
+		s := newStub(t, answer)
+		calls := stubOperations(t, s.client(t))
+		s.config.AuthorityHost = serveTLS(t, http.HandlerFunc(answer)).URL
+		login := s.client(t)
+		calls["Token"] = func() error { return login.Token(t.Context()) }
+		for name, call := range calls {
 			before := requests.Load()
 			err := call()
-			if got := requests.Load() - before; err == nil || got != 1 {
+			_, waits := errors.AsType[*ooo.Throttled](err)
+			if got := requests.Load() - before; got != 1 || !waits && !errors.Is(err, ooo.ErrUnavailable) {
 				t.Errorf("%s answered with %d: %d requests and %v, want 1 and an error", name, status, got, err)
 			}
 		}
 	}
-}
-
-func TestNoRedirects(t *testing.T) {
-	t.Parallel()
-	var requests atomic.Int32
-	other := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
-	redirect := func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
-	}
-	s := newStub(t, redirect)
-	calls := stubOperations(t, s.client(t))
-	s.config.AuthorityHost = serveTLS(t, http.HandlerFunc(redirect)).URL
-	login := s.client(t)
-	calls["Token"] = func() error { return login.Token(t.Context()) }
-	for name, call := range calls {
-		if err := call(); !errors.Is(err, ooo.ErrUnavailable) {
-			t.Errorf("%s = %v, want %v", name, err, ooo.ErrUnavailable)
-		}
-	}
-	if n := requests.Load(); n != 0 {
+	if n := elsewhere.Load(); n != 0 {
 		t.Errorf("the other host got %d requests, want none", n)
 	}
 }

@@ -102,11 +102,6 @@ func (e *env) setFault(f graphsim.Fault) {
 	e.must(err)
 }
 
-func (e *env) setMailbox(id ooo.ObjectID, m graphsim.Mailbox) {
-	e.t.Helper()
-	e.must(e.SetMailbox(string(id), m))
-}
-
 // logins returns how many times the local Graph was asked for a token.
 func (e *env) logins() (sum int64) {
 	for _, n := range e.Stats().Calls["token"] {

