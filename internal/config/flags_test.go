@@ -53,25 +53,19 @@ func TestFlagsOverrideVariables(t *testing.T) {
 }
 
 func TestBoolFlag(t *testing.T) {
-	tests := map[string]struct {
-		args []string
-		want string
-	}{
-		"no value, a flag follows": {[]string{"--allow-anonymous", "--log-level=info"}, "true"},
-		"true":                     {[]string{"--allow-anonymous=true"}, "true"},
-		"false":                    {[]string{"--allow-anonymous=false"}, "false"},
-		"invalid":                  {[]string{"--allow-anonymous=perhaps"}, "perhaps"},
-		"absent":                   {nil, "false"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			c, _, err := parse(t, append([]string{"serve"}, tt.args...)...)
-			effective := c.Serve.Effective(required().get)
-			i := slices.IndexFunc(effective, func(s config.EffectiveSetting) bool { return s.Name == "ALLOW_ANONYMOUS" })
-			if err != nil || effective[i].Value != tt.want {
-				t.Errorf("ALLOW_ANONYMOUS = %q, %v, want %q", effective[i].Value, err, tt.want)
-			}
-		})
+	for args, want := range map[string]string{
+		"serve": "false",
+		"serve --allow-anonymous --log-level=info": "true",
+		"serve --allow-anonymous=true":             "true",
+		"serve --allow-anonymous=false":            "false",
+		"serve --allow-anonymous=perhaps":          "perhaps",
+	} {
+		c, _, err := parse(t, strings.Fields(args)...)
+		effective := c.Serve.Effective(required().get)
+		i := slices.IndexFunc(effective, func(s config.EffectiveSetting) bool { return s.Name == "ALLOW_ANONYMOUS" })
+		if err != nil || effective[i].Value != want {
+			t.Errorf("ALLOW_ANONYMOUS with %s = %q, %v, want %q", args, effective[i].Value, err, want)
+		}
 	}
 }
 

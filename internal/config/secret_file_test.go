@@ -42,20 +42,18 @@ func TestSecretFile(t *testing.T) {
 func TestSecretFileMistakes(t *testing.T) {
 	content := func(text string) string { return file(t, "secret", []byte(text)) }
 	tests := map[string]mistakeTest{
-		"file and variable":      {env{"MONITOR_TOKEN_FILE": content("very-secret-token-1")}, "MONITOR_TOKEN_FILE", "MONITOR_TOKEN are both set"},
-		"file and old variable":  {env{"AZURE_CLIENT_SECRET": "", "CLIENT_SECRET": "very-secret", "AZURE_CLIENT_SECRET_FILE": content("very-secret")}, "AZURE_CLIENT_SECRET_FILE", "CLIENT_SECRET are both set"},
-		"missing":                {env{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_SECRET_FILE": "/nowhere"}, "AZURE_CLIENT_SECRET_FILE", `"/nowhere", which can't be read`},
-		"missing token":          {env{"MONITOR_TOKEN": "", "MONITOR_TOKEN_FILE": "/nowhere"}, "MONITOR_TOKEN_FILE", "can't be read"},
-		"missing mediator":       {env{"MEDIATOR_URL": "", "MEDIATOR_URL_FILE": "/nowhere"}, "MEDIATOR_URL_FILE", "can't be read"},
-		"missing tunnel token":   {env{"TUNNEL": "ngrok", "NGROK_AUTHTOKEN_FILE": "/nowhere"}, "NGROK_AUTHTOKEN_FILE", "can't be read"},
-		"missing Redis URL":      {env{"REDIS_AUTH": "entra", "REDIS_URL_FILE": "/nowhere"}, "REDIS_URL_FILE", "can't be read"},
-		"not a regular file":     {env{"MEDIATOR_TOKEN_FILE": os.DevNull}, "MEDIATOR_TOKEN_FILE", "not a regular file"},
-		"only a newline":         {env{"MEDIATOR_TOKEN_FILE": content("\n")}, "MEDIATOR_TOKEN_FILE", "is empty: write the secret to it"},
-		"too long":               {env{"MEDIATOR_TOKEN_FILE": content(strings.Repeat("very-secret", 2000))}, "MEDIATOR_TOKEN_FILE", "longer than 16 KiB"},
-		"two lines":              {env{"MEDIATOR_TOKEN_FILE": content("very-secret\nvery-secret\n")}, "MEDIATOR_TOKEN", "(in MEDIATOR_TOKEN_FILE) contains a control character"},
-		"invalid URL":            {env{"REDIS_URL_FILE": content("very-secret")}, "REDIS_URL", "(in REDIS_URL_FILE) is not a Redis URL"},
-		"short token":            {env{"MONITOR_TOKEN": "", "MONITOR_TOKEN_FILE": content("very-secret")}, "MONITOR_TOKEN", "at least 16"},
-		"invalid signing secret": {env{"MEDIATOR_SIGNING_SECRET_FILE": content("very-secret")}, "MEDIATOR_SIGNING_SECRET", "whsec_"},
+		"file and variable":     {env{"MONITOR_TOKEN_FILE": content("very-secret-token-1")}, "MONITOR_TOKEN_FILE", "MONITOR_TOKEN are both set"},
+		"file and old variable": {env{"AZURE_CLIENT_SECRET": "", "CLIENT_SECRET": "very-secret", "AZURE_CLIENT_SECRET_FILE": content("very-secret")}, "AZURE_CLIENT_SECRET_FILE", "CLIENT_SECRET are both set"},
+		"missing":               {env{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_SECRET_FILE": "/nowhere"}, "AZURE_CLIENT_SECRET_FILE", `"/nowhere", which can't be read`},
+		"missing token":         {env{"MONITOR_TOKEN": "", "MONITOR_TOKEN_FILE": "/nowhere"}, "MONITOR_TOKEN_FILE", "can't be read"},
+		"missing mediator":      {env{"MEDIATOR_URL": "", "MEDIATOR_URL_FILE": "/nowhere"}, "MEDIATOR_URL_FILE", "can't be read"},
+		"missing tunnel token":  {env{"TUNNEL": "ngrok", "NGROK_AUTHTOKEN_FILE": "/nowhere"}, "NGROK_AUTHTOKEN_FILE", "can't be read"},
+		"missing Redis URL":     {env{"REDIS_AUTH": "entra", "REDIS_URL_FILE": "/nowhere"}, "REDIS_URL_FILE", "can't be read"},
+		"not a regular file":    {env{"MEDIATOR_TOKEN_FILE": os.DevNull}, "MEDIATOR_TOKEN_FILE", "not a regular file"},
+		"only a newline":        {env{"MEDIATOR_TOKEN_FILE": content("\n")}, "MEDIATOR_TOKEN_FILE", "is empty: write the secret to it"},
+		"too long":              {env{"MEDIATOR_TOKEN_FILE": content(strings.Repeat("very-secret", 2000))}, "MEDIATOR_TOKEN_FILE", "longer than 16 KiB"},
+		"two lines":             {env{"MEDIATOR_TOKEN_FILE": content("very-secret\nvery-secret\n")}, "MEDIATOR_TOKEN", "(in MEDIATOR_TOKEN_FILE) contains a control character"},
+		"invalid URL":           {env{"REDIS_URL_FILE": content("very-secret")}, "REDIS_URL", "(in REDIS_URL_FILE) is not a Redis URL"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) { tt.check(t) })

@@ -129,7 +129,6 @@ func TestURLsPrintNoPasswords(t *testing.T) {
 		"signature in the query":          {"https://h/?sig=" + password, "https://h/?sig=xxxxx"},
 		"nodes of a Cluster":              {"redis://h1:6379?addr=h2:6379&addr=h3:6379", "redis://h1:6379?addr=h2:6379&addr=h3:6379"},
 		"password in an invalid query":    {"redis://h?password=" + password + ";x", "[redacted]"},
-		"password with a percent sign":    {"redis://h?password=%zz" + password, "[redacted]"},
 		"password with a slash":           {"redis://u:1/" + password + "@h", "[redacted]"},
 		"password with a question mark":   {"redis://u:1?" + password + "@h", "[redacted]"},
 		"password with a hash":            {"redis://u:1#" + password + "@h", "[redacted]"},
