@@ -111,7 +111,7 @@ func TestBroken(t *testing.T) {
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				lines[i] = fmt.Sprintf("%-62s %-48s %s\n", m.name, cmp.Or(m.cell, "three replicas"), join(violated))
+				lines[i] = fmt.Sprintf("%-62s %-48s %q\n", m.name, cmp.Or(m.cell, "three replicas"), violated)
 			})
 		}
 	})
@@ -144,15 +144,4 @@ func (m mutant) run(t *testing.T, name string) (violated []promise) {
 		}
 	}
 	return violated
-}
-
-func join(promises []promise) string {
-	if len(promises) == 0 {
-		return "NONE: the mutant survives"
-	}
-	texts := make([]string, len(promises))
-	for i, p := range promises {
-		texts[i] = string(p)
-	}
-	return strings.Join(texts, "; ")
 }

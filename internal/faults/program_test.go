@@ -16,15 +16,16 @@ import (
 // program builds an executable at the first call and returns its path.
 type program func() (path string, err error)
 
-// buildDir creates the directory for executables.
-var buildDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "outlook-monitor-faults") })
+// buildDir is the directory for executables.
+var buildDir string
 
-// TestMain deletes the executables at the end.
 func TestMain(m *testing.M) {
-	m.Run()
-	if dir, err := buildDir(); err == nil {
-		_ = os.RemoveAll(dir)
+	var err error
+	if buildDir, err = os.MkdirTemp("", "outlook-monitor-faults"); err != nil {
+		panic(err)
 	}
+	m.Run()
+	_ = os.RemoveAll(buildDir)
 }
 
 var unmodified = buildWith("plain", func() ([]edit, error) { return nil, nil })
@@ -32,11 +33,7 @@ var unmodified = buildWith("plain", func() ([]edit, error) { return nil, nil })
 // buildWith builds the program with some edits.
 func buildWith(name string, edits func() ([]edit, error)) program {
 	return sync.OnceValues(func() (string, error) {
-		dir, err := buildDir()
-		if err != nil {
-			return "", err
-		}
-		dir = filepath.Join(dir, name)
+		dir := filepath.Join(buildDir, name)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", err
 		}

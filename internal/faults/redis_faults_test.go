@@ -16,12 +16,7 @@ import (
 // redisDo sends one command to a server.
 func redisDo(t testing.TB, s *redistest.Server, args ...any) any {
 	t.Helper()
-	options, err := redis.ParseURL(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	options.MaxRetries = -1
-	client := redis.NewClient(options)
+	client := redis.NewClient(&redis.Options{Addr: s.Addr(), MaxRetries: -1})
 	defer client.Close()
 	answer, err := client.Do(context.Background(), args...).Result()
 	if err != nil {
