@@ -178,8 +178,8 @@ func TestTranslateWaits(t *testing.T) {
 	}
 }
 
-// TestErrorsOfEachCall makes Graph answer all calls with errors, except lone reads, creations
-// and deletions, which have tests of their own.
+// TestErrorsOfEachCall makes Graph answer all calls with errors, except lone reads, which have
+// a test of their own.
 func TestErrorsOfEachCall(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 5)
@@ -187,7 +187,6 @@ func TestErrorsOfEachCall(t *testing.T) {
 	e.must(err)
 	calls := operations(t.Context(), c, ids, "user0001@contoso.example", "", created.ID)
 	delete(calls, "Read of one")
-	delete(calls, "CreateSubscription")
 	calls["Read"] = func() error {
 		results := c.Read(t.Context(), ids, nil)
 		for i, r := range results {
@@ -213,14 +212,14 @@ func TestErrorsOfEachCall(t *testing.T) {
 		"401":              {fault: graphsim.Fault{Kind: "status", Status: 401}, want: ooo.ErrUnauthorized},
 		"400":              {fault: graphsim.Fault{Kind: "status", Status: 400}, want: ooo.ErrRejected},
 		"403": {fault: graphsim.Fault{Kind: "status", Status: 403, Code: "Authorization_RequestDenied"}, want: ooo.ErrDenied,
-			except: map[string]error{"PatchSubscription": denied, "DeleteSubscription": denied, "SubscriptionPages": denied}},
+			except: map[string]error{"CreateSubscription": denied, "PatchSubscription": denied, "DeleteSubscription": denied, "SubscriptionPages": denied}},
 		"404": {fault: graphsim.Fault{Kind: "status", Status: 404, Code: "UnknownError"}, want: ooo.ErrUnavailable,
 			except: map[string]error{"PatchSubscription": gone, "DeleteSubscription": gone}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			for _, tt.fault.Operation = range []string{
-				"batch", "directory", "presence", "subscription-renew", "subscription-delete", "subscription-list",
+				"batch", "directory", "presence", "subscription-create", "subscription-renew", "subscription-delete", "subscription-list",
 			} {
 				e.setFault(tt.fault)
 			}
