@@ -171,6 +171,7 @@ func TestRunRenewsTokenBeforeExpiry(t *testing.T) {
 		var l logins
 		go graph.NewTokens(l.fetch).Run(t.Context())
 		time.Sleep(24*time.Hour - time.Minute)
+		synctest.Wait()
 		if l.count != 36 {
 			t.Errorf("%d logins in a day, want 36: one each 40 minutes", l.count)
 		}
