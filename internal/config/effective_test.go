@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -34,20 +33,18 @@ func TestEffective(t *testing.T) {
 		"MESSAGE":             {Value: "external", From: "default"},
 		"CLIENT_STATE_KEY":    {Value: "made once, kept in Redis", From: "default"},
 	}
-	var names, rows []string
-	for _, got := range effective {
-		names = append(names, got.Name)
-		if want, ok := want[got.Name]; ok {
-			if want.Name = got.Name; got != want {
-				t.Errorf("Effective = %+v, want %+v", got, want)
-			}
+	rows := config.Table()
+	if len(effective) != len(rows) {
+		t.Fatalf("Effective has %d settings, want %d", len(effective), len(rows))
+	}
+	for i, row := range rows {
+		expected, ok := want[row.Name]
+		if !ok {
+			expected = effective[i]
 		}
-	}
-	for _, row := range config.Table() {
-		rows = append(rows, row.Name)
-	}
-	if !slices.Equal(names, rows) {
-		t.Errorf("Effective names %v, want those of the table %v", names, rows)
+		if expected.Name = row.Name; effective[i] != expected {
+			t.Errorf("Effective = %+v, want %+v", effective[i], expected)
+		}
 	}
 	text := fmt.Sprint(effective)
 	for _, secret := range []string{"the-client-secret", "of-the-flag", "the-password"} {

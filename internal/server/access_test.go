@@ -100,7 +100,8 @@ func TestWrongTokensAreDelayed(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		try(here, "", "wrong")
-		if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[1], "count=1012") || counted.Load() != 1013 {
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[1], "count=1012") || counted.Load() != 1013 {
 			t.Errorf("log = %q after %d, want a second line a minute later with count=1012", lines, counted.Load())
 		}
 	})
@@ -137,8 +138,9 @@ func TestForbidden(t *testing.T) {
 		}
 	}
 	for host, loopback := range map[string]bool{
-		"localhost": true, "LOCALHOST:8080": true, "localhost.": true, "127.0.0.1:80": true, "127.9.9.9": true, "[::1]:8080": true, "[::1]": true,
-		"[::ffff:127.0.0.1]:80": true, "evil.example": false, "localhost.evil.example:80": false, "10.0.0.1:8080": false, "": false, "0.0.0.0": false,
+		"localhost": true, "LOCALHOST:8080": true, "localhost.": true, "127.0.0.1:80": true, "127.9.9.9": true, "[::1]:8080": true,
+		"[::1]": true, "[::ffff:127.0.0.1]:80": true,
+		"evil.example": false, "localhost.evil.example:80": false, "10.0.0.1:8080": false, "": false, "0.0.0.0": false,
 	} {
 		r := request("GET", "/api/users")
 		r.Host = host

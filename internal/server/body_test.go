@@ -65,19 +65,6 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
-func TestQueuedRequestIsServed(t *testing.T) {
-	guarded(t, func(t *testing.T, s *guardedServer) {
-		s.call(here, declared(1)+hold, "1")
-		s.call(here, declared(1)+hold, "1")
-		c := s.call(here, declared(1), "1")
-		time.Sleep(300 * time.Millisecond)
-		s.release <- struct{}{}
-		if got := c.answered(); got != 200 {
-			t.Errorf("answer = %d, want 200", got)
-		}
-	})
-}
-
 // TestTooLongBodyIsSentFirst sends all of a body before it reads the answer.
 func TestTooLongBodyIsSentFirst(t *testing.T) {
 	t.Parallel()

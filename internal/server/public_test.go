@@ -267,6 +267,7 @@ func declared(size int) string {
 const (
 	undeclared = "POST " + notifications + " HTTP/1.1\r\nTransfer-Encoding: chunked"
 	hold       = "\r\nHold: 1"
+	fromThere  = "\r\nFrom-There: 1" // makes TestOverload send the request from there
 )
 
 // chunked returns the first chunk of a body of undeclared length.
@@ -283,28 +284,35 @@ func TestOverload(t *testing.T) {
 		}
 	}
 	slow := func(head, body string) func(s *guardedServer) { return before(900, here, head, body) }
+	slowLong := declared(4 * mib)
+	memoryInUse := before(1, here, declared(4*mib)+hold, spaces(4*mib))
 	working := before(2, here, declared(1)+hold, "1")
+	workingShortly := func(s *guardedServer) {
+		working(s)
+		time.AfterFunc(300*time.Millisecond, func() { s.release <- struct{}{} })
+	}
 	tests := map[string]struct {
 		before     func(s *guardedServer)
 		head, body string
 		status     int
 		within     time.Duration
 	}{
-		"idle":                                         {nil, declared(4), "1234", 200, 0},
-		"slow senders, long":                           {slow(declared(4*mib), "{"), declared(4), "1234", 200, 0},
-		"slow senders, undeclared length":              {slow(undeclared, chunked("{")), declared(4), "1234", 200, 0},
-		"slow senders, short":                          {slow(declared(9), "{"), declared(4), "1234", 200, 0},
-		"slow senders, over 16 KiB":                    {slow(declared(4*mib), spaces(20*kib)), declared(4), "1234", 200, 0},
-		"long body beside a slow one of its source":    {before(1, here, declared(4*mib), spaces(20*kib)), declared(mib), spaces(mib), 200, 1500 * time.Millisecond},
-		"long body beside slow ones of another source": {before(9, here, declared(4*mib), spaces(20*kib)), "POST " + notifications + " HTTP/1.1\r\nFrom-There: 1\r\nContent-Length: 4194304", spaces(4 * mib), 200, 0},
-		"memory in use, short body":                    {before(1, here, declared(4*mib)+hold, spaces(4*mib)), declared(16 * kib), spaces(16 * kib), 200, 0},
-		"memory in use, long body":                     {before(1, here, declared(4*mib)+hold, spaces(4*mib)), declared(mib), spaces(mib), 503, 1500 * time.Millisecond},
-		"over the concurrency":                         {working, declared(1), "1", 503, 400 * time.Millisecond},
-		"declared length too long":                     {nil, declared(4*mib + 1), "", 413, 0},
-		"undeclared length too long":                   {nil, undeclared, chunked(spaces(4*mib + 1)), 413, 0},
-		"malformed":                                    {nil, undeclared, "zz\r\n", 400, 0},
-		"malformed after 16 KiB":                       {nil, undeclared, chunked(spaces(16*kib)) + "zz\r\n", 400, 0},
-		"stalled, undeclared length":                   {nil, undeclared, chunked(spaces(100 * kib)), 408, time.Second},
+		"idle":                                 {nil, declared(4), "1234", 200, 0},
+		"slow senders, long":                   {slow(declared(4*mib), "{"), declared(4), "1234", 200, 0},
+		"slow senders, undeclared length":      {slow(undeclared, chunked("{")), declared(4), "1234", 200, 0},
+		"slow senders, short":                  {slow(declared(9), "{"), declared(4), "1234", 200, 0},
+		"slow senders, over 16 KiB":            {slow(declared(4*mib), spaces(20*kib)), declared(4), "1234", 200, 0},
+		"long beside a slow one of its source": {before(1, here, slowLong, spaces(20*kib)), declared(mib), spaces(mib), 200, 1500 * time.Millisecond},
+		"long beside slow ones of another":     {before(9, here, slowLong, spaces(20*kib)), declared(4*mib) + fromThere, spaces(4 * mib), 200, 0},
+		"memory in use, short body":            {memoryInUse, declared(16 * kib), spaces(16 * kib), 200, 0},
+		"memory in use, long body":             {memoryInUse, declared(mib), spaces(mib), 503, 1500 * time.Millisecond},
+		"queued for concurrency":               {workingShortly, declared(1), "1", 200, 300 * time.Millisecond},
+		"over the concurrency":                 {working, declared(1), "1", 503, 400 * time.Millisecond},
+		"declared length too long":             {nil, declared(4*mib + 1), "", 413, 0},
+		"undeclared length too long":           {nil, undeclared, chunked(spaces(4*mib + 1)), 413, 0},
+		"malformed":                            {nil, undeclared, "zz\r\n", 400, 0},
+		"malformed after 16 KiB":               {nil, undeclared, chunked(spaces(16*kib)) + "zz\r\n", 400, 0},
+		"stalled, undeclared length":           {nil, undeclared, chunked(spaces(100 * kib)), 408, time.Second},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -313,7 +321,7 @@ func TestOverload(t *testing.T) {
 					tt.before(s)
 				}
 				from := here
-				if strings.Contains(tt.head, "From-There") {
+				if strings.Contains(tt.head, fromThere) {
 					from = there
 				}
 				c := s.call(from, tt.head, tt.body)
