@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -179,14 +180,13 @@ func (f *fixture) Users(_ context.Context, limit int, cursor string) ([]ooo.User
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []ooo.User
-	for folded := range f.wishes {
-		if u, err := f.user(folded); err == nil && u.Spelling > cursor {
+	for _, folded := range slices.Sorted(maps.Keys(f.wishes)) {
+		if u, err := f.user(folded); err == nil && folded > cursor {
 			all = append(all, u)
 		}
 	}
-	slices.SortFunc(all, func(a, b ooo.User) int { return strings.Compare(a.Spelling, b.Spelling) })
 	if len(all) > limit {
-		return all[:limit], all[limit-1].Spelling, f.err
+		return all[:limit], all[limit-1].Folded(), f.err
 	}
 	return all, "", f.err
 }

@@ -3,10 +3,11 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -17,37 +18,25 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// TestMonitorDuringSync calls /monitor during a sync with several callers, as the mediator
-// does.
+// TestMonitorDuringSync calls /monitor during each of several syncs, as the mediator does.
 func TestMonitorDuringSync(t *testing.T) {
-	const callers = 5
 	f := monitorFixture()
-	var started sync.WaitGroup
-	started.Add(callers)
-	called := make(chan struct{})
-	f.sync = func(ctx context.Context) error {
-		started.Done()
-		select {
-		case <-called:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+	var h http.Handler
+	f.sync = func(context.Context) error {
+		if answer, body := monitor("bob@contoso.example", "True").ask(h); answer.Code != 200 {
+			return fmt.Errorf("monitor during a sync = %d %q, want 200", answer.Code, body)
 		}
+		return nil
 	}
-	h := handler(t, f)
+	h = handler(t, f)
 	var syncs sync.WaitGroup
-	for range callers {
+	for range 5 {
 		syncs.Go(func() {
 			if _, body := get("/").ask(h); !strings.HasSuffix(body, "SUCCESSFUL.") {
 				t.Errorf("answer = %q, want a successful sync", body)
 			}
 		})
 	}
-	started.Wait()
-	if answer, body := monitor("bob@contoso.example", "True").ask(h); answer.Code != 200 {
-		t.Errorf("monitor during a sync = %d %q, want 200", answer.Code, body)
-	}
-	close(called)
 	syncs.Wait()
 }
 
@@ -162,27 +151,41 @@ func TestLogContainsNoAddresses(t *testing.T) {
 	}
 }
 
+// oneConnection is a listener.
+type oneConnection chan net.Conn
+
+func (c oneConnection) Accept() (net.Conn, error) {
+	if conn, ok := <-c; ok {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (c oneConnection) Close() error { close(c); return nil }
+func (oneConnection) Addr() net.Addr { return &net.IPAddr{} }
+
 // TestLongSync uses a real server, because net/http takes an expired read deadline for a
 // disconnect.
 func TestLongSync(t *testing.T) {
-	t.Parallel()
-	f := newFixture()
-	f.sync = func(ctx context.Context) error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(6 * time.Second): // longer than a body may take
-			return nil
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture()
+		f.sync = func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(40 * time.Second): // longer than a body may take
+				return nil
+			}
 		}
-	}
-	server := httptest.NewServer(handler(t, f))
-	defer server.Close()
-	answer, err := http.Get(server.URL + "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if text, err := io.ReadAll(answer.Body); err != nil || !strings.Contains(string(text), "SUCCESSFUL") {
-		t.Errorf("answer = %q, %v, want a successful sync", text, err)
-	}
+		client, peer := net.Pipe()
+		listener := make(oneConnection, 1)
+		listener <- peer
+		server := http.Server{Handler: handler(t, f)}
+		go func() { _ = server.Serve(listener) }()
+		defer server.Close()
+		go func() { _, _ = io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n") }()
+		if answer, err := io.ReadAll(client); err != nil || !strings.Contains(string(answer), "SUCCESSFUL") {
+			t.Errorf("answer = %q, %v, want a successful sync", answer, err)
+		}
+	})
 }
