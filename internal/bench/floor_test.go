@@ -11,17 +11,13 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"outlook-monitor/internal/graphsim"
-)
-
-const (
-	clientID     = graphsim.DefaultClientID
-	clientSecret = graphsim.DefaultClientSecret
 )
 
 const (
@@ -33,7 +29,7 @@ const (
 type floorParams struct {
 	Graph   graphInfo
 	IDs     []string
-	Rate    float64 // reads a second; 0: no limit
+	Rate    float64 // reads a second
 	Burst   float64 // seconds whose batches are sent together; 0: each batch at its own time
 	HTTP1   bool
 	Seconds float64
@@ -41,8 +37,8 @@ type floorParams struct {
 
 // floorResult is the result of the floor of reading.
 type floorResult struct {
-	Reads, Seconds float64
-	CPU            float64 // seconds of its process
+	Reads float64
+	CPU   float64 // seconds of its process
 }
 
 // runReadFloor reads mailboxes at the least possible cost: with net/http, one typed struct
@@ -52,10 +48,8 @@ func runReadFloor(ctx context.Context, o floorParams, report func(any)) error {
 	if err != nil {
 		return err
 	}
-	var batches [][]string
-	for ids := o.IDs; len(ids) >= batchSize; ids = ids[batchSize:] {
-		batches = append(batches, ids[:batchSize])
-	}
+	full := len(o.IDs) / batchSize * batchSize
+	batches := slices.Collect(slices.Chunk(o.IDs[:full], batchSize))
 	if len(batches) == 0 {
 		return errors.New("too few users for a batch")
 	}
@@ -67,13 +61,11 @@ func runReadFloor(ctx context.Context, o floorParams, report func(any)) error {
 		workers.Go(func() {
 			for {
 				n := next.Add(1) - 1
-				if o.Rate > 0 {
-					at := float64(n) * batchSize / o.Rate
-					if o.Burst > 0 {
-						at = math.Floor(at/o.Burst) * o.Burst
-					}
-					time.Sleep(time.Until(began.Add(time.Duration(at * float64(time.Second)))))
+				at := float64(n) * batchSize / o.Rate
+				if o.Burst > 0 {
+					at = math.Floor(at/o.Burst) * o.Burst
 				}
+				time.Sleep(time.Until(began.Add(time.Duration(at * float64(time.Second)))))
 				if !time.Now().Before(end) {
 					return
 				}
@@ -84,12 +76,11 @@ func runReadFloor(ctx context.Context, o floorParams, report func(any)) error {
 		})
 	}
 	workers.Wait()
-	took := time.Since(began).Seconds()
 	done := next.Load() - floorConcurrency - failed.Load()
 	if failed.Load() > done/10 {
 		return fmt.Errorf("%d of %d batches failed", failed.Load(), next.Load())
 	}
-	report(floorResult{Reads: float64(done * batchSize), Seconds: took, CPU: ownCPU() - before})
+	report(floorResult{Reads: float64(done * batchSize), CPU: ownCPU() - before})
 	<-ctx.Done()
 	return nil
 }
@@ -111,7 +102,8 @@ func newBareClient(g graphInfo, http1 bool) (*bareClient, error) {
 		TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: !http1, DisableCompression: true, MaxIdleConnsPerHost: 256,
 	}}}
 	answer, err := b.client.PostForm(g.URL+"/"+g.Tenant+"/oauth2/v2.0/token", url.Values{
-		"grant_type": {"client_credentials"}, "client_id": {clientID}, "client_secret": {clientSecret}, "scope": {g.URL + "/.default"},
+		"grant_type": {"client_credentials"}, "scope": {g.URL + "/.default"},
+		"client_id": {graphsim.DefaultClientID}, "client_secret": {graphsim.DefaultClientSecret},
 	})
 	if err != nil {
 		return nil, err

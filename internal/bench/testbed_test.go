@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
@@ -71,8 +72,9 @@ func newTestbed(t testing.TB, p config) *testbed {
 	}
 	tb.env = map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": t.TempDir(), "SSL_CERT_FILE": ca, "AZURE_TENANT_ID": tb.graph.Tenant,
-		"AZURE_CLIENT_ID": clientID, "AZURE_CLIENT_SECRET": clientSecret, "AZURE_AUTHORITY_HOST": tb.graph.URL,
-		"GRAPH_ENDPOINT": tb.graph.URL, "REDIS_URL": tb.redisURL, "MEDIATOR_URL": tb.mediator.URL,
+		"AZURE_CLIENT_ID": graphsim.DefaultClientID, "AZURE_CLIENT_SECRET": graphsim.DefaultClientSecret,
+		"AZURE_AUTHORITY_HOST": tb.graph.URL,
+		"GRAPH_ENDPOINT":       tb.graph.URL, "REDIS_URL": tb.redisURL, "MEDIATOR_URL": tb.mediator.URL,
 		"LOG_FORMAT": "json", "LOG_LEVEL": "warn", "CLIENT_STATE_KEY": clientStateKey,
 	}
 	maps.Copy(tb.env, p.env)
