@@ -72,7 +72,7 @@ func newReplica(t *testing.T, ln net.Listener, redisURL string, ca *acmeServer) 
 			return store.Lock(ctx, name, server.LockTime)
 		},
 	})
-	serving(t, ln, a.TLS())
+	serving(t, ln, hello, a.TLS())
 	return replica{a, t, ln.Addr().String(), ca, store.Storage("acme")}
 }
 
@@ -159,7 +159,7 @@ func TestServerNames(t *testing.T) {
 	a := newACME(t, server.ACMEConfig{Storage: v})
 	await.Run(t, a.Run)
 	ln := loopback(t)
-	serving(t, ln, a.TLS())
+	serving(t, ln, hello, a.TLS())
 	handshake := func(name string, protos ...string) error {
 		dialer := tls.Dialer{Config: &tls.Config{ServerName: name, NextProtos: protos, InsecureSkipVerify: true}}
 		conn, err := dialer.DialContext(t.Context(), "tcp", ln.Addr().String())

@@ -59,7 +59,7 @@ func TestTLSVersions(t *testing.T) {
 	await.Run(t, acme.Run)
 	for source, cfg := range map[string]*tls.Config{"files": filesTLS(t), "ACME": acme.TLS()} {
 		ln := loopback(t)
-		serving(t, ln, cfg)
+		serving(t, ln, hello, cfg)
 		for version, want := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
 			dialer := tls.Dialer{Config: &tls.Config{ServerName: domain, InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}}
 			conn, err := dialer.DialContext(t.Context(), "tcp", ln.Addr().String())

@@ -33,14 +33,14 @@ func loopback(t *testing.T) net.Listener {
 }
 
 // serving runs Serve until the test ends.
-func serving(t *testing.T, ln net.Listener, cfg *tls.Config) {
+func serving(t *testing.T, ln net.Listener, h http.Handler, cfg *tls.Config) {
 	t.Helper()
 	await.Run(t, func(ctx context.Context) error {
-		return server.Serve(ctx, server.Listener{Listener: ln, Handler: http.HandlerFunc(hello), TLS: cfg}, slog.New(slog.DiscardHandler))
+		return server.Serve(ctx, server.Listener{Listener: ln, Handler: h, TLS: cfg}, slog.New(slog.DiscardHandler))
 	})
 }
 
-func hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
+var hello http.HandlerFunc = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
 
 func write(t *testing.T, file string, text []byte) {
 	t.Helper()

@@ -2,9 +2,7 @@ package server_test
 
 import (
 	"bufio"
-	"context"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"runtime"
@@ -14,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/server"
 )
 
@@ -67,11 +64,8 @@ func heap() int64 {
 // TestFlood floods the server with silent connections, slow senders of all kinds and long
 // bodies at once, over the network. cmd/outlook-monitor tests bodies that are costly to decode.
 func TestFlood(t *testing.T) {
-	h := public(accepted, server.PublicConfig{Concurrency: 16})
 	ln := loopback(t)
-	await.Run(t, func(ctx context.Context) error {
-		return server.Serve(ctx, server.Listener{Listener: ln, Handler: h}, slog.New(slog.DiscardHandler))
-	})
+	serving(t, ln, public(accepted, server.PublicConfig{Concurrency: 16}), nil)
 	whole := spaces(4 * mib)
 	before := heap()
 	var attackers sync.WaitGroup

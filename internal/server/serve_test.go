@@ -152,7 +152,7 @@ func TestServeDrains(t *testing.T) {
 func TestListenerFailure(t *testing.T) {
 	p := newPipes()
 	_ = p.Close()
-	err := server.Serve(t.Context(), server.Listener{Listener: p, Handler: http.HandlerFunc(hello)}, slog.New(slog.DiscardHandler))
+	err := server.Serve(t.Context(), server.Listener{Listener: p, Handler: hello}, slog.New(slog.DiscardHandler))
 	if !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve = %v, want %v", err, net.ErrClosed)
 	}
@@ -170,7 +170,7 @@ func TestResponseHeaders(t *testing.T) {
 		"https": {filesTLS(t), http.Header{"Strict-Transport-Security": {"max-age=31536000"}}},
 	} {
 		ln := loopback(t)
-		serving(t, ln, tt.cfg)
+		serving(t, ln, hello, tt.cfg)
 		response, err := (&http.Client{Transport: transport}).Get(scheme + "://" + ln.Addr().String())
 		if err != nil {
 			t.Fatal(err)

@@ -36,8 +36,10 @@ func TestGauges(t *testing.T) {
 	g, up := gauges, true
 	m.WatchGauges(func() telemetry.Gauges { return g })
 	m.WatchRedis(func() bool { return up })
+	p := telemetry.Pool{Total: 5, Idle: 2, Hits: 10, Misses: 5, Timeouts: 1}
+	m.WatchPool(func() telemetry.Pool { return p })
 	compare(t, scrape(t, m), map[string]string{"outlook_monitor_redis_up": "1"})
-	g.Away, up = 6, false
+	g.Away, up, p.Idle, p.Hits = 6, false, 4, 11
 	compare(t, scrape(t, m), map[string]string{
 		`outlook_monitor_redis_up`:                                  "0",
 		`outlook_monitor_owned_partitions`:                          "32",
@@ -58,6 +60,12 @@ func TestGauges(t *testing.T) {
 		`outlook_monitor_backlog{work="deliver"}`:                   "0",
 		`outlook_monitor_backlog_lag_seconds{work="read"}`:          "1.5",
 		`outlook_monitor_backlog_lag_seconds{work="deliver"}`:       "0",
+		`outlook_monitor_redis_pool_connections{state="idle"}`:      "4",
+		`outlook_monitor_redis_pool_connections{state="used"}`:      "1",
+		`outlook_monitor_redis_pool_events_total{event="hit"}`:      "11",
+		`outlook_monitor_redis_pool_events_total{event="miss"}`:     "5",
+		`outlook_monitor_redis_pool_events_total{event="stale"}`:    "0",
+		`outlook_monitor_redis_pool_events_total{event="timeout"}`:  "1",
 	})
 	g.Covered = false // no subscriptions are configured
 	compare(t, scrape(t, m), map[string]string{
@@ -81,20 +89,4 @@ func TestUnknownValuesAreAbsent(t *testing.T) {
 			t.Errorf("scrape contains %s, want it absent", name)
 		}
 	}
-}
-
-func TestPool(t *testing.T) {
-	m := telemetry.NewMetrics(build)
-	p := telemetry.Pool{Total: 5, Idle: 2, Hits: 10, Misses: 5, Timeouts: 1}
-	m.WatchPool(func() telemetry.Pool { return p })
-	scrape(t, m)
-	p.Idle, p.Hits = 4, 11
-	compare(t, scrape(t, m), map[string]string{
-		`outlook_monitor_redis_pool_connections{state="idle"}`:     "4",
-		`outlook_monitor_redis_pool_connections{state="used"}`:     "1",
-		`outlook_monitor_redis_pool_events_total{event="hit"}`:     "11",
-		`outlook_monitor_redis_pool_events_total{event="miss"}`:    "5",
-		`outlook_monitor_redis_pool_events_total{event="stale"}`:   "0",
-		`outlook_monitor_redis_pool_events_total{event="timeout"}`: "1",
-	})
 }
