@@ -84,7 +84,8 @@ func TestMonitorAcceptHeader(t *testing.T) {
 		"": false, "*/*": false, "text/html": false, "application/json": true, "application/json, */*": true,
 		"text/html, application/json;q=0.9": false, "application/json, text/html;q=0.9": true, "application/*": true,
 		"application/json;q=0.5, text/*;q=0.6": false, "nonsense": false, "application/json;q=x": false,
-		"application/json;q=0": false, "application/json;q=7, text/html": false, "text/html;q=0, */*": true, "*/*;q=0": false, "text/*, application/json;q=1.0": true,
+		"application/json;q=7, text/html": false, "application/json;q=0": false, "text/html;q=0, */*": true,
+		"*/*;q=0": false, "text/*, application/json;q=1.0": true,
 	}
 	for accept, want := range tests {
 		r := monitor("bob@contoso.example", "True")

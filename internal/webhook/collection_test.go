@@ -16,7 +16,7 @@ func FuzzDecode(f *testing.F) {
 		`{"value":[{"lifecycleEvent":"missed","clientState":null}],"validationTokens":["x"]}`,
 		`{"value":[{"changeType":"updated","encryptedContent":{"data":"eA==","dataKey":"eA==","dataSignature":"eA==","encryptionCertificateId":"c"}}],"validationTokens":["a.b.c",null]}`,
 		`{"value":[{"changeType":"updated","encryptedContent":"x"}],"validationTokens":"x"}`, `{"value":[{"changeType":"updated","encryptedContent":null}],"validationTokens":[]}`,
-		`{"value":null}`, `{"value":[null,1,{}]}`, `{"value":{}}`, `[]`, ``, `{"value":[{"changeType":{}}]}`,
+		`{"value":null}`, `{"value":[null,1,{}]}`, `{"value":{}}`, `[]`, `null`, ``, `{"value":[{"changeType":{}}]}`,
 		`{"Value":[],"v\u0061lue":[{"CLIENTSTATE":"a\"\ud800\u00e4","clientState":"\\\"b"}]} `, `{"value":[{"id":"` + "\xff" + `"}]}`,
 		`{"value":[}`, `{"value":[]}x`, `{"value":[{"id":"1",}]}`, `{"value":[01]}`, `{"value":["` + "\n" + `"]}`,
 	} {

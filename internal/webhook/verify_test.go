@@ -45,6 +45,7 @@ func TestResourceData(t *testing.T) {
 	content := func(edits ...func(map[string]any)) func(map[string]any) {
 		return set("encryptedContent", e.encrypt(t, event, nil, edits...))
 	}
+	forged := changeItem(bob, content(), without("clientState"))
 	wrongSignature := set("dataSignature", signatureOf("x"))
 	for _, version := range versions {
 		good := []any{l.token(t, version)}
@@ -69,14 +70,12 @@ func TestResourceData(t *testing.T) {
 			"only the second token is bad":    {[]any{good[0], bad}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
 			"only the first token is bad":     {[]any{bad, good[0]}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
 			"bad token, no resource data":     {[]any{bad}, []any{changeItem(ann), removal()}, nil, 0, counts{"bad_token": 2}},
-			"no tokens, lifecycle event":      {nil, []any{removal(content())}, nil, 0, counts{"bad_token": 1}},
 			"no tokens, unknown certificate":  {nil, []any{unknownPair.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
 			"no tokens, second item has data": {nil, []any{changeItem(bob), e.item(t, ann)}, forBob, 0, counts{"accepted": 1, "bad_token": 1}},
 			"no tokens, content is a string":  {nil, []any{changeItem(ann, set("encryptedContent", "x"))}, nil, 0, counts{"bad_token": 1}},
 
-			"no clientState":          {good, []any{e.item(t, ann), changeItem(bob, content(), without("clientState"))}, forAnn, 0, counts{"accepted": 1, "forged": 1}},
-			"wrong clientState":       {good, []any{changeItem(ann, content(), set("clientState", "x"))}, nil, 0, counts{"forged": 1}},
-			"null clientState, event": {good, []any{removal(content(), set("clientState", nil))}, nil, 0, counts{"forged": 1}},
+			"no clientState":    {good, []any{e.item(t, ann), forged}, forAnn, 0, counts{"accepted": 1, "forged": 1}},
+			"wrong clientState": {good, []any{changeItem(ann, content(), set("clientState", "x"))}, nil, 0, counts{"forged": 1}},
 
 			"second signature wrong": {good, []any{e.item(t, ann), e.item(t, bob, wrongSignature)}, forAnn, 0, counts{"accepted": 1, "bad_signature": 1}},
 			"first signature wrong":  {good, []any{e.item(t, ann, wrongSignature), e.item(t, bob)}, forBob, 0, counts{"accepted": 1, "bad_signature": 1}},
@@ -138,9 +137,6 @@ func TestEncryptedContent(t *testing.T) {
 		"padding of different bytes":         prepared(func(p *plainContent) { p.data[len(p.data)-2] ^= 1 }),
 		"text that is not JSON":              e.encrypt(t, "not JSON", nil),
 		"text that only begins as an object": e.encrypt(t, `{"id":`, nil),
-		"null":                               e.encrypt(t, "null", nil),
-		"array":                              e.encrypt(t, "[]", nil),
-		"empty text":                         e.encrypt(t, "", nil),
 	} {
 		r := request{good, []any{changeItem(ann, set("encryptedContent", content))}, nil, 0, counts{"bad_signature": 1}}
 		t.Run(name, func(t *testing.T) { r.post(t, tokens, certificates) })
@@ -157,6 +153,7 @@ func TestKeysUnavailable(t *testing.T) {
 	tokens, good := runTokens(t, l.config()), []any{l.token(t, "2.0")}
 	certificates := loadCertificates(t, writePair(t, t.TempDir(), key1(), time.Hour))
 	e, unknownPair := newEncrypter(t, certificates), encrypter{"unknown", &key3().PublicKey}
+	forged := changeItem(bob, set("clientState", "x"))
 	for name, r := range map[string]request{
 		"resource data":           {good, []any{e.item(t, ann)}, forAnn, 0, counts{"unverified": 1}},
 		"no resource data":        {good, []any{changeItem(ann), changeItem(bob)}, []ooo.ObjectID{ann, bob}, 0, counts{"unverified": 2}},
@@ -164,7 +161,7 @@ func TestKeysUnavailable(t *testing.T) {
 		"neither tokens nor data": {nil, []any{changeItem(ann)}, forAnn, 0, counts{"accepted": 1}},
 		"unknown certificate":     {good, []any{unknownPair.item(t, ann)}, forAnn, 0, counts{"unverified": 1}},
 		"wrong signature":         {good, []any{e.item(t, ann, set("dataSignature", signatureOf("x")))}, nil, 0, counts{"bad_signature": 1}},
-		"wrong clientState":       {good, []any{e.item(t, ann), changeItem(bob, set("clientState", "x"))}, forAnn, 0, counts{"unverified": 1, "forged": 1}},
+		"wrong clientState":       {good, []any{e.item(t, ann), forged}, forAnn, 0, counts{"unverified": 1, "forged": 1}},
 		"data without tokens":     {nil, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
 	} {
 		t.Run(name, func(t *testing.T) { r.post(t, tokens, certificates) })
