@@ -67,9 +67,9 @@ func wantBackoff(t *testing.T, times []time.Time, first, most time.Duration) {
 }
 
 func TestNewKindOfFailureResetsBackoff(t *testing.T) {
-	withUncovered(t, func(f *fixture) { f.failNext(4, ooo.ErrUnavailable) }, func(t *testing.T, f *fixture) {
+	withUncovered(t, func(f *fixture) { f.failWith(failOn(ooo.ErrUnavailable, "", 1, 2, 3, 4)) }, func(t *testing.T, f *fixture) {
 		advance(10 * time.Second)
-		f.failNext(1, ooo.ErrSubscriptionDenied)
+		f.failWith(failOn(ooo.ErrSubscriptionDenied, "", 1))
 		advance(20 * time.Second)
 		s := f.sub(annID)
 		if wait := time.Until(s.RetryAt); s.ErrorKind != ooo.SubscriptionErrorDenied || s.Failures != 1 || wait > 30*time.Second {
@@ -98,7 +98,7 @@ func TestRetryAfter(t *testing.T) {
 	for name, whole := range map[string]bool{"for this call": false, "for the whole app": true} {
 		t.Run(name, func(t *testing.T) {
 			withUncovered(t, func(f *fixture) {
-				f.failNext(1, fmt.Errorf("429: %w", &ooo.Throttled{After: 5 * time.Minute, WholeApp: whole}))
+				f.failWith(failOn(fmt.Errorf("429: %w", &ooo.Throttled{After: 5 * time.Minute, WholeApp: whole}), "", 1))
 			}, func(t *testing.T, f *fixture) {
 				advance(time.Second)
 				bob := idOf("bob")
@@ -130,9 +130,7 @@ func TestWaitOfWholeAppWithinStepIsNoFailure(t *testing.T) {
 		f.maxLifetime = lifetime / 3
 		f.fail = func(string) error {
 			if len(f.calls) == 1 {
-				f.mu.Lock()
-				defer f.mu.Unlock()
-				f.waits[ooo.SubscriptionWait] = time.Now().Add(5 * time.Minute)
+				f.setWait(t.Context(), ooo.SubscriptionWait, 5*time.Minute)
 			}
 			return nil
 		}
@@ -193,8 +191,7 @@ func TestFirstCreationMeetsFault(t *testing.T) {
 	other := func(fail func(call string) error) func(f *fixture) {
 		return func(f *fixture) {
 			f.onePerResource, f.fail = true, fail
-			f.subscriptions["other"] = ooo.GraphSubscription{ID: "other", Resource: "/users/" + string(annID) + "/events", NotificationURL: hook,
-				LifecycleURL: want.Lifecycle, ExpiresAt: time.Now().Add(30 * time.Minute)}
+			f.addStray("other", "/users/"+string(annID)+"/events")
 		}
 	}
 	gone := func(call string) error {
@@ -208,18 +205,13 @@ func TestFirstCreationMeetsFault(t *testing.T) {
 		calls   string // empty: not checked
 	}{
 		"another exists": {other(noFailure), "create, delete other, create"},
-		"another exists, and can't be deleted once": {other(failOnce("delete other", ooo.ErrUnavailable)), "create, delete other, create, delete other, create"},
+		"another exists, and can't be deleted once": {other(failOn(ooo.ErrUnavailable, "delete other", 1)), "create, delete other, create, delete other, create"},
 		"another exists, and is gone until expiry":  {other(gone), ""},
 		"created without an answer, then Graph unavailable for two calls": {func(f *fixture) {
 			f.loseFirstCreation()
-			f.fail = func(string) error {
-				if len(f.calls) == 2 || len(f.calls) == 3 {
-					return ooo.ErrUnavailable
-				}
-				return nil
-			}
+			f.fail = failOn(ooo.ErrUnavailable, "", 2, 3)
 		}, "create, create, create, create, patch sub-1"},
-		"neither created nor answered": {func(f *fixture) { f.failNext(1, errUnanswered) }, "create, create"},
+		"neither created nor answered": {func(f *fixture) { f.failWith(failOn(errUnanswered, "", 1)) }, "create, create"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -255,8 +247,8 @@ func TestUnansweredCreationOfStoppedMailbox(t *testing.T) {
 		"created": func(f *fixture) {
 			f.onePerResource, f.loseAnswer = true, func(call string) bool { return call == "create" }
 		},
-		"not created":    func(f *fixture) { f.failNext(1, errUnanswered) },
-		"never answered": func(f *fixture) { f.failNext(1000, errUnanswered) },
+		"not created":    func(f *fixture) { f.failWith(failOn(errUnanswered, "", 1)) },
+		"never answered": func(f *fixture) { f.failWith(func(string) error { return errUnanswered }) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			withUncovered(t, prepare, func(t *testing.T, f *fixture) {

@@ -60,6 +60,12 @@ func (f *fixture) Wait(name string) time.Duration {
 	return max(time.Until(f.waits[name]), 0)
 }
 
+func (f *fixture) setWait(_ context.Context, name string, wait time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waits[name] = time.Now().Add(wait)
+}
+
 // start runs a subscriber that owns all partitions until the returned stop, which waits for
 // the steps in flight.
 func (f *fixture) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscriber, stop func()) {
@@ -69,11 +75,7 @@ func (f *fixture) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscrib
 		Registry: f.registry.Registry, Owners: f, Graph: f, Resources: []string{events}, Lifetime: lifetime, SweepInterval: 100_000 * time.Hour,
 		Keys:        func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
 		Certificate: func() (ooo.Certificate, error) { return ooo.Certificate{}, nil },
-		SetWait: func(_ context.Context, name string, wait time.Duration) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.waits[name] = time.Now().Add(wait)
-		},
+		SetWait:     f.setWait,
 		ReadNow: func(id ooo.RecordID, source ooo.Source) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

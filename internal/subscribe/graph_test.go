@@ -75,26 +75,29 @@ func noFailure(string) error { return nil }
 // failWith makes calls fail as fail says from now on.
 func (g *fakeGraph) failWith(fail func(call string) error) { g.set(func() { g.fail = fail }) }
 
-// failNext makes the next n calls fail.
-func (g *fakeGraph) failNext(n int, err error) {
-	g.failWith(func(string) error {
-		if n--; n >= 0 {
+// failOn returns a function for failWith. Of the calls of a kind, or of all calls if that is
+// empty, those with these numbers fail.
+func failOn(err error, kind string, numbers ...int) func(call string) error {
+	n := 0
+	return func(call string) error {
+		if kind != "" && call != kind {
+			return nil
+		}
+		if n++; slices.Contains(numbers, n) {
 			return err
 		}
 		return nil
-	})
+	}
 }
 
-// failOnce makes the first call of a kind fail.
-func failOnce(kind string, err error) func(string) error {
-	done := false
-	return func(call string) error {
-		if call != kind || done {
-			return nil
-		}
-		done = true
-		return err
+// addStray adds a subscription that is in no record.
+func (g *fakeGraph) addStray(id ooo.SubscriptionID, resource string, edits ...func(*ooo.GraphSubscription)) {
+	s := ooo.GraphSubscription{
+		ID: id, Resource: resource, NotificationURL: hook, LifecycleURL: want.Lifecycle, ExpiresAt: time.Now().Add(30 * time.Minute)}
+	for _, edit := range edits {
+		edit(&s)
 	}
+	g.set(func() { g.subscriptions[id] = s })
 }
 
 var errUnanswered = errors.Join(ooo.ErrUnavailable, ooo.ErrNoAnswer)

@@ -57,15 +57,6 @@ func TestRenewalAtTwoThirdsOfGrantedLifetime(t *testing.T) {
 }
 
 func TestEventsOfCoveredMailbox(t *testing.T) {
-	creations := 0
-	failSecondCreation := func(call string) error {
-		if call == "create" {
-			if creations++; creations == 2 {
-				return ooo.ErrUnavailable
-			}
-		}
-		return nil
-	}
 	tests := map[string]struct {
 		event func(f *fixture)
 		calls string
@@ -81,7 +72,7 @@ func TestEventsOfCoveredMailbox(t *testing.T) {
 			}
 		}, "patch sub-1", "sub-1", 0},
 		"check, Graph unavailable at first": {func(f *fixture) {
-			f.failNext(2, ooo.ErrUnavailable)
+			f.failWith(failOn(ooo.ErrUnavailable, "", 1, 2))
 			f.hint(string(ooo.ReauthorizationRequired))
 		}, "patch sub-1, patch sub-1, patch sub-1", "sub-1", 0},
 		"removed and reauthorize received by other replicas": {func(f *fixture) {
@@ -110,15 +101,15 @@ func TestEventsOfCoveredMailbox(t *testing.T) {
 		}, "", "sub-1", 0},
 
 		"replacement, creation fails once": {func(f *fixture) {
-			f.failWith(failOnce("create", ooo.ErrUnavailable))
+			f.failWith(failOn(ooo.ErrUnavailable, "create", 1))
 			f.dropKey()
 		}, "create, create, delete sub-1", "sub-2", 1},
 		"replacement, deletion fails once": {func(f *fixture) {
-			f.failWith(failOnce("delete sub-1", ooo.ErrUnavailable))
+			f.failWith(failOn(ooo.ErrUnavailable, "delete sub-1", 1))
 			f.dropKey()
 		}, "create, delete sub-1, delete sub-1", "sub-2", 1},
 		"replacement, one per resource, creation fails once after deletion": {func(f *fixture) {
-			f.set(func() { f.onePerResource, f.fail = true, failSecondCreation })
+			f.set(func() { f.onePerResource, f.fail = true, failOn(ooo.ErrUnavailable, "create", 2) })
 			f.dropKey()
 		}, "create, delete sub-1, create, create", "sub-2", 1},
 
@@ -127,7 +118,7 @@ func TestEventsOfCoveredMailbox(t *testing.T) {
 			f.monitor(annID, false)
 		}, "delete sub-1", "", 0},
 		"monitoring stops, Graph unavailable at first": {func(f *fixture) {
-			f.failNext(2, ooo.ErrUnavailable)
+			f.failWith(failOn(ooo.ErrUnavailable, "", 1, 2))
 			f.monitor(annID, false)
 		}, "delete sub-1, delete sub-1, delete sub-1", "", 0},
 	}
@@ -291,9 +282,7 @@ func TestNoCallWithoutConfirmedOwnership(t *testing.T) {
 func TestNotificationTimeIsSavedRarely(t *testing.T) {
 	withCovered(t, func(t *testing.T, f *fixture) {
 		began := time.Now()
-		f.mu.Lock()
-		f.waits[ooo.SubscriptionWait] = began.Add(time.Hour) // delays only steps that call Graph
-		f.mu.Unlock()
+		f.setWait(t.Context(), ooo.SubscriptionWait, time.Hour) // delays only steps that call Graph
 		f.monitor(idOf("bob"), true)
 		advance(time.Second)
 		saves := len(f.store.Saves())

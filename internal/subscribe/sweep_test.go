@@ -17,19 +17,12 @@ import (
 func sweepHourly(cfg *subscribe.Config) { cfg.SweepInterval = time.Hour }
 
 func TestSweep(t *testing.T) {
-	stray := func(edit func(s *ooo.GraphSubscription)) func(f *fixture) {
-		return func(f *fixture) {
-			s := ooo.GraphSubscription{ID: "stray", Resource: "/users/nobody/events", NotificationURL: hook, ExpiresAt: time.Now().Add(lifetime)}
-			edit(&s)
-			f.set(func() { f.subscriptions[s.ID] = s })
-		}
+	stray := func(resource string, edits ...func(*ooo.GraphSubscription)) func(f *fixture) {
+		return func(f *fixture) { f.addStray("stray", resource, edits...) }
 	}
-	strayWith := func(more func(f *fixture)) func(f *fixture) {
-		return func(f *fixture) {
-			stray(func(*ooo.GraphSubscription) {})(f)
-			f.set(func() { more(f) })
-		}
-	}
+	otherURL := func(s *ooo.GraphSubscription) { s.NotificationURL = "https://other.example/x" }
+	expired := func(s *ooo.GraphSubscription) { s.ExpiresAt = time.Now() }
+	const nobody = "/users/nobody/events"
 	listing := func(pages ...page) func(f *fixture) {
 		return func(f *fixture) { f.set(func() { f.pages = pages }) }
 	}
@@ -47,16 +40,14 @@ func TestSweep(t *testing.T) {
 		"empty list":              {listing(page{}), result{Lost: 1}, "patch sub-1", "sub-1"},
 		"sixty empty pages":       {listing(append(make([]page, 60), known)...), result{Known: 1}, "", "sub-1"},
 		"throttled between pages": {listing(page{}, throttled, known), result{Known: 1}, "", "sub-1"},
-		"incomplete list": {strayWith(func(f *fixture) {
-			f.pages = []page{{ids: []ooo.SubscriptionID{"stray"}}, broken}
-		}), result{Surplus: 1, Incomplete: true}, "delete stray", "sub-1"},
-		"second subscription": {stray(func(s *ooo.GraphSubscription) { s.Resource = "users/" + string(annID) + "/events" }),
-			result{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
-		"stray without a mailbox": {stray(func(s *ooo.GraphSubscription) { s.Resource = "/communications/x" }),
-			result{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
-		"stray of another URL": {stray(func(s *ooo.GraphSubscription) { s.NotificationURL = "https://other.example/x" }),
-			result{Known: 1, Foreign: 1}, "", "sub-1"},
-		"expired stray": {stray(func(s *ooo.GraphSubscription) { s.ExpiresAt = time.Now() }), result{Known: 1}, "", "sub-1"},
+		"incomplete list": {func(f *fixture) {
+			f.addStray("stray", nobody)
+			listing(page{ids: []ooo.SubscriptionID{"stray"}}, broken)(f)
+		}, result{Surplus: 1, Incomplete: true}, "delete stray", "sub-1"},
+		"second subscription":     {stray("users/" + string(annID) + "/events"), result{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
+		"stray without a mailbox": {stray("/communications/x"), result{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
+		"stray of another URL":    {stray(nobody, otherURL), result{Known: 1, Foreign: 1}, "", "sub-1"},
+		"expired stray":           {stray(nobody, expired), result{Known: 1}, "", "sub-1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -85,8 +76,8 @@ func TestFailedStrayDeletionIsLeftToNextSweep(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			withCovered(t, func(t *testing.T, f *fixture) {
-				stray := ooo.GraphSubscription{ID: "stray", Resource: "/users/nobody/events", NotificationURL: hook, ExpiresAt: time.Now().Add(lifetime)}
-				f.set(func() { f.subscriptions["stray"], f.fail = stray, failOnce("delete stray", err) })
+				f.addStray("stray", "/users/nobody/events", func(s *ooo.GraphSubscription) { s.ExpiresAt = time.Now().Add(lifetime) })
+				f.failWith(failOn(err, "delete stray", 1))
 				advance(7 * time.Minute)
 				if waits := f.Wait(ooo.SubscriptionWait) > 0; waits != (name == "throttled") {
 					t.Errorf("a wait of the whole app is running: %t", waits)
@@ -126,8 +117,8 @@ func TestStrayThatIsBeingReplacedStays(t *testing.T) {
 // A wait of the whole app delays all calls until the mailbox has no record any more.
 func TestStrayOfStoppedMailboxIsDeleted(t *testing.T) {
 	withUncovered(t, func(f *fixture) {
-		f.waits[ooo.SubscriptionWait] = time.Now().Add(62 * time.Second) // not a multiple of 5 s, when hints are read
-		f.subscriptions["stray"] = ooo.GraphSubscription{ID: "stray", NotificationURL: hook, ExpiresAt: time.Now().Add(lifetime)}
+		f.setWait(t.Context(), ooo.SubscriptionWait, 62*time.Second) // not a multiple of 5 s, when hints are read
+		f.addStray("stray", "")
 	}, func(t *testing.T, f *fixture) {
 		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray"})
 		advance(time.Second)
@@ -210,24 +201,18 @@ func TestFailedListIsRetried(t *testing.T) {
 }
 
 func TestSweepWaits(t *testing.T) {
-	for name, set := range map[string]func(f *fixture, waits bool){
-		"another replica owns partition 0": func(f *fixture, waits bool) { f.notFirst.Store(waits) },
-		"wait of the whole app": func(f *fixture, waits bool) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			if delete(f.waits, ooo.SubscriptionWait); waits {
-				f.waits[ooo.SubscriptionWait] = time.Now().Add(24 * time.Hour)
-			}
-		},
+	for name, set := range map[string]func(f *fixture, wait time.Duration){
+		"another replica owns partition 0": func(f *fixture, wait time.Duration) { f.notFirst.Store(wait > 0) },
+		"wait of the whole app":            func(f *fixture, wait time.Duration) { f.setWait(t.Context(), ooo.SubscriptionWait, wait) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			withCovered(t, func(t *testing.T, f *fixture) {
-				set(f, true)
+				set(f, 24*time.Hour)
 				advance(time.Hour)
 				if got := f.takeCalls(); got != "" {
 					t.Errorf("calls = %s, want none", got)
 				}
-				set(f, false)
+				set(f, 0)
 				advance(10 * time.Minute)
 				if got := f.takeCalls(); got != "list" {
 					t.Errorf("calls after the wait = %s, want a list", got)
