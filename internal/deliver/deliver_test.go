@@ -226,19 +226,15 @@ func TestOnlyNewestStateIsSent(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, f *fixture) {
-				f.reply = inOrder(reply{code: tt.code, latency: time.Second}, reply{code: 200, latency: time.Second})
-				defer f.start(8)()
-				f.monitor("ann")
-				f.recordState("ann", ooo.State{Away: true, Message: "1"})
+			withDelivery(t, func(t *testing.T, f *fixture) {
 				advance(500 * time.Millisecond)
 				for i := 2; i < 5; i++ { // while the first call is in flight
 					f.recordState("ann", ooo.State{Away: true, Message: fmt.Sprint(i)})
 				}
 				advance(10 * time.Second)
 				seen := f.observed()
-				if len(seen.calls) != 2 || seen.calls[0].Message != "1" || seen.calls[1].Message != "4" || seen.peak != 1 {
-					t.Fatalf("calls = %v with %d in flight, want 1 and 4, one at a time", seen.calls, seen.peak)
+				if len(seen.calls) != 2 || seen.calls[0].Message != away.Message || seen.calls[1].Message != "4" || seen.peak != 1 {
+					t.Fatalf("calls = %v with %d in flight, want the first and the fourth state, one at a time", seen.calls, seen.peak)
 				}
 				if seen.calls[0].header.Get("Webhook-Id") == seen.calls[1].header.Get("Webhook-Id") {
 					t.Error("both states have the same webhook-id, want one for each")
@@ -255,7 +251,7 @@ func TestOnlyNewestStateIsSent(t *testing.T) {
 				if d := f.delivery("ann"); d.Sequence != 4 || d.State != ooo.DeliveryDelivered || !d.NextAttemptAt.IsZero() {
 					t.Errorf("delivery = %+v, want 4 delivered", d)
 				}
-			})
+			}, reply{code: tt.code, latency: time.Second}, reply{code: 200, latency: time.Second})
 		})
 	}
 }

@@ -322,13 +322,9 @@ func TestBeginDeliveryWithoutSave(t *testing.T) {
 }
 
 func TestResend(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture) {
-		defer f.start(8)()
-		resend := ooo.Hint{ID: "ann", Kind: ooo.HintResend, Subject: ooo.FoldAddress(address("ann"))}
-		f.monitor("ann")
-		f.recordState("ann", away)
+	withDelivery(t, func(t *testing.T, f *fixture) {
 		advance(time.Second)
-		f.registry.Hint(resend)
+		f.registry.Hint(ooo.Hint{ID: "ann", Kind: ooo.HintResend, Subject: ooo.FoldAddress(address("ann"))})
 		advance(time.Second)
 		calls := f.received("ann")
 		if len(calls) != 2 || calls[0].Message != calls[1].Message || calls[0].header.Get("Webhook-Id") == calls[1].header.Get("Webhook-Id") {
@@ -340,5 +336,5 @@ func TestResend(t *testing.T) {
 		if history, want := f.history(), []string{"started", "changed 1", "delivered 1", "resend 2", "delivered 2"}; !slices.Equal(history, want) {
 			t.Errorf("history = %v, want %v", history, want)
 		}
-	})
+	}, reply{code: 200})
 }

@@ -58,19 +58,6 @@ func (pr *presence) callsIn(d time.Duration) (calls []time.Time) {
 	return calls
 }
 
-func TestPresenceChangeIsRead(t *testing.T) {
-	pr := &presence{away: map[ooo.ObjectID]bool{"id-user03": true}}
-	run(t, onlySweep(pr, 1), users(10), func(f *fixture) {
-		time.Sleep(10 * time.Second)
-		pr.locked(func() { pr.away["id-user07"] = true })
-		f.graph.locked(func() { f.graph.settings["id-user07"] = on })
-		time.Sleep(3 * time.Second)
-		if got := f.changes(); len(got) != 1 || got[0].Source != ooo.SourcePresence {
-			t.Errorf("changes = %+v, want one by presence", got)
-		}
-	})
-}
-
 // Graph allows an app 1,500 requests in 30 s; the share of this replica is one a second.
 func TestPresenceRate(t *testing.T) {
 	pr := &presence{}
@@ -111,9 +98,9 @@ func TestPresenceRate(t *testing.T) {
 	})
 }
 
-func TestPresenceFails(t *testing.T) {
-	pr := &presence{}
-	runUnchanged(t, onlySweep(pr, 1), 6*ooo.MaxPresences, func(*fixture) {
+func TestPresenceSweeps(t *testing.T) {
+	pr := &presence{away: map[ooo.ObjectID]bool{"id-user03": true}}
+	runUnchanged(t, onlySweep(pr, 1), 6*ooo.MaxPresences, func(f *fixture) {
 		for _, tt := range []struct {
 			err    error
 			minGap time.Duration // between two sweeps
@@ -147,6 +134,16 @@ func TestPresenceFails(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		if n := len(pr.callsIn(20 * time.Second)); n < 57 {
 			t.Errorf("%d calls in 20 s, want 6 every 2 s", n)
+		}
+
+		f.graph.takeReads("id-user07")
+		pr.locked(func() { pr.away["id-user07"] = true })
+		time.Sleep(10 * time.Second)
+		if n := len(f.graph.takeReads("id-user07")); n != 1 {
+			t.Errorf("%d reads after a change of presence, want one", n)
+		}
+		if n := len(f.graph.takeReads("id-user03")); n != 0 {
+			t.Errorf("%d reads without a change of presence, want none", n)
 		}
 	})
 }
