@@ -23,7 +23,6 @@ import (
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/programtest"
-	"outlook-monitor/internal/store"
 )
 
 // inBubble runs test in a synctest bubble; Redis runs outside of it.
@@ -144,15 +143,6 @@ func (f *fixture) newDeliverer(concurrency int) *deliver.Deliverer {
 func advance(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
-}
-
-// reacquire acquires all partitions under a new lease.
-func (f *fixture) reacquire() {
-	f.t.Helper()
-	lease := store.Lease{Life: ownertest.Lease.Life, Tenure: ownertest.Lease.Tenure + 1}
-	f.store.Own(f.t, lease)
-	f.registry.AcquireAll(lease)
-	advance(10 * time.Millisecond)
 }
 
 // monitor starts monitoring users.

@@ -86,7 +86,7 @@ func TestReplacedOwnerSavesNoResult(t *testing.T) {
 		if len(f.received("ann")) != 1 || !strings.Contains(f.log.String(), "delivery result not saved") {
 			t.Fatalf("%d calls, log %s; want one call and a warning", len(f.received("ann")), f.log.String())
 		}
-		f.reacquire()
+		f.registry.AcquireAll()
 		advance(10 * time.Second)
 		calls := f.received("ann")
 		if len(calls) != 2 || calls[0].header.Get("Webhook-Id") != calls[1].header.Get("Webhook-Id") {
@@ -101,7 +101,7 @@ func TestReplacedOwnerSavesNoResult(t *testing.T) {
 func TestPartitionReacquiredDuringCall(t *testing.T) {
 	withDelivery(t, func(t *testing.T, f *fixture) {
 		advance(time.Second)
-		f.reacquire()
+		f.registry.AcquireAll()
 		advance(time.Minute)
 		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || len(f.received("ann")) != 1 {
 			t.Errorf("%d calls, delivery %+v, want one, delivered", len(f.received("ann")), d)

@@ -10,7 +10,6 @@ import (
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/store"
 )
 
 // Owner is the registry of a replica that owns all partitions.
@@ -46,15 +45,15 @@ func (o *Owner) Run(worker mailbox.Worker) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(o.t.Context()))
 	ended := await.Run(o.t, func(ctx context.Context) error { return o.Registry.Run(ctx, worker) })
 	o.ctx = ctx
-	o.AcquireAll(Lease)
+	o.AcquireAll()
 	return func() { cancel(); ended() }
 }
 
 // AcquireAll acquires all partitions. It drops those acquired before.
-func (o *Owner) AcquireAll(lease store.Lease) {
+func (o *Owner) AcquireAll() {
 	for p := range ooo.Partitions {
 		o.Drop(p)
-		o.Acquire(o.ctx, p, lease)()
+		o.Acquire(o.ctx, p, Lease)()
 	}
 }
 

@@ -21,8 +21,7 @@ var Lease = store.Lease{Life: "me", Tenure: 1}
 // Store is the real store with faults. One owner has all partitions.
 type Store struct {
 	*store.Store
-	bubble bool        // in a synctest bubble
-	owner  store.Lease // used only by the goroutine of the test
+	bubble bool // in a synctest bubble
 
 	mu            sync.Mutex
 	beforeSave    func(s store.Save) error // guarded by mu, like all fields below
@@ -65,33 +64,21 @@ func open(t *testing.T, cfg store.Config) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(opened.Close)
-	s := &Store{Store: opened}
-	s.Own(t, Lease)
-	return s
-}
-
-// Own writes another lease of every partition into the table.
-func (s *Store) Own(t *testing.T, lease store.Lease) {
-	t.Helper()
-	old := ""
-	if s.owner != (store.Lease{}) {
-		old = s.owner.String()
-	}
 	var swaps []store.Swap
 	for p := range ooo.Partitions {
-		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), Old: old, New: lease.String()})
+		swaps = append(swaps, store.Swap{Field: store.LeaseField(p), New: Lease.String()})
 	}
-	if ok, err := s.SwapTable(t.Context(), swaps...); !ok || err != nil {
+	if ok, err := opened.SwapTable(t.Context(), swaps...); !ok || err != nil {
 		t.Fatalf("SwapTable = %t, %v, want true", ok, err)
 	}
-	s.owner = lease
+	return &Store{Store: opened}
 }
 
 // Put stores a record, as a previous owner would have left it.
 func (s *Store) Put(t *testing.T, m *ooo.Mailbox) {
 	t.Helper()
 	m.Version = 1
-	if err := s.Store.Save(t.Context(), store.Save{Lease: s.owner, Record: m}); err != nil {
+	if err := s.Store.Save(t.Context(), store.Save{Lease: Lease, Record: m}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/poll"
 )
 
@@ -273,7 +272,7 @@ func TestReadsDoNotOverlap(t *testing.T) {
 			}
 		},
 		"partition is lost and acquired": func(f *fixture) {
-			f.registry.AcquireAll(ownertest.Lease)
+			f.registry.AcquireAll()
 			f.hint("ann", notification)
 		},
 	} {
@@ -301,7 +300,7 @@ func TestReadsGoOnWhenLossIsNoticedLate(t *testing.T) {
 	run(t, nil, onlyAnn(away), func(f *fixture) {
 		time.Sleep(5 * time.Second)
 		f.lagging.Store(true)
-		f.registry.AcquireAll(ownertest.Lease)
+		f.registry.AcquireAll()
 		f.lagging.Store(false)
 		f.graph.takeReads(annID)
 		time.Sleep(10 * time.Second)

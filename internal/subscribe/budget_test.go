@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/ownertest"
 )
 
 func TestWritesStayWithinShare(t *testing.T) {
@@ -92,7 +91,7 @@ func TestOneStepAtATimeAfterReacquisition(t *testing.T) {
 		advance(time.Second)
 		f.hint(string(ooo.SubscriptionWasRemoved)) // begins at once
 		advance(time.Second)
-		f.registry.AcquireAll(ownertest.Lease)
+		f.registry.AcquireAll()
 		advance(5 * time.Minute)
 		calls, times := f.takeTimedCalls()
 		var before time.Time
