@@ -52,9 +52,12 @@ func TestUrgentStepPrecedesExistenceChecks(t *testing.T) {
 				if !strings.Contains(calls, "patch sub-1,") || strings.Count(calls, "patch") > 200 {
 					t.Errorf("calls = %s, want the patch of sub-1 before the last existence checks", calls)
 				}
-				if f.subscriptions[f.sub(annID).ID].ID == "" {
-					t.Error("Graph has no subscription for the mailbox, want it created again")
-				}
+				id := f.sub(annID).ID
+				f.set(func() {
+					if f.subscriptions[id].ID == "" {
+						t.Error("Graph has no subscription for the mailbox, want it created again")
+					}
+				})
 				advance(time.Minute)
 				f.expectNoHints()
 			})
