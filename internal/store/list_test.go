@@ -178,8 +178,8 @@ var listSuite = map[string]func(*testing.T, *fixture){
 		ann := f.monitor("ann", func(m *ooo.Mailbox, a *ooo.Address) {
 			m.Person.DisplayName, m.ErrorKind = "A\tB\nC", ooo.ReadErrorNotInDirectory
 			a.Delivery.State, a.QueuedAt = ooo.DeliveryPending, time.UnixMilli(1700000000123).UTC()
-			m.Subscriptions = subscribed(ooo.SubscriptionLive, time.Hour)
-			m.Subscriptions[0].ExpiresAt = a.QueuedAt.Add(time.Hour)
+			live := ooo.Subscription{State: ooo.SubscriptionLive, ExpiresAt: a.QueuedAt.Add(time.Hour)}
+			m.Subscriptions = []ooo.Subscription{live, live}
 			want = m.Summary(a)
 		})
 		want.Name = "A B C"
