@@ -25,23 +25,6 @@ func TestDoublingAndBackoff(t *testing.T) {
 	}
 }
 
-func TestSleep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		defer cancel()
-		if !schedule.Sleep(ctx, 2*time.Second) || time.Since(began) != 2*time.Second {
-			t.Errorf("Sleep ended after %v, want true after 2s", time.Since(began))
-		}
-		if schedule.Sleep(ctx, 2*time.Second) || time.Since(began) != 3*time.Second {
-			t.Errorf("Sleep ended after %v, want false after 3s", time.Since(began))
-		}
-		if schedule.Sleep(ctx, 0) {
-			t.Error("Sleep with an expired context = true, want false")
-		}
-	})
-}
-
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	tests := map[string]struct {
@@ -71,7 +54,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-func TestRetry(t *testing.T) {
+func TestRetryAndSleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, last := time.Now(), 0
 		if !schedule.Retry(t.Context(), time.Second, 2*time.Second, func(attempt int) error {
@@ -85,10 +68,16 @@ func TestRetry(t *testing.T) {
 		if took := time.Since(began); last != 4 || took < 4*time.Second || took > 5*time.Second {
 			t.Errorf("%d attempts in %v, want 4 in 4 to 5 s", last, took)
 		}
+		began = time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if schedule.Retry(ctx, time.Hour, time.Hour, func(int) error { return errors.New("failed") }) {
-			t.Error("Retry = true, want false")
+		if schedule.Retry(ctx, time.Hour, time.Hour, func(int) error { return errors.New("failed") }) || time.Since(began) != time.Second {
+			t.Errorf("Retry ended after %v, want false after 1s", time.Since(began))
+		}
+		for range 20 {
+			if schedule.Sleep(ctx, 0) {
+				t.Error("Sleep with an expired context = true, want false")
+			}
 		}
 	})
 }

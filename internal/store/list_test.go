@@ -90,13 +90,13 @@ var listSuite = map[string]func(*testing.T, *fixture){
 		f.monitor("unread", func(m *ooo.Mailbox, _ *ooo.Address) {
 			m.Condition, m.Subscriptions = ooo.Unknown, subscribed(ooo.SubscriptionLive, -time.Second)
 		})
-		f.monitor("unknown", func(m *ooo.Mailbox, _ *ooo.Address) { m.State = nil })
+		f.monitor("new", func(m *ooo.Mailbox, _ *ooo.Address) { m.State = nil })
 		f.start("pending")
 		f.swapWish(ooo.Wish{}, newWish("unresolved", "u"), wishHint(newWish("unresolved", "u")))
 		tests := map[ooo.Filter]string{
-			ooo.FilterAll: "away pending present unknown unread unresolved", ooo.FilterAway: "away unread", ooo.FilterPresent: "present",
+			ooo.FilterAll: "away new pending present unread unresolved", ooo.FilterAway: "away unread", ooo.FilterPresent: "present",
 			ooo.FilterUnknown: "unread", ooo.FilterPending: "pending unresolved", ooo.FilterUndelivered: "present",
-			ooo.FilterRefused: "away", ooo.FilterFailed: "away", ooo.FilterUncovered: "away pending unknown unread",
+			ooo.FilterRefused: "away", ooo.FilterFailed: "away", ooo.FilterUncovered: "away new pending unread",
 		}
 		counted, err := f.Search(t.Context(), ooo.Query{Resources: 1})
 		if f.must(err); len(counted.Users) != 0 || counted.Cursor != "" || counted.Total != 6 {
@@ -133,7 +133,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 			f.must(err)
 			users, next, err := f.Users(t.Context(), 10, cursor)
 			if f.must(err); names(users) != names(page.Users) || next != page.Cursor || page.Total != 45 {
-				t.Errorf("Users = %q, %q, Search = %q, %q of %d, want the same page of 45", names(users), next, names(page.Users), page.Cursor, page.Total)
+				t.Errorf("Users = %q, %q, Search = %+v, want the same page of 45", names(users), next, page)
 			}
 			got, cursor = append(got, strings.Fields(names(users))...), next
 		}

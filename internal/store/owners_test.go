@@ -24,7 +24,8 @@ var ownersSuite = map[string]func(*testing.T, *fixture){
 		f.must(f.SetSaves(t.Context(), lease, 63, 12))
 		f.must(f.SetSync(t.Context(), "mark", false))
 		f.must(f.SetWait(t.Context(), "reads", store.Wait{Until: time.Now(), Length: 10 * time.Second}))
-		f.must(f.raw.HSet(t.Context(), "om:{om}:owners", "beat:odd", "?", "beat:older", "7 400 3 1500 1", "lease:64", "x:1", "lease:1", "x", "saves:x", "1", "new", "1").Err())
+		f.must(f.raw.HSet(t.Context(), "om:{om}:owners", "beat:odd", "?", "beat:older", "7 400 3 1500 1",
+			"lease:64", "x:1", "lease:1", "x", "saves:x", "1", "new", "1").Err())
 		o, err := f.Round(t.Context(), "me", own)
 		f.must(err)
 		if _, found := o.Beats["me"]; found {
@@ -35,15 +36,16 @@ var ownersSuite = map[string]func(*testing.T, *fixture){
 		if want := map[string]store.Beat{"me": own, "other": other, "odd": {Answered: -1}, "older": own}; !reflect.DeepEqual(o.Beats, want) {
 			t.Errorf("Beats = %v, want %v", o.Beats, want)
 		}
-		if o.Leases[63] != lease || o.Leases[1] != (store.Lease{}) || o.Saves[63] != 12 || o.Settings != "3 abc" || o.Fingerprint != "f" || o.SyncMark == "" ||
-			o.Waits["reads"].Length != 10*time.Second || o.Waits["reads"].Until.IsZero() {
+		if o.Leases[63] != lease || o.Leases[1] != (store.Lease{}) || o.Saves[63] != 12 || o.Settings != "3 abc" || o.Fingerprint != "f" ||
+			o.SyncMark == "" || o.Waits["reads"].Length != 10*time.Second || o.Waits["reads"].Until.IsZero() {
 			t.Errorf("table = %+v", o)
 		}
 		if o.Field("beat:me") != "7 0 3 1500 1" || o.Field("beat:odd") != "?" || o.Field("lease:1") != "x" || o.Field("none") != "" {
 			t.Errorf("fields = %q, %q, %q, %q, want those in Redis", o.Field("beat:me"), o.Field("beat:odd"), o.Field("lease:1"), o.Field("none"))
 		}
 		// Encoding a parsed value returns the text in the table.
-		if !f.swap(store.Swap{Field: store.BeatField("other"), Old: o.Beats["other"].String()}, store.Swap{Field: store.BeatField("me"), Old: own.String()},
+		if !f.swap(store.Swap{Field: store.BeatField("other"), Old: o.Beats["other"].String()},
+			store.Swap{Field: store.BeatField("me"), Old: own.String()},
 			store.Swap{Field: store.WaitField("reads"), Old: o.Waits["reads"].String()}) {
 			t.Error("the swap with the texts of the table was refused")
 		}

@@ -58,7 +58,8 @@ func TestRepeatedSaveCompletesPartialSave(t *testing.T) {
 			f.must(f.Save(t.Context(), s))
 			f.must(f.Save(t.Context(), s))
 			hints := f.hints()
-			if got := f.stored(m.ID); got.Version != m.Version || f.wish("ann@contoso.example") != moved || hints[ooo.HintRead].Nonce != "" || hints[ooo.HintStray] != stray {
+			if got := f.stored(m.ID); got.Version != m.Version || f.wish("ann@contoso.example") != moved ||
+				hints[ooo.HintRead].Nonce != "" || hints[ooo.HintStray] != stray {
 				t.Errorf("stored %+v with hints %v, want everything in the save", got, hints)
 			}
 			if f.load(p).Saves < 2 || f.length("feed") < 2 || f.length("history:ann@contoso.example") < 1 || f.length("history:old@x") != 0 {

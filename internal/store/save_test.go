@@ -83,15 +83,15 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 		f.must(f.Save(t.Context(), store.Save{Lease: lease, Record: second}))
 		same := second.Clone()
 		same.Reason = "another change"
-		ahead := nextVersion(nextVersion(second))
+		ahead, you := nextVersion(nextVersion(second)), store.Lease{Life: "you", Tenure: 1}
 		tests := map[string]struct {
 			save store.Save
 			want error
 		}{
-			"another life":                   {store.Save{Lease: store.Lease{Life: "you", Tenure: 1}, Record: nextVersion(second)}, ooo.ErrNotOwner},
+			"another life":                   {store.Save{Lease: you, Record: nextVersion(second)}, ooo.ErrNotOwner},
 			"earlier tenure":                 {store.Save{Lease: store.Lease{Life: "me"}, Record: nextVersion(second)}, ooo.ErrNotOwner},
 			"no lease":                       {store.Save{Record: nextVersion(second)}, ooo.ErrNotOwner},
-			"overwrite by another life":      {store.Save{Lease: store.Lease{Life: "you", Tenure: 1}, Record: ahead, Overwrite: true}, ooo.ErrNotOwner},
+			"overwrite by another life":      {store.Save{Lease: you, Record: ahead, Overwrite: true}, ooo.ErrNotOwner},
 			"first version again":            {store.Save{Lease: lease, Record: m}, store.ErrVersion},
 			"same version, other content":    {store.Save{Lease: lease, Record: same}, store.ErrVersion},
 			"skipped version":                {store.Save{Lease: lease, Record: ahead}, store.ErrVersion},
@@ -109,7 +109,8 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 			if !errors.Is(err, tt.want) {
 				t.Errorf("%s: error = %v, want %v", name, err, tt.want)
 			}
-			if got := f.stored(m.ID); !reflect.DeepEqual(got, second) || f.length("feed") != 0 || len(f.hints()) != 0 || f.load(m.ID.Partition()).Saves != 2 {
+			if got := f.stored(m.ID); !reflect.DeepEqual(got, second) || f.length("feed") != 0 || len(f.hints()) != 0 ||
+				f.load(m.ID.Partition()).Saves != 2 {
 				t.Errorf("%s: something was written: %+v", name, got)
 			}
 		}
