@@ -72,22 +72,13 @@ func TestSubscriptionLifecycle(t *testing.T) {
 	if left := list(t, c); len(left) != 0 {
 		t.Errorf("SubscriptionPages = %+v, want none", left)
 	}
-	if err := c.DeleteSubscription(t.Context(), created.ID); !errors.Is(err, ooo.ErrSubscriptionGone) {
-		t.Errorf("a second DeleteSubscription = %v, want %v", err, ooo.ErrSubscriptionGone)
-	}
-	if _, err := c.PatchSubscription(t.Context(), created.ID, ooo.SubscriptionRequest{ExpiresAt: later}); !errors.Is(err, ooo.ErrSubscriptionGone) {
-		t.Errorf("PatchSubscription of a deleted subscription = %v, want %v", err, ooo.ErrSubscriptionGone)
-	}
-}
-
-func TestEmptySubscriptionID(t *testing.T) {
-	t.Parallel()
-	c := newStub(t, func(http.ResponseWriter, *http.Request) { t.Error("Graph got a request, want none") }).client(t)
-	if err := c.DeleteSubscription(t.Context(), ""); !errors.Is(err, ooo.ErrSubscriptionGone) {
-		t.Errorf("DeleteSubscription = %v, want %v", err, ooo.ErrSubscriptionGone)
-	}
-	if _, err := c.PatchSubscription(t.Context(), "", ooo.SubscriptionRequest{ExpiresAt: time.Now()}); !errors.Is(err, ooo.ErrSubscriptionGone) {
-		t.Errorf("PatchSubscription = %v, want %v", err, ooo.ErrSubscriptionGone)
+	for _, gone := range []ooo.SubscriptionID{created.ID, ""} {
+		if err := c.DeleteSubscription(t.Context(), gone); !errors.Is(err, ooo.ErrSubscriptionGone) {
+			t.Errorf("DeleteSubscription of %q = %v, want %v", gone, err, ooo.ErrSubscriptionGone)
+		}
+		if _, err := c.PatchSubscription(t.Context(), gone, ooo.SubscriptionRequest{ExpiresAt: later}); !errors.Is(err, ooo.ErrSubscriptionGone) {
+			t.Errorf("PatchSubscription of %q = %v, want %v", gone, err, ooo.ErrSubscriptionGone)
+		}
 	}
 }
 
