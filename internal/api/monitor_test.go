@@ -102,6 +102,7 @@ func TestEffects(t *testing.T) {
 	stopAnn, stopBob := monitor("ANN@contoso.example", "False"), monitor("bob@contoso.example", "False")
 	const annID = "id-ann-at-contoso.example"
 	const annWish, bobWish = "[wish " + annID + " ann@contoso.example]", "[wish id-bob bob@contoso.example]"
+	const annCheck, annResend = "[check " + annID + "]", "[resend " + annID + " ann@contoso.example]"
 	const unresolvedWish = "wish @bob@contoso.example bob@contoso.example"
 	nothing := func(*fixture) {}
 	annRow := func(change func(row *ooo.Summary)) func(*fixture) {
@@ -142,7 +143,7 @@ func TestEffects(t *testing.T) {
 		"already monitored, bulk":       {nothing, bulkStart("ann@contoso.example"), 202, 0, 1, annWish},
 		"new spelling":                  {nothing, monitor("ann@contoso.example", "True"), 200, 0, 1, annWish},
 		"refused delivery":              {annRow(func(r *ooo.Summary) { r.Delivery = ooo.DeliveryRefused }), startAnn, 200, 0, 0, annWish},
-		"unreadable mailbox":            {annRow(func(r *ooo.Summary) { r.Condition = ooo.Unknown }), startAnn, 200, 0, 0, "[check " + annID + "]"},
+		"unreadable mailbox":            {annRow(func(r *ooo.Summary) { r.Condition = ooo.Unknown }), startAnn, 200, 0, 0, annCheck},
 		"no summary yet":                {annRow(func(r *ooo.Summary) { r.ID = "other" }), startAnn, 200, 0, 0, annWish},
 		"stop":                          {nothing, stopAnn, 200, 0, 0, annWish},
 		"stop, not monitored":           {nothing, stopBob, 200, 0, 0, "[]"},
@@ -160,9 +161,9 @@ func TestEffects(t *testing.T) {
 		"start, wish changed 40 times":  {contended, startBob, 200, 1, 1, bobWish},
 		"stop, wish changed 40 times":   {contended, stopAnn, 200, 0, 0, annWish},
 		"bulk, wishes changed 40 times": {contended, bulkStart("bob@contoso.example"), 202, 0, 1, "[" + unresolvedWish + "]"},
-		"check":                         {nothing, post("/api/users/ANN@contoso.example/check"), 202, 0, 0, "[check " + annID + "]"},
+		"check":                         {nothing, post("/api/users/ANN@contoso.example/check"), 202, 0, 0, annCheck},
 		"check, not monitored":          {nothing, post("/api/users/bob@contoso.example/check"), 404, 0, 0, "[]"},
-		"resend":                        {nothing, post("/api/users/ANN@contoso.example/resend"), 202, 0, 0, "[resend " + annID + " ann@contoso.example]"},
+		"resend":                        {nothing, post("/api/users/ANN@contoso.example/resend"), 202, 0, 0, annResend},
 		"invalid body":                  {nothing, postMonitor(`{}`), 400, 0, 0, "[]"},
 	}
 	for name, tt := range tests {

@@ -194,7 +194,8 @@ func TestPaths(t *testing.T) {
 			if answer.Code != tt.status || !strings.Contains(body, tt.answer) {
 				t.Errorf("%s %s = %d %q, want %d with %q", tt.method, tt.path, answer.Code, body, tt.status, tt.answer)
 			}
-			if h := answer.Header(); h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || (h.Get("Allow") == "") != (tt.status != 405) {
+			h := answer.Header()
+			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || (h.Get("Allow") == "") != (tt.status != 405) {
 				t.Errorf("headers = %v, want nosniff, no-store, and Allow only with 405", h)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,31 +84,38 @@ func TestFilesReplaced(t *testing.T) {
 	})
 }
 
+// warningCounter counts the warnings in a log that is written to it.
+type warningCounter struct{ atomic.Int64 }
+
+func (w *warningCounter) Write(line []byte) (int, error) {
+	w.Add(int64(bytes.Count(line, []byte("level=WARN"))))
+	return len(line), nil
+}
+
 func TestExpiryWarning(t *testing.T) {
 	key1()
 	key2()
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var warnings warningCounter
 		const day = 24 * time.Hour
 		dir := t.TempDir()
 		pair := writePair(t, dir, key1(), 35*day)
 		second := writePair(t, t.TempDir(), key2(), day)
 		certs, keys := []string{pair.cert, second.cert}, []string{pair.key, second.key}
-		certificates, err := webhook.NewCertificates(certs, keys, slog.New(slog.NewTextHandler(&out, nil)))
+		certificates, err := webhook.NewCertificates(certs, keys, slog.New(slog.NewTextHandler(&warnings, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		stop := await.Run(t, certificates.Run)
-		after := func(d time.Duration) int {
-			out.Reset()
+		after := func(d time.Duration) int64 {
 			time.Sleep(d)
 			synctest.Wait()
-			return strings.Count(out.String(), "level=WARN")
+			return warnings.Swap(0)
 		}
 		for _, tt := range []struct {
 			period   string
 			length   time.Duration
-			min, max int
+			min, max int64
 		}{
 			{"the first 4 days", 4 * day, 0, 0},
 			{"the last 31 days", 31 * day, 29, 31},
