@@ -32,6 +32,7 @@ func TestMediator(t *testing.T) {
 		"wrong token":            {mediator, "wrong", doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
 		"nothing listens":        {closed.URL, secret, doctor.Failed, "refuses the connection", "start the mediator"},
 		"private certificate":    {private.URL, secret, doctor.Failed, "does not trust", "SSL_CERT_FILE"},
+		"error":                  {start(respond(500, "text/html", "")), secret, doctor.Failed, "it answers 500", "log"},
 		"outlook-monitor itself": {start(respond(200, "text/plain", "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL.")), secret, doctor.Failed, "outlook-monitor itself", "the mediator is to have this one"},
 	}
 	for name, tt := range tests {

@@ -33,6 +33,7 @@ type fixture struct {
 	api     []string // requests to the API, with their token
 
 	token       string
+	meter       *ui.Meter
 	resources   int
 	wrongTokens atomic.Int32
 }
@@ -114,8 +115,9 @@ func (f *fixture) addEvent(kind ooo.EventKind) {
 func (f *fixture) page(t *testing.T) (*ui.UI, http.Handler) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
+	f.meter = ui.NewMeter()
 	u, err := ui.New(ui.Config{
-		Store: f, Replicas: f, LeaveHints: f.leave, API: f, Token: f.token, Resources: f.resources, Interval: 2 * time.Second, Version: "v1", Meter: ui.NewMeter(), Log: log,
+		Store: f, Replicas: f, LeaveHints: f.leave, API: f, Token: f.token, Resources: f.resources, Interval: 2 * time.Second, Version: "v1", Meter: f.meter, Log: log,
 		Access: server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: true, Wrong: func() { f.wrongTokens.Add(1) }, Log: log}),
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package ui_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -155,6 +156,8 @@ func TestFeedResumes(t *testing.T) {
 func TestFeedsEndWithRun(t *testing.T) {
 	f := &fixture{}
 	u, handler := f.page(t)
+	f.meter.Delivered(0)
+	f.meter.Delivered(40 * time.Millisecond)
 	server := httptest.NewServer(handler)
 	defer server.Close()
 	stop := await.Run(t, u.Run)
@@ -167,8 +170,8 @@ func TestFeedsEndWithRun(t *testing.T) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.beats) == 0 || f.beats[0].ID == "" {
-		t.Errorf("beats = %v, want some", f.beats)
+	if len(f.beats) == 0 || f.beats[0].ID == "" || !maps.Equal(f.beats[0].Load.Delivered, map[int]int{0: 1, bucketOf40ms: 1}) {
+		t.Errorf("beats = %v, want the first with two deliveries", f.beats)
 	}
 }
 
@@ -188,11 +191,13 @@ func TestFeedsAreLimited(t *testing.T) {
 // now is the time of the shared clock.
 var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
+// The buckets of two latencies: each bucket ends at 1.25 times the end of the one before.
+const bucketOf40ms, bucketOf250ms = 17, 25
+
 func TestChartsSumReplicas(t *testing.T) {
-	// 17 is the bucket of 40 ms.
 	beat := func(id string, ago time.Duration, reads int) ooo.Replica {
 		return ooo.Replica{ID: id, SeenAt: now.Add(-ago), Load: ooo.Load{
-			Span: 10 * time.Second, Reads: reads, Throttled: 1, Late: ago / 1000, Delivered: map[int]int{17: 2},
+			Span: 10 * time.Second, Reads: reads, Throttled: 1, Late: ago / 1000, Delivered: map[int]int{bucketOf40ms: 9, bucketOf250ms: 1},
 		}}
 	}
 	f := &fixture{beats: []ooo.Replica{beat("a", 15*time.Second, 100), beat("b", 15*time.Second, 50), beat("old", 2*time.Hour, 1000)}}
@@ -216,8 +221,12 @@ func TestChartsSumReplicas(t *testing.T) {
 	if got.Reads[359] != 7.5 || got.Reads[358] != 7.5 || got.Throttled[359] != 1 {
 		t.Errorf("reads = %v, throttled = %v, want 7.5 a second and 1", got.Reads[357:], got.Throttled[357:])
 	}
-	if got.Delivered[359] != 4 || got.Median[359] < 40 || got.Median[359] > 50 || got.Late[359] != 15 {
-		t.Errorf("delivered = %d, median = %d ms, late = %d ms, want 4, about 40, 15", got.Delivered[359], got.Median[359], got.Late[359])
+	if got.Delivered[359] != 20 || got.Late[359] != 15 {
+		t.Errorf("delivered = %d, late = %d ms, want 20 and 15", got.Delivered[359], got.Late[359])
+	}
+	// Quantiles are the ends of buckets.
+	if got.Median[0] != 0 || got.Median[359] != 44 || got.P95[359] != 264 {
+		t.Errorf("median = %d ms and %d ms, p95 = %d ms, want 0, 44 and 264", got.Median[0], got.Median[359], got.P95[359])
 	}
 }
 
