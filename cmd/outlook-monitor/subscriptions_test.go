@@ -28,6 +28,7 @@ func TestShortLivedSubscriptionsAreRenewed(t *testing.T) {
 func TestLostSubscriptions(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 34})
+	tb.env["SWEEP_INTERVAL"] = "24h"
 	load := newWorkload(tb, 3)
 	p := load.startCovered()
 	lose := func(silent bool) {
