@@ -82,6 +82,7 @@ func TestRedisReplica(t *testing.T) {
 	const want = "read-only replica"
 	tb.waitForRedis(http.StatusServiceUnavailable, want)
 	tb.eventually("the log reports the replica", func() bool { return strings.Contains(p.log.String(), want) })
+	p.stop()
 }
 
 // TestRedisPermissions runs as a user who gets missing permissions one by one. Each

@@ -44,9 +44,10 @@ func TestLostSubscriptions(t *testing.T) {
 	tb.env["SWEEP_INTERVAL"] = "10s"
 	tb.env["REDIS_URL"] = redistest.Start(t).URL()
 	tb.mediator.Remove(load.users[1].UserPrincipalName)
-	tb.start("serve")
+	p = tb.start("serve")
 	load.users = slices.Delete(load.users, 1, 2)
 	load.eventually("the subscription without a record is deleted", load.coveredOnce)
 	lose(true)
 	load.eventually("the lost subscription is created again", load.coveredOnce)
+	p.stop()
 }
