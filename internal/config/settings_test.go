@@ -123,6 +123,8 @@ func TestValues(t *testing.T) {
 		"duplicate domain":                  {acme, "ACMEDomains", "[monitor.example.com b.xn--bcher-kva.example]"},
 		"domain without PUBLIC_URL":         {env{"ACME_DOMAINS": "a.example"}, "ACMEDomains", "[a.example]"},
 		"private ACME server":               {acme, "ACMEDirectory", "https://acme.example.com:14000/dir?a=b"},
+		"email address for ACME":            {acme, "ACMEEmail", "operator@example.com"},
+		"authorities of the ACME server":    {acme, "ACMECAFile", certificate},
 		"encryption pairs":                  {encryption, "EncryptionCertFiles", "[" + rsaCert + " " + rsaCert + "]"},
 		"resource data":                     {encryption.with("SUBSCRIPTION_RESOURCES", withData), "Resources", "[" + strings.ReplaceAll(withData, ",", " ") + "]"},
 		"tasks without resource data":       {env{"SUBSCRIPTION_RESOURCES": tasks}, "Resources", "[" + tasks + "]"},

@@ -41,8 +41,7 @@ type Config struct {
 	TokenLifetime time.Duration // default 1 h
 	// OnToken is called before a token for another audience than Graph is returned, so
 	// that a simulator of that service can accept it. It may be nil.
-	OnToken     func(audience, object, token string, life time.Duration)
-	AppRequests int // quota of the whole app in 10 s; default as in Graph, 130,000
+	OnToken func(audience, object, token string, life time.Duration)
 
 	MaxSubscription time.Duration // longer lives are refused; default 10,070 min
 	MinSubscription time.Duration // shorter lives are raised to it; default 45 min
@@ -66,7 +65,6 @@ func (cfg Config) withDefaults() Config {
 		cfg.Roles = []string{roleMailboxSettings, roleUsers, roleCalendars, roleMail, roleContacts, rolePresence}
 	}
 	cfg.TokenLifetime = cmp.Or(cfg.TokenLifetime, time.Hour)
-	cfg.AppRequests = cmp.Or(cfg.AppRequests, appRequests)
 	cfg.MaxSubscription = cmp.Or(cfg.MaxSubscription, 10070*time.Minute)
 	cfg.MinSubscription = cmp.Or(cfg.MinSubscription, 45*time.Minute)
 	cfg.ReauthorizeLeft = cmp.Or(cfg.ReauthorizeLeft, 0.2)
@@ -137,7 +135,7 @@ func New(cfg Config) (*Server, error) {
 		subscriptionIDs: newIDSource(cfg.Seed, 2),
 		eventIDs:        newIDSource(cfg.Seed, 3),
 		directory:       newDirectory(),
-		app:             newQuota(cfg.AppRequests, appWindow, "TooManyRequests", "Too many requests"),
+		app:             newQuota(appRequests, appWindow, "TooManyRequests", "Too many requests"),
 		presence:        newQuota(presenceRequests, presenceWindow, "TooManyRequests", "Too many presence requests."),
 		subs:            newSubscriptionStore(),
 		faults:          newFaultSet(cfg.Seed),

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -115,25 +116,29 @@ func TestCheckNamesRefusedCommands(t *testing.T) {
 		"unneeded commands": {[]string{"-@dangerous", "-@admin"}, nil, ""},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			f, allow := restricted(t)
-			f.must(f.Ready(t.Context()))
-			f.must(f.Check(t.Context())) // Redis now knows the script
-			allow(tt.rules...)
-			err := f.Check(t.Context())
-			f.wantErr(err, tt.want)
-			if tt.want == nil {
-				return
-			}
-			if !strings.Contains(err.Error(), tt.text) {
-				t.Errorf("Check = %v, want an error with %q", err, tt.text)
-			}
-			if name != "channel" {
-				allow("+@all")
-			}
-			allow(remedy(t, err)...)
-			f.must(f.Check(t.Context()))
-		})
+		for _, known := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, script known to Redis: %t", name, known), func(t *testing.T) {
+				f, allow := restricted(t)
+				f.must(f.Ready(t.Context()))
+				if known {
+					f.must(f.Check(t.Context()))
+				}
+				allow(tt.rules...)
+				err := f.Check(t.Context())
+				f.wantErr(err, tt.want)
+				if tt.want == nil {
+					return
+				}
+				if !strings.Contains(err.Error(), tt.text) {
+					t.Errorf("Check = %v, want an error with %q", err, tt.text)
+				}
+				if name != "channel" {
+					allow("+@all")
+				}
+				allow(remedy(t, err)...)
+				f.must(f.Check(t.Context()))
+			})
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"go.opentelemetry.io/otel/baggage"
+	oteltrace "go.opentelemetry.io/otel/trace"
 
 	"outlook-monitor/internal/telemetry"
 )
@@ -60,6 +61,21 @@ func TestTraceparentOfOutgoingCalls(t *testing.T) {
 	}
 	if len(seen) != 3 {
 		t.Errorf("%d traces for 3 unrelated calls, want 3", len(seen))
+	}
+
+	parent := oteltrace.NewSpanContext(oteltrace.SpanContextConfig{TraceID: oteltrace.TraceID{1}, SpanID: oteltrace.SpanID{2}, Remote: true})
+	request, err := http.NewRequestWithContext(oteltrace.ContextWithRemoteSpanContext(ctx, parent), http.MethodPost, server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	h := <-headers
+	if parts := traceparent.FindStringSubmatch(h.Get("Traceparent")); parts == nil || parts[1] != parent.TraceID().String() {
+		t.Errorf("traceparent = %q, want one within the trace %s", h.Get("Traceparent"), parent.TraceID())
 	}
 }
 

@@ -93,6 +93,18 @@ func TestResourceData(t *testing.T) {
 	}
 }
 
+func TestTokensOnLifecyclePath(t *testing.T) {
+	l := globalLogin()
+	body, err := json.Marshal(map[string]any{
+		"value":            []any{lifecycleItem(ann, "subscriptionRemoved")},
+		"validationTokens": []any{l.token(t, "2.0", setClaim("aud", otherTenant))},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exchange{string(body), 202, nil, 0, counts{"bad_token": 1}}.run(t, webhook.LifecyclePath, runTokens(t, l.config()), nil)
+}
+
 // signatureOf returns a well-formed signature of something else.
 func signatureOf(text string) string {
 	return base64.StdEncoding.EncodeToString([]byte(strings.Repeat(text, 32)))
