@@ -158,15 +158,10 @@ func TestWaitIsCutShort(t *testing.T) {
 	tests := map[string]struct {
 		code  int
 		event func(f *fixture)
-		calls int // that follow at once
 	}{
-		"newer state after a refusal":     {404, newer, 1},
-		"newer state after a failure":     {500, newer, 1},
-		"monitor request after a refusal": {404, func(f *fixture) { f.monitorAgain("ann") }, 1},
-		"monitoring ends": {503, func(f *fixture) {
-			f.stopMonitoring("ann")
-			advance(10 * time.Minute)
-		}, 0},
+		"newer state after a refusal":     {404, newer},
+		"newer state after a failure":     {500, newer},
+		"monitor request after a refusal": {404, func(f *fixture) { f.monitorAgain("ann") }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -175,12 +170,24 @@ func TestWaitIsCutShort(t *testing.T) {
 				before := len(f.received("ann"))
 				tt.event(f)
 				advance(50 * time.Millisecond)
-				if got := len(f.received("ann")) - before; got != tt.calls {
-					t.Errorf("%d calls, want %d", got, tt.calls)
+				if got := len(f.received("ann")) - before; got != 1 {
+					t.Errorf("%d calls at once, want 1", got)
 				}
 			}, reply{code: tt.code})
 		})
 	}
+}
+
+func TestNothingIsSentAfterMonitoringEnds(t *testing.T) {
+	withDelivery(t, func(t *testing.T, f *fixture) {
+		advance(10 * time.Second)
+		f.stopMonitoring("ann")
+		before := len(f.received("ann"))
+		advance(10 * time.Minute)
+		if got := len(f.received("ann")) - before; got != 0 || before == 0 {
+			t.Errorf("%d calls before monitoring ended, %d after, want attempts before, none after", before, got)
+		}
+	}, reply{code: 503})
 }
 
 // The mediator may have added the user while it was refusing the state.

@@ -77,7 +77,7 @@ func TestDeliveryOfEarlierOwner(t *testing.T) {
 	}
 }
 
-func TestReplacedOwnerSavesNoResult(t *testing.T) {
+func TestLostPartitionSavesNoResult(t *testing.T) {
 	withDelivery(t, func(t *testing.T, f *fixture) {
 		advance(time.Second)
 		begun := f.delivery("ann").InFlightSince

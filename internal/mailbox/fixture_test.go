@@ -101,13 +101,14 @@ type fixture struct {
 	store   *faulty
 	raw     *redis.Client
 	worker  *recorder
+	tenure  int64 // of the last acquisition
 	unknown atomic.Int32
 	damaged atomic.Int32
 }
 
 func newFixture(t *testing.T, before ...func(*fixture)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, worker: &recorder{known: map[ooo.RecordID]bool{}}}
+	f := &fixture{t: t, tenure: ownertest.Lease.Tenure, worker: &recorder{known: map[ooo.RecordID]bool{}}}
 	opened, url := ownertest.Open(t, store.Config{Fingerprint: t.Name(), OnDamaged: func(string) { f.damaged.Add(1) }})
 	options, err := redis.ParseURL(url)
 	if err != nil {
@@ -135,17 +136,28 @@ func monitoring(t *testing.T) *fixture {
 
 // own writes a lease of all partitions into the table.
 func (f *fixture) own(lease store.Lease) {
+	f.t.Helper()
 	for p := range ooo.Partitions {
-		if err := f.raw.HSet(f.t.Context(), "om:{om}:owners", store.LeaseField(p), lease.String()).Err(); err != nil {
-			f.t.Fatal(err)
-		}
+		f.ownPartition(p, lease)
 	}
 }
 
-// acquire acquires a partition again.
+func (f *fixture) ownPartition(p int, lease store.Lease) {
+	f.t.Helper()
+	if err := f.raw.HSet(f.t.Context(), "om:{om}:owners", store.LeaseField(p), lease.String()).Err(); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// acquire loses a partition and acquires it again under a new lease, as after another owner.
 func (f *fixture) acquire(id ooo.ObjectID) {
-	f.Drop(ooo.RecordID(id).Partition())
-	f.Acquire(f.t.Context(), ooo.RecordID(id).Partition(), ownertest.Lease)()
+	f.t.Helper()
+	p := ooo.RecordID(id).Partition()
+	f.Drop(p)
+	f.tenure++
+	lease := store.Lease{Life: ownertest.Lease.Life, Tenure: f.tenure}
+	f.ownPartition(p, lease)
+	f.Acquire(f.t.Context(), p, lease)()
 }
 
 // update changes Ann's record.

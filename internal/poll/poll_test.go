@@ -198,36 +198,40 @@ func TestFailures(t *testing.T) {
 
 // A new kind of error starts with its own first wait.
 func TestFailuresAreCountedByKind(t *testing.T) {
-	run(t, nil, onlyAnn(away), func(f *fixture) {
-		f.graph.locked(func() { f.graph.errs[annID] = &ooo.Throttled{After: time.Minute} })
-		time.Sleep(20 * time.Minute)
-		f.graph.locked(func() { f.graph.errs[annID] = ooo.ErrDenied; clear(f.graph.reads) })
-		time.Sleep(5 * time.Minute)
-		at := f.graph.takeReads(annID)
-		if len(at) < 2 || at[1].Sub(at[0]) > 11*time.Second {
-			t.Errorf("reads = %v, want the second 10 s after the answer to the first", at)
-		}
-		if m := f.get("ann"); m.ErrorKind != ooo.ReadErrorDenied || m.ReadFailures > 6 {
-			t.Errorf("record = %s, %d failures, want few of the new kind", m.ErrorKind, m.ReadFailures)
-		}
-		if got := f.history("ann"); got[ooo.EventUnknown] != 1 {
-			t.Errorf("history = %v, want unknown once", got)
-		}
-		time.Sleep(time.Hour)
-		f.graph.takeReads(annID)
-		time.Sleep(time.Hour)
-		if n := len(f.graph.takeReads(annID)); n < 12 || n > 15 {
-			t.Errorf("%d reads in an hour, want waits of 5 minutes or up to a fifth less", n)
-		}
-		f.graph.locked(func() { delete(f.graph.errs, annID) })
-		f.hint("ann", ooo.Hint{Kind: ooo.HintCheck})
-		time.Sleep(time.Second)
-		f.graph.takeReads(annID)
-		time.Sleep(10 * time.Second)
-		if n := len(f.graph.takeReads(annID)); n < 5 || n > 6 { // one more if the wait was almost over
-			t.Errorf("%d reads in 10 s after a check, want the usual cadence again", n)
-		}
-	})
+	for name, before := range map[string]error{"throttled": &ooo.Throttled{After: time.Minute}, "unavailable": ooo.ErrUnavailable} {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, onlyAnn(away), func(f *fixture) {
+				f.graph.locked(func() { f.graph.errs[annID] = before })
+				time.Sleep(20 * time.Minute)
+				f.graph.locked(func() { f.graph.errs[annID] = ooo.ErrDenied; clear(f.graph.reads) })
+				time.Sleep(5 * time.Minute)
+				at := f.graph.takeReads(annID)
+				if len(at) < 2 || at[1].Sub(at[0]) > 11*time.Second {
+					t.Errorf("reads = %v, want the second 10 s after the answer to the first", at)
+				}
+				if m := f.get("ann"); m.ErrorKind != ooo.ReadErrorDenied || m.ReadFailures > 6 {
+					t.Errorf("record = %s, %d failures, want few of the new kind", m.ErrorKind, m.ReadFailures)
+				}
+				if got := f.history("ann"); got[ooo.EventUnknown] != 1 {
+					t.Errorf("history = %v, want unknown once", got)
+				}
+				time.Sleep(time.Hour)
+				f.graph.takeReads(annID)
+				time.Sleep(time.Hour)
+				if n := len(f.graph.takeReads(annID)); n < 12 || n > 15 {
+					t.Errorf("%d reads in an hour, want waits of 5 minutes or up to a fifth less", n)
+				}
+				f.graph.locked(func() { delete(f.graph.errs, annID) })
+				f.hint("ann", ooo.Hint{Kind: ooo.HintCheck})
+				time.Sleep(time.Second)
+				f.graph.takeReads(annID)
+				time.Sleep(10 * time.Second)
+				if n := len(f.graph.takeReads(annID)); n < 5 || n > 6 { // one more if the wait was almost over
+					t.Errorf("%d reads in 10 s after a check, want the usual cadence again", n)
+				}
+			})
+		})
+	}
 }
 
 // The delivery moves with the address, and what the read in flight finds is not delivered.

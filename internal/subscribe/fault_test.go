@@ -202,21 +202,23 @@ func TestFirstCreationMeetsFault(t *testing.T) {
 	}
 	tests := map[string]struct {
 		prepare func(f *fixture)
+		within  time.Duration
 		calls   string // empty: not checked
 	}{
-		"another exists": {other(noFailure), "create, delete other, create"},
-		"another exists, and can't be deleted once": {other(failOn(ooo.ErrUnavailable, "delete other", 1)), "create, delete other, create, delete other, create"},
-		"another exists, and is gone until expiry":  {other(gone), ""},
+		"another exists": {other(noFailure), time.Second, "create, delete other, create"},
+		"another exists, and can't be deleted once": {
+			other(failOn(ooo.ErrUnavailable, "delete other", 1)), time.Minute, "create, delete other, create, delete other, create"},
+		"another exists, and is gone until expiry": {other(gone), time.Hour, ""},
 		"created without an answer, then Graph unavailable for two calls": {func(f *fixture) {
 			f.loseFirstCreation()
 			f.fail = failOn(ooo.ErrUnavailable, "", 2, 3)
-		}, "create, create, create, create, patch sub-1"},
-		"neither created nor answered": {func(f *fixture) { f.failWith(failOn(errUnanswered, "", 1)) }, "create, create"},
+		}, time.Minute, "create, create, create, create, patch sub-1"},
+		"neither created nor answered": {func(f *fixture) { f.failWith(failOn(errUnanswered, "", 1)) }, time.Minute, "create, create"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			withUncovered(t, tt.prepare, func(t *testing.T, f *fixture) {
-				advance(time.Hour)
+				advance(tt.within)
 				if got := f.takeCalls(); tt.calls != "" && got != tt.calls {
 					t.Errorf("calls = %s, want %s", got, tt.calls)
 				}
