@@ -3,6 +3,8 @@ package main_test
 import (
 	"encoding/json"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +101,8 @@ func TestDoctorFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	tlsRedis, _ := redistest.StartTLS(t)
+	lacking := newTestbed(t, "", graphsim.Config{Seed: 65, Roles: []string{"User.Read.All", "Calendars.Read"}})
+	tb.trust(lacking)
 	tests := map[string]struct {
 		env   map[string]string
 		fault graphsim.Fault
@@ -107,6 +111,7 @@ func TestDoctorFailures(t *testing.T) {
 		want  string
 	}{
 		"wrong secret":          {env: map[string]string{"AZURE_CLIENT_SECRET": "wrong"}, check: "login", want: "the client secret is wrong (AADSTS7000215)"},
+		"missing permission":    {env: map[string]string{"AZURE_AUTHORITY_HOST": lacking.sim.URL(), "GRAPH_ENDPOINT": lacking.sim.URL()}, check: "permissions", want: "missing: MailboxSettings.Read"},
 		"mailbox denied":        {args: []string{"--user", users[1].UserPrincipalName}, check: "mailbox", want: "access denied"},
 		"subscription denied":   {args: []string{"--user", users[0].UserPrincipalName, "--subscribe"}, fault: graphsim.Fault{Operation: "subscription-create", Kind: "status", Status: 403}, check: "subscription", want: "subscription denied"},
 		"listen address in use": {env: map[string]string{"LISTEN_ADDR": strings.TrimPrefix(tb.mediator.URL(), "http://")}, check: "listen address", want: "another program listens"},
@@ -165,4 +170,14 @@ func TestDoctorConnectsToRedisDespiteOtherMistakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// trust makes the program trust the Graph of another testbed too.
+func (tb *testbed) trust(other *testbed) {
+	tb.t.Helper()
+	file := filepath.Join(tb.t.TempDir(), "cas.pem")
+	if err := os.WriteFile(file, slices.Concat(tb.sim.CAPEM(), other.sim.CAPEM()), 0o600); err != nil {
+		tb.t.Fatal(err)
+	}
+	tb.env["SSL_CERT_FILE"] = file
 }
