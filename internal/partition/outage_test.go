@@ -53,7 +53,7 @@ var outages = map[string]func(*env){
 				limit += 3 * time.Second
 			}
 			e.waitFor("both act again", limit, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
-			time.Sleep(2 * time.Second)
+			time.Sleep(4 * time.Second)
 			after := e.owners()
 			if after.Leases != before.Leases || after.Saves != before.Saves || after.Settings != before.Settings || after.Fingerprint != "f" {
 				e.Errorf("table = %+v, want %+v", after, before)
@@ -82,6 +82,19 @@ var outages = map[string]func(*env){
 			e.Errorf("%d loads: memory was lost", a.loads.Load())
 		}
 	},
+	"OnRollback follows the restores of all replicas": func(e *env) {
+		a := e.add("a")
+		e.waitBalanced(1)
+		e.add("b", slowRestore(2*time.Second))
+		e.waitBalanced(2)
+		time.Sleep(2 * time.Second)
+		before := e.owners()
+		e.empty()
+		e.waitFor("a calls OnRollback", 10*time.Second, func() bool { return a.rollbacks.Load() == 1 })
+		if e.owners().Saves != before.Saves {
+			e.Error("b has not restored its partitions yet")
+		}
+	},
 	"Redis loses only saves": func(e *env) {
 		a := e.add("a")
 		e.waitBalanced(1)
@@ -92,7 +105,7 @@ var outages = map[string]func(*env){
 		if e.owners().Saves == before.Saves {
 			e.Fatal("no save was lost")
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(4 * time.Second)
 		if e.owners().Saves != before.Saves || a.restores.Load() != 1 || a.rollbacks.Load() != 1 {
 			e.Errorf("%d partitions restored, OnRollback called %d times, want one each", a.restores.Load(), a.rollbacks.Load())
 		}
@@ -140,7 +153,7 @@ var outages = map[string]func(*env){
 		if e.owners().Beats["b"] != beat {
 			e.Fatal("the beat was not lost")
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(4 * time.Second)
 		if b.rollbacks.Load() != 1 {
 			e.Errorf("OnRollback was called %d and %d times, want once on b", a.rollbacks.Load(), b.rollbacks.Load())
 		}
@@ -157,7 +170,7 @@ var outages = map[string]func(*env){
 		b.crash()
 		before := strconv.FormatInt(e.owners().Saves[saved]-1, 10)
 		e.change(func(fields map[string]string) { fields[store.SavesField(saved)] = before })
-		e.waitFor("a calls OnRollback", 2*time.Second, func() bool { return a.rollbacks.Load() == 1 })
+		e.waitFor("a calls OnRollback", 4*time.Second, func() bool { return a.rollbacks.Load() == 1 })
 	},
 	"failed round restarts the observations": func(e *env) {
 		a, b := e.add("a"), e.add("b")

@@ -110,7 +110,7 @@ type Config struct {
 	Answered func() time.Duration
 	Ping     func(ctx context.Context) error
 	// OnRollback is called after Redis came back with older data, on each replica that noticed,
-	// once it has restored its partitions. A short loss of data is noticed only by some.
+	// once all have restored their partitions. A short loss of data is noticed only by some.
 	OnRollback func(ctx context.Context)
 	Log        *slog.Logger
 }
@@ -135,7 +135,7 @@ type Owners struct {
 	lastTenure [ooo.Partitions]int64 // of the last lease that was released or lost
 	toRelease  map[int]store.Lease   // leases in the table from which this replica must be removed
 	refused    bool                  // a swap since the last answered round failed: the next one decides
-	rolledBack bool                  // Redis came back with older data, OnRollback is due
+	rolledBack time.Time             // when Redis was last seen to have older data; zero: OnRollback is not due
 	stopping   bool
 
 	mu           sync.Mutex
