@@ -119,13 +119,13 @@ func (o *Owners) wakeRun() {
 	}
 }
 
-// finishRollback calls OnRollback once the partitions are restored: those of this replica, and
-// those of the others, which notice within a round and have deadAfter for it. It comes after the
-// restored wishes, because the mediator would otherwise start users again that are monitored
-// already. A replica without partitions waits for its first one: it takes those of replicas that
-// died before they could do it.
+// finishRollback calls OnRollback once this replica has restored its partitions and the others,
+// which notice within a round, had deadAfter to restore theirs. It comes after the restored
+// wishes, because the mediator would otherwise start users again that are monitored already. A
+// replica without partitions waits for its first one: it takes those of replicas that died before
+// they could do it.
 func (o *Owners) finishRollback() {
-	if o.rolledBack.IsZero() || time.Since(o.rolledBack) < deadAfter || o.stopping || o.Owned() == 0 {
+	if o.rolledBackAt.IsZero() || time.Since(o.rolledBackAt) < deadAfter || o.stopping || o.Owned() == 0 {
 		return
 	}
 	for _, h := range o.holds() {
@@ -133,6 +133,6 @@ func (o *Owners) finishRollback() {
 			return
 		}
 	}
-	o.rolledBack = time.Time{}
+	o.rolledBackAt = time.Time{}
 	o.tasks.Go(func() { o.cfg.OnRollback(o.work) })
 }

@@ -110,7 +110,8 @@ type Config struct {
 	Answered func() time.Duration
 	Ping     func(ctx context.Context) error
 	// OnRollback is called after Redis came back with older data, on each replica that noticed,
-	// once all have restored their partitions. A short loss of data is noticed only by some.
+	// once it has restored its partitions and the others had deadAfter to restore theirs. A short
+	// loss of data is noticed only by some.
 	OnRollback func(ctx context.Context)
 	Log        *slog.Logger
 }
@@ -127,16 +128,16 @@ type Owners struct {
 	table   atomic.Pointer[store.Table] // of the last answered round; nil: none yet
 
 	// Used only by Run.
-	work       context.Context // of everything that Run does; ends stopTime after the context of Run
-	holder     Holder
-	settings   int64 // number of this replica's settings
-	peers      peers
-	round      rounds
-	lastTenure [ooo.Partitions]int64 // of the last lease that was released or lost
-	toRelease  map[int]store.Lease   // leases in the table from which this replica must be removed
-	refused    bool                  // a swap since the last answered round failed: the next one decides
-	rolledBack time.Time             // when Redis was last seen to have older data; zero: OnRollback is not due
-	stopping   bool
+	work         context.Context // of everything that Run does; ends stopTime after the context of Run
+	holder       Holder
+	settings     int64 // number of this replica's settings
+	peers        peers
+	round        rounds
+	lastTenure   [ooo.Partitions]int64 // of the last lease that was released or lost
+	toRelease    map[int]store.Lease   // leases in the table from which this replica must be removed
+	refused      bool                  // a swap since the last answered round failed: the next one decides
+	rolledBackAt time.Time             // when Redis was last seen to have older data; zero: OnRollback is not due
+	stopping     bool
 
 	mu           sync.Mutex
 	held         [ooo.Partitions]*hold // guarded by mu, like all fields below; Run, the only writer, reads without it

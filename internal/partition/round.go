@@ -86,10 +86,10 @@ func (o *Owners) apply(table *store.Table, saves *[ooo.Partitions]int64) (doubtf
 		older = o.applyLease(p, table, saves[p]) || older
 	}
 	if older {
-		if o.rolledBack.IsZero() {
+		if o.rolledBackAt.IsZero() {
 			o.cfg.Log.WarnContext(o.work, "redis came back with older data, restoring what is newer here")
 		}
-		o.rolledBack = time.Now()
+		o.rolledBackAt = time.Now()
 	}
 	// If this replica's own beat is missing, it was declared dead or Redis is empty.
 	doubtful = older || confirmed > 0 && !found

@@ -89,7 +89,7 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	}
 	throttled, _ := errors.AsType[*ooo.Throttled](err)
 	switch {
-	case throttled != nil && j.t.id.Unresolved():
+	case throttled != nil && j.t.unresolved:
 		p.cfg.SetWait(ctx, ooo.DirectoryWait, throttled.After)
 	case throttled != nil && throttled.WholeApp:
 		p.cfg.SetWait(ctx, ooo.GraphWait, throttled.After)
@@ -125,7 +125,7 @@ func (p *Poller) countFailure(j *job, err error, c call) (e effect, f failure, r
 	f = *failing
 	e = effectOf(err, f.times, p.lastAnswered.After(f.since), p.cfg.Interval)
 	unavailable := schedule.Backoff(f.times, unavailableWait, maxUnavailableWait)
-	if e.wait == 0 && t.id.Unresolved() {
+	if e.wait == 0 && t.unresolved {
 		e.wait = unavailable
 	}
 	failing.saved = f.saved || e.unknown

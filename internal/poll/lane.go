@@ -196,7 +196,7 @@ func (p *Poller) schedule(t *target, at time.Time) {
 // The caller must hold mu.
 func (p *Poller) laneOf(t *target, shared *lane) *lane {
 	switch {
-	case t.lookup:
+	case t.unresolved:
 		return p.lookups
 	case t.isolated > 0:
 		return p.isolated

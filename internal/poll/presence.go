@@ -80,7 +80,7 @@ func (p *Poller) sweep(ctx context.Context, limiter *rate.Limiter, perSecond flo
 	var ids []ooo.ObjectID
 	p.mu.Lock()
 	for _, t := range p.targets {
-		if !t.dropped && !t.id.Unresolved() {
+		if !t.dropped && !t.unresolved {
 			ids = append(ids, t.id.ObjectID())
 		}
 	}

@@ -24,7 +24,7 @@ type target struct {
 	notBefore   time.Time  // when it may be read next
 
 	// Small fields are grouped to save memory: there is one target per mailbox.
-	lookup        bool  // it is an unresolved address
+	unresolved    bool  // id.Unresolved(): to compare the id costs the read benchmark another access to memory
 	inFlight      bool  // it is being read, or the result is being saved
 	dropped       bool  // it is no longer monitored, or this replica no longer owns it
 	hinted        bool  // a hint requests a read that has not begun
@@ -74,7 +74,7 @@ func (p *Poller) scheduleFirst(t *target, m *ooo.Mailbox, now time.Time) {
 	t.loadFailure(m, now)
 	t.phase = firstInPhase(phaseOf(t.id, p.cfg.Interval, len(p.targets)), p.cfg.Interval, now)
 	at := t.phase
-	if t.hinted || m.Condition == ooo.Pending || p.missed(t) || t.id.Unresolved() {
+	if t.hinted || m.Condition == ooo.Pending || p.missed(t) || t.unresolved {
 		at = now
 	}
 	if t.notBefore.After(at) {

@@ -26,7 +26,7 @@ func (p *Poller) refresh(id ooo.RecordID) {
 	case t == nil:
 		// Hints may have arrived before the record.
 		t = p.newTarget(phaseOf(id, p.cfg.Interval, len(p.targets)))
-		*t = target{id: id, reader: p.cfg.Registry.Reader(id), hinted: len(p.hints(id)) > 0, lookup: id.Unresolved()}
+		*t = target{id: id, reader: p.cfg.Registry.Reader(id), hinted: len(p.hints(id)) > 0, unresolved: id.Unresolved()}
 		p.targets[id] = t
 		p.scheduleFirst(t, m, now)
 	case t.dropped: // the end of its read refreshes the mailbox again
