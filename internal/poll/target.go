@@ -9,7 +9,7 @@ import (
 )
 
 // target is what the poller knows about an owned mailbox, or about an unresolved address that
-// is to be looked up. id never changes; the other fields are guarded by the poller's mu.
+// is to be looked up. id and unresolved never change; the other fields are guarded by the poller's mu.
 type target struct {
 	id          ooo.RecordID
 	reader      mailbox.Reader
