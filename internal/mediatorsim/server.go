@@ -29,14 +29,10 @@ type Server struct {
 	cfg    Config
 	addr   string
 	client *http.Client // for the monitor
-	failed chan error   // capacity 1: makes Run fail
+	ln     net.Listener // for Run
 
-	ln      net.Listener  // for Run
-	started chan struct{} // closed by Run
-
-	listening sync.Mutex // held while the listener is opened or closed
-	stop      func()     // nil while away; guarded by listening
-	ended     bool       // guarded by listening
+	changes chan change   // to Run
+	ended   chan struct{} // closed by Run
 
 	requests sync.RWMutex // held for reading by each request
 	posting  sync.Mutex   // held while a setup posts a user, or a stop is posted
@@ -49,6 +45,12 @@ type Server struct {
 	setups     int
 	setupDelay time.Duration
 	react      func(Call) Reaction // nil: none
+}
+
+// change is a call of Away.
+type change struct {
+	away bool
+	done chan struct{} // closed by Run
 }
 
 // New opens the listener and returns a server that answers once [Server.Run] is called.
@@ -64,7 +66,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("mediatorsim: %w", err)
 	}
 	return &Server{
-		cfg: cfg, ln: ln, addr: ln.Addr().String(), started: make(chan struct{}), failed: make(chan error, 1),
+		cfg: cfg, ln: ln, addr: ln.Addr().String(), changes: make(chan change), ended: make(chan struct{}),
 		monitorURL: cfg.MonitorURL, states: map[string]State{},
 		client: &http.Client{
 			Timeout:       10 * time.Second,
@@ -80,58 +82,48 @@ func (s *Server) URL() string { return "http://" + s.addr }
 // Run answers until ctx ends. It then cuts the requests in flight and returns when they
 // have ended.
 func (s *Server) Run(ctx context.Context) error {
-	s.listening.Lock()
-	s.start(s.ln)
-	s.listening.Unlock()
-	close(s.started)
+	failed := make(chan error, 1)
+	stop, away := s.serve(s.ln, failed), false
+	defer func() {
+		stop()
+		close(s.ended)
+		s.requests.Lock() // waits for the last request
+		defer s.requests.Unlock()
+		s.client.CloseIdleConnections()
+	}()
 	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-s.failed:
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err = <-failed:
+		case c := <-s.changes:
+			if c.away {
+				stop()
+			} else if away {
+				stop, err = s.serveAgain(failed)
+			}
+			away = c.away
+			close(c.done)
+		}
 	}
-	s.listening.Lock()
-	defer s.listening.Unlock()
-	if s.stop != nil {
-		s.stop()
-	}
-	s.ended = true
-	s.requests.Lock() // waits for the last request
-	defer s.requests.Unlock()
-	s.client.CloseIdleConnections()
-	return err
+	return fmt.Errorf("mediatorsim: %w", err)
 }
 
 // Away makes the mediator refuse connections and cut the open ones, or listen again at the
 // same address. It waits for [Server.Run] and returns when the change is made. If the
 // address stays taken, Run ends with an error.
 func (s *Server) Away(away bool) {
-	<-s.started
-	s.listening.Lock()
-	defer s.listening.Unlock()
-	switch {
-	case away == (s.stop == nil) || s.ended:
-	case away:
-		s.stop()
-		s.stop = nil
-	default:
-		if ln, err := listenAgain(s.addr); err != nil {
-			s.fail(err)
-		} else {
-			s.start(ln)
-		}
-	}
-}
-
-// fail ends Run.
-func (s *Server) fail(err error) {
+	c := change{away, make(chan struct{})}
 	select {
-	case s.failed <- fmt.Errorf("mediatorsim: %w", err):
-	default: // it already has an error
+	case s.changes <- c:
+		<-c.done
+	case <-s.ended:
 	}
 }
 
-// start serves ln until stop is called. The caller must hold listening.
-func (s *Server) start(ln net.Listener) {
+// serve serves ln until stop is called, which may be called again.
+func (s *Server) serve(ln net.Listener, failed chan<- error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	server := &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second,
@@ -141,22 +133,25 @@ func (s *Server) start(ln net.Listener) {
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			s.fail(err)
+			failed <- err
 		}
 	})
-	s.stop = func() {
+	return func() {
 		cancel()
 		_ = server.Close() // cuts the connections
 		serving.Wait()
 	}
 }
 
-// listenAgain listens at an address that another process may use for a moment.
-func listenAgain(addr string) (net.Listener, error) {
+// serveAgain serves the address, which another process may use for a moment.
+func (s *Server) serveAgain(failed chan<- error) (stop func(), err error) {
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		ln, err := net.Listen("tcp", addr)
-		if err == nil || time.Now().After(deadline) {
-			return ln, err
+		ln, err := net.Listen("tcp", s.addr)
+		if err == nil {
+			return s.serve(ln, failed), nil
+		}
+		if time.Now().After(deadline) {
+			return func() {}, err
 		}
 	}
 }
