@@ -41,7 +41,7 @@ func (u *UI) load(c *gin.Context) {
 // reported.
 func chartOf(reports []ooo.Replica, now time.Time) chart {
 	steps := int(chartSpan / chartStep)
-	end := now.Add(-beatInterval).Truncate(chartStep)
+	end := now.Add(-reportInterval).Truncate(chartStep)
 	c := chart{
 		From: end.Add(-chartSpan).UTC(), StepMS: chartStep.Milliseconds(),
 		Reads: make([]float64, steps), Throttled: make([]float64, steps), Late: make([]int64, steps),

@@ -14,7 +14,7 @@
 // sessions, and a new token ends all sessions. The cookie is valid only for the page, not
 // for /api.
 //
-// While nobody has the page open, it costs one request to Redis every 10 s: the beat by
+// While nobody has the page open, it costs one request to Redis every 10 s: the report by
 // which the page knows the replicas, with what the process did since the last one. The
-// charts are made from these beats.
+// charts are made from these reports.
 package ui

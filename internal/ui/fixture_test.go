@@ -28,7 +28,7 @@ type fixture struct {
 	news    []ooo.FeedEntry
 	queries []ooo.Query
 	hints   []ooo.Hint
-	beats   []ooo.Replica
+	reports []ooo.Replica
 	err     error
 	api     []string // requests to the API, with their token
 
@@ -85,14 +85,14 @@ func (f *fixture) leave(_ context.Context, hints ...ooo.Hint) error {
 func (f *fixture) ReportLoad(_ context.Context, r ooo.Replica) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.beats = append(f.beats, r)
+	f.reports = append(f.reports, r)
 	return f.err
 }
 
 func (f *fixture) Reports(_ context.Context, age time.Duration) ([]ooo.Replica, time.Time, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	reports := slices.DeleteFunc(slices.Clone(f.beats), func(r ooo.Replica) bool { return now.Sub(r.SeenAt) > age })
+	reports := slices.DeleteFunc(slices.Clone(f.reports), func(r ooo.Replica) bool { return now.Sub(r.SeenAt) > age })
 	return reports, now, f.err
 }
 

@@ -7,7 +7,7 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// Meter counts the work of this process between two beats. Its methods may be called
+// Meter counts the work of this process between two reports. Its methods may be called
 // concurrently.
 type Meter struct {
 	mu    sync.Mutex

@@ -68,7 +68,7 @@ func (u *UI) summary(c *gin.Context) {
 }
 
 // replicaTTL is how long after its last report a replica is shown.
-const replicaTTL = 3 * beatInterval
+const replicaTTL = 3 * reportInterval
 
 // newest returns the last report of each replica, the replica that runs longest first.
 func newest(reports []ooo.Replica) []ooo.Replica {

@@ -25,7 +25,7 @@ type Store interface {
 	FeedAfter(ctx context.Context, position string) (entries []ooo.FeedEntry, next string, err error)
 }
 
-// Replicas stores the beats of the processes of this service.
+// Replicas stores the load reports of the processes of this service.
 type Replicas interface {
 	// ReportLoad records that this process is alive and what it did.
 	ReportLoad(ctx context.Context, r ooo.Replica) error

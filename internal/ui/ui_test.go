@@ -170,8 +170,8 @@ func TestFeedsEndWithRun(t *testing.T) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.beats) == 0 || f.beats[0].ID == "" || !maps.Equal(f.beats[0].Load.Delivered, map[int]int{0: 1, bucketOf40ms: 1}) {
-		t.Errorf("beats = %v, want the first with two deliveries", f.beats)
+	if len(f.reports) == 0 || f.reports[0].ID == "" || !maps.Equal(f.reports[0].Load.Delivered, map[int]int{0: 1, bucketOf40ms: 1}) {
+		t.Errorf("reports = %v, want the first with two deliveries", f.reports)
 	}
 }
 
@@ -195,12 +195,12 @@ var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 const bucketOf40ms, bucketOf250ms = 17, 25
 
 func TestChartsSumReplicas(t *testing.T) {
-	beat := func(id string, ago time.Duration, reads int) ooo.Replica {
+	report := func(id string, ago time.Duration, reads int) ooo.Replica {
 		return ooo.Replica{ID: id, SeenAt: now.Add(-ago), Load: ooo.Load{
 			Span: 10 * time.Second, Reads: reads, Throttled: 1, Late: ago / 1000, Delivered: map[int]int{bucketOf40ms: 9, bucketOf250ms: 1},
 		}}
 	}
-	f := &fixture{beats: []ooo.Replica{beat("a", 15*time.Second, 100), beat("b", 15*time.Second, 50), beat("old", 2*time.Hour, 1000)}}
+	f := &fixture{reports: []ooo.Replica{report("a", 15*time.Second, 100), report("b", 15*time.Second, 50), report("old", 2*time.Hour, 1000)}}
 	_, body := request{"GET", "/ui/api/load", "", nil}.send(t, f.serve(t))
 	var got struct {
 		From        time.Time
@@ -217,7 +217,7 @@ func TestChartsSumReplicas(t *testing.T) {
 	if want := now.Add(-time.Hour - 10*time.Second); !got.From.Equal(want) || len(got.Reads) != 360 {
 		t.Errorf("chart = %d steps from %v, want 360 from %v", len(got.Reads), got.From, want)
 	}
-	// Both beats cover half of the last step and half of the one before.
+	// Both reports cover half of the last step and half of the one before.
 	if got.Reads[359] != 7.5 || got.Reads[358] != 7.5 || got.Throttled[359] != 1 {
 		t.Errorf("reads = %v, throttled = %v, want 7.5 a second and 1", got.Reads[357:], got.Throttled[357:])
 	}
@@ -231,13 +231,13 @@ func TestChartsSumReplicas(t *testing.T) {
 }
 
 func TestSummaryListsReplicas(t *testing.T) {
-	beat := func(id string, age, ago time.Duration, reads int) ooo.Replica {
+	report := func(id string, age, ago time.Duration, reads int) ooo.Replica {
 		load := ooo.Load{Span: 10 * time.Second, Reads: reads, Late: 7 * time.Millisecond, Throttled: 1}
 		return ooo.Replica{ID: id, Host: "host-" + id, Since: now.Add(-age), SeenAt: now.Add(-ago), Load: load}
 	}
-	f := &fixture{beats: []ooo.Replica{
-		beat("gone", 3*time.Hour, 31*time.Second, 1), beat("young", time.Hour, 29*time.Second, 2),
-		beat("old", 2*time.Hour, 12*time.Second, 3), beat("young", time.Hour, 9*time.Second, 40),
+	f := &fixture{reports: []ooo.Replica{
+		report("gone", 3*time.Hour, 31*time.Second, 1), report("young", time.Hour, 29*time.Second, 2),
+		report("old", 2*time.Hour, 12*time.Second, 3), report("young", time.Hour, 9*time.Second, 40),
 	}}
 	_, body := request{"GET", "/ui/api/summary", "", nil}.send(t, f.serve(t))
 	old, young := `{"id":"old","host":"host-old",`, `{"id":"young","host":"host-young",`

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	beatInterval = 10 * time.Second
-	beatTimeout  = 3 * time.Second
+	reportInterval = 10 * time.Second
+	reportTimeout  = 3 * time.Second
 )
 
 // thisReplica describes this process to the others.
@@ -24,14 +24,14 @@ func thisReplica(version string) ooo.Replica {
 	return ooo.Replica{ID: strings.ToLower(rand.Text()[:10]), Host: host, Version: version, Since: time.Now().UTC().Truncate(time.Second)}
 }
 
-// Run stores a beat of this process every 10 s, with what it did since the last one, until
-// ctx ends. All feeds end with it. It may be called once.
+// Run reports every 10 s what this process did since the last report, until ctx ends. All
+// feeds end with it. It may be called once.
 func (u *UI) Run(ctx context.Context) error {
 	defer close(u.stopped)
-	tick := time.NewTicker(beatInterval)
+	tick := time.NewTicker(reportInterval)
 	defer tick.Stop()
 	for {
-		u.beat(ctx)
+		u.report(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -40,13 +40,13 @@ func (u *UI) Run(ctx context.Context) error {
 	}
 }
 
-func (u *UI) beat(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+func (u *UI) report(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	self := u.self
 	self.Load = u.cfg.Meter.take(time.Now())
 	if err := u.cfg.Replicas.ReportLoad(ctx, self); err != nil {
 		// Packages that depend on Redis log the warning.
-		u.cfg.Log.DebugContext(ctx, "beat of this replica not stored", "err", err)
+		u.cfg.Log.DebugContext(ctx, "load report not stored", "err", err)
 	}
 }
