@@ -144,7 +144,7 @@ func (s *Server) runBatch(c *call, items []batchItem, statuses map[string]int) [
 func (s *Server) doItem(outer *call, item batchItem) *reply {
 	c := &call{
 		ctx: outer.ctx, method: strings.ToUpper(item.Method), header: item.header,
-		body: item.Body, grant: outer.grant, inner: true,
+		body: item.Body, inner: true,
 	}
 	rep := s.do(c, c.readTarget(item.URL))
 	if rep.reset { // only the batch has a connection to reset

@@ -16,7 +16,6 @@ type call struct {
 	query   url.Values
 	header  func(name string) string
 	body    []byte
-	grant   *grant
 	inner   bool     // inside a $batch
 	account *account // owner of the mailbox; set by inMailbox
 }

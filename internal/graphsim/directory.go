@@ -1,183 +1,91 @@
 package graphsim
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
-	"sync"
 )
 
-// Errors of the control API and of the methods of Server.
-var (
-	ErrUnknownUser         = errors.New("no such user")
-	ErrUnknownSubscription = errors.New("no such subscription")
-	ErrExists              = errors.New("exists already")
-	ErrInvalid             = errors.New("invalid")
-)
-
-// User is a person in the directory, with a mailbox.
-type User struct {
-	ID                string   `json:"id"`
-	UserPrincipalName string   `json:"userPrincipalName"`
-	Mail              string   `json:"mail"`
-	DisplayName       string   `json:"displayName"`
-	ProxyAddresses    []string `json:"proxyAddresses"`
+// defaultProperties are returned without a $select.
+var defaultProperties = []string{
+	"id", "displayName", "mail", "userPrincipalName", "businessPhones", "givenName",
+	"jobTitle", "mobilePhone", "officeLocation", "preferredLanguage", "surname",
 }
 
-// account is a user with its mailbox.
-type account struct {
-	User
-	mailbox mailbox
-}
-
-// directory finds accounts.
-type directory struct {
-	mu    sync.RWMutex
-	byKey map[string]*account // by object id and by UPN, in lower case
-	all   []*account          // in order of creation
-}
-
-func newDirectory() *directory { return &directory{byKey: make(map[string]*account)} }
-
-func (d *directory) add(a *account) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	id, upn := strings.ToLower(a.ID), strings.ToLower(a.UserPrincipalName)
-	if d.byKey[id] != nil || d.byKey[upn] != nil {
-		return fmt.Errorf("%w: %s", ErrExists, a.UserPrincipalName)
+// properties returns all properties that $select may name.
+func (u User) properties() map[string]any {
+	local, _, _ := strings.Cut(u.UserPrincipalName, "@")
+	return map[string]any{
+		"id": u.ID, "displayName": u.DisplayName, "mail": u.Mail, "userPrincipalName": u.UserPrincipalName,
+		"businessPhones": []string{}, "givenName": nil, "jobTitle": nil, "mobilePhone": nil,
+		"officeLocation": nil, "preferredLanguage": nil, "surname": nil,
+		"proxyAddresses": u.ProxyAddresses, "accountEnabled": true, "mailNickname": local,
+		"userType": "Member", "otherMails": []string{},
 	}
-	d.byKey[id], d.byKey[upn] = a, a
-	d.all = append(d.all, a)
-	return nil
 }
 
-func (d *directory) remove(a *account) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.byKey, strings.ToLower(a.ID))
-	delete(d.byKey, strings.ToLower(a.UserPrincipalName))
-	d.all = slices.DeleteFunc(d.all, func(b *account) bool { return b == a })
-}
-
-func (d *directory) clear() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	clear(d.byKey)
-	d.all = nil
-}
-
-// find finds an account by the keys that Graph accepts in a path, object id and UPN. It
-// returns nil if there is none.
-func (d *directory) find(key string) *account {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.byKey[strings.ToLower(key)]
-}
-
-// match returns the accounts for which matches returns true.
-func (d *directory) match(matches func(User) bool) []*account {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	var hits []*account
-	for _, a := range d.all {
-		if matches(a.User) {
-			hits = append(hits, a)
+// selection parses $select.
+func selection(q url.Values) ([]string, *reply) {
+	raw := q.Get("$select")
+	if raw == "" {
+		return defaultProperties, nil
+	}
+	names := strings.Split(strings.ReplaceAll(raw, " ", ""), ",")
+	known := User{}.properties()
+	for _, name := range names {
+		if _, ok := known[name]; !ok {
+			return nil, badRequest(fmt.Sprintf(
+				"Parsing OData Select and Expand failed: Could not find a property named '%s' on type 'microsoft.graph.user'.", name))
 		}
 	}
-	return hits
+	return names, nil
 }
 
-// account finds an account by object id, UPN or mail address.
-func (s *Server) account(x string) (*account, error) {
-	if a := s.directory.find(x); a != nil {
-		return a, nil
+// selected returns some properties of the user.
+func (u User) selected(names []string) map[string]any {
+	all, body := u.properties(), make(map[string]any, len(names)+1)
+	for _, name := range names {
+		body[name] = all[name]
 	}
-	hits := s.directory.match(func(u User) bool { return strings.EqualFold(u.Mail, x) })
-	if len(hits) != 1 {
-		return nil, fmt.Errorf("%w: %s", ErrUnknownUser, x)
-	}
-	return hits[0], nil
+	return body
 }
 
-// AddUser adds a user with automatic replies disabled. Only UserPrincipalName is required:
-// by default the id is generated, the display name is the local part of the UPN, the mail
-// address is the UPN, and the proxy addresses are the mail address (primary) and the UPN.
-func (s *Server) AddUser(u User) (User, error) {
-	local, domain, _ := strings.Cut(u.UserPrincipalName, "@")
-	if local == "" || domain == "" {
-		return User{}, fmt.Errorf("%w: userPrincipalName %q is not an address", ErrInvalid, u.UserPrincipalName)
+// getUser is GET /users/{id|upn}.
+func (s *Server) getUser(c *call) *reply {
+	names, refusal := selection(c.query)
+	if refusal != nil {
+		return refusal
 	}
-	if u.ID == "" {
-		u.ID = s.userIDs.next()
+	a := s.accounts.find(c.path[1])
+	if a == nil {
+		return fail(http.StatusNotFound, "Request_ResourceNotFound", fmt.Sprintf(
+			"Resource '%s' does not exist or one of its queried reference-property objects are not present.", c.path[1]))
 	}
-	u.Mail = cmp.Or(u.Mail, u.UserPrincipalName)
-	u.DisplayName = cmp.Or(u.DisplayName, local)
-	if u.ProxyAddresses == nil {
-		u.ProxyAddresses = []string{"SMTP:" + u.Mail}
-		if !strings.EqualFold(u.Mail, u.UserPrincipalName) {
-			u.ProxyAddresses = append(u.ProxyAddresses, "smtp:"+u.UserPrincipalName)
+	body := a.selected(names)
+	body["@odata.context"] = s.URL() + "/v1.0/$metadata#users/$entity"
+	return respond(http.StatusOK, body)
+}
+
+// listUsers is GET /users, with or without $filter.
+func (s *Server) listUsers(c *call) *reply {
+	names, refusal := selection(c.query)
+	if refusal != nil {
+		return refusal
+	}
+	matches := func(User) bool { return true }
+	if filter := c.query.Get("$filter"); filter != "" {
+		terms, ok := parseFilter(filter)
+		if !ok {
+			return fail(http.StatusBadRequest, "Request_UnsupportedQuery",
+				"Unsupported or invalid query filter clause specified for property of resource 'User'.")
 		}
+		matches = func(u User) bool { return slices.ContainsFunc(terms, func(t filterTerm) bool { return t.matches(u) }) }
 	}
-	a := &account{User: u}
-	a.mailbox.init(s.URL(), u.ID)
-	if err := s.directory.add(a); err != nil {
-		return User{}, err
+	body, refusal := page(c, s.URL()+"/v1.0/", "users", s.accounts.match(matches), func(a *account) any { return a.selected(names) })
+	if refusal != nil {
+		return refusal
 	}
-	return u, nil
-}
-
-// maxUsers limits the users added by one call.
-const maxUsers = 200_000
-
-// AddUsers adds count users named user0001@domain and so on.
-func (s *Server) AddUsers(count int, domain string) ([]User, error) {
-	if count < 1 || count > maxUsers {
-		return nil, fmt.Errorf("%w: count is %d, want 1 to %d", ErrInvalid, count, maxUsers)
-	}
-	users := make([]User, 0, count)
-	for n := 1; n <= count; n++ {
-		u, err := s.AddUser(User{
-			UserPrincipalName: fmt.Sprintf("user%04d@%s", n, domain),
-			DisplayName:       fmt.Sprintf("User %04d", n),
-		})
-		if err != nil {
-			return users, err
-		}
-		users = append(users, u)
-	}
-	return users, nil
-}
-
-// Users lists all users in order of creation.
-func (s *Server) Users() []User {
-	users := []User{}
-	for _, a := range s.directory.match(func(User) bool { return true }) {
-		users = append(users, a.User)
-	}
-	return users
-}
-
-// User returns the user with the id, UPN or mail address x.
-func (s *Server) User(x string) (User, error) {
-	a, err := s.account(x)
-	if err != nil {
-		return User{}, err
-	}
-	return a.User, nil
-}
-
-// DeleteUser deletes a user and its subscriptions, each with a subscriptionRemoved
-// lifecycle notification.
-func (s *Server) DeleteUser(x string) error {
-	a, err := s.account(x)
-	if err != nil {
-		return err
-	}
-	s.directory.remove(a)
-	for _, sub := range s.subs.ofUser(a.ID) {
-		_ = s.RemoveSubscription(sub.ID, false) // it may have expired in between
-	}
-	return nil
+	return respond(http.StatusOK, body)
 }

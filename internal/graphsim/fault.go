@@ -282,7 +282,7 @@ func (s *Server) userOf(c *call, op string) string {
 		sub, _ := s.subs.get(c.path[1])
 		return sub.UserID
 	}
-	if a := s.directory.find(key); a != nil {
+	if a := s.accounts.find(key); a != nil {
 		return a.ID
 	}
 	return ""

@@ -35,7 +35,7 @@ func (s *Server) serveGraph(w http.ResponseWriter, r *http.Request, path string)
 	c := &call{ctx: r.Context(), method: r.Method, header: r.Header.Get}
 	refusal := c.readTarget(path + "?" + r.URL.RawQuery)
 	if refusal == nil {
-		c.grant, refusal = s.login.check(r.Header.Get("Authorization"), time.Now())
+		refusal = s.login.check(r.Header.Get("Authorization"), time.Now())
 	}
 	if refusal == nil {
 		c.body, refusal = readBody(w, r)
@@ -51,15 +51,21 @@ func (s *Server) serveGraph(w http.ResponseWriter, r *http.Request, path string)
 func (s *Server) do(c *call, refusal *reply) *reply {
 	r, rep := s.routeOf(c), refusal
 	if rep == nil && r.op != opBatch { // a $batch counts as the requests in it
-		rep = s.app.take(time.Now())
+		rep = s.quotas.all.take(time.Now())
 	}
 	switch {
 	case rep != nil:
+	case r.role != "" && !s.allows(r.role):
+		rep = forbidden()
 	case r.op == opRead:
 		rep = s.inMailbox(c, r.handle)
 	default:
-		if rep = s.applyFaults(c, r.op); rep == nil {
-			rep = r.handle(s, c)
+		rep = s.applyFaults(c, r.op)
+		if rep == nil && r.quota != nil {
+			rep = r.quota.take(time.Now())
+		}
+		if rep == nil {
+			rep = r.handle(c)
 		}
 	}
 	s.stats.call(r.op, rep)

@@ -57,27 +57,10 @@ func (m *mailbox) replies() AutomaticReplies {
 	return m.setting
 }
 
-// outOfOffice returns the out-of-office settings that presence reports.
-func (m *mailbox) outOfOffice() (out bool, message string) {
-	r := m.replies()
-	switch {
-	case strings.EqualFold(r.Status, "disabled"):
-		return false, ""
-	case !r.scheduled():
-		return true, r.InternalReplyMessage
-	}
-	now := time.Now().UTC().Format(graphTime) // same format, so that strings compare like times
-	out = r.ScheduledStartDateTime.DateTime <= now && now < r.ScheduledEndDateTime.DateTime
-	return out, r.InternalReplyMessage
-}
-
 // inMailbox handles a call for the mailbox named in its path, within the limits of the
 // mailbox. Calls that a fault delays count towards its concurrency.
-func (s *Server) inMailbox(c *call, handle func(*Server, *call) *reply) *reply {
-	if !c.grant.allows(roleMailboxSettings) {
-		return forbidden()
-	}
-	c.account = s.directory.find(c.path[1])
+func (s *Server) inMailbox(c *call, handle func(*call) *reply) *reply {
+	c.account = s.accounts.find(c.path[1])
 	if c.account == nil {
 		if rep := s.applyFaults(c, opRead); rep != nil {
 			return rep
@@ -97,7 +80,7 @@ func (s *Server) inMailbox(c *call, handle func(*Server, *call) *reply) *reply {
 	if rep := m.refusal(); rep != nil {
 		return rep
 	}
-	rep := handle(s, c)
+	rep := handle(c)
 	if rep.status == http.StatusOK {
 		s.stats.read(c.account.ID, time.Now())
 	}

@@ -41,6 +41,26 @@ func newQuota(limit int, window time.Duration, code, message string) *quota {
 	return &quota{limit: limit, window: window, code: code, message: message}
 }
 
+// quotas are those of the app. Each mailbox has one more.
+type quotas struct{ all, presence, writes, lists, reauthorizations *quota }
+
+func newQuotas() quotas {
+	const code, message = "TooManyRequests", "Too many subscription requests."
+	return quotas{
+		all:              newQuota(appRequests, appWindow, code, "Too many requests"),
+		presence:         newQuota(presenceRequests, presenceWindow, code, "Too many presence requests."),
+		writes:           newQuota(subscriptionWrites, subscriptionWindow, code, message),
+		lists:            newQuota(subscriptionLists, subscriptionWindow, code, message),
+		reauthorizations: newQuota(subscriptionReauthorize, subscriptionWindow, code, message),
+	}
+}
+
+func (q quotas) reset() {
+	for _, each := range []*quota{q.all, q.presence, q.writes, q.lists, q.reauthorizations} {
+		each.reset()
+	}
+}
+
 // reset starts a new window with the next request.
 func (q *quota) reset() {
 	q.mu.Lock()

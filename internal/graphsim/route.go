@@ -27,32 +27,35 @@ type route struct {
 	method string
 	path   []string // * is any segment
 	op     string
-	handle func(*Server, *call) *reply
+	role   string // required permission; empty: none, or it depends on the request
+	quota  *quota // of this operation, besides that of all; may be nil
+	handle func(*call) *reply
 }
 
 // graphRoutes returns the routes of Graph.
-func graphRoutes() []route {
+func (s *Server) graphRoutes() []route {
 	path := func(p string) []string { return strings.Split(p, "/") }
+	q := s.quotas
 	return []route{
-		{http.MethodGet, path("users/*/mailboxSettings/automaticRepliesSetting"), opRead, (*Server).readAutomaticReplies},
-		{http.MethodGet, path("users/*/mailboxSettings"), opRead, (*Server).readMailboxSettings},
-		{http.MethodGet, path("users/*"), opDirectory, (*Server).getUser},
-		{http.MethodGet, path("users"), opDirectory, (*Server).listUsers},
-		{http.MethodPost, path("$batch"), opBatch, (*Server).batch},
-		{http.MethodPost, path("communications/getPresencesByUserId"), opPresence, (*Server).presences},
-		{http.MethodGet, path("subscriptions"), opSubscriptionList, (*Server).listSubscriptions},
-		{http.MethodPost, path("subscriptions"), opSubscriptionCreate, (*Server).createSubscription},
-		{http.MethodGet, path("subscriptions/*"), opSubscriptionGet, (*Server).getSubscription},
-		{http.MethodPatch, path("subscriptions/*"), opSubscriptionRenew, (*Server).renewSubscription},
-		{http.MethodDelete, path("subscriptions/*"), opSubscriptionDelete, (*Server).deleteSubscription},
-		{http.MethodPost, path("subscriptions/*/reauthorize"), opSubscriptionReauthorize, (*Server).reauthorizeSubscription},
+		{http.MethodGet, path("users/*/mailboxSettings/automaticRepliesSetting"), opRead, roleMailboxSettings, nil, s.readAutomaticReplies},
+		{http.MethodGet, path("users/*/mailboxSettings"), opRead, roleMailboxSettings, nil, s.readMailboxSettings},
+		{http.MethodGet, path("users/*"), opDirectory, roleUsers, nil, s.getUser},
+		{http.MethodGet, path("users"), opDirectory, roleUsers, nil, s.listUsers},
+		{http.MethodPost, path("$batch"), opBatch, "", nil, s.batch},
+		{http.MethodPost, path("communications/getPresencesByUserId"), opPresence, rolePresence, q.presence, s.presences},
+		{http.MethodGet, path("subscriptions"), opSubscriptionList, "", q.lists, s.listSubscriptions},
+		{http.MethodPost, path("subscriptions"), opSubscriptionCreate, "", q.writes, s.createSubscription},
+		{http.MethodGet, path("subscriptions/*"), opSubscriptionGet, "", nil, s.getSubscription},
+		{http.MethodPatch, path("subscriptions/*"), opSubscriptionRenew, "", q.writes, s.renewSubscription},
+		{http.MethodDelete, path("subscriptions/*"), opSubscriptionDelete, "", q.writes, s.deleteSubscription},
+		{http.MethodPost, path("subscriptions/*/reauthorize"), opSubscriptionReauthorize, "", q.reauthorizations, s.reauthorizeSubscription},
 	}
 }
 
 // routeOf returns the route of a call. As in Graph, the letter case of segments does not
 // matter.
 func (s *Server) routeOf(c *call) route {
-	found := route{op: opOther, handle: (*Server).notFound}
+	found := route{op: opOther, handle: notFound}
 	for _, r := range s.routes {
 		if !slices.EqualFunc(r.path, c.path, func(want, got string) bool { return want == "*" || strings.EqualFold(want, got) }) {
 			continue
@@ -60,15 +63,15 @@ func (s *Server) routeOf(c *call) route {
 		if r.method == c.method {
 			return r
 		}
-		found = route{op: opOther, handle: (*Server).notAllowed}
+		found = route{op: opOther, handle: notAllowed}
 	}
 	return found
 }
 
-func (s *Server) notFound(*call) *reply {
+func notFound(*call) *reply {
 	return badRequest("Resource not found for the segment.")
 }
 
-func (s *Server) notAllowed(*call) *reply {
+func notAllowed(*call) *reply {
 	return fail(http.StatusMethodNotAllowed, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
 }

@@ -101,9 +101,8 @@ type Server struct {
 	subscriptionIDs *idSource
 	userIDs         *idSource
 	eventIDs        *idSource
-	directory       *directory
-	app             *quota // of the whole app
-	presence        *quota
+	accounts        *accountStore
+	quotas          quotas
 	subs            *subscriptionStore
 	faults          *faultSet
 	stats           *statistics
@@ -130,13 +129,11 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg:             cfg,
 		leaf:            leaf,
-		routes:          graphRoutes(),
 		userIDs:         newIDSource(cfg.Seed, 1),
 		subscriptionIDs: newIDSource(cfg.Seed, 2),
 		eventIDs:        newIDSource(cfg.Seed, 3),
-		directory:       newDirectory(),
-		app:             newQuota(appRequests, appWindow, "TooManyRequests", "Too many requests"),
-		presence:        newQuota(presenceRequests, presenceWindow, "TooManyRequests", "Too many presence requests."),
+		accounts:        newAccountStore(),
+		quotas:          newQuotas(),
 		subs:            newSubscriptionStore(),
 		faults:          newFaultSet(cfg.Seed),
 		stats:           newStatistics(),
@@ -151,6 +148,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("graphsim: make signing key: %w", err)
 	}
 	s.outbox = newOutbox(cfg, s.stats, s.login.validationToken)
+	s.routes = s.graphRoutes()
 	return s, nil
 }
 
@@ -204,13 +202,11 @@ func serve(ctx context.Context, srv *http.Server, start func() error) error {
 // Reset deletes users, subscriptions, faults, counts and waiting notifications, and resets
 // quotas and ids. Tokens stay valid.
 func (s *Server) Reset() {
-	s.directory.clear()
+	s.accounts.clear()
 	s.subs.clear()
 	s.ClearFaults()
 	s.outbox.clear()
-	for _, q := range []*quota{s.app, s.presence, s.subs.writes, s.subs.lists, s.subs.reauthorizations} {
-		q.reset()
-	}
+	s.quotas.reset()
 	for _, ids := range []*idSource{s.userIDs, s.subscriptionIDs, s.eventIDs} {
 		ids.reset()
 	}

@@ -33,11 +33,11 @@ const invalidToken = "InvalidAuthenticationToken"
 type grant struct {
 	audience string
 	expires  time.Time
-	roles    []string
 	revoked  bool
 }
 
-func (g *grant) allows(role string) bool { return slices.Contains(g.roles, role) }
+// allows reports whether tokens have a role. They all have the same.
+func (s *Server) allows(role string) bool { return slices.Contains(s.cfg.Roles, role) }
 
 // login issues and checks access tokens.
 type login struct {
@@ -79,7 +79,7 @@ func (l *login) issue(audience string, now time.Time) (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	maps.DeleteFunc(l.grants, func(_ string, g *grant) bool { return now.Sub(g.expires) > time.Hour })
-	l.grants[token] = &grant{audience: strings.TrimRight(audience, "/"), expires: expires, roles: l.cfg.Roles}
+	l.grants[token] = &grant{audience: strings.TrimRight(audience, "/"), expires: expires}
 	return token, nil
 }
 
@@ -90,12 +90,10 @@ func (l *login) sign(claims jwt.MapClaims) (string, error) {
 	return t.SignedString(l.key)
 }
 
-// check returns the grant of the bearer token in an Authorization header. It looks the
-// token up and need not check the signature.
-func (l *login) check(header string, now time.Time) (*grant, *reply) {
-	refuse := func(message string) (*grant, *reply) {
-		return nil, fail(http.StatusUnauthorized, invalidToken, message)
-	}
+// check returns why the bearer token in an Authorization header is refused, or nil. It
+// looks the token up and need not check the signature.
+func (l *login) check(header string, now time.Time) *reply {
+	refuse := func(message string) *reply { return fail(http.StatusUnauthorized, invalidToken, message) }
 	scheme, token, _ := strings.Cut(header, " ")
 	if token == "" || !strings.EqualFold(scheme, "Bearer") {
 		return refuse("Access token is empty.")
@@ -113,7 +111,7 @@ func (l *login) check(header string, now time.Time) (*grant, *reply) {
 	case g.revoked:
 		return refuse("Access token has been revoked.")
 	}
-	return g, nil
+	return nil
 }
 
 // keys returns the JSON Web Key Set for verifying tokens.

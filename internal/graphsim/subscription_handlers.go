@@ -7,6 +7,58 @@ import (
 	"time"
 )
 
+// createSubscription is POST /subscriptions.
+func (s *Server) createSubscription(c *call) *reply {
+	now := time.Now()
+	req, refusal := parseSubscription(c.body)
+	if refusal != nil {
+		return refusal
+	}
+	if value(req.Resource) == "" {
+		return invalidRequest("The property 'resource' is required.")
+	}
+	t, refusal := parseResource(*req.Resource)
+	if refusal != nil {
+		return refusal
+	}
+	if !s.allows(t.role) {
+		return forbidden()
+	}
+	sub, refusal := s.newSubscription(req, t, now)
+	if refusal != nil {
+		return refusal
+	}
+	if t.user != "" {
+		a := s.accounts.find(t.user)
+		if a == nil {
+			return noMailbox(t.user)
+		}
+		if refusal := a.mailbox.refusal(); refusal != nil && t.collection != collectionUsers {
+			return refusal
+		}
+		sub.UserID = a.ID
+	}
+	if refusal := s.subs.check(&sub); refusal != nil {
+		return refusal
+	}
+	if refusal := s.outbox.handshake(c.ctx, sub.NotificationURL); refusal != nil {
+		return refusal
+	}
+	if u := sub.LifecycleNotificationURL; u != "" && u != sub.NotificationURL {
+		if refusal := s.outbox.handshake(c.ctx, u); refusal != nil {
+			return refusal
+		}
+	}
+	sub.ID = s.subscriptionIDs.next()
+	s.applyLifeFaults(&sub, opSubscriptionCreate)
+	if refusal := s.subs.add(sub); refusal != nil { // a concurrent POST may have come first
+		return refusal
+	}
+	body := s.subscriptionBody(sub)
+	body["clientState"] = orNull(sub.ClientState)
+	return respond(http.StatusCreated, body)
+}
+
 func noSubscription() *reply {
 	return fail(http.StatusNotFound, "ResourceNotFound", "The object was not found.")
 }
@@ -15,9 +67,6 @@ func noSubscription() *reply {
 // notification URL and the encryption certificate can be changed.
 func (s *Server) renewSubscription(c *call) *reply {
 	now := time.Now()
-	if refusal := s.subs.writes.take(now); refusal != nil {
-		return refusal
-	}
 	sub, ok := s.subs.get(c.path[1])
 	if !ok {
 		return noSubscription()
@@ -74,9 +123,6 @@ func (s *Server) renewSubscription(c *call) *reply {
 
 // deleteSubscription is DELETE /subscriptions/{id}.
 func (s *Server) deleteSubscription(c *call) *reply {
-	if refusal := s.subs.writes.take(time.Now()); refusal != nil {
-		return refusal
-	}
 	if _, ok := s.subs.remove(c.path[1]); !ok {
 		return noSubscription()
 	}
@@ -86,9 +132,6 @@ func (s *Server) deleteSubscription(c *call) *reply {
 // reauthorizeSubscription is POST /subscriptions/{id}/reauthorize. It does not change the
 // expiry.
 func (s *Server) reauthorizeSubscription(c *call) *reply {
-	if refusal := s.subs.reauthorizations.take(time.Now()); refusal != nil {
-		return refusal
-	}
 	if _, ok := s.subs.get(c.path[1]); !ok {
 		return noSubscription()
 	}
@@ -106,9 +149,6 @@ func (s *Server) getSubscription(c *call) *reply {
 
 // listSubscriptions is GET /subscriptions.
 func (s *Server) listSubscriptions(c *call) *reply {
-	if refusal := s.subs.lists.take(time.Now()); refusal != nil {
-		return refusal
-	}
 	listed := slices.DeleteFunc(s.subs.listed(), func(sub Subscription) bool {
 		return len(s.faults.fire(sub.UserID, omitKinds, opSubscriptionList)) > 0
 	})
@@ -129,4 +169,34 @@ func (s *Server) listSubscriptions(c *call) *reply {
 		body["@odata.nextLink"] = base + "subscriptions?" + c.query.Encode()
 	}
 	return respond(http.StatusOK, body)
+}
+
+// subscriptionBody returns a subscription as Graph encodes it. Only the answer to the
+// POST adds the clientState.
+func (s *Server) subscriptionBody(sub Subscription) map[string]any {
+	return map[string]any{
+		"@odata.context":            s.URL() + "/v1.0/$metadata#subscriptions/$entity",
+		"id":                        sub.ID,
+		"resource":                  sub.Resource,
+		"applicationId":             s.cfg.ClientID,
+		"creatorId":                 s.cfg.ClientID,
+		"changeType":                sub.ChangeType,
+		"clientState":               nil,
+		"notificationUrl":           sub.NotificationURL,
+		"lifecycleNotificationUrl":  orNull(sub.LifecycleNotificationURL),
+		"notificationQueryOptions":  nil,
+		"expirationDateTime":        sub.ExpirationDateTime.UTC().Format(graphTime + "Z"),
+		"includeResourceData":       sub.IncludeResourceData,
+		"latestSupportedTlsVersion": orNull(sub.TLSVersion),
+		"encryptionCertificate":     nil,
+		"encryptionCertificateId":   orNull(sub.EncryptionCertificateID),
+		"notificationUrlAppId":      nil,
+	}
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
 }

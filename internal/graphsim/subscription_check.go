@@ -45,61 +45,6 @@ func value[T any](p *T) (v T) {
 	return v
 }
 
-// createSubscription is POST /subscriptions.
-func (s *Server) createSubscription(c *call) *reply {
-	now := time.Now()
-	if refusal := s.subs.writes.take(now); refusal != nil {
-		return refusal
-	}
-	req, refusal := parseSubscription(c.body)
-	if refusal != nil {
-		return refusal
-	}
-	if value(req.Resource) == "" {
-		return invalidRequest("The property 'resource' is required.")
-	}
-	t, refusal := parseResource(*req.Resource)
-	if refusal != nil {
-		return refusal
-	}
-	if !c.grant.allows(t.role) {
-		return forbidden()
-	}
-	sub, refusal := s.newSubscription(req, t, now)
-	if refusal != nil {
-		return refusal
-	}
-	if t.user != "" {
-		a := s.directory.find(t.user)
-		if a == nil {
-			return noMailbox(t.user)
-		}
-		if refusal := a.mailbox.refusal(); refusal != nil && t.collection != collectionUsers {
-			return refusal
-		}
-		sub.UserID = a.ID
-	}
-	if refusal := s.subs.check(&sub); refusal != nil {
-		return refusal
-	}
-	if refusal := s.outbox.handshake(c.ctx, sub.NotificationURL); refusal != nil {
-		return refusal
-	}
-	if u := sub.LifecycleNotificationURL; u != "" && u != sub.NotificationURL {
-		if refusal := s.outbox.handshake(c.ctx, u); refusal != nil {
-			return refusal
-		}
-	}
-	sub.ID = s.subscriptionIDs.next()
-	s.applyLifeFaults(&sub, opSubscriptionCreate)
-	if refusal := s.subs.add(sub); refusal != nil { // a concurrent POST may have come first
-		return refusal
-	}
-	body := s.subscriptionBody(sub)
-	body["clientState"] = orNull(sub.ClientState)
-	return respond(http.StatusCreated, body)
-}
-
 // newSubscription checks everything that needs no handshake.
 func (s *Server) newSubscription(req subscriptionRequest, t target, now time.Time) (Subscription, *reply) {
 	sub := Subscription{
@@ -167,34 +112,4 @@ func (s *Server) applyLifeFaults(sub *Subscription, op string) {
 			sub.setExpiry(now, sub.ends, s.cfg.ReauthorizeLeft)
 		}
 	}
-}
-
-// subscriptionBody returns a subscription as Graph encodes it. Only the answer to the
-// POST adds the clientState.
-func (s *Server) subscriptionBody(sub Subscription) map[string]any {
-	return map[string]any{
-		"@odata.context":            s.URL() + "/v1.0/$metadata#subscriptions/$entity",
-		"id":                        sub.ID,
-		"resource":                  sub.Resource,
-		"applicationId":             s.cfg.ClientID,
-		"creatorId":                 s.cfg.ClientID,
-		"changeType":                sub.ChangeType,
-		"clientState":               nil,
-		"notificationUrl":           sub.NotificationURL,
-		"lifecycleNotificationUrl":  orNull(sub.LifecycleNotificationURL),
-		"notificationQueryOptions":  nil,
-		"expirationDateTime":        sub.ExpirationDateTime.UTC().Format(graphTime + "Z"),
-		"includeResourceData":       sub.IncludeResourceData,
-		"latestSupportedTlsVersion": orNull(sub.TLSVersion),
-		"encryptionCertificate":     nil,
-		"encryptionCertificateId":   orNull(sub.EncryptionCertificateID),
-		"notificationUrlAppId":      nil,
-	}
-}
-
-func orNull(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
 }

@@ -3,7 +3,6 @@ package graphsim
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -60,23 +59,15 @@ const expiredListedFor = 2 * time.Minute
 
 // subscriptionStore holds the subscriptions, including recently expired ones.
 type subscriptionStore struct {
-	writes, lists, reauthorizations *quota
-
 	mu     sync.Mutex
 	byID   map[string]*Subscription            // guarded by mu
 	byUser map[string]map[string]*Subscription // the same by user id and id; guarded by mu
 }
 
 func newSubscriptionStore() *subscriptionStore {
-	limit := func(requests int) *quota {
-		return newQuota(requests, subscriptionWindow, "TooManyRequests", "Too many subscription requests.")
-	}
 	return &subscriptionStore{
-		writes:           limit(subscriptionWrites),
-		lists:            limit(subscriptionLists),
-		reauthorizations: limit(subscriptionReauthorize),
-		byID:             make(map[string]*Subscription),
-		byUser:           make(map[string]map[string]*Subscription),
+		byID:   make(map[string]*Subscription),
+		byUser: make(map[string]map[string]*Subscription),
 	}
 }
 
@@ -170,7 +161,7 @@ func (s *subscriptionStore) live(among map[string]*Subscription) []Subscription 
 
 func copies(subs map[string]*Subscription) []Subscription {
 	all := make([]Subscription, 0, len(subs))
-	for sub := range maps.Values(subs) {
+	for _, sub := range subs {
 		all = append(all, *sub)
 	}
 	slices.SortFunc(all, func(a, b Subscription) int {
