@@ -57,7 +57,11 @@ type Fault struct {
 	Life        Duration `json:"life,omitzero"`
 
 	Hits int `json:"hits"` // how often it has happened
+
+	userID string // of User
 }
+
+func (f *Fault) expired() bool { return f.Times > 0 && f.Hits >= f.Times }
 
 // Operations of faults besides those of requests.
 const (
@@ -67,12 +71,13 @@ const (
 	opAll          = "all"
 )
 
+// Kinds of faults, by where they are applied.
 var (
-	requestKinds      = []string{"latency", "throttle", "status", "reset", "hang"}
-	subscriptionKinds = []string{"short-life", "early-expiry"}
-	omitKinds         = []string{"omit"}
-	pageKinds         = []string{"empty", "repeat"}
-	notificationKinds = []string{"drop", "double", "delay", "reorder", "forge"}
+	requestKinds      = []string{"latency", "throttle", "status", "reset", "hang"} // Server.applyFaults, before a request is handled
+	subscriptionKinds = []string{"short-life", "early-expiry"}                     // Server.applyLifeFaults, when a life is granted
+	omitKinds         = []string{"omit"}                                           // Server.listSubscriptions, for each subscription
+	pageKinds         = []string{"empty", "repeat"}                                // Server.listSubscriptions, for each page
+	notificationKinds = []string{"drop", "double", "delay", "reorder", "forge"}    // Server.send, before an item is queued
 )
 
 // faultKinds lists the kinds that each operation supports.
@@ -107,20 +112,12 @@ func (f Fault) check() error {
 	return nil
 }
 
-// activeFault is a fault that was set, with the id of its user.
-type activeFault struct {
-	Fault
-	userID string
-}
-
-func (f *activeFault) expired() bool { return f.Times > 0 && f.Hits >= f.Times }
-
 // faultSet holds the faults that were set.
 type faultSet struct {
 	mu     sync.Mutex
-	random *rand.Rand     // guarded by mu
-	faults []*activeFault // guarded by mu
-	lastID int            // guarded by mu
+	random *rand.Rand // guarded by mu
+	faults []Fault    // guarded by mu
+	lastID int        // guarded by mu
 }
 
 func newFaultSet(seed uint64) *faultSet {
@@ -140,7 +137,8 @@ func (s *faultSet) fire(userID string, kinds []string, operations ...string) []F
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var hits []Fault
-	for _, f := range s.faults {
+	for i := range s.faults {
+		f := &s.faults[i]
 		if f.expired() || !slices.Contains(kinds, f.Kind) || !slices.Contains(operations, f.Operation) ||
 			f.userID != "" && f.userID != userID {
 			continue
@@ -149,7 +147,7 @@ func (s *faultSet) fire(userID string, kinds []string, operations ...string) []F
 			continue
 		}
 		f.Hits++
-		hits = append(hits, f.Fault)
+		hits = append(hits, *f)
 		if f.Kind != "latency" {
 			break
 		}
@@ -162,32 +160,27 @@ func (s *Server) SetFault(f Fault) (Fault, error) {
 	if err := f.check(); err != nil {
 		return Fault{}, err
 	}
-	f.Hits = 0
-	active := &activeFault{Fault: f}
+	f.Hits, f.userID = 0, ""
 	if f.User != "" {
 		a, err := s.account(f.User)
 		if err != nil {
 			return Fault{}, err
 		}
-		active.userID = a.ID
+		f.userID = a.ID
 	}
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.faults.lastID++
-	active.ID = strconv.Itoa(s.faults.lastID)
-	s.faults.faults = append(s.faults.faults, active)
-	return active.Fault, nil
+	f.ID = strconv.Itoa(s.faults.lastID)
+	s.faults.faults = append(s.faults.faults, f)
+	return f, nil
 }
 
 // Faults lists the faults that were set, including expired ones.
 func (s *Server) Faults() []Fault {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
-	faults := make([]Fault, len(s.faults.faults))
-	for i, f := range s.faults.faults {
-		faults[i] = f.Fault
-	}
-	return faults
+	return append([]Fault{}, s.faults.faults...) // never nil
 }
 
 // ClearFaults ends all faults.
@@ -201,7 +194,7 @@ func (s *Server) ClearFaults() {
 func (s *Server) ClearFault(id string) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
-	s.faults.faults = slices.DeleteFunc(s.faults.faults, func(f *activeFault) bool { return f.ID == id })
+	s.faults.faults = slices.DeleteFunc(s.faults.faults, func(f Fault) bool { return f.ID == id })
 }
 
 // applyFaults applies the active faults to a call. It returns nil if the call proceeds.
