@@ -81,11 +81,11 @@ func TestConnectionFaults(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	path := f.URL() + "/v1.0/users/" + f.addUser("ann@contoso.example").ID
 	f.setFault(graphsim.Fault{Operation: "directory", Kind: "reset", Times: 1})
-	if a, err := f.trySend("GET", path, f.header(), nil); err == nil {
+	if a, err := f.trySend(t.Context(), "GET", path, f.header(), nil); err == nil {
 		t.Errorf("reset = %d, want no answer", a.status)
 	}
 	f.setFault(graphsim.Fault{Operation: "token", Kind: "reset", Times: 1})
-	if a, err := f.trySend("POST", f.tokenURL(), nil, nil); err == nil {
+	if a, err := f.trySend(t.Context(), "POST", f.tokenURL(), nil, nil); err == nil {
 		t.Errorf("reset of a login = %d, want no answer", a.status)
 	}
 	f.setFault(graphsim.Fault{Operation: "token", Kind: "throttle", Times: 1})
@@ -99,7 +99,7 @@ func TestConnectionFaults(t *testing.T) {
 		t.Errorf("calls = %v, want one reset and one answered", c)
 	}
 	f.setFault(graphsim.Fault{Operation: "directory", Kind: "hang"})
-	go func() { _, _ = f.trySend("GET", path, f.header(), nil) }()
+	go func() { _, _ = f.trySend(t.Context(), "GET", path, f.header(), nil) }()
 	await.True(t, "a request hangs", func() bool { return f.Faults()[3].Hits == 1 })
 	// The cleanup fails if that keeps Run from ending.
 }

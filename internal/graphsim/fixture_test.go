@@ -3,6 +3,7 @@ package graphsim_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -67,15 +68,15 @@ func start(t testing.TB, cfg graphsim.Config) *fixture {
 // send sends a request.
 func (f *fixture) send(method, target string, header http.Header, body []byte) answer {
 	f.t.Helper()
-	a, err := f.trySend(method, target, header, body)
+	a, err := f.trySend(f.t.Context(), method, target, header, body)
 	if err != nil {
 		f.t.Fatalf("%s %s: %v", method, target, err)
 	}
 	return a
 }
 
-func (f *fixture) trySend(method, target string, header http.Header, body []byte) (answer, error) {
-	req, err := http.NewRequest(method, target, bytes.NewReader(body))
+func (f *fixture) trySend(ctx context.Context, method, target string, header http.Header, body []byte) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -107,11 +106,7 @@ func TestMailboxConcurrency(t *testing.T) {
 	var four sync.WaitGroup
 	for range 4 {
 		four.Go(func() {
-			req, err := http.NewRequestWithContext(ctx, "GET", f.URL()+"/v1.0/users/"+u.ID+repliesPath, nil)
-			if err == nil {
-				req.Header = f.header()
-				_, err = f.client.Do(req)
-			}
+			_, err := f.trySend(ctx, "GET", f.URL()+"/v1.0/users/"+u.ID+repliesPath, f.header(), nil)
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("hanging read = %v, want canceled", err)
 			}

@@ -51,9 +51,14 @@ func TestCreateSubscription(t *testing.T) {
 			t.Errorf("subscription = %v, want clientState null", read)
 		}
 	}
-	body["changeType"], body["lifecycleNotificationUrl"] = "created", body["notificationUrl"]
+	before := time.Now()
+	body["changeType"], body["lifecycleNotificationUrl"], body["expirationDateTime"] = "created", body["notificationUrl"], before.Add(time.Minute)
 	if a := f.graph("POST", "/subscriptions", body); a.status != 201 || len(h.handshakes) != 3 {
 		t.Errorf("answer = %d after %d handshakes, want 201 and one more: the same URL is validated once", a.status, len(h.handshakes))
+	}
+	raised := f.Subscriptions()[1].ExpirationDateTime
+	if raised.Before(before.Add(45*time.Minute)) || raised.After(time.Now().Add(45*time.Minute)) {
+		t.Errorf("expiry = %v, want 45 min from %v", raised, before)
 	}
 }
 
@@ -159,28 +164,13 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-func TestMinimumLife(t *testing.T) {
-	f := start(t, graphsim.Config{})
-	u, h := f.addUser("ann@contoso.example"), newHook(t)
-	before := time.Now()
-	f.subscribe(u, h, time.Minute)
-	got := f.Subscriptions()[0].ExpirationDateTime
-	if got.Before(before.Add(45*time.Minute)) || got.After(time.Now().Add(45*time.Minute)) {
-		t.Errorf("expiry = %v, want 45 min from %v", got, before)
-	}
-}
-
 func TestRenewSubscription(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	u, h, other := f.addUser("ann@contoso.example"), newHook(t), newHook(t)
 	id := f.subscribe(u, h, time.Hour)
-	short := func() string {
-		body := subscription(u, h, time.Hour)
-		body["changeType"] = "updated"
-		delete(body, "lifecycleNotificationUrl")
-		body["expirationDateTime"] = time.Now().Add(50 * time.Minute).UTC()
-		return f.graph("POST", "/subscriptions", body).body["id"].(string)
-	}()
+	body := subscription(u, h, 50*time.Minute)
+	body["changeType"], body["lifecycleNotificationUrl"] = "updated", nil
+	short := f.graph("POST", "/subscriptions", body).body["id"].(string)
 	handshakes := len(h.handshakes)
 	far := time.Now().Add(48 * time.Hour).UTC().Format(time.RFC3339)
 	tests := map[string]struct {
