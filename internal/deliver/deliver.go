@@ -17,7 +17,10 @@
 //
 // Refused and failed deliveries are retried forever with backoff. A newer state cuts a
 // wait short, unless the mediator asked for the wait with a Retry-After. A Retry-After
-// with a refusal is only about the refused state.
+// with a refusal is only about the refused state. A monitor request ends the wait after a
+// refusal: the API leaves a wish for a refused address even if nothing else changes
+// (restart in package api), and its owner then makes the delivery due (fulfil in package
+// mailbox).
 //
 // [Syncer] asks the mediator for its users at start, on request and when Redis came back
 // with older data.

@@ -57,7 +57,7 @@ func (d *Draft) queue(a *ooo.Address, kind ooo.EventKind, source ooo.Source, hin
 	if a.Undelivered() && a.Sequence > 0 && a.Delivery.InFlightSince.IsZero() {
 		d.Event(a, ooo.Event{At: now, Kind: ooo.EventOvertaken, Sequence: a.Sequence})
 	}
-	a.Queue(rand.Text(), source, now)
+	a.Queue(newWebhookID(), source, now)
 	e := ooo.Event{At: now, Kind: kind, Source: source, Sequence: a.Sequence}
 	if d.State != nil {
 		e.Away = new(d.State.Away)
@@ -69,6 +69,9 @@ func (d *Draft) queue(a *ooo.Address, kind ooo.EventKind, source ooo.Source, hin
 	a.Trace = hint.Trace
 	d.Event(a, e)
 }
+
+// newWebhookID returns the webhook-id of a new state, which all its attempts send.
+func newWebhookID() string { return rand.Text() }
 
 // RemoveHints removes hints with this save, unless they were left again in the meantime.
 func (d *Draft) RemoveHints(hints ...ooo.Hint) { d.save.DoneHints = append(d.save.DoneHints, hints...) }

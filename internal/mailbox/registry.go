@@ -10,6 +10,9 @@
 // out. This package carries out wishes. Other kinds of hints are for the workers (poll,
 // deliver, subscribe), which schedule their work from the records that are loaded and
 // saved.
+//
+// A mailbox whose last address is dropped is no longer read and has no deliveries. Its
+// record stays until the subscribe package has deleted its subscriptions at Graph.
 package mailbox
 
 import (

@@ -160,7 +160,7 @@ func (d *Draft) fulfil(address string, wish ooo.Wish, from ooo.Hint) bool {
 	}
 	restarted := a.StartID != wish.StartID
 	setWish(a, wish)
-	if refused && !a.Delivery.Throttled {
+	if refused {
 		a.Delivery.NextAttemptAt = now.UTC()
 	}
 	if restarted {

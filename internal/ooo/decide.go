@@ -2,7 +2,7 @@ package ooo
 
 import (
 	"cmp"
-	"strconv"
+	"fmt"
 	"time"
 )
 
@@ -42,11 +42,14 @@ type Policy struct {
 	Limit     int           // longest message in characters; 0: no limit
 }
 
-// Tag identifies the policy. A state that was decided under another policy has to be
-// decided again. If you change the rules in this file or in speech.go, change the tag too.
+// rulesVersion must be incremented with each change of the rules in this file or in
+// speech.go, so that stored states are decided again.
+const rulesVersion = 1
+
+// Tag identifies the policy and the rules. A state that was decided under another tag has to
+// be decided again.
 func (p Policy) Tag() string {
-	tag := string(cmp.Or(p.Scheduled, ScheduledWindow)) + "," + string(cmp.Or(p.Message, ExternalMessage))
-	return tag + "," + strconv.Itoa(p.Limit)
+	return fmt.Sprintf("%d,%s,%s,%d", rulesVersion, cmp.Or(p.Scheduled, ScheduledWindow), cmp.Or(p.Message, ExternalMessage), p.Limit)
 }
 
 // Apply returns the setting with the spoken text in place of the two replies. It takes the

@@ -18,11 +18,14 @@
 //   - wish: the last request for an address, to monitor it or not ([Wish])
 //   - hint: a request to the owner of a mailbox, such as to read it now; hints of one kind coalesce ([Hint], [HintKind])
 //   - automatic replies setting: status, window and texts of a mailbox ([Setting])
+//   - condition: whether a mailbox can be read: pending (not read yet), watching or unknown; the
+//     API calls it state ([Condition])
 //   - policy: how settings are interpreted, from SCHEDULED, MESSAGE and MESSAGE_LIMIT ([Policy])
 //   - state: what the setting means at one instant: away or not, and the text to be spoken ([State])
 //   - window edge: the start or end of a scheduled reply, where the state changes ([Policy.Edge])
 //   - sequence: the number of a state at one address; each change and each resend increments it
-//   - delivery: sending the newest state of an address to the mediator, and the result ([Delivery])
+//   - delivery: sending the newest state of an address to the mediator, and the result, which is
+//     pending until the mediator has answered: delivered or refused ([Delivery], [DeliveryState])
 //   - subscription: a request to Graph for change notifications about a mailbox ([Subscription])
 //   - change notification: Graph's message that something in a mailbox changed; a hint, never the truth
 //   - lifecycle event: Graph's message about a subscription itself ([LifecycleKind])

@@ -136,7 +136,8 @@ type Delivery struct {
 	DeliveredAt      time.Time `json:"deliveredAt,omitzero"`
 	// NextAttemptAt is the earliest time of the next attempt, after a failure or a monitor
 	// request. It is zero from the start of an attempt until then. If Throttled is set, it is
-	// the end of a Retry-After, which nothing cuts short.
+	// the end of a Retry-After, which nothing cuts short. A Retry-After that came with a
+	// refusal is only about the refused state, and does not set Throttled.
 	NextAttemptAt time.Time `json:"nextAttemptAt,omitzero"`
 	Throttled     bool      `json:"throttled,omitempty"`
 	Error         string    `json:"error,omitempty"` // of the last attempt; never a body or an address

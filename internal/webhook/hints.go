@@ -13,7 +13,9 @@ import (
 )
 
 // hintsFor returns one hint for each mailbox, kind and subject, however many
-// notifications lead to it.
+// notifications lead to it: a change or missed notifications to a read, a request to
+// reauthorize to a check of the subscription, and a removed subscription to both, because it
+// may have missed changes.
 func hintsFor(notifications []notification, now time.Time) []ooo.Hint {
 	type key struct {
 		mailbox ooo.RecordID
@@ -33,7 +35,6 @@ func hintsFor(notifications []notification, now time.Time) []ooo.Hint {
 		})
 	}
 	for _, n := range notifications {
-		// A removed subscription may have missed changes.
 		if n.event != ooo.ReauthorizationRequired || n.isChange {
 			add(n, ooo.HintRead, "")
 		}
