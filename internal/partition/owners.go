@@ -133,7 +133,6 @@ type Owners struct {
 	settings     int64 // number of this replica's settings
 	peers        peers
 	round        rounds
-	lastTenure   [ooo.Partitions]int64 // of the last lease that was released or lost
 	toRelease    map[int]store.Lease   // leases in the table from which this replica must be removed
 	refused      bool                  // a swap since the last answered round failed: the next one decides
 	rolledBackAt time.Time             // when Redis was last seen to have older data; zero: OnRollback is not due

@@ -16,7 +16,7 @@ type peers struct {
 	unbroken time.Time // since when every round was answered; zero: the last one failed
 	begun    time.Time // first answered round; zero: none yet
 	free     [ooo.Partitions]time.Time
-	tenures  [ooo.Partitions]int64 // the highest ones observed, whatever Redis lost since
+	tenures  [ooo.Partitions]int64 // the highest ones observed or dropped, whatever Redis lost since
 }
 
 // peer is the beat of another replica.
@@ -111,26 +111,6 @@ func (ps *peers) counted(own store.Beat, now time.Time) map[string]store.Beat {
 		}
 	}
 	return beats
-}
-
-// next returns the time until the first of the observations reaches deadAfter, or 0 if all
-// have.
-func (ps *peers) next(now time.Time) (next time.Duration) {
-	consider := func(since time.Time) {
-		if left := since.Add(deadAfter).Sub(now); !since.IsZero() && left > 0 && (next == 0 || left < next) {
-			next = left
-		}
-	}
-	consider(ps.unbroken)
-	consider(ps.begun)
-	for _, b := range ps.beats {
-		consider(b.since)
-		consider(b.first)
-	}
-	for _, since := range ps.free {
-		consider(since)
-	}
-	return next
 }
 
 // isOlder reports whether table predates before: a number that only grows is lower.

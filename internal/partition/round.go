@@ -57,6 +57,7 @@ func (o *Owners) nextRound() {
 	o.extendDeadline(at, wall, doubtful)
 	r.confirmed, r.failed, o.refused = beat, false, false
 	o.table.Store(&table)
+	time.AfterFunc(deadAfter, o.wakeRun) // what this round was the first to observe counts from then on
 	o.rebalance()
 	o.makeSwaps()
 }
@@ -107,7 +108,7 @@ func (o *Owners) applyLease(p int, table *store.Table, saves int64) (older bool)
 	h, lease := o.held[p], table.Leases[p]
 	switch {
 	case h == nil && lease.Life != o.cfg.Life:
-	case h == nil && lease.Tenure > o.lastKnownTenure(p) && !o.stopping: // the answer of the take was lost
+	case h == nil && lease.Tenure > o.peers.tenures[p] && !o.stopping: // the answer of the take was lost
 		o.acquire(p, lease)
 	case h == nil: // the answer of the release was lost, or the table is older
 		o.toRelease[p] = lease
@@ -130,10 +131,6 @@ func (o *Owners) applyLease(p int, table *store.Table, saves int64) (older bool)
 	}
 	return false
 }
-
-// lastKnownTenure returns the highest tenure that this replica has found in a table or released
-// or lost. If the table has its own lease with a higher one, the answer of the take was lost.
-func (o *Owners) lastKnownTenure(p int) int64 { return max(o.peers.tenures[p], o.lastTenure[p]) }
 
 // extendDeadline sets the deadline after the answer to a round that was sent at a time of the
 // monotonic and the wall clock. If the deadline was over and the table may be older, another

@@ -61,19 +61,8 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 			o.nextRound()
 		}
 		o.finishRollback()
-		timer.Reset(o.untilNextStep())
+		timer.Reset(time.Until(o.round.nextAt))
 	}
-}
-
-// untilNextStep returns the time until the next round, or until an observation of the other
-// replicas has lasted long enough to act on it.
-func (o *Owners) untilNextStep() time.Duration {
-	now := time.Now()
-	left := o.round.nextAt.Sub(now)
-	if next := o.peers.next(now); next > 0 && !o.stopping {
-		left = min(left, next)
-	}
-	return left
 }
 
 // answered returns how long ago Graph answered, negative if it never did. The end of a wait that

@@ -92,7 +92,7 @@ func (o *Owners) take(ctx context.Context) {
 	swaps := []store.Swap{{Field: store.BeatField(o.cfg.Life), Old: own, New: own}}
 	dead := map[string]bool{}
 	for _, p := range partitions {
-		lease := store.Lease{Life: o.cfg.Life, Tenure: o.lastKnownTenure(p) + 1}
+		lease := store.Lease{Life: o.cfg.Life, Tenure: o.peers.tenures[p] + 1}
 		leases[p] = lease
 		// The number of saves is raised too, so that the next tenure is higher even if the lease is
 		// missing then.
