@@ -111,7 +111,7 @@ func (o *Owners) restore(p int) {
 	})
 }
 
-// wakeRun makes Run see that a drain or a restore has ended.
+// wakeRun makes Run check what is due.
 func (o *Owners) wakeRun() {
 	select {
 	case o.wake <- struct{}{}:

@@ -121,8 +121,8 @@ type Config struct {
 type Owners struct {
 	cfg     Config
 	wall    func() time.Time // the wall clock; tests move it
-	refresh chan struct{}    // capacity 1: requests a round
-	wake    chan struct{}    // capacity 1: a drain or a restore has ended
+	refresh atomic.Bool      // requests a round
+	wake    chan struct{}    // capacity 1: Run must check what is due
 	tasks   sync.WaitGroup   // goroutines started by Run
 	waits   appWaits
 	table   atomic.Pointer[store.Table] // of the last answered round; nil: none yet
@@ -133,9 +133,9 @@ type Owners struct {
 	settings     int64 // number of this replica's settings
 	peers        peers
 	round        rounds
-	toRelease    map[int]store.Lease   // leases in the table from which this replica must be removed
-	refused      bool                  // a swap since the last answered round failed: the next one decides
-	rolledBackAt time.Time             // when Redis was last seen to have older data; zero: OnRollback is not due
+	toRelease    map[int]store.Lease // leases in the table from which this replica must be removed
+	refused      bool                // a swap since the last answered round failed: the next one decides
+	rolledBackAt time.Time           // when Redis was last seen to have older data; zero: OnRollback is not due
 	stopping     bool
 
 	mu           sync.Mutex
@@ -148,8 +148,7 @@ type Owners struct {
 func New(cfg Config) *Owners {
 	cfg.Life = cmp.Or(cfg.Life, rand.Text())
 	return &Owners{
-		cfg: cfg, wall: func() time.Time { return time.Now().Round(0) },
-		refresh: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		cfg: cfg, wall: func() time.Time { return time.Now().Round(0) }, wake: make(chan struct{}, 1),
 		waits: appWaits{byName: map[string]appWait{}}, peers: peers{me: cfg.Life}, toRelease: map[int]store.Lease{},
 	}
 }

@@ -27,9 +27,6 @@ type peer struct {
 	since time.Time // since when the beat is unchanged
 }
 
-// fail records a round without an answer.
-func (ps *peers) fail() { ps.unbroken = time.Time{} }
-
 // observe records the table of an answered round. If the table may be older than the one
 // before, all observations restart.
 func (ps *peers) observe(table store.Table, older bool, now time.Time) {

@@ -50,7 +50,7 @@ func (o *Owners) nextRound() {
 			o.cfg.Log.WarnContext(o.work, "redis did not answer the ownership update, retrying", "err", err)
 		}
 		r.failed = true
-		o.peers.fail()
+		o.peers.unbroken = time.Time{}
 		return
 	}
 	doubtful := o.apply(&table, &saves)
@@ -71,10 +71,8 @@ func (o *Owners) expedite() {
 
 // Refresh requests a round, because another replica released partitions or set a wait.
 func (o *Owners) Refresh() {
-	select {
-	case o.refresh <- struct{}{}:
-	default: // already requested
-	}
+	o.refresh.Store(true)
+	o.wakeRun()
 }
 
 // apply acts on the table of an answered round. It reports whether the table may be older

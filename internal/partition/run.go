@@ -40,10 +40,11 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 				o.drain(p, stopTime)
 			}
 		case <-o.work.Done():
-		case <-o.refresh:
-			o.expedite()
 		case <-o.wake:
 		case <-timer.C:
+		}
+		if o.refresh.Swap(false) {
+			o.expedite()
 		}
 		for p, h := range o.holds() {
 			if h.drained.Load() && h.current() || o.work.Err() != nil {

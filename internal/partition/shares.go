@@ -29,8 +29,9 @@ func answeredWithin(b store.Beat, d time.Duration) bool {
 // able returns the replicas that get a share, sorted by life. It leaves out those that are
 // leaving, and those that Graph does not answer while it answers another.
 func able(beats map[string]store.Beat) (lives []string) {
+	answers := anyAnswered(beats)
 	for _, life := range slices.Sorted(maps.Keys(beats)) {
-		unable := !answeredWithin(beats[life], unableTime) && anyAnswered(beats, life)
+		unable := !answeredWithin(beats[life], unableTime) && answers
 		if !beats[life].Stopping && !unable {
 			lives = append(lives, life)
 		}
@@ -38,10 +39,10 @@ func able(beats map[string]store.Beat) (lives []string) {
 	return lives
 }
 
-// anyAnswered reports whether Graph answers any replica except one.
-func anyAnswered(beats map[string]store.Beat, except string) bool {
-	for life, b := range beats {
-		if life != except && answeredWithin(b, ableTime) {
+// anyAnswered reports whether Graph answers any replica.
+func anyAnswered(beats map[string]store.Beat) bool {
+	for _, b := range beats {
+		if answeredWithin(b, ableTime) {
 			return true
 		}
 	}
@@ -62,7 +63,7 @@ type view struct {
 // plan returns the partitions to take and the partitions to release.
 func plan(v view) (take, release []int) {
 	lives := able(v.beats)
-	owned, free, newest := map[string]int{}, 0, int64(0)
+	owned, free := map[string]int{}, 0
 	for p, lease := range v.leases {
 		switch {
 		case !v.free[p].IsZero():
@@ -74,11 +75,10 @@ func plan(v view) (take, release []int) {
 			owned[v.me]++
 		}
 	}
-	for _, life := range lives {
-		newest = max(newest, v.beats[life].Settings)
-	}
+	newest := int64(0)
 	deficits := map[string]int{} // how many partitions each replica is below its share
 	for i, life := range lives {
+		newest = max(newest, v.beats[life].Settings)
 		deficits[life] = share(len(lives), i) - owned[life]
 	}
 	deficit, hasShare := deficits[v.me]
@@ -87,7 +87,7 @@ func plan(v view) (take, release []int) {
 		return nil, v.pickReleases(ooo.Partitions)
 	case deficit > 0:
 		return v.pickTakes(lives, deficits, newest), nil
-	case deficit < 0 && anyAnswered(v.beats, "") && slices.ContainsFunc(lives, func(life string) bool {
+	case deficit < 0 && anyAnswered(v.beats) && slices.ContainsFunc(lives, func(life string) bool {
 		return deficits[life] > 0 && v.beats[life].Settings == newest
 	}):
 		return nil, v.pickReleases(min(-deficit, releaseRate, 2*releaseRate-free)) // fewer while released ones are not taken
