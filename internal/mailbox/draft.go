@@ -120,7 +120,10 @@ func (d *Draft) MoveAddresses(to ooo.Person) {
 	for len(d.Addresses) > 0 {
 		a := d.Addresses[0]
 		next := wishFor(&a, to)
-		next.Nonce, next.At = rand.Text(), latest(time.Now().UTC(), a.WishedAt.Add(time.Millisecond))
+		next.Nonce, next.At = rand.Text(), time.Now().UTC()
+		if earliest := a.WishedAt.Add(time.Millisecond); next.At.Before(earliest) {
+			next.At = earliest // the times of an address's wishes increase, whatever the clocks of replicas say
+		}
 		d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: a.Spelling, Nonce: a.Nonce, New: &next})
 		d.move(&a, next.Record())
 	}
@@ -139,12 +142,4 @@ func (d *Draft) move(a *ooo.Address, to ooo.RecordID) {
 	}
 	d.LeaveHints(h)
 	d.DropAddress(a, false)
-}
-
-// latest returns the later of two times.
-func latest(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
 }

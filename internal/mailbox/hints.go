@@ -50,9 +50,6 @@ func (p *partition) pending() (hints []ooo.Hint) {
 // LeaveHints stores hints in Redis for the owners of the mailboxes. It applies those for
 // mailboxes of this replica at once.
 func (r *Registry) LeaveHints(ctx context.Context, hints ...ooo.Hint) error {
-	if len(hints) == 0 {
-		return nil
-	}
 	publish := false
 	all := make([]ooo.Hint, len(hints))
 	for i, h := range hints {

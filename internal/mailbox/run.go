@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -40,12 +41,8 @@ func (r *Registry) Run(ctx context.Context, workers ...Worker) error {
 // them.
 func (r *Registry) publishReads(ctx context.Context) error {
 	for schedule.Sleep(ctx, readsEvery) {
-		var owned []*partition
-		for p := range r.owned() {
-			owned = append(owned, p)
-		}
 		writing, cancel := context.WithTimeout(ctx, saveTime)
-		if err := r.writeReads(writing, owned...); err != nil {
+		if err := r.writeReads(writing, slices.Collect(r.owned())...); err != nil {
 			r.cfg.Log.DebugContext(ctx, "read times not written", "err", err)
 		}
 		cancel()
@@ -59,9 +56,6 @@ func (r *Registry) writeReads(ctx context.Context, owned ...*partition) error {
 		if entries := p.snapshot(); len(entries) > 0 {
 			all[p.number] = r.readsOf(entries)
 		}
-	}
-	if len(all) == 0 {
-		return nil
 	}
 	return r.cfg.Store.PutReads(ctx, all)
 }

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -171,9 +172,7 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 	for _, h := range d.save.DoneHints {
 		p.forget(h)
 	}
-	for folded, at := range d.stopped {
-		p.stopped[folded] = at
-	}
+	maps.Copy(p.stopped, d.stopped)
 	for i := 0; i < len(d.Addresses) && len(p.stopped) > 0; i++ {
 		delete(p.stopped, d.Addresses[i].Folded())
 	}

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -141,7 +142,7 @@ func (d *Draft) fulfil(address string, wish ooo.Wish, from ooo.Hint) bool {
 			}
 			return wish.Nonce != ""
 		}
-		d.stopped = map[string]time.Time{address: latest(wish.At, a.WishedAt)}
+		d.stopped = map[string]time.Time{address: cmp.Or(wish.At, a.WishedAt)}
 		d.Event(a, ooo.Event{At: now, Kind: ooo.EventStopped, Source: ooo.SourceRequest})
 		d.DropAddress(a, true)
 		return true
