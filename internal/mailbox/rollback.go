@@ -44,7 +44,10 @@ func (r *Registry) restore(p *partition) error {
 	entries := maps.Clone(p.entries)
 	p.mu.Unlock()
 	for id, e := range entries {
-		if err := r.restoreRecord(ctx, p, e, stored[id]); err != nil {
+		e.mu.Lock() // an update in flight may remove the record, which must not be written back then
+		err := r.restoreRecord(ctx, p, e, stored[id])
+		e.mu.Unlock()
+		if err != nil {
 			return err
 		}
 	}
@@ -57,20 +60,18 @@ func (r *Registry) restore(p *partition) error {
 	return r.cfg.Store.SetSaves(ctx, p.lease, p.number, saves)
 }
 
-// restoreRecord writes a record and its wishes back if they are newer than those in Redis.
-// It removes the stored record if memory has none, and adopts it if it is newer. stored is
-// nil if Redis has no record. restoreRecord waits for an update in flight, so that it does
-// not write back a record that the update removes.
+// restoreRecord makes Redis have the record that memory has, and the wishes that it carried out.
+// stored is the record in Redis, or nil. If it is newer, it is adopted: another owner wrote it
+// while Redis had an older table, and may have acknowledged a wish or a delivery that
+// overwriting it would undo. The caller must hold e.mu.
 func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, stored *ooo.Mailbox) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	m := e.record.Load()
 	switch {
 	case m == nil && stored == nil:
 		return nil
 	case m == nil:
 		stored.Version++
-		return r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: stored, Remove: true})
+		return r.save(p, store.Save{Lease: p.lease, Record: stored, Remove: true})
 	case stored != nil && stored.Version > m.Version:
 		r.adopt(p, e, stored)
 		return nil
@@ -78,7 +79,7 @@ func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, st
 	if err := r.restoreWishes(ctx, m); err != nil || stored != nil && stored.Version == m.Version {
 		return err
 	}
-	return r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: m, Overwrite: true})
+	return r.save(p, store.Save{Lease: p.lease, Record: m, Overwrite: true})
 }
 
 // restoreWishes writes back the wishes that a record carried out. A newer wish in Redis

@@ -78,25 +78,21 @@ func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d 
 // back with an older table, into which this replica's lease is restored. Only a round
 // decides that the partition is lost.
 func (r *Registry) commit(p *partition, e *entry, s store.Save) error {
-	adopted := false
+	before := e.record.Load()
 	saved := schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(attempt int) error {
 		err := r.save(p, s)
 		if attempt == 3 && err != nil {
 			r.cfg.Log.Warn("record not saved, retrying", "mailbox", s.Record.ID, "err", err)
 		}
-		if !errors.Is(err, store.ErrVersion) {
-			return err
+		if errors.Is(err, store.ErrVersion) {
+			err = errors.Join(err, r.resolveConflict(p, e, s.Record.ID))
 		}
-		newer, conflict := r.resolveConflict(p, s)
-		if newer != nil {
-			r.adopt(p, e, newer)
-			adopted = true
-			return nil
+		if e.record.Load() != before {
+			return nil // adopted
 		}
-		s.Overwrite = s.Overwrite || conflict == nil
 		return err
 	})
-	if !saved || adopted {
+	if !saved || e.record.Load() != before {
 		return ooo.ErrNotOwner
 	}
 	return nil
@@ -117,35 +113,27 @@ func (r *Registry) save(p *partition, s store.Save) error {
 	return err
 }
 
-// resolveConflict prepares the retry of a save that Redis refused because its record does
-// not have the version that this owner, the only writer, expects:
-//
-//   - A stored record that is newer is returned. While Redis had an older table, another
-//     owner wrote it, and may have acknowledged a wish or a delivery that overwriting it
-//     would undo. Only this record is replaced in memory. Loading the whole partition
-//     again would lose the records that have not been restored in Redis yet.
-//   - A stored record that can't be read, or that this owner has removed, is removed. If it
-//     had other addresses, their monitoring starts again.
-//   - A stored record that is older, or missing, came back with older data. The save may
-//     overwrite it once its wishes are restored, see [Registry.readWish].
-func (r *Registry) resolveConflict(p *partition, s store.Save) (newer *ooo.Mailbox, err error) {
+// resolveConflict prepares the retry of a save that Redis refused because its record does not
+// have the version that this owner, the only writer, expects. It restores or adopts only this
+// record: loading the partition again would lose the records that are not restored yet. A stored
+// record that can't be read, or that this owner has removed, is removed. If it had other
+// addresses, their monitoring starts again.
+func (r *Registry) resolveConflict(p *partition, e *entry, id ooo.RecordID) error {
 	ctx, cancel := context.WithTimeout(p.ctx, loadTime)
 	defer cancel()
-	stored, err := r.cfg.Store.LoadRecord(ctx, s.Record.ID)
-	switch {
-	case errors.Is(err, store.ErrDamaged), stored != nil && s.Record.Version == 1:
+	stored, err := r.cfg.Store.LoadRecord(ctx, id)
+	if errors.Is(err, store.ErrDamaged) || err == nil && e.record.Load() == nil {
 		if err := r.restoreStops(ctx, p); err != nil {
-			return nil, err
+			return err
 		}
-		r.cfg.Log.Warn("damaged or removed record in redis replaced", "mailbox", s.Record.ID)
-		removed := &ooo.Mailbox{ID: s.Record.ID, Version: 1 << 52} // higher than any stored version
-		return nil, r.cfg.Store.Save(ctx, store.Save{Lease: p.lease, Record: removed, Remove: true, Overwrite: true})
-	case err != nil:
-		return nil, err
-	case stored != nil && stored.Version >= s.Record.Version:
-		return stored, nil
+		r.cfg.Log.Warn("damaged or removed record in redis replaced", "mailbox", id)
+		removed := &ooo.Mailbox{ID: id, Version: 1 << 52} // higher than any stored version
+		return r.save(p, store.Save{Lease: p.lease, Record: removed, Remove: true, Overwrite: true})
 	}
-	return nil, r.restoreWishes(ctx, s.Record)
+	if err != nil {
+		return err
+	}
+	return r.restoreRecord(ctx, p, e, stored)
 }
 
 // adopt replaces a record in memory by a newer one from Redis, and dispatches the hints for
