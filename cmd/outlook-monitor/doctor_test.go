@@ -100,7 +100,7 @@ func TestDoctorFailures(t *testing.T) {
 	if err := tb.sim.SetMailbox(users[1].ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}); err != nil {
 		t.Fatal(err)
 	}
-	tlsRedis, _ := redistest.StartTLS(t)
+	tlsRedis := redistest.StartEntra(t)
 	lacking := newTestbed(t, "", graphsim.Config{Seed: 65, Roles: []string{"User.Read.All", "Calendars.Read"}})
 	tb.trust(lacking)
 	tests := map[string]struct {

@@ -131,8 +131,7 @@ var redisCells = []cell{
 	}},
 	{name: "Sentinel failover", duplicates: afterLostAnswer, losesWrites: true, newRedis: redisSentinel, inject: func(tb *testbed) {
 		tb.kills++
-		old := tb.redis.sentinel.Master()
-		tb.redis.sentinel.Failover()
+		old := tb.redis.sentinel.Failover()
 		hold(3*time.Second, 5*time.Second)
 		old.Restart()
 	}},

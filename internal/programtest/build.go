@@ -44,9 +44,9 @@ func raceDetector() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// These ports are below the ephemeral range and those of redistest, so that nothing else
-// takes a program's port before it listens or while it is down.
-const firstPort, lastPort = 7000, 11999
+// These ports are below the ephemeral range, so that no client takes a program's port before
+// it listens or while it is down. So are those of a Redis Cluster's bus, 10,000 above.
+const firstPort, lastPort = 7000, 21999
 
 // FreeAddress returns a loopback address on which nothing listens.
 func FreeAddress(t testing.TB) string {

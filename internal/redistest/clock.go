@@ -14,7 +14,7 @@ var clockSource []byte
 
 // StartWithClock is like [Start], but [Server.SetClock] can set the server's clock. It
 // needs gcc.
-func StartWithClock(t testing.TB, options ...string) *Server {
+func StartWithClock(t testing.TB) *Server {
 	t.Helper()
 	dir := t.TempDir()
 	source, library, ahead := dir+"/clock.c", dir+"/clock.so", dir+"/ahead"
@@ -26,7 +26,7 @@ func StartWithClock(t testing.TB, options ...string) *Server {
 	if out, err := exec.Command("gcc", "-shared", "-fPIC", "-O1", "-o", library, source).CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v: %s", err, out)
 	}
-	return launch(t, Server{clock: ahead, env: []string{"LD_PRELOAD=" + library, "CLOCK_AHEAD=" + ahead}}, withDefaults(options))
+	return launch(t, Server{clock: ahead, env: []string{"LD_PRELOAD=" + library, "CLOCK_AHEAD=" + ahead}}, nil)
 }
 
 // SetClock sets the wall clock of a server started by [StartWithClock] ahead of the

@@ -1,13 +1,9 @@
 package redistest
 
 import (
-	"bufio"
+	"bytes"
 	"crypto/tls"
-	"fmt"
-	"io"
 	"net"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,13 +16,12 @@ import (
 // authentication: a token is the password of its user until it expires. Expiry also closes
 // the connections whose last login used the token.
 type Entra struct {
-	server   *Server
-	listener net.Listener
-	caFile   string
-	denied   atomic.Bool
+	CAFile string // has the self-signed certificate for 127.0.0.1
 
-	mu    sync.Mutex
-	conns map[net.Conn]string // token of the last login; guarded by mu
+	server *Server
+	addr   string
+	tokens sync.Map // time of expiry by token
+	denied atomic.Bool
 }
 
 // StartEntra starts a server without any token.
@@ -37,141 +32,62 @@ func StartEntra(t testing.TB) *Entra {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Entra{server: Start(t, "requirepass an-access-key"), caFile: certFile, conns: map[net.Conn]string{}}
-	if e.listener, err = tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}}); err != nil {
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	var relays sync.WaitGroup
-	relays.Go(func() {
-		for {
-			client, err := e.listener.Accept()
-			if err != nil {
-				return
-			}
-			relays.Go(func() { e.relay(client) })
-		}
-	})
-	t.Cleanup(func() {
-		e.listener.Close()
-		e.close(func(string) bool { return true })
-		relays.Wait()
-	})
+	e := &Entra{CAFile: certFile, server: Start(t, "requirepass an-access-key"), addr: ln.Addr().String()}
+	e.server.proxy(ln, func(client net.Conn) net.Conn { return &session{Conn: client, tokens: &e.tokens} })
 	return e
 }
 
 // URL returns the URL for go-redis, without credentials.
-func (e *Entra) URL() string { return "rediss://" + e.listener.Addr().String() }
-
-// CAFile returns a PEM file with the server's self-signed certificate.
-func (e *Entra) CAFile() string { return e.caFile }
+func (e *Entra) URL() string { return "rediss://" + e.addr }
 
 // AddToken lets user log in with a token until it expires.
-func (e *Entra) AddToken(user, token string, life time.Duration) error {
+func (e *Entra) AddToken(user, token string, life time.Duration) {
 	if e.denied.Load() {
-		return nil
+		return
 	}
-	if err := e.server.acl(user, "on", ">"+token, "+@all", "~om:*", "&om:*"); err != nil {
-		return err
-	}
-	time.AfterFunc(life, func() {
-		_ = e.server.acl(user, "<"+token) // fails only once the test has ended
-		e.close(func(last string) bool { return last == token })
-	})
-	return nil
+	e.tokens.Store(token, time.Now().Add(life))
+	time.AfterFunc(life, func() { e.tokens.Delete(token) })
+	e.server.addToken(user, token, life)
 }
 
 // DenyAccess refuses all further tokens, as if all access policies were removed.
 func (e *Entra) DenyAccess(denied bool) { e.denied.Store(denied) }
 
-// close closes the connections whose last login used a matching token.
-func (e *Entra) close(matches func(token string) bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for conn, token := range e.conns {
-		if matches(token) {
-			conn.Close()
-		}
+// addToken makes a token a password of user until it expires. Expiry does not close
+// connections.
+func (s *Server) addToken(user, token string, life time.Duration) {
+	if _, err := s.try("ACL", "SETUSER", user, "on", ">"+token, "+@all", "~om:*", "&om:*"); err != nil {
+		s.t.Errorf("add a token: %v", err)
 	}
+	time.AfterFunc(life, func() {
+		_, _ = s.try("ACL", "SETUSER", user, "<"+token) // fails only once the test has ended
+	})
 }
 
-// relay forwards a client's commands to Redis, and the answers, and records logins.
-func (e *Entra) relay(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", e.server.Addr())
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	e.loggedIn(client, "")
-	defer func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		delete(e.conns, client)
-	}()
-	go func() {
-		_, _ = io.Copy(client, server)
-		client.Close()
-	}()
-	in := bufio.NewReader(client)
-	for {
-		command, args, err := readCommand(in)
-		if err != nil {
-			return
-		}
-		if token := password(args); token != "" {
-			e.loggedIn(client, token)
-		}
-		if _, err := server.Write(command); err != nil {
-			return
-		}
-	}
+// session is a client's connection. It ends when the token of its last login expires.
+type session struct {
+	net.Conn
+	tokens *sync.Map
+	recent []byte // the last bytes since the last login: a token may arrive in pieces
 }
 
-func (e *Entra) loggedIn(client net.Conn, token string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.conns[client] = token
-}
+const maxToken = 8 << 10
 
-// password returns the password in AUTH user password or HELLO 3 AUTH user password, and
-// "" for other commands.
-func password(args []string) string {
-	switch {
-	case len(args) == 3 && strings.EqualFold(args[0], "AUTH"):
-		return args[2]
-	case len(args) >= 5 && strings.EqualFold(args[0], "HELLO") && strings.EqualFold(args[2], "AUTH"):
-		return args[4]
-	}
-	return ""
-}
-
-// readCommand reads an array of bulk strings. It returns the bytes and the strings.
-func readCommand(in *bufio.Reader) (raw []byte, args []string, err error) {
-	count, line, err := readLength(in, '*')
-	raw = append(raw, line...)
-	for range count {
-		length, line, err := readLength(in, '$')
-		if err != nil {
-			return nil, nil, err
+func (s *session) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	s.recent = append(s.recent, p[:n]...)
+	s.tokens.Range(func(token, expiry any) bool {
+		login := bytes.Contains(s.recent, []byte(token.(string)))
+		if login {
+			s.recent = nil
+			_ = s.SetReadDeadline(expiry.(time.Time))
 		}
-		text := make([]byte, length+len("\r\n"))
-		if _, err := io.ReadFull(in, text); err != nil {
-			return nil, nil, err
-		}
-		raw = append(append(raw, line...), text...)
-		args = append(args, string(text[:length]))
-	}
-	return raw, args, err
-}
-
-func readLength(in *bufio.Reader, kind byte) (length int, line []byte, err error) {
-	line, err = in.ReadBytes('\n')
-	if err != nil {
-		return 0, nil, err
-	}
-	if line[0] != kind {
-		return 0, nil, fmt.Errorf("%q does not begin with %c", line, kind)
-	}
-	length, err = strconv.Atoi(strings.TrimSpace(string(line[1:])))
-	return length, line, err
+		return !login
+	})
+	s.recent = s.recent[max(0, len(s.recent)-maxToken):]
+	return n, err
 }

@@ -16,7 +16,7 @@ const masterName = "om"
 type Sentinel struct {
 	t         testing.TB
 	Nodes     []*Server // master and replica; a failover swaps their roles
-	Sentinels []*Server
+	sentinels []*Server
 }
 
 // StartSentinel starts the servers and waits until the replica has synced and the
@@ -33,18 +33,18 @@ func StartSentinel(t testing.TB, options ...string) *Sentinel {
 		}
 	}
 	master := Start(t, options...)
-	host, port, _ := strings.Cut(master.Addr(), ":")
-	replica := Start(t, append([]string{"replicaof " + host + " " + port}, options...)...)
-	s := &Sentinel{t: t, Nodes: []*Server{master, replica}}
+	host, port, _ := strings.Cut(master.addr, ":")
+	replica := Start(t, append(options, "replicaof "+host+" "+port)...)
 	await.True(t, "the replica has synced", func() bool {
 		return replica.infoContains("replication", "master_link_status:up")
 	})
+	s := &Sentinel{t: t, Nodes: []*Server{master, replica}}
 	for range 3 {
 		monitor := fmt.Sprintf("sentinel monitor %s %s %s 2", masterName, host, port)
-		s.Sentinels = append(s.Sentinels, launch(t, Server{sentinel: true}, append([]string{monitor}, watching...)))
+		s.sentinels = append(s.sentinels, launch(t, Server{sentinel: true}, append([]string{monitor}, watching...)))
 	}
-	s.until("the Sentinels know the replica and each other", func(one *Server) bool {
-		return one.infoContains("sentinel", "status=ok", "slaves=1,sentinels=3")
+	await.True(t, "the Sentinels know the replica and each other", func() bool {
+		return s.report("status=ok,address=" + master.addr + ",slaves=1,sentinels=3")
 	})
 	return s
 }
@@ -52,43 +52,25 @@ func StartSentinel(t testing.TB, options ...string) *Sentinel {
 // URL returns the URL of the Sentinels for go-redis.
 func (s *Sentinel) URL() string {
 	return fmt.Sprintf("redis://%s?master_name=%s&addr=%s&addr=%s",
-		s.Sentinels[0].Addr(), masterName, s.Sentinels[1].Addr(), s.Sentinels[2].Addr())
+		s.sentinels[0].addr, masterName, s.sentinels[1].addr, s.sentinels[2].addr)
 }
 
-// Master returns the master according to the first Sentinel.
-func (s *Sentinel) Master() *Server {
+// Failover kills the master, waits until all Sentinels name the other node as master, and
+// returns the old one. [Server.Restart] restarts it; the Sentinels make it a replica after
+// some seconds.
+func (s *Sentinel) Failover() (old *Server) {
 	s.t.Helper()
-	return s.named(s.Sentinels[0])
-}
-
-// Failover kills the master, waits until all Sentinels name the other node as master and
-// returns it. [Server.Restart] restarts the old master; the Sentinels make it a replica
-// after some seconds.
-func (s *Sentinel) Failover() *Server {
-	s.t.Helper()
-	old := s.Master()
-	old.Kill()
-	s.until("all Sentinels name another master", func(one *Server) bool { return s.named(one) != old })
-	return s.Master()
-}
-
-// named returns the master according to a Sentinel.
-func (s *Sentinel) named(by *Server) *Server {
-	s.t.Helper()
-	answer, _ := by.do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName).([]any)
-	for _, n := range s.Nodes {
-		if len(answer) == 2 && n.Addr() == fmt.Sprintf("%v:%v", answer[0], answer[1]) {
-			return n
-		}
+	old, next := s.Nodes[0], s.Nodes[1]
+	if s.report(",address=" + next.addr + ",") {
+		old, next = next, old
 	}
-	s.t.Fatalf("the Sentinel names %v as master", answer)
-	return nil
+	old.Kill()
+	await.True(s.t, "all Sentinels name another master", func() bool { return s.report(",address=" + next.addr + ",") })
+	return old
 }
 
-// until waits until a condition holds for all Sentinels.
-func (s *Sentinel) until(what string, condition func(*Server) bool) {
+// report reports whether all Sentinels have text in their INFO about the master.
+func (s *Sentinel) report(text string) bool {
 	s.t.Helper()
-	await.True(s.t, what, func() bool {
-		return !slices.ContainsFunc(s.Sentinels, func(one *Server) bool { return !condition(one) })
-	})
+	return !slices.ContainsFunc(s.sentinels, func(one *Server) bool { return !one.infoContains("sentinel", text) })
 }

@@ -1,16 +1,19 @@
+// Package redistest starts real redis-servers for tests: a single server, a Cluster of
+// three masters, a master and a replica with Sentinels, or an imitation of Azure Managed
+// Redis. They listen on free loopback ports, keep their data in a temporary directory of
+// the test, and end with the test, even if its process is killed. Their logs are shown
+// if the test fails.
 package redistest
 
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,21 +26,19 @@ import (
 )
 
 const (
-	program     = "redis-server"
-	maxAttempts = 5    // to find a free port
-	maxLog      = 4000 // bytes at the end of a log to show
+	program = "redis-server"
+	maxLog  = 4000 // bytes at the end of a log to show
 )
 
 // Server is a redis-server, or a Sentinel, as a child process.
 type Server struct {
 	t        testing.TB
 	dir      string
-	port     int
+	addr     string
 	sentinel bool
-	password string      // of requirepass; empty: none
-	tls      *tls.Config // for clients; nil: no TLS
-	clock    string      // file with the offset of its clock; empty: SetClock is not supported
-	env      []string    // added to the environment of the test
+	password string   // of requirepass; empty: none
+	clock    string   // file with the offset of its clock; empty: SetClock is not supported
+	env      []string // added to the environment of the test
 	process  *programtest.Process
 }
 
@@ -46,31 +47,26 @@ type Server struct {
 // "appendfsync everysec".
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	return launch(t, Server{}, withDefaults(options))
-}
-
-// withDefaults puts the default directives before options, which override them.
-func withDefaults(options []string) []string {
-	return append([]string{"appendonly yes", "appendfsync always", `save ""`}, options...)
+	return launch(t, Server{}, options)
 }
 
 // launch starts a server on a free port. It tries another port if another program takes
 // the port first.
-func launch(t testing.TB, kind Server, directives []string) *Server {
+func launch(t testing.TB, kind Server, options []string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Fatal("redis-server is not installed: scripts/check installs it")
 	}
 	s := &kind
 	s.t, s.dir = t, t.TempDir()
-	for _, d := range directives {
-		if password, ok := strings.CutPrefix(d, "requirepass "); ok {
+	for _, option := range options {
+		if password, ok := strings.CutPrefix(option, "requirepass "); ok {
 			s.password = strings.Trim(password, `"`)
 		}
 	}
-	for range maxAttempts {
-		s.port = freePort(t)
-		s.configure(directives)
+	for range 5 {
+		s.addr = programtest.FreeAddress(t)
+		s.configure(options)
 		if s.run() {
 			t.Cleanup(s.end)
 			return s
@@ -81,13 +77,14 @@ func launch(t testing.TB, kind Server, directives []string) *Server {
 	return nil
 }
 
-func (s *Server) configure(directives []string) {
+func (s *Server) configure(options []string) {
 	s.t.Helper()
-	listen := fmt.Sprintf("port %d", s.port)
-	if s.tls != nil {
-		listen = fmt.Sprintf("port 0\ntls-port %d", s.port)
+	host, port, _ := strings.Cut(s.addr, ":")
+	lines := []string{"bind " + host, "port " + port, "dir " + s.dir}
+	if !s.sentinel {
+		lines = append(lines, "appendonly yes", "appendfsync always", `save ""`)
 	}
-	lines := append([]string{"bind 127.0.0.1", listen, "dir " + s.dir}, directives...)
+	lines = append(lines, options...) // a later line overrides an earlier one
 	if err := os.WriteFile(s.file("redis.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
@@ -95,8 +92,8 @@ func (s *Server) configure(directives []string) {
 
 func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
 
-// run starts the process and waits until it is up. It returns false if the process ended
-// instead.
+// run starts the process and waits until it answers and has loaded its data. It returns
+// false if the process ended instead.
 func (s *Server) run() bool {
 	s.t.Helper()
 	signal.Ignore(syscall.SIGXFSZ) // inherited: writes beyond the limit of FillDisk fail instead of killing the server
@@ -112,66 +109,45 @@ func (s *Server) run() bool {
 	cmd := exec.Command(program, args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), s.env...), log, log
 	s.process = programtest.Start(s.t, cmd)
-	client := s.client()
-	defer client.Close()
+	pid := fmt.Sprintf("process_id:%d\r\n", s.process.PID()) // another program may have the port
 	for deadline := time.Now().Add(await.Timeout); s.process.Alive() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if s.up(client) {
+		answer, _ := s.try("INFO")
+		if info := fmt.Sprint(answer); strings.Contains(info, pid) && !strings.Contains(info, "\r\nloading:1\r\n") {
 			return true
 		}
 	}
 	return false
 }
 
-// up reports whether this process answers and has loaded its data.
-func (s *Server) up(client *redis.Client) bool {
-	ctx := context.Background()
-	info, err := client.Info(ctx, "server").Result()
-	pid := fmt.Sprintf("process_id:%d\r\n", s.process.PID())
-	return err == nil && strings.Contains(info, pid) && client.Ping(ctx).Err() == nil
-}
-
-// client returns a client for a few commands.
-func (s *Server) client() *redis.Client {
-	return redis.NewClient(&redis.Options{
-		Addr: s.Addr(), Password: s.password, TLSConfig: s.tls,
-		MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second,
+// try sends one command.
+func (s *Server) try(args ...any) (any, error) {
+	client := redis.NewClient(&redis.Options{
+		Addr: s.addr, Password: s.password, MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second,
 	})
+	defer client.Close()
+	return client.Do(context.Background(), args...).Result()
 }
 
-// do sends one command and ends the test if it fails.
+// do is like try, but ends the test if the command fails.
 func (s *Server) do(args ...any) any {
 	s.t.Helper()
-	client := s.client()
-	defer client.Close()
-	answer, err := client.Do(context.Background(), args...).Result()
+	answer, err := s.try(args...)
 	if err != nil {
 		s.t.Fatalf("redis %v = %v", args, err)
 	}
 	return answer
 }
 
-// acl changes the rules of a user. Unlike do, it may run in any goroutine.
-func (s *Server) acl(user string, rules ...string) error {
-	client := s.client()
-	defer client.Close()
-	args := []any{"ACL", "SETUSER", user}
-	for _, rule := range rules {
-		args = append(args, rule)
-	}
-	return client.Do(context.Background(), args...).Err()
-}
-
-// infoContains reports whether a section of INFO contains all texts.
-func (s *Server) infoContains(section string, texts ...string) bool {
+// infoContains reports whether a section of INFO contains text.
+func (s *Server) infoContains(section, text string) bool {
 	s.t.Helper()
-	info := fmt.Sprint(s.do("INFO", section))
-	return !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(info, text) })
+	return strings.Contains(fmt.Sprint(s.do("INFO", section)), text)
 }
 
 func (s *Server) end() {
 	s.Kill()
 	if s.t.Failed() {
-		s.t.Logf("redis-server on port %d: %s", s.port, s.log())
+		s.t.Logf("redis-server at %s: %s", s.addr, s.log())
 	}
 }
 
@@ -185,14 +161,11 @@ func (s *Server) log() string {
 }
 
 // Addr returns the address of the server.
-func (s *Server) Addr() string { return address(s.port) }
+func (s *Server) Addr() string { return s.addr }
 
 // URL returns the URL of the server for go-redis.
 func (s *Server) URL() string {
-	u := url.URL{Scheme: "redis", Host: s.Addr()}
-	if s.tls != nil {
-		u.Scheme = "rediss"
-	}
+	u := url.URL{Scheme: "redis", Host: s.addr}
 	if s.password != "" {
 		u.User = url.UserPassword("", s.password)
 	}
@@ -247,19 +220,12 @@ func (s *Server) copyData(from, to string) {
 }
 
 // Pause stops the server without closing its connections, until [Server.Resume].
-func (s *Server) Pause() {
-	s.t.Helper()
-	s.signal(syscall.SIGSTOP)
-}
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
 // Resume ends a [Server.Pause].
-func (s *Server) Resume() {
-	s.t.Helper()
-	s.signal(syscall.SIGCONT)
-}
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(signal syscall.Signal) {
-	s.t.Helper()
 	if err := s.process.Signal(signal); err != nil {
 		s.t.Fatalf("%v to redis-server: %v", signal, err)
 	}
@@ -283,14 +249,10 @@ func (s *Server) FillDisk() {
 }
 
 // FreeDisk ends a [Server.FillDisk].
-func (s *Server) FreeDisk() {
-	s.t.Helper()
-	s.limit("unlimited")
-}
+func (s *Server) FreeDisk() { s.limit("unlimited") }
 
 // limit sets the maximum size of the server's files.
 func (s *Server) limit(size string) {
-	s.t.Helper()
 	out, err := exec.Command("prlimit", fmt.Sprintf("--pid=%d", s.process.PID()), "--fsize="+size+":").CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("prlimit: %v: %s", err, out)

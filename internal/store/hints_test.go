@@ -82,11 +82,11 @@ var messageSuite = map[string]func(*testing.T, *fixture){
 		}
 	},
 	"messages only reach the same service": func(t *testing.T, f *fixture) {
-		service := t.Name() + "/other"
-		messages := open(t, f.url, service).listen()
+		other := store.Config{URL: f.url, Fingerprint: t.Name() + "/other"}
+		messages := openWith(t, other).listen()
 		f.must(f.LeaveHints(t.Context(), true, newHint(newMailbox("ann"), ooo.HintRead, "1")))
 		own := newHint(newMailbox("bob"), ooo.HintRead, "2")
-		f.must(open(t, f.url, service).LeaveHints(t.Context(), true, own))
+		f.must(openWith(t, other).LeaveHints(t.Context(), true, own))
 		if got := messages.next(); len(got.Hints) != 1 || got.Hints[0] != own {
 			t.Errorf("message = %+v, want %+v", got, own)
 		}

@@ -23,7 +23,7 @@ func problems(found store.Report) (all []string) {
 // inspect inspects the Redis at url.
 func inspect(t *testing.T, url string) (store.Report, error) {
 	t.Helper()
-	return open(t, url, "").Inspect(t.Context())
+	return open(t, url).Inspect(t.Context())
 }
 
 const (
@@ -49,7 +49,7 @@ func TestInspect(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := open(t, redistest.Start(t, tt.options...).URL(), "")
+			f := open(t, redistest.Start(t, tt.options...).URL())
 			got, err := f.Inspect(t.Context())
 			if found := problems(got); err != nil || !slices.Equal(found, tt.want) {
 				t.Errorf("Inspect = %q, %v, want %q", found, err, tt.want)
@@ -119,7 +119,7 @@ func TestInspectCluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, "appendonly no")
 	var data *redistest.Server
 	for _, m := range cluster.Masters {
-		single := open(t, m.URL(), "")
+		single := open(t, m.URL())
 		_, err := single.Inspect(t.Context())
 		single.wantErr(err, store.ErrClusterNode)
 		policy := "volatile-ttl"

@@ -236,7 +236,7 @@ func TestListsAreReadOncePerSecond(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	f := open(t, server.URL(), "")
+	f := open(t, server.URL())
 	f.start("ann")
 	began := time.Now()
 	var callers sync.WaitGroup

@@ -2,8 +2,7 @@ package store_test
 
 import (
 	"context"
-	"crypto/x509"
-	"errors"
+	"crypto/rand"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,81 +10,46 @@ import (
 	"time"
 
 	"outlook-monitor/internal/await"
-	"outlook-monitor/internal/graph"
-	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
 )
 
-const redisAudience = "https://redis.azure.com"
-
-// loginFixture is a store that logs in to Redis with tokens of a local login endpoint.
-type loginFixture struct {
-	*graphsim.Server
-	issued atomic.Int32
-	source *graph.TokenSource
-	store  *store.Store
-}
-
-// newLoginFixture opens the Redis at url with tokens that are valid for life. admit makes Redis
-// accept a token before the endpoint returns it.
-func newLoginFixture(t *testing.T, url string, life time.Duration, admit func(user, token string, life time.Duration) error) *loginFixture {
-	t.Helper()
-	f := &loginFixture{}
-	var err error
-	f.Server, err = graphsim.New(graphsim.Config{TokenLifetime: life, OnToken: func(audience, user, token string, life time.Duration) {
-		if err := admit(user, token, life); err != nil || audience != redisAudience {
-			t.Errorf("token for %s: %v", audience, err)
-		}
-		f.issued.Add(1)
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(f.CAPEM())
-	f.source, err = graph.NewTokenSource(graph.Config{
-		Endpoint: f.URL(), AuthorityHost: f.URL(), RootCAs: roots,
-		TenantID: f.TenantID(), ClientID: graphsim.DefaultClientID, ClientSecret: graphsim.DefaultClientSecret,
-	}, redisAudience+"/.default", func(user, token string) { f.store.Reauthenticate(user, token) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if f.store, err = store.Open(store.Config{URL: url, Token: f.source.Token}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.store.Close)
-	await.Run(t, f.Server.Run)
-	await.Run(t, f.source.Run)
-	return f
-}
-
+// TestTokenRenewal logs in with tokens that are valid for four seconds, and renews them every two.
 func TestTokenRenewal(t *testing.T) {
 	t.Parallel()
 	entra := redistest.StartEntra(t)
-	cluster := redistest.StartCluster(t)
+	cluster := redistest.StartCluster(t, "requirepass an-access-key")
 	tests := map[string]struct {
 		url   string
-		admit func(user, token string, life time.Duration) error
+		admit func(user, token string, life time.Duration)
 	}{
 		"one server": {entra.URL() + "?skip_verify=true", entra.AddToken},
-		"a Cluster":  {cluster.URL(), cluster.AddToken},
+		"a Cluster":  {strings.Replace(cluster.URL(), ":an-access-key@", "", 1), cluster.AddToken},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := newLoginFixture(t, tt.url, 3*time.Second, tt.admit)
-			f := &fixture{Store: l.store, t: t, raw: store.Clients(l.store)[0]}
-			f.must(f.Ready(t.Context()))
+			var token atomic.Value
+			issue := func() string {
+				fresh := rand.Text()
+				tt.admit("id", fresh, 4*time.Second)
+				token.Store(fresh)
+				return fresh
+			}
+			issue()
+			f := openWith(t, store.Config{URL: tt.url, Token: func(context.Context) (user, text string, err error) {
+				return "id", token.Load().(string), nil
+			}})
+			f.must(f.Ready(within(t, await.Timeout)))
 			messages := f.listen()
-			renewals := l.issued.Load() + 5
+			var renewed atomic.Bool // often enough
 			var saves, rounds atomic.Int32
 			var workers sync.WaitGroup
 			for _, name := range []string{"ann", "bob", "cid", "dan", "eve", "fay"} {
 				lease, m := f.saved(name)
 				workers.Go(func() {
-					for l.issued.Load() < renewals {
+					for !renewed.Load() {
 						m = nextVersion(m)
 						if err := f.Save(t.Context(), store.Save{Lease: lease, Record: m}); err != nil {
 							t.Errorf("save %d of %s = %v", m.Version, name, err)
@@ -97,7 +61,7 @@ func TestTokenRenewal(t *testing.T) {
 				})
 			}
 			workers.Go(func() {
-				for n := int64(1); l.issued.Load() < renewals; n++ {
+				for n := int64(1); !renewed.Load(); n++ {
 					if _, err := f.Round(t.Context(), "me", store.Beat{Number: n}); err != nil {
 						t.Errorf("round %d = %v", n, err)
 						return
@@ -106,48 +70,23 @@ func TestTokenRenewal(t *testing.T) {
 					time.Sleep(100 * time.Millisecond)
 				}
 			})
+			for range 5 {
+				time.Sleep(2 * time.Second)
+				f.Reauthenticate("id", issue())
+			}
+			renewed.Store(true)
 			workers.Wait()
 			if saves.Load() < 1000 || rounds.Load() < 20 {
 				t.Errorf("%d saves and %d rounds, want at least 1000 and 20", saves.Load(), rounds.Load())
+			}
+			stats, err := f.raw.Eval(t.Context(), "return redis.call('INFO', 'commandstats')", []string{"om:{om}:owners"}).Text()
+			if f.must(err); !strings.Contains(stats, "cmdstat_auth:") { // a new connection logs in with HELLO
+				t.Error("no open connection was authenticated again")
 			}
 			await.True(t, "a message arrives", func() bool { // one that is sent while Listen reconnects with a new token is lost
 				f.must(f.LeaveHints(t.Context(), true, newHint(newMailbox("ann"), ooo.HintRead, "1")))
 				return len(messages.next().Hints) > 0
 			})
 		})
-	}
-}
-
-func TestFailedLogin(t *testing.T) {
-	t.Parallel()
-	entra := redistest.StartEntra(t)
-	l := newLoginFixture(t, entra.URL()+"?skip_verify=true", time.Minute, entra.AddToken)
-	if _, err := l.SetFault(graphsim.Fault{Operation: "token", Kind: "status", Status: 503}); err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	for range 100 {
-		if err := l.store.Ping(t.Context()); !errors.Is(err, ooo.ErrUnavailable) {
-			t.Fatalf("Ping = %v, want %v", err, ooo.ErrUnavailable)
-		}
-	}
-	var logins int64
-	for _, n := range l.Stats().Calls["token"] {
-		logins += n
-	}
-	if most := 2 + int64(time.Since(began)/(400*time.Millisecond)); logins > most {
-		t.Errorf("%d logins, want at most %d", logins, most)
-	}
-	l.ClearFaults()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	if err := l.store.Ready(ctx); err != nil {
-		t.Error(err)
-	}
-	// The error of Redis is passed on: it leads to the remedy.
-	entra.DenyAccess(true)
-	denied := newLoginFixture(t, entra.URL()+"?skip_verify=true", time.Minute, entra.AddToken).store
-	if err := denied.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
-		t.Errorf("Ping = %v, want WRONGPASS", err)
 	}
 }

@@ -27,7 +27,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 func TestRedisRestart(t *testing.T) {
 	server := redistest.Start(t)
-	f := open(t, server.URL(), "")
+	f := open(t, server.URL())
 	f.must(f.Ready(t.Context()))
 	messages := f.listen()
 	lease, m := f.saved("ann")
@@ -82,7 +82,7 @@ func TestRedisRestart(t *testing.T) {
 // TestRedisPause sends commands that a hanging Redis carries out later.
 func TestRedisPause(t *testing.T) {
 	server := redistest.Start(t)
-	f := open(t, server.URL(), "")
+	f := open(t, server.URL())
 	messages := f.listen()
 	lease, m := f.saved("ann")
 	f.table()
@@ -144,7 +144,7 @@ func (c lossyConn) Read(b []byte) (int, error) {
 }
 
 func TestLostAnswers(t *testing.T) {
-	f := open(t, redistest.Start(t).URL(), "")
+	f := open(t, redistest.Start(t).URL())
 	l := &lossy{}
 	for _, client := range store.Clients(f.Store) {
 		client.AddHook(l)
@@ -203,7 +203,7 @@ func TestRoundEndsWithContext(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			_, err := open(t, url, "").Round(within(t, 300*time.Millisecond), "me", store.Beat{})
+			_, err := open(t, url).Round(within(t, 300*time.Millisecond), "me", store.Beat{})
 			if took := time.Since(began); err == nil || took > 20*time.Second {
 				t.Errorf("Round = %v after %v, want an error when its context ends", err, took)
 			}
@@ -235,10 +235,10 @@ func TestRedisURL(t *testing.T) {
 func TestSentinelPasswords(t *testing.T) {
 	t.Parallel()
 	url := redistest.StartSentinel(t, "requirepass secret").URL()
-	f := open(t, url+"&password=secret", "")
+	f := open(t, url+"&password=secret")
 	f.must(f.Check(t.Context()))
 	for _, wrong := range []string{url, strings.Replace(url, "redis://", "redis://:secret@", 1)} {
-		if err := open(t, wrong, "").Ping(t.Context()); err == nil {
+		if err := open(t, wrong).Ping(t.Context()); err == nil {
 			t.Errorf("Ping of %s = nil, want an error without the password", wrong)
 		}
 	}

@@ -215,7 +215,7 @@ var readSuite = map[string]func(*testing.T, *fixture){
 		f.must(st.Put(t.Context(), "a", []byte("old and long")))
 		f.must(st.Put(t.Context(), "a", data))
 		f.must(st.Put(t.Context(), "b", nil))
-		get(open(t, f.url, "").Storage("acme"), "a", data)
+		get(open(t, f.url).Storage("acme"), "a", data)
 		get(f.Storage("other"), "a", nil)
 		for range 2 {
 			f.must(st.Delete(t.Context(), "a"))

@@ -16,7 +16,7 @@ import (
 // restricted opens a Redis as a user who may do all that the store needs; allow adds ACL rules.
 func restricted(t *testing.T) (f *fixture, allow func(rules ...string)) {
 	server := redistest.Start(t)
-	admin := open(t, server.URL(), "")
+	admin := open(t, server.URL())
 	allow = func(rules ...string) {
 		t.Helper()
 		args := []any{"ACL", "SETUSER", "om"}
@@ -26,7 +26,7 @@ func restricted(t *testing.T) (f *fixture, allow func(rules ...string)) {
 		admin.must(admin.raw.Do(t.Context(), args...).Err())
 	}
 	allow("on", ">p/w", "+@all", "~om:*", "resetchannels", "&om:*")
-	return open(t, strings.Replace(server.URL(), "://", "://om:p%2Fw@", 1), ""), allow
+	return open(t, strings.Replace(server.URL(), "://", "://om:p%2Fw@", 1)), allow
 }
 
 func TestRepeatedSaveCompletesPartialSave(t *testing.T) {

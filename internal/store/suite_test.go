@@ -37,7 +37,7 @@ func TestEmbedded(t *testing.T) {
 	}
 	t.Cleanup(embedded.Close)
 	runSuites(t, embedded.URL())
-	if got, err := open(t, embedded.URL(), "").Inspect(t.Context()); len(got.Findings) != 0 || err != nil {
+	if got, err := open(t, embedded.URL()).Inspect(t.Context()); len(got.Findings) != 0 || err != nil {
 		t.Errorf("Inspect = %v, %v, want no findings", got, err)
 	}
 }
@@ -50,7 +50,7 @@ func TestSentinel(t *testing.T) {
 	sentinel := redistest.StartSentinel(t)
 	runSuites(t, sentinel.URL())
 	t.Run("continues after a failover", func(t *testing.T) {
-		f := open(t, sentinel.URL(), "")
+		f := open(t, sentinel.URL())
 		messages := f.listen()
 		sentinel.Failover()
 		messages.connected()
@@ -76,7 +76,8 @@ func runSuites(t *testing.T, url string) {
 	for _, suite := range suites {
 		for name, test := range suite {
 			t.Run(name, func(t *testing.T) {
-				f := open(t, url, t.Name()) // with a channel of its own: a Cluster may still send messages of another test
+				// With a channel of its own: a Cluster may still send messages of another test.
+				f := openWith(t, store.Config{URL: url, Fingerprint: t.Name()})
 				f.flush()
 				f.must(f.Ready(t.Context()))
 				test(t, f)
@@ -85,13 +86,17 @@ func runSuites(t *testing.T, url string) {
 	}
 }
 
-func open(t *testing.T, url, fingerprint string) *fixture {
+func open(t *testing.T, url string) *fixture {
 	t.Helper()
-	f := &fixture{t: t, url: url, log: &strings.Builder{}, reported: map[string]int{}}
-	s, err := store.Open(store.Config{
-		URL: url, Fingerprint: fingerprint, Log: slog.New(slog.NewTextHandler(f.log, nil)),
-		OnDamaged: func(kind string) { f.reported[kind]++ },
-	})
+	return openWith(t, store.Config{URL: url})
+}
+
+func openWith(t *testing.T, cfg store.Config) *fixture {
+	t.Helper()
+	f := &fixture{t: t, url: cfg.URL, log: &strings.Builder{}, reported: map[string]int{}}
+	cfg.Log = slog.New(slog.NewTextHandler(f.log, nil))
+	cfg.OnDamaged = func(kind string) { f.reported[kind]++ }
+	s, err := store.Open(cfg)
 	f.must(err)
 	t.Cleanup(s.Close)
 	f.Store, f.raw = s, store.Clients(s)[0]

@@ -1,13 +1,42 @@
 package redistest
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"regexp"
 	"strconv"
 )
+
+// proxy forwards the connections that ln accepts to the server. wrap returns a connection
+// that intercepts what the client sends (its Read) or receives (its Write).
+func (s *Server) proxy(ln net.Listener, wrap func(client net.Conn) net.Conn) {
+	s.t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			client, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go s.forward(wrap(client))
+		}
+	}()
+}
+
+// forward copies in both directions until either side closes.
+func (s *Server) forward(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go func() {
+		_, _ = io.Copy(server, client)
+		server.Close()
+	}()
+	_, _ = io.Copy(client, server)
+}
 
 // FakeVersion returns the URL of a proxy for the server that replaces the version in
 // INFO, and removes the lines that identify a Valkey. version may contain further lines,
@@ -18,37 +47,8 @@ func (s *Server) FakeVersion(version string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	s.t.Cleanup(func() {
-		stop()
-		ln.Close()
-	})
-	go func() {
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go s.relay(ctx, client, version)
-		}
-	}()
+	s.proxy(ln, func(client net.Conn) net.Conn { return masked{client, version} })
 	return "redis://" + ln.Addr().String()
-}
-
-// relay copies in both directions until either side closes or ctx ends.
-func (s *Server) relay(ctx context.Context, client net.Conn, version string) {
-	defer client.Close()
-	server, err := net.Dial("tcp", s.Addr())
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	defer context.AfterFunc(ctx, func() { server.Close() })()
-	go func() {
-		_, _ = io.Copy(server, client)
-		server.Close()
-	}()
-	_, _ = io.Copy(masked{client, version}, server)
 }
 
 // serverInfo matches the beginning of an answer to INFO in RESP2 or RESP3: its length,
@@ -58,7 +58,7 @@ var serverInfo = regexp.MustCompile(`([$=])(\d+)(\r\n(?:txt:)?# Server\r\n)(redi
 // masked replaces the version in answers to INFO. The version is near the beginning of an
 // answer, so that one Write contains it.
 type masked struct {
-	to      io.Writer
+	net.Conn
 	version string
 }
 
@@ -69,7 +69,7 @@ func (m masked) Write(p []byte) (int, error) {
 		lines := "redis_version:" + m.version
 		return fmt.Appendf(nil, "%s%d%s%s", part[1], size+len(lines)-len(part[4]), part[3], lines)
 	})
-	if _, err := m.to.Write(out); err != nil {
+	if _, err := m.Conn.Write(out); err != nil {
 		return 0, err
 	}
 	return len(p), nil
