@@ -171,13 +171,14 @@ const (
 // a zero Message: messages may have been missed, so read everything.
 func (s *Store) Listen(ctx context.Context, onMessage func(Message)) error {
 	for failures := 0; ctx.Err() == nil; {
-		connection, stop := s.login.untilRenewed(ctx)
+		connection, reconnect := context.WithCancel(ctx)
+		s.reconnect.Store(&reconnect)
 		err := s.listen(connection, func(m Message) {
 			failures = 0
 			onMessage(m)
 		})
 		renewed := connection.Err() != nil
-		stop()
+		reconnect()
 		if renewed {
 			continue // with the new token
 		}

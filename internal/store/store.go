@@ -75,10 +75,11 @@ type Store struct {
 	client redis.UniversalClient
 	rounds redis.UniversalClient // only for [Store.Round]: no retries, never queued behind other commands
 	// messages is for [Store.Listen]. It is client, unless connections log in with tokens.
-	messages redis.UniversalClient
-	login    *login // nil: with the user and password of the URL
-	channel  string
-	log      *slog.Logger
+	messages  redis.UniversalClient
+	reconnect atomic.Pointer[context.CancelFunc] // closes the connection of Listen, which then opens another
+	login     *login                             // nil: with the user and password of the URL
+	channel   string
+	log       *slog.Logger
 
 	overviews    overviews
 	configDenied atomic.Bool // Redis does not show its configuration
@@ -99,7 +100,7 @@ func Open(cfg Config) (*Store, error) {
 	logging.Disable() // the store's own errors and warnings are clearer
 	s := &Store{channel: channel(cfg.Fingerprint), log: cfg.Log, onDamaged: cfg.OnDamaged, reports: map[damagedError]bool{}}
 	if cfg.Token != nil {
-		s.login = newLogin(cfg.Token)
+		s.login = &login{token: cfg.Token}
 	}
 	var err error
 	if s.client, err = newClient(cfg, s.login, 1); err != nil {
@@ -234,10 +235,12 @@ func (o observer) report(cmd redis.Cmder, began time.Time, err error) {
 	o(cmd.Name(), time.Since(began), err)
 }
 
-// Reauthenticate logs the open connections in with a renewed token. It does not block.
+// Reauthenticate logs the open connections in with a renewed token of [Config].Token. It does
+// not block.
 func (s *Store) Reauthenticate(user, token string) {
-	if s.login != nil {
-		s.login.renew(user, token)
+	s.login.renew(user, token)
+	if reconnect := s.reconnect.Load(); reconnect != nil {
+		(*reconnect)()
 	}
 }
 
