@@ -3,6 +3,7 @@
 package schedule
 
 import (
+	"container/heap"
 	"context"
 	"sync"
 	"time"
@@ -14,26 +15,23 @@ import (
 // Due times follow the monotonic clock from when they are set, so a jump of the wall clock
 // moves nothing. All methods are safe for concurrent use, but only one goroutine may call
 // Wait or Each.
-//
-// When a key is removed or gets another time, its old entry stays in the heap and is
-// skipped when it comes up. container/heap would need a position and an allocation for each
-// key, which exceeds the CPU limit of the read benchmark with 10,000 mailboxes.
 type Queue[K comparable] struct {
-	start  time.Time // with a monotonic reading
-	mu     sync.Mutex
-	due    map[K]time.Duration // since start; guarded by mu
-	heap   []entry[K]          // the earliest first; an entry that differs from due is stale; guarded by mu
-	sooner chan struct{}       // capacity 1: the first due time has moved forward
+	start   time.Time // with a monotonic reading
+	mu      sync.Mutex
+	entries map[K]*entry[K] // guarded by mu
+	heap    byTime[K]       // the same entries; guarded by mu
+	sooner  chan struct{}   // capacity 1: the first due time has moved forward
 }
 
 type entry[K comparable] struct {
-	at  time.Duration // since the start of the queue: a third of the size of a time.Time
-	key K
+	key   K
+	at    time.Duration // since the start of the queue: a third of the size of a time.Time
+	index int           // in the heap
 }
 
 // New returns an empty queue.
 func New[K comparable]() *Queue[K] {
-	return &Queue[K]{start: time.Now(), due: map[K]time.Duration{}, sooner: make(chan struct{}, 1)}
+	return &Queue[K]{start: time.Now(), entries: map[K]*entry[K]{}, sooner: make(chan struct{}, 1)}
 }
 
 // maxDelay caps how far in the future a key can be due, so that adding durations can't
@@ -52,37 +50,54 @@ func (q *Queue[K]) set(key K, due time.Time, postpone bool) {
 	at := now.Sub(q.start) + min(due.Sub(now), maxDelay)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if before, ok := q.due[key]; ok && (at == before || at > before && !postpone) {
+	e, ok := q.entries[key]
+	switch {
+	case !ok:
+		e = &entry[K]{key: key, at: at}
+		q.entries[key] = e
+		heap.Push(&q.heap, e)
+	case at < e.at || at > e.at && postpone:
+		e.at = at
+		heap.Fix(&q.heap, e.index)
+	default:
 		return
 	}
-	q.due[key] = at
-	q.heap = append(q.heap, entry[K]{at, key})
-	if q.up(len(q.heap)-1) == 0 {
+	if e.index == 0 {
 		select {
 		case q.sooner <- struct{}{}:
 		default: // a wake-up is already pending
 		}
 	}
-	q.compact()
 }
 
 // Remove removes key from the queue.
 func (q *Queue[K]) Remove(key K) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	delete(q.due, key)
-	q.compact()
+	if e, ok := q.entries[key]; ok {
+		q.remove(e)
+	}
+}
+
+// remove removes an entry. An empty map is replaced, because a map never shrinks: after a
+// burst it would keep megabytes. The caller must hold mu.
+func (q *Queue[K]) remove(e *entry[K]) {
+	heap.Remove(&q.heap, e.index)
+	delete(q.entries, e.key)
+	if len(q.heap) == 0 {
+		q.entries, q.heap = map[K]*entry[K]{}, nil
+	}
 }
 
 // At returns when key is due; ok is false if it is not in the queue.
 func (q *Queue[K]) At(key K) (at time.Time, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	since, ok := q.due[key]
+	e, ok := q.entries[key]
 	if !ok {
 		return time.Time{}, false
 	}
-	return q.start.Add(since), true
+	return q.start.Add(e.at), true
 }
 
 // Take removes and returns up to n keys that are due at now, in the order in which they
@@ -90,15 +105,10 @@ func (q *Queue[K]) At(key K) (at time.Time, ok bool) {
 func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(due) < n && q.dropStale() && q.heap[0].at <= now.Sub(q.start) {
-		if due == nil {
-			due = make([]K, 0, min(n, len(q.due)))
-		}
+	for len(due) < n && len(q.heap) > 0 && q.heap[0].at <= now.Sub(q.start) {
 		due = append(due, q.heap[0].key)
-		delete(q.due, q.heap[0].key)
-		q.pop()
+		q.remove(q.heap[0])
 	}
-	q.compact()
 	return due
 }
 
@@ -106,7 +116,7 @@ func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 func (q *Queue[K]) Next() (at time.Time, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.dropStale() {
+	if len(q.heap) == 0 {
 		return time.Time{}, false
 	}
 	return q.start.Add(q.heap[0].at), true
@@ -122,7 +132,7 @@ type Backlog struct {
 func (q *Queue[K]) Backlog(now time.Time) (b Backlog) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if b.Waiting = len(q.due); q.dropStale() {
+	if b.Waiting = len(q.heap); b.Waiting > 0 {
 		b.Lag = max(now.Sub(q.start)-q.heap[0].at, 0)
 	}
 	return b
@@ -167,63 +177,27 @@ func (q *Queue[K]) Each(ctx context.Context, limit int, do func(key K)) error {
 	return running.Wait()
 }
 
-// dropStale pops stale entries until the first one counts, and reports whether there is
-// one. The caller must hold mu, here and below.
-func (q *Queue[K]) dropStale() bool {
-	for len(q.heap) > 0 {
-		if at, ok := q.due[q.heap[0].key]; ok && at == q.heap[0].at {
-			return true
-		}
-		q.pop()
-	}
-	return false
+// byTime is a [heap.Interface] with the earliest entry first.
+type byTime[K comparable] []*entry[K]
+
+func (h byTime[K]) Len() int           { return len(h) }
+func (h byTime[K]) Less(i, j int) bool { return h[i].at < h[j].at }
+
+func (h byTime[K]) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
 }
 
-// compact rebuilds the heap when most of its entries are stale. An empty map is replaced,
-// because a map never shrinks: after a burst it would keep megabytes.
-func (q *Queue[K]) compact() {
-	switch {
-	case len(q.due) == 0:
-		q.due, q.heap = map[K]time.Duration{}, nil
-		return
-	case len(q.heap) <= 2*len(q.due)+8:
-		return
-	}
-	q.heap = make([]entry[K], 0, len(q.due))
-	for key, at := range q.due {
-		q.heap = append(q.heap, entry[K]{at, key})
-		q.up(len(q.heap) - 1)
-	}
+func (h *byTime[K]) Push(x any) {
+	e := x.(*entry[K])
+	e.index = len(*h)
+	*h = append(*h, e)
 }
 
-// pop removes the first entry of the heap.
-func (q *Queue[K]) pop() {
-	last := len(q.heap) - 1
-	q.heap[0] = q.heap[last]
-	q.heap[last] = entry[K]{}
-	q.heap = q.heap[:last]
-	for i := 0; ; {
-		child := 2*i + 1
-		if child+1 < last && q.heap[child+1].at < q.heap[child].at {
-			child++
-		}
-		if child >= last || q.heap[i].at <= q.heap[child].at {
-			return
-		}
-		q.heap[i], q.heap[child] = q.heap[child], q.heap[i]
-		i = child
-	}
-}
-
-// up moves an entry up to its position, which it returns.
-func (q *Queue[K]) up(i int) int {
-	for i > 0 {
-		parent := (i - 1) / 2
-		if q.heap[parent].at <= q.heap[i].at {
-			break
-		}
-		q.heap[i], q.heap[parent] = q.heap[parent], q.heap[i]
-		i = parent
-	}
-	return i
+func (h *byTime[K]) Pop() any {
+	last := len(*h) - 1
+	e := (*h)[last]
+	(*h)[last] = nil // for the garbage collector
+	*h = (*h)[:last]
+	return e
 }
