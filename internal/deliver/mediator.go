@@ -216,7 +216,7 @@ func (m *Mediator) call(ctx context.Context, method, path string, header http.He
 	}
 	defer response.Body.Close()
 	a := Answer{code: response.StatusCode}
-	a.after, _ = schedule.RetryAfter(response.Header.Get("Retry-After"), time.Now(), 0, retryAfterMost)
+	a.after = schedule.RetryAfter(response.Header.Get("Retry-After"), time.Now(), 0, retryAfterMost)
 	if a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer)); err != nil && a.code/100 == 2 {
 		a.err = fmt.Errorf("the answer broke off: %w", timeoutOr(err))
 	}

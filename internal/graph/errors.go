@@ -30,8 +30,7 @@ type apiError struct {
 
 // newAPIError decodes an error body and a Retry-After, which were sent at now.
 func newAPIError(status int, body []byte, retryAfter string, now time.Time) *apiError {
-	e := &apiError{status: status}
-	e.retryAfter, _ = schedule.RetryAfter(retryAfter, now, minWait, maxWait)
+	e := &apiError{status: status, retryAfter: schedule.RetryAfter(retryAfter, now, minWait, maxWait)}
 	var fields map[string]json.RawMessage
 	isJSON := json.Unmarshal(body, &fields) == nil
 	// Graph's body is {"error":{...}}, if it is not empty.
@@ -153,10 +152,7 @@ func (e *apiError) meaning(op operation) error {
 
 var (
 	mailboxOps      = []operation{opRead, opCreate} // name a mailbox by its object id
-	byIDOps         = []operation{opRenew, opDelete}
 	subscriptionOps = []operation{opCreate, opRenew, opDelete, opList}
-	directoryOps    = []operation{opDirectory}
-	presenceOps     = []operation{opPresence}
 )
 
 // meanings maps Graph's error answers to errors. The first matching row counts; an answer
@@ -173,7 +169,7 @@ var meanings = []struct {
 	{ops: mailboxOps, status: http.StatusNotFound, err: ooo.ErrUserGone,
 		code: `ResourceNotFound|Request_ResourceNotFound|ErrorInvalidUser|ErrorItemNotFound|` + extensionError},
 
-	{ops: byIDOps, status: http.StatusNotFound, err: ooo.ErrSubscriptionGone},
+	{ops: []operation{opRenew, opDelete}, status: http.StatusNotFound, err: ooo.ErrSubscriptionGone},
 	{ops: subscriptionOps, status: http.StatusConflict, build: duplicate},
 	{ops: subscriptionOps, message: tooLongPattern, build: tooLong},
 	{ops: subscriptionOps, code: "ValidationError", err: ooo.ErrHandshake},
@@ -184,8 +180,8 @@ var meanings = []struct {
 	{ops: subscriptionOps, status: http.StatusForbidden, code: "ErrorAccessDenied", err: errPolicy},
 	{ops: subscriptionOps, status: http.StatusForbidden, err: ooo.ErrSubscriptionDenied},
 
-	{ops: directoryOps, status: http.StatusForbidden, err: errDirectoryDenied},
-	{ops: presenceOps, status: http.StatusForbidden, err: errPresenceDenied},
+	{ops: []operation{opDirectory}, status: http.StatusForbidden, err: errDirectoryDenied},
+	{ops: []operation{opPresence}, status: http.StatusForbidden, err: errPresenceDenied},
 	{status: http.StatusForbidden, err: errMailboxDenied},
 	{status: http.StatusBadRequest, build: rejected},
 }

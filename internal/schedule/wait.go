@@ -52,17 +52,15 @@ func Retry(ctx context.Context, first, limit time.Duration, try func(attempt int
 
 // RetryAfter parses a Retry-After header (RFC 9110, section 10.2.3): seconds, possibly with a
 // fraction, or an HTTP date, which is relative to now. The wait is clamped to shortest and
-// longest. ok is false if the header is empty or malformed.
-func RetryAfter(header string, now time.Time, shortest, longest time.Duration) (wait time.Duration, ok bool) {
+// longest; it is 0 if the header is empty or malformed.
+func RetryAfter(header string, now time.Time, shortest, longest time.Duration) time.Duration {
 	header = strings.TrimSpace(header)
-	seconds, err := strconv.ParseFloat(header, 64) // infinite if the number is too large
-	if (err == nil || errors.Is(err, strconv.ErrRange)) && !math.IsNaN(seconds) {
-		seconds = min(max(seconds, shortest.Seconds()), longest.Seconds())
-		wait = time.Duration(seconds * float64(time.Second))
-	} else if at, err := http.ParseTime(header); err == nil {
-		wait = at.Sub(now)
-	} else {
-		return 0, false
+	if at, err := http.ParseTime(header); err == nil {
+		return min(max(at.Sub(now), shortest), longest)
 	}
-	return min(max(wait, shortest), longest), true
+	seconds, err := strconv.ParseFloat(header, 64) // infinite if the number is too large
+	if errors.Is(err, strconv.ErrSyntax) || math.IsNaN(seconds) {
+		return 0
+	}
+	return time.Duration(min(max(seconds, shortest.Seconds()), longest.Seconds()) * float64(time.Second))
 }
