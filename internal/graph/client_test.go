@@ -234,7 +234,7 @@ func TestObserveAndRecordCalls(t *testing.T) {
 	if e.requests.count("login", 200) == 0 {
 		t.Error("no login observed")
 	}
-	calls := recorded.All()
+	calls := *recorded
 	if len(calls) != 2 || calls[0].Operation != "batch" || calls[1].Operation != "read" {
 		t.Fatalf("calls = %+v, want a batch and a read", calls)
 	}

@@ -10,7 +10,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -137,7 +136,9 @@ func (t *transport) send(req *http.Request, body []byte, with *token) (*http.Res
 	if err == nil {
 		call.Status, call.RequestID = resp.StatusCode, resp.Header.Get("Request-Id")
 	}
-	record(ctx, call)
+	if calls, ok := ctx.Value(callsKey{}).(*[]Call); ok {
+		*calls = append(*calls, call)
+	}
 	t.cfg.Observe(call.Operation, call.Status, call.Ended.Sub(call.Began))
 	switch {
 	case err != nil && maybeSent.Load():
@@ -174,33 +175,12 @@ type Call struct {
 	Began, Ended    time.Time
 }
 
-// Calls records the requests of a context. If their result is worth a trace, they become
-// spans afterwards.
-type Calls struct {
-	mu  sync.Mutex
-	all []Call // guarded by mu
-}
-
 type callsKey struct{}
 
-// RecordCalls returns a context whose requests to Graph are recorded.
-func RecordCalls(ctx context.Context) (context.Context, *Calls) {
-	calls := &Calls{}
+// RecordCalls returns a context whose requests to Graph are appended to the returned slice:
+// if their result is worth a trace, they become spans afterwards. The context is for one call
+// of [Client] at a time.
+func RecordCalls(ctx context.Context) (context.Context, *[]Call) {
+	calls := new([]Call)
 	return context.WithValue(ctx, callsKey{}, calls), calls
-}
-
-// record records a request if ctx comes from RecordCalls.
-func record(ctx context.Context, call Call) {
-	if calls, ok := ctx.Value(callsKey{}).(*Calls); ok {
-		calls.mu.Lock()
-		defer calls.mu.Unlock()
-		calls.all = append(calls.all, call)
-	}
-}
-
-// All returns the requests recorded so far, in the order in which they ended.
-func (c *Calls) All() []Call {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.all[:len(c.all):len(c.all)]
 }

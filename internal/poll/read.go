@@ -20,9 +20,9 @@ const maxNotificationDelay = 10 * time.Minute
 type call struct {
 	began, ended time.Time
 	mailboxes    int
-	graph        *graph.Calls // nil: not traced
-	unanswered   bool         // it failed as a whole, with one error for all mailboxes
-	cutShort     bool         // it timed out before isolatedTimeout
+	graph        *[]graph.Call // nil: not traced
+	unanswered   bool          // it failed as a whole, with one error for all mailboxes
+	cutShort     bool          // it timed out before isolatedTimeout
 }
 
 // read reads mailboxes with one call. If the call is not answered, one of them may be the

@@ -66,7 +66,7 @@ func (p *Poller) traceRead(ctx context.Context, id ooo.RecordID, source ooo.Sour
 		return ctx, span
 	}
 	span.SetAttributes(attribute.Int("outlook_monitor.mailboxes_in_batch", c.mailboxes))
-	for _, call := range c.graph.All() {
+	for _, call := range *c.graph {
 		_, s := p.cfg.Tracer.Start(ctx, "graph "+call.Operation, trace.WithTimestamp(call.Began), trace.WithAttributes(
 			attribute.String("graph.client_request_id", call.ClientRequestID),
 			attribute.String("graph.request_id", call.RequestID),
