@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"golang.org/x/sync/semaphore"
 
 	"outlook-monitor/internal/schedule"
 )
@@ -39,15 +40,15 @@ type tokens struct {
 	log     *slog.Logger
 
 	current    atomic.Pointer[token]
-	mu         chan struct{} // capacity 1: a mutex whose Lock a context can end
-	failures   int           // failed logins in a row; guarded by mu, as all below
-	err        error         // of the last login
-	retryAt    time.Time     // no login before
-	replacedAt time.Time     // when a refused token was last replaced
+	mu         *semaphore.Weighted // of 1: a mutex whose Lock a context can end
+	failures   int                 // failed logins in a row; guarded by mu, as all below
+	err        error               // of the last login
+	retryAt    time.Time           // no login before
+	replacedAt time.Time           // when a refused token was last replaced
 }
 
 func newTokens(fetch func(context.Context) (azcore.AccessToken, error), log *slog.Logger) *tokens {
-	return &tokens{fetch: fetch, log: log, mu: make(chan struct{}, 1)}
+	return &tokens{fetch: fetch, log: log, mu: semaphore.NewWeighted(1)}
 }
 
 const (
@@ -56,17 +57,6 @@ const (
 	// replaceInterval limits logins while Graph refuses every token.
 	replaceInterval = 2 * time.Second
 )
-
-func (t *tokens) lock(ctx context.Context) error {
-	select {
-	case t.mu <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return notSent(ctx.Err())
-	}
-}
-
-func (t *tokens) unlock() { <-t.mu }
 
 // get returns a usable token.
 func (t *tokens) get(ctx context.Context) (*token, error) {
@@ -80,10 +70,10 @@ func (t *tokens) get(ctx context.Context) (*token, error) {
 // may be nil. Concurrent callers share one login. If a refused token was replaced less
 // than replaceInterval ago, replace returns refused.
 func (t *tokens) replace(ctx context.Context, refused *token) (*token, error) {
-	if err := t.lock(ctx); err != nil {
-		return nil, err
+	if err := t.mu.Acquire(ctx, 1); err != nil {
+		return nil, notSent(err)
 	}
-	defer t.unlock()
+	defer t.mu.Release(1)
 	now := time.Now()
 	if current := t.current.Load(); current != refused && current.usable(now) {
 		return current, nil // another caller replaced it
@@ -138,10 +128,10 @@ func (t *tokens) run(ctx context.Context) {
 
 // renew logs in if a new token is due, and returns how long to wait before the next call.
 func (t *tokens) renew(ctx context.Context) time.Duration {
-	if t.lock(ctx) != nil {
+	if t.mu.Acquire(ctx, 1) != nil {
 		return 0
 	}
-	defer t.unlock()
+	defer t.mu.Release(1)
 	current := t.current.Load()
 	if current == nil || !time.Now().Before(current.renewAt()) {
 		var err error
