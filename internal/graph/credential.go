@@ -81,7 +81,7 @@ func (l login) fetch(ctx context.Context) (azcore.AccessToken, error) {
 		Cloud:     azcloud.Configuration{ActiveDirectoryAuthorityHost: l.cfg.AuthorityHost},
 		Retry:     policy.RetryOptions{MaxRetries: -1},
 		Telemetry: policy.TelemetryOptions{ApplicationID: userAgent},
-		Transport: &http.Client{Transport: transport, CheckRedirect: noRedirect},
+		Transport: transport,
 	}
 	credential, err := l.cfg.credential(options)
 	if err != nil {
@@ -99,18 +99,17 @@ func (l login) fetch(ctx context.Context) (azcore.AccessToken, error) {
 	return token, nil
 }
 
-// noRedirect prevents redirects: they would send a secret to another host.
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
 // loginTransport sends the requests of one login and records the result of the last one:
-// azidentity's errors wrap no cause, and their text may contain the body of the answer.
+// azidentity's errors wrap no cause, and their text may contain the body of the answer. It
+// follows no redirects, which would send a secret to another host.
 type loginTransport struct {
 	login
 	status int // 0: no answer
 	err    error
 }
 
-func (t *loginTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+// Do implements [policy.Transporter].
+func (t *loginTransport) Do(req *http.Request) (*http.Response, error) {
 	began := time.Now()
 	resp, err := t.conns.RoundTrip(req)
 	t.status, t.err = 0, err
