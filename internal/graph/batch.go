@@ -26,12 +26,8 @@ func encodeBatch(results []ooo.ReadResult) []byte {
 	return append(body, "]}"...)
 }
 
-// batchAnswer consists of raw values, because most bodies are unchanged and need not be
+// batchItem consists of raw values, because most bodies are unchanged and need not be
 // decoded, and because a field of a wrong type must not affect other items.
-type batchAnswer struct {
-	Responses []batchItem `json:"responses"`
-}
-
 type batchItem struct {
 	ID      jsontext.Value `json:"id"`
 	Status  jsontext.Value `json:"status"`
@@ -51,7 +47,9 @@ var errNoSetting = fmt.Errorf("%w: the answer to a batch lacks this setting", oo
 // and all but the first item for a mailbox. It returns an error if the answer as a whole
 // can't be decoded.
 func decodeBatch(answer []byte, results []ooo.ReadResult, now time.Time) error {
-	batch := batchAnswer{make([]batchItem, 0, len(results))}
+	var batch struct {
+		Responses []batchItem `json:"responses"`
+	}
 	if json.Unmarshal(answer, &batch, lenient) != nil {
 		return errBadAnswer
 	}
@@ -75,7 +73,7 @@ func decodeBatch(answer []byte, results []ooo.ReadResult, now time.Time) error {
 		case len(body) == 0 || body[0] != '{':
 			results[i].Err = errNoSetting
 		default:
-			decodeSetting(&results[i], body)
+			results[i].Err = decodeSetting(&results[i], body)
 		}
 	}
 	return nil

@@ -59,7 +59,7 @@ type Client struct {
 	cfg       Config
 	transport *transport
 	adapter   abstractions.RequestAdapter // of the SDK
-	buffers   sync.Pool                   // of *bytes.Buffer
+	buffers   sync.Pool                   // of *bytes.Buffer, for answers
 }
 
 // New returns a client. It does no I/O: [Client.Token] or the first call logs in.
@@ -79,7 +79,10 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	adapter.SetBaseUrl(cfg.Endpoint + version)
-	return &Client{cfg: cfg, transport: t, adapter: adapter}, nil
+	return &Client{
+		cfg: cfg, transport: t, adapter: adapter,
+		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
+	}, nil
 }
 
 // complete checks cfg and fills in the defaults.
@@ -135,13 +138,13 @@ func (c *Client) Run(ctx context.Context) error {
 	return nil
 }
 
-// call sends a request without the SDK and returns the body of the answer in a buffer,
-// which the caller must return with [Client.release]. body must not be reused: the
-// transport may still read it after the answer has arrived.
-func (c *Client) call(ctx context.Context, method, path string, body []byte) (*bytes.Buffer, error) {
+// call sends a request without the SDK and passes the body of the answer to decode, which
+// must not keep it. body must not be reused: the transport may still read it after the
+// answer has arrived.
+func (c *Client) call(ctx context.Context, method, path string, body []byte, decode func(answer []byte) error) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.cfg.Endpoint+version+path, http.NoBody)
 	if err != nil {
-		return nil, notSent(err)
+		return notSent(err)
 	}
 	req.Header["Accept"] = typeJSON
 	if body != nil {
@@ -149,21 +152,23 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) (*b
 	}
 	resp, err := c.transport.do(req, body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer resp.Body.Close()
 	if !strings.Contains(resp.Header.Get("Content-Type"), "json") { // a proxy's page
-		return nil, errBadAnswer
+		return errBadAnswer
 	}
-	buffer, ok := c.buffers.Get().(*bytes.Buffer)
-	if !ok {
-		buffer = new(bytes.Buffer)
-	}
+	buffer := c.buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buffer.Cap() <= maxPooled {
+			buffer.Reset()
+			c.buffers.Put(buffer)
+		}
+	}()
 	if _, err = buffer.ReadFrom(resp.Body); err != nil {
-		c.release(buffer)
-		return nil, fmt.Errorf("%w: %w", errBadAnswer, err)
+		return fmt.Errorf("%w: %w", errBadAnswer, err)
 	}
-	return buffer, nil
+	return decode(buffer.Bytes())
 }
 
 var typeJSON = []string{"application/json"}
@@ -173,11 +178,3 @@ var errBadAnswer = fmt.Errorf("%w: the answer is incomplete or not from Graph", 
 
 // maxPooled keeps very large answers from staying in memory.
 const maxPooled = 1 << 20
-
-func (c *Client) release(buffer *bytes.Buffer) {
-	if buffer.Cap() > maxPooled {
-		return
-	}
-	buffer.Reset()
-	c.buffers.Put(buffer)
-}

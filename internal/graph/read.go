@@ -38,13 +38,9 @@ func (c *Client) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Diges
 func (c *Client) readOne(ctx context.Context, result *ooo.ReadResult) {
 	ctx, cancel := withOperation(ctx, opRead, readTimeout)
 	defer cancel()
-	body, err := c.call(ctx, http.MethodGet, settingPath(result.ID), nil)
-	if err != nil {
-		result.Err = err
-		return
-	}
-	defer c.release(body)
-	decodeSetting(result, body.Bytes())
+	result.Err = c.call(ctx, http.MethodGet, settingPath(result.ID), nil, func(answer []byte) error {
+		return decodeSetting(result, answer)
+	})
 }
 
 func settingPath(id ooo.ObjectID) string {
@@ -52,14 +48,14 @@ func settingPath(id ooo.ObjectID) string {
 }
 
 // decodeSetting stores the answer to one read in result, which has the known digest.
-func decodeSetting(result *ooo.ReadResult, body []byte) {
+func decodeSetting(result *ooo.ReadResult, body []byte) (err error) {
 	digest := ooo.DigestOf(body)
 	if result.Unchanged = digest == result.Digest; result.Unchanged {
-		result.Err = nil
-		return
+		return nil
 	}
 	result.Digest = digest
-	result.Setting, result.Err = ooo.ParseSetting(body)
+	result.Setting, err = ooo.ParseSetting(body)
+	return err
 }
 
 // readBatch reads with one POST. If Graph accepts the token for the batch but refuses it
@@ -94,12 +90,9 @@ func failAll(results []ooo.ReadResult, err error) {
 // postBatch sends one $batch and stores the answer in results. It returns an error if the
 // batch failed as a whole.
 func (c *Client) postBatch(ctx context.Context, results []ooo.ReadResult) error {
-	answer, err := c.call(ctx, http.MethodPost, "/$batch", encodeBatch(results))
-	if err != nil {
-		return err
-	}
-	defer c.release(answer)
-	return decodeBatch(answer.Bytes(), results, time.Now())
+	return c.call(ctx, http.MethodPost, "/$batch", encodeBatch(results), func(answer []byte) error {
+		return decodeBatch(answer, results, time.Now())
+	})
 }
 
 // Presences returns whether users are out of office according to their presence, which may
@@ -112,11 +105,6 @@ func (c *Client) Presences(ctx context.Context, ids []ooo.ObjectID) (map[ooo.Obj
 	if err != nil {
 		return nil, notSent(err)
 	}
-	answer, err := c.call(ctx, http.MethodPost, "/communications/getPresencesByUserId", body)
-	if err != nil {
-		return nil, err
-	}
-	defer c.release(answer)
 	var page struct {
 		Value []struct {
 			ID       ooo.ObjectID `json:"id"`
@@ -125,8 +113,14 @@ func (c *Client) Presences(ctx context.Context, ids []ooo.ObjectID) (map[ooo.Obj
 			} `json:"outOfOfficeSettings"`
 		} `json:"value"`
 	}
-	if json.Unmarshal(answer.Bytes(), &page) != nil {
-		return nil, errBadAnswer
+	err = c.call(ctx, http.MethodPost, "/communications/getPresencesByUserId", body, func(answer []byte) error {
+		if json.Unmarshal(answer, &page) != nil {
+			return errBadAnswer
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	outOfOffice := map[ooo.ObjectID]bool{}
 	for _, p := range page.Value {
