@@ -1,26 +1,36 @@
 package server
 
 import (
-	"container/list"
 	"net"
 	"net/http"
 	"sync"
 )
 
 // conns limits the number of connections. Over the limit, it closes the connection that
-// has been idle for longest, or, if none is idle, the one whose request began first.
+// has been idle for longest, or, if no other is idle, the one whose request began first.
 type conns struct {
 	limit int
 
-	mu   sync.Mutex
-	open map[net.Conn]*list.Element // guarded by mu, as all below; in idle or busy, or nil if closed by conns
-	idle *list.List                 // of net.Conn without a request, longest idle first
-	busy *list.List                 // of net.Conn with a request, oldest first
+	mu      sync.Mutex
+	open    map[net.Conn]phase // without those that conns closed; guarded by mu, as below
+	changes int
 }
 
-func newConns(limit int) *conns {
-	return &conns{limit: limit, open: map[net.Conn]*list.Element{}, idle: list.New(), busy: list.New()}
+// phase is what a connection has been doing since a state change.
+type phase struct {
+	busy  bool // with a request
+	since int  // the number of that change
 }
+
+// before reports whether a connection in phase p is closed before one in phase q.
+func (p phase) before(q phase) bool {
+	if p.busy != q.busy {
+		return q.busy
+	}
+	return p.since < q.since
+}
+
+func newConns(limit int) *conns { return &conns{limit: limit, open: map[net.Conn]phase{}} }
 
 // changed is called for each state change of a connection ([http.Server.ConnState]). The
 // server may still read a request from a connection that changed has closed; it must not
@@ -28,42 +38,30 @@ func newConns(limit int) *conns {
 func (c *conns) changed(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, known := c.open[conn]
-	ended := state == http.StateClosed || state == http.StateHijacked
-	if known && e == nil && !ended {
-		return
-	}
-	c.remove(e)
-	switch state {
-	case http.StateNew, http.StateIdle:
-		c.open[conn] = c.idle.PushBack(conn)
-	case http.StateActive:
-		c.open[conn] = c.busy.PushBack(conn)
-	default:
+	c.changes++
+	_, known := c.open[conn]
+	switch {
+	case state == http.StateClosed || state == http.StateHijacked:
 		delete(c.open, conn)
+	case known || state == http.StateNew:
+		c.open[conn] = phase{busy: state == http.StateActive, since: c.changes}
 	}
-	if c.idle.Len()+c.busy.Len() <= c.limit {
-		return
+	if len(c.open) > c.limit {
+		c.displace(conn)
 	}
-	oldest := c.idle.Front()
-	if oldest == nil || oldest.Value == conn {
-		oldest = c.busy.Front()
+}
+
+// displace closes a connection in favour of a new one.
+func (c *conns) displace(added net.Conn) {
+	var victim net.Conn
+	for conn, p := range c.open {
+		if conn != added && (victim == nil || p.before(c.open[victim])) {
+			victim = conn
+		}
 	}
-	if oldest == nil {
-		return
-	}
-	victim := oldest.Value.(net.Conn)
-	c.remove(oldest)
-	c.open[victim] = nil
+	delete(c.open, victim)
 	if secured, ok := victim.(interface{ NetConn() net.Conn }); ok {
 		victim = secured.NetConn() // closing a TLS connection may block
 	}
 	_ = victim.Close()
-}
-
-func (c *conns) remove(e *list.Element) {
-	if e != nil {
-		c.idle.Remove(e) // a list ignores elements of another list
-		c.busy.Remove(e)
-	}
 }
