@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
@@ -47,30 +46,20 @@ func parseAddr(text string) (netip.Addr, bool) {
 	return addr.Unmap().WithZone(""), err == nil
 }
 
-// sourceOf returns the source that an address counts towards: itself, or its IPv6 /64
-// network, which usually belongs to one subscriber.
-func sourceOf(addr netip.Addr) netip.Addr {
-	if addr.Is6() {
-		return netip.PrefixFrom(addr, 64).Masked().Addr()
-	}
-	return addr
-}
-
 // maxSources limits the memory of a perSource to about half a MiB.
 const maxSources = 4096
 
 // perSource has a limit, a *rate.Limiter or a *semaphore.Weighted, for each of the last 4,096
-// sources. A source that was evicted starts again with a new one.
+// sources: an IPv4 address, or an IPv6 /64 network, which usually belongs to one subscriber. A
+// source that was evicted starts again with a new one.
 type perSource[T any] struct {
 	create func() T
-
-	mu    sync.Mutex // makes two first requests of a source share a limit
-	known *lru.Cache[netip.Addr, T]
+	known  *lru.Cache[netip.Addr, T]
 }
 
 func newPerSource[T any](create func() T) *perSource[T] {
 	known, _ := lru.New[netip.Addr, T](maxSources) // fails only for a size below 1
-	return &perSource[T]{create: create, known: known}
+	return &perSource[T]{create, known}
 }
 
 func newSourceRates(perSecond rate.Limit, burst int) *perSource[*rate.Limiter] {
@@ -79,13 +68,15 @@ func newSourceRates(perSecond rate.Limit, burst int) *perSource[*rate.Limiter] {
 
 // of returns the limit of the source that an address belongs to.
 func (s *perSource[T]) of(addr netip.Addr) T {
-	source := sourceOf(addr)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	limit, ok := s.known.Get(source)
+	if addr.Is6() {
+		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
+	}
+	limit, ok := s.known.Get(addr)
 	if !ok {
 		limit = s.create()
-		s.known.Add(source, limit)
+		if first, found, _ := s.known.PeekOrAdd(addr, limit); found { // by a concurrent request
+			limit = first
+		}
 	}
 	return limit
 }
