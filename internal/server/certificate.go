@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,10 +15,10 @@ import (
 type Certificate struct {
 	cfg CertificateConfig
 
-	mu        sync.Mutex
-	pair      *tls.Certificate // guarded by mu, as all below
-	checkedAt time.Time
-	stamps    [2]stamp // of the files when they were last read, usable or not
+	mu       sync.Mutex
+	pair     *tls.Certificate // guarded by mu, as all below
+	readAt   time.Time
+	contents [2]string // of the files at readAt, usable or not
 }
 
 // CertificateConfig configures a [Certificate].
@@ -29,8 +30,9 @@ type CertificateConfig struct {
 
 // NewCertificate reads the files for the first time.
 func NewCertificate(cfg CertificateConfig) (*Certificate, error) {
-	c := &Certificate{cfg: cfg, checkedAt: time.Now()}
-	return c, c.read()
+	c := &Certificate{cfg: cfg}
+	_, err := c.read()
+	return c, err
 }
 
 // TLS returns the configuration of a listener that serves the certificate.
@@ -41,51 +43,45 @@ func (c *Certificate) TLS() *tls.Config {
 	}
 }
 
-// Pair returns the certificate, with its Leaf. It checks the files at most once a second.
+// Pair returns the certificate, with its Leaf. It reads the files at most once a second.
 // If they become unusable, it keeps returning the old pair.
 func (c *Certificate) Pair() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.checkedAt) < time.Second {
+	if time.Since(c.readAt) < time.Second {
 		return c.pair
 	}
-	c.checkedAt = time.Now()
-	if c.stamps == c.stamp() {
-		return c.pair
-	}
-	if err := c.read(); err != nil {
+	switch changed, err := c.read(); {
+	case err != nil:
 		c.cfg.Log.Warn("changed certificate not usable, keeping the old one", "err", err)
-	} else {
+	case changed:
 		c.cfg.Log.Info("certificate reloaded", "file", c.cfg.CertFile, "expires", c.pair.Leaf.NotAfter.UTC())
 	}
 	return c.pair
 }
 
-// read loads the pair from the files, or leaves it unchanged.
-func (c *Certificate) read() error {
-	c.stamps = c.stamp() // before reading, so that a later write is noticed
-	pair, err := tls.LoadX509KeyPair(c.cfg.CertFile, c.cfg.KeyFile)
+// read replaces the pair if the files have changed and are usable. It returns an error only
+// once for each change.
+func (c *Certificate) read() (replaced bool, err error) {
+	certificate, err1 := os.ReadFile(c.cfg.CertFile)
+	key, err2 := os.ReadFile(c.cfg.KeyFile)
+	c.readAt = time.Now()
+	contents := [2]string{string(certificate), string(key)}
+	if contents == c.contents && c.pair != nil {
+		return false, nil
+	}
+	c.contents = contents
+	err = errors.Join(err1, err2)
+	var pair tls.Certificate
+	if err == nil {
+		pair, err = tls.X509KeyPair(certificate, key)
+	}
 	if err == nil && c.cfg.Check != nil {
 		err = c.cfg.Check(&pair)
 	}
 	if err != nil {
-		return fmt.Errorf("certificate %s with key %s: %w", c.cfg.CertFile, c.cfg.KeyFile, err)
+		return false, fmt.Errorf("certificate %s with key %s: %w", c.cfg.CertFile, c.cfg.KeyFile, err)
 	}
 	c.pair = &pair
-	return nil
-}
-
-// stamp identifies a version of a file.
-type stamp struct {
-	modified time.Time
-	size     int64
-}
-
-func (c *Certificate) stamp() (stamps [2]stamp) {
-	for i, file := range []string{c.cfg.CertFile, c.cfg.KeyFile} {
-		if stat, err := os.Stat(file); err == nil {
-			stamps[i] = stamp{stat.ModTime().UTC(), stat.Size()}
-		}
-	}
-	return stamps
+	return true, nil
 }
