@@ -105,9 +105,7 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 // TLS returns the configuration of a listener that serves the certificates and answers
 // challenges.
 func (a *ACME) TLS() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12, GetCertificate: a.certificate, NextProtos: []string{"http/1.1", acme.ALPNProto},
-	}
+	return &tls.Config{GetCertificate: a.certificate, NextProtos: []string{"http/1.1", acme.ALPNProto}}
 }
 
 // certificate answers a handshake. It never orders a certificate, because only Run does,

@@ -37,10 +37,7 @@ func NewCertificate(cfg CertificateConfig) (*Certificate, error) {
 
 // TLS returns the configuration of a listener that serves the certificate.
 func (c *Certificate) TLS() *tls.Config {
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.Pair(), nil },
-	}
+	return &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.Pair(), nil }}
 }
 
 // Pair returns the certificate, with its Leaf. It reads the files at most once a second.

@@ -32,10 +32,10 @@ func loopback(t *testing.T) net.Listener {
 	return ln
 }
 
-// serving runs Serve until the test ends.
-func serving(t *testing.T, ln net.Listener, h http.Handler, cfg *tls.Config) {
+// serving runs Serve until the test ends or calls stop.
+func serving(t *testing.T, ln net.Listener, h http.Handler, cfg *tls.Config) (stop func()) {
 	t.Helper()
-	await.Run(t, func(ctx context.Context) error {
+	return await.Run(t, func(ctx context.Context) error {
 		return server.Serve(ctx, server.Listener{Listener: ln, Handler: h, TLS: cfg}, slog.New(slog.DiscardHandler))
 	})
 }

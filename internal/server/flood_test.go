@@ -19,7 +19,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 	const limit = 640
 	synctest.Test(t, func(t *testing.T) {
 		p, free := newPipes(), make(chan struct{})
-		stop := serve(p, func(http.ResponseWriter, *http.Request) { <-free })
+		serving(t, p, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-free }), nil)
 		busy := p.dial()
 		send(t, busy, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 		synctest.Wait()
@@ -46,9 +46,6 @@ func TestConnectionsAreLimited(t *testing.T) {
 		}
 		for _, conn := range append(idle, busy) {
 			_ = conn.Close()
-		}
-		if err := stop(); err != nil {
-			t.Errorf("Serve = %v, want nil", err)
 		}
 	})
 }

@@ -206,12 +206,9 @@ func guarded(t *testing.T, test func(t *testing.T, s *guardedServer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &guardedServer{newPipes(), make(chan struct{})}
-		stop := serve(s.pipes, public(s.answer, server.PublicConfig{}).ServeHTTP)
+		serving(t, s.pipes, public(s.answer, server.PublicConfig{}), nil)
+		defer close(s.release)
 		test(t, s)
-		close(s.release)
-		if err := stop(); err != nil {
-			t.Errorf("Serve = %v, want nil", err)
-		}
 	})
 }
 

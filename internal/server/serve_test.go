@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/server"
 )
 
@@ -58,16 +58,6 @@ func send(t *testing.T, conn net.Conn, text string) {
 	go func() { _, _ = io.WriteString(conn, text) }()
 }
 
-// serve runs Serve in a bubble. stop ends it and returns its result.
-func serve(p *pipes, h http.HandlerFunc) (stop func() error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	result := make(chan error, 1)
-	go func() {
-		result <- server.Serve(ctx, server.Listener{Listener: p, Handler: h}, slog.New(slog.DiscardHandler))
-	}()
-	return func() error { cancel(); return <-result }
-}
-
 func TestRequestLimits(t *testing.T) {
 	tests := map[string]struct {
 		sent  string
@@ -84,11 +74,11 @@ func TestRequestLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPipes()
-				stop := serve(p, func(w http.ResponseWriter, r *http.Request) {
+				serving(t, p, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if _, err := io.ReadAll(r.Body); err != nil {
 						w.WriteHeader(http.StatusRequestTimeout)
 					}
-				})
+				}), nil)
 				began := time.Now()
 				conn := p.dial()
 				send(t, conn, tt.sent)
@@ -100,9 +90,6 @@ func TestRequestLimits(t *testing.T) {
 					t.Errorf("answer = %q, %v, want %q", line, err, tt.want)
 				}
 				_ = conn.Close()
-				if err := stop(); err != nil {
-					t.Errorf("Serve = %v, want nil", err)
-				}
 			})
 		})
 	}
@@ -119,10 +106,10 @@ func TestServeDrains(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPipes()
-				stop := serve(p, func(w http.ResponseWriter, r *http.Request) {
+				stop := serving(t, p, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					time.Sleep(tt.work)
 					hello(w, r)
-				})
+				}), nil)
 				conn := p.dial()
 				send(t, conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 				synctest.Wait()
@@ -130,8 +117,8 @@ func TestServeDrains(t *testing.T) {
 				took := func() time.Duration { return time.Since(began).Truncate(time.Second) }
 				var stopping sync.WaitGroup
 				stopping.Go(func() {
-					if err := stop(); err != nil || took() != tt.stopped {
-						t.Errorf("Serve = %v after %v, want nil after %v", err, took(), tt.stopped)
+					if stop(); took() != tt.stopped {
+						t.Errorf("Serve returned after %v, want %v", took(), tt.stopped)
 					}
 				})
 				synctest.Wait()
@@ -160,6 +147,11 @@ func TestListenerFailure(t *testing.T) {
 
 // TestResponseHeaders expects nothing that names the server, and HSTS only over TLS.
 func TestResponseHeaders(t *testing.T) {
+	certFile, keyFile := certtest.Files(t, certtest.Key(t), domain, time.Now().Add(time.Hour))
+	certificate, err := server.NewCertificate(server.CertificateConfig{CertFile: certFile, KeyFile: keyFile})
+	if err != nil {
+		t.Fatal(err)
+	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
 	for scheme, tt := range map[string]struct {
@@ -167,7 +159,7 @@ func TestResponseHeaders(t *testing.T) {
 		want http.Header
 	}{
 		"http":  {nil, http.Header{}},
-		"https": {filesTLS(t), http.Header{"Strict-Transport-Security": {"max-age=31536000"}}},
+		"https": {certificate.TLS(), http.Header{"Strict-Transport-Security": {"max-age=31536000"}}},
 	} {
 		ln := loopback(t)
 		serving(t, ln, hello, tt.cfg)
