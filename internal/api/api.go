@@ -144,7 +144,7 @@ var routes = []route{
 	{method: http.MethodGet, path: "/api/openapi.json", handler: (*API).describe},
 	{method: http.MethodGet, path: "/api/loglevel", handler: (*API).showLevel},
 	{method: http.MethodPut, path: "/api/loglevel", handler: (*API).setLevel},
-	{method: http.MethodGet, path: "/debug/pprof", handler: (*API).profiles},
+	{method: http.MethodGet, path: "/debug/pprof", handler: (*API).profile},
 	{method: http.MethodGet, path: "/debug/pprof/:name", timeout: profileTimeout, handler: (*API).profile},
 	{method: http.MethodGet, path: "/metrics", handler: (*API).metrics},
 	{method: http.MethodGet, path: "/healthz", open: true, handler: (*API).alive},

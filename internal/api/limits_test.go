@@ -3,42 +3,18 @@ package api_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"outlook-monitor/internal/ooo"
 )
-
-// TestMonitorDuringSync calls /monitor during each of several syncs, as the mediator does.
-func TestMonitorDuringSync(t *testing.T) {
-	f := monitorFixture()
-	var h http.Handler
-	f.sync = func(context.Context) error {
-		if answer, body := monitor("bob@contoso.example", "True").ask(h); answer.Code != 200 {
-			return fmt.Errorf("monitor during a sync = %d %q, want 200", answer.Code, body)
-		}
-		return nil
-	}
-	h = handler(t, f)
-	var syncs sync.WaitGroup
-	for range 5 {
-		syncs.Go(func() {
-			if _, body := get("/").ask(h); !strings.HasSuffix(body, "SUCCESSFUL.") {
-				t.Errorf("answer = %q, want a successful sync", body)
-			}
-		})
-	}
-	syncs.Wait()
-}
 
 func TestAnswersInTime(t *testing.T) {
 	tests := map[string]struct {
@@ -164,12 +140,16 @@ func (c oneConnection) Accept() (net.Conn, error) {
 func (c oneConnection) Close() error { close(c); return nil }
 func (oneConnection) Addr() net.Addr { return &net.IPAddr{} }
 
-// TestLongSync uses a real server, because net/http takes an expired read deadline for a
-// disconnect.
+// TestLongSync calls /monitor during a sync, as the mediator does. It uses a real server,
+// because net/http takes an expired read deadline for a disconnect.
 func TestLongSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
+		f := monitorFixture()
+		var h http.Handler
 		f.sync = func(ctx context.Context) error {
+			if answer, body := monitor("bob@contoso.example", "True").ask(h); answer.Code != 200 {
+				t.Errorf("monitor during a sync = %d %s, want 200", answer.Code, body)
+			}
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -177,10 +157,11 @@ func TestLongSync(t *testing.T) {
 				return nil
 			}
 		}
+		h = handler(t, f)
 		client, peer := net.Pipe()
 		listener := make(oneConnection, 1)
 		listener <- peer
-		server := http.Server{Handler: handler(t, f)}
+		server := http.Server{Handler: h}
 		go func() { _ = server.Serve(listener) }()
 		defer server.Close()
 		go func() { _, _ = io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n") }()

@@ -19,6 +19,7 @@ func monitorFixture() *fixture {
 	return f
 }
 
+// TestMonitorBodies has cases beside those of TestAnswersMatchTheDocument.
 func TestMonitorBodies(t *testing.T) {
 	const notJSON, invalid = `{"result":"Not JSON"}`, `{"result":"Invalid JSON"}`
 	ok := func(email, word string) string {
@@ -29,16 +30,13 @@ func TestMonitorBodies(t *testing.T) {
 		status int
 		answer string
 	}{
-		"start":                {`{"email":"bob@contoso.example","status":"True"}`, 200, ok("bob@contoso.example", "True")},
 		"start, letter case":   {`{"email":"bob@contoso.example","status":"tRUE"}`, 200, ok("bob@contoso.example", "True")},
 		"start, bool":          {`{"email":"bob@contoso.example","status":true}`, 200, ok("bob@contoso.example", "True")},
 		"stop":                 {`{"email":"Ann@contoso.example","status":"False"}`, 200, ok("Ann@contoso.example", "False")},
-		"stop, bool":           {`{"email":"Ann@contoso.example","status":false}`, 200, ok("Ann@contoso.example", "False")},
 		"unknown fields":       {`{"email":"bob@contoso.example","status":"True","x":{"y":[1]}}`, 200, ok("bob@contoso.example", "True")},
 		"escaped":              {`{"email":"o'hara+x@contoso.example","status":"True"}`, 200, ok("o&#39;hara+x@contoso.example", "True")},
 		"unknown user":         {`{"email":"<b>@contoso.example","status":"True"}`, 404, "<h1>User &lt;b&gt;@contoso.example not in Active Directory</h1>"},
 		"empty body":           {``, 400, notJSON},
-		"not JSON":             {`email=bob`, 400, notJSON},
 		"data after the JSON":  {`{"email":"bob@contoso.example","status":"True"} x`, 400, notJSON},
 		"array":                {`[]`, 400, invalid},
 		"null":                 {`null`, 400, invalid},
@@ -46,16 +44,14 @@ func TestMonitorBodies(t *testing.T) {
 		"no email":             {`{"status":"True"}`, 400, invalid},
 		"email not a string":   {`{"email":1,"status":"True"}`, 400, invalid},
 		"email not an address": {`{"email":"bob","status":"True"}`, 400, invalid},
-		"unknown status":       {`{"email":"bob@contoso.example","status":"yes"}`, 400, invalid},
 		"status with a space":  {`{"email":"bob@contoso.example","status":" True"}`, 400, invalid},
 		"status a number":      {`{"email":"bob@contoso.example","status":1}`, 400, invalid},
 		"status null":          {`{"email":"bob@contoso.example","status":null}`, 400, invalid},
-		"too large":            {`{"email":"` + strings.Repeat("a", 70_000) + `"}`, 413, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			answer, body := postMonitor(tt.body).ask(handler(t, monitorFixture()))
-			if answer.Code != tt.status || tt.answer != "" && body != tt.answer {
+			if answer.Code != tt.status || body != tt.answer {
 				t.Errorf("answer = %d %q, want %d %q", answer.Code, body, tt.status, tt.answer)
 			}
 			if kind := answer.Header().Get("Content-Type"); strings.HasPrefix(body, "<h1>") != strings.HasPrefix(kind, "text/html") {
@@ -117,6 +113,10 @@ func TestEffects(t *testing.T) {
 			f.damaged, f.wishes["ann@contoso.example"] = "ann@contoso.example", ooo.Wish{Nonce: nonce}
 		}
 	}
+	bulk := func(emails string) request { return postJSON("/api/users", `{"emails":`+emails+`}`) }
+	bobs := func(n int) request {
+		return bulk(`["bob@contoso.example"` + strings.Repeat(`,"bob@contoso.example"`, n-1) + `]`)
+	}
 	stoppedBob := ooo.Wish{Address: "bob@contoso.example", Person: ooo.Person{ID: "x"}, Nonce: "1"}
 	contended := func(f *fixture) { f.contended = 40 }
 	bobIs := func(wish ooo.Wish) func(*fixture) {
@@ -156,11 +156,16 @@ func TestEffects(t *testing.T) {
 		"ambiguous address":             {lookupErr(fmt.Errorf("x: %w", ooo.ErrAmbiguous)), startBob, 409, 1, 0, "[]"},
 		"monitored, not looked up":      {unresolved(false), startBob, 202, 0, 0, "[" + unresolvedWish + " check @bob@contoso.example]"},
 		"monitored, not in directory":   {unresolved(true), startBob, 404, 0, 0, "[" + unresolvedWish + " check @bob@contoso.example]"},
-		"Redis unreachable":             {func(f *fixture) { f.err = errAway }, startBob, 503, 0, 0, "[]"},
-		"stop, Redis unreachable":       {func(f *fixture) { f.err = errAway }, stopBob, 503, 0, 0, "[]"},
 		"start, wish changed 40 times":  {contended, startBob, 200, 1, 1, bobWish},
 		"stop, wish changed 40 times":   {contended, stopAnn, 200, 0, 0, annWish},
 		"bulk, wishes changed 40 times": {contended, bulkStart("bob@contoso.example"), 202, 0, 1, "[" + unresolvedWish + "]"},
+		"bulk, empty":                   {nothing, bulk(`[]`), 202, 0, 0, "[]"},
+		"bulk, duplicates":              {nothing, bobs(3), 202, 0, 1, "[" + unresolvedWish + "]"},
+		"bulk, maximum":                 {nothing, bobs(10_000), 202, 0, 1, "[" + unresolvedWish + "]"},
+		"bulk, too many":                {nothing, bobs(10_001), 400, 0, 0, "[]"},
+		"bulk, null":                    {nothing, bulk(`null`), 400, 0, 0, "[]"},
+		"bulk, not a list":              {nothing, bulk(`"bob@contoso.example"`), 400, 0, 0, "[]"},
+		"bulk, invalid addresses":       {nothing, bulk(`["x",null,{}]`), 202, 0, 0, "[]"},
 		"check":                         {nothing, post("/api/users/ANN@contoso.example/check"), 202, 0, 0, annCheck},
 		"check, not monitored":          {nothing, post("/api/users/bob@contoso.example/check"), 404, 0, 0, "[]"},
 		"resend":                        {nothing, post("/api/users/ANN@contoso.example/resend"), 202, 0, 0, annResend},
@@ -184,9 +189,6 @@ func TestEffects(t *testing.T) {
 			// An owner relies on the hint when it moves an address to another mailbox.
 			if len(f.hints) == 0 && !maps.Equal(f.wishes, before) {
 				t.Errorf("wishes = %v without a hint, want them unchanged", f.wishes)
-			}
-			if strings.Contains(body, "connection refused") {
-				t.Errorf("answer %q reveals the error of the store", body)
 			}
 		})
 	}

@@ -115,13 +115,14 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	failing := func(f *fixture) { f.sync = func(context.Context) error { return errors.New("away") } }
 	noSync := func(f *fixture) { f.sync = func(context.Context) error { panic("a sync") } }
 	badCursor := func(f *fixture) { f.err = ooo.ErrBadCursor }
-	notReady := func(f *fixture) {
-		f.checks = []api.Check{{Name: "redis", Required: true, Probe: func(context.Context) (string, error) { return "", errAway }}}
+	graph := func(required bool, excused func() bool, err error) func(*fixture) {
+		probe := func(context.Context) (string, error) { return "details", err }
+		return func(f *fixture) {
+			f.checks = []api.Check{{Name: "graph", Required: required, Excused: excused, Probe: probe}}
+		}
 	}
-	excused := func(f *fixture) {
-		notReady(f)
-		f.checks[0].Excused = func() bool { return true }
-	}
+	yes, no, refused := func() bool { return true }, func() bool { return false }, errors.New("login refused")
+	accepted, invalid := `{"email":"bob@contoso.example","result":"accepted"}`, `"result":"invalid","error":"`+ooo.ErrBadAddress.Error()+`"}`
 	const html, form = "text/html", "application/json"
 	start, stop := `{"email":"bob@contoso.example","status":"True"}`, `{"email":"bob@contoso.example","status":false}`
 	bulk := func(body string) request { return postJSON("/api/users", body) }
@@ -148,7 +149,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"list, invalid cursor":             {get("/api/users?cursor=garbage"), 400, "cursor", badCursor, false},
 		"list, invalid limit":              {get("/api/users?limit=0"), 400, "", nil, true},
 		"list, Redis unreachable":          {get("/api/users"), 503, "", down, false},
-		"bulk":                             {bulk(`{"emails":["bob@contoso.example","nobody",5,null]}`), 202, `{"results":[{"email":"bob@contoso.example","result":"accepted"},{"email":"nobody","result":"invalid","error":`, nil, false},
+		"bulk":                             {bulk(`{"emails":["bob@contoso.example","bob@contoso.example","nobody",5]}`), 202, `{"results":[` + accepted + `,` + accepted + `,{"email":"nobody",` + invalid + `,{"email":"5",` + invalid + `]}`, nil, false},
 		"bulk, not JSON":                   {bulk("x"), 400, `error`, nil, true},
 		"bulk, body too large":             {bulk(`{"emails":["` + strings.Repeat("x", 5<<20) + `"]}`), 413, "", nil, false},
 		"bulk, Redis unreachable":          {bulk(`{"emails":["bob@contoso.example"]}`), 503, "", down, false},
@@ -178,8 +179,12 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"metrics":                          {get("/metrics"), 200, `metrics`, nil, false},
 		"healthz":                          {get("/healthz"), 200, `ok`, nil, false},
 		"readyz":                           {get("/readyz"), 200, "", nil, false},
-		"readyz, not ready":                {get("/readyz"), 503, "", notReady, false},
-		"readyz, excused":                  {get("/readyz"), 200, "", excused, false},
+		"readyz, required, ok":             {get("/readyz"), 200, `{"checks":{"graph":{"ok":true,"required":true,"detail":"details"}},"ready":true}`, graph(true, nil, nil), false},
+		"readyz, required, failed":         {get("/readyz"), 503, `{"checks":{"graph":{"ok":false,"required":true,"detail":"details","error":"login refused"}},"ready":false}`, graph(true, nil, refused), false},
+		"readyz, excused":                  {get("/readyz"), 200, `{"checks":{"graph":{"ok":false,"required":true,"excused":true,"detail":"details","error":"login refused"}},"ready":true}`, graph(true, yes, refused), false},
+		"readyz, no longer excused":        {get("/readyz"), 503, `{"checks":{"graph":{"ok":false,"required":true,"detail":"details","error":"login refused"}},"ready":false}`, graph(true, no, refused), false},
+		"readyz, excused, ok":              {get("/readyz"), 200, `{"checks":{"graph":{"ok":true,"required":true,"detail":"details"}},"ready":true}`, graph(true, yes, nil), false},
+		"readyz, not required":             {get("/readyz"), 200, `{"checks":{"graph":{"ok":false,"required":false,"detail":"details","error":"login refused"}},"ready":true}`, graph(false, nil, refused), false},
 		"notification":                     {postJSON("/graph/notifications", `{"value":[{"subscriptionId":"x"},null]}`), 202, "", nil, false},
 		"handshake":                        {request{method: "POST", path: "/graph/notifications?validationToken=Validation%3a+x", header: map[string]string{"Content-Type": form}, body: `{"value":[]}`}, 200, "", nil, false},
 		"notification, not a collection":   {postJSON("/graph/notifications", `{}`), 400, "", nil, true},

@@ -126,12 +126,9 @@ func (a *API) setLevel(c *gin.Context) {
 	a.showLevel(c)
 }
 
-// profiles lists the profiles of this process.
-func (a *API) profiles(c *gin.Context) { pprof.Index(c.Writer, c.Request) }
-
-// profile serves go tool pprof.
+// profile serves a profile of this process, or a list of them.
 func (a *API) profile(c *gin.Context) {
-	switch name := c.Param("name"); name {
+	switch c.Param("name") {
 	case "cmdline": // flags may contain secrets
 		refuse(c, http.StatusNotFound, "no such profile")
 	case "profile":
@@ -141,7 +138,7 @@ func (a *API) profile(c *gin.Context) {
 	case "trace":
 		pprof.Trace(c.Writer, c.Request)
 	default:
-		pprof.Handler(name).ServeHTTP(c.Writer, c.Request)
+		pprof.Index(c.Writer, c.Request)
 	}
 }
 

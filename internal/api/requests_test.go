@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -44,46 +43,6 @@ func TestLimitParam(t *testing.T) {
 	}
 }
 
-func TestBulkStart(t *testing.T) {
-	const bob = `"bob@contoso.example"`
-	list := func(n int) string { return `{"emails":[` + strings.Repeat(bob+",", n-1) + bob + `]}` }
-	tests := map[string]struct {
-		body            string
-		status          int
-		results, starts int
-	}{
-		"empty":             {`{"emails":[]}`, 202, 0, 0},
-		"duplicates":        {list(3), 202, 3, 1},
-		"maximum":           {list(10_000), 202, 10_000, 1},
-		"too many":          {list(10_001), 400, 0, 0},
-		"body over 4 MiB":   {`{"emails":["` + strings.Repeat("a", 4<<20) + `"]}`, 413, 0, 0},
-		"null":              {`{"emails":null}`, 400, 0, 0},
-		"not a list":        {`{"emails":"bob@contoso.example"}`, 400, 0, 0},
-		"invalid addresses": {`{"emails":["x",null,{}]}`, 202, 3, 0},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture()
-			response, body := postJSON("/api/users", tt.body).ask(handler(t, f))
-			var answer struct {
-				Results []struct{ Email, Result, Error string }
-			}
-			if err := json.Unmarshal([]byte(body), &answer); err != nil {
-				t.Fatal(err)
-			}
-			if response.Code != tt.status || len(answer.Results) != tt.results || len(f.starts) != tt.starts || f.lookups != 0 {
-				t.Errorf("answer = %d with %d results, %d starts and %d look-ups, want %d with %d, %d and none",
-					response.Code, len(answer.Results), len(f.starts), f.lookups, tt.status, tt.results, tt.starts)
-			}
-			for _, r := range answer.Results {
-				if (r.Result == "accepted") == (r.Error != "") {
-					t.Errorf("result = %+v, want an error only for invalid addresses", r)
-				}
-			}
-		})
-	}
-}
-
 // unreadable is a body that must not be read.
 type unreadable struct{ t *testing.T }
 
@@ -106,10 +65,14 @@ func announce(t *testing.T, h http.Handler, method, path string, length int64) *
 func TestPrivateRoutesNeedTheToken(t *testing.T) {
 	f := monitorFixture()
 	f.token, f.unready = "the-token", true // the token is checked before Redis
+	f.checks = []api.Check{{Name: "graph", Probe: func(context.Context) (string, error) { return "details", errAway }}}
 	handler := handler(t, f)
 	for _, route := range handler.Routes() {
 		path := strings.ReplaceAll(route.Path, ":email", "ann@contoso.example")
 		if strings.HasPrefix(path, "/healthz") || strings.HasPrefix(path, "/readyz") {
+			if answer, body := get(path).ask(handler); answer.Code != 200 || strings.Contains(body, "details") || strings.Contains(body, "refused") {
+				t.Errorf("%s without the token = %d %s, want 200 without reasons", path, answer.Code, body)
+			}
 			continue
 		}
 		for _, length := range []int64{-1, 100, 5 << 20} {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -37,18 +36,14 @@ func (s *stops) cancel(address string) {
 	delete(s.asked, ooo.FoldAddress(address))
 }
 
-// all returns a copy of asked.
-func (s *stops) all() map[string]time.Time {
+// next returns one of the stops, or an empty address.
+func (s *stops) next() (address string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.asked)
-}
-
-// pending reports whether a stop was neither cancelled nor replaced by a newer one.
-func (s *stops) pending(address string, at time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.asked[address].Equal(at)
+	for address, at = range s.asked {
+		break
+	}
+	return address, at
 }
 
 // done drops a stop, unless a newer one has replaced it.
@@ -79,9 +74,10 @@ func (a *API) Run(ctx context.Context) error {
 // retryStops retries the stops until one fails. It returns how many were stored, and
 // whether that changed a wish.
 func (a *API) retryStops(ctx context.Context) (stored int, changed bool) {
-	for address, at := range a.stops.all() {
-		if !a.stops.pending(address, at) {
-			continue
+	for {
+		address, at := a.stops.next()
+		if address == "" {
+			return stored, changed
 		}
 		retryCtx, cancel := context.WithTimeout(ctx, retryTimeout)
 		swapped, err := a.stop(retryCtx, address, at)
@@ -92,5 +88,4 @@ func (a *API) retryStops(ctx context.Context) (stored int, changed bool) {
 		a.stops.done(address, at)
 		stored, changed = stored+1, changed || swapped
 	}
-	return stored, changed
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -154,10 +153,8 @@ func (e *emails) UnmarshalJSON(list []byte) error {
 
 // startMany starts many addresses at once. They are looked up later.
 func (a *API) startMany(c *gin.Context) {
-	queueCtx, cancel := context.WithTimeout(c.Request.Context(), queueTimeout)
-	defer cancel()
-	if a.bulk.Acquire(queueCtx, 1) != nil {
-		a.fail(c, errBusy)
+	if err := a.acquire(c.Request.Context(), a.bulk); err != nil {
+		a.fail(c, err)
 		return
 	}
 	defer a.bulk.Release(1)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/store"
 )
@@ -30,13 +32,7 @@ const maxSwaps = 50
 func (a *API) change(ctx context.Context, address string, on bool, by ooo.Requester) error {
 	asked := time.Now()
 	a.stops.cancel(address)
-	err := a.limit(ctx, func() error {
-		if on {
-			return a.start(ctx, address, by)
-		}
-		_, err := a.stop(ctx, address, time.Time{})
-		return err
-	})
+	err := a.startOrStop(ctx, address, on, by)
 	if notStored(err) {
 		switch {
 		case !on:
@@ -48,19 +44,30 @@ func (a *API) change(ctx context.Context, address string, on bool, by ooo.Reques
 	return err
 }
 
-// limit calls f once fewer than maxChanges other calls are in flight, if Redis has been
-// reached.
-func (a *API) limit(ctx context.Context, f func() error) error {
+func (a *API) startOrStop(ctx context.Context, address string, on bool, by ooo.Requester) error {
+	if err := a.acquire(ctx, a.changes); err != nil {
+		return err
+	}
+	defer a.changes.Release(1)
+	if on {
+		return a.start(ctx, address, by)
+	}
+	_, err := a.stop(ctx, address, time.Time{})
+	return err
+}
+
+// acquire waits until the limit allows a request, if Redis has been reached. If it returns
+// nil, the caller must release the limit.
+func (a *API) acquire(ctx context.Context, limit *semaphore.Weighted) error {
 	if !a.cfg.Ready() {
 		return errNotReady
 	}
-	queueCtx, cancel := context.WithTimeout(ctx, queueTimeout)
+	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
 	defer cancel()
-	if a.changes.Acquire(queueCtx, 1) != nil {
+	if limit.Acquire(ctx, 1) != nil {
 		return errBusy
 	}
-	defer a.changes.Release(1)
-	return f()
+	return nil
 }
 
 // start starts monitoring an address. If it is already monitored, the wish is written
@@ -190,9 +197,6 @@ func (a *API) stop(ctx context.Context, address string, asked time.Time) (change
 // startAll starts monitoring addresses for an operator. Addresses that are already
 // monitored keep their spelling.
 func (a *API) startAll(ctx context.Context, addresses []string) error {
-	if !a.cfg.Ready() {
-		return errNotReady
-	}
 	for _, address := range addresses {
 		a.stops.cancel(address)
 	}
