@@ -129,9 +129,9 @@ func newMediator(settings config.Settings, tracing *telemetry.Tracing) (*deliver
 }
 
 // newTokens returns the checker of validation tokens; nil without an app registration.
-func newTokens(g config.Graph, authority string, roots *x509.CertPool, log *slog.Logger) (*webhook.Tokens, error) {
+func newTokens(g config.Graph, authority string, roots *x509.CertPool, log *slog.Logger) *webhook.Tokens {
 	if g.TenantID == "" || g.ClientID == "" {
-		return nil, nil
+		return nil
 	}
 	return webhook.NewTokens(webhook.TokensConfig{
 		AuthorityHost: authority, TenantID: g.TenantID, ClientID: g.ClientID, Log: log,

@@ -55,10 +55,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if err != nil {
 		return nil, settingError(err)
 	}
-	tokens, err := newTokens(settings.Graph, graphClient.AuthorityHost(), cfg.roots, log)
-	if err != nil {
-		return nil, err
-	}
+	tokens := newTokens(settings.Graph, graphClient.AuthorityHost(), cfg.roots, log)
 	certificates, err := newCertificates(settings, metrics, log)
 	if err != nil {
 		return nil, err

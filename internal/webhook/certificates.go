@@ -93,12 +93,6 @@ func (c *Certificates) Run(ctx context.Context) error {
 
 // key returns the private key of the certificate with this id, or nil if it is unknown.
 func (c *Certificates) key(id string) *rsa.PrivateKey {
-	c.mu.Lock()
-	key := c.keys[id]
-	c.mu.Unlock()
-	if key != nil {
-		return key
-	}
 	c.reload()
 	c.mu.Lock()
 	defer c.mu.Unlock()

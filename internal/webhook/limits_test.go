@@ -30,39 +30,54 @@ func TestAnsweredWithoutReadingBody(t *testing.T) {
 	full.Public = newPublic(server.PublicConfig{}) // passes on no request
 	notReady.Ready = func() bool { return false }
 	notAllowed.Public = newPublic(server.PublicConfig{Allow: server.Networks{netip.MustParsePrefix("198.51.100.0/24")}, Concurrency: 4})
-	const handshake = webhook.NotificationPath + "?validationToken="
+	const reachability = "Validation%3a+Testing+client+application+reachability+for+subscription+Request-Id%3a+9b7c"
+	const token = "Validation: Testing client application reachability for subscription Request-Id: 9b7c"
 	tests := map[string]struct {
-		cfg          webhook.Config
-		method, path string
-		status       int
+		cfg           webhook.Config
+		method, query string
+		status        int
+		body          string
 	}{
-		"handshake":                        {ready, "POST", handshake + "t", 200},
-		"refused handshake":                {ready, "POST", handshake, 400},
-		"handshake at the concurrency":     {full, "POST", handshake + "t", 200},
-		"handshake while not ready":        {notReady, "POST", handshake + "t", 200},
-		"similar parameter":                {notReady, "POST", webhook.LifecyclePath + "?xvalidationToken=t", 503},
-		"notifications while not ready":    {notReady, "POST", webhook.LifecyclePath, 503},
-		"handshake from another source":    {notAllowed, "POST", handshake + "t", 403},
-		"other method from another source": {notAllowed, "GET", handshake + "t", 403},
-		"GET":                              {full, "GET", handshake + "t", 405},
-		"HEAD":                             {ready, "HEAD", handshake + "t", 405},
-		"PATCH":                            {ready, "PATCH", webhook.LifecyclePath, 405},
+		"token of Graph":                   {ready, "POST", "validationToken=" + reachability, 200, token},
+		"encoded plus and percent":         {ready, "POST", "validationToken=a%2Bb%2520c", 200, "a+b%20c"},
+		"other and malformed parameter":    {ready, "POST", "%zz=1&validationToken=t&y=2", 200, "t"},
+		"escape in the name":               {ready, "POST", "%76alidationToken=t", 200, "t"},
+		"4 KiB":                            {ready, "POST", "validationToken=" + strings.Repeat("a", 4096), 200, strings.Repeat("a", 4096)},
+		"over 4 KiB":                       {ready, "POST", "validationToken=" + strings.Repeat("a", 4097), 400, ""},
+		"markup":                           {ready, "POST", "validationToken=%3Cscript%3E", 400, ""},
+		"line break":                       {ready, "POST", "validationToken=a%0d%0ab", 400, ""},
+		"empty":                            {ready, "POST", "validationToken=", 400, ""},
+		"malformed escape":                 {ready, "POST", "validationToken=%zz", 400, ""},
+		"invalid UTF-8":                    {ready, "POST", "validationToken=%ff", 400, ""},
+		"handshake at the concurrency":     {full, "POST", "validationToken=t", 200, "t"},
+		"handshake while not ready":        {notReady, "POST", "validationToken=t", 200, "t"},
+		"similar parameter":                {notReady, "POST", "xvalidationToken=t", 503, ""},
+		"name in another letter case":      {notReady, "POST", "validationtoken=t", 503, ""},
+		"notifications while not ready":    {notReady, "POST", "", 503, ""},
+		"handshake from another source":    {notAllowed, "POST", "validationToken=t", 403, ""},
+		"other method from another source": {notAllowed, "GET", "validationToken=t", 403, ""},
+		"GET":                              {full, "GET", "validationToken=t", 405, ""},
+		"HEAD":                             {ready, "HEAD", "validationToken=t", 405, ""},
+		"PATCH":                            {ready, "PATCH", "", 405, ""},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			answer := httptest.NewRecorder()
-			serve(tt.cfg).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, unreadableBody{t}))
-			h := answer.Header()
-			if answer.Code != tt.status || h.Get("Connection") != "close" || tt.status != 200 && answer.Body.Len() > 0 {
-				t.Errorf("answer = %d %v %q, want %d, no body and the connection closed", answer.Code, h, answer.Body, tt.status)
-			}
-			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" {
-				t.Errorf("headers = %v, want nosniff and no-store", h)
-			}
-			if (h.Get("Allow") == "POST") != (tt.status == 405) || (h.Get("Retry-After") != "") != (tt.status == 503) {
-				t.Errorf("headers = %v with %d, want Allow with 405 and Retry-After with 503 only", h, tt.status)
-			}
-		})
+		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
+			t.Run(name+" at "+path, func(t *testing.T) {
+				answer := httptest.NewRecorder()
+				serve(tt.cfg).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), tt.method, path+"?"+tt.query, unreadableBody{t}))
+				h := answer.Header()
+				if answer.Code != tt.status || answer.Body.String() != tt.body || h.Get("Connection") != "close" {
+					t.Errorf("answer = %d %v %q, want %d %q and the connection closed", answer.Code, h, answer.Body, tt.status, tt.body)
+				}
+				if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" {
+					t.Errorf("headers = %v, want nosniff and no-store", h)
+				}
+				if (h.Get("Content-Type") == "text/plain; charset=utf-8") != (tt.status == 200) || (h.Get("Allow") == "POST") != (tt.status == 405) ||
+					(h.Get("Retry-After") != "") != (tt.status == 503) {
+					t.Errorf("headers = %v with %d, want plain text with 200, Allow with 405 and Retry-After with 503 only", h, tt.status)
+				}
+			})
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"math/big"
 	"net/http"
@@ -165,17 +166,14 @@ func signWith(method jwt.SigningMethod, key any) func(*tokenSpec) {
 // config returns the settings for tokens of this endpoint.
 func (l *loginEndpoint) config() webhook.TokensConfig {
 	return webhook.TokensConfig{
-		AuthorityHost: "https://" + l.host, TenantID: tenant, ClientID: client, Transport: l,
+		AuthorityHost: "https://" + l.host, TenantID: tenant, ClientID: client, Transport: l, Log: slog.New(slog.DiscardHandler),
 	}
 }
 
 // runTokens returns a Tokens that runs until the test ends.
 func runTokens(t testing.TB, cfg webhook.TokensConfig) *webhook.Tokens {
 	t.Helper()
-	tokens, err := webhook.NewTokens(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tokens := webhook.NewTokens(cfg)
 	await.Run(t, tokens.Run)
 	return tokens
 }

@@ -38,7 +38,7 @@ const (
 	clockSkew = 30 * time.Second
 )
 
-// TokensConfig says which tokens are valid.
+// TokensConfig says which tokens are valid. All of it but Transport is required.
 type TokensConfig struct {
 	AuthorityHost string // base URL of the login endpoint, https, without a trailing slash
 	TenantID      string // an id or a domain
@@ -57,13 +57,7 @@ type Tokens struct {
 }
 
 // NewTokens returns a checker, which has no keys until [Tokens.Run] has fetched them.
-func NewTokens(cfg TokensConfig) (*Tokens, error) {
-	if cfg.TenantID == "" || cfg.ClientID == "" {
-		return nil, errors.New("webhook: TenantID and ClientID are required to check validation tokens")
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
+func NewTokens(cfg TokensConfig) *Tokens {
 	return &Tokens{
 		cfg:       cfg,
 		parser:    jwt.NewParser(jwt.WithStrictDecoding()),
@@ -72,7 +66,7 @@ func NewTokens(cfg TokensConfig) (*Tokens, error) {
 			version1: newKeySource(cfg, version1),
 			version2: newKeySource(cfg, version2),
 		},
-	}, nil
+	}
 }
 
 // Run fetches the keys at once and then every hour, until ctx ends.

@@ -145,14 +145,3 @@ var needMetadata = []string{
 	"other tenant", "no tenant", "other tenant's issuer", "other tenant and issuer", "issuer without a slash", "issuer on another host",
 	"US government issuer", "China issuer", "issuer of other version", "no issuer",
 }
-
-func TestTokensConfig(t *testing.T) {
-	for name, cfg := range map[string]webhook.TokensConfig{
-		"no tenant": {AuthorityHost: "https://login.example", ClientID: client},
-		"no client": {AuthorityHost: "https://login.example", TenantID: tenant},
-	} {
-		if tokens, err := webhook.NewTokens(cfg); err == nil {
-			t.Errorf("%s: NewTokens = %v, want an error", name, tokens)
-		}
-	}
-}

@@ -2,37 +2,14 @@ package webhook_test
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/webhook"
 )
-
-// request is a collection and what it leads to.
-type request struct {
-	tokens        any
-	items         []any
-	reads         []ooo.ObjectID // mailboxes with a read hint
-	subscriptions int            // subscription hints
-	verdicts      counts
-}
-
-// post sends the request to a receiver that checks tokens and decrypts content.
-func (r request) post(t testing.TB, tokens *webhook.Tokens, certificates *webhook.Certificates) {
-	t.Helper()
-	body, err := json.Marshal(map[string]any{"value": r.items, "validationTokens": r.tokens})
-	if err != nil {
-		t.Fatal(err)
-	}
-	exchange{string(body), 202, r.reads, r.subscriptions, r.verdicts}.run(t, webhook.NotificationPath, tokens, certificates)
-}
-
-var forAnn, forBob = []ooo.ObjectID{ann}, []ooo.ObjectID{bob}
 
 // TestResourceData has a request for each hole that published receivers have had.
 func TestResourceData(t *testing.T) {
@@ -48,61 +25,49 @@ func TestResourceData(t *testing.T) {
 	forged := changeItem(bob, content(), without("clientState"))
 	wrongSignature := set("dataSignature", signatureOf("x"))
 	unsigned := e.item(t, bob, wrongSignature)
-	for _, version := range versions {
+	for version, path := range map[string]string{"1.0": webhook.NotificationPath, "2.0": webhook.LifecyclePath} {
 		good := []any{l.token(t, version)}
 		bad := l.token(t, version, setClaim("aud", otherTenant))
 		removal := func(edits ...func(map[string]any)) map[string]any {
 			return lifecycleItem(ann, "subscriptionRemoved", edits...)
 		}
-		for name, r := range map[string]request{
-			"valid":                        {good, []any{e.item(t, ann)}, forAnn, 0, counts{"accepted": 1}},
-			"old certificate":              {good, []any{oldPair.item(t, ann)}, forAnn, 0, counts{"accepted": 1}},
-			"tokens without resource data": {good, []any{changeItem(ann)}, forAnn, 0, counts{"accepted": 1}},
-			"neither":                      {nil, []any{changeItem(ann)}, forAnn, 0, counts{"accepted": 1}},
-			"null content":                 {nil, []any{changeItem(ann, set("encryptedContent", nil))}, forAnn, 0, counts{"accepted": 1}},
-			"lifecycle event":              {good, []any{removal()}, forAnn, 1, counts{"lifecycle": 1}},
-			"unknown event":                {good, []any{lifecycleItem(ann, "renamed")}, nil, 0, counts{"ignored": 1}},
-			"unknown certificate":          {good, []any{unknownPair.item(t, ann)}, forAnn, 0, counts{"undecryptable": 1}},
+		for name, r := range map[string]exchange{
+			"valid":                        {collectionWith(t, good, e.item(t, ann)), 202, forAnn, 0, counts{"accepted": 1}},
+			"old certificate":              {collectionWith(t, good, oldPair.item(t, ann)), 202, forAnn, 0, counts{"accepted": 1}},
+			"tokens without resource data": {collectionWith(t, good, changeItem(ann)), 202, forAnn, 0, counts{"accepted": 1}},
+			"neither":                      {collection(t, changeItem(ann)), 202, forAnn, 0, counts{"accepted": 1}},
+			"null content":                 {collection(t, changeItem(ann, set("encryptedContent", nil))), 202, forAnn, 0, counts{"accepted": 1}},
+			"lifecycle event":              {collectionWith(t, good, removal()), 202, forAnn, 1, counts{"lifecycle": 1}},
+			"unknown event":                {collectionWith(t, good, lifecycleItem(ann, "renamed")), 202, nil, 0, counts{"ignored": 1}},
+			"unknown certificate":          {collectionWith(t, good, unknownPair.item(t, ann)), 202, forAnn, 0, counts{"undecryptable": 1}},
 
-			"no tokens":                       {nil, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
-			"empty list of tokens":            {[]any{}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
-			"token instead of a list":         {good[0], []any{changeItem(ann)}, nil, 0, counts{"bad_token": 1}},
-			"null token":                      {[]any{good[0], nil}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
-			"only the second token is bad":    {[]any{good[0], bad}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
-			"only the first token is bad":     {[]any{bad, good[0]}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
-			"bad token, no resource data":     {[]any{bad}, []any{changeItem(ann), removal()}, nil, 0, counts{"bad_token": 2}},
-			"no tokens, unknown certificate":  {nil, []any{unknownPair.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
-			"no tokens, second item has data": {nil, []any{changeItem(bob), e.item(t, ann)}, forBob, 0, counts{"accepted": 1, "bad_token": 1}},
-			"no tokens, content is a string":  {nil, []any{changeItem(ann, set("encryptedContent", "x"))}, nil, 0, counts{"bad_token": 1}},
+			"no tokens":                       {collection(t, e.item(t, ann)), 202, nil, 0, counts{"bad_token": 1}},
+			"empty list of tokens":            {collectionWith(t, []any{}, e.item(t, ann)), 202, nil, 0, counts{"bad_token": 1}},
+			"token instead of a list":         {collectionWith(t, good[0], changeItem(ann)), 202, nil, 0, counts{"bad_token": 1}},
+			"null token":                      {collectionWith(t, []any{good[0], nil}, e.item(t, ann)), 202, nil, 0, counts{"bad_token": 1}},
+			"only the second token is bad":    {collectionWith(t, []any{good[0], bad}, e.item(t, ann)), 202, nil, 0, counts{"bad_token": 1}},
+			"only the first token is bad":     {collectionWith(t, []any{bad, good[0]}, e.item(t, ann)), 202, nil, 0, counts{"bad_token": 1}},
+			"bad token, no resource data":     {collectionWith(t, []any{bad}, changeItem(ann), removal()), 202, nil, 0, counts{"bad_token": 2}},
+			"no tokens, unknown certificate":  {collection(t, unknownPair.item(t, ann)), 202, nil, 0, counts{"bad_token": 1}},
+			"no tokens, second item has data": {collection(t, changeItem(bob), e.item(t, ann)), 202, forBob, 0, counts{"accepted": 1, "bad_token": 1}},
+			"no tokens, content is a string":  {collection(t, changeItem(ann, set("encryptedContent", "x"))), 202, nil, 0, counts{"bad_token": 1}},
 
-			"no clientState":    {good, []any{e.item(t, ann), forged}, forAnn, 0, counts{"accepted": 1, "forged": 1}},
-			"wrong clientState": {good, []any{changeItem(ann, content(), set("clientState", "x"))}, nil, 0, counts{"forged": 1}},
+			"no clientState":    {collectionWith(t, good, e.item(t, ann), forged), 202, forAnn, 0, counts{"accepted": 1, "forged": 1}},
+			"wrong clientState": {collectionWith(t, good, changeItem(ann, content(), set("clientState", "x"))), 202, nil, 0, counts{"forged": 1}},
 
-			"second signature wrong": {good, []any{e.item(t, ann), unsigned}, forAnn, 0, counts{"accepted": 1, "bad_signature": 1}},
-			"first signature wrong":  {good, []any{unsigned, e.item(t, ann)}, forAnn, 0, counts{"accepted": 1, "bad_signature": 1}},
-			"wrong signature, event": {good, []any{removal(content(wrongSignature))}, nil, 0, counts{"bad_signature": 1}},
-			"content is a string":    {good, []any{changeItem(ann, set("encryptedContent", "x"))}, nil, 0, counts{"bad_signature": 1}},
-			"content is empty":       {good, []any{changeItem(ann, set("encryptedContent", map[string]any{}))}, nil, 0, counts{"bad_signature": 1}},
+			"second signature wrong": {collectionWith(t, good, e.item(t, ann), unsigned), 202, forAnn, 0, counts{"accepted": 1, "bad_signature": 1}},
+			"first signature wrong":  {collectionWith(t, good, unsigned, e.item(t, ann)), 202, forAnn, 0, counts{"accepted": 1, "bad_signature": 1}},
+			"wrong signature, event": {collectionWith(t, good, removal(content(wrongSignature))), 202, nil, 0, counts{"bad_signature": 1}},
+			"content is a string":    {collectionWith(t, good, changeItem(ann, set("encryptedContent", "x"))), 202, nil, 0, counts{"bad_signature": 1}},
+			"content is empty":       {collectionWith(t, good, changeItem(ann, set("encryptedContent", map[string]any{}))), 202, nil, 0, counts{"bad_signature": 1}},
 		} {
-			t.Run(name+" "+version, func(t *testing.T) { r.post(t, tokens, certificates) })
+			t.Run(name+" "+version, func(t *testing.T) { r.run(t, path, tokens, certificates) })
 		}
 		for name, forge := range forgeries(version) {
-			r := request{[]any{l.token(t, version, forge)}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}}
-			t.Run("token: "+name+" "+version, func(t *testing.T) { r.post(t, tokens, certificates) })
+			r := exchange{collectionWith(t, []any{l.token(t, version, forge)}, e.item(t, ann)), 202, nil, 0, counts{"bad_token": 1}}
+			t.Run("token: "+name+" "+version, func(t *testing.T) { r.run(t, path, tokens, certificates) })
 		}
 	}
-}
-
-func TestTokensOnLifecyclePath(t *testing.T) {
-	l := globalLogin()
-	body, err := json.Marshal(map[string]any{
-		"value":            []any{lifecycleItem(ann, "subscriptionRemoved")},
-		"validationTokens": []any{l.token(t, "2.0", setClaim("aud", otherTenant))},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	exchange{string(body), 202, nil, 0, counts{"bad_token": 1}}.run(t, webhook.LifecyclePath, runTokens(t, l.config()), nil)
 }
 
 // signatureOf returns a well-formed signature of something else.
@@ -151,13 +116,13 @@ func TestEncryptedContent(t *testing.T) {
 		"text that is not JSON":              e.encrypt(t, "not JSON", nil),
 		"text that only begins as an object": e.encrypt(t, `{"id":`, nil),
 	} {
-		r := request{good, []any{changeItem(ann, set("encryptedContent", content))}, nil, 0, counts{"bad_signature": 1}}
-		t.Run(name, func(t *testing.T) { r.post(t, tokens, certificates) })
+		r := exchange{collectionWith(t, good, changeItem(ann, set("encryptedContent", content))), 202, nil, 0, counts{"bad_signature": 1}}
+		t.Run(name, func(t *testing.T) { r.run(t, webhook.NotificationPath, tokens, certificates) })
 	}
-	wholeBlock := []any{changeItem(ann, set("encryptedContent", e.encrypt(t, `{"id":"a block"}`, nil)))}
-	request{good, wholeBlock, forAnn, 0, counts{"accepted": 1}}.post(t, tokens, certificates)
-	request{good, []any{e.item(t, ann)}, forAnn, 0, counts{"undecryptable": 1}}.post(t, tokens, nil)
-	request{nil, []any{e.item(t, ann)}, forAnn, 0, counts{"accepted": 1}}.post(t, nil, certificates)
+	wholeBlock := changeItem(ann, set("encryptedContent", e.encrypt(t, `{"id":"a block"}`, nil)))
+	exchange{collectionWith(t, good, wholeBlock), 202, forAnn, 0, counts{"accepted": 1}}.run(t, webhook.NotificationPath, tokens, certificates)
+	exchange{collectionWith(t, good, e.item(t, ann)), 202, forAnn, 0, counts{"undecryptable": 1}}.run(t, webhook.NotificationPath, tokens, nil)
+	exchange{collection(t, e.item(t, ann)), 202, forAnn, 0, counts{"accepted": 1}}.run(t, webhook.NotificationPath, nil, certificates)
 }
 
 func TestKeysUnavailable(t *testing.T) {
@@ -167,54 +132,38 @@ func TestKeysUnavailable(t *testing.T) {
 	certificates := loadCertificates(t, writePair(t, t.TempDir(), key1(), time.Hour))
 	e, unknownPair := newEncrypter(t, certificates), encrypter{"unknown", &key3().PublicKey}
 	forged := changeItem(bob, set("clientState", "x"))
-	for name, r := range map[string]request{
-		"resource data":           {good, []any{e.item(t, ann)}, forAnn, 0, counts{"unverified": 1}},
-		"no resource data":        {good, []any{changeItem(ann), changeItem(bob)}, []ooo.ObjectID{ann, bob}, 0, counts{"unverified": 2}},
-		"lifecycle event":         {good, []any{lifecycleItem(ann, "subscriptionRemoved")}, forAnn, 1, counts{"unverified": 1}},
-		"neither tokens nor data": {nil, []any{changeItem(ann)}, forAnn, 0, counts{"accepted": 1}},
-		"unknown certificate":     {good, []any{unknownPair.item(t, ann)}, forAnn, 0, counts{"unverified": 1}},
-		"wrong signature":         {good, []any{e.item(t, ann, set("dataSignature", signatureOf("x")))}, nil, 0, counts{"bad_signature": 1}},
-		"wrong clientState":       {good, []any{e.item(t, ann), forged}, forAnn, 0, counts{"unverified": 1, "forged": 1}},
-		"data without tokens":     {nil, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}},
+	for name, r := range map[string]exchange{
+		"resource data":           {collectionWith(t, good, e.item(t, ann)), 202, forAnn, 0, counts{"unverified": 1}},
+		"no resource data":        {collectionWith(t, good, changeItem(ann), changeItem(bob)), 202, []ooo.ObjectID{ann, bob}, 0, counts{"unverified": 2}},
+		"lifecycle event":         {collectionWith(t, good, lifecycleItem(ann, "subscriptionRemoved")), 202, forAnn, 1, counts{"unverified": 1}},
+		"neither tokens nor data": {collection(t, changeItem(ann)), 202, forAnn, 0, counts{"accepted": 1}},
+		"unknown certificate":     {collectionWith(t, good, unknownPair.item(t, ann)), 202, forAnn, 0, counts{"unverified": 1}},
+		"wrong signature":         {collectionWith(t, good, e.item(t, ann, set("dataSignature", signatureOf("x")))), 202, nil, 0, counts{"bad_signature": 1}},
+		"wrong clientState":       {collectionWith(t, good, e.item(t, ann), forged), 202, forAnn, 0, counts{"unverified": 1, "forged": 1}},
+		"data without tokens":     {collection(t, e.item(t, ann)), 202, nil, 0, counts{"bad_token": 1}},
 	} {
-		t.Run(name, func(t *testing.T) { r.post(t, tokens, certificates) })
+		t.Run(name, func(t *testing.T) { r.run(t, webhook.NotificationPath, tokens, certificates) })
 	}
 	for _, version := range versions {
 		for name, forge := range forgeries(version) {
-			r := request{[]any{l.token(t, version, forge)}, []any{e.item(t, ann)}, nil, 0, counts{"bad_token": 1}}
+			r := exchange{collectionWith(t, []any{l.token(t, version, forge)}, e.item(t, ann)), 202, nil, 0, counts{"bad_token": 1}}
 			if slices.Contains(needMetadata, name) {
 				r.reads, r.verdicts = forAnn, counts{"unverified": 1}
 			}
-			t.Run("token: "+name+" "+version, func(t *testing.T) { r.post(t, tokens, certificates) })
+			t.Run("token: "+name+" "+version, func(t *testing.T) { r.run(t, webhook.NotificationPath, tokens, certificates) })
 		}
 	}
 }
 
 func TestSlowLoginEndpoint(t *testing.T) {
-	key1()
-	synctest.Test(t, func(t *testing.T) {
-		l := globalLogin()
-		l.delay = time.Hour
-		tokens := runTokens(t, l.config())
+	slow := func(l *loginEndpoint) { l.delay = time.Hour }
+	withTokens(t, slow, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
 		certificates := loadCertificates(t, writePair(t, t.TempDir(), key1(), time.Hour))
 		began := time.Now()
-		request{[]any{l.token(t, "1.0")}, []any{newEncrypter(t, certificates).item(t, ann)}, forAnn, 0, counts{"unverified": 1}}.
-			post(t, tokens, certificates)
+		exchange{collectionWith(t, []any{l.token(t, "1.0")}, newEncrypter(t, certificates).item(t, ann)), 202, forAnn, 0, counts{"unverified": 1}}.
+			run(t, webhook.NotificationPath, tokens, certificates)
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("answered after %v, want at most 2 s", took)
-		}
-	})
-}
-
-func TestForgedItemsFetchNoKeys(t *testing.T) {
-	withTokens(t, nil, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
-		time.Sleep(10 * time.Minute)
-		for range 10 {
-			request{[]any{l.token(t, "1.0", useNewKey)}, []any{changeItem(ann, set("clientState", "x"))}, nil, 0, counts{"forged": 1}}.
-				post(t, tokens, nil)
-		}
-		if got := l.fetchCount(); got != 2 {
-			t.Errorf("metadata fetched %d times, want only twice in advance", got)
 		}
 	})
 }
