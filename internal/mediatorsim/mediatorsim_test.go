@@ -57,14 +57,10 @@ func send(t *testing.T, url, body string, header ...string) (status int, text st
 }
 
 // setStatus sends a state with an empty message and returns the HTTP status, or 0.
-func setStatus(t *testing.T, s *mediatorsim.Server, email, status string) int {
+func setStatus(t *testing.T, s *mediatorsim.Server, email string) int {
 	t.Helper()
-	got, _ := send(t, s.URL()+"/api/setstatus", body(email, status))
+	got, _ := send(t, s.URL()+"/api/setstatus", `{"email":"`+email+`","status":"True","message":""}`)
 	return got
-}
-
-func body(email, status string) string {
-	return `{"email":"` + email + `","status":"` + status + `","message":""}`
 }
 
 // monitor receives the users of the mediator.

@@ -2,6 +2,7 @@ package mediatorsim_test
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,24 +64,9 @@ func TestSetStatus(t *testing.T) {
 	}
 }
 
-func TestCallIsRecorded(t *testing.T) {
-	received := make(chan mediatorsim.Call, 1)
-	s := start(t, mediatorsim.Config{Received: func(c mediatorsim.Call) { received <- c }})
-	s.Add(ann)
-	before := time.Now()
-	send(t, s.URL()+"/api/setstatus", `{"email":"Ann@contoso.example","status":"True","message":"Back on Monday"}`, "webhook-id", "msg_1")
-	call := <-received
-	want := mediatorsim.Call{At: call.At, Email: ann, Status: "True", Message: "Back on Monday", WebhookID: "msg_1", Answered: 200}
-	if calls := s.Calls(); call != want || call.At.Before(before) || len(calls) != 1 || calls[0] != want {
-		t.Errorf("Received = %+v, Calls = %+v, want %+v", call, calls, want)
-	}
-	if state, ok := s.State(ann); !ok || state != (mediatorsim.State{Status: "True", Message: "Back on Monday"}) {
-		t.Errorf("State = %+v, %t, want the acknowledged one", state, ok)
-	}
-}
-
 func TestCallsInOrderOfArrival(t *testing.T) {
-	s := start(t, mediatorsim.Config{})
+	received := make(chan mediatorsim.Call, 2)
+	s := start(t, mediatorsim.Config{Received: func(c mediatorsim.Call) { received <- c }})
 	s.Add(ann, bob)
 	proceed := make(chan struct{})
 	s.Answer(func(c mediatorsim.Call) mediatorsim.Reaction {
@@ -89,17 +75,29 @@ func TestCallsInOrderOfArrival(t *testing.T) {
 		}
 		return mediatorsim.Reaction{}
 	})
-	first := make(chan int)
-	go func() { first <- setStatus(t, s, ann, "True") }()
+	before, first := time.Now(), make(chan int)
+	go func() {
+		status, _ := send(t, s.URL()+"/api/setstatus", `{"email":"Ann@contoso.example","status":"True","message":"Back on Monday"}`, "webhook-id", "msg_1")
+		first <- status
+	}()
 	await.True(t, "the first call has arrived", func() bool { return len(s.Calls()) == 1 })
-	if got := setStatus(t, s, bob, "True"); got != 200 {
+	if got := setStatus(t, s, bob); got != 200 {
 		t.Errorf("second = %d, want 200", got)
 	}
-	if calls := s.Calls(); calls[0].Email != ann || calls[0].Answered != 0 || calls[1].Email != bob || calls[1].Answered != 200 {
-		t.Errorf("Calls = %+v, want the unanswered first call, then the second", calls)
+	calls := s.Calls()
+	want := []mediatorsim.Call{
+		{At: calls[0].At, Email: ann, Status: "True", Message: "Back on Monday", WebhookID: "msg_1"},
+		{At: calls[1].At, Email: bob, Status: "True", Answered: 200},
+	}
+	if !slices.Equal(calls, want) || calls[0].At.Before(before) {
+		t.Errorf("Calls = %+v, want %+v", calls, want)
 	}
 	close(proceed)
-	if got := <-first; got != 200 || s.Calls()[0].Answered != 200 {
-		t.Errorf("first = %d, want 200", got)
+	want[0].Answered = 200
+	if got := <-first; got != 200 || !slices.Equal(s.Calls(), want) || <-received != want[1] || <-received != want[0] {
+		t.Errorf("first = %d, Calls = %+v, want 200 and %+v, received in the order of the answers", got, s.Calls(), want)
+	}
+	if state, ok := s.State(ann); !ok || state != (mediatorsim.State{Status: "True", Message: "Back on Monday"}) {
+		t.Errorf("State = %+v, %t, want the acknowledged one", state, ok)
 	}
 }

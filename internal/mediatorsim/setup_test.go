@@ -10,26 +10,16 @@ import (
 )
 
 func TestSetup(t *testing.T) {
+	both := []string{posted(ann, "True"), posted(bob, "True")}
 	tests := map[string]struct {
 		monitor http.HandlerFunc
 		want    string
 		posted  []string
 	}{
-		"success": {nil, "True", []string{posted(ann, "True"), posted(bob, "True")}},
-		"monitor refuses": {
-			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
-			"True", []string{posted(ann, "True"), posted(bob, "True")},
-		},
-		"monitor does not answer": {
-			func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-			"False", []string{posted(ann, "True")},
-		},
-		"redirect": {
-			func(w http.ResponseWriter, r *http.Request) {
-				http.Redirect(w, r, "/monitor", http.StatusTemporaryRedirect)
-			},
-			"True", []string{posted(ann, "True"), posted(bob, "True")},
-		},
+		"success":                 {nil, "True", both},
+		"monitor refuses":         {http.NotFound, "True", both},
+		"monitor does not answer": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "False", both[:1]},
+		"redirect":                {http.RedirectHandler("/monitor", http.StatusTemporaryRedirect).ServeHTTP, "True", both},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -53,7 +43,7 @@ func TestSetup(t *testing.T) {
 func TestDuringSetup(t *testing.T) {
 	var s *mediatorsim.Server
 	m := newMonitor(t, func(http.ResponseWriter, *http.Request) {
-		if got := setStatus(t, s, ann, "True"); got != 200 {
+		if got := setStatus(t, s, ann); got != 200 {
 			t.Errorf("setstatus during setup = %d, want 200", got)
 		}
 		s.Remove(bob)
@@ -90,7 +80,7 @@ func TestMonitorAddsAndRemovesUser(t *testing.T) {
 				if got, want := m.got(), tt.authorization+posted(ann, step.status); got[len(got)-1] != want {
 					t.Errorf("posted = %q, want %q last", got, want)
 				}
-				if got := setStatus(t, s, ann, "True"); got != step.want {
+				if got := setStatus(t, s, ann); got != step.want {
 					t.Errorf("setstatus after Monitor(%t) = %d, want %d", step.on, got, step.want)
 				}
 			}
