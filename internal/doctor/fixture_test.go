@@ -2,7 +2,6 @@ package doctor_test
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -202,13 +201,6 @@ func wantResult(t *testing.T, got doctor.Result, status doctor.Status, found, re
 	if (got.Status == doctor.Failed || got.Status == doctor.Warning) != (got.Remedy != "") {
 		t.Errorf("%s = %s with remedy %q, want a remedy for warnings and failures only", got.Name, got.Status, got.Remedy)
 	}
-}
-
-// pool returns a pool with the certificate of one server.
-func pool(s *httptest.Server) *x509.CertPool {
-	roots := x509.NewCertPool()
-	roots.AddCert(s.Certificate())
-	return roots
 }
 
 var errAny = errors.New("something else")

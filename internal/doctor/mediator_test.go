@@ -13,45 +13,39 @@ import (
 func TestMediator(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	year := time.Now().Add(365 * 24 * time.Hour)
-	pair, _, _ := issue(t, "127.0.0.1", year)
+	pair, _, _ := issue(t, "127.0.0.1", time.Now().AddDate(1, 0, 0))
 	private := startTLS(t, pair, mediate)
-	start := func(handler http.HandlerFunc) string {
-		server := httptest.NewServer(handler)
-		t.Cleanup(server.Close)
-		return server.URL
-	}
-	mediator := start(mediate)
+	mediator := httptest.NewServer(http.HandlerFunc(mediate))
+	defer mediator.Close()
 	tests := map[string]struct {
-		url, token    string
+		url           string
 		status        doctor.Status
 		found, remedy string
 	}{
-		"token":                  {mediator, secret, doctor.OK, "has /api/setstatus", ""},
-		"password in the URL":    {strings.Replace(mediator, "http://", "http://monitor:"+secret+"@", 1), "", doctor.OK, "has /api/setstatus", ""},
-		"wrong token":            {mediator, "wrong", doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
-		"nothing listens":        {closed.URL, secret, doctor.Failed, "refuses the connection", "start the mediator"},
-		"private certificate":    {private.URL, secret, doctor.Failed, "does not trust", "SSL_CERT_FILE"},
-		"error":                  {start(respond(500, "text/html", "")), secret, doctor.Failed, "it answers 500", "log"},
-		"outlook-monitor itself": {start(respond(200, "text/plain", "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL.")), secret, doctor.Failed, "outlook-monitor itself", "the mediator is to have this one"},
+		"password in the URL": {strings.Replace(mediator.URL, "http://", "http://monitor:"+secret+"@", 1), doctor.OK, "has /api/setstatus", ""},
+		"nothing listens":     {closed.URL, doctor.Failed, "refuses the connection", "start the mediator"},
+		"private certificate": {private.URL, doctor.Failed, "does not trust", "SSL_CERT_FILE"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			f.env["MEDIATOR_URL"], f.env["MEDIATOR_TOKEN"] = tt.url, tt.token
+			f.env["MEDIATOR_URL"], f.env["MEDIATOR_TOKEN"] = tt.url, ""
 			wantResult(t, f.check("mediator"), tt.status, tt.found, tt.remedy)
 		})
 	}
 }
 
-// reply is a mediator's response to one request; the zero reply closes the connection.
+// reply is a response that is always the same; the zero reply closes the connection.
 type reply struct {
 	status int
 	header string // a name and a value
 	body   string
 }
 
-func (r reply) write(w http.ResponseWriter) {
+func (r reply) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	if r.status == 0 {
+		panic(http.ErrAbortHandler)
+	}
 	if name, value, ok := strings.Cut(r.header, ": "); ok {
 		w.Header().Set(name, value)
 	}
@@ -94,6 +88,8 @@ func TestMediatorResponses(t *testing.T) {
 		"path refuses the token":                    {[3]reply{page, {401, "WWW-Authenticate: bearer realm=x", ""}, absent}, doctor.Failed, "it answers 401", "MEDIATOR_TOKEN"},
 		"proxy redirects to https":                  {all(reply{301, "Location: https://127.0.0.1/", ""}), doctor.Failed, "a redirect to https://127.0.0.1/", "final address"},
 		"login in front of everything":              {all(reply{302, "Location: " + login, ""}), doctor.Failed, "a redirect to " + login, "final address"},
+		"outlook-monitor itself":                    {all(reply{200, "", "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL."}), doctor.Failed, "outlook-monitor itself", "the mediator is to have this one"},
+		"error":                                     {all(reply{status: 500}), doctor.Failed, "it answers 500", "log"},
 		"proxy without mediator":                    {all(reply{status: 502}), doctor.Failed, "it answers 502", "proxy"},
 		"proxy without API":                         {[3]reply{page, {status: 504}, absent}, doctor.Failed, "it answers 504 to OPTIONS", "proxy"},
 		"HTTP proxy requires a login":               {all(reply{status: 407}), doctor.Failed, "requires a login", "NO_PROXY"},
@@ -115,10 +111,7 @@ func TestMediatorResponses(t *testing.T) {
 				case r.URL.Path == "/api/setstatus":
 					reply = tt.replies[1]
 				}
-				if reply.status == 0 {
-					panic(http.ErrAbortHandler)
-				}
-				reply.write(w)
+				reply.ServeHTTP(w, r)
 			}))
 			t.Cleanup(server.Close)
 			f := newFixture(t)
