@@ -5,8 +5,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-
-	"outlook-monitor/internal/ui"
 )
 
 const token = "the token"
@@ -84,11 +82,5 @@ func TestSessionCookie(t *testing.T) {
 	response, _ := request{"POST", "/ui/logout", "", nil}.send(t, base)
 	if deleted := response.Cookies()[0]; deleted.Value != "" || deleted.MaxAge > 0 || response.StatusCode != http.StatusSeeOther {
 		t.Errorf("logout = %d %v, want the cookie deleted", response.StatusCode, deleted)
-	}
-}
-
-func TestNewRequiresAConfig(t *testing.T) {
-	if _, err := ui.New(ui.Config{}); err == nil {
-		t.Error("New = nil, want an error")
 	}
 }
