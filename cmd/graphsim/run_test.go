@@ -13,7 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -109,8 +109,7 @@ func login(t *testing.T, client *http.Client, set map[string]string) http.Header
 
 func TestPrintedSettings(t *testing.T) {
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	set := launch(t, "--ca-file", ca,
-		"--users", "2", "--domain", "fabrikam.example", "--client-secret", "of-this-test")
+	set := launch(t, "--ca-file", ca, "--users", "2", "--domain", "fabrikam.example", "--client-secret", "of-this-test", "--roles", "MailboxSettings.Read")
 	if set["SSL_CERT_FILE"] != ca || set["AZURE_CLIENT_SECRET"] != "of-this-test" ||
 		set["users"] != "user0001@fabrikam.example to user0002@fabrikam.example" {
 		t.Errorf("printed %v, want the values of the flags", set)
@@ -123,9 +122,9 @@ func TestPrintedSettings(t *testing.T) {
 		status int
 		part   string // of the answer
 	}{
-		"user":         {users + "user0002@fabrikam.example", 200, `"userPrincipalName":"user0002@fabrikam.example"`},
-		"setting":      {users + "user0001@fabrikam.example/mailboxSettings/automaticRepliesSetting", 200, `"status":"disabled"`},
-		"unknown user": {users + "user0003@fabrikam.example", 404, `"error"`},
+		"setting":      {users + "user0002@fabrikam.example/mailboxSettings/automaticRepliesSetting", 200, `"status":"disabled"`},
+		"unknown user": {users + "user0003@fabrikam.example/mailboxSettings/automaticRepliesSetting", 404, `"error"`},
+		"not granted":  {users + "user0002@fabrikam.example", 403, "Authorization_RequestDenied"},
 		"control API":  {set["control API"] + "/users/user0001@fabrikam.example", 200, "user0001@fabrikam.example"},
 	}
 	for name, tt := range tests {
@@ -181,43 +180,11 @@ func TestInvalidAuthority(t *testing.T) {
 }
 
 func TestRoles(t *testing.T) {
-	requests := map[string]struct {
-		method, path, body string
-		status             int // with the role
-	}{
-		"person":       {"GET", "/users/user0001@contoso.example", "", 200},
-		"setting":      {"GET", "/users/user0001@contoso.example/mailboxSettings/automaticRepliesSetting", "", 200},
-		"presence":     {"POST", "/communications/getPresencesByUserId", `{"ids":[]}`, 400},
-		"subscription": {"POST", "/subscriptions", `{"resource":"users/user0001@contoso.example/events"}`, 400},
-	}
-	tests := map[string]struct {
-		args    []string
-		granted []string // requests
-	}{
-		"all":     {nil, []string{"person", "setting", "presence", "subscription"}},
-		"one":     {[]string{"--roles", "User.Read.All"}, []string{"person"}},
-		"two":     {[]string{"--roles", "Calendars.Read,MailboxSettings.Read"}, []string{"setting", "subscription"}},
-		"none":    {[]string{"--roles=none"}, nil},
-		"unknown": {[]string{"--roles=Mail.ReadWrite"}, nil},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			ca := filepath.Join(t.TempDir(), "ca.pem")
-			set := launch(t, append([]string{"--ca-file", ca}, tt.args...)...)
-			client := trusting(t, ca)
-			header := login(t, client, set)
-			header.Set("Content-Type", "application/json")
-			for what, r := range requests {
-				status, body := ask(t, client, r.method, set["GRAPH_ENDPOINT"]+"/v1.0"+r.path, header, r.body)
-				want, code := r.status, ""
-				if !slices.Contains(tt.granted, what) {
-					want, code = http.StatusForbidden, "Authorization_RequestDenied"
-				}
-				if status != want || !bytes.Contains(body, []byte(code)) {
-					t.Errorf("%s = %d %s, want %d %s", what, status, body, want, code)
-				}
-			}
-		})
+	for args, want := range map[string][]string{"": nil, "--roles=none": {}, "--roles=Mail.Read,User.Read.All": {"Mail.Read", "User.Read.All"}} {
+		f, _, err := parse(strings.Fields(args), io.Discard, io.Discard)
+		if got := f.granted(); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("roles of %q = %#v, %v, want %#v", args, got, err, want)
+		}
 	}
 }
 
@@ -254,6 +221,7 @@ func TestInvalidFlags(t *testing.T) {
 		"unknown flag":               {[]string{"--colour"}, "--colour"},
 		"negative number of users":   {[]string{"--users=-1"}, "--users"},
 		"number that is none":        {[]string{"--users", "many"}, "--users"},
+		"short token lifetime":       {[]string{"--token-lifetime=1ms"}, "token lifetime"},
 		"duration without unit":      {[]string{"--token-lifetime", "60"}, "--token-lifetime"},
 		"minimum life above maximum": {[]string{"--min-subscription", "2h", "--max-subscription", "1h"}, "minimum subscription life"},
 		"argument":                   {[]string{"serve"}, "serve"},
@@ -268,9 +236,10 @@ func TestInvalidFlags(t *testing.T) {
 	}
 }
 
-func TestUnwritableCAFileIsNoUsageError(t *testing.T) {
-	err := start(t.Context(), io.Discard, "--ca-file", filepath.Join(t.TempDir(), "no", "such", "ca.pem"))
-	if !errors.Is(err, os.ErrNotExist) || errors.Is(err, errUsage) {
-		t.Errorf("run = %v, want ErrNotExist and not errUsage", err)
+func TestErrorsThatAreNotOfTheFlags(t *testing.T) {
+	for _, arg := range []string{"--ca-file=" + filepath.Join(t.TempDir(), "no", "such", "ca.pem"), "--addr=256.0.0.1:1", "--control-addr=256.0.0.1:1"} {
+		if err := start(t.Context(), io.Discard, arg); err == nil || errors.Is(err, errUsage) {
+			t.Errorf("run(%s) = %v, want an error that is not errUsage", arg, err)
+		}
 	}
 }

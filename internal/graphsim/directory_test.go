@@ -32,11 +32,9 @@ func TestGetUser(t *testing.T) {
 		code    string
 	}{
 		"object id":                   {"GET " + user, 200, ""},
-		"object id in capitals":       {"GET /users/" + strings.ToUpper(ann.ID), 200, ""},
 		"UPN in other letter case":    {"GET /Users/ann.o'hara@CONTOSO.example", 200, ""},
 		"escaped UPN":                 {"GET /users/ann.o%27hara%40contoso.example", 200, ""},
 		"mail address":                {"GET /users/ann@mail.example", 404, "Request_ResourceNotFound"},
-		"unknown user":                {"GET /users/bob@contoso.example", 404, "Request_ResourceNotFound"},
 		"mailbox of unknown UPN":      {"GET /users/bob@contoso.example" + repliesPath, 404, "ErrorInvalidUser"},
 		"mailbox of unknown id":       {"GET /users/00000000-0000-4000-8000-000000000000" + repliesPath, 404, "ResourceNotFound"},
 		"$select":                     {"GET " + user + "?$select=id,userPrincipalName,proxyAddresses", 200, ""},
@@ -44,7 +42,6 @@ func TestGetUser(t *testing.T) {
 		"page beyond the limit":       {"GET /users?$top=1000", 400, "Request_UnsupportedQuery"},
 		"unknown segment":             {"GET " + user + "/nothing", 400, "BadRequest"},
 		"other method":                {"DELETE " + user, 405, "Request_BadRequest"},
-		"other method for a batch":    {"GET /$batch", 405, "Request_BadRequest"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -80,7 +77,6 @@ func TestFilterUsers(t *testing.T) {
 		want   []string // nil: refused
 	}{
 		"doubled apostrophe":          {"mail eq 'ANN.O''Hara@mail.example'", []string{"ann@contoso.example"}},
-		"UPN":                         {"userPrincipalName eq 'bob@contoso.example'", []string{"bob@contoso.example"}},
 		"no match":                    {"mail eq 'nobody@contoso.example'", []string{}},
 		"shared mail address":         {"mail eq 'team@contoso.example'", []string{"shared1@contoso.example", "shared2@contoso.example"}},
 		"secondary proxy address":     {"proxyAddresses/any(p:p eq 'smtp:Robert@contoso.example')", []string{"bob@contoso.example"}},

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -293,24 +292,4 @@ func (h *hook) waitFor(t testing.TB, n int) []map[string]any {
 		t.Fatalf("received %d items, want %d: %v", len(items), n, items)
 	}
 	return items
-}
-
-func TestInvalidConfig(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		cfg     graphsim.Config
-		invalid bool // ErrInvalid
-	}{
-		"short token lifetime":         {graphsim.Config{TokenLifetime: time.Millisecond}, true},
-		"minimum life above maximum":   {graphsim.Config{MinSubscription: time.Hour, MaxSubscription: time.Minute}, true},
-		"unusable address":             {graphsim.Config{Addr: "256.0.0.1:1"}, false},
-		"unusable control API address": {graphsim.Config{ControlAddr: "256.0.0.1:1"}, false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if _, err := graphsim.New(tt.cfg); err == nil || errors.Is(err, graphsim.ErrInvalid) != tt.invalid {
-				t.Errorf("New = %v, want an error, ErrInvalid %t", err, tt.invalid)
-			}
-		})
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math/big"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -154,5 +155,33 @@ func TestInvalidTokens(t *testing.T) {
 				t.Errorf("WWW-Authenticate = %q, want a Bearer challenge", a.header.Get("WWW-Authenticate"))
 			}
 		})
+	}
+}
+
+func TestRoles(t *testing.T) {
+	const user = "/users/user0001@contoso.example"
+	requests := []struct {
+		role, method, path, body string
+		status                   int // with the role
+	}{
+		{"User.Read.All", "GET", user, "", 200},
+		{"User.Read.All", "GET", "/users", "", 200},
+		{"MailboxSettings.Read", "GET", user + repliesPath, "", 200},
+		{"MailboxSettings.Read", "GET", user + "/mailboxSettings", "", 200},
+		{"Presence.Read.All", "POST", "/communications/getPresencesByUserId", `{"ids":[]}`, 400},
+		{"Calendars.Read", "POST", "/subscriptions", `{"resource":"` + user[1:] + `/events"}`, 400},
+	}
+	for _, roles := range [][]string{{}, {"User.Read.All"}, {"MailboxSettings.Read"}, {"Presence.Read.All", "Calendars.Read"}} {
+		f := start(t, graphsim.Config{Roles: roles})
+		f.addUsers(1)
+		for _, r := range requests {
+			want, code := 403, "Authorization_RequestDenied"
+			if slices.Contains(roles, r.role) {
+				want, code = r.status, ""
+			}
+			if a := f.graph(r.method, r.path, r.body); a.status != want || want == 403 && a.code() != code {
+				t.Errorf("%s %s with %q = %d %s, want %d %s", r.method, r.path, roles, a.status, a.raw, want, code)
+			}
+		}
 	}
 }
