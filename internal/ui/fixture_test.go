@@ -26,7 +26,6 @@ type fixture struct {
 	mu      sync.Mutex
 	users   []ooo.User // guarded by mu, as all below
 	news    []ooo.FeedEntry
-	queries []ooo.Query
 	hints   []ooo.Hint
 	reports []ooo.Replica
 	err     error
@@ -34,19 +33,13 @@ type fixture struct {
 
 	token       string
 	meter       *ui.Meter
-	resources   int
 	wrongTokens atomic.Int32
 }
 
-func (f *fixture) Search(_ context.Context, q ooo.Query) (ooo.Page, error) {
+func (f *fixture) Search(context.Context, ooo.Query) (ooo.Page, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.queries = append(f.queries, q)
-	page := ooo.Page{Total: len(f.users), Counts: map[ooo.Filter]int{ooo.FilterAll: len(f.users)}}
-	if q.Limit > 0 {
-		page.Users = f.users
-	}
-	return page, f.err
+	return ooo.Page{Users: f.users, Total: len(f.users), Counts: map[ooo.Filter]int{ooo.FilterAll: len(f.users)}}, f.err
 }
 
 func (f *fixture) User(_ context.Context, address string) (ooo.User, error) {
@@ -117,7 +110,7 @@ func (f *fixture) page(t *testing.T) (*ui.UI, http.Handler) {
 	log := slog.New(slog.DiscardHandler)
 	f.meter = ui.NewMeter()
 	u, err := ui.New(ui.Config{
-		Store: f, Replicas: f, LeaveHints: f.leave, API: f, Token: f.token, Resources: f.resources, Interval: 2 * time.Second, Version: "v1", Meter: f.meter, Log: log,
+		Store: f, Replicas: f, LeaveHints: f.leave, API: f, Token: f.token, Interval: 2 * time.Second, Version: "v1", Meter: f.meter, Log: log,
 		Access: server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: true, Wrong: func() { f.wrongTokens.Add(1) }, Log: log}),
 	})
 	if err != nil {

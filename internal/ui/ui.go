@@ -15,7 +15,7 @@ import (
 
 // Store provides the data of the page.
 type Store interface {
-	// Search returns a page of the monitored users. With limit 0 it only counts them.
+	// Search returns a page of the monitored users, and how many match each filter.
 	Search(ctx context.Context, q ooo.Query) (ooo.Page, error)
 	// User returns a user, or [ooo.ErrNotMonitored].
 	User(ctx context.Context, address string) (ooo.User, error)
@@ -55,7 +55,6 @@ type UI struct {
 	cfg     Config
 	key     []byte        // signs sessions
 	feeds   chan struct{} // capacity maxFeeds; a semaphore for open feeds
-	counts  counts
 	self    ooo.Replica
 	stopped chan struct{} // closed when Run ends
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -15,7 +14,6 @@ import (
 
 const (
 	usersPerPage  = 50
-	maxPerPage    = 200
 	maxSearchText = 200
 )
 
@@ -80,19 +78,12 @@ func (u *UI) list(c *gin.Context) {
 		Text: c.Query("q"), Filter: ooo.Filter(c.DefaultQuery("filter", string(ooo.FilterAll))),
 		Cursor: c.Query("cursor"), Resources: u.cfg.Resources, Limit: usersPerPage,
 	}
-	if n, err := strconv.Atoi(c.Query("limit")); err == nil && n > 0 {
-		q.Limit = min(n, maxPerPage)
-	}
 	if !slices.Contains(ooo.Filters, q.Filter) || len(q.Text) > maxSearchText {
 		refuse(c, http.StatusBadRequest, "unknown filter, or search text too long")
 		return
 	}
 	page, err := u.cfg.Store.Search(c.Request.Context(), q)
-	switch {
-	case errors.Is(err, ooo.ErrBadCursor):
-		refuse(c, http.StatusBadRequest, err.Error())
-		return
-	case err != nil:
+	if err != nil {
 		u.fail(c, err)
 		return
 	}
