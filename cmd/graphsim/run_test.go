@@ -189,27 +189,17 @@ func TestRoles(t *testing.T) {
 }
 
 func TestSeed(t *testing.T) {
-	ids := func(seed string) string {
-		set := launch(t, "--seed", seed)
-		_, body := ask(t, &http.Client{Timeout: await.Timeout}, "GET", set["control API"]+"/users", nil, "")
-		return string(body)
+	ids := func(args ...string) string {
+		set := launch(t, args...)
+		if hint := set["SSL_CERT_FILE"]; !strings.Contains(hint, "--ca-file") {
+			t.Errorf("hint = %q, want it to name --ca-file", hint)
+		}
+		_, body := ask(t, http.DefaultClient, "GET", set["control API"]+"/users", nil, "")
+		return set["users"] + string(body)
 	}
-	first := ids("7")
-	if again := ids("7"); again != first {
-		t.Errorf("users = %s, then %s, want the same", first, again)
-	}
-	if other := ids("8"); other == first {
-		t.Errorf("users = %s with both seeds, want different ids", first)
-	}
-}
-
-func TestHintWithoutCAFile(t *testing.T) {
-	set := launch(t, "--users", "0")
-	if hint := set["SSL_CERT_FILE"]; !strings.Contains(hint, "--ca-file") {
-		t.Errorf("hint = %q, want it to name --ca-file", hint)
-	}
-	if users, ok := set["users"]; ok {
-		t.Errorf("users = %q, want none named", users)
+	first, again, other, none := ids("--seed=7"), ids("--seed=7"), ids("--seed=8"), ids("--users=0")
+	if again != first || other == first || none != `{"users":[]}` {
+		t.Errorf("users = %s, then %s, with another seed %s, without users %s, want the same, others and none", first, again, other, none)
 	}
 }
 

@@ -165,11 +165,6 @@ func (f *fixture) must(err error) {
 	}
 }
 
-func (f *fixture) setMailbox(u graphsim.User, m graphsim.Mailbox) {
-	f.t.Helper()
-	f.must(f.SetMailbox(u.ID, m))
-}
-
 func (f *fixture) setReplies(u graphsim.User, update graphsim.AutomaticRepliesUpdate) {
 	f.t.Helper()
 	_, err := f.SetAutomaticReplies(u.ID, update)

@@ -70,7 +70,7 @@ func TestSetMailbox(t *testing.T) {
 		"MailboxNotEnabledForRESTAPI": 404, "ResourceNotFound": 404, "ErrorAccessDenied": 403,
 		"ErrorServerBusy": 503, "ErrorMailboxMoveInProgress": 503, "ErrorInvalidUser": 404, "ErrorItemNotFound": 404, "UnknownError": 401,
 	} {
-		f.setMailbox(u, graphsim.Mailbox{Error: code})
+		f.must(f.SetMailbox(u.ID, graphsim.Mailbox{Error: code}))
 		if a := f.read(u); a.status != status || a.code() != code {
 			t.Errorf("read = %d %s, want %d %s", a.status, a.raw, status, code)
 		}
@@ -78,14 +78,14 @@ func TestSetMailbox(t *testing.T) {
 	if a, directory := f.read(other), f.graph("GET", "/users/"+u.ID, nil); a.status != 200 || directory.status != 200 {
 		t.Errorf("read of another mailbox = %d, directory = %d, want 200", a.status, directory.status)
 	}
-	f.setMailbox(u, graphsim.Mailbox{})
+	f.must(f.SetMailbox(u.ID, graphsim.Mailbox{}))
 	if a := f.read(u); a.status != 200 {
 		t.Errorf("read after the error = %d, want 200", a.status)
 	}
 	if err := f.SetMailbox(u.ID, graphsim.Mailbox{Error: "Nonsense"}); !errors.Is(err, graphsim.ErrInvalid) {
 		t.Errorf("SetMailbox with an unknown error = %v, want ErrInvalid", err)
 	}
-	f.setMailbox(u, graphsim.Mailbox{Body: json.RawMessage(`{"status":"sometimes"}`)})
+	f.must(f.SetMailbox(u.ID, graphsim.Mailbox{Body: json.RawMessage(`{"status":"sometimes"}`)}))
 	if a := f.read(u); string(a.raw) != `{"status":"sometimes"}` {
 		t.Errorf("read = %s, want the body that was set", a.raw)
 	}
