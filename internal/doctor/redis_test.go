@@ -1,7 +1,6 @@
 package doctor_test
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,62 +14,57 @@ import (
 )
 
 func TestRedis(t *testing.T) {
+	const azure = "rediss://name.redis.azure.net:10000"
+	entra := func(err error) func(*fixture) {
+		return func(f *fixture) {
+			f.env["REDIS_URL"], f.env["REDIS_AUTH"], f.redis.err = azure, "entra", fmt.Errorf("redis: %w", err)
+		}
+	}
 	tests := map[string]struct {
-		arrange       func(*fakeRedis)
+		arrange       func(*fixture)
 		check         string
 		status        doctor.Status
 		found, remedy string
 	}{
-		"single server":        {func(*fakeRedis) {}, "Redis", doctor.OK, "Redis 7.2.4, one server", ""},
-		"Cluster":              {func(r *fakeRedis) { r.report.Topology = "Cluster, data at a:1" }, "Redis", doctor.OK, "Redis 7.2.4, Cluster, data at a:1", ""},
-		"password missing":     {func(r *fakeRedis) { r.err = errors.New("NOAUTH Authentication required.") }, "Redis", doctor.Failed, "NOAUTH", "password"},
-		"wrong password":       {func(r *fakeRedis) { r.err = errors.New("WRONGPASS invalid username-password pair") }, "Redis", doctor.Failed, "WRONGPASS", "user and password"},
-		"no permissions":       {func(r *fakeRedis) { r.err = errors.New("NOPERM this user has no permissions") }, "Redis", doctor.Failed, "NOPERM", "+@all ~om:* &om:*"},
-		"commands refused":     {func(r *fakeRedis) { r.refused = fmt.Errorf("XADD in scripts: %w", store.ErrRefused) }, "Redis", doctor.Failed, "XADD", "allow its user all commands"},
-		"messages refused":     {func(r *fakeRedis) { r.refused = store.ErrNoMessages }, "Redis", doctor.Warning, "messages between replicas are refused", "&om:*"},
-		"not a Cluster":        {func(r *fakeRedis) { r.err = errors.New("ERR This instance has cluster support disabled") }, "Redis", doctor.Failed, "cluster", "addr"},
-		"too old":              {func(r *fakeRedis) { r.err = fmt.Errorf("Redis is version 5.0.1: %w", store.ErrTooOld) }, "Redis", doctor.Failed, "Redis is version 5.0.1", "needs Redis 6.2"},
-		"later checks skipped": {func(r *fakeRedis) { r.err = errAny }, "Redis clock", doctor.Skipped, "because Redis failed", ""},
-		"persistence":          {func(*fakeRedis) {}, "Redis persistence", doctor.OK, "append-only file", ""},
-		"no persistence": {func(r *fakeRedis) {
-			r.report.Findings = []store.Finding{{Problem: "keeps nothing", Remedy: "set appendonly"}}
+		"single server":              {func(*fixture) {}, "Redis", doctor.OK, "Redis 7.2.4, one server", ""},
+		"no Redis":                   {func(f *fixture) { f.env["REDIS_URL"] = "" }, "Redis", doctor.Warning, "REDIS_URL is not set", "set REDIS_URL"},
+		"latency of no Redis":        {func(f *fixture) { f.env["REDIS_URL"] = "" }, "Redis latency", doctor.Skipped, "there is no Redis to check", ""},
+		"Cluster":                    {func(f *fixture) { f.redis.report.Topology = "Cluster, data at a:1" }, "Redis", doctor.OK, "Redis 7.2.4, Cluster, data at a:1", ""},
+		"password missing":           {func(f *fixture) { f.redis.err = errors.New("NOAUTH Authentication required.") }, "Redis", doctor.Failed, "NOAUTH", "password"},
+		"wrong password":             {func(f *fixture) { f.redis.err = errors.New("WRONGPASS invalid username-password pair") }, "Redis", doctor.Failed, "WRONGPASS", "user and password"},
+		"no access policy in Azure":  {entra(errors.New("NOAUTH Authentication required.")), "Redis", doctor.Failed, "NOAUTH", "Microsoft Entra Authentication"},
+		"login endpoint unreachable": {entra(fmt.Errorf("%w: the login endpoint: EOF", ooo.ErrUnavailable)), "Redis", doctor.Failed, "the login endpoint: EOF", "try again in a minute"},
+		"access keys disabled in Azure": {func(f *fixture) {
+			f.env["REDIS_URL"], f.redis.err = azure, errors.New("WRONGPASS invalid username-password pair")
+		}, "Redis", doctor.Failed, "WRONGPASS", "REDIS_AUTH=entra"},
+		"password missing behind Sentinel": {func(f *fixture) {
+			f.env["REDIS_URL"], f.redis.err = "redis://sentinel.example:26379?master_name=om", errors.New("NOAUTH Authentication required.")
+		}, "Redis", doctor.Failed, "NOAUTH", "?username=…&password=… for Redis itself"},
+		"no permissions":       {func(f *fixture) { f.redis.err = errors.New("NOPERM this user has no permissions") }, "Redis", doctor.Failed, "NOPERM", "+@all ~om:* &om:*"},
+		"commands refused":     {func(f *fixture) { f.redis.refused = fmt.Errorf("XADD in scripts: %w", store.ErrRefused) }, "Redis", doctor.Failed, "XADD", "allow its user all commands"},
+		"messages refused":     {func(f *fixture) { f.redis.refused = store.ErrNoMessages }, "Redis", doctor.Warning, "messages between replicas are refused", "&om:*"},
+		"not a Cluster":        {func(f *fixture) { f.redis.err = errors.New("ERR This instance has cluster support disabled") }, "Redis", doctor.Failed, "cluster", "addr"},
+		"too old":              {func(f *fixture) { f.redis.err = fmt.Errorf("Redis is version 5.0.1: %w", store.ErrTooOld) }, "Redis", doctor.Failed, "Redis is version 5.0.1", "needs Redis 6.2"},
+		"later checks skipped": {func(f *fixture) { f.redis.err = errAny }, "Redis clock", doctor.Skipped, "because Redis failed", ""},
+		"persistence":          {func(*fixture) {}, "Redis persistence", doctor.OK, "append-only file", ""},
+		"no persistence": {func(f *fixture) {
+			f.redis.report.Findings = []store.Finding{{Problem: "keeps nothing", Remedy: "set appendonly"}}
 		}, "Redis persistence", doctor.Warning, "keeps nothing", "set appendonly"},
-		"unknown persistence": {func(r *fakeRedis) { r.report.Persistence = "" }, "Redis persistence", doctor.Skipped, "does not report it", ""},
-		"no eviction":         {func(*fakeRedis) {}, "Redis eviction", doctor.OK, "noeviction, 1.5M used", ""},
-		"eviction": {func(r *fakeRedis) {
-			r.report.Findings = []store.Finding{{Problem: "policy is allkeys-lru", Remedy: "set it", Eviction: true}}
+		"unknown persistence": {func(f *fixture) { f.redis.report.Persistence = "" }, "Redis persistence", doctor.Skipped, "does not report it", ""},
+		"no eviction":         {func(*fixture) {}, "Redis eviction", doctor.OK, "noeviction, 1.5M used", ""},
+		"eviction": {func(f *fixture) {
+			f.redis.report.Findings = []store.Finding{{Problem: "policy is allkeys-lru", Remedy: "set it", Eviction: true}}
 		}, "Redis eviction", doctor.Warning, "policy is allkeys-lru", "set it"},
-		"unknown eviction policy": {func(r *fakeRedis) { r.report.Policy = "" }, "Redis eviction", doctor.Skipped, "does not report it", ""},
-		"high latency":            {func(r *fakeRedis) { r.ping = 21 * time.Millisecond }, "Redis latency", doctor.Warning, "the median of 11 pings", "same network"},
-		"clock ahead":             {func(r *fakeRedis) { r.off = time.Hour }, "Redis clock", doctor.Warning, "this machine's clock is 1h0m0s slow", "over the network"},
-		"clock behind":            {func(r *fakeRedis) { r.off = -time.Hour }, "Redis clock", doctor.Warning, "this machine's clock is 1h0m0s fast", "over the network"},
+		"unknown eviction policy": {func(f *fixture) { f.redis.report.Policy = "" }, "Redis eviction", doctor.Skipped, "does not report it", ""},
+		"high latency":            {func(f *fixture) { f.redis.ping = 21 * time.Millisecond }, "Redis latency", doctor.Warning, "the median of 11 pings", "same network"},
+		"clock ahead":             {func(f *fixture) { f.redis.off = time.Hour }, "Redis clock", doctor.Warning, "this machine's clock is 1h0m0s slow", "over the network"},
+		"clock behind":            {func(f *fixture) { f.redis.off = -time.Hour }, "Redis clock", doctor.Warning, "this machine's clock is 1h0m0s fast", "over the network"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			tt.arrange(f.redis)
+			tt.arrange(f)
 			wantResult(t, f.check(tt.check), tt.status, tt.found, tt.remedy)
-		})
-	}
-}
-
-func TestRedisLogins(t *testing.T) {
-	tests := map[string]struct {
-		auth, url     string // url empty: that of an Azure Managed Redis
-		err           error
-		found, remedy string
-	}{
-		"no access policy, HELLO too": {auth: "entra", err: errors.New("NOAUTH Authentication required."), found: "NOAUTH", remedy: "Microsoft Entra Authentication"},
-		"login endpoint unreachable":  {auth: "entra", err: fmt.Errorf("%w: the login endpoint: EOF", ooo.ErrUnavailable), found: "the login endpoint: EOF", remedy: "try again in a minute"},
-		"access keys disabled":        {auth: "url", err: errors.New("WRONGPASS invalid username-password pair"), found: "WRONGPASS", remedy: "REDIS_AUTH=entra"},
-		"no password behind Sentinel": {auth: "url", url: "redis://sentinel.example:26379?master_name=om", err: errors.New("NOAUTH Authentication required."), found: "NOAUTH", remedy: "?username=…&password=… for Redis itself"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			f.env["REDIS_URL"], f.env["REDIS_AUTH"] = cmp.Or(tt.url, "rediss://name.redis.azure.net:10000"), tt.auth
-			f.redis.err = fmt.Errorf("redis: %w", tt.err)
-			wantResult(t, f.check("Redis"), doctor.Failed, tt.found, tt.remedy)
 		})
 	}
 }
@@ -98,15 +92,4 @@ func TestRedisPasswordRemedies(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestNoRedis(t *testing.T) {
-	f := newFixture(t)
-	f.env["REDIS_URL"] = ""
-	report := f.run()
-	if !report.OK {
-		t.Errorf("report = %+v, want nothing failed", report)
-	}
-	wantResult(t, f.check("Redis"), doctor.Warning, "REDIS_URL is not set", "set REDIS_URL")
-	wantResult(t, f.check("Redis latency"), doctor.Skipped, "there is no Redis to check", "")
 }
