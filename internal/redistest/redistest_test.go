@@ -2,6 +2,7 @@ package redistest_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -99,7 +100,12 @@ func TestFullDisk(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "MISCONF")
 	})
 	s.FreeDisk()
-	await.True(t, "writes succeed again", func() bool { return client.Set(t.Context(), "k", "after", 0).Err() == nil })
+	await.True(t, "writes succeed again", func() bool { return client.Set(t.Context(), "k", "again", 0).Err() == nil })
+	// While an fsync is slow, everysec delays writes to the file.
+	err := errors.Join(client.ConfigSet(t.Context(), "appendfsync", "always").Err(), client.Set(t.Context(), "k", "after", 0).Err())
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.Restart()
 	if got, err := client.Get(t.Context(), "k").Result(); got != "after" || err != nil {
 		t.Errorf("after a restart = %q, %v, want after", got, err)

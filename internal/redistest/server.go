@@ -121,9 +121,7 @@ func (s *Server) run() bool {
 
 // try sends one command.
 func (s *Server) try(args ...any) (any, error) {
-	client := redis.NewClient(&redis.Options{
-		Addr: s.addr, Password: s.password, MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second,
-	})
+	client := redis.NewClient(&redis.Options{Addr: s.addr, Password: s.password, MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
 	return client.Do(context.Background(), args...).Result()
 }
