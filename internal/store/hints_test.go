@@ -12,7 +12,7 @@ import (
 )
 
 var hintSuite = map[string]func(*testing.T, *fixture){
-	"hints coalesce and keep their content": func(t *testing.T, f *fixture) {
+	"hints coalesce, keep their content, and are only removed if unchanged": func(t *testing.T, f *fixture) {
 		m := newMailbox("ann")
 		read := newHint(m, ooo.HintRead, "1")
 		moved := ooo.Hint{
@@ -21,7 +21,8 @@ var hintSuite = map[string]func(*testing.T, *fixture){
 		}
 		f.must(f.LeaveHints(t.Context(), false))
 		f.must(f.LeaveHints(t.Context(), true, read, moved))
-		read.Nonce, read.Source = "3", ooo.SourceNotification
+		old := read
+		read.Nonce, read.Source = "12", ooo.SourceNotification
 		f.must(f.LeaveHints(t.Context(), false, read))
 		hints := f.hints()
 		if len(hints) != 2 || hints[ooo.HintRead] != read {
@@ -30,14 +31,8 @@ var hintSuite = map[string]func(*testing.T, *fixture){
 		if got := hints[ooo.HintMove]; !reflect.DeepEqual(got, moved) {
 			t.Errorf("hint = %+v, want %+v", got, moved)
 		}
-	},
-	"only unchanged hints are removed": func(t *testing.T, f *fixture) {
-		m := newMailbox("ann")
-		old, other := newHint(m, ooo.HintRead, "1"), newHint(m, ooo.HintCheck, "1")
-		f.must(f.LeaveHints(t.Context(), false, old, other))
-		f.must(f.LeaveHints(t.Context(), false, newHint(m, ooo.HintRead, "12")))
-		f.must(f.RemoveHints(t.Context(), old, other, newHint(m, ooo.HintStray, "")))
-		if hints := f.hints(); len(hints) != 1 || hints[ooo.HintRead].Nonce != "12" {
+		f.must(f.RemoveHints(t.Context(), old, moved, newHint(m, ooo.HintStray, "")))
+		if hints := f.hints(); len(hints) != 1 || hints[ooo.HintRead] != read {
 			t.Errorf("hints = %+v, want only the one that changed", hints)
 		}
 	},

@@ -227,17 +227,13 @@ var listSuite = map[string]func(*testing.T, *fixture){
 func TestListsAreReadOncePerSecond(t *testing.T) {
 	var hashes atomic.Int64
 	server := redistest.Start(t)
-	s, err := store.Open(store.Config{URL: server.URL(), Observe: func(command string, _ time.Duration, _ error) {
+	s := openWith(t, store.Config{URL: server.URL(), Observe: func(command string, _ time.Duration, _ error) {
 		if command == "hgetall" {
 			hashes.Add(1)
 		}
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	f := open(t, server.URL())
-	f.start("ann")
+	other := open(t, server.URL())
+	other.start("ann")
 	began := time.Now()
 	var callers sync.WaitGroup
 	for range 20 {
@@ -254,7 +250,7 @@ func TestListsAreReadOncePerSecond(t *testing.T) {
 	if got := hashes.Load(); got == 0 || got > most {
 		t.Errorf("hashes read = %d, want 1 to %d", got, most)
 	}
-	f.start("zed") // through another replica
+	other.start("zed")
 	await.True(t, "it is listed", func() bool {
 		page, err := s.Search(t.Context(), ooo.Query{})
 		return err == nil && page.Total == 2

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,10 +48,29 @@ func TestCluster(t *testing.T) { runSuites(t, redistest.StartCluster(t).URL()) }
 
 func TestSentinel(t *testing.T) {
 	t.Parallel()
-	sentinel := redistest.StartSentinel(t)
-	runSuites(t, sentinel.URL())
+	sentinel := redistest.StartSentinel(t, "maxmemory-policy allkeys-lru", "requirepass secret")
+	url := sentinel.URL() + "&password=secret"
+	runSuites(t, url)
+	t.Run("is inspected", func(t *testing.T) {
+		got, err := inspect(t, url)
+		if found := problems(got); err != nil || !slices.Equal(found, []string{evictsUsers}) || got.Topology != "master found by Sentinel" {
+			t.Errorf("Inspect = %+v, %v, want the finding of the master", got, err)
+		}
+		_, err = inspect(t, strings.Replace(url, "master_name=", "master_name=other", 1))
+		if err == nil || !strings.Contains(err.Error(), "all sentinels") {
+			t.Errorf("Inspect of an unknown master = %v, want an error about the Sentinels", err)
+		}
+		if _, err := inspect(t, sentinel.Nodes[1].URL()); !errors.Is(err, store.ErrReplica) {
+			t.Errorf("Inspect of the replica = %v, want ErrReplica", err)
+		}
+		for _, wrong := range []string{sentinel.URL(), strings.Replace(sentinel.URL(), "redis://", "redis://:secret@", 1)} {
+			if err := open(t, wrong).Ping(t.Context()); err == nil {
+				t.Errorf("Ping of %s = nil, want an error without the password of the master", wrong)
+			}
+		}
+	})
 	t.Run("continues after a failover", func(t *testing.T) {
-		f := open(t, sentinel.URL())
+		f := open(t, url)
 		messages := f.listen()
 		sentinel.Failover()
 		messages.connected()
