@@ -63,10 +63,10 @@ type fixture struct {
 	registry *ownertest.Owner
 	deliver  *deliver.Deliverer
 	log      programtest.Output
+	dialTime time.Duration // of the mediator
 
 	mu       sync.Mutex
 	reply    func(call) reply // of the mediator; guarded by mu, as all below
-	dialTime time.Duration
 	inFlight int
 	seen     observed
 }
@@ -133,7 +133,7 @@ func (f *fixture) newDeliverer(concurrency int) *deliver.Deliverer {
 	return deliver.New(deliver.Config{
 		Registry: f.registry.Registry, Mediator: f.mediator(), InTime: f.registry.InTime, Concurrency: concurrency, Tracer: noop.Tracer{},
 		OnAttempt: func(state ooo.DeliveryState, _ ooo.Source, _, since time.Duration) {
-			f.set(func() { f.seen.attempts = append(f.seen.attempts, state); f.seen.delays = append(f.seen.delays, since) })
+			f.set(func() { f.seen.attempts, f.seen.delays = append(f.seen.attempts, state), append(f.seen.delays, since) })
 		},
 		Log: slog.New(slog.NewTextHandler(&f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
@@ -207,8 +207,9 @@ func (f *fixture) delivery(name string) ooo.Delivery {
 	return m.Address(address(name)).Delivery
 }
 
-// history returns the saved events with their sequence numbers, such as "changed 1".
-func (f *fixture) history() (history []string) {
+// history returns the saved events with their sequence numbers, such as "started, changed 1".
+func (f *fixture) history() string {
+	var history []string
 	for _, save := range f.store.Saves() {
 		for _, e := range save.Events {
 			text := string(e.Kind)
@@ -218,15 +219,13 @@ func (f *fixture) history() (history []string) {
 			history = append(history, text)
 		}
 	}
-	return history
+	return strings.Join(history, ", ")
 }
 
 // RoundTrip is the transport to the mediator.
 func (f *fixture) RoundTrip(request *http.Request) (*http.Response, error) {
 	var answer reply
-	var dialTime time.Duration
-	f.set(func() { dialTime = f.dialTime })
-	time.Sleep(dialTime)
+	time.Sleep(f.dialTime)
 	c := call{at: time.Now(), path: request.URL.Path, header: request.Header.Clone()}
 	if trace := httptrace.ContextClientTrace(request.Context()); trace != nil {
 		var conn connection
