@@ -98,7 +98,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	poller := poll.New(polling)
 	subscriber := subscribe.New(subscribe.Config{
 		Registry: registry, Owners: owners, Graph: graphClient, Resources: settings.Resources, Lifetime: settings.Lifetime,
-		Keys: keys.keys, Certificate: currentCertificate(certificates), SetWait: owners.SetWait, ReadNow: poller.ReadNow,
+		Keys: keys.keys, Certificate: currentCertificate(certificates), ReadNow: poller.ReadNow,
 		Records: s.store.Load, SweepInterval: settings.SweepInterval, OnStep: seen.stepped, OnSweep: seen.swept, Log: log,
 	})
 	syncer = deliver.NewSyncer(deliver.SyncConfig{

@@ -1,7 +1,6 @@
 package subscribe_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -26,47 +25,6 @@ func TestWritesStayWithinShare(t *testing.T) {
 			t.Errorf("%d creations in a minute, want 400", len(times))
 		}
 	})
-}
-
-func TestUrgentStepPrecedesExistenceChecks(t *testing.T) {
-	tests := map[string]struct {
-		event  func(f *fixture)
-		within time.Duration // the checks take longer
-	}{
-		"removed subscription": {func(f *fixture) {
-			f.set(func() { delete(f.subscriptions, "sub-1") })
-			f.hint(string(ooo.SubscriptionWasRemoved))
-		}, 2 * time.Second},
-		"renewal that becomes due": {func(f *fixture) {
-			f.edit(func(s *ooo.Subscription) { s.RenewAt = time.Now().Add(5 * time.Second) })
-			f.hint("not listed")
-		}, 7 * time.Second},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			withCovered(t, func(t *testing.T, f *fixture) {
-				f.monitorMany(250)
-				advance(time.Minute)
-				f.takeCalls()
-				f.checkMany(250)
-				advance(time.Millisecond)
-				tt.event(f)
-				advance(tt.within)
-				calls := f.takeCalls()
-				if !strings.Contains(calls, "patch sub-1,") {
-					t.Errorf("calls = %s, want the patch of sub-1 before the last existence checks", calls)
-				}
-				id := f.sub(annID).ID
-				f.set(func() {
-					if f.subscriptions[id].ID == "" {
-						t.Error("Graph has no subscription for the mailbox, want it created again")
-					}
-				})
-				advance(time.Minute)
-				f.expectNoHints()
-			})
-		})
-	}
 }
 
 func TestConcurrencyLimit(t *testing.T) {

@@ -113,9 +113,7 @@ func (s *Subscriber) plan(id ooo.RecordID, want Settings) (step Step, ok bool) {
 	if owned {
 		hints := s.cfg.Registry.Hints(id, ooo.HintSubscription)
 		step = Plan(m, want, hints, now)
-		s.mu.Lock()
-		notified := s.notified[id] != nil
-		s.mu.Unlock()
+		_, notified := s.notified.Load(id)
 		if step.Action != Nothing || notified || carriedOut(hints, m, want, now) {
 			return step, true
 		}

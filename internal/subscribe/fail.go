@@ -71,7 +71,7 @@ func (j *job) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Sub
 	}
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 		if wait = throttled.After; throttled.WholeApp {
-			j.cfg.SetWait(ctx, ooo.SubscriptionWait, wait)
+			j.cfg.Owners.SetWait(ctx, ooo.SubscriptionWait, wait)
 		}
 	}
 	sub.RetryAt = now.Add(wait)

@@ -28,7 +28,7 @@ func TestBackoffIsSavedInRecord(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			withUncovered(t, func(f *fixture) { f.fail = func(string) error { return tt.err } }, func(t *testing.T, f *fixture) {
+			withUncovered(t, func(f *fixture) { f.failBy(always(tt.err)) }, func(t *testing.T, f *fixture) {
 				advance(3 * tt.most)
 				calls, times := f.takeTimedCalls()
 				wantBackoff(t, times, tt.first, tt.most)
@@ -39,12 +39,12 @@ func TestBackoffIsSavedInRecord(t *testing.T) {
 				if s.Failures != len(calls) || s.Error == "" || s.ErrorKind != tt.kind || !s.RetryAt.After(time.Now()) || s.ID != "" {
 					t.Errorf("record = %d failures, %q, %s, next %v, want %d with %s", s.Failures, s.Error, s.ErrorKind, s.RetryAt, len(calls), tt.kind)
 				}
-				if got := f.takeReads(annID); got != 0 {
+				if got := f.takeReads(); got != 0 {
 					t.Errorf("read %d times, want never", got)
 				}
-				f.failWith(noFailure)
+				f.failWith("")
 				advance(tt.most)
-				f.expectLive("sub-1", 1)
+				f.expect("sub-1", 1)
 			})
 		})
 	}
@@ -67,9 +67,9 @@ func wantBackoff(t *testing.T, times []time.Time, first, most time.Duration) {
 }
 
 func TestNewKindOfFailureResetsBackoff(t *testing.T) {
-	withUncovered(t, func(f *fixture) { f.failWith(failOn(ooo.ErrUnavailable, "", 1, 2, 3, 4)) }, func(t *testing.T, f *fixture) {
+	withUncovered(t, func(f *fixture) { f.failBy(always(ooo.ErrUnavailable)) }, func(t *testing.T, f *fixture) {
 		advance(10 * time.Second)
-		f.failWith(failOn(ooo.ErrSubscriptionDenied, "", 1))
+		f.failWith("", ooo.ErrSubscriptionDenied)
 		advance(20 * time.Second)
 		s := f.sub(annID)
 		if wait := time.Until(s.RetryAt); s.ErrorKind != ooo.SubscriptionErrorDenied || s.Failures != 1 || wait > 30*time.Second {
@@ -80,7 +80,7 @@ func TestNewKindOfFailureResetsBackoff(t *testing.T) {
 
 func TestFailedRenewalKeepsSubscriptionLive(t *testing.T) {
 	withCovered(t, func(t *testing.T, f *fixture) {
-		f.failWith(func(string) error { return ooo.ErrRejected }) // waits up to an hour
+		f.failBy(always(ooo.ErrRejected)) // waits up to an hour
 		advance(lifetime - 8*time.Minute)
 		if s := f.sub(annID); s.ID != "sub-1" || s.State != ooo.SubscriptionLive || s.Failures == 0 || s.Error == "" {
 			t.Errorf("record = %s %s after %d failures, want sub-1 live with the error", s.ID, s.State, s.Failures)
@@ -88,9 +88,9 @@ func TestFailedRenewalKeepsSubscriptionLive(t *testing.T) {
 		if got := f.takeCalls(); strings.Contains(got, "create") || strings.Contains(got, "delete") {
 			t.Errorf("calls = %s, want only patches", got)
 		}
-		f.failWith(noFailure)
+		f.failWith("")
 		advance(7 * time.Minute)
-		f.expectLive("sub-1", 0)
+		f.expect("sub-1", 0)
 	})
 }
 
@@ -98,7 +98,7 @@ func TestRetryAfter(t *testing.T) {
 	for name, whole := range map[string]bool{"for this call": false, "for the whole app": true} {
 		t.Run(name, func(t *testing.T) {
 			withUncovered(t, func(f *fixture) {
-				f.failWith(failOn(fmt.Errorf("429: %w", &ooo.Throttled{After: 5 * time.Minute, WholeApp: whole}), "", 1))
+				f.failWith("", fmt.Errorf("429: %w", &ooo.Throttled{After: 5 * time.Minute, WholeApp: whole}))
 			}, func(t *testing.T, f *fixture) {
 				advance(time.Second)
 				bob := idOf("bob")
@@ -130,7 +130,7 @@ func TestWaitOfWholeAppWithinStepIsNoFailure(t *testing.T) {
 		f.maxLifetime = lifetime / 3
 		f.fail = func(string) error {
 			if len(f.calls) == 1 {
-				f.setWait(t.Context(), ooo.SubscriptionWait, 5*time.Minute)
+				f.SetWait(t.Context(), ooo.SubscriptionWait, 5*time.Minute)
 			}
 			return nil
 		}
@@ -146,120 +146,97 @@ func TestWaitOfWholeAppWithinStepIsNoFailure(t *testing.T) {
 			t.Error("the partition counts as busy, want the step ended")
 		}
 		advance(2 * time.Second)
-		f.expectLive("sub-1", 1)
+		f.expect("sub-1", 1)
 	})
 }
 
 func TestLifetimeLimitIsLearned(t *testing.T) {
-	t.Run("creation", func(t *testing.T) {
-		withUncovered(t, func(f *fixture) { f.maxLifetime, f.latency = lifetime/3, time.Second }, func(t *testing.T, f *fixture) {
-			bob, eve := idOf("bob"), idOf("eve")
-			f.monitor(bob, true) // at the same time as Ann's
-			advance(4 * time.Second)
-			f.monitor(eve, true)
-			advance(2 * time.Second)
-			for _, id := range []ooo.RecordID{annID, bob, eve} {
-				s := f.sub(id)
-				if left := time.Until(s.ExpiresAt); s.State != ooo.SubscriptionLive || left > lifetime/3 || left < lifetime/3-2*time.Minute {
-					t.Errorf("record = %s, %q, lifetime %v, want live without a wait for a little under %v", s.State, s.Error, left, lifetime/3)
-				}
+	withUncovered(t, func(f *fixture) { f.maxLifetime, f.latency = lifetime/3, time.Second }, func(t *testing.T, f *fixture) {
+		bob, eve := idOf("bob"), idOf("eve")
+		f.monitor(bob, true) // at the same time as Ann's
+		advance(4 * time.Second)
+		f.monitor(eve, true)
+		advance(2 * time.Second)
+		for _, id := range []ooo.RecordID{annID, bob, eve} {
+			s := f.sub(id)
+			if left := time.Until(s.ExpiresAt); s.State != ooo.SubscriptionLive || left > lifetime/3 || left < lifetime/3-2*time.Minute {
+				t.Errorf("record = %s, %q, lifetime %v, want live without a wait for a little under %v", s.State, s.Error, left, lifetime/3)
 			}
-			if n := strings.Count(f.takeCalls(), "create"); n != 5 {
-				t.Errorf("%d creations, want the two at the same time refused once, the later one accepted", n)
-			}
-		})
-	})
-	t.Run("renewal", func(t *testing.T) {
-		withCovered(t, func(t *testing.T, f *fixture) {
-			f.set(func() { f.maxLifetime = lifetime / 3 })
-			advance(lifetime)
-			if got := f.takeCalls(); !strings.HasPrefix(got, "patch sub-1, patch sub-1") || strings.Contains(got, "create") {
-				t.Errorf("calls = %s, want sub-1 renewed at the second call", got)
-			}
-			f.expectLive("sub-1", 0)
-		})
+		}
+		if n := strings.Count(f.takeCalls(), "create"); n != 5 {
+			t.Errorf("%d creations, want the two at the same time refused once, the later one accepted", n)
+		}
 	})
 }
 
-// loseFirstCreation makes Graph create the first subscription without an answer.
-func (g *fakeGraph) loseFirstCreation() {
-	g.onePerResource = true
-	g.loseAnswer = func(call string) bool { return call == "create" && g.created == 1 }
-}
-
-func TestFirstCreationMeetsFault(t *testing.T) {
-	other := func(fail func(call string) error) func(f *fixture) {
+func TestFirstCreation(t *testing.T) {
+	nothing, resource := func(*fixture) {}, "/users/"+string(annID)+"/events"
+	stop := func(f *fixture) { f.monitor(annID, false) }
+	other := func(kind string, errs ...error) func(f *fixture) {
 		return func(f *fixture) {
-			f.onePerResource, f.fail = true, fail
-			f.addStray("other", "/users/"+string(annID)+"/events")
+			f.onePerResource = true
+			f.addStray("other", resource)
+			f.failWith(kind, errs...)
 		}
 	}
-	gone := func(call string) error {
-		if call == "delete other" {
-			return ooo.ErrSubscriptionGone
+	creations := func(errs ...error) func(f *fixture) { // fail with errs
+		return func(f *fixture) {
+			f.onePerResource = true
+			f.failWith("create", errs...)
 		}
-		return nil
 	}
 	tests := map[string]struct {
 		prepare func(f *fixture)
+		event   func(f *fixture) // after a second
 		within  time.Duration
-		calls   string // empty: not checked
+		calls   string             // empty: not checked
+		id      ooo.SubscriptionID // empty: nothing is left
 	}{
-		"another exists": {other(noFailure), time.Second, "create, delete other, create"},
-		"another exists, and can't be deleted once": {
-			other(failOn(ooo.ErrUnavailable, "delete other", 1)), time.Minute, "create, delete other, create, delete other, create"},
-		"another exists, and is gone until expiry": {other(gone), time.Hour, ""},
-		"created without an answer, then Graph unavailable for two calls": {func(f *fixture) {
-			f.loseFirstCreation()
-			f.fail = failOn(ooo.ErrUnavailable, "", 2, 3)
-		}, time.Minute, "create, create, create, create, patch sub-1"},
-		"neither created nor answered": {func(f *fixture) { f.failWith(failOn(errUnanswered, "", 1)) }, time.Minute, "create, create"},
+		"another exists": {other(""), nothing, 0, "create, delete other, create", "sub-1"},
+		"another exists, and can't be deleted once": {other("delete other", ooo.ErrUnavailable), nothing, time.Minute,
+			"create, delete other, create, delete other, create", "sub-1"},
+		"another exists, and is gone until expiry": {func(f *fixture) {
+			other("")(f)
+			f.failBy(func(call string) error {
+				if call == "delete other" {
+					return ooo.ErrSubscriptionGone
+				}
+				return nil
+			})
+		}, nothing, time.Hour, "", "sub-1"},
+		"created without an answer, then Graph unavailable for two calls": {
+			creations(errAnswerLost, ooo.ErrUnavailable, ooo.ErrUnavailable), nothing, time.Minute,
+			"create, create, create, create, patch sub-1", "sub-1"},
+		"neither created nor answered": {creations(errUnanswered), nothing, time.Minute, "create, create", "sub-1"},
+		"created without an answer, then changed": {creations(errAnswerLost), func(f *fixture) {
+			f.set(func() {
+				changed := f.subscriptions["sub-1"]
+				changed.LifecycleURL = "https://other.example/y"
+				f.subscriptions["sub-1"] = changed
+			})
+		}, time.Minute, "create, create, patch sub-1, delete sub-1, create", "sub-2"},
+
+		"stopped, created without an answer":    {creations(errAnswerLost, errAnswerLost), stop, time.Minute, "", ""},
+		"stopped, neither created nor answered": {creations(errUnanswered), stop, time.Minute, "", ""},
+		"stopped, never answered":               {func(f *fixture) { f.failBy(always(errUnanswered)) }, stop, 5 * time.Minute, "", ""},
+		"stopped during a wait of the whole app, with a stray": {func(f *fixture) {
+			f.SetWait(f.t.Context(), ooo.SubscriptionWait, 62*time.Second) // not a multiple of 5 s, when hints are read
+			f.addStray("stray", "")
+		}, func(f *fixture) {
+			f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray"})
+			stop(f)
+		}, 2 * time.Minute, "delete stray", ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			withUncovered(t, tt.prepare, func(t *testing.T, f *fixture) {
+				advance(time.Second)
+				tt.event(f)
 				advance(tt.within)
 				if got := f.takeCalls(); tt.calls != "" && got != tt.calls {
 					t.Errorf("calls = %s, want %s", got, tt.calls)
 				}
-				f.expectLive("sub-1", 1)
-			})
-		})
-	}
-}
-
-func TestAdoptedSubscriptionThatDiffersIsDeleted(t *testing.T) {
-	withUncovered(t, func(f *fixture) { f.loseFirstCreation() }, func(t *testing.T, f *fixture) {
-		advance(time.Second)
-		f.set(func() {
-			other := f.subscriptions["sub-1"]
-			other.LifecycleURL = "https://other.example/y"
-			f.subscriptions["sub-1"] = other
-		})
-		advance(time.Minute)
-		if got, want := f.takeCalls(), "create, create, patch sub-1, delete sub-1, create"; got != want {
-			t.Errorf("calls = %s, want %s", got, want)
-		}
-		f.expectLive("sub-2", 1)
-	})
-}
-
-func TestUnansweredCreationOfStoppedMailbox(t *testing.T) {
-	for name, prepare := range map[string]func(f *fixture){
-		"created": func(f *fixture) {
-			f.onePerResource, f.loseAnswer = true, func(call string) bool { return call == "create" }
-		},
-		"not created":    func(f *fixture) { f.failWith(failOn(errUnanswered, "", 1)) },
-		"never answered": func(f *fixture) { f.failWith(func(string) error { return errUnanswered }) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			withUncovered(t, prepare, func(t *testing.T, f *fixture) {
-				advance(time.Second)
-				f.monitor(annID, false)
-				advance(5 * time.Minute)
-				if len(f.subscriptions) != 0 || f.store.Record(t, annID) != nil {
-					t.Errorf("%d in Graph, record %+v, want none; calls %s", len(f.subscriptions), f.store.Record(t, annID), f.takeCalls())
-				}
+				f.expect(tt.id, 1)
 			})
 		})
 	}
@@ -284,13 +261,13 @@ func TestNextOwnerAdoptsUnansweredCreation(t *testing.T) {
 		if got := f.takeCalls(); got != "create, create, patch sub-1, patch sub-1" {
 			t.Errorf("calls = %s, want sub-1 adopted after a second create", got)
 		}
-		f.expectLive("sub-1", 1)
+		f.expect("sub-1", 1)
 	})
 }
 
 func TestFailingDeletionOfReplacedDelaysNoRenewal(t *testing.T) {
 	withCovered(t, func(t *testing.T, f *fixture) {
-		f.failWith(func(call string) error {
+		f.failBy(func(call string) error {
 			if _, exists := f.listed()["sub-1"]; call == "delete sub-1" && exists {
 				return ooo.ErrSubscriptionDenied
 			}
@@ -298,11 +275,11 @@ func TestFailingDeletionOfReplacedDelaysNoRenewal(t *testing.T) {
 		})
 		f.dropKey()
 		for range 7 {
-			advance(time.Hour)
+			advance(lifetime / 4)
 			if s := f.sub(annID); s.ID != "sub-2" || !s.ExpiresAt.After(time.Now()) {
 				t.Fatalf("record = %s %s until %v, want sub-2 always live", s.ID, s.State, s.ExpiresAt)
 			}
 		}
-		f.expectLive("sub-2", 1) // after sub-1 has expired
+		f.expect("sub-2", 1) // after sub-1 has expired
 	})
 }

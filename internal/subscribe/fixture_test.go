@@ -14,11 +14,12 @@ import (
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/ownertest"
+	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/subscribe"
 )
 
 const (
-	lifetime = 4 * time.Hour // requested
+	lifetime = time.Hour // requested
 	annID    = ooo.RecordID("8f1c9d2e-0000-4000-8000-000000000001")
 )
 
@@ -37,17 +38,18 @@ type fixture struct {
 	share    float64         // of the budget
 
 	mu    sync.Mutex
-	reads map[ooo.RecordID]int // guarded by mu, as all below
+	reads int                  // of Ann's mailbox, since the last takeReads; guarded by mu, as all below
 	waits map[string]time.Time // that Graph asked for
 	swept []subscribe.SweepResult
+
+	records func() (store.Loaded, error) // of the partition of Ann's mailbox, instead of those in Redis
 }
 
 // inBubble runs test in a bubble; Redis runs outside of it.
 func inBubble(t *testing.T, test func(t *testing.T, f *fixture)) {
 	t.Helper()
 	ownertest.InBubble(t, func(t *testing.T, s *ownertest.Store) {
-		test(t, &fixture{fakeGraph: newGraph(), t: t, store: s, reads: map[ooo.RecordID]int{},
-			waits: map[string]time.Time{}, urls: &want.URLs, share: 1})
+		test(t, &fixture{fakeGraph: newGraph(), t: t, store: s, waits: map[string]time.Time{}, urls: &want.URLs, share: 1})
 	})
 }
 
@@ -60,7 +62,7 @@ func (f *fixture) Wait(name string) time.Duration {
 	return max(time.Until(f.waits[name]), 0)
 }
 
-func (f *fixture) setWait(_ context.Context, name string, wait time.Duration) {
+func (f *fixture) SetWait(_ context.Context, name string, wait time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waits[name] = time.Now().Add(wait)
@@ -75,14 +77,22 @@ func (f *fixture) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscrib
 		Registry: f.registry.Registry, Owners: f, Graph: f, Resources: []string{events}, Lifetime: lifetime, SweepInterval: 100_000 * time.Hour,
 		Keys:        func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
 		Certificate: func() (ooo.Certificate, error) { return ooo.Certificate{}, nil },
-		SetWait:     f.setWait,
 		ReadNow: func(id ooo.RecordID, source ooo.Source) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.reads[id]++
+			if id == annID {
+				f.reads++
+			}
 		},
-		Records: f.store.Load,
-		OnStep:  func(subscribe.Step, error) {},
+		Records: func(ctx context.Context, p int) (loaded store.Loaded, err error) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if f.records != nil && p == annID.Partition() {
+				return f.records()
+			}
+			return f.store.Load(ctx, p)
+		},
+		OnStep: func(subscribe.Step, error) {},
 		OnSweep: func(result subscribe.SweepResult) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -155,12 +165,11 @@ func (f *fixture) sub(id ooo.RecordID) ooo.Subscription {
 	return ooo.Subscription{}
 }
 
-// takeReads returns the number of reads of a mailbox since the last call.
-func (f *fixture) takeReads(id ooo.RecordID) int {
+// takeReads returns the number of reads of Ann's mailbox since the last call.
+func (f *fixture) takeReads() (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := f.reads[id]
-	delete(f.reads, id)
+	n, f.reads = f.reads, 0
 	return n
 }
 
@@ -169,7 +178,7 @@ func withCovered(t *testing.T, test func(t *testing.T, f *fixture), edits ...fun
 	t.Helper()
 	withUncovered(t, func(*fixture) {}, func(t *testing.T, f *fixture) {
 		advance(time.Second)
-		if got := f.takeCalls(); got != "create" || f.takeReads(annID) != 1 {
+		if got := f.takeCalls(); got != "create" || f.takeReads() != 1 {
 			t.Fatalf("first calls = %s, want create and a read", got)
 		}
 		test(t, f)
@@ -195,26 +204,34 @@ func advance(d time.Duration) {
 	synctest.Wait()
 }
 
-// expectLive checks that Ann's mailbox is covered by exactly the subscription id without a
-// failure, was read this often, and has no hints left.
-func (f *fixture) expectLive(id ooo.SubscriptionID, reads int) {
+// expect checks that Ann's mailbox is covered by exactly the subscription id without a failure,
+// was read this often, and has no hints left. With an empty id it checks that nothing is left.
+func (f *fixture) expect(id ooo.SubscriptionID, reads int) {
 	f.t.Helper()
+	f.expectNoHints()
+	if id == "" {
+		left := 0
+		f.set(func() { left = len(f.subscriptions) })
+		if m := f.store.Record(f.t, annID); m != nil || left != 0 {
+			f.t.Errorf("record = %+v with %d subscriptions in Graph, want none", m, left)
+		}
+		return
+	}
 	s := f.sub(annID)
 	if s.ID != id || s.State != ooo.SubscriptionLive || s.Failures != 0 || s.Error != "" || s.Replaces != "" {
 		f.t.Errorf("record = %+v, want %s live without an error", s, id)
 	}
-	if got := f.takeReads(annID); got != reads {
+	if got := f.takeReads(); got != reads {
 		f.t.Errorf("read %d times, want %d", got, reads)
 	}
 	f.set(func() {
 		if user, ok := rotated.Verify(f.clientStates[id]); !ok || user != annID.ObjectID() {
 			f.t.Errorf("clientState of %s is not valid for the mailbox", id)
 		}
-		if len(f.listed()) != 1 {
-			f.t.Errorf("%d subscriptions in Graph, want 1", len(f.listed()))
+		if n := len(f.listed()); n != 1 {
+			f.t.Errorf("%d subscriptions in Graph, want 1", n)
 		}
 	})
-	f.expectNoHints()
 }
 
 func (f *fixture) expectNoHints() {

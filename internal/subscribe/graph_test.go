@@ -20,10 +20,9 @@ type fakeGraph struct {
 	graphMu        sync.Mutex
 	subscriptions  map[ooo.SubscriptionID]ooo.GraphSubscription // guarded by graphMu, as all below
 	clientStates   map[ooo.SubscriptionID]string
-	requests       []ooo.SubscriptionRequest // to create
-	lastPatch      ooo.SubscriptionRequest
-	calls          []string    // such as "create", "patch sub-1"
-	callTimes      []time.Time // when each call ended
+	requests       []ooo.SubscriptionRequest // to create or patch
+	calls          []string                  // such as "create", "patch sub-1"
+	callTimes      []time.Time               // when each call ended
 	created        int
 	onePerResource bool          // refuse a second subscription with 409
 	maxLifetime    time.Duration // refuse longer lifetimes; 0: no limit
@@ -31,8 +30,7 @@ type fakeGraph struct {
 	latency        time.Duration
 	inFlight, peak int
 	fail           func(call string) error
-	loseAnswer     func(call string) bool // carry the call out, but don't answer
-	pages          []page                 // instead of the real list
+	pages          []page // of the next list, instead of the real one
 }
 
 // page is an answer to a list request.
@@ -42,8 +40,8 @@ type page struct {
 }
 
 func newGraph() *fakeGraph {
-	return &fakeGraph{subscriptions: map[ooo.SubscriptionID]ooo.GraphSubscription{}, clientStates: map[ooo.SubscriptionID]string{},
-		fail: noFailure, loseAnswer: func(string) bool { return false }}
+	return &fakeGraph{subscriptions: map[ooo.SubscriptionID]ooo.GraphSubscription{},
+		clientStates: map[ooo.SubscriptionID]string{}, fail: always(nil)}
 }
 
 func (g *fakeGraph) set(change func()) {
@@ -70,24 +68,26 @@ func (g *fakeGraph) takeTimedCalls() (calls []string, times []time.Time) {
 // loseAll makes Graph lose all subscriptions without a notification.
 func (g *fakeGraph) loseAll() { g.set(func() { clear(g.subscriptions) }) }
 
-func noFailure(string) error { return nil }
+// The errors of calls that get no answer. Graph carries out those with errAnswerLost.
+var (
+	errUnanswered = errors.Join(ooo.ErrUnavailable, ooo.ErrNoAnswer)
+	errAnswerLost = errors.New("the answer is lost")
+)
 
-// failWith makes calls fail as fail says from now on.
-func (g *fakeGraph) failWith(fail func(call string) error) { g.set(func() { g.fail = fail }) }
+// failBy makes calls fail as fail says from now on.
+func (g *fakeGraph) failBy(fail func(call string) error) { g.set(func() { g.fail = fail }) }
 
-// failOn returns a function for failWith. Of the calls of a kind, or of all calls if that is
-// empty, those with these numbers fail.
-func failOn(err error, kind string, numbers ...int) func(call string) error {
-	n := 0
-	return func(call string) error {
-		if kind != "" && call != kind {
-			return nil
+func always(err error) func(call string) error { return func(string) error { return err } }
+
+// failWith makes the next calls of a kind, or all next calls if that is empty, fail with errs
+// in this order; nil lets a call succeed.
+func (g *fakeGraph) failWith(kind string, errs ...error) {
+	g.failBy(func(call string) (err error) {
+		if len(errs) > 0 && (kind == "" || kind == call) {
+			err, errs = errs[0], errs[1:]
 		}
-		if n++; slices.Contains(numbers, n) {
-			return err
-		}
-		return nil
-	}
+		return err
+	})
 }
 
 // addStray adds a subscription that is in no record.
@@ -99,8 +99,6 @@ func (g *fakeGraph) addStray(id ooo.SubscriptionID, resource string, edits ...fu
 	}
 	g.set(func() { g.subscriptions[id] = s })
 }
-
-var errUnanswered = errors.Join(ooo.ErrUnavailable, ooo.ErrNoAnswer)
 
 // listed returns the subscriptions that have not expired. The caller must hold graphMu.
 func (g *fakeGraph) listed() map[ooo.SubscriptionID]ooo.GraphSubscription {
@@ -121,11 +119,12 @@ func (g *fakeGraph) call(ctx context.Context, call string, do func() (ooo.GraphS
 	defer g.graphMu.Unlock()
 	g.inFlight--
 	g.calls, g.callTimes = append(g.calls, call), append(g.callTimes, time.Now())
-	if err := g.fail(call); err != nil {
-		return ooo.GraphSubscription{}, err
+	failure := g.fail(call)
+	if failure != nil && !errors.Is(failure, errAnswerLost) {
+		return ooo.GraphSubscription{}, failure
 	}
 	s, err := do()
-	if err == nil && (g.loseAnswer(call) || ctx.Err() != nil) {
+	if err == nil && (failure != nil || ctx.Err() != nil) {
 		return ooo.GraphSubscription{}, errUnanswered
 	}
 	return s, err
@@ -162,7 +161,7 @@ func (g *fakeGraph) CreateSubscription(ctx context.Context, r ooo.SubscriptionRe
 }
 
 func (g *fakeGraph) PatchSubscription(ctx context.Context, id ooo.SubscriptionID, p ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
-	g.set(func() { g.lastPatch = p })
+	g.set(func() { g.requests = append(g.requests, p) })
 	return g.call(ctx, "patch "+string(id), func() (s ooo.GraphSubscription, err error) {
 		s, ok := g.listed()[id]
 		if !ok {
@@ -190,33 +189,27 @@ func (g *fakeGraph) DeleteSubscription(ctx context.Context, id ooo.SubscriptionI
 	return err
 }
 
-// SubscriptionPages returns pages of a hundred. After an error it continues with the next
-// page.
+// SubscriptionPages returns one page, unless pages are set. After an error it continues with
+// the next page.
 func (g *fakeGraph) SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.GraphSubscription, error] {
-	var pages []page
 	g.set(func() {
-		if pages = g.pages; pages != nil {
-			return
-		}
-		for ids := range slices.Chunk(slices.Sorted(maps.Keys(g.subscriptions)), 100) {
-			pages = append(pages, page{ids: ids})
-		}
-		if len(pages) == 0 {
-			pages = []page{{}}
+		if len(g.pages) == 0 {
+			g.pages = []page{{ids: slices.Sorted(maps.Keys(g.subscriptions))}}
 		}
 	})
 	return func(yield func([]ooo.GraphSubscription, error) bool) {
-		for _, p := range pages {
+		for more := true; more; {
 			var found []ooo.GraphSubscription
 			_, err := g.call(ctx, "list", func() (s ooo.GraphSubscription, err error) {
+				p := g.pages[0]
+				g.pages = g.pages[1:]
+				more = len(g.pages) > 0
 				for _, id := range p.ids {
 					found = append(found, g.subscriptions[id])
 				}
 				return s, p.err
 			})
-			if !yield(found, err) {
-				return
-			}
+			more = yield(found, err) && more
 		}
 	}
 }

@@ -22,12 +22,7 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 	case h.Kind == ooo.HintSubscription, h.Kind == ooo.HintStray:
 		s.planNow(h.ID)
 	case h.Kind == ooo.HintRead && s.notifiedOutdated(h):
-		s.mu.Lock()
-		if s.notified[h.ID] == nil {
-			s.notified[h.ID] = map[string]time.Time{}
-		}
-		s.notified[h.ID][h.ResourceTag] = h.At
-		s.mu.Unlock()
+		s.notified.Store(h.ID, h)
 		s.planNow(h.ID)
 	}
 }
@@ -41,33 +36,32 @@ func (s *Subscriber) notifiedOutdated(h ooo.Hint) bool {
 	})
 }
 
-// needsCheck reports whether a hint asks if sub still exists, and Graph has not renewed
-// sub since.
-func needsCheck(sub ooo.Subscription, hints []ooo.Hint, now time.Time) bool {
-	return slices.ContainsFunc(hints, func(h ooo.Hint) bool {
+// checkReason returns why hints ask whether sub still exists: RemovalAnnounced or
+// ExistenceCheck. It returns UpToDate if Graph has renewed sub since.
+func checkReason(sub ooo.Subscription, hints []ooo.Hint, now time.Time) Reason {
+	reason := UpToDate
+	for _, h := range hints {
 		seen := now.Add(-now.Sub(h.SeenAt)) // by the present wall clock, which may have been set since
 		if h.Subject == string(ooo.ReauthorizationRequired) && sub.RenewedAt.After(sub.CreatedAt) {
 			seen = seen.Add(-reauthorizeInterval)
 		}
-		return sub.RenewedAt.Before(seen)
-	})
-}
-
-// removals returns the hints that come from Graph's announcement of a removal.
-func removals(hints []ooo.Hint) (removals []ooo.Hint) {
-	for _, h := range hints {
-		if h.Subject == string(ooo.SubscriptionWasRemoved) {
-			removals = append(removals, h)
+		switch {
+		case !sub.RenewedAt.Before(seen):
+		case h.Subject == string(ooo.SubscriptionWasRemoved):
+			return RemovalAnnounced
+		default:
+			reason = ExistenceCheck
 		}
 	}
-	return removals
+	return reason
 }
 
 // carriedOut reports whether there are hints and none of them needs a call to Graph any
 // more.
 func carriedOut(hints []ooo.Hint, m *ooo.Mailbox, want Settings, now time.Time) bool {
 	return len(hints) > 0 && !slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
-		return sub.State == ooo.SubscriptionLive && slices.Contains(want.Resources, sub.Resource) && needsCheck(sub, hints, now)
+		return sub.State == ooo.SubscriptionLive && slices.Contains(want.Resources, sub.Resource) &&
+			checkReason(sub, hints, now) != UpToDate
 	})
 }
 
@@ -75,15 +69,12 @@ func carriedOut(hints []ooo.Hint, m *ooo.Mailbox, want Settings, now time.Time) 
 // a record without addresses and subscriptions.
 func (j *job) save(change func(d *mailbox.Draft)) error {
 	hints := j.cfg.Registry.Hints(j.id, ooo.HintSubscription)
-	j.mu.Lock()
-	notified := j.notified[j.id]
-	delete(j.notified, j.id)
-	j.mu.Unlock()
+	notified, _ := j.notified.LoadAndDelete(j.id)
 	_, err := j.cfg.Registry.Update(j.id, func(d *mailbox.Draft) error {
 		change(d)
 		for i := range d.Subscriptions {
-			if at, ok := notified[ooo.ResourceTag(d.Subscriptions[i].Resource)]; ok {
-				d.Subscriptions[i].NotifiedAt = at
+			if h, ok := notified.(ooo.Hint); ok && ooo.ResourceTag(d.Subscriptions[i].Resource) == h.ResourceTag {
+				d.Subscriptions[i].NotifiedAt = h.At
 			}
 		}
 		if carriedOut(hints, d.Mailbox, j.want, time.Now()) {

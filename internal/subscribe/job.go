@@ -72,17 +72,11 @@ func (j *job) run(ctx context.Context) {
 // putSubscription puts a subscription into a record, sorted by resource, or removes one
 // without a state.
 func putSubscription(d *mailbox.Draft, sub ooo.Subscription) {
-	at, found := slices.BinarySearchFunc(d.Subscriptions, sub.Resource, func(s ooo.Subscription, resource string) int {
-		return strings.Compare(s.Resource, resource)
-	})
-	switch {
-	case found && sub.State == "":
-		d.Subscriptions = slices.Delete(d.Subscriptions, at, at+1)
-	case found:
-		d.Subscriptions[at] = sub
-	default:
-		d.Subscriptions = slices.Insert(d.Subscriptions, at, sub)
+	d.Subscriptions = slices.DeleteFunc(d.Subscriptions, func(s ooo.Subscription) bool { return s.Resource == sub.Resource })
+	if sub.State != "" {
+		d.Subscriptions = append(d.Subscriptions, sub)
 	}
+	slices.SortFunc(d.Subscriptions, func(a, b ooo.Subscription) int { return strings.Compare(a.Resource, b.Resource) })
 }
 
 // create saves that a subscription is being created and then creates it. The subscription
@@ -105,7 +99,10 @@ func (j *job) create(ctx context.Context, before ooo.Subscription) (ooo.Subscrip
 	case !ok || duplicate.ID == "":
 		return sub, err
 	case j.adoptable(before, duplicate.ID):
-		return adopt(before, duplicate.ID), nil
+		// The renewal, which is due at once, shows whether it is the one that was requested.
+		before.ID = duplicate.ID
+		clearFailure(&before)
+		return before, nil
 	}
 	// Graph accepts no second subscription to the resource and this one is not as wanted,
 	// so it is deleted first. The read that follows covers the gap.
@@ -125,14 +122,6 @@ func (j *job) adoptable(recorded ooo.Subscription, id ooo.SubscriptionID) bool {
 	return recorded.State == ooo.SubscriptionCreating && recorded.ID == "" && recorded.Replaces != id &&
 		recorded.NotificationURL == j.want.Notification && recorded.LifecycleURL == j.want.Lifecycle &&
 		recorded.CertificateID == j.want.Certificate.ID && j.want.Keys.Accepts(recorded.KeyTag)
-}
-
-// adopt gives a recorded subscription the id that Graph named. Its renewal, which is due
-// at once, shows whether it is the subscription that was requested.
-func adopt(recorded ooo.Subscription, id ooo.SubscriptionID) ooo.Subscription {
-	recorded.ID = id
-	clearFailure(&recorded)
-	return recorded
 }
 
 // post creates the subscription at Graph.

@@ -79,23 +79,40 @@ type Step struct {
 // stays covered. Steps in bulk come last, so that the check of one subscription does not
 // delay the renewal of another.
 func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
-	last := Step{Action: Nothing, Reason: UpToDate}
-	if m.ID.Unresolved() {
-		return last
+	first := Step{Action: Nothing, Reason: UpToDate}
+	for _, step := range steps(m, want, hints, now) {
+		if step.Action != Nothing && !step.inBulk(now) {
+			return step
+		}
+		next := first.Next
+		if next.IsZero() || !step.Next.IsZero() && step.Next.Before(next) {
+			next = step.Next
+		}
+		if first.Action == Nothing {
+			first = step
+		}
+		first.Next = next
 	}
+	return first
+}
+
+// steps returns what each subscription of m needs, and each missing one.
+func steps(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) (steps []Step) {
 	monitored, covered := len(m.Addresses) > 0, true
-	if monitored && want.Notification != "" {
+	switch {
+	case m.ID.Unresolved():
+		return nil
+	case !monitored && len(m.Subscriptions) == 0:
+		return []Step{{Action: RemoveRecord, Reason: NotMonitored}}
+	case monitored && want.Notification != "":
 		for _, resource := range want.Resources {
 			s := find(m, resource)
 			step := planCover(s, want, hints, now)
-			switch {
-			case step.inBulk(now):
+			if step.inBulk(now) {
 				step.Next = s.RenewAt
-			case step.Action != Nothing:
-				return step
 			}
+			steps = append(steps, step)
 			covered = covered && s.State == ooo.SubscriptionLive && s.ExpiresAt.After(now)
-			last = merge(last, step)
 		}
 	}
 	for _, s := range m.Subscriptions {
@@ -109,16 +126,9 @@ func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
 		case !covered && s.State == ooo.SubscriptionLive && s.ExpiresAt.After(now):
 			continue // until the subscriptions that take its place exist
 		}
-		step := planRemoval(s, want, reason, now)
-		if step.Action != Nothing && !step.inBulk(now) {
-			return step
-		}
-		last = merge(last, step)
+		steps = append(steps, planRemoval(s, want, reason, now))
 	}
-	if !monitored && len(m.Subscriptions) == 0 {
-		return Step{Action: RemoveRecord, Reason: NotMonitored}
-	}
-	return last
+	return steps
 }
 
 // find returns the subscription of m to a resource, or a new one if there is none.
@@ -129,22 +139,6 @@ func find(m *ooo.Mailbox, resource string) ooo.Subscription {
 		}
 	}
 	return ooo.Subscription{Resource: resource}
-}
-
-// merge returns the first of two steps that is not Nothing, with the earlier next plan. If
-// both are Nothing, it returns the one with the earlier next plan.
-func merge(a, b Step) Step {
-	earlier := a
-	if a.Next.IsZero() || !b.Next.IsZero() && b.Next.Before(a.Next) {
-		earlier = b
-	}
-	for _, step := range []Step{a, b} {
-		if step.Action != Nothing {
-			step.Next = earlier.Next
-			return step
-		}
-	}
-	return earlier
 }
 
 // maxSearches is how often a creation that was not answered may fail until Graph names the
@@ -170,7 +164,7 @@ func planRemoval(s ooo.Subscription, want Settings, reason Reason, now time.Time
 
 // planCover plans what the subscription to a wanted resource needs.
 func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Time) Step {
-	emergency := !now.Before(after(s, emergencyPart))
+	emergency, check := !now.Before(after(s, emergencyPart)), checkReason(s, hints, now)
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
 	waiting := s.RetryAt.After(now)
 	if s.ErrorKind == ooo.SubscriptionErrorHandshake && s.ID == "" && s.NotificationURL != want.Notification {
@@ -193,10 +187,8 @@ func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Tim
 		return step(Create, Expired)
 	case s.NotificationURL != want.Notification:
 		return step(Renew, URLChanged)
-	case needsCheck(s, removals(hints), now) && s.RenewAt.After(now): // otherwise the renewal checks it
-		return step(Renew, RemovalAnnounced)
-	case needsCheck(s, hints, now) && s.RenewAt.After(now):
-		return step(Renew, ExistenceCheck)
+	case check != UpToDate && s.RenewAt.After(now): // otherwise the renewal checks it
+		return step(Renew, check)
 	case !want.Keys.Accepts(s.KeyTag):
 		return step(Replace, KeyDropped)
 	case (s.CertificateID == "") != (want.Certificate.ID == "") && !emergency:

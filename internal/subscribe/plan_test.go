@@ -147,28 +147,32 @@ func TestPlan(t *testing.T) {
 }
 
 func TestPlanWithHint(t *testing.T) {
+	never, retry, renewal := time.Time{}, now.Add(time.Second), now.Add(24*time.Hour)
 	removed := string(ooo.SubscriptionWasRemoved)
 	tests := map[string]struct {
 		sub     ooo.Subscription
 		seen    time.Duration // from the last renewal to the hint
 		subject string
 		want    subscribe.Reason
+		next    time.Time
 	}{
-		"renewed before the hint":    {live(), time.Second, "", subscribe.ExistenceCheck},
-		"renewed at the same time":   {live(), 0, "", subscribe.UpToDate},
-		"renewed after the hint":     {live(), -time.Second, "", subscribe.UpToDate},
-		"renewed before the removal": {live(), time.Second, removed, subscribe.RemovalAnnounced},
-		"renewed after the removal":  {live(), -time.Second, removed, subscribe.UpToDate},
-		"waiting":                    {live(func(s *ooo.Subscription) { s.RetryAt = now.Add(time.Second) }), time.Second, removed, subscribe.Waiting},
-		"expired":                    {live(func(s *ooo.Subscription) { s.ExpiresAt = now }), time.Second, removed, subscribe.Expired},
-		"adopted":                    {live(func(s *ooo.Subscription) { s.State = ooo.SubscriptionCreating }), time.Second, removed, subscribe.CreationUnanswered},
+		"renewed before the hint":    {live(), time.Second, "", subscribe.ExistenceCheck, renewal},
+		"renewed at the same time":   {live(), 0, "", subscribe.UpToDate, renewal},
+		"renewed after the hint":     {live(), -time.Second, "", subscribe.UpToDate, renewal},
+		"renewed before the removal": {live(), time.Second, removed, subscribe.RemovalAnnounced, never}, // not in bulk
+		"renewed after the removal":  {live(), -time.Second, removed, subscribe.UpToDate, renewal},
+		"waiting":                    {live(func(s *ooo.Subscription) { s.RetryAt = retry }), time.Second, removed, subscribe.Waiting, retry},
+		"renewal due":                {live(func(s *ooo.Subscription) { s.RenewAt = now }), time.Second, "", subscribe.RenewalDue, never},
+		"expired":                    {live(func(s *ooo.Subscription) { s.ExpiresAt = now }), time.Second, removed, subscribe.Expired, never},
+		"adopted":                    {live(func(s *ooo.Subscription) { s.State = ooo.SubscriptionCreating }), time.Second, removed, subscribe.CreationUnanswered, never},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			seen := tt.sub.RenewedAt.Add(tt.seen)
 			hints := []ooo.Hint{{SeenAt: seen}, {SeenAt: seen, Subject: tt.subject}}
-			if got := subscribe.Plan(monitored(tt.sub), want, hints, now); got.Reason != tt.want {
-				t.Errorf("Plan = %s (%s), want %s", got.Action, got.Reason, tt.want)
+			got := subscribe.Plan(monitored(tt.sub), want, hints, now)
+			if got.Reason != tt.want || !got.Next.Equal(tt.next) {
+				t.Errorf("Plan = %s (%s) next %v, want %s next %v", got.Action, got.Reason, got.Next, tt.want, tt.next)
 			}
 		})
 	}

@@ -1,10 +1,9 @@
 package subscribe
 
 import (
-	"maps"
 	"net/url"
+	"path"
 	"regexp"
-	"slices"
 	"strings"
 
 	"outlook-monitor/internal/ooo"
@@ -21,23 +20,16 @@ var selected = map[string]string{
 // resourceOf returns the resource to request from Graph.
 func resourceOf(template string, id ooo.ObjectID, withData bool) string {
 	resource := ooo.ResourcePath(template, id)
-	path, query, _ := strings.Cut(resource, "?")
-	properties := selected[kindOf(path)]
+	kind, query, _ := strings.Cut(strings.ToLower(resource), "?")
+	properties := selected[path.Base(kind)]
+	options, _ := url.ParseQuery(query) // the valid part, despite an error
 	switch {
-	case !withData || properties == "" || slices.Contains(queryOptions(query), "$select"):
+	case !withData || properties == "" || options.Has("$select"):
 		return resource
 	case query != "":
 		return resource + "&$select=" + properties
 	}
-	return path + "?$select=" + properties
-}
-
-func kindOf(path string) string { return strings.ToLower(path[strings.LastIndexByte(path, '/')+1:]) }
-
-// queryOptions returns the names of the options in a query, in lower case.
-func queryOptions(query string) []string {
-	values, _ := url.ParseQuery(strings.ToLower(query)) // the valid part, despite an error
-	return slices.Sorted(maps.Keys(values))
+	return strings.TrimSuffix(resource, "?") + "?$select=" + properties
 }
 
 // userResource matches a user's resource as Graph spells it, with the object id.

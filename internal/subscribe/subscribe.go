@@ -55,6 +55,8 @@ type Ownership interface {
 	Share() float64                 // of the budget for writes
 	OwnsPartition0() bool           // whether this replica owns partition 0, and so sweeps
 	Wait(name string) time.Duration // the rest of a wait that Graph asked of all replicas
+	// SetWait makes all replicas wait.
+	SetWait(ctx context.Context, name string, wait time.Duration)
 }
 
 // Config configures a [Subscriber]. All of it is required.
@@ -69,8 +71,6 @@ type Config struct {
 	Keys func(ctx context.Context) (ooo.ClientStateKeys, error)
 	// Certificate returns what encrypts resource data; zero: no resource data.
 	Certificate func() (ooo.Certificate, error)
-	// SetWait makes all replicas wait, by [ooo.SubscriptionWait].
-	SetWait func(ctx context.Context, name string, wait time.Duration)
 	// ReadNow schedules a read of a mailbox.
 	ReadNow func(id ooo.RecordID, source ooo.Source)
 	// Records returns the records of any partition.
@@ -93,10 +93,10 @@ type Subscriber struct {
 	urls     atomic.Pointer[URLs]     // nil: not known yet, no step starts
 	want     atomic.Pointer[Settings] // as last read; nil: not known yet
 	inFlight sync.Map                 // the mailboxes with a step in flight, by id
+	notified sync.Map                 // the last notification of a mailbox, by id, until its time is saved
 
-	mu       sync.Mutex
-	lifetime time.Duration                         // to request: Lifetime, or Graph's limit if that is less; guarded by mu, as all below
-	notified map[ooo.RecordID]map[string]time.Time // by resource tag: times of last notifications that are not saved yet
+	mu       sync.Mutex    // also held while Refresh brings the queues up to date
+	lifetime time.Duration // to request: Lifetime, or Graph's limit if that is less; guarded by mu
 }
 
 // New returns a subscriber that is ready to Run. It starts no step before
@@ -104,7 +104,7 @@ type Subscriber struct {
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
 		cfg: cfg, queue: schedule.New[ooo.RecordID](), calls: schedule.New[ooo.RecordID](), bulk: schedule.New[ooo.RecordID](),
-		writes: rate.NewLimiter(writeRate, writeBurst), lifetime: cfg.Lifetime, notified: map[ooo.RecordID]map[string]time.Time{},
+		writes: rate.NewLimiter(writeRate, writeBurst), lifetime: cfg.Lifetime,
 	}
 }
 
@@ -144,7 +144,7 @@ func (s *Subscriber) Refresh(id ooo.RecordID) {
 		for _, queue := range s.queues() {
 			queue.Remove(id)
 		}
-		delete(s.notified, id)
+		s.notified.Delete(id)
 	}
 	s.planNow(id) // even without a record it may have strays
 }

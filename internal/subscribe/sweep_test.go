@@ -1,7 +1,6 @@
 package subscribe_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,8 +12,8 @@ import (
 	"outlook-monitor/internal/subscribe"
 )
 
-// sweepHourly makes the first sweep begin after 3 to 6 minutes.
-func sweepHourly(cfg *subscribe.Config) { cfg.SweepInterval = time.Hour }
+// sweepOften makes sweeps begin after 1 to 2 minutes, and then every 16 to 20 minutes.
+func sweepOften(cfg *subscribe.Config) { cfg.SweepInterval = 20 * time.Minute }
 
 func TestSweep(t *testing.T) {
 	stray := func(resource string, edits ...func(*ooo.GraphSubscription)) func(f *fixture) {
@@ -26,6 +25,14 @@ func TestSweep(t *testing.T) {
 	listing := func(pages ...page) func(f *fixture) {
 		return func(f *fixture) { f.set(func() { f.pages = pages }) }
 	}
+	records := func(loaded store.Loaded, err error) func(f *fixture) {
+		return func(f *fixture) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.records = func() (store.Loaded, error) { return loaded, err }
+		}
+	}
+	failed := page{err: ooo.ErrUnavailable}
 	throttled := page{err: &ooo.Throttled{After: 7 * time.Minute}}
 	known := page{ids: []ooo.SubscriptionID{"sub-1"}}
 	broken := page{err: fmt.Errorf("%w: Graph repeats a page", ooo.ErrUnavailable)}
@@ -36,10 +43,11 @@ func TestSweep(t *testing.T) {
 		calls   string // after the list
 		id      ooo.SubscriptionID
 	}{
-		"subscription gone":       {func(f *fixture) { f.loseAll() }, result{Lost: 1}, "patch sub-1, create", "sub-2"},
-		"empty list":              {listing(page{}), result{Lost: 1}, "patch sub-1", "sub-1"},
-		"sixty empty pages":       {listing(append(make([]page, 60), known)...), result{Known: 1}, "", "sub-1"},
-		"throttled between pages": {listing(page{}, throttled, known), result{Known: 1}, "", "sub-1"},
+		"subscription gone": {func(f *fixture) { f.loseAll() }, result{Lost: 1}, "patch sub-1, create", "sub-2"},
+		"empty list":        {listing(page{}), result{Lost: 1}, "patch sub-1", "sub-1"},
+		"sixty empty pages": {listing(append(make([]page, 60), known)...), result{Known: 1}, "", "sub-1"},
+		"failures between pages": {listing(known, failed, failed, throttled, page{}, failed, failed, page{}),
+			result{Known: 1}, "", "sub-1"},
 		"incomplete list": {func(f *fixture) {
 			f.addStray("stray", nobody)
 			listing(page{ids: []ooo.SubscriptionID{"stray"}}, broken)(f)
@@ -48,12 +56,16 @@ func TestSweep(t *testing.T) {
 		"stray without a mailbox": {stray("/communications/x"), result{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
 		"stray of another URL":    {stray(nobody, otherURL), result{Known: 1, Foreign: 1}, "", "sub-1"},
 		"expired stray":           {stray(nobody, expired), result{Known: 1}, "", "sub-1"},
+		"first list fails":        {listing(failed, failed, failed, failed, failed, known), result{Known: 1}, "", "sub-1"},
+		"unreadable partition":    {records(store.Loaded{}, ooo.ErrUnavailable), result{}, "", "sub-1"},
+		"unreadable record": {records(store.Loaded{Damaged: map[ooo.RecordID]error{annID: store.ErrDamaged}}, nil),
+			result{}, "", "sub-1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			withCovered(t, func(t *testing.T, f *fixture) {
 				tt.prepare(f)
-				advance(30 * time.Minute)
+				advance(15 * time.Minute)
 				calls := slices.DeleteFunc(strings.Split(f.takeCalls(), ", "), func(call string) bool { return call == "list" })
 				if got := strings.Join(calls, ", "); got != tt.calls {
 					t.Errorf("calls besides list = %q, want %q", got, tt.calls)
@@ -65,7 +77,7 @@ func TestSweep(t *testing.T) {
 					t.Errorf("record = %s %s, want %s live", s.ID, s.State, tt.id)
 				}
 				f.expectNoHints()
-			}, sweepHourly)
+			}, sweepOften)
 		})
 	}
 }
@@ -77,98 +89,71 @@ func TestFailedStrayDeletionIsLeftToNextSweep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withCovered(t, func(t *testing.T, f *fixture) {
 				f.addStray("stray", "/users/nobody/events", func(s *ooo.GraphSubscription) { s.ExpiresAt = time.Now().Add(lifetime) })
-				f.failWith(failOn(err, "delete stray", 1))
-				advance(7 * time.Minute)
+				f.failWith("delete stray", err)
+				advance(3 * time.Minute)
 				if waits := f.Wait(ooo.SubscriptionWait) > 0; waits != (name == "throttled") {
 					t.Errorf("a wait of the whole app is running: %t", waits)
 				}
-				advance(30 * time.Minute)
+				advance(10 * time.Minute)
 				if got := f.takeCalls(); got != "list, delete stray" {
 					t.Errorf("calls after the first sweep = %s, want one deletion", got)
 				}
 				f.expectNoHints()
-				advance(time.Hour)
+				advance(15 * time.Minute)
 				if got := f.takeCalls(); got != "list, delete stray" {
 					t.Errorf("calls after the second sweep = %s, want another deletion", got)
 				}
-				f.expectLive("sub-1", 0)
-			}, sweepHourly)
+				f.expect("sub-1", 0)
+			}, sweepOften)
 		})
 	}
-}
-
-// The earlier owner died while it was replacing sub-0.
-func TestStrayThatIsBeingReplacedStays(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture) {
-		f.store.Put(t, monitored(live(func(s *ooo.Subscription) {
-			s.ID, s.State, s.Replaces = "", ooo.SubscriptionCreating, "sub-0"
-		})))
-		f.fail = func(string) error { return errUnanswered }
-		_, stop := f.start()
-		defer stop()
-		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "sub-0"})
-		advance(time.Minute)
-		if got := f.takeCalls(); got == "" || strings.Contains(got, "delete") {
-			t.Errorf("calls = %s, want only create", got)
-		}
-	})
-}
-
-// A wait of the whole app delays all calls until the mailbox has no record any more.
-func TestStrayOfStoppedMailboxIsDeleted(t *testing.T) {
-	withUncovered(t, func(f *fixture) {
-		f.setWait(t.Context(), ooo.SubscriptionWait, 62*time.Second) // not a multiple of 5 s, when hints are read
-		f.addStray("stray", "")
-	}, func(t *testing.T, f *fixture) {
-		f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray"})
-		advance(time.Second)
-		f.monitor(annID, false)
-		advance(2 * time.Minute)
-		if got := f.takeCalls(); got != "delete stray" {
-			t.Errorf("calls = %q, want delete stray", got)
-		}
-		f.expectNoHints()
-	})
 }
 
 // Graph accepts a second subscription, so that the one of the unanswered creation is never
 // adopted.
 func TestResultOfUnansweredCreationStaysUntilCovered(t *testing.T) {
 	withUncovered(t, func(f *fixture) {
-		f.loseAnswer = func(call string) bool { return call == "create" && f.created == 1 }
 		f.fail = func(call string) error {
-			if call == "create" && f.created > 0 {
-				return ooo.ErrSubscriptionDenied
+			switch {
+			case call != "create":
+				return nil
+			case f.created == 0:
+				return errAnswerLost
 			}
-			return nil
+			return ooo.ErrSubscriptionDenied
 		}
 	}, func(t *testing.T, f *fixture) {
-		advance(10 * time.Minute)
+		advance(4 * time.Minute)
 		if got := f.takeCalls(); !strings.Contains(got, "list") || strings.Contains(got, "delete") {
 			t.Errorf("calls = %s, want a sweep and no deletion", got)
 		}
 		f.expectNoHints()
-		f.failWith(noFailure)
-		advance(2 * time.Hour)
-		f.expectLive("sub-2", 1)
-	}, sweepHourly)
+		f.failWith("")
+		advance(40 * time.Minute)
+		f.expect("sub-2", 1)
+	}, sweepOften)
 }
 
 // Graph accepts any number of subscriptions and answers no creation.
 func TestResultsOfUnansweredCreationsDoNotPileUp(t *testing.T) {
 	withUncovered(t, func(f *fixture) {
-		f.loseAnswer = func(call string) bool { return call == "create" }
+		f.fail = func(call string) error {
+			if call == "create" {
+				return errAnswerLost
+			}
+			return nil
+		}
 	}, func(t *testing.T, f *fixture) {
-		advance(9 * time.Hour) // more than 50 creations
+		advance(3 * time.Hour) // more than 20 creations
 		f.set(func() {
-			if n := len(f.listed()); f.created < 50 || n > 10 {
+			if n := len(f.listed()); f.created < 20 || n > 5 {
 				t.Errorf("%d of %d subscriptions are left, want those since the last sweep", n, f.created)
 			}
 		})
-		f.set(func() { f.loseAnswer = func(string) bool { return false } })
-		advance(2 * time.Hour)
-		f.expectLive(f.sub(annID).ID, 1)
-	}, sweepHourly)
+		f.failWith("")
+		advance(40 * time.Minute)
+		f.expect(f.sub(annID).ID, 1)
+	}, sweepOften, func(cfg *subscribe.Config) { cfg.Lifetime = 24 * time.Hour })
 }
 
 func TestListKeepsToRateLimit(t *testing.T) {
@@ -184,67 +169,27 @@ func TestListKeepsToRateLimit(t *testing.T) {
 				t.Fatalf("26 calls in %v, want at most 25 in 20 s", took)
 			}
 		}
-	}, sweepHourly)
-}
-
-func TestFailedListIsRetried(t *testing.T) {
-	withCovered(t, func(t *testing.T, f *fixture) {
-		failed := page{err: ooo.ErrUnavailable}
-		f.set(func() { f.pages = []page{failed, failed, failed, failed, failed} })
-		advance(10 * time.Minute)
-		f.set(func() { f.pages = nil })
-		advance(10 * time.Minute)
-		if got := f.takeCalls(); strings.Count(got, "list") < 6 || strings.Contains(got, "sub-1") || len(f.swept) != 1 {
-			t.Errorf("calls = %s, results %+v, want only lists until one succeeds", got, f.swept)
-		}
-	}, sweepHourly)
+	}, sweepOften)
 }
 
 func TestSweepWaits(t *testing.T) {
 	for name, set := range map[string]func(f *fixture, wait time.Duration){
 		"another replica owns partition 0": func(f *fixture, wait time.Duration) { f.notFirst.Store(wait > 0) },
-		"wait of the whole app":            func(f *fixture, wait time.Duration) { f.setWait(t.Context(), ooo.SubscriptionWait, wait) },
+		"wait of the whole app":            func(f *fixture, wait time.Duration) { f.SetWait(t.Context(), ooo.SubscriptionWait, wait) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			withCovered(t, func(t *testing.T, f *fixture) {
 				set(f, 24*time.Hour)
-				advance(time.Hour)
+				advance(20 * time.Minute)
 				if got := f.takeCalls(); got != "" {
 					t.Errorf("calls = %s, want none", got)
 				}
 				set(f, 0)
-				advance(10 * time.Minute)
+				advance(4 * time.Minute)
 				if got := f.takeCalls(); got != "list" {
 					t.Errorf("calls after the wait = %s, want a list", got)
 				}
-			}, sweepHourly)
-		})
-	}
-}
-
-func TestUnreadableRecordsMakeNoStrays(t *testing.T) {
-	for name, records := range map[string]func(store.Loaded) (store.Loaded, error){
-		"partition": func(store.Loaded) (store.Loaded, error) { return store.Loaded{}, ooo.ErrUnavailable },
-		"record": func(store.Loaded) (store.Loaded, error) {
-			return store.Loaded{Damaged: map[ooo.RecordID]error{annID: store.ErrDamaged}}, nil
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			withCovered(t, func(t *testing.T, f *fixture) {
-				advance(10 * time.Minute)
-				if got := f.takeCalls(); got != "list" || len(f.swept) != 1 || f.swept[0].Surplus != 0 {
-					t.Errorf("calls = %s, results %+v, want a list and no surplus", got, f.swept)
-				}
-			}, sweepHourly, func(cfg *subscribe.Config) {
-				load := cfg.Records
-				cfg.Records = func(ctx context.Context, p int) (store.Loaded, error) {
-					loaded, err := load(ctx, p)
-					if p == annID.Partition() {
-						return records(loaded)
-					}
-					return loaded, err
-				}
-			})
+			}, sweepOften)
 		})
 	}
 }
