@@ -3,7 +3,6 @@ package graph_test
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/graph"
-	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -27,121 +25,84 @@ func list(t *testing.T, c *graph.Client) []ooo.GraphSubscription {
 	return all
 }
 
+// Graph has sent empty pages and repeated pages while all subscriptions existed. The second
+// request of each listing is throttled: the loop continues with the same page.
 func TestSubscriptionPages(t *testing.T) {
 	t.Parallel()
-	e, c, ids := newEnvWithUsers(t, 205)
-	hook := newHook(t)
-	created := make(map[ooo.SubscriptionID]bool)
-	for _, id := range ids {
-		sub, err := c.CreateSubscription(t.Context(), subscriptionRequest(id, hook.URL, time.Hour))
-		e.must(err)
-		created[sub.ID] = true
-	}
-	var waits []string
-	for listed, err := range c.SubscriptionPages(t.Context()) {
-		if wait, ok := errors.AsType[*ooo.Throttled](err); ok {
-			waits = append(waits, wait.After.String())
-		} else if len(waits) == 0 { // before the second page
-			e.setFault(graphsim.Fault{Operation: "subscription-list", Kind: "throttle", RetryAfter: graphsim.Duration(7 * time.Second), Times: 1})
-		}
-		for _, sub := range listed {
-			if !created[sub.ID] {
-				t.Errorf("listed %s, want each created subscription once", sub.ID)
-			}
-			delete(created, sub.ID)
-		}
-	}
-	if len(created) != 0 {
-		t.Errorf("%d subscriptions not listed, want all", len(created))
-	}
-	if got := e.requests.count("subscription-list", 200); got != 3 || !slices.Equal(waits, []string{"7s"}) {
-		t.Errorf("%d pages, waits %v, want 3 pages and to continue after one wait of 7s", got, waits)
-	}
-	for range c.SubscriptionPages(t.Context()) {
-		break
-	}
-	if got := e.requests.count("subscription-list", 200); got != 4 {
-		t.Errorf("a loop that breaks requested %d pages, want 1", got-3)
-	}
-}
-
-func TestLinkToAnotherHost(t *testing.T) {
-	t.Parallel()
-	var requests atomic.Int32
-	other := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
-	for name, link := range map[string]string{
-		"another port":  other.URL + "/v1.0/subscriptions?$skiptoken=2",
-		"another host":  "https://graph.example/v1.0/subscriptions",
-		"without TLS":   strings.Replace(other.URL, "https", "http", 1),
-		"with userinfo": "https://graph@" + strings.TrimPrefix(other.URL, "https://") + "/v1.0/subscriptions",
-		"without host":  "/v1.0/subscriptions?$skiptoken=2",
-		"malformed":     "https://%zz",
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := newStub(t, respond(http.StatusOK, `{"value":[{"id":"1"},{"id":""}],"@odata.nextLink":"`+link+`"}`)).client(t)
-			var ids []ooo.SubscriptionID
-			var last error
-			for listed, err := range c.SubscriptionPages(t.Context()) {
-				for _, sub := range listed {
-					ids = append(ids, sub.ID)
-				}
-				last = err
-			}
-			if len(ids) != 1 || ids[0] != "1" || !errors.Is(last, ooo.ErrUnavailable) {
-				t.Errorf("SubscriptionPages = %v, %v, want the first page and then %v", ids, last, ooo.ErrUnavailable)
-			}
-		})
-	}
-	if n := requests.Load(); n != 0 {
-		t.Errorf("the other host got %d requests, want none", n)
-	}
-}
-
-// Graph has sent empty pages and repeated pages while all subscriptions existed.
-func TestUnusualListings(t *testing.T) {
-	t.Parallel()
-	const sub, repeated = `{"id":"1"}`, "incomplete: Graph repeats a page"
+	var elsewhere atomic.Int32
+	other := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) })).URL
+	const self, path = "https://self", "/v1.0/subscriptions?$skiptoken="
+	const anotherHost, repeats = "the link leads to another host", "Graph repeats a page"
+	page := func(number int) string { return self + path + strconv.Itoa(number) }
+	always := func(link string) func(int) string { return func(int) string { return link } }
 	tests := map[string]struct {
-		answer        func(page int) (body string, next int) // next is 0 on the last page
+		empty         int                   // pages before the first subscription
+		next          func(page int) string // the link to the next page; empty on the last one
 		subscriptions int
 		requests      int32
 		err           string
 	}{
-		"sixty empty pages": {func(page int) (string, int) {
-			if page == 61 {
-				return sub, 0
+		"one page": {0, always(""), 1, 1, ""},
+		"sixty empty pages": {60, func(n int) string {
+			if n > 60 {
+				return ""
 			}
-			return "", page + 1
-		}, 1, 61, ""},
-		"repeated page":  {func(page int) (string, int) { return sub, 1 }, 2, 2, repeated},
-		"cycle of pages": {func(page int) (string, int) { return sub, page%3 + 1 }, 4, 4, repeated},
-		"endless":        {func(page int) (string, int) { return "", page + 1 }, 0, 10_000, "incomplete: Graph sends too many pages"},
+			return page(n + 1)
+		}, 1, 62, ""},
+		"repeated page":  {0, always(page(1)), 2, 3, repeats},
+		"cycle of pages": {0, func(n int) string { return page(n%3 + 1) }, 4, 5, repeats},
+		"endless":        {1e6, func(n int) string { return page(n + 1) }, 0, 10_001, "Graph sends too many pages"},
+		"another port":   {0, always(other + path + "2"), 1, 1, anotherHost},
+		"another host":   {0, always("https://graph.example" + path + "2"), 1, 1, anotherHost},
+		"without TLS":    {0, always(strings.Replace(other, "https", "http", 1) + path + "2"), 1, 1, anotherHost},
+		"with userinfo":  {0, always("https://self@" + strings.TrimPrefix(other, "https://") + path + "2"), 1, 1, anotherHost},
+		"without host":   {0, always(path + "2"), 1, 1, anotherHost},
+		"malformed":      {0, always("https://%zz"), 1, 1, anotherHost},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var requests atomic.Int32
 			c := newStub(t, func(w http.ResponseWriter, r *http.Request) {
-				requests.Add(1)
+				if requests.Add(1) == 2 {
+					w.Header().Set("Retry-After", "7")
+					writeJSON(w, http.StatusTooManyRequests, "")
+					return
+				}
 				page, err := strconv.Atoi(r.URL.Query().Get("$skiptoken"))
 				if err != nil {
 					page = 1
 				}
-				body, next := tt.answer(page)
-				link := ""
-				if next > 0 {
-					link = `,"@odata.nextLink":"https://` + r.Host + `/v1.0/subscriptions?$skiptoken=` + strconv.Itoa(next) + `"`
+				body := `{"value":[{"id":""}`
+				if page > tt.empty {
+					body += `,{"id":"1"}`
 				}
-				writeJSON(w, http.StatusOK, `{"value":[`+body+`]`+link+`}`)
+				body += `],"@odata.nextLink":"` + strings.Replace(tt.next(page), self, "https://"+r.Host, 1) + `"}`
+				writeJSON(w, http.StatusOK, body)
 			}).client(t)
-			found, text := 0, ""
+			found, waits := 0, 0
+			var last error
 			for listed, err := range c.SubscriptionPages(t.Context()) {
-				if found += len(listed); err != nil {
-					text = err.Error()
+				found += len(listed)
+				switch wait, ok := errors.AsType[*ooo.Throttled](err); {
+				case ok && wait.After == 7*time.Second:
+					waits++
+				case err != nil && last != nil:
+					t.Fatalf("the listing continues with %v after %v", err, last)
+				default:
+					last = err
 				}
 			}
-			if found != tt.subscriptions || requests.Load() != tt.requests || !strings.HasSuffix(text, tt.err) || (text == "") != (tt.err == "") {
-				t.Errorf("SubscriptionPages = %d in %d requests, %q, want %d in %d, %q", found, requests.Load(), text, tt.subscriptions, tt.requests, tt.err)
+			if found != tt.subscriptions || requests.Load() != tt.requests || waits != min(1, int(tt.requests)-1) {
+				t.Errorf("%d subscriptions in %d requests with %d waits, want %d in %d", found, requests.Load(), waits, tt.subscriptions, tt.requests)
+			}
+			switch {
+			case tt.err == "" && last == nil:
+			case !errors.Is(last, ooo.ErrUnavailable), !strings.HasSuffix(last.Error(), "incomplete: "+tt.err):
+				t.Errorf("the listing ends with %v, want %q", last, tt.err)
 			}
 		})
+	}
+	if n := elsewhere.Load(); n != 0 {
+		t.Errorf("the other host got %d requests, want none", n)
 	}
 }
