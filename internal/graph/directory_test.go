@@ -35,7 +35,7 @@ func TestFind(t *testing.T) {
 		address string
 		want    ooo.ObjectID
 		err     error
-		calls   int // to the directory
+		calls   int64 // to the directory
 	}{
 		"user principal name":                   {"ann@contoso.example", ann, nil, 1},
 		"other letter case":                     {"Ann@Contoso.Example", ann, nil, 1},
@@ -59,12 +59,12 @@ func TestFind(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			before := e.requests.count("directory", anyStatus)
+			before := e.calls("directory")
 			person, err := c.Find(t.Context(), tt.address)
 			if person.ID != tt.want || !errors.Is(err, tt.err) {
 				t.Errorf("Find = %+v, %v, want id %q, %v", person, err, tt.want, tt.err)
 			}
-			if got := e.requests.count("directory", anyStatus) - before; got != tt.calls {
+			if got := e.calls("directory") - before; got != tt.calls {
 				t.Errorf("%d calls, want %d", got, tt.calls)
 			}
 		})
@@ -85,6 +85,8 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// FindByID trusts only a 404 with a code: a proxy may answer 404 too, and a mailbox must not be
+// given up for that.
 func TestFindUnusualAnswers(t *testing.T) {
 	t.Parallel()
 	found := `{"value":[{"id":"8c1d","userPrincipalName":"ann@contoso.example"}]}`
@@ -92,20 +94,22 @@ func TestFindUnusualAnswers(t *testing.T) {
 		get, search http.HandlerFunc
 		want        ooo.ObjectID
 		err         error
+		byID        error // of FindByID
 	}{
-		"rejected name":              {respond(http.StatusBadRequest, graphError("BadRequest", "")), respond(http.StatusOK, found), "8c1d", nil},
-		"404 without a body":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, respond(http.StatusOK, found), "8c1d", nil},
-		"404 with another code":      {respond(http.StatusNotFound, graphError("NotFound", "")), respond(http.StatusOK, found), "8c1d", nil},
-		"404 for a search":           {notFound, notFound, "", ooo.ErrUnavailable},
-		"404 of a proxy":             {proxyPage(http.StatusNotFound), proxyPage(http.StatusOK), "", ooo.ErrUnavailable},
-		"JSON of a proxy":            {respond(http.StatusNotFound, `{}`), respond(http.StatusOK, `{"status":"ok"}`), "", ooo.ErrUnavailable},
-		"proxy":                      {proxyPage(http.StatusOK), proxyPage(http.StatusOK), "", ooo.ErrUnavailable},
-		"no id":                      {respond(http.StatusOK, `{"mail":"x"}`), nil, "", ooo.ErrUnavailable},
-		"empty answer":               {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil, "", ooo.ErrUnavailable},
-		"incomplete answer":          {respond(http.StatusOK, `{"id":"8c`), nil, "", ooo.ErrUnavailable},
-		"empty search":               {notFound, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "", ooo.ErrUnavailable},
-		"search finds no id":         {notFound, respond(http.StatusOK, `{"value":[{}]}`), "", ooo.ErrUnavailable},
-		"search answered by a proxy": {notFound, proxyPage(http.StatusOK), "", ooo.ErrUnavailable},
+		"rejected name":              {respond(http.StatusBadRequest, graphError("BadRequest", "")), respond(http.StatusOK, found), "8c1d", nil, ooo.ErrRejected},
+		"404 without a body":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, respond(http.StatusOK, found), "8c1d", nil, ooo.ErrUnavailable},
+		"404 with another code":      {respond(http.StatusNotFound, graphError("NotFound", "")), respond(http.StatusOK, found), "8c1d", nil, ooo.ErrNotInDirectory},
+		"404 for a search":           {notFound, notFound, "", ooo.ErrUnavailable, ooo.ErrNotInDirectory},
+		"404 of a proxy":             {proxyPage(http.StatusNotFound), proxyPage(http.StatusOK), "", ooo.ErrUnavailable, ooo.ErrUnavailable},
+		"JSON of a proxy":            {respond(http.StatusNotFound, `{}`), respond(http.StatusOK, `{"status":"ok"}`), "", ooo.ErrUnavailable, ooo.ErrUnavailable},
+		"404 of an API gateway":      {respond(http.StatusNotFound, `{"message":"no Route matched"}`), respond(http.StatusOK, `{"value":[]}`), "", ooo.ErrUnavailable, ooo.ErrUnavailable},
+		"proxy":                      {proxyPage(http.StatusOK), proxyPage(http.StatusOK), "", ooo.ErrUnavailable, ooo.ErrUnavailable},
+		"no id":                      {respond(http.StatusOK, `{"mail":"x"}`), nil, "", ooo.ErrUnavailable, ooo.ErrUnavailable},
+		"empty answer":               {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil, "", ooo.ErrUnavailable, ooo.ErrUnavailable},
+		"incomplete answer":          {respond(http.StatusOK, `{"id":"8c`), nil, "", ooo.ErrUnavailable, ooo.ErrUnavailable},
+		"empty search":               {notFound, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "", ooo.ErrUnavailable, ooo.ErrNotInDirectory},
+		"search finds no id":         {notFound, respond(http.StatusOK, `{"value":[{}]}`), "", ooo.ErrUnavailable, ooo.ErrNotInDirectory},
+		"search answered by a proxy": {notFound, proxyPage(http.StatusOK), "", ooo.ErrUnavailable, ooo.ErrNotInDirectory},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -123,21 +127,10 @@ func TestFindUnusualAnswers(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), "contoso") {
 				t.Errorf("Find = %q, want no address in it", err)
 			}
+			if _, err := s.client(t).FindByID(t.Context(), "8c1d"); !errors.Is(err, tt.byID) {
+				t.Errorf("FindByID = %v, want %v", err, tt.byID)
+			}
 		})
-	}
-}
-
-// TestFindByIDTrustsOnlyCodes: a proxy may answer 404 too, and a mailbox must not be given up for that.
-func TestFindByIDTrustsOnlyCodes(t *testing.T) {
-	t.Parallel()
-	for body, gone := range map[string]bool{
-		"": false, "{}": false, `{"message":"no Route matched"}`: false, "not found": false,
-		graphError("Request_ResourceNotFound", ""): true, graphError("NotFound", ""): true,
-	} {
-		_, err := newStub(t, respond(http.StatusNotFound, body)).client(t).FindByID(t.Context(), "8c1d")
-		if errors.Is(err, ooo.ErrNotInDirectory) != gone || errors.Is(err, ooo.ErrUnavailable) == gone {
-			t.Errorf("FindByID = %v for 404 %q, want that the user is gone: %v", err, body, gone)
-		}
 	}
 }
 

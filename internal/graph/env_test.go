@@ -3,7 +3,6 @@ package graph_test
 import (
 	"context"
 	"crypto/x509"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,9 +15,8 @@ import (
 // env is a local Graph and the configuration of its clients.
 type env struct {
 	*graphsim.Server
-	t        testing.TB
-	config   graph.Config
-	requests *requestCounter
+	t      testing.TB
+	config graph.Config
 }
 
 // newEnv starts a local Graph that runs until the test ends.
@@ -31,12 +29,10 @@ func newEnv(t testing.TB, cfg graphsim.Config) *env {
 	await.Run(t, s.Run)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.CAPEM())
-	e := &env{Server: s, t: t, requests: &requestCounter{counts: map[request]int{}}}
-	e.config = graph.Config{
-		Endpoint: s.URL(), AuthorityHost: s.URL(), RootCAs: roots, Observe: e.requests.add,
+	return &env{Server: s, t: t, config: graph.Config{
+		Endpoint: s.URL(), AuthorityHost: s.URL(), RootCAs: roots,
 		TenantID: s.TenantID(), ClientID: graphsim.DefaultClientID, ClientSecret: graphsim.DefaultClientSecret,
-	}
-	return e
+	}}
 }
 
 // newEnvWithUsers starts a local Graph with users, see users, and returns a client that
@@ -102,44 +98,13 @@ func (e *env) setFault(f graphsim.Fault) {
 	e.must(err)
 }
 
-// logins returns how many times the local Graph was asked for a token.
-func (e *env) logins() (sum int64) {
-	for _, n := range e.Stats().Calls["token"] {
+// calls returns how many calls of an operation the local Graph has received.
+func (e *env) calls(operation string) (sum int64) {
+	for _, n := range e.Stats().Calls[operation] {
 		sum += n
 	}
 	return sum
 }
-
-type request struct {
-	operation string
-	status    int
-}
-
-// requestCounter counts what clients report to Observe.
-type requestCounter struct {
-	mu     sync.Mutex
-	counts map[request]int // guarded by mu
-}
-
-func (c *requestCounter) add(operation string, status int, _ time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.counts[request{operation, status}]++
-}
-
-// count returns the number of requests of an operation with a status, or anyStatus.
-func (c *requestCounter) count(operation string, status int) (sum int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for r, n := range c.counts {
-		if r.operation == operation && (r.status == status || status == anyStatus) {
-			sum += n
-		}
-	}
-	return sum
-}
-
-const anyStatus = -1
 
 // operations has a call of each kind. They need two ids or more, the address of the first
 // user, and the id of a subscription.
@@ -167,6 +132,6 @@ func operations(ctx context.Context, c *graph.Client, ids []ooo.ObjectID, addres
 }
 
 // stubOperations are operations for a stub.
-func stubOperations(t *testing.T, c *graph.Client) map[string]func() error {
-	return operations(t.Context(), c, []ooo.ObjectID{"8c1d", "8c1e"}, "user0001@contoso.example", "https://hook.example", "1")
+func stubOperations(ctx context.Context, c *graph.Client) map[string]func() error {
+	return operations(ctx, c, []ooo.ObjectID{"8c1d", "8c1e"}, "user0001@contoso.example", "https://hook.example", "1")
 }

@@ -165,11 +165,11 @@ func TestTranslateWaits(t *testing.T) {
 			if tt.code != "" {
 				body = graphError(tt.code, tt.message)
 			}
-			var want *ooo.Throttled
+			want := ooo.ErrUnavailable
 			if tt.after > 0 {
 				want = &ooo.Throttled{After: tt.after, WholeApp: tt.app}
 			}
-			checkError(t, "Translate", graph.Translate(tt.operation, tt.status, body, tt.wait, now), ooo.ErrUnavailable, want)
+			checkError(t, "Translate", graph.Translate(tt.operation, tt.status, body, tt.wait, now), want)
 		})
 	}
 }
@@ -199,10 +199,9 @@ func TestErrorsOfEachCall(t *testing.T) {
 	tests := map[string]struct {
 		fault  graphsim.Fault
 		want   error
-		wait   *ooo.Throttled
 		except map[string]error // instead of want, by call
 	}{
-		"throttled":        {fault: graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(9 * time.Second)}, wait: &ooo.Throttled{After: 9 * time.Second, WholeApp: true}},
+		"throttled":        {fault: graphsim.Fault{Kind: "throttle", RetryAfter: graphsim.Duration(9 * time.Second)}, want: &ooo.Throttled{After: 9 * time.Second, WholeApp: true}},
 		"503":              {fault: graphsim.Fault{Kind: "status", Status: 503}, want: ooo.ErrUnavailable},
 		"connection reset": {fault: graphsim.Fault{Kind: "reset"}, want: ooo.ErrUnavailable},
 		"401":              {fault: graphsim.Fault{Kind: "status", Status: 401}, want: ooo.ErrUnauthorized},
@@ -221,7 +220,7 @@ func TestErrorsOfEachCall(t *testing.T) {
 			}
 			defer e.ClearFaults()
 			for name, call := range calls {
-				checkError(t, name, call(), cmp.Or(tt.except[name], tt.want), tt.wait)
+				checkError(t, name, call(), cmp.Or(tt.except[name], tt.want))
 			}
 		})
 	}

@@ -36,10 +36,10 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := e.newClient(e.config)
 			e.must(c.Token(t.Context()))
-			before := e.logins()
+			before := e.calls("token")
 			e.RevokeTokens()
-			if err := calls(c)[name](); err != nil || e.logins()-before != 1 {
-				t.Errorf("error = %v after %d logins, want none after 1", err, e.logins()-before)
+			if err := calls(c)[name](); err != nil || e.calls("token")-before != 1 {
+				t.Errorf("error = %v after %d logins, want none after 1", err, e.calls("token")-before)
 			}
 		})
 	}
@@ -54,29 +54,8 @@ func TestTokenRefusedInsideBatchIsReplaced(t *testing.T) {
 			t.Errorf("result %d = %+v, want the setting of %s", i, r, ids[i])
 		}
 	}
-	if got := e.logins(); got != 2 {
+	if got := e.calls("token"); got != 2 {
 		t.Errorf("%d logins, want 2", got)
-	}
-}
-
-// Some mailboxes always answer 401 although the token is valid.
-func TestMailbox401CausesNoLogin(t *testing.T) {
-	t.Parallel()
-	e, c, ids := newEnvWithUsers(t, 4)
-	e.setFault(graphsim.Fault{User: string(ids[1]), Operation: "batch-item", Kind: "status", Status: 401})
-	e.setFault(graphsim.Fault{User: string(ids[1]), Operation: "read", Kind: "status", Status: 401})
-	for range 3 {
-		if r := c.Read(t.Context(), ids[1:2], nil)[0]; !errors.Is(r.Err, ooo.ErrUnauthorized) {
-			t.Errorf("alone = %v, want %v", r.Err, ooo.ErrUnauthorized)
-		}
-		for i, r := range c.Read(t.Context(), ids, nil) {
-			if unauthorized := errors.Is(r.Err, ooo.ErrUnauthorized); unauthorized != (i == 1) {
-				t.Errorf("result %d = %v, want %v for the second only", i, r.Err, ooo.ErrUnauthorized)
-			}
-		}
-	}
-	if got := e.logins(); got != 1 {
-		t.Errorf("%d logins, want 1", got)
 	}
 }
 
@@ -95,8 +74,8 @@ func TestEveryTokenRefused(t *testing.T) {
 		}
 	}
 	// One at the start, one for the first refusal, and one for each two seconds since.
-	if limit := 2 + int64(time.Since(began)/(2*time.Second)); e.logins() > limit {
-		t.Errorf("%d logins, want at most %d", e.logins(), limit)
+	if limit := 2 + int64(time.Since(began)/(2*time.Second)); e.calls("token") > limit {
+		t.Errorf("%d logins, want at most %d", e.calls("token"), limit)
 	}
 }
 
@@ -140,7 +119,7 @@ func TestLoginErrors(t *testing.T) {
 				defer e.ClearFaults()
 			}
 			c := e.newClient(cfg)
-			calls := stubOperations(t, c)
+			calls := stubOperations(t.Context(), c)
 			calls["Token"] = func() error { return c.Token(t.Context()) }
 			for name, call := range calls {
 				err := call()
