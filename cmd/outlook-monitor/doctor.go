@@ -30,10 +30,7 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 		return usageError{"outlook-monitor: --subscribe needs --user EMAIL"}
 	}
 	settings, mistakes := c.Settings(getenv)
-	cfg, disconnect, err := doctorConfig(settings, mistakes)
-	if err != nil {
-		return err
-	}
+	cfg, disconnect := doctorConfig(settings, mistakes)
 	defer disconnect()
 	cfg.User, cfg.Subscribe = c.User, c.Subscribe
 
@@ -74,12 +71,9 @@ func supportsColour(out io.Writer, getenv environment) bool {
 }
 
 // doctorConfig connects the doctor to the systems in the settings, as far as those are valid.
-func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, disconnect func(), err error) {
+func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, disconnect func()) {
 	login := graphConfig(settings.Graph)
-	endpoint, authority, err := login.Addresses()
-	if err != nil {
-		return cfg, nil, settingError(err)
-	}
+	endpoint, authority := login.Addresses()
 	cfg = doctor.Config{
 		Settings: settings, Endpoint: endpoint, AuthorityHost: authority,
 		LoginCode: graph.LoginCode, CertificateExpires: login.CertificateExpires,
@@ -102,17 +96,13 @@ func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, 
 		}
 	}
 	cfg.Mistakes = mistakes
-	return cfg, disconnect, nil
+	return cfg, disconnect
 }
 
 func connectRedis(settings config.Settings, login graph.Config) (*store.Store, error) {
 	cfg := store.Config{URL: settings.RedisURL.Reveal()}
 	if settings.RedisEntra {
-		tokens, err := graph.NewTokenSource(login, redisScope, func(string, string) {})
-		if err != nil {
-			return nil, err
-		}
-		cfg.Token = tokens.Token
+		cfg.Token = graph.NewTokenSource(login, redisScope, func(string, string) {}).Token
 	}
 	return store.Open(cfg)
 }

@@ -27,7 +27,7 @@ import (
 // or Graph endpoints must not share it. With a managed identity the tenant is known only if
 // AZURE_TENANT_ID is set.
 func fingerprint(settings config.Settings) string {
-	endpoint, _, _ := graphConfig(settings.Graph).Addresses() // graph.New reports wrong settings
+	endpoint, _ := graphConfig(settings.Graph).Addresses()
 	return digest(settings.Graph.TenantID, settings.Graph.ClientID, endpoint)
 }
 
@@ -91,10 +91,7 @@ func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error
 		credential := graphConfig(cfg.settings.Graph)
 		credential.RootCAs, credential.Observe, credential.Log = cfg.roots, metrics.GraphAnswered, s.log.With("for", "redis")
 		renewed := func(user, token string) { s.store.Reauthenticate(user, token) }
-		login, err := graph.NewTokenSource(credential, redisScope, renewed)
-		if err != nil {
-			return settingError(err)
-		}
+		login := graph.NewTokenSource(credential, redisScope, renewed)
 		storeConfig.Token = login.Token
 		s.base = append(s.base, login.Run)
 	}

@@ -21,7 +21,7 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// Config says which Graph to talk to and as whom.
+// Config says which Graph to talk to and as whom. Package config checks the settings.
 type Config struct {
 	Cloud         string // global (the default), usgov, dod or china
 	Endpoint      string // instead of the cloud's, such as https://127.0.0.1:9443
@@ -64,10 +64,7 @@ type Client struct {
 
 // New returns a client. It does no I/O: [Client.Token] or the first call logs in.
 func New(cfg Config) (*Client, error) {
-	cfg, err := cfg.complete()
-	if err != nil {
-		return nil, err
-	}
+	cfg = cfg.complete()
 	conns := newConns(cfg.RootCAs)
 	t := &transport{cfg: cfg, conns: conns, tokens: newTokens(login{cfg, cfg.Endpoint + "/.default", conns}.fetch, cfg.Log)}
 	// The transport authenticates and returns errors; the adapter only encodes and decodes.
@@ -85,19 +82,16 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
-// complete checks cfg and fills in the defaults.
-func (cfg Config) complete() (Config, error) {
-	var err error
-	if cfg.Endpoint, cfg.AuthorityHost, err = cfg.Addresses(); err != nil {
-		return cfg, err
-	}
+// complete fills in the defaults.
+func (cfg Config) complete() Config {
+	cfg.Endpoint, cfg.AuthorityHost = cfg.Addresses()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, int, time.Duration) {}
 	}
-	return cfg, cfg.checkCredential()
+	return cfg
 }
 
 const version = "/v1.0"

@@ -2,8 +2,6 @@ package graph
 
 import (
 	"cmp"
-	"fmt"
-	"net/url"
 	"strings"
 )
 
@@ -25,23 +23,7 @@ var microsoftLoginHosts = []string{
 
 // Addresses returns the base URLs of Graph and of its login endpoint, without a trailing
 // slash: those of the cloud, unless cfg overrides them.
-func (cfg Config) Addresses() (endpoint, authority string, err error) {
-	c, ok := clouds[strings.ToLower(cmp.Or(cfg.Cloud, "global"))]
-	if !ok {
-		return "", "", fmt.Errorf("GRAPH_CLOUD is %q, want global, usgov, dod or china", cfg.Cloud)
-	}
-	if endpoint, err = baseURL("GRAPH_ENDPOINT", cmp.Or(cfg.Endpoint, c.endpoint)); err == nil {
-		authority, err = baseURL("AZURE_AUTHORITY_HOST", cmp.Or(cfg.AuthorityHost, c.authority))
-	}
-	return endpoint, authority, err
-}
-
-// baseURL normalizes the base URL in the named variable. It must be https, because tokens
-// and secrets are sent there.
-func baseURL(variable, text string) (string, error) {
-	u, err := url.Parse(strings.TrimRight(text, "/"))
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("%s must be an https URL with nothing after the host", variable)
-	}
-	return "https://" + strings.ToLower(u.Host), nil
+func (cfg Config) Addresses() (endpoint, authority string) {
+	c := clouds[cmp.Or(cfg.Cloud, "global")]
+	return strings.ToLower(cmp.Or(cfg.Endpoint, c.endpoint)), strings.ToLower(cmp.Or(cfg.AuthorityHost, c.authority))
 }

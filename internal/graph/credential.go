@@ -19,23 +19,6 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// checkCredential returns an error if a setting that the login needs is missing.
-func (cfg Config) checkCredential() error {
-	secret := cfg.ClientSecret != "" || cfg.CertificatePath != "" || cfg.FederatedTokenFile != ""
-	switch {
-	case !secret && cfg.ManagedIdentity:
-		return nil
-	case !secret:
-		return errors.New("no credential: set AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or AZURE_FEDERATED_TOKEN_FILE, " +
-			"or use a managed identity")
-	case cfg.TenantID == "":
-		return errors.New("AZURE_TENANT_ID is not set")
-	case cfg.ClientID == "":
-		return errors.New("AZURE_CLIENT_ID is not set")
-	}
-	return nil
-}
-
 // credential returns a new credential of the configured kind.
 func (cfg Config) credential(options azcore.ClientOptions) (azcore.TokenCredential, error) {
 	// Instance discovery knows no other login endpoints.
@@ -59,6 +42,8 @@ func (cfg Config) credential(options azcore.ClientOptions) (azcore.TokenCredenti
 		return azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{
 			ClientOptions: options, DisableInstanceDiscovery: noDiscovery,
 			TenantID: cfg.TenantID, ClientID: cfg.ClientID, TokenFilePath: cfg.FederatedTokenFile})
+	case !cfg.ManagedIdentity:
+		return nil, errors.New("no credential is set")
 	}
 	identity := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: options}
 	if cfg.ManagedIdentityClientID != "" {

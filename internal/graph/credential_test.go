@@ -60,8 +60,7 @@ func (e *env) checkLogins(t *testing.T, cfg graph.Config, ids []ooo.ObjectID) {
 		t.Errorf("Read = %v, want the setting", r.Err)
 	}
 	var renewed string
-	source, err := graph.NewTokenSource(cfg, "https://redis.azure.com/.default", func(objectID, token string) { renewed = objectID + token })
-	e.must(err)
+	source := graph.NewTokenSource(cfg, "https://redis.azure.com/.default", func(objectID, token string) { renewed = objectID + token })
 	objectID, token, err := source.Token(t.Context())
 	if err != nil || objectID != graphsim.DefaultClientID || token == "" || renewed != objectID+token {
 		t.Errorf("Token = %q, %d bytes, %v, want one for %s that onRenew received", objectID, len(token), err, graphsim.DefaultClientID)
@@ -78,12 +77,7 @@ func TestManagedIdentity(t *testing.T) {
 			http.Error(w, "no", http.StatusForbidden)
 			return
 		}
-		source, err := graph.NewTokenSource(e.config, resource+"/.default", func(string, string) {})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		_, token, err := source.Token(r.Context())
+		_, token, err := graph.NewTokenSource(e.config, resource+"/.default", func(string, string) {}).Token(r.Context())
 		if err != nil {
 			t.Error(err)
 		}

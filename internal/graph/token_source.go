@@ -18,11 +18,8 @@ type TokenSource struct {
 // NewTokenSource returns a source of tokens for a scope, such as
 // https://redis.azure.com/.default. It does no I/O. onRenew is called with every new token
 // and the object id of its identity; it must not block.
-func NewTokenSource(cfg Config, scope string, onRenew func(objectID, token string)) (*TokenSource, error) {
-	cfg, err := cfg.complete()
-	if err != nil {
-		return nil, err
-	}
+func NewTokenSource(cfg Config, scope string, onRenew func(objectID, token string)) *TokenSource {
+	cfg = cfg.complete()
 	l := login{cfg, scope, newConns(cfg.RootCAs)}
 	s := &TokenSource{l, newTokens(l.fetch, cfg.Log)}
 	s.tokens.onRenew = func(t *token) {
@@ -30,7 +27,7 @@ func NewTokenSource(cfg Config, scope string, onRenew func(objectID, token strin
 			onRenew(objectID, text)
 		}
 	}
-	return s, nil
+	return s
 }
 
 // Run renews the token before it expires, until ctx ends.
