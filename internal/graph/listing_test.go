@@ -31,9 +31,9 @@ func TestSubscriptionPages(t *testing.T) {
 	t.Parallel()
 	var elsewhere atomic.Int32
 	other := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) })).URL
-	const self, path = "https://self", "/v1.0/subscriptions?$skiptoken="
+	const self, path = "//self", "/v1.0/subscriptions?$skiptoken="
 	const anotherHost, repeats = "the link leads to another host", "Graph repeats a page"
-	page := func(number int) string { return self + path + strconv.Itoa(number) }
+	page := func(number int) string { return "https:" + self + path + strconv.Itoa(number) }
 	always := func(link string) func(int) string { return func(int) string { return link } }
 	tests := map[string]struct {
 		empty         int                   // pages before the first subscription
@@ -54,7 +54,7 @@ func TestSubscriptionPages(t *testing.T) {
 		"endless":        {1e6, func(n int) string { return page(n + 1) }, 0, 10_001, "Graph sends too many pages"},
 		"another port":   {0, always(other + path + "2"), 1, 1, anotherHost},
 		"another host":   {0, always("https://graph.example" + path + "2"), 1, 1, anotherHost},
-		"without TLS":    {0, always(strings.Replace(other, "https", "http", 1) + path + "2"), 1, 1, anotherHost},
+		"without TLS":    {0, always("http:" + self + path + "2"), 1, 1, anotherHost},
 		"with userinfo":  {0, always("https://self@" + strings.TrimPrefix(other, "https://") + path + "2"), 1, 1, anotherHost},
 		"without host":   {0, always(path + "2"), 1, 1, anotherHost},
 		"malformed":      {0, always("https://%zz"), 1, 1, anotherHost},
@@ -76,7 +76,7 @@ func TestSubscriptionPages(t *testing.T) {
 				if page > tt.empty {
 					body += `,{"id":"1"}`
 				}
-				body += `],"@odata.nextLink":"` + strings.Replace(tt.next(page), self, "https://"+r.Host, 1) + `"}`
+				body += `],"@odata.nextLink":"` + strings.Replace(tt.next(page), self, "//"+r.Host, 1) + `"}`
 				writeJSON(w, http.StatusOK, body)
 			}).client(t)
 			found, waits := 0, 0
