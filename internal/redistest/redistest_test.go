@@ -46,12 +46,7 @@ func TestClock(t *testing.T) {
 func TestServerEndsWithTest(t *testing.T) {
 	t.Parallel()
 	var address string
-	t.Run("start", func(t *testing.T) {
-		address = redistest.Start(t).Addr()
-		if err := dial(t, "redis://"+address).Ping(t.Context()).Err(); err != nil {
-			t.Errorf("PING = %v, want an answer", err)
-		}
-	})
+	t.Run("start", func(t *testing.T) { address = redistest.Start(t).Addr() })
 	if _, err := net.Dial("tcp", address); err == nil {
 		t.Error("the server accepts connections after its test")
 	}

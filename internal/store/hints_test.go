@@ -3,7 +3,6 @@ package store_test
 import (
 	"fmt"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -34,21 +33,6 @@ var hintSuite = map[string]func(*testing.T, *fixture){
 		f.must(f.RemoveHints(t.Context(), old, moved, newHint(m, ooo.HintStray, "")))
 		if hints := f.hints(); len(hints) != 1 || hints[ooo.HintRead] != read {
 			t.Errorf("hints = %+v, want only the one that changed", hints)
-		}
-	},
-	"damaged hints are reported once, without their address, and hide no other": func(t *testing.T, f *fixture) {
-		f.must(f.LeaveHints(t.Context(), false, newHint(newMailbox("ann"), ooo.HintRead, "1")))
-		for i, bad := range []string{"", "x", "1:{", ":{}", "1:[]"} {
-			f.damage("hints", fmt.Sprintf("wish\tid\tsecret%d@x", i), bad)
-		}
-		f.damage("hints", "secret@x", "1:{}")
-		for range 2 {
-			if hints, err := f.Hints(t.Context()); len(hints) != 1 || f.reported["hint"] != 6 || len(f.reported) != 1 || err != nil {
-				t.Fatalf("%d hints, %v reported, %v, want one and six hints", len(hints), f.reported, err)
-			}
-		}
-		if text := f.log.String(); strings.Contains(text, "secret") || strings.Count(text, "damaged entry") != 6 {
-			t.Errorf("log = %s, want six entries without addresses", text)
 		}
 	},
 }

@@ -3,7 +3,6 @@ package store_test
 import (
 	"encoding/base64"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -196,30 +195,6 @@ var listSuite = map[string]func(*testing.T, *fixture){
 		if _, ok, err := f.Summary(t.Context(), moved); ok || err != nil {
 			t.Errorf("Summary = %v, %v, want none", ok, err)
 		}
-	},
-	"damaged entries are skipped": func(t *testing.T, f *fixture) {
-		for _, name := range []string{"ann", "bob", "record", "row"} {
-			f.monitor(name, unchanged)
-		}
-		address := func(name string) string { return name + "@contoso.example" }
-		row, record := newMailbox("row").ID.Partition(), newMailbox("record").ID
-		f.damage("wants", address("bob"), "garbage")
-		f.damage(fmt.Sprint("rows:", row), address("row"), "id-row\tgarbage")
-		f.damage(fmt.Sprint("records:", record.Partition()), string(record), "1:{")
-		for range 2 {
-			if got := f.found(ooo.Query{}); got != "ann" {
-				t.Errorf("Find = %q, want ann", got)
-			}
-		}
-		if want := map[string]int{"wish": 1, "row": 1, "record": 1}; !maps.Equal(f.reported, want) {
-			t.Errorf("reported = %v, want %v", f.reported, want)
-		}
-		_, err := f.User(t.Context(), address("record"))
-		f.wantErr(err, store.ErrDamaged)
-		_, err = f.User(t.Context(), address("bob"))
-		f.wantErr(err, store.ErrDamaged)
-		_, _, err = f.Summary(t.Context(), ooo.Wish{Address: address("row"), Person: newMailbox("row").Person})
-		f.wantErr(err, store.ErrDamaged)
 	},
 }
 

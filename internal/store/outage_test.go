@@ -183,27 +183,6 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
-func TestRoundEndsWithContext(t *testing.T) {
-	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") // never answers
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	addr := ln.Addr().String()
-	for name, url := range map[string]string{
-		"single": "redis://" + addr, "Cluster": "redis://" + addr + "?addr=" + addr, "Sentinel": "redis://" + addr + "?master_name=om",
-	} {
-		t.Run(name, func(t *testing.T) {
-			began := time.Now()
-			_, err := open(t, url).Round(within(t, 300*time.Millisecond), "me", store.Beat{})
-			if took := time.Since(began); err == nil || took > 20*time.Second {
-				t.Errorf("Round = %v after %v, want an error when its context ends", err, took)
-			}
-		})
-	}
-}
-
 func TestRedisURL(t *testing.T) {
 	for url, valid := range map[string]bool{
 		"redis://h": true, "rediss://:pw@h:1/2": true, "redis://u:p%2F%23w@h": true, "redis://:p@s+w@h": true,

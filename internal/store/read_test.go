@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -127,6 +128,55 @@ var readSuite = map[string]func(*testing.T, *fixture){
 		read(position, "chris started")
 		if got, _, err := f.RecentFeed(t.Context(), 10); feed(got) != "ann started, bob started, chris started" || err != nil {
 			t.Errorf("RecentFeed(10) = %q, %v, want all three", feed(got), err)
+		}
+	},
+	"damaged entries are reported once, without addresses, hide no others, and can be replaced": func(t *testing.T, f *fixture) {
+		ann, record, row := f.monitor("ann", unchanged), f.monitor("record", unchanged), f.monitor("row", unchanged)
+		f.damage(fmt.Sprint("records:", record.Record().Partition()), string(record.Record()), "1:{")
+		f.damage(fmt.Sprint("rows:", row.Record().Partition()), "row@contoso.example", "id-row\tgarbage")
+		for i, bad := range []string{"", "x", "1:{", ":{}", "1:[]"} {
+			f.damage("hints", fmt.Sprintf("wish\tid\tsecret%d@x", i), bad)
+		}
+		f.damage("hints", "secret@x", "1:{}")
+		addresses := []string{ann.Address}
+		for i, bad := range []string{"", "x", "n:{", ":{}", `n:{"address":"other@x"}`} {
+			address := fmt.Sprintf("secret%d@contoso.example", i)
+			f.damage("wants", address, bad)
+			addresses = append(addresses, address)
+		}
+		for range 2 {
+			hints, err := f.Hints(t.Context())
+			f.must(err)
+			wishes, err := f.AllWishes(t.Context())
+			f.must(err)
+			if found := f.found(ooo.Query{}); len(hints) != 3 || len(wishes) != 3 || found != "ann" {
+				t.Errorf("%d hints and %d wishes, and %q is found, want three each, and ann", len(hints), len(wishes), found)
+			}
+		}
+		if want := map[string]int{"hint": 6, "wish": 5, "record": 1, "row": 1}; !maps.Equal(f.reported, want) {
+			t.Errorf("reported = %v, want %v", f.reported, want)
+		}
+		if text := f.log.String(); strings.Contains(text, "secret") || strings.Count(text, "damaged entry") != 13 {
+			t.Errorf("log = %s, want 13 entries without addresses", text)
+		}
+		_, err := f.User(t.Context(), record.Address)
+		f.wantErr(err, store.ErrDamaged)
+		_, _, err = f.Summary(t.Context(), row)
+		f.wantErr(err, store.ErrDamaged)
+		wishes, err := f.Wishes(t.Context(), addresses...)
+		if f.must(err); wishes[0] != ann {
+			t.Errorf("Wishes = %+v, want that of ann first", wishes)
+		}
+		for i, address := range addresses[1:] {
+			_, err := f.User(t.Context(), address)
+			f.wantErr(err, store.ErrDamaged)
+			bad, err := f.Wish(t.Context(), address)
+			f.wantErr(err, store.ErrDamaged)
+			if bad != wishes[i+1] || strings.Contains(err.Error(), "contoso") {
+				t.Errorf("Wish = %+v, %v, want %+v and an error without the address", bad, err, wishes[i+1])
+			}
+			next := newWish(fmt.Sprint("secret", i), "2")
+			f.swapWish(bad, next, wishHint(next))
 		}
 	},
 	"reports of replicas": func(t *testing.T, f *fixture) {

@@ -102,32 +102,4 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 			}
 		}
 	},
-	"a damaged wish hides no other and can be replaced": func(t *testing.T, f *fixture) {
-		bad := map[string]string{"a": "", "b": "x", "c": "n:{", "d": ":{}", "e": `n:{"address":"other@x"}`}
-		addresses := []string{"ann@contoso.example"}
-		for name, value := range bad {
-			address := name + "@contoso.example"
-			f.damage("wants", address, value)
-			addresses = append(addresses, address)
-		}
-		f.swapWish(ooo.Wish{}, newWish("ann", "1"), newHint(newMailbox("ann"), ooo.HintWish, "1"))
-		wishes, err := f.Wishes(t.Context(), addresses...)
-		f.must(err)
-		all, err := f.AllWishes(t.Context())
-		f.must(err)
-		if wishes[0] != newWish("ann", "1") || len(all) != 1 {
-			t.Errorf("Wishes = %+v, AllWishes = %+v, want only that of ann", wishes, all)
-		}
-		for i, address := range addresses[1:] {
-			got, err := f.Wish(t.Context(), address)
-			f.wantErr(err, store.ErrDamaged)
-			if got != wishes[i+1] || strings.Contains(err.Error(), "contoso") {
-				t.Errorf("Wish = %+v, %v, want %+v and an error without the address", got, err, wishes[i+1])
-			}
-			name, _, _ := strings.Cut(address, "@")
-			if ok, err := f.SwapWish(t.Context(), got, newWish(name, "2"), newHint(newMailbox(name), ooo.HintWish, "2")); !ok || err != nil {
-				t.Errorf("SwapWish of %s = %v, %v, want true", name, ok, err)
-			}
-		}
-	},
 }
