@@ -78,31 +78,34 @@ func (f *fixture) add(u ooo.User) {
 	f.rows[folded] = ooo.Summary{Address: u.Spelling, ID: wish.Record(), Condition: u.Condition, Delivery: u.Delivery.State}
 }
 
+// update changes f under its lock.
+func (f *fixture) update(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
 // isRetry reports whether a call belongs to a retry of a stop, which has a shorter deadline.
 func isRetry(ctx context.Context) bool {
 	deadline, _ := ctx.Deadline()
 	return time.Until(deadline) <= 2*time.Second
 }
 
-func (f *fixture) Wish(ctx context.Context, address string) (ooo.Wish, error) {
-	wish, err := f.readWish(ctx, address)
+func (f *fixture) Wish(ctx context.Context, address string) (wish ooo.Wish, err error) {
+	folded := ooo.FoldAddress(address)
+	f.update(func() {
+		if isRetry(ctx) && f.err == nil {
+			f.retried = append(f.retried, folded)
+		}
+		wish, err = f.wishes[folded], f.err
+		if err == nil && wish.Address == "" && (wish.Nonce != "" || f.damaged == folded) {
+			err = store.ErrDamaged
+		}
+	})
 	if f.afterWish != nil {
 		err = f.afterWish(ctx, err)
 	}
 	return wish, err
-}
-
-func (f *fixture) readWish(ctx context.Context, address string) (ooo.Wish, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if isRetry(ctx) && f.err == nil {
-		f.retried = append(f.retried, ooo.FoldAddress(address))
-	}
-	wish := f.wishes[ooo.FoldAddress(address)]
-	if f.err == nil && wish.Address == "" && (wish.Nonce != "" || f.damaged == ooo.FoldAddress(address)) {
-		return wish, store.ErrDamaged
-	}
-	return wish, f.err
 }
 
 func (f *fixture) Wishes(_ context.Context, addresses ...string) (wishes []ooo.Wish, err error) {
@@ -216,18 +219,6 @@ func (f *fixture) hintKeys() (keys []string) {
 	return keys
 }
 
-func (f *fixture) wait(name string) time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.waits[name]
-}
-
-func (f *fixture) setWait(_ context.Context, name string, d time.Duration) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.waits[name] = d
-}
-
 func (f *fixture) Find(ctx context.Context, address string) (ooo.Person, error) {
 	if f.lookupHangs {
 		<-ctx.Done()
@@ -255,7 +246,9 @@ func handler(t *testing.T, f *fixture) *gin.Engine {
 func (f *fixture) open(t *testing.T) (*api.API, *gin.Engine) {
 	t.Helper()
 	a, err := api.New(api.Config{
-		Wishes: f, Users: f, LeaveHints: f.leave, Directory: f, Wait: f.wait, SetWait: f.setWait, Sync: f.sync, Checks: f.checks,
+		Wishes: f, Users: f, LeaveHints: f.leave, Directory: f, Sync: f.sync, Checks: f.checks,
+		Wait:        func(name string) (d time.Duration) { f.update(func() { d = f.waits[name] }); return d },
+		SetWait:     func(_ context.Context, name string, d time.Duration) { f.update(func() { f.waits[name] = d }) },
 		RequestSync: func() { f.update(func() { f.syncRequests++ }) }, Ready: func() bool { return !f.unready }, Level: f.level, Log: f.log,
 		Access:  server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: !f.loopback, Wrong: func() {}, Log: f.log}),
 		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -128,6 +129,8 @@ func TestEffects(t *testing.T) {
 			f.rows["bob@contoso.example"] = ooo.Summary{ID: "@bob@contoso.example", Condition: ooo.Unknown, NotFound: notFound}
 		}
 	}
+	hang := func(ctx context.Context, _ error) error { <-ctx.Done(); return ctx.Err() }
+	storeHangs := func(f *fixture) { f.afterWish = hang }
 	lookupErr := func(err error) func(*fixture) { return func(f *fixture) { f.lookupErr = err } }
 	tests := map[string]struct {
 		setUp func(f *fixture)
@@ -152,6 +155,9 @@ func TestEffects(t *testing.T) {
 		"stop, damaged, never saved":    {bobIs(ooo.Wish{Nonce: "1"}), stopBob, 200, 0, 0, "[" + unresolvedWish + "]"},
 		"damaged wish":                  {bobIs(ooo.Wish{Nonce: "1"}), startBob, 200, 1, 1, bobWish},
 		"stopped before":                {bobIs(stoppedBob), startBob, 200, 1, 1, bobWish},
+		"Graph hangs":                   {func(f *fixture) { f.lookupHangs = true }, startBob, 202, 0, 1, "[" + unresolvedWish + "]"},
+		"Redis hangs":                   {storeHangs, startBob, 503, 0, 0, "[]"},
+		"stop, Redis hangs":             {storeHangs, stopBob, 503, 0, 0, "[]"},
 		"Graph unreachable":             {lookupErr(ooo.ErrUnavailable), startBob, 202, 1, 1, "[" + unresolvedWish + "]"},
 		"ambiguous address":             {lookupErr(fmt.Errorf("x: %w", ooo.ErrAmbiguous)), startBob, 409, 1, 0, "[]"},
 		"monitored, not looked up":      {unresolved(false), startBob, 202, 0, 0, "[" + unresolvedWish + " check @bob@contoso.example]"},
@@ -173,23 +179,28 @@ func TestEffects(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := monitorFixture()
-			tt.setUp(f)
-			before := maps.Clone(f.wishes)
-			answer, body := tt.ask(handler(t, f))
-			if hints := fmt.Sprint(f.hintKeys()); answer.Code != tt.status || f.lookups != tt.lookups || len(f.starts) != tt.starts || hints != tt.hints {
-				t.Errorf("answer = %d %q with %d look-ups, %d starts and hints %s, want %d with %d, %d and %s",
-					answer.Code, body, f.lookups, len(f.starts), hints, tt.status, tt.lookups, tt.starts, tt.hints)
-			}
-			for _, h := range f.hints {
-				if h.Nonce == "" || h.At.IsZero() || h.Source != ooo.SourceRequest {
-					t.Errorf("hint = %+v, want a nonce, a time and a source", h)
+			synctest.Test(t, func(t *testing.T) {
+				f := monitorFixture()
+				tt.setUp(f)
+				before, began := maps.Clone(f.wishes), time.Now()
+				answer, body := tt.ask(handler(t, f))
+				if hints := fmt.Sprint(f.hintKeys()); answer.Code != tt.status || f.lookups != tt.lookups || len(f.starts) != tt.starts || hints != tt.hints {
+					t.Errorf("answer = %d %q with %d look-ups, %d starts and hints %s, want %d with %d, %d and %s",
+						answer.Code, body, f.lookups, len(f.starts), hints, tt.status, tt.lookups, tt.starts, tt.hints)
 				}
-			}
-			// An owner relies on the hint when it moves an address to another mailbox.
-			if len(f.hints) == 0 && !maps.Equal(f.wishes, before) {
-				t.Errorf("wishes = %v without a hint, want them unchanged", f.wishes)
-			}
+				if took := time.Since(began); took >= 8*time.Second {
+					t.Errorf("answered after %v, want less than 8 s", took)
+				}
+				for _, h := range f.hints {
+					if h.Nonce == "" || h.At.IsZero() || h.Source != ooo.SourceRequest {
+						t.Errorf("hint = %+v, want a nonce, a time and a source", h)
+					}
+				}
+				// An owner relies on the hint when it moves an address to another mailbox.
+				if len(f.hints) == 0 && !maps.Equal(f.wishes, before) {
+					t.Errorf("wishes = %v without a hint, want them unchanged", f.wishes)
+				}
+			})
 		})
 	}
 }

@@ -13,32 +13,32 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-func TestHistory(t *testing.T) {
-	for query, want := range map[string]int{"": 100, "?limit=5": 5, "?limit=1000": 200} {
+func TestHistoryAndLimits(t *testing.T) {
+	const history = `{"events":[{"at":"2026-11-24T09:00:01Z","kind":"delivered","sequence":2,"attempt":1,"webhookId":"wid"},` +
+		`{"at":"2026-11-24T09:00:00Z","kind":"changed","source":"poll","sequence":2,"outOfOffice":true}]}`
+	for query, tt := range map[string]struct{ status, limit int }{
+		"": {200, 100}, "?limit=1": {200, 1}, "?limit=1000": {200, 200}, "?limit=99999999999999999999": {200, 200},
+		"?limit=0": {400, 0}, "?limit=-99999999999999999999": {400, 0}, "?limit=abc": {400, 0}, "?limit=": {400, 0},
+	} {
 		f := monitorFixture()
 		f.events = []ooo.Event{
 			{At: time.Date(2026, 11, 24, 9, 0, 1, 0, time.UTC), Kind: ooo.EventDelivered, Sequence: 2, Attempt: 1, WebhookID: "wid"},
 			{At: time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC), Kind: ooo.EventChanged, Source: ooo.SourcePoll, Sequence: 2, Away: new(true)},
 		}
-		_, body := get("/api/users/ann@contoso.example/history" + query).ask(handler(t, f))
-		text := `{"events":[{"at":"2026-11-24T09:00:01Z","kind":"delivered","sequence":2,"attempt":1,"webhookId":"wid"},` +
-			`{"at":"2026-11-24T09:00:00Z","kind":"changed","source":"poll","sequence":2,"outOfOffice":true}]}`
-		if body != text || f.historyLimit != want {
-			t.Errorf("history%s = %s, limit %d, want %s and %d", query, body, f.historyLimit, text, want)
-		}
-	}
-}
-
-func TestLimitParam(t *testing.T) {
-	h := handler(t, monitorFixture())
-	for limit, status := range map[string]int{
-		"1": 200, "100000": 200, "99999999999999999999": 200, "0": 400, "-99999999999999999999": 400, "abc": 400, "": 400,
-	} {
-		for path, maximum := range map[string]string{"/api/users": "500", "/api/users/ann@contoso.example/history": "200"} {
-			answer, body := get(path + "?limit=" + limit).ask(h)
-			if answer.Code != status || status == 400 && !strings.Contains(body, "write limit as a number from 1 to "+maximum) {
-				t.Errorf("GET %s?limit=%s = %d %s, want %d, with the allowed range if it is 400", path, limit, answer.Code, body, status)
+		h := handler(t, f)
+		for path, list := range map[string]struct{ content, maximum string }{
+			"/api/users/ann@contoso.example/history": {history, "200"}, "/api/users": {`"email":"Ann@contoso.example"`, "500"},
+		} {
+			want := list.content
+			if tt.status == 400 {
+				want = "write limit as a number from 1 to " + list.maximum
 			}
+			if answer, body := get(path + query).ask(h); answer.Code != tt.status || !strings.Contains(body, want) {
+				t.Errorf("GET %s%s = %d %s, want %d with %s", path, query, answer.Code, body, tt.status, want)
+			}
+		}
+		if f.historyLimit != tt.limit {
+			t.Errorf("history%s has the limit %d, want %d", query, f.historyLimit, tt.limit)
 		}
 	}
 }
@@ -51,20 +51,9 @@ func (u unreadable) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// announce sends a request with a body that must not be read.
-func announce(t *testing.T, h http.Handler, method, path string, length int64) *httptest.ResponseRecorder {
-	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, path, unreadable{t})
-	r.ContentLength = length
-	r.Header.Set("Content-Type", "application/json")
-	answer := httptest.NewRecorder()
-	h.ServeHTTP(answer, r)
-	return answer
-}
-
-func TestPrivateRoutesNeedTheToken(t *testing.T) {
+func TestBodiesAreNotRead(t *testing.T) {
 	f := monitorFixture()
-	f.token, f.unready = "the-token", true // the token is checked before Redis
+	f.token, f.unready = "the-token", true // both are checked before Redis
 	f.checks = []api.Check{{Name: "graph", Probe: func(context.Context) (string, error) { return "details", errAway }}}
 	handler := handler(t, f)
 	for _, route := range handler.Routes() {
@@ -75,35 +64,33 @@ func TestPrivateRoutesNeedTheToken(t *testing.T) {
 			}
 			continue
 		}
-		for _, length := range []int64{-1, 100, 5 << 20} {
-			answer := announce(t, handler, route.Method, path, length)
-			if answer.Code != http.StatusUnauthorized || len(answer.Header().Values("WWW-Authenticate")) != 2 || answer.Header().Get("Connection") != "close" {
-				t.Errorf("%s %s without a token = %d %v, want 401 with two challenges, and the connection closed",
-					route.Method, path, answer.Code, answer.Header())
+		longest := int64(64 << 10)
+		if route.Method == http.MethodPost && strings.TrimSuffix(path, "/") == "/api/users" {
+			longest = 4 << 20
+		}
+		for _, tt := range []struct {
+			token              string
+			length             int64
+			status, challenges int
+		}{
+			{"", -1, 401, 2}, {"", 100, 401, 2}, {"", 5 << 20, 401, 2}, {"the-token", longest + 1, 413, 0},
+		} {
+			r := httptest.NewRequestWithContext(t.Context(), route.Method, path, unreadable{t})
+			r.ContentLength = tt.length
+			r.Header.Set("Content-Type", "application/json")
+			if tt.token != "" {
+				r.SetBasicAuth("mediator", tt.token)
+			}
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, r)
+			if h := answer.Header(); answer.Code != tt.status || len(h.Values("WWW-Authenticate")) != tt.challenges || h.Get("Connection") != "close" {
+				t.Errorf("%s %s of %d bytes with the token %q = %d %v, want %d with %d challenges, and the connection closed",
+					route.Method, path, tt.length, tt.token, answer.Code, h, tt.status, tt.challenges)
 			}
 		}
 	}
 	if len(f.hints) != 0 || len(f.wishes) != 1 || f.syncRequests != 0 {
-		t.Error("requests without the token had an effect")
-	}
-}
-
-// TestTooLongBodiesAreNotRead announces bodies of one byte more than allowed.
-func TestTooLongBodiesAreNotRead(t *testing.T) {
-	f := monitorFixture()
-	handler := handler(t, f)
-	for route, longest := range map[string]int64{
-		"POST /monitor": 64 << 10, "POST /api/users": 4 << 20, "PUT /api/users/bob@contoso.example": 64 << 10,
-		"DELETE /api/users/ann@contoso.example": 64 << 10, "POST /api/users/ann@contoso.example/check": 64 << 10, "PUT /api/loglevel": 64 << 10,
-	} {
-		method, path, _ := strings.Cut(route, " ")
-		answer := announce(t, handler, method, path, longest+1)
-		if answer.Code != http.StatusRequestEntityTooLarge || answer.Header().Get("Connection") != "close" {
-			t.Errorf("%s = %d %v, want 413, and the connection closed", route, answer.Code, answer.Header())
-		}
-	}
-	if len(f.hints) != 0 || len(f.wishes) != 1 {
-		t.Error("too long requests had an effect")
+		t.Error("requests without the token, or with too long bodies, had an effect")
 	}
 }
 

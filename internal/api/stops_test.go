@@ -30,13 +30,6 @@ func running(t *testing.T, f *fixture) http.Handler {
 	return engine
 }
 
-// update changes f under its lock.
-func (f *fixture) update(change func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	change()
-}
-
 // waitForRetries forgets previous retries and waits until all stops have been retried.
 func (f *fixture) waitForRetries() {
 	f.update(func() { f.retried, f.syncRequests = nil, 0 })

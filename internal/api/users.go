@@ -187,29 +187,28 @@ func (a *API) startMany(c *gin.Context) {
 	c.JSON(http.StatusAccepted, gin.H{"results": results})
 }
 
-// leaveHint leaves a hint for the owner of a monitored user and answers 202.
-func (a *API) leaveHint(c *gin.Context, kind ooo.HintKind) {
-	email, err := monitoredParam(c)
-	var w ooo.Wish
-	if err == nil {
-		w, err = a.cfg.Wishes.Wish(c.Request.Context(), email)
+// leaveHint returns a handler that leaves a hint for the owner of a monitored user and
+// answers 202.
+func leaveHint(kind ooo.HintKind) func(*API, *gin.Context) {
+	return func(a *API, c *gin.Context) {
+		email, err := monitoredParam(c)
+		var w ooo.Wish
+		if err == nil {
+			w, err = a.cfg.Wishes.Wish(c.Request.Context(), email)
+		}
+		if err == nil && !w.On {
+			err = ooo.ErrNotMonitored
+		}
+		if err == nil {
+			err = a.cfg.LeaveHints(c.Request.Context(), newHint(w, kind))
+		}
+		if err != nil {
+			a.fail(c, err)
+			return
+		}
+		c.JSON(http.StatusAccepted, gin.H{"result": "accepted"})
 	}
-	if err == nil && !w.On {
-		err = ooo.ErrNotMonitored
-	}
-	if err == nil {
-		err = a.cfg.LeaveHints(c.Request.Context(), newHint(w, kind))
-	}
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
-	c.JSON(http.StatusAccepted, gin.H{"result": "accepted"})
 }
-
-func (a *API) check(c *gin.Context) { a.leaveHint(c, ooo.HintCheck) }
-
-func (a *API) resend(c *gin.Context) { a.leaveHint(c, ooo.HintResend) }
 
 func (a *API) history(c *gin.Context) {
 	limit, ok := limitParam(c, defaultEvents, maxEvents)
