@@ -49,81 +49,59 @@ func unlocked(context.Context, string) (func(context.Context) error, error) {
 	return func(context.Context) error { return nil }, nil
 }
 
-// replica is an instance of the service that only serves certificates.
-type replica struct {
-	*server.ACME
-	t       *testing.T
-	address string
-	ca      *acmeServer
-	storage server.Storage
-}
-
-// newReplica serves. The test calls Run.
-func newReplica(t *testing.T, ln net.Listener, redisURL string, ca *acmeServer) replica {
-	t.Helper()
-	store, err := store.Open(store.Config{URL: redisURL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	a := newACME(t, server.ACMEConfig{
-		Directory: ca.directory, CAFile: ca.caFile, Email: "operator@contoso.example", Storage: store.Storage("acme"),
-		Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
-			return store.Lock(ctx, name, server.LockTime)
-		},
-	})
-	serving(t, ln, hello, a.TLS())
-	return replica{a, t, ln.Addr().String(), ca, store.Storage("acme")}
-}
-
-// serial waits until the replica serves a certificate of the ACME server and returns its
-// serial number.
-func (r replica) serial() (serial string) {
-	r.t.Helper()
-	dialer := tls.Dialer{Config: &tls.Config{ServerName: domain, RootCAs: r.ca.roots, NextProtos: []string{"http/1.1"}}}
-	await.True(r.t, "a certificate is served", func() bool {
-		conn, err := dialer.DialContext(r.t.Context(), "tcp", r.address)
-		if err != nil {
-			return false
-		}
-		defer conn.Close()
-		serial = conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String()
-		return true
-	})
-	return serial
-}
-
 // TestOneReplicaOrdersAndAllServe starts three replicas together. The ACME server verifies
 // the domain at a fourth, which does not order.
 func TestOneReplicaOrdersAndAllServe(t *testing.T) {
-	redisURL := redistest.Start(t).URL()
-	ln := loopback(t)
-	ca := startACMEServer(t, ln.Addr().(*net.TCPAddr).Port)
-	verified := newReplica(t, ln, redisURL, ca)
-	var replicas []replica
-	for range 3 {
-		replicas = append(replicas, newReplica(t, loopback(t), redisURL, ca))
+	shared, err := store.Open(store.Config{URL: redistest.Start(t).URL()})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, r := range replicas {
-		await.Run(t, r.Run)
+	t.Cleanup(shared.Close)
+	storage, verified := shared.Storage("acme"), loopback(t)
+	ca := startACMEServer(t, verified.Addr().(*net.TCPAddr).Port)
+	replica := func(ln net.Listener) *server.ACME {
+		a := newACME(t, server.ACMEConfig{
+			Directory: ca.directory, CAFile: ca.caFile, Email: "operator@contoso.example", Storage: storage,
+			Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
+				return shared.Lock(ctx, name, server.LockTime)
+			},
+		})
+		serving(t, ln, hello, a.TLS())
+		return a
 	}
-	first := replicas[0].serial()
+	dialer := tls.Dialer{Config: &tls.Config{ServerName: domain, RootCAs: ca.roots, NextProtos: []string{"http/1.1"}}}
+	serial := func(ln net.Listener) (serial string) {
+		await.True(t, "a certificate of the ACME server is served", func() bool {
+			conn, err := dialer.DialContext(t.Context(), "tcp", ln.Addr().String())
+			if err != nil {
+				return false
+			}
+			defer conn.Close()
+			serial = conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String()
+			return true
+		})
+		return serial
+	}
+	last, listeners := replica(verified), []net.Listener{loopback(t), loopback(t), loopback(t)}
+	for _, ln := range listeners {
+		await.Run(t, replica(ln).Run)
+	}
+	first := serial(listeners[0])
 
-	stored, err := verified.storage.Get(t.Context(), domain)
+	stored, err := storage.Get(t.Context(), domain)
 	if err != nil || !bytes.Contains(stored, []byte("PRIVATE KEY")) || !bytes.Contains(stored, []byte("CERTIFICATE")) {
 		t.Errorf("%d bytes are stored, %v, want a key and a certificate", len(stored), err)
 	}
 	await.True(t, "the answer to the challenge is deleted", func() bool {
-		token, err := verified.storage.Get(t.Context(), domain+"+token")
+		token, err := storage.Get(t.Context(), domain+"+token")
 		return err == nil && token == nil
 	})
 
-	for _, late := range []replica{verified, newReplica(t, loopback(t), redisURL, ca)} {
-		await.Run(t, late.Run)
-		replicas = append(replicas, late)
-	}
-	for _, r := range replicas {
-		if got := r.serial(); got != first {
+	late := loopback(t)
+	await.Run(t, last.Run)
+	await.Run(t, replica(late).Run)
+	for _, ln := range append(listeners, verified, late) {
+		if got := serial(ln); got != first {
 			t.Errorf("a replica serves certificate %s, another %s", got, first)
 		}
 	}
@@ -209,30 +187,27 @@ func TestUnreachableACMEServerIsRetried(t *testing.T) {
 
 func TestExpiringCertificateIsLogged(t *testing.T) {
 	const day = 24 * time.Hour
-	tests := map[string]struct {
-		age, left time.Duration
-		want      bool
-	}{
-		"renewal has begun":         {65 * day, 25 * day, false},
-		"expires soon":              {80 * day, 10 * day, true},
-		"expires soon, short-lived": {6 * day, day, true},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				log, out := logger()
-				a := newACME(t, server.ACMEConfig{Storage: newStorage(t, time.Now().Add(-tt.age), time.Now().Add(tt.left)), Log: log})
-				await.Run(t, a.Run)
-				time.Sleep(61 * time.Minute)
-				if got := strings.Contains(out.String(), "expires soon"); got != tt.want {
-					t.Errorf("warning logged: %t, want %t; log:\n%s", got, tt.want, out)
-				}
-				if _, err := a.TLS().GetCertificate(&tls.ClientHelloInfo{ServerName: domain}); err != nil {
-					t.Errorf("GetCertificate = %v, want the certificate while it is valid", err)
-				}
-			})
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		for name, tt := range map[string]struct {
+			age, left time.Duration
+			want      bool
+		}{
+			"renewal has begun":         {65 * day, 25 * day, false},
+			"expires soon":              {80 * day, 10 * day, true},
+			"expires soon, short-lived": {6 * day, day, true},
+		} {
+			log, out := logger()
+			a := newACME(t, server.ACMEConfig{Storage: newStorage(t, time.Now().Add(-tt.age), time.Now().Add(tt.left)), Log: log})
+			await.Run(t, a.Run)
+			time.Sleep(61 * time.Minute)
+			if got := strings.Contains(out.String(), "expires soon"); got != tt.want {
+				t.Errorf("%s: warning logged: %t, want %t; log:\n%s", name, got, tt.want, out)
+			}
+			if _, err := a.TLS().GetCertificate(&tls.ClientHelloInfo{ServerName: domain}); err != nil {
+				t.Errorf("%s: GetCertificate = %v, want the certificate while it is valid", name, err)
+			}
+		}
+	})
 }
 
 func TestObtainWaitsForTheLock(t *testing.T) {
