@@ -143,7 +143,8 @@ func (k *keySource) fetch(ctx context.Context) (keySet, error) {
 		Issuer  string `json:"issuer"`
 		KeysURL string `json:"jwks_uri"`
 	}
-	if err := k.get(ctx, k.metadataURL(), &metadata); err != nil {
+	address := k.cfg.AuthorityHost + "/" + url.PathEscape(k.cfg.TenantID) + metadataPaths[k.version]
+	if err := k.get(ctx, address, &metadata); err != nil {
 		return keySet{}, fmt.Errorf("metadata: %w", err)
 	}
 	if metadata.Issuer == "" || !strings.HasPrefix(metadata.KeysURL, "https://") {
@@ -165,15 +166,6 @@ func (k *keySource) fetch(ctx context.Context) (keySet, error) {
 		return keySet{}, errors.New("keys: none can verify a signature")
 	}
 	return fetched, nil
-}
-
-// metadataURL returns the URL of the login endpoint's metadata for tokens of this version.
-func (k *keySource) metadataURL() string {
-	middle := "/"
-	if k.version == version2 {
-		middle = "/v2.0/"
-	}
-	return k.cfg.AuthorityHost + "/" + url.PathEscape(k.cfg.TenantID) + middle + ".well-known/openid-configuration"
 }
 
 var guid = regexp.MustCompile(`[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}`)
@@ -198,11 +190,8 @@ func (k *keySource) get(ctx context.Context, address string, into any) error {
 		return errors.New("invalid address")
 	}
 	response, err := k.client.Do(request)
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		return wrapped.Err
-	}
 	if err != nil {
-		return err
+		return errors.Unwrap(err) // of a url.Error, which contains the address
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {

@@ -29,6 +29,11 @@ const (
 	version2 = "2.0"
 )
 
+var metadataPaths = map[string]string{
+	version1: "/.well-known/openid-configuration",
+	version2: "/v2.0/.well-known/openid-configuration",
+}
+
 // publisher is the application that Graph sends notifications as.
 const publisher = "0bf30f3b-4a52-48df-9a82-234910c4a086"
 
@@ -62,10 +67,7 @@ func NewTokens(cfg TokensConfig) *Tokens {
 		cfg:       cfg,
 		parser:    jwt.NewParser(jwt.WithStrictDecoding()),
 		validator: jwt.NewValidator(jwt.WithExpirationRequired(), jwt.WithLeeway(clockSkew)),
-		sources: map[string]*keySource{
-			version1: newKeySource(cfg, version1),
-			version2: newKeySource(cfg, version2),
-		},
+		sources:   map[string]*keySource{version1: newKeySource(cfg, version1), version2: newKeySource(cfg, version2)},
 	}
 }
 
@@ -104,16 +106,8 @@ type claims struct {
 	jwt.RegisteredClaims
 	TenantID        string `json:"tid"`
 	Version         string `json:"ver"`
-	AppID           string `json:"appid"` // the caller, in version 1.0
-	AuthorizedParty string `json:"azp"`   // the caller, in version 2.0
-}
-
-// caller returns the application that the token was issued to.
-func (c *claims) caller() string {
-	if c.Version == version2 {
-		return c.AuthorizedParty
-	}
-	return c.AppID
+	AppID           string `json:"appid"` // the application it was issued to, in version 1.0
+	AuthorizedParty string `json:"azp"`   // the same in version 2.0
 }
 
 // check checks one token. Checks without keys come first, so that an invalid token neither
@@ -129,7 +123,10 @@ func (t *Tokens) check(ctx context.Context, token string) error {
 	}
 	keyID, _ := parsed.Header["kid"].(string)
 	_, critical := parsed.Header["crit"]
-	source := t.sources[c.Version]
+	source, caller := t.sources[c.Version], c.AppID
+	if c.Version == version2 {
+		caller = c.AuthorizedParty
+	}
 	switch {
 	case parsed.Method != jwt.SigningMethodRS256 || critical:
 		return invalid("algorithm")
@@ -141,7 +138,7 @@ func (t *Tokens) check(ctx context.Context, token string) error {
 		return invalid("validity period")
 	case len(c.Audience) != 1 || !strings.EqualFold(c.Audience[0], t.cfg.ClientID):
 		return invalid("audience")
-	case !strings.EqualFold(c.caller(), publisher):
+	case !strings.EqualFold(caller, publisher):
 		return invalid("caller")
 	}
 	key, published, err := source.find(ctx, keyID)
