@@ -2,14 +2,13 @@ package graph
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"log/slog"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/sync/semaphore"
 
 	"outlook-monitor/internal/schedule"
@@ -182,16 +181,13 @@ func (c *Client) Grant(ctx context.Context) (Grant, error) {
 
 // claims are those that this program reads.
 type claims struct {
+	jwt.RegisteredClaims
 	ObjectID string   `json:"oid"`
 	Roles    []string `json:"roles"`
 }
 
 // claims parses the token. ok is false if it is not a JWT.
 func (t *token) claims() (c claims, ok bool) {
-	parts := strings.Split(t.header, ".")
-	if len(parts) != 3 {
-		return claims{}, false
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	return c, err == nil && json.Unmarshal(payload, &c) == nil
+	_, _, err := jwt.NewParser().ParseUnverified(strings.TrimPrefix(t.header, "Bearer "), &c)
+	return c, err == nil
 }
