@@ -89,24 +89,6 @@ func trusting(t *testing.T, file string) *http.Client {
 	return &http.Client{Transport: transport, Timeout: await.Timeout}
 }
 
-// login gets a token with the printed settings, and returns it as a header.
-func login(t *testing.T, client *http.Client, set map[string]string) http.Header {
-	t.Helper()
-	form := url.Values{
-		"grant_type": {"client_credentials"}, "scope": {set["GRAPH_ENDPOINT"] + "/.default"},
-		"client_id": {set["AZURE_CLIENT_ID"]}, "client_secret": {set["AZURE_CLIENT_SECRET"]},
-	}
-	status, body := ask(t, client, "POST", set["AZURE_AUTHORITY_HOST"]+"/"+set["AZURE_TENANT_ID"]+"/oauth2/v2.0/token",
-		http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, form.Encode())
-	var answer struct {
-		Token string `json:"access_token"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil || status != http.StatusOK || answer.Token == "" {
-		t.Fatalf("login = %d %s, want a token", status, body)
-	}
-	return http.Header{"Authorization": {"Bearer " + answer.Token}}
-}
-
 func TestPrintedSettings(t *testing.T) {
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	set := launch(t, "--ca-file", ca, "--users", "2", "--domain", "fabrikam.example", "--client-secret", "of-this-test", "--roles", "MailboxSettings.Read")
@@ -115,7 +97,19 @@ func TestPrintedSettings(t *testing.T) {
 		t.Errorf("printed %v, want the values of the flags", set)
 	}
 	client := trusting(t, ca)
-	bearer := login(t, client, set)
+	form := url.Values{
+		"grant_type": {"client_credentials"}, "scope": {set["GRAPH_ENDPOINT"] + "/.default"},
+		"client_id": {set["AZURE_CLIENT_ID"]}, "client_secret": {set["AZURE_CLIENT_SECRET"]},
+	}
+	_, body := ask(t, client, "POST", set["AZURE_AUTHORITY_HOST"]+"/"+set["AZURE_TENANT_ID"]+"/oauth2/v2.0/token",
+		http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, form.Encode())
+	var login struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.Unmarshal(body, &login); err != nil || login.Token == "" {
+		t.Fatalf("login = %s, want a token", body)
+	}
+	bearer := http.Header{"Authorization": {"Bearer " + login.Token}}
 	users := set["GRAPH_ENDPOINT"] + "/v1.0/users/"
 	tests := map[string]struct {
 		url    string

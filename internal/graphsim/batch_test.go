@@ -68,9 +68,7 @@ func TestInvalidBatch(t *testing.T) {
 	}
 	for name, body := range tests {
 		t.Run(name, func(t *testing.T) {
-			if a := f.graph("POST", "/$batch", body); a.status != 400 || a.code() != "BadRequest" {
-				t.Errorf("batch = %d %s, want 400 BadRequest", a.status, a.raw)
-			}
+			f.graph("POST", "/$batch", body).want(t, 400, "BadRequest")
 		})
 	}
 	nested := map[string]any{"id": "1", "method": "POST", "url": "/$batch", "headers": map[string]string{"Content-Type": "application/json"}, "body": map[string]any{}}

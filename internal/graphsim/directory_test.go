@@ -47,9 +47,7 @@ func TestGetUser(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			method, path, _ := strings.Cut(tt.request, " ")
 			a := f.graph(method, path, nil)
-			if a.status != tt.status || a.code() != tt.code {
-				t.Fatalf("answer = %d %s, want %d %s", a.status, a.raw, tt.status, tt.code)
-			}
+			a.want(t, tt.status, tt.code)
 			if tt.status == 200 && a.body["id"] != ann.ID {
 				t.Errorf("id = %v, want %s", a.body["id"], ann.ID)
 			}
@@ -97,9 +95,7 @@ func TestFilterUsers(t *testing.T) {
 			header.Set("ConsistencyLevel", "eventual")
 			a := f.send("GET", f.URL()+"/v1.0/users?$count=true&$filter="+url.QueryEscape(tt.filter), header, nil)
 			if tt.want == nil {
-				if a.status != 400 || a.code() != "Request_UnsupportedQuery" {
-					t.Errorf("answer = %d %s, want 400 Request_UnsupportedQuery", a.status, a.raw)
-				}
+				a.want(t, 400, "Request_UnsupportedQuery")
 				return
 			}
 			if got := upns(a); a.status != 200 || !slices.Equal(got, tt.want) {

@@ -53,9 +53,7 @@ func TestRequestFaults(t *testing.T) {
 			}
 		})
 	}
-	if a := read(ann)(); a.status != 200 {
-		t.Errorf("after the faults = %d, want 200", a.status)
-	}
+	f.read(ann).want(t, 200, "")
 }
 
 func TestSameSeedSameFaults(t *testing.T) {
@@ -92,9 +90,7 @@ func TestConnectionFaults(t *testing.T) {
 	if a := f.postForm(f.tokenForm()); a.status != 429 || a.header.Get("Retry-After") != "1" || a.body["error_description"] == nil {
 		t.Errorf("throttled login = %d %s, want 429 in the format of the login endpoint", a.status, a.raw)
 	}
-	if a := f.send("GET", path, f.header(), nil); a.status != 200 {
-		t.Errorf("afterwards = %d, want 200", a.status)
-	}
+	f.send("GET", path, f.header(), nil).want(t, 200, "")
 	if c := f.Stats().Calls["directory"]; c["0"] != 1 || c["200"] != 1 {
 		t.Errorf("calls = %v, want one reset and one answered", c)
 	}

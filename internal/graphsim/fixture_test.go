@@ -2,7 +2,6 @@ package graphsim_test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -29,10 +28,22 @@ type fixture struct {
 
 // answer is an HTTP response.
 type answer struct {
-	status int
-	header http.Header
-	raw    []byte
-	body   map[string]any
+	request string
+	status  int
+	header  http.Header
+	raw     []byte
+	body    map[string]any
+}
+
+// want checks the status and the code of the error, which is empty if there is none.
+func (a answer) want(t testing.TB, status int, code string) {
+	t.Helper()
+	if a.status != status || a.code() != code {
+		t.Errorf("%s = %d %s, want %d %s", a.request, a.status, a.raw, status, code)
+	}
+	if status == 429 && a.header.Get("Retry-After") == "" {
+		t.Errorf("%s = 429 without Retry-After", a.request)
+	}
 }
 
 // code returns the code of a Graph error.
@@ -91,7 +102,7 @@ func (f *fixture) trySend(ctx context.Context, method, target string, header htt
 		f.t.Errorf("%s %s = %s, want HTTP/2", method, target, resp.Proto)
 	}
 	raw, err := io.ReadAll(resp.Body)
-	a := answer{status: resp.StatusCode, header: resp.Header, raw: raw}
+	a := answer{request: method + " " + target, status: resp.StatusCode, header: resp.Header, raw: raw}
 	_ = json.Unmarshal(raw, &a.body) // leaves body nil if it is not an object
 	return a, err
 }
@@ -253,15 +264,13 @@ func (h *hook) serve(w http.ResponseWriter, r *http.Request) {
 	h.paths = append(h.paths, r.URL.Path)
 	status := http.StatusAccepted
 	if len(h.statuses) > 0 {
-		status, h.statuses = cmp.Or(h.statuses[0], status), h.statuses[1:]
+		status, h.statuses = h.statuses[0], h.statuses[1:]
 	}
 	if status == hang {
-		h.mu.Unlock()
 		select {
 		case <-r.Context().Done():
 		case <-time.After(await.Timeout): // or closing the hook would wait for ever
 		}
-		h.mu.Lock()
 		return
 	}
 	w.WriteHeader(status)

@@ -63,9 +63,7 @@ func TestExpiredSubscriptions(t *testing.T) {
 			path, later := "/subscriptions/"+a.body["id"].(string), map[string]any{"expirationDateTime": time.Now().Add(time.Hour).UTC()}
 			for request, body := range map[string]any{"GET ": nil, "PATCH ": later, "DELETE ": nil, "POST /reauthorize": nil} {
 				method, suffix, _ := strings.Cut(request, " ")
-				if a := f.graph(method, path+suffix, body); a.status != 404 {
-					t.Errorf("%s = %d %s, want 404", request, a.status, a.raw)
-				}
+				f.graph(method, path+suffix, body).want(t, 404, "ResourceNotFound")
 			}
 			f.setOut(u)
 			if items, _ := f.listSubscriptions(); len(items) != 1 || items[0]["id"] != a.body["id"] {
@@ -91,9 +89,7 @@ func TestQuotas(t *testing.T) {
 	path := "/subscriptions/" + f.subscribe(ann, newHook(t), time.Hour) // one write
 	before := f.Subscriptions()
 	const presence = "/communications/getPresencesByUserId"
-	if a := f.graph("POST", presence, map[string]any{"ids": make([]string, 651)}); a.status != 400 {
-		t.Errorf("presence of 651 = %d, want 400", a.status)
-	}
+	f.graph("POST", presence, map[string]any{"ids": make([]string, 651)}).want(t, 400, "BadRequest")
 	tests := map[string]struct {
 		method, path, body string
 		allowed, good      int
@@ -110,14 +106,11 @@ func TestQuotas(t *testing.T) {
 					t.Fatalf("request %d = %d %s, want %d", i+1, a.status, a.raw, tt.good)
 				}
 			}
-			if a := f.graph(tt.method, tt.path, tt.body); a.status != 429 || a.header.Get("Retry-After") == "" {
-				t.Errorf("one more = %d %s, Retry-After %q, want 429 with Retry-After", a.status, a.raw, a.header.Get("Retry-After"))
-			}
+			f.graph(tt.method, tt.path, tt.body).want(t, 429, "TooManyRequests")
 		})
 	}
-	if a, read := f.graph("GET", path, nil), f.read(ann); a.status != 200 || read.status != 200 {
-		t.Errorf("GET of one subscription = %d, read = %d, want 200: they have no such quota", a.status, read.status)
-	}
+	f.graph("GET", path, nil).want(t, 200, "") // it has no such quota, nor has a read
+	f.read(ann).want(t, 200, "")
 	if got := f.Stats().Throttled; got != 4 {
 		t.Errorf("throttled = %d, want 4", got)
 	}

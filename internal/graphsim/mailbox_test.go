@@ -71,17 +71,12 @@ func TestSetMailbox(t *testing.T) {
 		"ErrorServerBusy": 503, "ErrorMailboxMoveInProgress": 503, "ErrorInvalidUser": 404, "ErrorItemNotFound": 404, "UnknownError": 401,
 	} {
 		f.must(f.SetMailbox(u.ID, graphsim.Mailbox{Error: code}))
-		if a := f.read(u); a.status != status || a.code() != code {
-			t.Errorf("read = %d %s, want %d %s", a.status, a.raw, status, code)
-		}
+		f.read(u).want(t, status, code)
 	}
-	if a, directory := f.read(other), f.graph("GET", "/users/"+u.ID, nil); a.status != 200 || directory.status != 200 {
-		t.Errorf("read of another mailbox = %d, directory = %d, want 200", a.status, directory.status)
-	}
+	f.read(other).want(t, 200, "")
+	f.graph("GET", "/users/"+u.ID, nil).want(t, 200, "")
 	f.must(f.SetMailbox(u.ID, graphsim.Mailbox{}))
-	if a := f.read(u); a.status != 200 {
-		t.Errorf("read after the error = %d, want 200", a.status)
-	}
+	f.read(u).want(t, 200, "")
 	if err := f.SetMailbox(u.ID, graphsim.Mailbox{Error: "Nonsense"}); !errors.Is(err, graphsim.ErrInvalid) {
 		t.Errorf("SetMailbox with an unknown error = %v, want ErrInvalid", err)
 	}
@@ -107,12 +102,8 @@ func TestMailboxConcurrency(t *testing.T) {
 		})
 	}
 	await.True(t, "four are in flight", func() bool { return f.Stats().MaxConcurrentPerMailbox == 4 })
-	if a := f.read(u); a.status != 429 || a.code() != "ApplicationThrottled" || a.header.Get("Retry-After") == "" {
-		t.Errorf("the fifth = %d %s, Retry-After %q, want 429 ApplicationThrottled with Retry-After", a.status, a.raw, a.header.Get("Retry-After"))
-	}
-	if a := f.read(other); a.status != 200 {
-		t.Errorf("another mailbox = %d, want 200", a.status)
-	}
+	f.read(u).want(t, 429, "ApplicationThrottled")
+	f.read(other).want(t, 200, "")
 	release()
 	four.Wait()
 	if got := f.Stats().MaxConcurrentPerMailbox; got != 5 {
@@ -135,9 +126,7 @@ func TestMailboxQuota(t *testing.T) {
 	if got := f.Stats().Calls["read"]["200"]; got != 10_000 {
 		t.Fatalf("reads answered = %d, want 10000", got)
 	}
-	if a := f.read(u); a.status != 429 || a.code() != "ApplicationThrottled" {
-		t.Errorf("one more = %d %s, want 429 ApplicationThrottled", a.status, a.raw)
-	}
+	f.read(u).want(t, 429, "ApplicationThrottled")
 }
 
 func TestReadStats(t *testing.T) {

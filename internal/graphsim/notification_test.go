@@ -56,9 +56,7 @@ func TestOnlySubscribedChangesAreNotified(t *testing.T) {
 	ann, bob, h := f.addUser("ann@contoso.example"), f.addUser("bob@contoso.example"), newHook(t)
 	body := subscription(ann, h, time.Hour)
 	body["changeType"], body["resource"] = "updated", "users/ANN@contoso.example/events"
-	if a := f.graph("POST", "/subscriptions", body); a.status != 201 {
-		t.Fatalf("POST = %d %s", a.status, a.raw)
-	}
+	f.graph("POST", "/subscriptions", body).want(t, 201, "")
 	for _, touch := range []struct{ user, collection, change string }{
 		{bob.ID, "events", "updated"}, {ann.ID, "messages", "updated"}, {ann.ID, "events", "created"}, {ann.ID, "events", "updated"},
 	} {
@@ -151,9 +149,8 @@ func TestLifecycleNotifications(t *testing.T) {
 	if item := h.waitFor(t, 5)[4]; item["subscriptionId"] != deleted || item["lifecycleEvent"] != "subscriptionRemoved" {
 		t.Errorf("item = %v, want the removal of the deleted user's subscription", item)
 	}
-	if directory, read := f.graph("GET", "/users/"+eve.ID, nil), f.read(eve); directory.status != 404 || read.status != 404 {
-		t.Errorf("GET of the deleted user = %d, read = %d, want 404", directory.status, read.status)
-	}
+	f.graph("GET", "/users/"+eve.ID, nil).want(t, 404, "Request_ResourceNotFound")
+	f.read(eve).want(t, 404, "ResourceNotFound")
 	if subs := f.Subscriptions(); len(subs) != 0 {
 		t.Errorf("subscriptions = %+v, want none", subs)
 	}
@@ -165,9 +162,7 @@ func TestReauthorizationRequired(t *testing.T) {
 	ann, bob, h := f.addUser("ann@contoso.example"), f.addUser("bob@contoso.example"), newHook(t)
 	renewed := f.subscribe(ann, h, 2*time.Second)
 	later := map[string]any{"expirationDateTime": time.Now().Add(time.Hour).UTC()}
-	if a := f.graph("PATCH", "/subscriptions/"+renewed, later); a.status != 200 {
-		t.Fatalf("PATCH = %d %s", a.status, a.raw)
-	}
+	f.graph("PATCH", "/subscriptions/"+renewed, later).want(t, 200, "")
 	id := f.subscribe(bob, h, 2*time.Second)
 	subs := f.Subscriptions() // the first may have expired already
 	i := slices.IndexFunc(subs, func(s graphsim.Subscription) bool { return s.ID == id })

@@ -19,9 +19,7 @@ func TestCreateSubscription(t *testing.T) {
 	body := subscription(u, h, 0)
 	body["expirationDateTime"] = expires.Format(time.RFC3339Nano)
 	a := f.graph("POST", "/subscriptions", body)
-	if a.status != 201 {
-		t.Fatalf("answer = %d %s, want 201", a.status, a.raw)
-	}
+	a.want(t, 201, "")
 	for _, field := range []string{"changeType", "notificationUrl", "lifecycleNotificationUrl", "resource", "clientState"} {
 		if a.body[field] != body[field] {
 			t.Errorf("%s = %v, want %v", field, a.body[field], body[field])
@@ -111,9 +109,7 @@ func TestCreateInvalidSubscription(t *testing.T) {
 			body := subscription(u, h, 2*time.Hour)
 			body[tt.field] = tt.value
 			a := f.graph("POST", "/subscriptions", body)
-			if a.status != tt.status || a.code() != tt.code {
-				t.Errorf("answer = %d %s, want %d %s", a.status, a.raw, tt.status, tt.code)
-			}
+			a.want(t, tt.status, tt.code)
 			if tt.code == "ExtensionError" && tt.field == "expirationDateTime" &&
 				a.message() != "Subscription expiration can only be 10070 minutes in the future." {
 				t.Errorf("message = %q, want the limit in minutes", a.message())
@@ -139,16 +135,17 @@ func TestHandshake(t *testing.T) {
 		}
 	}
 	tests := map[string]struct {
-		serve http.HandlerFunc
-		want  int
+		serve  http.HandlerFunc
+		status int
+		code   string
 	}{
-		"decoded token":        {echo(200, "text/plain; charset=utf-8", decoded), 201},
-		"escaped token":        {echo(200, "text/plain", raw), 400},
-		"path-unescaped token": {echo(200, "text/plain", unescaped), 400},
-		"status 202":           {echo(202, "text/plain", decoded), 400},
-		"html":                 {echo(200, "text/html", decoded), 400},
-		"redirect":             {http.RedirectHandler(good.URL, http.StatusTemporaryRedirect).ServeHTTP, 400},
-		"timeout":              {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 400},
+		"decoded token":        {echo(200, "text/plain; charset=utf-8", decoded), 201, ""},
+		"escaped token":        {echo(200, "text/plain", raw), 400, "ValidationError"},
+		"path-unescaped token": {echo(200, "text/plain", unescaped), 400, "ValidationError"},
+		"status 202":           {echo(202, "text/plain", decoded), 400, "ValidationError"},
+		"html":                 {echo(200, "text/html", decoded), 400, "ValidationError"},
+		"redirect":             {http.RedirectHandler(good.URL, http.StatusTemporaryRedirect).ServeHTTP, 400, "ValidationError"},
+		"timeout":              {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 400, "ValidationError"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -156,10 +153,7 @@ func TestHandshake(t *testing.T) {
 			defer server.Close()
 			body := subscription(f.addUser(strings.ReplaceAll(name, " ", ".")+"@contoso.example"), good, time.Hour)
 			body["notificationUrl"] = server.URL
-			a := f.graph("POST", "/subscriptions", body)
-			if a.status != tt.want || tt.want == 400 && a.code() != "ValidationError" {
-				t.Errorf("answer = %d %s, want %d", a.status, a.raw, tt.want)
-			}
+			f.graph("POST", "/subscriptions", body).want(t, tt.status, tt.code)
 		})
 	}
 }
@@ -196,10 +190,7 @@ func TestRenewSubscription(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			a := f.graph("PATCH", "/subscriptions/"+tt.id, tt.body)
-			if a.status != tt.status || a.code() != tt.code {
-				t.Errorf("answer = %d %s, want %d %s", a.status, a.raw, tt.status, tt.code)
-			}
+			f.graph("PATCH", "/subscriptions/"+tt.id, tt.body).want(t, tt.status, tt.code)
 		})
 	}
 	if len(other.handshakes) != 1 || len(h.handshakes) != handshakes {

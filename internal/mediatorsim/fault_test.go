@@ -1,6 +1,7 @@
 package mediatorsim_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -27,16 +28,14 @@ func TestCallInFlightIsCut(t *testing.T) {
 			stop := await.Run(t, s.Run)
 			s.Add(ann)
 			s.Answer(func(mediatorsim.Call) mediatorsim.Reaction { return mediatorsim.Reaction{Delay: time.Hour} })
-			cut := make(chan int)
-			go func() { cut <- setStatus(t, s, ann) }()
+			var inFlight sync.WaitGroup
+			inFlight.Go(func() { wantSetStatus(t, s, ann, 0) })
 			await.True(t, "the call has arrived", func() bool { return len(s.Calls()) == 1 })
 			tt.end(s, stop)
 			if tt.waits && len(received) != 1 {
 				t.Error("Run ended before the call in flight, want it to wait")
 			}
-			if got := <-cut; got != 0 {
-				t.Errorf("setstatus in flight = %d, want no answer", got)
-			}
+			inFlight.Wait()
 			call := <-received
 			if _, ok := s.State(ann); ok || call.Answered != 0 {
 				t.Errorf("Received = %+v, State exists = %t, want no acknowledgement", call, ok)
@@ -45,14 +44,13 @@ func TestCallInFlightIsCut(t *testing.T) {
 			for range 3 {
 				s.Away(true)
 				calls := len(s.Calls())
-				if got := setStatus(t, s, ann); got != 0 || len(s.Calls()) != calls {
-					t.Errorf("setstatus while away = %d, want no answer", got)
+				wantSetStatus(t, s, ann, 0)
+				if got := len(s.Calls()); got != calls {
+					t.Errorf("%d calls while away, want none", got-calls)
 				}
 				s.Away(false)
 				s.Away(false)
-				if got := setStatus(t, s, ann); got != tt.afterward {
-					t.Errorf("setstatus afterwards = %d, want %d", got, tt.afterward)
-				}
+				wantSetStatus(t, s, ann, tt.afterward)
 			}
 		})
 	}

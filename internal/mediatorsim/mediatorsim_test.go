@@ -56,11 +56,13 @@ func send(t *testing.T, url, body string, header ...string) (status int, text st
 	return response.StatusCode, string(read)
 }
 
-// setStatus sends a state with an empty message and returns the HTTP status, or 0.
-func setStatus(t *testing.T, s *mediatorsim.Server, email string) int {
+// wantSetStatus sends a state with an empty message and checks the HTTP status; 0 is no answer.
+func wantSetStatus(t *testing.T, s *mediatorsim.Server, email string, want int) {
 	t.Helper()
-	got, _ := send(t, s.URL()+"/api/setstatus", `{"email":"`+email+`","status":"True","message":""}`)
-	return got
+	got, text := send(t, s.URL()+"/api/setstatus", `{"email":"`+email+`","status":"True","message":""}`)
+	if got != want {
+		t.Errorf("setstatus = %d %s, want %d", got, text, want)
+	}
 }
 
 // monitor receives the users of the mediator.

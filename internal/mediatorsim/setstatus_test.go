@@ -81,9 +81,7 @@ func TestCallsInOrderOfArrival(t *testing.T) {
 		first <- status
 	}()
 	await.True(t, "the first call has arrived", func() bool { return len(s.Calls()) == 1 })
-	if got := setStatus(t, s, bob); got != 200 {
-		t.Errorf("second = %d, want 200", got)
-	}
+	wantSetStatus(t, s, bob, 200)
 	calls := s.Calls()
 	want := []mediatorsim.Call{
 		{At: calls[0].At, Email: ann, Status: "True", Message: "Back on Monday", WebhookID: "msg_1"},

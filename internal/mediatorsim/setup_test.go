@@ -21,9 +21,7 @@ func TestSetup(t *testing.T) {
 		"monitor refuses":         {http.NotFound, "True", both},
 		"monitor does not answer": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "False", both[:1]},
 		"user removed meanwhile": {func(http.ResponseWriter, *http.Request) {
-			if got := setStatus(t, s, ann); got != 200 {
-				t.Errorf("setstatus during setup = %d, want 200", got)
-			}
+			wantSetStatus(t, s, ann, 200)
 			s.Remove(bob)
 		}, "True", both[:1]},
 		"redirect": {http.RedirectHandler("/monitor", http.StatusTemporaryRedirect).ServeHTTP, "True", both},
@@ -69,9 +67,7 @@ func TestMonitorAddsAndRemovesUser(t *testing.T) {
 				if got, want := m.got(), tt.authorization+posted(ann, step.status); got[len(got)-1] != want {
 					t.Errorf("posted = %q, want %q last", got, want)
 				}
-				if got := setStatus(t, s, ann); got != step.want {
-					t.Errorf("setstatus after Monitor(%t) = %d, want %d", step.on, got, step.want)
-				}
+				wantSetStatus(t, s, ann, step.want)
 			}
 		})
 	}
