@@ -20,12 +20,6 @@ func problems(found store.Report) (all []string) {
 	return all
 }
 
-// inspect inspects the Redis at url.
-func inspect(t *testing.T, url string) (store.Report, error) {
-	t.Helper()
-	return open(t, url).Inspect(t.Context())
-}
-
 const (
 	evictsUsers   = "maxmemory-policy is allkeys-lru"
 	evictsLocks   = "maxmemory-policy is volatile-ttl"
@@ -100,7 +94,7 @@ func TestInspectVersions(t *testing.T) {
 		"6.0.20": true, "5.0.14": true, "2.8": true, "6": true, "6.1.99": true,
 		"6.2": false, "6.2.0": false, "7.0.15": false, "10.0.1": false, "255.x": false,
 	} {
-		_, err := inspect(t, server.FakeVersion(version))
+		_, err := open(t, server.FakeVersion(version)).Inspect(t.Context())
 		if errors.Is(err, store.ErrTooOld) != tooOld {
 			t.Errorf("Inspect of %s = %v, want ErrTooOld %t", version, err, tooOld)
 		}
@@ -123,7 +117,7 @@ func TestInspectCluster(t *testing.T) {
 	}
 	inspected := func() {
 		t.Helper()
-		got, err := inspect(t, cluster.URL())
+		got, err := open(t, cluster.URL()).Inspect(t.Context())
 		want := []string{evictsUsers, noPersistence}
 		if found := problems(got); err != nil || !slices.Equal(found, want) || got.Topology != "Cluster, data at "+data.Addr() {
 			t.Errorf("Inspect = %+v, %v, want the findings of the master at %s", got, err, data.Addr())
@@ -138,11 +132,11 @@ func TestInspectCluster(t *testing.T) {
 	}
 	inspected()
 	data.Kill()
-	if got, err := inspect(t, cluster.URL()); err == nil {
+	if got, err := open(t, cluster.URL()).Inspect(t.Context()); err == nil {
 		t.Errorf("Inspect without the master that has the data = %+v, want an error", got)
 	}
 	alone := redistest.Start(t)
-	if _, err := inspect(t, alone.URL()+"?addr="+alone.Addr()); err == nil || !strings.Contains(err.Error(), "cluster support disabled") {
+	if _, err := open(t, alone.URL()+"?addr="+alone.Addr()).Inspect(t.Context()); err == nil || !strings.Contains(err.Error(), "cluster support disabled") {
 		t.Errorf("Inspect of a single server as a Cluster = %v, want an error with the reason", err)
 	}
 }

@@ -44,7 +44,6 @@ func TestTokenRenewal(t *testing.T) {
 			f.must(f.Ready(within(t, await.Timeout)))
 			messages := f.listen()
 			var renewed atomic.Bool // often enough
-			var saves, rounds atomic.Int32
 			var workers sync.WaitGroup
 			for _, name := range []string{"ann", "bob", "cid", "dan", "eve", "fay"} {
 				lease, m := f.saved(name)
@@ -55,7 +54,6 @@ func TestTokenRenewal(t *testing.T) {
 							t.Errorf("save %d of %s = %v", m.Version, name, err)
 							return
 						}
-						saves.Add(1)
 						time.Sleep(time.Millisecond)
 					}
 				})
@@ -66,7 +64,6 @@ func TestTokenRenewal(t *testing.T) {
 						t.Errorf("round %d = %v", n, err)
 						return
 					}
-					rounds.Add(1)
 					time.Sleep(100 * time.Millisecond)
 				}
 			})
@@ -76,9 +73,6 @@ func TestTokenRenewal(t *testing.T) {
 			}
 			renewed.Store(true)
 			workers.Wait()
-			if saves.Load() < 1000 || rounds.Load() < 20 {
-				t.Errorf("%d saves and %d rounds, want at least 1000 and 20", saves.Load(), rounds.Load())
-			}
 			stats, err := f.raw.Eval(t.Context(), "return redis.call('INFO', 'commandstats')", []string{"om:{om}:owners"}).Text()
 			if f.must(err); !strings.Contains(stats, "cmdstat_auth:") { // a new connection logs in with HELLO
 				t.Error("no open connection was authenticated again")

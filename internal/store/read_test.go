@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"reflect"
@@ -218,22 +219,23 @@ var readSuite = map[string]func(*testing.T, *fixture){
 		}
 	},
 	"locks are exclusive until they are unlocked or expire": func(t *testing.T, f *fixture) {
-		unlock, err := f.Lock(t.Context(), "sync", time.Minute)
-		f.must(err)
-		_, err = f.Lock(t.Context(), "sync", time.Minute)
-		f.wantErr(err, store.ErrLocked)
+		lock := func(want error) (unlock func(context.Context) error) {
+			t.Helper()
+			unlock, err := f.Lock(t.Context(), "sync", time.Minute)
+			f.wantErr(err, want)
+			return unlock
+		}
+		unlock := lock(nil)
+		lock(store.ErrLocked)
 		f.must(unlock(t.Context()))
-		lost, err := f.Lock(t.Context(), "sync", time.Minute)
-		f.must(err)
+		lost := lock(nil)
 		f.must(f.raw.Del(t.Context(), "om:{om}:lock:sync").Err())
 		f.must(lost(t.Context())) // already deleted
-		unlock, err = f.Lock(t.Context(), "sync", time.Minute)
-		f.must(err)
+		unlock = lock(nil)
 		f.must(lost(t.Context())) // held by another
-		_, err = f.Lock(t.Context(), "sync", time.Minute)
-		f.wantErr(err, store.ErrLocked)
+		lock(store.ErrLocked)
 		f.must(unlock(t.Context()))
-		_, err = f.Lock(t.Context(), "short", time.Millisecond)
+		_, err := f.Lock(t.Context(), "short", time.Millisecond)
 		f.must(err)
 		if !strings.Contains(t.Name(), "Embedded") { // there nothing expires
 			await.True(t, "it has expired", func() bool {

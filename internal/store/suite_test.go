@@ -52,15 +52,15 @@ func TestSentinel(t *testing.T) {
 	url := sentinel.URL() + "&password=secret"
 	runSuites(t, url)
 	t.Run("is inspected", func(t *testing.T) {
-		got, err := inspect(t, url)
+		got, err := open(t, url).Inspect(t.Context())
 		if found := problems(got); err != nil || !slices.Equal(found, []string{evictsUsers}) || got.Topology != "master found by Sentinel" {
 			t.Errorf("Inspect = %+v, %v, want the finding of the master", got, err)
 		}
-		_, err = inspect(t, strings.Replace(url, "master_name=", "master_name=other", 1))
+		_, err = open(t, strings.Replace(url, "master_name=", "master_name=other", 1)).Inspect(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "all sentinels") {
 			t.Errorf("Inspect of an unknown master = %v, want an error about the Sentinels", err)
 		}
-		if _, err := inspect(t, sentinel.Nodes[1].URL()); !errors.Is(err, store.ErrReplica) {
+		if _, err := open(t, sentinel.Nodes[1].URL()).Inspect(t.Context()); !errors.Is(err, store.ErrReplica) {
 			t.Errorf("Inspect of the replica = %v, want ErrReplica", err)
 		}
 		for _, wrong := range []string{sentinel.URL(), strings.Replace(sentinel.URL(), "redis://", "redis://:secret@", 1)} {
