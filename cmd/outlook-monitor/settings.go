@@ -79,12 +79,12 @@ func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error
 		OnDamaged: metrics.Damaged, Log: s.log,
 	}
 	if storeConfig.URL == "" {
-		embedded, err := store.StartEmbedded()
+		url, stop, err := store.StartEmbedded()
 		if err != nil {
 			return fmt.Errorf("start the embedded Redis: %w", err)
 		}
-		s.closers = append(s.closers, func() error { embedded.Close(); return nil })
-		storeConfig.URL = embedded.URL()
+		s.closers = append(s.closers, func() error { stop(); return nil })
+		storeConfig.URL = url
 		s.log.Warn("REDIS_URL is not set: Redis runs inside this process and its state is lost at exit")
 	}
 	if cfg.settings.RedisEntra {

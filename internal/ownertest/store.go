@@ -32,26 +32,26 @@ type Store struct {
 // Open starts an embedded Redis for the test.
 func Open(t *testing.T, cfg store.Config) (s *Store, url string) {
 	t.Helper()
-	embedded, err := store.StartEmbedded()
+	url, stop, err := store.StartEmbedded()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(embedded.Close)
-	cfg.URL = embedded.URL()
-	return open(t, cfg), cfg.URL
+	t.Cleanup(stop)
+	cfg.URL = url
+	return open(t, cfg), url
 }
 
 // InBubble runs a test in a synctest bubble. Redis runs outside, and the store receives no
 // messages, because a goroutine that reads from the network would stop the fake clock.
 func InBubble(t *testing.T, test func(t *testing.T, s *Store)) {
 	t.Helper()
-	embedded, err := store.StartEmbedded()
+	url, stop, err := store.StartEmbedded()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer embedded.Close()
+	defer stop()
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, store.Config{URL: embedded.URL()})
+		s := open(t, store.Config{URL: url})
 		s.bubble = true
 		test(t, s)
 	})

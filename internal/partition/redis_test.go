@@ -115,13 +115,13 @@ func testFailover(t *testing.T, url string, failOver func()) {
 // TestEmbedded joins and leaves on the embedded Redis.
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
-	embedded, err := store.StartEmbedded()
+	url, stop, err := store.StartEmbedded()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(embedded.Close)
+	t.Cleanup(stop)
 	e := &env{T: t}
-	s := e.open(embedded.URL())
+	s := e.open(url)
 	e.run("a", s)
 	e.waitBalanced(1)
 	e.end()

@@ -32,13 +32,13 @@ type fixture struct {
 var suites = []map[string]func(*testing.T, *fixture){ownersSuite, saveSuite, hintSuite, wishSuite, messageSuite, listSuite, readSuite}
 
 func TestEmbedded(t *testing.T) {
-	embedded, err := store.StartEmbedded()
+	url, stop, err := store.StartEmbedded()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(embedded.Close)
-	runSuites(t, embedded.URL())
-	if got, err := open(t, embedded.URL()).Inspect(t.Context()); len(got.Findings) != 0 || err != nil {
+	t.Cleanup(stop)
+	runSuites(t, url)
+	if got, err := open(t, url).Inspect(t.Context()); len(got.Findings) != 0 || err != nil {
 		t.Errorf("Inspect = %v, %v, want no findings", got, err)
 	}
 }
