@@ -67,42 +67,29 @@ func (p Policy) Apply(s Setting) Setting {
 // Decision is what a setting means at one instant.
 type Decision struct {
 	State   State
-	Changed bool      // State differs from the previous one, or is the first
-	Edge    time.Time // see [Policy.Edge]
+	Changed bool      // State is not the same as the previous one, or is the first
+	Edge    time.Time // when the unchanged setting will next mean another state; zero: never
 }
 
 // Decide returns what a setting from [Policy.Apply] means at now for a mailbox whose last
-// state is before, nil if there was none. Without a change the state stays as it was,
-// message included.
+// state is before, nil if there was none.
 func (p Policy) Decide(before *State, setting Setting, now time.Time) Decision {
-	state := State{Away: p.away(setting, now), Message: setting.Message}
-	d := Decision{State: state, Changed: true, Edge: p.Edge(setting, now)}
-	if before != nil && before.Same(state) {
-		d.State, d.Changed = *before, false
-	}
-	return d
+	away, edge := p.interpret(setting, now)
+	state := State{Away: away, Message: setting.Message}
+	return Decision{State: state, Changed: before == nil || !before.Same(state), Edge: edge}
 }
 
-func (p Policy) away(s Setting, now time.Time) bool {
-	switch s.Status {
-	case AlwaysEnabled:
-		return true
-	case Scheduled:
-		return p.Scheduled == ScheduledAlways || (!now.Before(s.Start) && now.Before(s.End))
-	}
-	return false
-}
-
-// Edge returns when the unchanged setting will next mean another state: the start or the end
-// of its window. It returns the zero time if it never will.
-func (p Policy) Edge(s Setting, now time.Time) time.Time {
+// interpret returns whether the user is out of office at now, and when that will next change
+// if the setting does not: at the start or the end of its window. It returns the zero time if
+// it never will.
+func (p Policy) interpret(s Setting, now time.Time) (away bool, edge time.Time) {
 	switch {
-	case s.Status != Scheduled || p.Scheduled == ScheduledAlways || !s.Start.Before(s.End):
-		return time.Time{}
+	case s.Status == AlwaysEnabled, s.Status == Scheduled && p.Scheduled == ScheduledAlways:
+		return true, time.Time{}
+	case s.Status != Scheduled, !s.Start.Before(s.End), !now.Before(s.End):
+		return false, time.Time{}
 	case now.Before(s.Start):
-		return s.Start
-	case now.Before(s.End):
-		return s.End
+		return false, s.Start
 	}
-	return time.Time{}
+	return true, s.End
 }

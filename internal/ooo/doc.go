@@ -22,7 +22,7 @@
 //     API calls it state ([Condition])
 //   - policy: how settings are interpreted, from SCHEDULED, MESSAGE and MESSAGE_LIMIT ([Policy])
 //   - state: what the setting means at one instant: away or not, and the text to be spoken ([State])
-//   - window edge: the start or end of a scheduled reply, where the state changes ([Policy.Edge])
+//   - window edge: the start or end of a scheduled reply, where the state changes ([Decision])
 //   - sequence: the number of a state at one address; each change and each resend increments it
 //   - delivery: sending the newest state of an address to the mediator, and the result, which is
 //     pending until the mediator has answered: delivered or refused ([Delivery], [DeliveryState])
