@@ -63,33 +63,27 @@ func (k ClientStateKeys) Derive(id ObjectID, resource string) string {
 	return subject + "." + k.macs[0](subject)
 }
 
-// Verify returns the mailbox that clientState was derived for, and whether it is valid. It
-// compares in constant time, with all secrets.
-func (k ClientStateKeys) Verify(clientState string) (ObjectID, bool) {
+// Verify returns the mailbox that clientState was derived for, the tag of the resource, see
+// [ResourceTag], and whether clientState is valid. It compares in constant time, with all
+// secrets.
+func (k ClientStateKeys) Verify(clientState string) (id ObjectID, resourceTag string, ok bool) {
 	dot := strings.LastIndexByte(clientState, '.')
 	if dot < 0 || len(clientState) > maxClientState {
-		return "", false
+		return "", "", false
 	}
 	subject, given, valid := clientState[:dot], clientState[dot+1:], 0
 	for _, mac := range k.macs {
 		valid |= subtle.ConstantTimeCompare([]byte(mac(subject)), []byte(given))
 	}
-	id, _, _ := strings.Cut(subject, ".")
-	if valid != 1 || !ValidObjectID(ObjectID(id)) {
-		return "", false
+	mailbox, tag, _ := strings.Cut(subject, ".")
+	if valid != 1 || !ValidObjectID(ObjectID(mailbox)) {
+		return "", "", false
 	}
-	return ObjectID(id), true
+	return ObjectID(mailbox), tag, true
 }
 
 // ResourceTag identifies a resource template in a clientState, in 8 characters.
 func ResourceTag(resource string) string {
 	sum := sha256.Sum256([]byte(resource))
 	return base64.RawURLEncoding.EncodeToString(sum[:])[:tagLength]
-}
-
-// ResourceTagOf returns the resource tag of a verified clientState.
-func ResourceTagOf(clientState string) string {
-	_, tag, _ := strings.Cut(clientState, ".")
-	tag, _, _ = strings.Cut(tag, ".")
-	return tag
 }

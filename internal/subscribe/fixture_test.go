@@ -225,7 +225,7 @@ func (f *fixture) expect(id ooo.SubscriptionID, reads int) {
 		f.t.Errorf("read %d times, want %d", got, reads)
 	}
 	f.set(func() {
-		if user, ok := rotated.Verify(f.clientStates[id]); !ok || user != annID.ObjectID() {
+		if user, _, ok := rotated.Verify(f.clientStates[id]); !ok || user != annID.ObjectID() {
 			f.t.Errorf("clientState of %s is not valid for the mailbox", id)
 		}
 		if n := len(f.listed()); n != 1 {

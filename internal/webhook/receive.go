@@ -146,9 +146,8 @@ func (r *Receiver) process(ctx context.Context, began time.Time, body []byte) er
 		if keysErr = err; err != nil {
 			return false
 		}
-		clientState := unquote(it.ClientState)
-		mailbox, ok := keys.Verify(clientState)
-		it.mailbox, it.resourceTag = ooo.RecordID(mailbox), ooo.ResourceTagOf(clientState)
+		id, resourceTag, ok := keys.Verify(unquote(it.ClientState))
+		it.mailbox, it.resourceTag = ooo.RecordID(id), resourceTag
 		return ok
 	})
 	switch {
