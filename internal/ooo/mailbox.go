@@ -98,7 +98,7 @@ func (a *Address) Folded() string { return FoldAddress(a.Spelling) }
 // is delivered. It cuts short the backoff after a failure, but not a Retry-After.
 func (a *Address) Queue(webhookID string, source Source, now time.Time) {
 	a.Sequence++
-	a.QueuedAt, a.Source, a.NotifiedAt, a.Trace = now, source, time.Time{}, ""
+	a.QueuedAt, a.Source, a.NotifiedAt = now, source, time.Time{}
 	d := &a.Delivery
 	d.State, d.WebhookID, d.Attempts, d.Failures, d.Error = DeliveryPending, webhookID, 0, 0, ""
 	if !d.Throttled {
@@ -143,17 +143,12 @@ type Delivery struct {
 	Error         string    `json:"error,omitempty"` // of the last attempt; never a body or an address
 }
 
-// Clone returns a deep copy.
+// Clone returns a copy with addresses and subscriptions of its own. It shares the setting and
+// the state, which are replaced and never changed.
 func (m *Mailbox) Clone() *Mailbox {
 	c := *m
 	c.Addresses = slices.Clone(m.Addresses)
 	c.Subscriptions = slices.Clone(m.Subscriptions)
-	if m.State != nil {
-		c.State = new(*m.State)
-	}
-	if m.Setting != nil {
-		c.Setting = new(*m.Setting)
-	}
 	return &c
 }
 
