@@ -34,7 +34,7 @@ type Setting struct {
 // Equal reports whether two settings are equal; times are compared as instants.
 func (s Setting) Equal(o Setting) bool {
 	sameTimes := s.Start.Equal(o.Start) && s.End.Equal(o.End)
-	s.Start, s.End, o.Start, o.End = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	s.Start, s.End = o.Start, o.End
 	return sameTimes && s == o
 }
 
