@@ -18,6 +18,7 @@ import (
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/poll"
+	"outlook-monitor/internal/store"
 )
 
 const (
@@ -297,6 +298,16 @@ func (f *fixture) get(name string) *ooo.Mailbox {
 		f.Fatalf("no record of %s", name)
 	}
 	return m
+}
+
+// putNewer stores a later version of a record.
+func (f *fixture) putNewer(newer *ooo.Mailbox) {
+	f.Helper()
+	newer.Version += 5
+	err := f.store.Store.Save(f.Context(), store.Save{Lease: ownertest.Lease, Record: newer, Overwrite: true})
+	if err != nil {
+		f.Fatal(err)
+	}
 }
 
 // hint leaves a hint for a mailbox.

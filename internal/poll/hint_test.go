@@ -229,34 +229,25 @@ func TestHintSurvivesUnansweredRead(t *testing.T) {
 }
 
 func TestLateNotifications(t *testing.T) {
-	tests := map[string]struct {
-		after time.Duration
-		hint  ooo.Hint
-		late  bool
-	}{
-		"notification after 5 s":    {5 * time.Second, notification, true},
-		"notification after 11 min": {11 * time.Minute, notification, false},
-		"check after 5 s":           {5 * time.Second, ooo.Hint{Kind: ooo.HintCheck, Source: ooo.SourceRequest}, false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			run(t, nil, onlyAnn(away), func(f *fixture) {
-				time.Sleep(3 * time.Second)
-				f.graph.locked(func() { f.graph.settings[annID] = off })
-				time.Sleep(tt.after)
-				for range 2 {
-					f.hint("ann", tt.hint)
-					time.Sleep(time.Second)
-				}
-				changes := f.changes()
-				f.mu.Lock()
-				defer f.mu.Unlock()
-				if (len(f.late) == 1) != tt.late || len(changes) != 1 {
-					t.Errorf("late = %v after %d changes, want the first of two: %t", f.late, len(changes), tt.late)
-				}
-			})
-		})
-	}
+	run(t, nil, onlyAnn(away), func(f *fixture) {
+		change := func(setting ooo.Setting) { f.graph.locked(func() { f.graph.settings[annID] = setting }) }
+		late := func(h ooo.Hint) (n int) {
+			f.hint("ann", h)
+			time.Sleep(time.Second)
+			f.locked(func() { n = len(f.late) })
+			return n
+		}
+		time.Sleep(3 * time.Second)
+		change(off)
+		time.Sleep(5 * time.Second)
+		got := []int{late(ooo.Hint{Kind: ooo.HintCheck, Source: ooo.SourceRequest}), late(notification), late(notification)}
+		change(on)
+		time.Sleep(11 * time.Minute)
+		got = append(got, late(notification))
+		if want := []int{0, 1, 1, 1}; !slices.Equal(got, want) || len(f.changes()) != 2 {
+			t.Errorf("late notifications = %v after %d changes, want only the first of the first change: %v", got, len(f.changes()), want)
+		}
+	})
 }
 
 func TestTraces(t *testing.T) {

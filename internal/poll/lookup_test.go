@@ -45,6 +45,19 @@ func TestAddressIsLookedUpUntilFound(t *testing.T) {
 	})
 }
 
+func TestAdoptedAddressIsLookedUpAgain(t *testing.T) {
+	run(t, nil, onlyAnn(unresolved), func(f *fixture) {
+		time.Sleep(time.Second)
+		m, _ := f.registry.Get(unresolvedAnn)
+		f.putNewer(m.Clone())
+		f.graph.locked(func() { f.graph.people[annAddress], f.graph.settings[annID] = ooo.Person{ID: annID}, on })
+		time.Sleep(30 * time.Second)
+		if m := f.get("ann"); m.Address(annAddress) == nil {
+			f.Errorf("record = %+v, want that of Ann", m)
+		}
+	})
+}
+
 func TestLookUpConcurrency(t *testing.T) {
 	run(t, nil, func() (all []*ooo.Mailbox) {
 		for i := range 200 {

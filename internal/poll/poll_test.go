@@ -1,6 +1,7 @@
 package poll_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -279,6 +280,11 @@ func TestReadsDoNotOverlap(t *testing.T) {
 			f.registry.AcquireAll()
 			f.hint("ann", notification)
 		},
+		"loss is noticed after the acquisition": func(f *fixture) {
+			f.lagging.Store(true)
+			f.registry.AcquireAll()
+			f.lagging.Store(false)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, func(_ *poll.Config, g *faultyGraph) { g.latency = time.Second }, onlyAnn(away), func(f *fixture) {
@@ -299,17 +305,32 @@ func TestReadsDoNotOverlap(t *testing.T) {
 	}
 }
 
-// The registry may call Refresh for the loss of a partition after it was acquired again.
-func TestReadsGoOnWhenLossIsNoticedLate(t *testing.T) {
+// The registry adopts a newer record that Redis has, see package mailbox. Its Retry-After is
+// honoured, and then the mailbox is compared with it, even if the answer is the one that the
+// poller knows.
+func TestAdoptedRecord(t *testing.T) {
 	run(t, nil, onlyAnn(away), func(f *fixture) {
 		time.Sleep(5 * time.Second)
-		f.lagging.Store(true)
-		f.registry.AcquireAll()
-		f.lagging.Store(false)
+		newer, setting := f.get("ann").Clone(), ooo.Policy{}.Apply(off)
+		newer.Setting, newer.State = &setting, &ooo.State{Message: setting.Message}
+		newer.ReadFailures, newer.ReadRetryAt, newer.ReadThrottled = 1, time.Now().Add(time.Minute), true
+		f.putNewer(newer)
+		_, err := f.registry.Update(newer.ID, func(d *mailbox.Draft) error {
+			d.EventAll(ooo.Event{At: time.Now(), Kind: ooo.EventResend})
+			return nil
+		})
+		if !errors.Is(err, ooo.ErrNotOwner) || f.get("ann").State.Away {
+			f.Fatalf("Update = %v, state = %+v, want ErrNotOwner and the newer record", err, f.get("ann").State)
+		}
+		time.Sleep(time.Second) // a read may be in flight
 		f.graph.takeReads(annID)
+		time.Sleep(58 * time.Second)
+		if n := len(f.graph.takeReads(annID)); n > 0 {
+			f.Errorf("%d reads, want none before the wait is over", n)
+		}
 		time.Sleep(10 * time.Second)
-		if n := len(f.graph.takeReads(annID)); n < 4 {
-			t.Errorf("%d reads in 10 s, want the usual cadence", n)
+		if n, m := len(f.graph.takeReads(annID)), f.get("ann"); n < 4 || m.ReadFailures != 0 || !m.State.Away {
+			f.Errorf("%d reads after the wait, record %+v, want the usual cadence and the state of the mailbox", n, m)
 		}
 	})
 }

@@ -65,15 +65,6 @@ func (p *Poller) sweepPresence(ctx context.Context) error {
 	}
 }
 
-// pacePresence waits until Graph's wait is over and this replica's share of the rate admits one
-// more call. It returns false if ctx ends first.
-func (p *Poller) pacePresence(ctx context.Context, limiter *rate.Limiter, perSecond float64) bool {
-	for ctx.Err() == nil && p.paused(ctx, ooo.PresenceWait) {
-	}
-	limiter.SetLimit(rate.Limit(perSecond * p.share()))
-	return limiter.Wait(ctx) == nil
-}
-
 // sweep requests the presence of each user once. The order is always the same, so that the
 // requests for one user are a sweep apart. A failed request is repeated by the next sweep.
 func (p *Poller) sweep(ctx context.Context, limiter *rate.Limiter, perSecond float64) *sweep {
@@ -90,7 +81,10 @@ func (p *Poller) sweep(ctx context.Context, limiter *rate.Limiter, perSecond flo
 	var g errgroup.Group
 	g.SetLimit(maxPresenceCalls)
 	for chunk := range slices.Chunk(ids, ooo.MaxPresences) {
-		if !p.pacePresence(ctx, limiter, perSecond) || s.refused() {
+		for ctx.Err() == nil && p.paused(ctx, ooo.PresenceWait) {
+		}
+		limiter.SetLimit(rate.Limit(perSecond * p.share())) // the share may have changed
+		if limiter.Wait(ctx) != nil || s.refused() {
 			break
 		}
 		calls++
