@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/doctor"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/store"
+	"outlook-monitor/internal/telemetry"
 )
 
 // doctorCmd checks every setting against the real systems.
@@ -34,7 +34,7 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 	defer disconnect()
 	cfg.User, cfg.Subscribe = c.User, c.Subscribe
 
-	printer := doctor.Printer{Out: out, Colour: supportsColour(out, getenv)}
+	printer := doctor.Printer{Out: out, Colour: telemetry.IsTerminal(out) && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"}
 	var printErr error
 	if !c.JSON {
 		if _, err := fmt.Fprint(out, "outlook-monitor doctor\n\n"); err != nil {
@@ -58,16 +58,6 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 		return fmt.Errorf("doctor: %d to fix", report.Count(doctor.Failed))
 	}
 	return printErr
-}
-
-// supportsColour reports whether out is a terminal with colours.
-func supportsColour(out io.Writer, getenv environment) bool {
-	f, ok := out.(*os.File)
-	if !ok || getenv("NO_COLOR") != "" || getenv("TERM") == "dumb" {
-		return false
-	}
-	stat, err := f.Stat()
-	return err == nil && stat.Mode()&os.ModeCharDevice != 0
 }
 
 // doctorConfig connects the doctor to the systems in the settings, as far as those are valid.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/deliver"
-	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/partition"
@@ -17,7 +16,7 @@ import (
 	"outlook-monitor/internal/telemetry"
 )
 
-// gaugeSource reads the gauges of what this replica owns when Prometheus scrapes.
+// gaugeSource reads the gauges when Prometheus scrapes.
 type gaugeSource struct {
 	owners     *partition.Owners
 	registry   *mailbox.Registry
@@ -25,14 +24,45 @@ type gaugeSource struct {
 	deliverer  *deliver.Deliverer
 	subscriber *subscribe.Subscriber
 	resources  int // subscriptions that each mailbox should have
+
+	store        *store.Store
+	problems     func(context.Context) (int, error) // in the setup of Redis
+	token        func() time.Time                   // when it expires, as all below
+	credential   func(context.Context) (time.Time, error)
+	certificates map[string]func() time.Time
 }
 
-// read returns all states, so that none disappears with its last user.
-func (s gaugeSource) read() telemetry.Gauges {
+// scrape returns all gauges. Problems of Redis and the credential's expiry are read at most
+// once a minute.
+func (s *gaugeSource) scrape(ctx context.Context) telemetry.Gauges {
+	g := s.owned()
+	pool := s.store.PoolStats()
+	g.RedisUp = s.owners.InTime()
+	g.PoolConnections = map[string]int{"idle": int(pool.IdleConns), "used": int(pool.TotalConns - pool.IdleConns)}
+	g.PoolEvents = map[string]int{
+		"hit": int(pool.Hits), "miss": int(pool.Misses), "timeout": int(pool.Timeouts), "stale": int(pool.StaleConns),
+	}
+	if n, err := s.problems(ctx); err == nil {
+		g.RedisProblems = &n
+	}
+	g.Token, g.Certificates = s.token(), map[string]time.Time{}
+	if expires, err := s.credential(ctx); err == nil { // otherwise there is none, or the login logs the error
+		g.Credential = expires
+	}
+	for name, expires := range s.certificates {
+		g.Certificates[name] = expires()
+	}
+	return g
+}
+
+// owned returns the gauges of what this replica owns. It includes all states, so that none
+// disappears with its last user.
+func (s *gaugeSource) owned() telemetry.Gauges {
 	now := time.Now()
 	g := telemetry.Gauges{
 		Partitions: s.owners.Owned(), Covered: s.resources > 0, Waits: map[string]time.Duration{},
-		States: map[string]int{}, Deliveries: map[string]int{}, Subscriptions: map[string]int{}, Backlog: map[string]telemetry.QueueState{},
+		States: map[string]int{}, Deliveries: map[string]int{}, Subscriptions: map[string]int{},
+		Waiting: map[string]int{}, Lag: map[string]time.Duration{},
 	}
 	for _, state := range []ooo.Condition{ooo.Pending, ooo.Watching, ooo.Unknown} {
 		g.States[string(state)] = 0
@@ -52,7 +82,7 @@ func (s gaugeSource) read() telemetry.Gauges {
 		"read": reads, "window": windows, "lookup": lookups,
 		"deliver": s.deliverer.Backlog(now), "subscribe": s.subscriber.Backlog(now),
 	} {
-		g.Backlog[work] = telemetry.QueueState{Waiting: b.Waiting, Lag: b.Lag}
+		g.Waiting[work], g.Lag[work] = b.Waiting, b.Lag
 	}
 	for m := range s.registry.All() {
 		s.count(&g, m, now)
@@ -64,7 +94,7 @@ func (s gaugeSource) read() telemetry.Gauges {
 const subscriptionExpired ooo.SubscriptionState = "expired"
 
 // count adds one mailbox.
-func (s gaugeSource) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
+func (s *gaugeSource) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
 	if !m.ID.Unresolved() {
 		g.Mailboxes++
 	}
@@ -101,32 +131,6 @@ func (s gaugeSource) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
 	if len(m.Addresses) > 0 && !m.ID.Unresolved() && live < s.resources {
 		g.Uncovered++
 	}
-}
-
-// watchStore adds the metrics of Redis that are read when Prometheus scrapes.
-func watchStore(metrics *telemetry.Metrics, s *store.Store, inTime func() bool) {
-	metrics.WatchRedis(inTime)
-	metrics.WatchPool(func() telemetry.Pool {
-		p := s.PoolStats()
-		return telemetry.Pool{Total: int(p.TotalConns), Idle: int(p.IdleConns),
-			Hits: p.Hits, Misses: p.Misses, Timeouts: p.Timeouts, Stale: p.StaleConns}
-	})
-	metrics.WatchProblems(cached(time.Minute, func(ctx context.Context) (int, error) {
-		report, err := s.Inspect(ctx)
-		return len(report.Findings), err
-	}))
-}
-
-// watchLogin adds the expiry of tokens and of the login certificate.
-func watchLogin(metrics *telemetry.Metrics, client *graph.Client, cfg graph.Config) {
-	credential := cached(time.Minute, func(context.Context) (time.Time, error) { return cfg.CertificateExpires() })
-	metrics.WatchLogin(client.TokenExpires, func() time.Time {
-		expires, err := credential(context.Background())
-		if err != nil { // there is none, or the login logs the error
-			return time.Time{}
-		}
-		return expires
-	})
 }
 
 // cached returns a read that reuses its last value for interval. Errors are not reused.

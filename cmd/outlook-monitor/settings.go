@@ -140,8 +140,9 @@ func newTokens(g config.Graph, authority string, roots *x509.CertPool, log *slog
 	})
 }
 
-// newCertificates returns the certificates for resource data; nil if none are set.
-func newCertificates(settings config.Settings, metrics *telemetry.Metrics, log *slog.Logger) (*webhook.Certificates, error) {
+// newCertificates returns the certificates for resource data; nil if none are set. It adds
+// the expiry of the current one.
+func newCertificates(settings config.Settings, expiry map[string]func() time.Time, log *slog.Logger) (*webhook.Certificates, error) {
 	if len(settings.EncryptionCertFiles) == 0 {
 		return nil, nil
 	}
@@ -149,7 +150,7 @@ func newCertificates(settings config.Settings, metrics *telemetry.Metrics, log *
 	if err != nil {
 		return nil, settingError(err)
 	}
-	metrics.WatchExpiry("encryption", certificates.Expires)
+	expiry["encryption"] = certificates.Expires
 	return certificates, nil
 }
 
@@ -183,8 +184,11 @@ func newAccess(settings config.Settings, metrics *telemetry.Metrics, log *slog.L
 }
 
 // newTLS returns the TLS configuration of the public listener, nil without TLS. The ACME
-// client is nil unless certificates come from ACME.
-func newTLS(settings config.Settings, s *store.Store, metrics *telemetry.Metrics, log *slog.Logger) (*tls.Config, *server.ACME, error) {
+// client is nil unless certificates come from ACME. It adds the expiry of a certificate from
+// a file.
+func newTLS(
+	settings config.Settings, s *store.Store, expiry map[string]func() time.Time, log *slog.Logger,
+) (*tls.Config, *server.ACME, error) {
 	switch {
 	case settings.TLSCertFile != "":
 		certificate, err := server.NewCertificate(server.CertificateConfig{
@@ -193,15 +197,8 @@ func newTLS(settings config.Settings, s *store.Store, metrics *telemetry.Metrics
 		if err != nil {
 			return nil, nil, err
 		}
-		cfg := certificate.TLS()
-		metrics.WatchExpiry("tls", func() time.Time {
-			c, err := cfg.GetCertificate(&tls.ClientHelloInfo{})
-			if err != nil || c.Leaf == nil {
-				return time.Time{}
-			}
-			return c.Leaf.NotAfter
-		})
-		return cfg, nil, nil
+		expiry["tls"] = func() time.Time { return certificate.Pair().Leaf.NotAfter }
+		return certificate.TLS(), nil, nil
 	case len(settings.ACMEDomains) > 0:
 		acme, err := server.NewACME(server.ACMEConfig{
 			Domains: settings.ACMEDomains, Email: settings.ACMEEmail, Directory: settings.ACMEDirectory, CAFile: settings.ACMECAFile,

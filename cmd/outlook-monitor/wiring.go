@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +33,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	// Metrics and traces.
 	metrics := telemetry.NewMetrics(build)
 	seen := &observer{metrics: metrics, meter: ui.NewMeter()}
-	tracing, err := telemetry.OpenTracing(context.Background(), build, os.Getenv, metrics.Exported, log)
+	tracing, err := telemetry.OpenTracing(context.Background(), build, metrics.Exported, log)
 	if err != nil {
 		return nil, settingError(err)
 	}
@@ -56,7 +55,8 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		return nil, settingError(err)
 	}
 	tokens := newTokens(settings.Graph, graphClient.AuthorityHost(), cfg.roots, log)
-	certificates, err := newCertificates(settings, metrics, log)
+	expiry := map[string]func() time.Time{} // of certificates, by use
+	certificates, err := newCertificates(settings, expiry, log)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	registerReceiver(receiver, engines.public, settings.PublicURL)
 	engines.registerPrivate(private, page, s.ready)
-	tlsConfig, acme, err := newTLS(settings, s.store, metrics, log)
+	tlsConfig, acme, err := newTLS(settings, s.store, expiry, log)
 	if err != nil {
 		return nil, err
 	}
@@ -144,10 +144,18 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	tunnel := newTunnel(settings, &s.listeners[0], receiver, public, log)
 
-	gauges := gaugeSource{owners, registry, poller, deliverer, subscriber, len(resources(settings))}
-	metrics.WatchGauges(gauges.read)
-	watchStore(metrics, s.store, owners.InTime)
-	watchLogin(metrics, graphClient, login)
+	gauges := &gaugeSource{
+		owners: owners, registry: registry, poller: poller, deliverer: deliverer, subscriber: subscriber,
+		resources: len(resources(settings)), store: s.store,
+		problems: cached(time.Minute, func(ctx context.Context) (int, error) {
+			report, err := s.store.Inspect(ctx)
+			return len(report.Findings), err
+		}),
+		token:        graphClient.TokenExpires,
+		credential:   cached(time.Minute, func(context.Context) (time.Time, error) { return login.CertificateExpires() }),
+		certificates: expiry,
+	}
+	metrics.WatchGauges(gauges.scrape)
 
 	s.started = []any{"version", build.Version, "revision", build.Revision, "go", build.GoVersion,
 		"listen", addresses(s.listeners), "graph", graphClient.Endpoint(), "public_url", settings.PublicURL}
@@ -155,7 +163,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		func(ctx context.Context) error { return registry.Run(ctx, poller, deliverer, subscriber) },
 		// Reading the gauges takes the locks of the owners, the registry and the queues, so it
 		// never returns in a deadlock.
-		watchdog(func() { gauges.read() }, log))
+		watchdog(func() { gauges.owned() }, log))
 	if tokens != nil {
 		s.base = append(s.base, tokens.Run)
 	}

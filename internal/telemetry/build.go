@@ -19,7 +19,7 @@ const unknown = "unknown"
 func Build() BuildInfo {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return BuildInfo{Version: unknown, Revision: unknown, GoVersion: runtime.Version()}
+		info = &debug.BuildInfo{}
 	}
 	return BuildOf(info)
 }

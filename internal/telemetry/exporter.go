@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync/atomic"
 
@@ -25,25 +26,25 @@ const (
 )
 
 // newExporter returns nil if the variables ask for no export.
-func newExporter(ctx context.Context, getenv func(string) string) (*otlptrace.Exporter, error) {
-	if strings.EqualFold(getenv(disabled), "true") || cmp.Or(getenv(tracesEndpoint), getenv(endpoint)) == "" {
+func newExporter(ctx context.Context) (*otlptrace.Exporter, error) {
+	if strings.EqualFold(os.Getenv(disabled), "true") || cmp.Or(os.Getenv(tracesEndpoint), os.Getenv(endpoint)) == "" {
 		return nil, nil
 	}
-	switch name := cmp.Or(getenv(tracesExporter), "otlp"); name {
+	switch name := cmp.Or(os.Getenv(tracesExporter), "otlp"); name {
 	case "none":
 		return nil, nil
 	case "otlp":
 	default:
 		return nil, fmt.Errorf("%s is %s: write otlp or none", tracesExporter, name)
 	}
-	switch name := cmp.Or(getenv(tracesProtocol), getenv(protocol), "http/protobuf"); name {
+	switch name := cmp.Or(os.Getenv(tracesProtocol), os.Getenv(protocol), "http/protobuf"); name {
 	case "http/protobuf":
 		return otlptracehttp.New(ctx)
 	case "grpc":
 		return otlptracegrpc.New(ctx)
 	default:
 		variable := protocol
-		if getenv(tracesProtocol) != "" {
+		if os.Getenv(tracesProtocol) != "" {
 			variable = tracesProtocol
 		}
 		return nil, fmt.Errorf("%s is %s: write http/protobuf or grpc", variable, name)

@@ -57,13 +57,12 @@ func receive(t *testing.T) *receiver {
 	return r
 }
 
-// environment sets variables, because the SDK reads some itself, and returns a getenv.
-func environment(t *testing.T, variables map[string]string) func(string) string {
+// setenv sets variables.
+func setenv(t *testing.T, variables map[string]string) {
 	t.Helper()
 	for name, value := range variables {
 		t.Setenv(name, value)
 	}
-	return func(name string) string { return variables[name] }
 }
 
 // TestSpansAreExported uses gRPC. cmd/outlook-monitor tests the default, HTTP, and what spans contain.
@@ -125,8 +124,8 @@ func TestExportVariables(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			log := slog.New(slog.DiscardHandler)
-			tracing, err := telemetry.OpenTracing(t.Context(), build, environment(t, tt.variables), func(int, error) {}, log)
+			setenv(t, tt.variables)
+			tracing, err := telemetry.OpenTracing(t.Context(), build, func(int, error) {}, slog.New(slog.DiscardHandler))
 			if tt.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.fails) {
 					t.Errorf("OpenTracing = %v, want %q", err, tt.fails)
@@ -148,7 +147,8 @@ func (r *receiver) open(t *testing.T, variables map[string]string, exported func
 	t.Helper()
 	all := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": r.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
 	maps.Copy(all, variables)
-	tracing, err := telemetry.OpenTracing(t.Context(), build, environment(t, all), exported, log)
+	setenv(t, all)
+	tracing, err := telemetry.OpenTracing(t.Context(), build, exported, log)
 	if err != nil {
 		t.Fatal(err)
 	}

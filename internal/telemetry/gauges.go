@@ -1,12 +1,13 @@
 package telemetry
 
 import (
+	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Gauges describes what this replica owns now.
+// Gauges describes what this replica owns, and what it depends on, now.
 type Gauges struct {
 	Partitions, Mailboxes int
 	Addresses             int            // monitored addresses, including those not found in the directory yet
@@ -27,21 +28,30 @@ type Gauges struct {
 	// Waits is how much longer Graph wants the whole app to pause, by scope.
 	Waits map[string]time.Duration
 
-	// Backlog is the scheduled work, by kind.
-	Backlog map[string]QueueState
+	// Scheduled work, by kind.
+	Waiting map[string]int           // entries, due or not
+	Lag     map[string]time.Duration // how long the most overdue entry has been due; 0 if none is
+
+	RedisUp         bool           // Redis answered the last ownership update
+	RedisProblems   *int           // settings of Redis that may lose data; nil if unknown
+	PoolConnections map[string]int // connections to Redis, by state
+	PoolEvents      map[string]int // requests for one of them since the start, by result
+
+	// When they expire; zero if unknown.
+	Token, Credential time.Time            // for Graph, and what requests it
+	Certificates      map[string]time.Time // by use
 }
 
-// QueueState describes a timed queue.
-type QueueState struct {
-	Waiting int           // entries, due or not
-	Lag     time.Duration // how long the most overdue entry has been due; 0 if none is
+// scrapeTimeout is how long a scrape waits for an answer from Redis.
+const scrapeTimeout = time.Second
+
+// WatchGauges adds the gauges that read returns at each scrape, before its context ends. It
+// may be called once.
+func (m *Metrics) WatchGauges(read func(context.Context) Gauges) {
+	m.registry.MustRegister(gaugesCollector{read})
 }
 
-// WatchGauges adds the gauges that read returns at each scrape. read must answer from
-// memory. WatchGauges may be called once.
-func (m *Metrics) WatchGauges(read func() Gauges) { m.registry.MustRegister(gaugesCollector{read}) }
-
-type gaugesCollector struct{ read func() Gauges }
+type gaugesCollector struct{ read func(context.Context) Gauges }
 
 // Describe implements prometheus.Collector. It sends nothing, which makes the collector
 // unchecked.
@@ -49,53 +59,71 @@ func (gaugesCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c gaugesCollector) Collect(out chan<- prometheus.Metric) {
-	g := c.read()
-	labelled := func(name, help, label string, values map[string]float64) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	g := c.read(ctx)
+	labelled := func(kind prometheus.ValueType, name, help, label string, values map[string]float64) {
 		desc := prometheus.NewDesc(namespace+"_"+name, help, []string{label}, nil)
 		for labelValue, value := range values {
-			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labelValue)
+			out <- prometheus.MustNewConstMetric(desc, kind, value, labelValue)
 		}
 	}
-	gauge := func(name, help string, value float64) {
-		desc := prometheus.NewDesc(namespace+"_"+name, help, nil, nil)
-		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
+	gauges := func(name, help, label string, values map[string]float64) {
+		labelled(prometheus.GaugeValue, name, help, label, values)
 	}
-	gauge("owned_partitions", "Partitions that this replica owns; 64 over all replicas.", float64(g.Partitions))
-	gauge("mailboxes", "Mailboxes that this replica owns.", float64(g.Mailboxes))
-	gauge("addresses", "Monitored addresses that this replica owns.", float64(g.Addresses))
-	labelled("users", "Monitored users that this replica owns, by state.", "state", floats(g.States))
-	gauge("users_away", "Monitored users that this replica owns who are out of office.", float64(g.Away))
-	labelled("users_by_delivery", "Monitored users that this replica owns, by the delivery of their newest state.", "delivery",
-		floats(g.Deliveries))
+	gauge := func(name, help string, value float64) {
+		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(namespace+"_"+name, help, nil, nil), prometheus.GaugeValue, value)
+	}
+	expiry := func(name, help string, at time.Time) {
+		if !at.IsZero() {
+			gauge(name, help, unix(at))
+		}
+	}
+	gauge("owned_partitions", "Partitions that this replica owns; 64 over all replicas.", count(g.Partitions))
+	gauge("mailboxes", "Mailboxes that this replica owns.", count(g.Mailboxes))
+	gauge("addresses", "Monitored addresses that this replica owns.", count(g.Addresses))
+	gauges("users", "Monitored users that this replica owns, by state.", "state", floats(g.States, count))
+	gauge("users_away", "Monitored users that this replica owns who are out of office.", count(g.Away))
+	gauges("users_by_delivery", "Monitored users that this replica owns, by the delivery of their newest state.", "delivery",
+		floats(g.Deliveries, count))
 	gauge("undelivered_seconds", "How long the oldest undelivered state has been waiting.", seconds(g.Undelivered))
 	gauge("unread_seconds", "Time since the oldest last read, of the mailboxes that can be read.", seconds(g.Unread))
-	waits, waiting, lags := map[string]float64{}, map[string]float64{}, map[string]float64{}
-	for scope, left := range g.Waits {
-		waits[scope] = seconds(left)
+	gauges("graph_wait_seconds", "How much longer Graph wants the whole app to pause, by scope.", "scope", floats(g.Waits, seconds))
+	gauges("backlog", "Work that this replica has scheduled, due or not.", "work", floats(g.Waiting, count))
+	gauges("backlog_lag_seconds", "How long the most overdue work of this replica has been due.", "work", floats(g.Lag, seconds))
+	up := 0
+	if g.RedisUp {
+		up = 1
 	}
-	for work, q := range g.Backlog {
-		waiting[work], lags[work] = float64(q.Waiting), seconds(q.Lag)
+	gauge("redis_up", "Whether Redis answered this replica's last ownership update.", count(up))
+	if g.RedisProblems != nil {
+		gauge("redis_problems", "Settings of Redis that may lose data: eviction, no persistence.", count(*g.RedisProblems))
 	}
-	labelled("graph_wait_seconds", "How much longer Graph wants the whole app to pause, by scope.", "scope", waits)
-	labelled("backlog", "Work that this replica has scheduled, due or not.", "work", waiting)
-	labelled("backlog_lag_seconds", "How long the most overdue work of this replica has been due.", "work", lags)
+	gauges("redis_pool_connections", "Connections to Redis.", "state", floats(g.PoolConnections, count))
+	labelled(prometheus.CounterValue, "redis_pool_events_total", "Requests to the pool for a connection to Redis, by result.", "event",
+		floats(g.PoolEvents, count))
+	expiry("graph_token_expiry_timestamp_seconds", "When the current token for Graph expires, in seconds since 1970.", g.Token)
+	expiry("credential_expiry_timestamp_seconds",
+		"When the secret or certificate of the app registration expires, in seconds since 1970; absent if unknown.", g.Credential)
+	gauges("certificate_expiry_timestamp_seconds", "When a certificate expires, in seconds since 1970.", "certificate",
+		floats(g.Certificates, unix))
 	if !g.Covered {
 		return
 	}
-	labelled("subscriptions", "Subscriptions of the mailboxes that this replica owns, by state.", "state", floats(g.Subscriptions))
-	gauge("uncovered_users", "Mailboxes that this replica owns and that lack a live subscription.", float64(g.Uncovered))
-	if !g.FirstExpiry.IsZero() {
-		gauge("subscription_expiry_timestamp_seconds", "When the first live subscription expires, in seconds since 1970.",
-			float64(g.FirstExpiry.Unix()))
-	}
+	gauges("subscriptions", "Subscriptions of the mailboxes that this replica owns, by state.", "state", floats(g.Subscriptions, count))
+	gauge("uncovered_users", "Mailboxes that this replica owns and that lack a live subscription.", count(g.Uncovered))
+	expiry("subscription_expiry_timestamp_seconds", "When the first live subscription expires, in seconds since 1970.", g.FirstExpiry)
 }
 
+func count(n int) float64             { return float64(n) }
 func seconds(d time.Duration) float64 { return max(d, 0).Seconds() }
+func unix(t time.Time) float64        { return float64(t.Unix()) }
 
-func floats(counts map[string]int) map[string]float64 {
-	values := map[string]float64{}
-	for label, n := range counts {
-		values[label] = float64(n)
+// floats converts values, by label.
+func floats[T any](values map[string]T, convert func(T) float64) map[string]float64 {
+	converted := map[string]float64{}
+	for label, value := range values {
+		converted[label] = convert(value)
 	}
-	return values
+	return converted
 }

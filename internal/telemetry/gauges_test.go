@@ -2,8 +2,6 @@ package telemetry_test
 
 import (
 	"context"
-	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,10 +13,10 @@ var gauges = telemetry.Gauges{
 	States: map[string]int{"pending": 1, "watching": 7, "unknown": 2}, Deliveries: map[string]int{"pending": 3, "refused": 0},
 	Away: 4, Undelivered: 1500 * time.Millisecond, Unread: -time.Second, Covered: true,
 	Subscriptions: map[string]int{"live": 8, "failed": 1}, Uncovered: 2, FirstExpiry: time.Unix(1900000000, 0),
-	Waits: map[string]time.Duration{"graph": 20 * time.Second, "subscriptions": -time.Second},
-	Backlog: map[string]telemetry.QueueState{
-		"read": {Waiting: 3, Lag: 1500 * time.Millisecond}, "deliver": {Lag: -time.Second},
-	},
+	Waits:   map[string]time.Duration{"graph": 20 * time.Second, "subscriptions": -time.Second},
+	Waiting: map[string]int{"read": 3, "deliver": 0}, Lag: map[string]time.Duration{"read": 1500 * time.Millisecond, "deliver": -time.Second},
+	RedisUp: true, RedisProblems: new(2), PoolConnections: map[string]int{"idle": 4, "used": 1}, PoolEvents: map[string]int{"hit": 11, "stale": 0},
+	Token: time.Unix(1700000000, 0), Credential: time.Unix(1800000000, 0), Certificates: map[string]time.Time{"tls": time.Unix(2000000000, 0)},
 }
 
 // compare checks series of a scrape; "" means absent.
@@ -32,61 +30,48 @@ func compare(t *testing.T, scrape string, want map[string]string) {
 }
 
 func TestGauges(t *testing.T) {
-	m := telemetry.NewMetrics(build)
-	g, up := gauges, true
-	m.WatchGauges(func() telemetry.Gauges { return g })
-	m.WatchRedis(func() bool { return up })
-	p := telemetry.Pool{Total: 5, Idle: 2, Hits: 10, Misses: 5, Timeouts: 1}
-	m.WatchPool(func() telemetry.Pool { return p })
-	compare(t, scrape(t, m), map[string]string{"outlook_monitor_redis_up": "1"})
-	g.Away, up, p.Idle, p.Hits = 6, false, 4, 11
-	compare(t, scrape(t, m), map[string]string{
-		`outlook_monitor_redis_up`:                                  "0",
-		`outlook_monitor_owned_partitions`:                          "32",
-		`outlook_monitor_mailboxes`:                                 "9",
-		`outlook_monitor_addresses`:                                 "10",
-		`outlook_monitor_users{state="watching"}`:                   "7",
-		`outlook_monitor_users{state="unknown"}`:                    "2",
-		`outlook_monitor_users_away`:                                "6",
-		`outlook_monitor_users_by_delivery{delivery="refused"}`:     "0",
-		`outlook_monitor_undelivered_seconds`:                       "1.5",
-		`outlook_monitor_unread_seconds`:                            "0",
-		`outlook_monitor_subscriptions{state="live"}`:               "8",
-		`outlook_monitor_uncovered_users`:                           "2",
-		`outlook_monitor_subscription_expiry_timestamp_seconds`:     "1.9e+09",
-		`outlook_monitor_graph_wait_seconds{scope="graph"}`:         "20",
-		`outlook_monitor_graph_wait_seconds{scope="subscriptions"}`: "0",
-		`outlook_monitor_backlog{work="read"}`:                      "3",
-		`outlook_monitor_backlog{work="deliver"}`:                   "0",
-		`outlook_monitor_backlog_lag_seconds{work="read"}`:          "1.5",
-		`outlook_monitor_backlog_lag_seconds{work="deliver"}`:       "0",
-		`outlook_monitor_redis_pool_connections{state="idle"}`:      "4",
-		`outlook_monitor_redis_pool_connections{state="used"}`:      "1",
-		`outlook_monitor_redis_pool_events_total{event="hit"}`:      "11",
-		`outlook_monitor_redis_pool_events_total{event="miss"}`:     "5",
-		`outlook_monitor_redis_pool_events_total{event="stale"}`:    "0",
-		`outlook_monitor_redis_pool_events_total{event="timeout"}`:  "1",
-	})
-	g.Covered = false // no subscriptions are configured
-	compare(t, scrape(t, m), map[string]string{
-		`outlook_monitor_uncovered_users`: "", `outlook_monitor_subscriptions{state="live"}`: "",
-		`outlook_monitor_subscription_expiry_timestamp_seconds`: "", `outlook_monitor_users_away`: "6",
-	})
-}
-
-func TestUnknownValuesAreAbsent(t *testing.T) {
-	m := telemetry.NewMetrics(build)
-	m.WatchProblems(func(ctx context.Context) (int, error) {
+	m, g := telemetry.NewMetrics(build), gauges
+	m.WatchGauges(func(ctx context.Context) telemetry.Gauges {
 		if until, ok := ctx.Deadline(); !ok || time.Until(until) > time.Second {
 			t.Errorf("deadline = %v %t, want within a second", until, ok)
 		}
-		return 0, errors.New("redis unreachable")
+		return g
 	})
-	m.WatchLogin(func() time.Time { return time.Time{} }, func() time.Time { return time.Time{} })
-	got := scrape(t, m)
-	for _, name := range []string{"redis_problems", "graph_token_expiry", "credential_expiry", "unreachable"} {
-		if strings.Contains(got, name) {
-			t.Errorf("scrape contains %s, want it absent", name)
-		}
-	}
+	compare(t, scrape(t, m), map[string]string{
+		`outlook_monitor_owned_partitions`:                                        "32",
+		`outlook_monitor_mailboxes`:                                               "9",
+		`outlook_monitor_addresses`:                                               "10",
+		`outlook_monitor_users{state="watching"}`:                                 "7",
+		`outlook_monitor_users{state="unknown"}`:                                  "2",
+		`outlook_monitor_users_away`:                                              "4",
+		`outlook_monitor_users_by_delivery{delivery="refused"}`:                   "0",
+		`outlook_monitor_undelivered_seconds`:                                     "1.5",
+		`outlook_monitor_unread_seconds`:                                          "0",
+		`outlook_monitor_subscriptions{state="live"}`:                             "8",
+		`outlook_monitor_uncovered_users`:                                         "2",
+		`outlook_monitor_subscription_expiry_timestamp_seconds`:                   "1.9e+09",
+		`outlook_monitor_graph_wait_seconds{scope="graph"}`:                       "20",
+		`outlook_monitor_graph_wait_seconds{scope="subscriptions"}`:               "0",
+		`outlook_monitor_backlog{work="read"}`:                                    "3",
+		`outlook_monitor_backlog{work="deliver"}`:                                 "0",
+		`outlook_monitor_backlog_lag_seconds{work="read"}`:                        "1.5",
+		`outlook_monitor_backlog_lag_seconds{work="deliver"}`:                     "0",
+		`outlook_monitor_redis_up`:                                                "1",
+		`outlook_monitor_redis_problems`:                                          "2",
+		`outlook_monitor_redis_pool_connections{state="idle"}`:                    "4",
+		`outlook_monitor_redis_pool_connections{state="used"}`:                    "1",
+		`outlook_monitor_redis_pool_events_total{event="hit"}`:                    "11",
+		`outlook_monitor_redis_pool_events_total{event="stale"}`:                  "0",
+		`outlook_monitor_graph_token_expiry_timestamp_seconds`:                    "1.7e+09",
+		`outlook_monitor_credential_expiry_timestamp_seconds`:                     "1.8e+09",
+		`outlook_monitor_certificate_expiry_timestamp_seconds{certificate="tls"}`: "2e+09",
+	})
+	// Unknown values are absent, and so are those of subscriptions if none are configured.
+	g = telemetry.Gauges{Away: 6}
+	compare(t, scrape(t, m), map[string]string{
+		`outlook_monitor_users_away`: "6", `outlook_monitor_redis_up`: "0", `outlook_monitor_redis_problems`: "",
+		`outlook_monitor_graph_token_expiry_timestamp_seconds`: "", `outlook_monitor_credential_expiry_timestamp_seconds`: "",
+		`outlook_monitor_uncovered_users`: "", `outlook_monitor_subscriptions{state="live"}`: "",
+		`outlook_monitor_subscription_expiry_timestamp_seconds`: "",
+	})
 }

@@ -10,13 +10,14 @@ import (
 // format is json or text; empty means text if w is a terminal and json otherwise.
 func NewLogger(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
-	if format == "text" || format == "" && isTerminal(w) {
+	if format == "text" || format == "" && IsTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
 }
 
-func isTerminal(w io.Writer) bool {
+// IsTerminal reports whether w writes to a terminal.
+func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -3,8 +3,6 @@ package telemetry_test
 import (
 	"bytes"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -24,14 +22,5 @@ func TestLogFormats(t *testing.T) {
 		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, want) {
 			t.Errorf("log in format %q = %s, want one line that ends with %s", format, got, want)
 		}
-	}
-	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	telemetry.NewLogger(f, slog.LevelInfo, "").Info("delivered", "user", "k", "sequence", 7)
-	if got := file(t, f.Name()); !strings.HasSuffix(got, json) {
-		t.Errorf("log in a file = %s, want %s", got, json)
 	}
 }

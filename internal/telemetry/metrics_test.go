@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -71,7 +72,7 @@ func countEach(m *telemetry.Metrics) {
 // counts and scrapes concurrently, for the race detector.
 func TestCounts(t *testing.T) {
 	m := telemetry.NewMetrics(build)
-	m.WatchGauges(func() telemetry.Gauges { return gauges })
+	m.WatchGauges(func(context.Context) telemetry.Gauges { return gauges })
 	var running sync.WaitGroup
 	for range 2 {
 		running.Go(func() { countEach(m) })
@@ -109,7 +110,6 @@ func TestCounts(t *testing.T) {
 		`outlook_monitor_mediator_syncs_total{outcome="failed"}`:                                          "2",
 		`outlook_monitor_redis_commands_total{command="evalsha",outcome="ok"}`:                            "2",
 		`outlook_monitor_redis_command_seconds_bucket{command="evalsha",le="0.001"}`:                      "2",
-		`outlook_monitor_redis_up`:                                                                        "", // until Redis is watched
 		`outlook_monitor_exported_spans_total{outcome="ok"}`:                                              "10",
 		`outlook_monitor_exported_spans_total{outcome="failed"}`:                                          "4",
 		`outlook_monitor_damaged_entries_total{kind="record"}`:                                            "2",

@@ -28,10 +28,10 @@ type Tracing struct {
 // OpenTracing returns a Tracing that exports over OTLP if OpenTelemetry's own variables
 // name an endpoint. Otherwise it only adds a traceparent to outgoing calls, so that logs
 // of both sides can be matched. It makes no call yet. The SDK reads further variables
-// (headers, certificates, timeouts, sampler, resource) from the process environment
-// itself. exported is called after each attempt to export n spans.
-func OpenTracing(ctx context.Context, build BuildInfo, getenv func(string) string, exported func(n int, err error), log *slog.Logger) (*Tracing, error) {
-	exporter, err := newExporter(ctx, getenv)
+// (headers, certificates, timeouts, sampler, resource). exported is called after each
+// attempt to export n spans.
+func OpenTracing(ctx context.Context, build BuildInfo, exported func(n int, err error), log *slog.Logger) (*Tracing, error) {
+	exporter, err := newExporter(ctx)
 	if err != nil {
 		return nil, err
 	}
