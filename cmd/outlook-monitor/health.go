@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"outlook-monitor/internal/config"
 )
 
 // healthCmd is a health check for containers that contain no other program.
@@ -18,7 +20,14 @@ type healthCmd struct {
 
 // Run requests /healthz once.
 func (c *healthCmd) Run(ctx context.Context, getenv environment) error {
-	address, scheme := c.address(getenv)
+	settings, _ := new(config.Serve).Settings(getenv) // serve reports mistakes
+	address, scheme := settings.PrivateAddr, "http"
+	if c.ListenAddr != "" || address == "" {
+		address = cmp.Or(c.ListenAddr, settings.ListenAddr)
+		if settings.TLSCertFile != "" || len(settings.ACMEDomains) > 0 {
+			scheme = "https"
+		}
+	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return usageError{fmt.Sprintf("outlook-monitor: %q is not an address: use one such as 127.0.0.1:8080", address)}
@@ -43,19 +52,4 @@ func (c *healthCmd) Run(ctx context.Context, getenv environment) error {
 		return fmt.Errorf("the service answers %s at %s", response.Status, address)
 	}
 	return nil
-}
-
-// address returns the address of the private listener and its URL scheme.
-func (c *healthCmd) address(getenv environment) (address, scheme string) {
-	if private := getenv("PRIVATE_ADDR"); private != "" && c.ListenAddr == "" {
-		return private, "http"
-	}
-	address = ":8080"
-	if port := getenv("PORT"); port != "" {
-		address = ":" + port
-	}
-	if scheme = "http"; getenv("TLS_CERT_FILE") != "" || getenv("ACME_DOMAINS") != "" {
-		scheme = "https"
-	}
-	return cmp.Or(c.ListenAddr, getenv("LISTEN_ADDR"), address), scheme
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -56,7 +55,7 @@ type watcher struct {
 	api   *usersAPI
 	email string // empty: all users
 	out   io.Writer
-	known map[string]summary // last printed, by address in lower case; nil before the first report
+	known map[string]watched // last printed, by address in lower case; nil before the first report
 	width int                // of the column of addresses
 }
 
@@ -66,26 +65,24 @@ type summary struct {
 	Sequence                                    int64
 	Message                                     string
 	Uncovered                                   int // subscriptions that are not live
+}
 
+// watched is a user.
+type watched struct {
+	summary
 	raw json.RawMessage
 }
 
-// equal ignores raw.
-func (s summary) equal(other summary) bool {
-	s.raw, other.raw = nil, nil
-	return reflect.DeepEqual(s, other)
-}
-
 // read returns the users by address in lower case.
-func (w *watcher) read(ctx context.Context) (map[string]summary, error) {
-	read := map[string]summary{}
+func (w *watcher) read(ctx context.Context) (map[string]watched, error) {
+	read := map[string]watched{}
 	add := func(users []json.RawMessage) error {
 		for _, raw := range users {
 			s, err := w.summarize(raw)
 			if err != nil {
 				return err
 			}
-			read[strings.ToLower(s.Email)] = s
+			read[strings.ToLower(s.Email)] = watched{s, raw}
 		}
 		return nil
 	}
@@ -109,7 +106,7 @@ func (w *watcher) summarize(raw json.RawMessage) (summary, error) {
 	}
 	s := summary{
 		Email: u.Email, State: u.State, Reason: u.Reason, Away: outOfOffice(u),
-		Delivery: u.Delivery.State, Error: u.Delivery.Error, Sequence: u.Delivery.Sequence, raw: raw,
+		Delivery: u.Delivery.State, Error: u.Delivery.Error, Sequence: u.Delivery.Sequence,
 	}
 	if u.Setting != nil {
 		s.Message = u.Setting.Message
@@ -123,7 +120,7 @@ func (w *watcher) summarize(raw json.RawMessage) (summary, error) {
 }
 
 // report prints the changes since the last call, or all users if it is the first.
-func (w *watcher) report(users map[string]summary, first bool) error {
+func (w *watcher) report(users map[string]watched, first bool) error {
 	var lines []change
 	for key, s := range users {
 		before, known := w.known[key]
@@ -132,7 +129,7 @@ func (w *watcher) report(users map[string]summary, first bool) error {
 			lines = append(lines, change{"monitored", s})
 		case !known:
 			lines = append(lines, change{"added", s})
-		case !before.equal(s):
+		case before.summary != s.summary:
 			lines = append(lines, change{"changed", s})
 		}
 		w.width = max(w.width, min(len([]rune(printable(s.Email))), 48))
@@ -160,7 +157,7 @@ func (w *watcher) report(users map[string]summary, first bool) error {
 // change is one line of output.
 type change struct {
 	event string // monitored, added, changed or removed
-	user  summary
+	user  watched
 }
 
 func (w *watcher) print(c change) error {

@@ -28,7 +28,7 @@ func (r *reader) checkGraph() {
 		g.Credential = WorkloadIdentity
 	case managed:
 		g.Credential = ManagedIdentity
-	case r.hasMistake("AZURE_CLIENT_SECRET"):
+	case r.mistakes.Has("AZURE_CLIENT_SECRET"):
 	default:
 		r.mistake("AZURE_CLIENT_SECRET", "is not set: set it to the client secret, or set AZURE_CLIENT_CERTIFICATE_PATH, "+
 			"AZURE_FEDERATED_TOKEN_FILE or AZURE_MANAGED_IDENTITY=true instead")
@@ -48,7 +48,7 @@ func (r *reader) checkGraph() {
 func (r *reader) checkMediator() {
 	const example = "http://mediator.example.com:5000"
 	switch {
-	case !r.settings.MediatorURL.IsZero() || r.hasMistake("MEDIATOR_URL", "MEDIATOR_IP", "MEDIATOR_PORT"):
+	case !r.settings.MediatorURL.IsZero() || r.mistakes.Has("MEDIATOR_URL", "MEDIATOR_IP", "MEDIATOR_PORT"):
 	case r.env("MEDIATOR_PORT") != "":
 		r.mistake("MEDIATOR_IP", "is not set, but MEDIATOR_PORT is: set MEDIATOR_URL instead of both, such as %s", example)
 	default:
@@ -59,7 +59,7 @@ func (r *reader) checkMediator() {
 // checkRedis makes sure that an Entra token is sent only over TLS, and without other credentials.
 func (r *reader) checkRedis() {
 	u, err := r.settings.RedisURL.Parse()
-	if !r.settings.RedisEntra || r.hasMistake("REDIS_URL") || err != nil {
+	if !r.settings.RedisEntra || r.mistakes.Has("REDIS_URL") || err != nil {
 		return
 	}
 	query := u.Query()
@@ -82,12 +82,12 @@ func (r *reader) checkListen() {
 	if _, port, _ := net.SplitHostPort(private); private != "" && private == l.ListenAddr && port != "0" {
 		r.mistake("PRIVATE_ADDR", "is the same as LISTEN_ADDR or PORT: use another port, or unset it to serve everything there")
 	}
-	if private == "" && !r.hasMistake("PRIVATE_ADDR") {
+	if private == "" && !r.mistakes.Has("PRIVATE_ADDR") {
 		private = l.ListenAddr
 	}
 	host, _, err := net.SplitHostPort(private)
 	switch length := len(l.MonitorToken.Reveal()); {
-	case err != nil || loopback(host) || r.hasMistake("MONITOR_TOKEN"):
+	case err != nil || loopback(host) || r.mistakes.Has("MONITOR_TOKEN"):
 	case length == 0 && !l.AllowAnonymous:
 		r.mistake("MONITOR_TOKEN", "is not set, and %s can be reached from other machines: set a long random token, "+
 			"listen on 127.0.0.1, or set ALLOW_ANONYMOUS=true", private)
@@ -107,12 +107,12 @@ const pemRemedy = "use PEM files with an unencrypted key: openssl pkey decrypts 
 // bothSet reports whether two settings are both set and valid. Only one of them is a mistake.
 func (r *reader) bothSet(one, other string, hasOne, hasOther bool) bool {
 	switch {
-	case hasOne && !hasOther && !r.hasMistake(other):
+	case hasOne && !hasOther && !r.mistakes.Has(other):
 		r.mistake(other, "is not set, but %s is: set both or neither", one)
-	case !hasOne && hasOther && !r.hasMistake(one):
+	case !hasOne && hasOther && !r.mistakes.Has(one):
 		r.mistake(one, "is not set, but %s is: set both or neither", other)
 	}
-	return hasOne && hasOther && !r.hasMistake(one, other)
+	return hasOne && hasOther && !r.mistakes.Has(one, other)
 }
 
 func (r *reader) checkPublic() {
@@ -121,14 +121,14 @@ func (r *reader) checkPublic() {
 		r.mistake("TRUSTED_PROXIES", "contains %s, which lets every caller choose its source address: list only the addresses of the proxies",
 			s.TrustedProxies[i])
 	}
-	if s.ACMECAFile != "" && !r.hasMistake("ACME_CA_FILE") {
+	if s.ACMECAFile != "" && !r.mistakes.Has("ACME_CA_FILE") {
 		text, err := os.ReadFile(s.ACMECAFile)
 		if err != nil || !x509.NewCertPool().AppendCertsFromPEM(text) {
 			r.mistake("ACME_CA_FILE", "names %s, which contains no certificate: use a PEM file", quote(s.ACMECAFile))
 		}
 	}
 	public, err := s.PublicURL.Parse()
-	if err != nil || len(s.ACMEDomains) == 0 || r.hasMistake("ACME_DOMAINS") {
+	if err != nil || len(s.ACMEDomains) == 0 || r.mistakes.Has("ACME_DOMAINS") {
 		return
 	}
 	switch host := strings.ToLower(public.Hostname()); {
@@ -149,11 +149,11 @@ func (r *reader) checkTunnel() {
 	if !s.PublicURL.IsZero() {
 		r.mistake("TUNNEL", "is %s and PUBLIC_URL is set too, but the tunnel's URL is used as PUBLIC_URL: unset one of them", t.Kind)
 	}
-	if t.Kind == NgrokTunnel && t.NgrokToken.IsZero() && !r.hasMistake("NGROK_AUTHTOKEN") {
+	if t.Kind == NgrokTunnel && t.NgrokToken.IsZero() && !r.mistakes.Has("NGROK_AUTHTOKEN") {
 		r.mistake("NGROK_AUTHTOKEN", "is not set, but TUNNEL is ngrok: copy it from https://dashboard.ngrok.com/get-started/your-authtoken")
 	}
 	exposed := t.ExposeAll || t.Kind == AgentTunnel
-	if exposed && s.PrivateAddr == "" && s.MonitorToken.IsZero() && !s.AllowAnonymous && !r.hasMistake("MONITOR_TOKEN") {
+	if exposed && s.PrivateAddr == "" && s.MonitorToken.IsZero() && !s.AllowAnonymous && !r.mistakes.Has("MONITOR_TOKEN") {
 		r.mistake("MONITOR_TOKEN", "is not set, and the tunnel exposes %s to the internet: set a long random token, or set PRIVATE_ADDR",
 			s.ListenAddr)
 	}

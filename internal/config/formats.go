@@ -45,11 +45,17 @@ func (r *reader) id(in input) string {
 	return in.text
 }
 
+// parseURL parses a URL, and reports whether it has one of the schemes, a host and no invalid
+// port. The URL is nil if it can't be parsed.
+func parseURL(text string, schemes ...string) (*url.URL, bool) {
+	u, err := url.Parse(text)
+	return u, err == nil && slices.Contains(schemes, u.Scheme) && u.Hostname() != "" && (u.Port() == "" || validPort(u.Port()))
+}
+
 // host checks the base URL of a host that receives tokens or secrets.
 func (r *reader) host(in input) string {
-	u, err := url.Parse(strings.TrimRight(in.text, "/"))
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port()) ||
-		u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+	u, ok := parseURL(strings.TrimRight(in.text, "/"), "https")
+	if !ok || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 		r.mistake(in.name, "is not a base URL: use https:// and a host, with nothing after it")
 		return ""
 	}
@@ -59,12 +65,12 @@ func (r *reader) host(in input) string {
 // base checks a URL to which paths are appended: it has no query and no fragment.
 func (r *reader) base(in input) string {
 	example := in.tag.Get("example")
-	u, err := NewURL(in.text).Parse()
+	u, ok := parseURL(in.text, "http", "https")
 	switch port := r.env("MEDIATOR_PORT"); {
 	case in.name == "MEDIATOR_IP" && !validPort(port):
 		r.mistake("MEDIATOR_PORT", "is %s, but MEDIATOR_IP needs a port: set MEDIATOR_URL instead of both, such as %s", quote(port), example)
 		return ""
-	case err != nil || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port()) || u.Scheme != "http" && u.Scheme != "https":
+	case !ok:
 		r.mistake(in.name, "is not a base URL: use one such as %s", example)
 		return ""
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(in.text, "#"):
@@ -88,12 +94,12 @@ func (r *reader) signing(in input) string {
 }
 
 func (r *reader) redis(in input) string {
-	u, err := NewURL(in.text).Parse()
+	u, ok := parseURL(in.text, "redis", "rediss")
 	switch {
-	case strings.Contains(in.text, "@") && (err != nil || hasStrayAt(u)), err == nil && badQuery(u):
+	case strings.Contains(in.text, "@") && (u == nil || hasStrayAt(u)), u != nil && badQuery(u):
 		r.mistake(in.name, "can't be parsed: percent-encode special characters in the password: "+
 			"/ as %%2F, ? as %%3F, # as %%23, @ as %%40, %% as %%25, + as %%2B")
-	case err != nil || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port()) || u.Scheme != "redis" && u.Scheme != "rediss":
+	case !ok:
 		r.mistake(in.name, "is not a Redis URL: use one such as redis://127.0.0.1:6379/0, or rediss://… for TLS")
 	}
 	return in.text
@@ -154,8 +160,7 @@ func (r *reader) email(in input) string {
 }
 
 func (r *reader) directory(in input) string {
-	u, err := url.Parse(in.text)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
+	if u, ok := parseURL(in.text, "https"); !ok || u.User != nil || u.Fragment != "" {
 		r.mistake(in.name, "is not an https URL: use that of the ACME server's directory, such as https://acme.example.com/directory")
 	}
 	return in.text

@@ -145,8 +145,6 @@ func (r *reader) mistake(name, format string, args ...any) {
 	}
 }
 
-func (r *reader) hasMistake(variables ...string) bool { return r.mistakes.Has(variables...) }
-
 // quote quotes a value for a message, on one line of bounded length. Secrets must not be quoted.
 func quote(text string) string { return fmt.Sprintf("%.80q", text) }
 
