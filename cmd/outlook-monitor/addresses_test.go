@@ -73,8 +73,7 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 		tb.monitor(address, false)
 		if i == 1 { // whatever it is doing
 			p.Kill()
-			tb.start("serve")
-			tb.waitReady()
+			tb.startReady()
 		}
 		rest := addresses[i+1:]
 		tb.eventually("the remaining addresses share one subscription", sharedBy(len(rest)))
@@ -86,40 +85,28 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 	tb.eventually("no subscription is left", func() bool { return len(tb.sim.Subscriptions()) == 0 })
 }
 
-// TestUserCreatedAgain adds users again who are monitored. When they are deleted in the
-// directory and created again, their new mailboxes must be monitored.
-func TestUserCreatedAgain(t *testing.T) {
+// TestUsersAddedAgain adds users again while they are looked up, and when they are monitored.
+// When they are deleted in the directory and created again, their new mailboxes must be
+// monitored.
+func TestUsersAddedAgain(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 68})
-	load := newWorkload(tb, 2)
-	load.startCovered()
-	one, many := load.users[0].UserPrincipalName, load.users[1].UserPrincipalName
+	users := tb.addUsers(2)
+	one, many := users[0].UserPrincipalName, users[1].UserPrincipalName
+	tb.startReady()
+	tb.setFault(graphsim.Fault{Operation: "directory", Kind: "latency", Delay: graphsim.Duration(time.Second)})
+	for range 2 {
+		tb.wantStatus(http.StatusAccepted, "POST", "/api/users", `{"emails":["`+one+`","`+many+`"]}`)
+	}
+	tb.eventually("the users are covered", func() bool { return tb.covered()[users[0].ID] == 1 && tb.covered()[users[1].ID] == 1 })
+	tb.sim.ClearFaults()
 	tb.wantStatus(http.StatusOK, "PUT", "/api/users/"+one, "")
 	tb.wantStatus(http.StatusAccepted, "POST", "/api/users", `{"emails":["`+many+`"]}`)
-	for _, user := range load.users {
+	for _, user := range users {
 		if err := tb.sim.DeleteUser(user.ID); err != nil {
 			t.Fatal(err)
 		}
 		created := tb.addUser(graphsim.User{UserPrincipalName: user.UserPrincipalName})
 		tb.eventually("the new mailbox is monitored", func() bool { return tb.covered()[created.ID] == 1 })
 	}
-}
-
-// TestUsersAddedTwice adds users again while they are being looked up.
-func TestUsersAddedTwice(t *testing.T) {
-	t.Parallel()
-	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 69})
-	load := newWorkload(tb, 2)
-	tb.env["MEDIATOR_URL"] = "http://127.0.0.1:1" // it would add the users too
-	tb.start("serve")
-	tb.waitReady()
-	tb.setFault(graphsim.Fault{Operation: "directory", Kind: "latency", Delay: graphsim.Duration(time.Second)})
-	emails := `{"emails":["` + load.users[0].UserPrincipalName + `","` + load.users[1].UserPrincipalName + `"]}`
-	for range 2 {
-		tb.wantStatus(http.StatusAccepted, "POST", "/api/users", emails)
-	}
-	tb.eventually("the users are monitored", func() bool {
-		_, page := tb.get("/api/users")
-		return strings.Count(page, `"watching"`) == 2
-	})
 }

@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"bufio"
-	"encoding/json"
 	"net"
 	"net/http"
 	"strings"
@@ -101,22 +100,6 @@ func TestRedisOutage(t *testing.T) {
 	tb.eventually("another sync with the mediator", func() bool { return tb.mediator.Setups() > setups })
 }
 
-func TestStopAndStart(t *testing.T) {
-	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 13})
-	load := newWorkload(tb, 2)
-	load.startCovered()
-	user := load.users[0]
-	for range 2 {
-		tb.monitor(user.UserPrincipalName, false)
-		tb.eventually("no subscription is left", func() bool { return tb.covered()[user.ID] == 0 })
-		tb.wantStatus(http.StatusNotFound, "GET", "/api/users/"+user.UserPrincipalName, "")
-		before := len(tb.mediator.Calls())
-		tb.monitor(user.UserPrincipalName, true)
-		tb.eventually("the user has one subscription again", func() bool { return tb.covered()[user.ID] == 1 })
-		tb.eventually("the state is delivered again", func() bool { return len(tb.mediator.Calls()) == before+1 })
-	}
-}
-
 func TestGraphOutage(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 14})
@@ -158,54 +141,6 @@ func TestWrongSettings(t *testing.T) {
 	}
 }
 
-func TestUsersCommands(t *testing.T) {
-	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 16})
-	tb.env["MONITOR_TOKEN"] = "a-token-of-the-operator"
-	email := tb.addUsers(2)[0].UserPrincipalName
-	tb.start("serve")
-	tb.waitReady()
-	for _, path := range []string{"/api/users", "/ui/", "/ui/api/summary", "/ui/api/users", "/ui/api/feed", "/ui/static/main.js", "/ui/api/openapi.json"} {
-		if status, answer := tb.get(path); status != http.StatusUnauthorized || strings.Contains(answer, "contoso") {
-			t.Errorf("GET %s without the token = %d %.80q, want 401", path, status, answer)
-		}
-	}
-	tb.env["OUTLOOK_MONITOR_URL"] = tb.base
-	shell := func(code int, args ...string) string {
-		t.Helper()
-		out, errs := tb.users(code, "", args...)
-		return out + errs
-	}
-	shell(1, "show", email)
-	shell(1, "add", "nobody@contoso.example")
-	shell(0, "add", email)
-	tb.mediator.Add(email)
-	tb.eventually("the user is watched", func() bool { return strings.Contains(shell(0, "show", email), "watching") })
-	var listed struct {
-		Users []struct{ Email, State string }
-	}
-	if err := json.Unmarshal([]byte(shell(0, "--json", "list")), &listed); err != nil || len(listed.Users) != 1 || listed.Users[0].Email != email {
-		t.Errorf("users --json list = %+v, %v, want the one user", listed, err)
-	}
-	shell(0, "check", email)
-	tb.eventually("the state is delivered", func() bool { _, ok := tb.mediator.State(email); return ok })
-	before := len(tb.mediator.Calls())
-	shell(0, "resend", email)
-	tb.eventually("the state is delivered again", func() bool { return len(tb.mediator.Calls()) > before })
-	shell(0, "remove", email)
-	shell(1, "show", email)
-	if output := shell(1, "watch", email); !strings.Contains(output, "start it with outlook-monitor users add") {
-		t.Errorf("users watch of an unknown user = %q, want how to add the user", output)
-	}
-	tb.env["MONITOR_TOKEN"] = "another"
-	if output := shell(1, "watch"); !strings.Contains(output, "the service has a different token") {
-		t.Errorf("users watch with a wrong token = %q, want the reason", output)
-	}
-	delete(tb.env, "MONITOR_TOKEN")
-	if output := shell(1, "list"); !strings.Contains(output, "the service requires a token: set MONITOR_TOKEN") {
-		t.Errorf("users list without a token = %q, want MONITOR_TOKEN in it", output)
-	}
-}
-
 func TestPrivateAddress(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 17})
 	public := tb.base
@@ -225,33 +160,23 @@ func TestPrivateAddress(t *testing.T) {
 	tb.run(1, "", "health") // nothing listens there
 }
 
+// TestSlowBody tests the private paths; internal/server tests those of Graph.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 18})
-	tb.start("serve")
-	tb.waitReady()
-	tests := map[string]struct{ head, want string }{
-		"monitor request":     {"POST /monitor HTTP/1.1\r\nContent-Type: application/json\r\n", "408"},
-		"notification":        {"POST /graph/notifications HTTP/1.1\r\nContent-Type: application/json\r\n", "408"},
-		"handshake":           {"POST /graph/notifications?validationToken=x HTTP/1.1\r\n", "200"},
-		"lifecycle handshake": {"POST /graph/lifecycle?validationToken=x HTTP/1.1\r\n", "200"},
+	tb.startReady()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(tb.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			conn, err := net.Dial("tcp", strings.TrimPrefix(tb.base, "http://"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			if _, err := conn.Write([]byte(tt.head + "Host: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{\"email\":")); err != nil {
-				t.Fatal(err)
-			}
-			line, err := bufio.NewReader(conn).ReadString('\n') // the server closes the connection within 60 s
-			if err != nil || !strings.Contains(line, tt.want) {
-				t.Errorf("answer = %q, %v, want %s", line, err, tt.want)
-			}
-		})
+	defer conn.Close()
+	const head = "POST /monitor HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+	if _, err := conn.Write([]byte(head + `{"email":`)); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n') // the server closes the connection within 60 s
+	if err != nil || !strings.Contains(line, "408") {
+		t.Errorf("answer = %q, %v, want 408", line, err)
 	}
 }
 

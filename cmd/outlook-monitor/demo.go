@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -81,7 +82,7 @@ type demo struct {
 
 // newDemo creates all parts. Nothing runs yet.
 func newDemo(out io.Writer, log *slog.Logger) (*demo, error) {
-	d := &demo{calls: make(chan mediatorsim.Call, 1000), out: demoOutput{w: out}}
+	d := &demo{calls: make(chan mediatorsim.Call, 1000), out: demoOutput{w: out, changed: map[string]time.Time{}}}
 	var err error
 	if d.sim, err = graphsim.New(graphsim.Config{Seed: 1, Log: log}); err != nil {
 		return nil, err

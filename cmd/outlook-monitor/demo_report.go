@@ -31,9 +31,6 @@ func (o *demoOutput) printf(format string, args ...any) {
 func (o *demoOutput) setChanged(email string, at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.changed == nil {
-		o.changed = map[string]time.Time{}
-	}
 	o.changed[email] = at
 }
 

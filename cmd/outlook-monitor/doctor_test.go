@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -63,8 +62,7 @@ func TestDoctorAllOK(t *testing.T) {
 			tb := tb.in(t)
 			want := "the doctor listens there during the checks"
 			if running {
-				p := tb.start("serve")
-				tb.waitReady()
+				p := tb.startReady()
 				want = "the service runs at"
 				defer p.stop()
 			}
@@ -102,7 +100,9 @@ func TestDoctorFailures(t *testing.T) {
 	}
 	tlsRedis := redistest.StartEntra(t)
 	lacking := newTestbed(t, "", graphsim.Config{Seed: 65, Roles: []string{"User.Read.All", "Calendars.Read"}})
-	tb.trust(lacking)
+	if err := os.WriteFile(tb.env["SSL_CERT_FILE"], slices.Concat(tb.sim.CAPEM(), lacking.sim.CAPEM()), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	tests := map[string]struct {
 		env   map[string]string
 		fault graphsim.Fault
@@ -170,14 +170,4 @@ func TestDoctorConnectsToRedisDespiteOtherMistakes(t *testing.T) {
 			}
 		})
 	}
-}
-
-// trust makes the program trust the Graph of another testbed too.
-func (tb *testbed) trust(other *testbed) {
-	tb.t.Helper()
-	file := filepath.Join(tb.t.TempDir(), "cas.pem")
-	if err := os.WriteFile(file, slices.Concat(tb.sim.CAPEM(), other.sim.CAPEM()), 0o600); err != nil {
-		tb.t.Fatal(err)
-	}
-	tb.env["SSL_CERT_FILE"] = file
 }

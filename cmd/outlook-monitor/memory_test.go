@@ -41,8 +41,7 @@ func TestMemoryOfUnauthenticatedNotifications(t *testing.T) {
 		"gzip":                bomb.Bytes(),
 	}
 	tb := newTestbed(t, "", graphsim.Config{Seed: 64})
-	p := tb.start("serve")
-	tb.waitReady()
+	p := tb.startReady()
 	idle := peakMemory(t, p.PID())
 	for range 3 {
 		var all sync.WaitGroup

@@ -51,8 +51,7 @@ func (tb *testbed) waitForRedis(status int, want string) {
 func TestRedisFindingsAreReported(t *testing.T) {
 	server := redistest.Start(t, "appendonly no", "maxmemory 50mb", "maxmemory-policy allkeys-lru")
 	tb := newTestbed(t, server.URL(), graphsim.Config{Seed: 33})
-	p := tb.start("serve")
-	tb.waitReady()
+	p := tb.startReady()
 	_, detail, _ := tb.redisCheck()
 	for _, want := range []string{"maxmemory-policy is allkeys-lru", "set maxmemory-policy to noeviction", "no persistence", "appendonly"} {
 		if !strings.Contains(detail, want) {

@@ -75,8 +75,7 @@ func TestResourceData(t *testing.T) {
 	cert, key := encryptionPair(t)
 	tb.env["ENCRYPTION_CERT_FILE"] = cert + "," + tb.env["ENCRYPTION_CERT_FILE"]
 	tb.env["ENCRYPTION_KEY_FILE"] = key + "," + tb.env["ENCRYPTION_KEY_FILE"]
-	tb.start("serve")
-	tb.waitReady()
+	tb.startReady()
 	if err := tb.sim.SendLifecycle(tb.sim.Subscriptions()[0].ID, graphsim.ReauthorizationRequired); err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func newTestbed(t testing.TB, redisURL string, cfg graphsim.Config) *testbed {
 		"AZURE_TENANT_ID": sim.TenantID(), "AZURE_CLIENT_ID": graphsim.DefaultClientID,
 		"AZURE_CLIENT_SECRET": graphsim.DefaultClientSecret, "AZURE_AUTHORITY_HOST": sim.URL(),
 		"GRAPH_ENDPOINT": sim.URL(), "REDIS_URL": redisURL, "MEDIATOR_URL": mediator.URL(),
-		"LISTEN_ADDR": address, "PUBLIC_URL": "http://" + address, "LOG_FORMAT": "json",
+		"LISTEN_ADDR": address, "PUBLIC_URL": "http://" + address, "LOG_FORMAT": "json", "OUTLOOK_MONITOR_URL": "http://" + address,
 	}}
 	mediator.SetMonitorURL(tb.base)
 	return tb
@@ -108,6 +108,14 @@ func (tb *testbed) command(args ...string) *exec.Cmd {
 func (tb *testbed) start(args ...string) *program {
 	tb.t.Helper()
 	return startProgram(tb.t, tb.command(args...))
+}
+
+// startReady starts the service and waits until /readyz answers 200.
+func (tb *testbed) startReady() *program {
+	tb.t.Helper()
+	p := tb.start("serve")
+	tb.waitReady()
+	return p
 }
 
 func startProgram(t testing.TB, cmd *exec.Cmd) *program {

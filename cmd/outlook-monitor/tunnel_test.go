@@ -115,8 +115,7 @@ func TestTunnelExposesOnlyGraphPaths(t *testing.T) {
 		status, _ := ask("monitor.ngrok.example", method, path)
 		return status
 	}
-	p := tb.start("serve")
-	tb.waitReady()
+	p := tb.startReady()
 	tb.eventually("the tunnel is known", func() bool { // only authenticated requests get details
 		_, answer := ask("", http.MethodGet, "/readyz")
 		return strings.Contains(answer, public)
@@ -132,7 +131,6 @@ func TestTunnelExposesOnlyGraphPaths(t *testing.T) {
 	p.stop()
 
 	tb.env["TUNNEL_EXPOSE"] = "all"
-	tb.start("serve")
-	tb.waitReady()
+	tb.startReady()
 	tb.eventually("the API is reachable through the tunnel", func() bool { return through(http.MethodGet, "/api/users") == http.StatusOK })
 }

@@ -20,11 +20,9 @@ import (
 func TestExportAndImport(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 30})
-	tb.env["OUTLOOK_MONITOR_URL"] = tb.base
 	ann := tb.addUser(graphsim.User{UserPrincipalName: "ann@contoso.example", DisplayName: "Ann <&> Björk"})
 	tb.addUser(graphsim.User{UserPrincipalName: "bob@contoso.example"})
-	p := tb.start("serve")
-	tb.waitReady()
+	p := tb.startReady()
 	for _, email := range []string{"Ann@Contoso.example", "bob@contoso.example"} {
 		tb.wantStatus(http.StatusOK, "PUT", "/api/users/"+email, "")
 	}
@@ -39,8 +37,7 @@ func TestExportAndImport(t *testing.T) {
 	p.stop()
 
 	tb.env["REDIS_URL"] = redistest.Start(t).URL()
-	tb.start("serve")
-	tb.waitReady()
+	tb.startReady()
 	if empty, _ := tb.users(0, "", "export"); empty != "" {
 		t.Fatalf("users export of the other Redis = %s, want nothing", empty)
 	}
@@ -55,9 +52,8 @@ func TestExportAndImport(t *testing.T) {
 
 func TestImportReportsBadLines(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 31})
-	tb.env["OUTLOOK_MONITOR_URL"], tb.env["PUBLIC_URL"], tb.env["POLL_INTERVAL"] = tb.base, "", "1m"
-	tb.start("serve")
-	tb.waitReady()
+	tb.env["PUBLIC_URL"], tb.env["POLL_INTERVAL"] = "", "1m"
+	tb.startReady()
 	const users = 1100 // more than a page, and more than a request
 	var emails, lines []string
 	for i := range users {

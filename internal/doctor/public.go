@@ -45,7 +45,7 @@ var publicURLRemedies = remedies{
 func (d *diagnosis) public(ctx context.Context) Result {
 	if d.cfg.Settings.Tunnel.Kind == config.AgentTunnel {
 		_, port, _ := net.SplitHostPort(d.cfg.Settings.ListenAddr) // config has validated it
-		found, err := tunnel.AgentURL(ctx, d.cfg.Settings.Tunnel.AgentURL.Reveal(), port)
+		found, err := tunnel.AgentURL(ctx, d.cfg.Settings.Tunnel.AgentURL.Reveal(), port, "")
 		if err != nil {
 			found, remedy := splitRemedy(err.Error())
 			return failed(found, cmp.Or(remedy, "check the ngrok agent"))

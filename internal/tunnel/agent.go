@@ -34,7 +34,7 @@ type Agent struct {
 func (a *Agent) Run(ctx context.Context) error {
 	public, failure := "", ""
 	for {
-		found, err := agentURL(ctx, a.API, a.Port, public)
+		found, err := AgentURL(ctx, a.API, a.Port, public)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -55,12 +55,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 }
 
-// AgentURL asks the ngrok agent at the base URL of its API for the URL of the tunnel to a
-// port. The error says what is wrong and, after a colon, what to do.
-func AgentURL(ctx context.Context, api, port string) (string, error) {
-	return agentURL(ctx, api, port, "")
-}
-
 // client uses no proxy: the agent is on this machine.
 var client = http.Client{
 	Timeout:       3 * time.Second,
@@ -70,9 +64,10 @@ var client = http.Client{
 
 const maxList = 1 << 20 // bytes
 
-// agentURL returns before if a tunnel still has that URL, and otherwise the URL of the
-// first tunnel by name.
-func agentURL(ctx context.Context, api, port, before string) (string, error) {
+// AgentURL asks the ngrok agent at the base URL of its API for the URL of the tunnel to a
+// port: before if a tunnel still has that URL, and otherwise that of the first tunnel by
+// name. The error says what is wrong and, after a colon, what to do.
+func AgentURL(ctx context.Context, api, port, before string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(api, "/")+"/api/tunnels", nil)
 	if err != nil {
 		return "", errors.New("NGROK_AGENT_URL is not a base URL")

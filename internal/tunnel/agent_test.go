@@ -72,7 +72,7 @@ func TestAgentURL(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := tunnel.AgentURL(t.Context(), newAgent(t, tt.body)+"/", "8080")
+			got, err := tunnel.AgentURL(t.Context(), newAgent(t, tt.body)+"/", "8080", "")
 			if err != nil {
 				got = err.Error()
 			}
@@ -83,14 +83,14 @@ func TestAgentURL(t *testing.T) {
 	}
 	t.Run("connection refused", func(t *testing.T) {
 		const want = "the agent does not answer: start it with: ngrok http 8080: dial tcp 127.0.0.1:1: connect: connection refused"
-		if _, err := tunnel.AgentURL(t.Context(), "http://127.0.0.1:1", "8080"); err == nil || err.Error() != want {
+		if _, err := tunnel.AgentURL(t.Context(), "http://127.0.0.1:1", "8080", ""); err == nil || err.Error() != want {
 			t.Errorf("AgentURL = %v, want %s", err, want)
 		}
 	})
 	t.Run("redirect", func(t *testing.T) {
 		elsewhere := httptest.NewServer(http.RedirectHandler(newAgent(t, tunnels("a", public, "8080")), http.StatusFound))
 		defer elsewhere.Close()
-		if got, err := tunnel.AgentURL(t.Context(), elsewhere.URL, "8080"); err == nil || !strings.Contains(err.Error(), "status 302") {
+		if got, err := tunnel.AgentURL(t.Context(), elsewhere.URL, "8080", ""); err == nil || !strings.Contains(err.Error(), "status 302") {
 			t.Errorf("AgentURL = %q, %v, want an error with status 302", got, err)
 		}
 	})
