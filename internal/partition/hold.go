@@ -62,7 +62,6 @@ func (o *Owners) acquire(p int, lease store.Lease) {
 // drop ends a hold: the lease was lost or is about to be released.
 func (o *Owners) drop(p int) {
 	h := o.held[p]
-	o.peers.tenures[p] = max(o.peers.tenures[p], h.lease.Tenure)
 	o.set(p, nil)
 	h.cancel()
 	o.holder.Drop(p)

@@ -8,15 +8,15 @@ import (
 )
 
 // peers is what a replica has observed of the others in answered rounds, by its own clock:
-// which of them are dead, and which count. A failed round restarts all observations.
+// which of them are dead, and which count. Nothing follows from that until all rounds have been
+// answered for deadAfter, with no older data.
 type peers struct {
 	me       string
 	table    store.Table // of the last answered round
 	beats    map[string]peer
-	unbroken time.Time // since when every round was answered; zero: the last one failed
-	begun    time.Time // first answered round; zero: none yet
+	unbroken time.Time // since when every round was answered; zero: the last one failed, or none was sent
 	free     [ooo.Partitions]time.Time
-	tenures  [ooo.Partitions]int64 // the highest ones observed or dropped, whatever Redis lost since
+	tenures  [ooo.Partitions]int64 // the highest ones observed, whatever Redis lost since
 }
 
 // peer is the beat of another replica.
@@ -27,14 +27,9 @@ type peer struct {
 	since time.Time // since when the beat is unchanged
 }
 
-// observe records the table of an answered round. If the table may be older than the one
-// before, all observations restart.
+// observe records the table of an answered round. older means that it predates the one before.
 func (ps *peers) observe(table store.Table, older bool, now time.Time) {
-	restart := older || ps.unbroken.IsZero()
-	if ps.begun.IsZero() {
-		ps.begun = now
-	}
-	if restart {
+	if older || ps.unbroken.IsZero() {
 		ps.unbroken = now
 	}
 	beats := make(map[string]peer, len(table.Beats))
@@ -47,7 +42,7 @@ func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 			b.first = now
 		}
 		text := table.Field(store.BeatField(life))
-		if !known || restart || b.text != text {
+		if !known || b.text != text {
 			b.since = now
 		}
 		b.Beat, b.text = beat, text
@@ -56,29 +51,28 @@ func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 	if older { // a replica that is missing in an older table may be alive
 		for life, b := range ps.beats {
 			if _, ok := beats[life]; !ok {
-				b.since = now
 				beats[life] = b
 			}
 		}
 	}
 	if ps.table.Beats == nil && len(beats) == 0 { // the first round found no other replica to wait for
-		ps.begun, ps.unbroken = now.Add(-deadAfter), now.Add(-deadAfter)
+		ps.unbroken = now.Add(-deadAfter)
 	}
 	ps.beats, ps.table = beats, table
 	for p, lease := range table.Leases {
 		ps.tenures[p] = max(ps.tenures[p], lease.Tenure, table.Saves[p])
 	}
-	ps.updateFree(restart, now)
+	ps.updateFree(now)
 }
 
 // updateFree records since when each partition has no living owner.
-func (ps *peers) updateFree(restart bool, now time.Time) {
+func (ps *peers) updateFree(now time.Time) {
 	for p, lease := range ps.table.Leases {
 		_, beats := ps.beats[lease.Life]
 		switch {
 		case lease.Life == ps.me, beats && !ps.dead(lease.Life, now):
 			ps.free[p] = time.Time{}
-		case restart || ps.free[p].IsZero():
+		case ps.free[p].IsZero():
 			ps.free[p] = now
 		}
 	}
@@ -95,13 +89,10 @@ func (ps *peers) dead(life string, now time.Time) bool {
 	return ps.settled(now) && now.Sub(ps.beats[life].since) >= deadAfter
 }
 
-// counted returns the beats of the replicas that count: those that are alive and were first
-// observed at least deadAfter ago. own is the beat of this replica.
+// counted returns the beats of the replicas that count: own, which is that of this replica, and
+// those of the others that are alive and were first observed at least deadAfter ago.
 func (ps *peers) counted(own store.Beat, now time.Time) map[string]store.Beat {
-	beats := map[string]store.Beat{}
-	if !ps.begun.IsZero() && now.Sub(ps.begun) >= deadAfter {
-		beats[ps.me] = own
-	}
+	beats := map[string]store.Beat{ps.me: own}
 	for life, b := range ps.beats {
 		if now.Sub(b.first) >= deadAfter && !ps.dead(life, now) {
 			beats[life] = b.Beat

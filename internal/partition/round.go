@@ -53,8 +53,8 @@ func (o *Owners) nextRound() {
 		o.peers.unbroken = time.Time{}
 		return
 	}
-	doubtful := o.apply(&table, &saves)
-	o.extendDeadline(at, wall, doubtful)
+	older := o.apply(&table, &saves)
+	o.extendDeadline(at, wall, older)
 	r.confirmed, r.failed, o.refused = beat, false, false
 	o.table.Store(&table)
 	time.AfterFunc(deadAfter, o.wakeRun) // what this round was the first to observe counts from then on
@@ -77,10 +77,10 @@ func (o *Owners) Refresh() {
 
 // apply acts on the table of an answered round. It reports whether the table may be older
 // than the one before.
-func (o *Owners) apply(table *store.Table, saves *[ooo.Partitions]int64) (doubtful bool) {
+func (o *Owners) apply(table *store.Table, saves *[ooo.Partitions]int64) (older bool) {
 	confirmed := o.round.confirmed.Number
 	own, found := table.Beats[o.cfg.Life]
-	older := found && own.Number < confirmed || isOlder(*table, o.peers.table)
+	older = found && own.Number < confirmed || isOlder(*table, o.peers.table)
 	for p := range o.held {
 		older = o.applyLease(p, table, saves[p]) || older
 	}
@@ -90,13 +90,11 @@ func (o *Owners) apply(table *store.Table, saves *[ooo.Partitions]int64) (doubtf
 		}
 		o.rolledBackAt = time.Now()
 	}
-	// If this replica's own beat is missing, it was declared dead or Redis is empty.
-	doubtful = older || confirmed > 0 && !found
-	o.peers.observe(*table, doubtful, time.Now())
+	o.peers.observe(*table, older, time.Now())
 	for name, wait := range table.Waits {
 		o.waits.apply(name, wait, o.wall())
 	}
-	return doubtful
+	return older
 }
 
 // applyLease acts on what the table says about one partition, whose saves Redis must have
@@ -110,10 +108,7 @@ func (o *Owners) applyLease(p int, table *store.Table, saves int64) (older bool)
 		o.acquire(p, lease)
 	case h == nil: // the answer of the release was lost, or the table is older
 		o.toRelease[p] = lease
-	case lease == h.lease:
-		if h.reclaiming { // the answer of the reclaim was lost
-			o.reclaimed(p)
-		}
+	case lease == h.lease: // if its reclaim had no answer, the next one succeeds
 		if table.Saves[p] < saves {
 			o.restore(p)
 			return true
@@ -134,10 +129,10 @@ func (o *Owners) applyLease(p int, table *store.Table, saves int64) (older bool)
 // monotonic and the wall clock. If the deadline was over and the table may be older, another
 // replica may have taken partitions since, and the table may predate that. This replica then
 // pauses until such a replica has noticed.
-func (o *Owners) extendDeadline(at, wall time.Time, doubtful bool) {
+func (o *Owners) extendDeadline(at, wall time.Time, older bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if doubtful && len(o.peers.beats) > 0 && !o.inTime() {
+	if older && len(o.peers.beats) > 0 && !o.inTime() {
 		for _, h := range o.holds() {
 			h.pausedUntil = time.Now().Add(deadAfter)
 		}

@@ -78,7 +78,7 @@ func (o *Owners) release(ctx context.Context) {
 // if Redis came back with older data since the table was read.
 func (o *Owners) take(ctx context.Context) {
 	now := time.Now()
-	o.peers.updateFree(false, now)
+	o.peers.updateFree(now)
 	if o.stopping || !o.peers.settled(now) || !o.InTime() {
 		return
 	}
