@@ -279,9 +279,20 @@ var scenarios = map[string]func(*env){
 		near(10 * time.Second)
 		time.Sleep(5 * time.Second)
 		near(5 * time.Second) // each round has the wait, which does not extend it
-		e.add("b").SetWait(e.Context(), "reads", time.Minute)
+		b := e.add("b")
+		var messages atomic.Int64
+		e.subscribe(func() { messages.Add(1) })
+		ctx, cancel := context.WithCancel(e.Context())
+		cancel()        // the callers gave up
+		for range 128 { // calls that are throttled together share one wait
+			b.SetWait(ctx, "reads", time.Minute)
+		}
 		time.Sleep(200 * time.Millisecond) // no round is due
 		near(time.Minute)
+		b.SetWait(ctx, "reads", time.Minute)
+		if b.Wait("reads") < time.Minute || messages.Load() != 1 {
+			e.Errorf("%v left after the last call and %d messages, want a minute after one", b.Wait("reads"), messages.Load())
+		}
 		set(time.Second, time.Second) // a shorter wait does not shorten it
 		near(59 * time.Second)
 		time.Sleep(time.Minute)
@@ -316,25 +327,6 @@ var scenarios = map[string]func(*env){
 			}
 		}
 		e.waitFor("a pings Graph", 6*time.Second, func() bool { return pings.Load() > 0 })
-	},
-	"calls that are throttled together share one wait, although their callers gave up": func(e *env) {
-		a, b := e.add("a"), e.add("b")
-		e.waitBalanced(2)
-		var messages atomic.Int64
-		e.subscribe(func() { messages.Add(1) })
-		ctx, cancel := context.WithCancel(e.Context())
-		cancel()
-		for range 128 {
-			b.SetWait(ctx, "reads", time.Minute)
-		}
-		time.Sleep(200 * time.Millisecond) // no round is due
-		if wait := a.Wait("reads"); wait < 59*time.Second || messages.Load() != 1 {
-			e.Errorf("another replica waits %v after %d messages, want a minute after one", wait, messages.Load())
-		}
-		b.SetWait(ctx, "reads", time.Minute)
-		if b.Wait("reads") < time.Minute || messages.Load() != 1 {
-			e.Errorf("%v left after the last call and %d messages, want a minute after one", b.Wait("reads"), messages.Load())
-		}
 	},
 }
 
