@@ -2,7 +2,6 @@ package mailbox_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -20,9 +19,21 @@ import (
 )
 
 const (
-	ann   = "Ann@contoso.example"
-	annID = ooo.ObjectID("8f1c9d2e-0000-4000-8000-000000000001")
-	bobID = ooo.ObjectID("8f1c9d2e-0000-4000-8000-000000000002")
+	ann       = "Ann@contoso.example"
+	respelled = "ANN@contoso.example"
+	folded    = "ann@contoso.example"
+
+	annID = "8f1c9d2e-0000-4000-8000-000000000001"
+	bobID = "8f1c9d2e-0000-4000-8000-000000000002"
+
+	wishes = "om:{om}:wants"
+	owners = "om:{om}:owners"
+)
+
+var (
+	annPartition = ooo.RecordID(annID).Partition()
+	bobPartition = ooo.RecordID(bobID).Partition()
+	annRecords   = fmt.Sprint("om:{om}:records:", annPartition)
 )
 
 // faulty is the store with hooks in some of its methods.
@@ -60,11 +71,11 @@ func (f *faulty) PutReads(ctx context.Context, reads map[int]store.Reads) error 
 
 // recorder is a worker that records its calls.
 type recorder struct {
-	get   func(id ooo.RecordID) (*ooo.Mailbox, bool)
-	hook  atomic.Pointer[func(exists bool)] // called first by Refresh; may be nil
-	mu    sync.Mutex
-	known map[ooo.RecordID]bool // guarded by mu
-	hints []ooo.Hint            // guarded by mu
+	get    func(id ooo.RecordID) (*ooo.Mailbox, bool)
+	hook   atomic.Pointer[func(exists bool)] // called first by Refresh; may be nil
+	hinted atomic.Int32                      // calls of Hinted
+	mu     sync.Mutex
+	known  map[ooo.RecordID]bool // guarded by mu
 }
 
 func (r *recorder) Refresh(id ooo.RecordID) {
@@ -77,23 +88,13 @@ func (r *recorder) Refresh(id ooo.RecordID) {
 	_, r.known[id] = r.get(id)
 }
 
-func (r *recorder) knows(id ooo.ObjectID) bool {
+func (r *recorder) knowsAnn() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.known[ooo.RecordID(id)]
+	return r.known[annID]
 }
 
-func (r *recorder) Hinted(h ooo.Hint) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.hints = append(r.hints, h)
-}
-
-func (r *recorder) hinted(kind ooo.HintKind) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.ContainsFunc(r.hints, func(h ooo.Hint) bool { return h.Kind == kind })
-}
+func (r *recorder) Hinted(ooo.Hint) { r.hinted.Add(1) }
 
 type fixture struct {
 	*ownertest.Owner
@@ -134,50 +135,51 @@ func monitoring(t *testing.T) *fixture {
 	return f
 }
 
-// own writes a lease of all partitions into the table.
-func (f *fixture) own(lease store.Lease) {
-	f.t.Helper()
-	for p := range ooo.Partitions {
-		f.ownPartition(p, lease)
-	}
-}
+// own writes the lease of a partition into the table.
+func (f *fixture) own(p int, lease store.Lease) { f.put(owners, store.LeaseField(p), lease.String()) }
 
-func (f *fixture) ownPartition(p int, lease store.Lease) {
+// empty empties Redis, but for the lease of Ann's partition.
+func (f *fixture) empty() {
 	f.t.Helper()
-	if err := f.raw.HSet(f.t.Context(), "om:{om}:owners", store.LeaseField(p), lease.String()).Err(); err != nil {
-		f.t.Fatal(err)
-	}
+	f.raw.FlushAll(f.t.Context())
+	f.own(annPartition, ownertest.Lease)
 }
 
 // acquire loses a partition and acquires it again under a new lease, as after another owner.
-func (f *fixture) acquire(id ooo.ObjectID) {
+func (f *fixture) acquire(p int) {
 	f.t.Helper()
-	p := ooo.RecordID(id).Partition()
 	f.Drop(p)
 	f.tenure++
 	lease := store.Lease{Life: ownertest.Lease.Life, Tenure: f.tenure}
-	f.ownPartition(p, lease)
+	f.own(p, lease)
 	f.Acquire(f.t.Context(), p, lease)()
 }
+
+// restore restores a partition as after a rollback.
+func (f *fixture) restore(p int) { f.Restore(f.t.Context(), p, ownertest.Lease) }
 
 // update changes Ann's record.
 func (f *fixture) update(change func(d *mailbox.Draft)) *ooo.Mailbox {
 	f.t.Helper()
-	m, err := f.Update(ooo.RecordID(annID), func(d *mailbox.Draft) error { change(d); return nil })
+	m, err := f.Update(annID, func(d *mailbox.Draft) error { change(d); return nil })
 	if err != nil {
 		f.t.Error(err)
 	}
 	return m
 }
 
-// hint leaves a hint for Ann's mailbox, or for her address if it is about a wish.
-func (f *fixture) hint(kind ooo.HintKind) {
+// hintWish leaves a hint that Ann's wish has changed.
+func (f *fixture) hintWish() {
 	f.t.Helper()
-	h := ooo.Hint{ID: ooo.RecordID(annID), Kind: kind}
-	if kind == ooo.HintWish {
-		h.Subject = ooo.FoldAddress(ann)
+	f.Hint(ooo.Hint{ID: annID, Kind: ooo.HintWish, Subject: folded})
+}
+
+// put sets a field of a hash in Redis.
+func (f *fixture) put(key, field string, value any) {
+	f.t.Helper()
+	if err := f.raw.HSet(f.t.Context(), key, field, value).Err(); err != nil {
+		f.t.Fatal(err)
 	}
-	f.Hint(h)
 }
 
 // field returns a field of a hash in Redis, empty if it does not exist.
@@ -214,7 +216,7 @@ func startedAgain(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].S
 // removed waits until Ann has no record.
 func (f *fixture) removed() {
 	f.t.Helper()
-	f.eventually("the record is removed", func() bool { _, ok := f.Get(ooo.RecordID(annID)); return !ok })
+	await.True(f.t, "the record is removed", func() bool { _, ok := f.Get(annID); return !ok })
 }
 
 // stored returns the wish for Ann in Redis.
@@ -225,11 +227,6 @@ func (f *fixture) stored() ooo.Wish {
 		f.t.Fatal(err)
 	}
 	return wish
-}
-
-func (f *fixture) eventually(what string, holds func() bool) {
-	f.t.Helper()
-	await.True(f.t, what, holds)
 }
 
 // wish changes the wish for Ann; the first wish starts to monitor her.
@@ -245,16 +242,16 @@ func (f *fixture) wish(change func(*ooo.Wish)) {
 	})
 }
 
-func recordsOf(id ooo.RecordID) string { return fmt.Sprintf("om:{om}:records:%d", id.Partition()) }
-
 func off(n *ooo.Wish) { n.On = false }
 
+func respell(n *ooo.Wish) { n.Address = respelled }
+
 // mailboxOf waits for a record that is as wanted, and returns it.
-func (f *fixture) mailboxOf(id ooo.ObjectID, what string, wanted func(m *ooo.Mailbox) bool) *ooo.Mailbox {
+func (f *fixture) mailboxOf(id ooo.RecordID, what string, wanted func(m *ooo.Mailbox) bool) *ooo.Mailbox {
 	f.t.Helper()
 	var found *ooo.Mailbox
-	f.eventually(what, func() bool {
-		m, ok := f.Get(ooo.RecordID(id))
+	await.True(f.t, what, func() bool {
+		m, ok := f.Get(id)
 		found = m
 		return ok && wanted(m)
 	})
@@ -276,7 +273,7 @@ func move(d *mailbox.Draft) { d.MoveAddresses(ooo.Person{ID: bobID}) }
 func (f *fixture) kinds() (kinds []ooo.EventKind) {
 	f.t.Helper()
 	events, err := f.store.History(f.t.Context(), ann, 100)
-	if err != nil && !errors.Is(err, ooo.ErrNotMonitored) {
+	if err != nil {
 		f.t.Fatal(err)
 	}
 	for _, e := range slices.Backward(events) {
@@ -287,7 +284,7 @@ func (f *fixture) kinds() (kinds []ooo.EventKind) {
 
 func (f *fixture) noHints() {
 	f.t.Helper()
-	f.eventually("all hints are carried out", func() bool {
+	await.True(f.t, "all hints are carried out", func() bool {
 		hints, err := f.store.Hints(f.t.Context())
 		return err == nil && len(hints) == 0
 	})

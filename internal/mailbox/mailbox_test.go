@@ -17,53 +17,35 @@ import (
 )
 
 func TestWishes(t *testing.T) {
-	t.Run("start before the partition is owned creates a record", func(t *testing.T) {
+	t.Run("start before the partition is owned, new spelling, second start and stop", func(t *testing.T) {
 		f := newFixture(t, func(f *fixture) { f.wish(nil) })
 		m := f.mailboxOf(annID, "the record", monitored)
 		if a := m.Addresses[0]; m.Condition != ooo.Pending || a.Spelling != ann || m.Person.DisplayName != "Ann" {
 			t.Errorf("record = %+v, want Ann, pending", m)
 		}
-		f.noHints()
-		if got := f.kinds(); !slices.Equal(got, []ooo.EventKind{ooo.EventStarted}) {
-			t.Errorf("history = %v, want started", got)
-		}
-	})
-	t.Run("stop removes record, wish, hints and history", func(t *testing.T) {
-		f := monitoring(t)
-		f.hint(ooo.HintRead)
-		f.wish(off)
-		f.removed()
-		f.acquire(bobID) // reads the hints
-		f.noHints()
-		if wish := f.stored(); wish.Nonce != "" {
-			t.Errorf("wish = %+v, want none", wish)
-		}
-		if n, _ := f.raw.Exists(t.Context(), "om:{om}:history:"+ooo.FoldAddress(ann)).Result(); n != 0 {
-			t.Error("the history still exists")
-		}
-	})
-	t.Run("stop keeps the record while it has subscriptions", func(t *testing.T) {
-		f := monitoring(t)
-		f.update(func(d *mailbox.Draft) {
-			d.Subscriptions = []ooo.Subscription{{Resource: "r", ID: "s", State: ooo.SubscriptionLive}}
-		})
-		f.wish(off)
-		f.mailboxOf(annID, "no address", func(m *ooo.Mailbox) bool { return len(m.Addresses) == 0 })
-	})
-	t.Run("only a new start queues the state again", func(t *testing.T) {
-		f := monitoring(t)
 		f.update(away)
-		f.wish(func(n *ooo.Wish) { n.Address = "ANN@contoso.example" })
-		m := f.mailboxOf(annID, "the new spelling", func(m *ooo.Mailbox) bool { return m.Addresses[0].Spelling == "ANN@contoso.example" })
+		f.wish(respell)
+		m = f.mailboxOf(annID, "the new spelling", func(m *ooo.Mailbox) bool { return m.Addresses[0].Spelling == respelled })
 		if m.Addresses[0].Sequence != 1 {
-			t.Errorf("sequence = %d, want 1", m.Addresses[0].Sequence)
+			t.Errorf("sequence = %d, want 1: only a new start queues the state again", m.Addresses[0].Sequence)
 		}
-		f.wish(func(n *ooo.Wish) { n.StartID = "second" })
+		f.wish(again)
 		f.mailboxOf(annID, "the second delivery", func(m *ooo.Mailbox) bool { return m.Addresses[0].Sequence == 2 })
 		f.noHints()
 		want := []ooo.EventKind{ooo.EventStarted, ooo.EventChanged, ooo.EventStarted, ooo.EventOvertaken, ooo.EventChanged}
 		if got := f.kinds(); !slices.Equal(got, want) {
 			t.Errorf("history = %v, want %v", got, want)
+		}
+		f.Hint(ooo.Hint{ID: annID, Kind: ooo.HintRead})
+		f.wish(off)
+		f.removed()
+		f.acquire(bobPartition) // reads the hints
+		f.noHints()
+		if wish := f.stored(); wish.Nonce != "" {
+			t.Errorf("wish = %+v, want none", wish)
+		}
+		if n, err := f.raw.Exists(t.Context(), "om:{om}:history:"+folded).Result(); n != 0 || err != nil {
+			t.Errorf("%d histories, %v, want none", n, err)
 		}
 	})
 	t.Run("last of many wishes wins", func(t *testing.T) {
@@ -72,33 +54,21 @@ func TestWishes(t *testing.T) {
 			f.wish(func(n *ooo.Wish) { n.On, n.StartID = true, fmt.Sprint(i) })
 			f.wish(off)
 		}
-		f.wish(func(n *ooo.Wish) { n.On, n.StartID = true, "last" })
-		f.mailboxOf(annID, "the last start", func(m *ooo.Mailbox) bool { return monitored(m) && m.Addresses[0].StartID == "last" })
+		f.wish(again)
+		f.mailboxOf(annID, "the last start", startedAgain)
 		f.noHints()
 	})
-	t.Run("address moves to another mailbox with its delivery", func(t *testing.T) {
+	t.Run("address moves to another mailbox with its delivery, and is respelled meanwhile", func(t *testing.T) {
 		f := monitoring(t)
 		f.update(away)
+		f.Drop(bobPartition)
 		f.update(move)
+		f.removed()
+		f.wish(respell)
+		f.acquire(bobPartition)
 		m := f.mailboxOf(bobID, "the other record", monitored)
-		if m.Addresses[0].Sequence != 1 || m.State == nil || !m.State.Away {
-			t.Errorf("moved = %+v %+v, want sequence 1 and the state", m.Addresses[0], m.State)
-		}
-		if _, ok := f.Get(ooo.RecordID(annID)); ok {
-			t.Error("the former record still exists")
-		}
-		f.noHints()
-	})
-	t.Run("moving address keeps its delivery when it is respelled", func(t *testing.T) {
-		f := monitoring(t)
-		f.update(away)
-		f.Drop(ooo.RecordID(bobID).Partition())
-		f.update(move)
-		f.wish(func(n *ooo.Wish) { n.Address = "ANN@contoso.example" })
-		f.acquire(bobID)
-		m := f.mailboxOf(bobID, "the other record", monitored)
-		if a := m.Addresses[0]; a.Sequence != 1 || a.Spelling != "ANN@contoso.example" {
-			t.Errorf("moved = %+v, want sequence 1 and the new spelling", a)
+		if a := m.Addresses[0]; a.Sequence != 1 || a.Spelling != respelled || m.State == nil || !m.State.Away {
+			t.Errorf("moved = %+v %+v, want sequence 1, the new spelling and the state", a, m.State)
 		}
 		f.noHints()
 	})
@@ -120,24 +90,24 @@ func TestWishes(t *testing.T) {
 	})
 	t.Run("missing wish ends the monitoring", func(t *testing.T) {
 		f := monitoring(t)
-		f.raw.HDel(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann))
-		f.hint(ooo.HintWish)
+		f.raw.HDel(t.Context(), wishes, folded)
+		f.hintWish()
 		f.removed()
 	})
 	t.Run("damaged wish and damaged record affect no other", func(t *testing.T) {
 		f := newFixture(t, func(f *fixture) {
 			f.wish(nil)
 			id := ooo.RecordID("damaged")
-			f.raw.HSet(t.Context(), fmt.Sprintf("om:{om}:records:%d", id.Partition()), string(id), "3:{")
-			f.raw.HSet(t.Context(), "om:{om}:wants", "bob@contoso.example", "x:{")
-			h := ooo.Hint{ID: ooo.RecordID(bobID), Kind: ooo.HintWish, Subject: "bob@contoso.example", Nonce: "n"}
+			f.put(fmt.Sprint("om:{om}:records:", id.Partition()), "damaged", "3:{")
+			f.put(wishes, "bob@contoso.example", "x:{")
+			h := ooo.Hint{ID: bobID, Kind: ooo.HintWish, Subject: "bob@contoso.example", Nonce: "n"}
 			if err := f.store.LeaveHints(t.Context(), false, h); err != nil {
 				t.Fatal(err)
 			}
 		})
 		f.mailboxOf(annID, "the record", monitored)
-		f.eventually("both are reported", func() bool { return f.damaged.Load() == 2 })
-		if id, err := f.store.RecordOf(t.Context(), ann); id != ooo.RecordID(annID) || err != nil {
+		await.True(t, "both are reported", func() bool { return f.damaged.Load() == 2 })
+		if id, err := f.store.RecordOf(t.Context(), ann); id != annID || err != nil {
 			t.Errorf("RecordOf = %q, %v, want %q", id, err, annID)
 		}
 	})
@@ -148,7 +118,7 @@ func TestFailingSavesDelayNoOtherWish(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.store.BeforeSaves(func(s store.Save) error {
-		if s.Record.ID == ooo.RecordID(annID) {
+		if s.Record.ID == annID {
 			return nil
 		}
 		return errors.New("refused")
@@ -158,23 +128,23 @@ func TestFailingSavesDelayNoOtherWish(t *testing.T) {
 			n.On, n.Person.ID = true, ooo.ObjectID(fmt.Sprint("x", i))
 		})
 	}
-	f.eventually("the limit is in flight", func() bool { return f.store.wishes.Load() >= 32 })
+	await.True(t, "the limit is in flight", func() bool { return f.store.wishes.Load() >= 32 })
 	f.wish(nil)
 	f.mailboxOf(annID, "the record of another wish", monitored)
-	f.acquire("x0")
-	f.acquire(annID)
+	f.acquire(ooo.RecordID("x0").Partition())
+	f.acquire(annPartition)
 	f.mailboxOf(annID, "the record after its partition was loaded again", monitored)
 }
 
 func TestHints(t *testing.T) {
 	f := monitoring(t)
-	h := ooo.Hint{ID: ooo.RecordID(annID), Kind: ooo.HintRead}
+	h := ooo.Hint{ID: annID, Kind: ooo.HintRead}
 	if err := f.LeaveHints(t.Context(), h, ooo.Hint{ID: "nobody", Kind: ooo.HintRead}); err != nil {
 		t.Fatal(err)
 	}
-	f.eventually("the worker is called", func() bool { return f.worker.hinted(ooo.HintRead) })
-	f.acquire(bobID) // reads the hints
-	f.eventually("the unknown mailbox is counted", func() bool { return f.unknown.Load() == 1 })
+	await.True(t, "the worker is called", func() bool { return f.worker.hinted.Load() == 1 })
+	f.acquire(bobPartition) // reads the hints
+	await.True(t, "the unknown mailbox is counted", func() bool { return f.unknown.Load() == 1 })
 	first := f.Hints(h.ID, ooo.HintRead)
 	if len(first) != 1 {
 		t.Fatalf("pending = %v, want one", first)
@@ -207,16 +177,6 @@ func (h *hintless) Hints(context.Context) ([]ooo.Hint, error) {
 	return nil, errors.New("redis unreachable")
 }
 
-// Listen says once a second that it has connected again.
-func (h *hintless) Listen(ctx context.Context, receive func(store.Message)) error {
-	for range 60 {
-		receive(store.Message{})
-		time.Sleep(time.Second)
-	}
-	<-ctx.Done()
-	return nil
-}
-
 // Failures must not add up: each request and each regular read that fails is retried by the
 // same next read.
 func TestUnreadableHintsAreReadOnceASecond(t *testing.T) {
@@ -224,8 +184,11 @@ func TestUnreadableHintsAreReadOnceASecond(t *testing.T) {
 		redis := &hintless{Store: s}
 		owner := ownertest.NewOwner(t, mailbox.Config{Store: redis})
 		stop := await.Run(t, func(ctx context.Context) error { return owner.Registry.Run(ctx) })
-		go owner.Acquire(t.Context(), 0, ownertest.Lease)()
-		time.Sleep(10 * time.Minute)
+		for p := range 60 { // each load requests a read
+			go owner.Acquire(t.Context(), p, ownertest.Lease)()
+			time.Sleep(time.Second)
+		}
+		time.Sleep(9 * time.Minute)
 		if n := redis.reads.Load(); n < 590 || n > 670 {
 			t.Errorf("hints read %d times in ten minutes, want once a second and for each of 60 requests", n)
 		}
@@ -234,7 +197,6 @@ func TestUnreadableHintsAreReadOnceASecond(t *testing.T) {
 }
 
 func TestUpdate(t *testing.T) {
-	id := ooo.RecordID(annID)
 	rename := func(d *mailbox.Draft) { d.Person.DisplayName += "!" }
 	t.Run("lost answers are retried, and the save is carried out once", func(t *testing.T) {
 		f := monitoring(t)
@@ -248,20 +210,20 @@ func TestUpdate(t *testing.T) {
 		if m := f.update(rename); m.Person.DisplayName != "Ann!" || m.Version != 2 {
 			t.Errorf("Update = %+v, want version 2", m)
 		}
-		saves, _ := f.Saves(id.Partition())
-		if got, _ := f.raw.HGet(t.Context(), "om:{om}:owners", store.SavesField(id.Partition())).Int64(); got != saves {
-			t.Errorf("Redis counts %d saves, memory %d", got, saves)
+		saves, _ := f.Saves(annPartition)
+		if got := f.field(owners, store.SavesField(annPartition)); got != fmt.Sprint(saves) {
+			t.Errorf("Redis counts %s saves, memory %d", got, saves)
 		}
 	})
 	t.Run("refused save is retried until the partition is lost", func(t *testing.T) {
 		f := monitoring(t)
-		f.own(store.Lease{Life: "other", Tenure: 7})
+		f.own(annPartition, store.Lease{Life: "other", Tenure: 7})
 		ended := make(chan error, 1)
 		go func() {
-			_, err := f.Update(id, func(d *mailbox.Draft) error { rename(d); return nil })
+			_, err := f.Update(annID, func(d *mailbox.Draft) error { rename(d); return nil })
 			ended <- err
 		}()
-		f.Drop(id.Partition())
+		f.Drop(annPartition)
 		if err := <-ended; !errors.Is(err, ooo.ErrNotOwner) {
 			t.Errorf("Update = %v, want ErrNotOwner", err)
 		}
@@ -269,10 +231,9 @@ func TestUpdate(t *testing.T) {
 }
 
 func TestBegin(t *testing.T) {
-	id := ooo.RecordID(annID)
 	// begins reports whether work begins, and ends it at once.
 	begins := func(f *fixture) bool {
-		done, ok := f.Begin(id)
+		done, ok := f.Begin(annID)
 		if ok {
 			done()
 		}
@@ -284,7 +245,7 @@ func TestBegin(t *testing.T) {
 			t.Error("no work begins before the deadline")
 		}
 		f.SetLate(true)
-		if f.Reader(id).Begin() || begins(f) {
+		if f.Reader(annID).Begin() || begins(f) {
 			t.Error("work begins past the deadline")
 		}
 	})
@@ -292,8 +253,8 @@ func TestBegin(t *testing.T) {
 		f := monitoring(t)
 		lost, cancel := context.WithCancel(t.Context())
 		cancel()
-		f.acquire(annID)
-		if err := f.Drain(lost, id.Partition()); err == nil {
+		f.acquire(annPartition)
+		if err := f.Drain(lost, annPartition); err == nil {
 			t.Error("Drain = nil, want the error of its context")
 		}
 		if !begins(f) {
@@ -301,8 +262,8 @@ func TestBegin(t *testing.T) {
 		}
 	})
 	for kind, begin := range map[string]func(f *fixture) (end func()){
-		"delivery": func(f *fixture) func() { done, _ := f.Begin(id); return done },
-		"read":     func(f *fixture) func() { r := f.Reader(id); r.Begin(); return r.End },
+		"delivery": func(f *fixture) func() { done, _ := f.Begin(annID); return done },
+		"read":     func(f *fixture) func() { r := f.Reader(annID); r.Begin(); return r.End },
 	} {
 		t.Run("drain waits for a "+kind+" and refuses new work", func(t *testing.T) {
 			f := monitoring(t)
@@ -314,9 +275,9 @@ func TestBegin(t *testing.T) {
 				}
 			})
 			drained := make(chan error, 1)
-			go func() { drained <- f.Drain(context.Background(), id.Partition()) }()
-			f.eventually("draining", func() bool { return !begins(f) })
-			if f.Reader(id).Begin() {
+			go func() { drained <- f.Drain(context.Background(), annPartition) }()
+			await.True(t, "draining", func() bool { return !begins(f) })
+			if f.Reader(annID).Begin() {
 				t.Error("a read begins while the partition drains")
 			}
 			time.Sleep(20 * time.Millisecond) // lets a Drain that does not wait end
@@ -331,14 +292,12 @@ func TestBegin(t *testing.T) {
 
 func TestRestore(t *testing.T) {
 	f := monitoring(t)
-	id := ooo.RecordID(annID)
-	key := fmt.Sprintf("om:{om}:records:%d", id.Partition())
-	older := f.field(key, string(id))
+	older := f.field(annRecords, annID)
 	f.update(away)
-	saves, _ := f.Saves(id.Partition())
+	saves, _ := f.Saves(annPartition)
 	restored := func(t *testing.T) {
-		f.Restore(t.Context(), id.Partition(), ownertest.Lease)
-		loaded, err := f.store.Load(t.Context(), id.Partition())
+		f.restore(annPartition)
+		loaded, err := f.store.Load(t.Context(), annPartition)
 		if err != nil || len(loaded.Records) != 1 || loaded.Records[0].State == nil || loaded.Records[0].Version != 2 {
 			t.Fatalf("stored = %+v, %v, want version 2 with its state", loaded, err)
 		}
@@ -350,31 +309,38 @@ func TestRestore(t *testing.T) {
 		}
 	}
 	t.Run("older record, and one that was removed since", func(t *testing.T) {
-		other := id
-		for i := 0; other == id || other.Partition() != id.Partition(); i++ {
-			other = ooo.RecordID(fmt.Sprint("x", i))
+		removed := ""
+		for i := 0; ooo.RecordID(removed).Partition() != annPartition; i++ {
+			removed = fmt.Sprint("x", i)
 		}
-		f.raw.HSet(t.Context(), key, string(id), older, string(other), `1:{"id":"`+string(other)+`","addresses":[]}`)
-		f.raw.HSet(t.Context(), "om:{om}:owners", store.SavesField(id.Partition()), 1)
+		f.put(annRecords, annID, older)
+		f.put(annRecords, removed, `1:{"id":"`+removed+`","addresses":[]}`)
+		f.put(owners, store.SavesField(annPartition), 1)
 		restored(t)
 	})
 	t.Run("empty Redis", func(t *testing.T) {
-		f.raw.FlushAll(t.Context())
-		f.own(ownertest.Lease)
+		f.empty()
 		restored(t)
 	})
 	t.Run("wish that was stopped, and a record that was removed", func(t *testing.T) {
-		wish, _ := f.raw.HGet(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann)).Result()
+		wish, record := f.field(wishes, folded), f.field(annRecords, annID)
 		f.wish(off)
 		f.removed()
-		f.raw.HSet(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann), wish)
-		f.Restore(t.Context(), id.Partition(), ownertest.Lease)
-		f.eventually("the wish is removed", func() bool { return f.stored().Nonce == "" })
+		f.put(wishes, folded, wish)
+		f.restore(annPartition)
+		await.True(t, "the wish is removed", func() bool { return f.stored().Nonce == "" })
 		f.noHints()
-		f.raw.HSet(t.Context(), key, string(id), older)
-		f.Restore(t.Context(), id.Partition(), ownertest.Lease)
-		if exists, err := f.raw.HExists(t.Context(), key, string(id)).Result(); exists || err != nil {
-			t.Errorf("removed record in Redis = %t, %v, want none", exists, err)
+		f.put(annRecords, annID, record)
+		f.restore(annPartition)
+		if got := f.field(annRecords, annID); got != "" {
+			t.Errorf("stored record = %s, want none", got)
+		}
+		f.put(annRecords, annID, record)
+		f.wish(again)
+		f.mailboxOf(annID, "the second start", startedAgain)
+		f.noHints()
+		if got := f.store.Record(t, annID); got == nil || got.Addresses[0].StartID != "second" || got.State != nil {
+			t.Errorf("stored record = %+v, want the second start without the old state", got)
 		}
 	})
 }

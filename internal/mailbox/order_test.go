@@ -4,8 +4,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
-	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/ownertest"
 )
 
@@ -14,19 +14,18 @@ import (
 func TestLateLoad(t *testing.T) {
 	f := monitoring(t)
 	f.noHints()
-	partition := ooo.RecordID(annID).Partition()
 	answered, late := make(chan struct{}), make(chan struct{})
 	var loads atomic.Int32
-	f.Drop(partition)
+	f.Drop(annPartition)
 	f.store.hooks.Store("Load", func() {
 		if loads.Add(1) == 1 {
 			close(answered)
 			<-late
 		}
 	})
-	wait := background(f.Acquire(t.Context(), partition, ownertest.Lease))
+	wait := background(f.Acquire(t.Context(), annPartition, ownertest.Lease))
 	<-answered
-	f.acquire(annID)
+	f.acquire(annPartition)
 	m := f.update(func(d *mailbox.Draft) { d.Person.DisplayName = "Anne" })
 	close(late)
 	wait()
@@ -38,7 +37,6 @@ func TestLateLoad(t *testing.T) {
 // After all calls a worker knows exactly the mailboxes that exist, however late a call comes.
 func TestWorkerCallOrder(t *testing.T) {
 	const exists, removed = true, false
-	id := ooo.RecordID(annID)
 	tests := map[string]struct {
 		cause     func(f *fixture) // makes the registry call the worker
 		call      bool             // about a mailbox that exists, or was removed
@@ -49,22 +47,22 @@ func TestWorkerCallOrder(t *testing.T) {
 			f.wish(again)
 			f.mailboxOf(annID, "the second start", startedAgain)
 		}, exists},
-		"partition lost during a save": {func(f *fixture) { f.update(away) }, exists, func(f *fixture) { f.Drop(id.Partition()) }, removed},
-		"stop while the mailbox is being scheduled": {func(f *fixture) { f.acquire(annID) }, exists, func(f *fixture) {
+		"partition lost during a save": {func(f *fixture) { f.update(away) }, exists, func(f *fixture) { f.Drop(annPartition) }, removed},
+		"stop while the mailbox is being scheduled": {func(f *fixture) { f.acquire(annPartition) }, exists, func(f *fixture) {
 			f.wish(off)
 			f.removed()
 		}, removed},
 		"partition acquired again right after a removal": {func(f *fixture) { f.wish(off) }, removed, func(f *fixture) {
-			f.Drop(id.Partition())
+			f.Drop(annPartition)
 			f.wish(again)
-			f.acquire(annID)
+			f.acquire(annPartition)
 		}, exists},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := monitoring(t)
 			f.noHints()
-			f.eventually("the worker is called", func() bool { return f.worker.knows(annID) })
+			await.True(t, "the worker is called", func() bool { return f.worker.knowsAnn() })
 			var called atomic.Bool
 			begun := make(chan func(), 1)
 			hook := func(found bool) {
@@ -76,9 +74,9 @@ func TestWorkerCallOrder(t *testing.T) {
 			tt.cause(f)
 			wait := <-begun
 			wait()
-			f.eventually("the worker knows what exists", func() bool {
-				m, found := f.Get(id)
-				return found == tt.want && f.worker.knows(annID) == tt.want && (!found || startedAgain(m))
+			await.True(t, "the worker knows what exists", func() bool {
+				m, found := f.Get(annID)
+				return found == tt.want && f.worker.knowsAnn() == tt.want && (!found || startedAgain(m))
 			})
 		})
 	}

@@ -5,59 +5,54 @@ import (
 	"strings"
 	"testing"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/store"
 )
 
 func TestRestoreSkipsRecordRemovedMeanwhile(t *testing.T) {
 	f := monitoring(t)
-	id := ooo.RecordID(annID)
 	f.update(away)
-	f.raw.Del(t.Context(), recordsOf(id))
+	f.raw.Del(t.Context(), annRecords)
 	var removed func()
 	f.store.BeforeSaves(func(store.Save) error {
 		f.store.BeforeSaves(nil)
 		removed = background(func() { f.update(func(d *mailbox.Draft) { d.Remove() }) })
 		return nil
 	})
-	f.Restore(t.Context(), id.Partition(), ownertest.Lease)
+	f.restore(annPartition)
 	removed()
-	if record := f.field(recordsOf(id), string(id)); strings.HasPrefix(record, "2:") { // the wish may create version 1
+	if record := f.field(annRecords, annID); strings.HasPrefix(record, "2:") { // the wish may create version 1
 		t.Errorf("stored record = %s, want none", record)
 	}
 }
 
 func TestRestoreAfterOlderWishKeepsAddressInOneRecord(t *testing.T) {
 	f := monitoring(t)
-	folded := ooo.FoldAddress(ann)
-	older := f.field("om:{om}:wants", folded)
+	older := f.field(wishes, folded)
 	f.update(move)
 	f.mailboxOf(bobID, "the address in the other record", monitored)
-	f.raw.HSet(t.Context(), "om:{om}:wants", folded, older)
-	f.hint(ooo.HintWish)
+	f.put(wishes, folded, older)
+	f.hintWish()
 	f.mailboxOf(annID, "the address in both records", monitored)
-	f.Restore(t.Context(), ooo.RecordID(bobID).Partition(), ownertest.Lease)
+	f.restore(bobPartition)
 	f.noHints()
-	f.eventually("the address in one record", func() bool { _, ok := f.Get(ooo.RecordID(annID)); return !ok })
+	await.True(f.t, "the address in one record", func() bool { _, ok := f.Get(annID); return !ok })
 	f.mailboxOf(bobID, "the address in its new record", monitored)
 }
 
 func TestOlderStopIsIgnored(t *testing.T) {
-	f := newFixture(t)
-	folded := ooo.FoldAddress(ann)
-	f.wish(nil)
-	f.mailboxOf(annID, "the record", monitored)
-	first := f.field("om:{om}:wants", folded)
+	f := monitoring(t)
+	first := f.field(wishes, folded)
 	f.wish(again)
 	f.mailboxOf(annID, "the second start", startedAgain)
 	f.noHints()
 	stop := strings.Replace(first, `"on":true`, `"on":false`, 1)
-	f.raw.HSet(t.Context(), "om:{om}:wants", folded, "stop"+stop[strings.Index(stop, ":"):])
-	f.hint(ooo.HintWish)
+	f.put(wishes, folded, "stop"+stop[strings.Index(stop, ":"):])
+	f.hintWish()
 	f.noHints()
-	f.Restore(t.Context(), ooo.RecordID(annID).Partition(), ownertest.Lease)
+	f.restore(annPartition)
 	f.noHints()
 	f.mailboxOf(annID, "the second start unchanged", startedAgain)
 	if wish := f.stored(); !wish.On || wish.StartID != "second" {
@@ -66,11 +61,10 @@ func TestOlderStopIsIgnored(t *testing.T) {
 }
 
 func TestDamagedRecordIsReplaced(t *testing.T) {
-	id := ooo.RecordID(annID)
-	damage := func(f *fixture) { f.raw.HSet(f.t.Context(), recordsOf(id), string(id), "9:{") }
+	damage := func(f *fixture) { f.put(annRecords, annID, "9:{") }
 	replaced := func(f *fixture) {
-		f.eventually("the record in Redis is readable", func() bool {
-			loaded, err := f.store.Load(f.t.Context(), id.Partition())
+		await.True(f.t, "the record in Redis is readable", func() bool {
+			loaded, err := f.store.Load(f.t.Context(), annPartition)
 			return err == nil && len(loaded.Damaged) == 0 && len(loaded.Records) == 1
 		})
 	}
@@ -83,7 +77,7 @@ func TestDamagedRecordIsReplaced(t *testing.T) {
 	t.Run("by a stop", func(t *testing.T) {
 		f := newFixture(t, damage, func(f *fixture) { f.wish(nil); f.wish(off) })
 		f.noHints()
-		if n, err := f.raw.HLen(t.Context(), recordsOf(id)).Result(); n != 0 || err != nil {
+		if n, err := f.raw.HLen(t.Context(), annRecords).Result(); n != 0 || err != nil {
 			t.Errorf("records = %d, %v, want none", n, err)
 		}
 	})
@@ -107,24 +101,7 @@ func TestDamagedRecordIsReplaced(t *testing.T) {
 	})
 }
 
-func TestStartReplacesRecordWhoseRemovalWasLost(t *testing.T) {
-	f := monitoring(t)
-	id := ooo.RecordID(annID)
-	f.update(away)
-	older := f.field(recordsOf(id), string(id))
-	f.wish(off)
-	f.removed()
-	f.raw.HSet(t.Context(), recordsOf(id), string(id), older)
-	f.wish(again)
-	f.mailboxOf(annID, "the second start", startedAgain)
-	f.noHints()
-	if got := f.store.Record(t, id); got == nil || got.Addresses[0].StartID != "second" || got.State != nil {
-		t.Errorf("stored record = %+v, want the second start without the old state", got)
-	}
-}
-
 func TestMissingWishIsIgnoredAfterRedisCameBackEmpty(t *testing.T) {
-	id := ooo.RecordID(annID)
 	tests := map[string]func(f *fixture){
 		"hint first": func(*fixture) {},
 		"save first": func(f *fixture) { f.update(away) },
@@ -134,13 +111,12 @@ func TestMissingWishIsIgnoredAfterRedisCameBackEmpty(t *testing.T) {
 			f := monitoring(t)
 			f.update(away)
 			f.noHints()
-			f.raw.FlushAll(t.Context())
-			f.own(ownertest.Lease)
+			f.empty()
 			prepare(f)
 			read := f.store.wishes.Load()
-			f.hint(ooo.HintWish)
-			f.eventually("the wish is read", func() bool { return f.store.wishes.Load() > read })
-			f.Restore(t.Context(), id.Partition(), ownertest.Lease)
+			f.hintWish()
+			await.True(f.t, "the wish is read", func() bool { return f.store.wishes.Load() > read })
+			f.restore(annPartition)
 			f.noHints()
 			f.mailboxOf(annID, "the record unchanged", monitored)
 			if wish := f.stored(); !wish.On {
@@ -153,40 +129,38 @@ func TestMissingWishIsIgnoredAfterRedisCameBackEmpty(t *testing.T) {
 // A save between reading and writing the number of saves would be missing in it.
 func TestRestoreCountsConcurrentSave(t *testing.T) {
 	f := monitoring(t)
-	id := ooo.RecordID(annID)
 	var saved func()
 	f.store.hooks.Store("SetSaves", func() {
 		saved = background(func() { f.update(func(d *mailbox.Draft) { d.Reason = "changed" }) })
 	})
-	f.Restore(t.Context(), id.Partition(), ownertest.Lease)
+	f.restore(annPartition)
 	saved()
-	saves, _ := f.Saves(id.Partition())
-	if got, err := f.raw.HGet(t.Context(), "om:{om}:owners", store.SavesField(id.Partition())).Int64(); got < saves || err != nil {
+	saves, _ := f.Saves(annPartition)
+	if got, err := f.raw.HGet(t.Context(), owners, store.SavesField(annPartition)).Int64(); got < saves || err != nil {
 		t.Errorf("Redis counts %d saves (%v), memory %d", got, err, saves)
 	}
 }
 
 // Another owner wrote the record and stopped monitoring Ann while Redis had an older table.
 func TestNewerRecordInRedisReplacesMemory(t *testing.T) {
-	id := ooo.RecordID(annID)
 	tests := map[string]func(t *testing.T, f *fixture){
 		"on a save": func(t *testing.T, f *fixture) {
-			if _, err := f.Update(id, func(d *mailbox.Draft) error { away(d); return nil }); !errors.Is(err, ooo.ErrNotOwner) {
+			if _, err := f.Update(annID, func(d *mailbox.Draft) error { away(d); return nil }); !errors.Is(err, ooo.ErrNotOwner) {
 				t.Errorf("Update = %v, want ErrNotOwner", err)
 			}
 		},
-		"on a wish": func(_ *testing.T, f *fixture) { f.wish(func(n *ooo.Wish) { n.Address = "ANN@contoso.example" }) },
+		"on a wish": func(_ *testing.T, f *fixture) { f.wish(respell) },
 		"on Restore": func(t *testing.T, f *fixture) {
-			background(func() { f.Restore(t.Context(), id.Partition(), ownertest.Lease) })
+			background(func() { f.restore(annPartition) })
 		},
 	}
 	for name, detect := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := monitoring(t)
 			f.noHints()
-			_, record, _ := strings.Cut(f.field(recordsOf(id), string(id)), ":")
-			f.raw.HSet(t.Context(), recordsOf(id), string(id), "9:"+strings.ReplaceAll(record, ann, "second@contoso.example"))
-			f.raw.HDel(t.Context(), "om:{om}:wants", ooo.FoldAddress(ann))
+			_, record, _ := strings.Cut(f.field(annRecords, annID), ":")
+			f.put(annRecords, annID, "9:"+strings.ReplaceAll(record, ann, "second@contoso.example"))
+			f.raw.HDel(t.Context(), wishes, folded)
 			detect(t, f)
 			f.mailboxOf(annID, "the newer record", func(m *ooo.Mailbox) bool { return m.Address("second@contoso.example") != nil })
 			f.noHints()
@@ -194,7 +168,7 @@ func TestNewerRecordInRedisReplacesMemory(t *testing.T) {
 				t.Errorf("wish = %+v, want none: its stop was acknowledged", wish)
 			}
 			f.update(away)
-			if got := f.store.Record(t, id); got == nil || got.Version < 10 || got.Address("second@contoso.example") == nil {
+			if got := f.store.Record(t, annID); got == nil || got.Version < 10 || got.Address("second@contoso.example") == nil {
 				t.Errorf("stored record = %+v, want one that follows version 9", got)
 			}
 		})
