@@ -203,6 +203,14 @@ func (e *env) add(life string, change ...func(*partition.Config, *replica)) *rep
 	return e.run(life, l, change...)
 }
 
+// two starts two replicas, and waits until they share the partitions evenly.
+func (e *env) two() (a, b *replica) {
+	e.Helper()
+	a, b = e.add("a"), e.add("b")
+	e.waitBalanced(2)
+	return a, b
+}
+
 // run starts a replica, after change has changed its configuration.
 func (e *env) run(life string, b backing, change ...func(*partition.Config, *replica)) *replica {
 	h := &holder{backing: b, saves: map[int]int64{}, leases: map[int]store.Lease{}, loadTime: time.Millisecond}

@@ -15,8 +15,7 @@ import (
 // outages are the scenarios in which Redis is unreachable or comes back with other data.
 var outages = map[string]func(*env){
 	"outage shorter and longer than the grace time": func(e *env) {
-		a, b := e.add("a"), e.add("b")
-		e.waitBalanced(2)
+		a, b := e.two()
 		before, loads := a.owns(), a.loads.Load()+b.loads.Load()
 		for _, d := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
 			e.stop()
@@ -68,8 +67,7 @@ var outages = map[string]func(*env){
 		}
 	},
 	"Redis rolled back to before a take": func(e *env) {
-		a, b := e.add("a"), e.add("b")
-		e.waitBalanced(2)
+		a, b := e.two()
 		b.crash()
 		e.waitFor("a owns all", 4*time.Second, func() bool { return len(a.owns()) == 64 })
 		before := e.owners()
@@ -131,10 +129,7 @@ var outages = map[string]func(*env){
 		}
 	},
 	"only what another replica than the owner of partition 0 wrote is lost": func(e *env) {
-		a := e.add("a")
-		e.waitBalanced(1)
-		b := e.add("b")
-		e.waitBalanced(2)
+		a, b := e.two()
 		beat := e.owners().Beats["b"]
 		e.waitFor("b writes a beat", time.Second, func() bool { return e.owners().Beats["b"] != beat })
 		e.rollBack(5 * time.Millisecond)
@@ -147,10 +142,7 @@ var outages = map[string]func(*env){
 		}
 	},
 	"saves of a replica that crashed are lost": func(e *env) {
-		a := e.add("a")
-		e.waitBalanced(1)
-		b := e.add("b")
-		e.waitBalanced(2)
+		a, b := e.two()
 		time.Sleep(time.Second) // a has observed the beats of b
 		saved := b.owns()[0]
 		b.save(e.Context(), saved)
@@ -197,8 +189,7 @@ var outages = map[string]func(*env){
 		e.waitFor("a acts again", 2*time.Second, func() bool { return a.acts(7) })
 	},
 	"former owner is the first to reach Redis after it was emptied": func(e *env) {
-		a, b := e.add("a"), e.add("b")
-		e.waitBalanced(2)
+		a, b := e.two()
 		a.link.set(func() { a.link.cut = true })
 		e.waitFor("b owns all", 5*time.Second, func() bool { return len(b.owns()) == 64 })
 		b.link.set(func() { b.link.cut = true })
@@ -209,8 +200,7 @@ var outages = map[string]func(*env){
 		e.waitBalanced(2)
 	},
 	"take after Redis was emptied": func(e *env) {
-		a, b := e.add("a"), e.add("b")
-		e.waitBalanced(2)
+		a, b := e.two()
 		time.Sleep(time.Second) // each has observed the leases of the other
 		b.link.set(func() { b.link.cut = true })
 		e.empty()

@@ -76,20 +76,6 @@ var scenarios = map[string]func(*env){
 			e.Errorf("b owns %v, want only 5", b.owns())
 		}
 	},
-	"slow drains and loads delay no round": func(e *env) {
-		slow := func(_ *partition.Config, r *replica) {
-			r.loadTime = 20 * time.Second
-			r.drain = func(ctx context.Context, _ int) { time.Sleep(time.Second) }
-		}
-		a, b := e.add("a", slow), e.add("b", slow)
-		for range 4000 {
-			time.Sleep(10 * time.Millisecond)
-			if !a.InTime() || !b.InTime() {
-				e.Fatal("a round is late")
-			}
-		}
-		e.waitBalanced(2)
-	},
 	"stopping replica releases at once, except work in flight": func(e *env) {
 		ended := make(chan struct{})
 		end := sync.OnceFunc(func() { close(ended) })
@@ -140,8 +126,7 @@ var scenarios = map[string]func(*env){
 		e.waitBalanced(2)
 	},
 	"resumed process keeps only partitions that were not taken": func(e *env) {
-		a, b := e.add("a"), e.add("b")
-		e.waitBalanced(2)
+		a, b := e.two()
 		b.link.pause() // so that nobody can take
 		a.link.pause()
 		time.Sleep(20 * time.Second)
@@ -158,8 +143,7 @@ var scenarios = map[string]func(*env){
 		e.waitBalanced(2)
 	},
 	"paused process lost partitions that were taken and released since": func(e *env) {
-		a, b := e.add("a"), e.add("b")
-		e.waitBalanced(2)
+		a, b := e.two()
 		loads := a.loads.Load()
 		a.link.pause()
 		e.waitFor("b owns all", 20*time.Second, func() bool { return len(b.owns()) == 64 })
