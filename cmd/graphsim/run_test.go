@@ -221,9 +221,13 @@ func TestInvalidFlags(t *testing.T) {
 }
 
 func TestErrorsThatAreNotOfTheFlags(t *testing.T) {
-	for _, arg := range []string{"--ca-file=" + filepath.Join(t.TempDir(), "no", "such", "ca.pem"), "--addr=256.0.0.1:1", "--control-addr=256.0.0.1:1"} {
-		if err := start(t.Context(), io.Discard, arg); err == nil || errors.Is(err, errUsage) {
-			t.Errorf("run(%s) = %v, want an error that is not errUsage", arg, err)
+	for arg, part := range map[string]string{
+		"--ca-file=" + filepath.Join(t.TempDir(), "no", "such", "ca.pem"): "no such file",
+		"--addr=256.0.0.1:1":         "listen for Graph",
+		"--control-addr=256.0.0.1:1": "listen for control",
+	} {
+		if err := start(t.Context(), io.Discard, arg); err == nil || errors.Is(err, errUsage) || !strings.Contains(err.Error(), part) {
+			t.Errorf("run(%s) = %v, want %q and not errUsage", arg, err, part)
 		}
 	}
 }

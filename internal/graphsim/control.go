@@ -31,7 +31,10 @@ func (s *Server) controlHandler() http.Handler {
 	handle("POST /reset", func(*http.Request) (any, error) { s.Reset(); return nil, nil })
 
 	handleJSON(mux, "POST /users", func(_ *http.Request, u User) (any, error) { return s.AddUser(u) })
-	handleJSON(mux, "POST /users/bulk", func(_ *http.Request, req bulkRequest) (any, error) {
+	handleJSON(mux, "POST /users/bulk", func(_ *http.Request, req struct {
+		Count  int
+		Domain string
+	}) (any, error) {
 		made, err := s.AddUsers(req.Count, req.Domain)
 		return map[string]any{"users": made}, err
 	})
@@ -51,7 +54,10 @@ func (s *Server) controlHandler() http.Handler {
 		return nil, s.RemoveSubscription(r.PathValue("id"), req.Silent)
 	})
 	handleJSON(mux, "POST /faults", func(_ *http.Request, f Fault) (any, error) { return s.SetFault(f) })
-	handleJSON(mux, "POST /notify", func(r *http.Request, req notifyRequest) (any, error) {
+	handleJSON(mux, "POST /notify", func(r *http.Request, req struct {
+		URL  string
+		Body json.RawMessage
+	}) (any, error) {
 		body, text := []byte(req.Body), ""
 		if json.Unmarshal(body, &text) == nil {
 			body = []byte(text) // a string is sent as plain text
@@ -64,16 +70,6 @@ func (s *Server) controlHandler() http.Handler {
 		writeControl(w, nil, fmt.Errorf("%w: %s %s", errNoRoute, r.Method, r.URL.Path))
 	})
 	return mux
-}
-
-type bulkRequest struct {
-	Count  int
-	Domain string
-}
-
-type notifyRequest struct {
-	URL  string
-	Body json.RawMessage
 }
 
 // handleJSON adds a route with a JSON body. Unknown fields are refused. An empty body

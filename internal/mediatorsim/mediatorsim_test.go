@@ -72,7 +72,7 @@ type monitor struct {
 	requests []string // Authorization, if any, and the body
 }
 
-// newMonitor returns a monitor that answers with handle, or 200 if that is nil.
+// newMonitor returns a monitor that answers with handle.
 func newMonitor(t *testing.T, handle http.HandlerFunc) *monitor {
 	t.Helper()
 	m := &monitor{}
@@ -84,9 +84,7 @@ func newMonitor(t *testing.T, handle http.HandlerFunc) *monitor {
 		m.mu.Lock()
 		m.requests = append(m.requests, strings.TrimSpace(r.Header.Get("Authorization")+" "+string(body)))
 		m.mu.Unlock()
-		if handle != nil {
-			handle(w, r)
-		}
+		handle(w, r)
 	}))
 	t.Cleanup(m.Close)
 	return m

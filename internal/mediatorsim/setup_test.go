@@ -9,6 +9,8 @@ import (
 	"outlook-monitor/internal/mediatorsim"
 )
 
+func accept(http.ResponseWriter, *http.Request) {} // answers 200
+
 func TestSetup(t *testing.T) {
 	var s *mediatorsim.Server
 	both := []string{posted(ann, "True"), posted(bob, "True")}
@@ -17,7 +19,7 @@ func TestSetup(t *testing.T) {
 		want    string
 		posted  []string
 	}{
-		"success":                 {nil, "True", both},
+		"success":                 {accept, "True", both},
 		"monitor refuses":         {http.NotFound, "True", both},
 		"monitor does not answer": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "False", both[:1]},
 		"user removed meanwhile": {func(http.ResponseWriter, *http.Request) {
@@ -46,7 +48,7 @@ func TestSetup(t *testing.T) {
 }
 
 func TestMonitorAddsAndRemovesUser(t *testing.T) {
-	m := newMonitor(t, nil)
+	m := newMonitor(t, accept)
 	withPassword := strings.Replace(m.URL, "://", "://mediator:secret@", 1)
 	tests := map[string]struct{ url, token, authorization string }{
 		"no token":            {m.URL, "", ""},
