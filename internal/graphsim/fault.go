@@ -71,13 +71,13 @@ const (
 	opAll          = "all"
 )
 
-// Kinds of faults, by where they are applied.
+// Kinds of faults, by the method of Server that applies them.
 var (
-	requestKinds      = []string{"latency", "throttle", "status", "reset", "hang"} // Server.applyFaults, before a request is handled
-	subscriptionKinds = []string{"short-life", "early-expiry"}                     // Server.applyLifeFaults, when a life is granted
-	omitKinds         = []string{"omit"}                                           // Server.listSubscriptions, for each subscription
-	pageKinds         = []string{"empty", "repeat"}                                // Server.listSubscriptions, for each page
-	notificationKinds = []string{"drop", "double", "delay", "reorder", "forge"}    // Server.send, before an item is queued
+	requestKinds      = []string{"latency", "throttle", "status", "reset", "hang"} // applyFaults, for each request
+	subscriptionKinds = []string{"short-life", "early-expiry"}                     // applyLifeFaults, when a life is granted
+	omitKinds         = []string{"omit"}                                           // listSubscriptions, for each of them
+	pageKinds         = []string{"empty", "repeat"}                                // listSubscriptions, for each page
+	notificationKinds = []string{"drop", "double", "delay", "reorder", "forge"}    // send, for each item
 )
 
 // faultKinds lists the kinds that each operation supports.

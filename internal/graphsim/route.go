@@ -37,7 +37,8 @@ func (s *Server) graphRoutes() []route {
 	path := func(p string) []string { return strings.Split(p, "/") }
 	q := s.quotas
 	return []route{
-		{http.MethodGet, path("users/*/mailboxSettings/automaticRepliesSetting"), opRead, roleMailboxSettings, nil, s.readAutomaticReplies},
+		{http.MethodGet, path("users/*/mailboxSettings/automaticRepliesSetting"), opRead, roleMailboxSettings, nil,
+			s.readAutomaticReplies},
 		{http.MethodGet, path("users/*/mailboxSettings"), opRead, roleMailboxSettings, nil, s.readMailboxSettings},
 		{http.MethodGet, path("users/*"), opDirectory, roleUsers, nil, s.getUser},
 		{http.MethodGet, path("users"), opDirectory, roleUsers, nil, s.listUsers},
@@ -48,7 +49,8 @@ func (s *Server) graphRoutes() []route {
 		{http.MethodGet, path("subscriptions/*"), opSubscriptionGet, "", nil, s.getSubscription},
 		{http.MethodPatch, path("subscriptions/*"), opSubscriptionRenew, "", q.writes, s.renewSubscription},
 		{http.MethodDelete, path("subscriptions/*"), opSubscriptionDelete, "", q.writes, s.deleteSubscription},
-		{http.MethodPost, path("subscriptions/*/reauthorize"), opSubscriptionReauthorize, "", q.reauthorizations, s.reauthorizeSubscription},
+		{http.MethodPost, path("subscriptions/*/reauthorize"), opSubscriptionReauthorize, "", q.reauthorizations,
+			s.reauthorizeSubscription},
 	}
 }
 

@@ -56,7 +56,8 @@ type replicaView struct {
 
 func replicaOf(r ooo.Replica) replicaView {
 	v := replicaView{
-		ID: r.ID, Host: r.Host, Version: r.Version, Since: r.Since.UTC(), SeenAt: r.SeenAt, LateMS: r.Load.Late.Milliseconds(),
+		ID: r.ID, Host: r.Host, Version: r.Version, Since: r.Since.UTC(), SeenAt: r.SeenAt,
+		LateMS: r.Load.Late.Milliseconds(),
 	}
 	if r.Load.Span > 0 {
 		v.ReadsASecond = float64(r.Load.Reads) / r.Load.Span.Seconds()
