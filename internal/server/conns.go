@@ -54,9 +54,10 @@ func (c *conns) changed(conn net.Conn, state http.ConnState) {
 // displace closes a connection in favour of a new one.
 func (c *conns) displace(added net.Conn) {
 	var victim net.Conn
+	var oldest phase
 	for conn, p := range c.open {
-		if conn != added && (victim == nil || p.before(c.open[victim])) {
-			victim = conn
+		if conn != added && (victim == nil || p.before(oldest)) {
+			victim, oldest = conn, p
 		}
 	}
 	delete(c.open, victim)
