@@ -50,15 +50,13 @@ func TestMonitorBodies(t *testing.T) {
 		"status null":          {`{"email":"bob@contoso.example","status":null}`, 400, invalid},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			answer, body := postMonitor(tt.body).ask(handler(t, monitorFixture()))
-			if answer.Code != tt.status || body != tt.answer {
-				t.Errorf("answer = %d %q, want %d %q", answer.Code, body, tt.status, tt.answer)
-			}
-			if kind := answer.Header().Get("Content-Type"); strings.HasPrefix(body, "<h1>") != strings.HasPrefix(kind, "text/html") {
-				t.Errorf("Content-Type of %q = %q, want text/html only for HTML", body, kind)
-			}
-		})
+		answer, body := postMonitor(tt.body).ask(handler(t, monitorFixture()))
+		if answer.Code != tt.status || body != tt.answer {
+			t.Errorf("%s: answer = %d %q, want %d %q", name, answer.Code, body, tt.status, tt.answer)
+		}
+		if kind := answer.Header().Get("Content-Type"); strings.HasPrefix(body, "<h1>") != strings.HasPrefix(kind, "text/html") {
+			t.Errorf("%s: Content-Type of %q = %q, want text/html only for HTML", name, body, kind)
+		}
 	}
 }
 
@@ -262,20 +260,18 @@ func TestLastAcknowledgedRequestWins(t *testing.T) {
 		"start during a stop":      {start, stop, false},
 		"bulk start during a stop": {bulkStart("ann@contoso.example"), stop, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			f := monitorFixture()
-			f.directory["ann@contoso.example"] = ooo.Person{ID: "id-ann"}
-			f.afterWish = func(_ context.Context, err error) error {
-				f.afterWish = nil
-				if answer, body := tt.during.ask(handler(t, f)); answer.Code >= 300 {
-					t.Errorf("first answer = %d %s, want success", answer.Code, body)
-				}
-				return err
+		f := monitorFixture()
+		f.directory["ann@contoso.example"] = ooo.Person{ID: "id-ann"}
+		f.afterWish = func(_ context.Context, err error) error {
+			f.afterWish = nil
+			if answer, body := tt.during.ask(handler(t, f)); answer.Code >= 300 {
+				t.Errorf("%s: first answer = %d %s, want success", name, answer.Code, body)
 			}
-			answer, body := tt.last.ask(handler(t, f))
-			if on := f.wishes["ann@contoso.example"].On; answer.Code != 200 || on != tt.on {
-				t.Errorf("answer = %d %s and monitored = %t, want 200 and %t", answer.Code, body, on, tt.on)
-			}
-		})
+			return err
+		}
+		answer, body := tt.last.ask(handler(t, f))
+		if on := f.wishes["ann@contoso.example"].On; answer.Code != 200 || on != tt.on {
+			t.Errorf("%s: answer = %d %s and monitored = %t, want 200 and %t", name, answer.Code, body, on, tt.on)
+		}
 	}
 }

@@ -137,17 +137,15 @@ func TestPaths(t *testing.T) {
 		"POST of the main page":        {post("/"), 405, ""},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			f := monitorFixture()
-			f.add(userNamed("a/b+c@contoso.example"))
-			answer, body := tt.ask(handler(t, f))
-			if answer.Code != tt.status || !strings.Contains(body, tt.answer) {
-				t.Errorf("%s %s = %d %q, want %d with %q", tt.method, tt.path, answer.Code, body, tt.status, tt.answer)
-			}
-			h := answer.Header()
-			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || (h.Get("Allow") == "") != (tt.status != 405) {
-				t.Errorf("headers = %v, want nosniff, no-store, and Allow only with 405", h)
-			}
-		})
+		f := monitorFixture()
+		f.add(userNamed("a/b+c@contoso.example"))
+		answer, body := tt.ask(handler(t, f))
+		if answer.Code != tt.status || !strings.Contains(body, tt.answer) {
+			t.Errorf("%s: %s %s = %d %q, want %d with %q", name, tt.method, tt.path, answer.Code, body, tt.status, tt.answer)
+		}
+		h := answer.Header()
+		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || (h.Get("Allow") == "") != (tt.status != 405) {
+			t.Errorf("%s: headers = %v, want nosniff, no-store, and Allow only with 405", name, h)
+		}
 	}
 }

@@ -16,23 +16,20 @@ import (
 func TestUnusablePairs(t *testing.T) {
 	good := writePair(t, t.TempDir(), key1(), time.Hour)
 	curve, weak := writePair(t, t.TempDir(), certtest.Key(t), time.Hour), writePair(t, t.TempDir(), weakKey(), time.Hour)
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		certs, keys []string
 		want        []string // in the error
 	}{
 		"no key file":            {[]string{good.cert}, []string{good.key + "x"}, []string{good.cert, good.key + "x"}},
 		"key of another":         {[]string{good.cert}, []string{curve.key}, []string{good.cert, curve.key}},
 		"not RSA, and too short": {[]string{curve.cert, weak.cert}, []string{curve.key, weak.key}, []string{curve.key + ": not an RSA key", weak.key + ": not an RSA key of 2048 to 4096 bits"}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			_, err := webhook.NewCertificates(tt.certs, tt.keys, slog.New(slog.DiscardHandler))
-			for _, words := range tt.want {
-				if err == nil || !strings.Contains(err.Error(), words) {
-					t.Errorf("NewCertificates = %v, want %q in it", err, words)
-				}
+	} {
+		_, err := webhook.NewCertificates(tt.certs, tt.keys, slog.New(slog.DiscardHandler))
+		for _, words := range tt.want {
+			if err == nil || !strings.Contains(err.Error(), words) {
+				t.Errorf("%s: NewCertificates = %v, want %q in it", name, err, words)
 			}
-		})
+		}
 	}
 }
 

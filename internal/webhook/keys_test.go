@@ -168,9 +168,3 @@ func TestOutageAtStart(t *testing.T) {
 		checkTokens(t, "valid tokens after the outage", tokens, nil, l.token(t, "1.0"), l.token(t, "2.0"))
 	})
 }
-
-func TestWaitForFirstKeys(t *testing.T) {
-	withTokens(t, func(l *loginEndpoint) { l.delay = time.Second }, func(t *testing.T, l *loginEndpoint, tokens *webhook.Tokens) {
-		checkTokens(t, "valid tokens during the first fetch", tokens, nil, l.token(t, "1.0"), l.token(t, "2.0"))
-	})
-}

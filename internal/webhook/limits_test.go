@@ -107,19 +107,17 @@ func TestMemoryOfBodies(t *testing.T) {
 		"content that is a tree, genuine": fill(`{"validationTokens":["`+l.token(t, "2.0")+`"],"value":[`+
 			strings.TrimSuffix(string(genuine), "}")+`,"encryptedContent":{"data":[`, "{}", "]}}]}"),
 	} {
-		t.Run(name, func(t *testing.T) {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			answer := send(h, webhook.NotificationPath, body)
-			runtime.ReadMemStats(&after)
-			limit := uint64(17 << 20)
-			if len(body) < 20<<10 { // many of these are processed at once
-				limit = 100 << 10
-			}
-			if allocated := after.TotalAlloc - before.TotalAlloc; answer.Code != 202 || allocated > limit {
-				t.Errorf("answer = %d after %d bytes were allocated, want 202 and at most %d", answer.Code, allocated, limit)
-			}
-		})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		answer := send(h, webhook.NotificationPath, body)
+		runtime.ReadMemStats(&after)
+		limit := uint64(17 << 20)
+		if len(body) < 20<<10 { // many of these are processed at once
+			limit = 100 << 10
+		}
+		if allocated := after.TotalAlloc - before.TotalAlloc; answer.Code != 202 || allocated > limit {
+			t.Errorf("%s: answer = %d after %d bytes were allocated, want 202 and at most %d", name, answer.Code, allocated, limit)
+		}
 	}
 }
 

@@ -268,25 +268,23 @@ func TestStoreFailure(t *testing.T) {
 		"keys unavailable":                     {nil, unreachable, collection(t, genuine), 503},
 		"no object needs no keys":              {nil, unreachable, `{"value":[null]}`, 202},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				cfg, calls, began := newConfig(newHintStore()), 0, time.Now()
-				if tt.store != nil {
-					cfg.LeaveHints = func(ctx context.Context, _ ...ooo.Hint) error { calls++; return tt.store(ctx) }
-				}
-				if tt.keys != nil {
-					cfg.Keys = func(ctx context.Context) (ooo.ClientStateKeys, error) { return keys, tt.keys(ctx) }
-				}
-				answer := send(serve(cfg), webhook.NotificationPath, tt.body)
-				if took := time.Since(began); answer.Code != tt.want || answer.Body.Len() > 0 || took >= 3*time.Second || calls > 1 {
-					t.Errorf("answer = %d %q after %v and %d calls, want %d and no body within 3 s, and one call at most",
-						answer.Code, answer.Body, took, calls, tt.want)
-				}
-				if later := answer.Header().Get("Retry-After"); (later != "") != (tt.want == 503) {
-					t.Errorf("Retry-After = %q with %d, want it with 503 only", later, tt.want)
-				}
-			})
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		for name, tt := range tests {
+			cfg, calls, began := newConfig(newHintStore()), 0, time.Now()
+			if tt.store != nil {
+				cfg.LeaveHints = func(ctx context.Context, _ ...ooo.Hint) error { calls++; return tt.store(ctx) }
+			}
+			if tt.keys != nil {
+				cfg.Keys = func(ctx context.Context) (ooo.ClientStateKeys, error) { return keys, tt.keys(ctx) }
+			}
+			answer := send(serve(cfg), webhook.NotificationPath, tt.body)
+			if took := time.Since(began); answer.Code != tt.want || answer.Body.Len() > 0 || took >= 3*time.Second || calls > 1 {
+				t.Errorf("%s: answer = %d %q after %v and %d calls, want %d and no body within 3 s, and one call at most",
+					name, answer.Code, answer.Body, took, calls, tt.want)
+			}
+			if later := answer.Header().Get("Retry-After"); (later != "") != (tt.want == 503) {
+				t.Errorf("%s: Retry-After = %q with %d, want it with 503 only", name, later, tt.want)
+			}
+		}
+	})
 }
