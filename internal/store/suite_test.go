@@ -50,7 +50,6 @@ func TestSentinel(t *testing.T) {
 	t.Parallel()
 	sentinel := redistest.StartSentinel(t, "maxmemory-policy allkeys-lru", "requirepass secret")
 	url := sentinel.URL() + "&password=secret"
-	runSuites(t, url)
 	t.Run("is inspected", func(t *testing.T) {
 		got, err := open(t, url).Inspect(t.Context())
 		if found := problems(got); err != nil || !slices.Equal(found, []string{evictsUsers}) || got.Topology != "master found by Sentinel" {
@@ -69,15 +68,14 @@ func TestSentinel(t *testing.T) {
 			}
 		}
 	})
+	runSuites(t, url)
 	t.Run("continues after a failover", func(t *testing.T) {
 		f := open(t, url)
 		messages := f.listen()
 		sentinel.Failover()
 		messages.connected()
 		await.True(t, "a round is answered", func() bool {
-			ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
-			defer cancel()
-			_, err := f.Round(ctx, "me", store.Beat{Number: 1})
+			_, err := f.Round(within(t, 800*time.Millisecond), "me", store.Beat{Number: 1})
 			return err == nil
 		})
 		m := newMailbox("failover")
