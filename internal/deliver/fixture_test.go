@@ -177,19 +177,13 @@ func (f *fixture) monitorAgain(name string) {
 	f.registry.Hint(ooo.Hint{ID: ooo.RecordID(name), Kind: ooo.HintWish, Subject: ooo.FoldAddress(address(name))})
 }
 
-// recordState records a state of a user.
+// recordState records a state of a user, and begins the delivery in the same update if it can.
 func (f *fixture) recordState(name string, state ooo.State) {
-	f.t.Helper()
-	f.recordAndBegin(name, state, func(*mailbox.Draft) {})
-}
-
-// recordAndBegin records a state of a user and calls begin in the same update.
-func (f *fixture) recordAndBegin(name string, state ooo.State, begin func(*mailbox.Draft)) {
 	f.t.Helper()
 	_, err := f.registry.Update(ooo.RecordID(name), func(d *mailbox.Draft) error {
 		d.State, d.Condition = &state, ooo.Watching
 		d.QueueState(ooo.SourcePoll, ooo.Hint{}, time.Now())
-		begin(d)
+		f.deliver.BeginDelivery(d)
 		return nil
 	})
 	if err != nil {

@@ -182,8 +182,8 @@ func TestBeginningWithSlowSaveIsSavedAgain(t *testing.T) {
 		}
 		defer f.start(8)()
 		f.monitor("ann")
-		f.recordState("ann", away)
 		f.store.BeforeSaves(func(store.Save) error { time.Sleep(1500 * time.Millisecond); return nil })
+		f.recordState("ann", away)
 		advance(time.Second)
 		f.store.BeforeSaves(nil)
 		advance(10 * time.Second)
@@ -232,11 +232,11 @@ func TestChangeDuringStop(t *testing.T) {
 		defer f.start(8)()
 		f.monitor("ann")
 		for range 100 {
-			d := f.newDeliverer(8)
-			stop := await.Run(t, d.Run)
+			f.deliver = f.newDeliverer(8)
+			stop := await.Run(t, f.deliver.Run)
 			synctest.Wait()
 			var recording sync.WaitGroup
-			recording.Go(func() { f.recordAndBegin("ann", away, d.BeginDelivery) })
+			recording.Go(func() { f.recordState("ann", away) })
 			stop()
 			recording.Wait()
 		}
@@ -252,17 +252,16 @@ func TestBeginDeliverySavesOnce(t *testing.T) {
 		defer f.start(2)()
 		f.monitor("ann", "bob", "eve")
 		before := len(f.store.Saves())
-		begin := f.deliver.BeginDelivery
-		f.recordAndBegin("ann", away, begin)
-		f.recordAndBegin("bob", away, begin)
+		f.recordState("ann", away)
+		f.recordState("bob", away)
 		if d, saves := f.delivery("bob"), len(f.store.Saves())-before; saves != 2 || d.Attempts != 1 || d.InFlightSince.IsZero() {
 			t.Errorf("%d saves, delivery %+v, want two saves and an attempt in flight", saves, d)
 		}
-		f.recordAndBegin("eve", away, begin) // both slots are taken
+		f.recordState("eve", away) // both slots are taken
 		if d := f.delivery("eve"); d.Attempts != 0 {
 			t.Errorf("third delivery = %+v, want no attempt yet", d)
 		}
-		f.recordAndBegin("ann", back, begin) // her first attempt is in flight
+		f.recordState("ann", back) // her first attempt is in flight
 		advance(5 * time.Second)
 		for _, name := range []string{"ann", "bob", "eve"} {
 			if d := f.delivery(name); d.State != ooo.DeliveryDelivered {
@@ -281,9 +280,9 @@ func TestBeginDeliveryLetsDueAddressGoFirst(t *testing.T) {
 		f.monitor("ann", "bob")
 		f.registry.SetLate(true)
 		f.recordState("ann", away)
-		advance(100 * time.Millisecond) // ann is due, and the only slot is free
+		advance(300 * time.Millisecond) // ann is due, and the only slot is free
 		f.registry.SetLate(false)
-		f.recordAndBegin("bob", away, f.deliver.BeginDelivery)
+		f.recordState("bob", away)
 		advance(time.Second)
 		if calls := f.observed().calls; len(calls) != 2 || calls[0].Email != address("ann") {
 			t.Errorf("calls = %v, want ann before bob", calls)
@@ -310,7 +309,7 @@ func TestBeginDeliveryWithoutSave(t *testing.T) {
 		if calls := f.observed().calls; len(calls) != 0 {
 			t.Errorf("%d calls, want none", len(calls))
 		}
-		f.recordAndBegin("ann", away, f.deliver.BeginDelivery)
+		f.recordState("ann", away)
 		advance(time.Second)
 		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Sequence != 1 {
 			t.Errorf("delivery of a saved change = %+v, want 1 delivered", d)

@@ -1,6 +1,7 @@
 package subscribe_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -50,7 +51,9 @@ func TestOneStepAtATimeAfterReacquisition(t *testing.T) {
 		advance(time.Minute)
 		f.takeCalls()
 		f.set(func() { f.latency = latency })
-		f.checkMany(others)
+		for i := range others {
+			f.registry.Hint(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription})
+		}
 		advance(5 * time.Second)
 		f.hint("not listed") // waits for a slot
 		advance(time.Second)

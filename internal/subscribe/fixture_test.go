@@ -131,13 +131,6 @@ func (f *fixture) monitorMany(n int) {
 	}
 }
 
-// checkMany leaves hints to check the subscriptions of the mailboxes 0 to n-1.
-func (f *fixture) checkMany(n int) {
-	for i := range n {
-		f.registry.Hint(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription, Reason: "not listed"})
-	}
-}
-
 // hint leaves a hint "subscription" for Ann's mailbox.
 func (f *fixture) hint(reason string) {
 	f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, Subject: reason, Reason: reason})

@@ -222,8 +222,10 @@ func TestPublicURLChangesAtRunTime(t *testing.T) {
 	})
 }
 
-func TestResourceDataSelectsProperties(t *testing.T) {
+func TestResourceData(t *testing.T) {
 	all := []string{events, messages, "/users/{id}/contacts", "/users/{id}/messages?$filter=isRead eq false", "/users/{id}/events?$select=id"}
+	var certificate atomic.Value
+	certificate.Store("c1")
 	withUncovered(t, func(*fixture) {}, func(t *testing.T, f *fixture) {
 		advance(time.Minute)
 		want := []string{"events?$select=id,showAs,isAllDay,start,end", "messages?$select=id,receivedDateTime", "contacts?$select=id,lastModifiedDateTime",
@@ -236,27 +238,19 @@ func TestResourceDataSelectsProperties(t *testing.T) {
 				t.Errorf("request = %s until %v, want %s for a day at most", r.Resource, r.ExpiresAt, want[i])
 			}
 		}
+		f.takeCalls()
+		certificate.Store("c2")
+		advance(time.Minute)
+		f.edit(func(s *ooo.Subscription) { s.RenewAt = time.Now() })
+		advance(time.Minute)
+		if got, id := f.takeCalls(), f.sub(annID).ID; got != "patch "+string(id) {
+			t.Errorf("calls after a change of the certificate = %s, want only the renewal of %s", got, id)
+		}
+		if sent, saved := f.requests[len(want)].Certificate.ID, f.sub(annID).CertificateID; sent != "c2" || saved != "c2" {
+			t.Errorf("certificate = %s sent, %s saved, want c2", sent, saved)
+		}
 	}, func(cfg *subscribe.Config) {
 		cfg.Resources, cfg.Lifetime = all, 72*time.Hour
-		cfg.Certificate = func() (ooo.Certificate, error) { return ooo.Certificate{ID: "c1"}, nil }
-	})
-}
-
-func TestNewCertificateIsPatchedAtRenewal(t *testing.T) {
-	var certificate atomic.Value
-	certificate.Store("c1")
-	withCovered(t, func(t *testing.T, f *fixture) {
-		certificate.Store("c2")
-		advance(lifetime)
-		if got := f.takeCalls(); got != "patch sub-1" {
-			t.Errorf("calls = %s, want one renewal", got)
-		}
-		f.set(func() {
-			if sent, saved := f.requests[1].Certificate.ID, f.sub(annID).CertificateID; sent != "c2" || saved != "c2" {
-				t.Errorf("certificate = %s sent, %s saved, want c2", sent, saved)
-			}
-		})
-	}, func(cfg *subscribe.Config) {
 		cfg.Certificate = func() (ooo.Certificate, error) { return ooo.Certificate{ID: certificate.Load().(string)}, nil }
 	})
 }
