@@ -83,7 +83,7 @@ func (d *dependencies) redis(ctx context.Context) (string, error) {
 
 // publicURL returns the address for Graph, and an error if its last handshake there failed.
 func (d *dependencies) publicURL(context.Context) (string, error) {
-	url, _ := d.public.get()
+	url := d.public.get()
 	switch {
 	case url == "" && d.public.tunnel:
 		return "", errors.New("the tunnel is not open yet: the log says why")

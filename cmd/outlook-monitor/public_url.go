@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"time"
 
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
@@ -21,57 +20,43 @@ import (
 type publicURL struct {
 	tunnel bool // the URL is a tunnel's
 
-	mu      sync.Mutex
-	url     string        // empty: none; guarded by mu
-	changed chan struct{} // closed when url changes; guarded by mu
+	mu  sync.Mutex
+	url string // empty: none; guarded by mu
 }
 
 func newPublicURL(settings config.Settings) *publicURL {
-	return &publicURL{
-		tunnel: settings.Tunnel.Kind != config.NoTunnel, url: settings.PublicURL.Reveal(), changed: make(chan struct{}),
-	}
+	return &publicURL{tunnel: settings.Tunnel.Kind != config.NoTunnel, url: settings.PublicURL.Reveal()}
 }
 
 func (p *publicURL) set(url string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if url != p.url {
-		close(p.changed)
-		p.url, p.changed = url, make(chan struct{})
-	}
+	p.url = url
 }
 
-// get returns the URL, and a channel that is closed when it changes.
-func (p *publicURL) get() (url string, changed <-chan struct{}) {
+func (p *publicURL) get() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.url, p.changed
+	return p.url
 }
 
-// follow calls set with the URLs for subscriptions, now and after each change, until ctx ends.
-// It does not call set before a tunnel is open: the tunnel may get the same URL again, and
-// subscriptions are kept until then.
-func (p *publicURL) follow(ctx context.Context, set func(subscribe.URLs), interval time.Duration, log *slog.Logger) error {
-	for {
-		public, changed := p.get()
-		if public != "" {
-			base, err := config.NewURL(public).Parse()
-			if err != nil {
-				return fmt.Errorf("PUBLIC_URL: %w", err)
-			}
-			set(subscribe.URLs{
-				Notification: base.JoinPath(webhook.NotificationPath).String(), Lifecycle: base.JoinPath(webhook.LifecyclePath).String(),
-			})
-		} else if !p.tunnel {
-			log.WarnContext(ctx, "PUBLIC_URL is not set: no subscriptions, mailboxes are only polled", "interval", interval.String())
-			set(subscribe.URLs{})
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-changed:
-		}
+// forGraph returns the URLs for subscriptions: empty ones without a public URL, and nil before a
+// tunnel is open, because the tunnel may get the same URL again: subscriptions are kept until then.
+func (p *publicURL) forGraph() (*subscribe.URLs, error) {
+	public := p.get()
+	switch {
+	case public == "" && p.tunnel:
+		return nil, nil
+	case public == "":
+		return &subscribe.URLs{}, nil
 	}
+	base, err := config.NewURL(public).Parse()
+	if err != nil {
+		return nil, fmt.Errorf("PUBLIC_URL: %w", err)
+	}
+	return &subscribe.URLs{
+		Notification: base.JoinPath(webhook.NotificationPath).String(), Lifecycle: base.JoinPath(webhook.LifecyclePath).String(),
+	}, nil
 }
 
 // newTunnel returns the task that runs the tunnel to a listener, nil if TUNNEL is none.

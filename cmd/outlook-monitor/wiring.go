@@ -96,9 +96,13 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		polling.Presences = graphClient.Presences
 	}
 	poller := poll.New(polling)
+	public := newPublicURL(settings)
+	if public.get() == "" && !public.tunnel {
+		log.Warn("PUBLIC_URL is not set: no subscriptions, mailboxes are only polled", "interval", settings.PollInterval.String())
+	}
 	subscriber := subscribe.New(subscribe.Config{
 		Registry: registry, Owners: owners, Graph: graphClient, Resources: settings.Resources, Lifetime: settings.Lifetime,
-		Keys: keys.keys, Certificate: currentCertificate(certificates), ReadNow: poller.ReadNow,
+		URLs: public.forGraph, Keys: keys.keys, Certificate: currentCertificate(certificates), ReadNow: poller.ReadNow,
 		Records: s.store.Load, SweepInterval: settings.SweepInterval, OnStep: seen.stepped, OnSweep: seen.swept, Log: log,
 	})
 	syncer = deliver.NewSyncer(deliver.SyncConfig{
@@ -113,7 +117,6 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		Counted: metrics.Notified, Answered: metrics.Answered, Tracer: tracing.Tracer(), Log: log,
 	})
 	access := newAccess(settings, metrics, log)
-	public := newPublicURL(settings)
 	checks := (&dependencies{
 		store: s.store, embedded: settings.RedisURL.IsZero(), ready: s.ready, graph: graphClient, mediator: mediator, public: public, seen: seen,
 	}).checks()
@@ -176,9 +179,6 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	s.workers = []task{
 		func(ctx context.Context) error { return owners.Run(ctx, registry) },
 		poller.Run, deliverer.Run, subscriber.Run, syncer.Run, private.Run, page.Run,
-		func(ctx context.Context) error {
-			return public.follow(ctx, subscriber.SetURLs, settings.PollInterval, log)
-		},
 	}
 	if acme != nil {
 		s.workers = append(s.workers, acme.Run)

@@ -13,8 +13,7 @@ func TestWritesStayWithinShare(t *testing.T) {
 		f.latency = time.Second
 		f.monitorMany(400)
 		f.share = 0.5
-		_, stop := f.start()
-		defer stop()
+		defer f.start()()
 		advance(time.Minute)
 		_, times := f.takeTimedCalls()
 		for i := range times {
@@ -32,8 +31,7 @@ func TestConcurrencyLimit(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
 		f.latency = 5 * time.Second
 		f.monitorMany(200)
-		_, stop := f.start()
-		defer stop()
+		defer f.start()()
 		advance(time.Minute)
 		if f.peak != 48 || len(f.calls) != 200 {
 			t.Errorf("%d writes with at most %d in flight, want 200 with 48", len(f.calls), f.peak)

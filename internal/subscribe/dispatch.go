@@ -21,28 +21,36 @@ const (
 // refreshSettings reads the settings, and schedules a plan of every mailbox if they
 // changed. It returns false if they are not known.
 func (s *Subscriber) refreshSettings(ctx context.Context) bool {
-	urls := s.urls.Load()
-	if urls == nil {
+	want, err := s.settings(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Log.WarnContext(ctx, "subscription settings not readable, retrying", "err", err)
+	}
+	if want == nil {
 		return false
 	}
-	want := Settings{URLs: *urls, Resources: s.cfg.Resources}
-	var err error
-	if want.Keys, err = s.cfg.Keys(ctx); err == nil {
-		want.Certificate, err = s.cfg.Certificate()
-	}
-	if err != nil {
-		if ctx.Err() == nil {
-			s.cfg.Log.WarnContext(ctx, "subscription settings not readable, retrying", "err", err)
-		}
-		return false
-	}
-	before := s.want.Swap(&want)
+	before := s.want.Swap(want)
 	if before == nil || want.URLs != before.URLs || want.Keys.Tag() != before.Keys.Tag() || want.Certificate.ID != before.Certificate.ID {
 		for m := range s.cfg.Registry.All() {
 			s.planNow(m.ID)
 		}
 	}
 	return true
+}
+
+// settings returns the present settings, or nil if they are not known yet.
+func (s *Subscriber) settings(ctx context.Context) (*Settings, error) {
+	urls, err := s.cfg.URLs()
+	if urls == nil || err != nil {
+		return nil, err
+	}
+	want := &Settings{URLs: *urls, Resources: s.cfg.Resources}
+	if want.Keys, err = s.cfg.Keys(ctx); err != nil {
+		return nil, err
+	}
+	if want.Certificate, err = s.cfg.Certificate(); err != nil {
+		return nil, err
+	}
+	return want, nil
 }
 
 // dispatch starts the step of a mailbox, or lets it wait for the budget if it calls Graph.

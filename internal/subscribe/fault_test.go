@@ -247,7 +247,7 @@ func TestNextOwnerAdoptsUnansweredCreation(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
 		f.onePerResource, f.latency = true, 30*time.Second
 		f.monitor(annID, true)
-		_, stop := f.start()
+		stop := f.start()
 		advance(time.Second)
 		stop() // gives up after 8 s
 		if s := f.sub(annID); s.State != ooo.SubscriptionCreating {
@@ -255,8 +255,7 @@ func TestNextOwnerAdoptsUnansweredCreation(t *testing.T) {
 		}
 		advance(time.Minute)
 		f.set(func() { f.latency, f.maxLifetime = 0, lifetime/3 }) // 409 has precedence
-		_, stop = f.start()
-		defer stop()
+		defer f.start()()
 		advance(time.Minute)
 		if got := f.takeCalls(); got != "create, create, patch sub-1, patch sub-1" {
 			t.Errorf("calls = %s, want sub-1 adopted after a second create", got)

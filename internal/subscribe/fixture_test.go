@@ -33,9 +33,8 @@ type fixture struct {
 	t        *testing.T
 	store    *ownertest.Store
 	registry *ownertest.Owner
-	urls     *subscribe.URLs // nil: not known yet
-	notFirst atomic.Bool     // another replica owns partition 0
-	share    float64         // of the budget
+	notFirst atomic.Bool // another replica owns partition 0
+	share    float64     // of the budget
 
 	mu    sync.Mutex
 	reads int                  // of Ann's mailbox, since the last takeReads; guarded by mu, as all below
@@ -49,7 +48,7 @@ type fixture struct {
 func inBubble(t *testing.T, test func(t *testing.T, f *fixture)) {
 	t.Helper()
 	ownertest.InBubble(t, func(t *testing.T, s *ownertest.Store) {
-		test(t, &fixture{fakeGraph: newGraph(), t: t, store: s, waits: map[string]time.Time{}, urls: &want.URLs, share: 1})
+		test(t, &fixture{fakeGraph: newGraph(), t: t, store: s, waits: map[string]time.Time{}, share: 1})
 	})
 }
 
@@ -70,11 +69,12 @@ func (f *fixture) SetWait(_ context.Context, name string, wait time.Duration) {
 
 // start runs a subscriber that owns all partitions until the returned stop, which waits for
 // the steps in flight.
-func (f *fixture) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscriber, stop func()) {
+func (f *fixture) start(edits ...func(*subscribe.Config)) (stop func()) {
 	f.t.Helper()
 	f.registry = ownertest.NewOwner(f.t, mailbox.Config{Store: f.store, Interval: time.Hour})
 	cfg := subscribe.Config{
 		Registry: f.registry.Registry, Owners: f, Graph: f, Resources: []string{events}, Lifetime: lifetime, SweepInterval: 100_000 * time.Hour,
+		URLs:        func() (*subscribe.URLs, error) { return &want.URLs, nil },
 		Keys:        func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
 		Certificate: func() (ooo.Certificate, error) { return ooo.Certificate{}, nil },
 		ReadNow: func(id ooo.RecordID, source ooo.Source) {
@@ -103,13 +103,10 @@ func (f *fixture) start(edits ...func(*subscribe.Config)) (s *subscribe.Subscrib
 	for _, edit := range edits {
 		edit(&cfg)
 	}
-	s = subscribe.New(cfg)
-	if f.urls != nil {
-		s.SetURLs(*f.urls)
-	}
+	s := subscribe.New(cfg)
 	stopRegistry := f.registry.Run(s)
 	stopSubscriber := await.Run(f.t, s.Run)
-	return s, func() { stopSubscriber(); stopRegistry() }
+	return func() { stopSubscriber(); stopRegistry() }
 }
 
 // monitor starts or stops monitoring a mailbox.
@@ -184,8 +181,7 @@ func withUncovered(t *testing.T, prepare func(f *fixture), test func(t *testing.
 	inBubble(t, func(t *testing.T, f *fixture) {
 		prepare(f)
 		f.monitor(annID, true)
-		_, stop := f.start(edits...)
-		defer stop()
+		defer f.start(edits...)()
 		test(t, f)
 	})
 }

@@ -158,29 +158,28 @@ func TestSettingsChange(t *testing.T) {
 			cfg.Keys = func(context.Context) (ooo.ClientStateKeys, error) { return ooo.NewClientStateKeys(secrets...), nil }
 		}
 	}
-	same := func(*subscribe.Config) {}
+	public := func(urls *subscribe.URLs) func(*subscribe.Config) {
+		return func(cfg *subscribe.Config) { cfg.URLs = func() (*subscribe.URLs, error) { return urls, nil } }
+	}
 	tests := map[string]struct {
-		urls *subscribe.URLs
 		edit func(*subscribe.Config)
 		want string
 	}{
-		"resource changed":   {&want.URLs, func(cfg *subscribe.Config) { cfg.Resources = []string{messages} }, "create, delete sub-1"},
-		"public URL removed": {&subscribe.URLs{}, same, "delete sub-1"},
-		"public URL unknown": {nil, same, ""},
-		"secret removed":     {&want.URLs, secrets("other"), "create, delete sub-1"},
-		"secret rotated":     {&want.URLs, secrets("newer", "secret"), ""},
+		"resource changed":   {func(cfg *subscribe.Config) { cfg.Resources = []string{messages} }, "create, delete sub-1"},
+		"public URL removed": {public(&subscribe.URLs{}), "delete sub-1"},
+		"public URL unknown": {public(nil), ""},
+		"secret removed":     {secrets("other"), "create, delete sub-1"},
+		"secret rotated":     {secrets("newer", "secret"), ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			withCovered(t, func(t *testing.T, f *fixture) {
-				f.urls = tt.urls
 				uncovered := false
 				f.failBy(func(call string) error { // called before each call
-					uncovered = uncovered || call == "delete sub-1" && len(f.subscriptions) == 1 && tt.urls.Notification != ""
+					uncovered = uncovered || call == "delete sub-1" && len(f.subscriptions) == 1 && tt.want != "delete sub-1"
 					return nil
 				})
-				_, stop := f.start(tt.edit)
-				defer stop()
+				defer f.start(tt.edit)()
 				advance(time.Minute)
 				if got := f.takeCalls(); got != tt.want || uncovered {
 					t.Errorf("calls = %q, uncovered %t, want %q and always covered", got, uncovered, tt.want)
@@ -193,17 +192,18 @@ func TestSettingsChange(t *testing.T) {
 func TestPublicURLChangesAtRunTime(t *testing.T) {
 	const size = 150
 	inBubble(t, func(t *testing.T, f *fixture) {
-		f.urls = nil
+		var urls atomic.Pointer[subscribe.URLs]
 		f.monitorMany(size)
-		s, stop := f.start()
-		defer stop()
+		defer f.start(func(cfg *subscribe.Config) {
+			cfg.URLs = func() (*subscribe.URLs, error) { return urls.Load(), nil }
+		})()
 		advance(time.Minute)
-		s.SetURLs(want.URLs)
+		urls.Store(&want.URLs)
 		advance(time.Minute)
 		if n := strings.Count(f.takeCalls(), "create"); n != size {
 			t.Errorf("creations = %d, want %d", n, size)
 		}
-		s.SetURLs(subscribe.URLs{Notification: "https://new.example/x", Lifecycle: "https://new.example/y"})
+		urls.Store(&subscribe.URLs{Notification: "https://new.example/x", Lifecycle: "https://new.example/y"})
 		advance(3 * time.Second)
 		for i := range 20 {
 			f.monitor(idOf(fmt.Sprint("new", i)), true)

@@ -67,6 +67,9 @@ type Config struct {
 	Resources []string      // templates with {id}
 	Lifetime  time.Duration // requested; Graph may grant less
 
+	// URLs returns where Graph sends notifications, or nil while that is not known: then no step
+	// starts. After a change, existing subscriptions are patched or replaced.
+	URLs func() (*URLs, error)
 	// Keys returns the keys that derive clientStates. It may call Redis.
 	Keys func(ctx context.Context) (ooo.ClientStateKeys, error)
 	// Certificate returns what encrypts resource data; zero: no resource data.
@@ -90,7 +93,6 @@ type Subscriber struct {
 	calls    *schedule.Queue[ooo.RecordID] // whose step calls Graph, by the time of its plan
 	bulk     *schedule.Queue[ooo.RecordID] // the same, for the steps in bulk
 	writes   *rate.Limiter
-	urls     atomic.Pointer[URLs]     // nil: not known yet, no step starts
 	want     atomic.Pointer[Settings] // as last read; nil: not known yet
 	inFlight sync.Map                 // the mailboxes with a step in flight, by id
 	notified sync.Map                 // the last notification of a mailbox, by id, until its time is saved
@@ -99,8 +101,7 @@ type Subscriber struct {
 	lifetime time.Duration // to request: Lifetime, or Graph's limit if that is less; guarded by mu
 }
 
-// New returns a subscriber that is ready to Run. It starts no step before
-// [Subscriber.SetURLs].
+// New returns a subscriber that is ready to Run.
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
 		cfg: cfg, queue: schedule.New[ooo.RecordID](), calls: schedule.New[ooo.RecordID](), bulk: schedule.New[ooo.RecordID](),
@@ -129,10 +130,6 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	}
 	return g.Wait()
 }
-
-// SetURLs sets where Graph sends notifications from now on. Existing subscriptions are
-// patched or replaced.
-func (s *Subscriber) SetURLs(urls URLs) { s.urls.Store(&urls) }
 
 func (s *Subscriber) planNow(id ooo.RecordID) { s.queue.Set(id, time.Now()) }
 
