@@ -18,22 +18,20 @@ func prefersJSON(accept []string) bool {
 // matches it, and how specific that range is: 0 (no match) to 3 (an exact match).
 func quality(accept []string, mediaType string) (best float64, specificity int) {
 	family, _, _ := strings.Cut(mediaType, "/")
-	for _, header := range accept {
-		for part := range strings.SplitSeq(header, ",") {
-			name, parameters, err := mime.ParseMediaType(part)
-			if err != nil {
+	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
+		name, parameters, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		q := 1.0
+		if text, ok := parameters["q"]; ok {
+			if q, err = strconv.ParseFloat(text, 64); err != nil || q < 0 || q > 1 {
 				continue
 			}
-			q := 1.0
-			if text, ok := parameters["q"]; ok {
-				if q, err = strconv.ParseFloat(text, 64); err != nil || q < 0 || q > 1 {
-					continue
-				}
-			}
-			match := map[string]int{"*/*": 1, family + "/*": 2, mediaType: 3}[name]
-			if match > specificity || match == specificity && match > 0 && q > best {
-				best, specificity = q, match
-			}
+		}
+		match := map[string]int{"*/*": 1, family + "/*": 2, mediaType: 3}[name]
+		if match > specificity || match == specificity && match > 0 && q > best {
+			best, specificity = q, match
 		}
 	}
 	return best, specificity

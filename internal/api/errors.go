@@ -10,13 +10,15 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// outcomes maps errors to statuses. The first match wins. Other errors are those of the
-// store: 503, not stored.
-var outcomes = []struct {
+// outcome says how an error is answered, with its text.
+type outcome struct {
 	err       error
 	status    int
 	notStored bool // for now: the caller should try again
-}{
+}
+
+var outcomes = []outcome{
+	{nil, http.StatusOK, false},
 	{errNotJSON, http.StatusBadRequest, false},
 	{errInvalidJSON, http.StatusBadRequest, false},
 	{errTooLarge, http.StatusRequestEntityTooLarge, false},
@@ -33,34 +35,23 @@ var outcomes = []struct {
 	{store.ErrDamaged, http.StatusInternalServerError, false},
 }
 
-// notStored reports whether a request could not be stored for now.
-func notStored(err error) bool {
-	for _, o := range outcomes {
-		if errors.Is(err, o.err) {
-			return o.notStored
-		}
-	}
-	return err != nil
-}
+var errUnreachable = errors.New("Redis is unreachable: try again")
 
-// outcome returns the status and the text of an answer.
-func outcome(err error) (status int, text string) {
-	if err == nil {
-		return http.StatusOK, ""
-	}
+// outcomeOf returns the first outcome that matches err. Other errors are those of the store.
+func outcomeOf(err error) outcome {
 	for _, o := range outcomes {
 		if errors.Is(err, o.err) {
-			return o.status, o.err.Error()
+			return o
 		}
 	}
-	return http.StatusServiceUnavailable, "Redis is unreachable: try again"
+	return outcome{errUnreachable, http.StatusServiceUnavailable, true}
 }
 
 // fail answers with err.
 func (a *API) fail(c *gin.Context, err error) {
-	status, text := outcome(err)
-	a.warn(c, status, err)
-	refuse(c, status, text)
+	o := outcomeOf(err)
+	a.warn(c, o.status, err)
+	refuse(c, o.status, o.err.Error())
 }
 
 // warn logs an error that is not the caller's fault.

@@ -26,29 +26,25 @@ var (
 // monitor starts or stops monitoring a user for the mediator.
 func (a *API) monitor(c *gin.Context) {
 	address, on, err := monitorRequest(c)
-	if errors.Is(err, errNotJSON) || errors.Is(err, errInvalidJSON) {
-		status, text := outcome(err)
-		c.JSON(status, gin.H{"result": text})
-		return
-	}
 	if err == nil {
 		err = a.change(c.Request.Context(), address, on, ooo.Mediator)
 	}
-	status, text := outcome(err)
-	switch status {
+	switch o := outcomeOf(err); o.status {
 	case http.StatusOK, http.StatusAccepted:
 		word := "False"
 		if on {
 			word = "True"
 		}
-		text = fmt.Sprintf("You would like to monitor %s %s", address, word)
-		a.say(c, status, text, gin.H{"email": address, "status": word, "result": text})
+		text := fmt.Sprintf("You would like to monitor %s %s", address, word)
+		a.say(c, o.status, text, gin.H{"email": address, "status": word, "result": text})
+	case http.StatusBadRequest:
+		c.JSON(o.status, gin.H{"result": o.err.Error()})
 	case http.StatusNotFound:
-		text = fmt.Sprintf("User %s not in Active Directory", address)
-		a.say(c, status, text, gin.H{"email": address, "error": text})
+		text := fmt.Sprintf("User %s not in Active Directory", address)
+		a.say(c, o.status, text, gin.H{"email": address, "error": text})
 	default:
-		a.warn(c, status, err)
-		a.say(c, status, text, gin.H{"error": text})
+		a.warn(c, o.status, err)
+		a.say(c, o.status, o.err.Error(), gin.H{"error": o.err.Error()})
 	}
 }
 

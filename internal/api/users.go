@@ -97,7 +97,7 @@ func (a *API) put(c *gin.Context) {
 	if err == nil {
 		err = a.change(c.Request.Context(), email, true, ooo.Operator)
 	}
-	status, _ := outcome(err)
+	status := outcomeOf(err).status
 	var user ooo.User
 	if err == nil || status == http.StatusAccepted {
 		user, err = a.cfg.Users.User(c.Request.Context(), email)

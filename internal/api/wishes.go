@@ -33,7 +33,7 @@ func (a *API) change(ctx context.Context, address string, on bool, by ooo.Reques
 	asked := time.Now()
 	a.stops.cancel(address)
 	err := a.startOrStop(ctx, address, on, by)
-	if notStored(err) {
+	if outcomeOf(err).notStored {
 		switch {
 		case !on:
 			a.stops.add(address, asked)
