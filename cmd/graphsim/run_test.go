@@ -158,21 +158,6 @@ func TestAuthoritySurvivesRestart(t *testing.T) {
 	}
 }
 
-func TestInvalidAuthority(t *testing.T) {
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	for _, file := range []string{ca, ca + ".key"} {
-		if err := os.WriteFile(file, []byte("no PEM"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := start(t.Context(), io.Discard, "--ca-file", ca); err == nil || !strings.Contains(err.Error(), "delete both") {
-		t.Errorf("run = %v, want delete both", err)
-	}
-	if kept, _ := os.ReadFile(ca); string(kept) != "no PEM" {
-		t.Errorf("the file holds %q, want it unchanged", kept)
-	}
-}
-
 func TestRoles(t *testing.T) {
 	for args, want := range map[string][]string{"": nil, "--roles=none": {}, "--roles=Mail.Read,User.Read.All": {"Mail.Read", "User.Read.All"}} {
 		f, _, err := parse(strings.Fields(args), io.Discard, io.Discard)
@@ -221,7 +206,14 @@ func TestInvalidFlags(t *testing.T) {
 }
 
 func TestErrorsThatAreNotOfTheFlags(t *testing.T) {
+	invalid := filepath.Join(t.TempDir(), "ca.pem")
+	for _, file := range []string{invalid, invalid + ".key"} {
+		if err := os.WriteFile(file, []byte("no PEM"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for arg, part := range map[string]string{
+		"--ca-file=" + invalid: "delete both",
 		"--ca-file=" + filepath.Join(t.TempDir(), "no", "such", "ca.pem"): "no such file",
 		"--addr=256.0.0.1:1":         "listen for Graph",
 		"--control-addr=256.0.0.1:1": "listen for control",
@@ -229,5 +221,8 @@ func TestErrorsThatAreNotOfTheFlags(t *testing.T) {
 		if err := start(t.Context(), io.Discard, arg); err == nil || errors.Is(err, errUsage) || !strings.Contains(err.Error(), part) {
 			t.Errorf("run(%s) = %v, want %q and not errUsage", arg, err, part)
 		}
+	}
+	if kept, _ := os.ReadFile(invalid); string(kept) != "no PEM" {
+		t.Errorf("the file holds %q, want it unchanged", kept)
 	}
 }

@@ -180,13 +180,10 @@ func TestListenAddress(t *testing.T) {
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
 	// restricted is the service with a PUBLIC_ALLOW without this machine.
-	restricted := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/graph/") {
-			w.WriteHeader(http.StatusForbidden)
-			return
-		}
-		serve(w, r)
-	}))
+	paths := http.NewServeMux()
+	paths.Handle("/graph/", reply{status: http.StatusForbidden})
+	paths.Handle("/", serve)
+	restricted := httptest.NewServer(paths)
 	defer restricted.Close()
 	tests := map[string]struct {
 		err           error
