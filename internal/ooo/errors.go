@@ -37,11 +37,8 @@ const (
 	ReadErrorOther          ReadErrorKind = "other" // Graph is unreachable, busy or refuses the login
 )
 
-// ReadErrorKindOf returns the kind of the error of a read or a look-up; "" for nil.
+// ReadErrorKindOf returns the kind of the error of a read or a look-up.
 func ReadErrorKindOf(err error) ReadErrorKind {
-	if err == nil {
-		return ""
-	}
 	if e, ok := errors.AsType[*MailboxError](err); ok {
 		return e.kind
 	}

@@ -164,8 +164,9 @@ func (p *Poller) Run(ctx context.Context) error {
 	return err
 }
 
-// share returns this replica's share of what Graph allows the app.
-func (p *Poller) share() float64 { return min(max(p.cfg.Share(), 0.001), 1) }
+// share returns this replica's share of what Graph allows the app; above 0, so that no limiter
+// waits for ever.
+func (p *Poller) share() float64 { return max(p.cfg.Share(), 0.001) }
 
 // pace waits until this replica's share of what Graph allows admits one more read.
 func (p *Poller) pace(ctx context.Context) error {
