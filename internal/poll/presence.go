@@ -93,13 +93,7 @@ func (p *Poller) sweep(ctx context.Context, limiter *rate.Limiter, perSecond flo
 			if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 				p.cfg.SetWait(ctx, ooo.PresenceWait, throttled.After)
 			}
-			changed := 0
-			for id, away := range found {
-				if p.presenceChanged(id, away) {
-					changed++
-				}
-			}
-			s.count(err, changed)
+			s.count(err, p.recordPresences(found))
 			return nil
 		})
 	}
@@ -133,20 +127,22 @@ func (s *sweep) refused() bool {
 	return s.denied != nil || s.failed >= maxSweepFailures
 }
 
-// presenceChanged records the presence of a user. If it has changed since the last sweep, it
-// expedites a read of the mailbox and returns true.
-func (p *Poller) presenceChanged(id ooo.ObjectID, away bool) (changed bool) {
+// recordPresences records the presence of users and expedites the reads of those mailboxes whose
+// presence has changed since the last sweep. It returns how many these are.
+func (p *Poller) recordPresences(found map[ooo.ObjectID]bool) (changed int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.targets[ooo.RecordID(id)]
-	if t == nil {
-		return false
-	}
-	changed = t.presenceKnown && t.presenceAway != away
-	t.presenceKnown, t.presenceAway = true, away
-	if changed {
-		t.urgent = ooo.SourcePresence
-		p.expedite(t, time.Now())
+	for id, away := range found {
+		t := p.targets[ooo.RecordID(id)]
+		if t == nil {
+			continue
+		}
+		if t.presenceKnown && t.presenceAway != away {
+			changed++
+			t.urgent = ooo.SourcePresence
+			p.expedite(t, time.Now())
+		}
+		t.presenceKnown, t.presenceAway = true, away
 	}
 	return changed
 }
