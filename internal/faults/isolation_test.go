@@ -54,7 +54,7 @@ func (tb *testbed) excluding(u graphsim.User, do func()) {
 // invalid fields to the hashes in Redis.
 func (tb *testbed) corrupt(record, wish, hint graphsim.User) {
 	tb.t.Helper()
-	set := func(key, field, value string) { redisDo(tb.t, tb.redis.server, "HSET", "om:{om}:"+key, field, value) }
+	set := func(key, field, value string) { tb.redis.server.Do("HSET", "om:{om}:"+key, field, value) }
 	records := func(id string) string { return fmt.Sprintf("records:%d", ooo.RecordID(id).Partition()) }
 	set(records(record.ID), record.ID, `7:{"id":`)
 	set("wants", ooo.FoldAddress(wish.UserPrincipalName), `n:{"address":`)

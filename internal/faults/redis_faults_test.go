@@ -1,29 +1,14 @@
 package faults_test
 
 import (
-	"context"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/redistest"
 )
 
 // Faults of Redis.
-
-// redisDo sends one command to a server.
-func redisDo(t testing.TB, s *redistest.Server, args ...any) any {
-	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: s.Addr(), MaxRetries: -1})
-	defer client.Close()
-	answer, err := client.Do(context.Background(), args...).Result()
-	if err != nil {
-		t.Fatalf("redis %v = %v", args, err)
-	}
-	return answer
-}
 
 func redisSentinel(t testing.TB) redisSetup {
 	s := redistest.StartSentinel(t)
@@ -102,15 +87,15 @@ var redisCells = []cell{
 		tb.redis.relay.delay.Store(0)
 	}},
 	{name: "Redis at maxmemory with noeviction", duplicates: afterLostAnswer, inject: func(tb *testbed) {
-		redisDo(tb.t, tb.redis.server, "CONFIG", "SET", "maxmemory-policy", "noeviction")
-		redisDo(tb.t, tb.redis.server, "CONFIG", "SET", "maxmemory", "100kb")
+		tb.redis.server.Do("CONFIG", "SET", "maxmemory-policy", "noeviction")
+		tb.redis.server.Do("CONFIG", "SET", "maxmemory", "100kb")
 		hold(6*time.Second, 15*time.Second)
-		redisDo(tb.t, tb.redis.server, "CONFIG", "SET", "maxmemory", "0")
+		tb.redis.server.Do("CONFIG", "SET", "maxmemory", "0")
 	}},
 	{name: "Redis refuses writes", duplicates: afterLostAnswer, inject: func(tb *testbed) {
-		redisDo(tb.t, tb.redis.server, "CONFIG", "SET", "min-replicas-to-write", "1")
+		tb.redis.server.Do("CONFIG", "SET", "min-replicas-to-write", "1")
 		hold(6*time.Second, 15*time.Second)
-		redisDo(tb.t, tb.redis.server, "CONFIG", "SET", "min-replicas-to-write", "0")
+		tb.redis.server.Do("CONFIG", "SET", "min-replicas-to-write", "0")
 	}},
 	{name: "AOF disk full, appendfsync everysec", duplicates: afterLostAnswer, newRedis: redisEverySecond, inject: func(tb *testbed) {
 		tb.redis.server.FillDisk()
@@ -137,15 +122,15 @@ var redisCells = []cell{
 	}},
 	{name: "Cluster master killed, its replica promoted", duplicates: afterLostAnswer, losesWrites: true, newRedis: clusterWithReplica, inject: func(tb *testbed) {
 		tb.crashRedis(tb.redis.cluster.Masters[1])
-		eventually(func() bool { return isMaster(tb.t, tb.redis.spare) })
+		eventually(func() bool { return isMaster(tb.redis.spare) })
 		hold(3*time.Second, 10*time.Second)
 		tb.redis.cluster.Masters[1].Restart()
 	}},
 	{name: "Cluster slot migration", newRedis: redisCluster, inject: func(tb *testbed) {
 		c := tb.redis.cluster
 		for range 3 {
-			migrate(tb.t, c, c.Masters[0], c.Masters[1])
-			migrate(tb.t, c, c.Masters[1], c.Masters[0])
+			migrate(c, c.Masters[0], c.Masters[1])
+			migrate(c, c.Masters[1], c.Masters[0])
 		}
 	}},
 }

@@ -171,13 +171,13 @@ func (s *soak) measure() {
 			goroutines: r.metric("go_goroutines "), openFiles: r.metric("process_open_fds "),
 		})
 	}
-	keys, _ := redisDo(s.t, s.redis.server, "DBSIZE").(int64)
-	histories, _ := redisDo(s.t, s.redis.server, "KEYS", "om:{om}:history:*").([]any)
+	keys, _ := s.redis.server.Do("DBSIZE").(int64)
+	histories, _ := s.redis.server.Do("KEYS", "om:{om}:history:*").([]any)
 	if most := s.users + 1; len(histories) > most {
 		s.violate(history, "Redis holds %d histories, want at most %d", len(histories), most)
 	}
 	var clients float64
-	if _, err := fmt.Sscanf(fmt.Sprint(redisDo(s.t, s.redis.server, "INFO", "clients")), "# Clients\r\nconnected_clients:%g", &clients); err != nil {
+	if _, err := fmt.Sscanf(fmt.Sprint(s.redis.server.Do("INFO", "clients")), "# Clients\r\nconnected_clients:%g", &clients); err != nil {
 		s.t.Errorf("INFO clients: %v", err)
 	}
 	s.redisSamples.add(map[string]float64{redisKeys: float64(keys) - float64(len(histories)), redisConns: clients})

@@ -23,16 +23,16 @@ func StartCluster(t testing.TB, options ...string) *Cluster {
 		c.Masters = append(c.Masters, Start(t, options...))
 	}
 	for i, m := range c.Masters {
-		m.do("CLUSTER", "ADDSLOTSRANGE", i*slots/3, (i+1)*slots/3-1)
-		m.do("CLUSTER", "SET-CONFIG-EPOCH", i+1)
+		m.Do("CLUSTER", "ADDSLOTSRANGE", i*slots/3, (i+1)*slots/3-1)
+		m.Do("CLUSTER", "SET-CONFIG-EPOCH", i+1)
 	}
 	host, port, _ := strings.Cut(c.Masters[0].addr, ":")
 	for _, m := range c.Masters[1:] {
-		m.do("CLUSTER", "MEET", host, port)
+		m.Do("CLUSTER", "MEET", host, port)
 	}
 	await.True(t, "all masters know all slots and each other", func() bool {
 		for _, m := range c.Masters {
-			info, _ := m.do("CLUSTER", "INFO").(string)
+			info, _ := m.Do("CLUSTER", "INFO").(string)
 			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:3\r\n") {
 				return false
 			}

@@ -126,8 +126,8 @@ func (s *Server) try(args ...any) (any, error) {
 	return client.Do(context.Background(), args...).Result()
 }
 
-// do is like try, but ends the test if the command fails.
-func (s *Server) do(args ...any) any {
+// Do sends one command and returns its answer. It ends the test if the command fails.
+func (s *Server) Do(args ...any) any {
 	s.t.Helper()
 	answer, err := s.try(args...)
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *Server) do(args ...any) any {
 // infoContains reports whether a section of INFO contains text.
 func (s *Server) infoContains(section, text string) bool {
 	s.t.Helper()
-	return strings.Contains(fmt.Sprint(s.do("INFO", section)), text)
+	return strings.Contains(fmt.Sprint(s.Do("INFO", section)), text)
 }
 
 func (s *Server) end() {

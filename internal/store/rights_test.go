@@ -14,17 +14,9 @@ import (
 )
 
 // restricted opens a Redis as a user who may do all that the store needs; allow adds ACL rules.
-func restricted(t *testing.T) (f *fixture, allow func(rules ...string)) {
+func restricted(t *testing.T) (f *fixture, allow func(rules ...any)) {
 	server := redistest.Start(t)
-	admin := open(t, server.URL())
-	allow = func(rules ...string) {
-		t.Helper()
-		args := []any{"ACL", "SETUSER", "om"}
-		for _, rule := range rules {
-			args = append(args, rule)
-		}
-		admin.must(admin.raw.Do(t.Context(), args...).Err())
-	}
+	allow = func(rules ...any) { server.Do(append([]any{"ACL", "SETUSER", "om"}, rules...)...) }
 	allow("on", ">p/w", "+@all", "~om:*", "resetchannels", "&om:*")
 	return open(t, strings.Replace(server.URL(), "://", "://om:p%2Fw@", 1)), allow
 }
@@ -88,32 +80,35 @@ func TestRefusedSwapWritesNothing(t *testing.T) {
 }
 
 // remedy returns the ACL rules that an error recommends.
-func remedy(t *testing.T, err error) []string {
+func remedy(t *testing.T, err error) (rules []any) {
 	t.Helper()
-	_, rules, _ := strings.Cut(err.Error(), "ACL SETUSER … ")
-	rules, _, ok := strings.Cut(rules, ")")
+	_, text, _ := strings.Cut(err.Error(), "ACL SETUSER … ")
+	text, _, ok := strings.Cut(text, ")")
 	if !ok {
 		t.Fatalf("error = %v, want a remedy", err)
 	}
-	return strings.Fields(rules)
+	for rule := range strings.FieldsSeq(text) {
+		rules = append(rules, rule)
+	}
+	return rules
 }
 
 func TestCheckNamesRefusedCommands(t *testing.T) {
 	tests := map[string]struct {
-		rules []string
+		rules []any
 		want  error
 		text  string
 	}{
-		"all scripts":       {[]string{"-@scripting"}, store.ErrRefused, "EVAL"},
-		"scripts by text":   {[]string{"-eval"}, store.ErrRefused, "EVAL"},
-		"scripts by hash":   {[]string{"-evalsha"}, store.ErrRefused, "EVAL"},
-		"streams":           {[]string{"-@stream"}, store.ErrRefused, "XADD, XRANGE, XREVRANGE in scripts"},
-		"one command":       {[]string{"-hincrby"}, store.ErrRefused, "HINCRBY in scripts"},
-		"all data keys":     {[]string{"resetkeys", "~om:schema"}, store.ErrRefused, ""},
-		"channel":           {[]string{"resetchannels"}, store.ErrNoMessages, "messages"},
-		"publish":           {[]string{"-publish"}, store.ErrNoMessages, "messages"},
-		"subscribe":         {[]string{"-subscribe"}, store.ErrNoMessages, "messages"},
-		"unneeded commands": {[]string{"-@dangerous", "-@admin"}, nil, ""},
+		"all scripts":       {[]any{"-@scripting"}, store.ErrRefused, "EVAL"},
+		"scripts by text":   {[]any{"-eval"}, store.ErrRefused, "EVAL"},
+		"scripts by hash":   {[]any{"-evalsha"}, store.ErrRefused, "EVAL"},
+		"streams":           {[]any{"-@stream"}, store.ErrRefused, "XADD, XRANGE, XREVRANGE in scripts"},
+		"one command":       {[]any{"-hincrby"}, store.ErrRefused, "HINCRBY in scripts"},
+		"all data keys":     {[]any{"resetkeys", "~om:schema"}, store.ErrRefused, ""},
+		"channel":           {[]any{"resetchannels"}, store.ErrNoMessages, "messages"},
+		"publish":           {[]any{"-publish"}, store.ErrNoMessages, "messages"},
+		"subscribe":         {[]any{"-subscribe"}, store.ErrNoMessages, "messages"},
+		"unneeded commands": {[]any{"-@dangerous", "-@admin"}, nil, ""},
 	}
 	for name, tt := range tests {
 		for _, known := range []bool{true, false} {
