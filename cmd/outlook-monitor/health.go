@@ -20,13 +20,16 @@ type healthCmd struct {
 
 // Run requests /healthz once.
 func (c *healthCmd) Run(ctx context.Context, getenv environment) error {
-	settings, _ := new(config.Serve).Settings(getenv) // serve reports mistakes
+	settings, wrong := new(config.Serve).Settings(getenv)
 	address, scheme := settings.PrivateAddr, "http"
 	if c.ListenAddr != "" || address == "" {
 		address = cmp.Or(c.ListenAddr, settings.ListenAddr)
 		if settings.TLSCertFile != "" || len(settings.ACMEDomains) > 0 {
 			scheme = "https"
 		}
+	}
+	if address == "" {
+		return usageError{mistakes(wrong)}
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
