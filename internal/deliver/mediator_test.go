@@ -68,7 +68,9 @@ type traced struct{ http.RoundTripper }
 
 func (t traced) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	r.Body = struct{ io.ReadCloser }{r.Body}
+	if r.Body != nil {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
 	return t.RoundTripper.RoundTrip(r)
 }
 

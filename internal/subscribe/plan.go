@@ -96,7 +96,8 @@ func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
 	return first
 }
 
-// steps returns what each subscription of m needs, and each missing one.
+// steps returns what each subscription of m needs, and each missing one, with those first that
+// take precedence.
 func steps(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) (steps []Step) {
 	monitored, covered := len(m.Addresses) > 0, true
 	switch {

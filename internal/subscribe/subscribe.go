@@ -51,12 +51,11 @@ type Graph interface {
 
 // Ownership is what this replica owns and may do now.
 type Ownership interface {
-	MayStart(partition int) bool    // whether work in that partition may start
-	Share() float64                 // of the budget for writes
-	OwnsPartition0() bool           // whether this replica owns partition 0, and so sweeps
-	Wait(name string) time.Duration // the rest of a wait that Graph asked of all replicas
-	// SetWait makes all replicas wait.
-	SetWait(ctx context.Context, name string, wait time.Duration)
+	MayStart(partition int) bool                                  // whether work in that partition may start
+	Share() float64                                               // of the budget for writes
+	OwnsPartition0() bool                                         // whether this replica owns partition 0, and so sweeps
+	Wait(name string) time.Duration                               // the rest of a wait that Graph asked of all replicas
+	SetWait(ctx context.Context, name string, wait time.Duration) // makes all replicas wait
 }
 
 // Config configures a [Subscriber]. All of it is required.
