@@ -1,30 +1,24 @@
 package archtest_test
 
 import (
-	"io/fs"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-func TestImageGoVersion(t *testing.T) {
+// TestGoVersion checks that the Dockerfile and the workflow build with the Go of go.mod.
+func TestGoVersion(t *testing.T) {
 	version := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "go.mod"))
-	if len(version) != 2 {
-		t.Fatal("go.mod names no Go version")
+	image := regexp.MustCompile(`(?m)^FROM (?:--\S+ )?(\S+)`).FindStringSubmatch(read(t, "Dockerfile"))
+	if version == nil || image == nil {
+		t.Fatalf("Go of go.mod = %q, image of the Dockerfile = %q, want both", version, image)
 	}
-	if from := buildImage(t); !strings.HasPrefix(from, "golang:"+version[1]+"-") {
-		t.Errorf("FROM %s, want go.mod's Go %s", from, version[1])
+	if !strings.HasPrefix(image[1], "golang:"+version[1]+"-") {
+		t.Errorf("FROM %s, want go.mod's Go %s", image[1], version[1])
 	}
-}
-
-// buildImage returns the image that the Dockerfile builds in.
-func buildImage(t *testing.T) string {
-	t.Helper()
-	from := regexp.MustCompile(`(?m)^FROM (?:--\S+ )?(\S+)`).FindStringSubmatch(read(t, "Dockerfile"))
-	if from == nil {
-		t.Fatal("the Dockerfile has no FROM")
+	if text := read(t, ".github/workflows/check.yml"); !strings.Contains(text, "image: "+image[1]+"\n") {
+		t.Errorf("check.yml does not run in the Dockerfile's image %s", image[1])
 	}
-	return from[1]
 }
 
 // TestImageUserIsNumericNonRoot: runAsNonRoot in the Kubernetes manifests needs a number.
@@ -32,19 +26,6 @@ func TestImageUserIsNumericNonRoot(t *testing.T) {
 	for _, file := range []string{"Dockerfile", "deploy/heroku/Dockerfile"} {
 		if !regexp.MustCompile(`(?m)^USER [1-9][0-9]*(:[1-9][0-9]*)?$`).MatchString(read(t, file)) {
 			t.Errorf("%s has no USER that is a number other than 0", file)
-		}
-	}
-}
-
-func TestScriptsAreExecutable(t *testing.T) {
-	for _, file := range []string{".ci/run", "scripts/check", "scripts/package", "scripts/run", "deploy/heroku/deploy", "deploy/heroku/start"} {
-		info, err := fs.Stat(root(t), file)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		if info.Mode().Perm()&0o111 == 0 || !strings.HasPrefix(read(t, file), "#!") {
-			t.Errorf("%s is not executable: mode %v, or no #! line", file, info.Mode())
 		}
 	}
 }

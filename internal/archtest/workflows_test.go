@@ -2,97 +2,62 @@ package archtest_test
 
 import (
 	"io/fs"
-	"path"
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/goccy/go-yaml"
 )
 
-// workflow holds the fields of a GitHub Actions workflow that these tests check.
-// scripts/check runs actionlint for the rest.
-type workflow struct {
-	Permissions map[string]string `yaml:"permissions"`
-	Jobs        map[string]struct {
-		Uses      string `yaml:"uses"`
-		Container struct {
-			Image string `yaml:"image"`
-		} `yaml:"container"`
-		Steps []struct {
-			Uses string            `yaml:"uses"`
-			Run  string            `yaml:"run"`
-			With map[string]string `yaml:"with"`
-		} `yaml:"steps"`
-	} `yaml:"jobs"`
-}
-
-func workflows(t *testing.T) map[string]workflow {
+// workflows returns the texts of the GitHub Actions workflows by file. scripts/check runs
+// actionlint for what these tests do not check.
+func workflows(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := fs.Glob(root(t), ".github/workflows/*.yml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("workflows = %q, %v", files, err)
 	}
-	all := map[string]workflow{}
+	all := map[string]string{}
 	for _, file := range files {
-		var w workflow
-		if err := yaml.Unmarshal([]byte(read(t, file)), &w); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		all[path.Base(file)] = w
+		all[file] = read(t, file)
 	}
 	return all
 }
 
 var (
-	ownScript    = regexp.MustCompile(`\b(?:scripts|deploy)/[\w/.-]+`)
-	pinnedAction = regexp.MustCompile(`^[\w.-]+/[\w./-]+@(v\d+(\.\d+\.\d+)?|[0-9a-f]{40})$`)
+	used     = regexp.MustCompile(`\buses: (\S+)`)
+	pinned   = regexp.MustCompile(`^(\./\S+|[\w.-]+/[\w./-]+@(v\d+(\.\d+\.\d+)?|[0-9a-f]{40}))$`)
+	readOnly = regexp.MustCompile(`(?m)^permissions:\n  contents: read\n\n`)
 )
 
-// TestWorkflowReferences checks that each script, file and workflow that a step names
-// exists, and that actions are pinned.
-func TestWorkflowReferences(t *testing.T) {
-	for name, w := range workflows(t) {
-		mode := func(file string) fs.FileMode {
-			t.Helper()
-			info, err := fs.Stat(root(t), file)
-			if err != nil {
-				t.Fatalf("%s refers to %s, which does not exist", name, file)
+// TestWorkflows checks that actions are pinned to a version or a commit, and that only
+// single jobs may write.
+func TestWorkflows(t *testing.T) {
+	for file, text := range workflows(t) {
+		for _, found := range used.FindAllStringSubmatch(text, -1) {
+			if !pinned.MatchString(found[1]) {
+				t.Errorf("%s uses %s, which is not pinned to a version or a commit", file, found[1])
 			}
-			return info.Mode()
 		}
-		for _, job := range w.Jobs {
-			if job.Uses != "" {
-				mode(strings.TrimPrefix(job.Uses, "./"))
-			}
-			for _, step := range job.Steps {
-				if step.Uses != "" && !pinnedAction.MatchString(step.Uses) {
-					t.Errorf("%s uses %s, which is not pinned to a version or a commit", name, step.Uses)
-				}
-				for _, script := range ownScript.FindAllString(step.Run, -1) {
-					if mode(script)&0o111 == 0 {
-						t.Errorf("%s runs %s, which is not executable", name, script)
-					}
-				}
-				if file := step.With["go-version-file"]; file != "" {
-					mode(file)
-				}
-			}
+		if !readOnly.MatchString(text) {
+			t.Errorf("permissions of %s are not only contents: read", file)
 		}
 	}
 }
 
-// TestWorkflowPermissions: only single jobs may write.
-func TestWorkflowPermissions(t *testing.T) {
-	for name, w := range workflows(t) {
-		if len(w.Permissions) != 1 || w.Permissions["contents"] != "read" {
-			t.Errorf("permissions of %s = %v, want contents: read", name, w.Permissions)
-		}
+// TestScriptsAreExecutable checks the scripts that are run by their path, such as by a
+// workflow.
+func TestScriptsAreExecutable(t *testing.T) {
+	scripts := []string{".ci/run", "scripts/run", "deploy/heroku/deploy", "deploy/heroku/start"}
+	for _, text := range workflows(t) {
+		scripts = append(scripts, regexp.MustCompile(`\b(?:scripts|deploy)/[\w/.-]*\w`).FindAllString(text, -1)...)
 	}
-}
-
-func TestWorkflowGoVersion(t *testing.T) {
-	if image := workflows(t)["check.yml"].Jobs["check"].Container.Image; image != buildImage(t) {
-		t.Errorf("image of check.yml = %s, want the Dockerfile's: %s", image, buildImage(t))
+	for _, file := range scripts {
+		info, err := fs.Stat(root(t), file)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if info.Mode().Perm()&0o111 == 0 || !strings.HasPrefix(read(t, file), "#!") {
+			t.Errorf("%s is not executable: mode %v, or no #! line", file, info.Mode())
+		}
 	}
 }
