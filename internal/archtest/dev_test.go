@@ -19,9 +19,8 @@ import (
 // only record how they were started; it fails while a file called broken exists.
 func newDevSandbox(t *testing.T) sandbox {
 	t.Helper()
-	w := newSandbox(t)
+	w := newSandbox(t, "scripts/dev")
 	w.link(t, "touch", "mkdir", "mv", "cp", "mkfifo", "mktemp", "rm", "sleep", "find", "head", "sed", "od", "tr")
-	w.write(t, "scripts/dev", read(t, "scripts/dev"))
 	w.write(t, "go.mod", "module x\n")
 	w.write(t, "cmd/x.go", "package x\n")
 	w.write(t, "internal/x.go", "package x\n")
@@ -42,8 +41,7 @@ type dev struct {
 
 func (w sandbox) dev(t *testing.T, env map[string]string, args ...string) *dev {
 	t.Helper()
-	d := &dev{sandbox: w, t: t, cmd: w.run(env, args...)}
-	d.cmd.Path = filepath.Join(w.dir, "scripts", "dev")
+	d := &dev{sandbox: w, t: t, cmd: w.command(env, args...)}
 	d.cmd.Stdout, d.cmd.Stderr, d.cmd.WaitDelay = &d.out, &d.out, 5*time.Second
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -136,9 +134,8 @@ func TestDevStopsOnCtrlC(t *testing.T) {
 	for name, building := range map[string]bool{"while running": false, "while building": true} {
 		t.Run(name, func(t *testing.T) {
 			w := newDevSandbox(t)
-			d := &dev{sandbox: w, t: t, cmd: w.run(nil)}
-			d.cmd.Path = filepath.Join(w.dir, "scripts", "dev")
-			term := onTerminal(t, d.cmd)
+			d := &dev{sandbox: w, t: t, cmd: w.command(nil)}
+					term := onTerminal(t, d.cmd)
 			await.True(t, "all three programs start", func() bool { return len(d.started()) == 3 })
 			if building {
 				w.write(t, "tools/go", "#!/bin/sh\necho \"go $$\" >>started\nexec sleep 1000\n")

@@ -9,18 +9,20 @@ import (
 	"testing"
 )
 
-// sandbox is a directory with scripts/run, a go command that builds nothing and a
-// service that only records how it was started.
+// sandbox is a directory with a script, a go command that builds nothing and a service
+// that only records how it was started.
 type sandbox struct {
-	dir   string
-	tools string // PATH
+	dir    string
+	script string
+	tools  string // PATH
 }
 
-func newSandbox(t *testing.T) sandbox {
+// newSandbox returns a sandbox for a script, such as scripts/run.
+func newSandbox(t *testing.T, script string) sandbox {
 	t.Helper()
-	w := sandbox{dir: t.TempDir()}
-	w.tools = filepath.Join(w.dir, "tools")
-	w.write(t, "scripts/run", read(t, "scripts/run"))
+	dir := t.TempDir()
+	w := sandbox{dir, filepath.Join(dir, script), filepath.Join(dir, "tools")}
+	w.write(t, script, read(t, script))
 	w.write(t, "tools/go", "#!/bin/sh\nenv >built.env\n")
 	w.write(t, "bin/outlook-monitor", "#!/bin/sh\nenv >started.env\necho \"$@\" >started.args\n")
 	w.link(t, "bash", "sh", "env", "dirname")
@@ -63,9 +65,9 @@ func (w sandbox) text(t *testing.T, file string) string {
 	return strings.TrimSpace(string(text))
 }
 
-// run returns the command scripts/run, whose environment holds only PATH and env.
-func (w sandbox) run(env map[string]string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(w.dir, "scripts", "run"), args...)
+// command returns the command that runs the script, whose environment holds only PATH and env.
+func (w sandbox) command(env map[string]string, args ...string) *exec.Cmd {
+	cmd := exec.Command(w.script, args...)
 	cmd.Env = []string{"PATH=" + w.tools}
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
@@ -116,8 +118,8 @@ func TestRunWithoutTerminal(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newSandbox(t)
-			cmd := w.run(tt.env, "--log-level", "debug")
+			w := newSandbox(t, "scripts/run")
+			cmd := w.command(tt.env, "--log-level", "debug")
 			output, err := cmd.CombinedOutput()
 			wantCode := 0
 			if tt.missing != "" {
@@ -140,8 +142,8 @@ func TestRunWithoutTerminal(t *testing.T) {
 }
 
 func TestRunPromptsForMissingSettings(t *testing.T) {
-	w := newSandbox(t)
-	cmd := w.run(map[string]string{"AZURE_TENANT_ID": "given"})
+	w := newSandbox(t, "scripts/run")
+	cmd := w.command(map[string]string{"AZURE_TENANT_ID": "given"})
 	term := onTerminal(t, cmd)
 	term.answer("Application (client) id: ", "client", true)
 	term.answer("Client secret: ", "very-secret", false)
@@ -175,8 +177,8 @@ func TestRunPromptsForMissingSettings(t *testing.T) {
 }
 
 func TestRunExitsAtEndOfInput(t *testing.T) {
-	w := newSandbox(t)
-	cmd := w.run(nil)
+	w := newSandbox(t, "scripts/run")
+	cmd := w.command(nil)
 	term := onTerminal(t, cmd)
 	term.answer("Directory (tenant) id: ", "tenant", true)
 	term.answer("Application (client) id: ", "\x04", true) // end of input
