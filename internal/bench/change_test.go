@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,17 +61,7 @@ func BenchmarkChange(b *testing.B) {
 func (tb *testbed) throughOtherReplica(probe *probe) {
 	first := maps.Keys(tb.table().Beats)
 	second := tb.start()
-	owners := func() (owned map[string]int) {
-		owned = map[string]int{}
-		for _, lease := range tb.table().Leases {
-			owned[lease.Life]++
-		}
-		return owned
-	}
-	tb.eventually("the replicas share the partitions", func() bool {
-		shares := slices.Collect(maps.Values(owners()))
-		return len(shares) == 2 && shares[0] == shares[1]
-	})
+	tb.awaitEvenShares()
 	time.Sleep(idleTime)
 	table := tb.table()
 	for life := range first {
@@ -172,36 +163,18 @@ type probe struct {
 	replicaURL string // base URL of the replica that is notified; empty: none
 	users      []graphsim.User
 	items      []string
-
-	mu      sync.Mutex
-	changes int                       // guarded by mu
-	waiting map[string]chan time.Time // by text; guarded by mu
+	changes    atomic.Int64
 }
 
 func (tb *testbed) newProbe() *probe {
-	n := &probe{
-		tb: tb, replicaURL: tb.replicas[0].base, users: tb.graph.users, items: notificationItems(tb.graph.users),
-		waiting: map[string]chan time.Time{},
-	}
-	tb.mediator.setOnState(func(message string, at time.Time) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if arrived := n.waiting[message]; arrived != nil {
-			arrived <- at
-			delete(n.waiting, message)
-		}
-	})
-	return n
+	return &probe{tb: tb, replicaURL: tb.replicas[0].base, users: tb.graph.users, items: notificationItems(tb.graph.users)}
 }
 
 // once changes another user at each call and sends the notification.
 func (n *probe) once(int) (float64, error) {
-	arrived := make(chan time.Time, 1)
-	n.mu.Lock()
-	user, text := n.changes%len(n.users), fmt.Sprintf("Change %d", n.changes)
-	n.changes++
-	n.waiting[text] = arrived
-	n.mu.Unlock()
+	change := int(n.changes.Add(1))
+	user, text := change%len(n.users), fmt.Sprintf("Change %d", change)
+	arrived := n.tb.mediator.arrival(text)
 	if err := n.tb.graph.setReply(n.users[user].ID, text); err != nil {
 		return 0, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	cryptorand "crypto/rand"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -165,7 +166,7 @@ func BenchmarkInbox(b *testing.B) {
 					l, c = floor.measure(b, notifications, items, workers)
 					floorLatency, floorCPU = append(floorLatency, l), append(floorCPU, c)
 				}
-				name := plural(items, "item") + ", " + plural(workers, "request") + " at once"
+				name := fmt.Sprintf("items: %d, requests at once: %d", items, workers)
 				row(name+": POST to 202, median", 1000*median(latency), "µs", 1000*median(floorLatency), "≤ 1.3 × floor")
 				row(name+": CPU of a POST", median(cpu), "µs", median(floorCPU), "")
 			}

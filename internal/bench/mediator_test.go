@@ -15,13 +15,13 @@ type mediator struct {
 	*httptest.Server
 
 	mu      sync.Mutex
-	known   map[string]bool                    // by address; guarded by mu
-	onState func(message string, at time.Time) // guarded by mu
+	known   map[string]bool           // by address; guarded by mu
+	waiting map[string]chan time.Time // by message; guarded by mu
 }
 
 func startMediator(t testing.TB) *mediator {
 	t.Helper()
-	m := &mediator{known: map[string]bool{}, onState: func(string, time.Time) {}}
+	m := &mediator{known: map[string]bool{}, waiting: map[string]chan time.Time{}}
 	m.Server = httptest.NewServer(m)
 	t.Cleanup(m.Close)
 	return m
@@ -37,18 +37,22 @@ func (m *mediator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		m.mu.Lock()
 		m.known[call.Email] = true
-		onState := m.onState
+		if arrived := m.waiting[call.Message]; arrived != nil {
+			arrived <- at
+			delete(m.waiting, call.Message)
+		}
 		m.mu.Unlock()
-		onState(call.Message, at)
 	}
 	_, _ = io.WriteString(w, `{"result":"True"}`)
 }
 
-// setOnState sets a callback for all states.
-func (m *mediator) setOnState(onState func(message string, at time.Time)) {
+// arrival returns a channel for the time when a message arrives.
+func (m *mediator) arrival(message string) <-chan time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.onState = onState
+	arrived := make(chan time.Time, 1)
+	m.waiting[message] = arrived
+	return arrived
 }
 
 // stateCount returns the number of users with a state.

@@ -37,21 +37,6 @@ func ownCPU() float64 {
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
 
-// residentOf returns the resident memory of a process in MiB.
-func residentOf(t testing.TB, pid int) float64 {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
-	kilobytes, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kilobytes / 1024
-}
-
 // infoOf returns the sum of some fields of INFO over several Redis servers.
 func infoOf(t testing.TB, clients []*redis.Client, section string, names ...string) (sum float64) {
 	t.Helper()

@@ -19,8 +19,8 @@ const (
 	floorTime = 2500 * time.Millisecond
 )
 
-// BenchmarkRead is part a: the cost of one read in the program and in Redis. The floor
-// reads at the same rate from the same Graph, with batches of the same size.
+// BenchmarkRead is part a: the CPU time of one read in the program. The floor reads at the
+// same rate from the same Graph, with batches of the same size.
 func BenchmarkRead(b *testing.B) {
 	users := envInt("BENCH_USERS", readUsers)
 	tb := newTestbed(b, config{users: users})
@@ -30,15 +30,11 @@ func BenchmarkRead(b *testing.B) {
 		tb.floors(rate, &floors)
 		tb.start()
 		tb.enrol()
-		var cpu, redisCPU, graphCPU, commands, speed, p99 []float64
+		var cpu, speed []float64
 		for range rounds {
 			s := tb.watch(readTime)
 			cpu = append(cpu, s.per1000(s.program))
-			redisCPU = append(redisCPU, s.per1000(s.redis))
-			graphCPU = append(graphCPU, s.per1000(s.graph))
-			commands = append(commands, s.per1000(s.commands))
 			speed = append(speed, s.reads/s.duration.Seconds())
-			p99 = append(p99, s.gapP99)
 		}
 		tb.saveProfile("read", 20)
 		tb.stop()
@@ -51,10 +47,6 @@ func BenchmarkRead(b *testing.B) {
 		heading("a. reading %d mailboxes every 2 s", users)
 		row("reads a second", median(speed), "/s", 0, "")
 		row("CPU per read, program", 1000*median(cpu), "µs", floor, readGoal(users))
-		row("CPU per read, Redis", 1000*median(redisCPU), "µs", 0, "")
-		row("CPU per read, local Graph", 1000*median(graphCPU), "µs", 0, "")
-		row("Redis commands per read", median(commands)/1000, "", 0, "≤ 0.05")
-		row("time between two reads, p99", median(p99), "ms", 0, "≤ 2200")
 	}
 }
 

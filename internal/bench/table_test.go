@@ -46,10 +46,3 @@ func quantile(all []float64, q float64) float64 {
 func median(all []float64) float64 { return quantile(all, 0.5) }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}

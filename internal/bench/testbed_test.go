@@ -26,7 +26,7 @@ const clientStateKey = "a-secret-of-the-benchmarks-alone"
 // config configures a testbed.
 type config struct {
 	users   int
-	masters int               // of a Redis Cluster; 0: a single Redis
+	cluster bool              // Redis is a Cluster of three masters
 	env     map[string]string // additional settings of the program
 }
 
@@ -53,7 +53,7 @@ func newTestbed(t testing.TB, p config) *testbed {
 	tb := &testbed{t: t, mediator: startMediator(t)}
 	tb.graph = startGraph(t, p.users)
 	var masters []*redistest.Server
-	if p.masters > 1 {
+	if p.cluster {
 		cluster := redistest.StartCluster(t)
 		tb.redisURL, masters = cluster.URL(), cluster.Masters
 	} else {
@@ -202,11 +202,26 @@ type sample struct {
 	duration               time.Duration
 	reads, throttled       float64
 	gapP50, gapP99, gapMax float64 // ms
-	rss, redisBytes        float64 // MiB of all replicas, bytes of all users
+	rss, redisBytes        float64 // MiB of a replica, bytes of all users
 }
 
 // per1000 returns n per 1,000 reads.
 func (s sample) per1000(n float64) float64 { return 1000 * n / max(s.reads, 1) }
+
+// rows prints the figures of replicas that read a number of users at an interval.
+func (s sample) rows(users int, interval time.Duration) {
+	row("reads a second", s.reads/s.duration.Seconds(), "/s", float64(users)/interval.Seconds(), "floor: users/interval")
+	row("time between two reads, p50", s.gapP50, "ms", 0, "")
+	row("time between two reads, p99", s.gapP99, "ms", 0, gapGoal(interval))
+	row("time between two reads, longest", s.gapMax, "ms", 0, "")
+	row("CPU for 1,000 reads, program", 1000*s.per1000(s.program), "ms", 0, "")
+	row("CPU for 1,000 reads, Redis", 1000*s.per1000(s.redis), "ms", 0, "")
+	row("CPU for 1,000 reads, local Graph", 1000*s.per1000(s.graph), "ms", 0, "")
+	row("Redis commands for 1,000 reads", s.per1000(s.commands), "", 0, "≤ 200 at full batches")
+	row("memory of a replica (RSS)", s.rss, "MiB", 0, "≤ 60 at 1,000 users, 550 at 130,000")
+	row("memory of Redis per user", s.redisBytes/1024/float64(users), "KiB", 0, "")
+	row("answers 429 of Graph", s.throttled, "", 0, "")
+}
 
 // watch measures for some time.
 func (tb *testbed) watch(duration time.Duration) (s sample) {
@@ -219,9 +234,7 @@ func (tb *testbed) watch(duration time.Duration) (s sample) {
 	s.duration = time.Since(began)
 	s.reads, s.throttled = reads(stats), float64(stats.Throttled)
 	s.gapP50, s.gapP99, s.gapMax = float64(stats.ReadGaps.P50), float64(stats.ReadGaps.P99), float64(stats.ReadGaps.Max)
-	for _, r := range tb.replicas {
-		s.rss += residentOf(tb.t, r.PID())
-	}
+	s.rss = tb.metric("process_resident_memory_bytes") / (1 << 20) / float64(len(tb.replicas))
 	s.redisBytes = infoOf(tb.t, tb.redis, "memory", "used_memory") - tb.empty
 	if s.reads == 0 {
 		tb.t.Fatalf("nothing was read in %v: %v", duration, stats.Calls)
