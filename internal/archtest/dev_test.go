@@ -135,7 +135,7 @@ func TestDevStopsOnCtrlC(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newDevSandbox(t)
 			d := &dev{sandbox: w, t: t, cmd: w.command(nil)}
-					term := onTerminal(t, d.cmd)
+			term := onTerminal(t, d.cmd)
 			await.True(t, "all three programs start", func() bool { return len(d.started()) == 3 })
 			if building {
 				w.write(t, "tools/go", "#!/bin/sh\necho \"go $$\" >>started\nexec sleep 1000\n")
