@@ -126,7 +126,7 @@ func (m mutant) run(t *testing.T, name string) (violated []promise) {
 	p := threeReplicas("replicas")
 	i := slices.IndexFunc(cells, func(c cell) bool { return c.name == m.cell })
 	if i >= 0 {
-		p = cells[i].config(seed)
+		p = config{cell: cells[i], seed: seed}
 	} else if m.cell != "" {
 		t.Fatalf("cell %q does not exist", m.cell)
 	}
@@ -134,7 +134,7 @@ func (m mutant) run(t *testing.T, name string) (violated []promise) {
 	p.settleTimeout = 40 * time.Second
 	tb := newTestbed(t, p)
 	if i >= 0 {
-		tb.run(cells[i])
+		tb.run()
 	} else {
 		tb.runSteps()
 	}

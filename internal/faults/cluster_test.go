@@ -31,7 +31,7 @@ func clusterWithReplica(t testing.TB) redisSetup {
 				return false
 			}
 		}
-		return strings.Contains(fmt.Sprint(s.spare.Do("INFO", "replication")), "master_link_status:up")
+		return s.spare.InfoContains("replication", "master_link_status:up")
 	})
 	return s
 }
@@ -40,37 +40,20 @@ func nodeID(s *redistest.Server) string {
 	return fmt.Sprint(s.Do("CLUSTER", "MYID"))
 }
 
-func isMaster(s *redistest.Server) bool {
-	return strings.Contains(fmt.Sprint(s.Do("INFO", "replication")), "role:master")
-}
-
-// migrate moves the slots that hold keys from one master to another.
+// migrate moves the slot of all keys from one master, which must have it, to another.
 func migrate(c *redistest.Cluster, from, to *redistest.Server) {
 	host, port, _ := strings.Cut(to.Addr(), ":")
-	for slot := range occupied(from) {
-		to.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", nodeID(from))
-		from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", nodeID(to))
-		for {
-			keys, _ := from.Do("CLUSTER", "GETKEYSINSLOT", slot, 2).([]any)
-			if len(keys) == 0 {
-				break
-			}
-			from.Do(append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)...)
+	slot := from.Do("CLUSTER", "KEYSLOT", "om:{om}:owners")
+	to.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", nodeID(from))
+	from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", nodeID(to))
+	for {
+		keys, _ := from.Do("CLUSTER", "GETKEYSINSLOT", slot, 2).([]any)
+		if len(keys) == 0 {
+			break
 		}
-		for _, m := range c.Masters {
-			m.Do("CLUSTER", "SETSLOT", slot, "NODE", nodeID(to))
-		}
+		from.Do(append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)...)
 	}
-}
-
-// occupied returns the slots of a server that hold keys.
-func occupied(s *redistest.Server) map[int64]bool {
-	slots := map[int64]bool{}
-	keys, _ := s.Do("KEYS", "*").([]any)
-	for _, key := range keys {
-		if slot, ok := s.Do("CLUSTER", "KEYSLOT", key).(int64); ok {
-			slots[slot] = true
-		}
+	for _, m := range c.Masters {
+		m.Do("CLUSTER", "SETSLOT", slot, "NODE", nodeID(to))
 	}
-	return slots
 }

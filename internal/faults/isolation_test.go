@@ -1,9 +1,7 @@
 package faults_test
 
 import (
-	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -135,11 +133,7 @@ var isolationCells = []cell{
 // settings. No user may be without a subscription while the subscriptions are replaced.
 func rollingUpgrade(env ...string) func(*testbed) {
 	return func(tb *testbed) {
-		var addrs []string
-		for _, r := range tb.replicas {
-			addrs = append(addrs, r.addr)
-		}
-		newURL := "http://" + newRelay(tb.t, addrs...).addr()
+		newURL := "http://" + newRelay(tb.t, tb.proxy.targets...).addr()
 		for _, r := range tb.replicas {
 			tb.terminate(r)
 			r.env = append(slices.Clone(r.env), append(env, "PUBLIC_URL="+newURL)...)
@@ -182,14 +176,4 @@ func incompleteList(f graphsim.Fault) func(*testbed) {
 			}
 		}
 	}
-}
-
-// stopUntilAcknowledged requests a stop until it is accepted.
-func (tb *testbed) stopUntilAcknowledged(u graphsim.User) {
-	for deadline := time.Now().Add(tb.settleTimeout); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-		if status, err := tb.mediator.Monitor(context.Background(), u.UserPrincipalName, false); err == nil && status == http.StatusOK {
-			return
-		}
-	}
-	tb.violate(coverage, "the stop of user %s was never acknowledged", u.ID)
 }

@@ -15,14 +15,14 @@ type cell struct {
 	name          string
 	short         bool // part of the short form
 	duplicates    duplicates
-	losesWrites   bool // Redis may lose writes from just before the fault
-	losesHistory  bool // Redis loses the history from before the fault
-	max429        int  // the most 429 answers that Graph may need; 0: any number
-	newRedis      func(testing.TB) redisSetup
-	tokenLifetime time.Duration
-	extraBuild    program // another build that the fault starts
-	users         int
-	settleTimeout time.Duration
+	losesWrites   bool                        // Redis may lose writes from just before the fault
+	losesHistory  bool                        // Redis loses the history from before the fault
+	max429        int                         // the most 429 answers that Graph may need; 0: any number
+	users         int                         // besides the leaver; default: 12
+	newRedis      func(testing.TB) redisSetup // default: one redis-server
+	tokenLifetime time.Duration               // of Graph's access tokens
+	settleTimeout time.Duration               // how long the testbed may take to settle
+	extraBuild    program                     // another build that the fault starts; may be nil
 
 	// inject starts the fault, waits while it lasts, and ends it.
 	inject func(*testbed)
@@ -50,70 +50,48 @@ func TestMatrix(t *testing.T) {
 			if !c.short && form != "long" {
 				continue
 			}
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				r := row{name: c.name, seed: seed}
-				for run := range runs {
-					r.add(runOnce(t, c, run))
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				rows = append(rows, r)
-			})
-		}
-	})
-	slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.name, b.name) })
-	publish(t, table(rows))
-}
-
-// config returns the testbed configuration of a cell.
-func (c cell) config(seed uint64) config {
-	return config{
-		seed: seed, name: c.name, users: cmp.Or(c.users, userCount), replicaCount: replicaCount,
-		newRedis: c.newRedis, tokenLifetime: c.tokenLifetime, settleTimeout: c.settleTimeout,
-	}
-}
-
-// runOnce runs a cell in a subtest, which cleans up the testbed.
-func runOnce(t *testing.T, c cell, run int) (r row) {
-	t.Run("", func(t *testing.T) {
-		if c.extraBuild != nil {
-			if _, err := c.extraBuild(); err != nil { // not during the fault: it takes minutes
-				t.Fatal(err)
+			for run := range runs {
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel()
+					tb := newTestbed(t, config{cell: c, seed: seed + uint64(run)})
+					r := tb.run()
+					for _, v := range tb.violations[:min(len(tb.violations), maxShown)] {
+						t.Errorf("%s: %s", v.promise, v.what)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					rows = append(rows, r)
+				})
 			}
 		}
-		tb := newTestbed(t, c.config(seed+uint64(run)))
-		r = tb.run(c)
-		for _, v := range tb.violations[:min(len(tb.violations), maxShown)] {
-			t.Errorf("%s: %s", v.promise, v.what)
-		}
 	})
-	return r
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Or(strings.Compare(a.name, b.name), cmp.Compare(a.seed, b.seed)) })
+	publish(t, table(rows))
 }
 
 const maxShown = 8 // violations of a run
 
-// run injects the fault of a cell and verifies the promises.
-func (tb *testbed) run(c cell) row {
-	r := row{runs: 1}
+// run injects the fault of the cell and verifies the promises.
+func (tb *testbed) run() row {
+	r := row{name: tb.name, seed: tb.seed}
 	if !tb.await("at the start", tb.settled) {
 		r.violations = len(tb.violations)
 		return r
 	}
-	s := newStream(tb, c.name)
+	s := newStream(tb)
 	r.settledAfter = s.runDuring(func() {
 		tb.stopLeaver()
-		if time.Sleep(tb.randomPart(400 * time.Millisecond)); c.losesWrites {
+		if time.Sleep(tb.randomPart(400 * time.Millisecond)); tb.losesWrites {
 			time.Sleep(time.Second)
 		}
-		c.inject(tb)
+		tb.inject(tb)
 		if tb.hits < tb.aims {
 			tb.violate(targeting, "%d of %d targets were hit", tb.hits, tb.aims)
 		}
 		tb.changeLeaver()
 	})
 	r.changes, r.kills, r.hits = s.changes, tb.kills, tb.hits
-	tb.verify(c, &r)
+	tb.verify(&r)
 	r.violations = len(tb.violations)
 	return r
 }

@@ -189,7 +189,7 @@ func (tb *testbed) get(path string, into any) (err error) {
 }
 
 // verify checks the promises and adds up the counts for the table.
-func (tb *testbed) verify(c cell, r *row) {
+func (tb *testbed) verify(r *row) {
 	tb.t.Helper()
 	calls := map[string][]mediatorsim.Call{}
 	for _, call := range tb.mediator.Calls() {
@@ -198,13 +198,13 @@ func (tb *testbed) verify(c cell, r *row) {
 	for _, u := range tb.monitored {
 		received := calls[u.UserPrincipalName]
 		tb.verifyOrder(u.ID, received)
-		c := c
+		allowed := tb.duplicates
 		if tb.restarted[u.ID] {
-			c.duplicates = afterRestart
+			allowed = afterRestart
 		}
-		acknowledged, repeated := tb.verifyDuplicates(c, u.ID, received)
+		acknowledged, repeated := tb.verifyDuplicates(allowed, u.ID, received)
 		r.acknowledged, r.duplicates = r.acknowledged+acknowledged, r.duplicates+repeated
-		r.overtaken += tb.verifyHistory(c, u, received)
+		r.overtaken += tb.verifyHistory(allowed, u, received)
 	}
 	if slices.ContainsFunc(calls[tb.leaver.UserPrincipalName], func(c mediatorsim.Call) bool {
 		number, ok := changeNumber(c)
@@ -212,11 +212,11 @@ func (tb *testbed) verify(c cell, r *row) {
 	}) {
 		tb.violate(coverage, "the mediator received a state of user %s after its monitoring was stopped", tb.leaver.ID)
 	}
-	throttled, most := tb.sim.Stats().Throttled, int64(c.max429)
+	throttled, most := tb.sim.Stats().Throttled, int64(tb.max429)
 	if form == "long" { // in proportion to the fault's length
 		most = most * 5 / 2
 	}
-	if c.max429 > 0 && throttled > most {
+	if tb.max429 > 0 && throttled > most {
 		tb.violate(load, "Graph answered 429 %d times, want at most %d", throttled, most)
 	}
 }
@@ -245,7 +245,7 @@ func changeNumber(call mediatorsim.Call) (number int, ok bool) {
 
 // verifyDuplicates counts the acknowledged states and, among them, those that had been
 // acknowledged before under the same webhook-id or with the same change number.
-func (tb *testbed) verifyDuplicates(c cell, user string, calls []mediatorsim.Call) (acknowledged, repeated int) {
+func (tb *testbed) verifyDuplicates(allowed duplicates, user string, calls []mediatorsim.Call) (acknowledged, repeated int) {
 	ids, numbers := map[string]int{}, map[int]string{}
 	for _, call := range calls {
 		if call.Answered != http.StatusOK {
@@ -262,9 +262,9 @@ func (tb *testbed) verifyDuplicates(c cell, user string, calls []mediatorsim.Cal
 			repeated++
 		}
 		switch {
-		case sameID && (c.duplicates == noDuplicates || ids[call.WebhookID] > 1+max(tb.kills, 1)):
+		case sameID && (allowed == noDuplicates || ids[call.WebhookID] > 1+max(tb.kills, 1)):
 			tb.violate(noRepeats, "user %s: webhook-id %s was acknowledged %d times", user, call.WebhookID, ids[call.WebhookID])
-		case otherID && c.duplicates != afterRestart:
+		case otherID && allowed != afterRestart:
 			tb.violate(noRepeats, "user %s: change %d was delivered as %s and as %s", user, number, before, call.WebhookID)
 		}
 	}
@@ -281,7 +281,7 @@ type event struct {
 
 // verifyHistory checks that each state was delivered or overtaken and each
 // acknowledgement recorded. It returns the number of overtaken states.
-func (tb *testbed) verifyHistory(c cell, u graphsim.User, calls []mediatorsim.Call) (overtaken int) {
+func (tb *testbed) verifyHistory(allowed duplicates, u graphsim.User, calls []mediatorsim.Call) (overtaken int) {
 	var page struct{ Events []event }
 	if err := tb.get("/api/users/"+u.UserPrincipalName+"/history?limit=200", &page); err != nil {
 		tb.violate(history, "user %s: %v", u.ID, err)
@@ -315,11 +315,11 @@ func (tb *testbed) verifyHistory(c cell, u graphsim.User, calls []mediatorsim.Ca
 		}
 	}
 	for _, call := range calls {
-		if call.Answered == http.StatusOK && !recorded[call.WebhookID] && c.duplicates == noDuplicates && call.At.After(kept) {
+		if call.Answered == http.StatusOK && !recorded[call.WebhookID] && allowed == noDuplicates && call.At.After(kept) {
 			tb.violate(history, "user %s: the acknowledgement of %s is missing", u.ID, call.WebhookID)
 		}
 	}
-	if len(states) == 0 && !c.losesHistory {
+	if len(states) == 0 && !tb.losesHistory {
 		tb.violate(history, "user %s: the history has no state", u.ID)
 	}
 	return overtaken

@@ -1,7 +1,9 @@
 package faults_test
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"regexp"
 	"sync"
 	"sync/atomic"
@@ -274,7 +276,12 @@ func crashDuringStop(forward bool) func(*testbed) {
 		tb.awaitReads()
 		tb.monitored = tb.monitored[1:]
 		var stopping sync.WaitGroup
-		stopping.Go(func() { tb.stopUntilAcknowledged(tb.leaver) })
+		stopping.Go(func() {
+			tb.await("the stop is acknowledged", func() bool {
+				status, err := tb.mediator.Monitor(context.Background(), tb.leaver.UserPrincipalName, false)
+				return err == nil && status == http.StatusOK
+			})
+		})
 		tb.crashAt(stopSaved, forward)
 		stopping.Wait()
 	}

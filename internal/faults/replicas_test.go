@@ -27,7 +27,7 @@ func TestReplicas(t *testing.T) {
 
 // threeReplicas configures three replicas, with enough users to measure rates.
 func threeReplicas(name string) config {
-	return config{seed: seed, name: name, users: unlessShort(30, 150), replicaCount: 3}
+	return config{cell: cell{name: name, users: unlessShort(30, 150)}, seed: seed, replicaCount: 3}
 }
 
 // The longest time that a mailbox may go unread. The short form only reports it, because
@@ -51,7 +51,7 @@ func (tb *testbed) runSteps() (figures string) {
 	tb.step(&b, "idle", 0, func() { tb.waitIntervals(3, 15) })
 	tb.verifyReadRate()
 
-	s := newStream(tb, tb.name)
+	s := newStream(tb)
 	s.candidates = tb.monitored
 	ctx, stop := context.WithCancel(context.Background())
 	var changing sync.WaitGroup

@@ -39,18 +39,12 @@ func BenchmarkSoak(b *testing.B) {
 	if err != nil {
 		b.Fatalf("SOAK: %v, write it as 30m or 8h", err)
 	}
-	for _, c := range processFaults {
-		if c.extraBuild != nil {
-			if _, err := c.extraBuild(); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
 	for b.Loop() {
-		tb := newTestbed(b, config{
-			seed: seed, name: "soak", users: envInt("SOAK_USERS", 5000), replicaCount: 3, tokenLifetime: 5 * time.Minute, settleTimeout: 15 * time.Minute,
-		})
-		s := &soak{testbed: tb, stream: newStream(tb, "soak")}
+		tb := newTestbed(b, config{seed: seed, replicaCount: 3, cell: cell{
+			name: "soak", users: envInt("SOAK_USERS", 5000), tokenLifetime: 5 * time.Minute, settleTimeout: 15 * time.Minute,
+			duplicates: afterLostAnswer, losesHistory: true, extraBuild: skewed,
+		}})
+		s := &soak{testbed: tb, stream: newStream(tb)}
 		s.run(length)
 		for _, v := range tb.violations {
 			b.Errorf("%s: %s", v.promise, v.what)
@@ -92,9 +86,9 @@ func (s *soak) run(length time.Duration) {
 	}
 	s.stream.runDuring(s.changeLeaver)
 	s.measure()
-	r := row{name: "soak", seed: seed, runs: 1, changes: s.stream.changes, kills: s.kills, hits: s.hits}
+	r := row{name: s.name, seed: seed, changes: s.stream.changes, kills: s.kills, hits: s.hits}
 	s.kills = s.maxKills // faults do not overlap, so a state may be repeated once per kill of one fault
-	s.verify(cell{duplicates: afterLostAnswer, losesHistory: true}, &r)
+	s.verify(&r)
 	r.violations = len(s.violations)
 	fmt.Fprint(os.Stdout, "\n", table([]row{r}))
 	s.report()

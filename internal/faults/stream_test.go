@@ -20,8 +20,8 @@ type stream struct {
 	changes    int
 }
 
-func newStream(tb *testbed, name string) *stream {
-	return &stream{testbed: tb, random: newRand(tb.seed, name, 1), candidates: tb.monitored[:len(tb.monitored)-1], numbers: map[string]int{}}
+func newStream(tb *testbed) *stream {
+	return &stream{testbed: tb, random: newRand(tb.seed, tb.name, 1), candidates: tb.monitored[:len(tb.monitored)-1], numbers: map[string]int{}}
 }
 
 // run makes changes until ctx ends.

@@ -34,23 +34,14 @@ func envInt(variable string, fallback int) int {
 	return n
 }
 
-const (
-	userCount    = 12 // besides the leaver
-	replicaCount = 2
-)
-
 // config configures a testbed. Zero values stand for the defaults.
 type config struct {
-	seed          uint64
-	name          string
-	users         int // besides the leaver
-	replicaCount  int
-	newRedis      func(testing.TB) redisSetup // default: one redis-server
-	tokenLifetime time.Duration               // of Graph's access tokens
-	program       program                     // default: unmodified
+	cell
+	seed         uint64
+	replicaCount int     // default: 2
+	program      program // default: unmodified
 
-	onAnswered    func(mediatorsim.Call) // called after each answer of the mediator; may be nil
-	settleTimeout time.Duration          // how long the testbed may take to settle
+	onAnswered func(mediatorsim.Call) // called after each answer of the mediator; may be nil
 }
 
 // testbed is the program's replicas and their dependencies.
@@ -112,16 +103,22 @@ func newTestbed(t testing.TB, p config) *testbed {
 	if tb.program == nil {
 		tb.program = unmodified
 	}
-	if _, err := tb.program(); err != nil {
-		t.Fatal(err)
+	for _, build := range []program{tb.program, tb.extraBuild} { // not during a fault: it takes minutes
+		if build == nil {
+			continue
+		}
+		if _, err := build(); err != nil {
+			t.Fatal(err)
+		}
 	}
+	tb.users, tb.replicaCount = cmp.Or(tb.users, 12), cmp.Or(tb.replicaCount, 2)
 	tb.settleTimeout = cmp.Or(tb.settleTimeout, settleTimeout)
 	tb.startSimulators()
 	if tb.newRedis == nil {
 		tb.newRedis = singleRedis
 	}
 	tb.redis = tb.newRedis(t)
-	addrs := make([]string, p.replicaCount)
+	addrs := make([]string, tb.replicaCount)
 	for i := range addrs {
 		addrs[i] = programtest.FreeAddress(t)
 	}

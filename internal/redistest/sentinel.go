@@ -36,7 +36,7 @@ func StartSentinel(t testing.TB, options ...string) *Sentinel {
 	host, port, _ := strings.Cut(master.addr, ":")
 	replica := Start(t, append(options, "replicaof "+host+" "+port)...)
 	await.True(t, "the replica has synced", func() bool {
-		return replica.infoContains("replication", "master_link_status:up")
+		return replica.InfoContains("replication", "master_link_status:up")
 	})
 	s := &Sentinel{t: t, Nodes: []*Server{master, replica}}
 	for range 3 {
@@ -72,5 +72,5 @@ func (s *Sentinel) Failover() (old *Server) {
 // report reports whether all Sentinels have text in their INFO about the master.
 func (s *Sentinel) report(text string) bool {
 	s.t.Helper()
-	return !slices.ContainsFunc(s.sentinels, func(one *Server) bool { return !one.infoContains("sentinel", text) })
+	return !slices.ContainsFunc(s.sentinels, func(one *Server) bool { return !one.InfoContains("sentinel", text) })
 }

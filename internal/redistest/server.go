@@ -136,8 +136,8 @@ func (s *Server) Do(args ...any) any {
 	return answer
 }
 
-// infoContains reports whether a section of INFO contains text.
-func (s *Server) infoContains(section, text string) bool {
+// InfoContains reports whether a section of INFO contains text.
+func (s *Server) InfoContains(section, text string) bool {
 	s.t.Helper()
 	return strings.Contains(fmt.Sprint(s.Do("INFO", section)), text)
 }
