@@ -30,7 +30,10 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 		return usageError{"outlook-monitor: --subscribe needs --user EMAIL"}
 	}
 	settings, mistakes := c.Settings(getenv)
-	cfg, disconnect := doctorConfig(settings, mistakes)
+	cfg, disconnect, err := doctorConfig(settings, mistakes)
+	if err != nil {
+		return err
+	}
 	defer disconnect()
 	cfg.User, cfg.Subscribe = c.User, c.Subscribe
 
@@ -61,20 +64,17 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 }
 
 // doctorConfig connects the doctor to the systems in the settings, as far as those are valid.
-func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, disconnect func()) {
+func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, disconnect func(), err error) {
 	login := graphConfig(settings.Graph)
+	client, err := graph.New(login)
+	if err != nil {
+		return cfg, nil, err
+	}
 	endpoint, authority := login.Addresses()
 	cfg = doctor.Config{
 		Settings: settings, Endpoint: endpoint, AuthorityHost: authority,
 		LoginCode: graph.LoginCode, CertificateExpires: login.CertificateExpires,
-		Listen: doctorListener{settings, slog.New(slog.DiscardHandler)}.listen,
-	}
-	client, err := graph.New(login)
-	switch {
-	case err == nil:
-		cfg.Graph = client
-	case mistakes == nil:
-		mistakes = err
+		Listen: doctorListener{settings, slog.New(slog.DiscardHandler)}.listen, Graph: client,
 	}
 	disconnect = func() {}
 	if found, _ := errors.AsType[config.Mistakes](mistakes); !settings.RedisURL.IsZero() && !found.Has("REDIS_URL", "REDIS_AUTH") {
@@ -86,7 +86,7 @@ func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, 
 		}
 	}
 	cfg.Mistakes = mistakes
-	return cfg, disconnect
+	return cfg, disconnect, nil
 }
 
 func connectRedis(settings config.Settings, login graph.Config) (*store.Store, error) {

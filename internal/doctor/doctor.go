@@ -45,7 +45,7 @@ type Config struct {
 	Endpoint      string // of Graph, such as https://graph.microsoft.com
 	AuthorityHost string // such as https://login.microsoftonline.com
 
-	Graph Graph // nil: the settings don't allow it
+	Graph Graph
 	Redis Redis // nil: the settings don't allow it, or REDIS_URL is empty
 	// LoginCode returns the code, such as AADSTS7000215, in an error of a login.
 	LoginCode func(error) string
@@ -102,8 +102,7 @@ var checks = []check{
 	{name: loginHostCheck, settings: hostSettings, run: (*diagnosis).loginHost},
 	{name: graphHostCheck, settings: hostSettings, run: (*diagnosis).graphHost},
 	{name: credentialCheck, settings: loginSettings, run: (*diagnosis).credential},
-	{name: tokenCheck, settings: loginSettings, skip: (*diagnosis).skipLogin, requires: []string{loginHostCheck},
-		run: (*diagnosis).token},
+	{name: tokenCheck, settings: loginSettings, requires: []string{loginHostCheck}, run: (*diagnosis).token},
 	{name: "permissions", settings: []string{"SUBSCRIPTION_RESOURCES"}, requires: []string{tokenCheck}, run: (*diagnosis).permissions},
 	{name: "mailbox", skip: (*diagnosis).skipMailbox, requires: []string{graphHostCheck, tokenCheck}, run: (*diagnosis).mailbox},
 	{name: "certificates", settings: certificateSettings, run: (*diagnosis).certificates},
@@ -111,7 +110,7 @@ var checks = []check{
 	{name: publicCheck, settings: []string{"PUBLIC_URL", "TUNNEL", "NGROK_AGENT_URL"}, run: (*diagnosis).public},
 	{name: "subscription", settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"}, skip: (*diagnosis).skipSubscription,
 		requires: []string{graphHostCheck, tokenCheck}, run: (*diagnosis).subscription, timeout: subscribeTimeout},
-	{name: redisCheck, settings: []string{"REDIS_URL", "REDIS_AUTH"}, run: (*diagnosis).redis},
+	{name: redisCheck, settings: []string{"REDIS_URL", "REDIS_AUTH"}, skip: (*diagnosis).skipRedisLogin, run: (*diagnosis).redis},
 	{name: "Redis persistence", skip: (*diagnosis).skipRedis, requires: []string{redisCheck}, run: (*diagnosis).persistence},
 	{name: "Redis eviction", skip: (*diagnosis).skipRedis, requires: []string{redisCheck}, run: (*diagnosis).eviction},
 	{name: "Redis latency", skip: (*diagnosis).skipRedis, requires: []string{redisCheck}, run: (*diagnosis).latency},
@@ -158,13 +157,8 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 
 // check makes one check, or returns why it is skipped.
 func (d *diagnosis) check(ctx context.Context, c check) Result {
-	for _, name := range c.settings {
-		if slices.Contains(d.invalid, name) {
-			return skipped("fix %s first", name)
-		}
-	}
-	reason := ""
-	if c.skip != nil {
+	reason := d.mistaken(c.settings)
+	if reason == "" && c.skip != nil {
 		reason = c.skip(d)
 	}
 	if reason = cmp.Or(reason, d.blocked(c.requires...)); reason != "" {
@@ -173,6 +167,19 @@ func (d *diagnosis) check(ctx context.Context, c check) Result {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.timeout, checkTimeout))
 	defer cancel()
 	return c.run(d, ctx)
+}
+
+// mistaken returns which of the settings, or of the files with their values, has a mistake;
+// empty: none.
+func (d *diagnosis) mistaken(settings []string) string {
+	for _, name := range settings {
+		for _, variable := range []string{name, name + "_FILE"} {
+			if slices.Contains(d.invalid, variable) {
+				return "fix " + variable + " first"
+			}
+		}
+	}
+	return ""
 }
 
 // blocked returns which of the named checks failed or was skipped; empty: none.
@@ -215,13 +222,6 @@ func (d *diagnosis) settings() {
 		d.invalid = append(d.invalid, name)
 		d.add(settingsCheck, failed(splitRemedy(line)))
 	}
-}
-
-func (d *diagnosis) skipLogin() string {
-	if d.cfg.Graph == nil {
-		return "fix the settings first"
-	}
-	return ""
 }
 
 // messagePattern matches a message such as "NAME is wrong: do this". Its first colon outside

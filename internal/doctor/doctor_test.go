@@ -45,7 +45,7 @@ func TestAllOK(t *testing.T) {
 func TestMistakesInSettings(t *testing.T) {
 	f := newFixture(t)
 	f.env["AZURE_TENANT_ID"], f.env["POLL_INTERVAL"], f.env["SCHEDULED"], f.env["REDIS_URL"] = "", "2", `"a: b"`, "http://x"
-	f.cfg.Graph, f.cfg.Redis = nil, nil
+	f.cfg.Redis = nil
 	report := f.run()
 	var mistakes []string
 	status := map[string]doctor.Status{}
@@ -69,6 +69,11 @@ func TestMistakesInSettings(t *testing.T) {
 		if status[name] != want {
 			t.Errorf("%s = %s, want %s", name, status[name], want)
 		}
+	}
+	f = newFixture(t)
+	f.env["AZURE_CLIENT_SECRET"], f.env["AZURE_CLIENT_SECRET_FILE"] = "", "missing"
+	for _, name := range []string{"credential expiry", "login"} {
+		wantResult(t, f.check(name), doctor.Skipped, "fix AZURE_CLIENT_SECRET_FILE first", "")
 	}
 }
 

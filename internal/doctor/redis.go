@@ -48,13 +48,18 @@ const (
 	redisKeysOff = "if this is Azure Managed Redis, whose access keys are off by default, remove them and set REDIS_AUTH=entra"
 )
 
+// skipRedisLogin returns which setting of the credential is to be fixed if it logs in to Redis.
+func (d *diagnosis) skipRedisLogin() string {
+	if !d.cfg.Settings.RedisEntra {
+		return ""
+	}
+	return d.mistaken(loginSettings)
+}
+
 func (d *diagnosis) redis(ctx context.Context) Result {
-	switch {
-	case d.cfg.Settings.RedisURL.IsZero():
+	if d.cfg.Settings.RedisURL.IsZero() {
 		return warning("REDIS_URL is not set: Redis runs inside the process, and all state is lost at exit",
 			"set REDIS_URL to a Redis 6.2 or later, such as redis://127.0.0.1:6379/0")
-	case d.cfg.Redis == nil:
-		return skipped("fix the settings first")
 	}
 	report, err := d.cfg.Redis.Inspect(ctx)
 	if err == nil {

@@ -34,6 +34,12 @@ func TestRedis(t *testing.T) {
 		"wrong password":             {func(f *fixture) { f.redis.err = errors.New("WRONGPASS invalid username-password pair") }, "Redis", doctor.Failed, "WRONGPASS", "user and password"},
 		"no access policy in Azure":  {entra(errors.New("NOAUTH Authentication required.")), "Redis", doctor.Failed, "NOAUTH", "Microsoft Entra Authentication"},
 		"login endpoint unreachable": {entra(fmt.Errorf("%w: the login endpoint: EOF", ooo.ErrUnavailable)), "Redis", doctor.Failed, "the login endpoint: EOF", "try again in a minute"},
+		"no credential for Azure": {func(f *fixture) {
+			entra(errAny)(f)
+			f.env["AZURE_CLIENT_SECRET"] = ""
+		}, "Redis", doctor.Skipped, "fix AZURE_CLIENT_SECRET first", ""},
+		"URL in an unreadable file": {func(f *fixture) { f.env["REDIS_URL"], f.env["REDIS_URL_FILE"] = "", "missing" },
+			"Redis", doctor.Skipped, "fix REDIS_URL_FILE first", ""},
 		"access keys disabled in Azure": {func(f *fixture) {
 			f.env["REDIS_URL"], f.redis.err = azure, errors.New("WRONGPASS invalid username-password pair")
 		}, "Redis", doctor.Failed, "WRONGPASS", "REDIS_AUTH=entra"},
