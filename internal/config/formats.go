@@ -59,7 +59,7 @@ func (r *reader) host(in input) string {
 		r.mistake(in.name, "is not a base URL: use https:// and a host, with nothing after it")
 		return ""
 	}
-	return u.String()
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String() // without the ? of an empty query
 }
 
 // base checks a URL to which paths are appended: it has no query and no fragment.

@@ -75,6 +75,7 @@ func TestValues(t *testing.T) {
 	}{
 		"cloud in another letter case":      {env{"GRAPH_CLOUD": "USGov"}, "Graph.Cloud", "usgov"},
 		"Graph endpoint":                    {env{"GRAPH_ENDPOINT": "https://127.0.0.1:9443/"}, "Graph.Endpoint", "https://127.0.0.1:9443"},
+		"login endpoint with empty query":   {env{"AZURE_AUTHORITY_HOST": "https://login.example?"}, "Graph.AuthorityHost", "https://login.example"},
 		"certificate password with spaces":  {env{"AZURE_CLIENT_CERTIFICATE_PASSWORD": " p "}, "Graph.CertificatePassword", " p "},
 		"public URL with a trailing slash":  {env{"PUBLIC_URL": "https://monitor.example/base/"}, "PublicURL", "https://monitor.example/base"},
 		"http on loopback":                  {env{"PUBLIC_URL": "http://127.0.0.1:8080"}, "PublicURL", "http://127.0.0.1:8080"},
