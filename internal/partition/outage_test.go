@@ -80,6 +80,22 @@ var outages = map[string]func(*env){
 			e.Errorf("%d loads: memory was lost", a.loads.Load())
 		}
 	},
+	"Redis rolled back to before replicas joined": func(e *env) {
+		b := e.add("b")
+		e.waitBalanced(1)
+		time.Sleep(5 * time.Second)
+		joined := time.Now()
+		a, c := e.add("a"), e.add("c")
+		e.waitFor("a takes some", 10*time.Second, func() bool { return len(a.owns()) > 0 })
+		a.link.set(func() { a.link.cut = true })
+		e.rollBack(time.Since(joined) + time.Second)
+		b.Refresh()
+		time.Sleep(150 * time.Millisecond) // b's part of the table is as if nothing was lost
+		c.Refresh()
+		time.Sleep(2 * time.Second)
+		a.link.set(func() { a.link.cut = false })
+		e.waitBalanced(3)
+	},
 	"OnRollback follows the restores of all replicas": func(e *env) {
 		a := e.add("a")
 		e.waitBalanced(1)

@@ -116,7 +116,7 @@ var scenarios = map[string]func(*env){
 			}
 		}
 	},
-	"lost answers of takes: the table decides": func(e *env) {
+	"lost answers of swaps: the table decides": func(e *env) {
 		a := e.add("a")
 		e.waitBalanced(1)
 		b := e.add("b")
@@ -124,6 +124,10 @@ var scenarios = map[string]func(*env){
 		a.link.set(func() { a.link.loseAnswers = true })
 		b.link.set(func() { b.link.loseAnswers = true })
 		e.waitBalanced(2)
+		p := a.owns()[0]
+		e.change(func(fields map[string]string) { delete(fields, store.LeaseField(p)) })
+		e.waitFor("a reclaims the lease", time.Second, func() bool { return !a.acts(p) })
+		e.waitFor("a has reclaimed the lease", time.Second, func() bool { return a.acts(p) })
 	},
 	"resumed process keeps only partitions that were not taken": func(e *env) {
 		a, b := e.two()

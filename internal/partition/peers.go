@@ -9,7 +9,7 @@ import (
 
 // peers is what a replica has observed of the others in answered rounds, by its own clock:
 // which of them are dead, and which count. Nothing follows from that until all rounds have been
-// answered for deadAfter, with no older data.
+// answered for deadAfter, with no data that may be older.
 type peers struct {
 	me       string
 	table    store.Table // of the last answered round
@@ -27,7 +27,7 @@ type peer struct {
 	since time.Time // since when the beat is unchanged
 }
 
-// observe records the table of an answered round. older means that it predates the one before.
+// observe records the table of an answered round. older means that it may predate the one before.
 func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 	if older || ps.unbroken.IsZero() {
 		ps.unbroken = now

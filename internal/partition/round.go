@@ -90,7 +90,9 @@ func (o *Owners) apply(table *store.Table, saves *[ooo.Partitions]int64) (older 
 		}
 		o.rolledBackAt = time.Now()
 	}
-	o.peers.observe(*table, older, time.Now())
+	// If this replica's own beat is missing, it was declared dead, or the table is from before it
+	// joined and others have updated it since, so that nothing else in it shows that.
+	o.peers.observe(*table, older || confirmed > 0 && !found, time.Now())
 	for name, wait := range table.Waits {
 		o.waits.apply(name, wait, o.wall())
 	}
@@ -108,7 +110,10 @@ func (o *Owners) applyLease(p int, table *store.Table, saves int64) (older bool)
 		o.acquire(p, lease)
 	case h == nil: // the answer of the release was lost, or the table is older
 		o.toRelease[p] = lease
-	case lease == h.lease: // if its reclaim had no answer, the next one succeeds
+	case lease == h.lease:
+		if h.reclaiming { // the answer of the reclaim was lost
+			o.reclaimed(p)
+		}
 		if table.Saves[p] < saves {
 			o.restore(p)
 			return true
