@@ -110,7 +110,7 @@ func (s *gaugeSource) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) 
 			g.Undelivered = max(g.Undelivered, now.Sub(a.QueuedAt))
 		}
 	}
-	if read := s.registry.LastRead(m.ID); m.Condition == ooo.Watching && len(m.Addresses) > 0 && !read.IsZero() {
+	if read := s.registry.LastRead(m.ID); m.Condition == ooo.Watching && m.Monitored() && !read.IsZero() {
 		g.Unread = max(g.Unread, now.Sub(read))
 	}
 	live := 0
@@ -128,7 +128,7 @@ func (s *gaugeSource) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) 
 			g.FirstExpiry = sub.ExpiresAt
 		}
 	}
-	if len(m.Addresses) > 0 && !m.ID.Unresolved() && live < s.resources {
+	if m.Monitored() && !m.ID.Unresolved() && live < s.resources {
 		g.Uncovered++
 	}
 }

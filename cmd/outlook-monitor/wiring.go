@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -67,8 +68,9 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 
 	// Ownership of mailboxes, and the work on those of this replica.
 	var syncer *deliver.Syncer // created below, because it needs owners
+	life := rand.Text()
 	owners := partition.New(partition.Config{
-		Store: s.store, Settings: settingsDigest(settings), Fingerprint: fingerprint(settings),
+		Life: life, Store: s.store, Settings: settingsDigest(settings), Fingerprint: fingerprint(settings),
 		Answered: seen.sinceAccepted, Ping: graphClient.Ping,
 		OnRollback: func(ctx context.Context) {
 			// Users may have been added or removed since the older data was stored.
@@ -131,7 +133,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	engines := newEngines(settings, log)
 	page, err := ui.New(ui.Config{
 		Store: s.store, Replicas: s.store, LeaveHints: registry.LeaveHints, API: engines.private, Access: access, Token: settings.MonitorToken.Reveal(),
-		Resources: len(resources(settings)), Interval: settings.PollInterval, Version: build.Version, Meter: seen.meter, Log: log,
+		Resources: len(resources(settings)), Interval: settings.PollInterval, Replica: life, Version: build.Version, Meter: seen.meter, Log: log,
 	})
 	if err != nil {
 		return nil, err

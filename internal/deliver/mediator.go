@@ -94,15 +94,6 @@ type Status struct {
 	Ready func() bool
 }
 
-// Answer is the result of a call.
-type Answer struct {
-	code   int           // 0: no answer
-	after  time.Duration // Retry-After; 0: none
-	body   []byte
-	unsent bool  // the request was held back: the mediator has received nothing
-	err    error // why there is no answer; never contains a secret
-}
-
 // SetStatus sends the mediator one state.
 func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
 	status := "False"
@@ -231,63 +222,4 @@ func timeoutOr(err error) error {
 		return errNoAnswer
 	}
 	return err
-}
-
-// problem returns what went wrong.
-func (a Answer) problem() error {
-	if a.err != nil {
-		return a.err
-	}
-	return fmt.Errorf("the mediator answered %d %s", a.code, http.StatusText(a.code))
-}
-
-const (
-	// First and longest wait after a refusal and after another failure.
-	refusedFirst, refusedMost = 5 * time.Second, 15 * time.Minute
-	failedFirst, failedMost   = time.Second, time.Minute
-	// retryAfterMost bounds a wait that the mediator asks for: a wrong clock there must
-	// not block the deliveries of a user for a day. See also [dueTime.update].
-	retryAfterMost = time.Hour
-)
-
-// result is what an answer means for an address. It is zero if nothing was sent.
-type result struct {
-	state     ooo.DeliveryState // delivered, refused, or pending: it is retried
-	problem   string            // empty if it was delivered
-	failures  int               // of this kind in a row, including this one
-	wait      time.Duration     // until the next attempt
-	throttled bool              // the mediator asked for the wait, and a newer state waits too
-}
-
-// result returns what the answer means for address, which is as of the beginning of the
-// attempt.
-func (a Answer) result(address *ooo.Address) result {
-	switch {
-	case a.unsent:
-		return result{}
-	case a.code/100 == 2:
-		return result{state: ooo.DeliveryDelivered}
-	}
-	before := address.Delivery
-	r := result{state: ooo.DeliveryPending, problem: a.problem().Error(), failures: 1}
-	switch a.code {
-	case 400, 401, 404, 405, 410, 422:
-		// The mediator does not accept this state. It answers 403 while its voice mail
-		// server is down, so that is no refusal.
-		r.state = ooo.DeliveryRefused
-	}
-	// Each kind of failure starts with its own first wait.
-	if (before.State == ooo.DeliveryRefused) == (r.state == ooo.DeliveryRefused) {
-		r.failures += before.Failures
-	}
-	if r.state == ooo.DeliveryRefused {
-		r.wait = schedule.Doubling(r.failures, refusedFirst, refusedMost)
-	} else {
-		r.wait = schedule.Backoff(r.failures, failedFirst, failedMost)
-	}
-	if a.after > 0 {
-		// A refusal is about this state: a newer state need not wait.
-		r.wait, r.throttled = a.after, r.state != ooo.DeliveryRefused
-	}
-	return r
 }

@@ -108,7 +108,7 @@ func (d *Draft) DropAddress(a *ooo.Address, forget bool) {
 		d.save.DeletedHistories = append(d.save.DeletedHistories, folded)
 	}
 	d.Addresses = slices.DeleteFunc(d.Addresses, func(x ooo.Address) bool { return x.Folded() == folded })
-	if len(d.Addresses) == 0 && len(d.Subscriptions) == 0 {
+	if !d.Monitored() && len(d.Subscriptions) == 0 {
 		d.Remove()
 	}
 }
@@ -117,7 +117,7 @@ func (d *Draft) DropAddress(a *ooo.Address, forget bool) {
 // person, which is zero if the addresses are unresolved. It leaves a wish alone that was
 // rewritten in the meantime: the writer has left a hint for it.
 func (d *Draft) MoveAddresses(to ooo.Person) {
-	for len(d.Addresses) > 0 {
+	for d.Monitored() {
 		a := d.Addresses[0]
 		next := wishFor(&a, to)
 		next.Nonce, next.At = rand.Text(), time.Now().UTC()

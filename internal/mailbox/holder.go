@@ -79,7 +79,7 @@ func (r *Registry) load(p *partition) bool {
 func (r *Registry) fill(p *partition, loaded store.Loaded) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.loaded, p.saves, p.readsAt = true, loaded.Saves, loaded.ReadsAt
+	p.loaded, p.saves, p.readUntil = true, loaded.Saves, loaded.ReadUntil
 	for _, m := range loaded.Records {
 		p.ensureEntry(m.ID).record.Store(m)
 	}

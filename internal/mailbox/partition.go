@@ -26,18 +26,18 @@ type partition struct {
 	// is restored in Redis.
 	saving sync.RWMutex
 
-	mu       sync.Mutex
-	loaded   bool // guarded by mu, like all fields below
-	ready    bool
-	draining bool
-	entries  map[ooo.RecordID]*entry // removed records keep theirs, whose mutex a new record with the same ID needs
-	hints    map[ooo.RecordID]map[hintKey]ooo.Hint
-	stopped  map[string]time.Time // folded address -> time of the wish that ended its monitoring, for [Registry.Restore]
-	saves    int64                // counted by Redis when it was loaded, plus answered saves since
-	readsAt  time.Time            // see [Registry.ReadsAt]
-	calls    int                  // in flight: deliveries and subscription steps
-	others   int                  // in flight: reads and wishes
-	idle     chan struct{}        // capacity 1: signals that something in flight ended
+	mu        sync.Mutex
+	loaded    bool // guarded by mu, like all fields below
+	ready     bool
+	draining  bool
+	entries   map[ooo.RecordID]*entry // removed records keep theirs, whose mutex a new record with the same ID needs
+	hints     map[ooo.RecordID]map[hintKey]ooo.Hint
+	stopped   map[string]time.Time // folded address -> time of the wish that ended its monitoring, for [Registry.Restore]
+	saves     int64                // counted by Redis when it was loaded, plus answered saves since
+	readUntil time.Time            // see [Registry.ReadUntil]
+	calls     int                  // in flight: deliveries and subscription steps
+	others    int                  // in flight: reads and wishes
+	idle      chan struct{}        // capacity 1: signals that something in flight ended
 }
 
 // entry is a mailbox in memory.

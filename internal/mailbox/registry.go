@@ -161,9 +161,9 @@ func (r *Registry) LastRead(id ooo.RecordID) time.Time {
 	return time.Time{}
 }
 
-// ReadsAt returns until when the previous owner of a partition read every mailbox in every
+// ReadUntil returns until when the previous owner of a partition read every mailbox in every
 // interval, or zero if that is unknown.
-func (r *Registry) ReadsAt(number int) (at time.Time) {
-	r.locked(number, func(p *partition) { at = p.readsAt })
+func (r *Registry) ReadUntil(number int) (at time.Time) {
+	r.locked(number, func(p *partition) { at = p.readUntil })
 	return at
 }

@@ -178,7 +178,7 @@ func setWish(a *ooo.Address, w ooo.Wish) {
 // add adds the address of a wish. If it comes from another record, by the hint from, it keeps its
 // delivery.
 func (d *Draft) add(wish ooo.Wish, from ooo.Hint, now time.Time) {
-	if len(d.Addresses) == 0 { // the mailbox was not being read, so its state may be outdated
+	if !d.Monitored() { // the mailbox was not being read, so its state may be outdated
 		d.Person, d.Condition, d.Reason, d.ErrorKind, d.Setting, d.State = wish.Person, ooo.Pending, "", "", nil, nil
 		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = 0, time.Time{}, false
 	}

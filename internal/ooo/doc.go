@@ -12,7 +12,7 @@
 //   - address: what the mediator monitors, in the mediator's spelling; several may share a mailbox ([Address])
 //   - unresolved: an address that has not been found in the directory yet; its record has no mailbox
 //   - partition: one of 64 parts of all records, by a hash of the record id ([RecordID.Partition])
-//   - replica: one process of this service
+//   - replica: one process of this service; its life is the random id of that process
 //   - owner: the replica that holds the lease of a partition; only the owner writes the records in it
 //   - lease, tenure: which replica owns a partition, and the number of that acquisition
 //   - wish: the last request for an address, to monitor it or not ([Wish])
@@ -32,4 +32,9 @@
 //   - clientState: the text in each notification that proves which subscription it belongs to ([ClientStateKeys])
 //   - sync: asking the mediator to post all its users again
 //   - sweep: comparing Graph's list of subscriptions, or of presences, with the records
+//   - stray: a subscription that Graph lists and no record has
+//
+// Some names in Redis are older than these words, and are kept for existing data: wants are
+// wishes, a carry is a move, the vault is the storage of certificates; begunAt is
+// InFlightSince and spokeAt is NotifiedAt.
 package ooo

@@ -77,7 +77,8 @@ func (t *Throttled) Error() string {
 	return fmt.Sprintf("Microsoft Graph asks to wait %v", t.After)
 }
 
-// Names of the waits that Graph asks of the whole app. All replicas share them.
+// Names of the waits that Graph asks of the app, for all calls or one kind. All replicas
+// share them.
 const (
 	GraphWait        = "graph" // of all calls, also those of the other waits
 	DirectoryWait    = "directory"

@@ -143,6 +143,10 @@ type Delivery struct {
 	Error         string    `json:"error,omitempty"` // of the last attempt; never a body or an address
 }
 
+// Monitored reports whether the mailbox has an address. The record of one that is no longer
+// monitored stays until its subscriptions are deleted.
+func (m *Mailbox) Monitored() bool { return len(m.Addresses) > 0 }
+
 // Clone returns a copy with addresses and subscriptions of its own. It shares the setting and
 // the state, which are replaced and never changed.
 func (m *Mailbox) Clone() *Mailbox {

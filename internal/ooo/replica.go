@@ -4,7 +4,7 @@ import "time"
 
 // Replica is a process of this service, as it reported itself.
 type Replica struct {
-	ID      string    `json:"id"`
+	ID      string    `json:"id"` // its life
 	Host    string    `json:"host"`
 	Version string    `json:"version"`
 	Since   time.Time `json:"since"`

@@ -22,7 +22,7 @@ type Subscription struct {
 	Resource string            `json:"resource"`
 	ID       SubscriptionID    `json:"id,omitempty"` // empty while none is known
 	State    SubscriptionState `json:"state"`
-	Error    string            `json:"error,omitempty"` // why the state is Failed; a sentence
+	Error    string            `json:"error,omitempty"` // why the last step failed, also of one that is still live; a sentence
 
 	NotificationURL string                `json:"notificationUrl,omitempty"`
 	LifecycleURL    string                `json:"lifecycleUrl,omitempty"`
@@ -79,8 +79,8 @@ type Certificate struct {
 	Base64 string // X.509 in DER
 }
 
-// GraphSubscription is a subscription as Graph returns it. Graph does not return the
-// clientState.
+// GraphSubscription is a subscription as Graph returns it. Graph returns neither the
+// clientState nor when the subscription was created.
 type GraphSubscription struct {
 	ID              SubscriptionID
 	Resource        string

@@ -48,9 +48,7 @@
 package partition
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -95,11 +93,10 @@ type Holder interface {
 	Saves(p int) (n int64, ok bool)
 }
 
-// Config configures [Owners]. All of it is required but Life.
+// Config configures [Owners]. All of it is required.
 type Config struct {
 	Store Store
-	// Life identifies this process among the replicas and must never be reused. Empty: a
-	// random one.
+	// Life identifies this process among the replicas and must never be reused.
 	Life string
 	// Settings is a digest of the settings that all replicas should share. Fingerprint
 	// is a digest of the tenant, app and Graph endpoint that the data in Redis belongs to.
@@ -146,7 +143,6 @@ type Owners struct {
 
 // New returns a replica that owns nothing yet.
 func New(cfg Config) *Owners {
-	cfg.Life = cmp.Or(cfg.Life, rand.Text())
 	return &Owners{
 		cfg: cfg, wall: func() time.Time { return time.Now().Round(0) }, wake: make(chan struct{}, 1),
 		waits: appWaits{byName: map[string]appWait{}}, peers: peers{me: cfg.Life}, toRelease: map[int]store.Lease{},

@@ -2,6 +2,7 @@ package partition_test
 
 import (
 	"context"
+	"crypto/rand"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ func newRedisEnv(t *testing.T, url string, n int) *env {
 		t.Fatal(err)
 	}
 	for range n {
-		e.run("", e.open(url)) // with a random life
+		e.run(rand.Text(), e.open(url))
 	}
 	t.Cleanup(e.end)
 	e.check(5 * time.Millisecond)

@@ -14,7 +14,7 @@ import (
 // its wish was changed in the meantime: the hint of that wish follows.
 func (p *Poller) lookUp(ctx context.Context, j *job) {
 	var retryAt time.Time
-	if m, owned := p.cfg.Registry.Get(j.t.id); owned && len(m.Addresses) > 0 {
+	if m, owned := p.cfg.Registry.Get(j.t.id); owned && m.Monitored() {
 		c := call{began: time.Now(), mailboxes: 1}
 		person, err := p.cfg.Graph.Find(ctx, m.Addresses[0].Spelling)
 		if err == nil {

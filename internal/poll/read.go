@@ -164,7 +164,7 @@ func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c cal
 	m, err := p.update(j.t.id, func(d *mailbox.Draft) error {
 		now := time.Now()
 		read := cmp.Or(setting, d.Setting)
-		if read == nil || len(d.Addresses) == 0 {
+		if read == nil || !d.Monitored() {
 			return mailbox.ErrUnchanged
 		}
 		decision := p.cfg.Policy.Decide(d.State, *read, now)

@@ -86,7 +86,7 @@ func (p *Poller) scheduleFirst(t *target, m *ooo.Mailbox, now time.Time) {
 // missed reports whether a mailbox was in phase after the last reads of its previous owner and
 // before it was loaded here.
 func (p *Poller) missed(t *target) bool {
-	until := p.cfg.Registry.ReadsAt(t.id.Partition())
+	until := p.cfg.Registry.ReadUntil(t.id.Partition())
 	return !until.IsZero() && t.phase.Add(-p.cfg.Interval).Round(0).After(until)
 }
 

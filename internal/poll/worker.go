@@ -20,7 +20,7 @@ func (p *Poller) refresh(id ooo.RecordID) {
 	now, t := time.Now(), p.targets[id]
 	m, ok := p.cfg.Registry.Get(id)
 	switch {
-	case !ok || len(m.Addresses) == 0:
+	case !ok || !m.Monitored():
 		p.drop(t)
 		return
 	case t == nil:

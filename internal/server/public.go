@@ -30,7 +30,7 @@ type PublicConfig struct {
 const (
 	maxBody    = 4 << 20     // bytes of a body
 	shortBody  = 16 << 10    // bytes that are read without waiting for memory
-	longBodies = 2 * maxBody // bytes of all longer bodies together
+	longBodies = 2 * maxBody // bytes of all longer bodies together; one source may take half
 
 	shortTimeout = 5 * time.Second // for the first 16 KiB
 	chunkTimeout = time.Second     // for each 64 KiB more

@@ -18,7 +18,7 @@ const (
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 16 << 10
 	// maxConns limits the memory of a listener: a connection with TLS and a half-sent body
-	// takes about 90 KiB, and unauthenticated callers may take 64 MiB in all.
+	// takes about 90 KiB, and unauthenticated callers may take 64 MiB in all, with longBodies.
 	maxConns = 640
 	// drainTimeout is for requests in flight when the service stops.
 	drainTimeout = 9 * time.Second

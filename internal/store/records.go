@@ -20,9 +20,9 @@ type Loaded struct {
 	Records []*ooo.Mailbox
 	Damaged map[ooo.RecordID]error // records that can't be decoded
 	Saves   int64
-	// ReadsAt is when the last owner wrote its [Reads]: until then it read every mailbox in
+	// ReadUntil is when the last owner wrote its [Reads]: until then it read every mailbox in
 	// every interval. Zero: not known.
-	ReadsAt time.Time
+	ReadUntil time.Time
 }
 
 // Reads says when the mailboxes of a partition were last read successfully: at At, except
@@ -44,7 +44,7 @@ func (s *Store) Load(ctx context.Context, p int) (Loaded, error) {
 	}
 	loaded := Loaded{Damaged: map[ooo.RecordID]error{}}
 	loaded.Saves, _ = strconv.ParseInt(saves.Val(), 10, 64) // 0 if it does not exist
-	loaded.ReadsAt = s.decodeReads(ctx, p, reads.Val()).Written
+	loaded.ReadUntil = s.decodeReads(ctx, p, reads.Val()).Written
 	for field, value := range records.Val() {
 		id := ooo.RecordID(field)
 		m, err := decodeRecord(id, value)

@@ -80,7 +80,7 @@ func (j *job) save(change func(d *mailbox.Draft)) error {
 		if carriedOut(hints, d.Mailbox, j.want, time.Now()) {
 			d.RemoveHints(hints...)
 		}
-		if len(d.Addresses) == 0 && len(d.Subscriptions) == 0 {
+		if !d.Monitored() && len(d.Subscriptions) == 0 {
 			d.Remove()
 		}
 		return nil

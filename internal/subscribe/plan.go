@@ -99,7 +99,7 @@ func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
 // steps returns what each subscription of m needs, and each missing one, with those first that
 // take precedence.
 func steps(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) (steps []Step) {
-	monitored, covered := len(m.Addresses) > 0, true
+	monitored, covered := m.Monitored(), true
 	switch {
 	case m.ID.Unresolved():
 		return nil

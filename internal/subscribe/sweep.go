@@ -17,7 +17,7 @@ import (
 type SweepResult struct {
 	Known   int // recorded and listed
 	Lost    int // recorded but not listed: to be checked by id
-	Surplus int // listed but in no record: deleted, unless a creation was not answered
+	Surplus int // strays: their owners delete them, unless a creation was not answered, see planStray
 	Foreign int // listed, in no record, and with another notification URL: left alone
 	// Incomplete reports that the list broke off, so that a missing subscription proves
 	// nothing.

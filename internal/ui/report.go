@@ -2,9 +2,7 @@ package ui
 
 import (
 	"context"
-	"crypto/rand"
 	"os"
-	"strings"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -16,12 +14,12 @@ const (
 )
 
 // thisReplica describes this process to the others.
-func thisReplica(version string) ooo.Replica {
+func thisReplica(life, version string) ooo.Replica {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown host"
 	}
-	return ooo.Replica{ID: strings.ToLower(rand.Text()[:10]), Host: host, Version: version, Since: time.Now().UTC().Truncate(time.Second)}
+	return ooo.Replica{ID: life, Host: host, Version: version, Since: time.Now().UTC().Truncate(time.Second)}
 }
 
 // Run reports every 10 s what this process did since the last report, until ctx ends. All

@@ -45,6 +45,7 @@ type Config struct {
 	Token      string        // that Access requires; empty: none
 	Resources  int           // subscriptions that each mailbox should have
 	Interval   time.Duration // between two reads of a mailbox
+	Replica    string        // life of this process
 	Version    string
 	Meter      *Meter
 	Log        *slog.Logger
@@ -69,7 +70,7 @@ func New(cfg Config) (*UI, error) {
 	}
 	return &UI{
 		cfg: cfg, key: sessionKey(cfg.Token), feeds: make(chan struct{}, maxFeeds),
-		self: thisReplica(cfg.Version), stopped: make(chan struct{}),
+		self: thisReplica(cfg.Replica, cfg.Version), stopped: make(chan struct{}),
 	}, nil
 }
 
