@@ -8,6 +8,7 @@ import (
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/store"
 )
 
@@ -121,6 +122,54 @@ func TestMissingWishIsIgnoredAfterRedisCameBackEmpty(t *testing.T) {
 			f.mailboxOf(annID, "the record unchanged", monitored)
 			if wish := f.stored(); !wish.On {
 				t.Errorf("wish = %+v, want on", wish)
+			}
+		})
+	}
+}
+
+func TestRedisComesBackEmptyDuringSave(t *testing.T) {
+	const second = "second@contoso.example"
+	none := func(m *ooo.Mailbox) bool { return len(m.Addresses) == 0 }
+	both := func(m *ooo.Mailbox) bool { return len(m.Addresses) == 2 }
+	tests := map[string]struct {
+		save func(f *fixture)
+		want func(m *ooo.Mailbox) bool // Ann's record
+	}{
+		"of a stop": {func(f *fixture) { f.wish(off) }, none},
+		"of a move": {func(f *fixture) {
+			f.update(move)
+			f.mailboxOf(bobID, "the address in the other record", monitored)
+		}, none},
+		"of a start, whose hint comes again": {func(f *fixture) {
+			f.store.ChangeWish(f.t, second, func(n *ooo.Wish) {
+				n.On, n.Person, n.StartID = true, ooo.Person{ID: annID}, "first"
+			})
+			f.mailboxOf(annID, "both addresses", both)
+			f.noHints()
+			f.Hint(ooo.Hint{ID: annID, Kind: ooo.HintWish, Subject: second})
+		}, both},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := monitoring(t)
+			f.update(func(d *mailbox.Draft) { d.Subscriptions = []ooo.Subscription{{Resource: "r"}} })
+			f.noHints()
+			f.store.BeforeSaves(func(store.Save) error {
+				f.store.BeforeSaves(nil)
+				f.empty()
+				f.own(bobPartition, ownertest.Lease)
+				return nil
+			})
+			tt.save(f)
+			for range 2 {
+				f.mailboxOf(annID, "the record as it was saved", tt.want)
+				f.noHints()
+				f.restore(annPartition)
+			}
+			f.noHints()
+			f.mailboxOf(annID, "the record as it was saved", tt.want)
+			if wish := f.stored(); wish.On == (name == "of a stop") {
+				t.Errorf("wish = %+v after the save %s", wish, name)
 			}
 		})
 	}

@@ -65,7 +65,7 @@ func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d 
 	}
 	d.CheckedAt = e.lastRead(d.Mailbox)
 	d.save.Lease = p.lease
-	if err := r.commit(p, e, d.save); err != nil {
+	if err := r.commit(p, e, d); err != nil {
 		return nil, err
 	}
 	r.saved(p, e, d)
@@ -77,15 +77,15 @@ func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d 
 // a newer record. A save that is refused for its lease is retried too: Redis may have come
 // back with an older table, into which this replica's lease is restored. Only a round
 // decides that the partition is lost.
-func (r *Registry) commit(p *partition, e *entry, s store.Save) error {
+func (r *Registry) commit(p *partition, e *entry, d *Draft) error {
 	before := e.record.Load()
 	saved := schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(attempt int) error {
-		err := r.save(p, s)
+		err := r.save(p, d.save)
 		if attempt == 3 && err != nil {
-			r.cfg.Log.Warn("record not saved, retrying", "mailbox", s.Record.ID, "err", err)
+			r.cfg.Log.Warn("record not saved, retrying", "mailbox", d.ID, "err", err)
 		}
 		if errors.Is(err, store.ErrVersion) {
-			err = errors.Join(err, r.resolveConflict(p, e, s.Record.ID))
+			err = errors.Join(err, r.resolveConflict(p, e, d))
 		}
 		if e.record.Load() != before {
 			return nil // adopted
@@ -118,22 +118,31 @@ func (r *Registry) save(p *partition, s store.Save) error {
 // record: loading the partition again would lose the records that are not restored yet. A stored
 // record that can't be read, or that this owner has removed, is removed. If it had other
 // addresses, their monitoring starts again.
-func (r *Registry) resolveConflict(p *partition, e *entry, id ooo.RecordID) error {
+func (r *Registry) resolveConflict(p *partition, e *entry, d *Draft) error {
 	ctx, cancel := context.WithTimeout(p.ctx, loadTime)
 	defer cancel()
-	stored, err := r.cfg.Store.LoadRecord(ctx, id)
-	if errors.Is(err, store.ErrDamaged) || err == nil && e.record.Load() == nil {
+	m := e.record.Load()
+	stored, err := r.cfg.Store.LoadRecord(ctx, d.ID)
+	if errors.Is(err, store.ErrDamaged) || err == nil && m == nil {
 		if err := r.restoreStops(ctx, p); err != nil {
 			return err
 		}
-		r.cfg.Log.Warn("damaged or removed record in redis replaced", "mailbox", id)
-		removed := &ooo.Mailbox{ID: id, Version: 1 << 52} // higher than any stored version
+		r.cfg.Log.Warn("damaged or removed record in redis replaced", "mailbox", d.ID)
+		removed := &ooo.Mailbox{ID: d.ID, Version: 1 << 52} // higher than any stored version
 		return r.save(p, store.Save{Lease: p.lease, Record: removed, Remove: true, Overwrite: true})
 	}
 	if err != nil {
 		return err
 	}
-	return r.restoreRecord(ctx, p, e, stored)
+	// Redis must have the wishes that the save has carried out, see [Registry.readWish], and those
+	// that it moves, but not one that it stops: that would be carried out again.
+	wished := d.Clone()
+	for _, a := range m.Addresses {
+		if _, stopped := d.stopped[a.Folded()]; !stopped && d.Address(a.Spelling) == nil {
+			wished.Addresses = append(wished.Addresses, a)
+		}
+	}
+	return r.restoreRecord(ctx, p, e, stored, wished)
 }
 
 // adopt replaces a record in memory by a newer one from Redis, and dispatches the hints for
