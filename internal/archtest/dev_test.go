@@ -129,28 +129,22 @@ func TestDevRestartsTheServiceWhenAFileChanges(t *testing.T) {
 	d.checkAllEnded()
 }
 
-// TestDevStopsOnCtrlC types it on a pseudo-terminal.
+// TestDevStopsOnCtrlC types it on a pseudo-terminal while the changed service is built.
 func TestDevStopsOnCtrlC(t *testing.T) {
-	for name, building := range map[string]bool{"while running": false, "while building": true} {
-		t.Run(name, func(t *testing.T) {
-			w := newDevSandbox(t)
-			d := &dev{sandbox: w, t: t, cmd: w.command(nil)}
-			term := onTerminal(t, d.cmd)
-			await.True(t, "all three programs start", func() bool { return len(d.started()) == 3 })
-			if building {
-				w.write(t, "tools/go", "#!/bin/sh\necho \"go $$\" >>started\nexec sleep 1000\n")
-				w.write(t, "cmd/x.go", "package x // changed\n")
-				await.True(t, "the build starts", func() bool { return len(d.started()["go"]) == 1 })
-			}
-			if _, err := term.master.WriteString("\x03"); err != nil {
-				t.Fatal(err)
-			}
-			if _ = d.cmd.Wait(); d.cmd.ProcessState.ExitCode() != 0 {
-				t.Errorf("exit code = %d, want 0; terminal shows %q", d.cmd.ProcessState.ExitCode(), term.output())
-			}
-			d.checkAllEnded()
-		})
+	w := newDevSandbox(t)
+	d := &dev{sandbox: w, t: t, cmd: w.command(nil)}
+	term := onTerminal(t, d.cmd)
+	await.True(t, "all three programs start", func() bool { return len(d.started()) == 3 })
+	w.write(t, "tools/go", "#!/bin/sh\necho \"go $$\" >>started\nexec sleep 1000\n")
+	w.write(t, "cmd/x.go", "package x // changed\n")
+	await.True(t, "the build starts", func() bool { return len(d.started()["go"]) == 1 })
+	if _, err := term.master.WriteString("\x03"); err != nil {
+		t.Fatal(err)
 	}
+	if _ = d.cmd.Wait(); d.cmd.ProcessState.ExitCode() != 0 {
+		t.Errorf("exit code = %d, want 0; terminal shows %q", d.cmd.ProcessState.ExitCode(), term.output())
+	}
+	d.checkAllEnded()
 }
 
 func TestDevWithRealTenant(t *testing.T) {

@@ -14,7 +14,6 @@ import (
 var rules = map[string]func(repository) []string{
 	"imports follow the table":        forbiddenImports,
 	"imports only go down the table":  upwardImports,
-	"table rows have a package":       staleRows,
 	"libraries stay in their package": misplacedLibraries,
 	"package names are specific":      vaguePackageNames,
 	"names use the field's terms":     privateWords,
@@ -48,15 +47,6 @@ func upwardImports(repository) (violations []string) {
 			if position(other) <= i {
 				violations = append(violations, row.name+" may import "+other+", which is not below it")
 			}
-		}
-	}
-	return violations
-}
-
-func staleRows(r repository) (violations []string) {
-	for _, row := range packages {
-		if !slices.Contains(r.packages(), row.name) {
-			violations = append(violations, row.name+" has a row in the table of packages, but no code")
 		}
 	}
 	return violations
