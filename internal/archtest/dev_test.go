@@ -142,7 +142,7 @@ func TestDevStopsOnCtrlC(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _ = d.cmd.Wait(); d.cmd.ProcessState.ExitCode() != 0 {
-		t.Errorf("exit code = %d, want 0; terminal shows %q", d.cmd.ProcessState.ExitCode(), term.output())
+		t.Errorf("exit code = %d, want 0; terminal shows %q", d.cmd.ProcessState.ExitCode(), term.screen.String())
 	}
 	d.checkAllEnded()
 }

@@ -154,7 +154,7 @@ func TestRunPromptsForMissingSettings(t *testing.T) {
 	term.answer("[127.0.0.1:8080]: ", ":8080", true)
 	term.answer("Token that the mediator must send", "token-secret", false)
 	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v, terminal shows %q", err, term.output())
+		t.Fatalf("%v, terminal shows %q", err, term.screen.String())
 	}
 	want := map[string]string{
 		"AZURE_TENANT_ID": "given", "AZURE_CLIENT_ID": "client", "AZURE_CLIENT_SECRET": "very-secret",
@@ -167,8 +167,8 @@ func TestRunPromptsForMissingSettings(t *testing.T) {
 	if got, want := w.environment(t, "built.env"), map[string]string{"AZURE_TENANT_ID": "given"}; !maps.Equal(got, want) {
 		t.Errorf("environment of the build = %q, want %q", got, want)
 	}
-	if strings.Contains(term.output(), "-secret") {
-		t.Errorf("terminal shows %q, want no secret", term.output())
+	if strings.Contains(term.screen.String(), "-secret") {
+		t.Errorf("terminal shows %q, want no secret", term.screen.String())
 	}
 	files, err := exec.Command("grep", "-rl", "-e", "-secret", w.dir).Output()
 	if want := filepath.Join(w.dir, "started.env") + "\n"; err != nil || string(files) != want {
@@ -183,7 +183,7 @@ func TestRunExitsAtEndOfInput(t *testing.T) {
 	term.answer("Directory (tenant) id: ", "tenant", true)
 	term.answer("Application (client) id: ", "\x04", true) // end of input
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 2 {
-		t.Errorf("exit code = %d, want 2; terminal shows %q", cmd.ProcessState.ExitCode(), term.output())
+		t.Errorf("exit code = %d, want 2; terminal shows %q", cmd.ProcessState.ExitCode(), term.screen.String())
 	}
 	if w.environment(t, "started.env") != nil {
 		t.Error("the service was started without its settings")

@@ -55,21 +55,13 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 	return term
 }
 
-// output returns everything printed to the terminal so far.
-func (term *terminal) output() string { return term.screen.String() }
-
-// echoes reports whether the terminal echoes input.
-func (term *terminal) echoes() bool {
-	settings, err := unix.IoctlGetTermios(int(term.master.Fd()), unix.TCGETS)
-	return err == nil && settings.Lflag&unix.ECHO != 0
-}
-
 // answer types a line once the terminal shows the question and echoes input or not,
 // as wanted.
 func (term *terminal) answer(question, line string, echoed bool) {
 	term.t.Helper()
 	await.True(term.t, fmt.Sprintf("the question %q, echo %t", question, echoed), func() bool {
-		return strings.Contains(term.output(), question) && term.echoes() == echoed
+		settings, err := unix.IoctlGetTermios(int(term.master.Fd()), unix.TCGETS)
+		return err == nil && settings.Lflag&unix.ECHO != 0 == echoed && strings.Contains(term.screen.String(), question)
 	})
 	if _, err := fmt.Fprintln(term.master, line); err != nil {
 		term.t.Fatal(err)

@@ -130,7 +130,7 @@ func (m mutant) run(t *testing.T, name string) (violated []promise) {
 	} else if m.cell != "" {
 		t.Fatalf("cell %q does not exist", m.cell)
 	}
-	p.program = buildWith(name, func() ([]edit, error) { return m.edits, nil })
+	p.program = buildWith(name, m.edits...)
 	p.settleTimeout = 40 * time.Second
 	tb := newTestbed(t, p)
 	if i >= 0 {

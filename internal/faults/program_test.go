@@ -3,8 +3,8 @@ package faults_test
 import (
 	"encoding/json"
 	"fmt"
+	"go/build"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -28,20 +28,16 @@ func TestMain(m *testing.M) {
 	_ = os.RemoveAll(buildDir)
 }
 
-var unmodified = buildWith("plain", func() ([]edit, error) { return nil, nil })
+var unmodified = buildWith("plain")
 
 // buildWith builds the program with some edits.
-func buildWith(name string, edits func() ([]edit, error)) program {
+func buildWith(name string, edits ...edit) program {
 	return sync.OnceValues(func() (string, error) {
 		dir := filepath.Join(buildDir, name)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", err
 		}
-		list, err := edits()
-		if err != nil {
-			return "", err
-		}
-		args, err := overlay(dir, list)
+		args, err := overlay(dir, edits)
 		if err != nil {
 			return "", err
 		}
@@ -104,18 +100,14 @@ func overlay(dir string, edits []edit) ([]string, error) {
 // skewed is the program with a package time whose clock is off by CLOCK_SKEW seconds once
 // the process has run for CLOCK_SKEW_AFTER seconds. Everything is recompiled, which takes
 // minutes the first time.
-var skewed = buildWith("skewed", func() ([]edit, error) {
-	root, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
-	return []edit{
-		{file, "import (\n", "import (\n\t\"syscall\"\n"},
-		{file, "\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tif mono-startNano >= skewAfter*int64(Second) {\n\t\tsec += skew\n\t}\n"},
-		{file, "// Now returns the current local time.\n", skewSource + "\n// Now returns the current local time.\n"},
-	}, nil
-})
+var skewed = buildWith("skewed",
+	edit{timeSource, "import (\n", "import (\n\t\"syscall\"\n"},
+	edit{timeSource, "\tsec, nsec, mono := runtimeNow()\n",
+		"\tsec, nsec, mono := runtimeNow()\n\tif mono-startNano >= skewAfter*int64(Second) {\n\t\tsec += skew\n\t}\n"},
+	edit{timeSource, "// Now returns the current local time.\n", skewSource + "\n// Now returns the current local time.\n"},
+)
+
+var timeSource = filepath.Join(build.Default.GOROOT, "src/time/time.go")
 
 // skewSource is added to package time.
 const skewSource = `
