@@ -17,7 +17,6 @@ var rules = map[string]func(repository) []string{
 	"libraries stay in their package": misplacedLibraries,
 	"package names are specific":      vaguePackageNames,
 	"names use the field's terms":     privateWords,
-	"packages have a doc comment":     missingComments,
 	"no file exceeds 400 lines":       longFiles,
 	"only main.go exits the process":  exits,
 	"no init functions":               inits,
@@ -129,23 +128,6 @@ func privateWords(r repository) (violations []string) {
 }
 
 var wordOf = regexp.MustCompile(`[A-Z]?[a-z]+|[A-Z]+`)
-
-func missingComments(r repository) (violations []string) {
-	commented := map[string]bool{}
-	for _, f := range r.files {
-		first := "Package " + f.ast.Name.Name + " "
-		if f.ast.Name.Name == "main" {
-			first = "Command " + path.Base(f.pkg) + " "
-		}
-		commented[f.pkg] = commented[f.pkg] || strings.HasPrefix(f.ast.Doc.Text(), first)
-	}
-	for _, pkg := range r.packages() {
-		if !commented[pkg] {
-			violations = append(violations, pkg+" has no package comment")
-		}
-	}
-	return violations
-}
 
 const maxLines = 400
 
