@@ -65,20 +65,17 @@ func (r *relay) handle(ctx context.Context, in net.Conn) {
 	if out == nil {
 		return
 	}
-	closeBoth := func() {
+	defer out.Close()
+	defer context.AfterFunc(ctx, func() {
 		_ = in.Close()
 		_ = out.Close()
-	}
-	defer context.AfterFunc(ctx, closeBoth)()
-	var up sync.WaitGroup
+	})()
 	var lost atomic.Bool
-	up.Go(func() {
+	r.running.Go(func() {
 		r.forwardRequests(in, out, &lost)
 		_ = out.Close()
 	})
 	r.forwardAnswers(in, out, &lost)
-	closeBoth()
-	up.Wait()
 }
 
 // dial returns nil if no target accepts.
