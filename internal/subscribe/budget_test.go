@@ -2,6 +2,7 @@ package subscribe_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,9 +11,13 @@ import (
 
 func TestWritesStayWithinShare(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
-		f.latency = time.Second
-		f.monitorMany(400)
-		f.share = 0.5
+		const mailboxes = 150
+		f.latency, f.share, f.onePerResource = time.Second, 0.5, true
+		f.monitorMany(mailboxes)
+		for i := range mailboxes { // each needs three writes: a refused creation, a deletion, a creation
+			id := idOf(fmt.Sprint(i))
+			f.addStray(ooo.SubscriptionID(id), ooo.ResourcePath(events, id.ObjectID()))
+		}
 		defer f.start()()
 		advance(time.Minute)
 		_, times := f.takeTimedCalls()
@@ -21,8 +26,28 @@ func TestWritesStayWithinShare(t *testing.T) {
 				t.Fatal("246 writes within 20 s, want no more than half of 485")
 			}
 		}
-		if len(times) != 400 {
-			t.Errorf("%d creations in a minute, want 400", len(times))
+		if len(times) != 3*mailboxes {
+			t.Errorf("%d writes in a minute, want %d", len(times), 3*mailboxes)
+		}
+	})
+}
+
+// A renewal becomes due while an existence check of the same subscription waits for others.
+func TestRenewalPrecedesExistenceChecks(t *testing.T) {
+	const others = 250 // whose checks take 10 s
+	withCovered(t, func(t *testing.T, f *fixture) {
+		f.monitorMany(others)
+		advance(time.Minute)
+		f.takeCalls()
+		f.edit(func(s *ooo.Subscription) { s.RenewAt = time.Now().Add(5 * time.Second) })
+		for i := range others {
+			f.registry.Hint(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription})
+		}
+		advance(time.Millisecond)
+		f.hint("not listed") // the last check
+		advance(7 * time.Second)
+		if got := f.takeCalls(); !strings.Contains(got, "patch sub-1,") {
+			t.Errorf("calls = %s, want the renewal of sub-1 before the last existence checks", got)
 		}
 	})
 }

@@ -117,6 +117,7 @@ func TestPlan(t *testing.T) {
 		"old key about to expire":      {monitored(live(func(s *sub) { s.RenewAt, s.ExpiresAt = now.Add(-time.Hour), now.Add(time.Minute) })), rotatedKeys, subscribe.Renew, subscribe.Emergency, never},
 		"resource data switched on":    {monitored(live()), withCertificate, subscribe.Replace, subscribe.DataChanged, renewal},
 		"resource data switched off":   {monitored(live(oldCertificate)), want, subscribe.Replace, subscribe.DataChanged, renewal},
+		"switched off in last sixth":   {monitored(live(oldCertificate, due, granted(-5*time.Hour))), want, subscribe.Renew, subscribe.Emergency, never},
 		"old certificate at renewal":   {monitored(live(due, oldCertificate)), withCertificate, subscribe.Renew, subscribe.RenewalDue, never},
 		"old certificate":              {monitored(live(oldCertificate)), withCertificate, subscribe.Nothing, subscribe.UpToDate, renewal},
 

@@ -72,6 +72,9 @@ func TestSweep(t *testing.T) {
 						t.Fatalf("26 calls in %v, want at most 25 in 20 s", took)
 					}
 				}
+				if name == "failures between pages" && times[4].Sub(times[3]) < 7*time.Minute {
+					t.Errorf("page requested %v after Graph asked to wait, want the wait honoured", times[4].Sub(times[3]))
+				}
 				calls = slices.DeleteFunc(calls, func(call string) bool { return call == "list" })
 				if got := strings.Join(calls, ", "); got != tt.calls {
 					t.Errorf("calls besides list = %q, want %q", got, tt.calls)
