@@ -179,6 +179,7 @@ func TestWhenTokenIsRequired(t *testing.T) {
 		"all addresses":                   {env{}, true},
 		"network address":                 {env{"LISTEN_ADDR": "10.0.0.5:8080"}, true},
 		"name that begins with localhost": {env{"LISTEN_ADDR": "localhost.example:8080"}, true},
+		"another loopback address":        {env{"LISTEN_ADDR": "127.8.9.1:8080"}, false},
 		"IPv6 loopback":                   {env{"LISTEN_ADDR": "[::1]:8080"}, false},
 		"IPv4-mapped loopback":            {env{"LISTEN_ADDR": "[::ffff:127.0.0.1]:8080"}, false},
 		"localhost":                       {env{"LISTEN_ADDR": "LocalHost:8080"}, false},

@@ -38,8 +38,16 @@ func TestReadsEveryInterval(t *testing.T) {
 }
 
 func TestReadsStayWithinShare(t *testing.T) {
-	runUnchanged(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Share = func() float64 { return 0.01 } }, 400, func(f *fixture) {
-		time.Sleep(10 * time.Second)
+	runUnchanged(t, func(cfg *poll.Config, _ *faultyGraph) {
+		began := time.Now()
+		cfg.Share = func() float64 {
+			if time.Since(began) < time.Second {
+				return 0 // which must not block reads for ever
+			}
+			return 0.01
+		}
+	}, 400, func(f *fixture) {
+		time.Sleep(12 * time.Second)
 		f.graph.locked(func() { clear(f.graph.reads) })
 		time.Sleep(20 * time.Second)
 		total := 0
