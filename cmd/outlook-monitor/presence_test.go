@@ -16,7 +16,7 @@ func TestPresenceSweep(t *testing.T) {
 	delete(tb.env, "PUBLIC_URL")
 	load := newWorkload(tb, 1)
 	email := load.users[0].UserPrincipalName
-	tb.start("serve")
+	p := tb.start("serve")
 	load.waitDelivered()
 	tb.eventually("presences are read", func() bool { return tb.sim.Stats().Calls["presence"]["200"] > 0 })
 	for _, replies := range []graphsim.AutomaticRepliesUpdate{outOfOffice, {Status: new("disabled")}} {
@@ -32,5 +32,8 @@ func TestPresenceSweep(t *testing.T) {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)
 		}
+	}
+	if n := strings.Count(p.log.String(), "PUBLIC_URL is not set"); n != 1 {
+		t.Errorf("the log says %d times that PUBLIC_URL is not set, want once", n)
 	}
 }

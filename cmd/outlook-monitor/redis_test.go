@@ -50,6 +50,12 @@ func TestRedisFindingsAreReported(t *testing.T) {
 	if n := strings.Count(p.log.String(), `"msg":"Redis may lose users"`); n != 2 {
 		t.Errorf("%d lines in the log, want one for each finding", n)
 	}
+	_, metrics := tb.get("/metrics")
+	for _, want := range []string{"redis_problems 2", "redis_up 1", `redis_pool_events_total{event="hit"} `} {
+		if !strings.Contains(metrics, "\noutlook_monitor_"+want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
 }
 
 func TestRedisTooOld(t *testing.T) {

@@ -69,6 +69,15 @@ func TestResourceData(t *testing.T) {
 	load.eventually("each subscription has resource data", withResourceData(1))
 	tb.waitReady()
 	wantAccepted("forged", "bad_token", "bad_signature")
+	for _, want := range []string{
+		`users{state="watching"} 4`, `subscriptions{state="live"} 4`, "uncovered_users 0",
+		"graph_token_expiry_timestamp_seconds ", `certificate_expiry_timestamp_seconds{certificate="encryption"} `,
+	} {
+		load.eventually("metrics have "+want, func() bool {
+			_, metrics := tb.get("/metrics")
+			return strings.Contains(metrics, "\noutlook_monitor_"+want)
+		})
+	}
 
 	// Add another pair before it: content for the old one can still be decrypted.
 	p.stop()
