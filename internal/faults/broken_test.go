@@ -116,7 +116,7 @@ func TestBroken(t *testing.T) {
 		}
 	})
 	if form == "broken" {
-		publish(t, fmt.Sprintf("%-62s %-48s %s\n", "mutant", "cell", "violated promises")+strings.Join(lines, ""))
+		fmt.Printf("%-62s %-48s %s\n%s\n", "mutant", "cell", "violated promises", strings.Join(lines, ""))
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/redis/go-redis/v9/logging"
+
 	"outlook-monitor/internal/programtest"
 )
 
@@ -20,6 +22,7 @@ type program func() (path string, err error)
 var buildDir string
 
 func TestMain(m *testing.M) {
+	logging.Disable() // of failed connections while a server starts or is down
 	var err error
 	if buildDir, err = os.MkdirTemp("", "outlook-monitor-faults"); err != nil {
 		panic(err)

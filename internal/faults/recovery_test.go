@@ -26,7 +26,7 @@ func TestRecovery(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tb, figures := run(t)
-			publish(t, name+"\n"+figures)
+			fmt.Println(name + "\n" + figures)
 			for _, v := range tb.violations {
 				t.Errorf("%s: %s", v.promise, v.what)
 			}

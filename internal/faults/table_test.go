@@ -2,9 +2,7 @@ package faults_test
 
 import (
 	"fmt"
-	"os"
 	"strings"
-	"testing"
 	"time"
 )
 
@@ -27,23 +25,4 @@ func table(rows []row) string {
 			r.acknowledged, r.overtaken, r.duplicates, r.violations, r.settledAfter.Seconds())
 	}
 	return b.String()
-}
-
-// publish logs a table and appends it to the file that FAULTS_TABLE names.
-func publish(t testing.TB, table string) {
-	t.Helper()
-	t.Log("\n" + table)
-	path := os.Getenv("FAULTS_TABLE")
-	if path == "" {
-		return
-	}
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer file.Close()
-	if _, err := file.WriteString(table + "\n"); err != nil {
-		t.Error(err)
-	}
 }
