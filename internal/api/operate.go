@@ -128,7 +128,9 @@ func (a *API) setLevel(c *gin.Context) {
 
 // profile serves a profile of this process, or a list of them.
 func (a *API) profile(c *gin.Context) {
-	switch c.Param("name") {
+	switch name := c.Param("name"); name {
+	case "":
+		pprof.Index(c.Writer, c.Request)
 	case "cmdline": // flags may contain secrets
 		refuse(c, http.StatusNotFound, "no such profile")
 	case "profile":
@@ -137,8 +139,8 @@ func (a *API) profile(c *gin.Context) {
 		pprof.Symbol(c.Writer, c.Request)
 	case "trace":
 		pprof.Trace(c.Writer, c.Request)
-	default:
-		pprof.Index(c.Writer, c.Request)
+	default: // not Index, which takes a trailing slash for a part of the name
+		pprof.Handler(name).ServeHTTP(c.Writer, c.Request)
 	}
 }
 

@@ -78,7 +78,8 @@ func TestProfiles(t *testing.T) {
 		status int
 		body   string // contained
 	}{
-		"": {200, "goroutine"}, "heap?debug=1": {200, "heap profile"}, "profile?seconds=1": {200, ""}, "trace?seconds=0.1": {200, ""},
+		"": {200, "goroutine"}, "heap?debug=1": {200, "heap profile"}, "heap/?debug=1": {200, "heap profile"},
+		"profile?seconds=1": {200, ""}, "trace?seconds=0.1": {200, ""},
 		"nothing": {404, "Unknown profile"}, "cmdline": {404, "no such profile"},
 	} {
 		answer, body := get("/debug/pprof/" + path).ask(h)
