@@ -108,13 +108,17 @@ func (f *fixture) Wish(ctx context.Context, address string) (wish ooo.Wish, err 
 	return wish, err
 }
 
-func (f *fixture) Wishes(_ context.Context, addresses ...string) (wishes []ooo.Wish, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, address := range addresses {
-		wishes = append(wishes, f.wishes[ooo.FoldAddress(address)])
+func (f *fixture) Wishes(ctx context.Context, addresses ...string) (wishes []ooo.Wish, err error) {
+	f.update(func() {
+		for _, address := range addresses {
+			wishes = append(wishes, f.wishes[ooo.FoldAddress(address)])
+		}
+		err = f.err
+	})
+	if f.afterWish != nil {
+		err = f.afterWish(ctx, err)
 	}
-	return wishes, f.err
+	return wishes, err
 }
 
 func (f *fixture) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {

@@ -76,6 +76,7 @@ func TestRetriedStops(t *testing.T) {
 		"other letter case":               {[]step{away, send(monitor("ANN@contoso.example", "False")), back}, false, true},
 		"Redis not reached yet":           {[]step{unready, away, stop, ready, back}, false, true},
 		"failed start":                    {[]step{away, stop, start, wait(time.Minute), back}, true, false},
+		"failed bulk start":               {[]step{away, stop, send(bulkStart("ann@contoso.example")), wait(time.Minute), back}, true, false},
 		"failed start and stop":           {[]step{away, stop, start, stop, wait(time.Minute), back}, false, true},
 		"failed start during a retry":     {[]step{away, stop, duringRetry, unready, start, ready, back}, true, false},
 		"failed start, stop during retry": {[]step{away, stop, duringRetry, start, stop, back}, false, true},
@@ -108,22 +109,34 @@ func TestRetriedStops(t *testing.T) {
 	}
 }
 
-func TestStopOverTheLimitIsRetried(t *testing.T) {
+func TestLimitsOfChanges(t *testing.T) {
 	const ann = "Ann@contoso.example"
 	synctest.Test(t, func(t *testing.T) {
 		f := monitorFixture()
 		release := make(chan struct{})
-		f.afterWish = func(_ context.Context, err error) error { <-release; return err }
+		f.afterWish = func(ctx context.Context, err error) error {
+			select {
+			case <-release:
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
 		h := running(t, f)
 		var requests sync.WaitGroup
-		for i := range 128 {
-			requests.Go(func() { monitor(fmt.Sprintf("nobody%d@contoso.example", i), "False").ask(h) })
-		}
-		synctest.Wait()
-		began := time.Now()
-		answer, _ := monitor(ann, "False").ask(h)
-		if took := time.Since(began); answer.Code != 503 || took != 5*time.Second {
-			t.Errorf("answer = %d after %v, want 503 after 5 s", answer.Code, took)
+		for _, tt := range []struct {
+			limit       int
+			first, last request
+		}{{4, bulkStart("bob@contoso.example"), bulkStart(ann)}, {128, monitor("nobody@contoso.example", "False"), monitor(ann, "False")}} {
+			for range tt.limit {
+				requests.Go(func() { tt.first.ask(h) })
+			}
+			synctest.Wait()
+			began := time.Now()
+			answer, _ := tt.last.ask(h)
+			if took := time.Since(began); answer.Code != 503 || took != 5*time.Second {
+				t.Errorf("%s = %d after %v, want 503 after 5 s", tt.last.path, answer.Code, took)
+			}
 		}
 		close(release)
 		requests.Wait()
