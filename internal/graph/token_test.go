@@ -48,6 +48,16 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 func TestTokenRefusedInsideBatchIsReplaced(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 4)
+	e.setFault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 1})
+	refused := 0
+	for _, r := range c.Read(t.Context(), ids, nil) {
+		if errors.Is(r.Err, ooo.ErrUnauthorized) {
+			refused++
+		}
+	}
+	if got := e.calls("token"); refused != 1 || got != 1 {
+		t.Errorf("%d of 4 reads refused and %d logins, want 1 and no more than the first login", refused, got)
+	}
 	e.setFault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 4})
 	for i, r := range c.Read(t.Context(), ids, nil) {
 		if r.ID != ids[i] || r.Err != nil || r.Setting.ExternalReply != "I am "+string(ids[i]) {
