@@ -45,6 +45,7 @@ func TestAnsweredWithoutReadingBody(t *testing.T) {
 		"4 KiB":                            {ready, "POST", "validationToken=" + strings.Repeat("a", 4096), 200, strings.Repeat("a", 4096)},
 		"over 4 KiB":                       {ready, "POST", "validationToken=" + strings.Repeat("a", 4097), 400, ""},
 		"markup":                           {ready, "POST", "validationToken=%3Cscript%3E", 400, ""},
+		"end of markup":                    {ready, "POST", "validationToken=a%3E", 400, ""},
 		"line break":                       {ready, "POST", "validationToken=a%0d%0ab", 400, ""},
 		"empty":                            {ready, "POST", "validationToken=", 400, ""},
 		"malformed escape":                 {ready, "POST", "validationToken=%zz", 400, ""},
