@@ -110,7 +110,8 @@ func (f *fixture) page(t *testing.T) (*ui.UI, http.Handler) {
 	log := slog.New(slog.DiscardHandler)
 	f.meter = ui.NewMeter()
 	u, err := ui.New(ui.Config{
-		Store: f, Replicas: f, LeaveHints: f.leave, API: f, Token: f.token, Interval: 2 * time.Second, Version: "v1", Meter: f.meter, Log: log,
+		Store: f, Replicas: f, LeaveHints: f.leave, API: f, Token: f.token, Interval: 2 * time.Second,
+		Replica: "life", Version: "v1", Meter: f.meter, Log: log,
 		Access: server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: true, Wrong: func() { f.wrongTokens.Add(1) }, Log: log}),
 	})
 	if err != nil {

@@ -159,7 +159,7 @@ func TestFeedsAreLimitedAndEndWithRun(t *testing.T) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.reports) == 0 || f.reports[0].ID == "" || !maps.Equal(f.reports[0].Load.Delivered, map[int]int{0: 1, bucketOf40ms: 1}) {
+	if len(f.reports) == 0 || f.reports[0].ID != "life" || !maps.Equal(f.reports[0].Load.Delivered, map[int]int{0: 1, bucketOf40ms: 1}) {
 		t.Errorf("reports = %v, want the first with two deliveries", f.reports)
 	}
 }
