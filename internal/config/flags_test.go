@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -31,34 +30,14 @@ func parse(t *testing.T, args ...string) (c command, out string, err error) {
 	return c, printed.String(), err
 }
 
-func TestFlagsOverrideVariables(t *testing.T) {
-	c, _, err := parse(t, "--azure-client-secret", "of-the-flag", "--mediator-url=https://flag.example", "--poll-interval", "5s",
-		"--allow-anonymous", "--log-level=debug", "--azure-client-id=flag", "serve")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := required().with("POLL_INTERVAL", "7s", "ALLOW_ANONYMOUS", "false", "SCHEDULED", "always", "LOG_LEVEL", "nonsense", "MONITOR_TOKEN", "",
-		"AZURE_CLIENT_ID", "", "CLIENT_ID", "old", "MEDIATOR_URL", "", "MEDIATOR_IP", "10.1.2.3", "MEDIATOR_PORT", "1")
-	s, err := c.Serve.Settings(e.get)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.Graph.ClientSecret.Reveal() != "of-the-flag" || s.MediatorURL.Reveal() != "https://flag.example" ||
-		s.Graph.ClientID != "flag" || s.PollInterval != 5*time.Second || !s.AllowAnonymous || s.LogLevel.String() != "DEBUG" {
-		t.Errorf("Settings = %+v, want those of the flags", s)
-	}
-	if s.Scheduled != "always" || s.Graph.TenantID != "contoso.example" {
-		t.Errorf("Settings = %+v, want the variables of settings without a flag", s)
-	}
-}
-
 func TestBoolFlag(t *testing.T) {
 	for args, want := range map[string]string{
 		"serve": "false",
-		"serve --allow-anonymous --log-level=info": "true",
-		"serve --allow-anonymous=true":             "true",
-		"serve --allow-anonymous=false":            "false",
-		"serve --allow-anonymous=perhaps":          "perhaps",
+		"serve --allow-anonymous --log-level=info":   "true",
+		"serve --allow-anonymous=true":               "true",
+		"--poll-interval 5s --allow-anonymous serve": "true",
+		"serve --allow-anonymous=false":              "false",
+		"serve --allow-anonymous=perhaps":            "perhaps",
 	} {
 		c, _, err := parse(t, strings.Fields(args)...)
 		effective := c.Serve.Effective(required().get)
@@ -69,7 +48,9 @@ func TestBoolFlag(t *testing.T) {
 	}
 }
 
+// TestFlagsHaveSameEffectAsVariables gives the flags precedence over variables, new and old.
 func TestFlagsHaveSameEffectAsVariables(t *testing.T) {
+	old := env{"TENANT": "old", "CLIENT_ID": "old", "CLIENT_SECRET": "old", "MEDIATOR_IP": "10.1.2.3", "MEDIATOR_PORT": "1"}
 	certificate, key := ecdsaPair(t)
 	files := map[string]string{"TLS_CERT_FILE": certificate, "TLS_KEY_FILE": key}
 	for _, row := range config.Table() {
@@ -82,12 +63,12 @@ func TestFlagsHaveSameEffectAsVariables(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fromFlag, flagErr := c.Serve.Settings(required().with(row.Name, "").get)
 			fromEnv, envErr := new(config.Serve).Settings(required().with(row.Name, value).get)
+			fromFlag, flagErr := c.Serve.Settings(old.and(required()).with(row.Name, "another").get)
 			if !reflect.DeepEqual(fromFlag, fromEnv) || !reflect.DeepEqual(flagErr, envErr) {
 				t.Errorf("%s = %+v, %v, want the same as %s = %+v, %v", row.Flag, fromFlag, flagErr, row.Name, fromEnv, envErr)
 			}
-			if defaults := settings(t, required()); flagErr == nil && reflect.DeepEqual(fromFlag, defaults) {
+			if defaults := settings(t, required()); envErr == nil && reflect.DeepEqual(fromEnv, defaults) {
 				t.Errorf("%s changes nothing and is not a mistake", row.Flag)
 			}
 		})

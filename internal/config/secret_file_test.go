@@ -34,7 +34,7 @@ func TestSecretFile(t *testing.T) {
 
 func TestSecretFileMistakes(t *testing.T) {
 	content := func(text string) string { return file(t, "secret", []byte(text)) }
-	tests := map[string]mistakeTest{
+	mistakeTests{
 		"file and variable":     {env{"MONITOR_TOKEN_FILE": content("very-secret-token-1")}, "MONITOR_TOKEN_FILE", "MONITOR_TOKEN are both set"},
 		"file and old variable": {env{"AZURE_CLIENT_SECRET": "", "CLIENT_SECRET": "very-secret", "AZURE_CLIENT_SECRET_FILE": content("very-secret")}, "AZURE_CLIENT_SECRET_FILE", "CLIENT_SECRET are both set"},
 		"missing":               {env{"AZURE_CLIENT_SECRET": "", "AZURE_CLIENT_SECRET_FILE": "/nowhere"}, "AZURE_CLIENT_SECRET_FILE", `"/nowhere", which can't be read`},
@@ -47,8 +47,5 @@ func TestSecretFileMistakes(t *testing.T) {
 		"too long":              {env{"MEDIATOR_TOKEN_FILE": content(strings.Repeat("very-secret", 2000))}, "MEDIATOR_TOKEN_FILE", "longer than 16 KiB"},
 		"two lines":             {env{"MEDIATOR_TOKEN_FILE": content("very-secret\nvery-secret\n")}, "MEDIATOR_TOKEN", "(in MEDIATOR_TOKEN_FILE) contains a control character"},
 		"invalid URL":           {env{"REDIS_URL_FILE": content("very-secret")}, "REDIS_URL", "(in REDIS_URL_FILE) is not a Redis URL"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) { tt.check(t) })
-	}
+	}.run(t)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -145,9 +144,8 @@ func TestExportVariables(t *testing.T) {
 // open returns a Tracing that exports to r. variables are set in addition to the endpoint.
 func (r *receiver) open(t *testing.T, variables map[string]string, exported func(int, error), log *slog.Logger) *telemetry.Tracing {
 	t.Helper()
-	all := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": r.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
-	maps.Copy(all, variables)
-	setenv(t, all)
+	setenv(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": r.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+	setenv(t, variables)
 	tracing, err := telemetry.OpenTracing(t.Context(), build, exported, log)
 	if err != nil {
 		t.Fatal(err)

@@ -27,11 +27,7 @@ func TestTraceparentOfOutgoingCalls(t *testing.T) {
 	headers := make(chan http.Header, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { headers <- r.Header.Clone() }))
 	defer server.Close()
-	member, err := baggage.NewMember("address", "ann")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bag, err := baggage.New(member)
+	bag, err := baggage.Parse("address=ann")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,32 +47,38 @@ func TestAgentURL(t *testing.T) {
 		public   = "https://ours.ngrok-free.app"
 		none     = "the agent has no https tunnel to port 8080: start one with: ngrok http 8080"
 		notAgent = "NGROK_AGENT_URL is not an ngrok agent (status 200): set it to the agent's web interface"
+		refused  = "the agent does not answer: start it with: ngrok http 8080: dial tcp 127.0.0.1:1: connect: connection refused"
 	)
+	agent := func(all ...string) (url string) { return newAgent(t, tunnels(all...)) }
+	elsewhere := httptest.NewServer(http.RedirectHandler(agent("a", public, "8080")+"/api/tunnels", http.StatusFound))
+	defer elsewhere.Close()
 	tests := map[string]struct {
-		body string
+		api  string // URL of the agent
 		want string // a URL or an error
 	}{
-		"URL with a trailing slash":    {tunnels("command_line", public+"/", "http://localhost:8080"), public},
-		"address without a scheme":     {tunnels("web", public, "127.0.0.1:8080"), public},
-		"port only":                    {tunnels("web", public, "8080"), public},
-		"upstream with TLS":            {tunnels("web", public, "https://localhost:8080/"), public},
-		"IPv6 address":                 {tunnels("web", public, "http://[::1]:8080"), public},
-		"tunnel to another port":       {tunnels("a", "https://other.ngrok.app", "http://localhost:80", "b", public, "http://localhost:8080"), public},
-		"first by name":                {tunnels("b", "https://b.ngrok.app", "http://localhost:8080", "a", public, "http://localhost:8080"), public},
-		"http on loopback":             {tunnels("a", "http://127.0.0.1:9000", "http://localhost:8080"), "http://127.0.0.1:9000"},
-		"no tunnel to the port":        {tunnels("a", public, "http://localhost:80"), none},
-		"http":                         {tunnels("a", "http://ours.ngrok.app", "http://localhost:8080"), none},
-		"TCP":                          {tunnels("a", "tcp://0.tcp.ngrok.io:1234", "localhost:8080"), none},
-		"no tunnel":                    {tunnels(), none},
-		"invalid URL":                  {tunnels("a", "https://%zz", "http://localhost:8080"), none},
-		"URL with a password":          {tunnels("a", "https://u:p@ours.ngrok.app", "http://localhost:8080"), none},
-		"HTML":                         {"<html>", notAgent},
-		"502":                          {"", strings.Replace(notAgent, "200", "502", 1)},
-		"answer larger than the limit": {`{"x":"` + strings.Repeat("x", 2<<20) + `","tunnels":[]}`, notAgent},
+		"URL with a trailing slash":    {agent("command_line", public+"/", "http://localhost:8080"), public},
+		"address without a scheme":     {agent("web", public, "127.0.0.1:8080"), public},
+		"port only":                    {agent("web", public, "8080"), public},
+		"upstream with TLS":            {agent("web", public, "https://localhost:8080/"), public},
+		"IPv6 address":                 {agent("web", public, "http://[::1]:8080"), public},
+		"tunnel to another port":       {agent("a", "https://other.ngrok.app", "http://localhost:80", "b", public, "http://localhost:8080"), public},
+		"first by name":                {agent("b", "https://b.ngrok.app", "http://localhost:8080", "a", public, "http://localhost:8080"), public},
+		"http on loopback":             {agent("a", "http://127.0.0.1:9000", "http://localhost:8080"), "http://127.0.0.1:9000"},
+		"no tunnel to the port":        {agent("a", public, "http://localhost:80"), none},
+		"http":                         {agent("a", "http://ours.ngrok.app", "http://localhost:8080"), none},
+		"TCP":                          {agent("a", "tcp://0.tcp.ngrok.io:1234", "localhost:8080"), none},
+		"no tunnel":                    {agent(), none},
+		"invalid URL":                  {agent("a", "https://%zz", "http://localhost:8080"), none},
+		"URL with a password":          {agent("a", "https://u:p@ours.ngrok.app", "http://localhost:8080"), none},
+		"HTML":                         {newAgent(t, "<html>"), notAgent},
+		"502":                          {newAgent(t, ""), strings.Replace(notAgent, "200", "502", 1)},
+		"answer larger than the limit": {newAgent(t, `{"x":"`+strings.Repeat("x", 2<<20)+`","tunnels":[]}`), notAgent},
+		"redirect":                     {elsewhere.URL, strings.Replace(notAgent, "200", "302", 1)},
+		"connection refused":           {"http://127.0.0.1:1", refused},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := tunnel.AgentURL(t.Context(), newAgent(t, tt.body)+"/", "8080", "")
+			got, err := tunnel.AgentURL(t.Context(), tt.api+"/", "8080", "")
 			if err != nil {
 				got = err.Error()
 			}
@@ -81,19 +87,6 @@ func TestAgentURL(t *testing.T) {
 			}
 		})
 	}
-	t.Run("connection refused", func(t *testing.T) {
-		const want = "the agent does not answer: start it with: ngrok http 8080: dial tcp 127.0.0.1:1: connect: connection refused"
-		if _, err := tunnel.AgentURL(t.Context(), "http://127.0.0.1:1", "8080", ""); err == nil || err.Error() != want {
-			t.Errorf("AgentURL = %v, want %s", err, want)
-		}
-	})
-	t.Run("redirect", func(t *testing.T) {
-		elsewhere := httptest.NewServer(http.RedirectHandler(newAgent(t, tunnels("a", public, "8080")), http.StatusFound))
-		defer elsewhere.Close()
-		if got, err := tunnel.AgentURL(t.Context(), elsewhere.URL, "8080", ""); err == nil || !strings.Contains(err.Error(), "status 302") {
-			t.Errorf("AgentURL = %q, %v, want an error with status 302", got, err)
-		}
-	})
 }
 
 func TestAgentReportsEachURLOnce(t *testing.T) {

@@ -100,9 +100,6 @@ func TestNgrokBacksOff(t *testing.T) {
 		if tries := len(a.opens); tries < 60 || tries > 70 {
 			t.Errorf("%d tries in an hour, want one a minute after the first few", tries)
 		}
-		if first := a.opens[1].Sub(a.opens[0]); first != time.Second {
-			t.Errorf("first wait = %v, want 1s", first)
-		}
 	})
 }
 

@@ -33,6 +33,7 @@ type fixture struct {
 
 	token       string
 	meter       *ui.Meter
+	page        *ui.UI // set by serve, like meter
 	wrongTokens atomic.Int32
 }
 
@@ -53,10 +54,8 @@ func (f *fixture) User(_ context.Context, address string) (ooo.User, error) {
 	return ooo.User{}, ooo.ErrNotMonitored
 }
 
-func (f *fixture) RecentFeed(context.Context, int) ([]ooo.FeedEntry, string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.news, position(len(f.news)), f.err
+func (f *fixture) RecentFeed(ctx context.Context, _ int) ([]ooo.FeedEntry, string, error) {
+	return f.FeedAfter(ctx, "")
 }
 
 func (f *fixture) FeedAfter(_ context.Context, from string) ([]ooo.FeedEntry, string, error) {
@@ -104,12 +103,13 @@ func (f *fixture) addEvent(kind ooo.EventKind) {
 	f.news = append(f.news, ooo.FeedEntry{Event: ooo.Event{At: time.Now(), Kind: kind}, Address: "ann@contoso.example", Name: "Ann"})
 }
 
-// page returns the page and an engine that serves it.
-func (f *fixture) page(t *testing.T) (*ui.UI, http.Handler) {
+// serve serves the page and returns its base URL.
+func (f *fixture) serve(t *testing.T) string {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	f.meter = ui.NewMeter()
-	u, err := ui.New(ui.Config{
+	var err error
+	f.page, err = ui.New(ui.Config{
 		Store: f, Replicas: f, LeaveHints: f.leave, API: f, Token: f.token, Interval: 2 * time.Second,
 		Replica: "life", Version: "v1", Meter: f.meter, Log: log,
 		Access: server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: true, Wrong: func() { f.wrongTokens.Add(1) }, Log: log}),
@@ -120,15 +120,8 @@ func (f *fixture) page(t *testing.T) (*ui.UI, http.Handler) {
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.UseRawPath, engine.UnescapePathValues = true, false
-	u.Register(engine)
-	return u, engine
-}
-
-// serve serves the page and returns its base URL.
-func (f *fixture) serve(t *testing.T) string {
-	t.Helper()
-	_, handler := f.page(t)
-	srv := httptest.NewServer(handler)
+	f.page.Register(engine)
+	srv := httptest.NewServer(engine)
 	t.Cleanup(srv.Close)
 	return srv.URL
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -137,17 +136,15 @@ func TestFeedResumes(t *testing.T) {
 
 func TestFeedsAreLimitedAndEndWithRun(t *testing.T) {
 	f := &fixture{}
-	u, handler := f.page(t)
+	base := f.serve(t)
 	f.meter.Delivered(0)
 	f.meter.Delivered(40 * time.Millisecond)
-	server := httptest.NewServer(handler)
-	defer server.Close()
-	stop := await.Run(t, u.Run)
-	response := request{"GET", "/ui/api/feed", "", nil}.open(t, server.URL)
+	stop := await.Run(t, f.page.Run)
+	response := request{"GET", "/ui/api/feed", "", nil}.open(t, base)
 	readFeed(t, response, 0)
 	status := 200
 	for opened := 1; opened < 30 && status == 200; opened++ {
-		status = request{"GET", "/ui/api/feed", "", nil}.open(t, server.URL).StatusCode
+		status = request{"GET", "/ui/api/feed", "", nil}.open(t, base).StatusCode
 	}
 	if status != http.StatusServiceUnavailable {
 		t.Errorf("status of a feed over the limit = %d, want 503", status)
