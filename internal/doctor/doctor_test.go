@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -182,14 +181,10 @@ func TestMailboxAndSubscription(t *testing.T) {
 }
 
 func TestListenAddress(t *testing.T) {
-	other := httptest.NewServer(http.NotFoundHandler())
-	defer other.Close()
-	// restricted is the service with a PUBLIC_ALLOW without this machine.
-	paths := http.NewServeMux()
-	paths.Handle("/graph/", reply{status: http.StatusForbidden})
-	paths.Handle("/", serve)
-	restricted := httptest.NewServer(paths)
-	defer restricted.Close()
+	// The service with a PUBLIC_ALLOW without this machine.
+	restricted := http.NewServeMux()
+	restricted.Handle("/graph/", reply{status: http.StatusForbidden})
+	restricted.Handle("/", serve)
 	tests := map[string]struct {
 		err           error
 		listener      string // URL of the program that listens; empty: the service
@@ -202,8 +197,8 @@ func TestListenAddress(t *testing.T) {
 		"address of another machine":         {syscall.EADDRNOTAVAIL, "", doctor.Failed, "not an address of this machine", "LISTEN_ADDR", doctor.Skipped},
 		"another error":                      {errAny, "", doctor.Failed, "something else", "LISTEN_ADDR", doctor.Skipped},
 		"service running":                    {syscall.EADDRINUSE, "", doctor.OK, "the service runs at", "", doctor.OK},
-		"another program":                    {syscall.EADDRINUSE, other.URL, doctor.Failed, "another program", "stop it", doctor.Skipped},
-		"service restricted by PUBLIC_ALLOW": {syscall.EADDRINUSE, restricted.URL, doctor.OK, "the service runs at", "", doctor.OK},
+		"another program":                    {syscall.EADDRINUSE, start(t, http.NotFoundHandler()), doctor.Failed, "another program", "stop it", doctor.Skipped},
+		"service restricted by PUBLIC_ALLOW": {syscall.EADDRINUSE, start(t, restricted), doctor.OK, "the service runs at", "", doctor.OK},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,10 +94,7 @@ type fixture struct {
 // newFixture returns a fixture without problems.
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	service := httptest.NewServer(http.HandlerFunc(serve))
-	t.Cleanup(service.Close)
-	mediator := httptest.NewServer(http.HandlerFunc(mediate))
-	t.Cleanup(mediator.Close)
+	service := start(t, serve)
 	f := &fixture{
 		t: t,
 		graph: &fakeGraph{grant: graph.Grant{
@@ -108,12 +106,12 @@ func newFixture(t *testing.T) *fixture {
 		}},
 		env: map[string]string{
 			"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "app", "AZURE_CLIENT_SECRET": secret,
-			"PUBLIC_URL": service.URL, "MEDIATOR_URL": mediator.URL, "MEDIATOR_TOKEN": secret, "LISTEN_ADDR": "127.0.0.1:0",
+			"PUBLIC_URL": service, "MEDIATOR_URL": start(t, http.HandlerFunc(mediate)), "MEDIATOR_TOKEN": secret, "LISTEN_ADDR": "127.0.0.1:0",
 			"REDIS_URL": "redis://:" + secret + "@127.0.0.1:6379/0", "CLIENT_STATE_KEY": secret,
 		},
 	}
 	f.cfg = doctor.Config{
-		Endpoint: service.URL, AuthorityHost: service.URL,
+		Endpoint: service, AuthorityHost: service,
 		LoginCode: func(err error) string { return regexp.MustCompile(`AADSTS\d+`).FindString(err.Error()) },
 		Listen:    func(context.Context) (func(), error) { return func() {}, nil },
 		Graph:     f.graph, Redis: f.redis,
@@ -123,6 +121,14 @@ func newFixture(t *testing.T) *fixture {
 		return graph.Config{CertificatePath: path, CertificatePassword: password}.CertificateExpires()
 	}
 	return f
+}
+
+// start starts a server and returns its URL.
+func start(t *testing.T, handler http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 // serve is the service's handler for Graph's requests.
@@ -183,13 +189,11 @@ func (f *fixture) run() doctor.Report {
 func (f *fixture) check(name string) doctor.Result {
 	f.t.Helper()
 	report := f.run()
-	for _, r := range report.Checks {
-		if r.Name == name {
-			return r
-		}
+	i := slices.IndexFunc(report.Checks, func(r doctor.Result) bool { return r.Name == name })
+	if i < 0 {
+		f.t.Fatalf("no check %q in %+v", name, report)
 	}
-	f.t.Fatalf("no check %q in %+v", name, report)
-	return doctor.Result{}
+	return report.Checks[i]
 }
 
 // wantResult checks a result. Warnings and failures, and nothing else, have a remedy.

@@ -2,7 +2,6 @@ package doctor_test
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -11,19 +10,15 @@ import (
 )
 
 func TestMediator(t *testing.T) {
-	closed := httptest.NewServer(nil)
-	closed.Close()
-	pair, _, _ := issue(t, "127.0.0.1", time.Now().AddDate(1, 0, 0))
-	private := startTLS(t, pair, mediate)
-	mediator := httptest.NewServer(http.HandlerFunc(mediate))
-	defer mediator.Close()
+	mediator := newFixture(t).env["MEDIATOR_URL"]
+	private := startTLS(t, "127.0.0.1", time.Now().AddDate(1, 0, 0), mediate)
 	tests := map[string]struct {
 		url           string
 		status        doctor.Status
 		found, remedy string
 	}{
-		"password in the URL": {strings.Replace(mediator.URL, "http://", "http://monitor:"+secret+"@", 1), doctor.OK, "has /api/setstatus", ""},
-		"nothing listens":     {closed.URL, doctor.Failed, "refuses the connection", "start the mediator"},
+		"password in the URL": {strings.Replace(mediator, "http://", "http://monitor:"+secret+"@", 1), doctor.OK, "has /api/setstatus", ""},
+		"nothing listens":     {"http://127.0.0.1:1", doctor.Failed, "refuses the connection", "start the mediator"},
 		"private certificate": {private.URL, doctor.Failed, "does not trust", "SSL_CERT_FILE"},
 	}
 	for name, tt := range tests {
@@ -98,7 +93,8 @@ func TestMediatorResponses(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			f := newFixture(t)
+			f.env["MEDIATOR_URL"] = start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				reply := tt.replies[2]
 				switch {
 				case r.Method != http.MethodGet && r.Method != http.MethodOptions:
@@ -110,9 +106,6 @@ func TestMediatorResponses(t *testing.T) {
 				}
 				reply.ServeHTTP(w, r)
 			}))
-			t.Cleanup(server.Close)
-			f := newFixture(t)
-			f.env["MEDIATOR_URL"] = server.URL
 			wantResult(t, f.check("mediator"), tt.status, tt.found, tt.remedy)
 		})
 	}

@@ -62,9 +62,7 @@ func TestPublicURL(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			server := httptest.NewServer(tt.server)
-			defer server.Close()
-			f.env["PUBLIC_URL"] = server.URL
+			f.env["PUBLIC_URL"] = start(t, tt.server)
 			wantResult(t, f.check("public URL"), tt.status, tt.found, tt.remedy)
 		})
 	}
@@ -72,12 +70,8 @@ func TestPublicURL(t *testing.T) {
 
 func TestPublicURLSettings(t *testing.T) {
 	service := newFixture(t).env["PUBLIC_URL"]
-	agent := httptest.NewServer(reply{200, "Content-Type: application/json", `{"tunnels":[{"public_url":"` + service + `","config":{"addr":"127.0.0.1:0"}}]}`})
-	defer agent.Close()
-	stripping := httptest.NewServer(http.StripPrefix("/app", serve))
-	defer stripping.Close()
-	forbidden := httptest.NewServer(reply{403, "", ""})
-	defer forbidden.Close()
+	agent := start(t, reply{200, "Content-Type: application/json", `{"tunnels":[{"public_url":"` + service + `","config":{"addr":"127.0.0.1:0"}}]}`})
+	stripping := start(t, http.StripPrefix("/app", serve))
 	tests := map[string]struct {
 		env           map[string]string
 		status        doctor.Status
@@ -88,13 +82,13 @@ func TestPublicURLSettings(t *testing.T) {
 			doctor.Warning, "by the poll, every 2s", "set PUBLIC_URL", doctor.Skipped},
 		"ngrok tunnel": {map[string]string{"PUBLIC_URL": "", "TUNNEL": "ngrok", "NGROK_AUTHTOKEN": secret},
 			doctor.Skipped, "TUNNEL=ngrok there is a URL only while outlook-monitor serve runs", "", doctor.Skipped},
-		"agent with a tunnel": {map[string]string{"PUBLIC_URL": "", "TUNNEL": "agent", "MONITOR_TOKEN": secret, "NGROK_AGENT_URL": agent.URL},
+		"agent with a tunnel": {map[string]string{"PUBLIC_URL": "", "TUNNEL": "agent", "MONITOR_TOKEN": secret, "NGROK_AGENT_URL": agent},
 			doctor.OK, "the handshake works at " + service, "", doctor.OK},
 		"agent without a tunnel": {map[string]string{"PUBLIC_URL": "", "TUNNEL": "agent", "MONITOR_TOKEN": secret, "NGROK_AGENT_URL": "http://127.0.0.1:1"},
 			doctor.Failed, "the agent does not answer", "start it with: ngrok http 0", doctor.Skipped},
-		"proxy that strips a prefix": {map[string]string{"PUBLIC_URL": stripping.URL + "/app/"},
-			doctor.OK, "the handshake works at " + stripping.URL + "/app", "", doctor.OK},
-		"this machine not in PUBLIC_ALLOW": {map[string]string{"PUBLIC_URL": forbidden.URL, "PUBLIC_ALLOW": "192.0.2.1"},
+		"proxy that strips a prefix": {map[string]string{"PUBLIC_URL": stripping + "/app/"},
+			doctor.OK, "the handshake works at " + stripping + "/app", "", doctor.OK},
+		"this machine not in PUBLIC_ALLOW": {map[string]string{"PUBLIC_URL": start(t, reply{status: 403}), "PUBLIC_ALLOW": "192.0.2.1"},
 			doctor.Warning, "PUBLIC_ALLOW excludes this machine", "--subscribe", doctor.OK},
 		"no certificate from ACME yet": {map[string]string{"PUBLIC_URL": "https://monitor.example.com", "ACME_DOMAINS": "monitor.example.com"},
 			doctor.Skipped, "only the running service has the certificate", "", doctor.Skipped},

@@ -15,9 +15,13 @@ import (
 	"outlook-monitor/internal/doctor"
 )
 
-// startTLS starts a server with this certificate.
-func startTLS(t *testing.T, certificate tls.Certificate, handler http.HandlerFunc) *httptest.Server {
+// startTLS starts a server with a self-signed certificate for a host or an IP address.
+func startTLS(t *testing.T, host string, expires time.Time, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
+	certificate, err := tls.LoadX509KeyPair(certtest.Files(t, certtest.Key(t), host, expires))
+	if err != nil {
+		t.Fatal(err)
+	}
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // failed handshakes are expected
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
@@ -26,32 +30,16 @@ func startTLS(t *testing.T, certificate tls.Certificate, handler http.HandlerFun
 	return server
 }
 
-// issue creates a self-signed certificate for a host or an IP address, and writes it to files.
-func issue(t *testing.T, host string, expires time.Time) (pair tls.Certificate, certFile, keyFile string) {
-	t.Helper()
-	certFile, keyFile = certtest.Files(t, certtest.Key(t), host, expires)
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair, certFile, keyFile
-}
-
 func TestConnections(t *testing.T) {
 	year := time.Now().Add(365 * 24 * time.Hour)
-	valid, _, _ := issue(t, "127.0.0.1", year)
-	otherHost, _, _ := issue(t, "elsewhere.example", year)
-	expired, _, _ := issue(t, "127.0.0.1", time.Now().Add(-24*time.Hour))
-	expiring, _, _ := issue(t, "127.0.0.1", time.Now().Add(time.Hour))
-	ending := startTLS(t, expiring, serve)
-	good := startTLS(t, valid, serve)
-	ahead := startTLS(t, valid, reply{200, "Date: " + time.Now().Add(time.Minute).UTC().Format(http.TimeFormat), ""}.ServeHTTP)
-	closed := httptest.NewTLSServer(nil)
-	closed.Close()
-	aborting := startTLS(t, valid, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	plain := httptest.NewServer(http.HandlerFunc(serve))
-	t.Cleanup(plain.Close)
-	wrongHost := startTLS(t, otherHost, serve)
+	good := startTLS(t, "127.0.0.1", year, serve)
+	wrongHost := startTLS(t, "elsewhere.example", year, serve)
+	expired := startTLS(t, "127.0.0.1", time.Now().Add(-24*time.Hour), serve)
+	expiring := startTLS(t, "127.0.0.1", time.Now().Add(time.Hour), serve)
+	minuteAhead := "Date: " + time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
+	ahead := startTLS(t, "127.0.0.1", year, reply{200, minuteAhead, ""}.ServeHTTP)
+	aborting := startTLS(t, "127.0.0.1", year, reply{}.ServeHTTP)
+	plain := newFixture(t).env["PUBLIC_URL"]
 	silent := httptest.NewUnstartedServer(nil) // listens, but never responds
 	t.Cleanup(func() { _ = silent.Listener.Close() })
 	tests := map[string]struct {
@@ -63,13 +51,13 @@ func TestConnections(t *testing.T) {
 	}{
 		"ok":                             {good.URL, good, doctor.OK, "TLS 1.3, certificate by test authority", "", ""},
 		"clock drift":                    {ahead.URL, ahead, doctor.Warning, "this machine's clock is", "over the network", "check where"},
-		"nothing listens":                {closed.URL, good, doctor.Failed, "refuses the connection", "firewall", "correct the port"},
+		"nothing listens":                {"https://127.0.0.1:1", good, doctor.Failed, "refuses the connection", "firewall", "correct the port"},
 		"unknown host":                   {"https://nowhere.invalid", good, doctor.Failed, "nowhere.invalid", "DNS", "DNS"},
 		"untrusted certificate":          {good.URL, wrongHost, doctor.Failed, `does not trust the certificate of ` + strings.TrimPrefix(good.URL, "https://") + `, issued by "test authority"`, "proxy", "public authority"},
 		"certificate of another host":    {wrongHost.URL, wrongHost, doctor.Failed, "IP SANs", "proxy", "certificate for the host"},
-		"expired certificate":            {startTLS(t, expired, serve).URL, startTLS(t, expired, serve), doctor.Failed, "certificate has expired", "clock", "renew"},
-		"certificate expires in an hour": {ending.URL, ending, doctor.OK, "TLS 1.3", "", "renew it: Graph does not accept an expired one"},
-		"no TLS":                         {strings.Replace(plain.URL, "http:", "https:", 1), good, doctor.Failed, "does not speak TLS", "port", "terminate TLS"},
+		"expired certificate":            {expired.URL, expired, doctor.Failed, "certificate has expired", "clock", "renew"},
+		"certificate expires in an hour": {expiring.URL, expiring, doctor.OK, "TLS 1.3", "", "renew it: Graph does not accept an expired one"},
+		"no TLS":                         {strings.Replace(plain, "http:", "https:", 1), good, doctor.Failed, "does not speak TLS", "port", "terminate TLS"},
 		"no response":                    {"https://" + silent.Listener.Addr().String(), good, doctor.Failed, "does not answer in time", "firewall", "open the port"},
 		"connection closed":              {aborting.URL, aborting, doctor.Failed, "closes the connection", "firewall", "proxy's log"},
 	}
@@ -86,7 +74,7 @@ func TestConnections(t *testing.T) {
 				case "Graph":
 					wantResult(t, r, tt.status, tt.found, tt.remedy)
 				case "public URL":
-					if tt.url == ending.URL {
+					if tt.url == expiring.URL {
 						wantResult(t, r, doctor.Warning, "the certificate expires", tt.public)
 					}
 					if !strings.Contains(r.Remedy, tt.public) || (tt.public == "") != (r.Status == doctor.OK) {
@@ -113,7 +101,7 @@ func TestCertificateExpiry(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			_, f.env["TLS_CERT_FILE"], f.env["TLS_KEY_FILE"] = issue(t, "127.0.0.1", time.Now().Add(tt.left))
+			f.env["TLS_CERT_FILE"], f.env["TLS_KEY_FILE"] = certtest.Files(t, certtest.Key(t), "127.0.0.1", time.Now().Add(tt.left))
 			wantResult(t, f.check("certificates"), tt.status, tt.found, tt.remedy)
 		})
 	}
