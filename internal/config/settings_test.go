@@ -41,8 +41,7 @@ func TestDefaults(t *testing.T) {
 func TestBlankValuesCountAsNotSet(t *testing.T) {
 	e := required()
 	for _, row := range config.Table() {
-		_, set := e[row.Name]
-		if verbatim := row.Name == "AZURE_CLIENT_CERTIFICATE_PASSWORD"; !set && !verbatim {
+		if verbatim := row.Name == "AZURE_CLIENT_CERTIFICATE_PASSWORD"; e[row.Name] == "" && !verbatim {
 			e[row.Name] = " "
 		}
 	}

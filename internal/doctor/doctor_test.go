@@ -44,7 +44,6 @@ func TestAllOK(t *testing.T) {
 func TestMistakesInSettings(t *testing.T) {
 	f := newFixture(t)
 	f.env["AZURE_TENANT_ID"], f.env["POLL_INTERVAL"], f.env["SCHEDULED"], f.env["REDIS_URL"] = "", "2", `"a: b"`, "http://x"
-	f.cfg.Redis = nil
 	report := f.run()
 	var mistakes []string
 	status := map[string]doctor.Status{}

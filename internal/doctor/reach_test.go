@@ -68,19 +68,16 @@ func TestConnections(t *testing.T) {
 			f.cfg.Endpoint, f.cfg.Roots = tt.url, x509.NewCertPool()
 			f.cfg.Roots.AddCert(tt.trust.Certificate())
 			f.env["PUBLIC_URL"] = tt.url
-			report := f.run()
-			for _, r := range report.Checks {
-				switch r.Name {
-				case "Graph":
-					wantResult(t, r, tt.status, tt.found, tt.remedy)
-				case "public URL":
-					if tt.url == expiring.URL {
-						wantResult(t, r, doctor.Warning, "the certificate expires", tt.public)
-					}
-					if !strings.Contains(r.Remedy, tt.public) || (tt.public == "") != (r.Status == doctor.OK) {
-						t.Errorf("public URL = %+v, want the remedy %q", r, tt.public)
-					}
-				}
+			results := map[string]doctor.Result{}
+			f.cfg.OnResult = func(r doctor.Result) { results[r.Name] = r }
+			f.run()
+			wantResult(t, results["Graph"], tt.status, tt.found, tt.remedy)
+			public := results["public URL"]
+			if tt.url == expiring.URL {
+				wantResult(t, public, doctor.Warning, "the certificate expires", tt.public)
+			}
+			if !strings.Contains(public.Remedy, tt.public) || (tt.public == "") != (public.Status == doctor.OK) {
+				t.Errorf("public URL = %+v, want the remedy %q", public, tt.public)
 			}
 		})
 	}

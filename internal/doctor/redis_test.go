@@ -14,7 +14,8 @@ import (
 )
 
 func TestRedis(t *testing.T) {
-	const azure = "rediss://name.redis.azure.net:10000"
+	const azure, sentinel = "rediss://name.redis.azure.net:10000", "redis://sentinel.example:26379?master_name=om"
+	noAuth, wrongPass := errors.New("NOAUTH Authentication required."), errors.New("WRONGPASS invalid username or password")
 	entra := func(err error) func(*fixture) {
 		return func(f *fixture) {
 			f.env["REDIS_URL"], f.env["REDIS_AUTH"], f.redis.err = azure, "entra", fmt.Errorf("redis: %w", err)
@@ -30,22 +31,20 @@ func TestRedis(t *testing.T) {
 		"no Redis":                   {func(f *fixture) { f.env["REDIS_URL"] = "" }, "Redis", doctor.Warning, "REDIS_URL is not set", "set REDIS_URL"},
 		"latency of no Redis":        {func(f *fixture) { f.env["REDIS_URL"] = "" }, "Redis latency", doctor.Skipped, "there is no Redis to check", ""},
 		"Cluster":                    {func(f *fixture) { f.redis.report.Topology = "Cluster, data at a:1" }, "Redis", doctor.OK, "Redis 7.2.4, Cluster, data at a:1", ""},
-		"password missing":           {func(f *fixture) { f.redis.err = errors.New("NOAUTH Authentication required.") }, "Redis", doctor.Failed, "NOAUTH", "password"},
-		"wrong password":             {func(f *fixture) { f.redis.err = errors.New("WRONGPASS invalid username-password pair") }, "Redis", doctor.Failed, "WRONGPASS", "user and password"},
-		"no access policy in Azure":  {entra(errors.New("NOAUTH Authentication required.")), "Redis", doctor.Failed, "NOAUTH", "Microsoft Entra Authentication"},
+		"password missing":           {func(f *fixture) { f.redis.err = noAuth }, "Redis", doctor.Failed, "NOAUTH", "password"},
+		"wrong password":             {func(f *fixture) { f.redis.err = wrongPass }, "Redis", doctor.Failed, "WRONGPASS", "user and password"},
+		"no access policy in Azure":  {entra(noAuth), "Redis", doctor.Failed, "NOAUTH", "Microsoft Entra Authentication"},
 		"login endpoint unreachable": {entra(fmt.Errorf("%w: the login endpoint: EOF", ooo.ErrUnavailable)), "Redis", doctor.Failed, "the login endpoint: EOF", "try again in a minute"},
 		"no credential for Azure": {func(f *fixture) {
-			entra(errAny)(f)
-			f.env["AZURE_CLIENT_SECRET"] = ""
-		}, "Redis", doctor.Skipped, "fix AZURE_CLIENT_SECRET first", ""},
+			f.env["REDIS_URL"], f.env["REDIS_AUTH"], f.env["AZURE_CLIENT_SECRET"] = azure, "entra", ""
+		},
+			"Redis", doctor.Skipped, "fix AZURE_CLIENT_SECRET first", ""},
 		"URL in an unreadable file": {func(f *fixture) { f.env["REDIS_URL"], f.env["REDIS_URL_FILE"] = "", "missing" },
 			"Redis", doctor.Skipped, "fix REDIS_URL_FILE first", ""},
-		"access keys disabled in Azure": {func(f *fixture) {
-			f.env["REDIS_URL"], f.redis.err = azure, errors.New("WRONGPASS invalid username-password pair")
-		}, "Redis", doctor.Failed, "WRONGPASS", "REDIS_AUTH=entra"},
-		"password missing behind Sentinel": {func(f *fixture) {
-			f.env["REDIS_URL"], f.redis.err = "redis://sentinel.example:26379?master_name=om", errors.New("NOAUTH Authentication required.")
-		}, "Redis", doctor.Failed, "NOAUTH", "?username=…&password=… for Redis itself"},
+		"access keys disabled in Azure": {func(f *fixture) { f.env["REDIS_URL"], f.redis.err = azure, wrongPass },
+			"Redis", doctor.Failed, "WRONGPASS", "REDIS_AUTH=entra"},
+		"password missing behind Sentinel": {func(f *fixture) { f.env["REDIS_URL"], f.redis.err = sentinel, noAuth },
+			"Redis", doctor.Failed, "NOAUTH", "?username=…&password=… for Redis itself"},
 		"no permissions":       {func(f *fixture) { f.redis.err = errors.New("NOPERM this user has no permissions") }, "Redis", doctor.Failed, "NOPERM", "+@all ~om:* &om:*"},
 		"commands refused":     {func(f *fixture) { f.redis.refused = fmt.Errorf("XADD in scripts: %w", store.ErrRefused) }, "Redis", doctor.Failed, "XADD", "allow its user all commands"},
 		"messages refused":     {func(f *fixture) { f.redis.refused = store.ErrNoMessages }, "Redis", doctor.Warning, "messages between replicas are refused", "&om:*"},
