@@ -21,13 +21,10 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// screen is the output of the program.
-type screen struct{ programtest.Output }
-
 // settings parses lines of the form "NAME=value" or "# name: value".
-func (s *screen) settings() map[string]string {
+func settings(output string) map[string]string {
 	found := map[string]string{}
-	for line := range strings.Lines(s.String()) {
+	for line := range strings.Lines(output) {
 		line = strings.TrimSpace(line)
 		if name, value, ok := strings.Cut(strings.TrimPrefix(line, "# "), ": "); ok && strings.HasPrefix(line, "#") {
 			found[name] = value
@@ -47,10 +44,10 @@ func start(ctx context.Context, stdout io.Writer, args ...string) error {
 // launch starts the program until the test ends, and returns the settings that it printed.
 func launch(t *testing.T, args ...string) map[string]string {
 	t.Helper()
-	var out screen
+	var out programtest.Output
 	await.Run(t, func(ctx context.Context) error { return start(ctx, &out, args...) })
-	await.True(t, "it prints the settings", func() bool { return out.settings()["control API"] != "" })
-	return out.settings()
+	await.True(t, "it prints the settings", func() bool { return settings(out.String())["control API"] != "" })
+	return settings(out.String())
 }
 
 // ask sends a request and returns status and body.
@@ -76,12 +73,8 @@ func ask(t *testing.T, client *http.Client, method, target string, header http.H
 // trusting returns a client that trusts only the authority in file.
 func trusting(t *testing.T, file string) *http.Client {
 	t.Helper()
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
+	if pem := text(t, file); !roots.AppendCertsFromPEM([]byte(pem)) {
 		t.Fatalf("%s holds %q, want a certificate", file, pem)
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
@@ -182,47 +175,39 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-func TestInvalidFlags(t *testing.T) {
-	tests := map[string]struct {
-		args []string
-		part string // of the error
-	}{
-		"unknown flag":               {[]string{"--colour"}, "--colour"},
-		"negative number of users":   {[]string{"--users=-1"}, "--users"},
-		"number that is none":        {[]string{"--users", "many"}, "--users"},
-		"short token lifetime":       {[]string{"--token-lifetime=1ms"}, "token lifetime"},
-		"duration without unit":      {[]string{"--token-lifetime", "60"}, "--token-lifetime"},
-		"minimum life above maximum": {[]string{"--min-subscription", "2h", "--max-subscription", "1h"}, "minimum subscription life"},
-		"argument":                   {[]string{"serve"}, "serve"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			err := start(t.Context(), io.Discard, tt.args...)
-			if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), tt.part) {
-				t.Errorf("run(%v) = %v, want errUsage with %q", tt.args, err, tt.part)
-			}
-		})
-	}
-}
-
-func TestErrorsThatAreNotOfTheFlags(t *testing.T) {
+func TestErrors(t *testing.T) {
 	invalid := filepath.Join(t.TempDir(), "ca.pem")
 	for _, file := range []string{invalid, invalid + ".key"} {
 		if err := os.WriteFile(file, []byte("no PEM"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for arg, part := range map[string]string{
-		"--ca-file=" + invalid: "delete both",
-		"--ca-file=" + filepath.Join(t.TempDir(), "no", "such", "ca.pem"): "no such file",
-		"--addr=256.0.0.1:1":         "listen for Graph",
-		"--control-addr=256.0.0.1:1": "listen for control",
-	} {
-		if err := start(t.Context(), io.Discard, arg); err == nil || errors.Is(err, errUsage) || !strings.Contains(err.Error(), part) {
-			t.Errorf("run(%s) = %v, want %q and not errUsage", arg, err, part)
-		}
+	tests := map[string]struct {
+		args  []string
+		part  string // of the error
+		usage bool
+	}{
+		"unknown flag":               {[]string{"--colour"}, "--colour", true},
+		"negative number of users":   {[]string{"--users=-1"}, "--users", true},
+		"number that is none":        {[]string{"--users", "many"}, "--users", true},
+		"short token lifetime":       {[]string{"--token-lifetime=1ms"}, "token lifetime", true},
+		"duration without unit":      {[]string{"--token-lifetime", "60"}, "--token-lifetime", true},
+		"minimum life above maximum": {[]string{"--min-subscription=2h", "--max-subscription=1h"}, "exceeds the maximum", true},
+		"argument":                   {[]string{"serve"}, "serve", true},
+		"invalid certificate":        {[]string{"--ca-file", invalid}, "delete both", false},
+		"missing directory":          {[]string{"--ca-file", filepath.Join(invalid+".d", "ca.pem")}, "no such file", false},
+		"invalid address":            {[]string{"--addr=256.0.0.1:1"}, "listen for Graph", false},
+		"invalid control address":    {[]string{"--control-addr=256.0.0.1:1"}, "listen for control", false},
 	}
-	if kept, _ := os.ReadFile(invalid); string(kept) != "no PEM" {
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := start(t.Context(), io.Discard, tt.args...)
+			if err == nil || errors.Is(err, errUsage) != tt.usage || !strings.Contains(err.Error(), tt.part) {
+				t.Errorf("run(%v) = %v, want %q, errUsage: %t", tt.args, err, tt.part, tt.usage)
+			}
+		})
+	}
+	if kept := text(t, invalid); kept != "no PEM" {
 		t.Errorf("the file holds %q, want it unchanged", kept)
 	}
 }

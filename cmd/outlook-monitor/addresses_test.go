@@ -69,8 +69,7 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 	}
 
 	for i, address := range addresses[:2] {
-		tb.mediator.Remove(address)
-		tb.monitor(address, false)
+		tb.stopMonitoring(address)
 		if i == 1 { // whatever it is doing
 			p.Kill()
 			tb.startReady()
@@ -80,8 +79,7 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 		away("Second")
 		tb.eventually("a change is delivered to the remaining addresses", delivered("Second", rest...))
 	}
-	tb.mediator.Remove(addresses[2])
-	tb.monitor(addresses[2], false)
+	tb.stopMonitoring(addresses[2])
 	tb.eventually("no subscription is left", func() bool { return len(tb.sim.Subscriptions()) == 0 })
 }
 

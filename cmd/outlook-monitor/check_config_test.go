@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -23,9 +22,7 @@ func TestCheckConfig(t *testing.T) {
 	tb.env["LISTEN_ADDR"] = strings.TrimPrefix(other.URL, "http://") // in use, as if the service were running
 	tb.env["CLIENT_STATE_KEY"], tb.env["AZURE_CLIENT_SECRET"] = "", "client-secret"
 	junk := filepath.Join(t.TempDir(), "junk.pem")
-	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, junk, "junk")
 	tests := map[string]struct {
 		env  map[string]string
 		args []string

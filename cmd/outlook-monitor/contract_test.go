@@ -73,33 +73,6 @@ func TestHTTPContract(t *testing.T) {
 	}
 }
 
-func TestRedisOutage(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	tb := newTestbed(t, server.URL(), graphsim.Config{Seed: 12})
-	load := newWorkload(tb, 3)
-	load.startCovered()
-	sub := tb.sim.Subscriptions()[0]
-	genuine := `{"value":[{"subscriptionId":"` + sub.ID + `","clientState":"` + sub.ClientState + `","changeType":"updated"}]}`
-	server.Kill()
-	for name, tt := range map[string]struct {
-		method, path, body string
-		status             int
-	}{
-		"monitor request":      {"POST", "/monitor", `{"email":"x@contoso.example","status":"True"}`, 503},
-		"genuine notification": {"POST", "/graph/notifications", genuine, 503},
-		"forged notification":  {"POST", "/graph/notifications", strings.Replace(genuine, sub.ClientState, "x", 1), 202},
-		"liveness":             {"GET", "/healthz", "", 200},
-		"readiness":            {"GET", "/readyz", "", 503},
-		"handshake":            {"POST", "/graph/notifications?validationToken=x", "", 200},
-	} {
-		t.Run(name, func(t *testing.T) { tb.in(t).wantStatus(tt.status, tt.method, tt.path, tt.body) })
-	}
-	setups := tb.mediator.Setups()
-	server.RestartEmpty()
-	tb.eventually("another sync with the mediator", func() bool { return tb.mediator.Setups() > setups })
-}
-
 func TestGraphOutage(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 14})

@@ -3,7 +3,6 @@ package main_test
 import (
 	"encoding/json"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -100,9 +99,7 @@ func TestDoctorFailures(t *testing.T) {
 	}
 	tlsRedis := redistest.StartEntra(t)
 	lacking := newTestbed(t, "", graphsim.Config{Seed: 65, Roles: []string{"User.Read.All", "Calendars.Read"}})
-	if err := os.WriteFile(tb.env["SSL_CERT_FILE"], slices.Concat(tb.sim.CAPEM(), lacking.sim.CAPEM()), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, tb.env["SSL_CERT_FILE"], string(slices.Concat(tb.sim.CAPEM(), lacking.sim.CAPEM())))
 	tests := map[string]struct {
 		env   map[string]string
 		fault graphsim.Fault
@@ -169,5 +166,17 @@ func TestDoctorConnectsToRedisDespiteOtherMistakes(t *testing.T) {
 				t.Errorf("Redis = %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestFailedLoginMentionsDoctorOnce(t *testing.T) {
+	t.Parallel()
+	tb := newTestbed(t, "", graphsim.Config{Seed: 67})
+	tb.env["AZURE_CLIENT_SECRET"] = "wrong"
+	p := tb.start("serve")
+	tb.eventually("the login has failed three times", func() bool { return strings.Count(p.log.String(), "login failed") >= 3 })
+	p.stop()
+	if n := strings.Count(p.log.String(), "see outlook-monitor doctor"); n != 1 {
+		t.Errorf("the log mentions the doctor %d times, want once: %s", n, p.log)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,11 +77,7 @@ func TestMemoryOfUnauthenticatedNotifications(t *testing.T) {
 // peakMemory returns the peak memory of a process in MiB.
 func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, line, _ := strings.Cut(string(text), "VmHWM:")
+	_, line, _ := strings.Cut(content(t, fmt.Sprintf("/proc/%d/status", pid)), "VmHWM:")
 	kib, err := strconv.Atoi(strings.Fields(line)[0])
 	if err != nil {
 		t.Fatal(err)

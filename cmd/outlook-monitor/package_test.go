@@ -1,11 +1,8 @@
 package main_test
 
 import (
-	"bytes"
 	"cmp"
-	"compress/gzip"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -137,16 +134,9 @@ func TestPackageContents(t *testing.T) {
 			t.Errorf("%s does not run the installed program:\n%s", path, content(t, root, path))
 		}
 	}
-	compressed, err := gzip.NewReader(strings.NewReader(content(t, root, "/usr/share/man/man1/outlook-monitor.1.gz")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	manual, err := io.ReadAll(compressed)
-	if err != nil {
-		t.Fatal(err)
-	}
+	manual := output(t, "gzip", "-dc", root+"/usr/share/man/man1/outlook-monitor.1.gz")
 	for _, row := range config.Table() {
-		if !bytes.Contains(manual, []byte(strings.ReplaceAll(row.Flag, "-", `\-`))) {
+		if !strings.Contains(manual, strings.ReplaceAll(row.Flag, "-", `\-`)) {
 			t.Errorf("the man page lacks %s", row.Flag)
 		}
 	}
@@ -157,9 +147,7 @@ func TestUnitIsSandboxed(t *testing.T) {
 	root := install(t)
 	unit := filepath.Join(t.TempDir(), "outlook-monitor.service")
 	text := strings.ReplaceAll(content(t, root, unitFile), "=/usr/bin/", "="+root+"/usr/bin/")
-	if err := os.WriteFile(unit, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, unit, text)
 	for _, want := range []string{"DynamicUser=yes", "Type=notify", "WatchdogSec=", "Restart=", "LoadCredential="} {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("the unit lacks %s", want)
@@ -176,35 +164,26 @@ func TestUnitIsSandboxed(t *testing.T) {
 	}
 }
 
-// notifySocket is the socket on which a service notifies systemd.
-type notifySocket struct {
-	t *testing.T
-	*net.UnixConn
-}
-
-func listenAsSystemd(t *testing.T, path string) notifySocket {
+// listenAsSystemd opens the socket on which a service notifies systemd. The returned function
+// waits for a state, and skips others.
+func listenAsSystemd(t *testing.T, path string) (expect func(state string)) {
 	t.Helper()
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { socket.Close() })
-	return notifySocket{t, socket}
-}
-
-// expect waits for a state, and skips others.
-func (n notifySocket) expect(state string) {
-	n.t.Helper()
-	if err := n.SetReadDeadline(time.Now().Add(await.Timeout)); err != nil {
-		n.t.Fatal(err)
-	}
-	for buffer := make([]byte, 1024); ; {
-		length, err := n.Read(buffer)
-		if err != nil {
-			n.t.Fatalf("systemd received no %s: %v", state, err)
+	return func(state string) {
+		t.Helper()
+		if err := socket.SetReadDeadline(time.Now().Add(await.Timeout)); err != nil {
+			t.Fatal(err)
 		}
-		if string(buffer[:length]) == state {
-			return
+		for buffer, received := make([]byte, 1024), ""; received != state; {
+			length, err := socket.Read(buffer)
+			if err != nil {
+				t.Fatalf("systemd received no %s: %v", state, err)
+			}
+			received = string(buffer[:length])
 		}
 	}
 }
@@ -215,9 +194,7 @@ func (tb *testbed) serviceEnvironment(root string) map[string]string {
 	tb.t.Helper()
 	credentials := tb.t.TempDir()
 	for _, name := range []string{"AZURE_CLIENT_SECRET", "MONITOR_TOKEN"} {
-		if err := os.WriteFile(filepath.Join(credentials, "secrets_"+name), []byte(tb.env[name]+"\n"), 0o400); err != nil {
-			tb.t.Fatal(err)
-		}
+		writeFile(tb.t, filepath.Join(credentials, "secrets_"+name), tb.env[name]+"\n")
 	}
 	env := map[string]string{}
 	for _, value := range assignments(content(tb.t, root, unitFile), "Environment") {
@@ -247,7 +224,7 @@ func TestInstalledService(t *testing.T) {
 	tb.requireToken(token)
 	tb.env = tb.serviceEnvironment(root)
 	tb.env["NOTIFY_SOCKET"], tb.env["WATCHDOG_USEC"] = filepath.Join(t.TempDir(), "notify"), "200000"
-	systemd := listenAsSystemd(t, tb.env["NOTIFY_SOCKET"])
+	expect := listenAsSystemd(t, tb.env["NOTIFY_SOCKET"])
 
 	command := func(args ...string) *exec.Cmd {
 		cmd := tb.command(args...)
@@ -255,21 +232,21 @@ func TestInstalledService(t *testing.T) {
 		return cmd
 	}
 	p := startProgram(t, command("serve"))
-	systemd.expect("READY=1")
-	systemd.expect("WATCHDOG=1")
+	expect("READY=1")
+	expect("WATCHDOG=1")
 	tb.env["OUTLOOK_MONITOR_URL"] = tb.base
 	tb.eventually("the user is added", func() bool { return command("users", "add", email).Run() == nil })
 	load.change()
 	load.waitDelivered()
 	_ = p.Signal(syscall.SIGTERM)
-	systemd.expect("STOPPING=1")
+	expect("STOPPING=1")
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
 	}
 	// When the watchdog expires, systemd sends SIGABRT, after which the Go runtime by default exits
 	// with 2, the status for wrong settings, which prevents a restart.
 	aborted := startProgram(t, command("serve"))
-	systemd.expect("READY=1")
+	expect("READY=1")
 	_ = aborted.Signal(syscall.SIGABRT)
 	final := strings.Fields(strings.Join(assignments(content(t, root, unitFile), "RestartPreventExitStatus"), " "))
 	if code := aborted.Wait(); slices.Contains(final, strconv.Itoa(code)) {

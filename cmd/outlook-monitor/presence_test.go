@@ -27,12 +27,7 @@ func TestPresenceSweep(t *testing.T) {
 	if n := strings.Count(history, `"source":"presence"`); n < 2 {
 		t.Errorf("history = %s, want two changes with the source presence, got %d", history, n)
 	}
-	_, metrics := tb.get("/metrics")
-	for _, want := range []string{`outlook_monitor_changes_total{source="presence"} 2`, "outlook_monitor_presence_hinted_total 2"} {
-		if !strings.Contains(metrics, want) {
-			t.Errorf("metrics lack %s", want)
-		}
-	}
+	tb.waitForMetrics(`changes_total{source="presence"} 2`, "presence_hinted_total 2")
 	if n := strings.Count(p.log.String(), "PUBLIC_URL is not set"); n != 1 {
 		t.Errorf("the log says %d times that PUBLIC_URL is not set, want once", n)
 	}

@@ -1,7 +1,7 @@
 package main_test
 
 import (
-	"os"
+	"cmp"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -30,13 +30,7 @@ func newManagedRedis(t *testing.T, lifetime time.Duration) *managedRedis {
 		},
 	})
 	tb.env["REDIS_AUTH"] = "entra"
-	ca, err := os.ReadFile(tb.redis.CAFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(tb.env["SSL_CERT_FILE"], append(tb.sim.CAPEM(), ca...), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, tb.env["SSL_CERT_FILE"], string(tb.sim.CAPEM())+content(t, tb.redis.CAFile))
 	return tb
 }
 
@@ -93,10 +87,8 @@ func TestDoctorLogsInToAzureManagedRedis(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tb.env["REDIS_AUTH"], tb.env["AZURE_CLIENT_SECRET"] = tt.auth, graphsim.DefaultClientSecret
-			if tt.secret != "" {
-				tb.env["AZURE_CLIENT_SECRET"] = tt.secret
-			}
+			tb.env["REDIS_AUTH"] = tt.auth
+			tb.env["AZURE_CLIENT_SECRET"] = cmp.Or(tt.secret, graphsim.DefaultClientSecret)
 			tb.redis.DenyAccess(tt.denied)
 			report, _ := tb.doctor()
 			if got := checkResult(report, "Redis"); !strings.Contains(got, tt.want) {

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -50,12 +51,7 @@ func TestRedisFindingsAreReported(t *testing.T) {
 	if n := strings.Count(p.log.String(), `"msg":"Redis may lose users"`); n != 2 {
 		t.Errorf("%d lines in the log, want one for each finding", n)
 	}
-	_, metrics := tb.get("/metrics")
-	for _, want := range []string{"redis_problems 2", "redis_up 1", `redis_pool_events_total{event="hit"} `} {
-		if !strings.Contains(metrics, "\noutlook_monitor_"+want) {
-			t.Errorf("metrics lack %s", want)
-		}
-	}
+	tb.waitForMetrics("redis_problems 2", "redis_up 1", `redis_pool_events_total{event="hit"} `)
 }
 
 func TestRedisTooOld(t *testing.T) {
@@ -112,4 +108,63 @@ func TestFirstRequestsWaitForRedis(t *testing.T) {
 	if status != http.StatusOK {
 		t.Errorf("first answer = %d %s, want 200", status, answer)
 	}
+}
+
+// TestRedisOutage stops users, whom the mediator then no longer names, while Redis is
+// unreachable, and before it was ever reached: then the program could not check the schema.
+func TestRedisOutage(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	tb := newTestbed(t, server.URL(), graphsim.Config{Seed: 61})
+	load := newWorkload(tb, 3)
+	p := load.startCovered()
+	sub := tb.sim.Subscriptions()[0]
+	genuine := `{"value":[{"subscriptionId":"` + sub.ID + `","clientState":"` + sub.ClientState + `","changeType":"updated"}]}`
+	stop := func(i int, path string) {
+		t.Helper()
+		name := load.users[i].UserPrincipalName
+		tb.mediator.Remove(name)
+		tb.wantStatus(http.StatusServiceUnavailable, "POST", path, fmt.Sprintf(`{"email":%q,"status":"False"}`, name))
+	}
+	removed := func(i int) func() bool {
+		return func() bool {
+			status, _ := tb.get("/api/users/" + load.users[i].UserPrincipalName)
+			return status == http.StatusNotFound && tb.covered()[load.users[i].ID] == 0
+		}
+	}
+	server.Kill()
+	tb.wantStatus(http.StatusServiceUnavailable, "POST", "/monitor", `{"email":"x@contoso.example","status":"True"}`)
+	tb.wantStatus(http.StatusServiceUnavailable, "POST", "/graph/notifications", genuine)
+	tb.wantStatus(http.StatusAccepted, "POST", "/graph/notifications", strings.Replace(genuine, sub.ClientState, "x", 1))
+	tb.wantStatus(http.StatusOK, "POST", "/graph/notifications?validationToken=x", "")
+	tb.wantStatus(http.StatusOK, "GET", "/healthz", "")
+	tb.wantStatus(http.StatusServiceUnavailable, "GET", "/readyz", "")
+	stop(0, "/monitor")
+	server.Restart()
+	tb.eventually("the user is removed when Redis is back", removed(0))
+
+	server.Kill()
+	p.Kill()
+	setups := tb.mediator.Setups()
+	p = tb.start("serve")
+	tb.eventually("the program answers without Redis", tb.hasStatus("/healthz", http.StatusOK))
+	for path, status := range map[string]int{
+		"/api/openapi.json": http.StatusServiceUnavailable, "/api/openapi.json?validationToken=1": http.StatusServiceUnavailable,
+		"/readyz": http.StatusServiceUnavailable, "/healthz/": http.StatusOK, "/metrics/": http.StatusOK,
+	} {
+		tb.wantStatus(status, "GET", path, "")
+	}
+	tb.wantStatus(http.StatusOK, "POST", "/graph/notifications?validationToken=a+b", "")
+	tb.wantStatus(http.StatusServiceUnavailable, "POST", "/graph/notifications?xvalidationToken=1", "")
+	stop(1, "/monitor/")
+	server.Restart()
+	tb.eventually("the user is removed when Redis is reached", removed(1))
+	tb.wantStatus(http.StatusOK, "GET", "/api/users/"+load.users[2].UserPrincipalName, "") // who was not stopped
+
+	synced := func() bool { return tb.mediator.Setups() > setups }
+	tb.eventually("the sync at the start", synced)
+	setups = tb.mediator.Setups()
+	server.RestartEmpty()
+	tb.eventually("another sync with the mediator", synced)
+	p.stop()
 }

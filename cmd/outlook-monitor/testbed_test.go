@@ -61,9 +61,7 @@ func newTestbed(t testing.TB, redisURL string, cfg graphsim.Config) *testbed {
 	await.Run(t, sim.Run)
 	await.Run(t, mediator.Run)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, sim.CAPEM(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, ca, string(sim.CAPEM()))
 	address := programtest.FreeAddress(t)
 	tb := &testbed{t: t, sim: sim, mediator: mediator, base: "http://" + address, env: map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": t.TempDir(), "SSL_CERT_FILE": ca,
@@ -104,7 +102,6 @@ func (tb *testbed) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// start starts the program.
 func (tb *testbed) start(args ...string) *program {
 	tb.t.Helper()
 	return startProgram(tb.t, tb.command(args...))
@@ -153,13 +150,11 @@ func (tb *testbed) run(code int, input string, args ...string) (stdout, stderr s
 	return out.String(), errs.String()
 }
 
-// users runs a subcommand of users.
 func (tb *testbed) users(code int, input string, args ...string) (stdout, stderr string) {
 	tb.t.Helper()
 	return tb.run(code, input, append([]string{"users"}, args...)...)
 }
 
-// eventually waits until done returns true.
 func (tb *testbed) eventually(what string, done func() bool) {
 	tb.t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
@@ -169,7 +164,6 @@ func (tb *testbed) eventually(what string, done func() bool) {
 	}
 }
 
-// ask makes a request to the program.
 func (tb *testbed) ask(method, path, contentType, body string) (status int, answer string) {
 	tb.t.Helper()
 	request, err := http.NewRequestWithContext(tb.t.Context(), method, tb.base+path, strings.NewReader(body))
@@ -223,13 +217,31 @@ func (tb *testbed) waitReady() {
 	tb.eventually("the program is ready", tb.hasStatus("/readyz", http.StatusOK))
 }
 
+// waitForMetrics waits until /metrics has lines that begin with these texts.
+func (tb *testbed) waitForMetrics(want ...string) {
+	tb.t.Helper()
+	for _, want := range want {
+		tb.eventually("metrics have "+want, func() bool {
+			_, metrics := tb.get("/metrics")
+			return strings.Contains(metrics, "\noutlook_monitor_"+want)
+		})
+	}
+}
+
+// writeFile writes a file that only its owner can read.
+func writeFile(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // requireToken makes the program require a token, and the mediator use it.
 func (tb *testbed) requireToken(token string) {
 	tb.env["MONITOR_TOKEN"] = token
 	tb.mediator.SetMonitorURL(strings.Replace(tb.base, "http://", "http://mediator:"+token+"@", 1))
 }
 
-// addUsers adds n users to the directory.
 func (tb *testbed) addUsers(n int) []graphsim.User {
 	tb.t.Helper()
 	users, err := tb.sim.AddUsers(n, "contoso.example")
@@ -239,7 +251,6 @@ func (tb *testbed) addUsers(n int) []graphsim.User {
 	return users
 }
 
-// addUser adds a user to the directory.
 func (tb *testbed) addUser(u graphsim.User) graphsim.User {
 	tb.t.Helper()
 	added, err := tb.sim.AddUser(u)
@@ -257,7 +268,6 @@ func (tb *testbed) setReplies(user string, update graphsim.AutomaticRepliesUpdat
 	}
 }
 
-// setFault injects a fault into Graph.
 func (tb *testbed) setFault(f graphsim.Fault) {
 	tb.t.Helper()
 	if _, err := tb.sim.SetFault(f); err != nil {
@@ -274,10 +284,11 @@ func (tb *testbed) covered() map[string]int {
 	return n
 }
 
-// monitor makes the mediator start or stop the monitoring of an address.
-func (tb *testbed) monitor(address string, on bool) {
+// stopMonitoring makes the mediator remove an address and stop its monitoring.
+func (tb *testbed) stopMonitoring(address string) {
 	tb.t.Helper()
-	if status, err := tb.mediator.Monitor(tb.t.Context(), address, on); status != http.StatusOK || err != nil {
-		tb.t.Fatalf("POST /monitor for %s, %t = %d, %v, want 200", address, on, status, err)
+	tb.mediator.Remove(address)
+	if status, err := tb.mediator.Monitor(tb.t.Context(), address, false); status != http.StatusOK || err != nil {
+		tb.t.Fatalf("POST /monitor to stop %s = %d, %v, want 200", address, status, err)
 	}
 }

@@ -39,8 +39,14 @@ func browse(t *testing.T, width, height int64) *browser {
 	var listening sync.WaitGroup
 	listening.Go(func() {
 		for message, err := range messages {
-			if err == nil && (message.IsException() || message.Type == chromedp.ConsoleError) {
-				b.problem(message.String() + " " + message.URL)
+			if err != nil || !message.IsException() && message.Type != chromedp.ConsoleError {
+				continue
+			}
+			// The login form checks whether there is a session.
+			if text := message.String() + " " + message.URL; !strings.Contains(text, "401 (Unauthorized)") {
+				b.mu.Lock()
+				b.problems = append(b.problems, text)
+				b.mu.Unlock()
 			}
 		}
 	})
@@ -54,16 +60,6 @@ func browse(t *testing.T, width, height int64) *browser {
 	})
 	b.do(chromedp.EmulateViewport(width, height))
 	return b
-}
-
-func (b *browser) problem(text string) {
-	// The login form checks whether there is a session.
-	if strings.Contains(text, "401 (Unauthorized)") {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.problems = append(b.problems, text)
 }
 
 // checkConsole checks that the console has no errors but the expected ones: no failed script or
@@ -98,7 +94,6 @@ func (b *browser) login(base, token string) {
 		chromedp.SendKeys("#token", token+kb.Enter), chromedp.WaitVisible("#search"))
 }
 
-// eval evaluates an expression.
 func eval[T any](b *browser, expression string) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)

@@ -69,9 +69,7 @@ func TestImportReportsBadLines(t *testing.T) {
 	}
 	lines = append(lines, "", strings.Repeat("x", 100_000)) // without a newline
 	file := filepath.Join(t.TempDir(), "users")
-	if err := os.WriteFile(file, []byte("\ufeff"+strings.Join(lines, "\r\n")), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, "\ufeff"+strings.Join(lines, "\r\n"))
 
 	answer, stderr := tb.users(1, "", "--json", "import", "--file", file)
 	var report struct {
@@ -122,9 +120,7 @@ func TestUsersErrors(t *testing.T) {
 	tb := newTestbed(t, "", graphsim.Config{Seed: 32})
 	dir := t.TempDir()
 	kept := filepath.Join(dir, "kept")
-	if err := os.WriteFile(kept, []byte("yesterday's"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, kept, "yesterday's")
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { fmt.Fprint(out, `{"results":[]}`) }))
 	defer server.Close()
 	foreign := server.URL
