@@ -15,7 +15,8 @@ import (
 
 func TestRedis(t *testing.T) {
 	const azure, sentinel = "rediss://name.redis.azure.net:10000", "redis://sentinel.example:26379?master_name=om"
-	noAuth, wrongPass := errors.New("NOAUTH Authentication required."), errors.New("WRONGPASS invalid username or password")
+	noAuth := errors.New("NOAUTH Authentication required.")
+	wrongPass := errors.New("WRONGPASS invalid username-password pair")
 	entra := func(err error) func(*fixture) {
 		return func(f *fixture) {
 			f.env["REDIS_URL"], f.env["REDIS_AUTH"], f.redis.err = azure, "entra", fmt.Errorf("redis: %w", err)
