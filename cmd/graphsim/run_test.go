@@ -187,17 +187,17 @@ func TestErrors(t *testing.T) {
 		part  string // of the error
 		usage bool
 	}{
-		"unknown flag":               {[]string{"--colour"}, "--colour", true},
-		"negative number of users":   {[]string{"--users=-1"}, "--users", true},
-		"number that is none":        {[]string{"--users", "many"}, "--users", true},
-		"short token lifetime":       {[]string{"--token-lifetime=1ms"}, "token lifetime", true},
-		"duration without unit":      {[]string{"--token-lifetime", "60"}, "--token-lifetime", true},
-		"minimum life above maximum": {[]string{"--min-subscription=2h", "--max-subscription=1h"}, "exceeds the maximum", true},
-		"argument":                   {[]string{"serve"}, "serve", true},
-		"invalid certificate":        {[]string{"--ca-file", invalid}, "delete both", false},
-		"missing directory":          {[]string{"--ca-file", filepath.Join(invalid+".d", "ca.pem")}, "no such file", false},
-		"invalid address":            {[]string{"--addr=256.0.0.1:1"}, "listen for Graph", false},
-		"invalid control address":    {[]string{"--control-addr=256.0.0.1:1"}, "listen for control", false},
+		"unknown flag":             {[]string{"--colour"}, "--colour", true},
+		"negative number of users": {[]string{"--users=-1"}, "--users", true},
+		"number that is none":      {[]string{"--users", "many"}, "--users", true},
+		"short token lifetime":     {[]string{"--token-lifetime=1ms"}, "token lifetime", true},
+		"duration without unit":    {[]string{"--token-lifetime", "60"}, "--token-lifetime", true},
+		"minimum above maximum":    {[]string{"--min-subscription=2h", "--max-subscription=1h"}, "exceeds the maximum", true},
+		"argument":                 {[]string{"serve"}, "serve", true},
+		"invalid certificate":      {[]string{"--ca-file", invalid}, "delete both", false},
+		"missing directory":        {[]string{"--ca-file", filepath.Join(invalid+".d", "ca.pem")}, "no such file", false},
+		"invalid address":          {[]string{"--addr=256.0.0.1:1"}, "listen for Graph", false},
+		"invalid control address":  {[]string{"--control-addr=256.0.0.1:1"}, "listen for control", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
