@@ -42,10 +42,19 @@ type callFault struct {
 	err   error
 }
 
+// guard is a mutex with a method for short accesses.
+type guard struct{ mu sync.Mutex }
+
+func (g *guard) locked(do func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	do()
+}
+
 // faultyGraph is an in-memory Graph.
 type faultyGraph struct {
-	mu         sync.Mutex
-	settings   map[ooo.ObjectID]ooo.Setting // guarded by mu, like the fields below
+	guard
+	settings   map[ooo.ObjectID]ooo.Setting // guarded, like the fields below
 	errs       map[ooo.ObjectID]error       // of reads
 	callFaults map[ooo.ObjectID]callFault
 	down       error // of every call
@@ -60,7 +69,6 @@ type faultyGraph struct {
 	shared   map[ooo.ObjectID]int // calls for this mailbox and others
 	decoded  int
 	finds    []time.Time
-	lookups  int
 	inFlight map[ooo.ObjectID]int
 	overlaps int // reads of a mailbox that was already being read
 }
@@ -73,16 +81,16 @@ func newGraph() *faultyGraph {
 	}
 }
 
-func (g *faultyGraph) locked(do func()) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	do()
-}
-
 // takeReads returns when a mailbox was read since the last call.
 func (g *faultyGraph) takeReads(id ooo.ObjectID) (at []time.Time) {
 	g.locked(func() { at, g.reads[id] = g.reads[id], nil })
 	return at
+}
+
+// takeAllReads returns when the mailboxes that were read since the last call were read.
+func (g *faultyGraph) takeAllReads() (reads map[ooo.ObjectID][]time.Time) {
+	g.locked(func() { reads, g.reads = g.reads, map[ooo.ObjectID][]time.Time{} })
+	return reads
 }
 
 func (g *faultyGraph) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.ReadResult {
@@ -129,21 +137,16 @@ func (g *faultyGraph) Find(_ context.Context, address string) (ooo.Person, error
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.finds = append(g.finds, time.Now())
-	if g.down != nil {
-		return ooo.Person{}, g.down
+	if person, ok := g.people[address]; ok && g.down == nil {
+		return person, nil
 	}
-	person, ok := g.people[address]
-	if !ok {
-		return ooo.Person{}, ooo.ErrNotInDirectory
-	}
-	return person, nil
+	return ooo.Person{}, cmp.Or(g.down, error(ooo.ErrNotInDirectory))
 }
 
 func (g *faultyGraph) FindByID(_ context.Context, id ooo.ObjectID) (ooo.Person, error) {
 	time.Sleep(100 * time.Millisecond)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.lookups++
 	return ooo.Person{ID: id}, g.lookupErrs[id]
 }
 
@@ -181,6 +184,8 @@ func onlyAnn(m func(string) *ooo.Mailbox) func() []*ooo.Mailbox {
 	return func() []*ooo.Mailbox { return []*ooo.Mailbox{m("ann")} }
 }
 
+func annAndBob() []*ooo.Mailbox { return []*ooo.Mailbox{away("ann"), away("bob")} }
+
 func userName(i int) string { return fmt.Sprintf("user%02d", i) }
 
 // users returns n mailboxes that are not away.
@@ -200,9 +205,9 @@ type fixture struct {
 	store    *ownertest.Store
 	registry *ownertest.Owner
 
-	lagging    atomic.Bool // calls of Refresh come a second late
-	mu         sync.Mutex
-	saved      []poll.Change // guarded by mu, like the fields below
+	lagging atomic.Bool // calls of Refresh come a second late
+	guard
+	saved      []poll.Change // guarded, like the fields below
 	late       []time.Duration
 	deliveries int // begun
 	waits      map[string]time.Time
@@ -228,6 +233,21 @@ func run(t *testing.T, configure func(*poll.Config, *faultyGraph), records func(
 		}
 		f.run(configure, s, test)
 	})
+}
+
+// rarely makes the regular reads rare, so that a test has only those of its hints.
+func rarely(cfg *poll.Config, _ *faultyGraph) { cfg.Interval = 12 * time.Hour }
+
+// slowly makes reads take a second.
+func slowly(_ *poll.Config, g *faultyGraph) { g.latency = time.Second }
+
+// runEach is run with a subtest for each of tests.
+func runEach[T any](t *testing.T, tests map[string]T, configure func(*poll.Config, *faultyGraph),
+	records func() []*ooo.Mailbox, test func(f *fixture, tt T),
+) {
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) { run(t, configure, records, func(f *fixture) { test(f, tt) }) })
+	}
 }
 
 func (f *fixture) run(configure func(*poll.Config, *faultyGraph), s mailbox.Store, test func(f *fixture)) {
@@ -279,16 +299,9 @@ func (w worker) Refresh(id ooo.RecordID) {
 	w.Poller.Refresh(id)
 }
 
-func (f *fixture) locked(do func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	do()
-}
-
-func (f *fixture) changes() []poll.Change {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.saved)
+func (f *fixture) changes() (all []poll.Change) {
+	f.locked(func() { all = slices.Clone(f.saved) })
+	return all
 }
 
 func (f *fixture) get(name string) *ooo.Mailbox {
@@ -312,24 +325,25 @@ func (f *fixture) putNewer(newer *ooo.Mailbox) {
 
 // hint leaves a hint for a mailbox.
 func (f *fixture) hint(name string, h ooo.Hint) {
-	f.Helper()
 	h.ID = ooo.RecordID(idOf(name))
 	f.registry.Hint(h)
 }
 
+// readsIn returns when Ann's mailbox was read in the next d.
+func (f *fixture) readsIn(d time.Duration) []time.Time {
+	f.graph.takeReads(annID)
+	time.Sleep(d)
+	return f.graph.takeReads(annID)
+}
+
 // hints returns how many hints for the poller Redis has.
-func (f *fixture) hints() (n int) {
+func (f *fixture) hints() int {
 	f.Helper()
 	all, err := f.store.Hints(f.Context())
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, h := range all {
-		if h.Kind != ooo.HintWish {
-			n++
-		}
-	}
-	return n
+	return len(slices.DeleteFunc(all, func(h ooo.Hint) bool { return h.Kind == ooo.HintWish }))
 }
 
 // history counts the events of an address by kind.

@@ -16,7 +16,7 @@ import (
 )
 
 func TestHintIsReadAtOnceAndRemoved(t *testing.T) {
-	run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Interval = time.Hour }, users(40), func(f *fixture) {
+	run(t, rarely, users(40), func(f *fixture) {
 		time.Sleep(10 * time.Second)
 		f.graph.locked(func() { f.graph.settings["id-user05"] = on; f.graph.batches = nil })
 		f.hint("user05", notification)
@@ -42,33 +42,28 @@ func TestHintIsReadAtOnceAndRemoved(t *testing.T) {
 
 // A hint whose removal fails stays, and each retry reads the mailbox again.
 func TestHintStaysUntilRemoved(t *testing.T) {
-	for name, err := range map[string]error{"unchanged": nil, "unreadable": ooo.ErrBadSetting} {
-		t.Run(name, func(t *testing.T) {
-			run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Interval = time.Hour }, onlyAnn(away), func(f *fixture) {
-				f.graph.locked(func() { f.graph.errs[annID] = err })
-				for range 2 { // the first failure is saved together with the removal
-					f.hint("ann", notification)
-					time.Sleep(time.Second)
-				}
-				f.graph.takeReads(annID)
-				f.store.BeforeRemovals(func() error { return errors.New("no answer from Redis") })
-				f.hint("ann", notification)
-				time.Sleep(5*time.Second + 500*time.Millisecond)
-				if n, hints := len(f.graph.takeReads(annID)), f.hints(); n < 3 || n > 6 || hints != 1 {
-					t.Errorf("%d reads and %d hints while the removal fails, want one read a second and the hint", n, hints)
-				}
-				f.store.BeforeRemovals(nil)
-				time.Sleep(2 * time.Second)
-				if n, hints := len(f.graph.takeReads(annID)), f.hints(); n == 0 || hints != 0 {
-					t.Errorf("%d reads and %d hints once it succeeds, want a read and no hint", n, hints)
-				}
-				time.Sleep(10 * time.Second)
-				if n := len(f.graph.takeReads(annID)); n != 0 {
-					t.Errorf("%d more reads, want none", n)
-				}
-			})
-		})
-	}
+	tests := map[string]error{"unchanged": nil, "unreadable": ooo.ErrBadSetting}
+	runEach(t, tests, rarely, onlyAnn(away), func(f *fixture, err error) {
+		f.graph.locked(func() { f.graph.errs[annID] = err })
+		for range 2 { // the first failure is saved together with the removal
+			f.hint("ann", notification)
+			time.Sleep(time.Second)
+		}
+		f.graph.takeReads(annID)
+		f.store.BeforeRemovals(func() error { return errors.New("no answer from Redis") })
+		f.hint("ann", notification)
+		time.Sleep(5*time.Second + 500*time.Millisecond)
+		if n, hints := len(f.graph.takeReads(annID)), f.hints(); n < 3 || n > 6 || hints != 1 {
+			f.Errorf("%d reads and %d hints while the removal fails, want one read a second and the hint", n, hints)
+		}
+		f.store.BeforeRemovals(nil)
+		if n, hints := len(f.readsIn(2*time.Second)), f.hints(); n == 0 || hints != 0 {
+			f.Errorf("%d reads and %d hints once it succeeds, want a read and no hint", n, hints)
+		}
+		if n := len(f.readsIn(10 * time.Second)); n != 0 {
+			f.Errorf("%d more reads, want none", n)
+		}
+	})
 }
 
 func TestSlowRemovalOfHintsDelaysNoRead(t *testing.T) {
@@ -111,14 +106,11 @@ func TestMinimumGapBetweenHintedReads(t *testing.T) {
 }
 
 func TestHintsOfDrainingPartitionDelayNoOther(t *testing.T) {
-	run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Interval = time.Hour }, func() []*ooo.Mailbox {
-		return []*ooo.Mailbox{away("ann"), away("bob")}
-	}, func(f *fixture) {
+	run(t, rarely, annAndBob, func(f *fixture) {
 		if err := f.registry.Drain(f.Context(), ooo.RecordID(annID).Partition()); err != nil {
 			f.Fatal(err)
 		}
-		f.graph.takeReads(annID)
-		f.graph.takeReads("id-bob")
+		f.graph.takeAllReads()
 		for range 5 {
 			f.hint("ann", notification)
 			time.Sleep(time.Millisecond)
@@ -136,96 +128,88 @@ func TestHintsOfDrainingPartitionDelayNoOther(t *testing.T) {
 }
 
 func TestHintsDuringWaits(t *testing.T) {
-	tests := map[string]struct {
+	type test struct {
 		err  error
 		kind ooo.HintKind
 		read bool // at once
-	}{
+	}
+	tests := map[string]test{
 		"check after error":                   {ooo.ErrDenied, ooo.HintCheck, true},
 		"notification after error":            {ooo.ErrDenied, ooo.HintRead, false},
 		"check during Retry-After of mailbox": {&ooo.Throttled{After: time.Minute}, ooo.HintCheck, false},
 		"check during Retry-After of app":     {&ooo.Throttled{After: time.Minute, WholeApp: true}, ooo.HintCheck, false},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			run(t, nil, onlyAnn(away), func(f *fixture) {
-				f.graph.locked(func() { f.graph.errs[annID] = tt.err })
-				time.Sleep(20 * time.Second)
-				f.graph.takeReads(annID)
-				f.hint("ann", ooo.Hint{Kind: tt.kind, Source: ooo.SourceNotification})
-				time.Sleep(100 * time.Millisecond)
-				if n, hints := len(f.graph.takeReads(annID)), f.hints(); (n == 1) != tt.read || (hints == 0) != tt.read {
-					t.Errorf("%d reads, %d hints left, want one read at once and no hint: %t", n, hints, tt.read)
-				}
-				f.graph.locked(func() { delete(f.graph.errs, annID); f.graph.settings[annID] = off })
-				time.Sleep(2 * time.Minute)
-				if got := f.changes(); len(got) != 1 || f.hints() != 0 || (got[0].Source == ooo.SourceNotification) == tt.read {
-					t.Errorf("changes = %+v, %d hints left, want one by the hint if that waited, and no hint", got, f.hints())
-				}
-			})
-		})
-	}
+	runEach(t, tests, nil, onlyAnn(away), func(f *fixture, tt test) {
+		f.graph.locked(func() { f.graph.errs[annID] = tt.err })
+		time.Sleep(20 * time.Second)
+		f.graph.takeReads(annID)
+		f.hint("ann", ooo.Hint{Kind: tt.kind, Source: ooo.SourceNotification})
+		time.Sleep(100 * time.Millisecond)
+		if n, hints := len(f.graph.takeReads(annID)), f.hints(); (n == 1) != tt.read || (hints == 0) != tt.read {
+			f.Errorf("%d reads, %d hints left, want one read at once and no hint: %t", n, hints, tt.read)
+		}
+		f.graph.locked(func() { delete(f.graph.errs, annID); f.graph.settings[annID] = off })
+		time.Sleep(2 * time.Minute)
+		if got := f.changes(); len(got) != 1 || f.hints() != 0 || (got[0].Source == ooo.SourceNotification) == tt.read {
+			f.Errorf("changes = %+v, %d hints left, want one by the hint if that waited, and no hint", got, f.hints())
+		}
+	})
 }
 
 // A mailbox that gets a hint while it is being read is read again right after.
 func TestHintDuringRead(t *testing.T) {
-	tests := map[string]struct {
+	type test struct {
 		fault func(g *faultyGraph)
 		kind  ooo.HintKind
 		after time.Duration // since the batch began
-	}{
+	}
+	tests := map[string]test{
 		"batch is answered":       {func(g *faultyGraph) { g.latency = time.Second }, ooo.HintRead, time.Second},
 		"other mailbox hangs":     {func(g *faultyGraph) { g.callFaults["id-bob"] = callFault{delay: time.Hour} }, ooo.HintRead, 1500 * time.Millisecond},
 		"check of denied mailbox": {func(g *faultyGraph) { g.latency, g.errs[annID] = time.Second, ooo.ErrDenied }, ooo.HintCheck, time.Second},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			run(t, func(_ *poll.Config, g *faultyGraph) { tt.fault(g) }, func() (both []*ooo.Mailbox) {
-				for _, name := range []string{"ann", "bob"} { // due together
-					m := away(name)
-					m.ReadFailures, m.ReadRetryAt = 1, time.Now().Add(3*time.Second)
-					both = append(both, m)
-				}
-				return both
-			}, func(f *fixture) {
-				time.Sleep(3500 * time.Millisecond)
-				f.hint("ann", ooo.Hint{Kind: tt.kind})
-				time.Sleep(1300 * time.Millisecond)
-				f.graph.locked(func() {
-					at := f.graph.reads[annID]
-					if f.graph.batches[0] != 2 || len(at) < 2 || at[1].Sub(at[0]) > tt.after+10*time.Millisecond {
-						t.Errorf("reads = %v in batches of %v, want the second %v after that of both", at, f.graph.batches, tt.after)
-					}
-				})
-			})
-		})
+	dueTogether := func() []*ooo.Mailbox {
+		both := annAndBob()
+		for _, m := range both {
+			m.ReadFailures, m.ReadRetryAt = 1, time.Now().Add(3*time.Second)
+		}
+		return both
 	}
+	runEach(t, tests, nil, dueTogether, func(f *fixture, tt test) {
+		f.graph.locked(func() { tt.fault(f.graph) })
+		time.Sleep(3500 * time.Millisecond)
+		f.hint("ann", ooo.Hint{Kind: tt.kind})
+		time.Sleep(1300 * time.Millisecond)
+		f.graph.locked(func() {
+			at := f.graph.reads[annID]
+			if f.graph.batches[0] != 2 || len(at) < 2 || at[1].Sub(at[0]) > tt.after+10*time.Millisecond {
+				f.Errorf("reads = %v in batches of %v, want the second %v after that of both", at, f.graph.batches, tt.after)
+			}
+		})
+	})
 }
 
 // The change is noticed without waiting for a regular read.
 func TestHintSurvivesUnansweredRead(t *testing.T) {
-	tests := map[string]struct {
+	type test struct {
 		fail func(g *faultyGraph)
 		took time.Duration // at most
-	}{
+	}
+	tests := map[string]test{
 		"slow mailbox":         {func(g *faultyGraph) { g.callFaults[annID] = callFault{delay: 4 * time.Second} }, 6 * time.Second},
 		"Graph is unavailable": {func(g *faultyGraph) { g.down = ooo.ErrUnavailable }, 15 * time.Second},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Interval = 12 * time.Hour }, onlyAnn(away), func(f *fixture) {
-				f.graph.locked(func() { tt.fail(f.graph); f.graph.settings[annID] = off })
-				f.hint("ann", notification)
-				time.Sleep(7 * time.Second)
-				f.graph.locked(func() { f.graph.down = nil })
-				time.Sleep(15 * time.Second)
-				got, n := f.changes(), len(f.graph.takeReads(annID))
-				if len(got) != 1 || got[0].Source != ooo.SourceNotification || got[0].Took > tt.took || n > 5 || f.hints() != 0 {
-					t.Errorf("changes = %+v by %d reads, %d hints left, want one within %v, at most 5 reads, no hint", got, n, f.hints(), tt.took)
-				}
-			})
-		})
-	}
+	runEach(t, tests, rarely, onlyAnn(away), func(f *fixture, tt test) {
+		f.graph.locked(func() { tt.fail(f.graph); f.graph.settings[annID] = off })
+		f.hint("ann", notification)
+		time.Sleep(7 * time.Second)
+		f.graph.locked(func() { f.graph.down = nil })
+		time.Sleep(15 * time.Second)
+		got, n := f.changes(), len(f.graph.takeReads(annID))
+		if len(got) != 1 || got[0].Source != ooo.SourceNotification || got[0].Took > tt.took || n > 5 || f.hints() != 0 {
+			f.Errorf("changes = %+v by %d reads, %d hints left, want one within %v, at most 5 reads, no hint", got, n, f.hints(), tt.took)
+		}
+	})
 }
 
 func TestLateNotifications(t *testing.T) {

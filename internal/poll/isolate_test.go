@@ -85,9 +85,7 @@ func TestOutageReturnsNoBadMailboxToBatches(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		f.graph.locked(func() { f.graph.callFaults[bad] = callFault{delay: time.Hour} })
 		time.Sleep(30 * time.Second)
-		f.graph.locked(func() {
-			f.graph.down, f.graph.callFaults[bad] = fmt.Errorf("%w: refused", ooo.ErrUnavailable), callFault{}
-		})
+		f.graph.locked(func() { f.graph.down, f.graph.callFaults[bad] = ooo.ErrUnavailable, callFault{} })
 		time.Sleep(time.Minute)
 		f.graph.locked(func() {
 			f.graph.down, f.graph.callFaults[bad], f.graph.shared = nil, callFault{delay: time.Hour}, map[ooo.ObjectID]int{}
@@ -104,45 +102,43 @@ func TestOutageReturnsNoBadMailboxToBatches(t *testing.T) {
 // During an outage and after it Graph gets hardly more calls than usual.
 func TestOutageCausesNoStorm(t *testing.T) {
 	const size, latency = 400, 50 * time.Millisecond
-	for name, outage := range map[string]struct {
+	type outage struct {
 		down    error
 		latency time.Duration
-	}{
+	}
+	tests := map[string]outage{
 		"Graph refuses":  {fmt.Errorf("%w: refused", ooo.ErrUnavailable), latency},
 		"Graph hangs":    {nil, time.Hour},
 		"Graph says 401": {ooo.ErrUnauthorized, latency},
-	} {
-		t.Run(name, func(t *testing.T) {
-			run(t, nil, users(size), func(f *fixture) {
-				count := func() (calls, mailboxes int) {
-					f.graph.mu.Lock()
-					defer f.graph.mu.Unlock()
-					for _, n := range f.graph.batches {
-						mailboxes += n
-					}
-					return len(f.graph.batches), mailboxes
-				}
-				time.Sleep(10*time.Second + 100*time.Millisecond) // between two phases, when no call is in flight
-				usual, _ := count()
-				f.graph.locked(func() { f.graph.down, f.graph.latency, f.graph.batches = outage.down, outage.latency, nil })
-				time.Sleep(60 * time.Second)
-				if calls, mailboxes := count(); calls > 8*usual || mailboxes > 60*size/2*11/10 {
-					t.Errorf("%d calls for %d mailboxes in a minute, want hardly more than %d for %d", calls, mailboxes, 6*usual, 60*size/2)
-				}
-				f.graph.locked(func() { f.graph.down, f.graph.latency, f.graph.batches = nil, latency, nil; clear(f.graph.reads) })
-				time.Sleep(12 * time.Second)
-				if _, mailboxes := count(); mailboxes > size*8 {
-					t.Errorf("%d reads in the next 12 s, want no storm", mailboxes)
-				}
-				for i := range size {
-					m := f.get(userName(i))
-					if n := len(f.graph.takeReads(m.Person.ID)); n < 1 || m.Condition != ooo.Watching {
-						t.Errorf("%s was read %d times and is %s in the next 12 s", m.ID, n, m.Condition)
-					}
-				}
-			})
-		})
 	}
+	runEach(t, tests, nil, users(size), func(f *fixture, o outage) {
+		count := func() (calls, mailboxes int) {
+			f.graph.mu.Lock()
+			defer f.graph.mu.Unlock()
+			for _, n := range f.graph.batches {
+				mailboxes += n
+			}
+			return len(f.graph.batches), mailboxes
+		}
+		time.Sleep(10*time.Second + 100*time.Millisecond) // between two phases, when no call is in flight
+		usual, _ := count()
+		f.graph.locked(func() { f.graph.down, f.graph.latency, f.graph.batches = o.down, o.latency, nil })
+		time.Sleep(60 * time.Second)
+		if calls, mailboxes := count(); calls > 8*usual || mailboxes > 60*size/2*11/10 {
+			f.Errorf("%d calls for %d mailboxes in a minute, want hardly more than %d for %d", calls, mailboxes, 6*usual, 60*size/2)
+		}
+		f.graph.locked(func() { f.graph.down, f.graph.latency, f.graph.batches = nil, latency, nil; clear(f.graph.reads) })
+		time.Sleep(12 * time.Second)
+		if _, mailboxes := count(); mailboxes > size*8 {
+			f.Errorf("%d reads in the next 12 s, want no storm", mailboxes)
+		}
+		for i := range size {
+			m := f.get(userName(i))
+			if n := len(f.graph.takeReads(m.Person.ID)); n < 1 || m.Condition != ooo.Watching {
+				f.Errorf("%s was read %d times and is %s in the next 12 s", m.ID, n, m.Condition)
+			}
+		}
+	})
 }
 
 func TestWaitingSavesDelayNoOther(t *testing.T) {
@@ -184,22 +180,14 @@ func TestWaitingSavesDelayNoOther(t *testing.T) {
 // return to their phase by a thirty-second of the interval, so that none is read too often.
 func TestReadsStopWithoutOwnership(t *testing.T) {
 	run(t, nil, users(100), func(f *fixture) {
-		inTime := map[ooo.ObjectID]time.Time{} // a read of each mailbox in its phase
 		time.Sleep(5 * time.Second)
 		f.registry.SetLate(true)
 		time.Sleep(time.Second)
-		f.graph.locked(func() {
-			for id, at := range f.graph.reads {
-				inTime[id] = at[0]
-			}
-			clear(f.graph.reads)
-		})
+		inTime := f.graph.takeAllReads()
 		time.Sleep(10 * time.Second)
-		f.graph.locked(func() {
-			if n := len(f.graph.reads); n > 0 {
-				t.Errorf("%d mailboxes read without ownership, want none", n)
-			}
-		})
+		if n := len(f.graph.takeAllReads()); n > 0 {
+			t.Errorf("%d mailboxes read without ownership, want none", n)
+		}
 		f.registry.SetLate(false)
 		time.Sleep(2200 * time.Millisecond)
 		f.graph.locked(func() {
@@ -208,16 +196,14 @@ func TestReadsStopWithoutOwnership(t *testing.T) {
 			}
 		})
 		time.Sleep(10 * time.Second)
-		f.graph.locked(func() {
-			for id, at := range f.graph.reads {
-				if gap := at[1].Sub(at[0]); gap < 2*time.Second*31/32 {
-					t.Errorf("%s: late read repeated after %v", id, gap)
-				}
-				if behind := at[len(at)-1].Sub(inTime[id]) % (2 * time.Second); behind != 0 {
-					t.Errorf("%s: read %v after its phase, want it in phase again", id, behind)
-				}
+		for id, at := range f.graph.takeAllReads() {
+			if gap := at[1].Sub(at[0]); gap < 2*time.Second*31/32 {
+				t.Errorf("%s: late read repeated after %v", id, gap)
 			}
-		})
+			if behind := at[len(at)-1].Sub(inTime[id][0]) % (2 * time.Second); behind != 0 {
+				t.Errorf("%s: read %v after its phase, want it in phase again", id, behind)
+			}
+		}
 	})
 }
 
@@ -268,7 +254,6 @@ func TestCadenceAtFullLoad(t *testing.T) {
 // runUnchanged is run for the mailboxes of users(size), of which none changes. They are in
 // memory, because a Redis with thousands of records takes most of the time of a test.
 func runUnchanged(t *testing.T, configure func(*poll.Config, *faultyGraph), size int, test func(f *fixture)) {
-	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fixture{T: t, graph: newGraph(), waits: map[string]time.Time{}}
 		s := &readOnlyStore{}

@@ -94,9 +94,7 @@ func TestDeletedMailboxLosesAddress(t *testing.T) {
 		if !ok || m.ErrorKind != ooo.ReadErrorNotInDirectory || m.Addresses[0].Sequence != 1 {
 			t.Fatalf("record = %+v, want the address looked up, its delivery kept", m)
 		}
-		f.graph.locked(func() {
-			f.graph.people[annAddress], f.graph.settings["id-new"] = ooo.Person{ID: "id-new"}, off
-		})
+		f.graph.locked(func() { f.graph.people[annAddress], f.graph.settings["id-new"] = ooo.Person{ID: "id-new"}, off })
 		time.Sleep(20 * time.Second)
 		if m := f.get("new"); m.Addresses[0].Sequence != 2 || m.State.Away {
 			t.Errorf("record = %+v, want the state of the new mailbox as the next one", m)
@@ -105,34 +103,4 @@ func TestDeletedMailboxLosesAddress(t *testing.T) {
 			t.Errorf("%d changes, want one", len(got))
 		}
 	})
-}
-
-func TestMailboxKeepsAddressWhileDirectoryFails(t *testing.T) {
-	tests := map[string]struct {
-		err   error
-		first bool // the mailbox is unknown after the first failure
-	}{
-		"unavailable": {ooo.ErrUnavailable, false},
-		"throttled":   {&ooo.Throttled{After: 30 * time.Second, WholeApp: true}, true},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			run(t, nil, onlyAnn(away), func(f *fixture) {
-				f.graph.locked(func() { f.graph.errs[annID], f.graph.lookupErrs[annID] = ooo.ErrUserGone, tt.err })
-				time.Sleep(3 * time.Second)
-				if m := f.get("ann"); (m.Condition == ooo.Unknown) != tt.first {
-					t.Errorf("condition after the first failure = %s, want unknown: %t", m.Condition, tt.first)
-				}
-				time.Sleep(5 * time.Minute)
-				if m := f.get("ann"); m.Condition != ooo.Unknown || !m.State.Away {
-					t.Errorf("record = %+v, want it unknown and kept", m)
-				}
-				f.graph.locked(func() {
-					if f.graph.lookups < 2 || f.graph.lookups > 12 {
-						t.Errorf("%d look-ups in five minutes, want a few", f.graph.lookups)
-					}
-				})
-			})
-		})
-	}
 }

@@ -48,16 +48,14 @@ func TestReadsStayWithinShare(t *testing.T) {
 		}
 	}, 400, func(f *fixture) {
 		time.Sleep(12 * time.Second)
-		f.graph.locked(func() { clear(f.graph.reads) })
+		f.graph.takeAllReads()
 		time.Sleep(20 * time.Second)
 		total := 0
-		f.graph.locked(func() {
-			for id, at := range f.graph.reads {
-				if total += len(at); longestGap(at) > 3500*time.Millisecond {
-					t.Errorf("%s was read %v apart, want 3.1 s like all", id, longestGap(at))
-				}
+		for id, at := range f.graph.takeAllReads() {
+			if total += len(at); longestGap(at) > 3500*time.Millisecond {
+				t.Errorf("%s was read %v apart, want 3.1 s like all", id, longestGap(at))
 			}
-		})
+		}
 		if total > 20*129+20 || total < 20*120 {
 			t.Errorf("%d reads in 20 s, want 129 a second", total)
 		}
@@ -112,9 +110,8 @@ func TestNewPolicyIsApplied(t *testing.T) {
 func TestWindowEdgesWithoutGraph(t *testing.T) {
 	run(t, nil, onlyAnn(pending), func(f *fixture) {
 		opens, closes := time.Now().Add(90*time.Second+250*time.Millisecond), time.Now().Add(110*time.Second)
-		f.graph.locked(func() {
-			f.graph.settings[annID] = ooo.Setting{Status: ooo.Scheduled, Start: opens, End: closes, ExternalReply: "Away"}
-		})
+		window := ooo.Setting{Status: ooo.Scheduled, Start: opens, End: closes, ExternalReply: "Away"}
+		f.graph.locked(func() { f.graph.settings[annID] = window })
 		time.Sleep(10 * time.Second)
 		f.graph.locked(func() { f.graph.down = ooo.ErrUnavailable })
 		for i, edge := range []time.Time{opens, closes} {
@@ -145,107 +142,101 @@ func TestWindowClosedWhileNotOwned(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	tests := map[string]struct {
+	type test struct {
 		err      error
 		kind     ooo.ReadErrorKind // in the record; empty: the mailbox stays known
 		first    bool              // it is unknown after the first failure
 		min, max int               // reads in a minute
 		others   bool              // the wait applies to other mailboxes, too
-	}{
-		"no mailbox":                {ooo.ErrNoMailbox, ooo.ReadErrorNoMailbox, true, 2, 6, false},
-		"bad setting":               {ooo.ErrBadSetting, ooo.ReadErrorBadSetting, true, 29, 31, false},
-		"unavailable":               {ooo.ErrUnavailable, ooo.ReadErrorOther, false, 29, 31, false},
-		"rejected":                  {ooo.ErrRejected, ooo.ReadErrorOther, false, 29, 31, false},
-		"401":                       {ooo.ErrUnauthorized, ooo.ReadErrorDenied, false, 3, 7, false},
-		"user without mailbox":      {ooo.ErrUserGone, ooo.ReadErrorNoMailbox, true, 1, 2, false},
-		"mailbox throttled":         {&ooo.Throttled{After: 20 * time.Second}, ooo.ReadErrorOther, true, 3, 4, false},
-		"mailbox throttled for 3 s": {&ooo.Throttled{After: 3 * time.Second}, "", false, 12, 21, false},
-		"app throttled":             {&ooo.Throttled{After: 20 * time.Second, WholeApp: true}, "", false, 3, 4, true},
+		lookup   error             // of the user in the directory
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			run(t, nil, func() []*ooo.Mailbox { return []*ooo.Mailbox{away("ann"), away("bob")} }, func(f *fixture) {
-				time.Sleep(5 * time.Second)
-				f.graph.locked(func() { f.graph.errs[annID] = fmt.Errorf("read: %w", tt.err); clear(f.graph.reads) })
-				version := f.get("ann").Version
-				time.Sleep(2100 * time.Millisecond)
-				if m := f.get("ann"); (m.Condition == ooo.Unknown) != tt.first {
-					t.Errorf("condition after the first failure = %s, want unknown: %t", m.Condition, tt.first)
-				}
-				time.Sleep(time.Minute - 2100*time.Millisecond)
-				if got := len(f.graph.takeReads(annID)); got < tt.min || got > tt.max {
-					t.Errorf("%d reads in a minute, want %d to %d", got, tt.min, tt.max)
-				}
-				if got := len(f.graph.takeReads("id-bob")); (got < 25) != tt.others {
-					t.Errorf("%d reads of the other mailbox in a minute, want it to wait: %t", got, tt.others)
-				}
-				m := f.get("ann")
-				if (m.Condition == ooo.Unknown) != (tt.kind != "") || m.ErrorKind != tt.kind || (m.Reason == "") != (tt.kind == "") {
-					t.Errorf("record = %s %q %q, want the error %q", m.Condition, m.ErrorKind, m.Reason, tt.kind)
-				}
-				if m.State == nil || !m.State.Away || len(f.changes()) != 0 {
-					t.Errorf("state = %v, %d changes, want the last state kept", m.State, len(f.changes()))
-				}
-				if saves := m.Version - version; saves > 21 || tt.min > 28 && saves != 1 {
-					t.Errorf("%d saves, want one for the first failure and one for each wait", saves)
-				}
-				f.graph.locked(func() { delete(f.graph.errs, annID) })
-				time.Sleep(5 * time.Minute)
-				if m := f.get("ann"); m.Condition != ooo.Watching || m.Reason != "" || m.ErrorKind != "" || m.ReadFailures != 0 || !m.ReadRetryAt.IsZero() {
-					t.Errorf("record = %+v, want no error", m)
-				}
-				if got := f.history("ann"); got[ooo.EventUnknown] != got[ooo.EventKnown] || (got[ooo.EventUnknown] == 1) != (tt.kind != "") {
-					t.Errorf("history = %v, want unknown and known once: %t", got, tt.kind != "")
-				}
-				if got := len(f.graph.takeReads(annID)); got < 20 {
-					t.Errorf("%d reads in the next five minutes, want the usual cadence again", got)
-				}
-			})
-		})
+	throttledApp := &ooo.Throttled{After: 20 * time.Second, WholeApp: true}
+	tests := map[string]test{
+		"no mailbox":                {ooo.ErrNoMailbox, ooo.ReadErrorNoMailbox, true, 2, 6, false, nil},
+		"bad setting":               {ooo.ErrBadSetting, ooo.ReadErrorBadSetting, true, 29, 31, false, nil},
+		"unavailable":               {ooo.ErrUnavailable, ooo.ReadErrorOther, false, 29, 31, false, nil},
+		"rejected":                  {ooo.ErrRejected, ooo.ReadErrorOther, false, 29, 31, false, nil},
+		"401":                       {ooo.ErrUnauthorized, ooo.ReadErrorDenied, false, 3, 7, false, nil},
+		"user without mailbox":      {ooo.ErrUserGone, ooo.ReadErrorNoMailbox, true, 1, 2, false, nil},
+		"mailbox throttled":         {&ooo.Throttled{After: 20 * time.Second}, ooo.ReadErrorOther, true, 3, 4, false, nil},
+		"mailbox throttled for 3 s": {&ooo.Throttled{After: 3 * time.Second}, "", false, 12, 21, false, nil},
+		"app throttled":             {throttledApp, "", false, 3, 4, true, nil},
+		"directory unavailable":     {ooo.ErrUserGone, ooo.ReadErrorOther, false, 2, 5, false, ooo.ErrUnavailable},
+		"directory throttled":       {ooo.ErrUserGone, ooo.ReadErrorOther, true, 3, 4, false, throttledApp},
 	}
+	runEach(t, tests, nil, annAndBob, func(f *fixture, tt test) {
+		time.Sleep(5 * time.Second)
+		f.graph.takeAllReads()
+		f.graph.locked(func() { f.graph.errs[annID], f.graph.lookupErrs[annID] = fmt.Errorf("read: %w", tt.err), tt.lookup })
+		version := f.get("ann").Version
+		time.Sleep(2100 * time.Millisecond)
+		if m := f.get("ann"); (m.Condition == ooo.Unknown) != tt.first {
+			f.Errorf("condition after the first failure = %s, want unknown: %t", m.Condition, tt.first)
+		}
+		time.Sleep(time.Minute - 2100*time.Millisecond)
+		if got := len(f.graph.takeReads(annID)); got < tt.min || got > tt.max {
+			f.Errorf("%d reads in a minute, want %d to %d", got, tt.min, tt.max)
+		}
+		if got := len(f.graph.takeReads("id-bob")); (got < 25) != tt.others {
+			f.Errorf("%d reads of the other mailbox in a minute, want it to wait: %t", got, tt.others)
+		}
+		m := f.get("ann")
+		if (m.Condition == ooo.Unknown) != (tt.kind != "") || m.ErrorKind != tt.kind || (m.Reason == "") != (tt.kind == "") {
+			f.Errorf("record = %s %q %q, want the error %q", m.Condition, m.ErrorKind, m.Reason, tt.kind)
+		}
+		if m.State == nil || !m.State.Away || len(f.changes()) != 0 {
+			f.Errorf("state = %v, %d changes, want the last state kept", m.State, len(f.changes()))
+		}
+		if saves := m.Version - version; saves > 21 || tt.min > 28 && saves != 1 {
+			f.Errorf("%d saves, want one for the first failure and one for each wait", saves)
+		}
+		f.graph.locked(func() { delete(f.graph.errs, annID) })
+		time.Sleep(5 * time.Minute)
+		if m := f.get("ann"); m.Condition != ooo.Watching || m.Reason != "" || m.ErrorKind != "" || m.ReadFailures != 0 || !m.ReadRetryAt.IsZero() {
+			f.Errorf("record = %+v, want no error", m)
+		}
+		if got := f.history("ann"); got[ooo.EventUnknown] != got[ooo.EventKnown] || (got[ooo.EventUnknown] == 1) != (tt.kind != "") {
+			f.Errorf("history = %v, want unknown and known once: %t", got, tt.kind != "")
+		}
+		if got := len(f.graph.takeReads(annID)); got < 20 {
+			f.Errorf("%d reads in the next five minutes, want the usual cadence again", got)
+		}
+	})
 }
 
 // A new kind of error starts with its own first wait.
 func TestFailuresAreCountedByKind(t *testing.T) {
-	for name, before := range map[string]error{"throttled": &ooo.Throttled{After: time.Minute}, "unavailable": ooo.ErrUnavailable} {
-		t.Run(name, func(t *testing.T) {
-			run(t, nil, onlyAnn(away), func(f *fixture) {
-				f.graph.locked(func() { f.graph.errs[annID] = before })
-				time.Sleep(20 * time.Minute)
-				f.graph.locked(func() { f.graph.errs[annID] = ooo.ErrDenied; clear(f.graph.reads) })
-				time.Sleep(5 * time.Minute)
-				at := f.graph.takeReads(annID)
-				if len(at) < 2 || at[1].Sub(at[0]) > 11*time.Second {
-					t.Errorf("reads = %v, want the second 10 s after the answer to the first", at)
-				}
-				if m := f.get("ann"); m.ErrorKind != ooo.ReadErrorDenied || m.ReadFailures > 6 {
-					t.Errorf("record = %s, %d failures, want few of the new kind", m.ErrorKind, m.ReadFailures)
-				}
-				if got := f.history("ann"); got[ooo.EventUnknown] != 1 {
-					t.Errorf("history = %v, want unknown once", got)
-				}
-				time.Sleep(time.Hour)
-				f.graph.takeReads(annID)
-				time.Sleep(time.Hour)
-				if n := len(f.graph.takeReads(annID)); n < 12 || n > 15 {
-					t.Errorf("%d reads in an hour, want waits of 5 minutes or up to a fifth less", n)
-				}
-				f.graph.locked(func() { delete(f.graph.errs, annID) })
-				f.hint("ann", ooo.Hint{Kind: ooo.HintCheck})
-				time.Sleep(time.Second)
-				f.graph.takeReads(annID)
-				time.Sleep(10 * time.Second)
-				if n := len(f.graph.takeReads(annID)); n < 5 || n > 6 { // one more if the wait was almost over
-					t.Errorf("%d reads in 10 s after a check, want the usual cadence again", n)
-				}
-			})
-		})
-	}
+	tests := map[string]error{"throttled": &ooo.Throttled{After: time.Minute}, "unavailable": ooo.ErrUnavailable}
+	runEach(t, tests, nil, onlyAnn(away), func(f *fixture, before error) {
+		f.graph.locked(func() { f.graph.errs[annID] = before })
+		time.Sleep(20 * time.Minute)
+		f.graph.locked(func() { f.graph.errs[annID] = ooo.ErrDenied })
+		at := f.readsIn(5 * time.Minute)
+		if len(at) < 2 || at[1].Sub(at[0]) > 11*time.Second {
+			f.Errorf("reads = %v, want the second 10 s after the answer to the first", at)
+		}
+		if m := f.get("ann"); m.ErrorKind != ooo.ReadErrorDenied || m.ReadFailures > 6 {
+			f.Errorf("record = %s, %d failures, want few of the new kind", m.ErrorKind, m.ReadFailures)
+		}
+		if got := f.history("ann"); got[ooo.EventUnknown] != 1 {
+			f.Errorf("history = %v, want unknown once", got)
+		}
+		time.Sleep(time.Hour)
+		if n := len(f.readsIn(time.Hour)); n < 12 || n > 15 {
+			f.Errorf("%d reads in an hour, want waits of 5 minutes or up to a fifth less", n)
+		}
+		f.graph.locked(func() { delete(f.graph.errs, annID) })
+		f.hint("ann", ooo.Hint{Kind: ooo.HintCheck})
+		time.Sleep(time.Second)
+		if n := len(f.readsIn(10 * time.Second)); n < 5 || n > 6 { // one more if the wait was almost over
+			f.Errorf("%d reads in 10 s after a check, want the usual cadence again", n)
+		}
+	})
 }
 
 // The delivery moves with the address, and what the read in flight finds is not delivered.
 func TestAddressMovesDuringRead(t *testing.T) {
-	run(t, func(_ *poll.Config, g *faultyGraph) { g.latency = time.Second }, onlyAnn(away), func(f *fixture) {
+	run(t, slowly, onlyAnn(away), func(f *fixture) {
 		for begun := 0; begun == 0; time.Sleep(10 * time.Millisecond) {
 			f.graph.locked(func() { begun = len(f.graph.reads[annID]) })
 		}
@@ -275,7 +266,7 @@ func TestAddressMovesDuringRead(t *testing.T) {
 // A mailbox is not read a second time while a read is in flight that began before this replica
 // stopped reading it.
 func TestReadsDoNotOverlap(t *testing.T) {
-	for name, again := range map[string]func(f *fixture){
+	tests := map[string]func(f *fixture){
 		"monitoring stops and starts": func(f *fixture) {
 			for _, on := range []bool{false, true} {
 				f.registry.Hint(f.store.ChangeWish(f.T, annAddress, func(wish *ooo.Wish) {
@@ -293,24 +284,20 @@ func TestReadsDoNotOverlap(t *testing.T) {
 			f.registry.AcquireAll()
 			f.lagging.Store(false)
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			run(t, func(_ *poll.Config, g *faultyGraph) { g.latency = time.Second }, onlyAnn(away), func(f *fixture) {
-				for begun := 0; begun == 0; time.Sleep(10 * time.Millisecond) {
-					f.graph.locked(func() { begun = len(f.graph.reads[annID]) })
-				}
-				again(f)
-				time.Sleep(500 * time.Millisecond)
-				if n := len(f.graph.takeReads(annID)); n != 1 {
-					t.Errorf("%d reads, want only the one in flight", n)
-				}
-				time.Sleep(5 * time.Second)
-				if n, m := len(f.graph.takeReads(annID)), f.get("ann"); n < 2 || m.Condition != ooo.Watching || !m.State.Away {
-					t.Errorf("%d reads in the next 5 s, record %+v, want the usual cadence", n, m)
-				}
-			})
-		})
 	}
+	runEach(t, tests, slowly, onlyAnn(away), func(f *fixture, again func(f *fixture)) {
+		for begun := 0; begun == 0; time.Sleep(10 * time.Millisecond) {
+			f.graph.locked(func() { begun = len(f.graph.reads[annID]) })
+		}
+		again(f)
+		time.Sleep(500 * time.Millisecond)
+		if n := len(f.graph.takeReads(annID)); n != 1 {
+			f.Errorf("%d reads, want only the one in flight", n)
+		}
+		if n, m := len(f.readsIn(5*time.Second)), f.get("ann"); n < 2 || m.Condition != ooo.Watching || !m.State.Away {
+			f.Errorf("%d reads in the next 5 s, record %+v, want the usual cadence", n, m)
+		}
+	})
 }
 
 // The registry adopts a newer record that Redis has, see package mailbox. Its Retry-After is
@@ -331,13 +318,10 @@ func TestAdoptedRecord(t *testing.T) {
 			f.Fatalf("Update = %v, state = %+v, want ErrNotOwner and the newer record", err, f.get("ann").State)
 		}
 		time.Sleep(time.Second) // a read may be in flight
-		f.graph.takeReads(annID)
-		time.Sleep(58 * time.Second)
-		if n := len(f.graph.takeReads(annID)); n > 0 {
+		if n := len(f.readsIn(58 * time.Second)); n > 0 {
 			f.Errorf("%d reads, want none before the wait is over", n)
 		}
-		time.Sleep(10 * time.Second)
-		if n, m := len(f.graph.takeReads(annID)), f.get("ann"); n < 4 || m.ReadFailures != 0 || !m.State.Away {
+		if n, m := len(f.readsIn(10*time.Second)), f.get("ann"); n < 4 || m.ReadFailures != 0 || !m.State.Away {
 			f.Errorf("%d reads after the wait, record %+v, want the usual cadence and the state of the mailbox", n, m)
 		}
 	})

@@ -2,7 +2,6 @@ package poll_test
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,11 +11,12 @@ import (
 
 // presence is the in-memory presence service of Graph.
 type presence struct {
-	mu     sync.Mutex
-	away   map[ooo.ObjectID]bool // guarded by mu, like the fields below
+	guard
+	away   map[ooo.ObjectID]bool // guarded, like the fields below
 	calls  []time.Time
 	sweeps []time.Time
-	fail   func(call int) error // nil: no call fails
+	fails  func(call int) bool // nil: no call fails
+	err    error               // of a call that fails
 }
 
 // onlySweep makes a replica with a share of Graph's quota sweep presence, and hardly poll.
@@ -32,22 +32,14 @@ func (pr *presence) request(_ context.Context, ids []ooo.ObjectID) (map[ooo.Obje
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
 	pr.calls = append(pr.calls, time.Now())
-	if pr.fail != nil {
-		if err := pr.fail(len(pr.calls)); err != nil {
-			return nil, err
-		}
+	if pr.fails != nil && pr.fails(len(pr.calls)) {
+		return nil, pr.err
 	}
 	all := map[ooo.ObjectID]bool{}
 	for _, id := range ids {
 		all[id] = pr.away[id]
 	}
 	return all, nil
-}
-
-func (pr *presence) locked(do func()) {
-	pr.mu.Lock()
-	defer pr.mu.Unlock()
-	do()
 }
 
 // callsIn returns the calls in the next d.
@@ -63,19 +55,13 @@ func TestPresenceRate(t *testing.T) {
 	pr := &presence{}
 	runUnchanged(t, onlySweep(pr, 0.02), 2*ooo.MaxPresences+1, func(f *fixture) {
 		time.Sleep(10 * time.Second)
-		pr.locked(func() {
-			pr.fail = func(call int) error {
-				if call > 1 {
-					return nil
-				}
-				return &ooo.Throttled{After: 20 * time.Second}
-			}
-		})
+		first := func(call int) bool { return call == 1 }
+		pr.locked(func() { pr.fails, pr.err = first, &ooo.Throttled{After: 20 * time.Second} })
 		calls := pr.callsIn(30 * time.Second)
 		if gap := calls[1].Sub(calls[0]); gap < 20*time.Second || gap > 22*time.Second {
 			t.Errorf("next call after %v, want it after the 20 s that Graph asked for", gap)
 		}
-		pr.locked(func() { pr.fail = nil })
+		pr.locked(func() { pr.fails = nil })
 		if n := len(pr.callsIn(10 * time.Second)); n > 8 {
 			t.Errorf("%d calls in the next 10 s, want fewer than before", n)
 		}
@@ -99,7 +85,7 @@ func TestPresenceSweeps(t *testing.T) {
 			minGap time.Duration // between two sweeps
 			calls  int           // at most, in one sweep
 		}{{ooo.ErrUnavailable, 5 * time.Second, 5}, {ooo.ErrDenied, 5 * time.Minute, 2}} {
-			pr.locked(func() { pr.fail = func(int) error { return tt.err } })
+			pr.locked(func() { pr.fails, pr.err = func(int) bool { return true }, tt.err })
 			time.Sleep(10 * time.Second) // until the wait before is over
 			pr.locked(func() { pr.sweeps = nil })
 			calls := len(pr.callsIn(2*tt.minGap + time.Minute))
@@ -116,14 +102,8 @@ func TestPresenceSweeps(t *testing.T) {
 		}
 
 		// One failed call in eight causes no wait.
-		pr.locked(func() {
-			pr.fail = func(call int) error {
-				if call%8 == 0 {
-					return ooo.ErrUnavailable
-				}
-				return nil
-			}
-		})
+		eighth := func(call int) bool { return call%8 == 0 }
+		pr.locked(func() { pr.fails, pr.err = eighth, ooo.ErrUnavailable })
 		time.Sleep(5 * time.Minute)
 		if n := len(pr.callsIn(20 * time.Second)); n < 57 {
 			t.Errorf("%d calls in 20 s, want 6 every 2 s", n)
