@@ -84,13 +84,13 @@ func TestRequestHeaders(t *testing.T) {
 // Other packages wait and retry. A redirect would send the token to another host.
 func TestNoRetriesAndRedirects(t *testing.T) {
 	t.Parallel()
-	var elsewhere, requests atomic.Int32
-	other := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	var requests atomic.Int32
+	other := serveNobody(t)
 	for _, status := range []int{307, 429, 500, 502, 503, 504} {
 		answer := func(w http.ResponseWriter, r *http.Request) {
 			requests.Add(1)
 			w.Header().Set("Retry-After", "1")
-			w.Header().Set("Location", other.URL+r.URL.Path)
+			w.Header().Set("Location", other+r.URL.Path)
 			writeJSON(w, status, graphError("Whatever", ""))
 		}
 		s := newStub(t, answer)
@@ -106,9 +106,6 @@ func TestNoRetriesAndRedirects(t *testing.T) {
 				t.Errorf("%s answered with %d: %d requests and %v, want 1 and an error", name, status, got, err)
 			}
 		}
-	}
-	if n := elsewhere.Load(); n != 0 {
-		t.Errorf("the other host got %d requests, want none", n)
 	}
 }
 

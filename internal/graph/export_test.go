@@ -20,16 +20,13 @@ func DecodeBatch(answer []byte, results []ooo.ReadResult) error {
 	return decodeBatch(answer, results, time.Now())
 }
 
-// Tokens are the tokens of a login.
-type Tokens struct{ *tokens }
-
 // NewTokens returns the tokens of fetch.
-func NewTokens(fetch func(context.Context) (azcore.AccessToken, error)) Tokens {
-	return Tokens{newTokens(fetch, slog.New(slog.DiscardHandler))}
+func NewTokens(fetch func(context.Context) (azcore.AccessToken, error)) *tokens {
+	return newTokens(fetch, slog.New(slog.DiscardHandler))
 }
 
-// Get returns the Authorization header of a usable token.
-func (t Tokens) Get(ctx context.Context) (string, error) {
+// Header returns the Authorization header of a usable token.
+func (t *tokens) Header(ctx context.Context) (string, error) {
 	current, err := t.get(ctx)
 	if err != nil {
 		return "", err
@@ -38,4 +35,4 @@ func (t Tokens) Get(ctx context.Context) (string, error) {
 }
 
 // Run renews the token until ctx ends.
-func (t Tokens) Run(ctx context.Context) { t.run(ctx) }
+func (t *tokens) Run(ctx context.Context) { t.run(ctx) }

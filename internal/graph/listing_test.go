@@ -29,8 +29,7 @@ func list(t *testing.T, c *graph.Client) []ooo.GraphSubscription {
 // request of each listing is throttled: the loop continues with the same page.
 func TestSubscriptionPages(t *testing.T) {
 	t.Parallel()
-	var elsewhere atomic.Int32
-	other := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) })).URL
+	other := serveNobody(t)
 	const self, path = "//self", "/v1.0/subscriptions?$skiptoken="
 	const anotherHost, repeats = "the link leads to another host", "Graph repeats a page"
 	page := func(number int) string { return "https:" + self + path + strconv.Itoa(number) }
@@ -101,8 +100,5 @@ func TestSubscriptionPages(t *testing.T) {
 				t.Errorf("the listing ends with %v, want %q", last, tt.err)
 			}
 		})
-	}
-	if n := elsewhere.Load(); n != 0 {
-		t.Errorf("the other host got %d requests, want none", n)
 	}
 }

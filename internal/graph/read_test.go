@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,18 +155,10 @@ func TestBatchAnswers(t *testing.T) {
 
 func TestAnswersNotFromGraph(t *testing.T) {
 	t.Parallel()
-	huge := make([]byte, 1<<20)
 	answers := map[string]http.HandlerFunc{
-		"proxy, 200": proxyPage(http.StatusOK),
-		"empty":      func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
-		"over 16 MiB": func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/json")
-			for range 18 {
-				if _, err := w.Write(huge); err != nil {
-					return
-				}
-			}
-		},
+		"proxy, 200":  proxyPage(http.StatusOK),
+		"empty":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+		"over 16 MiB": respond(http.StatusOK, setting+strings.Repeat(" ", 16<<20)),
 	}
 	for name, answer := range answers {
 		t.Run(name, func(t *testing.T) {

@@ -54,6 +54,13 @@ func serveTLS(t testing.TB, handler http.Handler) *httptest.Server {
 	return server
 }
 
+// serveNobody starts a server that must get no request, and returns its URL.
+func serveNobody(t testing.TB) string {
+	return serveTLS(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("the other host got a request for %s, want none", r.URL)
+	})).URL
+}
+
 // client returns a client of the stub.
 func (s *stub) client(t testing.TB) *graph.Client {
 	t.Helper()

@@ -174,7 +174,7 @@ func TestExpiredTokenIsReplacedWithoutRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tokens := graph.NewTokens(new(logins).fetch)
 		for i, want := range []string{"Bearer 1", "Bearer 1", "Bearer 2"} {
-			if header, err := tokens.Get(t.Context()); header != want || err != nil {
+			if header, err := tokens.Header(t.Context()); header != want || err != nil {
 				t.Errorf("token %d = %q, %v, want %s", i, header, err, want)
 			}
 			time.Sleep(30*time.Minute - 5*time.Second) // twice is 10 s before the token expires
@@ -187,7 +187,7 @@ func TestFailedLoginIsNotRepeatedForEachCall(t *testing.T) {
 		l := logins{err: ooo.ErrUnavailable}
 		tokens := graph.NewTokens(l.fetch)
 		for began := time.Now(); time.Since(began) < time.Hour; time.Sleep(10 * time.Millisecond) {
-			if _, err := tokens.Get(t.Context()); !errors.Is(err, ooo.ErrUnavailable) {
+			if _, err := tokens.Header(t.Context()); !errors.Is(err, ooo.ErrUnavailable) {
 				t.Fatalf("error = %v, want %v", err, ooo.ErrUnavailable)
 			}
 		}
@@ -195,7 +195,7 @@ func TestFailedLoginIsNotRepeatedForEachCall(t *testing.T) {
 			t.Errorf("%d logins in an hour, want one each 30 s", l.count)
 		}
 		time.Sleep(30 * time.Second)
-		if _, err := tokens.Get(t.Context()); err != nil {
+		if _, err := tokens.Header(t.Context()); err != nil {
 			t.Errorf("error = %v after the login works again, want none", err)
 		}
 	})
