@@ -25,8 +25,7 @@ type Queue[K comparable] struct {
 
 type entry[K comparable] struct {
 	key   K
-	at    time.Duration // since the start of the queue: a third of the size of a time.Time
-	index int           // in the heap
+	index int // in the heap
 }
 
 // New returns an empty queue.
@@ -53,15 +52,15 @@ func (q *Queue[K]) set(key K, due time.Time, postpone bool) {
 	e, ok := q.entries[key]
 	switch {
 	case !ok:
-		e = &entry[K]{key: key, at: at}
+		e = &entry[K]{key: key, index: len(q.heap)}
 		q.entries[key] = e
-		heap.Push(&q.heap, e)
-	case at < e.at || at > e.at && postpone:
-		e.at = at
-		heap.Fix(&q.heap, e.index)
+		q.heap = append(q.heap, item[K]{at, e})
+	case at < q.heap[e.index].at || at > q.heap[e.index].at && postpone:
+		q.heap[e.index].at = at
 	default:
 		return
 	}
+	heap.Fix(&q.heap, e.index)
 	if e.index == 0 {
 		select {
 		case q.sooner <- struct{}{}:
@@ -97,7 +96,7 @@ func (q *Queue[K]) At(key K) (at time.Time, ok bool) {
 	if !ok {
 		return time.Time{}, false
 	}
-	return q.start.Add(e.at), true
+	return q.start.Add(q.heap[e.index].at), true
 }
 
 // Take removes and returns up to n keys that are due at now, in the order in which they
@@ -107,7 +106,7 @@ func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
 	defer q.mu.Unlock()
 	for len(due) < n && len(q.heap) > 0 && q.heap[0].at <= now.Sub(q.start) {
 		due = append(due, q.heap[0].key)
-		q.remove(q.heap[0])
+		q.remove(q.heap[0].entry)
 	}
 	return due
 }
@@ -177,8 +176,15 @@ func (q *Queue[K]) Each(ctx context.Context, limit int, do func(key K)) error {
 	return running.Wait()
 }
 
+// item is an entry with its due time, so that comparing two items reads only the heap and no
+// memory elsewhere. Without that, the CPU of a read at 10,000 mailboxes is at its limit.
+type item[K comparable] struct {
+	at time.Duration // since the start of the queue: a third of the size of a time.Time
+	*entry[K]
+}
+
 // byTime is a [heap.Interface] with the earliest entry first.
-type byTime[K comparable] []*entry[K]
+type byTime[K comparable] []item[K]
 
 func (h byTime[K]) Len() int           { return len(h) }
 func (h byTime[K]) Less(i, j int) bool { return h[i].at < h[j].at }
@@ -188,16 +194,12 @@ func (h byTime[K]) Swap(i, j int) {
 	h[i].index, h[j].index = i, j
 }
 
-func (h *byTime[K]) Push(x any) {
-	e := x.(*entry[K])
-	e.index = len(*h)
-	*h = append(*h, e)
-}
+func (h *byTime[K]) Push(x any) { *h = append(*h, x.(item[K])) }
 
+// Pop removes the last item. It returns nothing, because an interface would be an allocation.
 func (h *byTime[K]) Pop() any {
 	last := len(*h) - 1
-	e := (*h)[last]
-	(*h)[last] = nil // for the garbage collector
+	(*h)[last] = item[K]{} // for the garbage collector
 	*h = (*h)[:last]
-	return e
+	return nil
 }
