@@ -3,6 +3,7 @@ package mailbox_test
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"outlook-monitor/internal/await"
@@ -185,6 +186,41 @@ func TestRedisComesBackEmptyDuringSave(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestProcessEndsWhileMoveIsRepeated loses the answer of a move, and then the process once the
+// record is restored for the repetition: the next owner must move the address again.
+func TestProcessEndsWhileMoveIsRepeated(t *testing.T) {
+	f := monitoring(t)
+	f.noHints()
+	var removals atomic.Int64
+	restored := make(chan struct{})
+	f.store.BeforeSaves(func(s store.Save) error {
+		if !s.Remove {
+			return nil
+		}
+		switch removals.Add(1) {
+		case 1:
+			if err := f.store.Store.Store.Save(t.Context(), s); err != nil {
+				t.Error(err)
+			}
+		case 2:
+			return nil // it is refused
+		case 3:
+			close(restored)
+		}
+		return errors.New("no answer")
+	})
+	wait := background(func() {
+		_, _ = f.Update(annID, func(d *mailbox.Draft) error { move(d); return nil })
+	})
+	<-restored
+	f.acquire(annPartition)
+	f.store.BeforeSaves(nil)
+	wait()
+	f.mailboxOf(bobID, "the address in the other record", monitored)
+	f.removed()
+	f.noHints()
 }
 
 // A save between reading and writing the number of saves would be missing in it.

@@ -135,12 +135,18 @@ func (r *Registry) resolveConflict(p *partition, e *entry, d *Draft) error {
 		return err
 	}
 	// Redis must have the wishes that the save has carried out, see [Registry.readWish], and those
-	// that it moves, but not one that it stops: that would be carried out again.
+	// that it moves, but not one that it stops: that would be carried out again. If this process
+	// ends before the retry, the hints move the addresses out of the restored record.
 	wished := d.Clone()
+	var moved []ooo.Hint
 	for _, a := range m.Addresses {
 		if _, stopped := d.stopped[a.Folded()]; !stopped && d.Address(a.Spelling) == nil {
 			wished.Addresses = append(wished.Addresses, a)
+			moved = append(moved, wishHint(wishFor(&a, m.Person)))
 		}
+	}
+	if err := r.LeaveHints(ctx, moved...); err != nil {
+		return err
 	}
 	return r.restoreRecord(ctx, p, e, stored, wished)
 }
