@@ -12,25 +12,25 @@ type conns struct {
 	limit int
 
 	mu      sync.Mutex
-	open    map[net.Conn]phase // without those that conns closed; guarded by mu, as below
+	open    map[net.Conn]activity // without those that conns closed; guarded by mu, as below
 	changes int
 }
 
-// phase is what a connection has been doing since a state change.
-type phase struct {
+// activity is what a connection has been doing since a state change.
+type activity struct {
 	busy  bool // with a request
 	since int  // the number of that change
 }
 
-// before reports whether a connection in phase p is closed before one in phase q.
-func (p phase) before(q phase) bool {
-	if p.busy != q.busy {
-		return q.busy
+// before reports whether a connection is closed before one with another activity.
+func (a activity) before(other activity) bool {
+	if a.busy != other.busy {
+		return other.busy
 	}
-	return p.since < q.since
+	return a.since < other.since
 }
 
-func newConns(limit int) *conns { return &conns{limit: limit, open: map[net.Conn]phase{}} }
+func newConns(limit int) *conns { return &conns{limit: limit, open: map[net.Conn]activity{}} }
 
 // changed is called for each state change of a connection ([http.Server.ConnState]). The
 // server may still read a request from a connection that changed has closed; it must not
@@ -44,7 +44,7 @@ func (c *conns) changed(conn net.Conn, state http.ConnState) {
 	case state == http.StateClosed || state == http.StateHijacked:
 		delete(c.open, conn)
 	case known || state == http.StateNew:
-		c.open[conn] = phase{busy: state == http.StateActive, since: c.changes}
+		c.open[conn] = activity{busy: state == http.StateActive, since: c.changes}
 	}
 	if len(c.open) > c.limit {
 		c.displace(conn)
@@ -54,10 +54,10 @@ func (c *conns) changed(conn net.Conn, state http.ConnState) {
 // displace closes a connection in favour of a new one.
 func (c *conns) displace(added net.Conn) {
 	var victim net.Conn
-	var oldest phase
-	for conn, p := range c.open {
-		if conn != added && (victim == nil || p.before(oldest)) {
-			victim, oldest = conn, p
+	var oldest activity
+	for conn, a := range c.open {
+		if conn != added && (victim == nil || a.before(oldest)) {
+			victim, oldest = conn, a
 		}
 	}
 	delete(c.open, victim)

@@ -268,6 +268,7 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 	for _, h := range sv.DoneHints {
 		done = append(done, hintField(h), h.Nonce)
 	}
+	// Whether a missing record counts as removed, see the script.
 	absent := sv.Remove && m.Version > 1 && len(sv.NewHints) == 0
 	args = []any{
 		LeaseField(p), sv.Lease.String(), SavesField(p), string(m.ID), m.Version, record, sv.Overwrite, absent, ooo.HistoryLength, feedLength,
