@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
@@ -60,6 +61,32 @@ func TestOlderStopIsIgnored(t *testing.T) {
 	if wish := f.stored(); !wish.On || wish.StartID != "second" {
 		t.Errorf("wish = %+v, want the second start", wish)
 	}
+}
+
+func TestOlderStartIsIgnored(t *testing.T) {
+	f := monitoring(t)
+	start := f.field(wishes, folded)
+	f.wish(off)
+	f.removed()
+	f.noHints()
+	saves := len(f.store.Saves())
+	f.put(wishes, folded, start)
+	f.put(owners, store.SavesField(annPartition), 1)
+	read := f.store.wishes.Load()
+	f.hintWish()
+	await.True(f.t, "the wish is read", func() bool { return f.store.wishes.Load() > read })
+	f.restore(annPartition)
+	f.noHints()
+	for _, save := range f.store.Saves()[saves:] {
+		if monitored(save.Record) {
+			t.Errorf("saved %+v, want no start", save.Record)
+		}
+	}
+	if wish := f.stored(); wish.On {
+		t.Errorf("wish = %+v, want off", wish)
+	}
+	f.wish(func(n *ooo.Wish) { again(n); n.At = n.At.Add(-time.Hour) })
+	f.mailboxOf(annID, "a start by a replica whose clock is behind", startedAgain)
 }
 
 func TestDamagedRecordIsReplaced(t *testing.T) {

@@ -105,20 +105,36 @@ func (r *Registry) carryOut(key wishKey) error {
 	return r.RemoveHints(ctx, hints...)
 }
 
-// readWish reads the wish of an address. A missing wish ends the monitoring of the address
-// only if Redis has the same version of the record as memory. Otherwise Redis came back
-// with older data: the wish is about to be restored, always before the record. The caller
-// must hold the mutex of the record's entry.
+// readWish reads the wish of an address. If Redis came back with older data, it must not be carried
+// out before it is restored: it returns errRestoring. The caller must hold the mutex of the record's
+// entry.
 func (r *Registry) readWish(p *partition, key wishKey, m *ooo.Mailbox) (ooo.Wish, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, saveTime)
 	defer cancel()
 	wish, err := r.cfg.Store.Wish(ctx, key.address)
-	if err != nil || wish.Nonce != "" || m.Address(key.address) == nil {
+	p.mu.Lock()
+	stoppedAt, stopped := p.stopped[key.address]
+	saves := p.saves
+	p.mu.Unlock()
+	switch {
+	case err != nil:
+	case wish.On && stopped && !wish.At.After(stoppedAt):
+		// The start of before the stop, or one from a replica whose clock is behind.
+		stored, err := r.cfg.Store.Load(ctx, p.number)
+		if err == nil && stored.Saves < saves {
+			err = errRestoring
+		}
+		if err != nil {
+			return wish, err
+		}
+		return r.cfg.Store.Wish(ctx, key.address) // it may have been restored in between
+	case wish.Nonce == "" && m.Address(key.address) != nil:
+		// A missing wish ends the monitoring. The wish is always restored before the record.
+		stored, err := r.cfg.Store.LoadRecord(ctx, m.ID)
+		if errors.Is(err, store.ErrDamaged) || err == nil && (stored == nil || stored.Version != m.Version) {
+			err = errRestoring
+		}
 		return wish, err
-	}
-	stored, err := r.cfg.Store.LoadRecord(ctx, m.ID)
-	if errors.Is(err, store.ErrDamaged) || err == nil && (stored == nil || stored.Version != m.Version) {
-		err = errRestoring
 	}
 	return wish, err
 }
