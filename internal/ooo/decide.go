@@ -44,7 +44,7 @@ type Policy struct {
 
 // rulesVersion must be incremented with each change of the rules in this file or in
 // speech.go, so that stored states are decided again.
-const rulesVersion = 1
+const rulesVersion = 2
 
 // Tag identifies the policy and the rules. A state that was decided under another tag has to
 // be decided again.

@@ -59,7 +59,7 @@ func TestDecideStateAndEdge(t *testing.T) {
 }
 
 func TestApplySelectsSpokenText(t *testing.T) {
-	const silent = "<p> <br/>&nbsp;<style>p{}</style></p>"
+	const silent = "<p> <br/>&nbsp;- … ***<style>p{}</style></p>"
 	tests := map[string]struct {
 		policy             ooo.Policy
 		internal, external string

@@ -19,7 +19,8 @@ const (
 // entities decoded and white space collapsed. It drops style, script and hidden elements,
 // characters in symbol fonts, and the bullets of Word's lists, but not their numbers. It
 // ends the sentence where a paragraph ends without punctuation and the next one does not
-// start in lower case. Plain text passes through.
+// start in lower case. Plain text passes through. A text without a letter, number or symbol, such
+// as a lone period, is nothing to speak: Spoken returns "".
 func Spoken(reply string) string {
 	s := speech{hidden: hiddenClasses{}}
 	z := html.NewTokenizer(strings.NewReader(reply))
@@ -27,7 +28,11 @@ func Spoken(reply string) string {
 		kind := z.Next()
 		switch kind {
 		case html.ErrorToken: // EOF: a strings.Reader returns no other error
-			return s.out.String()
+			text := s.out.String()
+			if !strings.ContainsFunc(text, audible) {
+				return ""
+			}
+			return text
 		case html.TextToken:
 			if text := string(z.Text()); s.inner().tag == "style" {
 				s.hidden.read(text)
@@ -45,6 +50,9 @@ func Spoken(reply string) string {
 		}
 	}
 }
+
+// audible reports whether r is spoken, unlike punctuation and marks.
+func audible(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsSymbol(r) }
 
 // pause is what separates the text so far from the next character.
 type pause int
