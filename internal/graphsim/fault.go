@@ -46,7 +46,7 @@ type Fault struct {
 	// clientState comes before it).
 	Kind string `json:"kind"`
 
-	Probability float64  `json:"probability,omitempty"` // 0 to 1; 0 stands for 1
+	Probability float64  `json:"probability,omitempty"` // up to 1; 0: not given, which means 1
 	Times       int      `json:"times,omitempty"`       // how often it happens; 0: no limit
 	User        string   `json:"user,omitempty"`        // id, UPN or mail; empty: all users
 	Status      int      `json:"status,omitempty"`      // default 503

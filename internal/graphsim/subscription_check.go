@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -61,7 +62,7 @@ func (s *Server) newSubscription(req subscriptionRequest, t target, now time.Tim
 		return sub, invalidRequest("The property 'notificationUrl' is required.")
 	case req.ExpirationDateTime == nil:
 		return sub, invalidRequest("The property 'expirationDateTime' is required.")
-	case len(sub.ClientState) > maxStringLength, len(sub.EncryptionCertificateID) > maxStringLength:
+	case max(utf8.RuneCountInString(sub.ClientState), utf8.RuneCountInString(sub.EncryptionCertificateID)) > maxStringLength:
 		return sub, invalidRequest("clientState and encryptionCertificateId may have up to 128 characters.")
 	case sub.TLSVersion != "" && !slices.Contains([]string{"v1_0", "v1_1", "v1_2", "v1_3"}, sub.TLSVersion):
 		return sub, invalidRequest("The value of property 'latestSupportedTlsVersion' is not valid.")

@@ -17,7 +17,7 @@ func TestCreateSubscription(t *testing.T) {
 	u, h := f.addUser("ann@contoso.example"), newHook(t)
 	expires := time.Now().Add(3 * time.Hour).UTC().Truncate(time.Millisecond)
 	body := subscription(u, h, 0)
-	body["expirationDateTime"] = expires.Format(time.RFC3339Nano)
+	body["expirationDateTime"], body["clientState"] = expires.Format(time.RFC3339Nano), strings.Repeat("ä", 128)
 	a := f.graph("POST", "/subscriptions", body)
 	a.want(t, 201, "")
 	for _, field := range []string{"changeType", "notificationUrl", "lifecycleNotificationUrl", "resource", "clientState"} {
@@ -88,7 +88,7 @@ func TestCreateInvalidSubscription(t *testing.T) {
 		"expiry in the past":                {"expirationDateTime", in(-time.Minute), 400, "InvalidRequest"},
 		"expiry that is no time":            {"expirationDateTime", "tomorrow", 400, "BadRequest"},
 		"expiry beyond the limit":           {"expirationDateTime", in(10071 * time.Minute), 400, "ExtensionError"},
-		"long clientState":                  {"clientState", strings.Repeat("x", 129), 400, "InvalidRequest"},
+		"long clientState":                  {"clientState", strings.Repeat("ä", 129), 400, "InvalidRequest"},
 		"unknown TLS version":               {"latestSupportedTlsVersion", "v9", 400, "InvalidRequest"},
 		"unknown property":                  {"colour", "red", 400, "BadRequest"},
 		"no resource":                       {"resource", nil, 400, "InvalidRequest"},
