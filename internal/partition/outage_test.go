@@ -157,6 +157,21 @@ var outages = map[string]func(*env){
 			e.Errorf("OnRollback was called %d and %d times, want once on b", a.rollbacks.Load(), b.rollbacks.Load())
 		}
 	},
+	"replica that is first to join an emptied Redis has the same tenures as the former owner": func(e *env) {
+		b := e.add("b")
+		e.waitBalanced(1)
+		b.link.set(func() { b.link.cut = true })
+		time.Sleep(3 * time.Second)
+		e.empty()
+		a := e.add("a")
+		e.waitBalanced(1)
+		b.link.set(func() { b.link.cut = false })
+		time.Sleep(time.Second)
+		if len(a.owns()) != 64 {
+			e.Errorf("a owns %d partitions after b came back, want all", len(a.owns()))
+		}
+		e.waitBalanced(2)
+	},
 	"saves of a replica that crashed are lost": func(e *env) {
 		a, b := e.two()
 		time.Sleep(time.Second) // a has observed the beats of b
