@@ -60,7 +60,7 @@ func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 	}
 	ps.beats, ps.table = beats, table
 	for p, lease := range table.Leases {
-		ps.tenures[p] = max(ps.tenures[p], lease.Tenure, table.Saves[p])
+		ps.tenures[p] = max(ps.tenures[p], lease.Tenure)
 	}
 	ps.updateFree(now)
 }
@@ -109,8 +109,7 @@ func isOlder(table, before store.Table) bool {
 		}
 	}
 	for p := range table.Leases {
-		lease := table.Leases[p]
-		if table.Saves[p] < before.Saves[p] || lease.Tenure < before.Leases[p].Tenure && lease.Life != "" {
+		if table.Saves[p] < before.Saves[p] || table.Leases[p].Tenure < before.Leases[p].Tenure {
 			return true
 		}
 	}

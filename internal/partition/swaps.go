@@ -2,7 +2,6 @@ package partition
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"outlook-monitor/internal/store"
@@ -94,10 +93,7 @@ func (o *Owners) take(ctx context.Context) {
 	for _, p := range partitions {
 		lease := store.Lease{Life: o.cfg.Life, Tenure: o.peers.tenures[p] + 1}
 		leases[p] = lease
-		// The number of saves is raised too, so that the next tenure is higher even if the lease is
-		// missing then.
-		swaps = append(swaps, replace(table, store.LeaseField(p), lease.String()),
-			replace(table, store.SavesField(p), strconv.FormatInt(lease.Tenure, 10)))
+		swaps = append(swaps, replace(table, store.LeaseField(p), lease.String()))
 		if life := table.Leases[p].Life; life != "" && !dead[life] {
 			dead[life] = true
 			swaps = append(swaps, replace(table, store.BeatField(life), ""))

@@ -40,7 +40,7 @@ type Wait struct {
 type Table struct {
 	Beats       map[string]Beat // by life; if a beat can't be decoded, its Answered is negative
 	Leases      [ooo.Partitions]Lease
-	Saves       [ooo.Partitions]int64 // grows with each acquisition and save of a partition
+	Saves       [ooo.Partitions]int64 // grows with each save of a partition
 	Settings    string                // number and digest of the newest settings; empty: none
 	Fingerprint string                // of the tenant, client and Graph endpoint; empty: none
 	SyncMark    string                // random; not empty: ask the mediator for its users
