@@ -37,8 +37,8 @@
 //
 // So no answer arrives after something else has changed: a table is from after all that this
 // replica has done before. Swaps that become due later, because a drain has ended or another
-// replica is dead, are made at once. A swap that is refused or not answered is the last one:
-// the next round finds out whether it was carried out. If it is carried out even later, it
+// replica is dead, are made at once. After one that is refused or not answered, the next round
+// is sent early, and finds out whether it was carried out. If it is carried out even later, it
 // does nothing, because it compares what that round has changed, or it is found by a later round.
 // Loads, drains and restores run beside. A drain or a restore ends by setting a flag of its hold.
 //
@@ -131,7 +131,6 @@ type Owners struct {
 	peers        peers
 	round        rounds
 	toRelease    map[int]store.Lease // leases in the table from which this replica must be removed
-	refused      bool                // a swap since the last answered round failed: the next one decides
 	rolledBackAt time.Time           // when Redis was last seen to have older data; zero: OnRollback is not due
 	stopping     bool
 

@@ -55,7 +55,7 @@ func (o *Owners) nextRound() {
 	}
 	older := o.apply(&table, &saves)
 	o.extendDeadline(at, wall, older)
-	r.confirmed, r.failed, o.refused = beat, false, false
+	r.confirmed, r.failed = beat, false
 	o.table.Store(&table)
 	time.AfterFunc(deadAfter, o.wakeRun) // what this round was the first to observe counts from then on
 	o.rebalance()

@@ -7,17 +7,15 @@ import (
 	"outlook-monitor/internal/store"
 )
 
-// makeSwaps makes the swaps that are due by the table of the last round and by what has happened
-// since. It stops at the first one that is refused or not answered, and makes no other until
-// the next round has been answered.
+// makeSwaps makes the swaps that are due by the table of the last answered round and by what has
+// happened since.
 func (o *Owners) makeSwaps() {
 	ctx, cancel := context.WithDeadline(o.work, o.round.end())
 	defer cancel()
-	for _, step := range []func(context.Context){o.reclaim, o.release, o.take, o.housekeep} {
-		if !o.round.failed && !o.refused {
-			step(ctx)
-		}
-	}
+	o.reclaim(ctx)
+	o.release(ctx)
+	o.take(ctx)
+	o.housekeep(ctx)
 }
 
 // swap changes the table. If it returns false, another replica was faster, or the answer was
@@ -29,7 +27,6 @@ func (o *Owners) swap(ctx context.Context, swaps ...store.Swap) bool {
 	}
 	swapped, err := o.cfg.Store.SwapTable(ctx, swaps...)
 	if err != nil || !swapped {
-		o.refused = true
 		o.expedite()
 		return false
 	}
