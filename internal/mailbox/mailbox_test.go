@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -280,11 +281,15 @@ func TestBegin(t *testing.T) {
 			if f.Reader(annID).Begin() {
 				t.Error("a read begins while the partition drains")
 			}
-			time.Sleep(20 * time.Millisecond) // lets a Drain that does not wait end
+			f.wish(respell)
+			time.Sleep(20 * time.Millisecond) // lets a Drain that does not wait end, or the wish be carried out
 			ended.Store(true)
 			end()
 			if err := <-drained; err != nil {
 				t.Errorf("Drain = %v", err)
+			}
+			if m, _ := f.Get(annID); m.Addresses[0].Spelling != ann {
+				t.Error("a wish was carried out while the partition drained")
 			}
 		})
 	}
@@ -322,13 +327,17 @@ func TestRestore(t *testing.T) {
 		f.empty()
 		restored(t)
 	})
-	t.Run("wish that was stopped, and a record that was removed", func(t *testing.T) {
-		wish, record := f.field(wishes, folded), f.field(annRecords, annID)
+	t.Run("newer wish that another owner has carried out in the older record", func(t *testing.T) {
+		f.put(annRecords, annID, older)
+		_, wish, _ := strings.Cut(f.field(wishes, folded), ":")
+		f.put(wishes, folded, "newer:"+strings.Replace(wish, "first", "second", 1))
+		f.restore(annPartition)
+		f.mailboxOf(annID, "the second start", startedAgain)
+	})
+	t.Run("record that was removed", func(t *testing.T) {
+		record := f.field(annRecords, annID)
 		f.wish(off)
 		f.removed()
-		f.put(wishes, folded, wish)
-		f.restore(annPartition)
-		await.True(t, "the wish is removed", func() bool { return f.stored().Nonce == "" })
 		f.noHints()
 		f.put(annRecords, annID, record)
 		f.restore(annPartition)

@@ -82,11 +82,17 @@ func TestOlderStartIsIgnored(t *testing.T) {
 			t.Errorf("saved %+v, want no start", save.Record)
 		}
 	}
-	if wish := f.stored(); wish.On {
-		t.Errorf("wish = %+v, want off", wish)
+	if wish := f.stored(); wish.Nonce != "" {
+		t.Errorf("wish = %+v, want none", wish)
 	}
 	f.wish(func(n *ooo.Wish) { again(n); n.At = n.At.Add(-time.Hour) })
 	f.mailboxOf(annID, "a start by a replica whose clock is behind", startedAgain)
+	f.update(move)
+	f.removed()
+	f.Drop(bobPartition)
+	f.put(wishes, folded, start)
+	f.restore(annPartition)
+	f.mailboxOf(annID, "a start, because the stop was before another one", monitored)
 }
 
 func TestDamagedRecordIsReplaced(t *testing.T) {
