@@ -29,15 +29,15 @@ const retryTime = 10 * time.Millisecond
 // holder holds no mailboxes, but counts loads, saves and restores.
 type holder struct {
 	backing
-	mu       sync.Mutex
-	saves    map[int]int64       // guarded by mu
-	leases   map[int]store.Lease // guarded by mu
-	loads    atomic.Int64        // calls of Acquire
-	restores atomic.Int64        // calls of Restore
-	loadTime time.Duration
-	restore  func(ctx context.Context) // called before a partition is restored; may be nil
-	busy     func(p int) bool
-	drain    func(ctx context.Context, p int)
+	mu          sync.Mutex
+	saves       map[int]int64       // guarded by mu
+	leases      map[int]store.Lease // guarded by mu
+	loads       atomic.Int64        // calls of Acquire
+	restores    atomic.Int64        // calls of Restore
+	loadTime    time.Duration
+	restoreTime time.Duration
+	busy        func(p int) bool
+	drain       func(ctx context.Context, p int)
 }
 
 func (h *holder) Acquire(ctx context.Context, p int, lease store.Lease) (load func()) {
@@ -45,9 +45,7 @@ func (h *holder) Acquire(ctx context.Context, p int, lease store.Lease) (load fu
 	return func() {
 		schedule.Sleep(ctx, h.loadTime)
 		schedule.Retry(ctx, retryTime, retryTime, func(int) error {
-			trying, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
-			loaded, err := h.Load(trying, p)
+			loaded, err := h.Load(ctx, p)
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			if err == nil && ctx.Err() == nil { // not dropped meanwhile
@@ -83,17 +81,13 @@ func (h *holder) Saves(p int) (n int64, ok bool) {
 
 func (h *holder) Restore(ctx context.Context, p int, lease store.Lease) {
 	h.restores.Add(1)
-	if h.restore != nil {
-		h.restore(ctx)
-	}
+	schedule.Sleep(ctx, h.restoreTime)
 	schedule.Retry(ctx, retryTime, retryTime, func(int) error {
 		n, known := h.Saves(p)
 		if !known {
 			return nil
 		}
-		trying, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		return h.SetSaves(trying, lease, p, n)
+		return h.SetSaves(ctx, lease, p, n)
 	})
 }
 
@@ -105,8 +99,6 @@ func (h *holder) save(ctx context.Context, p int) {
 	if lease == (store.Lease{}) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
 	if h.SetSaves(ctx, lease, p, n+1) == nil {
 		h.mu.Lock()
 		if h.leases[p] == lease && h.saves[p] == n {
@@ -120,12 +112,30 @@ func (h *holder) save(ctx context.Context, p int) {
 type replica struct {
 	*partition.Owners
 	*holder
-	link      *link            // nil if it uses a real Redis
-	wall      func() time.Time // the wall clock; nil: the real one
-	rollbacks atomic.Int64     // calls of OnRollback
-	stopped   atomic.Bool      // crashed or ended
+	link      *link                     // nil if it uses a real Redis
+	clock     atomic.Int64              // by how much its wall clock is ahead, in nanoseconds
+	answered  atomic.Pointer[time.Time] // when Graph last answered it; nil: it always does
+	unable    atomic.Bool               // Graph does not answer its pings
+	pings     atomic.Int64
+	rollbacks atomic.Int64 // calls of OnRollback
+	stopped   atomic.Bool  // crashed or ended
 	stop      context.CancelFunc
 	done      chan error
+}
+
+// sinceAnswer returns how long ago Graph answered.
+func (r *replica) sinceAnswer() time.Duration {
+	if at := r.answered.Load(); at != nil {
+		return time.Since(*at)
+	}
+	return 0
+}
+
+func (r *replica) ping(context.Context) error {
+	if r.pings.Add(1); !r.unable.Load() {
+		r.answered.Store(new(time.Now()))
+	}
+	return nil
 }
 
 // acts reports whether the process may start work in a partition.
@@ -203,12 +213,28 @@ func (e *env) add(life string, change ...func(*partition.Config, *replica)) *rep
 	return e.run(life, l, change...)
 }
 
+// join starts a replica, and waits until all that have not stopped share the partitions evenly.
+func (e *env) join(life string, change ...func(*partition.Config, *replica)) *replica {
+	e.Helper()
+	r := e.add(life, change...)
+	e.waitBalanced(len(e.alive()))
+	return r
+}
+
+// alive returns the replicas that have not stopped.
+func (e *env) alive() (alive []*replica) {
+	for _, r := range e.replicas {
+		if !r.stopped.Load() {
+			alive = append(alive, r)
+		}
+	}
+	return alive
+}
+
 // two starts two replicas, and waits until they share the partitions evenly.
 func (e *env) two() (a, b *replica) {
 	e.Helper()
-	a, b = e.add("a"), e.add("b")
-	e.waitBalanced(2)
-	return a, b
+	return e.add("a"), e.join("b")
 }
 
 // run starts a replica, after change has changed its configuration.
@@ -217,17 +243,14 @@ func (e *env) run(life string, b backing, change ...func(*partition.Config, *rep
 	r := &replica{done: make(chan error, 1), holder: h}
 	r.link, _ = b.(*link)
 	cfg := partition.Config{
-		Store: b, Life: life, Settings: "s", Fingerprint: "f", Answered: func() time.Duration { return 0 },
-		Ping:       func(context.Context) error { return nil },
+		Store: b, Life: life, Settings: "s", Fingerprint: "f", Answered: r.sinceAnswer, Ping: r.ping,
 		OnRollback: func(context.Context) { r.rollbacks.Add(1) }, Log: slog.New(slog.DiscardHandler),
 	}
 	for _, f := range change {
 		f(&cfg, r)
 	}
 	r.Owners = partition.New(cfg)
-	if r.wall != nil {
-		partition.SetWall(r.Owners, r.wall)
-	}
+	partition.SetWall(r.Owners, func() time.Time { return time.Now().Round(0).Add(time.Duration(r.clock.Load())) })
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	e.mu.Lock()

@@ -92,6 +92,7 @@ type link struct {
 	cut         bool          // all requests are lost
 	loseSwaps   bool          // requests of swaps are lost
 	loseAnswers bool          // answers of swaps are lost
+	beforeSwap  func()        // called before a swap; may be nil
 	slow        time.Duration // additional latency in each direction
 	paused      chan struct{} // closed when the process resumes; nil: it runs
 }
@@ -128,9 +129,14 @@ func (l *link) waitWhilePaused() {
 // It returns the result of an execution before ctx ends.
 func call[T any](ctx context.Context, l *link, swap bool, f func(fields map[string]string) T) (value T, err error) {
 	l.waitWhilePaused()
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
 	fault, latency := 1.0, time.Millisecond
 	l.mu.Lock()
 	cut, loseAnswers := l.cut || l.loseSwaps && swap, l.loseAnswers && swap
+	if swap && l.beforeSwap != nil {
+		l.beforeSwap()
+	}
 	if l.random != nil {
 		fault, latency = l.random.Float64()/max(l.faults, 1e-9), time.Duration(l.random.IntN(20))*time.Millisecond
 	}

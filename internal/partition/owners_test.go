@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -37,8 +36,7 @@ var scenarios = map[string]func(*env){
 		e.waitFor("the next one owns everything", 100*time.Millisecond, func() bool { return len(next.owns()) == 64 })
 	},
 	"replicas join one by one, and two partitions move per round, without an owner for less than a second": func(e *env) {
-		a := e.add("a")
-		e.waitBalanced(1)
+		a := e.join("a")
 		b := e.add("b")
 		var owned [64]time.Time // when each partition last had an owner
 		took := e.waitFor("half of the partitions have moved", time.Minute, func() bool {
@@ -57,8 +55,7 @@ var scenarios = map[string]func(*env){
 		if took < 15*time.Second {
 			e.Errorf("32 partitions moved in %v, want at least 15 s", took)
 		}
-		e.add("c")
-		e.waitBalanced(3)
+		e.join("c")
 		if len(a.owns()) != 22 || len(b.owns()) != 21 {
 			e.Errorf("owned %d, %d, want 22, 21", len(a.owns()), len(b.owns()))
 		}
@@ -67,8 +64,7 @@ var scenarios = map[string]func(*env){
 		}
 	},
 	"busy partitions stay": func(e *env) {
-		a := e.add("a", func(_ *partition.Config, r *replica) { r.busy = func(p int) bool { return p != 5 } })
-		e.waitBalanced(1)
+		a := e.join("a", func(_ *partition.Config, r *replica) { r.busy = func(p int) bool { return p != 5 } })
 		b := e.add("b")
 		e.waitFor("b owns one", time.Minute, func() bool { return len(b.owns()) == 1 })
 		time.Sleep(20 * time.Second)
@@ -77,21 +73,19 @@ var scenarios = map[string]func(*env){
 		}
 	},
 	"stopping replica releases at once, except work in flight": func(e *env) {
-		ended := make(chan struct{})
-		end := sync.OnceFunc(func() { close(ended) })
+		ended, end := context.WithCancel(e.Context())
 		defer end()
-		a := e.add("a", func(_ *partition.Config, r *replica) {
+		a := e.join("a", func(_ *partition.Config, r *replica) {
 			r.drain = func(ctx context.Context, p int) {
 				if p == 0 {
-					<-ended
+					<-ended.Done()
 				}
 			}
 		})
-		e.waitBalanced(1)
-		b := e.add("b")
-		e.waitBalanced(2)
+		b := e.join("b")
 		a.stop()
 		e.waitFor("the idle partitions are taken", 300*time.Millisecond, func() bool { return len(b.owns()) == 63 })
+		e.change(func(fields map[string]string) { fields[store.LeaseField(9)] = "a:99" }) // a late take
 		time.Sleep(5 * time.Second)
 		if !a.acts(0) || len(b.owns()) != 63 {
 			e.Error("a partition was released with work in flight")
@@ -101,10 +95,9 @@ var scenarios = map[string]func(*env){
 	},
 	"stop takes at most 10 s, with and without Redis": func(e *env) {
 		for _, away := range []bool{false, true} {
-			a := e.add(fmt.Sprint(away), func(_ *partition.Config, r *replica) {
+			a := e.join(fmt.Sprint(away), func(_ *partition.Config, r *replica) {
 				r.drain = func(ctx context.Context, _ int) { <-ctx.Done() } // a save is retried
 			})
-			e.waitBalanced(1)
 			if away {
 				e.stop()
 				time.Sleep(time.Second)
@@ -117,8 +110,7 @@ var scenarios = map[string]func(*env){
 		}
 	},
 	"lost answers of swaps: the table decides": func(e *env) {
-		a := e.add("a")
-		e.waitBalanced(1)
+		a := e.join("a")
 		b := e.add("b")
 		time.Sleep(2 * time.Second)
 		a.link.set(func() { a.link.loseAnswers = true })
@@ -163,27 +155,15 @@ var scenarios = map[string]func(*env){
 		}
 	},
 	"replica that can't read releases everything until it can": func(e *env) {
-		var reads, pinged atomic.Bool       // whether a can read, and whether it pings Graph
-		var since atomic.Pointer[time.Time] // its last answer
-		reads.Store(true)
-		a := e.add("a", func(cfg *partition.Config, _ *replica) {
-			since.Store(new(time.Now()))
-			cfg.Answered = func() time.Duration { return time.Since(*since.Load()) }
-			cfg.Ping = func(context.Context) error {
-				if pinged.Store(true); reads.Load() {
-					since.Store(new(time.Now()))
-				}
-				return nil
-			}
-		})
+		a := e.add("a")
+		a.answered.Store(new(time.Now()))
 		time.Sleep(20 * time.Second)
-		if pinged.Load() {
+		if a.pings.Load() > 0 {
 			e.Error("a pinged Graph though there is no other replica")
 		}
-		b := e.add("b")
-		e.waitBalanced(2)
-		since.Store(new(time.Now()))
-		reads.Store(false)
+		b := e.join("b")
+		a.answered.Store(new(time.Now()))
+		a.unable.Store(true)
 		took := e.waitFor("b owns all", 15*time.Second, func() bool { return len(b.owns()) == 64 })
 		if took < 10*time.Second || took > 13*time.Second {
 			e.Errorf("released after %v, want a little over 10 s", took)
@@ -191,18 +171,16 @@ var scenarios = map[string]func(*env){
 		if len(a.owns()) != 0 {
 			e.Errorf("a owns %d, want 0", len(a.owns()))
 		}
-		reads.Store(true)
-		e.waitFor("a has shown that it can read", 6*time.Second, func() bool { return time.Since(*since.Load()) < time.Second })
+		a.unable.Store(false)
+		e.waitFor("a has shown that it can read", 6*time.Second, func() bool { return a.sinceAnswer() < time.Second })
 		e.waitBalanced(2)
 	},
 	"rolling upgrade: the newest settings win": func(e *env) {
 		with := func(digest string) func(*partition.Config, *replica) {
 			return func(cfg *partition.Config, _ *replica) { cfg.Settings = digest }
 		}
-		a, b := e.add("a", with("old")), e.add("b", with("old"))
-		e.waitBalanced(2)
-		c := e.add("c", with("new"))
-		e.waitBalanced(3)
+		a, b := e.add("a", with("old")), e.join("b", with("old"))
+		c := e.join("c", with("new"))
 		b.crash()
 		time.Sleep(3900 * time.Millisecond)
 		if got := len(c.owns()); got < 32 || len(a.owns()) > 22 {
@@ -216,15 +194,10 @@ var scenarios = map[string]func(*env){
 		}
 	},
 	"wall clock jumps": func(e *env) {
-		var step atomic.Int64
-		a := e.add("a", func(_ *partition.Config, r *replica) {
-			r.wall = func() time.Time { return time.Now().Round(0).Add(time.Duration(step.Load())) }
-		})
-		b := e.add("b")
-		e.waitBalanced(2)
+		a, b := e.two()
 		before := a.owns()
 		for _, by := range []time.Duration{time.Hour, -2 * time.Hour} {
-			step.Store(int64(by))
+			a.clock.Store(int64(by))
 			if by > 0 && a.InTime() {
 				e.Error("a is in time though its machine may have been suspended for an hour")
 			}
@@ -237,8 +210,7 @@ var scenarios = map[string]func(*env){
 		e.waitFor("b owns all", 4*time.Second, func() bool { return len(b.owns()) == 64 })
 	},
 	"data of another service is refused": func(e *env) {
-		a := e.add("a")
-		e.waitBalanced(1)
+		a := e.join("a")
 		b := e.add("b", func(cfg *partition.Config, _ *replica) { cfg.Fingerprint = "another" })
 		if err := <-b.done; !errors.Is(err, partition.ErrForeign) {
 			e.Errorf("Run = %v, want ErrForeign", err)
@@ -249,8 +221,7 @@ var scenarios = map[string]func(*env){
 		}
 	},
 	"waits for the whole app": func(e *env) {
-		a := e.add("a")
-		e.waitBalanced(1)
+		a := e.join("a")
 		set := func(until, length time.Duration) {
 			e.change(func(fields map[string]string) {
 				fields[store.WaitField("reads")] = store.Wait{Until: time.Now().Add(until), Length: length}.String()
@@ -289,32 +260,25 @@ var scenarios = map[string]func(*env){
 		}
 	},
 	"replica that Graph asks to wait calls nothing and keeps its partitions": func(e *env) {
-		var pings atomic.Int64
-		var answered [2]atomic.Pointer[time.Time]
-		reading := func(i int) func(*partition.Config, *replica) {
-			answered[i].Store(new(time.Now()))
-			return func(cfg *partition.Config, _ *replica) {
-				cfg.Answered = func() time.Duration { return time.Since(*answered[i].Load()) }
-				cfg.Ping = func(context.Context) error { pings.Add(1); return nil }
-			}
+		a, b := e.two()
+		for _, r := range e.replicas {
+			r.unable.Store(true)
+			r.answered.Store(new(time.Now()))
 		}
-		a, b := e.add("a", reading(0)), e.add("b", reading(1))
-		e.waitBalanced(2)
-		pings.Store(0)
 		b.SetWait(e.Context(), ooo.GraphWait, 30*time.Second)
 		time.Sleep(29 * time.Second)
-		if n, wait := pings.Load(), a.Wait(ooo.DirectoryWait); n > 0 || wait == 0 {
+		if n, wait := a.pings.Load()+b.pings.Load(), a.Wait(ooo.DirectoryWait); n > 0 || wait == 0 {
 			e.Errorf("%d pings, %v left for the directory, want none and a second", n, wait)
 		}
 		time.Sleep(1100 * time.Millisecond)
-		answered[1].Store(new(time.Now())) // the first read of a takes longer
+		b.answered.Store(new(time.Now())) // the first read of a takes longer
 		for range 30 {
 			time.Sleep(100 * time.Millisecond)
 			if len(a.owns()) != 32 || len(b.owns()) != 32 {
 				e.Fatalf("a owns %d, b %d after the wait, want 32 each", len(a.owns()), len(b.owns()))
 			}
 		}
-		e.waitFor("a pings Graph", 6*time.Second, func() bool { return pings.Load() > 0 })
+		e.waitFor("a pings Graph", 6*time.Second, func() bool { return a.pings.Load() > 0 })
 	},
 }
 

@@ -35,18 +35,10 @@ func randomFaults(t *testing.T, random *rand.Rand) {
 			r.drain = func(context.Context, int) { time.Sleep(drain) }
 		})
 	}
-	alive := func() (alive []*replica) {
-		for _, r := range e.replicas {
-			if !r.stopped.Load() {
-				alive = append(alive, r)
-			}
-		}
-		return alive
-	}
 	join()
 	for range 60 {
 		time.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
-		living := alive()
+		living := e.alive()
 		if len(living) == 0 {
 			join()
 			continue
@@ -95,20 +87,20 @@ func randomFaults(t *testing.T, random *rand.Rand) {
 	}
 	e.random = nil
 	time.Sleep(15 * time.Second) // stopping replicas end
-	if len(alive()) == 0 {
+	if len(e.alive()) == 0 {
 		e.add("last")
 	}
-	e.waitFor("the partitions are balanced", 2*time.Minute, func() bool { return e.balanced(len(alive())) })
+	e.waitFor("the partitions are balanced", 2*time.Minute, func() bool { return e.balanced(len(e.alive())) })
 	time.Sleep(10 * time.Second)
 	o := e.owners()
-	for _, r := range alive() {
+	for _, r := range e.alive() {
 		for p := range ooo.Partitions {
 			if n, known := r.Saves(p); known && o.Saves[p] < n {
 				t.Errorf("partition %d has %d saves in Redis, %d in memory", p, o.Saves[p], n)
 			}
 		}
 	}
-	if len(o.Beats) != len(alive()) {
-		t.Errorf("beats = %v, want those of %d replicas", o.Beats, len(alive()))
+	if len(o.Beats) != len(e.alive()) {
+		t.Errorf("beats = %v, want those of %d replicas", o.Beats, len(e.alive()))
 	}
 }
