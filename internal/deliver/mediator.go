@@ -3,6 +3,7 @@ package deliver
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -203,23 +204,34 @@ func (m *Mediator) call(ctx context.Context, method, path string, header http.He
 	}
 	response, err := m.transport.RoundTrip(request)
 	if err != nil {
-		return Answer{err: timeoutOr(err)}
+		return Answer{err: problemOf(err)}
 	}
 	defer response.Body.Close()
 	a := Answer{code: response.StatusCode}
 	a.after = schedule.RetryAfter(response.Header.Get("Retry-After"), time.Now(), 0, retryAfterMost)
 	if a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer)); err != nil && a.code/100 == 2 {
-		a.err = fmt.Errorf("the answer broke off: %w", timeoutOr(err))
+		a.err = fmt.Errorf("the answer broke off: %w", problemOf(err))
 	}
 	return a
 }
 
-var errNoAnswer = errors.New("no answer in time")
+var (
+	errNoAnswer  = errors.New("no answer in time")
+	errBadAnswer = errors.New("the answer is not valid HTTP")
+)
 
-// timeoutOr returns errNoAnswer if err is a timeout, and err otherwise.
-func timeoutOr(err error) error {
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+// problemOf returns the error of a call without anything that the mediator sent: net/http quotes
+// what it can't parse, which may be an address or a message.
+func problemOf(err error) error {
+	network, isNetwork := errors.AsType[net.Error](err)
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, plaintext := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case isNetwork && network.Timeout():
 		return errNoAnswer
+	case isNetwork, untrusted, plaintext, errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, context.Canceled):
+		return err
 	}
-	return err
+	return errBadAnswer
 }

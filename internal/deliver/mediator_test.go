@@ -242,6 +242,11 @@ func TestSetup(t *testing.T) {
 			rw.WriteHeader(http.StatusFound)
 		}, false},
 		"answer that breaks off": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false},
+		"malformed header": {func(rw http.ResponseWriter, _ *http.Request) {
+			conn, _, _ := rw.(http.Hijacker).Hijack()
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nhush\r\n\r\n")
+			_ = conn.Close()
+		}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
