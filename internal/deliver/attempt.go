@@ -174,6 +174,7 @@ func (d *Deliverer) call(t *attempt) {
 		})
 	}
 	<-d.slots
+	d.setHanging(t.key, errors.Is(answer.err, errNoAnswer))
 	now := time.Now().UTC()
 	r := answer.result(&t.address)
 	saved := false

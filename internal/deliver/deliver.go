@@ -2,7 +2,8 @@
 //
 // It works on the mailboxes that this replica owns. An address with an unacknowledged
 // state is scheduled. The number of calls in flight is limited, and the address that has
-// been due longest goes first. Each address has at most one attempt in flight, which sends
+// been due longest goes first. Addresses whose last call was not answered in time get at most
+// half of the calls, so that they don't delay all others. Each address has at most one attempt in flight, which sends
 // its newest state: states arrive in order, without those overtaken while the mediator was
 // away. The beginning of an attempt is saved before the call, usually in one write with
 // the state itself ([Deliverer.BeginDelivery]), and its result right after the call. The
@@ -67,6 +68,7 @@ type Deliverer struct {
 	run      context.Context                     // of Run; nil before and after; guarded by mu, as all below
 	pending  map[ooo.RecordID]map[string]dueTime // by folded address; those with a state to deliver or resend
 	inFlight map[key]struct{}
+	hanging  map[key]struct{} // whose last call was not answered in time
 }
 
 // key identifies an address of a mailbox.
@@ -87,7 +89,7 @@ const (
 func New(cfg Config) *Deliverer {
 	return &Deliverer{
 		cfg: cfg, queue: schedule.New[key](), slots: make(chan struct{}, cfg.Concurrency),
-		pending: map[ooo.RecordID]map[string]dueTime{}, inFlight: map[key]struct{}{},
+		pending: map[ooo.RecordID]map[string]dueTime{}, inFlight: map[key]struct{}{}, hanging: map[key]struct{}{},
 	}
 }
 
@@ -125,6 +127,7 @@ func (d *Deliverer) Refresh(id ooo.RecordID) {
 	for address := range before {
 		if _, still := pending[address]; !still {
 			d.queue.Remove(key{id, address})
+			delete(d.hanging, key{id, address})
 		}
 	}
 	if delete(d.pending, id); len(d.pending) == 0 { // an empty map keeps the memory of its largest burst
@@ -177,26 +180,48 @@ func (d *Deliverer) ready() bool {
 	return running && d.cfg.InTime()
 }
 
-// take returns the address that has been due longest and marks it as in flight. The
-// caller must hold a slot for it.
+// take returns the address that has been due longest and marks it as in flight. It postpones
+// hanging ones while they have half of the slots. The caller must hold a slot for it.
 func (d *Deliverer) take() (key, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	due := d.queue.Take(time.Now(), 1)
-	if len(due) == 0 {
-		return key{}, false
+	now, left := time.Now(), max(cap(d.slots)/2, 1)
+	for k := range d.hanging {
+		if _, busy := d.inFlight[k]; busy {
+			left--
+		}
 	}
-	d.inFlight[due[0]] = struct{}{}
-	d.calls.Add(1)
-	return due[0], true
+	for due := d.queue.Take(now, 1); len(due) > 0; due = d.queue.Take(now, 1) {
+		k := due[0]
+		if _, hangs := d.hanging[k]; hangs && left <= 0 {
+			d.queue.Set(k, now.Add(beginRetry))
+			continue
+		}
+		d.inFlight[k] = struct{}{}
+		d.calls.Add(1)
+		return k, true
+	}
+	return key{}, false
+}
+
+// setHanging records whether the last call for an address was not answered in time.
+func (d *Deliverer) setHanging(k key, hangs bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if hangs {
+		d.hanging[k] = struct{}{}
+	} else {
+		delete(d.hanging, k)
+	}
 }
 
 // reserve takes a slot for an address and marks it as in flight. It returns false if the
-// address is in flight already, no slot is free, or another address is due.
+// address is in flight already or hangs, no slot is free, or another address is due.
 func (d *Deliverer) reserve(k key) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, busy := d.inFlight[k]; busy || d.run == nil || d.run.Err() != nil {
+	_, busy := d.inFlight[k]
+	if _, hangs := d.hanging[k]; busy || hangs || d.run == nil || d.run.Err() != nil {
 		return false
 	}
 	if next, ok := d.queue.Next(); ok && !next.After(time.Now()) {

@@ -252,6 +252,39 @@ func TestOnlyNewestStateIsSent(t *testing.T) {
 	}
 }
 
+func TestHangingDeliveriesLeaveHalfOfTheCalls(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fixture) {
+		hangs := func(c call) bool { return strings.HasPrefix(c.Email, "Hang") }
+		f.reply = func(c call) reply {
+			if hangs(c) {
+				return reply{latency: time.Hour}
+			}
+			return reply{code: 200}
+		}
+		stop := f.start(4)
+		defer advance(30 * time.Second) // until the last calls have ended
+		defer stop()
+		users := []string{"hang1", "hang2", "hang3", "hang4", "hang5", "hang6", "ann"}
+		f.monitor(users...)
+		for _, name := range users[:6] {
+			f.recordState(name, away)
+		}
+		advance(3 * time.Minute) // each was tried once at least
+		for i := range 100 {
+			f.recordState("ann", ooo.State{Away: true, Message: fmt.Sprint(i)})
+			advance(time.Second)
+			if calls := f.received("ann"); len(calls) != i+1 {
+				t.Fatalf("%d calls for ann, want %d", len(calls), i+1)
+			}
+		}
+		for _, name := range users[:6] {
+			if calls := f.received(name); len(calls) < 2 {
+				t.Errorf("%d calls for %s, want several", len(calls), name)
+			}
+		}
+	})
+}
+
 func TestConcurrencyLimitAndOrder(t *testing.T) {
 	const limit = 3
 	inBubble(t, func(t *testing.T, f *fixture) {
