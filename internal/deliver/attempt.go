@@ -99,7 +99,16 @@ func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) bool {
 func (d *Deliverer) dueAt(k key, a *ooo.Address, now time.Time) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.pending[k.id][k.address].update(a, now).at
+	return d.due(k, a, now).at
+}
+
+// due returns when an address is due. The caller must hold mu.
+func (d *Deliverer) due(k key, a *ooo.Address, now time.Time) dueTime {
+	due := d.pending[k.id][k.address].update(a, now)
+	if until := d.abandoned[k]; until.After(due.at) {
+		due.at = until
+	}
+	return due
 }
 
 // overtaken adds to the history that the states from first on were overtaken by a newer

@@ -30,6 +30,7 @@ package deliver
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -69,6 +70,9 @@ type Deliverer struct {
 	pending  map[ooo.RecordID]map[string]dueTime // by folded address; those with a state to deliver or resend
 	inFlight map[key]struct{}
 	hanging  map[key]struct{} // whose last call was not answered in time
+	// abandoned is until when the mediator may still be processing the attempt of an earlier owner
+	// for an address whose monitoring ended since.
+	abandoned map[key]time.Time
 }
 
 // key identifies an address of a mailbox.
@@ -90,6 +94,7 @@ func New(cfg Config) *Deliverer {
 	return &Deliverer{
 		cfg: cfg, queue: schedule.New[key](), slots: make(chan struct{}, cfg.Concurrency),
 		pending: map[ooo.RecordID]map[string]dueTime{}, inFlight: map[key]struct{}{}, hanging: map[key]struct{}{},
+		abandoned: map[key]time.Time{},
 	}
 }
 
@@ -112,7 +117,7 @@ func (d *Deliverer) Refresh(id ooo.RecordID) {
 	if m, ok := d.cfg.Registry.Get(id); ok {
 		for i := range m.Addresses {
 			if a := &m.Addresses[i]; a.Undelivered() && m.State != nil {
-				pending[a.Folded()] = before[a.Folded()].update(a, now)
+				pending[a.Folded()] = d.due(key{id, a.Folded()}, a, now)
 			}
 		}
 		for _, h := range d.cfg.Registry.Hints(id, ooo.HintResend) {
@@ -124,12 +129,18 @@ func (d *Deliverer) Refresh(id ooo.RecordID) {
 			d.queue.Set(key{id, address}, due.at)
 		}
 	}
-	for address := range before {
-		if _, still := pending[address]; !still {
-			d.queue.Remove(key{id, address})
-			delete(d.hanging, key{id, address})
+	for address, due := range before {
+		k := key{id, address}
+		_, still := pending[address]
+		if _, busy := d.inFlight[k]; !still && !busy && !due.inFlight.IsZero() {
+			d.abandoned[k] = due.at
+		}
+		if !still {
+			d.queue.Remove(k)
+			delete(d.hanging, k)
 		}
 	}
+	maps.DeleteFunc(d.abandoned, func(_ key, until time.Time) bool { return !until.After(now) })
 	if delete(d.pending, id); len(d.pending) == 0 { // an empty map keeps the memory of its largest burst
 		d.pending = map[ooo.RecordID]map[string]dueTime{}
 	}

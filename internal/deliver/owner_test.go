@@ -74,6 +74,23 @@ func TestDeliveryOfEarlierOwner(t *testing.T) {
 	}
 }
 
+func TestRestartOfMonitoringAwaitsAttemptOfEarlierOwner(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fixture) {
+		began := time.Now()
+		delivery := ooo.Delivery{State: ooo.DeliveryPending, WebhookID: "old", InFlightSince: began, InFlightSequence: 1}
+		f.store.Put(t, &ooo.Mailbox{ID: "ann", State: &away, Addresses: []ooo.Address{{Spelling: address("ann"), Sequence: 1, Delivery: delivery}}})
+		defer f.start(8)()
+		f.stopMonitoring("ann")
+		advance(time.Second)
+		f.monitor("ann")
+		f.recordState("ann", back)
+		advance(time.Minute)
+		if calls := f.received("ann"); len(calls) != 1 || calls[0].at.Sub(began) < 12*time.Second {
+			t.Errorf("calls = %+v, want one 12 s after %v", calls, began)
+		}
+	})
+}
+
 func TestLostPartitionSavesNoResult(t *testing.T) {
 	withDelivery(t, func(t *testing.T, f *fixture) {
 		advance(time.Second)
