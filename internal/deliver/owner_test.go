@@ -78,10 +78,15 @@ func TestRestartOfMonitoringAwaitsAttemptOfEarlierOwner(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
 		began := time.Now()
 		delivery := ooo.Delivery{State: ooo.DeliveryPending, WebhookID: "old", InFlightSince: began, InFlightSequence: 1}
-		f.store.Put(t, &ooo.Mailbox{ID: "ann", State: &away, Addresses: []ooo.Address{{Spelling: address("ann"), Sequence: 1, Delivery: delivery}}})
+		ann := ooo.Address{Spelling: address("ann"), StartID: "ann", Sequence: 1, Delivery: delivery}
+		f.store.Put(t, &ooo.Mailbox{ID: "ann", State: &away, Addresses: []ooo.Address{ann}})
+		f.store.ChangeWish(t, ann.Spelling, func(w *ooo.Wish) { w.On, w.Person.ID, w.StartID = true, "ann", "ann" })
 		defer f.start(8)()
 		f.stopMonitoring("ann")
 		advance(time.Second)
+		if _, ok := f.registry.Get("ann"); ok {
+			t.Fatal("ann is in memory after her monitoring ended")
+		}
 		f.monitor("ann")
 		f.recordState("ann", back)
 		advance(time.Minute)
