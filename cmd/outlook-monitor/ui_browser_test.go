@@ -133,12 +133,11 @@ func (b *browser) press(keys ...string) {
 // slash presses the slash key as one event, so that the page can prevent its default action.
 func (b *browser) slash() {
 	b.t.Helper()
-	for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeKeyDown, input.DispatchKeyEventTypeKeyUp} {
-		params := input.DispatchKeyEventParams{Type: kind, Key: "/", Code: "Slash"}
-		if kind == input.DispatchKeyEventTypeKeyDown {
-			params.Text = "/"
-		}
-		if _, err := chromedp.Call(b.ctx, input.DispatchKeyEvent, params); err != nil {
+	for _, event := range []input.DispatchKeyEventParams{
+		{Type: input.DispatchKeyEventTypeKeyDown, Key: "/", Code: "Slash", Text: "/"},
+		{Type: input.DispatchKeyEventTypeKeyUp, Key: "/", Code: "Slash"},
+	} {
+		if _, err := chromedp.Call(b.ctx, input.DispatchKeyEvent, event); err != nil {
 			b.t.Fatal(err)
 		}
 	}

@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -178,10 +177,7 @@ func TestPageLayout(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					name := filepath.Join(t.ArtifactDir(), view+"-"+size+"-"+theme+".png")
-					if err := os.WriteFile(name, screenshot, 0o600); err != nil {
-						t.Error(err)
-					}
+					writeFile(t, filepath.Join(t.ArtifactDir(), view+"-"+size+"-"+theme+".png"), string(screenshot))
 				})
 			}
 		}
