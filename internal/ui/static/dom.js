@@ -8,7 +8,7 @@ function fill(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(2).filter((c) => c !== undefined && c !== null && c !== false));
+  element.append(...children.flat(Infinity).filter((c) => c !== undefined && c !== null && c !== false));
   return element;
 }
 

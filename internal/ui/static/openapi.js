@@ -28,7 +28,7 @@ const main = document.getElementById("main");
 try {
   const doc = await ask("openapi.json");
   const paths = Object.entries(doc.paths ?? {}).flatMap(([path, item]) => verbs.filter((v) => item[v]).map((v) => operation(doc, path, v, item[v], item.parameters)));
-  main.replaceChildren(h("h1", {}, doc.info?.title ?? "API"), h("p", {}, doc.info?.description ?? ""), h("p", { class: "quiet" }, `Version ${doc.info?.version ?? "?"} · `, h("a", { href: "api/openapi.json" }, "openapi.json")), paths);
+  main.replaceChildren(h("h1", {}, doc.info?.title ?? "API"), h("p", {}, doc.info?.description ?? ""), h("p", { class: "quiet" }, `Version ${doc.info?.version ?? "?"} · `, h("a", { href: "api/openapi.json" }, "openapi.json")), ...paths);
 } catch (cause) {
   main.replaceChildren(h("div", { class: "empty" }, h("b", {}, "No API description"), cause.message));
 }
