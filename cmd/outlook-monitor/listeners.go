@@ -5,16 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
 
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/server"
-	"outlook-monitor/internal/ui"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -37,26 +34,6 @@ func registerReceiver(receiver *webhook.Receiver, engine *gin.Engine, publicURL 
 	if base, err := publicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
 		receiver.Register(engine.Group(base.Path))
 	}
-}
-
-// registerPrivate adds all other routes. It comes after registerReceiver, so that its
-// middleware does not apply to Graph's routes: until Redis is ready, routes that need it
-// answer 503.
-func (e engines) registerPrivate(private *api.API, page *ui.UI, ready *atomic.Bool) {
-	e.private.Use(func(c *gin.Context) {
-		switch strings.TrimSuffix(c.Request.URL.Path, "/") {
-		case "/healthz", "/readyz", "/metrics":
-		case "/monitor": // answers 503 itself, and retries a stop
-		default:
-			if !ready.Load() {
-				c.Header("Retry-After", "1")
-				c.Header("Connection", "close") // or the server would wait for the body
-				c.AbortWithStatusJSON(http.StatusServiceUnavailable, gin.H{"error": "Redis is unreachable: try again"})
-			}
-		}
-	})
-	private.Register(e.private)
-	page.Register(e.private)
 }
 
 // listen opens the listeners of LISTEN_ADDR and PRIVATE_ADDR.

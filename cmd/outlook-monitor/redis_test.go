@@ -62,6 +62,7 @@ func TestRedisTooOld(t *testing.T) {
 	}
 }
 
+// TestRedisReplica also makes requests before Redis is ready. Some need none.
 func TestRedisReplica(t *testing.T) {
 	host, port, _ := strings.Cut(redistest.Start(t).Addr(), ":")
 	tb := newTestbed(t, redistest.Start(t, "replicaof "+host+" "+port).URL(), graphsim.Config{Seed: 36})
@@ -69,6 +70,15 @@ func TestRedisReplica(t *testing.T) {
 	const want = "read-only replica"
 	tb.waitForRedis(http.StatusServiceUnavailable, want)
 	tb.eventually("the log reports the replica", func() bool { return strings.Contains(p.log.String(), want) })
+	for request, status := range map[string]int{
+		"GET /": 200, "HEAD /": 200, "GET /ui/": 200, "GET /api/openapi.json": 200, "PUT /api/loglevel": 400, "GET /nothing": 404,
+		"GET /api/users": 503, "GET /api/users/a@b.example": 503, "GET /api/users/a@b.example/history": 503,
+		"POST /api/users/a@b.example/check": 503, "POST /api/users/a@b.example/resend": 503, "POST /ui/api/users/a@b.example/cover": 503,
+		"GET /ui/api/users": 503, "GET /ui/api/summary": 503, "GET /ui/api/load": 503, "GET /ui/api/feed": 503,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		tb.wantStatus(status, method, path, "")
+	}
 	p.stop()
 }
 
@@ -148,10 +158,7 @@ func TestRedisOutage(t *testing.T) {
 	setups := tb.mediator.Setups()
 	p = tb.start("serve")
 	tb.eventually("the program answers without Redis", tb.hasStatus("/healthz", http.StatusOK))
-	for path, status := range map[string]int{
-		"/api/openapi.json": http.StatusServiceUnavailable, "/api/openapi.json?validationToken=1": http.StatusServiceUnavailable,
-		"/readyz": http.StatusServiceUnavailable, "/healthz/": http.StatusOK, "/metrics/": http.StatusOK,
-	} {
+	for path, status := range map[string]int{"/api/users?validationToken=1": 503, "/readyz": 503, "/healthz/": 200, "/metrics/": 200} {
 		tb.wantStatus(status, "GET", path, "")
 	}
 	tb.wantStatus(http.StatusOK, "POST", "/graph/notifications?validationToken=a+b", "")

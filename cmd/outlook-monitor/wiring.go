@@ -132,14 +132,16 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	engines := newEngines(settings, log)
 	page, err := ui.New(ui.Config{
-		Store: s.store, Replicas: s.store, LeaveHints: registry.LeaveHints, API: engines.private, Access: access, Token: settings.MonitorToken.Reveal(),
-		Resources: len(resources(settings)), Interval: settings.PollInterval, Replica: life, Version: build.Version, Meter: seen.meter, Log: log,
+		Store: s.store, Replicas: s.store, LeaveHints: registry.LeaveHints, Ready: s.ready.Load, API: engines.private, Access: access,
+		Token: settings.MonitorToken.Reveal(), Resources: len(resources(settings)), Interval: settings.PollInterval,
+		Replica: life, Version: build.Version, Meter: seen.meter, Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	registerReceiver(receiver, engines.public, settings.PublicURL)
-	engines.registerPrivate(private, page, s.ready)
+	private.Register(engines.private)
+	page.Register(engines.private)
 	tlsConfig, acme, err := newTLS(settings, s.store, expiry, log)
 	if err != nil {
 		return nil, err

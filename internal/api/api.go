@@ -75,7 +75,7 @@ type Config struct {
 	SetWait     func(ctx context.Context, name string, d time.Duration)
 	Sync        func(ctx context.Context) error // asks the mediator for its users
 	RequestSync func()                          // makes some replica call Sync later
-	Ready       func() bool                     // reports whether the store may be written to
+	Ready       func() bool                     // reports whether the store may be used
 	Checks      []Check
 	Metrics     http.Handler
 	Access      *server.Access
@@ -122,6 +122,7 @@ func New(cfg Config) (*API, error) {
 type route struct {
 	method, path string
 	open         bool          // needs no token
+	stored       bool          // answers 503 until Ready; see acquire for routes that change users
 	maxBody      int64         // 0: maxBody
 	timeout      time.Duration // 0: answerTimeout
 	handler      func(*API, *gin.Context)
@@ -133,14 +134,14 @@ var routes = []route{
 	{method: http.MethodGet, path: "/", timeout: syncTimeout, handler: (*API).sync},
 	{method: http.MethodHead, path: "/", handler: func(*API, *gin.Context) {}},
 	{method: http.MethodPost, path: "/monitor", handler: (*API).monitor},
-	{method: http.MethodGet, path: "/api/users", handler: (*API).list},
+	{method: http.MethodGet, path: "/api/users", stored: true, handler: (*API).list},
 	{method: http.MethodPost, path: "/api/users", maxBody: maxBulkBody, handler: (*API).startMany},
-	{method: http.MethodGet, path: "/api/users/:email", handler: (*API).show},
+	{method: http.MethodGet, path: "/api/users/:email", stored: true, handler: (*API).show},
 	{method: http.MethodPut, path: "/api/users/:email", handler: (*API).put},
 	{method: http.MethodDelete, path: "/api/users/:email", handler: (*API).remove},
-	{method: http.MethodPost, path: "/api/users/:email/check", handler: leaveHint(ooo.HintCheck)},
-	{method: http.MethodPost, path: "/api/users/:email/resend", handler: leaveHint(ooo.HintResend)},
-	{method: http.MethodGet, path: "/api/users/:email/history", handler: (*API).history},
+	{method: http.MethodPost, path: "/api/users/:email/check", stored: true, handler: leaveHint(ooo.HintCheck)},
+	{method: http.MethodPost, path: "/api/users/:email/resend", stored: true, handler: leaveHint(ooo.HintResend)},
+	{method: http.MethodGet, path: "/api/users/:email/history", stored: true, handler: (*API).history},
 	{method: http.MethodGet, path: "/api/openapi.json", handler: (*API).describe},
 	{method: http.MethodGet, path: "/api/loglevel", handler: (*API).showLevel},
 	{method: http.MethodPut, path: "/api/loglevel", handler: (*API).setLevel},
@@ -183,6 +184,10 @@ func (a *API) handle(c *gin.Context, r route) {
 	limit := cmp.Or(r.maxBody, maxBody)
 	if c.Request.ContentLength > limit {
 		refuse(c, http.StatusRequestEntityTooLarge, errTooLarge.Error())
+		return
+	}
+	if r.stored && !a.cfg.Ready() {
+		a.fail(c, errNotReady)
 		return
 	}
 	// A slow body must not delay the answer. A request without a body gets no deadline,

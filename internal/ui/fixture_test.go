@@ -110,7 +110,7 @@ func (f *fixture) serve(t *testing.T) string {
 	f.meter = ui.NewMeter()
 	var err error
 	f.page, err = ui.New(ui.Config{
-		Store: f, Replicas: f, LeaveHints: f.leave, API: f, Token: f.token, Interval: 2 * time.Second,
+		Store: f, Replicas: f, LeaveHints: f.leave, Ready: func() bool { return true }, API: f, Token: f.token, Interval: 2 * time.Second,
 		Replica: "life", Version: "v1", Meter: f.meter, Log: log,
 		Access: server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: true, Wrong: func() { f.wrongTokens.Add(1) }, Log: log}),
 	})

@@ -40,6 +40,7 @@ type Config struct {
 	Replicas Replicas
 	// LeaveHints leaves hints for the owners of mailboxes.
 	LeaveHints func(ctx context.Context, hints ...ooo.Hint) error
+	Ready      func() bool  // reports whether the store may be used
 	API        http.Handler // serves /api and /readyz
 	Access     *server.Access
 	Token      string        // that Access requires; empty: none
@@ -65,8 +66,9 @@ const answerTimeout = 7 * time.Second
 
 // New returns the operator's page.
 func New(cfg Config) (*UI, error) {
-	if cfg.Store == nil || cfg.Replicas == nil || cfg.LeaveHints == nil || cfg.API == nil || cfg.Access == nil || cfg.Meter == nil || cfg.Log == nil {
-		return nil, errors.New("ui: Store, Replicas, LeaveHints, API, Access, Meter and Log are required")
+	if cfg.Store == nil || cfg.Replicas == nil || cfg.LeaveHints == nil || cfg.Ready == nil ||
+		cfg.API == nil || cfg.Access == nil || cfg.Meter == nil || cfg.Log == nil {
+		return nil, errors.New("ui: Store, Replicas, LeaveHints, Ready, API, Access, Meter and Log are required")
 	}
 	return &UI{
 		cfg: cfg, key: sessionKey(cfg.Token), feeds: make(chan struct{}, maxFeeds),
@@ -77,6 +79,7 @@ func New(cfg Config) (*UI, error) {
 type route struct {
 	method, path string
 	open         bool // needs no session
+	stored       bool // answers 503 until Ready
 	stream       bool // has no deadline
 	handler      func(*UI, *gin.Context)
 }
@@ -91,11 +94,11 @@ var routes = []route{
 	{method: http.MethodPost, path: "/ui/login", open: true, handler: (*UI).login},
 	{method: http.MethodPost, path: "/ui/logout", open: true, handler: (*UI).logout},
 
-	{method: http.MethodGet, path: "/ui/api/summary", handler: (*UI).summary},
-	{method: http.MethodGet, path: "/ui/api/users", handler: (*UI).list},
-	{method: http.MethodPost, path: "/ui/api/users/:email/cover", handler: (*UI).cover},
-	{method: http.MethodGet, path: "/ui/api/feed", stream: true, handler: (*UI).feed},
-	{method: http.MethodGet, path: "/ui/api/load", handler: (*UI).load},
+	{method: http.MethodGet, path: "/ui/api/summary", stored: true, handler: (*UI).summary},
+	{method: http.MethodGet, path: "/ui/api/users", stored: true, handler: (*UI).list},
+	{method: http.MethodPost, path: "/ui/api/users/:email/cover", stored: true, handler: (*UI).cover},
+	{method: http.MethodGet, path: "/ui/api/feed", stored: true, stream: true, handler: (*UI).feed},
+	{method: http.MethodGet, path: "/ui/api/load", stored: true, handler: (*UI).load},
 
 	// Answered by the API.
 	{method: http.MethodGet, path: "/ui/api/health", handler: (*UI).health},
@@ -120,6 +123,10 @@ func (u *UI) Register(to gin.IRoutes) {
 			}
 			if !r.open && !u.admitted(c.Request) {
 				u.refuseUnauthorized(c)
+				return
+			}
+			if r.stored && !u.cfg.Ready() {
+				u.fail(c, errors.New("Redis has not been reached since the service started"))
 				return
 			}
 			if !r.stream {
