@@ -101,9 +101,7 @@ func TestUsersAddedAgain(t *testing.T) {
 	tb.wantStatus(http.StatusOK, "PUT", "/api/users/"+one, "")
 	tb.wantStatus(http.StatusAccepted, "POST", "/api/users", `{"emails":["`+many+`"]}`)
 	for _, user := range users {
-		if err := tb.sim.DeleteUser(user.ID); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, tb.sim.DeleteUser(user.ID))
 		created := tb.addUser(graphsim.User{UserPrincipalName: user.UserPrincipalName})
 		tb.eventually("the new mailbox is monitored", func() bool { return tb.covered()[created.ID] == 1 })
 	}

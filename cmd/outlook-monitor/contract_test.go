@@ -139,9 +139,7 @@ func TestSlowBody(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 18})
 	tb.startReady()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(tb.base, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	defer conn.Close()
 	const head = "POST /monitor HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 	if _, err := conn.Write([]byte(head + `{"email":`)); err != nil {

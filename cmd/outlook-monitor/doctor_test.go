@@ -94,9 +94,7 @@ func TestDoctorAllOK(t *testing.T) {
 func TestDoctorFailures(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 62})
 	users := tb.addUsers(2)
-	if err := tb.sim.SetMailbox(users[1].ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, tb.sim.SetMailbox(users[1].ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}))
 	tlsRedis := redistest.StartEntra(t)
 	lacking := newTestbed(t, "", graphsim.Config{Seed: 65, Roles: []string{"User.Read.All", "Calendars.Read"}})
 	writeFile(t, tb.env["SSL_CERT_FILE"], string(slices.Concat(tb.sim.CAPEM(), lacking.sim.CAPEM())))

@@ -79,8 +79,6 @@ func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
 	_, line, _ := strings.Cut(content(t, fmt.Sprintf("/proc/%d/status", pid)), "VmHWM:")
 	kib, err := strconv.Atoi(strings.Fields(line)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return kib >> 10
 }

@@ -48,9 +48,7 @@ func buildPackages(program, dist string) error {
 func install(t *testing.T) string {
 	t.Helper()
 	dist, err := packages()
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	found, err := filepath.Glob(filepath.Join(dist, "*.deb"))
 	if err != nil || len(found) != 1 {
 		t.Fatalf("packages = %q, %v, want one .deb", found, err)
@@ -75,9 +73,7 @@ func output(t *testing.T, name string, args ...string) string {
 func content(t testing.TB, path ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(path...))
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return string(text)
 }
 
@@ -95,14 +91,10 @@ const unitFile = "/usr/lib/systemd/system/outlook-monitor.service"
 
 func TestPackagesAreReproducible(t *testing.T) {
 	dist, err := packages()
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	program, _ := binary()
 	again := filepath.Join(t.TempDir(), "dist")
-	if err := buildPackages(program, again); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, buildPackages(program, again))
 	sums := content(t, dist, "SHA256SUMS")
 	if got := content(t, again, "SHA256SUMS"); got != sums {
 		t.Errorf("SHA256SUMS = %s, want those of the first build:\n%s", got, sums)
@@ -169,15 +161,11 @@ func TestUnitIsSandboxed(t *testing.T) {
 func listenAsSystemd(t *testing.T, path string) (expect func(state string)) {
 	t.Helper()
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	t.Cleanup(func() { socket.Close() })
 	return func(state string) {
 		t.Helper()
-		if err := socket.SetReadDeadline(time.Now().Add(await.Timeout)); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, socket.SetReadDeadline(time.Now().Add(await.Timeout)))
 		for buffer, received := make([]byte, 1024), ""; received != state; {
 			length, err := socket.Read(buffer)
 			if err != nil {

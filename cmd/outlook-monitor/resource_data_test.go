@@ -16,9 +16,7 @@ import (
 func encryptionPair(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return certtest.Files(t, key, "", time.Now().AddDate(1, 0, 0))
 }
 
@@ -75,9 +73,7 @@ func TestResourceData(t *testing.T) {
 	tb.env["ENCRYPTION_CERT_FILE"] = cert + "," + tb.env["ENCRYPTION_CERT_FILE"]
 	tb.env["ENCRYPTION_KEY_FILE"] = key + "," + tb.env["ENCRYPTION_KEY_FILE"]
 	tb.startReady()
-	if err := tb.sim.SendLifecycle(tb.sim.Subscriptions()[0].ID, graphsim.ReauthorizationRequired); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, tb.sim.SendLifecycle(tb.sim.Subscriptions()[0].ID, graphsim.ReauthorizationRequired))
 	load.eventually("the renewed subscription has the new certificate", withResourceData(2))
 	wantAccepted()
 }

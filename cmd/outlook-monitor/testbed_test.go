@@ -51,13 +51,9 @@ type testbed struct {
 func newTestbed(t testing.TB, redisURL string, cfg graphsim.Config) *testbed {
 	t.Helper()
 	sim, err := graphsim.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	mediator, err := mediatorsim.New(mediatorsim.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	await.Run(t, sim.Run)
 	await.Run(t, mediator.Run)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
@@ -92,9 +88,7 @@ type program struct {
 func (tb *testbed) command(args ...string) *exec.Cmd {
 	tb.t.Helper()
 	path, err := binary()
-	if err != nil {
-		tb.t.Fatal(err)
-	}
+	noError(tb.t, err)
 	cmd := exec.Command(path, args...)
 	for name, value := range tb.env {
 		cmd.Env = append(cmd.Env, name+"="+value)
@@ -167,9 +161,7 @@ func (tb *testbed) eventually(what string, done func() bool) {
 func (tb *testbed) ask(method, path, contentType, body string) (status int, answer string) {
 	tb.t.Helper()
 	request, err := http.NewRequestWithContext(tb.t.Context(), method, tb.base+path, strings.NewReader(body))
-	if err != nil {
-		tb.t.Fatal(err)
-	}
+	noError(tb.t, err)
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
@@ -231,9 +223,7 @@ func (tb *testbed) waitForMetrics(want ...string) {
 // writeFile writes a file that only its owner can read.
 func writeFile(t testing.TB, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 // requireToken makes the program require a token, and the mediator use it.
@@ -242,37 +232,38 @@ func (tb *testbed) requireToken(token string) {
 	tb.mediator.SetMonitorURL(strings.Replace(tb.base, "http://", "http://mediator:"+token+"@", 1))
 }
 
+func noError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (tb *testbed) addUsers(n int) []graphsim.User {
 	tb.t.Helper()
 	users, err := tb.sim.AddUsers(n, "contoso.example")
-	if err != nil {
-		tb.t.Fatal(err)
-	}
+	noError(tb.t, err)
 	return users
 }
 
 func (tb *testbed) addUser(u graphsim.User) graphsim.User {
 	tb.t.Helper()
 	added, err := tb.sim.AddUser(u)
-	if err != nil {
-		tb.t.Fatal(err)
-	}
+	noError(tb.t, err)
 	return added
 }
 
 // setReplies changes the automatic replies of a user.
 func (tb *testbed) setReplies(user string, update graphsim.AutomaticRepliesUpdate) {
 	tb.t.Helper()
-	if _, err := tb.sim.SetAutomaticReplies(user, update); err != nil {
-		tb.t.Fatal(err)
-	}
+	_, err := tb.sim.SetAutomaticReplies(user, update)
+	noError(tb.t, err)
 }
 
 func (tb *testbed) setFault(f graphsim.Fault) {
 	tb.t.Helper()
-	if _, err := tb.sim.SetFault(f); err != nil {
-		tb.t.Fatal(err)
-	}
+	_, err := tb.sim.SetFault(f)
+	noError(tb.t, err)
 }
 
 // covered counts the live subscriptions by user id.

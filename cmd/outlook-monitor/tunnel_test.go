@@ -85,9 +85,7 @@ func TestTunnelExposesOnlyGraphPaths(t *testing.T) {
 	tb.env["MONITOR_TOKEN"] = "the-token"
 	ask := func(host, method, path string) (status int, answer string) {
 		request, err := http.NewRequestWithContext(t.Context(), method, tb.base+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		request.Host = host
 		request.SetBasicAuth("mediator", "the-token")
 		return send(request)

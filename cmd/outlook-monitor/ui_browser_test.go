@@ -161,7 +161,5 @@ func (b *browser) theme(name string) {
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}},
 	})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	noError(b.t, err)
 }

@@ -175,9 +175,7 @@ func TestPageLayout(t *testing.T) {
 						t.Errorf("text with low contrast = %s, want none", got)
 					}
 					screenshot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
-					if err != nil {
-						t.Fatal(err)
-					}
+					noError(t, err)
 					writeFile(t, filepath.Join(t.ArtifactDir(), view+"-"+size+"-"+theme+".png"), string(screenshot))
 				})
 			}

@@ -47,9 +47,7 @@ func (l *workload) change() {
 func (l *workload) delivered() bool {
 	for _, u := range l.users {
 		mailbox, err := l.sim.AutomaticReplies(u.ID)
-		if err != nil {
-			l.t.Fatal(err)
-		}
+		noError(l.t, err)
 		state, ok := l.mediator.State(u.UserPrincipalName)
 		away := mailbox.Status == "alwaysEnabled"
 		if !ok || (state.Status == "True") != away || away && "<p>"+state.Message+"</p>" != mailbox.ExternalReplyMessage {
