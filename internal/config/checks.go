@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
@@ -85,9 +86,10 @@ func (r *reader) checkListen() {
 	if private == "" && !r.mistakes.Has("PRIVATE_ADDR") {
 		private = l.ListenAddr
 	}
-	host, _, err := net.SplitHostPort(private)
+	host, _, _ := net.SplitHostPort(private)
+	private = cmp.Or(private, "the service") // its address is a mistake, so it may be any
 	switch length := len(l.MonitorToken.Reveal()); {
-	case err != nil || loopback(host) || r.mistakes.Has("MONITOR_TOKEN"):
+	case loopback(host) || r.mistakes.Has("MONITOR_TOKEN"):
 	case length == 0 && !l.AllowAnonymous:
 		r.mistake("MONITOR_TOKEN", "is not set, and %s can be reached from other machines: set a long random token, "+
 			"listen on 127.0.0.1, or set ALLOW_ANONYMOUS=true", private)

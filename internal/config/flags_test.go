@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"cmp"
 	"io"
 	"reflect"
 	"slices"
@@ -54,10 +55,7 @@ func TestFlagsHaveSameEffectAsVariables(t *testing.T) {
 	certificate, key := ecdsaPair(t)
 	files := map[string]string{"TLS_CERT_FILE": certificate, "TLS_KEY_FILE": key}
 	for _, row := range config.Table() {
-		value, ok := files[row.Name]
-		if !ok {
-			value = "127.0.0.1:1" // valid or not, flag and variable must have the same result
-		}
+		value := cmp.Or(files[row.Name], "127.0.0.1:1") // valid or not, flag and variable must have the same result
 		t.Run(row.Name, func(t *testing.T) {
 			c, _, err := parse(t, row.Flag+"="+value)
 			if err != nil {

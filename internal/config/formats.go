@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -70,14 +71,18 @@ func (r *reader) base(in input) string {
 	case in.name == "MEDIATOR_IP" && !validPort(port):
 		r.mistake("MEDIATOR_PORT", "is %s, but MEDIATOR_IP needs a port: set MEDIATOR_URL instead of both, such as %s", quote(port), example)
 		return ""
+	case in.name == "MEDIATOR_IP" && (!ok || in.text != "http://"+u.Host):
+		r.mistake(in.name, "is not a host: set MEDIATOR_URL instead of it and MEDIATOR_PORT, such as %s", example)
+		return ""
 	case !ok:
 		r.mistake(in.name, "is not a base URL: use one such as %s", example)
 		return ""
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(in.text, "#"):
 		r.mistake(in.name, "must not have a query or fragment: use a URL such as %s", example)
 		return ""
-	case in.Name == "PUBLIC_URL" && u.Scheme != "https" && !loopback(u.Hostname()):
-		r.mistake(in.name, "must be https, because Graph calls nothing else (http is only for loopback): use one such as %s", example)
+	case in.Name == "PUBLIC_URL" && (u.User != nil || u.Scheme != "https" && !loopback(u.Hostname())):
+		r.mistake(in.name, "must be https without a user or password, because Graph calls nothing else "+
+			"(http is only for loopback): use one such as %s", example)
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
 	return u.String()
@@ -116,19 +121,20 @@ func badQuery(u *url.URL) bool {
 func (r *reader) address(in input) string {
 	_, port, err := net.SplitHostPort(in.text)
 	switch {
-	case in.name == "PORT" && (err != nil || !validPort(port)):
-		r.mistake(in.name, "is %s: use a port from 0 to 65535", quote(in.text[len(":"):]))
-	case err != nil || !validPort(port):
-		r.mistake(in.name, "is %s: use an address and a port, such as 127.0.0.1:8080, or :8080 for all addresses", quote(in.text))
-	default:
+	case err == nil && (validPort(port) || port == "0"):
 		return in.text
+	case in.name == "PORT":
+		r.mistake(in.name, "is %s: use a port from 0 to 65535", quote(in.text[len(":"):]))
+	default:
+		r.mistake(in.name, "is %s: use an address and a port, such as 127.0.0.1:8080, or :8080 for all addresses", quote(in.text))
 	}
 	return ""
 }
 
+// validPort reports whether text is a port that can be called. To listen on, 0 is any free port.
 func validPort(text string) bool {
-	_, err := netip.ParseAddrPort("0.0.0.0:" + text)
-	return err == nil
+	port, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && port > 0
 }
 
 // loopback reports whether host can only be reached from this machine.

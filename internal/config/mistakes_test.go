@@ -37,7 +37,7 @@ func TestAllMistakesReportedAtOnce(t *testing.T) {
 		"LOG_FORMAT":              "xml",
 	}
 	want := slices.Sorted(maps.Keys(e))
-	want = append(want, "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "MEDIATOR_URL", "TLS_KEY_FILE")
+	want = append(want, "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "MEDIATOR_URL", "MONITOR_TOKEN", "TLS_KEY_FILE")
 	slices.Sort(want)
 	if got := slices.Sorted(maps.Keys(mistakes(t, e))); !slices.Equal(got, want) {
 		t.Errorf("mistakes name\n%v, want\n%v", got, want)
@@ -73,8 +73,10 @@ func TestMistakes(t *testing.T) {
 		"unknown cloud":                         {env{"GRAPH_CLOUD": "germany"}, "GRAPH_CLOUD", "global, usgov, dod or china"},
 		"Graph with a password":                 {env{"GRAPH_ENDPOINT": "https://u:p@graph.example"}, "GRAPH_ENDPOINT", "base URL"},
 		"Graph with an invalid port":            {env{"GRAPH_ENDPOINT": "https://graph.example:99999"}, "GRAPH_ENDPOINT", "base URL"},
+		"Graph with port 0":                     {env{"GRAPH_ENDPOINT": "https://graph.example:0"}, "GRAPH_ENDPOINT", "base URL"},
 		"login endpoint with a path":            {env{"AZURE_AUTHORITY_HOST": "https://login.example/tenant"}, "AZURE_AUTHORITY_HOST", "base URL"},
 		"public URL without TLS":                {env{"PUBLIC_URL": "http://localhost.example"}, "PUBLIC_URL", "https"},
+		"public URL with a password":            {env{"PUBLIC_URL": "https://u:very-secret@monitor.example"}, "PUBLIC_URL", "without a user or password"},
 		"public URL with a query":               {env{"PUBLIC_URL": "https://monitor.example/?x=1"}, "PUBLIC_URL", "query"},
 		"public URL with an empty query":        {env{"PUBLIC_URL": "https://monitor.example/?"}, "PUBLIC_URL", "query"},
 		"public URL with a fragment":            {env{"PUBLIC_URL": "https://monitor.example/#x"}, "PUBLIC_URL", "fragment"},
@@ -82,7 +84,9 @@ func TestMistakes(t *testing.T) {
 		"mediator without a host":               {env{"MEDIATOR_URL": "http://:5000"}, "MEDIATOR_URL", "base URL"},
 		"old mediator with an invalid port":     {old.with("MEDIATOR_PORT", "http"), "MEDIATOR_PORT", `"http"`},
 		"old mediator without an address":       {old.with("MEDIATOR_IP", ""), "MEDIATOR_IP", "MEDIATOR_URL"},
-		"old mediator is a URL":                 {old.with("MEDIATOR_IP", "http://10.1.2.3"), "MEDIATOR_IP", "base URL"},
+		"old mediator with port 0":              {old.with("MEDIATOR_PORT", "0"), "MEDIATOR_PORT", `"0"`},
+		"old mediator is a URL":                 {old.with("MEDIATOR_IP", "http://10.1.2.3"), "MEDIATOR_IP", "is not a host"},
+		"old mediator with a path":              {old.with("MEDIATOR_IP", "10.1.2.3/x"), "MEDIATOR_IP", "is not a host"},
 		"signing secret without prefix":         {env{"MEDIATOR_SIGNING_SECRET": "c2VjcmV0"}, "MEDIATOR_SIGNING_SECRET", "whsec_"},
 		"empty signing secret":                  {env{"MEDIATOR_SIGNING_SECRET": "whsec_"}, "MEDIATOR_SIGNING_SECRET", "base64"},
 		"one of two signing secrets is invalid": {env{"MEDIATOR_SIGNING_SECRET": "whsec_c2VjcmV0 whsec_?"}, "MEDIATOR_SIGNING_SECRET", "base64"},
@@ -192,7 +196,7 @@ func TestMistakesAreShortWithoutSecrets(t *testing.T) {
 	for _, row := range config.Table() {
 		confidential := slices.Contains([]string{
 			"AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "MEDIATOR_TOKEN", "MONITOR_TOKEN", "MEDIATOR_SIGNING_SECRET",
-			"CLIENT_STATE_KEY", "PUBLIC_URL", "MEDIATOR_URL", "REDIS_URL", "GRAPH_ENDPOINT", "AZURE_AUTHORITY_HOST",
+			"CLIENT_STATE_KEY", "PUBLIC_URL", "MEDIATOR_URL", "REDIS_URL", "GRAPH_ENDPOINT", "AZURE_AUTHORITY_HOST", "OTEL_EXPORTER_OTLP_ENDPOINT",
 		}, row.Name)
 		for _, value := range values {
 			for variable, line := range mistakes(t, required().with(row.Name, value)) {
