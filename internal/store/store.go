@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -173,6 +174,9 @@ func newClient(cfg Config, login *login, retries int) (redis.UniversalClient, er
 		o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
 		o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, retries, 1
 		return redis.NewFailoverClient(o), nil
+	case query.Has("addr") && strings.Trim(u.Path, "/0") != "":
+		return nil, errors.New("REDIS_URL has a database number, but a Cluster has only database 0: " +
+			"remove the number, and use another Cluster if another service uses this one")
 	case query.Has("addr"):
 		o, err := redis.ParseClusterURL(raw)
 		if err != nil {
