@@ -35,9 +35,13 @@ func TestCheckConfig(t *testing.T) {
 		}},
 		"private address": {map[string]string{"PRIVATE_ADDR": "127.0.0.1:1"}, nil, 0, []string{`(?m)^PRIVATE_ADDR +127\.0\.0\.1:1 `}},
 		"tunnel":          {map[string]string{"PUBLIC_URL": "", "TUNNEL": "agent"}, nil, 0, []string{`(?m)^TUNNEL +agent +TUNNEL$`}},
-		"all mistakes at once": {map[string]string{"POLL_INTERVAL": "2", "TLS_CERT_FILE": junk, "TLS_KEY_FILE": junk, "PUBLIC_URL": "ftp://x"}, nil, 2, []string{
-			"POLL_INTERVAL is", "matching certificate", "PUBLIC_URL is not a base URL",
-		}},
+		"all mistakes at once": {map[string]string{
+			"POLL_INTERVAL": "2", "TLS_CERT_FILE": junk, "TLS_KEY_FILE": junk, "PUBLIC_URL": "ftp://x",
+			"OTEL_EXPORTER_OTLP_ENDPOINT": other.URL, "OTEL_EXPORTER_OTLP_HEADERS": "monitor-secret",
+		}, nil, 2, []string{"POLL_INTERVAL is", "matching certificate", "PUBLIC_URL is not a base URL", "OTEL_EXPORTER_OTLP_HEADERS is"}},
+		"mistake that another variable hides": {map[string]string{
+			"OTEL_EXPORTER_OTLP_HEADERS": "monitor-secret", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=b",
+		}, []string{"--otel-exporter-otlp-endpoint=" + other.URL}, 0, []string{`(?m)^OTEL_EXPORTER_OTLP_ENDPOINT +http://127\.0\.0\.1:\d+ +flag$`}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -29,7 +29,7 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 	if c.Subscribe && c.User == "" {
 		return usageError{"outlook-monitor: --subscribe needs --user EMAIL"}
 	}
-	settings, mistakes := c.Settings(getenv)
+	settings, mistakes := readSettings(&c.Serve, getenv)
 	cfg, disconnect, err := doctorConfig(settings, mistakes)
 	if err != nil {
 		return err
@@ -74,18 +74,14 @@ func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, 
 	cfg = doctor.Config{
 		Settings: settings, Endpoint: endpoint, AuthorityHost: authority,
 		LoginCode: graph.LoginCode, CertificateExpires: login.CertificateExpires,
-		Listen: doctorListener{settings, slog.New(slog.DiscardHandler)}.listen, Graph: client,
+		Listen: doctorListener{settings, slog.New(slog.DiscardHandler)}.listen, Graph: client, Mistakes: mistakes,
 	}
 	disconnect = func() {}
 	if found, _ := errors.AsType[config.Mistakes](mistakes); !settings.RedisURL.IsZero() && !found.Has("REDIS_URL", "REDIS_AUTH") {
-		opened, err := connectRedis(settings, login)
-		if err != nil {
-			mistakes = errors.Join(mistakes, err)
-		} else {
+		if opened, err := connectRedis(settings, login); err == nil { // otherwise among the mistakes
 			cfg.Redis, disconnect = opened, opened.Close
 		}
 	}
-	cfg.Mistakes = mistakes
 	return cfg, disconnect, nil
 }
 

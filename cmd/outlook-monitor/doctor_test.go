@@ -133,10 +133,10 @@ func TestDoctorFailures(t *testing.T) {
 
 func TestDoctorText(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 64})
-	tb.env["POLL_INTERVAL"], tb.env["AZURE_CLIENT_SECRET"] = "2", "wrong"
+	tb.env["POLL_INTERVAL"], tb.env["AZURE_CLIENT_SECRET"], tb.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = "2", "wrong", "collector"
 	text, _ := tb.run(1, "", "doctor")
 	for _, want := range []string{
-		"outlook-monitor doctor\n\n", `  failed   settings           POLL_INTERVAL is "2"`, "  ok       Graph  ", "\n           → set AZURE_CLIENT_SECRET to the secret's Value", "\n2 failed, ",
+		"outlook-monitor doctor\n\n", `  failed   settings           POLL_INTERVAL is "2"`, "\n  failed   settings           OTEL_EXPORTER_OTLP_ENDPOINT is", "  ok       Graph  ", "\n           → set AZURE_CLIENT_SECRET to the secret's Value", "\n3 failed, ",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("text lacks %q:\n%s", want, text)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	stdlog "log"
 	"log/slog"
@@ -21,8 +20,8 @@ type serveCmd struct {
 
 // Run serves until ctx ends.
 func (c *serveCmd) Run(ctx context.Context, getenv environment, out io.Writer) error {
-	settings, err := c.Settings(getenv)
-	if err = errors.Join(err, redisMistake(settings, err)); err != nil {
+	settings, err := readSettings(&c.Serve, getenv)
+	if err != nil {
 		return usageError{mistakes(err)}
 	}
 	if c.CheckConfig {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -22,6 +23,20 @@ import (
 	"outlook-monitor/internal/telemetry"
 	"outlook-monitor/internal/webhook"
 )
+
+// readSettings returns the settings and all mistakes in them, also those that only the packages
+// for Redis and OpenTelemetry find.
+func readSettings(c *config.Serve, getenv environment) (config.Settings, error) {
+	settings, err := c.Settings(getenv)
+	if found, _ := errors.AsType[config.Mistakes](err); !settings.RedisURL.IsZero() && !found.Has("REDIS_URL") {
+		err = errors.Join(err, store.CheckURL(settings.RedisURL.Reveal()))
+	}
+	if collector := settings.TracesEndpoint; !collector.IsZero() {
+		// OpenTelemetry reads only variables. This fails only with a NUL, which is a mistake already.
+		_ = os.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.Reveal())
+	}
+	return settings, errors.Join(err, telemetry.CheckVariables())
+}
 
 // fingerprint identifies the owner of the data in Redis: services of different tenants, apps
 // or Graph endpoints must not share it. With a managed identity the tenant is known only if
@@ -102,15 +117,6 @@ func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error
 	s.store = opened
 	s.closers = append(s.closers, func() error { opened.Close(); return nil })
 	return nil
-}
-
-// redisMistake returns a mistake in REDIS_URL that only go-redis finds, nil if there is
-// none or config has found one.
-func redisMistake(settings config.Settings, known error) error {
-	if found, _ := errors.AsType[config.Mistakes](known); settings.RedisURL.IsZero() || found.Has("REDIS_URL") {
-		return nil
-	}
-	return store.CheckURL(settings.RedisURL.Reveal())
 }
 
 func newMediator(settings config.Settings, tracing *telemetry.Tracing) (*deliver.Mediator, error) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -175,7 +176,8 @@ func TestTraces(t *testing.T) {
 	endpoint := httptest.NewServer(collected)
 	t.Cleanup(endpoint.Close)
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 21})
-	tb.env["OTEL_EXPORTER_OTLP_ENDPOINT"], tb.env["OTEL_BSP_SCHEDULE_DELAY"] = endpoint.URL, "50"
+	tb.env["OTEL_EXPORTER_OTLP_ENDPOINT_FILE"], tb.env["OTEL_BSP_SCHEDULE_DELAY"] = filepath.Join(t.TempDir(), "endpoint"), "50"
+	writeFile(t, tb.env["OTEL_EXPORTER_OTLP_ENDPOINT_FILE"], endpoint.URL)
 	tb.env["MEDIATOR_TOKEN"] = "mediator-token"
 	load := newWorkload(tb, 2)
 	p := load.startCovered()

@@ -116,7 +116,7 @@ func (r *reader) resolveDirect(row Row) input {
 
 // secret returns text as the kind of secret that the setting is.
 func (in input) secret(text string) Secret {
-	if format := in.tag.Get("format"); format == "base" || format == "redis" {
+	if in.tag.Get("placeholder") == "URL" {
 		return NewURL(text)
 	}
 	return NewSecret(text)

@@ -90,6 +90,7 @@ func TestSettingsPrintNoSecrets(t *testing.T) {
 	e["MONITOR_TOKEN"] = password + password
 	e["MEDIATOR_SIGNING_SECRET"] = "whsec_aHVzaC1odXNo"
 	e["MEDIATOR_URL"], e["REDIS_URL"] = "http://u:"+password+"@mediator.example", "redis://:"+password+"@redis.example?password="+password
+	e["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://u:" + password + "@collector.example"
 	flags, _, err := parse(t, "--monitor-token="+password, "--redis-url=redis://:"+password+"@h")
 	if err != nil {
 		t.Fatal(err)

@@ -78,6 +78,8 @@ type Settings struct {
 	DeliveryConcurrency int           `setting:"DELIVERY_CONCURRENCY" placeholder:"N" default:"8" min:"1" max:"1000" help:"How many deliveries to the mediator a replica may have in flight."`
 	LogLevel            slog.Level    `setting:"LOG_LEVEL" placeholder:"LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 	LogFormat           string        `setting:"LOG_FORMAT" placeholder:"FORMAT" otherwise:"json, text on a terminal" enum:"json,text" help:"json or text."`
+
+	TracesEndpoint Secret `setting:"OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL" help:"Collector that receives OpenTelemetry traces, such as http://collector:4318; deploy/METRICS.md lists OpenTelemetry's other variables, which have no flags."`
 }
 
 // Graph says which Graph to call, and with which credential. The ids may be empty with a

@@ -1,54 +1,28 @@
 package telemetry
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"sync/atomic"
 
+	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/trace"
 )
 
-// The variables that decide whether and how spans are exported.
-const (
-	disabled       = "OTEL_SDK_DISABLED"
-	tracesExporter = "OTEL_TRACES_EXPORTER"
-	endpoint       = "OTEL_EXPORTER_OTLP_ENDPOINT"
-	tracesEndpoint = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-	protocol       = "OTEL_EXPORTER_OTLP_PROTOCOL"
-	tracesProtocol = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
-)
-
 // newExporter returns nil if the variables ask for no export.
 func newExporter(ctx context.Context) (*otlptrace.Exporter, error) {
-	if strings.EqualFold(os.Getenv(disabled), "true") || cmp.Or(os.Getenv(tracesEndpoint), os.Getenv(endpoint)) == "" {
-		return nil, nil
+	if err := CheckVariables(); !exports() || err != nil {
+		return nil, err
 	}
-	switch name := cmp.Or(os.Getenv(tracesExporter), "otlp"); name {
-	case "none":
-		return nil, nil
-	case "otlp":
-	default:
-		return nil, fmt.Errorf("%s is %s: write otlp or none", tracesExporter, name)
-	}
-	switch name := cmp.Or(os.Getenv(tracesProtocol), os.Getenv(protocol), "http/protobuf"); name {
-	case "http/protobuf":
-		return otlptracehttp.New(ctx)
-	case "grpc":
+	otel.SetLogger(logr.Discard()) // it would print wrong values of variables that others override
+	if valueOf(protocol) == "grpc" {
 		return otlptracegrpc.New(ctx)
-	default:
-		variable := protocol
-		if os.Getenv(tracesProtocol) != "" {
-			variable = tracesProtocol
-		}
-		return nil, fmt.Errorf("%s is %s: write http/protobuf or grpc", variable, name)
 	}
+	return otlptracehttp.New(ctx)
 }
 
 // reporter counts exports and logs when they fail. The SDK would report errors to a global

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,14 +58,6 @@ func receive(t *testing.T) *receiver {
 	return r
 }
 
-// setenv sets variables.
-func setenv(t *testing.T, variables map[string]string) {
-	t.Helper()
-	for name, value := range variables {
-		t.Setenv(name, value)
-	}
-}
-
 // TestSpansAreExported uses gRPC. cmd/outlook-monitor tests the default, HTTP, and what spans contain.
 func TestSpansAreExported(t *testing.T) {
 	for _, service := range []string{"", "my-monitor"} {
@@ -100,39 +94,55 @@ func TestSpansAreExported(t *testing.T) {
 }
 
 func TestExportVariables(t *testing.T) {
-	const (
-		url            = "http://127.0.0.1:1"
-		endpoint       = "OTEL_EXPORTER_OTLP_ENDPOINT"
-		protocol       = "OTEL_EXPORTER_OTLP_PROTOCOL"
-		tracesProtocol = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
-	)
+	const otlp, traces, noURL = "OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_", "ENDPOINT is not the URL of a collector"
 	type variables map[string]string
 	tests := map[string]struct {
-		variables variables
+		variables variables // besides an endpoint
 		exports   bool
-		fails     string
+		mistakes  []string // a part of each
 	}{
-		"none":                        {nil, false, ""},
-		"endpoint":                    {variables{endpoint: url}, true, ""},
-		"endpoint for traces":         {variables{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url + "/v1/traces"}, true, ""},
-		"endpoint, SDK disabled":      {variables{endpoint: url, "OTEL_SDK_DISABLED": "TRUE"}, false, ""},
-		"endpoint, no exporter":       {variables{endpoint: url, "OTEL_TRACES_EXPORTER": "none"}, false, ""},
-		"unknown exporter":            {variables{endpoint: url, "OTEL_TRACES_EXPORTER": "zipkin"}, false, "write otlp or none"},
-		"unknown protocol":            {variables{endpoint: url, protocol: "http/json"}, false, protocol + " is http/json: write http/protobuf or grpc"},
-		"unknown protocol for traces": {variables{endpoint: url, tracesProtocol: "http/json"}, false, tracesProtocol + " is http/json"},
+		"endpoint":                  {nil, true, nil},
+		"blank endpoint":            {variables{otlp + "ENDPOINT": " "}, false, nil},
+		"endpoint for traces":       {variables{otlp + "ENDPOINT": "?", traces + "ENDPOINT": "https://[::1]:4318/v1/traces"}, true, nil},
+		"SDK disabled":              {variables{"OTEL_SDK_DISABLED": "TRUE"}, false, nil},
+		"no exporter":               {variables{"OTEL_TRACES_EXPORTER": "none"}, false, nil},
+		"unknown protocol":          {variables{otlp + "PROTOCOL": "http/json"}, false, []string{otlp + "PROTOCOL is unknown: use http/protobuf or grpc"}},
+		"endpoint is not a URL":     {variables{otlp + "ENDPOINT": "http://u:secret@collector:port"}, false, []string{otlp + noURL}},
+		"password in the endpoint":  {variables{traces + "ENDPOINT": "http://u:secret@collector"}, false, []string{traces + noURL}},
+		"query in the endpoint":     {variables{otlp + "ENDPOINT": "http://collector?secret"}, false, []string{noURL}},
+		"endpoint with port 0":      {variables{otlp + "ENDPOINT": "http://collector:0"}, false, []string{noURL}},
+		"endpoint without a scheme": {variables{otlp + "ENDPOINT": "collector:4317"}, false, []string{noURL}},
+		"gRPC target":               {variables{otlp + "ENDPOINT": "collector:4317", otlp + "PROTOCOL": "grpc"}, true, nil},
+		"header without =":          {variables{otlp + "HEADERS": "a=b, authorization: secret"}, false, []string{otlp + "HEADERS is not a list of headers"}},
+		"invalid escape":            {variables{traces + "HEADERS": "a=%secret"}, false, []string{traces + "HEADERS is not a list of headers"}},
+		"invalid name of a header":  {variables{otlp + "HEADERS": "the secret=b"}, false, []string{"percent-encoded"}},
+		"line break in a header":    {variables{otlp + "HEADERS": "a=secret%0A"}, false, []string{"percent-encoded"}},
+		"headers for traces win":    {variables{otlp + "HEADERS": "?", traces + "HEADERS": "a=b%20c, d=e,"}, true, nil},
+		"sampler":                   {variables{"OTEL_TRACES_SAMPLER": "ParentBased_always_off"}, true, nil},
+		"several mistakes": {variables{
+			"OTEL_TRACES_EXPORTER": "zipkin", traces + "PROTOCOL": "http/json", otlp + "TIMEOUT": "10s", otlp + "CERTIFICATE": "/secret",
+			traces + "CLIENT_CERTIFICATE": "/secret", "OTEL_TRACES_SAMPLER": "some", "OTEL_TRACES_SAMPLER_ARG": "1.5", "OTEL_RESOURCE_ATTRIBUTES": "a=b,secret",
+		}, false, []string{
+			"OTEL_TRACES_EXPORTER is unknown: use otlp or none", traces + "PROTOCOL is", otlp + "TIMEOUT is not a time: use milliseconds",
+			otlp + "CERTIFICATE names no file", traces + "CLIENT_CERTIFICATE and its CLIENT_KEY are not a matching", "OTEL_TRACES_SAMPLER is",
+			"OTEL_TRACES_SAMPLER_ARG is", "OTEL_RESOURCE_ATTRIBUTES is",
+		}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			setenv(t, tt.variables)
+			t.Setenv(otlp+"ENDPOINT", "http://127.0.0.1:1")
+			for name, value := range tt.variables {
+				t.Setenv(name, value)
+			}
 			tracing, err := telemetry.OpenTracing(t.Context(), build, func(int, error) {}, slog.New(slog.DiscardHandler))
-			if tt.fails != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.fails) {
-					t.Errorf("OpenTracing = %v, want %q", err, tt.fails)
+			if tt.mistakes != nil {
+				if text := fmt.Sprint(err); !slices.EqualFunc(strings.Split(text, "\n"), tt.mistakes, strings.Contains) || strings.Contains(text, "secret") {
+					t.Errorf("OpenTracing = %v, want %q without secrets", err, tt.mistakes)
 				}
 				return
 			}
 			if err != nil || (tracing.Tracer() != noop.Tracer{}) != tt.exports {
-				t.Fatalf("OpenTracing = tracer %v, %v, want it to create spans: %t", tracing.Tracer(), err, tt.exports)
+				t.Fatalf("OpenTracing = %v, %v, want it to create spans: %t", tracing, err, tt.exports)
 			}
 			if err := tracing.Close(t.Context()); err != nil {
 				t.Errorf("Close = %v, want nil", err)
@@ -144,8 +154,11 @@ func TestExportVariables(t *testing.T) {
 // open returns a Tracing that exports to r. variables are set in addition to the endpoint.
 func (r *receiver) open(t *testing.T, variables map[string]string, exported func(int, error), log *slog.Logger) *telemetry.Tracing {
 	t.Helper()
-	setenv(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": r.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
-	setenv(t, variables)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", r.url)
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+	for name, value := range variables {
+		t.Setenv(name, value)
+	}
 	tracing, err := telemetry.OpenTracing(t.Context(), build, exported, log)
 	if err != nil {
 		t.Fatal(err)

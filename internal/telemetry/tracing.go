@@ -19,7 +19,8 @@ import (
 
 const serviceName = "outlook-monitor"
 
-// Tracing creates spans and adds their context to outgoing calls. It sets no global state.
+// Tracing creates spans and adds their context to outgoing calls. It sets no global state but
+// OpenTelemetry's logger.
 type Tracing struct {
 	provider *trace.TracerProvider
 	exports  bool
