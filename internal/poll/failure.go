@@ -24,6 +24,9 @@ const (
 	// toleratedFailures is how many reads in a row may fail through no fault of the mailbox
 	// before it is shown as unknown.
 	toleratedFailures = 2
+	// reasonEvery is at every how many failures of a kind in a row a changed reason is saved: the
+	// texts of network errors may change with each read.
+	reasonEvery = 16
 )
 
 // Kinds of error that a record does not distinguish.
@@ -107,12 +110,20 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	if retryAt.IsZero() { // otherwise they stay until a read is answered
 		done = j.hints
 	}
-	if e.wait > p.cfg.Interval || e.unknown && !f.saved {
+	if e.wait > p.cfg.Interval || e.unknown && (!f.saved || f.times%reasonEvery == 0 && p.reason(j.t.id) != err.Error()) {
 		p.saveFailure(ctx, j, err, e, f, done)
 	} else {
 		j.done = done
 	}
 	return e.outcome, retryAt
+}
+
+// reason returns why a mailbox is unknown according to its record.
+func (p *Poller) reason(id ooo.RecordID) string {
+	if m, owned := p.cfg.Registry.Get(id); owned {
+		return m.Reason
+	}
+	return ""
 }
 
 // countFailure records a failure in memory and schedules the next read. The f that it returns

@@ -190,6 +190,13 @@ func TestFailures(t *testing.T) {
 		if saves := m.Version - version; saves > 21 || tt.min > 28 && saves != 1 {
 			f.Errorf("%d saves, want one for the first failure and one for each wait", saves)
 		}
+		for i := range 60 { // each failure has another text
+			f.graph.locked(func() { f.graph.errs[annID] = fmt.Errorf("read %d: %w", i, tt.err) })
+			time.Sleep(2 * time.Second)
+		}
+		if later := f.get("ann"); tt.min > 28 && (later.Reason == m.Reason || later.Version > m.Version+4) {
+			f.Errorf("reason = %q after %d saves in 60 reads, want a new one after few", later.Reason, later.Version-m.Version)
+		}
 		f.graph.locked(func() { delete(f.graph.errs, annID) })
 		time.Sleep(5 * time.Minute)
 		if m := f.get("ann"); m.Condition != ooo.Watching || m.Reason != "" || m.ErrorKind != "" || m.ReadFailures != 0 || !m.ReadRetryAt.IsZero() {
