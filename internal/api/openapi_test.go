@@ -142,7 +142,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"list, invalid cursor":             {get("/api/users?cursor=garbage"), 400, "cursor", badCursor, false},
 		"list, invalid limit":              {get("/api/users?limit=0"), 400, "", nil, true},
 		"list, Redis unreachable":          {get("/api/users"), 503, "", down, false},
-		"bulk":                             {bulk(`{"emails":["bob@contoso.example","bob@contoso.example","nobody",5]}`), 202, `{"results":[` + accepted + `,` + accepted + `,{"email":"nobody",` + invalid + `,{"email":"5",` + invalid + `]}`, nil, false},
+		"bulk":                             {bulk(`{"emails":["bob@contoso.example","bob@contoso.example","nobody",["a@b"]]}`), 202, `{"results":[` + accepted + `,` + accepted + `,{"email":"nobody",` + invalid + `,{"email":"[\"a@b\"]",` + invalid + `]}`, nil, false},
 		"bulk, not JSON":                   {bulk("x"), 400, `error`, nil, true},
 		"bulk, body too large":             {bulk(`{"emails":["` + strings.Repeat("x", 5<<20) + `"]}`), 413, "", nil, false},
 		"bulk, Redis unreachable":          {bulk(`{"emails":["bob@contoso.example"]}`), 503, "", down, false},

@@ -128,9 +128,10 @@ type result struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// emails is a list of addresses. It is decoded one by one, up to the first that is over
-// the limit: decoded as a whole, a list takes many times its own size.
-type emails []string
+// emails is a list of addresses, which are strings in valid requests. It is decoded one by one,
+// up to the first that is over the limit: decoded as a whole, a list takes many times its own
+// size.
+type emails []json.RawMessage
 
 func (e *emails) UnmarshalJSON(list []byte) error {
 	values := json.NewDecoder(bytes.NewReader(list))
@@ -142,13 +143,22 @@ func (e *emails) UnmarshalJSON(list []byte) error {
 		if err := values.Decode(&value); err != nil {
 			return err
 		}
-		var text string
-		if value[0] != '"' || json.Unmarshal(value, &text) != nil {
-			text = string(value) // lets the caller find it in the request
-		}
-		*e = append(*e, text)
+		*e = append(*e, value)
 	}
 	return nil
+}
+
+// resultOf returns the result for a value of the list. The text of an invalid one lets the
+// caller find it in the request.
+func resultOf(value json.RawMessage) result {
+	text, address, err := string(value), "", ooo.ErrBadAddress
+	if value[0] == '"' && json.Unmarshal(value, &text) == nil {
+		address, err = ooo.ParseAddress(text)
+	}
+	if err != nil {
+		return result{text, "invalid", err.Error()}
+	}
+	return result{Email: address, Result: "accepted"}
 }
 
 // startMany starts many addresses at once. They are looked up later.
@@ -171,14 +181,10 @@ func (a *API) startMany(c *gin.Context) {
 	}
 	results := make([]result, len(*request.Emails))
 	var addresses []string
-	for i, text := range *request.Emails {
-		email, err := ooo.ParseAddress(text)
-		if err != nil {
-			results[i] = result{text, "invalid", err.Error()}
-			continue
+	for i, value := range *request.Emails {
+		if results[i] = resultOf(value); results[i].Error == "" {
+			addresses = append(addresses, results[i].Email)
 		}
-		results[i] = result{Email: email, Result: "accepted"}
-		addresses = append(addresses, email)
 	}
 	if err := a.startAll(c.Request.Context(), addresses); err != nil {
 		a.fail(c, err)
