@@ -144,6 +144,8 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"list, Redis unreachable":          {get("/api/users"), 503, "", down, false},
 		"bulk":                             {bulk(`{"emails":["bob@contoso.example","bob@contoso.example","nobody",["a@b"]]}`), 202, `{"results":[` + accepted + `,` + accepted + `,{"email":"nobody",` + invalid + `,{"email":"[\"a@b\"]",` + invalid + `]}`, nil, false},
 		"bulk, not JSON":                   {bulk("x"), 400, `error`, nil, true},
+		"bulk, no object":                  {bulk(`[]`), 400, `{"error":"write {\"emails\":`, nil, true},
+		"bulk, no list":                    {bulk(`{"emails":"a@b"}`), 400, `{"error":"write {\"emails\":`, nil, true},
 		"bulk, body too large":             {bulk(`{"emails":["` + strings.Repeat("x", 5<<20) + `"]}`), 413, "", nil, false},
 		"bulk, Redis unreachable":          {bulk(`{"emails":["bob@contoso.example"]}`), 503, "", down, false},
 		"user":                             {get(ann), 200, annUser, nil, false},

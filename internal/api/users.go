@@ -171,11 +171,12 @@ func (a *API) startMany(c *gin.Context) {
 	var request struct {
 		Emails *emails `json:"emails"`
 	}
-	if err := readJSON(c, &request); err != nil {
+	err := readJSON(c, &request)
+	if err != nil && !errors.Is(err, errInvalidJSON) {
 		a.fail(c, err)
 		return
 	}
-	if request.Emails == nil || len(*request.Emails) > maxAddresses {
+	if err != nil || request.Emails == nil || len(*request.Emails) > maxAddresses {
 		refuse(c, http.StatusBadRequest, `write {"emails":["…"]} with at most `+strconv.Itoa(maxAddresses)+" addresses")
 		return
 	}
