@@ -18,7 +18,7 @@ func TestHistoryAndLimits(t *testing.T) {
 		`{"at":"2026-11-24T09:00:00Z","kind":"changed","source":"poll","sequence":2,"outOfOffice":true}]}`
 	for query, tt := range map[string]struct{ status, limit int }{
 		"": {200, 100}, "?limit=1": {200, 1}, "?limit=1000": {200, 200}, "?limit=99999999999999999999": {200, 200},
-		"?limit=0": {400, 0}, "?limit=-99999999999999999999": {400, 0}, "?limit=abc": {400, 0}, "?limit=": {400, 0},
+		"?limit=0": {400, 0}, "?limit=-99999999999999999999": {400, 0}, "?limit=abc": {400, 0}, "?limit=&cursor=": {200, 100},
 	} {
 		f := monitorFixture()
 		f.events = []ooo.Event{

@@ -22,11 +22,11 @@ const (
 	maxAddresses  = 10_000 // in one request
 )
 
-// limitParam returns the limit in the query, cut at maximum. For an invalid limit it
-// answers 400 and returns false.
+// limitParam returns the limit in the query, cut at maximum, or fallback if it is missing or
+// empty. For an invalid limit it answers 400 and returns false.
 func limitParam(c *gin.Context, fallback, maximum int) (int, bool) {
-	text, given := c.GetQuery("limit")
-	if !given {
+	text := c.Query("limit")
+	if text == "" {
 		return fallback, true
 	}
 	n, err := strconv.Atoi(text)
