@@ -222,7 +222,8 @@ func (t *attempt) recordResult(draft *mailbox.Draft, a *ooo.Address, r result, n
 	newest, delivery := a.Sequence == sequence, &a.Delivery
 	delivery.InFlightSince, delivery.InFlightSequence = time.Time{}, 0
 	event := ooo.Event{
-		At: now, Kind: ooo.EventDelivered, Sequence: sequence, Attempt: before.Attempts, WebhookID: before.WebhookID, Detail: r.problem,
+		At: now, Kind: ooo.EventDelivered, Source: t.address.Source, Sequence: sequence, Attempt: before.Attempts,
+		WebhookID: before.WebhookID, Detail: r.problem,
 	}
 	switch r.state {
 	case "": // nothing was sent

@@ -207,6 +207,9 @@ func (f *fixture) history() string {
 	for _, save := range f.store.Saves() {
 		for _, e := range save.Events {
 			text := string(e.Kind)
+			if e.Attempt > 0 && e.Source == "" {
+				f.t.Errorf("event = %+v, want the source of its state", e)
+			}
 			if e.Sequence > 0 {
 				text += " " + string(rune('0'+e.Sequence))
 			}

@@ -42,7 +42,7 @@ func TestDeliveryOfEarlierOwner(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, f *fixture) {
 				now := time.Now()
-				a := ooo.Address{Spelling: address("ann"), Sequence: tt.sequence, Delivery: ooo.Delivery{
+				a := ooo.Address{Spelling: address("ann"), Sequence: tt.sequence, Source: ooo.SourcePoll, Delivery: ooo.Delivery{
 					State: tt.state, WebhookID: "the state's", Throttled: tt.throttled}}
 				if tt.begun != 0 {
 					a.Delivery.InFlightSince, a.Delivery.InFlightSequence = now.Add(tt.begun), 1
