@@ -183,7 +183,12 @@ func (a *API) handle(c *gin.Context, r route) {
 	}
 	limit := cmp.Or(r.maxBody, maxBody)
 	if c.Request.ContentLength > limit {
-		refuse(c, http.StatusRequestEntityTooLarge, errTooLarge.Error())
+		c.Header("Connection", "close") // the body is unread
+		if text := errTooLarge.Error(); r.path == "/monitor" {
+			a.say(c, http.StatusRequestEntityTooLarge, text, gin.H{"error": text})
+		} else {
+			refuse(c, http.StatusRequestEntityTooLarge, text)
+		}
 		return
 	}
 	if r.stored && !a.cfg.Ready() {

@@ -118,6 +118,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	accepted, invalid := `{"email":"bob@contoso.example","result":"accepted"}`, `"result":"invalid","error":"`+ooo.ErrBadAddress.Error()+`"}`
 	const html, form = "text/html", "application/json"
 	start, stop := `{"email":"bob@contoso.example","status":"True"}`, `{"email":"bob@contoso.example","status":false}`
+	long := start + strings.Repeat(" ", 70_000)
 	bulk := func(body string) request { return postJSON("/api/users", body) }
 	tests := map[string]exchange{
 		"main page":                        {get("/"), 200, "SUCCESSFUL", nil, false},
@@ -133,7 +134,8 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"monitor, unknown user, JSON":      {as(form, monitor("nobody@contoso.example", "TRUE")), 404, `{"email":"nobody@contoso.example","error":"User nobody@contoso.example not in Active Directory"}`, nil, false},
 		"monitor, ambiguous address":       {postMonitor(start), 409, "", several, false},
 		"monitor, ambiguous address, JSON": {as(form, postMonitor(start)), 409, "", several, false},
-		"monitor, body too large":          {as(form, postMonitor(`{"email":"`+strings.Repeat("x", 70_000)+`","status":"True"}`)), 413, "", nil, false},
+		"monitor, body too large":          {postMonitor(long), 413, "<h1>", nil, false},
+		"monitor, body too large, JSON":    {as(form, postMonitor(long)), 413, "", nil, false},
 		"monitor, Redis unreachable":       {postMonitor(start), 503, "", down, false},
 		"monitor, Redis unreachable, JSON": {as(form, postMonitor(start)), 503, "", down, false},
 		"list":                             {get("/api/users"), 200, "", nil, false},
