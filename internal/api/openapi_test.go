@@ -82,6 +82,10 @@ func TestAllRoutesAreDescribed(t *testing.T) {
 		if refused := answer.Code == http.StatusUnauthorized; refused != unauthorized || refused == open {
 			t.Errorf("%s without the token = %d, but described as open: %t, and with a 401: %t", route, answer.Code, open, unauthorized)
 		}
+		answer, _ = request{o.method, o.path, "", map[string]string{"Sec-Fetch-Site": "cross-site"}}.ask(engine)
+		if answer.Code == http.StatusForbidden && !strings.Contains(fmt.Sprint(o.responses["default"]), "403") {
+			t.Errorf("%s from a page of another site = 403, which is not described", route)
+		}
 	}
 }
 
@@ -220,6 +224,9 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 			o, ok := d.operations[tt.method+" "+emailParam.ReplaceAllString(target.Path, "/api/users/{email}")]
 			if !ok {
 				t.Fatalf("%s %s is not described", tt.method, tt.path)
+			}
+			if example := fmt.Sprint(o.responses["409"]); tt.status == http.StatusConflict && !strings.Contains(example, ooo.ErrAmbiguous.Error()) {
+				t.Errorf("described answer = %s, want %q in it", example, ooo.ErrAmbiguous)
 			}
 			if err := d.checkRequest(o, target.Query(), tt.body); (err != nil) != tt.invalid {
 				t.Errorf("request: %v, want it to match the document: %t", err, !tt.invalid)
