@@ -168,7 +168,6 @@ func TestEffects(t *testing.T) {
 		"bulk, maximum":                 {nothing, bobs(10_000), 202, 0, 1, "[" + unresolvedWish + "]"},
 		"bulk, too many":                {nothing, bobs(10_001), 400, 0, 0, "[]"},
 		"bulk, null":                    {nothing, bulk(`null`), 400, 0, 0, "[]"},
-		"bulk, not a list":              {nothing, bulk(`"bob@contoso.example"`), 400, 0, 0, "[]"},
 		"bulk, invalid addresses":       {nothing, bulk(`["x",null,{}]`), 202, 0, 0, "[]"},
 		"check":                         {nothing, post("/api/users/ANN@contoso.example/check"), 202, 0, 0, annCheck},
 		"check, not monitored":          {nothing, post("/api/users/bob@contoso.example/check"), 404, 0, 0, "[]"},

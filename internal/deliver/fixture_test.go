@@ -2,6 +2,7 @@ package deliver_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -108,9 +109,11 @@ func newFixture(t *testing.T) *fixture {
 	return &fixture{t: t, reply: func(call) reply { return reply{code: http.StatusOK} }}
 }
 
+var exampleURL = &url.URL{Scheme: "http", Host: "mediator.example"}
+
 func (f *fixture) mediator() *deliver.Mediator {
 	f.t.Helper()
-	m, err := deliver.NewMediator(deliver.MediatorConfig{URL: mustURL(f.t, "http://mediator.example"), Transport: f})
+	m, err := deliver.NewMediator(deliver.MediatorConfig{URL: exampleURL, Transport: f})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -206,12 +209,9 @@ func (f *fixture) history() string {
 	var history []string
 	for _, save := range f.store.Saves() {
 		for _, e := range save.Events {
-			text := string(e.Kind)
+			text := strings.TrimSuffix(fmt.Sprintf("%s %d", e.Kind, e.Sequence), " 0")
 			if e.Attempt > 0 && e.Source == "" {
 				f.t.Errorf("event = %+v, want the source of its state", e)
-			}
-			if e.Sequence > 0 {
-				text += " " + string(rune('0'+e.Sequence))
 			}
 			history = append(history, text)
 		}
@@ -272,13 +272,4 @@ func (f *fixture) observed() (seen observed) {
 // received returns the calls for a user.
 func (f *fixture) received(name string) []call {
 	return slices.DeleteFunc(slices.Clone(f.observed().calls), func(c call) bool { return c.Email != address(name) })
-}
-
-func mustURL(t *testing.T, text string) *url.URL {
-	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -77,8 +78,9 @@ func (t traced) RoundTrip(r *http.Request) (*http.Response, error) {
 // newMediator returns the mediator at a base URL; token may be empty.
 func newMediator(t *testing.T, base, token string, secrets ...string) *deliver.Mediator {
 	t.Helper()
+	u, _ := url.Parse(base) // NewMediator refuses nil
 	m, err := deliver.NewMediator(deliver.MediatorConfig{
-		URL: mustURL(t, base), Token: token, SigningSecrets: secrets, Transport: traced{deliver.NewTransport()}})
+		URL: u, Token: token, SigningSecrets: secrets, Transport: traced{deliver.NewTransport()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +140,7 @@ func TestEachSecretSigns(t *testing.T) {
 }
 
 func TestNewMediatorErrors(t *testing.T) {
-	_, err := deliver.NewMediator(deliver.MediatorConfig{URL: mustURL(t, "http://mediator.example"), SigningSecrets: []string{"whsec_%%%hush"}})
+	_, err := deliver.NewMediator(deliver.MediatorConfig{URL: exampleURL, SigningSecrets: []string{"whsec_%%%hush"}})
 	if err == nil || strings.Contains(err.Error(), "hush") {
 		t.Errorf("NewMediator = %v, want an error without the secret", err)
 	}
