@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
-	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -14,11 +14,15 @@ import (
 )
 
 // newExporter returns nil if the variables ask for no export.
-func newExporter(ctx context.Context) (*otlptrace.Exporter, error) {
+func newExporter(ctx context.Context, log *slog.Logger) (*otlptrace.Exporter, error) {
 	if err := CheckVariables(); !exports() || err != nil {
 		return nil, err
 	}
-	otel.SetLogger(logr.Discard()) // it would print wrong values of variables that others override
+	warn := func() { // without OpenTelemetry's text, which may contain a secret
+		log.WarnContext(ctx, "OpenTelemetry reports an error: check its variables (OTEL_…), wrong ones are ignored")
+	}
+	otel.SetLogger(funcr.New(func(string, string) { warn() }, funcr.Options{}))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) { warn() }))
 	if valueOf(protocol) == "grpc" {
 		return otlptracegrpc.New(ctx)
 	}

@@ -20,7 +20,7 @@ import (
 const serviceName = "outlook-monitor"
 
 // Tracing creates spans and adds their context to outgoing calls. It sets no global state but
-// OpenTelemetry's logger.
+// OpenTelemetry's logger and error handler.
 type Tracing struct {
 	provider *trace.TracerProvider
 	exports  bool
@@ -32,7 +32,7 @@ type Tracing struct {
 // (headers, certificates, timeouts, sampler, resource). exported is called after each
 // attempt to export n spans.
 func OpenTracing(ctx context.Context, build BuildInfo, exported func(n int, err error), log *slog.Logger) (*Tracing, error) {
-	exporter, err := newExporter(ctx)
+	exporter, err := newExporter(ctx, log)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"cmp"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"net/url"
@@ -15,10 +14,9 @@ import (
 )
 
 const (
-	tracesExporter    = "OTEL_TRACES_EXPORTER"
-	endpoint          = "OTEL_EXPORTER_OTLP_ENDPOINT"
-	protocol          = "OTEL_EXPORTER_OTLP_PROTOCOL"
-	clientCertificate = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
+	tracesExporter = "OTEL_TRACES_EXPORTER"
+	endpoint       = "OTEL_EXPORTER_OTLP_ENDPOINT"
+	protocol       = "OTEL_EXPORTER_OTLP_PROTOCOL"
 )
 
 // variable returns one of OpenTelemetry's variables and its value. A variant for traces wins.
@@ -41,7 +39,8 @@ func exports() bool {
 	return !off && valueOf(endpoint) != ""
 }
 
-// checks are those of variables that are set. The text says what is wrong and what to do.
+// checks are those of variables without which nothing is exported, or whose values may be secret.
+// The text says what is wrong and what to do.
 var checks = []struct {
 	variable string
 	valid    func(value string) bool
@@ -56,11 +55,6 @@ var checks = []struct {
 	{"OTEL_EXPORTER_OTLP_TIMEOUT", matches(`[0-9]{1,9}`), "is not a time: use milliseconds, such as 10000"},
 	{"OTEL_EXPORTER_OTLP_CERTIFICATE", validAuthorities,
 		"names no file with a certificate: use a PEM file that can be read"},
-	{clientCertificate, validClientCertificate,
-		"and its CLIENT_KEY are not a matching certificate and private key: use PEM files that can be read"},
-	{"OTEL_TRACES_SAMPLER", matches(`(?i)(parentbased_)?(always_on|always_off|traceidratio)`),
-		"is unknown: use always_on, always_off or traceidratio, or one of them after parentbased_"},
-	{"OTEL_TRACES_SAMPLER_ARG", validRatio, "is not a ratio: use a number from 0 to 1"},
 	{"OTEL_RESOURCE_ATTRIBUTES", matches(`[^,=]*=[^,]*(,[^,=]*=[^,]*)*`),
 		"is not a list of attributes: use name=value, separated by commas"},
 }
@@ -115,16 +109,4 @@ func validHeaders(text string) bool {
 func validAuthorities(file string) bool {
 	text, err := os.ReadFile(file)
 	return err == nil && x509.NewCertPool().AppendCertsFromPEM(text)
-}
-
-// validClientCertificate requires the key of the same kind: OpenTelemetry ignores another.
-func validClientCertificate(file string) bool {
-	name, _ := variable(clientCertificate)
-	_, err := tls.LoadX509KeyPair(file, strings.TrimSpace(os.Getenv(strings.TrimSuffix(name, "CERTIFICATE")+"KEY")))
-	return err == nil
-}
-
-func validRatio(text string) bool {
-	ratio, err := strconv.ParseFloat(text, 64)
-	return err == nil && ratio >= 0 && ratio <= 1
 }
