@@ -86,6 +86,8 @@ func TestOperatorPage(t *testing.T) {
 	b.do(chromedp.Click("#add"), chromedp.WaitVisible("#emails"),
 		chromedp.SetValue("#emails", "absent@contoso.example, away@contoso.example"), chromedp.Click("dialog .primary"))
 	b.waitForText(`tr[data-email="absent@contoso.example"] .who`, "not in the directory")
+	b.do(chromedp.Navigate(tb.base + "/ui/#/user/%zz"))
+	b.waitForText(".empty", "Not monitored\n%zz")
 
 	b.do(chromedp.Click(`[data-view="system"]`))
 	b.waitForText("#replicas", "(this one)")

@@ -15,6 +15,15 @@ function showLive(root, signal) {
   root.append(h("h1", { class: "visually-hidden" }, "Live"), feedList(120, signal));
 }
 
+// decoded returns a name from the URL, as it is if its escapes are malformed.
+function decoded(name) {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
 // show replaces the view by the one that the URL names.
 function show() {
   viewAbort.abort();
@@ -29,7 +38,7 @@ function show() {
   }
   document.title = `${{ users: "Users", live: "Live", system: "System" }[current]} · outlook-monitor`;
   switch (view) {
-    case "user": showUser(main, viewAbort.signal, decodeURIComponent(name)); break;
+    case "user": showUser(main, viewAbort.signal, decoded(name)); break;
     case "live": showLive(main, viewAbort.signal); break;
     case "system": showSystem(main, viewAbort.signal); break;
     default: showUsers(main, viewAbort.signal, new URLSearchParams(query));
