@@ -15,9 +15,9 @@ import (
 const pageToken = "a-token-for-the-page"
 
 // startPage starts the program with n users, waits until it has settled, and opens a browser.
-func startPage(t *testing.T, seed uint64, n int) (*workload, *browser) {
+func startPage(t *testing.T, redis *redistest.Server, seed uint64, n int) (*workload, *browser) {
 	t.Helper()
-	load := newWorkload(newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: seed}), n)
+	load := newWorkload(newTestbed(t, redis.URL(), graphsim.Config{Seed: seed}), n)
 	load.requireToken(pageToken)
 	load.startCovered()
 	return load, browse(t, 1360, 860)
@@ -29,7 +29,8 @@ var outOfOffice = graphsim.AutomaticRepliesUpdate{
 }
 
 func TestOperatorPage(t *testing.T) {
-	tb, b := startPage(t, 61, 4)
+	redis := redistest.Start(t)
+	tb, b := startPage(t, redis, 61, 4)
 	tb.addUser(graphsim.User{UserPrincipalName: "zoe.adams@contoso.example", DisplayName: "Zoe Adams"})
 	const bob = `tr[data-email="user0002@contoso.example"]`
 
@@ -92,15 +93,21 @@ func TestOperatorPage(t *testing.T) {
 	b.do(chromedp.Click(`[data-view="system"]`))
 	b.waitForText("#replicas", "(this one)")
 	b.until("four charts are shown", `document.querySelectorAll(".chart svg").length === 4`)
+	redis.Pause()
+	b.do(chromedp.Reload())
+	b.waitForText("#health .bad", "Redis")
+	b.waitForText(".checks .bad", "Redis")
+	redis.Resume()
+	b.until("Redis is ok again", `!document.querySelector("#health .bad, .checks .bad")`)
 	b.do(chromedp.Navigate(tb.base+"/ui/api.html"), chromedp.Click("details:has(pre) summary"))
 	b.waitForText("details[open] pre", `"email"`)
 	b.do(chromedp.Navigate(tb.base+"/ui/"), chromedp.WaitVisible("#leave button"), chromedp.Click("#leave button"), chromedp.WaitVisible("#token"))
 
-	b.checkConsole("404 (Not Found)") // of the unknown user
+	b.checkConsole("404 (Not Found)", "503 (Service Unavailable)") // of unknown users and during the outage
 }
 
 func TestPageByKeyboard(t *testing.T) {
-	tb, b := startPage(t, 62, 3)
+	tb, b := startPage(t, redistest.Start(t), 62, 3)
 	b.do(chromedp.Navigate(tb.base+"/ui/"), chromedp.WaitVisible("#token"))
 	b.press(pageToken, kb.Enter) // the form has the focus
 	b.do(chromedp.WaitVisible("#search"))
@@ -142,7 +149,7 @@ func TestPageByKeyboard(t *testing.T) {
 // the window, every control has a name, and text has enough contrast. go test -artifacts
 // keeps the screenshots.
 func TestPageLayout(t *testing.T) {
-	load, b := startPage(t, 63, 24)
+	load, b := startPage(t, redistest.Start(t), 63, 24)
 	ann := load.users[0].UserPrincipalName
 	load.change()
 	for _, update := range []graphsim.AutomaticRepliesUpdate{{Status: new("disabled")}, outOfOffice} {

@@ -50,7 +50,11 @@ function show() {
   first = false;
 }
 
-function health(checks, replicas) {
+const shown = { checks: {} }; // in the header, and replicas once they are known
+
+// health shows what has been answered in the header, and keeps the rest.
+function health(answered) {
+  const { checks, replicas } = Object.assign(shown, answered);
   const order = ["graph", "redis", "mediator", "public_url", ...Object.keys(checks)];
   const rows = [...new Set(order)].filter((name) => checks[name]).map((name) => {
     const level = severity(name, checks[name]), why = checks[name].error || checks[name].detail || "ok";
@@ -64,13 +68,18 @@ function health(checks, replicas) {
   document.getElementById("health").replaceChildren(...rows);
 }
 
-// refresh updates the header.
+// refresh updates the header with each answer when it arrives: without Redis only the health
+// is answered.
 async function refresh() {
   const banner = document.getElementById("banner");
   try {
-    const [state, summary] = await Promise.all([ask("health", { accept: [503] }), ask("summary")]);
-    health(state.checks ?? {}, summary.replicas);
-    document.getElementById("leave").hidden = !summary.login;
+    await Promise.all([
+      ask("health", { accept: [503] }).then(({ checks = {} }) => health({ checks })),
+      ask("summary").then(({ replicas, login }) => {
+        health({ replicas });
+        document.getElementById("leave").hidden = !login;
+      }),
+    ]);
     banner.hidden = true;
   } catch (cause) {
     if (!(cause instanceof RequestError)) throw cause;

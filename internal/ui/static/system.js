@@ -60,15 +60,23 @@ function charts(load, available) {
 }
 
 export function showSystem(root, signal) {
-  const top = h("div", { class: "grid2" }), hour = h("div", { class: "grid2" }), foot = h("p", { class: "quiet" });
-  root.append(h("h1", { class: "visually-hidden" }, "System"), top, hour, foot);
+  const checkCard = dependencies({}), replicaCard = replicas({ replicas: [] }), hour = h("div", { class: "grid2" }), foot = h("p", { class: "quiet" });
+  root.append(h("h1", { class: "visually-hidden" }, "System"), h("div", { class: "grid2" }, checkCard, replicaCard), hour, foot);
+
+  // load draws each answer when it arrives: without Redis only the health is answered.
   async function load() {
     try {
-      const [state, summary, hourly] = await Promise.all([ask("health", { accept: [503], signal }), ask("summary", { signal }), ask("load", { signal })]);
-      if (hour.contains(document.activeElement)) return; // a chart has the focus
-      top.replaceChildren(dependencies(state.checks ?? {}), replicas(summary));
-      hour.replaceChildren(...charts(hourly, hour.clientWidth));
-      foot.replaceChildren(summary.version === "unknown" ? "" : `Version ${summary.version} · `, `Each mailbox is read every ${span(summary.intervalMs)} · `, h("a", { href: "api.html" }, "API description"));
+      await Promise.all([
+        ask("health", { accept: [503], signal }).then(({ checks = {} }) => checkCard.replaceChildren(...dependencies(checks).children)),
+        ask("summary", { signal }).then((summary) => {
+          replicaCard.replaceChildren(...replicas(summary).children);
+          foot.replaceChildren(summary.version === "unknown" ? "" : `Version ${summary.version} · `, `Each mailbox is read every ${span(summary.intervalMs)} · `, h("a", { href: "api.html" }, "API description"));
+        }),
+        ask("load", { signal }).then((hourly) => {
+          if (hour.contains(document.activeElement)) return; // a chart has the focus
+          hour.replaceChildren(...charts(hourly, hour.clientWidth));
+        }),
+      ]);
     } catch (cause) {
       if (cause.name === "AbortError") return;
       if (!(cause instanceof RequestError)) throw cause;
