@@ -97,6 +97,7 @@ func TestOperatorPage(t *testing.T) {
 	b.do(chromedp.Reload())
 	b.waitForText("#health .bad", "Redis")
 	b.waitForText(".checks .bad", "Redis")
+	b.waitForText("#banner", "out of date. Redis is unreachable")
 	redis.Resume()
 	b.until("Redis is ok again", `!document.querySelector("#health .bad, .checks .bad")`)
 	b.do(chromedp.Navigate(tb.base+"/ui/api.html"), chromedp.Click("details:has(pre) summary"))

@@ -83,7 +83,7 @@ async function refresh() {
     banner.hidden = true;
   } catch (cause) {
     if (!(cause instanceof RequestError)) throw cause;
-    banner.textContent = `${cause.message} The page may be out of date.`;
+    banner.textContent = `The page may be out of date. ${cause.message}`;
     banner.hidden = false;
   }
 }
