@@ -137,9 +137,8 @@ func (b *browser) slash() {
 		{Type: input.DispatchKeyEventTypeKeyDown, Key: "/", Code: "Slash", Text: "/"},
 		{Type: input.DispatchKeyEventTypeKeyUp, Key: "/", Code: "Slash"},
 	} {
-		if _, err := chromedp.Call(b.ctx, input.DispatchKeyEvent, event); err != nil {
-			b.t.Fatal(err)
-		}
+		_, err := chromedp.Call(b.ctx, input.DispatchKeyEvent, event)
+		noError(b.t, err)
 	}
 }
 

@@ -115,20 +115,14 @@ func TestPageByKeyboard(t *testing.T) {
 	b.waitForText("#range", "of 3")
 
 	b.press(kb.Tab)
-	if !eval[bool](b, `document.activeElement.id === "skip" && document.activeElement.getBoundingClientRect().top >= 0`) {
-		t.Error("the first Tab does not show the skip link")
-	}
+	b.until("the first Tab shows the skip link", `document.activeElement.id === "skip" && document.activeElement.getBoundingClientRect().top >= 0`)
 	b.press(kb.Enter)
-	if got := eval[string](b, "document.activeElement.id"); got != "main" {
-		t.Errorf("focus after skipping = %q, want main", got)
-	}
+	b.until("the content has the focus", `document.activeElement.id === "main"`)
 	b.slash()
 	b.press("0003")
 	b.waitForText("#range", "1–1 of 1")
 	b.tabTo(".who")
-	if !eval[bool](b, `getComputedStyle(document.activeElement).outlineStyle === "solid"`) {
-		t.Error("the focused element has no outline")
-	}
+	b.until("the focused element has an outline", `getComputedStyle(document.activeElement).outlineStyle === "solid"`)
 	b.press(kb.Enter)
 	b.waitForText("h1", "User 0003")
 	b.tabTo("#check")
@@ -166,8 +160,7 @@ func TestPageLayout(t *testing.T) {
 		"system": {"#/system", ".chart svg"},
 		"api":    {"api.html", ".verb"},
 	}
-	sizes := map[string][2]int64{"desktop": {1360, 860}, "phone": {390, 844}}
-	for size, px := range sizes {
+	for size, px := range map[string][2]int64{"desktop": {1360, 860}, "phone": {390, 844}} {
 		for view, v := range views {
 			for _, theme := range []string{"light", "dark"} {
 				t.Run(fmt.Sprintf("%s %s %s", view, size, theme), func(t *testing.T) {
@@ -178,11 +171,10 @@ func TestPageLayout(t *testing.T) {
 					if got := eval[int64](b, "document.documentElement.scrollWidth"); got > px[0] {
 						t.Errorf("width = %d, want at most %d", got, px[0])
 					}
-					if got := eval[string](b, unnamedControls); got != "" {
-						t.Errorf("controls without a name = %s, want none", got)
-					}
-					if got := eval[string](b, lowContrast); got != "" {
-						t.Errorf("text with low contrast = %s, want none", got)
+					for what, list := range map[string]string{"controls without a name": unnamedControls, "text with low contrast": lowContrast} {
+						if got := eval[string](b, list); got != "" {
+							t.Errorf("%s = %s, want none", what, got)
+						}
 					}
 					screenshot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 					noError(t, err)
