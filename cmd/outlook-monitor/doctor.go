@@ -86,7 +86,7 @@ func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, 
 }
 
 func connectRedis(settings config.Settings, login graph.Config) (*store.Store, error) {
-	cfg := store.Config{URL: settings.RedisURL.Reveal()}
+	cfg := store.Config{URL: settings.RedisURL.Reveal(), Fingerprint: fingerprint(settings)}
 	if settings.RedisEntra {
 		cfg.Token = graph.NewTokenSource(login, redisScope, func(string, string) {}).Token
 	}

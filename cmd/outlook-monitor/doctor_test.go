@@ -95,7 +95,8 @@ func TestDoctorFailures(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 62})
 	users := tb.addUsers(2)
 	noError(t, tb.sim.SetMailbox(users[1].ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}))
-	tlsRedis := redistest.StartEntra(t)
+	tlsRedis, foreign := redistest.StartEntra(t), redistest.Start(t)
+	foreign.Do("HSET", "om:{om}:owners", "fingerprint", "other")
 	lacking := newTestbed(t, "", graphsim.Config{Seed: 65, Roles: []string{"User.Read.All", "Calendars.Read"}})
 	writeFile(t, tb.env["SSL_CERT_FILE"], string(slices.Concat(tb.sim.CAPEM(), lacking.sim.CAPEM())))
 	tests := map[string]struct {
@@ -110,6 +111,7 @@ func TestDoctorFailures(t *testing.T) {
 		"mailbox denied":        {args: []string{"--user", users[1].UserPrincipalName}, check: "mailbox", want: "access denied"},
 		"subscription denied":   {args: []string{"--user", users[0].UserPrincipalName, "--subscribe"}, fault: graphsim.Fault{Operation: "subscription-create", Kind: "status", Status: 403}, check: "subscription", want: "subscription denied"},
 		"listen address in use": {env: map[string]string{"LISTEN_ADDR": strings.TrimPrefix(tb.mediator.URL(), "http://")}, check: "listen address", want: "another program listens"},
+		"Redis of another app":  {env: map[string]string{"REDIS_URL": foreign.URL()}, check: "Redis", want: "another tenant, app or Graph → use another Redis or database number"},
 		"untrusted Redis":       {env: map[string]string{"REDIS_URL": tlsRedis.URL()}, check: "Redis", want: "does not trust the certificate"},
 	}
 	for name, tt := range tests {

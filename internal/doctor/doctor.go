@@ -31,6 +31,7 @@ type Redis interface {
 	Ping(ctx context.Context) error
 	Now(ctx context.Context) (time.Time, error)
 	Inspect(ctx context.Context) (store.Report, error)
+	CheckFingerprint(ctx context.Context) error
 	Check(ctx context.Context) error
 }
 

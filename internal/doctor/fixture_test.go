@@ -65,13 +65,14 @@ func (g *fakeGraph) DeleteSubscription(_ context.Context, id ooo.SubscriptionID)
 
 // fakeRedis is a Redis without problems unless a test sets some.
 type fakeRedis struct {
-	report       store.Report
-	err, refused error
-	ping         time.Duration
-	off          time.Duration // clock difference
+	report                store.Report
+	err, foreign, refused error
+	ping, off             time.Duration // off is the clock difference
 }
 
 func (r *fakeRedis) Inspect(context.Context) (store.Report, error) { return r.report, r.err }
+
+func (r *fakeRedis) CheckFingerprint(context.Context) error { return r.foreign }
 
 func (r *fakeRedis) Check(context.Context) error { return r.refused }
 

@@ -62,6 +62,9 @@ func (d *diagnosis) redis(ctx context.Context) Result {
 			"set REDIS_URL to a Redis 6.2 or later, such as redis://127.0.0.1:6379/0")
 	}
 	report, err := d.cfg.Redis.Inspect(ctx)
+	if err == nil && d.mistaken(loginSettings) == "" { // the fingerprint is made of some of them
+		err = d.cfg.Redis.CheckFingerprint(ctx)
+	}
 	if err == nil {
 		err = d.cfg.Redis.Check(ctx)
 	}
@@ -78,7 +81,7 @@ func (d *diagnosis) redis(ctx context.Context) Result {
 // redisFailure returns the result of an error of Redis.
 func (d *diagnosis) redisFailure(err error) Result {
 	text := err.Error()
-	if isAny(err, store.ErrTooOld, store.ErrReplica, store.ErrClusterNode, store.ErrNewerSchema, store.ErrOlderSchema, store.ErrRefused) {
+	if isAny(err, store.ErrTooOld, store.ErrReplica, store.ErrClusterNode, store.ErrForeign, store.ErrNewerSchema, store.ErrOlderSchema, store.ErrRefused) {
 		return failed(splitRemedy(text))
 	}
 	if isAny(err, ooo.ErrUnauthorized, ooo.ErrUnavailable) { // with REDIS_AUTH=entra

@@ -50,6 +50,7 @@ func TestRedis(t *testing.T) {
 		"commands refused":     {func(f *fixture) { f.redis.refused = fmt.Errorf("XADD in scripts: %w", store.ErrRefused) }, "Redis", doctor.Failed, "XADD", "allow its user all commands"},
 		"messages refused":     {func(f *fixture) { f.redis.refused = store.ErrNoMessages }, "Redis", doctor.Warning, "messages between replicas are refused", "&om:*"},
 		"not a Cluster":        {func(f *fixture) { f.redis.err = errors.New("ERR This instance has cluster support disabled") }, "Redis", doctor.Failed, "cluster", "addr"},
+		"app unknown":          {func(f *fixture) { f.redis.foreign, f.env["AZURE_CLIENT_ID"] = store.ErrForeign, "" }, "Redis", doctor.OK, "Redis 7.2.4", ""},
 		"too old":              {func(f *fixture) { f.redis.err = fmt.Errorf("Redis is version 5.0.1: %w", store.ErrTooOld) }, "Redis", doctor.Failed, "Redis is version 5.0.1", "needs Redis 6.2"},
 		"later checks skipped": {func(f *fixture) { f.redis.err = errAny }, "Redis clock", doctor.Skipped, "because Redis failed", ""},
 		"persistence":          {func(*fixture) {}, "Redis persistence", doctor.OK, "append-only file", ""},

@@ -11,11 +11,11 @@ import (
 )
 
 // join checks that the data in Redis belongs to this service, and finds the number of this
-// replica's settings. It retries until Redis answers. It returns [ErrForeign] or the error
+// replica's settings. It retries until Redis answers. It returns [store.ErrForeign] or the error
 // of ctx.
 func (o *Owners) join(ctx context.Context) (err error) {
 	joined := schedule.Retry(ctx, 50*time.Millisecond, time.Second, func(attempt int) error {
-		if err = o.tryJoin(ctx); errors.Is(err, ErrForeign) {
+		if err = o.tryJoin(ctx); errors.Is(err, store.ErrForeign) {
 			return nil
 		}
 		if attempt == 2 && err != nil {
@@ -35,7 +35,7 @@ func (o *Owners) tryJoin(ctx context.Context) error {
 	if ok, err := o.cfg.Store.SwapTable(ctx, o.fingerprint()); err != nil {
 		return err
 	} else if !ok {
-		return ErrForeign
+		return store.ErrForeign
 	}
 	o.round.number++
 	table, err := o.cfg.Store.Round(ctx, o.cfg.Life, store.Beat{Number: o.round.number, Answered: -1})

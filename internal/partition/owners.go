@@ -49,7 +49,6 @@ package partition
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -58,9 +57,6 @@ import (
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/store"
 )
-
-// ErrForeign means that Redis holds the data of another service.
-var ErrForeign = errors.New("this Redis belongs to another tenant, app or Graph: use another Redis or database number")
 
 // Store is the table in Redis.
 type Store interface {

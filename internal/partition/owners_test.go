@@ -212,7 +212,7 @@ var scenarios = map[string]func(*env){
 	"data of another service is refused": func(e *env) {
 		a := e.join("a")
 		b := e.add("b", func(cfg *partition.Config, _ *replica) { cfg.Fingerprint = "another" })
-		if err := <-b.done; !errors.Is(err, partition.ErrForeign) {
+		if err := <-b.done; !errors.Is(err, store.ErrForeign) {
 			e.Errorf("Run = %v, want ErrForeign", err)
 		}
 		b.done <- nil

@@ -40,7 +40,7 @@ func (o *Owners) nextRound() {
 	table, err := o.cfg.Store.Round(ctx, o.cfg.Life, beat)
 	cancel()
 	if err == nil && table.Fingerprint != "" && table.Fingerprint != o.cfg.Fingerprint {
-		err = ErrForeign
+		err = store.ErrForeign
 	}
 	if o.work.Err() != nil { // it may have cut the call short
 		return

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -179,6 +180,18 @@ func ParseTable(fields map[string]string) Table {
 		}
 	}
 	return t
+}
+
+// CheckFingerprint returns [ErrForeign] if the table has another fingerprint than [Config].
+func (s *Store) CheckFingerprint(ctx context.Context) error {
+	found, err := s.client.HGet(ctx, ownersKey, FieldFingerprint).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil
+	case err == nil && channel(found) != s.channel:
+		return ErrForeign
+	}
+	return translate(err)
 }
 
 // SwapTable applies the swaps if every field has its old text, all or none. It reports

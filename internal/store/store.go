@@ -48,6 +48,8 @@ var (
 	ErrNewerSchema = errors.New("this Redis was used by a newer version of outlook-monitor: run that version, or use another Redis or database number")
 	// ErrOlderSchema means that this Redis has the data of an older version of this program.
 	ErrOlderSchema = errors.New("this Redis has the data of an older version of outlook-monitor: export its users with that version (outlook-monitor users export), empty this database or use another one, then import them (outlook-monitor users import), or let the mediator name its users")
+	// ErrForeign means that this Redis holds the data of another service.
+	ErrForeign = errors.New("this Redis belongs to another tenant, app or Graph: use another Redis or database number")
 	// ErrReplica means that this Redis is a replica, which refuses writes or loses them.
 	ErrReplica = errors.New("this Redis is a read-only replica: name its master in REDIS_URL, or the Sentinels that know it")
 )
