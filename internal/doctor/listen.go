@@ -14,13 +14,20 @@ import (
 )
 
 // listen makes sure that the service's handler answers at LISTEN_ADDR: in the running
-// service, or with [Config.Listen] until the checks end.
+// service, or with [Config.Listen] until the checks end. PRIVATE_ADDR must be free meanwhile.
 func (d *diagnosis) listen(ctx context.Context) Result {
 	address := d.cfg.Settings.ListenAddr
 	stop, err := d.cfg.Listen(ctx)
 	switch {
 	case err == nil:
 		d.stop = stop
+		if private := d.cfg.Settings.PrivateAddr; private != "" {
+			listener, err := new(net.ListenConfig).Listen(ctx, "tcp", private)
+			if err != nil {
+				return failed(err.Error(), "choose another PRIVATE_ADDR")
+			}
+			_ = listener.Close()
+		}
 		return ok("%s is free; the doctor listens there during the checks", address)
 	case errors.Is(err, syscall.EADDRINUSE) && d.serviceAt(ctx, address):
 		return ok("the service runs at %s", address)
