@@ -34,7 +34,18 @@ func (d *diagnosis) read(ctx context.Context) error {
 	}
 	reading := d.cfg.Graph.Read(ctx, []ooo.ObjectID{d.person.ID}, nil)[0]
 	d.status = reading.Setting.Status
-	return reading.Err
+	return ofMailbox(reading.Err)
+}
+
+// ofMailbox returns what the error of a call about a mailbox means after the directory found its user.
+func ofMailbox(err error) error {
+	switch {
+	case errors.Is(err, ooo.ErrUserGone):
+		return ooo.ErrMailboxAbsent
+	case errors.Is(err, ooo.ErrUnauthorized):
+		return ooo.ErrMailboxUnauthorized
+	}
+	return err
 }
 
 // canRead reports whether the user's mailbox can be read, whatever the roles in the token.
@@ -72,11 +83,11 @@ var callRemedies = []struct {
 	{ooo.ErrNotInDirectory, "check the spelling of --user, and the tenant"},
 	{ooo.ErrAmbiguous, "remove this address from all users but one"},
 	{ooo.ErrNoMailbox, "give the user an Exchange Online licence, or name another user"},
-	{ooo.ErrUserGone, "try again: the user existed a moment ago"},
 	{ooo.ErrBadSetting, "report this, with the value that Graph Explorer shows"},
 	{ooo.ErrHandshake, "open PUBLIC_URL to the internet (firewall, allow-list, split DNS) and send the whole certificate chain"},
 	{ooo.ErrSubscriptionQuota, "delete subscriptions of apps that are no longer used, or wait until they expire"},
 	{ooo.ErrSubscriptionDenied, "grant it with admin consent, and let the access policy include this mailbox: " + permissionsPage},
+	{ooo.ErrMailboxUnauthorized, "give the user an Exchange Online licence, and let the access policy include this mailbox"},
 	{ooo.ErrDenied, "grant it with admin consent (" + permissionsPage + "), and let the access policy, or RBAC for Applications, " +
 		"include this mailbox; Exchange takes up to 2 hours to apply it"},
 	{ooo.ErrUnauthorized, "check that GRAPH_ENDPOINT and the login endpoint belong to the same cloud"},

@@ -50,6 +50,7 @@ func (d *diagnosis) subscription(ctx context.Context) Result {
 		Resource: resource, ChangeType: changes, ClientState: rand.Text(), ExpiresAt: time.Now().Add(trialLifetime),
 		NotificationURL: base.JoinPath(webhook.NotificationPath).String(), LifecycleURL: base.JoinPath(webhook.LifecyclePath).String(),
 	})
+	err = ofMailbox(err)
 	_, duplicate := errors.AsType[*ooo.Duplicate](err)
 	switch {
 	case duplicate:

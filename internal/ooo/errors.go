@@ -20,8 +20,15 @@ var (
 	ErrAmbiguous      = &MailboxError{ReadErrorAmbiguous, "several directory users have this address: make it unique"}
 	ErrNoMailbox      = &MailboxError{ReadErrorNoMailbox, "the mailbox is inactive, deleted or on premises"}
 	ErrDenied         = &MailboxError{ReadErrorDenied, "access denied"}                                // the wrapping error says which permission is missing
-	ErrUserGone       = &MailboxError{ReadErrorUserGone, "the directory no longer has this object id"} // or so it seems: poll asks the directory
+	ErrUserGone       = &MailboxError{ReadErrorUserGone, "the directory no longer has this object id"} // or so it seems: ask the directory
 	ErrBadSetting     = &MailboxError{ReadErrorBadSetting, "the automatic replies setting has a value this version does not know"}
+)
+
+var (
+	// ErrMailboxAbsent replaces [ErrUserGone] for a user whom the directory has.
+	ErrMailboxAbsent = fmt.Errorf("%w, though the directory has the user", ErrNoMailbox)
+	// ErrMailboxUnauthorized replaces [ErrUnauthorized] if other calls succeed: the login is not the cause.
+	ErrMailboxUnauthorized = fmt.Errorf("%w: Graph answered 401 for this mailbox only, check its license and access policy", ErrDenied)
 )
 
 // ReadErrorKind names a [MailboxError] in a record.

@@ -3,7 +3,6 @@ package poll
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"outlook-monitor/internal/mailbox"
@@ -37,16 +36,13 @@ const (
 	readErrorUnverified   ooo.ReadErrorKind = "unverified"
 )
 
-// errOwn401 replaces a 401 for a mailbox while others are read: the login is not its cause.
-var errOwn401 = fmt.Errorf("%w: Graph answered 401 for this mailbox only, check its license and access policy", ooo.ErrDenied)
-
 // errorKind returns the kind of an error. Failures of one kind are counted together.
 func errorKind(err error) ooo.ReadErrorKind {
 	_, throttled := errors.AsType[*ooo.Throttled](err)
 	switch {
 	case throttled:
 		return readErrorThrottled
-	case errors.Is(err, errAbsent):
+	case errors.Is(err, ooo.ErrMailboxAbsent):
 		return readErrorAbsent
 	case errors.Is(err, errUnverified):
 		return readErrorUnverified
@@ -104,7 +100,7 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	}
 	e, f, retryAt := p.countFailure(j, err, c)
 	if e.outcome == Unreadable && errors.Is(err, ooo.ErrUnauthorized) {
-		err = errOwn401
+		err = ooo.ErrMailboxUnauthorized
 	}
 	var done []ooo.Hint
 	if retryAt.IsZero() { // otherwise they stay until a read is answered

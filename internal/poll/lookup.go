@@ -40,10 +40,7 @@ func (p *Poller) move(j *job, to ooo.Person) error {
 	return err
 }
 
-var (
-	errAbsent     = fmt.Errorf("%w, though the directory has the user", ooo.ErrNoMailbox)
-	errUnverified = errors.New("mailbox not found, and the directory did not answer whether the user still exists")
-)
+var errUnverified = errors.New("mailbox not found, and the directory did not answer whether the user still exists")
 
 // checkDirectory asks the directory for the user of a mailbox that was not found. If the user
 // no longer exists, it makes the addresses leave the mailbox, to be looked up again, and
@@ -63,7 +60,7 @@ func (p *Poller) checkDirectory(ctx context.Context, j *job) error {
 	}
 	switch {
 	case err == nil:
-		return errAbsent
+		return ooo.ErrMailboxAbsent
 	case !errors.Is(err, ooo.ErrNotInDirectory):
 		return fmt.Errorf("%w: %w", errUnverified, err)
 	}
