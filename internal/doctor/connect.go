@@ -171,7 +171,7 @@ var microsoftRemedies = remedies{
 	wrongHost:   "check GRAPH_ENDPOINT and AZURE_AUTHORITY_HOST, and whether a proxy intercepts TLS",
 	expired:     "check this machine's clock first, then whether a proxy intercepts TLS",
 	noTLS:       "check the port in GRAPH_ENDPOINT and AZURE_AUTHORITY_HOST, and HTTPS_PROXY",
-	other:       "let this machine reach port 443 there: check firewall, route and HTTPS_PROXY",
+	other:       "let this machine reach it: check firewall, route and HTTPS_PROXY",
 }
 
 func (d *diagnosis) loginHost(ctx context.Context) Result {

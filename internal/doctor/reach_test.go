@@ -59,7 +59,7 @@ func TestConnections(t *testing.T) {
 		"certificate expires in an hour": {expiring.URL, expiring, doctor.OK, "TLS 1.3", "", "renew it: Graph does not accept an expired one"},
 		"no TLS":                         {strings.Replace(plain, "http:", "https:", 1), good, doctor.Failed, "does not speak TLS", "port", "terminate TLS"},
 		"no response":                    {"https://" + silent.Listener.Addr().String(), good, doctor.Failed, "does not answer in time", "firewall", "open the port"},
-		"connection closed":              {aborting.URL, aborting, doctor.Failed, "closes the connection", "firewall", "proxy's log"},
+		"connection closed":              {aborting.URL, aborting, doctor.Failed, "closes the connection", "let this machine reach it", "proxy's log"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
