@@ -242,6 +242,8 @@ func (a *usersAPI) statusError(status int, email string, body []byte) error {
 		return errors.New("the service has a different token: set MONITOR_TOKEN or --token to the one it was started with")
 	case status == http.StatusNotFound && fromService && email != "":
 		return &unknownUser{email}
+	case status == http.StatusBadRequest && strings.HasPrefix(string(body), "Client sent an HTTP request to an HTTPS server"): // by net/http
+		return fmt.Errorf("%s speaks TLS: use https:// in --server or OUTLOOK_MONITOR_URL", a.base.Redacted())
 	case !fromService && status < 500:
 		return errNotService(a.base)
 	case fromService:

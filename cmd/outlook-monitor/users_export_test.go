@@ -137,6 +137,7 @@ func TestUsersErrors(t *testing.T) {
 		"export to a missing directory": {foreign, "", []string{"export", "--file", filepath.Join(dir, "no", "users")}, "write the users"},
 		"import without service":        {absent, "\n" + one, []string{"import"}, "nothing was imported from line 2 on: nothing listens"},
 		"import to another program":     {foreign, one, []string{"import"}, "is not outlook-monitor's private address"},
+		"list over http instead of TLS": {strings.Replace(tb.sim.URL(), "https:", "http:", 1), "", []string{"list"}, "speaks TLS: use https://"},
 		"import of a missing file":      {foreign, "", []string{"import", "--file", filepath.Join(dir, "none")}, "read the users"},
 		"import of a directory":         {foreign, "", []string{"import", "--file", dir}, "read line 1"},
 	}
