@@ -41,6 +41,17 @@ type usersCmd struct {
 
 const defaultServer = "http://127.0.0.1:8080"
 
+// Validate refuses a blank EMAIL, as from an unset variable of a shell: its path would be that of all users.
+func (c *usersCmd) Validate(ctx *kong.Context) error {
+	for _, chosen := range ctx.Path {
+		arg := chosen.Positional
+		if arg != nil && arg.Name == "email" && strings.TrimSpace(arg.Target.String()) == "" {
+			return errors.New("EMAIL is blank: name the address of a user")
+		}
+	}
+	return nil
+}
+
 // AfterApply binds the API for the chosen subcommand.
 func (c *usersCmd) AfterApply(ctx *kong.Context) error {
 	server := c.Server

@@ -60,7 +60,8 @@ func TestUsersCommands(t *testing.T) {
 	tb.eventually("the state is delivered again", func() bool { return len(tb.mediator.Calls()) > before })
 	shell(0, "remove", email)
 	shell(1, "show", email)
-	for _, command := range []string{"watch", "history"} {
+	for spaces, command := range []string{"history", "watch"} {
+		want("EMAIL is blank: name the address of a user", 2, command, strings.Repeat(" ", spaces))
 		want("start it with outlook-monitor users add", 1, command, email)
 	}
 
