@@ -86,24 +86,19 @@ func TestRunWithCanceledContext(t *testing.T) {
 }
 
 func TestLogin(t *testing.T) {
-	for answer, want := range map[string]struct {
-		err           error
-		found, remedy string
-	}{
-		"401 AADSTS7000215":  {ooo.ErrUnauthorized, "the client secret is wrong (AADSTS7000215)", "AZURE_CLIENT_SECRET to the secret's Value"},
-		"401 AADSTS7000222":  {ooo.ErrUnauthorized, "the client secret has expired", "New client secret"},
-		"401 AADSTS90002":    {ooo.ErrUnauthorized, "there is no such tenant", "AZURE_TENANT_ID"},
-		"401 AADSTS50197999": {ooo.ErrUnauthorized, "the login is refused: AADSTS50197999", "https://login.microsoftonline.com/error?code=50197999"},
-		"503":                {ooo.ErrUnavailable, "the login endpoint answered 503", "try again"},
-	} {
-		t.Run(answer, func(t *testing.T) {
-			f := newFixture(t)
-			f.graph.login = fmt.Errorf("%w: the login endpoint answered %s", want.err, answer)
-			wantResult(t, f.check("login"), doctor.Failed, want.found, want.remedy)
-			wantResult(t, f.check("permissions"), doctor.Skipped, "because login failed", "")
-			wantResult(t, f.check("Redis"), doctor.OK, "", "")
-		})
+	answered := func(kind error, answer string) func(*fixture) {
+		return func(f *fixture) { f.graph.login = fmt.Errorf("%w: the login endpoint answered %s", kind, answer) }
 	}
+	refused := func(code string) func(*fixture) { return answered(ooo.ErrUnauthorized, "401 AADSTS"+code) }
+	wantFindings(t, map[string]finding{
+		"wrong secret":         {refused("7000215"), "login", doctor.Failed, "the client secret is wrong (AADSTS7000215)", "AZURE_CLIENT_SECRET to the secret's Value"},
+		"expired secret":       {refused("7000222"), "login", doctor.Failed, "the client secret has expired", "New client secret"},
+		"wrong tenant":         {refused("90002"), "login", doctor.Failed, "there is no such tenant", "AZURE_TENANT_ID"},
+		"unknown code":         {refused("50197999"), "login", doctor.Failed, "the login is refused: AADSTS50197999", "https://login.microsoftonline.com/error?code=50197999"},
+		"503":                  {answered(ooo.ErrUnavailable, "503"), "login", doctor.Failed, "the login endpoint answered 503", "try again"},
+		"permissions after it": {refused("90002"), "permissions", doctor.Skipped, "because login failed", ""},
+		"Redis after it":       {refused("90002"), "Redis", doctor.OK, "", ""},
+	})
 }
 
 func TestPermissions(t *testing.T) {

@@ -197,6 +197,25 @@ func (f *fixture) check(name string) doctor.Result {
 	return report.Checks[i]
 }
 
+// finding is what one check finds out about a fixture that was changed.
+type finding struct {
+	arrange       func(*fixture)
+	check         string
+	status        doctor.Status
+	found, remedy string
+}
+
+func wantFindings(t *testing.T, tests map[string]finding) {
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			tt.arrange(f)
+			wantResult(t, f.check(tt.check), tt.status, tt.found, tt.remedy)
+		})
+	}
+}
+
 // wantResult checks a result. Warnings and failures, and nothing else, have a remedy.
 func wantResult(t *testing.T, got doctor.Result, status doctor.Status, found, remedy string) {
 	t.Helper()

@@ -12,22 +12,14 @@ import (
 func TestMediator(t *testing.T) {
 	mediator := newFixture(t).env["MEDIATOR_URL"]
 	private := startTLS(t, "127.0.0.1", time.Now().AddDate(1, 0, 0), mediate)
-	tests := map[string]struct {
-		url           string
-		status        doctor.Status
-		found, remedy string
-	}{
-		"password in the URL": {strings.Replace(mediator, "http://", "http://monitor:"+secret+"@", 1), doctor.OK, "has /api/setstatus", ""},
-		"nothing listens":     {"http://127.0.0.1:1", doctor.Failed, "refuses the connection", "start the mediator"},
-		"private certificate": {private.URL, doctor.Failed, "does not trust", "SSL_CERT_FILE"},
+	at := func(url string) func(*fixture) {
+		return func(f *fixture) { f.env["MEDIATOR_URL"], f.env["MEDIATOR_TOKEN"] = url, "" }
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			f.env["MEDIATOR_URL"], f.env["MEDIATOR_TOKEN"] = tt.url, ""
-			wantResult(t, f.check("mediator"), tt.status, tt.found, tt.remedy)
-		})
-	}
+	wantFindings(t, map[string]finding{
+		"password in the URL": {at(strings.Replace(mediator, "http://", "http://monitor:"+secret+"@", 1)), "mediator", doctor.OK, "has /api/setstatus", ""},
+		"nothing listens":     {at("http://127.0.0.1:1"), "mediator", doctor.Failed, "refuses the connection", "start the mediator"},
+		"private certificate": {at(private.URL), "mediator", doctor.Failed, "does not trust", "SSL_CERT_FILE"},
+	})
 }
 
 // reply is a response that is always the same; the zero reply closes the connection.

@@ -32,40 +32,31 @@ func TestPublicURL(t *testing.T) {
 			time.Sleep(3100 * time.Millisecond)
 		}
 	})
-	tests := map[string]struct {
-		server        http.Handler
-		status        doctor.Status
-		found, remedy string
-	}{
-		"service":                        {serve, doctor.OK, "the handshake works", ""},
-		"slow answer":                    {slow, doctor.Warning, "the handshake works, but took", "more than 3 s"},
-		"proxy drops the query":          {proxy(func(r *http.Request) { r.URL.RawQuery = "" }), doctor.Failed, "the query is lost", "pass the query on"},
-		"proxy encodes the query again":  {proxy(func(r *http.Request) { r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "%", "%25") }), doctor.Failed, "encoded or decoded twice", "pass the query on"},
-		"proxy truncates the query":      {proxy(func(r *http.Request) { r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "%26", "&") }), doctor.Failed, "encoded or decoded twice", "pass the query on"},
-		"proxy changes the path":         {proxy(func(r *http.Request) { r.URL.Path = "/app" + r.URL.Path }), doctor.Failed, "under a path other than /graph/notifications", "prefix"},
-		"proxy passes one of two paths":  {proxy(func(r *http.Request) { r.URL.Path = strings.Replace(r.URL.Path, "lifecycle", "x", 1) }), doctor.Failed, "under a path other than /graph/lifecycle", "prefix"},
-		"proxy changes the Content-Type": {asHTML, doctor.Failed, "is text/html", "Content-Type"},
-		"proxy without service":          {reply{502, "", page}, doctor.Failed, "the proxy answers 502", "LISTEN_ADDR"},
-		"web application firewall":       {reply{403, "", page}, doctor.Failed, "it answers 403", "/graph/"},
-		"login page":                     {reply{200, "", page}, doctor.Failed, `the answer is an HTML page: a login, or a warning page of a tunnel or proxy ("Sign in to[31m continue")`, "/graph/"},
-		"redirect to a login":            {reply{302, "Location: https://login.example/authorize?state=hidden", ""}, doctor.Failed, "it redirects (302) to https://login.example/authorize", "final address"},
-		"redirect without a target":      {reply{301, "", ""}, doctor.Failed, "it redirects (301)", "final address"},
-		"warning page of a tunnel":       {reply{200, "Ngrok-Error-Code: ERR_NGROK_6024", page}, doctor.Failed, "an HTML page", "browser warning"},
-		"tunnel offline":                 {reply{404, "Ngrok-Error-Code: ERR_NGROK_3200", page}, doctor.Failed, "this tunnel is offline", "restart the tunnel"},
-		"tunnel over its limit":          {reply{429, "Ngrok-Error-Code: ERR_NGROK_727", page}, doctor.Failed, "ngrok itself answers: ERR_NGROK_727", "tunnel"},
-		"another server, 404":            {reply{404, "", "nothing"}, doctor.Failed, "another server answers 404", "LISTEN_ADDR"},
-		"another server, 405":            {reply{405, "", ""}, doctor.Failed, "does not accept POST", "LISTEN_ADDR"},
-		"another server, 200":            {reply{200, "", "ok"}, doctor.Failed, "something other than the service", "PUBLIC_URL"},
-		"another server, 400":            {reply{400, "", "ok"}, doctor.Failed, "it answers 400 instead of 200", "PUBLIC_URL"},
+	behind := func(server http.Handler) func(*fixture) {
+		return func(f *fixture) { f.env["PUBLIC_URL"] = start(f.t, server) }
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFixture(t)
-			f.env["PUBLIC_URL"] = start(t, tt.server)
-			wantResult(t, f.check("public URL"), tt.status, tt.found, tt.remedy)
-		})
-	}
+	wantFindings(t, map[string]finding{
+		"service":                        {behind(serve), "public URL", doctor.OK, "the handshake works", ""},
+		"slow answer":                    {behind(slow), "public URL", doctor.Warning, "the handshake works, but took", "more than 3 s"},
+		"proxy drops the query":          {behind(proxy(func(r *http.Request) { r.URL.RawQuery = "" })), "public URL", doctor.Failed, "the query is lost", "pass the query on"},
+		"proxy encodes the query again":  {behind(proxy(func(r *http.Request) { r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "%", "%25") })), "public URL", doctor.Failed, "encoded or decoded twice", "pass the query on"},
+		"proxy truncates the query":      {behind(proxy(func(r *http.Request) { r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "%26", "&") })), "public URL", doctor.Failed, "encoded or decoded twice", "pass the query on"},
+		"proxy changes the path":         {behind(proxy(func(r *http.Request) { r.URL.Path = "/app" + r.URL.Path })), "public URL", doctor.Failed, "under a path other than /graph/notifications", "prefix"},
+		"proxy passes one of two paths":  {behind(proxy(func(r *http.Request) { r.URL.Path = strings.Replace(r.URL.Path, "lifecycle", "x", 1) })), "public URL", doctor.Failed, "under a path other than /graph/lifecycle", "prefix"},
+		"proxy changes the Content-Type": {behind(asHTML), "public URL", doctor.Failed, "is text/html", "Content-Type"},
+		"proxy without service":          {behind(reply{502, "", page}), "public URL", doctor.Failed, "the proxy answers 502", "LISTEN_ADDR"},
+		"web application firewall":       {behind(reply{403, "", page}), "public URL", doctor.Failed, "it answers 403", "/graph/"},
+		"login page":                     {behind(reply{200, "", page}), "public URL", doctor.Failed, `the answer is an HTML page: a login, or a warning page of a tunnel or proxy ("Sign in to[31m continue")`, "/graph/"},
+		"redirect to a login":            {behind(reply{302, "Location: https://login.example/authorize?state=hidden", ""}), "public URL", doctor.Failed, "it redirects (302) to https://login.example/authorize", "final address"},
+		"redirect without a target":      {behind(reply{301, "", ""}), "public URL", doctor.Failed, "it redirects (301)", "final address"},
+		"warning page of a tunnel":       {behind(reply{200, "Ngrok-Error-Code: ERR_NGROK_6024", page}), "public URL", doctor.Failed, "an HTML page", "browser warning"},
+		"tunnel offline":                 {behind(reply{404, "Ngrok-Error-Code: ERR_NGROK_3200", page}), "public URL", doctor.Failed, "this tunnel is offline", "restart the tunnel"},
+		"tunnel over its limit":          {behind(reply{429, "Ngrok-Error-Code: ERR_NGROK_727", page}), "public URL", doctor.Failed, "ngrok itself answers: ERR_NGROK_727", "tunnel"},
+		"another server, 404":            {behind(reply{404, "", "nothing"}), "public URL", doctor.Failed, "another server answers 404", "LISTEN_ADDR"},
+		"another server, 405":            {behind(reply{405, "", ""}), "public URL", doctor.Failed, "does not accept POST", "LISTEN_ADDR"},
+		"another server, 200":            {behind(reply{200, "", "ok"}), "public URL", doctor.Failed, "something other than the service", "PUBLIC_URL"},
+		"another server, 400":            {behind(reply{400, "", "ok"}), "public URL", doctor.Failed, "it answers 400 instead of 200", "PUBLIC_URL"},
+	})
 }
 
 func TestPublicURLSettings(t *testing.T) {

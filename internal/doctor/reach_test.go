@@ -85,23 +85,17 @@ func TestConnections(t *testing.T) {
 
 func TestCertificateExpiry(t *testing.T) {
 	day := 24 * time.Hour
-	tests := map[string]struct {
-		left          time.Duration
-		status        doctor.Status
-		found, remedy string
-	}{
-		"in a year":   {365*day + time.Hour, doctor.OK, "in 365 days", ""},
-		"in ten days": {10*day + time.Hour, doctor.Warning, "in 10 days", "renew"},
-		"in an hour":  {time.Hour, doctor.Warning, " minutes", "renew"},
-		"yesterday":   {-day, doctor.Failed, "expired", "renew"},
+	left := func(d time.Duration) func(*fixture) {
+		return func(f *fixture) {
+			f.env["TLS_CERT_FILE"], f.env["TLS_KEY_FILE"] = certtest.Files(f.t, certtest.Key(f.t), "127.0.0.1", time.Now().Add(d))
+		}
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			f.env["TLS_CERT_FILE"], f.env["TLS_KEY_FILE"] = certtest.Files(t, certtest.Key(t), "127.0.0.1", time.Now().Add(tt.left))
-			wantResult(t, f.check("certificates"), tt.status, tt.found, tt.remedy)
-		})
-	}
+	wantFindings(t, map[string]finding{
+		"in a year":   {left(365*day + time.Hour), "certificates", doctor.OK, "in 365 days", ""},
+		"in ten days": {left(10*day + time.Hour), "certificates", doctor.Warning, "in 10 days", "renew"},
+		"in an hour":  {left(time.Hour), "certificates", doctor.Warning, " minutes", "renew"},
+		"yesterday":   {left(-day), "certificates", doctor.Failed, "expired", "renew"},
+	})
 }
 
 // TestLoginCertificate uses test data of package graph, whose tests have other certificates.

@@ -22,12 +22,7 @@ func TestRedis(t *testing.T) {
 			f.env["REDIS_URL"], f.env["REDIS_AUTH"], f.redis.err = azure, "entra", fmt.Errorf("redis: %w", err)
 		}
 	}
-	tests := map[string]struct {
-		arrange       func(*fixture)
-		check         string
-		status        doctor.Status
-		found, remedy string
-	}{
+	wantFindings(t, map[string]finding{
 		"single server":              {func(*fixture) {}, "Redis", doctor.OK, "Redis 7.2.4, one server", ""},
 		"no Redis":                   {func(f *fixture) { f.env["REDIS_URL"] = "" }, "Redis", doctor.Warning, "REDIS_URL is not set", "set REDIS_URL"},
 		"latency of no Redis":        {func(f *fixture) { f.env["REDIS_URL"] = "" }, "Redis latency", doctor.Skipped, "there is no Redis to check", ""},
@@ -66,14 +61,7 @@ func TestRedis(t *testing.T) {
 		"high latency":            {func(f *fixture) { f.redis.ping = 21 * time.Millisecond }, "Redis latency", doctor.Warning, "the median of 11 pings", "same network"},
 		"clock ahead":             {func(f *fixture) { f.redis.off = time.Hour }, "Redis clock", doctor.Warning, "this machine's clock is 1h0m0s slow", "over the network"},
 		"clock behind":            {func(f *fixture) { f.redis.off = -time.Hour }, "Redis clock", doctor.Warning, "this machine's clock is 1h0m0s fast", "over the network"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			tt.arrange(f)
-			wantResult(t, f.check(tt.check), tt.status, tt.found, tt.remedy)
-		})
-	}
+	})
 }
 
 // TestRedisPasswordRemedies follows the remedies with a real Redis.
