@@ -68,11 +68,6 @@ func TestMistakesInSettings(t *testing.T) {
 			t.Errorf("%s = %s, want %s", name, status[name], want)
 		}
 	}
-	f = newFixture(t)
-	f.env["AZURE_CLIENT_SECRET"], f.env["AZURE_CLIENT_SECRET_FILE"] = "", "missing"
-	for _, name := range []string{"credential expiry", "login"} {
-		wantResult(t, f.check(name), doctor.Skipped, "fix AZURE_CLIENT_SECRET_FILE first", "")
-	}
 }
 
 func TestRunWithCanceledContext(t *testing.T) {
@@ -90,7 +85,10 @@ func TestLogin(t *testing.T) {
 		return func(f *fixture) { f.graph.login = fmt.Errorf("%w: the login endpoint answered %s", kind, answer) }
 	}
 	refused := func(code string) func(*fixture) { return answered(ooo.ErrUnauthorized, "401 AADSTS"+code) }
+	unreadable := func(f *fixture) { f.env["AZURE_CLIENT_SECRET"], f.env["AZURE_CLIENT_SECRET_FILE"] = "", "missing" }
 	wantFindings(t, map[string]finding{
+		"unreadable secret":    {unreadable, "login", doctor.Skipped, "fix AZURE_CLIENT_SECRET_FILE first", ""},
+		"its expiry":           {unreadable, "credential expiry", doctor.Skipped, "fix AZURE_CLIENT_SECRET_FILE first", ""},
 		"wrong secret":         {refused("7000215"), "login", doctor.Failed, "the client secret is wrong (AADSTS7000215)", "AZURE_CLIENT_SECRET to the secret's Value"},
 		"expired secret":       {refused("7000222"), "login", doctor.Failed, "the client secret has expired", "New client secret"},
 		"wrong tenant":         {refused("90002"), "login", doctor.Failed, "there is no such tenant", "AZURE_TENANT_ID"},
