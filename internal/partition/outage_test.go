@@ -164,12 +164,17 @@ var outages = map[string]func(*env){
 	},
 	"replica that is first to join an emptied Redis has the same tenures as the former owner": func(e *env) {
 		b := e.join("b")
+		b.save(e.Context(), 7)
 		b.link.set(func() { b.link.cut = true })
 		time.Sleep(3 * time.Second)
 		e.empty()
 		e.add("a")
 		e.waitBalanced(1)
 		b.link.set(func() { b.link.cut = false })
+		e.waitFor("b has restored what it saved", 5*time.Second, func() bool { return e.owners().Saves[7] == 1 })
+		if restores := b.restores.Load(); restores != 1 {
+			e.Errorf("b restored %d partitions, want the one with a save", restores)
+		}
 		e.waitBalanced(2)
 	},
 	"saves of a replica that crashed are lost": func(e *env) {

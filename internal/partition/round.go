@@ -101,7 +101,8 @@ func (o *Owners) apply(table *store.Table, saves *[ooo.Partitions]int64) (older 
 
 // applyLease acts on what the table says about one partition, whose saves Redis must have
 // counted. It reports whether Redis came back with older data. Two leases of a partition can
-// have the same tenure only after that; the one in the table is valid.
+// have the same tenure only after that; the one in the table is valid, unless this replica has
+// saves that Redis lost.
 func (o *Owners) applyLease(p int, table *store.Table, saves int64) (older bool) {
 	h, lease := o.held[p], table.Leases[p]
 	switch {
@@ -118,7 +119,7 @@ func (o *Owners) applyLease(p int, table *store.Table, saves int64) (older bool)
 			o.restore(p)
 			return true
 		}
-	case lease.Tenure >= h.lease.Tenure:
+	case lease.Tenure > h.lease.Tenure, lease.Tenure == h.lease.Tenure && table.Saves[p] >= saves:
 		o.cfg.Log.InfoContext(o.work, "partition lost to another replica", "partition", p)
 		o.drop(p)
 	default: // an earlier lease or none: the table is older
