@@ -164,6 +164,7 @@ var outages = map[string]func(*env){
 	},
 	"replica that is first to join an emptied Redis has the same tenures as the former owner": func(e *env) {
 		b := e.join("b")
+		time.Sleep(time.Second) // b has loaded its partitions
 		b.save(e.Context(), 7)
 		b.link.set(func() { b.link.cut = true })
 		time.Sleep(3 * time.Second)
