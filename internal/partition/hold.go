@@ -70,9 +70,6 @@ func (o *Owners) drop(p int) {
 // drain begins to release a hold: its work in flight may take until limit to end.
 func (o *Owners) drain(p int, limit time.Duration) {
 	h := o.held[p]
-	if h.draining {
-		return
-	}
 	h.draining = true
 	o.tasks.Go(func() {
 		draining, cancel := context.WithTimeout(h.ctx, limit)
@@ -106,7 +103,6 @@ func (o *Owners) restore(p int) {
 	o.tasks.Go(func() {
 		o.holder.Restore(h.ctx, p, h.lease)
 		h.restoring.Store(false)
-		o.wakeRun()
 	})
 }
 
@@ -124,7 +120,7 @@ func (o *Owners) wakeRun() {
 // replica without partitions waits for its first one: it takes those of replicas that died before
 // they could do it.
 func (o *Owners) finishRollback() {
-	if o.rolledBackAt.IsZero() || time.Since(o.rolledBackAt) < deadAfter || o.stopping || o.Owned() == 0 {
+	if o.rolledBackAt.IsZero() || time.Since(o.rolledBackAt) < deadAfter || o.Owned() == 0 {
 		return
 	}
 	for _, h := range o.holds() {

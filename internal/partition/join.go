@@ -37,8 +37,7 @@ func (o *Owners) tryJoin(ctx context.Context) error {
 	} else if !ok {
 		return store.ErrForeign
 	}
-	o.round.number++
-	table, err := o.cfg.Store.Round(ctx, o.cfg.Life, store.Beat{Number: o.round.number, Answered: -1})
+	table, err := o.cfg.Store.Round(ctx, o.cfg.Life, store.Beat{Answered: -1})
 	if err != nil {
 		return err
 	}

@@ -118,7 +118,7 @@ type Owners struct {
 	wake    chan struct{}    // capacity 1: Run must check what is due
 	tasks   sync.WaitGroup   // goroutines started by Run
 	waits   appWaits
-	table   atomic.Pointer[store.Table] // of the last answered round; nil: none yet
+	table   atomic.Pointer[store.Table] // of the last answered round
 
 	// Used only by Run.
 	work         context.Context // of everything that Run does; ends stopTime after the context of Run
@@ -138,10 +138,12 @@ type Owners struct {
 
 // New returns a replica that owns nothing yet.
 func New(cfg Config) *Owners {
-	return &Owners{
+	o := &Owners{
 		cfg: cfg, wall: func() time.Time { return time.Now().Round(0) }, wake: make(chan struct{}, 1),
 		waits: appWaits{byName: map[string]appWait{}}, peers: peers{me: cfg.Life}, toRelease: map[int]store.Lease{},
 	}
+	o.table.Store(&store.Table{})
+	return o
 }
 
 // MayStart reports whether work may start in a partition now: this replica owns the
@@ -182,12 +184,7 @@ func (o *Owners) Owned() (n int) {
 
 // Table returns the table of the last answered round, which the caller must not change. It
 // is empty before the first one.
-func (o *Owners) Table() store.Table {
-	if t := o.table.Load(); t != nil {
-		return *t
-	}
-	return store.Table{}
-}
+func (o *Owners) Table() store.Table { return *o.table.Load() }
 
 // Share returns this replica's share of what Graph allows the app: the fraction of the
 // partitions that it owns. Mailboxes are spread over them by a hash, so this is nearly its

@@ -42,7 +42,7 @@ func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 			b.first = now
 		}
 		text := table.Field(store.BeatField(life))
-		if !known || b.text != text {
+		if b.text != text {
 			b.since = now
 		}
 		b.Beat, b.text = beat, text

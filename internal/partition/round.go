@@ -64,9 +64,7 @@ func (o *Owners) nextRound() {
 
 // expedite makes Run send the next round early.
 func (o *Owners) expedite() {
-	if early := o.round.sentAt.Add(minRoundGap); early.Before(o.round.nextAt) {
-		o.round.nextAt = early
-	}
+	o.round.nextAt = o.round.sentAt.Add(minRoundGap)
 }
 
 // Refresh requests a round, because another replica released partitions or set a wait.
@@ -78,9 +76,8 @@ func (o *Owners) Refresh() {
 // apply acts on the table of an answered round. It reports whether the table may be older
 // than the one before.
 func (o *Owners) apply(table *store.Table, saves *[ooo.Partitions]int64) (older bool) {
-	confirmed := o.round.confirmed.Number
 	own, found := table.Beats[o.cfg.Life]
-	older = found && own.Number < confirmed || isOlder(*table, o.peers.table)
+	older = found && own.Number < o.round.confirmed.Number || isOlder(*table, o.peers.table)
 	for p := range o.held {
 		older = o.applyLease(p, table, saves[p]) || older
 	}
@@ -92,7 +89,7 @@ func (o *Owners) apply(table *store.Table, saves *[ooo.Partitions]int64) (older 
 	}
 	// If this replica's own beat is missing, it was declared dead, or the table is from before it
 	// joined and others have updated it since, so that nothing else in it shows that.
-	o.peers.observe(*table, older || confirmed > 0 && !found, time.Now())
+	o.peers.observe(*table, older || !found, time.Now())
 	for name, wait := range table.Waits {
 		o.waits.apply(name, wait, o.wall())
 	}
@@ -150,7 +147,7 @@ func (o *Owners) extendDeadline(at, wall time.Time, older bool) {
 // releaseRate is per roundTime, and rounds may be sent earlier.
 func (o *Owners) rebalance() {
 	now := time.Now()
-	if o.stopping || !o.peers.settled(now) || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
+	if !o.peers.settled(now) || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
 		return
 	}
 	o.round.rebalancedAt = o.round.sentAt

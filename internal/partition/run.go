@@ -52,7 +52,7 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 				o.toRelease[p] = h.lease
 			}
 		}
-		if o.stopping && o.Owned() == 0 || o.work.Err() != nil {
+		if o.stopping && o.Owned() == 0 {
 			o.leave(ctx)
 			return nil
 		}

@@ -75,7 +75,7 @@ func (o *Owners) release(ctx context.Context) {
 func (o *Owners) take(ctx context.Context) {
 	now := time.Now()
 	o.peers.updateFree(now)
-	if o.stopping || !o.peers.settled(now) || !o.InTime() {
+	if o.stopping || !o.peers.settled(now) {
 		return
 	}
 	partitions, _ := plan(o.view(now))
