@@ -3,7 +3,6 @@ package mailbox_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,7 +38,7 @@ var (
 // faulty is the store with hooks in some of its methods.
 type faulty struct {
 	*ownertest.Store
-	hooks  sync.Map     // method -> func(), called after Load, and before SetSaves and PutReads
+	hooks  sync.Map     // method -> func(), called after Load, and before SetSaves
 	wishes atomic.Int32 // calls of Wish
 }
 
@@ -62,11 +61,6 @@ func (f *faulty) Load(ctx context.Context, p int) (store.Loaded, error) {
 func (f *faulty) SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error {
 	f.call("SetSaves")
 	return f.Store.SetSaves(ctx, lease, p, n)
-}
-
-func (f *faulty) PutReads(ctx context.Context, reads map[int]store.Reads) error {
-	f.call("PutReads")
-	return f.Store.PutReads(ctx, reads)
 }
 
 // recorder is a worker that records its calls.
@@ -268,19 +262,6 @@ func away(d *mailbox.Draft) {
 
 // move moves the address to Bob's mailbox.
 func move(d *mailbox.Draft) { d.MoveAddresses(ooo.Person{ID: bobID}) }
-
-// kinds returns the kinds of events in the history of Ann, oldest first.
-func (f *fixture) kinds() (kinds []ooo.EventKind) {
-	f.t.Helper()
-	events, err := f.store.History(f.t.Context(), ann, 100)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	for _, e := range slices.Backward(events) {
-		kinds = append(kinds, e.Kind)
-	}
-	return kinds
-}
 
 func (f *fixture) noHints() {
 	f.t.Helper()
