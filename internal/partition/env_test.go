@@ -34,7 +34,10 @@ type holder struct {
 	leases      map[int]store.Lease // guarded by mu
 	loads       atomic.Int64        // calls of Acquire
 	restores    atomic.Int64        // calls of Restore
+	drains      atomic.Int64        // calls of Drain in progress
+	drained     [64]atomic.Bool     // by Drain
 	loadTime    time.Duration
+	drainTime   time.Duration
 	restoreTime time.Duration
 	busy        func(p int) bool
 	drain       func(ctx context.Context, p int)
@@ -66,9 +69,13 @@ func (h *holder) Drop(p int) {
 func (h *holder) Busy(p int) bool { return h.busy != nil && h.busy(p) }
 
 func (h *holder) Drain(ctx context.Context, p int) error {
+	h.drains.Add(1)
+	defer h.drains.Add(-1)
+	h.drained[p].Store(true)
 	if h.drain != nil {
 		h.drain(ctx, p)
 	}
+	time.Sleep(h.drainTime)
 	return ctx.Err()
 }
 
@@ -114,7 +121,7 @@ type replica struct {
 	*holder
 	link      *link                     // nil if it uses a real Redis
 	clock     atomic.Int64              // by how much its wall clock is ahead, in nanoseconds
-	answered  atomic.Pointer[time.Time] // when Graph last answered it; nil: it always does
+	answered  atomic.Pointer[time.Time] // when Graph last answered it, in the future: never; nil: it always does
 	unable    atomic.Bool               // Graph does not answer its pings
 	pings     atomic.Int64
 	rollbacks atomic.Int64 // calls of OnRollback
@@ -123,7 +130,7 @@ type replica struct {
 	done      chan error
 }
 
-// sinceAnswer returns how long ago Graph answered.
+// sinceAnswer returns how long ago Graph answered, negative if it never did.
 func (r *replica) sinceAnswer() time.Duration {
 	if at := r.answered.Load(); at != nil {
 		return time.Since(*at)
@@ -239,20 +246,25 @@ func (e *env) two() (a, b *replica) {
 
 // run starts a replica, after change has changed its configuration.
 func (e *env) run(life string, b backing, change ...func(*partition.Config, *replica)) *replica {
-	h := &holder{backing: b, saves: map[int]int64{}, leases: map[int]store.Lease{}, loadTime: time.Millisecond}
-	r := &replica{done: make(chan error, 1), holder: h}
+	h := &holder{backing: b, saves: map[int]int64{}, leases: map[int]store.Lease{}}
+	h.loadTime, h.drainTime, h.restoreTime = time.Millisecond, time.Millisecond, time.Millisecond
+	ctx, stop := context.WithCancel(context.Background())
+	r := &replica{done: make(chan error, 1), holder: h, stop: stop}
 	r.link, _ = b.(*link)
 	cfg := partition.Config{
 		Store: b, Life: life, Settings: "s", Fingerprint: "f", Answered: r.sinceAnswer, Ping: r.ping,
-		OnRollback: func(context.Context) { r.rollbacks.Add(1) }, Log: slog.New(slog.DiscardHandler),
+		OnRollback: func(context.Context) {
+			if r.rollbacks.Add(1); r.Owned() == 0 && ctx.Err() == nil {
+				e.Errorf("OnRollback was called on %s, which has no partition", life)
+			}
+		},
+		Log: slog.New(slog.DiscardHandler),
 	}
 	for _, f := range change {
 		f(&cfg, r)
 	}
 	r.Owners = partition.New(cfg)
 	partition.SetWall(r.Owners, func() time.Time { return time.Now().Round(0).Add(time.Duration(r.clock.Load())) })
-	ctx, stop := context.WithCancel(context.Background())
-	r.stop = stop
 	e.mu.Lock()
 	e.replicas = append(e.replicas, r)
 	e.mu.Unlock()
@@ -260,8 +272,11 @@ func (e *env) run(life string, b backing, change ...func(*partition.Config, *rep
 		e.subscribe(r.Refresh)
 	}
 	go func() {
-		r.done <- r.Run(ctx, r.holder)
-		r.stopped.Store(true)
+		err := r.Run(ctx, r.holder)
+		if r.stopped.Store(true); r.Owned() != 0 || r.drains.Load() != 0 {
+			e.Errorf("%s owns %d partitions and drains %d after Run", life, r.Owned(), r.drains.Load())
+		}
+		r.done <- err
 	}()
 	return r
 }

@@ -19,7 +19,7 @@ type table struct {
 	mu          sync.Mutex
 	fields      map[string]string
 	history     []version // earlier fields, oldest first
-	down        bool      // no request is answered
+	down        bool      // it refuses all requests
 	subscribers []func()  // called for each message
 }
 
@@ -60,7 +60,7 @@ func (r *table) publish() {
 	}
 }
 
-// stop makes the table answer nothing until start is called.
+// stop makes the table refuse requests until start is called.
 func (r *table) stop()  { r.mu.Lock(); r.down = true; r.mu.Unlock() }
 func (r *table) start() { r.mu.Lock(); r.down = false; r.mu.Unlock() }
 
@@ -143,7 +143,7 @@ func call[T any](ctx context.Context, l *link, swap bool, f func(fields map[stri
 	latency += l.slow
 	l.mu.Unlock()
 	l.table.mu.Lock()
-	cut = cut || l.down
+	down := l.down
 	l.table.mu.Unlock()
 	lost := func() (T, error) {
 		<-ctx.Done()
@@ -156,6 +156,8 @@ func call[T any](ctx context.Context, l *link, swap bool, f func(fields map[stri
 	}
 	time.Sleep(latency)
 	switch {
+	case down:
+		return value, errLost
 	case cut, fault < 0.3: // the request is lost
 		return lost()
 	case loseAnswers, fault < 0.5: // the answer is lost
@@ -196,14 +198,11 @@ func (l *link) SwapTable(ctx context.Context, swaps ...store.Swap) (bool, error)
 			done = done && fields[s.Field] == s.New
 		}
 		for _, s := range swaps {
-			switch {
-			case !fits:
-			case s.New == "":
-				delete(fields, s.Field)
-			default:
+			if fits {
 				fields[s.Field] = s.New
 			}
 		}
+		maps.DeleteFunc(fields, func(_, text string) bool { return text == "" })
 		return fits || done
 	})
 }

@@ -1,7 +1,6 @@
 package partition_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -31,8 +30,7 @@ func randomFaults(t *testing.T, random *rand.Rand) {
 	join := func() {
 		e.add(fmt.Sprintf("r%d-%d", random.IntN(100), len(e.replicas)), func(_ *partition.Config, r *replica) {
 			r.loadTime = time.Duration(random.IntN(500)) * time.Millisecond
-			drain := time.Duration(random.IntN(1000)) * time.Millisecond
-			r.drain = func(context.Context, int) { time.Sleep(drain) }
+			r.drainTime = time.Duration(random.IntN(1000)) * time.Millisecond
 		})
 	}
 	join()
@@ -95,8 +93,8 @@ func randomFaults(t *testing.T, random *rand.Rand) {
 	o := e.owners()
 	for _, r := range e.alive() {
 		for p := range ooo.Partitions {
-			if n, known := r.Saves(p); known && o.Saves[p] < n {
-				t.Errorf("partition %d has %d saves in Redis, %d in memory", p, o.Saves[p], n)
+			if n, known := r.Saves(p); known != r.acts(p) || o.Saves[p] < n {
+				t.Errorf("partition %d has %d saves in Redis, %d in memory; owned %v, loaded %v", p, o.Saves[p], n, r.acts(p), known)
 			}
 		}
 	}

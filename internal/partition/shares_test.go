@@ -1,7 +1,7 @@
 package partition
 
 import (
-	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -61,11 +61,13 @@ func TestPlan(t *testing.T) {
 		"older settings wait":       {beats{"a": newer, "b": reads}, owned{"a": span(0, 32)}, short, nil, none, none},
 		"older settings take later": {beats{"a": newer, "b": reads}, owned{"a": span(0, 32)}, long, nil, span(32, 64), none},
 		"leaves older ones nothing": {beats{"a": reads, "b": newer}, nil, short, nil, span(0, 32), none},
+		"leaves the needy their":    {beats{"a": reads, "aa": reads, "b": reads}, owned{"a": span(0, 30), "aa": span(30, 43), "b": span(43, 56)}, short, nil, none, none},
 		"unable":                    {beats{"a": reads, "b": late}, owned{"a": span(0, 32), "b": span(32, 64)}, 0, []int{32}, none, span(33, 64)},
 		"unable since the start":    {beats{"a": reads, "b": never}, nil, short, nil, none, none},
 		"the other is unable":       {beats{"a": never, "b": reads}, nil, short, nil, span(0, 64), none},
 		"nobody is able, taking":    {beats{"a": never, "b": late}, nil, short, nil, span(32, 64), none},
 		"nobody is able, releasing": {beats{"a": never, "b": late}, owned{"b": span(0, 64)}, 0, nil, none, none},
+		"stopping, nobody is able":  {beats{"a": stopping, "b": never}, owned{"b": span(32, 64)}, short, nil, span(0, 32), none},
 		"the other is stopping":     {beats{"a": stopping, "b": reads}, owned{"a": span(0, 8), "b": span(32, 64)}, short, nil, span(8, 32), none},
 	}
 	for name, tt := range tests {
@@ -90,28 +92,14 @@ func TestPlan(t *testing.T) {
 }
 
 func TestIsOlder(t *testing.T) {
-	table := func(number, tenure, saves int64, settings string) store.Table {
-		return store.ParseTable(map[string]string{
-			store.BeatField("a"): store.Beat{Number: number}.String(), store.LeaseField(3): fmt.Sprintf("a:%d", tenure),
-			store.SavesField(3): fmt.Sprint(saves), store.FieldSettings: settings,
-		})
-	}
-	before := table(5, 5, 5, "1 s")
-	for _, tt := range []struct {
-		name  string
-		table store.Table
-		want  bool
-	}{
-		{"same", before, false},
-		{"later", table(6, 7, 8, "2 s"), false},
-		{"lower beat", table(4, 5, 5, "1 s"), true},
-		{"lower tenure", table(5, 4, 5, "1 s"), true},
-		{"fewer saves", table(5, 5, 4, "1 s"), true},
-		{"no settings", table(5, 5, 5, ""), true},
-		{"empty", store.ParseTable(nil), true},
-	} {
-		if got := isOlder(tt.table, before); got != tt.want {
-			t.Errorf("%s: isOlder = %v, want %v", tt.name, got, tt.want)
+	fields := map[string]string{"beat:a": "5 0 0 0 0", "lease:3": "a:5", "saves:3": "5", "settings": "1 s"}
+	table := store.ParseTable(fields)
+	for field, value := range map[string]string{"beat:a": "4 0 0 0 0", "lease:3": ":4", "saves:3": "4", "settings": ""} {
+		changed := maps.Clone(fields)
+		changed[field] = value
+		older := store.ParseTable(changed)
+		if !isOlder(older, table) || isOlder(table, older) || isOlder(older, older) {
+			t.Errorf("isOlder = %v with the lower %s, %v the other way round", isOlder(older, table), field, isOlder(table, older))
 		}
 	}
 }
