@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -148,15 +147,6 @@ func TestAuthoritySurvivesRestart(t *testing.T) {
 	client = trusting(t, ca)
 	if status, body := metadata(set); status != http.StatusOK {
 		t.Errorf("GET after a start without the key = %d %s, want 200 with the new certificate", status, body)
-	}
-}
-
-func TestRoles(t *testing.T) {
-	for args, want := range map[string][]string{"": nil, "--roles=none": {}, "--roles=Mail.Read,User.Read.All": {"Mail.Read", "User.Read.All"}} {
-		f, _, err := parse(strings.Fields(args), io.Discard, io.Discard)
-		if got := f.granted(); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("roles of %q = %#v, %v, want %#v", args, got, err, want)
-		}
 	}
 }
 

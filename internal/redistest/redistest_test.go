@@ -43,15 +43,6 @@ func TestClock(t *testing.T) {
 	}
 }
 
-func TestServerEndsWithTest(t *testing.T) {
-	t.Parallel()
-	var address string
-	t.Run("start", func(t *testing.T) { address = redistest.Start(t).Addr() })
-	if _, err := net.Dial("tcp", address); err == nil {
-		t.Error("the server accepts connections after its test")
-	}
-}
-
 // asChild is set in the environment of a process that starts a server and is then killed.
 const asChild = "REDISTEST_AS_CHILD"
 

@@ -35,7 +35,6 @@ func TestAnsweredWithoutReadingBody(t *testing.T) {
 		"escape in the name":               {ready, "POST", "%76alidationToken=t", 200, "t"},
 		"4 KiB":                            {ready, "POST", "validationToken=" + strings.Repeat("a", 4096), 200, strings.Repeat("a", 4096)},
 		"over 4 KiB":                       {ready, "POST", "validationToken=" + strings.Repeat("a", 4097), 400, ""},
-		"markup":                           {ready, "POST", "validationToken=%3Cscript%3E", 400, ""},
 		"end of markup":                    {ready, "POST", "validationToken=a%3E", 400, ""},
 		"line break":                       {ready, "POST", "validationToken=a%0d%0ab", 400, ""},
 		"empty":                            {ready, "POST", "validationToken=", 400, ""},
@@ -50,7 +49,6 @@ func TestAnsweredWithoutReadingBody(t *testing.T) {
 		"other method from another source": {notAllowed, "GET", "validationToken=t", 403, ""},
 		"GET":                              {full, "GET", "validationToken=t", 405, ""},
 		"HEAD":                             {ready, "HEAD", "validationToken=t", 405, ""},
-		"PATCH":                            {ready, "PATCH", "", 405, ""},
 	}
 	for name, tt := range tests {
 		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
