@@ -23,9 +23,6 @@ type backing interface {
 	SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error
 }
 
-// retryTime is the wait before a load or a restore without an answer is repeated.
-const retryTime = 10 * time.Millisecond
-
 // holder holds no mailboxes, but counts loads, saves and restores.
 type holder struct {
 	backing
@@ -47,7 +44,7 @@ func (h *holder) Acquire(ctx context.Context, p int, lease store.Lease) (load fu
 	h.loads.Add(1)
 	return func() {
 		schedule.Sleep(ctx, h.loadTime)
-		schedule.Retry(ctx, retryTime, retryTime, func(int) error {
+		schedule.Retry(ctx, 10*time.Millisecond, 10*time.Millisecond, func(int) error {
 			loaded, err := h.Load(ctx, p)
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -89,7 +86,7 @@ func (h *holder) Saves(p int) (n int64, ok bool) {
 func (h *holder) Restore(ctx context.Context, p int, lease store.Lease) {
 	h.restores.Add(1)
 	schedule.Sleep(ctx, h.restoreTime)
-	schedule.Retry(ctx, retryTime, retryTime, func(int) error {
+	schedule.Retry(ctx, 10*time.Millisecond, 10*time.Millisecond, func(int) error {
 		n, known := h.Saves(p)
 		if !known {
 			return nil
@@ -176,7 +173,7 @@ type env struct {
 }
 
 func newEnv(t *testing.T) *env {
-	e := &env{T: t, table: newTable()}
+	e := &env{T: t, table: &table{fields: map[string]string{}}}
 	e.check(9 * time.Millisecond)
 	return e
 }
@@ -236,12 +233,6 @@ func (e *env) alive() (alive []*replica) {
 		}
 	}
 	return alive
-}
-
-// two starts two replicas, and waits until they share the partitions evenly.
-func (e *env) two() (a, b *replica) {
-	e.Helper()
-	return e.add("a"), e.join("b")
 }
 
 // run starts a replica, after change has changed its configuration.

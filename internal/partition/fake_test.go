@@ -28,8 +28,6 @@ type version struct {
 	fields map[string]string
 }
 
-func newTable() *table { return &table{fields: map[string]string{}} }
-
 // change changes the fields and keeps the earlier ones in the history.
 func (r *table) change(f func(fields map[string]string)) {
 	r.mu.Lock()

@@ -93,8 +93,8 @@ func randomFaults(t *testing.T, random *rand.Rand) {
 	o := e.owners()
 	for _, r := range e.alive() {
 		for p := range ooo.Partitions {
-			if n, known := r.Saves(p); known != r.acts(p) || o.Saves[p] < n {
-				t.Errorf("partition %d has %d saves in Redis, %d in memory; owned %v, loaded %v", p, o.Saves[p], n, r.acts(p), known)
+			if n, loaded := r.Saves(p); loaded != r.acts(p) || o.Saves[p] < n {
+				t.Errorf("partition %d has %d saves in Redis, %d in memory, loaded: %v", p, o.Saves[p], n, loaded)
 			}
 		}
 	}

@@ -39,7 +39,7 @@ func (o *Owners) nextRound() {
 	ctx, cancel := context.WithDeadline(o.work, r.end())
 	table, err := o.cfg.Store.Round(ctx, o.cfg.Life, beat)
 	cancel()
-	if err == nil && table.Fingerprint != "" && table.Fingerprint != o.cfg.Fingerprint {
+	if table.Fingerprint != "" && table.Fingerprint != o.cfg.Fingerprint {
 		err = store.ErrForeign
 	}
 	if o.work.Err() != nil { // it may have cut the call short
