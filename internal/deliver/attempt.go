@@ -35,6 +35,7 @@ type dueTime struct {
 	sequence       int64
 	inFlight, next time.Time // of [ooo.Delivery]: InFlightSince and NextAttemptAt
 	at             time.Time
+	hangs          bool // its last call was not answered in time
 }
 
 // update returns when an address is due; before is its last due time.
@@ -54,7 +55,7 @@ func (before dueTime) update(a *ooo.Address, now time.Time) dueTime {
 		}
 		wait = max(wait, min(d.NextAttemptAt.Sub(now), longest))
 	}
-	return dueTime{sequence: a.Sequence, inFlight: d.InFlightSince, next: d.NextAttemptAt, at: now.Add(wait)}
+	return dueTime{sequence: a.Sequence, inFlight: d.InFlightSince, next: d.NextAttemptAt, at: now.Add(wait), hangs: before.hangs}
 }
 
 // attempt is one try to send a state to the mediator.

@@ -3,9 +3,9 @@
 // It works on the mailboxes that this replica owns. An address with an unacknowledged
 // state is scheduled. The number of calls in flight is limited, and the address that has
 // been due longest goes first. Addresses whose last call was not answered in time get at most
-// half of the calls, so that they don't delay all others. Each address has at most one attempt in flight, which sends
-// its newest state: states arrive in order, without those overtaken while the mediator was
-// away. The beginning of an attempt is saved before the call, usually in one write with
+// half of the calls, so that they don't delay all others. Each address has at most one attempt
+// in flight, which sends its newest state: states arrive in order, without those overtaken
+// while the mediator was away. The beginning of an attempt is saved before the call, usually in one write with
 // the state itself ([Deliverer.BeginDelivery]), and its result right after the call. The
 // webhook id belongs to the state, so the mediator can recognize a repeated state.
 //
@@ -69,7 +69,6 @@ type Deliverer struct {
 	run      context.Context                     // of Run; nil before and after; guarded by mu, as all below
 	pending  map[ooo.RecordID]map[string]dueTime // by folded address; those with a state to deliver or resend
 	inFlight map[key]struct{}
-	hanging  map[key]struct{} // whose last call was not answered in time
 	// abandoned is until when the mediator may still be processing the attempt of an earlier owner
 	// for an address whose monitoring ended since.
 	abandoned map[key]time.Time
@@ -93,8 +92,7 @@ const (
 func New(cfg Config) *Deliverer {
 	return &Deliverer{
 		cfg: cfg, queue: schedule.New[key](), slots: make(chan struct{}, cfg.Concurrency),
-		pending: map[ooo.RecordID]map[string]dueTime{}, inFlight: map[key]struct{}{}, hanging: map[key]struct{}{},
-		abandoned: map[key]time.Time{},
+		pending: map[ooo.RecordID]map[string]dueTime{}, inFlight: map[key]struct{}{}, abandoned: map[key]time.Time{},
 	}
 }
 
@@ -137,7 +135,6 @@ func (d *Deliverer) Refresh(id ooo.RecordID) {
 		}
 		if !still {
 			d.queue.Remove(k)
-			delete(d.hanging, k)
 		}
 	}
 	maps.DeleteFunc(d.abandoned, func(_ key, until time.Time) bool { return !until.After(now) })
@@ -197,14 +194,14 @@ func (d *Deliverer) take() (key, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now, left := time.Now(), max(cap(d.slots)/2, 1)
-	for k := range d.hanging {
-		if _, busy := d.inFlight[k]; busy {
+	for k := range d.inFlight {
+		if d.pending[k.id][k.address].hangs {
 			left--
 		}
 	}
 	for due := d.queue.Take(now, 1); len(due) > 0; due = d.queue.Take(now, 1) {
 		k := due[0]
-		if _, hangs := d.hanging[k]; hangs && left <= 0 {
+		if d.pending[k.id][k.address].hangs && left <= 0 {
 			d.queue.Set(k, now.Add(beginRetry))
 			continue
 		}
@@ -219,10 +216,9 @@ func (d *Deliverer) take() (key, bool) {
 func (d *Deliverer) setHanging(k key, hangs bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if hangs {
-		d.hanging[k] = struct{}{}
-	} else {
-		delete(d.hanging, k)
+	if due, ok := d.pending[k.id][k.address]; ok { // otherwise its monitoring has ended
+		due.hangs = hangs
+		d.pending[k.id][k.address] = due
 	}
 }
 
@@ -232,7 +228,7 @@ func (d *Deliverer) reserve(k key) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, busy := d.inFlight[k]
-	if _, hangs := d.hanging[k]; busy || hangs || d.run == nil || d.run.Err() != nil {
+	if busy || d.pending[k.id][k.address].hangs || d.run == nil || d.run.Err() != nil {
 		return false
 	}
 	if next, ok := d.queue.Next(); ok && !next.After(time.Now()) {

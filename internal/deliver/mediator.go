@@ -217,7 +217,7 @@ func (m *Mediator) call(ctx context.Context, method, path string, header http.He
 
 var (
 	errNoAnswer  = errors.New("no answer in time")
-	errBadAnswer = errors.New("the answer is not valid HTTP")
+	errBadAnswer = errors.New("the connection broke, or the answer is not valid HTTP")
 )
 
 // problemOf returns the error of a call without anything that the mediator sent: net/http quotes
@@ -229,8 +229,8 @@ func problemOf(err error) error {
 	switch {
 	case isNetwork && network.Timeout():
 		return errNoAnswer
-	case isNetwork, untrusted, plaintext, errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, context.Canceled):
+	case isNetwork, untrusted, plaintext, errors.Is(err, http.ErrSchemeMismatch),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
 		return err
 	}
 	return errBadAnswer
