@@ -3,6 +3,7 @@ package poll
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"outlook-monitor/internal/mailbox"
@@ -23,9 +24,9 @@ const (
 	// toleratedFailures is how many reads in a row may fail through no fault of the mailbox
 	// before it is shown as unknown.
 	toleratedFailures = 2
-	// reasonEvery is at every how many failures of a kind in a row a changed reason is saved: the
-	// texts of network errors may change with each read.
-	reasonEvery = 16
+	// reasonEvery is at every how many failures of a kind in a row a changed reason is saved. The
+	// texts of network errors may change with each read, and 26,000 mailboxes may fail at once.
+	reasonEvery = 256
 )
 
 // Kinds of error that a record does not distinguish.
@@ -106,7 +107,7 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	if retryAt.IsZero() { // otherwise they stay until a read is answered
 		done = j.hints
 	}
-	if e.wait > p.cfg.Interval || e.unknown && (!f.saved || f.times%reasonEvery == 0 && p.reason(j.t.id) != err.Error()) {
+	if e.wait > p.cfg.Interval || e.unknown && (!f.saved || p.reasonOutdated(j, f, err)) {
 		p.saveFailure(ctx, j, err, e, f, done)
 	} else {
 		j.done = done
@@ -114,12 +115,12 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	return e.outcome, retryAt
 }
 
-// reason returns why a mailbox is unknown according to its record.
-func (p *Poller) reason(id ooo.RecordID) string {
-	if m, owned := p.cfg.Registry.Get(id); owned {
-		return m.Reason
-	}
-	return ""
+// reasonOutdated reports whether the record of an unknown mailbox shall get another reason now: it
+// differs, and a check asks for it or it is compared after so many failures.
+func (p *Poller) reasonOutdated(j *job, f failure, cause error) bool {
+	check := slices.ContainsFunc(j.hints, func(h ooo.Hint) bool { return h.Kind == ooo.HintCheck })
+	m, owned := p.cfg.Registry.Get(j.t.id)
+	return owned && (check || f.times%reasonEvery == 0) && m.Reason != cause.Error()
 }
 
 // countFailure records a failure in memory and schedules the next read. The f that it returns
