@@ -122,7 +122,7 @@ func New(cfg Config) (*API, error) {
 type route struct {
 	method, path string
 	open         bool          // needs no token
-	stored       bool          // answers 503 until Ready; see acquire for routes that change users
+	needsStore   bool          // answers 503 until Ready; see acquire for routes that change users
 	maxBody      int64         // 0: maxBody
 	timeout      time.Duration // 0: answerTimeout
 	handler      func(*API, *gin.Context)
@@ -134,14 +134,14 @@ var routes = []route{
 	{method: http.MethodGet, path: "/", timeout: syncTimeout, handler: (*API).sync},
 	{method: http.MethodHead, path: "/", handler: func(*API, *gin.Context) {}},
 	{method: http.MethodPost, path: "/monitor", handler: (*API).monitor},
-	{method: http.MethodGet, path: "/api/users", stored: true, handler: (*API).list},
+	{method: http.MethodGet, path: "/api/users", needsStore: true, handler: (*API).list},
 	{method: http.MethodPost, path: "/api/users", maxBody: maxBulkBody, handler: (*API).startMany},
-	{method: http.MethodGet, path: "/api/users/:email", stored: true, handler: (*API).show},
+	{method: http.MethodGet, path: "/api/users/:email", needsStore: true, handler: (*API).show},
 	{method: http.MethodPut, path: "/api/users/:email", handler: (*API).put},
 	{method: http.MethodDelete, path: "/api/users/:email", handler: (*API).remove},
-	{method: http.MethodPost, path: "/api/users/:email/check", stored: true, handler: leaveHint(ooo.HintCheck)},
-	{method: http.MethodPost, path: "/api/users/:email/resend", stored: true, handler: leaveHint(ooo.HintResend)},
-	{method: http.MethodGet, path: "/api/users/:email/history", stored: true, handler: (*API).history},
+	{method: http.MethodPost, path: "/api/users/:email/check", needsStore: true, handler: leaveHint(ooo.HintCheck)},
+	{method: http.MethodPost, path: "/api/users/:email/resend", needsStore: true, handler: leaveHint(ooo.HintResend)},
+	{method: http.MethodGet, path: "/api/users/:email/history", needsStore: true, handler: (*API).history},
 	{method: http.MethodGet, path: "/api/openapi.json", handler: (*API).describe},
 	{method: http.MethodGet, path: "/api/loglevel", handler: (*API).showLevel},
 	{method: http.MethodPut, path: "/api/loglevel", handler: (*API).setLevel},
@@ -191,7 +191,7 @@ func (a *API) handle(c *gin.Context, r route) {
 		}
 		return
 	}
-	if r.stored && !a.cfg.Ready() {
+	if r.needsStore && !a.cfg.Ready() {
 		a.fail(c, errNotReady)
 		return
 	}

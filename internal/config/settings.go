@@ -28,7 +28,7 @@ import (
 //	enum        the allowed values; a bool is true for the second one
 //	min, max    bounds of a number or a duration
 //	format      one of formats, which checks and normalizes each value; or verbatim
-//	placeholder the value in help
+//	placeholder the value in help; a Secret whose placeholder is URL is shown without its passwords
 //	example     the value that a mistake recommends
 //	help        its meaning, a sentence
 //

@@ -188,7 +188,7 @@ func (s *Store) CheckFingerprint(ctx context.Context) error {
 	switch {
 	case errors.Is(err, redis.Nil):
 		return nil
-	case err == nil && channel(found) != s.channel:
+	case err == nil && channel(found) != s.channel: // which is named after it
 		return ErrForeign
 	}
 	return translate(err)

@@ -79,7 +79,7 @@ func New(cfg Config) (*UI, error) {
 type route struct {
 	method, path string
 	open         bool // needs no session
-	stored       bool // answers 503 until Ready
+	needsStore   bool // answers 503 until Ready
 	stream       bool // has no deadline
 	handler      func(*UI, *gin.Context)
 }
@@ -94,11 +94,11 @@ var routes = []route{
 	{method: http.MethodPost, path: "/ui/login", open: true, handler: (*UI).login},
 	{method: http.MethodPost, path: "/ui/logout", open: true, handler: (*UI).logout},
 
-	{method: http.MethodGet, path: "/ui/api/summary", stored: true, handler: (*UI).summary},
-	{method: http.MethodGet, path: "/ui/api/users", stored: true, handler: (*UI).list},
-	{method: http.MethodPost, path: "/ui/api/users/:email/cover", stored: true, handler: (*UI).cover},
-	{method: http.MethodGet, path: "/ui/api/feed", stored: true, stream: true, handler: (*UI).feed},
-	{method: http.MethodGet, path: "/ui/api/load", stored: true, handler: (*UI).load},
+	{method: http.MethodGet, path: "/ui/api/summary", needsStore: true, handler: (*UI).summary},
+	{method: http.MethodGet, path: "/ui/api/users", needsStore: true, handler: (*UI).list},
+	{method: http.MethodPost, path: "/ui/api/users/:email/cover", needsStore: true, handler: (*UI).cover},
+	{method: http.MethodGet, path: "/ui/api/feed", needsStore: true, stream: true, handler: (*UI).feed},
+	{method: http.MethodGet, path: "/ui/api/load", needsStore: true, handler: (*UI).load},
 
 	// Answered by the API.
 	{method: http.MethodGet, path: "/ui/api/health", handler: (*UI).health},
@@ -125,7 +125,7 @@ func (u *UI) Register(to gin.IRoutes) {
 				u.refuseUnauthorized(c)
 				return
 			}
-			if r.stored && !u.cfg.Ready() {
+			if r.needsStore && !u.cfg.Ready() {
 				u.fail(c, errors.New("Redis has not been reached since the service started"))
 				return
 			}
