@@ -68,7 +68,6 @@ func TestOlderStartIsIgnored(t *testing.T) {
 	start := f.field(wishes, folded)
 	f.wish(off)
 	f.removed()
-	f.noHints()
 	saves := len(f.store.Saves())
 	f.put(wishes, folded, start)
 	f.put(owners, store.SavesField(annPartition), 1)
