@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/api"
-	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/store"
@@ -83,14 +82,13 @@ func (d *dependencies) redis(ctx context.Context) (string, error) {
 
 // publicURL returns the address for Graph, and an error if its last handshake there failed.
 func (d *dependencies) publicURL(context.Context) (string, error) {
-	url := d.public.get()
-	switch {
-	case url == "" && d.public.tunnel:
+	switch url := d.public.current.Load(); {
+	case url != nil:
+		return url.String(), d.seen.handshakes.problem()
+	case d.public.tunnel:
 		return "", errors.New("the tunnel is not open yet: the log says why")
-	case url == "":
-		return "not set: no subscriptions, mailboxes are only polled", nil
 	}
-	return config.NewURL(url).String(), d.seen.handshakes.problem()
+	return "not set: no subscriptions, mailboxes are only polled", nil
 }
 
 // inspect logs how Redis may lose users, and commands that it refuses. It returns only

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
-	"sync"
+	"net/url"
+	"sync/atomic"
 
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
@@ -18,45 +18,36 @@ import (
 // publicURL is the URL under which Graph reaches the service. That of a tunnel is known only
 // after the start, and may change.
 type publicURL struct {
-	tunnel bool // the URL is a tunnel's
-
-	mu  sync.Mutex
-	url string // empty: none; guarded by mu
+	tunnel  bool                    // the URL is a tunnel's
+	current atomic.Pointer[url.URL] // nil: none
 }
 
 func newPublicURL(settings config.Settings) *publicURL {
-	return &publicURL{tunnel: settings.Tunnel.Kind != config.NoTunnel, url: settings.PublicURL.Reveal()}
+	p := &publicURL{tunnel: settings.Tunnel.Kind != config.NoTunnel}
+	p.set(settings.PublicURL.Reveal())
+	return p
 }
 
-func (p *publicURL) set(url string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.url = url
-}
-
-func (p *publicURL) get() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.url
+// set sets the URL. The settings and the tunnels have validated it, unless it is empty.
+func (p *publicURL) set(text string) {
+	if u, err := url.Parse(text); err == nil && u.Host != "" {
+		p.current.Store(u)
+	}
 }
 
 // forGraph returns the URLs for subscriptions: empty ones without a public URL, and nil before a
 // tunnel is open, because the tunnel may get the same URL again: subscriptions are kept until then.
-func (p *publicURL) forGraph() (*subscribe.URLs, error) {
-	public := p.get()
+func (p *publicURL) forGraph() *subscribe.URLs {
+	base := p.current.Load()
 	switch {
-	case public == "" && p.tunnel:
-		return nil, nil
-	case public == "":
-		return &subscribe.URLs{}, nil
+	case base != nil:
+		return &subscribe.URLs{
+			Notification: base.JoinPath(webhook.NotificationPath).String(), Lifecycle: base.JoinPath(webhook.LifecyclePath).String(),
+		}
+	case p.tunnel:
+		return nil
 	}
-	base, err := config.NewURL(public).Parse()
-	if err != nil {
-		return nil, fmt.Errorf("PUBLIC_URL: %w", err)
-	}
-	return &subscribe.URLs{
-		Notification: base.JoinPath(webhook.NotificationPath).String(), Lifecycle: base.JoinPath(webhook.LifecyclePath).String(),
-	}, nil
+	return &subscribe.URLs{}
 }
 
 // newTunnel returns the task that runs the tunnel to a listener, nil if TUNNEL is none.

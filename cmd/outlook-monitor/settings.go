@@ -160,18 +160,6 @@ func newCertificates(settings config.Settings, expiry map[string]func() time.Tim
 	return certificates, nil
 }
 
-// currentCertificate returns a function that returns the certificate for new subscriptions; the
-// zero certificate means no resource data.
-func currentCertificate(certificates *webhook.Certificates) func() (ooo.Certificate, error) {
-	return func() (ooo.Certificate, error) {
-		if certificates == nil {
-			return ooo.Certificate{}, nil
-		}
-		id, certificate := certificates.Current()
-		return ooo.Certificate{ID: id, Base64: certificate}, nil
-	}
-}
-
 // notificationConcurrency limits Graph's requests in flight.
 const notificationConcurrency = 256
 

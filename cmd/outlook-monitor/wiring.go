@@ -99,12 +99,12 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	poller := poll.New(polling)
 	public := newPublicURL(settings)
-	if public.get() == "" && !public.tunnel {
+	if public.current.Load() == nil && !public.tunnel {
 		log.Warn("PUBLIC_URL is not set: no subscriptions, mailboxes are only polled", "interval", settings.PollInterval.String())
 	}
 	subscriber := subscribe.New(subscribe.Config{
 		Registry: registry, Owners: owners, Graph: graphClient, Resources: settings.Resources, Lifetime: settings.Lifetime,
-		URLs: public.forGraph, Keys: keys.keys, Certificate: currentCertificate(certificates), ReadNow: poller.ReadNow,
+		URLs: public.forGraph, Keys: keys.keys, Certificate: certificates.Current, ReadNow: poller.ReadNow,
 		Records: s.store.Load, SweepInterval: settings.SweepInterval, OnStep: seen.stepped, OnSweep: seen.swept, Log: log,
 	})
 	syncer = deliver.NewSyncer(deliver.SyncConfig{

@@ -21,13 +21,18 @@ const (
 // refreshSettings reads the settings, and schedules a plan of every mailbox if they
 // changed. It returns false if they are not known.
 func (s *Subscriber) refreshSettings(ctx context.Context) bool {
-	want, err := s.settings(ctx)
-	if err != nil && ctx.Err() == nil {
-		s.cfg.Log.WarnContext(ctx, "subscription settings not readable, retrying", "err", err)
-	}
-	if want == nil {
+	urls := s.cfg.URLs()
+	if urls == nil {
 		return false
 	}
+	keys, err := s.cfg.Keys(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.cfg.Log.WarnContext(ctx, "clientState secret not readable, retrying", "err", err)
+		}
+		return false
+	}
+	want := &Settings{URLs: *urls, Keys: keys, Resources: s.cfg.Resources, Certificate: s.cfg.Certificate()}
 	before := s.want.Swap(want)
 	if before == nil || want.URLs != before.URLs || want.Keys.Tag() != before.Keys.Tag() || want.Certificate.ID != before.Certificate.ID {
 		for m := range s.cfg.Registry.All() {
@@ -35,22 +40,6 @@ func (s *Subscriber) refreshSettings(ctx context.Context) bool {
 		}
 	}
 	return true
-}
-
-// settings returns the present settings, or nil if they are not known yet.
-func (s *Subscriber) settings(ctx context.Context) (*Settings, error) {
-	urls, err := s.cfg.URLs()
-	if urls == nil || err != nil {
-		return nil, err
-	}
-	want := &Settings{URLs: *urls, Resources: s.cfg.Resources}
-	if want.Keys, err = s.cfg.Keys(ctx); err != nil {
-		return nil, err
-	}
-	if want.Certificate, err = s.cfg.Certificate(); err != nil {
-		return nil, err
-	}
-	return want, nil
 }
 
 // dispatch starts the step of a mailbox, or lets it wait for the budget if it calls Graph.

@@ -74,9 +74,9 @@ func (f *fixture) start(edits ...func(*subscribe.Config)) (stop func()) {
 	f.registry = ownertest.NewOwner(f.t, mailbox.Config{Store: f.store, Interval: time.Hour})
 	cfg := subscribe.Config{
 		Registry: f.registry.Registry, Owners: f, Graph: f, Resources: []string{events}, Lifetime: lifetime, SweepInterval: 100_000 * time.Hour,
-		URLs:        func() (*subscribe.URLs, error) { return &want.URLs, nil },
+		URLs:        func() *subscribe.URLs { return &want.URLs },
 		Keys:        func(context.Context) (ooo.ClientStateKeys, error) { return keys, nil },
-		Certificate: func() (ooo.Certificate, error) { return ooo.Certificate{}, nil },
+		Certificate: func() ooo.Certificate { return ooo.Certificate{} },
 		ReadNow: func(id ooo.RecordID, source ooo.Source) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -159,7 +159,7 @@ func TestSettingsChange(t *testing.T) {
 		}
 	}
 	public := func(urls *subscribe.URLs) func(*subscribe.Config) {
-		return func(cfg *subscribe.Config) { cfg.URLs = func() (*subscribe.URLs, error) { return urls, nil } }
+		return func(cfg *subscribe.Config) { cfg.URLs = func() *subscribe.URLs { return urls } }
 	}
 	tests := map[string]struct {
 		edit func(*subscribe.Config)
@@ -195,7 +195,7 @@ func TestPublicURLChangesAtRunTime(t *testing.T) {
 		var urls atomic.Pointer[subscribe.URLs]
 		f.monitorMany(size)
 		defer f.start(func(cfg *subscribe.Config) {
-			cfg.URLs = func() (*subscribe.URLs, error) { return urls.Load(), nil }
+			cfg.URLs = urls.Load
 		})()
 		advance(time.Minute)
 		urls.Store(&want.URLs)
@@ -251,7 +251,7 @@ func TestResourceData(t *testing.T) {
 		}
 	}, func(cfg *subscribe.Config) {
 		cfg.Resources, cfg.Lifetime = all, 72*time.Hour
-		cfg.Certificate = func() (ooo.Certificate, error) { return ooo.Certificate{ID: certificate.Load().(string)}, nil }
+		cfg.Certificate = func() ooo.Certificate { return ooo.Certificate{ID: certificate.Load().(string)} }
 	})
 }
 

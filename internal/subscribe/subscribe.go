@@ -68,11 +68,11 @@ type Config struct {
 
 	// URLs returns where Graph sends notifications, or nil while that is not known: then no step
 	// starts. After a change, existing subscriptions are patched or replaced.
-	URLs func() (*URLs, error)
+	URLs func() *URLs
 	// Keys returns the keys that derive clientStates. It may call Redis.
 	Keys func(ctx context.Context) (ooo.ClientStateKeys, error)
 	// Certificate returns what encrypts resource data; zero: no resource data.
-	Certificate func() (ooo.Certificate, error)
+	Certificate func() ooo.Certificate
 	// ReadNow schedules a read of a mailbox.
 	ReadNow func(id ooo.RecordID, source ooo.Source)
 	// Records returns the records of any partition.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
 	"outlook-monitor/internal/server"
 )
@@ -63,11 +64,14 @@ func checkKey(pair *tls.Certificate) error {
 	return nil
 }
 
-// Current returns the id and the certificate, in base64 of DER, for new and renewed
-// subscriptions.
-func (c *Certificates) Current() (id, certificate string) {
+// Current returns the certificate for new and renewed subscriptions; zero, for no resource
+// data, if c is nil.
+func (c *Certificates) Current() ooo.Certificate {
+	if c == nil {
+		return ooo.Certificate{}
+	}
 	der := c.reload().Leaf.Raw
-	return certificateID(der), base64.StdEncoding.EncodeToString(der)
+	return ooo.Certificate{ID: certificateID(der), Base64: base64.StdEncoding.EncodeToString(der)}
 }
 
 // Expires returns when the certificate for new subscriptions expires.

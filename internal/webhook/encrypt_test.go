@@ -82,8 +82,8 @@ type encrypter struct {
 // newEncrypter returns an encrypter for the current certificate.
 func newEncrypter(t testing.TB, c *webhook.Certificates) encrypter {
 	t.Helper()
-	id, certificate := c.Current()
-	der, err := base64.StdEncoding.DecodeString(certificate)
+	current := c.Current()
+	der, err := base64.StdEncoding.DecodeString(current.Base64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func newEncrypter(t testing.TB, c *webhook.Certificates) encrypter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return encrypter{id, parsed.PublicKey.(*rsa.PublicKey)}
+	return encrypter{current.ID, parsed.PublicKey.(*rsa.PublicKey)}
 }
 
 // plainContent is content before it is encrypted.
