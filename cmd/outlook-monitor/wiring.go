@@ -132,7 +132,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	engines := newEngines(settings, log)
 	page, err := ui.New(ui.Config{
-		Store: s.store, Replicas: s.store, LeaveHints: registry.LeaveHints, Ready: s.ready.Load, API: engines.private, Access: access,
+		Store: s.store, Replicas: s.store, Ready: s.ready.Load, API: engines.private, Access: access,
 		Token: settings.MonitorToken.Reveal(), Resources: len(resources(settings)), Interval: settings.PollInterval,
 		Replica: life, Version: build.Version, Meter: seen.meter, Log: log,
 	})

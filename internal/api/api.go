@@ -140,6 +140,7 @@ var routes = []route{
 	{method: http.MethodPut, path: "/api/users/:email", handler: (*API).put},
 	{method: http.MethodDelete, path: "/api/users/:email", handler: (*API).remove},
 	{method: http.MethodPost, path: "/api/users/:email/check", needsStore: true, handler: leaveHint(ooo.HintCheck)},
+	{method: http.MethodPost, path: "/api/users/:email/cover", needsStore: true, handler: leaveHint(ooo.HintSubscription)},
 	{method: http.MethodPost, path: "/api/users/:email/resend", needsStore: true, handler: leaveHint(ooo.HintResend)},
 	{method: http.MethodGet, path: "/api/users/:email/history", needsStore: true, handler: (*API).history},
 	{method: http.MethodGet, path: "/api/openapi.json", handler: (*API).describe},
@@ -173,7 +174,7 @@ func (a *API) Register(to gin.IRoutes) {
 func (a *API) handle(c *gin.Context, r route) {
 	if !r.open {
 		if reason := a.cfg.Access.Forbidden(c.Request); reason != "" {
-			refuse(c, http.StatusForbidden, reason)
+			Refuse(c, http.StatusForbidden, reason)
 			return
 		}
 		if !a.cfg.Access.Admits(c.Request) {
@@ -187,7 +188,7 @@ func (a *API) handle(c *gin.Context, r route) {
 		if text := errTooLarge.Error(); r.path == "/monitor" {
 			a.say(c, http.StatusRequestEntityTooLarge, text, gin.H{"error": text})
 		} else {
-			refuse(c, http.StatusRequestEntityTooLarge, text)
+			Refuse(c, http.StatusRequestEntityTooLarge, text)
 		}
 		return
 	}

@@ -22,9 +22,9 @@ func NewEngine(log *slog.Logger) *gin.Engine {
 	e.ContextWithFallback = false
 	_ = e.SetTrustedProxies(nil) // never fails for nil
 	e.Use(middleware(log))
-	e.NoRoute(func(c *gin.Context) { refuse(c, http.StatusNotFound, "no such path") })
+	e.NoRoute(func(c *gin.Context) { Refuse(c, http.StatusNotFound, "no such path") })
 	e.NoMethod(func(c *gin.Context) {
-		refuse(c, http.StatusMethodNotAllowed, "method not allowed: see the Allow header")
+		Refuse(c, http.StatusMethodNotAllowed, "method not allowed: see the Allow header")
 	})
 	return e
 }
@@ -45,7 +45,7 @@ func middleware(log *slog.Logger) gin.HandlerFunc {
 			default:
 				log.ErrorContext(ctx, "request panicked", "route", c.FullPath(), "stack", string(debug.Stack()))
 				if !c.Writer.Written() {
-					refuse(c, http.StatusInternalServerError, "internal error: see the log of the service")
+					Refuse(c, http.StatusInternalServerError, "internal error: see the log of the service")
 				}
 			}
 			log.DebugContext(ctx, "answered", "method", c.Request.Method, "route", c.FullPath(),

@@ -51,7 +51,7 @@ func outcomeOf(err error) outcome {
 func (a *API) fail(c *gin.Context, err error) {
 	o := outcomeOf(err)
 	a.warn(c, o.status, err)
-	refuse(c, o.status, o.err.Error())
+	Refuse(c, o.status, o.err.Error())
 }
 
 // warn logs an error that is not the caller's fault.
@@ -65,9 +65,9 @@ func (a *API) warn(c *gin.Context, status int, err error) {
 	}
 }
 
-// refuse answers with an error in JSON. It closes the connection of a request whose body
+// Refuse answers with an error in JSON. It closes the connection of a request whose body
 // may be unread, because the server would otherwise wait for the rest of it.
-func refuse(c *gin.Context, status int, text string) {
+func Refuse(c *gin.Context, status int, text string) {
 	if c.Request.ContentLength != 0 {
 		c.Header("Connection", "close")
 	}
@@ -78,5 +78,5 @@ func refuse(c *gin.Context, status int, text string) {
 func refuseUnauthorized(c *gin.Context) {
 	c.Writer.Header().Add("WWW-Authenticate", `Bearer realm="outlook-monitor"`)
 	c.Writer.Header().Add("WWW-Authenticate", `Basic realm="outlook-monitor"`)
-	refuse(c, http.StatusUnauthorized, "show MONITOR_TOKEN as a bearer token or as the password of basic auth")
+	Refuse(c, http.StatusUnauthorized, "show MONITOR_TOKEN as a bearer token or as the password of basic auth")
 }

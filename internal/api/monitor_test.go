@@ -94,7 +94,7 @@ func TestEffects(t *testing.T) {
 	stopAnn, stopBob := monitor("ANN@contoso.example", "False"), monitor("bob@contoso.example", "False")
 	const annID = "id-ann-at-contoso.example"
 	const annWish, bobWish = "[wish " + annID + " ann@contoso.example]", "[wish id-bob bob@contoso.example]"
-	const annCheck, annResend = "[check " + annID + "]", "[resend " + annID + " ann@contoso.example]"
+	const annCheck, annCover, annResend = "[check " + annID + "]", "[subscription " + annID + "]", "[resend " + annID + " ann@contoso.example]"
 	const unresolvedWish = "wish @bob@contoso.example bob@contoso.example"
 	nothing := func(*fixture) {}
 	annRow := func(change func(row *ooo.Summary)) func(*fixture) {
@@ -168,6 +168,7 @@ func TestEffects(t *testing.T) {
 		"bulk, invalid addresses":       {nothing, bulk(`["x",null,{}]`), 202, 0, 0, "[]"},
 		"check":                         {nothing, post("/api/users/ANN@contoso.example/check"), 202, 0, 0, annCheck},
 		"check, not monitored":          {nothing, post("/api/users/bob@contoso.example/check"), 404, 0, 0, "[]"},
+		"cover":                         {nothing, post("/api/users/ANN@contoso.example/cover"), 202, 0, 0, annCover},
 		"resend":                        {nothing, post("/api/users/ANN@contoso.example/resend"), 202, 0, 0, annResend},
 		"invalid body":                  {nothing, postMonitor(`{}`), 400, 0, 0, "[]"},
 	}

@@ -168,6 +168,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"DELETE, Redis unreachable":        {remove(ann), 503, "", down, false},
 		"check":                            {post(ann + "/check"), 202, "", nil, false},
 		"check, not monitored":             {post("/api/users/bob@contoso.example/check"), 404, "", nil, false},
+		"cover":                            {post(ann + "/cover"), 202, "", nil, false},
 		"resend":                           {post(ann + "/resend"), 202, "", nil, false},
 		"resend, Redis unreachable":        {post(ann + "/resend"), 503, "", down, false},
 		"history":                          {get(ann + "/history?limit=5"), 200, "", nil, false},

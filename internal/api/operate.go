@@ -117,7 +117,7 @@ func (a *API) setLevel(c *gin.Context) {
 	}
 	level, ok := levels[strings.ToLower(request.Level)]
 	if !ok {
-		refuse(c, http.StatusBadRequest, `write {"level":"…"} with debug, info, warn or error`)
+		Refuse(c, http.StatusBadRequest, `write {"level":"…"} with debug, info, warn or error`)
 		return
 	}
 	before := a.cfg.Level.Level()
@@ -132,7 +132,7 @@ func (a *API) profile(c *gin.Context) {
 	case "":
 		pprof.Index(c.Writer, c.Request)
 	case "cmdline": // flags may contain secrets
-		refuse(c, http.StatusNotFound, "no such profile")
+		Refuse(c, http.StatusNotFound, "no such profile")
 	case "profile":
 		pprof.Profile(c.Writer, c.Request)
 	case "symbol":

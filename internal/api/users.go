@@ -31,7 +31,7 @@ func limitParam(c *gin.Context, fallback, maximum int) (int, bool) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil && !errors.Is(err, strconv.ErrRange) || n < 1 {
-		refuse(c, http.StatusBadRequest, fmt.Sprintf("write limit as a number from 1 to %d, or leave it out for %d", maximum, fallback))
+		Refuse(c, http.StatusBadRequest, fmt.Sprintf("write limit as a number from 1 to %d, or leave it out for %d", maximum, fallback))
 		return 0, false
 	}
 	return min(n, maximum), true
@@ -47,14 +47,10 @@ func (a *API) list(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	page := struct {
+	c.JSON(http.StatusOK, struct {
 		Users  []User `json:"users"`
 		Cursor string `json:"cursor,omitempty"`
-	}{make([]User, 0, len(users)), next}
-	for _, u := range users {
-		page.Users = append(page.Users, userOf(u))
-	}
-	c.JSON(http.StatusOK, page)
+	}{UsersOf(users), next})
 }
 
 // addressParam returns the address in the path.
@@ -89,7 +85,7 @@ func (a *API) show(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, userOf(user))
+	c.JSON(http.StatusOK, UserOf(user))
 }
 
 func (a *API) put(c *gin.Context) {
@@ -106,7 +102,7 @@ func (a *API) put(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	c.JSON(status, userOf(user))
+	c.JSON(status, UserOf(user))
 }
 
 func (a *API) remove(c *gin.Context) {
@@ -177,7 +173,7 @@ func (a *API) startMany(c *gin.Context) {
 		return
 	}
 	if err != nil || request.Emails == nil || len(*request.Emails) > maxAddresses {
-		refuse(c, http.StatusBadRequest, `write {"emails":["…"]} with at most `+strconv.Itoa(maxAddresses)+" addresses")
+		Refuse(c, http.StatusBadRequest, `write {"emails":["…"]} with at most `+strconv.Itoa(maxAddresses)+" addresses")
 		return
 	}
 	results := make([]result, len(*request.Emails))

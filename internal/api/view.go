@@ -51,7 +51,8 @@ type Subscription struct {
 	Error      string     `json:"error,omitempty"`
 }
 
-func userOf(u ooo.User) User {
+// UserOf returns a user as JSON shows it.
+func UserOf(u ooo.User) User {
 	v := User{
 		Email: u.Spelling, ID: string(u.Person.ID), UserPrincipalName: u.Person.UserPrincipalName,
 		DisplayName: u.Person.DisplayName, State: string(u.Condition), Reason: u.Reason,
@@ -78,6 +79,15 @@ func userOf(u ooo.User) User {
 		})
 	}
 	return v
+}
+
+// UsersOf returns users as JSON shows them.
+func UsersOf(users []ooo.User) []User {
+	views := make([]User, 0, len(users))
+	for _, u := range users {
+		views = append(views, UserOf(u))
+	}
+	return views
 }
 
 // known returns nil for the zero time.

@@ -24,9 +24,9 @@ var packages = []struct {
 	}},
 
 	// HTTP handlers.
+	{"internal/ui", []string{"internal/api", "internal/server", "internal/ooo"}},
 	{"internal/api", []string{"internal/server", "internal/schedule", "internal/store", "internal/ooo"}},
 	{"internal/webhook", []string{"internal/server", "internal/schedule", "internal/ooo"}},
-	{"internal/ui", []string{"internal/server", "internal/ooo"}},
 	{"internal/server", []string{"internal/schedule"}},
 
 	// Actors: the kinds of work over the mailboxes that this replica owns.

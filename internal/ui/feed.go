@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -41,7 +42,7 @@ func (u *UI) feed(c *gin.Context) {
 		defer func() { <-u.feeds }()
 	default:
 		c.Header("Retry-After", "10")
-		refuse(c, http.StatusServiceUnavailable, "too many pages are open: try again")
+		api.Refuse(c, http.StatusServiceUnavailable, "too many pages are open: try again")
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), feedLifetime)

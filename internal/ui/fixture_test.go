@@ -14,8 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
+	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/ui"
@@ -26,7 +25,6 @@ type fixture struct {
 	mu      sync.Mutex
 	users   []ooo.User // guarded by mu, as all below
 	news    []ooo.FeedEntry
-	hints   []ooo.Hint
 	reports []ooo.Replica
 	err     error
 	api     []string // requests to the API, with their token
@@ -43,17 +41,6 @@ func (f *fixture) Search(context.Context, ooo.Query) (ooo.Page, error) {
 	return ooo.Page{Users: f.users, Total: len(f.users), Counts: map[ooo.Filter]int{ooo.FilterAll: len(f.users)}}, f.err
 }
 
-func (f *fixture) User(_ context.Context, address string) (ooo.User, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, u := range f.users {
-		if u.Folded() == ooo.FoldAddress(address) {
-			return u, f.err
-		}
-	}
-	return ooo.User{}, ooo.ErrNotMonitored
-}
-
 func (f *fixture) RecentFeed(ctx context.Context, _ int) ([]ooo.FeedEntry, string, error) {
 	return f.FeedAfter(ctx, "")
 }
@@ -66,13 +53,6 @@ func (f *fixture) FeedAfter(_ context.Context, from string) ([]ooo.FeedEntry, st
 
 // position is the position after the first n entries.
 func position(n int) string { return strings.Repeat("x", n) }
-
-func (f *fixture) leave(_ context.Context, hints ...ooo.Hint) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.hints = append(f.hints, hints...)
-	return f.err
-}
 
 func (f *fixture) ReportLoad(_ context.Context, r ooo.Replica) error {
 	f.mu.Lock()
@@ -110,16 +90,14 @@ func (f *fixture) serve(t *testing.T) string {
 	f.meter = ui.NewMeter()
 	var err error
 	f.page, err = ui.New(ui.Config{
-		Store: f, Replicas: f, LeaveHints: f.leave, Ready: func() bool { return true }, API: f, Token: f.token, Interval: 2 * time.Second,
+		Store: f, Replicas: f, Ready: func() bool { return true }, API: f, Token: f.token, Interval: 2 * time.Second,
 		Replica: "life", Version: "v1", Meter: f.meter, Log: log,
 		Access: server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: true, Wrong: func() { f.wrongTokens.Add(1) }, Log: log}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	gin.SetMode(gin.ReleaseMode)
-	engine := gin.New()
-	engine.UseRawPath, engine.UnescapePathValues = true, false
+	engine := api.NewEngine(log)
 	f.page.Register(engine)
 	srv := httptest.NewServer(engine)
 	t.Cleanup(srv.Close)

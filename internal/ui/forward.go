@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
+
+	"outlook-monitor/internal/api"
 )
 
 // forward passes /ui/api/… on to the API as /api/….
@@ -22,7 +24,7 @@ func (u *UI) callAPI(c *gin.Context, escaped string) {
 	r := c.Request.Clone(c.Request.Context())
 	target, err := url.Parse(escaped)
 	if err != nil {
-		refuse(c, http.StatusBadRequest, "not a valid path")
+		api.Refuse(c, http.StatusBadRequest, "not a valid path")
 		return
 	}
 	r.URL.Path, r.URL.RawPath = target.Path, target.RawPath

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"outlook-monitor/internal/api"
 )
 
 //go:embed static
@@ -42,7 +44,7 @@ func page(name string) func(*UI, *gin.Context) {
 func (u *UI) asset(c *gin.Context) {
 	name := path.Base(c.Param("file"))
 	if path.Ext(name) == ".html" || path.Base(path.Dir(c.FullPath())) == "open" && !openFiles[name] {
-		refuse(c, http.StatusNotFound, "no such file")
+		api.Refuse(c, http.StatusNotFound, "no such file")
 		return
 	}
 	serveFile(c, name)
@@ -52,7 +54,7 @@ func (u *UI) asset(c *gin.Context) {
 func serveFile(c *gin.Context, name string) {
 	body, err := files.ReadFile("static/" + name)
 	if err != nil {
-		refuse(c, http.StatusNotFound, "no such file")
+		api.Refuse(c, http.StatusNotFound, "no such file")
 		return
 	}
 	sum := sha256.Sum256(body)
@@ -68,7 +70,7 @@ func (u *UI) form(c *gin.Context, status int, problem string) {
 	var body bytes.Buffer
 	if err := loginForm.Execute(&body, problem); err != nil {
 		u.cfg.Log.ErrorContext(c.Request.Context(), "login form not written", "err", err)
-		refuse(c, http.StatusInternalServerError, "internal error: see the log of the service")
+		api.Refuse(c, http.StatusInternalServerError, "internal error: see the log of the service")
 		return
 	}
 	c.Data(status, contentTypes[".html"], body.Bytes())

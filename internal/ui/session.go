@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"outlook-monitor/internal/api"
 )
 
 const (
@@ -66,14 +68,14 @@ func (u *UI) refuseUnauthorized(c *gin.Context) {
 		u.form(c, http.StatusUnauthorized, "")
 		return
 	}
-	refuse(c, http.StatusUnauthorized, "log in at /ui/, or show MONITOR_TOKEN as a bearer token or as the password of basic auth")
+	api.Refuse(c, http.StatusUnauthorized, "log in at /ui/, or show MONITOR_TOKEN as a bearer token or as the password of basic auth")
 }
 
 // login starts a session if the form has the right token.
 func (u *UI) login(c *gin.Context) {
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxForm)
 	if err := c.Request.ParseForm(); err != nil {
-		refuse(c, http.StatusBadRequest, "not a login form")
+		api.Refuse(c, http.StatusBadRequest, "not a login form")
 		return
 	}
 	if !u.cfg.Access.Accepts(c.Request, c.Request.PostForm.Get("token")) {

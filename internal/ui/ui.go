@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/server"
 )
@@ -17,8 +18,6 @@ import (
 type Store interface {
 	// Search returns a page of the monitored users, and how many match each filter.
 	Search(ctx context.Context, q ooo.Query) (ooo.Page, error)
-	// User returns a user, or [ooo.ErrNotMonitored].
-	User(ctx context.Context, address string) (ooo.User, error)
 	// RecentFeed returns the newest n entries of all histories and the position after them.
 	// FeedAfter returns the entries after a position.
 	RecentFeed(ctx context.Context, n int) (entries []ooo.FeedEntry, position string, err error)
@@ -36,20 +35,18 @@ type Replicas interface {
 
 // Config configures a [UI].
 type Config struct {
-	Store    Store
-	Replicas Replicas
-	// LeaveHints leaves hints for the owners of mailboxes.
-	LeaveHints func(ctx context.Context, hints ...ooo.Hint) error
-	Ready      func() bool  // reports whether the store may be used
-	API        http.Handler // serves /api and /readyz
-	Access     *server.Access
-	Token      string        // that Access requires; empty: none
-	Resources  int           // subscriptions that each mailbox should have
-	Interval   time.Duration // between two reads of a mailbox
-	Replica    string        // life of this process
-	Version    string
-	Meter      *Meter
-	Log        *slog.Logger
+	Store     Store
+	Replicas  Replicas
+	Ready     func() bool  // reports whether the store may be used
+	API       http.Handler // serves /api and /readyz
+	Access    *server.Access
+	Token     string        // that Access requires; empty: none
+	Resources int           // subscriptions that each mailbox should have
+	Interval  time.Duration // between two reads of a mailbox
+	Replica   string        // life of this process
+	Version   string
+	Meter     *Meter
+	Log       *slog.Logger
 }
 
 // UI is the operator's page.
@@ -66,9 +63,8 @@ const answerTimeout = 7 * time.Second
 
 // New returns the operator's page.
 func New(cfg Config) (*UI, error) {
-	if cfg.Store == nil || cfg.Replicas == nil || cfg.LeaveHints == nil || cfg.Ready == nil ||
-		cfg.API == nil || cfg.Access == nil || cfg.Meter == nil || cfg.Log == nil {
-		return nil, errors.New("ui: Store, Replicas, LeaveHints, Ready, API, Access, Meter and Log are required")
+	if cfg.Store == nil || cfg.Replicas == nil || cfg.Ready == nil || cfg.API == nil || cfg.Access == nil || cfg.Meter == nil || cfg.Log == nil {
+		return nil, errors.New("ui: Store, Replicas, Ready, API, Access, Meter and Log are required")
 	}
 	return &UI{
 		cfg: cfg, key: sessionKey(cfg.Token), feeds: make(chan struct{}, maxFeeds),
@@ -96,7 +92,6 @@ var routes = []route{
 
 	{method: http.MethodGet, path: "/ui/api/summary", needsStore: true, handler: (*UI).summary},
 	{method: http.MethodGet, path: "/ui/api/users", needsStore: true, handler: (*UI).list},
-	{method: http.MethodPost, path: "/ui/api/users/:email/cover", needsStore: true, handler: (*UI).cover},
 	{method: http.MethodGet, path: "/ui/api/feed", needsStore: true, stream: true, handler: (*UI).feed},
 	{method: http.MethodGet, path: "/ui/api/load", needsStore: true, handler: (*UI).load},
 
@@ -107,6 +102,7 @@ var routes = []route{
 	{method: http.MethodPut, path: "/ui/api/users/:email", handler: (*UI).forward},
 	{method: http.MethodDelete, path: "/ui/api/users/:email", handler: (*UI).forward},
 	{method: http.MethodPost, path: "/ui/api/users/:email/check", handler: (*UI).forward},
+	{method: http.MethodPost, path: "/ui/api/users/:email/cover", handler: (*UI).forward},
 	{method: http.MethodPost, path: "/ui/api/users/:email/resend", handler: (*UI).forward},
 	{method: http.MethodGet, path: "/ui/api/users/:email/history", handler: (*UI).forward},
 	{method: http.MethodGet, path: "/ui/api/openapi.json", handler: (*UI).forward},
@@ -118,7 +114,7 @@ func (u *UI) Register(to gin.IRoutes) {
 		to.Handle(r.method, r.path, func(c *gin.Context) {
 			setSecurityHeaders(c.Writer.Header())
 			if reason := u.cfg.Access.Forbidden(c.Request); reason != "" {
-				refuse(c, http.StatusForbidden, reason)
+				api.Refuse(c, http.StatusForbidden, reason)
 				return
 			}
 			if !r.open && !u.admitted(c.Request) {
@@ -146,26 +142,16 @@ func (u *UI) Register(to gin.IRoutes) {
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
+// setSecurityHeaders adds to the headers that the engine sets ([api.NewEngine]).
 func setSecurityHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", contentPolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
-}
-
-// refuse answers with an error in JSON. It closes the connection of a request whose body
-// may be unread, because the server would otherwise wait for the rest of it.
-func refuse(c *gin.Context, status int, text string) {
-	if c.Request.ContentLength != 0 {
-		c.Header("Connection", "close")
-	}
-	c.AbortWithStatusJSON(status, gin.H{"error": text})
 }
 
 // fail answers a request that failed in the store.
 func (u *UI) fail(c *gin.Context, err error) {
 	u.cfg.Log.WarnContext(c.Request.Context(), "request from the operator's page failed", "route", c.FullPath(), "err", err)
 	c.Header("Retry-After", "1")
-	refuse(c, http.StatusServiceUnavailable, "Redis is unreachable: try again")
+	api.Refuse(c, http.StatusServiceUnavailable, "Redis is unreachable: try again")
 }

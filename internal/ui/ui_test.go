@@ -45,9 +45,6 @@ func TestRoutes(t *testing.T) {
 		"search text too long":     {request{"GET", "/ui/api/users?q=" + strings.Repeat("x", 300), "", operator}, 400, ""},
 		"summary":                  {request{"GET", "/ui/api/summary", "", operator}, 200, `"intervalMs":2000`},
 		"charts":                   {request{"GET", "/ui/api/load", "", operator}, 200, `"stepMs":10000`},
-		"cover":                    {request{"POST", "/ui/api/users/ANN@contoso.example/cover", "", operator}, 202, ""},
-		"cover of an unknown user": {request{"POST", "/ui/api/users/bob@contoso.example/cover", "", operator}, 404, ""},
-		"cover of no address":      {request{"POST", "/ui/api/users/bob/cover", "", operator}, 404, ""},
 		"login form too long":      {request{"POST", "/ui/login", "token=" + strings.Repeat("x", 9000), map[string]string{"Content-Type": "application/x-www-form-urlencoded"}}, 400, ""},
 		"user, by the API":         {request{"GET", "/ui/api/users/ann@contoso.example", "", operator}, 200, `"from":"api"`},
 		"readiness, by the API":    {request{"GET", "/ui/api/health", "", operator}, 200, `"from":"api"`},
@@ -68,11 +65,6 @@ func TestRoutes(t *testing.T) {
 				t.Errorf("headers = %v, want a policy, nosniff and no-referrer", h)
 			}
 		})
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.hints) != 1 || f.hints[0].ID != "id-ann" || f.hints[0].Kind != ooo.HintSubscription {
-		t.Errorf("hints = %+v, want one for the subscriptions of ann", f.hints)
 	}
 }
 

@@ -100,7 +100,7 @@ export function showUser(root, signal, email) {
   }
 
   function draw(u, events) {
-    const [kind, text, more] = stateOf({ ...u, scheduled: u.setting?.status.toLowerCase() === "scheduled", start: u.setting?.scheduledStart, end: u.setting?.scheduledEnd });
+    const [kind, text, more] = stateOf(u);
     document.title = `${u.displayName || u.email} · outlook-monitor`;
     if (!head.contains(buttons)) head.replaceChildren(h("div", { class: "id" }), buttons);
     head.firstElementChild.replaceChildren(h("h1", {}, u.displayName || u.email),

@@ -13,36 +13,39 @@ const filters = [
 
 // stateOf returns the class, the text and a note for the state of a user.
 export function stateOf(u) {
-  const until = u.scheduled && u.outOfOffice && u.end ? `until ${moment(u.end)}` : u.scheduled && !u.outOfOffice && u.start && Date.parse(u.start) > now() ? `from ${moment(u.start)}` : "";
+  const { scheduledStart: start, scheduledEnd: end } = u.setting?.status.toLowerCase() === "scheduled" ? u.setting : {};
+  const until = u.outOfOffice && end ? `until ${moment(end)}` : !u.outOfOffice && start && Date.parse(start) > now() ? `from ${moment(start)}` : "";
   if (u.state === "unknown") return ["unknown", "Can’t be read", u.outOfOffice === null ? "" : `last ${u.outOfOffice ? "out of office" : "in the office"}`];
   if (u.outOfOffice === null) return ["pending", "Not read yet", ""];
   return u.outOfOffice ? ["away", "Out of office", until] : ["office", "In the office", until];
 }
 
-function delivery(u) {
-  switch (u.delivery) {
-    case "delivered": return ["Delivered ", ago(u.deliveredAt), ""];
-    case "pending": return [h("span", { class: "text-warn" }, "Pending"), "", u.deliveryError];
-    case "refused": return [h("span", { class: "text-bad" }, "Refused"), "", u.deliveryError];
+function delivery({ delivery: d }) {
+  switch (d.state) {
+    case "delivered": return ["Delivered ", ago(d.deliveredAt), ""];
+    case "pending": return [h("span", { class: "text-warn" }, "Pending"), "", d.error];
+    case "refused": return [h("span", { class: "text-bad" }, "Refused"), "", d.error];
     default: return [h("span", { class: "quiet" }, "–"), "", ""];
   }
 }
 
 function cover(u, wanted) {
-  if (u.failed) return [h("span", { class: "text-bad" }, "Failed"), u.failed];
+  const failed = u.subscriptions.find((s) => s.state === "failed" && s.error);
+  const live = u.subscriptions.filter((s) => s.state === "live").map((s) => s.expiresAt).sort();
+  if (failed) return [h("span", { class: "text-bad" }, "Failed"), "", failed.error];
   if (!wanted) return [h("span", { class: "quiet" }, "poll only"), ""];
-  if (u.live < wanted) return [h("span", { class: "text-warn" }, u.live ? `${u.live} of ${wanted}` : "Not yet"), ""];
-  return ["Covered", u.coveredUntil ? ["until ", h("time", { datetime: u.coveredUntil }, moment(u.coveredUntil))] : ""];
+  if (live.length < wanted) return [h("span", { class: "text-warn" }, live.length ? `${live.length} of ${wanted}` : "Not yet"), ""];
+  return ["Covered", ["until ", h("time", { datetime: live[0] }, moment(live[0]))]];
 }
 
 function row(u, wanted) {
-  const [kind, text, more] = stateOf(u), [said, when, error] = delivery(u), [covered, until] = cover(u, wanted);
+  const [kind, text, more] = stateOf(u), [said, when, error] = delivery(u), [covered, until, problem] = cover(u, wanted);
   return h("tr", { "data-email": u.email },
-    h("td", {}, h("a", { class: "who", href: userLink(u.email) }, h("b", {}, u.name || u.email), h("small", {}, u.name ? u.email : u.reason || (u.checkedAt ? "" : "not looked up yet")))),
+    h("td", {}, h("a", { class: "who", href: userLink(u.email) }, h("b", {}, u.displayName || u.email), h("small", {}, u.displayName ? u.email : u.reason || (u.checkedAt ? "" : "not looked up yet")))),
     h("td", { class: "is", title: u.reason }, h("span", { class: `mark ${kind}` }, text), more && h("span", { class: "sub" }, more)),
     h("td", { class: "read" }, ago(u.checkedAt)),
     h("td", { class: "delivered", title: error || undefined }, said, when, error && h("span", { class: "sub" }, error)),
-    h("td", { class: "cover", title: u.failed }, covered, until && !u.failed && h("span", { class: "sub" }, until)));
+    h("td", { class: "cover", title: problem }, covered, until && h("span", { class: "sub" }, until)));
 }
 
 export function showUsers(root, signal, query) {
@@ -73,7 +76,7 @@ export function showUsers(root, signal, query) {
     const focused = document.activeElement?.closest?.("tr[data-email]")?.dataset.email;
     const fresh = new Map();
     const rows = page.users.map((u) => {
-      const made = row(u, wanted), summary = `${u.outOfOffice} ${u.delivery} ${u.state}`;
+      const made = row(u, wanted), summary = `${u.outOfOffice} ${u.delivery.state} ${u.state}`;
       if (known.has(u.email) && known.get(u.email) !== summary) made.classList.add("moved");
       fresh.set(u.email, summary);
       return made;
