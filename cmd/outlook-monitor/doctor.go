@@ -70,11 +70,9 @@ func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, 
 	if err != nil {
 		return cfg, nil, err
 	}
-	endpoint, authority := login.Addresses()
 	cfg = doctor.Config{
-		Settings: settings, Endpoint: endpoint, AuthorityHost: authority,
-		LoginCode: graph.LoginCode, CertificateExpires: login.CertificateExpires,
-		Listen: doctorListener{settings, slog.New(slog.DiscardHandler)}.listen, Graph: client, Mistakes: mistakes,
+		Settings: settings, Mistakes: mistakes, Login: login, Graph: client,
+		Listen: doctorListener{settings, slog.New(slog.DiscardHandler)}.listen,
 	}
 	disconnect = func() {}
 	if found, _ := errors.AsType[config.Mistakes](mistakes); !settings.RedisURL.IsZero() && !found.Has("REDIS_URL", "REDIS_AUTH") {

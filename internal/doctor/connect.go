@@ -178,10 +178,14 @@ func (d *diagnosis) loginHost(ctx context.Context) Result {
 	if d.cfg.Settings.Graph.Credential == config.ManagedIdentity {
 		return ok("not needed: a managed identity logs in through this machine's platform")
 	}
-	return d.host(ctx, d.cfg.AuthorityHost)
+	_, authority := d.cfg.Login.Addresses()
+	return d.host(ctx, authority)
 }
 
-func (d *diagnosis) graphHost(ctx context.Context) Result { return d.host(ctx, d.cfg.Endpoint) }
+func (d *diagnosis) graphHost(ctx context.Context) Result {
+	endpoint, _ := d.cfg.Login.Addresses()
+	return d.host(ctx, endpoint)
+}
 
 // maxDrift is the largest clock error that does not affect logins and scheduled replies. A
 // Date header has whole seconds.

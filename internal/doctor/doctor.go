@@ -43,15 +43,9 @@ type Config struct {
 	User      string // whose mailbox to read; empty: none
 	Subscribe bool   // create a subscription for User and delete it
 
-	Endpoint      string // of Graph, such as https://graph.microsoft.com
-	AuthorityHost string // such as https://login.microsoftonline.com
-
+	Login graph.Config // of Graph
 	Graph Graph
 	Redis Redis // nil: the settings don't allow it, or REDIS_URL is empty
-	// LoginCode returns the code, such as AADSTS7000215, in an error of a login.
-	LoginCode func(error) string
-	// CertificateExpires returns when the certificate for the login expires.
-	CertificateExpires func() (time.Time, error)
 	// Listen serves LISTEN_ADDR with the service's handler until stop is called. It returns
 	// the error of net.Listen.
 	Listen func(ctx context.Context) (stop func(), err error)
@@ -69,9 +63,8 @@ const (
 // check is one row of the table.
 type check struct {
 	name     string
-	settings []string                // variables that must be valid
-	skip     func(*diagnosis) string // returns why it is skipped; empty, or no function: it is not
-	requires []string                // checks that must not have failed or been skipped
+	settings []string // variables that must be valid
+	requires []string // checks that must not have failed or been skipped
 	run      func(*diagnosis, context.Context) Result
 	timeout  time.Duration // 0: checkTimeout
 }
@@ -105,17 +98,17 @@ var checks = []check{
 	{name: credentialCheck, settings: loginSettings, run: (*diagnosis).credential},
 	{name: tokenCheck, settings: loginSettings, requires: []string{loginHostCheck}, run: (*diagnosis).token},
 	{name: "permissions", settings: []string{"SUBSCRIPTION_RESOURCES"}, requires: []string{tokenCheck}, run: (*diagnosis).permissions},
-	{name: "mailbox", skip: (*diagnosis).skipMailbox, requires: []string{graphHostCheck, tokenCheck}, run: (*diagnosis).mailbox},
+	{name: "mailbox", requires: []string{graphHostCheck, tokenCheck}, run: (*diagnosis).mailbox},
 	{name: "certificates", settings: certificateSettings, run: (*diagnosis).certificates},
 	{name: listenCheck, settings: []string{"LISTEN_ADDR", "PORT", "TLS_CERT_FILE", "TLS_KEY_FILE"}, run: (*diagnosis).listen},
 	{name: publicCheck, settings: []string{"PUBLIC_URL", "TUNNEL", "NGROK_AGENT_URL"}, run: (*diagnosis).public},
-	{name: "subscription", settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"}, skip: (*diagnosis).skipSubscription,
+	{name: "subscription", settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"},
 		requires: []string{graphHostCheck, tokenCheck}, run: (*diagnosis).subscription, timeout: subscribeTimeout},
-	{name: redisCheck, settings: []string{"REDIS_URL", "REDIS_AUTH"}, skip: (*diagnosis).skipRedisLogin, run: (*diagnosis).redis},
-	{name: "Redis persistence", skip: (*diagnosis).skipRedis, requires: []string{redisCheck}, run: (*diagnosis).persistence},
-	{name: "Redis eviction", skip: (*diagnosis).skipRedis, requires: []string{redisCheck}, run: (*diagnosis).eviction},
-	{name: "Redis latency", skip: (*diagnosis).skipRedis, requires: []string{redisCheck}, run: (*diagnosis).latency},
-	{name: "Redis clock", skip: (*diagnosis).skipRedis, requires: []string{redisCheck}, run: (*diagnosis).clock},
+	{name: redisCheck, settings: []string{"REDIS_URL", "REDIS_AUTH"}, run: (*diagnosis).redis},
+	{name: "Redis persistence", requires: []string{redisCheck}, run: (*diagnosis).persistence},
+	{name: "Redis eviction", requires: []string{redisCheck}, run: (*diagnosis).eviction},
+	{name: "Redis latency", requires: []string{redisCheck}, run: (*diagnosis).latency},
+	{name: "Redis clock", requires: []string{redisCheck}, run: (*diagnosis).clock},
 	{name: "mediator", settings: []string{"MEDIATOR_URL", "MEDIATOR_IP", "MEDIATOR_PORT", "MEDIATOR_TOKEN"}, run: (*diagnosis).mediator},
 }
 
@@ -156,13 +149,9 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	return d.report, nil
 }
 
-// check makes one check, or returns why it is skipped.
+// check makes one check, or says why it can't be made.
 func (d *diagnosis) check(ctx context.Context, c check) Result {
-	reason := d.mistaken(c.settings)
-	if reason == "" && c.skip != nil {
-		reason = c.skip(d)
-	}
-	if reason = cmp.Or(reason, d.blocked(c.requires...)); reason != "" {
+	if reason := cmp.Or(d.mistaken(c.settings), d.blocked(c.requires...)); reason != "" {
 		return skipped("%s", reason)
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.timeout, checkTimeout))

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/doctor"
+	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -81,10 +82,12 @@ func TestRunWithCanceledContext(t *testing.T) {
 }
 
 func TestLogin(t *testing.T) {
-	answered := func(kind error, answer string) func(*fixture) {
-		return func(f *fixture) { f.graph.login = fmt.Errorf("%w: the login endpoint answered %s", kind, answer) }
+	answered := func(kind error, status int, code string) func(*fixture) {
+		return func(f *fixture) {
+			f.graph.login = fmt.Errorf("%w: %w", kind, &graph.LoginError{Status: status, Code: code})
+		}
 	}
-	refused := func(code string) func(*fixture) { return answered(ooo.ErrUnauthorized, "401 AADSTS"+code) }
+	refused := func(code string) func(*fixture) { return answered(ooo.ErrUnauthorized, 401, "AADSTS"+code) }
 	unreadable := func(f *fixture) { f.env["AZURE_CLIENT_SECRET"], f.env["AZURE_CLIENT_SECRET_FILE"] = "", "missing" }
 	wantFindings(t, map[string]finding{
 		"unreadable secret":    {unreadable, "login", doctor.Skipped, "fix AZURE_CLIENT_SECRET_FILE first", ""},
@@ -93,7 +96,7 @@ func TestLogin(t *testing.T) {
 		"expired secret":       {refused("7000222"), "login", doctor.Failed, "the client secret has expired", "New client secret"},
 		"wrong tenant":         {refused("90002"), "login", doctor.Failed, "there is no such tenant", "AZURE_TENANT_ID"},
 		"unknown code":         {refused("50197999"), "login", doctor.Failed, "the login is refused: AADSTS50197999", "https://login.microsoftonline.com/error?code=50197999"},
-		"503":                  {answered(ooo.ErrUnavailable, "503"), "login", doctor.Failed, "the login endpoint answered 503", "try again"},
+		"503":                  {answered(ooo.ErrUnavailable, 503, ""), "login", doctor.Failed, "the login endpoint answered 503", "try again"},
 		"permissions after it": {refused("90002"), "permissions", doctor.Skipped, "because login failed", ""},
 		"Redis after it":       {refused("90002"), "Redis", doctor.OK, "", ""},
 	})

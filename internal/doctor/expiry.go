@@ -17,7 +17,7 @@ func (d *diagnosis) credential(context.Context) Result {
 	case config.WorkloadIdentity, config.ManagedIdentity:
 		return ok("a %s has no secret that expires", kind)
 	}
-	expires, err := d.cfg.CertificateExpires()
+	expires, err := d.cfg.Login.CertificateExpires()
 	if err != nil {
 		return failed(withoutKind(err), "use PEM with an unencrypted key, or PKCS#12 with AZURE_CLIENT_CERTIFICATE_PASSWORD")
 	}

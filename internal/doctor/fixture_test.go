@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -112,14 +111,9 @@ func newFixture(t *testing.T) *fixture {
 		},
 	}
 	f.cfg = doctor.Config{
-		Endpoint: service, AuthorityHost: service,
-		LoginCode: func(err error) string { return regexp.MustCompile(`AADSTS\d+`).FindString(err.Error()) },
-		Listen:    func(context.Context) (func(), error) { return func() {}, nil },
-		Graph:     f.graph, Redis: f.redis,
-	}
-	f.cfg.CertificateExpires = func() (time.Time, error) {
-		path, password := f.env["AZURE_CLIENT_CERTIFICATE_PATH"], f.env["AZURE_CLIENT_CERTIFICATE_PASSWORD"]
-		return graph.Config{CertificatePath: path, CertificatePassword: password}.CertificateExpires()
+		Login:  graph.Config{Endpoint: service, AuthorityHost: service},
+		Listen: func(context.Context) (func(), error) { return func() {}, nil },
+		Graph:  f.graph, Redis: f.redis,
 	}
 	return f
 }
@@ -167,6 +161,8 @@ func mediate(w http.ResponseWriter, r *http.Request) {
 func (f *fixture) run() doctor.Report {
 	f.t.Helper()
 	f.cfg.Settings, f.cfg.Mistakes = new(config.Serve).Settings(func(name string) string { return f.env[name] })
+	f.cfg.Login.CertificatePath = f.cfg.Settings.Graph.CertificatePath
+	f.cfg.Login.CertificatePassword = f.cfg.Settings.Graph.CertificatePassword.Reveal()
 	if f.cfg.Settings.RedisURL.IsZero() {
 		f.cfg.Redis = nil
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -62,7 +63,10 @@ func (d *diagnosis) token(ctx context.Context) Result {
 
 // loginFailure returns the result of a failed login.
 func (d *diagnosis) loginFailure(err error) Result {
-	code := d.cfg.LoginCode(err)
+	code := ""
+	if answer, ok := errors.AsType[*graph.LoginError](err); ok {
+		code = answer.Code
+	}
 	for _, r := range loginErrors {
 		if slices.Contains(strings.Fields(r.codes), code) {
 			return failed(r.found+" ("+code+")", r.remedy)

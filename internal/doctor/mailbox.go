@@ -8,13 +8,6 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-func (d *diagnosis) skipMailbox() string {
-	if d.cfg.User == "" {
-		return "use --user EMAIL to read a mailbox"
-	}
-	return ""
-}
-
 // find looks the user up once.
 func (d *diagnosis) find(ctx context.Context) error {
 	if d.person.ID != "" {
@@ -54,6 +47,9 @@ func (d *diagnosis) canRead(ctx context.Context) bool {
 }
 
 func (d *diagnosis) mailbox(ctx context.Context) Result {
+	if d.cfg.User == "" {
+		return skipped("use --user EMAIL to read a mailbox")
+	}
 	if err := d.find(ctx); err != nil {
 		return notFound(err)
 	}

@@ -105,7 +105,8 @@ func (d *diagnosis) tunnelled() bool {
 // internalOnly is internalAddr, but reports false if Graph is internal too, as the local Graph
 // is: it reaches internal addresses.
 func (d *diagnosis) internalOnly(ctx context.Context, host string) (netip.Addr, bool) {
-	if graph, err := url.Parse(d.cfg.Endpoint); err == nil {
+	endpoint, _ := d.cfg.Login.Addresses()
+	if graph, err := url.Parse(endpoint); err == nil {
 		if _, local := internalAddr(ctx, graph.Hostname()); local {
 			return netip.Addr{}, false
 		}

@@ -37,7 +37,7 @@ func TestPublicURL(t *testing.T) {
 	}
 	wantFindings(t, map[string]finding{
 		"service":                        {behind(serve), "public URL", doctor.OK, "the handshake works", ""},
-		"loopback":                       {func(f *fixture) { f.cfg.Endpoint = "https://192.0.2.1:1" }, "public URL", doctor.Failed, "this machine only", "the internet"},
+		"loopback":                       {func(f *fixture) { f.cfg.Login.Endpoint = "https://192.0.2.1:1" }, "public URL", doctor.Failed, "this machine only", "the internet"},
 		"slow answer":                    {behind(slow), "public URL", doctor.Warning, "the handshake works, but took", "more than 3 s"},
 		"proxy drops the query":          {behind(proxy(func(r *http.Request) { r.URL.RawQuery = "" })), "public URL", doctor.Failed, "the query is lost", "pass the query on"},
 		"proxy encodes the query again":  {behind(proxy(func(r *http.Request) { r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "%", "%25") })), "public URL", doctor.Failed, "encoded or decoded twice", "pass the query on"},

@@ -65,7 +65,7 @@ func TestConnections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			f.cfg.Endpoint, f.cfg.Roots = tt.url, x509.NewCertPool()
+			f.cfg.Login.Endpoint, f.cfg.Roots = tt.url, x509.NewCertPool()
 			f.cfg.Roots.AddCert(tt.trust.Certificate())
 			f.env["PUBLIC_URL"] = tt.url
 			results := map[string]doctor.Result{}

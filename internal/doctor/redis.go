@@ -48,21 +48,17 @@ const (
 	redisKeysOff = "if this is Azure Managed Redis, whose access keys are off by default, remove them and set REDIS_AUTH=entra"
 )
 
-// skipRedisLogin returns which setting of the credential is to be fixed if it logs in to Redis.
-func (d *diagnosis) skipRedisLogin() string {
-	if !d.cfg.Settings.RedisEntra {
-		return ""
-	}
-	return d.mistaken(loginSettings)
-}
-
 func (d *diagnosis) redis(ctx context.Context) Result {
 	if d.cfg.Settings.RedisURL.IsZero() {
 		return warning("REDIS_URL is not set: Redis runs inside the process, and all state is lost at exit",
 			"set REDIS_URL to a Redis 6.2 or later, such as redis://127.0.0.1:6379/0")
 	}
+	mistaken := d.mistaken(loginSettings)
+	if d.cfg.Settings.RedisEntra && mistaken != "" {
+		return skipped("%s", mistaken)
+	}
 	report, err := d.cfg.Redis.Inspect(ctx)
-	if err == nil && d.mistaken(loginSettings) == "" { // the fingerprint is made of some of them
+	if err == nil && mistaken == "" { // the fingerprint is made of some of them
 		err = d.cfg.Redis.CheckFingerprint(ctx)
 	}
 	if err == nil {
@@ -107,12 +103,8 @@ func (d *diagnosis) redisFailure(err error) Result {
 	return redisRemedies.failure(err, url.Host)
 }
 
-func (d *diagnosis) skipRedis() string {
-	if d.cfg.Settings.RedisURL.IsZero() {
-		return "there is no Redis to check"
-	}
-	return ""
-}
+// noRedis is the result of the checks of details without REDIS_URL.
+var noRedis = skipped("there is no Redis to check")
 
 func (d *diagnosis) persistence(context.Context) Result {
 	return d.configured(false, d.redisReport.Persistence)
@@ -128,6 +120,9 @@ func (d *diagnosis) eviction(context.Context) Result {
 
 // configured returns a warning with the first finding of a kind, otherwise ok with found.
 func (d *diagnosis) configured(eviction bool, found string) Result {
+	if d.cfg.Redis == nil {
+		return noRedis
+	}
 	for _, f := range d.redisReport.Findings {
 		if f.Eviction == eviction {
 			return warning(f.Problem, f.Remedy)
@@ -148,6 +143,9 @@ const (
 )
 
 func (d *diagnosis) latency(ctx context.Context) Result {
+	if d.cfg.Redis == nil {
+		return noRedis
+	}
 	var times []time.Duration
 	for range pings {
 		began := time.Now()
@@ -166,6 +164,9 @@ func (d *diagnosis) latency(ctx context.Context) Result {
 }
 
 func (d *diagnosis) clock(ctx context.Context) Result {
+	if d.cfg.Redis == nil {
+		return noRedis
+	}
 	before := time.Now()
 	now, err := d.cfg.Redis.Now(ctx)
 	if err != nil {

@@ -19,26 +19,21 @@ const (
 	deleteTimeout = 5 * time.Second
 )
 
-func (d *diagnosis) skipSubscription() string {
-	switch {
-	case !d.cfg.Subscribe:
-		return "use --subscribe --user EMAIL to create and delete one"
-	case d.cfg.Settings.PublicURL.IsZero() && d.tunnelled():
-		return "the tunnel has no URL now"
-	case d.cfg.Settings.PublicURL.IsZero():
-		return "set PUBLIC_URL first"
-	case d.statusOf(publicCheck) == Skipped:
-		return d.blocked(publicCheck)
-	}
-	return ""
-}
-
 // subscription creates a subscription and deletes it: only that proves that Graph reaches
 // PUBLIC_URL.
 func (d *diagnosis) subscription(ctx context.Context) Result {
 	base, err := d.cfg.Settings.PublicURL.Parse()
-	if err != nil {
+	switch {
+	case !d.cfg.Subscribe:
+		return skipped("use --subscribe --user EMAIL to create and delete one")
+	case d.cfg.Settings.PublicURL.IsZero() && d.tunnelled():
+		return skipped("the tunnel has no URL now")
+	case d.cfg.Settings.PublicURL.IsZero():
+		return skipped("set PUBLIC_URL first")
+	case err != nil:
 		return skipped("fix PUBLIC_URL first")
+	case d.statusOf(publicCheck) == Skipped:
+		return skipped("%s", d.blocked(publicCheck))
 	}
 	if err := d.find(ctx); err != nil {
 		return notFound(err)

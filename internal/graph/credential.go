@@ -105,23 +105,14 @@ func (t *loginTransport) Do(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// loginError is an error answer of the login endpoint.
-type loginError struct {
-	status int
-	code   string // such as AADSTS7000215; may be empty
+// LoginError is an error answer of the login endpoint.
+type LoginError struct {
+	Status int
+	Code   string // such as AADSTS7000215; may be empty
 }
 
-func (e *loginError) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("the login endpoint answered %d %s", e.status, e.code))
-}
-
-// LoginCode returns the code of the login endpoint in err, such as AADSTS7000215, or an
-// empty string if it has none.
-func LoginCode(err error) string {
-	if e, ok := errors.AsType[*loginError](err); ok {
-		return e.code
-	}
-	return ""
+func (e *LoginError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("the login endpoint answered %d %s", e.Status, e.Code))
 }
 
 var loginCode = regexp.MustCompile(`\bAADSTS\d{1,10}\b`)
@@ -131,7 +122,7 @@ var transientCodes = []string{"AADSTS90033", "AADSTS90006", "AADSTS50196"}
 
 // translate returns the error of a failed login, without the text of err.
 func (t *loginTransport) translate(ctx context.Context, err error) error {
-	answer := &loginError{t.status, loginCode.FindString(err.Error())}
+	answer := &LoginError{t.status, loginCode.FindString(err.Error())}
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: the login endpoint: %w", ooo.ErrUnavailable, ctx.Err())
@@ -140,7 +131,7 @@ func (t *loginTransport) translate(ctx context.Context, err error) error {
 	case t.status == 0: // no request was sent
 		return fmt.Errorf("%w: the credential can't be used with these settings", ooo.ErrUnauthorized)
 	case t.status < 400 || t.status >= 500, t.status == http.StatusTooManyRequests, t.status == http.StatusRequestTimeout,
-		slices.Contains(transientCodes, answer.code):
+		slices.Contains(transientCodes, answer.Code):
 		return fmt.Errorf("%w: %w", ooo.ErrUnavailable, answer)
 	}
 	return fmt.Errorf("%w: %w", ooo.ErrUnauthorized, answer)
