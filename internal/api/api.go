@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/semaphore"
 
 	"outlook-monitor/internal/ooo"
@@ -86,9 +87,9 @@ type Config struct {
 // API serves the mediator and the operator.
 type API struct {
 	cfg     Config
-	changes *semaphore.Weighted // requests that change one user
-	bulk    *semaphore.Weighted // requests that start many users
-	stops   stops
+	changes *semaphore.Weighted           // requests that change one user
+	bulk    *semaphore.Weighted           // requests that start many users
+	stops   *lru.Cache[string, time.Time] // that were answered 503, with the time of each, by folded address
 	health  health
 }
 
@@ -113,10 +114,11 @@ func New(cfg Config) (*API, error) {
 	if cfg.Wishes == nil || cfg.Users == nil || cfg.LeaveHints == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Access == nil {
 		return nil, errors.New("api: Wishes, Users, LeaveHints, Directory, Sync and Access are required")
 	}
-	return &API{
-		cfg: cfg, changes: semaphore.NewWeighted(maxChanges), bulk: semaphore.NewWeighted(maxBulk),
-		stops: stops{asked: map[string]time.Time{}},
-	}, nil
+	stops, err := lru.New[string, time.Time](maxStops)
+	if err != nil {
+		return nil, err
+	}
+	return &API{cfg: cfg, changes: semaphore.NewWeighted(maxChanges), bulk: semaphore.NewWeighted(maxBulk), stops: stops}, nil
 }
 
 type route struct {

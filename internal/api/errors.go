@@ -12,27 +12,26 @@ import (
 
 // outcome says how an error is answered, with its text.
 type outcome struct {
-	err       error
-	status    int
-	notStored bool // for now: the caller should try again
+	err    error
+	status int
 }
 
 var outcomes = []outcome{
-	{nil, http.StatusOK, false},
-	{errNotJSON, http.StatusBadRequest, false},
-	{errInvalidJSON, http.StatusBadRequest, false},
-	{errTooLarge, http.StatusRequestEntityTooLarge, false},
-	{errSlow, http.StatusRequestTimeout, false},
-	{ooo.ErrBadAddress, http.StatusBadRequest, false},
-	{ooo.ErrBadCursor, http.StatusBadRequest, false},
-	{ooo.ErrNotInDirectory, http.StatusNotFound, false},
-	{ooo.ErrNotMonitored, http.StatusNotFound, false},
-	{ooo.ErrAmbiguous, http.StatusConflict, false},
-	{errUnresolved, http.StatusAccepted, false},
-	{errNotReady, http.StatusServiceUnavailable, true},
-	{errBusy, http.StatusServiceUnavailable, true},
-	{errContended, http.StatusServiceUnavailable, true},
-	{store.ErrDamaged, http.StatusInternalServerError, false},
+	{nil, http.StatusOK},
+	{errNotJSON, http.StatusBadRequest},
+	{errInvalidJSON, http.StatusBadRequest},
+	{errTooLarge, http.StatusRequestEntityTooLarge},
+	{errSlow, http.StatusRequestTimeout},
+	{ooo.ErrBadAddress, http.StatusBadRequest},
+	{ooo.ErrBadCursor, http.StatusBadRequest},
+	{ooo.ErrNotInDirectory, http.StatusNotFound},
+	{ooo.ErrNotMonitored, http.StatusNotFound},
+	{ooo.ErrAmbiguous, http.StatusConflict},
+	{errUnresolved, http.StatusAccepted},
+	{errNotReady, http.StatusServiceUnavailable},
+	{errBusy, http.StatusServiceUnavailable},
+	{errContended, http.StatusServiceUnavailable},
+	{store.ErrDamaged, http.StatusInternalServerError},
 }
 
 var errUnreachable = errors.New("Redis is unreachable: try again")
@@ -44,7 +43,7 @@ func outcomeOf(err error) outcome {
 			return o
 		}
 	}
-	return outcome{errUnreachable, http.StatusServiceUnavailable, true}
+	return outcome{errUnreachable, http.StatusServiceUnavailable}
 }
 
 // fail answers with err.

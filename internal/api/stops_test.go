@@ -160,9 +160,9 @@ func TestRetriedStopsAreLimited(t *testing.T) {
 		}
 		f.update(func() { f.err = nil })
 		f.waitForRetries()
-		oldest, newest := fmt.Sprintf("user%d@contoso.example", 0), fmt.Sprintf("user%d@contoso.example", limit)
-		if len(f.retried) != limit || !slices.Contains(f.retried, oldest) || slices.Contains(f.retried, newest) {
-			t.Errorf("%d stops were retried, want each of the oldest %d once", len(f.retried), limit)
+		dropped, oldest := fmt.Sprintf("user%d@contoso.example", 99), fmt.Sprintf("user%d@contoso.example", 100)
+		if len(f.retried) != limit || slices.Contains(f.retried, dropped) || !slices.Contains(f.retried, oldest) {
+			t.Errorf("%d stops were retried, want each of the newest %d once", len(f.retried), limit)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"net/http"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -31,12 +32,13 @@ const maxSwaps = 50
 // mediator can't be stored, the mediator is asked for its users.
 func (a *API) change(ctx context.Context, address string, on bool, by ooo.Requester) error {
 	asked := time.Now()
-	a.stops.cancel(address)
+	folded := ooo.FoldAddress(address)
+	a.stops.Remove(folded)
 	err := a.startOrStop(ctx, address, on, by)
-	if outcomeOf(err).notStored {
+	if outcomeOf(err).status == http.StatusServiceUnavailable { // not stored: the caller should try again
 		switch {
 		case !on:
-			a.stops.add(address, asked)
+			a.stops.Add(folded, asked)
 		case by == ooo.Mediator:
 			a.cfg.RequestSync()
 		}
@@ -198,7 +200,7 @@ func (a *API) stop(ctx context.Context, address string, asked time.Time) (change
 // monitored keep their spelling.
 func (a *API) startAll(ctx context.Context, addresses []string) error {
 	for _, address := range addresses {
-		a.stops.cancel(address)
+		a.stops.Remove(ooo.FoldAddress(address))
 	}
 	for range maxSwaps {
 		wishes, err := a.cfg.Wishes.Wishes(ctx, addresses...)
