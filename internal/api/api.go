@@ -40,9 +40,9 @@ type Wishes interface {
 	// [store.ErrDamaged] and only the nonce.
 	Wish(ctx context.Context, address string) (ooo.Wish, error)
 	Wishes(ctx context.Context, addresses ...string) ([]ooo.Wish, error)
-	// SwapWish replaces old and leaves the hint, unless the wish has changed since it was
-	// read.
-	SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error)
+	// SwapWish replaces old and leaves a hint for the owner, unless the wish has changed since
+	// it was read.
+	SwapWish(ctx context.Context, old, next ooo.Wish) (bool, error)
 	SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error)
 	// RecordOf returns the record that an address was last saved in, or "" if there is none.
 	RecordOf(ctx context.Context, address string) (ooo.RecordID, error)

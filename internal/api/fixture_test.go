@@ -121,8 +121,8 @@ func (f *fixture) Wishes(ctx context.Context, addresses ...string) (wishes []ooo
 	return wishes, err
 }
 
-func (f *fixture) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {
-	swapped, err := f.SwapWishes(ctx, []store.WishChange{{Old: old, New: next, Hint: hint}})
+func (f *fixture) SwapWish(ctx context.Context, old, next ooo.Wish) (bool, error) {
+	swapped, err := f.SwapWishes(ctx, []store.WishChange{{Old: old, New: next}})
 	return swapped[0], err
 }
 
@@ -143,7 +143,7 @@ func (f *fixture) SwapWishes(ctx context.Context, changes []store.WishChange) ([
 			continue
 		}
 		f.wishes[folded] = c.New
-		f.hints = append(f.hints, c.Hint)
+		f.hints = append(f.hints, c.New.Hint(ooo.HintWish))
 		if c.New.On {
 			f.starts = append(f.starts, c.New.Address)
 		}

@@ -203,7 +203,7 @@ func leaveHint(kind ooo.HintKind) func(*API, *gin.Context) {
 			err = ooo.ErrNotMonitored
 		}
 		if err == nil {
-			err = a.cfg.LeaveHints(c.Request.Context(), newHint(w, kind))
+			err = a.cfg.LeaveHints(c.Request.Context(), w.Hint(kind))
 		}
 		if err != nil {
 			a.fail(c, err)

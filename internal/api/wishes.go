@@ -101,7 +101,7 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 			}
 			return err
 		}
-		switch swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next), newHint(next, ooo.HintWish)); {
+		switch swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next)); {
 		case err != nil:
 			return err
 		case swapped && old.On:
@@ -123,10 +123,10 @@ func (a *API) restart(ctx context.Context, w ooo.Wish) error {
 	}
 	var hints []ooo.Hint
 	if !known || w.Person.ID == "" || row.Delivery == ooo.DeliveryRefused {
-		hints = append(hints, newHint(w, ooo.HintWish)) // a refused delivery is retried at once
+		hints = append(hints, w.Hint(ooo.HintWish)) // a refused delivery is retried at once
 	}
 	if known && row.Condition == ooo.Unknown {
-		hints = append(hints, newHint(w, ooo.HintCheck))
+		hints = append(hints, w.Hint(ooo.HintCheck))
 	}
 	if len(hints) > 0 {
 		if err := a.cfg.LeaveHints(ctx, hints...); err != nil {
@@ -189,7 +189,7 @@ func (a *API) stop(ctx context.Context, address string, asked time.Time) (change
 			}
 			next.Address, next.Person.ID = address, id.ObjectID()
 		}
-		if swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next), newHint(next, ooo.HintWish)); swapped || err != nil {
+		if swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next)); swapped || err != nil {
 			return swapped, err
 		}
 	}
@@ -219,7 +219,7 @@ func (a *API) startAll(ctx context.Context, addresses []string) error {
 			if !old.On {
 				next = ooo.Wish{Address: addresses[i], On: true, StartID: rand.Text()}
 			}
-			changes = append(changes, store.WishChange{Old: old, New: stamp(next), Hint: newHint(next, ooo.HintWish)})
+			changes = append(changes, store.WishChange{Old: old, New: stamp(next)})
 		}
 		swapped, err := a.cfg.Wishes.SwapWishes(ctx, changes)
 		if err != nil {
@@ -242,13 +242,4 @@ func (a *API) startAll(ctx context.Context, addresses []string) error {
 func stamp(w ooo.Wish) ooo.Wish {
 	w.Nonce, w.At = rand.Text(), time.Now().UTC()
 	return w
-}
-
-// newHint returns a hint for the owner of the record that a wish is about.
-func newHint(w ooo.Wish, kind ooo.HintKind) ooo.Hint {
-	h := ooo.Hint{ID: w.Record(), Kind: kind, Nonce: rand.Text(), At: time.Now().UTC(), Source: ooo.SourceRequest}
-	if kind == ooo.HintWish || kind == ooo.HintResend {
-		h.Subject = ooo.FoldAddress(w.Address)
-	}
-	return h
 }

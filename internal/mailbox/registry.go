@@ -66,7 +66,7 @@ type Hints interface {
 type Rollback interface {
 	SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error
 	AllWishes(ctx context.Context) ([]ooo.Wish, error)
-	SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error)
+	SwapWish(ctx context.Context, old, next ooo.Wish) (bool, error)
 }
 
 // Config configures a [Registry]. All of it is required.

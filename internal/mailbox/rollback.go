@@ -95,7 +95,7 @@ func (r *Registry) restoreWishes(ctx context.Context, m *ooo.Mailbox) error {
 		case wish.Nonce == "" || wish.At.Before(a.WishedAt):
 			err = r.replaceWish(ctx, wish, wishFor(a, m.Person))
 		default: // the hint of the newer wish may be lost
-			err = r.LeaveHints(ctx, wishHint(wish))
+			err = r.LeaveHints(ctx, wish.Hint(ooo.HintWish))
 		}
 		if err != nil {
 			return err
@@ -129,7 +129,7 @@ func (r *Registry) restoreStops(ctx context.Context, p *partition) error {
 			off.On, off.Nonce, off.At = false, rand.Text(), stoppedAt
 			err = r.replaceWish(ctx, w, off)
 		} else {
-			err = r.LeaveHints(ctx, wishHint(w)) // the hint of the wish may be lost
+			err = r.LeaveHints(ctx, w.Hint(ooo.HintWish)) // the hint of the wish may be lost
 		}
 		if err != nil {
 			return err
@@ -141,14 +141,9 @@ func (r *Registry) restoreStops(ctx context.Context, p *partition) error {
 // replaceWish replaces a wish unless it was rewritten in the meantime. It leaves hints for
 // the records of both wishes, since either may have carried out the old one.
 func (r *Registry) replaceWish(ctx context.Context, old, next ooo.Wish) error {
-	swapped, err := r.cfg.Store.SwapWish(ctx, old, next, wishHint(next))
+	swapped, err := r.cfg.Store.SwapWish(ctx, old, next)
 	if err != nil || !swapped || old.Nonce == "" || old.Record() == next.Record() {
 		return err
 	}
-	return r.LeaveHints(ctx, wishHint(old))
-}
-
-// wishHint returns a hint for the owner of the record that a wish is about.
-func wishHint(w ooo.Wish) ooo.Hint {
-	return stamped(ooo.Hint{ID: w.Record(), Kind: ooo.HintWish, Subject: ooo.FoldAddress(w.Address), Source: ooo.SourceRequest})
+	return r.LeaveHints(ctx, old.Hint(ooo.HintWish))
 }

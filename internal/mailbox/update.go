@@ -142,7 +142,7 @@ func (r *Registry) resolveConflict(p *partition, e *entry, d *Draft) error {
 	for _, a := range m.Addresses {
 		if _, stopped := d.stopped[a.Folded()]; !stopped && d.Address(a.Spelling) == nil {
 			wished.Addresses = append(wished.Addresses, a)
-			moved = append(moved, wishHint(wishFor(&a, m.Person)))
+			moved = append(moved, wishFor(&a, m.Person).Hint(ooo.HintWish))
 		}
 	}
 	if err := r.LeaveHints(ctx, moved...); err != nil {

@@ -30,3 +30,12 @@ func (w Wish) Record() RecordID {
 	}
 	return UnresolvedID(w.Address)
 }
+
+// Hint returns a hint about the wish for the owner of its record, without nonce and time.
+func (w Wish) Hint(kind HintKind) Hint {
+	h := Hint{ID: w.Record(), Kind: kind, Source: SourceRequest}
+	if kind == HintWish || kind == HintResend {
+		h.Subject = FoldAddress(w.Address)
+	}
+	return h
+}

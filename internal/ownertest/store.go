@@ -95,11 +95,10 @@ func (s *Store) ChangeWish(t *testing.T, address string, change func(w *ooo.Wish
 		next := old
 		next.Address, next.Nonce, next.At = address, rand.Text(), time.Now()
 		change(&next)
-		h := ooo.Hint{ID: next.Record(), Kind: ooo.HintWish, Subject: ooo.FoldAddress(address), Nonce: next.Nonce, At: next.At}
-		if ok, err := s.SwapWish(t.Context(), old, next, h); err != nil {
+		if ok, err := s.SwapWish(t.Context(), old, next); err != nil {
 			t.Fatal(err)
 		} else if ok {
-			return h
+			return next.Hint(ooo.HintWish)
 		}
 	}
 }

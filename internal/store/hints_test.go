@@ -47,12 +47,13 @@ var messageSuite = map[string]func(*testing.T, *fixture){
 				t.Errorf("message = %+v, want %+v", got, h)
 			}
 		}
-		read, wish, stray := newHint(m, ooo.HintRead, "1"), newHint(m, ooo.HintWish, "2"), newHint(m, ooo.HintStray, "3")
+		read, stray := newHint(m, ooo.HintRead, "1"), newHint(m, ooo.HintStray, "3")
+		wish := newWish("ann", "a")
 		f.must(f.LeaveHints(t.Context(), false, newHint(m, ooo.HintCheck, "0"))) // not published
 		f.must(f.LeaveHints(t.Context(), true, read))
 		received(read)
-		f.swapWish(ooo.Wish{}, newWish("ann", "a"), wish)
-		received(wish)
+		f.swapWish(ooo.Wish{}, wish)
+		received(hintOf(wish))
 		f.must(f.Save(t.Context(), store.Save{Lease: f.own(m), Record: m, NewHints: []ooo.Hint{stray}}))
 		received(stray)
 		f.must(f.SetWait(t.Context(), "reads", store.Wait{Length: time.Minute}))

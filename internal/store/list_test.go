@@ -22,7 +22,7 @@ func (f *fixture) start(name string) ooo.Wish {
 	f.t.Helper()
 	wish := newWish(name, name)
 	wish.Person = newMailbox(name).Person
-	f.swapWish(ooo.Wish{}, wish, wishHint(wish))
+	f.swapWish(ooo.Wish{}, wish)
 	return wish
 }
 
@@ -98,7 +98,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 		})
 		f.monitor("new", func(m *ooo.Mailbox, _ *ooo.Address) { m.State = nil })
 		f.start("pending")
-		f.swapWish(ooo.Wish{}, newWish("unresolved", "u"), wishHint(newWish("unresolved", "u")))
+		f.swapWish(ooo.Wish{}, newWish("unresolved", "u"))
 		tests := map[ooo.Filter]string{
 			ooo.FilterAll: "away new pending present unread unresolved", ooo.FilterAway: "away unread", ooo.FilterPresent: "present",
 			ooo.FilterUnknown: "unread", ooo.FilterPending: "pending unresolved", ooo.FilterUndelivered: "present",
@@ -180,7 +180,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 		}
 		moved := ann
 		moved.Nonce, moved.Person = "moved", ooo.Person{ID: "id-new", DisplayName: "New"}
-		f.swapWish(ann, moved, wishHint(moved))
+		f.swapWish(ann, moved)
 		page, err := f.Search(t.Context(), ooo.Query{Text: "new", Limit: 1})
 		if f.must(err); page.Counts[ooo.FilterPending] != 1 || page.Users[0].Person.ID != "id-new" || page.Users[0].Condition != ooo.Pending {
 			t.Errorf("page = %+v, want the new mailbox, pending", page)

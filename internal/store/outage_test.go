@@ -147,7 +147,7 @@ func TestLostAnswers(t *testing.T) {
 	p := m.ID.Partition()
 	h := newHint(m, ooo.HintWish, "1")
 	f.must(f.LeaveHints(t.Context(), false, h))
-	f.swapWish(ooo.Wish{}, newWish("ann", "a"), h) // also loads the script
+	f.swapWish(ooo.Wish{}, newWish("ann", "a")) // also loads the script
 	f.table()
 
 	l.lose.Store(1)
@@ -158,7 +158,7 @@ func TestLostAnswers(t *testing.T) {
 		t.Errorf("loaded %+v, want one save", got)
 	}
 	l.lose.Store(1)
-	f.swapWish(newWish("ann", "a"), newWish("ann", "b"), h)
+	f.swapWish(newWish("ann", "a"), newWish("ann", "b"))
 	if got := f.wish("ann@contoso.example").Nonce; got != "b" {
 		t.Errorf("nonce = %q, want b", got)
 	}

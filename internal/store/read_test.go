@@ -45,14 +45,14 @@ var readSuite = map[string]func(*testing.T, *fixture){
 		f.must(f.Save(t.Context(), store.Save{Lease: f.own(m), Record: m}))
 		spelled := ann
 		spelled.Address, spelled.Nonce = "Ann@contoso.example", "spelled"
-		f.swapWish(ann, spelled, wishHint(spelled))
+		f.swapWish(ann, spelled)
 		if got := user("ann@contoso.example"); got.Spelling != spelled.Address || got.Condition != ooo.Watching ||
 			len(got.Addresses) != 2 || got.State == nil || !got.State.Away {
 			t.Errorf("user = %+v, want the record with the newest spelling", got)
 		}
 		other := newWish("other", "o")
 		other.Person = ann.Person
-		f.swapWish(ooo.Wish{}, other, wishHint(other)) // the owner has not added the address yet
+		f.swapWish(ooo.Wish{}, other) // the owner has not added the address yet
 		if got := user("other@contoso.example"); got.Condition != ooo.Pending {
 			t.Errorf("user = %+v, want it pending", got)
 		}
@@ -177,7 +177,7 @@ var readSuite = map[string]func(*testing.T, *fixture){
 				t.Errorf("Wish = %+v, %v, want %+v and an error without the address", bad, err, wishes[i+1])
 			}
 			next := newWish(fmt.Sprint("secret", i), "2")
-			f.swapWish(bad, next, wishHint(next))
+			f.swapWish(bad, next)
 		}
 	},
 	"reports of replicas": func(t *testing.T, f *fixture) {

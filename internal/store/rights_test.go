@@ -29,7 +29,7 @@ func TestRepeatedSaveCompletesPartialSave(t *testing.T) {
 			p := m.ID.Partition()
 			done, stray := newHint(m, ooo.HintRead, "1"), newHint(m, ooo.HintStray, "2")
 			f.must(f.LeaveHints(t.Context(), false, done))
-			f.swapWish(ooo.Wish{}, newWish("ann", "a"), wishHint(newWish("ann", "a")))
+			f.swapWish(ooo.Wish{}, newWish("ann", "a"))
 			before := f.stored(m.ID)
 			moved := newWish("ann", "b")
 			m = nextVersion(m)
@@ -147,7 +147,7 @@ func TestUserWithoutChannel(t *testing.T) {
 	lease, m := f.saved("ann")
 	f.must(f.Save(t.Context(), store.Save{Lease: lease, Record: nextVersion(m), NewHints: []ooo.Hint{newHint(m, ooo.HintStray, "1")}}))
 	f.must(f.LeaveHints(t.Context(), true, newHint(m, ooo.HintRead, "1")))
-	f.swapWish(ooo.Wish{}, newWish("ann", "a"), wishHint(newWish("ann", "a")))
+	f.swapWish(ooo.Wish{}, newWish("ann", "a"))
 	f.must(f.SetWait(t.Context(), "reads", store.Wait{Length: 1}))
 	f.table()
 	if len(f.hints()) != 3 || f.stored(m.ID).Version != 2 {

@@ -51,7 +51,7 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 		done, again, other := newHint(m, ooo.HintRead, "1"), newHint(m, ooo.HintCheck, "1"), newHint(m, ooo.HintResend, "1")
 		f.must(f.LeaveHints(t.Context(), false, done, newHint(m, ooo.HintCheck, "2"), other))
 		for _, name := range []string{"ann", "bob"} {
-			f.swapWish(ooo.Wish{}, newWish(name, "a"), other)
+			f.swapWish(ooo.Wish{}, newWish(name, "a"))
 		}
 		moved := newWish("ann", "b")
 		s := store.Save{
@@ -67,7 +67,7 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 			t.Errorf("loaded %+v, want %+v once", loaded, m)
 		}
 		hints := f.hints()
-		if len(hints) != 3 || hints[ooo.HintCheck].Nonce != "2" || hints[ooo.HintStray].Nonce != "9" || hints[ooo.HintResend].Nonce != "1" {
+		if len(hints) != 4 || hints[ooo.HintCheck].Nonce != "2" || hints[ooo.HintStray].Nonce != "9" || hints[ooo.HintResend].Nonce != "1" {
 			t.Errorf("hints = %+v", hints)
 		}
 		if f.wish("ann@contoso.example") != moved || f.wish("bob@contoso.example") != newWish("bob", "a") {
@@ -147,11 +147,11 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 			name   string
 			saves  int64
 		}{{nextVersion(m), "ann", 2}, {fresh, "bob", 3}} {
-			h := newHint(tt.record, ooo.HintWish, "1")
-			f.swapWish(ooo.Wish{}, newWish(tt.name, "off"), h)
+			wish := newWish(tt.name, "off")
+			f.swapWish(ooo.Wish{}, wish)
 			remove := store.Save{
 				Lease: lease, Record: tt.record, Remove: true, Events: []ooo.FeedEntry{event(m, ooo.EventStopped)},
-				DoneHints: []ooo.Hint{h}, Wishes: []store.WishSwap{{Address: tt.name + "@contoso.example", Nonce: "off"}},
+				DoneHints: []ooo.Hint{hintOf(wish)}, Wishes: []store.WishSwap{{Address: tt.name + "@contoso.example", Nonce: "off"}},
 			}
 			f.must(f.Save(t.Context(), remove))
 			if tt.record.Version > 1 { // the removal of a first version is not recognized as a repetition

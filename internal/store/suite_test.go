@@ -242,9 +242,9 @@ func (f *fixture) wish(address string) ooo.Wish {
 }
 
 // swapWish replaces a wish and leaves a hint.
-func (f *fixture) swapWish(old, next ooo.Wish, h ooo.Hint) {
+func (f *fixture) swapWish(old, next ooo.Wish) {
 	f.t.Helper()
-	ok, err := f.SwapWish(f.t.Context(), old, next, h)
+	ok, err := f.SwapWish(f.t.Context(), old, next)
 	if f.must(err); !ok {
 		f.t.Fatalf("the wish for %s was not swapped", next.Address)
 	}
@@ -255,12 +255,14 @@ func (f *fixture) stop(old ooo.Wish) {
 	f.t.Helper()
 	next := old
 	next.On, next.Nonce = false, "off"
-	f.swapWish(old, next, wishHint(next))
+	f.swapWish(old, next)
 }
 
-// wishHint returns the hint for a wish.
-func wishHint(wish ooo.Wish) ooo.Hint {
-	return ooo.Hint{ID: wish.Record(), Kind: ooo.HintWish, Nonce: wish.Nonce}
+// hintOf returns the hint that is left with a wish.
+func hintOf(wish ooo.Wish) ooo.Hint {
+	h := wish.Hint(ooo.HintWish)
+	h.Nonce, h.At = wish.Nonce, wish.At
+	return h
 }
 
 // newWish returns a wish for name@contoso.example that is on.

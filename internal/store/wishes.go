@@ -81,17 +81,16 @@ func (s *Store) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
 	return wishes, nil
 }
 
-// WishChange replaces a wish and leaves a hint for the owner of its record.
+// WishChange replaces a wish.
 type WishChange struct {
-	Old  ooo.Wish // as it was read; zero if there is none
-	New  ooo.Wish
-	Hint ooo.Hint // without it, the owner would never learn the new nonce
+	Old ooo.Wish // as it was read; zero if there is none
+	New ooo.Wish
 }
 
-// SwapWish replaces the wish of an address if it is still old, and leaves the hint with it. It
-// reports whether it did.
-func (s *Store) SwapWish(ctx context.Context, old, next ooo.Wish, hint ooo.Hint) (bool, error) {
-	swapped, err := s.SwapWishes(ctx, []WishChange{{old, next, hint}})
+// SwapWish replaces the wish of an address if it is still old, and leaves a hint for the owner of
+// the new wish's record. It reports whether it did.
+func (s *Store) SwapWish(ctx context.Context, old, next ooo.Wish) (bool, error) {
+	swapped, err := s.SwapWishes(ctx, []WishChange{{old, next}})
 	return err == nil && swapped[0], err
 }
 
@@ -101,7 +100,8 @@ func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, e
 	swapped := make([]bool, 0, len(changes))
 	for chunk := range slices.Chunk(changes, chunkSize) {
 		args := make([]any, 0, 5*len(chunk))
-		for _, c := range chunk {
+		hints := make([]ooo.Hint, len(chunk))
+		for i, c := range chunk {
 			if earliest := c.Old.At.Add(time.Millisecond); c.New.At.Before(earliest) {
 				c.New.At = earliest // the times of an address's wishes increase, whatever the clocks of replicas say
 			}
@@ -109,11 +109,14 @@ func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, e
 			if err != nil {
 				return nil, err
 			}
-			hint, err := encode(c.Hint.Nonce, c.Hint)
+			h := c.New.Hint(ooo.HintWish)
+			h.Nonce, h.At = c.New.Nonce, c.New.At
+			hint, err := encode(h.Nonce, h)
 			if err != nil {
 				return nil, err
 			}
-			args = append(args, ooo.FoldAddress(c.New.Address), c.Old.Nonce, wish, hintField(c.Hint), hint)
+			args = append(args, ooo.FoldAddress(c.New.Address), c.Old.Nonce, wish, hintField(h), hint)
+			hints[i] = h
 		}
 		answers, err := swapTagged.Run(ctx, s.client, []string{wantsKey, hintsKey}, args...).BoolSlice()
 		if err != nil {
@@ -122,7 +125,7 @@ func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, e
 		var left []ooo.Hint
 		for i, done := range answers {
 			if done {
-				left = append(left, chunk[i].Hint)
+				left = append(left, hints[i])
 			}
 		}
 		swapped = append(swapped, answers...)

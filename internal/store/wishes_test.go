@@ -17,7 +17,6 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 		if got := f.wish("ann@contoso.example"); got != (ooo.Wish{}) {
 			t.Fatalf("wish = %+v, want none", got)
 		}
-		m := newMailbox("ann")
 		steps := []struct {
 			name     string
 			old, new ooo.Wish
@@ -31,8 +30,7 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 			{"prefix of the nonce", newWish("ann", "a"), newWish("ann", "c"), false},
 		}
 		for _, step := range steps {
-			h := newHint(m, ooo.HintWish, step.new.Nonce)
-			if got, err := f.SwapWish(t.Context(), step.old, step.new, h); got != step.want || err != nil {
+			if got, err := f.SwapWish(t.Context(), step.old, step.new); got != step.want || err != nil {
 				t.Errorf("%s: swapped = %v, %v, want %v", step.name, got, err, step.want)
 			}
 		}
@@ -44,12 +42,11 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 		if got := f.hints()[ooo.HintWish].Nonce; got != "ab" {
 			t.Errorf("nonce of the hint = %q, want ab", got)
 		}
-		if _, err := f.SwapWish(t.Context(), newWish("ANN", "ab"), newWish("ann", ""), newHint(m, ooo.HintWish, "d")); err == nil {
+		if _, err := f.SwapWish(t.Context(), newWish("ANN", "ab"), newWish("ann", "")); err == nil {
 			t.Error("SwapWish without a nonce = nil, want an error")
 		}
 	},
 	"one of two concurrent writers wins": func(t *testing.T, f *fixture) {
-		m := newMailbox("ann")
 		last := ooo.Wish{}
 		for round := range 30 {
 			var wg sync.WaitGroup
@@ -58,7 +55,7 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 			for i, nonce := range nonces {
 				wg.Go(func() {
 					var err error
-					if won[i], err = f.SwapWish(t.Context(), last, newWish("ann", nonce), newHint(m, ooo.HintWish, nonce)); err != nil {
+					if won[i], err = f.SwapWish(t.Context(), last, newWish("ann", nonce)); err != nil {
 						t.Error(err)
 					}
 				})
@@ -77,7 +74,7 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 		var addresses []string
 		for i := range 1203 {
 			name := fmt.Sprint("u", i)
-			c := store.WishChange{New: newWish(name, "1"), Hint: newHint(newMailbox(name), ooo.HintWish, "1")}
+			c := store.WishChange{New: newWish(name, "1")}
 			if i%100 == 7 {
 				c.Old.Nonce = "unknown"
 			}
