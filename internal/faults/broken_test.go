@@ -46,8 +46,7 @@ var mutants = []mutant{
 	{"a silently lost subscription is not created again", []edit{
 		{"internal/subscribe/sweep.go", "sub.RenewedAt.Before(c.began", "sub.RenewedAt.After(c.began"},
 	}, coverage, "Graph silently loses all subscriptions"},
-	{"an unrecorded subscription is not adopted", []edit{
-		{"internal/subscribe/job.go", "case j.adoptable(before, duplicate.ID):", "case false:"},
+	{"an unrecorded subscription is not deleted before it is created again", []edit{
 		{"internal/subscribe/job.go", "if err := j.delete(ctx, duplicate.ID); err != nil {", "if err := error(duplicate); err != nil {"},
 	}, coverage, "kill -9 between POST subscription and save"},
 	{"a subscription that Graph does not list is created again", []edit{

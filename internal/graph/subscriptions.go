@@ -183,7 +183,6 @@ func subscriptionOf(s models.Subscriptionable) ooo.GraphSubscription {
 		ID:              ooo.SubscriptionID(value(s.GetId())),
 		Resource:        value(s.GetResource()),
 		NotificationURL: value(s.GetNotificationUrl()),
-		LifecycleURL:    value(s.GetLifecycleNotificationUrl()),
 	}
 	if at := s.GetExpirationDateTime(); at != nil {
 		sub.ExpiresAt = at.UTC()

@@ -44,12 +44,13 @@ func TestSubscriptionLifecycle(t *testing.T) {
 	created, err := c.CreateSubscription(t.Context(), request)
 	e.must(err)
 	want := ooo.GraphSubscription{ID: created.ID, Resource: request.Resource, NotificationURL: request.NotificationURL,
-		LifecycleURL: request.LifecycleURL, ExpiresAt: request.ExpiresAt.UTC().Truncate(time.Second)}
+		ExpiresAt: request.ExpiresAt.UTC().Truncate(time.Second)}
 	if created != want || created.ID == "" {
 		t.Errorf("CreateSubscription = %+v, want %+v", created, want)
 	}
-	if got := e.Subscriptions(); len(got) != 1 || got[0].ClientState != request.ClientState || got[0].TLSVersion != "v1_2" || got[0].ChangeType != request.ChangeType {
-		t.Errorf("Graph has %+v, want one with the requested clientState, TLS version and change types", got)
+	if got := e.Subscriptions(); len(got) != 1 || got[0].ClientState != request.ClientState || got[0].TLSVersion != "v1_2" || got[0].ChangeType != request.ChangeType ||
+		got[0].LifecycleNotificationURL != request.LifecycleURL {
+		t.Errorf("Graph has %+v, want one with the requested clientState, TLS version, change types and lifecycle URL", got)
 	}
 
 	_, err = c.CreateSubscription(t.Context(), request)

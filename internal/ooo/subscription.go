@@ -85,7 +85,6 @@ type GraphSubscription struct {
 	ID              SubscriptionID
 	Resource        string
 	NotificationURL string
-	LifecycleURL    string
 	ExpiresAt       time.Time
 }
 

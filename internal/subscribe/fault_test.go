@@ -206,15 +206,8 @@ func TestFirstCreation(t *testing.T) {
 		}, nothing, time.Hour, "", "sub-1"},
 		"created without an answer, then Graph unavailable for two calls": {
 			creations(errAnswerLost, ooo.ErrUnavailable, ooo.ErrUnavailable), nothing, time.Minute,
-			"create, create, create, create, patch sub-1", "sub-1"},
+			"create, create, create, create, delete sub-1, create", "sub-2"},
 		"neither created nor answered": {creations(errUnanswered), nothing, time.Minute, "create, create", "sub-1"},
-		"created without an answer, then changed": {creations(errAnswerLost), func(f *fixture) {
-			f.set(func() {
-				changed := f.subscriptions["sub-1"]
-				changed.LifecycleURL = "https://other.example/y"
-				f.subscriptions["sub-1"] = changed
-			})
-		}, time.Minute, "create, create, patch sub-1, delete sub-1, create", "sub-2"},
 
 		"stopped, created without an answer":    {creations(errAnswerLost, errAnswerLost), stop, time.Minute, "", ""},
 		"stopped, neither created nor answered": {creations(errUnanswered), stop, time.Minute, "", ""},
@@ -243,7 +236,7 @@ func TestFirstCreation(t *testing.T) {
 }
 
 // The first owner stops between the call and the save of its result.
-func TestNextOwnerAdoptsUnansweredCreation(t *testing.T) {
+func TestNextOwnerReplacesUnansweredCreation(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
 		f.onePerResource, f.latency = true, 30*time.Second
 		f.monitor(annID, true)
@@ -257,10 +250,10 @@ func TestNextOwnerAdoptsUnansweredCreation(t *testing.T) {
 		f.set(func() { f.latency, f.maxLifetime = 0, lifetime/3 }) // 409 has precedence
 		defer f.start()()
 		advance(time.Minute)
-		if got := f.takeCalls(); got != "create, create, patch sub-1, patch sub-1" {
-			t.Errorf("calls = %s, want sub-1 adopted after a second create", got)
+		if got := f.takeCalls(); got != "create, create, delete sub-1, create, create" {
+			t.Errorf("calls = %s, want sub-1 deleted and created again with the shorter lifetime", got)
 		}
-		f.expect("sub-1", 1)
+		f.expect("sub-2", 1)
 	})
 }
 

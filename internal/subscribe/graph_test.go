@@ -93,7 +93,7 @@ func (g *fakeGraph) failWith(kind string, errs ...error) {
 // addStray adds a subscription that is in no record.
 func (g *fakeGraph) addStray(id ooo.SubscriptionID, resource string, edits ...func(*ooo.GraphSubscription)) {
 	s := ooo.GraphSubscription{
-		ID: id, Resource: resource, NotificationURL: hook, LifecycleURL: want.Lifecycle, ExpiresAt: time.Now().Add(30 * time.Minute)}
+		ID: id, Resource: resource, NotificationURL: hook, ExpiresAt: time.Now().Add(30 * time.Minute)}
 	for _, edit := range edits {
 		edit(&s)
 	}
@@ -144,7 +144,7 @@ func (g *fakeGraph) granted(requested time.Time) (time.Time, error) {
 func (g *fakeGraph) CreateSubscription(ctx context.Context, r ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
 	g.set(func() { g.requests = append(g.requests, r) })
 	return g.call(ctx, "create", func() (s ooo.GraphSubscription, err error) {
-		s = ooo.GraphSubscription{Resource: r.Resource, NotificationURL: r.NotificationURL, LifecycleURL: r.LifecycleURL}
+		s = ooo.GraphSubscription{Resource: r.Resource, NotificationURL: r.NotificationURL}
 		for id, other := range g.listed() {
 			if g.onePerResource && other.Resource == r.Resource {
 				return s, &ooo.Duplicate{ID: id}

@@ -95,17 +95,12 @@ func (j *job) create(ctx context.Context, before ooo.Subscription) (ooo.Subscrip
 	}
 	err := j.post(ctx, &sub)
 	duplicate, ok := errors.AsType[*ooo.Duplicate](err)
-	switch {
-	case !ok || duplicate.ID == "":
+	if !ok || duplicate.ID == "" {
 		return sub, err
-	case j.adoptable(before, duplicate.ID):
-		// The renewal, which is due at once, shows whether it is the one that was requested.
-		before.ID = duplicate.ID
-		clearFailure(&before)
-		return before, nil
 	}
-	// Graph accepts no second subscription to the resource and this one is not as wanted,
-	// so it is deleted first. The read that follows covers the gap.
+	// Graph accepts no second subscription to the resource, so the existing one is deleted
+	// first, even if it may be the result of a creation that was not answered: Graph does not
+	// tell its clientState. The read that follows covers the gap.
 	if err := j.delete(ctx, duplicate.ID); err != nil {
 		return sub, err
 	}
@@ -114,14 +109,6 @@ func (j *job) create(ctx context.Context, before ooo.Subscription) (ooo.Subscrip
 	}
 	err = j.post(ctx, &sub)
 	return sub, err
-}
-
-// adoptable reports whether the subscription with this id may be the result of a recorded
-// creation that was not answered, and that creation asked for what is wanted now.
-func (j *job) adoptable(recorded ooo.Subscription, id ooo.SubscriptionID) bool {
-	return recorded.State == ooo.SubscriptionCreating && recorded.ID == "" && recorded.Replaces != id &&
-		recorded.NotificationURL == j.want.Notification && recorded.LifecycleURL == j.want.Lifecycle &&
-		recorded.CertificateID == j.want.Certificate.ID && j.want.Keys.Accepts(recorded.KeyTag)
 }
 
 // post creates the subscription at Graph.
@@ -159,16 +146,8 @@ func (j *job) renew(ctx context.Context, sub ooo.Subscription) (ooo.Subscription
 		patch.ExpiresAt = expires
 		return j.cfg.Graph.PatchSubscription(ctx, sub.ID, patch)
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return sub, err
-	case sub.State == ooo.SubscriptionCreating && (patched.NotificationURL != next.NotificationURL || patched.LifecycleURL != next.LifecycleURL):
-		// The adopted subscription is not the requested one, which can be created once
-		// this one is deleted.
-		if err := j.delete(ctx, sub.ID); err != nil {
-			return sub, err
-		}
-		return sub, ooo.ErrSubscriptionGone
 	}
 	setLive(&next, patched, began)
 	if next.LifecycleURL != j.want.Lifecycle { // replaced soon, but not all at once

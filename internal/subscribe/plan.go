@@ -155,7 +155,7 @@ func planRemoval(s ooo.Subscription, want Settings, reason Reason, now time.Time
 		return Step{Action: Nothing, Reason: Waiting, Next: s.RetryAt}
 	case s.Replaces != "":
 		return step(DeleteReplaced, reason)
-	case s.ID != "" && (s.State == ooo.SubscriptionCreating || s.ExpiresAt.After(now)):
+	case s.ID != "" && s.ExpiresAt.After(now):
 		return step(Delete, reason)
 	case s.ID == "" && s.State == ooo.SubscriptionCreating && s.Failures < maxSearches && s.NotificationURL == want.Notification:
 		return step(Create, CreationUnanswered) // Graph's refusal names the existing one
@@ -178,8 +178,6 @@ func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Tim
 		return Step{Action: Nothing, Reason: Waiting, Next: s.RetryAt}
 	case s.State == ooo.SubscriptionRemoved:
 		return step(Create, RemovedByGraph)
-	case s.State == ooo.SubscriptionCreating && s.ID != "": // adopted: the renewal verifies it
-		return step(Renew, CreationUnanswered)
 	case s.State == ooo.SubscriptionCreating:
 		return step(Create, CreationUnanswered)
 	case s.ID == "":

@@ -165,7 +165,6 @@ func TestPlanWithHint(t *testing.T) {
 		"waiting":                    {live(func(s *ooo.Subscription) { s.RetryAt = retry }), time.Second, removed, subscribe.Waiting, retry},
 		"renewal due":                {live(func(s *ooo.Subscription) { s.RenewAt = now }), time.Second, "", subscribe.RenewalDue, never},
 		"expired":                    {live(func(s *ooo.Subscription) { s.ExpiresAt = now }), time.Second, removed, subscribe.Expired, never},
-		"adopted":                    {live(func(s *ooo.Subscription) { s.State = ooo.SubscriptionCreating }), time.Second, removed, subscribe.CreationUnanswered, never},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -13,10 +13,10 @@ import (
 // had when a sweep compared them. m is nil if the mailbox is not monitored.
 //
 // Nothing is deleted that m has by now, or replaces, or that may be the result of a
-// creation that was not answered. If Graph refuses the next creation as a duplicate, it
-// names the existing subscription, which is then adopted. If not, there are two, and after
-// the next sweep the other one is deleted. After maxSearches failures the strays are deleted
-// nevertheless: each unanswered creation may add one.
+// creation that was not answered: its notifications are genuine, and until the next creation
+// succeeds there are no others. If Graph then accepts a second one, the next sweep leads to
+// the deletion of the first. After maxSearches failures the strays are deleted nevertheless:
+// each unanswered creation may add one.
 func planStray(m *ooo.Mailbox, h ooo.Hint) Step {
 	id := ooo.SubscriptionID(h.Subject)
 	step := Step{Action: Delete, Reason: Unrecorded, Subscription: ooo.Subscription{ID: id}, stray: h}

@@ -9,7 +9,7 @@
 //
 // The record says that a subscription is being created before the call is made. If the
 // call is not answered, Graph refuses the next one and names the existing subscription,
-// which is adopted. Its clientState is derived again and needs no record.
+// which is deleted and created again.
 //
 // A subscription that can't be patched is replaced: the new one is created before the old
 // one is deleted. Where Graph refuses a second subscription to the same resource, the old

@@ -118,8 +118,8 @@ func TestFailedStrayDeletionIsLeftToNextSweep(t *testing.T) {
 	}
 }
 
-// Graph accepts a second subscription, so that the one of the unanswered creation is never
-// adopted.
+// Graph accepts a second subscription, so that it never names the one of the unanswered
+// creation.
 func TestResultOfUnansweredCreationStaysUntilCovered(t *testing.T) {
 	withUncovered(t, func(f *fixture) {
 		f.fail = func(call string) error {
