@@ -139,7 +139,7 @@ func TestUsersErrors(t *testing.T) {
 		"import to another program":     {foreign, one, []string{"import"}, "is not outlook-monitor's private address"},
 		"list over http instead of TLS": {strings.Replace(tb.sim.URL(), "https:", "http:", 1), "", []string{"list"}, "speaks TLS: use https://"},
 		"import of a missing file":      {foreign, "", []string{"import", "--file", filepath.Join(dir, "none")}, "read the users"},
-		"import of a directory":         {foreign, "", []string{"import", "--file", dir}, "read line 1"},
+		"import of a directory":         {foreign, "", []string{"import", "--file", dir}, "read the users"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

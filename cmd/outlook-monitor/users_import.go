@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -11,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -21,16 +21,16 @@ type usersImportCmd struct {
 
 // Run imports all lines. A rejected line does not affect the others.
 func (c *usersImportCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
-	in := io.Reader(os.Stdin)
-	if c.File != "" {
-		file, err := os.Open(c.File)
-		if err != nil {
-			return fmt.Errorf("read the users: %w", err)
-		}
-		defer file.Close()
-		in = file
+	text, err := []byte(nil), error(nil)
+	if c.File == "" {
+		text, err = io.ReadAll(os.Stdin)
+	} else {
+		text, err = os.ReadFile(c.File)
 	}
-	report, err := api.importFrom(ctx, in)
+	if err != nil {
+		return fmt.Errorf("read the users: %w", err)
+	}
+	report, err := api.importLines(ctx, text)
 	return cmp.Or(report.print(out, api.json), err, report.err())
 }
 
@@ -89,47 +89,28 @@ type importLine struct {
 	email  string
 }
 
-// importFrom imports the lines of in. The error says why it stopped early; the report has the
-// lines before that.
-func (a *usersAPI) importFrom(ctx context.Context, in io.Reader) (*importReport, error) {
-	report, reader := &importReport{Rejected: []rejectedLine{}}, bufio.NewReaderSize(in, maxLine)
-	var chunk []importLine
-	for number := 1; ; number++ {
-		text, complete, err := readLine(reader)
-		last := errors.Is(err, io.EOF)
-		if err != nil && !last {
-			return report, fmt.Errorf("read line %d: %w", number, err)
-		}
-		email, invalid := addressIn(text)
-		switch {
-		case !complete:
+// importLines imports all valid lines. The error says why it stopped early.
+func (a *usersAPI) importLines(ctx context.Context, text []byte) (*importReport, error) {
+	report, valid, number := &importReport{Rejected: []rejectedLine{}}, []importLine(nil), 0
+	for line := range bytes.Lines(bytes.TrimPrefix(text, []byte("\ufeff"))) {
+		number++
+		line = bytes.TrimSpace(line)
+		switch email, err := addressIn(line); {
+		case len(line) > maxLine:
 			report.reject(number, "", "too long for a user")
-		case len(text) == 0:
-		case invalid != nil:
-			report.reject(number, email, invalid.Error())
+		case len(line) == 0:
+		case err != nil:
+			report.reject(number, email, err.Error())
 		default:
-			chunk = append(chunk, importLine{number, email})
-		}
-		if len(chunk) == chunkSize || last && len(chunk) > 0 {
-			if err := a.importChunk(ctx, chunk, report); err != nil {
-				return report, fmt.Errorf("nothing was imported from line %d on: %w; fix that and import all again", chunk[0].number, err)
-			}
-			chunk = chunk[:0]
-		}
-		if last {
-			return report, nil
+			valid = append(valid, importLine{number, email})
 		}
 	}
-}
-
-// readLine returns the next line without surrounding white space, and whether it is complete,
-// because it is short enough. It returns io.EOF with the last line.
-func readLine(r *bufio.Reader) (text []byte, complete bool, err error) {
-	text, err = r.ReadSlice('\n')
-	for complete = true; errors.Is(err, bufio.ErrBufferFull); complete = false {
-		_, err = r.ReadSlice('\n')
+	for chunk := range slices.Chunk(valid, chunkSize) {
+		if err := a.importChunk(ctx, chunk, report); err != nil {
+			return report, fmt.Errorf("nothing was imported from line %d on: %w; fix that and import all again", chunk[0].number, err)
+		}
 	}
-	return bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff"))), complete, err
+	return report, nil
 }
 
 // addressIn returns the address in a line.

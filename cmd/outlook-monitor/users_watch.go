@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,13 +26,13 @@ type usersWatchCmd struct {
 // has answered, Run retries calls that fail.
 func (c *usersWatchCmd) Run(ctx context.Context, out io.Writer, errs stderr, api *usersAPI) error {
 	w := watcher{api: api, email: c.Email, out: out, width: len("EMAIL")}
-	for failing, first := false, true; ; first = false {
+	for failing := false; ; {
 		began := time.Now()
 		users, err := w.read(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && first:
+		case err != nil && w.known == nil:
 			return err
 		case err != nil && !failing:
 			failing = true
@@ -40,7 +41,7 @@ func (c *usersWatchCmd) Run(ctx context.Context, out io.Writer, errs stderr, api
 			}
 		case err == nil:
 			failing = false
-			if err := w.report(users, first); err != nil {
+			if err := w.report(users); err != nil {
 				return err
 			}
 		}
@@ -120,47 +121,43 @@ func (w *watcher) summarize(raw json.RawMessage) (summary, error) {
 }
 
 // report prints the changes since the last call, or all users if it is the first.
-func (w *watcher) report(users map[string]watched, first bool) error {
-	var lines []change
-	for key, s := range users {
-		before, known := w.known[key]
-		switch {
-		case first:
-			lines = append(lines, change{"monitored", s})
-		case !known:
-			lines = append(lines, change{"added", s})
-		case before.summary != s.summary:
-			lines = append(lines, change{"changed", s})
-		}
-		w.width = max(w.width, min(len([]rune(printable(s.Email))), 48))
-	}
-	for key, s := range w.known {
-		if _, ok := users[key]; !ok {
-			lines = append(lines, change{"removed", s})
-		}
-	}
-	slices.SortFunc(lines, func(a, b change) int { return cmp.Compare(a.user.Email, b.user.Email) })
+func (w *watcher) report(users map[string]watched) error {
+	before, all := w.known, map[string]watched{} // all also has those that are no longer monitored
+	maps.Copy(all, before)
+	maps.Copy(all, users)
 	w.known = users
-	if first && !w.api.json {
+	for _, u := range users {
+		w.width = max(w.width, min(len([]rune(printable(u.Email))), 48))
+	}
+	if before == nil && !w.api.json {
 		if err := w.line("TIME", "EVENT", "EMAIL", "STATE", "OUT OF OFFICE", "DELIVERY", ""); err != nil {
 			return err
 		}
 	}
-	for _, l := range lines {
-		if err := w.print(l); err != nil {
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		last, known := before[key]
+		_, monitored := users[key]
+		event := ""
+		switch {
+		case before == nil:
+			event = "monitored"
+		case !known:
+			event = "added"
+		case !monitored:
+			event = "removed"
+		case last.summary != all[key].summary:
+			event = "changed"
+		default:
+			continue
+		}
+		if err := w.print(event, all[key]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// change is one line of output.
-type change struct {
-	event string // monitored, added, changed or removed
-	user  watched
-}
-
-func (w *watcher) print(c change) error {
+func (w *watcher) print(event string, u watched) error {
 	now := time.Now().UTC()
 	if w.api.json {
 		lines := json.NewEncoder(w.out)
@@ -169,10 +166,9 @@ func (w *watcher) print(c change) error {
 			At    time.Time       `json:"at"`
 			Event string          `json:"event"`
 			User  json.RawMessage `json:"user"`
-		}{now, c.event, c.user.raw})
+		}{now, event, u.raw})
 	}
-	u := c.user
-	return w.line(now.Format("15:04:05"), c.event, u.Email, u.State, u.Away, u.Delivery, cmp.Or(u.Error, u.Reason, u.Message))
+	return w.line(now.Format("15:04:05"), event, u.Email, u.State, u.Away, u.Delivery, cmp.Or(u.Error, u.Reason, u.Message))
 }
 
 // line prints columns of a fixed width.
