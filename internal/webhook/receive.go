@@ -38,7 +38,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -139,26 +138,17 @@ func (r *Receiver) answer(c *gin.Context, body []byte) {
 
 // process verifies a collection and stores the hints that it leads to.
 func (r *Receiver) process(ctx context.Context, began time.Time, body []byte) error {
-	loadKeys := sync.OnceValues(func() (ooo.ClientStateKeys, error) { return r.cfg.Keys(ctx) })
-	var keysErr error
-	c, err := decode(body, func(it *item) (ok bool) {
-		keys, err := loadKeys()
-		if keysErr = err; err != nil {
-			return false
-		}
-		id, resourceTag, ok := keys.Verify(unquote(it.ClientState))
-		it.mailbox, it.resourceTag = ooo.RecordID(id), resourceTag
-		return ok
-	})
-	switch {
-	case err != nil:
+	c, err := split(body)
+	if err != nil {
 		return err
-	case keysErr != nil:
-		return fmt.Errorf("clientState keys: %w", keysErr)
 	}
-	counts := map[verdict]int{forged: c.Items.forged, ignored: c.Items.ignored}
+	counts := map[verdict]int{}
+	notifications, err := r.genuine(ctx, c.Items, counts)
+	if err != nil {
+		return err
+	}
 	defer r.report(ctx, counts)
-	notifications := r.verify(ctx, c, counts)
+	notifications = r.verify(ctx, notifications, c.Tokens, counts)
 	if len(notifications) == 0 {
 		return nil
 	}

@@ -5,7 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"sync"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"outlook-monitor/internal/ooo"
@@ -41,23 +44,49 @@ type notification struct {
 	verdict      verdict
 }
 
-// verify returns the trusted items and adds the others to counts.
-func (r *Receiver) verify(ctx context.Context, c collection, counts map[verdict]int) []notification {
-	found := make([]notification, 0, len(c.Items.list))
-	for _, it := range c.Items.list {
+// genuine returns the items of known kinds with a valid clientState and adds the others to
+// counts. The keys are only needed if there is an object.
+func (r *Receiver) genuine(ctx context.Context, items jsontext.Value, counts map[verdict]int) (found []notification, err error) {
+	loadKeys := sync.OnceValues(func() (ooo.ClientStateKeys, error) { return r.cfg.Keys(ctx) })
+	var it item
+	err = eachElement(items, func(d *jsontext.Decoder) error {
+		if d.PeekKind() != '{' {
+			counts[ignored]++
+			return d.SkipValue()
+		}
+		keys, err := loadKeys()
+		if err != nil {
+			return fmt.Errorf("clientState keys: %w", err)
+		}
+		it = item{}
+		if err := json.UnmarshalDecode(d, &it); err != nil {
+			return err
+		}
+		id, resourceTag, ok := keys.Verify(unquote(it.ClientState))
+		if !ok {
+			counts[forged]++
+			return nil
+		}
 		n := it.decode()
 		if !n.isChange && n.event == "" {
 			counts[ignored]++
-			continue
+			return nil
 		}
+		n.mailbox, n.resourceTag = ooo.RecordID(id), resourceTag
 		found = append(found, n)
-	}
+		return nil
+	})
+	return found, err
+}
+
+// verify returns the trusted notifications and adds the others to counts.
+func (r *Receiver) verify(ctx context.Context, found []notification, validationTokens jsontext.Value, counts map[verdict]int) []notification {
 	if len(found) == 0 || r.cfg.Tokens == nil {
 		return found
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
-	tokens := decodeTokens(c.Tokens)
+	tokens := decodeTokens(validationTokens)
 	tokenErr := r.cfg.Tokens.Check(ctx, tokens)
 	if tokenErr != nil && len(tokens) > 0 {
 		r.cfg.Log.DebugContext(ctx, "validation tokens not accepted", "err", tokenErr)
@@ -91,7 +120,6 @@ func (it *item) decode() notification {
 		subscription = ""
 	}
 	return notification{
-		mailbox: it.mailbox, resourceTag: it.resourceTag,
 		isChange: changeType != "" || event == "", event: knownEvent(event), id: id, subscription: ooo.SubscriptionID(subscription),
 		content: present(it.Content), verdict: accepted,
 	}
