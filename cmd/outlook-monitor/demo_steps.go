@@ -21,7 +21,7 @@ var steps = []struct {
 	{"Bob leaves. There is no notification, so only the poll can see it.", polled},
 	{"Ann edits her text.", edited},
 	{"Chris scheduled his absence: it begins and ends on the second, by the clock.", scheduled},
-	{"The mediator goes away, Bob changes his mind twice, the mediator comes back.", mediatorAway},
+	{"The mediator goes down, Bob changes his mind twice, the mediator comes back.", mediatorDown},
 	{"The mediator stops monitoring Ann: her subscription is deleted, and nothing more is delivered.", stopped},
 }
 
@@ -181,8 +181,8 @@ func scheduled(ctx context.Context, d *demo) error {
 	return nil
 }
 
-func mediatorAway(ctx context.Context, d *demo) error {
-	d.mediator.Away(true)
+func mediatorDown(ctx context.Context, d *demo) error {
+	d.mediator.SetDown(true)
 	before := len(d.mediator.Calls())
 	for i, change := range []graphsim.AutomaticRepliesUpdate{{Status: new("disabled")}, replies("Gone sailing", false)} {
 		if err := d.set(bob, change); err != nil {
@@ -206,7 +206,7 @@ func mediatorAway(ctx context.Context, d *demo) error {
 			return err
 		}
 	}
-	d.mediator.Away(false)
+	d.mediator.SetDown(false)
 	if _, err := d.delivered(ctx, bob, "True", "Gone sailing"); err != nil {
 		return err
 	}

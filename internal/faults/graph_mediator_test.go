@@ -67,9 +67,9 @@ var coverCells = []cell{
 
 var mediatorCells = []cell{
 	{name: "the mediator is down", short: true, duplicates: afterLostAnswer, inject: func(tb *testbed) {
-		tb.mediator.Away(true)
+		tb.mediator.SetDown(true)
 		hold(8*time.Second, 30*time.Second)
-		tb.mediator.Away(false)
+		tb.mediator.SetDown(false)
 	}},
 	{name: "the mediator hangs", inject: mediatorAnswers(mediatorsim.Reaction{Delay: time.Hour})},
 	{name: "the mediator answers 403", inject: mediatorAnswers(mediatorsim.Reaction{Status: http.StatusForbidden})},

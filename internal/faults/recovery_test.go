@@ -96,13 +96,13 @@ func mediatorRecovers(t *testing.T) (*testbed, string) {
 		return tb, ""
 	}
 	tb.stopLeaver()
-	tb.mediator.Away(true)
+	tb.mediator.SetDown(true)
 	for i, u := range tb.monitored {
 		tb.setReplies(u, "alwaysEnabled", i+1, false)
 	}
 	time.Sleep(outageTime)
 	most.Store(0)
-	tb.mediator.Away(false)
+	tb.mediator.SetDown(false)
 	back := perSecond(func() int { return len(tb.mediator.Calls()) }, min(70, 4+int(outageTime/time.Second)))
 	tb.awaitQuiet()
 	if bound := int64(concurrency * tb.replicaCount); most.Load() > bound {

@@ -15,7 +15,7 @@ func TestCallInFlightIsCut(t *testing.T) {
 		waits     bool // for the call
 		afterward int  // status once it listens again
 	}{
-		"away":    {func(s *mediatorsim.Server, _ func()) { s.Away(true) }, false, 200},
+		"down":    {func(s *mediatorsim.Server, _ func()) { s.SetDown(true) }, false, 200},
 		"stopped": {func(_ *mediatorsim.Server, stop func()) { stop() }, true, 0},
 	}
 	for name, tt := range tests {
@@ -42,14 +42,14 @@ func TestCallInFlightIsCut(t *testing.T) {
 			}
 			s.Answer(nil)
 			for range 3 {
-				s.Away(true)
+				s.SetDown(true)
 				calls := len(s.Calls())
 				wantSetStatus(t, s, ann, 0)
 				if got := len(s.Calls()); got != calls {
 					t.Errorf("%d calls while away, want none", got-calls)
 				}
-				s.Away(false)
-				s.Away(false)
+				s.SetDown(false)
+				s.SetDown(false)
 				wantSetStatus(t, s, ann, tt.afterward)
 			}
 		})

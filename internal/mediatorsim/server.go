@@ -31,7 +31,7 @@ type Server struct {
 	client *http.Client // for the monitor
 	ln     net.Listener // for Run
 
-	changes chan change   // to Run
+	outages chan outage   // to Run
 	ended   chan struct{} // closed by Run
 
 	requests sync.RWMutex // held for reading by each request
@@ -47,9 +47,9 @@ type Server struct {
 	react      func(Call) Reaction // nil: none
 }
 
-// change is a call of Away.
-type change struct {
-	away bool
+// outage is a call of SetDown.
+type outage struct {
+	down bool
 	done chan struct{} // closed by Run
 }
 
@@ -66,7 +66,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("mediatorsim: %w", err)
 	}
 	return &Server{
-		cfg: cfg, ln: ln, addr: ln.Addr().String(), changes: make(chan change), ended: make(chan struct{}),
+		cfg: cfg, ln: ln, addr: ln.Addr().String(), outages: make(chan outage), ended: make(chan struct{}),
 		monitorURL: cfg.MonitorURL, states: map[string]State{},
 		client: &http.Client{
 			Timeout:       10 * time.Second,
@@ -83,7 +83,7 @@ func (s *Server) URL() string { return "http://" + s.addr }
 // have ended.
 func (s *Server) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
-	stop, away := s.serve(s.ln, failed), false
+	stop, down := s.serve(s.ln, failed), false
 	defer func() {
 		stop()
 		close(s.ended)
@@ -97,27 +97,27 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case err = <-failed:
-		case c := <-s.changes:
-			if c.away {
+		case o := <-s.outages:
+			if o.down {
 				stop()
-			} else if away {
+			} else if down {
 				stop, err = s.serveAgain(failed)
 			}
-			away = c.away
-			close(c.done)
+			down = o.down
+			close(o.done)
 		}
 	}
 	return fmt.Errorf("mediatorsim: %w", err)
 }
 
-// Away makes the mediator refuse connections and cut the open ones, or listen again at the
-// same address. It waits for [Server.Run] and returns when the change is made. If the
-// address stays taken, Run ends with an error.
-func (s *Server) Away(away bool) {
-	c := change{away, make(chan struct{})}
+// SetDown makes the mediator refuse connections and cut the open ones, or listen again at
+// the same address. It waits for [Server.Run] and returns when that is done. If the address
+// stays taken, Run ends with an error.
+func (s *Server) SetDown(down bool) {
+	o := outage{down, make(chan struct{})}
 	select {
-	case s.changes <- c:
-		<-c.done
+	case s.outages <- o:
+		<-o.done
 	case <-s.ended:
 	}
 }
