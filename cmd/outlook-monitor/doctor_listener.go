@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/server"
@@ -27,7 +28,7 @@ type doctorListener struct {
 func (s doctorListener) listen(ctx context.Context) (stop func(), err error) {
 	l := server.Listener{}
 	if s.settings.TLSCertFile != "" {
-		certificate, err := server.NewCertificate(server.CertificateConfig{
+		certificate, err := certs.NewFiles(certs.FilesConfig{
 			CertFile: s.settings.TLSCertFile, KeyFile: s.settings.TLSKeyFile, Log: s.log,
 		})
 		if err != nil {

@@ -70,7 +70,7 @@ func newTunnel(settings config.Settings, l *server.Listener, receiver *webhook.R
 		}
 		return ngrok.Run
 	case config.AgentTunnel:
-		l.Handler = server.Fence(l.Handler, exposed)
+		l.Handler = tunnel.Fence(l.Handler, exposed)
 		_, port, _ := net.SplitHostPort(l.Addr().String())
 		agent := &tunnel.Agent{API: t.AgentURL.Reveal(), Port: port, Opened: public.set, Log: log}
 		return agent.Run

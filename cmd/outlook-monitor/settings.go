@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/graph"
@@ -182,10 +183,10 @@ func newAccess(settings config.Settings, metrics *telemetry.Metrics, log *slog.L
 // a file.
 func newTLS(
 	settings config.Settings, s *store.Store, expiry map[string]func() time.Time, log *slog.Logger,
-) (*tls.Config, *server.ACME, error) {
+) (*tls.Config, *certs.ACME, error) {
 	switch {
 	case settings.TLSCertFile != "":
-		certificate, err := server.NewCertificate(server.CertificateConfig{
+		certificate, err := certs.NewFiles(certs.FilesConfig{
 			CertFile: settings.TLSCertFile, KeyFile: settings.TLSKeyFile, Log: log,
 		})
 		if err != nil {
@@ -194,11 +195,11 @@ func newTLS(
 		expiry["tls"] = func() time.Time { return certificate.Pair().Leaf.NotAfter }
 		return certificate.TLS(), nil, nil
 	case len(settings.ACMEDomains) > 0:
-		acme, err := server.NewACME(server.ACMEConfig{
+		acme, err := certs.NewACME(certs.ACMEConfig{
 			Domains: settings.ACMEDomains, Email: settings.ACMEEmail, Directory: settings.ACMEDirectory, CAFile: settings.ACMECAFile,
 			Storage: s.Storage("acme"), Log: log,
 			Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
-				return s.Lock(ctx, "acme:"+name, server.LockTime)
+				return s.Lock(ctx, "acme:"+name, certs.LockTime)
 			},
 		})
 		if err != nil {

@@ -14,7 +14,7 @@ var packages = []struct {
 	{"cmd/outlook-monitor", []string{
 		"internal/api", "internal/webhook", "internal/ui", "internal/server", "internal/poll", "internal/subscribe", "internal/deliver",
 		"internal/mailbox", "internal/partition", "internal/schedule", "internal/graph", "internal/store", "internal/doctor",
-		"internal/ooo", "internal/config", "internal/telemetry", "internal/tunnel", "internal/graphsim", "internal/mediatorsim",
+		"internal/ooo", "internal/certs", "internal/config", "internal/telemetry", "internal/tunnel", "internal/graphsim", "internal/mediatorsim",
 	}},
 	{"cmd/graphsim", []string{"internal/graphsim"}},
 
@@ -26,8 +26,8 @@ var packages = []struct {
 	// HTTP handlers.
 	{"internal/ui", []string{"internal/api", "internal/server", "internal/ooo"}},
 	{"internal/api", []string{"internal/server", "internal/schedule", "internal/store", "internal/ooo"}},
-	{"internal/webhook", []string{"internal/server", "internal/schedule", "internal/ooo"}},
-	{"internal/server", []string{"internal/schedule"}},
+	{"internal/webhook", []string{"internal/server", "internal/certs", "internal/schedule", "internal/ooo"}},
+	{"internal/server", nil},
 
 	// Actors: the kinds of work over the mailboxes that this replica owns.
 	{"internal/poll", actor},
@@ -45,6 +45,7 @@ var packages = []struct {
 	{"internal/graph", []string{"internal/schedule", "internal/ooo"}},
 	{"internal/store", []string{"internal/schedule", "internal/ooo"}},
 	{"internal/tunnel", []string{"internal/schedule"}},
+	{"internal/certs", []string{"internal/schedule"}},
 
 	// The domain; waits and the timed queue.
 	{"internal/ooo", nil},
@@ -97,7 +98,7 @@ var libraries = []struct {
 	{"github.com/prometheus/", []string{"internal/telemetry"}},
 	{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
 	{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
-	{"golang.org/x/crypto/acme", []string{"internal/server"}},
+	{"golang.org/x/crypto/acme", []string{"internal/certs"}},
 	{"golang.ngrok.com/", []string{"internal/tunnel"}},
 	{"testing", []string{"internal/redistest", "internal/programtest", "internal/await", "internal/certtest", "internal/ownertest"}},
 }

@@ -4,9 +4,9 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -54,7 +54,7 @@ func NewAccess(cfg AccessConfig) *Access {
 // may point its own name at this service (DNS rebinding). Pages of another site may not
 // change anything, and GET / does: it starts a sync.
 func (a *Access) Forbidden(r *http.Request) (reason string) {
-	if a.cfg.Token == "" && !a.cfg.AnyHost && !isLoopback(hostname(r.Host)) {
+	if a.cfg.Token == "" && !a.cfg.AnyHost && !isLoopback((&url.URL{Host: r.Host}).Hostname()) {
 		return "set MONITOR_TOKEN to use this name; without a token only localhost and loopback addresses are answered"
 	}
 	if r.Method == http.MethodGet && r.URL.Path == "/" {
@@ -120,17 +120,8 @@ func (a *Access) Secure(r *http.Request) bool {
 	return strings.EqualFold(strings.TrimSpace(scheme), "https") && (len(a.cfg.Proxies) == 0 || a.cfg.Proxies.Contains(peer))
 }
 
-// hostname returns the name in a Host header in lower case, without port, brackets and
-// trailing dot.
-func hostname(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
-}
-
-// isLoopback reports whether a hostname is localhost or a loopback address.
-func isLoopback(name string) bool {
-	ip, err := netip.ParseAddr(name)
-	return name == "localhost" || err == nil && ip.Unmap().IsLoopback()
+// isLoopback reports whether a host is localhost or a loopback address.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") || err == nil && ip.Unmap().IsLoopback()
 }

@@ -1,5 +1,5 @@
-// Package server owns the listeners: TLS, ACME, the limits on requests, and who may call
-// what. It knows net/http and nothing about the handlers that it serves.
+// Package server owns the listeners: the limits on requests, and who may call what. It
+// knows net/http and nothing about the handlers that it serves.
 //
 // Anyone can reach the public listener, so everything that a request without the token
 // costs has a limit:
@@ -17,7 +17,5 @@
 //     once its whole body has arrived, so slow senders don't count towards the
 //     concurrency limit. 503 makes Graph send the notification again.
 //   - [Access] guards all other paths. The token is checked before the body is read, so
-//     only callers that show it can cause work. [Fence] hides these paths from a tunnel.
-//
-// A certificate comes from two files ([Certificate]) or from an ACME server ([ACME]).
+//     only callers that show it can cause work.
 package server

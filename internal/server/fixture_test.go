@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"testing"
 
 	"outlook-monitor/internal/await"
@@ -41,10 +40,3 @@ func serving(t *testing.T, ln net.Listener, h http.Handler, cfg *tls.Config) (st
 }
 
 var hello http.HandlerFunc = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
-
-func write(t *testing.T, file string, text []byte) {
-	t.Helper()
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}

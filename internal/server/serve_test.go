@@ -142,8 +142,7 @@ func TestListenerFailure(t *testing.T) {
 
 // TestResponseHeaders expects nothing that names the server, and HSTS only over TLS.
 func TestResponseHeaders(t *testing.T) {
-	certFile, keyFile := certtest.Files(t, certtest.Key(t), domain, time.Now().Add(time.Hour))
-	certificate, err := server.NewCertificate(server.CertificateConfig{CertFile: certFile, KeyFile: keyFile})
+	certificate, err := tls.LoadX509KeyPair(certtest.Files(t, certtest.Key(t), "", time.Now().Add(time.Hour)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +153,7 @@ func TestResponseHeaders(t *testing.T) {
 		want http.Header
 	}{
 		"http":  {nil, http.Header{}},
-		"https": {certificate.TLS(), http.Header{"Strict-Transport-Security": {"max-age=31536000"}}},
+		"https": {&tls.Config{Certificates: []tls.Certificate{certificate}}, http.Header{"Strict-Transport-Security": {"max-age=31536000"}}},
 	} {
 		ln := loopback(t)
 		serving(t, ln, hello, tt.cfg)

@@ -8,7 +8,7 @@
 // at the first try ends [Ngrok.Run], because retries are useless then.
 //
 // A tunnel leads from the internet into a machine that trusts its own loopback. The command
-// chooses what callers reach through it, for an agent's with [server.Fence].
+// chooses what callers reach through it, for an agent's with [Fence].
 //
 // ngrok's error texts may contain the token, so only their codes are shown.
 package tunnel

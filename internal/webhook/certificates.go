@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
-	"outlook-monitor/internal/server"
 )
 
 const (
@@ -33,7 +33,7 @@ const minKeyBits, maxKeyBits = 2048, 4096
 // pair that a file has contained since the process started: subscriptions use a replaced
 // certificate until they are renewed.
 type Certificates struct {
-	pairs []*server.Certificate // as in the settings
+	pairs []*certs.Files // as in the settings
 	log   *slog.Logger
 
 	mu   sync.Mutex
@@ -46,7 +46,7 @@ func NewCertificates(certFiles, keyFiles []string, log *slog.Logger) (*Certifica
 	c := &Certificates{keys: map[string]*rsa.PrivateKey{}, log: log}
 	var errs []error
 	for i := range certFiles {
-		pair, err := server.NewCertificate(server.CertificateConfig{CertFile: certFiles[i], KeyFile: keyFiles[i], Check: checkKey, Log: log})
+		pair, err := certs.NewFiles(certs.FilesConfig{CertFile: certFiles[i], KeyFile: keyFiles[i], Check: checkKey, Log: log})
 		c.pairs, errs = append(c.pairs, pair), append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {

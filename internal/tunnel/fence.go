@@ -1,8 +1,9 @@
-package server
+package tunnel
 
 import (
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -14,7 +15,7 @@ import (
 // tunnel: it is known late, and other names may lead to the same tunnel.
 func Fence(inside, outside http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if forwarded(r) || !isInternal(hostname(r.Host)) {
+		if forwarded(r) || !isInternal((&url.URL{Host: r.Host}).Hostname()) {
 			outside.ServeHTTP(w, r)
 			return
 		}
@@ -28,8 +29,9 @@ func forwarded(r *http.Request) bool {
 	})
 }
 
-// isInternal reports whether a hostname is an IP address or a name without public DNS.
-func isInternal(name string) bool {
+// isInternal reports whether a host is an IP address or a name without public DNS.
+func isInternal(host string) bool {
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if _, err := netip.ParseAddr(name); err == nil {
 		return true
 	}

@@ -1,4 +1,4 @@
-package server_test
+package certs_test
 
 import (
 	"strings"
@@ -6,15 +6,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/certtest"
-	"outlook-monitor/internal/server"
 )
 
 func TestChangedFilesAreReloaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, out := logger()
 		certFile, keyFile := certtest.Files(t, certtest.Key(t), domain, time.Now().Add(time.Hour))
-		c, err := server.NewCertificate(server.CertificateConfig{CertFile: certFile, KeyFile: keyFile, Log: log})
+		c, err := certs.NewFiles(certs.FilesConfig{CertFile: certFile, KeyFile: keyFile, Log: log})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package server_test
+package certs_test
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -15,17 +16,17 @@ import (
 	"time"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
-	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 )
 
 const domain = "monitor.contoso.example"
 
 // newACME fills in defaults. The default ACME server is unreachable.
-func newACME(t *testing.T, cfg server.ACMEConfig) *server.ACME {
+func newACME(t *testing.T, cfg certs.ACMEConfig) *certs.ACME {
 	t.Helper()
 	cfg.Domains = []string{domain}
 	if cfg.Directory == "" {
@@ -37,7 +38,7 @@ func newACME(t *testing.T, cfg server.ACMEConfig) *server.ACME {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	a, err := server.NewACME(cfg)
+	a, err := certs.NewACME(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,14 +60,14 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 	t.Cleanup(shared.Close)
 	storage, verified := shared.Storage("acme"), loopback(t)
 	ca := startACMEServer(t, verified.Addr().(*net.TCPAddr).Port)
-	replica := func(ln net.Listener) *server.ACME {
-		a := newACME(t, server.ACMEConfig{
+	replica := func(ln net.Listener) *certs.ACME {
+		a := newACME(t, certs.ACMEConfig{
 			Directory: ca.directory, CAFile: ca.caFile, Email: "operator@contoso.example", Storage: storage,
 			Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
-				return shared.Lock(ctx, name, server.LockTime)
+				return shared.Lock(ctx, name, certs.LockTime)
 			},
 		})
-		serving(t, ln, hello, a.TLS())
+		go func() { _ = http.Serve(tls.NewListener(ln, a.TLS()), http.NotFoundHandler()) }()
 		return a
 	}
 	dialer := tls.Dialer{Config: &tls.Config{ServerName: domain, RootCAs: ca.roots, NextProtos: []string{"http/1.1"}}}
@@ -112,10 +113,10 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 
 // memoryStorage is a Storage with the data of a test. It stores nothing.
 type memoryStorage struct {
-	server.Storage // nil: Delete is not called
-	stored         map[string][]byte
-	gets           atomic.Int64
-	putErr         error
+	certs.Storage // nil: Delete is not called
+	stored        map[string][]byte
+	gets          atomic.Int64
+	putErr        error
 }
 
 // newStorage returns a Storage with a certificate as autocert stores it.
@@ -134,7 +135,7 @@ func (v *memoryStorage) Put(context.Context, string, []byte) error { return v.pu
 
 func TestServerNames(t *testing.T) {
 	v := newStorage(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	a := newACME(t, server.ACMEConfig{Storage: v})
+	a := newACME(t, certs.ACMEConfig{Storage: v})
 	await.Run(t, a.Run)
 	handshake := func(name string, protos ...string) error {
 		_, err := a.TLS().GetCertificate(&tls.ClientHelloInfo{ServerName: name, SupportedProtos: protos})
@@ -164,7 +165,7 @@ func TestServerNames(t *testing.T) {
 func TestUnreachableACMEServerIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, out := logger()
-		a := newACME(t, server.ACMEConfig{Storage: &memoryStorage{}, Log: log})
+		a := newACME(t, certs.ACMEConfig{Storage: &memoryStorage{}, Log: log})
 		await.Run(t, a.Run)
 		for _, tt := range []struct {
 			at   time.Duration
@@ -197,7 +198,7 @@ func TestExpiringCertificateIsLogged(t *testing.T) {
 			"expires soon, short-lived": {6 * day, day, true},
 		} {
 			log, out := logger()
-			a := newACME(t, server.ACMEConfig{Storage: newStorage(t, time.Now().Add(-tt.age), time.Now().Add(tt.left)), Log: log})
+			a := newACME(t, certs.ACMEConfig{Storage: newStorage(t, time.Now().Add(-tt.age), time.Now().Add(tt.left)), Log: log})
 			await.Run(t, a.Run)
 			time.Sleep(61 * time.Minute)
 			if got := strings.Contains(out.String(), "expires soon"); got != tt.want {
@@ -215,7 +216,7 @@ func TestObtainWaitsForTheLock(t *testing.T) {
 		v := newStorage(t, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
 		began := time.Now()
 		var released []string
-		a := newACME(t, server.ACMEConfig{Storage: v, Lock: func(_ context.Context, name string) (func(context.Context) error, error) {
+		a := newACME(t, certs.ACMEConfig{Storage: v, Lock: func(_ context.Context, name string) (func(context.Context) error, error) {
 			if time.Since(began) < time.Minute {
 				return nil, errors.New("locked")
 			}
@@ -240,7 +241,7 @@ func TestObtainWaitsForTheLock(t *testing.T) {
 func TestStorageFailureIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, out := logger()
-		a := newACME(t, server.ACMEConfig{Storage: &memoryStorage{putErr: errors.New("redis: out of memory")}, Log: log})
+		a := newACME(t, certs.ACMEConfig{Storage: &memoryStorage{putErr: errors.New("redis: out of memory")}, Log: log})
 		await.Run(t, a.Run)
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -253,14 +254,14 @@ func TestStorageFailureIsLogged(t *testing.T) {
 func TestInvalidACMEConfig(t *testing.T) {
 	noCertificate := filepath.Join(t.TempDir(), "ca.pem")
 	write(t, noCertificate, []byte("no certificate"))
-	for name, cfg := range map[string]server.ACMEConfig{
+	for name, cfg := range map[string]certs.ACMEConfig{
 		"no domains":      {Storage: &memoryStorage{}},
 		"no storage":      {Domains: []string{domain}},
 		"no such CA file": {Domains: []string{domain}, Storage: &memoryStorage{}, CAFile: filepath.Join(t.TempDir(), "none.pem")},
 		"no certificate":  {Domains: []string{domain}, Storage: &memoryStorage{}, CAFile: noCertificate},
 	} {
 		cfg.Lock, cfg.Log = unlocked, slog.New(slog.DiscardHandler)
-		if _, err := server.NewACME(cfg); err == nil {
+		if _, err := certs.NewACME(cfg); err == nil {
 			t.Errorf("%s: NewACME = nil, want an error", name)
 		}
 	}

@@ -1,4 +1,4 @@
-package server
+package certs
 
 import (
 	"cmp"
@@ -53,8 +53,8 @@ const (
 	maxBackoff = time.Hour
 
 	lockInterval = time.Second
-	// handshakeTimeout is how long a caller waits for the first certificate. It is shorter
-	// than headerTimeout, which closes the connection.
+	// handshakeTimeout is how long a caller waits for the first certificate, less than the
+	// server gives a handshake.
 	handshakeTimeout = 4 * time.Second
 	checkInterval    = time.Hour
 	requestTimeout   = 30 * time.Second
@@ -74,7 +74,7 @@ type ACME struct {
 // NewACME returns an ACME. It makes no call; [ACME.Run] does.
 func NewACME(cfg ACMEConfig) (*ACME, error) {
 	if len(cfg.Domains) == 0 || cfg.Storage == nil || cfg.Lock == nil || cfg.Log == nil {
-		return nil, errors.New("server: Domains, Storage, Lock and Log are required")
+		return nil, errors.New("certs: Domains, Storage, Lock and Log are required")
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if cfg.CAFile != "" {
