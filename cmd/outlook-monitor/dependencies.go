@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -23,8 +24,6 @@ type dependencies struct {
 	mediator *deliver.Mediator
 	public   *publicURL
 	seen     *observer
-
-	loggedIn atomic.Bool // a login has succeeded
 }
 
 // checks returns the checks of /readyz. The mediator may be unreachable without making the
@@ -33,17 +32,16 @@ type dependencies struct {
 func (d *dependencies) checks() []api.Check {
 	return []api.Check{
 		{Name: "redis", Required: true, Probe: d.redis},
-		{Name: "graph", Required: true, Excused: d.loggedIn.Load, Probe: func(ctx context.Context) (string, error) {
-			if err := d.graph.Token(ctx); err != nil {
-				return "", err
-			}
-			d.loggedIn.Store(true)
-			return "", d.seen.graphCalls.problem()
+		{Name: "graph", Required: true, Excused: d.loggedIn, Probe: func(ctx context.Context) (string, error) {
+			return "", cmp.Or(d.graph.Token(ctx), d.seen.graphCalls.problem())
 		}},
 		{Name: "mediator", Probe: func(ctx context.Context) (string, error) { return "", d.mediator.Reach(ctx) }},
 		{Name: "public_url", Probe: d.publicURL},
 	}
 }
+
+// loggedIn reports whether a login has succeeded: an expired token is kept.
+func (d *dependencies) loggedIn() bool { return !d.graph.TokenExpires().IsZero() }
 
 // inspectTimeout bounds the inspection of Redis for /readyz, where it only adds details.
 const inspectTimeout = 500 * time.Millisecond

@@ -59,41 +59,28 @@ func (d *diagnosis) mediator(ctx context.Context) Result {
 		_, text := causeOf(err, base.Host)
 		return warning(fmt.Sprintf("no answer to OPTIONS %s (%s): %s", statePath, sanitize(text), cannotTell), checkDelivery)
 	}
-	if result := d.checkProxy(base, root, states); result.Status != OK {
-		return result
+	switch says = fmt.Sprintf("it answers %d to OPTIONS %s", states.status, statePath); {
+	case states.status == http.StatusBadGateway, states.status == http.StatusServiceUnavailable, states.status == http.StatusGatewayTimeout:
+		return failed(says, "check the mediator, and the proxy in front of it")
+	case d.refusesLogin(base, states):
+		return failed(fmt.Sprintf("it answers %d to the token in MEDIATOR_TOKEN or MEDIATOR_URL", states.status), setToken)
+	case states.status == http.StatusUnauthorized, states.status == http.StatusForbidden:
+		return warning(says+": "+cannotTell, setToken+", if it requires one; "+checkDelivery)
+	case root.redirectsAway(base) && states.redirectsAway(base):
+		return failed(fmt.Sprintf("it answers %d, a redirect to %s", root.status, root.redirectTarget(base)),
+			"set MEDIATOR_URL to the final address: redirects are not followed")
+	case states.status/100 == 3:
+		return warning(fmt.Sprintf("%s, a redirect to %s: %s", says, states.redirectTarget(base), cannotTell),
+			"set MEDIATOR_URL so that POST is not redirected: redirects are not followed; "+checkDelivery)
 	}
 	unknown, err := d.callMediator(ctx, base, http.MethodOptions, unknownPath)
 	if err != nil || !states.hasRoute(unknown) {
-		return warning(fmt.Sprintf("it answers %d to OPTIONS %s: %s", states.status, statePath, cannotTell), checkDelivery)
+		return warning(says+": "+cannotTell, checkDelivery)
 	}
 	if _, local := internalAddr(ctx, base.Hostname()); base.Scheme == "http" && !local {
 		return warning("token and texts are sent to a public address without TLS", "use https:// in MEDIATOR_URL, if the mediator can")
 	}
 	return ok("answers in %s, has %s, %s", round(root.took), statePath, root.security())
-}
-
-// checkProxy interprets responses that may come from a proxy or a login in front of the
-// mediator. The result is OK if they do not.
-func (d *diagnosis) checkProxy(base *url.URL, root, states response) Result {
-	says := fmt.Sprintf("it answers %d to OPTIONS %s", states.status, statePath)
-	switch states.status {
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return failed(says, "check the mediator, and the proxy in front of it")
-	case http.StatusUnauthorized, http.StatusForbidden:
-		if d.refusesLogin(base, states) {
-			return failed(fmt.Sprintf("it answers %d to the token in MEDIATOR_TOKEN or MEDIATOR_URL", states.status), setToken)
-		}
-		return warning(says+": "+cannotTell, setToken+", if it requires one; "+checkDelivery)
-	}
-	if states.status/100 != 3 {
-		return ok("")
-	}
-	if root.redirectsAway(base) && states.redirectsAway(base) {
-		return failed(fmt.Sprintf("it answers %d, a redirect to %s", root.status, root.redirectTarget(base)),
-			"set MEDIATOR_URL to the final address: redirects are not followed")
-	}
-	return warning(fmt.Sprintf("%s, a redirect to %s: %s", says, states.redirectTarget(base), cannotTell),
-		"set MEDIATOR_URL so that POST is not redirected: redirects are not followed; "+checkDelivery)
 }
 
 // refusesLogin reports whether a response refuses the credentials that were sent, rather than
