@@ -2,8 +2,8 @@ package mailbox_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -217,39 +217,22 @@ func TestRedisComesBackEmptyDuringSave(t *testing.T) {
 	}
 }
 
-// TestProcessEndsWhileMoveIsRepeated loses the answer of a move, and then the process once the
-// record is restored for the repetition: the next owner must move the address again.
-func TestProcessEndsWhileMoveIsRepeated(t *testing.T) {
+// The removal of a record is not recognized as a repetition.
+func TestAnswerOfRemovalIsLost(t *testing.T) {
 	f := monitoring(t)
 	f.noHints()
-	var removals atomic.Int64
-	restored := make(chan struct{})
 	f.store.BeforeSaves(func(s store.Save) error {
-		if !s.Remove {
-			return nil
-		}
-		switch removals.Add(1) {
-		case 1:
-			if err := f.store.Store.Store.Save(t.Context(), s); err != nil {
-				t.Error(err)
-			}
-		case 2:
-			return nil // it is refused
-		case 3:
-			close(restored)
-		}
-		return errors.New("no answer")
+		f.store.BeforeSaves(nil)
+		return errors.Join(errors.New("no answer"), f.store.Store.Store.Save(t.Context(), s))
 	})
-	wait := background(func() {
-		_, _ = f.Update(annID, func(d *mailbox.Draft) error { move(d); return nil })
-	})
-	<-restored
-	f.acquire(annPartition)
-	f.store.BeforeSaves(nil)
-	wait()
+	f.update(move)
 	f.mailboxOf(bobID, "the address in the other record", monitored)
 	f.removed()
 	f.noHints()
+	saves, _ := f.Saves(annPartition)
+	if got := f.field(owners, store.SavesField(annPartition)); got != fmt.Sprint(saves) {
+		t.Errorf("Redis counts %s saves, memory %d", got, saves)
+	}
 }
 
 // A save between reading and writing the number of saves would be missing in it.

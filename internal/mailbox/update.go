@@ -114,41 +114,39 @@ func (r *Registry) save(p *partition, s store.Save) error {
 }
 
 // resolveConflict prepares the retry of a save that Redis refused because its record does not
-// have the version that this owner, the only writer, expects. It restores or adopts only this
-// record: loading the partition again would lose the records that are not restored yet. A stored
-// record that can't be read, or that this owner has removed, is removed. If it had other
-// addresses, their monitoring starts again.
+// have the version that this owner, the only writer, expects. It resolves only this record:
+// loading the partition again would lose the records that are not restored yet. A stored record
+// that can't be read, or that this owner has removed, is removed. If it had other addresses,
+// their monitoring starts again. A newer record is adopted, an older one overwritten.
 func (r *Registry) resolveConflict(p *partition, e *entry, d *Draft) error {
 	ctx, cancel := context.WithTimeout(p.ctx, loadTime)
 	defer cancel()
 	m := e.record.Load()
 	stored, err := r.cfg.Store.LoadRecord(ctx, d.ID)
-	if errors.Is(err, store.ErrDamaged) || err == nil && m == nil {
+	switch {
+	case errors.Is(err, store.ErrDamaged) || err == nil && m == nil:
 		if err := r.restoreStops(ctx, p); err != nil {
 			return err
 		}
 		r.cfg.Log.Warn("damaged or removed record in redis replaced", "mailbox", d.ID)
 		removed := &ooo.Mailbox{ID: d.ID, Version: 1 << 52} // higher than any stored version
 		return r.save(p, store.Save{Lease: p.lease, Record: removed, Remove: true, Overwrite: true})
-	}
-	if err != nil {
+	case err != nil:
 		return err
+	case stored != nil && stored.Version > m.Version:
+		r.adopt(p, e, stored)
+		return nil
 	}
 	// Redis must have the wishes that the save has carried out, see [Registry.readWish], and those
-	// that it moves, but not one that it stops: that would be carried out again. If this process
-	// ends before the retry, the hints move the addresses out of the restored record.
+	// that it moves, but not one that it stops: that would be carried out again.
 	wished := d.Clone()
-	var moved []ooo.Hint
 	for _, a := range m.Addresses {
 		if _, stopped := d.stopped[a.Folded()]; !stopped && d.Address(a.Spelling) == nil {
 			wished.Addresses = append(wished.Addresses, a)
-			moved = append(moved, wishFor(&a, m.Person).Hint(ooo.HintWish))
 		}
 	}
-	if err := r.LeaveHints(ctx, moved...); err != nil {
-		return err
-	}
-	return r.restoreRecord(ctx, p, e, stored, wished)
+	d.save.Overwrite = true
+	return r.restoreWishes(ctx, wished)
 }
 
 // adopt replaces a record in memory by a newer one from Redis, and dispatches the hints for

@@ -180,9 +180,8 @@ type WishSwap struct {
 // Save writes everything in the save, or nothing. It returns nil if the save was carried out,
 // now or by an earlier identical call; [ooo.ErrNotOwner] if the table has another lease; and
 // [ErrVersion] if the version in Redis is not the predecessor or, with Overwrite, is not lower.
-// After any other error the outcome is unknown: repeat the same save. Only the repetition of a
-// removal that leaves hints may return ErrVersion: Redis may have lost the record, and the hints
-// with it.
+// After any other error the outcome is unknown: repeat the same save. The repetition of a removal
+// returns ErrVersion too, as if Redis had lost the record.
 //
 // Each save that is carried out increments the partition's number of saves; a repetition does
 // not.
@@ -268,10 +267,8 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 	for _, h := range sv.DoneHints {
 		done = append(done, hintField(h), h.Nonce)
 	}
-	// Whether a missing record counts as removed, see the script.
-	absent := sv.Remove && m.Version > 1 && len(sv.NewHints) == 0
 	args = []any{
-		LeaseField(p), sv.Lease.String(), SavesField(p), string(m.ID), m.Version, record, sv.Overwrite, absent, ooo.HistoryLength, feedLength,
+		LeaseField(p), sv.Lease.String(), SavesField(p), string(m.ID), m.Version, record, sv.Overwrite, ooo.HistoryLength, feedLength,
 	}
 	for _, list := range []struct {
 		items []any

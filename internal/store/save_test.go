@@ -103,7 +103,6 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 			"missing record":                 {store.Save{Lease: lease, Record: &ooo.Mailbox{ID: sibling(m, "x"), Version: 2}}, store.ErrVersion},
 			"removal of a missing record":    {removal, store.ErrVersion},
 		}
-		f.must(f.Save(t.Context(), removal)) // without hints it counts as a repetition
 		for name, tt := range tests {
 			tt.save.Events = []ooo.FeedEntry{event(m, ooo.EventChanged)}
 			tt.save.NewHints = []ooo.Hint{newHint(m, ooo.HintRead, "1")}
@@ -154,7 +153,9 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 				DoneHints: []ooo.Hint{hintOf(wish)}, Wishes: []store.WishSwap{{Address: tt.name + "@contoso.example", Nonce: "off"}},
 			}
 			f.must(f.Save(t.Context(), remove))
-			if tt.record.Version > 1 { // the removal of a first version is not recognized as a repetition
+			if tt.record.Version > 1 { // Redis may have lost the record
+				f.wantErr(f.Save(t.Context(), remove), store.ErrVersion)
+				remove.Overwrite, remove.Events = true, nil
 				f.must(f.Save(t.Context(), remove))
 			}
 			if loaded := f.load(m.ID.Partition()); len(loaded.Records) != 0 || loaded.Saves != tt.saves || f.length("feed") != tt.saves-1 {

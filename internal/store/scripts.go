@@ -69,14 +69,12 @@ end
 return answers`)
 
 // save writes a record and the rest of a [Save], if the table has the lease and the version in
-// Redis is the predecessor. A removed record leaves no version to compare, so the removal of a
-// missing record counts as a repetition, unless it leaves hints: Redis may have lost the record,
-// and then it would lose the hints too.
+// Redis is the predecessor. A removed record leaves no version to compare, so a repeated removal
+// is rejected, as if Redis had lost the record. If it then overwrites, it is not counted again.
 //
 //	KEYS table, records, rows, wants, hints, feed; then histories
 //	ARGV lease field, lease, saves field, id, version, record ('' to remove it), 1 to overwrite
-//	any lower version, 1 if a missing record counts as removed, length of a history, length of
-//	the feed; then lists, each after its length: removed address · address, row · new hint,
+//	any lower version, length of a history, length of the feed; then lists, each after its length: removed address · address, row · new hint,
 //	value · index in KEYS of a history to delete · index in KEYS of a history (0: none), event,
 //	address, name · address, tag of its wish, new wish ('' to delete it) · done hint, tag
 //	returns saved, same (a repetition: nothing was written), owner or version (rejected)
@@ -89,12 +87,11 @@ local owners, records, rows, wants, hints, feed = KEYS[1], KEYS[2], KEYS[3], KEY
 local field, lease, saves = arg(), arg(), arg()
 if redis.call('HGET', owners, field) ~= lease then return 'owner' end
 
-local id, version, record, overwrite, absent = arg(), tonumber(arg()), arg(), arg() == '1', arg() == '1'
+local id, version, record, overwrite = arg(), tonumber(arg()), arg(), arg() == '1'
 local historyLength, feedLength = arg(), arg()
 local found = redis.call('HGET', records, id)
 local older = tonumber(tag(found)) or 0
 if found == record or (overwrite and older == version) then return 'same' end
-if not found and absent then return 'same' end
 if older ~= version - 1 and not (overwrite and older < version) then return 'version' end
 
 each(function()
@@ -119,7 +116,7 @@ each(function()
 	local hint, nonce = arg(), arg()
 	if tag(redis.call('HGET', hints, hint)) == nonce then redis.call('HDEL', hints, hint) end
 end)
-redis.call('HINCRBY', owners, saves, 1)
+if found or record ~= '' or version == 1 then redis.call('HINCRBY', owners, saves, 1) end
 if record == '' then redis.call('HDEL', records, id) else redis.call('HSET', records, id, record) end
 return 'saved'`)
 
