@@ -127,7 +127,6 @@ func causeOf(err error, host string) (cause, string) {
 		invalid    x509.CertificateInvalidError
 		unverified *tls.CertificateVerificationError
 		plaintext  tls.RecordHeaderError
-		alert      tls.AlertError
 		netErr     net.Error
 		urlErr     *url.Error
 	)
@@ -147,7 +146,7 @@ func causeOf(err error, host string) (cause, string) {
 		return untrusted, fmt.Sprintf("this machine does not trust the certificate of %s, issued by %q", host, issuer(cert))
 	case errors.As(err, &plaintext), errors.Is(err, http.ErrSchemeMismatch):
 		return noTLS, host + " does not speak TLS on this port"
-	case errors.As(err, &alert):
+	case op != nil && op.Op == "remote error": // of crypto/tls, for an alert
 		return closed, host + " refuses the TLS handshake"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return refused, host + " refuses the connection: nothing listens on this port"

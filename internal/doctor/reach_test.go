@@ -39,6 +39,8 @@ func TestConnections(t *testing.T) {
 	minuteAhead := "Date: " + time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
 	ahead := startTLS(t, "127.0.0.1", year, reply{200, minuteAhead, ""}.ServeHTTP)
 	aborting := startTLS(t, "127.0.0.1", year, reply{}.ServeHTTP)
+	refusing := startTLS(t, "127.0.0.1", year, serve)
+	refusing.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, io.EOF }
 	plain := newFixture(t).env["PUBLIC_URL"]
 	silent := httptest.NewUnstartedServer(nil) // listens, but never responds
 	t.Cleanup(func() { _ = silent.Listener.Close() })
@@ -59,6 +61,7 @@ func TestConnections(t *testing.T) {
 		"certificate expires in an hour": {expiring.URL, expiring, doctor.OK, "TLS 1.3", "", "renew it: Graph does not accept an expired one"},
 		"no TLS":                         {strings.Replace(plain, "http:", "https:", 1), good, doctor.Failed, "does not speak TLS", "port", "terminate TLS"},
 		"no response":                    {"https://" + silent.Listener.Addr().String(), good, doctor.Failed, "does not answer in time", "firewall", "open the port"},
+		"handshake refused":              {refusing.URL, refusing, doctor.Failed, "refuses the TLS handshake", "let this machine reach it", "proxy's log"},
 		"connection closed":              {aborting.URL, aborting, doctor.Failed, "closes the connection", "let this machine reach it", "proxy's log"},
 	}
 	for name, tt := range tests {

@@ -99,7 +99,7 @@ type Duplicate struct {
 }
 
 func (d *Duplicate) Error() string {
-	return fmt.Sprintf("Graph already has subscription %s for this resource", d.ID)
+	return "Graph already has a subscription for this resource"
 }
 
 // LifetimeTooLong means that the requested lifetime exceeds what Graph grants.
