@@ -46,7 +46,7 @@ func checkReason(sub ooo.Subscription, hints []ooo.Hint, now time.Time) Reason {
 			seen = seen.Add(-reauthorizeInterval)
 		}
 		switch {
-		case !sub.RenewedAt.Before(seen):
+		case !sub.RenewedAt.Before(seen) && !sub.RenewedAt.After(now): // not by a clock that was ahead
 		case h.Subject == string(ooo.SubscriptionWasRemoved):
 			return RemovalAnnounced
 		default:

@@ -147,11 +147,20 @@ func find(m *ooo.Mailbox, resource string) ooo.Subscription {
 // and a sweep leads to the deletion of what was created.
 const maxSearches = 5
 
+// maxWait is longer than any wait after a failure. A wait that has more left was saved by a
+// clock that was ahead, and has ended.
+const maxWait = 2 * time.Hour
+
+// waits reports whether the step that s needs has to wait after a failure.
+func waits(s ooo.Subscription, now time.Time) bool {
+	return s.RetryAt.After(now) && s.RetryAt.Before(now.Add(maxWait))
+}
+
 // planRemoval plans the removal of s.
 func planRemoval(s ooo.Subscription, want Settings, reason Reason, now time.Time) Step {
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
 	switch {
-	case s.RetryAt.After(now):
+	case waits(s, now):
 		return Step{Action: Nothing, Reason: Waiting, Next: s.RetryAt}
 	case s.Replaces != "":
 		return step(DeleteReplaced, reason)
@@ -167,14 +176,11 @@ func planRemoval(s ooo.Subscription, want Settings, reason Reason, now time.Time
 func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Time) Step {
 	emergency, check := !now.Before(after(s, emergencyPart)), checkReason(s, hints, now)
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
-	waiting := s.RetryAt.After(now)
-	if s.ErrorKind == ooo.SubscriptionErrorHandshake && s.ID == "" && s.NotificationURL != want.Notification {
-		waiting = false // the new URL may work
-	}
+	newURL := s.ErrorKind == ooo.SubscriptionErrorHandshake && s.ID == "" && s.NotificationURL != want.Notification
 	switch {
 	case s.State == "":
 		return step(Create, NewResource)
-	case waiting:
+	case waits(s, now) && !newURL: // a new URL may work
 		return Step{Action: Nothing, Reason: Waiting, Next: s.RetryAt}
 	case s.State == ooo.SubscriptionRemoved:
 		return step(Create, RemovedByGraph)

@@ -102,6 +102,7 @@ func TestPlan(t *testing.T) {
 		"creation unanswered":          {monitored(creating), want, subscribe.Create, subscribe.CreationUnanswered, never},
 		"retry due":                    {monitored(failed(ooo.SubscriptionErrorUnavailable, 0)), want, subscribe.Create, subscribe.RetryDue, never},
 		"waiting":                      {monitored(failed(ooo.SubscriptionErrorUnavailable, time.Second)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Second)},
+		"waiting by a clock ahead":     {monitored(failed(ooo.SubscriptionErrorUnavailable, 25*time.Hour)), want, subscribe.Create, subscribe.RetryDue, never},
 		"handshake failed":             {monitored(failed(ooo.SubscriptionErrorHandshake, time.Minute)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
 		"handshake failed at old URL":  {monitored(failed(ooo.SubscriptionErrorHandshake, time.Minute, oldURL)), want, subscribe.Create, subscribe.RetryDue, never},
 		"other failure at old URL":     {monitored(failed(ooo.SubscriptionErrorDenied, time.Minute, oldURL)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
@@ -135,6 +136,7 @@ func TestPlan(t *testing.T) {
 		"stopped, creation unanswered 5 times": {stopped(live(func(s *sub) { s.ID, s.State, s.Failures = "", ooo.SubscriptionCreating, 5 })), want, subscribe.Drop, subscribe.NotMonitored, never},
 		"stopped, creation failed":             {stopped(failed(ooo.SubscriptionErrorDenied, 0)), want, subscribe.Drop, subscribe.NotMonitored, never},
 		"stopped, first deletion waiting":      {stopped(live(func(s *sub) { s.RetryAt = now.Add(time.Hour) }), liveMessages), want, subscribe.Delete, subscribe.NotMonitored, now.Add(time.Hour)},
+		"stopped, waiting by a clock ahead":    {stopped(live(func(s *sub) { s.RetryAt = now.Add(25 * time.Hour) })), want, subscribe.Delete, subscribe.NotMonitored, never},
 		"stopped, no subscription":             {stopped(), want, subscribe.RemoveRecord, subscribe.NotMonitored, never},
 	}
 	for name, tt := range tests {
@@ -162,6 +164,7 @@ func TestPlanWithHint(t *testing.T) {
 		"renewed after the hint":     {live(), -time.Second, "", subscribe.UpToDate, renewal},
 		"renewed before the removal": {live(), time.Second, removed, subscribe.RemovalAnnounced, never}, // not in bulk
 		"renewed after the removal":  {live(), -time.Second, removed, subscribe.UpToDate, renewal},
+		"renewed by a clock ahead":   {live(func(s *ooo.Subscription) { s.RenewedAt = now.Add(time.Hour) }), -2 * time.Hour, removed, subscribe.RemovalAnnounced, never},
 		"waiting":                    {live(func(s *ooo.Subscription) { s.RetryAt = retry }), time.Second, removed, subscribe.Waiting, retry},
 		"renewal due":                {live(func(s *ooo.Subscription) { s.RenewAt = now }), time.Second, "", subscribe.RenewalDue, never},
 		"expired":                    {live(func(s *ooo.Subscription) { s.ExpiresAt = now }), time.Second, removed, subscribe.Expired, never},
