@@ -17,7 +17,6 @@ type target struct {
 	due         time.Time  // when the next regular read is due
 	expeditedAt time.Time  // when the last expedited read began
 	digest      ooo.Digest // of the answer with the setting in the record; zero: not compared with this record yet
-	edge        time.Time  // of its scheduled window, by the wall clock; zero: none
 	urgent      ooo.Source // why to read it at once, other than by a hint; empty: no need
 	polledAt    time.Time  // when a regular read noticed the last change; zero: none, or it was announced
 	failure     *failure   // the last one in a row; nil: the last read succeeded

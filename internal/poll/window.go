@@ -13,18 +13,17 @@ const maxEdges = 64
 // scheduleEdge schedules the next time at which the meaning of the setting changes: at the
 // edge of its window, or now if that edge has passed. The caller must hold mu.
 func (p *Poller) scheduleEdge(t *target, m *ooo.Mailbox, now time.Time) {
-	t.edge = time.Time{}
+	var at time.Time
 	if m.Setting != nil && m.State != nil {
 		d := p.cfg.Policy.Decide(m.State, *m.Setting, now)
-		if t.edge = d.Edge; d.Changed && m.Policy == p.policyTag {
-			t.edge = now.Round(0)
+		if at = d.Edge; d.Changed && m.Policy == p.policyTag {
+			at = now
 		}
 	}
-	if t.edge.IsZero() {
+	if at.IsZero() {
 		p.edges.Remove(t)
 		return
 	}
-	at := t.edge
 	if at.Sub(now) > time.Minute { // the queue follows the monotonic clock: check the wall clock again before the edge
 		at = at.Add(-time.Minute / 2)
 	}
