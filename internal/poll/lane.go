@@ -152,14 +152,12 @@ func (p *Poller) hints(id ooo.RecordID) []ooo.Hint {
 }
 
 // finish ends a job, and then removes the hints that it carried out without a save: the next
-// read does not wait for Redis.
+// read does not wait for Redis. If the poller stops first, the next owner carries them out again.
 func (p *Poller) finish(ctx context.Context, j *job, retryAt time.Time) {
 	p.mu.Lock()
 	p.end(j, retryAt)
 	p.mu.Unlock()
-	if len(j.done) > 0 {
-		p.removeHints(ctx, j.t, j.done)
-	}
+	schedule.Retry(ctx, 100*time.Millisecond, time.Second, func(int) error { return p.cfg.Registry.RemoveHints(ctx, j.done...) })
 }
 
 // end ends a job. If a read was requested while it was in flight, that read begins at once.

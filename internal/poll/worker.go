@@ -1,7 +1,6 @@
 package poll
 
 import (
-	"context"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -88,22 +87,5 @@ func (p *Poller) drop(t *target) {
 	p.unschedule(t)
 	if !t.inFlight {
 		delete(p.targets, t.id)
-	}
-}
-
-// removalTime bounds the removal of hints.
-const removalTime = time.Second
-
-// removeHints removes hints that were carried out without a save. If that fails, it schedules
-// another read: the hints stay until the removal after a read succeeds.
-func (p *Poller) removeHints(ctx context.Context, t *target, hints []ooo.Hint) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTime)
-	defer cancel()
-	if err := p.cfg.Registry.RemoveHints(ctx, hints...); err != nil {
-		p.cfg.Log.DebugContext(ctx, "hints not removed, retrying", "err", err)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		t.hinted = true
-		p.expedite(t, time.Now().Add(time.Second))
 	}
 }
