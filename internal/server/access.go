@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"log/slog"
@@ -97,15 +98,10 @@ func (a *Access) Accepts(r *http.Request, shown string) bool {
 	a.logged.Do(func() {
 		a.cfg.Log.WarnContext(r.Context(), "requests with a wrong token (logged once a minute)", "count", a.wrong.Swap(0), "last_source", caller)
 	})
-	reservation := a.rates.of(caller).Reserve()
-	delay := reservation.Delay()
-	if delay > maxDelay {
-		reservation.Cancel() // so that the delays end when a flood does
-		delay = maxDelay
-	}
-	select {
-	case <-time.After(delay):
-	case <-r.Context().Done():
+	ctx, cancel := context.WithTimeout(r.Context(), maxDelay)
+	defer cancel()
+	if a.rates.of(caller).Wait(ctx) != nil { // at once, if the wait would be longer than maxDelay
+		<-ctx.Done()
 	}
 	return false
 }
