@@ -26,7 +26,7 @@ type usersWatchCmd struct {
 // has answered, Run retries calls that fail.
 func (c *usersWatchCmd) Run(ctx context.Context, out io.Writer, errs stderr, api *usersAPI) error {
 	w := watcher{api: api, email: c.Email, out: out, width: len("EMAIL")}
-	for failing := false; ; {
+	for failure := ""; ; {
 		began := time.Now()
 		users, err := w.read(ctx)
 		switch {
@@ -34,13 +34,13 @@ func (c *usersWatchCmd) Run(ctx context.Context, out io.Writer, errs stderr, api
 			return nil
 		case err != nil && w.known == nil:
 			return err
-		case err != nil && !failing:
-			failing = true
+		case err != nil && err.Error() != failure:
+			failure = err.Error()
 			if _, err := fmt.Fprintf(errs, "outlook-monitor: %v; retrying\n", err); err != nil {
 				return err
 			}
 		case err == nil:
-			failing = false
+			failure = ""
 			if err := w.report(users); err != nil {
 				return err
 			}

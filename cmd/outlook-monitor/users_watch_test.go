@@ -63,6 +63,9 @@ func TestUsersWatch(t *testing.T) {
 
 	service.stop()
 	tb.eventually("the outage is printed", has(text, `nothing listens on .*; retrying$`))
+	tb.env["MONITOR_TOKEN"] = "another-token-of-16"
+	tb.startReady()
+	tb.eventually("another failure is printed", has(text, `different token.*; retrying$`))
 	for _, p := range []*program{text, lines, annOnly} {
 		_ = p.Signal(syscall.SIGINT)
 		if code := p.Wait(); code != 0 {
