@@ -56,3 +56,21 @@ func printUser(out io.Writer, format, email string) error {
 	_, err := fmt.Fprintf(out, format+"\n", printable(email))
 	return err
 }
+
+// plural returns a count with its noun: 1 user, 2 users.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// truncate shortens a reason for a table.
+func truncate(reason string) string {
+	const maxLength = 60
+	text := []rune(reason)
+	if len(text) <= maxLength {
+		return reason
+	}
+	return strings.TrimRight(string(text[:maxLength-1]), " ,:") + "…"
+}

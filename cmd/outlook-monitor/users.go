@@ -7,11 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -102,8 +99,7 @@ type (
 
 // Run prints all users.
 func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
-	all := []json.RawMessage{}
-	err := api.pages(ctx, func(users []json.RawMessage) error { all = append(all, users...); return nil })
+	all, err := api.users(ctx)
 	if err != nil {
 		return err
 	}
@@ -164,105 +160,6 @@ func (c *usersResendCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) 
 	return api.do(ctx, out, http.MethodPost, c.Email, "/resend", "The state of %s is being delivered again.")
 }
 
-// usersAPI is the private API of a running service.
-type usersAPI struct {
-	base   *url.URL
-	token  config.Secret
-	json   bool
-	client *http.Client
-}
-
-// maxBody is more than a page of 500 users with long messages.
-const maxBody = 64 << 20
-
-// unknownUser means that the service answered 404.
-type unknownUser struct{ email string }
-
-func (e *unknownUser) Error() string {
-	return fmt.Sprintf("%s is not monitored: start it with outlook-monitor users add", printable(e.email))
-}
-
-// errNotService means that another program, or the public listener, answered.
-func errNotService(base *url.URL) error {
-	return fmt.Errorf("%s is not outlook-monitor's private address: set --server or OUTLOOK_MONITOR_URL to it (PRIVATE_ADDR if that is set)",
-		base.Redacted())
-}
-
-// call makes one request for the user with this email, or for all users if it is empty. A
-// body is JSON, nil for none. Errors say what to do.
-func (a *usersAPI) call(ctx context.Context, method, email, action string, query url.Values, body []byte) (int, []byte, error) {
-	target := strings.TrimRight(a.base.String(), "/") + "/api/users"
-	if email != "" {
-		target += "/" + url.PathEscape(email) + action
-	}
-	if len(query) > 0 {
-		target += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, errors.New("--server is not a base URL: use one such as " + defaultServer)
-	}
-	req.Header.Set("Accept", "application/json")
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if !a.token.IsZero() {
-		req.Header.Set("Authorization", "Bearer "+a.token.Reveal())
-	}
-	resp, err := a.client.Do(req)
-	if err != nil {
-		return 0, nil, a.connectError(err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	if err != nil {
-		return 0, nil, a.connectError(err)
-	}
-	return resp.StatusCode, answer, a.statusError(resp.StatusCode, email, answer)
-}
-
-func (a *usersAPI) connectError(err error) error {
-	urlErr, isURL := errors.AsType[*url.Error](err)
-	netErr, isNet := errors.AsType[net.Error](err)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing listens on %s: start outlook-monitor serve there, or set --server or OUTLOOK_MONITOR_URL to its address",
-			a.base.Redacted())
-	case errors.Is(err, context.Canceled):
-		return err
-	case isNet && netErr.Timeout():
-		return fmt.Errorf("%s did not answer in time: check its log, and --server", a.base.Redacted())
-	case isURL:
-		err = urlErr.Err // without the URL, which contains the address
-	}
-	return fmt.Errorf("ask %s: %w: check --server or OUTLOOK_MONITOR_URL", a.base.Redacted(), err)
-}
-
-// statusError returns an error that says what to do, nil for 2xx.
-func (a *usersAPI) statusError(status int, email string, body []byte) error {
-	var answer struct {
-		Error string `json:"error"`
-	}
-	fromService := json.Unmarshal(body, &answer) == nil && answer.Error != ""
-	switch {
-	case status >= 200 && status < 300:
-		return nil
-	case status == http.StatusUnauthorized && a.token.IsZero():
-		return errors.New("the service requires a token: set MONITOR_TOKEN or --token to the one it was started with")
-	case status == http.StatusUnauthorized:
-		return errors.New("the service has a different token: set MONITOR_TOKEN or --token to the one it was started with")
-	case status == http.StatusNotFound && fromService && email != "":
-		return &unknownUser{email}
-	case status == http.StatusBadRequest && strings.HasPrefix(string(body), "Client sent an HTTP request to an HTTPS server"): // by net/http
-		return fmt.Errorf("%s speaks TLS: use https:// in --server or OUTLOOK_MONITOR_URL", a.base.Redacted())
-	case !fromService && status < 500:
-		return errNotService(a.base)
-	case fromService:
-		return fmt.Errorf("the service answers %d: %.300s", status, printable(answer.Error))
-	}
-	return fmt.Errorf("the service answers %d: try again, or check its log", status)
-}
-
 // do makes a request without a result, and prints done.
 func (a *usersAPI) do(ctx context.Context, out io.Writer, method, email, action, done string) error {
 	_, body, err := a.call(ctx, method, email, action, nil, nil)
@@ -286,14 +183,6 @@ func (a *usersAPI) printJSON(out io.Writer, body []byte) error {
 	}
 	_, err := fmt.Fprintf(out, "%s\n", body)
 	return err
-}
-
-// decode returns a user of the service's JSON.
-func (a *usersAPI) decode(raw []byte) (u api.User, err error) {
-	if json.Unmarshal(raw, &u) != nil || u.Email == "" {
-		return u, errNotService(a.base)
-	}
-	return u, nil
 }
 
 func outOfOffice(u api.User) string {

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 )
@@ -41,14 +39,6 @@ func (c *usersExportCmd) Run(ctx context.Context, out io.Writer, errs stderr, ap
 	return err
 }
 
-// plural returns a count with its noun: 1 user, 2 users.
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
 // exportFile replaces the file only once the export is complete.
 func (a *usersAPI) exportFile(ctx context.Context, path string) (n int, err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
@@ -70,49 +60,22 @@ func (a *usersAPI) exportFile(ctx context.Context, path string) (n int, err erro
 
 // export writes all users and returns their number.
 func (a *usersAPI) export(ctx context.Context, out io.Writer) (n int, err error) {
-	buffer := bufio.NewWriter(out)
-	lines := json.NewEncoder(buffer)
-	lines.SetEscapeHTML(false)
-	err = a.pages(ctx, func(users []json.RawMessage) error {
-		for _, raw := range users {
-			u, err := a.decode(raw)
-			if err != nil {
-				return err
-			}
-			if err := lines.Encode(exportedUser{u.Email, u.ID, u.UserPrincipalName, u.DisplayName}); err != nil {
-				return err
-			}
-			n++
-		}
-		return nil
-	})
+	users, err := a.users(ctx)
 	if err != nil {
-		return n, err
+		return 0, err
 	}
-	return n, buffer.Flush()
-}
-
-// pages calls each with every page of users.
-func (a *usersAPI) pages(ctx context.Context, each func(users []json.RawMessage) error) error {
-	for cursor := ""; ; {
-		var page struct {
-			Users  *[]json.RawMessage `json:"users"`
-			Cursor string             `json:"cursor"`
-		}
-		query := url.Values{"limit": {"500"}}
-		if cursor != "" {
-			query.Set("cursor", cursor)
-		}
-		_, body, err := a.call(ctx, http.MethodGet, "", "", query, nil)
+	var text bytes.Buffer
+	lines := json.NewEncoder(&text)
+	lines.SetEscapeHTML(false)
+	for _, raw := range users {
+		u, err := a.decode(raw)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if json.Unmarshal(body, &page) != nil || page.Users == nil || page.Cursor != "" && page.Cursor == cursor {
-			return errNotService(a.base)
+		if err := lines.Encode(exportedUser{u.Email, u.ID, u.UserPrincipalName, u.DisplayName}); err != nil {
+			return 0, err
 		}
-		if err := each(*page.Users); err != nil || page.Cursor == "" {
-			return err
-		}
-		cursor = page.Cursor
 	}
+	_, err = text.WriteTo(out)
+	return len(users), err
 }

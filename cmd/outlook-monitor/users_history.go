@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 
 	"outlook-monitor/internal/ooo"
@@ -35,21 +31,6 @@ func (c *usersHistoryCmd) Run(ctx context.Context, out io.Writer, api *usersAPI)
 	return table.Flush()
 }
 
-// history returns the newest events of a user, newest first, and the JSON that they are from.
-func (a *usersAPI) history(ctx context.Context, email string, limit int) (events []ooo.Event, body []byte, err error) {
-	_, body, err = a.call(ctx, http.MethodGet, email, "/history", url.Values{"limit": {strconv.Itoa(limit)}}, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	var history struct {
-		Events *[]ooo.Event `json:"events"`
-	}
-	if json.Unmarshal(body, &history) != nil || history.Events == nil {
-		return nil, nil, errNotService(a.base)
-	}
-	return *history.Events, body, nil
-}
-
 // details describes the rest of an event.
 func details(e ooo.Event) string {
 	var parts []string
@@ -66,14 +47,4 @@ func details(e ooo.Event) string {
 		parts = append(parts, e.Detail)
 	}
 	return strings.Join(parts, ", ")
-}
-
-// truncate shortens a reason for a table.
-func truncate(reason string) string {
-	const maxLength = 60
-	text := []rune(reason)
-	if len(text) <= maxLength {
-		return reason
-	}
-	return strings.TrimRight(string(text[:maxLength-1]), " ,:") + "…"
 }

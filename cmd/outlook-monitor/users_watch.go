@@ -76,28 +76,30 @@ type watched struct {
 
 // read returns the users by address in lower case.
 func (w *watcher) read(ctx context.Context) (map[string]watched, error) {
-	read := map[string]watched{}
-	add := func(users []json.RawMessage) error {
-		for _, raw := range users {
-			s, err := w.summarize(raw)
-			if err != nil {
-				return err
-			}
-			read[strings.ToLower(s.Email)] = watched{s, raw}
-		}
-		return nil
-	}
-	if w.email == "" {
-		return read, w.api.pages(ctx, add)
-	}
-	_, body, err := w.api.call(ctx, http.MethodGet, w.email, "", nil, nil)
-	if _, gone := errors.AsType[*unknownUser](err); gone && w.known != nil {
-		return read, nil
-	}
+	all, err := w.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return read, add([]json.RawMessage{body})
+	read := map[string]watched{}
+	for _, raw := range all {
+		s, err := w.summarize(raw)
+		if err != nil {
+			return nil, err
+		}
+		read[strings.ToLower(s.Email)] = watched{s, raw}
+	}
+	return read, nil
+}
+
+func (w *watcher) get(ctx context.Context) ([]json.RawMessage, error) {
+	if w.email == "" {
+		return w.api.users(ctx)
+	}
+	_, body, err := w.api.call(ctx, http.MethodGet, w.email, "", nil, nil)
+	if _, gone := errors.AsType[*unknownUser](err); gone && w.known != nil {
+		return nil, nil
+	}
+	return []json.RawMessage{body}, err
 }
 
 func (w *watcher) summarize(raw json.RawMessage) (summary, error) {
