@@ -122,12 +122,7 @@ func operations(ctx context.Context, c *graph.Client, ids []ooo.ObjectID, addres
 			return err
 		},
 		"DeleteSubscription": func() error { return c.DeleteSubscription(ctx, id) },
-		"SubscriptionPages": func() error {
-			for _, err := range c.SubscriptionPages(ctx) {
-				return err // of the first page
-			}
-			return nil
-		},
+		"SubscriptionPage":   func() error { _, _, err := c.SubscriptionPage(ctx, ""); return err },
 	}
 }
 

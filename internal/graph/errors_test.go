@@ -207,7 +207,7 @@ func TestErrorsOfEachCall(t *testing.T) {
 		"401":              {fault: graphsim.Fault{Kind: "status", Status: 401}, want: ooo.ErrUnauthorized},
 		"400":              {fault: graphsim.Fault{Kind: "status", Status: 400}, want: ooo.ErrRejected},
 		"403": {fault: graphsim.Fault{Kind: "status", Status: 403, Code: "Authorization_RequestDenied"}, want: ooo.ErrDenied,
-			except: map[string]error{"CreateSubscription": denied, "PatchSubscription": denied, "DeleteSubscription": denied, "SubscriptionPages": denied}},
+			except: map[string]error{"CreateSubscription": denied, "PatchSubscription": denied, "DeleteSubscription": denied, "SubscriptionPage": denied}},
 		"404": {fault: graphsim.Fault{Kind: "status", Status: 404, Code: "UnknownError"}, want: ooo.ErrUnavailable,
 			except: map[string]error{"PatchSubscription": gone, "DeleteSubscription": gone}},
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net/url"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
@@ -15,10 +14,6 @@ import (
 
 // tlsVersion is the lowest version that the service's listener accepts.
 const tlsVersion = "v1_2"
-
-// maxPages limits a listing. A page has 100 subscriptions, so 130,000 users with two
-// resources each have 2,600 pages.
-const maxPages = 10_000
 
 // subscriptions returns a new request builder, see users.
 func (c *Client) subscriptions() *subscriptions.SubscriptionsRequestBuilder {
@@ -107,57 +102,19 @@ func (c *Client) DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) 
 	return unwrapSDK(c.subscriptions().BySubscriptionId(string(id)).Delete(ctx, nil))
 }
 
-// SubscriptionPages yields the subscriptions of this app page by page, so that the caller
-// sets the pace. Pages may be empty and may contain expired subscriptions. A subscription
-// that is not listed may still exist: Graph has omitted nearly all of them for hours.
-//
-// After an error the caller may wait and continue the loop, which requests the same page
-// again. The loop ends with an error if Graph repeats a page or links to another host. The
-// error may be [ooo.ErrSubscriptionDenied].
-func (c *Client) SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.GraphSubscription, error] {
-	return func(yield func([]ooo.GraphSubscription, error) bool) {
-		link, seen := "", map[string]bool{}
-		for len(seen) < maxPages {
-			listed, next, err := c.page(ctx, link)
-			if !yield(listed, err) {
-				return
-			}
-			u, parseErr := url.Parse(next)
-			switch {
-			case err != nil:
-				continue
-			case next == "":
-				return
-			case parseErr != nil || !c.transport.isGraph(u):
-				yield(nil, incomplete(errOtherHost))
-				return
-			case seen[next]:
-				yield(nil, incomplete(errRepeatedPage))
-				return
-			}
-			seen[next], link = true, next
-		}
-		yield(nil, incomplete(errTooManyPages))
-	}
-}
-
-// Why a list of subscriptions is incomplete.
-var (
-	errRepeatedPage = errors.New("Graph repeats a page")
-	errTooManyPages = errors.New("Graph sends too many pages")
-)
-
-func incomplete(reason error) error {
-	return fmt.Errorf("%w: the list of subscriptions is incomplete: %w", ooo.ErrUnavailable, reason)
-}
-
-// page returns the subscriptions on the page at link, and the link to the next page. An
-// empty link is the first page.
-func (c *Client) page(ctx context.Context, link string) (listed []ooo.GraphSubscription, next string, err error) {
+// SubscriptionPage returns the subscriptions of this app on the page at link, and the link to
+// the next page, empty on the last. An empty link is that of the first page. A page may be
+// empty and may contain expired subscriptions. A subscription that is not listed may still
+// exist: Graph has omitted nearly all of them for hours. The error may be
+// [ooo.ErrSubscriptionDenied].
+func (c *Client) SubscriptionPage(ctx context.Context, link string) (listed []ooo.GraphSubscription, next string, err error) {
 	ctx, cancel := withOperation(ctx, opList, subscriptionTimeout)
 	defer cancel()
 	builder := c.subscriptions()
 	if link != "" {
+		if u, err := url.Parse(link); err != nil || !c.transport.isGraph(u) {
+			return nil, "", notSent(errOtherHost)
+		}
 		builder = builder.WithUrl(link)
 	}
 	page, err := builder.Get(ctx, nil)

@@ -70,14 +70,14 @@ func TestSubscriptionLifecycle(t *testing.T) {
 	}
 
 	if listed := list(t, c); len(listed) != 1 || listed[0] != want {
-		t.Errorf("SubscriptionPages = %+v, want %+v", listed, want)
+		t.Errorf("SubscriptionPage = %+v, want %+v", listed, want)
 	}
 
 	if err := c.DeleteSubscription(t.Context(), created.ID); err != nil {
 		t.Errorf("DeleteSubscription = %v, want nil", err)
 	}
 	if left := list(t, c); len(left) != 0 {
-		t.Errorf("SubscriptionPages = %+v, want none", left)
+		t.Errorf("SubscriptionPage = %+v, want none", left)
 	}
 	for _, gone := range []ooo.SubscriptionID{created.ID, ""} {
 		if err := c.DeleteSubscription(t.Context(), gone); !errors.Is(err, ooo.ErrSubscriptionGone) {

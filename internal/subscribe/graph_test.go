@@ -1,10 +1,10 @@
 package subscribe_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -31,12 +31,14 @@ type fakeGraph struct {
 	inFlight, peak int
 	fail           func(call string) error
 	pages          []page // of the next list, instead of the real one
+	link           string // to the next page
 }
 
 // page is an answer to a list request.
 type page struct {
-	ids []ooo.SubscriptionID
-	err error
+	ids  []ooo.SubscriptionID
+	next string // link to the next page; empty: a new one, if there is a next page
+	err  error
 }
 
 func newGraph() *fakeGraph {
@@ -189,27 +191,28 @@ func (g *fakeGraph) DeleteSubscription(ctx context.Context, id ooo.SubscriptionI
 	return err
 }
 
-// SubscriptionPages returns one page, unless pages are set. After an error it continues with
-// the next page.
-func (g *fakeGraph) SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.GraphSubscription, error] {
-	g.set(func() {
+// SubscriptionPage returns all subscriptions on one page, unless pages are set. Then each call
+// takes one of them, and must have the link of the last that was no error.
+func (g *fakeGraph) SubscriptionPage(ctx context.Context, link string) (found []ooo.GraphSubscription, next string, err error) {
+	_, err = g.call(ctx, "list", func() (s ooo.GraphSubscription, err error) {
 		if len(g.pages) == 0 {
 			g.pages = []page{{ids: slices.Sorted(maps.Keys(g.subscriptions))}}
 		}
-	})
-	return func(yield func([]ooo.GraphSubscription, error) bool) {
-		for more := true; more; {
-			var found []ooo.GraphSubscription
-			_, err := g.call(ctx, "list", func() (s ooo.GraphSubscription, err error) {
-				p := g.pages[0]
-				g.pages = g.pages[1:]
-				more = len(g.pages) > 0
-				for _, id := range p.ids {
-					found = append(found, g.subscriptions[id])
-				}
-				return s, p.err
-			})
-			more = yield(found, err) && more
+		if link != g.link {
+			return s, fmt.Errorf("page %q requested, want %q", link, g.link)
 		}
-	}
+		p := g.pages[0]
+		if g.pages = g.pages[1:]; p.err != nil {
+			return s, p.err
+		}
+		for _, id := range p.ids {
+			found = append(found, g.subscriptions[id])
+		}
+		if len(g.pages) > 0 {
+			next = cmp.Or(p.next, fmt.Sprint("page ", len(g.pages)))
+		}
+		g.link = next
+		return s, nil
+	})
+	return found, next, err
 }

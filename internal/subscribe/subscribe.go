@@ -26,7 +26,6 @@ package subscribe
 
 import (
 	"context"
-	"iter"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -46,7 +45,7 @@ type Graph interface {
 	CreateSubscription(ctx context.Context, request ooo.SubscriptionRequest) (ooo.GraphSubscription, error)
 	PatchSubscription(ctx context.Context, id ooo.SubscriptionID, patch ooo.SubscriptionRequest) (ooo.GraphSubscription, error)
 	DeleteSubscription(ctx context.Context, id ooo.SubscriptionID) error
-	SubscriptionPages(ctx context.Context) iter.Seq2[[]ooo.GraphSubscription, error]
+	SubscriptionPage(ctx context.Context, link string) (listed []ooo.GraphSubscription, next string, err error)
 }
 
 // Ownership is what this replica owns and may do now.

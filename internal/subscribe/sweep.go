@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -29,7 +30,10 @@ const (
 	// by its own clock.
 	pageInterval = 850 * time.Millisecond
 	pageTries    = 5
-	hintBatch    = 500
+	// maxPages limits a list. A page has 100 subscriptions, so 130,000 users with two
+	// resources each have 2,600 pages.
+	maxPages  = 10_000
+	hintBatch = 500
 )
 
 // runSweeps sweeps at random intervals while this replica owns partition 0, until ctx ends.
@@ -141,27 +145,42 @@ func (c *comparison) addStrays() {
 	}
 }
 
+// errEndlessList means that Graph sends too many pages or repeats one, as it has done while
+// all subscriptions existed.
+var errEndlessList = fmt.Errorf("%w: the list of subscriptions has no end", ooo.ErrUnavailable)
+
 // list returns the subscriptions of this app that Graph lists, and whether the list broke
 // off. It keeps below Graph's limit on requests.
 func (s *Subscriber) list(ctx context.Context) (listed map[ooo.SubscriptionID]ooo.GraphSubscription, incomplete bool, err error) {
 	listed = map[ooo.SubscriptionID]ooo.GraphSubscription{}
-	failures := 0 // in a row
-	var failure error
-	for page, err := range s.cfg.Graph.SubscriptionPages(ctx) {
+	link, seen := "", map[string]bool{}
+	for failures := 0; ; { // in a row
+		page, next, err := s.cfg.Graph.SubscriptionPage(ctx, link)
 		for _, sub := range page {
 			listed[sub.ID] = sub
 		}
 		wait := pageInterval
-		if failure = err; err == nil {
-			failures = 0
-		} else {
-			if failures++; failures == pageTries {
-				break
-			}
+		switch {
+		case err != nil:
+			failures++
 			wait = schedule.Backoff(failures, time.Second, time.Minute)
 			if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 				wait = throttled.After
 			}
+		case next == "":
+			return listed, false, nil
+		case seen[next] || len(seen) == maxPages:
+			failures, err = pageTries, errEndlessList
+		default:
+			link, seen[next], failures = next, true, 0
+		}
+		switch {
+		case failures < pageTries:
+		case len(listed) == 0:
+			return nil, false, err
+		default:
+			s.cfg.Log.WarnContext(ctx, "list of subscriptions is incomplete", "listed", len(listed), "err", err)
+			return listed, true, nil
 		}
 		if !schedule.Sleep(ctx, max(wait, pageInterval)) {
 			return nil, false, ctx.Err()
@@ -170,12 +189,4 @@ func (s *Subscriber) list(ctx context.Context) (listed map[ooo.SubscriptionID]oo
 			return nil, false, ooo.ErrNotOwner
 		}
 	}
-	switch {
-	case failure == nil:
-		return listed, false, nil
-	case len(listed) == 0:
-		return nil, false, failure
-	}
-	s.cfg.Log.WarnContext(ctx, "list of subscriptions is incomplete", "listed", len(listed), "err", failure)
-	return listed, true, nil
 }

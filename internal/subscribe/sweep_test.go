@@ -1,7 +1,6 @@
 package subscribe_test
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +34,12 @@ func TestSweep(t *testing.T) {
 	failed := page{err: ooo.ErrUnavailable}
 	throttled := page{err: &ooo.Throttled{After: 7 * time.Minute}}
 	known := page{ids: []ooo.SubscriptionID{"sub-1"}}
-	broken := page{err: fmt.Errorf("%w: Graph repeats a page", ooo.ErrUnavailable)}
+	broken := func(rest ...page) func(f *fixture) {
+		return func(f *fixture) {
+			f.addStray("stray", nobody)
+			listing(append([]page{{ids: []ooo.SubscriptionID{"stray"}, next: "1"}}, rest...)...)(f)
+		}
+	}
 	type result = subscribe.SweepResult
 	tests := map[string]struct {
 		prepare func(f *fixture)
@@ -48,10 +52,8 @@ func TestSweep(t *testing.T) {
 		"sixty empty pages": {listing(append(make([]page, 60), known)...), result{Known: 1}, "", "sub-1"},
 		"failures between pages": {listing(known, failed, failed, throttled, page{}, failed, failed, page{}),
 			result{Known: 1}, "", "sub-1"},
-		"incomplete list": {func(f *fixture) {
-			f.addStray("stray", nobody)
-			listing(page{ids: []ooo.SubscriptionID{"stray"}}, broken)(f)
-		}, result{Surplus: 1, Incomplete: true}, "delete stray", "sub-1"},
+		"repeated page":           {broken(page{}, page{next: "1"}, known), result{Surplus: 1, Incomplete: true}, "delete stray", "sub-1"},
+		"rest of the list fails":  {broken(failed, failed, failed, failed, failed, known), result{Surplus: 1, Incomplete: true}, "delete stray", "sub-1"},
 		"second subscription":     {stray("users/" + string(annID) + "/events"), result{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
 		"stray without a mailbox": {stray("/communications/x"), result{Known: 1, Surplus: 1}, "delete stray", "sub-1"},
 		"stray of another URL":    {stray(nobody, otherURL), result{Known: 1, Foreign: 1}, "", "sub-1"},
@@ -89,6 +91,16 @@ func TestSweep(t *testing.T) {
 			}, sweepOften)
 		})
 	}
+}
+
+func TestSweepOfEndlessListEnds(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		f.set(func() { f.pages = append([]page{{ids: []ooo.SubscriptionID{"sub-1"}}}, make([]page, 20_000)...) })
+		advance(3 * time.Hour)
+		if want := (subscribe.SweepResult{Known: 1, Incomplete: true}); len(f.swept) != 1 || f.swept[0] != want {
+			t.Errorf("results = %+v, want %+v once", f.swept, want)
+		}
+	}, sweepOften)
 }
 
 func TestFailedStrayDeletionIsLeftToNextSweep(t *testing.T) {
