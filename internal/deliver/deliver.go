@@ -119,7 +119,7 @@ func (d *Deliverer) Refresh(id ooo.RecordID) {
 			}
 		}
 		for _, h := range d.cfg.Registry.Hints(id, ooo.HintResend) {
-			pending[h.Subject] = dueTime{at: now}
+			pending[h.Subject] = dueTime{at: now, hangs: before[h.Subject].hangs}
 		}
 	}
 	for address, due := range pending {

@@ -270,6 +270,9 @@ func TestHangingDeliveriesLeaveHalfOfTheCalls(t *testing.T) {
 			f.recordState(name, away)
 		}
 		advance(3 * time.Minute) // each was tried once at least
+		for _, name := range users[:6] {
+			f.registry.Hint(ooo.Hint{ID: ooo.RecordID(name), Kind: ooo.HintResend, Subject: ooo.FoldAddress(address(name))})
+		}
 		for i := range 100 {
 			f.recordState("ann", ooo.State{Away: true, Message: fmt.Sprint(i)})
 			advance(time.Second)
