@@ -192,6 +192,7 @@ func TestRedisURL(t *testing.T) {
 		"redis://:secret/w@h": encode, "redis://:secret#x@h": encode, "redis://u:1?secret@h": encode, "redis://:secret%zz@h": encode,
 		"redis://:secret b@h": encode, "h:6379": encode, "": encode, "http://h": encode, "redis://:secret@h/x": encode,
 		"redis://:secret@h?addr=i:1&nonsense=1": encode, "redis://h?master_name=m&password=secret&w": encode,
+		"redis://:secret@h?pool_size=-1": encode, "redis://:secret@h?master_name=m&route_randomly=true": encode,
 		"redis://:secret@h/2?addr=i:1": "a Cluster has only database 0",
 	} {
 		err := store.CheckURL(url)

@@ -23,6 +23,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,10 +76,9 @@ type Config struct {
 
 // Store is a client of the Redis that all replicas share.
 type Store struct {
-	client redis.UniversalClient
-	rounds redis.UniversalClient // only for [Store.Round]: no retries, never queued behind other commands
-	// messages is for [Store.Listen]. It is client, unless connections log in with tokens.
-	messages  redis.UniversalClient
+	client    redis.UniversalClient
+	rounds    redis.UniversalClient              // only for [Store.Round], which is never queued behind other commands
+	messages  redis.UniversalClient              // only for [Store.Listen]
 	reconnect atomic.Pointer[context.CancelFunc] // closes the connection of Listen, which then opens another
 	login     *login                             // nil: with the user and password of the URL
 	channel   string
@@ -105,20 +105,12 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Token != nil {
 		s.login = &login{token: cfg.Token}
 	}
-	var err error
-	if s.client, err = newClient(cfg, s.login, 1); err != nil {
+	var errs [3]error
+	s.client, errs[0] = newClient(cfg, s.login)
+	s.rounds, errs[1] = newClient(cfg, s.login)
+	s.messages, errs[2] = newClient(cfg, nil)  // go-redis never unsubscribes a Pub/Sub connection's credentials listener
+	if err := cmp.Or(errs[:]...); err != nil { // all or none: the URL is the same
 		return nil, err
-	}
-	if s.rounds, err = newClient(cfg, s.login, -1); err != nil {
-		return nil, errors.Join(err, s.client.Close())
-	}
-	s.messages = s.client
-	if s.login != nil {
-		// go-redis never unsubscribes the credentials listener of a Pub/Sub connection, so
-		// this client has no login.
-		if s.messages, err = newClient(cfg, nil, 1); err != nil {
-			return nil, errors.Join(err, s.client.Close(), s.rounds.Close())
-		}
 	}
 	if cfg.Observe != nil {
 		s.client.AddHook(observer(cfg.Observe))
@@ -142,7 +134,7 @@ const (
 
 // CheckURL returns what is wrong with a REDIS_URL, nil if nothing. It makes no connection.
 func CheckURL(raw string) error {
-	client, err := newClient(Config{URL: raw}, nil, -1)
+	client, err := newClient(Config{URL: raw}, nil)
 	if err != nil {
 		return err
 	}
@@ -150,8 +142,8 @@ func CheckURL(raw string) error {
 }
 
 // newClient returns a client for the URL. login reauthenticates its open connections; if it is
-// nil they keep their credentials. Retries of -1 mean none.
-func newClient(cfg Config, login *login, retries int) (redis.UniversalClient, error) {
+// nil they keep their credentials.
+func newClient(cfg Config, login *login) (_ redis.UniversalClient, err error) {
 	raw, token := cfg.URL, cfg.Token
 	var renewing auth.StreamingCredentialsProvider
 	if login != nil {
@@ -163,8 +155,13 @@ func newClient(cfg Config, login *login, retries int) (redis.UniversalClient, er
 		return nil, errors.New("REDIS_URL can't be understood: write redis://user:password@host:6379/0 or rediss://…, " +
 			"and percent-encode what a URL can't hold in a password, such as / as %2F, # as %23, ? as %3F, % as %25")
 	}
-	wrong := errors.New("REDIS_URL has a database number or an option that can't be understood: " +
+	wrong := errors.New("REDIS_URL has a database number or an option that can't be used: " +
 		"see deploy/SIZING.md for its forms, and percent-encode what a URL can't hold in a password")
+	defer func() {
+		if recover() != nil { // go-redis does so for some values, such as pool_size=-1
+			err = wrong
+		}
+	}()
 	switch query := u.Query(); {
 	case query.Has("master_name"):
 		o, err := redis.ParseFailoverURL(raw)
@@ -174,7 +171,7 @@ func newClient(cfg Config, login *login, retries int) (redis.UniversalClient, er
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
 		o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 		o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
-		o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, retries, 1
+		o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, 1, 1
 		return redis.NewFailoverClient(o), nil
 	case query.Has("addr") && strings.Trim(u.Path, "/0") != "":
 		return nil, errors.New("REDIS_URL has a database number, but a Cluster has only database 0: " +
@@ -200,7 +197,7 @@ func newClient(cfg Config, login *login, retries int) (redis.UniversalClient, er
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
 	o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 	o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
-	o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, retries, 1
+	o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, 1, 1
 	o.StreamingCredentialsProvider, o.CredentialsProviderContext = renewing, token
 	return redis.NewClient(o), nil
 }
@@ -253,7 +250,7 @@ func (s *Store) Reauthenticate(user, token string) {
 // Close closes all connections. It ignores errors: Redis may have closed them first.
 func (s *Store) Close() {
 	for _, client := range []redis.UniversalClient{s.client, s.rounds, s.messages} {
-		_ = client.Close() // messages may be client: closing it twice is harmless
+		_ = client.Close()
 	}
 }
 
