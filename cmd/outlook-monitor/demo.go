@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
-	"time"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -77,12 +78,13 @@ type demo struct {
 	base     string // URL of the service
 	api      *usersAPI
 	calls    chan mediatorsim.Call
-	out      demoOutput
+	out      *stdlog.Logger // to the terminal
+	changed  sync.Map       // when the demo last changed the setting of an address
 }
 
 // newDemo creates all parts. Nothing runs yet.
 func newDemo(out io.Writer, log *slog.Logger) (*demo, error) {
-	d := &demo{calls: make(chan mediatorsim.Call, 1000), out: demoOutput{w: out, changed: map[string]time.Time{}}}
+	d := &demo{calls: make(chan mediatorsim.Call, 1000), out: stdlog.New(out, "", 0)}
 	var err error
 	if d.sim, err = graphsim.New(graphsim.Config{Seed: 1, Log: log}); err != nil {
 		return nil, err
@@ -132,7 +134,7 @@ func (d *demo) settings() (config.Settings, error) {
 }
 
 func (d *demo) printIntroduction() {
-	d.out.printf(`outlook-monitor demo: everything runs in this process, and nothing has to be registered.
+	d.out.Printf(`outlook-monitor demo: everything runs in this process, and nothing has to be registered.
   Graph     %s (a local one), driven through %s
   service   %s, polling every 2 s, with a subscription for each user
   mediator  %s (a stand-in), which receives who is out of office
@@ -141,7 +143,7 @@ func (d *demo) printIntroduction() {
 
 func (d *demo) printSuggestions() {
 	control := d.sim.ControlURL() + "/users/" + bob + "/automaticReplies"
-	d.out.printf(`
+	d.out.Printf(`
 The demo runs until you stop it with Ctrl-C. Try it from another shell:
   # Bob leaves; Outlook adds a calendar block, so Graph sends a notification
   curl -X PUT %[1]s \

@@ -3,46 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"outlook-monitor/internal/mediatorsim"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
 )
-
-// demoOutput prints what the demo does, and remembers when it changed settings.
-type demoOutput struct {
-	mu      sync.Mutex
-	w       io.Writer            // guarded by mu
-	changed map[string]time.Time // time of the last change by address; guarded by mu
-}
-
-func (o *demoOutput) printf(format string, args ...any) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	fmt.Fprintf(o.w, format+"\n", args...)
-}
-
-// setChanged records the time of a change of the user's setting.
-func (o *demoOutput) setChanged(email string, at time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.changed[email] = at
-}
-
-// takeChanged returns the time of the last change of the user's setting, and deletes it, because
-// later deliveries are not about that change.
-func (o *demoOutput) takeChanged(email string) time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	at := o.changed[email]
-	delete(o.changed, email)
-	return at
-}
 
 // report prints a line for each state that the mediator acknowledged.
 func (d *demo) report(ctx context.Context) error {
@@ -67,14 +35,15 @@ func (d *demo) print(ctx context.Context, call mediatorsim.Call) {
 	how := ""
 	if change, ok := d.cause(ctx, call); ok {
 		seen := sourceTexts[change.Source]
-		if at := d.out.takeChanged(call.Email); !at.IsZero() && !at.After(change.At) {
+		changed, _ := d.changed.LoadAndDelete(call.Email) // later deliveries are not about that change
+		if at, ok := changed.(time.Time); ok && !at.After(change.At) {
 			how = fmt.Sprintf("%s after %s, delivered after %s", seen, round(change.At.Sub(at)), round(call.At.Sub(at)))
 		} else {
 			how = fmt.Sprintf("%s, delivered %s later", seen, round(call.At.Sub(change.At)))
 		}
 	}
 	name, _, _ := strings.Cut(call.Email, "@")
-	d.out.printf("  %s  %-6s%-44s %s", call.At.Format("15:04:05.000"), name, what, how)
+	d.out.Printf("  %s  %-6s%-44s %s", call.At.Format("15:04:05.000"), name, what, how)
 }
 
 // sourceTexts say how the service detected a change.

@@ -29,14 +29,14 @@ var steps = []struct {
 func (d *demo) runSteps(ctx context.Context) []error {
 	var failures []error
 	for _, step := range steps {
-		d.out.printf("\n%s", step.title)
+		d.out.Printf("\n%s", step.title)
 		if err := step.run(ctx, d); err != nil && ctx.Err() == nil {
-			d.out.printf("  FAILED: %v", err)
+			d.out.Printf("  FAILED: %v", err)
 			failures = append(failures, fmt.Errorf("%s %w", step.title, err))
 		}
 	}
 	if len(failures) == 0 && ctx.Err() == nil {
-		d.out.printf("\nAll %d steps passed.", len(steps))
+		d.out.Printf("\nAll %d steps passed.", len(steps))
 	}
 	return failures
 }
@@ -87,7 +87,7 @@ func (d *demo) deliveredBy(ctx context.Context, source ooo.Source, email, status
 
 // set changes automatic replies, as the user would.
 func (d *demo) set(email string, u graphsim.AutomaticRepliesUpdate) error {
-	d.out.setChanged(email, time.Now())
+	d.changed.Store(email, time.Now())
 	_, err := d.sim.SetAutomaticReplies(email, u)
 	return err
 }
@@ -163,12 +163,12 @@ func scheduled(ctx context.Context, d *demo) error {
 	if err != nil {
 		return err
 	}
-	d.out.printf("  Chris is away from %s to %s (UTC)", opens.UTC().Format("15:04:05"), closes.UTC().Format("15:04:05"))
+	d.out.Printf("  Chris is away from %s to %s (UTC)", opens.UTC().Format("15:04:05"), closes.UTC().Format("15:04:05"))
 	for _, edge := range []struct {
 		at     time.Time
 		status string
 	}{{opens, "True"}, {closes, "False"}} {
-		d.out.setChanged(chris, edge.at)
+		d.changed.Store(chris, edge.at)
 		call, err := d.delivered(ctx, chris, edge.status, "At the dentist")
 		if err != nil {
 			return err
