@@ -122,23 +122,17 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	checks := (&dependencies{
 		store: s.store, embedded: settings.RedisURL.IsZero(), ready: s.ready, graph: graphClient, mediator: mediator, public: public, seen: seen,
 	}).checks()
-	private, err := api.New(api.Config{
+	private := api.New(api.Config{
 		Wishes: s.store, Users: s.store, LeaveHints: registry.LeaveHints, Directory: graphClient, Wait: owners.Wait, SetWait: owners.SetWait,
 		Sync: syncer.Sync, RequestSync: syncer.RequestSync, Ready: s.ready.Load, Checks: checks,
 		Metrics: metrics.Handler(), Access: access, Log: log, Level: cfg.level,
 	})
-	if err != nil {
-		return nil, err
-	}
 	engines := newEngines(settings, log)
-	page, err := ui.New(ui.Config{
+	page := ui.New(ui.Config{
 		Store: s.store, Replicas: s.store, Ready: s.ready.Load, API: engines.private, Access: access,
 		Token: settings.MonitorToken.Reveal(), Resources: len(resources(settings)), Interval: settings.PollInterval,
 		Replica: life, Version: build.Version, Meter: seen.meter, Log: log,
 	})
-	if err != nil {
-		return nil, err
-	}
 	registerReceiver(receiver, engines.public, settings.PublicURL)
 	private.Register(engines.private)
 	page.Register(engines.private)

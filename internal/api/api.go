@@ -64,7 +64,7 @@ type Directory interface {
 	Find(ctx context.Context, address string) (ooo.Person, error)
 }
 
-// Config configures an [API].
+// Config configures an [API]. All of it but Checks is required.
 type Config struct {
 	Wishes     Wishes
 	Users      Users
@@ -109,16 +109,10 @@ const (
 	retryTimeout   = 2 * time.Second  // for each retry of a stop
 )
 
-// New returns an API. All of cfg but Checks is required.
-func New(cfg Config) (*API, error) {
-	if cfg.Wishes == nil || cfg.Users == nil || cfg.LeaveHints == nil || cfg.Directory == nil || cfg.Sync == nil || cfg.Access == nil {
-		return nil, errors.New("api: Wishes, Users, LeaveHints, Directory, Sync and Access are required")
-	}
-	stops, err := lru.New[string, time.Time](maxStops)
-	if err != nil {
-		return nil, err
-	}
-	return &API{cfg: cfg, changes: semaphore.NewWeighted(maxChanges), bulk: semaphore.NewWeighted(maxBulk), stops: stops}, nil
+// New returns an API.
+func New(cfg Config) *API {
+	stops, _ := lru.New[string, time.Time](maxStops) // fails only for a size below 1
+	return &API{cfg: cfg, changes: semaphore.NewWeighted(maxChanges), bulk: semaphore.NewWeighted(maxBulk), stops: stops}
 }
 
 type route struct {

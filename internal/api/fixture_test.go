@@ -249,7 +249,7 @@ func handler(t *testing.T, f *fixture) *gin.Engine {
 
 func (f *fixture) open(t *testing.T) (*api.API, *gin.Engine) {
 	t.Helper()
-	a, err := api.New(api.Config{
+	a := api.New(api.Config{
 		Wishes: f, Users: f, LeaveHints: f.leave, Directory: f, Sync: f.sync, Checks: f.checks,
 		Wait:        func(name string) (d time.Duration) { f.update(func() { d = f.waits[name] }); return d },
 		SetWait:     func(_ context.Context, name string, d time.Duration) { f.update(func() { f.waits[name] = d }) },
@@ -257,9 +257,6 @@ func (f *fixture) open(t *testing.T) (*api.API, *gin.Engine) {
 		Access:  server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: !f.loopback, Wrong: func() {}, Log: f.log}),
 		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "metrics") }),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	engine := api.NewEngine(f.log)
 	a.Register(engine)
 	return a, engine

@@ -147,6 +147,28 @@ func TestLimitsOfChanges(t *testing.T) {
 	})
 }
 
+func TestFailingRetryDelaysNoOtherStop(t *testing.T) {
+	const bob, ann = "bob@contoso.example", "ann@contoso.example"
+	synctest.Test(t, func(t *testing.T) {
+		f := monitorFixture()
+		f.err = errAway
+		h := running(t, f)
+		monitor(bob, "False").ask(h)
+		monitor(ann, "False").ask(h)
+		f.update(func() { f.err = nil })
+		f.afterWish = func(_ context.Context, err error) error {
+			if f.retried[len(f.retried)-1] == bob {
+				return errAway
+			}
+			return err
+		}
+		f.waitForRetries()
+		if f.wishes[ann].On {
+			t.Error("the user whose stop can be stored is still monitored")
+		}
+	})
+}
+
 func TestRetriedStopsAreLimited(t *testing.T) {
 	const limit = 10_000
 	synctest.Test(t, func(t *testing.T) {

@@ -32,7 +32,7 @@ type Storage interface {
 
 // ACMEConfig configures an [ACME].
 type ACMEConfig struct {
-	Domains   []string // in lower case; each gets its own certificate
+	Domains   []string // at least one, in lower case; each gets its own certificate
 	Email     string   // contact for the ACME server; may be empty
 	Directory string   // URL of the ACME server; empty: Let's Encrypt
 	CAFile    string   // certificate authority (PEM) of a private ACME server; empty: those of the system
@@ -73,9 +73,6 @@ type ACME struct {
 
 // NewACME returns an ACME. It makes no call; [ACME.Run] does.
 func NewACME(cfg ACMEConfig) (*ACME, error) {
-	if len(cfg.Domains) == 0 || cfg.Storage == nil || cfg.Lock == nil || cfg.Log == nil {
-		return nil, errors.New("certs: Domains, Storage, Lock and Log are required")
-	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if cfg.CAFile != "" {
 		text, err := os.ReadFile(cfg.CAFile)

@@ -5,9 +5,9 @@
 //
 // The page is a few files embedded in the binary. It has no build step and loads nothing
 // from other servers; its Content-Security-Policy forbids that. Requests that the API can
-// answer (a user, its history, the buttons) are passed on to the API's handler, so that
-// page and API never disagree. Data that only the page needs (search over 26,000 users,
-// the feed of all replicas, charts) comes from the store.
+// answer (a user, its history, the buttons) are passed on to the API's handler, and the list
+// shows users as the API does, so that page and API never disagree. Data that only the page
+// needs (search over 26,000 users, the feed of all replicas, charts) comes from the store.
 //
 // An operator who enters MONITOR_TOKEN in the login form gets a cookie with its expiry,
 // signed with a key derived from the token. So every replica can check it, none stores

@@ -88,15 +88,11 @@ func (f *fixture) serve(t *testing.T) string {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	f.meter = ui.NewMeter()
-	var err error
-	f.page, err = ui.New(ui.Config{
+	f.page = ui.New(ui.Config{
 		Store: f, Replicas: f, Ready: func() bool { return true }, API: f, Token: f.token, Interval: 2 * time.Second,
 		Replica: "life", Version: "v1", Meter: f.meter, Log: log,
 		Access: server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: true, Wrong: func() { f.wrongTokens.Add(1) }, Log: log}),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	engine := api.NewEngine(log)
 	f.page.Register(engine)
 	srv := httptest.NewServer(engine)

@@ -33,7 +33,7 @@ type Replicas interface {
 	Reports(ctx context.Context, age time.Duration) ([]ooo.Replica, time.Time, error)
 }
 
-// Config configures a [UI].
+// Config configures a [UI]. All of it but Token is required.
 type Config struct {
 	Store     Store
 	Replicas  Replicas
@@ -62,14 +62,11 @@ type UI struct {
 const answerTimeout = 7 * time.Second
 
 // New returns the operator's page.
-func New(cfg Config) (*UI, error) {
-	if cfg.Store == nil || cfg.Replicas == nil || cfg.Ready == nil || cfg.API == nil || cfg.Access == nil || cfg.Meter == nil || cfg.Log == nil {
-		return nil, errors.New("ui: Store, Replicas, Ready, API, Access, Meter and Log are required")
-	}
+func New(cfg Config) *UI {
 	return &UI{
 		cfg: cfg, key: sessionKey(cfg.Token), feeds: make(chan struct{}, maxFeeds),
 		self: thisReplica(cfg.Replica, cfg.Version), stopped: make(chan struct{}),
-	}, nil
+	}
 }
 
 type route struct {
