@@ -121,10 +121,7 @@ func (d *Draft) MoveAddresses(to ooo.Person) {
 		a := d.Addresses[0]
 		next := wishFor(&a, to)
 		next.Nonce, next.At = rand.Text(), time.Now().UTC()
-		if earliest := a.WishedAt.Add(time.Millisecond); next.At.Before(earliest) {
-			next.At = earliest // the times of an address's wishes increase, whatever the clocks of replicas say
-		}
-		d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: a.Spelling, Nonce: a.Nonce, New: &next})
+		d.save.Wishes = append(d.save.Wishes, store.WishChange{Old: wishFor(&a, d.Person), New: next})
 		d.move(&a, next.Record())
 	}
 }

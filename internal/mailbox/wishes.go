@@ -150,7 +150,7 @@ func (d *Draft) fulfil(address string, wish ooo.Wish, from ooo.Hint) bool {
 		return false // Redis came back with older data: [Registry.Restore] replaces the wish
 	case !wish.On:
 		if wish.Nonce != "" {
-			d.save.Wishes = append(d.save.Wishes, store.WishSwap{Address: address, Nonce: wish.Nonce})
+			d.save.Wishes = append(d.save.Wishes, store.WishChange{Old: wish})
 		}
 		if a == nil {
 			if d.Version == 1 { // there is no record, only the wish is removed

@@ -167,14 +167,7 @@ type Save struct {
 	Events           []ooo.FeedEntry // for the histories and the feed
 	DoneHints        []ooo.Hint      // carried out: each is deleted if its nonce is still the same
 	NewHints         []ooo.Hint
-	Wishes           []WishSwap // each is applied if the wish is still the same
-}
-
-// WishSwap replaces the wish of an address if its nonce is still the same.
-type WishSwap struct {
-	Address string    // in any spelling
-	Nonce   string    // of the wish to replace; empty: none exists
-	New     *ooo.Wish // nil: remove the wish
+	Wishes           []WishChange
 }
 
 // Save writes everything in the save, or nothing. It returns nil if the save was carried out,
@@ -256,13 +249,11 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 		events = append(events, history, text, e.Address, e.Name)
 	}
 	for _, w := range sv.Wishes {
-		value := ""
-		if w.New != nil {
-			if value, err = encode(w.New.Nonce, *w.New); err != nil {
-				return nil, nil, err
-			}
+		field, value, err := w.encode()
+		if err != nil {
+			return nil, nil, err
 		}
-		wishes = append(wishes, ooo.FoldAddress(w.Address), w.Nonce, value)
+		wishes = append(wishes, field, w.Old.Nonce, value)
 	}
 	for _, h := range sv.DoneHints {
 		done = append(done, hintField(h), h.Nonce)

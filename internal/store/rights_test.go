@@ -36,7 +36,7 @@ func TestRepeatedSaveCompletesPartialSave(t *testing.T) {
 			s := store.Save{
 				Lease: lease, Record: m, DoneHints: []ooo.Hint{done}, NewHints: []ooo.Hint{stray}, DeletedHistories: []string{"old@x"},
 				Events: []ooo.FeedEntry{event(m, ooo.EventChanged), {Address: "old@x"}},
-				Wishes: []store.WishSwap{{Address: "ann@contoso.example", Nonce: "a", New: &moved}},
+				Wishes: []store.WishChange{{Old: ooo.Wish{Nonce: "a"}, New: moved}},
 			}
 			allow("-" + denied)
 			for range 2 {

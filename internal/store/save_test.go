@@ -57,7 +57,7 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 		s := store.Save{
 			Lease: lease, Record: m, DoneHints: []ooo.Hint{done, again}, NewHints: []ooo.Hint{newHint(m, ooo.HintStray, "9")},
 			Events: []ooo.FeedEntry{event(m, ooo.EventStarted), event(m, ooo.EventChanged)},
-			Wishes: []store.WishSwap{{Address: "ANN@contoso.example", Nonce: "a", New: &moved}, {Address: "bob@contoso.example", Nonce: "other"}},
+			Wishes: []store.WishChange{{Old: ooo.Wish{Nonce: "a"}, New: moved}, {Old: newWish("bob", "other")}},
 		}
 		for range 3 {
 			f.must(f.Save(t.Context(), s))
@@ -150,7 +150,7 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 			f.swapWish(ooo.Wish{}, wish)
 			remove := store.Save{
 				Lease: lease, Record: tt.record, Remove: true, Events: []ooo.FeedEntry{event(m, ooo.EventStopped)},
-				DoneHints: []ooo.Hint{hintOf(wish)}, Wishes: []store.WishSwap{{Address: tt.name + "@contoso.example", Nonce: "off"}},
+				DoneHints: []ooo.Hint{hintOf(wish)}, Wishes: []store.WishChange{{Old: wish}},
 			}
 			f.must(f.Save(t.Context(), remove))
 			if tt.record.Version > 1 { // Redis may have lost the record

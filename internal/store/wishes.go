@@ -81,10 +81,23 @@ func (s *Store) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
 	return wishes, nil
 }
 
-// WishChange replaces a wish.
+// WishChange replaces the wish of an address if its nonce is still the same.
 type WishChange struct {
-	Old ooo.Wish // as it was read; zero if there is none
-	New ooo.Wish
+	Old ooo.Wish // zero: there is none
+	New ooo.Wish // zero: remove the wish, in a [Save]
+}
+
+// encode returns the field of the wish and its new value, "" to remove it. The times of an
+// address's wishes increase, whatever the clocks of replicas say.
+func (c WishChange) encode() (field, value string, err error) {
+	if c.New == (ooo.Wish{}) {
+		return ooo.FoldAddress(c.Old.Address), "", nil
+	}
+	if earliest := c.Old.At.Add(time.Millisecond); c.New.At.Before(earliest) {
+		c.New.At = earliest
+	}
+	value, err = encode(c.New.Nonce, c.New)
+	return ooo.FoldAddress(c.New.Address), value, err
 }
 
 // SwapWish replaces the wish of an address if it is still old, and leaves a hint for the owner of
@@ -102,10 +115,7 @@ func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, e
 		args := make([]any, 0, 5*len(chunk))
 		hints := make([]ooo.Hint, len(chunk))
 		for i, c := range chunk {
-			if earliest := c.Old.At.Add(time.Millisecond); c.New.At.Before(earliest) {
-				c.New.At = earliest // the times of an address's wishes increase, whatever the clocks of replicas say
-			}
-			wish, err := encode(c.New.Nonce, c.New)
+			field, wish, err := c.encode()
 			if err != nil {
 				return nil, err
 			}
@@ -115,7 +125,7 @@ func (s *Store) SwapWishes(ctx context.Context, changes []WishChange) ([]bool, e
 			if err != nil {
 				return nil, err
 			}
-			args = append(args, ooo.FoldAddress(c.New.Address), c.Old.Nonce, wish, hintField(h), hint)
+			args = append(args, field, c.Old.Nonce, wish, hintField(h), hint)
 			hints[i] = h
 		}
 		answers, err := swapTagged.Run(ctx, s.client, []string{wantsKey, hintsKey}, args...).BoolSlice()
