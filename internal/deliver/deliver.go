@@ -223,15 +223,13 @@ func (d *Deliverer) setHanging(k key, hangs bool) {
 }
 
 // reserve takes a slot for an address and marks it as in flight. It returns false if the
-// address is in flight already or hangs, no slot is free, or another address is due.
+// address is in flight already or hangs, or no slot is free: while addresses are due, Run
+// waits for the next free slot and gets it.
 func (d *Deliverer) reserve(k key) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, busy := d.inFlight[k]
 	if busy || d.pending[k.id][k.address].hangs || d.run == nil || d.run.Err() != nil {
-		return false
-	}
-	if next, ok := d.queue.Next(); ok && !next.After(time.Now()) {
 		return false
 	}
 	select {

@@ -296,22 +296,6 @@ func TestBeginDeliverySavesOnce(t *testing.T) {
 	})
 }
 
-func TestBeginDeliveryLetsDueAddressGoFirst(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture) {
-		defer f.start(1)()
-		f.monitor("ann", "bob")
-		f.registry.SetLate(true)
-		f.recordState("ann", away)
-		advance(300 * time.Millisecond) // ann is due, and the only slot is free
-		f.registry.SetLate(false)
-		f.recordState("bob", away)
-		advance(time.Second)
-		if calls := f.observed().calls; len(calls) != 2 || calls[0].Email != address("ann") {
-			t.Errorf("calls = %v, want ann before bob", calls)
-		}
-	})
-}
-
 func TestBeginDeliveryWithoutSave(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
 		defer f.start(1)()
