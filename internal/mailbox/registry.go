@@ -42,31 +42,23 @@ type Worker interface {
 	Hinted(h ooo.Hint)
 }
 
-// Store keeps records, wishes and hints in Redis.
+// Store keeps records, wishes, hints and the times of reads in Redis.
 type Store interface {
 	Load(ctx context.Context, p int) (store.Loaded, error)
 	LoadRecord(ctx context.Context, id ooo.RecordID) (*ooo.Mailbox, error)
 	Save(ctx context.Context, s store.Save) error
-	Wish(ctx context.Context, address string) (ooo.Wish, error)
-	Hints
-	Rollback
-}
+	SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error
+	PutReads(ctx context.Context, reads map[int]store.Reads) error
 
-// Hints keeps the hints for all mailboxes, and the times of reads.
-type Hints interface {
+	Wish(ctx context.Context, address string) (ooo.Wish, error)
+	AllWishes(ctx context.Context) ([]ooo.Wish, error)
+	SwapWish(ctx context.Context, old, next ooo.Wish) (bool, error)
+
 	Hints(ctx context.Context) ([]ooo.Hint, error)
 	LeaveHints(ctx context.Context, publish bool, hints ...ooo.Hint) error
 	RemoveHints(ctx context.Context, hints ...ooo.Hint) error
 	// Listen calls receive with each message, and with a zero one after each connect.
 	Listen(ctx context.Context, receive func(store.Message)) error
-	PutReads(ctx context.Context, reads map[int]store.Reads) error
-}
-
-// Rollback restores what Redis lost when it came back with older data.
-type Rollback interface {
-	SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error
-	AllWishes(ctx context.Context) ([]ooo.Wish, error)
-	SwapWish(ctx context.Context, old, next ooo.Wish) (bool, error)
 }
 
 // Config configures a [Registry]. All of it is required.

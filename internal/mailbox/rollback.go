@@ -45,7 +45,7 @@ func (r *Registry) restore(p *partition) error {
 	p.mu.Unlock()
 	for id, e := range entries {
 		e.mu.Lock() // an update in flight may remove the record, which must not be written back then
-		err := r.restoreRecord(ctx, p, e, stored[id], e.record.Load())
+		err := r.restoreRecord(ctx, p, e, stored[id])
 		e.mu.Unlock()
 		if err != nil {
 			return err
@@ -60,11 +60,11 @@ func (r *Registry) restore(p *partition) error {
 	return r.cfg.Store.SetSaves(ctx, p.lease, p.number, saves)
 }
 
-// restoreRecord makes Redis have the record that memory has, and first the wishes that wished has
+// restoreRecord makes Redis have the record that memory has, and first the wishes that it has
 // carried out. stored is the record in Redis, or nil. If it is newer, it is adopted: another owner
 // wrote it while Redis had an older table, and may have acknowledged a wish or a delivery that
 // overwriting it would undo. The caller must hold e.mu.
-func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, stored, wished *ooo.Mailbox) error {
+func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, stored *ooo.Mailbox) error {
 	m := e.record.Load()
 	switch {
 	case m == nil && stored == nil:
@@ -76,7 +76,7 @@ func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, st
 		r.adopt(p, e, stored)
 		return nil
 	}
-	if err := r.restoreWishes(ctx, wished); err != nil || stored != nil && stored.Version == m.Version {
+	if err := r.restoreWishes(ctx, m); err != nil || stored != nil && stored.Version == m.Version {
 		return err
 	}
 	return r.save(p, store.Save{Lease: p.lease, Record: m, Overwrite: true})
