@@ -118,7 +118,7 @@ func New(cfg Config) *API {
 type route struct {
 	method, path string
 	open         bool          // needs no token
-	needsStore   bool          // answers 503 until Ready; see acquire for routes that change users
+	needsStore   bool          // answers 503 until Ready; routes that change users leave it off: acquire checks it
 	maxBody      int64         // 0: maxBody
 	timeout      time.Duration // 0: answerTimeout
 	handler      func(*API, *gin.Context)

@@ -18,34 +18,33 @@ const (
 // requests a sync after stops that changed a wish: the mediator then names the users it wants.
 func (a *API) Run(ctx context.Context) error {
 	for schedule.Sleep(ctx, retryInterval) {
-		if stored, changed := a.retryStops(ctx); stored > 0 {
-			a.cfg.Log.InfoContext(ctx, "stored stops that were answered 503", "stops", stored)
-			if changed {
-				a.cfg.RequestSync()
-			}
+		if changed := a.retryStops(ctx); changed > 0 {
+			a.cfg.Log.InfoContext(ctx, "stored stops that were answered 503", "stops", changed)
+			a.cfg.RequestSync()
 		}
 	}
 	return nil
 }
 
-// retryStops retries the stops until one fails. It returns how many were stored, and
-// whether that changed a wish.
-func (a *API) retryStops(ctx context.Context) (stored int, changed bool) {
+// retryStops retries the stops until one fails. It returns how many changed a wish.
+func (a *API) retryStops(ctx context.Context) (changed int) {
 	for {
 		address, at, ok := a.stops.GetOldest()
 		if !ok {
-			return stored, changed
+			return changed
 		}
 		retryCtx, cancel := context.WithTimeout(ctx, retryTimeout)
 		swapped, err := a.stop(retryCtx, address, at)
 		cancel()
 		if err != nil {
 			a.stops.Get(address) // makes it the newest, so that the next retry begins with another
-			return stored, changed
+			return changed
 		}
 		if latest, _ := a.stops.Peek(address); latest.Equal(at) { // otherwise a newer stop has replaced it
 			a.stops.Remove(address)
 		}
-		stored, changed = stored+1, changed || swapped
+		if swapped {
+			changed++
+		}
 	}
 }

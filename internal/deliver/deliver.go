@@ -128,13 +128,13 @@ func (d *Deliverer) Refresh(id ooo.RecordID) {
 		}
 	}
 	for address, due := range before {
-		k := key{id, address}
-		_, still := pending[address]
-		if _, busy := d.inFlight[k]; !still && !busy && !due.inFlight.IsZero() {
-			d.abandoned[k] = due.at
+		if _, still := pending[address]; still {
+			continue
 		}
-		if !still {
-			d.queue.Remove(k)
+		k := key{id, address}
+		d.queue.Remove(k)
+		if _, own := d.inFlight[k]; !own && !due.inFlight.IsZero() { // an earlier owner's attempt
+			d.abandoned[k] = due.at
 		}
 	}
 	maps.DeleteFunc(d.abandoned, func(_ key, until time.Time) bool { return !until.After(now) })
