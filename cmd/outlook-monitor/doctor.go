@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/doctor"
@@ -72,7 +71,7 @@ func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, 
 	}
 	cfg = doctor.Config{
 		Settings: settings, Mistakes: mistakes, Login: login, Graph: client,
-		Listen: doctorListener{settings, slog.New(slog.DiscardHandler)}.listen,
+		Listen: func(ctx context.Context) (func(), error) { return listenForDoctor(ctx, settings) },
 	}
 	disconnect = func() {}
 	if found, _ := errors.AsType[config.Mistakes](mistakes); !settings.RedisURL.IsZero() && !found.Has("REDIS_URL", "REDIS_AUTH") {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -18,44 +17,37 @@ import (
 
 var errNotServing = errors.New("the service is not running")
 
-// doctorListener serves Graph's paths while the service is not running.
-type doctorListener struct {
-	settings config.Settings
-	log      *slog.Logger
-}
-
-// listen serves LISTEN_ADDR until stop is called.
-func (s doctorListener) listen(ctx context.Context) (stop func(), err error) {
-	l := server.Listener{}
-	if s.settings.TLSCertFile != "" {
+// listenForDoctor serves Graph's paths at LISTEN_ADDR, while the service is not running, until
+// stop is called. It has no certificate from ACME: the doctor then makes no handshake.
+func listenForDoctor(ctx context.Context, settings config.Settings) (stop func(), err error) {
+	l, log := server.Listener{}, slog.New(slog.DiscardHandler)
+	if settings.TLSCertFile != "" {
 		certificate, err := certs.NewFiles(certs.FilesConfig{
-			CertFile: s.settings.TLSCertFile, KeyFile: s.settings.TLSKeyFile, Log: s.log,
+			CertFile: settings.TLSCertFile, KeyFile: settings.TLSKeyFile, Log: log,
 		})
 		if err != nil {
 			return nil, err
 		}
 		l.TLS = certificate.TLS()
-	} else if len(s.settings.ACMEDomains) > 0 {
-		l.TLS = &tls.Config{MinVersion: tls.VersionTLS12} // without a certificate: the service's comes from ACME
 	}
 	receiver := webhook.New(webhook.Config{
 		Ready:  func() bool { return true },
-		Public: server.NewPublic(server.PublicConfig{Concurrency: 16, Refused: func(int) {}, Log: s.log}),
+		Public: server.NewPublic(server.PublicConfig{Concurrency: 16, Refused: func(int) {}, Log: log}),
 		// Without keys the receiver answers 503 to notifications, so Graph sends them again.
 		Keys:    func(context.Context) (ooo.ClientStateKeys, error) { return ooo.ClientStateKeys{}, errNotServing },
-		Counted: func(string, int) {}, Answered: func(time.Duration) {}, Log: s.log,
+		Counted: func(string, int) {}, Answered: func(time.Duration) {}, Log: log,
 	})
-	engine := api.NewEngine(s.log)
-	registerReceiver(receiver, engine, s.settings.PublicURL)
+	engine := api.NewEngine(log)
+	registerReceiver(receiver, engine, settings.PublicURL)
 	l.Handler = engine
-	if l.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", s.settings.ListenAddr); err != nil {
+	if l.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", settings.ListenAddr); err != nil {
 		return nil, err
 	}
 	serveCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = server.Serve(serveCtx, l, s.log) // the checks notice if it fails
+		_ = server.Serve(serveCtx, l, log) // the checks notice if it fails
 	}()
 	return func() { cancel(); <-ended }, nil
 }
