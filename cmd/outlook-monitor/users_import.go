@@ -21,12 +21,11 @@ type usersImportCmd struct {
 
 // Run imports all lines. A rejected line does not affect the others.
 func (c *usersImportCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
-	text, err := []byte(nil), error(nil)
+	read := func() ([]byte, error) { return os.ReadFile(c.File) }
 	if c.File == "" {
-		text, err = io.ReadAll(os.Stdin)
-	} else {
-		text, err = os.ReadFile(c.File)
+		read = func() ([]byte, error) { return io.ReadAll(os.Stdin) }
 	}
+	text, err := read()
 	if err != nil {
 		return fmt.Errorf("read the users: %w", err)
 	}
@@ -36,18 +35,19 @@ func (c *usersImportCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) 
 
 // importReport is the result of an import.
 type importReport struct {
-	Accepted int            `json:"accepted"`
-	Rejected []rejectedLine `json:"refused"`
+	Accepted int          `json:"accepted"`
+	Rejected []importLine `json:"refused"`
 }
 
-type rejectedLine struct {
+type importLine struct {
 	Line  int    `json:"line"`
 	Email string `json:"email,omitempty"`
-	Error string `json:"error"`
+	Error string `json:"error"` // why it is rejected
 }
 
-func (r *importReport) reject(line int, email, reason string) {
-	r.Rejected = append(r.Rejected, rejectedLine{line, email, reason})
+func (r *importReport) reject(line importLine, reason string) {
+	line.Error = reason
+	r.Rejected = append(r.Rejected, line)
 }
 
 func (r *importReport) print(out io.Writer, asJSON bool) error {
@@ -83,31 +83,25 @@ const (
 	maxLine   = 64 << 10 // bytes
 )
 
-// importLine is one user to import.
-type importLine struct {
-	number int
-	email  string
-}
-
 // importLines imports all valid lines. The error says why it stopped early.
 func (a *usersAPI) importLines(ctx context.Context, text []byte) (*importReport, error) {
-	report, valid, number := &importReport{Rejected: []rejectedLine{}}, []importLine(nil), 0
+	report, valid, number := &importReport{Rejected: []importLine{}}, []importLine(nil), 0
 	for line := range bytes.Lines(bytes.TrimPrefix(text, []byte("\ufeff"))) {
 		number++
 		line = bytes.TrimSpace(line)
 		switch email, err := addressIn(line); {
 		case len(line) > maxLine:
-			report.reject(number, "", "too long for a user")
+			report.reject(importLine{Line: number}, "too long for a user")
 		case len(line) == 0:
 		case err != nil:
-			report.reject(number, email, err.Error())
+			report.reject(importLine{Line: number, Email: email}, err.Error())
 		default:
-			valid = append(valid, importLine{number, email})
+			valid = append(valid, importLine{Line: number, Email: email})
 		}
 	}
 	for chunk := range slices.Chunk(valid, chunkSize) {
 		if err := a.importChunk(ctx, chunk, report); err != nil {
-			return report, fmt.Errorf("nothing was imported from line %d on: %w; fix that and import all again", chunk[0].number, err)
+			return report, fmt.Errorf("nothing was imported from line %d on: %w; fix that and import all again", chunk[0].Line, err)
 		}
 	}
 	return report, nil
@@ -130,13 +124,11 @@ func addressIn(text []byte) (string, error) {
 
 // importChunk imports one chunk and adds the results to the report.
 func (a *usersAPI) importChunk(ctx context.Context, chunk []importLine, report *importReport) error {
-	var request struct {
-		Emails []string `json:"emails"`
-	}
+	var emails []string
 	for _, l := range chunk {
-		request.Emails = append(request.Emails, l.email)
+		emails = append(emails, l.Email)
 	}
-	text, err := json.Marshal(request)
+	text, err := json.Marshal(map[string][]string{"emails": emails})
 	if err != nil {
 		return err
 	}
@@ -154,7 +146,7 @@ func (a *usersAPI) importChunk(ctx context.Context, chunk []importLine, report *
 		if result.Result == "accepted" {
 			report.Accepted++
 		} else {
-			report.reject(chunk[i].number, chunk[i].email, cmp.Or(result.Error, "not accepted"))
+			report.reject(chunk[i], cmp.Or(result.Error, "not accepted"))
 		}
 	}
 	return nil
