@@ -48,11 +48,10 @@ func present(value jsontext.Value) jsontext.Value {
 }
 
 // lenient decodes JSON as encoding/json does: names match in any letter case, and the last
-// of several equal names counts. It does not copy raw values: they are parts of the body, which
-// the decoder does not change.
+// of several equal names counts. But it does not copy raw values: they are parts of the body,
+// which the decoder does not change.
 var lenient = json.JoinOptions(
-	json.MatchCaseInsensitiveNames(true), jsonv1.MatchCaseSensitiveDelimiter(true),
-	jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
+	jsonv1.DefaultOptionsV1(),
 	json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, value *jsontext.Value) (err error) {
 		*value, err = d.ReadValue()
 		return err
