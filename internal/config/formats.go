@@ -83,6 +83,8 @@ func (r *reader) base(in input) string {
 	case in.Name == "PUBLIC_URL" && (u.User != nil || u.Scheme != "https" && !loopback(u.Hostname())):
 		r.mistake(in.name, "must be https without a user or password, because Graph calls nothing else "+
 			"(http is only for loopback): use one such as %s", example)
+	case in.Name == "PUBLIC_URL" && strings.ContainsAny(u.Path, ":*"): // patterns of gin
+		r.mistake(in.name, "must not have a colon or an asterisk in its path: use one such as %s", example)
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
 	return u.String()

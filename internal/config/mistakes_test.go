@@ -133,6 +133,8 @@ func TestMistakes(t *testing.T) {
 		"negative limit":                        {env{"PUBLIC_RATE_LIMIT": "-1"}, "PUBLIC_RATE_LIMIT", "from 0"},
 		"limit too high":                        {env{"PUBLIC_RATE_LIMIT": "1000001"}, "PUBLIC_RATE_LIMIT", "to 1000000"},
 		"name instead of an address":            {env{"PUBLIC_ALLOW": "192.0.2.7,graph.microsoft.com"}, "PUBLIC_ALLOW", `"graph.microsoft.com"`},
+		"only commas as networks":               {env{"PUBLIC_ALLOW": ","}, "PUBLIC_ALLOW", "names no network"},
+		"pattern in the path of the public URL": {env{"PUBLIC_URL": "https://a.example/%2Ax"}, "PUBLIC_URL", "asterisk"},
 		"IPv4-mapped IPv6 network":              {env{"PUBLIC_ALLOW": "::ffff:192.0.2.0/120"}, "PUBLIC_ALLOW", "/120"},
 		"every address is a trusted proxy":      {env{"TRUSTED_PROXIES": "10.0.0.1,0.0.0.0/0"}, "TRUSTED_PROXIES", "0.0.0.0/0"},
 		"domain of one label":                   {env{"ACME_DOMAINS": "localhost"}, "ACME_DOMAINS", `"localhost"`},

@@ -283,7 +283,11 @@ func joinQueries(items []string) (all []string) {
 
 // parseNetworks parses addresses and CIDRs separated by commas.
 func (r *reader) parseNetworks(in input) (all []netip.Prefix) {
-	for _, item := range split(in.text) {
+	items := split(in.text)
+	if len(items) == 0 { // for PUBLIC_ALLOW, no network is everyone
+		r.mistake(in.name, "names no network: unset it, or separate several with commas")
+	}
+	for _, item := range items {
 		prefix, err := netip.ParsePrefix(item)
 		if addr, notAddr := netip.ParseAddr(item); notAddr == nil {
 			addr = addr.Unmap()
