@@ -13,16 +13,15 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/config"
 )
 
 // usersCmd has the commands that call the private API.
 type usersCmd struct {
-	Server config.Secret `name:"server" env:"OUTLOOK_MONITOR_URL" placeholder:"URL" help:"Private address of the running service; default ${default_server}."`
-	Token  config.Secret `name:"token" env:"MONITOR_TOKEN" placeholder:"SECRET" help:"The service's MONITOR_TOKEN."`
-	File   string        `name:"token-file" env:"MONITOR_TOKEN_FILE" placeholder:"FILE" help:"File that holds the service's MONITOR_TOKEN."`
-	JSON   bool          `name:"json" help:"Print the service's JSON instead of text."`
+	Server    config.Secret `name:"server" env:"OUTLOOK_MONITOR_URL" placeholder:"URL" help:"Private address of the running service; default ${default_server}."`
+	Token     config.Secret `name:"token" env:"MONITOR_TOKEN" placeholder:"SECRET" help:"The service's MONITOR_TOKEN."`
+	TokenFile string        `name:"token-file" env:"MONITOR_TOKEN_FILE" placeholder:"FILE" help:"File that holds the service's MONITOR_TOKEN."`
+	JSON      bool          `name:"json" help:"Print the service's JSON instead of text."`
 
 	List    usersListCmd    `cmd:"" help:"List the monitored users."`
 	Show    usersShowCmd    `cmd:"" help:"Show a user."`
@@ -72,14 +71,14 @@ func (c *usersCmd) AfterApply(ctx *kong.Context) error {
 
 func (c *usersCmd) token() (config.Secret, error) {
 	switch {
-	case c.File == "":
+	case c.TokenFile == "":
 		return c.Token, nil
 	case !c.Token.IsZero():
 		return c.Token, errors.New("MONITOR_TOKEN_FILE (--token-file) and MONITOR_TOKEN (--token) are both set: unset one of them")
 	}
-	text, err := config.ReadSecret(c.File)
+	text, err := config.ReadSecret(c.TokenFile)
 	if err != nil {
-		return c.Token, fmt.Errorf("MONITOR_TOKEN_FILE (--token-file) names %q, %w", c.File, err)
+		return c.Token, fmt.Errorf("MONITOR_TOKEN_FILE (--token-file) names %q, %w", c.TokenFile, err)
 	}
 	return config.NewSecret(strings.TrimSpace(text)), nil
 }
@@ -108,11 +107,7 @@ func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 	}
 	table := newTable(out)
 	table.row("EMAIL", "STATE", "OUT OF OFFICE", "CHECKED", "DELIVERY", "REASON")
-	for _, raw := range all {
-		u, err := api.decode(raw)
-		if err != nil {
-			return err
-		}
+	for _, u := range all {
 		table.row(u.Email, u.State, outOfOffice(u), formatTime(u.CheckedAt), u.Delivery.State, truncate(u.Reason))
 	}
 	return table.Flush()
@@ -120,11 +115,44 @@ func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 
 // Run prints one user.
 func (c *usersShowCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
-	_, body, err := api.call(ctx, http.MethodGet, c.Email, "", nil, nil)
+	u, err := api.user(ctx, c.Email)
 	if err != nil {
 		return err
 	}
-	return api.print(out, body)
+	if api.json {
+		return api.printJSON(out, u.text)
+	}
+	table := newTable(out)
+	table.field("Email", u.Email)
+	table.field("Name", u.DisplayName)
+	table.field("User principal name", u.UserPrincipalName)
+	table.field("Object id", u.ID)
+	table.field("State", u.State)
+	table.field("Reason", u.Reason)
+	table.field("Out of office", outOfOffice(u))
+	if s := u.Setting; s != nil {
+		table.field("Setting", s.Status)
+		table.field("From", formatTime(s.ScheduledStart))
+		table.field("Until", formatTime(s.ScheduledEnd))
+		table.field("Message", s.Message)
+	}
+	table.field("Checked", formatTime(u.CheckedAt))
+	table.field("Changed", formatTime(u.ChangedAt))
+	table.field("Delivery", u.Delivery.State)
+	table.field("Delivered", formatTime(u.Delivery.DeliveredAt))
+	table.field("Next attempt", formatTime(u.Delivery.NextAttemptAt))
+	table.field("Delivery error", u.Delivery.Error)
+	for _, s := range u.Subscriptions {
+		line := s.Resource + ", " + s.State
+		if s.ExpiresAt != nil {
+			line += ", until " + formatTime(s.ExpiresAt)
+		}
+		if s.Error != "" {
+			line += ", " + s.Error
+		}
+		table.field("Subscription", line)
+	}
+	return table.Flush()
 }
 
 // Run starts monitoring one user.
@@ -185,7 +213,7 @@ func (a *usersAPI) printJSON(out io.Writer, body []byte) error {
 	return err
 }
 
-func outOfOffice(u api.User) string {
+func outOfOffice(u user) string {
 	switch {
 	case u.OutOfOffice == nil:
 		return "unknown"
@@ -193,45 +221,4 @@ func outOfOffice(u api.User) string {
 		return "yes"
 	}
 	return "no"
-}
-
-func (a *usersAPI) print(out io.Writer, body []byte) error {
-	if a.json {
-		return a.printJSON(out, body)
-	}
-	u, err := a.decode(body)
-	if err != nil {
-		return err
-	}
-	table := newTable(out)
-	table.field("Email", u.Email)
-	table.field("Name", u.DisplayName)
-	table.field("User principal name", u.UserPrincipalName)
-	table.field("Object id", u.ID)
-	table.field("State", u.State)
-	table.field("Reason", u.Reason)
-	table.field("Out of office", outOfOffice(u))
-	if s := u.Setting; s != nil {
-		table.field("Setting", s.Status)
-		table.field("From", formatTime(s.ScheduledStart))
-		table.field("Until", formatTime(s.ScheduledEnd))
-		table.field("Message", s.Message)
-	}
-	table.field("Checked", formatTime(u.CheckedAt))
-	table.field("Changed", formatTime(u.ChangedAt))
-	table.field("Delivery", u.Delivery.State)
-	table.field("Delivered", formatTime(u.Delivery.DeliveredAt))
-	table.field("Next attempt", formatTime(u.Delivery.NextAttemptAt))
-	table.field("Delivery error", u.Delivery.Error)
-	for _, s := range u.Subscriptions {
-		line := s.Resource + ", " + s.State
-		if s.ExpiresAt != nil {
-			line += ", until " + formatTime(s.ExpiresAt)
-		}
-		if s.Error != "" {
-			line += ", " + s.Error
-		}
-		table.field("Subscription", line)
-	}
-	return table.Flush()
 }

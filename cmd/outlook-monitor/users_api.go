@@ -118,21 +118,40 @@ func (a *usersAPI) statusError(status int, email string, body []byte) error {
 	return fmt.Errorf("the service answers %d: try again, or check its log", status)
 }
 
-// decode returns a user of the service's JSON.
-func (a *usersAPI) decode(raw []byte) (u api.User, err error) {
-	if json.Unmarshal(raw, &u) != nil || u.Email == "" {
-		return u, errNotService(a.base)
+// user is a user, with the service's JSON, which may have more fields than this program knows.
+type user struct {
+	api.User
+	text []byte
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (u user) MarshalJSON() ([]byte, error) { return u.text, nil }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (u *user) UnmarshalJSON(text []byte) error {
+	u.text = bytes.Clone(text)
+	if json.Unmarshal(text, &u.User) != nil || u.Email == "" {
+		return errors.New("not a user")
 	}
-	return u, nil
+	return nil
+}
+
+// user returns one user.
+func (a *usersAPI) user(ctx context.Context, email string) (u user, err error) {
+	_, body, err := a.call(ctx, http.MethodGet, email, "", nil, nil)
+	if err == nil && json.Unmarshal(body, &u) != nil {
+		err = errNotService(a.base)
+	}
+	return u, err
 }
 
 // users returns all users.
-func (a *usersAPI) users(ctx context.Context) ([]json.RawMessage, error) {
-	all, query := []json.RawMessage{}, url.Values{"limit": {"500"}}
+func (a *usersAPI) users(ctx context.Context) ([]user, error) {
+	all, query := []user{}, url.Values{"limit": {"500"}}
 	for {
 		var page struct {
-			Users  *[]json.RawMessage `json:"users"`
-			Cursor string             `json:"cursor"`
+			Users  *[]user `json:"users"`
+			Cursor string  `json:"cursor"`
 		}
 		_, body, err := a.call(ctx, http.MethodGet, "", "", query, nil)
 		if err != nil {

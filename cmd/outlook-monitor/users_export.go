@@ -67,11 +67,7 @@ func (a *usersAPI) export(ctx context.Context, out io.Writer) (n int, err error)
 	var text bytes.Buffer
 	lines := json.NewEncoder(&text)
 	lines.SetEscapeHTML(false)
-	for _, raw := range users {
-		u, err := a.decode(raw)
-		if err != nil {
-			return 0, err
-		}
+	for _, u := range users {
 		if err := lines.Encode(exportedUser{u.Email, u.ID, u.UserPrincipalName, u.DisplayName}); err != nil {
 			return 0, err
 		}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -56,81 +55,56 @@ type watcher struct {
 	api   *usersAPI
 	email string // empty: all users
 	out   io.Writer
-	known map[string]watched // last printed, by address in lower case; nil before the first report
-	width int                // of the column of addresses
+	known map[string]user // last printed, by address in lower case; nil before the first report
+	width int             // of the column of addresses
 }
 
 // summary is the part of a user whose changes are printed.
 type summary struct {
-	Email, State, Reason, Away, Delivery, Error string
-	Sequence                                    int64
-	Message                                     string
-	Uncovered                                   int // subscriptions that are not live
+	email, state, reason, away, delivery, failure string
+	sequence                                      int64
+	message                                       string
+	uncovered                                     int // subscriptions that are not live
 }
 
-// watched is a user.
-type watched struct {
-	summary
-	raw json.RawMessage
-}
-
-// read returns the users by address in lower case.
-func (w *watcher) read(ctx context.Context) (map[string]watched, error) {
-	all, err := w.get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	read := map[string]watched{}
-	for _, raw := range all {
-		s, err := w.summarize(raw)
-		if err != nil {
-			return nil, err
-		}
-		read[strings.ToLower(s.Email)] = watched{s, raw}
-	}
-	return read, nil
-}
-
-func (w *watcher) get(ctx context.Context) ([]json.RawMessage, error) {
-	if w.email == "" {
-		return w.api.users(ctx)
-	}
-	_, body, err := w.api.call(ctx, http.MethodGet, w.email, "", nil, nil)
-	if _, gone := errors.AsType[*unknownUser](err); gone && w.known != nil {
-		return nil, nil
-	}
-	return []json.RawMessage{body}, err
-}
-
-func (w *watcher) summarize(raw json.RawMessage) (summary, error) {
-	u, err := w.api.decode(raw)
-	if err != nil {
-		return summary{}, err
-	}
+func summarize(u user) summary {
 	s := summary{
-		Email: u.Email, State: u.State, Reason: u.Reason, Away: outOfOffice(u),
-		Delivery: u.Delivery.State, Error: u.Delivery.Error, Sequence: u.Delivery.Sequence,
+		email: u.Email, state: u.State, reason: u.Reason, away: outOfOffice(u),
+		delivery: u.Delivery.State, failure: u.Delivery.Error, sequence: u.Delivery.Sequence,
 	}
 	if u.Setting != nil {
-		s.Message = u.Setting.Message
+		s.message = u.Setting.Message
 	}
 	for _, sub := range u.Subscriptions {
 		if sub.State != "live" {
-			s.Uncovered++
+			s.uncovered++
 		}
 	}
-	return s, nil
+	return s
+}
+
+// read returns the users to watch.
+func (w *watcher) read(ctx context.Context) ([]user, error) {
+	if w.email == "" {
+		return w.api.users(ctx)
+	}
+	u, err := w.api.user(ctx, w.email)
+	if _, gone := errors.AsType[*unknownUser](err); gone && w.known != nil {
+		return nil, nil
+	}
+	return []user{u}, err
 }
 
 // report prints the changes since the last call, or all users if it is the first.
-func (w *watcher) report(users map[string]watched) error {
-	before, all := w.known, map[string]watched{} // all also has those that are no longer monitored
+func (w *watcher) report(users []user) error {
+	before, now, all := w.known, map[string]user{}, map[string]user{} // all: with those that are no longer monitored
 	maps.Copy(all, before)
-	maps.Copy(all, users)
-	w.known = users
 	for _, u := range users {
+		key := strings.ToLower(u.Email)
+		now[key], all[key] = u, u
 		w.width = max(w.width, min(len([]rune(printable(u.Email))), 48))
 	}
+	w.known = now
 	if before == nil && !w.api.json {
 		if err := w.line("TIME", "EVENT", "EMAIL", "STATE", "OUT OF OFFICE", "DELIVERY", ""); err != nil {
 			return err
@@ -138,7 +112,7 @@ func (w *watcher) report(users map[string]watched) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		last, known := before[key]
-		_, monitored := users[key]
+		_, monitored := now[key]
 		event := ""
 		switch {
 		case before == nil:
@@ -147,7 +121,7 @@ func (w *watcher) report(users map[string]watched) error {
 			event = "added"
 		case !monitored:
 			event = "removed"
-		case last.summary != all[key].summary:
+		case summarize(last) != summarize(all[key]):
 			event = "changed"
 		default:
 			continue
@@ -159,18 +133,19 @@ func (w *watcher) report(users map[string]watched) error {
 	return nil
 }
 
-func (w *watcher) print(event string, u watched) error {
+func (w *watcher) print(event string, u user) error {
 	now := time.Now().UTC()
 	if w.api.json {
 		lines := json.NewEncoder(w.out)
 		lines.SetEscapeHTML(false)
 		return lines.Encode(struct {
-			At    time.Time       `json:"at"`
-			Event string          `json:"event"`
-			User  json.RawMessage `json:"user"`
-		}{now, event, u.raw})
+			At    time.Time `json:"at"`
+			Event string    `json:"event"`
+			User  user      `json:"user"`
+		}{now, event, u})
 	}
-	return w.line(now.Format("15:04:05"), event, u.Email, u.State, u.Away, u.Delivery, cmp.Or(u.Error, u.Reason, u.Message))
+	s := summarize(u)
+	return w.line(now.Format("15:04:05"), event, s.email, s.state, s.away, s.delivery, cmp.Or(s.failure, s.reason, s.message))
 }
 
 // line prints columns of a fixed width.
