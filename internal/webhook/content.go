@@ -31,8 +31,11 @@ type encryptedContent struct {
 }
 
 // decrypt verifies and decrypts the JSON of an encryptedContent. It returns errBadContent
-// or errUnknownCertificate if it can't.
+// or errUnknownCertificate if it can't; the latter if c is nil.
 func (c *Certificates) decrypt(content jsontext.Value) ([]byte, error) {
+	if c == nil {
+		return nil, errUnknownCertificate
+	}
 	var encrypted encryptedContent
 	if json.Unmarshal(content, &encrypted, lenient) != nil {
 		return nil, errBadContent // not an object

@@ -17,22 +17,17 @@ import (
 // reauthorize to a check of the subscription, and a removed subscription to both, because it
 // may have missed changes.
 func hintsFor(notifications []notification, now time.Time) []ooo.Hint {
-	type key struct {
-		mailbox ooo.RecordID
-		kind    ooo.HintKind
-		subject string
-	}
-	seen := make(map[key]bool, len(notifications))
+	seen := make(map[ooo.Hint]bool, len(notifications))
 	hints := make([]ooo.Hint, 0, len(notifications))
 	add := func(n notification, kind ooo.HintKind, subject string) {
-		if seen[key{n.mailbox, kind, subject}] {
+		h := ooo.Hint{ID: n.mailbox, Kind: kind, Subject: subject}
+		if seen[h] {
 			return
 		}
-		seen[key{n.mailbox, kind, subject}] = true
-		hints = append(hints, ooo.Hint{
-			ID: n.mailbox, Kind: kind, Subject: subject, At: now, Source: ooo.SourceNotification, Reason: string(n.event),
-			NotificationID: n.id, SubscriptionID: n.subscription, ResourceTag: n.resourceTag,
-		})
+		seen[h] = true
+		h.At, h.Source, h.Reason = now, ooo.SourceNotification, string(n.event)
+		h.NotificationID, h.SubscriptionID, h.ResourceTag = n.id, n.subscription, n.resourceTag
+		hints = append(hints, h)
 	}
 	for _, n := range notifications {
 		if n.event != ooo.ReauthorizationRequired || n.isChange {

@@ -141,7 +141,10 @@ func (r *Receiver) verifyContent(ctx context.Context, content jsontext.Value, to
 		return badToken
 	}
 	if content != nil {
-		err := r.decrypt(ctx, content)
+		err := ctx.Err()
+		if err == nil {
+			_, err = r.cfg.Certificates.decrypt(content)
+		}
 		switch {
 		case errors.Is(err, errBadContent):
 			return badSignature
@@ -155,16 +158,4 @@ func (r *Receiver) verifyContent(ctx context.Context, content jsontext.Value, to
 		return unverified
 	}
 	return accepted
-}
-
-// decrypt checks encrypted content, unless ctx has ended.
-func (r *Receiver) decrypt(ctx context.Context, content jsontext.Value) error {
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case r.cfg.Certificates == nil:
-		return errUnknownCertificate
-	}
-	_, err := r.cfg.Certificates.decrypt(content)
-	return err
 }
