@@ -24,8 +24,11 @@ func TestSettingsGuide(t *testing.T) {
 		}
 		want = append(want, strings.Join(strings.Fields(fmt.Sprintf("| `%s` | %s | %s |", row.Name, value, row.Help)), " "))
 	}
-	if got := strings.Split(table, "\n"); !slices.Equal(got, want) {
-		t.Errorf("the settings in SETTINGS.md are\n%s\nwant\n%s", table, strings.Join(want, "\n"))
+	got := strings.Split(table, "\n")
+	if !slices.Equal(got, want) {
+		lacks := slices.DeleteFunc(slices.Clone(want), func(row string) bool { return slices.Contains(got, row) })
+		extra := slices.DeleteFunc(got, func(row string) bool { return slices.Contains(want, row) })
+		t.Errorf("SETTINGS.md must have these rows\n%s\ninstead of\n%s", strings.Join(lacks, "\n"), strings.Join(extra, "\n"))
 	}
 }
 

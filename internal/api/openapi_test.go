@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -253,6 +254,15 @@ const (
 		`"sequence":0,"attempts":0,"deliveredAt":null,"nextAttemptAt":null},"subscriptions":[]}`
 )
 
+// constants returns the values of all constants of a type of events.
+func constants(kind string) (values []string) {
+	source, _ := os.ReadFile("../ooo/event.go")
+	for _, m := range regexp.MustCompile(`\t\w+ +`+kind+` += "(\w+)"`).FindAllStringSubmatch(string(source), -1) {
+		values = append(values, m[1])
+	}
+	return values
+}
+
 // fullFixture has a user with all fields and a history with all kinds of events.
 func fullFixture() *fixture {
 	f := monitorFixture()
@@ -270,16 +280,13 @@ func fullFixture() *fixture {
 		Spelling: "full@contoso.example", Sequence: 3,
 		Delivery: ooo.Delivery{State: ooo.DeliveryRefused, Sequence: 2, Attempts: 2, DeliveredAt: at, NextAttemptAt: at, Error: "the mediator answered 404"},
 	}})
-	for _, kind := range []ooo.EventKind{
-		ooo.EventStarted, ooo.EventChanged, ooo.EventNotification, ooo.EventUnknown, ooo.EventKnown, ooo.EventResend,
-		ooo.EventDelivered, ooo.EventRefused, ooo.EventFailed, ooo.EventOvertaken,
-	} {
-		f.events = append(f.events, ooo.Event{At: at, Kind: kind})
+	for _, kind := range constants("EventKind") {
+		if kind != string(ooo.EventStopped) { // only in the feed
+			f.events = append(f.events, ooo.Event{At: at, Kind: ooo.EventKind(kind)})
+		}
 	}
-	for _, source := range []ooo.Source{
-		ooo.SourcePoll, ooo.SourceNotification, ooo.SourceWindow, ooo.SourceRequest, ooo.SourceSubscription,
-	} {
-		f.events = append(f.events, ooo.Event{At: at, Kind: ooo.EventChanged, Source: source, Sequence: 3, Away: new(true),
+	for _, source := range constants("Source") {
+		f.events = append(f.events, ooo.Event{At: at, Kind: ooo.EventChanged, Source: ooo.Source(source), Sequence: 3, Away: new(true),
 			NotificationID: "n", NotifiedAt: at, Attempt: 1, WebhookID: "msg", Detail: "a reason"})
 	}
 	f.checks = []api.Check{

@@ -80,8 +80,11 @@ func TestMetricsTable(t *testing.T) {
 	slices.Sort(want)
 	_, rest, _ := strings.Cut(file(t, metricsTable), "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n")
 	table, _, _ := strings.Cut(rest, "\n\n")
-	if got := strings.Split(strings.TrimSpace(table), "\n"); !slices.Equal(got, want) {
-		t.Errorf("the table in %s is\n%s\nwant\n%s", metricsTable, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	got := strings.Split(strings.TrimSpace(table), "\n")
+	if !slices.Equal(got, want) {
+		lacks := slices.DeleteFunc(slices.Clone(want), func(row string) bool { return slices.Contains(got, row) })
+		extra := slices.DeleteFunc(got, func(row string) bool { return slices.Contains(want, row) })
+		t.Errorf("%s must have these rows\n%s\ninstead of\n%s", metricsTable, strings.Join(lacks, "\n"), strings.Join(extra, "\n"))
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -212,5 +214,22 @@ func TestSummaryListsReplicas(t *testing.T) {
 	}
 	if !strings.Contains(body[max(j, 0):], `"seenAt":"2026-11-25T11:59:51Z","readsASecond":4,"lateMs":9}`) {
 		t.Errorf("summary = %s, want the newest report of young", body)
+	}
+}
+
+func TestPageKnowsEventsAndFilters(t *testing.T) {
+	events, _ := os.ReadFile("../ooo/event.go")
+	texts, _ := os.ReadFile("static/events.js")
+	_, titles, _ := strings.Cut(string(texts), "function title")
+	for _, m := range regexp.MustCompile(`\t\w+ +(EventKind|Source) += "(\w+)"`).FindAllStringSubmatch(string(events), -1) {
+		if m[1] == "Source" && !strings.Contains(string(texts), m[2]+`: "`) || m[1] == "EventKind" && !strings.Contains(titles, `case "`+m[2]+`"`) {
+			t.Errorf("events.js has no text for %s %s", m[1], m[2])
+		}
+	}
+	list, _ := os.ReadFile("static/users.js")
+	for _, filter := range ooo.Filters {
+		if !strings.Contains(string(list), `["`+string(filter)+`", "`) {
+			t.Errorf("users.js does not show the filter %s", filter)
+		}
 	}
 }

@@ -14,7 +14,8 @@ const filters = [
 // stateOf returns the class, the text and a note for the state of a user.
 export function stateOf(u) {
   const { scheduledStart: start, scheduledEnd: end } = u.setting?.status.toLowerCase() === "scheduled" ? u.setting : {};
-  const until = u.outOfOffice && end ? `until ${moment(end)}` : !u.outOfOffice && start && Date.parse(start) > now() ? `from ${moment(start)}` : "";
+  const [word, edge] = u.outOfOffice ? ["until", end] : ["from", start];
+  const until = edge && Date.parse(edge) > now() ? `${word} ${moment(edge)}` : ""; // a past end doesn't count with SCHEDULED=always
   if (u.state === "unknown") return ["unknown", "Can’t be read", u.outOfOffice === null ? "" : `last ${u.outOfOffice ? "out of office" : "in the office"}`];
   if (u.outOfOffice === null) return ["pending", "Not read yet", ""];
   return u.outOfOffice ? ["away", "Out of office", until] : ["office", "In the office", until];
