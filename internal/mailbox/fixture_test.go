@@ -38,7 +38,7 @@ var (
 // faulty is the store with hooks in some of its methods.
 type faulty struct {
 	*ownertest.Store
-	hooks  sync.Map     // method -> func(), called after Load, and before SetSaves
+	hooks  sync.Map     // method -> func(), called after Load, and before SetSaves and AllWishes
 	wishes atomic.Int32 // calls of Wish
 }
 
@@ -56,6 +56,11 @@ func (f *faulty) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 func (f *faulty) Load(ctx context.Context, p int) (store.Loaded, error) {
 	defer f.call("Load")
 	return f.Store.Load(ctx, p)
+}
+
+func (f *faulty) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
+	f.call("AllWishes")
+	return f.Store.AllWishes(ctx)
 }
 
 func (f *faulty) SetSaves(ctx context.Context, lease store.Lease, p int, n int64) error {

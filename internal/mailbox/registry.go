@@ -51,6 +51,7 @@ type Store interface {
 	PutReads(ctx context.Context, reads map[int]store.Reads) error
 
 	Wish(ctx context.Context, address string) (ooo.Wish, error)
+	Wishes(ctx context.Context, addresses ...string) ([]ooo.Wish, error)
 	AllWishes(ctx context.Context) ([]ooo.Wish, error)
 	SwapWish(ctx context.Context, old, next ooo.Wish) (bool, error)
 

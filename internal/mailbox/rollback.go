@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -51,7 +52,10 @@ func (r *Registry) restore(p *partition) error {
 			return err
 		}
 	}
-	if err := r.restoreStops(ctx, p); err != nil {
+	p.mu.Lock()
+	stopped := slices.Collect(maps.Keys(p.stopped))
+	p.mu.Unlock()
+	if err := r.restoreStops(ctx, p, stopped); err != nil {
 		return err
 	}
 	p.saving.Lock()
@@ -69,12 +73,23 @@ func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, st
 	switch {
 	case m == nil && stored == nil:
 		return nil
-	case m == nil:
-		stored.Version++
-		return r.save(p, store.Save{Lease: p.lease, Record: stored, Remove: true})
-	case stored != nil && stored.Version > m.Version:
+	case m != nil && stored != nil && stored.Version > m.Version:
 		r.adopt(p, e, stored)
 		return nil
+	case stored != nil:
+		var removed []string
+		for _, a := range stored.Addresses {
+			if m == nil || m.Address(a.Spelling) == nil {
+				removed = append(removed, a.Spelling)
+			}
+		}
+		if err := r.restoreStops(ctx, p, removed); err != nil {
+			return err
+		}
+	}
+	if m == nil {
+		stored.Version++
+		return r.save(p, store.Save{Lease: p.lease, Record: stored, Remove: true})
 	}
 	if err := r.restoreWishes(ctx, m); err != nil || stored != nil && stored.Version == m.Version {
 		return err
@@ -104,15 +119,16 @@ func (r *Registry) restoreWishes(ctx context.Context, m *ooo.Mailbox) error {
 	return nil
 }
 
-// restoreStops turns off the wishes of a partition whose stop was carried out. Any other
-// wish without an address in a record is carried out.
-func (r *Registry) restoreStops(ctx context.Context, p *partition) error {
-	wishes, err := r.cfg.Store.AllWishes(ctx)
+// restoreStops turns off those wishes of a partition whose stop was carried out. Any other one
+// without an address in a record is carried out: its hint may be lost. A wish whose hint is lost
+// had been carried out, so its address was stopped here or is in a record in Redis.
+func (r *Registry) restoreStops(ctx context.Context, p *partition, addresses []string) error {
+	wishes, err := r.cfg.Store.Wishes(ctx, addresses...)
 	if err != nil {
 		return err
 	}
 	for _, w := range wishes {
-		if w.Record().Partition() != p.number {
+		if w.Address == "" || w.Record().Partition() != p.number { // none, damaged or another owner's
 			continue
 		}
 		p.mu.Lock()
@@ -129,7 +145,7 @@ func (r *Registry) restoreStops(ctx context.Context, p *partition) error {
 			off.On, off.Nonce, off.At = false, rand.Text(), stoppedAt
 			err = r.replaceWish(ctx, w, off)
 		} else {
-			err = r.LeaveHints(ctx, w.Hint(ooo.HintWish)) // the hint of the wish may be lost
+			err = r.LeaveHints(ctx, w.Hint(ooo.HintWish))
 		}
 		if err != nil {
 			return err

@@ -65,7 +65,7 @@ func TestOlderStopIsIgnored(t *testing.T) {
 
 func TestOlderStartIsIgnored(t *testing.T) {
 	f := monitoring(t)
-	start := f.field(wishes, folded)
+	start, record := f.field(wishes, folded), f.field(annRecords, annID)
 	f.wish(off)
 	f.removed()
 	saves := len(f.store.Saves())
@@ -90,6 +90,7 @@ func TestOlderStartIsIgnored(t *testing.T) {
 	f.removed()
 	f.Drop(bobPartition)
 	f.put(wishes, folded, start)
+	f.put(annRecords, annID, record)
 	f.restore(annPartition)
 	f.mailboxOf(annID, "a start, because the stop was before another one", monitored)
 }

@@ -125,7 +125,17 @@ func (r *Registry) resolveConflict(p *partition, e *entry, d *Draft) error {
 	stored, err := r.cfg.Store.LoadRecord(ctx, d.ID)
 	switch {
 	case errors.Is(err, store.ErrDamaged) || err == nil && m == nil:
-		if err := r.restoreStops(ctx, p); err != nil {
+		wishes, err := r.cfg.Store.AllWishes(ctx)
+		if err != nil {
+			return err
+		}
+		var addresses []string // that the record may have
+		for _, w := range wishes {
+			if w.Record() == d.ID {
+				addresses = append(addresses, w.Address)
+			}
+		}
+		if err := r.restoreStops(ctx, p, addresses); err != nil {
 			return err
 		}
 		r.cfg.Log.Warn("damaged or removed record in redis replaced", "mailbox", d.ID)
