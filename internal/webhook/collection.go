@@ -48,14 +48,8 @@ func present(value jsontext.Value) jsontext.Value {
 }
 
 // lenient decodes JSON as encoding/json does: names match in any letter case, and the last
-// of several equal names counts. But it does not copy raw values: they are parts of the body,
-// which the decoder does not change.
-var lenient = json.JoinOptions(
-	jsonv1.DefaultOptionsV1(),
-	json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, value *jsontext.Value) (err error) {
-		*value, err = d.ReadValue()
-		return err
-	})))
+// of several equal names counts.
+var lenient = jsonv1.DefaultOptionsV1()
 
 // split checks that a body is a collection.
 func split(body []byte) (c collection, err error) {

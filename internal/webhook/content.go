@@ -24,10 +24,10 @@ var (
 // encryptedContent is resource data that only the holder of a certificate can read. The
 // first three fields are base64.
 type encryptedContent struct {
-	Data          jsontext.Value `json:"data"`
-	DataKey       jsontext.Value `json:"dataKey"`
-	DataSignature jsontext.Value `json:"dataSignature"`
-	CertificateID jsontext.Value `json:"encryptionCertificateId"`
+	Data          string `json:"data"`
+	DataKey       string `json:"dataKey"`
+	DataSignature string `json:"dataSignature"`
+	CertificateID string `json:"encryptionCertificateId"`
 }
 
 // decrypt verifies and decrypts the JSON of an encryptedContent. It returns errBadContent
@@ -37,21 +37,17 @@ func (c *Certificates) decrypt(content jsontext.Value) ([]byte, error) {
 		return nil, errUnknownCertificate
 	}
 	var encrypted encryptedContent
-	if json.Unmarshal(content, &encrypted, lenient) != nil {
-		return nil, errBadContent // not an object
-	}
-	id := unquote(encrypted.CertificateID)
-	if id == "" {
+	if json.Unmarshal(content, &encrypted, lenient) != nil || encrypted.CertificateID == "" {
 		return nil, errBadContent
 	}
-	key := c.key(id)
+	key := c.key(encrypted.CertificateID)
 	if key == nil {
 		return nil, errUnknownCertificate
 	}
 	var parts [3][]byte
-	for i, part := range []jsontext.Value{encrypted.DataKey, encrypted.Data, encrypted.DataSignature} {
+	for i, part := range []string{encrypted.DataKey, encrypted.Data, encrypted.DataSignature} {
 		var err error
-		if parts[i], err = base64.StdEncoding.DecodeString(unquote(part)); err != nil {
+		if parts[i], err = base64.StdEncoding.DecodeString(part); err != nil {
 			return nil, errBadContent
 		}
 	}
