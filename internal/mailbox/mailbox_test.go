@@ -324,6 +324,10 @@ func TestRestore(t *testing.T) {
 		f.put(owners, store.SavesField(annPartition), 1)
 		restored(t)
 	})
+	t.Run("damaged record", func(t *testing.T) {
+		f.put(annRecords, annID, "9:{")
+		restored(t)
+	})
 	t.Run("empty Redis", func(t *testing.T) {
 		f.empty()
 		restored(t)

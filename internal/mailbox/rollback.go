@@ -46,7 +46,13 @@ func (r *Registry) restore(p *partition) error {
 	p.mu.Unlock()
 	for id, e := range entries {
 		e.mu.Lock() // an update in flight may remove the record, which must not be written back then
-		err := r.restoreRecord(ctx, p, e, stored[id])
+		var err error
+		if older.Damaged[id] != nil && e.record.Load() != nil {
+			err = r.discard(p, id)
+		}
+		if err == nil {
+			err = r.restoreRecord(ctx, p, e, stored[id])
+		}
 		e.mu.Unlock()
 		if err != nil {
 			return err
@@ -95,6 +101,13 @@ func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, st
 		return err
 	}
 	return r.save(p, store.Save{Lease: p.lease, Record: m, Overwrite: true})
+}
+
+// discard removes a record from Redis whatever its version, which may be unreadable. The caller
+// must hold the mutex of its entry.
+func (r *Registry) discard(p *partition, id ooo.RecordID) error {
+	removed := &ooo.Mailbox{ID: id, Version: 1 << 52} // higher than any stored version
+	return r.save(p, store.Save{Lease: p.lease, Record: removed, Remove: true, Overwrite: true})
 }
 
 // restoreWishes writes back the wishes that a record carried out. A newer wish in Redis

@@ -139,8 +139,7 @@ func (r *Registry) resolveConflict(p *partition, e *entry, d *Draft) error {
 			return err
 		}
 		r.cfg.Log.Warn("damaged or removed record in redis replaced", "mailbox", d.ID)
-		removed := &ooo.Mailbox{ID: d.ID, Version: 1 << 52} // higher than any stored version
-		return r.save(p, store.Save{Lease: p.lease, Record: removed, Remove: true, Overwrite: true})
+		return r.discard(p, d.ID)
 	case err != nil:
 		return err
 	case stored != nil && stored.Version > m.Version:
