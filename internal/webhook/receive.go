@@ -143,17 +143,15 @@ func (r *Receiver) process(ctx context.Context, began time.Time, body []byte) er
 		return err
 	}
 	counts := map[verdict]int{}
-	notifications, err := r.genuine(ctx, c.Items, counts)
+	notifications, err := r.verifyClientStates(ctx, c.Items, counts)
 	if err != nil {
 		return err
 	}
-	defer r.report(ctx, counts)
-	notifications = r.verify(ctx, notifications, c.Tokens, counts)
-	if len(notifications) == 0 {
-		return nil
-	}
-	if err := r.storeHints(ctx, began, len(notifications), hintsFor(notifications, time.Now())); err != nil {
-		return fmt.Errorf("hints: %w", err)
+	notifications = r.verifyContents(ctx, notifications, c.Tokens, counts)
+	if len(notifications) > 0 {
+		if err := r.storeHints(ctx, began, len(notifications), hintsFor(notifications, time.Now())); err != nil {
+			return fmt.Errorf("hints: %w", err)
+		}
 	}
 	for _, n := range notifications {
 		if n.verdict == accepted && n.event != "" {
@@ -161,6 +159,7 @@ func (r *Receiver) process(ctx context.Context, began time.Time, body []byte) er
 		}
 		counts[n.verdict]++
 	}
+	r.report(ctx, counts) // not before: what is not stored comes again
 	return nil
 }
 

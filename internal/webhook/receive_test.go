@@ -267,7 +267,8 @@ func TestStoreFailure(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		for name, tt := range tests {
-			cfg, calls, began := newConfig(newHintStore()), 0, time.Now()
+			hints := newHintStore()
+			cfg, calls, began := newConfig(hints), 0, time.Now()
 			if tt.store != nil {
 				cfg.LeaveHints = func(ctx context.Context, _ ...ooo.Hint) error { calls++; return tt.store(ctx) }
 			}
@@ -278,6 +279,9 @@ func TestStoreFailure(t *testing.T) {
 			if took := time.Since(began); answer.Code != tt.want || answer.Body.Len() > 0 || took >= 3*time.Second || calls > 1 {
 				t.Errorf("%s: answer = %d %q after %v and %d calls, want %d and no body within 3 s, and one call at most",
 					name, answer.Code, answer.Body, took, calls, tt.want)
+			}
+			if tt.want == 503 && len(hints.verdicts) > 0 {
+				t.Errorf("%s: verdicts = %v, want none: all items come again", name, hints.verdicts)
 			}
 			if later := answer.Header().Get("Retry-After"); (later != "") != (tt.want == 503) {
 				t.Errorf("%s: Retry-After = %q with %d, want it with 503 only", name, later, tt.want)

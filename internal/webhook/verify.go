@@ -18,8 +18,8 @@ import (
 type verdict string
 
 const (
-	accepted  verdict = "accepted"  // genuine; counted as lifecycle if it is a lifecycle event
-	lifecycle verdict = "lifecycle" // only counted, see [Receiver.process]
+	accepted  verdict = "accepted"  // genuine, and no lifecycle event
+	lifecycle verdict = "lifecycle" // a genuine lifecycle event, set when it is counted
 	forged    verdict = "forged"    // its clientState is missing or wrong
 	ignored   verdict = "ignored"   // null, not an object, or of an unknown kind
 
@@ -44,9 +44,9 @@ type notification struct {
 	verdict      verdict
 }
 
-// genuine returns the items of known kinds with a valid clientState and adds the others to
-// counts. The keys are only needed if there is an object.
-func (r *Receiver) genuine(ctx context.Context, items jsontext.Value, counts map[verdict]int) (found []notification, err error) {
+// verifyClientStates returns the items of known kinds with a valid clientState and adds the
+// others to counts. The keys are only needed if there is an object.
+func (r *Receiver) verifyClientStates(ctx context.Context, items jsontext.Value, counts map[verdict]int) (found []notification, err error) {
 	loadKeys := sync.OnceValues(func() (ooo.ClientStateKeys, error) { return r.cfg.Keys(ctx) })
 	var it item
 	err = eachElement(items, func(d *jsontext.Decoder) error {
@@ -79,8 +79,9 @@ func (r *Receiver) genuine(ctx context.Context, items jsontext.Value, counts map
 	return found, err
 }
 
-// verify returns the trusted notifications and adds the others to counts.
-func (r *Receiver) verify(ctx context.Context, found []notification, validationTokens jsontext.Value, counts map[verdict]int) []notification {
+// verifyContents returns the notifications that are trusted by the validation tokens and their
+// encrypted content too, and adds the others to counts.
+func (r *Receiver) verifyContents(ctx context.Context, found []notification, validationTokens jsontext.Value, counts map[verdict]int) []notification {
 	if len(found) == 0 || r.cfg.Tokens == nil {
 		return found
 	}
