@@ -113,7 +113,6 @@ func (s *gaugeSource) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) 
 	if read := s.registry.LastRead(m.ID); m.Condition == ooo.Watching && m.Monitored() && !read.IsZero() {
 		g.Unread = max(g.Unread, now.Sub(read))
 	}
-	live := 0
 	for _, sub := range m.Subscriptions {
 		state := sub.State
 		if state == ooo.SubscriptionLive && !sub.ExpiresAt.After(now) {
@@ -123,12 +122,11 @@ func (s *gaugeSource) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) 
 		if state != ooo.SubscriptionLive {
 			continue
 		}
-		live++
 		if g.FirstExpiry.IsZero() || sub.ExpiresAt.Before(g.FirstExpiry) {
 			g.FirstExpiry = sub.ExpiresAt
 		}
 	}
-	if m.Monitored() && !m.ID.Unresolved() && live < s.resources {
+	if m.Monitored() && m.Summary(&m.Addresses[0]).Uncovered(s.resources, now) {
 		g.Uncovered++
 	}
 }

@@ -67,7 +67,7 @@ var (
 	ErrSubscriptionGone = errors.New("Graph no longer has this subscription")
 	// ErrSubscriptionDenied means 403: consent, access policy or quota. The wrapping error
 	// says which, as far as Graph does.
-	ErrSubscriptionDenied = errors.New("subscription denied: grant Calendars.Read to the app registration, check its mailbox access policy and the number of subscriptions")
+	ErrSubscriptionDenied = errors.New("subscription denied: grant Calendars.Read (for events; others for other SUBSCRIPTION_RESOURCES) to the app registration, check its mailbox access policy and the number of subscriptions")
 	// ErrSubscriptionQuota means that the number of subscriptions is used up.
 	ErrSubscriptionQuota = errors.New("subscription quota used up: Graph accepts no more for this mailbox or app")
 	// ErrHandshake means that Graph could not validate the notification URL.

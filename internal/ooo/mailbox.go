@@ -179,16 +179,20 @@ func (m *Mailbox) Summary(a *Address) Summary {
 	if a.Delivery.State == DeliveryPending {
 		s.PendingSince = a.QueuedAt
 	}
+	covered := true
 	for _, sub := range m.Subscriptions {
-		switch sub.State {
-		case SubscriptionLive:
-			s.Live++
-			if s.CoveredUntil.IsZero() || sub.ExpiresAt.Before(s.CoveredUntil) {
-				s.CoveredUntil = sub.ExpiresAt
-			}
-		case SubscriptionFailed:
-			s.Failed = true
+		s.Failed = s.Failed || sub.State == SubscriptionFailed || sub.Error != ""
+		if sub.State != SubscriptionLive {
+			covered = false
+			continue
 		}
+		s.Live++
+		if s.CoveredUntil.IsZero() || sub.ExpiresAt.Before(s.CoveredUntil) {
+			s.CoveredUntil = sub.ExpiresAt
+		}
+	}
+	if !covered {
+		s.CoveredUntil = time.Time{}
 	}
 	return s
 }
@@ -204,6 +208,12 @@ type Summary struct {
 	Delivery     DeliveryState
 	PendingSince time.Time // when the pending state was recorded; zero: none is pending
 	Live         int       // number of live subscriptions
-	CoveredUntil time.Time // when the first live subscription expires
-	Failed       bool      // at least one subscription failed
+	CoveredUntil time.Time // when the first subscription expires; zero: none, or not all are live
+	Failed       bool      // the last step of a subscription failed
+}
+
+// Uncovered reports whether a mailbox that should have a subscription for each of so many
+// resources lacks one.
+func (s Summary) Uncovered(resources int, now time.Time) bool {
+	return resources > 0 && !s.ID.Unresolved() && (s.Live < resources || !s.CoveredUntil.After(now))
 }

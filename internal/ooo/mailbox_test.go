@@ -64,6 +64,12 @@ func TestSummary(t *testing.T) {
 	if !pending.PendingSince.Equal(opens) || !pending.CoveredUntil.Equal(opens) || !pending.NotFound {
 		t.Errorf("Summary = %+v, want it pending and covered until the first one expires, and not found", pending)
 	}
+	if m.Subscriptions[1].Error = "renewal denied"; pending.Failed || !m.Summary(&m.Addresses[0]).Failed {
+		t.Error("Failed = false with an error of a live subscription, or true without one")
+	}
+	if m.Subscriptions[1].State = ooo.SubscriptionCreating; !m.Summary(&m.Addresses[0]).CoveredUntil.IsZero() {
+		t.Error("covered with one of two subscriptions")
+	}
 	m.ErrorKind = ooo.ReadErrorNoMailbox
 	if delivered := m.Summary(&m.Addresses[1]); !delivered.PendingSince.IsZero() || delivered.NotFound {
 		t.Errorf("Summary = %+v, want nothing pending, and found", delivered)

@@ -16,8 +16,8 @@ const (
 	FilterPending     Filter = "pending"     // not read yet
 	FilterUndelivered Filter = "undelivered" // the newest state is on its way to the mediator
 	FilterRefused     Filter = "refused"     // the mediator refused the newest state
-	FilterFailed      Filter = "failed"      // a subscription failed
-	FilterUncovered   Filter = "uncovered"   // a resource has no live subscription
+	FilterFailed      Filter = "failed"      // the last step of a subscription failed, even if it is live
+	FilterUncovered   Filter = "uncovered"   // a subscription is not live, or missing
 )
 
 // Filters lists all filters.

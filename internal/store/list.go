@@ -144,7 +144,7 @@ func (e *entry) matches(f ooo.Filter, resources int, now time.Time) bool {
 	case ooo.FilterFailed:
 		return s.Failed
 	case ooo.FilterUncovered:
-		return resources > 0 && !s.ID.Unresolved() && (s.Live < resources || !s.CoveredUntil.After(now))
+		return s.Uncovered(resources, now)
 	}
 	return false
 }

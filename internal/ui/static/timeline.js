@@ -96,7 +96,7 @@ function description(events, length) {
   const changes = deliveries(events).filter((d) => Date.parse(d.changed.at) >= now() - length);
   const delays = changes.filter((d) => d.delivered).map((d) => Math.max(Date.parse(d.delivered.at) - Date.parse(d.changed.at), 0));
   if (!changes.length) return `No change in the last ${span(length)}.`;
-  return `${changes.length} changes in the last ${span(length)}; ${delays.length} delivered to the mediator${delays.length ? `, at most ${span(Math.max(...delays))} later` : ""}. The table below lists them.`;
+  return `${changes.length} ${changes.length === 1 ? "change" : "changes"} in the last ${span(length)}; ${delays.length} delivered to the mediator${delays.length ? `, at most ${span(Math.max(...delays))} later` : ""}. The table below lists them.`;
 }
 
 // timeline returns a card with the picture and its ranges, and set, which replaces the

@@ -31,12 +31,13 @@ function delivery({ delivery: d }) {
 }
 
 function cover(u, wanted) {
-  const failed = u.subscriptions.find((s) => s.state === "failed" && s.error);
-  const live = u.subscriptions.filter((s) => s.state === "live").map((s) => s.expiresAt).sort();
-  if (failed) return [h("span", { class: "text-bad" }, "Failed"), "", failed.error];
+  const problem = u.subscriptions.find((s) => s.error)?.error;
+  const live = u.subscriptions.filter((s) => s.state === "live" && Date.parse(s.expiresAt) > now()).map((s) => s.expiresAt).sort();
+  if (u.subscriptions.some((s) => s.state === "failed")) return [h("span", { class: "text-bad" }, "Failed"), "", problem];
   if (!wanted) return [h("span", { class: "quiet" }, "poll only"), ""];
-  if (live.length < wanted) return [h("span", { class: "text-warn" }, live.length ? `${live.length} of ${wanted}` : "Not yet"), ""];
-  return ["Covered", ["until ", h("time", { datetime: live[0] }, moment(live[0]))]];
+  if (live.length < wanted) return [h("span", { class: "text-warn" }, live.length ? `${live.length} of ${wanted}` : "Not yet"), "", problem];
+  const until = ["until ", h("time", { datetime: live[0] }, moment(live[0]))];
+  return problem ? [h("span", { class: "text-warn" }, "Renewal fails"), until, problem] : ["Covered", until];
 }
 
 function row(u, wanted) {
