@@ -29,12 +29,14 @@ import (
 //	min, max    bounds of a number or a duration
 //	format      one of formats, which checks and normalizes each value; or verbatim
 //	placeholder the value in help; a Secret whose placeholder is URL is shown without its passwords
-//	example     the value that a mistake recommends
+//	example     the value that a mistake recommends, with format base
 //	help        its meaning, a sentence
 //
-// A setting whose effect outlives the replica, in subscriptions or stored states, also
-// belongs in settingsDigest in cmd/outlook-monitor. Every setting belongs in
-// values.schema.json of the Helm chart, whose tests are in scripts/tools/chart.
+// A setting whose effect outlives the replica also belongs in settingsDigest in
+// cmd/outlook-monitor, or, if it changes states, in [ooo.Policy] and its Tag. Every setting
+// belongs in values.schema.json of the Helm chart, or in a list of its test
+// (go test -run ChartCovers . in scripts/tools/chart), and in deploy/SETTINGS.md
+// (go test -run SettingsGuide ./cmd/outlook-monitor).
 type Settings struct {
 	Graph Graph
 

@@ -104,7 +104,7 @@ func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
-	// The mediator expects exactly these three strings.
+	// The first mediator expects exactly these three strings.
 	if err := encoder.Encode(struct {
 		Email   string `json:"email"`
 		Status  string `json:"status"`

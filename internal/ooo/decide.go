@@ -42,12 +42,13 @@ type Policy struct {
 	Limit     int           // longest message in characters; 0: no limit
 }
 
-// rulesVersion must be incremented with each change of the rules in this file or in
-// speech.go, so that stored states are decided again.
+// rulesVersion must be incremented when a setting of a mailbox leads to another state than
+// before under an unchanged policy, by this file or by speech.go, so that stored states are
+// decided again. A new field of Policy belongs in Tag instead.
 const rulesVersion = 2
 
 // Tag identifies the policy and the rules. A state that was decided under another tag has to
-// be decided again.
+// be decided again, so the tag of the default policy should stay as it is.
 func (p Policy) Tag() string {
 	return fmt.Sprintf("%d,%s,%s,%d", rulesVersion, cmp.Or(p.Scheduled, ScheduledWindow), cmp.Or(p.Message, ExternalMessage), p.Limit)
 }

@@ -27,7 +27,7 @@ const (
 	EventResend       EventKind = "resend"       // the state got a new sequence number on request
 	EventDelivered    EventKind = "delivered"    // the mediator acknowledged a sequence number
 	EventRefused      EventKind = "refused"      // the mediator refused a sequence number
-	EventFailed       EventKind = "failed"       // an attempt failed and will be retried
+	EventFailed       EventKind = "failed"       // the first attempt of several in a row failed; it will be retried
 	EventOvertaken    EventKind = "overtaken"    // a newer state superseded this one before it was delivered
 )
 
@@ -48,7 +48,7 @@ type Event struct {
 
 	Attempt   int    `json:"attempt,omitempty"`
 	WebhookID string `json:"webhookId,omitempty"`
-	Detail    string `json:"detail,omitempty"` // a sentence: an error, a reason
+	Detail    string `json:"detail,omitempty"` // an error or a reason, for people
 }
 
 // FeedEntry is an entry of the feed: an entry of one history, with the address it belongs to.

@@ -5,7 +5,8 @@ import "time"
 // Wish is the last request for an address, to monitor it or not. It is also the index from
 // an address to its mailbox. Any replica may write it, by compare-and-swap; the owner of the
 // mailbox carries it out. An [Address] keeps all of it, because the owner writes the wish again
-// when the address moves to another mailbox or Redis came back with older data.
+// when the address moves to another mailbox or Redis came back with older data: setWish in
+// package mailbox copies a wish into its address, and wishFor copies it back.
 type Wish struct {
 	Address string    `json:"address"`         // as the mediator spells it
 	On      bool      `json:"on"`              // monitor it
@@ -15,7 +16,7 @@ type Wish struct {
 	At      time.Time `json:"at"`              // when it was written; later than At of the wish it replaced
 }
 
-// Requester is who asked to start or stop monitoring an address.
+// Requester is who asked to start or stop monitoring an address. It is not stored.
 type Requester string
 
 const (

@@ -110,7 +110,7 @@ type Config struct {
 }
 
 // Owners is this replica's part in the ownership of the partitions. Only the goroutine of
-// Run changes it.
+// Run changes what it owns.
 type Owners struct {
 	cfg     Config
 	wall    func() time.Time // the wall clock; tests move it

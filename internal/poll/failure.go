@@ -29,7 +29,8 @@ const (
 	reasonEvery = 256
 )
 
-// Kinds of error that a record does not distinguish.
+// Kinds of error that a record does not distinguish: it has absent as no_mailbox, and the
+// others as unavailable. So a new owner counts their failures from the start.
 const (
 	readErrorThrottled    ooo.ReadErrorKind = "throttled"
 	readErrorUnauthorized ooo.ReadErrorKind = "unauthorized"

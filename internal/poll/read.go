@@ -165,8 +165,8 @@ func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c cal
 			return mailbox.ErrUnchanged
 		}
 		decision := p.cfg.Policy.Decide(d.State, *read, now)
-		known := setting == nil || p.reflects(d.Mailbox, *setting)
-		if known && !decision.Changed {
+		recorded := setting == nil || p.reflects(d.Mailbox, *setting)
+		if recorded && !decision.Changed {
 			return mailbox.ErrUnchanged
 		}
 		outcome = Updated

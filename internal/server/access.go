@@ -19,7 +19,7 @@ import (
 type AccessConfig struct {
 	Token   string   // callers must show it; empty: no token is needed
 	AnyHost bool     // without a Token, answer under any host name
-	Proxies Networks // their X-Forwarded-For and X-Forwarded-Proto are trusted
+	Proxies Networks // their X-Forwarded-For and -Proto are trusted; empty: no -For, every -Proto
 	Wrong   func()   // called for each wrong token
 	Log     *slog.Logger
 }

@@ -21,14 +21,15 @@ type Lease struct {
 	Tenure int64  // incremented by each acquisition
 }
 
-// Beat is what a replica writes about itself in each round.
+// Beat is what a replica writes about itself in each round. Older versions read it during a
+// rolling upgrade.
 type Beat struct {
 	Number   int64 // grows with each round
 	Settings int64 // number of its settings
 	// Answered is how long before the beat Graph last answered a request whose token it
 	// accepted, or a wait ended that it had asked for; negative: not since the start.
 	Answered time.Duration
-	Stopping bool // other replicas take over its partitions
+	Stopping bool // it is about to end, and has no share of the partitions any more
 }
 
 // Wait is a Retry-After for the whole app. Clocks differ, so readers cut Until at now + Length.
@@ -87,8 +88,8 @@ func parseLease(text string) (Lease, bool) {
 	return Lease{life, n}, err == nil
 }
 
-// String returns the beat as in the table. The second field, once a number of mailboxes, is
-// for replicas of older versions in a rolling upgrade, which parse it and write it.
+// String returns the beat as in the table. Older versions need the second field, once a number
+// of mailboxes, and take any value of the last one but 0 for stopping.
 func (b Beat) String() string {
 	answered := b.Answered.Milliseconds()
 	if b.Answered < 0 {

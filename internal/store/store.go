@@ -16,7 +16,8 @@
 //     message fails no operation: some users of a managed Redis may write keys but not publish.
 //     That is why no script publishes.
 //   - A damaged entry is logged and counted once, and never hides others.
-//   - No script uses the Redis clock or reads JSON; no expiry decides ownership.
+//   - No script reads JSON or uses the Redis clock, except for the ids of streams; no expiry
+//     decides ownership.
 //
 // After an error other than those of this package and of ooo the outcome is unknown: the call may
 // or may not have been carried out.

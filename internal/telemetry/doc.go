@@ -12,9 +12,9 @@
 // series does not grow with the number of users.
 //
 // Each replica reports what it owns and does, from memory; dashboards and alerts sum over
-// the replicas. So a scrape costs Redis nothing and works while Redis is unreachable, and
-// the sum of the owned partitions shows whether every mailbox has an owner. Unknown values
-// are absent, because an old value would look current.
+// the replicas. So a scrape works while Redis is unreachable, which it only asks for its
+// setup, once a minute; and the sum of the owned partitions shows whether every mailbox has an
+// owner. Unknown values are absent, because an old value would look current.
 //
 // A trace covers one change, from the cause of the read to the mediator's answer. Its
 // traceparent is stored in the hint and in the saved change, so that any replica can

@@ -66,7 +66,7 @@ func NewMetrics(build BuildInfo) *Metrics {
 			"How long after the poll found a change the notification for it arrived.", changeBuckets).WithLabelValues(),
 		notifications: counter("notifications_total", "Notification items received from Graph, by verdict.", "verdict"),
 		refused: counter("refused_requests_total",
-			"Requests rejected unread: for their source, its rate, a wrong token, or too many at once.", "status"),
+			"Requests rejected for their source, its rate, their body, too many at once, or a wrong token, by the status of the answer.", "status"),
 		answered: histogram("notification_answer_seconds",
 			"How long this service took to answer a request from Graph.", answerBuckets).WithLabelValues(),
 		graphRequests: counter("graph_requests_total",

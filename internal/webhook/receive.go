@@ -53,7 +53,8 @@ const (
 	LifecyclePath    = "/graph/lifecycle"
 )
 
-// Config configures a [Receiver]. Until Ready returns true, only Public is used.
+// Config configures a [Receiver]. All of it is required but Tokens and Certificates. Until
+// Ready returns true, only Public is used.
 type Config struct {
 	Ready  func() bool    // whether hints can be stored
 	Public *server.Public // limits callers and bodies
