@@ -120,7 +120,7 @@ func (d *Draft) MoveAddresses(to ooo.Person) {
 	for d.Monitored() {
 		a := d.Addresses[0]
 		next := wishFor(&a, to)
-		next.Nonce, next.At = rand.Text(), time.Now().UTC()
+		next.Nonce = rand.Text() // At stays: a move is no request, see [ooo.Wish]
 		d.save.Wishes = append(d.save.Wishes, store.WishChange{Old: wishFor(&a, d.Person), New: next})
 		d.move(&a, next.Record())
 	}

@@ -30,10 +30,11 @@ func TestWishes(t *testing.T) {
 		if m.Addresses[0].Sequence != 1 {
 			t.Errorf("sequence = %d, want 1: only a new start queues the state again", m.Addresses[0].Sequence)
 		}
+		f.update(func(d *mailbox.Draft) { d.Condition, d.Reason = ooo.Unknown, "denied" })
 		f.wish(again)
 		f.mailboxOf(annID, "the second delivery", func(m *ooo.Mailbox) bool { return m.Addresses[0].Sequence == 2 })
 		f.noHints()
-		want := []ooo.EventKind{ooo.EventStarted, ooo.EventChanged, ooo.EventStarted, ooo.EventOvertaken, ooo.EventChanged}
+		want := []ooo.EventKind{ooo.EventStarted, ooo.EventChanged, ooo.EventStarted, ooo.EventUnknown, ooo.EventOvertaken, ooo.EventChanged}
 		var got []ooo.EventKind
 		events, err := f.store.History(t.Context(), ann, 100)
 		for _, e := range slices.Backward(events) {
@@ -68,7 +69,11 @@ func TestWishes(t *testing.T) {
 		f := monitoring(t)
 		f.update(away)
 		f.Drop(bobPartition)
+		asked := f.stored().At
 		f.update(move)
+		if at := f.stored().At; !at.Equal(asked.Add(time.Millisecond)) {
+			t.Errorf("time of the wish = %v after the move, want 1 ms after %v: a stop since then is newer", at, asked)
+		}
 		f.removed()
 		f.wish(respell)
 		f.acquire(bobPartition)

@@ -176,9 +176,6 @@ func (m *Mailbox) Summary(a *Address) Summary {
 	if m.State != nil {
 		s.Away = new(m.State.Away)
 	}
-	if a.Delivery.State == DeliveryPending {
-		s.PendingSince = a.QueuedAt
-	}
 	covered := true
 	for _, sub := range m.Subscriptions {
 		s.Failed = s.Failed || sub.State == SubscriptionFailed || sub.Error != ""
@@ -206,7 +203,6 @@ type Summary struct {
 	NotFound     bool  // the directory has no such user
 	Away         *bool // nil: not known
 	Delivery     DeliveryState
-	PendingSince time.Time // when the pending state was recorded; zero: none is pending
 	Live         int       // number of live subscriptions
 	CoveredUntil time.Time // when the first subscription expires; zero: none, or not all are live
 	Failed       bool      // the last step of a subscription failed

@@ -50,28 +50,22 @@ func TestQueue(t *testing.T) {
 }
 
 func TestSummary(t *testing.T) {
+	var a ooo.Address
 	m := &ooo.Mailbox{
 		ErrorKind: ooo.ReadErrorKindOf(fmt.Errorf("look up: %w", ooo.ErrNotInDirectory)),
-		Addresses: []ooo.Address{
-			{QueuedAt: opens, Delivery: ooo.Delivery{State: ooo.DeliveryPending}},
-			{QueuedAt: opens, Delivery: ooo.Delivery{State: ooo.DeliveryDelivered}},
-		},
 		Subscriptions: []ooo.Subscription{
 			{State: ooo.SubscriptionLive, ExpiresAt: closes}, {State: ooo.SubscriptionLive, ExpiresAt: opens},
 		},
 	}
-	pending := m.Summary(&m.Addresses[0])
-	if !pending.PendingSince.Equal(opens) || !pending.CoveredUntil.Equal(opens) || !pending.NotFound {
-		t.Errorf("Summary = %+v, want it pending and covered until the first one expires, and not found", pending)
+	if s := m.Summary(&a); !s.CoveredUntil.Equal(opens) || s.Failed || !s.NotFound {
+		t.Errorf("Summary = %+v, want it covered until the first one expires, and not found", s)
 	}
-	if m.Subscriptions[1].Error = "renewal denied"; pending.Failed || !m.Summary(&m.Addresses[0]).Failed {
-		t.Error("Failed = false with an error of a live subscription, or true without one")
+	m.Subscriptions[1].Error, m.ErrorKind = "renewal denied", ooo.ReadErrorNoMailbox
+	if s := m.Summary(&a); !s.Failed || s.NotFound {
+		t.Errorf("Summary = %+v, want a failed subscription, and found", s)
 	}
-	if m.Subscriptions[1].State = ooo.SubscriptionCreating; !m.Summary(&m.Addresses[0]).CoveredUntil.IsZero() {
-		t.Error("covered with one of two subscriptions")
-	}
-	m.ErrorKind = ooo.ReadErrorNoMailbox
-	if delivered := m.Summary(&m.Addresses[1]); !delivered.PendingSince.IsZero() || delivered.NotFound {
-		t.Errorf("Summary = %+v, want nothing pending, and found", delivered)
+	m.Subscriptions[1].State = ooo.SubscriptionCreating
+	if s := m.Summary(&a); !s.CoveredUntil.IsZero() {
+		t.Errorf("Summary = %+v, want it not covered by one of two subscriptions", s)
 	}
 }

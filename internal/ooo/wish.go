@@ -13,7 +13,7 @@ type Wish struct {
 	Person  Person    `json:"person,omitzero"` // zero: unresolved
 	StartID string    `json:"start"`           // random; changes whenever monitoring starts again
 	Nonce   string    `json:"nonce"`           // random; changes with every write
-	At      time.Time `json:"at"`              // when it was written; later than At of the wish it replaced
+	At      time.Time `json:"at"`              // when it was requested; later than At of the wish it replaced
 }
 
 // Requester is who asked to start or stop monitoring an address. It is not stored.

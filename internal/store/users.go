@@ -91,6 +91,9 @@ func (r *Reads) checkedAt(m *ooo.Mailbox) time.Time {
 // summaryFields is the minimum number of fields in a row; a later version may add more.
 const summaryFields = 11
 
+// unusedField stands for a time that replicas of older versions read during an upgrade.
+const unusedField = "0"
+
 // oneLine keeps a text from outside within its field.
 var oneLine = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
 
@@ -103,7 +106,7 @@ func encodeSummary(s ooo.Summary) string {
 	}
 	return strings.Join([]string{
 		string(s.ID), oneLine.Replace(s.Address), oneLine.Replace(s.Name), string(s.Condition), away, string(s.Delivery),
-		millis(s.PendingSince), strconv.Itoa(s.Live), millis(s.CoveredUntil), flag(s.Failed), flag(s.NotFound),
+		unusedField, strconv.Itoa(s.Live), millis(s.CoveredUntil), flag(s.Failed), flag(s.NotFound),
 	}, "\t")
 }
 
@@ -117,15 +120,14 @@ func decodeSummary(folded, row string) (ooo.Summary, error) {
 		}
 		f[i], row, enough = strings.Cut(row, "\t")
 	}
-	pending, err1 := fromMillis(f[6])
-	live, err2 := strconv.Atoi(f[7])
-	covered, err3 := fromMillis(f[8])
-	if err1 != nil || err2 != nil || err3 != nil {
+	live, err1 := strconv.Atoi(f[7])
+	covered, err2 := fromMillis(f[8])
+	if err1 != nil || err2 != nil {
 		return ooo.Summary{}, damaged("row", folded)
 	}
 	s := ooo.Summary{
 		ID: ooo.RecordID(f[0]), Address: f[1], Name: f[2], Condition: ooo.Condition(f[3]), Delivery: ooo.DeliveryState(f[5]),
-		PendingSince: pending, Live: live, CoveredUntil: covered, Failed: f[9] == "1", NotFound: f[10] == "1",
+		Live: live, CoveredUntil: covered, Failed: f[9] == "1", NotFound: f[10] == "1",
 	}
 	if f[4] != "?" {
 		s.Away = new(f[4] == "1")
