@@ -59,7 +59,8 @@ type faultyGraph struct {
 	callFaults map[ooo.ObjectID]callFault
 	down       error // of every call
 	latency    time.Duration
-	noise      int // makes answers differ that mean the same
+	slowTenth  bool // every tenth call takes 1.2 s
+	noise      int  // makes answers differ that mean the same
 	people     map[string]ooo.Person
 	lookupErrs map[ooo.ObjectID]error
 
@@ -97,6 +98,9 @@ func (g *faultyGraph) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.
 	g.mu.Lock()
 	wait, callErr := g.latency, g.down
 	g.batches = append(g.batches, len(ids))
+	if g.slowTenth && len(g.batches)%10 == 0 {
+		wait = 1200 * time.Millisecond
+	}
 	for _, id := range ids {
 		g.reads[id] = append(g.reads[id], time.Now())
 		if len(ids) > 1 {

@@ -15,6 +15,9 @@ const (
 	// slowAnswer is how long a call may take before its mailboxes may be isolated; below
 	// callTimeout, or a slow mailbox would only ever look unanswered.
 	slowAnswer = time.Second
+	// maxSlow is how many mailboxes may be isolated because a call was slow. Beyond it calls are
+	// slow whatever is in them, and batches lose less time than as many single reads.
+	maxSlow = maxIsolatedReads
 	// quickAnswers is how many quick answers return an isolated mailbox to the batches.
 	quickAnswers = 3
 )
@@ -70,7 +73,7 @@ func (p *Poller) worthSplitting() bool {
 func (p *Poller) isolate(t *target, c call, slow bool) {
 	before, alone := t.isolated, c.mailboxes == 1
 	switch {
-	case slow, alone && c.unanswered && !p.unreachable():
+	case slow && (before > 0 || p.isolated.queue.Backlog(c.ended).Waiting < maxSlow), alone && c.unanswered && !p.unreachable():
 		t.isolated = quickAnswers
 	case alone && !c.unanswered && t.isolated > 0:
 		t.isolated--

@@ -78,6 +78,21 @@ func TestBadMailboxDelaysNoOther(t *testing.T) {
 	}
 }
 
+// If every tenth call is slow, whatever is in it, hardly any mailbox is read alone.
+func TestSlowCallsDelayNoMailbox(t *testing.T) {
+	const size = 2000
+	runUnchanged(t, func(_ *poll.Config, g *faultyGraph) { g.latency, g.slowTenth = 350*time.Millisecond, true }, size, func(f *fixture) {
+		time.Sleep(20 * time.Second)
+		f.graph.takeAllReads()
+		time.Sleep(20*time.Second + 50*time.Millisecond)
+		for id, at := range f.graph.takeAllReads() {
+			if len(at) < 9 || longestGap(at) > 2300*time.Millisecond {
+				f.Errorf("%s was read %d times in 20 s, at most %v apart, want 2.3 s", id, len(at), longestGap(at))
+			}
+		}
+	})
+}
+
 // A mailbox that hangs before, during and after an outage stays isolated.
 func TestOutageReturnsNoBadMailboxToBatches(t *testing.T) {
 	const bad = "id-user03"
