@@ -100,11 +100,11 @@ const (
 	maxBody     = 64 << 10
 	maxBulkBody = 4 << 20
 
-	answerTimeout  = 7 * time.Second // except for a sync and a profile
+	answerTimeout  = 7 * time.Second
 	queueTimeout   = 5 * time.Second // for a request that is over maxChanges or maxBulk
 	findTimeout    = 5 * time.Second
 	bodyTimeout    = 5 * time.Second
-	syncTimeout    = 50 * time.Second
+	syncTimeout    = 50 * time.Second // the calls to the mediator take up to 40 s
 	profileTimeout = 55 * time.Second // the server ends answers after a minute
 	retryTimeout   = 2 * time.Second  // for each retry of a stop
 )

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// abandonedTime is how long an attempt whose owner was lost may still be in flight at
-	// the mediator.
+	// abandonedTime is how long the mediator may still process an attempt whose owner was lost:
+	// up to 10 s, and a margin. Until then nothing else may be sent for the address.
 	abandonedTime = 12 * time.Second
 	// maxStartDelay is the longest time from InFlightSince to the start of the call. After
 	// a later start the next owner, which counts abandonedTime from InFlightSince, could

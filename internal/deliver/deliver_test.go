@@ -3,7 +3,9 @@ package deliver_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -284,6 +286,27 @@ func TestHangingDeliveriesLeaveHalfOfTheCalls(t *testing.T) {
 			if calls := f.received(name); len(calls) < 2 {
 				t.Errorf("%d calls for %s, want several", len(calls), name)
 			}
+		}
+	})
+}
+
+func TestUnreachableMediatorCountsAsHangingForNobody(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fixture) {
+		f.reply = func(call) reply {
+			return reply{latency: 5 * time.Second, err: &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}}
+		}
+		defer f.start(4)()
+		for i := range 8 {
+			f.monitor(fmt.Sprint(i))
+			f.recordState(fmt.Sprint(i), away)
+		}
+		advance(3 * time.Minute)
+		f.set(func() { f.reply = func(call) reply { return reply{code: 200, latency: 20 * time.Second} } })
+		advance(6 * time.Second)
+		f.set(func() { f.seen.peak = 0 })
+		advance(3 * time.Minute)
+		if f.seen.peak != 4 {
+			t.Errorf("%d calls in flight at most, want all 4", f.seen.peak)
 		}
 	})
 }

@@ -24,13 +24,13 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Timeouts of calls to the mediator. For a state it waits up to 10 s for speech; for a
-// sync it posts every user back before it answers.
+// Timeouts of calls to the mediator. The mediator takes up to 10 s for a state, because it waits
+// for speech; for a sync it posts every user back before it answers.
 const (
 	reachTimeout  = 5 * time.Second
 	setupTimeout  = 35 * time.Second
-	statusTimeout = 30 * time.Second
-	maxAnswer     = 64 << 10 // bytes
+	statusTimeout = 30 * time.Second // more than abandonedTime, or the next attempt would overlap this one
+	maxAnswer     = 64 << 10         // bytes
 )
 
 // MediatorConfig says where the mediator is and how to authenticate to it.
@@ -224,9 +224,12 @@ var (
 // what it can't parse, which may be an address or a message.
 func problemOf(err error) error {
 	network, isNetwork := errors.AsType[net.Error](err)
+	op, _ := errors.AsType[*net.OpError](err)
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, plaintext := errors.AsType[tls.RecordHeaderError](err)
 	switch {
+	case op != nil && (op.Op == "dial" || op.Op == "proxyconnect"): // the mediator has received nothing
+		return err
 	case isNetwork && network.Timeout():
 		return errNoAnswer
 	case isNetwork, untrusted, plaintext, errors.Is(err, http.ErrSchemeMismatch),

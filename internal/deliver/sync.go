@@ -18,14 +18,15 @@ import (
 type SyncConfig struct {
 	Mediator *Mediator
 
-	// Mark writes the sync mark, which requests a sync, into the table of owners. An
-	// existing mark stays unless replace is true. Pending returns the mark as this replica
-	// last saw it, empty if there is none. OwnsPartition0 reports whether this replica carries out
-	// marks. Clear removes a mark unless it was replaced.
-	Mark           func(ctx context.Context, mark string, replace bool) error
-	Pending        func() string
+	// Mark writes the sync mark, which requests a sync, into the table of owners. An existing
+	// mark stays unless replace is true.
+	Mark func(ctx context.Context, mark string, replace bool) error
+	// Pending returns the mark as this replica last saw it, empty if there is none.
+	Pending func() string
+	// OwnsPartition0 reports whether this replica carries out marks.
 	OwnsPartition0 func() bool
-	Clear          func(ctx context.Context, mark string) error
+	// Clear removes a mark unless it was replaced.
+	Clear func(ctx context.Context, mark string) error
 
 	OnSync func(err error) // called for each sync
 	Log    *slog.Logger

@@ -14,7 +14,7 @@ import (
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 20 * time.Second // a notification of 4 MiB takes less
-	writeTimeout  = time.Minute      // a sync with the mediator takes up to 40 s
+	writeTimeout  = time.Minute      // a sync with the mediator takes up to 50 s, a profile 55 s
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 16 << 10
 	// maxConns limits the memory of a listener: a connection with TLS and a half-sent body
