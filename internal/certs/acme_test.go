@@ -58,7 +58,7 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(shared.Close)
-	storage, verified := shared.Storage("acme"), loopback(t)
+	storage, verified := shared.Storage("acme"), programtest.Listen(t)
 	ca := startACMEServer(t, verified.Addr().(*net.TCPAddr).Port)
 	replica := func(ln net.Listener) *certs.ACME {
 		a := newACME(t, certs.ACMEConfig{
@@ -83,7 +83,7 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 		})
 		return serial
 	}
-	last, listeners := replica(verified), []net.Listener{loopback(t), loopback(t), loopback(t)}
+	last, listeners := replica(verified), []net.Listener{programtest.Listen(t), programtest.Listen(t), programtest.Listen(t)}
 	for _, ln := range listeners {
 		await.Run(t, replica(ln).Run)
 	}
@@ -98,7 +98,7 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 		return err == nil && token == nil
 	})
 
-	late := loopback(t)
+	late := programtest.Listen(t)
 	await.Run(t, last.Run)
 	await.Run(t, replica(late).Run)
 	for _, ln := range append(listeners, verified, late) {
@@ -164,7 +164,7 @@ func TestServerNames(t *testing.T) {
 
 func TestUnreachableACMEServerIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, out := logger()
+		log, out := programtest.Logger()
 		a := newACME(t, certs.ACMEConfig{Storage: &memoryStorage{}, Log: log})
 		await.Run(t, a.Run)
 		for _, tt := range []struct {
@@ -197,7 +197,7 @@ func TestExpiringCertificateIsLogged(t *testing.T) {
 			"expires soon":              {80 * day, 10 * day, true},
 			"expires soon, short-lived": {6 * day, day, true},
 		} {
-			log, out := logger()
+			log, out := programtest.Logger()
 			a := newACME(t, certs.ACMEConfig{Storage: newStorage(t, time.Now().Add(-tt.age), time.Now().Add(tt.left)), Log: log})
 			await.Run(t, a.Run)
 			time.Sleep(61 * time.Minute)
@@ -240,7 +240,7 @@ func TestObtainWaitsForTheLock(t *testing.T) {
 
 func TestStorageFailureIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, out := logger()
+		log, out := programtest.Logger()
 		a := newACME(t, certs.ACMEConfig{Storage: &memoryStorage{putErr: errors.New("redis: out of memory")}, Log: log})
 		await.Run(t, a.Run)
 		time.Sleep(time.Second)

@@ -1,6 +1,7 @@
 package certs_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -8,11 +9,12 @@ import (
 
 	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/certtest"
+	"outlook-monitor/internal/programtest"
 )
 
 func TestChangedFilesAreReloaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, out := logger()
+		log, out := programtest.Logger()
 		certFile, keyFile := certtest.Files(t, certtest.Key(t), domain, time.Now().Add(time.Hour))
 		c, err := certs.NewFiles(certs.FilesConfig{CertFile: certFile, KeyFile: keyFile, Log: log})
 		if err != nil {
@@ -40,4 +42,11 @@ func TestChangedFilesAreReloaded(t *testing.T) {
 			t.Error("the old certificate is served, want the new one")
 		}
 	})
+}
+
+func write(t *testing.T, file string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

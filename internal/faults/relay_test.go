@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/programtest"
 )
 
 // relay is a TCP proxy. It connects to the first target that accepts, starting with
@@ -35,10 +37,7 @@ func contains(text string) match {
 
 func newRelay(t testing.TB, targets ...string) *relay {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := programtest.Listen(t)
 	ctx, stop := context.WithCancel(context.Background())
 	r := &relay{ln: ln, targets: targets, stop: stop}
 	r.running.Go(func() { r.accept(ctx) })

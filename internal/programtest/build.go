@@ -61,3 +61,14 @@ func FreeAddress(t testing.TB) string {
 	t.Fatalf("no port from %d to %d is free", firstPort, lastPort)
 	return ""
 }
+
+// Listen listens on a free port of the loopback until the test ends.
+func Listen(t testing.TB) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln
+}

@@ -2,6 +2,7 @@ package programtest
 
 import (
 	"bytes"
+	"log/slog"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -103,4 +104,10 @@ func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.String()
+}
+
+// Logger returns a logger and its output.
+func Logger() (*slog.Logger, *Output) {
+	var out Output
+	return slog.New(slog.NewTextHandler(&out, nil)), &out
 }

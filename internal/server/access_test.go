@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 )
 
@@ -56,7 +57,7 @@ func TestAdmits(t *testing.T) {
 
 func TestWrongTokensAreDelayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, out := logger()
+		log, out := programtest.Logger()
 		var counted atomic.Int32
 		a := access(server.AccessConfig{Token: token, Wrong: func() { counted.Add(1) }, Log: log, Proxies: networks("10.0.0.0/8")})
 		try := func(peer, forwarded, shown string) time.Duration {

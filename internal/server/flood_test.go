@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 )
 
@@ -61,7 +62,7 @@ func heap() int64 {
 // TestFlood floods the server with silent connections, slow senders of all kinds and long
 // bodies at once, over the network. cmd/outlook-monitor tests bodies that are costly to decode.
 func TestFlood(t *testing.T) {
-	ln := loopback(t)
+	ln := programtest.Listen(t)
 	serving(t, ln, public(accepted, server.PublicConfig{Concurrency: 16}), nil)
 	whole := spaces(4 * mib)
 	before := heap()

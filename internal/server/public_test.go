@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 )
 
@@ -150,7 +151,7 @@ func TestSourceRates(t *testing.T) {
 }
 
 func TestRefusedRequests(t *testing.T) {
-	log, out := logger()
+	log, out := programtest.Logger()
 	counted := map[int]int{}
 	h := public(accepted, server.PublicConfig{
 		Allow: networks("20.20.32.0/19"), Rate: 1, Log: log, Refused: func(status int) { counted[status]++ },

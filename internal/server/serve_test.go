@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/certtest"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 )
 
@@ -155,7 +156,7 @@ func TestResponseHeaders(t *testing.T) {
 		"http":  {nil, http.Header{}},
 		"https": {&tls.Config{Certificates: []tls.Certificate{certificate}}, http.Header{"Strict-Transport-Security": {"max-age=31536000"}}},
 	} {
-		ln := loopback(t)
+		ln := programtest.Listen(t)
 		serving(t, ln, hello, tt.cfg)
 		response, err := (&http.Client{Transport: transport}).Get(scheme + "://" + ln.Addr().String())
 		if err != nil {

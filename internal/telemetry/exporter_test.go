@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,10 +44,7 @@ func (r *receiver) Export(_ context.Context, request *collector.ExportTraceServi
 // receive runs a receiver.
 func receive(t *testing.T) *receiver {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := programtest.Listen(t)
 	r := &receiver{url: "http://" + ln.Addr().String(), received: make(chan *spans.ResourceSpans, 1)}
 	server := grpc.NewServer()
 	collector.RegisterTraceServiceServer(server, r)

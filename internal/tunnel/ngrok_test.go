@@ -137,10 +137,7 @@ func TestRefusals(t *testing.T) {
 
 // TestOpenWithoutNgrok connects to a port that first doesn't answer and is then closed.
 func TestOpenWithoutNgrok(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := programtest.Listen(t)
 	const token = "2abcDEF_very_secret_token"
 	account := tunnel.Account{Token: token, Server: ln.Addr().String()}
 	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -149,7 +146,7 @@ func TestOpenWithoutNgrok(t *testing.T) {
 		t.Errorf("Open = %v, want it to end with its context, before its own timeout", err)
 	}
 	ln.Close()
-	_, err = account.Open(t.Context())
+	_, err := account.Open(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "ngrok is unreachable") || !strings.Contains(err.Error(), "connection refused") {
 		t.Fatalf("Open = %v, want ngrok to be unreachable, and why", err)
 	}
