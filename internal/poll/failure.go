@@ -141,7 +141,9 @@ func (p *Poller) countFailure(j *job, err error, c call) (e effect, f failure, r
 	t.notBefore, t.throttled = time.Time{}, e.outcome == Throttled
 	if e.wait > 0 {
 		t.notBefore = now.Add(e.wait)
-		if !t.dropped {
+		// While Graph goes on throttling a mailbox, short waits don't add reads to the regular ones.
+		inPhase := t.throttled && f.times > 1 && t.due.After(t.notBefore)
+		if !t.dropped && !inPhase {
 			p.schedule(t, t.notBefore)
 		}
 	}

@@ -63,21 +63,24 @@ type faultyGraph struct {
 	noise      int  // makes answers differ that mean the same
 	people     map[string]ooo.Person
 	lookupErrs map[ooo.ObjectID]error
+	lookupErr  error // of every check
 
-	reads    map[ooo.ObjectID][]time.Time // when they began
-	answers  map[ooo.ObjectID][]time.Time
-	batches  []int                // mailboxes in each call
-	shared   map[ooo.ObjectID]int // calls for this mailbox and others
-	decoded  int
-	finds    []time.Time
-	inFlight map[ooo.ObjectID]int
-	overlaps int // reads of a mailbox that was already being read
+	reads     map[ooo.ObjectID][]time.Time // when they began
+	answers   map[ooo.ObjectID][]time.Time
+	batches   []int                // mailboxes in each call
+	shared    map[ooo.ObjectID]int // calls for this mailbox and others
+	decoded   int
+	finds     []time.Time
+	checks    int // calls of FindByID
+	checkTime time.Duration
+	inFlight  map[ooo.ObjectID]int
+	overlaps  int // reads of a mailbox that was already being read
 }
 
 func newGraph() *faultyGraph {
 	return &faultyGraph{
 		settings: map[ooo.ObjectID]ooo.Setting{}, errs: map[ooo.ObjectID]error{}, callFaults: map[ooo.ObjectID]callFault{},
-		people: map[string]ooo.Person{}, lookupErrs: map[ooo.ObjectID]error{}, latency: 50 * time.Millisecond,
+		people: map[string]ooo.Person{}, lookupErrs: map[ooo.ObjectID]error{}, latency: 50 * time.Millisecond, checkTime: 100 * time.Millisecond,
 		reads: map[ooo.ObjectID][]time.Time{}, answers: map[ooo.ObjectID][]time.Time{}, inFlight: map[ooo.ObjectID]int{}, shared: map[ooo.ObjectID]int{},
 	}
 }
@@ -148,10 +151,11 @@ func (g *faultyGraph) Find(_ context.Context, address string) (ooo.Person, error
 }
 
 func (g *faultyGraph) FindByID(_ context.Context, id ooo.ObjectID) (ooo.Person, error) {
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(g.checkTime)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return ooo.Person{ID: id}, g.lookupErrs[id]
+	g.checks++
+	return ooo.Person{ID: id}, cmp.Or(g.lookupErr, g.lookupErrs[id])
 }
 
 func idOf(name string) ooo.ObjectID { return ooo.ObjectID("id-" + name) }

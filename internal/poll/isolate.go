@@ -43,7 +43,7 @@ func (p *Poller) observe(results []ooo.ReadResult, c call) {
 // timeout returns how long a call may take, given how long recent batches took. The caller must
 // hold mu.
 func (p *Poller) timeout() time.Duration {
-	return min(max(callTimeout, 4*p.average), isolatedTimeout/2)
+	return min(max(callTimeout, 4*p.average), isolatedTimeout)
 }
 
 // unreachable reports whether Graph seems unreachable: none of the latest batches was

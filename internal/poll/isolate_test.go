@@ -93,6 +93,28 @@ func TestSlowCallsDelayNoMailbox(t *testing.T) {
 	})
 }
 
+func TestSlowGraphIsRead(t *testing.T) {
+	run(t, func(_ *poll.Config, g *faultyGraph) { g.latency = 6 * time.Second }, users(40), func(f *fixture) {
+		time.Sleep(time.Minute)
+		f.graph.mu.Lock()
+		defer f.graph.mu.Unlock()
+		if n := len(f.graph.answers[idOf(userName(0))]); n < 5 || f.get(userName(0)).Condition != ooo.Watching {
+			f.Errorf("%d answers in a minute and %s, want a mailbox that is read", n, f.get(userName(0)).Condition)
+		}
+	})
+}
+
+func TestShortWaitsAddNoReads(t *testing.T) {
+	run(t, func(cfg *poll.Config, g *faultyGraph) {
+		cfg.Interval, g.errs[annID] = 10*time.Second, &ooo.Throttled{After: time.Second}
+	}, onlyAnn(away), func(f *fixture) {
+		time.Sleep(time.Minute)
+		if n := len(f.graph.takeReads(annID)); n < 6 || n > 8 {
+			f.Errorf("%d reads in a minute, want one each 10 s", n)
+		}
+	})
+}
+
 // A mailbox that hangs before, during and after an outage stays isolated.
 func TestOutageReturnsNoBadMailboxToBatches(t *testing.T) {
 	const bad = "id-user03"

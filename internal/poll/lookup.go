@@ -46,14 +46,17 @@ var errUnverified = errors.New("mailbox not found, and the directory did not ans
 // no longer exists, it makes the addresses leave the mailbox, to be looked up again, and
 // returns nil. Otherwise it returns why the mailbox can't be read.
 func (p *Poller) checkDirectory(ctx context.Context, j *job) error {
-	if wait := p.cfg.Wait(ooo.DirectoryWait); wait > 0 {
-		return &ooo.Throttled{After: wait}
-	}
 	if !p.lookups.acquire(ctx) {
 		return ctx.Err()
 	}
-	_, err := p.cfg.Graph.FindByID(ctx, j.t.id.ObjectID())
+	wait, err := p.cfg.Wait(ooo.DirectoryWait), error(nil) // it may have begun during acquire
+	if wait <= 0 {
+		_, err = p.cfg.Graph.FindByID(ctx, j.t.id.ObjectID())
+	}
 	p.lookups.release()
+	if wait > 0 {
+		return &ooo.Throttled{After: wait}
+	}
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 		p.cfg.SetWait(ctx, ooo.DirectoryWait, throttled.After)
 		return &ooo.Throttled{After: throttled.After}

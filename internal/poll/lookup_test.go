@@ -104,3 +104,21 @@ func TestDeletedMailboxLosesAddress(t *testing.T) {
 		}
 	})
 }
+
+// Checks that wait for their turn when Graph asks the app to wait are not made.
+func TestChecksHonorWaitThatBegan(t *testing.T) {
+	run(t, func(_ *poll.Config, g *faultyGraph) { g.checkTime = time.Second }, users(100), func(f *fixture) {
+		f.graph.locked(func() {
+			f.graph.lookupErr = &ooo.Throttled{After: time.Minute}
+			for id := range f.graph.settings {
+				f.graph.errs[id] = ooo.ErrUserGone
+			}
+		})
+		time.Sleep(10 * time.Second)
+		f.graph.locked(func() {
+			if f.graph.checks == 0 || f.graph.checks > 24 {
+				f.Errorf("%d checks, want only those in flight when the wait began", f.graph.checks)
+			}
+		})
+	})
+}
