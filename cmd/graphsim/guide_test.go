@@ -12,22 +12,14 @@ import (
 	"strings"
 	"testing"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/programtest"
 )
-
-func text(t *testing.T, file string) string {
-	t.Helper()
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
-}
 
 // rows returns the cells of the guide's table whose header begins with head.
 func rows(t *testing.T, head string) [][]string {
 	t.Helper()
-	_, after, ok := strings.Cut(text(t, "README.md"), "\n| "+head+" |")
+	_, after, ok := strings.Cut(filetest.Read(t, "README.md"), "\n| "+head+" |")
 	if !ok {
 		t.Fatalf("the guide has no table %q", head)
 	}
@@ -122,7 +114,7 @@ func TestGuideFaults(t *testing.T) {
 	}
 	operation := regexp.MustCompile(`\bop[A-Z]\w+\s+= "([a-z-]+)"`)
 	for _, file := range []string{"route.go", "fault.go"} {
-		for _, found := range operation.FindAllStringSubmatch(text(t, "../../internal/graphsim/"+file), -1) {
+		for _, found := range operation.FindAllStringSubmatch(filetest.Read(t, "../../internal/graphsim/"+file), -1) {
 			if kinds[found[1]] == nil {
 				t.Errorf("the guide lacks the operation %s", found[1])
 			}

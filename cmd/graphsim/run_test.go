@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -73,7 +74,7 @@ func ask(t *testing.T, client *http.Client, method, target string, header http.H
 func trusting(t *testing.T, file string) *http.Client {
 	t.Helper()
 	roots := x509.NewCertPool()
-	if pem := text(t, file); !roots.AppendCertsFromPEM([]byte(pem)) {
+	if pem := filetest.Read(t, file); !roots.AppendCertsFromPEM([]byte(pem)) {
 		t.Fatalf("%s holds %q, want a certificate", file, pem)
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
@@ -168,9 +169,7 @@ func TestSeed(t *testing.T) {
 func TestErrors(t *testing.T) {
 	invalid := filepath.Join(t.TempDir(), "ca.pem")
 	for _, file := range []string{invalid, invalid + ".key"} {
-		if err := os.WriteFile(file, []byte("no PEM"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		filetest.Write(t, file, "no PEM")
 	}
 	tests := map[string]struct {
 		args  []string
@@ -197,7 +196,7 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-	if kept := text(t, invalid); kept != "no PEM" {
+	if kept := filetest.Read(t, invalid); kept != "no PEM" {
 		t.Errorf("the file holds %q, want it unchanged", kept)
 	}
 }

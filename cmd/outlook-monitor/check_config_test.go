@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 )
 
@@ -22,7 +23,7 @@ func TestCheckConfig(t *testing.T) {
 	tb.env["LISTEN_ADDR"] = strings.TrimPrefix(other.URL, "http://") // in use, as if the service were running
 	tb.env["CLIENT_STATE_KEY"], tb.env["AZURE_CLIENT_SECRET"] = "", "client-secret"
 	junk := filepath.Join(t.TempDir(), "junk.pem")
-	writeFile(t, junk, "junk")
+	filetest.Write(t, junk, "junk")
 	tests := map[string]struct {
 		env  map[string]string
 		args []string

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/doctor"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
 )
@@ -98,7 +99,7 @@ func TestDoctorFailures(t *testing.T) {
 	tlsRedis, foreign := redistest.StartEntra(t), redistest.Start(t)
 	foreign.Do("HSET", "om:{om}:owners", "fingerprint", "other")
 	lacking := newTestbed(t, "", graphsim.Config{Seed: 65, Roles: []string{"User.Read.All", "Calendars.Read"}})
-	writeFile(t, tb.env["SSL_CERT_FILE"], string(slices.Concat(tb.sim.CAPEM(), lacking.sim.CAPEM())))
+	filetest.Write(t, tb.env["SSL_CERT_FILE"], string(slices.Concat(tb.sim.CAPEM(), lacking.sim.CAPEM())))
 	tests := map[string]struct {
 		env   map[string]string
 		fault graphsim.Fault

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 )
 
@@ -77,7 +78,7 @@ func TestMemoryOfUnauthenticatedNotifications(t *testing.T) {
 // peakMemory returns the peak memory of a process in MiB.
 func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
-	_, line, _ := strings.Cut(content(t, fmt.Sprintf("/proc/%d/status", pid)), "VmHWM:")
+	_, line, _ := strings.Cut(filetest.Read(t, fmt.Sprintf("/proc/%d/status", pid)), "VmHWM:")
 	kib, err := strconv.Atoi(strings.Fields(line)[0])
 	noError(t, err)
 	return kib >> 10

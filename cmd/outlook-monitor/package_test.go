@@ -19,6 +19,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
 )
@@ -70,13 +71,6 @@ func output(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-func content(t testing.TB, path ...string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(path...))
-	noError(t, err)
-	return string(text)
-}
-
 // assignments returns the values of all lines name=value.
 func assignments(text, name string) (values []string) {
 	for line := range strings.Lines(text) {
@@ -95,8 +89,8 @@ func TestPackagesAreReproducible(t *testing.T) {
 	program, _ := binary()
 	again := filepath.Join(t.TempDir(), "dist")
 	noError(t, buildPackages(program, again))
-	sums := content(t, dist, "SHA256SUMS")
-	if got := content(t, again, "SHA256SUMS"); got != sums {
+	sums := filetest.Read(t, dist, "SHA256SUMS")
+	if got := filetest.Read(t, again, "SHA256SUMS"); got != sums {
 		t.Errorf("SHA256SUMS = %s, want those of the first build:\n%s", got, sums)
 	}
 	for _, suffix := range []string{".deb", ".rpm", ".tar.gz"} {
@@ -122,8 +116,8 @@ func TestPackageContents(t *testing.T) {
 		if err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s = %v, %v, want mode %o", path, info, err, mode)
 		}
-		if strings.Contains(path, "completion") && !strings.Contains(content(t, root, path), "/usr/bin/outlook-monitor") {
-			t.Errorf("%s does not run the installed program:\n%s", path, content(t, root, path))
+		if strings.Contains(path, "completion") && !strings.Contains(filetest.Read(t, root, path), "/usr/bin/outlook-monitor") {
+			t.Errorf("%s does not run the installed program:\n%s", path, filetest.Read(t, root, path))
 		}
 	}
 	manual := output(t, "gzip", "-dc", root+"/usr/share/man/man1/outlook-monitor.1.gz")
@@ -138,8 +132,8 @@ func TestPackageContents(t *testing.T) {
 func TestUnitIsSandboxed(t *testing.T) {
 	root := install(t)
 	unit := filepath.Join(t.TempDir(), "outlook-monitor.service")
-	text := strings.ReplaceAll(content(t, root, unitFile), "=/usr/bin/", "="+root+"/usr/bin/")
-	writeFile(t, unit, text)
+	text := strings.ReplaceAll(filetest.Read(t, root, unitFile), "=/usr/bin/", "="+root+"/usr/bin/")
+	filetest.Write(t, unit, text)
 	for _, want := range []string{"DynamicUser=yes", "Type=notify", "WatchdogSec=", "Restart=", "LoadCredential="} {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("the unit lacks %s", want)
@@ -182,14 +176,14 @@ func (tb *testbed) serviceEnvironment(root string) map[string]string {
 	tb.t.Helper()
 	credentials := tb.t.TempDir()
 	for _, name := range []string{"AZURE_CLIENT_SECRET", "MONITOR_TOKEN"} {
-		writeFile(tb.t, filepath.Join(credentials, "secrets_"+name), tb.env[name]+"\n")
+		filetest.Write(tb.t, filepath.Join(credentials, "secrets_"+name), tb.env[name]+"\n")
 	}
 	env := map[string]string{}
-	for _, value := range assignments(content(tb.t, root, unitFile), "Environment") {
+	for _, value := range assignments(filetest.Read(tb.t, root, unitFile), "Environment") {
 		name, value, _ := strings.Cut(strings.ReplaceAll(value, "%d", credentials), "=")
 		env[name] = value
 	}
-	for line := range strings.Lines(content(tb.t, root, "/etc/outlook-monitor/outlook-monitor.env")) {
+	for line := range strings.Lines(filetest.Read(tb.t, root, "/etc/outlook-monitor/outlook-monitor.env")) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		if ok && !strings.HasPrefix(name, "#") {
 			env[name] = cmp.Or(tb.env[name], value)
@@ -205,7 +199,7 @@ func (tb *testbed) serviceEnvironment(root string) map[string]string {
 func TestInstalledService(t *testing.T) {
 	const token = "a-token-of-the-operator"
 	root := install(t)
-	program := root + strings.Fields(assignments(content(t, root, unitFile), "ExecStart")[0])[0]
+	program := root + strings.Fields(assignments(filetest.Read(t, root, unitFile), "ExecStart")[0])[0]
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 70})
 	load := newWorkload(tb, 1)
 	email := load.users[0].UserPrincipalName
@@ -236,7 +230,7 @@ func TestInstalledService(t *testing.T) {
 	aborted := startProgram(t, command("serve"))
 	expect("READY=1")
 	_ = aborted.Signal(syscall.SIGABRT)
-	final := strings.Fields(strings.Join(assignments(content(t, root, unitFile), "RestartPreventExitStatus"), " "))
+	final := strings.Fields(strings.Join(assignments(filetest.Read(t, root, unitFile), "RestartPreventExitStatus"), " "))
 	if code := aborted.Wait(); slices.Contains(final, strconv.Itoa(code)) {
 		t.Errorf("exit status after SIGABRT = %d, want none that prevents a restart: %v", code, final)
 	}

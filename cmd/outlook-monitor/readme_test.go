@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 )
 
 func TestSettingsGuide(t *testing.T) {
-	_, rest, _ := strings.Cut(content(t, "../../deploy/SETTINGS.md"), "| setting | default | meaning |\n| --- | --- | --- |\n")
+	_, rest, _ := strings.Cut(filetest.Read(t, "../../deploy/SETTINGS.md"), "| setting | default | meaning |\n| --- | --- | --- |\n")
 	table, _, _ := strings.Cut(rest, "\n\n")
 	var want []string
 	for _, row := range config.Table() {
@@ -49,7 +50,7 @@ func TestDemo(t *testing.T) {
 // TestREADMECommands checks that the commands and scripts in the README exist.
 func TestREADMECommands(t *testing.T) {
 	tb := newTestbed(t, "", graphsim.Config{})
-	text := content(t, "../../README.md")
+	text := filetest.Read(t, "../../README.md")
 	commands := 0
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(text, -1) {
 		for _, found := range regexp.MustCompile(`(?:outlook-monitor|\./cmd/outlook-monitor) ((?:users )?[a-z-]+)`).FindAllStringSubmatch(block[1], -1) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
 )
@@ -30,7 +31,7 @@ func newManagedRedis(t *testing.T, lifetime time.Duration) *managedRedis {
 		},
 	})
 	tb.env["REDIS_AUTH"] = "entra"
-	writeFile(t, tb.env["SSL_CERT_FILE"], string(tb.sim.CAPEM())+content(t, tb.redis.CAFile))
+	filetest.Write(t, tb.env["SSL_CERT_FILE"], string(tb.sim.CAPEM())+filetest.Read(t, tb.redis.CAFile))
 	return tb
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/mediatorsim"
 	"outlook-monitor/internal/programtest"
@@ -56,8 +57,7 @@ func newTestbed(t testing.TB, redisURL string, cfg graphsim.Config) *testbed {
 	noError(t, err)
 	await.Run(t, sim.Run)
 	await.Run(t, mediator.Run)
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	writeFile(t, ca, string(sim.CAPEM()))
+	ca := filetest.Temp(t, "ca.pem", string(sim.CAPEM()))
 	address := programtest.FreeAddress(t)
 	tb := &testbed{t: t, sim: sim, mediator: mediator, base: "http://" + address, env: map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": t.TempDir(), "SSL_CERT_FILE": ca,
@@ -218,12 +218,6 @@ func (tb *testbed) waitForMetrics(want ...string) {
 			return strings.Contains(metrics, "\noutlook_monitor_"+want)
 		})
 	}
-}
-
-// writeFile writes a file that only its owner can read.
-func writeFile(t testing.TB, path, text string) {
-	t.Helper()
-	noError(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 // requireToken makes the program require a token, and the mediator use it.

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
 )
@@ -112,7 +113,7 @@ var diagramLine = regexp.MustCompile(`(?m)^(    [ │├└─]*)([a-zA-Z]+(?: [
 // columns after its parent. The root has none.
 func documentedParents(t *testing.T) map[string]string {
 	t.Helper()
-	_, section, _ := strings.Cut(content(t, "../../deploy/METRICS.md"), "\n## Traces\n")
+	_, section, _ := strings.Cut(filetest.Read(t, "../../deploy/METRICS.md"), "\n## Traces\n")
 	parents := map[string]string{}
 	path := []string{""}
 	for _, line := range diagramLine.FindAllStringSubmatch(section, -1) {
@@ -177,7 +178,7 @@ func TestTraces(t *testing.T) {
 	t.Cleanup(endpoint.Close)
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 21})
 	tb.env["OTEL_EXPORTER_OTLP_ENDPOINT_FILE"], tb.env["OTEL_BSP_SCHEDULE_DELAY"] = filepath.Join(t.TempDir(), "endpoint"), "50"
-	writeFile(t, tb.env["OTEL_EXPORTER_OTLP_ENDPOINT_FILE"], endpoint.URL)
+	filetest.Write(t, tb.env["OTEL_EXPORTER_OTLP_ENDPOINT_FILE"], endpoint.URL)
 	tb.env["MEDIATOR_TOKEN"] = "mediator-token"
 	load := newWorkload(tb, 2)
 	p := load.startCovered()

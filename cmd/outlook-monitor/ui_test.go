@@ -8,6 +8,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/redistest"
 )
@@ -178,7 +179,7 @@ func TestPageLayout(t *testing.T) {
 					}
 					screenshot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 					noError(t, err)
-					writeFile(t, filepath.Join(t.ArtifactDir(), view+"-"+size+"-"+theme+".png"), string(screenshot))
+					filetest.Write(t, filepath.Join(t.ArtifactDir(), view+"-"+size+"-"+theme+".png"), string(screenshot))
 				})
 			}
 		}

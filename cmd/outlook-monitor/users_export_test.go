@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
@@ -69,7 +70,7 @@ func TestImportReportsBadLines(t *testing.T) {
 	}
 	lines = append(lines, "", strings.Repeat("x", 100_000)) // without a newline
 	file := filepath.Join(t.TempDir(), "users")
-	writeFile(t, file, "\ufeff"+strings.Join(lines, "\r\n"))
+	filetest.Write(t, file, "\ufeff"+strings.Join(lines, "\r\n"))
 
 	answer, stderr := tb.users(1, "", "--json", "import", "--file", file)
 	var report struct {
@@ -104,7 +105,7 @@ func TestImportReportsBadLines(t *testing.T) {
 
 	tb.users(0, "", "export", "--file", file)
 	var got []string
-	for line := range strings.Lines(content(t, file)) {
+	for line := range strings.Lines(filetest.Read(t, file)) {
 		var user struct{ Email string }
 		if err := json.Unmarshal([]byte(line), &user); err != nil {
 			t.Fatalf("%s: %v", line, err)
@@ -120,7 +121,7 @@ func TestUsersErrors(t *testing.T) {
 	tb := newTestbed(t, "", graphsim.Config{Seed: 32})
 	dir := t.TempDir()
 	kept := filepath.Join(dir, "kept")
-	writeFile(t, kept, "yesterday's")
+	filetest.Write(t, kept, "yesterday's")
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { fmt.Fprint(out, `{"results":[]}`) }))
 	defer server.Close()
 	foreign := server.URL
@@ -153,7 +154,7 @@ func TestUsersErrors(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("files afterwards = %v, %v, want only the existing one", entries, err)
 	}
-	if text := content(t, kept); text != "yesterday's" {
+	if text := filetest.Read(t, kept); text != "yesterday's" {
 		t.Errorf("the file afterwards = %q, want it unchanged", text)
 	}
 }

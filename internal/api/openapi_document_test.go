@@ -8,13 +8,14 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"outlook-monitor/internal/filetest"
 )
 
 // object is an object of a JSON document.
@@ -38,12 +39,8 @@ const documentURL = "https://monitor.example/api/openapi.json"
 
 func readDocument(t *testing.T) document {
 	t.Helper()
-	text, err := os.ReadFile("openapi.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var tree object
-	if err := json.Unmarshal(text, &tree); err != nil {
+	if err := json.Unmarshal([]byte(filetest.Read(t, "openapi.json")), &tree); err != nil {
 		t.Fatal(err)
 	}
 	d := document{tree, map[string]operation{}, jsonschema.NewCompiler()}

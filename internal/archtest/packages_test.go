@@ -60,6 +60,7 @@ var packages = []struct {
 	{"internal/redistest", []string{"internal/await", "internal/certtest", "internal/programtest"}},
 	{"internal/await", nil},
 	{"internal/certtest", nil},
+	{"internal/filetest", nil},
 	{"internal/faults", nil},
 	{"internal/bench", nil},
 	{"internal/archtest", nil},
@@ -100,7 +101,7 @@ var libraries = []struct {
 	{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
 	{"golang.org/x/crypto/acme", []string{"internal/certs"}},
 	{"golang.ngrok.com/", []string{"internal/tunnel"}},
-	{"testing", []string{"internal/redistest", "internal/programtest", "internal/await", "internal/certtest", "internal/ownertest"}},
+	{"testing", []string{"internal/redistest", "internal/programtest", "internal/await", "internal/certtest", "internal/filetest", "internal/ownertest"}},
 }
 
 var handlers = []string{"internal/api", "internal/ui", "internal/webhook", "cmd/outlook-monitor"}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"outlook-monitor/internal/filetest"
 )
 
 // sandbox is a directory with a script, a go command that builds nothing and a service
@@ -58,11 +60,7 @@ func (w sandbox) write(t *testing.T, file, text string) {
 // text returns the contents of a file without surrounding white space.
 func (w sandbox) text(t *testing.T, file string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(w.dir, file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(text))
+	return strings.TrimSpace(filetest.Read(t, w.dir, file))
 }
 
 // command returns the command that runs the script, whose environment holds only PATH and env.

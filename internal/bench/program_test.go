@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/filetest"
 )
 
 // programTime is the shortest measurement of the whole program.
@@ -109,7 +111,5 @@ func (tb *testbed) saveProfile(name string, seconds int) {
 	if status != http.StatusOK {
 		tb.t.Fatalf("the profile = %d %.200s, want 200", status, text)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "program-"+name+".pprof"), text, 0o600); err != nil {
-		tb.t.Fatal(err)
-	}
+	filetest.Write(tb.t, filepath.Join(dir, "program-"+name+".pprof"), string(text))
 }

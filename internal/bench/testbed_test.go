@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
@@ -66,10 +67,7 @@ func newTestbed(t testing.TB, p config) *testbed {
 		t.Cleanup(func() { _ = c.Close() })
 	}
 	tb.empty = infoOf(t, tb.redis, "memory", "used_memory")
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, []byte(tb.graph.CA), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	ca := filetest.Temp(t, "ca.pem", tb.graph.CA)
 	tb.env = map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": t.TempDir(), "SSL_CERT_FILE": ca, "AZURE_TENANT_ID": tb.graph.Tenant,
 		"AZURE_CLIENT_ID": graphsim.DefaultClientID, "AZURE_CLIENT_SECRET": graphsim.DefaultClientSecret,

@@ -18,6 +18,7 @@ import (
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/certtest"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
@@ -253,7 +254,7 @@ func TestStorageFailureIsLogged(t *testing.T) {
 
 func TestInvalidCAFile(t *testing.T) {
 	noCertificate := filepath.Join(t.TempDir(), "ca.pem")
-	write(t, noCertificate, []byte("no certificate"))
+	filetest.Write(t, noCertificate, "no certificate")
 	for _, path := range []string{noCertificate, noCertificate + ".none"} {
 		if _, err := certs.NewACME(certs.ACMEConfig{CAFile: path}); err == nil {
 			t.Errorf("NewACME with %s = nil, want an error", path)

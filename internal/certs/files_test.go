@@ -1,7 +1,6 @@
 package certs_test
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -9,6 +8,7 @@ import (
 
 	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/certtest"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -29,24 +29,17 @@ func TestChangedFilesAreReloaded(t *testing.T) {
 			return certificate.Leaf.SerialNumber.String()
 		}
 		first := serial()
-		write(t, keyFile, []byte("no key"))
+		filetest.Write(t, keyFile, "no key")
 		for range 3 {
 			if got := serial(); got != first || strings.Count(out.String(), "keeping the old one") != 1 || strings.Contains(out.String(), "no key") {
 				t.Errorf("certificate %s is served, want %s, and one warning without the content of the file; log:\n%s", got, first, out)
 			}
 		}
 		certificate, key := certtest.SelfSigned(t, certtest.Key(t), domain, time.Now(), time.Now().Add(time.Hour))
-		write(t, certFile, certificate)
-		write(t, keyFile, key)
+		filetest.Write(t, certFile, string(certificate))
+		filetest.Write(t, keyFile, string(key))
 		if serial() == first {
 			t.Error("the old certificate is served, want the new one")
 		}
 	})
-}
-
-func write(t *testing.T, file string, text []byte) {
-	t.Helper()
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/certtest"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -35,8 +36,8 @@ func startACMEServer(t *testing.T, port int) *acmeServer {
 	dir := t.TempDir()
 	config, certFile, keyFile := filepath.Join(dir, "config.json"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	certificate, key := certtest.SelfSigned(t, certtest.Key(t), "127.0.0.1", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	write(t, certFile, certificate)
-	write(t, keyFile, key)
+	filetest.Write(t, certFile, string(certificate))
+	filetest.Write(t, keyFile, string(key))
 	address, management := programtest.FreeAddress(t), programtest.FreeAddress(t)
 	text, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": address, "managementListenAddress": management, "certificate": certFile, "privateKey": keyFile,
@@ -45,7 +46,7 @@ func startACMEServer(t *testing.T, port int) *acmeServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, config, text)
+	filetest.Write(t, config, string(text))
 
 	a := &acmeServer{directory: "https://" + address + "/dir", caFile: certFile, roots: x509.NewCertPool(), log: &programtest.Output{}}
 	dns := programtest.FreeAddress(t)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/filetest"
 )
 
 func TestEffective(t *testing.T) {
@@ -14,7 +15,7 @@ func TestEffective(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := file(t, "secret", []byte("redis://u:the-password@redis.example\n"))
+	path := filetest.Temp(t, "secret", "redis://u:the-password@redis.example\n")
 	e := env{
 		"TENANT": "contoso.example", "AZURE_CLIENT_SECRET": "the-client-secret", "PORT": "5000", "POLL_INTERVAL": "7s",
 		"MEDIATOR_IP": "fd00::1", "MEDIATOR_PORT": "5001", "REDIS_URL_FILE": path, "SCHEDULED": "never",

@@ -4,8 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -75,16 +73,6 @@ func mistakes(t *testing.T, e env) map[string]string {
 		found[name] = line
 	}
 	return found
-}
-
-// file writes a file and returns its path.
-func file(t *testing.T, name string, content []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // ecdsaPair writes a certificate and its ECDSA key, and returns their paths.

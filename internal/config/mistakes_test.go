@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/filetest"
 )
 
 func TestAllMistakesReportedAtOnce(t *testing.T) {
@@ -47,7 +48,7 @@ func TestAllMistakesReportedAtOnce(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	certificate, itsKey := ecdsaPair(t)
 	_, key := ecdsaPair(t)
-	junk := file(t, "ca.pem", []byte("no certificate"))
+	junk := filetest.Temp(t, "ca.pem", "no certificate")
 	encryptionCert, encryptionKey := rsaPair(t, 2048)
 	otherCert, otherKey := rsaPair(t, 2048)
 	weakCert, weakKey := rsaPair(t, 1024)

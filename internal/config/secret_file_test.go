@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"outlook-monitor/internal/filetest"
 )
 
 // TestSecretFile expects the same effect as that of the variable.
@@ -23,7 +25,7 @@ func TestSecretFile(t *testing.T) {
 		"CLIENT_STATE_KEY":                  {"new\nold\n", "new old"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := file(t, "secret", []byte(tt.content))
+			path := filetest.Temp(t, "secret", tt.content)
 			want := settings(t, required().with(name, tt.value))
 			if got := settings(t, required().with(name, "", name+"_FILE", path)); !reflect.DeepEqual(got, want) {
 				t.Errorf("Settings with a file = %+v, want %+v", got, want)
@@ -33,7 +35,7 @@ func TestSecretFile(t *testing.T) {
 }
 
 func TestSecretFileMistakes(t *testing.T) {
-	content := func(text string) string { return file(t, "secret", []byte(text)) }
+	content := func(text string) string { return filetest.Temp(t, "secret", text) }
 	mistakeTests{
 		"file and variable":     {env{"MONITOR_TOKEN_FILE": content("very-secret-token-1")}, "MONITOR_TOKEN_FILE", "MONITOR_TOKEN are both set"},
 		"file and old variable": {env{"AZURE_CLIENT_SECRET": "", "CLIENT_SECRET": "very-secret", "AZURE_CLIENT_SECRET_FILE": content("very-secret")}, "AZURE_CLIENT_SECRET_FILE", "CLIENT_SECRET are both set"},

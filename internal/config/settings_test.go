@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/filetest"
 )
 
 func TestDefaults(t *testing.T) {
@@ -56,7 +57,7 @@ func TestValues(t *testing.T) {
 	ngrok := env{"TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "ngrok-token"}
 	local := env{"MONITOR_TOKEN": "", "LISTEN_ADDR": "127.0.0.1:8080"}
 	withoutSecret := env{"AZURE_CLIENT_SECRET": ""}
-	tokenFile := withoutSecret.with("AZURE_FEDERATED_TOKEN_FILE", file(t, "token", []byte("token")))
+	tokenFile := withoutSecret.with("AZURE_FEDERATED_TOKEN_FILE", filetest.Temp(t, "token", "token"))
 	noIDs := env{"AZURE_CLIENT_SECRET": "", "AZURE_MANAGED_IDENTITY": "true", "AZURE_TENANT_ID": "", "AZURE_CLIENT_ID": ""}
 	old := env{"MEDIATOR_URL": "", "MEDIATOR_PORT": "5000"}
 	acme := env{

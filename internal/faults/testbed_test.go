@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/mediatorsim"
 	"outlook-monitor/internal/programtest"
@@ -124,10 +125,7 @@ func newTestbed(t testing.TB, p config) *testbed {
 	}
 	tb.proxy = newRelay(t, addrs...)
 	tb.mediator.SetMonitorURL("http://" + tb.proxy.addr())
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, tb.sim.CAPEM(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	ca := filetest.Temp(t, "ca.pem", string(tb.sim.CAPEM()))
 	for _, addr := range addrs {
 		tb.replicas = append(tb.replicas, &replica{t: t, program: tb.program, addr: addr, logFile: filepath.Join(t.TempDir(), "log"), env: []string{
 			"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SSL_CERT_FILE=" + ca,

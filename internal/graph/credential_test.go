@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,20 +13,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
 )
-
-// writeFile writes a temporary file and returns its path.
-func writeFile(t *testing.T, name string, data []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 func TestCredentials(t *testing.T) {
 	t.Parallel()
@@ -42,7 +31,7 @@ func TestCredentials(t *testing.T) {
 	for name, cfg := range map[string]graph.Config{
 		"secret":            {ClientSecret: graphsim.DefaultClientSecret},
 		"certificate":       {CertificatePath: "testdata/plain.pem"},
-		"workload identity": {FederatedTokenFile: writeFile(t, "token", []byte(federatedToken))},
+		"workload identity": {FederatedTokenFile: filetest.Temp(t, "token", federatedToken)},
 		"secret first":      {ClientSecret: graphsim.DefaultClientSecret, CertificatePath: "missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,14 +86,12 @@ func TestCertificateReadAtEachLogin(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, graphsim.Config{})
 	cfg := e.config
-	cfg.ClientSecret, cfg.CertificatePath = "", writeFile(t, "app.pem", []byte("not yet"))
+	cfg.ClientSecret, cfg.CertificatePath = "", filetest.Temp(t, "app.pem", "not yet")
 	c := e.newClient(cfg)
 	if err := c.Token(t.Context()); !errors.Is(err, ooo.ErrUnauthorized) {
 		t.Errorf("Token = %v, want %v", err, ooo.ErrUnauthorized)
 	}
-	pair, err := os.ReadFile("testdata/plain.pem")
-	e.must(err)
-	e.must(os.WriteFile(cfg.CertificatePath, pair, 0o600))
+	filetest.Write(t, cfg.CertificatePath, filetest.Read(t, "testdata/plain.pem"))
 	await.True(t, "a login with the new file", func() bool { return c.Token(t.Context()) == nil })
 }
 
@@ -126,8 +113,8 @@ func TestCertificateFiles(t *testing.T) {
 		"no password":             {"testdata/openssl3.p12", "", "AZURE_CLIENT_CERTIFICATE_PASSWORD does not open"},
 		"encrypted key":           {"testdata/encrypted.pem", "open-sesame", "is encrypted: decrypt it with openssl pkey"},
 		"encrypted key, OpenSSL":  {"testdata/encrypted-rsa.pem", "", "is encrypted: decrypt it with openssl pkey"},
-		"neither PEM nor PKCS#12": {writeFile(t, "app.pem", []byte("n01se")), "", "neither PEM nor PKCS#12"},
-		"no key":                  {writeFile(t, "app.pem", e.CAPEM()), "", "a certificate and its RSA private key"},
+		"neither PEM nor PKCS#12": {filetest.Temp(t, "app.pem", "n01se"), "", "neither PEM nor PKCS#12"},
+		"no key":                  {filetest.Temp(t, "app.pem", string(e.CAPEM())), "", "a certificate and its RSA private key"},
 		"no file":                 {"testdata/none.pem", "", "AZURE_CLIENT_CERTIFICATE_PATH can't be read"},
 	}
 	for name, tt := range tests {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
@@ -98,7 +99,7 @@ func TestLoginErrors(t *testing.T) {
 	federated := func(file string) func(*graph.Config) {
 		return func(cfg *graph.Config) { cfg.ClientSecret, cfg.FederatedTokenFile = "", file }
 	}
-	noToken := writeFile(t, "token", []byte("n01se"))
+	noToken := filetest.Temp(t, "token", "n01se")
 	tests := map[string]struct {
 		change func(*graph.Config)
 		fault  graphsim.Fault

@@ -1,13 +1,13 @@
 package ooo_test
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -57,15 +57,8 @@ func TestSpokenOfRealReplies(t *testing.T) {
 	}
 	for _, file := range replies {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".html"), func(t *testing.T) {
-			reply, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			spoken, err := os.ReadFile(strings.TrimSuffix(file, ".html") + ".txt")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got, want := ooo.Spoken(string(reply)), strings.TrimSuffix(string(spoken), "\n"); got != want {
+			spoken := filetest.Read(t, strings.TrimSuffix(file, ".html")+".txt")
+			if got, want := ooo.Spoken(filetest.Read(t, file)), strings.TrimSuffix(spoken, "\n"); got != want {
 				t.Errorf("Spoken =\n%q, want\n%q", got, want)
 			}
 		})

@@ -2,21 +2,18 @@ package ooo_test
 
 import (
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/ooo"
 )
 
 // TestZoneKnowsEveryWindowsZone compares the zones with the offsets that Windows displays.
 func TestZoneKnowsEveryWindowsZone(t *testing.T) {
-	displayed, err := os.ReadFile("testdata/windowsoffsets.tsv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for row := range strings.Lines(string(displayed)) {
+	displayed := filetest.Read(t, "testdata/windowsoffsets.tsv")
+	for row := range strings.Lines(displayed) {
 		name, offset, _ := strings.Cut(strings.TrimSpace(row), "\t")
 		for _, spelled := range []string{name, strings.ToUpper(name), " " + name + " "} {
 			zone, err := ooo.Zone(spelled)
@@ -31,9 +28,8 @@ func TestZoneKnowsEveryWindowsZone(t *testing.T) {
 			}
 		}
 	}
-	table, err := os.ReadFile("windowszones.tsv")
-	if rows, want := strings.Count(string(table), "\t"), strings.Count(string(displayed), "\n"); rows != want || err != nil {
-		t.Errorf("the table has %d rows, %v, want %d", rows, err, want)
+	if rows, want := strings.Count(filetest.Read(t, "windowszones.tsv"), "\t"), strings.Count(displayed, "\n"); rows != want {
+		t.Errorf("the table has %d rows, want %d", rows, want)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/telemetry"
 )
 
@@ -27,15 +27,6 @@ const (
 	dashboard    = "../../deploy/grafana/outlook-monitor.json"
 	runBook      = "../../deploy/RUNBOOK.md"
 )
-
-func file(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
 
 // withAllMetrics returns metrics that all have a value.
 func withAllMetrics() *telemetry.Metrics {
@@ -78,7 +69,7 @@ func TestMetricsTable(t *testing.T) {
 		}
 	}
 	slices.Sort(want)
-	_, rest, _ := strings.Cut(file(t, metricsTable), "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n")
+	_, rest, _ := strings.Cut(filetest.Read(t, metricsTable), "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n")
 	table, _, _ := strings.Cut(rest, "\n\n")
 	got := strings.Split(strings.TrimSpace(table), "\n")
 	if !slices.Equal(got, want) {
@@ -94,7 +85,7 @@ func TestAlertsAndDashboardUseExistingSeries(t *testing.T) {
 	existing := regexp.MustCompile("(?m)^"+metricName.String()).FindAllString(scrape(t, withAllMetrics()), -1)
 	used := map[string]bool{}
 	for _, where := range []string{alerts, alertTests, dashboard} {
-		for _, name := range metricName.FindAllString(file(t, where), -1) {
+		for _, name := range metricName.FindAllString(filetest.Read(t, where), -1) {
 			if used[name] = true; !slices.Contains(existing, name) {
 				t.Errorf("%s uses %s, which does not exist", where, name)
 			}
@@ -123,7 +114,7 @@ func TestDashboardIsWellFormed(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal([]byte(file(t, dashboard)), &d); err != nil {
+	if err := json.Unmarshal([]byte(filetest.Read(t, dashboard)), &d); err != nil {
 		t.Fatal(err)
 	}
 	var variables []string
@@ -164,11 +155,11 @@ func TestDashboardIsWellFormed(t *testing.T) {
 
 // TestAlertsAreDocumentedAndTested also finds paragraphs without an alert.
 func TestAlertsAreDocumentedAndTested(t *testing.T) {
-	_, book, ok := strings.Cut(file(t, runBook), "\n## Run book\n")
+	_, book, ok := strings.Cut(filetest.Read(t, runBook), "\n## Run book\n")
 	if !ok {
 		t.Fatalf("%s has no run book", runBook)
 	}
-	rules, tests := file(t, alerts), file(t, alertTests)
+	rules, tests := filetest.Read(t, alerts), filetest.Read(t, alertTests)
 	blocks := strings.Split(rules, "- alert: ")[1:]
 	var names []string
 	for _, block := range blocks {

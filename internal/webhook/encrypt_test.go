@@ -13,13 +13,13 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"outlook-monitor/internal/certtest"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/webhook"
 )
@@ -48,16 +48,9 @@ func writePair(t testing.TB, dir string, private crypto.Signer, life time.Durati
 	t.Helper()
 	f := files{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
 	certificate, key := certtest.SelfSigned(t, private, "", time.Now().Add(-time.Hour), time.Now().Add(life))
-	save(t, f.cert, certificate)
-	save(t, f.key, key)
+	filetest.Write(t, f.cert, string(certificate))
+	filetest.Write(t, f.key, string(key))
 	return f
-}
-
-func save(t testing.TB, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func loadCertificates(t testing.TB, pairs ...files) *webhook.Certificates {

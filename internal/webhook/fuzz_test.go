@@ -10,12 +10,12 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -23,11 +23,7 @@ import (
 // it, and the corpus was made with it.
 func fuzzKey(t testing.TB) *rsa.PrivateKey {
 	t.Helper()
-	text, err := os.ReadFile("testdata/fuzz-key.pem")
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, _ := pem.Decode(text)
+	block, _ := pem.Decode([]byte(filetest.Read(t, "testdata/fuzz-key.pem")))
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		t.Fatal(err)
