@@ -35,7 +35,6 @@ type dueTime struct {
 	sequence       int64
 	inFlight, next time.Time // of [ooo.Delivery]: InFlightSince and NextAttemptAt
 	at             time.Time
-	hangs          bool // its last call was not answered in time
 }
 
 // update returns when an address is due; before is its last due time.
@@ -55,7 +54,7 @@ func (before dueTime) update(a *ooo.Address, now time.Time) dueTime {
 		}
 		wait = max(wait, min(d.NextAttemptAt.Sub(now), longest))
 	}
-	return dueTime{sequence: a.Sequence, inFlight: d.InFlightSince, next: d.NextAttemptAt, at: now.Add(wait), hangs: before.hangs}
+	return dueTime{sequence: a.Sequence, inFlight: d.InFlightSince, next: d.NextAttemptAt, at: now.Add(wait)}
 }
 
 // attempt is one try to send a state to the mediator.
@@ -184,7 +183,7 @@ func (d *Deliverer) call(t *attempt) {
 		})
 	}
 	<-d.slots
-	d.setHanging(t.key, errors.Is(answer.err, errNoAnswer))
+	d.setSlow(t.key, errors.Is(answer.err, errNoAnswer) || answer.code != 0 && time.Since(began) >= slowAnswer)
 	now := time.Now().UTC()
 	r := answer.result(&t.address)
 	saved := false

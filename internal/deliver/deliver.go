@@ -2,12 +2,12 @@
 //
 // It works on the mailboxes that this replica owns. An address with an unacknowledged
 // state is scheduled. The number of calls in flight is limited, and the address that has
-// been due longest goes first. Addresses whose last call was not answered in time get at most
-// half of the calls, so that they don't delay all others. Each address has at most one attempt
+// been due longest goes first. Addresses whose last call took 5 s or longer leave a quarter of
+// the calls to the others, so that they don't delay them. Each address has at most one attempt
 // in flight, which sends its newest state: states arrive in order, without those overtaken
-// while the mediator was away. The beginning of an attempt is saved before the call, usually in one write with
-// the state itself ([Deliverer.BeginDelivery]), and its result right after the call. The
-// webhook id belongs to the state, so the mediator can recognize a repeated state.
+// while the mediator was away. The beginning of an attempt is saved before the call, usually in
+// one write with the state itself ([Deliverer.BeginDelivery]), and its result right after the
+// call. The webhook id belongs to the state, so the mediator can recognize a repeated state.
 //
 // Two owners never send states of one address at the same time. No request is written
 // unless the ownership was confirmed in time. Once a request is written, only its own
@@ -34,6 +34,7 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"go.opentelemetry.io/otel/trace"
 
 	"outlook-monitor/internal/mailbox"
@@ -64,6 +65,7 @@ type Deliverer struct {
 	queue *schedule.Queue[key] // pending addresses without an attempt in flight
 	slots chan struct{}        // capacity Concurrency: calls in flight
 	calls sync.WaitGroup
+	slow  *lru.Cache[key, struct{}] // addresses whose last call took slowAnswer, or was not answered
 
 	mu       sync.Mutex
 	run      context.Context                     // of Run; nil before and after; guarded by mu, as all below
@@ -83,6 +85,10 @@ type key struct {
 const (
 	// stopTimeout is how long a stopping replica waits for results.
 	stopTimeout = 10 * time.Second
+	// slowAnswer is how long a call takes that would delay others if all calls were like it; the
+	// mediator takes up to 10 s for speech, and may answer 403 only then.
+	slowAnswer = 5 * time.Second
+	maxSlow    = 10_000 // addresses; beyond it those that have been slow for longest are forgotten
 	// beginRetry is the wait before the next try of a delivery that must not begin now:
 	// the ownership was not confirmed in time, or the partition drains.
 	beginRetry = 250 * time.Millisecond
@@ -90,8 +96,9 @@ const (
 
 // New returns a deliverer that is ready to Run.
 func New(cfg Config) *Deliverer {
+	slow, _ := lru.New[key, struct{}](maxSlow) // fails only for a size below 1
 	return &Deliverer{
-		cfg: cfg, queue: schedule.New[key](), slots: make(chan struct{}, cfg.Concurrency),
+		cfg: cfg, queue: schedule.New[key](), slots: make(chan struct{}, cfg.Concurrency), slow: slow,
 		pending: map[ooo.RecordID]map[string]dueTime{}, inFlight: map[key]struct{}{}, abandoned: map[key]time.Time{},
 	}
 }
@@ -119,12 +126,18 @@ func (d *Deliverer) Refresh(id ooo.RecordID) {
 			}
 		}
 		for _, h := range d.cfg.Registry.Hints(id, ooo.HintResend) {
-			pending[h.Subject] = dueTime{at: now, hangs: before[h.Subject].hangs}
+			pending[h.Subject] = dueTime{at: now}
 		}
 	}
 	for address, due := range pending {
-		if _, busy := d.inFlight[key{id, address}]; !busy {
-			d.queue.Set(key{id, address}, due.at)
+		k, behind := key{id, address}, now.Add(beginRetry)
+		if _, busy := d.inFlight[k]; busy {
+			continue
+		}
+		if d.slow.Contains(k) && due.at.Before(behind) { // behind the slow ones that take has postponed
+			d.queue.Sooner(k, behind)
+		} else {
+			d.queue.Set(k, due.at)
 		}
 	}
 	for address, due := range before {
@@ -189,19 +202,19 @@ func (d *Deliverer) ready() bool {
 }
 
 // take returns the address that has been due longest and marks it as in flight. It postpones
-// hanging ones while they have half of the slots. The caller must hold a slot for it.
+// slow ones while they have all but a quarter of the slots. The caller must hold a slot for it.
 func (d *Deliverer) take() (key, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now, left := time.Now(), max(cap(d.slots)/2, 1)
+	now, left := time.Now(), max(cap(d.slots)-max(cap(d.slots)/4, 1), 1)
 	for k := range d.inFlight {
-		if d.pending[k.id][k.address].hangs {
+		if d.slow.Contains(k) {
 			left--
 		}
 	}
 	for due := d.queue.Take(now, 1); len(due) > 0; due = d.queue.Take(now, 1) {
 		k := due[0]
-		if d.pending[k.id][k.address].hangs && left <= 0 {
+		if d.slow.Contains(k) && left <= 0 {
 			d.queue.Set(k, now.Add(beginRetry))
 			continue
 		}
@@ -212,24 +225,23 @@ func (d *Deliverer) take() (key, bool) {
 	return key{}, false
 }
 
-// setHanging records whether the last call for an address was not answered in time.
-func (d *Deliverer) setHanging(k key, hangs bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if due, ok := d.pending[k.id][k.address]; ok { // otherwise its monitoring has ended
-		due.hangs = hangs
-		d.pending[k.id][k.address] = due
+// setSlow records whether the last call for an address was slow.
+func (d *Deliverer) setSlow(k key, slow bool) {
+	if slow {
+		d.slow.Add(k, struct{}{})
+	} else {
+		d.slow.Remove(k)
 	}
 }
 
 // reserve takes a slot for an address and marks it as in flight. It returns false if the
-// address is in flight already or hangs, or no slot is free: while addresses are due, Run
-// waits for the next free slot and gets it.
+// address is in flight already or slow, or no slot is free: while addresses are due, Run waits
+// for the next free slot and gets it.
 func (d *Deliverer) reserve(k key) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, busy := d.inFlight[k]
-	if busy || d.pending[k.id][k.address].hangs || d.run == nil || d.run.Err() != nil {
+	if busy || d.slow.Contains(k) || d.run == nil || d.run.Err() != nil {
 		return false
 	}
 	select {

@@ -254,12 +254,17 @@ func TestOnlyNewestStateIsSent(t *testing.T) {
 	}
 }
 
-func TestHangingDeliveriesLeaveHalfOfTheCalls(t *testing.T) {
+func TestSlowDeliveriesLeaveCallsToOthers(t *testing.T) {
+	for _, slow := range []reply{{latency: time.Hour}, {code: 403, latency: 10 * time.Second}, {code: 200, latency: 10 * time.Second}} {
+		t.Run(fmt.Sprint(slow.code), func(t *testing.T) { testSlowDeliveries(t, slow) })
+	}
+}
+
+func testSlowDeliveries(t *testing.T, slow reply) {
 	inBubble(t, func(t *testing.T, f *fixture) {
-		hangs := func(c call) bool { return strings.HasPrefix(c.Email, "Hang") }
 		f.reply = func(c call) reply {
-			if hangs(c) {
-				return reply{latency: time.Hour}
+			if strings.HasPrefix(c.Email, "Hang") {
+				return slow
 			}
 			return reply{code: 200}
 		}
@@ -276,7 +281,9 @@ func TestHangingDeliveriesLeaveHalfOfTheCalls(t *testing.T) {
 			f.registry.Hint(ooo.Hint{ID: ooo.RecordID(name), Kind: ooo.HintResend, Subject: ooo.FoldAddress(address(name))})
 		}
 		for i := range 100 {
-			f.recordState("ann", ooo.State{Away: true, Message: fmt.Sprint(i)})
+			for _, name := range users {
+				f.recordState(name, ooo.State{Away: true, Message: fmt.Sprint(i)})
+			}
 			advance(time.Second)
 			if calls := f.received("ann"); len(calls) != i+1 {
 				t.Fatalf("%d calls for ann, want %d", len(calls), i+1)
