@@ -15,6 +15,9 @@ const (
 	writeBurst = 25
 )
 
+// manyFailures is after how many failures in a row a creation is a step in bulk.
+const manyFailures = 5
+
 // callsGraph reports whether the step calls Graph, and so needs the budget.
 func (s Step) callsGraph() bool {
 	return s.Action != Nothing && s.Action != Drop && s.Action != RemoveRecord
@@ -24,10 +27,15 @@ func (s Step) callsGraph() bool {
 // a sweep, or the end of their monitoring. Such steps start only when no others are
 // due: a new mailbox would otherwise wait 19 minutes behind 26,000 others. Once the renewal is due, the step
 // takes its place.
+//
+// A creation that keeps failing is in bulk too: those of thousands of mailboxes on premises
+// would otherwise take the whole budget, and no step in bulk would ever start.
 func (s Step) inBulk(now time.Time) bool {
 	switch s.Reason {
 	case ExistenceCheck, URLChanged, DataChanged, KeyDropped:
 		return s.Subscription.RenewAt.After(now)
+	case RetryDue, CreationUnanswered:
+		return s.Subscription.Failures >= manyFailures
 	}
 	return s.Action == Delete || s.Action == DeleteReplaced
 }

@@ -2,11 +2,13 @@ package subscribe_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/subscribe"
 )
 
 func TestWritesStayWithinShare(t *testing.T) {
@@ -50,6 +52,22 @@ func TestRenewalPrecedesExistenceChecks(t *testing.T) {
 			t.Errorf("calls = %s, want the renewal of sub-1 before the last existence checks", got)
 		}
 	})
+}
+
+// The mailboxes that can't be subscribed to need more than the share of the budget.
+func TestFailingCreationsLeaveBudgetForChecks(t *testing.T) {
+	withCovered(t, func(t *testing.T, f *fixture) {
+		f.share = 0.01
+		f.failWith("create", slices.Repeat([]error{ooo.ErrHandshake}, 1000)...) // each waits up to 5 minutes
+		f.monitorMany(80)
+		advance(40 * time.Minute)
+		f.takeCalls()
+		f.hint("not listed")
+		advance(10 * time.Minute) // 138 writes
+		if got := f.takeCalls(); !strings.Contains(got, "patch sub-1") {
+			t.Errorf("calls = %s, want the check of sub-1 among them", got)
+		}
+	}, func(c *subscribe.Config) { c.Lifetime = 100 * time.Hour })
 }
 
 func TestConcurrencyLimit(t *testing.T) {

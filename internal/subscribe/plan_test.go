@@ -59,6 +59,7 @@ func TestPlan(t *testing.T) {
 			s.ID, s.State, s.ErrorKind, s.RetryAt = "", ooo.SubscriptionFailed, kind, now.Add(wait)
 		}}, edits...)...)
 	}
+	failures := func(n int) sub { return failed(ooo.SubscriptionErrorMailbox, 0, func(s *sub) { s.Failures = n }) }
 	due := func(s *sub) { s.RenewAt = now }
 	granted := func(at time.Duration) edit { // for six hours
 		return func(s *sub) { s.RenewedAt, s.ExpiresAt = now.Add(at), now.Add(at+6*time.Hour) }
@@ -102,6 +103,8 @@ func TestPlan(t *testing.T) {
 		"creation unanswered":          {monitored(creating), want, subscribe.Create, subscribe.CreationUnanswered, never},
 		"retry due":                    {monitored(failed(ooo.SubscriptionErrorUnavailable, 0)), want, subscribe.Create, subscribe.RetryDue, never},
 		"waiting":                      {monitored(failed(ooo.SubscriptionErrorUnavailable, time.Second)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Second)},
+		"4 failures, other missing":    {monitored(failures(4)), both, subscribe.Create, subscribe.RetryDue, never},
+		"5 failures, other missing":    {monitored(failures(5)), both, subscribe.Create, subscribe.NewResource, never}, // in bulk
 		"waiting by a clock ahead":     {monitored(failed(ooo.SubscriptionErrorUnavailable, 25*time.Hour)), want, subscribe.Create, subscribe.RetryDue, never},
 		"handshake failed":             {monitored(failed(ooo.SubscriptionErrorHandshake, time.Minute)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
 		"handshake failed at old URL":  {monitored(failed(ooo.SubscriptionErrorHandshake, time.Minute, oldURL)), want, subscribe.Create, subscribe.RetryDue, never},
