@@ -46,7 +46,7 @@ type Subscription struct {
 type SubscriptionErrorKind string
 
 const (
-	SubscriptionErrorThrottled   SubscriptionErrorKind = "throttled"   // RetryAt is a Retry-After from Graph
+	SubscriptionErrorThrottled   SubscriptionErrorKind = "throttled"   // Graph asked to wait
 	SubscriptionErrorQuota       SubscriptionErrorKind = "quota"       // Graph accepts no more subscriptions
 	SubscriptionErrorDenied      SubscriptionErrorKind = "denied"      // consent or access policy
 	SubscriptionErrorHandshake   SubscriptionErrorKind = "handshake"   // Graph could not reach PUBLIC_URL

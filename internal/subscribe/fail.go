@@ -33,7 +33,7 @@ var unavailable = failureKind{nil, ooo.SubscriptionErrorUnavailable, 3 * time.Se
 
 func failureKindOf(err error) failureKind {
 	if _, ok := errors.AsType[*ooo.Throttled](err); ok {
-		return failureKind{kind: ooo.SubscriptionErrorThrottled}
+		return failureKind{nil, ooo.SubscriptionErrorThrottled, 3 * time.Second, 10 * time.Minute}
 	}
 	for _, k := range failureKinds {
 		if errors.Is(err, k.err) {
@@ -69,10 +69,13 @@ func (j *job) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Sub
 	if sub.State == ooo.SubscriptionLive { // at least four tries before it expires, however long it has been failing
 		wait = min(wait, max(sub.ExpiresAt.Sub(now)/4, k.first))
 	}
-	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
-		if wait = throttled.After; throttled.WholeApp {
-			j.cfg.Owners.SetWait(ctx, ooo.SubscriptionWait, wait)
-		}
+	throttled, ok := errors.AsType[*ooo.Throttled](err)
+	switch {
+	case ok && throttled.WholeApp: // exactly as asked: the cause is not this mailbox
+		wait = throttled.After
+		j.cfg.Owners.SetWait(ctx, ooo.SubscriptionWait, wait)
+	case ok: // at least as asked: Graph may ask for the same few seconds for hours
+		wait = max(wait, throttled.After)
 	}
 	sub.RetryAt = now.Add(wait)
 	return sub

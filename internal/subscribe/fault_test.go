@@ -24,7 +24,10 @@ func TestBackoffIsSavedInRecord(t *testing.T) {
 		"rejected":               {ooo.ErrRejected, ooo.SubscriptionErrorRejected, 30 * time.Second, time.Hour},
 		"no mailbox":             {ooo.ErrNoMailbox, ooo.SubscriptionErrorMailbox, 30 * time.Second, 10 * time.Minute},
 		"limit too short to use": {&ooo.LifetimeTooLong{Max: time.Second}, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
+		"throttled":              {&ooo.Throttled{After: time.Second}, ooo.SubscriptionErrorThrottled, 3 * time.Second, 10 * time.Minute},
 		"unanswered":             {errUnanswered, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
+		"whole app throttled": {&ooo.Throttled{After: 3500 * time.Millisecond, WholeApp: true}, ooo.SubscriptionErrorThrottled,
+			3600 * time.Millisecond, 3600 * time.Millisecond},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -195,15 +198,8 @@ func TestFirstCreation(t *testing.T) {
 		"another exists": {other(""), nothing, 0, "create, delete other, create", "sub-1"},
 		"another exists, and can't be deleted once": {other("delete other", ooo.ErrUnavailable), nothing, time.Minute,
 			"create, delete other, create, delete other, create", "sub-1"},
-		"another exists, and is gone until expiry": {func(f *fixture) {
-			other("")(f)
-			f.failBy(func(call string) error {
-				if call == "delete other" {
-					return ooo.ErrSubscriptionGone
-				}
-				return nil
-			})
-		}, nothing, time.Hour, "", "sub-1"},
+		"another exists, and is gone until expiry": {
+			other("delete other", slices.Repeat([]error{ooo.ErrSubscriptionGone}, 1000)...), nothing, time.Hour, "", "sub-1"},
 		"created without an answer, then Graph unavailable for two calls": {
 			creations(errAnswerLost, ooo.ErrUnavailable, ooo.ErrUnavailable), nothing, time.Minute,
 			"create, create, create, create, delete sub-1, create", "sub-2"},
