@@ -16,7 +16,7 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 60})
 	tb.env["POLL_INTERVAL"] = "10m" // changes can only be detected by notifications
-	ann := tb.addUser(graphsim.User{
+	ann := tb.sim.AddUser(graphsim.User{
 		UserPrincipalName: "ann@contoso.example", Mail: "ann.lee@contoso.example",
 		ProxyAddresses: []string{"SMTP:ann.lee@contoso.example", "smtp:reception@contoso.example"},
 	})
@@ -35,7 +35,7 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 	}
 	away := func(text string) {
 		t.Helper()
-		tb.setReplies(ann.ID, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: &text})
+		tb.sim.SetReplies(ann.ID, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: &text})
 		for _, sub := range tb.sim.Subscriptions() {
 			tb.wantStatus(http.StatusAccepted, "POST", "/graph/notifications",
 				`{"value":[{"subscriptionId":"`+sub.ID+`","clientState":"`+sub.ClientState+`","changeType":"updated"}]}`)
@@ -57,7 +57,7 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 		t.Errorf("%d subscriptions created, want one for the three addresses", created)
 	}
 
-	tb.setFault(graphsim.Fault{Operation: "read", Kind: "latency", Delay: graphsim.Duration(time.Second)})
+	tb.sim.SetFault(graphsim.Fault{Operation: "read", Kind: "latency", Delay: graphsim.Duration(time.Second)})
 	for _, text := range []string{"Slow 1", "Slow 2", "Slow 3"} {
 		away(text)
 		time.Sleep(300 * time.Millisecond)
@@ -89,10 +89,10 @@ func TestMailboxWithSeveralAddresses(t *testing.T) {
 func TestUsersAddedAgain(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 68})
-	users := tb.addUsers(2)
+	users := tb.sim.AddUsers(2)
 	one, many := users[0].UserPrincipalName, users[1].UserPrincipalName
 	tb.startReady()
-	tb.setFault(graphsim.Fault{Operation: "directory", Kind: "latency", Delay: graphsim.Duration(time.Second)})
+	tb.sim.SetFault(graphsim.Fault{Operation: "directory", Kind: "latency", Delay: graphsim.Duration(time.Second)})
 	for range 2 {
 		tb.wantStatus(http.StatusAccepted, "POST", "/api/users", `{"emails":["`+one+`","`+many+`"]}`)
 	}
@@ -102,7 +102,7 @@ func TestUsersAddedAgain(t *testing.T) {
 	tb.wantStatus(http.StatusAccepted, "POST", "/api/users", `{"emails":["`+many+`"]}`)
 	for _, user := range users {
 		noError(t, tb.sim.DeleteUser(user.ID))
-		created := tb.addUser(graphsim.User{UserPrincipalName: user.UserPrincipalName})
+		created := tb.sim.AddUser(graphsim.User{UserPrincipalName: user.UserPrincipalName})
 		tb.eventually("the new mailbox is monitored", func() bool { return tb.covered()[created.ID] == 1 })
 	}
 }

@@ -76,7 +76,7 @@ func TestHTTPContract(t *testing.T) {
 func TestGraphOutage(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 14})
-	email := tb.addUsers(1)[0].UserPrincipalName
+	email := tb.sim.AddUsers(1)[0].UserPrincipalName
 	graph := func(ok string) func() bool {
 		return func() bool {
 			status, answer := tb.get("/readyz")
@@ -85,7 +85,7 @@ func TestGraphOutage(t *testing.T) {
 	}
 	tb.start("serve")
 	tb.eventually("Graph is ok", graph("true"))
-	tb.setFault(graphsim.Fault{Operation: "all", Kind: "status", Status: 503})
+	tb.sim.SetFault(graphsim.Fault{Operation: "all", Kind: "status", Status: 503})
 	tb.wantStatus(http.StatusAccepted, "POST", "/monitor", `{"email":"`+email+`","status":"True"}`)
 	tb.mediator.Add(email)
 	tb.eventually("Graph has an error, and the service is still ready", graph("false"))

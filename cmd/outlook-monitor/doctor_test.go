@@ -56,7 +56,7 @@ func checkResult(r doctor.Report, name string) string {
 func TestDoctorAllOK(t *testing.T) {
 	valkey := redistest.Start(t).FakeVersion("7.2.4\r\nserver_name:valkey\r\nvalkey_version:10.10.10-rc1")
 	tb := newTestbed(t, valkey, graphsim.Config{Seed: 61})
-	user := tb.addUsers(1)[0]
+	user := tb.sim.AddUsers(1)[0]
 	for name, running := range map[string]bool{"service stopped": false, "service running": true} {
 		t.Run(name, func(t *testing.T) {
 			tb := tb.in(t)
@@ -94,7 +94,7 @@ func TestDoctorAllOK(t *testing.T) {
 // TestDoctorFailures has one failure for each part of the program that a check asks.
 func TestDoctorFailures(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 62})
-	users := tb.addUsers(2)
+	users := tb.sim.AddUsers(2)
 	noError(t, tb.sim.SetMailbox(users[1].ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}))
 	tlsRedis, foreign := redistest.StartEntra(t), redistest.Start(t)
 	foreign.Do("HSET", "om:{om}:owners", "fingerprint", "other")
@@ -121,7 +121,7 @@ func TestDoctorFailures(t *testing.T) {
 			tb := tb.in(t)
 			maps.Copy(tb.env, tt.env)
 			if tt.fault.Kind != "" {
-				tb.setFault(tt.fault)
+				tb.sim.SetFault(tt.fault)
 				defer tb.sim.ClearFaults()
 			}
 			report, _ := tb.doctor(tt.args...)

@@ -20,7 +20,7 @@ func TestPresenceSweep(t *testing.T) {
 	load.waitDelivered()
 	tb.eventually("presences are read", func() bool { return tb.sim.Stats().Calls["presence"]["200"] > 0 })
 	for _, replies := range []graphsim.AutomaticRepliesUpdate{outOfOffice, {Status: new("disabled")}} {
-		tb.setReplies(email, replies)
+		tb.sim.SetReplies(email, replies)
 		load.waitDelivered()
 	}
 	_, history := tb.get("/api/users/" + email + "/history")

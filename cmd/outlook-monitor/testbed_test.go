@@ -16,6 +16,7 @@ import (
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/graphtest"
 	"outlook-monitor/internal/mediatorsim"
 	"outlook-monitor/internal/programtest"
 )
@@ -42,7 +43,7 @@ func TestMain(m *testing.M) {
 // testbed is what the program runs against: a local Graph, a stand-in mediator and a Redis.
 type testbed struct {
 	t        testing.TB
-	sim      *graphsim.Server
+	sim      graphtest.Graph
 	mediator *mediatorsim.Server
 	env      map[string]string
 	base     string // URL of the program
@@ -51,11 +52,9 @@ type testbed struct {
 // newTestbed starts a local Graph and a mediator. The program uses the Redis at redisURL.
 func newTestbed(t testing.TB, redisURL string, cfg graphsim.Config) *testbed {
 	t.Helper()
-	sim, err := graphsim.New(cfg)
-	noError(t, err)
+	sim := graphtest.Start(t, cfg)
 	mediator, err := mediatorsim.New(mediatorsim.Config{})
 	noError(t, err)
-	await.Run(t, sim.Run)
 	await.Run(t, mediator.Run)
 	ca := filetest.Temp(t, "ca.pem", string(sim.CAPEM()))
 	address := programtest.FreeAddress(t)
@@ -73,7 +72,7 @@ func newTestbed(t testing.TB, redisURL string, cfg graphsim.Config) *testbed {
 // in returns the testbed for a subtest, with an environment of its own.
 func (tb *testbed) in(t *testing.T) *testbed {
 	sub := *tb
-	sub.t, sub.env = t, maps.Clone(tb.env)
+	sub.t, sub.sim.T, sub.env = t, t, maps.Clone(tb.env)
 	return &sub
 }
 
@@ -231,33 +230,6 @@ func noError(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func (tb *testbed) addUsers(n int) []graphsim.User {
-	tb.t.Helper()
-	users, err := tb.sim.AddUsers(n, "contoso.example")
-	noError(tb.t, err)
-	return users
-}
-
-func (tb *testbed) addUser(u graphsim.User) graphsim.User {
-	tb.t.Helper()
-	added, err := tb.sim.AddUser(u)
-	noError(tb.t, err)
-	return added
-}
-
-// setReplies changes the automatic replies of a user.
-func (tb *testbed) setReplies(user string, update graphsim.AutomaticRepliesUpdate) {
-	tb.t.Helper()
-	_, err := tb.sim.SetAutomaticReplies(user, update)
-	noError(tb.t, err)
-}
-
-func (tb *testbed) setFault(f graphsim.Fault) {
-	tb.t.Helper()
-	_, err := tb.sim.SetFault(f)
-	noError(tb.t, err)
 }
 
 // covered counts the live subscriptions by user id.

@@ -201,7 +201,7 @@ func TestTraces(t *testing.T) {
 		return collected.countWith("read", "outlook_monitor.source", "poll") > 0 && collected.has(polled)
 	})
 	begin := time.Now().Add(2 * time.Second)
-	tb.setReplies(load.users[0].ID, graphsim.AutomaticRepliesUpdate{
+	tb.sim.SetReplies(load.users[0].ID, graphsim.AutomaticRepliesUpdate{
 		Status: new("scheduled"), ScheduledStartDateTime: new(graphsim.UTC(begin)), ScheduledEndDateTime: new(graphsim.UTC(begin.Add(time.Hour))),
 	})
 	load.eventually("the beginning of a window has a trace", func() bool {

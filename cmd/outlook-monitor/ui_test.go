@@ -32,7 +32,7 @@ var outOfOffice = graphsim.AutomaticRepliesUpdate{
 func TestOperatorPage(t *testing.T) {
 	redis := redistest.Start(t)
 	tb, b := startPage(t, redis, 61, 4)
-	tb.addUser(graphsim.User{UserPrincipalName: "zoe.adams@contoso.example", DisplayName: "Zoe Adams"})
+	tb.sim.AddUser(graphsim.User{UserPrincipalName: "zoe.adams@contoso.example", DisplayName: "Zoe Adams"})
 	const bob = `tr[data-email="user0002@contoso.example"]`
 
 	b.do(chromedp.Navigate(tb.base+"/ui"), chromedp.WaitVisible("#token"), chromedp.SendKeys("#token", "wrong"+kb.Enter))
@@ -45,7 +45,7 @@ func TestOperatorPage(t *testing.T) {
 
 	// Changes appear in the feed, the list and the counts without a reload.
 	b.waitForText("#feed-state", "live")
-	tb.setReplies("user0002@contoso.example", outOfOffice)
+	tb.sim.SetReplies("user0002@contoso.example", outOfOffice)
 	b.waitForText("#feed li.fresh", "User 0002")
 	b.waitForText(bob, "Out of office")
 	b.until("one user is counted as away", `document.querySelector('[data-filter="away"] .n').innerText === "1"`)
@@ -150,7 +150,7 @@ func TestPageLayout(t *testing.T) {
 	load.change()
 	for _, update := range []graphsim.AutomaticRepliesUpdate{{Status: new("disabled")}, outOfOffice} {
 		load.waitDelivered()
-		load.setReplies(ann, update)
+		load.sim.SetReplies(ann, update)
 	}
 	load.waitDelivered()
 	b.login(load.base, pageToken)

@@ -21,8 +21,8 @@ import (
 func TestExportAndImport(t *testing.T) {
 	t.Parallel()
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 30})
-	ann := tb.addUser(graphsim.User{UserPrincipalName: "ann@contoso.example", DisplayName: "Ann <&> Björk"})
-	tb.addUser(graphsim.User{UserPrincipalName: "bob@contoso.example"})
+	ann := tb.sim.AddUser(graphsim.User{UserPrincipalName: "ann@contoso.example", DisplayName: "Ann <&> Björk"})
+	tb.sim.AddUser(graphsim.User{UserPrincipalName: "bob@contoso.example"})
 	p := tb.startReady()
 	for _, email := range []string{"Ann@Contoso.example", "bob@contoso.example"} {
 		tb.wantStatus(http.StatusOK, "PUT", "/api/users/"+email, "")

@@ -14,7 +14,7 @@ import (
 func TestUsersCommands(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 16})
 	tb.env["MONITOR_TOKEN"] = "a-token-of-the-operator"
-	email := tb.addUsers(2)[0].UserPrincipalName
+	email := tb.sim.AddUsers(2)[0].UserPrincipalName
 	tb.startReady()
 	for _, path := range []string{"/api/users", "/ui/", "/ui/api/summary", "/ui/api/users", "/ui/api/feed", "/ui/static/main.js", "/ui/api/openapi.json"} {
 		if status, answer := tb.get(path); status != http.StatusUnauthorized || strings.Contains(answer, "contoso") {

@@ -13,8 +13,8 @@ import (
 func TestUsersWatch(t *testing.T) {
 	tb := newTestbed(t, "", graphsim.Config{Seed: 44})
 	tb.env["MONITOR_TOKEN"], tb.env["POLL_INTERVAL"] = "the-token", "200ms"
-	tb.addUser(graphsim.User{UserPrincipalName: "ann@contoso.example"})
-	tb.addUser(graphsim.User{UserPrincipalName: "bob@contoso.example"})
+	tb.sim.AddUser(graphsim.User{UserPrincipalName: "ann@contoso.example"})
+	tb.sim.AddUser(graphsim.User{UserPrincipalName: "bob@contoso.example"})
 	service := tb.startReady()
 	tb.eventually("the sync with the mediator is finished", func() bool { return strings.Contains(service.log.String(), "sync with the mediator finished") })
 	tb.mediator.Add("ann@contoso.example", "bob@contoso.example")
@@ -34,7 +34,7 @@ func TestUsersWatch(t *testing.T) {
 		tb.eventually("the users are printed", has(p, `^\d\d:\d\d:\d\d  monitored  ann@contoso\.example  watching  no             delivered$`))
 	}
 	tb.eventually("the users are printed as JSON", has(lines, `"event":"monitored"`))
-	tb.setReplies("ann@contoso.example", graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: new("<p>Gone fishing</p>")})
+	tb.sim.SetReplies("ann@contoso.example", graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: new("<p>Gone fishing</p>")})
 	for _, p := range []*program{text, annOnly} {
 		tb.eventually("the change is printed", has(p, `  changed    ann@contoso\.example  watching  yes            delivered  Gone fishing$`))
 	}

@@ -17,7 +17,7 @@ type workload struct {
 
 func newWorkload(tb *testbed, n int) *workload {
 	tb.t.Helper()
-	l := &workload{testbed: tb, users: tb.addUsers(n)}
+	l := &workload{testbed: tb, users: tb.sim.AddUsers(n)}
 	for _, u := range l.users {
 		tb.mediator.Add(u.UserPrincipalName)
 	}
@@ -37,7 +37,7 @@ func (l *workload) change() {
 		if got, err := l.sim.AutomaticReplies(u.ID); err != nil || status == "disabled" && got.Status == "disabled" {
 			continue // would change nothing
 		}
-		l.setReplies(u.ID, graphsim.AutomaticRepliesUpdate{
+		l.sim.SetReplies(u.ID, graphsim.AutomaticRepliesUpdate{
 			Status: &status, ExternalReplyMessage: new(fmt.Sprintf("<p>Round %d</p>", l.round)), CalendarBlock: i%2 == 0,
 		})
 	}

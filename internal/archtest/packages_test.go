@@ -55,6 +55,7 @@ var packages = []struct {
 	{"internal/telemetry", nil},
 
 	// Simulators and test support.
+	{"internal/graphtest", []string{"internal/graphsim", "internal/await"}},
 	{"internal/graphsim", nil},
 	{"internal/mediatorsim", nil},
 	{"internal/redistest", []string{"internal/await", "internal/certtest", "internal/programtest"}},
@@ -101,7 +102,9 @@ var libraries = []struct {
 	{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
 	{"golang.org/x/crypto/acme", []string{"internal/certs"}},
 	{"golang.ngrok.com/", []string{"internal/tunnel"}},
-	{"testing", []string{"internal/redistest", "internal/programtest", "internal/await", "internal/certtest", "internal/filetest", "internal/ownertest"}},
+	{"testing", []string{
+		"internal/redistest", "internal/programtest", "internal/await", "internal/certtest", "internal/filetest", "internal/graphtest", "internal/ownertest",
+	}},
 }
 
 var handlers = []string{"internal/api", "internal/ui", "internal/webhook", "cmd/outlook-monitor"}

@@ -15,7 +15,7 @@ import (
 func graphFault(short, longer time.Duration, faults ...graphsim.Fault) func(*testbed) {
 	return func(tb *testbed) {
 		for _, f := range faults {
-			tb.injectGraphFault(f)
+			tb.sim.SetFault(f)
 		}
 		hold(short, longer)
 		tb.sim.ClearFaults()

@@ -31,7 +31,7 @@ func slowMailbox(f graphsim.Fault) func(*testbed) {
 		faulty := tb.monitored[tb.random.IntN(len(tb.monitored))]
 		f.Operation, f.User = "read", faulty.ID
 		tb.verifyGaps(faulty, 3*interval, func() {
-			tb.injectGraphFault(f)
+			tb.sim.SetFault(f)
 			tb.awaitTarget(func() bool { return tb.sim.Faults()[0].Hits > 0 })
 			time.Sleep(2 * interval)
 		})
@@ -161,7 +161,7 @@ func incompleteList(f graphsim.Fault) func(*testbed) {
 		time.Sleep(2 * time.Second) // until the leaver's subscription is deleted
 		had, calls := tb.sim.Subscriptions(), tb.sim.Stats().Calls
 		f.Operation = "subscription-list"
-		tb.injectGraphFault(f)
+		tb.sim.SetFault(f)
 		tb.awaitTarget(func() bool { return tb.sim.Faults()[0].Hits > 0 })
 		hold(15*time.Second, 40*time.Second)
 		tb.sim.ClearFaults()

@@ -50,7 +50,7 @@ func graphRecovers(f graphsim.Fault) func(*testing.T) (*testbed, string) {
 			return tb, ""
 		}
 		tb.stopLeaver()
-		tb.injectGraphFault(f)
+		tb.sim.SetFault(f)
 		away := perSecond(tb.graphCalls, int(outageTime/time.Second))
 		tb.sim.ClearFaults()
 		back := perSecond(tb.graphCalls, 6+int(time.Duration(f.RetryAfter)/time.Second))

@@ -47,7 +47,7 @@ func (tb *testbed) awaitTarget(reached func() bool) {
 func (tb *testbed) slowReads(by time.Duration) {
 	tb.t.Helper()
 	for _, operation := range []string{"read", "batch"} {
-		tb.injectGraphFault(graphsim.Fault{Operation: operation, Kind: "latency", Delay: graphsim.Duration(by)})
+		tb.sim.SetFault(graphsim.Fault{Operation: operation, Kind: "latency", Delay: graphsim.Duration(by)})
 	}
 }
 
@@ -166,7 +166,7 @@ var processCells = []cell{
 		tb.crashAt(subscriptionSaved, false)
 	}},
 	{name: "kill -9 while POST subscription is open", duplicates: afterLostAnswer, inject: func(tb *testbed) {
-		tb.injectGraphFault(graphsim.Fault{Operation: "subscription-create", Kind: "latency", Delay: graphsim.Duration(500 * time.Millisecond)})
+		tb.sim.SetFault(graphsim.Fault{Operation: "subscription-create", Kind: "latency", Delay: graphsim.Duration(500 * time.Millisecond)})
 		tb.removeSubscriptions(false)
 		tb.awaitTarget(func() bool { return tb.sim.Faults()[0].Hits > 0 })
 		time.Sleep(tb.randomPart(time.Second)) // Graph has created some by then

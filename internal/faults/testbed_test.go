@@ -15,6 +15,7 @@ import (
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/graphtest"
 	"outlook-monitor/internal/mediatorsim"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
@@ -50,7 +51,7 @@ type testbed struct {
 	config
 	t         testing.TB
 	random    *rand.Rand // not for the changes: their stream has its own
-	sim       *graphsim.Server
+	sim       graphtest.Graph
 	mediator  *mediatorsim.Server
 	redis     redisSetup
 	replicas  []*replica
@@ -145,24 +146,19 @@ func newTestbed(t testing.TB, p config) *testbed {
 // startSimulators starts Graph and the mediator and adds the users to both.
 func (tb *testbed) startSimulators() {
 	tb.t.Helper()
-	var err error
-	if tb.sim, err = graphsim.New(graphsim.Config{Seed: tb.random.Uint64(), TokenLifetime: tb.tokenLifetime}); err != nil {
-		tb.t.Fatal(err)
-	}
+	tb.sim = graphtest.Start(tb.t, graphsim.Config{Seed: tb.random.Uint64(), TokenLifetime: tb.tokenLifetime})
 	received := func(c mediatorsim.Call) {
 		tb.answered.Add(1)
 		if tb.onAnswered != nil {
 			tb.onAnswered(c)
 		}
 	}
+	var err error
 	if tb.mediator, err = mediatorsim.New(mediatorsim.Config{Received: received}); err != nil {
 		tb.t.Fatal(err)
 	}
-	await.Run(tb.t, tb.sim.Run)
 	await.Run(tb.t, tb.mediator.Run)
-	if tb.monitored, err = tb.sim.AddUsers(tb.users+1, "contoso.example"); err != nil {
-		tb.t.Fatal(err)
-	}
+	tb.monitored = tb.sim.AddUsers(tb.users + 1)
 	for _, u := range tb.monitored {
 		tb.mediator.Add(u.UserPrincipalName)
 	}
@@ -182,14 +178,6 @@ func (tb *testbed) killReplicas() {
 }
 
 func (tb *testbed) anyReplica() *replica { return tb.replicas[tb.random.IntN(len(tb.replicas))] }
-
-// injectGraphFault makes Graph misbehave until [graphsim.Server.ClearFaults].
-func (tb *testbed) injectGraphFault(f graphsim.Fault) {
-	tb.t.Helper()
-	if _, err := tb.sim.SetFault(f); err != nil {
-		tb.t.Fatal(err)
-	}
-}
 
 // hold waits while a fault lasts: short, or longer in the long form.
 func hold(short, longer time.Duration) {

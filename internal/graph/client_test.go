@@ -131,7 +131,7 @@ func TestConcurrentCalls(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 40)
 	hook := newHook(t)
-	e.must(c.Token(t.Context()))
+	e.Must(c.Token(t.Context()))
 	before := e.calls("token")
 	e.RevokeTokens()
 	var callers sync.WaitGroup
@@ -182,7 +182,7 @@ func TestErrorsAndLogHaveNoSecrets(t *testing.T) {
 		fault.Operation = "all"
 		c := e.newClient(e.config)
 		check("Token", c.Token(t.Context()))
-		e.setFault(fault)
+		e.SetFault(fault)
 		for name, call := range operations(t.Context(), c, ids, "user0001@contoso.example", "https://hook.contoso.example", "1") {
 			check(name, call())
 		}
@@ -212,7 +212,7 @@ func TestObserveAndRecordCalls(t *testing.T) {
 	c.Read(ctx, ids, nil)
 	c.Read(ctx, ids[:1], nil)
 	for _, fault := range []string{"throttle", "reset"} {
-		e.setFault(graphsim.Fault{Operation: "read", Kind: fault})
+		e.SetFault(graphsim.Fault{Operation: "read", Kind: fault})
 		c.Read(t.Context(), ids[:1], nil) // not recorded
 		e.ClearFaults()
 	}
@@ -236,7 +236,7 @@ func TestObserveAndRecordCalls(t *testing.T) {
 func TestRunEndsWithContext(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, graphsim.Config{})
-	e.setFault(graphsim.Fault{Operation: "token", Kind: "hang"})
+	e.SetFault(graphsim.Fault{Operation: "token", Kind: "hang"})
 	stop := await.Run(t, e.newClient(e.config).Run)
 	await.True(t, "Run logs in", func() bool { return e.Faults()[0].Hits == 1 })
 	stop()

@@ -27,7 +27,7 @@ func TestCredentials(t *testing.T) {
 		Issuer: "https://cluster.example", Subject: "system:serviceaccount:default:outlook-monitor",
 		Audience: jwt.ClaimStrings{"api://AzureADTokenExchange"}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
 	}).SignedString([]byte("cluster"))
-	e.must(err)
+	e.Must(err)
 	for name, cfg := range map[string]graph.Config{
 		"secret":            {ClientSecret: graphsim.DefaultClientSecret},
 		"certificate":       {CertificatePath: "testdata/plain.pem"},

@@ -2,36 +2,29 @@ package graph_test
 
 import (
 	"context"
-	"crypto/x509"
 	"testing"
 	"time"
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/graphtest"
 	"outlook-monitor/internal/ooo"
 )
 
 // env is a local Graph and the configuration of its clients.
 type env struct {
-	*graphsim.Server
-	t      testing.TB
+	graphtest.Graph
 	config graph.Config
 }
 
 // newEnv starts a local Graph that runs until the test ends.
 func newEnv(t testing.TB, cfg graphsim.Config) *env {
 	t.Helper()
-	s, err := graphsim.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	await.Run(t, s.Run)
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(s.CAPEM())
-	return &env{Server: s, t: t, config: graph.Config{
-		Endpoint: s.URL(), AuthorityHost: s.URL(), RootCAs: roots,
-		TenantID: s.TenantID(), ClientID: graphsim.DefaultClientID, ClientSecret: graphsim.DefaultClientSecret,
+	g := graphtest.Start(t, cfg)
+	return &env{g, graph.Config{
+		Endpoint: g.URL(), AuthorityHost: g.URL(), RootCAs: g.Roots(),
+		TenantID: g.TenantID(), ClientID: graphsim.DefaultClientID, ClientSecret: graphsim.DefaultClientSecret,
 	}}
 }
 
@@ -45,57 +38,34 @@ func newEnvWithUsers(t testing.TB, count int) (*env, *graph.Client, []ooo.Object
 
 // runClient returns a client that renews its token.
 func (e *env) runClient() *graph.Client {
-	e.t.Helper()
+	e.T.Helper()
 	c := e.newClient(e.config)
-	await.Run(e.t, c.Run)
+	await.Run(e.T, c.Run)
 	return c
 }
 
 // newClient returns a client whose Run is not called.
 func (e *env) newClient(cfg graph.Config) *graph.Client {
-	e.t.Helper()
+	e.T.Helper()
 	c, err := graph.New(cfg)
-	e.must(err)
+	e.Must(err)
 	return c
 }
 
-func (e *env) must(err error) {
-	e.t.Helper()
-	if err != nil {
-		e.t.Fatal(err)
-	}
-}
-
 func (e *env) user(u graphsim.User) ooo.ObjectID {
-	e.t.Helper()
-	added, err := e.AddUser(u)
-	e.must(err)
-	return ooo.ObjectID(added.ID)
+	e.T.Helper()
+	return ooo.ObjectID(e.AddUser(u).ID)
 }
 
 // users adds users whose replies are on, each with its own text, and returns their ids.
 func (e *env) users(count int) []ooo.ObjectID {
-	e.t.Helper()
-	added, err := e.AddUsers(count, "contoso.example")
-	e.must(err)
+	e.T.Helper()
 	ids := make([]ooo.ObjectID, count)
-	for i, u := range added {
+	for i, u := range e.AddUsers(count) {
 		ids[i] = ooo.ObjectID(u.ID)
-		e.setReplies(ids[i], graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: new("I am " + u.ID)})
+		e.SetReplies(u.ID, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), ExternalReplyMessage: new("I am " + u.ID)})
 	}
 	return ids
-}
-
-func (e *env) setReplies(id ooo.ObjectID, u graphsim.AutomaticRepliesUpdate) {
-	e.t.Helper()
-	_, err := e.SetAutomaticReplies(string(id), u)
-	e.must(err)
-}
-
-func (e *env) setFault(f graphsim.Fault) {
-	e.t.Helper()
-	_, err := e.SetFault(f)
-	e.must(err)
 }
 
 // calls returns how many calls of an operation the local Graph has received.

@@ -180,7 +180,7 @@ func TestErrorsOfEachCall(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 5)
 	created, err := c.CreateSubscription(t.Context(), subscriptionRequest(ids[0], newHook(t).URL, time.Hour))
-	e.must(err)
+	e.Must(err)
 	calls := operations(t.Context(), c, ids, "user0001@contoso.example", "", created.ID)
 	delete(calls, "Read of one")
 	calls["Read"] = func() error {
@@ -216,7 +216,7 @@ func TestErrorsOfEachCall(t *testing.T) {
 			for _, tt.fault.Operation = range []string{
 				"batch", "directory", "presence", "subscription-create", "subscription-renew", "subscription-delete", "subscription-list",
 			} {
-				e.setFault(tt.fault)
+				e.SetFault(tt.fault)
 			}
 			defer e.ClearFaults()
 			for name, call := range calls {

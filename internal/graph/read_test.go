@@ -69,10 +69,10 @@ func TestOneMailboxFails(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			e.must(e.SetMailbox(string(ids[1]), tt.mailbox))
+			e.Must(e.SetMailbox(string(ids[1]), tt.mailbox))
 			if tt.fault.Kind != "" {
 				tt.fault.Operation, tt.fault.User = "read", string(ids[1])
-				e.setFault(tt.fault)
+				e.SetFault(tt.fault)
 				defer e.ClearFaults()
 			}
 			check := func(how string, r ooo.ReadResult) {
@@ -190,7 +190,7 @@ func TestUnchangedAnswers(t *testing.T) {
 				t.Errorf("%s: second result = %+v, want it unchanged", name, r)
 			}
 		}
-		e.setReplies(ids[0], graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("News from " + name)})
+		e.SetReplies(string(ids[0]), graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("News from " + name)})
 		for i, r := range c.Read(t.Context(), ids, known) {
 			if r.Err != nil || r.Unchanged != (i > 0) || (i == 0) != (r.Setting.ExternalReply == "News from "+name) {
 				t.Errorf("%s: result %d after a change = %+v, want only the first to differ", name, i, r)
@@ -229,7 +229,7 @@ func FuzzDecodeBatch(f *testing.F) {
 func TestPresences(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 3)
-	e.setReplies(ids[1], graphsim.AutomaticRepliesUpdate{Status: new("disabled")})
+	e.SetReplies(string(ids[1]), graphsim.AutomaticRepliesUpdate{Status: new("disabled")})
 	got, err := c.Presences(t.Context(), []ooo.ObjectID{ids[0], ids[1], "8c1d3b52-0000-4000-8000-000000000000"})
 	if want := map[ooo.ObjectID]bool{ids[0]: true, ids[1]: false}; err != nil || !maps.Equal(got, want) {
 		t.Errorf("Presences = %v, %v, want %v without the unknown user", got, err, want)

@@ -42,7 +42,7 @@ func TestSubscriptionLifecycle(t *testing.T) {
 	}
 	request.ExpiresAt = time.Now().Add(2 * time.Hour)
 	created, err := c.CreateSubscription(t.Context(), request)
-	e.must(err)
+	e.Must(err)
 	want := ooo.GraphSubscription{ID: created.ID, Resource: request.Resource, NotificationURL: request.NotificationURL,
 		ExpiresAt: request.ExpiresAt.UTC().Truncate(time.Second)}
 	if created != want || created.ID == "" {

@@ -26,7 +26,7 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 	ids := e.users(3)
 	hook := newHook(t).URL
 	created, err := e.runClient().CreateSubscription(t.Context(), subscriptionRequest(ids[1], hook, time.Hour))
-	e.must(err)
+	e.Must(err)
 	calls := func(c *graph.Client) map[string]func() error {
 		return operations(t.Context(), c, ids, "user0001@contoso.example", hook, created.ID)
 	}
@@ -36,7 +36,7 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			c := e.newClient(e.config)
-			e.must(c.Token(t.Context()))
+			e.Must(c.Token(t.Context()))
 			before := e.calls("token")
 			e.RevokeTokens()
 			if err := calls(c)[name](); err != nil || e.calls("token")-before != 1 {
@@ -49,7 +49,7 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 func TestTokenRefusedInsideBatchIsReplaced(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 4)
-	e.setFault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 1})
+	e.SetFault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 1})
 	refused := 0
 	for _, r := range c.Read(t.Context(), ids, nil) {
 		if errors.Is(r.Err, ooo.ErrUnauthorized) {
@@ -59,7 +59,7 @@ func TestTokenRefusedInsideBatchIsReplaced(t *testing.T) {
 	if got := e.calls("token"); refused != 1 || got != 1 {
 		t.Errorf("%d of 4 reads refused and %d logins, want 1 and no more than the first login", refused, got)
 	}
-	e.setFault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 4})
+	e.SetFault(graphsim.Fault{Operation: "batch-item", Kind: "status", Status: 401, Times: 4})
 	for i, r := range c.Read(t.Context(), ids, nil) {
 		if r.ID != ids[i] || r.Err != nil || r.Setting.ExternalReply != "I am "+string(ids[i]) {
 			t.Errorf("result %d = %+v, want the setting of %s", i, r, ids[i])
@@ -73,7 +73,7 @@ func TestTokenRefusedInsideBatchIsReplaced(t *testing.T) {
 func TestEveryTokenRefused(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 2)
-	e.setFault(graphsim.Fault{Operation: "read", Kind: "status", Status: 401})
+	e.SetFault(graphsim.Fault{Operation: "read", Kind: "status", Status: 401})
 	began := time.Now()
 	for range 50 {
 		for _, some := range [][]ooo.ObjectID{ids[:1], ids} {
@@ -129,7 +129,7 @@ func TestLoginErrors(t *testing.T) {
 			}
 			if tt.fault.Kind != "" {
 				tt.fault.Operation = "token"
-				e.setFault(tt.fault)
+				e.SetFault(tt.fault)
 				defer e.ClearFaults()
 			}
 			c := e.newClient(cfg)

@@ -28,13 +28,13 @@ type batchResult struct {
 
 // batch sends a batch and returns the answers by id, and the ids in order of the answers.
 func (f *fixture) batch(requests ...map[string]any) (order []string, byID map[string]batchResult) {
-	f.t.Helper()
+	f.T.Helper()
 	a := f.graph("POST", "/$batch", map[string]any{"requests": requests})
 	var got struct {
 		Responses []batchResult `json:"responses"`
 	}
 	if err := json.Unmarshal(a.raw, &got); err != nil || a.status != 200 {
-		f.t.Fatalf("batch = %d %s", a.status, a.raw)
+		f.T.Fatalf("batch = %d %s", a.status, a.raw)
 	}
 	byID = make(map[string]batchResult)
 	for _, r := range got.Responses {
@@ -85,7 +85,7 @@ func TestCompressedBatch(t *testing.T) {
 		var compressed bytes.Buffer
 		z := gzip.NewWriter(&compressed)
 		_, err := z.Write(body)
-		f.must(errors.Join(err, z.Close()))
+		f.Must(errors.Join(err, z.Close()))
 		return compressed.Bytes()
 	}
 	body := encode(map[string]any{"requests": []any{get("1", "/users/"+u.ID)}})
@@ -113,7 +113,7 @@ func TestCompressedBatch(t *testing.T) {
 func TestBatchConcurrencyAndOrder(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	u := f.addUser("ann@contoso.example")
-	f.setFault(graphsim.Fault{Operation: "batch-item", Kind: "latency", Delay: graphsim.Duration(10 * time.Millisecond)})
+	f.SetFault(graphsim.Fault{Operation: "batch-item", Kind: "latency", Delay: graphsim.Duration(10 * time.Millisecond)})
 	var requests []map[string]any
 	var asked []string
 	for i := range 20 {

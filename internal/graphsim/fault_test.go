@@ -45,7 +45,7 @@ func TestRequestFaults(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			f.setFault(tt.fault)
+			f.SetFault(tt.fault)
 			defer f.ClearFaults()
 			a := tt.ask()
 			if a.status != tt.status || a.code() != tt.code || a.header.Get("Retry-After") != tt.wait {
@@ -60,7 +60,7 @@ func TestSameSeedSameFaults(t *testing.T) {
 	run := func(seed uint64) (statuses string) {
 		f := start(t, graphsim.Config{Seed: seed})
 		u := f.addUser("ann@contoso.example")
-		f.setFault(graphsim.Fault{Operation: "read", Kind: "status", Probability: 0.5})
+		f.SetFault(graphsim.Fault{Operation: "read", Kind: "status", Probability: 0.5})
 		for range 100 {
 			statuses += fmt.Sprint(f.read(u).status, " ")
 		}
@@ -78,15 +78,15 @@ func TestSameSeedSameFaults(t *testing.T) {
 func TestConnectionFaults(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	path := f.URL() + "/v1.0/users/" + f.addUser("ann@contoso.example").ID
-	f.setFault(graphsim.Fault{Operation: "directory", Kind: "reset", Times: 1})
+	f.SetFault(graphsim.Fault{Operation: "directory", Kind: "reset", Times: 1})
 	if a, err := f.trySend(t.Context(), "GET", path, f.header(), nil); err == nil {
 		t.Errorf("reset = %d, want no answer", a.status)
 	}
-	f.setFault(graphsim.Fault{Operation: "token", Kind: "reset", Times: 1})
+	f.SetFault(graphsim.Fault{Operation: "token", Kind: "reset", Times: 1})
 	if a, err := f.trySend(t.Context(), "POST", f.tokenURL(), nil, nil); err == nil {
 		t.Errorf("reset of a login = %d, want no answer", a.status)
 	}
-	f.setFault(graphsim.Fault{Operation: "token", Kind: "throttle", Times: 1})
+	f.SetFault(graphsim.Fault{Operation: "token", Kind: "throttle", Times: 1})
 	if a := f.postForm(f.tokenForm()); a.status != 429 || a.header.Get("Retry-After") != "1" || a.body["error_description"] == nil {
 		t.Errorf("throttled login = %d %s, want 429 in the format of the login endpoint", a.status, a.raw)
 	}
@@ -94,7 +94,7 @@ func TestConnectionFaults(t *testing.T) {
 	if c := f.Stats().Calls["directory"]; c["0"] != 1 || c["200"] != 1 {
 		t.Errorf("calls = %v, want one reset and one answered", c)
 	}
-	f.setFault(graphsim.Fault{Operation: "directory", Kind: "hang"})
+	f.SetFault(graphsim.Fault{Operation: "directory", Kind: "hang"})
 	go func() { _, _ = f.trySend(t.Context(), "GET", path, f.header(), nil) }()
 	await.True(t, "a request hangs", func() bool { return f.Faults()[3].Hits == 1 })
 	// The cleanup fails if that keeps Run from ending.
@@ -121,7 +121,7 @@ func TestNotificationFaults(t *testing.T) {
 			f.subscribe(ann, h, time.Hour)
 			f.subscribe(bob, h, time.Hour)
 			tt.fault.Operation, tt.fault.Times = "notification", 1
-			f.setFault(tt.fault)
+			f.SetFault(tt.fault)
 			f.setOut(ann)
 			await.True(t, "the early items arrive", func() bool { return len(h.items()) >= tt.early })
 			f.setOut(bob)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -16,12 +15,12 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/graphtest"
 )
 
 // fixture is a running simulator and a client that has logged in.
 type fixture struct {
-	*graphsim.Server
-	t      testing.TB
+	graphtest.Graph
 	client *http.Client
 	token  string
 }
@@ -61,26 +60,20 @@ func (a answer) message() string {
 
 func start(t testing.TB, cfg graphsim.Config) *fixture {
 	t.Helper()
-	s, err := graphsim.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	await.Run(t, s.Run)
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(s.CAPEM())
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	g := graphtest.Start(t, cfg)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: g.Roots()}, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections) // otherwise stopping waits a second for each
-	f := &fixture{Server: s, t: t, client: &http.Client{Transport: transport, Timeout: await.Timeout}}
+	f := &fixture{Graph: g, client: &http.Client{Transport: transport, Timeout: await.Timeout}}
 	f.token = f.login()
 	return f
 }
 
 // send sends a request.
 func (f *fixture) send(method, target string, header http.Header, body []byte) answer {
-	f.t.Helper()
-	a, err := f.trySend(f.t.Context(), method, target, header, body)
+	f.T.Helper()
+	a, err := f.trySend(f.T.Context(), method, target, header, body)
 	if err != nil {
-		f.t.Fatalf("%s %s: %v", method, target, err)
+		f.T.Fatalf("%s %s: %v", method, target, err)
 	}
 	return a
 }
@@ -99,7 +92,7 @@ func (f *fixture) trySend(ctx context.Context, method, target string, header htt
 	}
 	defer resp.Body.Close()
 	if resp.TLS != nil && resp.ProtoMajor != 2 {
-		f.t.Errorf("%s %s = %s, want HTTP/2", method, target, resp.Proto)
+		f.T.Errorf("%s %s = %s, want HTTP/2", method, target, resp.Proto)
 	}
 	raw, err := io.ReadAll(resp.Body)
 	a := answer{request: method + " " + target, status: resp.StatusCode, header: resp.Header, raw: raw}
@@ -117,16 +110,16 @@ func (f *fixture) tokenForm() url.Values {
 func (f *fixture) tokenURL() string { return f.URL() + "/" + f.TenantID() + "/oauth2/v2.0/token" }
 
 func (f *fixture) postForm(form url.Values) answer {
-	f.t.Helper()
+	f.T.Helper()
 	return f.send("POST", f.tokenURL(), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, []byte(form.Encode()))
 }
 
 func (f *fixture) login() string {
-	f.t.Helper()
+	f.T.Helper()
 	a := f.postForm(f.tokenForm())
 	token, _ := a.body["access_token"].(string)
 	if token == "" {
-		f.t.Fatalf("login = %d %s, want a token", a.status, a.raw)
+		f.T.Fatalf("login = %d %s, want a token", a.status, a.raw)
 	}
 	return token
 }
@@ -137,7 +130,7 @@ func (f *fixture) header() http.Header {
 
 // graph calls Graph with the token. body may be nil, a string, or a value to encode as JSON.
 func (f *fixture) graph(method, path string, body any) answer {
-	f.t.Helper()
+	f.T.Helper()
 	return f.send(method, f.URL()+"/v1.0"+path, f.header(), encode(body))
 }
 
@@ -156,58 +149,30 @@ func encode(body any) []byte {
 }
 
 func (f *fixture) addUser(upn string) graphsim.User {
-	f.t.Helper()
-	u, err := f.AddUser(graphsim.User{UserPrincipalName: upn})
-	f.must(err)
-	return u
-}
-
-func (f *fixture) addUsers(count int) []graphsim.User {
-	f.t.Helper()
-	users, err := f.AddUsers(count, "contoso.example")
-	f.must(err)
-	return users
-}
-
-func (f *fixture) must(err error) {
-	f.t.Helper()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-func (f *fixture) setReplies(u graphsim.User, update graphsim.AutomaticRepliesUpdate) {
-	f.t.Helper()
-	_, err := f.SetAutomaticReplies(u.ID, update)
-	f.must(err)
+	f.T.Helper()
+	return f.AddUser(graphsim.User{UserPrincipalName: upn})
 }
 
 // setOut enables a user's automatic replies, with a calendar block.
 func (f *fixture) setOut(u graphsim.User) {
-	f.t.Helper()
-	f.setReplies(u, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), CalendarBlock: true})
+	f.T.Helper()
+	f.SetReplies(u.ID, graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), CalendarBlock: true})
 }
 
 const repliesPath = "/mailboxSettings/automaticRepliesSetting"
 
 // read reads a user's automatic replies.
 func (f *fixture) read(u graphsim.User) answer {
-	f.t.Helper()
+	f.T.Helper()
 	return f.graph("GET", "/users/"+u.ID+repliesPath, nil)
-}
-
-func (f *fixture) setFault(fault graphsim.Fault) {
-	f.t.Helper()
-	_, err := f.SetFault(fault)
-	f.must(err)
 }
 
 // subscribe creates a subscription to the user's events and returns its id.
 func (f *fixture) subscribe(user graphsim.User, hook *hook, life time.Duration) string {
-	f.t.Helper()
+	f.T.Helper()
 	a := f.graph("POST", "/subscriptions", subscription(user, hook, life))
 	if a.status != http.StatusCreated {
-		f.t.Fatalf("POST /subscriptions = %d %s", a.status, a.raw)
+		f.T.Fatalf("POST /subscriptions = %d %s", a.status, a.raw)
 	}
 	return a.body["id"].(string)
 }

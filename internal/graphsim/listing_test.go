@@ -16,16 +16,16 @@ func TestFaultyLists(t *testing.T) {
 	ann := f.addUser("ann@contoso.example")
 	f.subscribe(ann, h, time.Hour)
 	f.subscribe(f.addUser("bob@contoso.example"), h, time.Hour)
-	f.setFault(graphsim.Fault{Operation: "subscription-list", Kind: "omit", User: ann.ID})
+	f.SetFault(graphsim.Fault{Operation: "subscription-list", Kind: "omit", User: ann.ID})
 	if items, _ := f.listSubscriptions(); len(items) != 1 || len(f.Subscriptions()) != 2 {
 		t.Errorf("listed %v, want one of two", items)
 	}
 	f.ClearFaults()
-	f.setFault(graphsim.Fault{Operation: "subscription-list", Kind: "empty", Times: 3})
+	f.SetFault(graphsim.Fault{Operation: "subscription-list", Kind: "empty", Times: 3})
 	if _, sizes := f.listSubscriptions(); !slices.Equal(sizes, []int{0, 0, 0, 2}) {
 		t.Errorf("page sizes = %v, want three empty pages first", sizes)
 	}
-	f.setFault(graphsim.Fault{Operation: "subscription-list", Kind: "repeat", Times: 2})
+	f.SetFault(graphsim.Fault{Operation: "subscription-list", Kind: "repeat", Times: 2})
 	if items, sizes := f.listSubscriptions(); !slices.Equal(sizes, []int{2, 2, 2}) || items[0]["id"] != items[4]["id"] {
 		t.Errorf("page sizes = %v, want the same page three times", sizes)
 	}
@@ -33,7 +33,7 @@ func TestFaultyLists(t *testing.T) {
 
 // listSubscriptions follows all pages of GET /subscriptions.
 func (f *fixture) listSubscriptions() (items []map[string]any, sizes []int) {
-	f.t.Helper()
+	f.T.Helper()
 	for next := f.URL() + "/v1.0/subscriptions"; next != ""; {
 		a := f.send("GET", next, f.header(), nil)
 		var page struct {
@@ -41,7 +41,7 @@ func (f *fixture) listSubscriptions() (items []map[string]any, sizes []int) {
 			Next  string           `json:"@odata.nextLink"`
 		}
 		if err := json.Unmarshal(a.raw, &page); err != nil || a.status != 200 {
-			f.t.Fatalf("GET %s = %d %s", next, a.status, a.raw)
+			f.T.Fatalf("GET %s = %d %s", next, a.status, a.raw)
 		}
 		items, sizes, next = append(items, page.Value...), append(sizes, len(page.Value)), page.Next
 	}
@@ -54,7 +54,7 @@ func TestExpiredSubscriptions(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			f := start(t, graphsim.Config{})
 			u, h := f.addUser("ann@contoso.example"), newHook(t)
-			f.setFault(graphsim.Fault{Operation: "subscription-create", Kind: kind, Life: 1, Times: 1, User: u.ID})
+			f.SetFault(graphsim.Fault{Operation: "subscription-create", Kind: kind, Life: 1, Times: 1, User: u.ID})
 			a := f.graph("POST", "/subscriptions", subscription(u, h, time.Hour))
 			expires, err := time.Parse(time.RFC3339Nano, a.body["expirationDateTime"].(string))
 			if left := time.Until(expires); err != nil || left > granted || left < granted-time.Minute {
@@ -122,7 +122,7 @@ func TestQuotas(t *testing.T) {
 func TestLimitOfUserSubscriptions(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	h := newHook(t)
-	users := f.addUsers(101)
+	users := f.AddUsers(101)
 	for i, u := range users {
 		body := subscription(u, h, time.Hour)
 		body["resource"], body["changeType"] = "users/"+u.ID, "updated"

@@ -108,7 +108,7 @@ func TestClientAssertion(t *testing.T) {
 			}
 			claims[tt.claim] = tt.value
 			assertion, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte("the simulator can't know the key"))
-			f.must(err)
+			f.Must(err)
 			form := f.tokenForm()
 			form.Del("client_secret")
 			form.Set("scope", f.URL()+"/.default openid offline_access profile")
@@ -174,7 +174,7 @@ func TestRoles(t *testing.T) {
 	}
 	for _, roles := range [][]string{{}, {"User.Read.All"}, {"MailboxSettings.Read"}, {"Presence.Read.All", "Calendars.Read"}} {
 		f := start(t, graphsim.Config{Roles: roles})
-		f.addUsers(1)
+		f.AddUsers(1)
 		for _, r := range requests {
 			if !slices.Contains(roles, r.role) {
 				r.status, r.code = 403, "Authorization_RequestDenied"

@@ -18,12 +18,12 @@ func TestSetAutomaticReplies(t *testing.T) {
 	u := f.addUser("ann@contoso.example")
 	windows := graphsim.DateTimeZone{DateTime: "2030-04-17T16:00:00.0000000", TimeZone: "Pacific Standard Time"}
 	iana := graphsim.DateTimeZone{DateTime: "2030-04-18T16:00:00.0000000", TimeZone: "Europe/Vienna"}
-	f.setReplies(u, graphsim.AutomaticRepliesUpdate{
+	f.SetReplies(u.ID, graphsim.AutomaticRepliesUpdate{
 		Status: new("Scheduled"), ExternalAudience: new("contactsOnly"),
 		InternalReplyMessage: new("<p>in</p>"), ExternalReplyMessage: new("<p>out</p>"),
 		ScheduledStartDateTime: &windows, ScheduledEndDateTime: &iana,
 	})
-	f.setReplies(u, graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("<p>new</p>")})
+	f.SetReplies(u.ID, graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("<p>new</p>")})
 	want := graphsim.AutomaticReplies{
 		Status: "Scheduled", ExternalAudience: "contactsOnly", InternalReplyMessage: "<p>in</p>", ExternalReplyMessage: "<p>new</p>",
 		ScheduledStartDateTime: windows, ScheduledEndDateTime: iana,
@@ -49,10 +49,10 @@ func TestPlaceholderDates(t *testing.T) {
 	u := f.addUser("ann@contoso.example")
 	past := graphsim.DateTimeZone{DateTime: "2001-01-01T00:00:00.0000000", TimeZone: "UTC"}
 	for _, status := range []string{"disabled", "alwaysEnabled"} {
-		f.setReplies(u, graphsim.AutomaticRepliesUpdate{Status: &status, ScheduledStartDateTime: &past, ScheduledEndDateTime: &past})
+		f.SetReplies(u.ID, graphsim.AutomaticRepliesUpdate{Status: &status, ScheduledStartDateTime: &past, ScheduledEndDateTime: &past})
 		before := time.Now().UTC().Truncate(time.Hour)
 		got, err := f.AutomaticReplies(u.ID)
-		f.must(err)
+		f.Must(err)
 		hour := before
 		if got.ScheduledStartDateTime != graphsim.UTC(before) { // it has just ended
 			hour = time.Now().UTC().Truncate(time.Hour)
@@ -70,17 +70,17 @@ func TestSetMailbox(t *testing.T) {
 		"MailboxNotEnabledForRESTAPI": 404, "ResourceNotFound": 404, "ErrorAccessDenied": 403,
 		"ErrorServerBusy": 503, "ErrorMailboxMoveInProgress": 503, "ErrorInvalidUser": 404, "ErrorItemNotFound": 404, "UnknownError": 401,
 	} {
-		f.must(f.SetMailbox(u.ID, graphsim.Mailbox{Error: code}))
+		f.Must(f.SetMailbox(u.ID, graphsim.Mailbox{Error: code}))
 		f.read(u).want(t, status, code)
 	}
 	f.read(other).want(t, 200, "")
 	f.graph("GET", "/users/"+u.ID, nil).want(t, 200, "")
-	f.must(f.SetMailbox(u.ID, graphsim.Mailbox{}))
+	f.Must(f.SetMailbox(u.ID, graphsim.Mailbox{}))
 	f.read(u).want(t, 200, "")
 	if err := f.SetMailbox(u.ID, graphsim.Mailbox{Error: "Nonsense"}); !errors.Is(err, graphsim.ErrInvalid) {
 		t.Errorf("SetMailbox with an unknown error = %v, want ErrInvalid", err)
 	}
-	f.must(f.SetMailbox(u.ID, graphsim.Mailbox{Body: json.RawMessage(`{"status":"sometimes"}`)}))
+	f.Must(f.SetMailbox(u.ID, graphsim.Mailbox{Body: json.RawMessage(`{"status":"sometimes"}`)}))
 	if a := f.read(u); string(a.raw) != `{"status":"sometimes"}` {
 		t.Errorf("read = %s, want the body that was set", a.raw)
 	}
@@ -89,7 +89,7 @@ func TestSetMailbox(t *testing.T) {
 func TestMailboxConcurrency(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	u, other := f.addUser("ann@contoso.example"), f.addUser("bob@contoso.example")
-	f.setFault(graphsim.Fault{Operation: "read", Kind: "hang", User: u.ID, Times: 4})
+	f.SetFault(graphsim.Fault{Operation: "read", Kind: "hang", User: u.ID, Times: 4})
 	ctx, release := context.WithCancel(t.Context())
 	defer release()
 	var four sync.WaitGroup

@@ -16,7 +16,7 @@ func TestCalendarBlockNotifications(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	u, h := f.addUser("ann@contoso.example"), newHook(t)
 	id := f.subscribe(u, h, time.Hour)
-	f.setReplies(u, graphsim.AutomaticRepliesUpdate{Status: new("scheduled")})
+	f.SetReplies(u.ID, graphsim.AutomaticRepliesUpdate{Status: new("scheduled")})
 	if got := f.Stats().Notifications.Items; got != 0 {
 		t.Errorf("%d items without a calendar block, want none", got)
 	}
@@ -31,7 +31,7 @@ func TestCalendarBlockNotifications(t *testing.T) {
 	}
 	var event any
 	for i, step := range steps {
-		f.setReplies(u, step.update)
+		f.SetReplies(u.ID, step.update)
 		item := h.waitFor(t, i+1)[i]
 		data, _ := item["resourceData"].(map[string]any)
 		if item["changeType"] != step.want || item["subscriptionId"] != id || item["clientState"] != "state of ann@contoso.example" ||
@@ -60,7 +60,7 @@ func TestOnlySubscribedChangesAreNotified(t *testing.T) {
 	for _, touch := range []struct{ user, collection, change string }{
 		{bob.ID, "events", "updated"}, {ann.ID, "messages", "updated"}, {ann.ID, "events", "created"}, {ann.ID, "events", "updated"},
 	} {
-		f.must(f.Touch(touch.user, touch.collection, touch.change))
+		f.Must(f.Touch(touch.user, touch.collection, touch.change))
 	}
 	if got := f.Stats().Notifications.Items; got != 1 {
 		t.Errorf("%d items, want one", got)
@@ -74,7 +74,7 @@ func TestNotificationBatches(t *testing.T) {
 	t.Parallel()
 	f := start(t, graphsim.Config{})
 	h := newHook(t)
-	users := f.addUsers(120)
+	users := f.AddUsers(120)
 	for _, u := range users {
 		f.subscribe(u, h, time.Hour)
 	}
@@ -127,7 +127,7 @@ func TestLifecycleNotifications(t *testing.T) {
 	ann, bob, eve, h := f.addUser("ann@contoso.example"), f.addUser("bob@contoso.example"), f.addUser("eve@contoso.example"), newHook(t)
 	id, quiet, deleted := f.subscribe(ann, h, time.Hour), f.subscribe(bob, h, time.Hour), f.subscribe(eve, h, time.Hour)
 	for i, event := range []string{graphsim.ReauthorizationRequired, graphsim.Missed, graphsim.SubscriptionRemoved} {
-		f.must(f.SendLifecycle(id, event))
+		f.Must(f.SendLifecycle(id, event))
 		item := h.waitFor(t, i+1)[i]
 		if item["lifecycleEvent"] != event || item["subscriptionId"] != id || item["organizationId"] != f.TenantID() ||
 			item["clientState"] != "state of ann@contoso.example" || item["changeType"] != nil || item["tenantId"] != nil {
@@ -140,12 +140,12 @@ func TestLifecycleNotifications(t *testing.T) {
 	if n := len(f.Subscriptions()); n != 3 {
 		t.Errorf("%d subscriptions, want still 3", n)
 	}
-	f.must(f.RemoveSubscription(quiet, true))
-	f.must(f.RemoveSubscription(id, false))
+	f.Must(f.RemoveSubscription(quiet, true))
+	f.Must(f.RemoveSubscription(id, false))
 	if item := h.waitFor(t, 4)[3]; item["lifecycleEvent"] != "subscriptionRemoved" || item["subscriptionId"] != id {
 		t.Errorf("item = %v, want only the removal that is not silent", item)
 	}
-	f.must(f.DeleteUser(eve.ID))
+	f.Must(f.DeleteUser(eve.ID))
 	if item := h.waitFor(t, 5)[4]; item["subscriptionId"] != deleted || item["lifecycleEvent"] != "subscriptionRemoved" {
 		t.Errorf("item = %v, want the removal of the deleted user's subscription", item)
 	}

@@ -64,7 +64,7 @@ func TestCreateInvalidSubscription(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	u, h := f.addUser("ann@contoso.example"), newHook(t)
 	denied := f.addUser("denied@contoso.example")
-	f.must(f.SetMailbox(denied.ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}))
+	f.Must(f.SetMailbox(denied.ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}))
 	subscribed := f.addUser("bob@contoso.example")
 	existing := subscription(subscribed, h, time.Hour)
 	existing["changeType"] = "deleted,created,updated"

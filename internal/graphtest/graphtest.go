@@ -1,0 +1,72 @@
+// Package graphtest runs the local Graph in tests, which fail if it rejects what they set.
+package graphtest
+
+import (
+	"crypto/x509"
+	"testing"
+
+	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/graphsim"
+)
+
+// Graph is a local Graph. Its methods fail the test where those of its Server return an error.
+type Graph struct {
+	*graphsim.Server
+	T testing.TB // the test that fails
+}
+
+// Start starts a local Graph that runs until the test ends.
+func Start(t testing.TB, cfg graphsim.Config) Graph {
+	t.Helper()
+	g := Graph{T: t}
+	var err error
+	g.Server, err = graphsim.New(cfg)
+	g.Must(err)
+	await.Run(t, g.Run)
+	return g
+}
+
+// Must fails the test if there is an error.
+func (g Graph) Must(err error) {
+	g.T.Helper()
+	if err != nil {
+		g.T.Fatal(err)
+	}
+}
+
+// Roots returns the certificate authority to trust.
+func (g Graph) Roots() *x509.CertPool {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(g.CAPEM())
+	return roots
+}
+
+// AddUser adds a user.
+func (g Graph) AddUser(u graphsim.User) graphsim.User {
+	g.T.Helper()
+	added, err := g.Server.AddUser(u)
+	g.Must(err)
+	return added
+}
+
+// AddUsers adds user0001@contoso.example and so on.
+func (g Graph) AddUsers(count int) []graphsim.User {
+	g.T.Helper()
+	added, err := g.Server.AddUsers(count, "contoso.example")
+	g.Must(err)
+	return added
+}
+
+// SetReplies changes the automatic replies of a user, by object id or user principal name.
+func (g Graph) SetReplies(user string, update graphsim.AutomaticRepliesUpdate) {
+	g.T.Helper()
+	_, err := g.SetAutomaticReplies(user, update)
+	g.Must(err)
+}
+
+// SetFault makes Graph misbehave.
+func (g Graph) SetFault(f graphsim.Fault) {
+	g.T.Helper()
+	_, err := g.Server.SetFault(f)
+	g.Must(err)
+}
