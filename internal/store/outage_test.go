@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,8 @@ func TestRedisOutages(t *testing.T) {
 
 // lossy is a hook that loses answers: the connection breaks after Redis has answered.
 type lossy struct {
-	lose atomic.Int32 // number of answers to lose
+	lose       atomic.Int32 // number of answers to lose
+	clientSent atomic.Bool  // a CLIENT command was sent
 }
 
 func (l *lossy) DialHook(next redis.DialHook) redis.DialHook {
@@ -135,6 +137,13 @@ func (c lossyConn) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, err
+}
+
+func (c lossyConn) Write(b []byte) (int, error) {
+	if bytes.Contains(bytes.ToLower(b), []byte("\r\nclient\r\n")) {
+		c.clientSent.Store(true)
+	}
+	return c.Conn.Write(b)
 }
 
 func TestLostAnswers(t *testing.T) {
@@ -182,6 +191,18 @@ func TestLostAnswers(t *testing.T) {
 	if _, err := f.Round(t.Context(), "me", store.Beat{Number: 9}); err == nil {
 		t.Error("Round = nil without an answer")
 	}
+	reopened := func(client redis.UniversalClient) {
+		await.True(t, "a connection is opened for the next call", func() bool { return client.PoolStats().IdleConns > 0 })
+	}
+	reopened(store.Clients(f.Store)[1])
+	l.lose.Store(2)
+	if _, err := f.SwapTable(t.Context(), store.Swap{Field: store.FieldSettings, New: "1"}); err == nil {
+		t.Error("SwapTable = nil without an answer")
+	}
+	reopened(f.raw)
+	if l.clientSent.Load() {
+		t.Error("connecting takes CLIENT commands, want only HELLO")
+	}
 }
 
 func TestRedisURL(t *testing.T) {
@@ -198,6 +219,11 @@ func TestRedisURL(t *testing.T) {
 		err := store.CheckURL(url)
 		if text := fmt.Sprint(err); (err == nil) != (remedy == "") || !strings.Contains(text, remedy) || strings.Contains(text, "secret") {
 			t.Errorf("CheckURL(%s) = %v, want %q without the password", url, err, remedy)
+		}
+	}
+	for option, want := range map[string]int{"": 64, "?pool_size=5": 5} {
+		if got := open(t, "redis://h"+option).raw.(*redis.Client).Options().PoolSize; got != want {
+			t.Errorf("pool size with %q = %d, want %d", option, got, want)
 		}
 	}
 }

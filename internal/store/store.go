@@ -38,6 +38,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/auth"
 	"github.com/redis/go-redis/v9/logging"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"outlook-monitor/internal/schedule"
 )
@@ -77,13 +78,16 @@ type Config struct {
 
 // Store is a client of the Redis that all replicas share.
 type Store struct {
-	client    redis.UniversalClient
-	rounds    redis.UniversalClient              // only for [Store.Round], which is never queued behind other commands
-	messages  redis.UniversalClient              // only for [Store.Listen]
-	reconnect atomic.Pointer[context.CancelFunc] // closes the connection of Listen, which then opens another
-	login     *login                             // nil: with the user and password of the URL
-	channel   string
-	log       *slog.Logger
+	client         redis.UniversalClient
+	rounds         redis.UniversalClient              // only for [Store.Round], which is never queued behind other commands
+	messages       redis.UniversalClient              // only for [Store.Listen]
+	reopener       *reopener                          // of client
+	roundsReopener *reopener                          // of rounds
+	cancel         context.CancelFunc                 // of the reopeners
+	reconnect      atomic.Pointer[context.CancelFunc] // closes the connection of Listen, which then opens another
+	login          *login                             // nil: with the user and password of the URL
+	channel        string
+	log            *slog.Logger
 
 	overviews    overviews
 	configDenied atomic.Bool // Redis does not show its configuration
@@ -117,6 +121,9 @@ func Open(cfg Config) (*Store, error) {
 		s.client.AddHook(observer(cfg.Observe))
 		s.rounds.AddHook(observer(cfg.Observe))
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.reopener, s.roundsReopener = newReopener(ctx, s.client), newReopener(ctx, s.rounds)
 	s.overviews.reading = make(chan struct{}, 1)
 	return s, nil
 }
@@ -126,11 +133,14 @@ const (
 	dialTimeout = 2 * time.Second
 	callTimeout = 2 * time.Second
 	// bufferSize is the size of each of a connection's two buffers. The default of 32 KiB would
-	// take 64 KiB for each of about twenty connections.
+	// take 64 KiB for each of up to poolSize connections.
 	bufferSize = 4 << 10
 	// pipelineBufferSize is the same for pipeline connections. The default would take 256 KiB for
 	// each of ten.
 	pipelineBufferSize = 16 << 10
+	// poolSize is the number of connections of a client, unless the URL has another. The default
+	// is too few on a small machine if Redis is slow: calls would time out waiting for one.
+	poolSize = 64
 )
 
 // CheckURL returns what is wrong with a REDIS_URL, nil if nothing. It makes no connection.
@@ -163,6 +173,8 @@ func newClient(cfg Config, login *login) (_ redis.UniversalClient, err error) {
 			err = wrong
 		}
 	}()
+	// What go-redis would tell and ask Redis on each new connection takes round trips.
+	noMaintenance := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	switch query := u.Query(); {
 	case query.Has("master_name"):
 		o, err := redis.ParseFailoverURL(raw)
@@ -173,6 +185,7 @@ func newClient(cfg Config, login *login) (_ redis.UniversalClient, err error) {
 		o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 		o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
 		o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, 1, 1
+		o.PoolSize, o.DisableIdentity = cmp.Or(o.PoolSize, poolSize), true
 		return redis.NewFailoverClient(o), nil
 	case query.Has("addr") && strings.Trim(u.Path, "/0") != "":
 		return nil, errors.New("REDIS_URL has a database number, but a Cluster has only database 0: " +
@@ -187,6 +200,7 @@ func newClient(cfg Config, login *login) (_ redis.UniversalClient, err error) {
 		o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 		o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
 		o.ContextTimeoutEnabled, o.DialerRetries = true, 1
+		o.PoolSize, o.DisableIdentity, o.MaintNotificationsConfig = cmp.Or(o.PoolSize, poolSize), true, noMaintenance
 		o.DisableRoutingPolicies = true
 		o.StreamingCredentialsProvider, o.CredentialsProviderContext = renewing, token
 		return redis.NewClusterClient(o), nil
@@ -199,6 +213,7 @@ func newClient(cfg Config, login *login) (_ redis.UniversalClient, err error) {
 	o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 	o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
 	o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries = true, 1, 1
+	o.PoolSize, o.DisableIdentity, o.MaintNotificationsConfig = cmp.Or(o.PoolSize, poolSize), true, noMaintenance
 	o.StreamingCredentialsProvider, o.CredentialsProviderContext = renewing, token
 	return redis.NewClient(o), nil
 }
@@ -250,9 +265,12 @@ func (s *Store) Reauthenticate(user, token string) {
 
 // Close closes all connections. It ignores errors: Redis may have closed them first.
 func (s *Store) Close() {
+	s.cancel()
 	for _, client := range []redis.UniversalClient{s.client, s.rounds, s.messages} {
 		_ = client.Close()
 	}
+	s.reopener.wait()
+	s.roundsReopener.wait()
 }
 
 // Ping returns an error if Redis does not answer.
