@@ -84,12 +84,20 @@ type Registry struct {
 	parts   [ooo.Partitions]atomic.Pointer[partition]
 	wishes  *schedule.Queue[wishKey] // to be carried out
 	tasks   sync.WaitGroup           // wishes in flight
+	saves   chan struct{}            // capacity maxSaves: saves in flight
 	reread  chan struct{}            // capacity 1: requests a read of all hints
 }
 
+// maxSaves limits the saves in flight. It is less than the store has connections, so that other
+// calls get one too.
+const maxSaves = 48
+
 // New returns a registry that owns nothing yet.
 func New(cfg Config) *Registry {
-	return &Registry{cfg: cfg, running: make(chan struct{}), reread: make(chan struct{}, 1), wishes: schedule.New[wishKey]()}
+	return &Registry{
+		cfg: cfg, running: make(chan struct{}), reread: make(chan struct{}, 1), saves: make(chan struct{}, maxSaves),
+		wishes: schedule.New[wishKey](),
+	}
 }
 
 // owned yields the partitions that this replica owns, loaded or not.

@@ -98,8 +98,16 @@ func (r *Registry) commit(p *partition, e *entry, d *Draft) error {
 	return nil
 }
 
-// save makes one attempt of a save.
+// save makes one attempt of a save. Its time begins when fewer than maxSaves are in flight: with a
+// slow Redis, one of hundreds would have most of it used up when it gets a connection, and would
+// close that without an answer.
 func (r *Registry) save(p *partition, s store.Save) error {
+	select {
+	case r.saves <- struct{}{}:
+		defer func() { <-r.saves }()
+	case <-p.ctx.Done():
+		return p.ctx.Err()
+	}
 	ctx, cancel := context.WithTimeout(p.ctx, saveTime)
 	defer cancel()
 	p.saving.RLock()
