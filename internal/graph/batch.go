@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-	json "github.com/go-json-experiment/json/v1"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -26,9 +26,8 @@ func encodeBatch(results []ooo.ReadResult) []byte {
 }
 
 // batchItem consists of raw values, because most bodies are unchanged and need not be
-// decoded, and because a field of a wrong type must not affect other items. They are split
-// by another package than encoding/json, with the same rules, because that takes several
-// times as long.
+// decoded, and because a field of a wrong type must not affect other items. jsonv1 splits them
+// by the rules of encoding/json, which itself takes several times as long.
 type batchItem struct {
 	ID      jsontext.Value `json:"id"`
 	Status  jsontext.Value `json:"status"`
@@ -45,7 +44,7 @@ func decodeBatch(answer []byte, results []ooo.ReadResult, now time.Time) error {
 	var batch struct {
 		Responses []batchItem `json:"responses"`
 	}
-	if json.Unmarshal(answer, &batch) != nil {
+	if jsonv1.Unmarshal(answer, &batch) != nil {
 		return errBadAnswer
 	}
 	failAll(results, errNoSetting)
@@ -63,7 +62,7 @@ func decodeBatch(answer []byte, results []ooo.ReadResult, now time.Time) error {
 			var headers struct {
 				RetryAfter jsontext.Value `json:"Retry-After"` // a string, or a number
 			}
-			_ = json.Unmarshal(item.Headers, &headers) // they may be missing or malformed
+			_ = jsonv1.Unmarshal(item.Headers, &headers) // they may be missing or malformed
 			results[i].Err = newAPIError(status, body, strings.Trim(string(headers.RetryAfter), `"`), now).translate(opRead)
 		case len(body) == 0 || body[0] != '{':
 			results[i].Err = errNoSetting

@@ -101,8 +101,8 @@ const (
 )
 
 const (
-	batchSize = 20 // the most requests that Graph accepts in one $batch
-	maxSaves  = 256
+	batchSize = 20  // the most requests that Graph accepts in one $batch
+	maxSaves  = 256 // results that are being saved; the registry has fewer saves in flight
 	// Calls in flight of each lane.
 	maxReads         = 96 // regular ones, and as many expedited ones
 	maxIsolatedReads = 64
@@ -123,7 +123,7 @@ type Poller struct {
 	regular, expedited, isolated, lookups *lane
 
 	edges *schedule.Queue[*target] // of scheduled windows
-	saves chan struct{}            // capacity maxSaves: saves in flight
+	saves chan struct{}            // capacity maxSaves
 	tasks sync.WaitGroup           // started by the lanes
 
 	mu             sync.Mutex
