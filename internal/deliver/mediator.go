@@ -29,6 +29,7 @@ import (
 const (
 	reachTimeout  = 5 * time.Second
 	setupTimeout  = 35 * time.Second
+	proxyTimeout  = 10 * time.Second // a proxy that answers later than this may have given up waiting
 	statusTimeout = 30 * time.Second // more than abandonedTime, or the next attempt would overlap this one
 	maxAnswer     = 64 << 10         // bytes
 )
@@ -163,20 +164,22 @@ func (m *Mediator) Reach(ctx context.Context) error {
 	return nil
 }
 
-// ErrStillBusy means that the mediator did not answer a request for its users in time: it
-// may still be posting them.
-var ErrStillBusy = errors.New("mediator setup: no answer in time, it may still be posting its users")
+// ErrStillBusy means that the mediator may still be posting its users: a request for them got
+// no answer in time, from the mediator or from a proxy before it.
+var ErrStillBusy = errors.New("mediator setup: it may still be posting its users")
 
 // Setup asks the mediator to post all its users to /monitor, and returns once the mediator
-// has done so. It returns [ErrStillBusy] if the mediator does not answer in time.
+// has done so, or an error, such as [ErrStillBusy].
 func (m *Mediator) Setup(ctx context.Context) error {
 	if err := m.Reach(ctx); err != nil {
 		return err
 	}
+	began := time.Now()
 	a := m.call(ctx, http.MethodPost, "/api/setup", http.Header{}, setupTimeout, nil)
+	unavailable := a.code == http.StatusServiceUnavailable || a.code == http.StatusGatewayTimeout
 	switch {
-	case errors.Is(a.err, errNoAnswer):
-		return ErrStillBusy
+	case errors.Is(a.err, errNoAnswer), unavailable && time.Since(began) >= proxyTimeout:
+		return fmt.Errorf("%w: %w", ErrStillBusy, a.problem())
 	case a.err != nil || a.code/100 != 2:
 		return fmt.Errorf("mediator setup: %w", a.problem())
 	}

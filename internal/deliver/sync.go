@@ -51,8 +51,10 @@ const (
 	startWindow = 3 * time.Second
 	// First and longest wait after a failed sync.
 	syncFirst, syncMost = time.Second, 30 * time.Second
-	// First and longest wait after an unanswered sync: the mediator may still be busy.
-	busyFirst, busyMost = setupTimeout, 5 * time.Minute
+	// First and longest wait after a sync without an answer of the mediator, which may still be
+	// busy; it posts all its users each time. A newer mark waits newMarkMost at most.
+	busyFirst, busyMost = setupTimeout, time.Hour
+	newMarkMost         = 5 * time.Minute
 
 	startMark = "start:" // prefix of the mark of a starting replica
 )
@@ -147,7 +149,7 @@ func (s *Syncer) writeMark(ctx context.Context, mark string, replace bool) {
 // the mark.
 func (s *Syncer) carryOutMarks(ctx context.Context) {
 	doneMark, doneAt := "", time.Time{} // of the last sync
-	failures := 0                       // in a row
+	failures, unanswered := 0, 0        // since then
 	for schedule.Sleep(ctx, markInterval) {
 		mark := s.cfg.Pending()
 		if mark == "" || !s.cfg.OwnsPartition0() {
@@ -159,11 +161,19 @@ func (s *Syncer) carryOutMarks(ctx context.Context) {
 		if mark != doneMark {
 			if err := s.syncAfresh(ctx); err != nil {
 				failures++
-				s.wait(ctx, failures, err)
+				if failures == 1 && ctx.Err() == nil {
+					s.cfg.Log.WarnContext(ctx, "sync with the mediator failed, retrying", "err", err)
+				}
+				wait := schedule.Backoff(failures, syncFirst, syncMost)
+				if errors.Is(err, ErrStillBusy) {
+					unanswered++
+					wait = schedule.Doubling(unanswered, busyFirst, busyMost)
+				}
+				s.wait(ctx, mark, wait)
 				continue
 			}
 			s.cfg.Log.InfoContext(ctx, "sync with the mediator finished")
-			doneMark, doneAt, failures = mark, time.Now(), 0
+			doneMark, doneAt, failures, unanswered = mark, time.Now(), 0, 0
 		}
 		clearing, cancel := context.WithTimeout(ctx, tableTimeout)
 		if err := s.cfg.Clear(clearing, mark); err != nil {
@@ -173,14 +183,13 @@ func (s *Syncer) carryOutMarks(ctx context.Context) {
 	}
 }
 
-// wait logs the first failure in a row and waits before the next sync.
-func (s *Syncer) wait(ctx context.Context, failures int, err error) {
-	if failures == 1 && ctx.Err() == nil {
-		s.cfg.Log.WarnContext(ctx, "sync with the mediator failed, retrying", "err", err)
-	}
-	if errors.Is(err, ErrStillBusy) {
-		schedule.Sleep(ctx, schedule.Doubling(failures, busyFirst, busyMost))
-	} else {
-		schedule.Sleep(ctx, schedule.Backoff(failures, syncFirst, syncMost))
+// wait waits before the next sync, but not longer than newMarkMost once there is a mark for
+// another event.
+func (s *Syncer) wait(ctx context.Context, mark string, wait time.Duration) {
+	schedule.Sleep(ctx, min(wait, newMarkMost))
+	for rest := wait - newMarkMost; rest > 0 && s.cfg.Pending() == mark; rest -= markInterval {
+		if !schedule.Sleep(ctx, markInterval) {
+			return
+		}
 	}
 }

@@ -95,27 +95,50 @@ func TestSyncAtStartIsRetried(t *testing.T) {
 }
 
 func TestBusyMediatorIsNotAskedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newTable(t, 40*time.Second)
-		syncer := s.replica(0)
-		stop := await.Run(t, syncer.Run)
-		advance(38 * time.Second)
-		if err := syncer.Sync(t.Context()); !errors.Is(err, deliver.ErrStillBusy) {
-			t.Errorf("Sync while it is busy = %v, want ErrStillBusy", err)
-		}
-		advance(20 * time.Minute)
-		s.set(func() {
-			for i := range s.setups[1:] {
-				if gap := s.setups[i+1].Sub(s.setups[i]); gap < 70*time.Second {
-					t.Errorf("asked again after %v, want at least 35 s after the timeout", gap)
+	tests := map[string]struct {
+		reply reply
+		most  int // setups in 6 hours
+	}{
+		"no answer":                  {reply{code: 200, latency: 40 * time.Second}, 16},
+		"proxy that waits 30 s":      {reply{code: 504, latency: 30 * time.Second}, 16},
+		"mediator that is not ready": {reply{code: 503}, 1000},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newTable(t, 0)
+				s.reply = func(c call) reply {
+					if c.path != "/api/setup" {
+						return reply{code: 200}
+					}
+					s.setups = append(s.setups, time.Now())
+					return tt.reply
 				}
-			}
-			if n := len(s.setups); n < 4 || n > 8 {
-				t.Errorf("asked %d times in 20 minutes, want 4 to 8, with backoff", n)
-			}
+				syncer := s.replica(0)
+				stop := await.Run(t, syncer.Run)
+				advance(38 * time.Second)
+				busy := tt.reply.latency > 0
+				if err := syncer.Sync(t.Context()); errors.Is(err, deliver.ErrStillBusy) != busy {
+					t.Errorf("Sync = %v, want ErrStillBusy: %t", err, busy)
+				}
+				advance(6 * time.Hour)
+				s.set(func() {
+					if n := len(s.setups); n < tt.most/2 || n > tt.most {
+						t.Errorf("asked %d times in 6 hours, want %d to %d", n, tt.most/2, tt.most)
+					}
+					s.setups = nil
+				})
+				syncer.RequestSync()
+				advance(6 * time.Minute)
+				s.set(func() {
+					if len(s.setups) == 0 {
+						t.Error("not asked within 6 minutes of another request")
+					}
+				})
+				stop()
+			})
 		})
-		stop()
-	})
+	}
 }
 
 func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
