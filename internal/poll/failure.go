@@ -75,11 +75,13 @@ func effectOf(err error, n int, othersRead bool, interval time.Duration) effect 
 		return effect{Unavailable, wait, n > toleratedFailures}
 	case kind == ooo.ReadErrorBadSetting: // keep reading: the user may change it at any time
 		return effect{Unreadable, 0, true}
-	case kind == ooo.ReadErrorOther, kind == readErrorUnauthorized && !othersRead:
+	case kind == ooo.ReadErrorOther, kind == readErrorUnauthorized && (!othersRead || n <= toleratedFailures):
 		// Graph is unreachable or busy without a Retry-After: reads keep their cadence.
 		return effect{Unavailable, 0, n > toleratedFailures}
+	case kind == readErrorUnauthorized: // the token works for other mailboxes
+		wait = schedule.Backoff(n-toleratedFailures, firstWait, maxReadWait)
 	}
-	return effect{Unreadable, wait, true} // also a 401, if the token works for other mailboxes
+	return effect{Unreadable, wait, true}
 }
 
 // failed handles a read that returned no setting, or a look-up that found no person. retryAt
