@@ -81,10 +81,10 @@ func (d *dependencies) redis(ctx context.Context) (string, error) {
 // publicURL returns the address for Graph, and an error if its last handshake there failed.
 func (d *dependencies) publicURL(context.Context) (string, error) {
 	switch url := d.public.current.Load(); {
+	case d.public.tunnel && !d.public.open.Load():
+		return "", errors.New("the tunnel is not open: the log says why")
 	case url != nil:
 		return url.String(), d.seen.handshakes.problem()
-	case d.public.tunnel:
-		return "", errors.New("the tunnel is not open yet: the log says why")
 	}
 	return "not set: no subscriptions, mailboxes are only polled", nil
 }

@@ -19,17 +19,20 @@ import (
 // after the start, and may change.
 type publicURL struct {
 	tunnel  bool                    // the URL is a tunnel's
+	open    atomic.Bool             // the URL leads here now, as far as is known
 	current atomic.Pointer[url.URL] // nil: none
 }
 
 func newPublicURL(settings config.Settings) *publicURL {
-	p := &publicURL{tunnel: settings.Tunnel.Kind != config.NoTunnel}
+	p := &publicURL{tunnel: settings.Tunnel.Used()}
 	p.set(settings.PublicURL.Reveal())
 	return p
 }
 
-// set sets the URL. The settings and the tunnels have validated it, unless it is empty.
+// set sets the URL, which the settings or the tunnel have validated. An empty one means that there
+// is none any more: subscriptions keep the last one, because a tunnel may open with it again.
 func (p *publicURL) set(text string) {
+	p.open.Store(text != "")
 	if u, err := url.Parse(text); err == nil && u.Host != "" {
 		p.current.Store(u)
 	}
@@ -51,7 +54,8 @@ func (p *publicURL) forGraph() *subscribe.URLs {
 }
 
 // newTunnel returns the task that runs the tunnel to a listener, nil if TUNNEL is none.
-// Unless TUNNEL_EXPOSE is all, only Graph's paths are reachable through the tunnel.
+// Unless TUNNEL_EXPOSE is all, only Graph's paths are reachable through the tunnel; for that of an
+// agent, newTunnel replaces the handler of the listener.
 func newTunnel(settings config.Settings, l *server.Listener, receiver *webhook.Receiver, public *publicURL, log *slog.Logger) task {
 	t, exposed := settings.Tunnel, l.Handler
 	if !t.ExposeAll {
@@ -66,13 +70,13 @@ func newTunnel(settings config.Settings, l *server.Listener, receiver *webhook.R
 			Serve: func(ctx context.Context, ln net.Listener) error {
 				return server.Serve(ctx, server.Listener{Listener: ln, Handler: exposed}, log)
 			},
-			Opened: public.set, Log: log,
+			OnChange: public.set, Log: log,
 		}
 		return ngrok.Run
 	case config.AgentTunnel:
 		l.Handler = tunnel.Fence(l.Handler, exposed)
 		_, port, _ := net.SplitHostPort(l.Addr().String())
-		agent := &tunnel.Agent{API: t.AgentURL.Reveal(), Port: port, Opened: public.set, Log: log}
+		agent := &tunnel.Agent{API: t.AgentURL.Reveal(), Port: port, OnChange: public.set, Log: log}
 		return agent.Run
 	}
 	return nil

@@ -69,7 +69,7 @@ func policy(settings config.Settings) ooo.Policy {
 
 // resources returns the resources subscribed to for each mailbox: none without a public URL.
 func resources(settings config.Settings) []string {
-	if settings.PublicURL.IsZero() && settings.Tunnel.Kind == config.NoTunnel {
+	if settings.PublicURL.IsZero() && !settings.Tunnel.Used() {
 		return nil
 	}
 	return settings.Resources

@@ -15,7 +15,7 @@ import (
 )
 
 // useAgent makes the program use a fake of the local API of an ngrok agent, at first without a
-// tunnel. setTunnel sets the tunnel from a public URL to the program.
+// tunnel. setTunnel sets the tunnel from a public URL to the program; empty: none.
 func (tb *testbed) useAgent() (setTunnel func(public string)) {
 	var tunnels atomic.Pointer[string] // JSON
 	tunnels.Store(new(""))
@@ -25,6 +25,10 @@ func (tb *testbed) useAgent() (setTunnel func(public string)) {
 	tb.t.Cleanup(agent.Close)
 	tb.env["TUNNEL"], tb.env["NGROK_AGENT_URL"], tb.env["PUBLIC_URL"] = "agent", agent.URL, ""
 	return func(public string) {
+		if public == "" {
+			tunnels.Store(&public)
+			return
+		}
 		tunnels.Store(new(fmt.Sprintf(`{"name":"web","public_url":%q,"proto":"https","config":{"addr":"http://%s"}}`,
 			public, tb.env["LISTEN_ADDR"])))
 	}
@@ -49,7 +53,7 @@ func TestSubscriptionsFollowAgentTunnel(t *testing.T) {
 	if got := tb.sim.Subscriptions(); len(got) > 0 {
 		t.Fatalf("%d subscriptions without a tunnel, want none", len(got))
 	}
-	if _, answer := tb.get("/readyz"); !strings.Contains(answer, "the tunnel is not open yet") {
+	if _, answer := tb.get("/readyz"); !strings.Contains(answer, "the tunnel is not open: the log says why") {
 		t.Errorf("readyz = %s, want the tunnel's state", answer)
 	}
 	_, port, _ := strings.Cut(listen, ":")
@@ -74,6 +78,14 @@ func TestSubscriptionsFollowAgentTunnel(t *testing.T) {
 	load.waitDelivered()
 	if _, answer := tb.get("/readyz"); !strings.Contains(answer, moved) {
 		t.Errorf("readyz = %s, want the new URL", answer)
+	}
+	setTunnel("")
+	load.eventually("readyz reports that the tunnel is gone", func() bool {
+		_, answer := tb.get("/readyz")
+		return strings.Contains(answer, "the tunnel is not open: the log says why")
+	})
+	if !load.coveredBy(moved) {
+		t.Error("subscriptions do not keep the last URL: the tunnel may open with it again")
 	}
 	p.stop()
 }

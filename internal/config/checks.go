@@ -145,7 +145,7 @@ func (r *reader) checkPublic() {
 // if the listener is on loopback.
 func (r *reader) checkTunnel() {
 	s, t := r.settings, r.settings.Tunnel
-	if t.Kind != NgrokTunnel && t.Kind != AgentTunnel {
+	if !t.Used() {
 		return
 	}
 	if !s.PublicURL.IsZero() {

@@ -120,7 +120,10 @@ type Tunnel struct {
 	AgentURL   Secret     `setting:"NGROK_AGENT_URL" placeholder:"URL" default:"http://127.0.0.1:4040" format:"base" example:"http://127.0.0.1:4040" help:"Local API of the ngrok agent that TUNNEL=agent asks for the URL."`
 }
 
-// TunnelKind says which program opens the tunnel.
+// Used reports whether the service gets its public URL from a tunnel.
+func (t Tunnel) Used() bool { return t.Kind == NgrokTunnel || t.Kind == AgentTunnel }
+
+// TunnelKind says who opens the tunnel.
 type TunnelKind string
 
 const (

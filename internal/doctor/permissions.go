@@ -48,7 +48,7 @@ func (d *diagnosis) requiredPermissions() []permission {
 	if d.cfg.Settings.PresenceSweep {
 		all = append(all, readPresence)
 	}
-	if d.cfg.Settings.PublicURL.IsZero() && !d.tunnelled() {
+	if d.cfg.Settings.PublicURL.IsZero() && !d.cfg.Settings.Tunnel.Used() {
 		return all
 	}
 	for _, resource := range d.cfg.Settings.Resources {

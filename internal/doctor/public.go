@@ -54,7 +54,7 @@ func (d *diagnosis) public(ctx context.Context) Result {
 	}
 	s := d.cfg.Settings
 	switch {
-	case s.PublicURL.IsZero() && d.tunnelled():
+	case s.PublicURL.IsZero() && s.Tunnel.Used():
 		return skipped("with TUNNEL=%s there is a URL only while outlook-monitor serve runs; see its /readyz", s.Tunnel.Kind)
 	case s.PublicURL.IsZero():
 		return warning(fmt.Sprintf("not set: no subscriptions, changes are only detected by the poll, every %v", s.PollInterval),
@@ -94,12 +94,6 @@ func (d *diagnosis) public(ctx context.Context) Result {
 			"if the host has another address outside (split DNS), this is fine: "+proveIt)
 	}
 	return ok("the handshake works at %s in %s, %s", s.PublicURL, round(slowest), last.security())
-}
-
-// tunnelled reports whether the service gets its public URL from a tunnel.
-func (d *diagnosis) tunnelled() bool {
-	kind := d.cfg.Settings.Tunnel.Kind
-	return kind == config.NgrokTunnel || kind == config.AgentTunnel
 }
 
 // internalOnly is internalAddr, but reports false if Graph is internal too, as the local Graph

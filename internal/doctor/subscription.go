@@ -26,7 +26,7 @@ func (d *diagnosis) subscription(ctx context.Context) Result {
 	switch {
 	case !d.cfg.Subscribe:
 		return skipped("use --subscribe --user EMAIL to create and delete one")
-	case d.cfg.Settings.PublicURL.IsZero() && d.tunnelled():
+	case d.cfg.Settings.PublicURL.IsZero() && d.cfg.Settings.Tunnel.Used():
 		return skipped("the tunnel has no URL now")
 	case d.cfg.Settings.PublicURL.IsZero():
 		return skipped("set PUBLIC_URL first")

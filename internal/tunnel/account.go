@@ -26,8 +26,9 @@ var errTimeout = errors.New("ngrok did not answer in time")
 // Open opens an endpoint. The SDK restores a broken session under the same URL. The
 // endpoint fails only if that is impossible.
 func (a Account) Open(ctx context.Context) (Endpoint, error) {
-	// The session ends with the context that it was opened with.
-	session, end := context.WithCancelCause(ctx)
+	// The session ends with the context that it was opened with, and must outlive ctx.
+	session, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, func() { end(ctx.Err()) })()
 	timeout := time.AfterFunc(openTimeout, func() { end(errTimeout) })
 	options := []ngrok.AgentOption{
 		ngrok.WithAuthtoken(a.Token),
@@ -72,13 +73,10 @@ type ngrokEndpoint struct {
 	end   context.CancelCauseFunc
 }
 
-// Close ends the session first, so that closing does not wait for ngrok.
-func (e *ngrokEndpoint) Close() error {
+// End ends the session.
+func (e *ngrokEndpoint) End() {
 	e.end(nil)
-	err := e.agent.Disconnect()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	return errors.Join(err, e.CloseWithContext(ctx))
+	_ = e.agent.Disconnect()
 }
 
 // Refusal is ngrok's error code, such as ERR_NGROK_105.

@@ -21,16 +21,15 @@ import (
 
 // Agent watches an ngrok agent on this machine for the tunnel to a port.
 type Agent struct {
-	API    string           // base URL of the agent's local API
-	Port   string           // where the tunnel must end
-	Opened func(url string) // receives each new URL
-	Log    *slog.Logger
+	API      string           // base URL of the agent's local API
+	Port     string           // where the tunnel must end
+	OnChange func(url string) // receives the URL of the tunnel, and an empty one when it is gone
+	Log      *slog.Logger
 
 	interval time.Duration // between two requests; 0: a second
 }
 
-// Run reports the URL of the tunnel, and each new URL, until ctx ends. While there is no
-// tunnel, the last URL stays valid.
+// Run reports the URL of the tunnel whenever it changes, until ctx ends.
 func (a *Agent) Run(ctx context.Context) error {
 	public, failure := "", ""
 	for {
@@ -41,13 +40,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		case err != nil && err.Error() != failure:
 			failure = err.Error()
 			a.Log.WarnContext(ctx, "ngrok agent has no tunnel, retrying", "agent", a.API, "err", err)
+			a.OnChange("")
 		case err == nil && (found != public || failure != ""):
+			public, failure = found, ""
 			a.Log.InfoContext(ctx, "ngrok agent has a tunnel", "public_url", found)
-			failure = ""
-			if found != public {
-				public = found
-				a.Opened(found)
-			}
+			a.OnChange(found)
 		}
 		if !schedule.Sleep(ctx, cmp.Or(a.interval, time.Second)) {
 			return nil

@@ -89,21 +89,20 @@ func TestAgentURL(t *testing.T) {
 	}
 }
 
-func TestAgentReportsEachURLOnce(t *testing.T) {
+func TestAgentReportsChanges(t *testing.T) {
 	reported, log := make(chan string, 10), &programtest.Output{}
 	const one, two, other = "https://one.ngrok.app", "https://two.ngrok.app", "https://other.ngrok.app"
 	onlyOne := tunnels("web", one, "http://localhost:8080")
-	a := &tunnel.Agent{Port: "8080", Opened: func(url string) { reported <- url }, Log: slog.New(slog.NewTextHandler(log, nil)), API: newAgent(t,
+	a := &tunnel.Agent{Port: "8080", OnChange: func(url string) { reported <- url }, Log: slog.New(slog.NewTextHandler(log, nil)), API: newAgent(t,
 		onlyOne, onlyOne,
 		// Another tunnel whose name sorts first does not replace the reported one.
 		tunnels("a", other, "http://localhost:8080", "web", one, "http://localhost:8080"),
-		// Failures leave the reported URL in place.
 		tunnels(), "", "", onlyOne,
 		tunnels("web", two, "http://localhost:8080"))}
 	a.SetInterval(time.Millisecond)
 	await.Run(t, a.Run)
-	await.True(t, "two URLs are reported", func() bool { return len(reported) == 2 })
-	for _, want := range []string{one, two} {
+	await.True(t, "five changes are reported", func() bool { return len(reported) == 5 })
+	for _, want := range []string{one, "", "", one, two} {
 		if got := <-reported; got != want {
 			t.Errorf("URL = %s, want %s", got, want)
 		}

@@ -11,25 +11,28 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Endpoint accepts the connections to its URL. Close ends the session with ngrok.
+// Endpoint accepts the connections to its URL. Close only stops that: requests in flight need
+// the session until End.
 type Endpoint interface {
 	net.Listener
 	URL() *url.URL
+	End()
 }
 
 // Ngrok keeps an endpoint open at ngrok.
 type Ngrok struct {
-	// Open opens an endpoint that lasts until it is closed or ctx ends; see
+	// Open opens an endpoint that lasts until End, or gives up when ctx ends; see
 	// [Account.Open]. It returns a [Refusal] if ngrok refuses.
 	Open func(ctx context.Context) (Endpoint, error)
 	// Serve serves the endpoint until ctx ends or the endpoint fails.
 	Serve func(ctx context.Context, ln net.Listener) error
-	// Opened receives the URL of each endpoint before it is served.
-	Opened func(url string)
-	Log    *slog.Logger
+	// OnChange receives the URL of each endpoint before it is served, and an empty one when the
+	// endpoint has failed.
+	OnChange func(url string)
+	Log      *slog.Logger
 }
 
-// Backoff between tries to open an endpoint.
+// Backoff between tries to open an endpoint. One that stayed open for longestWait ends it.
 const (
 	firstWait   = time.Second
 	longestWait = time.Minute
@@ -42,8 +45,12 @@ func (n *Ngrok) Run(ctx context.Context) error {
 	for {
 		endpoint, err := n.Open(ctx)
 		if err == nil {
-			opened, failures = true, 0
+			opened = true
+			began := time.Now()
 			err = n.serve(ctx, endpoint)
+			if time.Since(began) >= longestWait {
+				failures = 0
+			}
 		}
 		refusal, refused := errors.AsType[*Refusal](err)
 		switch {
@@ -63,12 +70,10 @@ func (n *Ngrok) Run(ctx context.Context) error {
 
 // serve serves one endpoint until it fails.
 func (n *Ngrok) serve(ctx context.Context, endpoint Endpoint) error {
-	defer endpoint.Close()
-	if ctx.Err() != nil {
-		return nil
-	}
+	defer endpoint.End()
 	public := endpoint.URL().String()
 	n.Log.InfoContext(ctx, "tunnel open", "public_url", public)
-	n.Opened(public)
+	n.OnChange(public)
+	defer n.OnChange("")
 	return n.Serve(ctx, endpoint)
 }

@@ -22,11 +22,11 @@ type endpoint struct {
 	net.Listener // nil: Accept is never called
 	public       string
 	broken       chan error // makes Serve return
-	closed       int
+	ended        int
 }
 
 func (e *endpoint) URL() *url.URL { u, _ := url.Parse(e.public); return u }
-func (e *endpoint) Close() error  { e.closed++; return nil }
+func (e *endpoint) End()          { e.ended++ }
 
 // account returns its results in turn and then repeats the last one.
 type account struct {
@@ -54,7 +54,7 @@ func (a *account) ngrok() *tunnel.Ngrok {
 				return err
 			}
 		},
-		Opened: func(url string) { a.reported = append(a.reported, url) }, Log: slog.New(slog.NewTextHandler(&a.log, nil)),
+		OnChange: func(url string) { a.reported = append(a.reported, url) }, Log: slog.New(slog.NewTextHandler(&a.log, nil)),
 	}
 }
 
@@ -67,7 +67,7 @@ func TestBrokenTunnelIsReopened(t *testing.T) {
 		stop := await.Run(t, a.ngrok().Run)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if !slices.Equal(a.reported, []string{one.public}) || one.closed != 0 {
+		if !slices.Equal(a.reported, []string{one.public}) || one.ended != 0 {
 			t.Fatalf("URLs = %v, want only the first, open", a.reported)
 		}
 		broke := time.Now()
@@ -77,11 +77,11 @@ func TestBrokenTunnelIsReopened(t *testing.T) {
 		if wait := a.opens[3].Sub(broke); wait != time.Second {
 			t.Errorf("the first try after a success came after %v, want 1s", wait)
 		}
-		if want := []string{one.public, two.public}; !slices.Equal(a.reported, want) {
+		if want := []string{one.public, "", two.public, ""}; !slices.Equal(a.reported, want) {
 			t.Errorf("URLs = %v, want %v", a.reported, want)
 		}
-		if one.closed != 1 || two.closed != 1 {
-			t.Errorf("closed %d and %d times, want once each", one.closed, two.closed)
+		if one.ended != 1 || two.ended != 1 {
+			t.Errorf("ended %d and %d times, want once each", one.ended, two.ended)
 		}
 		if strings.Count(a.log.String(), "tunnel not open, retrying") != 4 {
 			t.Errorf("log = %s, want four failures", &a.log)
@@ -91,7 +91,9 @@ func TestBrokenTunnelIsReopened(t *testing.T) {
 
 func TestNgrokBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &account{results: []any{errors.New("no network")}}
+		brief := &endpoint{public: "https://one.ngrok.app", broken: make(chan error)}
+		close(brief.broken)
+		a := &account{results: []any{errors.New("no network"), brief}}
 		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
 		defer stop()
 		if err := a.ngrok().Run(ctx); err != nil {
