@@ -20,7 +20,8 @@ const (
 	abandonedTime = 12 * time.Second
 	// maxStartDelay is the longest time from InFlightSince to the start of the call. After
 	// a later start the next owner, which counts abandonedTime from InFlightSince, could
-	// call while this call is still in flight.
+	// call while this call is still in flight. A Redis that takes longer to save the
+	// beginning answers no round in time either.
 	maxStartDelay = time.Second
 	// maxOvertaken bounds the overtaken states that one write adds to the history.
 	maxOvertaken = 20
@@ -81,10 +82,14 @@ func (d *Deliverer) begin(draft *mailbox.Draft, a *ooo.Address, k key) bool {
 	if !delivery.InFlightSince.IsZero() { // an abandoned attempt, which may have arrived
 		overtaken(draft, a, delivery.InFlightSequence, now)
 	}
-	delivery.InFlightSince, delivery.InFlightSequence = now, a.Sequence
+	delivery.InFlightSequence = a.Sequence
 	delivery.Attempts++
 	delivery.NextAttemptAt, delivery.Throttled = time.Time{}, false
-	t := &attempt{key: k, done: done, address: *a, state: *draft.State}
+	t := &attempt{key: k, done: done, state: *draft.State}
+	draft.OnSave(func() { // with a slow Redis, saves wait longer than maxStartDelay for others
+		delivery.InFlightSince = time.Now().UTC()
+		t.address = *a
+	})
 	draft.OnEnd(func(saved bool) {
 		if saved {
 			go d.call(t)

@@ -3,6 +3,8 @@ package deliver_test
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -194,25 +196,58 @@ func TestNothingIsSentAfterDeadlineOrStop(t *testing.T) {
 	}
 }
 
-// The next owner would count 12 s from the saved time.
-func TestBeginningWithSlowSaveIsSavedAgain(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture) {
-		var age time.Duration
-		f.reply = func(c call) reply {
-			age = c.at.Sub(f.delivery("ann").InFlightSince)
-			return reply{code: 200}
-		}
-		defer f.start(8)()
-		f.monitor("ann")
-		f.store.BeforeSaves(func(store.Save) error { time.Sleep(1500 * time.Millisecond); return nil })
-		f.recordState("ann", away)
-		advance(time.Second)
-		f.store.BeforeSaves(nil)
-		advance(10 * time.Second)
-		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 1 || age > time.Second {
-			t.Errorf("delivery %+v, sent %v after its beginning, want the first attempt, within a second", d, age)
-		}
-	})
+// The next owner counts 12 s from the saved time.
+func TestBeginningWithSlowSaves(t *testing.T) {
+	tests := map[string]struct {
+		others     int           // saves begun before
+		save, want time.Duration // of each save; from the change to the call
+		lost       bool          // the first answer
+	}{
+		"save is too slow":         {0, 1500 * time.Millisecond, 3 * time.Second, false},
+		"answer is lost":           {0, 600 * time.Millisecond, 2450 * time.Millisecond, true},
+		"save waits for 96 others": {96, 700 * time.Millisecond, 2100 * time.Millisecond, false}, // 48 at a time
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, f *fixture) {
+				var age time.Duration
+				f.reply = func(c call) reply {
+					age = c.at.Sub(f.store.Record(t, "ann").Addresses[0].Delivery.InFlightSince)
+					return reply{code: 200}
+				}
+				other := func(i int) ooo.RecordID { return ooo.RecordID(fmt.Sprint(i)) }
+				for i := range tt.others {
+					f.store.Put(t, &ooo.Mailbox{ID: other(i), Addresses: []ooo.Address{{Spelling: address("bob")}}})
+				}
+				defer f.start(8)()
+				f.monitor("ann")
+				changed := time.Now()
+				f.store.BeforeSaves(func(s store.Save) error {
+					if time.Since(changed) < 2400*time.Millisecond {
+						time.Sleep(tt.save)
+					}
+					if tt.lost {
+						tt.lost = false
+						return errors.Join(f.store.Store.Save(t.Context(), s), context.DeadlineExceeded)
+					}
+					return nil
+				})
+				for i := range tt.others {
+					go f.registry.Update(other(i), func(*mailbox.Draft) error { return nil })
+				}
+				synctest.Wait()
+				f.recordState("ann", away)
+				advance(10 * time.Second)
+				calls, d := f.received("ann"), f.delivery("ann")
+				if len(calls) != 1 || d.Attempts != 1 || age > time.Second {
+					t.Fatalf("%d calls, %+v, sent %v after its beginning, want the first attempt, within a second", len(calls), d, age)
+				}
+				if after := calls[0].at.Sub(changed); after > tt.want || after < tt.want-50*time.Millisecond {
+					t.Errorf("sent %v after the change, want %v", after, tt.want)
+				}
+			})
+		})
+	}
 }
 
 func TestStopDuringCall(t *testing.T) {

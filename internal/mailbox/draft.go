@@ -17,6 +17,7 @@ type Draft struct {
 	save store.Save
 	// stopped holds the addresses whose monitoring ends, as [partition.stopped] does.
 	stopped map[string]time.Time
+	onSave  []func()
 	onEnd   []func(saved bool)
 }
 
@@ -82,6 +83,11 @@ func (d *Draft) LeaveHints(hints ...ooo.Hint) {
 		d.save.NewHints = append(d.save.NewHints, stamped(h))
 	}
 }
+
+// OnSave makes the update call f right before the first attempt of the save, which may have waited
+// for other saves since the draft was changed. f may change the record. A retry must repeat the
+// same save, so f is not called again. It must return quickly, and not call the registry.
+func (d *Draft) OnSave(f func()) { d.onSave = append(d.onSave, f) }
 
 // OnEnd makes the update call f when it ends, with whether the draft was saved. The mutex of
 // the mailbox is held then: f must return quickly and call only what a [Worker] may call.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -146,33 +145,6 @@ func TestFailingSavesDelayNoOtherWish(t *testing.T) {
 	f.acquire(ooo.RecordID("x0").Partition())
 	f.acquire(annPartition)
 	f.mailboxOf(annID, "the record after its partition was loaded again", monitored)
-}
-
-func TestSavesThatWaitLoseNoTime(t *testing.T) {
-	ownertest.InBubble(t, func(t *testing.T, s *ownertest.Store) {
-		const users, limit = 60, 48
-		id := func(i int) ooo.RecordID { return ooo.RecordID(fmt.Sprint("x", i)) }
-		for i := range users {
-			s.Put(t, &ooo.Mailbox{ID: id(i), Addresses: []ooo.Address{{Spelling: fmt.Sprintf("a%d@contoso.example", i)}}})
-		}
-		r := ownertest.NewOwner(t, mailbox.Config{Store: s})
-		defer r.Run(&recorder{get: r.Get, known: map[ooo.RecordID]bool{}})()
-		var attempts atomic.Int32
-		slow := time.Now().Add(3 * time.Second) // longer than an attempt may take
-		s.BeforeSaves(func(store.Save) error { attempts.Add(1); time.Sleep(time.Until(slow)); return nil })
-		var updates sync.WaitGroup
-		for i := range users {
-			updates.Go(func() {
-				if _, err := r.Update(id(i), func(d *mailbox.Draft) error { d.Reason = "changed"; return nil }); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		updates.Wait()
-		if got := attempts.Load(); got != users+limit {
-			t.Errorf("%d attempts, want a second one only of the %d that were in flight", got, limit)
-		}
-	})
 }
 
 func TestHints(t *testing.T) {

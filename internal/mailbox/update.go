@@ -80,7 +80,8 @@ func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d 
 func (r *Registry) commit(p *partition, e *entry, d *Draft) error {
 	before := e.record.Load()
 	saved := schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(attempt int) error {
-		err := r.save(p, d.save)
+		err := r.save(p, d.save, d.onSave...)
+		d.onSave = nil
 		if attempt == 3 && err != nil {
 			r.cfg.Log.Warn("record not saved, retrying", "mailbox", d.ID, "err", err)
 		}
@@ -98,10 +99,10 @@ func (r *Registry) commit(p *partition, e *entry, d *Draft) error {
 	return nil
 }
 
-// save makes one attempt of a save. Its time begins when fewer than maxSaves are in flight: with a
-// slow Redis, one of hundreds would have most of it used up when it gets a connection, and would
-// close that without an answer.
-func (r *Registry) save(p *partition, s store.Save) error {
+// save makes one attempt of a save, and calls before once that waits for nothing but Redis. Its
+// time begins when fewer than maxSaves are in flight: with a slow Redis, one of hundreds would have
+// most of it used up when it gets a connection, and would close that without an answer.
+func (r *Registry) save(p *partition, s store.Save, before ...func()) error {
 	select {
 	case r.saves <- struct{}{}:
 		defer func() { <-r.saves }()
@@ -112,6 +113,9 @@ func (r *Registry) save(p *partition, s store.Save) error {
 	defer cancel()
 	p.saving.RLock()
 	defer p.saving.RUnlock()
+	for _, f := range before {
+		f()
+	}
 	err := r.cfg.Store.Save(ctx, s)
 	if err == nil {
 		p.mu.Lock()
