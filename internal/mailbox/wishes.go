@@ -223,7 +223,7 @@ func (d *Draft) add(wish ooo.Wish, from ooo.Hint, now time.Time) {
 // mediator if it is known; otherwise the first read does.
 func (d *Draft) start(a *ooo.Address, now time.Time) {
 	d.Event(a, ooo.Event{At: now, Kind: ooo.EventStarted, Source: ooo.SourceRequest})
-	if d.Condition == ooo.Unknown {
+	if d.Condition == ooo.Unknown && !d.Unannounced {
 		d.Event(a, ooo.Event{At: now, Kind: ooo.EventUnknown, Detail: d.Reason})
 	}
 	if d.State != nil {

@@ -22,7 +22,7 @@ const (
 	EventStopped      EventKind = "stopped"      // monitoring stopped: only in the feed, because the history is deleted with the address
 	EventChanged      EventKind = "changed"      // a new state, with its sequence number
 	EventNotification EventKind = "notification" // the notification that announced a change
-	EventUnknown      EventKind = "unknown"      // the mailbox can't be read
+	EventUnknown      EventKind = "unknown"      // the mailbox can't be read; not if it is throttled briefly
 	EventKnown        EventKind = "known"        // it can be read again
 	EventResend       EventKind = "resend"       // the state got a new sequence number on request
 	EventDelivered    EventKind = "delivered"    // the mediator acknowledged a sequence number

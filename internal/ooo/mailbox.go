@@ -71,6 +71,8 @@ type Mailbox struct {
 	ReadFailures  int       `json:"readFailures,omitempty"`
 	ReadRetryAt   time.Time `json:"readRetryAt,omitzero"`
 	ReadThrottled bool      `json:"readThrottled,omitempty"`
+	// Unannounced means that no history has an [EventUnknown] for the present Condition.
+	Unannounced bool `json:"unannounced,omitempty"`
 
 	Addresses     []Address      `json:"addresses"`     // sorted by folded spelling
 	Subscriptions []Subscription `json:"subscriptions"` // sorted by resource

@@ -24,6 +24,9 @@ const (
 	// toleratedFailures is how many reads in a row may fail through no fault of the mailbox
 	// before it is shown as unknown.
 	toleratedFailures = 2
+	// announceThrottled is how long Graph must throttle a mailbox before its history says so. Graph may
+	// throttle each second read for hours, whose events would replace all others.
+	announceThrottled = time.Minute
 	// reasonEvery is at every how many failures of a kind in a row a changed reason is saved. The
 	// texts of network errors may change with each read, and 26,000 mailboxes may fail at once.
 	reasonEvery = 256
@@ -175,7 +178,9 @@ func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, e effect,
 		if !e.unknown {
 			return nil
 		}
-		if first = d.Condition != ooo.Unknown; first {
+		announced := d.Condition == ooo.Unknown && !d.Unannounced
+		d.Unannounced = !announced && e.outcome == Throttled && now.Add(e.wait).Sub(f.since) < announceThrottled
+		if first = !announced && !d.Unannounced; first {
 			d.EventAll(ooo.Event{At: now, Kind: ooo.EventUnknown, Detail: cause.Error()})
 		}
 		d.Condition, d.Reason, d.ErrorKind = ooo.Unknown, cause.Error(), ooo.ReadErrorKindOf(cause)

@@ -221,6 +221,25 @@ func TestFailures(t *testing.T) {
 	})
 }
 
+func TestThrottlingFillsNoHistory(t *testing.T) {
+	tests := map[string]time.Duration{"briefly": 5 * time.Second, "for long": time.Minute}
+	runEach(t, tests, nil, onlyAnn(away), func(f *fixture, after time.Duration) {
+		for range 3 {
+			f.graph.locked(func() { f.graph.errs[annID] = &ooo.Throttled{After: after} })
+			time.Sleep(2100 * time.Millisecond)
+			if m := f.get("ann"); m.Condition != ooo.Unknown || m.Reason == "" {
+				f.Errorf("record = %s %q, want unknown with the reason", m.Condition, m.Reason)
+			}
+			f.graph.locked(func() { delete(f.graph.errs, annID) })
+			time.Sleep(after + 3*time.Second)
+		}
+		want := 3 * int(after/time.Minute)
+		if got := f.history("ann"); got[ooo.EventUnknown] != want || got[ooo.EventKnown] != want {
+			f.Errorf("history = %v, want unknown and known %d times", got, want)
+		}
+	})
+}
+
 // A new kind of error starts with its own first wait.
 func TestFailuresAreCountedByKind(t *testing.T) {
 	tests := map[string]error{"throttled": &ooo.Throttled{After: time.Minute}, "unavailable": ooo.ErrUnavailable}

@@ -210,9 +210,10 @@ func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c cal
 
 // recordSetting records in a draft that a setting was read.
 func (p *Poller) recordSetting(d *mailbox.Draft, setting *ooo.Setting, now time.Time) {
-	if d.Condition == ooo.Unknown {
+	if d.Condition == ooo.Unknown && !d.Unannounced {
 		d.EventAll(ooo.Event{At: now, Kind: ooo.EventKnown})
 	}
+	d.Unannounced = false
 	d.Setting, d.Policy, d.Condition, d.Reason, d.ErrorKind = setting, p.policyTag, ooo.Watching, "", ""
 	d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = 0, time.Time{}, false
 }
