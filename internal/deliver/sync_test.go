@@ -75,67 +75,46 @@ func (s *table) expect(when string, setups int, marked bool) {
 	}
 }
 
-func TestSyncAtStartIsRetried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newTable(t, time.Second)
-		answering := s.reply
-		s.reply = func(call) reply { return reply{err: errors.New("connection refused")} }
-		stop := await.Run(t, s.replica(0).Run)
-		advance(9 * time.Minute)
-		s.set(func() {
-			if failed := len(s.results); failed < 15 || failed > 40 || s.mark == "" {
-				t.Errorf("%d failures in 9 minutes, mark %q, want one each half minute and the mark", failed, s.mark)
-			}
-			s.reply = answering
-		})
-		advance(time.Minute)
-		stop()
-		s.expect("at the end", 1, false)
-	})
-}
-
-func TestBusyMediatorIsNotAskedAgain(t *testing.T) {
+func TestFailedSyncIsRetried(t *testing.T) {
+	refused := reply{err: errors.New("connection refused")}
 	tests := map[string]struct {
 		reply reply
-		most  int // setups in 6 hours
+		most  int // syncs in 6 hours
+		busy  bool
 	}{
-		"no answer":                  {reply{code: 200, latency: 40 * time.Second}, 16},
-		"proxy that waits 30 s":      {reply{code: 504, latency: 30 * time.Second}, 16},
-		"mediator that is not ready": {reply{code: 503}, 1000},
+		"no mediator":           {refused, 1000, false},
+		"not ready":             {reply{code: 503}, 1000, false},
+		"no answer":             {reply{code: 200, latency: 40 * time.Second}, 16, true},
+		"proxy that waits 30 s": {reply{code: 504, latency: 30 * time.Second}, 16, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newTable(t, 0)
+				s := newTable(t, time.Second)
+				answering := s.reply
 				s.reply = func(c call) reply {
-					if c.path != "/api/setup" {
-						return reply{code: 200}
+					if c.path == "/api/setup" || tt.reply == refused {
+						return tt.reply
 					}
-					s.setups = append(s.setups, time.Now())
-					return tt.reply
+					return reply{code: 200}
 				}
 				syncer := s.replica(0)
 				stop := await.Run(t, syncer.Run)
 				advance(38 * time.Second)
-				busy := tt.reply.latency > 0
-				if err := syncer.Sync(t.Context()); errors.Is(err, deliver.ErrStillBusy) != busy {
-					t.Errorf("Sync = %v, want ErrStillBusy: %t", err, busy)
+				if err := syncer.Sync(t.Context()); err == nil || errors.Is(err, deliver.ErrStillBusy) != tt.busy {
+					t.Errorf("Sync = %v, want ErrStillBusy: %t", err, tt.busy)
 				}
 				advance(6 * time.Hour)
 				s.set(func() {
-					if n := len(s.setups); n < tt.most/2 || n > tt.most {
-						t.Errorf("asked %d times in 6 hours, want %d to %d", n, tt.most/2, tt.most)
+					if n := len(s.results); n < tt.most/2 || n > tt.most || s.mark == "" {
+						t.Errorf("%d syncs in 6 hours, mark %q, want %d to %d and the mark", n, s.mark, tt.most/2, tt.most)
 					}
-					s.setups = nil
+					s.reply = answering
 				})
 				syncer.RequestSync()
 				advance(6 * time.Minute)
-				s.set(func() {
-					if len(s.setups) == 0 {
-						t.Error("not asked within 6 minutes of another request")
-					}
-				})
 				stop()
+				s.expect("within 6 minutes of another request", 1, false)
 			})
 		})
 	}
