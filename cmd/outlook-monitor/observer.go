@@ -75,7 +75,7 @@ func (o *observer) changed(c poll.Change) {
 
 func (o *observer) attempted(state ooo.DeliveryState, source ooo.Source, took, since time.Duration) {
 	delivered := state == ooo.DeliveryDelivered
-	o.metrics.Delivered(string(state), string(source), delivered, took, since)
+	o.metrics.Attempted(string(state), string(source), delivered, took, since)
 	if delivered {
 		o.meter.Delivered(since)
 	}

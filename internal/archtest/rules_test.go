@@ -114,10 +114,7 @@ func privateWords(r repository) (violations []string) {
 			return true
 		})
 		for _, name := range names {
-			if strings.EqualFold(name, "lookUp") {
-				continue
-			}
-			for _, word := range wordOf.FindAllString(name, -1) {
+			for _, word := range wordOf.FindAllString(lookUp.ReplaceAllString(name, ""), -1) {
 				if use, ok := privateWordsFor[strings.ToLower(word)]; ok {
 					violations = append(violations, fmt.Sprintf("%s: %s contains %s: use %s", f.path, name, word, use))
 				}
@@ -126,6 +123,9 @@ func privateWords(r repository) (violations []string) {
 	}
 	return violations
 }
+
+// lookUp is the verb and the noun of the directory, as far as it is in a name.
+var lookUp = regexp.MustCompile(`[lL]ookUps?`)
 
 var wordOf = regexp.MustCompile(`[A-Z]?[a-z]+|[A-Z]+`)
 

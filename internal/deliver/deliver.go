@@ -51,7 +51,7 @@ type Config struct {
 	InTime      func() bool
 	Concurrency int // limit on calls in flight
 
-	// OnAttempt is called after each attempt with its outcome (delivered, refused, or
+	// OnAttempt is called after each attempt that was sent, with its outcome (delivered, refused, or
 	// pending if it is retried), the source of the state, the duration of the call, and
 	// the time since the change was recorded.
 	OnAttempt func(state ooo.DeliveryState, source ooo.Source, took, since time.Duration)

@@ -64,7 +64,7 @@ func (d *Draft) queue(a *ooo.Address, kind ooo.EventKind, source ooo.Source, hin
 		e.Away = new(d.State.Away)
 	}
 	if source == ooo.SourceNotification {
-		a.NotifiedAt, e.NotifiedAt, e.NotificationID = hint.At, hint.At, hint.NotificationID
+		e.NotifiedAt, e.NotificationID = hint.At, hint.NotificationID
 		d.Event(a, ooo.Event{At: hint.At, Kind: ooo.EventNotification, Source: source, NotificationID: hint.NotificationID, NotifiedAt: hint.At})
 	}
 	a.Trace = hint.Trace

@@ -85,12 +85,11 @@ type Address struct {
 	Nonce    string    `json:"nonce"`    // its Nonce
 	WishedAt time.Time `json:"wishedAt"` // its At
 
-	Sequence   int64     `json:"sequence,omitempty"`  // of the newest state; 0: there is none
-	QueuedAt   time.Time `json:"queuedAt,omitzero"`   // when that state was recorded
-	Source     Source    `json:"source,omitempty"`    // what triggered the read or resend
-	NotifiedAt time.Time `json:"notifiedAt,omitzero"` // when the notification that announced it arrived
-	Trace      string    `json:"trace,omitempty"`     // traceparent for the delivery; empty: none
-	Delivery   Delivery  `json:"delivery"`
+	Sequence int64     `json:"sequence,omitempty"` // of the newest state; 0: there is none
+	QueuedAt time.Time `json:"queuedAt,omitzero"`  // when that state was recorded
+	Source   Source    `json:"source,omitempty"`   // what triggered the read or resend
+	Trace    string    `json:"trace,omitempty"`    // traceparent for the delivery; empty: none
+	Delivery Delivery  `json:"delivery"`
 }
 
 // Folded returns the folded address, see [FoldAddress].
@@ -100,7 +99,7 @@ func (a *Address) Folded() string { return FoldAddress(a.Spelling) }
 // is delivered. It cuts short the backoff after a failure, but not a Retry-After.
 func (a *Address) Queue(webhookID string, source Source, now time.Time) {
 	a.Sequence++
-	a.QueuedAt, a.Source, a.NotifiedAt = now, source, time.Time{}
+	a.QueuedAt, a.Source = now, source
 	d := &a.Delivery
 	d.State, d.WebhookID, d.Attempts, d.Failures, d.Error = DeliveryPending, webhookID, 0, 0, ""
 	if !d.Throttled {

@@ -36,7 +36,7 @@ func TestPartition(t *testing.T) {
 
 func TestQueue(t *testing.T) {
 	before := opens.Add(-time.Minute)
-	a := ooo.Address{Sequence: 3, Source: ooo.SourceNotification, NotifiedAt: before, Delivery: ooo.Delivery{
+	a := ooo.Address{Sequence: 3, Source: ooo.SourceNotification, Delivery: ooo.Delivery{
 		State: ooo.DeliveryRefused, Sequence: 2, WebhookID: "old", Attempts: 9, Failures: 4, Error: "404",
 		InFlightSince: before, InFlightSequence: 3, DeliveredAt: before, NextAttemptAt: closes,
 	}}

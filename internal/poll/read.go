@@ -111,6 +111,7 @@ func (p *Poller) handleResult(ctx context.Context, j *job, r ooo.ReadResult, c c
 	switch {
 	case r.Err != nil:
 		outcome, retryAt = p.failed(ctx, j, r.Err, c)
+		p.traceUndelivered(ctx, j, c, outcome)
 	case owned && r.Unchanged && !p.upToDate(m): // the record changed during the read
 		j.urgent, retryAt = cmp.Or(j.urgent, ooo.SourcePoll), time.Now()
 	case owned:
@@ -144,8 +145,8 @@ func (p *Poller) handleSetting(ctx context.Context, j *job, m *ooo.Mailbox, r oo
 	if outcome == Unchanged {
 		j.done = j.hints
 	}
-	if outcome != Changed && hint.Trace != "" {
-		p.traceUnchanged(ctx, j, c, outcome)
+	if outcome != Changed {
+		p.traceUndelivered(ctx, j, c, outcome)
 	}
 	return outcome
 }

@@ -40,15 +40,18 @@ func (s changeSpans) end(err error) {
 	}
 	for _, span := range []trace.Span{s.save, s.read} {
 		if err != nil {
-			span.SetStatus(codes.Error, err.Error())
+			span.SetStatus(codes.Error, "not saved")
 		}
 		span.End()
 	}
 }
 
-// traceUnchanged ends the trace of a notification that found nothing to deliver.
-func (p *Poller) traceUnchanged(ctx context.Context, j *job, c call, outcome Outcome) {
+// traceUndelivered records the read that a notification caused, and that led to no delivery.
+func (p *Poller) traceUndelivered(ctx context.Context, j *job, c call, outcome Outcome) {
 	source, hint := j.cause()
+	if hint.Trace == "" {
+		return
+	}
 	_, span := p.traceRead(ctx, j.t.id, source, hint, c)
 	span.SetAttributes(attribute.String("outlook_monitor.outcome", string(outcome)))
 	span.End()

@@ -159,9 +159,9 @@ func (m *Metrics) Stepped(action, reason string, err error) {
 // Swept counts n subscriptions with the same result of a sweep.
 func (m *Metrics) Swept(found string, n int) { m.swept.WithLabelValues(found).Add(float64(max(n, 0))) }
 
-// Delivered counts a delivery attempt. took is the duration of the call. since is the time
+// Attempted counts a delivery attempt. took is the duration of the call. since is the time
 // from the saved change; it is recorded only if the mediator acknowledged the delivery.
-func (m *Metrics) Delivered(outcome, source string, acknowledged bool, took, since time.Duration) {
+func (m *Metrics) Attempted(outcome, source string, acknowledged bool, took, since time.Duration) {
 	m.deliveries.WithLabelValues(outcome).Inc()
 	m.attemptSeconds.Observe(took.Seconds())
 	if acknowledged {
