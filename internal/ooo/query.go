@@ -17,7 +17,7 @@ const (
 	FilterUndelivered Filter = "undelivered" // the newest state is on its way to the mediator
 	FilterRefused     Filter = "refused"     // the mediator refused the newest state
 	FilterFailed      Filter = "failed"      // the last step of a subscription failed, even if it is live
-	FilterUncovered   Filter = "uncovered"   // a subscription is not live, or missing
+	FilterUncovered   Filter = "uncovered"   // can be read, or was not read yet, but lacks a live subscription
 )
 
 // Filters lists all filters.

@@ -12,6 +12,7 @@ import (
 )
 
 // Waits after failed reads and look-ups.
+// The waits after failures are shortened by up to a fifth at random, see [schedule.Backoff].
 const (
 	firstWait     = 10 * time.Second
 	maxReadWait   = 5 * time.Minute
@@ -32,8 +33,8 @@ const (
 	reasonEvery = 256
 )
 
-// Kinds of error that a record does not distinguish: it has absent as no_mailbox, and the
-// others as unavailable. So a new owner counts their failures from the start.
+// Kinds of error that a record does not distinguish: it has absent as no_mailbox, unauthorized as
+// denied or other, and the rest as other. So a new owner counts their failures from the start.
 const (
 	readErrorThrottled    ooo.ReadErrorKind = "throttled"
 	readErrorUnauthorized ooo.ReadErrorKind = "unauthorized"

@@ -386,7 +386,7 @@ func TestStoredWaits(t *testing.T) {
 				time.Sleep(tt.want + 2*time.Second)
 				at := f.graph.takeReads(annID)
 				if len(at) == 0 || (at[0].Sub(began)-tt.want).Abs() > time.Second {
-					t.Errorf("reads = %v, want the first after %v", at, tt.want)
+					t.Errorf("%d reads, want the first after %v: %v", len(at), tt.want, at[:min(len(at), 1)])
 				}
 			})
 		})

@@ -68,7 +68,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 	"users are found by part of their address or name, at once after own writes": func(t *testing.T, f *fixture) {
 		ann := f.monitor("ann", func(m *ooo.Mailbox, _ *ooo.Address) { m.Person.DisplayName = "Änne Öz" })
 		if got := f.found(ooo.Query{}); got != "ann" {
-			t.Fatalf("Find = %q, want ann", got)
+			t.Fatalf("Search = %q, want ann", got)
 		}
 		f.monitor("annette", unchanged)
 		f.start("bob")
@@ -78,7 +78,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 			"änne öz": "ann", "ÖZ": "ann", "miss bob": "", "miss annette": "annette", "%": "", "*": "", "zed": "",
 		} {
 			if got := f.found(ooo.Query{Text: text}); got != want {
-				t.Errorf("Find(%q) = %q, want %q", text, got, want)
+				t.Errorf("Search(%q) = %q, want %q", text, got, want)
 			}
 		}
 		f.stop(ann)
@@ -102,15 +102,15 @@ var listSuite = map[string]func(*testing.T, *fixture){
 		tests := map[ooo.Filter]string{
 			ooo.FilterAll: "away new pending present unread unresolved", ooo.FilterAway: "away unread", ooo.FilterPresent: "present",
 			ooo.FilterUnknown: "unread", ooo.FilterPending: "pending unresolved", ooo.FilterUndelivered: "present",
-			ooo.FilterRefused: "away", ooo.FilterFailed: "away", ooo.FilterUncovered: "away new pending unread",
+			ooo.FilterRefused: "away", ooo.FilterFailed: "away", ooo.FilterUncovered: "away new pending",
 		}
 		counted, err := f.Search(t.Context(), ooo.Query{Resources: 1})
 		if f.must(err); len(counted.Users) != 0 || counted.Cursor != "" || counted.Total != 6 {
-			t.Errorf("Find with limit 0 = %+v, want only counts", counted)
+			t.Errorf("Search with limit 0 = %+v, want only counts", counted)
 		}
 		for filter, want := range tests {
 			if got := f.found(ooo.Query{Filter: filter, Resources: 1}); got != want {
-				t.Errorf("Find(%s) = %q, want %q", filter, got, want)
+				t.Errorf("Search(%s) = %q, want %q", filter, got, want)
 			}
 			if got, want := counted.Counts[filter], len(strings.Fields(want)); got != want {
 				t.Errorf("Counts[%s] = %d, want %d", filter, got, want)
@@ -123,7 +123,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 			t.Errorf("uncovered with two resources = %q, want also present", got)
 		}
 		if _, err := f.Search(t.Context(), ooo.Query{Filter: "nonsense"}); err == nil {
-			t.Error("Find with an unknown filter = nil, want an error")
+			t.Error("Search with an unknown filter = nil, want an error")
 		}
 	},
 	"pages are complete": func(t *testing.T, f *fixture) {
@@ -162,7 +162,7 @@ var listSuite = map[string]func(*testing.T, *fixture){
 			t.Errorf("users = %q, want ann", names(users))
 		}
 		if page, err := f.Search(t.Context(), ooo.Query{Limit: 10, Cursor: "!"}); names(page.Users) != "ann" || err != nil {
-			t.Errorf("Find = %q, %v, want the first page", names(page.Users), err)
+			t.Errorf("Search = %q, %v, want the first page", names(page.Users), err)
 		}
 	},
 	"rows of other records are ignored": func(t *testing.T, f *fixture) {

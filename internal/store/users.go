@@ -88,7 +88,8 @@ func (r *Reads) checkedAt(m *ooo.Mailbox) time.Time {
 	return at
 }
 
-// summaryFields is the minimum number of fields in a row; a later version may add more.
+// summaryFields is the minimum number of fields in a row; a later version may add more, which it
+// finds after these and must not miss in rows of this one.
 const summaryFields = 11
 
 // unusedField stands for a time that replicas of older versions read during an upgrade.

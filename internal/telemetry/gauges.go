@@ -22,7 +22,7 @@ type Gauges struct {
 
 	Covered       bool           // whether subscriptions are configured; if not, the next three are unused
 	Subscriptions map[string]int // by state
-	Uncovered     int            // mailboxes that lack a live subscription
+	Uncovered     int            // mailboxes that are not unknown but lack a live subscription
 	FirstExpiry   time.Time      // of the live subscriptions; zero if there is none
 
 	// Waits is how much longer Graph wants the whole app to pause, by scope.
@@ -111,7 +111,7 @@ func (c gaugesCollector) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	gauges("subscriptions", "Subscriptions of the mailboxes that this replica owns, by state.", "state", floats(g.Subscriptions, count))
-	gauge("uncovered_users", "Mailboxes that this replica owns and that lack a live subscription.", count(g.Uncovered))
+	gauge("uncovered_users", "Mailboxes that this replica owns, and that are not unknown but lack a live subscription.", count(g.Uncovered))
 	expiry("subscription_expiry_timestamp_seconds", "When the first live subscription expires, in seconds since 1970.", g.FirstExpiry)
 }
 
